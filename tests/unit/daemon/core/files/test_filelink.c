@@ -2,10 +2,431 @@
 /* Files between two machines: every step, and whoever tries to disturb it. */
 #include <stdio.h>
 
+#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/files/filelink.h"
+#include "daemon/core/node/streams.h"
 #include "tests/unit/daemon/core/chat/said.h"
-#include "tests/unit/daemon/core/files/filelink_world.h"
 #include "tests/unit/test_util.h"
+
+/* Two machines of files with everything that may go wrong between them: see struct world. */
+
+enum {
+    MAX_NOTICES = 64,
+    MAX_XFERS = 32,
+    MAX_HANDLES = 1024,
+    MAX_KEPT = 256,
+};
+
+/* One daemon and its disk. */
+struct side {
+    struct pv_filelink *link;
+    struct pv_streams streams;
+    struct pv_fifo ops;
+    const struct pv_linkkeys *keys; /* NULL: it asks for no proof */
+    uint8_t pk[PV_SIGN_PK_LEN];
+    const char *name;
+    bool up;
+    uint64_t auto_max;
+    bool denied[2];  /* files that come, and that go */
+    bool slow, full; /* its disk */
+    uint8_t saved[PV_FILELINK_SAVE_MAX], writing[PV_FILELINK_SAVE_MAX];
+    size_t saved_len, writing_len;
+    uint64_t save;           /* which writing is */
+    bool open[MAX_HANDLES];  /* descriptors it holds */
+    uint64_t part[MAX_KEPT]; /* bytes kept, by number */
+    bool whole[MAX_KEPT];
+};
+
+/* A transfer: the receiver's tag, and the sender's once it serves. */
+struct xfer {
+    bool used, served;
+    int receiver;
+    uint64_t tag, serve_tag;
+    uint32_t number, sid;
+    uint64_t at, size;
+};
+
+static struct world {
+    struct test_rng state;
+    struct pv_rng rng;
+    pv_ns now;
+    struct side side[2];
+    struct {
+        bool used;
+        int to;
+        size_t len;
+        uint8_t buf[PV_FILE_NOTICE_MAX];
+    } notices[MAX_NOTICES];
+    struct xfer xfers[MAX_XFERS];
+    unsigned loss; /* percent of the notices */
+    unsigned full; /* the receiver's disk is full for so many transfers more */
+    int next_handle;
+} w;
+
+static inline bool admits(const void *owner, const uint8_t *pk, bool to)
+{
+    return !((const struct side *)owner)->denied[to];
+}
+
+/* A notice of the side that sends: the network may lose it. */
+static inline void send_notice(void *owner, const uint8_t *pk, struct pv_view notice, pv_ns now)
+{
+    const struct side *s = owner;
+    int to = s == &w.side[0] ? 1 : 0;
+    assert_memory_equal(pk, w.side[to].pk, PV_SIGN_PK_LEN);
+    for (size_t n = 0; n < MAX_NOTICES; n++) {
+        if (w.notices[n].used || pv_rng_below(&w.rng, 100) < w.loss)
+            continue;
+        w.notices[n].used = true;
+        w.notices[n].to = to;
+        w.notices[n].len = notice.len;
+        memcpy(w.notices[n].buf, notice.ptr, notice.len);
+        break;
+    }
+}
+
+static inline void look(void *owner, uint32_t number)
+{
+    const struct side *s = owner;
+    assert_non_null(pv_filelink_find(s->link, number));
+}
+
+static inline void free_side(struct side *s)
+{
+    s->link = pv_filelink_free(s->link);
+    pv_streams_done(&s->streams);
+    pv_fifo_clear(&s->ops);
+}
+
+static inline void start(int i)
+{
+    struct side *s = &w.side[i];
+    struct pv_filelink_config cfg = {.rng = w.rng,
+                                     .keys = s->keys,
+                                     .streams = &s->streams,
+                                     .ops = &s->ops,
+                                     .admits = admits,
+                                     .send = send_notice,
+                                     .tell = look,
+                                     .owner = s};
+    memcpy(cfg.own_pk, s->pk, sizeof(cfg.own_pk));
+    assert_int_equal(pv_filelink_new(&s->link, &cfg, pv_view(s->saved, s->saved_len)), PV_OK);
+    s->up = true;
+}
+
+static inline struct pv_filelink_peer peer_of(int i)
+{
+    const struct side *other = &w.side[1 - i];
+    return (struct pv_filelink_peer){.pk = other->pk,
+                                     .name = other->name,
+                                     .addr = {.family = PV_AF_INET},
+                                     .online = other->up,
+                                     .auto_max = w.side[i].auto_max};
+}
+
+static inline void tell_presence(void)
+{
+    for (int i = 0; i < 2; i++) {
+        const struct pv_filelink_peer peer = peer_of(i);
+        if (w.side[i].up)
+            pv_filelink_set_peer(w.side[i].link, &peer, w.now);
+    }
+}
+
+static inline int begin(void **state)
+{
+    memset(&w, 0, sizeof(w));
+    w.rng = test_rng_make(&w.state, 1);
+    w.now = PV_S(100);
+    for (int i = 0; i < 2; i++) {
+        w.side[i].pk[0] = (uint8_t)(i + 1);
+        w.side[i].name = i == 0 ? "alice" : "bob";
+        start(i);
+    }
+    tell_presence();
+    return 0;
+}
+
+static inline int end(void **state)
+{
+    for (int i = 0; i < 2; i++)
+        free_side(&w.side[i]);
+    return 0;
+}
+
+/* --- transfers ----------------------------------------------------------------------------- */
+
+static inline void finish(struct xfer *x, enum pv_file_why why)
+{
+    const struct xfer old = *x;
+    x->used = false;
+    struct side *rx = &w.side[old.receiver], *tx = &w.side[1 - old.receiver];
+    if (why == PV_FILE_WHY_NONE) {
+        rx->whole[old.number] = true;
+        assert_int_equal(rx->part[old.number], old.size);
+    }
+    if (rx->up)
+        pv_filelink_done(rx->link, old.tag, why, old.at, w.now);
+    if (tx->up && old.served)
+        pv_filelink_done(tx->link, old.serve_tag, why, old.at, w.now);
+}
+
+static inline struct xfer *new_xfer(void)
+{
+    for (size_t i = 0; i < MAX_XFERS; i++)
+        if (!w.xfers[i].used)
+            return &w.xfers[i];
+    fail_msg("more transfers than the machines may run");
+    return NULL;
+}
+
+static inline void fetch(int i, const struct pv_fileop *op)
+{
+    struct side *other = &w.side[1 - i];
+    struct xfer *x = new_xfer();
+    uint8_t get[PV_FILE_GET_LEN];
+    assert_int_equal(op->addr.port, PV_FILE_PORT);
+    *x = (struct xfer){.used = true,
+                       .receiver = i,
+                       .tag = op->tag,
+                       .number = op->number,
+                       .at = w.side[i].part[op->number],
+                       .size = op->size};
+    if (w.side[i].whole[op->number]) {
+        x->at = op->size;
+        finish(x, PV_FILE_WHY_NONE);
+        return;
+    }
+    if (!other->up || pv_filelink_accepted(other->link, w.side[i].pk, w.now, &x->sid) != PV_OK) {
+        finish(x, PV_FILE_WHY_LOST);
+        return;
+    }
+    pv_file_get_build(op->id, x->at, get);
+    pv_filelink_handle_bytes(other->link, x->sid, pv_view(get, 10), w.now);
+    pv_filelink_handle_bytes(other->link, x->sid, pv_view(get + 10, sizeof(get) - 10), w.now);
+}
+
+static inline struct xfer *by_sid(int sender, uint32_t sid)
+{
+    for (size_t i = 0; i < MAX_XFERS; i++) {
+        struct xfer *x = &w.xfers[i];
+        if (x->used && !x->served && x->receiver == 1 - sender && x->sid == sid)
+            return x;
+    }
+    return NULL;
+}
+
+static inline void cancel(int i, uint64_t tag)
+{
+    for (size_t n = 0; n < MAX_XFERS; n++) {
+        struct xfer *x = &w.xfers[n];
+        if (x->used && ((x->receiver == i && x->tag == tag) ||
+                        (x->receiver == 1 - i && x->served && x->serve_tag == tag)))
+            finish(x, PV_FILE_WHY_LOST);
+    }
+}
+
+static inline void run_op(int i, const struct pv_fileop *op)
+{
+    struct side *s = &w.side[i];
+    struct xfer *x = by_sid(i, op->sid);
+    switch (op->type) {
+    case PV_FILEOP_FETCH:
+        fetch(i, op);
+        break;
+    case PV_FILEOP_SERVE:
+        assert_true(op->handle >= 0 && s->open[op->handle]);
+        if (x == NULL) {
+            pv_filelink_done(s->link, op->tag, PV_FILE_WHY_LOST, 0, w.now);
+            break;
+        }
+        assert_int_equal(op->offset, x->at);
+        x->served = true;
+        x->serve_tag = op->tag;
+        break;
+    case PV_FILEOP_ANSWER:
+    case PV_FILEOP_CLOSE:
+        if (x != NULL)
+            finish(x, op->type == PV_FILEOP_ANSWER ? op->why : PV_FILE_WHY_LOST);
+        break;
+    case PV_FILEOP_CANCEL:
+        cancel(i, op->tag);
+        break;
+    case PV_FILEOP_RELEASE:
+        assert_true(s->open[op->handle]);
+        s->open[op->handle] = false;
+        break;
+    case PV_FILEOP_DROP:
+        s->part[op->number] = 0;
+        s->whole[op->number] = false;
+        break;
+    case PV_FILEOP_PASS:
+        fail_msg("this is the part's");
+    }
+}
+
+/* --- one turn ------------------------------------------------------------------------------ */
+
+/* The write that is under way has ended. */
+static inline void written(struct side *s)
+{
+    memcpy(s->saved, s->writing, s->writing_len);
+    s->saved_len = s->writing_len;
+    s->writing_len = 0;
+    pv_filelink_kept(s->link, s->save, w.now);
+}
+
+/* A disk that is slow writes for some turns; one that is full never does. */
+static inline void keep(struct side *s)
+{
+    if (s->full)
+        return;
+    s->writing_len = pv_filelink_save(s->link, s->writing, &s->save);
+    if (!s->slow)
+        written(s);
+}
+
+static inline void drain(int i)
+{
+    struct side *s = &w.side[i];
+    struct pv_fileop op;
+    while (s->up && pv_fifo_take(&s->ops, &op) == PV_OK)
+        run_op(i, &op);
+    if (s->up)
+        pv_filelink_speak(s->link, w.now);
+    if (s->up && pv_filelink_take_dirty(s->link, w.now))
+        keep(s);
+}
+
+static inline void deliver(void)
+{
+    for (size_t n = 0; n < MAX_NOTICES; n++) {
+        int to = w.notices[n].to;
+        if (!w.notices[n].used)
+            continue;
+        w.notices[n].used = false;
+        const struct pv_filelink_peer from = peer_of(to);
+        if (w.side[to].up && from.online)
+            pv_filelink_handle_notice(w.side[to].link, &from,
+                                      pv_view(w.notices[n].buf, w.notices[n].len), w.now);
+    }
+}
+
+static inline void move_bytes(void)
+{
+    for (size_t i = 0; i < MAX_XFERS; i++) {
+        struct xfer *x = &w.xfers[i];
+        struct side *rx = &w.side[x->receiver], *tx = &w.side[1 - x->receiver];
+        if (!x->used || !x->served || !rx->up || !tx->up)
+            continue;
+        if (w.full > 0) {
+            w.full--;
+            finish(x, PV_FILE_WHY_DISK_FULL);
+            continue;
+        }
+        uint64_t n = 1 + pv_rng_below(&w.rng, 400);
+        x->at = x->at + n < x->size ? x->at + n : x->size;
+        rx->part[x->number] = x->at;
+        pv_filelink_progress(rx->link, x->tag, x->at, w.now);
+        pv_filelink_progress(tx->link, x->serve_tag, x->at, w.now);
+        if (x->at == x->size)
+            finish(x, PV_FILE_WHY_NONE);
+    }
+}
+
+static inline bool is_any_due(void)
+{
+    for (int i = 0; i < 2; i++)
+        if (w.side[i].up && pv_filelink_next_timeout(w.side[i].link) <= w.now)
+            return true;
+    return false;
+}
+
+/* A word of one side may give the other something to keep or to say, at once. */
+static inline void turn(pv_ns step)
+{
+    w.now += step;
+    for (int i = 0; i < 2; i++)
+        if (w.side[i].up && w.side[i].writing_len > 0 && pv_rng_below(&w.rng, 8) == 0)
+            written(&w.side[i]);
+    deliver();
+    move_bytes();
+    for (int i = 0; i < 2; i++)
+        if (w.side[i].up)
+            pv_filelink_handle_timeout(w.side[i].link, w.now);
+    for (int round = 0; round < 8 || (round < 64 && is_any_due()); round++) {
+        drain(0);
+        drain(1);
+    }
+    assert_false(is_any_due());
+}
+
+static inline void turns(unsigned n)
+{
+    while (n-- > 0)
+        turn(PV_MS(100));
+}
+
+static inline void kill_side(int i)
+{
+    w.side[i].up = false;
+    w.side[i].writing_len = 0;
+    free_side(&w.side[i]);
+    memset(w.side[i].open, 0, sizeof(w.side[i].open)); /* the kernel closes them */
+    for (size_t n = 0; n < MAX_XFERS; n++)
+        if (w.xfers[n].used)
+            finish(&w.xfers[n], PV_FILE_WHY_LOST);
+}
+
+/* --- users --------------------------------------------------------------------------------- */
+
+static inline int offer_as(int i, const char *name, uint64_t size, const uint8_t *id,
+                           uint32_t *ret_number)
+{
+    struct side *s = &w.side[i];
+    while (s->open[w.next_handle % MAX_HANDLES])
+        w.next_handle++;
+    const struct pv_filelink_offer o = {.peer = peer_of(i),
+                                        .name = pv_view(name, strlen(name)),
+                                        .size = size,
+                                        .time_ms = 1,
+                                        .stamp = {.ino = (uint8_t)name[0]},
+                                        .handle = w.next_handle++ % MAX_HANDLES,
+                                        .id = id};
+    assert_false(s->open[o.handle]);
+    s->open[o.handle] = true;
+    int r = pv_filelink_offer(s->link, &o, w.now, ret_number);
+    if (r != PV_OK)
+        s->open[o.handle] = false;
+    return r;
+}
+
+static inline int offer(int i, const char *name, uint64_t size, uint32_t *ret_number)
+{
+    return offer_as(i, name, size, NULL, ret_number);
+}
+
+static inline uint32_t must_offer(int i, const char *name, uint64_t size)
+{
+    uint32_t number = 0;
+    assert_int_equal(offer(i, name, size, &number), PV_OK);
+    return number;
+}
+
+static inline const struct pv_file_entry *file(int i, uint32_t number)
+{
+    const struct pv_file_entry *f = pv_filelink_find(w.side[i].link, number);
+    assert_non_null(f);
+    return f;
+}
+
+static inline size_t count_open(int i)
+{
+    size_t n = 0;
+    for (size_t h = 0; h < MAX_HANDLES; h++)
+        n += w.side[i].open[h];
+    return n;
+}
 
 /* --- tests --------------------------------------------------------------------------------- */
 
@@ -623,4 +1044,378 @@ PV_TEST(files_arrive_through_kills_cuts_and_losses)
     for (uint64_t seed = 1; seed <= seeds; seed++)
         live_through(seed);
     begin(NULL);
+}
+
+/* --- places ---------------------------------------------------------------------------------- */
+
+/* The places of the table of files when many members want them: what each keeps, whose offer
+ * gives way, and that this node's users always find one. */
+
+enum {
+    GREEDY = 40, /* peers that offer all they may: more than the table can hold */
+    HONEST = 200,
+    HELD_BY_USERS = PV_FILELINK_MAX - PV_FILELINK_MAX_INCOMING,
+};
+
+static struct pv_streams streams;
+static struct pv_fifo ops;
+static struct pv_filelink *node;
+static struct test_rng seed;
+static struct pv_rng rng;
+static uint8_t saved[PV_FILELINK_SAVE_MAX];
+static pv_ns now;
+static unsigned asked_for; /* a member, */
+static size_t too_many;    /* that was told so often that there are too many */
+
+static void count_notice(void *owner, const uint8_t *pk, struct pv_view notice, pv_ns at)
+{
+    struct pv_file_notice n;
+    assert_int_equal(pv_file_notice_parse(notice, &n), PV_OK);
+    too_many += (unsigned)(pk[0] | pk[1] << 8) == asked_for && n.kind == PV_FILE_STATE &&
+                n.state == PV_FILE_REFUSED && n.why == PV_FILE_WHY_TOO_MANY;
+}
+
+static void restart(struct pv_view table)
+{
+    const struct pv_filelink_config cfg = {
+        .rng = rng, .streams = &streams, .ops = &ops, .send = count_notice};
+    assert_int_equal(pv_filelink_new(&node, &cfg, table), PV_OK);
+}
+
+static int begin_alone(void **unused)
+{
+    rng = test_rng_make(&seed, 1);
+    now = PV_S(100);
+    restart(pv_view(NULL, 0));
+    return 0;
+}
+
+static int end_alone(void **unused)
+{
+    node = pv_filelink_free(node);
+    pv_fifo_clear(&ops);
+    return 0;
+}
+
+/* --- what happens -------------------------------------------------------------------------- */
+
+/* A word of this member; auto_max: what a rule lets it send. */
+static void hear(unsigned member, const struct pv_file_notice *n, uint64_t auto_max)
+{
+    const uint8_t pk[PV_SIGN_PK_LEN] = {(uint8_t)member, (uint8_t)(member >> 8)};
+    const struct pv_filelink_peer from = {.pk = pk,
+                                          .name = "member",
+                                          .addr = {.family = PV_AF_INET},
+                                          .online = true,
+                                          .auto_max = auto_max};
+    struct pv_fileop op;
+    uint8_t buf[PV_FILE_NOTICE_MAX];
+    size_t len;
+    assert_int_equal(pv_file_notice_build(n, buf, &len), PV_OK);
+    pv_filelink_handle_notice(node, &from, pv_view(buf, len), now);
+    while (pv_fifo_take(&ops, &op) == PV_OK)
+        continue;
+}
+
+static void offers_by_rule(unsigned member, unsigned id, uint64_t auto_max)
+{
+    const struct pv_file_notice n = {.kind = PV_FILE_OFFER,
+                                     .size = 1,
+                                     .name = "x",
+                                     .id = {(uint8_t)id, (uint8_t)(id >> 8), (uint8_t)member}};
+    hear(member, &n, auto_max);
+}
+
+static void offers(unsigned member, unsigned id)
+{
+    offers_by_rule(member, id, 0);
+}
+
+/* Everybody offers all that one peer may. */
+static void offer_all_they_may(unsigned peers)
+{
+    for (unsigned id = 0; id < PV_FILELINK_MAX_OFFERS; id++)
+        for (unsigned member = 1; member <= peers; member++)
+            offers(member, id);
+}
+
+/* A user of this node offers a file; the size tells it from the others. */
+static int user_sends(uint64_t size)
+{
+    static const uint8_t pk[PV_SIGN_PK_LEN] = {0xff, 0xff};
+    uint32_t number;
+    const struct pv_filelink_offer o = {
+        .peer = {.pk = pk, .name = "friend"}, .name = pv_view("mine", 4), .size = size};
+    return pv_filelink_offer(node, &o, now, &number);
+}
+
+/* --- what is there ------------------------------------------------------------------------- */
+
+/* Files of this member (0: of everybody) that come in and are in this state. */
+static size_t count(unsigned member, enum pv_file_state in)
+{
+    const struct pv_file_entry *f;
+    size_t n = 0;
+    for (size_t i = 0; (f = pv_filelink_at(node, i)) != NULL; i++)
+        n += !f->outgoing && f->state == in &&
+             (member == 0 || (unsigned)(f->peer[0] | f->peer[1] << 8) == member);
+    return n;
+}
+
+/* How many files does this node tell the member to be too many now? Messages to others are read and
+ * forgotten. */
+static size_t count_told_too_many(unsigned member)
+{
+    asked_for = member;
+    too_many = 0;
+    pv_filelink_speak(node, now);
+    return too_many;
+}
+
+static void accept_all(void)
+{
+    const struct pv_file_entry *f;
+    for (size_t i = 0; (f = pv_filelink_at(node, i)) != NULL; i++)
+        if (!f->outgoing && f->state == PV_FILE_OFFERED)
+            assert_int_equal(pv_filelink_accept(node, f->number, now), PV_OK);
+}
+
+/* --- tests ---------------------------------------------------------------------------------- */
+
+PV_TEST_IN(users_send_whatever_members_offer, begin_alone, end_alone)
+{
+    offer_all_they_may(GREEDY);
+    assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
+    for (unsigned i = 0; i < HELD_BY_USERS; i++) {
+        assert_int_equal(user_sends(i), PV_OK);
+        offers(1 + i % GREEDY, PV_FILELINK_MAX_OFFERS + i);
+    }
+    assert_int_equal(user_sends(HELD_BY_USERS), PV_ERR_LIMIT);
+    assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
+}
+
+PV_TEST_IN(the_member_that_offers_most_makes_room_and_hears_why, begin_alone, end_alone)
+{
+    for (unsigned member = 1; member <= 23; member++)
+        for (unsigned id = 0; id < PV_FILELINK_MAX_OFFERS; id++)
+            offers(member, id);
+    for (unsigned id = 0; id < 15; id++)
+        offers(24, id);
+    offers(25, 0);
+    assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
+    assert_int_equal(count_told_too_many(23), 0);
+    /* The newest of those that have most is the last one of member 23. */
+    offers(HONEST, 0);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 1);
+    assert_int_equal(count(23, PV_FILE_OFFERED), PV_FILELINK_MAX_OFFERS - 1);
+    assert_int_equal(count(23, PV_FILE_REFUSED), 1);
+    assert_int_equal(count_told_too_many(23), 1);
+    assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
+    /* It asks again: that is over, and pushes nobody out. */
+    offers(23, PV_FILELINK_MAX_OFFERS - 1);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 1);
+    assert_int_equal(count(23, PV_FILE_OFFERED), PV_FILELINK_MAX_OFFERS - 1);
+}
+
+PV_TEST_IN(members_that_have_the_same_leave_each_other_alone, begin_alone, end_alone)
+{
+    enum {
+        EQUALS = PV_FILELINK_MAX_INCOMING / PV_FILELINK_MAX_OFFERS
+    };
+    offer_all_they_may(EQUALS);
+    assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
+    for (unsigned id = 100; id < 200; id++)
+        for (unsigned member = 1; member <= EQUALS; member++)
+            offers(member, id);
+    assert_int_equal(count(0, PV_FILE_REFUSED), 0);
+    /* One more comes near them and stops there, and they do not take it back. */
+    for (unsigned id = 0; id < 100; id++)
+        offers(HONEST, id);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), PV_FILELINK_MAX_OFFERS - 1);
+    for (unsigned id = 200; id < 300; id++)
+        for (unsigned member = 1; member <= EQUALS; member++)
+            offers(member, id);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), PV_FILELINK_MAX_OFFERS - 1);
+    assert_int_equal(count(0, PV_FILE_REFUSED), PV_FILELINK_MAX_OFFERS - 1);
+}
+
+PV_TEST_IN(each_keeps_its_first_offer, begin_alone, end_alone)
+{
+    for (unsigned member = 1; member <= PV_FILELINK_MAX_INCOMING; member++)
+        offers(member, 0);
+    for (unsigned id = 1; id < 10; id++)
+        offers(1, id);
+    offers(PV_FILELINK_MAX_INCOMING + 1, 0);
+    offers_by_rule(PV_FILELINK_MAX_INCOMING + 1, 1, 100);
+    assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
+    assert_int_equal(count(1, PV_FILE_OFFERED), 1);
+    assert_int_equal(count(0, PV_FILE_REFUSED), 0);
+}
+
+PV_TEST_IN(a_file_accepted_or_received_gives_way_to_nobody, begin_alone, end_alone)
+{
+    uint32_t number = 0;
+    offer_all_they_may(GREEDY);
+    accept_all();
+    /* One of them has arrived, and waits for its user. */
+    const struct pv_file_entry *f = pv_filelink_at(node, 0);
+    const uint8_t member = f->peer[0];
+    uint64_t save;
+    struct pv_fileop op;
+    assert_true(pv_filelink_take_dirty(node, now));
+    (void)pv_filelink_save(node, saved, &save);
+    pv_filelink_kept(node, save, now);
+    assert_int_equal(pv_fifo_take(&ops, &op), PV_OK);
+    assert_int_equal(op.type, PV_FILEOP_FETCH);
+    number = op.number;
+    pv_filelink_done(node, op.tag, PV_FILE_WHY_NONE, 1, now);
+    assert_int_equal(count(member, PV_FILE_DONE), 1);
+    for (unsigned id = 100; id < 200; id++) {
+        offers(HONEST, id);
+        offers_by_rule(HONEST, id + 100, 100);
+    }
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 0);
+    assert_int_equal(count(HONEST, PV_FILE_ACCEPTED), 0);
+    assert_int_equal(count(0, PV_FILE_ACCEPTED), PV_FILELINK_MAX_INCOMING - 1);
+    assert_int_equal(pv_filelink_find(node, number)->state, PV_FILE_DONE);
+    /* A file that the user has done with makes room. */
+    assert_int_equal(pv_filelink_saved(node, number, now), PV_OK);
+    offers(HONEST, 300);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 1);
+}
+
+/* A rule says that the user wants its files; it does not say that nobody else may have any. */
+PV_TEST_IN(a_peer_with_a_rule_goes_before_spare_offers_and_not_before_all, begin_alone, end_alone)
+{
+    offer_all_they_may(GREEDY);
+    for (unsigned id = 0; id < PV_FILELINK_MAX; id++)
+        offers_by_rule(HONEST, id, 100);
+    assert_int_equal(count(HONEST, PV_FILE_ACCEPTED), PV_FILELINK_MAX_OF_PEER);
+    for (unsigned member = 1; member <= GREEDY; member++)
+        assert_in_range(count(member, PV_FILE_OFFERED), 3, 4);
+    assert_int_equal(user_sends(0), PV_OK);
+}
+
+/* Its daemon said that it knows nothing of a file, and offers it again. */
+PV_TEST_IN(an_offer_that_comes_back_needs_a_place_like_another, begin_alone, end_alone)
+{
+    for (unsigned id = 0; id < PV_FILELINK_MAX; id++) {
+        struct pv_fileop op;
+        uint64_t save;
+        offers_by_rule(1, id, 100);
+        (void)pv_filelink_save(node, saved, &save);
+        pv_filelink_kept(node, save, now);
+        assert_int_equal(pv_fifo_take(&ops, &op), PV_OK);
+        pv_filelink_done(node, op.tag, PV_FILE_WHY_GONE, 0, now);
+        while (pv_fifo_take(&ops, &op) == PV_OK)
+            continue;
+    }
+    assert_int_equal(count(1, PV_FILE_WITHDRAWN), PV_FILELINK_MAX);
+    (void)count_told_too_many(1);
+    for (unsigned id = 0; id < PV_FILELINK_MAX_OFFERS; id++)
+        offers(1, id);
+    assert_int_equal(count_told_too_many(1), 0);
+    offers(1, PV_FILELINK_MAX_OFFERS);
+    assert_int_equal(count_told_too_many(1), 1);
+    assert_int_equal(count(1, PV_FILE_OFFERED), PV_FILELINK_MAX_OFFERS);
+    for (unsigned id = PV_FILELINK_MAX_OFFERS; id < PV_FILELINK_MAX; id++)
+        offers_by_rule(1, id, 100);
+    assert_int_equal(count(1, PV_FILE_OFFERED) + count(1, PV_FILE_ACCEPTED),
+                     PV_FILELINK_MAX_OF_PEER);
+}
+
+/* Versions before this limit kept up to 512. */
+PV_TEST_IN(a_table_that_holds_more_than_the_limit_loses_nothing, begin_alone, end_alone)
+{
+    enum {
+        KEPT = PV_FILELINK_MAX_INCOMING + 16,
+        HEAD = 7,  /* bytes before the first entry */
+        FLAGS = 4, /* of an entry, behind its number; the lowest bit: it goes out */
+    };
+    uint64_t save;
+    for (unsigned i = 0; i < KEPT; i++)
+        assert_int_equal(user_sends(i), PV_OK);
+    size_t len = pv_filelink_save(node, saved, &save);
+    size_t entry = (len - HEAD) / KEPT;
+    for (unsigned i = 0; i < KEPT; i++)
+        saved[HEAD + i * entry + FLAGS] = 0;
+    end_alone(NULL);
+    restart(pv_view(saved, len));
+    assert_int_equal(count(0, PV_FILE_OFFERED), KEPT);
+    offers(HONEST, 0);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 0);
+    assert_int_equal(count_told_too_many(HONEST), 1);
+    assert_int_equal(count(0, PV_FILE_OFFERED), KEPT);
+    assert_int_equal(user_sends(KEPT), PV_OK);
+    for (unsigned i = 0; i <= KEPT - PV_FILELINK_MAX_INCOMING; i++)
+        assert_int_equal(pv_filelink_stop(node, i + 1, now), PV_OK);
+    offers(HONEST, 0);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 1);
+}
+
+/* --- transfers ------------------------------------------------------------------------------- */
+
+/* The member offers one more file, which a rule accepts, and the disk has it at once. */
+static void offer_kept(unsigned member)
+{
+    static unsigned id;
+    uint64_t save;
+    offers_by_rule(member, ++id, UINT64_MAX);
+    (void)pv_filelink_save(node, saved, &save);
+    pv_filelink_kept(node, save, now);
+}
+
+/* Takes what the machine wants done; tags of what began go behind the *n there are. */
+static unsigned take_ops(uint64_t *tags, size_t *n)
+{
+    struct pv_fileop op;
+    unsigned cancelled = 0;
+    while (pv_fifo_take(&ops, &op) == PV_OK) {
+        cancelled += op.type == PV_FILEOP_CANCEL;
+        if (op.type == PV_FILEOP_FETCH)
+            tags[(*n)++] = op.tag;
+    }
+    return cancelled;
+}
+
+static void offer_and_look(unsigned member, uint64_t *tags, size_t *n)
+{
+    offer_kept(member);
+    assert_int_equal(take_ops(tags, n), 0);
+}
+
+PV_TEST_IN(a_peer_without_a_transfer_gets_one_of_who_has_most, begin_alone, end_alone)
+{
+    uint64_t tags[64];
+    size_t n = 0;
+    for (unsigned i = 0; i < PV_FILELINK_MAX_RUNNING; i++)
+        offer_and_look(10 + i % 2, tags, &n);
+    assert_int_equal(n, PV_FILELINK_MAX_RUNNING);
+    offer_kept(12);
+    assert_int_equal(take_ops(tags, &n), 1);
+    assert_int_equal(n, PV_FILELINK_MAX_RUNNING + 1);
+    offer_kept(12); /* it has one */
+    assert_int_equal(take_ops(tags, &n), 0);
+}
+
+PV_TEST_IN(a_member_that_holds_a_place_by_a_few_bytes_gives_way, begin_alone, end_alone)
+{
+    uint64_t tags[64];
+    size_t n = 0;
+    for (unsigned i = 0; i < PV_FILELINK_MAX_RUNNING; i++)
+        offer_and_look(10 + i, tags, &n);
+    offer_kept(30);
+    assert_int_equal(take_ops(tags, &n), 0);
+    for (unsigned s = 1; s <= 2 * PV_FILELINK_LEAST_S; s++) {
+        now += PV_S(1);
+        for (size_t i = 1; i < PV_FILELINK_MAX_RUNNING; i++)
+            pv_filelink_progress(node, tags[i], s * PV_FILELINK_LEAST_BYTES / 10, now);
+        if (s <= PV_FILELINK_LEAST_S)
+            pv_filelink_progress(node, tags[0], s * PV_FILELINK_LEAST_BYTES / 10, now);
+        pv_filelink_handle_timeout(node, now);
+        (void)pv_filelink_take_dirty(node, now);
+        assert_true(pv_filelink_next_timeout(node) > now); /* it does not spin */
+        assert_int_equal(take_ops(tags, &n), s == 2 * PV_FILELINK_LEAST_S);
+    }
+    assert_int_equal(n, PV_FILELINK_MAX_RUNNING + 1);
 }
