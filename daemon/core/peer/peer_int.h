@@ -64,7 +64,7 @@ enum pv_peer_seeking {
     PV_PEER_SEEKING_COUNTED, /* that is counted, and no direct path is there yet */
 };
 
-/* The search for a direct path, for pathstats; peer_stats.c's. */
+/* The search for a direct path, for pathstats; peer_path.c's. */
 struct pv_peer_seek {
     enum pv_peer_seeking state;
     pv_ns since;         /* it began then; unless NOTHING */
@@ -72,7 +72,7 @@ struct pv_peer_seek {
     pv_ns relayed_since; /* time counted so far on the relay; 0 = the path is none of it */
 };
 
-/* Preshared keys that are agreed on with it; peer_pq.c's. */
+/* Preshared keys that are agreed on with it; peer_session.c's. */
 struct pv_peer_agreed {
     struct pv_pqx *x;         /* made with the agent; NULL: not possible, or not yet */
     pv_ns classical_since;    /* keys without one are in use since then; 0 = not so */
@@ -192,7 +192,6 @@ struct pv_peer {
 /* A receiver index becomes the peer's, or is free again. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_peer_add_index(struct pv_peer *p, uint32_t index);
 void pv_peer_drop_index(struct pv_peer *p, uint32_t index);
-void pv_peer_drop_indices(struct pv_peer *p);
 /* A receiver index that no keys and no handshake under way uses. */
 uint32_t pv_peer_fresh_index(struct pv_peer *p);
 
@@ -239,12 +238,8 @@ static inline struct pv_mtu *pv_peer_mtu_of(struct pv_peer *p)
 
 /* --- shared by peer*.c --------------------------------------------------------------------- */
 
-/* peer_life.c: somebody talks to it: PV_ERR_NOMEM; the credentials of a new gen: PV_ERR_NOMEM,
- * PV_ERR_LIMIT. */
+/* Somebody talks to it. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_peer_need_talk(struct pv_peer *p);
-PV_MUST_CHECK int pv_peer_new_creds(struct pv_peer *p);
-void pv_peer_forget_ufrag(struct pv_peer *p); /* checks do not find it any more */
-/* peer.c */
 void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *why, pv_ns now);
 /* The fast path sends there from now on; NULL: there is no path. None that is set here leads to a
  * relay of the other side's: only the agent knows of such a path, when it selects one. */
@@ -263,7 +258,7 @@ enum pv_suite pv_peer_suite(const struct pv_peer *p);
 void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
 /* Lets the session say what it wants done. */
 void pv_peer_pump_session(struct pv_peer *p, pv_ns now);
-/* peer_pq.c: makes what the exchange needs, where it is possible. PV_ERR_NOMEM. */
+/* Makes what the exchange needs, where it is possible. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_peer_pq_make(struct pv_peer *p);
 /* Our generation is new, or has another number. */
 void pv_peer_pq_begin(struct pv_peer *p);
@@ -276,26 +271,24 @@ void pv_peer_pq_take(struct pv_peer *p, const struct pv_desc *desc, bool new_gen
 void pv_peer_pq_again(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
 /* It is in use: the preshared key is renewed in time. */
 void pv_peer_pq_used(struct pv_peer *p, pv_ns now);
-/* Keys are in use, with that preshared key in them. */
-void pv_peer_pq_done(struct pv_peer *p, uint32_t psk, pv_ns now);
 /* May packets pass as it is? And when that changes by itself. */
 void pv_peer_pq_settle(struct pv_peer *p, pv_ns now);
 pv_ns pv_peer_pq_next(const struct pv_peer *p);
-/* peer_recall.c: tries once more where an initiation came from that ours stands against. */
+/* Tries once more where an initiation came from that ours stands against. */
 void pv_peer_try_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
 /* A handshake with it was proven both ways at this address: without a better path that one is
  * tried. */
 void pv_peer_proven_at(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
 /* The agent knows more: it is to look at the path on trial. */
 void pv_peer_check_trial(struct pv_peer *p, pv_ns now);
-/* peer_traffic.c: reads what the fast path saw; hands a changed MTU of the path to it; writes down
+/* Reads what the fast path saw; hands a changed MTU of the path to it; writes down
  * which rule kept out a packet of it. */
 void pv_peer_sample(struct pv_peer *p, pv_ns now);
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);
 void pv_peer_note_denied(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns now);
 /* The facts by which a silent path is told, and the way that is sent by beside it. */
 void pv_peer_settle_silence(struct pv_peer *p);
-/* peer_stats.c: before the state changes; after the path did; what came of an attempt; of the
+/* Before the state changes; after the path did; what came of an attempt; of the
  * ordinary checks, where that is not known yet. */
 void pv_peer_count_state(struct pv_peer *p, enum pv_peer_state state, pv_ns now);
 void pv_peer_count_path(struct pv_peer *p, pv_ns now);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A peer's WireGuard session: how it is configured, what it says, its messages on their way. */
+/* peer_session.c - a peer's WireGuard session: how it is configured, what it says, its messages
+ * on their way; the keys that it is made with, and trial handshakes without the coordinator. */
 #include <string.h>
 
 #include "crypto/ct.h"
 #include "daemon/core/peer/peer_int.h"
+
+static void pq_done(struct pv_peer *p, uint32_t psk, pv_ns now);
 
 /* Computed from what both sides say, so both come to the same suite without negotiating: the one
  * that costs both ends the least together. Where one of them does not tell its costs, AES when both
@@ -139,7 +142,7 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
             pv_peer_note_own_key(p);
         pv_trace_add(&p->trace, now, "session keys agreed: %s%s",
                      pv_suite_name(pv_session_suite(p->session)), ev->psk != 0 ? ", hybrid" : "");
-        pv_peer_pq_done(p, ev->psk, now);
+        pq_done(p, ev->psk, now);
         break;
     case PV_SESSION_GIVE_UP:
         p->node->common->stats.handshakes_failed++;
@@ -205,4 +208,388 @@ void pv_peer_pump_session(struct pv_peer *p, pv_ns now)
     struct pv_session_event ev;
     while (pv_session_poll_event(p->session, &ev) == PV_OK)
         take_session_event(p, &ev, now);
+}
+
+/* --- keys that change ------------------------------------------------------------------------ */
+
+/* Static keys that change, ours and the peer's (docs/PROTOCOL-PEERS.md "Key change"). The
+ * session never notices: keys in use go on, and the next handshake is made with the newest keys
+ * of which both sides know. Nobody can be sure of that in time, so each side takes both keys of
+ * the other for a while, and who asks tries another of its own with each message 1. */
+
+/* The key in use is looked at first: a former one is nearly never meant. */
+const struct pv_wg_device *pv_peer_key_addressed(const struct pv_node *n, struct pv_view msg)
+{
+    if (pv_wgmsg_mac1_ok(n->keys.device, msg))
+        return n->keys.device;
+    for (size_t i = 0; i < n->keys.n_former; i++)
+        if (pv_wgmsg_mac1_ok(n->keys.former[i], msg))
+            return n->keys.former[i];
+    return n->keys.next != NULL && pv_wgmsg_mac1_ok(n->keys.next, msg) ? n->keys.next : NULL;
+}
+
+bool pv_peer_has_key(const struct pv_peer *p, const uint8_t key[static PV_DH_LEN], pv_ns now)
+{
+    return memcmp(p->transport, key, PV_DH_LEN) == 0 ||
+           (p->talk != NULL && now < p->talk->former_until &&
+            memcmp(p->talk->former, key, PV_DH_LEN) == 0);
+}
+
+int pv_peer_set_transport(struct pv_peer *p, const uint8_t transport[static PV_DH_LEN], pv_ns now)
+{
+    int r = p->session == NULL ? PV_OK : pv_session_set_remote(p->session, transport);
+    if (r != PV_OK)
+        return r;
+    /* To whom nobody has talked nothing of before can be under way. */
+    if (p->talk != NULL) {
+        memcpy(p->talk->former, p->transport, sizeof(p->talk->former));
+        p->talk->former_until = now + PV_PEER_FORMER_TIME;
+    }
+    memcpy(p->transport, transport, sizeof(p->transport));
+    pv_trace_add(&p->trace, now, "it has another transport key");
+    return PV_OK;
+}
+
+bool pv_peer_knows_own_key(const struct pv_peer *p)
+{
+    return p->talk == NULL || p->talk->knows_key == p->node->keys.number;
+}
+
+void pv_peer_note_own_key(struct pv_peer *p)
+{
+    if (p->talk != NULL)
+        p->talk->knows_key = p->node->keys.number;
+}
+
+void pv_peer_forget_own_key(struct pv_peer *p, const struct pv_wg_device *device)
+{
+    if (p->session == NULL)
+        return;
+    pv_session_set_device(p->session, p->node->keys.device);
+    pv_session_forget_device(p->session, device);
+}
+
+/* Right after a change a peer that has shown nothing takes the former key in any case: it has not
+ * heard of the new one, or takes both. Later the new one is the better guess. Each further message
+ * of an attempt tries the next, so a wrong guess costs five seconds and nothing more. */
+const struct pv_wg_device *pv_peer_own_key(const struct pv_peer *p, pv_ns now)
+{
+    const struct pv_node *n = p->node;
+    size_t k = p->session == NULL ? 0 : pv_session_tries(p->session) % (1 + n->keys.n_former);
+    /* A static peer learns of a change by its user. The key by which it was reached last stays
+     * first. */
+    bool former_first = n->keys.n_former > 0 && !pv_peer_knows_own_key(p) &&
+                        (p->is_static || now < n->keys.former_until);
+    if (former_first && k < 2)
+        k = 1 - k;
+    return k == 0 ? n->keys.device : n->keys.former[k - 1];
+}
+
+/* --- preshared keys -------------------------------------------------------------------------- */
+
+/* A peer's preshared keys: the exchange (pqx.h) as a part of its descriptions, what its session
+ * learns of it, and whether packets may pass without. */
+
+/* Ours: halves of a peer that are worked on, a second and at once. Each costs some 150 us, and who
+ * begins anew more often is no peer to talk to. */
+enum {
+    WORK_RATE = 1,
+    WORK_BURST = 20,
+};
+
+static struct pv_pqx_own own_of(const struct pv_peer *p)
+{
+    return (struct pv_pqx_own){.id = p->descx.own,
+                               .creds = p->talk == NULL ? NULL : &p->talk->creds};
+}
+
+/* Does this node do it at all? */
+static bool is_able(const struct pv_peer *p)
+{
+    return p->node->given.kem != NULL && p->node->given.pq != PV_PQ_OFF && !p->is_static;
+}
+
+static bool is_described(const struct pv_peer *p)
+{
+    return p->descx.theirs.gen != 0 && (pv_peer_theirs(p)->caps & PV_DESC_CAP_PQ) != 0;
+}
+
+/* The peer says that it does it, in its signed statement or its description. */
+static bool is_announced(const struct pv_peer *p)
+{
+    return p->agreed.stated || is_described(p);
+}
+
+void pv_peer_set_stated(struct pv_peer *p, bool stated)
+{
+    p->agreed.stated = stated;
+}
+
+int pv_peer_pq_make(struct pv_peer *p)
+{
+    if (!is_able(p) || p->agreed.x != NULL)
+        return PV_OK;
+    struct pv_pqx_config cfg = {.kem = p->node->given.kem, .rng = p->node->rng};
+    memcpy(cfg.network_id, p->node->common->network_id, sizeof(cfg.network_id));
+    memcpy(cfg.own_pk, p->node->identity->sign_pk, sizeof(cfg.own_pk));
+    memcpy(cfg.peer_pk, p->pk, sizeof(cfg.peer_pk));
+    return pv_pqx_new(&p->agreed.x, &cfg);
+}
+
+/* An offer to somebody who never answers one would make every description three times as long. */
+void pv_peer_pq_begin(struct pv_peer *p)
+{
+    const struct pv_pqx_own own = own_of(p);
+    bool known_unable = p->descx.theirs.gen != 0 && !is_announced(p);
+    if (p->agreed.x == NULL)
+        return;
+    pv_pqx_begin(p->agreed.x, &own, !known_unable);
+    pv_session_drop_unproven(p->session); /* the answer with their other half is gone */
+}
+
+/* The session learns of what came of the exchange. */
+static void take_agreed(struct pv_peer *p, pv_ns now)
+{
+    struct pv_pqx_key k;
+    while (p->session != NULL && pv_pqx_poll_key(p->agreed.x, &k) == PV_OK) {
+        if (k.fresh) {
+            pv_session_add_psk(p->session, k.key.id, k.key.psk, k.proven, now);
+            pv_trace_add(&p->trace, now, "preshared key %06x agreed", (unsigned)k.key.id);
+        } else if (k.proven) {
+            pv_session_prove_psk(p->session, k.key.id, now);
+        }
+        pv_wipe(&k, sizeof(k));
+    }
+}
+
+/* Asked before the description counts as received: it is repeated as long as nobody acknowledges
+ * it. A half that was acknowledged and not worked on would be waited for until the next
+ * generation. */
+bool pv_peer_pq_affords(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
+{
+    const struct pv_descx_id *had = &p->descx.theirs;
+    bool newer = desc->gen > had->gen || (desc->gen == had->gen && desc->rev > had->rev);
+    return p->agreed.x == NULL || !newer ||
+           !pv_pqx_costs(p->agreed.x, desc, desc->gen != had->gen) ||
+           pv_bucket_take(&p->agreed.work, WORK_RATE, WORK_BURST, 1, now);
+}
+
+void pv_peer_pq_take(struct pv_peer *p, const struct pv_desc *desc, bool new_gen, pv_ns now)
+{
+    const struct pv_pqx_own own = own_of(p);
+    if (p->agreed.x == NULL)
+        return;
+    if (pv_pqx_take(p->agreed.x, &own, desc, new_gen, now))
+        pv_descx_changed(&p->descx);
+    take_agreed(p, now);
+    if (pv_pqx_error(p->agreed.x)[0] != '\0')
+        pv_trace_add(&p->trace, now, "post-quantum: %s", pv_pqx_error(p->agreed.x));
+    pv_peer_pq_settle(p, now); /* what it announces may be new */
+}
+
+void pv_peer_pq_again(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
+{
+    if (p->agreed.x == NULL)
+        return;
+    pv_pqx_have(p->agreed.x, desc);
+    take_agreed(p, now);
+}
+
+void pv_peer_pq_used(struct pv_peer *p, pv_ns now)
+{
+    const struct pv_pqx_own own = own_of(p);
+    if (p->agreed.x != NULL && pv_pqx_renew(p->agreed.x, &own, now))
+        pv_descx_changed(&p->descx);
+}
+
+/* Keys are in use, with that preshared key in them. The time without counts from the first such
+ * keys to the first others, however often they were made anew meanwhile. */
+static void pq_done(struct pv_peer *p, uint32_t psk, pv_ns now)
+{
+    struct pv_peer_agreed *a = &p->agreed;
+    if (psk == 0) {
+        a->hybrid_since = 0;
+        if (a->classical_since == 0)
+            a->classical_since = now;
+    } else {
+        if (a->hybrid_since == 0) {
+            a->hybrid_since = now;
+            a->classical_for = a->classical_since == 0 ? 0 : now - a->classical_since;
+        }
+        a->classical_since = 0;
+    }
+    pv_peer_pq_settle(p, now);
+}
+
+/* --- may packets pass? ----------------------------------------------------------------------- */
+
+/* When the first exchange has had its time; PV_NEVER: nothing is waited for. */
+static pv_ns grace_ends(const struct pv_peer *p)
+{
+    if (!is_able(p) || !is_announced(p) || p->agreed.classical_since == 0)
+        return PV_NEVER;
+    return p->agreed.classical_since + PV_PEER_PQ_GRACE;
+}
+
+/* Chat and files lose nothing by waiting a round trip, so the time without is not theirs. */
+static enum pv_fp_strict wants_strict(const struct pv_peer *p, pv_ns now)
+{
+    if (p->is_static)
+        return PV_FP_STRICT_NONE;
+    switch (p->node->given.pq) {
+    case PV_PQ_REQUIRE:
+        return PV_FP_STRICT_ALL;
+    case PV_PQ_ON:
+        if (now >= grace_ends(p))
+            return PV_FP_STRICT_ALL;
+        return is_able(p) && is_announced(p) ? PV_FP_STRICT_OWN : PV_FP_STRICT_NONE;
+    case PV_PQ_OFF:
+        return PV_FP_STRICT_NONE;
+    }
+    return PV_FP_STRICT_NONE;
+}
+
+void pv_peer_pq_settle(struct pv_peer *p, pv_ns now)
+{
+    enum pv_fp_strict strict = wants_strict(p, now);
+    if (strict == p->agreed.strict)
+        return;
+    if (pv_fp_builder_set_strict(p->node->fp, p->id, strict) != PV_OK)
+        return; /* without memory: again with the next occasion */
+    p->agreed.strict = strict;
+    if (strict == PV_FP_STRICT_ALL && p->node->given.pq == PV_PQ_ON) {
+        pv_trace_add(&p->trace, now, "post-quantum: its half does not come: packets wait");
+        pv_log(
+            p->node->log, PV_LOG_WARN,
+            "peer=%s what=\"packets wait\" why=\"it announced post-quantum sessions, and its half "
+            "of the exchange does not come\"",
+            p->name);
+    }
+}
+
+pv_ns pv_peer_pq_next(const struct pv_peer *p)
+{
+    return p->node->given.pq == PV_PQ_ON && p->agreed.strict != PV_FP_STRICT_ALL ? grace_ends(p)
+                                                                                 : PV_NEVER;
+}
+
+struct pv_peer_pq_view pv_peer_pq(const struct pv_peer *p, pv_ns now)
+{
+    const struct pv_peer_agreed *a = &p->agreed;
+    struct pv_peer_pq_view v = {
+        .announced = is_announced(p),
+        .contradicts = p->agreed.stated && p->descx.theirs.gen != 0 && !is_described(p),
+        .since = a->hybrid_since != 0 ? a->hybrid_since : a->classical_since,
+        .classical_for = a->classical_for,
+        .error = a->x == NULL ? "" : pv_pqx_error(a->x),
+    };
+    if (p->is_static || p->session == NULL || !pv_session_has_keys(p->session, now))
+        v.state = PV_PEER_PQ_NONE;
+    else if (pv_session_psk(p->session) != 0)
+        v.state = PV_PEER_PQ_HYBRID;
+    else if (p->node->given.pq == PV_PQ_REQUIRE)
+        v.state = PV_PEER_PQ_REQUIRED;
+    else if (!is_able(p) || !v.announced)
+        v.state = PV_PEER_PQ_UNABLE;
+    else
+        v.state = a->strict == PV_FP_STRICT_ALL ? PV_PEER_PQ_WITHHELD : PV_PEER_PQ_EXCHANGE;
+    return v;
+}
+
+/* --- without the coordinator ----------------------------------------------------------------- */
+
+/* A peer that cannot be asked through the coordinator (DESIGN 5 "Without the coordinator"):
+ * trial handshakes to addresses of before, and the path on trial that an answered one opens
+ * until the agents have found their own. */
+
+enum {
+    TRIAL_BYTES = 512, /* taken as received from a proven address: enough for checks to begin */
+};
+
+/* A trial handshake is a real initiation: the answer gives keys, and no other message has to be
+ * invented for it. It takes the next timestamp as every initiation does: the
+ * responder refuses one that is not newer than the last (whitepaper s5.1). */
+static int make_trial(struct pv_peer *p, pv_ns now, struct pv_session_transmit *ret_tx)
+{
+    if (p->session == NULL) {
+        int made = pv_peer_make_session(p, NULL, now);
+        if (made != PV_OK)
+            return made;
+    }
+    uint64_t stamp = pv_highwater_next(&p->node->common->tai, pv_node_wall_us(p->node, now));
+    pv_session_set_device(p->session, pv_peer_own_key(p, now));
+    int r = pv_session_trial(p->session, pv_peer_fresh_index(p), stamp, now, ret_tx);
+    if (r == PV_OK && ret_tx->took_index && pv_peer_add_index(p, ret_tx->index) != PV_OK)
+        pv_trace_add(&p->trace, now, "no room for a receiver index");
+    return r;
+}
+
+int pv_peer_trial(struct pv_peer *p, pv_ns now, uint8_t ret_msg[static PV_WGMSG_INITIATION_LEN])
+{
+    struct pv_session_transmit tx;
+    int r = make_trial(p, now, &tx);
+    if (r == PV_OK)
+        memcpy(ret_msg, tx.msg, PV_WGMSG_INITIATION_LEN);
+    return r;
+}
+
+/* Our own initiation takes precedence over the one that was refused, and may have gone to where the
+ * peer is no more. It goes again to where the peer's came from. */
+void pv_peer_try_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
+{
+    struct pv_session_transmit tx;
+    if (p->is_static || pv_peer_path_works(p) || from->kind != PV_CARRIER_UDP ||
+        (p->talk != NULL && p->talk->n_out == PV_PEER_MAX_OUT) || make_trial(p, now, &tx) != PV_OK)
+        return;
+    struct pv_peer_handshake *h = &p->talk->out[p->talk->n_out++];
+    h->to = *from;
+    h->len = tx.len;
+    memcpy(h->msg, tx.msg, tx.len);
+}
+
+/* The agent gets credit for the address, as if data had come from there, and begins its checks with
+ * it. */
+void pv_peer_check_trial(struct pv_peer *p, pv_ns now)
+{
+    if (p->path_state != PV_PATH_STATE_TRIAL || p->ice == NULL)
+        return;
+    const struct pv_ice_carrier c = pv_peer_ice_carrier(&p->path);
+    pv_ice_note_stray(p->ice, &c, &p->path.remote, TRIAL_BYTES, now);
+}
+
+/* Uses the proven address if it is needed now. A handshake proves keys and reachability in one; so
+ * data may flow before ICE has checked anything. */
+static void try_proven(struct pv_peer *p, pv_ns now)
+{
+    char text[PV_ADDR_TEXT];
+    bool needed = !pv_peer_has_path(p) ||
+                  (p->path_state == PV_PATH_STATE_SUSPECT && !p->node->common->signalling);
+    if (p->is_static || !needed || p->proven.kind != PV_CARRIER_UDP ||
+        (pv_peer_has_path(p) && pv_carrier_same(&p->path, &p->proven)))
+        return;
+    if (p->ice == NULL || p->state == PV_PEER_IDLE || p->state == PV_PEER_FAILED)
+        pv_peer_begin(p, "it answers without the coordinator", now);
+    if (p->ice == NULL)
+        return;
+    pv_peer_set_state(p, PV_PEER_REACHING, "it answers from another address", now);
+    p->deadline = now + PV_PEER_REACH_TIME;
+    p->recalled = p->proven.remote;
+    pv_trace_add(&p->trace, now, "handshake at %s: trying that path",
+                 pv_addr_format(&p->recalled, text));
+    pv_peer_use_path(p, &p->proven, now);
+    p->path_state = PV_PATH_STATE_TRIAL;
+    pv_descx_kick(&p->descx);
+    pv_peer_check_trial(p, now);
+}
+
+void pv_peer_proven_at(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
+{
+    p->proven = *from;
+    try_proven(p, now);
+}
+
+void pv_peer_strayed(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
+{
+    if (pv_carrier_same(&p->proven, from))
+        try_proven(p, now);
 }

@@ -1,12 +1,49 @@
 /* SPDX-License-Identifier: MIT */
-/* peers.c - the table of peers: coming, going, finding, deadlines, facts. */
+/* peers.c - the table of peers: coming, going, finding, deadlines, facts; what comes in for them
+ * and leaves, and what they say in `status` and metrics. */
 #include "daemon/core/peer/peers.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fifo.h"
+#include "base/heap.h"
+#include "base/map.h"
 #include "crypto/ct.h"
-#include "daemon/core/peer/peers_int.h"
+#include "daemon/core/nat/stunroute.h"
+#include "daemon/core/node/statuspage.h"
+#include "daemon/core/peer/peer_int.h"
+#include "daemon/core/peer/peer_show.h"
+#include "proto/local/ctlapi.h"
+
+enum {
+    CHANGED = 64, /* ours: members whose former keys are known at a time */
+};
+
+struct pv_peers {
+    struct pv_peers_config cfg;
+    struct pv_peers_common common; /* node.common */
+    struct pv_map map;
+    struct pv_peer *members; /* by identity key */
+    struct pv_peer *statics[PV_ENGINE_MAX_STATIC];
+    size_t n_statics;
+    bool wants_door;                 /* of any of them */
+    size_t n_guests;                 /* among members: those that this node carries */
+    struct pv_prefix *static_routes; /* owned: allowed-ips of all static peers */
+    size_t n_static_routes;
+    struct pv_peer **by_slot; /* owned; the slot is the low half of the packet threads' id */
+    size_t n_slots;
+    struct pv_heap timers;
+    struct pv_peer *ready_first, *ready_last; /* peers that may have datagrams to send */
+    struct pv_peer *news_first, *news_last;   /* peers with facts to deliver */
+    struct pv_bucket hints;                   /* ICMP errors that are looked at */
+    uint32_t changed[CHANGED];                /* ids of members that changed their key last */
+    size_t n_changed;                         /* so many ever did; the oldest give way */
+};
+
+static void send_due(struct pv_peers *ps, struct pv_peer *p);
+static void find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
 
 static size_t slot_of(uint32_t id)
 {
@@ -342,7 +379,7 @@ static void tell_relay(struct pv_peer *p, pv_ns now)
 static unsigned settle(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
 {
     pv_peer_settle(p, now);
-    pv_peers_send_due(ps, p);
+    send_due(ps, p);
     unsigned news = p->news;
     p->news = 0;
     if ((news & PV_PEER_FACT_PATH) != 0) {
@@ -400,7 +437,7 @@ void pv_peers_handle_timeout(struct pv_peers *ps, pv_ns now)
         p->timed_at = now;
         pv_peer_handle_timeout(p, now);
         if (p->is_static && now >= p->resolve_at)
-            pv_peers_find_endpoint(ps, p, now);
+            find_endpoint(ps, p, now);
         pv_peers_touch(ps, p, now);
     }
 }
@@ -586,7 +623,648 @@ int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf, 
     }
     ps->statics[ps->n_statics++] = p;
     ps->wants_door = ps->wants_door || conf->door;
-    pv_peers_find_endpoint(ps, p, now);
+    find_endpoint(ps, p, now);
     pv_peers_touch(ps, p, now);
     return PV_OK;
 }
+
+/* The peers' share of `status` and of the metrics: each of them, and sums that also count
+ * those that are gone. */
+
+/* --- status ----------------------------------------------------------------------------------- */
+
+enum {
+    WITHHELD_NAMES = 4 * PV_NAME_BUF, /* bytes: three names are said, others are counted */
+};
+
+/* Members whose half of the exchange does not come, though they announced it. */
+struct withheld {
+    char names[WITHHELD_NAMES];
+    unsigned n;
+};
+
+static void note_withheld(struct withheld *w, const struct pv_peer *p)
+{
+    size_t used = strlen(w->names);
+    if (w->n++ < 3)
+        snprintf(w->names + used, sizeof(w->names) - used, "%s%s", w->n > 1 ? ", " : "", p->name);
+}
+
+/* Sessions by kind, and those whose packets wait. */
+static void count_sessions(const struct pv_peers *ps, struct pv_statuspage_pq *pq,
+                           struct withheld *w, pv_ns now)
+{
+    for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
+        enum pv_peer_pq_state state = pv_peer_pq(p, now).state;
+        if (state == PV_PEER_PQ_NONE)
+            continue;
+        pq->hybrid += state == PV_PEER_PQ_HYBRID ? 1 : 0;
+        pq->classical += state == PV_PEER_PQ_HYBRID ? 0 : 1;
+        pq->waiting += state == PV_PEER_PQ_WITHHELD || state == PV_PEER_PQ_REQUIRED ? 1 : 0;
+        if (state == PV_PEER_PQ_WITHHELD)
+            note_withheld(w, p);
+    }
+}
+
+static const char *policy_word(const struct pv_node *n)
+{
+    static const char *const words[] = {
+        [PV_PQ_ON] = "on", [PV_PQ_REQUIRE] = "require", [PV_PQ_OFF] = "off"};
+    return n->given.kem == NULL && n->given.pq != PV_PQ_OFF ? "unable" : words[n->given.pq];
+}
+
+static void show_pq(const struct pv_peers *ps, struct pv_statuspage *st, pv_ns now)
+{
+    const struct pv_node *n = ps->cfg.node;
+    struct withheld w = {.n = 0};
+    char text[WITHHELD_NAMES + 48];
+    st->pq.state = policy_word(n);
+    st->pq.why = n->given.kem == NULL ? n->given.kem_why : NULL;
+    count_sessions(ps, &st->pq, &w, now);
+    if (n->given.kem == NULL && n->given.pq == PV_PQ_REQUIRE)
+        pv_statuspage_problem(st, "no packet passes to members: [security] pq = require, but ",
+                              pv_peer_why_no_kem(n));
+    if (w.n == 0)
+        return;
+    if (w.n > 3)
+        snprintf(text, sizeof(text), "%s and %u more", w.names, w.n - 3);
+    else
+        snprintf(text, sizeof(text), "%s", w.names);
+    pv_statuspage_problem(
+        st, text,
+        " announced post-quantum sessions, but the keys for them do not come; packets wait "
+        "(`p2pvpnctl why` says what is known of it)");
+}
+
+static void status(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct pv_peers *ps = part;
+    for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;)
+        st->s.online += pv_peer_reach(p) != PV_REACH_NO ? 1 : 0;
+    show_pq(ps, st, now);
+}
+
+/* A static peer's path is what the configuration says, and proves nothing. */
+bool pv_peers_udp_elsewhere(const struct pv_peers *ps)
+{
+    for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
+        const struct pv_carrier *path = pv_peer_path(p);
+        if (path != NULL && pv_peer_is_direct(p) && pv_peer_path_works(p) &&
+            pv_addr_is_usable_remote(&path->remote) && !pv_addr_is_private(&path->remote))
+            return true;
+    }
+    /* 0 is the coordinator's own. */
+    for (unsigned via = 1; via < PV_FP_MAX_RELAYS; via++) {
+        const struct pv_relayway *r = ps->cfg.node->ways.relays[via];
+        if (r != NULL && pv_relayway_is_reached(r) && pv_relayway_way(r) == PV_RELAYWAY_UDP)
+            return true;
+    }
+    return false;
+}
+
+/* --- metrics: of each peer -------------------------------------------------------------------- */
+
+/* One peer, looked at once for all families. */
+struct row {
+    const struct pv_peer *p;
+    bool used; /* it was reached, or is being reached */
+    struct pv_ctlapi_peer x;
+};
+
+static bool online(const struct row *r, double *ret_value)
+{
+    *ret_value = r->x.online;
+    return true;
+}
+
+static bool direct(const struct row *r, double *ret_value)
+{
+    *ret_value = r->x.path.type == PV_CTLAPI_PATH_DIRECT || r->x.path.type == PV_CTLAPI_PATH_STATIC;
+    return r->used;
+}
+
+static bool relayed(const struct row *r, double *ret_value)
+{
+    *ret_value = r->x.path.type == PV_CTLAPI_PATH_RELAY;
+    return r->used;
+}
+
+static bool sent(const struct row *r, double *ret_value)
+{
+    *ret_value = (double)r->x.tx_bytes;
+    return r->used;
+}
+
+static bool received(const struct row *r, double *ret_value)
+{
+    *ret_value = (double)r->x.rx_bytes;
+    return r->used;
+}
+
+static bool rtt(const struct row *r, double *ret_value)
+{
+    *ret_value = r->x.path.rtt_ms / 1e3;
+    return r->x.path.rtt_ms >= 0;
+}
+
+static bool loss(const struct row *r, double *ret_value)
+{
+    *ret_value = r->x.path.loss;
+    return r->x.path.loss >= 0;
+}
+
+static bool mtu(const struct row *r, double *ret_value)
+{
+    *ret_value = r->x.path.mtu;
+    return r->x.path.type != PV_CTLAPI_PATH_NONE;
+}
+
+static bool handshake(const struct row *r, double *ret_value)
+{
+    *ret_value = (double)r->x.last_handshake_ms / 1e3;
+    return r->x.last_handshake_ms != 0;
+}
+
+static const struct {
+    enum pv_metrics_type type;
+    const char *name, *help;
+    bool (*get)(const struct row *r, double *ret_value); /* false: there is no value */
+} PEER_FAMILIES[] = {
+    {PV_METRICS_GAUGE, "p2pvpn_peer_online", "1: the peer is online.", online},
+    {PV_METRICS_GAUGE, "p2pvpn_peer_direct", "1: the path to the peer is direct.", direct},
+    {PV_METRICS_GAUGE, "p2pvpn_peer_relayed", "1: the path to the peer leads through a relay.",
+     relayed},
+    {PV_METRICS_COUNTER, "p2pvpn_peer_sent_bytes_total", "Bytes of packets sent to the peer.",
+     sent},
+    {PV_METRICS_COUNTER, "p2pvpn_peer_received_bytes_total",
+     "Bytes of packets received from the peer.", received},
+    {PV_METRICS_GAUGE, "p2pvpn_peer_rtt_seconds", "Round trip of the path to the peer.", rtt},
+    {PV_METRICS_GAUGE, "p2pvpn_peer_loss_ratio", "Checks of the path lost lately, 0 to 1.", loss},
+    {PV_METRICS_GAUGE, "p2pvpn_peer_mtu_bytes", "Largest packet that the path carries.", mtu},
+    {PV_METRICS_GAUGE, "p2pvpn_peer_last_handshake_timestamp_seconds",
+     "When session keys were agreed last, Unix time.", handshake},
+};
+
+/* A row for each peer, filled once: the page lists families and not peers, so otherwise each peer
+ * would be looked at nine times. */
+static size_t look_at_peers(struct pv_peers *ps, struct row *rows, pv_ns now)
+{
+    size_t n = 0;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;) {
+        struct row *r = &rows[n++];
+        *r = (struct row){.p = p, .used = p->session != NULL || pv_peer_has_path(p)};
+        pv_peer_show(p, &r->x, now);
+        if (!p->is_static)
+            pv_peer_count_relay_time(p, now);
+    }
+    return n;
+}
+
+static void put_each(const struct row *rows, size_t n, struct pv_metrics *m)
+{
+    for (size_t f = 0; f < PV_ARRAY_LEN(PEER_FAMILIES); f++) {
+        pv_metrics_family(m, PEER_FAMILIES[f].type, PEER_FAMILIES[f].name, PEER_FAMILIES[f].help);
+        for (size_t i = 0; i < n; i++) {
+            double value = 0;
+            if (PEER_FAMILIES[f].get(&rows[i], &value)) /* both kinds may have the same name */
+                pv_metrics_real(m, value, "peer", rows[i].p->name, "kind",
+                                rows[i].p->is_guest    ? "guest"
+                                : rows[i].p->is_static ? "static"
+                                                       : "member",
+                                NULL);
+        }
+    }
+}
+
+/* --- metrics: sums ---------------------------------------------------------------------------- */
+
+static void counter(struct pv_metrics *m, const char *name, const char *help, uint64_t value)
+{
+    pv_metrics_family(m, PV_METRICS_COUNTER, name, help);
+    pv_metrics_count(m, value, NULL);
+}
+
+/* Peers that are gone are part of the sums: a counter must not fall. */
+static void put_sums(const struct pv_peers *ps, struct pv_metrics *m)
+{
+    struct pv_peer_sums sum = ps->cfg.node->common->gone;
+    for (const struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;)
+        pv_peer_add_sums(p, &sum);
+    counter(m, "p2pvpn_sent_bytes_total", "Bytes of packets that went into the tunnel.",
+            sum.tx_bytes);
+    counter(m, "p2pvpn_received_bytes_total", "Bytes of packets that came out of the tunnel.",
+            sum.rx_bytes);
+    counter(m, "p2pvpn_sent_datagrams_total", "Sealed datagrams sent to peers.", sum.tx_packets);
+    counter(m, "p2pvpn_received_datagrams_total", "Authenticated datagrams of peers.",
+            sum.rx_packets);
+}
+
+static void put_sessions(const struct pv_peers *ps, struct pv_metrics *m, pv_ns now)
+{
+    struct pv_statuspage_pq pq = {.hybrid = 0};
+    struct withheld w = {.n = 0};
+    count_sessions(ps, &pq, &w, now);
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_sessions",
+                      "Sessions with members that have keys, by kind.");
+    pv_metrics_count(m, pq.hybrid, "kind", "hybrid", NULL);
+    pv_metrics_count(m, pq.classical, "kind", "classical", NULL);
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_sessions_waiting",
+                      "Classical sessions that carry no packets until they are hybrid.");
+    pv_metrics_count(m, pq.waiting, NULL);
+}
+
+static void metrics(void *part, struct pv_metrics *m, pv_ns now)
+{
+    struct pv_peers *ps = part;
+    size_t n_peers = pv_peers_count_members(ps) + pv_peers_count_statics(ps);
+    struct row *rows = calloc(n_peers + 1, sizeof(*rows));
+    /* Before the times on relays are told, each of them is counted up to now. */
+    size_t n = rows == NULL ? 0 : look_at_peers(ps, rows, now);
+    put_sums(ps, m);
+    pv_pathstats_metrics(&ps->cfg.node->common->stats, m);
+    put_sessions(ps, m, now);
+    put_each(rows, n, m); /* without memory the families have no samples this time */
+    free(rows);
+}
+
+/* --- what comes in --------------------------------------------------------------------------- */
+
+/* Of peers and about their paths come in: STUN messages, probes of its size, a peer's
+ * goodbye, and ICMP "fragmentation needed" (RFC 792, RFC 1191) or ICMPv6 "packet too big" (RFC
+ * 4443 s3.2).
+ *
+ * An ICMP error is a hint, believed only when it quotes a datagram that left just now. A
+ * member's path is probed at once then, and the size that the hint names is not used (RFC 8899
+ * s4.6.2). A static peer answers no probes: over IPv6 the size counts, never below what every
+ * link carries, and for a while. A liar on the way can make packets smaller, no more. */
+
+enum {
+    HEADERS = 48,       /* bytes of IPv6 and UDP header, RFC 8200, RFC 768 */
+    HINTS_A_SECOND = 5, /* ours: each looks through all peers */
+};
+
+/* --- in-band --------------------------------------------------------------------------------- */
+
+static void take_goodbye(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    pv_peer_goodbye(from, now);
+}
+
+/* The answer is small, whatever came: the way back need not be as wide. */
+static void take_probe(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    if (body.len < 4)
+        return;
+    pv_peers_send(part, from, PV_INBAND_PROBED, pv_view(body.ptr, 4));
+    if (from->talk != NULL)
+        pv_mtu_note_probed(pv_peer_mtu_of(from), body.len, now);
+}
+
+static void take_probed(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    uint32_t token;
+    if (from->talk != NULL && pv_inband_probe_parse(body, &token) == PV_OK)
+        pv_mtu_handle_answer(pv_peer_mtu_of(from), token, now);
+}
+
+/* The packet threads join packets in parts themselves; one that they hand up is malformed. */
+static void drop_packet(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+}
+
+static const struct pv_inband_handler inband[] = {
+    {.type = PV_INBAND_GOODBYE, .take = take_goodbye},
+    {.type = PV_INBAND_PROBE, .take = take_probe},
+    {.type = PV_INBAND_PROBED, .take = take_probed},
+    {.type = PV_INBAND_PACKET, .take = drop_packet},
+};
+
+/* --- STUN ------------------------------------------------------------------------------------ */
+
+/* A STUN message: a request names its receiver by the ufrag, an answer by the request it
+ * answers. A request names our ufrag, an answer only its transaction id (RFC 8445 s7.3, s7.2.5).
+ * Either one finds the peer among all on this socket; authentication is the agent's. */
+static bool take_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
+{
+    struct pv_peers *ps = part;
+    char ufrag[PV_ICE_UFRAG_MAX + 1] = {0};
+    struct pv_peer *p = NULL;
+    if (pv_ice_request_ufrag(data, ufrag) == PV_OK) {
+        char key[PV_ICE_UFRAG_MAX + 1] = {0}; /* the whole array is the key */
+        memcpy(key, ufrag, strlen(ufrag));
+        p = pv_peer_by_ufrag(ps->cfg.node, key);
+    } else if (data.len >= PV_STUN_TXID_AT + PV_STUN_TXID_LEN) {
+        uint32_t owner =
+            pv_stunroute_owner(ps->cfg.node->ways.stunroute, data.ptr + PV_STUN_TXID_AT);
+        if (owner > PV_STUN_OWNER_PEERS)
+            p = pv_peers_by_id(ps, owner - PV_STUN_OWNER_PEERS);
+    }
+    if (p == NULL)
+        return false;
+    int r = pv_peer_handle_stun(p, from, data, now);
+    if (r != PV_OK)
+        pv_log(ps->cfg.node->log, PV_LOG_DEBUG, "peer=%s what=\"STUN dropped\" why=\"%s\"", p->name,
+               pv_strstatus(r));
+    pv_peers_touch(ps, p, now);
+    return true;
+}
+
+/* --- ICMP ------------------------------------------------------------------------------------ */
+
+/* This host's own word needs no proof; a router's has to quote a datagram that left just now. */
+static bool is_about(const struct pv_peers *ps, const struct pv_peer *p,
+                     const struct pv_fp_punt *punt)
+{
+    return pv_peer_has_path(p) && p->path.kind == PV_CARRIER_UDP &&
+           pv_addr_equal(&p->path.remote, &punt->from.remote) &&
+           (punt->local || pv_fp_builder_has_sent(ps->cfg.node->fp, p->id, punt->bytes));
+}
+
+static void take_hint(struct pv_peers *ps, struct pv_peer *p, size_t fits, pv_ns now)
+{
+    uint16_t most = (uint16_t)(ps->cfg.node->given.mtu + PV_FP_OVERHEAD);
+    if (fits < PV_IPPKT_MIN_MTU6)
+        fits = PV_IPPKT_MIN_MTU6;
+    if (p->talk == NULL)
+        return;
+    if (!p->is_static)
+        pv_mtu_doubt(&p->talk->mtu, now);
+    else if (p->path.remote.family == PV_AF_INET6 && fits <= UINT16_MAX)
+        pv_mtu_tell(&p->talk->mtu, (uint16_t)(fits - HEADERS), most, now);
+    pv_peers_touch(ps, p, now);
+}
+
+void pv_peers_too_big(struct pv_peers *ps, const struct pv_fp_punt *punt, pv_ns now)
+{
+    if (!pv_bucket_take(&ps->hints, HINTS_A_SECOND, HINTS_A_SECOND, 1, now))
+        return;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;) {
+        if (is_about(ps, p, punt)) {
+            take_hint(ps, p, punt->count, now);
+            return;
+        }
+    }
+}
+
+/* --- what leaves, and the part --------------------------------------------------------------- */
+
+/* For peers in-band packets and datagrams leave, in order; here is also the look-up of static
+ * peers' endpoints. */
+
+/* --- in-band --------------------------------------------------------------------------------- */
+
+/* In-band messages may be lost as on the network, so a full list drops them. */
+static void inject(struct pv_peers *ps, uint32_t id, struct pv_view inner)
+{
+    struct pv_engine_inject item = {.peer = id, .len = inner.len};
+    struct pv_fifo *injects = &ps->cfg.node->ways.injects;
+    if (injects->n >= PV_PEERS_MAX_INJECT || inner.len > PV_ENGINE_INJECT_MAX)
+        return;
+    if (inner.len > 0)
+        memcpy(item.buf, inner.ptr, inner.len);
+    (void)!pv_fifo_put(injects, &item, offsetof(struct pv_engine_inject, buf) + inner.len);
+}
+
+void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inner)
+{
+    inject(ps, p->id, inner);
+}
+
+/* 0 is no peer's id, and the TUN to pv_fp_inject(). */
+void pv_peers_inject_tun(struct pv_peers *ps, struct pv_view packet)
+{
+    inject(ps, 0, packet);
+}
+
+void pv_peers_send(struct pv_peers *ps, struct pv_peer *p, enum pv_inband_type type,
+                   struct pv_view body)
+{
+    uint8_t parts;
+    uint32_t id = pv_rng_u32(&ps->cfg.node->rng);
+    if (pv_inband_parts(body.len, &parts) != PV_OK)
+        return;
+    for (uint8_t i = 0; i < parts; i++) {
+        uint8_t packet[PV_INBAND_PACKET_MAX];
+        size_t len;
+        if (pv_inband_build(type, id, i, body, packet, &len) == PV_OK)
+            pv_peers_inject(ps, p, pv_view(packet, len));
+    }
+}
+
+/* A probe is as large as the datagram that is tried, so it is built whole and never in parts. */
+static void send_probes(struct pv_peers *ps, struct pv_peer *p)
+{
+    uint8_t packet[PV_INBAND_PROBE_MAX];
+    uint16_t size;
+    uint32_t token;
+    while (p->talk != NULL && pv_mtu_poll_probe(&p->talk->mtu, &size, &token) == PV_OK) {
+        size_t len = size - (size_t)PV_FP_OVERHEAD;
+        if (pv_inband_probe_build(token, len, packet) == PV_OK)
+            pv_peers_inject(ps, p, pv_view(packet, len));
+    }
+}
+
+/* That anything authenticated comes back over the path is the answer, so the token is forgotten. */
+static void send_echo(struct pv_peers *ps, struct pv_peer *p)
+{
+    struct pv_inband_echo echo = {.token = pv_rng_u64(&ps->cfg.node->rng)};
+    uint8_t body[PV_INBAND_PART_MAX];
+    size_t len;
+    if (pv_inband_echo_build(&echo, body, sizeof(body), &len) == PV_OK)
+        pv_peers_send(ps, p, PV_INBAND_ECHO, pv_view(body, len));
+}
+
+/* Sends the in-band messages that p's machines want sent now: probes of the path, an echo, a
+ * keepalive. */
+static void send_due(struct pv_peers *ps, struct pv_peer *p)
+{
+    send_probes(ps, p);
+    if ((p->due & PV_PEER_DUE_ECHO) != 0)
+        send_echo(ps, p);
+    if ((p->due & PV_PEER_DUE_KEEPALIVE) != 0)
+        pv_peers_inject(ps, p, pv_view(NULL, 0));
+    p->due &= ~(unsigned)(PV_PEER_DUE_ECHO | PV_PEER_DUE_KEEPALIVE);
+}
+
+/* --- datagrams ------------------------------------------------------------------------------- */
+
+bool pv_peers_wrap(const struct pv_peers *ps, uint16_t via, const struct pv_addr *peer,
+                   struct pv_view data, struct pv_engine_transmit *ret_tx)
+{
+    struct pv_relayway *relay = via < PV_FP_MAX_RELAYS ? ps->cfg.node->ways.relays[via] : NULL;
+    (void)pv_transmit_to(ret_tx, peer, NULL, 0); /* resets every field */
+    struct pv_relayway_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
+    if (relay == NULL || pv_relayway_wrap(relay, peer, data, &m) != PV_OK)
+        return false;
+    ret_tx->dst = *pv_relayway_server(relay);
+    ret_tx->sock = m.sock;
+    ret_tx->stream = m.stream;
+    ret_tx->len = m.len;
+    return true;
+}
+
+/* As it leaves this node. False: it is lost, as on the network. The owner of the transaction id is
+ * noted here, where all checks pass, so that the answer finds its agent. */
+static bool address(struct pv_peers *ps, const struct pv_peer *p, const struct pv_peer_transmit *tx,
+                    struct pv_engine_transmit *ret_tx)
+{
+    if (tx->is_stun)
+        pv_stunroute_sent(ps->cfg.node->ways.stunroute, tx->buf + PV_STUN_TXID_AT,
+                          p->id + PV_STUN_OWNER_PEERS);
+    if (tx->relayed)
+        return pv_peers_wrap(ps, tx->via, &tx->dst, pv_view(tx->buf, tx->len), ret_tx);
+    if (!pv_transmit_to(ret_tx, &tx->dst, tx->buf, tx->len))
+        return false;
+    ret_tx->sock = tx->sock;
+    ret_tx->ttl = tx->ttl;
+    ret_tx->local = tx->local;
+    return true;
+}
+
+/* Peers that may have something stand in a list, so nobody looks at thousands that have not. */
+static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
+{
+    struct pv_peers *ps = part;
+    struct pv_peer_transmit tx;
+    while (ps->ready_first != NULL) {
+        struct pv_peer *p = ps->ready_first;
+        while (pv_peer_poll_transmit(p, &tx) == PV_OK) {
+            if (address(ps, p, &tx, ret_tx))
+                return true;
+        }
+        ps->ready_first = p->ready_next;
+        if (ps->ready_first == NULL)
+            ps->ready_last = NULL;
+        p->ready = false;
+    }
+    return false;
+}
+
+/* --- endpoints of static peers --------------------------------------------------------------- */
+
+static pv_job_done take_endpoint;
+
+/* Looks a static peer's endpoint up, at once or by a job. Once by name: when the peer roams its
+ * packets tell its address. */
+static void find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
+{
+    struct pv_addr addr;
+    p->resolve_at = PV_NEVER;
+    if (p->endpoint_host == NULL)
+        return;
+    if (pv_addr_parse_ip(p->endpoint_host, &addr) == PV_OK) {
+        addr.port = p->endpoint_port;
+        pv_peer_set_endpoint(p, &addr, now);
+        return;
+    }
+    struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
+    if (job == NULL)
+        return;
+    snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "%s", p->endpoint_host);
+    job->u.resolve.port = p->endpoint_port;
+    (void)pv_jobqueue_submit(&ps->cfg.node->jobs, job, take_endpoint, ps, p->id);
+}
+
+static void take_endpoint(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_peers *ps = wait->self;
+    struct pv_peer *p = pv_peers_by_id(ps, (uint32_t)wait->tag);
+    if (p == NULL)
+        return;
+    if (result->status == PV_OK && result->n_addrs > 0) {
+        pv_peer_set_endpoint(p, &result->addrs[0], now);
+    } else {
+        pv_trace_add(&p->trace, now, "endpoint not found: %s", result->error);
+        p->resolve_at = now + PV_PEER_RETRY_MAX;
+    }
+    pv_peers_touch(ps, p, now);
+}
+
+/* --- as a part ------------------------------------------------------------------------------- */
+
+/* The table is made before all parts, since they find it in the node. */
+static int adopt(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                 void **ret_part)
+{
+    *ret_part = node->peers;
+    return PV_OK;
+}
+
+static void leave(void *part)
+{
+}
+
+static int add_statics(void *part, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct pv_peers *ps = part;
+    for (size_t i = 0; i < cfg->n_static_peers; i++) {
+        int r = pv_peers_add_static(ps, &cfg->static_peers[i], now);
+        if (r != PV_OK) {
+            pv_log(ps->cfg.node->log, PV_LOG_ERROR,
+                   "peer=%s what=\"static peer not added\" why=\"%s\"", cfg->static_peers[i].name,
+                   pv_strstatus(r));
+            return r;
+        }
+    }
+    return PV_OK;
+}
+
+/* Was it one of our addresses, and is it none now? */
+static bool is_gone(const struct pv_node *n, const struct pv_addr *local)
+{
+    for (size_t i = 0; i < n->host.n_links; i++) {
+        if (pv_addr_equal_ip(&n->host.links[i].addr.base, local))
+            return false;
+    }
+    return local->family != PV_AF_NONE;
+}
+
+/* A static peer has no agent that would notice that its path leaves from an address we lost. */
+static void drop_lost_locals(struct pv_peers *ps, pv_ns now)
+{
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;) {
+        if (!p->is_static || !pv_peer_has_path(p) || !is_gone(ps->cfg.node, &p->path.local))
+            continue;
+        pv_peer_forget_local(p, now);
+        p->due |= PV_PEER_DUE_KEEPALIVE; /* by it the other side learns where we are */
+        pv_peers_touch(ps, p, now);
+    }
+}
+
+/* After a sleep every check is late: agents look at once instead of when their timers say. */
+static void wake_agents(struct pv_peers *ps, pv_ns now)
+{
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
+        if (p->ice != NULL)
+            pv_ice_kick(p->ice, now);
+        pv_peers_touch(ps, p, now);
+    }
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct pv_peers *ps = part;
+    if ((facts & PV_FACT_LINKS) != 0)
+        drop_lost_locals(ps, now);
+    if ((facts & PV_FACT_RESUMED) != 0)
+        wake_agents(ps, now);
+    if (ps->cfg.node->common->signalling == ps->cfg.node->online)
+        return;
+    ps->cfg.node->common->signalling = ps->cfg.node->online; /* signals can be sent, or no longer */
+    pv_peers_node_changed(ps, false, now);
+}
+
+const struct pv_part pv_part_peers = {
+    .name = "peers",
+    .after = {"relays", "bindings", "hardnat"},
+    .make = adopt,
+    .free = leave,
+    .restore = add_statics,
+    .on_facts = on_facts,
+    .handle_stun = take_stun,
+    .poll_transmit = poll_transmit,
+    .inband = inband,
+    .n_inband = PV_ARRAY_LEN(inband),
+    .status = status,
+    .metrics = metrics,
+};

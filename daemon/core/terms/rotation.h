@@ -8,7 +8,7 @@
  *   2. a transport key statement names it: members and coordinator are told
  *   3. it is the one in use; the one before is answered for PV_ROTATION_KEEP_S
  * What is in use follows from the roster alone, so a crash anywhere leaves a node that works and
- * goes on from there. Not here: which key a handshake is made with (peer/peer_keys.c).
+ * goes on from there. Not here: which key a handshake is made with (peer/peer_session.c).
  */
 #pragma once
 

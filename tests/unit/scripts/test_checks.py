@@ -207,9 +207,9 @@ class Docs(Tree):
         self.assertIn("the field gone_since", said[0])
 
     def test_a_new_number_is_documented(self):
-        said = self.problems("daemon/core/peer/peers_report.c", '"p2pvpn_peer_online"', '"p2pvpn_peer_waves"', "check_tables")
+        said = self.problems("daemon/core/peer/peers.c", '"p2pvpn_peer_online"', '"p2pvpn_peer_waves"', "check_tables")
         self.assertEqual(len(said), 2)
-        self.assertIn("the number peer_waves of daemon/core/peer/peers_report.c", " ".join(said))
+        self.assertIn("the number peer_waves of daemon/core/peer/peers.c", " ".join(said))
         self.assertIn("nobody counts peer_online", " ".join(said))
 
     def test_a_new_reason_for_drops_is_documented(self):

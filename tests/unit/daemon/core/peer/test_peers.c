@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of peers: finding, walking, facts, what leaves, and static peers' endpoints. */
+#include <stdio.h>
+
+#include "daemon/core/peer/peer_int.h"
+#include "daemon/core/peer/pqx.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
+#include "tests/unit/kem_double.h"
 
 static struct fake_peers x;
 
@@ -17,8 +22,6 @@ static int stop(void **state)
     fake_peers_done(&x);
     return 0;
 }
-
-PV_TEST_WORLD(start, stop);
 
 static struct pv_peers *table(void)
 {
@@ -38,7 +41,7 @@ static struct pv_peer *add_static(const char *name, const char *host)
     return pv_peers_find(table(), name);
 }
 
-PV_TEST(a_peer_is_found_by_all_that_names_it)
+PV_TEST_IN(a_peer_is_found_by_all_that_names_it, start, stop)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     struct pv_peer *carol = fake_peers_member(&x, 2, "carol", 3);
@@ -66,7 +69,7 @@ PV_TEST(a_peer_is_found_by_all_that_names_it)
 
 /* A member made its key so that it begins as that of a machine that has gone: it gets nothing that
  * is meant for that one, nor is it taken for it. */
-PV_TEST(a_short_key_names_nobody_when_a_former_machine_has_it_too)
+PV_TEST_IN(a_short_key_names_nobody_when_a_former_machine_has_it_too, start, stop)
 {
     const struct keys gone = keys_of(952), ground = keys_of(1133);
     char text[PV_KEY_TEXT_BUF], brief[PV_KEY_SHORT_BUF], longer[PV_KEY_TEXT_BUF];
@@ -92,7 +95,7 @@ PV_TEST(a_short_key_names_nobody_when_a_former_machine_has_it_too)
     assert_memory_equal(pv_node_former_member(&x.f.node, longer)->node, gone.pk, 32);
 }
 
-PV_TEST(facts_about_a_peer_are_told_once_and_together)
+PV_TEST_IN(facts_about_a_peer_are_told_once_and_together, start, stop)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     unsigned facts;
@@ -106,7 +109,7 @@ PV_TEST(facts_about_a_peer_are_told_once_and_together)
     assert_false(pv_peers_has_news(table()));
 }
 
-PV_TEST(nobody_is_told_of_a_peer_that_is_gone)
+PV_TEST_IN(nobody_is_told_of_a_peer_that_is_gone, start, stop)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     struct pv_peer *carol = fake_peers_member(&x, 2, "carol", 3);
@@ -122,7 +125,7 @@ PV_TEST(nobody_is_told_of_a_peer_that_is_gone)
     assert_int_equal(pv_peers_count_members(table()), 0);
 }
 
-PV_TEST(a_path_that_becomes_suspect_casts_doubt_on_our_nat)
+PV_TEST_IN(a_path_that_becomes_suspect_casts_doubt_on_our_nat, start, stop)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
@@ -135,7 +138,7 @@ PV_TEST(a_path_that_becomes_suspect_casts_doubt_on_our_nat)
 }
 
 /* One answer to "is it there?", with and without the coordinator's word. */
-PV_TEST(a_path_or_the_coordinators_word_makes_a_peer_reachable)
+PV_TEST_IN(a_path_or_the_coordinators_word_makes_a_peer_reachable, start, stop)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
@@ -167,7 +170,7 @@ static struct pv_peer *add_guests(struct pv_peer *bob, struct pv_peer **ret_tabl
     return pv_peers_find(table(), "phone");
 }
 
-PV_TEST(walks_over_nodes_pass_over_guests)
+PV_TEST_IN(walks_over_nodes_pass_over_guests, start, stop)
 {
     struct pv_peer *tablet, *bob = fake_peers_member(&x, 1, "bob", 2);
     assert_true(pv_peer_is_guest(add_guests(bob, &tablet)));
@@ -178,7 +181,7 @@ PV_TEST(walks_over_nodes_pass_over_guests)
 }
 
 /* A coordinator may lie, and whoever has a guest's file can sign descriptions by its key. */
-PV_TEST(no_word_but_its_own_packets_moves_a_guest)
+PV_TEST_IN(no_word_but_its_own_packets_moves_a_guest, start, stop)
 {
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
     const struct pv_desc d = {.gen = 7, .rev = 1};
@@ -197,7 +200,7 @@ PV_TEST(no_word_but_its_own_packets_moves_a_guest)
     assert_int_equal(pv_peer_reach(phone), PV_REACH_PATH);
 }
 
-PV_TEST(more_packets_than_fit_are_dropped)
+PV_TEST_IN(more_packets_than_fit_are_dropped, start, stop)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     struct pv_engine_inject out;
@@ -223,7 +226,7 @@ static const struct pv_inband_handler *handler_of(enum pv_inband_type type)
     return NULL;
 }
 
-PV_TEST(a_probe_is_answered_and_a_goodbye_ends_the_path)
+PV_TEST_IN(a_probe_is_answered_and_a_goodbye_ends_the_path, start, stop)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
@@ -238,7 +241,7 @@ PV_TEST(a_probe_is_answered_and_a_goodbye_ends_the_path)
     assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_OFFLINE);
 }
 
-PV_TEST(a_static_peers_name_is_looked_up_until_it_is_found)
+PV_TEST_IN(a_static_peers_name_is_looked_up_until_it_is_found, start, stop)
 {
     struct pv_peer *vpn = add_static("vpn", "vpn.example.org");
     struct pv_job *job = fake_node_job(&x.f);
@@ -258,7 +261,7 @@ PV_TEST(a_static_peers_name_is_looked_up_until_it_is_found)
     assert_int_equal(pv_peer_path(vpn)->remote.port, 51820);
 }
 
-PV_TEST(static_routes_are_those_of_all_static_peers)
+PV_TEST_IN(static_routes_are_those_of_all_static_peers, start, stop)
 {
     size_t n;
     add_static("one", "192.0.2.1");
@@ -275,7 +278,7 @@ static void end_kept(void *slot)
     n_ended += *(unsigned *)slot;
 }
 
-PV_TEST(a_peer_keeps_bytes_for_a_part_until_either_ends)
+PV_TEST_IN(a_peer_keeps_bytes_for_a_part_until_either_ends, start, stop)
 {
     static const struct pv_part one = {.peer_size = sizeof(unsigned), .end_peer = end_kept};
     static const struct pv_part other = {.peer_size = 1};
@@ -297,4 +300,119 @@ PV_TEST(a_peer_keeps_bytes_for_a_part_until_either_ends)
     pv_peers_drop_slots(table(), &one);
     assert_int_equal(n_ended, 75);
     assert_null(pv_peer_find_slot(printer, &one));
+}
+
+/* --- halves of the exchange without end ------------------------------------------------------ */
+
+/* A member that announces post-quantum sessions: what waits for them, and that one half of an
+ * exchange after the other costs no more than a limit. */
+
+enum {
+    FLOOD = 1000,
+    BURST = 20, /* halves at once, and one a second after that */
+};
+
+static const struct pv_part nothing = {.name = "nothing"};
+static struct pv_peer *p;
+static struct pv_kem counting;
+static unsigned worked;
+
+static int count_encapsulate(struct pv_view ek, const uint8_t random[static PV_KEM_RANDOM_LEN],
+                             uint8_t ret_ct[static PV_KEM_CT_LEN],
+                             uint8_t ret_secret[static PV_KEM_SECRET_LEN])
+{
+    worked++;
+    return kem_double.encapsulate(ek, random, ret_ct, ret_secret);
+}
+
+/* With a member whose identity key is higher than this node's, so that it offers. */
+static void start_flood(void)
+{
+    counting = kem_double;
+    counting.encapsulate = count_encapsulate;
+    fake_peers_init(&x, &nothing);
+    x.f.node.given.kem = &counting;
+    x.f.node.given.pq = PV_PQ_ON;
+    x.f.node.ways.caps = PV_DESC_CAP_PQ;
+    x.f.node.common->signalling = true;
+    fake_node_enter(&x.f);
+    unsigned seed = 7;
+    while (memcmp(keys_of(seed).pk, x.f.identity.sign_pk, PV_SIGN_PK_LEN) < 0)
+        seed++;
+    p = fake_peers_member(&x, seed, "bob", 7);
+    pv_peer_want(p, "test", x.f.now);
+    worked = 0;
+}
+
+/* A description with an offer of its own. */
+static void send(uint64_t gen, uint64_t rev)
+{
+    struct pv_desc d = {.gen = gen, .rev = rev, .caps = PV_DESC_CAP_PQ};
+    struct pv_desc_pq pq = {.kind = PV_DESC_PQ_OFFER, .gen = gen, .rev = rev};
+    uint8_t seed[PV_KEM_SEED_LEN] = {1, (uint8_t)rev, (uint8_t)(rev >> 8), (uint8_t)gen};
+    snprintf(d.creds.ufrag, sizeof(d.creds.ufrag), "abcdEF12");
+    snprintf(d.creds.pwd, sizeof(d.creds.pwd), "0123456789+/ABCDEFGHabcd");
+    pv_dh_public(seed, pq.dh);
+    assert_int_equal(kem_double.keypair(seed, pq.kem), PV_OK);
+    d.pq = &pq;
+    pv_peer_handle_desc(p, &d, x.f.now);
+}
+
+PV_TEST(offers_without_end_are_answered_a_few_at_a_time)
+{
+    start_flood();
+    for (unsigned i = 1; i <= FLOOD; i++)
+        send(1, i);
+    assert_in_range(worked, BURST, BURST + 1);
+    x.f.now += PV_S(10);
+    worked = 0;
+    for (unsigned i = 1; i <= FLOOD; i++)
+        send(1, FLOOD + i);
+    assert_in_range(worked, 10, 11);
+    x.f.now += PV_S(60); /* one who is patient again is answered at once */
+    worked = 0;
+    send(2, 1);
+    assert_int_equal(worked, 1);
+    fake_peers_done(&x);
+}
+
+PV_TEST(chat_waits_for_a_member_that_announced_it)
+{
+    start_flood();
+    assert_int_equal(p->agreed.strict, PV_FP_STRICT_NONE); /* nothing is known of it */
+    send(1, 1);
+    assert_int_equal(p->agreed.strict, PV_FP_STRICT_OWN);
+    x.f.node.given.pq = PV_PQ_OFF;
+    pv_peer_pq_settle(p, x.f.now);
+    assert_int_equal(p->agreed.strict, PV_FP_STRICT_NONE);
+    x.f.node.given.pq = PV_PQ_REQUIRE;
+    pv_peer_pq_settle(p, x.f.now);
+    assert_int_equal(p->agreed.strict, PV_FP_STRICT_ALL);
+    fake_peers_done(&x);
+}
+
+/* A description that was too much is not acknowledged, so it comes again and is answered then: an
+ * honest member that started again and again would else wait for its next generation. */
+PV_TEST(a_description_that_was_too_much_is_answered_when_it_is_repeated)
+{
+    struct pv_desc ours;
+    start_flood();
+    for (unsigned i = 1; i <= FLOOD; i++)
+        send(i, 1);
+    assert_true(worked < FLOOD);
+    while (pv_peer_take_desc(p, x.f.now, &ours))
+        assert_true(ours.re_gen < FLOOD);
+    worked = 0;
+    send(FLOOD, 1);
+    assert_int_equal(worked, 0);
+    x.f.now += PV_S(2);
+    send(FLOOD, 1);
+    assert_int_equal(worked, 1);
+    send(FLOOD, 1); /* the answer got lost: it is said again, and not computed */
+    assert_int_equal(worked, 1);
+    bool answered = false;
+    while (pv_peer_take_desc(p, x.f.now, &ours))
+        answered = ours.re_gen == FLOOD && ours.pq != NULL && ours.pq->kind == PV_DESC_PQ_ANSWER;
+    assert_true(answered);
+    fake_peers_done(&x);
 }
