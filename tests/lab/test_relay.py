@@ -143,7 +143,7 @@ def resident(program):
         return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
 
 
-@scenario(long="takes a minute, and unit/test_turns_static has it without sockets")
+@scenario(long="takes a minute, and unit/test_turns has it without sockets")
 def ten_thousand_allocations_are_abandoned(lab):
     """Opened over TCP and TLS and cut; members talk over the same relay meanwhile, and memory and
     sockets come back."""

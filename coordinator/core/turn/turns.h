@@ -11,7 +11,7 @@
  *                 TURN lifetime does. Credentials go out in welcome (turnauth.h); the owner
  *                 reports members that go online and offline. One that asks for it also has a
  *                 door, where the operator allows it: a real UDP port that follows from its key, to
- *                 which strangers send WireGuard's messages, and nothing else (turns_door.c).
+ *                 which strangers send WireGuard's messages, and nothing else.
  *   static users  stock clients: real relay sockets on random ports, which the owner opens and
  *                 closes when poll_socket asks; permissions, channels, quotas, judged peers.
  *
@@ -223,5 +223,7 @@ void pv_turns_opened(struct pv_turns *t, uint32_t sock, int status, pv_ns now);
 void pv_turns_handle_timeout(struct pv_turns *t, pv_ns now);
 pv_ns pv_turns_next_timeout(const struct pv_turns *t);
 
+/* Channels of members to peers beyond their doors. */
+size_t pv_turns_door_peers(const struct pv_turns *t);
 /* Its counters, for any thread, until pv_turns_free(). The owner may add what it drops itself. */
 struct pv_relaystats *pv_turns_counters(struct pv_turns *t);

@@ -1,7 +1,97 @@
 /* SPDX-License-Identifier: MIT */
 /* The relay of members, and what is common to all users: credentials, nonces, limits. */
-#include "turn_static.h"
+
+#include "coordinator/core/turn/turns.h"
 #include "turn_world.h"
+
+static size_t wireguard(uint8_t type, uint8_t buf[static 148]);
+
+/* Static users of the TURN server in turn_world.h: who they are, their sockets. */
+
+static const struct pv_turns_user USERS[] = {{"alice", "secret"}, {"bob", "other"}};
+
+static inline struct pv_turns_config config(void)
+{
+    return (struct pv_turns_config){.users = USERS, .n_users = 2};
+}
+
+static inline struct tw_client alice(uint8_t host)
+{
+    struct tw_client c = tw_client(host, 5000);
+    snprintf(c.user, sizeof(c.user), "alice");
+    snprintf(c.password, sizeof(c.password), "secret");
+    snprintf(c.nonce, sizeof(c.nonce), "none yet");
+    return c;
+}
+
+/* Does what the server asks for its sockets: ports in use are those below `free_from`. Returns how
+ * many were opened; *last is the last one. The answer, if one came, is w->out. */
+static inline unsigned open_sockets(struct tw *w, int status, struct pv_turns_socket *last)
+{
+    struct pv_turns_socket op;
+    unsigned opened = 0;
+    while (pv_turns_poll_socket(w->turns, &op) == PV_OK) {
+        size_t n = 0;
+        if (!op.open)
+            continue;
+        pv_turns_opened(w->turns, op.sock, status, w->now);
+        const struct pv_turns_out *out = pv_turns_out(w->turns, &n);
+        opened++;
+        *last = op;
+        if (n > 0) {
+            w->out = out[0];
+            assert_int_equal(pv_stun_decode(w->out.data, &w->msg), PV_OK);
+        }
+    }
+    return opened;
+}
+
+/* Sockets that the server wants closed. */
+static inline unsigned closed_sockets(struct tw *w)
+{
+    struct pv_turns_socket op;
+    unsigned n = 0;
+    while (pv_turns_poll_socket(w->turns, &op) == PV_OK) {
+        assert_false(op.open);
+        n++;
+    }
+    return n;
+}
+
+static inline void begin_allocate(struct tw *w, struct pv_stun_writer *sw, uint8_t *buf, size_t cap)
+{
+    tw_begin(w, sw, buf, cap, PV_TURN_ALLOCATE);
+    tw_put_transport(sw);
+}
+
+/* Allocates with what is in sw; the code of the final answer. */
+static inline int finish_allocate(struct tw *w, struct tw_client *c, struct pv_stun_writer *sw,
+                                  int status, struct pv_turns_socket *sock)
+{
+    int code = tw_request(w, c, sw);
+    if (code != -1)
+        return code;
+    assert_true(open_sockets(w, status, sock) > 0);
+    return tw_code(w, true);
+}
+
+static inline int allocate(struct tw *w, struct tw_client *c, struct pv_turns_socket *sock)
+{
+    uint8_t buf[512];
+    struct pv_stun_writer sw;
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    return finish_allocate(w, c, &sw, PV_OK, sock);
+}
+
+/* A datagram of a peer at a relay socket; true when one goes to the client. */
+static inline bool from_peer(struct tw *w, const struct pv_turns_socket *sock,
+                             const struct pv_addr *peer, const char *text)
+{
+    struct tw_client c = {.src = *peer, .sock = sock->sock};
+    return tw_in(w, &c, text, strlen(text));
+}
+
+static const struct pv_addr PEER = {.family = PV_AF_INET, .port = 7000, .ip = {203, 0, 113, 9}};
 
 /* --- one round trip ------------------------------------------------------------------------ */
 
@@ -868,4 +958,1216 @@ PV_TEST(a_reservation_is_nobodys_relayed_address)
     assert_int_equal(tw_permit(w, &b, &own, 1), 0);
     assert_int_equal(tw_refresh(w, &a, 0), 0);
     assert_int_equal(tw_permit(w, &b, &own, 1), PV_TURN_E_FORBIDDEN);
+}
+
+/* --- static users ---------------------------------------------------------------------------- */
+
+/* The TURN server for stock clients: relay sockets, permissions, quotas. */
+
+/* --- allocating ---------------------------------------------------------------------------- */
+
+PV_TEST(a_stock_client_allocates_and_relays)
+{
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock = {.sock = 0};
+    struct pv_addr relayed;
+    assert_int_equal(allocate(w, &c, &sock), 0);
+    assert_true(sock.addr.port >= 49152);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed),
+                     PV_OK);
+    assert_true(pv_addr_equal(&relayed, &sock.addr));
+    assert_true(pv_addr_equal_ip(&relayed, &c.local));
+
+    assert_false(tw_send(w, &c, &PEER, "no permission", false));
+    assert_false(from_peer(w, &sock, &PEER, "no permission"));
+    assert_int_equal(tw_permit(w, &c, &PEER, 1), 0);
+    assert_true(tw_send(w, &c, &PEER, "out", false));
+    assert_int_equal(w->out.sock, sock.sock);
+    assert_true(pv_addr_equal(&w->out.dst, &PEER));
+    assert_true(pv_view_equal(w->out.data, tw_text("out")));
+    assert_false(w->out.df);
+    assert_true(tw_send(w, &c, &PEER, "out", true));
+    assert_true(w->out.df);
+    assert_true(from_peer(w, &sock, &PEER, "in"));
+    assert_true(pv_addr_equal(&w->out.dst, &c.src));
+    assert_int_equal(w->out.sock, c.sock);
+    tw_assert_data(w, &PEER, "in");
+    struct pv_addr other_port = PEER;
+    other_port.port++;
+    assert_true(from_peer(w, &sock, &other_port, "in")); /* permissions know no ports */
+    struct pv_addr other = pv_addr4(203, 0, 113, 10, 7000);
+    assert_false(from_peer(w, &sock, &other, "in"));
+
+    assert_int_equal(tw_bind(w, &c, 0x7278, &PEER), 0); /* RFC 5766 clients go that high */
+    assert_true(from_peer(w, &sock, &PEER, "in"));
+    assert_int_equal(pv_load_be16(w->out.data.ptr), 0x7278);
+    const struct pv_relaystats *stats = pv_turns_counters(w->turns);
+    uint64_t of_alice[PV_RELAYSTAT_USER_N] = {0}, of_others = 0;
+    for (size_t u = 0; u < PV_RELAYSTAT_USERS; u++) {
+        for (size_t i = 0; i < PV_RELAYSTAT_USER_N; i++) {
+            uint64_t n = pv_relaystat_get_user(stats, u, (enum pv_relaystat_user)i);
+            of_alice[i] += u == 0 ? n : 0;
+            of_others += u == 0 ? 0 : n;
+        }
+    }
+    assert_int_equal(of_others, 0);
+    assert_int_equal(of_alice[PV_RELAYSTAT_USER_ALLOCATIONS], 1);
+    assert_int_equal(of_alice[PV_RELAYSTAT_USER_PACKETS],
+                     pv_relaystat_get(stats, PV_RELAYSTAT_STATIC_PACKETS));
+    assert_int_equal(of_alice[PV_RELAYSTAT_USER_BYTES],
+                     pv_relaystat_get(stats, PV_RELAYSTAT_STATIC_BYTES));
+}
+
+PV_TEST(channels_carry_data_both_ways)
+{
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock = {.sock = 0};
+    assert_int_equal(allocate(w, &c, &sock), 0);
+    assert_int_equal(tw_bind(w, &c, 0x4001, &PEER), 0); /* brings a permission */
+    assert_true(tw_channel_data(w, &c, 0x4001, "out"));
+    assert_int_equal(w->out.sock, sock.sock);
+    assert_true(pv_view_equal(w->out.data, tw_text("out")));
+    assert_true(from_peer(w, &sock, &PEER, "in"));
+    tw_assert_channel(w, 0x4001, "in");
+    w->now += PV_S(300);
+    assert_false(tw_channel_data(w, &c, 0x4001, "out")); /* the permission ended */
+    assert_false(from_peer(w, &sock, &PEER, "in"));
+    assert_int_equal(tw_permit(w, &c, &PEER, 1), 0);
+    assert_true(tw_channel_data(w, &c, 0x4001, "out"));
+    w->now += PV_S(299);
+    assert_true(tw_channel_data(w, &c, 0x4001, "out"));
+}
+
+PV_TEST(a_repeated_allocate_gets_the_same_answer)
+{
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock = {.sock = 0};
+    struct pv_stun_writer sw;
+    struct pv_addr first, again;
+    uint8_t buf[512];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    assert_int_equal(tw_request(w, &c, &sw), -1);
+    size_t len = PV_STUN_HEADER_LEN + (size_t)pv_load_be16(buf + 2);
+    assert_false(tw_in(w, &c, buf, len)); /* while the socket is being opened */
+    assert_int_equal(open_sockets(w, PV_OK, &sock), 1);
+    assert_int_equal(tw_code(w, true), 0);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &first), 0);
+    assert_int_equal(tw_code(w, tw_in(w, &c, buf, len)), 0);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &again), 0);
+    assert_true(pv_addr_equal(&first, &again));
+    assert_int_equal(allocate(w, &c, &sock), PV_TURN_E_ALLOCATION_MISMATCH); /* a new one */
+    assert_int_equal(tc_sockets(w->turns), 1);
+}
+
+PV_TEST(sha256_and_userhash_are_used_where_the_client_offers_them)
+{
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock = {.sock = 0};
+    struct pv_turnauth_key key;
+    c.sha256 = true;
+    c.userhash = true;
+    assert_int_equal(allocate(w, &c, &sock), 0);
+    assert_int_equal(pv_turnauth_key("alice", "secret", &key), PV_OK);
+    assert_int_equal(pv_stun_check_integrity_sha256(&w->msg, pv_view(key.sha256, 32)), PV_OK);
+    assert_false(pv_stun_has(&w->msg, PV_STUN_ATTR_MESSAGE_INTEGRITY));
+    assert_int_equal(tw_refresh(w, &c, 600), 0);
+    assert_int_equal(pv_stun_check_integrity_sha256(&w->msg, pv_view(key.sha256, 32)), PV_OK);
+    c.sha256 = false; /* the same user, the old way */
+    assert_int_equal(tw_refresh(w, &c, 600), 0);
+    assert_int_equal(pv_stun_check_integrity(&w->msg, pv_view(key.md5, 16)), PV_OK);
+}
+
+PV_TEST(half_an_algorithm_is_a_bad_request)
+{
+    static const uint8_t md5_only[4] = {0, 1, 0, 0};
+    static const uint8_t offered[8] = {0, 2, 0, 0, 0, 1, 0, 0};
+    static const uint8_t third[4] = {0, 3, 0, 0};
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_stun_writer sw;
+    uint8_t buf[512];
+    const struct {
+        struct pv_view list, one;
+    } rows[] = {
+        {pv_view(offered, 8), pv_view(NULL, 0)},
+        {pv_view(NULL, 0), pv_view(offered, 4)},
+        {pv_view(md5_only, 4), pv_view(md5_only, 4)}, /* not what was offered: bid down */
+        {pv_view(offered, 8), pv_view(third, 4)},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        begin_allocate(w, &sw, buf, sizeof(buf));
+        if (rows[i].list.len > 0)
+            pv_stun_put(&sw, PV_STUN_ATTR_PASSWORD_ALGORITHMS, rows[i].list);
+        if (rows[i].one.len > 0)
+            pv_stun_put(&sw, PV_STUN_ATTR_PASSWORD_ALGORITHM, rows[i].one);
+        assert_int_equal(tw_request(w, &c, &sw), PV_STUN_E_BAD_REQUEST);
+        assert_true(w->out.data.len <= PV_TURNS_UNAUTH_MAX);
+    }
+}
+
+PV_TEST(requests_that_the_rfc_refuses_are_refused)
+{
+    static const struct {
+        uint16_t type[2];
+        uint8_t len[2];
+        uint8_t value[2][8];
+        int code;
+        const char *why;
+    } rows[] = {
+        {{0}, {0}, {{0}}, PV_STUN_E_BAD_REQUEST, "no REQUESTED-TRANSPORT"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT}, {4}, {{6}}, PV_TURN_E_TRANSPORT_NOT_SUPPORTED, "TCP"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT}, {3}, {{17}}, PV_STUN_E_BAD_REQUEST, "short"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY},
+         {4, 4},
+         {{17}, {3}},
+         PV_TURN_E_FAMILY_NOT_SUPPORTED,
+         "family 3"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY},
+         {4, 4},
+         {{17}, {2}},
+         PV_TURN_E_FAMILY_NOT_SUPPORTED,
+         "no IPv6 here"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY},
+         {4, 4},
+         {{17}, {1}},
+         PV_STUN_E_BAD_REQUEST,
+         "additional IPv4"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, PV_TURN_ATTR_RESERVATION_TOKEN},
+         {4, 8},
+         {{17}, {1}},
+         PV_TURN_E_NO_CAPACITY,
+         "unknown token"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, PV_TURN_ATTR_RESERVATION_TOKEN},
+         {4, 4},
+         {{17}, {1}},
+         PV_STUN_E_BAD_REQUEST,
+         "short token"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, PV_TURN_ATTR_EVEN_PORT},
+         {4, 2},
+         {{17}, {0}},
+         PV_STUN_E_BAD_REQUEST,
+         "long EVEN-PORT"},
+        {{PV_TURN_ATTR_REQUESTED_TRANSPORT, 0x7abc},
+         {4, 4},
+         {{17}, {0}},
+         PV_STUN_E_UNKNOWN_ATTRIBUTE,
+         "unknown attribute"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_turns_config cfg = config();
+        struct tw *w = tw_new_with(&cfg);
+        struct tw_client c = alice(1);
+        struct pv_stun_writer sw;
+        uint8_t buf[512];
+        tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
+        for (size_t k = 0; k < 2 && rows[i].type[k] != 0; k++)
+            pv_stun_put(&sw, rows[i].type[k], pv_view(rows[i].value[k], rows[i].len[k]));
+        int code = tw_request(w, &c, &sw);
+        if (code != rows[i].code)
+            fail_msg("%s: %d", rows[i].why, code);
+        assert_int_equal(tc_allocations(w->turns), 0);
+        test_end(w);
+    }
+}
+
+/* Which of several things is wrong a client is told: RFC 8656 s7.2 has an order. */
+PV_TEST(of_several_errors_the_first_of_the_rfc_is_told)
+{
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1), free_one = alice(2);
+    struct pv_turns_socket sock;
+    struct pv_stun_writer sw;
+    uint8_t buf[512];
+    assert_int_equal(allocate(w, &c, &sock), 0);
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE); /* the 5-tuple before the transport */
+    assert_int_equal(tw_request(w, &c, &sw), PV_TURN_E_ALLOCATION_MISMATCH);
+    begin_allocate(w, &sw, buf, sizeof(buf)); /* two wishes before what one of them is */
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 3u << 24);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(tw_request(w, &free_one, &sw), PV_STUN_E_BAD_REQUEST);
+}
+
+PV_TEST(a_refused_channel_brings_no_permission)
+{
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock;
+    struct pv_addr other = PEER;
+    other.ip[3]++;
+    assert_int_equal(allocate(w, &c, &sock), 0);
+    assert_int_equal(tw_bind(w, &c, 0x4001, &PEER), 0);
+    assert_int_equal(tw_bind(w, &c, 0x4001, &other), PV_STUN_E_BAD_REQUEST);
+    assert_false(tw_send(w, &c, &other, "x", false));
+    assert_int_equal(tw_bind(w, &c, 0x4002, &other), 0);
+    assert_true(tw_send(w, &c, &other, "x", false));
+}
+
+/* --- ports --------------------------------------------------------------------------------- */
+
+PV_TEST(a_port_in_use_is_replaced_by_another)
+{
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock = {.sock = 0};
+    struct pv_stun_writer sw;
+    uint8_t buf[512];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    assert_int_equal(finish_allocate(w, &c, &sw, PV_ERR_EXISTS, &sock), PV_TURN_E_NO_CAPACITY);
+    assert_int_equal(tc_allocations(w->turns), 0);
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    assert_int_equal(tw_request(w, &c, &sw), -1);
+    uint16_t tried = 0;
+    for (int i = 0; i < PV_TURNS_PORT_TRIES - 1; i++) {
+        assert_int_equal(pv_turns_poll_socket(w->turns, &sock), PV_OK);
+        assert_true(sock.open && sock.addr.port != tried);
+        tried = sock.addr.port;
+        pv_turns_opened(w->turns, sock.sock, PV_ERR_EXISTS, w->now);
+    }
+    assert_int_equal(open_sockets(w, PV_OK, &sock), 1);
+    assert_int_equal(tw_code(w, true), 0);
+}
+
+PV_TEST(out_of_descriptors_is_508)
+{
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock = {.sock = 0};
+    struct pv_stun_writer sw;
+    uint8_t buf[512];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    assert_int_equal(finish_allocate(w, &c, &sw, -24, &sock), PV_TURN_E_NO_CAPACITY);
+    (void)closed_sockets(w);
+    assert_int_equal(tc_sockets(w->turns), 0);
+    assert_int_equal(tc_allocations(w->turns), 0);
+}
+
+PV_TEST(an_even_port_and_its_reserved_neighbour)
+{
+    static const uint8_t even = 0x00;
+    static const uint8_t reserve = 0x80;
+    struct pv_turns_config cfg = config();
+    cfg.port_lo = 50001;
+    cfg.port_hi = 50010;
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct tw_client d = alice(2);
+    struct pv_turns_socket sock = {.sock = 0}, odd = {.sock = 0};
+    struct pv_stun_writer sw;
+    struct pv_view token;
+    struct pv_addr relayed;
+    uint8_t buf[512];
+    uint8_t kept[8];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&even, 1));
+    assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &sock), 0);
+    assert_int_equal(sock.addr.port % 2, 0);
+    assert_false(pv_stun_has(&w->msg, PV_TURN_ATTR_RESERVATION_TOKEN));
+    assert_int_equal(tw_refresh(w, &c, 0), 0);
+    assert_int_equal(closed_sockets(w), 1);
+
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&reserve, 1));
+    assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &odd), 0);
+    assert_int_equal(odd.addr.port % 2, 1);
+    assert_true(odd.addr.port <= 50010);
+    assert_int_equal(pv_stun_find(&w->msg, PV_TURN_ATTR_RESERVATION_TOKEN, &token), PV_OK);
+    assert_int_equal(token.len, 8);
+    memcpy(kept, token.ptr, 8);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), 0);
+    assert_int_equal(relayed.port + 1, odd.addr.port);
+
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(kept, 8));
+    assert_int_equal(tw_request(w, &d, &sw), 0);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), 0);
+    assert_int_equal(relayed.port, odd.addr.port);
+    assert_int_equal(tw_permit(w, &d, &PEER, 1), 0);
+    assert_true(from_peer(w, &odd, &PEER, "to the odd one"));
+    assert_true(pv_addr_equal(&w->out.dst, &d.src));
+    struct tw_client e = alice(3);
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(kept, 8));
+    assert_int_equal(tw_request(w, &e, &sw), PV_TURN_E_NO_CAPACITY); /* once */
+}
+
+PV_TEST(a_reservation_ends_after_thirty_seconds)
+{
+    static const uint8_t reserve = 0x80;
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock = {.sock = 0};
+    struct pv_stun_writer sw;
+    uint8_t buf[512];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&reserve, 1));
+    assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &sock), 0);
+    w->now += PV_S(PV_TURNS_RESERVE_S) - 1;
+    pv_turns_handle_timeout(w->turns, w->now);
+    assert_int_equal(closed_sockets(w), 0);
+    w->now += 1;
+    pv_turns_handle_timeout(w->turns, w->now);
+    assert_int_equal(closed_sockets(w), 1);
+    assert_int_equal(tc_sockets(w->turns), 1);
+    w->now += PV_S(600);
+    pv_turns_handle_timeout(w->turns, w->now); /* and the allocation's own lifetime */
+    assert_int_equal(closed_sockets(w), 1);
+    assert_int_equal(tc_sockets(w->turns), 0);
+    assert_int_equal(tc_allocations(w->turns), 0);
+}
+
+PV_TEST(two_families_in_one_allocation)
+{
+    static const uint8_t own6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1};
+    static const uint8_t far6[16] = {0x20, 0x01, 0x0d, 0xb8, 9, [15] = 1};
+    struct pv_turns_config cfg = config();
+    cfg.relay_other[1] = pv_addr6(own6, 0);
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket six = {.sock = 0};
+    struct pv_stun_writer sw;
+    uint8_t buf[512];
+    struct pv_addr peer6 = pv_addr6(far6, 9);
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(tw_request(w, &c, &sw), -1);
+    assert_int_equal(open_sockets(w, PV_OK, &six), 2);
+    assert_int_equal(tw_code(w, true), 0);
+    unsigned n = 0;
+    for (size_t i = 0; i < w->msg.n_attrs; i++)
+        n += w->msg.attrs[i].type == PV_TURN_ATTR_XOR_RELAYED_ADDRESS ? 1 : 0;
+    assert_int_equal(n, 2);
+    const struct pv_addr both[] = {PEER, peer6};
+    assert_int_equal(tw_permit(w, &c, both, 2), 0);
+    assert_true(tw_send(w, &c, &peer6, "six", false));
+    assert_int_equal(w->out.sock, six.sock);
+    assert_true(tw_send(w, &c, &PEER, "four", false));
+    assert_int_not_equal(w->out.sock, six.sock);
+    /* Half of it goes. */
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_LIFETIME, 0);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(tw_request(w, &c, &sw), 0);
+    assert_int_equal(closed_sockets(w), 1);
+    assert_false(tw_send(w, &c, &peer6, "six", false));
+    assert_true(tw_send(w, &c, &PEER, "four", false));
+    assert_int_equal(tw_permit(w, &c, &peer6, 1), PV_TURN_E_PEER_FAMILY_MISMATCH);
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
+    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(tw_request(w, &c, &sw), PV_TURN_E_PEER_FAMILY_MISMATCH);
+}
+
+PV_TEST(half_of_two_families_is_said_to_be_missing)
+{
+    static const uint16_t numbers[][2] = {
+        {PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, PV_TURN_ATTR_ADDRESS_ERROR_CODE},
+        {PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY_OLD, PV_TURN_ATTR_ADDRESS_ERROR_CODE_OLD},
+    };
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    for (size_t i = 0; i < PV_ARRAY_LEN(numbers); i++) {
+        struct tw_client c = alice((uint8_t)(i + 1));
+        struct pv_turns_socket sock;
+        struct pv_stun_writer sw;
+        struct pv_view error;
+        uint8_t buf[512];
+        begin_allocate(w, &sw, buf, sizeof(buf));
+        pv_stun_put_u32(&sw, numbers[i][0], 2u << 24);
+        assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &sock), 0);
+        assert_int_equal(pv_stun_find(&w->msg, numbers[i][1], &error), PV_OK);
+        assert_int_equal(error.ptr[0], PV_TURN_FAMILY_IPV6);
+        assert_int_equal(error.ptr[2] * 100 + error.ptr[3], PV_TURN_E_FAMILY_NOT_SUPPORTED);
+    }
+}
+
+PV_TEST(the_public_address_of_a_nat_is_what_clients_are_told)
+{
+    struct pv_turns_config cfg = config();
+    cfg.relay_bind[0] = pv_addr4(10, 0, 0, 5, 0);
+    cfg.relay_public[0] = pv_addr4(203, 0, 113, 200, 0);
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    struct pv_turns_socket sock = {.sock = 0};
+    struct pv_addr relayed;
+    assert_int_equal(allocate(w, &c, &sock), 0);
+    assert_true(pv_addr_equal_ip(&sock.addr, &cfg.relay_bind[0]));
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), 0);
+    assert_true(pv_addr_equal_ip(&relayed, &cfg.relay_public[0]));
+    assert_int_equal(relayed.port, sock.addr.port);
+}
+
+/* --- what is refused ----------------------------------------------------------------------- */
+
+PV_TEST(quotas_have_their_answers)
+{
+    struct pv_turns_config cfg = config();
+    cfg.limits = (struct pv_turns_limits){.relays = 4, .per_user = 3, .permissions = 2};
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket sock = {.sock = 0};
+    struct tw_client c[5];
+    for (uint8_t i = 0; i < 5; i++)
+        c[i] = alice((uint8_t)(i + 1));
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(allocate(w, &c[i], &sock), 0);
+    assert_int_equal(allocate(w, &c[3], &sock), PV_TURN_E_QUOTA_REACHED);
+    snprintf(c[3].user, sizeof(c[3].user), "bob");
+    snprintf(c[3].password, sizeof(c[3].password), "other");
+    assert_int_equal(allocate(w, &c[3], &sock), 0);
+    c[4] = c[3];
+    c[4].src.port++;
+    assert_int_equal(allocate(w, &c[4], &sock), PV_TURN_E_NO_CAPACITY); /* relay sockets */
+    struct pv_addr peers[3] = {PEER, PEER, PEER};
+    peers[1].ip[3]++;
+    peers[2].ip[3] = 77;
+    assert_int_equal(tw_permit(w, &c[0], peers, 3), PV_TURN_E_NO_CAPACITY);
+    assert_int_equal(tw_permit(w, &c[0], peers, 2), 0);
+    assert_int_equal(tw_permit(w, &c[0], peers, 2), 0);
+    assert_int_equal(tw_permit(w, &c[0], &peers[2], 1), PV_TURN_E_NO_CAPACITY);
+    assert_int_equal(tw_bind(w, &c[0], 0x4001, &peers[2]), PV_TURN_E_NO_CAPACITY);
+    w->now += PV_S(300);
+    assert_int_equal(tw_permit(w, &c[0], &peers[2], 1), 0);
+}
+
+/* Allocates with EVEN-PORT and R, then gives the allocation up; what was reserved stays. */
+static int reserve_and_leave(struct tw *w, struct tw_client *c)
+{
+    static const uint8_t reserve = 0x80;
+    struct pv_turns_socket odd = {.sock = 0};
+    struct pv_stun_writer sw;
+    uint8_t buf[512];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&reserve, 1));
+    int code = finish_allocate(w, c, &sw, PV_OK, &odd);
+    if (code != 0)
+        return code;
+    assert_int_equal(tw_refresh(w, c, 0), 0);
+    assert_int_equal(closed_sockets(w), 1);
+    return 0;
+}
+
+PV_TEST(reserved_ports_count_and_are_limited)
+{
+    struct pv_turns_config cfg = config();
+    cfg.limits = (struct pv_turns_limits){.relays = 64, .per_user = 4};
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket sock;
+    struct tw_client c[5];
+    for (uint8_t i = 0; i < 5; i++)
+        c[i] = alice((uint8_t)(i + 1));
+    assert_int_equal(reserve_and_leave(w, &c[0]), 0);
+    assert_int_equal(reserve_and_leave(w, &c[0]), 0);
+    assert_int_equal(reserve_and_leave(w, &c[0]), PV_TURN_E_QUOTA_REACHED);
+    assert_int_equal(tc_sockets(w->turns), 2);
+    assert_int_equal(allocate(w, &c[1], &sock), 0);
+    assert_int_equal(allocate(w, &c[2], &sock), 0);
+    assert_int_equal(allocate(w, &c[3], &sock), PV_TURN_E_QUOTA_REACHED); /* 2 + 2 */
+    w->now += PV_S(PV_TURNS_RESERVE_S);
+    pv_turns_handle_timeout(w->turns, w->now);
+    assert_int_equal(closed_sockets(w), 2);
+    assert_int_equal(allocate(w, &c[3], &sock), 0);
+    assert_int_equal(tw_refresh(w, &c[3], 0), 0);
+    assert_int_equal(closed_sockets(w), 1);
+    assert_int_equal(reserve_and_leave(w, &c[0]), 0);
+}
+
+PV_TEST(many_clients_of_one_user_may_each_reserve_a_port)
+{
+    struct pv_turns_config cfg = config();
+    cfg.limits = (struct pv_turns_limits){.relays = 256, .per_user = 128};
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    for (int i = 0; i < 32; i++)
+        assert_int_equal(reserve_and_leave(w, &c), 0);
+    assert_int_equal(reserve_and_leave(w, &c), PV_TURN_E_QUOTA_REACHED);
+}
+
+PV_TEST(each_user_finds_its_part_of_the_sockets)
+{
+    struct pv_turns_config cfg = config();
+    cfg.limits = (struct pv_turns_limits){.relays = 16, .per_user = 100};
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket sock;
+    size_t got[2] = {0};
+    for (uint8_t i = 0; i < 40; i++) {
+        struct tw_client c = alice(i);
+        if (i >= 20) {
+            snprintf(c.user, sizeof(c.user), "bob");
+            snprintf(c.password, sizeof(c.password), "other");
+        }
+        w->now += PV_MS(20);
+        int code = allocate(w, &c, &sock);
+        assert_true(code == 0 || code == PV_TURN_E_NO_CAPACITY);
+        got[i / 20] += code == 0 ? 1 : 0;
+    }
+    assert_int_equal(got[0], 12);
+    assert_int_equal(got[1], 4);
+}
+
+PV_TEST(ten_thousand_allocations_are_abandoned_and_nothing_stays)
+{
+    enum {
+        N = 10000
+    };
+    struct pv_turns_config cfg = config();
+    cfg.limits = (struct pv_turns_limits){.relays = 2 * N, .per_user = N};
+    cfg.port_lo = 20000;
+    cfg.port_hi = 65535;
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client served[2] = {tw_member(w, 250), tw_member(w, 251)};
+    struct pv_addr to = tw_virtual(251);
+    for (int round = 0; round < 2; round++) {
+        size_t before = heap_bytes();
+        for (uint32_t i = 0; i < N; i++) {
+            struct tw_client c = alice((uint8_t)(i >> 8));
+            struct pv_turns_socket sock;
+            struct pv_addr peer = PEER;
+            c.src.ip[2] = (uint8_t)i; /* another source network for each 256th */
+            peer.ip[3] = (uint8_t)i;
+            w->now += PV_MS(20); /* unauthenticated answers have a rate */
+            assert_int_equal(allocate(w, &c, &sock), 0);
+            assert_int_equal(tw_bind(w, &c, 0x4000, &peer), 0);
+            if (i % 500 == 0)
+                assert_true(tw_send(w, &served[0], &to, "meanwhile", false));
+        }
+        assert_int_equal(tc_allocations(w->turns), N + 2);
+        assert_int_equal(tc_sockets(w->turns), N);
+        /* DESIGN 6, here with a permission and a channel each. */
+        size_t each = (heap_bytes() - before) / N;
+        print_message("static users: %zu bytes of heap an allocation\n", each);
+        assert_true(each <= 2048);
+        struct tw_client late = alice(99);
+        struct pv_turns_socket sock;
+        assert_int_equal(allocate(w, &late, &sock), PV_TURN_E_QUOTA_REACHED);
+        /* Nobody refreshes them. */
+        w->now += PV_S(PV_TURNS_LIFETIME_S);
+        pv_turns_handle_timeout(w->turns, w->now);
+        assert_int_equal(closed_sockets(w), N);
+        assert_int_equal(tc_allocations(w->turns), 2);
+        assert_int_equal(tc_sockets(w->turns), 0);
+        /* The array of timers keeps its size, once. */
+        assert_true(heap_bytes() < before + (round == 0 ? 512 * 1024 : 4096));
+        assert_true(tw_send(w, &served[0], &to, "after", false));
+    }
+}
+
+PV_TEST(one_user_does_not_touch_anothers_allocation)
+{
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client a = alice(1);
+    struct tw_client b = alice(1); /* the same 5-tuple */
+    struct pv_turns_socket sock = {.sock = 0};
+    assert_int_equal(allocate(w, &a, &sock), 0);
+    snprintf(b.user, sizeof(b.user), "bob");
+    snprintf(b.password, sizeof(b.password), "other");
+    assert_int_equal(tw_refresh(w, &b, 0), PV_TURN_E_WRONG_CREDENTIALS);
+    assert_int_equal(tw_permit(w, &b, &PEER, 1), PV_TURN_E_WRONG_CREDENTIALS);
+    assert_int_equal(tw_refresh(w, &a, 0), 0);
+    assert_int_equal(tw_refresh(w, &a, 600), PV_TURN_E_ALLOCATION_MISMATCH);
+}
+
+PV_TEST(a_closed_stream_ends_its_allocation)
+{
+    struct pv_turns_config cfg = config();
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client a = alice(1);
+    struct pv_turns_socket sock = {.sock = 0};
+    a.stream = 77;
+    assert_int_equal(allocate(w, &a, &sock), 0);
+    assert_int_equal(w->out.stream, 77);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &PEER), 0);
+    assert_true(from_peer(w, &sock, &PEER, "in"));
+    assert_int_equal(w->out.stream, 77);
+    pv_turns_stream_closed(w->turns, 77);
+    assert_false(from_peer(w, &sock, &PEER, "in"));
+    assert_int_equal(closed_sockets(w), 1);
+    assert_int_equal(tc_allocations(w->turns), 0);
+}
+
+/* --- doors ----------------------------------------------------------------------------------- */
+
+/* Doors of members: who gets one and where, what passes, and what floods do. */
+
+static const uint8_t OUTSIDE[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 9};
+
+static struct pv_turns_config with_doors(uint32_t n)
+{
+    return (struct pv_turns_config){.doors = n};
+}
+
+/* --- asking ---------------------------------------------------------------------------------- */
+
+static int ask(struct tw *w, struct tw_client *c, uint16_t method, bool want)
+{
+    uint8_t buf[512];
+    struct pv_stun_writer sw;
+    tw_begin(w, &sw, buf, sizeof(buf), method);
+    if (method == PV_TURN_ALLOCATE) {
+        tw_put_transport(&sw);
+        pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+    }
+    if (want)
+        pv_stun_put(&sw, PV_TURN_ATTR_DOOR, pv_view(NULL, 0));
+    return tw_request(w, c, &sw);
+}
+
+/* The code in the last answer, 0: it is being opened; -1: an address, -2: it says nothing. */
+static int door_code(const struct tw *w)
+{
+    struct pv_view v;
+    if (pv_stun_find(&w->msg, PV_TURN_ATTR_DOOR, &v) < 0)
+        return -2;
+    return v.len == 4 ? v.ptr[2] * 100 + v.ptr[3] : -1;
+}
+
+/* Refreshes with the wish and has the sockets opened with this status. */
+static int wish(struct tw *w, struct tw_client *c, int status, struct pv_turns_socket *sock)
+{
+    assert_int_equal(ask(w, c, PV_TURN_REFRESH, true), 0);
+    int code = door_code(w);
+    open_sockets(w, status, sock);
+    return code;
+}
+
+/* A member with an open door. */
+static struct tw_client with_door(struct tw *w, uint8_t i, struct pv_turns_socket *sock)
+{
+    struct tw_client c = tw_member(w, i);
+    assert_int_equal(wish(w, &c, PV_OK, sock), 0);
+    assert_int_equal(wish(w, &c, PV_OK, sock), -1);
+    return c;
+}
+
+static uint64_t stat_of(const struct tw *w, enum pv_relaystat what)
+{
+    return pv_relaystat_get(pv_turns_counters(w->turns), what);
+}
+
+PV_TEST(there_are_no_doors_unless_the_operator_allows_them)
+{
+    struct tw *w = tw_new();
+    struct tw_client a = tw_member(w, 1);
+    struct pv_turns_socket sock;
+    assert_int_equal(wish(w, &a, PV_OK, &sock), PV_TURN_E_FORBIDDEN);
+    assert_int_equal(tc_sockets(w->turns), 0);
+}
+
+PV_TEST(a_door_is_told_once_it_is_open)
+{
+    const struct pv_turns_config cfg = with_doors(4);
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client a = tw_member(w, 1);
+    struct pv_turns_socket sock;
+    struct pv_addr shown;
+    assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
+    assert_int_equal(door_code(w), -2); /* not asked, not told */
+    assert_int_equal(wish(w, &a, PV_OK, &sock), 0);
+    assert_int_equal(wish(w, &a, PV_OK, &sock), -1);
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_DOOR, &shown), PV_OK);
+    assert_true(pv_addr_equal_ip(&shown, &a.local));
+    assert_int_equal(shown.port, sock.addr.port);
+    assert_in_range(shown.port, 49152, 65535);
+    assert_int_equal(stat_of(w, PV_RELAYSTAT_DOORS), 1);
+}
+
+PV_TEST(a_door_has_the_same_port_after_every_restart)
+{
+    const struct pv_turns_config cfg = with_doors(4);
+    struct pv_turns_socket first, again, other;
+    struct tw *w = tw_new_with(&cfg);
+    with_door(w, 1, &first);
+    with_door(w, 2, &other);
+    assert_int_not_equal(first.addr.port, other.addr.port);
+    struct tw *restarted = tw_new_with(&cfg);
+    restarted->rng_state.state += 77; /* nothing is drawn */
+    struct pv_turns_config elsewhere = cfg;
+    elsewhere.door_key[0] = 1; /* nobody can say what another coordinator's ports are */
+    struct tw *another = tw_new_with(&elsewhere);
+    with_door(another, 1, &other);
+    assert_int_not_equal(other.addr.port, first.addr.port);
+    with_door(restarted, 2, &other);
+    struct tw_client a = with_door(restarted, 1, &again);
+    assert_int_equal(again.addr.port, first.addr.port);
+    /* The member restarts: its allocation moves, and so does what is behind the door. */
+    a.src.port++;
+    tw_online(restarted, &a, TW_NET, 1);
+    assert_int_equal(ask(restarted, &a, PV_TURN_ALLOCATE, true), 0);
+    assert_int_equal(door_code(restarted), -1);
+    /* It is gone for long. */
+    uint8_t pk[32];
+    tw_node(1, pk);
+    pv_turns_offline(restarted->turns, TW_NET, pk, restarted->now);
+    restarted->now += PV_S(1000);
+    pv_turns_handle_timeout(restarted->turns, restarted->now);
+    assert_int_equal(closed_sockets(restarted), 1);
+    assert_int_equal(stat_of(restarted, PV_RELAYSTAT_DOORS), 1);
+    with_door(restarted, 1, &again);
+    assert_int_equal(again.addr.port, first.addr.port);
+}
+
+PV_TEST(a_port_in_use_gives_way_to_the_next_and_in_the_end_to_an_error)
+{
+    const struct pv_turns_config cfg = with_doors(4);
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client a = tw_member(w, 1);
+    struct pv_turns_socket op, next;
+    assert_int_equal(ask(w, &a, PV_TURN_REFRESH, true), 0);
+    assert_int_equal(pv_turns_poll_socket(w->turns, &op), PV_OK);
+    pv_turns_opened(w->turns, op.sock, PV_ERR_EXISTS, w->now);
+    assert_int_equal(open_sockets(w, PV_OK, &next), 1);
+    assert_int_not_equal(next.addr.port, op.addr.port);
+    assert_int_equal(wish(w, &a, PV_OK, &next), -1);
+
+    struct tw_client b = tw_member(w, 2);
+    assert_int_equal(wish(w, &b, PV_ERR_EXISTS, &op), 0);
+    assert_int_equal(wish(w, &b, PV_OK, &op), PV_TURN_E_NO_CAPACITY); /* told once */
+    assert_int_equal(wish(w, &b, PV_OK, &op), 0);                     /* and tried again */
+    assert_int_equal(wish(w, &b, PV_OK, &op), -1);
+}
+
+PV_TEST(doors_are_limited_for_a_network_and_in_all)
+{
+    struct pv_turns_config cfg = with_doors(3);
+    cfg.doors_per_net = 2;
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket sock;
+    struct tw_client a = with_door(w, 1, &sock);
+    with_door(w, 2, &sock);
+    struct tw_client c = tw_member(w, 3);
+    assert_int_equal(wish(w, &c, PV_OK, &sock), PV_TURN_E_QUOTA_REACHED);
+    for (uint8_t i = 4; i < 6; i++) {
+        struct tw_client d = tw_client(i, 40000);
+        tw_online(w, &d, TW_NET2, i);
+        assert_int_equal(tw_allocate(w, &d, 6), 0);
+        assert_int_equal(wish(w, &d, PV_OK, &sock), i == 4 ? 0 : PV_TURN_E_NO_CAPACITY);
+    }
+    /* A member that asks no more gives it up. */
+    assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
+    assert_int_equal(closed_sockets(w), 1);
+    assert_int_equal(wish(w, &c, PV_OK, &sock), 0);
+}
+
+PV_TEST(a_lower_limit_closes_doors_when_their_members_ask_next)
+{
+    const struct pv_turns_config cfg = with_doors(2);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_policy policy = {.doors = 1};
+    struct pv_turns_socket sock;
+    struct tw_client a = with_door(w, 1, &sock);
+    struct tw_client b = with_door(w, 2, &sock);
+    pv_turns_set_policy(w->turns, &policy);
+    assert_int_equal(wish(w, &a, PV_OK, &sock), PV_TURN_E_NO_CAPACITY);
+    assert_int_equal(wish(w, &b, PV_OK, &sock), -1);
+    assert_int_equal(stat_of(w, PV_RELAYSTAT_DOORS), 1);
+    policy.doors = 0;
+    pv_turns_set_policy(w->turns, &policy);
+    assert_int_equal(wish(w, &b, PV_OK, &sock), PV_TURN_E_FORBIDDEN);
+    assert_int_equal(tc_sockets(w->turns), 0);
+}
+
+PV_TEST(a_removed_member_has_no_door)
+{
+    const struct pv_turns_config cfg = with_doors(2);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket sock;
+    uint8_t pk[32];
+    with_door(w, 1, &sock);
+    tw_node(1, pk);
+    pv_turns_gone(w->turns, TW_NET, pk);
+    assert_int_equal(closed_sockets(w), 1);
+    assert_int_equal(tc_sockets(w->turns), 0);
+}
+
+/* --- data ------------------------------------------------------------------------------------ */
+
+/* A message of WireGuard's of that type, in its shortest form. */
+static size_t wireguard(uint8_t type, uint8_t buf[static 148])
+{
+    static const size_t lens[] = {[1] = 148, [2] = 92, [3] = 64, [4] = 32};
+    memset(buf, 0, 148);
+    buf[0] = type;
+    return lens[type];
+}
+
+static bool at_door(struct tw *w, const struct pv_turns_socket *door, const struct pv_addr *from,
+                    uint8_t type)
+{
+    uint8_t buf[148];
+    const struct tw_client c = {.src = *from, .sock = door->sock};
+    return tw_in(w, &c, buf, wireguard(type, buf));
+}
+
+static bool out_by_channel(struct tw *w, const struct tw_client *c, uint16_t number, uint8_t type)
+{
+    uint8_t buf[4 + 148];
+    size_t len = wireguard(type, buf + 4);
+    pv_turn_channel_header(buf, number, (uint16_t)len);
+    return tw_in(w, c, buf, 4 + len);
+}
+
+static bool out_by_send(struct tw *w, const struct tw_client *c, const struct pv_addr *to,
+                        uint8_t type, size_t len)
+{
+    static const uint8_t txid[PV_STUN_TXID_LEN] = {1};
+    uint8_t data[1400] = {0}, buf[1500];
+    size_t n = 0;
+    size_t least = wireguard(type, data);
+    assert_int_equal(pv_turn_indication_build(PV_TURN_SEND, txid, to,
+                                              pv_view(data, len == 0 ? least : len), buf,
+                                              sizeof(buf), &n),
+                     PV_OK);
+    return tw_in(w, c, buf, n);
+}
+
+PV_TEST(messages_of_wireguard_pass_both_ways)
+{
+    const struct pv_turns_config cfg = with_doors(1);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door;
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    struct tw_client a = with_door(w, 1, &door);
+    struct pv_addr got;
+    struct pv_view data;
+    uint16_t number = 0;
+    assert_true(at_door(w, &door, &phone, 1)); /* a stranger */
+    assert_true(pv_addr_equal(&w->out.dst, &a.src));
+    assert_int_equal(pv_turn_indication_parse(w->out.data, PV_TURN_DATA, &got, &data), PV_OK);
+    assert_true(pv_addr_equal(&got, &phone));
+    assert_int_equal(data.len, 148);
+    assert_true(out_by_send(w, &a, &phone, 2, 0));
+    assert_true(pv_addr_equal(&w->out.dst, &phone));
+    assert_int_equal(w->out.sock, door.sock);
+    assert_int_equal(w->out.data.len, 92);
+
+    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0); /* a guest */
+    assert_true(at_door(w, &door, &phone, 4));
+    assert_int_equal(pv_turn_channel_parse(w->out.data, &number, &data), PV_OK);
+    assert_int_equal(number, 0x4001);
+    assert_int_equal(data.len, 32);
+    assert_true(out_by_channel(w, &a, 0x4001, 4));
+    assert_true(pv_addr_equal(&w->out.dst, &phone));
+    assert_int_equal(w->out.data.len, 32);
+    assert_int_equal(stat_of(w, PV_RELAYSTAT_DOOR_PACKETS), 4);
+    assert_int_equal(stat_of(w, PV_RELAYSTAT_DOOR_BYTES), 148 + 92 + 32 + 32);
+}
+
+PV_TEST(nothing_but_wireguard_passes)
+{
+    const struct pv_turns_config cfg = with_doors(1);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door;
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    struct tw_client a = with_door(w, 1, &door);
+    const struct tw_client there = {.src = phone, .sock = door.sock};
+    static const uint8_t bad[][148] = {[0] = {0},          [1] = {5},          [2] = {1, 1},
+                                       [3] = {1, 0, 0, 1}, [4] = {4, 0, 0, 1}, [5] = {4, 0, 1}};
+    uint8_t buf[148];
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
+        assert_false(tw_in(w, &there, bad[i], sizeof(bad[i])));
+    for (uint8_t type = 1; type <= 4; type++) {
+        size_t len = wireguard(type, buf);
+        assert_false(tw_in(w, &there, buf, len - 1));
+        assert_int_equal(tw_in(w, &there, buf, len + 0), true);
+        assert_int_equal(type == 4, tw_in(w, &there, buf, len == 148 ? 147 : len + 1));
+    }
+    assert_false(from_peer(w, &door, &phone, "")); /* empty, text, STUN */
+    assert_false(from_peer(w, &door, &phone, "hello"));
+    size_t len = 0;
+    struct pv_stun_writer sw;
+    tw_begin(w, &sw, buf, sizeof(buf), PV_STUN_BINDING);
+    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    assert_false(tw_in(w, &there, buf, len));
+    /* And nothing else leaves. */
+    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
+    assert_false(tw_send(w, &a, &phone, "hello", false));
+    assert_false(tw_channel_data(w, &a, 0x4001, "hello"));
+    assert_true(stat_of(w, PV_RELAYSTAT_DROP_DOOR_FOREIGN) >= 15);
+}
+
+PV_TEST(without_a_door_real_addresses_are_no_peers)
+{
+    const struct pv_turns_config cfg = with_doors(1);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door;
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    const struct pv_addr phone6 = pv_addr6(OUTSIDE, 51820);
+    const struct pv_addr inside = pv_addr4(10, 1, 2, 3, 51820);
+    struct tw_client b = tw_member(w, 2);
+    assert_int_equal(tw_bind(w, &b, 0x4001, &phone), PV_TURN_E_PEER_FAMILY_MISMATCH);
+    assert_false(out_by_send(w, &b, &phone, 4, 0));
+    struct tw_client a = with_door(w, 1, &door);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
+    assert_int_equal(tw_bind(w, &a, 0x4002, &phone6), PV_TURN_E_FORBIDDEN); /* another family */
+    assert_int_not_equal(tw_bind(w, &a, 0x4003, &inside), 0);               /* a private network */
+    assert_false(at_door(w, &door, &inside, 1));
+    assert_false(out_by_send(w, &a, &inside, 4, 0));
+    /* It gives the door up: what is bound leads nowhere. */
+    assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
+    assert_false(out_by_channel(w, &a, 0x4001, 4));
+    assert_int_equal(closed_sockets(w), 1);
+}
+
+PV_TEST(a_door_reopened_knows_its_guests_when_they_are_bound_again)
+{
+    const struct pv_turns_config cfg = with_doors(1);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door;
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    struct tw_client a = with_door(w, 1, &door);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
+    assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
+    assert_int_equal(closed_sockets(w), 1);
+    assert_int_equal(wish(w, &a, PV_OK, &door), 0);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
+    assert_true(at_door(w, &door, &phone, 4));
+    assert_int_equal(w->out.data.ptr[0], 0x40); /* by the channel */
+    w->now += PV_S(601);
+    assert_int_equal(ask(w, &a, PV_TURN_REFRESH, true), 0);
+    assert_true(at_door(w, &door, &phone, 4));
+    assert_int_equal(w->out.data.ptr[0], 0); /* a stranger again */
+}
+
+/* Its process knows no channel of before, and would drop what comes by one. */
+PV_TEST(a_member_that_restarted_hears_its_guests_until_it_binds_them_again)
+{
+    const struct pv_turns_config cfg = with_doors(1);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door;
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    struct tw_client a = with_door(w, 1, &door);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
+    assert_true(at_door(w, &door, &phone, 4));
+    assert_int_equal(w->out.data.ptr[0], 0x40); /* by the channel */
+    assert_int_equal(ask(w, &a, PV_TURN_ALLOCATE, true), 0);
+    assert_true(at_door(w, &door, &phone, 1));
+    assert_int_equal(w->out.data.ptr[0], 0); /* an indication */
+    assert_int_equal(tw_bind(w, &a, 0x4007, &phone), 0);
+    assert_true(at_door(w, &door, &phone, 4));
+    assert_int_equal(w->out.data.ptr[0], 0x40);
+}
+
+/* --- floods ---------------------------------------------------------------------------------- */
+
+PV_TEST(a_source_that_floods_leaves_room_for_others_and_guests)
+{
+    const struct pv_turns_config cfg = with_doors(1);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door;
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    const struct pv_addr guest = pv_addr4(198, 18, 7, 9, 51820);
+    struct tw_client a = with_door(w, 1, &door);
+    unsigned passed = 0;
+    assert_int_equal(tw_bind(w, &a, 0x4001, &guest), 0);
+    for (unsigned i = 0; i < 10000; i++) {
+        const struct pv_addr evil = pv_addr4(203, 0, 114, (uint8_t)i, (uint16_t)(i + 1));
+        passed += at_door(w, &door, &evil, 4) ? 1 : 0;
+    }
+    assert_int_equal(passed, PV_TURNS_DOOR_SOURCE_BURST);
+    assert_true(at_door(w, &door, &phone, 1));
+    /* Many sources: strangers wait, the guest does not. */
+    for (unsigned i = 0; i < 10000; i++) {
+        const struct pv_addr evil = pv_addr4(11, (uint8_t)(i >> 8), (uint8_t)i, 1, 9);
+        passed += at_door(w, &door, &evil, 4) ? 1 : 0;
+        assert_true(at_door(w, &door, &guest, 4));
+    }
+    assert_int_equal(passed + 1, PV_TURNS_DOOR_BURST);
+    assert_false(at_door(w, &door, &phone, 1));
+    w->now += PV_S(1);
+    assert_true(at_door(w, &door, &phone, 1));
+}
+
+PV_TEST(a_flood_at_one_door_leaves_the_others_their_share)
+{
+    struct pv_turns_config cfg = with_doors(2);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket one, two;
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    with_door(w, 1, &one);
+    struct tw_client b = with_door(w, 2, &two);
+    for (unsigned s = 0; s < 60; s++) {
+        for (unsigned i = 0; i < 1000; i++) {
+            const struct pv_addr evil = pv_addr4((uint8_t)(11 + s), (uint8_t)i, (uint8_t)s, 1, 9);
+            (void)!at_door(w, &one, &evil, 1);
+        }
+        assert_true(at_door(w, &two, &phone, 1));
+        assert_true(pv_addr_equal(&w->out.dst, &b.src));
+        w->now += PV_S(1);
+    }
+}
+
+PV_TEST(a_door_is_no_way_to_send_to_strangers)
+{
+    const struct pv_turns_config cfg = with_doors(1);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door;
+    const struct pv_addr victim = pv_addr4(203, 0, 113, 9, 51820);
+    struct tw_client a = with_door(w, 1, &door);
+    size_t bytes = 0;
+    /* A minute of sending, with a channel and without: what has not sent gets a trickle. */
+    assert_int_equal(tw_bind(w, &a, 0x4001, &victim), 0);
+    for (unsigned i = 0; i < 60000; i++) {
+        w->now += PV_MS(1);
+        bytes += out_by_send(w, &a, &victim, 4, 1296) ? 1296 : 0;
+        bytes += out_by_channel(w, &a, 0x4001, 1) ? 148 : 0;
+    }
+    assert_in_range(bytes, 1, PV_TURNS_DOOR_KNOCK_BURST + 61 * PV_TURNS_DOOR_KNOCK_RATE);
+    /* One that has spoken gets all, until it is silent for as long as a permission lasts. */
+    assert_true(at_door(w, &door, &victim, 4));
+    for (unsigned i = 0; i < 1000; i++)
+        assert_true(out_by_channel(w, &a, 0x4001, 1));
+    w->now += PV_TURN_PERMISSION_TIME;
+    bytes = 0;
+    for (unsigned i = 0; i < 1000; i++)
+        bytes += out_by_channel(w, &a, 0x4001, 1) ? 148 : 0;
+    assert_in_range(bytes, 1, PV_TURNS_DOOR_KNOCK_BURST);
+}
+
+PV_TEST(bandwidth_holds_at_doors_too)
+{
+    struct pv_turns_config cfg = with_doors(1);
+    cfg.limits.bandwidth = 100000;
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door;
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    struct tw_client a = with_door(w, 1, &door);
+    unsigned in = 0, out = 0;
+    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
+    for (unsigned i = 0; i < 10000; i++) {
+        in += at_door(w, &door, &phone, 1) ? 1 : 0;
+        out += out_by_channel(w, &a, 0x4001, 1) ? 1 : 0;
+    }
+    assert_int_equal(in, 100000 / 148);
+    assert_int_equal(out, 100000 / 148);
+    assert_true(stat_of(w, PV_RELAYSTAT_DROP_BANDWIDTH) > 0);
+}
+
+/* Numbers of sockets come round: what belonged to a door that is closed must not be found at the
+ * next one with its number. */
+PV_TEST(a_channel_ends_at_the_door_that_it_was_bound_for)
+{
+    struct pv_turns_config cfg = with_doors(3);
+    cfg.limits.relays = 12;
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door, door_b, other;
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    struct tw_client a = with_door(w, 1, &door);
+    assert_int_equal(tw_bind(w, &a, 0x4007, &phone), 0);
+    assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
+    assert_int_equal(closed_sockets(w), 1);
+    for (int i = 0; i < 11; i++) {
+        w->now += PV_S(1);
+        assert_int_equal(wish(w, &a, PV_OK, &other), 0);
+        assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
+        assert_int_equal(closed_sockets(w), 1);
+    }
+    (void)with_door(w, 2, &door_b);
+    assert_int_equal(door_b.sock, door.sock);
+    unsigned passed = 0;
+    for (int i = 0; i < 1000; i++)
+        passed += at_door(w, &door_b, &phone, 1);
+    assert_in_range(passed, 1, PV_TURNS_DOOR_SOURCE_BURST);
+}
+
+/* One member has a share of the table, and takes nothing from others however often it binds. */
+PV_TEST(channels_of_one_member_leave_room_for_guests_of_others)
+{
+    struct pv_turns_config cfg = with_doors(4);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door, again, door_b;
+    struct tw_client a = with_door(w, 1, &door), b = with_door(w, 2, &door_b);
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 2 * PV_TURNS_DOOR_PEERS; i++) {
+            const struct pv_addr p = pv_addr4(11, 1, (uint8_t)(i >> 8), (uint8_t)i, 9);
+            assert_int_equal(tw_bind(w, &a, (uint16_t)(0x4000 + i), &p), 0);
+        }
+        assert_int_equal(pv_turns_door_peers(w->turns), PV_TURNS_DOOR_PEERS);
+        assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
+        assert_int_equal(pv_turns_door_peers(w->turns), 0);
+        assert_int_equal(wish(w, &a, PV_OK, &again), 0);
+    }
+    assert_int_equal(tw_bind(w, &b, 0x4001, &phone), 0);
+    unsigned passed = 0;
+    for (int i = 0; i < 1000; i++)
+        passed += at_door(w, &door_b, &phone, 4);
+    assert_int_equal(passed, 1000);
+}
+
+/* Each door has its own share: no number of doors that are flooded takes another's. */
+PV_TEST(floods_at_many_doors_leave_one_that_is_not_flooded_its_share)
+{
+    struct pv_turns_config cfg = with_doors(40);
+    cfg.doors_per_net = 40;
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket evil[32], other;
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    for (uint8_t i = 0; i < 32; i++)
+        (void)with_door(w, (uint8_t)(i + 1), &evil[i]);
+    (void)with_door(w, 100, &other);
+    for (unsigned i = 0; i < 32 * 1000; i++) {
+        const struct pv_addr e = pv_addr4(11, (uint8_t)(i >> 8), (uint8_t)i, 1, 9);
+        (void)!at_door(w, &evil[i % 32], &e, 4);
+    }
+    assert_true(at_door(w, &other, &phone, 1));
+}
+
+/* Strangers pay by length, or a few long messages would fill a small bandwidth. */
+PV_TEST(strangers_at_a_door_leave_its_member_the_bandwidth)
+{
+    struct pv_turns_config cfg = with_doors(1);
+    cfg.limits.bandwidth = 65536;
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door;
+    (void)with_door(w, 1, &door);
+    uint8_t big[1480] = {4};
+    size_t passed = 0;
+    for (unsigned ms = 0; ms < 20000; ms++) {
+        struct tw_client s = {.sock = door.sock,
+                              .src = pv_addr4(11, (uint8_t)(ms >> 8), (uint8_t)ms, 1, 9)};
+        w->now += PV_MS(1);
+        passed += tw_in(w, &s, big, sizeof(big)) ? sizeof(big) : 0;
+    }
+    assert_in_range(passed, 1, 20 * 65536 / 4);
+}
+
+PV_TEST(doors_leave_static_users_most_of_the_sockets)
+{
+    struct pv_turns_config cfg = with_doors(8);
+    cfg.doors_per_net = 8;
+    cfg.limits.relays = 8;
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket sock;
+    for (uint8_t i = 1; i <= 2; i++)
+        (void)with_door(w, i, &sock);
+    struct tw_client c = tw_member(w, 3);
+    assert_int_equal(wish(w, &c, PV_OK, &sock), PV_TURN_E_NO_CAPACITY);
+}
+
+PV_TEST(a_member_that_opens_door_after_door_waits)
+{
+    const struct pv_turns_config cfg = with_doors(4);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket sock;
+    struct tw_client a = tw_member(w, 1);
+    for (unsigned i = 0; i < PV_TURNS_DOOR_OPENS; i++) {
+        assert_int_equal(wish(w, &a, PV_OK, &sock), 0);
+        assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
+        (void)closed_sockets(w);
+    }
+    assert_int_equal(wish(w, &a, PV_OK, &sock), PV_TURN_E_NO_CAPACITY);
+    w->now += PV_S(1);
+    assert_int_equal(wish(w, &a, PV_OK, &sock), 0);
 }

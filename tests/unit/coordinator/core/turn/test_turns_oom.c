@@ -14,7 +14,7 @@ static void *try_calloc(size_t n, size_t size)
 }
 #define calloc try_calloc
 /* clang-format off */
-#include "coordinator/core/turn/turns_member.c"
+#include "coordinator/core/turn/turns.c"
 /* clang-format on */
 #undef calloc
 
@@ -64,7 +64,7 @@ PV_TEST(of_too_many_the_oldest_waits_for_its_next_welcome)
 {
     struct tw *w = tw_new();
     struct tw_client first = unmet(w, 1), last = {.user = ""};
-    for (uint8_t i = 2; i <= PV_TUNMET_MAX + 1; i++)
+    for (uint8_t i = 2; i <= UNMET_MAX + 1; i++)
         last = unmet(w, i);
     assert_int_equal(tw_allocate(w, &last, 6), 0);
     assert_int_not_equal(tw_allocate(w, &first, 6), 0);

@@ -133,7 +133,7 @@ static inline struct pv_view tw_text(const char *text)
 /* Adds the credentials; returns the length. */
 static inline size_t tw_sign(const struct tw_client *c, struct pv_stun_writer *sw)
 {
-    static const uint8_t algorithms[8] = {0, 2, 0, 0, 0, 1, 0, 0};
+    static const uint8_t list[8] = {0, 2, 0, 0, 0, 1, 0, 0};
     struct pv_turnauth_key key;
     uint8_t hash[PV_SHA256_LEN];
     size_t len = 0;
@@ -147,8 +147,8 @@ static inline size_t tw_sign(const struct tw_client *c, struct pv_stun_writer *s
     pv_stun_put(sw, PV_STUN_ATTR_REALM, tw_text(PV_TURNAUTH_REALM));
     pv_stun_put(sw, PV_STUN_ATTR_NONCE, tw_text(c->nonce));
     if (c->sha256) {
-        pv_stun_put(sw, PV_STUN_ATTR_PASSWORD_ALGORITHMS, pv_view(algorithms, 8));
-        pv_stun_put(sw, PV_STUN_ATTR_PASSWORD_ALGORITHM, pv_view(algorithms, 4));
+        pv_stun_put(sw, PV_STUN_ATTR_PASSWORD_ALGORITHMS, pv_view(list, 8));
+        pv_stun_put(sw, PV_STUN_ATTR_PASSWORD_ALGORITHM, pv_view(list, 4));
         pv_stun_put_integrity_sha256(sw, pv_view(key.sha256, sizeof(key.sha256)));
     } else {
         pv_stun_put_integrity(sw, pv_view(key.md5, sizeof(key.md5)));
