@@ -6,7 +6,7 @@
 #include "coordinator/keys.h"
 #include "tests/unit/coordinator/coord_run.h"
 #include "tests/unit/coordinator/store/pg_line.h"
-#include "tests/unit/coordinator/store/pg_sql.h"
+#include "tests/unit/coordinator/store/pg_server.h"
 
 static struct pg_server server;
 static char config[96], state_of[2][96];

@@ -4,7 +4,7 @@
  * password anywhere. */
 #include "sys/net/tlscert.h"
 #include "tests/unit/coordinator/coord_run.h"
-#include "tests/unit/coordinator/store/pg_sql.h"
+#include "tests/unit/coordinator/store/pg_server.h"
 
 static const char password[] = "hunter2-Zaunkoenig";
 

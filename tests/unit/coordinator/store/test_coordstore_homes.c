@@ -2,9 +2,194 @@
 /* Homes of networks in PostgreSQL: two coordinators with one database, of which one at a time
  * stores for a network; what becomes of it when its home is given away, dies, or sleeps. */
 #include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 
+#include "coordinator/core/member/home.h"
+#include "coordinator/store/pg_lease.h"
 #include "coordinator/store/pg_view.h"
-#include "tests/unit/coordinator/store/home_ops.h"
+#include "coordinator/store/store_pg.h"
+#include "sys/proc/clock.h"
+#include "tests/unit/coordinator/store/pg_line.h"
+#include "tests/unit/coordinator/store/pg_server.h"
+#include "tests/unit/coordinator/store/store_ops.h"
+
+/* Two coordinators with one PostgreSQL, `one` and `two`, and what they ask of it: for tests
+ * about homes of networks. A test that includes it starts `server`, and runs each test between
+ * setup() and teardown(). */
+
+static struct pg_server server;
+static const char *user = "postgres"; /* of the database, as those that join have it */
+
+/* A coordinator as the database knows it. */
+struct member {
+    struct pv_pg_lease *lease;
+    struct pv_coordstore *store;
+    struct pv_pg_renewal renewal;
+};
+static struct member one, two;
+
+static inline struct pv_coordstore *open_ok(void)
+{
+    return one.store;
+}
+
+static inline void run_sql(const char *sql)
+{
+    (void)pg_sql(&server, sql);
+}
+
+static inline struct pv_pg_lease *lease_of(uint8_t number, bool shared)
+{
+    char error[PV_PG_ERROR_MAX] = "";
+    struct pv_pg_lease *l = NULL;
+    struct pv_pg_lease_config cfg = {.conninfo = pg_server_conninfo(&server, user),
+                                     .pk = {1},
+                                     .holder = {number},
+                                     .shared = shared};
+    snprintf(cfg.name, sizeof(cfg.name), "machine %u", number);
+    snprintf(cfg.addrs, sizeof(cfg.addrs), "192.0.2.%u:3478 [2001:db8::%u]:3478", number, number);
+    if (pv_pg_lease_new(&l, &cfg, error) != PV_OK)
+        fail_msg("%s", error);
+    return l;
+}
+
+/* The server may be starting still. The store goes by this address. */
+static inline struct member join_by(uint8_t number, const char *conninfo)
+{
+    struct member m = {.lease = lease_of(number, true)};
+    char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    int r;
+    while ((r = pv_pg_lease_take(m.lease, other, error)) == PV_ERR_CLOSED && pv_clock_now() < until)
+        poll(NULL, 0, 50);
+    if (r != PV_OK)
+        fail_msg("%d %s", r, error);
+    const struct pv_store_pg_config cfg = {.conninfo = conninfo,
+                                           .member = pv_pg_lease_fence(m.lease),
+                                           .epoch = pv_pg_lease_epoch(m.lease)};
+    r = pv_coordstore_open_pg(&m.store, &cfg, error);
+    if (r != PV_OK)
+        fail_msg("%d %s", r, error);
+    return m;
+}
+
+static inline struct member join(uint8_t number)
+{
+    return join_by(number, pg_server_conninfo(&server, user));
+}
+
+static inline void leave(struct member *m)
+{
+    pv_coordstore_close(m->store);
+    pv_pg_lease_free(m->lease);
+    free(m->renewal.list);
+    *m = (struct member){.lease = NULL};
+}
+
+static inline int renew(struct member *m, uint64_t homes)
+{
+    char error[PV_PG_ERROR_MAX] = "";
+    free(m->renewal.list);
+    m->renewal = (struct pv_pg_renewal){.homes = homes};
+    return pv_pg_lease_renew(m->lease, &m->renewal, error);
+}
+
+static inline int setup(void **state)
+{
+    list_begin();
+    one = join(1);
+    two = join(2);
+    return 0;
+}
+
+static inline int teardown(void **state)
+{
+    leave(&one);
+    leave(&two);
+    run_sql("DROP SCHEMA IF EXISTS p2pvpn CASCADE");
+    return test_teardown(state);
+}
+
+/* --- operations ------------------------------------------------------------------------------ */
+
+static inline struct pv_storeop_result create(struct member *m, uint64_t n)
+{
+    struct pv_storeop *op = network_op(n);
+    op->fresh = true;
+    return run(m->store, op);
+}
+
+static uint8_t pleader[PV_SIGN_PK_LEN];
+
+/* HOME, LEAVE or DROP; the answer is the caller's. */
+static inline struct pv_storeop_result order(struct member *m, enum pv_storeop_kind kind,
+                                             bool pleads)
+{
+    struct pv_storeop_copy what = {.wall_s = 0};
+    struct pv_storeop *op = NULL;
+    memcpy(what.network, world->created.network_id, sizeof(what.network));
+    assert_int_equal(pv_storeop_new_copy(kind, &what, pv_view(NULL, 0), &op), PV_OK);
+    op->id = 3;
+    op->pleads = pleads;
+    memcpy(op->node, pleader, sizeof(op->node));
+    return run(m->store, op);
+}
+
+static inline struct pv_home_answer *ask(struct member *m, enum pv_storeop_kind kind, bool pleads)
+{
+    struct pv_storeop_result res = order(m, kind, pleads);
+    if (res.status != PV_OK)
+        fail_msg("%d %s", res.status, res.error);
+    assert_non_null(res.home);
+    return res.home;
+}
+
+static inline enum pv_home_verdict verdict(struct member *m, bool pleads)
+{
+    struct pv_home_answer *a = ask(m, PV_STOREOP_HOME, pleads);
+    enum pv_home_verdict v = a->verdict;
+    pv_home_answer_free(a);
+    return v;
+}
+
+static inline int put(struct member *m, uint64_t n)
+{
+    struct cw_node node = cw_node_make(world);
+    struct pv_storeop_result res = run(m->store, member_op(&node, n, 0, 100));
+    return res.status;
+}
+
+/* Somebody else's clock says so. */
+static inline void silence(unsigned machine)
+{
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+             "UPDATE p2pvpn.coordinators SET until = clock_timestamp() - interval '1 second'"
+             " WHERE name = 'machine %u'",
+             machine);
+    run_sql(sql);
+}
+
+static inline void hex_of(const uint8_t id[static PV_NETWORK_ID_LEN],
+                          char ret_hex[static 2 * PV_NETWORK_ID_LEN + 1])
+{
+    for (size_t i = 0; i < PV_NETWORK_ID_LEN; i++)
+        snprintf(ret_hex + 2 * i, 3, "%02x", id[i]);
+}
+
+static inline int keep_one(struct member *m)
+{
+    struct pv_storeop_copy copy = {.from = {2}, .to = {3}, .key = {4}, .wall_s = 1795161600};
+    const uint8_t box[] = {7, 8, 9};
+    struct pv_storeop *op = NULL;
+    memcpy(copy.network, world->created.network_id, sizeof(copy.network));
+    assert_int_equal(pv_storeop_new_copy(PV_STOREOP_KEEP, &copy, pv_view(box, sizeof(box)), &op),
+                     PV_OK);
+    return run(m->store, op).status;
+}
 
 /* --- tests ----------------------------------------------------------------------------------- */
 
@@ -600,4 +785,529 @@ void test_begin(void)
 void test_done(void)
 {
     pg_server_done(&server);
+}
+
+/* ---  ---------------------------------------------------------------------------------------- */
+
+/* Room for copies on a full disk in PostgreSQL, which two coordinators make at the same time:
+ * none waits for one that waits for it, and what has room is stored. */
+
+enum {
+    BOX = 100,    /* bytes of a copy that is there */
+    ROUNDS = 25,  /* batches of each coordinator, where both make room all the time */
+    AT_ONCE = 8,  /* copies in each */
+    SENDER = 9,   /* of all copies that are there */
+    OPS_MAX = 16, /* of a batch here */
+};
+
+/* A network, and the coordinator that is its home. */
+struct net {
+    struct member *home;
+    uint8_t id[PV_NETWORK_ID_LEN];
+};
+
+static struct net net_make(struct member *home, uint64_t seed)
+{
+    struct net n = {.home = home};
+    world = cw_new(seed);
+    cw_make_network(world);
+    assert_int_equal(create(home, 100 * seed).status, PV_OK);
+    memcpy(n.id, world->created.network_id, sizeof(n.id));
+    return n;
+}
+
+/* Has the database believe that this network's copies have so many bytes. */
+static void set_bytes_of(const struct net *n, uint64_t bytes)
+{
+    char hex[2 * PV_NETWORK_ID_LEN + 1], sql[256];
+    hex_of(n->id, hex);
+    snprintf(sql, sizeof(sql),
+             "INSERT INTO p2pvpn.mail_use VALUES('\\x%s', %" PRIu64 ")"
+             " ON CONFLICT(network) DO UPDATE SET bytes = excluded.bytes",
+             hex, bytes);
+    run_sql(sql);
+}
+
+static struct pv_storeop *keep_op(const struct net *n, unsigned key, size_t len)
+{
+    struct pv_storeop_copy m = {.from = {SENDER}, .to = {3}, .wall_s = 1795161600};
+    static const uint8_t box[10 * BOX] = {7};
+    struct pv_storeop *op = NULL;
+    memcpy(m.network, n->id, sizeof(m.network));
+    pv_store_be32(m.key, key);
+    assert_int_equal(pv_storeop_new_copy(PV_STOREOP_KEEP, &m, pv_view(box, len), &op), PV_OK);
+    return op;
+}
+
+/* The receiver has stored the first of the copies of a network, or the last. */
+static struct pv_storeop *stored_op(const struct net *n, bool last)
+{
+    struct pv_storeop_copy m = {.to = {3}, .wall_s = 1795161600};
+    char hex[2 * PV_NETWORK_ID_LEN + 1], sql[256];
+    struct pv_storeop *op = NULL;
+    hex_of(n->id, hex);
+    snprintf(sql, sizeof(sql), "SELECT %s(n) FROM p2pvpn.mail WHERE network = '\\x%s'",
+             last ? "max" : "min", hex);
+    memcpy(m.network, n->id, sizeof(m.network));
+    m.n = m.after = strtoull(pg_sql(&server, sql), NULL, 10);
+    assert_true(m.n > 0);
+    assert_int_equal(pv_storeop_new_copy(PV_STOREOP_COLLECT, &m, pv_view(NULL, 0), &op), PV_OK);
+    return op;
+}
+
+/* Copies that are there before the disk is full. */
+static void fill(const struct net *n, unsigned copies)
+{
+    struct pv_storeop *ops[OPS_MAX];
+    struct pv_storeop_result results[OPS_MAX];
+    for (unsigned i = 0, len; i < copies; i += len) {
+        len = copies - i < OPS_MAX ? copies - i : OPS_MAX;
+        for (unsigned j = 0; j < len; j++)
+            ops[j] = keep_op(n, 1000 + i + j, BOX);
+        pv_coordstore_run(n->home->store, ops, results, len);
+        for (unsigned j = 0; j < len; j++) {
+            assert_int_equal(results[j].status, PV_OK);
+            pv_storeop_free(ops[j]);
+        }
+    }
+}
+
+/* --- both at once ---------------------------------------------------------------------------- */
+
+/* A batch of one coordinator, in a thread of its own as in the program. */
+struct job {
+    struct pv_coordstore *store;
+    size_t n;
+    struct pv_storeop *ops[OPS_MAX];
+    struct pv_storeop_result results[OPS_MAX];
+    pthread_t thread;
+};
+
+static void *run_job(void *ctx)
+{
+    struct job *j = ctx;
+    pv_coordstore_run(j->store, j->ops, j->results, j->n);
+    return NULL;
+}
+
+static void start(struct job *j, const struct member *m)
+{
+    j->store = m->store;
+    assert_int_equal(pthread_create(&j->thread, NULL, run_job, j), 0);
+}
+
+static void expect_stored(struct job *j)
+{
+    assert_int_equal(pthread_join(j->thread, NULL), 0);
+    for (size_t i = 0; i < j->n; i++) {
+        if (j->results[i].status != PV_OK)
+            fail_msg("%zu: %d %s", i, j->results[i].status, j->results[i].error);
+        free(j->results[i].collected);
+        pv_storeop_free(j->ops[i]);
+    }
+    j->n = 0;
+}
+
+/* A session that holds up whoever stores for these networks, until it ends. */
+static struct pv_pg *hold_up(const struct net *a, const struct net *b)
+{
+    char hex_a[2 * PV_NETWORK_ID_LEN + 1], hex_b[sizeof(hex_a)], sql[256];
+    struct pv_pg *pg = pg_sql_open(&server);
+    hex_of(a->id, hex_a);
+    hex_of(b->id, hex_b);
+    snprintf(sql, sizeof(sql),
+             "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0; SELECT 'held' FROM "
+             "p2pvpn.homes WHERE network IN ('\\x%s', '\\x%s')"
+             " FOR UPDATE",
+             hex_a, hex_b);
+    assert_string_equal(pg_sql_in(pg, sql), "held");
+    return pg;
+}
+
+/* Until so many sessions wait for each other. */
+static void wait_for_waiting(struct pv_pg *pg, long n)
+{
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    while (strtol(pg_sql_in(pg, "SELECT count(*) FROM pg_locks WHERE NOT granted"), NULL, 10) < n &&
+           pv_clock_now() < until)
+        poll(NULL, 0, 10);
+}
+
+/* Of sessions that have ended all is counted. */
+static void expect_no_deadlock(void)
+{
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    leave(&one);
+    leave(&two);
+    while (strcmp(pg_sql(&server, "SELECT count(*) FROM pg_stat_activity"
+                                  " WHERE application_name = 'p2pvpn-coordinator'"),
+                  "0") != 0 &&
+           pv_clock_now() < until)
+        poll(NULL, 0, 10);
+    assert_string_equal(
+        pg_sql(&server, "SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'"), "0");
+}
+
+/* --- tests ----------------------------------------------------------------------------------- */
+
+/* Each has changed the copies of a large network, and needs room of the other's. */
+PV_TEST(two_batches_that_make_room_are_stored)
+{
+    const struct net large[2] = {net_make(&one, 2), net_make(&two, 3)};
+    const struct net small[2] = {net_make(&one, 4), net_make(&two, 5)};
+    struct job a = {.n = 2}, b = {.n = 2};
+    for (size_t i = 0; i < 2; i++) {
+        fill(&large[i], 5);
+        set_bytes_of(&large[i], PV_STOREOP_COPY_BYTES / 2);
+    }
+    a.ops[0] = stored_op(&large[0], false);
+    a.ops[1] = keep_op(&small[0], 1, 2 * BOX);
+    b.ops[0] = stored_op(&large[1], false);
+    b.ops[1] = keep_op(&small[1], 1, 2 * BOX);
+    struct pv_pg *pg = hold_up(&small[0], &small[1]);
+    start(&a, &one);
+    start(&b, &two);
+    wait_for_waiting(pg, 2);
+    pv_pg_free(pg);
+    expect_stored(&a);
+    expect_stored(&b);
+    expect_no_deadlock();
+}
+
+/* The home of the network that gives way goes on with the same copies. */
+PV_TEST(a_store_that_makes_room_waits_for_the_home_and_not_the_other_way_round)
+{
+    const struct net here = net_make(&one, 2), large = net_make(&two, 3), small = net_make(&two, 4);
+    struct job a = {.n = 1}, b = {.n = 3};
+    fill(&large, 5);
+    set_bytes_of(&large, PV_STOREOP_COPY_BYTES);
+    a.ops[0] = keep_op(&here, 1, 2 * BOX);
+    b.ops[0] = stored_op(&large, false);
+    b.ops[1] = keep_op(&small, 1, BOX / 2);
+    b.ops[2] = stored_op(&large, true);
+    struct pv_pg *pg = hold_up(&small, &small);
+    start(&b, &two);
+    wait_for_waiting(pg, 1);
+    start(&a, &one);
+    wait_for_waiting(pg, 2);
+    pv_pg_free(pg);
+    expect_stored(&b);
+    expect_stored(&a);
+    expect_no_deadlock();
+}
+
+/* Both take from the network that has most, and never the same copy. */
+PV_TEST(all_that_has_room_is_stored_by_both)
+{
+    const struct net large = net_make(&one, 2);
+    const struct net nets[4] = {net_make(&one, 3), net_make(&one, 4), net_make(&two, 5),
+                                net_make(&two, 6)};
+    struct job jobs[2] = {{.n = 0}};
+    fill(&large, 2 * ROUNDS * AT_ONCE + 1);
+    set_bytes_of(&large, PV_STOREOP_COPY_BYTES);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (size_t i = 0; i < 2; i++) {
+            for (jobs[i].n = 0; jobs[i].n < AT_ONCE; jobs[i].n++)
+                jobs[i].ops[jobs[i].n] = keep_op(&nets[2 * i + jobs[i].n % 2],
+                                                 round * AT_ONCE + (unsigned)jobs[i].n, BOX);
+            start(&jobs[i], i == 0 ? &one : &two);
+        }
+        expect_stored(&jobs[0]);
+        expect_stored(&jobs[1]);
+    }
+    assert_string_equal(pg_sql(&server, "SELECT sum(bytes) FROM p2pvpn.mail_use"), "1073741824");
+    expect_no_deadlock();
+}
+
+/* A coordinator that deletes what is too old, of all networks, waits for no home that stores just
+ * now. */
+PV_TEST(old_copies_of_a_busy_network_stay_until_the_next_look)
+{
+    const struct net busy = net_make(&one, 2), idle = net_make(&one, 3);
+    struct member third = join(3); /* has not looked yet */
+    char hex[2 * PV_NETWORK_ID_LEN + 1];
+    fill(&busy, 1);
+    fill(&idle, 1);
+    run_sql("UPDATE p2pvpn.mail SET time = time - 15 * 86400;"
+            "UPDATE p2pvpn.coordinators SET steady = steady - interval '7 hours',"
+            " until = until + interval '1 minute'");
+    struct pv_pg *pg = hold_up(&busy, &busy);
+    hex_of(busy.id, hex);
+    (void)net_make(&third, 4);
+    const char *left =
+        pg_sql_in(pg, "SELECT string_agg(encode(network, 'hex'), ' ') FROM p2pvpn.mail");
+    assert_string_equal(left, hex);
+    pv_pg_free(pg);
+    leave(&third);
+}
+
+/* It may have other networks in the same transaction, and would wait with their rows. */
+PV_TEST(a_coordinator_of_before_is_refused_where_others_make_room)
+{
+    const struct net here = net_make(&one, 2), large = net_make(&two, 3);
+    char hex[2 * PV_NETWORK_ID_LEN + 1], sql[512];
+    fill(&large, 2);
+    set_bytes_of(&large, PV_STOREOP_COPY_BYTES);
+    hex_of(here.id, hex);
+    snprintf(sql, sizeof(sql),
+             "SELECT p2pvpn.keep('\\x%s', '\\x03', '\\x09', '\\x01', 0, '\\x07', 0, 0,"
+             " %d, %d, %d, %d, %d, %d, %d, %d)",
+             hex, PV_STOREOP_COPY_TO, PV_STOREOP_COPY_TO_BYTES, PV_STOREOP_COPY_FROM,
+             PV_STOREOP_COPY_FROM_BYTES, PV_STOREOP_COPY_BYTES, PV_STOREOP_COPY_PAIR,
+             PV_STOREOP_COPY_PAIR_BYTES, PV_STOREOP_COPY_NET_BYTES);
+    assert_string_equal(pg_sql(&server, sql), "1");
+    assert_int_equal(run(one.store, keep_op(&here, 1, 1)).status, PV_OK);
+    assert_string_equal(pg_sql(&server, "SELECT count(*) FROM p2pvpn.mail"), "2");
+}
+
+/* ---  ---------------------------------------------------------------------------------------- */
+
+/* Writes of one of several coordinators whose outcome nobody hears, as the connection to
+ * PostgreSQL ends around them: each is done once, and answered as if nothing had happened. */
+
+enum {
+    LOW_PORT = 20000, /* below those that the kernel gives to clients */
+};
+
+/* Each kind of write over a line that breaks at its commit: it is done once, and answered as if
+ * nothing had happened. */
+static void store_over(enum pg_line_state cut)
+{
+    struct cw_node a = cw_node_make(world), b = cw_node_make(world);
+    struct pg_line *line = pg_line_new(&server, NULL);
+    leave(&one);
+    one = join_by(1, line->conninfo);
+    pg_line_set(line, cut);
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    pg_line_set(line, cut);
+    assert_int_equal(run(one.store, member_op(&a, 9, 0, 1)).status, PV_OK);
+    assert_int_equal(run(one.store, member_op(&b, 10, 0, 1)).status, PV_ERR_EXPIRED);
+    assert_int_equal(run(one.store, member_op(&a, 11, 0, 1)).status, PV_ERR_EXISTS);
+    pg_line_set(line, cut);
+    assert_int_equal(keep_one(&one), PV_OK);
+    assert_string_equal(pg_sql(&server, "SELECT count(*) FROM p2pvpn.mail"), "1");
+    assert_int_equal(all_of(one.store).n, 5);
+    pg_line_set(line, cut);
+    struct pv_storeop_result res = order(&one, PV_STOREOP_DROP, false);
+    if (res.status != PV_OK)
+        fail_msg("%d %s", res.status, res.error);
+    assert_int_equal(all_of(one.store).n, 0);
+    assert_int_equal(verdict(&two, false), PV_HOME_NONE);
+}
+
+PV_TEST(a_commit_whose_answer_is_lost_counts_once)
+{
+    store_over(PG_LINE_AFTER_COMMIT);
+}
+
+PV_TEST(a_commit_that_never_came_is_done_again)
+{
+    store_over(PG_LINE_BEFORE_COMMIT);
+}
+
+/* The answer of the store of one when its connection broke and it has connected again. */
+static int put_again(uint64_t n)
+{
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    int r;
+    while ((r = put(&one, n)) == PV_ERR_CLOSED && pv_clock_now() < until)
+        poll(NULL, 0, 20);
+    return r;
+}
+
+/* A home that could not be given away is its giver's still. One that was given without the giver's
+ * hearing of it is not, and the giver learns of it. The first of two commits is the question's. */
+PV_TEST(of_a_gift_that_nobody_heard_the_database_knows)
+{
+    struct pg_line *line = pg_line_new(&server, NULL);
+    leave(&one);
+    one = join_by(1, line->conninfo);
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_int_equal(renew(&one, 1), PV_OK);
+    pg_line_set_behind(line, 1, PG_LINE_BEFORE_COMMIT);
+    assert_int_equal(order(&one, PV_STOREOP_LEAVE, false).status, PV_ERR_CLOSED);
+    assert_int_equal(put_again(9), PV_OK);
+    assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+
+    pg_line_set_behind(line, 1, PG_LINE_AFTER_COMMIT);
+    assert_int_equal(order(&one, PV_STOREOP_LEAVE, false).status, PV_ERR_CLOSED);
+    assert_int_equal(put_again(10), -ESTALE);
+    assert_int_equal(renew(&one, 1), PV_OK);
+    assert_true(one.renewal.has_list);
+    assert_int_equal(one.renewal.n, 0);
+    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+    assert_int_equal(put(&two, 11), PV_OK);
+}
+
+/* Ends the sessions of all stores, and waits until their sockets are closed. */
+/* A session is no more listed some time before its process closes the connection, so that the
+ * processes are what is waited for. */
+static void end_sessions(void)
+{
+    struct pv_pg *pg = pg_sql_open(&server);
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    char pids[512];
+    snprintf(pids, sizeof(pids), "%s",
+             pg_sql_in(pg, "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity"
+                           " WHERE application_name = 'p2pvpn-coordinator'"));
+    (void)pg_sql_in(pg, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE application_name = 'p2pvpn-coordinator'");
+    char *at = pids;
+    for (pid_t pid; (pid = (pid_t)strtol(at, &at, 10)) > 0;) {
+        while (kill(pid, 0) == 0 && pv_clock_now() < until)
+            poll(NULL, 0, 5);
+    }
+    pv_pg_free(pg);
+}
+
+/* The database was started anew while nobody stored anything: the next who does is not refused. */
+PV_TEST(a_session_that_ended_at_night_refuses_nobody)
+{
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    end_sessions();
+    assert_int_equal(put(&one, 9), PV_OK);
+    end_sessions();
+    assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+    end_sessions();
+    struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
+    assert_int_equal(a->verdict, PV_HOME_THERE);
+    pv_home_answer_free(a);
+}
+
+/* The database says why it ends a session, and then closes the connection: in a statement as text,
+ * in one whose rows come one by one, and in a batch. */
+PV_TEST(a_session_that_is_ended_in_a_statement_is_made_anew)
+{
+    static const char end[] = "SELECT pg_terminate_backend(pg_backend_pid())";
+    static const struct pv_pg_statement statements[] = {{"end", end}};
+    const struct pv_pg_config cfg = {.conninfo = pg_server_conninfo(&server, "postgres"),
+                                     .who = "test",
+                                     .wait = PV_S(60),
+                                     .statements = statements,
+                                     .n_statements = PV_ARRAY_LEN(statements)};
+    char error[PV_PG_ERROR_MAX] = "";
+    struct pv_pg *pg = NULL;
+    assert_int_equal(pv_pg_new(&pg, &cfg, error), PV_OK);
+    for (int i = 0; i < 30; i++) {
+        int r = pv_pg_connect(pg, error);
+        if (r == PV_OK)
+            r = pv_pg_prepare(pg, error);
+        if (r == PV_OK && i % 3 == 2)
+            r = pv_pg_begin(pg, error);
+        if (r != PV_OK)
+            fail_msg("%d: %s", i, error);
+        if (i % 3 == 2)
+            pv_pg_send(pg, "end", NULL, 0);
+        r = i % 3 == 0   ? pv_pg_exec(pg, end, NULL, NULL, error)
+            : i % 3 == 1 ? pv_pg_each(pg, "end", pg_sql_copy, error, error)
+                         : pv_pg_finish(pg, NULL, NULL, error);
+        assert_int_equal(r, PV_ERR_CLOSED);
+        assert_false(pv_pg_is_connected(pg));
+    }
+    pv_pg_free(pg);
+}
+
+static uint8_t lost_network[PV_NETWORK_ID_LEN];
+
+static void lose_network(void)
+{
+    char sql[160], hex[2 * PV_NETWORK_ID_LEN + 1];
+    hex_of(lost_network, hex);
+    snprintf(sql, sizeof(sql),
+             "UPDATE p2pvpn.homes SET fence = fence + 1 WHERE network = decode('%s', 'hex')", hex);
+    run_sql(sql);
+}
+
+/* A batch is stored, nobody hears of it, and one of its two networks is lost before it is sent
+ * again: the other's member is answered that it is in, and has not come second to itself. */
+PV_TEST(statements_stored_are_known_again_beside_a_network_that_was_lost)
+{
+    struct cw *first = world;
+    struct cw_keys first_invite = invite;
+    world = cw_new(2);
+    cw_make_network(world);
+    invite = cw_keys_make(world);
+    memcpy(lost_network, world->created.network_id, sizeof(lost_network));
+    struct pg_line *line = pg_line_new(&server, lose_network);
+    leave(&one);
+    one = join_by(1, line->conninfo);
+    struct cw_node a = cw_node_make(world), b = cw_node_make(first);
+    assert_int_equal(create(&one, 20).status, PV_OK);
+    struct pv_storeop *lost = member_op(&a, 30, 0, 1);
+    world = first;
+    invite = first_invite;
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    struct pv_storeop *ops[2] = {member_op(&b, 9, 0, 1), lost};
+    struct pv_storeop_result res[2];
+    pg_line_set(line, PG_LINE_AFTER_COMMIT);
+    pv_coordstore_run(one.store, ops, res, 2);
+    assert_int_equal(res[0].status, PV_OK);
+    assert_int_equal(res[1].status, -ESTALE);
+    pv_storeop_free(ops[0]);
+    pv_storeop_free(ops[1]);
+}
+
+/* The socket that leads to this port. */
+static int socket_to(unsigned port)
+{
+    for (int fd = 3; fd < 1024; fd++) {
+        struct sockaddr_in at = {.sin_port = 0};
+        socklen_t len = sizeof(at);
+        if (getpeername(fd, (struct sockaddr *)&at, &len) == 0 && at.sin_family == AF_INET &&
+            ntohs(at.sin_port) == port)
+            return fd;
+    }
+    return -1;
+}
+
+/* A machine that is switched off in a transaction, while the database sends it more than the kernel
+ * takes: nothing that comes is confirmed, and the socket outlives its owner's giving up. */
+static void die_in_a_transaction(int told)
+{
+    char error[PV_PG_ERROR_MAX] = "", conninfo[96];
+    const struct sock_filter nothing = {.code = BPF_RET | BPF_K, .k = 0};
+    const struct sock_fprog program = {.len = 1,
+                                       .filter = (struct sock_filter *)(uintptr_t)&nothing};
+    struct pv_pg_config cfg = {.conninfo = conninfo, .who = "dead", .wait = PV_S(60)};
+    struct pv_pg *pg = NULL;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    snprintf(conninfo, sizeof(conninfo), "host=127.0.0.1 port=%u dbname=postgres user=postgres",
+             server.tcp_port);
+    if (pv_pg_new(&pg, &cfg, error) < 0 || pv_pg_connect(pg, error) < 0 ||
+        pv_pg_exec(pg, "BEGIN; UPDATE p2pvpn.coordinators SET lost = lost", NULL, NULL, error) < 0)
+        _exit(1);
+    int fd = dup(socket_to(server.tcp_port));
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
+        pv_pg_exec(pg, "SELECT repeat('x', 50000000)", NULL, NULL, error) != PV_ERR_CLOSED ||
+        write(told, "", 1) != 1)
+        _exit(1);
+    for (;;)
+        pause();
+}
+
+PV_TEST(the_locks_of_a_machine_that_is_gone_end_in_seconds)
+{
+    int told[2];
+    char c;
+    server.tcp_port = LOW_PORT + (unsigned)getpid() % 10000; /* from the next start on */
+    leave(&one);
+    leave(&two);
+    pg_server_stop(&server, SIGINT);
+    pg_server_start(&server);
+    one = join(1);
+    two = join(2);
+    assert_int_equal(pipe(told), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        die_in_a_transaction(told[1]);
+    close(told[1]);
+    assert_int_equal(read(told[0], &c, 1), 1);
+    close(told[0]);
+    assert_int_equal(renew(&one, 0), PV_ERR_TIMEOUT);
+    const pv_ns until = pv_clock_now() + PV_S(30);
+    while (renew(&one, 0) != PV_OK)
+        assert_true(pv_clock_now() < until);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
 }

@@ -17,7 +17,7 @@
 #include "crypto/hash.h"
 #include "sys/proc/clock.h"
 #include "tests/unit/coordinator/store/pg_line.h"
-#include "tests/unit/coordinator/store/pg_sql.h"
+#include "tests/unit/coordinator/store/pg_server.h"
 #include "tests/unit/coordinator/store/store_list.h"
 
 static struct pg_server server;

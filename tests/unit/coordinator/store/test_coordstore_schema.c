@@ -9,7 +9,7 @@
 #include "coordinator/store/pg_schema.h"
 #include "coordinator/store/store_pg.h"
 #include "sys/proc/clock.h"
-#include "tests/unit/coordinator/store/pg_sql.h"
+#include "tests/unit/coordinator/store/pg_server.h"
 #include "tests/unit/coordinator/store/store_ops.h"
 
 enum {

@@ -1,10 +1,160 @@
 /* SPDX-License-Identifier: MIT */
 /* One list of tests for every store of chat: SQLite and the memstore of tests and simulator. */
 #include <errno.h>
+#include <stdio.h>
+
+#include <sqlite3.h>
 
 #include "base/ageclock.h"
+#include "daemon/store/schema.h"
 #include "daemon/store/store_budget.h"
-#include "tests/unit/daemon/store/chat_tables.h"
+#include "daemon/store/store_chat.h"
+#include "tests/unit/daemon/store/chat_memstore.h"
+#include "tests/unit/test_util.h"
+
+/* The chat tables for tests of the store: SQLite, or the memstore that stands in for them, and
+ * the jobs that most tests begin with. */
+
+static const uint8_t BOB[PV_SIGN_PK_LEN] = {0xb0};
+static const uint8_t CAROL[PV_SIGN_PK_LEN] = {0xca};
+
+static struct {
+    bool sqlite;
+    sqlite3 *db;
+    struct memstore mem;
+} store;
+
+static inline void sql(const char *text)
+{
+    assert_int_equal(sqlite3_exec(store.db, text, NULL, NULL, NULL), SQLITE_OK);
+}
+
+/* As daemon/store/store.c does it. */
+static inline int run(const struct pv_chatjob *job, struct pv_chatjob_result **ret_res)
+{
+    if (!store.sqlite)
+        return memstore_run(&store.mem, job, ret_res);
+    sql("SAVEPOINT job");
+    int r = pv_store_chat_run(store.db, job, ret_res);
+    if (r < 0)
+        sql("ROLLBACK TO job");
+    sql("RELEASE job");
+    return r;
+}
+
+static inline struct pv_chatjob_result *must(const struct pv_chatjob *job)
+{
+    struct pv_chatjob_result *res = NULL;
+    assert_int_equal(run(job, &res), PV_OK);
+    assert_non_null(res);
+    return res;
+}
+
+static inline struct pv_chat_record record(const uint8_t *peer, uint8_t id, char *text)
+{
+    struct pv_chat_record m = {.time_ms = 1000u + id, .text = text};
+    memcpy(m.peer, peer, sizeof(m.peer));
+    m.id[0] = id;
+    snprintf(m.peer_name, sizeof(m.peer_name), "%s", peer == BOB ? "bob" : "carol");
+    return m;
+}
+
+static inline uint64_t enqueue(const uint8_t *peer, uint8_t id)
+{
+    char text[] = "out";
+    struct pv_chat_record m = record(peer, id, text);
+    struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
+    struct pv_chatjob_result *res = must(&job);
+    assert_int_equal(res->n_msgs, 1);
+    assert_true(res->msgs[0].outgoing);
+    assert_string_equal(res->msgs[0].text, "out");
+    assert_int_equal(res->msgs[0].time_ms, 1000u + id);
+    uint64_t seq = res->msgs[0].seq;
+    pv_chatjob_result_free(res);
+    return seq;
+}
+
+/* Stores n incoming messages with ids from first on, as one job; returns how many were new. */
+static inline size_t commit(const uint8_t *peer, uint8_t first, uint8_t n, uint64_t seq)
+{
+    struct pv_chat_record msgs[8];
+    char text[] = "in";
+    for (uint8_t i = 0; i < n; i++) {
+        msgs[i] = record(peer, (uint8_t)(first + i), text);
+        msgs[i].seq = seq == 0 ? 0 : seq + i;
+    }
+    struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = n};
+    struct pv_chatjob_result *res = must(&job);
+    size_t n_new = res->n_msgs;
+    for (size_t i = 0; i < n_new; i++) {
+        assert_int_equal(res->msgs[i].state, PV_CHAT_UNREAD);
+        assert_false(res->msgs[i].outgoing);
+    }
+    pv_chatjob_result_free(res);
+    return n_new;
+}
+
+static inline struct pv_chatjob job_of(enum pv_chatjob_kind kind, const uint8_t *peer, uint8_t id)
+{
+    struct pv_chatjob job = {.kind = kind};
+    memcpy(job.peer, peer, sizeof(job.peer));
+    job.id[0] = id;
+    return job;
+}
+
+static inline bool changes(struct pv_chatjob job)
+{
+    struct pv_chatjob_result *res = must(&job);
+    bool changed = res->changed;
+    pv_chatjob_result_free(res);
+    return changed;
+}
+
+static inline bool mark(const uint8_t *peer, uint8_t id, enum pv_chat_state state)
+{
+    uint8_t ids[1][PV_CHAT_ID_LEN] = {{id}};
+    struct pv_chatjob job = job_of(PV_CHATJOB_MARK, peer, 0);
+    job.ids = ids;
+    job.n_ids = 1;
+    job.state = state;
+    struct pv_chatjob_result *res = must(&job);
+    bool changed = res->n_msgs == 1 && res->msgs[0].id[0] == id &&
+                   memcmp(res->msgs[0].peer, peer, PV_SIGN_PK_LEN) == 0 &&
+                   res->msgs[0].state == state && res->msgs[0].text == NULL;
+    assert_true(changed || res->n_msgs == 0);
+    pv_chatjob_result_free(res);
+    return changed;
+}
+
+/* Runs a list and compares the first bytes of the ids, "!" at the end = more. */
+static inline void assert_list(struct pv_chatjob job, const char *want)
+{
+    char got[256] = "";
+    size_t n = 0;
+    struct pv_chatjob_result *res = must(&job);
+    for (size_t i = 0; i < res->n_msgs; i++)
+        n += (size_t)snprintf(got + n, sizeof(got) - n, "%s%u", i == 0 ? "" : " ",
+                              res->msgs[i].id[0]);
+    snprintf(got + n, sizeof(got) - n, "%s", res->more ? "!" : "");
+    pv_chatjob_result_free(res);
+    assert_string_equal(got, want);
+}
+
+static inline void assert_outbox(const uint8_t *peer, uint64_t after, uint32_t limit,
+                                 const char *want)
+{
+    struct pv_chatjob job = job_of(PV_CHATJOB_OUTBOX, peer, 0);
+    job.after_seq = after;
+    job.limit = limit;
+    assert_list(job, want);
+}
+
+static inline void assert_inbox(bool mark_read, uint32_t limit, const char *want)
+{
+    assert_list(
+        (struct pv_chatjob){.kind = PV_CHATJOB_INBOX, .mark_read = mark_read, .limit = limit},
+        want);
+}
 
 /* A copy of the message is kept elsewhere; did that change its state? */
 static bool keep(const uint8_t *peer, uint8_t id)
@@ -50,6 +200,8 @@ static int teardown_mem(void **state)
     memstore_done(&store.mem);
     return 0;
 }
+
+PV_TEST_WORLD(setup_sqlite, teardown_sqlite);
 
 /* Every store does these the same. */
 static const struct test_world both[] = {{"SQLite", setup_sqlite, teardown_sqlite},
@@ -248,7 +400,7 @@ PV_TEST_EACH(an_id_that_is_there_twice_holds_up_nobody, both)
 
 /* A message after a list whose messages were deleted stands where they stood: it is not taken for
  * what the client has. */
-PV_TEST_IN(a_message_in_the_place_of_deleted_ones_is_not_read, setup_sqlite, teardown_sqlite)
+PV_TEST(a_message_in_the_place_of_deleted_ones_is_not_read)
 {
     struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 3);
     struct pv_chatjob clear = job_of(PV_CHATJOB_CLEAR, BOB, 0);
@@ -394,7 +546,7 @@ PV_TEST_EACH(a_job_without_its_message_is_refused, both)
 
 /* --- SQLite only --------------------------------------------------------------------------- */
 
-PV_TEST_IN(a_failed_commit_changes_nothing, setup_sqlite, teardown_sqlite)
+PV_TEST(a_failed_commit_changes_nothing)
 {
     char text[] = "in", bad[] = "second";
     struct pv_chat_record msgs[2] = {record(BOB, 1, text), record(BOB, 2, bad)};
@@ -408,7 +560,7 @@ PV_TEST_IN(a_failed_commit_changes_nothing, setup_sqlite, teardown_sqlite)
     assert_int_equal(commit(BOB, 1, 2, 1), 2);
 }
 
-PV_TEST_IN(a_failed_enqueue_uses_no_seq, setup_sqlite, teardown_sqlite)
+PV_TEST(a_failed_enqueue_uses_no_seq)
 {
     char text[] = "out";
     struct pv_chat_record m = record(BOB, 1, text);
@@ -420,7 +572,7 @@ PV_TEST_IN(a_failed_enqueue_uses_no_seq, setup_sqlite, teardown_sqlite)
     assert_int_equal(enqueue(BOB, 1), 1);
 }
 
-PV_TEST_IN(a_damaged_row_is_an_error_and_no_message, setup_sqlite, teardown_sqlite)
+PV_TEST(a_damaged_row_is_an_error_and_no_message)
 {
     struct pv_chatjob job = {.kind = PV_CHATJOB_INBOX};
     struct pv_chatjob_result *res = NULL;
@@ -429,14 +581,14 @@ PV_TEST_IN(a_damaged_row_is_an_error_and_no_message, setup_sqlite, teardown_sqli
     assert_int_equal(run(&job, &res), PV_ERR_MALFORMED);
 }
 
-PV_TEST_IN(the_schema_can_be_made_again, setup_sqlite, teardown_sqlite)
+PV_TEST(the_schema_can_be_made_again)
 {
     enqueue(BOB, 1);
     assert_int_equal(pv_store_schema(store.db), PV_OK);
     assert_outbox(BOB, 0, 0, "1");
 }
 
-PV_TEST_IN(a_database_of_the_first_version_is_brought_up_to_date, setup_sqlite, teardown_sqlite)
+PV_TEST(a_database_of_the_first_version_is_brought_up_to_date)
 {
     enqueue(BOB, 1);
     commit(BOB, 2, 1, 1);
@@ -507,7 +659,7 @@ static void fill_history(unsigned n)
     sql(text);
 }
 
-PV_TEST_IN(a_hundred_thousand_messages_are_as_quick_as_a_few, setup_sqlite, teardown_sqlite)
+PV_TEST(a_hundred_thousand_messages_are_as_quick_as_a_few)
 {
     fill_history(300);
     unsigned few = work_of_a_day(1);
@@ -525,3 +677,581 @@ PV_TEST(every_kind_of_job_is_served)
                      kind);
     }
 }
+
+/* --- the room of others ---------------------------------------------------------------------- */
+
+/* The room of others in the chat tables, deletions and mutes: SQLite only. */
+
+PV_TEST(a_muted_conversation_has_nothing_unread)
+{
+    struct pv_chatjob mute = job_of(PV_CHATJOB_MUTE, BOB, 0);
+    mute.mute = true;
+    snprintf(mute.peer_name, sizeof(mute.peer_name), "bob");
+    assert_true(changes(mute));
+    assert_false(changes(mute));
+
+    char text[] = "in";
+    struct pv_chat_record m = record(BOB, 1, text);
+    m.seq = 1;
+    struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = &m, .n_msgs = 1};
+    struct pv_chatjob_result *res = must(&job);
+    assert_int_equal(res->n_msgs, 1);
+    assert_int_equal(res->n_taken, 1);
+    assert_int_equal(res->msgs[0].state, PV_CHAT_READ);
+    pv_chatjob_result_free(res);
+    commit(CAROL, 2, 1, 1);
+    assert_inbox(false, 0, "2");
+    assert_list(job_of(PV_CHATJOB_OWED, BOB, 0), ""); /* nobody read it */
+    assert_list(job_of(PV_CHATJOB_HISTORY, BOB, 0), "1");
+
+    struct pv_chatjob list = job_of(PV_CHATJOB_MUTED, BOB, 0);
+    res = must(&list);
+    assert_int_equal(res->n_backlog, 1);
+    assert_string_equal(res->backlog[0].peer_name, "bob");
+    assert_memory_equal(res->backlog[0].peer, BOB, PV_SIGN_PK_LEN);
+    pv_chatjob_result_free(res);
+    mute.mute = false;
+    assert_true(changes(mute));
+    assert_false(changes(mute));
+    assert_int_equal(commit(BOB, 3, 1, 2), 1); /* asserts that it is unread */
+}
+
+static size_t deletes(struct pv_chatjob job, bool *ret_more)
+{
+    struct pv_chatjob_result *res = must(&job);
+    size_t n = res->n_deleted;
+    *ret_more = res->more;
+    pv_chatjob_result_free(res);
+    return n;
+}
+
+PV_TEST(clearing_deletes_what_is_past_and_nothing_else)
+{
+    bool more;
+    enqueue(BOB, 1);
+    enqueue(BOB, 2);
+    mark(BOB, 1, PV_CHAT_DELIVERED);
+    commit(BOB, 3, 2, 1);
+    commit(CAROL, 5, 1, 1);
+    assert_int_equal(deletes(job_of(PV_CHATJOB_CLEAR, BOB, 0), &more), 3);
+    assert_false(more);
+    assert_list(job_of(PV_CHATJOB_HISTORY, BOB, 0), "2"); /* still to be delivered */
+    assert_outbox(BOB, 0, 0, "2");
+    assert_list(job_of(PV_CHATJOB_HISTORY, CAROL, 0), "5");
+    /* A message that comes again is not new, and a seq is not given twice. */
+    assert_int_equal(commit(BOB, 3, 2, 1), 0);
+    assert_int_equal(enqueue(BOB, 6), 3);
+    struct pv_chatjob all = job_of(PV_CHATJOB_CLEAR, BOB, 0);
+    all.all_peers = true;
+    assert_int_equal(deletes(all, &more), 1);
+    assert_int_equal(deletes(all, &more), 0);
+}
+
+static uint64_t number(const char *query)
+{
+    sqlite3_stmt *st = NULL;
+    assert_int_equal(sqlite3_prepare_v2(store.db, query, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    uint64_t n = (uint64_t)sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    return n;
+}
+
+/* The sums that triggers keep are those of what is there. */
+static void assert_usage_is_true(void)
+{
+    assert_int_equal(number("SELECT bytes FROM chat_usage WHERE author = x''"),
+                     number("SELECT coalesce(sum(length(CAST(text AS BLOB)) + 512), 0)"
+                            " FROM chat_message"));
+    assert_int_equal(number("SELECT coalesce(sum(bytes), 0) FROM chat_usage WHERE author <> x''"),
+                     number("SELECT coalesce(sum(length(CAST(text AS BLOB)) + 512), 0)"
+                            " FROM chat_message WHERE outgoing = 0"));
+    assert_int_equal(number("SELECT sum(unread) FROM chat_usage"),
+                     number("SELECT count(*) FROM chat_message WHERE outgoing = 0 AND state = 3"));
+    assert_int_equal(number("SELECT sum(unread_bytes) FROM chat_usage"),
+                     number("SELECT coalesce(sum(length(CAST(text AS BLOB)) + 512), 0)"
+                            " FROM chat_message WHERE outgoing = 0 AND state = 3"));
+}
+
+/* One peer sends n messages of so many bytes, with ids from first on. How many are taken, and why
+ * no more? */
+static size_t flood(const uint8_t *peer, uint32_t first, size_t n, size_t text_len,
+                    const struct pv_chatjob_terms *terms, enum pv_chat_later *ret_later)
+{
+    struct pv_chat_record *msgs = calloc(n, sizeof(*msgs));
+    char *text = malloc(text_len + 1);
+    assert_non_null(msgs);
+    assert_non_null(text);
+    memset(text, 'x', text_len);
+    text[text_len] = '\0';
+    for (size_t i = 0; i < n; i++) {
+        msgs[i] = record(peer, 0, text);
+        msgs[i].seq = first + i;
+        memcpy(msgs[i].id, &msgs[i].seq, sizeof(msgs[i].seq)); /* any id of its own */
+    }
+    struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = n, .terms = *terms};
+    struct pv_chatjob_result *res = NULL;
+    int r = run(&job, &res);
+    size_t taken = res == NULL ? 0 : res->n_taken;
+    *ret_later = res == NULL ? PV_CHAT_LATER_NO : res->later;
+    pv_chatjob_result_free(res);
+    free(text);
+    free(msgs);
+    assert_int_equal(r, PV_OK);
+    return taken;
+}
+
+#define ON_DAY(n) ((n)*UINT64_C(86400) + 7)
+
+PV_TEST(a_sender_has_so_many_unread_messages_and_no_more)
+{
+    const struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
+    enum pv_chat_later later;
+    size_t taken = 0;
+    for (uint32_t first = 1; first < 12000; first += 1000)
+        taken += flood(BOB, first, 1000, 4, &terms, &later);
+    assert_int_equal(taken, PV_CHATJOB_MAX_UNREAD);
+    assert_int_equal(later, PV_CHAT_LATER_FULL);
+    /* Its messages there are confirmed again, and others are not concerned. */
+    assert_int_equal(flood(BOB, 1, 3, 4, &terms, &later), 3);
+    assert_int_equal(later, PV_CHAT_LATER_NO);
+    assert_int_equal(flood(CAROL, 1, 3, 4, &terms, &later), 3);
+    /* Of a job that is half known the rest waits. */
+    assert_int_equal(flood(BOB, 9999, 5, 4, &terms, &later), 2);
+    assert_int_equal(later, PV_CHAT_LATER_FULL);
+    /* Reading makes room. */
+    struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
+    inbox.of_peer = inbox.mark_read = true;
+    inbox.limit = 10;
+    pv_chatjob_result_free(must(&inbox));
+    assert_int_equal(flood(BOB, 10001, 11, 4, &terms, &later), 10);
+    assert_usage_is_true();
+}
+
+PV_TEST(a_sender_has_so_many_unread_bytes_and_no_more)
+{
+    const struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
+    enum pv_chat_later later;
+    size_t want = PV_CHATJOB_MAX_UNREAD_BYTES / (PV_CHAT_TEXT_MAX + PV_CHATJOB_ROW_BYTES);
+    assert_int_equal(flood(BOB, 1, 2000, PV_CHAT_TEXT_MAX, &terms, &later), want);
+    assert_int_equal(later, PV_CHAT_LATER_FULL);
+    /* None that would fit overtakes it: what came behind it in the same job waits too. */
+    assert_int_equal(number("SELECT max(seq) FROM chat_message"), want);
+    assert_usage_is_true();
+}
+
+PV_TEST(a_sender_has_a_budget_for_each_day)
+{
+    struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
+    enum pv_chat_later later;
+    /* Most of the day's budget is used up, of what is deleted since. */
+    assert_int_equal(flood(BOB, 1, 1, 4, &terms, &later), 1);
+    sql("UPDATE chat_usage SET day_bytes = 32 * 1048576 - 3 * (16384 + 512) WHERE author <> x''");
+    assert_int_equal(flood(BOB, 2, 4, PV_CHAT_TEXT_MAX, &terms, &later), 3);
+    assert_int_equal(later, PV_CHAT_LATER_FULL);
+    /* Deleting does not give the day back: the disk has been written to. */
+    for (bool more = true; more;)
+        deletes(job_of(PV_CHATJOB_CLEAR, BOB, 0), &more);
+    assert_int_equal(flood(BOB, 4001, 1, PV_CHAT_TEXT_MAX, &terms, &later), 0);
+    assert_int_equal(flood(CAROL, 1, 1, PV_CHAT_TEXT_MAX, &terms, &later), 1);
+    terms.now_s = ON_DAY(20001);
+    assert_int_equal(flood(BOB, 4001, 5, PV_CHAT_TEXT_MAX, &terms, &later), 5);
+    assert_usage_is_true();
+}
+
+PV_TEST(a_sender_has_a_share_of_all_there_is)
+{
+    const struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000), .max_bytes = 4 << 20};
+    enum pv_chat_later later;
+    const size_t share = (1 << 20) / (1024 + PV_CHATJOB_ROW_BYTES);
+    assert_int_equal(flood(BOB, 1, 1000, 1024, &terms, &later), share);
+    assert_int_equal(later, PV_CHAT_LATER_FULL);
+    assert_int_equal(flood(CAROL, 1, 1000, 1024, &terms, &later), share);
+    /* Four such senders are the whole: then there is nothing for the fifth. */
+    for (uint8_t i = 1; i < 4; i++) {
+        const uint8_t peer[PV_SIGN_PK_LEN] = {i};
+        size_t taken = flood(peer, 1, 1000, 1024, &terms, &later);
+        assert_true(i == 3 ? taken < 10 : taken == share);
+    }
+    assert_usage_is_true();
+}
+
+PV_TEST(nothing_is_taken_while_the_disk_is_nearly_full)
+{
+    struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
+    enum pv_chat_later later;
+    assert_int_equal(flood(BOB, 1, 1, 4, &terms, &later), 1);
+    terms.low_disk = true;
+    assert_int_equal(flood(BOB, 1, 2, 4, &terms, &later), 1); /* the known one */
+    assert_int_equal(later, PV_CHAT_LATER_DISK);
+    enqueue(BOB, 9); /* what this node's users send is theirs to decide */
+}
+
+PV_TEST(old_messages_go_but_no_unread_and_no_waiting_ones)
+{
+    struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
+    enum pv_chat_later later;
+    struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
+    bool more;
+    flood(BOB, 1, 3, 4, &terms, &later);
+    struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
+    inbox.mark_read = true;
+    inbox.limit = 2;
+    pv_chatjob_result_free(must(&inbox));
+    enqueue(BOB, 200);
+    enqueue(BOB, 201); /* by the sender's clock it is of 1970 */
+    mark(BOB, 200, PV_CHAT_DELIVERED);
+    job.terms.now_s = ON_DAY(20090) + 1;
+    assert_int_equal(deletes(job, &more), 0); /* for ever */
+    job.keep_s = 91 * 86400;
+    assert_int_equal(deletes(job, &more), 1); /* 200 */
+    job.keep_s = 90 * 86400;
+    assert_int_equal(deletes(job, &more), 2);
+    assert_int_equal(number("SELECT count(*) FROM chat_message"), 2);
+    assert_usage_is_true();
+    assert_int_equal(number("SELECT count(*) FROM chat_gone"), 0); /* nobody sends them again */
+}
+
+PV_TEST(a_full_history_loses_its_oldest_read_messages_first)
+{
+    struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000), .max_bytes = 4 << 20};
+    enum pv_chat_later later;
+    struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
+    bool more;
+    job.terms = terms;
+    const size_t size = 1024 + PV_CHATJOB_ROW_BYTES;
+    /* Four senders with a quarter each; half of it is read. */
+    for (uint8_t i = 0; i < 4; i++) {
+        const uint8_t peer[PV_SIGN_PK_LEN] = {(uint8_t)(1 + i)};
+        assert_int_equal(flood(peer, 1, 1000, 1024, &terms, &later), (1 << 20) / size);
+    }
+    struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
+    inbox.mark_read = true;
+    inbox.limit = 1000;
+    pv_chatjob_result_free(must(&inbox));
+    inbox.limit = 400;
+    pv_chatjob_result_free(must(&inbox));
+    uint64_t unread = number("SELECT count(*) FROM chat_message WHERE state = 3");
+    uint64_t newest_read = number("SELECT max(n) FROM chat_message WHERE state = 2");
+    size_t deleted = deletes(job, &more);
+    assert_in_range(deleted, (4 << 20) / 10 / size - 10, (4 << 20) / 10 / size + 2);
+    assert_int_equal(number("SELECT min(n) FROM chat_message"), deleted + 1); /* the oldest */
+    assert_int_equal(number("SELECT count(*) FROM chat_message WHERE state = 3"), unread);
+    assert_int_equal(number("SELECT max(n) FROM chat_message WHERE state = 2"), newest_read);
+    assert_int_equal(deletes(job, &more), 0);
+    /* Nothing read is left: then unread ones go. */
+    job.terms.max_bytes = 1 << 20;
+    for (more = true; more;)
+        deletes(job, &more);
+    deletes(job, &more);
+    assert_int_equal(number("SELECT count(*) FROM chat_message WHERE state = 2"), 0);
+    assert_in_range(number("SELECT sum(bytes) FROM chat_usage WHERE author = x''"), 1,
+                    (1 << 20) - (1 << 20) / 20);
+    assert_usage_is_true();
+}
+
+PV_TEST(a_database_without_sums_gets_them)
+{
+    enqueue(BOB, 1);
+    commit(BOB, 2, 2, 1);
+    commit(CAROL, 4, 1, 1);
+    changes(job_of(PV_CHATJOB_SEEN, BOB, 2));
+    sql("DELETE FROM chat_usage");
+    assert_int_equal(pv_store_schema(store.db), PV_OK);
+    assert_usage_is_true();
+    assert_int_equal(number("SELECT count(*) FROM chat_usage"), 3);
+    assert_int_equal(pv_store_schema(store.db), PV_OK); /* once */
+    assert_usage_is_true();
+}
+
+/* --- what grows old -------------------------------------------------------------------------- */
+
+/* Old messages are deleted by time that passes, not by a clock that jumps: SQLite only. */
+
+static const uint64_t DAY = 86400, BEGIN = UINT64_C(20000) * 86400;
+static const uint64_t KEEP = UINT64_C(90) * 86400;
+
+static uint64_t now_at(uint64_t wall_s)
+{
+    uint64_t now_s = 0;
+    assert_int_equal(pv_store_age_now(store.db, wall_s, &now_s), PV_OK);
+    return now_s;
+}
+
+/* As daemon/store/store.c does it, every hour. */
+static void purge(uint64_t wall_s)
+{
+    struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
+    assert_int_equal(pv_store_age_look(store.db, wall_s), PV_OK);
+    job.terms.now_s = now_at(wall_s);
+    job.keep_s = KEEP;
+    pv_chatjob_result_free(must(&job));
+}
+
+/* A message to Bob that he has. */
+static void say(uint8_t id, uint64_t wall_s)
+{
+    char text[] = "out";
+    struct pv_chat_record m = record(BOB, id, text);
+    struct pv_chatjob job = {
+        .kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1, .terms = {.now_s = now_at(wall_s)}};
+    pv_chatjob_result_free(must(&job));
+    assert_true(mark(BOB, id, PV_CHAT_DELIVERED));
+}
+
+static uint64_t messages(void)
+{
+    return number("SELECT count(*) FROM chat_message");
+}
+
+PV_TEST(old_messages_go_as_days_pass)
+{
+    purge(BEGIN);
+    say(1, BEGIN);
+    for (uint64_t day = 1; day <= 90; day++) {
+        purge(BEGIN + day * DAY);
+        assert_int_equal(messages(), 1);
+    }
+    purge(BEGIN + 90 * DAY + 1);
+    assert_int_equal(messages(), 0);
+}
+
+/* An empty battery: the clock comes up in the future, and is corrected some time later. */
+PV_TEST(a_clock_that_jumps_ahead_deletes_nothing)
+{
+    purge(BEGIN);
+    say(1, BEGIN);
+    purge(BEGIN + 3600 * DAY);
+    say(2, BEGIN + 3600 * DAY + 60);
+    purge(BEGIN + 3600 * DAY + 3600);
+    purge(BEGIN + 7200);
+    assert_int_equal(messages(), 2);
+    /* The jump counts as a day, and what came meanwhile is not kept for ever. */
+    for (uint64_t day = 1; day <= 89; day++)
+        purge(BEGIN + day * DAY);
+    assert_int_equal(messages(), 2);
+    purge(BEGIN + 90 * DAY);
+    assert_int_equal(messages(), 1);
+    purge(BEGIN + 91 * DAY);
+    assert_int_equal(messages(), 0);
+}
+
+/* A machine without a battery: each start is in 1970, until a time server says when it is. */
+PV_TEST(a_clock_that_begins_in_the_past_deletes_nothing)
+{
+    purge(BEGIN);
+    say(1, BEGIN);
+    purge(60);
+    say(2, 120);
+    purge(3600 + 60);
+    purge(BEGIN + 7200);
+    assert_int_equal(messages(), 2);
+    for (uint64_t day = 1; day <= 91; day++)
+        purge(BEGIN + day * DAY);
+    assert_int_equal(messages(), 0);
+}
+
+/* The time that a machine was off is not known to be true: it counts as a day. */
+PV_TEST(a_year_that_nobody_saw_counts_as_a_day)
+{
+    purge(BEGIN);
+    assert_int_equal(now_at(BEGIN + DAY - 1), BEGIN + DAY - 1);
+    assert_int_equal(now_at(BEGIN + 365 * DAY), BEGIN + DAY);
+    purge(BEGIN + 365 * DAY);
+    assert_int_equal(now_at(BEGIN + 365 * DAY + 9), BEGIN + DAY + 9);
+    assert_int_equal(now_at(BEGIN), BEGIN + DAY);
+}
+
+/* Of a program without this clock, whose wall clock was wrong as these came. */
+PV_TEST(a_message_from_the_future_has_come_today)
+{
+    say(1, BEGIN + 3600 * DAY);
+    commit(CAROL, 2, 1, 1);
+    sql("UPDATE chat_message SET arrived_s = 0, time_ms = 9000000000000 WHERE outgoing = 0");
+    sql("INSERT INTO chat_gone VALUES (x'01', x'02', 9000000000)");
+    purge(BEGIN);
+    assert_int_equal(number("SELECT min(arrived_s) FROM chat_message"), BEGIN);
+    assert_int_equal(number("SELECT max(arrived_s) FROM chat_message"), BEGIN);
+    assert_int_equal(number("SELECT max(arrived_s) FROM chat_gone"), BEGIN);
+}
+
+/* --- rooms ----------------------------------------------------------------------------------- */
+
+/* Rooms in the chat tables: what is forgotten of them. The use of the tables by rooms is tested
+ * in tests/unit/daemon/core/chat/. */
+
+static const uint8_t CREW[PV_ROOM_ID_LEN] = {0xc0}, CLUB[PV_ROOM_ID_LEN] = {0xc1};
+
+static struct pv_chatjob_result *must_room(enum pv_roomjob_kind kind, const uint8_t *room,
+                                           struct pv_roomjob *job)
+{
+    struct pv_chatjob outer = {.kind = PV_CHATJOB_ROOM, .room = job};
+    outer.terms.now_s = 1790000000;
+    job->kind = kind;
+    memcpy(job->room, room, sizeof(job->room));
+    return must(&outer);
+}
+
+static void make_room(const uint8_t *room)
+{
+    static uint8_t bytes[] = {1, 2, 3};
+    struct pv_room_raw raw = {.bytes = bytes, .len = sizeof(bytes)};
+    struct pv_roomjob job = {.records = &raw, .n_records = 1};
+    pv_chatjob_result_free(must_room(PV_ROOMJOB_KEEP, room, &job));
+}
+
+/* Bob says n texts, of numbers from first on. */
+static void take(const uint8_t *room, uint64_t first, size_t n)
+{
+    static struct pv_room_text texts[PV_ROOMJOB_MAX_TEXTS];
+    static char text[] = "said";
+    struct pv_roomjob job = {.texts = texts, .n_texts = n};
+    for (size_t i = 0; i < n; i++) {
+        texts[i] = (struct pv_room_text){.seq = first + i, .text = text, .author_name = "bob"};
+        memcpy(texts[i].author, BOB, sizeof(texts[i].author));
+        memcpy(texts[i].id, &texts[i].seq, sizeof(texts[i].seq));
+        texts[i].id[PV_CHAT_ID_LEN - 1] = room[0];
+    }
+    struct pv_chatjob_result *res = must_room(PV_ROOMJOB_TAKE, room, &job);
+    assert_int_equal(res->n_msgs, n);
+    pv_chatjob_result_free(res);
+}
+
+static bool forget(const uint8_t *room, size_t *ret_deleted)
+{
+    struct pv_roomjob job = {0};
+    struct pv_chatjob_result *res = must_room(PV_ROOMJOB_FORGET, room, &job);
+    bool more = res->more;
+    *ret_deleted = res->n_deleted;
+    pv_chatjob_result_free(res);
+    return more;
+}
+
+PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
+{
+    size_t n = 0;
+    make_room(CREW);
+    make_room(CLUB);
+    for (uint64_t first = 1; first < 1281; first += PV_ROOMJOB_MAX_TEXTS)
+        take(CREW, first, PV_ROOMJOB_MAX_TEXTS);
+    take(CLUB, 1, 3);
+    assert_true(forget(CREW, &n));
+    assert_int_equal(n, PV_ROOMJOB_MAX_DROP);
+    assert_int_equal(number("SELECT count(*) FROM room"), 2);
+    assert_int_equal(number("SELECT count(*) FROM room_text"), 283);
+    assert_false(forget(CREW, &n));
+    assert_int_equal(n, 280);
+    assert_int_equal(number("SELECT count(*) FROM room"), 1);
+    assert_int_equal(number("SELECT count(*) FROM room_record"), 1);
+    assert_int_equal(number("SELECT count(*) FROM room_log"), 1);
+    assert_int_equal(number("SELECT count(*) FROM room_text"), 3);
+    assert_int_equal(number("SELECT count(*) FROM chat_message"), 3);
+    /* The unread are counted without it, and so is the room of its author. */
+    struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
+    inbox.of_peer = false;
+    struct pv_chatjob_result *res = must(&inbox);
+    assert_int_equal(res->n_msgs, 3);
+    pv_chatjob_result_free(res);
+    assert_int_equal(number("SELECT bytes FROM chat_usage WHERE author = x'' AND peer = x''"),
+                     3 * (4 + PV_CHATJOB_ROW_BYTES));
+    /* It may be repeated, and the room may come again from its beginning. */
+    assert_false(forget(CREW, &n));
+    assert_int_equal(n, 0);
+    make_room(CREW);
+    take(CREW, 1, 1);
+}
+
+/* --- a long history -------------------------------------------------------------------------- */
+
+/* A question asked often, or page by page, costs the same however long the history is: SQLite
+ * only. */
+
+enum {
+    LONG = 20000,            /* messages that nobody asks for */
+    BEAT = 100,              /* steps of SQLite between two calls of count_beat() */
+    MAX_BEATS = LONG / BEAT, /* reading each message takes many steps */
+};
+
+static int count_beat(void *beats)
+{
+    ++*(unsigned *)beats;
+    return 0;
+}
+
+/* The steps a job takes, in beats. */
+static unsigned cost(struct pv_chatjob job)
+{
+    unsigned beats = 0;
+    sqlite3_progress_handler(store.db, BEAT, count_beat, &beats);
+    struct pv_chatjob_result *res = must(&job);
+    sqlite3_progress_handler(store.db, 0, NULL, NULL);
+    pv_chatjob_result_free(res);
+    return beats;
+}
+
+/* The history of somebody else. */
+static int setup_long(void **state)
+{
+    char text[512];
+    if (setup_sqlite(state) != PV_OK)
+        return -1;
+    snprintf(text, sizeof(text),
+             "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < %d)"
+             " INSERT INTO chat_message (id, peer, outgoing, state, seq, time_ms, peer_name, text)"
+             " SELECT randomblob(16), x'ca%062d', 0, 2, n, 1, 'carol', 'in' FROM i",
+             LONG, 0);
+    return sqlite3_exec(store.db, text, NULL, NULL, NULL);
+}
+
+PV_TEST_IN(counts_do_not_read_the_history, setup_long, teardown_sqlite)
+{
+    enqueue(BOB, 1);
+    assert_in_range(cost(job_of(PV_CHATJOB_COUNTS, BOB, 0)), 0, MAX_BEATS);
+    struct pv_chatjob job = {.kind = PV_CHATJOB_COUNTS};
+    struct pv_chatjob_result *res = must(&job);
+    assert_int_equal(res->n_backlog, 1);
+    assert_int_equal(res->queued, 1);
+    pv_chatjob_result_free(res);
+}
+
+PV_TEST_IN(an_id_is_found_without_reading_the_history, setup_long, teardown_sqlite)
+{
+    commit(BOB, 1, 3, 1);
+    struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 1);
+    job.after = true;
+    assert_in_range(cost(job), 0, MAX_BEATS);
+    assert_list(job, "2 3");
+    job.after = false;
+    job.through = true;
+    assert_in_range(cost(job), 0, MAX_BEATS);
+    assert_list(job, "1");
+}
+
+PV_TEST_IN(older_messages_are_found_without_reading_the_conversation, setup_long, teardown_sqlite)
+{
+    commit(CAROL, 1, 3, 1);
+    struct pv_chatjob job = job_of(PV_CHATJOB_HISTORY, CAROL, 3);
+    job.before = true;
+    job.limit = 2;
+    assert_in_range(cost(job), 0, MAX_BEATS);
+    assert_list(job, "1 2!");
+}
+
+PV_TEST_IN(clearing_one_conversation_does_not_read_the_others, setup_long, teardown_sqlite)
+{
+    commit(BOB, 1, 3, 1);
+    assert_in_range(cost(job_of(PV_CHATJOB_CLEAR, BOB, 0)), 0, MAX_BEATS);
+    assert_list(job_of(PV_CHATJOB_HISTORY, BOB, 0), "");
+}
+
+/* A page of deletions costs the same at the beginning as near the end. */
+PV_TEST_IN(clearing_everything_reads_no_more_than_it_deletes, setup_long, teardown_sqlite)
+{
+    struct pv_chatjob job = {.kind = PV_CHATJOB_CLEAR, .all_peers = true};
+    unsigned first = cost(job);
+    sql("DELETE FROM chat_message WHERE n > 3000");
+    unsigned last = cost(job);
+    assert_in_range(first, 1, last + last / 4);
+}
+
+/* Carol has said much, and all of it was read. */

@@ -2,15 +2,80 @@
 #include <stdio.h>
 
 #include "proto/roster/kinds.h"
-#include "tests/unit/proto/roster/statement_fixture.h"
+#include "tests/unit/proto/roster/roster_fixture.h"
 #include "tests/unit/test_util.h"
 
-struct keys {
-    uint8_t sk[PV_SIGN_SK_LEN];
-    uint8_t pk[PV_SIGN_PK_LEN];
+/* The bytes of one statement, and what holds of those of every type: their encoding stays, and
+ * damage to them is noticed. */
+
+struct made {
+    uint8_t buf[PV_STATEMENT_MAX + 64];
+    size_t len;
 };
 
-static struct keys keys_of(uint8_t seed)
+static inline int sign_statement(const struct pv_statement *st, struct made *m)
+{
+    const uint8_t seed[PV_SIGN_SEED_LEN] = {1, 0, 0, 1};
+    uint8_t sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    pv_sign_keypair(seed, sk, pk);
+    return pv_statement_make(st, pv_signer_sk(sk), NULL, m->buf, sizeof(m->buf), &m->len);
+}
+
+static inline struct made make_signed(const struct pv_statement *st)
+{
+    struct made m;
+    assert_int_equal(sign_statement(st, &m), PV_OK);
+    return m;
+}
+
+static inline void assert_unmade(const struct pv_statement *st)
+{
+    struct made m;
+    assert_int_equal(sign_statement(st, &m), PV_ERR_MALFORMED);
+}
+
+/* Encodings are final: a hash changes only when somebody breaks one. */
+static inline void assert_hash(const struct made *m, const char *want)
+{
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    char hex[2 * sizeof(hash) + 1];
+    pv_statement_hash(pv_view(m->buf, m->len), hash);
+    for (size_t i = 0; i < sizeof(hash); i++)
+        snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+    assert_string_equal(hex, want);
+}
+
+static inline void assert_truncation_is_refused(const struct made *m)
+{
+    struct pv_statement got;
+    for (size_t len = 0; len < m->len; len++) {
+        uint8_t *cut = malloc(len == 0 ? 1 : len);
+        assert_non_null(cut);
+        memcpy(cut, m->buf, len);
+        assert_int_not_equal(pv_statement_decode(pv_view(cut, len), &got), PV_OK);
+        free(cut);
+    }
+}
+
+static inline void assert_trailing_byte_is_refused(struct made *m)
+{
+    struct pv_statement got;
+    m->buf[m->len] = 0;
+    assert_int_not_equal(pv_statement_decode(pv_view(m->buf, m->len + 1), &got), PV_OK);
+}
+
+static inline void assert_flipped_bits_are_noticed(struct made *m)
+{
+    struct pv_statement got;
+    for (size_t bit = 0; bit < m->len * 8; bit += 3) {
+        m->buf[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        if (pv_statement_decode(pv_view(m->buf, m->len), &got) == PV_OK)
+            assert_int_equal(pv_statement_verify(&got), PV_ERR_AUTH);
+        m->buf[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    }
+}
+
+static struct keys keys_from(uint8_t seed)
 {
     struct keys k;
     uint8_t bytes[PV_SIGN_SEED_LEN];
@@ -54,7 +119,7 @@ static uint8_t test_stay[PV_STATEMENT_LIST_MAX + 32];
 static struct pv_statement sample(uint8_t type)
 {
     struct pv_statement st = {.type = type};
-    struct keys node = keys_of(2);
+    struct keys node = keys_from(2);
 
     memset(st.network_id, 0x77, sizeof(st.network_id));
     switch (type) {
@@ -131,14 +196,14 @@ static struct pv_statement sample(uint8_t type)
 
 static struct made make_sample(uint8_t type)
 {
-    struct keys signer = keys_of(1), node = keys_of(2);
+    struct keys signer = keys_from(1), node = keys_from(2);
     struct pv_statement st = sample(type);
     return make(&st, &signer, type == PV_ST_MEMBER ? &node : NULL);
 }
 
 PV_TEST(a_statement_made_reads_back_the_same)
 {
-    struct keys signer = keys_of(1);
+    struct keys signer = keys_from(1);
     for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
         struct pv_statement want = sample(type), got;
         struct made m = make_sample(type);
@@ -228,7 +293,7 @@ PV_TEST(every_flipped_bit_is_noticed)
 
 PV_TEST(member_needs_the_nodes_own_signature)
 {
-    struct keys signer = keys_of(1), other = keys_of(3);
+    struct keys signer = keys_from(1), other = keys_from(3);
     struct pv_statement st = sample(PV_ST_MEMBER), got;
     struct made m = make(&st, &signer, &other);
 
@@ -238,7 +303,7 @@ PV_TEST(member_needs_the_nodes_own_signature)
 
 PV_TEST(member_may_be_signed_in_two_steps)
 {
-    struct keys signer = keys_of(1), node = keys_of(2);
+    struct keys signer = keys_from(1), node = keys_from(2);
     struct pv_statement st = sample(PV_ST_MEMBER), first, got;
     struct made m = make(&st, &signer, &node);
     assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &first), PV_OK);
@@ -255,7 +320,7 @@ PV_TEST(member_may_be_signed_in_two_steps)
 
 static void expect_unmakeable(const struct pv_statement *st, const char *why)
 {
-    struct keys signer = keys_of(1), node = keys_of(2);
+    struct keys signer = keys_from(1), node = keys_from(2);
     uint8_t buf[PV_STATEMENT_MAX + 64];
     size_t len = 0;
     int r = pv_statement_make(st, pv_signer_sk(signer.sk),
@@ -311,7 +376,7 @@ PV_TEST(only_canonical_names_pass)
     memset(st.u.member.name, 'a', PV_NAME_MAX + 1); /* 64 characters, no NUL */
     expect_unmakeable(&st, "64 characters");
     st.u.member.name[PV_NAME_MAX] = '\0';
-    struct keys signer = keys_of(1), node = keys_of(2);
+    struct keys signer = keys_from(1), node = keys_from(2);
     make(&st, &signer, &node);
 }
 
@@ -355,7 +420,7 @@ PV_TEST(only_sensible_ranges_pass)
 
 PV_TEST(stay_lists_are_ascending_and_bounded)
 {
-    struct keys signer = keys_of(1);
+    struct keys signer = keys_from(1);
     struct pv_statement st = sample(PV_ST_REVOCATION);
 
     for (size_t i = 0; i <= 64; i++)
@@ -570,7 +635,7 @@ PV_TEST(versions_and_types_that_are_not_statements_are_refused)
 
 PV_TEST(unknown_types_are_read_up_to_512_bytes)
 {
-    struct keys signer = keys_of(1);
+    struct keys signer = keys_from(1);
     uint8_t buf[PV_STATEMENT_SHORT_MAX + 1] = {1, 200};
     struct pv_statement st;
 
@@ -590,7 +655,7 @@ PV_TEST(unknown_types_are_read_up_to_512_bytes)
 
 PV_TEST(make_leaves_a_short_buffer_alone)
 {
-    struct keys signer = keys_of(1);
+    struct keys signer = keys_from(1);
     struct pv_statement st = sample(PV_ST_LEAVE);
     uint8_t buf[512];
     size_t len = 0;
@@ -609,7 +674,7 @@ PV_TEST(make_leaves_a_short_buffer_alone)
 
 static struct pv_receipt sample_receipt(uint8_t out[static PV_RECEIPT_LEN])
 {
-    struct keys coordinator = keys_of(9);
+    struct keys coordinator = keys_from(9);
     struct pv_receipt f = {.epoch = 1700000000, .n = 3, .time = 1700000100};
     memset(f.network_id, 0x77, sizeof(f.network_id));
     memset(f.hash, 0x88, sizeof(f.hash));
@@ -645,7 +710,7 @@ PV_TEST(a_signature_for_one_purpose_serves_no_other)
     uint8_t data[PV_RECEIPT_LEN];
     struct pv_statement st;
     sample_receipt(data);
-    struct keys coordinator = keys_of(9);
+    struct keys coordinator = keys_from(9);
     data[1] = 129;
     assert_int_equal(pv_sign(data + PV_RECEIPT_LEN - 64, "p2pvpn receipt v1",
                              pv_view(data, PV_RECEIPT_LEN - 64), pv_view(NULL, 0), coordinator.sk),
@@ -658,7 +723,7 @@ PV_TEST(a_signature_for_one_purpose_serves_no_other)
 
 PV_TEST(the_search_visits_every_address)
 {
-    struct keys k = keys_of(5);
+    struct keys k = keys_from(5);
     struct pv_prefix range;
     bool seen[256] = {false};
     assert_int_equal(pv_prefix_parse("10.66.7.0/24", &range), PV_OK);
@@ -703,7 +768,7 @@ PV_TEST(a_search_leaves_a_part_of_the_range_that_is_full)
 
 PV_TEST(ip6_is_the_networks_ula_and_a_hash_of_the_key)
 {
-    struct keys k = keys_of(5), other = keys_of(6);
+    struct keys k = keys_from(5), other = keys_from(6);
     uint8_t id[PV_NETWORK_ID_LEN] = {1, 2, 3, 4, 5, 6}, ip6[16], again[16];
     static const uint8_t start[8] = {0xfd, 1, 2, 3, 4, 5, 0, 0};
 
@@ -809,4 +874,380 @@ PV_TEST(a_type_has_its_subject_number_and_time_where_the_row_says)
     st.type = PV_ST_COORDINATORS;
     pv_st_set_time(&st, 11);
     assert_int_equal(pv_st_time(&st), 0);
+}
+
+/* --- routes and offers ----------------------------------------------------------------------- */
+
+/* The bytes of routes (type 16) and offers (type 19). */
+
+static struct pv_prefix prefix_of(const char *text)
+{
+    struct pv_prefix p;
+    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
+    return p;
+}
+
+static struct pv_statement sample_route(void)
+{
+    struct pv_statement st = {.type = PV_ST_ROUTE};
+    struct keys node = keys_of(2);
+    memset(st.network_id, 7, sizeof(st.network_id));
+    st.u.route.slot = (struct pv_st_slot){.number = 3, .seq = 11};
+    st.u.route.kind = PV_ROUTE_ALLOW;
+    memcpy(st.u.route.node, node.pk, sizeof(st.u.route.node));
+    st.u.route.prefix = prefix_of("192.168.1.0/24");
+    st.u.route.time = T0;
+    return st;
+}
+
+static uint8_t list_bytes[PV_OFFERS_MAX * PV_OFFER_BYTES + 64];
+
+static struct pv_view offers_of(const struct pv_offer *offers, size_t n)
+{
+    struct pv_writer w = pv_writer(list_bytes, sizeof(list_bytes));
+    pv_offerlist_put(&w, offers, n);
+    assert_int_equal(w.status, PV_OK);
+    return pv_view(list_bytes, w.len);
+}
+
+static struct pv_statement sample_offers(void)
+{
+    struct pv_statement st = {.type = PV_ST_OFFERS};
+    const struct pv_offer offers[] = {
+        {.prefix = prefix_of("0.0.0.0/0"), .flags = 0},
+        {.prefix = prefix_of("192.168.1.0/24"), .flags = PV_OFFER_AUTO},
+        {.prefix = prefix_of("2001:db8:1::/48"), .flags = PV_OFFER_NO_NAT | 128},
+    };
+    memset(st.network_id, 7, sizeof(st.network_id));
+    st.u.offers.serial = 5;
+    st.u.offers.list = offers_of(offers, PV_ARRAY_LEN(offers));
+    st.u.offers.time = T0 + 1;
+    return st;
+}
+
+PV_TEST(routes_and_offers_read_back_the_same)
+{
+    struct pv_statement want = sample_route(), got;
+    struct made m = make_signed(&want);
+    struct pv_offer offer;
+    char text[PV_ADDR_TEXT];
+    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
+    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_int_equal(got.u.route.slot.number, 3);
+    assert_int_equal(got.u.route.slot.seq, 11);
+    assert_int_equal(got.u.route.kind, PV_ROUTE_ALLOW);
+    assert_memory_equal(got.u.route.node, want.u.route.node, sizeof(got.u.route.node));
+    assert_string_equal(pv_prefix_format(&got.u.route.prefix, text), "192.168.1.0/24");
+    assert_int_equal(got.u.route.time, T0);
+
+    want = sample_offers();
+    m = make_signed(&want);
+    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
+    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_int_equal(got.u.offers.serial, 5);
+    assert_int_equal(got.u.offers.time, T0 + 1);
+    static const char *const texts[] = {"0.0.0.0/0", "192.168.1.0/24", "2001:db8:1::/48"};
+    static const uint8_t flags[] = {0, PV_OFFER_AUTO, PV_OFFER_NO_NAT | 128};
+    for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++) {
+        assert_true(pv_offerlist_next(&got.u.offers.list, &offer));
+        assert_string_equal(pv_prefix_format(&offer.prefix, text), texts[i]);
+        assert_int_equal(offer.flags, flags[i]);
+    }
+    assert_false(pv_offerlist_next(&got.u.offers.list, &offer));
+}
+
+PV_TEST(encodings_of_routes_and_offers_do_not_change)
+{
+    static const char *const want[] = {
+        "ebbbcb4904961c4222c4fbe71f05e3aab443299c116c34070978cce3dd50f5cf",
+        "b0d0451c63b063b9d717c20903ce12d298dfcaea00d4baed55f675135aef4a54"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
+        struct pv_statement st = i == 0 ? sample_route() : sample_offers();
+        struct made m = make_signed(&st);
+        assert_hash(&m, want[i]);
+    }
+}
+
+PV_TEST(damage_to_routes_and_offers_is_noticed)
+{
+    for (size_t i = 0; i < 2; i++) {
+        struct pv_statement st = i == 0 ? sample_route() : sample_offers();
+        struct made m = make_signed(&st);
+        assert_truncation_is_refused(&m);
+        assert_trailing_byte_is_refused(&m);
+        assert_flipped_bits_are_noticed(&m);
+    }
+}
+
+PV_TEST(only_what_can_be_carried_is_a_route)
+{
+    static const char *const bad[] = {
+        "127.0.0.0/8",        "127.0.0.1/32", "169.254.0.0/16", "224.0.0.0/4", "224.0.0.0/8",
+        "255.255.255.255/32", "::1/128",      "fe80::/16",      "fe80::1/128", "ff00::/16",
+        "128.0.0.0/1",        "10.0.0.0/7",   "2000::/3"};
+    static const char *const good[] = {"0.0.0.0/0",  "::/0",           "10.0.0.0/9",
+                                       "10.0.0.0/8", "192.168.1.7/32", "2001:db8::/32"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        struct pv_statement st = sample_route();
+        st.u.route.prefix = prefix_of(bad[i]);
+        assert_false(pv_route_is_valid(&st.u.route.prefix));
+        assert_unmade(&st);
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(good); i++) {
+        struct pv_statement st = sample_route();
+        st.u.route.prefix = prefix_of(good[i]);
+        assert_true(pv_route_is_valid(&st.u.route.prefix));
+        (void)make_signed(&st);
+    }
+}
+
+PV_TEST(routes_and_offers_have_one_form)
+{
+    struct pv_statement st = sample_route();
+    st.u.route.slot.number = PV_RULE_SLOTS;
+    assert_unmade(&st);
+    st = sample_route();
+    st.u.route.kind = 2;
+    assert_unmade(&st);
+    st = sample_route();
+    st.u.route.kind = PV_ROUTE_NONE; /* it is about nobody and nothing */
+    assert_unmade(&st);
+    st = sample_route();
+    st.u.route.prefix.base.ip[3] = 1;
+    assert_unmade(&st);
+    st = sample_route();
+    st.u.route.prefix.bits = 33;
+    assert_unmade(&st);
+
+    const struct pv_offer a = {.prefix = prefix_of("10.0.0.0/8")};
+    const struct pv_offer b = {.prefix = prefix_of("10.0.0.0/9")};
+    st = sample_offers();
+    st.u.offers.list = offers_of((const struct pv_offer[]){a, b}, 2);
+    (void)make_signed(&st);
+    st.u.offers.list = offers_of((const struct pv_offer[]){b, a}, 2);
+    assert_unmade(&st);
+    st.u.offers.list = offers_of((const struct pv_offer[]){a, a}, 2);
+    assert_unmade(&st);
+    st.u.offers.list = offers_of(&a, 1);
+    st.u.offers.list.len--;
+    assert_unmade(&st);
+}
+
+/* Earlier versions refuse a longer one, and with it whoever brings it. */
+PV_TEST(the_longest_list_of_offers_is_short)
+{
+    struct pv_offer offers[PV_OFFERS_MAX + 1];
+    struct pv_statement st = sample_offers();
+    for (size_t i = 0; i <= PV_OFFERS_MAX; i++) {
+        offers[i] = (struct pv_offer){.prefix = prefix_of("2001:db8::/128")};
+        offers[i].prefix.base.ip[15] = (uint8_t)i;
+    }
+    st.u.offers.list = offers_of(offers, PV_OFFERS_MAX);
+    assert_true(make_signed(&st).len <= PV_STATEMENT_SHORT_MAX);
+    st.u.offers.list = offers_of(offers, PV_OFFERS_MAX + 1);
+    struct made m;
+    assert_int_not_equal(sign_statement(&st, &m), PV_OK);
+}
+
+/* --- tags and rules -------------------------------------------------------------------------- */
+
+/* The bytes of tags (type 17) and rules (type 18). */
+
+static struct pv_statement sample_tag(void)
+{
+    struct pv_statement st = {.type = PV_ST_TAG};
+    struct keys node = keys_of(2);
+    memset(st.network_id, 7, sizeof(st.network_id));
+    st.u.tag.slot = (struct pv_st_slot){.number = 3, .seq = 11};
+    st.u.tag.kind = PV_TAG_SET;
+    memcpy(st.u.tag.node, node.pk, sizeof(st.u.tag.node));
+    memcpy(st.u.tag.tag, "printer", 7);
+    st.u.tag.time = T0;
+    return st;
+}
+
+static struct pv_statement sample_rule(void)
+{
+    struct pv_statement st = {.type = PV_ST_RULE};
+    struct keys node = keys_of(2);
+    memset(st.network_id, 7, sizeof(st.network_id));
+    st.u.rule.slot = (struct pv_st_slot){.number = PV_RULE_SLOTS - 1, .seq = 12};
+    st.u.rule.kind = PV_RULE_ALLOW;
+    st.u.rule.place = 4096;
+    st.u.rule.from = (struct pv_selector){.kind = PV_SELECT_TAG, .len = 5, .value = "guest"};
+    st.u.rule.to = (struct pv_selector){.kind = PV_SELECT_NODE, .len = PV_KEY_LEN};
+    memcpy(st.u.rule.to.value, node.pk, PV_KEY_LEN);
+    assert_int_equal(pv_ports_parse("ping,tcp/80-90", &st.u.rule.ports), PV_OK);
+    st.u.rule.time = T0 + 1;
+    return st;
+}
+
+PV_TEST(tags_and_rules_read_back_the_same)
+{
+    struct pv_statement want = sample_tag(), got;
+    struct made m = make_signed(&want);
+    char text[PV_PORTS_TEXT];
+    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
+    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_int_equal(got.u.tag.slot.number, 3);
+    assert_int_equal(got.u.tag.slot.seq, 11);
+    assert_int_equal(got.u.tag.kind, PV_TAG_SET);
+    assert_memory_equal(got.u.tag.node, want.u.tag.node, sizeof(got.u.tag.node));
+    assert_string_equal(got.u.tag.tag, "printer");
+    assert_int_equal(got.u.tag.time, T0);
+
+    want = sample_rule();
+    m = make_signed(&want);
+    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
+    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_int_equal(got.u.rule.slot.number, PV_RULE_SLOTS - 1);
+    assert_int_equal(got.u.rule.slot.seq, 12);
+    assert_int_equal(got.u.rule.kind, PV_RULE_ALLOW);
+    assert_int_equal(got.u.rule.place, 4096);
+    assert_memory_equal(&got.u.rule.from, &want.u.rule.from, sizeof(got.u.rule.from));
+    assert_memory_equal(&got.u.rule.to, &want.u.rule.to, sizeof(got.u.rule.to));
+    assert_string_equal(pv_ports_format(&got.u.rule.ports, text), "ping,tcp/80-90");
+    assert_int_equal(got.u.rule.time, T0 + 1);
+}
+
+PV_TEST(encodings_of_tags_and_rules_do_not_change)
+{
+    static const char *const want[] = {
+        "00dfcd6a0ea9aad5c919ca703bbc2037227a38ca9a5359ee58fb01f446ae61e6",
+        "fd5b1235579585613419257a5a6305104d8543fef69d594f6fec7b888959729a"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
+        struct pv_statement st = i == 0 ? sample_tag() : sample_rule();
+        struct made m = make_signed(&st);
+        assert_hash(&m, want[i]);
+    }
+}
+
+PV_TEST(damage_to_tags_and_rules_is_noticed)
+{
+    for (size_t i = 0; i < 2; i++) {
+        struct pv_statement st = i == 0 ? sample_tag() : sample_rule();
+        struct made m = make_signed(&st);
+        assert_truncation_is_refused(&m);
+        assert_trailing_byte_is_refused(&m);
+        assert_flipped_bits_are_noticed(&m);
+    }
+}
+
+PV_TEST(tags_and_rules_have_one_form)
+{
+    struct pv_statement st = sample_rule();
+    st.u.rule.slot.number = PV_RULE_SLOTS;
+    assert_unmade(&st);
+    st = sample_rule();
+    st.u.rule.kind = PV_RULE_DENY_DEFAULT + 1;
+    assert_unmade(&st);
+    st.u.rule.kind = PV_RULE_DENY_DEFAULT; /* it is about nobody and nothing */
+    assert_unmade(&st);
+    st.u.rule.kind = PV_RULE_NONE;
+    assert_unmade(&st);
+    st = sample_rule();
+    st.u.rule.ports.n = 0;
+    assert_unmade(&st);
+    st = sample_rule();
+    st.u.rule.from.len = 0;
+    assert_unmade(&st);
+    st = sample_tag();
+    st.u.tag.kind = PV_TAG_NONE;
+    assert_unmade(&st);
+    st = sample_tag();
+    st.u.tag.slot.number = PV_RULE_SLOTS;
+    assert_unmade(&st);
+    st = sample_tag();
+    memcpy(st.u.tag.tag, "-", 2);
+    assert_unmade(&st);
+}
+
+/* Earlier versions refuse a longer one, and with it whoever brings it. */
+PV_TEST(the_longest_rule_is_short)
+{
+    struct pv_statement st = sample_rule();
+    st.u.rule.ports.n = PV_PORTS_MAX;
+    for (uint16_t i = 0; i < PV_PORTS_MAX; i++)
+        st.u.rule.ports.v[i] =
+            (struct pv_port_range){PV_PORTS_TCP, (uint16_t)(4 * i), (uint16_t)(4 * i + 1)};
+    st.u.rule.from = st.u.rule.to = (struct pv_selector){.kind = PV_SELECT_TAG, .len = 63};
+    memset(st.u.rule.from.value, 'a', 63);
+    memset(st.u.rule.to.value, 'b', 63);
+    assert_true(make_signed(&st).len <= PV_STATEMENT_SHORT_MAX);
+}
+
+/* --- what nodes say of themselves ------------------------------------------------------------ */
+
+/* Type 32, what a node is able to: its form, who may sign it, and which of several counts. */
+
+static struct pv_view able(const struct pv_roster *r, const struct keys *k, uint32_t abilities,
+                           struct pv_made *made)
+{
+    assert_int_equal(pv_make_able(r, k->sk, abilities, T0, made), PV_OK);
+    return pv_made_view(made);
+}
+
+static int add_raw(struct pv_roster *r, struct pv_view raw)
+{
+    enum pv_roster_added added;
+    int status = pv_roster_add(r, raw, pv_view(NULL, 0), &added);
+    (void)settle(r);
+    return status;
+}
+
+PV_TEST(it_reads_back_and_its_encoding_stays)
+{
+    struct pv_statement st = {.type = PV_ST_ABLE}, got;
+    const struct keys node = keys_of(5);
+    uint8_t buf[PV_STATEMENT_SHORT_MAX];
+    size_t len;
+    memset(st.network_id, 7, sizeof(st.network_id));
+    st.u.able =
+        (struct pv_st_able){.serial = 11, .abilities = PV_ABLE_PQ | 0x80000000, .time = 1700000009};
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(node.sk), NULL, buf, sizeof(buf), &len),
+                     PV_OK);
+    assert_int_equal(len, 50 + 8 + 4 + 8 + 64);
+    assert_int_equal(buf[1], 32);
+    assert_memory_equal(buf + 50, "\0\0\0\0\0\0\0\x0b\x80\0\0\x01\0\0\0\0", 16);
+    assert_int_equal(pv_statement_decode(pv_view(buf, len), &got), PV_OK);
+    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_memory_equal(&got.u.able, &st.u.able, sizeof(st.u.able));
+    for (size_t cut = 1; cut < len; cut++)
+        assert_int_not_equal(pv_statement_decode(pv_view(buf, cut), &got), PV_OK);
+    buf[60] ^= 1;
+    assert_int_equal(pv_statement_decode(pv_view(buf, len), &got), PV_OK);
+    assert_int_equal(pv_statement_verify(&got), PV_ERR_AUTH);
+}
+
+/* The newest counts, in whatever order they come, and eight are kept. */
+PV_TEST(the_highest_serial_counts)
+{
+    struct world w = world_make(1);
+    struct pv_roster *r = roster_of(&w);
+    struct pv_made made[12];
+    const struct keys bob = keys_of(20);
+    struct item m = make_member(&w, &w.creator, &bob, "bob", 20);
+    add(r, &m);
+    (void)settle(r);
+    const struct pv_member *p = pv_roster_by_name(r, "bob");
+    assert_int_equal(p->abilities, 0);
+    for (uint32_t i = 0; i < 12; i++) {
+        assert_int_equal(add_raw(r, able(r, &bob, i % 2, &made[i])), PV_OK);
+        assert_int_equal(pv_roster_by_name(r, "bob")->abilities, i % 2);
+    }
+    assert_int_equal(add_raw(r, pv_made_view(&made[0])), PV_ERR_REPLAY); /* of long ago */
+    assert_int_equal(pv_roster_by_name(r, "bob")->abilities, 1);
+    assert_int_equal(pv_roster_by_name(r, "bob")->state, PV_MEMBER_ACTIVE);
+}
+
+PV_TEST(a_key_of_no_node_says_nothing)
+{
+    struct world w = world_make(2);
+    struct pv_roster *r = roster_of(&w);
+    struct pv_made made;
+    const struct keys stranger = keys_of(21);
+    (void)add_raw(r, able(r, &w.root, PV_ABLE_PQ, &made));
+    assert_int_equal(pv_roster_by_node(r, w.creator.pk)->abilities, 0);
+    (void)add_raw(r, able(r, &stranger, PV_ABLE_PQ, &made)); /* waits for its member statement */
+    assert_null(pv_roster_by_node(r, stranger.pk));
 }

@@ -3,12 +3,18 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sys/file/file.h"
 #include "sys/net/stream.h"
+#include "sys/net/streamtls.h"
+#include "sys/net/tlscert.h"
 #include "sys/net/unixsock.h"
+#include "tests/unit/test_dir.h"
 #include "tests/unit/test_port.h"
 #include "tests/unit/test_util.h"
 
@@ -190,4 +196,245 @@ PV_TEST(paths_that_do_not_fit_are_refused)
     assert_int_equal(pv_unix_listen(path, "p2pvpn", &fd), -ENAMETOOLONG);
     assert_int_equal(pv_unix_connect("", &fd), -ENAMETOOLONG);
     assert_int_equal(pv_unix_connect("/nonexistent/x", &fd), PV_ERR_NOT_FOUND);
+}
+
+/* --- with TLS -------------------------------------------------------------------------------- */
+
+/* A connection through TLS, over a pair of sockets with hardly any room: both ends by the same
+ * calls, as the daemon's streams and the coordinator's use them. */
+
+enum {
+    ROUNDS = 10000,      /* far more than any of it needs */
+    BODY = 1 << 20,      /* bytes that cross */
+    SMALL_BUFFER = 4608, /* bytes; the least the kernel gives a socket */
+};
+
+/* The client is end 0, the server end 1. */
+struct world {
+    char dir[32];
+    struct pv_tls_ctx *ctx[2];
+    struct pv_tls *tls[2];
+    int fd[2];
+    uint8_t body[BODY];
+};
+
+static int make_world(void **state)
+{
+    struct world *w = calloc(1, sizeof(*w));
+    char cert[64], key[64], error[PV_TLS_ERROR_MAX];
+    struct pv_tlscert made;
+    static const char *const name = "turn.example";
+    assert_non_null(w);
+    snprintf(w->dir, sizeof(w->dir), "/tmp/pvstreamtls.XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    snprintf(cert, sizeof(cert), "%s/cert.pem", w->dir);
+    snprintf(key, sizeof(key), "%s/key.pem", w->dir);
+    assert_int_equal(pv_tlscert_make(&made, &name, 1), PV_OK);
+    assert_int_equal(pv_file_write(cert, pv_view(made.cert, strlen(made.cert)), 0600), PV_OK);
+    assert_int_equal(pv_file_write(key, pv_view(made.key, strlen(made.key)), 0600), PV_OK);
+    assert_int_equal(pv_tls_ctx_new_client(&w->ctx[0], cert, error), PV_OK);
+    assert_int_equal(pv_tls_ctx_new_server(&w->ctx[1], cert, key, error), PV_OK);
+    for (size_t i = 0; i < BODY; i++)
+        w->body[i] = (uint8_t)(i * 31 + i / 251);
+    w->fd[0] = w->fd[1] = -1;
+    *state = w;
+    return 0;
+}
+
+static void hang_up(struct world *w, int end)
+{
+    w->tls[end] = pv_tls_free(w->tls[end]);
+    if (w->fd[end] >= 0)
+        close(w->fd[end]);
+    w->fd[end] = -1;
+}
+
+static int end_world(void **state)
+{
+    struct world *w = *state;
+    for (int i = 0; i < 2; i++) {
+        hang_up(w, i);
+        pv_tls_ctx_free(w->ctx[i]);
+    }
+    int r = test_dir_remove(w->dir);
+    free(w);
+    return r;
+}
+
+static void dial(struct world *w, const struct pv_tls_peer *peer)
+{
+    static const int size = SMALL_BUFFER;
+    hang_up(w, 0);
+    hang_up(w, 1);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, w->fd), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(setsockopt(w->fd[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+    assert_int_equal(pv_tls_new_client(&w->tls[0], w->ctx[0], peer), PV_OK);
+    assert_int_equal(pv_tls_new_server(&w->tls[1], w->ctx[1]), PV_OK);
+    assert_true(pv_streamtls_is_full(w->tls[0])); /* its first words */
+    assert_false(pv_streamtls_is_full(w->tls[1]));
+}
+
+/* A step by a descriptor that is ready while nothing is said yet. */
+static int step(struct world *w, int end)
+{
+    uint8_t buf[4096];
+    size_t n = 0;
+    int r = pv_streamtls_flush(w->tls[end], w->fd[end]);
+    if (r == PV_OK || r == PV_ERR_AGAIN)
+        r = pv_streamtls_read(w->tls[end], w->fd[end], buf, sizeof(buf), &n);
+    assert_int_not_equal(r, PV_OK);
+    return r;
+}
+
+static void shake_hands(struct world *w)
+{
+    for (int i = 0; i < ROUNDS && !(pv_tls_is_ready(w->tls[0]) && pv_tls_is_ready(w->tls[1])); i++)
+        for (int end = 0; end < 2; end++)
+            assert_int_equal(step(w, end), PV_ERR_AGAIN);
+    assert_true(pv_tls_is_ready(w->tls[0]) && pv_tls_is_ready(w->tls[1]));
+}
+
+/* Until one end is told something else than to wait; its status. */
+static int shake_until_it_ends(struct world *w, int *ret_end)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        for (int end = 0; end < 2; end++) {
+            int r = step(w, end);
+            *ret_end = end;
+            if (r != PV_ERR_AGAIN)
+                return r;
+        }
+    }
+    fail_msg("nothing ended");
+    return PV_OK;
+}
+
+static const struct pv_tls_peer anybody = {.trust = PV_TLS_TRUST_ANY};
+
+/* The kernel takes a few KiB at a time: what TLS holds meanwhile shows as is_full, and a writer is
+ * told to wait. Every byte comes once and in order. */
+PV_TEST_IN(a_long_text_crosses_a_narrow_line_both_ways, make_world, end_world)
+{
+    struct world *w = *state;
+    uint8_t buf[3000];
+    for (int from = 0; from < 2; from++) {
+        int to = 1 - from;
+        size_t sent = 0, got = 0;
+        unsigned waits = 0;
+        dial(w, &anybody);
+        assert_int_equal(pv_streamtls_write(w->tls[from], w->fd[from], pv_view("x", 1), &sent),
+                         PV_ERR_AGAIN); /* the handshake is not done */
+        assert_int_equal(sent, 0);
+        shake_hands(w);
+        for (int i = 0; i < ROUNDS && got < BODY; i++) {
+            size_t n = 0;
+            int r = PV_ERR_AGAIN;
+            if (sent < BODY)
+                r = pv_streamtls_write(w->tls[from], w->fd[from],
+                                       pv_view(w->body + sent, BODY - sent), &n);
+            else if (pv_streamtls_is_full(w->tls[from]))
+                r = pv_streamtls_flush(w->tls[from], w->fd[from]);
+            assert_true(r == PV_OK || r == PV_ERR_AGAIN);
+            assert_true(r == PV_OK || n == 0);
+            waits += pv_streamtls_is_full(w->tls[from]) ? 1 : 0;
+            sent += n;
+            while ((r = pv_streamtls_read(w->tls[to], w->fd[to], buf, sizeof(buf), &n)) == PV_OK) {
+                assert_true(n > 0 && got + n <= BODY);
+                assert_memory_equal(buf, w->body + got, n);
+                got += n;
+            }
+            assert_int_equal(r, PV_ERR_AGAIN);
+        }
+        assert_int_equal(got, BODY);
+        assert_false(pv_streamtls_is_full(w->tls[from]));
+        assert_true(waits > 100); /* the line was narrow */
+    }
+}
+
+PV_TEST_IN(words_before_the_end_are_heard, make_world, end_world)
+{
+    struct world *w = *state;
+    uint8_t buf[64];
+    size_t n = 0;
+    dial(w, &anybody);
+    shake_hands(w);
+    assert_int_equal(pv_streamtls_write(w->tls[0], w->fd[0], pv_view("bye", 3), &n), PV_OK);
+    pv_tls_close(w->tls[0]);
+    assert_int_equal(pv_streamtls_flush(w->tls[0], w->fd[0]), PV_OK);
+    hang_up(w, 0);
+    assert_int_equal(pv_streamtls_read(w->tls[1], w->fd[1], buf, sizeof(buf), &n), PV_OK);
+    assert_int_equal(n, 3);
+    assert_int_equal(pv_streamtls_read(w->tls[1], w->fd[1], buf, sizeof(buf), &n), PV_ERR_CLOSED);
+    assert_int_equal(pv_streamtls_read(w->tls[1], w->fd[1], buf, sizeof(buf), &n), PV_ERR_CLOSED);
+    /* A caller that writes into it is told. */
+    n = 0;
+    int r = pv_streamtls_write(w->tls[1], w->fd[1], pv_view("x", 1), &n);
+    assert_true(r < 0 && r != PV_ERR_AGAIN);
+    assert_int_equal(n, 0);
+}
+
+/* A line that is cut is an end as well, and without a word. */
+PV_TEST_IN(a_cut_line_is_an_end, make_world, end_world)
+{
+    struct world *w = *state;
+    uint8_t buf[64];
+    size_t n = 0;
+    dial(w, &anybody);
+    shake_hands(w);
+    hang_up(w, 0);
+    assert_int_equal(pv_streamtls_read(w->tls[1], w->fd[1], buf, sizeof(buf), &n), PV_ERR_CLOSED);
+    dial(w, &anybody); /* in the middle of the handshake, too */
+    assert_int_equal(step(w, 0), PV_ERR_AGAIN);
+    hang_up(w, 1);
+    int r = step(w, 0);
+    assert_true(r < 0 && r != PV_ERR_AGAIN);
+}
+
+PV_TEST_IN(a_key_is_known_by_its_pin, make_world, end_world)
+{
+    struct world *w = *state;
+    struct pv_tls_peer peer = {.trust = PV_TLS_TRUST_PIN};
+    int end = 0;
+    memcpy(peer.pin, pv_tls_ctx_cert(w->ctx[1]).pin, sizeof(peer.pin));
+    dial(w, &peer);
+    shake_hands(w);
+    for (size_t i = 0; i < sizeof(peer.pin); i += 31) {
+        peer.pin[i] ^= 1;
+        dial(w, &peer);
+        assert_int_equal(shake_until_it_ends(w, &end), PV_ERR_AUTH);
+        assert_int_equal(end, 0);
+        assert_non_null(strstr(pv_tls_error(w->tls[0]), "key it is known by"));
+        assert_int_equal(shake_until_it_ends(w, &end), PV_ERR_AUTH); /* it stays so, */
+        hang_up(w, 0);
+        assert_int_equal(step(w, 1), PV_ERR_REFUSED); /* and the alert has told the other side */
+        peer.pin[i] ^= 1;
+    }
+}
+
+PV_TEST_IN(a_name_is_known_by_its_certificate, make_world, end_world)
+{
+    struct world *w = *state;
+    struct pv_tls_peer peer = {.trust = PV_TLS_TRUST_CA, .host = "turn.example"};
+    int end = 0;
+    dial(w, &peer);
+    shake_hands(w);
+    peer.host = "other.example";
+    dial(w, &peer);
+    assert_int_equal(shake_until_it_ends(w, &end), PV_ERR_AUTH);
+    assert_string_equal(pv_tls_error(w->tls[0]), "the server's certificate is for another name");
+}
+
+PV_TEST_IN(a_client_that_speaks_no_tls_is_told_apart, make_world, end_world)
+{
+    struct world *w = *state;
+    static const char answer[] = "HTTP/1.0 400 Bad Request\r\n\r\n";
+    static const char request[] = "GET / HTTP/1.0\r\n\r\n";
+    dial(w, &anybody);
+    assert_int_equal(write(w->fd[1], answer, sizeof(answer)), sizeof(answer));
+    assert_int_equal(step(w, 0), PV_ERR_MALFORMED);
+    assert_non_null(strstr(pv_tls_error(w->tls[0]), "does not speak TLS"));
+    dial(w, &anybody);
+    assert_int_equal(write(w->fd[0], request, sizeof(request)), sizeof(request));
+    assert_int_equal(step(w, 1), PV_ERR_MALFORMED);
 }
