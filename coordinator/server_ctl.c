@@ -123,7 +123,8 @@ static json_t *rotate_secret(struct pv_coordserver *s)
         return error_json("failed", error);
     pv_coord_set_secret(s->coord, secret);
     pv_wipe(secret, sizeof(secret));
-    pv_log(s->log, PV_LOG_INFO, "the URL has a new secret; with the former one nobody makes networks any more");
+    pv_log(s->log, PV_LOG_INFO,
+           "the URL has a new secret; with the former one nobody makes networks any more");
     return json_pack("{s:i}", "version", PV_REPORT_VERSION);
 }
 

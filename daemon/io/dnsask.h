@@ -4,9 +4,9 @@
  *
  * Each question leaves from a socket of its own, with an id of its own, so that nobody who does not
  * see it can answer it (RFC 5452 s9); only the resolver that was asked is heard. The next one is
- * asked after PV_DNSASK_TRY. A guest that hears nothing asks again by itself: so nothing is repeated
- * here, nothing is kept, and a question that gives way to another guest's is dropped. Which
- * questions these are, and of whom, is the engine's word (pv_engine_dns()).
+ * asked after PV_DNSASK_TRY. A guest that hears nothing asks again by itself: so nothing is
+ * repeated here, nothing is kept, and a question that gives way to another guest's is dropped.
+ * Which questions these are, and of whom, is the engine's word (pv_engine_dns()).
  */
 #pragma once
 

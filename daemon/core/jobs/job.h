@@ -3,9 +3,9 @@
  * job.h - slow things the pure core asks the shell to do: store, resolve, interface, files.
  *
  * A job leaves the core as an order (engine.h); the shell runs it elsewhere (store thread, helper
- * process, worker) and hands the result back by handle_job(). Each job is atomic: done or not done. The
- * simulator serves the same list from memory and may delay, fail or lose jobs.
- * A job owns its arguments; the taker frees it with pv_job_free().
+ * process, worker) and hands the result back by handle_job(). Each job is atomic: done or not done.
+ * The simulator serves the same list from memory and may delay, fail or lose jobs. A job owns its
+ * arguments; the taker frees it with pv_job_free().
  */
 #pragma once
 

@@ -33,7 +33,8 @@ void pv_udpwatch_doubt(struct pv_udpwatch *w, pv_ns now)
         ask(w, now);
 }
 
-/* Servers that did not answer while the machine slept say nothing about UDP: they are asked anew. */
+/* Servers that did not answer while the machine slept say nothing about UDP: they are asked anew.
+ */
 void pv_udpwatch_woke(struct pv_udpwatch *w, pv_ns now)
 {
     w->verdict_at = 0;

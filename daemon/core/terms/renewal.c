@@ -217,8 +217,8 @@ static void show_others(const struct pv_node *n, struct pv_statuspage *st, uint6
         snprintf(names + len, sizeof(names) - len, " and those of %zu more", found - NAMED);
     char text[sizeof(names) + 24];
     snprintf(text, sizeof(text), "memberships end: %s: ", names);
-    pv_statuspage_problem(st, text,
-                          "nobody has heard of these machines for long; switch them on to keep them");
+    pv_statuspage_problem(
+        st, text, "nobody has heard of these machines for long; switch them on to keep them");
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)

@@ -491,7 +491,7 @@ int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *
 int pv_session_handle_response(struct pv_session *s, struct pv_view msg, pv_ns now)
 {
     struct pv_wg_keys keys;
-    uint32_t psk;
+    uint32_t psk = 0;
     if (is_crowded(s) || !s->has_pending)
         return PV_ERR_STATE;
     int r = try_psks(s, msg, now, &keys, &psk);

@@ -66,9 +66,9 @@
 #define PV_SESSION_SIGNAL_GAP PV_S(4)
 /* Ours: where config.repeat says so, the same message 1 is handed out again over the path after
  * that long and 2, 4 and 8 times that long, and new keys are proven by up to three more empty
- * packets until the peer uses them: one lost datagram must not cost 5 or 15 s. To a static peer only
- * the first message 1 of an attempt is: one that runs other software answers it if the first was
- * lost, and drops it as a replay if not; one that is away is not asked more often for long. */
+ * packets until the peer uses them: one lost datagram must not cost 5 or 15 s. To a static peer
+ * only the first message 1 of an attempt is: one that runs other software answers it if the first
+ * was lost, and drops it as a replay if not; one that is away is not asked more often for long. */
 #define PV_SESSION_REPEAT PV_MS(500)
 /* Messages 1 of one peer are accepted 50 times a second at most, as in Linux. */
 #define PV_SESSION_FLOOD_GAP PV_MS(20)
@@ -96,10 +96,10 @@ struct pv_session_config {
     uint8_t psk[PV_NOISE_PSK_LEN];     /* zero between members */
     bool member;                       /* DESIGN 7's crossing rule; false: a static [peer] */
     bool lower_identity;               /* member: our identity key is lower than the peer's */
-    bool repeat;                   /* messages 1 and 2 soon, see PV_SESSION_REPEAT */
-    uint16_t persistent_keepalive; /* seconds, 0 = off; static peers only */
-    enum pv_suite suite;           /* the cipher of the messages 1 that we send */
-    bool takes[PV_SUITES];         /* the ciphers of the messages 1 that we answer */
+    bool repeat;                       /* messages 1 and 2 soon, see PV_SESSION_REPEAT */
+    uint16_t persistent_keepalive;     /* seconds, 0 = off; static peers only */
+    enum pv_suite suite;               /* the cipher of the messages 1 that we send */
+    bool takes[PV_SUITES];             /* the ciphers of the messages 1 that we answer */
     struct pv_rng rng;
 };
 

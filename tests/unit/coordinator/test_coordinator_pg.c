@@ -125,7 +125,7 @@ PV_TEST(both_serve_and_one_that_is_killed_is_missed)
     p = START("drop", "00112233445566778899aabbccddeeff", "--config", config, "--state",
               state_of[0]);
     assert_int_equal(finish(&p), 6);
-    assert_non_null(strstr(p.text, "not the home of such a network: no coordinator is"));
+    assert_non_null(strstr(p.text, "not the home of such a network: it has no home"));
     p = START("secret", "rotate", "--public", "127.0.0.1", "--config", config, "--state",
               state_of[0]);
     assert_int_equal(finish(&p), 0);

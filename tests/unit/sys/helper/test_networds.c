@@ -59,7 +59,7 @@ static bool has_rule(const struct pv_netplan *plan, const struct pv_networds_hos
                      const char *rule)
 {
     static char text[PV_NETWORDS_RULES];
-    char want[128];
+    char want[160];
     size_t n;
     snprintf(want, sizeof(want), "rule add %s ", rule);
     for (unsigned i = 0; i < 2; i++) {

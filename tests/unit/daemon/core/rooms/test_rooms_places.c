@@ -55,7 +55,7 @@ static void eve_says(const struct pv_room_frame *frame)
 /* The name under which bob may find the room. */
 static const char *name_of(unsigned by, unsigned number)
 {
-    static char name[PV_ROOMS_NAME_BUF];
+    static char name[PV_ROOM_NAME_MAX + 1];
     snprintf(name, sizeof(name), "m%u-%u", by, number);
     return name;
 }
