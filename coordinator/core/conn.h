@@ -3,9 +3,8 @@
  * conn.h - one connection of the coordinator: its protocol, the node at the other end, its limits,
  * and its output.
  *
- * Open struct, shared by coord_conns.c (lists), coord.c (bytes, timers), request.c (requests),
- * bulk.c (statements) and broker.c (presence); nothing outside coordinator/core looks inside.
- * Single thread.
+ * Open struct, shared by coord.c and broker.c (presence); nothing outside coordinator/core looks
+ * inside. Single thread.
  */
 #pragma once
 
@@ -105,7 +104,7 @@ struct pv_conn {
         enum pv_conn_log state;
         uint64_t pull_id;            /* number of its request for statements; 0: none waits */
         bool stalled;                /* statements wait until its output has room */
-        bool listed;                 /* in the list of its network (bulk.c) */
+        bool listed;                 /* in the list of its network */
         struct pv_conn *prev, *next; /* there */
     } log;                           /* MEMBER: of its network */
     struct pv_bnode *bnode;          /* MEMBER: its presence; NULL: a newer connection has it */

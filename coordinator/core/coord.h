@@ -276,6 +276,12 @@ PV_MUST_CHECK bool pv_coord_homes_came(struct pv_coord *c);
  * then when this one has more. UINT64_MAX: no other takes any, and none is given away, even while
  * it drains: its members would come back at once. */
 void pv_coord_balance(struct pv_coord *c, uint64_t few, pv_ns now);
+/* For tests. Has this type of request a row in the table of handlers? */
+bool pv_coord_serves(enum pv_ctl_type type);
+/* For tests. The pages that are kept, and a network as it is in memory; NULL: it is not. */
+const struct pv_pages *pv_coord_pages(const struct pv_coord *c);
+const struct pv_cnet *pv_coord_network(const struct pv_coord *c, const uint8_t *id);
+
 /* Gives all homes away, and those that come, until it is told otherwise. */
 void pv_coord_drain(struct pv_coord *c, bool on);
 bool pv_coord_is_draining(const struct pv_coord *c);

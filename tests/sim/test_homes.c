@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "coordinator/core/coord_int.h"
+#include "coordinator/core/homes.h"
+#include "coordinator/core/member/cnet.h"
 #include "crypto/ct.h"
 #include "daemon/core/coord/coordclient.h"
 #include "tests/sim/world/sim_net.h"
@@ -321,7 +322,7 @@ static inline void submit(struct world *w, struct coordinator *c, struct pv_stor
     *j = (struct job){.op = op, .at = w->now + PV_MS(draw(w, 30)), .result = {.id = op->id}};
     if (op->n_rows == 0)
         return;
-    const struct pv_cnet *net = pv_registry_find(&c->core->registry, op->rows[0].network);
+    const struct pv_cnet *net = pv_coord_network(c->core, op->rows[0].network);
     op->copy.wall_s = net == NULL ? 0 : (uint64_t)net->fence;
 }
 

@@ -78,7 +78,7 @@ struct pv_cnet {
     uint8_t (*gone)[PV_SIGN_PK_LEN];
     size_t n_gone;
     size_t gone_cap;
-    bool is_going; /* in the list of networks with some in gone (coord_conns.c) */
+    bool is_going; /* in the list of networks with some in gone */
     struct pv_cnet *next_going;
     uint8_t (*dropped)[PV_STATEMENT_HASH_LEN]; /* rows that the store may forget; NULL: none yet */
     size_t n_dropped;
@@ -96,12 +96,12 @@ struct pv_cnet {
     struct pv_bucket work;               /* members' statements, pv_coord_limits.network_rate */
     struct pv_bucket guests;             /* of guests whose invite is good, PV_CNET_GUEST_RATE */
     struct pv_bucket strays;             /* of guests' own words, PV_CNET_STRAY_RATE */
-    struct pv_bucket returns; /* of members that come back, PV_CNET_RETURN_S; coord_conns.c */
-    pv_ns debt;               /* time that its requests took lately, not yet paid back */
-    pv_ns debt_at;            /* when debt was counted */
-    bool resting;             /* its members' requests wait until it has paid back */
-    struct pv_heap_node rest; /* when its rest ends */
-    size_t n_presence;        /* entries of the broker that are of this network */
+    struct pv_bucket returns;            /* of members that come back, PV_CNET_RETURN_S */
+    pv_ns debt;                          /* time that its requests took lately, not yet paid back */
+    pv_ns debt_at;                       /* when debt was counted */
+    bool resting;                        /* its members' requests wait until it has paid back */
+    struct pv_heap_node rest;            /* when its rest ends */
+    size_t n_presence;                   /* entries of the broker that are of this network */
     struct pv_conn **members; /* connections of members, ascending by key, the older one first */
     size_t n_members;
     size_t members_cap;
@@ -113,7 +113,7 @@ struct pv_cnet {
         bool has_news;    /* members are to be told after the present round */
         enum pv_cnet_round round;
         uint8_t told[PV_SIGN_PK_LEN]; /* GOES_ON: the member that was told last */
-    } bulk;                           /* bulk.c */
+    } bulk;                           /* coord.c */
     bool dropping;                    /* the operator ends it, or it goes: nothing more is stored */
     int64_t fence;                    /* of its home, which is here; 0: there is one coordinator */
     pv_ns home_at;                    /* since when */

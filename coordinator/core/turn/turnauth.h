@@ -16,7 +16,7 @@
 
 enum {
     /* The relay never sees a roster and knows a member by these lengths only: PV_NETWORK_ID_LEN,
-     * then PV_SIGN_PK_LEN (coord_int.h, which sees both, checks that they are equal). */
+     * then PV_SIGN_PK_LEN (coord.c, which sees both, checks that they are equal). */
     PV_TURNAUTH_NET_LEN = 16,
     PV_TURNAUTH_NODE_LEN = 32,
     PV_TURNAUTH_MEMBER_LEN = PV_TURNAUTH_NET_LEN + PV_TURNAUTH_NODE_LEN,

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/core/coord_int.h" /* the rosters are nobody else's business */
+#include "coordinator/core/member/cnet.h"
 #include "crypto/sign.h"
 #include "sim_cluster.h"
 #include "sim_faults.h"
@@ -645,7 +645,7 @@ struct pv_roster *sim_coord_roster(const struct sim_coord *c,
                                    const uint8_t network[static PV_NETWORK_ID_LEN])
 {
     const struct pv_cnet *net =
-        c->core == NULL ? NULL : pv_registry_find(&c->core->registry, network);
+        c->core == NULL ? NULL : pv_coord_network(c->core, network);
     return net == NULL ? NULL : net->roster;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The coordinator's core from end to end: create, invite, join, the store. */
 #include "coord_world.h"
-#include "coordinator/core/coord_int.h"
 #include "proto/control/ctlmsg_words.h"
 
 /* --- create and join ------------------------------------------------------------------------- */
@@ -720,12 +719,12 @@ PV_TEST(every_request_of_the_protocol_has_its_row)
 {
     for (int i = 0; i < PV_CTL_TYPE_COUNT; i++) {
         bool spoken = (pv_ctl_words[i].kinds & (1u << PV_CTL_REQUEST)) != 0;
-        if (spoken && !pv_request_is_handled((enum pv_ctl_type)i))
-            fail_msg("the request \"%s\" has no row in handlers[] of coordinator/core/request.c: "
+        if (spoken && !pv_coord_serves((enum pv_ctl_type)i))
+            fail_msg("the request \"%s\" has no row in handlers[] of coordinator/core/coord.c: "
                      "say there who may ask it, and which function answers",
                      pv_ctl_words[i].word);
-        if (!spoken && pv_request_is_handled((enum pv_ctl_type)i))
-            fail_msg("type %d has a row in coordinator/core/request.c, but pv_ctl_words[] does not "
+        if (!spoken && pv_coord_serves((enum pv_ctl_type)i))
+            fail_msg("type %d has a row in coordinator/core/coord.c, but pv_ctl_words[] does not "
                      "say that it is a request: it would never come",
                      i);
     }

@@ -2,7 +2,7 @@
 /* Statements on their way to many members: in rounds, after everything urgent. */
 #include "base/bytes.h"
 #include "coord_world.h"
-#include "coordinator/core/coord_int.h"
+#include "coordinator/core/pages.h"
 #include "coordinator/core/copies.h"
 #include "coordinator/core/member/home.h"
 #include "tests/unit/coordinator/core/coord_world.h"
@@ -176,7 +176,7 @@ PV_TEST(pages_take_no_more_than_their_log)
         put_invite(&n);
         cw_pump(n.w);
     }
-    const struct pv_pages *pages = &n.w->coord->pages;
+    const struct pv_pages *pages = pv_coord_pages(n.w->coord);
     size_t log_len = 0;
     for (size_t i = 0; i < PLACES; i++) {
         struct pv_ctl_msg *m = cw_ask(n.w, n.clients[0], ask[i], PV_CTL_STATEMENTS);
@@ -336,9 +336,9 @@ PV_TEST(pages_do_not_outlive_what_they_say)
     assert_true(lists(m, &second));
     assert_false(lists(m, &first));
     pv_ctl_msg_free(m);
-    assert_true(n.w->coord->pages.bytes > 0);
+    assert_true(pv_coord_pages(n.w->coord)->bytes > 0);
     cw_sleep(n.w, PV_PAGES_KEPT);
-    assert_int_equal(n.w->coord->pages.bytes, 0);
+    assert_int_equal(pv_coord_pages(n.w->coord)->bytes, 0);
 }
 
 /* --- coord copies ---------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The coordinator's core against clients that do not play by the rules. */
 #include "coord_world.h"
-#include "coordinator/core/coord_int.h"
+#include "coordinator/core/member/cnet.h"
 
 static struct pv_coord_stats stats(const struct cw *w)
 {
@@ -740,7 +740,7 @@ PV_TEST(a_node_cannot_fill_the_store_with_statements_of_its_own)
     }
     assert_int_equal(forgotten, 5 * PV_CTL_ITEMS_MAX - PV_ROSTER_MAX_SELF);
     /* Nor the memory: the log is at most twice as long as what is left of it. */
-    const struct pv_cnet *net = pv_registry_find(&w->coord->registry, w->created.network_id);
+    const struct pv_cnet *net = pv_coord_network(w->coord, w->created.network_id);
     assert_non_null(net);
     assert_true(net->log_len < PV_CNET_COMPACT ||
                 net->log_len <= 2 * (net->log_len - net->n_empty));
