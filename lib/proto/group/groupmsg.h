@@ -5,7 +5,7 @@
  *
  * Sources are not told apart: a host that wants some sources of a group wants the group; its kernel
  * filters. Checksums of reports are not verified: they come from this machine's own kernel. Safe on
- * any input: fuzz target tests/fuzz/proto/fuzz_group.c. Thread-safe.
+ * any input: fuzz target fuzz_group. Thread-safe.
  */
 #pragma once
 

@@ -10,7 +10,7 @@
  * Life: random, of this life of the daemon. Number: counts up with each other set that this peer is
  * told. Heard: what the sender has of the receiver, 0 and 0 = nothing; so each side sees whether
  * the other has its newest set. Flag bits of later versions are ignored. Safe on any input: fuzz
- * target tests/fuzz/proto/fuzz_group.c. Thread-safe.
+ * target fuzz_group. Thread-safe.
  */
 #pragma once
 
