@@ -4,13 +4,57 @@
  * moment: what `send` has taken arrives exactly once and in order, and what it has not taken at
  * most once.
  */
+#include <assert.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <jansson.h>
 
-#include "tests/sim/world/sim_way.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
+
+/* --- the way of a line ----------------------------------------------------------------------- */
+
+/* In a build with -finstrument-functions (scripts/chat-way), which functions control passes while a
+ * test says so is written down. Without that option, or without PV_SIM_WAY=FILE, nothing is. */
+
+#define PLAIN __attribute__((no_instrument_function))
+
+static FILE *file; /* NULL: nothing is written */
+
+void __cyg_profile_func_enter(void *function, void *caller) PLAIN;
+void __cyg_profile_func_exit(void *function, void *caller) PLAIN;
+
+/* From here on it is about this: a line "= what" in the file, and one for each function that is
+ * entered ("E" and its distance from this one) or left ("X"). NULL: no more. */
+PLAIN static void sim_way(const char *what)
+{
+    const char *path = getenv("PV_SIM_WAY");
+    if (file != NULL)
+        (void)fclose(file);
+    file = what == NULL || path == NULL ? NULL : fopen(path, "ae");
+    assert(file != NULL || what == NULL || path == NULL);
+    if (file != NULL)
+        fprintf(file, "= %s\n", what);
+}
+
+/* The program may lie anywhere: a function is named by its distance from a known one. */
+PLAIN static void write_down(char what, const void *function)
+{
+    if (file != NULL)
+        fprintf(file, "%c %td\n", what, (intptr_t)function - (intptr_t)sim_way);
+}
+
+void __cyg_profile_func_enter(void *function, void *caller)
+{
+    write_down('E', function);
+}
+
+void __cyg_profile_func_exit(void *function, void *caller)
+{
+    write_down('X', function);
+}
 
 enum {
     SEEDS = 3,       /* per scenario; PV_SIM_SEEDS sets another number */

@@ -172,7 +172,7 @@ uint64_t sim_node_wall_us(const struct sim_node *n);
 bool sim_node_run_host(struct sim_node *n);
 void sim_node_drop_inner(struct sim_node *n);
 
-/* sim_node_many.c: multicast. True: it was a question of the querier's, and is answered. */
+/* Multicast. True: it was a question of the querier's, and is answered. */
 bool sim_node_take_query(struct sim_node *n, struct pv_view packet);
 /* Is it a broadcast, or a group that a program joined? */
 bool sim_node_is_for_many(const struct sim_node *n, const struct pv_addr *dst);
