@@ -54,7 +54,8 @@ bool pv_fp_first_is_due(const struct pv_fp_peer *peer, pv_ns now)
         return true;
     pv_ns woken = atomic_load_explicit(&live->woken_at, memory_order_relaxed);
     pv_ns heard = atomic_load_explicit(&live->last_rx_selected, memory_order_relaxed);
-    return woken != 0 && heard < woken && now < woken + WAKING;
+    /* A packet of the very instant was no answer: it may be the one that is answered now. */
+    return woken != 0 && heard <= woken && now < woken + WAKING;
 }
 
 void pv_fp_first_mark(struct pv_fp_worker *w)
@@ -143,7 +144,7 @@ static bool follow(struct pv_fp_worker *w, const struct pv_fp_peer *peer, struct
         send_by(w, peer, &peer->path, msg, k->ecn);
         if (!went_by_spare)
             send_by_spare(w, peer, msg, k->ecn, now);
-    } else if (heard >= k->since) {
+    } else if (heard > k->since) {
         return true;
     }
     if (now < k->next)
@@ -166,7 +167,7 @@ static bool repeat(struct pv_fp_worker *w, const struct pv_fp_peer *peer, struct
     k->doubted = k->doubted || silent;
     if (!k->doubted)
         return follow(w, peer, k, heard, now);
-    if (heard >= k->since && k->tries == 0)
+    if (heard > k->since && k->tries == 0)
         return true;
     if (silent && now < k->next)
         return false;

@@ -166,7 +166,7 @@ PV_TEST(an_answer_over_the_path_ends_it_at_once)
     send_one(w, 1);
     uint8_t p[LEN], answer[256];
     fp_packet(p, fp_ip4(2), fp_ip4(1), LEN, 1);
-    struct pv_fp_results r = fp_tx_one(&w->b, p, LEN, w->now);
+    struct pv_fp_results r = fp_tx_one(&w->b, p, LEN, ++w->now);
     memcpy(answer, r.sends[0].data, r.sends[0].len);
     assert_int_equal(fp_rx_one(&w->a, fp_carrier(2), answer, r.sends[0].len, w->now).n_writes, 1);
     assert_int_equal(send_one(w, 2).n_sends, 1);
@@ -280,6 +280,20 @@ PV_TEST(one_that_was_heard_of_after_a_rest_is_forgotten)
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
     send_one(w, 2); /* in use */
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
+}
+
+/* The packet that came by the path in the same instant is the one answered, not the answer. */
+PV_TEST(an_answer_after_a_rest_is_kept_as_a_first_packet_is)
+{
+    struct world *w = *state;
+    rest(w);
+    atomic_store(&w->live->last_rx_selected, w->now);
+    assert_int_equal(send_one(w, 1).n_sends, 1);
+    assert_true(pv_fp_next_timeout(w->a.w) != PV_NEVER);
+    fp_set_path(&w->a, w->b_at_a, 9, 0);
+    fp_publish(&w->a);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, ++w->now));
+    assert_int_equal(pv_fp_results(w->a.w).n_sends, 2);
 }
 
 PV_TEST(a_burst_after_a_rest_is_kept_whole)
