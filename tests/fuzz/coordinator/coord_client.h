@@ -8,12 +8,217 @@
 #include <stdio.h>
 
 #include "coordinator/core/coord.h"
+#include "coordinator/core/member/home.h"
+#include "coordinator/core/member/rowmark.h"
+#include "crypto/dh.h"
 #include "proto/control/control.h"
-#include "tests/fuzz/coordinator/coord_signed.h"
-#include "tests/fuzz/coordinator/coord_store.h"
+#include "proto/roster/roster_make.h"
 #include "tests/fuzz/coordinator/relay_turn.h"
 #include "tests/fuzz/fuzz_util.h"
+#include "tests/unit/coordinator/core/copies_mem.h"
 #include "tests/unit/kem_double.h"
+
+/* --- what is signed ------------------------------------------------------------------------ */
+
+/* Keys are the same in every run, so that the corpus can name them; the network "home" is as a
+ * coordinator that starts again finds it; and "other" nobody has yet. Signing takes longer than
+ * most runs, so it happens once. */
+#define WALL UINT64_C(1795161600)
+
+struct keys {
+    uint8_t sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN], dh_sk[32], dh_pk[32];
+};
+
+static inline struct keys keys_of(uint8_t n)
+{
+    struct keys k;
+    uint8_t seed[32] = {n, 77};
+    pv_sign_keypair(seed, k.sk, k.pk);
+    memcpy(k.dh_sk, seed, 32);
+    k.dh_sk[0] = (uint8_t)(n << 3); /* X25519 does not look at the lowest three bits */
+    pv_dh_public(k.dh_sk, k.dh_pk);
+    return k;
+}
+
+struct signed_once {
+    bool made;
+    struct keys coordinator, root, alice, guest, invite, stranger;
+    struct pv_created created, other;
+    struct pv_made invitation;
+    struct pv_storerow rows[5]; /* marked, as of a coordinator that starts again */
+    uint8_t receipts[5][PV_RECEIPT_LEN];
+};
+
+static struct signed_once once;
+
+static inline void sign_row(uint64_t n, struct pv_view statement)
+{
+    uint8_t key[PV_ROWMARK_KEY_LEN];
+    uint8_t *receipt = once.receipts[n - 1];
+    struct pv_receipt r = {.epoch = 1, .n = n, .time = WALL};
+    struct pv_storerow *row = &once.rows[n - 1];
+    *row = (struct pv_storerow){.epoch = 1, .n = n, .statement = statement};
+    memcpy(row->network, once.created.network_id, sizeof(row->network));
+    memcpy(r.network_id, row->network, sizeof(r.network_id));
+    pv_statement_hash(statement, row->hash);
+    memcpy(r.hash, row->hash, sizeof(r.hash));
+    must(pv_receipt_make(&r, once.coordinator.sk, receipt) == PV_OK);
+    row->receipt = pv_view(receipt, PV_RECEIPT_LEN);
+    pv_rowmark_key(once.coordinator.sk, key);
+    pv_rowmark_set(key, row);
+}
+
+static inline void sign_network(void)
+{
+    static const struct pv_hostport addr = {.host = "c.example", .port = 3478};
+    uint8_t list[PV_STATEMENT_LIST_MAX];
+    struct pv_writer lw = pv_writer(list, sizeof(list));
+    struct pv_st_invite inv = {.not_before = WALL, .not_after = WALL + 86400, .uses = 2};
+    once.coordinator = keys_of(1);
+    once.root = keys_of(2);
+    once.alice = keys_of(3);
+    once.guest = keys_of(4);
+    once.invite = keys_of(5);
+    once.stranger = keys_of(6);
+    pv_coordlist_put(&lw, once.coordinator.pk, &addr, 1);
+    struct pv_create create = {
+        .root = pv_signer_sk(once.root.sk),
+        .node_sk = once.alice.sk,
+        .transport = once.alice.dh_pk,
+        .network_name = "home",
+        .node_name = "alice",
+        .range = {.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16},
+        .coordinators = pv_written(&lw),
+        .wall = WALL,
+    };
+    must(pv_make_create(&create, &once.created) == PV_OK);
+    create.root = pv_signer_sk(once.stranger.sk);
+    create.network_name = "other";
+    must(pv_make_create(&create, &once.other) == PV_OK);
+    memcpy(inv.invite, once.invite.pk, 32);
+    must(pv_make_invite(once.created.network_id, pv_signer_sk(once.alice.sk), &inv,
+                        &once.invitation) == PV_OK);
+    sign_row(1, pv_made_view(&once.created.network));
+    sign_row(2, pv_view(once.created.coordinators.raw, once.created.coordinators.len));
+    sign_row(3, pv_made_view(&once.created.admin));
+    sign_row(4, pv_made_view(&once.created.member));
+    sign_row(5, pv_made_view(&once.invitation));
+    once.made = true;
+}
+
+/* Any of those whom the network knows, or a stranger. */
+static inline const struct keys *key(uint8_t n)
+{
+    const struct keys *const all[] = {&once.alice, &once.guest, &once.root, &once.invite,
+                                      &once.stranger};
+    return all[n % PV_ARRAY_LEN(all)];
+}
+
+/* --- the store ----------------------------------------------------------------------------- */
+
+/* It keeps copies, takes everything else as stored, and says of homes what the input chose.
+ * Operations may wait, and be answered in any order. */
+enum {
+    STORE_WAITING = 32
+};
+
+struct store {
+    bool fails, slow;
+    int register_says;            /* of an invite's uses */
+    enum pv_home_verdict says;    /* whose a network is */
+    bool without_rows, elsewhere; /* TAKE: none are stored; another coordinator had it */
+    int64_t fence;
+    struct copymem copies;
+    struct pv_storeop *waiting[STORE_WAITING];
+    size_t n_waiting;
+};
+
+static inline struct pv_storeop *store_rows(void)
+{
+    struct pv_storeop *op = NULL;
+    size_t bytes = 0;
+    for (size_t i = 0; i < PV_ARRAY_LEN(once.rows); i++)
+        bytes += once.rows[i].statement.len + once.rows[i].receipt.len;
+    must(pv_storeop_new(PV_STOREOP_PUT, PV_ARRAY_LEN(once.rows), bytes, &op) == PV_OK);
+    for (size_t i = 0; i < PV_ARRAY_LEN(once.rows); i++)
+        must(pv_storeop_add(op, &once.rows[i]) == PV_OK);
+    return op;
+}
+
+static inline struct pv_home_answer *store_home(struct store *s, const struct pv_storeop *op)
+{
+    static const char there[] = "b.example:3478 192.0.2.77:3478";
+    struct pv_home_answer *a = calloc(1, sizeof(*a));
+    must(a != NULL);
+    a->verdict = s->says;
+    if (op->kind == PV_STOREOP_LEAVE && s->says == PV_HOME_TAKE)
+        a->verdict = op->idle ? PV_HOME_NONE : PV_HOME_THERE; /* what it asks for */
+    a->was_elsewhere = s->elsewhere;
+    if (a->verdict == PV_HOME_THERE && !s->without_rows)
+        pv_home_set_addrs(a, pv_view(there, sizeof(there) - 1));
+    if (a->verdict != PV_HOME_TAKE)
+        return a;
+    a->fence = ++s->fence;
+    a->epoch = 1 + (uint64_t)a->fence;
+    if (!s->without_rows &&
+        memcmp(op->copy.network, once.created.network_id, PV_NETWORK_ID_LEN) == 0)
+        a->rows = store_rows();
+    return a;
+}
+
+/* Answers one operation, and frees it. */
+static inline void store_answer(struct store *s, struct pv_coord *coord, struct pv_storeop *op,
+                                pv_ns now)
+{
+    struct pv_storeop_result res = {.id = op->id, .status = s->fails ? -28 : PV_OK};
+    if (!s->fails && !copymem_run(&s->copies, op, &res)) {
+        if (op->kind == PV_STOREOP_REGISTER)
+            res.status = s->register_says;
+        if (res.status == PV_ERR_EXISTS)
+            memcpy(res.existing, once.rows[3].hash, sizeof(res.existing));
+        if (op->kind == PV_STOREOP_PUT && op->fresh)
+            res.fence = ++s->fence;
+        if (op->kind == PV_STOREOP_HOME || op->kind == PV_STOREOP_LEAVE)
+            res.home = store_home(s, op);
+    }
+    pv_coord_handle_job(coord, &res, now);
+    pv_home_answer_free(res.home);
+    free(res.collected);
+    pv_storeop_free(op);
+}
+
+/* An operation of the coordinator's. A store that is slow keeps it for store_wake(). */
+static inline void store_take(struct store *s, struct pv_coord *coord, struct pv_storeop *op,
+                              pv_ns now)
+{
+    if (s->slow && s->n_waiting < STORE_WAITING)
+        s->waiting[s->n_waiting++] = op;
+    else
+        store_answer(s, coord, op, now);
+}
+
+/* Answers one that waits, the oldest for 0. False: none does. */
+static inline bool store_wake(struct store *s, struct pv_coord *coord, size_t which, pv_ns now)
+{
+    if (s->n_waiting == 0)
+        return false;
+    which %= s->n_waiting;
+    struct pv_storeop *op = s->waiting[which];
+    memmove(s->waiting + which, s->waiting + which + 1,
+            (--s->n_waiting - which) * sizeof(s->waiting[0]));
+    store_answer(s, coord, op, now);
+    return true;
+}
+
+/* Waiting operations are never answered. */
+static inline void store_done(struct store *s)
+{
+    while (s->n_waiting > 0)
+        pv_storeop_free(s->waiting[--s->n_waiting]);
+    copymem_done(&s->copies);
+}
+
+/* --- the world ----------------------------------------------------------------------------- */
 
 enum {
     FIRST = 7,         /* the id of the first connection */
