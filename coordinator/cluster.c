@@ -11,7 +11,7 @@
 #include "coordinator/core/report.h"
 #include "coordinator/ctlsock.h"
 #include "coordinator/rights.h"
-#include "coordinator/settings/netid.h"
+#include "coordinator/settings/settings_limits.h"
 #include "coordinator/store/pg_view.h"
 #include "proto/local/harmless.h"
 #include "sys/proc/clock.h"

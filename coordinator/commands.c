@@ -17,7 +17,7 @@
 #include "coordinator/exchange.h"
 #include "coordinator/keys.h"
 #include "coordinator/rights.h"
-#include "coordinator/settings/netid.h"
+#include "coordinator/settings/settings_limits.h"
 #include "coordinator/store/store_sqlite.h"
 #include "crypto/ct.h"
 #include "proto/chat/chat.h"

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "coordinator/settings/netid.h"
+#include "coordinator/settings/settings_limits.h"
 
 /* A list that is full ends with dots. */
 void pv_coordreload_name(char list[static PV_COORDRELOAD_TEXT_MAX], const char *name)

@@ -7,7 +7,7 @@
 
 #include "coordinator/keys.h"
 #include "coordinator/server_int.h"
-#include "coordinator/settings/netid.h"
+#include "coordinator/settings/settings_limits.h"
 #include "crypto/ct.h"
 #include "sys/proc/entropy.h"
 

@@ -6,7 +6,7 @@
 
 #include "ctl/commands.h"
 #include "ctl/lib/seen.h"
-#include "ctl/probe/tcptry.h"
+#include "ctl/probe/netprobe.h"
 #include "sys/proc/clock.h"
 
 #define TRY_TEXT "tcp/1" /* TRY_PORT as rules write it */

@@ -37,7 +37,7 @@
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
 #include "sys/proc/loop.h"
-#include "sys/proc/pages.h"
+#include "sys/proc/procinfo.h"
 
 enum {
     EXIT_OK = 0,

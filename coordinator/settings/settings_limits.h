@@ -2,13 +2,30 @@
 /*
  * settings_limits.h - the part of coordinator.conf about limits: [limits] for the coordinator as a
  * whole and for all networks, [network ID] for one network, which has the values of [limits] where
- * it says nothing else.
+ * it says nothing else. And the id of a network, as text.
  */
 #pragma once
 
 #include "coordinator/core/member/netlimits.h"
 #include "coordinator/core/turn/turns.h"
+#include "proto/roster/statement.h"
 #include "sys/file/ini.h"
+
+/* --- ids of networks ------------------------------------------------------------------------ */
+
+/* The id of a network as its operator reads and types it: 32 hexadecimal digits, which never begin
+ * with a "-" as other texts of keys may. */
+
+enum {
+    PV_NETID_BUF = 2 * PV_NETWORK_ID_LEN + 1, /* bytes, with the NUL */
+};
+
+const char *pv_netid_format(const uint8_t id[static PV_NETWORK_ID_LEN],
+                            char buf[static PV_NETID_BUF]); /* returns buf */
+/* Exactly these digits, of either case. PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_netid_parse(const char *text, uint8_t ret_id[static PV_NETWORK_ID_LEN]);
+
+/* --- the sections ---------------------------------------------------------------------------- */
 
 enum {
     PV_COORDSET_NETS_MAX = PV_TURNS_NETS_MAX, /* sections [network ID] */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * netprobe.h - sockets around the measuring machines: resolves a server's name, asks it by UDP,
- * TCP and TLS, and runs a netcheck over both families at once. Without the daemon, without rights.
+ * TCP and TLS, and runs a netcheck over both families at once; and one connection that shows
+ * whether a machine answers. Without the daemon, without rights.
  *
  * Blocks until done; decides and prints nothing. One thread.
  */
@@ -63,3 +64,14 @@ struct pv_netprobe_report {
 /* Measures. -errno, PV_ERR_NOMEM when sockets cannot be had. */
 PV_MUST_CHECK int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
                                   struct pv_netprobe_report *ret_report);
+
+/* Does a machine answer TCP at all? Where it refuses a port it has nothing on, packets reach its
+ * kernel; where it is silent although it is there, a firewall of its own drops them. */
+enum pv_tcptry {
+    PV_TCPTRY_ANSWERS, /* it takes the connection, which is closed, or refuses it */
+    PV_TCPTRY_SILENT,
+    PV_TCPTRY_UNKNOWN, /* this machine cannot ask, or has not the address `from` */
+};
+
+/* Connects from an address of this machine to a port, and waits so many milliseconds. */
+enum pv_tcptry pv_tcptry(const struct pv_addr *from, const struct pv_addr *to, int timeout_ms);

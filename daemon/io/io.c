@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "crypto/ct.h"
-#include "daemon/io/io_counts.h"
 #include "daemon/io/io_dns.h"
 #include "daemon/io/io_files.h"
 #include "daemon/io/io_hostnet.h"

@@ -9,7 +9,7 @@
 #pragma once
 
 #include "daemon/core/jobs/job.h"
-#include "daemon/io/io_counts.h"
+#include "daemon/io/io_metrics.h"
 #include "sys/helper/usher.h"
 
 struct pv_io_streams; /* opaque */

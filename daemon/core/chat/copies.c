@@ -18,7 +18,6 @@
 #include "daemon/core/member/sealkeys.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/statuspage.h"
-#include "daemon/core/peer/ownkeys.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/chat/parcel.h"
 

@@ -10,10 +10,12 @@
  */
 #pragma once
 
+#include "daemon/core/node/config.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/part.h"
 #include "daemon/core/peer/peer.h"
 #include "proto/control/sealing.h"
+#include "proto/wireguard/noise.h"
 
 enum {
     PV_SEALKEYS_ROWS = 64,   /* ours: pv_sealkeys_row() says in which a key is */
@@ -49,3 +51,12 @@ PV_MUST_CHECK bool pv_sealkeys_secret(const struct pv_node *n, struct pv_view bo
                                       uint8_t ret_psk[static PV_NOISE_PSK_LEN]);
 /* A box was sealed. */
 void pv_sealkeys_count(struct pv_node *n, enum pv_sealkeys_kind kind, bool hybrid);
+
+/* The transport keys of this node, for who opens what others sealed: they may not have heard yet
+ * that it uses another one. */
+
+/* The key in use: what this node seals is sealed with it. Borrows the secret half. */
+struct pv_noise_static pv_ownkeys_current(const struct pv_identity *id);
+/* All that are answered, the one in use first; *iter = 0 before the first. False: no more. */
+PV_MUST_CHECK bool pv_ownkeys_next(const struct pv_identity *id, size_t *iter,
+                                   struct pv_noise_static *ret_key);

@@ -16,7 +16,6 @@
 #include "daemon/core/member/sealkeys.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/highwater.h"
-#include "daemon/core/peer/ownkeys.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/control/signal.h"
 

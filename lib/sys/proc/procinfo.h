@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * procinfo.h - what the kernel says of this process, for metrics, and of its parent. Any thread.
+ * procinfo.h - what the kernel says of this process, for metrics, and of its parent; and memory of
+ * this process that nobody needs any more. Any thread.
  */
 #pragma once
 
@@ -15,3 +16,8 @@ void pv_procinfo_read(struct pv_metrics_process *ret_process);
 /* A descriptor that is readable once the parent of this process, which the caller takes for parent,
  * has ended; -1: the kernel has none. PV_ERR_CLOSED: it has ended already. */
 PV_MUST_CHECK int pv_procinfo_watch_parent(pid_t parent, int *ret_fd);
+
+/* Gives back the pages of the program and its libraries that cannot have been written: code,
+ * constants. The kernel still has them in its cache, from which those that are used come back one
+ * by one (adr/0098). A debugger's breakpoints in them are gone. */
+void pv_pages_drop_code(void);

@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "coordinator/settings/netid.h"
+#include "coordinator/settings/settings_limits.h"
 #include "tests/unit/coordinator/coord_run.h"
 
 static struct program start_coordinator(void)
