@@ -5,8 +5,7 @@ import json
 import signal
 import time
 
-from lab import check, equal, pause, scenario, ssh_login, wait
-from test_path import queue_drops
+from lab import check, equal, pause, queue_drops, scenario, ssh_login, wait
 from test_static import Pair
 
 LIFE = 135  # seconds: keys of a session are made anew after 120

@@ -39,7 +39,6 @@ struct rulebook {
     size_t n;
 };
 
-
 static bool same(const uint8_t *a, const uint8_t *b)
 {
     return memcmp(a, b, PV_SIGN_PK_LEN) == 0;

@@ -182,12 +182,14 @@ static void leave_retiring(struct pv_ice_agent *a, int best)
     fall_back(a, best);
 }
 
-/* A nomination is waited for, but not that of a relay, which may be dead at the other end, where a
- * direct pair is proven. */
+/* A nomination is waited for, but that of a relay no longer than a dead path is: it may be dead at
+ * the other end, where a direct pair is proven. */
 static bool may_supersede(const struct pv_ice_agent *a, int best)
 {
-    return !a->cfg.foreign && pv_ice_pair_is_relayed(a, &a->pairs[a->nominating]) &&
-           !pv_ice_pair_is_relayed(a, &a->pairs[best]);
+    const struct pv_ice_pair *p = &a->pairs[a->nominating];
+    return !a->cfg.foreign && p->cur.sends > 0 &&
+           a->now >= p->cur.sent[0] + pv_ice_max_ns(PV_ICE_DEAD_MIN, 2 * p->srtt) &&
+           pv_ice_pair_is_relayed(a, p) && !pv_ice_pair_is_relayed(a, &a->pairs[best]);
 }
 
 /* The controlling side looks for something to nominate. For foreign agents there is one nomination

@@ -450,7 +450,7 @@ void pv_ice_keep_handle_timeout(struct pv_ice_agent *a)
         go_dormant(a);
     a->in_use = a->in_use && is_in_use(a);
     start_ordinary(a);
-    if (a->cfg.foreign)
+    if (a->cfg.foreign || a->nominating != PV_ICE_NONE) /* which repetitions wake it for */
         pv_ice_choose_consider(a);
     pv_ice_update_state(a);
 }

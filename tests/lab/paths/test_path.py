@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The life of a path, with the real programs under traffic: what breaks is healed within a second,
 and a change of path loses nothing that need not be lost. udpflow counts."""
-import json
 import re
 import signal
 import time
 
-from lab import LONG, SLOW, check, equal, pause, scenario, wait
+from lab import LONG, SLOW, check, equal, pause, queue_drops, scenario, wait
 
 # The rate that a sanitized build on a busy machine carries without queues that overflow; long: the target.
 RATE = 10000 if LONG else 1000
@@ -41,19 +40,6 @@ class Flow:
         sent = int(re.search(r"sent (\d+)", self.send.text()).group(1))
         got = re.search(r"received (\d+) twice (\d+) disorder (\d+)", self.recv.text())
         return (sent, *map(int, got.groups()))
-
-
-def queue_drops(lab, *hosts):
-    """The packets that the kernels threw away because a queue was full: a program that others keep from running
-    for 50 ms loses 500 datagrams at 10,000 a second, whatever the path."""
-    total = 0
-    for ns in (*hosts, *(h.lan.ns for h in hosts), lab.inet.ns):
-        for link in json.loads(ns.run("ip", "-s", "-j", "link").out):
-            total += link["stats64"]["tx"]["dropped"] + link["stats64"]["rx"]["dropped"]
-        names, values = [line.split()[1:] for line in
-                         ns.run("cat", "/proc/net/snmp").out.splitlines() if line.startswith("Udp:")]
-        total += int(dict(zip(names, values))["RcvbufErrors"])
-    return total
 
 
 def met(lab, profile="profile=port-restricted"):

@@ -644,8 +644,7 @@ const uint8_t *sim_coord_pk(const struct sim_coord *c)
 struct pv_roster *sim_coord_roster(const struct sim_coord *c,
                                    const uint8_t network[static PV_NETWORK_ID_LEN])
 {
-    const struct pv_cnet *net =
-        c->core == NULL ? NULL : pv_coord_network(c->core, network);
+    const struct pv_cnet *net = c->core == NULL ? NULL : pv_coord_network(c->core, network);
     return net == NULL ? NULL : net->roster;
 }
 

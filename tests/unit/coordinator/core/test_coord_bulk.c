@@ -2,9 +2,9 @@
 /* Statements on their way to many members: in rounds, after everything urgent. */
 #include "base/bytes.h"
 #include "coord_world.h"
-#include "coordinator/core/pages.h"
 #include "coordinator/core/copies.h"
 #include "coordinator/core/member/home.h"
+#include "coordinator/core/pages.h"
 #include "tests/unit/coordinator/core/coord_world.h"
 
 enum {

@@ -499,7 +499,7 @@ PV_TEST(a_relay_whose_nomination_nobody_confirms_gives_way_to_a_direct_pair)
     (void)play(&l, PV_MS(3), &cands[0].addr, PV_MS(2), mapped);
     assert_int_equal(play(&l, PV_MS(5), &cands[0].addr, PV_NEVER, mapped), 1);
     assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now), PV_OK);
-    assert_int_equal(play(&l, PV_MS(300), &cands[1].addr, PV_MS(5), mapped), 2);
+    assert_int_equal(play(&l, PV_MS(700), &cands[1].addr, PV_MS(5), mapped), 2);
     assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
     assert_true(pv_addr_equal(&path.remote, &cands[1].addr));
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
