@@ -475,12 +475,18 @@ int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *
      * drop ours for the peer's, both would wait for each other. */
     bool keeps_own = s->member && s->lower_identity && s->phase == PHASE_SENT;
     if (s->phase != PHASE_IDLE && !keeps_own) {
-        drop_pending(s);
+        s->msg_again.due = false;
+        if (!s->member)
+            drop_pending(s);
         if (s->phase == PHASE_WANTED)
             s->retry_at = jittered(s, now + PV_SESSION_REKEY_TIMEOUT);
         if (s->give_up_at == PV_NEVER)
             s->give_up_at = now + PV_SESSION_GIVE_UP_AFTER;
         s->phase = PHASE_WAITING;
+        /* Ours: the peer may have dropped the message 1 that is answered here, as one of its former
+         * attempts, and have answered ours. */
+        if (s->has_pending)
+            s->spare_until = s->retry_at;
     }
     return PV_OK;
 }
@@ -1049,7 +1055,9 @@ void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
     s->agreed = s->next_device;
     /* The peer may have answered a message 1 of ours meanwhile, and wait for us to use that: the
      * answer is taken until another message 1 would be due. */
-    if (s->has_pending)
+    if (s->phase == PHASE_WAITING)
+        drop_pending(s); /* it gave way, and the peer uses our answer */
+    else if (s->has_pending)
         s->spare_until = s->retry_at;
     s->phase = PHASE_IDLE;
     s->tries = 0;

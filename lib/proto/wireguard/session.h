@@ -32,7 +32,7 @@
  *   WANTED  --reachable, 5 s since the last message 1-->              SENT    (message 1 out)
  *   SENT    --message 2-->                                            IDLE    (KEYS, USE, DONE)
  *   SENT    --5 s + jitter-->                                         WANTED
- *   SENT    --message 1 of the peer accepted-->                       WAITING (ours is dropped)
+ *   SENT    --message 1 of the peer accepted-->                       WAITING (ours gives way)
  *   WANTED  --message 1 of the peer accepted-->                       WAITING (5 s + jitter)
  *   WAITING --first packet under the keys that made-->                IDLE    (USE, DONE)
  *   WAITING --that time over, and a path; or NEXT expired-->          WANTED

@@ -271,6 +271,8 @@ void sim_net_cut(struct sim_net *net, uint32_t id)
 void sim_net_silence(struct sim_net *net, uint32_t id)
 {
     struct sim_stream *s = stream_of(net, id);
+    if (s->silent)
+        return; /* what is under way is the end's own timeout */
     s->silent = true;
     for (unsigned i = 0; i < 2; i++) {
         pv_link_clear(&s->ends[i].in);

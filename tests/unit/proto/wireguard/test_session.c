@@ -1386,6 +1386,41 @@ PV_TEST(retries_that_cross_make_keys_at_once)
     assert_true(pv_session_has_keys(w->n[1].session, w->now));
 }
 
+static struct w_packet as_signal(const struct pv_session_transmit *tx)
+{
+    struct w_packet p = {.via = PV_SESSION_BY_SIGNAL, .len = tx->len};
+    memcpy(p.msg, tx->msg, tx->len);
+    return p;
+}
+
+/* Node 1 began anew and is given an old message 1 of node 0, whose later one is meant for a former
+ * life as well: each answers the other, and drops its own. */
+PV_TEST(members_that_both_give_way_have_keys_at_once)
+{
+    struct world *w = w_new(MEMBERS);
+    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
+    w_reach(w, 1, PV_SESSION_BY_SIGNAL);
+    w->loss = 100;
+    w_want(w, 0);
+    struct w_packet old = as_signal(&w->n[0].last_tx);
+    w_run(w, PV_S(5) + PV_SESSION_JITTER);
+    assert_int_equal(w->n[0].msg1, 2);
+    w_want(w, 1);
+    struct w_packet other = as_signal(&w->n[1].last_tx);
+    w->loss = 0;
+    assert_int_equal(w_initiation(w, 1, &old), PV_OK);
+    pv_session_peer_new_gen(w->n[0].session);
+    pv_session_want(w->n[0].session, w->now);
+    assert_int_equal(w_initiation(w, 0, &other), PV_OK);
+    w_drain(w, 0);
+    w_drain(w, 1);
+    w_reach(w, 0, PV_SESSION_BY_UDP);
+    w_reach(w, 1, PV_SESSION_BY_UDP);
+    w_run(w, PV_MS(200));
+    assert_true(reaches(w, 0));
+    assert_true(reaches(w, 1));
+}
+
 PV_TEST(keys_are_proven_again_until_the_peer_uses_them)
 {
     struct world *w = w_new((struct w_options){.members = true, .repeat = true});
