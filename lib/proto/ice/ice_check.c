@@ -628,6 +628,17 @@ static void note_rtt(struct pv_ice_pair *p, pv_ns sample)
     p->srtt = p->srtt == 0 ? sample : (7 * p->srtt + sample) / 8; /* RFC 6298 s2 */
 }
 
+/* Does a proven pair have this address of ours now? */
+static bool is_mapped(const struct pv_ice_agent *a, const struct pv_addr *addr)
+{
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct pv_ice_pair *p = &a->pairs[i];
+        if (p->used && p->state == PV_ICE_PAIR_VALID && pv_addr_equal(&p->mapped, addr))
+            return true;
+    }
+    return false;
+}
+
 /* RFC 8445 s7.2.5.3.1: the peer sees us at an address that no candidate of ours has. It becomes a
  * peer-reflexive candidate, and the owner is told, because other peers may be reachable from it.
  * The oldest gives way: a NAT that forgets has given us others since. */
@@ -636,13 +647,14 @@ static void learn_local(struct pv_ice_agent *a, const struct pv_ice_pair *p)
     for (size_t i = 0; i < a->n_locals; i++)
         if (pv_addr_equal(&a->locals[i].addr, &p->mapped))
             return;
-    size_t seen = a->n_locals - a->n_given;
-    if (seen == PV_ICE_MAX_SEEN || a->n_locals == PV_ICE_MAX_LOCAL) {
-        if (seen == 0)
+    if (a->n_locals - a->n_given == PV_ICE_MAX_SEEN || a->n_locals == PV_ICE_MAX_LOCAL) {
+        size_t i = a->n_given;
+        while (i < a->n_locals && is_mapped(a, &a->locals[i].addr))
+            i++;
+        if (i == a->n_locals)
             return;
-        struct pv_ice_cand *oldest = &a->locals[a->n_given];
-        memmove(oldest, oldest + 1, (seen - 1) * sizeof(*oldest));
         a->n_locals--;
+        memmove(&a->locals[i], &a->locals[i + 1], (a->n_locals - i) * sizeof(a->locals[0]));
     }
     const struct pv_ice_base *base = &a->bases[p->base];
     a->locals[a->n_locals++] = (struct pv_ice_cand){

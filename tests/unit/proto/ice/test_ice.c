@@ -524,6 +524,50 @@ PV_TEST(of_our_own_former_addresses_the_latest_are_described)
         assert_int_equal(got[1 + i].addr.port, 7000 + TIMES - SEEN + i);
 }
 
+/* Our NAT has another mapping for each of the peer's addresses, more than are kept: those of proven
+ * pairs stay. */
+PV_TEST(addresses_that_are_in_use_do_not_take_turns_in_the_list)
+{
+    enum {
+        ADDRS = 8,
+        MINUTES = 3
+    };
+    struct lone l;
+    struct pv_ice_cand cands[ADDRS];
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_ice_event ev;
+    unsigned changed = 0, first = 0;
+    for (uint8_t i = 0; i < ADDRS; i++)
+        cands[i] = (struct pv_ice_cand){
+            .type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 2 + i, 2000), .priority = 200 + i};
+    lone_begin(&l, true, false, false);
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, ADDRS, l.now), PV_OK);
+    for (unsigned ms = 0; ms < MINUTES * 60000; ms += 5, l.now += PV_MS(5)) {
+        pv_ice_handle_timeout(l.agent, l.now);
+        if (ms % 100 == 0)
+            pv_ice_note_traffic(l.agent, l.now, l.now, l.now);
+        if (ms % 15000 == 10000)
+            pv_ice_kick(l.agent, l.now);
+        while (next_msg(&l, &tx, &msg) == PV_OK) {
+            struct pv_ice_transmit held = tx;
+            unsigned k = 0;
+            while (k + 1 < ADDRS && !pv_addr_equal(&held.dst, &cands[k].addr))
+                k++;
+            l.now += PV_MS(1);
+            if (msg.cls == PV_STUN_REQUEST)
+                (void)!answer(&l, &held, &cands[k].addr,
+                              pv_addr4(203, 0, 113, 1, (uint16_t)(7000 + k)), l.theirs.pwd);
+        }
+        while (pv_ice_poll_event(l.agent, &ev) == PV_OK)
+            changed += ev.type == PV_ICE_EV_CANDIDATES_CHANGED;
+        if (ms == 5000)
+            first = changed;
+    }
+    assert_true(first > 0);
+    assert_int_equal(changed, first);
+}
+
 PV_TEST(a_path_that_turns_round_in_a_shared_nat_is_the_last_resort)
 {
     struct lone l;
