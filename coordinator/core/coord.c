@@ -760,7 +760,7 @@ static void seek(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, 
 }
 
 /* The answer to a node that is let in. The cursor in a member's hello says how far it has the log;
- * it pulls the rest, and pushes begin where that ends (bulk.c). */
+ * it pulls the rest, and pushes begin where that ends. */
 static void welcome(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg,
                     struct pv_cnet *net, pv_ns now)
 {

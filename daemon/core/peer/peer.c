@@ -570,6 +570,7 @@ void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t
     bool came = presence == PV_PRESENCE_ONLINE &&
                 (p->presence != PV_PRESENCE_ONLINE || since_us != p->since_us);
     bool changed = presence != p->presence;
+    bool went = presence == PV_PRESENCE_OFFLINE && p->presence == PV_PRESENCE_ONLINE;
     if (changed && p->presence == PV_PRESENCE_ONLINE)
         p->gone_us = pv_node_wall_us(p->node, now);
     if (presence == PV_PRESENCE_OFFLINE && since_us != 0)
@@ -593,7 +594,8 @@ void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t
      * so a path that rests is asked: its peer may have died before it had keys to say goodbye. */
     if (presence == PV_PRESENCE_OFFLINE && p->path_state == PV_PATH_STATE_SUSPECT)
         pv_peer_goodbye(p, now);
-    else if (presence == PV_PRESENCE_OFFLINE && changed && p->ice != NULL && pv_peer_has_path(p))
+    else if (went && p->ice != NULL && pv_ice_state(p->ice) != PV_ICE_DORMANT &&
+             pv_peer_has_path(p))
         pv_ice_kick(p->ice, now);
     if (!came)
         return;
