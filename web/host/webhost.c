@@ -23,7 +23,8 @@
 
 enum {
     REST_MS = 1000, /* ours: without descriptors, until the gate and those that ask are looked at */
-    UID_BUF = 12,   /* decimal, with the NUL */
+    ANSWER_MS = 15000, /* ours: for a link of a page that is kept and may just start */
+    UID_BUF = 12,      /* decimal, with the NUL */
 };
 
 /* --- p2pvpn-web ---------------------------------------------------------------------------- */
@@ -361,7 +362,7 @@ int pv_webhost_ask(const char *links, char ret_link[static PV_WEBHOST_LINK_BUF])
     if (r == PV_OK)
         r = pv_unix_write(fd, pv_view(text, strlen(text)), -1, &n);
     if (r == PV_OK)
-        r = poll(&ready, 1, 5 * REST_MS) == 1
+        r = poll(&ready, 1, ANSWER_MS) == 1
                 ? pv_unix_read(fd, ret_link, PV_WEBHOST_LINK_BUF - 1, &n, &passed)
                 : PV_ERR_TIMEOUT;
     if (passed >= 0)

@@ -46,7 +46,7 @@ def a_container_needs_nothing_but_a_token(lab):
         wait("the way to a member", lambda: send(b, "127.0.0.1:9000", 10, check_rc=False) == "heard 10", 20)
         mine, b.before = b.before, []
         for name in ("p2pvpnd", "p2pvpnctl"):
-            pid = b.run("pgrep", "-u", "65534", "-r", "S", "-x", name).out.split()[0]
+            pid = b.run("pgrep", "-u", "65534", "-r", "R,S,D", "-x", name).out.split()[0]
             check("P2PVPN_TOKEN=" not in b.run("cat", f"/proc/{pid}/environ").out, f"the token in {name}'s environment")
         b.before = mine
         equal(program.end(), 0, "exit code")
