@@ -115,7 +115,7 @@ def a_pipe_joins_two_machines(lab):
             end.popen.stdin.flush()
         wait("both to be joined", lambda s=stdin: min(heard()) >= (5 if s is None else 1000000), 60)
         ends[which].end(signal.SIGKILL)
-        equal(ends[1 - which].popen.wait(timeout=5), 1, "exit code when the other end is killed")
+        equal(ends[1 - which].popen.wait(timeout=15), 1, "exit code when the other end is killed")
         check("the other end" in ends[1 - which].text(), ends[1 - which].text())
         wait("nothing to be left", lambda: not left())
     for one in (a, b):
@@ -186,7 +186,7 @@ def a_pipe_lives_through_what_no_end_has_caused(lab):
         host, survivor = (a, b)[victim], ends[other][0]
         for sig, name in (("-STOP", "^p2pvpnd$"), ("-KILL", "^p2pvpn")):
             host.run("pkill", sig, "-u", str(1971 + victim), name)
-        equal(survivor.popen.wait(timeout=5), 1, "exit code when all of the other end is killed")
+        equal(survivor.popen.wait(timeout=15), 1, "exit code when all of the other end is killed")
         check("the other end has ended" in survivor.text(), survivor.text())
 
     ends = open_pipe(lab, a, b)
