@@ -153,9 +153,8 @@ static void put_json(struct report *r, const char *name, const json_t *body)
  * reports are about. */
 static json_t *ask(struct report *r, enum pv_ctlapi_cmd cmd, const char *peer)
 {
-    struct pv_ctlapi_request req;
     json_t *body = NULL;
-    pv_ctlapi_request_init(&req, cmd, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
     if (peer != NULL && pv_cli_peer(r->cli, &req, peer) != 0)
         return NULL;
     return pv_cli_ask(r->cli, &req, &body) == 0 ? body : NULL;

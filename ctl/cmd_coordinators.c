@@ -99,21 +99,21 @@ static int network(struct pv_cli *cli)
     if (strcmp(word[0], "coordinators") != 0)
         return pv_cli_usage(cli, "behind network stands the word coordinators");
     if (n == 1) {
-        pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATORS, 0);
+        req = pv_ctlapi_request_of(PV_CTLAPI_COORDINATORS);
         return pv_cli_ask_and_print(cli, &req, print_list);
     }
     if (strcmp(what, "token") == 0 && n == 2) {
-        pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATOR_TOKEN, 0);
+        req = pv_ctlapi_request_of(PV_CTLAPI_COORDINATOR_TOKEN);
         return pv_cli_ask_and_print(cli, &req, pv_cli_print_token);
     }
     if (strcmp(what, "add") == 0 && n == 3) {
-        pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATOR_ADD, 0);
+        req = pv_ctlapi_request_of(PV_CTLAPI_COORDINATOR_ADD);
         code = pv_cli_secret(cli, word[2], &req);
     } else if (strcmp(what, "remove") == 0 && n == 3) {
-        pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATOR_REMOVE, 0);
+        req = pv_ctlapi_request_of(PV_CTLAPI_COORDINATOR_REMOVE);
         code = bounded(cli, word[2], req.coordinator, sizeof(req.coordinator));
     } else if (strcmp(what, "address") == 0) {
-        pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATOR_ADDRESS, 0);
+        req = pv_ctlapi_request_of(PV_CTLAPI_COORDINATOR_ADDRESS);
         code = change_address(cli, &req);
     } else {
         return pv_cli_usage(cli, "behind network coordinators stands nothing, add URL, remove "

@@ -334,9 +334,8 @@ static void print_page(const struct page *p)
 static int doctor(struct pv_cli *cli)
 {
     struct page p = {.cli = cli, .checks = json_array(), .well = true};
-    struct pv_ctlapi_request req;
     json_t *status = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);
     look_at_tun(&p);
     look_at_disk(&p);
     if (!cli->node.is_user) { /* its names are for `run`, and it is nobody else's */

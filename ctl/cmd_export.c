@@ -113,9 +113,8 @@ static int print_file(struct pv_cli *cli, const json_t *body)
 
 static int export_guest(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     const char *const *value = cli->args.value, *word = cli->args.word[0];
-    pv_ctlapi_request_init(&req, PV_CTLAPI_EXPORT, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_EXPORT);
     if (pv_name_parse(word, strlen(word), req.name) != PV_OK)
         return pv_cli_usage(
             cli, "\"%.60s\" is no name: give 1 to 63 of a-z 0-9 and -, not at the ends", word);

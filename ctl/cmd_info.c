@@ -227,8 +227,7 @@ static int print_peers(struct pv_cli *cli, const json_t *body)
 
 static int peers(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_PEERS, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_PEERS);
     return pv_cli_ask_and_print(cli, &req, print_peers);
 }
 
@@ -707,9 +706,8 @@ static int status(struct pv_cli *cli)
     bool watch = cli->args.value[0] != NULL;
     int code;
     do {
-        struct pv_ctlapi_request req;
         json_t *body = NULL;
-        pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
+        struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);
         code = pv_cli_ask(cli, &req, &body);
         if (code != 0)
             break;
@@ -754,8 +752,7 @@ static int print_ip(struct pv_cli *cli, const json_t *body)
 
 static int ip(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_IP, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_IP);
     /* A peer is named by the caller; without a word the daemon answers for itself. */
     int code = cli->args.n_words > 0 ? pv_cli_peer(cli, &req, cli->args.word[0]) : 0;
     return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print_ip);
@@ -765,8 +762,7 @@ static int ip(struct pv_cli *cli)
 
 static int ask_about(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, pv_cli_print_fn *print)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, cmd, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
     return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print);
 }
@@ -774,9 +770,8 @@ static int ask_about(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, pv_cli_print_fn
 /* The IPv4 address in the overlay of a member, or of this machine. */
 static bool overlay_of(struct pv_cli *cli, const char *peer, struct pv_addr *ret_addr)
 {
-    struct pv_ctlapi_request req;
     json_t *body = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_IP, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_IP);
     bool ok = (peer == NULL || pv_cli_peer(cli, &req, peer) == 0) &&
               pv_cli_ask(cli, &req, &body) == 0 &&
               pv_addr_parse_ip(pv_json_text(body, "ip4", ""), ret_addr) == PV_OK;
@@ -787,9 +782,8 @@ static bool overlay_of(struct pv_cli *cli, const char *peer, struct pv_addr *ret
 /* Rules would keep the attempt out, too. */
 static bool may_try(struct pv_cli *cli, const char *from, const char *to)
 {
-    struct pv_ctlapi_request req;
     json_t *body = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_CAN, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_CAN);
     snprintf(req.from, sizeof(req.from), "%s", from);
     snprintf(req.to, sizeof(req.to), "%s", to);
     req.text = strdup(TRY_TEXT);
@@ -868,8 +862,7 @@ static int print_metrics(struct pv_cli *cli, const json_t *body)
 
 static int metrics(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_METRICS, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_METRICS);
     return pv_cli_ask_and_print(cli, &req, print_metrics);
 }
 

@@ -167,8 +167,7 @@ static int print_invite(struct pv_cli *cli, const json_t *body)
 
 static int make(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_INVITE, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INVITE);
     int code = invite_options(cli, &req);
     return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print_invite);
 }
@@ -178,11 +177,10 @@ static int make(struct pv_cli *cli)
 /* The whole id of the one invite that begins so, as the list shows it. 0 or an exit code. */
 static int complete_id(struct pv_cli *cli, const char *begin, char *id, size_t cap)
 {
-    struct pv_ctlapi_request req;
     const json_t *invite;
     json_t *body = NULL;
     size_t i, found = 0, len = strlen(begin);
-    pv_ctlapi_request_init(&req, PV_CTLAPI_INVITE_LIST, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INVITE_LIST);
     int code = pv_cli_ask(cli, &req, &body);
     if (code != 0)
         return code;
@@ -201,17 +199,10 @@ static int complete_id(struct pv_cli *cli, const char *begin, char *id, size_t c
                        begin);
 }
 
-static int print_revoked(struct pv_cli *cli, const json_t *body)
-{
-    pv_cli_note_told(cli, "revoked: nobody else can join with it; machines that joined stay", body);
-    return 0;
-}
-
 static int revoke(struct pv_cli *cli, const char *word)
 {
-    struct pv_ctlapi_request req;
     uint8_t whole[PV_KEY_LEN];
-    pv_ctlapi_request_init(&req, PV_CTLAPI_INVITE_REVOKE, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INVITE_REVOKE);
     int code = 0;
     if (pv_key_parse(word, whole) == PV_OK)
         snprintf(req.invite, sizeof(req.invite), "%s", word);
@@ -219,14 +210,17 @@ static int revoke(struct pv_cli *cli, const char *word)
         code = pv_cli_usage(cli, "\"\" is not an invite: see p2pvpnctl invite list");
     else
         code = complete_id(cli, word, req.invite, sizeof(req.invite));
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_revoked);
+    return code != 0
+               ? code
+               : pv_cli_ask_and_tell(
+                     cli, &req, "revoked: nobody else can join with it; machines that joined stay",
+                     NULL);
 }
 
 /* Three commands in one word: list and revoke are about invites that there are, and take none of
  * the options. */
 static int invite(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     const char *what = cli->args.n_words > 0 ? cli->args.word[0] : "";
     if (what[0] != '\0' && has_options(cli))
         return pv_cli_usage(cli, "the options of invite are for new invites");
@@ -236,7 +230,7 @@ static int invite(struct pv_cli *cli)
         return revoke(cli, cli->args.word[1]);
     if (strcmp(what, "list") != 0 || cli->args.n_words != 1)
         return pv_cli_usage(cli, "there is invite, invite list and invite revoke ID");
-    pv_ctlapi_request_init(&req, PV_CTLAPI_INVITE_LIST, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INVITE_LIST);
     return pv_cli_ask_and_print(cli, &req, print_invites);
 }
 

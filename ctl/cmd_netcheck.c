@@ -44,7 +44,6 @@ static void row(struct pv_table *t, const char *name, enum pv_colour colour, con
  * others from here, as that daemon knows. */
 static bool ask_daemon(struct pv_cli *cli, char *buf, size_t cap, bool *ret_elsewhere)
 {
-    struct pv_ctlapi_request req;
     json_t *body = NULL;
     bool found = false;
     FILE *err = cli->err;
@@ -52,7 +51,7 @@ static bool ask_daemon(struct pv_cli *cli, char *buf, size_t cap, bool *ret_else
     if (null == NULL)
         return false;
     cli->err = null; /* without a daemon the user is asked for a server */
-    pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);
     pv_cli_set_timeout(cli, STATUS_S);
     if (pv_cli_connect(cli) == 0 && pv_cli_call(cli, &req, NULL, NULL, &body) == 0) {
         const char *a = pv_json_text(json_object_get(body, "coordinator"), "address", "");

@@ -248,8 +248,7 @@ static int print_created(struct pv_cli *cli, const json_t *body)
 
 static int create(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_CREATE, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_CREATE);
     return enter(cli, &req, create_arguments(cli, &req), cli->args.value[CREATE_NO_BOOT] != NULL,
                  &(struct telling){.print = print_created});
 }
@@ -331,11 +330,10 @@ static int print_join(struct pv_cli *cli, const json_t *body)
 /* With --wait until an admin has said something. */
 static int wait_for_admin(struct pv_cli *cli, const json_t *body)
 {
-    struct pv_ctlapi_request req;
     json_t *none = NULL;
     if (!pv_json_bool(body, "waiting") || cli->args.value[JOIN_WAIT] == NULL)
         return 0;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_WAIT, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_WAIT);
     pv_cli_set_timeout(cli, 0); /* an admin may be on holiday; --timeout sets an end */
     int code = pv_cli_call(cli, &req, NULL, NULL, &none);
     json_decref(none);
@@ -346,8 +344,7 @@ static int wait_for_admin(struct pv_cli *cli, const json_t *body)
 
 static int join(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_JOIN, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_JOIN);
     int code = join_arguments(cli, &req);
     if (code == 0 && req.cmd == PV_CTLAPI_COORDINATOR_TAKE) {
         code = pv_cli_change(cli, &req, "this node looks for its network at the new coordinator");
@@ -374,24 +371,14 @@ static int print_left(struct pv_cli *cli, const json_t *body)
 
 static int leave(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_LEAVE, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_LEAVE);
     /* Without --forget the node keeps its identity and can return under it. */
     req.leave.forget = cli->args.value[LEAVE_FORGET] != NULL;
     req.leave.delete_root = cli->args.value[LEAVE_DELETE_ROOT] != NULL;
     req.leave.last = cli->args.value[LEAVE_LAST] != NULL;
     if (req.leave.delete_root && !req.leave.forget)
         return pv_cli_usage(cli, "--delete-root-key goes with --forget");
-    return pv_cli_ask_and_tell(cli, &req, print_left);
-}
-
-/* Only the root key makes admins, so this succeeds on one machine of the network only. */
-static int print_granted(struct pv_cli *cli, const json_t *body)
-{
-    char done[PV_SHOW_BUF];
-    snprintf(done, sizeof(done), "%.40s is an admin: it may invite and remove", cli->args.word[1]);
-    pv_cli_note_told(cli, done, body);
-    return 0;
+    return pv_cli_ask_and_tell(cli, &req, NULL, print_left);
 }
 
 /* The fate of invites is told either way: their tokens are in the hands of somebody who is no admin
@@ -400,10 +387,6 @@ static int print_rights_end(struct pv_cli *cli, const json_t *body)
 {
     const json_t *invites = json_object_get(body, "invites");
     double open = pv_json_real(invites, "open", 0);
-    char done[PV_SHOW_BUF];
-    snprintf(done, sizeof(done), "%.40s is no admin any more, and stays a member",
-             cli->args.word[1]);
-    pv_cli_note_told(cli, done, body);
     if (open > 0 && pv_json_bool(invites, "revoked"))
         pv_cli_note(cli,
                     "its invites that were open are revoked too (%.0f): members that joined by "
@@ -417,114 +400,86 @@ static int print_rights_end(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
+/* Only the root key makes admins, so a grant succeeds on one machine of the network only. */
 static int admin(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     bool keep = cli->args.value[0] != NULL;
     /* --keep-invites means something to revoke only. */
     bool revoke = strcmp(cli->args.word[0], "revoke") == 0;
     if (!revoke && (strcmp(cli->args.word[0], "grant") != 0 || keep))
         return pv_cli_usage(cli, "there is admin grant PEER and admin revoke PEER "
                                  "[--keep-invites]");
-    pv_ctlapi_request_init(&req, revoke ? PV_CTLAPI_ADMIN_REVOKE : PV_CTLAPI_ADMIN_GRANT, 0);
+    struct pv_ctlapi_request req =
+        pv_ctlapi_request_of(revoke ? PV_CTLAPI_ADMIN_REVOKE : PV_CTLAPI_ADMIN_GRANT);
     req.keep_invite = keep;
     int code = pv_cli_peer(cli, &req, cli->args.word[1]);
-    return code != 0 ? code
-                     : pv_cli_ask_and_tell(cli, &req, revoke ? print_rights_end : print_granted);
-}
-
-static int print_removed(struct pv_cli *cli, const json_t *body)
-{
-    char done[PV_SHOW_BUF];
-    snprintf(done, sizeof(done), "%.40s is removed and cannot come back with its key",
-             cli->args.word[0]);
-    pv_cli_note_told(cli, done, body);
-    pv_cli_note_invite(cli, body);
-    return 0;
+    if (code != 0)
+        return code;
+    return pv_cli_ask_and_tell_of(cli, &req, cli->args.word[1],
+                                  revoke ? "is no admin any more, and stays a member"
+                                         : "is an admin: it may invite and remove",
+                                  revoke ? print_rights_end : NULL);
 }
 
 static int remove_peer(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_REMOVE, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_REMOVE);
     req.keep_invite = cli->args.value[0] != NULL;
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_removed);
+    return code != 0 ? code
+                     : pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0],
+                                              "is removed and cannot come back with its key", NULL);
 }
 
 /* --- admit, deny ----------------------------------------------------------------------------- */
 
-static int print_admitted(struct pv_cli *cli, const json_t *body)
+static int tell_tagged(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *tag)
 {
     char done[PV_SHOW_BUF];
-    snprintf(done, sizeof(done), "%.40s is a member now", cli->args.word[0]);
-    pv_cli_note_told(cli, done, body);
-    return 0;
-}
-
-static int print_denied(struct pv_cli *cli, const json_t *body)
-{
-    char done[PV_SHOW_BUF];
-    snprintf(done, sizeof(done), "%.40s is denied: with this key it stays out for good",
-             cli->args.word[0]);
-    pv_cli_note_told(cli, done, body);
-    return 0;
-}
-
-static int print_tagged(struct pv_cli *cli, const json_t *body)
-{
-    char done[PV_SHOW_BUF];
-    snprintf(done, sizeof(done), "it has tag:%.60s", cli->args.value[0]);
-    pv_cli_note_told(cli, done, body);
-    return 0;
+    snprintf(done, sizeof(done), "it has tag:%.60s", tag);
+    return pv_cli_ask_and_tell(cli, req, done, NULL);
 }
 
 static int admit(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req, tag_it;
     const char *tag = cli->args.value[0];
-    pv_ctlapi_request_init(&req, PV_CTLAPI_ADMIT, 0);
+    req = pv_ctlapi_request_of(PV_CTLAPI_ADMIT);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
     /* The tag goes before: at no moment is the machine a member without the rules about it. One of
      * which the coordinator has yet to hear is told before the admission, too. */
     if (code == 0 && tag != NULL)
         code = pv_cli_tag_request(cli, PV_CTLAPI_TAG, cli->args.word[0], tag, &tag_it);
     if (code == 0 && tag != NULL)
-        code = pv_cli_ask_and_tell(cli, &tag_it, print_tagged);
+        code = tell_tagged(cli, &tag_it, tag);
     return code != 0 && code != PV_CTLAPI_UNREACHABLE
                ? code
-               : pv_cli_ask_and_tell(cli, &req, print_admitted);
+               : pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0], "is a member now", NULL);
 }
 
 /* One word for two things that people say so: this machine stays out, and this rule denies. */
 static int deny(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     if (cli->args.n_words == 3)
         return pv_cli_deny_rule(cli);
     if (cli->args.n_words != 1 || cli->args.value[0] != NULL || cli->args.value[1] != NULL)
         return pv_cli_usage(cli, "there is deny PEER, and deny FROM TO PORTS [--before N] "
                                  "[--keep-invite]");
-    pv_ctlapi_request_init(&req, PV_CTLAPI_DENY, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_DENY);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_denied);
+    return code != 0
+               ? code
+               : pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0],
+                                        "is denied: with this key it stays out for good", NULL);
 }
 
 /* --- rename, address, replace ---------------------------------------------------------------- */
 
-static int print_moved(struct pv_cli *cli, const json_t *body)
-{
-    pv_cli_note_told(cli, "done", body);
-    pv_cli_note_invite(cli, body); /* of OLD, which could come back by it */
-    return 0;
-}
-
 /* "rename NAME" is about this node, "rename PEER NAME" about another. */
 static int rename_node(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     int n = cli->args.n_words, code = 0;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_RENAME, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_RENAME);
     if (n == 2)
         code = pv_cli_peer(cli, &req, cli->args.word[0]);
     if (code == 0 &&
@@ -533,16 +488,15 @@ static int rename_node(struct pv_cli *cli)
                             "\"%.80s\" is not a name: use 1 to 63 of a-z 0-9 and -, not at the "
                             "ends, not localhost",
                             cli->args.word[n - 1]);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_moved);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", NULL);
 }
 
 static int address(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     struct pv_addr ip4;
     int n = cli->args.n_words, code = 0;
     const char *text = cli->args.word[n - 1];
-    pv_ctlapi_request_init(&req, PV_CTLAPI_ADDRESS_SET, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ADDRESS_SET);
     if (strcmp(cli->args.word[0], "set") != 0)
         return pv_cli_usage(cli, "there is address set [PEER] ADDRESS");
     if (pv_addr_parse_ip(text, &ip4) < 0 || ip4.family != PV_AF_INET)
@@ -551,21 +505,20 @@ static int address(struct pv_cli *cli)
     snprintf(req.word, sizeof(req.word), "%s", text);
     if (n == 3)
         code = pv_cli_peer(cli, &req, cli->args.word[1]);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_moved);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", NULL);
 }
 
 static int replace(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     const char *fresh = cli->args.word[2];
-    pv_ctlapi_request_init(&req, PV_CTLAPI_REPLACE, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_REPLACE);
     req.force = cli->args.value[0] != NULL;
     if (strcmp(cli->args.word[0], "replace") != 0)
         return pv_cli_usage(cli, "there is node replace OLD NEW [--force]");
     int code = pv_cli_peer(cli, &req, cli->args.word[1]);
     if (code == 0 && pv_name_parse(fresh, strlen(fresh), req.name) < 0)
         return pv_cli_usage(cli, "\"%.80s\" is not a member's name: see p2pvpnctl peers", fresh);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_moved);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", NULL);
 }
 
 const struct pv_command pv_cmds_network[] = {

@@ -19,8 +19,7 @@ static void note_boot(struct pv_cli *cli)
 /* Only this command, create and join start p2pvpnd: the user wants the node to run from now on. */
 static int up(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_UP, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_UP);
     int code = pv_cli_check_node(cli);
     if (code == 0)
         code = pv_cli_connect_or_start(cli);
@@ -33,17 +32,15 @@ static int up(struct pv_cli *cli)
 
 static int down(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_DOWN, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_DOWN);
     return pv_cli_change(cli, &req, "down: p2pvpnctl up brings it back");
 }
 
 static int set_log(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     enum pv_log_level level;
     const char *word = cli->args.word[0];
-    pv_ctlapi_request_init(&req, PV_CTLAPI_LOG, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_LOG);
     if (pv_log_level_parse(word, &level) < 0)
         return pv_cli_usage(cli, "\"%.40s\" is not a level: give error, warn, info or debug", word);
     snprintf(req.word, sizeof(req.word), "%s", pv_log_level_name(level));
@@ -53,9 +50,8 @@ static int set_log(struct pv_cli *cli)
 /* The own version comes before p2pvpnd is asked, so that it is there when p2pvpnd is not. */
 static int version(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     json_t *body = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_VERSION, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_VERSION);
     if (!cli->json)
         fputs("p2pvpnctl " PV_VERSION "\n", cli->out);
     int code = pv_cli_ask(cli, &req, &body);
@@ -97,8 +93,7 @@ static int print_reloaded(struct pv_cli *cli, const json_t *body)
 
 static int reload(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_RELOAD, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_RELOAD);
     return pv_cli_ask_and_print(cli, &req, print_reloaded);
 }
 

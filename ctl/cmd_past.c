@@ -67,10 +67,10 @@ static int take_events(struct pv_cli *cli)
 /* "10m", "2h", "3d" ago. --past alone means all that is kept. */
 static int events(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     uint64_t ago = 0, now = pv_clock_wall_us() / 1000000;
     const char *since = cli->args.value[EVENTS_SINCE];
-    pv_ctlapi_request_init(&req, PV_CTLAPI_WATCH, ++cli->last_id);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_WATCH);
+    req.id = ++cli->last_id;
     memcpy(req.word, "all", sizeof("all"));
     if (since != NULL && (pv_duration_parse(since, &ago) < 0 || ago == 0 || ago >= now))
         return pv_cli_usage(cli, "bad --since %s: say how long ago, as 10m, 2h or 3d", since);
@@ -218,8 +218,7 @@ static int print_stats(struct pv_cli *cli, const json_t *body)
 
 static int stats(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_STATS, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATS);
     int code = cli->args.n_words > 0 ? pv_cli_peer(cli, &req, cli->args.word[0]) : 0;
     return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print_stats);
 }

@@ -72,7 +72,7 @@ static void on_ping_event(struct pv_cli *cli, const struct pv_ctlapi_reply *even
     fflush(cli->out);
 }
 
-/* An option not given stays as pv_ctlapi_request_init() has it, which the help names. */
+/* An option not given stays as pv_ctlapi_request_of() has it, which the help names. */
 static int ping_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *const *value = cli->args.value;
@@ -125,10 +125,9 @@ static int ping_result(struct pv_cli *cli, const struct ping *p, json_t *body)
 /* The daemon counts and waits; here only the whole has a deadline, with room for finding a path. */
 static int ping(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     struct ping p = {.peer = cli->args.word[0]};
     json_t *body = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_PING, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_PING);
     int code = ping_arguments(cli, &req);
     if (code == 0)
         code = pv_cli_connect(cli);
@@ -155,10 +154,9 @@ enum {
 static int wait_until(struct pv_cli *cli)
 {
     const char *const *value = cli->args.value;
-    struct pv_ctlapi_request req;
     json_t *body = NULL;
     int code = 0;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_WAIT, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_WAIT);
     if (value[WAIT_PEER] != NULL)
         code = pv_cli_peer(cli, &req, value[WAIT_PEER]);
     else if (value[WAIT_DIRECT] != NULL)

@@ -166,7 +166,7 @@ static int prepare(struct pv_cli *cli, bool is_first, char *secret,
                    struct pv_ctlapi_request *ret_req)
 {
     char *known = getenv(COORDINATOR);
-    pv_ctlapi_request_init(ret_req, is_first ? PV_CTLAPI_CREATE : PV_CTLAPI_JOIN, 0);
+    *ret_req = pv_ctlapi_request_of(is_first ? PV_CTLAPI_CREATE : PV_CTLAPI_JOIN);
     if (is_first)
         snprintf(ret_req->network, sizeof(ret_req->network), "%s", NETWORK);
     snprintf(ret_req->name, sizeof(ret_req->name), "%s", is_first ? FIRST : SECOND);
@@ -188,9 +188,8 @@ static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req)
 /* The token is for people and scripts, and standard output for the bytes. */
 static int invite(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     json_t *body = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_INVITE, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INVITE);
     req.terms.ephemeral = true;
     int code = ask(cli, &req, &body);
     if (code == 0)
@@ -204,10 +203,9 @@ static int invite(struct pv_cli *cli)
 /* The first one leaves, too, so that nobody is a member any more. The second does by its end. */
 static void leave(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     json_t *body = NULL;
     pv_cli_hush(cli, true);
-    pv_ctlapi_request_init(&req, PV_CTLAPI_LEAVE, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_LEAVE);
     req.leave.last = true;
     (void)ask(cli, &req, &body);
     json_decref(body);

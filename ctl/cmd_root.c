@@ -191,11 +191,10 @@ static int read_root(struct pv_cli *cli, const json_t *body,
 static int export_root(struct pv_cli *cli)
 {
     struct pv_paperkey paper = {.cost = PV_PWHASH_COST};
-    struct pv_ctlapi_request req;
     const struct pv_rng rng = pv_entropy();
     uint8_t key[PV_PWHASH_KEY_LEN], seed[PV_SIGN_SEED_LEN];
     json_t *body = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_ROOT_EXPORT, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROOT_EXPORT);
     pv_rng_fill(&rng, paper.salt, sizeof(paper.salt));
     int code = make_key(cli, true, &paper, key);
     if (code == 0)
@@ -269,7 +268,6 @@ static int print_import(struct pv_cli *cli, const json_t *body)
 static int import_root(struct pv_cli *cli)
 {
     const char *file = cli->args.word[1], *pass = cli->args.value[ROOT_PASSPHRASE_FILE];
-    struct pv_ctlapi_request req;
     struct pv_paperkey paper;
     char box[PV_B64_LEN(PV_PAPERKEY_BOX_LEN) + 1];
     uint8_t key[PV_PWHASH_KEY_LEN];
@@ -278,7 +276,7 @@ static int import_root(struct pv_cli *cli)
     int code = read_paper(cli, file, &paper);
     if (code != 0)
         return code;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_ROOT_IMPORT, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROOT_IMPORT);
     code = make_key(cli, false, &paper, key);
     req.secret = code == 0 ? calloc(1, PV_KEY_TEXT_BUF) : NULL;
     if (req.secret != NULL)
@@ -310,7 +308,6 @@ static int root(struct pv_cli *cli)
 /* Nobody but their users can change static peers, so these are told once more what to do. */
 static int print_rotated(struct pv_cli *cli, const json_t *body)
 {
-    pv_cli_note_told(cli, "this node has another transport key", body);
     if (cli->args.value[0] != NULL)
         pv_cli_note(cli, "static peers: replace its public key there by the one that `p2pvpnctl ip "
                          "--wg-key` prints, within 15 days");
@@ -320,12 +317,11 @@ static int print_rotated(struct pv_cli *cli, const json_t *body)
 /* The daemon says what speaks against it: it knows the static peers, and whose the key is. */
 static int key(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_KEY_ROTATE, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_KEY_ROTATE);
     req.statics = cli->args.value[0] != NULL;
     if (strcmp(cli->args.word[0], "rotate") != 0)
         return pv_cli_usage(cli, "there is key rotate [--static]");
-    return pv_cli_ask_and_tell(cli, &req, print_rotated);
+    return pv_cli_ask_and_tell(cli, &req, "this node has another transport key", print_rotated);
 }
 
 const struct pv_command pv_cmds_root[] = {

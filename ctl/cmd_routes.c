@@ -13,13 +13,6 @@ enum {
     EXIT_BLOCK = 1,
 };
 
-/* A permission counts here at once; how many others know it is said with it. */
-static int print_done(struct pv_cli *cli, const json_t *body)
-{
-    pv_cli_note_told(cli, "done", body);
-    return 0;
-}
-
 /* --- the list ------------------------------------------------------------------------------ */
 
 /* Green works, yellow wants somebody to look, the rest is a choice. */
@@ -89,8 +82,7 @@ static int print_routes(struct pv_cli *cli, const json_t *body)
 /* Any user may see it: who does not reach a network asks here first. */
 static int list(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTES, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTES);
     return pv_cli_ask_and_print(cli, &req, print_routes);
 }
 
@@ -108,40 +100,36 @@ static int take_prefix(struct pv_cli *cli, struct pv_ctlapi_request *req, const 
 /* Flags belong to the offer: members see them, too. */
 static int offer(struct pv_cli *cli, const char *prefix)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTE_OFFER, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTE_OFFER);
     req.route.no_snat = cli->args.value[ROUTE_NO_SNAT] != NULL;
     req.route.automatic = cli->args.value[ROUTE_AUTO] != NULL;
     int code = take_prefix(cli, &req, prefix);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_done);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", NULL);
 }
 
 /* Also of an exit, which is the offer of everything. */
 static int withdraw(struct pv_cli *cli, const char *prefix)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTE_WITHDRAW, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTE_WITHDRAW);
     int code = take_prefix(cli, &req, prefix);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_done);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", NULL);
 }
 
 /* Allowing and denying differ in the request alone. */
 static int permit(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer, const char *prefix)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, cmd, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
     int code = pv_cli_peer(cli, &req, peer);
     if (code == 0)
         code = take_prefix(cli, &req, prefix);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_done);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", NULL);
 }
 
 /* "use bob", "use 192.168.1.0/24", "use off bob"; all, auto and off go as they are. */
 static int use(struct pv_cli *cli, const char *first, const char *second)
 {
-    struct pv_ctlapi_request req;
     const char *what = second == NULL ? first : second;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTE_USE, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTE_USE);
     req.route.off = second != NULL;
     if (second != NULL && strcmp(first, "off") != 0)
         return pv_cli_usage(cli, "give one member or prefix to use, or off before it");
@@ -180,8 +168,7 @@ static int route(struct pv_cli *cli)
 /* The answer comes when the host has done it: what is said after that is true. */
 static int exit_use(struct pv_cli *cli, const char *peer)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_EXIT_USE, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_EXIT_USE);
     req.route.lan = cli->args.value[EXIT_LAN] != NULL;
     req.route.block = cli->args.value[EXIT_BLOCK] != NULL;
     char done[PV_SHOW_BUF];
@@ -192,8 +179,7 @@ static int exit_use(struct pv_cli *cli, const char *peer)
 
 static int exit_off(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_EXIT_OFF, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_EXIT_OFF);
     return pv_cli_change(cli, &req, "everything goes out as before");
 }
 
@@ -221,8 +207,7 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
 
 static int exit_list(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTES, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTES);
     return pv_cli_ask_and_print(cli, &req, print_exits);
 }
 
@@ -245,9 +230,9 @@ static int exit_command(struct pv_cli *cli)
     if (n == 1 && strcmp(word[0], "withdraw") == 0)
         return withdraw(cli, "default");
     if (n == 1 && strcmp(word[0], "offer") == 0) {
-        pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTE_OFFER, 0);
+        req = pv_ctlapi_request_of(PV_CTLAPI_ROUTE_OFFER);
         snprintf(req.cidr, sizeof(req.cidr), "default");
-        return pv_cli_ask_and_tell(cli, &req, print_done);
+        return pv_cli_ask_and_tell(cli, &req, "done", NULL);
     }
     return pv_cli_usage(cli, "there are exit offer, exit withdraw, exit use PEER and exit off");
 }

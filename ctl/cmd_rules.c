@@ -13,10 +13,8 @@ enum {
     TAG_KEEP = 0,
 };
 
-static int print_done(struct pv_cli *cli, const json_t *body)
+static int note_invites(struct pv_cli *cli, const json_t *body)
 {
-    pv_cli_note_told(cli, "done", body);
-    pv_cli_note_invite(cli, body);
     double ended = pv_json_real(json_object_get(body, "invites"), "open", 0);
     if (ended > 0)
         pv_cli_note(cli,
@@ -32,9 +30,8 @@ static int print_done(struct pv_cli *cli, const json_t *body)
  * is. */
 static void warn_of_default(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     json_t *body;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_RULES, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_RULES);
     if (pv_cli_ask(cli, &req, &body) != 0)
         return;
     const json_t *list = json_object_get(body, "rules"), *rule;
@@ -70,11 +67,10 @@ static int take_who(struct pv_cli *cli, const char *word, char dst[static PV_CTL
 /* The verdict is the command's own name. */
 static int add(struct pv_cli *cli, const char *verdict)
 {
-    struct pv_ctlapi_request req;
     const char *before = cli->args.value[ADD_BEFORE];
     uint64_t number = 0;
     int code = 0;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_RULE_ADD, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_RULE_ADD);
     snprintf(req.word, sizeof(req.word), "%s", verdict);
     if (before != NULL)
         code = pv_cli_number(cli, "--before", before, 1, UINT32_MAX, &number);
@@ -87,7 +83,7 @@ static int add(struct pv_cli *cli, const char *verdict)
     if (code == 0)
         code = own_text(cli, cli->args.word[2], &req.text);
     if (code == 0)
-        code = pv_cli_ask_and_tell(cli, &req, print_done);
+        code = pv_cli_ask_and_tell(cli, &req, "done", note_invites);
     pv_ctlapi_request_done(&req);
     if (strcmp(verdict, "allow") == 0 && (code == 0 || code == PV_CTLAPI_UNREACHABLE))
         warn_of_default(cli);
@@ -160,26 +156,25 @@ static int print_rules(struct pv_cli *cli, const json_t *body)
 /* One word for all that concerns the list as a whole. */
 static int rules(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     char **word = cli->args.word;
     int n = cli->args.n_words, code = 0;
     uint64_t number;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_RULES, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_RULES);
     if (n == 0)
         return pv_cli_ask_and_print(cli, &req, print_rules);
     if (n == 2 && strcmp(word[0], "remove") == 0) {
-        pv_ctlapi_request_init(&req, PV_CTLAPI_RULE_REMOVE, 0);
+        req = pv_ctlapi_request_of(PV_CTLAPI_RULE_REMOVE);
         code = pv_cli_number(cli, "remove", word[1], 1, UINT32_MAX, &number);
         if (code != 0)
             return code;
         req.number = (uint32_t)number;
-        return pv_cli_ask_and_tell(cli, &req, print_done);
+        return pv_cli_ask_and_tell(cli, &req, "done", note_invites);
     }
     if (n == 2 && strcmp(word[0], "default") == 0 &&
         (strcmp(word[1], "allow") == 0 || strcmp(word[1], "deny") == 0)) {
-        pv_ctlapi_request_init(&req, PV_CTLAPI_RULES_DEFAULT, 0);
+        req = pv_ctlapi_request_of(PV_CTLAPI_RULES_DEFAULT);
         snprintf(req.word, sizeof(req.word), "%s", word[1]);
-        return pv_cli_ask_and_tell(cli, &req, print_done);
+        return pv_cli_ask_and_tell(cli, &req, "done", note_invites);
     }
     return pv_cli_usage(cli, "there are rules, rules remove NUMBER and rules default allow|deny");
 }
@@ -206,10 +201,9 @@ static int print_can(struct pv_cli *cli, const json_t *body)
 /* "bob:22": the last colon parts, since names have none and addresses have many. */
 static int can(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     char to[PV_CTLAPI_PEER_BUF];
     const char *word = cli->args.word[1], *colon = strrchr(word, ':');
-    pv_ctlapi_request_init(&req, PV_CTLAPI_CAN, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_CAN);
     if (colon == NULL || colon == word || colon[1] == '\0' || (size_t)(colon - word) >= sizeof(to))
         return pv_cli_usage(cli,
                             "\"%.60s\": give the other end as NAME:PORT, for example bob:22 "
@@ -241,7 +235,7 @@ int pv_cli_tag(struct pv_cli *cli, const char *tag, struct pv_ctlapi_request *re
 int pv_cli_tag_request(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer,
                        const char *tag, struct pv_ctlapi_request *ret_req)
 {
-    pv_ctlapi_request_init(ret_req, cmd, 0);
+    *ret_req = pv_ctlapi_request_of(cmd);
     int code = pv_cli_tag(cli, tag, ret_req);
     return code != 0 ? code : pv_cli_peer(cli, ret_req, peer);
 }
@@ -252,7 +246,7 @@ static int set_tag(struct pv_cli *cli, enum pv_ctlapi_cmd cmd)
     struct pv_ctlapi_request req;
     int code = pv_cli_tag_request(cli, cmd, cli->args.word[0], cli->args.word[1], &req);
     req.keep_invite = cli->args.value[TAG_KEEP] != NULL; /* `untag` has no such option */
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_done);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", note_invites);
 }
 
 static int tag(struct pv_cli *cli)

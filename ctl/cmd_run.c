@@ -244,9 +244,8 @@ static int run_program(struct pv_cli *cli, int net, int giver, const struct name
 /* p2pvpnd says where its inside is. 0, or an exit code. */
 static int ask_inside(struct pv_cli *cli, int *ret_pid, struct names *ret_names)
 {
-    struct pv_ctlapi_request req;
     json_t *s = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);
     int code = pv_cli_ask(cli, &req, &s);
     if (code != 0)
         return code;

@@ -57,7 +57,7 @@ void pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FIL
 
 /* With uses left a machine that was removed, or may not do something any more, could come back with
  * the same token, under a new key: the user has to know. */
-void pv_cli_note_invite(struct pv_cli *cli, const json_t *body)
+static void note_invite(struct pv_cli *cli, const json_t *body)
 {
     const json_t *invite = json_object_get(body, "invite");
     double left = pv_json_real(invite, "uses_left", 0);
@@ -100,12 +100,31 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
 
 /* The deed is done whatever the disk and the coordinator say; scripts see by the code that one of
  * them has not stored it yet. */
-int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print)
+int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *done,
+                        pv_cli_print_fn *more)
 {
-    int code = pv_cli_ask_and_print(cli, req, print);
+    json_t *body = NULL;
+    int code = pv_cli_ask(cli, req, &body);
+    if (code == 0 && cli->json)
+        pv_cli_print_json(cli, body);
+    else if (code == 0) {
+        if (done != NULL)
+            pv_cli_note_told(cli, done, body);
+        note_invite(cli, body);
+        code = more == NULL ? 0 : more(cli, body);
+    }
+    json_decref(body);
     bool late = cli->cached;
     cli->cached = false;
     if (code == 0 && cli->not_on_disk)
         return PV_CTLAPI_FAILED;
     return code == 0 && late ? PV_CTLAPI_UNREACHABLE : code;
+}
+
+int pv_cli_ask_and_tell_of(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *name,
+                           const char *now, pv_cli_print_fn *more)
+{
+    char done[PV_SHOW_BUF];
+    snprintf(done, sizeof(done), "%.40s %s", name, now);
+    return pv_cli_ask_and_tell(cli, req, done, more);
 }

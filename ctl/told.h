@@ -14,9 +14,13 @@ void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body);
 int pv_cli_print_token(struct pv_cli *cli, const json_t *body);
 /* A QR code of a text that may be secret, in at most so many columns; else why there is none. */
 void pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FILE *out);
-/* The fate of the invite that let somebody in; nothing where it lets in nobody more. */
-void pv_cli_note_invite(struct pv_cli *cli, const json_t *body);
 /* The outcome of a leave; forget: of one that was to delete the keys, too. */
 void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body);
-/* As pv_cli_ask_and_print(); the exit code says whether all have stored it. */
-int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print);
+/* Asks for a change; then people read who knows that it is done (pv_cli_note_told(); done NULL:
+ * nothing of that), the fate of the invite, and what more() says (NULL: no more). The exit code
+ * says whether all have stored it. */
+int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *done,
+                        pv_cli_print_fn *more);
+/* The same of what was done to a member: NAME and what it is now. */
+int pv_cli_ask_and_tell_of(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *name,
+                           const char *now, pv_cli_print_fn *more);

@@ -362,10 +362,10 @@ static enum MHD_Result add_offer(void *ctx, enum MHD_ValueKind kind, const char 
                                  const char *peer)
 {
     struct offers *o = ctx;
-    struct pv_ctlapi_request req;
     if (strcmp(key, "peer") != 0)
         return MHD_YES;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_FILE_SEND, ++o->n);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILE_SEND);
+    req.id = ++o->n;
     bool fits = peer != NULL && strlen(peer) < sizeof(req.peer) &&
                 strlen(o->transfer) < sizeof(req.transfer) && o->n <= PV_WEB_OFFERS;
     if (fits) {

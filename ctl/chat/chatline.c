@@ -142,8 +142,7 @@ static int send_asked(struct chat *c, enum asked_kind kind, struct pv_ctlapi_req
 
 static int send_to(struct chat *c, const char *peer, char *text)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_SEND, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_SEND);
     int code = pv_cli_peer(c->cli, &req, peer);
     if (code == 0 && !pv_chat_text_is_valid(pv_view(text, strlen(text))))
         code = pv_cli_usage(c->cli, "the text must be 1 to %d bytes of UTF-8", PV_CHAT_TEXT_MAX);
@@ -157,8 +156,7 @@ static int send_to(struct chat *c, const char *peer, char *text)
 
 static int ask_simple(struct chat *c, enum asked_kind kind, enum pv_ctlapi_cmd cmd)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, cmd, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
     if (cmd == PV_CTLAPI_WATCH) {
         memcpy(req.word, "chat", sizeof("chat"));
         /* "seen" makes the daemon mark as read the messages of its events: they are printed at
@@ -172,8 +170,7 @@ static int ask_simple(struct chat *c, enum asked_kind kind, enum pv_ctlapi_cmd c
  * become read once they are shown. */
 static int ask_inbox(struct chat *c, const char *after, uint64_t upto)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_INBOX, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INBOX);
     req.peek = true;
     snprintf(req.after, sizeof(req.after), "%s", after);
     req.upto = upto;
@@ -342,7 +339,6 @@ static enum asked_kind take_asked(struct chat *c, uint64_t id)
 static int show_inbox(struct chat *c, const json_t *body)
 {
     const json_t *list = json_object_get(body, "messages");
-    struct pv_ctlapi_request req;
     json_t *msg;
     size_t i;
     json_array_foreach(list, i, msg)
@@ -351,7 +347,7 @@ static int show_inbox(struct chat *c, const json_t *body)
     }
     if (json_array_size(list) == 0 || fflush(c->cli->out) != 0)
         return 0;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_READ, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_READ);
     snprintf(req.through, sizeof(req.through), "%s",
              pv_json_text(json_array_get(list, json_array_size(list) - 1), "id", ""));
     req.upto = (uint64_t)json_integer_value(json_object_get(body, "upto"));

@@ -70,8 +70,7 @@ bool pv_chat_is_heard(struct pv_cli *cli)
 
 static int call(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer, json_t **ret_body)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, cmd, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
     int code = peer == NULL ? 0 : pv_cli_peer(cli, &req, peer);
     pv_cli_set_timeout(cli, WAIT_S);
     return code != 0 ? code : pv_cli_call(cli, &req, NULL, NULL, ret_body);
@@ -80,8 +79,7 @@ static int call(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer, js
 /* Is there such a room? Its members are asked for only to see whether the daemon knows it. */
 static int call_room(struct pv_cli *cli, const char *room, json_t **ret_body)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_ROOM_MEMBERS, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROOM_MEMBERS);
     if (strlen(room) >= sizeof(req.room))
         return pv_cli_usage(cli, "\"%.60s\" is not a room: p2pvpnctl room list", room);
     memcpy(req.room, room, strlen(room) + 1);

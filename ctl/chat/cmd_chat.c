@@ -49,8 +49,7 @@ static int send_request_raw(struct raw *c, struct pv_ctlapi_request *req)
 
 static int ask_inbox(struct raw *c)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_INBOX, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INBOX);
     memcpy(req.peer, c->peer, strlen(c->peer) + 1);
     /* They become read once they are printed: read_through(). */
     req.peek = true;
@@ -65,13 +64,12 @@ static int ask_inbox(struct raw *c)
 /* The printed messages, up to the last of these, are read. */
 static int read_through(struct raw *c, const json_t *messages)
 {
-    struct pv_ctlapi_request req;
     size_t n = json_array_size(messages);
     if (n == 0 || fflush(c->cli->out) != 0)
         return 0;
     snprintf(c->last, sizeof(c->last), "%s",
              pv_json_text(json_array_get(messages, n - 1), "id", ""));
-    pv_ctlapi_request_init(&req, PV_CTLAPI_READ, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_READ);
     memcpy(req.peer, c->peer, strlen(c->peer) + 1);
     memcpy(req.through, c->last, sizeof(req.through));
     int code = send_request_raw(c, &req);
@@ -82,8 +80,7 @@ static int read_through(struct raw *c, const json_t *messages)
 
 static int ask_watch(struct raw *c)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_WATCH, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_WATCH);
     /* Without "seen" the messages stay unread until the inbox gives them. */
     memcpy(req.word, "chat", sizeof("chat"));
     int code = send_request_raw(c, &req);
@@ -157,7 +154,6 @@ static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
 
 static int send_line(struct raw *c)
 {
-    struct pv_ctlapi_request req;
     struct pv_chat_input *in = &c->in;
     size_t len = in->len;
     bool too_long = in->too_long;
@@ -173,7 +169,7 @@ static int send_line(struct raw *c)
                                PV_CHAT_TEXT_MAX);
         return 0;
     }
-    pv_ctlapi_request_init(&req, PV_CTLAPI_SEND, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_SEND);
     memcpy(req.peer, c->peer, strlen(c->peer) + 1);
     req.text = in->line; /* borrowed */
     c->unsent++;
@@ -356,9 +352,8 @@ static void note_doubt(struct pv_cli *cli, const struct pv_ctlapi_request *req)
 
 static int send_text(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     size_t len = 0;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_SEND, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_SEND);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
     if (code == 0)
         code = choose_id(cli, &req);
@@ -413,9 +408,8 @@ static int fetch_inbox(struct pv_cli *cli, json_t **ret_body)
 {
     json_t *all = NULL;
     for (;;) {
-        struct pv_ctlapi_request req;
         json_t *body = NULL;
-        pv_ctlapi_request_init(&req, PV_CTLAPI_INBOX, 0);
+        struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INBOX);
         req.peek = true;
         snprintf(req.after, sizeof(req.after), "%s", last_id(all));
         req.upto = upto_of(all);
@@ -446,9 +440,8 @@ static void mark_read(struct pv_cli *cli, const json_t *body)
     const json_t *list = json_object_get(body, "messages");
     double left = (double)json_array_size(list);
     while (left > 0) {
-        struct pv_ctlapi_request req;
         json_t *answer = NULL;
-        pv_ctlapi_request_init(&req, PV_CTLAPI_READ, 0);
+        struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_READ);
         snprintf(req.through, sizeof(req.through), "%s", last_id(body));
         req.upto = upto_of(body);
         int code = pv_cli_ask(cli, &req, &answer);
@@ -518,10 +511,9 @@ static int confirm_clear(struct pv_cli *cli, const char *whom)
 /* history clear PEER, history clear --all */
 static int clear_history(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     bool all = cli->args.value[HISTORY_ALL] != NULL;
     int code = 0;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_HISTORY_CLEAR, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_HISTORY_CLEAR);
     /* Either one peer or --all: half a command must not delete more than was meant. */
     if (all == (cli->args.n_words == 2) || cli->args.value[HISTORY_LINES] != NULL)
         return pv_cli_usage(cli, "say history clear PEER, '#ROOM', or --all");
@@ -547,7 +539,6 @@ static void print_change(struct pv_cli *cli, const json_t *body)
 
 static int history(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     json_t *body = NULL;
     uint64_t limit = 0;
     int code = 0;
@@ -557,7 +548,7 @@ static int history(struct pv_cli *cli)
     if (cli->args.n_words > 1 || cli->args.value[HISTORY_ALL] != NULL ||
         cli->args.value[HISTORY_YES] != NULL)
         return pv_cli_usage(cli, "say history PEER, or history clear PEER");
-    pv_ctlapi_request_init(&req, PV_CTLAPI_HISTORY, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_HISTORY);
     if (cli->args.n_words > 0)
         code = pv_cli_peer(cli, &req, cli->args.word[0]);
     if (code == 0 && cli->args.value[0] != NULL) {
@@ -616,18 +607,16 @@ static int print_unmuted(struct pv_cli *cli, const json_t *body)
 
 static int set_mute(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, pv_cli_print_fn *print)
 {
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, cmd, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
     return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print);
 }
 
 static int mute(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
     if (cli->args.n_words > 0)
         return set_mute(cli, PV_CTLAPI_MUTE, print_muted);
-    pv_ctlapi_request_init(&req, PV_CTLAPI_MUTED, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_MUTED);
     return pv_cli_ask_and_print(cli, &req, print_mutes);
 }
 

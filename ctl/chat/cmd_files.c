@@ -157,9 +157,8 @@ static int ask_daemon(struct pv_cli *cli, struct pv_ctlapi_request *req, int pas
 /* The descriptor goes along: p2pvpnd must not need the right to open the user's file. */
 static int offer(struct pv_cli *cli, struct job *j, int *ret_status)
 {
-    struct pv_ctlapi_request req;
     json_t *body = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_FILE_SEND, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILE_SEND);
     int code = pv_cli_peer(cli, &req, j->peer);
     req.text = strdup(j->name);
     memcpy(req.transfer, j->transfer, sizeof(req.transfer));
@@ -198,10 +197,9 @@ static int come_back(struct pv_cli *cli, struct job *j)
 /* The files as they are now; NULL with *ret_code 0: p2pvpnd was away, look again. */
 static json_t *look(struct pv_cli *cli, struct job *first, int *ret_code)
 {
-    struct pv_ctlapi_request req;
     json_t *body = NULL;
     int status = PV_OK;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_FILES, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILES);
     *ret_code = ask_daemon(cli, &req, -1, &status, &body);
     /* A timeout is --timeout's own end. Everything else that breaks means that the daemon went
      * away. */
@@ -362,8 +360,7 @@ static int send_to_peer(struct pv_cli *cli, struct job *j)
 static int say_offer(struct pv_cli *cli, const char *name, double size, json_t **ret_body)
 {
     char text[PV_SHOW_OFFER_BUF];
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_SEND, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_SEND);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
     req.text = strdup(pv_show_offer(name, size, text));
     if (code == 0)
@@ -406,10 +403,9 @@ static int offer_to_all(struct pv_cli *cli, const json_t *members, const char *i
 static int ask_members(struct pv_cli *cli, json_t **ret_body)
 {
     const char *room = cli->args.word[0];
-    struct pv_ctlapi_request req;
     const json_t *m;
     size_t i, n = 0;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_ROOM_MEMBERS, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROOM_MEMBERS);
     if (strlen(room) >= sizeof(req.room))
         return pv_cli_usage(cli, "\"%.60s\" is not a room: p2pvpnctl room list", room);
     memcpy(req.room, room, strlen(room) + 1);
@@ -519,16 +515,15 @@ static void list_row(struct pv_table *t, const json_t *file, const json_t *messa
 static int list(struct pv_cli *cli)
 {
     static const char *const heads[] = {"ID", "", "PEER", "ROOM", "SIZE", "STATE", "NAME", ""};
-    struct pv_ctlapi_request req;
     struct pv_table t;
     json_t *body = NULL, *said = NULL;
     const json_t *file;
     size_t i;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_FILES, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILES);
     int code = pv_cli_call(cli, &req, NULL, NULL, &body);
     const json_t *files = json_object_get(body, "files");
     if (code == 0 && !cli->json && json_array_size(files) > 0) {
-        pv_ctlapi_request_init(&req, PV_CTLAPI_HISTORY, 0);
+        req = pv_ctlapi_request_of(PV_CTLAPI_HISTORY);
         req.limit = PV_CTLAPI_MAX_HISTORY;
         if (pv_cli_call(cli, &req, NULL, NULL, &said) != 0)
             said = NULL; /* the rooms are missing then, which it said, and no file */
@@ -559,9 +554,8 @@ static int list(struct pv_cli *cli)
 /* One request about one file. */
 static int about(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, uint32_t number, json_t **ret_file)
 {
-    struct pv_ctlapi_request req;
     json_t *body = NULL;
-    pv_ctlapi_request_init(&req, cmd, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
     req.number = number;
     int code = pv_cli_call(cli, &req, NULL, NULL, &body);
     if (code == 0)

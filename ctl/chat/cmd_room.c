@@ -108,7 +108,7 @@ static int make_request(struct pv_cli *cli, struct pv_ctlapi_request *req,
         return pv_cli_usage(cli, "there is create ROOM, invite ROOM PEER, accept ROOM, leave ROOM, "
                                  "list and members ROOM");
     *ret_verb = verb;
-    pv_ctlapi_request_init(req, verb->cmd, 0);
+    *req = pv_ctlapi_request_of(verb->cmd);
     if (verb->n_words > 1) {
         size_t len = strlen(word[1]);
         if (len == 0 || len >= sizeof(req->room) || strpbrk(word[1], " \t\n") != NULL)

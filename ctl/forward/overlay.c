@@ -127,11 +127,10 @@ static int take_status(struct pv_overlay *o, const json_t *status)
 
 int pv_overlay_open(struct pv_overlay *o)
 {
-    struct pv_ctlapi_request req;
     json_t *status = NULL;
     if (o->known)
         return 0;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);
     int code = ask(o, &req, &status);
     if (code == 0)
         code = take_status(o, status);
@@ -181,14 +180,13 @@ static void strip_zone(const struct pv_overlay *o, const char *host, char *dst, 
 
 int pv_overlay_find(struct pv_overlay *o, const char *host, uint16_t port, struct pv_addr *ret_addr)
 {
-    struct pv_ctlapi_request req;
     char name[PV_OVERLAY_HOST_BUF];
     json_t *body = NULL;
     int code = pv_overlay_open(o);
     if (code != 0)
         return code;
     strip_zone(o, host, name, sizeof(name));
-    pv_ctlapi_request_init(&req, PV_CTLAPI_IP, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_IP);
     code = pv_cli_peer(o->cli, &req, name);
     if (code == 0)
         code = ask(o, &req, &body);
@@ -211,10 +209,9 @@ int pv_overlay_find(struct pv_overlay *o, const char *host, uint16_t port, struc
 
 bool pv_overlay_is_denied(struct pv_overlay *o, const char *host, uint16_t port)
 {
-    struct pv_ctlapi_request req;
     char ports[16];
     json_t *body = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_CAN, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_CAN);
     snprintf(ports, sizeof(ports), "tcp/%u", port);
     snprintf(req.from, sizeof(req.from), "%s", o->name);
     strip_zone(o, host, req.to, sizeof(req.to));

@@ -47,11 +47,10 @@ static int wait_for(const struct pv_overlay *o, int fd)
 static int look_at_token(const struct pv_overlay *o, bool *ret_spent)
 {
     const double now = (double)pv_clock_wall_us() / 1e6;
-    struct pv_ctlapi_request req;
     const json_t *invite;
     json_t *body = NULL;
     size_t i;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_INVITE_LIST, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INVITE_LIST);
     int code = pv_cli_ask(o->cli, &req, &body);
     *ret_spent = false;
     json_array_foreach(json_object_get(body, "invites"), i, invite)
@@ -251,9 +250,8 @@ static void on_lost(void *ctx, bool apart)
  * silence, since the other end may be about to come back, too. */
 static bool is_gone(struct pipe *x, pv_ns silent)
 {
-    struct pv_ctlapi_request req;
     json_t *status = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);
     pv_cli_hush(x->o->cli, true);
     int code = pv_cli_connect(x->o->cli);
     pv_cli_set_timeout(x->o->cli, ASK_S);

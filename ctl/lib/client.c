@@ -173,13 +173,13 @@ int pv_client_ask(const char *socket, bool own, enum pv_ctlapi_cmd cmd, pv_ns pa
                   json_t **ret_body)
 {
     struct pv_client client = {.fd = -1, .own = own};
-    struct pv_ctlapi_request req;
     struct pv_ctlapi_reply reply;
     pv_ns deadline = pv_clock_now() + patience;
     int r = pv_client_open(&client, socket);
     if (r < 0)
         return r;
-    pv_ctlapi_request_init(&req, cmd, 1);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
+    req.id = 1;
     r = pv_client_send(&client, &req, deadline);
     if (r == PV_OK)
         r = pv_client_next(&client, deadline, &reply);

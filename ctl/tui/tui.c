@@ -92,11 +92,11 @@ static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *acti
 static int send_request(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
                         const struct pv_tui_action *action)
 {
-    struct pv_ctlapi_request req;
     /* The entry exists before the request is sent. When sending fails, pv_tui_run() still finds
      * the text there and frees it. */
     struct asked *a = &u->asked[u->n_asked++];
-    pv_ctlapi_request_init(&req, cmd, ++u->cli->last_id);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
+    req.id = ++u->cli->last_id;
     *a = (struct asked){.id = req.id, .kind = kind};
     if (action != NULL) {
         a->action = *action;
@@ -153,7 +153,6 @@ static int offer_file(struct tui *u, struct pv_tui_action *action)
     char name[PV_FILE_NAME_BUF];
     const char *why;
     double size;
-    struct pv_ctlapi_request req;
     if (action->text == NULL)
         return PV_OK;
     int fd = open_file(action->text, name, &size, &why);
@@ -164,7 +163,8 @@ static int offer_file(struct tui *u, struct pv_tui_action *action)
         return send_request(u, ASKED_ACTION, PV_CTLAPI_ROOM_MEMBERS, action);
     }
     struct asked *a = &u->asked[u->n_asked++];
-    pv_ctlapi_request_init(&req, PV_CTLAPI_FILE_SEND, ++u->cli->last_id);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILE_SEND);
+    req.id = ++u->cli->last_id;
     *a = (struct asked){.id = req.id, .kind = ASKED_ACTION, .action = *action};
     memcpy(req.peer, action->peer, sizeof(action->peer));
     memcpy(req.transfer, action->id, sizeof(req.transfer));

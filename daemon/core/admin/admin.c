@@ -776,10 +776,9 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
 bool pv_admin_leave_at_end(struct pv_node *n, pv_ns now)
 {
     const struct pv_member *self = pv_node_self(n);
-    struct pv_ctlapi_request req;
     if (self == NULL || !pv_member_is_ephemeral(self) || !n->up)
         return false;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_LEAVE, 0);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_LEAVE);
     req.leave.last = true;
     run_leave(of(n), &req, NULL, 0, now);
     pv_ctlapi_request_done(&req);

@@ -149,10 +149,9 @@ bool pv_ctlapi_cmd_changes(enum pv_ctlapi_cmd cmd)
 }
 
 /* Defaults are set on both sides, so that a client may leave out what it does not care about. */
-void pv_ctlapi_request_init(struct pv_ctlapi_request *req, enum pv_ctlapi_cmd cmd, uint64_t id)
+struct pv_ctlapi_request pv_ctlapi_request_of(enum pv_ctlapi_cmd cmd)
 {
-    *req = (struct pv_ctlapi_request){
-        .id = id,
+    return (struct pv_ctlapi_request){
         .cmd = cmd,
         .terms.uses = 1,
         .terms.expires_s = DEFAULT_EXPIRES_S,
@@ -340,7 +339,8 @@ static int parse_object(const json_t *obj, struct pv_ctlapi_request *req, uint64
     for (unsigned c = 0; name != NULL && c < PV_CTLAPI_N_CMDS; c++) {
         if (strcmp(name, COMMANDS[c].name) != 0)
             continue;
-        pv_ctlapi_request_init(req, (enum pv_ctlapi_cmd)c, id);
+        *req = pv_ctlapi_request_of((enum pv_ctlapi_cmd)c);
+        req->id = id;
         return parse_fields(&COMMANDS[c], obj, req, why);
     }
     snprintf(why, PV_CTLAPI_ERROR_BUF,

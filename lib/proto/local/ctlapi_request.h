@@ -90,8 +90,8 @@ struct pv_ctlapi_request {
     uint32_t limit;                     /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
 };
 
-/* Makes a request of this command with the defaults above. */
-void pv_ctlapi_request_init(struct pv_ctlapi_request *req, enum pv_ctlapi_cmd cmd, uint64_t id);
+/* A request of this command with the defaults above, and no id yet. */
+struct pv_ctlapi_request pv_ctlapi_request_of(enum pv_ctlapi_cmd cmd);
 /* Frees and wipes what it owns, zeroes the rest. */
 void pv_ctlapi_request_done(struct pv_ctlapi_request *req);
 

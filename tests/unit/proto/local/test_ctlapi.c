@@ -44,7 +44,8 @@ static char *copy_of(const char *text)
 static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
 {
     struct pv_ctlapi_request a, b = {0};
-    pv_ctlapi_request_init(&a, cmd, 7 + cmd);
+    a = pv_ctlapi_request_of(cmd);
+    a.id = 7 + cmd;
     snprintf(a.peer, sizeof(a.peer), "bob.home.p2p");
     snprintf(a.network, sizeof(a.network), "home");
     snprintf(a.name, sizeof(a.name), "lap");

@@ -83,9 +83,9 @@ static void expect_silence(void)
 
 static uint64_t run_command(enum pv_ctlapi_cmd cmd, const char *secret, const char *name)
 {
-    struct pv_ctlapi_request req;
     uint64_t handle = handle_of();
-    pv_ctlapi_request_init(&req, cmd, 1);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
+    req.id = 1;
     snprintf(req.name, sizeof(req.name), "%s", name);
     req.secret = strdup(secret);
     for (size_t i = 0; i < pv_part_enrol.n_commands; i++) {

@@ -309,10 +309,10 @@ PV_TEST(leaving_takes_everything_down)
 
 PV_TEST(peers_are_told_before_the_interface_goes)
 {
-    struct pv_ctlapi_request req;
     enter();
     finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
-    pv_ctlapi_request_init(&req, PV_CTLAPI_DOWN, 1);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_DOWN);
+    req.id = 1;
     assert_int_equal(pv_part_membership.commands[1].cmd, PV_CTLAPI_DOWN);
     pv_part_membership.commands[1].run(x.f.self, &req, NULL, 1, x.f.now);
     finish(expect_job(PV_JOB_SET_META), PV_OK);

@@ -179,9 +179,9 @@ PV_TEST(a_user_who_is_not_root_may_read_and_chat_only)
 {
     uint32_t sid = open_client(false);
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
-        struct pv_ctlapi_request req;
         char secret[] = "s", text[] = "22";
-        pv_ctlapi_request_init(&req, (enum pv_ctlapi_cmd)c, 1);
+        struct pv_ctlapi_request req = pv_ctlapi_request_of((enum pv_ctlapi_cmd)c);
+        req.id = 1;
         req.secret = secret;
         req.text = text;
         req.number = 1;
