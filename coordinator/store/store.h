@@ -35,7 +35,7 @@ struct pv_coordstore {
 
 /* Gives every row to take, in ascending (epoch, n), until it fails: its status, or PV_ERR_MALFORMED
  * (damaged), -errno with ret_error. Rows are valid during the call; a mark that take sets is
- * stored. */
+ * stored by SQLite, while all rows of PostgreSQL are read at once by an export alone. */
 PV_MUST_CHECK int pv_coordstore_load(struct pv_coordstore *store,
                                      int (*take)(void *ctx, struct pv_storerow *row), void *ctx,
                                      char ret_error[static PV_STOREOP_ERROR_MAX]);

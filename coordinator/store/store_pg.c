@@ -10,7 +10,6 @@
 
 #include <libpq-fe.h>
 
-#include "base/vec.h"
 #include "coordinator/store/store.h"
 #include "coordinator/store/store_pg_int.h"
 #include "proto/roster/statement.h"
@@ -21,7 +20,6 @@ enum {
     RETRY_MS = 100, /* between two attempts to connect */
     OPS_MAX = PV_PGSTORE_OPS_MAX,
     HOMES_MAX = 1 << 20, /* ours: networks in one coordinator's memory, which is full before */
-    MARKS_AT_ONCE = 512, /* rows that are marked in one transaction */
     AGE_S = 3600,        /* ours: between two looks for copies that are too old */
     STEADY_S = 6 * 3600, /* ours: so long has the clock stood that deletes them */
 };
@@ -61,7 +59,6 @@ static const struct pv_pg_statement statements[] = {
             " DELETE FROM p2pvpn.mail m USING t WHERE m.time < t.now - $3::bigint"
             "  AND m.network IN (SELECT network FROM ours)"},
     {"drop", "SELECT p2pvpn.drop_network($1)"},
-    {"mark", "UPDATE p2pvpn.statements SET mark = $3 WHERE epoch = $1 AND n = $2"},
     {"load", "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
              " FROM p2pvpn.statements ORDER BY epoch, n"},
     {"copies", "SELECT network, sender, receiver, key, time, box FROM p2pvpn.mail ORDER BY n"},
@@ -470,80 +467,34 @@ static void run_operations(struct pv_coordstore *store, struct pv_storeop *const
 
 /* --- loading --------------------------------------------------------------------------------- */
 
-/* Rows whose mark is new; they are stored when the scan, which needs the connection, is over. */
-struct marks {
+struct rows {
     int (*take)(void *ctx, struct pv_storerow *row);
     void *ctx;
-    struct mark {
-        uint64_t epoch, n;
-        uint8_t mark[PV_STOREOP_MARK_LEN];
-    } * all;
-    size_t n, cap;
 };
-
-/* Without memory the row is verified again at the next start. */
-static void note_mark(struct marks *m, const struct pv_storerow *row)
-{
-    void *all = pv_vec_room(m->all, m->n, &m->cap, MARKS_AT_ONCE, sizeof(m->all[0]));
-    if (all == NULL)
-        return;
-    m->all = all;
-    m->all[m->n] = (struct mark){.epoch = row->epoch, .n = row->n};
-    memcpy(m->all[m->n++].mark, row->mark, sizeof(row->mark));
-}
 
 static int take_row(void *ctx, PGresult *res)
 {
-    struct marks *m = ctx;
+    const struct rows *rows = ctx;
     struct pv_storerow row = {.epoch = (uint64_t)pv_pg_get_int(res, 0, 0),
                               .n = (uint64_t)pv_pg_get_int(res, 0, 1)};
-    struct pv_view v[PV_ROW_COLUMNS], mark;
+    struct pv_view v[PV_ROW_COLUMNS];
     for (int i = 0; i < PV_ROW_COLUMNS; i++)
         v[i] = pv_pg_get_bytes(res, 0, 2 + i);
-    mark = v[PV_ROW_MARK];
     int r = pv_row_take(&row, v);
-    if (r == PV_OK)
-        r = m->take(m->ctx, &row);
-    if (r == PV_OK && row.has_mark &&
-        (mark.len != sizeof(row.mark) || memcmp(mark.ptr, row.mark, mark.len) != 0))
-        note_mark(m, &row);
-    return r;
+    return r == PV_OK ? rows->take(rows->ctx, &row) : r;
 }
 
-/* A failure here costs time at the next start, and nothing else. */
-static void store_marks(struct pv_pgstore *s, const struct marks *m)
-{
-    char error[PV_STOREOP_ERROR_MAX];
-    for (size_t i = 0; i < m->n;) {
-        if (pv_pg_begin(s->pg, error) < 0)
-            return;
-        send_fence(s, NULL, false, false);
-        for (size_t end = i + MARKS_AT_ONCE; i < m->n && i < end; i++) {
-            const struct mark *at = &m->all[i];
-            const struct pv_pg_value v[] = {pv_pg_int((int64_t)at->epoch),
-                                            pv_pg_int((int64_t)at->n),
-                                            pv_pg_bytes(at->mark, sizeof(at->mark))};
-            pv_pg_send(s->pg, "mark", v, PV_ARRAY_LEN(v));
-        }
-        if (pv_pg_finish(s->pg, NULL, NULL, error) < 0)
-            return;
-    }
-}
-
-/* A start needs all rows in the order of the log; they come one by one, so that memory holds one.
+/* An export needs all rows in the order of the log; they come one by one, so that memory holds one.
  */
 static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct pv_storerow *row),
                      void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     struct pv_pgstore *s = (struct pv_pgstore *)store;
-    struct marks m = {.take = take, .ctx = ctx};
+    struct rows rows = {take, ctx};
     ret_error[0] = '\0';
-    int r = pv_pg_each(s->pg, "load", take_row, &m, ret_error);
+    int r = pv_pg_each(s->pg, "load", take_row, &rows, ret_error);
     if (r < 0 && ret_error[0] == '\0')
         snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read the database: %s", pv_strstatus(r));
-    if (r == PV_OK && s->member == 0)
-        store_marks(s, &m);
-    free(m.all);
     return r;
 }
 
