@@ -264,19 +264,20 @@ static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
 static void show_sent(struct chat *c, json_t *body)
 {
     const json_t *msg = json_object_get(body, "message");
-    const char *to = pv_json_text(msg, "to", "?");
+    char text[PV_SHOW_SENT_BUF];
+    bool waits;
+    pv_show_sent(body, text, &waits);
     remember(c, msg, "to");
     if (!c->cli->json)
         tell_change(c, msg);
     /* The other words are for people; a script gets every answer. */
     if (c->cli->json)
         print_event(c, "sent", body);
-    else if (!pv_json_bool(body, "online") && to[0] == '#')
-        fprintf(c->cli->out, "-- queued: nobody of %s is online\n", to);
-    else if (!pv_json_bool(body, "online"))
-        fprintf(c->cli->out, "-- queued: %s is offline and gets it when it is back\n", to);
-    else if (!c->prompts && !c->cli->quiet)
-        fprintf(c->cli->out, "-- sent to %s\n", to);
+    else if (waits || (!c->prompts && !c->cli->quiet)) {
+        fputs("-- ", c->cli->out);
+        pv_show_text(c->cli->out, text);
+        fputc('\n', c->cli->out);
+    }
 }
 
 /* The names make "send NAME TEXT" a command also in a conversation with a peer. */

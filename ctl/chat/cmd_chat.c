@@ -303,26 +303,14 @@ static char *take_text(struct pv_cli *cli, size_t *ret_len)
     return text;
 }
 
-/* Done means that the message is on this node's disk; the words say what it still waits for. */
 static int print_sent(struct pv_cli *cli, const json_t *body)
 {
-    const char *to = cli->args.word[0];
-    const char *held = pv_json_text(json_object_get(body, "message"), "held", "");
+    char text[PV_SHOW_SENT_BUF];
+    bool waits;
     if (cli->quiet)
         return 0;
-    if (held[0] != '\0')
-        fprintf(cli->out, "queued: %s's machine takes no more from you for now%s\n", to,
-                strcmp(held, "disk") == 0    ? ": its disk is nearly full"
-                : strcmp(held, "rules") == 0 ? ": a rule, or its [firewall], denies it"
-                                             : "");
-    else if (pv_json_bool(body, "down"))
-        fprintf(cli->out, "queued: this machine is down: `p2pvpnctl up` sends it\n");
-    else if (pv_json_bool(body, "online"))
-        fprintf(cli->out, "sent to %s\n", to);
-    else if (to[0] == '#')
-        fprintf(cli->out, "queued: nobody of %s is online; they get it when they are back\n", to);
-    else
-        fprintf(cli->out, "queued: %s is offline and gets it when it is back\n", to);
+    pv_show_text(cli->out, pv_show_sent(body, text, &waits));
+    fputc('\n', cli->out);
     return 0;
 }
 

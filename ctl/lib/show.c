@@ -282,6 +282,34 @@ const char *pv_show_change_once(json_t *told, const json_t *msg,
     return pv_show_change(name, since, pv_json_text(msg, "former", "?"), buf);
 }
 
+/* Done means that the message is on this node's disk: what it waits for from there on decides. A
+ * member that takes no more is there, and a machine that is down reaches nobody who is. */
+const char *pv_show_sent(const json_t *body, char buf[static PV_SHOW_SENT_BUF], bool *ret_waits)
+{
+    const json_t *msg = json_object_get(body, "message");
+    const char *held = pv_json_text(msg, "held", "");
+    const char *room = pv_json_text(msg, "room", "");
+    const char *to = pv_json_text(msg, "to", "?");
+    const bool down = pv_json_bool(body, "down"), online = pv_json_bool(body, "online");
+    *ret_waits = held[0] != '\0' || down || !online;
+    if (held[0] != '\0')
+        snprintf(buf, PV_SHOW_SENT_BUF, "queued: %.64s's machine takes no more from you for now%s",
+                 to,
+                 strcmp(held, "disk") == 0    ? ": its disk is nearly full"
+                 : strcmp(held, "rules") == 0 ? ": a rule, or its [firewall], denies it"
+                                              : "");
+    else if (down)
+        snprintf(buf, PV_SHOW_SENT_BUF, "queued: this machine is down: `p2pvpnctl up` sends it");
+    else if (online)
+        snprintf(buf, PV_SHOW_SENT_BUF, "sent to %.64s", room[0] != '\0' ? room : to);
+    else if (room[0] != '\0')
+        snprintf(buf, PV_SHOW_SENT_BUF,
+                 "queued: nobody else of %.64s is there; they get it when they are back", room);
+    else
+        snprintf(buf, PV_SHOW_SENT_BUF, "queued: %.64s is away and gets it when it is back", to);
+    return buf;
+}
+
 #define OFFERS "/me offers "
 
 bool pv_show_is_offer(const char *text)

@@ -14,6 +14,7 @@
 enum {
     PV_SHOW_BUF = 96, /* bytes for any of the short texts below, with the NUL */
     PV_SHOW_CHANGE_BUF = 256,
+    PV_SHOW_SENT_BUF = 256,
     PV_SHOW_OFFER_BUF = 400, /* bytes of the longest name of a file and the words around it */
     PV_TABLE_COLUMNS = 10,   /* at most */
 };
@@ -75,6 +76,11 @@ const char *pv_show_change(const char *name, double since_s, const char *key,
  * that each change is said once. NULL: there is nothing to say. */
 const char *pv_show_change_once(json_t *told, const json_t *msg,
                                 char buf[static PV_SHOW_CHANGE_BUF]);
+
+/* Says of a message that p2pvpnd took, by its answer, what became of it: "sent to pi", or "queued:
+ * ..." and what it waits for; *ret_waits says which. Not harmless yet: the name is as the daemon
+ * gave it. */
+const char *pv_show_sent(const json_t *body, char buf[static PV_SHOW_SENT_BUF], bool *ret_waits);
 
 /* The line of a room in which a file is offered, a deed ("/me"). */
 const char *pv_show_offer(const char *name, double size, char buf[static PV_SHOW_OFFER_BUF]);

@@ -561,6 +561,7 @@ static void key_of_character(struct tui *u, wint_t key)
         {CTRL('K'), PV_TUI_EDIT, PV_TUIEDIT_KILL_END},
         {CTRL('U'), PV_TUI_EDIT, PV_TUIEDIT_KILL_START},
         {CTRL('W'), PV_TUI_EDIT, PV_TUIEDIT_KILL_WORD},
+        {CTRL('Y'), PV_TUI_EDIT, PV_TUIEDIT_YANK},
         {CTRL('N'), PV_TUI_NEXT, 0},
         {CTRL('P'), PV_TUI_PREVIOUS, 0},
         {CTRL('G'), PV_TUI_NEXT_UNREAD, 0},

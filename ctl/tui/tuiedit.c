@@ -78,6 +78,16 @@ static void cut(struct pv_tuiedit *e, size_t from, size_t to)
     e->cursor = from;
 }
 
+/* A cut that can be put back. Without memory it cannot. */
+static void kill_text(struct pv_tuiedit *e, size_t from, size_t to)
+{
+    if (from == to)
+        return;
+    free(e->killed);
+    e->killed = strndup(e->text + from, to - from);
+    cut(e, from, to);
+}
+
 static void put(struct pv_tuiedit *e, const char *bytes, size_t n)
 {
     /* A character is put whole or not at all: half of one would make the line invalid UTF-8. */
@@ -94,6 +104,7 @@ void pv_tuiedit_done(struct pv_tuiedit *e)
     for (size_t i = 0; i < e->n_past; i++)
         free(e->past[i]);
     free(e->draft);
+    free(e->killed);
     memset(e, 0, sizeof(*e));
 }
 
@@ -175,16 +186,19 @@ void pv_tuiedit_do(struct pv_tuiedit *e, enum pv_tuiedit_op op)
         cut(e, e->cursor, after(e, e->cursor));
         break;
     case PV_TUIEDIT_KILL_END:
-        cut(e, e->cursor, e->len);
+        kill_text(e, e->cursor, e->len);
         break;
     case PV_TUIEDIT_KILL_START:
-        cut(e, 0, e->cursor);
+        kill_text(e, 0, e->cursor);
         break;
     case PV_TUIEDIT_KILL_WORD:
-        cut(e, word_start(e), e->cursor);
+        kill_text(e, word_start(e), e->cursor);
         break;
     case PV_TUIEDIT_DELETE_WORD:
-        cut(e, e->cursor, word_end(e));
+        kill_text(e, e->cursor, word_end(e));
+        break;
+    case PV_TUIEDIT_YANK:
+        pv_tuiedit_replace(e, 0, e->killed == NULL ? "" : e->killed);
         break;
     case PV_TUIEDIT_WORD_LEFT:
         e->cursor = word_start(e);

@@ -22,6 +22,7 @@ struct pv_tuiedit {
     char *past[PV_TUIEDIT_PAST]; /* owned; oldest first */
     size_t n_past, shown;        /* shown == n_past: what is being typed */
     char *draft;                 /* owned: what was being typed before going back */
+    char *killed;                /* owned: what YANK puts back; NULL: nothing yet */
 };
 
 enum pv_tuiedit_op {
@@ -39,6 +40,7 @@ enum pv_tuiedit_op {
     PV_TUIEDIT_WORD_RIGHT,
     PV_TUIEDIT_OLDER,
     PV_TUIEDIT_NEWER,
+    PV_TUIEDIT_YANK, /* puts back what a KILL or DELETE_WORD took last */
 };
 
 void pv_tuiedit_done(struct pv_tuiedit *e);

@@ -50,9 +50,13 @@ static const struct meaning SEQUENCES[] = {
 
 /* Alt and a letter is an escape and that letter. */
 static const struct meaning ALTS[] = {
-    {"b", PV_TUI_EDIT, PV_TUIEDIT_WORD_LEFT},   {"f", PV_TUI_EDIT, PV_TUIEDIT_WORD_RIGHT},
-    {"d", PV_TUI_EDIT, PV_TUIEDIT_DELETE_WORD}, {"\x7f", PV_TUI_EDIT, PV_TUIEDIT_KILL_WORD},
-    {"\b", PV_TUI_EDIT, PV_TUIEDIT_KILL_WORD},  {">", PV_TUI_BOTTOM, 0},
+    {"b", PV_TUI_EDIT, PV_TUIEDIT_WORD_LEFT},
+    {"f", PV_TUI_EDIT, PV_TUIEDIT_WORD_RIGHT},
+    {"d", PV_TUI_EDIT, PV_TUIEDIT_DELETE_WORD},
+    {"\x7f", PV_TUI_EDIT, PV_TUIEDIT_KILL_WORD},
+    {"\b", PV_TUI_EDIT, PV_TUIEDIT_KILL_WORD},
+    {">", PV_TUI_BOTTOM, 0},
+    {"a", PV_TUI_NEXT_UNREAD, 0}, /* as in irssi and weechat */
 };
 
 static enum pv_tuikeys_result find(const struct meaning *list, size_t n, const char *seq,

@@ -446,14 +446,13 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
     /* A user who answers has seen what was new. */
     if (index != SIZE_MAX)
         t->convs[index].new_from[0] = '\0';
-    if (index != SIZE_MAX && index != t->current && pv_json_bool(body, "online"))
-        pv_tui_note(t, "sent to %s", t->convs[index].name);
-    if (!pv_json_bool(body, "online") && json_is_string(json_object_get(msg, "room")))
-        pv_tui_note(t, "queued: nobody else of %s is there", pv_json_text(msg, "room", "?"));
-    else if (!pv_json_bool(body, "online"))
-        pv_tui_note(t, "queued: %s is away and gets it when it is back",
-                    pv_json_text(msg, "to", "?"));
-    if (!pv_json_bool(body, "online"))
+    char text[PV_SHOW_SENT_BUF];
+    bool waits;
+    pv_show_sent(body, text, &waits);
+    /* In the open conversation the line itself says that it was sent. */
+    if (waits || (index != SIZE_MAX && index != t->current))
+        pv_tui_note(t, "%s", text);
+    if (waits)
         snprintf(t->note_id, sizeof(t->note_id), "%s", pv_json_text(msg, "id", ""));
 }
 

@@ -122,7 +122,7 @@ enum pv_tui_key {
     PV_TUI_PREVIOUS,
     PV_TUI_NEXT_UNREAD,
     PV_TUI_ROSTER, /* shown or hidden */
-    PV_TUI_EOF,    /* ends on an empty line */
+    PV_TUI_EOF,    /* ends on an empty line, else deletes under the cursor */
     PV_TUI_QUIT,
 };
 

@@ -507,9 +507,11 @@ void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
         t->set.roster = !t->set.roster;
         break;
     case PV_TUI_EOF:
-        /* As in a shell, Ctrl-D ends an empty line only: a slip of the finger loses no text. */
+        /* As in a shell Ctrl-D ends an empty line only: a slip of the finger loses no text. */
         if (t->edit.len == 0)
             leave(t, false);
+        else
+            pv_tuiedit_do(&t->edit, PV_TUIEDIT_DELETE);
         break;
     case PV_TUI_QUIT:
         leave(t, true);

@@ -174,6 +174,11 @@ PV_TEST(a_message_that_the_other_machine_does_not_take_is_said)
     answers("send", "{\"id\":@,\"ok\":true,\"message\":" HELD ",\"online\":true}\n");
     assert_int_equal(RUN("send", "pi", "yes"), 0);
     assert_string_equal(t.out, "queued: pi's machine takes no more from you for now\n");
+    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
+    FILE *in = input("send pi yes\n");
+    assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
+    fclose(in);
+    assert_string_equal(t.out, "-- queued: pi's machine takes no more from you for now\n");
     answers("history", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" HELD "]}\n");
     assert_int_equal(RUN("history", "pi"), 0);
     assert_non_null(strstr(t.out, "lap to pi: yes  (queued: pi takes no more from you for now)\n"));
@@ -630,7 +635,7 @@ PV_TEST(chat_tells_states_of_what_it_sent)
     FILE *in = input("send pi hello\ngetu\n");
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
     fclose(in);
-    assert_string_equal(t.out, "-- queued: pi is offline and gets it when it is back\n"
+    assert_string_equal(t.out, "-- queued: pi is away and gets it when it is back\n"
                                "-- delivered to pi: hello...\n"
                                "-- pi is online\n"
                                "-- eve asks to be admitted, from 192.0.2.7: p2pvpnctl admit eve, "

@@ -825,6 +825,25 @@ PV_TEST(the_bar_forgets_that_a_message_waited)
     drop_actions(t);
 }
 
+/* Not that the other one is away, who is not. */
+PV_TEST(the_bar_says_what_a_message_waits_for)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "bob", false));
+    take(t, pv_tui_take_sent,
+         "{\"message\":{\"id\":\"A\",\"from\":\"lap\",\"to\":\"bob\",\"text\":\"hi\",\"state\":"
+         "\"queued\",\"held\":\"rules\"},\"online\":true}");
+    assert_string_equal(t->note, "queued: bob's machine takes no more from you for now: a rule, or "
+                                 "its [firewall], denies it");
+    take(t, pv_tui_take_sent,
+         "{\"message\":" MSG("B", "lap", "bob", "hi", "queued") ",\"online\":false,\"down\":true}");
+    assert_string_equal(t->note, "queued: this machine is down: `p2pvpnctl up` sends it");
+    take(t, pv_tui_take_state, "{\"msg_id\":\"B\",\"peer\":\"bob\",\"state\":\"delivered\"}");
+    assert_string_equal(t->note, "");
+    drop_actions(t);
+}
+
 PV_TEST(nonsense_of_the_daemon_is_ignored)
 {
     static const char *const rows[] = {
@@ -1029,6 +1048,45 @@ PV_TEST(words_are_passed_and_cut)
     assert_string_equal(e->text, "one   three");
     edit(&f->t, PV_TUIEDIT_WORD_RIGHT);
     assert_int_equal(e->cursor, e->len);
+}
+
+PV_TEST(a_text_that_was_cut_comes_back)
+{
+    struct fixture *f = *state;
+    struct pv_tuiedit *e = &f->t.edit;
+    edit(&f->t, PV_TUIEDIT_YANK); /* nothing was */
+    type(&f->t, "a long line with \xc3\xbc");
+    edit(&f->t, PV_TUIEDIT_KILL_START);
+    edit(&f->t, PV_TUIEDIT_KILL_WORD); /* of an empty line takes nothing away */
+    edit(&f->t, PV_TUIEDIT_YANK);
+    assert_string_equal(e->text, "a long line with \xc3\xbc");
+    edit(&f->t, PV_TUIEDIT_KILL_WORD);
+    edit(&f->t, PV_TUIEDIT_HOME);
+    edit(&f->t, PV_TUIEDIT_YANK);
+    edit(&f->t, PV_TUIEDIT_YANK);
+    assert_string_equal(e->text, "\xc3\xbc\xc3\xbc"
+                                 "a long line with ");
+    /* A line that is full takes all of it or nothing. */
+    edit(&f->t, PV_TUIEDIT_END);
+    while (e->len < PV_TUIEDIT_MAX)
+        pv_tui_key(&f->t, PV_TUI_CHAR, L'x');
+    edit(&f->t, PV_TUIEDIT_YANK);
+    assert_int_equal(e->len, PV_TUIEDIT_MAX);
+}
+
+PV_TEST(ctrl_d_takes_a_character_and_ends_an_empty_line)
+{
+    struct fixture *f = *state;
+    type(&f->t, "ab");
+    pv_tui_key(&f->t, PV_TUI_EOF, 0); /* there is none under the cursor */
+    assert_string_equal(f->t.edit.text, "ab");
+    edit(&f->t, PV_TUIEDIT_HOME);
+    pv_tui_key(&f->t, PV_TUI_EOF, 0);
+    assert_string_equal(f->t.edit.text, "b");
+    pv_tui_key(&f->t, PV_TUI_EOF, 0);
+    assert_false(f->t.ended);
+    pv_tui_key(&f->t, PV_TUI_EOF, 0);
+    assert_true(f->t.ended);
 }
 
 /* An address, a key or a long name is no second conversation. */
