@@ -157,6 +157,13 @@ static bool was_heard(const struct pv_ice_agent *a, int index)
     return a->now < heard + PV_ICE_SURE_FOR;
 }
 
+/* Has talk begun lately, after a rest? Then NATs may have forgotten the path, and one end gives it
+ * up a moment before both are open again. */
+static bool has_just_woken(const struct pv_ice_agent *a)
+{
+    return a->talk_from != 0 && a->now < a->talk_from + PV_ICE_SURE_FOR;
+}
+
 /* Uses the pair that the peer fell back to. It receives nothing on ours: where that was not heard
  * lately it has lapsed, and only an answer from now on counts for it. */
 static void follow(struct pv_ice_agent *a, int index)
@@ -488,7 +495,7 @@ void pv_ice_choose_failed(struct pv_ice_agent *a, int index)
 
 /* Counters order the messages of both sides: an older one is ignored. From the controlled side the
  * same counter means "I could not use your choice and fell back to this pair": our own choice then
- * does not reach the peer, so it is held down. */
+ * does not reach the peer, so it is held down, unless it only rested. */
 void pv_ice_choose_nomination_in(struct pv_ice_agent *a, int index, uint32_t counter)
 {
     if (a->cfg.foreign || counter > PV_ICE_NOMINATION_MAX)
@@ -509,7 +516,8 @@ void pv_ice_choose_nomination_in(struct pv_ice_agent *a, int index, uint32_t cou
         return;
     a->nomination = counter;
     pv_ice_trace_pair(a, index, "the peer fell back to");
-    if (a->nominated != PV_ICE_NONE && a->nominated != index && was_heard(a, a->nominated))
+    if (a->nominated != PV_ICE_NONE && a->nominated != index && was_heard(a, a->nominated) &&
+        !has_just_woken(a))
         hold_down(a, &a->pairs[a->nominated]);
     if (pv_ice_is_valid(a, index))
         follow(a, index);

@@ -117,6 +117,8 @@ void pv_ice_keep_traffic(struct pv_ice_agent *a)
 
     if (newer)
         a->active_at = last;
+    if (newer && rested)
+        a->talk_from = a->now;
     bool in_use = is_in_use(a);
     if (a->dormant) {
         if (newer && in_use)

@@ -485,6 +485,37 @@ PV_TEST(a_pair_with_another_binding_is_not_held_down_for_the_one_before)
     }
 }
 
+/* As talk begins after a rest, one end may give the path up just before the NATs are open again. */
+PV_TEST(a_pair_given_up_by_the_peer_as_talk_begins_is_not_held_down)
+{
+    struct pv_addr mapped = pv_addr4(203, 0, 113, 1, 7000);
+    struct pv_ice_cand cands[2] = {
+        {.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 2, 2000), .priority = 200},
+        {.type = PV_ICE_RELAY, .addr = pv_addr4(198, 51, 100, 1, 5000), .priority = 100},
+    };
+    const pv_ns rests[] = {PV_S(1), PV_S(8)};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rests); i++) {
+        struct lone l;
+        struct pv_ice_path path;
+        lone_begin(&l, true, false, false);
+        assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now), PV_OK);
+        assert_int_equal(play(&l, PV_MS(500), &cands[0].addr, PV_MS(5), mapped), 1);
+        (void)play(&l, PV_S(1), &cands[1].addr, PV_MS(5), mapped);
+        pv_ice_note_traffic(l.agent, l.now, l.now, l.now);
+        (void)play(&l, rests[i], &cands[0].addr, PV_MS(5), mapped);
+        pv_ice_note_traffic(l.agent, l.now, l.now - rests[i], l.now);
+        (void)play(&l, PV_MS(50), &cands[0].addr, PV_MS(5), mapped);
+
+        struct req q = good_request(&l);
+        q.nomination = 1;
+        assert_int_equal(send_request(&l, &q, &cands[1].addr), PV_OK);
+        assert_int_equal(play(&l, PV_MS(100), &cands[1].addr, PV_MS(5), mapped), 2);
+        (void)play(&l, PV_S(1), &cands[0].addr, PV_MS(5), mapped);
+        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+        assert_true(pv_addr_equal(&path.remote, &cands[i == 0 ? 1 : 0].addr));
+    }
+}
+
 PV_TEST(a_relay_whose_nomination_nobody_confirms_gives_way_to_a_direct_pair)
 {
     struct lone l;
