@@ -90,7 +90,6 @@ struct daemon {
     char stack_why[PV_HELPER_ERROR_MAX]; /* why the kernel makes no inside; "": it does, or was not
                                              asked to */
     pv_ns started;
-    bool reloaded; /* the settings were read again: the next life has them */
     struct {
         struct pv_reload_keys keys;
         char error[PV_SETTINGS_ERROR_MAX];
@@ -788,13 +787,12 @@ static bool on_reload(void *ctx, struct pv_engine_reloaded *ret_done)
     d->log.level = d->settings.log_level;
     pv_log(&d->log, PV_LOG_INFO, "what=\"settings read again\" file=%s changed=\"%s\"", file,
            d->reload.keys.changed);
-    d->reloaded = true;
     return true;
 }
 
 /* From a loaded state to the end of the loop: what the loop uses is opened before it, freed after.
  */
-static int run_loop(struct daemon *d)
+static int run_loop(struct daemon *d, bool *ret_again)
 {
     /* The loop takes it, and there may be another one (pv_engine_wants_restart()). */
     int metrics = d->metrics_fd < 0 ? -1 : fcntl(d->metrics_fd, F_DUPFD_CLOEXEC, 3);
@@ -823,7 +821,7 @@ static int run_loop(struct daemon *d)
     int r = pv_io_new(&d->io, &cfg);
     if (r < 0)
         return say(EXIT_FAILED, "start: %s", pv_strstatus(r));
-    r = pv_io_run(d->io);
+    r = pv_io_run(d->io, ret_again);
     return r < 0 ? EXIT_FAILED : EXIT_OK;
 }
 
@@ -831,14 +829,13 @@ static int run_loop(struct daemon *d)
 static int live(struct daemon *d, const uint8_t *transport_key, bool *ret_again)
 {
     int code = open_keys(d, transport_key);
-    d->reloaded = false;
+    *ret_again = false;
     if (code == EXIT_OK)
         code = open_store(d);
-    if (code == EXIT_OK)
-        code = run_loop(d);
     /* A node that leaves its network and forgets its keys goes on as a new one, in the same
      * process and with the same sockets. */
-    *ret_again = code == EXIT_OK && (d->reloaded || pv_engine_wants_restart(d->engine));
+    if (code == EXIT_OK)
+        code = run_loop(d, ret_again);
     /* The loop is freed first: it uses the engine, the store and the identity. */
     d->io = pv_io_free(d->io);
     d->engine = pv_engine_free(d->engine);

@@ -60,6 +60,8 @@ struct pv_io {
     struct pv_watch *signal_watch, *helper_watch;
     bool ready;     /* cfg.ready was called */
     int status;     /* what pv_io_run() returns */
+    bool reloaded;  /* there is to be another life */
+    bool ends;      /* a signal said so: there is to be none */
     pv_ns slept;    /* BOOTTIME - MONOTONIC at the last turn */
     pv_ns reclaim;  /* when snapshots are looked at again */
     pv_ns hear_at;  /* datagrams are read, whether the interface is up or not; PV_NEVER: they are */
@@ -107,11 +109,12 @@ static void stop(struct pv_io *io, int status)
 /* by_client: it waits for the answer, which pv_io_run() writes as its last output. */
 static void reload(struct pv_io *io, bool by_client)
 {
-    struct pv_engine_reloaded done = {.error = "this p2pvpnd reads no settings again"};
-    bool again = io->cfg.reload != NULL && io->cfg.reload(io->cfg.reload_ctx, &done);
+    struct pv_engine_reloaded done = {.error = "p2pvpnd is about to end"};
+    if (!io->ends)
+        io->reloaded = io->cfg.reload(io->cfg.reload_ctx, &done);
     if (by_client)
         pv_engine_reloaded(io->turn.engine, &done);
-    if (again)
+    if (io->reloaded)
         stop(io, PV_OK);
 }
 
@@ -127,6 +130,7 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
             continue;
         }
         bool first = io->leave_by == PV_NEVER;
+        io->ends = true;
         pv_log(io->turn.log, PV_LOG_INFO, "signal=%d what=stopping", signo);
         if (first && pv_engine_leave(io->turn.engine, now))
             io->leave_by = now + LEAVE_TIME;
@@ -461,7 +465,7 @@ int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg)
     return r;
 }
 
-int pv_io_run(struct pv_io *io)
+int pv_io_run(struct pv_io *io, bool *ret_again)
 {
     const struct pv_loop_owner owner = {.turn = run_turn, .ctx = io};
     pv_ns now = pv_clock_now();
@@ -474,6 +478,7 @@ int pv_io_run(struct pv_io *io)
     pv_engine_shutdown(io->turn.engine, io->turn.now);
     for (unsigned i = 0; i < LAST_TURNS && drain(io, io->turn.now); i++)
         ;
+    *ret_again = !io->ends && (io->reloaded || pv_engine_wants_restart(io->turn.engine));
     return io->status;
 }
 

@@ -42,7 +42,7 @@ struct pv_io_config {
     void (*ready)(void *ctx);
     void *ready_ctx;
     /* SIGHUP, or a client's reload. True: pv_io_run() returns PV_OK, for there is to be another
-     * life. *ret_done, which is filled either way, is valid until the next call. NULL: ignored. */
+     * life. *ret_done, which is filled either way, is valid until the next call. */
     bool (*reload)(void *ctx, struct pv_engine_reloaded *ret_done);
     void *reload_ctx;
 };
@@ -50,9 +50,9 @@ struct pv_io_config {
 /* Starts threads. PV_ERR_NOMEM, -errno. */
 PV_MUST_CHECK int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg);
 /* Runs until SIGTERM or SIGINT, or until there is to be another life (reload, or the engine wants a
- * restart): PV_OK; PV_ERR_CLOSED when the helper or the usher died. The engine was told to shut
- * down and its last words were sent. */
-PV_MUST_CHECK int pv_io_run(struct pv_io *io);
+ * restart; *ret_again, false where one of the signals came besides): PV_OK; PV_ERR_CLOSED when the
+ * helper or the usher died. The engine was told to shut down and its last words were sent. */
+PV_MUST_CHECK int pv_io_run(struct pv_io *io, bool *ret_again);
 /* Ends threads; jobs under way are finished first, the resolver's excepted. The TUN is closed. NULL
  * is fine; returns NULL. */
 struct pv_io *pv_io_free(struct pv_io *io);

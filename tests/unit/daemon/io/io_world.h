@@ -29,6 +29,9 @@ struct world {
     int udp, signals;
     struct pv_addr udp_addr;
     struct pv_engine engine;
+    bool readable; /* the settings, when they are read again */
+    unsigned reloads;
+    bool again; /* pv_io_run() said that there is to be another life */
 };
 
 static struct world *world;
@@ -102,6 +105,13 @@ static int teardown(void **state)
     return r;
 }
 
+static bool reload(void *ctx, struct pv_engine_reloaded *ret_done)
+{
+    *ret_done = (struct pv_engine_reloaded){.error = world->readable ? NULL : "line 1"};
+    world->reloads++;
+    return world->readable;
+}
+
 static int run(bool (*step)(struct pv_engine *e, pv_ns now))
 {
     struct pv_io *io = NULL;
@@ -113,10 +123,11 @@ static int run(bool (*step)(struct pv_engine *e, pv_ns now))
                                .signals_fd = world->signals,
                                .notify_fd = -1,
                                .metrics_fd = -1,
-                               .tun_name = "pvt0"};
+                               .tun_name = "pvt0",
+                               .reload = reload};
     world->engine.step = step;
     assert_int_equal(pv_io_new(&io, &cfg), PV_OK);
-    int r = pv_io_run(io);
+    int r = pv_io_run(io, &world->again);
     pv_io_free(io);
     assert_int_equal(world->engine.shutdowns, 1);
     assert_true(world->engine.links_calls >= 1);

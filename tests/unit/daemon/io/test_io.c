@@ -567,9 +567,41 @@ static bool hup_step(struct pv_engine *e, pv_ns now)
     return e->stage == 5; /* still running some turns later */
 }
 
-PV_TEST_IN(sighup_is_survived, setup, teardown)
+PV_TEST_IN(settings_that_cannot_be_read_end_nothing, setup, teardown)
 {
     assert_int_equal(run(hup_step), PV_OK);
+    assert_int_equal(world->reloads, 1);
+    assert_int_equal(world->engine.stage, 5);
+}
+
+static bool hup_once_step(struct pv_engine *e, pv_ns now)
+{
+    if (e->stage++ == 0)
+        raise(SIGHUP);
+    return false;
+}
+
+PV_TEST_IN(sighup_begins_another_life, setup, teardown)
+{
+    world->readable = true;
+    assert_int_equal(run(hup_once_step), PV_OK);
+    assert_true(world->again);
+}
+
+static bool term_beside_hup_step(struct pv_engine *e, pv_ns now)
+{
+    if (e->stage++ == 0) {
+        raise(SIGTERM);
+        raise(SIGHUP);
+    }
+    return false;
+}
+
+PV_TEST_IN(no_life_begins_after_sigterm_whatever_comes_besides, setup, teardown)
+{
+    world->readable = true;
+    assert_int_equal(run(term_beside_hup_step), PV_OK);
+    assert_false(world->again);
 }
 
 PV_TEST(every_kind_of_job_is_served)
