@@ -1,25 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * netplan.c - plans as bytes. Big-endian, counted lists, every field checked on both sides: the
- * reader of a plan has rights that its writer has not.
+/* netplan.c - every field of a plan is checked by its reader, who has rights that its writer has
+ * not.
  */
 #include "base/netplan.h"
 
 #include <string.h>
 
-#include "base/bytes.h"
-
 enum {
-    VERSION = 1,
-    FLAG_EXIT = 1,
-    FLAG_EXIT4 = 2,
-    FLAG_EXIT6 = 4,
-    FLAG_LAN = 8,
-    FLAG_BLOCK = 16,
-    FLAGS = 31,
-    OFFER_SNAT = 1,
-    OFFER_LINKED = 2,
-    OFFER_FLAGS = 3,
     LEAST4 = 8, /* bits: two shorter ones would be a default route by another name */
     LEAST6 = 16,
 };
@@ -122,228 +109,46 @@ int pv_netplan_check(const struct pv_netplan *plan)
     return PV_OK;
 }
 
-/* --- plans --------------------------------------------------------------------------------- */
-
-static void put_prefix(struct pv_writer *w, const struct pv_prefix *p)
+static bool is_same_prefix(const struct pv_prefix *a, const struct pv_prefix *b)
 {
-    size_t len = pv_addr_ip_len(&p->base);
-    pv_put_u8(w, (uint8_t)len);
-    if (len > 0) {
-        pv_put_u8(w, p->bits);
-        pv_put_bytes(w, p->base.ip, len);
-    }
+    return a->bits == b->bits && pv_addr_equal(&a->base, &b->base);
 }
 
-static struct pv_prefix get_prefix(struct pv_reader *r)
+/* Field by field: what lies between the fields may be anything. */
+bool pv_netplan_is_same(const struct pv_netplan *a, const struct pv_netplan *b)
 {
-    struct pv_prefix p = {.base = {.family = PV_AF_NONE}};
-    uint8_t len = pv_get_u8(r);
-    if (len == 0)
-        return p;
-    if (len != PV_IP4_LEN && len != PV_IP6_LEN) {
-        pv_reader_fail(r, PV_ERR_MALFORMED);
-        return p;
-    }
-    p.base.family = len == PV_IP4_LEN ? PV_AF_INET : PV_AF_INET6;
-    p.bits = pv_get_u8(r);
-    pv_get_copy(r, p.base.ip, len);
-    return p;
+    bool same = strcmp(a->ifname, b->ifname) == 0 && is_same_prefix(&a->overlay4, &b->overlay4) &&
+                is_same_prefix(&a->overlay6, &b->overlay6) && a->exit == b->exit &&
+                a->exit4 == b->exit4 && a->exit6 == b->exit6 && a->exit_lan == b->exit_lan &&
+                a->exit_block == b->exit_block && a->n_used == b->n_used &&
+                a->n_offered == b->n_offered;
+    for (size_t i = 0; same && i < a->n_used; i++)
+        same = is_same_prefix(&a->used[i].prefix, &b->used[i].prefix) &&
+               a->used[i].metric == b->used[i].metric;
+    for (size_t i = 0; same && i < a->n_offered; i++)
+        same = is_same_prefix(&a->offered[i].prefix, &b->offered[i].prefix) &&
+               a->offered[i].snat == b->offered[i].snat &&
+               a->offered[i].linked == b->offered[i].linked;
+    return same;
 }
 
-static bool get_bool(struct pv_reader *r)
+static bool is_same_link(const struct pv_netplan_link *a, const struct pv_netplan_link *b)
 {
-    uint8_t v = pv_get_u8(r);
-    if (v > 1)
-        pv_reader_fail(r, PV_ERR_MALFORMED);
-    return v == 1;
+    return is_same_prefix(&a->prefix, &b->prefix) && strcmp(a->ifname, b->ifname) == 0 &&
+           a->kind == b->kind;
 }
 
-static size_t get_count(struct pv_reader *r, size_t most)
+bool pv_netplan_host_is_same(const struct pv_netplan_host *a, const struct pv_netplan_host *b)
 {
-    size_t n = pv_get_u8(r);
-    if (n > most)
-        pv_reader_fail(r, PV_ERR_LIMIT);
-    return r->status == PV_OK ? n : 0;
-}
-
-/* One form only: it ends with a NUL, and nothing follows that. */
-static void get_name(struct pv_reader *r, char name[static PV_NETPLAN_IFNAME])
-{
-    pv_get_copy(r, name, PV_NETPLAN_IFNAME);
-    size_t len = strnlen(name, PV_NETPLAN_IFNAME);
-    if (len == PV_NETPLAN_IFNAME)
-        pv_reader_fail(r, PV_ERR_MALFORMED);
-    for (size_t i = len; i < PV_NETPLAN_IFNAME; i++)
-        if (name[i] != '\0')
-            pv_reader_fail(r, PV_ERR_MALFORMED);
-}
-
-static void put_name(struct pv_writer *w, const char name[static PV_NETPLAN_IFNAME])
-{
-    char padded[PV_NETPLAN_IFNAME] = "";
-    memcpy(padded, name, strnlen(name, PV_NETPLAN_IFNAME - 1));
-    pv_put_bytes(w, padded, sizeof(padded));
-}
-
-int pv_netplan_encode(const struct pv_netplan *plan, uint8_t *dst, size_t cap)
-{
-    struct pv_writer w = pv_writer(dst, cap);
-    int r = pv_netplan_check(plan);
-    if (r < 0)
-        return r;
-    pv_put_u8(&w, VERSION);
-    put_name(&w, plan->ifname);
-    put_prefix(&w, &plan->overlay4);
-    put_prefix(&w, &plan->overlay6);
-    pv_put_u8(&w, (uint8_t)((plan->exit ? FLAG_EXIT : 0) | (plan->exit4 ? FLAG_EXIT4 : 0) |
-                            (plan->exit6 ? FLAG_EXIT6 : 0) | (plan->exit_lan ? FLAG_LAN : 0) |
-                            (plan->exit_block ? FLAG_BLOCK : 0)));
-    pv_put_u8(&w, (uint8_t)plan->n_used);
-    for (size_t i = 0; i < plan->n_used; i++) {
-        put_prefix(&w, &plan->used[i].prefix);
-        pv_put_u32(&w, plan->used[i].metric);
-    }
-    pv_put_u8(&w, (uint8_t)plan->n_offered);
-    for (size_t i = 0; i < plan->n_offered; i++) {
-        put_prefix(&w, &plan->offered[i].prefix);
-        pv_put_u8(&w, (uint8_t)((plan->offered[i].snat ? OFFER_SNAT : 0) |
-                                (plan->offered[i].linked ? OFFER_LINKED : 0)));
-    }
-    return w.status < 0 ? w.status : (int)w.len;
-}
-
-int pv_netplan_decode(struct pv_view bytes, struct pv_netplan *ret_plan)
-{
-    struct pv_reader r = pv_reader(bytes);
-    struct pv_netplan p = {.n_used = 0};
-    if (pv_get_u8(&r) != VERSION)
-        pv_reader_fail(&r, PV_ERR_MALFORMED);
-    get_name(&r, p.ifname);
-    p.overlay4 = get_prefix(&r);
-    p.overlay6 = get_prefix(&r);
-    uint8_t flags = pv_get_u8(&r);
-    if ((flags & ~FLAGS) != 0)
-        pv_reader_fail(&r, PV_ERR_MALFORMED);
-    p.exit = (flags & FLAG_EXIT) != 0;
-    p.exit4 = (flags & FLAG_EXIT4) != 0;
-    p.exit6 = (flags & FLAG_EXIT6) != 0;
-    p.exit_lan = (flags & FLAG_LAN) != 0;
-    p.exit_block = (flags & FLAG_BLOCK) != 0;
-    p.n_used = get_count(&r, PV_NETPLAN_USED);
-    for (size_t i = 0; i < p.n_used; i++) {
-        p.used[i].prefix = get_prefix(&r);
-        p.used[i].metric = pv_get_u32(&r);
-    }
-    p.n_offered = get_count(&r, PV_NETPLAN_OFFERED);
-    for (size_t i = 0; i < p.n_offered; i++) {
-        p.offered[i].prefix = get_prefix(&r);
-        uint8_t offer = pv_get_u8(&r);
-        if ((offer & ~OFFER_FLAGS) != 0)
-            pv_reader_fail(&r, PV_ERR_MALFORMED);
-        p.offered[i].snat = (offer & OFFER_SNAT) != 0;
-        p.offered[i].linked = (offer & OFFER_LINKED) != 0;
-    }
-    int end = pv_reader_end(&r);
-    if (end == PV_OK)
-        end = pv_netplan_check(&p);
-    if (end == PV_OK)
-        *ret_plan = p;
-    return end;
-}
-
-/* --- what the host says -------------------------------------------------------------------- */
-
-/* An address without a port, or none. */
-static void put_ip(struct pv_writer *w, const struct pv_addr *a)
-{
-    size_t len = pv_addr_ip_len(a);
-    pv_put_u8(w, (uint8_t)len);
-    pv_put_bytes(w, a->ip, len);
-}
-
-static struct pv_addr get_ip(struct pv_reader *r)
-{
-    struct pv_addr a = {.family = PV_AF_NONE};
-    uint8_t len = pv_get_u8(r);
-    if (len != 0 && len != PV_IP4_LEN && len != PV_IP6_LEN)
-        pv_reader_fail(r, PV_ERR_MALFORMED);
-    else if (len != 0)
-        a.family = len == PV_IP4_LEN ? PV_AF_INET : PV_AF_INET6;
-    pv_get_copy(r, a.ip, pv_addr_ip_len(&a));
-    return a;
-}
-
-static void put_link(struct pv_writer *w, const struct pv_netplan_link *l)
-{
-    put_prefix(w, &l->prefix);
-    put_name(w, l->ifname);
-    pv_put_u8(w, (uint8_t)l->kind);
-}
-
-static struct pv_netplan_link get_link(struct pv_reader *r)
-{
-    struct pv_netplan_link l = {.prefix = get_prefix(r)};
-    get_name(r, l.ifname);
-    uint8_t kind = pv_get_u8(r);
-    if (kind >= PV_NETPLAN_KINDS || !range_is_sane(&l.prefix))
-        pv_reader_fail(r, PV_ERR_MALFORMED);
-    else
-        l.kind = (enum pv_netplan_kind)kind;
-    return l;
-}
-
-int pv_netplan_host_encode(const struct pv_netplan_host *host, uint8_t *dst, size_t cap)
-{
-    struct pv_writer w = pv_writer(dst, cap);
-    size_t text = strnlen(host->fault, sizeof(host->fault));
-    if (host->n_lan > PV_NETPLAN_LINKS || host->n_overlaps > PV_NETPLAN_OVERLAPS ||
-        text == sizeof(host->fault))
-        return PV_ERR_MALFORMED;
-    pv_put_u8(&w, VERSION);
-    pv_put_u8(&w, (uint8_t)host->n_lan);
-    for (size_t i = 0; i < host->n_lan; i++)
-        put_link(&w, &host->lan[i]);
-    pv_put_u8(&w, (uint8_t)host->n_overlaps);
-    for (size_t i = 0; i < host->n_overlaps; i++) {
-        put_prefix(&w, &host->overlaps[i].used);
-        put_link(&w, &host->overlaps[i].other);
-        pv_put_u8(&w, host->overlaps[i].connected ? 1 : 0);
-    }
-    pv_put_view16(&w, pv_view(host->fault, text));
-    pv_put_u8(&w, host->blocked ? 1 : 0);
-    for (size_t i = 0; i < PV_NETPLAN_RESOLVERS; i++)
-        put_ip(&w, &host->resolvers[i]);
-    return w.status < 0 ? w.status : (int)w.len;
-}
-
-int pv_netplan_host_decode(struct pv_view bytes, struct pv_netplan_host *ret_host)
-{
-    struct pv_reader r = pv_reader(bytes);
-    memset(ret_host, 0, sizeof(*ret_host));
-    if (pv_get_u8(&r) != VERSION)
-        pv_reader_fail(&r, PV_ERR_MALFORMED);
-    ret_host->n_lan = get_count(&r, PV_NETPLAN_LINKS);
-    for (size_t i = 0; i < ret_host->n_lan; i++)
-        ret_host->lan[i] = get_link(&r);
-    ret_host->n_overlaps = get_count(&r, PV_NETPLAN_OVERLAPS);
-    for (size_t i = 0; i < ret_host->n_overlaps; i++) {
-        struct pv_netplan_overlap *o = &ret_host->overlaps[i];
-        o->used = get_prefix(&r);
-        if (!range_is_sane(&o->used))
-            pv_reader_fail(&r, PV_ERR_MALFORMED);
-        o->other = get_link(&r);
-        o->connected = get_bool(&r);
-    }
-    struct pv_view text = pv_get_view16(&r, sizeof(ret_host->fault) - 1);
-    if (text.len > 0 && memchr(text.ptr, '\0', text.len) != NULL)
-        pv_reader_fail(&r, PV_ERR_MALFORMED);
-    if (r.status == PV_OK && text.len > 0)
-        memcpy(ret_host->fault, text.ptr, text.len);
-    ret_host->blocked = get_bool(&r);
-    for (size_t i = 0; i < PV_NETPLAN_RESOLVERS; i++)
-        ret_host->resolvers[i] = get_ip(&r);
-    int end = pv_reader_end(&r);
-    if (end < 0)
-        memset(ret_host, 0, sizeof(*ret_host));
-    return end;
+    bool same = a->n_lan == b->n_lan && a->n_overlaps == b->n_overlaps &&
+                a->blocked == b->blocked && strcmp(a->fault, b->fault) == 0;
+    for (size_t i = 0; same && i < a->n_lan; i++)
+        same = is_same_link(&a->lan[i], &b->lan[i]);
+    for (size_t i = 0; same && i < a->n_overlaps; i++)
+        same = is_same_prefix(&a->overlaps[i].used, &b->overlaps[i].used) &&
+               is_same_link(&a->overlaps[i].other, &b->overlaps[i].other) &&
+               a->overlaps[i].connected == b->overlaps[i].connected;
+    for (size_t i = 0; same && i < PV_NETPLAN_RESOLVERS; i++)
+        same = pv_addr_equal_ip(&a->resolvers[i], &b->resolvers[i]);
+    return same;
 }

@@ -3,10 +3,11 @@
  * netplan.h - what this host's network shall be like beside our interface: prefixes used through
  * it, prefixes offered to members, an exit. And what the host says about it.
  *
- * The control process decides and has no rights; the helper sets it and believes nothing: it reads
- * the plan with pv_netplan_decode(), which lets only what this vocabulary can say pass. A plan is
- * always whole: what it does not name goes away. Pure: the helper does the setting
- * (sys/helper/hostnet.h).
+ * The control process decides and has no rights; the helper sets it and believes nothing: what
+ * pv_netplan_check() lets pass is only what this vocabulary can say. A plan is always whole: what
+ * it does not name goes away. Both are the same program, so a plan travels as it is; its flags are
+ * bytes, since a bool that is neither 0 nor 1 is undefined, and the sender may have been taken
+ * over. Pure: the helper does the setting (sys/helper/hostnet.h).
  */
 #pragma once
 
@@ -18,11 +19,9 @@ enum {
     PV_NETPLAN_OFFERED = 32, /* ours: prefixes offered to members */
     PV_NETPLAN_LINKS = 128,  /* ours: networks of this host that are told */
     PV_NETPLAN_OVERLAPS = 32,
-    PV_NETPLAN_RESOLVERS = 2,     /* ours: name servers of this host that are told */
-    PV_NETPLAN_IFNAME = 16,       /* bytes with the NUL, IFNAMSIZ */
-    PV_NETPLAN_FAULT = 400,       /* bytes with the NUL */
-    PV_NETPLAN_BYTES = 2304,      /* of an encoded plan, at most */
-    PV_NETPLAN_HOST_BYTES = 6976, /* of an encoded answer of the host, at most */
+    PV_NETPLAN_RESOLVERS = 2, /* ours: name servers of this host that are told */
+    PV_NETPLAN_IFNAME = 16,   /* bytes with the NUL, IFNAMSIZ */
+    PV_NETPLAN_FAULT = 400,   /* bytes with the NUL */
 };
 
 struct pv_netplan_used {
@@ -35,8 +34,8 @@ struct pv_netplan_offered {
     /* 0.0.0.0/0, ::/0: this node is an exit. Of members' own range: from our interface to our
      * interface, for guests. */
     struct pv_prefix prefix;
-    bool snat;   /* its packets get this host's address */
-    bool linked; /* only through an interface of this host that is in it */
+    uint8_t snat;   /* its packets get this host's address */
+    uint8_t linked; /* only through an interface of this host that is in it */
 };
 
 struct pv_netplan {
@@ -48,10 +47,10 @@ struct pv_netplan {
     struct pv_netplan_offered offered[PV_NETPLAN_OFFERED];
     size_t n_offered;
     /* All else leaves through the interface as well. */
-    bool exit;
-    bool exit4, exit6; /* families that the exit carries; the other one is blocked */
-    bool exit_lan;     /* the networks this host is connected to are left alone */
-    bool exit_block;   /* nothing goes around the exit, even when this daemon has died */
+    uint8_t exit;
+    uint8_t exit4, exit6; /* families that the exit carries; the other one is blocked */
+    uint8_t exit_lan;     /* the networks this host is connected to are left alone */
+    uint8_t exit_block;   /* nothing goes around the exit, even when this daemon has died */
 };
 
 enum pv_netplan_kind {
@@ -90,20 +89,11 @@ struct pv_netplan_host {
     struct pv_addr resolvers[PV_NETPLAN_RESOLVERS];
 };
 
-/* PV_ERR_MALFORMED: not a plan that can be set. */
+/* PV_ERR_MALFORMED: not a plan that can be set, whatever bytes it is. */
 PV_MUST_CHECK int pv_netplan_check(const struct pv_netplan *plan);
-/* The length of the encoded plan; PV_ERR_MALFORMED, PV_ERR_NO_SPACE. */
-PV_MUST_CHECK int pv_netplan_encode(const struct pv_netplan *plan, uint8_t *dst, size_t cap);
-/* A plan that it returns in *ret_plan has passed pv_netplan_check(). PV_ERR_TRUNCATED,
- * PV_ERR_MALFORMED, PV_ERR_LIMIT. */
-PV_MUST_CHECK int pv_netplan_decode(struct pv_view bytes, struct pv_netplan *ret_plan);
-
-/* The same of what the host says, with the same errors; a text that is too long is
- * PV_ERR_MALFORMED. */
-PV_MUST_CHECK int pv_netplan_host_encode(const struct pv_netplan_host *host, uint8_t *dst,
-                                         size_t cap);
-PV_MUST_CHECK int pv_netplan_host_decode(struct pv_view bytes, struct pv_netplan_host *ret_host);
-
+/* Do both say the same? Plans have passed the check. */
+bool pv_netplan_is_same(const struct pv_netplan *a, const struct pv_netplan *b);
+bool pv_netplan_host_is_same(const struct pv_netplan_host *a, const struct pv_netplan_host *b);
 /* The range that an address of an interface lies in: the host bits become zero. */
 struct pv_prefix pv_netplan_range(const struct pv_prefix *addr);
 

@@ -38,13 +38,11 @@ struct pv_routes {
     struct pv_offer here[PV_FP_MAX_HERE]; /* what this node carries, or would if it reached it */
     size_t n_here;
     /* The news due about the own offers. */
-    pv_ns differs_since; /* 0: what was said holds */
-    pv_ns back_wait;     /* before one that was away is offered again */
-    pv_ns away_at;       /* when one was said to be away; 0: never */
-    /* The last plan that was handed on, as bytes: by them plans are compared. */
-    uint8_t plan[PV_NETPLAN_BYTES];
-    int plan_len; /* 0: none was */
-    size_t n_used, n_plans;
+    pv_ns differs_since;    /* 0: what was said holds */
+    pv_ns back_wait;        /* before one that was away is offered again */
+    pv_ns away_at;          /* when one was said to be away; 0: never */
+    struct pv_netplan plan; /* the last one that was handed on; */
+    size_t n_plans;         /* so many were */
     /* Why the host cannot use an exit: it is left out until the user says something else. "" = it
      * can. */
     char fault[PV_JOB_ERROR_MAX];
@@ -344,7 +342,7 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
     const struct pv_routes *r = part;
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_routes_used",
                       "Prefixes that go by members, default routes excepted.");
-    pv_metrics_count(m, r->n_used, NULL);
+    pv_metrics_count(m, r->plan.n_used, NULL);
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_routes_carried",
                       "Prefixes that this node carries for members.");
     pv_metrics_count(m, r->n_here, NULL);
@@ -939,13 +937,10 @@ static void make_plan(const struct pv_routes *r, struct pv_netplan *plan)
 static int pv_routeplan_tell_host(struct pv_routes *r)
 {
     struct pv_netplan plan;
-    uint8_t bytes[PV_NETPLAN_BYTES];
     make_plan(r, &plan);
-    int len = pv_netplan_encode(&plan, bytes, sizeof(bytes));
-    if (len < 0)
-        return len;
-    if (r->plan_len == len && memcmp(bytes, r->plan, (size_t)len) == 0)
-        return PV_OK;
+    int status = pv_netplan_check(&plan);
+    if (status < 0 || (r->n_plans > 0 && pv_netplan_is_same(&plan, &r->plan)))
+        return status;
     struct pv_job *job = pv_job_new(PV_JOB_NETPLAN);
     if (job == NULL)
         return PV_ERR_NOMEM;
@@ -957,9 +952,7 @@ static int pv_routeplan_tell_host(struct pv_routes *r)
     *job->u.netplan = plan;
     if (!pv_jobqueue_submit(&r->node->jobs, job, pv_routes_plan_done, r, 0))
         return PV_ERR_NOMEM;
-    memcpy(r->plan, bytes, (size_t)len);
-    r->plan_len = len;
+    r->plan = plan;
     r->n_plans++;
-    r->n_used = plan.n_used;
     return PV_OK;
 }

@@ -399,17 +399,12 @@ int pv_helper_confine(struct pv_helper *h, const struct pv_helper_fixed *fixed,
 int pv_helper_netplan(struct pv_helper *h, const struct pv_netplan *plan, int *ret_events,
                       char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {.kind = PV_HELPER_NETPLAN, .events = ret_events != NULL};
+    struct pv_helper_request req = {
+        .kind = PV_HELPER_NETPLAN, .events = ret_events != NULL, .plan = *plan};
     int fds[PV_HELPER_MAX_FDS] = {-1, -1};
     uint32_t n = 0;
-    int len = pv_netplan_encode(plan, req.plan, sizeof(req.plan));
     if (ret_events != NULL)
         *ret_events = -1;
-    if (len < 0) {
-        snprintf(ret_error, PV_HELPER_ERROR_MAX, "set routes: %s", pv_strstatus(len));
-        return len;
-    }
-    req.plan_len = (uint16_t)len;
     int r = call_helper(h, &req, fds, &n, ret_error);
     if (ret_events != NULL && n > 0)
         *ret_events = fds[0];
@@ -418,11 +413,10 @@ int pv_helper_netplan(struct pv_helper *h, const struct pv_netplan *plan, int *r
 
 int pv_helper_netplan_event(int events_fd, struct pv_netplan_host *ret_host)
 {
-    uint8_t buf[PV_NETPLAN_HOST_BYTES];
-    ssize_t n = recv(events_fd, buf, sizeof(buf), MSG_DONTWAIT);
+    ssize_t n = recv(events_fd, ret_host, sizeof(*ret_host), MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return PV_ERR_AGAIN;
     if (n <= 0)
         return PV_ERR_CLOSED;
-    return pv_netplan_host_decode(pv_view(buf, (size_t)n), ret_host);
+    return n == sizeof(*ret_host) ? PV_OK : PV_ERR_MALFORMED;
 }

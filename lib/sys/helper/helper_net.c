@@ -23,11 +23,9 @@ enum {
 static void tell(struct pv_helper_net *n)
 {
     struct pv_netplan_host host;
-    uint8_t buf[PV_NETPLAN_HOST_BYTES];
     if (n->net == NULL || n->events < 0 || !pv_hostnet_report(n->net, n->late, &host))
         return;
-    int len = pv_netplan_host_encode(&host, buf, sizeof(buf));
-    n->late = len > 0 && send(n->events, buf, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+    n->late = send(n->events, &host, sizeof(host), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
               (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 

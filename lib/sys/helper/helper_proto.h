@@ -43,8 +43,7 @@ struct pv_helper_request {
     struct pv_addr dns;
     struct pv_helper_fixed fixed;
     uint8_t events; /* not 0: the daemon wants (other) events of its plans */
-    uint16_t plan_len;
-    uint8_t plan[PV_NETPLAN_BYTES];
+    struct pv_netplan plan;
     uint16_t args_len;
     uint8_t args[PV_HELPER_TASK_ARGS];
 };

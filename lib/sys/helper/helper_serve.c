@@ -716,17 +716,15 @@ static int enter_inside(struct helper_server *s, const struct pv_helper_request 
  * of the events goes with a failure too. */
 static int set_network(struct helper_server *s, const struct pv_helper_request *req)
 {
-    struct pv_netplan plan;
-    int daemon = -1, r = PV_ERR_MALFORMED;
-    if (req->plan_len <= sizeof(req->plan))
-        r = pv_netplan_decode(pv_view(req->plan, req->plan_len), &plan);
-    if (r == PV_OK && strcmp(plan.ifname, s->fixed.ifname) != 0)
+    const struct pv_netplan *plan = &req->plan;
+    int daemon = -1, r = pv_netplan_check(plan);
+    if (r == PV_OK && strcmp(plan->ifname, s->fixed.ifname) != 0)
         r = PV_ERR_STATE;
-    if (r == PV_OK && !(may_be_members(s, &plan.overlay4) && may_be_members(s, &plan.overlay6)))
+    if (r == PV_OK && !(may_be_members(s, &plan->overlay4) && may_be_members(s, &plan->overlay6)))
         r = PV_ERR_REFUSED;
     if (r < 0)
         return fail_reply(s, r, "set routes: %s", pv_strstatus(r));
-    r = pv_helper_net_set(&s->net, &plan, req->events != 0, s->tun.n > 0, &daemon, s->reply.error);
+    r = pv_helper_net_set(&s->net, plan, req->events != 0, s->tun.n > 0, &daemon, s->reply.error);
     s->reply.status = r;
     if (daemon >= 0) {
         s->close_fds = true;

@@ -66,13 +66,10 @@ static void iface_up(struct stack_server *s, const struct pv_helper_iface *iface
 /* Routes are all there: lwIP knows no other way than the interface. */
 static void set_network(const struct pv_helper_request *req, struct pv_helper_reply *reply)
 {
-    struct pv_netplan plan;
-    int r = req->plan_len > sizeof(req->plan)
-                ? PV_ERR_MALFORMED
-                : pv_netplan_decode(pv_view(req->plan, req->plan_len), &plan);
+    int r = pv_netplan_check(&req->plan);
     if (r < 0)
         fail(reply, r, "set routes", pv_strstatus(r));
-    else if (plan.exit || plan.n_offered > 0)
+    else if (req->plan.exit || req->plan.n_offered > 0)
         fail(reply, PV_ERR_UNSUPPORTED, "use or be an exit or a gateway",
              "lwIP reaches members alone, and this machine's programs are not in its network");
 }

@@ -225,8 +225,8 @@ struct pv_hostnet {
     pv_ns again;                          /* not before */
     pv_ns due;                            /* PV_NEVER: nothing */
     struct pv_netplan_host said;          /* the answer */
-    uint8_t told[PV_NETPLAN_HOST_BYTES];  /* the one that was handed out last */
-    int told_len;
+    struct pv_netplan_host told;          /* the one that was handed out last */
+    bool has_told;                        /* one was */
     /* Memory of one look; too large for a stack. */
     struct pv_networds_route routes[PV_NETWORDS_ROUTES];
     struct pv_net_route have[2 * PV_NETWORDS_ROUTES];
@@ -753,13 +753,10 @@ void pv_hostnet_work(struct pv_hostnet *net, pv_ns now)
 
 bool pv_hostnet_report(struct pv_hostnet *net, bool again, struct pv_netplan_host *ret_host)
 {
-    uint8_t now[PV_NETPLAN_HOST_BYTES];
-    int n = net->known ? pv_netplan_host_encode(&net->said, now, sizeof(now)) : -1;
-    if (n < 0 || (!again && n == net->told_len && memcmp(now, net->told, (size_t)n) == 0))
+    if (!net->known || (!again && net->has_told && pv_netplan_host_is_same(&net->said, &net->told)))
         return false;
-    memcpy(net->told, now, (size_t)n);
-    net->told_len = n;
-    *ret_host = net->said;
+    *ret_host = net->told = net->said;
+    net->has_told = true;
     return true;
 }
 

@@ -1416,39 +1416,17 @@ FUZZ(proxy)
 
 /* --- netplan --------------------------------------------------------------------------------- */
 
-/* A plan as the helper reads it from a process that may have been taken over: what
- * is accepted has passed every check and has one form only. And the host's answer the other way. */
-
-static void check_plan(struct pv_view v)
-{
-    uint8_t buf[PV_NETPLAN_BYTES];
-    struct pv_netplan p;
-    if (pv_netplan_decode(v, &p) != PV_OK)
-        return;
-    must(pv_netplan_check(&p) == PV_OK);
-    must(memchr(p.ifname, '\0', sizeof(p.ifname)) != NULL);
-    int n = pv_netplan_encode(&p, buf, sizeof(buf));
-    must(n == (int)v.len && memcmp(buf, v.ptr, v.len) == 0);
-}
-
-static void check_host(struct pv_view v)
-{
-    uint8_t buf[PV_NETPLAN_HOST_BYTES];
-    struct pv_netplan_host h;
-    if (pv_netplan_host_decode(v, &h) != PV_OK)
-        return;
-    int n = pv_netplan_host_encode(&h, buf, sizeof(buf));
-    must(n == (int)v.len && memcmp(buf, v.ptr, v.len) == 0);
-}
-
+/* A plan as the helper gets it from a process that may have been taken over, whatever bytes it is.
+ */
 FUZZ(netplan)
 {
-    if (len == 0)
+    struct pv_netplan p = {.n_used = 0};
+    memcpy(&p, data, len < sizeof(p) ? len : sizeof(p));
+    if (pv_netplan_check(&p) != PV_OK)
         return 0;
-    if (data[0] % 2 == 0)
-        check_plan(pv_view(data + 1, len - 1));
-    else
-        check_host(pv_view(data + 1, len - 1));
+    must(memchr(p.ifname, '\0', sizeof(p.ifname)) != NULL);
+    must(p.n_used <= PV_NETPLAN_USED && p.n_offered <= PV_NETPLAN_OFFERED);
+    must(pv_netplan_is_same(&p, &p));
     return 0;
 }
 
