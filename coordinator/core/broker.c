@@ -78,7 +78,8 @@ static void drop_if_unused(struct pv_broker *b, struct pv_bnode *n)
 
 /* --- subscriptions --------------------------------------------------------------------------- */
 
-/* Each stands in an array of the connection and in one of the node, in order of what it leads to:
+/* A subscription stands in an array of its connection and in one of its node, in order of what it
+ * leads to:
  * neither a connection that ends nor a node that changes searches long. The order is that of keys
  * and of ids, never of addresses: who is told first must be the same in each run of a simulation.
  */

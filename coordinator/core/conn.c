@@ -156,9 +156,7 @@ pv_ns pv_conn_deadline(const struct pv_conn *s)
     return s->closing_since + PV_S(PV_COORD_LINGER_S);
 }
 
-/* --- answers --------------------------------------------------------------------------------- */
-
-/* Sends answers, and words refusals for people. */
+/* --- answers to requests ---------------------------------------------------------------------- */
 
 void pv_answer_send(struct pv_conn *s, const struct pv_ctl_msg *msg)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* coord.c - the control half of the coordinator. Each section calls those above it: statements
- * for members (whose turn it is, and the page that a member gets then, pages.h); connections and
- * the lists that they stand in; the first request of a connection; the other requests; bytes
- * that come in, and what waited; homes that come and go; and the whole: making and freeing,
- * store operations, rest and time, the link to the relay half, what the operator asks. */
+ * for members (whose turn it is, and the page that a member gets then, pages.h); connections, the
+ * lists that they stand in and their end; members that come and are gone; the first request of a
+ * connection; the other requests; bytes that come in; homes that come and go; and what the owner
+ * calls: the coordinator's life, connections, store operations, time, counters, the operator's
+ * questions, the link to the relay half. */
 #include "coordinator/core/coord.h"
 
 #include <stdlib.h>
@@ -85,12 +86,6 @@ static inline void count_limit(struct pv_coord *c, enum pv_coord_limit limit)
 {
     c->stats.limits[limit]++;
 }
-
-static void end_conn(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
-                     const char *message, pv_ns now);
-static void end_with(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_failure *failure,
-                     pv_ns now);
-static void drop_conn(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 
 /* --- statements for members ------------------------------------------------------------------ */
 
@@ -266,14 +261,7 @@ static void bulk_send_page(struct pv_coord *c, struct pv_conn *s, pv_ns now)
         s->dead = true;
 }
 
-/* --- connections and their lists ------------------------------------------------------------- */
-
-/* The connections of the coordinator and the lists they stand in: which there are, which
- * changed, which is a member of what; and how each of them ends. Nothing here calls up. */
-
-enum {
-    OTHERS_PART = 4, /* ours: of so many connections one is for others than the largest network */
-};
+/* --- clocks ----------------------------------------------------------------------------------- */
 
 /* Wall clock at now: microseconds and seconds since 1970. The wall clock is told once a turn;
  * within the turn it goes on by the monotonic clock, which never jumps back. */
@@ -305,7 +293,7 @@ void pv_coord_set_common(struct pv_coord *c, uint64_t wall_us, pv_ns at)
     c->common_at = at;
 }
 
-/* --- finding, and the list of poll_ready ----------------------------------------------------- */
+/* --- connections, and those that the owner is to look at -------------------------------------- */
 
 /* NULL: no such connection. */
 static struct pv_conn *find_conn(const struct pv_coord *c, uint64_t id)
@@ -347,28 +335,7 @@ static void unmark_ready(struct pv_coord *c, struct pv_conn *s)
     s->is_ready = false;
 }
 
-/* --- guests ---------------------------------------------------------------------------------- */
-
-/* Gives s a place among the guests, and ends the connection that loses its own for it.
- * PV_ERR_NOMEM. The one that is displaced is closed without a word: it has said nothing, or too
- * little for too long. */
-static int seat_guest(struct pv_coord *c, struct pv_conn *s, pv_ns now)
-{
-    struct pv_places *places =
-        pv_regulars_has(&c->regulars, &s->source, now) ? &c->members_places : &c->strangers;
-    struct pv_place *evicted = NULL;
-    int r = pv_places_enter(places, &s->place, &s->source, &evicted);
-    if (r < 0)
-        return r;
-    s->hurried = pv_places_crowded(places);
-    if (evicted != NULL) {
-        count_limit(c, PV_COORD_LIMIT_GUESTS);
-        drop_conn(c, PV_CONTAINER_OF(evicted, struct pv_conn, place), now);
-    }
-    return PV_OK;
-}
-
-/* --- members --------------------------------------------------------------------------------- */
+/* --- the members of a network ----------------------------------------------------------------- */
 
 /* Their subscriptions are marked by the broker; here they get their turn to be told. */
 static void wake_subscribers(struct pv_coord *c, const struct pv_conn *s)
@@ -429,6 +396,118 @@ static int reserve_member(struct pv_cnet *net)
     return PV_OK;
 }
 
+/* --- the end of a connection ------------------------------------------------------------------ */
+
+/* A connection of which nothing was read has cost nothing. When the coordinator was restarted, and
+ * thousands of members behind one address come at once, many are not served in time and begin anew:
+ * they must not keep the others out. Addresses of strangers pay for each, so that nobody can have
+ * connections made and ended as fast as he likes. */
+static void give_back_unheard(struct pv_coord *c, const struct pv_conn *s, pv_ns now)
+{
+    if (s->first_rx == 0 && !s->tls && pv_regulars_has(&c->regulars, &s->source, now))
+        pv_bucket_table_give(c->sources, &s->source, 1);
+}
+
+/* Takes a connection out of presence, network and counts. Each way in which one ends comes here,
+ * and the second time nothing happens. For a connection that was replaced the relay is told
+ * nothing, as its node is online. */
+static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+{
+    if (s->state == PV_CONN_CLOSING)
+        return;
+    if (s->state != PV_CONN_MEMBER) {
+        give_back_unheard(c, s, now);
+        pv_place_leave(&s->place);
+        return;
+    }
+    bool spoke = s->bnode != NULL;
+    pv_broker_leave(&c->broker, s, wall_us_at(c, now));
+    bulk_forget(s);
+    if (spoke)
+        pv_relaylink_offline(c->link, s->net->id, s->node);
+    leave_net(s, wall_s_at(c, now));
+    if (spoke)
+        wake_subscribers(c, s);
+}
+
+/* Ends a connection with a last message; its node is offline at once. The heap has room for its
+ * timer since it was accepted, so setting the time to write the last message cannot fail. */
+static void end_with(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_failure *failure,
+                     pv_ns now)
+{
+    retire(c, s, now);
+    pv_conn_bye(s, failure, now);
+    pv_heap_set(&c->timers, &s->timer, pv_conn_deadline(s));
+    mark_ready(c, s);
+}
+
+static void end_conn(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
+                     const char *message, pv_ns now)
+{
+    end_with(c, s, &(struct pv_ctl_failure){.error = error, .message = message}, now);
+}
+
+/* The same, and answers with it the request that the connection holds. */
+static void refuse_request(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
+                           const char *message, pv_ns now)
+{
+    if (s->held != NULL)
+        pv_conn_error(s, s->held->id, error, message);
+    end_conn(c, s, error, message, now);
+}
+
+/* Ends a connection without a word: its bytes were no control channel, or there is no memory.
+ * Output that was not written is thrown away: the other side said something wrong, or there is
+ * no memory to say anything. */
+static void drop_conn(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+{
+    retire(c, s, now);
+    s->state = PV_CONN_CLOSING;
+    s->closing_since = now;
+    s->dead = true;
+    mark_ready(c, s);
+}
+
+/* The transport is gone, or everything has been written: out of all lists, and freed. The relay
+ * is told of an end only for connections that spoke STUN; allocations of others go by node. */
+static void forget_conn(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+{
+    retire(c, s, now);
+    if (s->stun != NULL)
+        pv_relaylink_closed(c->link, s->id);
+    unmark_ready(c, s);
+    pv_heap_set(&c->timers, &s->timer, PV_NEVER);
+    PV_MAP_DEL(c->conns, s);
+    pv_conn_free(s);
+}
+
+/* --- guests ---------------------------------------------------------------------------------- */
+
+/* Gives s a place among the guests, and ends the connection that loses its own for it.
+ * PV_ERR_NOMEM. The one that is displaced is closed without a word: it has said nothing, or too
+ * little for too long. */
+static int seat_guest(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+{
+    struct pv_places *places =
+        pv_regulars_has(&c->regulars, &s->source, now) ? &c->members_places : &c->strangers;
+    struct pv_place *evicted = NULL;
+    int r = pv_places_enter(places, &s->place, &s->source, &evicted);
+    if (r < 0)
+        return r;
+    s->hurried = pv_places_crowded(places);
+    if (evicted != NULL) {
+        count_limit(c, PV_COORD_LIMIT_GUESTS);
+        drop_conn(c, PV_CONTAINER_OF(evicted, struct pv_conn, place), now);
+    }
+    return PV_OK;
+}
+
+/* --- new members ------------------------------------------------------------------------------ */
+
+enum {
+    OTHERS_PART = 4, /* ours: of so many connections one is for others than the largest network */
+};
+
 /* A source that turned out to be a member gets back what its connection took of the source's rate:
  * a restart of the coordinator brings back all members behind one address at once, and strangers
  * must be held off meanwhile. A network has a bound for that, which no member wears out alone. */
@@ -478,89 +557,6 @@ static int enter_member(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     if (old != NULL)
         end_conn(c, old, PV_CTL_E_REPLACED, "a newer connection of this node took over", now);
     return PV_OK;
-}
-
-/* A connection of which nothing was read has cost nothing. When the coordinator was restarted, and
- * thousands of members behind one address come at once, many are not served in time and begin anew:
- * they must not keep the others out. Addresses of strangers pay for each, so that nobody can have
- * connections made and ended as fast as he likes. */
-static void give_back_unheard(struct pv_coord *c, const struct pv_conn *s, pv_ns now)
-{
-    if (s->first_rx == 0 && !s->tls && pv_regulars_has(&c->regulars, &s->source, now))
-        pv_bucket_table_give(c->sources, &s->source, 1);
-}
-
-/* Takes a connection out of presence, network and counts. Each way in which one ends comes here,
- * and the second time nothing happens. For a connection that was replaced the relay is told
- * nothing, as its node is online. */
-static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
-{
-    if (s->state == PV_CONN_CLOSING)
-        return;
-    if (s->state != PV_CONN_MEMBER) {
-        give_back_unheard(c, s, now);
-        pv_place_leave(&s->place);
-        return;
-    }
-    bool spoke = s->bnode != NULL;
-    pv_broker_leave(&c->broker, s, wall_us_at(c, now));
-    bulk_forget(s);
-    if (spoke)
-        pv_relaylink_offline(c->link, s->net->id, s->node);
-    leave_net(s, wall_s_at(c, now));
-    if (spoke)
-        wake_subscribers(c, s);
-}
-
-/* Ends a connection with a last message; its node is offline at once. The heap has room for its
- * timer since it was accepted, so setting the time to write the last message cannot fail. */
-static void end_conn(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
-                     const char *message, pv_ns now)
-{
-    end_with(c, s, &(struct pv_ctl_failure){.error = error, .message = message}, now);
-}
-
-/* The same, and answers with it the request that the connection holds. */
-static void refuse_request(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
-                           const char *message, pv_ns now)
-{
-    if (s->held != NULL)
-        pv_conn_error(s, s->held->id, error, message);
-    end_conn(c, s, error, message, now);
-}
-
-static void end_with(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_failure *failure,
-                     pv_ns now)
-{
-    retire(c, s, now);
-    pv_conn_bye(s, failure, now);
-    pv_heap_set(&c->timers, &s->timer, pv_conn_deadline(s));
-    mark_ready(c, s);
-}
-
-/* Ends a connection without a word: its bytes were no control channel, or there is no memory.
- * Output that was not written is thrown away: the other side said something wrong, or there is
- * no memory to say anything. */
-static void drop_conn(struct pv_coord *c, struct pv_conn *s, pv_ns now)
-{
-    retire(c, s, now);
-    s->state = PV_CONN_CLOSING;
-    s->closing_since = now;
-    s->dead = true;
-    mark_ready(c, s);
-}
-
-/* The transport is gone, or everything has been written: out of all lists, and freed. The relay
- * is told of an end only for connections that spoke STUN; allocations of others go by node. */
-static void forget_conn(struct pv_coord *c, struct pv_conn *s, pv_ns now)
-{
-    retire(c, s, now);
-    if (s->stun != NULL)
-        pv_relaylink_closed(c->link, s->id);
-    unmark_ready(c, s);
-    pv_heap_set(&c->timers, &s->timer, PV_NEVER);
-    PV_MAP_DEL(c->conns, s);
-    pv_conn_free(s);
 }
 
 /* --- members that are gone ------------------------------------------------------------------- */
@@ -650,9 +646,7 @@ static struct pv_cnet *gone_handle_timeout(struct pv_coord *c, pv_ns now)
     return net;
 }
 
-/* --- hello ----------------------------------------------------------------------------------- */
-
-/* The first request of a connection: who the node is, whether it is let in, and what it is told. */
+/* --- hello: the first request of a connection ------------------------------------------------- */
 
 /* Judges a hello; *ret_net is set for everybody but the creator of a network. The signature covers
  * the hash of this connection's handshake, so an attacker cannot use a hello from another
@@ -827,9 +821,8 @@ static void hello_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_ms
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-/* Answers the requests of nodes. One row in the table at the end says for each request who may
- * ask it and which function answers. Every request gets exactly one answer, at once or when the
- * store has answered. */
+/* A row of the table at the end says for each request who may ask it and which function answers.
+ * Every request gets exactly one answer, at once or when the store has answered. */
 
 enum {
     GUEST_RATE =
@@ -1352,10 +1345,7 @@ static void request_push(struct pv_conn *s)
     }
 }
 
-/* --- bytes that come in ---------------------------------------------------------------------- */
-
-/* Bytes of connections: what each speaks, its messages one by one, and what waits meanwhile; and
- * the finished works of the registry, which let what waited go on. */
+/* --- bytes that come in, and works that let them wait ----------------------------------------- */
 
 /* Nothing more is worked on while a request waits for the one before it, or while the longest
  * answer might not fit: the bytes stay in the socket, and TCP slows the sender down. */
@@ -1583,9 +1573,9 @@ bool pv_coord_wants_bytes(struct pv_coord *c, uint64_t id)
 
 /* --- homes ----------------------------------------------------------------------------------- */
 
-/* Networks that come from other coordinators and go to them: who knocks for one that is not here
- * waits until the store has said whose it is, and one that is another's is let go with its
- * members. */
+/* Networks come from other coordinators and go to them. A node that knocks for one that is not here
+ * waits until the store has said whose it is, and a network that is another coordinator's is let go
+ * with its members. */
 
 enum {
     SWEEP_S = 5,       /* ours: between two looks at what is not used */
@@ -1915,10 +1905,7 @@ bool pv_coord_is_draining(const struct pv_coord *c)
     return c->homes.draining;
 }
 
-/* --- the whole ------------------------------------------------------------------------------- */
-
-/* It is made and freed here, connections are accepted, the store's answers come back, networks
- * rest, and time ends what is too slow. */
+/* --- the coordinator's life ------------------------------------------------------------------- */
 
 enum {
     SOURCE_SLOTS = 4096, /* ours: source networks remembered for rates; older ones give way */
@@ -1929,8 +1916,6 @@ enum {
     SK_LEN = PV_SIGN_SK_LEN + PV_DH_LEN, /* signing key, then the same key for handshakes */
     GUARDED_LEN = SK_LEN + PV_CTL_SECRET_LEN,
 };
-
-/* --- life ------------------------------------------------------------------------------------ */
 
 /* The relay half is made even when relaying is off: it answers Binding requests all the same. */
 static int new_relay(struct pv_coord *c, const struct pv_coord_config *cfg)
@@ -2061,7 +2046,7 @@ void pv_coord_set_tls(struct pv_coord *c, const struct pv_ctl_tls *tls)
         c->tls = *tls;
 }
 
-/* --- connections ----------------------------------------------------------------------------- */
+/* --- connections that come, are written to and close ------------------------------------------ */
 
 /* Thousands of members behind one address come back at once when the coordinator was restarted:
  * more than one source may bring. Those of addresses where members came from lately may share so
@@ -2399,9 +2384,7 @@ void pv_coord_shutdown(struct pv_coord *c, pv_ns now)
         end_conn(c, s, PV_CTL_E_SHUTDOWN, "the coordinator is going down; reconnect", now);
 }
 
-/* --- figures --------------------------------------------------------------------------------- */
-
-/* The coordinator's counters, and the names of its limits in `status` and for Prometheus. */
+/* --- counters, and the names of limits -------------------------------------------------------- */
 
 const char *pv_coord_limit_name(enum pv_coord_limit limit)
 {
@@ -2470,10 +2453,7 @@ void pv_coord_kinds(const struct pv_coord *c, struct pv_coord_kinds *ret_kinds)
     *ret_kinds = k;
 }
 
-/* --- networks -------------------------------------------------------------------------------- */
-
-/* The operator's calls about the networks on a coordinator: look at them, end one, and change the
- * secret that makes new ones. */
+/* --- what the operator asks ------------------------------------------------------------------- */
 
 void pv_coord_networks(const struct pv_coord *c, pv_ns now,
                        void (*each)(void *ctx, const struct pv_coord_network *net), void *ctx)
@@ -2535,10 +2515,7 @@ void pv_coord_drop_end(struct pv_coord *c, const uint8_t id[static PV_NETWORK_ID
     forget_net(c, net);
 }
 
-/* --- the relay half -------------------------------------------------------------------------- */
-
-/* The control half's end of the link to the relay: answers and data for connections that speak STUN
- * or TURN. */
+/* --- connections that speak STUN or TURN: the link to the relay half -------------------------- */
 
 enum {
     NEWS_A_TURN = 256, /* ours: messages for streams, then connections have their turn */

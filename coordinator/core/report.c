@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A report as JSON, and such JSON as lines for people. The lines are made from JSON, not from the
- * report, because the program that prints them is another process than the one that counts. */
+/* A report as JSON, and such JSON as lines for people and as text for Prometheus. Both are made
+ * from JSON, not from the report, because the program that prints them is another process than the
+ * one that counts, and may be another version. */
 #include "coordinator/core/report.h"
 
 #include <stdarg.h>
@@ -9,10 +10,9 @@
 
 #include "base/text.h"
 
-/* --- rows ------------------------------------------------------------------------------------ */
+/* --- the coordinator's own numbers ------------------------------------------------------------ */
 
-/* The table of the coordinator's own numbers: a new one is a field of struct pv_report (or of what
- * it holds) and a row here. */
+/* A new one is a field of struct pv_report (or of what it holds) and a row here. */
 
 #define OF(field)   offsetof(struct pv_report, field)
 #define GAUGE       PV_METRICS_GAUGE
@@ -490,20 +490,19 @@ int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
     return l.len == PV_REPORT_TEXT_MAX - 1 ? PV_ERR_NO_SPACE : PV_OK;
 }
 
-/* --- metrics --------------------------------------------------------------------------------- */
+/* --- metrics (docs/OPERATIONS.md "Metrics") --------------------------------------------------- */
 
-/* A report as text for Prometheus (docs/OPERATIONS.md "Metrics"). It is made from the JSON that the
- * running coordinator gave, which may be another version: missing numbers are 0, and reasons and
- * limits that this version does not know are shown all the same. */
+/* Of a coordinator of another version missing numbers are 0, and reasons and limits that this
+ * version does not know are shown all the same. */
 
 enum {
     SAMPLES_MAX = 128, /* more than both tables have; test_report compares */
 };
 
-/* A number that is not there is 0, as in report.c; counters are never below zero. */
+/* Counters are never below zero, whatever stands there. */
 static uint64_t count_at(const json_t *obj, const char *key)
 {
-    json_int_t n = json_integer_value(json_object_get(obj, key));
+    json_int_t n = number_at(obj, key);
     return n < 0 ? 0 : (uint64_t)n;
 }
 

@@ -645,8 +645,6 @@ uint16_t pv_coordset_port(const struct pv_coordset *set)
 
 /* --- the section [store] --------------------------------------------------------------------- */
 
-/* The section [store]. */
-
 /* The value may hold a password, so an error does not repeat it. */
 int pv_coordset_store_item(struct pv_coordset_store *s, const struct pv_ini_item *item, char *error,
                            size_t cap)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls the kind of store that was opened. */
+/* Calls the kind of store that was opened, and turns values of a database into the core's structs.
+ */
 #include "coordinator/store/store.h"
 
 #include <string.h>
@@ -45,9 +46,7 @@ struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store)
     return store == NULL ? NULL : store->ops->close(store);
 }
 
-/* --- rows ------------------------------------------------------------------------------------ */
-
-/* Values of a database into the core's structs. */
+/* --- values of a database --------------------------------------------------------------------- */
 
 /* A value that is not as long as its place is damage, or somebody else's. */
 static bool take(void *dst, size_t len, struct pv_view v)

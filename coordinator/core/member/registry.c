@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The way of a change through the store. Each operation remembers the places its statements got in
- * the log; they are believed only when the store has them, and in that order. */
+/* The way of a change through the store, and of what the store has into the networks. Each
+ * operation remembers the places its statements got in the log; they are believed only when the
+ * store has them, and in that order. */
 #include "coordinator/core/member/registry.h"
 
 #include <stdlib.h>
@@ -785,8 +786,8 @@ struct pv_cnet *pv_registry_handle_job(struct pv_registry *reg,
 
 /* --- networks that are not settled yet ------------------------------------------------------- */
 
-/* Keeps the networks that are not settled in a list, in which each goes to the end after its turn.
- */
+/* They stand in a list, and each goes to its end after its turn: a large network does not keep
+ * small ones waiting. */
 
 void pv_unsettled_remove(struct pv_unsettled *u, struct pv_cnet *net)
 {
@@ -830,8 +831,6 @@ struct pv_cnet *pv_unsettled_next(const struct pv_unsettled *u)
 }
 
 /* --- loading --------------------------------------------------------------------------------- */
-
-/* Takes in what the store has: all of it at a start, or one network. */
 
 /* Notes our own receipts, also those that came back from members: after an old backup was restored
  * they tell of epochs and times that the store does not know, and that must not be used twice. */
@@ -911,9 +910,7 @@ void pv_registry_start(struct pv_registry *reg, uint64_t wall)
     reg->epoch = wall > reg->known_epoch ? wall : reg->known_epoch + 1;
 }
 
-/* --- settling -------------------------------------------------------------------------------- */
-
-/* Settles networks in their turns, and lists those that changed. */
+/* --- settling, and networks that changed ------------------------------------------------------ */
 
 void pv_registry_mark_changed(struct pv_registry *reg, struct pv_cnet *net)
 {

@@ -263,10 +263,21 @@ static inline size_t family_of(const struct pv_addr *a)
     return a->family == PV_AF_INET6 ? 1 : 0;
 }
 
-static struct relay *relay_at(const struct pv_turns *t, const struct pv_addr *shown);
-static int turns_reserve(struct pv_turns *t);
+/* Each reason for a drop has a counter of its own: "it does not work" becomes a name in `status`.
+ */
+static void count(struct pv_turns *t, enum pv_relaystat what)
+{
+    pv_relaystat_add(&t->stats, what, 1);
+}
+
+/* Room in the heap of timers for one more thing that has one. PV_ERR_NOMEM. The room is made
+ * before anything is added, so setting a timer cannot fail in the middle of a change. */
+static int turns_reserve(struct pv_turns *t)
+{
+    return pv_heap_reserve(&t->timers, t->members.n + t->n_allocs + t->n_relays + 1);
+}
+
 static void member_meet(struct pv_turns *t);
-static uint32_t policy_bandwidth(const struct pv_turns *t, const uint8_t *net);
 
 /* --- the queue of what the owner has to do --------------------------------------------------- */
 
@@ -493,6 +504,15 @@ static void count_shown(struct pv_turns *t, struct relay *r)
         r->counted->n++;
 }
 
+/* The open relay socket that shows this address, NULL: none. Address and port name exactly one
+ * open socket. */
+static struct relay *relay_at(const struct pv_turns *t, const struct pv_addr *shown)
+{
+    uint8_t key[PLACE_KEY];
+    place_of(shown, key);
+    return pv_turntab_find(&t->by_place, key);
+}
+
 /* It is open: found by what it shows from now on. */
 static void relay_set_open(struct pv_turns *t, struct relay *r)
 {
@@ -504,15 +524,6 @@ static void relay_set_open(struct pv_turns *t, struct relay *r)
      * only. */
     if (relay_at(t, &r->shown) == NULL)
         (void)!pv_turntab_add(&t->by_place, r);
-}
-
-/* The open relay socket that shows this address, NULL: none. Address and port name exactly one
- * open socket. */
-static struct relay *relay_at(const struct pv_turns *t, const struct pv_addr *shown)
-{
-    uint8_t key[PLACE_KEY];
-    place_of(shown, key);
-    return pv_turntab_find(&t->by_place, key);
 }
 
 /* Is this peer relayed here itself, for another allocation than a? exact: this very address,
@@ -674,15 +685,6 @@ static void out_data(struct pv_turns *t, const struct alloc *to, const struct ch
     out->data = pv_view(buf, data.len + PV_TURN_CHANNEL_HEADER);
 }
 
-/* --- timers ---------------------------------------------------------------------------------- */
-
-/* Room in the heap of timers for one more thing that has one. PV_ERR_NOMEM. The room is made
- * before anything is added, so setting a timer cannot fail in the middle of a change. */
-static int turns_reserve(struct pv_turns *t)
-{
-    return pv_heap_reserve(&t->timers, t->members.n + t->n_allocs + t->n_relays + 1);
-}
-
 /* --- members by address ---------------------------------------------------------------------- */
 
 static bool member_is_virtual(const struct pv_turns *t, const struct pv_addr *addr)
@@ -725,8 +727,6 @@ static void member_rearm(struct pv_turns *t, struct member *m)
 }
 
 /* --- allocations, channels, permissions ------------------------------------------------------ */
-
-/* Allocations, their channels and permissions, and how each datagram finds its own. */
 
 enum {
     SLOTS_MIN = 8, /* of the first index of channels: a client of few peers needs no more */
@@ -1119,10 +1119,7 @@ static int perm_add(struct pv_turns *t, struct alloc *a, const struct pv_addr *i
     return PV_OK;
 }
 
-/* --- credentials ----------------------------------------------------------------------------- */
-
-/* Long-term credentials (RFC 8489 s9.2.4): finds the sender of a request, checks its signature,
- * and signs the answer. */
+/* --- long-term credentials (RFC 8489 s9.2.4) -------------------------------------------------- */
 
 enum {
     ALGORITHM_MD5 = 1,    /* RFC 8489 s18.5.1 */
@@ -1197,7 +1194,7 @@ static void answer_unsigned(struct pv_turns *t, const struct req *q, unsigned co
     out_end(t, out, &w);
 }
 
-/* --- who ------------------------------------------------------------------------------------- */
+/* --- the sender of a request ------------------------------------------------------------------ */
 
 /* There are at most 64 names, so they are compared one by one. */
 static struct user *user_by_name(struct pv_turns *t, struct pv_view name)
@@ -1361,19 +1358,14 @@ static void auth_refuse(struct pv_turns *t, const struct req *q, unsigned code)
 
 /* --- doors ----------------------------------------------------------------------------------- */
 
-/* A member that asks for one has a UDP port here, to which machines that know nothing of
- * this relay send WireGuard's messages. The port follows from the member's key, so that it is
- * the same after every restart; what comes in goes to the member as from any relay socket, and
+/* A member that asks for a door has a UDP port here, to which machines that know nothing of this
+ * relay send WireGuard's messages. The port follows from the member's key, so that it is the same
+ * after every restart; a datagram that comes in goes to the member as from any relay socket, and
  * is looked at no further than to see that it has the form of such a message. */
 
 enum {
     DOORS_PART = 4, /* ours: of the relay sockets, those that doors may have */
 };
-
-static void count(struct pv_turns *t, enum pv_relaystat what)
-{
-    pv_relaystat_add(&t->stats, what, 1);
-}
 
 /* --- the port -------------------------------------------------------------------------------- */
 
@@ -1572,14 +1564,8 @@ static void door_out(struct pv_turns *t, const struct alloc *a, const struct cha
 
 /* --- the way of relayed datagrams ------------------------------------------------------------ */
 
-/* This runs for each of them, so nothing here allocates, and a
- * payload is moved only where its answer is longer than what came. */
-
-/* Each reason has a counter of its own: "it does not work" becomes a name in `status`. */
-static void count_drop(struct pv_turns *t, enum pv_relaystat why)
-{
-    pv_relaystat_add(&t->stats, why, 1);
-}
+/* This runs for each of them, so nothing here allocates, and a payload is moved only where its
+ * answer is longer than what came. */
 
 /* --- between members ------------------------------------------------------------------------- */
 
@@ -1605,13 +1591,13 @@ static void to_member(struct pv_turns *t, const struct alloc *from, const struct
     }
     /* Detached: the member is known, its connection or NAT binding is gone. */
     if (to == NULL || !to->attached) {
-        count_drop(t, PV_RELAYSTAT_DROP_NO_PEER);
+        count(t, PV_RELAYSTAT_DROP_NO_PEER);
         return;
     }
     /* Both directions count: one member must neither flood nor be flooded. */
     if (!out_may(from->member->bandwidth, &from->member->up, data.len, now) ||
         !out_may(to->member->bandwidth, &to->member->down, data.len, now)) {
-        count_drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
+        count(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
     pv_relaystat_add(&t->stats, PV_RELAYSTAT_MEMBER_PACKETS, 1);
@@ -1648,15 +1634,15 @@ static void to_client(struct pv_turns *t, const struct relay *r, const struct pv
 {
     struct alloc *a = r == NULL ? NULL : r->alloc;
     if (a == NULL || a->pending || !a->attached || r->state != RELAY_OPEN) {
-        count_drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        count(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
         return;
     }
     if (perm_of(a, peer, now) == NULL) {
-        count_drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
+        count(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
     }
     if (!out_may(t->limits.bandwidth, &a->user->down, data.len, now)) {
-        count_drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
+        count(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
     count_of_user(t, a->user, data.len);
@@ -1672,15 +1658,15 @@ static void to_peer(struct pv_turns *t, struct alloc *a, const struct pv_addr *p
     const struct relay *r = a->relays[family_of(peer)];
     const struct perm *perm = perm_of(a, peer, now);
     if (r == NULL || r->state != RELAY_OPEN) {
-        count_drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        count(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
         return;
     }
     if (perm == NULL) {
-        count_drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
+        count(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
     }
     if (!out_may(t->limits.bandwidth, &a->user->up, data.len, now)) {
-        count_drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
+        count(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
     /* Relayed here too: it goes over in memory, where no NAT before this machine and no firewall
@@ -1721,15 +1707,15 @@ static void relay_channel_data(struct pv_turns *t, const struct way *way, uint8_
     struct alloc *a = alloc_of_data(t, way, now);
     struct chan *c = a == NULL ? NULL : chan_by_number(a, pv_load_be16(ptr));
     if (a == NULL) {
-        count_drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        count(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
         return;
     }
     if (c == NULL || c->until <= now) {
-        count_drop(t, PV_RELAYSTAT_DROP_NO_CHANNEL);
+        count(t, PV_RELAYSTAT_DROP_NO_CHANNEL);
         return;
     }
     if (len - PV_TURN_CHANNEL_HEADER < data_len) {
-        count_drop(t, PV_RELAYSTAT_DROP_MALFORMED);
+        count(t, PV_RELAYSTAT_DROP_MALFORMED);
         return;
     }
     uint8_t *data = ptr + PV_TURN_CHANNEL_HEADER;
@@ -1753,13 +1739,13 @@ static void relay_send(struct pv_turns *t, const struct way *way, const struct p
     struct pv_view data;
     struct alloc *a = alloc_of_data(t, way, now);
     if (a == NULL) {
-        count_drop(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
+        count(t, PV_RELAYSTAT_DROP_NO_ALLOCATION);
         return;
     }
     if (pv_stun_get_xor_addr(msg, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer) < 0 ||
         pv_stun_find(msg, PV_TURN_ATTR_DATA, &data) < 0 ||
         pv_stun_list_unknown(msg, known, PV_ARRAY_LEN(known), &unknown, 1) > 0) {
-        count_drop(t, PV_RELAYSTAT_DROP_MALFORMED);
+        count(t, PV_RELAYSTAT_DROP_MALFORMED);
         return;
     }
     if (a->member == NULL) {
@@ -1782,8 +1768,8 @@ static void relay_send(struct pv_turns *t, const struct way *way, const struct p
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-/* Carries out authenticated requests (RFC 8656 s7 to s12). The order of checks is the RFC's
- * throughout: it decides which error a request gets that is wrong in several ways. */
+/* A request is authenticated before it comes here. The order of checks is that of RFC 8656 (s7 to
+ * s12) throughout: it decides which error a request gets that is wrong in several ways. */
 
 enum {
     FAMILY_BIT4 = 1,
@@ -2350,8 +2336,8 @@ static void request_handle(struct pv_turns *t, struct req *q)
 
 /* --- members --------------------------------------------------------------------------------- */
 
-/* They come with a welcome, go offline with their control channel,
- * and end with their removal. */
+/* A member comes with a welcome, goes offline with its control channel, and ends with its removal.
+ */
 
 /* Both halves are hashes: of the coordinator's key, and of the node's. 64 bits of the latter are
  * enough to find a member, not to be one: member_find() compares the key. */
@@ -2388,6 +2374,17 @@ static void member_forget(struct pv_turns *t, struct member *m)
     pv_heap_set(&t->timers, &m->timer.node, PV_NEVER);
     pv_wipe(m, sizeof(*m));
     free(m);
+}
+
+/* Bytes a second that a member of this network may have; 0: no limit. The network's own, else
+ * that of all. */
+static uint32_t policy_bandwidth(const struct pv_turns *t, const uint8_t *net)
+{
+    for (size_t i = 0; i < t->n_nets; i++) {
+        if (memcmp(t->nets[i].net, net, PV_TURNAUTH_NET_LEN) == 0)
+            return t->nets[i].bandwidth;
+    }
+    return t->limits.bandwidth;
 }
 
 /* Name and password are derived again here rather than handed over by the control thread: both ends
@@ -2526,10 +2523,7 @@ void pv_turns_forget(struct pv_turns *t)
     }
 }
 
-/* --- the whole ------------------------------------------------------------------------------- */
-
-/* The server is made and freed here, datagrams come in here and go to the section that knows them,
- * and timers that are due end what they belong to. */
+/* --- the server's life ------------------------------------------------------------------------ */
 
 enum {
     WAYS_MAX = 1 << 18,   /* ours: 5-tuples, four times PV_TURNS_MEMBERS_MAX for static users */
@@ -2537,8 +2531,6 @@ enum {
     DOOR_PEERS_MAX = 1 << 18, /* ours: peers beyond doors that have a channel */
     PASSWORD_MAX = 512, /* ours: characters; with the name and realm it fits pv_turnauth_key() */
 };
-
-/* --- life ------------------------------------------------------------------------------------ */
 
 /* Zero in a configuration stands for the default (turns.h). */
 static uint32_t or_default(uint32_t value, uint32_t standard)
@@ -2828,7 +2820,7 @@ void pv_turns_stream_closed(struct pv_turns *t, uint64_t stream)
         alloc_free(t, a);
 }
 
-/* --- time, questions ------------------------------------------------------------------------- */
+/* --- timers that are due, and questions ------------------------------------------------------- */
 
 /* A timer belongs to a member that is offline, to an allocation of a static user, or to a reserved
  * socket; in each case its time is over. */
@@ -2874,25 +2866,11 @@ struct pv_relaystats *pv_turns_counters(struct pv_turns *t)
 
 /* --- what the operator may change ------------------------------------------------------------ */
 
-/* The settings that the operator may change while the relay runs: limits, ports, peers, public
- * addresses. */
-
 enum {
     PER_USER = 128,  /* ours: allocations of a static user (turns.h) */
     PORT_LO = 49152, /* RFC 8656 s7.2 */
     PORT_HI = 65535, /* RFC 8656 s7.2 */
 };
-
-/* Bytes a second that a member of this network may have; 0: no limit. The network's own, else
- * that of all. */
-static uint32_t policy_bandwidth(const struct pv_turns *t, const uint8_t *net)
-{
-    for (size_t i = 0; i < t->n_nets; i++) {
-        if (memcmp(t->nets[i].net, net, PV_TURNAUTH_NET_LEN) == 0)
-            return t->nets[i].bandwidth;
-    }
-    return t->limits.bandwidth;
-}
 
 /* A public address, which clients are told, leads to this machine, so it is refused as a peer
  * (turnpeer.h). Addresses that are public no more stay refused. */
@@ -2930,7 +2908,7 @@ void pv_turns_set_policy(struct pv_turns *t, const struct pv_turns_policy *polic
 
 /* --- what became of opening a relay socket --------------------------------------------------- */
 
-/* Goes on after the owner has tried to open a relay socket: with another port, with its odd
+/* After the owner has tried to open one, the server goes on with another port, with its odd
  * neighbour, or with the answer to the Allocate that waits for it. */
 
 /* Can the Allocate be answered? A pair that is still wanted, or of which one half is missing, is
