@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * log.c - formats one line and hands it to the sink.
+ * log.c - formats one line and hands it to the sink, also by way of a log that cannot be flooded.
  */
 #include "base/log.h"
 
@@ -56,7 +56,7 @@ static void put_message_first(char line[static PV_LOG_LINE_MAX])
     snprintf(line + len, PV_LOG_LINE_MAX - len, "%s%s", keys[0] == '\0' ? "" : ": ", keys);
 }
 
-/* --- one line --------------------------------------------------------------------------------- */
+/* --- one line -------------------------------------------------------------------------------- */
 
 /* A line under way: what does not fit is cut. */
 struct line {
@@ -244,8 +244,6 @@ int pv_log_level_parse(const char *text, enum pv_log_level *ret_level)
 }
 
 /* --- a log that cannot be flooded ------------------------------------------------------------ */
-
-/* puts repeats.h between those who write lines and where they go. */
 
 /* The line is complete already and is told as it is; the number of those left out stands behind. */
 static void take_line(void *ctx, enum pv_log_level level, const char *line)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * room.c - signed records of rooms: parsing, making (PROTOCOL-PEERS.md "Rooms"). Records are handed
- * on by members who did not write them, so each carries its author's signature over the network and
- * the record; one record has one encoding, since rooms compare hashes.
+ * room.c - signed records of rooms, and the frames that carry them: parsing, making
+ * (PROTOCOL-PEERS.md "Rooms"). Records are handed on by members who did not write them, so each
+ * carries its author's signature over the network and the record; one record has one encoding,
+ * since rooms compare hashes.
  */
 #include "proto/chat/room.h"
 
@@ -34,7 +35,7 @@ bool pv_room_base(const struct pv_room_record *record, size_t i, struct pv_room_
     return true;
 }
 
-/* --- parsing ------------------------------------------------------------------------------- */
+/* --- records: parsing ------------------------------------------------------------------------ */
 
 /* The list of an invite's base ascends by author, so that one list has one form. */
 static bool base_is_canonical(struct pv_view base)
@@ -142,7 +143,7 @@ int pv_room_record_parse(struct pv_view raw, const uint8_t *network,
     return PV_OK;
 }
 
-/* --- making -------------------------------------------------------------------------------- */
+/* --- records: making ------------------------------------------------------------------------- */
 
 /* In the order of get_record_fields(); PROTOCOL-PEERS.md "Rooms" is the table of both. */
 static void put_record_fields(struct pv_writer *w, const struct pv_room_record *rec,
@@ -225,9 +226,7 @@ int pv_room_text_join(const struct pv_room_record *record, const uint8_t *sig,
     return PV_OK;
 }
 
-/* --- frames ---------------------------------------------------------------------------------- */
-
-/* frames of rooms: JSON lines of chat connections, both directions. */
+/* --- frames: JSON lines of chat connections -------------------------------------------------- */
 
 enum {
     DEPTH = 3,        /* {"have":[["…",1]]} */
@@ -241,7 +240,7 @@ bool pv_room_is_frame(struct pv_view line)
     return line.len >= sizeof(START) - 1 && memcmp(line.ptr, START, sizeof(START) - 1) == 0;
 }
 
-/* --- parsing ------------------------------------------------------------------------------- */
+/* --- frames: parsing ------------------------------------------------------------------------- */
 
 /* Exactly len bytes in base64url. */
 static bool parse_fixed(const json_t *v, uint8_t *dst, size_t len)
@@ -361,7 +360,7 @@ int pv_room_frame_parse(struct pv_view line, struct pv_room_frame *ret_frame)
     return r;
 }
 
-/* --- writing ------------------------------------------------------------------------------- */
+/* --- frames: writing ------------------------------------------------------------------------- */
 
 /* The text of a frame as it grows. Being full sticks, so that callers write straight on and look
  * once at the end. */

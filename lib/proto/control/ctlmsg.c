@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ctlmsg.c - writes the JSON messages of the control channel, and the two signatures that bind a
- * connection. Written by hand instead of through jansson: a page of 128 statements is built for
- * each of thousands of nodes, and this way it goes straight into the output. Which fields a message
- * has stands in a table, by which it is read as well. Errors are sticky in the
- * writer and reported once at the end.
+ * ctlmsg.c - writes and reads the JSON messages of the control channel, and the two signatures that
+ * bind a connection. Messages are written by hand instead of through jansson: a page of 128
+ * statements is built for each of thousands of nodes, and this way it goes straight into the
+ * output. Which fields a message has stands in a table, by which it is written and read. Errors are
+ * sticky in the writer and reported once at the end.
  */
 #include "proto/control/ctlmsg.h"
 
@@ -607,8 +607,7 @@ int pv_ctl_join_verify(const struct pv_ctl_join *join,
 
 /* --- parsing --------------------------------------------------------------------------------- */
 
-/* reads the JSON messages of the control channel (the reading half of ctlmsg.h). A
- * coordinator reads messages of anybody who connects, so one message costs one block of memory
+/* A coordinator reads messages of anybody who connects, so one message costs one block of memory
  * whose size follows from its length, and values are counted before jansson sees them. The first
  * wrong field is remembered by name and answered; the others are not worth a word. */
 

@@ -295,8 +295,8 @@ int pv_signal_open_hybrid(const struct pv_signal_route *route,
 
 /* --- passed on by a common peer -------------------------------------------------------------- */
 
-/* the body of in-band type 5: a sealed signal that a common peer passes on. The common
- * peer can read the route and not the box, which is sealed for the receiver (signal.h). */
+/* A sealed signal is the body of in-band type 5. The common peer that passes it on can read the
+ * route and not the box, which is sealed for the receiver (signal.h). */
 
 int pv_forward_build(const struct pv_forward *f, void *buf, size_t cap, size_t *ret_len)
 {

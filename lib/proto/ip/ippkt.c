@@ -339,10 +339,10 @@ int pv_ippkt_error(const struct pv_ippkt *ip, enum pv_ippkt_error error, uint16_
 
 /* --- checksums ------------------------------------------------------------------------------- */
 
-/* the Internet checksum (RFC 1071), which costs as much as encryption when taken word
- * by word. It does not depend on byte order (RFC 1071 s2 (B)): words of the machine are added in
- * lanes of vectors and the result is swapped at the end. 1,400 bytes take 15 ns with AVX2, 49 with
- * SSE2, 113 in four chains of 64-bit additions (Zen 5). */
+/* The Internet checksum (RFC 1071) costs as much as encryption when taken word by word. It does not
+ * depend on byte order (RFC 1071 s2 (B)): words of the machine are added in lanes of vectors and
+ * the result is swapped at the end. 1,400 bytes take 15 ns with AVX2, 49 with SSE2, 113 in four
+ * chains of 64-bit additions (Zen 5). */
 
 /* Four additions at once, in whatever registers the processor has. */
 typedef uint64_t lanes __attribute__((vector_size(32)));

@@ -346,6 +346,21 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
         "stack", or_null(s->stack), "stack_why", or_null(s->stack_why));
 }
 
+/* --- files ----------------------------------------------------------------------------------- */
+
+json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *f)
+{
+    json_t *why = f->why == PV_FILE_WHY_NONE ? json_null() : json_string(pv_file_why_text(f->why));
+    char id[PV_CHAT_ID_TEXT_BUF];
+    _Static_assert((int)PV_FILE_ID_LEN == (int)PV_CHAT_ID_LEN, "both are written alike");
+    return pv_ctlapi_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:o, s:b, s:b, s:o}", "id",
+                          (json_int_t)f->number, "transfer", pv_chat_id_format(f->id, id),
+                          "direction", f->outgoing ? "out" : "in", "peer", f->peer, "name", f->name,
+                          "size", (json_int_t)f->size, "done", (json_int_t)f->done, "state",
+                          pv_file_state_name(f->state), "why", why, "running", f->running, "online",
+                          f->online, "time", json_real((double)f->time_ms / 1000.0));
+}
+
 /* --- small answers and events -------------------------------------------------------------- */
 
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
@@ -428,21 +443,4 @@ void pv_ctlapi_reply_done(struct pv_ctlapi_reply *reply)
 {
     json_decref(reply->body);
     memset(reply, 0, sizeof(*reply));
-}
-
-/* --- files ----------------------------------------------------------------------------------- */
-
-/* builders for what the control socket says about files. */
-
-json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *f)
-{
-    json_t *why = f->why == PV_FILE_WHY_NONE ? json_null() : json_string(pv_file_why_text(f->why));
-    char id[PV_CHAT_ID_TEXT_BUF];
-    _Static_assert((int)PV_FILE_ID_LEN == (int)PV_CHAT_ID_LEN, "both are written alike");
-    return pv_ctlapi_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:o, s:b, s:b, s:o}", "id",
-                          (json_int_t)f->number, "transfer", pv_chat_id_format(f->id, id),
-                          "direction", f->outgoing ? "out" : "in", "peer", f->peer, "name", f->name,
-                          "size", (json_int_t)f->size, "done", (json_int_t)f->done, "state",
-                          pv_file_state_name(f->state), "why", why, "running", f->running, "online",
-                          f->online, "time", json_real((double)f->time_ms / 1000.0));
 }

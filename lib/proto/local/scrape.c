@@ -173,10 +173,10 @@ int pv_scrape_answer(const struct pv_scrape *scrape, struct pv_view page, const 
     return PV_OK;
 }
 
-/* --- settings -------------------------------------------------------------------------------- */
+/* --- the section [metrics] of both configuration files --------------------------------------- */
 
-/* the [metrics] section of both configuration files, checked. An address that others
- * can reach has to be allowed in so many words: the page says who talks to whom. */
+/* An address that others can reach has to be allowed in so many words: the page says who talks to
+ * whom. */
 
 static int refuse_setting(const char *why, const char **ret_why)
 {

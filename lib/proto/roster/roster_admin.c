@@ -253,7 +253,7 @@ bool pv_roster_is_ended(const struct pv_roster_item *record)
     return false;
 }
 
-/* --- what they do to a key -------------------------------------------------------------------- */
+/* --- what they do to a key ------------------------------------------------------------------- */
 
 void pv_roster_mark_revoked(struct pv_roster *r, struct pv_roster_key *k)
 {
@@ -439,11 +439,10 @@ bool pv_roster_signer_counts(const struct pv_roster *r, const struct pv_roster_i
     return pv_roster_was_in_office(r, e) || (node != NULL && stays_after_end(e->signer, node));
 }
 
-/* --- rules ----------------------------------------------------------------------------------- */
+/* --- routes, tags and rules in force (adr/0032, adr/0037) ------------------------------------ */
 
-/* which routes, tags and rules are in force (adr 0032, 0037). Like all that is
- * decided it follows from the statements and receipts held: the newest statement of its signer's
- * slot, said in office, and ended by nobody. */
+/* Like all that is decided they follow from the statements and receipts held: in force is the
+ * newest statement of its signer's slot, said in office, and ended by nobody. */
 
 void pv_roster_add_rule(struct pv_roster *r, struct pv_roster_item *e)
 {

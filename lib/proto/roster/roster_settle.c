@@ -12,7 +12,7 @@
 
 #include "proto/roster/roster_int.h"
 
-/* --- is a claim eligible ---------------------------------------------------------------------- */
+/* --- is a claim eligible --------------------------------------------------------------------- */
 
 size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_roster_key *signer)
 {
@@ -54,7 +54,7 @@ static enum pv_roster_refusal judge_admitter(const struct pv_roster *r,
                                                                           : PV_ROSTER_REFUSE_WAITS;
 }
 
-/* --- the state of one node -------------------------------------------------------------------- */
+/* --- the state of one node ------------------------------------------------------------------- */
 
 /* The best of a node's statements of a kind that comes after `after` in order; NULL when none does.
  * Serials order them; the hash decides between two of one serial, which only a node that lost its
@@ -235,7 +235,7 @@ static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
     pv_roster_stake(r, k, &by);
 }
 
-/* --- members ---------------------------------------------------------------------------------- */
+/* --- members --------------------------------------------------------------------------------- */
 
 static void queue_member_event(struct pv_roster *r, struct pv_roster_key *k)
 {
@@ -437,7 +437,7 @@ static void settle_member(struct pv_roster *r, struct pv_roster_key *k)
     pv_roster_count_dead(r, k);
 }
 
-/* --- all of it -------------------------------------------------------------------------------- */
+/* --- all of it ------------------------------------------------------------------------------- */
 
 /* Settling a claim looks at the revocations of those who admitted its node. */
 static size_t cost_of(const struct pv_roster_key *k)
@@ -501,14 +501,11 @@ void pv_roster_settle(struct pv_roster *r)
         ;
 }
 
-/* --- conditions ------------------------------------------------------------------------------ */
+/* --- conditions of invites (type 11, adr/0022) ----------------------------------------------- */
 
-/* what conditions of invites mean (type 11, adr 0022): who waits for an admission,
- * and whose membership has expired. The time follows from the receipts of the coordinator that the
- * network uses first, so that all rosters with the same statements decide alike, whatever their
- * clocks say. */
-
-/* --- invites ---------------------------------------------------------------------------------- */
+/* A newcomer waits for an admission, or a membership expires. The time follows from the receipts of
+ * the coordinator that the network uses first, so that all rosters with the same statements decide
+ * alike, whatever their clocks say. */
 
 /* Two admins may have signed the same invite key. The choice must not depend on the order of
  * arrival, hence the lowest hash. */
@@ -532,7 +529,7 @@ struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
     return best;
 }
 
-/* --- the time --------------------------------------------------------------------------------- */
+/* --- conditions: the time -------------------------------------------------------------------- */
 
 /* Few receipts ever go, so it is looked for anew only when the last one of the latest time went, or
  * when another coordinator is root's. */
@@ -559,7 +556,7 @@ void pv_roster_settle_time(struct pv_roster *r)
         pv_roster_touch(r, k);
 }
 
-/* --- admissions ------------------------------------------------------------------------------- */
+/* --- conditions: admissions ------------------------------------------------------------------ */
 
 struct pv_roster_item *pv_roster_find_admission(const struct pv_roster *r,
                                                 const struct pv_roster_key *k)
@@ -589,7 +586,7 @@ void pv_roster_set_waiting(struct pv_roster_key *k, struct pv_roster_item *claim
     k->waits = claim;
 }
 
-/* --- expiry ----------------------------------------------------------------------------------- */
+/* --- conditions: expiry ---------------------------------------------------------------------- */
 
 const struct pv_st_invite *pv_roster_terms(const struct pv_roster *r,
                                            const struct pv_roster_item *claim)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * statement.c - encodes, decodes, signs and verifies statements and receipts. There is exactly one
+ * statement.c - encodes, decodes, signs and verifies statements and receipts, and what stands in
+ * them: addresses that follow from keys, routes, lists of coordinators. There is exactly one
  * encoding for each statement: decoding refuses whatever encoding would not write (names in other
  * spelling, unsorted lists, trailing bytes). Statements are compared by their hash, so a second
  * form would be a second statement.
@@ -389,9 +390,8 @@ int pv_receipt_make(const struct pv_receipt *receipt, const uint8_t sk[static PV
 
 /* --- addresses ------------------------------------------------------------------------------- */
 
-/* the addresses that follow from keys, and the IPv4 range of a network.
- * Addresses are derived so that a node can compute those of any member from its key, and so that a
- * member cannot choose an address that looks like another's. */
+/* They follow from keys, so that a node can compute those of any member, and so that a member
+ * cannot choose an address that looks like another's. */
 
 enum {
     NEAR_TRIES = 256, /* ours: addresses behind a node's own that are looked at first */
@@ -485,8 +485,7 @@ uint32_t pv_ip4_try(const struct pv_prefix *range, uint32_t own, uint32_t n)
 
 /* --- routes ---------------------------------------------------------------------------------- */
 
-/* the prefixes that nodes carry, as statements have them. Each prefix has one
- * form, and so has a list of them: it is sorted. */
+/* Each prefix that nodes carry has one form, and so has a list of them: it is sorted. */
 
 /* Inside these no packet leaves its link, or its host. */
 static bool is_local(const struct pv_prefix *p)
@@ -585,11 +584,10 @@ void pv_offerlist_put(struct pv_writer *w, const struct pv_offer *offers, size_t
 
 /* --- lists of coordinators ------------------------------------------------------------------- */
 
-/* coordinator lists and the addresses in them. Lists are part of signed
- * statements and of tokens, so they have one canonical text for each address: two spellings of one
- * address would be two addresses. */
+/* Lists are part of signed statements and of tokens, so they have one canonical text for each
+ * address: two spellings of one address would be two addresses. */
 
-/* --- HOST:PORT ------------------------------------------------------------------------------- */
+/* --- lists of coordinators: HOST:PORT -------------------------------------------------------- */
 
 /* A lower-case DNS name (RFC 1123 s2.1): labels of 1..63 of [a-z0-9-], no hyphen at either end. The
  * last label is not all digits, so that no name looks like an address. */
@@ -677,7 +675,7 @@ int pv_hostport_parse(const char *text, size_t len, struct pv_hostport *ret_hp)
     return PV_OK;
 }
 
-/* --- lists ----------------------------------------------------------------------------------- */
+/* --- lists of coordinators: the bytes -------------------------------------------------------- */
 
 /* Duplicates are refused: they would only slow a node that tries one address after the other. */
 static int check_addrs(struct pv_view addrs)

@@ -17,6 +17,10 @@
 #include "base/vec.h"
 #include "crypto/ct.h"
 
+enum {
+    MAX_CHALLENGES = 3, /* new nonces followed in one transaction; more is a server in a loop */
+};
+
 enum state {
     OFF,
     ALLOCATING,
@@ -88,10 +92,97 @@ struct pv_turnc {
     pv_ns now;                /* of the last call that had it */
 };
 
-static void txn_start(struct pv_turnc *c, struct txn *t, pv_ns now);
-static void txn_stop(struct txn *t);
-/* Sets the deadline over all; at the end of every call that may have moved one. */
-static void touch(struct pv_turnc *c);
+/* --- transactions -------------------------------------------------------------------------- */
+
+static void txn_start(struct pv_turnc *c, struct txn *t, pv_ns now)
+{
+    pv_ns wait = c->cfg.stream ? PV_TURNC_STREAM_WAIT : PV_TURNC_RTO;
+    *t = (struct txn){.running = true, .due = true, .wait = wait, .next = now};
+    pv_rng_fill(&c->rng, t->id, sizeof(t->id));
+}
+
+/* The same request with another nonce is another transaction (RFC 8489 s9.2.5). */
+static void txn_again(struct pv_turnc *c, struct txn *t, pv_ns now)
+{
+    unsigned challenges = t->challenges + 1;
+    txn_start(c, t, now);
+    t->challenges = challenges;
+}
+
+static void txn_stop(struct txn *t)
+{
+    *t = (struct txn){.next = PV_NEVER};
+}
+
+static pv_ns txn_next(const struct txn *t)
+{
+    return !t->running ? PV_NEVER : t->due ? 0 : t->next;
+}
+
+/* True when the transaction has ended without an answer. Over a stream a request is sent once; the
+ * stream repeats it. Where another address of the server waits for its turn (cfg.sends), an
+ * Allocate gives up sooner. */
+static bool txn_timeout(const struct pv_turnc *c, struct txn *t, pv_ns now)
+{
+    if (!t->running || t->due || now < t->next)
+        return false;
+    bool hasty = c->cfg.sends > 0 && t == &c->main && c->main_kind == ALLOCATE;
+    if (t->sends >= (hasty ? c->cfg.sends : PV_TURNC_MAX_SENDS) || c->cfg.stream)
+        return true;
+    t->due = true;
+    return false;
+}
+
+/* Sets the deadline over all; at the end of every call that may have moved one. Deadlines of
+ * channels count only while READY: without an allocation there is nothing to bind to. */
+static void touch(struct pv_turnc *c)
+{
+    pv_ns next = txn_next(&c->main);
+    if (!c->main.running && (c->state == READY || c->state == WAITING))
+        next = pv_min_ns(next, c->refresh_at);
+    for (size_t i = 0; i < c->n_channels && c->state == READY; i++) {
+        const struct chan *ch = &c->channels[i];
+        next = pv_min_ns(next, pv_min_ns(txn_next(&ch->bind), txn_next(&ch->permit)));
+        next = pv_min_ns(next, ch->again_at);
+    }
+    c->next = next;
+}
+
+/* --- channel numbers of before --------------------------------------------------------------- */
+
+/* Numbers that were given up are remembered while the server may still know them, in a ring of
+ * fixed size: a peer that comes back after PV_TURNC_PAST_MAX others gets a new number, which the
+ * server refuses (400) for at most ten minutes. */
+
+void pv_turnc_past_add(struct pv_turnc_past *past, const struct pv_addr *peer, uint16_t number,
+                       pv_ns now)
+{
+    size_t i = past->next++ % PV_TURNC_PAST_MAX;
+    past->list[i].peer = *peer;
+    past->list[i].number = number;
+    past->list[i].until = now + PV_TURNC_PAST_FOR;
+}
+
+uint16_t pv_turnc_past_take(struct pv_turnc_past *past, const struct pv_addr *peer, pv_ns now)
+{
+    for (size_t i = 0; i < PV_TURNC_PAST_MAX; i++) {
+        if (past->list[i].number == 0 || !pv_addr_equal(&past->list[i].peer, peer))
+            continue;
+        uint16_t number = now < past->list[i].until ? past->list[i].number : 0;
+        past->list[i].number = 0;
+        return number;
+    }
+    return 0;
+}
+
+bool pv_turnc_past_has(const struct pv_turnc_past *past, uint16_t number, pv_ns now)
+{
+    for (size_t i = 0; i < PV_TURNC_PAST_MAX; i++) {
+        if (past->list[i].number == number && now < past->list[i].until)
+            return true;
+    }
+    return false;
+}
 
 /* --- channels ------------------------------------------------------------------------------ */
 
@@ -280,66 +371,6 @@ int pv_turnc_wrap(struct pv_turnc *c, const struct pv_addr *peer, struct pv_view
         memcpy(buf + PV_TURN_CHANNEL_HEADER, data.ptr, data.len);
     *ret_len = PV_TURN_CHANNEL_HEADER + data.len;
     return PV_OK;
-}
-
-enum {
-    MAX_CHALLENGES = 3, /* new nonces followed in one transaction; more is a server in a loop */
-};
-
-/* --- transactions -------------------------------------------------------------------------- */
-
-static void txn_start(struct pv_turnc *c, struct txn *t, pv_ns now)
-{
-    pv_ns wait = c->cfg.stream ? PV_TURNC_STREAM_WAIT : PV_TURNC_RTO;
-    *t = (struct txn){.running = true, .due = true, .wait = wait, .next = now};
-    pv_rng_fill(&c->rng, t->id, sizeof(t->id));
-}
-
-/* The same request with another nonce is another transaction (RFC 8489 s9.2.5). */
-static void txn_again(struct pv_turnc *c, struct txn *t, pv_ns now)
-{
-    unsigned challenges = t->challenges + 1;
-    txn_start(c, t, now);
-    t->challenges = challenges;
-}
-
-static void txn_stop(struct txn *t)
-{
-    *t = (struct txn){.next = PV_NEVER};
-}
-
-static pv_ns txn_next(const struct txn *t)
-{
-    return !t->running ? PV_NEVER : t->due ? 0 : t->next;
-}
-
-/* True when the transaction has ended without an answer. Over a stream a request is sent once; the
- * stream repeats it. Where another address of the server waits for its turn (cfg.sends), an
- * Allocate gives up sooner. */
-static bool txn_timeout(const struct pv_turnc *c, struct txn *t, pv_ns now)
-{
-    if (!t->running || t->due || now < t->next)
-        return false;
-    bool hasty = c->cfg.sends > 0 && t == &c->main && c->main_kind == ALLOCATE;
-    if (t->sends >= (hasty ? c->cfg.sends : PV_TURNC_MAX_SENDS) || c->cfg.stream)
-        return true;
-    t->due = true;
-    return false;
-}
-
-/* Deadlines of channels count only while READY: without an allocation there is nothing to bind
- * to. */
-static void touch(struct pv_turnc *c)
-{
-    pv_ns next = txn_next(&c->main);
-    if (!c->main.running && (c->state == READY || c->state == WAITING))
-        next = pv_min_ns(next, c->refresh_at);
-    for (size_t i = 0; i < c->n_channels && c->state == READY; i++) {
-        const struct chan *ch = &c->channels[i];
-        next = pv_min_ns(next, pv_min_ns(txn_next(&ch->bind), txn_next(&ch->permit)));
-        next = pv_min_ns(next, ch->again_at);
-    }
-    c->next = next;
 }
 
 /* --- the allocation ------------------------------------------------------------------------ */
@@ -966,40 +997,4 @@ bool pv_turnc_is_arriving(const struct pv_turnc *c)
 {
     return c->main.running && c->main_kind == ALLOCATE && c->main.challenges > 0 &&
            c->main.sends > 0;
-}
-
-/* --- channel numbers of before --------------------------------------------------------------- */
-
-/* remembers channel numbers that were given up, while the server may still know
- * them. A ring of fixed size: a peer that comes back after PV_TURNC_PAST_MAX others gets a new
- * number, which the server refuses (400) for at most ten minutes. */
-
-void pv_turnc_past_add(struct pv_turnc_past *past, const struct pv_addr *peer, uint16_t number,
-                       pv_ns now)
-{
-    size_t i = past->next++ % PV_TURNC_PAST_MAX;
-    past->list[i].peer = *peer;
-    past->list[i].number = number;
-    past->list[i].until = now + PV_TURNC_PAST_FOR;
-}
-
-uint16_t pv_turnc_past_take(struct pv_turnc_past *past, const struct pv_addr *peer, pv_ns now)
-{
-    for (size_t i = 0; i < PV_TURNC_PAST_MAX; i++) {
-        if (past->list[i].number == 0 || !pv_addr_equal(&past->list[i].peer, peer))
-            continue;
-        uint16_t number = now < past->list[i].until ? past->list[i].number : 0;
-        past->list[i].number = 0;
-        return number;
-    }
-    return 0;
-}
-
-bool pv_turnc_past_has(const struct pv_turnc_past *past, uint16_t number, pv_ns now)
-{
-    for (size_t i = 0; i < PV_TURNC_PAST_MAX; i++) {
-        if (past->list[i].number == number && now < past->list[i].until)
-            return true;
-    }
-    return false;
 }

@@ -147,13 +147,6 @@ struct pv_session {
     size_t n_events;
 };
 
-static uint32_t named_psk(const struct pv_session *s);
-static void check_psk(struct pv_session *s, bool patient, pv_ns now);
-static void choose_psk(const struct pv_session *s, struct pv_wg_remote *remote, uint32_t *ret_id);
-static int try_psks(struct pv_session *s, struct pv_view msg, pv_ns now,
-                    struct pv_wg_keys *ret_keys, uint32_t *ret_id);
-static void run_attempt(struct pv_session *s, pv_ns now);
-
 /* --- small parts ---------------------------------------------------------------------------- */
 
 static bool has_path(const struct pv_session *s)
@@ -249,6 +242,22 @@ static void end_attempt(struct pv_session *s)
     s->tries = 0;
 }
 
+/* Whether an attempt is to go on, by the clock. */
+static void run_attempt(struct pv_session *s, pv_ns now)
+{
+    if (now >= s->spare_until)
+        drop_pending(s);
+    if (s->phase == PHASE_IDLE)
+        return;
+    if (now >= s->give_up_at) {
+        end_attempt(s);
+        push_event(s, PV_SESSION_GIVE_UP, 0);
+    } else if ((s->phase == PHASE_SENT || (s->phase == PHASE_WAITING && has_path(s))) &&
+               now >= s->retry_at) {
+        s->phase = PHASE_WANTED;
+    }
+}
+
 /* When the next message 1 may leave. */
 static pv_ns may_send_from(const struct pv_session *s)
 {
@@ -280,7 +289,138 @@ static void check_suite(struct pv_session *s, pv_ns now)
         begin_attempt(s, now);
 }
 
-/* Starts to send with the keys in CURRENT. Begins to send with the keys in CURRENT. An initiator
+/* --- preshared keys -------------------------------------------------------------------------- */
+
+/* Two members agree on them while their session lives. Nothing here asks the other side anything:
+ * the side that begins names one that both are known to have, the side that answers uses that if it
+ * still has it, and a key that turns out to be lost is forgotten, so that both come to the same one
+ * by the next handshake. */
+
+static struct psk *find(struct pv_session *s, uint32_t id)
+{
+    for (size_t i = 0; id != 0 && i < PV_ARRAY_LEN(s->psks); i++) {
+        if (s->psks[i].id == id)
+            return &s->psks[i];
+    }
+    return NULL;
+}
+
+/* A message that would have brought that key to the peer is not sent any more. An answer made with
+ * it cannot be read there, so the message 1 that asked for it may come again and be answered
+ * anew. */
+static void note_lost(struct pv_session *s, uint32_t id)
+{
+    const struct slot *next = &s->slots[SLOT_NEXT];
+    if (id != 0 && next->used && next->psk == id)
+        s->given.stale = true;
+}
+
+/* The one that our next message 1 names; 0 = none. */
+static uint32_t named_psk(const struct pv_session *s)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(s->psks); i++) {
+        if (s->psks[i].proven)
+            return s->psks[i].id;
+    }
+    return 0;
+}
+
+/* Keys of another one than the newest that both have are replaced; patient: only when the other
+ * side had its time to do it. The member that encapsulated learns last that both have a key, so the
+ * other one, with the higher identity, begins. */
+static void check_psk(struct pv_session *s, bool patient, pv_ns now)
+{
+    const struct slot *cur = &s->slots[SLOT_CURRENT];
+    uint32_t newest = named_psk(s);
+    if (!cur->used || newest == 0 || cur->psk == newest)
+        return;
+    if (!s->lower_identity || (patient && now >= s->psk_since + PV_SESSION_PSK_PATIENCE))
+        begin_attempt(s, now);
+}
+
+void pv_session_add_psk(struct pv_session *s, uint32_t id,
+                        const uint8_t psk[static PV_NOISE_PSK_LEN], bool proven, pv_ns now)
+{
+    if (!s->member || id == 0 || id >= PV_TAI64N_TICK || find(s, id) != NULL)
+        return;
+    if (s->psks[0].id != 0 && !s->psks[0].proven)
+        note_lost(s, s->psks[0].id);
+    memmove(&s->psks[1], &s->psks[0], sizeof(s->psks) - sizeof(s->psks[0]));
+    s->psks[0] = (struct psk){.id = id};
+    memcpy(s->psks[0].key, psk, sizeof(s->psks[0].key));
+    if (proven)
+        pv_session_prove_psk(s, id, now);
+}
+
+void pv_session_drop_unproven(struct pv_session *s)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(s->psks); i++) {
+        if (s->psks[i].proven)
+            continue;
+        note_lost(s, s->psks[i].id);
+        pv_wipe(&s->psks[i], sizeof(s->psks[i]));
+    }
+}
+
+void pv_session_prove_psk(struct pv_session *s, uint32_t id, pv_ns now)
+{
+    struct psk *k = find(s, id);
+    if (k == NULL || k->proven)
+        return;
+    k->proven = true;
+    if (named_psk(s) != id)
+        return; /* a newer one is in use already */
+    s->psk_since = now;
+    s->lifted.psk = true;
+    check_psk(s, false, now);
+}
+
+/* The peer's keys with the preshared key for the answer to `answer`, and its id. A signal carries
+ * the exchange beside the answer, so a key that the peer will only then have may be used for it. */
+static void choose_psk(const struct pv_session *s, struct pv_wg_remote *remote, uint32_t *ret_id)
+{
+    const struct psk *k = NULL;
+    if (s->answer.via == PV_SESSION_BY_SIGNAL && s->psks[0].id != 0 && !s->psks[0].proven)
+        k = &s->psks[0];
+    for (size_t i = 0; k == NULL && s->answer.psk != 0 && i < PV_ARRAY_LEN(s->psks); i++)
+        k = s->psks[i].id == s->answer.psk ? &s->psks[i] : NULL;
+    *ret_id = k == NULL ? 0 : k->id;
+    if (k != NULL)
+        memcpy(remote->psk, k->key, sizeof(remote->psk));
+}
+
+/* Reads a message 2 with each that the peer may have used. As pv_wgmsg_read_response(). The
+ * responder chose, and says so by what opens. It is tried in the order in which it is likely; an
+ * answer that none opens is forged. */
+static int try_psks(struct pv_session *s, struct pv_view msg, pv_ns now,
+                    struct pv_wg_keys *ret_keys, uint32_t *ret_id)
+{
+    int r = PV_ERR_AUTH;
+    uint32_t id = 0;
+    for (size_t i = 0; r != PV_OK && i < PV_ARRAY_LEN(s->psks); i++) {
+        if (s->psks[i].id == 0)
+            continue;
+        struct pv_wg_remote with = s->remote;
+        memcpy(with.psk, s->psks[i].key, sizeof(with.psk));
+        r = pv_wgmsg_read_response(&s->pending, s->pending_device, &with, msg, ret_keys);
+        pv_wg_remote_wipe(&with);
+        id = r == PV_OK ? s->psks[i].id : 0;
+    }
+    if (r != PV_OK)
+        r = pv_wgmsg_read_response(&s->pending, s->pending_device, &s->remote, msg, ret_keys);
+    if (r != PV_OK)
+        return r;
+    struct psk *named = find(s, s->pending_psk);
+    if (named != NULL && id == 0)
+        pv_wipe(named, sizeof(*named)); /* the peer has lost it: naming it again would end so too */
+    pv_session_prove_psk(s, id, now);
+    *ret_id = id;
+    return PV_OK;
+}
+
+/* --- keys in use ----------------------------------------------------------------------------- */
+
+/* Begins to send with the keys in CURRENT. An initiator
  * proves them at once, because the responder must not send under them before (whitepaper s5.1). */
 static void use_current(struct pv_session *s, pv_ns now)
 {
@@ -776,142 +916,11 @@ bool pv_session_is_trying(const struct pv_session *s)
     return s->phase != PHASE_IDLE;
 }
 
-/* --- preshared keys -------------------------------------------------------------------------- */
-/* Preshared keys that two members agree on while their session lives: which one a
- * handshake uses, and when keys are made anew for it. Nothing here asks the other side anything:
- * who begins names what both are known to have, who answers uses that if it still has it, and a key
- * that turns out to be lost is forgotten, so that both come to the same one by the next handshake.
- */
+/* --- reach and traffic ----------------------------------------------------------------------- */
 
-static struct psk *find(struct pv_session *s, uint32_t id)
-{
-    for (size_t i = 0; id != 0 && i < PV_ARRAY_LEN(s->psks); i++) {
-        if (s->psks[i].id == id)
-            return &s->psks[i];
-    }
-    return NULL;
-}
-
-/* A message that would have brought that key to the peer is not sent any more. An answer made with
- * it cannot be read there, so the message 1 that asked for it may come again and be answered
- * anew. */
-static void note_lost(struct pv_session *s, uint32_t id)
-{
-    const struct slot *next = &s->slots[SLOT_NEXT];
-    if (id != 0 && next->used && next->psk == id)
-        s->given.stale = true;
-}
-
-/* The one that our next message 1 names; 0 = none. */
-static uint32_t named_psk(const struct pv_session *s)
-{
-    for (size_t i = 0; i < PV_ARRAY_LEN(s->psks); i++) {
-        if (s->psks[i].proven)
-            return s->psks[i].id;
-    }
-    return 0;
-}
-
-void pv_session_add_psk(struct pv_session *s, uint32_t id,
-                        const uint8_t psk[static PV_NOISE_PSK_LEN], bool proven, pv_ns now)
-{
-    if (!s->member || id == 0 || id >= PV_TAI64N_TICK || find(s, id) != NULL)
-        return;
-    if (s->psks[0].id != 0 && !s->psks[0].proven)
-        note_lost(s, s->psks[0].id);
-    memmove(&s->psks[1], &s->psks[0], sizeof(s->psks) - sizeof(s->psks[0]));
-    s->psks[0] = (struct psk){.id = id};
-    memcpy(s->psks[0].key, psk, sizeof(s->psks[0].key));
-    if (proven)
-        pv_session_prove_psk(s, id, now);
-}
-
-void pv_session_drop_unproven(struct pv_session *s)
-{
-    for (size_t i = 0; i < PV_ARRAY_LEN(s->psks); i++) {
-        if (s->psks[i].proven)
-            continue;
-        note_lost(s, s->psks[i].id);
-        pv_wipe(&s->psks[i], sizeof(s->psks[i]));
-    }
-}
-
-void pv_session_prove_psk(struct pv_session *s, uint32_t id, pv_ns now)
-{
-    struct psk *k = find(s, id);
-    if (k == NULL || k->proven)
-        return;
-    k->proven = true;
-    if (named_psk(s) != id)
-        return; /* a newer one is in use already */
-    s->psk_since = now;
-    s->lifted.psk = true;
-    check_psk(s, false, now);
-}
-
-/* Keys of another one than the newest that both have are replaced; patient: only when the other
- * side had its time to do it. The member that encapsulated learns last that both have a key, so the
- * other one, with the higher identity, begins. */
-static void check_psk(struct pv_session *s, bool patient, pv_ns now)
-{
-    const struct slot *cur = &s->slots[SLOT_CURRENT];
-    uint32_t newest = named_psk(s);
-    if (!cur->used || newest == 0 || cur->psk == newest)
-        return;
-    if (!s->lower_identity || (patient && now >= s->psk_since + PV_SESSION_PSK_PATIENCE))
-        begin_attempt(s, now);
-}
-
-/* The peer's keys with the preshared key for the answer to `answer`, and its id. A signal carries
- * the exchange beside the answer, so a key that the peer will only then have may be used for it. */
-static void choose_psk(const struct pv_session *s, struct pv_wg_remote *remote, uint32_t *ret_id)
-{
-    const struct psk *k = NULL;
-    if (s->answer.via == PV_SESSION_BY_SIGNAL && s->psks[0].id != 0 && !s->psks[0].proven)
-        k = &s->psks[0];
-    for (size_t i = 0; k == NULL && s->answer.psk != 0 && i < PV_ARRAY_LEN(s->psks); i++)
-        k = s->psks[i].id == s->answer.psk ? &s->psks[i] : NULL;
-    *ret_id = k == NULL ? 0 : k->id;
-    if (k != NULL)
-        memcpy(remote->psk, k->key, sizeof(remote->psk));
-}
-
-/* Reads a message 2 with each that the peer may have used. As pv_wgmsg_read_response(). The
- * responder chose, and says so by what opens. It is tried in the order in which it is likely; an
- * answer that none opens is forged. */
-static int try_psks(struct pv_session *s, struct pv_view msg, pv_ns now,
-                    struct pv_wg_keys *ret_keys, uint32_t *ret_id)
-{
-    int r = PV_ERR_AUTH;
-    uint32_t id = 0;
-    for (size_t i = 0; r != PV_OK && i < PV_ARRAY_LEN(s->psks); i++) {
-        if (s->psks[i].id == 0)
-            continue;
-        struct pv_wg_remote with = s->remote;
-        memcpy(with.psk, s->psks[i].key, sizeof(with.psk));
-        r = pv_wgmsg_read_response(&s->pending, s->pending_device, &with, msg, ret_keys);
-        pv_wg_remote_wipe(&with);
-        id = r == PV_OK ? s->psks[i].id : 0;
-    }
-    if (r != PV_OK)
-        r = pv_wgmsg_read_response(&s->pending, s->pending_device, &s->remote, msg, ret_keys);
-    if (r != PV_OK)
-        return r;
-    struct psk *named = find(s, s->pending_psk);
-    if (named != NULL && id == 0)
-        pv_wipe(named, sizeof(*named)); /* the peer has lost it: naming it again would end so too */
-    pv_session_prove_psk(s, id, now);
-    *ret_id = id;
-    return PV_OK;
-}
-
-/* --- what it does by itself ------------------------------------------------------------------ */
-/* A session acts by itself when the way changes, for the traffic seen, and when time passes. The
- * timers of whitepaper s6 that presume a path stand still without one, or a node that was offline
- * for an hour would come back to a list of expired deadlines and begin a handshake with every peer
- * at once. */
-
-/* --- reach and traffic ---------------------------------------------------------------------- */
+/* The timers of whitepaper s6 that presume a path stand still without one, or a node that was
+ * offline for an hour would come back to a list of expired deadlines and begin a handshake with
+ * every peer at once. */
 
 /* A deadline that was armed at `from` and stood still since the path was lost: it moves by the time
  * without a path. */
@@ -1067,7 +1076,7 @@ void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
     use_current(s, now);
 }
 
-/* --- time ----------------------------------------------------------------------------------- */
+/* --- deadlines ------------------------------------------------------------------------------- */
 
 static void expire_keys(struct pv_session *s, pv_ns now)
 {
@@ -1077,22 +1086,6 @@ static void expire_keys(struct pv_session *s, pv_ns now)
         clear_slot(s, (enum slot_name)i);
         if (i == SLOT_NEXT && s->phase == PHASE_WAITING)
             s->phase = PHASE_WANTED;
-    }
-}
-
-/* Whether an attempt is to go on, by the clock. */
-static void run_attempt(struct pv_session *s, pv_ns now)
-{
-    if (now >= s->spare_until)
-        drop_pending(s);
-    if (s->phase == PHASE_IDLE)
-        return;
-    if (now >= s->give_up_at) {
-        end_attempt(s);
-        push_event(s, PV_SESSION_GIVE_UP, 0);
-    } else if ((s->phase == PHASE_SENT || (s->phase == PHASE_WAITING && has_path(s))) &&
-               now >= s->retry_at) {
-        s->phase = PHASE_WANTED;
     }
 }
 

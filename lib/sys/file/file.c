@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * file.c - small files: whole reads with a limit, atomic replacement, a lock. After a crash or a
- * power cut a file is the old one or the new one, whole; that takes a temporary file, two fsyncs
- * and a rename.
+ * file.c - small files: whole reads with a limit, atomic replacement, a lock, whether one has
+ * changed, and whether the disk has room. After a crash or a power cut a file is the old one or the
+ * new one, whole; that takes a temporary file, two fsyncs and a rename.
  */
 #include "sys/file/file.h"
 
@@ -294,8 +294,6 @@ int pv_file_lock(const char *path, int *ret_fd)
 
 /* --- room on the disk ------------------------------------------------------------------------ */
 
-/* asks a file system what is left of it. */
-
 uint64_t pv_disk_reserve(uint64_t total)
 {
     const uint64_t reserve = (uint64_t)PV_DISK_RESERVE_MIB << 20;
@@ -312,8 +310,6 @@ bool pv_disk_is_low(const char *path)
 }
 
 /* --- versions of a file ---------------------------------------------------------------------- */
-
-/* Versions of files, by what stat() says. */
 
 /* A file that vanishes or appears has changed too. */
 struct pv_filestamp pv_filestamp_of(const char *file)

@@ -30,14 +30,10 @@
 #include "sys/net/tun.h"
 #include "sys/proc/clock.h"
 
-/* --- hostwatch ----------------------------------------------------------------------- */
+/* --- the watch ------------------------------------------------------------------------------- */
 
-/*
- * The kernel's word while others change routes, rules, interfaces and netfilter;
- * for hostnet.c only.
- */
-
-struct pv_hostwatch {
+/* The kernel's word while others change routes, rules, interfaces and netfilter. */
+struct watch {
     int route_fd;                 /* -1: not open */
     int nft_fd;                   /* -1: the kernel has no netfilter, or we may not listen */
     char table[PV_NETWORDS_NAME]; /* ours */
@@ -53,7 +49,7 @@ enum {
 #define GROUP(name) (1u << ((name)-1))
 
 /* -errno: not even routes can be watched. */
-static int pv_hostwatch_open(struct pv_hostwatch *w)
+static int watch_open(struct watch *w)
 {
     const uint32_t groups =
         GROUP(RTNLGRP_LINK) | GROUP(RTNLGRP_IPV4_IFADDR) | GROUP(RTNLGRP_IPV6_IFADDR) |
@@ -65,7 +61,7 @@ static int pv_hostwatch_open(struct pv_hostwatch *w)
 }
 
 /* Netfilter too, from the first need of it on: listening loads the kernel's module. */
-static void pv_hostwatch_open_nft(struct pv_hostwatch *w)
+static void watch_open_nft(struct watch *w)
 {
     const struct sockaddr_nl nl = {.nl_family = AF_NETLINK};
     const int group = NFNLGRP_NFTABLES;
@@ -80,7 +76,7 @@ static void pv_hostwatch_open_nft(struct pv_hostwatch *w)
     }
 }
 
-static void pv_hostwatch_close(struct pv_hostwatch *w)
+static void watch_close(struct watch *w)
 {
     if (w->route_fd >= 0)
         close(w->route_fd);
@@ -89,10 +85,10 @@ static void pv_hostwatch_close(struct pv_hostwatch *w)
     w->route_fd = w->nft_fd = -1;
 }
 
-/* --- netfilter ----------------------------------------------------------------------------- */
+/* --- the watch: netfilter -------------------------------------------------------------------- */
 
 /* Does the attribute of this type name our table? */
-static bool names_table(const struct pv_hostwatch *w, struct pv_view attrs, unsigned short type)
+static bool names_table(const struct watch *w, struct pv_view attrs, unsigned short type)
 {
     struct pv_nl_attr a;
     size_t len = strlen(w->table) + 1;
@@ -103,7 +99,7 @@ static bool names_table(const struct pv_hostwatch *w, struct pv_view attrs, unsi
 }
 
 /* A rule's and a table's first attribute is the table's name in both. */
-static void take_nft(struct pv_hostwatch *w, uint16_t type, struct pv_view body)
+static void take_nft(struct watch *w, uint16_t type, struct pv_view body)
 {
     struct nfgenmsg head;
     _Static_assert((int)NFTA_RULE_TABLE == (int)NFTA_TABLE_NAME, "the name is in one place");
@@ -131,9 +127,9 @@ static void take_nft(struct pv_hostwatch *w, uint16_t type, struct pv_view body)
     }
 }
 
-/* --- both ---------------------------------------------------------------------------------- */
+/* --- the watch: both sockets ----------------------------------------------------------------- */
 
-static void note(struct pv_hostwatch *w, pv_ns now)
+static void note(struct watch *w, pv_ns now)
 {
     if (w->first == 0)
         w->first = now;
@@ -141,13 +137,13 @@ static void note(struct pv_hostwatch *w, pv_ns now)
 }
 
 /* Messages were lost: anything may have happened to our table, so it counts as gone. */
-static void lose(struct pv_hostwatch *w, bool nft)
+static void lose(struct watch *w, bool nft)
 {
     if (nft)
         w->has_table = false;
 }
 
-static bool drain(struct pv_hostwatch *w, int fd, bool nft)
+static bool drain(struct watch *w, int fd, bool nft)
 {
     uint8_t buf[16384];
     bool any = false;
@@ -171,7 +167,7 @@ static bool drain(struct pv_hostwatch *w, int fd, bool nft)
 }
 
 /* Takes what the kernel has said; true: something that is not ours alone has changed. */
-static bool pv_hostwatch_read(struct pv_hostwatch *w, pv_ns now)
+static bool watch_read(struct watch *w, pv_ns now)
 {
     bool routes = drain(w, w->route_fd, false);
     bool nft = drain(w, w->nft_fd, true);
@@ -182,12 +178,12 @@ static bool pv_hostwatch_read(struct pv_hostwatch *w, pv_ns now)
 
 /* Counts what we ourselves have just done to our table. News of routes waits for the next read: it
  * may be news since they were looked at. */
-static void pv_hostwatch_settle(struct pv_hostwatch *w)
+static void watch_settle(struct watch *w)
 {
     (void)drain(w, w->nft_fd, true);
 }
 
-/* --- hostnet ----------------------------------------------------------------------- */
+/* --- this host's network --------------------------------------------------------------------- */
 
 enum {
     TRIES = 20, /* for the right to the one exit */
@@ -205,7 +201,7 @@ enum {
 #define POLICIES_AGAIN PV_S(2)
 
 struct pv_hostnet {
-    struct pv_hostwatch watch;
+    struct watch watch;
     struct pv_hostctl ctl;
     struct pv_netplan wanted; /* as it was given */
     struct pv_netplan plan;   /* what of it is in force */
@@ -268,7 +264,7 @@ static int set_table(struct pv_hostnet *net)
         return PV_OK;
     pv_hostctl_mark(&net->ctl);
     pv_networds_table(net->plan.ifname, net->watch.table);
-    pv_hostwatch_open_nft(&net->watch);
+    watch_open_nft(&net->watch);
     r = pv_nftcmd_run(net->text, complaint);
     if (r == PV_ERR_NOT_FOUND)
         fault(net, "%s: there is no nft program: install the package nftables",
@@ -280,7 +276,7 @@ static int set_table(struct pv_hostnet *net)
               complaint[0] != '\0' ? complaint : pv_strstatus(r));
     if (r < 0)
         return r;
-    pv_hostwatch_settle(&net->watch);
+    watch_settle(&net->watch);
     memcpy(net->table_now, net->text, sizeof(net->table_now));
     net->table_rules = net->watch.rules;
     if (net->watch.nft_fd >= 0 && !net->watch.has_table)
@@ -296,7 +292,7 @@ static void drop_table(struct pv_hostnet *net, const char *ifname)
     if (r < 0 && r != PV_ERR_NOT_FOUND)
         fault(net, "remove our table of nft: nft says: %s", complaint);
     net->table_now[0] = '\0';
-    pv_hostwatch_settle(&net->watch);
+    watch_settle(&net->watch);
 }
 
 /* --- policy rules -------------------------------------------------------------------------- */
@@ -677,7 +673,7 @@ int pv_hostnet_set(struct pv_hostnet *net, const struct pv_netplan *plan,
                    char ret_error[static PV_HOSTNET_ERROR_MAX])
 {
     ret_error[0] = '\0';
-    int r = pv_hostwatch_open(&net->watch);
+    int r = watch_open(&net->watch);
     if (r < 0) {
         snprintf(ret_error, PV_HOSTNET_ERROR_MAX, "watch this host's routes: %s", strerror(-r));
         return r;
@@ -733,7 +729,7 @@ int pv_hostnet_timeout(const struct pv_hostnet *net, pv_ns now)
 /* A table that was flushed is set again at once; all else waits until it is quiet. */
 void pv_hostnet_work(struct pv_hostnet *net, pv_ns now)
 {
-    if (pv_hostwatch_read(&net->watch, now)) {
+    if (watch_read(&net->watch, now)) {
         bool flushed = net->table_now[0] != '\0' && !table_is_whole(net);
         pv_ns at = flushed ? now : pv_min_ns(net->watch.last + QUIET, net->watch.first + LATEST);
         net->due = at < net->again ? net->again : at;
@@ -797,7 +793,7 @@ struct pv_hostnet *pv_hostnet_end(struct pv_hostnet *net)
             fprintf(stderr, "p2pvpnd helper: %s\n", error); /* nobody else listens any more */
     }
     give_exit(net);
-    pv_hostwatch_close(&net->watch);
+    watch_close(&net->watch);
     free(net);
     return NULL;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * netlink.c - this machine's addresses by rtnetlink, and when to look at them again. Changes come
- * in bursts (a cable plugged in is twenty messages), so messages only start a clock and the whole
- * picture is taken once it is quiet: a picture cannot be incomplete in the way a log of changes
- * can.
+ * netlink.c - netlink's messages, this machine's addresses, and when to look at them again. Changes
+ * come in bursts (a cable plugged in is twenty messages), so messages only start a clock and the
+ * whole picture is taken once it is quiet: a picture cannot be incomplete in the way a log of
+ * changes can.
  */
 #include "sys/net/netlink.h"
 
@@ -26,6 +26,61 @@ enum {
     /* Bytes; the kernel fills dumps into messages of at most this size (netlink(7)). */
     BUFFER = 32768,
 };
+
+/* --- messages -------------------------------------------------------------------------------- */
+
+/* All readers of netlink sockets share this. Nothing is read behind what the kernel has sent,
+ * whatever lengths stand in it. */
+
+int pv_nl_route_socket(uint32_t groups, int flags, bool inside, int *ret_fd)
+{
+    const int type = SOCK_RAW | SOCK_CLOEXEC | flags;
+    int fd = inside ? pv_inside_socket(AF_NETLINK, type, NETLINK_ROUTE)
+                    : socket(AF_NETLINK, type, NETLINK_ROUTE);
+    if (fd < 0)
+        return -errno;
+    struct sockaddr_nl nl = {.nl_family = AF_NETLINK, .nl_groups = groups};
+    if (bind(fd, (struct sockaddr *)&nl, sizeof(nl)) < 0) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    return PV_OK;
+}
+
+bool pv_nl_attr_next(struct pv_view *rest, struct pv_nl_attr *ret)
+{
+    struct rtattr rta;
+    if (rest->len < sizeof(rta))
+        return false;
+    memcpy(&rta, rest->ptr, sizeof(rta));
+    if (rta.rta_len < sizeof(rta) || rta.rta_len > rest->len)
+        return false;
+    ret->type = rta.rta_type & 0x3fff; /* without NLA_F_NESTED and NLA_F_NET_BYTEORDER */
+    ret->value = pv_view(rest->ptr + sizeof(rta), rta.rta_len - sizeof(rta));
+    size_t step = RTA_ALIGN((size_t)rta.rta_len);
+    if (step > rest->len)
+        step = rest->len;
+    *rest = pv_view(rest->ptr + step, rest->len - step);
+    return true;
+}
+
+bool pv_nl_message_next(struct pv_view *rest, struct nlmsghdr *ret_hdr, struct pv_view *ret_body)
+{
+    if (rest->len < sizeof(*ret_hdr))
+        return false;
+    memcpy(ret_hdr, rest->ptr, sizeof(*ret_hdr));
+    size_t len = ret_hdr->nlmsg_len;
+    if (len < NLMSG_HDRLEN || len > rest->len)
+        return false;
+    *ret_body = pv_view(rest->ptr + NLMSG_HDRLEN, len - NLMSG_HDRLEN);
+    size_t step = NLMSG_ALIGN(len) < rest->len ? NLMSG_ALIGN(len) : rest->len;
+    *rest = pv_view(rest->ptr + step, rest->len - step);
+    return true;
+}
+
+/* --- a picture ------------------------------------------------------------------------------- */
 
 struct net_picture {
     struct pv_net_link *links; /* cap_links */
@@ -423,58 +478,5 @@ bool pv_net_monitor_own_due(struct pv_net_monitor *mon, pv_ns now)
     if (now < pv_net_monitor_next_own(mon))
         return false;
     mon->own_at = 0;
-    return true;
-}
-
-/* --- messages -------------------------------------------------------------------------------- */
-
-/* what all readers of netlink sockets share. Nothing is read behind what the kernel
- * has sent, whatever lengths stand in it. */
-
-int pv_nl_route_socket(uint32_t groups, int flags, bool inside, int *ret_fd)
-{
-    const int type = SOCK_RAW | SOCK_CLOEXEC | flags;
-    int fd = inside ? pv_inside_socket(AF_NETLINK, type, NETLINK_ROUTE)
-                    : socket(AF_NETLINK, type, NETLINK_ROUTE);
-    if (fd < 0)
-        return -errno;
-    struct sockaddr_nl nl = {.nl_family = AF_NETLINK, .nl_groups = groups};
-    if (bind(fd, (struct sockaddr *)&nl, sizeof(nl)) < 0) {
-        int r = -errno;
-        close(fd);
-        return r;
-    }
-    *ret_fd = fd;
-    return PV_OK;
-}
-
-bool pv_nl_attr_next(struct pv_view *rest, struct pv_nl_attr *ret)
-{
-    struct rtattr rta;
-    if (rest->len < sizeof(rta))
-        return false;
-    memcpy(&rta, rest->ptr, sizeof(rta));
-    if (rta.rta_len < sizeof(rta) || rta.rta_len > rest->len)
-        return false;
-    ret->type = rta.rta_type & 0x3fff; /* without NLA_F_NESTED and NLA_F_NET_BYTEORDER */
-    ret->value = pv_view(rest->ptr + sizeof(rta), rta.rta_len - sizeof(rta));
-    size_t step = RTA_ALIGN((size_t)rta.rta_len);
-    if (step > rest->len)
-        step = rest->len;
-    *rest = pv_view(rest->ptr + step, rest->len - step);
-    return true;
-}
-
-bool pv_nl_message_next(struct pv_view *rest, struct nlmsghdr *ret_hdr, struct pv_view *ret_body)
-{
-    if (rest->len < sizeof(*ret_hdr))
-        return false;
-    memcpy(ret_hdr, rest->ptr, sizeof(*ret_hdr));
-    size_t len = ret_hdr->nlmsg_len;
-    if (len < NLMSG_HDRLEN || len > rest->len)
-        return false;
-    *ret_body = pv_view(rest->ptr + NLMSG_HDRLEN, len - NLMSG_HDRLEN);
-    size_t step = NLMSG_ALIGN(len) < rest->len ? NLMSG_ALIGN(len) : rest->len;
-    *rest = pv_view(rest->ptr + step, rest->len - step);
     return true;
 }

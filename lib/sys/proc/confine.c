@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * confine.c - becoming another user without capabilities, and saying what is in force.
+ * confine.c - becoming another user without capabilities, which files and system calls a process
+ * gives up, and saying what is in force.
  */
 #include "sys/proc/confine.h"
 
@@ -232,11 +233,10 @@ const char *pv_confine_format(const struct pv_confine_report *report,
     return ret_text;
 }
 
-/* --- files ----------------------------------------------------------------------------------- */
+/* --- files: Landlock ------------------------------------------------------------------------- */
 
-/* Landlock by its three system calls. The constants and structures of the
- * kernel's linux/landlock.h (versions 1 to 6) stand here: older headers lack them, glibc has no
- * wrappers. */
+/* Its three system calls, and the constants and structures of the kernel's linux/landlock.h
+ * (versions 1 to 6), stand here: older headers lack them, glibc has no wrappers. */
 
 /* The numbers are the same on every architecture (Linux 5.13). */
 #ifndef SYS_landlock_create_ruleset
@@ -385,10 +385,10 @@ int pv_confine_files(const struct pv_confine_path *paths, size_t n, unsigned den
     return r;
 }
 
-/* --- system calls ---------------------------------------------------------------------------- */
+/* --- system calls: the allow-list, by libseccomp --------------------------------------------- */
 
-/* the allow-list of system calls, by libseccomp. Names that this architecture or
- * this libseccomp does not know are passed over, so one list serves all. */
+/* Names that this architecture or this libseccomp does not know are passed over, so one list serves
+ * all. */
 
 /* Each list ends with NULL. */
 static const char *const run_calls[] = {

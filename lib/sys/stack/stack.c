@@ -118,8 +118,8 @@ static bool is_own(const struct pv_stack *s, const struct pv_addr *a)
 }
 
 /* --- TCP: connections and listeners ---------------------------------------------------------- */
-/* TCP connections and listeners of lwIP, each of them one end of a pair of unix
- * sockets whose other end a program has.
+
+/* Each of lwIP's is one end of a pair of unix sockets whose other end a program has.
  *
  * The program's end of a connection that is being made is full, so that it is not writable until
  * the outcome is there, as a TCP socket is not. Then its first bytes are the outcome, an errno
@@ -697,8 +697,9 @@ static void end_listeners(struct pv_stack *s)
 }
 
 /* --- UDP ------------------------------------------------------------------------------------- */
-/* UDP sockets of lwIP, connected, each of them one end of a pair of which the program
- * has the other: a message is a datagram. */
+
+/* Each of lwIP's sockets is connected, and one end of a pair of which the program has the other: a
+ * message is a datagram. */
 
 enum {
     UDP_BURST = 32, /* ours: datagrams of one program before others have their turn */
@@ -817,8 +818,8 @@ static void end_places(struct pv_stack *s)
 }
 
 /* --- askers ---------------------------------------------------------------------------------- */
-/* They ask for connections: p2pvpnd, and programs of its user. */
 
+/* p2pvpnd asks for connections, and so do programs of its user. */
 struct asker {
     struct pv_stack *s;
     struct asker *prev, *next;
