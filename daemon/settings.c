@@ -12,11 +12,7 @@
 #include "crypto/ct.h"
 #include "sys/helper/notify.h"
 
-/* --- settings_values ----------------------------------------------------------------- */
-
-/*
- * Values of p2pvpnd.conf that have units. Thread-safe.
- */
+/* --- values that have units ------------------------------------------------------------------ */
 
 /* "500M": bytes, with K, M, G or T for powers of 1024; at most max. */
 static bool pv_settings_size_parse(const char *text, uint64_t max, uint64_t *ret_bytes)
@@ -68,12 +64,7 @@ static bool pv_settings_age_parse(const char *text, const char *never, uint64_t 
     return false;
 }
 
-/* --- settings_relay ------------------------------------------------------------------ */
-
-/*
- * Servers beside the coordinator: the values of [relay] turn, a URI as in RFC
- * 7065, and of [traversal] stun. Thread-safe.
- */
+/* --- servers beside the coordinator: [relay] turn (RFC 7065), [traversal] stun --------------- */
 
 enum {
     PORT_TURN = 3478, /* RFC 7065 s3.1 */
@@ -181,7 +172,7 @@ static int pv_settings_stun_parse(const char *text, struct pv_stun_server *ret_s
     return PV_OK;
 }
 
-/* --- settings ---------------------------------------------------------------------- */
+/* --- sections and keys ----------------------------------------------------------------------- */
 
 struct ctx;
 

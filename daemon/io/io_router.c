@@ -13,16 +13,12 @@
 #include "sys/net/route.h"
 #include "sys/net/sockaddr.h"
 
-/* --- routersock ---------------------------------------------------------------------- */
+/* --- sockets for PCP (RFC 6887) -------------------------------------------------------------- */
 
-/*
- * The sockets on which PCP is spoken with the routers (RFC 6887): one a family for
- * requests, one a family for what routers announce to everybody on the link.
- *
- * Apart from the main sockets, so that nothing a router says goes near the packets' way, and
- * because an IPv6 router is reached at a link-local address, which needs its interface. A socket
- * that cannot be opened is done without. One thread.
- */
+/* One a family is for requests, one a family for what routers announce to everybody on the link.
+ * They are apart from the main sockets, so that nothing a router says goes near the packets' way,
+ * and because an IPv6 router is reached at a link-local address, which needs its interface. A
+ * socket that cannot be opened is done without. */
 
 enum {
     PV_ROUTERSOCK_FDS = 4,
@@ -154,7 +150,7 @@ static int pv_routersock_recv(const struct pv_routersock *rs, size_t i,
     return PV_OK;
 }
 
-/* --- io_router --------------------------------------------------------------------- */
+/* --- the routers ----------------------------------------------------------------------------- */
 
 enum {
     DATAGRAMS_A_TURN = 16, /* ours: then other descriptors get their turn */

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The adopted sockets, read by packet threads without a lock while control changes them. */
+/* The adopted sockets, read by packet threads without a lock while control changes them.
+ * Sequentially consistent throughout: either a thread that comes in sees the change, or control
+ * sees that it is inside. */
 #include "daemon/packets/sockset.h"
 
 #include <time.h>
-
-/* Sequentially consistent throughout: either a thread that comes in sees the change, or control
- * sees that it is inside. */
 
 void pv_sockset_enter(struct pv_sockset *set, unsigned thread)
 {

@@ -25,14 +25,9 @@
 
 /* --- addresses at which members were reached ------------------------------------------------- */
 
-/* One row an address. */
-
 enum {
-    PV_STORE_MAX_ENDPOINTS = 65536, /* loaded at most, the newest: four a peer */
-};
-
-enum {
-    FIRST_ROWS = 64, /* allocated at first; the list doubles */
+    MAX_ENDPOINTS = 65536, /* loaded at most, the newest: four a peer */
+    FIRST_ROWS = 64,       /* allocated at first; the list doubles */
 };
 
 static int pv_store_endpoints_clear(sqlite3 *db)
@@ -80,7 +75,7 @@ static int pv_store_endpoints_load(sqlite3 *db, struct pv_saved_endpoint **ret_l
     struct pv_saved_endpoint *list = NULL;
     size_t n = 0, cap = 0;
     int r = PV_OK;
-    while (r == PV_OK && n < PV_STORE_MAX_ENDPOINTS && pv_query_next(&q)) {
+    while (r == PV_OK && n < MAX_ENDPOINTS && pv_query_next(&q)) {
         void *grown = pv_vec_room(list, n, &cap, FIRST_ROWS, sizeof(list[0]));
         if (grown == NULL) {
             r = PV_ERR_NOMEM;

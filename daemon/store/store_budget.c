@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* store_budget.c - budgets, muting and deletion of chat: chat_usage, chat_muted, chat_gone. */
+/* store_budget.c - budgets, muting, deletion and age of chat: chat_usage, chat_muted, chat_gone,
+ * age_clock. */
 #include "daemon/store/store_budget.h"
 
 #include <stdio.h>
@@ -336,8 +337,6 @@ int pv_store_rooms_excess(sqlite3 *db, const struct pv_chatjob_terms *terms, boo
 }
 
 /* --- age ------------------------------------------------------------------------------------- */
-
-/* one row of SQLite. */
 
 /* Before the first look it is the wall clock. */
 static int read_clock(sqlite3 *db, uint64_t wall_s, struct pv_ageclock *ret_clock, bool *ret_found)

@@ -462,8 +462,8 @@ int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job,
 
 /* --- rows that go ---------------------------------------------------------------------------- */
 
-/* hides and deletes texts of rooms. A text that is deleted for this node's user
- * but that another member still lacks is only hidden: history leaves it out, READ hands it on. */
+/* A text that is deleted for this node's user but that another member still lacks is only hidden:
+ * history leaves it out, READ hands it on. */
 
 enum {
     DAY_S = 86400,

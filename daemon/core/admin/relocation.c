@@ -40,7 +40,6 @@ extern const struct pv_part pv_part_relocation; /* at the end */
 /* --- lists of coordinators ------------------------------------------------------------------- */
 
 /* A network's list of coordinators with one more, one less, or one elsewhere. */
-
 struct pv_coordedit {
     size_t len;
     uint8_t bytes[PV_TOKEN_LIST_MAX]; /* a checked list; an invite's token has to hold it */

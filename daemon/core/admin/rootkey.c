@@ -48,9 +48,9 @@ int pv_rootkey_grant(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
 
 /* --- the part -------------------------------------------------------------------------------- */
 
-/* makes admins of those who joined by an invite of root's, as soon as this node
- * hears of them; says where the root key is, for export, and has the keeper take one, sealed with a
- * key that the client made of a passphrase. The passphrase never passes the control socket. */
+/* The part makes admins of those who joined by an invite of root's, as soon as this node hears of
+ * them; it says where the root key is, for export, and has the keeper take one, sealed with a key
+ * that the client made of a passphrase. The passphrase never passes the control socket. */
 
 struct rootkey {
     struct pv_node *node;

@@ -299,8 +299,8 @@ void pv_chatlink_keep_proven(struct pv_chatlink *link, struct pv_chatlink_conn *
 
 /* --- proof of the other side ----------------------------------------------------------------- */
 
-/* before a connection carries frames its two ends prove that they are the
- * daemons: an address proves a machine, and any of its users can open a socket (proof.h). */
+/* Before a connection carries frames its two ends prove that they are the daemons: an address
+ * proves a machine, and any of its users can open a socket (proof.h). */
 
 bool pv_chatlink_takes_unproven(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer)
 {

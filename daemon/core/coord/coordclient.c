@@ -13,15 +13,11 @@
 #include "daemon/core/coord/coordwait.h"
 #include "proto/control/control.h"
 
-/* --- coordattempts ------------------------------------------------------------------- */
+/* --- attempts at a coordinator's addresses --------------------------------------------------- */
 
-/*
- * The connections by which a node tries a coordinator's addresses, several at a
- * time, each with a handshake of its own; the one that wins is kept among them.
- *
- * Which address is tried when, and what a failure means, is for coordclient.c to say. In the
- * owner's memory; zeroed = none. Not thread-safe.
- */
+/* A node tries several addresses at a time, each by a connection with a handshake of its own; the
+ * one that wins is kept among them. Which address is tried when, and what a failure means, is for
+ * the client below. Zeroed: none. */
 
 struct pv_coordattempt {
     uint32_t sid; /* 0 = slot unused */
@@ -45,14 +41,6 @@ static struct pv_coordattempt *free_place(struct pv_coordattempts *as)
         if (as->all[i].sid == 0)
             return &as->all[i];
     return NULL;
-}
-
-static bool pv_coordattempts_has_room(const struct pv_coordattempts *as)
-{
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        if (as->all[i].sid == 0)
-            return true;
-    return false;
 }
 
 /* Begins one at addr: dh_sk is this node's key, dh_pk the coordinator's. NULL: it cannot be now,
@@ -140,7 +128,7 @@ static bool pv_coordattempts_connected(const struct pv_coordattempts *as)
     return false;
 }
 
-/* --- coordclient ------------------------------------------------------------------- */
+/* --- the client ------------------------------------------------------------------------------ */
 
 /* A request that was not answered yet. */
 struct pending {
@@ -334,7 +322,7 @@ static void start_next(struct pv_coordclient *c, pv_ns now)
     if (c->used != NULL)
         c->next_addr = pv_coorddetour_other(c->addrs, c->n_addrs, c->next_addr, &c->used->addr);
     /* The list may have become shorter meanwhile. */
-    if (c->next_addr >= c->n_addrs || !pv_coordattempts_has_room(&c->attempts)) {
+    if (c->next_addr >= c->n_addrs || free_place(&c->attempts) == NULL) {
         c->stagger_at = PV_NEVER;
         return;
     }

@@ -18,9 +18,6 @@
 
 /* --- what people are told -------------------------------------------------------------------- */
 
-/* `status` says where the connection to the coordinator is, how far, and what is wrong with it, its
- * clock and its keys included; `metrics` has its numbers. */
-
 enum {
     CLOCK_OFF = 60, /* seconds; ours: rounding and a slow first answer stay far below */
 };
@@ -109,13 +106,11 @@ static void pv_coordshow_metrics(const struct pv_node *n, struct pv_metrics *m)
         pv_metrics_real(m, (double)pv_coordclient_rtt(n->coord) / 1e9, NULL);
 }
 
-/* --- hybrid keys ----------------------------------------------------------------------------- */
+/* --- coordinators whose keys have been hybrid ------------------------------------------------ */
 
-/* --- whether keys are hybrid ----------------------------------------------------------------- */
-
-/* The coordinators whose control channel has been hybrid once (lib/proto/control's
- * control.h), by their identity keys: one of them that is no more has lost something that its
- * operator should hear of, and [security] pq = require does without it.
+/* A coordinator whose control channel has been hybrid once (proto/control/control.h) is known by
+ * its identity key: one that is hybrid no more has lost something that its operator should hear of,
+ * and [security] pq = require does without it.
  *
  * Nobody on the way can take the offer or its answer out, as both are sealed by the handshake: what
  * is found out here is a coordinator that was set back, or whose keys somebody else has. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The pauses between attempts to reach the coordinator. */
+/* The pauses between attempts to reach the coordinator, and how a round of attempts went. */
 #include "daemon/core/coord/coordwait.h"
 
 #include <errno.h>
@@ -68,8 +68,6 @@ pv_ns pv_coordwait_long(const struct pv_rng *rng)
 }
 
 /* --- the round of attempts ------------------------------------------------------------------- */
-
-/* Sentences about a coordinator that is not reached. */
 
 /* A stranger who answers says more than a refused connection, and that says more than an address to
  * which there is no route. */

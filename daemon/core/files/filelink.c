@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* filelink.c - the table of files, what users do with them, notices and transfers, accepted
- * connections, and time. */
+/* filelink.c - the table of files, its places, transfers, notices, what is kept over a restart,
+ * accepted connections, what users do with files, and time. */
 #include "daemon/core/files/filelink.h"
 
 #include <stdlib.h>
@@ -92,28 +92,51 @@ static inline void file_set_addr(struct file *f, const struct pv_addr *addr)
     f->addr.port = PV_FILE_PORT;
 }
 
-static void file_tell(struct file *f, pv_ns now);
-static void run_all(struct pv_filelink *l, pv_ns now);
-static void file_begin(struct pv_filelink *l, struct file *f, const struct pv_fileop *op,
-                       pv_ns now);
-static bool make_place(struct pv_filelink *l, const uint8_t *pk, bool decided, pv_ns now);
-static void file_judge(struct file *f, uint64_t done, pv_ns now);
-static bool make_room(struct pv_filelink *l, const struct file *f, pv_ns now);
-static pv_ns room_from(const struct pv_filelink *l, const struct file *f);
-static void file_close(struct pv_filelink *l, struct file_conn *c);
-
 enum {
     SAVE_RATE = 10, /* of the table, a second, ours: what a disk does beside everything else */
     SAVE_BURST = 100,
     SAVE_LATER_MS = 100,
 };
 
-/* --- the table ----------------------------------------------------------------------------- */
+#define STALLED PV_S(2)
 
 static bool file_is_final(const struct file *f)
 {
     return f->e.state != PV_FILE_OFFERED && f->e.state != PV_FILE_ACCEPTED;
 }
+
+/* --- when a notice is due -------------------------------------------------------------------- */
+
+static pv_ns backoff(unsigned tries)
+{
+    pv_ns s = PV_FILELINK_RETRY_MIN_S;
+    for (unsigned i = 0; i < tries && s < PV_FILELINK_RETRY_MAX_S; i++)
+        s *= 2;
+    return PV_S(s < PV_FILELINK_RETRY_MAX_S ? s : PV_FILELINK_RETRY_MAX_S);
+}
+
+static void tell(struct file *f, pv_ns now)
+{
+    f->tell_now = true;
+    f->tells++;
+    if (f->e.outgoing && !file_is_final(f))
+        f->tell_at = now + (f->heard ? REFRESH : backoff(f->tells - 1));
+    else
+        /* The other word is told a few times only: nobody answers it, so there is no sign that it
+         * arrived. */
+        f->tell_at = f->tells < PV_FILELINK_TELLS ? now + backoff(f->tells - 1) : PV_NEVER;
+}
+
+/* Tells the peer the present state, as often as a change is told. */
+static void file_tell(struct file *f, pv_ns now)
+{
+    f->tells = 0;
+    f->tell_at = now;
+    if (f->e.online)
+        tell(f, now);
+}
+
+/* --- the table ----------------------------------------------------------------------------- */
 
 /* Tables are small (PV_FILELINK_MAX): a walk costs less than a map would. */
 static struct file *by_number(struct pv_filelink *l, uint32_t number)
@@ -246,48 +269,328 @@ static bool has_room(const struct pv_filelink *l, const struct file *f)
     return n < PV_FILELINK_MAX_RUNNING && of_peer < PV_FILELINK_MAX_PEER_RUNNING;
 }
 
-/* --- notices and transfers ------------------------------------------------------------------- */
+/* --- places: offers -------------------------------------------------------------------------- */
 
-/* Notices both ways, and the transfers that follow. */
+/* Each peer keeps its first offer before anybody has a second one, so no number of offers of some
+ * members keeps the others out. A file that the user or a rule decided on gives way to nobody. */
 
-#define STALLED PV_S(2)
-
-static pv_ns backoff(unsigned tries)
+/* The newest undecided offer of the peer that has most of them, and how many; NULL: there is none.
+ * Of peers with the same number it is the one whose newest is newest. Counts by peer, so the walk
+ * costs a comparison for each offer and peer: a member may cause it with every notice. */
+static struct file *newest_of_most(struct pv_filelink *l, size_t *ret_n)
 {
-    pv_ns s = PV_FILELINK_RETRY_MIN_S;
-    for (unsigned i = 0; i < tries && s < PV_FILELINK_RETRY_MAX_S; i++)
-        s *= 2;
-    return PV_S(s < PV_FILELINK_RETRY_MAX_S ? s : PV_FILELINK_RETRY_MAX_S);
+    struct {
+        struct file *newest;
+        size_t n;
+    } peers[PV_FILELINK_MAX], best = {.n = 0};
+    size_t n_peers = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        struct file *f = &l->files[i];
+        size_t at = 0;
+        if (f->e.outgoing || f->e.state != PV_FILE_OFFERED)
+            continue;
+        while (at < n_peers && memcmp(peers[at].newest->e.peer, f->e.peer, sizeof(f->e.peer)) != 0)
+            at++;
+        if (at == n_peers)
+            peers[n_peers++].n = 0;
+        peers[at].newest = f;
+        peers[at].n++;
+        if (peers[at].n >= best.n) {
+            best.newest = f;
+            best.n = peers[at].n;
+        }
+    }
+    *ret_n = best.n;
+    return best.n == 0 ? NULL : best.newest;
 }
 
-/* --- notices out --------------------------------------------------------------------------- */
-
-static void tell(struct file *f, pv_ns now)
+/* Is there a place for one more incoming file of this peer, or does another's undecided offer
+ * give way to it? It is refused then. decided: the new one does not wait for the user. The peer
+ * whose offer gives way hears at once why. It has no fewer than the other one afterwards, so two
+ * peers never push each other out in turns. A table of an older version may hold more than the
+ * limit: none of that is lost, and one place that becomes free is not enough. */
+static bool make_place(struct pv_filelink *l, const uint8_t *pk, bool decided, pv_ns now)
 {
-    f->tell_now = true;
-    f->tells++;
-    if (f->e.outgoing && !file_is_final(f))
-        f->tell_at = now + (f->heard ? REFRESH : backoff(f->tells - 1));
-    else
-        /* The other word is told a few times only: nobody answers it, so there is no sign that it
-         * arrived. */
-        f->tell_at = f->tells < PV_FILELINK_TELLS ? now + backoff(f->tells - 1) : PV_NEVER;
+    size_t living = 0, incoming = 0, of_peer = 0, waiting = 0, most;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct file *f = &l->files[i];
+        if (file_is_spent(f))
+            continue;
+        bool same = !f->e.outgoing && memcmp(f->e.peer, pk, sizeof(f->e.peer)) == 0;
+        living++;
+        incoming += !f->e.outgoing;
+        of_peer += same;
+        waiting += same && f->e.state == PV_FILE_OFFERED;
+    }
+    if (of_peer >= PV_FILELINK_MAX_OF_PEER || (!decided && waiting >= PV_FILELINK_MAX_OFFERS) ||
+        incoming > PV_FILELINK_MAX_INCOMING)
+        return false;
+    if (incoming < PV_FILELINK_MAX_INCOMING && living < PV_FILELINK_MAX)
+        return true;
+    struct file *victim = newest_of_most(l, &most);
+    if (victim == NULL || most < waiting + 2)
+        return false;
+    file_set(l, victim, PV_FILE_REFUSED, PV_FILE_WHY_TOO_MANY, now);
+    return true;
 }
 
-/* Tells the peer the present state, as often as a change is told. */
-static void file_tell(struct file *f, pv_ns now)
+/* --- places: transfers ----------------------------------------------------------------------- */
+
+/* A transfer begins, at so many bytes. */
+static void file_judge(struct file *f, uint64_t done, pv_ns now)
 {
-    f->tells = 0;
-    f->tell_at = now;
-    if (f->e.online)
-        tell(f, now);
+    f->judged_at = now;
+    f->judged = done;
 }
+
+/* Did it bring too little since it was looked at last? One that was fast enough has its time anew.
+ */
+static bool is_slow(struct file *f, pv_ns now)
+{
+    if (now < f->judged_at + PV_S(PV_FILELINK_LEAST_S))
+        return false;
+    bool slow = f->e.done < f->judged + PV_FILELINK_LEAST_BYTES;
+    file_judge(f, f->e.done, now);
+    return slow;
+}
+
+static size_t count_running(const struct pv_filelink *l, const uint8_t *pk)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        n +=
+            l->files[i].tag != 0 && memcmp(l->files[i].e.peer, pk, sizeof(l->files[i].e.peer)) == 0;
+    return n;
+}
+
+/* A transfer that holds its place by a few bytes; else the newest of the peer that has most of
+ * them, for a peer that has none. */
+static struct file *who_gives_way(struct pv_filelink *l, const struct file *f, pv_ns now)
+{
+    struct file *newest = NULL;
+    size_t most = 1;
+    for (size_t i = 0; i < l->n; i++) {
+        struct file *other = &l->files[i];
+        size_t n = other->tag == 0 ? 0 : count_running(l, other->e.peer);
+        if (other->tag != 0 && is_slow(other, now))
+            return other;
+        if (n > most || (n == most && n > 1 && other->tag > newest->tag)) {
+            newest = other;
+            most = n;
+        }
+    }
+    return count_running(l, f->e.peer) == 0 ? newest : NULL;
+}
+
+static size_t count_one_way(const struct pv_filelink *l, const struct file *f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct file *other = &l->files[i];
+        n += other->tag != 0 && other->e.outgoing == f->e.outgoing &&
+             memcmp(other->e.peer, f->e.peer, sizeof(f->e.peer)) == 0;
+    }
+    return n;
+}
+
+/* Has f's transfer a place, or is there one for it by another that gives way? That one is tried
+ * again later. */
+static bool make_room(struct pv_filelink *l, const struct file *f, pv_ns now)
+{
+    if (has_room(l, f))
+        return true;
+    if (count_one_way(l, f) >= PV_FILELINK_MAX_PEER_RUNNING)
+        return false;
+    struct file *victim = who_gives_way(l, f, now);
+    if (victim == NULL)
+        return false;
+    file_cancel(l, victim);
+    file_set_why(l, victim, PV_FILE_WHY_BUSY);
+    victim->changed = true;
+    if (!victim->e.outgoing)
+        victim->fetch_at = now + PV_S(PV_FILELINK_RETRY_MAX_S);
+    return true;
+}
+
+/* When that is to be asked again, as far as time decides; PV_NEVER: when one has ended. */
+static pv_ns room_from(const struct pv_filelink *l, const struct file *f)
+{
+    pv_ns at = PV_NEVER;
+    if (has_room(l, f))
+        return 0;
+    if (count_one_way(l, f) >= PV_FILELINK_MAX_PEER_RUNNING)
+        return PV_NEVER;
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->files[i].tag != 0)
+            at = pv_min_ns(at, l->files[i].judged_at + PV_S(PV_FILELINK_LEAST_S));
+    }
+    return at;
+}
+
+/* --- transfers ----------------------------------------------------------------------------- */
 
 /* Do the rules let it move the way it goes? */
 static bool file_may_move(const struct pv_filelink *l, const struct file *f)
 {
     return l->admits == NULL || l->admits(l->owner, f->e.peer, f->e.outgoing);
 }
+
+static struct file *by_tag(struct pv_filelink *l, uint64_t tag)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (tag != 0 && l->files[i].tag == tag)
+            return &l->files[i];
+    return NULL;
+}
+
+void pv_filelink_progress(struct pv_filelink *l, uint64_t tag, uint64_t done, pv_ns now)
+{
+    struct file *f = by_tag(l, tag);
+    if (f == NULL || f->e.done == done)
+        return;
+    f->e.done = done;
+    f->moved_at = now;
+    /* Progress proves the path: the next failure waits the shortest time again. */
+    f->retries = 0;
+}
+
+/* The sender's view of a run that is over. An interruption ends nothing: the receiver asks again,
+ * and says itself what has become of the file. */
+static void served(struct pv_filelink *l, struct file *f, enum pv_file_why why, pv_ns now)
+{
+    if (why == PV_FILE_WHY_NONE)
+        file_set(l, f, PV_FILE_DONE, why, now);
+    else if (why == PV_FILE_WHY_CHANGED || why == PV_FILE_WHY_UNREADABLE)
+        file_set(l, f, PV_FILE_FAILED, why, now);
+    else if (why != PV_FILE_WHY_STOPPED) /* what a user stopped is told by a notice */
+        file_set_why(l, f, why);
+}
+
+static void fetched(struct pv_filelink *l, struct file *f, enum pv_file_why why, pv_ns now)
+{
+    /* The wait is set before the reason is looked at: every failure that does not end the file is
+     * retried. */
+    f->fetch_at = now + backoff(f->retries++);
+    switch (why) {
+    case PV_FILE_WHY_NONE:
+        file_set(l, f, PV_FILE_DONE, why, now);
+        return;
+    case PV_FILE_WHY_GONE:
+        file_set(l, f, PV_FILE_WITHDRAWN, why, now);
+        return;
+    case PV_FILE_WHY_CHANGED:
+    case PV_FILE_WHY_UNREADABLE:
+        file_set(l, f, PV_FILE_FAILED, why, now);
+        return;
+    case PV_FILE_WHY_CORRUPT:
+        /* A wrong hash may be the fault of a piece that was fetched before. A sender that is always
+         * wrong must not keep us fetching. */
+        if (++f->corrupt >= PV_FILELINK_MAX_CORRUPT) {
+            file_set(l, f, PV_FILE_FAILED, why, now);
+            return;
+        }
+        break;
+    case PV_FILE_WHY_ABSENT: /* the sender offers again when it has the file */
+    case PV_FILE_WHY_DISK_FULL:
+    case PV_FILE_WHY_UNWRITABLE:
+        f->fetch_at = now + PV_S(PV_FILELINK_RETRY_MAX_S);
+        break;
+    default:
+        break;
+    }
+    file_set_why(l, f, why);
+}
+
+/* The end of a run is not the end of the file: served() and fetched() decide whether there is
+ * another one. */
+static void end_run(struct pv_filelink *l, struct file *f, enum pv_file_why why, pv_ns now)
+{
+    f->tag = 0;
+    f->e.running = false;
+    f->changed = true;
+    l->dirty = true;
+    if (f->e.outgoing)
+        served(l, f, why, now);
+    else
+        fetched(l, f, why, now);
+}
+
+/* Orders the transfer of f, which has op->tag: without memory it ends as if the process of files
+ * had no place for it. */
+static void file_begin(struct pv_filelink *l, struct file *f, const struct pv_fileop *op, pv_ns now)
+{
+    if (pv_fifo_put(l->ops, op, sizeof(*op)) != PV_OK)
+        end_run(l, f, PV_FILE_WHY_BUSY, now);
+}
+
+/* Each run has a tag of its own, so that what is reported late of an earlier run finds no file. */
+static void fetch(struct pv_filelink *l, struct file *f, pv_ns now)
+{
+    struct pv_fileop op = {.type = PV_FILEOP_FETCH,
+                           .tag = ++l->last_tag,
+                           .number = f->e.number,
+                           .addr = f->addr,
+                           .size = f->e.size};
+    memcpy(op.id, f->e.id, sizeof(op.id));
+    f->tag = op.tag;
+    f->moved_at = now;
+    file_judge(f, f->e.done, now);
+    f->e.running = true;
+    f->fetch_at = PV_NEVER;
+    f->changed = true;
+    file_begin(l, f, &op, now);
+}
+
+/* Is it to be fetched when its time has come? Not before its sender's daemon can be told from
+ * another program with its address: the key comes in-band, and pv_filelink_set_peer() wakes it. And
+ * not before the disk has it, of which pv_filelink_kept() tells. */
+static bool waits(const struct pv_filelink *l, const struct file *f)
+{
+    enum pv_linkkeys_state state = pv_linkkeys_state(l->keys, f->e.peer);
+    return !f->e.outgoing && f->e.state == PV_FILE_ACCEPTED && f->tag == 0 && f->save <= l->kept &&
+           file_may_move(l, f) && (state == PV_LINKKEYS_NONE || state == PV_LINKKEYS_CONFIRMED);
+}
+
+/* Starts what may run. */
+static void run_all(struct pv_filelink *l, pv_ns now)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct file *f = &l->files[i];
+        if (waits(l, f) && f->e.online && f->fetch_at <= now && make_room(l, f, now))
+            fetch(l, f, now);
+    }
+}
+
+void pv_filelink_rules_changed(struct pv_filelink *l, pv_ns now)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct file *f = &l->files[i];
+        if (file_is_final(f))
+            continue;
+        if (!file_may_move(l, f)) {
+            file_cancel(l, f);
+            file_set_why(l, f, PV_FILE_WHY_RULES);
+        } else if (f->e.why == PV_FILE_WHY_RULES) {
+            file_set_why(l, f, PV_FILE_WHY_NONE);
+            f->fetch_at = f->e.outgoing || f->e.state != PV_FILE_ACCEPTED ? PV_NEVER : now;
+            file_tell(f, now);
+        }
+    }
+    run_all(l, now);
+}
+
+void pv_filelink_done(struct pv_filelink *l, uint64_t tag, enum pv_file_why why, uint64_t done,
+                      pv_ns now)
+{
+    struct file *f = by_tag(l, tag);
+    if (f == NULL)
+        return;
+    pv_filelink_progress(l, tag, done, now);
+    end_run(l, f, why, now);
+    run_all(l, now);
+}
+
+/* --- notices out --------------------------------------------------------------------------- */
 
 static bool has_word(const struct pv_filelink *l, const struct file *f)
 {
@@ -478,381 +781,9 @@ void pv_filelink_handle_notice(struct pv_filelink *l, const struct pv_filelink_p
     run_all(l, now);
 }
 
-/* --- transfers ----------------------------------------------------------------------------- */
-
-/* Each run has a tag of its own, so that what is reported late of an earlier run finds no file. */
-static void fetch(struct pv_filelink *l, struct file *f, pv_ns now)
-{
-    struct pv_fileop op = {.type = PV_FILEOP_FETCH,
-                           .tag = ++l->last_tag,
-                           .number = f->e.number,
-                           .addr = f->addr,
-                           .size = f->e.size};
-    memcpy(op.id, f->e.id, sizeof(op.id));
-    f->tag = op.tag;
-    f->moved_at = now;
-    file_judge(f, f->e.done, now);
-    f->e.running = true;
-    f->fetch_at = PV_NEVER;
-    f->changed = true;
-    file_begin(l, f, &op, now);
-}
-
-/* Is it to be fetched when its time has come? Not before its sender's daemon can be told from
- * another program with its address: the key comes in-band, and pv_filelink_set_peer() wakes it. And
- * not before the disk has it, of which pv_filelink_kept() tells. */
-static bool waits(const struct pv_filelink *l, const struct file *f)
-{
-    enum pv_linkkeys_state state = pv_linkkeys_state(l->keys, f->e.peer);
-    return !f->e.outgoing && f->e.state == PV_FILE_ACCEPTED && f->tag == 0 && f->save <= l->kept &&
-           file_may_move(l, f) && (state == PV_LINKKEYS_NONE || state == PV_LINKKEYS_CONFIRMED);
-}
-
-/* Starts what may run. */
-static void run_all(struct pv_filelink *l, pv_ns now)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        struct file *f = &l->files[i];
-        if (waits(l, f) && f->e.online && f->fetch_at <= now && make_room(l, f, now))
-            fetch(l, f, now);
-    }
-}
-
-void pv_filelink_rules_changed(struct pv_filelink *l, pv_ns now)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        struct file *f = &l->files[i];
-        if (file_is_final(f))
-            continue;
-        if (!file_may_move(l, f)) {
-            file_cancel(l, f);
-            file_set_why(l, f, PV_FILE_WHY_RULES);
-        } else if (f->e.why == PV_FILE_WHY_RULES) {
-            file_set_why(l, f, PV_FILE_WHY_NONE);
-            f->fetch_at = f->e.outgoing || f->e.state != PV_FILE_ACCEPTED ? PV_NEVER : now;
-            file_tell(f, now);
-        }
-    }
-    run_all(l, now);
-}
-
-static struct file *by_tag(struct pv_filelink *l, uint64_t tag)
-{
-    for (size_t i = 0; i < l->n; i++)
-        if (tag != 0 && l->files[i].tag == tag)
-            return &l->files[i];
-    return NULL;
-}
-
-void pv_filelink_progress(struct pv_filelink *l, uint64_t tag, uint64_t done, pv_ns now)
-{
-    struct file *f = by_tag(l, tag);
-    if (f == NULL || f->e.done == done)
-        return;
-    f->e.done = done;
-    f->moved_at = now;
-    /* Progress proves the path: the next failure waits the shortest time again. */
-    f->retries = 0;
-}
-
-/* The sender's view of a run that is over. An interruption ends nothing: the receiver asks again,
- * and says itself what has become of the file. */
-static void served(struct pv_filelink *l, struct file *f, enum pv_file_why why, pv_ns now)
-{
-    if (why == PV_FILE_WHY_NONE)
-        file_set(l, f, PV_FILE_DONE, why, now);
-    else if (why == PV_FILE_WHY_CHANGED || why == PV_FILE_WHY_UNREADABLE)
-        file_set(l, f, PV_FILE_FAILED, why, now);
-    else if (why != PV_FILE_WHY_STOPPED) /* what a user stopped is told by a notice */
-        file_set_why(l, f, why);
-}
-
-static void fetched(struct pv_filelink *l, struct file *f, enum pv_file_why why, pv_ns now)
-{
-    /* The wait is set before the reason is looked at: every failure that does not end the file is
-     * retried. */
-    f->fetch_at = now + backoff(f->retries++);
-    switch (why) {
-    case PV_FILE_WHY_NONE:
-        file_set(l, f, PV_FILE_DONE, why, now);
-        return;
-    case PV_FILE_WHY_GONE:
-        file_set(l, f, PV_FILE_WITHDRAWN, why, now);
-        return;
-    case PV_FILE_WHY_CHANGED:
-    case PV_FILE_WHY_UNREADABLE:
-        file_set(l, f, PV_FILE_FAILED, why, now);
-        return;
-    case PV_FILE_WHY_CORRUPT:
-        /* A wrong hash may be the fault of a piece that was fetched before. A sender that is always
-         * wrong must not keep us fetching. */
-        if (++f->corrupt >= PV_FILELINK_MAX_CORRUPT) {
-            file_set(l, f, PV_FILE_FAILED, why, now);
-            return;
-        }
-        break;
-    case PV_FILE_WHY_ABSENT: /* the sender offers again when it has the file */
-    case PV_FILE_WHY_DISK_FULL:
-    case PV_FILE_WHY_UNWRITABLE:
-        f->fetch_at = now + PV_S(PV_FILELINK_RETRY_MAX_S);
-        break;
-    default:
-        break;
-    }
-    file_set_why(l, f, why);
-}
-
-/* The end of a run is not the end of the file: served() and fetched() decide whether there is
- * another one. */
-static void end_run(struct pv_filelink *l, struct file *f, enum pv_file_why why, pv_ns now)
-{
-    f->tag = 0;
-    f->e.running = false;
-    f->changed = true;
-    l->dirty = true;
-    if (f->e.outgoing)
-        served(l, f, why, now);
-    else
-        fetched(l, f, why, now);
-}
-
-/* The same for the transfer of f, which has op->tag: without memory it ends as if the process of
- * files had no place for it. */
-static void file_begin(struct pv_filelink *l, struct file *f, const struct pv_fileop *op, pv_ns now)
-{
-    if (pv_fifo_put(l->ops, op, sizeof(*op)) != PV_OK)
-        end_run(l, f, PV_FILE_WHY_BUSY, now);
-}
-
-void pv_filelink_done(struct pv_filelink *l, uint64_t tag, enum pv_file_why why, uint64_t done,
-                      pv_ns now)
-{
-    struct file *f = by_tag(l, tag);
-    if (f == NULL)
-        return;
-    pv_filelink_progress(l, tag, done, now);
-    end_run(l, f, why, now);
-    run_all(l, now);
-}
-
-/* --- time ---------------------------------------------------------------------------------- */
-
-/* Has the transfer under way moved since the sender offered again? */
-static void doubt(struct pv_filelink *l, struct file *f, pv_ns now)
-{
-    if (f->doubt_at > now)
-        return;
-    /* Cancelling clears the tag, so a late result of the old transfer finds no file. */
-    if (f->tag != 0 && f->moved_at + STALLED <= f->doubt_at) {
-        file_cancel(l, f);
-        f->fetch_at = now;
-    }
-    f->doubt_at = PV_NEVER;
-}
-
-/* A connection that does not say what it wants loses its place, of which there are few. */
-void pv_filelink_handle_timeout(struct pv_filelink *l, pv_ns now)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        struct file *f = &l->files[i];
-        doubt(l, f, now);
-        if (f->e.online && f->tell_at <= now)
-            tell(f, now);
-    }
-    for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
-        struct file_conn *c = &l->conns[i];
-        if (c->sid != 0 && c->deadline <= now)
-            file_close(l, c);
-    }
-    run_all(l, now);
-}
-
-pv_ns pv_filelink_next_timeout(const struct pv_filelink *l)
-{
-    pv_ns next = l->dirty ? l->save_at : PV_NEVER;
-    for (size_t i = 0; i < l->n; i++) {
-        const struct file *f = &l->files[i];
-        next = pv_min_ns(next, f->doubt_at);
-        /* Files of a peer that is away need no timer: pv_filelink_set_peer() wakes them. */
-        if (!f->e.online)
-            continue;
-        next = pv_min_ns(next, f->tell_at);
-        /* Without room for one more transfer the time would be in the past and wake the daemon over
-         * and over. The end of a transfer runs the queue, or a look at how fast they are. */
-        if (waits(l, f) && f->fetch_at < next) {
-            pv_ns room_at = room_from(l, f);
-            next = pv_min_ns(next, f->fetch_at > room_at ? f->fetch_at : room_at);
-        }
-    }
-    for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++)
-        if (l->conns[i].sid != 0)
-            next = pv_min_ns(next, l->conns[i].deadline);
-    return next;
-}
-
-/* --- places ---------------------------------------------------------------------------------- */
-
-/* whose file gets one of the places that incoming files have, and which may
- * move. Each peer keeps its first offer before anybody has a second one, so no number of offers of
- * some members keeps the others out. A file that the user or a rule decided on gives way to
- * nobody. */
-
-/* The newest undecided offer of the peer that has most of them, and how many; NULL: there is none.
- * Of peers with the same number it is the one whose newest is newest. Counts by peer, so the walk
- * costs a comparison for each offer and peer: a member may cause it with every notice. */
-static struct file *newest_of_most(struct pv_filelink *l, size_t *ret_n)
-{
-    struct {
-        struct file *newest;
-        size_t n;
-    } peers[PV_FILELINK_MAX], best = {.n = 0};
-    size_t n_peers = 0;
-    for (size_t i = 0; i < l->n; i++) {
-        struct file *f = &l->files[i];
-        size_t at = 0;
-        if (f->e.outgoing || f->e.state != PV_FILE_OFFERED)
-            continue;
-        while (at < n_peers && memcmp(peers[at].newest->e.peer, f->e.peer, sizeof(f->e.peer)) != 0)
-            at++;
-        if (at == n_peers)
-            peers[n_peers++].n = 0;
-        peers[at].newest = f;
-        peers[at].n++;
-        if (peers[at].n >= best.n) {
-            best.newest = f;
-            best.n = peers[at].n;
-        }
-    }
-    *ret_n = best.n;
-    return best.n == 0 ? NULL : best.newest;
-}
-
-/* Is there a place for one more incoming file of this peer, or does another's undecided offer
- * give way to it? It is refused then. decided: the new one does not wait for the user. The peer
- * whose offer gives way hears at once why. It has no fewer than the other one afterwards, so two
- * peers never push each other out in turns. A table of an older version may hold more than the
- * limit: none of that is lost, and one place that becomes free is not enough. */
-static bool make_place(struct pv_filelink *l, const uint8_t *pk, bool decided, pv_ns now)
-{
-    size_t living = 0, incoming = 0, of_peer = 0, waiting = 0, most;
-    for (size_t i = 0; i < l->n; i++) {
-        const struct file *f = &l->files[i];
-        if (file_is_spent(f))
-            continue;
-        bool same = !f->e.outgoing && memcmp(f->e.peer, pk, sizeof(f->e.peer)) == 0;
-        living++;
-        incoming += !f->e.outgoing;
-        of_peer += same;
-        waiting += same && f->e.state == PV_FILE_OFFERED;
-    }
-    if (of_peer >= PV_FILELINK_MAX_OF_PEER || (!decided && waiting >= PV_FILELINK_MAX_OFFERS) ||
-        incoming > PV_FILELINK_MAX_INCOMING)
-        return false;
-    if (incoming < PV_FILELINK_MAX_INCOMING && living < PV_FILELINK_MAX)
-        return true;
-    struct file *victim = newest_of_most(l, &most);
-    if (victim == NULL || most < waiting + 2)
-        return false;
-    file_set(l, victim, PV_FILE_REFUSED, PV_FILE_WHY_TOO_MANY, now);
-    return true;
-}
-
-/* --- transfers ----------------------------------------------------------------------------- */
-
-/* A transfer begins, at so many bytes. */
-static void file_judge(struct file *f, uint64_t done, pv_ns now)
-{
-    f->judged_at = now;
-    f->judged = done;
-}
-
-/* Did it bring too little since it was looked at last? One that was fast enough has its time anew.
- */
-static bool is_slow(struct file *f, pv_ns now)
-{
-    if (now < f->judged_at + PV_S(PV_FILELINK_LEAST_S))
-        return false;
-    bool slow = f->e.done < f->judged + PV_FILELINK_LEAST_BYTES;
-    file_judge(f, f->e.done, now);
-    return slow;
-}
-
-static size_t count_running(const struct pv_filelink *l, const uint8_t *pk)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < l->n; i++)
-        n +=
-            l->files[i].tag != 0 && memcmp(l->files[i].e.peer, pk, sizeof(l->files[i].e.peer)) == 0;
-    return n;
-}
-
-/* A transfer that holds its place by a few bytes; else the newest of the peer that has most of
- * them, for a peer that has none. */
-static struct file *who_gives_way(struct pv_filelink *l, const struct file *f, pv_ns now)
-{
-    struct file *newest = NULL;
-    size_t most = 1;
-    for (size_t i = 0; i < l->n; i++) {
-        struct file *other = &l->files[i];
-        size_t n = other->tag == 0 ? 0 : count_running(l, other->e.peer);
-        if (other->tag != 0 && is_slow(other, now))
-            return other;
-        if (n > most || (n == most && n > 1 && other->tag > newest->tag)) {
-            newest = other;
-            most = n;
-        }
-    }
-    return count_running(l, f->e.peer) == 0 ? newest : NULL;
-}
-
-static size_t count_one_way(const struct pv_filelink *l, const struct file *f)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < l->n; i++) {
-        const struct file *other = &l->files[i];
-        n += other->tag != 0 && other->e.outgoing == f->e.outgoing &&
-             memcmp(other->e.peer, f->e.peer, sizeof(f->e.peer)) == 0;
-    }
-    return n;
-}
-
-/* Has f's transfer a place, or is there one for it by another that gives way? That one is tried
- * again later. */
-static bool make_room(struct pv_filelink *l, const struct file *f, pv_ns now)
-{
-    if (has_room(l, f))
-        return true;
-    if (count_one_way(l, f) >= PV_FILELINK_MAX_PEER_RUNNING)
-        return false;
-    struct file *victim = who_gives_way(l, f, now);
-    if (victim == NULL)
-        return false;
-    file_cancel(l, victim);
-    file_set_why(l, victim, PV_FILE_WHY_BUSY);
-    victim->changed = true;
-    if (!victim->e.outgoing)
-        victim->fetch_at = now + PV_S(PV_FILELINK_RETRY_MAX_S);
-    return true;
-}
-
-/* When that is to be asked again, as far as time decides; PV_NEVER: when one has ended. */
-static pv_ns room_from(const struct pv_filelink *l, const struct file *f)
-{
-    pv_ns at = PV_NEVER;
-    if (has_room(l, f))
-        return 0;
-    if (count_one_way(l, f) >= PV_FILELINK_MAX_PEER_RUNNING)
-        return PV_NEVER;
-    for (size_t i = 0; i < l->n; i++) {
-        if (l->files[i].tag != 0)
-            at = pv_min_ns(at, l->files[i].judged_at + PV_S(PV_FILELINK_LEAST_S));
-    }
-    return at;
-}
-
 /* --- kept over a restart --------------------------------------------------------------------- */
 
-/* the table as bytes: one value of the store, replaced as a whole. */
+/* The table is one value of the store, replaced as a whole. */
 
 enum {
     VERSION = 1,
@@ -971,9 +902,6 @@ static int load_table(struct pv_filelink *l, struct pv_view saved)
 }
 
 /* --- accepted connections -------------------------------------------------------------------- */
-
-/* Accepted connections: who is at their other end, proven where the peer's daemon can prove
- * itself, and which file it asks for. */
 
 /* The place for one more connection of this peer. When all are taken, who has most gives its
  * oldest: a few members, or users of their machines, cannot keep the others out. Those who asked
@@ -1375,6 +1303,61 @@ void pv_filelink_peer_gone(struct pv_filelink *l, const uint8_t *pk, pv_ns now)
         if (c->sid != 0 && memcmp(c->pk, pk, sizeof(c->pk)) == 0)
             file_close(l, c);
     }
+}
+
+/* --- time ---------------------------------------------------------------------------------- */
+
+/* Has the transfer under way moved since the sender offered again? */
+static void doubt(struct pv_filelink *l, struct file *f, pv_ns now)
+{
+    if (f->doubt_at > now)
+        return;
+    /* Cancelling clears the tag, so a late result of the old transfer finds no file. */
+    if (f->tag != 0 && f->moved_at + STALLED <= f->doubt_at) {
+        file_cancel(l, f);
+        f->fetch_at = now;
+    }
+    f->doubt_at = PV_NEVER;
+}
+
+/* A connection that does not say what it wants loses its place, of which there are few. */
+void pv_filelink_handle_timeout(struct pv_filelink *l, pv_ns now)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct file *f = &l->files[i];
+        doubt(l, f, now);
+        if (f->e.online && f->tell_at <= now)
+            tell(f, now);
+    }
+    for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
+        struct file_conn *c = &l->conns[i];
+        if (c->sid != 0 && c->deadline <= now)
+            file_close(l, c);
+    }
+    run_all(l, now);
+}
+
+pv_ns pv_filelink_next_timeout(const struct pv_filelink *l)
+{
+    pv_ns next = l->dirty ? l->save_at : PV_NEVER;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct file *f = &l->files[i];
+        next = pv_min_ns(next, f->doubt_at);
+        /* Files of a peer that is away need no timer: pv_filelink_set_peer() wakes them. */
+        if (!f->e.online)
+            continue;
+        next = pv_min_ns(next, f->tell_at);
+        /* Without room for one more transfer the time would be in the past and wake the daemon over
+         * and over. The end of a transfer runs the queue, or a look at how fast they are. */
+        if (waits(l, f) && f->fetch_at < next) {
+            pv_ns room_at = room_from(l, f);
+            next = pv_min_ns(next, f->fetch_at > room_at ? f->fetch_at : room_at);
+        }
+    }
+    for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++)
+        if (l->conns[i].sid != 0)
+            next = pv_min_ns(next, l->conns[i].deadline);
+    return next;
 }
 
 /* --- life ---------------------------------------------------------------------------------- */

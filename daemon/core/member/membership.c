@@ -19,9 +19,6 @@
 
 /* --- how the interface shall look ------------------------------------------------------------ */
 
-/* How the interface shall look: this node's addresses in the network, those of a plain
- * WireGuard node, routes to static peers, and the zone that is asked here. */
-
 /* An own address with the length of its range: on-link for the kernel. */
 static void add_addr(struct pv_job_iface *i, const struct pv_addr *ip, uint8_t bits)
 {

@@ -9,12 +9,7 @@
 #include "base/bytes.h"
 #include "proto/roster/roster.h"
 
-/* --- messages -------------------------------------------------------------------------------- */
-
-/* The messages by which two nodes compare their rosters (in-band type 2,
- * docs/PROTOCOL-PEERS.md "Type 2: statements"), without the question of when which is sent.
- *
- * Pure. Control thread only. */
+/* --- messages (docs/PROTOCOL-PEERS.md "Type 2: statements") ---------------------------------- */
 
 enum pv_rosterwire_op {
     PV_ROSTERWIRE_HEAD = 0,       /* 32 bytes */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* scout.c - when which coordinator is visited, and what is said there. */
+/* scout.c - when which coordinator is visited, what is said there, and whether the network may be
+ * in two halves. */
 #include "daemon/core/member/scout.h"
 
 #include <stdio.h>
@@ -18,23 +19,19 @@
 #include "daemon/core/peer/peer.h"
 #include "daemon/core/peer/peers.h"
 
-/* --- apart --------------------------------------------------------------------------- */
+/* --- a network in two halves ----------------------------------------------------------------- */
 
-/*
- * Whether the network may be in two halves. Two admins who move it without knowing of
- * each other, or one whose word does not reach everybody before the former coordinator dies, leave
- * members at different coordinators, each content, and nobody can know of both. A node can see that
- * many members have not been there since the list of coordinators is another one. Whether they
- * could find it by themselves is for the owner to know (scout.h).
- *
- * In the owner's memory; zeroed = nothing is known. Not for networks that are too large for the
- * presence of all.
- */
+/* Two admins who move a network without knowing of each other, or one whose word does not reach
+ * everybody before the former coordinator dies, leave members at different coordinators, each
+ * content, and nobody can know of both. A node can see that many members have not been there since
+ * the list of coordinators is another one. Whether they could find it by themselves is for the
+ * scout to know. Networks that are too large for the presence of all are not looked at. */
 
 /* ours: members that are on follow within seconds */
 #define PV_APART_AFTER PV_S(60)
 #define PV_APART_META  "together" /* the list under which most members were seen, by its hash */
 
+/* Zeroed: nothing is known. */
 struct pv_apart {
     uint8_t record[PV_STATEMENT_HASH_LEN]; /* the list of coordinators that this is about */
     uint8_t together[PV_STATEMENT_HASH_LEN];
@@ -106,7 +103,7 @@ static size_t pv_apart_missing(const struct pv_apart *a, const struct pv_node *n
     return a->apart ? count(n, ret_others) : 0;
 }
 
-/* --- scout ------------------------------------------------------------------------- */
+/* --- the scout ------------------------------------------------------------------------------- */
 
 enum {
     PLACES_MAX = 32,   /* ours: coordinators that are looked after; the list in force has 8 */

@@ -21,11 +21,11 @@
 
 /* --- signals passed on for others ------------------------------------------------------------ */
 
-/* Signals through a common peer (in-band type 5): where the coordinator cannot bring
- * them, a member that has sessions with both sides does. One hop: a peer passes on what its sender
- * itself sealed, to a member it has a session with, and nothing else; so there are no loops, and
- * whoever was removed neither sends nor receives. The helper sees who talks to whom, as the
- * coordinator does, and no content. */
+/* Where the coordinator cannot bring a signal, a member that has sessions with both sides does
+ * (in-band type 5). One hop: a peer passes on what its sender itself sealed, to a member it has a
+ * session with, and nothing else; so there are no loops, and a member that was removed neither
+ * sends nor receives. The helper sees who talks to whom, as the coordinator does, and no content.
+ */
 
 struct pv_forwards {
     struct pv_bucket own;    /* signals of our own given to others */

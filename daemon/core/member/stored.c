@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Marks of stored statements: BLAKE2s with a key over statement and receipt, each with its length.
- * The network's id stands in the statement. */
+ * The network's id stands in the statement. And the statements whose write failed. */
 #include "daemon/core/member/stored.h"
 
 #include <stdlib.h>
@@ -124,7 +124,7 @@ int pv_stored_load(const struct pv_node *n, const struct pv_saved *saved,
 
 /* --- statements whose write failed ----------------------------------------------------------- */
 
-/* an array of views, copied into one allocation when it becomes a job. */
+/* They wait as an array of views, which is copied into one allocation when it becomes a job. */
 
 static bool add(struct pv_unsaved *u, struct pv_node *n, struct pv_stored_statement item)
 {

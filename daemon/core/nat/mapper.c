@@ -13,17 +13,14 @@
 #include "crypto/hash.h"
 #include "proto/stun/stunc.h"
 
-/* --- mapcheck ------------------------------------------------------------------------ */
+/* --- does a stranger reach a mapped port? ---------------------------------------------------- */
 
-/*
- * Does a stranger reach a port that a router says it has mapped? Asks a STUN server to
- * answer from an address that this node has never sent to, to that port of this node's public
- * address (CHANGE-REQUEST and RESPONSE-PORT, RFC 5780 s7).
+/* A STUN server is asked to answer from an address that this node has never sent to, to that port
+ * of this node's public address (CHANGE-REQUEST and RESPONSE-PORT, RFC 5780 s7).
  *
  * The server can be made to send to nobody but the asker: the answer's address is the request's
  * source. A plain request goes along: when both stay unanswered the server is away, which proves
- * nothing. A machine of five calls in caller's memory; it owns no socket. Not thread-safe.
- */
+ * nothing. */
 
 enum pv_mapcheck_verdict {
     PV_MAPCHECK_OPEN,    /* a stranger reaches it */

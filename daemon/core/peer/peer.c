@@ -93,8 +93,6 @@ uint32_t pv_peer_fresh_index(struct pv_peer *p)
 
 /* --- coming and going ------------------------------------------------------------------------ */
 
-/* How a peer comes and goes, and what it gets once somebody talks to it. */
-
 /* The fast path gets its peer first, since everything else is named by the id that it gives out. */
 static int new_peer(struct pv_peer **ret_peer, struct pv_node *n, enum pv_fp_peer_kind kind,
                     const uint8_t *transport)
@@ -282,10 +280,6 @@ static int new_creds(struct pv_peer *p)
         u->peer = NULL;
     return status;
 }
-
-/* A peer's life: state, path, presence, description and timers. It owns the session (keys) and
- * the ICE agent (paths) and translates the facts of one into calls of the other. Neither of
- * these two knows the other. */
 
 /* --- state --------------------------------------------------------------------------------- */
 

@@ -185,9 +185,7 @@ int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx)
     return PV_OK;
 }
 
-/* --- traffic --------------------------------------------------------------------------------- */
-
-/* A peer as the packet threads see it (a snapshot), and how large a datagram its path carries. */
+/* --- traffic, and how large a datagram the path carries -------------------------------------- */
 
 enum {
     HEADER4 = 28, /* bytes of IPv4 and UDP header, RFC 791, RFC 768 */
@@ -373,10 +371,9 @@ void pv_peer_note_denied(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
                  pv_rule_format((uint16_t)punt->index, rule));
 }
 
-/* --- numbers --------------------------------------------------------------------------------- */
+/* --- its share of the numbers about paths (pathstats.h) -------------------------------------- */
 
-/* The share of a peer's life in the numbers about paths (pathstats.h). Static peers add nothing:
- * they are not sought. */
+/* Static peers add nothing: they are not sought. */
 
 void pv_peer_count_attempt(struct pv_peer *p, enum pv_hardnat_method method,
                            enum pv_path_result result)

@@ -271,8 +271,6 @@ size_t pv_peer_count_in_sync(const struct pv_peer *p)
 
 /* --- what control clients read --------------------------------------------------------------- */
 
-/* Turns what a peer knows of itself into what control clients read. */
-
 void pv_peer_show_path(struct pv_peer *p, struct pv_ctlapi_path *ret_path)
 {
     *ret_path = (struct pv_ctlapi_path){.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1};

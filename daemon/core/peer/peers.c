@@ -42,9 +42,6 @@ struct pv_peers {
     size_t n_changed;                         /* so many ever did; the oldest give way */
 };
 
-static void send_due(struct pv_peers *ps, struct pv_peer *p);
-static void find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
-
 static size_t slot_of(uint32_t id)
 {
     return id & (PV_FP_MAX_PEERS - 1);
@@ -272,6 +269,121 @@ const struct pv_prefix *pv_peers_static_routes(const struct pv_peers *ps, size_t
 {
     *ret_n = ps->n_static_routes;
     return ps->static_routes;
+}
+
+/* --- in-band messages out -------------------------------------------------------------------- */
+
+/* In-band messages may be lost as on the network, so a full list drops them. */
+static void inject(struct pv_peers *ps, uint32_t id, struct pv_view inner)
+{
+    struct pv_engine_inject item = {.peer = id, .len = inner.len};
+    struct pv_fifo *injects = &ps->cfg.node->ways.injects;
+    if (injects->n >= PV_PEERS_MAX_INJECT || inner.len > PV_ENGINE_INJECT_MAX)
+        return;
+    if (inner.len > 0)
+        memcpy(item.buf, inner.ptr, inner.len);
+    (void)!pv_fifo_put(injects, &item, offsetof(struct pv_engine_inject, buf) + inner.len);
+}
+
+void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inner)
+{
+    inject(ps, p->id, inner);
+}
+
+/* 0 is no peer's id, and the TUN to pv_fp_inject(). */
+void pv_peers_inject_tun(struct pv_peers *ps, struct pv_view packet)
+{
+    inject(ps, 0, packet);
+}
+
+void pv_peers_send(struct pv_peers *ps, struct pv_peer *p, enum pv_inband_type type,
+                   struct pv_view body)
+{
+    uint8_t parts;
+    uint32_t id = pv_rng_u32(&ps->cfg.node->rng);
+    if (pv_inband_parts(body.len, &parts) != PV_OK)
+        return;
+    for (uint8_t i = 0; i < parts; i++) {
+        uint8_t packet[PV_INBAND_PACKET_MAX];
+        size_t len;
+        if (pv_inband_build(type, id, i, body, packet, &len) == PV_OK)
+            pv_peers_inject(ps, p, pv_view(packet, len));
+    }
+}
+
+/* A probe is as large as the datagram that is tried, so it is built whole and never in parts. */
+static void send_probes(struct pv_peers *ps, struct pv_peer *p)
+{
+    uint8_t packet[PV_INBAND_PROBE_MAX];
+    uint16_t size;
+    uint32_t token;
+    while (p->talk != NULL && pv_mtu_poll_probe(&p->talk->mtu, &size, &token) == PV_OK) {
+        size_t len = size - (size_t)PV_FP_OVERHEAD;
+        if (pv_inband_probe_build(token, len, packet) == PV_OK)
+            pv_peers_inject(ps, p, pv_view(packet, len));
+    }
+}
+
+/* That anything authenticated comes back over the path is the answer, so the token is forgotten. */
+static void send_echo(struct pv_peers *ps, struct pv_peer *p)
+{
+    struct pv_inband_echo echo = {.token = pv_rng_u64(&ps->cfg.node->rng)};
+    uint8_t body[PV_INBAND_PART_MAX];
+    size_t len;
+    if (pv_inband_echo_build(&echo, body, sizeof(body), &len) == PV_OK)
+        pv_peers_send(ps, p, PV_INBAND_ECHO, pv_view(body, len));
+}
+
+/* Sends the in-band messages that p's machines want sent now: probes of the path, an echo, a
+ * keepalive. */
+static void send_due(struct pv_peers *ps, struct pv_peer *p)
+{
+    send_probes(ps, p);
+    if ((p->due & PV_PEER_DUE_ECHO) != 0)
+        send_echo(ps, p);
+    if ((p->due & PV_PEER_DUE_KEEPALIVE) != 0)
+        pv_peers_inject(ps, p, pv_view(NULL, 0));
+    p->due &= ~(unsigned)(PV_PEER_DUE_ECHO | PV_PEER_DUE_KEEPALIVE);
+}
+
+/* --- endpoints of static peers --------------------------------------------------------------- */
+
+static pv_job_done take_endpoint;
+
+/* Looks a static peer's endpoint up, at once or by a job. Once by name: when the peer roams its
+ * packets tell its address. */
+static void find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
+{
+    struct pv_addr addr;
+    p->resolve_at = PV_NEVER;
+    if (p->endpoint_host == NULL)
+        return;
+    if (pv_addr_parse_ip(p->endpoint_host, &addr) == PV_OK) {
+        addr.port = p->endpoint_port;
+        pv_peer_set_endpoint(p, &addr, now);
+        return;
+    }
+    struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
+    if (job == NULL)
+        return;
+    snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "%s", p->endpoint_host);
+    job->u.resolve.port = p->endpoint_port;
+    (void)pv_jobqueue_submit(&ps->cfg.node->jobs, job, take_endpoint, ps, p->id);
+}
+
+static void take_endpoint(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_peers *ps = wait->self;
+    struct pv_peer *p = pv_peers_by_id(ps, (uint32_t)wait->tag);
+    if (p == NULL)
+        return;
+    if (result->status == PV_OK && result->n_addrs > 0) {
+        pv_peer_set_endpoint(p, &result->addrs[0], now);
+    } else {
+        pv_trace_add(&p->trace, now, "endpoint not found: %s", result->error);
+        p->resolve_at = now + PV_PEER_RETRY_MAX;
+    }
+    pv_peers_touch(ps, p, now);
 }
 
 /* --- facts and deadlines --------------------------------------------------------------------- */
@@ -628,8 +740,173 @@ int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf, 
     return PV_OK;
 }
 
-/* The peers' share of `status` and of the metrics: each of them, and sums that also count
- * those that are gone. */
+/* --- what comes in: in-band ------------------------------------------------------------------ */
+
+static void take_goodbye(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    pv_peer_goodbye(from, now);
+}
+
+/* The answer is small, whatever came: the way back need not be as wide. */
+static void take_probe(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    if (body.len < 4)
+        return;
+    pv_peers_send(part, from, PV_INBAND_PROBED, pv_view(body.ptr, 4));
+    if (from->talk != NULL)
+        pv_mtu_note_probed(pv_peer_mtu_of(from), body.len, now);
+}
+
+static void take_probed(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    uint32_t token;
+    if (from->talk != NULL && pv_inband_probe_parse(body, &token) == PV_OK)
+        pv_mtu_handle_answer(pv_peer_mtu_of(from), token, now);
+}
+
+/* The packet threads join packets in parts themselves; one that they hand up is malformed. */
+static void drop_packet(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+}
+
+static const struct pv_inband_handler inband[] = {
+    {.type = PV_INBAND_GOODBYE, .take = take_goodbye},
+    {.type = PV_INBAND_PROBE, .take = take_probe},
+    {.type = PV_INBAND_PROBED, .take = take_probed},
+    {.type = PV_INBAND_PACKET, .take = drop_packet},
+};
+
+/* --- what comes in: STUN --------------------------------------------------------------------- */
+
+/* A STUN message: a request names its receiver by the ufrag, an answer by the request it
+ * answers. A request names our ufrag, an answer only its transaction id (RFC 8445 s7.3, s7.2.5).
+ * Either one finds the peer among all on this socket; authentication is the agent's. */
+static bool take_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
+{
+    struct pv_peers *ps = part;
+    char ufrag[PV_ICE_UFRAG_MAX + 1] = {0};
+    struct pv_peer *p = NULL;
+    if (pv_ice_request_ufrag(data, ufrag) == PV_OK) {
+        char key[PV_ICE_UFRAG_MAX + 1] = {0}; /* the whole array is the key */
+        memcpy(key, ufrag, strlen(ufrag));
+        p = pv_peer_by_ufrag(ps->cfg.node, key);
+    } else if (data.len >= PV_STUN_TXID_AT + PV_STUN_TXID_LEN) {
+        uint32_t owner =
+            pv_stunroute_owner(ps->cfg.node->ways.stunroute, data.ptr + PV_STUN_TXID_AT);
+        if (owner > PV_STUN_OWNER_PEERS)
+            p = pv_peers_by_id(ps, owner - PV_STUN_OWNER_PEERS);
+    }
+    if (p == NULL)
+        return false;
+    int r = pv_peer_handle_stun(p, from, data, now);
+    if (r != PV_OK)
+        pv_log(ps->cfg.node->log, PV_LOG_DEBUG, "peer=%s what=\"STUN dropped\" why=\"%s\"", p->name,
+               pv_strstatus(r));
+    pv_peers_touch(ps, p, now);
+    return true;
+}
+
+/* --- what comes in: ICMP --------------------------------------------------------------------- */
+
+/* An ICMP error, "fragmentation needed" (RFC 792, RFC 1191) or ICMPv6 "packet too big" (RFC 4443
+ * s3.2), is a hint, believed only when it quotes a datagram that left just now. A member's path is
+ * probed at once then, and the size that the hint names is not used (RFC 8899 s4.6.2). A static
+ * peer answers no probes: over IPv6 the size counts, never below what every link carries, and for a
+ * while. A liar on the way can make packets smaller, no more. */
+
+enum {
+    HEADERS = 48,       /* bytes of IPv6 and UDP header, RFC 8200, RFC 768 */
+    HINTS_A_SECOND = 5, /* ours: each looks through all peers */
+};
+
+/* This host's own word needs no proof; a router's has to quote a datagram that left just now. */
+static bool is_about(const struct pv_peers *ps, const struct pv_peer *p,
+                     const struct pv_fp_punt *punt)
+{
+    return pv_peer_has_path(p) && p->path.kind == PV_CARRIER_UDP &&
+           pv_addr_equal(&p->path.remote, &punt->from.remote) &&
+           (punt->local || pv_fp_builder_has_sent(ps->cfg.node->fp, p->id, punt->bytes));
+}
+
+static void take_hint(struct pv_peers *ps, struct pv_peer *p, size_t fits, pv_ns now)
+{
+    uint16_t most = (uint16_t)(ps->cfg.node->given.mtu + PV_FP_OVERHEAD);
+    if (fits < PV_IPPKT_MIN_MTU6)
+        fits = PV_IPPKT_MIN_MTU6;
+    if (p->talk == NULL)
+        return;
+    if (!p->is_static)
+        pv_mtu_doubt(&p->talk->mtu, now);
+    else if (p->path.remote.family == PV_AF_INET6 && fits <= UINT16_MAX)
+        pv_mtu_tell(&p->talk->mtu, (uint16_t)(fits - HEADERS), most, now);
+    pv_peers_touch(ps, p, now);
+}
+
+void pv_peers_too_big(struct pv_peers *ps, const struct pv_fp_punt *punt, pv_ns now)
+{
+    if (!pv_bucket_take(&ps->hints, HINTS_A_SECOND, HINTS_A_SECOND, 1, now))
+        return;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;) {
+        if (is_about(ps, p, punt)) {
+            take_hint(ps, p, punt->count, now);
+            return;
+        }
+    }
+}
+
+/* --- datagrams out --------------------------------------------------------------------------- */
+
+bool pv_peers_wrap(const struct pv_peers *ps, uint16_t via, const struct pv_addr *peer,
+                   struct pv_view data, struct pv_engine_transmit *ret_tx)
+{
+    struct pv_relayway *relay = via < PV_FP_MAX_RELAYS ? ps->cfg.node->ways.relays[via] : NULL;
+    (void)pv_transmit_to(ret_tx, peer, NULL, 0); /* resets every field */
+    struct pv_relayway_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
+    if (relay == NULL || pv_relayway_wrap(relay, peer, data, &m) != PV_OK)
+        return false;
+    ret_tx->dst = *pv_relayway_server(relay);
+    ret_tx->sock = m.sock;
+    ret_tx->stream = m.stream;
+    ret_tx->len = m.len;
+    return true;
+}
+
+/* As it leaves this node. False: it is lost, as on the network. The owner of the transaction id is
+ * noted here, where all checks pass, so that the answer finds its agent. */
+static bool address(struct pv_peers *ps, const struct pv_peer *p, const struct pv_peer_transmit *tx,
+                    struct pv_engine_transmit *ret_tx)
+{
+    if (tx->is_stun)
+        pv_stunroute_sent(ps->cfg.node->ways.stunroute, tx->buf + PV_STUN_TXID_AT,
+                          p->id + PV_STUN_OWNER_PEERS);
+    if (tx->relayed)
+        return pv_peers_wrap(ps, tx->via, &tx->dst, pv_view(tx->buf, tx->len), ret_tx);
+    if (!pv_transmit_to(ret_tx, &tx->dst, tx->buf, tx->len))
+        return false;
+    ret_tx->sock = tx->sock;
+    ret_tx->ttl = tx->ttl;
+    ret_tx->local = tx->local;
+    return true;
+}
+
+/* Peers that may have something stand in a list, so nobody looks at thousands that have not. */
+static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
+{
+    struct pv_peers *ps = part;
+    struct pv_peer_transmit tx;
+    while (ps->ready_first != NULL) {
+        struct pv_peer *p = ps->ready_first;
+        while (pv_peer_poll_transmit(p, &tx) == PV_OK) {
+            if (address(ps, p, &tx, ret_tx))
+                return true;
+        }
+        ps->ready_first = p->ready_next;
+        if (ps->ready_first == NULL)
+            ps->ready_last = NULL;
+        p->ready = false;
+    }
+    return false;
+}
 
 /* --- status ----------------------------------------------------------------------------------- */
 
@@ -885,299 +1162,6 @@ static void metrics(void *part, struct pv_metrics *m, pv_ns now)
     put_sessions(ps, m, now);
     put_each(rows, n, m); /* without memory the families have no samples this time */
     free(rows);
-}
-
-/* --- what comes in --------------------------------------------------------------------------- */
-
-/* Of peers and about their paths come in: STUN messages, probes of its size, a peer's
- * goodbye, and ICMP "fragmentation needed" (RFC 792, RFC 1191) or ICMPv6 "packet too big" (RFC
- * 4443 s3.2).
- *
- * An ICMP error is a hint, believed only when it quotes a datagram that left just now. A
- * member's path is probed at once then, and the size that the hint names is not used (RFC 8899
- * s4.6.2). A static peer answers no probes: over IPv6 the size counts, never below what every
- * link carries, and for a while. A liar on the way can make packets smaller, no more. */
-
-enum {
-    HEADERS = 48,       /* bytes of IPv6 and UDP header, RFC 8200, RFC 768 */
-    HINTS_A_SECOND = 5, /* ours: each looks through all peers */
-};
-
-/* --- in-band --------------------------------------------------------------------------------- */
-
-static void take_goodbye(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
-{
-    pv_peer_goodbye(from, now);
-}
-
-/* The answer is small, whatever came: the way back need not be as wide. */
-static void take_probe(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
-{
-    if (body.len < 4)
-        return;
-    pv_peers_send(part, from, PV_INBAND_PROBED, pv_view(body.ptr, 4));
-    if (from->talk != NULL)
-        pv_mtu_note_probed(pv_peer_mtu_of(from), body.len, now);
-}
-
-static void take_probed(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
-{
-    uint32_t token;
-    if (from->talk != NULL && pv_inband_probe_parse(body, &token) == PV_OK)
-        pv_mtu_handle_answer(pv_peer_mtu_of(from), token, now);
-}
-
-/* The packet threads join packets in parts themselves; one that they hand up is malformed. */
-static void drop_packet(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
-{
-}
-
-static const struct pv_inband_handler inband[] = {
-    {.type = PV_INBAND_GOODBYE, .take = take_goodbye},
-    {.type = PV_INBAND_PROBE, .take = take_probe},
-    {.type = PV_INBAND_PROBED, .take = take_probed},
-    {.type = PV_INBAND_PACKET, .take = drop_packet},
-};
-
-/* --- STUN ------------------------------------------------------------------------------------ */
-
-/* A STUN message: a request names its receiver by the ufrag, an answer by the request it
- * answers. A request names our ufrag, an answer only its transaction id (RFC 8445 s7.3, s7.2.5).
- * Either one finds the peer among all on this socket; authentication is the agent's. */
-static bool take_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
-{
-    struct pv_peers *ps = part;
-    char ufrag[PV_ICE_UFRAG_MAX + 1] = {0};
-    struct pv_peer *p = NULL;
-    if (pv_ice_request_ufrag(data, ufrag) == PV_OK) {
-        char key[PV_ICE_UFRAG_MAX + 1] = {0}; /* the whole array is the key */
-        memcpy(key, ufrag, strlen(ufrag));
-        p = pv_peer_by_ufrag(ps->cfg.node, key);
-    } else if (data.len >= PV_STUN_TXID_AT + PV_STUN_TXID_LEN) {
-        uint32_t owner =
-            pv_stunroute_owner(ps->cfg.node->ways.stunroute, data.ptr + PV_STUN_TXID_AT);
-        if (owner > PV_STUN_OWNER_PEERS)
-            p = pv_peers_by_id(ps, owner - PV_STUN_OWNER_PEERS);
-    }
-    if (p == NULL)
-        return false;
-    int r = pv_peer_handle_stun(p, from, data, now);
-    if (r != PV_OK)
-        pv_log(ps->cfg.node->log, PV_LOG_DEBUG, "peer=%s what=\"STUN dropped\" why=\"%s\"", p->name,
-               pv_strstatus(r));
-    pv_peers_touch(ps, p, now);
-    return true;
-}
-
-/* --- ICMP ------------------------------------------------------------------------------------ */
-
-/* This host's own word needs no proof; a router's has to quote a datagram that left just now. */
-static bool is_about(const struct pv_peers *ps, const struct pv_peer *p,
-                     const struct pv_fp_punt *punt)
-{
-    return pv_peer_has_path(p) && p->path.kind == PV_CARRIER_UDP &&
-           pv_addr_equal(&p->path.remote, &punt->from.remote) &&
-           (punt->local || pv_fp_builder_has_sent(ps->cfg.node->fp, p->id, punt->bytes));
-}
-
-static void take_hint(struct pv_peers *ps, struct pv_peer *p, size_t fits, pv_ns now)
-{
-    uint16_t most = (uint16_t)(ps->cfg.node->given.mtu + PV_FP_OVERHEAD);
-    if (fits < PV_IPPKT_MIN_MTU6)
-        fits = PV_IPPKT_MIN_MTU6;
-    if (p->talk == NULL)
-        return;
-    if (!p->is_static)
-        pv_mtu_doubt(&p->talk->mtu, now);
-    else if (p->path.remote.family == PV_AF_INET6 && fits <= UINT16_MAX)
-        pv_mtu_tell(&p->talk->mtu, (uint16_t)(fits - HEADERS), most, now);
-    pv_peers_touch(ps, p, now);
-}
-
-void pv_peers_too_big(struct pv_peers *ps, const struct pv_fp_punt *punt, pv_ns now)
-{
-    if (!pv_bucket_take(&ps->hints, HINTS_A_SECOND, HINTS_A_SECOND, 1, now))
-        return;
-    for (struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;) {
-        if (is_about(ps, p, punt)) {
-            take_hint(ps, p, punt->count, now);
-            return;
-        }
-    }
-}
-
-/* --- what leaves, and the part --------------------------------------------------------------- */
-
-/* For peers in-band packets and datagrams leave, in order; here is also the look-up of static
- * peers' endpoints. */
-
-/* --- in-band --------------------------------------------------------------------------------- */
-
-/* In-band messages may be lost as on the network, so a full list drops them. */
-static void inject(struct pv_peers *ps, uint32_t id, struct pv_view inner)
-{
-    struct pv_engine_inject item = {.peer = id, .len = inner.len};
-    struct pv_fifo *injects = &ps->cfg.node->ways.injects;
-    if (injects->n >= PV_PEERS_MAX_INJECT || inner.len > PV_ENGINE_INJECT_MAX)
-        return;
-    if (inner.len > 0)
-        memcpy(item.buf, inner.ptr, inner.len);
-    (void)!pv_fifo_put(injects, &item, offsetof(struct pv_engine_inject, buf) + inner.len);
-}
-
-void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inner)
-{
-    inject(ps, p->id, inner);
-}
-
-/* 0 is no peer's id, and the TUN to pv_fp_inject(). */
-void pv_peers_inject_tun(struct pv_peers *ps, struct pv_view packet)
-{
-    inject(ps, 0, packet);
-}
-
-void pv_peers_send(struct pv_peers *ps, struct pv_peer *p, enum pv_inband_type type,
-                   struct pv_view body)
-{
-    uint8_t parts;
-    uint32_t id = pv_rng_u32(&ps->cfg.node->rng);
-    if (pv_inband_parts(body.len, &parts) != PV_OK)
-        return;
-    for (uint8_t i = 0; i < parts; i++) {
-        uint8_t packet[PV_INBAND_PACKET_MAX];
-        size_t len;
-        if (pv_inband_build(type, id, i, body, packet, &len) == PV_OK)
-            pv_peers_inject(ps, p, pv_view(packet, len));
-    }
-}
-
-/* A probe is as large as the datagram that is tried, so it is built whole and never in parts. */
-static void send_probes(struct pv_peers *ps, struct pv_peer *p)
-{
-    uint8_t packet[PV_INBAND_PROBE_MAX];
-    uint16_t size;
-    uint32_t token;
-    while (p->talk != NULL && pv_mtu_poll_probe(&p->talk->mtu, &size, &token) == PV_OK) {
-        size_t len = size - (size_t)PV_FP_OVERHEAD;
-        if (pv_inband_probe_build(token, len, packet) == PV_OK)
-            pv_peers_inject(ps, p, pv_view(packet, len));
-    }
-}
-
-/* That anything authenticated comes back over the path is the answer, so the token is forgotten. */
-static void send_echo(struct pv_peers *ps, struct pv_peer *p)
-{
-    struct pv_inband_echo echo = {.token = pv_rng_u64(&ps->cfg.node->rng)};
-    uint8_t body[PV_INBAND_PART_MAX];
-    size_t len;
-    if (pv_inband_echo_build(&echo, body, sizeof(body), &len) == PV_OK)
-        pv_peers_send(ps, p, PV_INBAND_ECHO, pv_view(body, len));
-}
-
-/* Sends the in-band messages that p's machines want sent now: probes of the path, an echo, a
- * keepalive. */
-static void send_due(struct pv_peers *ps, struct pv_peer *p)
-{
-    send_probes(ps, p);
-    if ((p->due & PV_PEER_DUE_ECHO) != 0)
-        send_echo(ps, p);
-    if ((p->due & PV_PEER_DUE_KEEPALIVE) != 0)
-        pv_peers_inject(ps, p, pv_view(NULL, 0));
-    p->due &= ~(unsigned)(PV_PEER_DUE_ECHO | PV_PEER_DUE_KEEPALIVE);
-}
-
-/* --- datagrams ------------------------------------------------------------------------------- */
-
-bool pv_peers_wrap(const struct pv_peers *ps, uint16_t via, const struct pv_addr *peer,
-                   struct pv_view data, struct pv_engine_transmit *ret_tx)
-{
-    struct pv_relayway *relay = via < PV_FP_MAX_RELAYS ? ps->cfg.node->ways.relays[via] : NULL;
-    (void)pv_transmit_to(ret_tx, peer, NULL, 0); /* resets every field */
-    struct pv_relayway_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
-    if (relay == NULL || pv_relayway_wrap(relay, peer, data, &m) != PV_OK)
-        return false;
-    ret_tx->dst = *pv_relayway_server(relay);
-    ret_tx->sock = m.sock;
-    ret_tx->stream = m.stream;
-    ret_tx->len = m.len;
-    return true;
-}
-
-/* As it leaves this node. False: it is lost, as on the network. The owner of the transaction id is
- * noted here, where all checks pass, so that the answer finds its agent. */
-static bool address(struct pv_peers *ps, const struct pv_peer *p, const struct pv_peer_transmit *tx,
-                    struct pv_engine_transmit *ret_tx)
-{
-    if (tx->is_stun)
-        pv_stunroute_sent(ps->cfg.node->ways.stunroute, tx->buf + PV_STUN_TXID_AT,
-                          p->id + PV_STUN_OWNER_PEERS);
-    if (tx->relayed)
-        return pv_peers_wrap(ps, tx->via, &tx->dst, pv_view(tx->buf, tx->len), ret_tx);
-    if (!pv_transmit_to(ret_tx, &tx->dst, tx->buf, tx->len))
-        return false;
-    ret_tx->sock = tx->sock;
-    ret_tx->ttl = tx->ttl;
-    ret_tx->local = tx->local;
-    return true;
-}
-
-/* Peers that may have something stand in a list, so nobody looks at thousands that have not. */
-static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
-{
-    struct pv_peers *ps = part;
-    struct pv_peer_transmit tx;
-    while (ps->ready_first != NULL) {
-        struct pv_peer *p = ps->ready_first;
-        while (pv_peer_poll_transmit(p, &tx) == PV_OK) {
-            if (address(ps, p, &tx, ret_tx))
-                return true;
-        }
-        ps->ready_first = p->ready_next;
-        if (ps->ready_first == NULL)
-            ps->ready_last = NULL;
-        p->ready = false;
-    }
-    return false;
-}
-
-/* --- endpoints of static peers --------------------------------------------------------------- */
-
-static pv_job_done take_endpoint;
-
-/* Looks a static peer's endpoint up, at once or by a job. Once by name: when the peer roams its
- * packets tell its address. */
-static void find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
-{
-    struct pv_addr addr;
-    p->resolve_at = PV_NEVER;
-    if (p->endpoint_host == NULL)
-        return;
-    if (pv_addr_parse_ip(p->endpoint_host, &addr) == PV_OK) {
-        addr.port = p->endpoint_port;
-        pv_peer_set_endpoint(p, &addr, now);
-        return;
-    }
-    struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
-    if (job == NULL)
-        return;
-    snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "%s", p->endpoint_host);
-    job->u.resolve.port = p->endpoint_port;
-    (void)pv_jobqueue_submit(&ps->cfg.node->jobs, job, take_endpoint, ps, p->id);
-}
-
-static void take_endpoint(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
-{
-    struct pv_peers *ps = wait->self;
-    struct pv_peer *p = pv_peers_by_id(ps, (uint32_t)wait->tag);
-    if (p == NULL)
-        return;
-    if (result->status == PV_OK && result->n_addrs > 0) {
-        pv_peer_set_endpoint(p, &result->addrs[0], now);
-    } else {
-        pv_trace_add(&p->trace, now, "endpoint not found: %s", result->error);
-        p->resolve_at = now + PV_PEER_RETRY_MAX;
-    }
-    pv_peers_touch(ps, p, now);
 }
 
 /* --- as a part ------------------------------------------------------------------------------- */

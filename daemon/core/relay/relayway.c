@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One TURN server and how it is reached: chooses between datagrams and a stream, and moves the TURN
- * client from one to the other. */
+/* One TURN server and how it is reached: chooses between datagrams and a stream, moves the TURN
+ * client from one to the other, and keeps the channels, the stream and the server before it. */
 #include "daemon/core/relay/relayway.h"
 
 #include <stdio.h>
@@ -11,16 +11,11 @@
 #include "daemon/core/packets/fp_builder.h"
 #include "proto/stun/turnc.h"
 
-/* --- relayuses ----------------------------------------------------------------------- */
+/* --- channels at a stock TURN server --------------------------------------------------------- */
 
-/*
- * Which peers of a stock TURN server have a channel: those that something was sent to
- * of late. Its permission lets datagrams from a peer's address in, so it lasts no longer than its
- * use. At our coordinator's relay channels are asked for by whoever has a path there.
- *
- * In the owner's memory; zeroed = none. Not thread-safe.
- */
-
+/* A peer has a channel there while something was sent to it of late. Its permission lets datagrams
+ * from a peer's address in, so it lasts no longer than its use. At our coordinator's relay a
+ * channel is asked for by the peer that has a path there. Zeroed: none. */
 struct pv_relayuses {
     struct {
         struct pv_addr peer;
@@ -79,11 +74,11 @@ static void pv_relayuses_end(struct pv_relayuses *u, struct pv_turnc *turnc, pv_
         give_up(u, turnc, 0, now);
 }
 
-/* --- relaystream --------------------------------------------------------------------- */
+/* --- the stream: a TCP or TLS connection ----------------------------------------------------- */
 
 /*
- * The TCP or TLS connection of a way to a relay: its number, how long it may take
- * to connect, when the next one may be opened, and what the shell is to open and close.
+ * It has a number, so long to connect, a pause before the next one is opened, and what the shell
+ * is to open and close.
  *
  *   CLOSED      --open-->                               CONNECTING
  *   CONNECTING  --connected-->                          OPEN
@@ -91,8 +86,8 @@ static void pv_relayuses_end(struct pv_relayuses *u, struct pv_turnc *turnc, pv_
  *                                                       doubles from 0.2 to 30 s, with jitter
  *   OPEN        --leave, and nobody stays meanwhile-->  due to be closed a little later
  *
- * One stream at a time; of one that its owner gives away (relayhold) only the close is left. It
- * says nothing about what goes through it. In the owner's memory. Not thread-safe.
+ * One stream at a time; of one that its owner gives away (struct pv_relayhold) only the close is
+ * left. It says nothing about what goes through it.
  */
 
 enum {
@@ -246,11 +241,10 @@ static int pv_relaystream_poll_op(struct pv_relaystream *s, struct pv_relaystrea
     return PV_OK;
 }
 
-/* --- relayhold ----------------------------------------------------------------------- */
+/* --- a server that was left and still relays ------------------------------------------------- */
 
 /*
- * The server that a way has left while it still relays: the home of the network moved
- * to another coordinator (adr/0038). In the way's memory; zeroed it holds nothing.
+ * The home of the network moved to another coordinator (adr/0038). Zeroed: nothing is held.
  *
  * Both ends of a relayed path are told to move at once, and arrive some milliseconds or, on slow
  * lines, a second apart. Each goes on sending through the old server until the other has most
@@ -261,7 +255,6 @@ static int pv_relaystream_poll_op(struct pv_relaystream *s, struct pv_relaystrea
  *   SENDING    --time over, quit-->              RECEIVING, for PV_RELAYHOLD_RECEIVE
  *   RECEIVING  --time over-->                    over
  */
-
 struct pv_relayhold {
     struct pv_addr server; /* PV_AF_NONE: nothing is held */
     uint16_t stream;       /* it is reached by; 0: by datagrams */
@@ -312,8 +305,6 @@ static pv_ns pv_relayhold_next_timeout(const struct pv_relayhold *h)
 }
 
 /* --- why there is no way --------------------------------------------------------------------- */
-
-/* Why a TURN server is not reached, in words of what a user sees, for `status`. */
 
 /* In words of what a user sees, for `status`; the number is told beside it. */
 static const char *meaning(unsigned error)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* rooms_set.c - records of a room and what follows from them: members, rounds, what each may get.
- */
+/* rooms_set.c - records of a room and what follows from them: members, rounds, what each may get;
+ * which rooms users want to be in, and how many there may be. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -439,8 +439,8 @@ void pv_rooms_begin_logs(struct pv_rooms_room *room)
 
 /* --- what a user wants to be in -------------------------------------------------------------- */
 
-/* which rooms of others this node's users want to be in. Members can invite
- * whomever they like; until somebody here says yes, nothing that is said in the room comes here. */
+/* Members can invite whomever they like; until a user here says yes, nothing that is said in the
+ * room comes here. */
 
 enum {
     VERSION = 1, /* of the list on disk */
@@ -536,11 +536,8 @@ size_t pv_rooms_take_accepted(struct pv_rooms *rooms, bool again,
 
 /* --- how many there may be ------------------------------------------------------------------- */
 
-/* how many rooms there may be: others draw this node into rooms without asking, so
- * neither one of them nor many may take the places of the rest. Rooms that were left have places
- * of their own, and give way. */
-
-/* --- places -------------------------------------------------------------------------------- */
+/* Others draw this node into rooms without asking, so neither one of them nor many may take the
+ * places of the rest. Rooms that were left have places of their own, and give way. */
 
 static bool is_ours(const struct pv_rooms_room *room)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* routes.c - the part: joins offers, permissions and wishes, and decides which prefixes are used.
- */
+/* routes.c - the part: joins offers, permissions and wishes, decides which prefixes are used and
+ * which gateways live, and tells packet threads and host. */
 #include "daemon/core/route/routes.h"
 
 #include <stdatomic.h>
@@ -22,7 +22,7 @@
 #include "proto/roster/roster.h"
 
 /* The host's network is like the plan, or is not. */
-static pv_job_done pv_routes_plan_done;
+static pv_job_done plan_done;
 
 /* The name of the user's choice in the store. */
 #define PV_ROUTES_META "routes"
@@ -51,41 +51,6 @@ struct pv_routes {
         *lwip; /* why lwIP is in the kernel's place, which has no routes then; NULL: it is not */
 };
 
-/* Looks at everything and tells what came of it. anew: at what members offer and may carry, too. */
-static void pv_routes_look(struct pv_routes *r, bool anew, pv_ns now);
-
-/* The route of this prefix; NULL. */
-static struct pv_route *pv_routeset_find(struct pv_route *all, size_t n,
-                                         const struct pv_prefix *prefix);
-/* May this member carry it, and does it offer that? */
-static bool pv_routeset_has(const struct pv_route *route, const uint8_t *pk);
-/* The prefixes that members offer and may carry, by what the roster says now. PV_ERR_NOMEM: as it
- * was. */
-static int pv_routeset_gather(struct pv_routes *r);
-
-/* Looks at the gateways of one prefix, and asks those that it wants to hear of. */
-static void pv_routewatch_look(struct pv_routes *r, struct pv_route *route, pv_ns now);
-
-/* Has one of the own offers to be said anew, since what this node reaches has changed? Then that is
- * done when the change has lasted, and *look_at is when. */
-static void pv_routereach_look(struct pv_routes *r, pv_ns now, pv_ns *look_at);
-
-/* The packet threads know first: they are ready when the kernel's first packet comes. */
-static int pv_routeplan_tell_packets(struct pv_routes *r, pv_ns now);
-/* A plan that is the same leaves no second time. PV_ERR_NOMEM. */
-static int pv_routeplan_tell_host(struct pv_routes *r);
-
-static void pv_routechoice_save(struct pv_routes *r);
-/* Answers the client that waits for the host, if there is one. fault: why not; "" = done. */
-static void pv_routechoice_answer(struct pv_routes *r, const char *fault);
-/* Commands (part.h). */
-static void pv_routechoice_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                               uint64_t handle, pv_ns now);
-static void pv_routechoice_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                                    uint64_t handle, pv_ns now);
-static void pv_routechoice_exit_off(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                                    uint64_t handle, pv_ns now);
-
 #define RETRY PV_S(1) /* ours: after a change for which there was no memory */
 
 static struct pv_routes *of(const struct pv_node *n)
@@ -105,274 +70,10 @@ const struct pv_routeuse *pv_routes_use(const struct pv_node *n)
     return &of(n)->use;
 }
 
-/* --- what is used --------------------------------------------------------------------------- */
-
-/* This node needs no other one for what it carries itself. */
-static bool is_here(const struct pv_routes *r, const struct pv_route *route)
-{
-    return pv_routeset_has(route, r->node->identity->sign_pk);
-}
-
-/* The faults of a prefix are looked at before the wish: the list says why it cannot be used, also
- * to a user who has not asked for it yet. */
-static enum pv_route_why judge(struct pv_routes *r, struct pv_route *route, size_t n_used)
-{
-    const struct pv_netplan_link *link = pv_routes_connected(r->node, &route->prefix);
-    bool wanted = false;
-    for (size_t i = 0; i < route->n; i++) {
-        struct pv_route_gateway *g = &route->by[i];
-        const struct pv_offer offer = {.prefix = route->prefix, .flags = g->flags};
-        g->wanted = pv_routeuse_wants(&r->use, g->pk, &offer);
-        wanted = wanted || g->wanted;
-    }
-    if (is_here(r, route))
-        return PV_ROUTE_HERE;
-    if (pv_routes_in_network(r->node, &route->prefix))
-        return PV_ROUTE_IN_NETWORK;
-    if (link != NULL) {
-        memcpy(route->ifname, link->ifname, sizeof(route->ifname));
-        return PV_ROUTE_CONNECTED;
-    }
-    if (!wanted)
-        return PV_ROUTE_UNWANTED;
-    return route->prefix.bits != 0 && n_used >= PV_NETPLAN_USED ? PV_ROUTE_TOO_MANY : PV_ROUTE_USED;
-}
-
-/* The prefixes that this node carries for members: only while it is one, and up. */
-static void add_here(struct pv_routes *r, const struct pv_route *route)
-{
-    struct pv_offer offer;
-    if (r->n_here < PV_FP_MAX_HERE && !pv_routes_in_network(r->node, &route->prefix) &&
-        pv_routes_is_offered(r->node, r->node->identity->sign_pk, &route->prefix, &offer))
-        r->here[r->n_here++] = offer;
-}
-
-/* Members whose peer is not made yet (no memory) come later: a fact tells. */
-static void set_gateways(const struct pv_routes *r, struct pv_route *route)
-{
-    uint32_t ids[PV_GATEWAYS_MAX];
-    size_t n = 0;
-    for (size_t i = 0; i < route->n && route->why == PV_ROUTE_USED; i++) {
-        const struct pv_peer *p = pv_peers_by_pk(r->node->peers, route->by[i].pk);
-        if (route->by[i].wanted && p != NULL)
-            ids[n++] = pv_peer_id(p);
-    }
-    pv_gateways_set(&route->gateways, ids, n);
-    /* Without an exit all goes out as before, so its death must be noticed. */
-    route->gateways.alone_too = route->prefix.bits == 0;
-}
-
-/* In order of the prefixes, so that those beyond the limit are the same ones at each look. */
-static void decide(struct pv_routes *r)
-{
-    size_t used = 0;
-    r->n_here = 0;
-    for (size_t i = 0; i < r->n; i++) {
-        struct pv_route *route = &r->all[i];
-        route->why = judge(r, route, used);
-        used += route->why == PV_ROUTE_USED && route->prefix.bits != 0 ? 1 : 0;
-        set_gateways(r, route);
-        if (route->why == PV_ROUTE_HERE)
-            add_here(r, route);
-    }
-}
-
-/* --- the look ------------------------------------------------------------------------------- */
-
-/* Everything from the beginning: the roster changes rarely, and permissions are few. */
-static void pv_routes_look(struct pv_routes *r, bool anew, pv_ns now)
-{
-    int status = anew ? pv_routeset_gather(r) : PV_OK;
-    r->look_at = PV_NEVER;
-    if (status == PV_OK)
-        decide(r);
-    for (size_t i = 0; i < r->n; i++) {
-        pv_routewatch_look(r, &r->all[i], now);
-        r->look_at = pv_min_ns(r->look_at, pv_gateways_next(&r->all[i].gateways, now));
-    }
-    pv_routereach_look(r, now, &r->look_at);
-    if (status == PV_OK)
-        status = pv_routeplan_tell_packets(r, now);
-    if (status == PV_OK)
-        status = pv_routeplan_tell_host(r);
-    if (status != PV_OK) {
-        r->pending = true;
-        r->look_at = now + RETRY;
-    }
-}
-
-static void run_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                     pv_ns now)
-{
-    struct pv_routes *r = part;
-    pv_routes_look(r, false, now); /* round trips and reach as they are */
-    pv_ctlsrv_answer(r->node->ctl, handle, pv_routelist_json(r->node, r->fault));
-}
-
-static const struct pv_command commands[] = {
-    {PV_CTLAPI_ROUTES, PV_NEEDS_NETWORK, run_list},
-    {PV_CTLAPI_ROUTE_USE, PV_NEEDS_NETWORK, pv_routechoice_use},
-    {PV_CTLAPI_EXIT_USE, PV_NEEDS_MEMBER, pv_routechoice_exit_use},
-    {PV_CTLAPI_EXIT_OFF, PV_NEEDS_NETWORK, pv_routechoice_exit_off},
-};
-
-/* --- life ------------------------------------------------------------------------------------ */
-
-static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
-{
-    struct pv_routes *r = part;
-    if (cfg->stack != NULL && strcmp(cfg->stack, "lwip") == 0)
-        r->lwip = cfg->stack_why != NULL && cfg->stack_why[0] != '\0' ? cfg->stack_why
-                                                                      : "started with --stack lwip";
-    r->look_at = PV_NEVER;
-    return PV_OK;
-}
-
-static void free_routes(void *part)
-{
-    struct pv_routes *r = part;
-    free(r->all);
-}
-
-/* The host hears of a plan in any case: it may still have what a former life of this daemon wanted.
- */
-static int restore_routes(void *part, const struct pv_engine_config *cfg, pv_ns now)
-{
-    struct pv_routes *r = part;
-    struct pv_view value = pv_saved_value(cfg->saved, PV_ROUTES_META);
-    if (value.len > 0 && pv_routeuse_decode(value, &r->use) != PV_OK) {
-        memset(&r->use, 0, sizeof(r->use));
-        pv_log(r->node->log, PV_LOG_WARN,
-               "what=\"the choice of routes in the store cannot be read: say it again by "
-               "p2pvpnctl route use\"");
-    }
-    r->pending = true;
-    return PV_OK;
-}
-
-static void on_facts(void *part, unsigned facts, pv_ns now)
-{
-    struct pv_routes *r = part;
-    if ((facts & PV_FACT_STORE) != 0)
-        pv_routechoice_save(r);
-    bool said = r->use.exit || r->use.n > 0 || r->use.mode != PV_ROUTEUSE_AUTO;
-    if ((facts & PV_FACT_NETWORK) != 0 && r->node->roster == NULL && said) {
-        memset(&r->use, 0, sizeof(r->use)); /* it was about members of the network that is left */
-        pv_routechoice_save(r);
-    }
-    r->pending = r->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_STATEMENTS |
-                                         PV_FACT_UP | PV_FACT_HOSTNET)) != 0;
-}
-
-/* Only gateways matter, and when one becomes a peer or is none any more. */
-static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
-{
-    struct pv_routes *r = part;
-    for (size_t i = 0; i < r->n; i++) {
-        const struct pv_gateways *x = &r->all[i].gateways;
-        for (size_t k = 0; k < x->n; k++) {
-            if (x->g[k].id == pv_peer_id(p))
-                r->look_at = pv_min_ns(r->look_at, now);
-        }
-    }
-    r->pending = r->pending || (r->n > 0 && (facts & PV_PEER_FACT_MEMBER) != 0);
-}
-
-/* Not in on_facts(): it may ask peers, which raises facts. */
-static void run_routes(void *part, pv_ns now)
-{
-    struct pv_routes *r = part;
-    if (!r->pending)
-        return;
-    r->pending = false;
-    pv_routes_look(r, true, now);
-}
-
-static void handle_timeout(void *part, pv_ns now)
-{
-    struct pv_routes *r = part;
-    if (now >= r->look_at)
-        pv_routes_look(r, r->pending, now);
-}
-
-static pv_ns next_timeout(const void *part)
-{
-    const struct pv_routes *r = part;
-    return r->look_at;
-}
-
-/* The host refuses an exit alone (netplan.h says of everything else what is not in force). It is
- * left out then, so that the rest of the plan holds. */
-static void pv_routes_plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
-{
-    struct pv_routes *r = wait->self;
-    if (result->status == PV_OK) {
-        pv_routechoice_answer(r, "");
-        return;
-    }
-    pv_log(r->node->log, PV_LOG_ERROR, "what=\"routes not set\" why=\"%s\"", result->error);
-    snprintf(r->fault, sizeof(r->fault), "%s", result->error);
-    pv_routechoice_answer(r, r->fault);
-    r->pending = true; /* without the exit */
-}
-
-static void on_cancel(void *part, uint64_t handle, pv_ns now)
-{
-    struct pv_routes *r = part;
-    if (r->asked == handle)
-        r->asked = 0;
-}
-
-static void show(void *part, struct pv_statuspage *st, pv_ns now)
-{
-    const struct pv_routes *r = part;
-    pv_routelist_status(r->node, st);
-    if (r->fault[0] != '\0')
-        pv_statuspage_problem(st, r->fault, "");
-    if (r->node->host.plan.fault[0] != '\0')
-        pv_statuspage_problem(st, r->node->host.plan.fault, "");
-    if (r->cut)
-        pv_statuspage_problem(st, "members may carry more prefixes than this node looks at (256): ",
-                              "an admin can deny some: `p2pvpnctl route list`");
-}
-
-/* Numbers of what is decided here; packets are counted with all others. */
-static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
-{
-    const struct pv_routes *r = part;
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_routes_used",
-                      "Prefixes that go by members, default routes excepted.");
-    pv_metrics_count(m, r->plan.n_used, NULL);
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_routes_carried",
-                      "Prefixes that this node carries for members.");
-    pv_metrics_count(m, r->n_here, NULL);
-}
-
-const struct pv_part pv_part_routes = {
-    .name = "routes",
-    .size = PV_PART_SIZE(struct pv_routes),
-    .start = start,
-    .free = free_routes,
-    .restore = restore_routes,
-    .on_facts = on_facts,
-    .on_peer = on_peer,
-    .run = run_routes,
-    .handle_timeout = handle_timeout,
-    .next_timeout = next_timeout,
-    .on_cancel = on_cancel,
-    .commands = commands,
-    .n_commands = PV_ARRAY_LEN(commands),
-    .status = show,
-    .metrics = put_metrics,
-};
-
 /* --- what members offer and may carry -------------------------------------------------------- */
 
-/* what the roster says of prefixes: which members offer and may carry them. And what
- * this node and its host have of one themselves. Of a single prefix it is looked up anew each time:
- * a copy of it could differ from what is in force. */
-
-/* --- one prefix ------------------------------------------------------------------------------- */
+/* Of a single prefix it is looked up anew each time what the roster, this node and its host have
+ * of it: a copy could differ from what is in force. */
 
 /* A node offers few prefixes, so the list is read from its beginning. */
 bool pv_routes_is_offered(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
@@ -425,11 +126,11 @@ const struct pv_netplan_link *pv_routes_connected(const struct pv_node *n,
     return NULL;
 }
 
-/* --- all of them ------------------------------------------------------------------------------ */
+/* --- all prefixes that members offer and may carry ------------------------------------------- */
 
-/* A prefix is found by walking: there are few, and packets do not come this way. */
-static struct pv_route *pv_routeset_find(struct pv_route *all, size_t n,
-                                         const struct pv_prefix *prefix)
+/* NULL: there is no such route. A prefix is found by walking: there are few, and packets do not
+ * come this way. */
+static struct pv_route *find_route(struct pv_route *all, size_t n, const struct pv_prefix *prefix)
 {
     for (size_t i = 0; i < n; i++) {
         if (pv_route_compare(&all[i].prefix, prefix) == 0)
@@ -438,8 +139,9 @@ static struct pv_route *pv_routeset_find(struct pv_route *all, size_t n,
     return NULL;
 }
 
-/* Of two admins who allow the same the first is enough. */
-static bool pv_routeset_has(const struct pv_route *route, const uint8_t *pk)
+/* May this member carry it, and does it offer that? Of two admins who allow the same the first is
+ * enough. */
+static bool has_gateway(const struct pv_route *route, const uint8_t *pk)
 {
     for (size_t i = 0; i < route->n; i++) {
         if (memcmp(route->by[i].pk, pk, PV_SIGN_PK_LEN) == 0)
@@ -453,7 +155,7 @@ static bool pv_routeset_has(const struct pv_route *route, const uint8_t *pk)
 static void add_gateway(struct pv_routes *r, struct pv_route *all, size_t *n, const uint8_t *pk,
                         const struct pv_offer *offer)
 {
-    struct pv_route *route = pv_routeset_find(all, *n, &offer->prefix);
+    struct pv_route *route = find_route(all, *n, &offer->prefix);
     if (route == NULL && *n == PV_ROUTES_MAX) {
         r->cut = true;
         return;
@@ -463,7 +165,7 @@ static void add_gateway(struct pv_routes *r, struct pv_route *all, size_t *n, co
         memset(route, 0, sizeof(*route));
         route->prefix = offer->prefix;
     }
-    if (route->n == PV_GATEWAYS_MAX || pv_routeset_has(route, pk))
+    if (route->n == PV_GATEWAYS_MAX || has_gateway(route, pk))
         return;
     struct pv_route_gateway *g = &route->by[route->n++];
     memcpy(g->pk, pk, sizeof(g->pk));
@@ -489,14 +191,15 @@ static int compare_gateways(const void *a, const void *b)
 static void keep_known(const struct pv_routes *r, struct pv_route *all, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        const struct pv_route *old = pv_routeset_find(r->all, r->n, &all[i].prefix);
+        const struct pv_route *old = find_route(r->all, r->n, &all[i].prefix);
         if (old != NULL)
             all[i].gateways = old->gateways;
     }
 }
 
-/* A permission that nobody offers, or an offer that nobody permits, makes no route. */
-static int pv_routeset_gather(struct pv_routes *r)
+/* The prefixes by what the roster says now. PV_ERR_NOMEM: as it was. A permission that nobody
+ * offers, or an offer that nobody permits, makes no route. */
+static int gather(struct pv_routes *r)
 {
     const struct pv_node *n = r->node;
     const struct pv_roster_entry *e = NULL;
@@ -527,154 +230,10 @@ static int pv_routeset_gather(struct pv_routes *r)
     return PV_OK;
 }
 
-/* --- what the user says ---------------------------------------------------------------------- */
-
-/* what the user of this node says about routes and exits: the commands, what is
- * stored of them, and their answers. */
-
-/* The whole choice is one value: half of it would be another choice. */
-static void pv_routechoice_save(struct pv_routes *r)
-{
-    uint8_t buf[PV_ROUTEUSE_BYTES];
-    size_t len = pv_routeuse_encode(&r->use, buf);
-    pv_node_put_meta(r->node, PV_ROUTES_META, pv_view(buf, len));
-}
-
-static void pv_routechoice_answer(struct pv_routes *r, const char *fault)
-{
-    if (r->asked != 0 && fault[0] == '\0')
-        pv_ctlsrv_done(r->node->ctl, r->asked);
-    else if (r->asked != 0)
-        pv_ctlsrv_fail(r->node->ctl, r->asked, PV_CTLAPI_FAILED, fault);
-    r->asked = 0;
-}
-
-/* A change of the exit is answered by the host. */
-static void use_changed(struct pv_routes *r, bool exit, uint64_t handle, pv_ns now)
-{
-    size_t plans = r->n_plans;
-    r->fault[0] = '\0';
-    pv_routechoice_save(r);
-    pv_routes_look(r, false, now);
-    pv_routechoice_answer(r, "");
-    r->asked = handle;
-    if (!exit || plans == r->n_plans)
-        pv_routechoice_answer(r, "");
-}
-
-/* A prefix or a member; a prefix that nobody offers yet is fine. False: the client is answered. */
-static bool read_entry(struct pv_routes *r, const char *text, uint64_t handle,
-                       struct pv_routeuse_entry *ret)
-{
-    const struct pv_peer *p = pv_peers_find(r->node->peers, text);
-    memset(ret, 0, sizeof(*ret));
-    if (p != NULL && pv_peer_is_member(p)) {
-        memcpy(ret->pk, pv_peer_pk(p), sizeof(ret->pk));
-        return true;
-    }
-    ret->is_prefix = true;
-    if (strchr(text, '/') == NULL || pv_prefix_parse(text, &ret->prefix) != PV_OK ||
-        !pv_route_is_valid(&ret->prefix)) {
-        pv_ctlsrv_failf(
-            r->node->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
-            "route use: \"%.70s\" is neither a member nor a prefix: give all, auto, off, a name of "
-            "`p2pvpnctl peers`, or a prefix of `p2pvpnctl route list`",
-            text);
-        return false;
-    }
-    if (ret->prefix.bits == 0) {
-        pv_ctlsrv_failf(
-            r->node->ctl, handle, PV_CTLAPI_USAGE,
-            "route use: %s is everything: `p2pvpnctl exit use PEER` sends all by a member", text);
-        return false;
-    }
-    return true;
-}
-
-/* False: the client is answered. */
-static bool has_kernel(const struct pv_routes *r, const char *what, uint64_t handle)
-{
-    if (r->lwip == NULL)
-        return true;
-    pv_ctlsrv_failf(r->node->ctl, handle, PV_CTLAPI_FAILED,
-                    "%s: routes and exits need the kernel's network, and lwIP is in its place: %s",
-                    what, r->lwip);
-    return false;
-}
-
-/* Words before names: nobody is called all, auto or off in this place. */
-static void pv_routechoice_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                               uint64_t handle, pv_ns now)
-{
-    static const char *const modes[] = {
-        [PV_ROUTEUSE_AUTO] = "auto", [PV_ROUTEUSE_ALL] = "all", [PV_ROUTEUSE_OFF] = "off"};
-    struct pv_routes *r = part;
-    struct pv_routeuse_entry entry;
-    if (strcmp(req->peer, "off") != 0 && !has_kernel(r, "route use", handle))
-        return;
-    for (size_t i = 0; i < PV_ARRAY_LEN(modes); i++) {
-        if (strcmp(req->peer, modes[i]) == 0) {
-            pv_routeuse_set_mode(&r->use, (enum pv_routeuse_mode)i);
-            use_changed(r, false, handle, now);
-            return;
-        }
-    }
-    if (!read_entry(r, req->peer, handle, &entry))
-        return;
-    entry.on = !req->route.off;
-    if (pv_routeuse_set(&r->use, &entry) != PV_OK) {
-        pv_ctlsrv_failf(
-            r->node->ctl, handle, PV_CTLAPI_FAILED,
-            "route use: %d members and prefixes were named already: `p2pvpnctl route use auto`, "
-            "all or off begins anew",
-            PV_ROUTEUSE_MAX);
-        return;
-    }
-    use_changed(r, false, handle, now);
-}
-
-/* A peer that is no exit is refused here and now: with --block nothing would go out any more. */
-static void pv_routechoice_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                                    uint64_t handle, pv_ns now)
-{
-    struct pv_routes *r = part;
-    bool offered = false;
-    if (!has_kernel(r, "exit use", handle))
-        return;
-    for (size_t i = 0; i < r->n; i++)
-        offered =
-            offered || (r->all[i].prefix.bits == 0 && pv_routeset_has(&r->all[i], pv_peer_pk(p)));
-    if (!offered) {
-        pv_ctlsrv_failf(
-            r->node->ctl, handle, PV_CTLAPI_REFUSED,
-            "exit use: %s is no exit: there `p2pvpnctl exit offer`, and an admin has to say "
-            "`p2pvpnctl route allow %s default`",
-            pv_peer_name(p), pv_peer_name(p));
-        return;
-    }
-    r->use.exit = true;
-    r->use.exit_lan = req->route.lan;
-    r->use.exit_block = req->route.block;
-    memcpy(r->use.exit_pk, pv_peer_pk(p), sizeof(r->use.exit_pk));
-    pv_peer_want(p, "exit", now);
-    pv_peers_touch(r->node->peers, p, now);
-    use_changed(r, true, handle, now);
-}
-
-/* Always possible, whatever has become of the exit. */
-static void pv_routechoice_exit_off(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                                    uint64_t handle, pv_ns now)
-{
-    struct pv_routes *r = part;
-    r->use.exit = r->use.exit_lan = r->use.exit_block = false;
-    memset(r->use.exit_pk, 0, sizeof(r->use.exit_pk));
-    use_changed(r, true, handle, now);
-}
-
 /* --- which gateways live --------------------------------------------------------------------- */
 
-/* which members that carry a prefix live: what is known of their paths, and echoes
- * to those of whom too little is known. gateways.h says who is in front. */
+/* The state of their paths says it, and echoes to those of whom too little is known. gateways.h
+ * says which of them is in front. */
 
 /* An echo without filler asks whether a path lives, and no rule is about that. Where there is no
  * path it is sought: a gateway that nobody can reach carries nothing. */
@@ -726,7 +285,8 @@ static uint8_t flags_of(const struct pv_route *route, const uint8_t *pk)
     return 0;
 }
 
-static void pv_routewatch_look(struct pv_routes *r, struct pv_route *route, pv_ns now)
+/* Looks at the gateways of one prefix, and asks those that it wants to hear of. */
+static void look_at_gateways(struct pv_routes *r, struct pv_route *route, pv_ns now)
 {
     struct pv_gateways *x = &route->gateways;
     uint32_t front = x->front;
@@ -748,12 +308,11 @@ static void pv_routewatch_look(struct pv_routes *r, struct pv_route *route, pv_n
                pv_peer_name(p), pv_prefix_format(&route->prefix, text));
 }
 
-/* --- what this node reaches ------------------------------------------------------------------ */
+/* --- what this node reaches of what it offers ------------------------------------------------ */
 
-/* what this node reaches of what it offers. A prefix that one of its interfaces was
- * in is carried only while one is: behind the default route there would be nobody, or somebody
- * else. Members hear of it by the offers, whose flags last as long as they do, so neither a restart
- * nor a coordinator that is away makes them forget. */
+/* A prefix that one of its interfaces was in is carried only while one is: behind the default route
+ * there would be nobody, or somebody else. Members hear of it by the offers, whose flags last as
+ * long as they do, so neither a restart nor a coordinator that is away makes them forget. */
 
 /* Ours. With the host's look and the statement's way less than the 3 s within which another gateway
  * takes over. */
@@ -815,7 +374,9 @@ static void say(struct pv_routes *r, bool worse, pv_ns now)
                pv_strstatus(status));
 }
 
-static void pv_routereach_look(struct pv_routes *r, pv_ns now, pv_ns *look_at)
+/* Has one of the own offers to be said anew, since what this node reaches has changed? Then that is
+ * done when the change has lasted, and *look_at is when. */
+static void look_at_reach(struct pv_routes *r, pv_ns now, pv_ns *look_at)
 {
     bool up = r->node->roster != NULL && r->node->up && !r->node->removed;
     bool worse = false;
@@ -837,9 +398,6 @@ static void pv_routereach_look(struct pv_routes *r, pv_ns now, pv_ns *look_at)
 
 /* --- what packet threads and host are told --------------------------------------------------- */
 
-/* what the packet threads and the host's network are told of routes: who carries
- * what, and the plan that the helper keeps (base/netplan.h). */
-
 /* A prefix taken by a static peer is tried again each time: the peer may be gone. */
 static size_t fill_carried(struct pv_routes *r, struct pv_fp_carried *carried,
                            struct pv_route *routes[static PV_FP_MAX_CARRIED])
@@ -856,7 +414,8 @@ static size_t fill_carried(struct pv_routes *r, struct pv_fp_carried *carried,
     return n;
 }
 
-static int pv_routeplan_tell_packets(struct pv_routes *r, pv_ns now)
+/* The packet threads know first: they are ready when the kernel's first packet comes. */
+static int tell_packets(struct pv_routes *r, pv_ns now)
 {
     struct pv_fp_carried carried[PV_FP_MAX_CARRIED] = {{.n = 0}};
     struct pv_route *routes[PV_FP_MAX_CARRIED];
@@ -933,8 +492,8 @@ static void make_plan(const struct pv_routes *r, struct pv_netplan *plan)
     plan_exit(r, plan);
 }
 
-/* A plan that the host has already is not sent again. */
-static int pv_routeplan_tell_host(struct pv_routes *r)
+/* PV_ERR_NOMEM. A plan that the host has already is not sent again. */
+static int tell_host(struct pv_routes *r)
 {
     struct pv_netplan plan;
     make_plan(r, &plan);
@@ -950,9 +509,412 @@ static int pv_routeplan_tell_host(struct pv_routes *r)
         return PV_ERR_NOMEM;
     }
     *job->u.netplan = plan;
-    if (!pv_jobqueue_submit(&r->node->jobs, job, pv_routes_plan_done, r, 0))
+    if (!pv_jobqueue_submit(&r->node->jobs, job, plan_done, r, 0))
         return PV_ERR_NOMEM;
     r->plan = plan;
     r->n_plans++;
     return PV_OK;
 }
+
+/* --- what is used --------------------------------------------------------------------------- */
+
+/* This node needs no other one for what it carries itself. */
+static bool is_here(const struct pv_routes *r, const struct pv_route *route)
+{
+    return has_gateway(route, r->node->identity->sign_pk);
+}
+
+/* The faults of a prefix are looked at before the wish: the list says why it cannot be used, also
+ * to a user who has not asked for it yet. */
+static enum pv_route_why judge(struct pv_routes *r, struct pv_route *route, size_t n_used)
+{
+    const struct pv_netplan_link *link = pv_routes_connected(r->node, &route->prefix);
+    bool wanted = false;
+    for (size_t i = 0; i < route->n; i++) {
+        struct pv_route_gateway *g = &route->by[i];
+        const struct pv_offer offer = {.prefix = route->prefix, .flags = g->flags};
+        g->wanted = pv_routeuse_wants(&r->use, g->pk, &offer);
+        wanted = wanted || g->wanted;
+    }
+    if (is_here(r, route))
+        return PV_ROUTE_HERE;
+    if (pv_routes_in_network(r->node, &route->prefix))
+        return PV_ROUTE_IN_NETWORK;
+    if (link != NULL) {
+        memcpy(route->ifname, link->ifname, sizeof(route->ifname));
+        return PV_ROUTE_CONNECTED;
+    }
+    if (!wanted)
+        return PV_ROUTE_UNWANTED;
+    return route->prefix.bits != 0 && n_used >= PV_NETPLAN_USED ? PV_ROUTE_TOO_MANY : PV_ROUTE_USED;
+}
+
+/* The prefixes that this node carries for members: only while it is one, and up. */
+static void add_here(struct pv_routes *r, const struct pv_route *route)
+{
+    struct pv_offer offer;
+    if (r->n_here < PV_FP_MAX_HERE && !pv_routes_in_network(r->node, &route->prefix) &&
+        pv_routes_is_offered(r->node, r->node->identity->sign_pk, &route->prefix, &offer))
+        r->here[r->n_here++] = offer;
+}
+
+/* Members whose peer is not made yet (no memory) come later: a fact tells. */
+static void set_gateways(const struct pv_routes *r, struct pv_route *route)
+{
+    uint32_t ids[PV_GATEWAYS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < route->n && route->why == PV_ROUTE_USED; i++) {
+        const struct pv_peer *p = pv_peers_by_pk(r->node->peers, route->by[i].pk);
+        if (route->by[i].wanted && p != NULL)
+            ids[n++] = pv_peer_id(p);
+    }
+    pv_gateways_set(&route->gateways, ids, n);
+    /* Without an exit all goes out as before, so its death must be noticed. */
+    route->gateways.alone_too = route->prefix.bits == 0;
+}
+
+/* In order of the prefixes, so that those beyond the limit are the same ones at each look. */
+static void decide(struct pv_routes *r)
+{
+    size_t used = 0;
+    r->n_here = 0;
+    for (size_t i = 0; i < r->n; i++) {
+        struct pv_route *route = &r->all[i];
+        route->why = judge(r, route, used);
+        used += route->why == PV_ROUTE_USED && route->prefix.bits != 0 ? 1 : 0;
+        set_gateways(r, route);
+        if (route->why == PV_ROUTE_HERE)
+            add_here(r, route);
+    }
+}
+
+/* --- the look ------------------------------------------------------------------------------- */
+
+/* Looks at everything and tells what came of it; anew: at what members offer and may carry, too.
+ * Everything from the beginning: the roster changes rarely, and permissions are few. */
+static void look(struct pv_routes *r, bool anew, pv_ns now)
+{
+    int status = anew ? gather(r) : PV_OK;
+    r->look_at = PV_NEVER;
+    if (status == PV_OK)
+        decide(r);
+    for (size_t i = 0; i < r->n; i++) {
+        look_at_gateways(r, &r->all[i], now);
+        r->look_at = pv_min_ns(r->look_at, pv_gateways_next(&r->all[i].gateways, now));
+    }
+    look_at_reach(r, now, &r->look_at);
+    if (status == PV_OK)
+        status = tell_packets(r, now);
+    if (status == PV_OK)
+        status = tell_host(r);
+    if (status != PV_OK) {
+        r->pending = true;
+        r->look_at = now + RETRY;
+    }
+}
+
+/* --- what the user says of routes and exits -------------------------------------------------- */
+
+/* The whole choice is one value: half of it would be another choice. */
+static void save_choice(struct pv_routes *r)
+{
+    uint8_t buf[PV_ROUTEUSE_BYTES];
+    size_t len = pv_routeuse_encode(&r->use, buf);
+    pv_node_put_meta(r->node, PV_ROUTES_META, pv_view(buf, len));
+}
+
+/* Answers the client that waits for the host, if there is one. fault: why not; "" = done. */
+static void answer_waiting(struct pv_routes *r, const char *fault)
+{
+    if (r->asked != 0 && fault[0] == '\0')
+        pv_ctlsrv_done(r->node->ctl, r->asked);
+    else if (r->asked != 0)
+        pv_ctlsrv_fail(r->node->ctl, r->asked, PV_CTLAPI_FAILED, fault);
+    r->asked = 0;
+}
+
+/* A change of the exit is answered by the host. */
+static void use_changed(struct pv_routes *r, bool exit, uint64_t handle, pv_ns now)
+{
+    size_t plans = r->n_plans;
+    r->fault[0] = '\0';
+    save_choice(r);
+    look(r, false, now);
+    answer_waiting(r, "");
+    r->asked = handle;
+    if (!exit || plans == r->n_plans)
+        answer_waiting(r, "");
+}
+
+/* A prefix or a member; a prefix that nobody offers yet is fine. False: the client is answered. */
+static bool read_entry(struct pv_routes *r, const char *text, uint64_t handle,
+                       struct pv_routeuse_entry *ret)
+{
+    const struct pv_peer *p = pv_peers_find(r->node->peers, text);
+    memset(ret, 0, sizeof(*ret));
+    if (p != NULL && pv_peer_is_member(p)) {
+        memcpy(ret->pk, pv_peer_pk(p), sizeof(ret->pk));
+        return true;
+    }
+    ret->is_prefix = true;
+    if (strchr(text, '/') == NULL || pv_prefix_parse(text, &ret->prefix) != PV_OK ||
+        !pv_route_is_valid(&ret->prefix)) {
+        pv_ctlsrv_failf(
+            r->node->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
+            "route use: \"%.70s\" is neither a member nor a prefix: give all, auto, off, a name of "
+            "`p2pvpnctl peers`, or a prefix of `p2pvpnctl route list`",
+            text);
+        return false;
+    }
+    if (ret->prefix.bits == 0) {
+        pv_ctlsrv_failf(
+            r->node->ctl, handle, PV_CTLAPI_USAGE,
+            "route use: %s is everything: `p2pvpnctl exit use PEER` sends all by a member", text);
+        return false;
+    }
+    return true;
+}
+
+/* False: the client is answered. */
+static bool has_kernel(const struct pv_routes *r, const char *what, uint64_t handle)
+{
+    if (r->lwip == NULL)
+        return true;
+    pv_ctlsrv_failf(r->node->ctl, handle, PV_CTLAPI_FAILED,
+                    "%s: routes and exits need the kernel's network, and lwIP is in its place: %s",
+                    what, r->lwip);
+    return false;
+}
+
+/* Words before names: nobody is called all, auto or off in this place. */
+static void run_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                    pv_ns now)
+{
+    static const char *const modes[] = {
+        [PV_ROUTEUSE_AUTO] = "auto", [PV_ROUTEUSE_ALL] = "all", [PV_ROUTEUSE_OFF] = "off"};
+    struct pv_routes *r = part;
+    struct pv_routeuse_entry entry;
+    if (strcmp(req->peer, "off") != 0 && !has_kernel(r, "route use", handle))
+        return;
+    for (size_t i = 0; i < PV_ARRAY_LEN(modes); i++) {
+        if (strcmp(req->peer, modes[i]) == 0) {
+            pv_routeuse_set_mode(&r->use, (enum pv_routeuse_mode)i);
+            use_changed(r, false, handle, now);
+            return;
+        }
+    }
+    if (!read_entry(r, req->peer, handle, &entry))
+        return;
+    entry.on = !req->route.off;
+    if (pv_routeuse_set(&r->use, &entry) != PV_OK) {
+        pv_ctlsrv_failf(
+            r->node->ctl, handle, PV_CTLAPI_FAILED,
+            "route use: %d members and prefixes were named already: `p2pvpnctl route use auto`, "
+            "all or off begins anew",
+            PV_ROUTEUSE_MAX);
+        return;
+    }
+    use_changed(r, false, handle, now);
+}
+
+/* A peer that is no exit is refused here and now: with --block nothing would go out any more. */
+static void run_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                         uint64_t handle, pv_ns now)
+{
+    struct pv_routes *r = part;
+    bool offered = false;
+    if (!has_kernel(r, "exit use", handle))
+        return;
+    for (size_t i = 0; i < r->n; i++)
+        offered = offered || (r->all[i].prefix.bits == 0 && has_gateway(&r->all[i], pv_peer_pk(p)));
+    if (!offered) {
+        pv_ctlsrv_failf(
+            r->node->ctl, handle, PV_CTLAPI_REFUSED,
+            "exit use: %s is no exit: there `p2pvpnctl exit offer`, and an admin has to say "
+            "`p2pvpnctl route allow %s default`",
+            pv_peer_name(p), pv_peer_name(p));
+        return;
+    }
+    r->use.exit = true;
+    r->use.exit_lan = req->route.lan;
+    r->use.exit_block = req->route.block;
+    memcpy(r->use.exit_pk, pv_peer_pk(p), sizeof(r->use.exit_pk));
+    pv_peer_want(p, "exit", now);
+    pv_peers_touch(r->node->peers, p, now);
+    use_changed(r, true, handle, now);
+}
+
+/* Always possible, whatever has become of the exit. */
+static void run_exit_off(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                         uint64_t handle, pv_ns now)
+{
+    struct pv_routes *r = part;
+    r->use.exit = r->use.exit_lan = r->use.exit_block = false;
+    memset(r->use.exit_pk, 0, sizeof(r->use.exit_pk));
+    use_changed(r, true, handle, now);
+}
+
+static void run_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    struct pv_routes *r = part;
+    look(r, false, now); /* round trips and reach as they are */
+    pv_ctlsrv_answer(r->node->ctl, handle, pv_routelist_json(r->node, r->fault));
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_ROUTES, PV_NEEDS_NETWORK, run_list},
+    {PV_CTLAPI_ROUTE_USE, PV_NEEDS_NETWORK, run_use},
+    {PV_CTLAPI_EXIT_USE, PV_NEEDS_MEMBER, run_exit_use},
+    {PV_CTLAPI_EXIT_OFF, PV_NEEDS_NETWORK, run_exit_off},
+};
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct pv_routes *r = part;
+    if (cfg->stack != NULL && strcmp(cfg->stack, "lwip") == 0)
+        r->lwip = cfg->stack_why != NULL && cfg->stack_why[0] != '\0' ? cfg->stack_why
+                                                                      : "started with --stack lwip";
+    r->look_at = PV_NEVER;
+    return PV_OK;
+}
+
+static void free_routes(void *part)
+{
+    struct pv_routes *r = part;
+    free(r->all);
+}
+
+/* The host hears of a plan in any case: it may still have what a former life of this daemon wanted.
+ */
+static int restore_routes(void *part, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct pv_routes *r = part;
+    struct pv_view value = pv_saved_value(cfg->saved, PV_ROUTES_META);
+    if (value.len > 0 && pv_routeuse_decode(value, &r->use) != PV_OK) {
+        memset(&r->use, 0, sizeof(r->use));
+        pv_log(r->node->log, PV_LOG_WARN,
+               "what=\"the choice of routes in the store cannot be read: say it again by "
+               "p2pvpnctl route use\"");
+    }
+    r->pending = true;
+    return PV_OK;
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct pv_routes *r = part;
+    if ((facts & PV_FACT_STORE) != 0)
+        save_choice(r);
+    bool said = r->use.exit || r->use.n > 0 || r->use.mode != PV_ROUTEUSE_AUTO;
+    if ((facts & PV_FACT_NETWORK) != 0 && r->node->roster == NULL && said) {
+        memset(&r->use, 0, sizeof(r->use)); /* it was about members of the network that is left */
+        save_choice(r);
+    }
+    r->pending = r->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_STATEMENTS |
+                                         PV_FACT_UP | PV_FACT_HOSTNET)) != 0;
+}
+
+/* Only gateways matter, and when one becomes a peer or is none any more. */
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    struct pv_routes *r = part;
+    for (size_t i = 0; i < r->n; i++) {
+        const struct pv_gateways *x = &r->all[i].gateways;
+        for (size_t k = 0; k < x->n; k++) {
+            if (x->g[k].id == pv_peer_id(p))
+                r->look_at = pv_min_ns(r->look_at, now);
+        }
+    }
+    r->pending = r->pending || (r->n > 0 && (facts & PV_PEER_FACT_MEMBER) != 0);
+}
+
+/* Not in on_facts(): it may ask peers, which raises facts. */
+static void run_routes(void *part, pv_ns now)
+{
+    struct pv_routes *r = part;
+    if (!r->pending)
+        return;
+    r->pending = false;
+    look(r, true, now);
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct pv_routes *r = part;
+    if (now >= r->look_at)
+        look(r, r->pending, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct pv_routes *r = part;
+    return r->look_at;
+}
+
+/* The host refuses an exit alone (netplan.h says of everything else what is not in force). It is
+ * left out then, so that the rest of the plan holds. */
+static void plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_routes *r = wait->self;
+    if (result->status == PV_OK) {
+        answer_waiting(r, "");
+        return;
+    }
+    pv_log(r->node->log, PV_LOG_ERROR, "what=\"routes not set\" why=\"%s\"", result->error);
+    snprintf(r->fault, sizeof(r->fault), "%s", result->error);
+    answer_waiting(r, r->fault);
+    r->pending = true; /* without the exit */
+}
+
+static void on_cancel(void *part, uint64_t handle, pv_ns now)
+{
+    struct pv_routes *r = part;
+    if (r->asked == handle)
+        r->asked = 0;
+}
+
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct pv_routes *r = part;
+    pv_routelist_status(r->node, st);
+    if (r->fault[0] != '\0')
+        pv_statuspage_problem(st, r->fault, "");
+    if (r->node->host.plan.fault[0] != '\0')
+        pv_statuspage_problem(st, r->node->host.plan.fault, "");
+    if (r->cut)
+        pv_statuspage_problem(st, "members may carry more prefixes than this node looks at (256): ",
+                              "an admin can deny some: `p2pvpnctl route list`");
+}
+
+/* Numbers of what is decided here; packets are counted with all others. */
+static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
+{
+    const struct pv_routes *r = part;
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_routes_used",
+                      "Prefixes that go by members, default routes excepted.");
+    pv_metrics_count(m, r->plan.n_used, NULL);
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_routes_carried",
+                      "Prefixes that this node carries for members.");
+    pv_metrics_count(m, r->n_here, NULL);
+}
+
+const struct pv_part pv_part_routes = {
+    .name = "routes",
+    .size = PV_PART_SIZE(struct pv_routes),
+    .start = start,
+    .free = free_routes,
+    .restore = restore_routes,
+    .on_facts = on_facts,
+    .on_peer = on_peer,
+    .run = run_routes,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .on_cancel = on_cancel,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+    .status = show,
+    .metrics = put_metrics,
+};
