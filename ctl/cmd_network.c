@@ -19,8 +19,8 @@
 
 /* --- whether this machine can run it --------------------------------------------------------- */
 
-/* Looked at before create or join use anything up: a token that is spent, or a network that was
- * made, does not come back. */
+/* Both commands look at it before they use anything up: a token that is spent, or a network that
+ * was made, does not come back. */
 
 enum {
     PV_PREFLIGHT_WHY = 200, /* bytes of "what: what to do", with the NUL */

@@ -180,9 +180,7 @@ static const struct file *find_file(const struct pv_web *w, const char *path)
     return NULL;
 }
 
-/* --- a request of a browser ------------------------------------------------------------------ */
-
-/* Passes a browser's request on to p2pvpnd, and the lines of the reply back. */
+/* --- a request of a browser, passed on to p2pvpnd -------------------------------------------- */
 
 #define ANSWER "{\"id\":1,\"ok\":" /* so an answer begins, and no event (PROTOCOL-LOCAL) */
 

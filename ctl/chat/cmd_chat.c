@@ -16,9 +16,7 @@
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
 
-/* --- the raw form ---------------------------------------------------------------------------- */
-
-/* P2pvpnctl chat --raw PEER: a conversation for scripts, nothing but lines. */
+/* --- chat --raw: nothing but lines, for scripts ---------------------------------------------- */
 
 enum {
     MAX_ASKED = 12,   /* requests without answer; the daemon takes 16 */

@@ -157,8 +157,6 @@ int pv_args_parse(struct pv_args *args, const struct pv_option *table, size_t n_
 
 /* --- words that were meant ------------------------------------------------------------------- */
 
-/* How near a mistyped word is to one that there is. */
-
 enum {
     WORD_MAX = 24, /* bytes of a command or flag; longer words are no mistyped ones */
     MAX_EDITS = 2,

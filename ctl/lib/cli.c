@@ -461,7 +461,7 @@ const struct pv_command *pv_command_at(const struct pv_command *const *groups, s
 
 /* --- secrets --------------------------------------------------------------------------------- */
 
-/* Takes a secret that the user typed or piped, and leaves no second copy of it. */
+/* No second copy of what a user typed or piped is left anywhere. */
 
 enum {
     SECRET_BUF = PV_CTLAPI_SECRET_MAX + 2, /* one more than allowed, to see that it is too long */

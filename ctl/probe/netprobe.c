@@ -25,14 +25,11 @@
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
 
-/* --- nettrace ------------------------------------------------------------------------ */
+/* --- routers at the beginning of the way ----------------------------------------------------- */
 
-/*
- * Which routers stand at the beginning of the way to a server, without rights: STUN
- * requests with a small TTL, and the ICMP errors that the kernel keeps for their sockets.
- *
- * The owner polls the descriptors and calls; it takes PV_NETTRACE_MS at most. IPv4. One thread.
- */
+/* They show themselves without rights: by STUN requests with a small TTL, and the ICMP errors that
+ * the kernel keeps for their sockets. The owner polls the descriptors and calls; it takes
+ * PV_NETTRACE_MS at most. IPv4. */
 
 enum {
     PV_NETTRACE_MS = 1000, /* then what did not answer is silent */
@@ -162,10 +159,7 @@ static void pv_nettrace_done(struct pv_nettrace *t)
     }
 }
 
-/* --- netprobe ---------------------------------------------------------------------- */
-
-/* Where an error answer sends the client (300 Try Alternate, RFC 8489 s10), into answer->mapped. */
-static void take_alternate(const struct pv_stun_msg *msg, struct pv_netprobe_answer *answer);
+/* --- one question, to any server ------------------------------------------------------------- */
 
 enum {
     ANSWER_MAX = 1024,
@@ -293,6 +287,16 @@ static int await_connection(const struct conn *c)
             r = pv_stream_connected(c->fd);
     }
     return r;
+}
+
+/* Where an error answer sends the client (300 Try Alternate, RFC 8489 s10), into answer->mapped. */
+static void take_alternate(const struct pv_stun_msg *msg, struct pv_netprobe_answer *answer)
+{
+    unsigned code = 0;
+    struct pv_addr a;
+    if (pv_stun_get_error(msg, &code) == PV_OK && code == PV_STUN_E_TRY_ALTERNATE &&
+        pv_stun_get_addr(msg, PV_STUN_ATTR_ALTERNATE_SERVER, &a) == PV_OK)
+        answer->mapped = a;
 }
 
 static int read_answer(struct conn *c, const uint8_t *txid, struct pv_netprobe_answer *answer)
@@ -576,15 +580,6 @@ static int ask_udp(const struct pv_addr *server, struct pv_netprobe_answer *answ
     answer->mapped = r == PV_OK ? event.mapped : event.alternate;
     answer->rtt = event.rtt;
     return r;
-}
-
-static void take_alternate(const struct pv_stun_msg *msg, struct pv_netprobe_answer *answer)
-{
-    unsigned code = 0;
-    struct pv_addr a;
-    if (pv_stun_get_error(msg, &code) == PV_OK && code == PV_STUN_E_TRY_ALTERNATE &&
-        pv_stun_get_addr(msg, PV_STUN_ATTR_ALTERNATE_SERVER, &a) == PV_OK)
-        answer->mapped = a;
 }
 
 /* May the next request go there? A server's word sends us to the same family, to no address that

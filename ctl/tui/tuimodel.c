@@ -672,9 +672,7 @@ void pv_tui_take_presence(struct pv_tui *t, const json_t *body)
     pv_tui_want(t, PV_TUI_PEERS, "", NULL);
 }
 
-/* --- searching ------------------------------------------------------------------------------- */
-
-/* /search: in the conversation that is shown, or in all of them. */
+/* --- /search --------------------------------------------------------------------------------- */
 
 enum {
     FOUND_MAX = 50, /* lines that are told, the newest; ours */
@@ -742,8 +740,6 @@ void pv_tui_take_found(struct pv_tui *t, const char *text, const json_t *body)
 }
 
 /* --- rooms ----------------------------------------------------------------------------------- */
-
-/* rooms of the terminal chat: which there are, who is in them, what is asked of them. */
 
 /* As the daemon writes it: harmless, and long enough for a '#' and more. */
 bool pv_tui_is_room(const char *name)
@@ -860,8 +856,6 @@ bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
 }
 
 /* --- files ----------------------------------------------------------------------------------- */
-
-/* Offers, how far they are, what became of them. */
 
 static bool is_over(const char *state)
 {
