@@ -14,10 +14,10 @@
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
-/* --- the way of a line ----------------------------------------------------------------------- */
+/* --- the way of a line (scripts/chat-way) ---------------------------------------------------- */
 
-/* In a build with -finstrument-functions (scripts/chat-way), which functions control passes while a
- * test says so is written down. Without that option, or without PV_SIM_WAY=FILE, nothing is. */
+/* In a build with -finstrument-functions the functions that control passes while a test says so are
+ * written down. Without that option, or without PV_SIM_WAY=FILE, nothing is. */
 
 #define PLAIN __attribute__((no_instrument_function))
 

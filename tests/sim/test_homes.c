@@ -17,9 +17,10 @@
 #include "tests/sim/world/sim_net.h"
 #include "tests/unit/coordinator/core/coord_world.h"
 
-/* The world of test_homes.c: coordinators, people, and the database between them, which says
- * whose a network is as coordinator/store/pg_homes.c does, and runs what the store's threads
- * have in the order of each. */
+/* --- the world: coordinators, people, and the database between them -------------------------- */
+
+/* The database says whose a network is as coordinator/store/pg_homes.c does, and runs what the
+ * store's threads have in the order of each. */
 
 enum {
     COORDS = 3,

@@ -21,8 +21,9 @@
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
-/* The model of sim/years: machines, coordinators, who should be what, and whether everybody has
- * heard of everything. */
+/* --- the model: machines, coordinators, who should be what ----------------------------------- */
+
+/* It also says whether everybody has heard of everything. */
 
 enum {
     MOST = 10,

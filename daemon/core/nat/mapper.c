@@ -176,7 +176,7 @@ static int pv_mapcheck_poll_event(struct pv_mapcheck *c, struct pv_mapcheck_even
     return PV_OK;
 }
 
-/* --- mapper ------------------------------------------------------------------------ */
+/* --- the mapper ------------------------------------------------------------------------------ */
 
 enum {
     FAMILIES = 2,

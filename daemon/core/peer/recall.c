@@ -188,7 +188,7 @@ void pv_recall_store_all(struct pv_recall *r, pv_ns now)
         mark(r, x, now);
 }
 
-/* --- whom to try --------------------------------------------------------------------- */
+/* --- the next one to try --------------------------------------------------------------------- */
 
 static bool is_waiting(const struct pv_recall_peer *x, pv_ns now)
 {

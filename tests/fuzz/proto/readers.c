@@ -47,9 +47,8 @@
 
 /* --- carrying -------------------------------------------------------------------------------- */
 
-/* Where a member says that strangers reach it: what is taken reads the same again,
- * and names an address of somebody. */
-
+/* Where a member says that strangers reach it: what is taken reads the same again, and names an
+ * address of somebody. */
 FUZZ(carrying)
 {
     uint8_t buf[PV_CARRYING_MAX];
@@ -70,9 +69,8 @@ FUZZ(carrying)
 
 /* --- paperkey -------------------------------------------------------------------------------- */
 
-/* A root key as somebody typed it: what is read is written back with the same
- * letters, and a slip is in one of the lines. */
-
+/* A root key as somebody typed it: what is read is written back with the same letters, and a slip
+ * is in one of the lines. */
 FUZZ(paperkey)
 {
     struct pv_paperkey p, again;
@@ -93,11 +91,9 @@ FUZZ(paperkey)
 
 /* --- routercheck ----------------------------------------------------------------------------- */
 
-/* Any answers from a router, in any order: it ends in time, and says yes only
- * after an answer.
+/* Any answers from a router, in any order: it ends in time, and says yes only after an answer.
  *
  * Input: datagrams, each u8 (bit 0: from port 5351, else 1900), u8 length, bytes. */
-
 FUZZ(routercheck)
 {
     const struct pv_addr router = pv_addr4(192, 168, 0, 1, 0);
@@ -123,7 +119,6 @@ FUZZ(routercheck)
 /* --- receipt --------------------------------------------------------------------------------- */
 
 /* Receipts from anybody: only 170 bytes pass, and reading is the inverse of writing. */
-
 FUZZ(receipt)
 {
     struct pv_receipt f;
@@ -151,9 +146,8 @@ FUZZ(receipt)
 
 /* --- scrape ---------------------------------------------------------------------------------- */
 
-/* HTTP requests for the metrics: whatever comes, one well-formed answer or the wish
- * for more, and the page only for who may have it. The first byte says whether it is local. */
-
+/* HTTP requests for the metrics: whatever comes, one well-formed answer or the wish for more, and
+ * the page only for who may have it. The first byte says whether it is local. */
 FUZZ(scrape)
 {
     static const char page[] = "the page";
@@ -185,7 +179,6 @@ FUZZ(scrape)
 /* --- url ------------------------------------------------------------------------------------- */
 
 /* Coordinator URLs and addresses: what parses is written back the same. */
-
 FUZZ(url)
 {
     const char *text = (const char *)data;
@@ -206,7 +199,6 @@ FUZZ(url)
 /* --- dns ------------------------------------------------------------------------------------- */
 
 /* Queries to the name server: whatever comes, an answer fits and repeats the question. */
-
 FUZZ(dns)
 {
     const struct pv_dns_answer answers[] = {
@@ -292,8 +284,8 @@ FUZZ(ctlapi)
 
 /* --- inband ---------------------------------------------------------------------------------- */
 
-/* A peer's in-band receiver: the input is a list of {u16 length, u8 milliseconds to
- * wait, packet}. Limits must hold whatever comes. */
+/* A peer's in-band receiver: the input is a list of {u16 length, u8 milliseconds to wait, packet}.
+ * Limits must hold whatever comes. */
 
 static void check_limits(const struct pv_inband_receiver *rx)
 {
@@ -335,8 +327,8 @@ FUZZ(inband)
 
 /* --- parcel ---------------------------------------------------------------------------------- */
 
-/* Stored copies of chat messages. Encryption and signature would keep a fuzzer out,
- * so the input is used three ways: as a box, as a content, and as a content that is signed here. */
+/* Stored copies of chat messages. Encryption and signature would keep a fuzzer out, so the input is
+ * used three ways: as a box, as a content, and as a content that is signed here. */
 
 static void check_signed(struct pv_signal_route *route, const uint8_t *data, size_t len)
 {
@@ -378,8 +370,8 @@ FUZZ(parcel)
 
 /* --- ippkt ----------------------------------------------------------------------------------- */
 
-/* Inner packets and the ICMP errors about them: an error must itself be a packet that
- * parses, sums up, and is never answered. */
+/* Inner packets and the ICMP errors about them: an error must itself be a packet that parses, sums
+ * up, and is never answered. */
 
 static void check_error(const struct pv_ippkt *ip, enum pv_ippkt_error error)
 {
@@ -476,11 +468,10 @@ FUZZ(proof)
 
 /* --- portmap --------------------------------------------------------------------------------- */
 
-/* Any answers of a PCP router, at any times: a mapping is held only when one was
- * granted for our nonce and port, it never asks faster than it may, and it comes to an end.
+/* Any answers of a PCP router, at any times: a mapping is held only when one was granted for our
+ * nonce and port, it never asks faster than it may, and it comes to an end.
  *
  * Input: steps, each u8 (seconds that pass), u8 length, bytes that come from the router. */
-
 FUZZ(portmap)
 {
     uint8_t same = 0x5a;
@@ -524,10 +515,9 @@ FUZZ(portmap)
 
 /* --- noise ----------------------------------------------------------------------------------- */
 
-/* The messages of IK and X from the network: byte 0 says who reads the rest.
- * Keys are fixed, so that the seeds are genuine messages which mutation starts from. */
+/* The messages of IK and X from the network: byte 0 says who reads the rest. Keys are fixed, so
+ * that the seeds are genuine messages which mutation starts from. */
 
-/* Every draw is the same bytes: the ephemeral key in the seeds. */
 static struct pv_noise_static keys(uint8_t name)
 {
     struct pv_noise_static k = {0};
@@ -630,9 +620,9 @@ FUZZ(chat)
 
 /* --- token ----------------------------------------------------------------------------------- */
 
-/* Invite tokens and move tokens. The checksum would keep a fuzzer out, so the input is
- * used in two ways: as the text, and as the binary form before its checksum. A token that parses is
- * written back the same. */
+/* Invite tokens and move tokens. The checksum would keep a fuzzer out, so the input is used in two
+ * ways: as the text, and as the binary form before its checksum. A token that parses is written
+ * back the same. */
 
 static void check(const char *text, size_t len)
 {
@@ -737,9 +727,8 @@ FUZZ(ctlmsg)
 
 /* --- signal ---------------------------------------------------------------------------------- */
 
-/* The payload of signals and in-band descriptions: what is accepted keeps its bounds
- * and is the same after writing and reading it again (candidates above the local limit excepted).
- */
+/* The payload of signals and in-band descriptions: what is accepted keeps its bounds and is the
+ * same after writing and reading it again (candidates above the local limit excepted). */
 
 static void compare(const struct pv_signal *a, const struct pv_signal *b)
 {
@@ -786,8 +775,8 @@ FUZZ(signal)
 
 /* --- flow ------------------------------------------------------------------------------------ */
 
-/* Any packet as a flow: reading it stays inside the packet, and a packet and the same
- * one with its ends swapped, seen from the other side, are one flow. */
+/* Any packet as a flow: reading it stays inside the packet, and a packet and the same one with its
+ * ends swapped, seen from the other side, are one flow. */
 
 /* Both addresses, and of TCP and UDP both ports, change places: the answer. */
 static void swap_ends(uint8_t *p, const struct pv_ippkt *ip)
@@ -840,9 +829,9 @@ FUZZ(flow)
 
 /* --- room ------------------------------------------------------------------------------------ */
 
-/* Records and frames of rooms. A signature would keep a fuzzer out, so the input is
- * used three ways: as a record, as a record that is signed here, and as a frame, whose records are
- * looked at too. A record that is taken must come back the same from its own writer. */
+/* Records and frames of rooms. A signature would keep a fuzzer out, so the input is used three
+ * ways: as a record, as a record that is signed here, and as a frame, whose records are looked at
+ * too. A record that is taken must come back the same from its own writer. */
 
 static const uint8_t network[PV_ROOM_NETWORK_LEN] = {1};
 
@@ -909,9 +898,9 @@ FUZZ(room)
 
 /* --- group ----------------------------------------------------------------------------------- */
 
-/* Reports of the local kernel and what members tell of their groups. The first byte
- * chooses: an in-band body, or a list of {u16 length, u8 seconds to wait, packet} for a querier,
- * whose table must stay sorted and within its limit. */
+/* Reports of the local kernel and what members tell of their groups. The first byte chooses: an
+ * in-band body, or a list of {u16 length, u8 seconds to wait, packet} for a querier, whose table
+ * must stay sorted and within its limit. */
 
 /* A message that was read is written the same again. */
 static void tell(struct pv_view body)
@@ -968,8 +957,8 @@ FUZZ(group)
 
 /* --- statement ------------------------------------------------------------------------------- */
 
-/* Statements from anybody: whatever decodes keeps its promises (views inside the
- * input, bounds, lists that read to their end), and nothing but a real signature verifies. */
+/* Statements from anybody: whatever decodes keeps its promises (views inside the input, bounds,
+ * lists that read to their end), and nothing but a real signature verifies. */
 
 static void check_list(struct pv_view list)
 {
@@ -1048,8 +1037,8 @@ FUZZ(statement)
 
 /* --- rules ----------------------------------------------------------------------------------- */
 
-/* Sets of ports and selectors from anybody, and tables made of them: what decodes has
- * one form, and a table answers as somebody would who reads its rules from the top. */
+/* Sets of ports and selectors from anybody, and tables made of them: what decodes has one form, and
+ * a table answers as somebody would who reads its rules from the top. */
 
 enum {
     LINES = 24,
@@ -1127,8 +1116,8 @@ FUZZ(rules)
 
 /* --- weblogin -------------------------------------------------------------------------------- */
 
-/* Fields of requests, four lines: whatever they say, nobody is let in without the
- * page's own origin and both secrets of a session. "@" stands for the cookie, "%" for the key. */
+/* Fields of requests, four lines: whatever they say, nobody is let in without the page's own origin
+ * and both secrets of a session. "@" stands for the cookie, "%" for the key. */
 
 enum {
     FIELDS = 4,
@@ -1193,11 +1182,10 @@ FUZZ(weblogin)
 
 /* --- wgmsg ----------------------------------------------------------------------------------- */
 
-/* WireGuard messages 1 to 3 from the network, as a responder and as an initiator
- * reads them. Keys are fixed, so that the seeds are genuine messages which mutation starts from.
- * A message that the type check lets pass must be readable by all that comes after it. */
+/* WireGuard messages 1 to 3 from the network, as a responder and as an initiator reads them. Keys
+ * are fixed, so that the seeds are genuine messages which mutation starts from. A message that the
+ * type check lets pass must be readable by all that comes after it. */
 
-/* Every draw is the same bytes: the ephemeral key in the seeds. */
 struct pair {
     struct pv_wg_device init, resp;
     struct pv_wg_remote to_resp, to_init;
@@ -1260,8 +1248,8 @@ FUZZ(wgmsg)
 
 /* --- turnframe ------------------------------------------------------------------------------- */
 
-/* TURN by a stream: however the bytes are cut, the same messages come out, and
- * the coordinator's cutter agrees with the daemon's.
+/* TURN by a stream: however the bytes are cut, the same messages come out, and the coordinator's
+ * cutter agrees with the daemon's.
  *
  * Input: one byte that says how large the pieces are, then the stream. */
 
@@ -1331,9 +1319,8 @@ FUZZ(turnframe)
 
 /* --- proxy ----------------------------------------------------------------------------------- */
 
-/* A program's words to `p2pvpnctl socks`: the same in pieces as at once, and a
- * target that is known can be named. The first byte says how long a piece is; 0: a datagram
- * follows. */
+/* A program's words to `p2pvpnctl socks`: the same in pieces as at once, and a target that is known
+ * can be named. The first byte says how long a piece is; 0: a datagram follows. */
 
 struct talk {
     struct pv_proxy p;

@@ -361,9 +361,7 @@ struct sim_pings sim_node_pings(const struct sim_node *n)
     return n->pings;
 }
 
-/* --- multicast ------------------------------------------------------------------------------- */
-
-/* Multicast of the host behind the TUN: what its programs joined, and its reports. */
+/* --- multicast: what the host's programs joined, and its reports ----------------------------- */
 
 static void report(struct sim_node *n, const struct pv_group *g, uint8_t type)
 {

@@ -158,9 +158,7 @@ PV_TEST(a_trace_keeps_the_newest_events)
     pv_trace_done(&t);
 }
 
-/* --- calmlog --------------------------------------------------------------------------------- */
-
-/* A log that strangers write to: what passes, what is counted, and when the count is told. */
+/* --- a log that strangers write to ----------------------------------------------------------- */
 
 static struct {
     struct pv_calmlog calm;

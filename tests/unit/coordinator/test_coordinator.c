@@ -472,9 +472,7 @@ PV_TEST(it_answers_on_tcp_and_udp_over_both_families)
     }
 }
 
-/* --- coordinator end ------------------------------------------------------------------------- */
-
-/* The orderly end of a coordinator that has networks. */
+/* --- the orderly end of a coordinator that has networks -------------------------------------- */
 
 static struct pv_coordstore *open_ok(void)
 {

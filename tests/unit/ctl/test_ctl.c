@@ -601,11 +601,6 @@ void test_begin(void)
     setenv("TZ", "UTC", 1);
 }
 
-/* --- answers --------------------------------------------------------------------------------- */
-
-/* P2pvpnctl: what the commands about peers, the network and waiting ask the daemon, and how they
- * show its answers. */
-
 /* --- peers, status, ip --------------------------------------------------------------------- */
 
 PV_TEST_IN(peers_prints_json_as_it_is, setup, teardown)

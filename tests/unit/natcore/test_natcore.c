@@ -765,9 +765,7 @@ PV_TEST(broken_packets_are_dropped)
     }
 }
 
-/* --- natlink --------------------------------------------------------------------------------- */
-
-/* The bad line of the NAT emulator and the simulator, and the words a NAT is configured with. */
+/* --- a bad line, and the words a NAT is configured with -------------------------------------- */
 
 PV_TEST(the_line_delays_loses_and_repeats)
 {

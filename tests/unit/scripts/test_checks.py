@@ -314,7 +314,7 @@ class Comments(Tree):
         licence = "/* SPDX-License-Identifier: MIT */\n"
         self.assertEqual(self.problems(licence + "/* f.c - adds one to another. */\nint a;\n"), [])
         self.assertEqual(self.problems(licence + "/*\n * f.c - adds numbers.\n */\nint a;\n"), [])
-        for text in ("int a;", "/* */\nint a;", "#include <a.h>\n/* Adds one to another. */"):
+        for text in ("int a;", "/* */\nint a;", "#include <a.h>\n/* Adds one to another. */\nint a;"):
             self.assertEqual(self.problems(licence + text), ["f.c:1: does not say what it is for"])
 
     def test_a_long_static_function_has_a_comment(self):
@@ -336,6 +336,16 @@ class Comments(Tree):
         self.assertEqual(self.problems(head + "/* --- a section ---- */\n"), [])
         self.assertEqual(self.problems(head + "/* --- a section ----\n */\n"),
                          ["f.c:3: a ruler of two lines: shorten it"])
+
+    def test_a_comment_in_the_middle_belongs_to_something(self):
+        head = "/* f.c - adds one to another. */\n\n/* More of that. */\n\n#include <a.h>\n\n"
+        loose = "/* Subtracts\n * numbers. */\n"
+        self.assertEqual(self.problems(head + loose + "int a;\n"), [])
+        self.assertEqual(self.problems(head + "/* --- less --- */\n\n" + loose + "\n/* One. */\n\nint a;\n"), [])
+        self.assertEqual(self.problems(head + "/* clang-format off */\n\nint a;\n/* clang-format on */\n"), [])
+        for text, line in ((loose + "\nint a;\n", 7), ("/* --- less --- */\n\nint a;\n\n" + loose, 11)):
+            self.assertEqual(self.problems(head + text), [
+                f"f.c:{line}: a comment between blank lines: give it a ruler, or to what follows"])
 
     def test_a_sentence_says_who_acts(self):
         comments = load("check-comments")

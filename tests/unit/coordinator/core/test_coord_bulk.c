@@ -341,9 +341,7 @@ PV_TEST(pages_do_not_outlive_what_they_say)
     assert_int_equal(pv_coord_pages(n.w->coord)->bytes, 0);
 }
 
-/* --- coord copies ---------------------------------------------------------------------------- */
-
-/* Parcels at the coordinator: kept for members who are away, given to nobody else. */
+/* --- copies for members who are away --------------------------------------------------------- */
 
 struct scene {
     struct cw *w;
@@ -468,9 +466,7 @@ PV_TEST(work_under_way_is_bounded_and_survives_its_connection)
     assert_int_equal(s.w->copies.n_rows, PV_COPIES_PENDING_CONN);
 }
 
-/* --- coord homes ----------------------------------------------------------------------------- */
-
-/* One of several coordinators: what its control half makes of networks that come and go. */
+/* --- one of several coordinators: networks come and go --------------------------------------- */
 
 /* A coordinator that shares its store, and has made a network. */
 static struct cw *shared(uint64_t seed)

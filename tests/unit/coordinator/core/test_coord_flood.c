@@ -529,10 +529,10 @@ PV_TEST(strangers_leave_members_their_stun_answers)
     assert_true(is_answered(w, &member));
 }
 
-/* --- memory ---------------------------------------------------------------------------------- */
+/* --- memory: what networks and members cost -------------------------------------------------- */
 
-/* The cost of networks and members to a coordinator that nobody is connected to: counted is what
- * is allocated. Most networks are small, so what one costs before its members is what counts. */
+/* Nobody is connected; what is allocated is counted. Most networks are small, so it matters most
+ * what one costs before its members. */
 
 enum {
     NETWORKS = 8,

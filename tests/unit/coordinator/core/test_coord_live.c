@@ -666,10 +666,10 @@ PV_TEST(shutting_down_says_bye_to_everybody)
     pv_ctl_msg_free(m);
 }
 
-/* --- coord terms ----------------------------------------------------------------------------- */
+/* --- invites with conditions ----------------------------------------------------------------- */
 
-/* Invites with conditions at the coordinator: who waits is told so and gets nothing, admins hear
- * from where it asks, and who has expired may renew itself. */
+/* A newcomer that waits is told so and gets nothing, admins hear from where it asks, and a member
+ * that has expired may renew itself. */
 
 enum {
     DAY = 86400,
@@ -831,10 +831,7 @@ PV_TEST(a_member_that_has_expired_may_renew_itself)
     cw_ask_ok(w, alice, signal, PV_CTL_DONE);
 }
 
-/* --- coord hybrid ---------------------------------------------------------------------------- */
-
-/* The coordinator's core with nodes that offer hybrid keys, that do not, and that offer nonsense.
- */
+/* --- hybrid keys: nodes with them, without them, and with nonsense --------------------------- */
 
 static struct cw *world(const struct pv_kem *kem)
 {

@@ -430,9 +430,7 @@ PV_TEST(a_full_disk_is_an_answer_and_passes)
         assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-/* --- coordstore versions --------------------------------------------------------------------- */
-
-/* The coordinator's database as every earlier version wrote it, opened by this one. */
+/* --- databases of earlier versions ----------------------------------------------------------- */
 
 static const char *const versions[] = {"coordinator-v1-first", "coordinator-v1-mail",
                                        "coordinator-v1-marks"};

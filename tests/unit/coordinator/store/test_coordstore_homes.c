@@ -16,9 +16,9 @@
 #include "tests/unit/coordinator/store/pg_server.h"
 #include "tests/unit/coordinator/store/store_ops.h"
 
-/* Two coordinators with one PostgreSQL, `one` and `two`, and what they ask of it: for tests
- * about homes of networks. A test that includes it starts `server`, and runs each test between
- * setup() and teardown(). */
+/* --- two coordinators, `one` and `two`, and what they ask of their PostgreSQL ---------------- */
+
+/* `server` is started once; each test runs between setup() and teardown(). */
 
 static struct pg_server server;
 static const char *user = "postgres"; /* of the database, as those that join have it */
@@ -787,10 +787,10 @@ void test_done(void)
     pg_server_done(&server);
 }
 
-/* ---  ---------------------------------------------------------------------------------------- */
+/* --- room for copies on a full disk ---------------------------------------------------------- */
 
-/* Room for copies on a full disk in PostgreSQL, which two coordinators make at the same time:
- * none waits for one that waits for it, and what has room is stored. */
+/* Both coordinators make room at the same time: none waits for one that waits for it, and what has
+ * room is stored. */
 
 enum {
     BOX = 100,    /* bytes of a copy that is there */
@@ -1060,10 +1060,10 @@ PV_TEST(a_coordinator_of_before_is_refused_where_others_make_room)
     assert_string_equal(pg_sql(&server, "SELECT count(*) FROM p2pvpn.mail"), "2");
 }
 
-/* ---  ---------------------------------------------------------------------------------------- */
+/* --- writes whose outcome nobody hears ------------------------------------------------------- */
 
-/* Writes of one of several coordinators whose outcome nobody hears, as the connection to
- * PostgreSQL ends around them: each is done once, and answered as if nothing had happened. */
+/* The connection to PostgreSQL ends around them: each is done once, and answered as if nothing had
+ * happened. */
 
 enum {
     LOW_PORT = 20000, /* below those that the kernel gives to clients */

@@ -13,8 +13,9 @@
 #include "sys/file/file.h"
 #include "tests/unit/test_util.h"
 
-/* A terminal chat without a terminal, for its tests: this node is lap, pi and alice are there,
- * bob and bobby are away. */
+/* --- a chat without a terminal --------------------------------------------------------------- */
+
+/* This node is lap; pi and alice are there, bob and bobby are away. */
 
 #define T0 "1795168800" /* 2026-11-20 10:00 UTC */
 
@@ -1299,8 +1300,6 @@ PV_TEST(a_file_is_told_in_no_line_of_whoever_had_its_senders_name_before)
 
 /* --- the screen ------------------------------------------------------------------------------ */
 
-/* The terminal chat without a terminal: what stands on the screen. */
-
 PV_TEST(the_usual_screen)
 {
     struct fixture *f = *state;
@@ -1627,10 +1626,7 @@ PV_TEST(many_peers_are_shown_around_the_open_one)
     drop_actions(t);
 }
 
-/* --- settings -------------------------------------------------------------------------------- */
-
-/* A user's settings of the terminal chat: what stands in the file, and what the screen makes of
- * it. */
+/* --- a user's settings: the file, and what the screen makes of it ---------------------------- */
 
 /* The mistake in this file; NULL: none. */
 static const char *wrong_with(struct pv_tui_settings *s, const char *text)

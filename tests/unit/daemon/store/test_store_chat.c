@@ -12,8 +12,7 @@
 #include "tests/unit/daemon/store/chat_memstore.h"
 #include "tests/unit/test_util.h"
 
-/* The chat tables for tests of the store: SQLite, or the memstore that stands in for them, and
- * the jobs that most tests begin with. */
+/* --- the tables, and the jobs that most tests begin with ------------------------------------- */
 
 static const uint8_t BOB[PV_SIGN_PK_LEN] = {0xb0};
 static const uint8_t CAROL[PV_SIGN_PK_LEN] = {0xca};
@@ -678,9 +677,7 @@ PV_TEST(every_kind_of_job_is_served)
     }
 }
 
-/* --- the room of others ---------------------------------------------------------------------- */
-
-/* The room of others in the chat tables, deletions and mutes: SQLite only. */
+/* --- the room of others, deletions and mutes: SQLite only ------------------------------------ */
 
 PV_TEST(a_muted_conversation_has_nothing_unread)
 {
@@ -964,9 +961,9 @@ PV_TEST(a_database_without_sums_gets_them)
     assert_usage_is_true();
 }
 
-/* --- what grows old -------------------------------------------------------------------------- */
+/* --- old messages: SQLite only --------------------------------------------------------------- */
 
-/* Old messages are deleted by time that passes, not by a clock that jumps: SQLite only. */
+/* They are deleted by time that passes, not by a clock that jumps. */
 
 static const uint64_t DAY = 86400, BEGIN = UINT64_C(20000) * 86400;
 static const uint64_t KEEP = UINT64_C(90) * 86400;
@@ -1075,10 +1072,9 @@ PV_TEST(a_message_from_the_future_has_come_today)
     assert_int_equal(number("SELECT max(arrived_s) FROM chat_gone"), BEGIN);
 }
 
-/* --- rooms ----------------------------------------------------------------------------------- */
+/* --- rooms that are forgotten ---------------------------------------------------------------- */
 
-/* Rooms in the chat tables: what is forgotten of them. The use of the tables by rooms is tested
- * in tests/unit/daemon/core/chat/. */
+/* The use of the tables by rooms is tested in tests/unit/daemon/core/chat/. */
 
 static const uint8_t CREW[PV_ROOM_ID_LEN] = {0xc0}, CLUB[PV_ROOM_ID_LEN] = {0xc1};
 
@@ -1161,10 +1157,9 @@ PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
     take(CREW, 1, 1);
 }
 
-/* --- a long history -------------------------------------------------------------------------- */
+/* --- a long history: SQLite only ------------------------------------------------------------- */
 
-/* A question asked often, or page by page, costs the same however long the history is: SQLite
- * only. */
+/* A question asked often, or page by page, costs the same however long the history is. */
 
 enum {
     LONG = 20000,            /* messages that nobody asks for */
@@ -1253,5 +1248,3 @@ PV_TEST_IN(clearing_everything_reads_no_more_than_it_deletes, setup_long, teardo
     unsigned last = cost(job);
     assert_in_range(first, 1, last + last / 4);
 }
-
-/* Carol has said much, and all of it was read. */

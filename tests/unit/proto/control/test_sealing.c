@@ -162,10 +162,9 @@ PV_TEST(a_certificate_is_its_owners)
     }
 }
 
-/* --- hybrid ---------------------------------------------------------------------------------- */
+/* --- the preshared key of two members -------------------------------------------------------- */
 
-/* The preshared key of two members: the same words give the same key, and any difference gives
- * another. */
+/* The same words give the same key, and any difference gives another. */
 
 struct exchange {
     struct pv_hybrid_half offer, answer;

@@ -889,7 +889,7 @@ PV_TEST(an_acknowledgement_that_never_comes_delays_checks_by_a_second)
     assert_int_equal(tx.ttl, 0);
 }
 
-/* --- ice carrier ----------------------------------------------------------------------------- */
+/* --- carriers -------------------------------------------------------------------------------- */
 
 PV_TEST(another_socket_is_a_base_for_the_pairs_the_peer_makes)
 {
@@ -1008,9 +1008,7 @@ PV_TEST(a_retiring_socket_serves_until_another_pair_is_proven)
     }
 }
 
-/* --- ice creds ------------------------------------------------------------------------------- */
-
-/* ICE: credentials and priorities. */
+/* --- credentials and priorities -------------------------------------------------------------- */
 
 PV_TEST(priorities_are_those_of_the_rfc)
 {
@@ -1053,10 +1051,9 @@ PV_TEST(credentials_outside_the_bounds_are_refused)
     assert_null(pv_ice_free(NULL));
 }
 
-/* --- ice victim ------------------------------------------------------------------------------ */
+/* --- somebody else's address, named as one's own (RFC 8445 s19.5.1) -------------------------- */
 
-/* * test_ice_victim.c - a member that names somebody else's address as its own (RFC 8445 s19.5.1):
- * what goes there is paced, bounded, small, and ends when nobody answers. And an address known only
+/* Traffic to it is paced, bounded, small, and ends when nobody answers. And an address known only
  * from where data came. */
 
 static struct pv_addr victim(uint16_t port)

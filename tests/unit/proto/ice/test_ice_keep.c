@@ -640,10 +640,10 @@ PV_TEST(a_peer_that_lost_its_memory_is_met_again)
     }
 }
 
-/* --- rhythm ---------------------------------------------------------------------------------- */
+/* --- rhythm: lessons from waits -------------------------------------------------------------- */
 
-/* The lessons from waits: nothing from dense traffic, the beat of what comes regularly, and of
- * anything else no more than PV_RHYTHM_LOOSE. */
+/* Dense traffic teaches nothing, what comes regularly its beat, and anything else no more than
+ * PV_RHYTHM_LOOSE. */
 
 static struct pv_rhythm of(const unsigned *ms, size_t n)
 {

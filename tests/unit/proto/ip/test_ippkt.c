@@ -272,9 +272,7 @@ PV_TEST(no_error_answers_what_must_not_be_answered)
                      PV_ERR_REFUSED);
 }
 
-/* --- ipfrag ---------------------------------------------------------------------------------- */
-
-/* IPv4 fragments: put together as RFC 791 says, they are the packet. */
+/* --- IPv4 fragments (RFC 791) ---------------------------------------------------------------- */
 
 enum {
     BIG = 9000,

@@ -394,10 +394,10 @@ PV_TEST(settling_in_steps_comes_to_the_same)
     }
 }
 
-/* --- roster set ------------------------------------------------------------------------------ */
+/* --- the set of statements by their hashes --------------------------------------------------- */
 
-/* * The set of statements by their hashes: what two rosters compare must not depend on how many
- * statements there are, by which a roster chooses how it keeps them. */
+/* A roster chooses by the number of statements how it keeps them; a comparison of two must not
+ * depend on it. */
 
 enum {
     STATEMENTS = 200, /* well above those that one bucket has */

@@ -297,9 +297,7 @@ PV_TEST(the_other_invite_of_a_key_counts_once_the_first_does_not)
     assert_int_equal(h.breaks, 1); /* one may join by it, and two have */
 }
 
-/* --- roster place ---------------------------------------------------------------------------- */
-
-/* Places (type 10): another name and address of a member, by itself or by an admin. */
+/* --- places (type 10): another name and address, by the member or an admin ------------------- */
 
 /* bob at 10.66.0.5 and carol at 10.66.0.6, both let in by the creator. */
 static struct roster_of_two {
@@ -563,10 +561,7 @@ PV_TEST_IN(the_former_owner_of_an_address_is_known, start, NULL)
     assert_int_equal(pv_roster_former_ip4(t.r, carol, &former), PV_ERR_NOT_FOUND);
 }
 
-/* --- terms ----------------------------------------------------------------------------------- */
-
-/* Invites with conditions: members that expire unless they are heard of, and newcomers that wait
- * for an admin's word, whatever the coordinator says. */
+/* --- conditions: members that expire, newcomers that wait ------------------------------------ */
 
 enum {
     DAY = 86400,

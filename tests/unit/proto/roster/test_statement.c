@@ -5,8 +5,7 @@
 #include "tests/unit/proto/roster/roster_fixture.h"
 #include "tests/unit/test_util.h"
 
-/* The bytes of one statement, and what holds of those of every type: their encoding stays, and
- * damage to them is noticed. */
+/* --- making and reading statements ----------------------------------------------------------- */
 
 struct made {
     uint8_t buf[PV_STATEMENT_MAX + 64];
@@ -876,9 +875,7 @@ PV_TEST(a_type_has_its_subject_number_and_time_where_the_row_says)
     assert_int_equal(pv_st_time(&st), 0);
 }
 
-/* --- routes and offers ----------------------------------------------------------------------- */
-
-/* The bytes of routes (type 16) and offers (type 19). */
+/* --- routes (type 16) and offers (type 19) --------------------------------------------------- */
 
 static struct pv_prefix prefix_of(const char *text)
 {
@@ -1049,9 +1046,7 @@ PV_TEST(the_longest_list_of_offers_is_short)
     assert_int_not_equal(sign_statement(&st, &m), PV_OK);
 }
 
-/* --- tags and rules -------------------------------------------------------------------------- */
-
-/* The bytes of tags (type 17) and rules (type 18). */
+/* --- tags (type 17) and rules (type 18) ------------------------------------------------------ */
 
 static struct pv_statement sample_tag(void)
 {
@@ -1176,9 +1171,7 @@ PV_TEST(the_longest_rule_is_short)
     assert_true(make_signed(&st).len <= PV_STATEMENT_SHORT_MAX);
 }
 
-/* --- what nodes say of themselves ------------------------------------------------------------ */
-
-/* Type 32, what a node is able to: its form, who may sign it, and which of several counts. */
+/* --- what a node is able to (type 32): its form, its signer, which of several counts --------- */
 
 static struct pv_view able(const struct pv_roster *r, const struct keys *k, uint32_t abilities,
                            struct pv_made *made)

@@ -6,8 +6,9 @@
 #include "proto/wireguard/session.h"
 #include "tests/unit/test_util.h"
 
-/* Two nodes with a session to each other, a lossy wire and a pretended fast path, in virtual
- * time; for test_session*.c. */
+/* --- two nodes with a session ---------------------------------------------------------------- */
+
+/* Between them are a lossy wire and a pretended fast path, in virtual time. */
 
 enum {
     W_KEYS = 8,     /* a node's receive keys */
@@ -980,9 +981,7 @@ PV_TEST(an_hour_over_a_bad_wire_ends_with_a_working_session)
     }
 }
 
-/* --- timers ---------------------------------------------------------------------------------- */
-
-/* The session's traffic timers, and its messages while there is no path. */
+/* --- traffic timers, and messages while there is no path ------------------------------------- */
 
 /* The tests here count keepalives beyond the one that proves the keys. */
 static struct world *connected(struct w_options o)
@@ -1468,9 +1467,9 @@ PV_TEST(a_new_life_that_began_a_handshake_needs_none_of_ours)
 
 /* --- preshared keys -------------------------------------------------------------------------- */
 
-/* Preshared keys that two members agree on while their session lives: which one a handshake
- * uses, and that nothing is lost when another one comes. Node 0 has the lower identity: it
- * encapsulates, and learns last that the other one has the key too. */
+/* Two members agree on one while their session lives, and nothing is lost when another one comes.
+ * Node 0 has the lower identity: it encapsulates, and learns last that the other one has the key
+ * too. */
 
 static const struct w_options REPEATING = {.members = true, .repeat = true};
 
@@ -1739,10 +1738,7 @@ PV_TEST(numbers_that_are_none_are_not_taken)
     assert_true(both_use(w, 0));
 }
 
-/* --- session keys ---------------------------------------------------------------------------- */
-
-/* Static keys that change while a session carries data: on one side or on both, whoever hears of it
- * first, with loss; and a key that is wiped. */
+/* --- static keys that change while a session carries data ------------------------------------ */
 
 /* Node i has a second key, for its messages 1 from now on; both are answered. */
 static void change_key(struct world *w, int i)
@@ -1908,9 +1904,7 @@ PV_TEST(a_key_of_small_order_changes_nothing)
     w_connect(w, 0);
 }
 
-/* --- session trial --------------------------------------------------------------------------- */
-
-/* Message 1 without a path, for addresses of before: made, given again, with cookies, answered. */
+/* --- message 1 without a path, for addresses of before --------------------------------------- */
 
 static struct world *apart(void)
 {
@@ -2025,9 +2019,7 @@ PV_TEST(a_trial_repeats_the_answer_to_the_peers_own)
     assert_true(pv_session_has_keys(w->n[0].session, w->now));
 }
 
-/* --- suites ---------------------------------------------------------------------------------- */
-
-/* Which cipher a session speaks, and how it changes from one to the other (DESIGN 7). */
+/* --- suites: which one a session speaks, and how it changes to the other --------------------- */
 
 static bool both_speak(struct world *w, enum pv_suite suite)
 {

@@ -137,10 +137,9 @@ PV_TEST_IN(an_unknown_room_counts_as_low, NULL, NULL)
 
 /* --- power cuts ------------------------------------------------------------------------------ */
 
-/* Small files after power cuts: pv_file_write()'s calls are written down, and for a cut behind
- * each of them every state that the disk may be in has the old content or the new one, whole;
- * the new one once the call has answered. The program's own write(), fsync() and rename() stand
- * before the C library's. */
+/* The calls of pv_file_write() are written down, and for a cut behind each of them every state that
+ * the disk may be in has the old content or the new one, whole; the new one once the call has
+ * answered. The program's own write(), fsync() and rename() stand before the C library's. */
 
 enum {
     EVENTS = 16

@@ -200,8 +200,8 @@ PV_TEST(paths_that_do_not_fit_are_refused)
 
 /* --- with TLS -------------------------------------------------------------------------------- */
 
-/* A connection through TLS, over a pair of sockets with hardly any room: both ends by the same
- * calls, as the daemon's streams and the coordinator's use them. */
+/* The connection goes over a pair of sockets with hardly any room. Both ends use the same calls, as
+ * the daemon's streams and the coordinator's do. */
 
 enum {
     ROUNDS = 10000,      /* far more than any of it needs */

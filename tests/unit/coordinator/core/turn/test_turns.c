@@ -6,7 +6,7 @@
 
 static size_t wireguard(uint8_t type, uint8_t buf[static 148]);
 
-/* Static users of the TURN server in turn_world.h: who they are, their sockets. */
+/* --- static users: their sockets ------------------------------------------------------------- */
 
 static const struct pv_turns_user USERS[] = {{"alice", "secret"}, {"bob", "other"}};
 
@@ -806,9 +806,7 @@ PV_TEST(drops_are_counted_by_their_reason)
     (void)b;
 }
 
-/* --- turns peers ----------------------------------------------------------------------------- */
-
-/* The TURN server for stock clients: whom it relays to, and whom not. */
+/* --- stock clients: peers that are allowed and refused --------------------------------------- */
 
 PV_TEST(forbidden_peers_are_refused_everywhere)
 {
@@ -960,11 +958,7 @@ PV_TEST(a_reservation_is_nobodys_relayed_address)
     assert_int_equal(tw_permit(w, &b, &own, 1), PV_TURN_E_FORBIDDEN);
 }
 
-/* --- static users ---------------------------------------------------------------------------- */
-
-/* The TURN server for stock clients: relay sockets, permissions, quotas. */
-
-/* --- allocating ---------------------------------------------------------------------------- */
+/* --- stock clients: allocating --------------------------------------------------------------- */
 
 PV_TEST(a_stock_client_allocates_and_relays)
 {
@@ -1597,9 +1591,7 @@ PV_TEST(a_closed_stream_ends_its_allocation)
     assert_int_equal(tc_allocations(w->turns), 0);
 }
 
-/* --- doors ----------------------------------------------------------------------------------- */
-
-/* Doors of members: who gets one and where, what passes, and what floods do. */
+/* --- doors of members ------------------------------------------------------------------------ */
 
 static const uint8_t OUTSIDE[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 9};
 

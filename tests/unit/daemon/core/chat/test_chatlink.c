@@ -738,9 +738,7 @@ PV_TEST(every_message_arrives_once_and_in_order)
     }
 }
 
-/* --- chatlink later -------------------------------------------------------------------------- */
-
-/* A receiver that takes no more messages for now: what its sender does, and what it costs. */
+/* --- a receiver that takes no more messages for now ------------------------------------------ */
 
 static void send_numbers(int n)
 {

@@ -10,7 +10,6 @@
 /* --- a node with this part -------------------------------------------------------------------- */
 
 /* The coordinator's answers are in the test's hands, and so are boxes that bob seals for it. */
-
 static struct fake_chat chat;
 static struct fake_node *const node = &chat.node;
 

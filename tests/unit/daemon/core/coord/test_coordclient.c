@@ -11,7 +11,7 @@
 #include "proto/control/control.h"
 #include "tests/unit/test_util.h"
 
-/* The coordinator client against scripted servers, in virtual time. */
+/* --- scripted servers ------------------------------------------------------------------------ */
 
 enum {
     MAX_STREAMS = 64
@@ -897,9 +897,7 @@ PV_TEST(requests_without_answers_are_bounded)
     }
 }
 
-/* --- coorddetour ----------------------------------------------------------------------------- */
-
-/* A coordinator client that is sent to the home of its network. */
+/* --- a client that is sent to the home of its network ---------------------------------------- */
 
 PV_TEST(it_goes_round_until_one_is_the_home)
 {
@@ -1013,9 +1011,7 @@ PV_TEST(a_client_let_in_and_sent_away_for_ever_takes_its_time)
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], before + PV_COORDDETOUR_HOPS);
 }
 
-/* --- coorddrop ------------------------------------------------------------------------------- */
-
-/* A coordinator client that is let in and dropped, again and again. */
+/* --- a client that is let in and dropped, again and again ------------------------------------ */
 
 enum {
     /* A window of half a minute is half of that on average. Twice as many leave room for chance. */
@@ -1156,9 +1152,7 @@ PV_TEST(a_new_address_ends_an_ordinary_wait_but_not_a_rest)
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
-/* --- coordlook ------------------------------------------------------------------------------- */
-
-/* A coordinator client whose coordinator falls silent, and that looks whether another answers. */
+/* --- a client whose coordinator falls silent ------------------------------------------------- */
 
 /* Online at the first address, and a while later. */
 static struct world *world_online(uint8_t n_addrs)

@@ -9,8 +9,7 @@
 #include "tests/unit/daemon/core/fake_node.h"
 #include "tests/unit/kem_double.h"
 
-/* The coordinator's part on a node of its own, for its tests: records of one or two
- * coordinators, and what the part looks up and opens. */
+/* --- a node with this part ------------------------------------------------------------------- */
 
 static struct fake_node node;
 static uint8_t list[512];
@@ -692,10 +691,7 @@ PV_TEST_IN(one_that_drops_this_node_again_and_again_makes_way_for_the_next, star
     assert_memory_equal(node.node.coord_info.pk, other.pk, PV_SIGN_PK_LEN);
 }
 
-/* --- coordnames ------------------------------------------------------------------------------ */
-
-/* The coordinator's part with coordinators that have names: which are looked up when, and what
- * follows from the answers. */
+/* --- coordinators that have names ------------------------------------------------------------ */
 
 static struct pv_job_result found_at(uint8_t last)
 {

@@ -8,7 +8,7 @@
 #include "tests/unit/daemon/core/chat/said.h"
 #include "tests/unit/test_util.h"
 
-/* Two machines of files with everything that may go wrong between them: see struct world. */
+/* --- two machines, and everything that may go wrong between them ----------------------------- */
 
 enum {
     MAX_NOTICES = 64,
@@ -945,9 +945,7 @@ PV_TEST(a_corrupt_file_fails_at_the_third_time)
     assert_int_equal(file(0, a)->state, PV_FILE_FAILED);
 }
 
-/* --- filelink life --------------------------------------------------------------------------- */
-
-/* Files between two machines through 100 lives of kills, cuts, lost notices and slow disks. */
+/* --- 100 lives of kills, cuts, lost notices and slow disks ----------------------------------- */
 
 /* A send-file: it offers again when the daemon was away, by the same id. */
 struct sending {
@@ -1046,10 +1044,9 @@ PV_TEST(files_arrive_through_kills_cuts_and_losses)
     begin(NULL);
 }
 
-/* --- places ---------------------------------------------------------------------------------- */
+/* --- places that many members want ----------------------------------------------------------- */
 
-/* The places of the table of files when many members want them: what each keeps, whose offer
- * gives way, and that this node's users always find one. */
+/* Each peer keeps some, offers give way in turn, and this node's users always find one. */
 
 enum {
     GREEDY = 40, /* peers that offer all they may: more than the table can hold */

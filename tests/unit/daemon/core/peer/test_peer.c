@@ -13,8 +13,10 @@
 #include "tests/unit/kem_double.h"
 #include "tests/unit/test_util.h"
 
-/* Two nodes that have peers and nothing else: no engine, no fast path, no network but a loop
- * that hands the datagrams and descriptions of one to the other, in virtual time. */
+/* --- two nodes that have peers and nothing else ---------------------------------------------- */
+
+/* They have no engine, no fast path and no network but a loop that hands the datagrams and
+ * descriptions of one to the other, in virtual time. */
 
 enum {
     MAX_PEERS = 64,
@@ -545,12 +547,7 @@ PV_TEST(a_restart_is_noticed_by_the_new_connection)
                 pv_session_has_keys(p->session, w->now));
 }
 
-/* --- descriptions ---------------------------------------------------------------------------- */
-
-/* Peers without an engine: descriptions that are old, wrong or of no use, and datagrams that
- * nobody asked for. */
-
-/* --- descriptions ---------------------------------------------------------------------------- */
+/* --- descriptions that are old, wrong or of no use ------------------------------------------- */
 
 /* A peer that takes it drops its own message 1 for it, and then neither gets an answer that it can
  * use. */
@@ -895,10 +892,7 @@ PV_TEST(all_indices_of_a_peer_are_one_workers)
         assert_int_equal(of_worker[i], EACH);
 }
 
-/* --- keys ------------------------------------------------------------------------------------ */
-
-/* Transport keys that change while a peer is in use: what is kept, what is taken and for how
- * long, and with which of its keys a node asks. */
+/* --- transport keys that change while a peer is in use --------------------------------------- */
 
 /* Keys of a node beside the one that it began with. */
 struct more_keys {

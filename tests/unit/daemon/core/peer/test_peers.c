@@ -304,9 +304,6 @@ PV_TEST_IN(a_peer_keeps_bytes_for_a_part_until_either_ends, start, stop)
 
 /* --- halves of the exchange without end ------------------------------------------------------ */
 
-/* A member that announces post-quantum sessions: what waits for them, and that one half of an
- * exchange after the other costs no more than a limit. */
-
 enum {
     FLOOD = 1000,
     BURST = 20, /* halves at once, and one a second after that */

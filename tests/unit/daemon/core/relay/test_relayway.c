@@ -7,7 +7,7 @@
 #include "daemon/core/relay/relayway.h"
 #include "tests/unit/test_util.h"
 
-/* A way to a relay, and the server, for tests of daemon/core/relay/relayway.h. */
+/* --- a way, and its server ------------------------------------------------------------------- */
 
 enum {
     VIA = 3,
@@ -609,10 +609,9 @@ PV_TEST(stopping_closes_and_forgets)
     assert_int_equal(pv_relayway_server(f.r)->family, PV_AF_NONE);
 }
 
-/* --- relayway hold --------------------------------------------------------------------------- */
+/* --- a server that is left and still relays -------------------------------------------------- */
 
-/* A TURN server that is left and still relays: sent to until the peer has left it too, and heard a
- * little longer. */
+/* It is sent to until the peer has left it too, and heard a little longer. */
 
 /* Up by UDP with a channel to the peer; then the coordinator's successor is started, to which the
  * coordinator gave the network. Returns the server that was left. */
