@@ -19,7 +19,7 @@
 #include "daemon/core/path/relays.h"
 #include "daemon/core/peer/hardnat_part.h"
 #include "daemon/core/peer/peers.h"
-#include "daemon/core/peer/recall_part.h"
+#include "daemon/core/peer/recall.h"
 #include "proto/chat/file.h"
 #include "proto/local/ctlapi_pack.h"
 
@@ -121,13 +121,13 @@ static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
 static void why_found(struct pv_node *n, struct pv_peer *p, json_t **lines)
 {
     char text[PV_ADDR_TEXT];
-    struct pv_recall_item item;
+    const struct pv_recall_addr *addrs;
     const struct pv_peer *via = pv_peers_by_id(n->peers, pv_peer_notes_of(p)->passed_by);
     bool cached = false;
     if (pv_peer_recalled(p)->family != PV_AF_NONE) {
-        pv_recall_get(pv_recall_of(n), pv_peer_pk(p), &item);
-        for (size_t i = 0; i < item.n; i++)
-            cached = cached || pv_addr_equal(&item.addrs[i].addr, pv_peer_recalled(p));
+        size_t n_addrs = pv_recall_addrs(p, &addrs);
+        for (size_t i = 0; i < n_addrs; i++)
+            cached = cached || pv_addr_equal(&addrs[i].addr, pv_peer_recalled(p));
         line(lines, "  found without the coordinator, at its %s %s",
              cached ? "cached address" : "new address", pv_addr_format(pv_peer_recalled(p), text));
     } else if (via != NULL) {
@@ -139,16 +139,15 @@ static void why_found(struct pv_node *n, struct pv_peer *p, json_t **lines)
 static void why_trying(struct pv_node *n, struct pv_peer *p, json_t **lines)
 {
     char text[PV_ADDR_TEXT];
-    struct pv_recall_item item;
-    pv_recall_get(pv_recall_of(n), pv_peer_pk(p), &item);
-    if (item.n == 0)
+    const struct pv_recall_addr *addrs;
+    size_t n_addrs = pv_recall_addrs(p, &addrs);
+    if (n_addrs == 0)
         line(lines, "  and no address is known at which it was reached directly before");
-    for (size_t i = 0; i < item.n; i++)
+    for (size_t i = 0; i < n_addrs; i++)
         line(lines, "  %s %s",
-             pv_recall_is_trying(pv_recall_of(n), pv_peer_pk(p))
-                 ? "handshakes go to its cached address"
-                 : "it is looked for when it is wanted, at its cached address",
-             pv_addr_format(&item.addrs[i].addr, text));
+             pv_recall_is_trying(p) ? "handshakes go to its cached address"
+                                    : "it is looked for when it is wanted, at its cached address",
+             pv_addr_format(&addrs[i].addr, text));
     if (n->common->n_in_sync > 0)
         line(lines, "  peers that are reached pass our signals on to it: %zu",
              n->common->n_in_sync);

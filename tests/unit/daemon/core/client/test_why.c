@@ -11,7 +11,7 @@
 #include "daemon/core/path/mapper_part.h"
 #include "daemon/core/path/relays.h"
 #include "daemon/core/peer/hardnat_part.h"
-#include "daemon/core/peer/recall_part.h"
+#include "daemon/core/peer/recall.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
 
 static struct fake_peers x;

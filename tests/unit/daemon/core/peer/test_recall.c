@@ -1,85 +1,47 @@
 /* SPDX-License-Identifier: MIT */
-/* Whom to try, when and where; what is stored; all in virtual time. */
-#include "base/fifo.h"
+/* Members found again without the coordinator: whom to try, when and where; what is stored. */
 #include "daemon/core/peer/recall.h"
-#include "tests/unit/slots.h"
-#include "tests/unit/test_util.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
 
-static struct slots members;          /* of struct pv_recall_peer */
-static struct pv_fifo trials, stores; /* of struct pv_recall_item */
+enum {
+    MEMBERS_MAX = 120,
+};
 
-static void end_member(void *slot)
+static struct fake_peers x;
+static struct pv_peer *member[MEMBERS_MAX];
+static unsigned n_members;
+
+static int start(void **state)
 {
-    pv_recall_gone(slot);
+    fake_peers_init(&x, &pv_part_recall);
+    fake_node_enter(&x.f);
+    x.f.node.coord_info.as_member = x.f.node.online = true;
+    n_members = 0;
+    return 0;
 }
 
-static const uint8_t *nobody; /* no member; NULL: everybody is one */
-
-static struct pv_recall_peer *kept(void *owner, const uint8_t *pk, bool make)
+static int stop(void **state)
 {
-    if (nobody != NULL && memcmp(nobody, pk, PV_SIGN_PK_LEN) == 0)
-        return NULL;
-    return slots_of(&members, pk, sizeof(struct pv_recall_peer), make);
+    fake_peers_done(&x);
+    return 0;
 }
 
-static void free_recall(void *ctx)
+PV_TEST_WORLD(start, stop);
+
+static void add_members(unsigned n)
 {
-    slots_clear(&members, end_member);
-    pv_recall_free(ctx);
-    pv_fifo_clear(&trials);
-    pv_fifo_clear(&stores);
+    for (; n_members < n; n_members++) {
+        char name[16];
+        snprintf(name, sizeof(name), "m%u", n_members);
+        member[n_members] = fake_peers_member(&x, 1 + n_members, name, (uint16_t)(2 + n_members));
+    }
 }
 
-static void note_trial(void *owner, const struct pv_recall_item *item, pv_ns now)
+static void begin(unsigned n)
 {
-    assert_int_equal(pv_fifo_put(&trials, item, sizeof(*item)), PV_OK);
-}
-
-static void note_store(void *owner, const struct pv_recall_item *item)
-{
-    assert_int_equal(pv_fifo_put(&stores, item, sizeof(*item)), PV_OK);
-}
-
-static const struct pv_recall_hands hands = {
-    .kept = kept, .attempt = note_trial, .keep = note_store};
-
-/* The next of those that the machine told, or tells now; PV_ERR_AGAIN: there is none. */
-static int take_trial(struct pv_recall *r, pv_ns now, struct pv_recall_item *item)
-{
-    if (trials.n == 0)
-        pv_recall_handle_timeout(r, now);
-    return pv_fifo_take(&trials, item);
-}
-
-static int take_store(struct pv_recall *r, pv_ns now, struct pv_recall_item *item)
-{
-    if (stores.n == 0)
-        pv_recall_handle_timeout(r, now);
-    return pv_fifo_take(&stores, item);
-}
-
-static struct pv_recall *make(void)
-{
-    struct pv_recall *r = NULL;
-    assert_int_equal(pv_recall_new(&r, &hands), PV_OK);
-    test_defer(free_recall, r);
-    return r;
-}
-
-static const uint8_t *pk(unsigned i)
-{
-    static uint8_t keys[8][32];
-    static unsigned at;
-    uint8_t *k = keys[at++ % 8];
-    memset(k, 0, 32);
-    k[0] = (uint8_t)i;
-    k[1] = (uint8_t)(i >> 8);
-    return k;
-}
-
-static unsigned who(const struct pv_recall_item *item)
-{
-    return item->pk[0] + 256u * item->pk[1];
+    add_members(n);
+    fake_node_start(&x.f);
+    fake_peers_settle(&x);
 }
 
 static struct pv_addr addr(unsigned i)
@@ -87,336 +49,435 @@ static struct pv_addr addr(unsigned i)
     return pv_addr4(203, 0, 113, (uint8_t)(1 + i % 250), (uint16_t)(1000 + i));
 }
 
-static void load(struct pv_recall *r, unsigned i, struct pv_addr a, uint64_t seen_s)
+static unsigned number_of(const struct pv_addr *a)
 {
-    const struct pv_recall_addr x = {.addr = a, .seen_s = seen_s};
-    pv_recall_load(r, pk(i), &x);
+    return a->port - 1000u;
 }
 
-static void note(struct pv_recall *r, unsigned i, struct pv_addr a, uint64_t seen_s, pv_ns now)
+/* An address that the store had. */
+static void load(unsigned i, struct pv_addr a, uint64_t seen_s)
 {
-    pv_recall_note(r, pk(i), &a, seen_s, now);
+    struct pv_saved_endpoint e = {.addr = {.addr = a, .seen_s = seen_s}};
+    memcpy(e.node, pv_peer_pk(member[i]), sizeof(e.node));
+    x.f.saved.endpoints = &e;
+    x.f.saved.n_endpoints = 1;
+    assert_int_equal(pv_part_recall.restore(x.f.self, &x.f.cfg, x.f.now), PV_OK);
+    x.f.saved.n_endpoints = 0;
 }
 
-/* Runs to the next trial until then; PV_NEVER: there is none. Items to be stored are. */
-static pv_ns next_trial(struct pv_recall *r, pv_ns *now, pv_ns until, struct pv_recall_item *item)
+static void coordinator(bool there)
 {
+    x.f.node.online = there;
+    pv_node_raise(&x.f.node, there ? PV_FACT_ONLINE : PV_FACT_OFFLINE);
+    fake_peers_settle(&x);
+}
+
+static void look_at(unsigned i)
+{
+    pv_part_recall.on_peer(x.f.self, member[i], 0, x.f.now);
+}
+
+static void want(unsigned i)
+{
+    member[i]->wanted_at = x.f.now;
+    look_at(i);
+    member[i]->wanted_at = 0;
+}
+
+static void set_path(unsigned i, const struct pv_addr *a)
+{
+    fake_peers_path(&x, member[i], a);
+}
+
+/* A datagram that leaves now: the number of its address; -1: none does. */
+static int take_trial(void)
+{
+    struct pv_engine_transmit tx;
+    if (!pv_part_recall.poll_transmit(x.f.self, &tx))
+        return -1;
+    assert_int_equal(tx.len, PV_WGMSG_INITIATION_LEN);
+    assert_false(tx.router);
+    return (int)number_of(&tx.dst);
+}
+
+/* The next job, and whose addresses it stores; false: there is none. It ends with status. */
+static bool take_store(int status, struct pv_job_put_endpoints *ret_put)
+{
+    struct pv_job *job = fake_node_job(&x.f);
+    if (job == NULL)
+        return false;
+    assert_int_equal(job->kind, PV_JOB_PUT_ENDPOINTS);
+    *ret_put = job->u.put_endpoints;
+    fake_node_answer(&x.f, job, &(struct pv_job_result){.status = status, .error = "disk full"});
+    return true;
+}
+
+static bool is_of(const struct pv_job_put_endpoints *put, const uint8_t *pk)
+{
+    return memcmp(put->node, pk, sizeof(put->node)) == 0;
+}
+
+/* Runs to the next datagram until then, and gives its number; -1: none leaves. */
+static int next_trial(pv_ns until)
+{
+    struct pv_job_put_endpoints put;
     for (unsigned steps = 0; steps < 10000; steps++) {
-        if (take_trial(r, *now, item) == PV_OK)
-            return *now;
-        struct pv_recall_item stored;
-        while (take_store(r, *now, &stored) == PV_OK)
+        int number = take_trial();
+        if (number >= 0)
+            return number;
+        while (take_store(PV_OK, &put))
             continue;
-        pv_ns next = pv_recall_next_timeout(r);
+        pv_ns next = pv_part_recall.next_timeout(x.f.self);
         if (next > until)
-            return PV_NEVER;
-        *now = next > *now ? next : *now;
-        pv_recall_handle_timeout(r, *now);
+            return -1;
+        x.f.now = next > x.f.now ? next : x.f.now;
+        fake_node_settle(&x.f);
     }
     fail_msg("the machine spins");
-    return PV_NEVER;
+    return -1;
+}
+
+static unsigned trials_until(pv_ns until)
+{
+    unsigned n = 0;
+    while (next_trial(until) >= 0)
+        n++;
+    x.f.now = until;
+    return n;
+}
+
+static size_t known(unsigned i)
+{
+    const struct pv_recall_addr *addrs;
+    return pv_recall_addrs(member[i], &addrs);
 }
 
 PV_TEST(trials_leave_at_0_1_3_5_and_then_every_15_seconds)
 {
     static const unsigned at[] = {0, 1, 3, 5, 20, 35, 50};
-    struct pv_recall *r = make();
-    struct pv_recall_item item;
-    pv_ns now = PV_S(100);
-    load(r, 1, addr(1), 10);
-    load(r, 1, addr(2), 30);
-    load(r, 1, addr(3), 20);
-    pv_recall_set_on(r, true, now);
+    begin(1);
+    load(0, addr(1), 10);
+    load(0, addr(2), 30);
+    load(0, addr(3), 20);
+    pv_ns t0 = x.f.now;
+    coordinator(false);
     for (size_t i = 0; i < PV_ARRAY_LEN(at); i++) {
-        assert_int_equal(next_trial(r, &now, PV_S(1000), &item),
-                         PV_S(100) + PV_RECALL_GRACE + PV_S(at[i]));
-        assert_int_equal(who(&item), 1);
-        assert_int_equal(item.n, 3);
-        assert_int_equal(item.addrs[0].seen_s, 30); /* newest first */
-        assert_int_equal(item.addrs[2].seen_s, 10);
+        assert_int_equal(next_trial(t0 + PV_S(1000)), 2); /* newest first */
+        assert_int_equal(x.f.now, t0 + PV_RECALL_GRACE + PV_S(at[i]));
+        assert_int_equal(take_trial(), 3);
+        assert_int_equal(take_trial(), 1);
+        assert_int_equal(take_trial(), -1);
     }
 }
 
 PV_TEST(nobody_is_tried_while_the_coordinator_is_there)
 {
-    struct pv_recall *r = make();
-    struct pv_recall_item item;
-    pv_ns now = PV_S(100);
-    load(r, 1, addr(1), 10);
-    pv_recall_want(r, pk(1), now);
-    assert_int_equal(next_trial(r, &now, PV_S(1000), &item), PV_NEVER);
-    pv_recall_set_on(r, true, now);
-    pv_recall_set_on(r, false, now + PV_MS(400)); /* it answered in time */
-    assert_int_equal(next_trial(r, &now, PV_S(1000), &item), PV_NEVER);
-    assert_int_equal(pv_recall_next_timeout(r), PV_NEVER);
+    begin(1);
+    load(0, addr(1), 10);
+    want(0);
+    assert_int_equal(trials_until(x.f.now + PV_S(900)), 0);
+    assert_int_equal(fake_node_status(&x.f)->s.away_since_s, 0);
+    coordinator(false);
+    assert_int_not_equal(fake_node_status(&x.f)->s.away_since_s, 0);
+    x.f.now += PV_RECALL_GRACE / 2;
+    coordinator(true); /* it answered in time */
+    assert_int_equal(trials_until(x.f.now + PV_S(900)), 0);
+    assert_int_equal(pv_part_recall.next_timeout(x.f.self), PV_NEVER);
+    assert_int_equal(fake_node_status(&x.f)->s.away_since_s, 0);
+}
+
+PV_TEST(nothing_is_missed_when_the_network_is_down)
+{
+    begin(1);
+    load(0, addr(1), 10);
+    x.f.node.up = false;
+    coordinator(false);
+    assert_int_equal(trials_until(x.f.now + PV_S(60)), 0);
+    assert_int_equal(fake_node_status(&x.f)->s.away_since_s, 0);
 }
 
 PV_TEST(a_member_that_is_reached_is_left_alone_until_its_path_is_gone)
 {
-    struct pv_recall *r = make();
-    struct pv_recall_item item;
-    pv_ns now = PV_S(100);
-    load(r, 1, addr(1), 10);
-    pv_recall_set_on(r, true, now);
-    assert_true(next_trial(r, &now, PV_S(200), &item) != PV_NEVER);
-    assert_true(pv_recall_is_trying(r, pk(1)));
-    pv_recall_set_reached(r, pk(1), true, now);
-    pv_recall_want(r, pk(1), now);
-    assert_false(pv_recall_is_trying(r, pk(1)));
-    assert_int_equal(next_trial(r, &now, PV_S(1000), &item), PV_NEVER);
-    now = PV_S(1000);
-    pv_recall_set_reached(r, pk(1), false, now);
-    assert_int_equal(next_trial(r, &now, PV_S(1001), &item), PV_S(1000));
+    const struct pv_addr a = addr(1);
+    begin(1);
+    set_path(0, &a);
+    set_path(0, NULL);
+    coordinator(false);
+    assert_int_equal(next_trial(x.f.now + PV_S(1)), 1);
+    assert_true(pv_recall_is_trying(member[0]));
+    set_path(0, &a);
+    want(0);
+    assert_false(pv_recall_is_trying(member[0]));
+    assert_int_equal(trials_until(x.f.now + PV_S(900)), 0);
+    set_path(0, NULL);
+    pv_ns gone = x.f.now;
+    assert_int_equal(next_trial(gone + PV_S(2)), 1);
+    assert_in_range(x.f.now, gone, gone + PV_S(1));
 }
 
 PV_TEST(trying_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew)
 {
-    struct pv_recall *r = make();
-    struct pv_recall_item item;
-    pv_ns now = PV_S(100), last = 0;
+    begin(1);
+    load(0, addr(1), 10);
+    pv_ns t0 = x.f.now, last = 0;
     unsigned n = 0;
-    load(r, 1, addr(1), 10);
-    pv_recall_set_on(r, true, now);
-    for (pv_ns t; (t = next_trial(r, &now, PV_S(5000), &item)) != PV_NEVER; n++)
-        last = t;
-    assert_in_range(last, PV_S(100) + PV_RECALL_FOR - PV_RECALL_EVERY, PV_S(100) + PV_RECALL_FOR);
+    coordinator(false);
+    while (next_trial(t0 + PV_S(5000)) >= 0) {
+        last = x.f.now;
+        n++;
+    }
+    assert_in_range(last, t0 + PV_RECALL_FOR - PV_RECALL_EVERY, t0 + PV_RECALL_FOR);
     assert_in_range(n, 40, 45);
-    now = PV_S(5000);
-    pv_recall_want(r, pk(1), now);
-    assert_int_equal(next_trial(r, &now, PV_S(5001), &item), PV_S(5000));
-    while (next_trial(r, &now, PV_S(9000), &item) != PV_NEVER)
-        continue;
-    now = PV_S(9000);
-    pv_recall_moved(r, now);
-    assert_int_equal(next_trial(r, &now, PV_S(9001), &item), PV_S(9000));
+    x.f.now = t0 + PV_S(5000);
+    want(0);
+    assert_int_equal(next_trial(t0 + PV_S(5001)), 1);
+    assert_int_equal(x.f.now, t0 + PV_S(5000));
+    trials_until(t0 + PV_S(9000));
+    fake_node_raise(&x.f, PV_FACT_MOVED);
+    assert_int_equal(next_trial(t0 + PV_S(9001)), 1);
+    assert_int_equal(x.f.now, t0 + PV_S(9000));
 }
 
-/* The owner repeats a wish as often as it likes: that alone makes nothing due. */
-PV_TEST(a_wish_that_is_repeated_at_once_leaves_the_machine_at_rest)
+/* Its owner repeats a wish as often as it likes: that alone makes nothing due. */
+PV_TEST(a_wish_that_is_repeated_at_once_leaves_the_part_at_rest)
 {
-    struct pv_recall *r = make();
-    struct pv_recall_item item;
-    pv_ns now = PV_S(100);
-    for (unsigned i = 0; i < PV_RECALL_AT_ONCE + 8; i++)
-        load(r, i, addr(i), 10);
-    pv_recall_set_on(r, true, now);
-    now += PV_RECALL_GRACE;
+    begin(PV_RECALL_AT_ONCE + 8);
+    for (unsigned i = 0; i < n_members; i++)
+        load(i, addr(i), 10);
+    coordinator(false);
+    x.f.now += PV_RECALL_GRACE;
     for (unsigned turn = 0; turn < 3; turn++) {
-        for (unsigned i = 0; i < PV_RECALL_AT_ONCE + 8; i++)
-            pv_recall_want(r, pk(i), now);
-        pv_recall_handle_timeout(r, now);
-        while (take_trial(r, now, &item) == PV_OK)
+        for (unsigned i = 0; i < n_members; i++)
+            want(i);
+        fake_node_settle(&x.f);
+        while (take_trial() >= 0)
             continue;
     }
-    for (unsigned i = 0; i < PV_RECALL_AT_ONCE + 8; i++)
-        pv_recall_want(r, pk(i), now);
-    assert_true(pv_recall_next_timeout(r) > now);
+    for (unsigned i = 0; i < n_members; i++)
+        want(i);
+    assert_true(pv_part_recall.next_timeout(x.f.self) > x.f.now);
 }
 
 /* Somebody pings every second: trials stay 15 s apart, and do not end. */
 PV_TEST(wishes_that_go_on_do_not_make_more_trials)
 {
-    struct pv_recall *r = make();
-    struct pv_recall_item item;
-    pv_ns now = PV_S(100);
+    begin(1);
+    load(0, addr(1), 10);
+    pv_ns t0 = x.f.now;
     unsigned n = 0;
-    load(r, 1, addr(1), 10);
-    pv_recall_set_on(r, true, now);
-    for (pv_ns t = PV_S(101); t < PV_S(2101); t += PV_S(1)) {
-        pv_recall_want(r, pk(1), now);
-        while (next_trial(r, &now, t, &item) != PV_NEVER)
-            n++;
-        now = t;
+    coordinator(false);
+    for (pv_ns t = t0 + PV_S(1); t < t0 + PV_S(2001); t += PV_S(1)) {
+        want(0);
+        n += trials_until(t);
     }
     assert_in_range(n, 130, 140);
     /* A wish after a pause is a new one. */
-    now = PV_S(2300);
-    while (next_trial(r, &now, PV_S(2304), &item) != PV_NEVER)
-        continue;
-    now = PV_S(2310);
-    pv_recall_want(r, pk(1), now);
-    assert_in_range(next_trial(r, &now, PV_S(2400), &item), PV_S(2310), PV_S(2311));
+    trials_until(t0 + PV_S(2204));
+    x.f.now = t0 + PV_S(2210);
+    want(0);
+    assert_int_equal(next_trial(t0 + PV_S(2300)), 1);
+    assert_in_range(x.f.now, t0 + PV_S(2210), t0 + PV_S(2211));
 }
 
 PV_TEST(thirty_two_at_once_those_reached_last_first_and_all_in_turn)
 {
-    enum {
-        MEMBERS = 100
-    };
-    struct pv_recall *r = make();
-    struct pv_recall_item item;
-    pv_ns now = PV_S(100), start = now;
-    unsigned seen[MEMBERS] = {0}, different = 0;
-    for (unsigned i = 0; i < MEMBERS; i++)
-        load(r, i, addr(i), 1000 + i);
-    pv_recall_set_on(r, true, now);
-    while (next_trial(r, &now, start + PV_S(1), &item) != PV_NEVER) {
-        assert_true(who(&item) >= MEMBERS - PV_RECALL_AT_ONCE);
-        different += seen[who(&item)]++ == 0 ? 1 : 0;
+    unsigned seen[MEMBERS_MAX] = {0}, different = 0;
+    int number;
+    begin(100);
+    for (unsigned i = 0; i < n_members; i++)
+        load(i, addr(i), 1000 + i);
+    pv_ns t0 = x.f.now;
+    coordinator(false);
+    while ((number = next_trial(t0 + PV_S(1))) >= 0) {
+        assert_true(number >= (int)n_members - PV_RECALL_AT_ONCE);
+        different += seen[number]++ == 0 ? 1 : 0;
     }
     assert_int_equal(different, PV_RECALL_AT_ONCE);
     /* One that is wanted takes a place at once. */
-    now = start + PV_S(2);
-    pv_recall_want(r, pk(3), now);
+    x.f.now = t0 + PV_S(2);
+    want(3);
     bool found = false;
-    while (next_trial(r, &now, start + PV_S(3), &item) != PV_NEVER)
-        found = found || who(&item) == 3;
+    while ((number = next_trial(t0 + PV_S(3))) >= 0)
+        found = found || number == 3;
     assert_true(found);
-    while (next_trial(r, &now, start + PV_S(200), &item) != PV_NEVER)
-        seen[who(&item)]++;
-    for (unsigned i = 0; i < MEMBERS; i++)
+    while ((number = next_trial(t0 + PV_S(200))) >= 0)
+        seen[number]++;
+    for (unsigned i = 0; i < n_members; i++)
         assert_true(seen[i] > 0);
 }
 
 PV_TEST(no_more_than_thirty_two_members_are_tried_in_any_second)
 {
-    enum {
-        MEMBERS = 300
-    };
-    struct pv_recall *r = make();
-    struct pv_recall_item item;
     struct test_rng draw = {.state = 9};
-    pv_ns now = PV_S(100);
-    for (unsigned i = 0; i < MEMBERS; i++)
-        load(r, i, addr(i), test_rng_next(&draw) % 1000);
-    pv_recall_set_on(r, true, now);
-    for (unsigned step = 0; step < 400; step++) {
-        unsigned in_second = 0;
-        unsigned m = (unsigned)(test_rng_next(&draw) % MEMBERS);
-        switch (test_rng_next(&draw) % 5) {
+    begin(MEMBERS_MAX);
+    for (unsigned i = 0; i < n_members; i++)
+        load(i, addr(i), test_rng_next(&draw) % 1000);
+    coordinator(false);
+    for (unsigned step = 0; step < 120; step++) {
+        unsigned m = (unsigned)(test_rng_next(&draw) % n_members);
+        const struct pv_addr a = addr(m);
+        switch (test_rng_next(&draw) % 4) {
         case 0:
-            pv_recall_want(r, pk(m), now);
+            want(m);
             break;
         case 1:
-            pv_recall_set_reached(r, pk(m), test_rng_next(&draw) % 2 == 0, now);
+            set_path(m, test_rng_next(&draw) % 2 == 0 ? &a : NULL);
             break;
         case 2:
-            note(r, m, addr(m + 1), step, now);
-            break;
-        case 3:
-            pv_recall_forget(r, pk(m));
+            pv_part_recall.on_member_gone(x.f.self, pv_peer_pk(member[m]), x.f.now);
             break;
         default:
-            if (step % 50 == 0)
-                pv_recall_moved(r, now);
+            if (step % 40 == 0)
+                fake_node_raise(&x.f, PV_FACT_MOVED);
         }
-        pv_ns until = now + PV_S(1);
-        while (next_trial(r, &now, until, &item) != PV_NEVER) {
-            in_second++;
-            assert_true(item.n > 0 && item.n <= PV_RECALL_ADDRS);
-        }
-        now = until;
-        assert_true(in_second <= 2 * PV_RECALL_AT_ONCE);
+        assert_in_range(trials_until(x.f.now + PV_S(1)), 0, 2 * PV_RECALL_AT_ONCE);
     }
 }
 
 PV_TEST(the_last_four_addresses_are_kept_and_stored_a_few_seconds_apart)
 {
-    struct pv_recall *r = make();
-    struct pv_recall_item item;
-    pv_ns now = PV_S(100);
-    for (unsigned i = 0; i < 6; i++)
-        note(r, 1, addr(i), 1000 + i, now);
-    assert_int_equal(take_store(r, now, &item), PV_OK);
-    assert_int_equal(who(&item), 1);
-    assert_int_equal(item.n, PV_RECALL_ADDRS);
-    for (unsigned i = 0; i < PV_RECALL_ADDRS; i++) {
-        struct pv_addr want = addr(5 - i);
-        assert_true(pv_addr_equal(&item.addrs[i].addr, &want));
+    struct pv_job_put_endpoints put;
+    begin(1);
+    for (unsigned i = 0; i < 6; i++) {
+        const struct pv_addr a = addr(i);
+        set_path(0, &a);
+        assert_int_equal(take_store(PV_OK, &put), i == 0); /* the first one at once */
     }
-    assert_int_equal(take_store(r, now, &item), PV_ERR_AGAIN);
+    fake_node_wait(&x.f, PV_RECALL_STORE);
+    assert_true(take_store(PV_OK, &put));
+    assert_true(is_of(&put, pv_peer_pk(member[0])));
+    assert_int_equal(put.n, PV_RECALL_ADDRS);
+    for (unsigned i = 0; i < PV_RECALL_ADDRS; i++)
+        assert_int_equal(number_of(&put.addrs[i].addr), 5 - i);
+    assert_false(take_store(PV_OK, &put));
     /* It goes to and fro: an order that changes is stored, but not at once. */
-    note(r, 1, addr(2), 1010, now);
-    assert_int_equal(take_store(r, now, &item), PV_ERR_AGAIN);
-    assert_int_equal(pv_recall_next_timeout(r), now + PV_RECALL_STORE);
-    now += PV_RECALL_STORE;
-    assert_int_equal(take_store(r, now, &item), PV_OK);
-    assert_int_equal(item.addrs[0].seen_s, 1010);
-    assert_int_equal(item.n, PV_RECALL_ADDRS);
+    const struct pv_addr a = addr(3);
+    pv_ns stored = x.f.now;
+    set_path(0, &a);
+    assert_false(take_store(PV_OK, &put));
+    assert_int_equal(pv_part_recall.next_timeout(x.f.self), stored + PV_RECALL_STORE);
+    fake_node_wait(&x.f, PV_RECALL_STORE);
+    assert_true(take_store(PV_OK, &put));
+    assert_int_equal(number_of(&put.addrs[0].addr), 3);
+    assert_int_equal(put.n, PV_RECALL_ADDRS);
     /* The same address again: only the time is newer. */
-    note(r, 1, addr(2), 1020, now);
-    assert_int_equal(pv_recall_next_timeout(r), now + PV_RECALL_REFRESH);
+    stored = x.f.now;
+    set_path(0, NULL);
+    set_path(0, &a);
+    assert_int_equal(pv_part_recall.next_timeout(x.f.self), stored + PV_RECALL_REFRESH);
 }
 
 PV_TEST(a_member_that_is_gone_is_forgotten_on_disk_too)
 {
-    struct pv_recall *r = make();
-    struct pv_recall_item item;
-    pv_ns now = PV_S(100);
-    load(r, 1, addr(1), 10);
-    pv_recall_set_on(r, true, now);
-    assert_true(next_trial(r, &now, PV_S(200), &item) != PV_NEVER);
-    pv_recall_forget(r, pk(1));
-    slots_clear(&members, end_member); /* its peer goes before the store is told */
-    assert_int_equal(pv_recall_next_timeout(r), 0);
-    assert_int_equal(take_store(r, now, &item), PV_OK);
-    assert_int_equal(who(&item), 1);
-    assert_int_equal(item.n, 0);
-    assert_int_equal(next_trial(r, &now, PV_S(900), &item), PV_NEVER);
-    pv_recall_forget(r, pk(1)); /* nothing is known: nothing to be done */
-    load(r, 1, addr(1), 10);
-    pv_recall_forget(r, pk(1));
-    note(r, 1, addr(2), 11, now); /* its path is the last to hear of it */
-    pv_recall_clear(r);           /* the network is left */
-    assert_int_equal(take_store(r, now, &item), PV_ERR_AGAIN);
+    struct pv_job_put_endpoints put;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    begin(1);
+    load(0, addr(1), 10);
+    memcpy(pk, pv_peer_pk(member[0]), sizeof(pk));
+    coordinator(false);
+    assert_int_equal(next_trial(x.f.now + PV_S(100)), 1);
+    pv_part_recall.on_member_gone(x.f.self, pk, x.f.now);
+    const struct pv_addr a = addr(2);
+    set_path(0, &a);                                   /* its path is the last to hear of it */
+    pv_peers_drop(x.f.node.peers, member[0], x.f.now); /* before the store is told */
+    fake_node_settle(&x.f);
+    assert_true(take_store(PV_OK, &put));
+    assert_true(is_of(&put, pk));
+    assert_int_equal(put.n, 0);
+    assert_false(take_store(PV_OK, &put));
+    assert_int_equal(trials_until(x.f.now + PV_S(900)), 0);
+    pv_part_recall.on_member_gone(x.f.self, pk, x.f.now); /* nothing is known of it */
+    fake_node_settle(&x.f);
+    assert_false(take_store(PV_OK, &put));
+}
+
+PV_TEST(a_node_that_leaves_the_network_forgets_all)
+{
+    struct pv_job_put_endpoints put;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    begin(1);
+    load(0, addr(1), 10);
+    memcpy(pk, pv_peer_pk(member[0]), sizeof(pk));
+    pv_part_recall.on_member_gone(x.f.self, pk, x.f.now);
+    pv_peers_drop_members(x.f.node.peers, x.f.now);
+    test_end(x.f.node.roster);
+    x.f.node.roster = NULL;
+    fake_node_raise(&x.f, PV_FACT_NETWORK);
+    assert_false(take_store(PV_OK, &put)); /* the store forgets it by itself */
+    assert_int_equal(pv_part_recall.next_timeout(x.f.self), PV_NEVER);
 }
 
 PV_TEST(an_address_that_failed_to_be_stored_is_stored_again)
 {
-    struct pv_recall *r = make();
-    struct pv_recall_item item;
-    pv_ns now = PV_S(100);
-    unsigned n = 0;
-    note(r, 1, addr(1), 10, now);
-    note(r, 2, addr(2), 10, now);
-    while (take_store(r, now, &item) == PV_OK)
-        n++;
-    assert_int_equal(n, 2);
-    pv_recall_store_all(r, now);
-    while (take_store(r, now, &item) == PV_OK)
-        n++;
-    assert_int_equal(n, 4);
+    struct pv_job_put_endpoints put;
+    begin(2);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct pv_addr a = addr(i);
+        set_path(i, &a);
+        assert_true(take_store(i == 0 ? PV_ERR_NO_SPACE : PV_OK, &put));
+    }
+    assert_true(x.f.node.store.failed);
+    assert_false(take_store(PV_OK, &put)); /* until the store's part says so */
+    fake_node_raise(&x.f, PV_FACT_STORE);
+    assert_true(take_store(PV_OK, &put) && take_store(PV_OK, &put));
+    assert_false(take_store(PV_OK, &put));
     /* Their peers leave nothing behind: neither a trial nor a store. */
-    pv_recall_store_all(r, now);
-    pv_recall_set_on(r, true, now);
-    now += PV_S(1);
-    pv_recall_handle_timeout(r, now);
-    assert_int_equal(trials.n, 2);
-    pv_fifo_clear(&trials);
-    pv_fifo_clear(&stores);
-    pv_recall_store_all(r, now);
-    slots_clear(&members, end_member);
-    pv_recall_handle_timeout(r, now + PV_S(1));
-    assert_int_equal(trials.n + stores.n, 0);
-    assert_int_equal(pv_recall_next_timeout(r), PV_NEVER);
+    pv_node_raise(&x.f.node, PV_FACT_STORE);
+    unsigned facts = x.f.node.facts;
+    x.f.node.facts = 0;
+    pv_part_recall.on_facts(x.f.self, facts, x.f.now);
+    pv_peers_drop(x.f.node.peers, member[0], x.f.now);
+    pv_peers_drop(x.f.node.peers, member[1], x.f.now);
+    coordinator(false);
+    assert_false(take_store(PV_OK, &put));
+    assert_int_equal(trials_until(x.f.now + PV_S(900)), 0);
+    assert_int_equal(pv_part_recall.next_timeout(x.f.self), PV_NEVER);
+}
+
+PV_TEST(stored_addresses_of_nobody_are_removed)
+{
+    static struct pv_saved_endpoint saved[2];
+    struct pv_job_put_endpoints put;
+    const struct keys gone = keys_of(77);
+    add_members(1);
+    memcpy(saved[0].node, pv_peer_pk(member[0]), 32);
+    memcpy(saved[1].node, gone.pk, 32);
+    saved[0].addr = saved[1].addr = (struct pv_recall_addr){.addr = addr(1), .seen_s = T0};
+    x.f.saved.endpoints = saved;
+    x.f.saved.n_endpoints = 2;
+    begin(1);
+    assert_int_equal(known(0), 1);
+    assert_true(take_store(PV_OK, &put));
+    assert_true(is_of(&put, gone.pk));
+    assert_int_equal(put.n, 0);
+    coordinator(false);
+    assert_int_equal(next_trial(x.f.now + PV_S(1)), 1);
 }
 
 PV_TEST(limits_hold_and_unusable_addresses_are_ignored)
 {
-    struct pv_recall *r = make();
-    struct pv_recall_item item;
-    uint8_t two[PV_SIGN_PK_LEN];
-    for (unsigned i = 0; i < 2; i++)
-        load(r, i, addr(i), i);
-    pv_recall_get(r, pk(1), &item);
-    assert_int_equal(item.n, 1);
-    memcpy(two, pk(2), sizeof(two));
-    nobody = two;
-    load(r, 2, addr(2), 2);
-    note(r, 2, addr(2), 2, PV_S(1));
-    pv_recall_get(r, pk(2), &item);
-    assert_int_equal(item.n, 0);
-    nobody = NULL;
+    begin(2);
     for (unsigned i = 0; i < 9; i++)
-        load(r, 1, addr(i), i);
-    pv_recall_get(r, pk(1), &item);
-    assert_int_equal(item.n, PV_RECALL_ADDRS);
-    load(r, 0, pv_addr4(203, 0, 113, 5, 0), 9);  /* no port */
-    load(r, 0, pv_addr4(224, 0, 0, 1, 4000), 9); /* multicast */
-    load(r, 0, (struct pv_addr){.family = PV_AF_NONE}, 9);
-    load(r, 0, addr(0), 9); /* twice */
-    pv_recall_get(r, pk(0), &item);
-    assert_int_equal(item.n, 1);
-    test_end(r);
-    assert_null(pv_recall_free(NULL));
+        load(1, addr(i), i);
+    assert_int_equal(known(1), PV_RECALL_ADDRS);
+    load(0, pv_addr4(203, 0, 113, 5, 0), 9);  /* no port */
+    load(0, pv_addr4(224, 0, 0, 1, 4000), 9); /* multicast */
+    load(0, (struct pv_addr){.family = PV_AF_NONE}, 9);
+    assert_int_equal(known(0), 0);
+    load(0, addr(0), 9);
+    load(0, addr(0), 9); /* twice */
+    assert_int_equal(known(0), 1);
+}
+
+PV_TEST(the_word_of_peers_is_void_once_a_server_can_tell)
+{
+    const struct pv_addr a = addr(1);
+    begin(0);
+    x.f.node.ways.told[1] = (struct pv_told){.peer = 3, .local = a, .mapped = a};
+    pv_node_raise(&x.f.node, PV_FACT_ONLINE);
+    unsigned facts = x.f.node.facts;
+    x.f.node.facts = 0;
+    pv_part_recall.on_facts(x.f.self, facts, x.f.now);
+    assert_int_equal(x.f.node.ways.told[1].peer, 0);
+    assert_int_equal(x.f.node.facts, PV_FACT_TOLD);
 }
