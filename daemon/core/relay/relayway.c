@@ -102,7 +102,7 @@ enum pv_relaystream_state {
 
 struct pv_relaystream {
     struct pv_rng rng;
-    uint16_t via;
+    uint16_t via; /* the relay's number, which those of its streams carry */
     enum pv_relaystream_state state;
     uint16_t number; /* 0 when CLOSED */
     struct pv_relaystream_to to;
@@ -114,13 +114,6 @@ struct pv_relaystream {
     struct pv_relaystream_op ops[PV_RELAYSTREAM_OPS_MAX];
     size_t n_ops;
 };
-
-/* via: the relay's number, below PV_FP_MAX_RELAYS; numbers of its streams carry it. */
-static void pv_relaystream_init(struct pv_relaystream *s, uint16_t via, const struct pv_rng *rng)
-{
-    *s = (struct pv_relaystream){
-        .rng = *rng, .via = via, .connect_by = PV_NEVER, .linger_until = PV_NEVER};
-}
 
 static bool push_op(struct pv_relaystream *s, const struct pv_relaystream_op *op)
 {
@@ -155,16 +148,6 @@ static void pv_relaystream_open(struct pv_relaystream *s, const struct pv_relays
     s->connect_by = now + (hasty ? PV_RELAYSTREAM_HASTE : PV_RELAYSTREAM_CONNECT);
 }
 
-/* The shell has connected the stream with this number. False: it is not the one that connects. */
-static bool pv_relaystream_connected(struct pv_relaystream *s, uint16_t number)
-{
-    if (s->state != PV_RELAYSTREAM_CONNECTING || number != s->number)
-        return false;
-    s->state = PV_RELAYSTREAM_OPEN;
-    s->connect_by = PV_NEVER;
-    return true;
-}
-
 /* The stream is gone, or is its owner's to close. */
 static void pv_relaystream_lost(struct pv_relaystream *s, pv_ns now)
 {
@@ -191,38 +174,12 @@ static void pv_relaystream_close(struct pv_relaystream *s, pv_ns now)
     pv_relaystream_lost(s, now);
 }
 
-/* It is not used any more: closed in PV_RELAYSTREAM_LINGER, for messages of the relay may still be
- * on their way in it.
- * The time of the first call counts: it is called again and again while UDP carries. */
-static void pv_relaystream_leave(struct pv_relaystream *s, pv_ns now)
-{
-    if (s->linger_until == PV_NEVER)
-        s->linger_until = now + PV_RELAYSTREAM_LINGER;
-}
-
-/* It is wanted (again). */
-static void pv_relaystream_stay(struct pv_relaystream *s)
-{
-    s->linger_until = PV_NEVER;
-}
-
-/* The next one may be opened at once, */
-static void pv_relaystream_hurry(struct pv_relaystream *s, pv_ns now)
-{
-    s->retry_at = now;
-}
-
-/* and, as the server is there or is another one, the pauses begin anew. */
+/* The server is there or is another one: the next one may be opened at once, and the pauses begin
+ * anew. */
 static void pv_relaystream_again(struct pv_relaystream *s, pv_ns now)
 {
     s->retry = 0;
     s->retry_at = now;
-}
-
-/* The way works: the next pause is a short one. */
-static void pv_relaystream_works(struct pv_relaystream *s)
-{
-    s->retry = 0;
 }
 
 /* When it must be connected or is to be closed; PV_NEVER: neither. */
@@ -231,20 +188,10 @@ static pv_ns pv_relaystream_ends_at(const struct pv_relaystream *s)
     return pv_min_ns(s->connect_by, s->linger_until);
 }
 
-/* PV_ERR_AGAIN: there is nothing to do. */
-static int pv_relaystream_poll_op(struct pv_relaystream *s, struct pv_relaystream_op *ret_op)
-{
-    if (s->n_ops == 0)
-        return PV_ERR_AGAIN;
-    *ret_op = s->ops[0];
-    memmove(&s->ops[0], &s->ops[1], --s->n_ops * sizeof(s->ops[0]));
-    return PV_OK;
-}
-
 /* --- a server that was left and still relays ------------------------------------------------- */
 
 /*
- * The home of the network moved to another coordinator (adr/0038). Zeroed: nothing is held.
+ * The home of the network moved to another coordinator (adr/0038).
  *
  * Both ends of a relayed path are told to move at once, and arrive some milliseconds or, on slow
  * lines, a second apart. Each goes on sending through the old server until the other has most
@@ -259,50 +206,8 @@ struct pv_relayhold {
     struct pv_addr server; /* PV_AF_NONE: nothing is held */
     uint16_t stream;       /* it is reached by; 0: by datagrams */
     bool sends;
-    pv_ns until; /* of SENDING or RECEIVING */
+    pv_ns until; /* of SENDING or RECEIVING; PV_NEVER: nothing is held */
 };
-
-static void pv_relayhold_begin(struct pv_relayhold *h, const struct pv_addr *server,
-                               uint16_t stream, pv_ns now)
-{
-    *h = (struct pv_relayhold){
-        .server = *server, .stream = stream, .sends = true, .until = now + PV_RELAYHOLD_MOST};
-}
-
-/* The new server works. */
-static void pv_relayhold_works(struct pv_relayhold *h, pv_ns now)
-{
-    if (h->sends)
-        h->until = pv_min_ns(h->until, now + PV_RELAYHOLD_SEND);
-}
-
-/* Sends no more: the old server is silent, or knows our address no more. True: it did send. */
-static bool pv_relayhold_quit(struct pv_relayhold *h, pv_ns now)
-{
-    if (!h->sends)
-        return false;
-    h->sends = false;
-    h->until = now + PV_RELAYHOLD_RECEIVE;
-    return true;
-}
-
-/* True: it sends no more from now on. */
-static bool pv_relayhold_handle_timeout(struct pv_relayhold *h, pv_ns now)
-{
-    return h->sends && now >= h->until && pv_relayhold_quit(h, now);
-}
-
-/* There is nothing left to receive: the owner closes the stream and clears it. */
-static bool pv_relayhold_is_over(const struct pv_relayhold *h, pv_ns now)
-{
-    return h->server.family != PV_AF_NONE && !h->sends && now >= h->until;
-}
-
-/* PV_NEVER if idle */
-static pv_ns pv_relayhold_next_timeout(const struct pv_relayhold *h)
-{
-    return h->server.family == PV_AF_NONE ? PV_NEVER : h->until;
-}
 
 /* --- why there is no way --------------------------------------------------------------------- */
 
@@ -387,8 +292,9 @@ int pv_relayway_new(struct pv_relayway **ret_relay, uint16_t via, const struct p
         return PV_ERR_NOMEM;
     }
     r->via = via;
-    pv_relaystream_init(&r->stream, via, rng);
-    r->keep_at = PV_NEVER;
+    r->stream = (struct pv_relaystream){
+        .rng = *rng, .via = via, .connect_by = PV_NEVER, .linger_until = PV_NEVER};
+    r->hold.until = r->keep_at = PV_NEVER;
     *ret_relay = r;
     return PV_OK;
 }
@@ -476,7 +382,7 @@ static void steer(struct pv_relayway *r, pv_ns now)
     if (!r->on)
         return;
     if (wants_stream(r, now)) {
-        pv_relaystream_stay(&r->stream);
+        r->stream.linger_until = PV_NEVER;
         pv_relaystream_open(&r->stream, &r->cfg.to, pv_relayaddrs_is_hasty(&r->addrs), now);
         if (r->stream.state == PV_RELAYSTREAM_OPEN && !r->by_stream)
             run_turn(r, true, now);
@@ -486,8 +392,9 @@ static void steer(struct pv_relayway *r, pv_ns now)
         run_turn(r, false, now);
     if (r->stream.state == PV_RELAYSTREAM_CONNECTING)
         close_stream(r, now);
-    else if (r->stream.state == PV_RELAYSTREAM_OPEN && r->way == PV_RELAYWAY_UDP)
-        pv_relaystream_leave(&r->stream, now);
+    else if (r->stream.state == PV_RELAYSTREAM_OPEN && r->way == PV_RELAYWAY_UDP &&
+             r->stream.linger_until == PV_NEVER)
+        r->stream.linger_until = now + PV_RELAYSTREAM_LINGER; /* messages may be on their way */
 }
 
 /* --- addresses ------------------------------------------------------------------------------ */
@@ -535,10 +442,15 @@ static bool follow_alternate(struct pv_relayway *r, const struct pv_addr *to, pv
 
 /* --- facts --------------------------------------------------------------------------------- */
 
-/* Data goes to the present server from now on; peers' paths are told by the event. */
+/* Data goes to the present server from now on, as the old one is silent or knows our address no
+ * more; peers' paths are told by the event. */
 static void quit_hold(struct pv_relayway *r, pv_ns now)
 {
-    r->ev_way |= pv_relayhold_quit(&r->hold, now);
+    if (!r->hold.sends)
+        return;
+    r->hold.sends = false;
+    r->hold.until = now + PV_RELAYHOLD_RECEIVE;
+    r->ev_way = true;
 }
 
 static void end_hold(struct pv_relayway *r)
@@ -546,7 +458,7 @@ static void end_hold(struct pv_relayway *r)
     if (r->hold.stream != 0)
         pv_relaystream_close_number(&r->stream, r->hold.stream);
     r->ev_way |= r->hold.sends;
-    r->hold = (struct pv_relayhold){.server = {.family = PV_AF_NONE}};
+    r->hold = (struct pv_relayhold){.until = PV_NEVER};
 }
 
 bool pv_relayway_can_hold(const struct pv_relayway *r)
@@ -566,7 +478,10 @@ static void leave_server(struct pv_relayway *r, const struct pv_relayway_config 
     uint16_t stream = held && r->by_stream ? r->stream.number : 0;
     end_hold(r);
     if (held)
-        pv_relayhold_begin(&r->hold, &r->cfg.turn.server, stream, now);
+        r->hold = (struct pv_relayhold){.server = r->cfg.turn.server,
+                                        .stream = stream,
+                                        .sends = true,
+                                        .until = now + PV_RELAYHOLD_MOST};
     if (stream != 0) {
         pv_relaystream_lost(&r->stream, now);
         without_stream(r);
@@ -637,7 +552,7 @@ void pv_relayway_set_blocked(struct pv_relayway *r, bool blocked, pv_ns now)
         quit_hold(r, now);
     pv_relayaddrs_begin(&r->addrs);
     if (blocked)
-        pv_relaystream_hurry(&r->stream, now);
+        r->stream.retry_at = now;
     else if (r->way == PV_RELAYWAY_UDP)
         set_error(r, ""); /* the stream was needed no longer than it failed */
     steer(r, now);
@@ -723,8 +638,11 @@ int pv_relayway_handle_input(struct pv_relayway *r, const struct pv_carrier *fro
 
 void pv_relayway_connected(struct pv_relayway *r, uint16_t stream, pv_ns now)
 {
-    if (pv_relaystream_connected(&r->stream, stream))
-        steer(r, now);
+    if (r->stream.state != PV_RELAYSTREAM_CONNECTING || stream != r->stream.number)
+        return;
+    r->stream.state = PV_RELAYSTREAM_OPEN;
+    r->stream.connect_by = PV_NEVER;
+    steer(r, now);
 }
 
 void pv_relayway_closed(struct pv_relayway *r, uint16_t stream, const char *why, pv_ns now)
@@ -790,9 +708,10 @@ void pv_relayway_handle_timeout(struct pv_relayway *r, pv_ns now)
     r->now = now;
     if (!r->on)
         return;
-    r->ev_way |= pv_relayhold_handle_timeout(&r->hold, now);
-    if (pv_relayhold_is_over(&r->hold, now))
-        end_hold(r);
+    if (now >= r->hold.until && r->hold.sends)
+        quit_hold(r, now);
+    else if (now >= r->hold.until)
+        end_hold(r); /* there is nothing left to receive */
     if (r->running)
         pv_turnc_handle_timeout(r->turnc, now);
     if (now >= r->udp_hold_until)
@@ -824,7 +743,7 @@ pv_ns pv_relayway_next_timeout(const struct pv_relayway *r)
         return 0;
     pv_ns next = r->running ? pv_turnc_next_timeout(r->turnc) : PV_NEVER;
     next = pv_min_ns(next, pv_relaystream_ends_at(&r->stream));
-    next = pv_min_ns(next, pv_min_ns(r->keep_at, pv_relayhold_next_timeout(&r->hold)));
+    next = pv_min_ns(next, pv_min_ns(r->keep_at, r->hold.until));
     if (has_stream(r) && r->stream.state == PV_RELAYSTREAM_CLOSED &&
         (!r->cfg.udp || r->blocked || r->udp_hold_until > 0))
         next = pv_min_ns(next, r->stream.retry_at);
@@ -848,7 +767,12 @@ int pv_relayway_poll_transmit(struct pv_relayway *r, struct pv_relayway_message 
 
 int pv_relayway_poll_op(struct pv_relayway *r, struct pv_relaystream_op *ret_op)
 {
-    return pv_relaystream_poll_op(&r->stream, ret_op);
+    struct pv_relaystream *s = &r->stream;
+    if (s->n_ops == 0)
+        return PV_ERR_AGAIN;
+    *ret_op = s->ops[0];
+    memmove(&s->ops[0], &s->ops[1], --s->n_ops * sizeof(s->ops[0]));
+    return PV_OK;
 }
 
 /* The server does not answer by the way that is being tried. First the other addresses by the same
@@ -885,12 +809,13 @@ static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv
     case PV_TURNC_UP:
         r->relayed = ev->relayed;
         r->error[0] = r->told[0] = '\0';
-        pv_relaystream_works(&r->stream);
+        r->stream.retry = 0; /* the next pause is a short one */
         r->cfg.turn.sends = 0;
         pv_relayaddrs_begin(&r->addrs);
         if (!r->by_stream)
             r->udp_hold = 0;
-        pv_relayhold_works(&r->hold, now);
+        if (r->hold.sends)
+            r->hold.until = pv_min_ns(r->hold.until, now + PV_RELAYHOLD_SEND);
         follow(r, now);
         set_way(r, r->by_stream ? PV_RELAYWAY_STREAM : PV_RELAYWAY_UDP);
         plan_keep(r, now);
