@@ -86,7 +86,7 @@ static bool is_low(const struct pv_addr *addr)
 }
 
 /* Ports below 1024, and buffers of sockets above the system's limit, need rights until the sockets
- * are open. Ports of relay sockets, which are opened all the time, are above (settings_relay.c). */
+ * are open. Ports of relay sockets, which are opened all the time, are above (settings.c). */
 static uint64_t caps_of_ports(const struct pv_coordset *set)
 {
     bool low = is_low(&set->metrics.listen);

@@ -12,11 +12,33 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "coordinator/settings/settings_limits.h"
-#include "coordinator/settings/settings_relay.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/local/scrape.h"
 #include "proto/roster/statement.h"
 #include "sys/file/ini.h"
+
+/* --- the relay ------------------------------------------------------------------------------- */
+
+/* The relay's part of coordinator.conf: [relay] and [turn-user NAME] (DESIGN 9). Password files are
+ * read by the program. */
+
+struct pv_coordset_user {
+    char name[PV_TURNAUTH_USER_BUF];
+    char password_file[PV_INI_LINE_MAX + 1];
+};
+
+struct pv_coordset_relay {
+    bool off;                  /* --no-relay, or enabled = no */
+    uint16_t port_lo, port_hi; /* 0: the default range */
+    uint32_t bandwidth;        /* bytes a second and direction; 0: no limit */
+    uint32_t per_user;         /* allocations of a static user; 0: default */
+    uint32_t doors;            /* of members; 0: none */
+    uint32_t doors_per_net;    /* of them one network's; 0: default */
+    struct pv_prefix allow[PV_TURNS_ALLOW_MAX];
+    size_t n_allow;
+    struct pv_coordset_user users[PV_TURNS_USERS_MAX];
+    size_t n_users;
+};
 
 /* --- the section [store] --------------------------------------------------------------------- */
 
@@ -29,11 +51,6 @@ enum {
 struct pv_coordset_store {
     char postgres[PV_COORDSET_POSTGRES_MAX]; /* a conninfo of libpq; empty: SQLite */
 };
-
-/* One line of the section, or its beginning. The contents of the conninfo are checked by libpq when
- * it is used. PV_ERR_MALFORMED; error. */
-PV_MUST_CHECK int pv_coordset_store_item(struct pv_coordset_store *s,
-                                         const struct pv_ini_item *item, char *error, size_t cap);
 
 /* --- all settings ---------------------------------------------------------------------------- */
 

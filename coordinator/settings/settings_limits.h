@@ -29,24 +29,25 @@ PV_MUST_CHECK int pv_netid_parse(const char *text, uint8_t ret_id[static PV_NETW
 
 enum {
     PV_COORDSET_NETS_MAX = PV_TURNS_NETS_MAX, /* sections [network ID] */
-    PV_COORDSET_LIMIT_KEYS = 4,
+};
+
+/* The keys of a network. */
+enum pv_coordset_limit {
+    PV_COORDSET_MEMBERS,
+    PV_COORDSET_STATEMENTS,
+    PV_COORDSET_STORED,
+    PV_COORDSET_BANDWIDTH,
 };
 
 struct pv_coordset_limits {
     struct pv_coord_limits general; /* of the coordinator as a whole; 0: not given */
     struct pv_netlimits all;
-    unsigned seen; /* keys of [limits] that were given */
     struct pv_netlimits_of nets[PV_COORDSET_NETS_MAX];
     struct pv_turns_net relay[PV_COORDSET_NETS_MAX]; /* of the same networks */
-    unsigned seen_of[PV_COORDSET_NETS_MAX];          /* their keys that were given */
+    unsigned seen_of[PV_COORDSET_NETS_MAX];          /* bit i: key i of theirs was given */
     size_t n;
 };
 
-/* Is this section one of these? */
-bool pv_coordset_limits_is(const char *section);
-/* One line of such a section, or its beginning. PV_ERR_MALFORMED; error. */
-PV_MUST_CHECK int pv_coordset_limits_item(struct pv_coordset_limits *l,
-                                          const struct pv_ini_item *item, char *error, size_t cap);
 /* Does the file say the same of this network of a as of this one of b? */
 PV_MUST_CHECK bool pv_coordset_limits_same(const struct pv_coordset_limits *a, size_t i,
                                            const struct pv_coordset_limits *b, size_t k);
