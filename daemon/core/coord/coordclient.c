@@ -13,13 +13,9 @@
 #include "daemon/core/coord/coordwait.h"
 #include "proto/control/control.h"
 
-/* --- attempts at a coordinator's addresses --------------------------------------------------- */
-
-/* A node tries several addresses at a time, each by a connection with a handshake of its own; the
- * one that wins is kept among them. Which address is tried when, and what a failure means, is for
- * the client below. Zeroed: none. */
-
-struct pv_coordattempt {
+/* A connection by which an address is tried, several at a time, each with a handshake of its own;
+ * the one that wins is kept among them. */
+struct attempt {
     uint32_t sid; /* 0 = slot unused */
     struct pv_coordclient_addr addr;
     struct pv_control *control;
@@ -27,108 +23,6 @@ struct pv_coordattempt {
     bool heard; /* bytes came back */
     struct pv_stream_turn turn;
 };
-
-struct pv_coordattempts {
-    struct pv_coordattempt all[PV_COORDCLIENT_MAX_ADDRS];
-    uint32_t next_sid;
-    struct pv_streams *streams;
-    enum pv_stream_kind kind;
-};
-
-static struct pv_coordattempt *free_place(struct pv_coordattempts *as)
-{
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        if (as->all[i].sid == 0)
-            return &as->all[i];
-    return NULL;
-}
-
-/* Begins one at addr: dh_sk is this node's key, dh_pk the coordinator's. NULL: it cannot be now,
- * for want of memory; needs room. */
-static struct pv_coordattempt *pv_coordattempts_begin(struct pv_coordattempts *as,
-                                                      const struct pv_coordclient_addr *addr,
-                                                      const uint8_t *dh_sk, const uint8_t *dh_pk,
-                                                      const struct pv_rng *rng)
-{
-    struct pv_coordattempt *a = free_place(as);
-    if (a == NULL ||
-        pv_control_new_client(&a->control, addr->tls ? PV_CONTROL_NAMED : PV_CONTROL_QUIET, dh_sk,
-                              dh_pk, rng) != PV_OK)
-        return NULL;
-    /* Numbers of streams go round before one comes again: a late close of an old stream must not
-     * end a new one. */
-    as->next_sid = as->next_sid % PV_STREAM_LOCAL_MASK + 1;
-    const struct pv_stream_op op = {.type = PV_STREAM_OPEN,
-                                    .sid = as->next_sid,
-                                    .kind = as->kind,
-                                    .addr = addr->addr,
-                                    .tls = addr->tls};
-    if (pv_streams_open(as->streams, &op) != PV_OK) {
-        a->control = pv_control_free(a->control);
-        return NULL;
-    }
-    a->sid = as->next_sid;
-    a->addr = *addr;
-    return a;
-}
-
-/* Bytes wait for it, as far as it is connected. */
-static void pv_coordattempts_wake(struct pv_coordattempts *as, struct pv_coordattempt *a)
-{
-    if (a->connected)
-        pv_streams_wake(as->streams, &a->turn, as->kind, a->sid);
-}
-
-/* Forgets one, and has its stream closed; close = false: that has happened. */
-static void pv_coordattempts_drop(struct pv_coordattempts *as, struct pv_coordattempt *a,
-                                  bool close)
-{
-    if (a->sid == 0)
-        return;
-    /* The shell owns the socket. Bytes that still come for this stream find no attempt and are
-     * dropped. */
-    if (close)
-        pv_streams_close(as->streams, as->kind, a->sid);
-    pv_streams_forget(as->streams, &a->turn);
-    pv_control_free(a->control);
-    *a = (struct pv_coordattempt){0};
-}
-
-/* or NULL */
-static struct pv_coordattempt *pv_coordattempts_find(struct pv_coordattempts *as, uint32_t sid)
-{
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        if (sid != 0 && as->all[i].sid == sid)
-            return &as->all[i];
-    return NULL;
-}
-
-static bool pv_coordattempts_any(const struct pv_coordattempts *as)
-{
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        if (as->all[i].sid != 0)
-            return true;
-    return false;
-}
-
-static bool pv_coordattempts_only_guesses(const struct pv_coordattempts *as)
-{
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        if (as->all[i].sid != 0 && !as->all[i].addr.guess)
-            return false;
-    return true;
-}
-
-/* Is one connected, at an address that is no guess? */
-static bool pv_coordattempts_connected(const struct pv_coordattempts *as)
-{
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        if (as->all[i].sid != 0 && as->all[i].connected && !as->all[i].addr.guess)
-            return true;
-    return false;
-}
-
-/* --- the client ------------------------------------------------------------------------------ */
 
 /* A request that was not answered yet. */
 struct pending {
@@ -146,11 +40,12 @@ struct pv_coordclient {
     struct pv_coorddetour detour; /* on the way to the home */
 
     enum pv_coordclient_state state;
-    struct pv_coordattempts attempts;
+    struct attempt attempts[PV_COORDCLIENT_MAX_ADDRS];
+    uint32_t next_sid;
     size_t next_addr; /* of this round */
     enum pv_coordround round;
-    pv_ns stagger_at;             /* start the next address */
-    struct pv_coordattempt *used; /* HELLO, ONLINE */
+    pv_ns stagger_at;     /* start the next address */
+    struct attempt *used; /* HELLO, ONLINE */
     struct pv_coordclient_addr last_addr;
     pv_ns deadline;             /* CONNECTING, HELLO: give up; WAITING: try again */
     struct pv_coordpulse pulse; /* ONLINE */
@@ -169,26 +64,57 @@ int pv_coordclient_new(struct pv_coordclient **ret_client, const struct pv_coord
     if (c == NULL)
         return PV_ERR_NOMEM;
     c->cfg = *cfg;
-    c->attempts.streams = cfg->streams;
-    c->attempts.kind = cfg->kind;
     c->deadline = c->stagger_at = PV_NEVER;
     *ret_client = c;
     return PV_OK;
 }
 
-static void drop_attempt(struct pv_coordclient *c, struct pv_coordattempt *a, bool close)
+/* Forgets one, and has its stream closed; close = false: that has happened. */
+static void drop_attempt(struct pv_coordclient *c, struct attempt *a, bool close)
 {
-    pv_coordattempts_drop(&c->attempts, a, close);
+    if (a->sid == 0)
+        return;
+    /* The shell owns the socket. Bytes that still come for this stream find no attempt and are
+     * dropped. */
+    if (close)
+        pv_streams_close(c->cfg.streams, c->cfg.kind, a->sid);
+    pv_streams_forget(c->cfg.streams, &a->turn);
+    pv_control_free(a->control);
+    *a = (struct attempt){0};
     if (c->used == a)
         c->used = NULL;
 }
 
-/* All but this one; NULL: all. */
-static void drop_others(struct pv_coordclient *c, const struct pv_coordattempt *a)
+/* or NULL */
+static struct attempt *find(struct pv_coordclient *c, uint32_t sid)
 {
     for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        if (&c->attempts.all[i] != a)
-            drop_attempt(c, &c->attempts.all[i], true);
+        if (sid != 0 && c->attempts[i].sid == sid)
+            return &c->attempts[i];
+    return NULL;
+}
+
+static bool any_runs(const struct pv_coordclient *c)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (c->attempts[i].sid != 0)
+            return true;
+    return false;
+}
+
+/* Bytes wait for it, as far as it is connected. */
+static void wake(struct pv_coordclient *c, struct attempt *a)
+{
+    if (a->connected)
+        pv_streams_wake(c->cfg.streams, &a->turn, c->cfg.kind, a->sid);
+}
+
+/* All but this one; NULL: all. */
+static void drop_others(struct pv_coordclient *c, const struct attempt *a)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (&c->attempts[i] != a)
+            drop_attempt(c, &c->attempts[i], true);
 }
 
 static void drop_all(struct pv_coordclient *c)
@@ -315,26 +241,53 @@ static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns n
     tell_offline(c, status, text);
 }
 
+/* Tries addr, from a free place. PV_ERR_NOMEM: not now. */
+static int begin_attempt(struct pv_coordclient *c, struct attempt *a,
+                         const struct pv_coordclient_addr *addr)
+{
+    int r = pv_control_new_client(&a->control, addr->tls ? PV_CONTROL_NAMED : PV_CONTROL_QUIET,
+                                  c->cfg.dh_sk, c->dh_pk, &c->cfg.rng);
+    if (r != PV_OK)
+        return r;
+    /* Numbers of streams go round before one comes again: a late close of an old stream must not
+     * end a new one. */
+    c->next_sid = c->next_sid % PV_STREAM_LOCAL_MASK + 1;
+    const struct pv_stream_op op = {.type = PV_STREAM_OPEN,
+                                    .sid = c->next_sid,
+                                    .kind = c->cfg.kind,
+                                    .addr = addr->addr,
+                                    .tls = addr->tls};
+    r = pv_streams_open(c->cfg.streams, &op);
+    if (r != PV_OK) {
+        a->control = pv_control_free(a->control);
+        return r;
+    }
+    a->sid = c->next_sid;
+    a->addr = *addr;
+    return PV_OK;
+}
+
 /* Addresses are started in turn, a little apart, and the first finished handshake wins (as in RFC
  * 8305): an address that does not answer costs the stagger and not a whole timeout. */
 static void start_next(struct pv_coordclient *c, pv_ns now)
 {
+    size_t at = 0;
+    while (at < PV_COORDCLIENT_MAX_ADDRS && c->attempts[at].sid != 0)
+        at++;
     if (c->used != NULL)
         c->next_addr = pv_coorddetour_other(c->addrs, c->n_addrs, c->next_addr, &c->used->addr);
     /* The list may have become shorter meanwhile. */
-    if (c->next_addr >= c->n_addrs || free_place(&c->attempts) == NULL) {
+    if (c->next_addr >= c->n_addrs || at == PV_COORDCLIENT_MAX_ADDRS) {
         c->stagger_at = PV_NEVER;
         return;
     }
     const struct pv_coordclient_addr *addr = &c->addrs[c->next_addr++];
     c->stagger_at = c->next_addr < c->n_addrs ? now + PV_COORDCLIENT_STAGGER : PV_NEVER;
-    const struct pv_coordattempt *a =
-        pv_coordattempts_begin(&c->attempts, addr, c->cfg.dh_sk, c->dh_pk, &c->cfg.rng);
-    if (a == NULL)
+    if (begin_attempt(c, &c->attempts[at], addr) != PV_OK)
         return;
     if (c->used == NULL)
         c->last_addr = *addr;
-    pv_coorddetour_tried(&c->detour, &a->addr.addr);
+    pv_coorddetour_tried(&c->detour, &addr->addr);
 }
 
 /* Do all that still run, and those that follow, go to guessed addresses? */
@@ -343,14 +296,18 @@ static bool only_guesses(const struct pv_coordclient *c)
     for (size_t i = c->next_addr; i < c->n_addrs; i++)
         if (!c->addrs[i].guess)
             return false;
-    return pv_coordattempts_only_guesses(&c->attempts);
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (c->attempts[i].sid != 0 && !c->attempts[i].addr.guess)
+            return false;
+    return true;
 }
 
 static const char *round_text(const struct pv_coordclient *c)
 {
     bool v6 = c->last_addr.addr.family == PV_AF_INET6;
-    if (pv_coordattempts_connected(&c->attempts))
-        return pv_coordround_text(PV_COORDROUND_MUTE, v6, false);
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (c->attempts[i].connected && !c->attempts[i].addr.guess)
+            return pv_coordround_text(PV_COORDROUND_MUTE, v6, false);
     return pv_coordround_text(
         c->round, v6,
         pv_coorddetour_has_family(c->addrs, c->n_addrs, v6 ? PV_AF_INET : PV_AF_INET6));
@@ -381,8 +338,8 @@ static void try_inside_tls(struct pv_coordclient *c, const struct pv_coordclient
 
 /* Only the loss of the connection in use goes to the owner at once. A lost attempt leaves the
  * others to run, and the last one ends the round. */
-static void attempt_failed(struct pv_coordclient *c, struct pv_coordattempt *a, int status,
-                           bool close, pv_ns now)
+static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int status, bool close,
+                           pv_ns now)
 {
     bool was_used = a == c->used;
     bool dropped = c->state == PV_COORDCLIENT_ONLINE && pv_coordwait_is_dropped(&c->wait);
@@ -408,7 +365,7 @@ static void attempt_failed(struct pv_coordclient *c, struct pv_coordattempt *a, 
         if (only_guesses(c))
             c->deadline = pv_min_ns(c->deadline, now + PV_COORDCLIENT_GUESS);
     }
-    if (pv_coordattempts_any(&c->attempts))
+    if (any_runs(c))
         return;
     if (c->next_addr < c->n_addrs)
         c->stagger_at = now; /* do not wait for the stagger when nothing else runs */
@@ -464,14 +421,13 @@ void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordcli
         arrange(c);
     /* Only a round that has nothing to try begins here; any other takes up the new list as it goes
      * on, with the attempts that run. */
-    if (c->state == PV_COORDCLIENT_CONNECTING && !had && !pv_coordattempts_any(&c->attempts))
+    if (c->state == PV_COORDCLIENT_CONNECTING && !had && !any_runs(c))
         begin_round(c, now);
 }
 
 bool pv_coordclient_wants_addrs(const struct pv_coordclient *c)
 {
-    return c->state == PV_COORDCLIENT_CONNECTING && c->n_addrs == 0 &&
-           !pv_coordattempts_any(&c->attempts);
+    return c->state == PV_COORDCLIENT_CONNECTING && c->n_addrs == 0 && !any_runs(c);
 }
 
 void pv_coordclient_not_found(struct pv_coordclient *c, pv_ns now)
@@ -504,7 +460,7 @@ void pv_coordclient_stop(struct pv_coordclient *c)
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-static int send_msg(struct pv_coordclient *c, struct pv_coordattempt *a, struct pv_ctl_msg *msg,
+static int send_msg(struct pv_coordclient *c, struct attempt *a, struct pv_ctl_msg *msg,
                     uint64_t tag)
 {
     struct pending *slot = pending_place(c);
@@ -521,7 +477,7 @@ static int send_msg(struct pv_coordclient *c, struct pv_coordattempt *a, struct 
     }
     if (r != PV_OK)
         return r;
-    pv_coordattempts_wake(&c->attempts, a);
+    wake(c, a);
     /* The place is taken last, so that a request that could not leave keeps none. */
     *slot = (struct pending){.id = msg->id, .type = msg->type, .tag = tag};
     return PV_OK;
@@ -550,7 +506,7 @@ static void send_ping(struct pv_coordclient *c, pv_ns now)
     pv_coordpulse_pinged(&c->pulse, send_msg(c, c->used, &msg, 0) == PV_OK, has_others(c), now);
 }
 
-static void say_hello(struct pv_coordclient *c, struct pv_coordattempt *a, pv_ns now)
+static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
 {
     struct pv_ctl_msg msg = {.type = PV_CTL_HELLO};
     struct pv_ctl_hello *h = &msg.u.hello;
@@ -578,7 +534,7 @@ static void say_hello(struct pv_coordclient *c, struct pv_coordattempt *a, pv_ns
 }
 
 /* This address won: its handshake is done. */
-static void win(struct pv_coordclient *c, struct pv_coordattempt *a, pv_ns now)
+static void win(struct pv_coordclient *c, struct attempt *a, pv_ns now)
 {
     if (c->state == PV_COORDCLIENT_ONLINE) {
         tell_offline(c, PV_ERR_TIMEOUT, "the coordinator is silent, and another answers");
@@ -702,7 +658,7 @@ static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now
 }
 
 /* A message on the connection in use ends a look elsewhere. */
-static void note_heard(struct pv_coordclient *c, const struct pv_coordattempt *a, pv_ns now)
+static void note_heard(struct pv_coordclient *c, const struct attempt *a, pv_ns now)
 {
     if (a != c->used)
         return;
@@ -713,17 +669,17 @@ static void note_heard(struct pv_coordclient *c, const struct pv_coordattempt *a
 
 void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid)
 {
-    struct pv_coordattempt *a = pv_coordattempts_find(&c->attempts, sid);
+    struct attempt *a = find(c, sid);
     if (a == NULL)
         return;
     a->connected = true;
-    pv_coordattempts_wake(&c->attempts, a);
+    wake(c, a);
 }
 
 void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct pv_view bytes,
                                  pv_ns now)
 {
-    struct pv_coordattempt *a = pv_coordattempts_find(&c->attempts, sid);
+    struct attempt *a = find(c, sid);
     while (a != NULL && bytes.len > 0) {
         size_t used;
         a->heard = true;
@@ -733,27 +689,26 @@ void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct 
             return;
         }
         bytes = pv_view(bytes.ptr + used, bytes.len - used);
-        pv_coordattempts_wake(&c->attempts, a);
+        wake(c, a);
         if (a != c->used && pv_control_state(a->control) == PV_CONTROL_READY)
             win(c, a, now);
         note_heard(c, a, now);
         struct pv_view text;
         /* A message may end this attempt, so each turn finds it again by its number. */
-        while (a == pv_coordattempts_find(&c->attempts, sid) &&
-               pv_control_poll_message(a->control, &text) == PV_OK) {
+        while (a == find(c, sid) && pv_control_poll_message(a->control, &text) == PV_OK) {
             r = take_message(c, text, now);
             if (r != PV_OK && a->sid == sid) {
                 attempt_failed(c, a, r, true, now);
                 return;
             }
         }
-        a = pv_coordattempts_find(&c->attempts, sid); /* a refusal closes it */
+        a = find(c, sid); /* a refusal closes it */
     }
 }
 
 void pv_coordclient_closed(struct pv_coordclient *c, uint32_t sid, int status, pv_ns now)
 {
-    struct pv_coordattempt *a = pv_coordattempts_find(&c->attempts, sid);
+    struct attempt *a = find(c, sid);
     if (a != NULL)
         attempt_failed(c, a, status, false, now);
 }
@@ -762,13 +717,13 @@ void pv_coordclient_closed(struct pv_coordclient *c, uint32_t sid, int status, p
 
 struct pv_view pv_coordclient_out(struct pv_coordclient *c, uint32_t sid)
 {
-    struct pv_coordattempt *a = pv_coordattempts_find(&c->attempts, sid);
+    struct attempt *a = find(c, sid);
     return a == NULL ? pv_view(NULL, 0) : pv_control_out(a->control);
 }
 
 void pv_coordclient_wrote(struct pv_coordclient *c, uint32_t sid, size_t n)
 {
-    struct pv_coordattempt *a = pv_coordattempts_find(&c->attempts, sid);
+    struct attempt *a = find(c, sid);
     if (a != NULL)
         pv_control_wrote(a->control, n);
 }

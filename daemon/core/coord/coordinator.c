@@ -124,7 +124,7 @@ struct pv_coordpq {
     size_t n;
 };
 
-/* The bytes that view() gave at an earlier start. Something else is taken for nothing. */
+/* The bytes that were stored in an earlier life. Something else is taken for nothing. */
 static void pv_coordpq_load(struct pv_coordpq *x, struct pv_view stored)
 {
     x->n = 0;
@@ -132,11 +132,6 @@ static void pv_coordpq_load(struct pv_coordpq *x, struct pv_view stored)
         return;
     memcpy(x->keys, stored.ptr, stored.len);
     x->n = stored.len / PV_SIGN_PK_LEN;
-}
-
-static struct pv_view pv_coordpq_view(const struct pv_coordpq *x)
-{
-    return pv_view(x->keys, x->n * PV_SIGN_PK_LEN);
 }
 
 static bool pv_coordpq_knows(const struct pv_coordpq *x, const uint8_t pk[static PV_SIGN_PK_LEN])
@@ -540,7 +535,8 @@ static void save_tls_hosts(const struct pv_coord *c)
 
 static void save_hybrids(const struct pv_coord *c)
 {
-    pv_node_put_meta(c->node, "hybrid-coordinators", pv_coordpq_view(&c->were_hybrid));
+    pv_node_put_meta(c->node, "hybrid-coordinators",
+                     pv_view(c->were_hybrid.keys, c->were_hybrid.n * PV_SIGN_PK_LEN));
 }
 
 static void take_tls(struct pv_coord *c, const struct pv_ctl_welcome *w)

@@ -43,13 +43,6 @@ enum {
     FEW = 3, /* ours: less than one in so many may just be off */
 };
 
-/* As it was kept; empty: nothing was. */
-static void pv_apart_restore(struct pv_apart *a, struct pv_view kept)
-{
-    if (kept.len == sizeof(a->together))
-        memcpy(a->together, kept.ptr, kept.len);
-}
-
 /* The list in force may be another one, or (anew) the connection came or went. */
 static void pv_apart_note(struct pv_apart *a, struct pv_node *n, bool anew, pv_ns now)
 {
@@ -69,7 +62,7 @@ static void pv_apart_note(struct pv_apart *a, struct pv_node *n, bool anew, pv_n
     a->look_at = wanted && n->online ? now + PV_APART_AFTER : PV_NEVER;
 }
 
-/* How many members are missing, of how many? */
+/* How many of the other members have not been seen since, of how many; 0: too few to speak of. */
 static size_t count(const struct pv_node *n, size_t *ret_others)
 {
     size_t missing = 0;
@@ -94,13 +87,6 @@ static bool pv_apart_handle_timeout(struct pv_apart *a, struct pv_node *n, pv_ns
     if (!a->apart)
         memcpy(a->together, a->record, sizeof(a->together));
     return !a->apart;
-}
-
-/* How many of the other members have not been seen since; 0: too few to speak of, or unknown. */
-static size_t pv_apart_missing(const struct pv_apart *a, const struct pv_node *n,
-                               size_t *ret_others)
-{
-    return a->apart ? count(n, ret_others) : 0;
 }
 
 /* --- the scout ------------------------------------------------------------------------------- */
@@ -170,7 +156,9 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 static int restore_scout(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct scout *s = part;
-    pv_apart_restore(&s->apart, pv_saved_value(cfg->saved, PV_APART_META));
+    const struct pv_view kept = pv_saved_value(cfg->saved, PV_APART_META);
+    if (kept.len == sizeof(s->apart.together))
+        memcpy(s->apart.together, kept.ptr, kept.len);
     return PV_OK;
 }
 
@@ -977,7 +965,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     if (!s->node->online || s->node->roster == NULL)
         return;
     show_unknown(s, st);
-    size_t missing = pv_apart_missing(&s->apart, s->node, &others);
+    size_t missing = s->apart.apart ? count(s->node, &others) : 0;
     if (missing == 0 || !is_without_trace(s))
         return;
     snprintf(text, sizeof(text),

@@ -22,29 +22,24 @@
  * source. A plain request goes along: when both stay unanswered the server is away, which proves
  * nothing. */
 
-enum pv_mapcheck_verdict {
-    PV_MAPCHECK_OPEN,    /* a stranger reaches it */
-    PV_MAPCHECK_SHUT,    /* the server answers, and not through that port */
-    PV_MAPCHECK_UNKNOWN, /* the server does not answer at all */
-    PV_MAPCHECK_UNABLE,  /* it has no second port to answer from */
-};
-
-struct pv_mapcheck_event {
-    enum pv_mapcheck_verdict verdict;
-    struct pv_addr seen; /* our address as the server sees it; PV_AF_NONE: unknown */
+enum verdict {
+    NO_VERDICT,
+    OPEN,    /* a stranger reaches it */
+    SHUT,    /* the server answers, and not through that port */
+    UNKNOWN, /* the server does not answer at all */
+    UNABLE,  /* it has no second port to answer from */
 };
 
 /* A zeroed struct is idle. */
-struct pv_mapcheck {
+struct mapcheck {
     struct pv_stunc plain, probe;
     struct pv_rng rng;
     struct pv_addr server;
     uint16_t port;
     bool one_ip; /* found out: this server has no second address */
-    bool running, event_due;
-    bool answered; /* plain */
-    struct pv_addr seen;
-    struct pv_mapcheck_event event;
+    bool running;
+    bool answered;       /* plain */
+    struct pv_addr seen; /* our address as the server sees it; PV_AF_NONE: unknown */
 };
 
 enum {
@@ -52,7 +47,7 @@ enum {
 };
 #define RTO PV_MS(150) /* ours */
 
-static void start_probe(struct pv_mapcheck *c, pv_ns now)
+static void start_probe(struct mapcheck *c, pv_ns now)
 {
     const struct pv_stunc_config cfg = {
         .server = c->server,
@@ -67,42 +62,34 @@ static void start_probe(struct pv_mapcheck *c, pv_ns now)
 }
 
 /* port: of our public address. Anything under way is forgotten. */
-static void pv_mapcheck_start(struct pv_mapcheck *c, const struct pv_addr *server, uint16_t port,
-                              const struct pv_rng *rng, pv_ns now)
+static void start_check(struct mapcheck *c, const struct pv_addr *server, uint16_t port,
+                        const struct pv_rng *rng, pv_ns now)
 {
     const struct pv_stunc_config cfg = {.server = *server, .rto = RTO, .max_sends = SENDS};
     /* That a server has one address only is remembered, so that the next proof begins with the
      * port. */
     bool one_ip = c->one_ip && pv_addr_equal(&c->server, server);
-    *c = (struct pv_mapcheck){
+    *c = (struct mapcheck){
         .rng = *rng, .server = *server, .port = port, .one_ip = one_ip, .running = true};
     pv_stunc_start(&c->plain, &cfg, rng, now);
     start_probe(c, now);
 }
 
-static void pv_mapcheck_stop(struct pv_mapcheck *c)
+static void stop_check(struct mapcheck *c)
 {
     c->running = false;
-    c->event_due = false;
     pv_stunc_stop(&c->plain);
     pv_stunc_stop(&c->probe);
 }
 
-static bool pv_mapcheck_is_running(const struct pv_mapcheck *c)
+static enum verdict conclude(struct mapcheck *c, enum verdict verdict)
 {
-    return c->running;
-}
-
-/* Stopping comes first, for it forgets the event. */
-static void conclude(struct pv_mapcheck *c, enum pv_mapcheck_verdict verdict)
-{
-    pv_mapcheck_stop(c);
-    c->event = (struct pv_mapcheck_event){.verdict = verdict, .seen = c->seen};
-    c->event_due = true;
+    stop_check(c);
+    return verdict;
 }
 
 /* Acts on what the two transactions have found out. */
-static void settle(struct pv_mapcheck *c, pv_ns now)
+static enum verdict settle(struct mapcheck *c, pv_ns now)
 {
     struct pv_stunc_event ev;
     if (pv_stunc_poll_event(&c->plain, &ev) == PV_OK && ev.type == PV_STUNC_MAPPED) {
@@ -112,68 +99,21 @@ static void settle(struct pv_mapcheck *c, pv_ns now)
     if (pv_stunc_poll_event(&c->probe, &ev) == PV_OK) {
         if (ev.type == PV_STUNC_MAPPED) {
             c->seen = ev.mapped;
-            conclude(c, PV_MAPCHECK_OPEN);
-        } else if (!c->one_ip) { /* it has none, or none that can be reached from here */
+            return conclude(c, OPEN);
+        }
+        if (c->one_ip && ev.status != PV_ERR_TIMEOUT)
+            return conclude(c, UNABLE);
+        if (!c->one_ip) { /* it has none, or none that can be reached from here */
             c->one_ip = true;
             start_probe(c, now);
-        } else if (ev.status != PV_ERR_TIMEOUT) {
-            conclude(c, PV_MAPCHECK_UNABLE);
         }
     }
     if (!c->running || pv_stunc_is_running(&c->probe))
-        return;
+        return NO_VERDICT;
     /* Silence of the mapped port means "shut" only when the server has answered otherwise. */
     if (c->answered)
-        conclude(c, PV_MAPCHECK_SHUT);
-    else if (!pv_stunc_is_running(&c->plain))
-        conclude(c, PV_MAPCHECK_UNKNOWN);
-}
-
-/* A STUN answer. Returns 0 when it was ours, PV_ERR_NOT_FOUND or a decoder's status if not. */
-static int pv_mapcheck_handle_input(struct pv_mapcheck *c, const struct pv_addr *src,
-                                    struct pv_view datagram, pv_ns now)
-{
-    int r = pv_stunc_handle_input(&c->plain, src, datagram, now);
-    if (r == PV_ERR_NOT_FOUND)
-        r = pv_stunc_handle_input(&c->probe, src, datagram, now);
-    if (r == PV_OK)
-        settle(c, now);
-    return r;
-}
-
-static void pv_mapcheck_handle_timeout(struct pv_mapcheck *c, pv_ns now)
-{
-    if (!c->running)
-        return;
-    pv_stunc_handle_timeout(&c->plain, now);
-    pv_stunc_handle_timeout(&c->probe, now);
-    settle(c, now);
-}
-
-/* PV_NEVER when idle */
-static pv_ns pv_mapcheck_next_timeout(const struct pv_mapcheck *c)
-{
-    return c->running
-               ? pv_min_ns(pv_stunc_next_timeout(&c->plain), pv_stunc_next_timeout(&c->probe))
-               : PV_NEVER;
-}
-
-/* The next request, for the server; PV_ERR_AGAIN: none is due. */
-static int pv_mapcheck_poll_transmit(struct pv_mapcheck *c, uint8_t *buf, size_t cap,
-                                     size_t *ret_len)
-{
-    int r = pv_stunc_poll_transmit(&c->plain, buf, cap, ret_len);
-    return r == PV_ERR_AGAIN ? pv_stunc_poll_transmit(&c->probe, buf, cap, ret_len) : r;
-}
-
-/* The verdict, once; PV_ERR_AGAIN before and after. */
-static int pv_mapcheck_poll_event(struct pv_mapcheck *c, struct pv_mapcheck_event *ret_event)
-{
-    if (!c->event_due)
-        return PV_ERR_AGAIN;
-    c->event_due = false;
-    *ret_event = c->event;
-    return PV_OK;
+        return conclude(c, SHUT);
+    return pv_stunc_is_running(&c->plain) ? NO_VERDICT : conclude(c, UNKNOWN);
 }
 
 /* --- the mapper ------------------------------------------------------------------------------ */
@@ -214,7 +154,7 @@ struct line {
     char failed[PV_MAPPER_PROTOCOLS][REASON];
     char reason[PV_MAPPER_WHY]; /* WAITING, CHECKING: more than failed[] says */
 
-    struct pv_mapcheck check;
+    struct mapcheck check;
     pv_ns check_at, checked_at, unknown;
     pv_ns retry_at, backoff;
 
@@ -339,7 +279,7 @@ static void ask(struct pv_mapper *m, struct line *l, pv_ns now)
 {
     l->state = PV_MAPPER_ASKING;
     l->renew_at = l->check_at = l->retry_at = PV_NEVER;
-    pv_mapcheck_stop(&l->check);
+    stop_check(&l->check);
     if (l->protocol == PV_MAPPER_PCP)
         ask_pcp(m, l, now);
     else
@@ -384,7 +324,7 @@ static void stop(struct pv_mapper *m, struct line *l, pv_ns now)
     l->state = PV_MAPPER_OFF;
     l->renew_at = l->check_at = l->retry_at = PV_NEVER;
     l->backoff = BACKOFF_FIRST;
-    pv_mapcheck_stop(&l->check);
+    stop_check(&l->check);
 }
 
 static void rest(struct line *l, pv_ns for_ns, pv_ns now)
@@ -393,7 +333,7 @@ static void rest(struct line *l, pv_ns for_ns, pv_ns now)
     l->retry_at = now + for_ns;
     l->renew_at = l->check_at = PV_NEVER;
     l->claimed = (struct pv_addr){.family = PV_AF_NONE};
-    pv_mapcheck_stop(&l->check);
+    stop_check(&l->check);
 }
 
 /* The present protocol has failed for the reason in failed[]. */
@@ -418,7 +358,7 @@ static void check(struct pv_mapper *m, struct line *l, pv_ns now)
 {
     l->check_at = PV_NEVER;
     l->checked_at = now;
-    pv_mapcheck_start(&l->check, &l->server, l->claimed.port, &m->cfg.rng, now);
+    start_check(&l->check, &l->server, l->claimed.port, &m->cfg.rng, now);
 }
 
 /* The router has mapped something, or says so again. */
@@ -496,21 +436,23 @@ static void does_not_work(struct pv_mapper *m, struct line *l, const struct pv_a
     give_back(m, l, now);
 }
 
-static void checked(struct pv_mapper *m, struct line *l, const struct pv_mapcheck_event *ev,
-                    pv_ns now)
+/* Is the proof done? */
+static void checked(struct pv_mapper *m, struct line *l, pv_ns now)
 {
-    switch (ev->verdict) {
-    case PV_MAPCHECK_OPEN:
-        works(m, l, &ev->seen, now);
+    switch (settle(&l->check, now)) {
+    case NO_VERDICT:
         return;
-    case PV_MAPCHECK_SHUT:
-        does_not_work(m, l, &ev->seen, now);
+    case OPEN:
+        works(m, l, &l->check.seen, now);
         return;
-    case PV_MAPCHECK_UNABLE:
+    case SHUT:
+        does_not_work(m, l, &l->check.seen, now);
+        return;
+    case UNABLE:
         snprintf(l->reason, sizeof(l->reason),
                  "the coordinator cannot prove it: it has no second port (UDP 3479)");
         break;
-    case PV_MAPCHECK_UNKNOWN: /* what was offered stays so: the server may be away */
+    case UNKNOWN: /* what was offered stays so: the server may be away */
         snprintf(l->reason, sizeof(l->reason), "the coordinator does not answer to prove it");
         break;
     }
@@ -521,7 +463,7 @@ static void checked(struct pv_mapper *m, struct line *l, const struct pv_mapchec
 /* Looks soon whether it still works. */
 static void check_soon(struct line *l, pv_ns now)
 {
-    if (!holds(l) || pv_mapcheck_is_running(&l->check) || l->check_at == PV_NEVER)
+    if (!holds(l) || l->check.running || l->check_at == PV_NEVER)
         return;
     l->check_at =
         pv_min_ns(l->check_at, now < l->checked_at + CHECK_HOLD ? l->checked_at + CHECK_HOLD : now);
@@ -675,7 +617,7 @@ void pv_mapper_set_router(struct pv_mapper *m, uint16_t family, const struct pv_
         return;
     }
     /* A mapping held there ends by itself: there is no way to it, or no address of ours. */
-    pv_mapcheck_stop(&l->check);
+    stop_check(&l->check);
     withdraw(m, l);
     l->pcp.state = PV_PORTMAP_IDLE;
     l->pcp.event_due = false;
@@ -703,7 +645,7 @@ void pv_mapper_set_servers(struct pv_mapper *m, const struct pv_addr *servers, s
         if (first.family == PV_AF_NONE || pv_addr_equal(&first, &l->server))
             continue; /* while none is known the last one may come back */
         l->server = first;
-        if (pv_mapcheck_is_running(&l->check))
+        if (l->check.running)
             check(m, l, now);
         else
             check_soon(l, now);
@@ -751,10 +693,11 @@ int pv_mapper_handle_stun(struct pv_mapper *m, const struct pv_addr *src, struct
                           pv_ns now)
 {
     struct line *l = line_of(m, src->family);
-    struct pv_mapcheck_event ev;
-    int r = pv_mapcheck_handle_input(&l->check, src, datagram, now);
-    if (r == PV_OK && pv_mapcheck_poll_event(&l->check, &ev) == PV_OK)
-        checked(m, l, &ev, now);
+    int r = pv_stunc_handle_input(&l->check.plain, src, datagram, now);
+    if (r == PV_ERR_NOT_FOUND)
+        r = pv_stunc_handle_input(&l->check.probe, src, datagram, now);
+    if (r == PV_OK)
+        checked(m, l, now);
     return r;
 }
 
@@ -762,12 +705,13 @@ int pv_mapper_handle_stun(struct pv_mapper *m, const struct pv_addr *src, struct
 
 static void run(struct pv_mapper *m, struct line *l, pv_ns now)
 {
-    struct pv_mapcheck_event ev;
     pv_portmap_handle_timeout(&l->pcp, now);
     pump_pcp(m, l, now);
-    pv_mapcheck_handle_timeout(&l->check, now);
-    if (pv_mapcheck_poll_event(&l->check, &ev) == PV_OK)
-        checked(m, l, &ev, now);
+    if (l->check.running) {
+        pv_stunc_handle_timeout(&l->check.plain, now);
+        pv_stunc_handle_timeout(&l->check.probe, now);
+        checked(m, l, now);
+    }
     if (now >= l->renew_at) {
         l->renew_at = PV_NEVER; /* the answer sets it */
         queue_job(m, l, false, now);
@@ -792,7 +736,9 @@ pv_ns pv_mapper_next_timeout(const struct pv_mapper *m)
     for (size_t i = 0; i < FAMILIES; i++) {
         const struct line *l = &m->lines[i];
         next = pv_min_ns(next, pv_portmap_next_timeout(&l->pcp));
-        next = pv_min_ns(next, pv_mapcheck_next_timeout(&l->check));
+        if (l->check.running)
+            next = pv_min_ns(next, pv_min_ns(pv_stunc_next_timeout(&l->check.plain),
+                                             pv_stunc_next_timeout(&l->check.probe)));
         next = pv_min_ns(next, l->renew_at);
         next = pv_min_ns(next, l->check_at);
         if (l->state == PV_MAPPER_WAITING)
@@ -815,7 +761,10 @@ int pv_mapper_poll_transmit(struct pv_mapper *m, struct pv_mapper_transmit *ret_
             tx.dst = l->pcp.cfg.router;
             tx.dst.port = PV_PORTMAP_PORT;
             tx.len = PV_PORTMAP_MAP_LEN;
-        } else if (pv_mapcheck_poll_transmit(&l->check, tx.buf, sizeof(tx.buf), &tx.len) == PV_OK) {
+        } else if (pv_stunc_poll_transmit(&l->check.plain, tx.buf, sizeof(tx.buf), &tx.len) ==
+                       PV_OK ||
+                   pv_stunc_poll_transmit(&l->check.probe, tx.buf, sizeof(tx.buf), &tx.len) ==
+                       PV_OK) {
             tx.dst = l->check.server;
         } else {
             continue;
