@@ -7,7 +7,6 @@
  */
 #include "daemon/core/peer/handshakes.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/core/peer/peer_int.h"
@@ -142,27 +141,16 @@ const struct pv_handshakes_stranger *pv_handshakes_stranger(const struct pv_hand
 
 /* --- as a part ------------------------------------------------------------------------------- */
 
-static int make_handshakes(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                           void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct pv_handshakes *h = calloc(1, sizeof(*h));
-    if (h == NULL)
-        return PV_ERR_NOMEM;
-    h->node = node;
-    int r = pv_cookie_checker_new(&h->cookies, &node->rng);
-    if (r != PV_OK) {
-        free(h);
-        return r;
-    }
-    *ret_part = h;
-    return PV_OK;
+    struct pv_handshakes *h = part;
+    return pv_cookie_checker_new(&h->cookies, &h->node->rng);
 }
 
 static void free_handshakes(void *part)
 {
     struct pv_handshakes *h = part;
     pv_cookie_checker_free(h->cookies);
-    free(h);
 }
 
 static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
@@ -176,7 +164,8 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 
 const struct pv_part pv_part_handshakes = {
     .name = "handshakes",
-    .make = make_handshakes,
+    .size = PV_PART_SIZE(struct pv_handshakes),
+    .start = start,
     .free = free_handshakes,
     .poll_transmit = poll_transmit,
 };

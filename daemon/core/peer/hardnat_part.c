@@ -10,7 +10,6 @@
  */
 #include "daemon/core/peer/hardnat_part.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "crypto/ct.h"
@@ -334,21 +333,14 @@ static void look_at_peer(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
 
 /* --- as a part ------------------------------------------------------------------------------- */
 
-static int make_attempts(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                         void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct hardnat_part *a = calloc(1, sizeof(*a));
-    if (a == NULL)
-        return PV_ERR_NOMEM;
-    int r = pv_hardnat_new(&a->hard, &node->rng, &cfg->hardnat, &node->ways.sock_ops);
-    if (r != PV_OK) {
-        free(a);
-        return r;
-    }
-    node->ways.nat = pv_hardnat_nat(a->hard);
-    a->node = node;
-    *ret_part = a;
-    return PV_OK;
+    struct hardnat_part *a = part;
+    struct pv_node *n = a->node;
+    int r = pv_hardnat_new(&a->hard, &n->rng, &cfg->hardnat, &n->ways.sock_ops);
+    if (r == PV_OK)
+        n->ways.nat = pv_hardnat_nat(a->hard);
+    return r;
 }
 
 static void free_attempts(void *part)
@@ -356,7 +348,6 @@ static void free_attempts(void *part)
     struct hardnat_part *a = part;
     a->node->ways.nat = NULL;
     pv_hardnat_free(a->hard);
-    free(a);
 }
 
 const struct pv_hardnat *pv_hardnat_of(const struct pv_node *n)
@@ -460,7 +451,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_hardnat = {
     .name = "hardnat",
-    .make = make_attempts,
+    .size = PV_PART_SIZE(struct hardnat_part),
+    .start = start,
     .free = free_attempts,
     .on_facts = on_facts,
     .on_peer = on_peer,
