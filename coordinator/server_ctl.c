@@ -9,6 +9,7 @@
 #include "coordinator/server_int.h"
 #include "coordinator/settings/settings_limits.h"
 #include "crypto/ct.h"
+#include "proto/control/jsonline.h"
 #include "sys/proc/entropy.h"
 
 static json_t *error_json(const char *code, const char *message)
@@ -22,7 +23,6 @@ static json_t *error_json(const char *code, const char *message)
 struct listing {
     json_t *list;
     bool names;
-    bool failed;
 };
 
 static void list_network(void *ctx, const struct pv_coord_network *n)
@@ -35,8 +35,8 @@ static void list_network(void *ctx, const struct pv_coord_network *n)
                   (json_int_t)n->statements, "bytes", (json_int_t)n->bytes, "seen",
                   n->seen_s == 0 ? json_null() : json_integer((json_int_t)n->seen_s));
     if (l->names)
-        l->failed |= json_object_set_new(o, "name", json_string(n->name)) != 0;
-    l->failed |= json_array_append_new(l->list, o) != 0;
+        pv_jsonline_set(&o, "name", json_string(n->name));
+    pv_jsonline_add(&l->list, o);
 }
 
 /* Names are the members' own: they are told only when they are asked for. */
@@ -45,10 +45,6 @@ static json_t *networks_json(const struct pv_coordserver *s, const json_t *reque
     struct listing l = {.list = json_array(),
                         .names = json_is_true(json_object_get(request, "names"))};
     pv_coord_networks(s->coord, now, list_network, &l);
-    if (l.failed) {
-        json_decref(l.list);
-        return NULL;
-    }
     return json_pack("{s:i, s:I, s:b, s:o}", "version", PV_REPORT_VERSION, "uptime",
                      (json_int_t)((now - s->started) / PV_S(1)), "shared", s->lease != NULL,
                      "networks", l.list);
@@ -137,7 +133,7 @@ static json_t *names_json(const char *names)
     while (*names != '\0') {
         const char *end = strstr(names, ", ");
         size_t len = end == NULL ? strlen(names) : (size_t)(end - names);
-        json_array_append_new(list, json_stringn(names, len));
+        pv_jsonline_add(&list, json_stringn(names, len));
         names += len + (end == NULL ? 0 : 2);
     }
     return list;

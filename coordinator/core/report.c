@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "proto/control/jsonline.h"
 
 /* --- the coordinator's own numbers ------------------------------------------------------------ */
 
@@ -145,12 +146,8 @@ static json_t *number(uint64_t n)
 static json_t *addrs_json(const struct pv_report *r)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < r->n_addrs; i++) {
-        if (json_array_append_new(list, json_string(r->addrs[i])) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
+    for (size_t i = 0; i < r->n_addrs; i++)
+        pv_jsonline_add(&list, json_string(r->addrs[i]));
     return list;
 }
 
@@ -159,19 +156,14 @@ static json_t *addrs_json(const struct pv_report *r)
 static json_t *users_json(const struct pv_report *r)
 {
     json_t *list = json_array();
-    for (size_t i = 0; list != NULL && i < r->n_users; i++) {
+    for (size_t i = 0; i < r->n_users; i++) {
         json_t *user = json_pack("{s:s}", "name", r->users[i]);
-        int failed = user == NULL;
         for (int k = 0; k < PV_RELAYSTAT_USER_N; k++) {
             enum pv_relaystat_user what = (enum pv_relaystat_user)k;
-            failed |= json_object_set_new(user, pv_relaystat_user_row(what)->key,
-                                          number(pv_relaystat_get_user(r->relay, i, what)));
+            pv_jsonline_set(&user, pv_relaystat_user_row(what)->key,
+                            number(pv_relaystat_get_user(r->relay, i, what)));
         }
-        failed |= json_array_append_new(list, user);
-        if (failed != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        pv_jsonline_add(&list, user);
     }
     return list;
 }
@@ -181,20 +173,16 @@ static json_t *relay_json(const struct pv_report *r)
 {
     json_t *relay = json_pack("{s:b}", "enabled", r->relay_on);
     json_t *drops = json_object();
-    int failed = 0;
     for (int i = 0; i < PV_RELAYSTAT_N; i++) {
         enum pv_relaystat what = (enum pv_relaystat)i;
         const char *key = pv_relaystat_row(what)->key;
         const char *reason = pv_relaystat_reason(what);
-        failed |= json_object_set_new(reason != NULL ? drops : relay, reason != NULL ? reason : key,
-                                      number(pv_relaystat_get(r->relay, what)));
+        pv_jsonline_set(reason != NULL ? &drops : &relay, reason != NULL ? reason : key,
+                        number(pv_relaystat_get(r->relay, what)));
     }
-    failed |= json_object_set_new(relay, "drops", drops);
-    failed |= json_object_set_new(relay, "users", users_json(r));
-    if (failed == 0)
-        return relay;
-    json_decref(relay);
-    return NULL;
+    pv_jsonline_set(&relay, "drops", drops);
+    pv_jsonline_set(&relay, "users", users_json(r));
+    return relay;
 }
 
 /* Writes the numbers that Prometheus' own libraries tell of a process, read by the shell

@@ -14,6 +14,7 @@
 #include "daemon/core/node/part.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/control/jsonline.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
@@ -154,23 +155,19 @@ static void tell_change(const struct pv_node *n, json_t **list,
     }
     if (result->n_msgs > 0 && n->roster != NULL)
         m = pv_roster_by_node(n->roster, result->msgs[0].peer);
-    if (*list == NULL || m == NULL || pv_roster_former(n->roster, m, &former) != PV_OK ||
-        pv_ctlapi_messages_changed(*list, former.since, former.node) == PV_OK)
-        return;
-    json_decref(*list);
-    *list = NULL;
+    if (m != NULL && pv_roster_former(n->roster, m, &former) == PV_OK)
+        pv_jsonline_set(list, "changed",
+                        pv_ctlapi_pack("{s:I, s:o}", "since", (json_int_t)former.since, "key",
+                                       pv_ctlapi_key(former.node)));
 }
 
 static json_t *shown_list(const struct pv_node *n, const struct pv_chatjob_result *list)
 {
     json_t *out = pv_ctlapi_messages_new(list->more, list->upto);
-    for (size_t i = 0; out != NULL && i < list->n_msgs; i++) {
+    for (size_t i = 0; i < list->n_msgs; i++) {
         char room[PV_ROOMS_NAME_BUF];
         const struct pv_ctlapi_message msg = pv_tell_shown(n, &list->msgs[i], room);
-        if (pv_ctlapi_messages_add(out, &msg) != PV_OK) {
-            json_decref(out);
-            return NULL;
-        }
+        pv_ctlapi_put(&out, "messages", pv_ctlapi_message_json(&msg));
     }
     tell_change(n, &out, list);
     return out;

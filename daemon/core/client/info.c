@@ -18,6 +18,7 @@
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/terms/waiting.h"
+#include "proto/control/jsonline.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
@@ -296,19 +297,18 @@ static const char **take_tags(const struct pv_node *n, const uint8_t *node, size
     return tags;
 }
 
-static int add_with_tags(const struct pv_node *n, json_t *list, struct pv_ctlapi_peer *shown)
+static void add_with_tags(const struct pv_node *n, json_t **list, struct pv_ctlapi_peer *shown)
 {
     const char **tags = NULL;
     if (shown->key != NULL)
         tags = take_tags(n, shown->key, &shown->n_tags);
     shown->tags = tags;
-    int status = pv_ctlapi_peers_add(list, shown);
+    pv_ctlapi_put(list, "peers", pv_ctlapi_peer_json(shown));
     free(tags);
-    return status;
 }
 
 /* A peer as clients see it; of one whose name or address changed hands they are told. */
-static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv_ns now)
+static void add_peer(const struct pv_node *n, json_t **list, struct pv_peer *p, pv_ns now)
 {
     struct pv_ctlapi_peer shown;
     pv_peer_show(p, &shown, now);
@@ -339,12 +339,12 @@ static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv
         shown.ip4_former = had_ip4.node;
         shown.ip4_since_s = had_ip4.since;
     }
-    return add_with_tags(n, list, &shown);
+    add_with_tags(n, list, &shown);
 }
 
 /* One that was a member and may be one again; or one that waits to be admitted, of which an admin
  * is told where it asks from. */
-static int add_aside(const struct pv_node *n, json_t *list, const struct pv_member *m)
+static void add_aside(const struct pv_node *n, json_t **list, const struct pv_member *m)
 {
     bool waits = m->state == PV_MEMBER_WAITING;
     struct pv_ctlapi_peer shown = {
@@ -359,7 +359,7 @@ static int add_aside(const struct pv_node *n, json_t *list, const struct pv_memb
         .expires_s = waits ? 0 : m->expires,
         .path = {.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1},
     };
-    return add_with_tags(n, list, &shown);
+    add_with_tags(n, list, &shown);
 }
 
 /* Without the coordinator the list is complete and may be out of date: the code tells clients so.
@@ -367,22 +367,17 @@ static int add_aside(const struct pv_node *n, json_t *list, const struct pv_memb
 static void answer_peers(struct pv_node *n, uint64_t handle, pv_ns now)
 {
     json_t *list = pv_ctlapi_list("peers");
-    bool ok = list != NULL;
     struct pv_peer *p;
     for (p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
-        ok = ok && add_peer(n, list, p, now) == PV_OK;
+        add_peer(n, &list, p, now);
     for (p = NULL; (p = pv_peers_next_static(n->peers, p)) != NULL;)
-        ok = ok && add_peer(n, list, p, now) == PV_OK;
+        add_peer(n, &list, p, now);
     for (const struct pv_member *m = n->roster == NULL ? NULL
                                                        : pv_roster_next_aside(n->roster, NULL);
-         ok && m != NULL; m = pv_roster_next_aside(n->roster, m))
-        ok = add_aside(n, list, m) == PV_OK;
-    if (ok && n->roster != NULL && !n->online) /* what is shown is what was known */
-        ok = json_object_set_new(list, "code", json_integer(PV_CTLAPI_UNREACHABLE)) == 0;
-    if (!ok) {
-        json_decref(list);
-        list = NULL;
-    }
+         m != NULL; m = pv_roster_next_aside(n->roster, m))
+        add_aside(n, &list, m);
+    if (n->roster != NULL && !n->online) /* what is shown is what was known */
+        pv_jsonline_set(&list, "code", json_integer(PV_CTLAPI_UNREACHABLE));
     pv_ctlsrv_answer(n->ctl, handle, list);
 }
 

@@ -10,6 +10,7 @@
 #include "daemon/core/node/saved.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/control/jsonline.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
@@ -218,23 +219,16 @@ static json_t *rows_json(const struct pv_series *all, bool hours, uint64_t minut
     for (size_t i = from; i < n; i++) {
         const struct pv_series_row row = row_at(all, hours, first + i);
         path[i - from] = letters[row.path];
-        (void)json_array_append_new(rx, pv_ctlapi_u64(row.rx));
-        (void)json_array_append_new(tx, pv_ctlapi_u64(row.tx));
-        (void)json_array_append_new(rtt, real(row.rtt_ms));
-        (void)json_array_append_new(loss, real(row.loss));
+        pv_jsonline_add(&rx, pv_ctlapi_u64(row.rx));
+        pv_jsonline_add(&tx, pv_ctlapi_u64(row.tx));
+        pv_jsonline_add(&rtt, real(row.rtt_ms));
+        pv_jsonline_add(&loss, real(row.loss));
     }
     path[n - from] = '\0';
     unsigned step = hours ? MINUTE_S * MINUTES : MINUTE_S;
-    bool whole = json_array_size(rx) == n - from && json_array_size(tx) == n - from &&
-                 json_array_size(rtt) == n - from && json_array_size(loss) == n - from;
-    json_t *rows = pv_ctlapi_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:s}", "step", (int)step, "until",
-                                  pv_ctlapi_u64(end * step), "rx_bytes", rx, "tx_bytes", tx,
-                                  "rtt_ms", rtt, "loss", loss, "path", path);
-    if (!whole) {
-        json_decref(rows);
-        return NULL;
-    }
-    return rows;
+    return pv_ctlapi_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:s}", "step", (int)step, "until",
+                          pv_ctlapi_u64(end * step), "rx_bytes", rx, "tx_bytes", tx, "rtt_ms", rtt,
+                          "loss", loss, "path", path);
 }
 
 static json_t *sum_json(const struct pv_series *all, bool hours, uint64_t end, size_t n)
@@ -264,13 +258,10 @@ static json_t *peers_json(struct stats *s, uint64_t minute)
         const struct entry *e = find(s, kind_of(p), key_of(p));
         if (e == NULL)
             continue;
-        json_t *x = pv_ctlapi_pack("{s:s, s:o, s:o}", "peer", pv_peer_name(p), "key",
-                                   pv_ctlapi_key(pv_peer_is_static(p) ? NULL : pv_peer_pk(p)),
-                                   "sums", sums_json(e->all, minute));
-        if (json_array_append_new(list, x) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        pv_ctlapi_put(&list, NULL,
+                      pv_ctlapi_pack("{s:s, s:o, s:o}", "peer", pv_peer_name(p), "key",
+                                     pv_ctlapi_key(pv_peer_is_static(p) ? NULL : pv_peer_pk(p)),
+                                     "sums", sums_json(e->all, minute)));
     }
     return list;
 }
@@ -291,11 +282,8 @@ static void do_stats(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         pv_ctlapi_pack("{s:i, s:s?, s:o, s:o}", "version", PV_CTLAPI_FORMAT, "peer",
                        p == NULL ? NULL : pv_peer_name(p), "minutes", rows_json(all, false, minute),
                        "hours", rows_json(all, true, minute));
-    if (body != NULL && p == NULL &&
-        json_object_set_new(body, "peers", peers_json(s, minute)) != 0) {
-        json_decref(body);
-        body = NULL;
-    }
+    if (p == NULL)
+        pv_jsonline_set(&body, "peers", peers_json(s, minute));
     pv_ctlsrv_answer(n->ctl, handle, body);
 }
 

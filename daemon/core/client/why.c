@@ -21,6 +21,7 @@
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/recall.h"
 #include "proto/chat/file.h"
+#include "proto/control/jsonline.h"
 #include "proto/local/ctlapi_pack.h"
 
 static void line(json_t **lines, const char *fmt, ...) PV_PRINTF(2, 3);
@@ -379,14 +380,9 @@ static void why_cause(struct pv_peer *p, json_t **lines, pv_ns now)
     if (cause.todo[0] != '\0')
         line(lines, "  to do: %s", cause.todo);
     /* Programs read the cause as fields of their own, people read the lines. */
-    if (*lines != NULL &&
-        (json_object_set_new(*lines, "cause", json_string(cause.text)) != 0 ||
-         json_object_set_new(*lines, "cause_code", json_string(cause.code)) != 0 ||
-         json_object_set_new(*lines, "todo",
-                             cause.todo[0] == '\0' ? json_null() : json_string(cause.todo)) != 0)) {
-        json_decref(*lines);
-        *lines = NULL;
-    }
+    pv_jsonline_set(lines, "cause", json_string(cause.text));
+    pv_jsonline_set(lines, "cause_code", json_string(cause.code));
+    pv_jsonline_set(lines, "todo", cause.todo[0] == '\0' ? json_null() : json_string(cause.todo));
 }
 
 /* Messages to it wait, although it is there. */

@@ -8,6 +8,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/control/jsonline.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/roster/roster.h"
@@ -330,11 +331,9 @@ json_t *pv_routelist_json(const struct pv_node *n, const char *fault)
     each_unallowed(n, list_unallowed, &l);
     list_unoffered(&l);
     size_t more = l.rows > PV_ROUTELIST_MAX ? l.rows - PV_ROUTELIST_MAX : 0;
-    if (json_object_set_new(l.out, "exit", exit_json(&x)) == 0 &&
-        json_object_set_new(l.out, "more", json_integer((json_int_t)more)) == 0)
-        return l.out;
-    json_decref(l.out);
-    return NULL;
+    pv_jsonline_set(&l.out, "exit", exit_json(&x));
+    pv_jsonline_set(&l.out, "more", json_integer((json_int_t)more));
+    return l.out;
 }
 
 struct naming {

@@ -56,19 +56,10 @@ static json_t *integer_json(uint64_t v)
 static json_t *cand_to_json(const struct pv_ice_cand *c, size_t index, size_t n)
 {
     char addr[PV_ADDR_TEXT];
-    json_t *obj = json_object();
-    int r = 0;
-
-    r |= json_object_set_new(obj, "t", json_string(cand_word(c->type)));
-    r |= json_object_set_new(obj, "a", json_string(pv_addr_format(&c->addr, addr)));
-    r |= json_object_set_new(obj, "b", integer_json(c->base < n ? c->base : index));
-    r |= json_object_set_new(obj, "p", integer_json(c->priority));
-    r |= json_object_set_new(obj, "f", integer_json(c->foundation));
-    if (r != 0) {
-        json_decref(obj);
-        return NULL;
-    }
-    return obj;
+    return json_pack("{s:s, s:s, s:I, s:I, s:I}", "t", cand_word(c->type), "a",
+                     pv_addr_format(&c->addr, addr), "b",
+                     (json_int_t)(c->base < n ? c->base : index), "p", (json_int_t)c->priority, "f",
+                     (json_int_t)c->foundation);
 }
 
 /* Cut at the limit instead of failing: the first candidates are the best ones. */
@@ -76,27 +67,15 @@ static json_t *cands_to_json(const struct pv_desc *desc)
 {
     size_t n = desc->n_cands < PV_ICE_MAX_LOCAL ? desc->n_cands : PV_ICE_MAX_LOCAL;
     json_t *list = json_array();
-
-    for (size_t i = 0; i < n; i++) {
-        if (json_array_append_new(list, cand_to_json(&desc->cands[i], i, n)) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
+    for (size_t i = 0; i < n; i++)
+        pv_jsonline_add(&list, cand_to_json(&desc->cands[i], i, n));
     return list;
 }
 
 /* Generation and revision as a pair, since neither orders descriptions without the other. */
 static json_t *number_to_json(uint64_t gen, uint64_t rev)
 {
-    json_t *list = json_array();
-
-    if (json_array_append_new(list, integer_json(gen)) != 0 ||
-        json_array_append_new(list, integer_json(rev)) != 0) {
-        json_decref(list);
-        return NULL;
-    }
-    return list;
+    return json_pack("[I, I]", (json_int_t)gen, (json_int_t)rev);
 }
 
 static const struct {
@@ -107,30 +86,21 @@ static const struct {
     {PV_DESC_CAP_PQ, "pq"},   {PV_DESC_CAP_GROUPS, "groups"},
 };
 
-/* NULL without memory. */
 static json_t *caps_to_json(unsigned caps)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < PV_ARRAY_LEN(caps_words); i++) {
-        if ((caps & caps_words[i].cap) != 0 &&
-            json_array_append_new(list, json_string(caps_words[i].word)) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        if ((caps & caps_words[i].cap) != 0)
+            pv_jsonline_add(&list, json_string(caps_words[i].word));
     }
     return list;
 }
 
-/* NULL without memory. */
 static json_t *cost_to_json(const uint32_t cost[static PV_SUITES])
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < PV_SUITES; i++) {
-        if (json_array_append_new(list, integer_json(cost[i])) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
+    for (size_t i = 0; i < PV_SUITES; i++)
+        pv_jsonline_add(&list, integer_json(cost[i]));
     return list;
 }
 
@@ -147,45 +117,33 @@ const char *pv_desc_ports_word(enum pv_desc_ports ports)
     return ports_words[ports];
 }
 
-/* NULL without memory. Only the numbers that belong to the kind of port allocation are written: a
- * reader must not guess which of them mean something. */
+/* Only the numbers that belong to the kind of port allocation are written: a reader must not guess
+ * which of them mean something. */
 static json_t *nat_to_json(const struct pv_desc_nat *nat)
 {
-    json_t *obj = json_object();
-    int r = json_object_set_new(obj, "map", json_string(mapping_words[nat->mapping]));
+    json_t *obj = json_pack("{s:s}", "map", mapping_words[nat->mapping]);
     if (nat->ports != PV_DESC_PORTS_UNKNOWN)
-        r |= json_object_set_new(obj, "ports", json_string(ports_words[nat->ports]));
+        pv_jsonline_set(&obj, "ports", json_string(ports_words[nat->ports]));
     if (nat->ports == PV_DESC_PORTS_SEQUENTIAL) {
-        r |= json_object_set_new(obj, "step", json_integer(nat->step));
-        r |= json_object_set_new(obj, "last", integer_json(nat->last));
+        pv_jsonline_set(&obj, "step", json_integer(nat->step));
+        pv_jsonline_set(&obj, "last", integer_json(nat->last));
     }
     if (nat->ports == PV_DESC_PORTS_BLOCK) {
-        r |= json_object_set_new(obj, "lo", integer_json(nat->lo));
-        r |= json_object_set_new(obj, "hi", integer_json(nat->hi));
+        pv_jsonline_set(&obj, "lo", integer_json(nat->lo));
+        pv_jsonline_set(&obj, "hi", integer_json(nat->hi));
     }
     if (nat->early)
-        r |= json_object_set_new(obj, "early", json_true());
-    if (r != 0) {
-        json_decref(obj);
-        return NULL;
-    }
+        pv_jsonline_set(&obj, "early", json_true());
     return obj;
 }
 
 /* Both sides start attempt n at the same moment, so the time travels with the number. */
 static json_t *try_to_json(const struct pv_desc_try *attempt)
 {
-    json_t *obj = json_object();
-    int r = json_object_set_new(obj, "n", integer_json(attempt->n));
-    r |= json_object_set_new(obj, "at", integer_json(attempt->at_us));
-    if (r != 0) {
-        json_decref(obj);
-        return NULL;
-    }
-    return obj;
+    return json_pack("{s:I, s:I}", "n", (json_int_t)attempt->n, "at", (json_int_t)attempt->at_us);
 }
 
-/* Bytes as text. NULL without memory. */
+/* Bytes as text. NULL: no memory, or too many. */
 static json_t *bytes_json(const uint8_t *bytes, size_t len)
 {
     char text[PV_B64_LEN(PV_KEM_EK_LEN) + 1];
@@ -193,26 +151,20 @@ static json_t *bytes_json(const uint8_t *bytes, size_t len)
                                                                               : NULL;
 }
 
-/* NULL without memory. */
 static json_t *pq_to_json(const struct pv_desc_pq *pq)
 {
     json_t *obj = json_object();
-    int r = 0;
     if (pq->have != 0)
-        r |= json_object_set_new(obj, "have", integer_json(pq->have));
+        pv_jsonline_set(&obj, "have", integer_json(pq->have));
     if (pq->kind != PV_DESC_PQ_NONE) {
-        r |= json_object_set_new(obj, "n", number_to_json(pq->gen, pq->rev));
-        r |= json_object_set_new(obj, "x", bytes_json(pq->dh, sizeof(pq->dh)));
+        pv_jsonline_set(&obj, "n", number_to_json(pq->gen, pq->rev));
+        pv_jsonline_set(&obj, "x", bytes_json(pq->dh, sizeof(pq->dh)));
     }
     if (pq->kind == PV_DESC_PQ_OFFER)
-        r |= json_object_set_new(obj, "ek", bytes_json(pq->kem, PV_KEM_EK_LEN));
+        pv_jsonline_set(&obj, "ek", bytes_json(pq->kem, PV_KEM_EK_LEN));
     if (pq->kind == PV_DESC_PQ_ANSWER) {
-        r |= json_object_set_new(obj, "ct", bytes_json(pq->kem, PV_KEM_CT_LEN));
-        r |= json_object_set_new(obj, "to", bytes_json(pq->to, sizeof(pq->to)));
-    }
-    if (r != 0) {
-        json_decref(obj);
-        return NULL;
+        pv_jsonline_set(&obj, "ct", bytes_json(pq->kem, PV_KEM_CT_LEN));
+        pv_jsonline_set(&obj, "to", bytes_json(pq->to, sizeof(pq->to)));
     }
     return obj;
 }
@@ -222,35 +174,27 @@ static json_t *pq_to_json(const struct pv_desc_pq *pq)
 json_t *pv_desc_to_json(const struct pv_desc *desc)
 {
     json_t *obj = json_object();
-    int r = 0;
-
-    r |= json_object_set_new(obj, "gen", integer_json(desc->gen));
-    r |= json_object_set_new(obj, "rev", integer_json(desc->rev));
+    pv_jsonline_set(&obj, "gen", integer_json(desc->gen));
+    pv_jsonline_set(&obj, "rev", integer_json(desc->rev));
     if (desc->re_gen != 0)
-        r |= json_object_set_new(obj, "re", number_to_json(desc->re_gen, desc->re_rev));
-    r |= json_object_set_new(obj, "ufrag", json_string(desc->creds.ufrag));
-    r |= json_object_set_new(obj, "pwd", json_string(desc->creds.pwd));
-    r |= json_object_set_new(obj, "cands", cands_to_json(desc));
+        pv_jsonline_set(&obj, "re", number_to_json(desc->re_gen, desc->re_rev));
+    pv_jsonline_set(&obj, "ufrag", json_string(desc->creds.ufrag));
+    pv_jsonline_set(&obj, "pwd", json_string(desc->creds.pwd));
+    pv_jsonline_set(&obj, "cands", cands_to_json(desc));
     if (desc->caps != 0)
-        r |= json_object_set_new(obj, "caps", caps_to_json(desc->caps));
+        pv_jsonline_set(&obj, "caps", caps_to_json(desc->caps));
     if (pv_desc_has_cost(desc->cost))
-        r |= json_object_set_new(obj, "cost", cost_to_json(desc->cost));
+        pv_jsonline_set(&obj, "cost", cost_to_json(desc->cost));
     if (desc->nat.mapping != PV_DESC_MAPPING_UNKNOWN)
-        r |= json_object_set_new(obj, "nat", nat_to_json(&desc->nat));
+        pv_jsonline_set(&obj, "nat", nat_to_json(&desc->nat));
     if (desc->attempt.n != 0)
-        r |= json_object_set_new(obj, "try", try_to_json(&desc->attempt));
+        pv_jsonline_set(&obj, "try", try_to_json(&desc->attempt));
     if (desc->pq != NULL)
-        r |= json_object_set_new(obj, "pq", pq_to_json(desc->pq));
-    if (desc->wg_len > 0) {
-        char wg[PV_B64_LEN(PV_WGMSG_INITIATION_LEN) + 1] = "";
-        r |= desc->wg_len > sizeof(desc->wg) ||
-             pv_b64url_encode(pv_view(desc->wg, desc->wg_len), wg, sizeof(wg)) != PV_OK;
-        r |= json_object_set_new(obj, "wg", json_string(wg));
-    }
-    if (r != 0) {
-        json_decref(obj);
-        return NULL;
-    }
+        pv_jsonline_set(&obj, "pq", pq_to_json(desc->pq));
+    if (desc->wg_len > sizeof(desc->wg))
+        pv_jsonline_set(&obj, "wg", NULL);
+    else if (desc->wg_len > 0)
+        pv_jsonline_set(&obj, "wg", bytes_json(desc->wg, desc->wg_len));
     return obj;
 }
 

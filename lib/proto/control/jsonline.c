@@ -69,3 +69,21 @@ int pv_jsonline_u64(const json_t *obj, const char *key, uint64_t min, uint64_t m
     *ret_value = value;
     return PV_OK;
 }
+
+static void keep_whole(json_t **obj, int r)
+{
+    if (r == 0)
+        return;
+    json_decref(*obj);
+    *obj = NULL;
+}
+
+void pv_jsonline_set(json_t **obj, const char *key, json_t *value)
+{
+    keep_whole(obj, json_object_set_new(*obj, key, value));
+}
+
+void pv_jsonline_add(json_t **list, json_t *value)
+{
+    keep_whole(list, json_array_append_new(*list, value));
+}

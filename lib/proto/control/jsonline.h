@@ -24,3 +24,8 @@ PV_MUST_CHECK int pv_jsonline_parse(struct pv_view text, unsigned max_depth, siz
 /* A whole number field in [min, max]. PV_ERR_NOT_FOUND when absent or null, PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_jsonline_u64(const json_t *obj, const char *key, uint64_t min, uint64_t max,
                                   uint64_t *ret_value);
+
+/* Adds value, which is the object's or the list's from then on. NULL, for want of memory, makes
+ * *obj NULL, to which nothing can be added: callers look once, at the end. */
+void pv_jsonline_set(json_t **obj, const char *key, json_t *value);
+void pv_jsonline_add(json_t **list, json_t *value);

@@ -32,28 +32,17 @@ static json_t *base64_json(struct pv_view v)
 static json_t *item_to_json(const struct pv_signal_item *item)
 {
     json_t *obj = json_object();
-    int r = json_object_set_new(obj, "s", base64_json(item->statement));
-
+    pv_jsonline_set(&obj, "s", base64_json(item->statement));
     if (item->receipt.len > 0)
-        r |= json_object_set_new(obj, "r", base64_json(item->receipt));
-    if (r != 0) {
-        json_decref(obj);
-        return NULL;
-    }
+        pv_jsonline_set(&obj, "r", base64_json(item->receipt));
     return obj;
 }
 
-/* jansson's setters take a NULL and fail, so one check at the end covers every step before it. */
 static json_t *chain_to_json(const struct pv_signal *sig)
 {
     json_t *list = json_array();
-
-    for (size_t i = 0; i < sig->n_chain; i++) {
-        if (json_array_append_new(list, item_to_json(&sig->chain[i])) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
+    for (size_t i = 0; i < sig->n_chain; i++)
+        pv_jsonline_add(&list, item_to_json(&sig->chain[i]));
     return list;
 }
 
@@ -61,28 +50,21 @@ static json_t *chain_to_json(const struct pv_signal *sig)
 static json_t *signal_to_json(const struct pv_signal *sig)
 {
     json_t *obj = json_object();
-    int r = json_object_set_new(obj, "head", base64_json(pv_view(sig->head, sizeof(sig->head))));
-
+    pv_jsonline_set(&obj, "head", base64_json(pv_view(sig->head, sizeof(sig->head))));
     if (sig->has_members)
-        r |= json_object_set_new(obj, "members",
-                                 base64_json(pv_view(sig->members, sizeof(sig->members))));
+        pv_jsonline_set(&obj, "members", base64_json(pv_view(sig->members, sizeof(sig->members))));
     if (sig->has_rules)
-        r |=
-            json_object_set_new(obj, "rules", base64_json(pv_view(sig->rules, sizeof(sig->rules))));
+        pv_jsonline_set(&obj, "rules", base64_json(pv_view(sig->rules, sizeof(sig->rules))));
     if (sig->seq != 0)
-        r |= json_object_set_new(obj, "seq", json_integer((json_int_t)sig->seq));
+        pv_jsonline_set(&obj, "seq", json_integer((json_int_t)sig->seq));
     if (sig->has_desc)
-        r |= json_object_set_new(obj, "desc", pv_desc_to_json(&sig->desc));
+        pv_jsonline_set(&obj, "desc", pv_desc_to_json(&sig->desc));
     if (sig->n_chain > 0)
-        r |= json_object_set_new(obj, "chain", chain_to_json(sig));
+        pv_jsonline_set(&obj, "chain", chain_to_json(sig));
     if (sig->seal.len > 0)
-        r |= json_object_set_new(obj, "seal", base64_json(sig->seal));
+        pv_jsonline_set(&obj, "seal", base64_json(sig->seal));
     if (sig->sealed)
-        r |= json_object_set_new(obj, "sealed", json_true());
-    if (r != 0) {
-        json_decref(obj);
-        return NULL;
-    }
+        pv_jsonline_set(&obj, "sealed", json_true());
     return obj;
 }
 

@@ -146,27 +146,24 @@ static json_t *tags_json(const char *const *tags, size_t n)
     return list;
 }
 
-int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
+json_t *pv_ctlapi_peer_json(const struct pv_ctlapi_peer *peer)
 {
-    return pv_ctlapi_append(
-        peers, "peers",
-        pv_ctlapi_pack(
-            "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:s?, s:o, s:o, "
-            "s:o, s:o, s:s, "
-            "s:o, s:s?, s:o, s:o, s:s?}",
-            "name", peer->name, "ip4", pv_ctlapi_ip(&peer->ip4), "ip6", pv_ctlapi_ip(&peer->ip6),
-            "key", pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online",
-            peer->online, "admin", peer->admin, "path", pv_ctlapi_path_json(&peer->path),
-            "tx_bytes", pv_ctlapi_u64(peer->tx_bytes), "rx_bytes", pv_ctlapi_u64(peer->rx_bytes),
-            "last_handshake", time_json(peer->last_handshake_ms), "last_seen",
-            time_json(peer->last_seen_ms), "session", peer->session, "proof", peer->proof, "former",
-            pv_ctlapi_key(peer->former), "another_since",
-            peer->former == NULL ? json_null() : pv_ctlapi_u64(peer->another_since_s), "ip4_former",
-            pv_ctlapi_key(peer->ip4_former), "ip4_since",
-            peer->ip4_former == NULL ? json_null() : pv_ctlapi_u64(peer->ip4_since_s), "state",
-            peer->standing, "expires", u64_or_null(peer->expires_s), "asks_from", peer->asks_from,
-            "groups", peer->tells_groups ? ips_json(peer->groups, peer->n_groups) : json_null(),
-            "tags", tags_json(peer->tags, peer->n_tags), "carrier", peer->carrier));
+    return pv_ctlapi_pack(
+        "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:s?, s:o, s:o, "
+        "s:o, s:o, s:s, "
+        "s:o, s:s?, s:o, s:o, s:s?}",
+        "name", peer->name, "ip4", pv_ctlapi_ip(&peer->ip4), "ip6", pv_ctlapi_ip(&peer->ip6), "key",
+        pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online", peer->online,
+        "admin", peer->admin, "path", pv_ctlapi_path_json(&peer->path), "tx_bytes",
+        pv_ctlapi_u64(peer->tx_bytes), "rx_bytes", pv_ctlapi_u64(peer->rx_bytes), "last_handshake",
+        time_json(peer->last_handshake_ms), "last_seen", time_json(peer->last_seen_ms), "session",
+        peer->session, "proof", peer->proof, "former", pv_ctlapi_key(peer->former), "another_since",
+        peer->former == NULL ? json_null() : pv_ctlapi_u64(peer->another_since_s), "ip4_former",
+        pv_ctlapi_key(peer->ip4_former), "ip4_since",
+        peer->ip4_former == NULL ? json_null() : pv_ctlapi_u64(peer->ip4_since_s), "state",
+        peer->standing, "expires", u64_or_null(peer->expires_s), "asks_from", peer->asks_from,
+        "groups", peer->tells_groups ? ips_json(peer->groups, peer->n_groups) : json_null(), "tags",
+        tags_json(peer->tags, peer->n_tags), "carrier", peer->carrier);
 }
 
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
@@ -176,51 +173,34 @@ json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
         "{s:s, s:s, s:b, s:s, s:s?, s:s, s:o, s:s}", "id", pv_chat_id_format(msg->id, id), "from",
         msg->from, "unproven", msg->unproven, "to", msg->to, "room", msg->room, "text", msg->text,
         "time", json_real((double)msg->time_ms / 1000.0), "state", pv_chat_state_name(msg->state));
-    bool ok = obj != NULL;
     /* A rare field is left out where it does not apply. */
-    if (ok && msg->unproven && msg->typist != PV_CHAT_SOMEBODY)
-        ok = json_object_set_new(obj, "typist",
-                                 json_string(msg->typist == PV_CHAT_ROOT ? "root" : "group")) == 0;
-    if (ok && msg->own)
-        ok = json_object_set_new(obj, "own", json_true()) == 0;
-    if (ok && msg->held != PV_CHAT_LATER_NO)
-        ok = json_object_set_new(obj, "held", json_string(pv_chat_later_name(msg->held))) == 0;
-    if (ok && msg->from_former != NULL)
-        ok = json_object_set_new(obj, "from_former", pv_ctlapi_key(msg->from_former)) == 0;
-    if (ok && msg->to_former != NULL)
-        ok = json_object_set_new(obj, "to_former", pv_ctlapi_key(msg->to_former)) == 0;
-    if (ok && msg->another_since_s != 0)
-        ok = json_object_set_new(obj, "former", pv_ctlapi_key(msg->former)) == 0 &&
-             json_object_set_new(obj, "another_since", pv_ctlapi_u64(msg->another_since_s)) == 0;
-    if (ok)
-        return obj;
-    json_decref(obj);
-    return NULL;
-}
-
-int pv_ctlapi_messages_changed(json_t *messages, uint64_t since_s, const uint8_t *former)
-{
-    json_t *changed =
-        pv_ctlapi_pack("{s:I, s:o}", "since", (json_int_t)since_s, "key", pv_ctlapi_key(former));
-    return json_object_set_new(messages, "changed", changed) == 0 ? PV_OK : PV_ERR_NOMEM;
+    if (msg->unproven && msg->typist != PV_CHAT_SOMEBODY)
+        pv_jsonline_set(&obj, "typist",
+                        json_string(msg->typist == PV_CHAT_ROOT ? "root" : "group"));
+    if (msg->own)
+        pv_jsonline_set(&obj, "own", json_true());
+    if (msg->held != PV_CHAT_LATER_NO)
+        pv_jsonline_set(&obj, "held", json_string(pv_chat_later_name(msg->held)));
+    if (msg->from_former != NULL)
+        pv_jsonline_set(&obj, "from_former", pv_ctlapi_key(msg->from_former));
+    if (msg->to_former != NULL)
+        pv_jsonline_set(&obj, "to_former", pv_ctlapi_key(msg->to_former));
+    if (msg->another_since_s != 0) {
+        pv_jsonline_set(&obj, "former", pv_ctlapi_key(msg->former));
+        pv_jsonline_set(&obj, "another_since", pv_ctlapi_u64(msg->another_since_s));
+    }
+    return obj;
 }
 
 /* Without "more" there is nothing older: only a full page can be continued. */
 json_t *pv_ctlapi_messages_new(bool more, uint64_t upto)
 {
     json_t *obj = pv_ctlapi_list("messages");
-    if (obj != NULL &&
-        ((more && json_object_set_new(obj, "more", json_true()) != 0) ||
-         (upto > 0 && json_object_set_new(obj, "upto", json_integer((json_int_t)upto)) != 0))) {
-        json_decref(obj);
-        return NULL;
-    }
+    if (more)
+        pv_jsonline_set(&obj, "more", json_true());
+    if (upto > 0)
+        pv_jsonline_set(&obj, "upto", json_integer((json_int_t)upto));
     return obj;
-}
-
-int pv_ctlapi_messages_add(json_t *messages, const struct pv_ctlapi_message *msg)
-{
-    return pv_ctlapi_append(messages, "messages", pv_ctlapi_message_json(msg));
 }
 
 /* --- status -------------------------------------------------------------------------------- */
@@ -320,12 +300,8 @@ static json_t *problems_json(const struct pv_ctlapi_status *s)
 static json_t *drops_json(const struct pv_ctlapi_status *s)
 {
     json_t *obj = json_object();
-    for (size_t i = 0; obj != NULL && i < s->n_drops; i++) {
-        if (json_object_set_new(obj, s->drop_names[i], pv_ctlapi_u64(s->drop_counts[i])) != 0) {
-            json_decref(obj);
-            return NULL;
-        }
-    }
+    for (size_t i = 0; i < s->n_drops; i++)
+        pv_jsonline_set(&obj, s->drop_names[i], pv_ctlapi_u64(s->drop_counts[i]));
     return obj;
 }
 
@@ -381,11 +357,8 @@ json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
         code = PV_CTLAPI_FAILED;
     else if (strcmp(told->coordinator, "stored") != 0)
         code = PV_CTLAPI_UNREACHABLE;
-    if (out != NULL && code != PV_CTLAPI_DONE &&
-        json_object_set_new(out, "code", json_integer(code)) < 0) {
-        json_decref(out);
-        out = NULL;
-    }
+    if (code != PV_CTLAPI_DONE)
+        pv_jsonline_set(&out, "code", json_integer(code));
     return out;
 }
 

@@ -75,8 +75,8 @@ struct pv_ctlapi_peer {
                             program is older than that; NULL: null, not known yet, or a static peer */
 };
 
-/* {"version":1,"peers":[…]}; add fails with PV_ERR_NOMEM only. */
-PV_MUST_CHECK int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer);
+/* One of "peers" in {"version":1,"peers":[…]}. */
+json_t *pv_ctlapi_peer_json(const struct pv_ctlapi_peer *peer);
 /* {"type","local","remote","via","rtt_ms","loss","mtu"} */
 json_t *pv_ctlapi_path_json(const struct pv_ctlapi_path *path);
 
@@ -106,12 +106,6 @@ json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg);
 /* {"version":1,"messages":[…]}, with "more":true when the list was cut (ask again), and "upto" when
  * it is not 0. */
 json_t *pv_ctlapi_messages_new(bool more, uint64_t upto);
-PV_MUST_CHECK int pv_ctlapi_messages_add(json_t *messages, const struct pv_ctlapi_message *msg);
-
-/* Adds "changed":{"since","key"} to the list of one peer: since then its name is this machine's,
- * and before it was that of another key. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_ctlapi_messages_changed(json_t *messages, uint64_t since_s,
-                                             const uint8_t *former);
 
 /* The action of REMOVE on the invite that let the node in. */
 enum pv_ctlapi_invite_end {

@@ -51,11 +51,6 @@ json_t *pv_ctlapi_list(const char *key)
     return pv_ctlapi_pack("{s:i, s:[]}", "version", PV_CTLAPI_FORMAT, key);
 }
 
-int pv_ctlapi_append(json_t *obj, const char *key, json_t *item)
-{
-    return json_array_append_new(json_object_get(obj, key), item) == 0 ? PV_OK : PV_ERR_NOMEM;
-}
-
 void pv_ctlapi_put(json_t **obj, const char *key, json_t *item)
 {
     json_t *list = key == NULL ? *obj : json_object_get(*obj, key);

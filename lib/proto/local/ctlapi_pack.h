@@ -28,11 +28,9 @@ json_t *pv_ctlapi_pack(const char *format, ...);
 /* {"version":1,key:[]}: every list is an object with a version, as an array could never get another
  * field. */
 json_t *pv_ctlapi_list(const char *key);
-/* Appends to the list under key; takes item, NULL when it could not be built. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_ctlapi_append(json_t *obj, const char *key, json_t *item);
-/* The same, or with key NULL to *obj itself; without memory *obj becomes NULL and stays so, for a
- * part of a list would look like the whole: callers need no checks, and the last one answers for
- * it. */
+/* Appends to the list under key, or with key NULL to *obj itself; takes item, NULL when it could
+ * not be built. Without memory *obj becomes NULL and stays so, for a part of a list would look like
+ * the whole: callers need no checks, and the last one answers for it. */
 void pv_ctlapi_put(json_t **obj, const char *key, json_t *item);
 
 /* An Ed25519 or X25519 public key as text; NULL: null. */

@@ -299,8 +299,8 @@ PV_TEST(peers_json_is_exactly_the_contract)
                                   .expires_s = 1790000001,
                                   .last_seen_ms = 1790000000500,
                                   .path = {.rtt_ms = -1, .loss = -1, .via = "203.0.113.5:3478"}};
-    assert_int_equal(pv_ctlapi_peers_add(peers, &direct), PV_OK);
-    assert_int_equal(pv_ctlapi_peers_add(peers, &away), PV_OK);
+    pv_ctlapi_put(&peers, "peers", pv_ctlapi_peer_json(&direct));
+    pv_ctlapi_put(&peers, "peers", pv_ctlapi_peer_json(&away));
     assert_json(peers,
                 "{\"version\":1,\"peers\":[{\"name\":\"bob\",\"ip4\":\"10.66.1.2\",\"ip6\":null,"
                 "\"key\":\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL
@@ -339,7 +339,7 @@ PV_TEST(messages_json_is_exactly_the_contract)
     "{\"id\":\"" ID_TEXT "\",\"from\":\"bob\",\"unproven\":false,\"to\":\"lap\",\"room\":null," \
     "\"text\":\"a \\\"b\\\"\\n\\u001B\",\"time\":1790000000.123,\"state\":\"unread\"}"
     json_t *list = pv_ctlapi_messages_new(false, 0);
-    assert_int_equal(pv_ctlapi_messages_add(list, &msg), PV_OK);
+    pv_ctlapi_put(&list, "messages", pv_ctlapi_message_json(&msg));
     assert_json(list, "{\"version\":1,\"messages\":[" MSG_JSON "]}");
     assert_json(pv_ctlapi_messages_new(true, 7),
                 "{\"version\":1,\"messages\":[],\"more\":true,\"upto\":7}");
