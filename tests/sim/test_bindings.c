@@ -33,26 +33,24 @@ static bool count(void *ctx, unsigned host, const struct pv_addr *dst, struct pv
 
 /* Ten minutes without traffic: from then on not one datagram passes between the two, and what goes
  * to the coordinator keeps one mapping open. The next ping is answered at once all the same. */
-static int idle(uint64_t seed, void *ctx)
+static void idle(uint64_t seed, void *ctx)
 {
     static const char *const kinds[][2] = {{"port-restricted", "direct"}, {"symmetric", "relay"}};
     const char *const *kind = kinds[seed % 2];
     struct pair p = {.ipv6 = false};
     struct counted c = {.coord = pv_addr4(198, 51, 100, 10, 0)};
-    snprintf(p.what, sizeof(p.what), "%s: idle", kind[1]);
-    if (!met(&p, seed, kind[0], kind[1]))
-        return failed(&p, "not met");
+    sim_case("%s: idle", kind[1]);
+    sim_must(&p.w, met(&p, seed, kind[0], kind[1]), "not met");
     sim_world_run(&p.w, PV_S(615));
     c.coord_host = sim_coord_host(p.w.coord);
     sim_net_set_tap(p.w.net, count, &c);
     sim_world_run(&p.w, PV_S(3600));
     sim_net_set_tap(p.w.net, NULL, NULL);
     if (getenv("PV_SIM_TIMES") != NULL)
-        printf("%s, seed %llu: %llu to each other, %llu to the coordinator in an hour\n", p.what,
-               (unsigned long long)seed, (unsigned long long)c.to_others,
+        printf("%s, seed %llu: %llu to each other, %llu to the coordinator in an hour\n",
+               sim_case_name(), (unsigned long long)seed, (unsigned long long)c.to_others,
                (unsigned long long)c.to_coord);
-    if (c.to_others != 0)
-        return failed(&p, "an idle pair is not silent");
+    sim_must(&p.w, c.to_others == 0, "an idle pair is not silent");
     if (seed % 4 >= 2) { /* and their NATs have forgotten all but that mapping */
         sim_net_reboot_nat(p.w.net, p.za);
         sim_net_reboot_nat(p.w.net, p.zb);
@@ -60,14 +58,13 @@ static int idle(uint64_t seed, void *ctx)
     }
     pv_ns took = sim_world_reach(&p.w, p.a, p.b, PV_S(5), PV_S(10));
     snprintf(p.w.why, sizeof(p.w.why), "after %.3f s", took == PV_NEVER ? -1 : (double)took / 1e9);
-    if (took > SECOND)
-        return failed(&p, "the first ping after it was not answered within a second, but");
-    return passed(&p);
+    sim_must(&p.w, took <= SECOND, "the first ping after it was not answered within a second, but");
+    sim_world_done(&p.w);
 }
 
 PV_TEST(an_idle_pair_is_silent_and_its_first_ping_answered)
 {
-    assert_int_equal(sim_seeds("bindings", 2, idle, NULL), 0);
+    sim_seeds(2, idle, NULL);
 }
 
 /* --- the lifetime of bindings ----------------------------------------------------------------- */
@@ -84,15 +81,14 @@ static double binding_number(struct pair *p, struct sim_node *n, const char *nam
 
 /* NATs that forget sooner, or later, than is assumed at first: it is learnt, and from then on no
  * binding is lost and none refreshed for nothing. */
-static int lifetime_learnt(uint64_t seed, void *ctx)
+PV_SIM(the_lifetime_of_bindings_is_learnt_and_kept_to, 3)
 {
     static const unsigned lives_s[] = {20, 30, 60, 130, 300};
     struct pair p = {.ipv6 = false};
     struct counted c = {.coord = pv_addr4(198, 51, 100, 10, 0)};
     unsigned life = lives_s[seed % PV_ARRAY_LEN(lives_s)];
-    snprintf(p.what, sizeof(p.what), "bindings live %u s", life);
-    if (!met(&p, seed, "port-restricted", "direct"))
-        return failed(&p, "not met");
+    sim_case("bindings live %u s", life);
+    sim_must(&p.w, met(&p, seed, "port-restricted", "direct"), "not met");
     unsigned zones[] = {p.za, p.zb};
     for (unsigned i = 0; i < 2; i++) {
         struct pv_nat_config *config = pv_nat_config(sim_net_nat(p.w.net, zones[i]));
@@ -105,8 +101,10 @@ static int lifetime_learnt(uint64_t seed, void *ctx)
     double every = binding_number(&p, p.a, "refresh_s");
     snprintf(p.w.why, sizeof(p.w.why), "idle_s %.0f, idle_max_s %.0f, refresh_s %.0f", idle, most,
              every);
-    if (idle < 0 || idle > life || (most > 0 && most < life) || every >= life || every > 110)
-        return failed(&p, "not learnt right:");
+    sim_must(&p.w,
+             idle >= 0 && idle <= life && (most == 0 || most >= life) && every < life &&
+                 every <= 110,
+             "not learnt right:");
     /* Used again, then idle for as long as it is kept: both ways are open all the time. */
     load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(5));
     sim_world_run(&p.w, PV_S(30));
@@ -123,19 +121,13 @@ static int lifetime_learnt(uint64_t seed, void *ctx)
         printf(
             "%s, seed %llu: lives %.0f s, every %.0f s; %llu and %llu new bindings, %llu to each "
             "other, %llu to the coordinator\n",
-            p.what, (unsigned long long)seed, idle, every, (unsigned long long)made[0],
+            sim_case_name(), (unsigned long long)seed, idle, every, (unsigned long long)made[0],
             (unsigned long long)made[1], (unsigned long long)c.to_others,
             (unsigned long long)c.to_coord);
-    if (made[0] + made[1] > 0)
-        return failed(&p, "bindings were lost although their life is known");
-    if ((double)c.to_others > 4 * 520 / (every * 2 / 3) + 4)
-        return failed(&p, "more was sent than keeps the bindings");
-    return passed(&p);
-}
-
-PV_TEST(the_lifetime_of_bindings_is_learnt_and_kept_to)
-{
-    assert_int_equal(sim_seeds("bindings", 3, lifetime_learnt, NULL), 0);
+    sim_must(&p.w, made[0] + made[1] == 0, "bindings were lost although their life is known");
+    sim_must(&p.w, (double)c.to_others <= 4 * 520 / (every * 2 / 3) + 4,
+             "more was sent than keeps the bindings");
+    sim_world_done(&p.w);
 }
 
 /* --- the first packets after silence -----------------------------------------------------------
@@ -150,7 +142,7 @@ static void forget(struct pair *p, unsigned zone, unsigned life_s)
     c->udp_unreplied = c->udp_replied = PV_S(life_s);
     c->inbound_refresh = kind == 0;
     c->absolute = kind == 3 ? PV_S(life_s < 30 ? 30 : life_s) : 0;
-    snprintf(p->what + strlen(p->what), sizeof(p->what) - strlen(p->what), " %u s%s", life_s,
+    sim_case("%s %u s%s", sim_case_name(), life_s,
              kind == 0   ? " kept from outside"
              : kind == 3 ? " at most"
                          : "");
@@ -180,7 +172,7 @@ static const char *speak(struct pair *p, struct sim_node *from, struct sim_node 
              took == PV_NEVER ? -1 : (double)took / 1e9,
              (unsigned long long)(sim_node_flow_seen(to).received - before));
     if (getenv("PV_SIM_TIMES") != NULL && ping)
-        printf("%s, seed %llu: %s\n", p->what, (unsigned long long)p->seed, p->w.why);
+        printf("%s, seed %llu: %s\n", sim_case_name(), (unsigned long long)p->seed, p->w.why);
     if (took > SECOND + PV_MS(250)) /* the relay's round trip */
         return "the first ping was not answered in time:";
     if (!ping && sim_node_flow_seen(to).received - before != 10)
@@ -192,7 +184,7 @@ static const char *speak(struct pair *p, struct sim_node *from, struct sim_node 
 
 /* Two NATs of kinds and lives of their own. In half of the runs the life is measured by now. ctx:
  * NULL, or that there are many silences, all short: the peer has had many addresses in the end. */
-static int silences(uint64_t seed, void *ctx)
+static void silences(uint64_t seed, void *ctx)
 {
     const bool *many = ctx;
     static const char *const kinds[] = {"port-restricted", "address-restricted"};
@@ -200,9 +192,8 @@ static int silences(uint64_t seed, void *ctx)
     struct pair p = {.ipv6 = false};
     unsigned k = (unsigned)(seed / 4);
     const char *const profiles[2] = {kinds[k % 2], kinds[k / 2 % 2]};
-    snprintf(p.what, sizeof(p.what), "%s and %s: lives", profiles[0], profiles[1]);
-    if (!met_between(&p, seed, profiles, "direct"))
-        return failed(&p, "not met");
+    sim_case("%s and %s: lives", profiles[0], profiles[1]);
+    sim_must(&p.w, met_between(&p, seed, profiles, "direct"), "not met");
     struct pv_natrng *rng = sim_net_rng(p.w.net);
     unsigned a = lives_s[seed % PV_ARRAY_LEN(lives_s)];
     unsigned b = lives_s[pv_natrng_below(rng, PV_ARRAY_LEN(lives_s))], least = a < b ? a : b;
@@ -218,28 +209,27 @@ static int silences(uint64_t seed, void *ctx)
         sim_world_run(&p.w, PV_S(silence) + PV_MS(pv_natrng_below(rng, 1000)));
         bool by_a = pv_natrng_below(rng, 2) == 0;
         const char *why = speak(&p, by_a ? p.a : p.b, by_a ? p.b : p.a, i % 2 == 0);
-        snprintf(p.what + strlen(p.what), sizeof(p.what) - strlen(p.what), ", %u s", silence);
-        if (why != NULL)
-            return failed(&p, why);
+        sim_case("%s, %u s", sim_case_name(), silence);
+        sim_must(&p.w, why == NULL, why);
     }
-    if (sim_node_flow_seen(p.a).twice + sim_node_flow_seen(p.b).twice > 0)
-        return failed(&p, "a packet came twice");
-    return passed(&p);
+    sim_must(&p.w, sim_node_flow_seen(p.a).twice + sim_node_flow_seen(p.b).twice == 0,
+             "a packet came twice");
+    sim_world_done(&p.w);
 }
 
 PV_TEST(the_first_packets_after_silence_arrive)
 {
-    assert_int_equal(sim_seeds("bindings", 4, silences, NULL), 0);
-    assert_int_equal(silences(214, NULL), 0); /* speaks as the keys end */
+    sim_seeds(4, silences, NULL);
+    assert_true(sim_run(214, silences, NULL)); /* speaks as the keys end */
 }
 
 PV_TEST(the_first_packets_after_each_of_many_silences_arrive)
 {
     static const uint64_t ends_in_use[] = {25, 109, 112}; /* a binding, by its age, as both talk */
     bool many = true;
-    assert_int_equal(sim_seeds("bindings", 1, silences, &many), 0);
+    sim_seeds(1, silences, &many);
     for (size_t i = 0; i < PV_ARRAY_LEN(ends_in_use); i++)
-        assert_int_equal(silences(ends_in_use[i], &many), 0);
+        assert_true(sim_run(ends_in_use[i], silences, &many));
 }
 
 /* --- bindings that end whatever passes -------------------------------------------------------- */
@@ -247,7 +237,7 @@ PV_TEST(the_first_packets_after_each_of_many_silences_arrive)
 /* Both NATs end every binding after a minute. Once that is known another socket is there before:
  * with traffic all the time not one packet is lost and none comes twice. ctx: whether the kernels
  * then draw ports again whose bindings still stand. */
-static int absolute_end(uint64_t seed, void *ctx)
+static void absolute_end(uint64_t seed, void *ctx)
 {
     static const char *const kinds[][2] = {
         {"port-restricted", "direct"}, {"full-cone", "direct"}, {"symmetric", "relay"}};
@@ -256,9 +246,8 @@ static int absolute_end(uint64_t seed, void *ctx)
     struct pair p = {.ipv6 = false};
     unsigned end = ends_s[seed / 3 % 3];
     const bool *again = ctx;
-    snprintf(p.what, sizeof(p.what), "%s: bindings end after %u s", kind[1], end);
-    if (!met(&p, seed, kind[0], kind[1]))
-        return failed(&p, "not met");
+    sim_case("%s: bindings end after %u s", kind[1], end);
+    sim_must(&p.w, met(&p, seed, kind[0], kind[1]), "not met");
     pv_nat_config(sim_net_nat(p.w.net, p.za))->absolute = PV_S(end);
     pv_nat_config(sim_net_nat(p.w.net, p.zb))->absolute = PV_S(end);
     sim_net_reboot_nat(p.w.net, p.za); /* of those that were made before, too */
@@ -266,8 +255,8 @@ static int absolute_end(uint64_t seed, void *ctx)
     load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(330));
     double seen = binding_number(&p, p.a, "absolute_s");
     snprintf(p.w.why, sizeof(p.w.why), "absolute_s %.0f", seen);
-    if (seen < 0 || seen > end || binding_number(&p, p.b, "absolute_s") < 0)
-        return failed(&p, "the end was not seen:");
+    sim_must(&p.w, seen >= 0 && seen <= end && binding_number(&p, p.b, "absolute_s") >= 0,
+             "the end was not seen:");
     sim_node_set_draws_again(p.a, *again);
     sim_node_set_draws_again(p.b, *again);
     load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(100)); /* the first change, out of what was */
@@ -277,24 +266,22 @@ static int absolute_end(uint64_t seed, void *ctx)
     begin_to_measure(&p);
     load(&p, A_TO_B | B_TO_A, PV_MS(20), PV_S(300));
     bool quick = gap_within(&p, A_TO_B | B_TO_A, PV_MS(500));
-    if (!all_arrived(&p) || !quick)
-        return failed(&p, "packets were lost at a change of socket:");
-    if (!both_use(&p, kind[1]))
-        return failed(&p, "another type of path");
-    return passed(&p);
+    sim_must(&p.w, all_arrived(&p) && quick, "packets were lost at a change of socket:");
+    sim_must(&p.w, both_use(&p, kind[1]), "another type of path");
+    sim_world_done(&p.w);
 }
 
 PV_TEST(another_socket_is_there_before_a_binding_ends)
 {
     bool again = false;
-    assert_int_equal(sim_seeds("bindings", 2, absolute_end, &again), 0);
-    assert_int_equal(absolute_end(11, &again), 0); /* drew a port of an attempt by itself */
+    sim_seeds(2, absolute_end, &again);
+    assert_true(sim_run(11, absolute_end, &again)); /* drew a port of an attempt by itself */
 }
 
 PV_TEST(a_standby_socket_takes_no_port_whose_binding_still_stands)
 {
     bool again = true;
-    assert_int_equal(sim_seeds("bindings", 2, absolute_end, &again), 0);
+    sim_seeds(2, absolute_end, &again);
 }
 
 void test_begin(void)

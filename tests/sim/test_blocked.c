@@ -75,55 +75,50 @@ struct sides {
 
 /* --- from the start --------------------------------------------------------------------------- */
 
-static int from_the_start(uint64_t seed, void *ctx)
+static void from_the_start(uint64_t seed, void *ctx)
 {
     const struct sides *sides = ctx;
     struct sim_world w;
-    if (!begin(&w, seed, sides->a, sides->b))
-        return sim_world_failed(&w, seed, "joining:");
+    sim_must(&w, begin(&w, seed, sides->a, sides->b), "joining:");
     /* The whole of it from a cold start: the daemon boots, finds out, and its pings get through. */
     sim_node_kill(w.nodes[0]);
     sim_world_run(&w, PV_S(1));
     sim_node_start(w.nodes[0]);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(10));
-    if (took > PV_S(3)) {
-        printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return sim_world_failed(&w, seed, "not reached 3 s after the start");
-    }
+    sim_must_take(&w, took, PV_S(3), "not reached 3 s after the start");
     unsigned before = ping_for(&w, PV_MS(20), PV_MS(500));
-    if (ping_for(&w, PV_MS(20), PV_S(5)) != before)
-        return sim_world_failed(&w, seed, "pings through the stream were lost");
+    sim_must(&w, ping_for(&w, PV_MS(20), PV_S(5)) == before, "pings through the stream were lost");
     for (unsigned i = 0; i < 2; i++) {
         bool blocked = i == 0 ? sides->a : sides->b;
-        if (!path_is(&w, w.nodes[i], "relay"))
-            return sim_world_failed(&w, seed, "the path is not relayed");
-        if ((open_streams(w.nodes[i]) > 0) != blocked)
-            return sim_world_failed(&w, seed, "the way to the relay is not what it should be");
-        if (says(&w, w.nodes[i], "\"cmd\":\"status\"", "\"udp\":\"blocked\"") != blocked)
-            return sim_world_failed(&w, seed, "status does not say so");
+        sim_must(&w, path_is(&w, w.nodes[i], "relay"), "the path is not relayed");
+        sim_must(&w, (open_streams(w.nodes[i]) > 0) == blocked,
+                 "the way to the relay is not what it should be");
+        sim_must(&w, says(&w, w.nodes[i], "\"cmd\":\"status\"", "\"udp\":\"blocked\"") == blocked,
+                 "status does not say so");
     }
-    if (says(&w, w.nodes[0], "\"cmd\":\"why\",\"peer\":\"b\"", "UDP is blocked here") != sides->a)
-        return sim_world_failed(&w, seed, "why does not say so");
+    sim_must(&w,
+             says(&w, w.nodes[0], "\"cmd\":\"why\",\"peer\":\"b\"", "UDP is blocked here") ==
+                 sides->a,
+             "why does not say so");
     sim_world_done(&w);
-    return 0;
 }
 
 PV_TEST(one_side_without_udp_is_reached_within_three_seconds)
 {
     struct sides a = {.a = true}, b = {.b = true};
-    assert_int_equal(sim_seeds("blocked", SEEDS, from_the_start, &a), 0);
-    assert_int_equal(sim_seeds("blocked", SEEDS, from_the_start, &b), 0);
+    sim_seeds(SEEDS, from_the_start, &a);
+    sim_seeds(SEEDS, from_the_start, &b);
 }
 
 PV_TEST(two_sides_without_udp_meet_within_three_seconds)
 {
     struct sides both = {.a = true, .b = true};
-    assert_int_equal(sim_seeds("blocked", SEEDS, from_the_start, &both), 0);
+    sim_seeds(SEEDS, from_the_start, &both);
 }
 
 /* --- only one port ---------------------------------------------------------------------------- */
 
-static int only_443(uint64_t seed, void *ctx)
+static void only_443(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     const bool *before = ctx; /* the coordinator offered TLS before the network was made */
@@ -135,8 +130,7 @@ static int only_443(uint64_t seed, void *ctx)
     }
     sim_world_node(&w, sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good), "a", false);
     sim_world_node(&w, sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good), "b", false);
-    if (!sim_world_join_all(&w))
-        return sim_world_failed(&w, seed, "joining:");
+    sim_must(&w, sim_world_join_all(&w), "joining:");
     if (!*before) { /* they hear of it when they come back, and remember it */
         sim_coord_stop(w.coord);
         sim_coord_start(w.coord);
@@ -152,138 +146,101 @@ static int only_443(uint64_t seed, void *ctx)
     sim_world_run(&w, PV_S(10));
     sim_node_start(w.nodes[0]);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(10));
-    if (took > PV_S(3)) {
-        printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return sim_world_failed(&w, seed, "not reached 3 s after the start through port 443");
-    }
+    sim_must_take(&w, took, PV_S(3), "not reached 3 s after the start through port 443");
     unsigned lost = ping_for(&w, PV_MS(20), PV_MS(500));
-    if (ping_for(&w, PV_MS(20), PV_S(5)) != lost)
-        return sim_world_failed(&w, seed, "pings through port 443 were lost");
-    if (!says(&w, w.nodes[0], "\"cmd\":\"status\"", "\"transport\":\"tls\""))
-        return sim_world_failed(&w, seed, "status does not say TLS");
-    if (!says(&w, w.nodes[0], "\"cmd\":\"why\",\"peer\":\"b\"",
-              "UDP is blocked here: everything goes through TLS on 443"))
-        return sim_world_failed(&w, seed, "why does not say so");
+    sim_must(&w, ping_for(&w, PV_MS(20), PV_S(5)) == lost, "pings through port 443 were lost");
+    sim_must(&w, says(&w, w.nodes[0], "\"cmd\":\"status\"", "\"transport\":\"tls\""),
+             "status does not say TLS");
+    sim_must(&w,
+             says(&w, w.nodes[0], "\"cmd\":\"why\",\"peer\":\"b\"",
+                  "UDP is blocked here: everything goes through TLS on 443"),
+             "why does not say so");
     sim_world_done(&w);
-    return 0;
 }
 
 PV_TEST(only_port_443_is_enough)
 {
     bool before = true, after = false;
-    assert_int_equal(sim_seeds("blocked", SEEDS, only_443, &before), 0);
-    assert_int_equal(sim_seeds("blocked", SEEDS, only_443, &after), 0);
+    sim_seeds(SEEDS, only_443, &before);
+    sim_seeds(SEEDS, only_443, &after);
 }
 
 /* --- in the middle of life, and the end of it ------------------------------------------------- */
 
-static int mid_life(uint64_t seed, void *ctx)
+PV_SIM(udp_that_is_blocked_under_traffic_and_opened_again_is_survived, SEEDS)
 {
     struct sim_world w;
-    if (!begin(&w, seed, false, false))
-        return sim_world_failed(&w, seed, "joining:");
-    if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "no path");
+    sim_must(&w, begin(&w, seed, false, false), "joining:");
+    sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) != PV_NEVER,
+             "no path");
     unsigned before = ping_for(&w, PV_MS(20), PV_S(3));
-    if (!path_is(&w, w.nodes[0], "direct"))
-        return sim_world_failed(&w, seed, "not direct");
+    sim_must(&w, path_is(&w, w.nodes[0], "direct"), "not direct");
     block(&w, 0, true);
     unsigned after = ping_for(&w, PV_MS(20), PV_S(8));
-    if ((after - before) * PV_MS(20) > PV_S(3)) {
-        printf("%.3f s\n", (double)(after - before) * 0.02);
-        return sim_world_failed(&w, seed, "the stream did not carry on within 3 s");
-    }
-    if (open_streams(w.nodes[0]) != 1 || open_streams(w.nodes[1]) != 0)
-        return sim_world_failed(&w, seed, "the blocked side, and only that, should use a stream");
-    if (ping_for(&w, PV_MS(20), PV_S(10)) != after)
-        return sim_world_failed(&w, seed, "pings through the stream were lost");
+    sim_must_take(&w, (after - before) * PV_MS(20), PV_S(3), "until the stream carried on:");
+    sim_must(&w, open_streams(w.nodes[0]) == 1 && open_streams(w.nodes[1]) == 0,
+             "the blocked side, and only that, should use a stream");
+    sim_must(&w, ping_for(&w, PV_MS(20), PV_S(10)) == after, "pings through the stream were lost");
 
     /* UDP gets through again: found within a minute or so, nothing is lost on the way back. */
     block(&w, 0, false);
     pv_ns end = sim_net_now(w.net) + PV_S(75);
     while (!path_is(&w, w.nodes[0], "direct") && sim_net_now(w.net) < end) {
-        if (ping_for(&w, PV_MS(20), PV_MS(500)) != after)
-            return sim_world_failed(&w, seed, "pings were lost on the way back to UDP");
+        sim_must(&w, ping_for(&w, PV_MS(20), PV_MS(500)) == after,
+                 "pings were lost on the way back to UDP");
     }
-    if (!path_is(&w, w.nodes[0], "direct"))
-        return sim_world_failed(&w, seed, "UDP was not found again");
-    if (ping_for(&w, PV_MS(20), PV_S(5)) != after)
-        return sim_world_failed(&w, seed, "pings were lost after UDP was back");
-    if (open_streams(w.nodes[0]) != 0)
-        return sim_world_failed(&w, seed, "the stream stayed open");
-    if (says(&w, w.nodes[0], "\"cmd\":\"status\"", "\"udp\":\"blocked\""))
-        return sim_world_failed(&w, seed, "status says that UDP is blocked");
-    if (sim_node_pings(w.nodes[0]).twice + sim_node_pings(w.nodes[1]).twice > 0)
-        return sim_world_failed(&w, seed, "an inner packet was delivered twice");
+    sim_must(&w, path_is(&w, w.nodes[0], "direct"), "UDP was not found again");
+    sim_must(&w, ping_for(&w, PV_MS(20), PV_S(5)) == after, "pings were lost after UDP was back");
+    sim_must(&w, open_streams(w.nodes[0]) == 0, "the stream stayed open");
+    sim_must(&w, !says(&w, w.nodes[0], "\"cmd\":\"status\"", "\"udp\":\"blocked\""),
+             "status says that UDP is blocked");
+    sim_must(&w, sim_node_pings(w.nodes[0]).twice + sim_node_pings(w.nodes[1]).twice == 0,
+             "an inner packet was delivered twice");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(udp_that_is_blocked_under_traffic_and_opened_again_is_survived)
-{
-    assert_int_equal(sim_seeds("blocked", SEEDS, mid_life, NULL), 0);
 }
 
 /* A change of network is a reason to try UDP at once. */
-static int moved(uint64_t seed, void *ctx)
+PV_SIM(a_change_of_network_is_a_reason_to_try_udp_at_once, SEEDS)
 {
     struct sim_world w;
-    if (!begin(&w, seed, true, false))
-        return sim_world_failed(&w, seed, "joining:");
-    if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "no path");
+    sim_must(&w, begin(&w, seed, true, false), "joining:");
+    sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) != PV_NEVER,
+             "no path");
     (void)ping_for(&w, PV_MS(100), PV_S(20));
     block(&w, 0, false);
     sim_node_links_changed(w.nodes[0]);
     pv_ns end = sim_net_now(w.net) + PV_S(8);
     while (!path_is(&w, w.nodes[0], "direct") && sim_net_now(w.net) < end)
         (void)ping_for(&w, PV_MS(20), PV_MS(200));
-    if (!path_is(&w, w.nodes[0], "direct"))
-        return sim_world_failed(&w, seed, "UDP was not tried when the network changed");
+    sim_must(&w, path_is(&w, w.nodes[0], "direct"), "UDP was not tried when the network changed");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(a_change_of_network_is_a_reason_to_try_udp_at_once)
-{
-    assert_int_equal(sim_seeds("blocked", SEEDS, moved, NULL), 0);
 }
 
 /* --- the coordinator -------------------------------------------------------------------------- */
 
-static int restarted(uint64_t seed, void *ctx)
+PV_SIM(a_restarted_coordinator_relays_over_streams_within_three_seconds, SEEDS)
 {
     struct sim_world w;
-    if (!begin(&w, seed, true, true))
-        return sim_world_failed(&w, seed, "joining:");
-    if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "no path");
+    sim_must(&w, begin(&w, seed, true, true), "joining:");
+    sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) != PV_NEVER,
+             "no path");
     sim_coord_stop(w.coord);
     sim_world_run(&w, PV_MS(50));
     sim_coord_start(w.coord);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(20));
-    if (took > PV_S(3)) {
-        printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return sim_world_failed(&w, seed, "no traffic 3 s after the coordinator came back");
-    }
+    sim_must_take(&w, took, PV_S(3), "no traffic 3 s after the coordinator came back");
     sim_world_done(&w);
-    return 0;
 }
 
-PV_TEST(a_restarted_coordinator_relays_over_streams_within_three_seconds)
-{
-    assert_int_equal(sim_seeds("blocked", SEEDS, restarted, NULL), 0);
-}
-
-static int revoked(uint64_t seed, void *ctx)
+PV_SIM(a_removed_member_is_not_relayed_over_its_stream, SEEDS)
 {
     struct sim_world w;
-    if (!begin(&w, seed, false, true))
-        return sim_world_failed(&w, seed, "joining:");
-    if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "no path");
-    if (sim_world_ask(&w, w.nodes[0], PV_S(5), "\"cmd\":\"remove\",\"peer\":\"b\"") == NULL)
-        return sim_world_failed(&w, seed, "remove:");
+    sim_must(&w, begin(&w, seed, false, true), "joining:");
+    sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) != PV_NEVER,
+             "no path");
+    sim_must(&w,
+             sim_world_ask(&w, w.nodes[0], PV_S(5), "\"cmd\":\"remove\",\"peer\":\"b\"") != NULL,
+             "remove:");
     sim_world_run(&w, PV_MS(200));
     unsigned before = sim_node_pings(w.nodes[0]).received;
     struct pv_addr to = sim_node_overlay(w.nodes[0], PV_AF_INET);
@@ -292,41 +249,25 @@ static int revoked(uint64_t seed, void *ctx)
             sim_node_ping(w.nodes[1], &to, 32);
         sim_world_run(&w, PV_MS(50));
     }
-    if (sim_node_pings(w.nodes[0]).received != before)
-        return sim_world_failed(&w, seed, "a removed member still got through");
+    sim_must(&w, sim_node_pings(w.nodes[0]).received == before,
+             "a removed member still got through");
     sim_world_run(&w, PV_S(60));
-    if (sim_node_relay_streams(w.nodes[1], &before) > 40)
-        return sim_world_failed(&w, seed, "a removed member hammers the relay");
+    sim_must(&w, sim_node_relay_streams(w.nodes[1], &before) <= 40,
+             "a removed member hammers the relay");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(a_removed_member_is_not_relayed_over_its_stream)
-{
-    assert_int_equal(sim_seeds("blocked", SEEDS, revoked, NULL), 0);
 }
 
 /* The stream's way goes silent (a NAT forgot it): noticed, and another one is opened. */
-static int silent(uint64_t seed, void *ctx)
+PV_SIM(a_stream_that_goes_silent_is_replaced, SEEDS)
 {
     struct sim_world w;
-    if (!begin(&w, seed, true, false))
-        return sim_world_failed(&w, seed, "joining:");
-    if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "no path");
+    sim_must(&w, begin(&w, seed, true, false), "joining:");
+    sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) != PV_NEVER,
+             "no path");
     sim_net_reboot_nat(w.net, 1);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(60));
-    if (took > PV_S(15)) {
-        printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return sim_world_failed(&w, seed, "no traffic 15 s after the stream went silent");
-    }
+    sim_must_take(&w, took, PV_S(15), "no traffic 15 s after the stream went silent");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(a_stream_that_goes_silent_is_replaced)
-{
-    assert_int_equal(sim_seeds("blocked", SEEDS, silent, NULL), 0);
 }
 
 void test_begin(void)

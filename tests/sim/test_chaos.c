@@ -32,20 +32,6 @@ struct chaos {
     char token[4096]; /* the newest */
 };
 
-static int failed(struct chaos *c, const char *what)
-{
-    printf("chaos, seed %llu at %.3f s: %s %s\n", (unsigned long long)c->seed,
-           (double)(sim_net_now(c->w.net) - PV_S(3600)) / 1e9, what, c->w.why);
-    for (unsigned i = 0; i < NODES; i++) {
-        for (unsigned k = 0; k < NODES; k++) {
-            if (i != k)
-                sim_world_explain(&c->w, c->w.nodes[i], sim_node_name(c->w.nodes[k]));
-        }
-    }
-    sim_world_done(&c->w);
-    return 1;
-}
-
 static uint32_t draw(struct chaos *c, uint32_t bound)
 {
     return pv_natrng_below(sim_net_rng(c->w.net), bound);
@@ -298,7 +284,7 @@ static const char *repair(struct chaos *c)
     return NULL;
 }
 
-static int run(uint64_t seed, void *ctx)
+PV_SIM(after_any_trouble_everybody_can_reach_everybody, SEEDS)
 {
     struct pv_link_config good = {.delay = PV_MS(15),
                                   .jitter = PV_MS(5),
@@ -315,8 +301,7 @@ static int run(uint64_t seed, void *ctx)
     sim_world_node(&c.w, za, "b", false);
     sim_world_node(&c.w, zb, "c", false);
     sim_world_node(&c.w, zb, "d", true);
-    if (!sim_world_join_all(&c.w))
-        return failed(&c, "joining:");
+    sim_must(&c.w, sim_world_join_all(&c.w), "joining:");
     for (unsigned step = 0; step < STEPS; step++) {
         unsigned i = draw(&c, NODES);
         uint32_t what = draw(&c, 10);
@@ -329,8 +314,7 @@ static int run(uint64_t seed, void *ctx)
         sim_world_run(&c.w, draw(&c, 8) == 0 ? PV_MS(draw(&c, 40000)) : PV_MS(draw(&c, 300)));
     }
     const char *why = repair(&c);
-    if (why != NULL)
-        return failed(&c, why);
+    sim_must(&c.w, why == NULL, why);
     for (unsigned i = 0; i < NODES; i++) {
         for (unsigned k = 0; k < NODES; k++) {
             if (i == k)
@@ -338,14 +322,12 @@ static int run(uint64_t seed, void *ctx)
             pv_ns took = sim_world_reach(&c.w, c.w.nodes[i], c.w.nodes[k], PV_MS(200), PV_S(15));
             snprintf(c.w.why, sizeof(c.w.why), "%s to %s", sim_node_name(c.w.nodes[i]),
                      sim_node_name(c.w.nodes[k]));
-            if (took == PV_NEVER)
-                return failed(&c, "no path after the trouble was over:");
+            sim_must(&c.w, took != PV_NEVER, "no path after the trouble was over:");
         }
-        if (sim_node_pings(c.w.nodes[i]).strangers > 0)
-            return failed(&c, "a node was given a packet for another address");
+        sim_must(&c.w, sim_node_pings(c.w.nodes[i]).strangers == 0,
+                 "a node was given a packet for another address");
     }
     sim_world_done(&c.w);
-    return 0;
 }
 
 /* --- storms --------------------------------------------------------------------------------- */
@@ -409,7 +391,7 @@ static void talk_all(struct chaos *c)
 }
 
 /* ctx: NULL, or where the hash of all that happened goes. */
-static int storm(uint64_t seed, void *ctx)
+static void storm(uint64_t seed, void *ctx)
 {
     uint64_t *ret_hash = ctx;
     const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
@@ -423,8 +405,7 @@ static int storm(uint64_t seed, void *ctx)
     sim_world_node(&c.w, za, "b", false);
     sim_world_node(&c.w, zb, "c", false);
     sim_world_node(&c.w, zb, "d", true);
-    if (!sim_world_join_all(&c.w))
-        return failed(&c, "joining:");
+    sim_must(&c.w, sim_world_join_all(&c.w), "joining:");
     for (unsigned step = 0; step < FAULTS; step++) {
         cut(&c);
         talk_all(&c);
@@ -443,19 +424,17 @@ static int storm(uint64_t seed, void *ctx)
     }
     if (getenv("PV_SIM_TIMES") != NULL)
         printf("storm, seed %llu: %.1f s\n", (unsigned long long)seed, (double)last / 1e9);
-    if (!all_direct(&c))
-        return failed(&c, "not direct 15 s after the storm:");
+    sim_must(&c.w, all_direct(&c), "not direct 15 s after the storm:");
     for (unsigned i = 0; i < NODES; i++) { /* a path that is called direct carries something */
         struct sim_pings before = sim_node_pings(c.w.nodes[i]);
         talk_all(&c);
         sim_world_run(&c.w, PV_MS(500));
-        if (sim_node_pings(c.w.nodes[i]).answered - before.answered != NODES - 1)
-            return failed(&c, "a ping was lost 15 s after the storm,");
+        sim_must(&c.w, sim_node_pings(c.w.nodes[i]).answered - before.answered == NODES - 1,
+                 "a ping was lost 15 s after the storm,");
     }
     if (ret_hash != NULL)
         *ret_hash = sim_net_hash(c.w.net);
     sim_world_done(&c.w);
-    return 0;
 }
 
 /* Frees blocks of many sizes in another order than they were made in, every third stays: what is
@@ -477,25 +456,20 @@ static void shuffle_memory(void *kept[static BLOCKS])
 
 PV_TEST(every_pair_is_direct_again_15_seconds_after_a_storm)
 {
-    assert_int_equal(sim_seeds("chaos", 1, storm, NULL), 0);
+    sim_seeds(1, storm, NULL);
     /* A NAT gives the same port after its restart: what was said of who is there is old. */
-    assert_int_equal(storm(25, NULL), 0);
-    assert_int_equal(storm(108, NULL), 0);
+    assert_true(sim_run(25, storm, NULL));
+    assert_true(sim_run(108, storm, NULL));
 }
 
 PV_TEST(a_seed_repeats_a_storm_exactly_wherever_memory_lies)
 {
     uint64_t once = 0, again = 0;
     static void *kept[BLOCKS];
-    assert_int_equal(storm(25, &once), 0);
+    assert_true(sim_run(25, storm, &once));
     shuffle_memory(kept);
-    assert_int_equal(storm(25, &again), 0);
+    assert_true(sim_run(25, storm, &again));
     for (size_t i = 0; i < BLOCKS; i++)
         free(kept[i]);
     assert_int_equal(once, again);
-}
-
-PV_TEST(after_any_trouble_everybody_can_reach_everybody)
-{
-    assert_int_equal(sim_seeds("chaos", SEEDS, run, NULL), 0);
 }

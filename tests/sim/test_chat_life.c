@@ -76,16 +76,6 @@ struct talk {
     uint64_t seed;
 };
 
-static int failed(struct talk *t, const char *what)
-{
-    printf("chat, seed %llu at %.3f s: %s %s\n", (unsigned long long)t->seed,
-           (double)(sim_net_now(t->w.net) - PV_S(3600)) / 1e9, what, t->w.why);
-    sim_world_explain(&t->w, t->side[0].node, "b");
-    sim_world_explain(&t->w, t->side[1].node, "a");
-    sim_world_done(&t->w);
-    return 1;
-}
-
 static uint32_t draw(struct talk *t, uint32_t bound)
 {
     return pv_natrng_below(sim_net_rng(t->w.net), bound);
@@ -209,11 +199,10 @@ static const char *check(struct talk *t, const struct side *from, const struct s
     return why;
 }
 
-static int converse(uint64_t seed, void *ctx)
+PV_SIM(a_sent_message_arrives_once_and_in_order, SEEDS)
 {
     struct talk t;
-    if (!begin(&t, seed))
-        return failed(&t, "joining:");
+    sim_must(&t.w, begin(&t, seed), "joining:");
     unsigned steps = 60 + draw(&t, 60);
     for (unsigned i = 0; i < steps; i++) {
         uint32_t what = draw(&t, 10);
@@ -231,27 +220,19 @@ static int converse(uint64_t seed, void *ctx)
         const char *why = check(&t, &t.side[0], &t.side[1], &missing);
         if (why == NULL)
             why = check(&t, &t.side[1], &t.side[0], &missing);
-        if (why != NULL)
-            return failed(&t, why);
-        if (missing && waited == 60)
-            return failed(&t, "a line is still not there, 120 s after the last trouble");
+        sim_must(&t.w, why == NULL, why);
+        sim_must(&t.w, !missing || waited != 60,
+                 "a line is still not there, 120 s after the last trouble");
         sim_world_run(&t.w, PV_S(2));
     }
     sim_world_done(&t.w);
-    return 0;
-}
-
-PV_TEST(a_sent_message_arrives_once_and_in_order)
-{
-    assert_int_equal(sim_seeds("chat_life", SEEDS, converse, NULL), 0);
 }
 
 /* A line to a peer that is there takes hardly longer than the way, stored on both sides. */
-static int online(uint64_t seed, void *ctx)
+PV_SIM(a_line_to_a_peer_that_is_there_arrives_at_once, SEEDS)
 {
     struct talk t;
-    if (!begin(&t, seed))
-        return failed(&t, "joining:");
+    sim_must(&t.w, begin(&t, seed), "joining:");
     sim_world_run(&t.w, PV_S(2));
     say(&t.side[0]);
     sim_world_run(&t.w, PV_S(3));
@@ -263,27 +244,20 @@ static int online(uint64_t seed, void *ctx)
         sim_world_run(&t.w, PV_MS(200)); /* three times the way, and two disks */
         sim_way(NULL);
         const char *why = check(&t, from, to, &missing);
-        if (why != NULL || missing)
-            return failed(&t, why != NULL ? why : "a line took longer than 200 ms");
+        sim_must(&t.w, why == NULL && !missing,
+                 why != NULL ? why : "a line took longer than 200 ms");
     }
     sim_way("idle");
     sim_world_run(&t.w, PV_S(2));
     sim_way(NULL);
     sim_world_done(&t.w);
-    return 0;
-}
-
-PV_TEST(a_line_to_a_peer_that_is_there_arrives_at_once)
-{
-    assert_int_equal(sim_seeds("chat_life", SEEDS, online, NULL), 0);
 }
 
 /* Only one of the two is ever there, the coordinator now and then not. */
-static int apart(uint64_t seed, void *ctx)
+PV_SIM(two_who_are_never_there_together_write_to_each_other, SEEDS)
 {
     struct talk t;
-    if (!begin(&t, seed))
-        return failed(&t, "joining:");
+    sim_must(&t.w, begin(&t, seed), "joining:");
     sim_node_stop(t.side[1].node);
     for (unsigned turn = 0; turn < 8; turn++) {
         struct side *here = &t.side[turn % 2], *away = &t.side[1 - turn % 2];
@@ -300,8 +274,7 @@ static int apart(uint64_t seed, void *ctx)
         }
         sim_world_run(&t.w, PV_S(75)); /* also when an answer was lost */
         const char *why = check(&t, away, here, &missing);
-        if (why != NULL || missing)
-            return failed(&t, why != NULL ? why : "a copy was not delivered");
+        sim_must(&t.w, why == NULL && !missing, why != NULL ? why : "a copy was not delivered");
         if (draw(&t, 2) == 0)
             sim_node_kill(here->node);
         else
@@ -313,24 +286,16 @@ static int apart(uint64_t seed, void *ctx)
     for (int i = 0; i < 2; i++) {
         bool missing = false;
         const char *why = check(&t, &t.side[i], &t.side[1 - i], &missing);
-        if (why != NULL || missing)
-            return failed(&t, why != NULL ? why : "a line is lost");
+        sim_must(&t.w, why == NULL && !missing, why != NULL ? why : "a line is lost");
     }
     sim_world_done(&t.w);
-    return 0;
-}
-
-PV_TEST(two_who_are_never_there_together_write_to_each_other)
-{
-    assert_int_equal(sim_seeds("chat_life", SEEDS, apart, NULL), 0);
 }
 
 /* Presence is known before the own interface is up: what waits goes out as soon as it is. */
-static int slow_interface(uint64_t seed, void *ctx)
+PV_SIM(a_message_that_waits_goes_out_when_the_interface_is_up, 4)
 {
     struct talk t;
-    if (!begin(&t, seed))
-        return failed(&t, "joining:");
+    sim_must(&t.w, begin(&t, seed), "joining:");
     sim_node_stop(t.side[1].node);
     sim_world_run(&t.w, PV_S(2));
     say(&t.side[0]);
@@ -342,13 +307,7 @@ static int slow_interface(uint64_t seed, void *ctx)
     sim_node_start(t.side[0].node);
     sim_world_run(&t.w, PV_S(3) + PV_S(5));
     const char *answer = sim_world_ask(&t.w, t.side[0].node, PV_S(5), "\"cmd\":\"history\"");
-    if (answer == NULL || strstr(answer, "\"state\":\"delivered\"") == NULL)
-        return failed(&t, "the message did not go out when the interface came up");
+    sim_must(&t.w, answer != NULL && strstr(answer, "\"state\":\"delivered\"") != NULL,
+             "the message did not go out when the interface came up");
     sim_world_done(&t.w);
-    return 0;
-}
-
-PV_TEST(a_message_that_waits_goes_out_when_the_interface_is_up)
-{
-    assert_int_equal(sim_seeds("chat_life", 4, slow_interface, NULL), 0);
 }

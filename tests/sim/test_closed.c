@@ -48,21 +48,12 @@ struct scene {
     size_t of_harry, of_mallory; /* packets that entered */
 };
 
-static int end(struct scene *s, uint64_t seed, const char *failure)
-{
-    if (failure != NULL)
-        printf("seed %llu at %.1f s: %s %s\n", (unsigned long long)seed,
-               (double)(sim_net_now(s->w.net) - PV_S(3600)) / 1e9, failure, s->w.why);
-    sim_world_done(&s->w);
-    free(s);
-    return failure != NULL ? 1 : 0;
-}
-
 /* Alice is the admin, harry and mallory are members; victor is not yet. */
 static struct scene *begin(uint64_t seed)
 {
-    struct scene *s = calloc(1, sizeof(*s));
-    assert_non_null(s);
+    static struct scene the_scene;
+    struct scene *s = &the_scene;
+    memset(s, 0, sizeof(*s));
     sim_world_init(&s->w, seed, &line);
     sim_coord_set_hook(s->w.coord, hook, &s->liar);
     s->alice = sim_world_node(&s->w, SIM_PUBLIC, "alice", false);
@@ -150,155 +141,122 @@ static bool traffic(struct scene *s, pv_ns duration, bool until_harry)
 /* The coordinator keeps the rules back, mallory was never told of them, the admin is away, and the
  * line is slow: nothing enters as long as that lasts, also after a restart. Then the admin comes.
  */
-static int kept_back(uint64_t seed, void *ctx)
+PV_SIM(nothing_enters_while_the_rules_are_kept_back, SEEDS)
 {
     struct scene *s = begin(seed);
     s->liar.on = true;
-    if (!deny_mallory(s) || !invite(s))
-        return end(s, seed, "not begun:");
+    sim_must(&s->w, deny_mallory(s) && invite(s), "not begun:");
     sim_node_kill(s->alice);
     sim_net_set_line(s->w.net, sim_node_host(s->victor), &slow);
-    if (!join(s))
-        return end(s, seed, "join:");
+    sim_must(&s->w, join(s), "join:");
     traffic(s, PV_S(60), false);
-    if (s->of_harry + s->of_mallory > 0)
-        return end(s, seed, "something entered:");
-    if (sim_node_drops(s->victor, PV_FP_DROP_RULES) < 100)
-        return end(s, seed, "nothing came:");
-    if (!is_closed(s))
-        return end(s, seed, "status does not say that it is closed:");
+    sim_must(&s->w, s->of_harry + s->of_mallory == 0, "something entered:");
+    sim_must(&s->w, sim_node_drops(s->victor, PV_FP_DROP_RULES) >= 100, "nothing came:");
+    sim_must(&s->w, is_closed(s), "status does not say that it is closed:");
     const char *can = sim_world_ask(&s->w, s->victor, PV_S(2),
                                     "\"cmd\":\"can\",\"from\":\"harry\",\"to\":\"victor\","
                                     "\"ports\":\"22\"");
-    if (can == NULL || strstr(can, "closed: rules are not known yet") == NULL)
-        return end(s, seed, can == NULL ? "can is not answered:" : can);
+    sim_must(&s->w, can != NULL && strstr(can, "closed: rules are not known yet") != NULL,
+             can == NULL ? "can is not answered:" : can);
     sim_node_kill(s->victor);
     sim_node_start(s->victor);
     traffic(s, PV_S(30), false);
-    if (s->of_harry + s->of_mallory > 0 || !is_closed(s))
-        return end(s, seed, "open after a restart:");
+    sim_must(&s->w, s->of_harry + s->of_mallory == 0 && is_closed(s), "open after a restart:");
     sim_node_start(s->alice);
-    if (!traffic(s, PV_S(90), true) || s->of_mallory > 0)
-        return end(s, seed, s->of_mallory > 0 ? "mallory entered:" : "never open:");
-    if (is_closed(s))
-        return end(s, seed, "status goes on to say that it is closed:");
-    return end(s, seed, NULL);
-}
-
-PV_TEST(nothing_enters_while_the_rules_are_kept_back)
-{
-    assert_int_equal(sim_seeds("closed", SEEDS, kept_back, NULL), 0);
+    sim_must(&s->w, traffic(s, PV_S(90), true) && s->of_mallory == 0,
+             s->of_mallory > 0 ? "mallory entered:" : "never open:");
+    sim_must(&s->w, !is_closed(s), "status goes on to say that it is closed:");
+    sim_world_done(&s->w);
 }
 
 /* The listing comes late, as on a line that mallory's packets fill, and nobody else tells. */
-static int held_up(uint64_t seed, void *ctx)
+PV_SIM(nothing_enters_before_the_listing_is_whole, SEEDS)
 {
     struct scene *s = begin(seed);
-    if (!deny_mallory(s) || !invite(s))
-        return end(s, seed, "not begun:");
+    sim_must(&s->w, deny_mallory(s) && invite(s), "not begun:");
     sim_node_kill(s->alice);
     s->liar.on = true;
     sim_net_set_line(s->w.net, sim_node_host(s->victor), &slow);
-    if (!join(s))
-        return end(s, seed, "join:");
+    sim_must(&s->w, join(s), "join:");
     traffic(s, PV_S(20), false);
-    if (s->of_harry + s->of_mallory > 0)
-        return end(s, seed, "something entered:");
+    sim_must(&s->w, s->of_harry + s->of_mallory == 0, "something entered:");
     s->liar.on = false;
     sim_coord_kill(s->w.coord);
     sim_coord_start(s->w.coord);
     const bool opened = traffic(s, PV_S(60), true);
     traffic(s, PV_S(5), false);
-    if (s->of_mallory > 0)
-        return end(s, seed, "mallory entered:");
-    return end(s, seed, opened ? NULL : "never open:");
-}
-
-PV_TEST(nothing_enters_before_the_listing_is_whole)
-{
-    assert_int_equal(sim_seeds("closed", SEEDS, held_up, NULL), 0);
+    sim_must(&s->w, s->of_mallory == 0, "mallory entered:");
+    sim_must(&s->w, opened, "never open:");
+    sim_world_done(&s->w);
 }
 
 /* Where nobody lies: harry is let in as soon as there is a path. */
-static int opens(uint64_t seed, void *ctx)
+static void opens(uint64_t seed, void *ctx)
 {
     const bool rules = *(const bool *)ctx;
     struct scene *s = begin(seed);
-    if ((rules && !deny_mallory(s)) || !invite(s))
-        return end(s, seed, "not begun:");
+    sim_must(&s->w, (!rules || deny_mallory(s)) && invite(s), "not begun:");
     sim_node_kill(s->alice); /* nobody needs her */
-    if (!join(s))
-        return end(s, seed, "join:");
-    if (!traffic(s, PV_S(1), true))
-        return end(s, seed, "harry is not let in within a second:");
-    if (is_closed(s))
-        return end(s, seed, "closed:");
+    sim_must(&s->w, join(s), "join:");
+    sim_must(&s->w, traffic(s, PV_S(1), true), "harry is not let in within a second:");
+    sim_must(&s->w, !is_closed(s), "closed:");
     traffic(s, PV_S(5), false);
-    if ((s->of_mallory > 0) == rules)
-        return end(s, seed, rules ? "mallory entered:" : "mallory is kept out:");
-    return end(s, seed, NULL);
+    sim_must(&s->w, (s->of_mallory > 0) != rules,
+             rules ? "mallory entered:" : "mallory is kept out:");
+    sim_world_done(&s->w);
 }
 
 PV_TEST(an_honest_network_is_open_within_a_second)
 {
     static bool rules[] = {false, true};
-    assert_int_equal(sim_seeds("closed", SEEDS, opens, &rules[0]), 0);
-    assert_int_equal(sim_seeds("closed", SEEDS, opens, &rules[1]), 0);
+    sim_seeds(SEEDS, opens, &rules[0]);
+    sim_seeds(SEEDS, opens, &rules[1]);
 }
 
 /* The machine has the tag of its invite at members that it meets first, and its token vouches for
  * the rules all the same. */
-static int tagged(uint64_t seed, void *ctx)
+PV_SIM(the_tag_of_an_invite_holds_from_the_first_moment, SEEDS)
 {
     static const char ports[] = "\"from\":\"victor\",\"to\":\"harry\",\"ports\":\"22\"";
     struct scene *s = begin(seed);
     char can[200];
-    if (!ask(s, s->alice,
-             "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"tag:guest\",\"to\":\"any\","
-             "\"ports\":\"all\",\"place\":0") ||
-        !invite_with(s, "\"cmd\":\"invite\",\"uses\":1,\"tag\":\"guest\""))
-        return end(s, seed, "not begun:");
+    sim_must(&s->w,
+             ask(s, s->alice,
+                 "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"tag:guest\",\"to\":\"any\","
+                 "\"ports\":\"all\",\"place\":0") &&
+                 invite_with(s, "\"cmd\":\"invite\",\"uses\":1,\"tag\":\"guest\""),
+             "not begun:");
     sim_node_kill(s->alice);
-    if (!join(s))
-        return end(s, seed, "join:");
-    if (!traffic(s, PV_S(1), true) || is_closed(s))
-        return end(s, seed, "it is closed:");
+    sim_must(&s->w, join(s), "join:");
+    sim_must(&s->w, traffic(s, PV_S(1), true) && !is_closed(s), "it is closed:");
     snprintf(can, sizeof(can), "\"cmd\":\"can\",%s", ports);
     const char *answer = sim_world_ask(&s->w, s->harry, PV_S(2), can);
-    if (answer == NULL || strstr(answer, "\"allowed\":false") == NULL)
-        return end(s, seed, answer == NULL ? "can is not answered:" : answer);
-    return end(s, seed, NULL);
-}
-
-PV_TEST(the_tag_of_an_invite_holds_from_the_first_moment)
-{
-    assert_int_equal(sim_seeds("closed", SEEDS, tagged, NULL), 0);
+    sim_must(&s->w, answer != NULL && strstr(answer, "\"allowed\":false") != NULL,
+             answer == NULL ? "can is not answered:" : answer);
+    sim_world_done(&s->w);
 }
 
 /* The token knows nothing of the rules of now, as one of an earlier version does. */
-static int old_token(uint64_t seed, void *ctx)
+static void old_token(uint64_t seed, void *ctx)
 {
     const bool away = *(const bool *)ctx;
     struct scene *s = begin(seed);
-    if (!invite(s) || !deny_mallory(s))
-        return end(s, seed, "not begun:");
+    sim_must(&s->w, invite(s) && deny_mallory(s), "not begun:");
     if (away)
         sim_node_kill(s->alice);
-    if (!join(s))
-        return end(s, seed, "join:");
+    sim_must(&s->w, join(s), "join:");
     const bool opened = traffic(s, PV_S(30), true);
-    if (s->of_mallory > 0)
-        return end(s, seed, "mallory entered:");
-    if (opened == away || is_closed(s) != away)
-        return end(s, seed, away ? "open without an admin:" : "never open:");
-    return end(s, seed, NULL);
+    sim_must(&s->w, s->of_mallory == 0, "mallory entered:");
+    sim_must(&s->w, opened != away && is_closed(s) == away,
+             away ? "open without an admin:" : "never open:");
+    sim_world_done(&s->w);
 }
 
 PV_TEST(by_an_old_token_it_opens_when_an_admin_is_there)
 {
     static bool away[] = {false, true};
-    assert_int_equal(sim_seeds("closed", SEEDS, old_token, &away[0]), 0);
-    assert_int_equal(sim_seeds("closed", 1, old_token, &away[1]), 0);
+    sim_seeds(SEEDS, old_token, &away[0]);
+    sim_seeds(1, old_token, &away[1]);
 }
 
 /* She joins by a token of before the rules, which the coordinator keeps from her, and becomes an
@@ -325,30 +283,20 @@ static bool invite_heidi(struct scene *s, struct sim_node *heidi, const char *fi
 }
 
 /* An admin that is closed itself lacks what victor lacks: that they have the same says nothing. */
-static int closed_admin(uint64_t seed, void *ctx)
+PV_SIM(an_admin_that_is_closed_vouches_for_nothing, SEEDS)
 {
     struct scene *s = begin(seed);
     struct sim_node *heidi = sim_world_node(&s->w, SIM_PUBLIC, "heidi", false);
     char fields[2200];
     sim_world_run(&s->w, PV_S(2));
-    if (!invite(s))
-        return end(s, seed, "not begun:");
+    sim_must(&s->w, invite(s), "not begun:");
     snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"heidi\"",
              s->token);
     sim_node_kill(s->harry);
-    if (!invite_heidi(s, heidi, fields))
-        return end(s, seed, "heidi:");
-    if (!join(s))
-        return end(s, seed, "join:");
+    sim_must(&s->w, invite_heidi(s, heidi, fields), "heidi:");
+    sim_must(&s->w, join(s), "join:");
     traffic(s, PV_S(60), false);
-    if (s->of_mallory > 0)
-        return end(s, seed, "mallory entered:");
-    if (!is_closed(s))
-        return end(s, seed, "open by the word of one that is closed:");
-    return end(s, seed, NULL);
-}
-
-PV_TEST(an_admin_that_is_closed_vouches_for_nothing)
-{
-    assert_int_equal(sim_seeds("closed", SEEDS, closed_admin, NULL), 0);
+    sim_must(&s->w, s->of_mallory == 0, "mallory entered:");
+    sim_must(&s->w, is_closed(s), "open by the word of one that is closed:");
+    sim_world_done(&s->w);
 }

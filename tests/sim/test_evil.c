@@ -157,27 +157,14 @@ struct scene {
     struct sim_node *alice, *bob, *carol;
 };
 
-static int failed(struct scene *s, uint64_t seed, const char *what)
-{
-    printf("seed %llu: %s %s\n", (unsigned long long)seed, what, s->w.why);
-    sim_world_done(&s->w);
-    free(s->liar);
-    return 1;
-}
-
-static int done(struct scene *s)
-{
-    sim_world_done(&s->w);
-    free(s->liar);
-    return 0;
-}
+static struct liar the_liar;
 
 /* Three nodes on the public network under an honest coordinator; carol joins when with_carol. */
 static bool scene_init(struct scene *s, uint64_t seed, bool with_carol)
 {
     memset(s, 0, sizeof(*s));
-    s->liar = calloc(1, sizeof(*s->liar));
-    assert_non_null(s->liar);
+    memset(&the_liar, 0, sizeof(the_liar));
+    s->liar = &the_liar;
     sim_world_init(&s->w, seed, &line);
     sim_coord_set_hook(s->w.coord, hook, s->liar);
     s->alice = sim_world_node(&s->w, SIM_PUBLIC, "alice", false);
@@ -220,33 +207,28 @@ static bool until_mentions(struct sim_world *w, struct mention m, pv_ns timeout)
 
 /* --- tests ----------------------------------------------------------------------------------- */
 
-static int withhold(uint64_t seed, void *ctx)
+PV_SIM(a_withheld_revocation_is_found_by_the_first_pair_that_meets, SEEDS)
 {
     struct scene s;
-    if (!scene_init(&s, seed, true))
-        return failed(&s, seed, "joining:");
-    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) == PV_NEVER ||
-        sim_world_reach(&s.w, s.carol, s.bob, PV_MS(200), PV_S(10)) == PV_NEVER)
-        return failed(&s, seed, "no path");
+    sim_must(&s.w, scene_init(&s, seed, true), "joining:");
+    sim_must(&s.w,
+             sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER &&
+                 sim_world_reach(&s.w, s.carol, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER,
+             "no path");
     s.liar->lie = WITHHOLD;
-    if (sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"remove\",\"peer\":\"carol\"") == NULL)
-        return failed(&s, seed, "remove:");
-    if (!until_mentions(&s.w, (struct mention){s.bob, PEERS, "carol", false}, PV_S(10)))
-        return failed(&s, seed, "bob was not told by alice that carol is removed");
+    sim_must(&s.w,
+             sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"remove\",\"peer\":\"carol\"") != NULL,
+             "remove:");
+    sim_must(&s.w, until_mentions(&s.w, (struct mention){s.bob, PEERS, "carol", false}, PV_S(10)),
+             "bob was not told by alice that carol is removed");
     unsigned before = sim_node_pings(s.carol).answered;
     struct pv_addr to_bob = sim_node_overlay(s.bob, PV_AF_INET);
     for (unsigned i = 0; i < 10; i++) {
         sim_node_ping(s.carol, &to_bob, 32);
         sim_world_run(&s.w, PV_MS(500));
     }
-    if (sim_node_pings(s.carol).answered != before)
-        return failed(&s, seed, "bob still answers carol");
-    return done(&s);
-}
-
-PV_TEST(a_withheld_revocation_is_found_by_the_first_pair_that_meets)
-{
-    assert_int_equal(sim_seeds("evil", SEEDS, withhold, NULL), 0);
+    sim_must(&s.w, sim_node_pings(s.carol).answered == before, "bob still answers carol");
+    sim_world_done(&s.w);
 }
 
 /* An invite and a member under it that nobody with the right has signed, and a receipt. */
@@ -269,33 +251,29 @@ static void invent(struct liar *l, const uint8_t *network_id)
     assert_int_equal(pv_receipt_make(&receipt, invite_sk, l->invented_receipt), PV_OK);
 }
 
-static int invented(uint64_t seed, void *ctx)
+PV_SIM(an_invented_member_is_believed_by_nobody, SEEDS)
 {
     struct scene s;
     char token[2048];
     struct pv_token t;
-    if (!scene_init(&s, seed, false))
-        return failed(&s, seed, "joining:");
+    sim_must(&s.w, scene_init(&s, seed, false), "joining:");
     const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)) ||
-        pv_token_parse(token, strlen(token), &t) != PV_OK)
-        return failed(&s, seed, "invite:");
+    sim_must(&s.w,
+             answer != NULL && sim_world_field(answer, "token", token, sizeof(token)) &&
+                 pv_token_parse(token, strlen(token), &t) == PV_OK,
+             "invite:");
     invent(s.liar, t.network_id);
     s.liar->lie = INVENT;
     /* Something new makes it speak. */
-    if (sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1") == NULL)
-        return failed(&s, seed, "invite:");
+    sim_must(&s.w, sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1") != NULL,
+             "invite:");
     sim_world_run(&s.w, PV_S(5));
-    if (mentions(&s.w, s.alice, PEERS, "mallory") || mentions(&s.w, s.bob, PEERS, "mallory"))
-        return failed(&s, seed, "a node believes in mallory");
-    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) == PV_NEVER)
-        return failed(&s, seed, "no path");
-    return done(&s);
-}
-
-PV_TEST(an_invented_member_is_believed_by_nobody)
-{
-    assert_int_equal(sim_seeds("evil", SEEDS, invented, NULL), 0);
+    sim_must(&s.w,
+             !mentions(&s.w, s.alice, PEERS, "mallory") && !mentions(&s.w, s.bob, PEERS, "mallory"),
+             "a node believes in mallory");
+    sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER,
+             "no path");
+    sim_world_done(&s.w);
 }
 
 /* Its friend carol waits to be admitted, and the coordinator says that an admin has admitted her.
@@ -316,103 +294,89 @@ static bool has_member(struct sim_node *n, const struct sim_node *other)
     return pv_roster_by_node(pv_engine_node(n->engine)->roster, sim_node_pk(other)) != NULL;
 }
 
-static int approved(uint64_t seed, void *ctx)
+PV_SIM(a_coordinator_cannot_approve, SEEDS)
 {
     struct scene s;
     char token[2048], fields[2200];
     struct pv_token t;
-    if (!scene_init(&s, seed, false))
-        return failed(&s, seed, "joining:");
+    sim_must(&s.w, scene_init(&s, seed, false), "joining:");
     s.carol = sim_world_node(&s.w, SIM_PUBLIC, "carol", false);
     const char *answer =
         sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1,\"approve\":true");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)) ||
-        pv_token_parse(token, strlen(token), &t) != PV_OK)
-        return failed(&s, seed, "invite:");
+    sim_must(&s.w,
+             answer != NULL && sim_world_field(answer, "token", token, sizeof(token)) &&
+                 pv_token_parse(token, strlen(token), &t) == PV_OK,
+             "invite:");
     approve(s.liar, t.network_id, sim_node_pk(s.carol));
     s.liar->lie = APPROVE;
     snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\"", token);
     answer = sim_world_ask(&s.w, s.carol, PV_S(20), fields);
-    if (answer == NULL || strstr(answer, "\"waiting\":true") == NULL)
-        return failed(&s, seed, "join:");
+    sim_must(&s.w, answer != NULL && strstr(answer, "\"waiting\":true") != NULL, "join:");
     sim_world_run(&s.w, PV_S(60));
-    if (!mentions(&s.w, s.alice, PEERS, "\"state\":\"waiting\""))
-        return failed(&s, seed, "alice does not hear of carol");
-    if (has_member(s.alice, s.carol) || has_member(s.bob, s.carol) || has_member(s.carol, s.carol))
-        return failed(&s, seed, "the coordinator has approved");
+    sim_must(&s.w, mentions(&s.w, s.alice, PEERS, "\"state\":\"waiting\""),
+             "alice does not hear of carol");
+    sim_must(&s.w,
+             !has_member(s.alice, s.carol) && !has_member(s.bob, s.carol) &&
+                 !has_member(s.carol, s.carol),
+             "the coordinator has approved");
     s.liar->lie = HONEST;
-    if (sim_world_ask(&s.w, s.alice, PV_S(10), "\"cmd\":\"admit\",\"peer\":\"carol\"") == NULL)
-        return failed(&s, seed, "admit:");
+    sim_must(&s.w,
+             sim_world_ask(&s.w, s.alice, PV_S(10), "\"cmd\":\"admit\",\"peer\":\"carol\"") != NULL,
+             "admit:");
     sim_world_run(&s.w, PV_S(40));
-    if (sim_world_reach(&s.w, s.carol, s.bob, PV_MS(200), PV_S(20)) == PV_NEVER)
-        return failed(&s, seed, "no path to who was admitted");
-    return done(&s);
+    sim_must(&s.w, sim_world_reach(&s.w, s.carol, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
+             "no path to who was admitted");
+    sim_world_done(&s.w);
 }
 
-PV_TEST(a_coordinator_cannot_approve)
-{
-    assert_int_equal(sim_seeds("evil", SEEDS, approved, NULL), 0);
-}
-
-static int altered(uint64_t seed, void *ctx)
+PV_SIM(an_altered_name_is_refused_and_reported, SEEDS)
 {
     struct scene s;
     char fields[4096], token[2048];
-    if (!scene_init(&s, seed, false))
-        return failed(&s, seed, "joining:");
+    sim_must(&s.w, scene_init(&s, seed, false), "joining:");
     s.liar->lie = ALTER;
     const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
-        return failed(&s, seed, "invite:");
+    sim_must(&s.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
+             "invite:");
     s.carol = sim_world_node(&s.w, SIM_PUBLIC, "carol", false);
     snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"carol\"", token);
-    if (sim_world_ask(&s.w, s.carol, PV_S(30), fields) == NULL)
-        return failed(&s, seed, "join:");
+    sim_must(&s.w, sim_world_ask(&s.w, s.carol, PV_S(30), fields) != NULL, "join:");
     sim_world_run(&s.w, PV_S(2));
-    if (mentions(&s.w, s.alice, PEERS, "carol") || mentions(&s.w, s.alice, PEERS, "barol"))
-        return failed(&s, seed, "alice believes the altered statement");
-    if (!mentions(&s.w, s.alice, STATUS, "refused"))
-        return failed(&s, seed, "alice's status does not say so");
+    sim_must(&s.w,
+             !mentions(&s.w, s.alice, PEERS, "carol") && !mentions(&s.w, s.alice, PEERS, "barol"),
+             "alice believes the altered statement");
+    sim_must(&s.w, mentions(&s.w, s.alice, STATUS, "refused"), "alice's status does not say so");
     /* Once it speaks the truth again, alice asks for all of it: the heads differ. */
     s.liar->lie = HONEST;
     sim_coord_kill(s.w.coord);
     sim_coord_start(s.w.coord);
-    if (!until_mentions(&s.w, (struct mention){s.alice, PEERS, "carol", true}, PV_S(60)))
-        return failed(&s, seed, "alice never learns of carol");
-    if (sim_world_reach(&s.w, s.carol, s.alice, PV_MS(200), PV_S(20)) == PV_NEVER)
-        return failed(&s, seed, "no path");
-    return done(&s);
+    sim_must(&s.w, until_mentions(&s.w, (struct mention){s.alice, PEERS, "carol", true}, PV_S(60)),
+             "alice never learns of carol");
+    sim_must(&s.w, sim_world_reach(&s.w, s.carol, s.alice, PV_MS(200), PV_S(20)) != PV_NEVER,
+             "no path");
+    sim_world_done(&s.w);
 }
 
-PV_TEST(an_altered_name_is_refused_and_reported)
-{
-    assert_int_equal(sim_seeds("evil", SEEDS, altered, NULL), 0);
-}
-
-static int replayed(uint64_t seed, void *ctx)
+PV_SIM(an_old_roster_brings_nobody_back, SEEDS)
 {
     struct scene s;
-    if (!scene_init(&s, seed, true))
-        return failed(&s, seed, "joining:");
-    if (sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"remove\",\"peer\":\"carol\"") == NULL)
-        return failed(&s, seed, "remove:");
+    sim_must(&s.w, scene_init(&s, seed, true), "joining:");
+    sim_must(&s.w,
+             sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"remove\",\"peer\":\"carol\"") != NULL,
+             "remove:");
     sim_world_run(&s.w, PV_S(2));
-    if (s.liar->n_old < 2 || mentions(&s.w, s.bob, PEERS, "carol"))
-        return failed(&s, seed, "carol is not removed");
+    sim_must(&s.w, s.liar->n_old >= 2 && !mentions(&s.w, s.bob, PEERS, "carol"),
+             "carol is not removed");
     s.liar->lie = REPLAY;
     sim_coord_kill(s.w.coord);
     sim_coord_start(s.w.coord);
     sim_world_run(&s.w, PV_S(60));
-    if (mentions(&s.w, s.bob, PEERS, "carol") || mentions(&s.w, s.alice, PEERS, "carol"))
-        return failed(&s, seed, "an old statement brought carol back");
-    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(20)) == PV_NEVER)
-        return failed(&s, seed, "no path");
-    return done(&s);
-}
-
-PV_TEST(an_old_roster_brings_nobody_back)
-{
-    assert_int_equal(sim_seeds("evil", SEEDS, replayed, NULL), 0);
+    sim_must(&s.w,
+             !mentions(&s.w, s.bob, PEERS, "carol") && !mentions(&s.w, s.alice, PEERS, "carol"),
+             "an old statement brought carol back");
+    sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
+             "no path");
+    sim_world_done(&s.w);
 }
 
 /* The number of the last signal that n took from the other one. */
@@ -422,21 +386,19 @@ static uint64_t last_taken(const struct sim_node *n, const struct sim_node *from
     return p == NULL ? 0 : p->signal_seq_seen;
 }
 
-static int resent(uint64_t seed, void *ctx)
+PV_SIM(an_old_signal_is_not_taken_again, SEEDS)
 {
     struct scene s;
-    if (!scene_init(&s, seed, false))
-        return failed(&s, seed, "joining:");
+    sim_must(&s.w, scene_init(&s, seed, false), "joining:");
     memcpy(s.liar->signaller, sim_node_pk(s.alice), sizeof(s.liar->signaller));
-    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) == PV_NEVER)
-        return failed(&s, seed, "no path");
+    sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER,
+             "no path");
     sim_node_kill(s.alice);
     sim_node_start(s.alice);
-    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(15)) == PV_NEVER)
-        return failed(&s, seed, "no path after a restart");
+    sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(15)) != PV_NEVER,
+             "no path after a restart");
     uint64_t taken = last_taken(s.bob, s.alice);
-    if (s.liar->n_signals < 2)
-        return failed(&s, seed, "there were too few signals");
+    sim_must(&s.w, s.liar->n_signals >= 2, "there were too few signals");
     s.liar->lie = RESEND;
     sim_node_kill(s.alice);
     sim_node_start(s.alice);
@@ -444,20 +406,13 @@ static int resent(uint64_t seed, void *ctx)
         struct pv_addr to_bob = sim_node_overlay(s.bob, PV_AF_INET);
         sim_node_ping(s.alice, &to_bob, 32);
         sim_world_run(&s.w, PV_MS(500));
-        if (last_taken(s.bob, s.alice) != taken)
-            return failed(&s, seed, "bob took an old signal");
+        sim_must(&s.w, last_taken(s.bob, s.alice) == taken, "bob took an old signal");
     }
-    if (s.liar->n_resent == 0)
-        return failed(&s, seed, "no signal was resent");
+    sim_must(&s.w, s.liar->n_resent != 0, "no signal was resent");
     s.liar->lie = HONEST;
-    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(20)) == PV_NEVER)
-        return failed(&s, seed, "no path under an honest coordinator");
-    return done(&s);
-}
-
-PV_TEST(an_old_signal_is_not_taken_again)
-{
-    assert_int_equal(sim_seeds("evil", SEEDS, resent, NULL), 0);
+    sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
+             "no path under an honest coordinator");
+    sim_world_done(&s.w);
 }
 
 static void make_foreign(struct liar *l)
@@ -479,82 +434,70 @@ static void make_foreign(struct liar *l)
     assert_int_equal(pv_make_create(&c, &l->foreign), PV_OK);
 }
 
-static int foreign(uint64_t seed, void *ctx)
+static void foreign(uint64_t seed, void *ctx)
 {
     struct scene s;
     char fields[4096], token[2048];
-    if (!scene_init(&s, seed, false))
-        return failed(&s, seed, "joining:");
+    sim_must(&s.w, scene_init(&s, seed, false), "joining:");
     const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
-        return failed(&s, seed, "invite:");
+    sim_must(&s.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
+             "invite:");
     make_foreign(s.liar);
     s.liar->lie = FOREIGN;
     s.carol = sim_world_node(&s.w, SIM_PUBLIC, "carol", false);
     snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"carol\"", token);
-    if (sim_world_ask(&s.w, s.carol, PV_S(40), fields) != NULL)
-        return failed(&s, seed, "carol joined a network that is not the token's");
-    if (strstr(s.w.why, "\"code\":11") == NULL || strstr(s.w.why, "not the token's") == NULL)
-        return failed(&s, seed, "carol does not say what is wrong:");
+    sim_must(&s.w, sim_world_ask(&s.w, s.carol, PV_S(40), fields) == NULL,
+             "carol joined a network that is not the token's");
+    sim_must(&s.w,
+             strstr(s.w.why, "\"code\":11") != NULL && strstr(s.w.why, "not the token's") != NULL,
+             "carol does not say what is wrong:");
     s.liar->lie = HONEST;
-    if (sim_world_ask(&s.w, s.carol, PV_S(40), fields) == NULL)
-        return failed(&s, seed, "join under an honest coordinator:");
-    return done(&s);
+    sim_must(&s.w, sim_world_ask(&s.w, s.carol, PV_S(40), fields) != NULL,
+             "join under an honest coordinator:");
+    sim_world_done(&s.w);
 }
 
 PV_TEST(another_networks_record_is_refused_when_joining)
 {
-    assert_int_equal(sim_seeds("evil", SEEDS, foreign, NULL), 0);
+    sim_seeds(SEEDS, foreign, NULL);
 }
 
-static int restored(uint64_t seed, void *ctx)
+PV_SIM(members_repair_a_coordinator_restored_from_a_backup, SEEDS)
 {
     struct scene s;
-    if (!scene_init(&s, seed, true))
-        return failed(&s, seed, "joining:");
+    sim_must(&s.w, scene_init(&s, seed, true), "joining:");
     size_t rows = sim_coord_n_rows(s.w.coord);
     sim_coord_kill(s.w.coord);
     sim_coord_truncate(s.w.coord, rows - 3); /* carol's member statement is gone, and more */
     sim_coord_start(s.w.coord);
     sim_world_run(&s.w, PV_S(120));
-    if (sim_coord_n_rows(s.w.coord) < rows)
-        return failed(&s, seed, "the members did not bring the lost statements back");
-    if (!mentions(&s.w, s.bob, PEERS, "carol") ||
-        sim_world_reach(&s.w, s.carol, s.bob, PV_MS(200), PV_S(20)) == PV_NEVER)
-        return failed(&s, seed, "carol is not found any more");
-    if (mentions(&s.w, s.alice, STATUS, "contradicts"))
-        return failed(&s, seed, "an honest restore looks like a lie");
-    return done(&s);
-}
-
-PV_TEST(members_repair_a_coordinator_restored_from_a_backup)
-{
-    assert_int_equal(sim_seeds("evil", SEEDS, restored, NULL), 0);
+    sim_must(&s.w, sim_coord_n_rows(s.w.coord) >= rows,
+             "the members did not bring the lost statements back");
+    sim_must(&s.w,
+             mentions(&s.w, s.bob, PEERS, "carol") &&
+                 sim_world_reach(&s.w, s.carol, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
+             "carol is not found any more");
+    sim_must(&s.w, !mentions(&s.w, s.alice, STATUS, "contradicts"),
+             "an honest restore looks like a lie");
+    sim_world_done(&s.w);
 }
 
 /* It costs no more than the list of a network may, a line of the log, and not the node. */
-static int listed(uint64_t seed, void *ctx)
+PV_SIM(a_list_without_end_is_not_read_to_the_end, 1)
 {
     struct scene s;
-    if (!scene_init(&s, seed, false))
-        return failed(&s, seed, "joining:");
+    sim_must(&s.w, scene_init(&s, seed, false), "joining:");
     s.liar->lie = ENDLESS;
     sim_node_kill(s.alice);
     sim_node_start(s.alice);
     sim_node_count_log(s.alice);
     sim_world_run(&s.w, PV_S(120));
-    if (!mentions(&s.w, s.alice, STATUS, "lists statements without end"))
-        return failed(&s, seed, "alice has read to the end, or says nothing of it");
-    if (sim_node_logged(s.alice) > 20)
-        return failed(&s, seed, "the log has it again and again");
-    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) == PV_NEVER)
-        return failed(&s, seed, "no path");
-    return done(&s);
-}
-
-PV_TEST(a_list_without_end_is_not_read_to_the_end)
-{
-    assert_int_equal(sim_seeds("evil", 1, listed, NULL), 0);
+    sim_must(&s.w, mentions(&s.w, s.alice, STATUS, "lists statements without end"),
+             "alice has read to the end, or says nothing of it");
+    sim_must(&s.w, sim_node_logged(s.alice) <= 20, "the log has it again and again");
+    sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER,
+             "no path");
+    sim_world_done(&s.w);
 }
 
 void test_begin(void)

@@ -185,7 +185,7 @@ static void note_direct(struct sim_world *w, struct sim_node *a, struct sim_node
         cell->probes[had] = x > y ? x : y;
 }
 
-static int meet(uint64_t seed, void *ctx)
+static void meet(uint64_t seed, void *ctx)
 {
     struct cell *cell = ctx;
     struct sim_world w;
@@ -193,29 +193,23 @@ static int meet(uint64_t seed, void *ctx)
     sim_world_init(&w, seed * 1024 + cell->a * 32 + cell->b, &line);
     struct sim_node *a = sim_world_node(&w, zone_of(&w, &kinds[cell->a]), "a", false);
     struct sim_node *b = sim_world_node(&w, zone_of(&w, &kinds[cell->b]), "b", false);
-    int bad = 1;
-    if (!sim_world_join_all(&w)) {
-        printf("seed %llu: joining: %s\n", (unsigned long long)seed, w.why);
-    } else {
-        struct sim_node *first = seed % 2 == 0 ? a : b, *second = seed % 2 == 0 ? b : a;
-        sim_world_run(&w, PV_S(2));
-        uint64_t sent = sim_node_sent(a) + sim_node_sent(b);
-        pv_ns start = sim_net_now(w.net);
-        pv_ns took = wait_direct(&w, first, second);
-        cell->packets += sim_node_sent(a) + sim_node_sent(b) - sent;
-        cell->runs++;
-        bad = 0;
-        if (took != PV_NEVER)
-            note_direct(&w, first, second, start, took, cell);
-        else if (cell->wait_on && hard_number(&w, a, "attempts") > 0)
-            cell->later += wait_later(&w, first, second) ? 1 : 0;
-        if (took == PV_NEVER && getenv("PV_SIM_TRACE") != NULL) {
-            sim_world_explain(&w, a, "b");
-            sim_world_explain(&w, b, "a");
-        }
+    struct sim_node *first = seed % 2 == 0 ? a : b, *second = seed % 2 == 0 ? b : a;
+    sim_must(&w, sim_world_join_all(&w), "joining:");
+    sim_world_run(&w, PV_S(2));
+    uint64_t sent = sim_node_sent(a) + sim_node_sent(b);
+    pv_ns start = sim_net_now(w.net);
+    pv_ns took = wait_direct(&w, first, second);
+    cell->packets += sim_node_sent(a) + sim_node_sent(b) - sent;
+    cell->runs++;
+    if (took != PV_NEVER)
+        note_direct(&w, first, second, start, took, cell);
+    else if (cell->wait_on && hard_number(&w, a, "attempts") > 0)
+        cell->later += wait_later(&w, first, second) ? 1 : 0;
+    if (took == PV_NEVER && getenv("PV_SIM_TRACE") != NULL) {
+        sim_world_explain(&w, a, "b");
+        sim_world_explain(&w, b, "a");
     }
     sim_world_done(&w);
-    return bad;
 }
 
 static int compare(const void *x, const void *y)
@@ -283,7 +277,7 @@ static struct outcome run_pair(unsigned a, unsigned b, unsigned seeds, bool wait
     cell->a = a;
     cell->b = b;
     cell->wait_on = wait_on;
-    unsigned failed = sim_seeds("hard", seeds, meet, cell);
+    unsigned failed = sim_failures(seeds, meet, cell);
     print_row(cell);
     const struct outcome o = {
         .runs = cell->runs + failed,

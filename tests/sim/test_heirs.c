@@ -35,20 +35,6 @@ struct scene {
 
 static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2)};
 
-static int failed(struct scene *s, const char *what)
-{
-    printf("heirs, seed %llu at %.3f s: %s %s\n", (unsigned long long)s->seed,
-           (double)(sim_net_now(s->w.net) - PV_S(3600)) / 1e9, what, s->w.why);
-    sim_world_done(&s->w);
-    return 1;
-}
-
-static int passed(struct scene *s)
-{
-    sim_world_done(&s->w);
-    return 0;
-}
-
 static const char *ask(struct scene *s, struct sim_node *n, const char *fields)
 {
     return sim_world_ask(&s->w, n, PV_S(40), fields);
@@ -190,38 +176,31 @@ static bool have_rules(struct scene *s, size_t n)
 }
 
 /* b moves the network, c makes a rule and removes d, and c goes. */
-static int stays_removed(uint64_t seed, void *ctx)
+static void stays_removed(uint64_t seed, void *ctx)
 {
     const struct removal *k = ctx;
     struct scene s;
-    if (!begin(&s, seed))
-        return failed(&s, "not begun:");
+    sim_must(&s.w, begin(&s, seed), "not begun:");
     struct sim_coord *c2 = sim_world_coord(&s.w, 200, &line);
     if (k->former == DEAD)
         sim_coord_kill(s.w.coord);
-    if (!move_to(&s, B, c2))
-        return failed(&s, "not moved:");
-    if (ask(&s, s.m[C],
-            "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"b\",\"to\":\"a\","
-            "\"ports\":\"tcp/22\"") == NULL)
-        return failed(&s, "no rule:");
-    if (!order(&s, C, "remove", "d") || !is_everywhere(&s, c2, s.m[D], PV_MEMBER_REVOKED))
-        return failed(&s, "d is not removed:");
-    if (!order(&s, k->by, k->cmd, "c"))
-        return failed(&s, "c is not ended:");
+    sim_must(&s.w, move_to(&s, B, c2), "not moved:");
+    sim_must(&s.w,
+             ask(&s, s.m[C],
+                 "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"b\",\"to\":\"a\","
+                 "\"ports\":\"tcp/22\"") != NULL,
+             "no rule:");
+    sim_must(&s.w, order(&s, C, "remove", "d") && is_everywhere(&s, c2, s.m[D], PV_MEMBER_REVOKED),
+             "d is not removed:");
+    sim_must(&s.w, order(&s, k->by, k->cmd, "c"), "c is not ended:");
     sim_world_run(&s.w, PV_S(20));
-    if (!is_everywhere(&s, c2, s.m[D], PV_MEMBER_REVOKED))
-        return failed(&s, "d is back:");
-    if (!have_rules(&s, 1))
-        return failed(&s, "c's rule:");
-    if (k->later && !order(&s, A, "remove", "b"))
-        return failed(&s, "b is not removed:");
+    sim_must(&s.w, is_everywhere(&s, c2, s.m[D], PV_MEMBER_REVOKED), "d is back:");
+    sim_must(&s.w, have_rules(&s, 1), "c's rule:");
+    sim_must(&s.w, !k->later || order(&s, A, "remove", "b"), "b is not removed:");
     sim_world_run(&s.w, PV_S(20));
-    if (!is_everywhere(&s, c2, s.m[D], PV_MEMBER_REVOKED))
-        return failed(&s, "d is back after b went:");
-    if (!newcomer(&s, A, "e"))
-        return failed(&s, "no newcomer:");
-    return passed(&s);
+    sim_must(&s.w, is_everywhere(&s, c2, s.m[D], PV_MEMBER_REVOKED), "d is back after b went:");
+    sim_must(&s.w, newcomer(&s, A, "e"), "no newcomer:");
+    sim_world_done(&s.w);
 }
 
 PV_TEST(whom_a_former_admin_removed_stays_removed)
@@ -231,7 +210,7 @@ PV_TEST(whom_a_former_admin_removed_stays_removed)
         {ALIVE, A, "remove", true}, {ALIVE, B, "admin_revoke", false},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(kinds); i++)
-        assert_int_equal(sim_seeds("heirs", SEEDS, stays_removed, &kinds[i]), 0);
+        sim_seeds(SEEDS, stays_removed, &kinds[i]);
 }
 
 /* --- where an admin moved the network --------------------------------------------------------- */
@@ -243,22 +222,19 @@ struct handover {
 };
 
 /* b moves the network and goes: newcomers get in where it is now. */
-static int lets_in(uint64_t seed, void *ctx)
+static void lets_in(uint64_t seed, void *ctx)
 {
     const struct handover *k = ctx;
     struct scene s;
-    if (!begin(&s, seed))
-        return failed(&s, "not begun:");
+    sim_must(&s.w, begin(&s, seed), "not begun:");
     struct sim_coord *c2 = sim_world_coord(&s.w, 200, &line);
     if (k->former == DEAD)
         sim_coord_kill(s.w.coord);
-    if (!move_to(&s, B, c2) || !order(&s, k->by, k->cmd, "b"))
-        return failed(&s, "not handed over:");
-    if (!newcomer(&s, A, "e"))
-        return failed(&s, "no newcomer:");
-    if (!order(&s, A, "admin_revoke", "c") || !newcomer(&s, A, "f"))
-        return failed(&s, "no newcomer after c went:");
-    return passed(&s);
+    sim_must(&s.w, move_to(&s, B, c2) && order(&s, k->by, k->cmd, "b"), "not handed over:");
+    sim_must(&s.w, newcomer(&s, A, "e"), "no newcomer:");
+    sim_must(&s.w, order(&s, A, "admin_revoke", "c") && newcomer(&s, A, "f"),
+             "no newcomer after c went:");
+    sim_world_done(&s.w);
 }
 
 PV_TEST(newcomers_get_in_where_a_former_admin_moved_the_network)
@@ -268,166 +244,139 @@ PV_TEST(newcomers_get_in_where_a_former_admin_moved_the_network)
         {DEAD, C, "remove"},  {DEAD, A, "admin_revoke"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(kinds); i++)
-        assert_int_equal(sim_seeds("heirs", SEEDS, lets_in, &kinds[i]), 0);
+        sim_seeds(SEEDS, lets_in, &kinds[i]);
 }
 
 /* --- who left --------------------------------------------------------------------------------- */
 
 /* b, an admin with a token of its own, leaves and would come back. */
-static int comes_back(uint64_t seed, void *ctx)
+PV_SIM(an_admin_who_left_is_none_any_more, SEEDS)
 {
     struct scene s;
     char token[4096];
-    if (!begin(&s, seed) || !make_token(&s, B, token, sizeof(token)))
-        return failed(&s, "not begun:");
-    if (ask(&s, s.m[B], "\"cmd\":\"leave\"") == NULL)
-        return failed(&s, "not left:");
+    sim_must(&s.w, begin(&s, seed) && make_token(&s, B, token, sizeof(token)), "not begun:");
+    sim_must(&s.w, ask(&s, s.m[B], "\"cmd\":\"leave\"") != NULL, "not left:");
     sim_world_run(&s.w, PV_S(5));
-    if (join(&s, s.m[B], token, "b2"))
-        return failed(&s, "its own token lets it in");
-    if (pv_roster_rights(roster_of(&s, A), sim_node_pk(s.m[B])) != 0)
-        return failed(&s, "it has its rights");
-    if (!make_token(&s, A, token, sizeof(token)) || !join(&s, s.m[B], token, "b2"))
-        return failed(&s, "it cannot come back:");
+    sim_must(&s.w, !join(&s, s.m[B], token, "b2"), "its own token lets it in");
+    sim_must(&s.w, pv_roster_rights(roster_of(&s, A), sim_node_pk(s.m[B])) == 0,
+             "it has its rights");
+    sim_must(&s.w, make_token(&s, A, token, sizeof(token)) && join(&s, s.m[B], token, "b2"),
+             "it cannot come back:");
     sim_world_run(&s.w, PV_S(5));
-    if (ask(&s, s.m[B], "\"cmd\":\"remove\",\"peer\":\"c\"") != NULL)
-        return failed(&s, "it removes members");
-    return passed(&s);
-}
-
-PV_TEST(an_admin_who_left_is_none_any_more)
-{
-    assert_int_equal(sim_seeds("heirs", SEEDS, comes_back, NULL), 0);
+    sim_must(&s.w, ask(&s, s.m[B], "\"cmd\":\"remove\",\"peer\":\"c\"") == NULL,
+             "it removes members");
+    sim_world_done(&s.w);
 }
 
 /* By its name, and by its key. */
-static int is_removed(uint64_t seed, void *ctx)
+PV_SIM(a_member_that_left_can_be_removed, SEEDS)
 {
     struct scene s;
     char token[4096], key[PV_KEY_TEXT_BUF];
-    if (!begin(&s, seed) || !make_token(&s, A, token, sizeof(token)))
-        return failed(&s, "not begun:");
+    sim_must(&s.w, begin(&s, seed) && make_token(&s, A, token, sizeof(token)), "not begun:");
     pv_key_format(sim_node_pk(s.m[D]), key);
-    if (ask(&s, s.m[B], "\"cmd\":\"leave\"") == NULL ||
-        ask(&s, s.m[D], "\"cmd\":\"leave\"") == NULL)
-        return failed(&s, "not left:");
+    sim_must(&s.w,
+             ask(&s, s.m[B], "\"cmd\":\"leave\"") != NULL &&
+                 ask(&s, s.m[D], "\"cmd\":\"leave\"") != NULL,
+             "not left:");
     sim_world_run(&s.w, PV_S(5));
-    if (!order(&s, A, "remove", "b") || !order(&s, C, "remove", key))
-        return failed(&s, "not removed:");
-    if (join(&s, s.m[B], token, "b") || join(&s, s.m[D], token, "d"))
-        return failed(&s, "who was removed comes back");
-    return passed(&s);
-}
-
-PV_TEST(a_member_that_left_can_be_removed)
-{
-    assert_int_equal(sim_seeds("heirs", SEEDS, is_removed, NULL), 0);
+    sim_must(&s.w, order(&s, A, "remove", "b") && order(&s, C, "remove", key), "not removed:");
+    sim_must(&s.w, !join(&s, s.m[B], token, "b") && !join(&s, s.m[D], token, "d"),
+             "who was removed comes back");
+    sim_world_done(&s.w);
 }
 
 /* --- a machine in the place of another ------------------------------------------------------- */
 
 /* d has a tag, is named by a rule and may carry a prefix; it is reinstalled, and e takes its place.
  */
-static int is_replaced(uint64_t seed, void *ctx)
+PV_SIM(a_machine_that_takes_a_place_has_what_was_said_of_the_other, SEEDS)
 {
     struct scene s;
     char token[4096];
-    if (!begin(&s, seed) || !make_token(&s, A, token, sizeof(token)))
-        return failed(&s, "not begun:");
-    if (ask(&s, s.m[B], "\"cmd\":\"tag\",\"peer\":\"d\",\"tag\":\"guest\"") == NULL ||
-        ask(&s, s.m[A],
-            "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"d\",\"to\":\"a\","
-            "\"ports\":\"tcp/22\"") == NULL ||
-        ask(&s, s.m[B], "\"cmd\":\"route_allow\",\"peer\":\"d\",\"prefix\":\"192.168.7.0/24\"") ==
-            NULL)
-        return failed(&s, "nothing is said of d:");
+    sim_must(&s.w, begin(&s, seed) && make_token(&s, A, token, sizeof(token)), "not begun:");
+    sim_must(&s.w,
+             ask(&s, s.m[B], "\"cmd\":\"tag\",\"peer\":\"d\",\"tag\":\"guest\"") != NULL &&
+                 ask(&s, s.m[A],
+                     "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"d\",\"to\":\"a\","
+                     "\"ports\":\"tcp/22\"") != NULL &&
+                 ask(&s, s.m[B],
+                     "\"cmd\":\"route_allow\",\"peer\":\"d\",\"prefix\":\"192.168.7.0/24\"") !=
+                     NULL,
+             "nothing is said of d:");
     struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);
-    if (!join(&s, e, token, "e"))
-        return failed(&s, "not joined:");
+    sim_must(&s.w, join(&s, e, token, "e"), "not joined:");
     sim_world_run(&s.w, PV_S(5));
     static const char request[] = "\"cmd\":\"replace\",\"peer\":\"d\",\"name\":\"e\"";
-    if (ask(&s, s.m[A], request) != NULL || strstr(s.w.why, "replace e d") == NULL)
-        return failed(&s, "a machine that is online is removed");
+    sim_must(&s.w, ask(&s, s.m[A], request) == NULL && strstr(s.w.why, "replace e d") != NULL,
+             "a machine that is online is removed");
     sim_node_stop(s.m[D]);
     sim_world_run(&s.w, PV_S(5));
-    if (ask(&s, s.m[A], request) == NULL)
-        return failed(&s, "not replaced:");
+    sim_must(&s.w, ask(&s, s.m[A], request) != NULL, "not replaced:");
     sim_world_run(&s.w, PV_S(5));
     const char *rules = ask(&s, s.m[C], "\"cmd\":\"rules\"");
-    if (rules == NULL || strstr(rules, "\"from\":\"d\"") == NULL ||
-        strstr(rules, "former") != NULL || !have_rules(&s, 2))
-        return failed(&s, rules == NULL ? "no rules:" : rules);
+    sim_must(&s.w,
+             rules != NULL && strstr(rules, "\"from\":\"d\"") != NULL &&
+                 strstr(rules, "former") == NULL && have_rules(&s, 2),
+             rules == NULL ? "no rules:" : rules);
     const struct pv_roster_entry *route = pv_roster_next_route(roster_of(&s, C), NULL);
-    if (route == NULL || memcmp(route->st.u.route.node, sim_node_pk(e), PV_SIGN_PK_LEN) != 0 ||
-        pv_roster_next_route(roster_of(&s, C), route) != NULL)
-        return failed(&s, "the permission is not its");
+    sim_must(&s.w,
+             route != NULL && memcmp(route->st.u.route.node, sim_node_pk(e), PV_SIGN_PK_LEN) == 0 &&
+                 pv_roster_next_route(roster_of(&s, C), route) == NULL,
+             "the permission is not its");
     const struct pv_member *m = pv_roster_by_name(roster_of(&s, C), "d");
-    if (m == NULL || memcmp(m->node, sim_node_pk(e), PV_SIGN_PK_LEN) != 0)
-        return failed(&s, "the name is not its");
-    return passed(&s);
-}
-
-PV_TEST(a_machine_that_takes_a_place_has_what_was_said_of_the_other)
-{
-    assert_int_equal(sim_seeds("heirs", SEEDS, is_replaced, NULL), 0);
+    sim_must(&s.w, m != NULL && memcmp(m->node, sim_node_pk(e), PV_SIGN_PK_LEN) == 0,
+             "the name is not its");
+    sim_world_done(&s.w);
 }
 
 /* Like one that is removed: it could come back by the token that let it in. A machine that
  * came by the same one before stays. */
-static int comes_no_more(uint64_t seed, void *ctx)
+PV_SIM(the_invite_of_a_machine_that_is_replaced_ends, SEEDS)
 {
     struct scene s;
     char token[4096], other[4096];
-    if (!begin(&s, seed) || !make_token(&s, A, token, sizeof(token)) ||
-        !make_token(&s, A, other, sizeof(other)))
-        return failed(&s, "not begun:");
+    sim_must(&s.w,
+             begin(&s, seed) && make_token(&s, A, token, sizeof(token)) &&
+                 make_token(&s, A, other, sizeof(other)),
+             "not begun:");
     struct sim_node *old = sim_world_node(&s.w, SIM_PUBLIC, "old", false),
                     *new = sim_world_node(&s.w, SIM_PUBLIC, "new", false),
                     *late = sim_world_node(&s.w, SIM_PUBLIC, "late", false);
-    if (!join(&s, old, token, "old") || !join(&s, new, seed % 2 == 0 ? token : other, "new"))
-        return failed(&s, "not joined:");
+    sim_must(&s.w,
+             join(&s, old, token, "old") && join(&s, new, seed % 2 == 0 ? token : other, "new"),
+             "not joined:");
     sim_node_stop(old);
     sim_world_run(&s.w, PV_S(5));
-    if (ask(&s, s.m[A], "\"cmd\":\"replace\",\"peer\":\"old\",\"name\":\"new\"") == NULL)
-        return failed(&s, "not replaced:");
+    sim_must(&s.w, ask(&s, s.m[A], "\"cmd\":\"replace\",\"peer\":\"old\",\"name\":\"new\"") != NULL,
+             "not replaced:");
     sim_world_run(&s.w, PV_S(5));
     const struct pv_member *m = pv_roster_by_name(roster_of(&s, C), "old");
-    if (m == NULL || memcmp(m->node, sim_node_pk(new), PV_SIGN_PK_LEN) != 0)
-        return failed(&s, "the new one is not in its place");
-    if (join(&s, late, token, "late"))
-        return failed(&s, "the token lets in again");
-    return passed(&s);
-}
-
-PV_TEST(the_invite_of_a_machine_that_is_replaced_ends)
-{
-    assert_int_equal(sim_seeds("heirs", SEEDS, comes_no_more, NULL), 0);
+    sim_must(&s.w, m != NULL && memcmp(m->node, sim_node_pk(new), PV_SIGN_PK_LEN) == 0,
+             "the new one is not in its place");
+    sim_must(&s.w, !join(&s, late, token, "late"), "the token lets in again");
+    sim_world_done(&s.w);
 }
 
 /* A rule about c, who leaves; another machine comes by its name. */
-static int has_a_namesake(uint64_t seed, void *ctx)
+PV_SIM(rules_tell_a_former_member_from_its_namesake, SEEDS)
 {
     struct scene s;
     char token[4096];
-    if (!begin(&s, seed) || !make_token(&s, A, token, sizeof(token)) ||
-        ask(&s, s.m[A],
-            "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"d\",\"to\":\"any\","
-            "\"ports\":\"all\"") == NULL ||
-        ask(&s, s.m[D], "\"cmd\":\"leave\"") == NULL)
-        return failed(&s, "not begun:");
+    sim_must(&s.w,
+             begin(&s, seed) && make_token(&s, A, token, sizeof(token)) &&
+                 ask(&s, s.m[A],
+                     "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"d\",\"to\":\"any\","
+                     "\"ports\":\"all\"") != NULL &&
+                 ask(&s, s.m[D], "\"cmd\":\"leave\"") != NULL,
+             "not begun:");
     struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);
     sim_world_run(&s.w, PV_S(5));
-    if (!join(&s, e, token, "d"))
-        return failed(&s, "not joined:");
+    sim_must(&s.w, join(&s, e, token, "d"), "not joined:");
     const char *rules = ask(&s, s.m[A], "\"cmd\":\"rules\"");
-    if (rules == NULL || strstr(rules, "d (former, key:") == NULL)
-        return failed(&s, rules == NULL ? "no rules:" : rules);
-    return passed(&s);
-}
-
-PV_TEST(rules_tell_a_former_member_from_its_namesake)
-{
-    assert_int_equal(sim_seeds("heirs", SEEDS, has_a_namesake, NULL), 0);
+    sim_must(&s.w, rules != NULL && strstr(rules, "d (former, key:") != NULL,
+             rules == NULL ? "no rules:" : rules);
+    sim_world_done(&s.w);
 }
 
 /* --- who comes by the word of before -----------------------------------------------------------
@@ -445,64 +394,58 @@ static bool sees_one_wait(struct sim_world *w, void *ctx)
 }
 
 /* e asks to be admitted, and thinks better of it. */
-static int takes_it_back(uint64_t seed, void *ctx)
+PV_SIM(a_node_that_leaves_while_it_waits_takes_its_wish_back, SEEDS)
 {
     struct scene s;
     char token[4096];
-    if (!begin(&s, seed))
-        return failed(&s, "not begun:");
+    sim_must(&s.w, begin(&s, seed), "not begun:");
     struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);
     const char *answer = ask(&s, s.m[A], "\"cmd\":\"invite\",\"approve\":true");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)) ||
-        !join(&s, e, token, "e") || !sim_world_until(&s.w, PV_S(10), sees_one_wait, &s))
-        return failed(&s, "it does not wait:");
+    sim_must(&s.w,
+             answer != NULL && sim_world_field(answer, "token", token, sizeof(token)) &&
+                 join(&s, e, token, "e") && sim_world_until(&s.w, PV_S(10), sees_one_wait, &s),
+             "it does not wait:");
     answer = ask(&s, e, "\"cmd\":\"leave\"");
-    if (answer == NULL || strstr(answer, "\"coordinator\":\"stored\"") == NULL)
-        return failed(&s, answer == NULL ? "not left:" : answer);
-    if (!sim_world_until(&s.w, PV_S(10), sees_nobody_wait, &s))
-        return failed(&s, "it is still seen to wait");
-    if (order(&s, A, "admit", "e"))
-        return failed(&s, "somebody who is gone is admitted");
-    return passed(&s);
-}
-
-PV_TEST(a_node_that_leaves_while_it_waits_takes_its_wish_back)
-{
-    assert_int_equal(sim_seeds("heirs", SEEDS, takes_it_back, NULL), 0);
+    sim_must(&s.w, answer != NULL && strstr(answer, "\"coordinator\":\"stored\"") != NULL,
+             answer == NULL ? "not left:" : answer);
+    sim_must(&s.w, sim_world_until(&s.w, PV_S(10), sees_nobody_wait, &s),
+             "it is still seen to wait");
+    sim_must(&s.w, !order(&s, A, "admit", "e"), "somebody who is gone is admitted");
+    sim_world_done(&s.w);
 }
 
 /* The network moves, and e comes by a token that names the former coordinator, which lives on. It
  * is heard of at its first visit to the new one, or a moment after that. */
-static int comes_late(uint64_t seed, void *ctx)
+static void comes_late(uint64_t seed, void *ctx)
 {
     const bool *approve = ctx;
     struct scene s;
     char token[4096];
-    if (!begin(&s, seed))
-        return failed(&s, "not begun:");
+    sim_must(&s.w, begin(&s, seed), "not begun:");
     const char *answer = ask(&s, s.m[A],
                              *approve ? "\"cmd\":\"invite\",\"approve\":true,\"uses\":2"
                                       : "\"cmd\":\"invite\",\"uses\":2");
     struct sim_coord *c2 = sim_world_coord(&s.w, 200, &line);
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)) ||
-        !move_to(&s, A, c2))
-        return failed(&s, "not moved:");
+    sim_must(&s.w,
+             answer != NULL && sim_world_field(answer, "token", token, sizeof(token)) &&
+                 move_to(&s, A, c2),
+             "not moved:");
     struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);
-    if (!join(&s, e, token, "e"))
-        return failed(&s, "not joined:");
-    if (*approve &&
-        (!sim_world_until(&s.w, PV_S(30), sees_one_wait, &s) || !order(&s, A, "admit", "e")))
-        return failed(&s, "nobody sees it ask:");
-    if (!sim_world_until(&s.w, PV_S(300), is_in, e))
-        return failed(&s, "it is not in:");
-    if (sim_world_reach(&s.w, e, s.m[B], PV_MS(500), PV_SCOUT_HOME + PV_S(10)) == PV_NEVER)
-        return failed(&s, "it is alone:");
-    return passed(&s);
+    sim_must(&s.w, join(&s, e, token, "e"), "not joined:");
+    sim_must(&s.w,
+             !*approve ||
+                 (sim_world_until(&s.w, PV_S(30), sees_one_wait, &s) && order(&s, A, "admit", "e")),
+             "nobody sees it ask:");
+    sim_must(&s.w, sim_world_until(&s.w, PV_S(300), is_in, e), "it is not in:");
+    sim_must(&s.w,
+             sim_world_reach(&s.w, e, s.m[B], PV_MS(500), PV_SCOUT_HOME + PV_S(10)) != PV_NEVER,
+             "it is alone:");
+    sim_world_done(&s.w);
 }
 
 PV_TEST(a_node_that_comes_by_a_token_of_before_is_heard_of)
 {
     static bool approve[] = {false, true};
-    assert_int_equal(sim_seeds("heirs", SEEDS, comes_late, &approve[0]), 0);
-    assert_int_equal(sim_seeds("heirs", SEEDS, comes_late, &approve[1]), 0);
+    sim_seeds(SEEDS, comes_late, &approve[0]);
+    sim_seeds(SEEDS, comes_late, &approve[1]);
 }

@@ -72,13 +72,6 @@ static size_t memory_now(void)
                : mallinfo2().uordblks;
 }
 
-static int failed(struct scene *s, uint64_t seed, const char *what)
-{
-    printf("seed %llu: %s %s\n", (unsigned long long)seed, what, s->w.why);
-    sim_world_done(&s->w);
-    return 1;
-}
-
 static uint32_t draw(struct scene *s, uint32_t bound)
 {
     return pv_natrng_below(sim_net_rng(s->w.net), bound);
@@ -409,12 +402,11 @@ static void say(struct scene *s)
     s->said++;
 }
 
-static int attack(uint64_t seed, void *ctx)
+PV_SIM(a_member_that_sends_everything_harms_nobody, 1)
 {
     struct scene s;
     char why[200];
-    if (!begin(&s, seed))
-        return failed(&s, seed, "beginning:");
+    sim_must(&s.w, begin(&s, seed), "beginning:");
     uint64_t sent = sim_node_sent(s.victim), asked = sim_node_sent(s.mallory);
     for (unsigned round = 0; round < ROUNDS; round++) {
         send_inband(&s, EACH);
@@ -441,22 +433,17 @@ static int attack(uint64_t seed, void *ctx)
              "memory %zu, log %u, %llu packets for %llu:",
              kind, s.said, s.late, bad, s.n_raw, (unsigned long long)disk, memory, lines,
              (unsigned long long)sent, (unsigned long long)asked);
-    if (!sim_node_runs(s.victim) || kind != s.said || s.late > 0)
-        return failed(&s, seed, why);
-    if (s.n_raw < 500 || bad == 0 || bad > PV_CHATJOB_MAX_UNREAD || disk > MAX_DISK ||
-        memory > MAX_MEMORY || lines > MAX_LINES || sent > 2 * asked)
-        return failed(&s, seed, why);
+    sim_must(&s.w, sim_node_runs(s.victim) && kind == s.said && s.late == 0, why);
+    sim_must(&s.w,
+             s.n_raw >= 500 && bad != 0 && bad <= PV_CHATJOB_MAX_UNREAD && disk <= MAX_DISK &&
+                 memory <= MAX_MEMORY && lines <= MAX_LINES && sent <= 2 * asked,
+             why);
     printf("%s\n", why);
     /* And it goes on: with the member that did this, too. */
-    if (!ask(&s, s.victim, "\"cmd\":\"ping\",\"peer\":\"friend\",\"count\":1") ||
-        !ask(&s, s.victim, "\"cmd\":\"status\"") ||
-        !ask(&s, s.victim, "\"cmd\":\"history_clear\",\"peer\":\"mallory\""))
-        return failed(&s, seed, "afterwards:");
+    sim_must(&s.w,
+             ask(&s, s.victim, "\"cmd\":\"ping\",\"peer\":\"friend\",\"count\":1") &&
+                 ask(&s, s.victim, "\"cmd\":\"status\"") &&
+                 ask(&s, s.victim, "\"cmd\":\"history_clear\",\"peer\":\"mallory\""),
+             "afterwards:");
     sim_world_done(&s.w);
-    return 0;
-}
-
-PV_TEST(a_member_that_sends_everything_harms_nobody)
-{
-    assert_int_equal(sim_seeds("hostile", 1, attack, NULL), 0);
 }

@@ -52,16 +52,16 @@ static bool is_direct(struct sim_world *w, struct sim_node *n)
 }
 
 /* Both ends start at once, each with one ping that must not be lost to the missing path. */
-static int meet(uint64_t seed, void *ctx)
+static void meet(uint64_t seed, void *ctx)
 {
     const struct pair *pair = ctx;
     struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(10)};
+    sim_case("%s x %s", pair->a == NULL ? "public" : pair->a, pair->b == NULL ? "public" : pair->b);
     sim_world_init(&w, seed, &good);
     struct sim_node *a = sim_world_node(&w, zone_of(&w, pair->a), "a", false);
     struct sim_node *b = sim_world_node(&w, zone_of(&w, pair->b), "b", false);
-    if (!sim_world_join_all(&w))
-        return sim_world_failed(&w, seed, "joining:");
+    sim_must(&w, sim_world_join_all(&w), "joining:");
     sim_world_run(&w, PV_S(2));
 
     struct pv_addr to_b = sim_node_overlay(b, PV_AF_INET);
@@ -72,45 +72,36 @@ static int meet(uint64_t seed, void *ctx)
         sim_node_ping(b, &to_a, 32);
         sim_world_until(&w, PV_MS(200), both_reached, NULL);
     }
-    if (!both_reached(&w, NULL))
-        return sim_world_failed(&w, seed, "no path in 10 s");
+    sim_must(&w, both_reached(&w, NULL), "no path in 10 s");
     pv_ns took = sim_net_now(w.net) - start;
-    if (took > PV_S(6))
-        return sim_world_failed(&w, seed, "the path took longer than 6 s");
+    sim_must(&w, took <= PV_S(6), "the path took longer than 6 s");
     /* The relay may have been quicker. */
     for (unsigned i = 0; i < 50 && !is_direct(&w, a); i++) {
         sim_node_ping(a, &to_b, 32);
         sim_world_run(&w, PV_MS(200));
     }
-    if (!is_direct(&w, a) || sim_net_now(w.net) - start > PV_S(10))
-        return sim_world_failed(&w, seed, "the path is not direct");
-    if (sim_node_pings(a).twice + sim_node_pings(b).twice > 0)
-        return sim_world_failed(&w, seed, "an inner packet was delivered twice");
+    sim_must(&w, is_direct(&w, a) && sim_net_now(w.net) - start <= PV_S(10),
+             "the path is not direct");
+    sim_must(&w, sim_node_pings(a).twice + sim_node_pings(b).twice == 0,
+             "an inner packet was delivered twice");
     sim_world_done(&w);
-    return 0;
 }
 
 PV_TEST(cones_of_every_kind_meet)
 {
     static const char *const kinds[] = {NULL, "full-cone", "address-restricted", "port-restricted",
                                         "linux"};
-    unsigned bad = 0;
     for (size_t i = 0; i < PV_ARRAY_LEN(kinds); i++) {
         for (size_t k = i; k < PV_ARRAY_LEN(kinds); k++) {
             struct pair pair = {.a = kinds[i], .b = kinds[k]};
-            unsigned n = sim_seeds("meet", SEEDS, meet, &pair);
-            if (n > 0)
-                printf("%u seeds failed for %s x %s\n", n, pair.a == NULL ? "public" : pair.a,
-                       pair.b == NULL ? "public" : pair.b);
-            bad += n;
+            sim_seeds(SEEDS, meet, &pair);
         }
     }
-    assert_int_equal(bad, 0);
 }
 
 /* A perfect line: not one of 20 packets that wait for the path is lost, and they keep their order.
  */
-static int first_packets(uint64_t seed, void *ctx)
+PV_SIM(packets_that_wait_for_a_path_are_not_lost, SEEDS_SOME)
 {
     struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(10)};
@@ -119,27 +110,18 @@ static int first_packets(uint64_t seed, void *ctx)
     unsigned zb = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
     struct sim_node *a = sim_world_node(&w, za, "a", false);
     struct sim_node *b = sim_world_node(&w, zb, "b", false);
-    if (!sim_world_join_all(&w))
-        return sim_world_failed(&w, seed, "joining:");
+    sim_must(&w, sim_world_join_all(&w), "joining:");
     sim_world_run(&w, PV_S(2));
     struct pv_addr to = sim_node_overlay(b, PV_AF_INET);
     for (unsigned i = 0; i < 20; i++)
         sim_node_ping(a, &to, 100);
     sim_world_run(&w, PV_S(5));
-    if (sim_node_pings(a).answered != 20) {
-        printf("%u of 20 answered\n", sim_node_pings(a).answered);
-        return sim_world_failed(&w, seed, "packets that waited were lost");
-    }
+    snprintf(w.why, sizeof(w.why), "%u of 20 answered", sim_node_pings(a).answered);
+    sim_must(&w, sim_node_pings(a).answered == 20, "packets that waited were lost:");
     sim_world_done(&w);
-    return 0;
 }
 
-PV_TEST(packets_that_wait_for_a_path_are_not_lost)
-{
-    assert_int_equal(sim_seeds("meet", SEEDS_SOME, first_packets, NULL), 0);
-}
-
-static int restart(uint64_t seed, void *ctx)
+PV_SIM(a_node_that_restarts_is_found_again, SEEDS_SOME)
 {
     struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(20), .jitter = PV_MS(5)};
@@ -148,47 +130,34 @@ static int restart(uint64_t seed, void *ctx)
     unsigned zb = sim_world_nat(&w, SIM_PUBLIC, "address-restricted", &good);
     struct sim_node *a = sim_world_node(&w, za, "a", false);
     struct sim_node *b = sim_world_node(&w, zb, "b", false);
-    if (!sim_world_join_all(&w))
-        return sim_world_failed(&w, seed, "joining:");
+    sim_must(&w, sim_world_join_all(&w), "joining:");
     sim_world_run(&w, PV_S(2));
-    if (sim_world_reach(&w, a, b, PV_MS(200), PV_S(10)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "no path");
+    sim_must(&w, sim_world_reach(&w, a, b, PV_MS(200), PV_S(10)) != PV_NEVER, "no path");
 
     sim_node_kill(b);
     sim_world_run(&w, PV_MS(500) + pv_natrng_below(sim_net_rng(w.net), 3000) * PV_MS(1));
     sim_node_start(b);
     pv_ns took = sim_world_reach(&w, a, b, PV_MS(50), PV_S(20));
-    if (took > PV_S(2)) {
-        printf("%.3f s\n", took == PV_NEVER ? -1 : (double)took / 1e9);
-        return sim_world_failed(&w, seed, "a restarted peer was not found within 2 s of its start");
-    }
+    sim_must_take(&w, took, PV_S(2), "a restarted peer was not found within 2 s of its start,");
     sim_net_reboot_nat(w.net, zb);
     sim_world_run(&w, PV_S(1)); /* what was under way says nothing */
-    if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(30)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "not found again after the NAT forgot");
+    sim_must(&w, sim_world_reach(&w, a, b, PV_MS(100), PV_S(30)) != PV_NEVER,
+             "not found again after the NAT forgot");
     /* The relay goes with the coordinator; a direct path does not. */
     struct pv_addr to = sim_node_overlay(b, PV_AF_INET);
     for (unsigned i = 0; i < 300 && !(is_direct(&w, a) && is_direct(&w, b)); i++) {
         sim_node_ping(a, &to, 32);
         sim_world_run(&w, PV_MS(200));
     }
-    if (!is_direct(&w, a) || !is_direct(&w, b))
-        return sim_world_failed(&w, seed, "not direct a minute after the NAT forgot");
+    sim_must(&w, is_direct(&w, a) && is_direct(&w, b), "not direct a minute after the NAT forgot");
     sim_coord_kill(w.coord);
-    if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "the session ended with the coordinator");
+    sim_must(&w, sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) != PV_NEVER,
+             "the session ended with the coordinator");
     sim_coord_start(w.coord);
     sim_world_run(&w, PV_S(40));
     const char *answer = sim_world_ask(&w, a, PV_S(10), "\"cmd\":\"invite\",\"uses\":1");
-    if (answer == NULL)
-        return sim_world_failed(&w, seed, "the node did not come back to the coordinator:");
+    sim_must(&w, answer != NULL, "the node did not come back to the coordinator:");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(a_node_that_restarts_is_found_again)
-{
-    assert_int_equal(sim_seeds("meet", SEEDS_SOME, restart, NULL), 0);
 }
 
 static bool has_text(struct sim_world *w, struct sim_node *n, const char *text)
@@ -197,7 +166,7 @@ static bool has_text(struct sim_world *w, struct sim_node *n, const char *text)
     return inbox != NULL && strstr(inbox, text) != NULL;
 }
 
-static int chat(uint64_t seed, void *ctx)
+PV_SIM(messages_arrive_also_across_restarts, SEEDS_SOME)
 {
     struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(20), .loss = 0.05};
@@ -206,32 +175,27 @@ static int chat(uint64_t seed, void *ctx)
     unsigned zb = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
     struct sim_node *a = sim_world_node(&w, za, "a", false);
     struct sim_node *b = sim_world_node(&w, zb, "b", false);
-    if (!sim_world_join_all(&w))
-        return sim_world_failed(&w, seed, "joining:");
+    sim_must(&w, sim_world_join_all(&w), "joining:");
     sim_world_run(&w, PV_S(2));
-    if (sim_world_ask(&w, a, PV_S(5), "\"cmd\":\"send\",\"peer\":\"b\",\"text\":\"one\"") == NULL)
-        return sim_world_failed(&w, seed, "send:");
+    sim_must(&w,
+             sim_world_ask(&w, a, PV_S(5), "\"cmd\":\"send\",\"peer\":\"b\",\"text\":\"one\"") !=
+                 NULL,
+             "send:");
     sim_world_run(&w, PV_S(20));
-    if (!has_text(&w, b, "\"one\""))
-        return sim_world_failed(&w, seed, "a message to an online node did not arrive");
+    sim_must(&w, has_text(&w, b, "\"one\""), "a message to an online node did not arrive");
     sim_node_kill(b);
     sim_world_run(&w, PV_S(40));
-    if (sim_world_ask(&w, a, PV_S(5), "\"cmd\":\"send\",\"peer\":\"b\",\"text\":\"two\"") == NULL)
-        return sim_world_failed(&w, seed, "send to an absent node:");
+    sim_must(&w,
+             sim_world_ask(&w, a, PV_S(5), "\"cmd\":\"send\",\"peer\":\"b\",\"text\":\"two\"") !=
+                 NULL,
+             "send to an absent node:");
     sim_node_kill(a);
     sim_world_run(&w, PV_S(5));
     sim_node_start(a);
     sim_node_start(b);
     sim_world_run(&w, PV_S(60));
-    if (!has_text(&w, b, "\"two\""))
-        return sim_world_failed(&w, seed, "a queued message did not arrive");
+    sim_must(&w, has_text(&w, b, "\"two\""), "a queued message did not arrive");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(messages_arrive_also_across_restarts)
-{
-    assert_int_equal(sim_seeds("meet", SEEDS_SOME, chat, NULL), 0);
 }
 
 static uint64_t hash_of(uint64_t seed)

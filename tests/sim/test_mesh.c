@@ -14,14 +14,6 @@ enum {
     NODES = 18,
 };
 
-static int failed(struct sim_world *w, uint64_t seed, const char *what)
-{
-    printf("mesh, seed %llu at %.3f s: %s %s\n", (unsigned long long)seed,
-           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
-    sim_world_done(w);
-    return 1;
-}
-
 static void place(struct sim_world *w, unsigned i, unsigned *last_zone)
 {
     static const char *const kinds[] = {"full-cone", "address-restricted", "port-restricted"};
@@ -86,7 +78,7 @@ static const char *everybody_meets(struct sim_world *w, bool answered[NODES][NOD
     return missing == 0 ? NULL : "pairs without a path:";
 }
 
-static int mesh(uint64_t seed, void *ctx)
+PV_SIM(eighteen_nodes_all_meet_at_once, SEEDS)
 {
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     static bool answered[NODES][NODES];
@@ -98,12 +90,10 @@ static int mesh(uint64_t seed, void *ctx)
     unsigned last_zone = SIM_PUBLIC;
     for (unsigned i = 0; i < NODES; i++)
         place(&w, i, &last_zone);
-    if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
+    sim_must(&w, sim_world_join_all(&w), "joining:");
     sim_world_run(&w, PV_S(2));
     const char *why = everybody_meets(&w, answered, seen, 15);
-    if (why != NULL)
-        return failed(&w, seed, why);
+    sim_must(&w, why == NULL, why);
     /* A third of them restarts, all at once. */
     for (unsigned i = 0; i < NODES; i += 3)
         sim_node_kill(w.nodes[i]);
@@ -116,13 +106,6 @@ static int mesh(uint64_t seed, void *ctx)
     }
     sim_world_run(&w, PV_S(1));
     why = everybody_meets(&w, answered, seen, 15);
-    if (why != NULL)
-        return failed(&w, seed, why);
+    sim_must(&w, why == NULL, why);
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(eighteen_nodes_all_meet_at_once)
-{
-    assert_int_equal(sim_seeds("mesh", SEEDS, mesh, NULL), 0);
 }

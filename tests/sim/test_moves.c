@@ -27,20 +27,6 @@ struct scene {
     struct sim_coord *at;        /* where all should be; NULL: anywhere, but together */
 };
 
-static int failed(struct scene *s, const char *what)
-{
-    printf("moves, seed %llu at %.3f s: %s %s\n", (unsigned long long)s->seed,
-           (double)(sim_net_now(s->w.net) - PV_S(3600)) / 1e9, what, s->w.why);
-    sim_world_done(&s->w);
-    return 1;
-}
-
-static int passed(struct scene *s)
-{
-    sim_world_done(&s->w);
-    return 0;
-}
-
 static uint32_t draw(struct scene *s, uint32_t bound)
 {
     return pv_natrng_below(sim_net_rng(s->w.net), bound);
@@ -140,73 +126,53 @@ static bool any_says_apart(struct scene *s)
 
 /* b and d are off and the coordinator is away while a moves the network. Then all are back, and b
  * and d know of the former coordinator alone. */
-static int told_later(uint64_t seed, void *ctx)
+PV_SIM(a_coordinator_that_was_away_during_a_move_is_told, SEEDS)
 {
     struct scene s;
-    if (!begin(&s, seed))
-        return failed(&s, "not begun:");
+    sim_must(&s.w, begin(&s, seed), "not begun:");
     sim_node_stop(s.m[1]);
     sim_node_kill(s.m[3]);
     sim_coord_kill(s.w.coord);
     s.at = sim_world_coord(&s.w, 20, &line);
-    if (!move_to(&s, 0, s.at))
-        return failed(&s, "not moved:");
+    sim_must(&s.w, move_to(&s, 0, s.at), "not moved:");
     sim_world_run(&s.w, PV_S(draw(&s, 60)));
     sim_coord_start(s.w.coord);
     sim_node_start(s.m[1]);
     sim_node_start(s.m[3]);
-    if (!sim_world_until(&s.w, PV_S(150), all_there, &s))
-        return failed(&s, "not told:");
-    if (any_says_apart(&s))
-        return failed(&s, "all are there, but for one's status:");
-    return passed(&s);
-}
-
-PV_TEST(a_coordinator_that_was_away_during_a_move_is_told)
-{
-    assert_int_equal(sim_seeds("moves", SEEDS, told_later, NULL), 0);
+    sim_must(&s.w, sim_world_until(&s.w, PV_S(150), all_there, &s), "not told:");
+    sim_must(&s.w, !any_says_apart(&s), "all are there, but for one's status:");
+    sim_world_done(&s.w);
 }
 
 /* The preferred coordinator is away for ten minutes: that costs nobody the connection to the second
  * one, and when it is there again all are back within a minute. */
-static int back_again(uint64_t seed, void *ctx)
+PV_SIM(a_member_that_fell_back_returns_within_a_minute_and_only_then, SEEDS)
 {
     struct scene s;
     struct sim_coord *first = begin_moved(&s, seed);
-    if (first == NULL)
-        return failed(&s, "not begun, or not moved:");
+    sim_must(&s.w, first != NULL, "not begun, or not moved:");
     s.at = first;
-    if (!sim_world_until(&s.w, PV_S(30), all_there, &s))
-        return failed(&s, "not followed:");
+    sim_must(&s.w, sim_world_until(&s.w, PV_S(30), all_there, &s), "not followed:");
     sim_coord_kill(first);
     s.at = s.w.coord;
-    if (!sim_world_until(&s.w, PV_S(90), all_there, &s))
-        return failed(&s, "not fallen back:");
+    sim_must(&s.w, sim_world_until(&s.w, PV_S(90), all_there, &s), "not fallen back:");
     uint64_t before = connects(&s);
     sim_world_run(&s.w, PV_S(600));
-    if (!all_there(&s.w, &s) || connects(&s) != before)
-        return failed(&s, "not calm:");
+    sim_must(&s.w, all_there(&s.w, &s) && connects(&s) == before, "not calm:");
     sim_coord_start(first);
     s.at = first;
-    if (!sim_world_until(&s.w, PV_SCOUT_HOME + PV_SCOUT_LIMIT, all_there, &s))
-        return failed(&s, "not back:");
-    if (connects(&s) != before + MEMBERS)
-        return failed(&s, "more than one new connection each:");
-    return passed(&s);
-}
-
-PV_TEST(a_member_that_fell_back_returns_within_a_minute_and_only_then)
-{
-    assert_int_equal(sim_seeds("moves", SEEDS, back_again, NULL), 0);
+    sim_must(&s.w, sim_world_until(&s.w, PV_SCOUT_HOME + PV_SCOUT_LIMIT, all_there, &s),
+             "not back:");
+    sim_must(&s.w, connects(&s) == before + MEMBERS, "more than one new connection each:");
+    sim_world_done(&s.w);
 }
 
 /* A coordinator that is there for a minute and a half and away as long, again and again. */
-static int comes_and_goes(uint64_t seed, void *ctx)
+PV_SIM(one_that_comes_and_goes_is_left_alone_for_longer, SEEDS)
 {
     struct scene s;
     struct sim_coord *first = begin_moved(&s, seed);
-    if (first == NULL)
-        return failed(&s, "not begun, or not moved:");
+    sim_must(&s.w, first != NULL, "not begun, or not moved:");
     sim_world_run(&s.w, PV_S(20));
     uint64_t before = connects(&s);
     for (unsigned i = 0; i < 20; i++) {
@@ -218,60 +184,47 @@ static int comes_and_goes(uint64_t seed, void *ctx)
     /* Each stay costs two connections: there and back. The waits are 1, 2, 4, 8 and 15 minutes at
      * most, and half of that at least. */
     snprintf(s.w.why, sizeof(s.w.why), "%llu", (unsigned long long)(connects(&s) - before));
-    if (connects(&s) - before > (size_t)2 * 12 * MEMBERS)
-        return failed(&s, "too many connections:");
+    sim_must(&s.w, connects(&s) - before <= (size_t)2 * 12 * MEMBERS, "too many connections:");
     s.at = first;
-    if (!sim_world_until(&s.w, PV_SCOUT_HOME_MAX + PV_S(60), all_there, &s))
-        return failed(&s, "not back when it stays:");
-    return passed(&s);
-}
-
-PV_TEST(one_that_comes_and_goes_is_left_alone_for_longer)
-{
-    assert_int_equal(sim_seeds("moves", SEEDS, comes_and_goes, NULL), 0);
+    sim_must(&s.w, sim_world_until(&s.w, PV_SCOUT_HOME_MAX + PV_S(60), all_there, &s),
+             "not back when it stays:");
+    sim_world_done(&s.w);
 }
 
 /* The coordinator dies. a moves the network to one new coordinator and b to another; nobody of the
  * two halves reaches the other. One token, either way, brings them together. */
-static int apart(uint64_t seed, void *ctx)
+PV_SIM(one_token_brings_two_halves_together, SEEDS)
 {
     struct scene s;
     unsigned from = seed % 2;
-    if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
-        return failed(&s, "not begun:");
+    sim_must(&s.w, begin(&s, seed) && ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") != NULL,
+             "not begun:");
     sim_world_run(&s.w, PV_S(5));
     sim_coord_kill(s.w.coord);
-    if (!move_to(&s, 0, sim_world_coord(&s.w, 20, &line)) ||
-        !move_to(&s, 1, sim_world_coord(&s.w, 21, &line)))
-        return failed(&s, "not moved:");
+    sim_must(&s.w,
+             move_to(&s, 0, sim_world_coord(&s.w, 20, &line)) &&
+                 move_to(&s, 1, sim_world_coord(&s.w, 21, &line)),
+             "not moved:");
     sim_world_run(&s.w, PV_S(90));
-    if (all_there(&s.w, &s))
-        return failed(&s, "they are not apart");
-    for (unsigned i = 0; i < MEMBERS; i++) {
-        if (!says_apart(&s, i))
-            return failed(&s, "no word of it in the status of");
-    }
+    sim_must(&s.w, !all_there(&s.w, &s), "they are not apart");
+    for (unsigned i = 0; i < MEMBERS; i++)
+        sim_must(&s.w, says_apart(&s, i), "no word of it in the status of");
     sim_node_kill(s.m[2]);
     sim_node_start(s.m[2]);
     sim_world_run(&s.w, PV_S(90));
-    if (!says_apart(&s, 2))
-        return failed(&s, "after a restart no word of it in the status of");
-    if (!sim_world_pass_token(&s.w, s.m[from], s.m[1 - from]))
-        return failed(&s, "the token is not taken:");
-    if (!sim_world_until(&s.w, PV_S(60), all_there, &s))
-        return failed(&s, "still apart:");
+    sim_must(&s.w, says_apart(&s, 2), "after a restart no word of it in the status of");
+    sim_must(&s.w, sim_world_pass_token(&s.w, s.m[from], s.m[1 - from]), "the token is not taken:");
+    sim_must(&s.w, sim_world_until(&s.w, PV_S(60), all_there, &s), "still apart:");
     sim_world_run(&s.w, PV_S(90));
-    if (any_says_apart(&s))
-        return failed(&s, "it still says so:");
+    sim_must(&s.w, !any_says_apart(&s), "it still says so:");
     /* A member that was there and goes is just off, also for one that has started anew. */
     sim_node_stop(s.m[1]);
     sim_node_stop(s.m[3]);
     sim_node_kill(s.m[0]);
     sim_node_start(s.m[0]);
     sim_world_run(&s.w, PV_S(90));
-    if (says_apart(&s, 0))
-        return failed(&s, "it misses machines that were there:");
-    return passed(&s);
+    sim_must(&s.w, !says_apart(&s, 0), "it misses machines that were there:");
+    sim_world_done(&s.w);
 }
 
 static bool is_back(struct sim_world *w, void *ctx)
@@ -285,36 +238,25 @@ static bool is_back(struct sim_world *w, void *ctx)
 
 /* In one piece b, an admin, moves the network, and d follows; in the other one a removes b. No path
  * leads from one to the other later: d hears of the removal where its list is refused. */
-static int moved_by_one_removed(uint64_t seed, void *ctx)
+PV_SIM(a_coordinator_that_refuses_a_list_says_why, SEEDS)
 {
     struct scene s;
-    if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
-        return failed(&s, "not begun:");
+    sim_must(&s.w, begin(&s, seed) && ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") != NULL,
+             "not begun:");
     sim_world_run(&s.w, PV_S(3));
     struct sim_coord *next = sim_world_coord(&s.w, 20, &line);
     sim_net_set_side(s.w.net, sim_coord_host(next), 1);
     for (unsigned i = 1; i < MEMBERS; i += 2)
         sim_net_set_side(s.w.net, sim_node_host(s.m[i]), 1);
     sim_world_run(&s.w, PV_S(30));
-    if (!move_to(&s, 1, next) || ask(&s, 0, "\"cmd\":\"remove\",\"peer\":\"b\"") == NULL)
-        return failed(&s, "not moved, or not removed:");
+    sim_must(&s.w, move_to(&s, 1, next) && ask(&s, 0, "\"cmd\":\"remove\",\"peer\":\"b\"") != NULL,
+             "not moved, or not removed:");
     sim_world_run(&s.w, PV_S(30));
     sim_net_set_side(s.w.net, sim_coord_host(next), 0);
     for (unsigned i = 1; i < MEMBERS; i += 2)
         sim_net_set_side(s.w.net, sim_node_host(s.m[i]), 0);
-    if (!sim_world_until(&s.w, PV_S(180), is_back, &s))
-        return failed(&s, "with a removed one for good:");
-    return passed(&s);
-}
-
-PV_TEST(a_coordinator_that_refuses_a_list_says_why)
-{
-    assert_int_equal(sim_seeds("moves", SEEDS, moved_by_one_removed, NULL), 0);
-}
-
-PV_TEST(one_token_brings_two_halves_together)
-{
-    assert_int_equal(sim_seeds("moves", SEEDS, apart, NULL), 0);
+    sim_must(&s.w, sim_world_until(&s.w, PV_S(180), is_back, &s), "with a removed one for good:");
+    sim_world_done(&s.w);
 }
 
 struct newcomer {
@@ -335,97 +277,74 @@ static bool is_taken_in(struct sim_world *w, void *ctx)
 /* Of two halves one is b, who lets e in and leaves: the coordinator of the other half knows of e as
  * little as of the invite, and of the coordinator that gave e its receipt. One token, either way,
  * and e is a member there. */
-static int left_alone(uint64_t seed, void *ctx)
+PV_SIM(one_token_brings_in_whom_an_admin_of_the_other_half_let_in, SEEDS)
 {
     struct scene s;
     char token[4096], fields[6000];
-    if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
-        return failed(&s, "not begun:");
+    sim_must(&s.w, begin(&s, seed) && ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") != NULL,
+             "not begun:");
     sim_world_run(&s.w, PV_S(5));
     sim_node_kill(s.m[3]);
     sim_coord_kill(s.w.coord);
-    if (!move_to(&s, 0, sim_world_coord(&s.w, 20, &line)) ||
-        !move_to(&s, 1, sim_world_coord(&s.w, 21, &line)))
-        return failed(&s, "not moved:");
+    sim_must(&s.w,
+             move_to(&s, 0, sim_world_coord(&s.w, 20, &line)) &&
+                 move_to(&s, 1, sim_world_coord(&s.w, 21, &line)),
+             "not moved:");
     struct newcomer e = {&s, sim_world_node(&s.w, SIM_PUBLIC, "e", false)};
     const char *answer = ask(&s, 1, "\"cmd\":\"invite\",\"uses\":1");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
-        return failed(&s, "no invite:");
+    sim_must(&s.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
+             "no invite:");
     snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"e\"", token);
-    if (sim_world_ask(&s.w, e.n, PV_S(40), fields) == NULL)
-        return failed(&s, "not joined:");
+    sim_must(&s.w, sim_world_ask(&s.w, e.n, PV_S(40), fields) != NULL, "not joined:");
     sim_world_run(&s.w, PV_S(5));
-    if (ask(&s, 1, "\"cmd\":\"leave\",\"last\":true") == NULL)
-        return failed(&s, "not left:");
+    sim_must(&s.w, ask(&s, 1, "\"cmd\":\"leave\",\"last\":true") != NULL, "not left:");
     sim_world_run(&s.w, PV_S(30));
     struct sim_node *from = seed % 2 == 0 ? e.n : s.m[0], *to = seed % 2 == 0 ? s.m[0] : e.n;
-    if (!sim_world_pass_token(&s.w, from, to))
-        return failed(&s, "the token is not taken:");
-    if (!sim_world_until(&s.w, PV_S(180), is_taken_in, &e))
-        return failed(&s, "not taken in:");
-    return passed(&s);
-}
-
-PV_TEST(one_token_brings_in_whom_an_admin_of_the_other_half_let_in)
-{
-    assert_int_equal(sim_seeds("moves", SEEDS, left_alone, NULL), 0);
+    sim_must(&s.w, sim_world_pass_token(&s.w, from, to), "the token is not taken:");
+    sim_must(&s.w, sim_world_until(&s.w, PV_S(180), is_taken_in, &e), "not taken in:");
+    sim_world_done(&s.w);
 }
 
 /* The coordinator's key is lost with its disk: another one, of a new key, is at its address. A
  * member that has the relay only reaches the others through it again. */
-static int new_key(uint64_t seed, void *ctx)
+PV_SIM(a_new_key_at_the_old_address_relays_within_seconds, SEEDS)
 {
     const struct pv_addr elsewhere = pv_addr4(198, 51, 100, 99, 0);
     const struct pv_addr there = pv_addr4(198, 51, 100, 10, 0);
     struct scene s;
-    if (!begin(&s, seed) || sim_world_reach(&s.w, s.m[0], s.m[1], PV_MS(200), PV_S(10)) == PV_NEVER)
-        return failed(&s, "not begun:");
-    if (strcmp(sim_node_path(s.m[0], "b"), "relay") != 0)
-        return failed(&s, "not relayed");
+    sim_must(&s.w,
+             begin(&s, seed) &&
+                 sim_world_reach(&s.w, s.m[0], s.m[1], PV_MS(200), PV_S(10)) != PV_NEVER,
+             "not begun:");
+    sim_must(&s.w, strcmp(sim_node_path(s.m[0], "b"), "relay") == 0, "not relayed");
     sim_coord_move(s.w.coord, &elsewhere);
     sim_coord_kill(s.w.coord);
     s.at = sim_world_coord(&s.w, 20, &line);
     sim_coord_move(s.at, &there);
-    if (!move_to(&s, 0, s.at))
-        return failed(&s, "not moved:");
-    if (!sim_world_pass_token(&s.w, s.m[0], s.m[1]))
-        return failed(&s, "the token is not taken:");
+    sim_must(&s.w, move_to(&s, 0, s.at), "not moved:");
+    sim_must(&s.w, sim_world_pass_token(&s.w, s.m[0], s.m[1]), "the token is not taken:");
     for (unsigned i = 0; i < 2; i++) {
-        if (sim_world_reach(&s.w, s.m[i], s.m[1 - i], PV_MS(200), PV_S(5)) == PV_NEVER)
-            return failed(&s, "no ping through the new relay");
+        sim_must(&s.w, sim_world_reach(&s.w, s.m[i], s.m[1 - i], PV_MS(200), PV_S(5)) != PV_NEVER,
+                 "no ping through the new relay");
     }
-    if (!sim_world_until(&s.w, PV_S(60), all_there, &s))
-        return failed(&s, "not followed:");
-    return passed(&s);
-}
-
-PV_TEST(a_new_key_at_the_old_address_relays_within_seconds)
-{
-    assert_int_equal(sim_seeds("moves", SEEDS, new_key, NULL), 0);
+    sim_must(&s.w, sim_world_until(&s.w, PV_S(60), all_there, &s), "not followed:");
+    sim_world_done(&s.w);
 }
 
 /* b was let in by a, who is no admin any more. That b may move the network rests on what a said
  * while it was one. */
-static int by_an_heir(uint64_t seed, void *ctx)
+PV_SIM(whom_a_former_admin_let_in_moves_the_network, SEEDS)
 {
     struct scene s;
-    if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
-        return failed(&s, "not begun:");
+    sim_must(&s.w, begin(&s, seed) && ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") != NULL,
+             "not begun:");
     sim_world_run(&s.w, PV_S(5));
-    if (ask(&s, 1, "\"cmd\":\"admin_revoke\",\"peer\":\"a\"") == NULL)
-        return failed(&s, "not revoked:");
+    sim_must(&s.w, ask(&s, 1, "\"cmd\":\"admin_revoke\",\"peer\":\"a\"") != NULL, "not revoked:");
     sim_world_run(&s.w, PV_S(5));
     s.at = sim_world_coord(&s.w, 20, &line);
-    if (!move_to(&s, 1, s.at))
-        return failed(&s, "not moved:");
-    if (!sim_world_until(&s.w, PV_S(10), all_there, &s))
-        return failed(&s, "not followed:");
-    return passed(&s);
-}
-
-PV_TEST(whom_a_former_admin_let_in_moves_the_network)
-{
-    assert_int_equal(sim_seeds("moves", SEEDS, by_an_heir, NULL), 0);
+    sim_must(&s.w, move_to(&s, 1, s.at), "not moved:");
+    sim_must(&s.w, sim_world_until(&s.w, PV_S(10), all_there, &s), "not followed:");
+    sim_world_done(&s.w);
 }
 
 /* Is d removed, for the former coordinator, which is in the list and used by nobody? */
@@ -440,31 +359,25 @@ static bool knows_of_removal(struct sim_world *w, void *ctx)
 
 /* All are at the first of the list, and an admin removes another one: for the second coordinator
  * that one would be an admin for ever, and what it says there would have a receipt. */
-static int second_hears(uint64_t seed, void *ctx)
+PV_SIM(a_removal_reaches_coordinators_that_nobody_uses, SEEDS)
 {
     struct scene s;
     struct sim_coord *first = begin_moved(&s, seed);
     s.at = first;
-    if (first == NULL || !sim_world_until(&s.w, PV_S(30), all_there, &s) ||
-        ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"d\"") == NULL ||
-        ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
-        return failed(&s, "not begun:");
+    sim_must(&s.w,
+             first != NULL && sim_world_until(&s.w, PV_S(30), all_there, &s) &&
+                 ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"d\"") != NULL &&
+                 ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") != NULL,
+             "not begun:");
     sim_world_run(&s.w, PV_S(40));
     sim_node_kill(s.m[3]); /* or it would tell that itself, if it is honest */
-    if (ask(&s, 1, "\"cmd\":\"remove\",\"peer\":\"d\"") == NULL)
-        return failed(&s, "not removed:");
-    if (!sim_world_until(&s.w, PV_S(60), knows_of_removal, &s))
-        return failed(&s, "the second coordinator is not told");
+    sim_must(&s.w, ask(&s, 1, "\"cmd\":\"remove\",\"peer\":\"d\"") != NULL, "not removed:");
+    sim_must(&s.w, sim_world_until(&s.w, PV_S(60), knows_of_removal, &s),
+             "the second coordinator is not told");
     uint64_t before = connects(&s);
     sim_world_run(&s.w, PV_S(600));
-    if (connects(&s) != before)
-        return failed(&s, "not calm:");
-    return passed(&s);
-}
-
-PV_TEST(a_removal_reaches_coordinators_that_nobody_uses)
-{
-    assert_int_equal(sim_seeds("moves", SEEDS, second_hears, NULL), 0);
+    sim_must(&s.w, connects(&s) == before, "not calm:");
+    sim_world_done(&s.w);
 }
 
 static bool make_token(struct scene *s, unsigned by, char *token, size_t cap)
@@ -484,29 +397,28 @@ static bool joins(struct scene *s, const char *name, const char *token)
 
 /* The first of the list is away while an invite is made at the second one. A node that joins by it
  * finds that one, while the first is away and when it is back and knows nothing of the invite. */
-static int by_the_second(uint64_t seed, void *ctx)
+PV_SIM(a_node_that_joins_finds_the_coordinator_that_knows_the_invite, SEEDS)
 {
     struct scene s;
     char token[4096];
     struct sim_coord *first = begin_moved(&s, seed);
-    if (first == NULL)
-        return failed(&s, "not begun, or not moved:");
+    sim_must(&s.w, first != NULL, "not begun, or not moved:");
     sim_world_run(&s.w, PV_S(20));
     sim_coord_kill(first);
     s.at = s.w.coord;
-    if (!sim_world_until(&s.w, PV_S(90), all_there, &s) || !make_token(&s, 0, token, sizeof(token)))
-        return failed(&s, "no token of the second one:");
-    if (!joins(&s, "e", token))
-        return failed(&s, "not joined while the first is away:");
+    sim_must(&s.w,
+             sim_world_until(&s.w, PV_S(90), all_there, &s) &&
+                 make_token(&s, 0, token, sizeof(token)),
+             "no token of the second one:");
+    sim_must(&s.w, joins(&s, "e", token), "not joined while the first is away:");
     sim_coord_start(first);
     sim_world_run(&s.w, PV_S(2));
-    if (!joins(&s, "f", token))
-        return failed(&s, "not joined when the first is back:");
-    return passed(&s);
+    sim_must(&s.w, joins(&s, "f", token), "not joined when the first is back:");
+    sim_world_done(&s.w);
 }
 
 /* The invite is made at the last of four, two of which are off when somebody joins by it. */
-static int by_the_last(uint64_t seed, void *ctx)
+PV_SIM(a_node_that_joins_asks_each_coordinator_of_its_token, SEEDS)
 {
     enum {
         MORE = 2
@@ -514,50 +426,38 @@ static int by_the_last(uint64_t seed, void *ctx)
     struct scene s;
     char token[4096];
     struct sim_coord *all[1 + MORE] = {begin_moved(&s, seed)};
-    if (all[0] == NULL)
-        return failed(&s, "not begun, or not moved:");
+    sim_must(&s.w, all[0] != NULL, "not begun, or not moved:");
     for (unsigned i = 1; i <= MORE; i++) {
         all[i] = sim_world_coord(&s.w, (uint8_t)(20 + i), &line);
         sim_world_run(&s.w, PV_S(10));
-        if (!move_to(&s, 0, all[i]))
-            return failed(&s, "not moved:");
+        sim_must(&s.w, move_to(&s, 0, all[i]), "not moved:");
     }
     sim_world_run(&s.w, PV_S(20));
     for (unsigned i = 0; i <= MORE; i++)
         sim_coord_kill(all[i]);
     s.at = s.w.coord;
-    if (!sim_world_until(&s.w, PV_S(180), all_there, &s) ||
-        !make_token(&s, 0, token, sizeof(token)))
-        return failed(&s, "no token of the last one:");
+    sim_must(&s.w,
+             sim_world_until(&s.w, PV_S(180), all_there, &s) &&
+                 make_token(&s, 0, token, sizeof(token)),
+             "no token of the last one:");
     sim_coord_start(all[MORE]);
     sim_world_run(&s.w, PV_S(2));
-    if (!joins(&s, "e", token))
-        return failed(&s, "not joined:");
-    return passed(&s);
-}
-
-PV_TEST(a_node_that_joins_asks_each_coordinator_of_its_token)
-{
-    assert_int_equal(sim_seeds("moves", SEEDS, by_the_last, NULL), 0);
-}
-
-PV_TEST(a_node_that_joins_finds_the_coordinator_that_knows_the_invite)
-{
-    assert_int_equal(sim_seeds("moves", SEEDS, by_the_second, NULL), 0);
+    sim_must(&s.w, joins(&s, "e", token), "not joined:");
+    sim_world_done(&s.w);
 }
 
 /* Nobody of the list knows the token: then the user is told that, and soon. */
-static int by_a_token_of_nobody(uint64_t seed, void *ctx)
+PV_SIM(a_token_that_no_coordinator_of_it_knows_is_refused_soon, SEEDS)
 {
     struct scene s;
     char token[4096], other[4096];
     struct sim_coord *first = begin_moved(&s, seed);
-    if (first == NULL)
-        return failed(&s, "not begun, or not moved:");
+    sim_must(&s.w, first != NULL, "not begun, or not moved:");
     sim_world_run(&s.w, PV_S(20));
     size_t before = sim_coord_n_rows(first);
-    if (!make_token(&s, 0, token, sizeof(token)) || !make_token(&s, 0, other, sizeof(other)))
-        return failed(&s, "no token:");
+    sim_must(&s.w,
+             make_token(&s, 0, token, sizeof(token)) && make_token(&s, 0, other, sizeof(other)),
+             "no token:");
     /* A backup of before is restored there. */
     sim_coord_kill(first);
     sim_coord_truncate(first, before);
@@ -567,16 +467,10 @@ static int by_a_token_of_nobody(uint64_t seed, void *ctx)
     if (draw(&s, 2) == 0)
         sim_coord_kill(s.w.coord);
     pv_ns began = sim_net_now(s.w.net);
-    if (joins(&s, "e", token) || strstr(s.w.why, "does not know this token") == NULL)
-        return failed(&s, "not told that nobody knows it:");
-    if (sim_net_now(s.w.net) - began > PV_S(20))
-        return failed(&s, "told late:");
-    return passed(&s);
-}
-
-PV_TEST(a_token_that_no_coordinator_of_it_knows_is_refused_soon)
-{
-    assert_int_equal(sim_seeds("moves", SEEDS, by_a_token_of_nobody, NULL), 0);
+    sim_must(&s.w, !joins(&s, "e", token) && strstr(s.w.why, "does not know this token") != NULL,
+             "not told that nobody knows it:");
+    sim_must(&s.w, sim_net_now(s.w.net) - began <= PV_S(20), "told late:");
+    sim_world_done(&s.w);
 }
 
 static bool is_in(struct sim_world *w, void *ctx)
@@ -588,43 +482,34 @@ static bool is_in(struct sim_world *w, void *ctx)
 /* e waits for an admin's word at a coordinator that is away while the network moves, by the word of
  * an admin of whom e has never heard. No member talks to it, and it still finds the one where it is
  * admitted. */
-static int while_waiting(uint64_t seed, void *ctx)
+PV_SIM(a_node_that_waits_to_be_admitted_follows_too, SEEDS)
 {
     struct scene s;
     char token[4096], fields[6000], key[PV_KEY_TEXT_BUF];
-    if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
-        return failed(&s, "not begun:");
+    sim_must(&s.w, begin(&s, seed) && ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") != NULL,
+             "not begun:");
     struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);
     const char *answer = ask(&s, 0, "\"cmd\":\"invite\",\"uses\":1,\"approve\":true");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
-        return failed(&s, "no token:");
+    sim_must(&s.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
+             "no token:");
     snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"e\"", token);
     answer = sim_world_ask(&s.w, e, PV_S(40), fields);
-    if (answer == NULL || strstr(answer, "\"waiting\":true") == NULL)
-        return failed(&s, "it does not wait:");
+    sim_must(&s.w, answer != NULL && strstr(answer, "\"waiting\":true") != NULL,
+             "it does not wait:");
     struct pv_coord_stats before, after;
     pv_coord_stats(sim_coord_core(s.w.coord), &before);
     sim_world_run(&s.w, PV_S(300));
     pv_coord_stats(sim_coord_core(s.w.coord), &after);
-    if (after.requests - before.requests > 300)
-        return failed(&s, "it asks too often");
+    sim_must(&s.w, after.requests - before.requests <= 300, "it asks too often");
     sim_coord_kill(s.w.coord);
     s.at = sim_world_coord(&s.w, 20, &line);
-    if (!move_to(&s, 1, s.at))
-        return failed(&s, "not moved:");
+    sim_must(&s.w, move_to(&s, 1, s.at), "not moved:");
     sim_coord_start(s.w.coord);
-    if (!sim_world_until(&s.w, PV_S(150), all_there, &s))
-        return failed(&s, "members have not followed:");
+    sim_must(&s.w, sim_world_until(&s.w, PV_S(150), all_there, &s), "members have not followed:");
     snprintf(fields, sizeof(fields), "\"cmd\":\"admit\",\"peer\":\"%s\"",
              pv_key_format(sim_node_pk(e), key));
-    if (ask(&s, 0, fields) == NULL)
-        return failed(&s, "not admitted:");
-    if (!sim_world_until(&s.w, PV_S(700), is_in, e)) /* the longer it waits the rarer it asks */
-        return failed(&s, "it hears nothing:");
-    return passed(&s);
-}
-
-PV_TEST(a_node_that_waits_to_be_admitted_follows_too)
-{
-    assert_int_equal(sim_seeds("moves", SEEDS, while_waiting, NULL), 0);
+    sim_must(&s.w, ask(&s, 0, fields) != NULL, "not admitted:");
+    sim_must(&s.w, sim_world_until(&s.w, PV_S(700), is_in, e),
+             "it hears nothing:"); /* the longer it waits the rarer it asks */
+    sim_world_done(&s.w);
 }

@@ -35,28 +35,7 @@ struct scene {
     unsigned zone[MOST];
     unsigned count;
     uint64_t seed;
-    const char *scenario;
 };
-
-static int failed(struct scene *s, const char *what)
-{
-    printf("%s, seed %llu at %.3f s: %s %s\n", s->scenario, (unsigned long long)s->seed,
-           (double)(sim_net_now(s->w.net) - PV_S(3600)) / 1e9, what, s->w.why);
-    for (unsigned i = 0; i < s->count; i++) {
-        for (unsigned k = 0; k < s->count; k++) {
-            if (i != k)
-                sim_world_explain(&s->w, s->n[i], sim_node_name(s->n[k]));
-        }
-    }
-    sim_world_done(&s->w);
-    return 1;
-}
-
-static int passed(struct scene *s)
-{
-    sim_world_done(&s->w);
-    return 0;
-}
 
 static pv_ns draw(struct scene *s, pv_ns lo, pv_ns hi)
 {
@@ -80,11 +59,10 @@ static void add(struct scene *s, const char *name, const char *kind)
     s->n[s->count++] = sim_world_node(&s->w, zone, name, false);
 }
 
-static void begin(struct scene *s, const char *scenario, uint64_t seed)
+static void begin(struct scene *s, uint64_t seed)
 {
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     memset(s, 0, sizeof(*s));
-    s->scenario = scenario;
     s->seed = seed;
     sim_world_init(&s->w, seed, &good);
 }
@@ -163,51 +141,43 @@ static bool says(struct scene *s, unsigned i, const char *fields, const char *te
 
 /* --- restarts ------------------------------------------------------------------------------ */
 
-static int two_restart(uint64_t seed, void *ctx)
+PV_SIM(two_that_restart_are_back_within_five_seconds, SEEDS)
 {
     struct scene s;
-    begin(&s, "two restart without the coordinator", seed);
+    begin(&s, seed);
     add(&s, "a", any_cone(&s));
     add(&s, "b", any_cone(&s));
-    if (!all_met(&s, 0, 0))
-        return failed(&s, "not met:");
+    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
     sim_coord_kill(s.w.coord);
     sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(20)));
     power_off(&s);
     sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(20)));
     power_on(&s);
-    if (!reaches(&s, (unsigned)seed % 2, 1 - (unsigned)seed % 2, BACK))
-        return failed(&s, "");
+    sim_must(&s.w, reaches(&s, (unsigned)seed % 2, 1 - (unsigned)seed % 2, BACK), "");
     sim_world_run(&s.w, PV_S(2));
-    if (!says(&s, 0, "\"cmd\":\"why\",\"peer\":\"b\"", "has been reached directly") ||
-        !says(&s, 0, "\"cmd\":\"why\",\"peer\":\"b\"", "cached address 203.0.113.2:") ||
-        !says(&s, 0, "\"cmd\":\"status\"", "\"reached_without\":1") ||
-        !says(&s, 0, "\"cmd\":\"peers\"", "\"code\":9") ||
-        !says(&s, 0, "\"cmd\":\"peers\"", "\"online\":true"))
-        return failed(&s, "");
+    sim_must(&s.w,
+             says(&s, 0, "\"cmd\":\"why\",\"peer\":\"b\"", "has been reached directly") &&
+                 says(&s, 0, "\"cmd\":\"why\",\"peer\":\"b\"", "cached address 203.0.113.2:") &&
+                 says(&s, 0, "\"cmd\":\"status\"", "\"reached_without\":1") &&
+                 says(&s, 0, "\"cmd\":\"peers\"", "\"code\":9") &&
+                 says(&s, 0, "\"cmd\":\"peers\"", "\"online\":true"),
+             "");
     /* They stay together, through rekeys. */
     for (int i = 0; i < 40; i++) {
         sim_world_run(&s.w, PV_S(5));
-        if (!reaches(&s, i % 2 == 0, i % 2 != 0, PV_MS(600)))
-            return failed(&s, "later");
+        sim_must(&s.w, reaches(&s, i % 2 == 0, i % 2 != 0, PV_MS(600)), "later");
     }
-    return passed(&s);
-}
-
-PV_TEST(two_that_restart_are_back_within_five_seconds)
-{
-    assert_int_equal(sim_seeds("nocoord", SEEDS, two_restart, NULL), 0);
+    sim_world_done(&s.w);
 }
 
 /* The other one comes back minutes later. */
-static int one_waits(uint64_t seed, void *ctx)
+PV_SIM(one_that_comes_back_later_finds_the_other, SEEDS)
 {
     struct scene s;
-    begin(&s, "one comes back later", seed);
+    begin(&s, seed);
     add(&s, "a", "full-cone");
     add(&s, "b", seed % 2 == 0 ? NULL : any_cone(&s));
-    if (!all_met(&s, 0, 0))
-        return failed(&s, "not met:");
+    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
     sim_coord_kill(s.w.coord);
     power_off(&s);
     sim_node_start(s.n[1]);
@@ -215,53 +185,39 @@ static int one_waits(uint64_t seed, void *ctx)
     sim_node_start(s.n[0]);
     /* Nobody asks for it: recent peers are looked for by themselves. */
     sim_world_run(&s.w, BACK);
-    if (!reaches(&s, 0, 1, PV_MS(600)))
-        return failed(&s, "");
-    return passed(&s);
-}
-
-PV_TEST(one_that_comes_back_later_finds_the_other)
-{
-    assert_int_equal(sim_seeds("nocoord", SEEDS, one_waits, NULL), 0);
+    sim_must(&s.w, reaches(&s, 0, 1, PV_MS(600)), "");
+    sim_world_done(&s.w);
 }
 
 /* a stays, or has a public address; c has moved; b is only to be had through a. */
-static int one_moved(uint64_t seed, void *ctx)
+PV_SIM(one_that_moved_is_found_through_a_common_peer, SEEDS)
 {
     struct scene s;
-    begin(&s, "one has moved", seed);
+    begin(&s, seed);
     add(&s, "a", seed % 2 == 0 ? NULL : "full-cone");
     add(&s, "b", "port-restricted");
     add(&s, "c", "port-restricted");
-    if (!all_met(&s, 0, 0))
-        return failed(&s, "not met:");
+    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
     sim_coord_kill(s.w.coord);
     power_off(&s);
     struct pv_link_config config = line(&s);
     move(&s, 2, sim_world_nat(&s.w, SIM_PUBLIC, "port-restricted", &config));
     sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(10)));
     power_on(&s);
-    if (!reaches(&s, 2, 0, BACK))
-        return failed(&s, "to the common peer:");
-    if (!reaches(&s, seed % 3 == 0 ? 1 : 2, seed % 3 == 0 ? 2 : 1, BACK))
-        return failed(&s, "through the common peer:");
-    return passed(&s);
-}
-
-PV_TEST(one_that_moved_is_found_through_a_common_peer)
-{
-    assert_int_equal(sim_seeds("nocoord", SEEDS, one_moved, NULL), 0);
+    sim_must(&s.w, reaches(&s, 2, 0, BACK), "to the common peer:");
+    sim_must(&s.w, reaches(&s, seed % 3 == 0 ? 1 : 2, seed % 3 == 0 ? 2 : 1, BACK),
+             "through the common peer:");
+    sim_world_done(&s.w);
 }
 
 /* One moves while the others run on and do not know yet. */
-static int moves_alone(uint64_t seed, void *ctx)
+PV_SIM(one_that_moves_alone_is_back_within_five_seconds, SEEDS)
 {
     struct scene s;
-    begin(&s, "one moves, the others run on", seed);
+    begin(&s, seed);
     add(&s, "a", seed % 2 == 0 ? NULL : "full-cone");
     add(&s, "b", "port-restricted");
-    if (!all_met(&s, 0, 0))
-        return failed(&s, "not met:");
+    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
     sim_coord_kill(s.w.coord);
     sim_world_run(&s.w, PV_S(1));
     if (seed % 3 == 0)
@@ -272,56 +228,41 @@ static int moves_alone(uint64_t seed, void *ctx)
         sim_node_start(s.n[1]);
     else
         sim_node_links_changed(s.n[1]);
-    if (!reaches(&s, 1, 0, BACK))
-        return failed(&s, "");
-    if (!reaches(&s, 0, 1, PV_S(1)))
-        return failed(&s, "and back");
-    return passed(&s);
-}
-
-PV_TEST(one_that_moves_alone_is_back_within_five_seconds)
-{
-    assert_int_equal(sim_seeds("nocoord", SEEDS, moves_alone, NULL), 0);
+    sim_must(&s.w, reaches(&s, 1, 0, BACK), "");
+    sim_must(&s.w, reaches(&s, 0, 1, PV_S(1)), "and back");
+    sim_world_done(&s.w);
 }
 
 /* Only c has lost the coordinator, which tells the others that c is offline. */
-static int one_cut_off(uint64_t seed, void *ctx)
+PV_SIM(one_that_alone_lost_the_coordinator_comes_back, SEEDS)
 {
     struct scene s;
-    begin(&s, "one is cut off from the coordinator", seed);
+    begin(&s, seed);
     add(&s, "a", seed % 2 == 0 ? NULL : "full-cone");
     add(&s, "b", "port-restricted");
     add(&s, "c", "port-restricted");
-    if (!all_met(&s, 0, 0))
-        return failed(&s, "not met:");
+    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
     sim_node_kill(s.n[2]);
     sim_net_block_streams(s.w.net, sim_node_host(s.n[2]), true);
     struct pv_link_config config = line(&s);
     move(&s, 2, sim_world_nat(&s.w, SIM_PUBLIC, "port-restricted", &config));
     sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(60)));
     sim_node_start(s.n[2]);
-    if (!reaches(&s, 2, 0, BACK) || !reaches(&s, 0, 2, PV_S(1)))
-        return failed(&s, "to the common peer:");
-    if (!reaches(&s, 2, 1, BACK) || !reaches(&s, 1, 2, PV_S(1)))
-        return failed(&s, "through the common peer:");
-    return passed(&s);
-}
-
-PV_TEST(one_that_alone_lost_the_coordinator_comes_back)
-{
-    assert_int_equal(sim_seeds("nocoord", SEEDS, one_cut_off, NULL), 0);
+    sim_must(&s.w, reaches(&s, 2, 0, BACK) && reaches(&s, 0, 2, PV_S(1)), "to the common peer:");
+    sim_must(&s.w, reaches(&s, 2, 1, BACK) && reaches(&s, 1, 2, PV_S(1)),
+             "through the common peer:");
+    sim_world_done(&s.w);
 }
 
 /* Two who never talked, both behind port-restricted NATs, and one whom both know. */
-static int strangers(uint64_t seed, void *ctx)
+PV_SIM(strangers_meet_through_a_common_peer, SEEDS)
 {
     struct scene s;
-    begin(&s, "strangers meet through a common peer", seed);
+    begin(&s, seed);
     add(&s, "a", "port-restricted");
     add(&s, "b", seed % 2 == 0 ? NULL : any_cone(&s));
     add(&s, "c", "port-restricted");
-    if (!all_met(&s, 0, 2))
-        return failed(&s, "not met:");
+    sim_must(&s.w, all_met(&s, 0, 2), "not met:");
     sim_coord_kill(s.w.coord);
     sim_world_run(&s.w, PV_S(1));
     if (seed % 4 != 3) {
@@ -329,28 +270,20 @@ static int strangers(uint64_t seed, void *ctx)
         sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(10)));
         power_on(&s);
     }
-    if (!reaches(&s, 0, 2, BACK))
-        return failed(&s, "");
-    if (!says(&s, 0, "\"cmd\":\"why\",\"peer\":\"c\"", "through b"))
-        return failed(&s, "");
-    return passed(&s);
-}
-
-PV_TEST(strangers_meet_through_a_common_peer)
-{
-    assert_int_equal(sim_seeds("nocoord", SEEDS, strangers, NULL), 0);
+    sim_must(&s.w, reaches(&s, 0, 2, BACK), "");
+    sim_must(&s.w, says(&s, 0, "\"cmd\":\"why\",\"peer\":\"c\"", "through b"), "");
+    sim_world_done(&s.w);
 }
 
 /* Eight nodes of which one is public: all pairs. */
-static int everybody(uint64_t seed, void *ctx)
+PV_SIM(eight_nodes_are_all_back, 1)
 {
     static const char *const names[MOST] = {"a", "b", "c", "d", "e", "f", "g", "h"};
     struct scene s;
-    begin(&s, "everybody restarts", seed);
+    begin(&s, seed);
     for (unsigned i = 0; i < MOST; i++)
         add(&s, names[i], i == 0 ? NULL : any_cone(&s));
-    if (!all_met(&s, 0, 0))
-        return failed(&s, "not met:");
+    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
     sim_coord_kill(s.w.coord);
     power_off(&s);
     struct pv_link_config config = line(&s);
@@ -358,58 +291,41 @@ static int everybody(uint64_t seed, void *ctx)
     power_on(&s);
     pv_ns from = sim_net_now(s.w.net);
     for (unsigned i = 0; i < MOST; i++) {
-        for (unsigned k = 0; k < MOST; k++) {
-            if (i != k && !reaches(&s, i, k, BACK))
-                return failed(&s, "");
-        }
+        for (unsigned k = 0; k < MOST; k++)
+            sim_must(&s.w, i == k || reaches(&s, i, k, BACK), "");
     }
-    if (sim_net_now(s.w.net) > from + PV_S(20))
-        return failed(&s, "all pairs together took too long");
-    return passed(&s);
-}
-
-PV_TEST(eight_nodes_are_all_back)
-{
-    assert_int_equal(sim_seeds("nocoord", 1, everybody, NULL), 0);
+    sim_must(&s.w, sim_net_now(s.w.net) <= from + PV_S(20), "all pairs together took too long");
+    sim_world_done(&s.w);
 }
 
 /* --- the coordinator comes back -------------------------------------------------------------- */
 
-static int comes_back(uint64_t seed, void *ctx)
+PV_SIM(a_coordinator_that_comes_back_disturbs_nothing, SEEDS)
 {
     struct scene s;
-    begin(&s, "the coordinator comes back", seed);
+    begin(&s, seed);
     add(&s, "a", any_cone(&s));
     add(&s, "b", any_cone(&s));
     add(&s, "c", NULL);
-    if (!all_met(&s, 0, 0))
-        return failed(&s, "not met:");
+    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
     sim_coord_kill(s.w.coord);
     power_off(&s);
     power_on(&s);
-    for (unsigned i = 0; i < 3; i++) {
-        if (!reaches(&s, i, (i + 1) % 3, BACK))
-            return failed(&s, "without it:");
-    }
+    for (unsigned i = 0; i < 3; i++)
+        sim_must(&s.w, reaches(&s, i, (i + 1) % 3, BACK), "without it:");
     sim_coord_start(s.w.coord);
     /* Reconnected within 30 s; nothing is lost meanwhile beyond what the lines lose. */
     for (int i = 0; i < 300; i++) {
-        if (!reaches(&s, (unsigned)i % 3, (unsigned)(i + 1) % 3,
-                     s.seed % 4 == 0 ? PV_S(1) : PV_MS(300)))
-            return failed(&s, "while it comes back:");
+        sim_must(&s.w,
+                 reaches(&s, (unsigned)i % 3, (unsigned)(i + 1) % 3,
+                         s.seed % 4 == 0 ? PV_S(1) : PV_MS(300)),
+                 "while it comes back:");
         sim_world_run(&s.w, PV_MS(100));
     }
     sim_world_run(&s.w, PV_S(15));
-    for (unsigned i = 0; i < 3; i++) {
-        if (!says(&s, i, "\"cmd\":\"status\"", "\"connected\":true"))
-            return failed(&s, "");
-    }
-    return passed(&s);
-}
-
-PV_TEST(a_coordinator_that_comes_back_disturbs_nothing)
-{
-    assert_int_equal(sim_seeds("nocoord", SEEDS, comes_back, NULL), 0);
+    for (unsigned i = 0; i < 3; i++)
+        sim_must(&s.w, says(&s, i, "\"cmd\":\"status\"", "\"connected\":true"), "");
+    sim_world_done(&s.w);
 }
 
 /* --- removal --------------------------------------------------------------------------------- */
@@ -422,15 +338,14 @@ static bool is_member(struct scene *s, unsigned i, const char *name)
     return answer != NULL && strstr(answer, text) != NULL;
 }
 
-static int removal(uint64_t seed, void *ctx)
+PV_SIM(a_removal_spreads_without_the_coordinator, SEEDS)
 {
     struct scene s;
-    begin(&s, "a removal spreads from peer to peer", seed);
+    begin(&s, seed);
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
     add(&s, "c", "full-cone");
-    if (!all_met(&s, 0, 0))
-        return failed(&s, "not met:");
+    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
     sim_coord_kill(s.w.coord);
     sim_world_run(&s.w, PV_S(30)); /* it died without a word */
     bool asleep = seed % 2 == 0;   /* b was off, and learns it when it is back */
@@ -438,44 +353,35 @@ static int removal(uint64_t seed, void *ctx)
         sim_node_kill(s.n[1]);
     unsigned id = sim_node_ask(s.n[0], "\"cmd\":\"remove\",\"peer\":\"c\"");
     sim_world_run(&s.w, PV_MS(100));
-    if (is_member(&s, 0, "c"))
-        return failed(&s, "not removed at once:");
+    sim_must(&s.w, !is_member(&s, 0, "c"), "not removed at once:");
     sim_world_run(&s.w, PV_S(3)); /* the answer says who knows */
     const char *answer = sim_node_answer(s.n[0], id);
-    if (answer == NULL || strstr(answer, "\"code\":9") == NULL || is_member(&s, 0, "c")) {
-        snprintf(s.w.why, sizeof(s.w.why), "%.300s", answer == NULL ? "no answer" : answer);
-        return failed(&s, "not removed where it was asked for:");
-    }
+    snprintf(s.w.why, sizeof(s.w.why), "%.300s", answer == NULL ? "no answer" : answer);
+    sim_must(&s.w, answer != NULL && strstr(answer, "\"code\":9") != NULL,
+             "not removed where it was asked for:");
+    sim_must(&s.w, !is_member(&s, 0, "c"), "still there where it was asked for:");
     if (asleep)
         sim_node_start(s.n[1]);
     sim_world_run(&s.w, asleep ? BACK : PV_S(2));
-    if (is_member(&s, 1, "c"))
-        return failed(&s, "b still has the removed member:");
+    sim_must(&s.w, !is_member(&s, 1, "c"), "b still has the removed member:");
     /* c is alive, knows where they are, and is not let in: neither directly nor through the other.
      */
     sim_node_kill(s.n[2]);
     sim_node_start(s.n[2]);
-    struct pv_addr c = sim_node_overlay(s.n[2], PV_AF_INET);
     unsigned before[2] = {sim_node_pings(s.n[0]).received, sim_node_pings(s.n[1]).received};
     for (unsigned i = 0; i < 2; i++) {
-        if (sim_world_reach(&s.w, s.n[2], s.n[i], PV_MS(200), PV_S(4)) != PV_NEVER)
-            return failed(&s, "the removed member is answered:");
+        sim_must(&s.w, sim_world_reach(&s.w, s.n[2], s.n[i], PV_MS(200), PV_S(4)) == PV_NEVER,
+                 "the removed member is answered:");
     }
-    if (sim_node_pings(s.n[0]).received != before[0] ||
-        sim_node_pings(s.n[1]).received != before[1])
-        return failed(&s, "a packet of the removed member came in");
-    (void)c;
+    sim_must(&s.w,
+             sim_node_pings(s.n[0]).received == before[0] &&
+                 sim_node_pings(s.n[1]).received == before[1],
+             "a packet of the removed member came in");
     /* The coordinator hears of it when it is back. */
     sim_coord_start(s.w.coord);
     sim_world_run(&s.w, PV_S(45));
-    if (!says(&s, 2, "\"cmd\":\"status\"", "removed"))
-        return failed(&s, "");
-    return passed(&s);
-}
-
-PV_TEST(a_removal_spreads_without_the_coordinator)
-{
-    assert_int_equal(sim_seeds("nocoord", SEEDS, removal, NULL), 0);
+    sim_must(&s.w, says(&s, 2, "\"cmd\":\"status\"", "removed"), "");
+    sim_world_done(&s.w);
 }
 
 /* --- who is there ----------------------------------------------------------------------------- */
@@ -512,34 +418,29 @@ static bool room_agrees(struct scene *s)
 
 /* `peers`, `status` and `room members` say the same of who is there, whether the coordinator can be
  * asked or not. */
-static int one_answer(uint64_t seed, void *ctx)
+PV_SIM(all_commands_agree_on_who_is_there, SEEDS)
 {
     struct scene s;
-    begin(&s, "one answer to who is there", seed);
+    begin(&s, seed);
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
     add(&s, "c", any_cone(&s));
-    if (!all_met(&s, 0, 0) || !says(&s, 0, "\"cmd\":\"room_create\",\"room\":\"dev\"", "dev") ||
-        sim_world_ask(&s.w, s.n[0], PV_S(2),
-                      "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"b\"") == NULL ||
-        sim_world_ask(&s.w, s.n[0], PV_S(2),
-                      "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"c\"") == NULL)
-        return failed(&s, "not met:");
+    sim_must(&s.w,
+             all_met(&s, 0, 0) && says(&s, 0, "\"cmd\":\"room_create\",\"room\":\"dev\"", "dev") &&
+                 sim_world_ask(&s.w, s.n[0], PV_S(2),
+                               "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"b\"") !=
+                     NULL &&
+                 sim_world_ask(&s.w, s.n[0], PV_S(2),
+                               "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"c\"") != NULL,
+             "not met:");
     sim_world_run(&s.w, PV_S(5));
     sim_node_kill(s.n[2]);
     sim_world_run(&s.w, PV_S(90)); /* its path is given up by then */
-    if (!agree(&s) || !room_agrees(&s))
-        return failed(&s, "with the coordinator:");
+    sim_must(&s.w, agree(&s) && room_agrees(&s), "with the coordinator:");
     sim_coord_kill(s.w.coord);
     sim_world_run(&s.w, PV_S(60)); /* it died without a word */
-    if (!agree(&s) || !room_agrees(&s))
-        return failed(&s, "without the coordinator:");
-    return passed(&s);
-}
-
-PV_TEST(all_commands_agree_on_who_is_there)
-{
-    assert_int_equal(sim_seeds("nocoord", SEEDS, one_answer, NULL), 0);
+    sim_must(&s.w, agree(&s) && room_agrees(&s), "without the coordinator:");
+    sim_world_done(&s.w);
 }
 
 /* --- hostile peers --------------------------------------------------------------------------- */
@@ -572,17 +473,16 @@ static void hand(struct scene *s, const uint8_t *to, const uint8_t *from, struct
 
 /* A member sends type 5 for others, for nobody, in other names, too many and too large: nothing
  * that it did not seal itself is passed on, floods are cut, members go on talking. */
-static int forged(uint64_t seed, void *ctx)
+PV_SIM(a_member_that_abuses_type_5_gets_nowhere, SEEDS / 2)
 {
     static uint8_t box[PV_SIGNAL_BOX_MAX];
     struct scene s;
-    begin(&s, "a member abuses type 5", seed);
+    begin(&s, seed);
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
     add(&s, "evil", any_cone(&s));
     add(&s, "d", any_cone(&s));
-    if (!all_met(&s, 0, 0))
-        return failed(&s, "not met:");
+    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
     sim_coord_kill(s.w.coord);
     sim_world_run(&s.w, PV_S(30));
     for (size_t i = 0; i < sizeof(box); i++)
@@ -595,45 +495,41 @@ static int forged(uint64_t seed, void *ctx)
     hand(&s, nobody, evil, pv_view(box, 200), 20);
     hand(&s, b, nobody, pv_view(box, 200), 20);
     sim_world_run(&s.w, PV_MS(300));
-    if (sim_node_sent(s.n[0]) - before > 20) /* keepalives and checks; forwards would be 40 more */
-        return failed(&s, "passed on what it should not:");
+    sim_must(
+        &s.w, sim_node_sent(s.n[0]) - before <= 20,
+        "passed on what it should not:"); /* keepalives and checks; forwards would be 40 more */
     /* In the name of another, with a box that does not open: nobody believes it. */
     uint64_t seen = peer_of(&s, 0, 1)->signal_seq_seen;
     hand(&s, a, b, pv_view(box, 3000), 10);
     sim_world_run(&s.w, PV_MS(300));
-    if (peer_of(&s, 0, 1)->signal_seq_seen != seen ||
-        pv_peer_notes_of(peer_of(&s, 0, 1))->passed_by == peer_of(&s, 0, 2)->id)
-        return failed(&s, "believed a forged box:");
+    sim_must(&s.w,
+             peer_of(&s, 0, 1)->signal_seq_seen == seen &&
+                 pv_peer_notes_of(peer_of(&s, 0, 1))->passed_by != peer_of(&s, 0, 2)->id,
+             "believed a forged box:");
     /* A flood of its own signals: no more than the rate comes out. */
     before = sim_node_sent(s.n[0]);
     for (int i = 0; i < 50; i++) {
         hand(&s, b, evil, pv_view(box, 200), 10);
         sim_world_run(&s.w, PV_MS(20));
     }
-    if (sim_node_sent(s.n[0]) - before > 100)
-        return failed(&s, "a flood was passed on:");
-    if (!reaches(&s, 0, 1, PV_S(1)) || !reaches(&s, 3, 0, PV_S(1)) || !reaches(&s, 1, 3, PV_S(1)))
-        return failed(&s, "the others suffer:");
-    return passed(&s);
-}
-
-PV_TEST(a_member_that_abuses_type_5_gets_nowhere)
-{
-    assert_int_equal(sim_seeds("nocoord", SEEDS / 2, forged, NULL), 0);
+    sim_must(&s.w, sim_node_sent(s.n[0]) - before <= 100, "a flood was passed on:");
+    sim_must(&s.w,
+             reaches(&s, 0, 1, PV_S(1)) && reaches(&s, 3, 0, PV_S(1)) && reaches(&s, 1, 3, PV_S(1)),
+             "the others suffer:");
+    sim_world_done(&s.w);
 }
 
 /* Somebody who is no member sends handshakes and what it recorded to a node that has restarted:
  * it answers less than it gets, and finds its peer all the same. */
-static int strangers_try(uint64_t seed, void *ctx)
+PV_SIM(strangers_who_try_change_nothing, SEEDS / 2)
 {
     static const struct pv_link_config good = {.delay = PV_MS(3)};
     struct scene s;
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
-    begin(&s, "strangers try", seed);
+    begin(&s, seed);
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
-    if (!all_met(&s, 0, 0))
-        return failed(&s, "not met:");
+    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
     sim_coord_kill(s.w.coord);
     power_off(&s);
     unsigned host = sim_net_add_host(s.w.net, SIM_PUBLIC, &good);
@@ -653,16 +549,9 @@ static int strangers_try(uint64_t seed, void *ctx)
         }
         sim_world_run(&s.w, PV_MS(10));
     }
-    if (sim_node_sent(s.n[0]) - before > sent / 4)
-        return failed(&s, "it answers strangers:");
-    if (!reaches(&s, 1, 0, BACK))
-        return failed(&s, "");
-    return passed(&s);
-}
-
-PV_TEST(strangers_who_try_change_nothing)
-{
-    assert_int_equal(sim_seeds("nocoord", SEEDS / 2, strangers_try, NULL), 0);
+    sim_must(&s.w, sim_node_sent(s.n[0]) - before <= sent / 4, "it answers strangers:");
+    sim_must(&s.w, reaches(&s, 1, 0, BACK), "");
+    sim_world_done(&s.w);
 }
 
 /* With what the allocator keeps beside it. */
@@ -684,16 +573,15 @@ static size_t heap_of_machines(const struct sim_net *net)
 }
 
 /* At the coordinator's address nothing answers, or everything refuses. */
-static int hours_pass(uint64_t seed, void *ctx)
+PV_SIM(hours_without_it_cost_no_memory, 2)
 {
     struct scene s;
     size_t heap[2];
     uint64_t sent[2];
-    begin(&s, "hours", seed);
+    begin(&s, seed);
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
-    if (!all_met(&s, 0, 0))
-        return failed(&s, "");
+    sim_must(&s.w, all_met(&s, 0, 0), "");
     if (seed % 2 == 0)
         sim_coord_kill(s.w.coord);
     else
@@ -703,16 +591,9 @@ static int hours_pass(uint64_t seed, void *ctx)
         heap[i] = heap_of_machines(s.w.net);
         sent[i] = sim_node_sent(s.n[0]) + sim_node_sent(s.n[1]);
     }
-    if (heap[1] > heap[0] + HOURS_HEAP || sent[1] - sent[0] > HOURS_DATAGRAMS) {
-        snprintf(s.w.why, sizeof(s.w.why), "%zu, then %zu bytes; %llu, then %llu datagrams",
-                 heap[0], heap[1], (unsigned long long)sent[0],
-                 (unsigned long long)(sent[1] - sent[0]));
-        return failed(&s, "hours without the coordinator cost too much:");
-    }
-    return passed(&s);
-}
-
-PV_TEST(hours_without_it_cost_no_memory)
-{
-    assert_int_equal(sim_seeds("nocoord", 2, hours_pass, NULL), 0);
+    snprintf(s.w.why, sizeof(s.w.why), "%zu, then %zu bytes; %llu, then %llu datagrams", heap[0],
+             heap[1], (unsigned long long)sent[0], (unsigned long long)(sent[1] - sent[0]));
+    sim_must(&s.w, heap[1] <= heap[0] + HOURS_HEAP && sent[1] - sent[0] <= HOURS_DATAGRAMS,
+             "hours without the coordinator cost too much:");
+    sim_world_done(&s.w);
 }

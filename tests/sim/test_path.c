@@ -15,47 +15,36 @@ enum {
 
 /* --- what breaks under traffic ---------------------------------------------------------------- */
 
-static int nat_reboots(uint64_t seed, const char *profile, const char *type, size_t direction)
+static void nat_reboots(uint64_t seed, const char *profile, const char *type, size_t direction)
 {
     struct pair p = {.ipv6 = false};
     unsigned ways = directions[direction].ways;
-    snprintf(p.what, sizeof(p.what), "%s: a NAT reboots, traffic %s", type,
-             directions[direction].text);
-    if (!met(&p, seed, profile, type))
-        return failed(&p, "not met");
+    sim_case("%s: a NAT reboots, traffic %s", type, directions[direction].text);
+    sim_must(&p.w, met(&p, seed, profile, type), "not met");
     load(&p, ways, PV_MS(20), PV_S(12));
     begin_to_measure(&p);
     sim_net_reboot_nat(p.w.net, p.zb);
     load(&p, ways, PV_MS(20), PV_S(5));
-    if (!gap_within(&p, ways, SECOND))
-        return failed(&p, "not healed within a second:");
-    return passed(&p);
+    sim_must(&p.w, gap_within(&p, ways, SECOND), "not healed within a second:");
+    sim_world_done(&p.w);
 }
 
-static int nats_reboot(uint64_t seed, void *ctx)
+PV_SIM(a_nat_that_reboots_under_traffic_costs_a_second_at_most, SEEDS)
 {
-    int bad = 0;
     for (size_t d = 0; d < PV_ARRAY_LEN(directions); d++) {
-        bad += nat_reboots(seed, "port-restricted", "direct", d);
-        bad += nat_reboots(seed, "full-cone", "direct", d);
-        bad += nat_reboots(seed, "symmetric", "relay", d);
+        nat_reboots(seed, "port-restricted", "direct", d);
+        nat_reboots(seed, "full-cone", "direct", d);
+        nat_reboots(seed, "symmetric", "relay", d);
     }
-    return bad;
 }
 
-PV_TEST(a_nat_that_reboots_under_traffic_costs_a_second_at_most)
-{
-    assert_int_equal(sim_seeds("path", SEEDS, nats_reboot, NULL), 0);
-}
-
-static int node_roams(uint64_t seed, const char *profile, const char *type, bool far)
+static void node_roams(uint64_t seed, const char *profile, const char *type, bool far)
 {
     struct pair p = {.ipv6 = false};
     struct pv_addr old[SIM_HOST_ADDRS];
     size_t n;
-    snprintf(p.what, sizeof(p.what), "%s: an address changes%s", type, far ? ", and the NAT" : "");
-    if (!met(&p, seed, profile, type))
-        return failed(&p, "not met");
+    sim_case("%s: an address changes%s", type, far ? ", and the NAT" : "");
+    sim_must(&p.w, met(&p, seed, profile, type), "not met");
     unsigned zone = far ? nat(&p, profile) : p.zb;
     begin_to_measure(&p);
     take_addrs(&p, p.b, old, &n);
@@ -64,22 +53,20 @@ static int node_roams(uint64_t seed, const char *profile, const char *type, bool
     sim_net_move(p.w.net, sim_node_host(p.b), zone);
     sim_node_links_changed(p.b);
     load(&p, A_TO_B | B_TO_A, PV_MS(20), PV_S(5));
-    if (!gap_within(&p, A_TO_B | B_TO_A, SECOND))
-        return failed(&p, "not healed within a second:");
-    return passed(&p);
+    sim_must(&p.w, gap_within(&p, A_TO_B | B_TO_A, SECOND), "not healed within a second:");
+    sim_world_done(&p.w);
 }
 
 /* The interface is gone for a while, longer or shorter than others believe in the node. */
-static int link_flaps(uint64_t seed, const char *profile, const char *type)
+static void link_flaps(uint64_t seed, const char *profile, const char *type)
 {
     static const unsigned away_s[] = {1, 8, 45, 200};
     struct pair p = {.ipv6 = false};
     struct pv_addr old[SIM_HOST_ADDRS];
     size_t n;
     unsigned away = away_s[seed % PV_ARRAY_LEN(away_s)];
-    snprintf(p.what, sizeof(p.what), "%s: an interface is down for %u s", type, away);
-    if (!met(&p, seed, profile, type))
-        return failed(&p, "not met");
+    sim_case("%s: an interface is down for %u s", type, away);
+    sim_must(&p.w, met(&p, seed, profile, type), "not met");
     take_addrs(&p, p.b, old, &n);
     sim_node_links_changed(p.b);
     load(&p, A_TO_B | B_TO_A, PV_MS(20), PV_S(away));
@@ -88,45 +75,37 @@ static int link_flaps(uint64_t seed, const char *profile, const char *type)
     sim_node_links_changed(p.b);
     begin_to_measure(&p);
     load(&p, A_TO_B | B_TO_A, PV_MS(20), PV_S(5));
-    if (!gap_within(&p, A_TO_B | B_TO_A, SECOND))
-        return failed(&p, "not healed within a second of the new link:");
-    return passed(&p);
+    sim_must(&p.w, gap_within(&p, A_TO_B | B_TO_A, SECOND),
+             "not healed within a second of the new link:");
+    sim_world_done(&p.w);
 }
 
-static int machine_wakes(uint64_t seed, const char *profile, const char *type)
+static void machine_wakes(uint64_t seed, const char *profile, const char *type)
 {
     static const unsigned away_s[] = {1, 10, 50, 700, 5000};
     struct pair p = {.ipv6 = false};
     unsigned away = away_s[seed % PV_ARRAY_LEN(away_s)];
-    snprintf(p.what, sizeof(p.what), "%s: a machine sleeps for %u s", type, away);
-    if (!met(&p, seed, profile, type))
-        return failed(&p, "not met");
+    sim_case("%s: a machine sleeps for %u s", type, away);
+    sim_must(&p.w, met(&p, seed, profile, type), "not met");
     sim_node_sleep(p.b);
     load(&p, A_TO_B, PV_MS(away < 100 ? 20 : 200), PV_S(away));
     sim_node_wake(p.b);
     begin_to_measure(&p);
     load(&p, A_TO_B | B_TO_A, PV_MS(20), PV_S(5));
-    if (!gap_within(&p, A_TO_B | B_TO_A, SECOND))
-        return failed(&p, "not healed within a second of waking:");
-    return passed(&p);
+    sim_must(&p.w, gap_within(&p, A_TO_B | B_TO_A, SECOND),
+             "not healed within a second of waking:");
+    sim_world_done(&p.w);
 }
 
-static int roams(uint64_t seed, void *ctx)
+PV_SIM(roaming_heals_within_a_second_of_the_new_link, SEEDS)
 {
     static const char *const kinds[][2] = {{"port-restricted", "direct"}, {"symmetric", "relay"}};
-    int bad = 0;
     for (size_t k = 0; k < PV_ARRAY_LEN(kinds); k++) {
-        bad += node_roams(seed, kinds[k][0], kinds[k][1], false);
-        bad += node_roams(seed, kinds[k][0], kinds[k][1], true);
-        bad += link_flaps(seed, kinds[k][0], kinds[k][1]);
-        bad += machine_wakes(seed, kinds[k][0], kinds[k][1]);
+        node_roams(seed, kinds[k][0], kinds[k][1], false);
+        node_roams(seed, kinds[k][0], kinds[k][1], true);
+        link_flaps(seed, kinds[k][0], kinds[k][1]);
+        machine_wakes(seed, kinds[k][0], kinds[k][1]);
     }
-    return bad;
-}
-
-PV_TEST(roaming_heals_within_a_second_of_the_new_link)
-{
-    assert_int_equal(sim_seeds("path", SEEDS, roams, NULL), 0);
 }
 
 /* --- the relay is left again ------------------------------------------------------------------ */
@@ -245,16 +224,12 @@ static const struct stuck stuck[] = {
     {"IPv6 goes silent", "port-restricted", true, ipv6_goes_silent, PV_S(15)},
 };
 
-static int leaves_the_relay(uint64_t seed, void *ctx)
+PV_SIM(no_restart_is_needed_to_leave_the_relay, 2)
 {
-    int bad = 0;
     for (size_t i = 0; i < PV_ARRAY_LEN(stuck); i++) {
         struct pair p = {.ipv6 = stuck[i].ipv6};
-        snprintf(p.what, sizeof(p.what), "%s (%s)", stuck[i].text, stuck[i].profile);
-        if (!met(&p, seed, stuck[i].profile, "direct")) {
-            bad += failed(&p, "not met");
-            continue;
-        }
+        sim_case("%s (%s)", stuck[i].text, stuck[i].profile);
+        sim_must(&p.w, met(&p, seed, stuck[i].profile, "direct"), "not met");
         stuck[i].happens(&p);
         pv_ns begin = sim_net_now(p.w.net);
         pv_ns end = begin + stuck[i].bound + PV_S(200);
@@ -267,17 +242,11 @@ static int leaves_the_relay(uint64_t seed, void *ctx)
                    sim_net_now(p.w.net) > begin + PV_S(2)));
         pv_ns took = sim_net_now(p.w.net) - begin;
         if (getenv("PV_SIM_TIMES") != NULL)
-            printf("%s, seed %llu: direct after %.1f s\n", p.what, (unsigned long long)seed,
-                   (double)took / 1e9);
-        snprintf(p.w.why, sizeof(p.w.why), "%.1f s", (double)took / 1e9);
-        bad += took > stuck[i].bound ? failed(&p, "direct again only after") : passed(&p);
+            printf("%s, seed %llu: direct after %.1f s\n", sim_case_name(),
+                   (unsigned long long)seed, (double)took / 1e9);
+        sim_must_take(&p.w, took, stuck[i].bound, "direct again too late,");
+        sim_world_done(&p.w);
     }
-    return bad;
-}
-
-PV_TEST(no_restart_is_needed_to_leave_the_relay)
-{
-    assert_int_equal(sim_seeds("path", 2, leaves_the_relay, NULL), 0);
 }
 
 /* --- a path that lies ------------------------------------------------------------------------- */
@@ -290,20 +259,18 @@ static bool no_data(void *ctx, unsigned host, const struct pv_addr *dst, struct 
 
 /* Its checks are answered, and not one packet of data arrives: it is left, held down for longer and
  * longer, and used again once it tells the truth. */
-static int path_lies(uint64_t seed, void *ctx)
+PV_SIM(a_path_that_lies_is_held_down, 3)
 {
     struct pair p = {.ipv6 = false};
     size_t d = seed % PV_ARRAY_LEN(directions);
     unsigned ways = directions[d].ways;
-    snprintf(p.what, sizeof(p.what), "a path lies, traffic %s", directions[d].text);
-    if (!met(&p, seed, "port-restricted", "direct"))
-        return failed(&p, "not met");
+    sim_case("a path lies, traffic %s", directions[d].text);
+    sim_must(&p.w, met(&p, seed, "port-restricted", "direct"), "not met");
     load(&p, ways, PV_MS(20), PV_S(12));
     sim_net_set_tap(p.w.net, no_data, NULL);
     begin_to_measure(&p);
     load(&p, ways, PV_MS(20), PV_S(15));
-    if (!gap_within(&p, ways, PV_S(5)))
-        return failed(&p, "it was not left within 5 s:");
+    sim_must(&p.w, gap_within(&p, ways, PV_S(5)), "it was not left within 5 s:");
     sim_node_flow_begin(p.a);
     sim_node_flow_begin(p.b);
     load(&p, ways, PV_MS(50), PV_S(900));
@@ -314,20 +281,13 @@ static int path_lies(uint64_t seed, void *ctx)
         snprintf(p.w.why, sizeof(p.w.why), "%llu of %llu arrived in a quarter of an hour",
                  (unsigned long long)got, (unsigned long long)sent);
         if (getenv("PV_SIM_TIMES") != NULL)
-            printf("%s, seed %llu: %s\n", p.what, (unsigned long long)seed, p.w.why);
-        if (got * 100 < sent * 95)
-            return failed(&p, "it is tried too often:");
+            printf("%s, seed %llu: %s\n", sim_case_name(), (unsigned long long)seed, p.w.why);
+        sim_must(&p.w, got * 100 >= sent * 95, "it is tried too often:");
     }
     sim_net_set_tap(p.w.net, NULL, NULL);
     load(&p, ways, PV_MS(50), PV_S(400)); /* the longest hold and a minute */
-    if (!both_use(&p, "direct"))
-        return failed(&p, "not used again although it carries data");
-    return passed(&p);
-}
-
-PV_TEST(a_path_that_lies_is_held_down)
-{
-    assert_int_equal(sim_seeds("path", 3, path_lies, NULL), 0);
+    sim_must(&p.w, both_use(&p, "direct"), "not used again although it carries data");
+    sim_world_done(&p.w);
 }
 
 /* --- what is told about a path ---------------------------------------------------------------- */
@@ -344,15 +304,14 @@ static double path_number(struct pair *p, struct sim_node *n, const char *name)
 }
 
 /* Round trip and loss of `peers` are those of the lines, relayed or not. */
-static int told_truly(uint64_t seed, void *ctx)
+PV_SIM(round_trip_and_loss_are_told_as_they_are, 2)
 {
     static const char *const kinds[][2] = {{"port-restricted", "direct"}, {"symmetric", "relay"}};
     const char *const *kind = kinds[seed % 2];
     static const struct pv_link_config bad = {.delay = PV_MS(25), .loss = 0.06};
     struct pair p = {.ipv6 = false};
-    snprintf(p.what, sizeof(p.what), "%s: what is told", kind[1]);
-    if (!met(&p, seed, kind[0], kind[1]))
-        return failed(&p, "not met");
+    sim_case("%s: what is told", kind[1]);
+    sim_must(&p.w, met(&p, seed, kind[0], kind[1]), "not met");
     unsigned zones[] = {p.za, p.zb};
     for (unsigned i = 0; i < 2; i++) {
         pv_nat_config(sim_net_nat(p.w.net, zones[i]))->line_out = bad;
@@ -372,28 +331,24 @@ static int told_truly(uint64_t seed, void *ctx)
         struct sim_node *n = i == 0 ? p.a : p.b;
         double rtt_ms = path_number(&p, n, "rtt_ms"), loss = told[i];
         if (getenv("PV_SIM_TIMES") != NULL)
-            printf("%s, seed %llu: %.1f ms, %.3f lost\n", p.what, (unsigned long long)seed, rtt_ms,
-                   loss);
+            printf("%s, seed %llu: %.1f ms, %.3f lost\n", sim_case_name(), (unsigned long long)seed,
+                   rtt_ms, loss);
         snprintf(p.w.why, sizeof(p.w.why), "%.1f ms, %.3f lost, where %.1f and %.3f are true",
                  rtt_ms, loss, rtt, lost);
-        if (rtt_ms < rtt * 0.9 || rtt_ms > rtt * 1.15 || loss < lost / 2 || loss > lost * 1.5)
-            return failed(&p, "what is told is not so:");
+        sim_must(&p.w,
+                 rtt_ms >= rtt * 0.9 && rtt_ms <= rtt * 1.15 && loss >= lost / 2 &&
+                     loss <= lost * 1.5,
+                 "what is told is not so:");
     }
-    return passed(&p);
-}
-
-PV_TEST(round_trip_and_loss_are_told_as_they_are)
-{
-    assert_int_equal(sim_seeds("path", 2, told_truly, NULL), 0);
+    sim_world_done(&p.w);
 }
 
 /* An outage of both paths is over: what did not pass meanwhile is not what they lose. */
-static int outage_over(uint64_t seed, void *ctx)
+PV_SIM(an_outage_is_not_told_as_loss, SEEDS)
 {
     struct pair p = {.ipv6 = false};
-    snprintf(p.what, sizeof(p.what), "loss after an outage");
-    if (!met(&p, seed, "port-restricted", "direct"))
-        return failed(&p, "not met");
+    sim_case("loss after an outage");
+    sim_must(&p.w, met(&p, seed, "port-restricted", "direct"), "not met");
     sim_net_set_wall(p.w.net, sim_coord_host(p.w.coord));
     load(&p, A_TO_B | B_TO_A, PV_MS(50), PV_S(12));
     sim_net_set_wall(p.w.net, SIM_NO_WALL);
@@ -402,15 +357,10 @@ static int outage_over(uint64_t seed, void *ctx)
     for (int i = 0; i < 2; i++) {
         double loss = path_number(&p, i == 0 ? p.a : p.b, "loss");
         snprintf(p.w.why, sizeof(p.w.why), "%.3f lost", loss);
-        if (!both_use(&p, "direct") || loss < 0 || loss > 0.1)
-            return failed(&p, "a line without loss, direct again:");
+        sim_must(&p.w, both_use(&p, "direct") && loss >= 0 && loss <= 0.1,
+                 "a line without loss, direct again:");
     }
-    return passed(&p);
-}
-
-PV_TEST(an_outage_is_not_told_as_loss)
-{
-    assert_int_equal(sim_seeds("path", SEEDS, outage_over, NULL), 0);
+    sim_world_done(&p.w);
 }
 
 /* --- changing the path ------------------------------------------------------------------------ */
@@ -434,30 +384,28 @@ static pv_ns load_until(struct pair *p, const char *type)
  * each way. Not one is lost, none comes twice. (A path that dies loses what was under way; how soon
  * that ends is asserted above.)
  */
-static int planned_switches(uint64_t seed, void *ctx)
+static void planned_switches(uint64_t seed, void *ctx)
 {
     struct pair p = {.ipv6 = false};
     unsigned switches = *(const unsigned *)ctx;
     if (sim_is_long())
         switches = 1000;
-    snprintf(p.what, sizeof(p.what), "%u planned switches", switches);
-    if (!met(&p, seed, "port-restricted", "direct"))
-        return failed(&p, "not met");
+    sim_case("%u planned switches", switches);
+    sim_must(&p.w, met(&p, seed, "port-restricted", "direct"), "not met");
     for (unsigned i = 0; i < switches; i++) {
         bool away = i % 2 == 0;
         sim_node_hide_links(i / 2 % 2 == 0 ? p.a : p.b, away);
-        if (load_until(&p, away ? "relay" : "direct") == PV_NEVER)
-            return failed(&p, away ? "not on the relay" : "not direct again");
+        sim_must(&p.w, load_until(&p, away ? "relay" : "direct") != PV_NEVER,
+                 away ? "not on the relay" : "not direct again");
     }
-    if (!all_arrived(&p))
-        return failed(&p, "packets were lost or came twice");
-    return passed(&p);
+    sim_must(&p.w, all_arrived(&p), "packets were lost or came twice");
+    sim_world_done(&p.w);
 }
 
 PV_TEST(planned_changes_of_path_lose_nothing)
 {
     unsigned switches = 20;
-    assert_int_equal(sim_seeds("path", 1, planned_switches, &switches), 0);
+    sim_seeds(1, planned_switches, &switches);
 }
 
 struct first {
@@ -480,41 +428,34 @@ static bool watch_data(void *ctx, unsigned host, const struct pv_addr *dst, stru
 }
 
 /* p2pvpnctl ping is use, too: nothing else is sent, and the path is dead. */
-static int only_pings(uint64_t seed, void *ctx)
+PV_SIM(pings_alone_find_out_that_a_path_is_dead, SEEDS)
 {
     struct pair p = {.ipv6 = false};
-    snprintf(p.what, sizeof(p.what), "only pings find a dead path");
-    if (!met(&p, seed, "port-restricted", "direct"))
-        return failed(&p, "not met");
+    sim_case("only pings find a dead path");
+    sim_must(&p.w, met(&p, seed, "port-restricted", "direct"), "not met");
     sim_world_run(&p.w, PV_S(30));
     sim_net_set_wall(p.w.net, sim_coord_host(p.w.coord)); /* nothing but the coordinator passes */
     const char *answer = sim_world_ask(
         &p.w, p.a, PV_S(8), "\"cmd\":\"ping\",\"peer\":\"b\",\"count\":3,\"interval_ms\":1000");
-    if (answer == NULL || strstr(answer, "\"received\":3") == NULL)
-        return failed(&p, "the first takes the relay as well, the next two alone; it was not so:");
-    return passed(&p);
-}
-
-PV_TEST(pings_alone_find_out_that_a_path_is_dead)
-{
-    assert_int_equal(sim_seeds("path", SEEDS, only_pings, NULL), 0);
+    sim_must(&p.w, answer != NULL && strstr(answer, "\"received\":3") != NULL,
+             "the first takes the relay as well, the next two alone; it was not so:");
+    sim_world_done(&p.w);
 }
 
 /* The first packet to a peer never spoken to: its data leaves for the relay two round trips to the
  * coordinator later, at most (message 1 and 2 ride on the signals). */
-static int first_packet(uint64_t seed, void *ctx)
+PV_SIM(the_first_data_leaves_over_the_relay_within_two_round_trips, 16)
 {
     static const char *const kinds[] = {"full-cone", "port-restricted", "symmetric", "linux"};
     static const struct pv_link_config line = {.delay = PV_MS(20)}, good = {.delay = PV_MS(10)};
     struct pair p = {.seed = seed};
-    snprintf(p.what, sizeof(p.what), "first packet, %s", kinds[seed % 4]);
+    sim_case("first packet, %s", kinds[seed % 4]);
     sim_world_init(&p.w, seed, &good);
     p.za = sim_world_nat(&p.w, SIM_PUBLIC, kinds[seed % 4], &line);
     p.zb = sim_world_nat(&p.w, SIM_PUBLIC, kinds[seed / 4 % 4], &line);
     p.a = sim_world_node(&p.w, p.za, "a", false);
     p.b = sim_world_node(&p.w, p.zb, "b", false);
-    if (!sim_world_join_all(&p.w))
-        return failed(&p, "not joined");
+    sim_must(&p.w, sim_world_join_all(&p.w), "not joined");
     sim_world_run(&p.w, PV_S(3));
     struct first f = {
         .w = &p.w, .host = sim_node_host(p.a), .coord = pv_addr4(198, 51, 100, 10, 0)};
@@ -527,16 +468,10 @@ static int first_packet(uint64_t seed, void *ctx)
     const pv_ns round_trip = 2 * PV_MS(20 + 10); /* through a NAT's line and the coordinator's */
     snprintf(p.w.why, sizeof(p.w.why), "after %.1f ms",
              f.data_at == 0 ? -1.0 : (double)(f.data_at - begin) / 1e6);
-    if (f.data_at == 0 || f.data_at - begin > 2 * round_trip)
-        return failed(&p, "the first data did not leave for the relay within two round trips, but");
-    if (sim_node_flow_seen(p.b).received != 1)
-        return failed(&p, "and it did not arrive");
-    return passed(&p);
-}
-
-PV_TEST(the_first_data_leaves_over_the_relay_within_two_round_trips)
-{
-    assert_int_equal(sim_seeds("path", 16, first_packet, NULL), 0);
+    sim_must(&p.w, f.data_at != 0 && f.data_at - begin <= 2 * round_trip,
+             "the first data did not leave for the relay within two round trips, but");
+    sim_must(&p.w, sim_node_flow_seen(p.b).received == 1, "and it did not arrive");
+    sim_world_done(&p.w);
 }
 
 void test_begin(void)

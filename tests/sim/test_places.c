@@ -38,17 +38,6 @@ struct cell {
     bool rough; /* lines that lose, repeat and reorder */
 };
 
-static int failed(struct sim_world *w, uint64_t seed, const struct cell *cell, const char *what)
-{
-    printf("%s%s, seed %llu at %.3f s: %s %s\n", KIND_NAMES[cell->kind],
-           cell->rough ? " (rough)" : "", (unsigned long long)seed,
-           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
-    sim_world_explain(w, w->nodes[0], "b");
-    sim_world_explain(w, w->nodes[1], "a");
-    sim_world_done(w);
-    return 1;
-}
-
 static struct pv_link_config draw_line(struct sim_world *w, const struct cell *cell)
 {
     struct pv_natrng *rng = sim_net_rng(w->net);
@@ -215,41 +204,36 @@ static const char *meet(struct sim_world *w, const struct cell *cell)
     return NULL;
 }
 
-static int run(uint64_t seed, void *ctx)
+static void run(uint64_t seed, void *ctx)
 {
     const struct cell *cell = ctx;
     struct sim_world w;
     unsigned zone[2];
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     bool ipv6 = cell->kind == SAME_LAN_IPV6 || cell->kind == CONES_IPV6;
+    sim_case("%s%s", KIND_NAMES[cell->kind], cell->rough ? " (rough)" : "");
     sim_world_init(&w, seed, &good);
     place(&w, cell, zone);
     sim_world_node(&w, zone[0], "a", ipv6);
     sim_world_node(&w, zone[1], "b", ipv6);
     sim_world_node(&w, SIM_PUBLIC, "c", false);
     const char *why = meet(&w, cell);
-    if (why != NULL)
-        return failed(&w, seed, cell, why);
+    sim_must(&w, why == NULL, why);
     sim_world_done(&w);
-    return 0;
 }
 
 PV_TEST(nodes_meet_wherever_they_stand)
 {
-    unsigned bad = 0;
     for (int kind = 0; kind < KINDS; kind++) {
         struct cell cell = {.kind = (enum kind)kind};
-        bad += sim_seeds("places", SEEDS, run, &cell);
+        sim_seeds(SEEDS, run, &cell);
     }
-    assert_int_equal(bad, 0);
 }
 
 PV_TEST(nodes_meet_over_rough_lines)
 {
-    unsigned bad = 0;
     for (int kind = 0; kind < KINDS; kind++) {
         struct cell cell = {.kind = (enum kind)kind, .rough = true};
-        bad += sim_seeds("places", SEEDS, run, &cell);
+        sim_seeds(SEEDS, run, &cell);
     }
-    assert_int_equal(bad, 0);
 }

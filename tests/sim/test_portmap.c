@@ -59,51 +59,35 @@ static bool begin(struct pair *p, uint64_t seed, const char *profile, bool rough
     return sim_world_join_all(&p->w);
 }
 
-static int end(struct pair *p, const char *what)
-{
-    if (what != NULL) {
-        const char *s = sim_world_ask(&p->w, p->a, PV_S(1), "\"cmd\":\"status\"");
-        printf("seed %llu at %.3f s: %s %s\n%s\n", (unsigned long long)p->seed,
-               (double)(sim_net_now(p->w.net) - PV_S(3600)) / 1e9, what, p->w.why,
-               s == NULL ? "" : s);
-        sim_world_explain(&p->w, p->a, "b");
-        sim_world_explain(&p->w, p->b, "a");
-    }
-    sim_world_done(&p->w);
-    return what == NULL ? 0 : 1;
-}
-
 static void ping(struct pair *p)
 {
     struct pv_addr to = sim_node_overlay(p->b, PV_AF_INET);
     sim_node_ping(p->a, &to, 32);
 }
 
-static int meet(uint64_t seed, void *ctx)
+static void meet(uint64_t seed, void *ctx)
 {
     const bool *rough = ctx;
     struct pair p;
-    if (!begin(&p, seed, "symmetric", *rough, false))
-        return end(&p, "joining:");
-    if (!sim_world_until(&p.w, PV_S(*rough ? 8 : 2), is_mapped, &p))
-        return end(&p, "no port is mapped");
+    sim_must(&p.w, begin(&p, seed, "symmetric", *rough, false), "joining:");
+    sim_must(&p.w, sim_world_until(&p.w, PV_S(*rough ? 8 : 2), is_mapped, &p), "no port is mapped");
     sim_world_run(&p.w, PV_S(*rough ? 2 : 1));
     ping(&p);
-    if (!sim_world_until(&p.w, *rough ? PV_S(4) : PV_MS(700), both_direct, NULL))
-        return end(&p, "not direct in time");
+    sim_must(&p.w, sim_world_until(&p.w, *rough ? PV_S(4) : PV_MS(700), both_direct, NULL),
+             "not direct in time");
     sim_node_stop(p.a);
     sim_world_run(&p.w, PV_S(1));
-    if (sim_router_mapped(p.router) != 0 && !*rough) /* one packet, which may be lost */
-        return end(&p, "the port was not given back");
-    return end(&p, NULL);
+    /* One packet, which may be lost. */
+    sim_must(&p.w, sim_router_mapped(p.router) == 0 || *rough, "the port was not given back");
+    sim_world_done(&p.w);
 }
 
 PV_TEST(symmetric_nats_are_direct_when_one_speaks_pcp)
 {
     bool rough = false;
-    assert_int_equal(sim_seeds("portmap", SEEDS, meet, &rough), 0);
+    sim_seeds(SEEDS, meet, &rough);
     rough = true;
-    assert_int_equal(sim_seeds("portmap", SEEDS, meet, &rough), 0);
+    sim_seeds(SEEDS, meet, &rough);
 }
 
 enum fault {
@@ -116,17 +100,15 @@ enum fault {
 static const char *const FAULT_NAMES[] = {"an announced restart", "a silent loss", "short leases",
                                           "a killed daemon"};
 
-static int heal(uint64_t seed, void *ctx)
+static void heal(uint64_t seed, void *ctx)
 {
     const enum fault *fault = ctx;
     struct pair p;
     struct pv_addr client;
-    if (!begin(&p, seed, "symmetric", false, false))
-        return end(&p, "joining:");
+    sim_must(&p.w, begin(&p, seed, "symmetric", false, false), "joining:");
     if (*fault == LEASE_ENDS)
         p.router->lifetime = 120;
-    if (!sim_world_until(&p.w, PV_S(2), is_mapped, &p))
-        return end(&p, "no port is mapped");
+    sim_must(&p.w, sim_world_until(&p.w, PV_S(2), is_mapped, &p), "no port is mapped");
     client = pv_addr4(192, 168, 1, 20, SIM_ROUTER_PORT);
     pv_ns patience = PV_S(1);
     if (*fault == RESTART_TOLD) {
@@ -143,38 +125,27 @@ static int heal(uint64_t seed, void *ctx)
         sim_node_start(p.a);
         patience = PV_S(5);
     }
-    if (!sim_world_until(&p.w, patience, is_mapped, &p))
-        return end(&p, FAULT_NAMES[*fault]);
+    sim_must(&p.w, sim_world_until(&p.w, patience, is_mapped, &p), FAULT_NAMES[*fault]);
     sim_world_run(&p.w, PV_S(3));
     ping(&p);
-    if (!sim_world_until(&p.w, PV_S(2), both_direct, NULL))
-        return end(&p, FAULT_NAMES[*fault]);
-    return end(&p, NULL);
+    sim_must(&p.w, sim_world_until(&p.w, PV_S(2), both_direct, NULL), FAULT_NAMES[*fault]);
+    sim_world_done(&p.w);
 }
 
 PV_TEST(a_port_that_a_router_loses_is_mapped_again)
 {
-    unsigned bad = 0;
     for (enum fault f = 0; f < FAULTS; f++)
-        bad += sim_seeds("portmap", SEEDS, heal, &f);
-    assert_int_equal(bad, 0);
+        sim_seeds(SEEDS, heal, &f);
 }
 
-static int lie(uint64_t seed, void *ctx)
+PV_SIM(a_router_that_lies_harms_nobody, SEEDS)
 {
     struct pair p;
-    if (!begin(&p, seed, "port-restricted", false, true)) /* many ports are tried */
-        return end(&p, "joining:");
+    /* Many ports are tried. */
+    sim_must(&p.w, begin(&p, seed, "port-restricted", false, true), "joining:");
     sim_world_run(&p.w, PV_S(2));
     ping(&p);
-    if (!sim_world_until(&p.w, PV_S(20), both_direct, NULL))
-        return end(&p, "a lie stands in the way");
-    if (!sim_world_until(&p.w, PV_S(40), is_given_up, &p))
-        return end(&p, "the lie was not noticed");
-    return end(&p, NULL);
-}
-
-PV_TEST(a_router_that_lies_harms_nobody)
-{
-    assert_int_equal(sim_seeds("portmap", SEEDS, lie, NULL), 0);
+    sim_must(&p.w, sim_world_until(&p.w, PV_S(20), both_direct, NULL), "a lie stands in the way");
+    sim_must(&p.w, sim_world_until(&p.w, PV_S(40), is_given_up, &p), "the lie was not noticed");
+    sim_world_done(&p.w);
 }

@@ -83,7 +83,7 @@ static bool all_hybrid(struct sim_world *w, void *ctx)
 }
 
 /* Loss, reordering and duplicates on every line; everybody meets everybody, and some restart. */
-static int meetings(uint64_t seed, void *ctx)
+PV_SIM(nodes_that_meet_agree_on_a_key, WORLDS)
 {
     struct sim_world w;
     const struct pv_link_config line = {.delay = PV_MS(15),
@@ -98,8 +98,7 @@ static int meetings(uint64_t seed, void *ctx)
         unsigned zone = i % 2 == 0 ? SIM_PUBLIC : sim_world_nat(&w, SIM_PUBLIC, "linux", &line);
         sim_world_node(&w, zone, names[i], false);
     }
-    if (!sim_world_join_all(&w))
-        return sim_world_failed(&w, seed, "joining:");
+    sim_must(&w, sim_world_join_all(&w), "joining:");
     for (int round = 0; round < 2; round++) {
         sim_world_run(&w, PV_S(2));
         for (size_t turn = 0; turn < 60 && !all_hybrid(&w, NULL); turn++) {
@@ -112,25 +111,18 @@ static int meetings(uint64_t seed, void *ctx)
             }
             sim_world_run(&w, PV_S(1));
         }
-        if (!all_hybrid(&w, NULL))
-            return sim_world_failed(&w, seed, "a pair is not hybrid after a minute");
+        sim_must(&w, all_hybrid(&w, NULL), "a pair is not hybrid after a minute");
         struct sim_node *victim = w.nodes[pv_natrng_below(sim_net_rng(w.net), MESH)];
         sim_node_kill(victim);
         sim_world_run(&w, PV_MS(700));
         sim_node_start(victim);
     }
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(nodes_that_meet_agree_on_a_key)
-{
-    assert_int_equal(sim_seeds("pq", WORLDS, meetings, NULL), 0);
 }
 
 /* A session may begin without: the first ping takes as long as with the exchange switched off, and
  * keys are hybrid a moment later. */
-static int first_ping(uint64_t seed, void *ctx)
+PV_SIM(first_packets_are_not_delayed, 3)
 {
     pv_ns took[2];
     for (int on = 0; on < 2; on++) {
@@ -144,29 +136,19 @@ static int first_ping(uint64_t seed, void *ctx)
         sim_node_set_pq(b, true, on ? PV_PQ_ON : PV_PQ_OFF);
         sim_node_start(a);
         sim_node_start(b);
-        if (!sim_world_join_all(&w))
-            return sim_world_failed(&w, seed, "joining:");
+        sim_must(&w, sim_world_join_all(&w), "joining:");
         sim_world_run(&w, PV_S(2));
         took[on] = sim_world_reach(&w, a, b, PV_MS(10), PV_S(5));
-        if (took[on] == PV_NEVER)
-            return sim_world_failed(&w, seed, "no path");
-        if (on && !becomes_hybrid(&w, a, b, PV_MS(150)))
-            return sim_world_failed(&w, seed, "not hybrid within 150 ms of the first packet");
-        if (!on && is_hybrid(a, b))
-            return sim_world_failed(&w, seed, "hybrid although it is off");
+        sim_must(&w, took[on] != PV_NEVER, "no path");
+        sim_must(&w, !on || becomes_hybrid(&w, a, b, PV_MS(150)),
+                 "not hybrid within 150 ms of the first packet");
+        sim_must(&w, on || !is_hybrid(a, b), "hybrid although it is off");
         sim_world_done(&w);
     }
     if (took[1] > took[0] + PV_MS(10)) {
-        printf("seed %llu: %.1f ms with, %.1f ms without\n", (unsigned long long)seed,
-               (double)took[1] / 1e6, (double)took[0] / 1e6);
-        return 1;
+        printf("%.1f ms with, %.1f ms without\n", (double)took[1] / 1e6, (double)took[0] / 1e6);
+        sim_fail();
     }
-    return 0;
-}
-
-PV_TEST(first_packets_are_not_delayed)
-{
-    assert_int_equal(sim_seeds("pq", 3, first_ping, NULL), 0);
 }
 
 /* --- restarts under traffic ---------------------------------------------------------------------
@@ -206,12 +188,11 @@ static bool both_carry(struct sim_world *w, struct sim_node *const n[static 2], 
 
 /* One of two is restarted, again and again, while both send. The words of its descriptions before,
  * in and behind the repetitions that its coming online causes all arrive. */
-static int restarts(uint64_t seed, void *ctx)
+static void restarts(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     struct sim_node *n[2];
-    if (!begin_pair(&w, seed, &n[0], &n[1]))
-        return sim_world_failed(&w, seed, "they do not meet:");
+    sim_must(&w, begin_pair(&w, seed, &n[0], &n[1]), "they do not meet:");
     /* Near each other, and as far from the coordinator as the seed says. */
     const struct pv_link_config near = {.delay = PV_MS(1), .jitter = PV_MS(1)};
     const struct pv_link_config far = {.delay = PV_MS(1 + 5 * seed), .loss = 0.3};
@@ -221,29 +202,25 @@ static int restarts(uint64_t seed, void *ctx)
     for (int i = 0; i < 2 && seed % 2 == 1; i++)
         sim_node_set_pq(n[i], true, PV_PQ_REQUIRE);
     restart_all(&w);
-    if (!both_carry(&w, n, PV_S(15)))
-        return sim_world_failed(&w, seed, "they do not meet again");
+    sim_must(&w, both_carry(&w, n, PV_S(15)), "they do not meet again");
     for (int i = 0; i < RESTARTS; i++) {
         struct sim_node *victim = n[i % 2];
         pv_ns away = PV_MS(500 + pv_natrng_below(sim_net_rng(w.net), 2500));
         sim_node_kill(victim);
         send_for(&w, n, away);
         sim_node_start(victim);
-        if (!both_carry(&w, n, PV_S(8)))
-            return sim_world_failed(&w, seed, "packets do not pass 8 s after a restart");
+        sim_must(&w, both_carry(&w, n, PV_S(8)), "packets do not pass 8 s after a restart");
         for (int turn = 0; turn < 240 && !is_hybrid(n[0], n[1]); turn++)
             send_for(&w, n, (PV_PEER_PQ_GRACE + PV_S(2)) / 240);
-        if (!is_hybrid(n[0], n[1]))
-            return sim_world_failed(&w, seed, "not hybrid after a restart");
+        sim_must(&w, is_hybrid(n[0], n[1]), "not hybrid after a restart");
     }
     sim_world_done(&w);
-    return 0;
 }
 
 PV_TEST(restarts_under_traffic_cut_nobody_off)
 {
     unsigned worlds = sim_is_long() ? MANY_RESTART_WORLDS : RESTART_WORLDS;
-    assert_int_equal(sim_seeds("pq", worlds, restarts, NULL), 0);
+    sim_seeds(worlds, restarts, NULL);
 }
 
 /* --- mixed versions -----------------------------------------------------------------------------
@@ -256,7 +233,7 @@ static bool says(struct sim_world *w, struct sim_node *n, const char *request, c
 }
 
 /* One that cannot, one that does not want to, two that do, and one that wants nothing else. */
-static int mixed(uint64_t seed, void *ctx)
+PV_SIM(mixed_versions_and_settings_go_together, 2)
 {
     struct sim_world w;
     sim_world_init(&w, seed, &good);
@@ -269,43 +246,40 @@ static int mixed(uint64_t seed, void *ctx)
     sim_node_set_pq(off, true, PV_PQ_OFF);
     sim_node_set_pq(strict, true, PV_PQ_REQUIRE);
     restart_all(&w);
-    if (!sim_world_join_all(&w))
-        return sim_world_failed(&w, seed, "joining:");
+    sim_must(&w, sim_world_join_all(&w), "joining:");
     sim_world_run(&w, PV_S(2));
     struct sim_node *const well[][2] = {{a, b}, {a, old}, {off, b}, {old, off}, {strict, a}};
     for (size_t i = 0; i < PV_ARRAY_LEN(well); i++) {
-        if (sim_world_reach(&w, well[i][0], well[i][1], PV_MS(100), PV_S(10)) == PV_NEVER)
-            return sim_world_failed(&w, seed, "no ping is answered");
+        sim_must(&w, sim_world_reach(&w, well[i][0], well[i][1], PV_MS(100), PV_S(10)) != PV_NEVER,
+                 "no ping is answered");
     }
     sim_world_run(&w, PV_S(30));
-    if (!is_hybrid(a, b) || !is_hybrid(strict, a) || is_hybrid(a, old) || is_hybrid(off, b))
-        return sim_world_failed(&w, seed, "another pair is hybrid than those that can");
+    sim_must(&w,
+             is_hybrid(a, b) && is_hybrid(strict, a) && !is_hybrid(a, old) && !is_hybrid(off, b),
+             "another pair is hybrid than those that can");
     /* A packet allowed at first is allowed later: nobody announced more than it does. */
-    if (sim_world_reach(&w, a, old, PV_MS(100), PV_S(5)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "packets with an old node wait");
-    if (sim_world_reach(&w, strict, old, PV_MS(500), PV_S(15)) != PV_NEVER ||
-        sim_world_reach(&w, off, strict, PV_MS(500), PV_S(15)) != PV_NEVER)
-        return sim_world_failed(&w, seed, "a packet passed that must not");
-    if (!says(&w, strict, "\"cmd\":\"why\",\"peer\":\"old\"", "\"cause_code\":\"pq_required\"") ||
-        !says(&w, a, "\"cmd\":\"why\",\"peer\":\"old\"", "its p2pvpnd does not do it") ||
-        !says(&w, old, "\"cmd\":\"why\",\"peer\":\"a\"", "this machine has no KEM") ||
-        !says(&w, old, "\"cmd\":\"status\"", "\"state\":\"unable\"") ||
-        !says(&w, a, "\"cmd\":\"status\"", "\"state\":\"on\"") ||
-        !says(&w, a, "\"cmd\":\"peers\"", "\"session\":\"hybrid\""))
-        return sim_world_failed(&w, seed, "the words are missing:");
+    sim_must(&w, sim_world_reach(&w, a, old, PV_MS(100), PV_S(5)) != PV_NEVER,
+             "packets with an old node wait");
+    sim_must(&w,
+             sim_world_reach(&w, strict, old, PV_MS(500), PV_S(15)) == PV_NEVER &&
+                 sim_world_reach(&w, off, strict, PV_MS(500), PV_S(15)) == PV_NEVER,
+             "a packet passed that must not");
+    sim_must(
+        &w,
+        says(&w, strict, "\"cmd\":\"why\",\"peer\":\"old\"", "\"cause_code\":\"pq_required\"") &&
+            says(&w, a, "\"cmd\":\"why\",\"peer\":\"old\"", "its p2pvpnd does not do it") &&
+            says(&w, old, "\"cmd\":\"why\",\"peer\":\"a\"", "this machine has no KEM") &&
+            says(&w, old, "\"cmd\":\"status\"", "\"state\":\"unable\"") &&
+            says(&w, a, "\"cmd\":\"status\"", "\"state\":\"on\"") &&
+            says(&w, a, "\"cmd\":\"peers\"", "\"session\":\"hybrid\""),
+        "the words are missing:");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(mixed_versions_and_settings_go_together)
-{
-    assert_int_equal(sim_seeds("pq", 2, mixed, NULL), 0);
 }
 
 /* A coordinator is updated, and set back to what it was: its nodes go over to hybrid channels, and
  * name what they lost. A node that requires them stays away from a coordinator that once had
  * them. */
-static int coordinator_versions(uint64_t seed, void *ctx)
+PV_SIM(coordinators_of_all_versions_serve, 2)
 {
     struct sim_world w;
     sim_world_init(&w, seed, &good);
@@ -318,8 +292,7 @@ static int coordinator_versions(uint64_t seed, void *ctx)
     sim_node_set_pq(old, false, PV_PQ_ON);
     sim_node_set_pq(strict, true, PV_PQ_REQUIRE);
     restart_all(&w);
-    if (!sim_world_join_all(&w))
-        return sim_world_failed(&w, seed, "joining:");
+    sim_must(&w, sim_world_join_all(&w), "joining:");
     for (int round = 0; round < 3; round++) {
         const bool able = round == 1;
         const char *kind = able ? "\"coordinator\":\"hybrid\"" : "\"coordinator\":\"classical\"";
@@ -329,25 +302,19 @@ static int coordinator_versions(uint64_t seed, void *ctx)
             sim_coord_start(w.coord);
         }
         sim_world_run(&w, PV_S(60));
-        if (!says(&w, a, "\"cmd\":\"status\"", kind) ||
-            !says(&w, old, "\"cmd\":\"status\"", "\"coordinator\":\"classical\"") ||
-            !says(&w, strict, "\"cmd\":\"status\"", round < 2 ? kind : "it was hybrid"))
-            return sim_world_failed(&w, seed,
-                                    "a channel is of another kind than its ends are able to");
-        if (says(&w, a, "\"cmd\":\"status\"", "no longer post-quantum") != (round == 2))
-            return sim_world_failed(&w, seed, "a loss is not named, or none is");
-        if (says(&w, old, "\"cmd\":\"status\"", "no longer post-quantum"))
-            return sim_world_failed(&w, seed, "one that never was hybrid misses it");
-        if (sim_world_reach(&w, a, old, PV_MS(100), PV_S(10)) == PV_NEVER)
-            return sim_world_failed(&w, seed, "no ping is answered");
+        sim_must(&w,
+                 says(&w, a, "\"cmd\":\"status\"", kind) &&
+                     says(&w, old, "\"cmd\":\"status\"", "\"coordinator\":\"classical\"") &&
+                     says(&w, strict, "\"cmd\":\"status\"", round < 2 ? kind : "it was hybrid"),
+                 "a channel is of another kind than its ends are able to");
+        sim_must(&w, says(&w, a, "\"cmd\":\"status\"", "no longer post-quantum") == (round == 2),
+                 "a loss is not named, or none is");
+        sim_must(&w, !says(&w, old, "\"cmd\":\"status\"", "no longer post-quantum"),
+                 "one that never was hybrid misses it");
+        sim_must(&w, sim_world_reach(&w, a, old, PV_MS(100), PV_S(10)) != PV_NEVER,
+                 "no ping is answered");
     }
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(coordinators_of_all_versions_serve)
-{
-    assert_int_equal(sim_seeds("pq", 2, coordinator_versions, NULL), 0);
 }
 
 /* --- boxes --------------------------------------------------------------------------------------
@@ -386,7 +353,7 @@ static bool be_away(struct sim_world *w, struct sim_node *a, struct sim_node *b,
 
 /* From their first meeting on, what one seals for the other is hybrid, also after restarts; with an
  * older one all goes on as before. */
-static int boxes(uint64_t seed, void *ctx)
+static void boxes(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     struct boxes seen = {.signals = {0}};
@@ -397,45 +364,46 @@ static int boxes(uint64_t seed, void *ctx)
     sim_node_set_pq(old, false, PV_PQ_ON);
     sim_node_stop(old);
     sim_node_start(old);
-    if (!sim_world_join_all(&w))
-        return sim_world_failed(&w, seed, "joining:");
+    sim_must(&w, sim_world_join_all(&w), "joining:");
     sim_world_run(&w, PV_S(5));
-    if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) == PV_NEVER ||
-        sim_world_reach(&w, a, old, PV_MS(100), PV_S(5)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "they do not meet");
+    sim_must(&w,
+             sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) != PV_NEVER &&
+                 sim_world_reach(&w, a, old, PV_MS(100), PV_S(5)) != PV_NEVER,
+             "they do not meet");
     sim_world_run(&w, PV_S(90));
-    if (!says(&w, a, "\"cmd\":\"why\",\"peer\":\"b\"", "stored copies for it are post-quantum") ||
-        !says(&w, a, "\"cmd\":\"status\"", "\"sealing_keys\":1"))
-        return sim_world_failed(&w, seed, "one has not the other's key after their meeting");
+    sim_must(
+        &w,
+        says(&w, a, "\"cmd\":\"why\",\"peer\":\"b\"", "stored copies for it are post-quantum") &&
+            says(&w, a, "\"cmd\":\"status\"", "\"sealing_keys\":1"),
+        "one has not the other's key after their meeting");
     sim_node_kill(old);
     sim_world_run(&w, PV_S(30));
     sim_coord_set_hook(w.coord, count_boxes, &seen);
     for (int round = 0; round < 2; round++) {
-        if (!be_away(&w, round == 0 ? a : b, round == 0 ? b : a, round == 0 ? "b" : "a"))
-            return sim_world_failed(&w, seed, "a message is lost");
+        sim_must(&w, be_away(&w, round == 0 ? a : b, round == 0 ? b : a, round == 0 ? "b" : "a"),
+                 "a message is lost");
     }
-    if (seen.signals[0] > 0 || seen.copies[0] > 0 || seen.signals[1] == 0 || seen.copies[1] < 4) {
-        printf("signals %u classical, %u hybrid; copies %u, %u\n", seen.signals[0], seen.signals[1],
-               seen.copies[0], seen.copies[1]);
-        return sim_world_failed(&w, seed, "a box is not hybrid");
-    }
+    snprintf(w.why, sizeof(w.why), "signals %u classical, %u hybrid; copies %u, %u",
+             seen.signals[0], seen.signals[1], seen.copies[0], seen.copies[1]);
+    sim_must(&w, seen.signals[0] == 0 && seen.copies[0] == 0, "a box is not hybrid:");
+    sim_must(&w, seen.signals[1] > 0 && seen.copies[1] >= 4, "a box is missing:");
     sim_node_start(old);
     sim_world_run(&w, PV_S(5));
     sim_node_kill(b);
     sim_world_run(&w, PV_S(30));
     seen = (struct boxes){.signals = {0}};
-    if (!be_away(&w, a, old, "old"))
-        return sim_world_failed(&w, seed, "an older node does not get its messages");
-    if (seen.copies[0] < 2 || seen.signals[0] == 0 || seen.copies[1] > 0 || seen.signals[1] > 0)
-        return sim_world_failed(&w, seed, "an older node got a box that it cannot open");
+    sim_must(&w, be_away(&w, a, old, "old"), "an older node does not get its messages");
+    sim_must(&w,
+             seen.copies[0] >= 2 && seen.signals[0] != 0 && seen.copies[1] == 0 &&
+                 seen.signals[1] == 0,
+             "an older node got a box that it cannot open");
     sim_coord_set_hook(w.coord, NULL, NULL);
     sim_world_done(&w);
-    return 0;
 }
 
 PV_TEST(boxes_are_hybrid_from_the_first_meeting_on)
 {
-    assert_int_equal(sim_seeds("pq", 2, boxes, NULL), 0);
+    sim_seeds(2, boxes, NULL);
 }
 
 /* --- what is taken out ---------------------------------------------------------------------------
@@ -452,13 +420,12 @@ static void strip(void *ctx, struct pv_ctl_msg *msg)
 }
 
 /* Two that have a path need no coordinator for the exchange: it goes through their session. */
-static int stripping_coordinator(uint64_t seed, void *ctx)
+PV_SIM(a_coordinator_that_strips_the_exchange_gains_nothing, 2)
 {
     struct sim_world w;
     struct sim_node *a, *b;
     unsigned stripped = 0;
-    if (!begin_pair(&w, seed, &a, &b))
-        return sim_world_failed(&w, seed, "they do not meet:");
+    sim_must(&w, begin_pair(&w, seed, &a, &b), "they do not meet:");
     sim_world_run(&w, PV_S(90)); /* the addresses are remembered */
     sim_coord_set_hook(w.coord, strip, &stripped);
     for (int round = 0; round < 2; round++) {
@@ -468,20 +435,11 @@ static int stripping_coordinator(uint64_t seed, void *ctx)
         sim_node_start(victim);
         sim_world_run(&w, PV_S(3));
         pv_ns took = sim_world_reach(&w, a, b, PV_MS(200), PV_S(120));
-        if (took == PV_NEVER)
-            return sim_world_failed(&w, seed, "they do not find each other again");
-        if (!becomes_hybrid(&w, a, b, PV_S(5)))
-            return sim_world_failed(&w, seed, "a coordinator keeps them classical");
+        sim_must(&w, took != PV_NEVER, "they do not find each other again");
+        sim_must(&w, becomes_hybrid(&w, a, b, PV_S(5)), "a coordinator keeps them classical");
     }
-    if (stripped == 0)
-        return sim_world_failed(&w, seed, "nothing was stripped");
+    sim_must(&w, stripped != 0, "nothing was stripped");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(a_coordinator_that_strips_the_exchange_gains_nothing)
-{
-    assert_int_equal(sim_seeds("pq", 2, stripping_coordinator, NULL), 0);
 }
 
 /* Datagrams of the overlay that could hold a half are lost; checks, handshakes and pings pass. */
@@ -493,15 +451,14 @@ static bool narrow(void *ctx, unsigned host, const struct pv_addr *dst, struct p
 
 /* The exchange cannot pass at all: after its time no packet passes either, both say why, and when
  * it passes again all is well. */
-static int stripping_path(uint64_t seed, void *ctx)
+PV_SIM(a_path_that_strips_the_exchange_carries_nothing, 2)
 {
     struct sim_world w;
     struct sim_node *a, *b;
     unsigned stripped = 0;
     static bool on;
     on = false;
-    if (!begin_pair(&w, seed, &a, &b))
-        return sim_world_failed(&w, seed, "they do not meet:");
+    sim_must(&w, begin_pair(&w, seed, &a, &b), "they do not meet:");
     sim_world_run(&w, PV_S(90));
     on = true;
     sim_net_set_tap(w.net, narrow, &on);
@@ -512,21 +469,14 @@ static int stripping_path(uint64_t seed, void *ctx)
     /* A packet that passes at first passes for the time of a first exchange only. */
     (void)!(sim_world_reach(&w, a, b, PV_MS(200), PV_S(120)) == PV_NEVER);
     sim_world_run(&w, PV_PEER_PQ_GRACE + PV_S(2));
-    if (is_hybrid(a, b))
-        return sim_world_failed(&w, seed, "the exchange passed");
-    if (sim_world_reach(&w, a, b, PV_MS(200), PV_S(10)) != PV_NEVER)
-        return sim_world_failed(&w, seed, "packets pass without it for ever");
+    sim_must(&w, !is_hybrid(a, b), "the exchange passed");
+    sim_must(&w, sim_world_reach(&w, a, b, PV_MS(200), PV_S(10)) == PV_NEVER,
+             "packets pass without it for ever");
     on = false;
     sim_coord_set_hook(w.coord, NULL, NULL);
-    if (sim_world_reach(&w, a, b, PV_MS(200), PV_S(60)) == PV_NEVER || !is_hybrid(a, b))
-        return sim_world_failed(&w, seed, "it does not heal");
+    sim_must(&w, sim_world_reach(&w, a, b, PV_MS(200), PV_S(60)) != PV_NEVER && is_hybrid(a, b),
+             "it does not heal");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(a_path_that_strips_the_exchange_carries_nothing)
-{
-    assert_int_equal(sim_seeds("pq", 2, stripping_path, NULL), 0);
 }
 
 /* --- renewal -------------------------------------------------------------------------------------
@@ -544,12 +494,11 @@ static bool all_arrived(struct sim_node *a, struct sim_node *b)
 }
 
 /* Two hours of traffic: another key within each hour, and every packet arrives. */
-static int renewal(uint64_t seed, void *ctx)
+PV_SIM(keys_are_renewed_each_hour_and_nothing_is_lost, 1)
 {
     struct sim_world w;
     struct sim_node *a, *b;
-    if (!begin_pair(&w, seed, &a, &b))
-        return sim_world_failed(&w, seed, "they do not meet:");
+    sim_must(&w, begin_pair(&w, seed, &a, &b), "they do not meet:");
     struct pv_addr to_b = sim_node_overlay(b, PV_AF_INET), to_a = sim_node_overlay(a, PV_AF_INET);
     uint32_t id = sim_node_psk(a, "b");
     unsigned changes = 0;
@@ -568,23 +517,14 @@ static int renewal(uint64_t seed, void *ctx)
         changed = t;
         id = now;
         changes++;
-        if (now == 0)
-            return sim_world_failed(&w, seed, "the session became classical");
+        sim_must(&w, now != 0, "the session became classical");
     }
     sim_world_run(&w, PV_S(1));
-    if (changes < 2 || longest > PV_S(3600)) {
-        printf("%u changes, the longest took %.0f s\n", changes, (double)longest / 1e9);
-        return sim_world_failed(&w, seed, "a key was in use for more than an hour");
-    }
-    if (!all_arrived(a, b))
-        return sim_world_failed(&w, seed, "packets were lost");
+    snprintf(w.why, sizeof(w.why), "%u changes, the longest took %.0f s", changes,
+             (double)longest / 1e9);
+    sim_must(&w, changes >= 2 && longest <= PV_S(3600), "a key was in use for more than an hour:");
+    sim_must(&w, all_arrived(a, b), "packets were lost");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(keys_are_renewed_each_hour_and_nothing_is_lost)
-{
-    assert_int_equal(sim_seeds("pq", 1, renewal, NULL), 0);
 }
 
 /* Traffic both ways for so long, a packet each `every`. False: a session was classical meanwhile.
@@ -605,40 +545,32 @@ static bool traffic(struct sim_world *w, struct sim_node *a, struct sim_node *b,
 
 /* A transport key, or both, change in the very seconds in which the preshared key is due: both
  * changes come through, and no packet is lost. */
-static int renewal_and_rotation(uint64_t seed, void *ctx)
+PV_SIM(renewal_and_rotation_at_once_lose_nothing, 2)
 {
     struct sim_world w;
     struct sim_node *a, *b;
-    if (!begin_pair(&w, seed, &a, &b))
-        return sim_world_failed(&w, seed, "they do not meet:");
+    sim_must(&w, begin_pair(&w, seed, &a, &b), "they do not meet:");
     uint32_t id = sim_node_psk(a, "b");
     sim_node_flow_begin(a);
     sim_node_flow_begin(b);
     /* The offer is made 3,480 s after the last key: up to 5 s before that and after it. */
     pv_ns before = PV_S(3475) + pv_natrng_below(sim_net_rng(w.net), 10) * PV_S(1);
-    if (!traffic(&w, a, b, before, PV_MS(500)))
-        return sim_world_failed(&w, seed, "a session became classical");
+    sim_must(&w, traffic(&w, a, b, before, PV_MS(500)), "a session became classical");
     for (int i = 0; i < 2; i++) {
-        if (i <= (int)(seed % 2) &&
-            sim_world_ask(&w, i == 0 ? a : b, PV_S(15), "\"cmd\":\"key_rotate\"") == NULL)
-            return sim_world_failed(&w, seed, "a key is not replaced:");
-        if (!traffic(&w, a, b, PV_MS(300), PV_MS(20)))
-            return sim_world_failed(&w, seed, "a session became classical when a key changed");
+        sim_must(&w,
+                 i > (int)(seed % 2) ||
+                     sim_world_ask(&w, i == 0 ? a : b, PV_S(15), "\"cmd\":\"key_rotate\"") != NULL,
+                 "a key is not replaced:");
+        sim_must(&w, traffic(&w, a, b, PV_MS(300), PV_MS(20)),
+                 "a session became classical when a key changed");
     }
-    if (!traffic(&w, a, b, PV_S(30), PV_MS(50)) || !traffic(&w, a, b, PV_S(240), PV_MS(500)))
-        return sim_world_failed(&w, seed, "a session became classical after a key changed");
+    sim_must(&w, traffic(&w, a, b, PV_S(30), PV_MS(50)) && traffic(&w, a, b, PV_S(240), PV_MS(500)),
+             "a session became classical after a key changed");
     sim_world_run(&w, PV_S(1));
-    if (sim_node_psk(a, "b") == id || !is_hybrid(a, b))
-        return sim_world_failed(&w, seed, "the preshared key was not renewed");
-    if (!all_arrived(a, b))
-        return sim_world_failed(&w, seed, "packets were lost");
+    sim_must(&w, sim_node_psk(a, "b") != id && is_hybrid(a, b),
+             "the preshared key was not renewed");
+    sim_must(&w, all_arrived(a, b), "packets were lost");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(renewal_and_rotation_at_once_lose_nothing)
-{
-    assert_int_equal(sim_seeds("pq", 2, renewal_and_rotation, NULL), 0);
 }
 
 void test_begin(void)

@@ -570,14 +570,6 @@ struct reign {
 
 static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2)};
 
-static int failed(struct reign *g, const char *what)
-{
-    printf("reigns, seed %llu at %.3f s: %s %s\n", (unsigned long long)g->seed,
-           (double)(sim_net_now(g->w.net) - PV_S(3600)) / 1e9, what, g->w.why);
-    sim_world_done(&g->w);
-    return 1;
-}
-
 static uint32_t draw(struct reign *g, uint32_t bound)
 {
     return pv_natrng_below(sim_net_rng(g->w.net), bound);
@@ -1276,12 +1268,11 @@ static bool starts(struct reign *g, uint64_t seed)
     return tells(g, 0, "admin_grant", 1);
 }
 
-static int at_random(uint64_t seed, void *ctx)
+PV_SIM(all_say_what_the_rule_says, sim_is_long() ? LONG : RANDOM)
 {
     static struct reign g;
     const char *why = NULL;
-    if (!starts(&g, seed))
-        return failed(&g, "not begun:");
+    sim_must(&g.w, starts(&g, seed), "not begun:");
     for (unsigned i = 0; i < EVENTS && why == NULL; i++) {
         sim_world_run(&g.w, PV_S(4));
         why = reigns(&g);
@@ -1292,13 +1283,6 @@ static int at_random(uint64_t seed, void *ctx)
         why = "no newcomer:";
     if (why == NULL)
         why = g.o[0][MOST - 1].is == IN ? agree(&g) : "nobody is there to let a newcomer in:";
-    if (why != NULL)
-        return failed(&g, why);
+    sim_must(&g.w, why == NULL, why);
     sim_world_done(&g.w);
-    return 0;
-}
-
-PV_TEST(all_say_what_the_rule_says)
-{
-    assert_int_equal(sim_seeds("reigns", sim_is_long() ? LONG : RANDOM, at_random, NULL), 0);
 }

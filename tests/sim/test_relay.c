@@ -66,66 +66,44 @@ static unsigned stream(struct sim_world *w, pv_ns every, pv_ns duration)
 
 /* --- who meets nowhere else ------------------------------------------------------------------ */
 
-static int behind_symmetric(uint64_t seed, void *ctx)
+PV_SIM(symmetric_nats_meet_over_the_relay_in_two_round_trips, SEEDS)
 {
     struct sim_world w;
-    if (!begin(&w, seed, "symmetric", "symmetric"))
-        return sim_world_failed(&w, seed, "joining:");
+    sim_must(&w, begin(&w, seed, "symmetric", "symmetric"), "joining:");
     /* Message 1 and 2 by signal are two round trips to the coordinator, 40 ms each; then the ping
      * and its answer through the relay. */
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5));
-    if (took > PV_MS(2 * 40 + 2 * 40 + 5)) {
-        printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return sim_world_failed(&w, seed, "the first ping was not answered over the relay at once");
-    }
-    if (stream(&w, PV_MS(10), PV_S(5)) > 0)
-        return sim_world_failed(&w, seed, "pings over the relay were lost");
-    if (!path_is(&w, w.nodes[0], "relay") || !path_is(&w, w.nodes[1], "relay"))
-        return sim_world_failed(&w, seed, "the path is not relayed");
+    sim_must_take(&w, took, PV_MS(2 * 40 + 2 * 40 + 5),
+                  "the first ping was not answered over the relay at once");
+    sim_must(&w, stream(&w, PV_MS(10), PV_S(5)) == 0, "pings over the relay were lost");
+    sim_must(&w, path_is(&w, w.nodes[0], "relay") && path_is(&w, w.nodes[1], "relay"),
+             "the path is not relayed");
     const char *peers = sim_world_ask(&w, w.nodes[0], PV_S(1), "\"cmd\":\"peers\"");
-    if (peers == NULL || strstr(peers, "\"via\":\"198.51.100.10:3478\"") == NULL)
-        return sim_world_failed(&w, seed, peers);
+    sim_must(&w, peers != NULL && strstr(peers, "\"via\":\"198.51.100.10:3478\"") != NULL, peers);
     sim_world_done(&w);
-    return 0;
 }
 
-PV_TEST(symmetric_nats_meet_over_the_relay_in_two_round_trips)
-{
-    assert_int_equal(sim_seeds("relay", SEEDS, behind_symmetric, NULL), 0);
-}
-
-static int behind_a_wall(uint64_t seed, void *ctx)
+PV_SIM(a_wall_with_one_door_is_passed_and_its_fall_noticed, SEEDS)
 {
     struct sim_world w;
-    if (!begin(&w, seed, NULL, "port-restricted"))
-        return sim_world_failed(&w, seed, "joining:");
+    sim_must(&w, begin(&w, seed, NULL, "port-restricted"), "joining:");
     sim_net_set_wall(w.net, sim_coord_host(w.coord));
-    if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(200), PV_S(1)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "not reached through the wall");
-    if (!path_is(&w, w.nodes[0], "relay"))
-        return sim_world_failed(&w, seed, "the path is not relayed");
+    sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(200), PV_S(1)) != PV_NEVER,
+             "not reached through the wall");
+    sim_must(&w, path_is(&w, w.nodes[0], "relay"), "the path is not relayed");
     const char *pong =
         sim_world_ask(&w, w.nodes[0], PV_S(5),
                       "\"cmd\":\"ping\",\"peer\":\"b\",\"count\":2,\"interval_ms\":100,\"size\":0");
-    if (pong == NULL || strstr(pong, "\"received\":2") == NULL)
-        return sim_world_failed(&w, seed, "p2pvpnctl ping");
+    sim_must(&w, pong != NULL && strstr(pong, "\"received\":2") != NULL, "p2pvpnctl ping");
     unsigned id = sim_node_ask(w.nodes[0], "\"cmd\":\"wait\",\"peer\":\"b\",\"direct\":true");
     sim_world_run(&w, PV_S(3));
-    if (sim_node_answer(w.nodes[0], id) != NULL)
-        return sim_world_failed(&w, seed, "wait --direct ended on the relay");
+    sim_must(&w, sim_node_answer(w.nodes[0], id) == NULL, "wait --direct ended on the relay");
     sim_net_set_wall(w.net, SIM_NO_WALL);
-    if (!until_path(&w, "direct", PV_S(20)))
-        return sim_world_failed(&w, seed, "the relay was not left when the wall was down");
+    sim_must(&w, until_path(&w, "direct", PV_S(20)),
+             "the relay was not left when the wall was down");
     sim_world_run(&w, PV_MS(100));
-    if (sim_node_answer(w.nodes[0], id) == NULL)
-        return sim_world_failed(&w, seed, "wait --direct did not end");
+    sim_must(&w, sim_node_answer(w.nodes[0], id) != NULL, "wait --direct did not end");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(a_wall_with_one_door_is_passed_and_its_fall_noticed)
-{
-    assert_int_equal(sim_seeds("relay", SEEDS, behind_a_wall, NULL), 0);
 }
 
 /* --- leaving and coming back ----------------------------------------------------------------- */
@@ -135,118 +113,90 @@ struct load {
     unsigned rounds;
 };
 
-static int switching(uint64_t seed, void *ctx)
+static void switching(uint64_t seed, void *ctx)
 {
     const struct load *load = ctx;
     struct sim_world w;
-    if (!begin(&w, seed, "port-restricted", "port-restricted"))
-        return sim_world_failed(&w, seed, "joining:");
-    if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "no path");
+    sim_must(&w, begin(&w, seed, "port-restricted", "port-restricted"), "joining:");
+    sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) != PV_NEVER,
+             "no path");
     /* From the first packets, over the relay, to the direct path. */
-    if (stream(&w, load->every, PV_S(1)) > 0)
-        return sim_world_failed(&w, seed,
-                                "packets were lost when the relay was left the first time");
-    if (!path_is(&w, w.nodes[0], "direct") || !path_is(&w, w.nodes[1], "direct"))
-        return sim_world_failed(&w, seed, "not direct within a second");
+    sim_must(&w, stream(&w, load->every, PV_S(1)) == 0,
+             "packets were lost when the relay was left the first time");
+    sim_must(&w, path_is(&w, w.nodes[0], "direct") && path_is(&w, w.nodes[1], "direct"),
+             "not direct within a second");
     for (unsigned i = 0; i < load->rounds; i++) {
         sim_net_set_wall(w.net, sim_coord_host(w.coord));
         unsigned before = sim_node_pings(w.nodes[0]).sent - sim_node_pings(w.nodes[0]).answered;
         unsigned after = stream(&w, load->every, PV_S(2));
-        pv_ns gap = (after - before) * load->every;
-        if (gap > PV_S(1)) {
-            printf("%.3f s\n", (double)gap / 1e9);
-            return sim_world_failed(&w, seed, "the relay did not carry on within a second");
-        }
-        if (!path_is(&w, w.nodes[0], "relay") || !path_is(&w, w.nodes[1], "relay"))
-            return sim_world_failed(&w, seed, "not relayed behind the wall");
+        sim_must_take(&w, (after - before) * load->every, PV_S(1), "until the relay carried on:");
+        sim_must(&w, path_is(&w, w.nodes[0], "relay") && path_is(&w, w.nodes[1], "relay"),
+                 "not relayed behind the wall");
         sim_net_set_wall(w.net, SIM_NO_WALL);
-        if (stream(&w, load->every, PV_S(3)) != after)
-            return sim_world_failed(&w, seed, "packets were lost when the relay was left");
+        sim_must(&w, stream(&w, load->every, PV_S(3)) == after,
+                 "packets were lost when the relay was left");
         /* A path that failed is held down, ever longer. */
-        if (!until_path(&w, "direct", PV_S(100)))
-            return sim_world_failed(&w, seed, "the relay was not left again");
-        if (stream(&w, load->every, PV_MS(500)) != after)
-            return sim_world_failed(&w, seed, "packets were lost after the relay was left");
+        sim_must(&w, until_path(&w, "direct", PV_S(100)), "the relay was not left again");
+        sim_must(&w, stream(&w, load->every, PV_MS(500)) == after,
+                 "packets were lost after the relay was left");
     }
-    if (sim_node_pings(w.nodes[0]).twice + sim_node_pings(w.nodes[1]).twice > 0)
-        return sim_world_failed(&w, seed, "an inner packet was delivered twice");
+    sim_must(&w, sim_node_pings(w.nodes[0]).twice + sim_node_pings(w.nodes[1]).twice == 0,
+             "an inner packet was delivered twice");
     sim_world_done(&w);
-    return 0;
 }
 
 PV_TEST(the_relay_is_left_and_taken_again_without_loss)
 {
     struct load often = {.every = PV_MS(2), .rounds = 3};
-    assert_int_equal(sim_seeds("relay", SEEDS, switching, &often), 0);
+    sim_seeds(SEEDS, switching, &often);
 }
 
 PV_TEST(ten_thousand_packets_a_second_are_no_other_case)
 {
     struct load heavy = {.every = PV_US(100), .rounds = 1};
-    assert_int_equal(sim_seeds("relay", 1, switching, &heavy), 0);
+    sim_seeds(1, switching, &heavy);
 }
 
 /* --- the coordinator -------------------------------------------------------------------------- */
 
-static int restarted(uint64_t seed, void *ctx)
+PV_SIM(a_restarted_coordinator_relays_again_within_three_seconds, SEEDS)
 {
     struct sim_world w;
-    if (!begin(&w, seed, "symmetric", "symmetric"))
-        return sim_world_failed(&w, seed, "joining:");
-    if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "no path");
+    sim_must(&w, begin(&w, seed, "symmetric", "symmetric"), "joining:");
+    sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) != PV_NEVER,
+             "no path");
     sim_coord_stop(w.coord);
     sim_world_run(&w, PV_MS(50));
     sim_coord_start(w.coord);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(20));
-    if (took > PV_S(3)) {
-        printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return sim_world_failed(&w, seed, "no traffic 3 s after the coordinator came back");
-    }
+    sim_must_take(&w, took, PV_S(3), "no traffic 3 s after the coordinator came back");
     sim_world_done(&w);
-    return 0;
 }
 
 /* Away for so long that nodes ask for it only now and then; but here packets wait all the time. */
-static int back_after_minutes(uint64_t seed, void *ctx)
+PV_SIM(where_packets_wait_it_is_soon_noticed_that_the_coordinator_is_back, SEEDS_SOME)
 {
     struct sim_world w;
-    if (!begin(&w, seed, "symmetric", "symmetric"))
-        return sim_world_failed(&w, seed, "joining:");
-    if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "no path");
+    sim_must(&w, begin(&w, seed, "symmetric", "symmetric"), "joining:");
+    sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) != PV_NEVER,
+             "no path");
     sim_coord_stop(w.coord);
     (void)stream(&w, PV_MS(500), PV_S(240));
     sim_coord_start(w.coord);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(60));
-    if (took > PV_S(6)) {
-        printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return sim_world_failed(&w, seed, "no traffic 6 s after the coordinator came back");
-    }
+    sim_must_take(&w, took, PV_S(6), "no traffic 6 s after the coordinator came back");
     sim_world_done(&w);
-    return 0;
 }
 
-PV_TEST(where_packets_wait_it_is_soon_noticed_that_the_coordinator_is_back)
-{
-    assert_int_equal(sim_seeds("relay", SEEDS_SOME, back_after_minutes, NULL), 0);
-}
-
-PV_TEST(a_restarted_coordinator_relays_again_within_three_seconds)
-{
-    assert_int_equal(sim_seeds("relay", SEEDS, restarted, NULL), 0);
-}
-
-static int revoked(uint64_t seed, void *ctx)
+PV_SIM(a_removed_member_is_not_relayed, SEEDS_SOME)
 {
     struct sim_world w;
-    if (!begin(&w, seed, "symmetric", "symmetric"))
-        return sim_world_failed(&w, seed, "joining:");
-    if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "no path");
-    if (sim_world_ask(&w, w.nodes[0], PV_S(5), "\"cmd\":\"remove\",\"peer\":\"b\"") == NULL)
-        return sim_world_failed(&w, seed, "remove:");
+    sim_must(&w, begin(&w, seed, "symmetric", "symmetric"), "joining:");
+    sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) != PV_NEVER,
+             "no path");
+    sim_must(&w,
+             sim_world_ask(&w, w.nodes[0], PV_S(5), "\"cmd\":\"remove\",\"peer\":\"b\"") != NULL,
+             "remove:");
     sim_world_run(&w, PV_MS(200));
     unsigned before = sim_node_pings(w.nodes[0]).received;
     struct pv_addr to = sim_node_overlay(w.nodes[0], PV_AF_INET);
@@ -255,38 +205,22 @@ static int revoked(uint64_t seed, void *ctx)
             sim_node_ping(w.nodes[1], &to, 32);
         sim_world_run(&w, PV_MS(50));
     }
-    if (sim_node_pings(w.nodes[0]).received != before)
-        return sim_world_failed(&w, seed, "a removed member still got through");
+    sim_must(&w, sim_node_pings(w.nodes[0]).received == before,
+             "a removed member still got through");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(a_removed_member_is_not_relayed)
-{
-    assert_int_equal(sim_seeds("relay", SEEDS_SOME, revoked, NULL), 0);
 }
 
 /* The own NAT forgets: the relay's mapping too. The allocation moves with the new one. */
-static int remapped(uint64_t seed, void *ctx)
+PV_SIM(a_nat_that_forgets_is_survived, SEEDS)
 {
     struct sim_world w;
-    if (!begin(&w, seed, "symmetric", "symmetric"))
-        return sim_world_failed(&w, seed, "joining:");
-    if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
-        return sim_world_failed(&w, seed, "no path");
+    sim_must(&w, begin(&w, seed, "symmetric", "symmetric"), "joining:");
+    sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) != PV_NEVER,
+             "no path");
     sim_net_reboot_nat(w.net, 2);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(40));
-    if (took > PV_S(1)) {
-        printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return sim_world_failed(&w, seed, "no traffic 1 s after the peer's NAT forgot everything");
-    }
+    sim_must_take(&w, took, PV_S(1), "no traffic 1 s after the peer's NAT forgot everything");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(a_nat_that_forgets_is_survived)
-{
-    assert_int_equal(sim_seeds("relay", SEEDS, remapped, NULL), 0);
 }
 
 void test_begin(void)

@@ -59,21 +59,14 @@ struct scene {
     struct sim_node *alice, *bob, *carol;
 };
 
-static int end(struct scene *s, uint64_t seed, const char *failure)
-{
-    if (failure != NULL)
-        printf("seed %llu: %s %s\n", (unsigned long long)seed, failure, s->w.why);
-    sim_world_done(&s->w);
-    free(s->veto);
-    return failure != NULL ? 1 : 0;
-}
+static struct veto the_veto;
 
 /* Alice, who may remove, and bob talk; carol is there too. */
 static bool begin(struct scene *s, uint64_t seed)
 {
     memset(s, 0, sizeof(*s));
-    s->veto = calloc(1, sizeof(*s->veto));
-    assert_non_null(s->veto);
+    memset(&the_veto, 0, sizeof(the_veto));
+    s->veto = &the_veto;
     sim_world_init(&s->w, seed, &line);
     sim_coord_set_hook(s->w.coord, hook, s->veto);
     s->alice = sim_world_node(&s->w, SIM_PUBLIC, "alice", false);
@@ -107,153 +100,133 @@ static bool until_quiet(struct scene *s, pv_ns timeout)
     return false;
 }
 
-static int vetoed(uint64_t seed, void *ctx)
+PV_SIM(a_coordinator_that_refuses_prevents_no_removal, SEEDS)
 {
     struct scene s;
-    if (!begin(&s, seed))
-        return end(&s, seed, "not begun:");
+    sim_must(&s.w, begin(&s, seed), "not begun:");
     s.veto->on = true;
     const char *answer = sim_world_ask(&s.w, s.alice, PV_S(4), REMOVE);
-    if (answer == NULL || strstr(answer, "\"coordinator\":\"limit\"") == NULL ||
-        strstr(answer, "\"know\":0") != NULL)
-        return end(&s, seed, answer == NULL ? "no answer:" : answer);
-    if (says(&s, s.bob, "\"cmd\":\"peers\"", "\"carol\""))
-        return end(&s, seed, "bob still has carol:");
-    if (!says(&s, s.alice, "\"cmd\":\"status\"", "has not stored that carol was removed"))
-        return end(&s, seed, "status does not name it:");
+    sim_must(&s.w,
+             answer != NULL && strstr(answer, "\"coordinator\":\"limit\"") != NULL &&
+                 strstr(answer, "\"know\":0") == NULL,
+             answer == NULL ? "no answer:" : answer);
+    sim_must(&s.w, !says(&s, s.bob, "\"cmd\":\"peers\"", "\"carol\""), "bob still has carol:");
+    sim_must(&s.w, says(&s, s.alice, "\"cmd\":\"status\"", "has not stored that carol was removed"),
+             "status does not name it:");
     /* A restart forgets nothing of it. */
     sim_node_kill(s.alice);
     sim_node_start(s.alice);
     sim_world_run(&s.w, PV_S(20));
-    if (!says(&s, s.alice, "\"cmd\":\"status\"", "has not stored that carol was removed"))
-        return end(&s, seed, "forgotten by a restart:");
+    sim_must(&s.w, says(&s, s.alice, "\"cmd\":\"status\"", "has not stored that carol was removed"),
+             "forgotten by a restart:");
     s.veto->on = false;
-    return end(&s, seed, until_quiet(&s, PV_S(300)) ? NULL : "never stored:");
-}
-
-PV_TEST(a_coordinator_that_refuses_prevents_no_removal)
-{
-    assert_int_equal(sim_seeds("removal", SEEDS, vetoed, NULL), 0);
+    sim_must(&s.w, until_quiet(&s, PV_S(300)), "never stored:");
+    sim_world_done(&s.w);
 }
 
 /* Alice and bob have never met; bob and carol have. However the coordinator keeps the removal back,
  * bob hears of it, and alice of that. */
-static int unmet(uint64_t seed, const struct veto *how, pv_ns within)
+static void unmet(uint64_t seed, const struct veto *how, pv_ns within)
 {
     struct scene s;
     memset(&s, 0, sizeof(s));
-    s.veto = calloc(1, sizeof(*s.veto));
-    assert_non_null(s.veto);
+    memset(&the_veto, 0, sizeof(the_veto));
+    s.veto = &the_veto;
     sim_world_init(&s.w, seed, &line);
     sim_coord_set_hook(s.w.coord, hook, s.veto);
     s.alice = sim_world_node(&s.w, SIM_PUBLIC, "alice", false);
     s.bob = sim_world_node(&s.w, SIM_PUBLIC, "bob", false);
     s.carol = sim_world_node(&s.w, SIM_PUBLIC, "carol", false);
-    if (!sim_world_join_all(&s.w) ||
-        sim_world_reach(&s.w, s.bob, s.carol, PV_MS(200), PV_S(10)) == PV_NEVER)
-        return end(&s, seed, "not begun:");
+    sim_must(&s.w,
+             sim_world_join_all(&s.w) &&
+                 sim_world_reach(&s.w, s.bob, s.carol, PV_MS(200), PV_S(10)) != PV_NEVER,
+             "not begun:");
     sim_world_run(&s.w, PV_S(2));
-    if (strcmp(sim_node_path(s.alice, "bob"), "none") != 0)
-        return end(&s, seed, "alice and bob have met:");
+    sim_must(&s.w, strcmp(sim_node_path(s.alice, "bob"), "none") == 0, "alice and bob have met:");
     *s.veto = *how;
-    if (sim_world_ask(&s.w, s.alice, PV_S(4), REMOVE) == NULL)
-        return end(&s, seed, "no answer:");
+    sim_must(&s.w, sim_world_ask(&s.w, s.alice, PV_S(4), REMOVE) != NULL, "no answer:");
     const pv_ns from = sim_net_now(s.w.net);
     while (says(&s, s.bob, "\"cmd\":\"peers\"", "\"carol\"")) {
-        if (sim_net_now(s.w.net) > from + within)
-            return end(&s, seed, "bob still has carol:");
+        sim_must(&s.w, sim_net_now(s.w.net) <= from + within, "bob still has carol:");
         sim_world_run(&s.w, PV_MS(200));
     }
     sim_world_run(&s.w, PV_S(1));
-    if (s.veto->on && !says(&s, s.alice, "\"cmd\":\"status\"", "0 of 1 members online lack it"))
-        return end(&s, seed, "status does not say that bob knows:");
-    return end(&s, seed, NULL);
+    sim_must(&s.w,
+             !s.veto->on ||
+                 says(&s, s.alice, "\"cmd\":\"status\"", "0 of 1 members online lack it"),
+             "status does not say that bob knows:");
+    sim_world_done(&s.w);
 }
 
-static int unmet_vetoed(uint64_t seed, void *ctx)
+static void unmet_vetoed(uint64_t seed, void *ctx)
 {
-    return unmet(seed, &(struct veto){.on = true}, PV_S(2));
+    unmet(seed, &(struct veto){.on = true}, PV_S(2));
 }
 
-static int unmet_hushed(uint64_t seed, void *ctx)
+static void unmet_hushed(uint64_t seed, void *ctx)
 {
-    return unmet(seed, &(struct veto){.hush = true}, PV_S(2));
+    unmet(seed, &(struct veto){.hush = true}, PV_S(2));
 }
 
 /* The first signals about it do not arrive, as with a member of an earlier version, which does not
  * take what they carry: a path is woken. */
-static int unmet_garbled(uint64_t seed, void *ctx)
+static void unmet_garbled(uint64_t seed, void *ctx)
 {
-    return unmet(seed, &(struct veto){.on = true, .garble = 2}, PV_S(30));
+    unmet(seed, &(struct veto){.on = true, .garble = 2}, PV_S(30));
 }
 
 PV_TEST(members_without_a_path_hear_of_a_removal_all_the_same)
 {
-    assert_int_equal(sim_seeds("removal", SEEDS, unmet_vetoed, NULL), 0);
-    assert_int_equal(sim_seeds("removal", SEEDS, unmet_hushed, NULL), 0);
-    assert_int_equal(sim_seeds("removal", SEEDS, unmet_garbled, NULL), 0);
+    sim_seeds(SEEDS, unmet_vetoed, NULL);
+    sim_seeds(SEEDS, unmet_hushed, NULL);
+    sim_seeds(SEEDS, unmet_garbled, NULL);
 }
 
-static int silent(uint64_t seed, void *ctx)
+PV_SIM(a_coordinator_that_never_answers_holds_nobody_up, SEEDS)
 {
     struct scene s;
-    if (!begin(&s, seed))
-        return end(&s, seed, "not begun:");
+    sim_must(&s.w, begin(&s, seed), "not begun:");
     sim_coord_set_store_delay(s.w.coord, PV_S(100000)); /* it never stores, and never answers */
     const char *answer = sim_world_ask(&s.w, s.alice, PV_S(4), REMOVE);
-    if (answer == NULL || strstr(answer, "\"coordinator\":\"silent\"") == NULL)
-        return end(&s, seed, answer == NULL ? "no answer:" : answer);
-    if (says(&s, s.bob, "\"cmd\":\"peers\"", "\"carol\""))
-        return end(&s, seed, "bob still has carol:");
+    sim_must(&s.w, answer != NULL && strstr(answer, "\"coordinator\":\"silent\"") != NULL,
+             answer == NULL ? "no answer:" : answer);
+    sim_must(&s.w, !says(&s, s.bob, "\"cmd\":\"peers\"", "\"carol\""), "bob still has carol:");
     sim_world_run(&s.w, PV_S(10));
-    if (!says(&s, s.alice, "\"cmd\":\"status\"", "does not answer"))
-        return end(&s, seed, "status does not name it:");
-    return end(&s, seed, NULL);
+    sim_must(&s.w, says(&s, s.alice, "\"cmd\":\"status\"", "does not answer"),
+             "status does not name it:");
+    sim_world_done(&s.w);
 }
 
-PV_TEST(a_coordinator_that_never_answers_holds_nobody_up)
-{
-    assert_int_equal(sim_seeds("removal", SEEDS, silent, NULL), 0);
-}
-
-static int honest(uint64_t seed, void *ctx)
+PV_SIM(the_client_hears_who_knows, SEEDS)
 {
     struct scene s;
-    if (!begin(&s, seed))
-        return end(&s, seed, "not begun:");
+    sim_must(&s.w, begin(&s, seed), "not begun:");
     const char *answer = sim_world_ask(&s.w, s.alice, PV_S(4), REMOVE);
-    if (answer == NULL || strstr(answer, "\"coordinator\":\"stored\"") == NULL ||
-        strstr(answer, "\"online\":1,\"know\":1") == NULL || strstr(answer, "\"code\"") != NULL)
-        return end(&s, seed, answer == NULL ? "no answer:" : answer);
+    sim_must(&s.w,
+             answer != NULL && strstr(answer, "\"coordinator\":\"stored\"") != NULL &&
+                 strstr(answer, "\"online\":1,\"know\":1") != NULL &&
+                 strstr(answer, "\"code\"") == NULL,
+             answer == NULL ? "no answer:" : answer);
     /* The same of a leave: alice hears of it from bob, though the coordinator is silent. */
     sim_coord_set_store_delay(s.w.coord, PV_S(100000));
-    if (sim_world_ask(&s.w, s.bob, PV_S(5), "\"cmd\":\"leave\"") == NULL)
-        return end(&s, seed, "leave:");
-    if (says(&s, s.alice, "\"cmd\":\"peers\"", "\"bob\""))
-        return end(&s, seed, "alice still has bob:");
-    return end(&s, seed, NULL);
+    sim_must(&s.w, sim_world_ask(&s.w, s.bob, PV_S(5), "\"cmd\":\"leave\"") != NULL, "leave:");
+    sim_must(&s.w, !says(&s, s.alice, "\"cmd\":\"peers\"", "\"bob\""), "alice still has bob:");
+    sim_world_done(&s.w);
 }
 
-PV_TEST(the_client_hears_who_knows)
-{
-    assert_int_equal(sim_seeds("removal", SEEDS, honest, NULL), 0);
-}
-
-/* Is the peer in that node's list within so long? */
 /* --- a full disk ------------------------------------------------------------------------------ */
 
-static int on_a_full_disk(uint64_t seed, void *ctx)
+PV_SIM(a_disk_that_lacks_a_removal_is_told_and_gets_it_later, SEEDS)
 {
     struct scene s;
-    if (!begin(&s, seed))
-        return end(&s, seed, "joining:");
+    sim_must(&s.w, begin(&s, seed), "joining:");
     sim_node_set_disk_full(s.alice, true);
     const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), REMOVE);
-    if (answer == NULL)
-        return end(&s, seed, "not removed:");
-    if (strstr(answer, "\"disk\":\"store: disk full") == NULL ||
-        strstr(answer, "\"code\":1") == NULL)
-        return end(&s, seed, "the answer does not say that the disk lacks it");
+    sim_must(&s.w, answer != NULL, "not removed:");
+    sim_must(&s.w,
+             strstr(answer, "\"disk\":\"store: disk full") != NULL &&
+                 strstr(answer, "\"code\":1") != NULL,
+             "the answer does not say that the disk lacks it");
     sim_node_set_disk_full(s.alice, false);
     sim_world_run(&s.w, PV_S(40));
     /* Nobody is there to hear it from again. */
@@ -261,17 +234,14 @@ static int on_a_full_disk(uint64_t seed, void *ctx)
     sim_node_kill(s.bob);
     sim_node_kill(s.alice);
     sim_node_start(s.alice);
-    if (!says(&s, s.alice, "\"cmd\":\"peers\"", "\"bob\"") ||
-        says(&s, s.alice, "\"cmd\":\"peers\"", "\"carol\""))
-        return end(&s, seed, "the removal was never written");
-    return end(&s, seed, NULL);
+    sim_must(&s.w,
+             says(&s, s.alice, "\"cmd\":\"peers\"", "\"bob\"") &&
+                 !says(&s, s.alice, "\"cmd\":\"peers\"", "\"carol\""),
+             "the removal was never written");
+    sim_world_done(&s.w);
 }
 
-PV_TEST(a_disk_that_lacks_a_removal_is_told_and_gets_it_later)
-{
-    assert_int_equal(sim_seeds("removal", SEEDS, on_a_full_disk, NULL), 0);
-}
-
+/* Is the peer out of that node's list within so long? */
 static bool until_gone(struct scene *s, struct sim_node *n, const char *peer, pv_ns timeout)
 {
     pv_ns until = sim_net_now(s->w.net) + timeout;
@@ -284,93 +254,89 @@ static bool until_gone(struct scene *s, struct sim_node *n, const char *peer, pv
 }
 
 /* Nobody ever wanted a path to carol, so the coordinator alone can be told that she leaves. */
-static int without_path(uint64_t seed, void *ctx)
+PV_SIM(a_member_without_a_path_leaves_by_the_coordinator_or_not_at_all, SEEDS)
 {
     struct scene s;
-    if (!begin(&s, seed))
-        return end(&s, seed, "not begun:");
+    sim_must(&s.w, begin(&s, seed), "not begun:");
     sim_world_run(&s.w, PV_S(2)); /* she has just joined: now she knows the others */
-    if (strcmp(sim_node_path(s.carol, "alice"), "none") != 0 ||
-        strcmp(sim_node_path(s.carol, "bob"), "none") != 0)
-        return end(&s, seed, "carol has a path:");
+    sim_must(&s.w,
+             strcmp(sim_node_path(s.carol, "alice"), "none") == 0 &&
+                 strcmp(sim_node_path(s.carol, "bob"), "none") == 0,
+             "carol has a path:");
     sim_coord_stop(s.w.coord);
     sim_world_run(&s.w, PV_S(5));
-    if (sim_world_ask(&s.w, s.carol, PV_S(4), "\"cmd\":\"leave\"") != NULL ||
-        strstr(s.w.why, "neither the coordinator nor a member can be told") == NULL)
-        return end(&s, seed, "left without a word to anybody:");
-    if (!says(&s, s.carol, "\"cmd\":\"peers\"", "\"alice\""))
-        return end(&s, seed, "carol forgot the network:");
+    sim_must(&s.w,
+             sim_world_ask(&s.w, s.carol, PV_S(4), "\"cmd\":\"leave\"") == NULL &&
+                 strstr(s.w.why, "neither the coordinator nor a member can be told") != NULL,
+             "left without a word to anybody:");
+    sim_must(&s.w, says(&s, s.carol, "\"cmd\":\"peers\"", "\"alice\""),
+             "carol forgot the network:");
     sim_coord_start(s.w.coord);
     sim_world_run(&s.w, PV_S(40));
     const char *answer = sim_world_ask(&s.w, s.carol, PV_S(4), "\"cmd\":\"leave\"");
-    if (answer == NULL || strstr(answer, "\"coordinator\":\"stored\"") == NULL ||
-        strstr(answer, "\"know\":0") == NULL)
-        return end(&s, seed, answer == NULL ? "no answer:" : answer);
-    if (!until_gone(&s, s.alice, "\"carol\"", PV_S(2)) ||
-        !until_gone(&s, s.bob, "\"carol\"", PV_S(2)))
-        return end(&s, seed, "they still have carol:");
-    return end(&s, seed, NULL);
-}
-
-PV_TEST(a_member_without_a_path_leaves_by_the_coordinator_or_not_at_all)
-{
-    assert_int_equal(sim_seeds("removal", SEEDS, without_path, NULL), 0);
+    sim_must(&s.w,
+             answer != NULL && strstr(answer, "\"coordinator\":\"stored\"") != NULL &&
+                 strstr(answer, "\"know\":0") != NULL,
+             answer == NULL ? "no answer:" : answer);
+    sim_must(&s.w,
+             until_gone(&s, s.alice, "\"carol\"", PV_S(2)) &&
+                 until_gone(&s, s.bob, "\"carol\"", PV_S(2)),
+             "they still have carol:");
+    sim_world_done(&s.w);
 }
 
 /* Carol and dave have one token for three. Removing carol ends it, or not. */
-static int with_invite(uint64_t seed, void *ctx)
+static void with_invite(uint64_t seed, void *ctx)
 {
     const bool keep = *(const bool *)ctx;
     struct scene s;
     char token[2048], fields[3000];
 
-    if (!begin(&s, seed))
-        return end(&s, seed, "not begun:");
+    sim_must(&s.w, begin(&s, seed), "not begun:");
     struct sim_node *erin = sim_world_node(&s.w, SIM_PUBLIC, "erin", false);
     struct sim_node *again = sim_world_node(&s.w, SIM_PUBLIC, "again", false);
     const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":3");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
-        return end(&s, seed, "invite:");
+    sim_must(&s.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
+             "invite:");
     snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\"", token);
-    if (sim_world_ask(&s.w, erin, PV_S(30), fields) == NULL)
-        return end(&s, seed, "join:");
+    sim_must(&s.w, sim_world_ask(&s.w, erin, PV_S(30), fields) != NULL, "join:");
     sim_world_run(&s.w, PV_S(2));
     answer = sim_world_ask(&s.w, s.alice, PV_S(4),
                            keep ? "\"cmd\":\"remove\",\"peer\":\"erin\",\"keep_invite\":true"
                                 : "\"cmd\":\"remove\",\"peer\":\"erin\"");
-    if (answer == NULL || strstr(answer, keep ? "\"uses_left\":2,\"revoked\":false"
-                                              : "\"uses_left\":2,\"revoked\":true") == NULL)
-        return end(&s, seed, answer == NULL ? "no answer:" : answer);
+    sim_must(&s.w,
+             answer != NULL && strstr(answer, keep ? "\"uses_left\":2,\"revoked\":false"
+                                                   : "\"uses_left\":2,\"revoked\":true") != NULL,
+             answer == NULL ? "no answer:" : answer);
     /* The machine has a new key now, and the same token. */
     bool joined = sim_world_ask(&s.w, again, PV_S(30), fields) != NULL;
-    return end(&s, seed, joined == keep ? NULL : "the same token:");
+    sim_must(&s.w, joined == keep, "the same token:");
+    sim_world_done(&s.w);
 }
 
 PV_TEST(the_token_that_let_a_removed_node_in_ends_with_it)
 {
     static bool keep[] = {false, true};
-    assert_int_equal(sim_seeds("removal", SEEDS, with_invite, &keep[0]), 0);
-    assert_int_equal(sim_seeds("removal", 1, with_invite, &keep[1]), 0);
+    sim_seeds(SEEDS, with_invite, &keep[0]);
+    sim_seeds(1, with_invite, &keep[1]);
 }
 
-static int other_members(uint64_t seed, void *ctx)
+static void other_members(uint64_t seed, void *ctx)
 {
     struct scene s;
-    if (!begin(&s, seed))
-        return end(&s, seed, "not begun:");
-    if (says(&s, s.bob, "\"cmd\":\"status\"", "other members"))
-        return end(&s, seed, "named without need:");
+    sim_must(&s.w, begin(&s, seed), "not begun:");
+    sim_must(&s.w, !says(&s, s.bob, "\"cmd\":\"status\"", "other members"), "named without need:");
     s.veto->other_members = true;
     sim_node_kill(s.bob);
     sim_node_start(s.bob);
     sim_world_run(&s.w, PV_S(40));
-    return end(&s, seed,
-               says(&s, s.bob, "\"cmd\":\"status\"", "other members") ? NULL : "not named:");
+    sim_must(&s.w, says(&s, s.bob, "\"cmd\":\"status\"", "other members"), "not named:");
+    sim_world_done(&s.w);
 }
 
 PV_TEST(a_coordinator_with_other_members_is_named)
 {
-    assert_int_equal(sim_seeds("removal", 1, other_members, NULL), 0);
+    sim_seeds(1, other_members, NULL);
 }
 
 /* --- ephemeral members ----------------------------------------------------------------------- */
@@ -391,45 +357,37 @@ static bool knows(struct scene *s, struct sim_node *n, const char *name)
 }
 
 /* One loses its power, one stays, and one ends in order. */
-static int ephemeral(uint64_t seed, void *ctx)
+PV_SIM(ephemeral_members_go_when_they_end_or_are_silent, SEEDS)
 {
     struct scene s;
     char token[2048];
-    if (!begin(&s, seed))
-        return end(&s, seed, "not begun:");
+    sim_must(&s.w, begin(&s, seed), "not begun:");
     struct sim_node *dave = sim_world_node(&s.w, SIM_PUBLIC, "dave", false);
     struct sim_node *erin = sim_world_node(&s.w, SIM_PUBLIC, "erin", false);
     struct sim_node *again = sim_world_node(&s.w, SIM_PUBLIC, "again", false);
     const char *answer =
         sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"ephemeral\":true,\"uses\":3");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
-        return end(&s, seed, "invite:");
-    if (!join_by(&s, dave, token, "runner") || !join_by(&s, erin, token, "stays"))
-        return end(&s, seed, "join:");
+    sim_must(&s.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
+             "invite:");
+    sim_must(&s.w, join_by(&s, dave, token, "runner") && join_by(&s, erin, token, "stays"),
+             "join:");
     sim_world_run(&s.w, PV_S(20));
     sim_node_kill(dave);
     sim_world_run(&s.w, PV_S(9 * 60));
-    if (!knows(&s, s.alice, "runner") || !knows(&s, s.bob, "runner"))
-        return end(&s, seed, "removed before its time:");
+    sim_must(&s.w, knows(&s, s.alice, "runner") && knows(&s, s.bob, "runner"),
+             "removed before its time:");
     sim_world_run(&s.w, PV_S(3 * 60));
-    if (knows(&s, s.alice, "runner") || knows(&s, s.bob, "runner"))
-        return end(&s, seed, "silent, and there all the same:");
-    if (!join_by(&s, again, token, "runner"))
-        return end(&s, seed, "its name is not free:");
+    sim_must(&s.w, !knows(&s, s.alice, "runner") && !knows(&s, s.bob, "runner"),
+             "silent, and there all the same:");
+    sim_must(&s.w, join_by(&s, again, token, "runner"), "its name is not free:");
     sim_world_run(&s.w, PV_S(70 * 60));
-    if (!knows(&s, s.alice, "runner") || !knows(&s, s.bob, "stays"))
-        return end(&s, seed, "removed although it is there:");
-    if (sim_node_leave(s.bob))
-        return end(&s, seed, "one that is not ephemeral leaves:");
-    if (!sim_node_leave(again))
-        return end(&s, seed, "does not leave:");
+    sim_must(&s.w, knows(&s, s.alice, "runner") && knows(&s, s.bob, "stays"),
+             "removed although it is there:");
+    sim_must(&s.w, !sim_node_leave(s.bob), "one that is not ephemeral leaves:");
+    sim_must(&s.w, sim_node_leave(again), "does not leave:");
     sim_world_run(&s.w, PV_S(4));
-    if (!sim_node_has_left(again) || knows(&s, s.bob, "runner") || knows(&s, erin, "runner"))
-        return end(&s, seed, "has not left:");
-    return end(&s, seed, NULL);
-}
-
-PV_TEST(ephemeral_members_go_when_they_end_or_are_silent)
-{
-    assert_int_equal(sim_seeds("removal", SEEDS, ephemeral, NULL), 0);
+    sim_must(&s.w,
+             sim_node_has_left(again) && !knows(&s, s.bob, "runner") && !knows(&s, erin, "runner"),
+             "has not left:");
+    sim_world_done(&s.w);
 }

@@ -103,18 +103,16 @@ static void ask_both(struct pair *p, const struct kind *k, const char *fields)
         (void)sim_node_ask(p->b, fields);
 }
 
-static int under_traffic(uint64_t seed, void *ctx)
+static void under_traffic(uint64_t seed, void *ctx)
 {
     const struct kind *k = ctx;
     struct pair p = {.ipv6 = false};
     char before[KEY_BUF], after[KEY_BUF];
-    snprintf(p.what, sizeof(p.what), "rotate: %s", k->name);
-    if (!met(&p, seed, k->profile, k->path))
-        return failed(&p, "not met");
+    sim_case("rotate: %s", k->name);
+    sim_must(&p.w, met(&p, seed, k->profile, k->path), "not met");
     load(&p, A_TO_B | B_TO_A, PV_MS(50), PV_S(40)); /* both ways are settled */
     struct sim_node *n = k->both || seed % 2 == 0 ? p.a : p.b;
-    if (!key_of(&p, n, before))
-        return failed(&p, "its key is not told:");
+    sim_must(&p.w, key_of(&p, n, before), "its key is not told:");
     if (k->alone)
         sim_coord_kill(p.w.coord);
     load(&p, A_TO_B | B_TO_A, PV_MS(50), PV_S(1) + moment(&p, PV_S(100)));
@@ -124,33 +122,27 @@ static int under_traffic(uint64_t seed, void *ctx)
         load(&p, A_TO_B | B_TO_A, PV_MS(20), PV_S(1) + moment(&p, PV_S(60)));
     }
     load(&p, A_TO_B | B_TO_A, PV_MS(50), THROUGH);
-    if (!all_arrived(&p))
-        return failed(&p, "not all arrived");
-    if (!key_of(&p, n, after) || strcmp(before, after) == 0)
-        return failed(&p, "it has no other key");
-    if (!know_keys(&p))
-        return failed(&p, "not the same keys:");
-    if (!made_with_newest(p.a) || !made_with_newest(p.b))
-        return failed(&p, "the session is still made with a former key");
+    sim_must(&p.w, all_arrived(&p), "not all arrived");
+    sim_must(&p.w, key_of(&p, n, after) && strcmp(before, after) != 0, "it has no other key");
+    sim_must(&p.w, know_keys(&p), "not the same keys:");
+    sim_must(&p.w, made_with_newest(p.a) && made_with_newest(p.b),
+             "the session is still made with a former key");
     if (k->alone) {
         sim_coord_start(p.w.coord);
         load(&p, A_TO_B | B_TO_A, PV_MS(50), PV_S(90));
-        if (!is_connected(&p, p.a) || !is_connected(&p, p.b))
-            return failed(&p, "the coordinator does not take them back");
-        if (!all_arrived(&p))
-            return failed(&p, "not all arrived when the coordinator was back");
+        sim_must(&p.w, is_connected(&p, p.a) && is_connected(&p, p.b),
+                 "the coordinator does not take them back");
+        sim_must(&p.w, all_arrived(&p), "not all arrived when the coordinator was back");
     }
-    return passed(&p);
+    sim_world_done(&p.w);
 }
 
 PV_TEST(no_packet_is_lost_when_keys_change)
 {
-    unsigned bad = 0;
     for (size_t i = 0; i < PV_ARRAY_LEN(KINDS); i++) {
         struct kind k = KINDS[i];
-        bad += sim_seeds("rotate", SEEDS, under_traffic, &k);
+        sim_seeds(SEEDS, under_traffic, &k);
     }
-    assert_int_equal(bad, 0);
 }
 
 /* --- with loss ------------------------------------------------------------------------------- */
@@ -173,11 +165,10 @@ static bool loses(void *ctx, unsigned host, const struct pv_addr *dst, struct pv
     return false;
 }
 
-static int with_loss(uint64_t seed, void *ctx)
+PV_SIM(only_the_network_loses_packets, SEEDS)
 {
-    struct pair p = {.what = "rotate: with loss and reordering"};
-    if (!met(&p, seed, "port-restricted", "direct"))
-        return failed(&p, "not met");
+    struct pair p = {.ipv6 = false};
+    sim_must(&p.w, met(&p, seed, "port-restricted", "direct"), "not met");
     load(&p, A_TO_B | B_TO_A, PV_MS(50), PV_S(40));
     struct lossy l = {.rng = sim_net_rng(p.w.net)};
     for (int i = 0; i < 2; i++) {
@@ -197,28 +188,20 @@ static int with_loss(uint64_t seed, void *ctx)
     snprintf(p.w.why, sizeof(p.w.why), "%llu of %llu, and the network lost %llu",
              (unsigned long long)lost, (unsigned long long)(a.sent + b.sent),
              (unsigned long long)l.packets);
-    if (lost > l.packets || l.packets == 0)
-        return failed(&p, "more was lost than the network lost:");
+    sim_must(&p.w, lost <= l.packets && l.packets != 0, "more was lost than the network lost:");
     load(&p, A_TO_B | B_TO_A, PV_MS(50), PV_S(20));
-    if (!know_keys(&p))
-        return failed(&p, "not the same keys:");
-    return passed(&p);
-}
-
-PV_TEST(only_the_network_loses_packets)
-{
-    assert_int_equal(sim_seeds("rotate", SEEDS, with_loss, NULL), 0);
+    sim_must(&p.w, know_keys(&p), "not the same keys:");
+    sim_world_done(&p.w);
 }
 
 /* --- a crash at any step -----------------------------------------------------------------------
  */
 
-static int crash(uint64_t seed, void *ctx)
+PV_SIM(a_crash_at_any_step_leaves_a_node_that_works, SEEDS)
 {
-    struct pair p = {.what = "rotate: a crash in the middle"};
+    struct pair p = {.ipv6 = false};
     bool alone = seed % 3 == 0;
-    if (!met(&p, seed, "port-restricted", "direct"))
-        return failed(&p, "not met");
+    sim_must(&p.w, met(&p, seed, "port-restricted", "direct"), "not met");
     if (alone)
         sim_coord_kill(p.w.coord);
     for (int i = 0; i < 6; i++) {
@@ -229,106 +212,84 @@ static int crash(uint64_t seed, void *ctx)
         sim_node_kill(p.a);
         sim_world_run(&p.w, moment(&p, PV_S(i % 2 == 0 ? 2 : 400)));
         sim_node_start(p.a);
-        if (sim_world_reach(&p.w, p.a, p.b, PV_MS(200), PV_S(40)) == PV_NEVER)
-            return failed(&p, "not reached after the crash");
+        sim_must(&p.w, sim_world_reach(&p.w, p.a, p.b, PV_MS(200), PV_S(40)) != PV_NEVER,
+                 "not reached after the crash");
         load(&p, A_TO_B | B_TO_A, PV_MS(50), PV_S(20));
-        if (!know_keys(&p))
-            return failed(&p, "not the same keys:");
+        sim_must(&p.w, know_keys(&p), "not the same keys:");
     }
     sim_node_set_job_delay(p.a, PV_MS(2));
     begin_flows(&p);
     load(&p, A_TO_B | B_TO_A, PV_MS(50), THROUGH);
-    if (!all_arrived(&p))
-        return failed(&p, "not all arrived");
-    if (!alone && !is_connected(&p, p.a))
-        return failed(&p, "the coordinator does not take it");
-    return passed(&p);
-}
-
-PV_TEST(a_crash_at_any_step_leaves_a_node_that_works)
-{
-    assert_int_equal(sim_seeds("rotate", SEEDS, crash, NULL), 0);
+    sim_must(&p.w, all_arrived(&p), "not all arrived");
+    sim_must(&p.w, alone || is_connected(&p, p.a), "the coordinator does not take it");
+    sim_world_done(&p.w);
 }
 
 /* --- by itself ------------------------------------------------------------------------------- */
 
 /* Three hours and a day of life: the key is replaced about every six hours, whoever is there. */
-static int by_itself(uint64_t seed, void *ctx)
+PV_SIM(an_old_key_is_replaced_by_itself_also_at_the_next_start, 1)
 {
-    struct pair p = {.what = "rotate: by itself"};
+    struct pair p = {.ipv6 = false};
     char key[4][KEY_BUF];
-    if (!met(&p, seed, "port-restricted", "direct"))
-        return failed(&p, "not met");
+    sim_must(&p.w, met(&p, seed, "port-restricted", "direct"), "not met");
     struct sim_node *n[2] = {p.a, p.b};
     for (int i = 0; i < 2; i++) {
         sim_node_kill(n[i]);
         n[i]->rotate_s = 6 * 3600;
         sim_node_start(n[i]);
     }
-    if (sim_world_reach(&p.w, p.a, p.b, PV_MS(200), PV_S(20)) == PV_NEVER ||
-        !key_of(&p, p.a, key[0]))
-        return failed(&p, "not reached");
+    sim_must(&p.w,
+             sim_world_reach(&p.w, p.a, p.b, PV_MS(200), PV_S(20)) != PV_NEVER &&
+                 key_of(&p, p.a, key[0]),
+             "not reached");
     sim_world_run(&p.w, PV_S(5 * 3600));
-    if (!key_of(&p, p.a, key[1]) || strcmp(key[0], key[1]) != 0)
-        return failed(&p, "replaced before it was old");
+    sim_must(&p.w, key_of(&p, p.a, key[1]) && strcmp(key[0], key[1]) == 0,
+             "replaced before it was old");
     sim_world_run(&p.w, PV_S(7000));
-    if (!key_of(&p, p.a, key[1]) || strcmp(key[0], key[1]) == 0)
-        return failed(&p, "not replaced when it was old");
-    if (!know_keys(&p))
-        return failed(&p, "not the same keys:");
+    sim_must(&p.w, key_of(&p, p.a, key[1]) && strcmp(key[0], key[1]) != 0,
+             "not replaced when it was old");
+    sim_must(&p.w, know_keys(&p), "not the same keys:");
 
     sim_node_stop(p.a); /* it is off when it is due */
     sim_world_run(&p.w, PV_S(8 * 3600));
     sim_node_start(p.a);
-    if (sim_world_reach(&p.w, p.a, p.b, PV_MS(200), PV_S(20)) == PV_NEVER ||
-        !key_of(&p, p.a, key[2]))
-        return failed(&p, "not reached after it was off");
-    if (strcmp(key[1], key[2]) != 0)
-        return failed(&p, "replaced with the first packet");
+    sim_must(&p.w,
+             sim_world_reach(&p.w, p.a, p.b, PV_MS(200), PV_S(20)) != PV_NEVER &&
+                 key_of(&p, p.a, key[2]),
+             "not reached after it was off");
+    sim_must(&p.w, strcmp(key[1], key[2]) == 0, "replaced with the first packet");
     begin_flows(&p);
     load(&p, A_TO_B | B_TO_A, PV_MS(200), PV_S(1300));
-    if (!key_of(&p, p.a, key[3]) || strcmp(key[2], key[3]) == 0)
-        return failed(&p, "not replaced after its next start");
-    if (!all_arrived(&p) || !know_keys(&p))
-        return failed(&p, "not all arrived, or not the same keys");
-    return passed(&p);
-}
-
-PV_TEST(an_old_key_is_replaced_by_itself_also_at_the_next_start)
-{
-    assert_int_equal(sim_seeds("rotate", 1, by_itself, NULL), 0);
+    sim_must(&p.w, key_of(&p, p.a, key[3]) && strcmp(key[2], key[3]) != 0,
+             "not replaced after its next start");
+    sim_must(&p.w, all_arrived(&p) && know_keys(&p), "not all arrived, or not the same keys");
+    sim_world_done(&p.w);
 }
 
 /* --- set back -------------------------------------------------------------------------------- */
 
 /* The key that members know is gone with a disk; the one of before was kept. */
-static int set_back(uint64_t seed, void *ctx)
+PV_SIM(a_machine_without_the_key_that_members_know_gets_another, SEEDS)
 {
-    struct pair p = {.what = "rotate: set back to an older state"};
+    struct pair p = {.ipv6 = false};
     char key[2][KEY_BUF];
-    if (!met(&p, seed, "port-restricted", "direct") || !key_of(&p, p.a, key[0]))
-        return failed(&p, "not met");
-    if (!rotate(&p, p.a))
-        return failed(&p, "not replaced:");
+    sim_must(&p.w, met(&p, seed, "port-restricted", "direct") && key_of(&p, p.a, key[0]),
+             "not met");
+    sim_must(&p.w, rotate(&p, p.a), "not replaced:");
     load(&p, A_TO_B | B_TO_A, PV_MS(50), PV_S(5));
     sim_node_stop(p.a);
     sim_store_forget_keys(p.a->store);
     sim_node_start(p.a);
-    if (sim_world_reach(&p.w, p.a, p.b, PV_MS(200), PV_S(30)) == PV_NEVER)
-        return failed(&p, "not reached");
+    sim_must(&p.w, sim_world_reach(&p.w, p.a, p.b, PV_MS(200), PV_S(30)) != PV_NEVER,
+             "not reached");
     load(&p, A_TO_B | B_TO_A, PV_MS(50), PV_S(10));
-    if (!key_of(&p, p.a, key[1]) || strcmp(key[0], key[1]) == 0)
-        return failed(&p, "it has no key that members can know");
+    sim_must(&p.w, key_of(&p, p.a, key[1]) && strcmp(key[0], key[1]) != 0,
+             "it has no key that members can know");
     begin_flows(&p);
     load(&p, A_TO_B | B_TO_A, PV_MS(50), THROUGH);
-    if (!all_arrived(&p) || !know_keys(&p) || !is_connected(&p, p.a))
-        return failed(&p, "not all is well:");
-    return passed(&p);
-}
-
-PV_TEST(a_machine_without_the_key_that_members_know_gets_another)
-{
-    assert_int_equal(sim_seeds("rotate", SEEDS, set_back, NULL), 0);
+    sim_must(&p.w, all_arrived(&p) && know_keys(&p) && is_connected(&p, p.a), "not all is well:");
+    sim_world_done(&p.w);
 }
 
 /* --- static peers ----------------------------------------------------------------------------- */
@@ -384,7 +345,7 @@ static bool begin_trunk(struct trunk *t, uint64_t seed)
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     char fields[300];
     t->p.seed = seed;
-    snprintf(t->p.what, sizeof(t->p.what), "rotate: static peers");
+    sim_case("rotate: static peers");
     sim_world_init(&t->p.w, seed, &good);
     t->p.zb = nat(&t->p, "port-restricted");
     t->p.a = sim_world_node(&t->p.w, SIM_PUBLIC, "hub", false);
@@ -403,26 +364,21 @@ static bool begin_trunk(struct trunk *t, uint64_t seed)
     return all_answered(t, PV_S(5));
 }
 
-static int with_static_peers(uint64_t seed, void *ctx)
+PV_SIM(static_peers_go_on_with_the_former_key_and_then_with_the_new_one, 2)
 {
     struct trunk t = {.p = {.ipv6 = false}};
-    if (!begin_trunk(&t, seed))
-        return failed(&t.p, "leaf does not reach hub:");
-    if (rotate(&t.p, t.p.a) || strstr(t.p.w.why, "static peer leaf knows") == NULL)
-        return failed(&t.p, "it is not asked about leaf:");
-    if (sim_world_ask(&t.p.w, t.p.a, PV_S(15), "\"cmd\":\"key_rotate\",\"statics\":true") == NULL)
-        return failed(&t.p, "not replaced:");
-    if (!all_answered(&t, PV_S(400))) /* leaf still has the former key, and so makes new keys */
-        return failed(&t.p, "the former key is not answered:");
+    sim_must(&t.p.w, begin_trunk(&t, seed), "leaf does not reach hub:");
+    sim_must(&t.p.w, !rotate(&t.p, t.p.a) && strstr(t.p.w.why, "static peer leaf knows") != NULL,
+             "it is not asked about leaf:");
+    sim_must(&t.p.w,
+             sim_world_ask(&t.p.w, t.p.a, PV_S(15), "\"cmd\":\"key_rotate\",\"statics\":true") !=
+                 NULL,
+             "not replaced:");
+    /* leaf still has the former key, and so makes new keys */
+    sim_must(&t.p.w, all_answered(&t, PV_S(400)), "the former key is not answered:");
     configure(&t, false); /* and now it has the new one */
     sim_node_ping(t.p.b, &t.overlay, 32);
     sim_world_run(&t.p.w, PV_S(2));
-    if (!all_answered(&t, PV_S(400)))
-        return failed(&t.p, "the new key is not answered:");
-    return passed(&t.p);
-}
-
-PV_TEST(static_peers_go_on_with_the_former_key_and_then_with_the_new_one)
-{
-    assert_int_equal(sim_seeds("rotate", 2, with_static_peers, NULL), 0);
+    sim_must(&t.p.w, all_answered(&t, PV_S(400)), "the new key is not answered:");
+    sim_world_done(&t.p.w);
 }

@@ -22,22 +22,6 @@ struct pair {
     struct pv_static_peer of_hub, of_leaf; /* entries about the other */
 };
 
-static int failed(struct pair *p, const char *what)
-{
-    printf("static, seed %llu at %.3f s: %s\n", (unsigned long long)p->seed,
-           (double)(sim_net_now(p->w.net) - PV_S(3600)) / 1e9, what);
-    sim_world_explain(&p->w, p->hub, "leaf");
-    sim_world_explain(&p->w, p->leaf, "hub");
-    sim_world_done(&p->w);
-    return 1;
-}
-
-static int passed(struct pair *p)
-{
-    sim_world_done(&p->w);
-    return 0;
-}
-
 static void configure(struct pair *p, struct sim_node *n, const struct sim_node *other,
                       struct pv_static_peer *entry)
 {
@@ -91,44 +75,38 @@ static bool reaches(struct pair *p, struct sim_node *from, pv_ns within)
     return sim_world_reach(&p->w, from, to, PV_MS(200), within) != PV_NEVER;
 }
 
-static int life(uint64_t seed, void *ctx)
+PV_SIM(static_peers_live_through_what_happens, SEEDS)
 {
     struct pair p;
     begin(&p, seed);
-    if (!reaches(&p, p.leaf, PV_S(2)))
-        return failed(&p, "leaf does not reach hub");
+    sim_must(&p.w, reaches(&p, p.leaf, PV_S(2)), "leaf does not reach hub");
     for (int i = 0; i < 400; i++) { /* three rekeys */
-        if (!reaches(&p, i % 2 == 0 ? p.hub : p.leaf, PV_S(1)))
-            return failed(&p, "an outage without a reason");
+        sim_must(&p.w, reaches(&p, i % 2 == 0 ? p.hub : p.leaf, PV_S(1)),
+                 "an outage without a reason");
         sim_world_run(&p.w, PV_S(1));
     }
     struct sim_pings hub = sim_node_pings(p.hub), leaf = sim_node_pings(p.leaf);
-    if (hub.answered < hub.sent || leaf.answered < leaf.sent)
-        return failed(&p, "a packet was lost at a rekey");
+    sim_must(&p.w, hub.answered >= hub.sent && leaf.answered >= leaf.sent,
+             "a packet was lost at a rekey");
     /* The NAT gives another port: hub learns it from the first packet. */
     sim_net_reboot_nat(p.w.net, p.zone);
-    if (!reaches(&p, p.leaf, PV_S(1)) || !reaches(&p, p.hub, PV_S(1)))
-        return failed(&p, "the leaf has roamed");
+    sim_must(&p.w, reaches(&p, p.leaf, PV_S(1)) && reaches(&p, p.hub, PV_S(1)),
+             "the leaf has roamed");
     sim_node_kill(p.leaf);
     sim_world_run(&p.w, PV_S(3));
     sim_node_start(p.leaf);
-    if (!reaches(&p, p.leaf, PV_S(2)) || !reaches(&p, p.hub, PV_S(1)))
-        return failed(&p, "the leaf was restarted");
+    sim_must(&p.w, reaches(&p, p.leaf, PV_S(2)) && reaches(&p, p.hub, PV_S(1)),
+             "the leaf was restarted");
     /* hub forgets where leaf is; leaf finds out by silence, 15 s as the whitepaper says. */
     sim_node_kill(p.hub);
     sim_world_run(&p.w, PV_S(3));
     sim_node_start(p.hub);
-    if (!reaches(&p, p.leaf, PV_S(25)) || !reaches(&p, p.hub, PV_S(1)))
-        return failed(&p, "the hub was restarted");
-    return passed(&p);
+    sim_must(&p.w, reaches(&p, p.leaf, PV_S(25)) && reaches(&p, p.hub, PV_S(1)),
+             "the hub was restarted");
+    sim_world_done(&p.w);
 }
 
-PV_TEST(static_peers_live_through_what_happens)
-{
-    assert_int_equal(sim_seeds("static", SEEDS, life, NULL), 0);
-}
-
-static int keepalive(uint64_t seed, void *ctx)
+PV_SIM(keepalives_keep_the_way_open_for_hours, SEEDS)
 {
     struct pair p;
     begin(&p, 3 * seed + 1); /* with keepalives */
@@ -136,18 +114,13 @@ static int keepalive(uint64_t seed, void *ctx)
     sim_world_run(&p.w, PV_S(2));
     for (int i = 0; i < 6; i++) {
         sim_world_run(&p.w, PV_S(400));
-        if (!reaches(&p, p.hub, PV_S(2)))
-            return failed(&p, "the hub cannot reach a leaf that keeps its mapping alive");
+        sim_must(&p.w, reaches(&p, p.hub, PV_S(2)),
+                 "the hub cannot reach a leaf that keeps its mapping alive");
     }
-    return passed(&p);
+    sim_world_done(&p.w);
 }
 
-PV_TEST(keepalives_keep_the_way_open_for_hours)
-{
-    assert_int_equal(sim_seeds("static", SEEDS, keepalive, NULL), 0);
-}
-
-static int wrong_psk(uint64_t seed, void *ctx)
+PV_SIM(another_preshared_key_gets_nowhere, SEEDS)
 {
     struct pair p;
     begin(&p, seed);
@@ -156,18 +129,11 @@ static int wrong_psk(uint64_t seed, void *ctx)
     sim_node_start(p.leaf);
     sim_node_kill(p.hub);
     sim_node_start(p.hub);
-    if (reaches(&p, p.leaf, PV_S(30)))
-        return failed(&p, "another preshared key was accepted");
+    sim_must(&p.w, !reaches(&p, p.leaf, PV_S(30)), "another preshared key was accepted");
     uint64_t sent = sim_node_sent(p.leaf);
     sim_world_run(&p.w, PV_S(600));
-    if (sim_node_sent(p.leaf) - sent > 600 / 5 + 10)
-        return failed(&p, "it keeps shouting");
-    return passed(&p);
-}
-
-PV_TEST(another_preshared_key_gets_nowhere)
-{
-    assert_int_equal(sim_seeds("static", SEEDS, wrong_psk, NULL), 0);
+    sim_must(&p.w, sim_node_sent(p.leaf) - sent <= 600 / 5 + 10, "it keeps shouting");
+    sim_world_done(&p.w);
 }
 
 /* The last transport data that the leaf sent, as a router quotes it. */
@@ -197,39 +163,31 @@ static bool is_told(struct pair *p, size_t inner)
     return sim_node_pings(p->leaf).unreachable > before;
 }
 
-static int narrow(uint64_t seed, void *ctx)
+PV_SIM(a_path_over_ipv6_that_is_too_narrow_is_told, SEEDS)
 {
     struct pair p;
     struct seen seen = {.host = 0};
     begin_over(&p, 3 * seed + 1, true);
     seen.host = sim_node_host(p.leaf);
     sim_net_set_tap(p.w.net, see, &seen);
-    if (!reaches(&p, p.leaf, PV_S(3)) || seen.dst.family != PV_AF_INET6)
-        return failed(&p, "leaf does not reach hub over IPv6");
-    if (is_told(&p, 1420))
-        return failed(&p, "told without a reason");
+    sim_must(&p.w, reaches(&p, p.leaf, PV_S(3)) && seen.dst.family == PV_AF_INET6,
+             "leaf does not reach hub over IPv6");
+    sim_must(&p.w, !is_told(&p, 1420), "told without a reason");
     struct seen forged = seen;
     forged.bytes[4] ^= 1; /* another receiver */
     sim_node_hint(p.leaf, &forged.dst, 1400, pv_view(forged.bytes, 16));
     sim_node_hint(p.leaf, &seen.dst, 1400, pv_view(seen.bytes, 15));
     sim_world_run(&p.w, PV_S(1));
-    if (is_told(&p, 1420))
-        return failed(&p, "what quotes nothing of ours was believed");
+    sim_must(&p.w, !is_told(&p, 1420), "what quotes nothing of ours was believed");
     sim_node_hint(p.leaf, &seen.dst, 1400, pv_view(seen.bytes, 16));
     sim_world_run(&p.w, PV_S(1));
-    if (!is_told(&p, 1420) || !is_told(&p, 1321) || is_told(&p, 1320))
-        return failed(&p, "1400 bytes under it are 1320 inside");
+    sim_must(&p.w, is_told(&p, 1420) && is_told(&p, 1321) && !is_told(&p, 1320),
+             "1400 bytes under it are 1320 inside");
     sim_node_hint(p.leaf, &seen.dst, 600, pv_view(seen.bytes, 16));
     sim_world_run(&p.w, PV_S(1));
-    if (!is_told(&p, 1281) || is_told(&p, 1280))
-        return failed(&p, "nobody is told less than 1280 bytes");
+    sim_must(&p.w, is_told(&p, 1281) && !is_told(&p, 1280), "nobody is told less than 1280 bytes");
     sim_world_run(&p.w, PV_S(600));
-    if (!reaches(&p, p.leaf, PV_S(25)) || is_told(&p, 1420))
-        return failed(&p, "what was told holds for longer than 10 minutes");
-    return passed(&p);
-}
-
-PV_TEST(a_path_over_ipv6_that_is_too_narrow_is_told)
-{
-    assert_int_equal(sim_seeds("static", SEEDS, narrow, NULL), 0);
+    sim_must(&p.w, reaches(&p, p.leaf, PV_S(25)) && !is_told(&p, 1420),
+             "what was told holds for longer than 10 minutes");
+    sim_world_done(&p.w);
 }

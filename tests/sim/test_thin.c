@@ -122,7 +122,7 @@ static const struct rhythm rhythms[] = {
 static void tell(const struct pair *p)
 {
     if (getenv("PV_SIM_TIMES") != NULL)
-        printf("%-28s seed %llu: %s\n", p->what, (unsigned long long)p->seed, p->w.why);
+        printf("%-28s seed %llu: %s\n", sim_case_name(), (unsigned long long)p->seed, p->w.why);
 }
 
 /* The bounds: a packet in 5 s through the relay, and where the path is silent between two of them
@@ -141,17 +141,13 @@ static bool is_cheap(struct pair *p, const struct rhythm *r, const struct tally 
     return relayed <= 0.2 + doubled && beside[0] <= bound && beside[1] <= bound;
 }
 
-static int costs(uint64_t seed, void *ctx)
+PV_SIM(thin_traffic_costs_little_beside_itself, SEEDS)
 {
-    int bad = 0;
     for (size_t i = 0; i < PV_ARRAY_LEN(rhythms); i++) {
         const struct rhythm *r = &rhythms[i];
         struct pair p = {.ipv6 = false};
-        snprintf(p.what, sizeof(p.what), "%s", r->text);
-        if (!met(&p, seed, "port-restricted", "direct")) {
-            bad += failed(&p, "not met");
-            continue;
-        }
+        sim_case("%s", r->text);
+        sim_must(&p.w, met(&p, seed, "port-restricted", "direct"), "not met");
         struct tally of[2] = {{.host = sim_node_host(p.a)}, {.host = sim_node_host(p.b)}};
         send_in_rhythm(&p, r, PV_S(20), nothing);
         sim_net_set_tap(p.w.net, count, of);
@@ -159,19 +155,10 @@ static int costs(uint64_t seed, void *ctx)
         send_in_rhythm(&p, r, PV_S(120), nothing);
         double took = (double)(sim_net_now(p.w.net) - begin) / 1e9;
         sim_net_set_tap(p.w.net, NULL, NULL);
-        if (!is_cheap(&p, r, of, took))
-            bad += failed(&p, "it costs");
-        else if (!both_use(&p, "direct"))
-            bad += failed(&p, "the path was left");
-        else
-            bad += passed(&p);
+        sim_must(&p.w, is_cheap(&p, r, of, took), "it costs");
+        sim_must(&p.w, both_use(&p, "direct"), "the path was left");
+        sim_world_done(&p.w);
     }
-    return bad;
-}
-
-PV_TEST(thin_traffic_costs_little_beside_itself)
-{
-    assert_int_equal(sim_seeds("thin", SEEDS, costs, NULL), 0);
 }
 
 /* --- what breaks ------------------------------------------------------------------------------ */
@@ -212,12 +199,11 @@ static unsigned lost(const struct pair *p, const struct rhythm *r)
 }
 
 /* Nothing is lost that is sent later than a second after the first loss. */
-static int breaks_in_rhythm(uint64_t seed, const struct rhythm *r, size_t what)
+static void breaks_in_rhythm(uint64_t seed, const struct rhythm *r, size_t what)
 {
     struct pair p = {.ipv6 = false};
-    snprintf(p.what, sizeof(p.what), "%s, %s", r->text, breaks[what].text);
-    if (!met(&p, seed, "port-restricted", "direct"))
-        return failed(&p, "not met");
+    sim_case("%s, %s", r->text, breaks[what].text);
+    sim_must(&p.w, met(&p, seed, "port-restricted", "direct"), "not met");
     send_in_rhythm(&p, r, 10 * r->every > PV_S(20) ? 10 * r->every : PV_S(20), nothing);
     unsigned before = lost(&p, r);
     struct accident x = {.happens = breaks[what].happens};
@@ -229,19 +215,13 @@ static int breaks_in_rhythm(uint64_t seed, const struct rhythm *r, size_t what)
     unsigned bound = burst * (1 + (unsigned)(SECOND / r->every));
     snprintf(p.w.why, sizeof(p.w.why), "%u packets lost, up to %u allowed", gone, bound);
     tell(&p);
-    return gone > bound ? failed(&p, "replaced too late:") : passed(&p);
+    sim_must(&p.w, gone <= bound, "replaced too late:");
+    sim_world_done(&p.w);
 }
 
-static int breaks_all(uint64_t seed, void *ctx)
+PV_SIM(a_path_that_dies_under_thin_traffic_costs_a_second_at_most, SEEDS)
 {
-    int bad = 0;
     for (size_t i = 0; i < PV_ARRAY_LEN(rhythms); i++)
         for (size_t what = 0; what < PV_ARRAY_LEN(breaks); what++)
-            bad += breaks_in_rhythm(seed, &rhythms[i], what);
-    return bad;
-}
-
-PV_TEST(a_path_that_dies_under_thin_traffic_costs_a_second_at_most)
-{
-    assert_int_equal(sim_seeds("thin", SEEDS, breaks_all, NULL), 0);
+            breaks_in_rhythm(seed, &rhythms[i], what);
 }

@@ -16,14 +16,6 @@ enum {
     MESH = 5,
 };
 
-static int failed(struct sim_world *w, uint64_t seed, const char *what)
-{
-    printf("trust, seed %llu at %.3f s: %s %s\n", (unsigned long long)seed,
-           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
-    sim_world_done(w);
-    return 1;
-}
-
 static struct pv_link_config draw_line(struct sim_world *w)
 {
     struct pv_natrng *rng = sim_net_rng(w->net);
@@ -70,7 +62,7 @@ static int ask_to_join(struct sim_node *n, const char *token)
     return (int)sim_node_ask(n, fields);
 }
 
-static int two_joins(uint64_t seed, void *ctx)
+PV_SIM(of_two_joins_with_one_use_exactly_one_wins, 2 * SEEDS)
 {
     struct sim_world w;
     struct race r;
@@ -84,8 +76,7 @@ static int two_joins(uint64_t seed, void *ctx)
         unsigned zone = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &line);
         r.n[i] = sim_world_node(&w, zone, "twin", false); /* the name is fought for as well */
     }
-    if (!create(&w) || !invite(&w, w.nodes[0], 1, token, sizeof(token)))
-        return failed(&w, seed, "create:");
+    sim_must(&w, create(&w) && invite(&w, w.nodes[0], 1, token, sizeof(token)), "create:");
     for (int i = 0; i < 2; i++) {
         r.ask[i] = (unsigned)ask_to_join(r.n[i], token);
         if (seed % 3 != 0)
@@ -97,16 +88,16 @@ static int two_joins(uint64_t seed, void *ctx)
         sim_world_run(&w, PV_S(1));
         sim_coord_start(w.coord);
     }
-    if (!sim_world_until(&w, PV_S(60), both_answered, &r))
-        return failed(&w, seed, "a join has no answer after 60 s");
+    sim_must(&w, sim_world_until(&w, PV_S(60), both_answered, &r),
+             "a join has no answer after 60 s");
     /* A node that was told of a failure on the way asks again; the same node gets the same
      * place. */
     for (int i = 0; i < 2; i++) {
         const char *answer = sim_node_answer(r.n[i], r.ask[i]);
         if (strstr(answer, "\"ok\":true") == NULL && strstr(answer, "\"code\":12") == NULL) {
             r.ask[i] = (unsigned)ask_to_join(r.n[i], token);
-            if (!sim_world_until(&w, PV_S(60), both_answered, &r))
-                return failed(&w, seed, "a second join has no answer after 60 s");
+            sim_must(&w, sim_world_until(&w, PV_S(60), both_answered, &r),
+                     "a second join has no answer after 60 s");
         }
     }
     int won = 0;
@@ -114,22 +105,15 @@ static int two_joins(uint64_t seed, void *ctx)
         const char *answer = sim_node_answer(r.n[i], r.ask[i]);
         won += strstr(answer, "\"ok\":true") != NULL ? 1 : 0;
         snprintf(w.why, sizeof(w.why), "%.300s", answer);
-        if (strstr(answer, "\"ok\":true") == NULL && strstr(answer, "\"code\":12") == NULL)
-            return failed(&w, seed, "the loser was not told that the token is used up:");
+        sim_must(&w, strstr(answer, "\"ok\":true") != NULL || strstr(answer, "\"code\":12") != NULL,
+                 "the loser was not told that the token is used up:");
     }
-    if (won != 1)
-        return failed(&w, seed, won == 0 ? "nobody got in" : "both got in");
+    sim_must(&w, won == 1, won == 0 ? "nobody got in" : "both got in");
     sim_world_run(&w, PV_S(2));
     const char *status = sim_world_ask(&w, w.nodes[0], PV_S(2), "\"cmd\":\"status\"");
-    if (status == NULL || strstr(status, "\"members\":2") == NULL)
-        return failed(&w, seed, "there are not two members");
+    sim_must(&w, status != NULL && strstr(status, "\"members\":2") != NULL,
+             "there are not two members");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(of_two_joins_with_one_use_exactly_one_wins)
-{
-    assert_int_equal(sim_seeds("trust", 2 * SEEDS, two_joins, NULL), 0);
 }
 
 /* --- removed ------------------------------------------------------------------------------- */
@@ -153,7 +137,7 @@ static bool lists(struct sim_world *w, struct sim_node *n, const char *name)
     return answer != NULL && strstr(answer, text) != NULL;
 }
 
-static int removal(uint64_t seed, void *ctx)
+PV_SIM(a_removed_member_is_out_everywhere_within_2_s, SEEDS / 2)
 {
     struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(10)};
@@ -165,8 +149,7 @@ static int removal(uint64_t seed, void *ctx)
         sim_world_node(&w, sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &line), names[i],
                        false);
     }
-    if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
+    sim_must(&w, sim_world_join_all(&w), "joining:");
     sim_world_run(&w, PV_S(2));
     for (int i = 0; i < 20; i++) {
         ping_all(&w);
@@ -174,13 +157,14 @@ static int removal(uint64_t seed, void *ctx)
     }
     sim_world_run(&w, PV_S(1));
     for (int i = 0; i < MESH; i++) {
-        if (sim_node_pings(w.nodes[i]).answered != 20 * (MESH - 1))
-            return failed(&w, seed, "the mesh is not whole");
+        sim_must(&w, sim_node_pings(w.nodes[i]).answered == 20 * (MESH - 1),
+                 "the mesh is not whole");
     }
     struct sim_node *e = w.nodes[MESH - 1];
     struct pv_addr ip = sim_node_overlay(e, PV_AF_INET);
-    if (sim_world_ask(&w, w.nodes[0], PV_S(5), "\"cmd\":\"remove\",\"peer\":\"e\"") == NULL)
-        return failed(&w, seed, "remove:");
+    sim_must(&w,
+             sim_world_ask(&w, w.nodes[0], PV_S(5), "\"cmd\":\"remove\",\"peer\":\"e\"") != NULL,
+             "remove:");
     sim_world_run(&w, PV_S(2));
     unsigned answered = sim_node_pings(e).answered;
     unsigned received[MESH];
@@ -195,46 +179,33 @@ static int removal(uint64_t seed, void *ctx)
         }
         sim_world_run(&w, PV_MS(100));
     }
-    if (sim_node_pings(e).answered != answered)
-        return failed(&w, seed, "somebody still answers the removed node");
+    sim_must(&w, sim_node_pings(e).answered == answered, "somebody still answers the removed node");
     for (int i = 0; i < MESH - 1; i++) {
-        if (sim_node_pings(w.nodes[i]).received - sim_node_pings(w.nodes[i]).unreachable >
-            received[i])
-            return failed(&w, seed, "a packet of the removed node still came through");
-        if (lists(&w, w.nodes[i], "e"))
-            return failed(&w, seed, "somebody still lists the removed node");
+        sim_must(&w,
+                 sim_node_pings(w.nodes[i]).received - sim_node_pings(w.nodes[i]).unreachable <=
+                     received[i],
+                 "a packet of the removed node still came through");
+        sim_must(&w, !lists(&w, w.nodes[i], "e"), "somebody still lists the removed node");
     }
     const char *status = sim_world_ask(&w, e, PV_S(2), "\"cmd\":\"status\"");
-    if (status == NULL || strstr(status, "remove") == NULL)
-        return failed(&w, seed, "the removed node does not say so");
+    sim_must(&w, status != NULL && strstr(status, "remove") != NULL,
+             "the removed node does not say so");
     /* Neither a restart nor another token brings its key back. */
     sim_node_kill(e);
     sim_node_start(e);
     sim_world_run(&w, PV_S(5));
     char token[4096];
-    if (!invite(&w, w.nodes[0], 1, token, sizeof(token)))
-        return failed(&w, seed, "no invite:");
+    sim_must(&w, invite(&w, w.nodes[0], 1, token, sizeof(token)), "no invite:");
     struct race again = {.n = {e, e}};
-    if (sim_world_ask(&w, e, PV_S(10), "\"cmd\":\"leave\"") == NULL)
-        return failed(&w, seed, "leave:");
+    sim_must(&w, sim_world_ask(&w, e, PV_S(10), "\"cmd\":\"leave\"") != NULL, "leave:");
     again.ask[0] = again.ask[1] = (unsigned)ask_to_join(e, token);
-    if (!sim_world_until(&w, PV_S(60), both_answered, &again))
-        return failed(&w, seed, "joining again has no answer");
-    if (strstr(sim_node_answer(e, again.ask[0]), "\"code\":11") == NULL) {
-        snprintf(w.why, sizeof(w.why), "%.300s", sim_node_answer(e, again.ask[0]));
-        return failed(&w, seed, "a removed node is not refused:");
-    }
-    for (int i = 0; i < MESH - 1; i++) {
-        if (lists(&w, w.nodes[i], "e"))
-            return failed(&w, seed, "somebody lists the removed node again");
-    }
+    sim_must(&w, sim_world_until(&w, PV_S(60), both_answered, &again),
+             "joining again has no answer");
+    snprintf(w.why, sizeof(w.why), "%.300s", sim_node_answer(e, again.ask[0]));
+    sim_must(&w, strstr(w.why, "\"code\":11") != NULL, "a removed node is not refused:");
+    for (int i = 0; i < MESH - 1; i++)
+        sim_must(&w, !lists(&w, w.nodes[i], "e"), "somebody lists the removed node again");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(a_removed_member_is_out_everywhere_within_2_s)
-{
-    assert_int_equal(sim_seeds("trust", SEEDS / 2, removal, NULL), 0);
 }
 
 /* --- admins ---------------------------------------------------------------------------------- */
@@ -280,54 +251,46 @@ static bool make_admins(struct sim_world *w)
     return true;
 }
 
-static int mutual_ends(uint64_t seed, void *ctx)
+PV_SIM(of_two_admins_who_end_each_other_the_coordinator_keeps_one, SEEDS / 3)
 {
     struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     char seen[2][128];
     sim_world_init(&w, seed, &good);
-    if (!make_admins(&w))
-        return failed(&w, seed, "beginning:");
+    sim_must(&w, make_admins(&w), "beginning:");
     sim_coord_kill(w.coord);
     sim_world_run(&w, PV_MS(pv_natrng_below(sim_net_rng(w.net), 3000)));
     (void)sim_node_ask(w.nodes[1], "\"cmd\":\"admin_revoke\",\"peer\":\"c\"");
     sim_world_run(&w, PV_MS(pv_natrng_below(sim_net_rng(w.net), 10)));
     (void)sim_node_ask(w.nodes[2], "\"cmd\":\"admin_revoke\",\"peer\":\"b\"");
     sim_world_run(&w, PV_S(5));
-    if (!list_admins(&w, w.nodes[3], seen[0], sizeof(seen[0])))
-        return failed(&w, seed, "peers:");
+    sim_must(&w, list_admins(&w, w.nodes[3], seen[0], sizeof(seen[0])), "peers:");
     snprintf(w.why, sizeof(w.why), "d sees %s", seen[0]);
-    if (strcmp(seen[0], "a ") != 0)
-        return failed(&w, seed, "without the coordinator's order both are out:");
+    sim_must(&w, strcmp(seen[0], "a ") == 0, "without the coordinator's order both are out:");
     sim_coord_start(w.coord);
     sim_world_run(&w, PV_S(30)); /* who lost the connection comes back within 15 s */
-    if (!list_admins(&w, w.nodes[0], seen[0], sizeof(seen[0])) ||
-        !list_admins(&w, w.nodes[3], seen[1], sizeof(seen[1])))
-        return failed(&w, seed, "peers:");
+    sim_must(&w,
+             list_admins(&w, w.nodes[0], seen[0], sizeof(seen[0])) &&
+                 list_admins(&w, w.nodes[3], seen[1], sizeof(seen[1])),
+             "peers:");
     snprintf(w.why, sizeof(w.why), "a sees %s, d sees %s", seen[0], seen[1]);
     bool b = strcmp(seen[0], "b ") == 0, c = strcmp(seen[0], "c ") == 0;
-    if ((!b && !c) || strstr(seen[1], seen[0]) == NULL || strlen(seen[1]) != strlen("a b "))
-        return failed(&w, seed, "not one of them is left to everybody:");
+    sim_must(&w, (b || c) && strstr(seen[1], seen[0]) != NULL && strlen(seen[1]) == strlen("a b "),
+             "not one of them is left to everybody:");
     for (size_t i = 0; i < w.n_nodes; i++) {
         const char *status = sim_world_ask(&w, w.nodes[i], PV_S(2), "\"cmd\":\"status\"");
         const char *problems = status == NULL ? NULL : strstr(status, "\"problems\":");
         snprintf(w.why, sizeof(w.why), "%.300s", problems == NULL ? "no status" : problems);
-        if (problems == NULL || strstr(problems, "has not stored") != NULL)
-            return failed(&w, seed, "somebody still waits for the coordinator:");
+        sim_must(&w, problems != NULL && strstr(problems, "has not stored") == NULL,
+                 "somebody still waits for the coordinator:");
     }
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(of_two_admins_who_end_each_other_the_coordinator_keeps_one)
-{
-    assert_int_equal(sim_seeds("trust", SEEDS / 3, mutual_ends, NULL), 0);
 }
 
 /* --- a coordinator whose clock was wrong ------------------------------------------------------ */
 
 /* Something is stored while the clock is wrong; then it is put right. */
-static int wrong_clock(uint64_t seed, void *ctx)
+PV_SIM(a_coordinator_whose_clock_was_put_right_lets_nodes_in, 12)
 {
     static const int64_t days[] = {1, 5, 3650, -1};
     static const struct pv_link_config good = {.delay = PV_MS(10)};
@@ -338,8 +301,7 @@ static int wrong_clock(uint64_t seed, void *ctx)
     for (int i = 0; i < 4; i++)
         sim_world_node(&w, SIM_PUBLIC, (const char *const[]){"a", "b", "c", "d"}[i], false);
     struct sim_node *a = w.nodes[0];
-    if (!create(&w) || !invite(&w, a, 9, early, sizeof(early)))
-        return failed(&w, seed, "create:");
+    sim_must(&w, create(&w) && invite(&w, a, 9, early, sizeof(early)), "create:");
     sim_coord_jump_wall(w.coord, jump);
     if (seed % 3 == 0) { /* the node hears of it */
         sim_coord_kill(w.coord);
@@ -347,34 +309,27 @@ static int wrong_clock(uint64_t seed, void *ctx)
         sim_world_run(&w, PV_S(20));
     }
     for (int i = 1; i < 3; i++) {
-        if (!invite(&w, a, 1, token, sizeof(token)))
-            return failed(&w, seed, "no invite:");
+        sim_must(&w, invite(&w, a, 1, token, sizeof(token)), "no invite:");
         struct race r = {.n = {w.nodes[i], w.nodes[i]}};
         r.ask[0] = r.ask[1] = (unsigned)ask_to_join(w.nodes[i], token);
-        if (!sim_world_until(&w, PV_S(60), both_answered, &r))
-            return failed(&w, seed, "a join has no answer");
+        sim_must(&w, sim_world_until(&w, PV_S(60), both_answered, &r), "a join has no answer");
         /* With a new clock the token may be of another time, which is said; the next one is not. */
         const char *answer = sim_node_answer(w.nodes[i], r.ask[0]);
         snprintf(w.why, sizeof(w.why), "%.300s", answer);
-        if (strstr(answer, "\"ok\":true") == NULL &&
-            (i != 1 || seed % 3 == 0 || strstr(answer, "expired") == NULL))
-            return failed(&w, seed, "not let in:");
+        sim_must(&w,
+                 strstr(answer, "\"ok\":true") != NULL ||
+                     (i == 1 && seed % 3 != 0 && strstr(answer, "expired") != NULL),
+                 "not let in:");
         if (i == 1)
             sim_coord_jump_wall(w.coord, -jump);
     }
     struct race old = {.n = {w.nodes[3], w.nodes[3]}};
     old.ask[0] = old.ask[1] = (unsigned)ask_to_join(w.nodes[3], early);
-    if (!sim_world_until(&w, PV_S(60), both_answered, &old))
-        return failed(&w, seed, "a join with the first token has no answer");
+    sim_must(&w, sim_world_until(&w, PV_S(60), both_answered, &old),
+             "a join with the first token has no answer");
     const char *answer = sim_node_answer(w.nodes[3], old.ask[0]);
     snprintf(w.why, sizeof(w.why), "%.300s", answer);
-    if (strstr(answer, "\"ok\":true") == NULL && strstr(answer, "expired") == NULL)
-        return failed(&w, seed, "neither let in nor told that the token has expired:");
+    sim_must(&w, strstr(answer, "\"ok\":true") != NULL || strstr(answer, "expired") != NULL,
+             "neither let in nor told that the token has expired:");
     sim_world_done(&w);
-    return 0;
-}
-
-PV_TEST(a_coordinator_whose_clock_was_put_right_lets_nodes_in)
-{
-    assert_int_equal(sim_seeds("trust", 12, wrong_clock, NULL), 0);
 }

@@ -249,14 +249,6 @@ enum {
 #define TOGETHER PV_S(1200)
 #define TOLD     PV_S(120)
 
-static int failed(struct years *y, const char *what)
-{
-    printf("years, seed %llu at %.3f s: %s %s\n", (unsigned long long)y->seed,
-           (double)(sim_net_now(y->w.net) - PV_S(3600)) / 1e9, what, y->w.why);
-    sim_world_done(&y->w);
-    return 1;
-}
-
 static const char *ask(struct years *y, unsigned i, const char *fields)
 {
     return sim_world_ask(&y->w, y->m[i].n, PV_S(40), fields);
@@ -958,16 +950,14 @@ static bool agree(struct sim_world *w, void *ctx)
     return compare(ctx) == NULL;
 }
 
-static int run(uint64_t seed, void *ctx)
+PV_SIM(after_years_the_right_ones_are_members_everywhere, SEEDS)
 {
     static struct years y;
     memset(&y, 0, sizeof(y));
     y.seed = seed;
-    if (!begin(&y))
-        return failed(&y, "beginning:");
+    sim_must(&y.w, begin(&y), "beginning:");
     for (unsigned i = 0; i < EVENTS; i++) {
-        if (!one_more(&y, draw(&y, y.count)))
-            return failed(&y, "a command failed:");
+        sim_must(&y.w, one_more(&y, draw(&y, y.count)), "a command failed:");
         if (draw(&y, 4) == 0)
             pass_days(&y);
         sim_world_run(&y.w, draw(&y, 4) == 0 ? PV_MS(draw(&y, 40000)) : PV_MS(draw(&y, 2000)));
@@ -980,13 +970,6 @@ static int run(uint64_t seed, void *ctx)
     why = why != NULL ? why : reach(&y);
     why = why != NULL ? why : keep_out(&y);
     why = why != NULL ? why : compare(&y);
-    if (why != NULL)
-        return failed(&y, why);
+    sim_must(&y.w, why == NULL, why);
     sim_world_done(&y.w);
-    return 0;
-}
-
-PV_TEST(after_years_the_right_ones_are_members_everywhere)
-{
-    assert_int_equal(sim_seeds("years", SEEDS, run, NULL), 0);
 }

@@ -24,24 +24,7 @@ struct pair {
     unsigned za, zb;
     bool ipv6; /* they have it, too */
     uint64_t seed;
-    char what[160];
 };
-
-static inline int failed(struct pair *p, const char *why)
-{
-    printf("%s, seed %llu at %.3f s: %s %s\n", p->what, (unsigned long long)p->seed,
-           (double)(sim_net_now(p->w.net) - PV_S(3600)) / 1e9, why, p->w.why);
-    sim_world_explain(&p->w, p->a, "b");
-    sim_world_explain(&p->w, p->b, "a");
-    sim_world_done(&p->w);
-    return 1;
-}
-
-static inline int passed(struct pair *p)
-{
-    sim_world_done(&p->w);
-    return 0;
-}
 
 static inline unsigned nat(struct pair *p, const char *profile)
 {
@@ -116,7 +99,8 @@ static inline bool gap_within(struct pair *p, unsigned ways, pv_ns bound)
     if ((ways & B_TO_A) != 0 && sim_node_flow_seen(p->a).gap > gap)
         gap = sim_node_flow_seen(p->a).gap;
     if (getenv("PV_SIM_TIMES") != NULL)
-        printf("%s, seed %llu: %.3f s\n", p->what, (unsigned long long)p->seed, (double)gap / 1e9);
+        printf("%s, seed %llu: %.3f s\n", sim_case_name(), (unsigned long long)p->seed,
+               (double)gap / 1e9);
     snprintf(p->w.why, sizeof(p->w.why), "nothing arrived for %.3f s", (double)gap / 1e9);
     return gap <= bound;
 }
@@ -143,7 +127,7 @@ static inline bool all_arrived(struct pair *p)
         struct sim_flow to = sim_node_flow_seen(i == 0 ? p->b : p->a);
         if (getenv("PV_SIM_TIMES") != NULL || to.received != from.sent || to.twice != 0)
             printf("%s: %llu sent, %llu received, %llu twice, %llu too late, disorder %llu\n",
-                   p->what, (unsigned long long)from.sent, (unsigned long long)to.received,
+                   sim_case_name(), (unsigned long long)from.sent, (unsigned long long)to.received,
                    (unsigned long long)to.twice, (unsigned long long)to.too_late,
                    (unsigned long long)to.disorder);
         /* A replay window of 8,192 packets would have dropped what came later than that. */

@@ -2,6 +2,7 @@
 #include "sim_net.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <netinet/ip_icmp.h>
 #include <stdio.h>
@@ -603,16 +604,67 @@ bool sim_is_long(void)
     return value != NULL && strcmp(value, "1") == 0;
 }
 
-unsigned sim_seeds(const char *scenario, uint64_t n, int (*run)(uint64_t seed, void *ctx),
-                   void *ctx)
+/* The run that is under way. */
+static struct {
+    jmp_buf *end; /* NULL: there is none */
+    uint64_t seed;
+    char name[200]; /* of the case */
+} run_now;
+
+bool sim_run(uint64_t seed, void (*run)(uint64_t seed, void *ctx), void *ctx)
+{
+    jmp_buf end;
+    run_now.end = &end;
+    run_now.seed = seed;
+    run_now.name[0] = '\0';
+    bool good = setjmp(end) == 0;
+    if (good)
+        run(seed, ctx);
+    run_now.end = NULL;
+    return good;
+}
+
+void sim_fail(void)
+{
+    if (run_now.end == NULL)
+        abort();
+    longjmp(*run_now.end, 1);
+}
+
+uint64_t sim_seed(void)
+{
+    return run_now.seed;
+}
+
+void sim_case(const char *format, ...)
+{
+    char text[sizeof(run_now.name)]; /* what is there already may be an argument */
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    memcpy(run_now.name, text, sizeof(text));
+}
+
+const char *sim_case_name(void)
+{
+    return run_now.name;
+}
+
+unsigned sim_failures(uint64_t n, void (*run)(uint64_t seed, void *ctx), void *ctx)
 {
     struct range seeds = range_of(n);
     unsigned failed = 0;
     for (uint64_t seed = seeds.first; seed <= seeds.last; seed++) {
-        if (run(seed, ctx) == 0)
+        if (sim_run(seed, run, ctx))
             continue;
         failed++;
-        printf("SEED=%llu scripts/test sim/%s\n", (unsigned long long)seed, scenario);
+        printf("SEED=%" PRIu64 " scripts/test %s\n", seed, program_invocation_short_name);
     }
     return failed;
+}
+
+void sim_seeds(uint64_t n, void (*run)(uint64_t seed, void *ctx), void *ctx)
+{
+    assert_int_equal(sim_failures(n, run, ctx), 0);
 }

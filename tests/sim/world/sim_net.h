@@ -22,6 +22,7 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "tests/natcore/natcore.h"
+#include "tests/test.h"
 
 enum {
     SIM_PUBLIC = 0,       /* the zone of public addresses */
@@ -158,12 +159,37 @@ void sim_net_mix(struct sim_net *net, const void *data, size_t len);
 /* Datagrams that found no way. */
 uint64_t sim_net_unroutable(const struct sim_net *net);
 
+/* --- scenarios ------------------------------------------------------------------------------- */
+
 /* Is PV_SIM_LONG set: the numbers of the targets instead of the quick ones. */
 bool sim_is_long(void);
-/*
- * Runs a scenario once per seed: from the environment SEED that one, else 1..PV_SIM_SEEDS, or
- * the range that this names (1001-2000), else 1..n. run() returns 0 or prints why not. A failing
- * seed is printed with the command that repeats it; returns how many failed.
- */
-unsigned sim_seeds(const char *scenario, uint64_t n, int (*run)(uint64_t seed, void *ctx),
-                   void *ctx);
+
+/* A test whose body is a scenario and runs once per `seed`: from the environment SEED that one,
+ * else 1..PV_SIM_SEEDS, or the range that this names (1001-2000), else 1..n. */
+#define PV_SIM(name, n)                              \
+    static void name##_of(uint64_t seed, void *ctx); \
+    PV_TEST(name)                                    \
+    {                                                \
+        sim_seeds(n, name##_of, NULL);               \
+    }                                                \
+    static void name##_of(uint64_t seed, void *ctx)
+
+/* For the body of a test: the same with a scenario that takes something, ctx. A failing seed is
+ * printed with the command that repeats it, and the others run all the same. */
+void sim_seeds(uint64_t n, void (*run)(uint64_t seed, void *ctx), void *ctx);
+/* The same where some may fail: returns how many did. */
+unsigned sim_failures(uint64_t n, void (*run)(uint64_t seed, void *ctx), void *ctx);
+
+/* Runs it once; whether it came to its end. */
+bool sim_run(uint64_t seed, void (*run)(uint64_t seed, void *ctx), void *ctx);
+
+/* Ends the scenario that runs, whose seed has failed; the caller has printed why. */
+void sim_fail(void) __attribute__((noreturn));
+
+/* The seed of the scenario that runs. */
+uint64_t sim_seed(void);
+
+/* Says which case of several it is, for sim_case_name(): at most 199 bytes. */
+void sim_case(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The name that was said last in this run; "" before that. */
+const char *sim_case_name(void);

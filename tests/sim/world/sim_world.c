@@ -2,6 +2,7 @@
 #include "sim_world.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +10,10 @@
 
 #include "crypto/ct.h"
 #include "tests/natcore/natcore_text.h"
+
+enum {
+    EXPLAINED = 4, /* nodes whose memories are printed when a run fails */
+};
 
 void sim_world_init(struct sim_world *w, uint64_t seed, const struct pv_link_config *line)
 {
@@ -275,12 +280,24 @@ void sim_world_explain(struct sim_world *w, struct sim_node *n, const char *peer
     json_decref(root);
 }
 
-int sim_world_failed(struct sim_world *w, uint64_t seed, const char *what)
+void sim_must(struct sim_world *w, bool is_so, const char *wrong)
 {
-    printf("seed %llu at %.3f s: %s %s\n", (unsigned long long)seed,
-           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
-    sim_world_explain(w, w->nodes[0], sim_node_name(w->nodes[1]));
-    sim_world_explain(w, w->nodes[1], sim_node_name(w->nodes[0]));
+    if (is_so)
+        return;
+    printf("%s, seed %" PRIu64 " at %.3f s: %s %s\n", sim_case_name(), sim_seed(),
+           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, wrong, w->why);
+    for (size_t i = 0; i < w->n_nodes && i < EXPLAINED; i++) {
+        for (size_t k = 0; k < w->n_nodes && k < EXPLAINED; k++) {
+            if (i != k)
+                sim_world_explain(w, w->nodes[i], sim_node_name(w->nodes[k]));
+        }
+    }
     sim_world_done(w);
-    return 1;
+    sim_fail();
+}
+
+void sim_must_take(struct sim_world *w, pv_ns took, pv_ns bound, const char *wrong)
+{
+    snprintf(w->why, sizeof(w->why), "it took %.3f s", took == PV_NEVER ? -1 : (double)took / 1e9);
+    sim_must(w, took <= bound, wrong);
 }

@@ -79,6 +79,8 @@ pv_ns sim_world_reach(struct sim_world *w, struct sim_node *a, struct sim_node *
 
 /* Prints what a node remembers about a peer, for the message of a failed run. */
 void sim_world_explain(struct sim_world *w, struct sim_node *n, const char *peer);
-/* Prints that a run with this seed failed, and what its first two nodes remember about each other;
- * frees the world. Returns 1. */
-int sim_world_failed(struct sim_world *w, uint64_t seed, const char *what);
+/* The scenario goes on only when this is so. Else: prints what is wrong, w->why, and what the first
+ * nodes remember about each other, frees the world and ends the run of this seed. */
+void sim_must(struct sim_world *w, bool is_so, const char *wrong);
+/* The same of what took too long (PV_NEVER: it did not come to pass); says how long. */
+void sim_must_take(struct sim_world *w, pv_ns took, pv_ns bound, const char *wrong);
