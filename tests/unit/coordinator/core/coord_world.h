@@ -22,6 +22,7 @@ enum {
     CW_CLIENTS = 96,
     CW_JOBS = 64,
     CW_ROWS = 4096,
+    CW_TAKEN = 64,
 };
 
 #define CW_WALL 1795161600u /* 2026-11-20, Unix seconds */
@@ -130,9 +131,24 @@ static inline void cw_drop_clients(struct cw *w)
     w->n_clients = 0;
 }
 
+/* Messages that a test took out of inboxes: each is there until as many more have been taken. */
+static struct {
+    struct pv_ctl_msg *all[CW_TAKEN];
+    size_t n;
+} cw_taken;
+
+static inline struct pv_ctl_msg *cw_keep(struct pv_ctl_msg *m)
+{
+    struct pv_ctl_msg **place = &cw_taken.all[cw_taken.n++ % CW_TAKEN];
+    pv_ctl_msg_free(*place);
+    return *place = m;
+}
+
 static inline void cw_free(void *ctx)
 {
     struct cw *w = ctx;
+    for (size_t i = 0; i < CW_TAKEN; i++)
+        (void)cw_keep(NULL);
     cw_drop_clients(w);
     pv_coord_free(w->coord);
     copymem_done(&w->copies);
@@ -385,9 +401,18 @@ static inline struct pv_ctl_msg *cw_take(struct cw_client *c, uint64_t id)
         struct pv_ctl_msg *m = c->inbox[i];
         memmove(c->inbox + i, c->inbox + i + 1, (c->n_inbox - i - 1) * sizeof(c->inbox[0]));
         c->n_inbox--;
-        return m;
+        return cw_keep(m);
     }
     return NULL;
+}
+
+/* The same of one that is there and has this type. */
+static inline struct pv_ctl_msg *cw_answer(struct cw_client *c, uint64_t id, enum pv_ctl_type type)
+{
+    struct pv_ctl_msg *m = cw_take(c, id);
+    assert_non_null(m);
+    assert_int_equal(m->type, type);
+    return m;
 }
 
 /* The oldest push of a type; NULL: none. */
@@ -399,9 +424,17 @@ static inline struct pv_ctl_msg *cw_take_push(struct cw_client *c, enum pv_ctl_t
         struct pv_ctl_msg *m = c->inbox[i];
         memmove(c->inbox + i, c->inbox + i + 1, (c->n_inbox - i - 1) * sizeof(c->inbox[0]));
         c->n_inbox--;
-        return m;
+        return cw_keep(m);
     }
     return NULL;
+}
+
+/* The same of one that is there. */
+static inline struct pv_ctl_msg *cw_told(struct cw_client *c, enum pv_ctl_type type)
+{
+    struct pv_ctl_msg *m = cw_take_push(c, type);
+    assert_non_null(m);
+    return m;
 }
 
 /* Sends a request and gives its answer, which has this type. */
@@ -424,7 +457,7 @@ static inline struct pv_ctl_msg *cw_ask(struct cw *w, struct cw_client *c, struc
 static inline void cw_ask_ok(struct cw *w, struct cw_client *c, struct pv_ctl_msg msg,
                              enum pv_ctl_type expect)
 {
-    pv_ctl_msg_free(cw_ask(w, c, msg, expect));
+    (void)cw_ask(w, c, msg, expect);
 }
 
 static inline void cw_ask_error(struct cw *w, struct cw_client *c, struct pv_ctl_msg msg,
@@ -432,7 +465,6 @@ static inline void cw_ask_error(struct cw *w, struct cw_client *c, struct pv_ctl
 {
     struct pv_ctl_msg *m = cw_ask(w, c, msg, PV_CTL_ERROR);
     assert_string_equal(pv_ctl_error_word(m->u.failure.error), pv_ctl_error_word(error));
-    pv_ctl_msg_free(m);
 }
 
 static inline struct pv_ctl_msg cw_hello(const struct cw_client *c, const struct cw_node *node,
@@ -462,6 +494,19 @@ static inline struct cw_client *cw_login(struct cw *w, const struct cw_node *nod
 static inline struct cw_client *cw_member(struct cw *w, const struct cw_node *node)
 {
     return cw_login(w, node, w->created.network_id, PV_CTL_MEMBER);
+}
+
+/* Somebody who is no member, or not yet. */
+static inline struct cw_client *cw_guest(struct cw *w, const struct cw_node *node)
+{
+    return cw_login(w, node, w->created.network_id, PV_CTL_GUEST);
+}
+
+/* The hello of a member of the network. */
+static inline struct pv_ctl_msg cw_hello_member(const struct cw *w, const struct cw_client *c,
+                                                const struct cw_node *node)
+{
+    return cw_hello(c, node, w->created.network_id, PV_CTL_MEMBER);
 }
 
 static inline void cw_hang_up(struct cw *w, struct cw_client *c)
@@ -525,20 +570,44 @@ static inline void cw_create(struct cw *w)
         assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
         assert_int_equal(pv_receipt_verify(m->u.receipts.results[i].receipt), PV_OK);
     }
-    pv_ctl_msg_free(m);
     cw_hang_up(w, c);
+}
+
+/* A coordinator that runs and has the network. */
+static inline struct cw *cw_home(uint64_t seed)
+{
+    struct cw *w = cw_new(seed);
+    cw_start(w);
+    cw_create(w);
+    return w;
+}
+
+/* The coordinator starts anew from what it stored; all connections are gone. */
+static inline void cw_restart(struct cw *w)
+{
+    cw_drop_clients(w);
+    pv_coord_free(w->coord);
+    cw_start(w);
+}
+
+/* All statements, as this member gets them. */
+static inline struct pv_ctl_msg *cw_pull(struct cw *w, struct cw_client *c)
+{
+    return cw_ask(w, c, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
+}
+
+static inline struct pv_ctl_msg cw_put_msg(struct pv_ctl_item *items, size_t n)
+{
+    return (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = n, .items = items}};
 }
 
 /* Puts one statement as this member; the answer's result. */
 static inline enum pv_ctl_error cw_put(struct cw *w, struct cw_client *c, struct pv_view statement)
 {
     struct pv_ctl_item item = cw_item(statement);
-    struct pv_ctl_msg msg = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
-    struct pv_ctl_msg *m = cw_ask(w, c, msg, PV_CTL_RECEIPTS);
+    struct pv_ctl_msg *m = cw_ask(w, c, cw_put_msg(&item, 1), PV_CTL_RECEIPTS);
     assert_int_equal(m->u.receipts.n, 1);
-    enum pv_ctl_error e = m->u.receipts.results[0].error;
-    pv_ctl_msg_free(m);
-    return e;
+    return m->u.receipts.results[0].error;
 }
 
 /* A new invite by alice, put by her. */
@@ -594,16 +663,23 @@ static inline struct pv_ctl_msg cw_register_msg(const struct pv_made *made)
     return (struct pv_ctl_msg){.type = PV_CTL_REGISTER, .u.reg.member = pv_made_view(made)};
 }
 
+/* A guest asks for a place: the statement with what was reserved for it. */
+static inline struct pv_made cw_reserve(struct cw *w, struct cw_client *c,
+                                        const struct cw_keys *invite, const struct cw_node *node,
+                                        const char *name)
+{
+    struct pv_ctl_msg *r = cw_ask(w, c, cw_join_msg(c, invite, node, name), PV_CTL_RESERVATION);
+    return cw_member_statement(
+        w, invite, node,
+        (struct cw_claim){r->u.reservation.name, r->u.reservation.ip4, 0, CW_WALL});
+}
+
 /* Guest, join, register, all the way; the node is a member afterwards. */
 static inline void cw_join(struct cw *w, const struct cw_keys *invite, const struct cw_node *node,
                            const char *name)
 {
-    struct cw_client *c = cw_login(w, node, w->created.network_id, PV_CTL_GUEST);
-    struct pv_ctl_msg *r = cw_ask(w, c, cw_join_msg(c, invite, node, name), PV_CTL_RESERVATION);
-    struct pv_made made = cw_member_statement(
-        w, invite, node,
-        (struct cw_claim){r->u.reservation.name, r->u.reservation.ip4, 0, CW_WALL});
-    pv_ctl_msg_free(r);
+    struct cw_client *c = cw_guest(w, node);
+    struct pv_made made = cw_reserve(w, c, invite, node, name);
     cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
     cw_hang_up(w, c);
 }

@@ -7,18 +7,14 @@
 
 PV_TEST(a_network_is_created_and_its_creator_comes_back_as_member)
 {
-    struct cw *w = cw_new(1);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(1);
     struct cw_client *c = cw_connect(w, &w->alice);
-    struct pv_ctl_msg *m =
-        cw_ask(w, c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    struct pv_ctl_msg *m = cw_ask(w, c, cw_hello_member(w, c, &w->alice), PV_CTL_WELCOME);
     assert_int_equal(m->u.welcome.n_stun, 1);
     assert_string_equal(m->u.welcome.stun[0], "coord.example:3478");
     assert_true(m->u.welcome.time_us / 1000000 == CW_WALL + 1000);
     assert_int_equal(m->u.welcome.coordinators.len, w->created.coordinators.len);
     assert_true(m->u.welcome.have.n > 0);
-    pv_ctl_msg_free(m);
     struct pv_coord_stats st;
     pv_coord_stats(w->coord, &st);
     assert_int_equal(st.online, 1);
@@ -29,11 +25,9 @@ PV_TEST(a_network_is_created_and_its_creator_comes_back_as_member)
 /* With the key in use, or one it had before: a machine that was set back has no other. */
 PV_TEST(a_member_with_another_transport_key_comes_back_by_either)
 {
-    struct cw *w = cw_new(1);
+    struct cw *w = cw_home(1);
     struct cw_node fresh, stranger;
     struct pv_made made;
-    cw_start(w);
-    cw_create(w);
     fresh = stranger = w->alice;
     pv_dh_keypair(&w->rng, fresh.transport_sk, fresh.transport_pk);
     pv_dh_keypair(&w->rng, stranger.transport_sk, stranger.transport_pk);
@@ -45,50 +39,41 @@ PV_TEST(a_member_with_another_transport_key_comes_back_by_either)
     cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG); /* it goes on */
 
     c = cw_connect(w, &fresh);
-    cw_ask_ok(w, c, cw_hello(c, &fresh, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    cw_ask_ok(w, c, cw_hello_member(w, c, &fresh), PV_CTL_WELCOME);
     c = cw_connect(w, &w->alice);
-    cw_ask_ok(w, c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    cw_ask_ok(w, c, cw_hello_member(w, c, &w->alice), PV_CTL_WELCOME);
     c = cw_connect(w, &stranger);
-    cw_ask_error(w, c, cw_hello(c, &stranger, w->created.network_id, PV_CTL_MEMBER),
-                 PV_CTL_E_NOT_ALLOWED);
+    cw_ask_error(w, c, cw_hello_member(w, c, &stranger), PV_CTL_E_NOT_ALLOWED);
 }
 
 PV_TEST(members_are_told_where_tls_is_and_by_what_key)
 {
     static const char *const addrs[] = {"coord.example:443"};
     const struct pv_ctl_tls tls = {.pin = {1, 2, 3}, .n = 1, .addrs = addrs};
-    struct cw *w = cw_new(1);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(1);
     for (int i = 0; i < 2; i++) {
         struct cw_client *c = cw_connect(w, &w->alice);
-        struct pv_ctl_msg *m = cw_ask(
-            w, c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+        struct pv_ctl_msg *m = cw_ask(w, c, cw_hello_member(w, c, &w->alice), PV_CTL_WELCOME);
         assert_int_equal(m->u.welcome.has_tls, i == 1);
         if (i == 1) {
             assert_memory_equal(m->u.welcome.tls.pin, tls.pin, sizeof(tls.pin));
             assert_int_equal(m->u.welcome.tls.n, 1);
             assert_string_equal(m->u.welcome.tls.addrs[0], addrs[0]);
         }
-        pv_ctl_msg_free(m);
         pv_coord_set_tls(w->coord, &tls);
     }
 }
 
 PV_TEST(create_is_repeatable_and_gives_the_same_receipts)
 {
-    struct cw *w = cw_new(2);
+    struct cw *w = cw_home(2);
     struct pv_ctl_item items[4];
-    cw_start(w);
-    cw_create(w);
     struct cw_client *a = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
     struct pv_ctl_msg *one = cw_ask(w, a, cw_create_msg(w, items), PV_CTL_RECEIPTS);
     struct pv_ctl_msg *two = cw_ask(w, a, cw_create_msg(w, items), PV_CTL_RECEIPTS);
     for (size_t i = 0; i < 4; i++)
         assert_true(
             pv_view_equal(one->u.receipts.results[i].receipt, two->u.receipts.results[i].receipt));
-    pv_ctl_msg_free(one);
-    pv_ctl_msg_free(two);
     assert_int_equal(w->n_rows, 1);
 }
 
@@ -108,14 +93,11 @@ PV_TEST(two_creates_of_one_network_at_once_end_alike)
     assert_null(cw_take(a, ia));
     cw_release(w, false);
     struct pv_ctl_msg *ma = cw_take(a, ia);
-    struct pv_ctl_msg *mb = cw_take(b, ib);
-    assert_int_equal(ma->type, PV_CTL_RECEIPTS);
+    struct pv_ctl_msg *mb = cw_answer(b, ib, PV_CTL_RECEIPTS);
     assert_int_equal(mb->type, PV_CTL_RECEIPTS);
     for (size_t i = 0; i < 4; i++)
         assert_true(
             pv_view_equal(ma->u.receipts.results[i].receipt, mb->u.receipts.results[i].receipt));
-    pv_ctl_msg_free(ma);
-    pv_ctl_msg_free(mb);
 }
 
 PV_TEST(create_needs_the_secret_unless_the_coordinator_is_open)
@@ -179,13 +161,11 @@ PV_TEST(create_is_all_or_nothing)
 
 PV_TEST(a_node_joins_with_a_token)
 {
-    struct cw *w = cw_new(6);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(6);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &bob);
 
     /* The statements that the token's holder sees and checks first. */
     struct pv_ctl_msg fetch = {.type = PV_CTL_FETCH};
@@ -206,7 +186,6 @@ PV_TEST(a_node_joins_with_a_token)
     struct pv_roster_invite info;
     assert_int_equal(pv_roster_invite(r, invite.pk, &info), PV_OK);
     pv_roster_free(r);
-    pv_ctl_msg_free(m);
 
     m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_string_equal(m->u.reservation.name, "bob");
@@ -215,11 +194,9 @@ PV_TEST(a_node_joins_with_a_token)
     assert_int_equal(m->u.reservation.seconds, 60);
     struct pv_made made = cw_member_statement(
         w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 0, CW_WALL});
-    pv_ctl_msg_free(m);
     m = cw_ask(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
     assert_true(pv_view_equal(m->u.registered.item.statement, pv_made_view(&made)));
     assert_int_equal(pv_receipt_verify(m->u.registered.item.receipt), PV_OK);
-    pv_ctl_msg_free(m);
     cw_hang_up(w, c);
     cw_member(w, &bob);
 }
@@ -227,9 +204,7 @@ PV_TEST(a_node_joins_with_a_token)
 PV_TEST(of_two_registers_with_a_one_use_token_at_once_one_wins)
 {
     for (int backwards = 0; backwards <= 1; backwards++) {
-        struct cw *w = cw_new(7);
-        cw_start(w);
-        cw_create(w);
+        struct cw *w = cw_home(7);
         struct cw_client *alice = cw_member(w, &w->alice);
         struct cw_keys invite = cw_invite(w, alice, 1);
         struct cw_node nodes[2] = {cw_node_make(w), cw_node_make(w)};
@@ -238,13 +213,12 @@ PV_TEST(of_two_registers_with_a_one_use_token_at_once_one_wins)
         struct pv_made made[2];
         uint64_t id[2];
         for (int i = 0; i < 2; i++) {
-            c[i] = cw_login(w, &nodes[i], w->created.network_id, PV_CTL_GUEST);
+            c[i] = cw_guest(w, &nodes[i]);
             struct pv_ctl_msg *m = cw_ask(w, c[i], cw_join_msg(c[i], &invite, &nodes[i], names[i]),
                                           PV_CTL_RESERVATION);
             made[i] =
                 cw_member_statement(w, &invite, &nodes[i],
                                     (struct cw_claim){names[i], m->u.reservation.ip4, 0, CW_WALL});
-            pv_ctl_msg_free(m);
         }
         w->hold_jobs = true;
         for (int i = 0; i < 2; i++)
@@ -260,7 +234,6 @@ PV_TEST(of_two_registers_with_a_one_use_token_at_once_one_wins)
                 won++;
             else
                 assert_int_equal(m->u.failure.error, PV_CTL_E_INVITE_USED);
-            pv_ctl_msg_free(m);
         }
         assert_int_equal(won, 1);
         test_end(w);
@@ -269,13 +242,11 @@ PV_TEST(of_two_registers_with_a_one_use_token_at_once_one_wins)
 
 PV_TEST(joining_and_registering_again_gives_the_same_answer)
 {
-    struct cw *w = cw_new(8);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(8);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &bob);
     struct pv_ctl_msg *one = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     struct pv_ctl_msg *two = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_memory_equal(&one->u.reservation, &two->u.reservation, sizeof(one->u.reservation));
@@ -283,31 +254,23 @@ PV_TEST(joining_and_registering_again_gives_the_same_answer)
         w, &invite, &bob, (struct cw_claim){"bob", one->u.reservation.ip4, 0, CW_WALL});
     struct pv_made anew = cw_member_statement(
         w, &invite, &bob, (struct cw_claim){"bob", one->u.reservation.ip4, 0, CW_WALL + 5});
-    pv_ctl_msg_free(two);
     struct pv_ctl_msg *first = cw_ask(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
 
     /* The answer was lost: from another connection, with the same statement or one made anew. */
-    struct cw_client *d = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *d = cw_guest(w, &bob);
     two = cw_ask(w, d, cw_join_msg(d, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_memory_equal(&one->u.reservation, &two->u.reservation, sizeof(one->u.reservation));
-    pv_ctl_msg_free(two);
     struct pv_ctl_msg *same = cw_ask(w, d, cw_register_msg(&made), PV_CTL_REGISTERED);
     assert_true(pv_view_equal(first->u.registered.item.receipt, same->u.registered.item.receipt));
-    pv_ctl_msg_free(same);
     same = cw_ask(w, d, cw_register_msg(&anew), PV_CTL_REGISTERED);
     assert_true(
         pv_view_equal(first->u.registered.item.statement, same->u.registered.item.statement));
     assert_true(pv_view_equal(first->u.registered.item.receipt, same->u.registered.item.receipt));
-    pv_ctl_msg_free(same);
-    pv_ctl_msg_free(one);
-    pv_ctl_msg_free(first);
 }
 
 PV_TEST(the_same_node_registering_twice_at_once_uses_one_use)
 {
-    struct cw *w = cw_new(9);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(9);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 2);
     struct cw_node bob = cw_node_make(w);
@@ -316,13 +279,12 @@ PV_TEST(the_same_node_registering_twice_at_once_uses_one_use)
     uint64_t id[2];
     struct pv_made made[2];
     for (int i = 0; i < 2; i++) {
-        c[i] = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+        c[i] = cw_guest(w, &bob);
         struct pv_ctl_msg *m =
             cw_ask(w, c[i], cw_join_msg(c[i], &invite, &bob, "bob"), PV_CTL_RESERVATION);
         made[i] = cw_member_statement(
             w, &invite, &bob,
             (struct cw_claim){"bob", m->u.reservation.ip4, 0, CW_WALL + (uint64_t)i});
-        pv_ctl_msg_free(m);
     }
     w->hold_jobs = true;
     for (int i = 0; i < 2; i++)
@@ -330,12 +292,9 @@ PV_TEST(the_same_node_registering_twice_at_once_uses_one_use)
     cw_pump(w);
     cw_release(w, false);
     struct pv_ctl_msg *a = cw_take(c[0], id[0]);
-    struct pv_ctl_msg *b = cw_take(c[1], id[1]);
-    assert_int_equal(a->type, PV_CTL_REGISTERED);
+    struct pv_ctl_msg *b = cw_answer(c[1], id[1], PV_CTL_REGISTERED);
     assert_int_equal(b->type, PV_CTL_REGISTERED);
     assert_true(pv_view_equal(a->u.registered.item.statement, b->u.registered.item.statement));
-    pv_ctl_msg_free(a);
-    pv_ctl_msg_free(b);
     cw_join(w, &invite, &carol, "carol"); /* the second use is still there */
 }
 
@@ -344,9 +303,7 @@ PV_TEST(the_same_node_registering_twice_at_once_uses_one_use)
  * An admin who invites with the key that signs its own statements can have that at will. */
 PV_TEST(a_registration_is_answered_though_its_statement_goes_at_once)
 {
-    struct cw *w = cw_new(19);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(19);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_node bob = cw_node_make(w);
     struct pv_st_invite inv = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 2};
@@ -363,7 +320,7 @@ PV_TEST(a_registration_is_answered_though_its_statement_goes_at_once)
         first = claim.serial == 1 ? made : first;
         assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
     }
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &bob);
     claim.serial++;
     made = cw_member_statement(w, &w->alice.id, &bob, claim);
     w->hold_jobs = true;
@@ -372,8 +329,7 @@ PV_TEST(a_registration_is_answered_though_its_statement_goes_at_once)
     claim.serial++;
     made = cw_member_statement(w, &w->alice.id, &bob, claim);
     struct pv_ctl_item item = cw_item(pv_made_view(&made));
-    uint64_t put =
-        cw_send(alice, (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}});
+    uint64_t put = cw_send(alice, cw_put_msg(&item, 1));
     cw_pump(w);
     assert_int_equal(w->n_jobs, 2);
     pv_coord_bill(w->coord, PV_COORD_DEBT, w->now);
@@ -381,22 +337,16 @@ PV_TEST(a_registration_is_answered_though_its_statement_goes_at_once)
     cw_release(w, false);
     assert_null(cw_take(c, registered));
     cw_sleep(w, PV_COORD_SHARE * PV_COORD_DEBT);
-    struct pv_ctl_msg *m = cw_take(c, registered);
-    assert_int_equal(m->type, PV_CTL_REGISTERED);
+    struct pv_ctl_msg *m = cw_answer(c, registered, PV_CTL_REGISTERED);
     assert_true(pv_view_equal(m->u.registered.item.statement, pv_made_view(&first)));
     assert_int_equal(pv_receipt_verify(m->u.registered.item.receipt), PV_OK);
-    pv_ctl_msg_free(m);
-    m = cw_take(alice, put);
-    assert_int_equal(m->type, PV_CTL_RECEIPTS);
+    m = cw_answer(alice, put, PV_CTL_RECEIPTS);
     assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
-    pv_ctl_msg_free(m);
 }
 
 PV_TEST(a_taken_name_gets_a_number_and_addresses_never_clash)
 {
-    struct cw *w = cw_new(10);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(10);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 10);
     static const char *const asked[] = {"alice", "bob", "bob", "home", ""};
@@ -404,31 +354,27 @@ PV_TEST(a_taken_name_gets_a_number_and_addresses_never_clash)
     uint8_t ip4[PV_ARRAY_LEN(asked)][4];
     for (size_t i = 0; i < PV_ARRAY_LEN(asked); i++) {
         struct cw_node n = cw_node_make(w);
-        struct cw_client *c = cw_login(w, &n, w->created.network_id, PV_CTL_GUEST);
+        struct cw_client *c = cw_guest(w, &n);
         struct pv_ctl_msg *m =
             cw_ask(w, c, cw_join_msg(c, &invite, &n, asked[i]), PV_CTL_RESERVATION);
         assert_string_equal(m->u.reservation.name, given[i]);
         memcpy(ip4[i], m->u.reservation.ip4, 4);
         for (size_t k = 0; k < i; k++)
             assert_memory_not_equal(ip4[i], ip4[k], 4);
-        pv_ctl_msg_free(m);
     }
 }
 
 PV_TEST(a_reservation_holds_for_its_node_and_ends_after_sixty_seconds)
 {
-    struct cw *w = cw_new(11);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(11);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 5);
     struct cw_node bob = cw_node_make(w);
     struct cw_node eve = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &bob);
     struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     uint8_t ip4[4];
     memcpy(ip4, m->u.reservation.ip4, 4);
-    pv_ctl_msg_free(m);
     struct pv_made grab =
         cw_member_statement(w, &invite, &eve, (struct cw_claim){"bob", ip4, 0, CW_WALL});
     uint8_t other[4] = {10, 66, 200, 1};
@@ -436,27 +382,24 @@ PV_TEST(a_reservation_holds_for_its_node_and_ends_after_sixty_seconds)
         cw_member_statement(w, &invite, &eve, (struct cw_claim){"eve", ip4, 0, CW_WALL});
     struct pv_made grab_name =
         cw_member_statement(w, &invite, &eve, (struct cw_claim){"bob", other, 0, CW_WALL});
-    struct cw_client *e = cw_login(w, &eve, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *e = cw_guest(w, &eve);
     cw_ask_error(w, e, cw_register_msg(&grab), PV_CTL_E_TAKEN);
     cw_ask_error(w, e, cw_register_msg(&grab_ip), PV_CTL_E_TAKEN);
     cw_ask_error(w, e, cw_register_msg(&grab_name), PV_CTL_E_TAKEN);
     cw_sleep(w, PV_S(60));
-    e = cw_login(w, &eve, w->created.network_id, PV_CTL_GUEST);
+    e = cw_guest(w, &eve);
     cw_ask_ok(w, e, cw_register_msg(&grab_name), PV_CTL_REGISTERED);
     /* And bob, who was slow, gets another name but the same address. */
-    c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    c = cw_guest(w, &bob);
     m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_string_equal(m->u.reservation.name, "bob-2");
     assert_memory_equal(m->u.reservation.ip4, ip4, 4);
-    pv_ctl_msg_free(m);
 }
 
 PV_TEST(invites_end_by_time_by_use_and_by_revocation)
 {
-    struct cw *w = cw_new(12);
+    struct cw *w = cw_home(12);
     struct pv_made_long rev;
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys used = cw_invite(w, alice, 1);
     struct cw_keys revoked = cw_invite(w, alice, 9);
@@ -474,7 +417,7 @@ PV_TEST(invites_end_by_time_by_use_and_by_revocation)
                      PV_OK);
     assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
 
-    struct cw_client *c = cw_login(w, &carol, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &carol);
     cw_ask_error(w, c, cw_join_msg(c, &used, &carol, "carol"), PV_CTL_E_INVITE_USED);
     cw_ask_error(w, c, cw_join_msg(c, &revoked, &carol, "carol"), PV_CTL_E_INVITE_REVOKED);
     cw_ask_error(w, c, cw_join_msg(c, &unknown, &carol, "carol"), PV_CTL_E_UNKNOWN_INVITE);
@@ -486,7 +429,7 @@ PV_TEST(invites_end_by_time_by_use_and_by_revocation)
     alice = cw_member(w, &w->alice);
     struct cw_keys late = cw_invite(w, alice, 9);
     cw_sleep(w, PV_S(86400 + 700));
-    c = cw_login(w, &carol, w->created.network_id, PV_CTL_GUEST);
+    c = cw_guest(w, &carol);
     cw_ask_error(w, c, cw_join_msg(c, &late, &carol, "carol"), PV_CTL_E_INVITE_EXPIRED);
 }
 
@@ -494,20 +437,14 @@ PV_TEST(invites_end_by_time_by_use_and_by_revocation)
 
 PV_TEST(nothing_is_answered_or_shown_before_it_is_stored)
 {
-    struct cw *w = cw_new(13);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(13);
     struct cw_client *alice = cw_member(w, &w->alice);
-    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
-    cw_ask_ok(w, alice, pull, PV_CTL_STATEMENTS);
+    (void)cw_pull(w, alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
-    pv_ctl_msg_free(cw_take_push(alice, PV_CTL_STATEMENTS));
+    (void)cw_take_push(alice, PV_CTL_STATEMENTS);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
-    struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
-    struct pv_made made = cw_member_statement(
-        w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 0, CW_WALL});
-    pv_ctl_msg_free(m);
+    struct cw_client *c = cw_guest(w, &bob);
+    struct pv_made made = cw_reserve(w, c, &invite, &bob, "bob");
     w->hold_jobs = true;
     uint64_t id = cw_send(c, cw_register_msg(&made));
     cw_pump(w);
@@ -516,30 +453,21 @@ PV_TEST(nothing_is_answered_or_shown_before_it_is_stored)
     /* The core goes on meanwhile. */
     cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
     cw_release(w, false);
-    m = cw_take(c, id);
-    assert_int_equal(m->type, PV_CTL_REGISTERED);
-    pv_ctl_msg_free(m);
-    m = cw_take_push(alice, PV_CTL_STATEMENTS);
-    assert_non_null(m);
+    struct pv_ctl_msg *m = cw_answer(c, id, PV_CTL_REGISTERED);
+    m = cw_told(alice, PV_CTL_STATEMENTS);
     assert_int_equal(m->u.statements.n, 1);
     assert_true(pv_view_equal(m->u.statements.items[0].statement, pv_made_view(&made)));
     assert_true(m->u.statements.has_head);
-    pv_ctl_msg_free(m);
 }
 
 PV_TEST(a_store_that_fails_is_an_answer_and_the_rest_goes_on)
 {
-    struct cw *w = cw_new(14);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(14);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
-    struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
-    struct pv_made made = cw_member_statement(
-        w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 0, CW_WALL});
-    pv_ctl_msg_free(m);
+    struct cw_client *c = cw_guest(w, &bob);
+    struct pv_made made = cw_reserve(w, c, &invite, &bob, "bob");
     w->fail_status = -28; /* -ENOSPC */
     cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_STORAGE);
     cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
@@ -549,9 +477,7 @@ PV_TEST(a_store_that_fails_is_an_answer_and_the_rest_goes_on)
 
 PV_TEST(answers_of_the_store_in_any_order_keep_the_log_in_order)
 {
-    struct cw *w = cw_new(15);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(15);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 20);
     struct cw_client *c[10];
@@ -560,12 +486,8 @@ PV_TEST(answers_of_the_store_in_any_order_keep_the_log_in_order)
         char name[16];
         struct cw_node n = cw_node_make(w);
         snprintf(name, sizeof(name), "n%d", i);
-        c[i] = cw_login(w, &n, w->created.network_id, PV_CTL_GUEST);
-        struct pv_ctl_msg *m =
-            cw_ask(w, c[i], cw_join_msg(c[i], &invite, &n, name), PV_CTL_RESERVATION);
-        struct pv_made made = cw_member_statement(
-            w, &invite, &n, (struct cw_claim){name, m->u.reservation.ip4, 0, CW_WALL});
-        pv_ctl_msg_free(m);
+        c[i] = cw_guest(w, &n);
+        struct pv_made made = cw_reserve(w, c[i], &invite, &n, name);
         w->hold_jobs = true;
         id[i] = cw_send(c[i], cw_register_msg(&made));
         cw_pump(w);
@@ -573,13 +495,9 @@ PV_TEST(answers_of_the_store_in_any_order_keep_the_log_in_order)
     }
     cw_release(w, true);
     for (int i = 0; i < 10; i++) {
-        struct pv_ctl_msg *m = cw_take(c[i], id[i]);
-        assert_non_null(m);
-        assert_int_equal(m->type, PV_CTL_REGISTERED);
-        pv_ctl_msg_free(m);
+        (void)cw_answer(c[i], id[i], PV_CTL_REGISTERED);
     }
-    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
-    struct pv_ctl_msg *m = cw_ask(w, alice, pull, PV_CTL_STATEMENTS);
+    struct pv_ctl_msg *m = cw_pull(w, alice);
     uint64_t last = 0;
     assert_int_equal(m->u.statements.n, 15);
     for (size_t i = 0; i < m->u.statements.n; i++) {
@@ -588,54 +506,41 @@ PV_TEST(answers_of_the_store_in_any_order_keep_the_log_in_order)
         assert_true(r.n > last);
         last = r.n;
     }
-    pv_ctl_msg_free(m);
 }
 
 PV_TEST(a_restart_brings_everything_back_under_a_higher_epoch)
 {
-    struct cw *w = cw_new(16);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(16);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
     struct cw_node eve = cw_node_make(w);
     cw_join(w, &invite, &bob, "bob");
-    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
-    struct pv_ctl_msg *before = cw_ask(w, alice, pull, PV_CTL_STATEMENTS);
-    cw_drop_clients(w);
-    pv_coord_free(w->coord);
-    cw_start(w); /* in the same second of the wall clock */
+    struct pv_ctl_msg *before = cw_pull(w, alice);
+    cw_restart(w); /* in the same second of the wall clock */
     alice = cw_member(w, &w->alice);
-    struct pv_ctl_msg *after = cw_ask(w, alice, pull, PV_CTL_STATEMENTS);
+    struct pv_ctl_msg *after = cw_pull(w, alice);
     assert_int_equal(after->u.statements.n, before->u.statements.n);
     for (size_t i = 0; i < after->u.statements.n; i++)
         assert_true(pv_view_equal(after->u.statements.items[i].statement,
                                   before->u.statements.items[i].statement));
     assert_memory_equal(after->u.statements.head, before->u.statements.head, 32);
     /* The used invite stays used, and new receipts come after the old ones. */
-    struct cw_client *e = cw_login(w, &eve, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *e = cw_guest(w, &eve);
     cw_ask_error(w, e, cw_join_msg(e, &invite, &eve, "eve"), PV_CTL_E_INVITE_USED);
     cw_invite(w, alice, 1);
-    struct pv_ctl_msg *m = cw_take_push(alice, PV_CTL_STATEMENTS);
-    assert_non_null(m);
+    struct pv_ctl_msg *m = cw_told(alice, PV_CTL_STATEMENTS);
     assert_true(m->u.statements.have.epoch > after->u.statements.have.epoch);
-    pv_ctl_msg_free(m);
-    pv_ctl_msg_free(before);
-    pv_ctl_msg_free(after);
 }
 
 PV_TEST(receipts_never_go_back_in_time)
 {
-    struct cw *w = cw_new(17);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(17);
     struct cw_client *alice = cw_member(w, &w->alice);
-    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
     cw_invite(w, alice, 1);
     pv_coord_set_wall(w->coord, (CW_WALL - 5000) * UINT64_C(1000000), w->now);
     cw_invite(w, alice, 1);
-    struct pv_ctl_msg *m = cw_ask(w, alice, pull, PV_CTL_STATEMENTS);
+    struct pv_ctl_msg *m = cw_pull(w, alice);
     uint64_t last = 0;
     for (size_t i = 0; i < m->u.statements.n; i++) {
         struct pv_receipt r;
@@ -643,30 +548,25 @@ PV_TEST(receipts_never_go_back_in_time)
         assert_true(r.time >= last);
         last = r.time;
     }
-    pv_ctl_msg_free(m);
 }
 
 PV_TEST(joins_are_judged_at_the_time_that_their_receipt_will_have)
 {
-    struct cw *w = cw_new(17);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(17);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys ends = cw_invite(w, alice, 1);
     pv_coord_set_wall(w->coord, (CW_WALL + 5 * 86400) * UINT64_C(1000000), w->now);
     cw_invite(w, alice, 1); /* its receipt is of that day */
     pv_coord_set_wall(w->coord, CW_WALL * UINT64_C(1000000), w->now);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &bob);
     cw_ask_error(w, c, cw_join_msg(c, &ends, &bob, "bob"), PV_CTL_E_INVITE_EXPIRED);
 }
 
 /* A clock that was wrong while one network stored says nothing of another's invites. */
 PV_TEST(the_time_of_a_network_is_its_own)
 {
-    struct cw *w = cw_new(17);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(17);
     pv_coord_set_wall(w->coord, (CW_WALL + 7 * 86400) * UINT64_C(1000000), w->now);
     cw_invite(w, cw_member(w, &w->alice), 1);
     pv_coord_set_wall(w->coord, CW_WALL * UINT64_C(1000000), w->now);
@@ -675,9 +575,7 @@ PV_TEST(the_time_of_a_network_is_its_own)
     struct cw_node bob = cw_node_make(w);
     cw_join(w, &invite, &bob, "bob");
     /* The same where it was read out of the store. */
-    cw_drop_clients(w);
-    pv_coord_free(w->coord);
-    cw_start(w);
+    cw_restart(w);
     invite = cw_invite(w, cw_member(w, &w->alice), 1);
     struct cw_node carol = cw_node_make(w);
     cw_join(w, &invite, &carol, "carol");
@@ -686,14 +584,12 @@ PV_TEST(the_time_of_a_network_is_its_own)
 /* The clock that it shares with others differs from its own: nothing gets a time that is wrong. */
 PV_TEST(a_clock_that_differs_from_the_common_one_dates_nothing)
 {
-    struct cw *w = cw_new(17);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(17);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 2);
     const uint64_t us = CW_WALL * UINT64_C(1000000);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &bob);
     static const struct {
         int common_s, wall_s;
         int64_t ahead;
@@ -703,9 +599,7 @@ PV_TEST(a_clock_that_differs_from_the_common_one_dates_nothing)
         pv_coord_set_wall(w->coord, us + (uint64_t)(rows[i].wall_s * INT64_C(1000000)), w->now);
         assert_int_equal(pv_coord_ahead(w->coord, w->now), rows[i].ahead);
         struct pv_ctl_item item = cw_item(pv_made_view(&w->created.member));
-        cw_ask_error(w, alice,
-                     (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}},
-                     PV_CTL_E_STORAGE);
+        cw_ask_error(w, alice, cw_put_msg(&item, 1), PV_CTL_E_STORAGE);
         cw_ask_error(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_E_STORAGE);
     }
     pv_coord_set_common(w->coord, us + 60 * UINT64_C(1000000), w->now);
@@ -745,12 +639,11 @@ static void expect_receipt(struct cw *w, struct cw_client *c, struct pv_ctl_item
                            const uint8_t *receipt)
 {
     const struct pv_view expected = pv_view(receipt, PV_RECEIPT_LEN);
-    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    struct pv_ctl_msg put = cw_put_msg(&item, 1);
     struct pv_ctl_msg *m = cw_ask(w, c, put, PV_CTL_RECEIPTS);
     assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
     assert_true(pv_view_equal(m->u.receipts.results[0].receipt, expected));
-    pv_ctl_msg_free(m);
-    m = cw_ask(w, c, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
+    m = cw_pull(w, c);
     size_t found = 0;
     for (size_t i = 0; i < m->u.statements.n; i++) {
         if (!pv_view_equal(m->u.statements.items[i].statement, item.statement))
@@ -759,19 +652,16 @@ static void expect_receipt(struct cw *w, struct cw_client *c, struct pv_ctl_item
         assert_true(pv_view_equal(m->u.statements.items[i].receipt, expected));
     }
     assert_int_equal(found, 1);
-    pv_ctl_msg_free(m);
 }
 
 PV_TEST(a_better_receipt_of_what_is_known_is_kept_and_handed_out)
 {
     static const struct pv_hostport addr = {.host = "other.example", .port = 3478};
-    struct cw *w = cw_new(31);
+    struct cw *w = cw_home(31);
     struct pv_made_long record;
     struct pv_made tag;
     uint8_t list[PV_STATEMENT_LIST_MAX], better[PV_RECEIPT_LEN], forged[PV_RECEIPT_LEN];
     struct pv_writer lw = pv_writer(list, sizeof(list));
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys other = cw_keys_make(w), stranger = cw_keys_make(w);
     pv_coordlist_put(&lw, w->coordinator.pk, &addr, 1);
@@ -790,7 +680,7 @@ PV_TEST(a_better_receipt_of_what_is_known_is_kept_and_handed_out)
     struct pv_ctl_item item = {.statement = pv_made_view(&tag),
                                .receipt = pv_view(forged, sizeof(forged))};
     size_t n_rows = w->n_rows;
-    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    struct pv_ctl_msg put = cw_put_msg(&item, 1);
     cw_ask_ok(w, alice, put, PV_CTL_RECEIPTS);
     assert_int_equal(w->n_rows, n_rows);
     item.receipt = pv_view(better, sizeof(better));
@@ -798,9 +688,7 @@ PV_TEST(a_better_receipt_of_what_is_known_is_kept_and_handed_out)
     assert_int_equal(w->n_rows, n_rows + 1); /* and the second time nothing is stored */
     expect_receipt(w, alice, item, better);
     assert_int_equal(w->n_rows, n_rows + 1);
-    cw_drop_clients(w);
-    pv_coord_free(w->coord);
-    cw_start(w);
+    cw_restart(w);
     item.receipt = pv_view(NULL, 0);
     expect_receipt(w, cw_member(w, &w->alice), item, better);
 }
@@ -815,13 +703,11 @@ PV_TEST(a_guest_that_joined_elsewhere_brings_what_its_word_rests_on_and_nothing_
         OWN,
         ITEMS
     };
-    struct cw *w = cw_new(32);
+    struct cw *w = cw_home(32);
     struct pv_made_long record;
     struct pv_made invite, own, tag;
     uint8_t list[PV_STATEMENT_LIST_MAX], receipts[ITEMS][PV_RECEIPT_LEN];
     struct pv_writer lw = pv_writer(list, sizeof(list));
-    cw_start(w);
-    cw_create(w);
     struct cw_keys other = cw_keys_make(w), key = cw_keys_make(w);
     struct cw_node bob = cw_node_make(w);
     const struct pv_signer alice = pv_signer_sk(w->alice.id.sk);
@@ -838,11 +724,10 @@ PV_TEST(a_guest_that_joined_elsewhere_brings_what_its_word_rests_on_and_nothing_
         receive_elsewhere(w, &other, items[i].statement, CW_WALL + 1 + i, receipts[i]);
         items[i].receipt = pv_view(receipts[i], sizeof(receipts[i]));
     }
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &bob);
     struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &items[OWN]}};
     struct pv_ctl_msg *m = cw_ask(w, c, put, PV_CTL_RECEIPTS);
     assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NOT_ALLOWED);
-    pv_ctl_msg_free(m);
     /* A rule, or what a member says of itself, is no ground; nor do grounds come by themselves. */
     struct pv_st_tag red = {.kind = PV_TAG_SET, .tag = "red", .time = CW_WALL};
     memcpy(red.node, bob.id.pk, sizeof(red.node));
@@ -856,7 +741,6 @@ PV_TEST(a_guest_that_joined_elsewhere_brings_what_its_word_rests_on_and_nothing_
     m = cw_ask(w, c, put, PV_CTL_RECEIPTS);
     for (size_t i = 0; i < ITEMS; i++)
         assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
-    pv_ctl_msg_free(m);
     cw_hang_up(w, c);
     assert_non_null(cw_member(w, &bob));
 }
@@ -880,9 +764,7 @@ int __wrap_crypto_sign_verify_detached(const unsigned char *sig, const unsigned 
 
 PV_TEST(a_newcomer_costs_each_of_its_signatures_once)
 {
-    struct cw *w = cw_new(1);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(1);
     struct cw_client *alice = cw_member(w, &w->alice);
     verified = 0;
     struct cw_keys invite = cw_invite(w, alice, 1);
@@ -905,9 +787,7 @@ PV_TEST(a_newcomer_costs_each_of_its_signatures_once)
 
 PV_TEST(a_statement_put_again_costs_none)
 {
-    struct cw *w = cw_new(2);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(2);
     struct cw_client *alice = cw_member(w, &w->alice);
     verified = 0;
     assert_int_equal(cw_put(w, alice, pv_made_view(&w->created.member)), PV_CTL_E_NONE);

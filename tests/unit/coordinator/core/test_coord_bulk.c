@@ -66,7 +66,6 @@ static size_t count_pushes(struct cw_client *c, size_t *ret_items)
     while ((m = cw_take_push(c, PV_CTL_STATEMENTS)) != NULL) {
         *ret_items += m->u.statements.n;
         n++;
-        pv_ctl_msg_free(m);
     }
     return n;
 }
@@ -142,19 +141,14 @@ PV_TEST(pages_are_answered_one_by_one)
     struct pv_ctl_msg *m = cw_ask(n.w, n.clients[1], all, PV_CTL_STATEMENTS);
     size_t total = m->u.statements.n;
     struct pv_ctl_msg end = {.type = PV_CTL_PULL, .u.pull = m->u.statements.have};
-    pv_ctl_msg_free(m);
     uint64_t second = cw_send(n.clients[0], end);
     uint64_t ping = cw_send(n.clients[0], (struct pv_ctl_msg){.type = PV_CTL_PING});
     cw_pump(n.w);
     m = cw_take(n.clients[0], first);
     assert_int_equal(m->u.statements.n, total);
-    pv_ctl_msg_free(m);
     m = cw_take(n.clients[0], second);
     assert_int_equal(m->u.statements.n, 0);
-    pv_ctl_msg_free(m);
-    m = cw_take(n.clients[0], ping);
-    assert_int_equal(m->type, PV_CTL_PONG);
-    pv_ctl_msg_free(m);
+    m = cw_answer(n.clients[0], ping, PV_CTL_PONG);
     put_invite(&n);
     cw_pump(n.w);
     assert_int_equal(count_pushes(n.clients[0], &total), 1);
@@ -172,7 +166,6 @@ PV_TEST(pages_take_no_more_than_their_log)
     for (size_t i = 1; i < PLACES; i++) {
         struct pv_ctl_msg *m = cw_ask(n.w, n.clients[0], ask[i - 1], PV_CTL_STATEMENTS);
         ask[i] = (struct pv_ctl_msg){.type = PV_CTL_PULL, .u.pull = m->u.statements.have};
-        pv_ctl_msg_free(m);
         put_invite(&n);
         cw_pump(n.w);
     }
@@ -185,7 +178,6 @@ PV_TEST(pages_take_no_more_than_their_log)
             log_len = m->u.statements.n;
         else
             assert_int_equal(m->u.statements.n, PLACES - i);
-        pv_ctl_msg_free(m);
         assert_true(pages->bytes > 0 && pages->bytes <= PV_PAGES_SHARE * log_len);
     }
 }
@@ -206,7 +198,6 @@ PV_TEST(a_member_without_room_is_told_later)
         cw_pump(n.w);
         struct pv_ctl_msg *answer = cw_take(n.clients[1], id);
         bool done = answer->type == PV_CTL_DONE;
-        pv_ctl_msg_free(answer);
         if (!done)
             break;
     }
@@ -252,7 +243,6 @@ PV_TEST(the_member_that_came_first_has_the_whole_log_first)
     while (cw_to_coord(n.w, second))
         ;
     pull.u.pull = m->u.statements.have;
-    pv_ctl_msg_free(m);
     (void)cw_send(first, pull);
     while (cw_to_coord(n.w, first))
         ;
@@ -271,10 +261,9 @@ PV_TEST(pages_are_packed_for_who_reads_them)
     struct bulk_net n = bulk_net(6);
     n.w->pages = true;
     struct cw_client *carol = cw_member(n.w, &n.nodes[0]), *old = n.clients[1];
-    const struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
     for (int i = 0; i < 3; i++) {
-        struct pv_ctl_msg *a = cw_ask(n.w, carol, pull, PV_CTL_STATEMENTS);
-        struct pv_ctl_msg *b = cw_ask(n.w, old, pull, PV_CTL_STATEMENTS);
+        struct pv_ctl_msg *a = cw_pull(n.w, carol);
+        struct pv_ctl_msg *b = cw_pull(n.w, old);
         const struct pv_ctl_statements *x = &a->u.statements, *y = &b->u.statements;
         assert_int_equal(x->n, y->n);
         for (size_t k = 0; k < x->n; k++) {
@@ -284,8 +273,6 @@ PV_TEST(pages_are_packed_for_who_reads_them)
         assert_true(x->has_head && x->has_members && y->has_head && y->has_members);
         assert_memory_equal(x->head, y->head, sizeof(x->head));
         assert_memory_equal(x->members, y->members, sizeof(x->members));
-        pv_ctl_msg_free(a);
-        pv_ctl_msg_free(b);
         put_invite(&n);
         cw_pump(n.w);
         for (struct cw_client *c = carol; c != NULL; c = c == carol ? old : NULL) {
@@ -324,18 +311,15 @@ PV_TEST(pages_do_not_outlive_what_they_say)
 {
     struct bulk_net n = bulk_net(7);
     struct pv_made first, second;
-    const struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
     put_place(&n, CW_WALL, &first);
     for (uint64_t i = 1; i < PV_ROSTER_MAX_SELF; i++)
         put_place(&n, CW_WALL + i, &second);
-    struct pv_ctl_msg *m = cw_ask(n.w, n.clients[0], pull, PV_CTL_STATEMENTS);
+    struct pv_ctl_msg *m = cw_pull(n.w, n.clients[0]);
     assert_true(lists(m, &first));
-    pv_ctl_msg_free(m);
     put_place(&n, CW_WALL + PV_ROSTER_MAX_SELF, &second); /* one more than are kept */
-    m = cw_ask(n.w, n.clients[0], pull, PV_CTL_STATEMENTS);
+    m = cw_pull(n.w, n.clients[0]);
     assert_true(lists(m, &second));
     assert_false(lists(m, &first));
-    pv_ctl_msg_free(m);
     assert_true(pv_coord_pages(n.w->coord)->bytes > 0);
     cw_sleep(n.w, PV_PAGES_KEPT);
     assert_int_equal(pv_coord_pages(n.w->coord)->bytes, 0);
@@ -388,7 +372,6 @@ static uint64_t expect(struct scene *s, struct cw_client *c, struct pv_ctl_msg a
         assert_memory_equal(m->u.copy.from, s->w->alice.id.pk, 32);
         assert_true(pv_view_equal(m->u.copy.box, pv_view(box, strlen(box))));
     }
-    pv_ctl_msg_free(m);
     return n;
 }
 
@@ -421,10 +404,8 @@ PV_TEST(a_receiver_who_is_there_is_told)
     struct cw_client *bob = cw_member(s.w, &s.bob);
     cw_ask_ok(s.w, s.alice, keep(s.bob.id.pk, 1, "one"), PV_CTL_DONE);
     cw_pump(s.w);
-    struct pv_ctl_msg *m = cw_take_push(bob, PV_CTL_COPY);
-    assert_non_null(m);
+    struct pv_ctl_msg *m = cw_told(bob, PV_CTL_COPY);
     assert_true(m->u.copy.n == 0);
-    pv_ctl_msg_free(m);
     expect(&s, bob, collect(0, 0), "one");
 }
 
@@ -512,7 +493,7 @@ static struct pv_storeop *knock(struct cw *w)
 {
     struct cw_client *c = cw_connect(w, &w->alice);
     cw_pump(w);
-    struct pv_ctl_msg m = cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER);
+    struct pv_ctl_msg m = cw_hello_member(w, c, &w->alice);
     m.u.hello.moved = true;
     (void)cw_send(c, m);
     cw_pump(w);
@@ -564,7 +545,6 @@ PV_TEST(a_coordinator_without_room_takes_no_network)
     struct pv_ctl_msg *m = cw_take_push(w->clients[w->n_clients - 1], PV_CTL_BYE);
     assert_int_equal(m->u.failure.error, PV_CTL_E_FULL);
     assert_int_equal(pv_coord_n_homes(w->coord), 1);
-    pv_ctl_msg_free(m);
     pv_storeop_free(op);
 }
 

@@ -63,9 +63,7 @@ PV_TEST(members_behind_one_address_come_back_at_once)
         w->source = pv_addr4(192, 0, (uint8_t)(10 + i), 1, 1);
         cw_join(w, &invite, &nodes[i], name);
     }
-    cw_drop_clients(w);
-    pv_coord_free(w->coord);
-    cw_start(w);
+    cw_restart(w);
     w->source = pv_addr4(203, 0, 113, 7, 1);
     for (unsigned i = 0; i < MEMBERS; i++)
         cw_member(w, &nodes[i]);
@@ -176,7 +174,7 @@ PV_TEST(guests_do_not_use_up_what_members_need)
     cw_join(w, &used, &carol, "carol");
     for (size_t i = 0; i < 60; i++) {
         struct cw_node node = cw_node_make(w);
-        struct cw_client *c = cw_login(w, &node, w->created.network_id, PV_CTL_GUEST);
+        struct cw_client *c = cw_guest(w, &node);
         for (size_t k = 0; k < 12; k++)
             cw_send(c, cw_join_msg(c, k % 2 == 0 ? &used : &good, &node, "x"));
         cw_pump(w);
@@ -188,10 +186,8 @@ PV_TEST(guests_do_not_use_up_what_members_need)
 /* Strangers put what nobody has signed, as much as they may, behind a word of their own. */
 PV_TEST(strangers_words_do_not_use_up_what_those_who_join_need)
 {
-    struct cw *w = cw_new(34);
+    struct cw *w = cw_home(34);
     struct pv_ctl_item items[PV_CTL_GUEST_ITEMS];
-    cw_start(w);
-    cw_create(w);
     struct cw_keys good = cw_invite(w, cw_member(w, &w->alice), 100);
     for (size_t i = 0; i < PV_CTL_GUEST_ITEMS - 1; i++)
         items[i] = cw_item(pv_made_view(&w->created.admin));
@@ -201,7 +197,7 @@ PV_TEST(strangers_words_do_not_use_up_what_those_who_join_need)
         assert_int_equal(pv_make_leave(w->created.network_id, node.id.sk, 1, CW_WALL, &leave),
                          PV_OK);
         items[PV_CTL_GUEST_ITEMS - 1] = cw_item(pv_made_view(&leave));
-        struct cw_client *c = cw_login(w, &node, w->created.network_id, PV_CTL_GUEST);
+        struct cw_client *c = cw_guest(w, &node);
         for (size_t k = 0; k < 12; k++)
             cw_send(c, (struct pv_ctl_msg){.type = PV_CTL_PUT,
                                            .u.put = {.n = PV_CTL_GUEST_ITEMS, .items = items}});
@@ -240,9 +236,7 @@ PV_TEST(a_network_has_a_share_of_presence)
  * else, notice nothing. Its owner's clock is played here. */
 PV_TEST(a_network_that_takes_long_rests)
 {
-    struct cw *w = cw_new(92);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(92);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_node bob = cw_node_make(w);
     const struct pv_ctl_msg ping = {.type = PV_CTL_PING};
@@ -251,7 +245,7 @@ PV_TEST(a_network_that_takes_long_rests)
     cw_ask_ok(w, alice, ping, PV_CTL_PONG); /* half of it is fine */
     pv_coord_bill(w->coord, PV_COORD_DEBT, w->now);
     assert_false(pv_coord_wants_bytes(w->coord, alice->conn));
-    struct cw_client *guest = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *guest = cw_guest(w, &bob);
     cw_ask_ok(w, guest, ping, PV_CTL_PONG);
     uint64_t id = cw_send(alice, ping);
     cw_pump(w);
@@ -259,10 +253,7 @@ PV_TEST(a_network_that_takes_long_rests)
     pv_ns rest = (PV_COORD_SHARE - 1) * 3 * PV_COORD_DEBT / 2;
     assert_true(pv_coord_next_timeout(w->coord) <= w->now + rest);
     cw_sleep(w, rest);
-    struct pv_ctl_msg *m = cw_take(alice, id);
-    assert_non_null(m);
-    assert_int_equal(m->type, PV_CTL_PONG);
-    pv_ctl_msg_free(m);
+    struct pv_ctl_msg *m = cw_answer(alice, id, PV_CTL_PONG);
     /* It need not while nobody else has anything to do. */
     pv_coord_bill(w->coord, 2 * PV_COORD_DEBT, w->now);
     assert_true(pv_coord_rests(w->coord));
@@ -274,7 +265,6 @@ PV_TEST(a_network_that_takes_long_rests)
     cw_pump(w);
     m = cw_take(alice, id);
     assert_non_null(m);
-    pv_ctl_msg_free(m);
     /* Requests of long ago are forgotten. */
     for (int i = 0; i < 10; i++) {
         cw_sleep(w, PV_S(1));
@@ -288,9 +278,7 @@ PV_TEST(a_network_that_takes_long_rests)
  * else that is sent to it. */
 PV_TEST(a_request_that_waited_is_paid_for_too)
 {
-    struct cw *w = cw_new(95);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(95);
     struct cw_client *alice = cw_member(w, &w->alice);
     const struct pv_ctl_msg ping = {.type = PV_CTL_PING}, pull = {.type = PV_CTL_PULL};
     struct pv_coord_ready ready;
@@ -318,9 +306,7 @@ PV_TEST(a_request_that_waited_is_paid_for_too)
  * A node that asks for that network meanwhile is not told that it is no member. */
 PV_TEST(a_network_that_takes_long_to_settle_keeps_nobody_waiting)
 {
-    struct cw *w = cw_new(93);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(93);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 100);
     struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
@@ -344,8 +330,7 @@ PV_TEST(a_network_that_takes_long_to_settle_keeps_nobody_waiting)
                                        sizeof(made.raw), &made.len),
                      PV_OK);
     struct pv_ctl_item item = cw_item(pv_made_view(&made));
-    uint64_t id =
-        cw_send(alice, (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}});
+    uint64_t id = cw_send(alice, cw_put_msg(&item, 1));
     struct pv_ctl_msg *answer = NULL;
     size_t turns = 0;
     cw_pump(w);
@@ -353,19 +338,16 @@ PV_TEST(a_network_that_takes_long_to_settle_keeps_nobody_waiting)
         assert_true(pv_coord_next_timeout(w->coord) <= w->now);
         cw_ask_ok(w, guest, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
         struct cw_client *late = cw_connect(w, &carol);
-        cw_ask_error(w, late, cw_hello(late, &carol, w->created.network_id, PV_CTL_MEMBER),
-                     PV_CTL_E_STORAGE);
+        cw_ask_error(w, late, cw_hello_member(w, late, &carol), PV_CTL_E_STORAGE);
         pv_coord_handle_timeout(w->coord, w->now);
         cw_pump(w);
         turns++;
     }
     assert_true(turns > 5);
     assert_int_equal(answer->type, PV_CTL_RECEIPTS);
-    pv_ctl_msg_free(answer);
     assert_true(b->closed);
     struct cw_client *late = cw_connect(w, &bob);
-    cw_ask_error(w, late, cw_hello(late, &bob, w->created.network_id, PV_CTL_MEMBER),
-                 PV_CTL_E_REVOKED);
+    cw_ask_error(w, late, cw_hello_member(w, late, &bob), PV_CTL_E_REVOKED);
 }
 
 /* Members that are there, all by one invite. */
@@ -391,9 +373,7 @@ static size_t count_closed(struct cw_client *const *members, size_t n)
 PV_TEST(members_that_are_removed_at_once_keep_nobody_waiting)
 {
     struct cw_client *members[20];
-    struct cw *w = cw_new(96);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(96);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 100);
     bring_members(w, &invite, members, PV_ARRAY_LEN(members));
@@ -452,9 +432,7 @@ PV_TEST(one_network_leaves_connections_to_others)
 PV_TEST(members_that_fall_silent_at_once_keep_nobody_waiting)
 {
     struct cw_client *members[20];
-    struct cw *w = cw_new(97);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(97);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 100);
     bring_members(w, &invite, members, PV_ARRAY_LEN(members));
@@ -476,9 +454,7 @@ PV_TEST(members_that_fall_silent_at_once_keep_nobody_waiting)
 /* Answers of the store wait too while a network rests. */
 PV_TEST(a_network_that_rests_takes_nothing_in)
 {
-    struct cw *w = cw_new(94);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(94);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys key = cw_keys_make(w);
     struct pv_st_invite invite = {.not_before = CW_WALL, .not_after = CW_WALL + 60, .uses = 1};
@@ -488,17 +464,13 @@ PV_TEST(a_network_that_rests_takes_nothing_in)
         pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made), PV_OK);
     struct pv_ctl_item item = cw_item(pv_made_view(&made));
     w->hold_jobs = true;
-    uint64_t id =
-        cw_send(alice, (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}});
+    uint64_t id = cw_send(alice, cw_put_msg(&item, 1));
     cw_pump(w);
     pv_coord_bill(w->coord, PV_COORD_DEBT, w->now); /* what it asked for took long */
     cw_release(w, false);
     assert_null(cw_take(alice, id));
     cw_sleep(w, (PV_COORD_SHARE - 1) * PV_COORD_DEBT);
-    struct pv_ctl_msg *m = cw_take(alice, id);
-    assert_non_null(m);
-    assert_int_equal(m->type, PV_CTL_RECEIPTS);
-    pv_ctl_msg_free(m);
+    (void)cw_answer(alice, id, PV_CTL_RECEIPTS);
 }
 
 static bool is_answered(struct cw *w, const struct pv_addr *src)
@@ -513,11 +485,9 @@ static bool is_answered(struct cw *w, const struct pv_addr *src)
 /* The relay hears from control where members come from. */
 PV_TEST(strangers_leave_members_their_stun_answers)
 {
-    struct cw *w = cw_new(21);
+    struct cw *w = cw_home(21);
     const struct pv_addr member = pv_addr4(203, 0, 113, 9, 5000);
     const struct pv_addr stranger = pv_addr4(203, 0, 113, 10, 5000);
-    cw_start(w);
-    cw_create(w);
     w->source = member;
     cw_member(w, &w->alice);
     cw_relay(w);

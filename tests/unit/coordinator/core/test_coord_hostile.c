@@ -93,18 +93,14 @@ PV_TEST(a_slow_handshake_ends_after_ten_seconds)
     struct cw_client *c = cw_connect(w, &n); /* and one that never says hello */
     cw_sleep(w, PV_S(10));
     assert_true(c->closed);
-    struct pv_ctl_msg *m = cw_take_push(c, PV_CTL_BYE);
-    assert_non_null(m);
+    struct pv_ctl_msg *m = cw_told(c, PV_CTL_BYE);
     assert_int_equal(m->u.failure.error, PV_CTL_E_TIMEOUT);
-    pv_ctl_msg_free(m);
 }
 
 PV_TEST(a_forged_frame_in_an_open_channel_ends_it)
 {
-    struct cw *w = cw_new(4);
+    struct cw *w = cw_home(4);
     static const uint8_t frame[2 + 40] = {0, 40, 1, 2, 3};
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     assert_int_equal(stats(w).online, 1);
     pv_coord_handle_bytes(w->coord, alice->conn, pv_view(frame, sizeof(frame)), w->now);
@@ -129,35 +125,27 @@ PV_TEST(messages_that_are_no_requests_end_the_connection)
         "{\"id\":1,\"ok\":true,\"t\":\"done\"}",
         "{\"t\":\"bye\",\"error\":\"limit\"}",
     };
-    struct cw *w = cw_new(5);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(5);
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct cw_client *c = cw_member(w, &w->alice);
         say(w, c, rows[i]);
         assert_true(c->closed);
-        struct pv_ctl_msg *m = cw_take_push(c, PV_CTL_BYE);
-        assert_non_null(m);
+        struct pv_ctl_msg *m = cw_told(c, PV_CTL_BYE);
         assert_int_equal(m->u.failure.error, PV_CTL_E_BAD_REQUEST);
-        pv_ctl_msg_free(m);
     }
 }
 
 PV_TEST(unknown_and_wrong_requests_get_an_error_and_no_more)
 {
-    struct cw *w = cw_new(6);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(6);
     struct cw_client *c = cw_member(w, &w->alice);
     say(w, c, "{\"id\":77,\"t\":\"shutdown\"}");
     struct pv_ctl_msg *m = cw_take(c, 77);
     assert_int_equal(m->u.failure.error, PV_CTL_E_UNKNOWN_REQUEST);
-    pv_ctl_msg_free(m);
     say(w, c, "{\"id\":78,\"t\":\"signal\",\"to\":5}");
     m = cw_take(c, 78);
     assert_int_equal(m->u.failure.error, PV_CTL_E_BAD_REQUEST);
     assert_string_equal(m->u.failure.message, "to");
-    pv_ctl_msg_free(m);
     cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
 }
 
@@ -165,11 +153,9 @@ PV_TEST(unknown_and_wrong_requests_get_an_error_and_no_more)
 
 PV_TEST(a_hello_is_good_for_one_connection_and_one_key)
 {
-    struct cw *w = cw_new(7);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(7);
     struct cw_client *first = cw_connect(w, &w->alice);
-    struct pv_ctl_msg hello = cw_hello(first, &w->alice, w->created.network_id, PV_CTL_MEMBER);
+    struct pv_ctl_msg hello = cw_hello_member(w, first, &w->alice);
 
     struct cw_client *c = cw_connect(w, &w->alice); /* replayed on another connection */
     cw_ask_error(w, c, hello, PV_CTL_E_BAD_SIGNATURE);
@@ -177,26 +163,23 @@ PV_TEST(a_hello_is_good_for_one_connection_and_one_key)
 
     struct cw_node thief = cw_node_make(w); /* alice's name, the thief's signature */
     c = cw_connect(w, &thief);
-    struct pv_ctl_msg m = cw_hello(c, &thief, w->created.network_id, PV_CTL_MEMBER);
+    struct pv_ctl_msg m = cw_hello_member(w, c, &thief);
     memcpy(m.u.hello.node, w->alice.id.pk, 32);
     cw_ask_error(w, c, m, PV_CTL_E_BAD_SIGNATURE);
 
     struct cw_node mixed = thief; /* alice's identity, another transport key */
     mixed.id = w->alice.id;
     c = cw_connect(w, &mixed);
-    cw_ask_error(w, c, cw_hello(c, &mixed, w->created.network_id, PV_CTL_MEMBER),
-                 PV_CTL_E_NOT_ALLOWED);
+    cw_ask_error(w, c, cw_hello_member(w, c, &mixed), PV_CTL_E_NOT_ALLOWED);
 
     c = cw_connect(w, &thief);
-    struct pv_ctl_msg *unknown =
-        cw_ask(w, c, cw_hello(c, &thief, w->created.network_id, PV_CTL_MEMBER), PV_CTL_ERROR);
+    struct pv_ctl_msg *unknown = cw_ask(w, c, cw_hello_member(w, c, &thief), PV_CTL_ERROR);
     assert_int_equal(unknown->u.failure.error, PV_CTL_E_UNKNOWN_NODE);
     /* Leaving is for good, and the coordinator may have been restored: it is not what comes first.
      */
     const char *text = unknown->u.failure.message, *leave = strstr(text, "`p2pvpnctl leave`");
     assert_non_null(leave);
     assert_true(strstr(text, "wait") != NULL && strstr(text, "wait") < leave);
-    pv_ctl_msg_free(unknown);
     c = cw_connect(w, &thief);
     uint8_t nowhere[16] = {9};
     cw_ask_error(w, c, cw_hello(c, &thief, nowhere, PV_CTL_GUEST), PV_CTL_E_UNKNOWN_NETWORK);
@@ -226,20 +209,18 @@ PV_TEST(nothing_goes_before_hello)
 
 PV_TEST(guests_may_only_join_or_create)
 {
-    struct cw *w = cw_new(9);
+    struct cw *w = cw_home(9);
     struct pv_ctl_item items[4];
     static const uint8_t nodes[1][PV_SIGN_PK_LEN] = {{1}};
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &bob);
     struct pv_ctl_msg sub = {.type = PV_CTL_SUBSCRIBE,
                              .u.subscribe = {.on = true, .n = 1, .nodes = nodes}};
     struct pv_ctl_msg sig = {.type = PV_CTL_SIGNAL, .u.signal.box = {(const uint8_t *)"x", 1}};
     struct pv_ctl_item item = cw_item(pv_made_view(&w->created.network));
-    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    struct pv_ctl_msg put = cw_put_msg(&item, 1);
     memcpy(sig.u.signal.node, w->alice.id.pk, 32);
     cw_ask_error(w, c, sub, PV_CTL_E_NOT_ALLOWED);
     cw_ask_error(w, c, sig, PV_CTL_E_NOT_ALLOWED);
@@ -257,11 +238,9 @@ PV_TEST(guests_may_only_join_or_create)
 
 PV_TEST(a_guest_has_thirty_seconds)
 {
-    struct cw *w = cw_new(10);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(10);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &bob);
     for (int i = 0; i < 5; i++) { /* pings do not make it longer */
         cw_sleep(w, PV_S(5));
         cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
@@ -274,17 +253,12 @@ PV_TEST(a_guest_has_thirty_seconds)
 
 PV_TEST(a_guest_has_one_request_under_way)
 {
-    struct cw *w = cw_new(11);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(11);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
-    struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
-    struct pv_made made = cw_member_statement(
-        w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 0, CW_WALL});
-    pv_ctl_msg_free(m);
+    struct cw_client *c = cw_guest(w, &bob);
+    struct pv_made made = cw_reserve(w, c, &invite, &bob, "bob");
     w->hold_jobs = true;
     uint64_t one = cw_send(c, cw_register_msg(&made));
     uint64_t two = cw_send(c, (struct pv_ctl_msg){.type = PV_CTL_PING});
@@ -292,25 +266,19 @@ PV_TEST(a_guest_has_one_request_under_way)
     assert_null(cw_take(c, two));
     assert_false(pv_coord_wants_bytes(w->coord, c->conn)); /* TCP holds the rest back */
     cw_release(w, false);
-    m = cw_take(c, one);
-    assert_int_equal(m->type, PV_CTL_REGISTERED);
-    pv_ctl_msg_free(m);
-    m = cw_take(c, two);
-    assert_int_equal(m->type, PV_CTL_PONG);
-    pv_ctl_msg_free(m);
+    (void)cw_answer(c, one, PV_CTL_REGISTERED);
+    (void)cw_answer(c, two, PV_CTL_PONG);
 }
 
 PV_TEST(a_registration_is_for_the_connections_own_keys)
 {
-    struct cw *w = cw_new(12);
+    struct cw *w = cw_home(12);
     static const uint8_t ip4[4] = {10, 66, 3, 4};
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 5);
     struct cw_node bob = cw_node_make(w);
     struct cw_node eve = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &eve, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &eve);
     const struct cw_claim claim = {"bob", ip4, 0, CW_WALL};
     struct pv_made made = cw_member_statement(w, &invite, &bob, claim);
     cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_REQUEST);
@@ -346,12 +314,10 @@ PV_TEST(a_registration_is_for_the_connections_own_keys)
 
 PV_TEST(members_may_not_sign_what_is_not_theirs)
 {
-    struct cw *w = cw_new(13);
+    struct cw *w = cw_home(13);
     struct pv_made made;
     struct pv_made_long rev;
     static const uint8_t ip4[4] = {10, 66, 3, 4};
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 5);
     struct cw_node bob = cw_node_make(w);
@@ -392,10 +358,9 @@ PV_TEST(members_may_not_sign_what_is_not_theirs)
     pv_statement_hash(pv_made_view(&made), r.hash);
     assert_int_equal(pv_receipt_make(&r, bob.id.sk, receipt), PV_OK);
     struct pv_ctl_item item = {.statement = pv_made_view(&made), .receipt = pv_view(receipt, 170)};
-    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    struct pv_ctl_msg put = cw_put_msg(&item, 1);
     struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
     assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NOT_ALLOWED);
-    pv_ctl_msg_free(m);
 
     /* Damaged, and of another network. */
     assert_int_equal(cw_put(w, b, pv_view("\1\2\3", 3)), PV_CTL_E_BAD_REQUEST);
@@ -411,11 +376,9 @@ PV_TEST(members_may_not_sign_what_is_not_theirs)
  * off. */
 PV_TEST(a_place_out_of_bounds_is_not_stored)
 {
-    struct cw *w = cw_new(33);
+    struct cw *w = cw_home(33);
     struct pv_made made;
     struct pv_st_place place = {.serial = 7, .name = "alice2", .ip4 = {10, 67, 0, 1}};
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     size_t rows = w->n_rows;
     place.time = CW_WALL;
@@ -446,7 +409,6 @@ PV_TEST(a_flood_of_requests_is_answered_with_limit_and_ends)
         struct pv_ctl_msg *m = cw_take(c, id);
         assert_non_null(m);
         limited += m->type == PV_CTL_ERROR && m->u.failure.error == PV_CTL_E_LIMIT ? 1 : 0;
-        pv_ctl_msg_free(m);
     }
     assert_int_equal(limited, 80); /* its hello was a guest's request */
     cw_sleep(w, PV_S(1));
@@ -462,10 +424,8 @@ PV_TEST(a_flood_of_requests_is_answered_with_limit_and_ends)
 
 PV_TEST(a_reader_that_does_not_read_costs_a_bounded_queue)
 {
-    struct cw *w = cw_new(16);
+    struct cw *w = cw_home(16);
     static const uint8_t box[PV_CTL_BOX_MAX];
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
@@ -484,7 +444,6 @@ PV_TEST(a_reader_that_does_not_read_costs_a_bounded_queue)
         bool busy = m->type == PV_CTL_ERROR;
         if (busy)
             assert_int_equal(m->u.failure.error, PV_CTL_E_BUSY);
-        pv_ctl_msg_free(m);
         if (busy)
             break;
         sent++;
@@ -495,9 +454,7 @@ PV_TEST(a_reader_that_does_not_read_costs_a_bounded_queue)
     b->frozen = false;
     cw_pump(w);
     for (size_t i = 0; i < sent; i++) {
-        m = cw_take_push(b, PV_CTL_SIGNAL);
-        assert_non_null(m);
-        pv_ctl_msg_free(m);
+        m = cw_told(b, PV_CTL_SIGNAL);
     }
     cw_ask_ok(w, alice, sig, PV_CTL_DONE);
     cw_ask_ok(w, b, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
@@ -526,7 +483,6 @@ PV_TEST(requests_wait_while_no_answer_fits)
     for (uint64_t id = 1; id <= alice->next_id; id++) {
         struct pv_ctl_msg *m = cw_take(alice, id);
         n += m != NULL && m->type == PV_CTL_STATEMENTS ? 1 : 0;
-        pv_ctl_msg_free(m);
     }
     assert_int_equal(n, 400);
 }
@@ -570,16 +526,14 @@ PV_TEST(signals_and_subscriptions_have_limits)
 
 PV_TEST(reservations_under_one_invite_are_bounded)
 {
-    struct cw *w = cw_new(19);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(19);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_keys other = cw_invite(w, alice, 1);
     size_t held = 0;
     for (int i = 0; i < 70; i++) {
         struct cw_node n = cw_node_make(w);
-        struct cw_client *c = cw_login(w, &n, w->created.network_id, PV_CTL_GUEST);
+        struct cw_client *c = cw_guest(w, &n);
         uint64_t id = cw_send(c, cw_join_msg(c, &invite, &n, "x"));
         cw_pump(w);
         struct pv_ctl_msg *m = cw_take(c, id);
@@ -587,7 +541,6 @@ PV_TEST(reservations_under_one_invite_are_bounded)
             held++;
         else
             assert_int_equal(m->u.failure.error, PV_CTL_E_LIMIT);
-        pv_ctl_msg_free(m);
         cw_hang_up(w, c);
         pv_control_free(c->control); /* keeps the test's own table small */
         free(c);
@@ -621,17 +574,12 @@ PV_TEST(a_coordinator_has_room_for_so_many_networks)
 
 PV_TEST(connections_that_end_in_the_middle_leave_nothing_behind)
 {
-    struct cw *w = cw_new(21);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(21);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 5);
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
-    struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
-    struct pv_made made = cw_member_statement(
-        w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 0, CW_WALL});
-    pv_ctl_msg_free(m);
+    struct cw_client *c = cw_guest(w, &bob);
+    struct pv_made made = cw_reserve(w, c, &invite, &bob, "bob");
     w->hold_jobs = true;
     cw_send(c, cw_register_msg(&made));
     cw_send(c, (struct pv_ctl_msg){.type = PV_CTL_PING});
@@ -661,11 +609,9 @@ PV_TEST(operations_that_never_come_back_end_with_the_coordinator)
 
 PV_TEST(a_receipt_that_is_not_genuine_never_reaches_the_disk)
 {
-    struct cw *w = cw_new(23);
+    struct cw *w = cw_home(23);
     struct pv_made made;
     uint8_t junk[PV_RECEIPT_LEN] = {1, 128};
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
@@ -678,25 +624,20 @@ PV_TEST(a_receipt_that_is_not_genuine_never_reaches_the_disk)
     assert_int_equal(
         pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &inv, &made), PV_OK);
     struct pv_ctl_item item = {.statement = pv_made_view(&made), .receipt = pv_view(junk, 170)};
-    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    struct pv_ctl_msg put = cw_put_msg(&item, 1);
     struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
     assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
-    pv_ctl_msg_free(m);
     assert_int_equal(w->rows[w->n_rows - 1]->rows[0].foreign.len, 0);
-    cw_drop_clients(w);
-    pv_coord_free(w->coord);
-    cw_start(w);
+    cw_restart(w);
     struct cw_node carol = cw_node_make(w);
     cw_join(w, &next, &carol, "carol");
 }
 
 PV_TEST(a_node_cannot_fill_the_store_with_statements_of_its_own)
 {
-    struct cw *w = cw_new(24);
+    struct cw *w = cw_home(24);
     static struct pv_made made[PV_CTL_ITEMS_MAX];
     static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
@@ -721,13 +662,11 @@ PV_TEST(a_node_cannot_fill_the_store_with_statements_of_its_own)
         struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
         for (size_t i = 0; i < PV_CTL_ITEMS_MAX; i++)
             stored += m->u.receipts.results[i].error == PV_CTL_E_NONE ? 1 : 0;
-        pv_ctl_msg_free(m);
         /* Others are told of what is left, once. */
         for (m = cw_take_push(alice, PV_CTL_STATEMENTS); m != NULL;
              m = cw_take_push(alice, PV_CTL_STATEMENTS)) {
             told += m->u.statements.n;
             assert_false(m->u.statements.more);
-            pv_ctl_msg_free(m);
         }
     }
     /* Newer ones replace them, so each list finds as much room as the first. */
@@ -746,12 +685,9 @@ PV_TEST(a_node_cannot_fill_the_store_with_statements_of_its_own)
                 net->log_len <= 2 * (net->log_len - net->n_empty));
     assert_true(net->log_cap < 4 * PV_CTL_ITEMS_MAX + PV_CNET_COMPACT);
     /* A member that reads from the start, and one that goes on from the end, gets what there is. */
-    struct pv_ctl_msg *all =
-        cw_ask(w, b, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
+    struct pv_ctl_msg *all = cw_pull(w, b);
     assert_int_equal(all->u.statements.n, net->log_len - net->n_empty);
     struct pv_ctl_msg again = {.type = PV_CTL_PULL, .u.pull = all->u.statements.have};
-    pv_ctl_msg_free(all);
     all = cw_ask(w, b, again, PV_CTL_STATEMENTS);
     assert_int_equal(all->u.statements.n, 0);
-    pv_ctl_msg_free(all);
 }

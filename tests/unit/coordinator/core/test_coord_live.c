@@ -18,23 +18,19 @@ static struct pv_ctl_msg subscribe_to(const struct cw_node *node, uint8_t (*buf)
 static void expect_presence(struct cw_client *c, const struct cw_node *node, bool online,
                             uint64_t *ret_since)
 {
-    struct pv_ctl_msg *m = cw_take_push(c, PV_CTL_PRESENCE);
-    assert_non_null(m);
+    struct pv_ctl_msg *m = cw_told(c, PV_CTL_PRESENCE);
     assert_int_equal(m->u.presence.n, 1);
     assert_memory_equal(m->u.presence.nodes[0].node, node->id.pk, 32);
     assert_int_equal(m->u.presence.nodes[0].online, online);
     *ret_since = m->u.presence.nodes[0].since_us;
-    pv_ctl_msg_free(m);
 }
 
 PV_TEST(presence_goes_to_subscribers_only_and_tells_restarts)
 {
-    struct cw *w = cw_new(18);
+    struct cw *w = cw_home(18);
     uint8_t buf[1][PV_SIGN_PK_LEN];
     uint64_t s1 = 0;
     uint64_t s2 = 0;
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 2);
     struct cw_node bob = cw_node_make(w);
@@ -44,7 +40,6 @@ PV_TEST(presence_goes_to_subscribers_only_and_tells_restarts)
     struct cw_client *c = cw_member(w, &carol);
     struct pv_ctl_msg *m = cw_ask(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
     assert_false(m->u.presence.nodes[0].online);
-    pv_ctl_msg_free(m);
 
     struct cw_client *b = cw_member(w, &bob);
     cw_pump(w);
@@ -56,17 +51,14 @@ PV_TEST(presence_goes_to_subscribers_only_and_tells_restarts)
     expect_presence(alice, &bob, true, &s2);
     assert_true(s2 > s1);
     assert_true(b->closed);
-    m = cw_take_push(b, PV_CTL_BYE);
-    assert_non_null(m);
+    m = cw_told(b, PV_CTL_BYE);
     assert_int_equal(m->u.failure.error, PV_CTL_E_REPLACED);
-    pv_ctl_msg_free(m);
 
     cw_hang_up(w, b2);
     cw_pump(w);
     expect_presence(alice, &bob, false, &s1);
 
     m = cw_ask(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
-    pv_ctl_msg_free(m);
     struct pv_ctl_msg off = subscribe_to(&bob, buf);
     off.u.subscribe.on = false;
     cw_ask_ok(w, alice, off, PV_CTL_PRESENCE);
@@ -78,17 +70,14 @@ PV_TEST(presence_goes_to_subscribers_only_and_tells_restarts)
 /* A restored backup knows less than the nodes, which subscribe before they repair it. */
 PV_TEST(a_node_that_is_not_known_yet_can_be_subscribed_to)
 {
-    struct cw *w = cw_new(28);
+    struct cw *w = cw_home(28);
     uint8_t buf[1][PV_SIGN_PK_LEN];
     uint64_t since = 0;
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
     struct pv_ctl_msg *m = cw_ask(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
     assert_false(m->u.presence.nodes[0].online);
-    pv_ctl_msg_free(m);
     cw_join(w, &invite, &bob, "bob");
     cw_member(w, &bob);
     cw_pump(w);
@@ -97,11 +86,9 @@ PV_TEST(a_node_that_is_not_known_yet_can_be_subscribed_to)
 
 PV_TEST(a_node_that_vanished_is_offline_within_25_seconds)
 {
-    struct cw *w = cw_new(19);
+    struct cw *w = cw_home(19);
     uint8_t buf[1][PV_SIGN_PK_LEN];
     uint64_t since = 0;
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
@@ -124,9 +111,7 @@ PV_TEST(a_node_that_vanished_is_offline_within_25_seconds)
 
 PV_TEST(list_pages_through_everybody_online_in_order)
 {
-    struct cw *w = cw_new(20);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(20);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 20);
     struct pv_ctl_msg list = {.type = PV_CTL_LIST};
@@ -149,16 +134,12 @@ PV_TEST(list_pages_through_everybody_online_in_order)
     struct pv_ctl_msg *rest = cw_ask(w, alice, list, PV_CTL_PRESENCE);
     assert_int_equal(rest->u.presence.n, 2);
     assert_memory_equal(rest->u.presence.nodes[0].node, m->u.presence.nodes[7].node, 32);
-    pv_ctl_msg_free(m);
-    pv_ctl_msg_free(rest);
 }
 
 PV_TEST(signals_reach_the_node_they_are_for)
 {
-    struct cw *w = cw_new(21);
+    struct cw *w = cw_home(21);
     static const uint8_t box[300] = {1, 2, 3};
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
@@ -172,22 +153,18 @@ PV_TEST(signals_reach_the_node_they_are_for)
     cw_ask_error(w, alice, sig, PV_CTL_E_OFFLINE);
     struct cw_client *b = cw_member(w, &bob);
     cw_ask_ok(w, alice, sig, PV_CTL_DONE);
-    struct pv_ctl_msg *m = cw_take_push(b, PV_CTL_SIGNAL);
-    assert_non_null(m);
+    struct pv_ctl_msg *m = cw_told(b, PV_CTL_SIGNAL);
     assert_memory_equal(m->u.signal.node, w->alice.id.pk, 32);
     assert_true(pv_view_equal(m->u.signal.box, sig.u.signal.box));
-    pv_ctl_msg_free(m);
 }
 
 /* However long the store takes: who needs it waits, nobody else does. */
 PV_TEST(a_slow_store_keeps_only_those_waiting_who_need_it)
 {
-    struct cw *w = cw_new(28);
+    struct cw *w = cw_home(28);
     uint8_t buf[1][PV_SIGN_PK_LEN];
     uint64_t since = 0;
     struct pv_made made;
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1), next = cw_keys_make(w);
     struct cw_node bob = cw_node_make(w);
@@ -201,8 +178,7 @@ PV_TEST(a_slow_store_keeps_only_those_waiting_who_need_it)
 
     /* Alice's invite waits for the store. */
     w->hold_jobs = true;
-    uint64_t put =
-        cw_send(alice, (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}});
+    uint64_t put = cw_send(alice, cw_put_msg(&item, 1));
     cw_pump(w);
     assert_int_equal(w->n_jobs, 1);
 
@@ -214,9 +190,7 @@ PV_TEST(a_slow_store_keeps_only_those_waiting_who_need_it)
     struct pv_ctl_msg sig = {.type = PV_CTL_SIGNAL, .u.signal.box = pv_view("box", 3)};
     memcpy(sig.u.signal.node, w->alice.id.pk, PV_SIGN_PK_LEN);
     cw_ask_ok(w, b, sig, PV_CTL_DONE);
-    struct pv_ctl_msg *m = cw_take_push(alice, PV_CTL_SIGNAL);
-    assert_non_null(m);
-    pv_ctl_msg_free(m);
+    struct pv_ctl_msg *m = cw_told(alice, PV_CTL_SIGNAL);
     assert_null(cw_take(alice, put));
     assert_int_equal(w->n_jobs, 1);
 
@@ -224,18 +198,14 @@ PV_TEST(a_slow_store_keeps_only_those_waiting_who_need_it)
     m = cw_take(alice, put);
     assert_non_null(m);
     assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
-    pv_ctl_msg_free(m);
 }
 
 PV_TEST(removing_a_node_drops_it_at_once_and_tells_everybody)
 {
-    struct cw *w = cw_new(22);
+    struct cw *w = cw_home(22);
     struct pv_made_long rev;
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
-    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
-    cw_ask_ok(w, alice, pull, PV_CTL_STATEMENTS);
+    (void)cw_pull(w, alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
     cw_join(w, &invite, &bob, "bob");
@@ -250,13 +220,9 @@ PV_TEST(removing_a_node_drops_it_at_once_and_tells_everybody)
     cw_client_forget(alice);
     assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
     assert_true(b->closed);
-    struct pv_ctl_msg *m = cw_take_push(b, PV_CTL_BYE);
-    assert_non_null(m);
+    struct pv_ctl_msg *m = cw_told(b, PV_CTL_BYE);
     assert_int_equal(m->u.failure.error, PV_CTL_E_REVOKED);
-    pv_ctl_msg_free(m);
-    m = cw_take_push(alice, PV_CTL_STATEMENTS);
-    assert_non_null(m);
-    pv_ctl_msg_free(m);
+    m = cw_told(alice, PV_CTL_STATEMENTS);
     for (int role = PV_CTL_MEMBER; role <= PV_CTL_GUEST; role++) {
         b = cw_connect(w, &bob);
         cw_ask_error(w, b, cw_hello(b, &bob, w->created.network_id, (enum pv_ctl_role)role),
@@ -267,10 +233,8 @@ PV_TEST(removing_a_node_drops_it_at_once_and_tells_everybody)
 
 PV_TEST(a_node_that_left_may_join_again_by_the_same_invite)
 {
-    struct cw *w = cw_new(23);
+    struct cw *w = cw_home(23);
     struct pv_made leave;
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
@@ -280,14 +244,12 @@ PV_TEST(a_node_that_left_may_join_again_by_the_same_invite)
     cw_put(w, b, pv_made_view(&leave));
     assert_true(b->closed);
     struct cw_client *c = cw_connect(w, &bob);
-    cw_ask_error(w, c, cw_hello(c, &bob, w->created.network_id, PV_CTL_MEMBER),
-                 PV_CTL_E_UNKNOWN_NODE);
-    c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    cw_ask_error(w, c, cw_hello_member(w, c, &bob), PV_CTL_E_UNKNOWN_NODE);
+    c = cw_guest(w, &bob);
     struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_int_equal(m->u.reservation.serial, 2); /* above its leave */
     struct pv_made made = cw_member_statement(
         w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 2, CW_WALL});
-    pv_ctl_msg_free(m);
     cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
     cw_member(w, &bob);
 }
@@ -296,9 +258,7 @@ PV_TEST(a_node_that_left_may_join_again_by_the_same_invite)
 
 PV_TEST(two_thousand_statements_are_paged_and_news_follow)
 {
-    struct cw *w = cw_new(24);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(24);
     struct cw_client *alice = cw_member(w, &w->alice);
     for (int k = 0; k < 20; k++) {
         static struct pv_made made[100];
@@ -317,7 +277,6 @@ PV_TEST(two_thousand_statements_are_paged_and_news_follow)
         struct pv_ctl_msg *m = cw_ask(w, alice, put, PV_CTL_RECEIPTS);
         for (size_t i = 0; i < 100; i++)
             assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
-        pv_ctl_msg_free(m);
         cw_sleep(w, PV_S(1)); /* within the network's rate */
     }
     struct cw_client *reader = cw_member(w, &w->alice);
@@ -335,32 +294,26 @@ PV_TEST(two_thousand_statements_are_paged_and_news_follow)
         assert_int_equal(m->u.statements.has_head, !more);
         memcpy(head, m->u.statements.head, 32);
         pull.u.pull = m->u.statements.have;
-        pv_ctl_msg_free(m);
     }
     assert_int_equal(n, 2004);
     assert_true(pages < 2004 / 50);
     cw_invite(w, reader, 1);
-    struct pv_ctl_msg *m = cw_take_push(reader, PV_CTL_STATEMENTS);
-    assert_non_null(m);
+    struct pv_ctl_msg *m = cw_told(reader, PV_CTL_STATEMENTS);
     assert_int_equal(m->u.statements.n, 1);
     assert_memory_not_equal(m->u.statements.head, head, 32);
     assert_true(m->u.statements.have.n > pull.u.pull.n);
-    pv_ctl_msg_free(m);
 }
 
 PV_TEST(a_restored_backup_is_repaired_by_what_a_node_still_has)
 {
-    struct cw *w = cw_new(25);
+    struct cw *w = cw_home(25);
     struct pv_made_long rev;
-    cw_start(w);
-    cw_create(w);
     size_t backup = w->n_rows;
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
     cw_join(w, &invite, &bob, "bob");
-    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
-    struct pv_ctl_msg *all = cw_ask(w, alice, pull, PV_CTL_STATEMENTS);
+    struct pv_ctl_msg *all = cw_pull(w, alice);
     (void)rev;
 
     cw_drop_clients(w);
@@ -370,23 +323,19 @@ PV_TEST(a_restored_backup_is_repaired_by_what_a_node_still_has)
     cw_start(w);
     cw_sleep(w, PV_S(86400 * 3)); /* the invite is long over; the receipts say when it was used */
     struct cw_client *b = cw_connect(w, &bob);
-    cw_ask_error(w, b, cw_hello(b, &bob, w->created.network_id, PV_CTL_MEMBER),
-                 PV_CTL_E_UNKNOWN_NODE);
+    cw_ask_error(w, b, cw_hello_member(w, b, &bob), PV_CTL_E_UNKNOWN_NODE);
     alice = cw_member(w, &w->alice);
     struct pv_ctl_msg put = {.type = PV_CTL_PUT,
                              .u.put = {.n = all->u.statements.n, .items = all->u.statements.items}};
     struct pv_ctl_msg *m = cw_ask(w, alice, put, PV_CTL_RECEIPTS);
     for (size_t i = 0; i < m->u.receipts.n; i++)
         assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
-    pv_ctl_msg_free(m);
-    m = cw_ask(w, alice, pull, PV_CTL_STATEMENTS);
+    m = cw_pull(w, alice);
     assert_memory_equal(m->u.statements.head, all->u.statements.head, 32);
     /* The receipts of the lost time are the ones that count: they are lower. */
     for (size_t i = 0; i < m->u.statements.n; i++)
         assert_true(
             pv_view_equal(m->u.statements.items[i].receipt, all->u.statements.items[i].receipt));
-    pv_ctl_msg_free(m);
-    pv_ctl_msg_free(all);
     cw_member(w, &bob);
 }
 
@@ -441,8 +390,7 @@ PV_TEST(welcome_opens_the_relay_and_removal_closes_it)
     struct cw_node bob = cw_node_make(w);
     cw_join(w, &invite, &bob, "bob");
     struct cw_client *b = cw_connect(w, &bob);
-    struct pv_ctl_msg *m =
-        cw_ask(w, b, cw_hello(b, &bob, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    struct pv_ctl_msg *m = cw_ask(w, b, cw_hello_member(w, b, &bob), PV_CTL_WELCOME);
     assert_true(m->u.welcome.has_turn);
     assert_string_equal(m->u.welcome.turn.realm, PV_TURNAUTH_REALM);
     assert_int_equal(allocate(w, &m->u.welcome.turn), 1);
@@ -460,19 +408,14 @@ PV_TEST(welcome_opens_the_relay_and_removal_closes_it)
     assert_int_equal(tc_allocations(pv_relaycore_turns(pv_coord_relay(w->coord))), 0);
     assert_int_equal(tc_members(pv_relaycore_turns(pv_coord_relay(w->coord))), 1); /* alice */
     assert_int_equal(allocate(w, &m->u.welcome.turn), 0);
-    pv_ctl_msg_free(m);
 }
 
 PV_TEST(without_a_relay_welcome_has_none)
 {
-    struct cw *w = cw_new(28);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(28);
     struct cw_client *c = cw_connect(w, &w->alice);
-    struct pv_ctl_msg *m =
-        cw_ask(w, c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    struct pv_ctl_msg *m = cw_ask(w, c, cw_hello_member(w, c, &w->alice), PV_CTL_WELCOME);
     assert_false(m->u.welcome.has_turn);
-    pv_ctl_msg_free(m);
 }
 
 PV_TEST(a_datagram_gets_its_answer)
@@ -584,8 +527,7 @@ PV_TEST(a_stream_that_relays_stays_open)
     struct cw_node bob = cw_node_make(w);
     cw_join(w, &invite, &bob, "bob");
     struct cw_client *b = cw_connect(w, &bob);
-    struct pv_ctl_msg *m =
-        cw_ask(w, b, cw_hello(b, &bob, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    struct pv_ctl_msg *m = cw_ask(w, b, cw_hello_member(w, b, &bob), PV_CTL_WELCOME);
     struct pv_view v = allocate_request(&m->u.welcome.turn, request, sizeof(request));
     assert_int_equal(pv_coord_accept(w->coord, 900, &src, w->now), PV_OK);
     assert_int_equal(pv_coord_accept(w->coord, 901, &src, w->now), PV_OK); /* says nothing */
@@ -593,7 +535,6 @@ PV_TEST(a_stream_that_relays_stays_open)
     assert_int_equal(pv_stun_decode(pv_view(out, len), &msg), PV_OK);
     assert_int_equal(msg.cls, PV_STUN_SUCCESS);
     assert_int_equal(n_allocations(w), 1);
-    pv_ctl_msg_free(m);
 
     /* A datagram to itself comes back on the stream, padded. */
     struct pv_addr self = pv_turn_virtual_addr(w->coordinator.pk, bob.id.pk);
@@ -650,20 +591,16 @@ PV_TEST(a_stream_whose_allocation_ended_is_closed)
 
 PV_TEST(shutting_down_says_bye_to_everybody)
 {
-    struct cw *w = cw_new(27);
+    struct cw *w = cw_home(27);
     struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
-    cw_start(w);
-    cw_create(w);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_client *silent = cw_connect(w, &w->alice);
     pv_coord_shutdown(w->coord, w->now);
     assert_int_equal(pv_coord_accept(w->coord, 999, &src, w->now), PV_ERR_LIMIT);
     cw_pump(w);
     assert_true(alice->closed && silent->closed);
-    struct pv_ctl_msg *m = cw_take_push(alice, PV_CTL_BYE);
-    assert_non_null(m);
+    struct pv_ctl_msg *m = cw_told(alice, PV_CTL_BYE);
     assert_int_equal(m->u.failure.error, PV_CTL_E_SHUTDOWN);
-    pv_ctl_msg_free(m);
 }
 
 /* --- invites with conditions ----------------------------------------------------------------- */
@@ -677,9 +614,7 @@ enum {
 
 static struct cw *begin(uint64_t seed)
 {
-    struct cw *w = cw_new(seed);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(seed);
     return w;
 }
 
@@ -703,7 +638,7 @@ static struct cw_keys terms(struct cw *w, struct cw_client *alice, uint8_t flags
 static void expect_hello(struct cw *w, const struct cw_node *node, enum pv_ctl_error error)
 {
     struct cw_client *c = cw_connect(w, node);
-    cw_ask_error(w, c, cw_hello(c, node, w->created.network_id, PV_CTL_MEMBER), error);
+    cw_ask_error(w, c, cw_hello_member(w, c, node), error);
     assert_true(c->closed);
 }
 
@@ -726,14 +661,13 @@ PV_TEST(a_node_that_waits_is_told_so_until_an_admin_admits_it)
     cw_join(w, &invite, &bob, "bob");
     expect_hello(w, &bob, PV_CTL_E_WAITING);
     /* As a guest it sees no more than any guest, and its name is nobody else's. */
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &bob);
     cw_ask_error(w, c, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_E_NOT_ALLOWED);
     cw_ask_error(w, c, (struct pv_ctl_msg){.type = PV_CTL_ASKERS}, PV_CTL_E_NOT_ALLOWED);
-    struct cw_client *other = cw_login(w, &carol, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *other = cw_guest(w, &carol);
     struct pv_ctl_msg *r =
         cw_ask(w, other, cw_join_msg(other, &invite, &carol, "bob"), PV_CTL_RESERVATION);
     assert_string_equal(r->u.reservation.name, "bob-2");
-    pv_ctl_msg_free(r);
     /* A node that asks to join once more gets the same place. */
     cw_join(w, &invite, &bob, "bob");
     /* Its own word admits it not, and a member's without the right neither. */
@@ -754,7 +688,6 @@ PV_TEST(admins_hear_from_where_it_asks)
     struct pv_ctl_msg *m =
         cw_ask(w, alice, (struct pv_ctl_msg){.type = PV_CTL_ASKERS}, PV_CTL_ASKED);
     assert_int_equal(m->u.asked.n, 0);
-    pv_ctl_msg_free(m);
     w->source = pv_addr4(203, 0, 113, 5, 4444);
     cw_join(w, &invite, &bob, "bob");
     w->source = pv_addr4(203, 0, 113, 6, 5555);
@@ -764,13 +697,11 @@ PV_TEST(admins_hear_from_where_it_asks)
     assert_int_equal(m->u.asked.n, 1);
     assert_memory_equal(m->u.asked.askers[0].node, bob.id.pk, PV_SIGN_PK_LEN);
     assert_true(pv_addr_equal_ip(&m->u.asked.askers[0].from, &now));
-    pv_ctl_msg_free(m);
     cw_ask_error(w, cw_member(w, &carol), (struct pv_ctl_msg){.type = PV_CTL_ASKERS},
                  PV_CTL_E_NOT_ALLOWED);
     assert_int_equal(admit(w, alice, &w->alice.id, &bob), PV_CTL_E_NONE);
     m = cw_ask(w, alice, (struct pv_ctl_msg){.type = PV_CTL_ASKERS}, PV_CTL_ASKED);
     assert_int_equal(m->u.asked.n, 0);
-    pv_ctl_msg_free(m);
 }
 
 /* Of more than the table holds those who asked longest ago are forgotten; who is denied is, too. */
@@ -800,7 +731,6 @@ PV_TEST(the_table_of_who_asks_is_bounded)
     for (size_t i = 0; i < m->u.asked.n; i++)
         found = found || memcmp(m->u.asked.askers[i].node, last.id.pk, PV_SIGN_PK_LEN) == 0;
     assert_true(found);
-    pv_ctl_msg_free(m);
 }
 
 /* Its first word after the end is taken like any other, and it is a member again. */
@@ -852,7 +782,7 @@ static uint64_t hybrids(const struct cw *w)
 /* A hello with an offer. */
 static uint64_t say_hello(struct cw *w, struct cw_client *c, uint8_t ek[static PV_KEM_EK_LEN])
 {
-    struct pv_ctl_msg m = cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER);
+    struct pv_ctl_msg m = cw_hello_member(w, c, &w->alice);
     m.u.hello.mlkem768 = pv_view(ek, PV_KEM_EK_LEN);
     return cw_send(c, m);
 }
@@ -867,14 +797,9 @@ PV_TEST(a_node_that_offers_is_welcomed_under_hybrid_keys)
         assert_int_equal(pv_control_offer(c->control, kems[i], &w->rng, ek), PV_OK);
         uint64_t id = say_hello(w, c, ek);
         cw_pump(w);
-        struct pv_ctl_msg *m = cw_take_push(c, PV_CTL_HYBRID);
-        assert_non_null(m);
-        pv_ctl_msg_free(m);
+        (void)cw_told(c, PV_CTL_HYBRID);
         assert_true(pv_control_is_hybrid(c->control));
-        m = cw_take(c, id);
-        assert_non_null(m);
-        assert_int_equal(m->type, PV_CTL_WELCOME);
-        pv_ctl_msg_free(m);
+        (void)cw_answer(c, id, PV_CTL_WELCOME);
         assert_int_equal(hybrids(w), 1);
         cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
         cw_hang_up(w, c);
@@ -896,10 +821,7 @@ PV_TEST(others_go_on_as_before)
     uint64_t id = say_hello(w, c, ek);
     cw_pump(w);
     assert_null(cw_take_push(c, PV_CTL_HYBRID));
-    struct pv_ctl_msg *m = cw_take(c, id);
-    assert_non_null(m);
-    assert_int_equal(m->type, PV_CTL_WELCOME);
-    pv_ctl_msg_free(m);
+    (void)cw_answer(c, id, PV_CTL_WELCOME);
     cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
 }
 
@@ -911,11 +833,8 @@ PV_TEST(a_bad_key_ends_the_connection)
     memset(ek, 0xff, sizeof(ek));
     uint64_t id = say_hello(w, c, ek);
     cw_pump(w);
-    struct pv_ctl_msg *m = cw_take(c, id);
-    assert_non_null(m);
-    assert_int_equal(m->type, PV_CTL_ERROR);
+    struct pv_ctl_msg *m = cw_answer(c, id, PV_CTL_ERROR);
     assert_int_equal(m->u.failure.error, PV_CTL_E_BAD_REQUEST);
-    pv_ctl_msg_free(m);
     assert_true(c->closed);
 }
 
@@ -941,17 +860,17 @@ PV_TEST(nobody_causes_the_work_who_is_not_let_in)
     struct cw_node stranger = cw_node_make(w);
     struct cw_client *c = cw_connect(w, &stranger);
     assert_int_equal(pv_control_offer(c->control, &kem_double, &w->rng, ek), PV_OK);
-    struct pv_ctl_msg m = cw_hello(c, &stranger, w->created.network_id, PV_CTL_MEMBER);
+    struct pv_ctl_msg m = cw_hello_member(w, c, &stranger);
     m.u.hello.mlkem768 = pv_view(ek, sizeof(ek));
     cw_ask_error(w, c, m, PV_CTL_E_UNKNOWN_NODE);
     c = cw_connect(w, &w->alice);
-    m = cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER);
+    m = cw_hello_member(w, c, &w->alice);
     m.u.hello.mlkem768 = pv_view(ek, sizeof(ek));
     m.u.hello.sig[3] ^= 1;
     cw_ask_error(w, c, m, PV_CTL_E_BAD_SIGNATURE);
     assert_int_equal(encapsulated, 0);
     c = cw_member(w, &w->alice);
-    m = cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER);
+    m = cw_hello_member(w, c, &w->alice);
     m.u.hello.mlkem768 = pv_view(ek, sizeof(ek));
     cw_ask_error(w, c, m, PV_CTL_E_STATE);
     assert_int_equal(encapsulated, 0);

@@ -22,9 +22,7 @@ static struct cw_client *restart_with(struct cw *w, struct pv_netlimits limits)
 {
     memcpy(own.id, w->created.network_id, sizeof(own.id));
     own.limits = limits;
-    cw_drop_clients(w);
-    pv_coord_free(w->coord);
-    cw_start(w);
+    cw_restart(w);
     return cw_member(w, &w->alice);
 }
 
@@ -45,7 +43,7 @@ static enum pv_ctl_error revoke(struct cw *w, struct cw_client *alice, uint8_t k
 static void expect_join(struct cw *w, const struct cw_keys *invite, const struct cw_node *node,
                         enum pv_ctl_error error)
 {
-    struct cw_client *c = cw_login(w, node, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, node);
     cw_ask_error(w, c, cw_join_msg(c, invite, node, "x"), error);
     cw_hang_up(w, c);
 }
@@ -67,7 +65,7 @@ static void expect_register(struct cw *w, const struct cw_keys *invite, uint32_t
                             enum pv_ctl_error error)
 {
     struct cw_node node = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &node, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &node);
     uint8_t be[4];
     pv_store_be32(be, ip4);
     cw_ask_ok(w, c, cw_join_msg(c, invite, &node, "dan"), PV_CTL_RESERVATION);
@@ -111,7 +109,7 @@ PV_TEST(a_network_has_so_many_members)
     cw_join(w, &invite, &bob, "bob");
     expect_join(w, &invite, &carol, PV_CTL_E_FULL);
     /* A member may repeat it; one that goes makes room. */
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &bob);
     cw_ask_ok(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_int_equal(revoke(w, alice, PV_REVOKE_NODE, bob.id.pk), PV_CTL_E_NONE);
     cw_join(w, &invite, &carol, "carol");
@@ -129,22 +127,19 @@ PV_TEST(the_last_place_is_taken_once)
     struct cw_client *c[2];
     struct pv_made made[2];
     for (size_t i = 0; i < 2; i++) {
-        c[i] = cw_login(w, &nodes[i], w->created.network_id, PV_CTL_GUEST);
+        c[i] = cw_guest(w, &nodes[i]);
         struct pv_ctl_msg *r =
             cw_ask(w, c[i], cw_join_msg(c[i], &invite, &nodes[i], "n"), PV_CTL_RESERVATION);
         made[i] = cw_member_statement(
             w, &invite, &nodes[i],
             (struct cw_claim){r->u.reservation.name, r->u.reservation.ip4, 0, CW_WALL});
-        pv_ctl_msg_free(r);
     }
     w->hold_jobs = true; /* the first is at the store */
     uint64_t id = cw_send(c[0], cw_register_msg(&made[0]));
     cw_pump(w);
     cw_ask_error(w, c[1], cw_register_msg(&made[1]), PV_CTL_E_FULL);
     cw_release(w, false);
-    struct pv_ctl_msg *m = cw_take(c[0], id);
-    assert_int_equal(m->type, PV_CTL_REGISTERED);
-    pv_ctl_msg_free(m);
+    (void)cw_answer(c[0], id, PV_CTL_REGISTERED);
 }
 
 /* A statement of the network's own, of any type. */
@@ -247,13 +242,12 @@ PV_TEST(an_invite_ends_when_it_says)
     const uint64_t end = CW_WALL + 86400; /* as cw_invite() has it */
     struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 9);
     struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &bob);
     set_wall(w, end - 1);
     struct pv_ctl_msg *r = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     struct pv_made made = cw_member_statement(
         w, &invite, &bob,
         (struct cw_claim){r->u.reservation.name, r->u.reservation.ip4, 0, CW_WALL});
-    pv_ctl_msg_free(r);
     set_wall(w, end);
     expect_join(w, &invite, &carol, PV_CTL_E_INVITE_EXPIRED);
     set_wall(w, end + PV_COORD_RESERVE_S);
@@ -303,8 +297,7 @@ PV_TEST(a_dropped_network_is_gone_with_what_was_under_way)
     struct pv_made made;
     assert_int_equal(pv_make_invite(id, pv_signer_sk(w->alice.id.sk), &more, &made), PV_OK);
     struct pv_ctl_item item = cw_item(pv_made_view(&made));
-    (void)cw_send(alice,
-                  (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}});
+    (void)cw_send(alice, cw_put_msg(&item, 1));
     cw_pump(w);
     assert_int_equal(pv_coord_drop_begin(w->coord, id), PV_OK);
     pv_coord_drop_end(w->coord, id, true, w->now);
@@ -351,11 +344,9 @@ PV_TEST(a_policy_holds_from_now_on)
     pv_coord_set_policy(w->coord, &policy);
     cw_join(w, &invite, &bob, "bob");
     struct cw_client *c = cw_connect(w, &bob);
-    struct pv_ctl_msg *welcome =
-        cw_ask(w, c, cw_hello(c, &bob, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    struct pv_ctl_msg *welcome = cw_ask(w, c, cw_hello_member(w, c, &bob), PV_CTL_WELCOME);
     assert_int_equal(welcome->u.welcome.n_stun, 1);
     assert_string_equal(welcome->u.welcome.stun[0], stun[0]);
-    pv_ctl_msg_free(welcome);
     memset(w->secret, 0, sizeof(w->secret));
     cw_make_network(w);
     c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
@@ -389,7 +380,6 @@ static struct pv_roster *fetch_chain(struct cw *w, struct cw_client *guest,
     for (size_t i = 0; i < st->n; i++)
         assert_int_equal(pv_roster_add(r, st->items[i].statement, st->items[i].receipt, &added),
                          PV_OK);
-    pv_ctl_msg_free(m);
     return r;
 }
 
@@ -399,13 +389,11 @@ static struct pv_roster *fetch_chain(struct cw *w, struct cw_client *guest,
 PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
 {
     static const struct pv_hostport addr = {.host = "next.example", .port = 3478};
-    struct cw *w = cw_new(11);
+    struct cw *w = cw_home(11);
     uint8_t list[PV_STATEMENT_LIST_MAX];
     struct pv_writer lw = pv_writer(list, sizeof(list));
     struct pv_made_long record;
     enum pv_roster_added added;
-    cw_start(w);
-    cw_create(w);
     struct cw_keys next = cw_keys_make(w);
     pv_coordlist_put(&lw, next.pk, &addr, 1);
     assert_int_equal(pv_make_coordinators(w->created.network_id, pv_signer_sk(w->root.sk), 7,
@@ -416,13 +404,10 @@ PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
     assert_int_equal(cw_put(w, alice, pv_view(record.raw, record.len)), PV_CTL_E_NONE);
 
     struct cw_node bob = cw_node_make(w);
-    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *c = cw_guest(w, &bob);
     struct pv_roster *r = fetch_chain(w, c, &invite);
-    struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
-    struct pv_made made = cw_member_statement(
-        w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 0, CW_WALL});
-    pv_ctl_msg_free(m);
-    m = cw_ask(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
+    struct pv_made made = cw_reserve(w, c, &invite, &bob, "bob");
+    struct pv_ctl_msg *m = cw_ask(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
     assert_int_equal(
         pv_roster_add(r, m->u.registered.item.statement, m->u.registered.item.receipt, &added),
         PV_OK);
@@ -431,7 +416,6 @@ PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
         assert_int_not_equal(event.type, PV_ROSTER_EV_REFUSED);
     assert_true(pv_view_equal(pv_roster_coordinators(r), pv_written(&lw)));
     assert_non_null(pv_roster_enrolled(r, bob.id.pk));
-    pv_ctl_msg_free(m);
     pv_roster_free(r);
 }
 
@@ -484,8 +468,7 @@ PV_TEST(a_guest_hears_that_who_moved_the_network_was_removed)
     cw_ask_ok(w, cw_login(w, &w->alice, NULL, PV_CTL_GUEST), create, PV_CTL_RECEIPTS);
 
     struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 1);
-    struct pv_roster *r =
-        fetch_chain(w, cw_login(w, &carol, w->created.network_id, PV_CTL_GUEST), &invite);
+    struct pv_roster *r = fetch_chain(w, cw_guest(w, &carol), &invite);
     struct pv_roster_event event;
     while (pv_roster_poll_event(r, &event) == PV_OK)
         continue;
@@ -537,8 +520,7 @@ PV_TEST(whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves)
 
     assert_int_equal(revoke(w, alice, PV_REVOKE_NODE, carol.id.pk), PV_CTL_E_NONE);
     struct pv_ctl_item late = received(w, &former, pv_made_view(&made[2]), 2, receipts[1]);
-    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &late}};
+    struct pv_ctl_msg put = cw_put_msg(&late, 1);
     struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
     assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
-    pv_ctl_msg_free(m);
 }

@@ -48,11 +48,9 @@ static bool is_taken(struct cw *w, struct cw_client *c, struct pv_ctl_msg msg, u
     bool failed = countdown == 0;
     countdown = 0;
     cw_sleep(w, PV_S(2));
-    struct pv_ctl_msg *m = cw_take(c, id);
-    assert_int_equal(m->type, PV_CTL_RECEIPTS);
+    struct pv_ctl_msg *m = cw_answer(c, id, PV_CTL_RECEIPTS);
     for (size_t i = 0; i < m->u.receipts.n; i++)
         assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
-    pv_ctl_msg_free(m);
     return failed;
 }
 
@@ -86,16 +84,14 @@ PV_TEST(an_invite_is_good_when_there_is_memory_again)
     while (failed) {
         struct pv_made made;
         struct pv_st_invite st = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
-        struct cw *w = cw_new(++n);
-        cw_start(w);
-        cw_create(w);
+        struct cw *w = cw_home(++n);
         struct cw_keys invite = cw_keys_make(w);
         struct cw_node bob = cw_node_make(w);
         memcpy(st.invite, invite.pk, sizeof(st.invite));
         assert_int_equal(
             pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &st, &made), PV_OK);
         struct pv_ctl_item item = cw_item(pv_made_view(&made));
-        struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+        struct pv_ctl_msg put = cw_put_msg(&item, 1);
         failed = is_taken(w, cw_member(w, &w->alice), put, n);
         cw_join(w, &invite, &bob, "bob");
         expect_all(w);
@@ -114,9 +110,7 @@ PV_TEST(everybody_who_is_removed_is_dropped)
     while (failed) {
         struct cw_client *guests[GUESTS];
         struct pv_made_long made;
-        struct cw *w = cw_new(++n);
-        cw_start(w);
-        cw_create(w);
+        struct cw *w = cw_home(++n);
         struct cw_client *alice = cw_member(w, &w->alice);
         struct cw_keys invite = cw_invite(w, alice, GUESTS);
         for (unsigned i = 0; i < GUESTS; i++) {
@@ -134,7 +128,7 @@ PV_TEST(everybody_who_is_removed_is_dropped)
                                            sizeof(made.raw), &made.len),
                          PV_OK);
         struct pv_ctl_item item = cw_item(pv_view(made.raw, made.len));
-        struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+        struct pv_ctl_msg put = cw_put_msg(&item, 1);
         failed = is_taken(w, alice, put, n);
         for (unsigned i = 0; i < GUESTS; i++)
             assert_true(guests[i]->closed);
@@ -175,7 +169,7 @@ static bool take_home(struct cw *w, unsigned n)
     struct cw_client *c = cw_connect(w, &w->alice);
     w->hold_jobs = true;
     cw_pump(w);
-    (void)cw_send(c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER));
+    (void)cw_send(c, cw_hello_member(w, c, &w->alice));
     cw_pump(w);
     assert_int_equal(w->n_jobs, 1);
     assert_int_equal(w->jobs[0]->kind, PV_STOREOP_HOME);
@@ -204,9 +198,7 @@ PV_TEST(a_home_is_taken_whole_or_not_at_all)
     bool failed = true;
     while (failed) {
         uint64_t members = 0;
-        struct cw *w = cw_new(++n);
-        cw_start(w);
-        cw_create(w);
+        struct cw *w = cw_home(++n);
         expect_all(w);
         start_empty(w);
         failed = take_home(w, n);
