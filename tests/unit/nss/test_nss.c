@@ -14,19 +14,19 @@ struct fixture {
     char dir[64];
 };
 
+static struct fixture *f; /* of the test that runs */
+
 static int make(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    f = calloc(1, sizeof(*f));
     assert_non_null(f);
     snprintf(f->dir, sizeof(f->dir), "/tmp/pv-nss-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
-    *state = f;
     return 0;
 }
 
 static int drop(void **state)
 {
-    struct fixture *f = *state;
     static const char *const names[] = {"a.names",  "b.names", "c.names",      "a.recent.names",
                                         "note.txt", "x",       "p2pvpnd.names"};
     char path[128];
@@ -40,8 +40,7 @@ static int drop(void **state)
 }
 
 /* bob in this network, with the address 10.n.0.1 and fd0n::1; and a node of its own name. */
-static void write_file(struct fixture *f, const char *file, const char *network, uint8_t n,
-                       unsigned mode)
+static void write_file(const char *file, const char *network, uint8_t n, unsigned mode)
 {
     struct pv_names_entry e[2] = {{.name = "bob", .ip4 = pv_addr4(10, n, 0, 1, 0)}};
     uint8_t ip6[16] = {0xfd, n, [15] = 1}, bytes[PV_NAMES_SIZE(2)];
@@ -56,10 +55,9 @@ static void write_file(struct fixture *f, const char *file, const char *network,
 
 PV_TEST_IN(finds_in_one_network_and_in_several, make, drop)
 {
-    struct fixture *f = *state;
     struct pv_nss_found found;
-    write_file(f, "b.names", "work", 2, 0644);
-    write_file(f, "a.names", "home", 1, 0644);
+    write_file("b.names", "work", 2, 0644);
+    write_file("a.names", "home", 1, 0644);
     /* Both have a bob: whoever means one of them says which. */
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_nss_by_name(f->dir, "bob.home.p2p", &found), PV_OK);
@@ -84,13 +82,12 @@ PV_TEST_IN(finds_in_one_network_and_in_several, make, drop)
 /* A member that came lately is in a file of its own, and for a moment in both. */
 PV_TEST_IN(a_member_in_two_files_of_a_network_is_found, make, drop)
 {
-    struct fixture *f = *state;
     struct pv_nss_found found;
-    write_file(f, "a.names", "home", 1, 0644);
-    write_file(f, "a.recent.names", "home", 1, 0644);
+    write_file("a.names", "home", 1, 0644);
+    write_file("a.recent.names", "home", 1, 0644);
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
     assert_string_equal(found.full, "bob.home.p2p");
-    write_file(f, "b.names", "home", 2, 0644); /* another network of the same name */
+    write_file("b.names", "home", 2, 0644); /* another network of the same name */
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_NOT_FOUND);
 }
 
@@ -98,14 +95,13 @@ PV_TEST_IN(a_member_in_two_files_of_a_network_is_found, make, drop)
  * for names that only its file has. */
 PV_TEST_IN(a_network_that_two_daemons_claim_is_nobodys, make, drop)
 {
-    struct fixture *f = *state;
     struct pv_nss_found found;
-    write_file(f, "b.names", "work", 2, 0644);
+    write_file("b.names", "work", 2, 0644);
     assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p", &found), PV_OK);
-    write_file(f, "a.names", "work", 1, 0644);
+    write_file("a.names", "work", 1, 0644);
     assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p", &found), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_nss_by_name(f->dir, "only-work.work.p2p", &found), PV_ERR_NOT_FOUND);
-    write_file(f, "a.names", "home", 1, 0644);
+    write_file("a.names", "home", 1, 0644);
     assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p", &found), PV_OK);
     assert_int_equal(found.ip4.ip[1], 2);
 }
@@ -113,34 +109,32 @@ PV_TEST_IN(a_network_that_two_daemons_claim_is_nobodys, make, drop)
 /* p2pvpnctl without -n means it, and so does a short name; no other daemon can take that away. */
 PV_TEST_IN(the_first_networks_names_come_before_all_others, make, drop)
 {
-    struct fixture *f = *state;
     struct pv_nss_found found;
-    write_file(f, "a.names", "work", 1, 0644);
-    write_file(f, "p2pvpnd.names", "home", 2, 0644);
+    write_file("a.names", "work", 1, 0644);
+    write_file("p2pvpnd.names", "home", 2, 0644);
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
     assert_string_equal(found.full, "bob.home.p2p");
     assert_int_equal(pv_nss_by_name(f->dir, "only-work", &found), PV_OK);
-    write_file(f, "a.names", "home", 1, 0644); /* or so its daemon says */
+    write_file("a.names", "home", 1, 0644); /* or so its daemon says */
     assert_int_equal(pv_nss_by_name(f->dir, "bob.home.p2p", &found), PV_OK);
     assert_int_equal(found.ip4.ip[1], 2);
 }
 
 PV_TEST_IN(names_of_two_networks_are_found, make, drop)
 {
-    struct fixture *f = *state;
     struct pv_nss_shared s[2];
     char path[128];
     assert_int_equal(pv_nss_find_shared("/nonexistent", s, 2), 0);
-    write_file(f, "a.names", "work", 1, 0644);
-    write_file(f, "a.recent.names", "work", 1, 0644);
+    write_file("a.names", "work", 1, 0644);
+    write_file("a.recent.names", "work", 1, 0644);
     assert_int_equal(pv_nss_find_shared(f->dir, s, 2), 0); /* they are of one */
     snprintf(path, sizeof(path), "%s/a.recent.names", f->dir);
     assert_int_equal(unlink(path), 0);
-    write_file(f, "b.names", "club", 3, 0644);
+    write_file("b.names", "club", 3, 0644);
     assert_int_equal(pv_nss_find_shared(f->dir, s, 2), 1);
     assert_string_equal(s[0].name, "bob");
     assert_false(s[0].means_first);
-    write_file(f, "p2pvpnd.names", "home", 2, 0644);
+    write_file("p2pvpnd.names", "home", 2, 0644);
     assert_int_equal(pv_nss_find_shared(f->dir, s, 2), 3); /* more than have a place */
     assert_string_equal(s[0].of[0], "home");
     assert_string_equal(s[0].of[1], "work");
@@ -153,17 +147,16 @@ PV_TEST_IN(of_too_many_files_the_first_networks_stay, make, drop)
     enum {
         OTHERS = PV_NSS_MAX_FILES + 3
     };
-    struct fixture *f = *state;
     struct pv_nss_found found;
     char file[32], path[128];
-    write_file(f, "p2pvpnd.names", "home", 200, 0644);
+    write_file("p2pvpnd.names", "home", 200, 0644);
     for (uint8_t i = 0; i < OTHERS; i++) {
         snprintf(file, sizeof(file), "o%02u.names", i);
-        write_file(f, file, "work", i, 0644);
+        write_file(file, "work", i, 0644);
     }
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
     assert_int_equal(found.ip4.ip[1], 200);
-    write_file(f, "p2pvpnd.names", "home", 201, 0644); /* another entry of the directory */
+    write_file("p2pvpnd.names", "home", 201, 0644); /* another entry of the directory */
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
     assert_int_equal(found.ip4.ip[1], 201);
     for (unsigned i = 0; i < OTHERS; i++) {
@@ -182,27 +175,25 @@ PV_TEST(short_names_have_no_network)
 
 PV_TEST_IN(without_files_nobody_is_known, make, drop)
 {
-    struct fixture *f = *state;
     struct pv_nss_found found;
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_nss_by_name("/nonexistent", "bob", &found), PV_ERR_NOT_FOUND);
-    write_file(f, "note.txt", "home", 1, 0644);
+    write_file("note.txt", "home", 1, 0644);
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_NOT_FOUND);
 }
 
 PV_TEST_IN(a_broken_or_foreign_file_hides_nothing, make, drop)
 {
-    struct fixture *f = *state;
     struct pv_nss_found found;
     char path[128], to[128];
-    write_file(f, "a.names", "evil", 3, 0666); /* anybody could have written it */
+    write_file("a.names", "evil", 3, 0666); /* anybody could have written it */
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_MALFORMED);
-    write_file(f, "x", "evil", 3, 0644);
+    write_file("x", "evil", 3, 0644);
     snprintf(path, sizeof(path), "%s/b.names", f->dir);
     snprintf(to, sizeof(to), "%s/x", f->dir);
     assert_int_equal(symlink(to, path), 0);
     assert_int_not_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
-    write_file(f, "c.names", "home", 1, 0644);
+    write_file("c.names", "home", 1, 0644);
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
     assert_string_equal(found.full, "bob.home.p2p");
     snprintf(path, sizeof(path), "%s/a.names", f->dir);
@@ -213,12 +204,11 @@ PV_TEST_IN(a_broken_or_foreign_file_hides_nothing, make, drop)
 /* A unit runs the daemon as a user of its own, and makes the directory for that user. */
 PV_TEST_IN(the_owner_of_the_directory_is_believed, make, drop)
 {
-    struct fixture *f = *state;
     struct pv_nss_found found;
     char path[128];
     if (geteuid() != 0)
         skip();
-    write_file(f, "a.names", "home", 1, 0644);
+    write_file("a.names", "home", 1, 0644);
     snprintf(path, sizeof(path), "%s/a.names", f->dir);
     assert_int_equal(chown(path, 12345, 12345), 0);
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_MALFORMED);
@@ -245,7 +235,6 @@ PV_TEST(names_below_p2p_are_ours)
 
 PV_TEST_IN(a_hosts_file_is_read_as_hosts_5_says, make, drop)
 {
-    struct fixture *f = *state;
     static const char text[] = "127.0.0.1\tlocalhost\n192.0.2.1 long.example  Bob\tpi # carol\n"
                                "#192.0.2.2 dave\n192.0.2.3\n\n   \n::1 last";
     char path[128];

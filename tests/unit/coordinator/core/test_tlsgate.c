@@ -9,17 +9,17 @@ struct world {
     struct pv_tlsgate_pass pass[PV_TLSGATE_MAX + 1];
 };
 
+static struct world *w; /* of the test that runs */
+
 static int make_world(void **state)
 {
-    struct world *w = calloc(1, sizeof(*w));
+    w = calloc(1, sizeof(*w));
     struct pv_rng rng = test_rng_make(&w->rng, 1);
-    *state = w;
     return pv_tlsgate_init(&w->gate, &rng);
 }
 
 static int end_world(void **state)
 {
-    struct world *w = *state;
     for (size_t i = 0; i < PV_ARRAY_LEN(w->pass); i++)
         pv_tlsgate_leave(&w->gate, &w->pass[i]);
     pv_tlsgate_done(&w->gate);
@@ -33,7 +33,7 @@ static struct pv_addr source(size_t net, size_t host)
 }
 
 /* Ends the handshakes that the gate names at a time, as its owner does. */
-static size_t end_overdue(struct world *w, pv_ns now)
+static size_t end_overdue(pv_ns now)
 {
     struct pv_tlsgate_pass *pass;
     size_t n = 0;
@@ -45,7 +45,6 @@ static size_t end_overdue(struct world *w, pv_ns now)
 PV_TEST_IN(one_more_than_there_are_places_displaces_the_oldest_of_the_largest, make_world,
            end_world)
 {
-    struct world *w = *state;
     for (size_t i = 0; i < PV_TLSGATE_MAX; i++) {
         struct pv_addr src = source(i < 8 ? 7 : i / 4, i);
         assert_true(pv_tlsgate_enter(&w->gate, &w->pass[i], &src, false, PV_S(1)));
@@ -62,30 +61,28 @@ PV_TEST_IN(one_more_than_there_are_places_displaces_the_oldest_of_the_largest, m
 
 PV_TEST_IN(one_source_displaces_itself, make_world, end_world)
 {
-    struct world *w = *state;
     for (size_t i = 0; i <= PV_TLSGATE_SOURCE_MAX; i++) {
         struct pv_addr src = source(7, i); /* one /24 */
         assert_true(pv_tlsgate_enter(&w->gate, &w->pass[i], &src, false, PV_S(1)));
     }
-    assert_int_equal(end_overdue(w, PV_S(1)), 1);
+    assert_int_equal(end_overdue(PV_S(1)), 1);
     assert_false(w->pass[0].inside);
     struct pv_addr other = source(8, 1);
     assert_true(pv_tlsgate_enter(&w->gate, &w->pass[0], &other, false, PV_S(1)));
-    assert_int_equal(end_overdue(w, PV_S(1)), 0);
+    assert_int_equal(end_overdue(PV_S(1)), 0);
 }
 
 /* A flood of 24 networks that begin far more than the gate lets in: whoever comes once goes in and
  * stays until its handshake is done, and so does a member's address. */
 PV_TEST_IN(a_flood_keeps_nobody_else_out, make_world, end_world)
 {
-    struct world *w = *state;
     for (size_t ms = 0; ms < 5000; ms++) {
         pv_ns now = PV_S(1) + PV_MS(ms);
         struct pv_addr src = source(ms % 24, ms % 251);
         struct pv_tlsgate_pass *pass = &w->pass[ms % PV_TLSGATE_MAX];
         pv_tlsgate_leave(&w->gate, pass);
         (void)!pv_tlsgate_enter(&w->gate, pass, &src, false, now);
-        end_overdue(w, now);
+        end_overdue(now);
     }
     struct pv_tlsgate_pass guest = {0}, member = {0};
     struct pv_addr new_one = source(100, 1), same_net = source(7, 1);
@@ -96,7 +93,7 @@ PV_TEST_IN(a_flood_keeps_nobody_else_out, make_world, end_world)
         struct pv_tlsgate_pass *pass = &w->pass[ms % PV_TLSGATE_MAX];
         pv_tlsgate_leave(&w->gate, pass);
         (void)!pv_tlsgate_enter(&w->gate, pass, &src, false, PV_S(6) + PV_MS(ms));
-        end_overdue(w, PV_S(6) + PV_MS(ms));
+        end_overdue(PV_S(6) + PV_MS(ms));
     }
     assert_true(guest.inside && member.inside);
     pv_tlsgate_leave(&w->gate, &guest);
@@ -105,20 +102,18 @@ PV_TEST_IN(a_flood_keeps_nobody_else_out, make_world, end_world)
 
 PV_TEST_IN(a_client_that_comes_to_a_crowd_has_less_time, make_world, end_world)
 {
-    struct world *w = *state;
     size_t n = PV_TLSGATE_MAX / 2 + 1;
     for (size_t i = 0; i < n; i++) {
         struct pv_addr src = source(i / 4, i);
         assert_true(pv_tlsgate_enter(&w->gate, &w->pass[i], &src, false, PV_S(1)));
     }
-    assert_int_equal(end_overdue(w, PV_S(1 + PV_TLSGATE_HURRY_S)), 1);
+    assert_int_equal(end_overdue(PV_S(1 + PV_TLSGATE_HURRY_S)), 1);
     assert_false(w->pass[n - 1].inside);
-    assert_int_equal(end_overdue(w, PV_S(1 + PV_TLSGATE_TIME_S)), n - 1);
+    assert_int_equal(end_overdue(PV_S(1 + PV_TLSGATE_TIME_S)), n - 1);
 }
 
 PV_TEST_IN(nobody_goes_in_and_out_too_often, make_world, end_world)
 {
-    struct world *w = *state;
     struct pv_addr src = source(7, 1);
     size_t n = 0;
     for (; pv_tlsgate_enter(&w->gate, &w->pass[0], &src, false, PV_S(1)); n++)
@@ -142,7 +137,7 @@ PV_TEST_IN(nobody_goes_in_and_out_too_often, make_world, end_world)
 
 /* Handshakes that go in during some seconds in which 2,000 a second come, each of its own network.
  */
-static size_t let_in(struct world *w, uint32_t *next, pv_ns from, size_t seconds)
+static size_t let_in(uint32_t *next, pv_ns from, size_t seconds)
 {
     size_t n = 0;
     for (size_t i = 0; i < 2000 * seconds; i++) {
@@ -157,23 +152,21 @@ static size_t let_in(struct world *w, uint32_t *next, pv_ns from, size_t seconds
 /* After a restart all come at once; a flood of as many networks finds less when that is used up. */
 PV_TEST_IN(a_crowd_goes_in_at_a_pace_while_its_budget_lasts, make_world, end_world)
 {
-    struct world *w = *state;
     const size_t daily = PV_TLSGATE_RATE + PV_TLSGATE_OWN_RATE;
     uint32_t next = 0;
-    assert_in_range(let_in(w, &next, PV_S(1), 5), 5 * (daily + PV_TLSGATE_PACE_RATE),
+    assert_in_range(let_in(&next, PV_S(1), 5), 5 * (daily + PV_TLSGATE_PACE_RATE),
                     5 * (daily + PV_TLSGATE_PACE_RATE) + PV_TLSGATE_BURST + PV_TLSGATE_OWN_BURST +
                         PV_TLSGATE_PACE_BURST);
-    (void)let_in(w, &next, PV_S(6), 10);
-    size_t later = let_in(w, &next, PV_S(16), 5);
+    (void)let_in(&next, PV_S(6), 10);
+    size_t later = let_in(&next, PV_S(16), 5);
     assert_in_range(later, 5 * (daily + PV_TLSGATE_CROWD_RATE) - 50,
                     5 * (daily + PV_TLSGATE_CROWD_RATE) + 50);
     /* As much again takes a while. */
-    assert_true(let_in(w, &next, PV_S(121), 5) > 5 * (daily + PV_TLSGATE_PACE_RATE));
+    assert_true(let_in(&next, PV_S(121), 5) > 5 * (daily + PV_TLSGATE_PACE_RATE));
 }
 
 PV_TEST_IN(the_slow_are_named_in_the_order_they_came, make_world, end_world)
 {
-    struct world *w = *state;
     struct pv_addr src = source(7, 1);
     assert_true(pv_tlsgate_next_timeout(&w->gate) == PV_NEVER);
     for (size_t i = 0; i < 3; i++)

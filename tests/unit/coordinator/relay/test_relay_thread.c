@@ -38,6 +38,8 @@ struct world {
     struct pv_addr server;
 };
 
+static struct world *w; /* of the test that runs */
+
 struct client {
     int fd;
     struct pv_addr at;
@@ -50,7 +52,7 @@ struct client {
 static int prepare_world(void **state)
 {
     static const struct pv_turns_user users[] = {{"alice", "secret"}};
-    static struct world w;
+    static struct world the_world;
     struct pv_rng rng = pv_entropy();
     struct pv_prefix allow;
     assert_int_equal(pv_prefix_parse("127.0.0.0/8", &allow), PV_OK);
@@ -65,37 +67,35 @@ static int prepare_world(void **state)
     };
     int fd = -1;
     struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);
-    memset(&w, 0, sizeof(w));
-    assert_int_equal(pv_relaycore_new(&w.core, &cfg, &rng), PV_OK);
-    w.link = pv_relaycore_link(w.core);
-    w.stats = pv_turns_counters(pv_relaycore_turns(w.core));
-    assert_int_equal(pv_stunudp_new(&w.udp), PV_OK);
+    w = &the_world;
+    memset(w, 0, sizeof(*w));
+    assert_int_equal(pv_relaycore_new(&w->core, &cfg, &rng), PV_OK);
+    w->link = pv_relaycore_link(w->core);
+    w->stats = pv_turns_counters(pv_relaycore_turns(w->core));
+    assert_int_equal(pv_stunudp_new(&w->udp), PV_OK);
     assert_int_equal(pv_udp_open(&any, &PLAIN, &fd), PV_OK);
-    assert_int_equal(pv_udp_local(fd, &w.server), PV_OK);
-    assert_int_equal(pv_stunudp_take(w.udp, fd, &w.server), PV_OK);
-    assert_int_equal(pv_relay_new(&w.relay, w.core, w.udp), PV_OK);
-    *state = &w;
+    assert_int_equal(pv_udp_local(fd, &w->server), PV_OK);
+    assert_int_equal(pv_stunudp_take(w->udp, fd, &w->server), PV_OK);
+    assert_int_equal(pv_relay_new(&w->relay, w->core, w->udp), PV_OK);
     return 0;
 }
 
 static int make_world(void **state)
 {
     int r = prepare_world(state);
-    struct world *w = *state;
     assert_int_equal(pv_relay_start(w->relay), PV_OK);
     return r;
 }
 
 static int end_world(void **state)
 {
-    struct world *w = *state;
     pv_relay_free(w->relay);
     pv_stunudp_free(w->udp);
     pv_relaycore_free(w->core);
     return 0;
 }
 
-static void wake(struct world *w)
+static void wake(void)
 {
     if (pv_relaylink_take_wake_relay(w->link))
         pv_relay_wake(w->relay);
@@ -183,8 +183,7 @@ static struct pv_view write_allocate(const struct pv_turnauth_creds *creds, bool
     return finish(&sw, creds);
 }
 
-static void bind_channel(struct world *w, struct client *c, uint16_t number,
-                         const struct pv_addr *peer)
+static void bind_channel(struct client *c, uint16_t number, const struct pv_addr *peer)
 {
     struct pv_stun_writer sw;
     struct pv_stun_msg msg;
@@ -203,7 +202,7 @@ static void node_pk(uint8_t i, uint8_t pk[static 32])
 }
 
 /* A member with an allocation: what its welcome said is true for what it sends after it. */
-static struct client member(struct world *w, uint8_t i)
+static struct client member(uint8_t i)
 {
     struct client c = new_client();
     struct pv_stun_msg msg;
@@ -235,10 +234,10 @@ static const uint8_t UNSIGNED_ALLOCATE[28] = {0,    3, 0,        8,    0x21, 0x1
 /* --- streams ------------------------------------------------------------------------------- */
 
 /* The next news of the relay, copied. */
-static struct pv_relaynews next_news(struct world *w, uint8_t *buf, size_t cap)
+static struct pv_relaynews next_news(uint8_t *buf, size_t cap)
 {
     struct pv_relaynews news;
-    wake(w);
+    wake();
     while (pv_relaylink_poll(w->link, &news) < 0) {
         struct pollfd pfd = {.fd = pv_relay_news_fd(w->relay), .events = POLLIN};
         assert_int_equal(poll(&pfd, 1, PATIENCE_MS), 1);
@@ -253,11 +252,11 @@ static struct pv_relaynews next_news(struct world *w, uint8_t *buf, size_t cap)
 }
 
 /* Everything said before has been done when this returns. */
-static void barrier(struct world *w)
+static void barrier(void)
 {
     uint8_t buf[64];
     pv_relaylink_ask(w->link, 4711);
-    struct pv_relaynews news = next_news(w, buf, sizeof(buf));
+    struct pv_relaynews news = next_news(buf, sizeof(buf));
     assert_int_equal(news.stream, 4711);
     assert_false(news.holds);
 }
@@ -266,7 +265,6 @@ static void barrier(struct world *w)
 
 PV_TEST_IN(a_binding_request_is_answered, make_world, end_world)
 {
-    struct world *w = *state;
     static const uint8_t request[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3};
     struct client c = new_client();
     struct pv_stun_msg msg;
@@ -281,7 +279,6 @@ PV_TEST_IN(a_binding_request_is_answered, make_world, end_world)
 /* Else a run longer than the interface's MTU would pass in fragments where one datagram is lost. */
 PV_TEST_IN(datagrams_to_clients_have_df_always, prepare_world, end_world)
 {
-    const struct world *w = *state;
     int how = -1;
     socklen_t len = sizeof(how);
     assert_int_equal(getsockopt(pv_stunudp_fd(w->udp, 0), IPPROTO_IP, IP_MTU_DISCOVER, &how, &len),
@@ -291,7 +288,6 @@ PV_TEST_IN(datagrams_to_clients_have_df_always, prepare_world, end_world)
 
 PV_TEST_IN(a_datagram_of_any_length_stops_nothing, make_world, end_world)
 {
-    struct world *w = *state;
     static const size_t lengths[] = {0, 1, 19, 2049, 4097, 9001, 65507};
     static uint8_t datagram[65507] = {0x40}; /* as ChannelData */
     struct client c = new_client();
@@ -329,16 +325,15 @@ static void *send_flood(void *arg)
 PV_TEST_IN(others_come_and_go_while_one_floods_and_who_is_removed_gets_nothing, make_world,
            end_world)
 {
-    struct world *w = *state;
-    struct client a = member(w, 1);
-    struct client b = member(w, 2);
+    struct client a = member(1);
+    struct client b = member(2);
     uint8_t pk_a[32], pk_b[32], pk[32];
     node_pk(1, pk_a);
     node_pk(2, pk_b);
     struct pv_addr at_a = pv_turn_virtual_addr(COORD_PK, pk_a);
     struct pv_addr at_b = pv_turn_virtual_addr(COORD_PK, pk_b);
-    bind_channel(w, &a, 0x4001, &at_b);
-    bind_channel(w, &b, 0x4002, &at_a);
+    bind_channel(&a, 0x4001, &at_b);
+    bind_channel(&b, 0x4002, &at_a);
     struct flood f = {.fd = a.fd, .to = w->server};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, send_flood, &f), 0);
@@ -351,19 +346,19 @@ PV_TEST_IN(others_come_and_go_while_one_floods_and_who_is_removed_gets_nothing, 
             pv_relaylink_offline(w->link, NET, pk);
         if (i % 2 == 0)
             pv_relaylink_gone(w->link, NET, pk);
-        wake(w);
+        wake();
         if (i % 10 == 0)
-            barrier(w);
+            barrier();
     }
     /* Data flows, with the receiver's channel. */
     struct pv_view data = receive(&b);
     assert_int_equal(data.len, 104);
     assert_int_equal(pv_load_be16(data.ptr), 0x4002);
-    barrier(w);
+    barrier();
     assert_int_equal(pv_relaystat_get(w->stats, PV_RELAYSTAT_MEMBERS), 2 + 150);
     /* Removed: once the relay has heard of it, not one more goes there. */
     pv_relaylink_gone(w->link, NET, pk_b);
-    barrier(w);
+    barrier();
     while (take(&b))
         ;
     uint64_t before = pv_relaystat_get(w->stats, PV_RELAYSTAT_DROP_NO_PEER);
@@ -396,7 +391,6 @@ static void send_run(const struct client *c, const struct pv_addr *to, struct pv
 
 PV_TEST_IN(runs_pass_through_a_relay_socket_whole_and_in_order, make_world, end_world)
 {
-    struct world *w = *state;
     struct client c = new_client();
     struct client peer = new_client();
     struct pv_stun_msg msg;
@@ -407,7 +401,7 @@ PV_TEST_IN(runs_pass_through_a_relay_socket_whole_and_in_order, make_world, end_
     send_to(&c, &w->server, write_allocate(&c.creds, false, buf, sizeof(buf)));
     expect_success(receive(&c), &msg);
     assert_int_equal(pv_stun_get_xor_addr(&msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), PV_OK);
-    bind_channel(w, &c, 0x4000, &peer.at);
+    bind_channel(&c, 0x4000, &peer.at);
     static const size_t sizes[] = {64, 1204};
     for (size_t s = 0; s < PV_ARRAY_LEN(sizes); s++) {
         size_t size = sizes[s];
@@ -432,7 +426,6 @@ PV_TEST_IN(runs_pass_through_a_relay_socket_whole_and_in_order, make_world, end_
 
 PV_TEST_IN(a_stream_relays_through_the_link, make_world, end_world)
 {
-    struct world *w = *state;
     struct client peer = new_client();
     struct pv_turnauth_creds creds;
     struct pv_addr source = pv_addr4(192, 0, 2, 9, 999);
@@ -442,12 +435,12 @@ PV_TEST_IN(a_stream_relays_through_the_link, make_world, end_world)
     uint8_t buf[512], got[2048];
     pv_relaylink_message(w->link, 5, &source, &LOCAL,
                          pv_view(UNSIGNED_ALLOCATE, sizeof(UNSIGNED_ALLOCATE)));
-    struct pv_relaynews news = next_news(w, got, sizeof(got));
+    struct pv_relaynews news = next_news(got, sizeof(got));
     assert_false(news.holds);
     take_nonce(news.data, &creds);
     pv_relaylink_message(w->link, 5, &source, &LOCAL,
                          write_allocate(&creds, false, buf, sizeof(buf)));
-    news = next_news(w, got, sizeof(got));
+    news = next_news(got, sizeof(got));
     assert_true(news.stream == 5 && news.holds && !news.broken);
     expect_success(news.data, &msg);
     assert_int_equal(pv_stun_get_xor_addr(&msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), PV_OK);
@@ -455,29 +448,28 @@ PV_TEST_IN(a_stream_relays_through_the_link, make_world, end_world)
     pv_stun_put_u32(&sw, PV_TURN_ATTR_CHANNEL_NUMBER, 0x4005u << 16);
     pv_stun_put_xor_addr(&sw, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer.at);
     pv_relaylink_message(w->link, 5, &source, &LOCAL, finish(&sw, &creds));
-    expect_success(next_news(w, got, sizeof(got)).data, &msg);
+    expect_success(next_news(got, sizeof(got)).data, &msg);
     static const uint8_t data[] = {0x40, 0x05, 0, 5, 'h', 'e', 'l', 'l', 'o'};
     pv_relaylink_message(w->link, 5, &source, &LOCAL, pv_view(data, sizeof(data)));
-    wake(w);
+    wake();
     assert_true(pv_view_equal(receive(&peer), pv_view("hello", 5)));
     send_to(&peer, &relayed, pv_view("hello", 5));
-    assert_true(pv_view_equal(next_news(w, got, sizeof(got)).data, pv_view(data, sizeof(data))));
+    assert_true(pv_view_equal(next_news(got, sizeof(got)).data, pv_view(data, sizeof(data))));
     /* A message that is neither STUN nor TURN ends the stream; a closed one holds nothing, and its
      * socket is gone. */
     pv_relaylink_message(w->link, 6, &source, &LOCAL,
                          pv_view("\x16\x03\x01 is a ClientHello...", 24));
-    news = next_news(w, got, sizeof(got));
+    news = next_news(got, sizeof(got));
     assert_true(news.stream == 6 && news.broken);
     pv_relaylink_closed(w->link, 5);
     pv_relaylink_ask(w->link, 5);
-    assert_false(next_news(w, got, sizeof(got)).holds);
+    assert_false(next_news(got, sizeof(got)).holds);
     assert_int_equal(pv_relaystat_get(w->stats, PV_RELAYSTAT_SOCKETS), 0);
     close(peer.fd);
 }
 
 PV_TEST_IN(datagrams_not_read_in_time_are_counted, prepare_world, end_world)
 {
-    struct world *w = *state;
     static const uint8_t run[RUN * 1400];
     struct client c = new_client();
     struct pv_udp_counts counts = {0};
@@ -489,6 +481,6 @@ PV_TEST_IN(datagrams_not_read_in_time_are_counted, prepare_world, end_world)
     assert_int_equal(pv_relay_start(w->relay), PV_OK);
     while (pv_relaystat_get(w->stats, PV_RELAYSTAT_DROP_NOT_RECEIVED) == 0)
         (void)!poll(NULL, 0, 1);
-    barrier(w);
+    barrier();
     close(c.fd);
 }

@@ -25,6 +25,8 @@ struct fixture {
     char row[PV_TUI_MAX_COLS * 4 + 1];
 };
 
+static struct fixture *f; /* of the test that runs */
+
 static inline void take(struct pv_tui *t, void (*what)(struct pv_tui *, const json_t *),
                         const char *text)
 {
@@ -50,7 +52,7 @@ static inline void drop_actions(struct pv_tui *t)
 
 static inline int make(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    f = calloc(1, sizeof(*f));
     assert_non_null(f);
     assert_int_equal(pv_tui_init(&f->t), PV_OK);
     take(&f->t, pv_tui_take_status,
@@ -60,13 +62,11 @@ static inline int make(void **state)
              "alice", "true", "relay", "80") "," PEER("bob", "false", "none",
                                                       "null") "," PEER("bobby", "false", "none",
                                                                        "null") "]}");
-    *state = f;
     return 0;
 }
 
 static inline int drop(void **state)
 {
-    struct fixture *f = *state;
     pv_tui_screen_done(&f->screen);
     pv_tui_done(&f->t);
     free(f);
@@ -113,7 +113,7 @@ static inline void assert_nothing_asked(struct pv_tui *t)
 }
 
 /* A row of the picture without the blanks at its end. */
-static inline const char *row(struct fixture *f, size_t n)
+static inline const char *row(size_t n)
 {
     size_t len = 0;
     for (size_t i = 0; i < f->screen.cols; i++) {
@@ -132,7 +132,7 @@ static inline const char *row(struct fixture *f, size_t n)
     return f->row;
 }
 
-static inline void draw(struct fixture *f, size_t rows, size_t cols)
+static inline void draw(size_t rows, size_t cols)
 {
     assert_int_equal(pv_tui_render(&f->t, rows, cols, &f->screen), PV_OK);
 }
@@ -143,7 +143,6 @@ PV_TEST_WORLD(make, drop);
 
 PV_TEST(the_line_is_edited_by_characters_not_bytes)
 {
-    struct fixture *f = *state;
     struct pv_tuiedit *e = &f->t.edit;
     type(&f->t, "a\xc3\xbc\xe4\xbd\xa0z");
     edit(&f->t, PV_TUIEDIT_LEFT);
@@ -171,7 +170,6 @@ PV_TEST(the_line_is_edited_by_characters_not_bytes)
 
 PV_TEST(the_line_takes_no_control_characters_and_has_an_end)
 {
-    struct fixture *f = *state;
     static const wchar_t bad[] = {0, 1, 0x1b, 0x7f, 0x9b, 0xd800, 0x110000};
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
         pv_tui_key(&f->t, PV_TUI_CHAR, bad[i]);
@@ -188,7 +186,6 @@ PV_TEST(the_line_takes_no_control_characters_and_has_an_end)
 
 PV_TEST(typed_lines_come_back)
 {
-    struct fixture *f = *state;
     pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
     for (int i = 0; i < PV_TUIEDIT_PAST + 3; i++) {
         char text[24];
@@ -214,7 +211,6 @@ PV_TEST(typed_lines_come_back)
 
 PV_TEST(lines_go_where_they_belong)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     line(t, "hello");
     assert_nothing_asked(t); /* to whom? */
@@ -264,7 +260,6 @@ PV_TEST(lines_go_where_they_belong)
 /* A line of a machine whose name is another's by now is no line of that other one. */
 PV_TEST(a_former_conversation_is_opened_by_its_name_or_key)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
 #define OLD(id)                                                                         \
     "{\"id\":\"" id "\",\"from\":\"pi\",\"to\":\"lap\",\"room\":null,\"text\":\"old\"," \
@@ -306,7 +301,6 @@ PV_TEST(a_former_conversation_is_opened_by_its_name_or_key)
 
 PV_TEST(older_history_comes_page_by_page)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     line(t, "/open pi");
     assert_action(t, PV_TUI_HISTORY, "pi", "");
@@ -344,7 +338,6 @@ PV_TEST(older_history_comes_page_by_page)
 
 PV_TEST(files_are_told_once_and_answered)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     line(t, "/open pi");
     assert_action(t, PV_TUI_HISTORY, "pi", "");
@@ -373,7 +366,6 @@ PV_TEST(files_are_told_once_and_answered)
  * transfer under way shows how far it is. */
 PV_TEST(files_that_are_over_are_no_news_and_others_show_how_far_they_are)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     line(t, "/open pi");
     drop_actions(t);
@@ -392,7 +384,6 @@ PV_TEST(files_that_are_over_are_no_news_and_others_show_how_far_they_are)
 /* Silent until it is asked for, and only for what somebody else wrote. */
 PV_TEST(the_bell_rings_for_who_asked_for_it)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     take(t, pv_tui_take_message, MSG("A", "bob", "lap", "one", "unread"));
     assert_false(t->ring);
@@ -413,7 +404,6 @@ PV_TEST(the_bell_rings_for_who_asked_for_it)
 /* Once, where the message stands, and again when the name goes to yet another machine. */
 PV_TEST(a_name_that_changed_hands_is_said_before_the_first_message)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
 #define NEWS(id, from, to, state, since)                                  \
     "{\"id\":\"" id "\",\"from\":\"" from "\",\"to\":\"" to               \
@@ -447,7 +437,6 @@ PV_TEST(a_name_that_changed_hands_is_said_before_the_first_message)
 
 PV_TEST(unread_comes_first_and_who_is_away_last)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     static const char *const before[] = {"alice", "pi", "bob", "bobby"};
     static const char *const after[] = {"bobby", "alice", "pi", "bob"};
@@ -462,7 +451,6 @@ PV_TEST(unread_comes_first_and_who_is_away_last)
 
 PV_TEST(getu_lists_who_is_there)
 {
-    struct fixture *f = *state;
     line(&f->t, "getu");
     assert_action(&f->t, PV_TUI_PEERS, "", "");
     assert_int_equal(f->t.convs[0].n_lines, 0);
@@ -489,7 +477,6 @@ PV_TEST(tab_completes_as_far_as_it_is_certain)
         {"x /he", "x /he"},
         {"", ""},
     };
-    struct fixture *f = *state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         pv_tuiedit_set(&f->t.edit, rows[i].typed);
         pv_tui_key(&f->t, PV_TUI_TAB, 0);
@@ -515,7 +502,6 @@ PV_TEST(tab_offers_what_belongs_where_the_cursor_is)
         {"/send-file phone pictures/f", "/send-file phone pictures/first.jpg"},
         {"/send-file ~/not", "/send-file ~/notes.txt"},
     };
-    struct fixture *f = *state;
     char dir[] = "/tmp/pv-test-tab-XXXXXX", *home = getenv("HOME"), was[PATH_MAX];
     snprintf(was, sizeof(was), "%s", home == NULL ? "/" : home);
     assert_non_null(mkdtemp(dir));
@@ -558,7 +544,6 @@ PV_TEST(tab_offers_what_belongs_where_the_cursor_is)
 /* Accepted here it is saved here; what keeps it from that is said, and can be tried again. */
 PV_TEST(a_file_that_was_accepted_is_saved_when_it_is_there)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     struct pv_tui_conv *c = &t->convs[pv_tui_find(t, "pi", false)];
     json_t *body = json_loads(FILE_IS("done"), 0, NULL);
@@ -590,7 +575,6 @@ PV_TEST(a_file_that_was_accepted_is_saved_when_it_is_there)
 
 PV_TEST(a_search_in_the_networks_pane_is_about_everything)
 {
-    struct fixture *f = *state;
     line(&f->t, "/search Key");
     assert_action(&f->t, PV_TUI_SEARCH, "", "Key");
     json_t *body =
@@ -614,7 +598,6 @@ PV_TEST(a_search_in_the_networks_pane_is_about_everything)
 
 PV_TEST(words_of_other_programs_are_understood_or_explained)
 {
-    struct fixture *f = *state;
     line(&f->t, "/query pi");
     assert_string_equal(name_of_current(&f->t), "pi");
     drop_actions(&f->t);
@@ -626,7 +609,6 @@ PV_TEST(words_of_other_programs_are_understood_or_explained)
 
 PV_TEST(a_long_list_of_choices_is_cut)
 {
-    struct fixture *f = *state;
     struct pv_tui_choice choice;
     char name[PV_NAME_BUF];
     (void)f;
@@ -644,7 +626,6 @@ PV_TEST(a_long_list_of_choices_is_cut)
 
 PV_TEST(messages_are_counted_until_they_are_seen)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     size_t bob = pv_tui_find(t, "bob", false), pi = pv_tui_find(t, "pi", false);
     take(t, pv_tui_take_message, MSG("A", "bob", "lap", "one", "unread"));
@@ -677,7 +658,6 @@ PV_TEST(messages_are_counted_until_they_are_seen)
 
 PV_TEST(history_and_live_messages_make_one_list)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     size_t pi = pv_tui_find(t, "pi", false);
     json_t *history = json_loads("{\"messages\":[" MSG("A", "pi", "lap", "one", "read") "," MSG(
@@ -702,7 +682,6 @@ PV_TEST(history_and_live_messages_make_one_list)
 
 PV_TEST(a_conversation_keeps_the_newest_lines)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     size_t pi = pv_tui_find(t, "pi", false);
     for (int i = 0; i < PV_TUI_MAX_LINES + 5; i++) {
@@ -716,7 +695,6 @@ PV_TEST(a_conversation_keeps_the_newest_lines)
 
 PV_TEST(a_failed_send_is_given_back)
 {
-    struct fixture *f = *state;
     char text[] = "my text", other[] = "/etc is full";
     const struct pv_tui_action mine = {.kind = PV_TUI_SEND, .peer = "pi", .text = text};
     const struct pv_tui_action second = {.kind = PV_TUI_SEND, .peer = "pi", .text = other};
@@ -750,7 +728,6 @@ PV_TEST(a_failed_send_is_given_back)
 
 PV_TEST(each_conversation_keeps_its_own_line)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     type(t, "for pi alone");
@@ -766,7 +743,6 @@ PV_TEST(each_conversation_keeps_its_own_line)
 
 PV_TEST(several_pasted_lines_are_sent_when_one_says_so)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     pv_tui_paste(t, "one\ntwo\n"); /* to whom? */
     assert_null(t->paste);
@@ -790,7 +766,6 @@ PV_TEST(several_pasted_lines_are_sent_when_one_says_so)
 
 PV_TEST(a_daemon_that_was_gone_is_asked_again)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     struct pv_tui_action a;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
@@ -813,7 +788,6 @@ PV_TEST(a_daemon_that_was_gone_is_asked_again)
 
 PV_TEST(the_bar_forgets_that_a_message_waited)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "bob", false));
     take(t, pv_tui_take_sent,
@@ -829,7 +803,6 @@ PV_TEST(the_bar_forgets_that_a_message_waited)
 /* Not that the other one is away, who is not. */
 PV_TEST(the_bar_says_what_a_message_waits_for)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "bob", false));
     take(t, pv_tui_take_sent,
@@ -855,7 +828,6 @@ PV_TEST(nonsense_of_the_daemon_is_ignored)
         "{\"messages\":[{}]}",
         "{\"peer\":\"A B\",\"online\":1}",
     };
-    struct fixture *f = *state;
     size_t n = f->t.n_convs;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         take(&f->t, pv_tui_take_peers, rows[i]);
@@ -886,7 +858,6 @@ static void next_action(struct pv_tui *t, enum pv_tui_action_kind kind, const ch
 
 PV_TEST(rooms_are_conversations_with_unread_counts)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     take(t, pv_tui_take_rooms,
          "{\"rooms\":[{\"room\":\"#crew\",\"members\":3,\"left\":false},"
@@ -953,7 +924,6 @@ void test_begin(void)
 
 PV_TEST(a_line_below_the_window_is_counted_and_stays_unread)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     for (int i = 0; i < 60; i++) {
@@ -961,28 +931,27 @@ PV_TEST(a_line_below_the_window_is_counted_and_stays_unread)
         snprintf(text, sizeof(text), MSG("%d", "pi", "lap", "line %d", "read"), i, i);
         take(t, pv_tui_take_message, text);
     }
-    draw(f, 13, 60);
+    draw(13, 60);
     pv_tui_key(t, PV_TUI_PAGE_UP, 9);
-    draw(f, 13, 60);
+    draw(13, 60);
     char top[sizeof(f->row)];
-    snprintf(top, sizeof(top), "%s", row(f, 1));
+    snprintf(top, sizeof(top), "%s", row(1));
     drop_actions(t);
     take(t, pv_tui_take_message, MSG("N1", "pi", "lap", "one", "unread"));
     take(t, pv_tui_take_message, MSG("N2", "pi", "lap", "two\\nrows", "unread"));
     assert_nothing_asked(t); /* to be marked as read */
-    draw(f, 13, 60);
-    assert_string_equal(row(f, 1), top); /* the window stays where it is */
-    assert_non_null(strstr(row(f, 11), "[2 new below: End]"));
+    draw(13, 60);
+    assert_string_equal(row(1), top); /* the window stays where it is */
+    assert_non_null(strstr(row(11), "[2 new below: End]"));
     pv_tui_key(t, PV_TUI_END, 0);
     assert_action(t, PV_TUI_READ, "pi", "N2");
-    draw(f, 13, 60);
-    assert_non_null(strstr(row(f, 10), "rows"));
-    assert_null(strstr(row(f, 11), "below"));
+    draw(13, 60);
+    assert_non_null(strstr(row(10), "rows"));
+    assert_null(strstr(row(11), "below"));
 }
 
 PV_TEST(a_user_who_sends_a_line_sees_it)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     t->convs[t->current].scroll = 40;
@@ -996,18 +965,17 @@ PV_TEST(a_user_who_sends_a_line_sees_it)
 
 PV_TEST(a_line_that_waits_for_the_daemon_is_shown_and_not_lost_at_the_end_without_a_word)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     struct pv_tui_action a;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     drop_actions(t);
     pv_tui_take_loss(t);
     line(t, "into the dark");
-    draw(f, 12, 80);
-    assert_string_equal(row(f, 0), " pi");
-    assert_non_null(strstr(row(f, 9), "\xc2\xb7  lap: into the dark"));
-    assert_non_null(strstr(row(f, 10), PV_TUI_LOST));
-    assert_null(strstr(row(f, 2), "direct"));
+    draw(12, 80);
+    assert_string_equal(row(0), " pi");
+    assert_non_null(strstr(row(9), "\xc2\xb7  lap: into the dark"));
+    assert_non_null(strstr(row(10), PV_TUI_LOST));
+    assert_null(strstr(row(2), "direct"));
     line(t, "/exit");
     assert_false(t->ended);
     assert_non_null(strstr(t->note, "1 line is not sent"));
@@ -1019,16 +987,15 @@ PV_TEST(a_line_that_waits_for_the_daemon_is_shown_and_not_lost_at_the_end_withou
         free(a.text);
     assert_string_equal(a.text, "into the dark");
     free(a.text);
-    draw(f, 12, 80);
+    draw(12, 80);
     for (size_t i = 0; i < 12; i++)
-        assert_null(strstr(row(f, i), "into the dark")); /* until the daemon says it */
+        assert_null(strstr(row(i), "into the dark")); /* until the daemon says it */
     line(t, "/exit");
     assert_true(t->ended);
 }
 
 PV_TEST(ctrl_c_asks_where_a_line_was_begun)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     type(t, "half a th");
     pv_tui_key(t, PV_TUI_QUIT, 0);
@@ -1040,7 +1007,6 @@ PV_TEST(ctrl_c_asks_where_a_line_was_begun)
 
 PV_TEST(words_are_passed_and_cut)
 {
-    struct fixture *f = *state;
     struct pv_tuiedit *e = &f->t.edit;
     type(&f->t, "one two  three");
     edit(&f->t, PV_TUIEDIT_WORD_LEFT);
@@ -1053,7 +1019,6 @@ PV_TEST(words_are_passed_and_cut)
 
 PV_TEST(a_text_that_was_cut_comes_back)
 {
-    struct fixture *f = *state;
     struct pv_tuiedit *e = &f->t.edit;
     edit(&f->t, PV_TUIEDIT_YANK); /* nothing was */
     type(&f->t, "a long line with \xc3\xbc");
@@ -1077,7 +1042,6 @@ PV_TEST(a_text_that_was_cut_comes_back)
 
 PV_TEST(ctrl_d_takes_a_character_and_ends_an_empty_line)
 {
-    struct fixture *f = *state;
     type(&f->t, "ab");
     pv_tui_key(&f->t, PV_TUI_EOF, 0); /* there is none under the cursor */
     assert_string_equal(f->t.edit.text, "ab");
@@ -1093,7 +1057,6 @@ PV_TEST(ctrl_d_takes_a_character_and_ends_an_empty_line)
 /* An address, a key or a long name is no second conversation. */
 PV_TEST(a_machine_opened_by_its_address_is_shown_where_its_lines_go)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     size_t convs = t->n_convs;
     static const char *const words[] = {"/open 10.66.0.3", "/open bob.home.p2p", "/open key:AbCd"};
@@ -1129,7 +1092,7 @@ PV_TEST(a_machine_opened_by_its_address_is_shown_where_its_lines_go)
     "{\"id\":" id ",\"transfer\":\"" transfer "\",\"direction\":\"" direction \
     "\",\"peer\":\"" peer "\",\"name\":\"a.txt\",\"size\":2048,\"state\":\"" state "\"}"
 
-static struct pv_tui_conv *crew(struct fixture *f)
+static struct pv_tui_conv *crew(void)
 {
     return &f->t.convs[pv_tui_find(&f->t, "#crew", true)];
 }
@@ -1156,9 +1119,8 @@ static void offer_to_crew(struct pv_tui *t, const char *members)
 
 PV_TEST(a_file_for_a_room_is_one_line_with_how_many_took_it)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
-    pv_tui_open(t, (size_t)(crew(f) - t->convs));
+    pv_tui_open(t, (size_t)(crew() - t->convs));
     drop_actions(t);
     offer_to_crew(t, THERE);
     assert_action(t, PV_TUI_SEND, "#crew", OFFERS);
@@ -1177,24 +1139,23 @@ PV_TEST(a_file_for_a_room_is_one_line_with_how_many_took_it)
         free(a.text);
     }
     assert_nothing_asked(t);
-    assert_string_equal(crew(f)->lines[1].text, "files to alice is denied by rule 2");
+    assert_string_equal(crew()->lines[1].text, "files to alice is denied by rule 2");
     take(t, pv_tui_take_file, "{\"file\":" A_FILE("1", "L", "out", "pi", "offered") "}");
     assert_action(t, PV_TUI_FILES, "", "");
     take(t, pv_tui_take_files, "{\"files\":[" A_FILE("1", "L", "out", "pi", "offered") "]}");
-    assert_string_equal(crew(f)->lines[0].text, OFFERS ": 0 of 1 took it");
+    assert_string_equal(crew()->lines[0].text, OFFERS ": 0 of 1 took it");
     take(t, pv_tui_take_files,
          "{\"files\":[" A_FILE("1", "L", "out", "pi", "done") "," A_FILE(
              "2", "L", "out", "bob", "refused") "," A_FILE("3", "M", "out", "pi", "done") "]}");
-    assert_string_equal(crew(f)->lines[0].text, OFFERS ": 1 of 2 took it");
-    assert_int_equal(crew(f)->n_lines, 2);
+    assert_string_equal(crew()->lines[0].text, OFFERS ": 1 of 2 took it");
+    assert_int_equal(crew()->n_lines, 2);
     assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, 0);
 }
 
 PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
-    pv_tui_open(t, (size_t)(crew(f) - t->convs));
+    pv_tui_open(t, (size_t)(crew() - t->convs));
     drop_actions(t);
     offer_to_crew(t, "{\"members\":[{\"name\":\"lap\",\"online\":true,\"self\":true}]}");
     assert_nothing_asked(t);
@@ -1214,9 +1175,8 @@ PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
 /* The offer comes before the line, and is then told where the line is. */
 PV_TEST(a_file_of_a_room_is_accepted_where_it_was_offered)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
-    (void)crew(f);
+    (void)crew();
     size_t pi = pv_tui_find(t, "pi", false);
 #define OFFERED A_FILE("7", "L", "in", "pi", "offered")
     take(t, pv_tui_take_file, "{\"file\":" OFFERED "}");
@@ -1224,19 +1184,18 @@ PV_TEST(a_file_of_a_room_is_accepted_where_it_was_offered)
     take(t, pv_tui_take_message, OF_ROOM("L", "pi", OFFERS));
     assert_action(t, PV_TUI_FILES, "", "");
     take(t, pv_tui_take_files, "{\"files\":[" OFFERED "]}");
-    assert_string_equal(crew(f)->lines[0].text, OFFERS ": /accept 7, /refuse 7");
+    assert_string_equal(crew()->lines[0].text, OFFERS ": /accept 7, /refuse 7");
     assert_int_equal(t->convs[pi].n_lines, 0);
     take(t, pv_tui_take_file, "{\"file\":" A_FILE("7", "L", "in", "pi", "done") "}");
     assert_action(t, PV_TUI_FILES, "", "");
     assert_int_equal(t->convs[pi].n_lines, 0);
     take(t, pv_tui_take_files, "{\"files\":[" A_FILE("7", "L", "in", "pi", "done") "]}");
-    assert_string_equal(crew(f)->lines[0].text, OFFERS ": /save 7");
+    assert_string_equal(crew()->lines[0].text, OFFERS ": /save 7");
 }
 
 /* A member that gives its file the name of another's line hides nothing by it. */
 PV_TEST(a_file_is_told_in_no_line_of_somebody_else)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     take(t, pv_tui_take_message, OF_ROOM("L", "pi", OFFERS));
     take(t, pv_tui_take_message, OF_ROOM("M", "lap", OFFERS));
@@ -1246,8 +1205,8 @@ PV_TEST(a_file_is_told_in_no_line_of_somebody_else)
     take(t, pv_tui_take_file, "{\"file\":" FROM_ALICE("9", "M") "}");
     take(t, pv_tui_take_files, "{\"files\":[" FROM_ALICE("8", "L") "," FROM_ALICE("9", "M") "]}");
     assert_int_equal(t->convs[pv_tui_find(t, "alice", false)].n_lines, 2);
-    assert_string_equal(crew(f)->lines[0].text, OFFERS);
-    assert_string_equal(crew(f)->lines[1].text, OFFERS);
+    assert_string_equal(crew()->lines[0].text, OFFERS);
+    assert_string_equal(crew()->lines[1].text, OFFERS);
     drop_actions(t);
 }
 
@@ -1255,7 +1214,6 @@ PV_TEST(a_file_is_told_in_no_line_of_somebody_else)
  * offers another is told where it is, with what it offers. */
 PV_TEST(a_file_is_told_in_no_line_that_says_another)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     static const char *const lines[] = {
         "hi",
@@ -1273,7 +1231,7 @@ PV_TEST(a_file_is_told_in_no_line_that_says_another)
         snprintf(text, sizeof(text),
                  "{\"files\":[" A_FILE("%zu", "L%zu", "in", "pi", "offered") "]}", i + 1, i);
         take(t, pv_tui_take_files, text);
-        assert_string_equal(crew(f)->lines[i].text, lines[i]);
+        assert_string_equal(crew()->lines[i].text, lines[i]);
         const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
         snprintf(text, sizeof(text), "offers a.txt (2.0 KiB): /accept %zu, /refuse %zu", i + 1,
                  i + 1);
@@ -1286,14 +1244,13 @@ PV_TEST(a_file_is_told_in_no_line_that_says_another)
 /* The name is another machine's by now: its file is none of that line. */
 PV_TEST(a_file_is_told_in_no_line_of_whoever_had_its_senders_name_before)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     take(t, pv_tui_take_message,
          "{\"id\":\"L\",\"from\":\"pi\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":\"" OFFERS
          "\",\"time\":" T0 ",\"state\":\"read\",\"from_former\":\"AbCdEf\"}");
     take(t, pv_tui_take_file, "{\"file\":" OFFERED "}");
     take(t, pv_tui_take_files, "{\"files\":[" OFFERED "]}");
-    assert_string_equal(crew(f)->lines[0].text, OFFERS);
+    assert_string_equal(crew()->lines[0].text, OFFERS);
     assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, 1);
     drop_actions(t);
 }
@@ -1302,7 +1259,6 @@ PV_TEST(a_file_is_told_in_no_line_of_whoever_had_its_senders_name_before)
 
 PV_TEST(the_usual_screen)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     take(t, pv_tui_take_message, MSG("A", "pi", "lap", "hello", "unread"));
@@ -1311,7 +1267,7 @@ PV_TEST(the_usual_screen)
     take(t, pv_tui_take_message, MSG("D", "alice", "lap", "psst", "unread"));
     type(t, "typing \xe4\xbd\xa0");
     t->now = 1795168800 + 240;
-    draw(f, 12, 80);
+    draw(12, 80);
     static const char *const want[] = {
         " pi  direct, 3.1 ms",
         "  home                 │",
@@ -1327,7 +1283,7 @@ PV_TEST(the_usual_screen)
         "> typing 你",
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(want); i++)
-        assert_string_equal(row(f, i), want[i]);
+        assert_string_equal(row(i), want[i]);
     assert_int_equal(f->screen.cursor_row, 11);
     assert_int_equal(f->screen.cursor_col, 11);
     drop_actions(t);
@@ -1335,7 +1291,6 @@ PV_TEST(the_usual_screen)
 
 PV_TEST(news_and_deeds_and_their_authors_are_seen)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     take(t, pv_tui_take_message, MSG("A", "pi", "lap", "seen", "read"));
     take(t, pv_tui_take_message, MSG("B", "pi", "lap", "/me waves", "unread"));
@@ -1343,7 +1298,7 @@ PV_TEST(news_and_deeds_and_their_authors_are_seen)
          "{\"id\":\"C\",\"from\":\"pi\",\"to\":\"lap\",\"room\":null,\"text\":\"hi\",\"time\":" T0
          ",\"state\":\"unread\",\"unproven\":true}");
     pv_tui_open(t, pv_tui_find(t, "pi", false));
-    draw(f, 12, 60);
+    draw(12, 60);
     static const char *const want[] = {
         "10:00     pi: seen",
         "-- new since 10:00 --",
@@ -1351,16 +1306,16 @@ PV_TEST(news_and_deeds_and_their_authors_are_seen)
         "│ ?pi: hi",
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
-        const char *got = row(f, 6 + i);
+        const char *got = row(6 + i);
         assert_non_null(strstr(got, want[i]));
     }
-    draw(f, 12, 100);
-    assert_non_null(strstr(row(f, 9), "10:00    somebody on pi's machine: hi"));
+    draw(12, 100);
+    assert_non_null(strstr(row(9), "10:00    somebody on pi's machine: hi"));
     take(t, pv_tui_take_sent,
          "{\"message\":" MSG("D", "lap", "pi", "so", "sent") ",\"online\":true}");
-    draw(f, 12, 60);
+    draw(12, 60);
     for (size_t i = 0; i < 12; i++)
-        assert_null(strstr(row(f, i), "new since"));
+        assert_null(strstr(row(i), "new since"));
     /* Two names have two colours, and one's own none. */
     const struct pv_tui_cell *c = f->screen.cells;
     unsigned coloured = 0;
@@ -1375,7 +1330,7 @@ PV_TEST(news_and_deeds_and_their_authors_are_seen)
     "\",\"time\":" T0 ",\"state\":\"unread\"}"
 
 /* Is a cell of a row with this character in both? */
-static bool stands_out(struct fixture *f, size_t n, wchar_t first)
+static bool stands_out(size_t n, wchar_t first)
 {
     for (size_t i = 0; i < f->screen.cols; i++) {
         const struct pv_tui_cell *c = &f->screen.cells[n * f->screen.cols + i];
@@ -1387,7 +1342,6 @@ static bool stands_out(struct fixture *f, size_t n, wchar_t first)
 
 PV_TEST(a_line_with_ones_own_name_stands_out)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     take(t, pv_tui_take_message, SAID("A", "=the laptop, overlap, lap2"));
     assert_false(t->convs[pv_tui_find(t, "#crew", false)].named);
@@ -1396,44 +1350,41 @@ PV_TEST(a_line_with_ones_own_name_stands_out)
     size_t crew = pv_tui_find(t, "#crew", false);
     assert_true(t->convs[crew].named);
     pv_tui_open(t, crew);
-    draw(f, 12, 80);
-    assert_false(stands_out(f, 8, L'='));
-    assert_true(stands_out(f, 9, L'@'));
+    draw(12, 80);
+    assert_false(stands_out(8, L'='));
+    assert_true(stands_out(9, L'@'));
     assert_false(t->convs[crew].named); /* it was seen */
     drop_actions(t);
 }
 
 PV_TEST(a_key_hides_the_names)
 {
-    struct fixture *f = *state;
     pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
     take(&f->t, pv_tui_take_message, MSG("A", "pi", "lap", "hello", "unread"));
     pv_tui_key(&f->t, PV_TUI_ROSTER, 0);
-    draw(f, 12, 80);
-    assert_string_equal(row(f, 9), "10:00     pi: hello");
+    draw(12, 80);
+    assert_string_equal(row(9), "10:00     pi: hello");
     pv_tui_key(&f->t, PV_TUI_ROSTER, 0);
-    draw(f, 12, 80);
-    assert_non_null(strstr(row(f, 9), "│ 10:00     pi: hello"));
+    draw(12, 80);
+    assert_non_null(strstr(row(9), "│ 10:00     pi: hello"));
     drop_actions(&f->t);
 }
 
 PV_TEST(the_title_says_when_somebody_was_there_last)
 {
-    struct fixture *f = *state;
     take(&f->t, pv_tui_take_peers,
          "{\"peers\":[{\"name\":\"bob\",\"online\":false,\"last_seen\":" T0
          ",\"path\":{\"type\":\"none\",\"rtt_ms\":null}}]}");
     pv_tui_open(&f->t, pv_tui_find(&f->t, "bob", false));
     f->t.now = 1795168800 + 7200;
-    draw(f, 12, 80);
-    assert_string_equal(row(f, 0), " bob  away, seen 2h 0m ago");
+    draw(12, 80);
+    assert_string_equal(row(0), " bob  away, seen 2h 0m ago");
     drop_actions(&f->t);
 }
 
 /* Not broken, and without anything beside them. */
 PV_TEST(lines_are_printed_whole)
 {
-    struct fixture *f = *state;
     char *text = NULL, want[600], url[400];
     size_t len = 0;
     memset(url, 'u', sizeof(url));
@@ -1462,7 +1413,6 @@ PV_TEST(lines_are_printed_whole)
 
 PV_TEST(a_search_goes_to_what_is_older)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     size_t pi = pv_tui_find(t, "pi", false);
     for (int i = 0; i < 60; i++) {
@@ -1477,9 +1427,9 @@ PV_TEST(a_search_goes_to_what_is_older)
     for (size_t k = 0; k < PV_ARRAY_LEN(found); k++) {
         bool seen = false;
         line(t, "/search needle");
-        draw(f, 13, 50);
+        draw(13, 50);
         for (size_t i = 0; i < 13; i++)
-            seen = seen || strstr(row(f, i), found[k]) != NULL;
+            seen = seen || strstr(row(i), found[k]) != NULL;
         assert_true(seen);
     }
     line(t, "/search needle");
@@ -1490,7 +1440,6 @@ PV_TEST(a_search_goes_to_what_is_older)
 /* A peer chooses when a notice of its file goes to the line of a room. */
 PV_TEST(a_search_goes_on_when_lines_have_gone)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
 #define THE_NEEDLE                                                                \
     "{\"id\":7,\"transfer\":\"L\",\"direction\":\"in\",\"peer\":\"pi\",\"name\":" \
@@ -1509,16 +1458,15 @@ PV_TEST(a_search_goes_on_when_lines_have_gone)
     c = &t->convs[t->current];
     assert_int_equal(c->n_lines, 1);
     assert_true(c->found <= c->n_lines);
-    draw(f, 13, 50);
+    draw(13, 50);
     line(t, "/search needle");
     assert_int_equal(c->found, 1);
-    draw(f, 13, 50);
+    draw(13, 50);
     drop_actions(t);
 }
 
 PV_TEST(help_fits_beside_the_roster)
 {
-    struct fixture *f = *state;
     for (size_t i = 0; pv_tui_help[i] != NULL; i++) {
         size_t columns = 0;
         for (const char *p = pv_tui_help[i]; *p != '\0'; p++)
@@ -1527,38 +1475,35 @@ PV_TEST(help_fits_beside_the_roster)
     }
     f->t.now = 1795168800;
     line(&f->t, "/help");
-    draw(f, 40, 80);
-    assert_non_null(strstr(row(f, 37), "10:00 \xe2\x97\x8f online"));
+    draw(40, 80);
+    assert_non_null(strstr(row(37), "10:00 \xe2\x97\x8f online"));
 }
 
 PV_TEST(an_empty_home_says_how_to_begin)
 {
-    struct fixture *f = *state;
-    draw(f, 12, 80);
-    assert_non_null(strstr(row(f, 9), "Ctrl-N or /open alice opens a conversation"));
+    draw(12, 80);
+    assert_non_null(strstr(row(9), "Ctrl-N or /open alice opens a conversation"));
 }
 
 PV_TEST(long_texts_break_at_blanks_and_wide_characters_never_in_two)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     take(t, pv_tui_take_message,
          MSG("A", "pi", "lap", "the quick brown fox jumps over the lazy dog", "read"));
     take(t, pv_tui_take_message,
          MSG("B", "pi", "lap", "\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d", "read"));
-    draw(f, 12, 26);
-    assert_string_equal(row(f, 5), "10:00     pi: the quick");
-    assert_string_equal(row(f, 6), "         brown fox jumps");
-    assert_string_equal(row(f, 7), "         over the lazy dog");
-    assert_string_equal(row(f, 8), "10:00     pi: 你好你好你好");
-    assert_string_equal(row(f, 9), "         你好");
+    draw(12, 26);
+    assert_string_equal(row(5), "10:00     pi: the quick");
+    assert_string_equal(row(6), "         brown fox jumps");
+    assert_string_equal(row(7), "         over the lazy dog");
+    assert_string_equal(row(8), "10:00     pi: 你好你好你好");
+    assert_string_equal(row(9), "         你好");
     drop_actions(t);
 }
 
 PV_TEST(scrolling_stays_inside_what_there_is)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     size_t pi = pv_tui_find(t, "pi", false);
     for (int i = 0; i < 30; i++) {
@@ -1567,20 +1512,20 @@ PV_TEST(scrolling_stays_inside_what_there_is)
         take(t, pv_tui_take_message, text);
     }
     pv_tui_open(t, pi);
-    draw(f, 13, 50); /* ten rows of messages */
-    assert_string_equal(row(f, 1), "10:00     pi: n20");
-    assert_string_equal(row(f, 10), "10:00     pi: n29");
+    draw(13, 50); /* ten rows of messages */
+    assert_string_equal(row(1), "10:00     pi: n20");
+    assert_string_equal(row(10), "10:00     pi: n29");
     pv_tui_key(t, PV_TUI_PAGE_UP, (wchar_t)pv_tui_page(13));
-    draw(f, 13, 50);
-    assert_string_equal(row(f, 10), "10:00     pi: n20");
+    draw(13, 50);
+    assert_string_equal(row(10), "10:00     pi: n20");
     for (int i = 0; i < 9; i++)
         pv_tui_key(t, PV_TUI_PAGE_UP, 1000);
-    draw(f, 13, 50);
-    assert_string_equal(row(f, 1), "-- 2026-11-20 --");
-    assert_string_equal(row(f, 2), "10:00     pi: n0");
+    draw(13, 50);
+    assert_string_equal(row(1), "-- 2026-11-20 --");
+    assert_string_equal(row(2), "10:00     pi: n0");
     assert_int_equal(t->convs[pi].scroll, 21);
-    draw(f, 40, 50); /* a larger screen shows all of it */
-    assert_string_equal(row(f, 37), "10:00     pi: n29");
+    draw(40, 50); /* a larger screen shows all of it */
+    assert_string_equal(row(37), "10:00     pi: n29");
     assert_int_equal(t->convs[pi].scroll, 0);
     pv_tui_key(t, PV_TUI_PAGE_DOWN, 5);
     assert_int_equal(t->convs[pi].scroll, 0);
@@ -1589,7 +1534,6 @@ PV_TEST(scrolling_stays_inside_what_there_is)
 
 PV_TEST(every_size_can_be_drawn)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     take(t, pv_tui_take_message,
@@ -1598,21 +1542,20 @@ PV_TEST(every_size_can_be_drawn)
     type(t, "a long line that has to be scrolled \xe4\xbd\xa0\xe5\xa5\xbd");
     for (size_t rows = 0; rows < 30; rows++)
         for (size_t cols = 0; cols < 90; cols++) {
-            draw(f, rows, cols);
+            draw(rows, cols);
             assert_true(rows == 0 || cols == 0 || f->screen.cursor_col < cols);
         }
-    draw(f, 3, 30);
-    assert_string_equal(row(f, 0), "too small");
-    draw(f, PV_TUI_MAX_ROWS + 1, PV_TUI_MAX_COLS + 1);
+    draw(3, 30);
+    assert_string_equal(row(0), "too small");
+    draw(PV_TUI_MAX_ROWS + 1, PV_TUI_MAX_COLS + 1);
     assert_int_equal(f->screen.rows, PV_TUI_MAX_ROWS);
-    draw(f, 24, 40);
-    assert_string_equal(row(f, 23), "> ong line that has to be scrolled 你好");
+    draw(24, 40);
+    assert_string_equal(row(23), "> ong line that has to be scrolled 你好");
     drop_actions(t);
 }
 
 PV_TEST(many_peers_are_shown_around_the_open_one)
 {
-    struct fixture *f = *state;
     struct pv_tui *t = &f->t;
     char name[24];
     for (int i = 0; i < 100; i++) {
@@ -1620,9 +1563,9 @@ PV_TEST(many_peers_are_shown_around_the_open_one)
         assert_int_not_equal(pv_tui_find(t, name, true), SIZE_MAX);
     }
     pv_tui_open(t, pv_tui_find(t, "n50", false));
-    draw(f, 13, 80);
-    assert_string_equal(row(f, 10), "○ n50         away     │");
-    assert_string_equal(row(f, 9), "○ n49         away     │");
+    draw(13, 80);
+    assert_string_equal(row(10), "○ n50         away     │");
+    assert_string_equal(row(9), "○ n49         away     │");
     drop_actions(t);
 }
 
@@ -1746,7 +1689,7 @@ PV_TEST(the_file_is_the_users_own)
 /* --- the screen --------------------------------------------------------------------------------
  */
 
-static void set(struct fixture *f, const char *text)
+static void set(const char *text)
 {
     const char *why = wrong_with(&f->t.set, text);
     if (why != NULL)
@@ -1758,74 +1701,70 @@ static void set(struct fixture *f, const char *text)
     drop_actions(&f->t);
 }
 
-static void expect_rows(struct fixture *f, size_t first, const char *const *want, size_t n)
+static void expect_rows(size_t first, const char *const *want, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        assert_string_equal(row(f, first + i), want[i]);
+        assert_string_equal(row(first + i), want[i]);
 }
 
 PV_TEST(times_are_written_as_the_user_likes)
 {
-    struct fixture *f = *state;
     static const char *const twelve[] = {"10:00am     pi: the quick brown fox",
                                          "10:00am \u2713\u2713 * lap jumps"};
     static const char *const seconds[] = {"10:00:00     pi: the quick brown fox",
                                           "10:00:00 \u2713\u2713 * lap jumps"};
     static const char *const none[] = {"    pi: the quick brown fox", "\u2713\u2713 * lap jumps"};
-    set(f, "[chat]\ntime = 12h\n");
-    draw(f, 12, 50);
-    expect_rows(f, 8, twelve, 2);
-    assert_non_null(strstr(row(f, 10), " 02:00pm"));
-    set(f, "[chat]\ntime = seconds\n");
-    draw(f, 12, 50);
-    expect_rows(f, 8, seconds, 2);
-    assert_non_null(strstr(row(f, 10), " 14:00:07"));
-    set(f, "[chat]\ntime = off\n");
-    draw(f, 12, 50);
-    expect_rows(f, 8, none, 2);
-    assert_null(strstr(row(f, 10), "14:00"));
-    draw(f, 12, 22);
+    set("[chat]\ntime = 12h\n");
+    draw(12, 50);
+    expect_rows(8, twelve, 2);
+    assert_non_null(strstr(row(10), " 02:00pm"));
+    set("[chat]\ntime = seconds\n");
+    draw(12, 50);
+    expect_rows(8, seconds, 2);
+    assert_non_null(strstr(row(10), " 14:00:07"));
+    set("[chat]\ntime = off\n");
+    draw(12, 50);
+    expect_rows(8, none, 2);
+    assert_null(strstr(row(10), "14:00"));
+    draw(12, 22);
     for (size_t cols = 0; cols < 90; cols++)
-        draw(f, 12, cols);
+        draw(12, cols);
 }
 
 PV_TEST(lines_break_where_the_screen_ends_and_names_stand_where_they_fall)
 {
-    struct fixture *f = *state;
     static const char *const want[] = {"10:00    pi: the quic", "k brown fox",
                                        "10:00 \u2713\u2713 * lap jumps"};
-    set(f, "[chat]\nwrap = off\nalign = off\n");
+    set("[chat]\nwrap = off\nalign = off\n");
     take(&f->t, pv_tui_take_message, MSG("C", "lap", "pi", "a", "read"));
-    draw(f, 13, 21);
-    expect_rows(f, 7, want, 2);
-    draw(f, 13, 40);
-    assert_string_equal(row(f, 9), want[2]);
-    assert_string_equal(row(f, 10), "10:00 \u2713\u2713 lap: a");
+    draw(13, 21);
+    expect_rows(7, want, 2);
+    draw(13, 40);
+    assert_string_equal(row(9), want[2]);
+    assert_string_equal(row(10), "10:00 \u2713\u2713 lap: a");
 }
 
 PV_TEST(the_roster_has_the_width_that_was_set)
 {
-    struct fixture *f = *state;
-    set(f, "[chat]\nroster-width = 40\n");
-    draw(f, 12, 80);
-    assert_string_equal(row(f, 2), "● alice                       relay    │");
-    draw(f, 12, 75); /* its lines would have too little room */
-    assert_string_equal(row(f, 9), "10:00 \u2713\u2713 * lap jumps");
-    set(f, "[chat]\nroster-width = 16\n");
-    draw(f, 12, 80);
-    assert_string_equal(row(f, 2), "● ali relay    │");
-    set(f, "[chat]\nroster = off\n");
-    draw(f, 12, 80);
-    assert_string_equal(row(f, 9), "10:00 \u2713\u2713 * lap jumps");
+    set("[chat]\nroster-width = 40\n");
+    draw(12, 80);
+    assert_string_equal(row(2), "● alice                       relay    │");
+    draw(12, 75); /* its lines would have too little room */
+    assert_string_equal(row(9), "10:00 \u2713\u2713 * lap jumps");
+    set("[chat]\nroster-width = 16\n");
+    draw(12, 80);
+    assert_string_equal(row(2), "● ali relay    │");
+    set("[chat]\nroster = off\n");
+    draw(12, 80);
+    assert_string_equal(row(9), "10:00 \u2713\u2713 * lap jumps");
     pv_tui_key(&f->t, PV_TUI_ROSTER, 0);
-    draw(f, 12, 80);
-    assert_non_null(strstr(row(f, 2), "alice"));
+    draw(12, 80);
+    assert_non_null(strstr(row(2), "alice"));
 }
 
 PV_TEST(words_that_the_user_looks_for_stand_out_as_his_name_does)
 {
-    struct fixture *f = *state;
-    set(f, "[chat]\nhighlight = deploy\nbell = on\n");
+    set("[chat]\nhighlight = deploy\nbell = on\n");
     take(&f->t, pv_tui_take_message, SAID("D", "deployed"));
     assert_false(f->t.convs[pv_tui_find(&f->t, "#crew", false)].named);
     assert_true(f->t.ring);

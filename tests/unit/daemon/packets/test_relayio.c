@@ -33,9 +33,11 @@ struct world {
     size_t n_got;
 };
 
+static struct world *w; /* of the test that runs */
+
 static int make_world(void **state)
 {
-    struct world *w = calloc(1, sizeof(*w));
+    w = calloc(1, sizeof(*w));
     struct pv_tlscert made;
     assert_non_null(w);
     struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);
@@ -52,13 +54,11 @@ static int make_world(void **state)
     assert_int_equal(pv_stream_listen(&any, NULL, &w->listener), PV_OK);
     assert_int_equal(pv_stream_local(w->listener, &w->addr), PV_OK);
     assert_int_equal(pv_relayio_new(&w->io, 1, NULL), PV_OK);
-    *state = w;
     return 0;
 }
 
 static int end_world(void **state)
 {
-    struct world *w = *state;
     pv_relayio_free(w->io);
     pv_tls_free(w->tls);
     pv_tls_ctx_free(w->ctx);
@@ -80,13 +80,13 @@ static void wait_fd(int fd, short events)
     assert_true(poll(&p, 1, PATIENCE_MS) == 1);
 }
 
-static void open_to(struct world *w, const struct pv_relaystream_to *to)
+static void open_to(const struct pv_relaystream_to *to)
 {
     const struct pv_relaystream_op op = {.open = true, .stream = STREAM, .to = *to};
     assert_int_equal(pv_relayio_do(w->io, &op), PV_OK);
 }
 
-static void accept_it(struct world *w)
+static void accept_it(void)
 {
     struct pv_addr remote, local;
     wait_fd(w->listener, POLLIN);
@@ -94,7 +94,7 @@ static void accept_it(struct world *w)
 }
 
 /* The server's end reads, and speaks by itself; false: nothing moved. */
-static bool server_turn(struct world *w)
+static bool server_turn(void)
 {
     uint8_t buf[16384];
     size_t n = 0;
@@ -120,26 +120,26 @@ static bool server_turn(struct world *w)
     return moved;
 }
 
-static void serve_until(struct world *w, size_t n_got)
+static void serve_until(size_t n_got)
 {
     while (w->n_got < n_got)
-        if (!server_turn(w))
+        if (!server_turn())
             wait_fd(w->server, POLLIN);
 }
 
-static void next_event(struct world *w)
+static void next_event(void)
 {
     while (pv_relayio_poll_event(w->io, &w->ev) == PV_ERR_AGAIN) {
         struct pollfd p[2] = {{.fd = pv_relayio_event_fd(w->io), .events = POLLIN},
                               {.fd = w->server, .events = POLLIN}};
         assert_true(poll(p, 2, PATIENCE_MS) >= 1);
         if (w->server >= 0 && w->tls != NULL)
-            (void)server_turn(w);
+            (void)server_turn();
     }
     assert_int_equal(w->ev.stream, STREAM);
 }
 
-static void say(struct world *w, const void *bytes, size_t len)
+static void say(const void *bytes, size_t len)
 {
     size_t n = 0;
     const uint8_t *p = bytes;
@@ -154,10 +154,10 @@ static void say(struct world *w, const void *bytes, size_t len)
         p += n;
         len -= n;
     }
-    (void)server_turn(w);
+    (void)server_turn();
 }
 
-static void expect_message(struct world *w, const void *bytes, size_t len)
+static void expect_message(const void *bytes, size_t len)
 {
     struct pv_view m;
     uint16_t stream = 0;
@@ -178,50 +178,48 @@ static const uint8_t BINDING[] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1,  2,
                                   3, 4, 5, 6, 7,    8,    9,    10,   11, 12};
 
 /* Both ways, from both senders, messages cut in the middle. */
-static void converse(struct world *w)
+static void converse(void)
 {
     static const uint8_t zeros[3] = {0};
     assert_true(w->ev.connected);
     assert_int_equal(pv_relayio_send(w->io, PV_RELAYIO_CONTROL, STREAM, pv_view(BINDING, 20)),
                      PV_OK);
     pv_relayio_flush(w->io, PV_RELAYIO_CONTROL);
-    serve_until(w, 20);
+    serve_until(20);
     assert_int_equal(pv_relayio_send(w->io, PV_RELAYIO_TX, STREAM, pv_view(CHANNEL_5, 9)), PV_OK);
     pv_relayio_flush(w->io, PV_RELAYIO_TX);
-    serve_until(w, 32);
+    serve_until(32);
     assert_memory_equal(w->got, BINDING, 20);
     assert_memory_equal(w->got + 20, CHANNEL_5, 9);
     assert_memory_equal(w->got + 29, zeros, 3); /* padded to four */
 
-    say(w, BINDING, 7);
-    say(w, BINDING + 7, 13);
-    expect_message(w, BINDING, 20);
-    say(w, CHANNEL_5, sizeof(CHANNEL_5));
-    expect_message(w, CHANNEL_5, 9);
+    say(BINDING, 7);
+    say(BINDING + 7, 13);
+    expect_message(BINDING, 20);
+    say(CHANNEL_5, sizeof(CHANNEL_5));
+    expect_message(CHANNEL_5, 9);
 }
 
 PV_TEST(messages_go_both_ways_until_the_server_closes)
 {
-    struct world *w = *state;
     const struct pv_relaystream_to to = {.addr = w->addr};
-    open_to(w, &to);
-    accept_it(w);
-    next_event(w);
-    converse(w);
+    open_to(&to);
+    accept_it();
+    next_event();
+    converse();
     close(w->server);
     w->server = -1;
-    next_event(w);
+    next_event();
     assert_false(w->ev.connected);
     assert_string_not_equal(w->ev.why, "");
 }
 
 PV_TEST(refusal_is_an_event_with_words)
 {
-    struct world *w = *state;
     struct pv_relaystream_to to = {.tls = false};
     int closed = test_port_refusing(&to.addr);
-    open_to(w, &to);
-    next_event(w);
+    open_to(&to);
+    next_event();
     assert_false(w->ev.connected);
     assert_non_null(strstr(w->ev.why, "efused"));
     close(closed);
@@ -229,25 +227,23 @@ PV_TEST(refusal_is_an_event_with_words)
 
 PV_TEST(a_message_that_is_no_turn_ends_the_stream)
 {
-    struct world *w = *state;
     const struct pv_relaystream_to to = {.addr = w->addr};
-    open_to(w, &to);
-    accept_it(w);
-    next_event(w);
-    say(w, "\x15\x03\x01\x00\x02\x02\x28", 7); /* it wants TLS: an alert */
-    next_event(w);
+    open_to(&to);
+    accept_it();
+    next_event();
+    say("\x15\x03\x01\x00\x02\x02\x28", 7); /* it wants TLS: an alert */
+    next_event();
     assert_false(w->ev.connected);
 }
 
 /* A server that does not read: memory stays bounded, the rest is dropped and counted. */
 PV_TEST(a_message_that_a_full_line_does_not_take_is_dropped)
 {
-    struct world *w = *state;
     const struct pv_relaystream_to to = {.addr = w->addr};
     uint8_t message[1400] = {0x40, 1, 5, 0x74};
-    open_to(w, &to);
-    accept_it(w);
-    next_event(w);
+    open_to(&to);
+    accept_it();
+    next_event();
     uint64_t accepted = 0;
     while (pv_relayio_counts(w->io).dropped == 0) {
         if (pv_relayio_send(w->io, PV_RELAYIO_TX, STREAM, pv_view(message, sizeof(message))) ==
@@ -269,30 +265,29 @@ PV_TEST(a_message_that_a_full_line_does_not_take_is_dropped)
 
 PV_TEST(a_closed_stream_tells_nobody_and_takes_nothing)
 {
-    struct world *w = *state;
     const struct pv_relaystream_to to = {.addr = w->addr};
     const struct pv_relaystream_op op = {.stream = STREAM};
     uint8_t byte;
-    open_to(w, &to);
-    accept_it(w);
-    next_event(w);
+    open_to(&to);
+    accept_it();
+    next_event();
     assert_int_equal(pv_relayio_send(w->io, PV_RELAYIO_CONTROL, STREAM, pv_view(BINDING, 20)),
                      PV_OK);
     assert_int_equal(pv_relayio_do(w->io, &op), PV_OK);
-    serve_until(w, 20); /* what was said before is written */
+    serve_until(20); /* what was said before is written */
     wait_fd(w->server, POLLIN);
     assert_true(read(w->server, &byte, 1) == 0);
     assert_int_equal(pv_relayio_send(w->io, PV_RELAYIO_CONTROL, STREAM, pv_view(BINDING, 20)),
                      PV_OK);
-    open_to(w, &to); /* commands and messages keep their order: what was sent before was dropped */
-    next_event(w);
+    open_to(&to); /* commands and messages keep their order: what was sent before was dropped */
+    next_event();
     assert_true(w->ev.connected);
     assert_int_equal(pv_relayio_counts(w->io).dropped, 1);
 }
 
 /* Opens streams at a port where nobody listens until no more is taken, and reads no event. Returns
  * how many. The limit ends it where the thread never stops to take them. */
-static unsigned open_until_full(struct world *w)
+static unsigned open_until_full(void)
 {
     struct pv_relaystream_op op = {.open = true};
     int closed = test_port_refusing(&op.to.addr);
@@ -310,8 +305,7 @@ static unsigned open_until_full(struct world *w)
 /* Control is stuck for long, and finds the end of each stream afterwards. */
 PV_TEST(no_event_is_lost_while_control_takes_none)
 {
-    struct world *w = *state;
-    unsigned opened = open_until_full(w);
+    unsigned opened = open_until_full();
     for (unsigned ended = 0; ended < opened;) {
         if (pv_relayio_poll_event(w->io, &w->ev) == PV_ERR_AGAIN) {
             wait_fd(pv_relayio_event_fd(w->io), POLLIN);
@@ -326,14 +320,13 @@ PV_TEST(no_event_is_lost_while_control_takes_none)
  * stream is taken nevertheless, and is done as soon as there is room for events again. */
 PV_TEST(a_close_finds_room_in_a_full_ring)
 {
-    struct world *w = *state;
     const struct pv_relaystream_to to = {.addr = w->addr};
     const struct pv_relaystream_op op = {.stream = STREAM}, unknown = {.stream = STREAM - 1};
     uint8_t byte;
-    open_to(w, &to);
-    accept_it(w);
-    next_event(w);
-    unsigned opened = open_until_full(w);
+    open_to(&to);
+    accept_it();
+    next_event();
+    unsigned opened = open_until_full();
     while (pv_relayio_send(w->io, PV_RELAYIO_CONTROL, STREAM, pv_view(BINDING, 20)) == PV_OK) {
     }
     for (unsigned i = 1; i < PV_RELAYIO_STREAMS; i++)
@@ -350,25 +343,23 @@ PV_TEST(a_close_finds_room_in_a_full_ring)
 
 PV_TEST(tls_carries_the_same)
 {
-    struct world *w = *state;
     struct pv_relaystream_to to = {.addr = w->addr, .tls = true, .pinned = true};
     memcpy(to.pin, pv_tls_ctx_cert(w->ctx).pin, sizeof(to.pin));
-    open_to(w, &to);
-    accept_it(w);
+    open_to(&to);
+    accept_it();
     assert_int_equal(pv_tls_new_server(&w->tls, w->ctx), PV_OK);
-    next_event(w);
-    converse(w);
+    next_event();
+    converse();
     assert_int_equal(pv_relayio_do(w->io, &(struct pv_relaystream_op){.stream = STREAM}), PV_OK);
 }
 
 PV_TEST(a_server_with_another_key_is_refused_in_words)
 {
-    struct world *w = *state;
     struct pv_relaystream_to to = {.addr = w->addr, .tls = true, .pinned = true};
-    open_to(w, &to);
-    accept_it(w);
+    open_to(&to);
+    accept_it();
     assert_int_equal(pv_tls_new_server(&w->tls, w->ctx), PV_OK);
-    next_event(w);
+    next_event();
     assert_false(w->ev.connected);
     assert_true(strlen(w->ev.why) > 10);
 }
@@ -386,16 +377,15 @@ PV_TEST(a_name_needs_a_certificate_of_an_authority)
         {"other.example", true, false, "is for another name"},
         {"127.0.0.1", true, false, "is for another name"},
     };
-    struct world *w = *state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_relaystream_to to = {.addr = w->addr, .tls = true};
         snprintf(to.host, sizeof(to.host), "%s", rows[i].host);
         pv_relayio_free(w->io);
         assert_int_equal(pv_relayio_new(&w->io, 1, rows[i].ca_file ? w->cert : NULL), PV_OK);
-        open_to(w, &to);
-        accept_it(w);
+        open_to(&to);
+        accept_it();
         assert_int_equal(pv_tls_new_server(&w->tls, w->ctx), PV_OK);
-        next_event(w);
+        next_event();
         assert_int_equal(w->ev.connected, rows[i].good);
         assert_non_null(strstr(w->ev.why, rows[i].why));
         w->tls = pv_tls_free(w->tls);

@@ -15,9 +15,11 @@ struct fixture {
     int fd, stderr_fd; /* the log; what standard error was before */
 };
 
+static struct fixture *f; /* of the test that runs */
+
 static int make(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    f = calloc(1, sizeof(*f));
     assert_non_null(f);
     snprintf(f->dir, sizeof(f->dir), "/tmp/pv-logsink-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
@@ -28,13 +30,11 @@ static int make(void **state)
     assert_true(f->fd >= 0 && f->stderr_fd >= 0);
     assert_true(dup2(f->fd, STDERR_FILENO) >= 0);
     unsetenv("JOURNAL_STREAM");
-    *state = f;
     return 0;
 }
 
 static int drop(void **state)
 {
-    struct fixture *f = *state;
     assert_true(dup2(f->stderr_fd, STDERR_FILENO) >= 0);
     close(f->stderr_fd);
     close(f->fd);
@@ -52,17 +52,16 @@ PV_TEST_WORLD(make, drop);
 static const char *content(const char *path)
 {
     static char text[1024];
-    FILE *f = fopen(path, "re");
-    size_t n = f == NULL ? 0 : fread(text, 1, sizeof(text) - 1, f);
+    FILE *file = fopen(path, "re");
+    size_t n = file == NULL ? 0 : fread(text, 1, sizeof(text) - 1, file);
     text[n] = '\0';
-    if (f != NULL)
-        fclose(f);
+    if (file != NULL)
+        fclose(file);
     return text;
 }
 
 PV_TEST(lines_have_a_time_and_a_level)
 {
-    struct fixture *f = *state;
     struct pv_logsink sink;
     struct pv_log log = pv_logsink_open(&sink, "other", PV_LOG_INFO);
     pv_log(&log, PV_LOG_WARN, "what=\"it rains\" where=here");
@@ -77,7 +76,7 @@ PV_TEST(lines_have_a_time_and_a_level)
 }
 
 /* Standard error is what systemd says it gave us. */
-static void pretend_journal(const struct fixture *f)
+static void pretend_journal(void)
 {
     struct stat st;
     char stream[64];
@@ -98,13 +97,12 @@ static void expect_entry(int fd, const char *text)
 
 PV_TEST(the_journal_gets_fields)
 {
-    struct fixture *f = *state;
     struct pv_logsink sink;
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     snprintf(at.sun_path, sizeof(at.sun_path), "%s/journal", f->dir);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (const struct sockaddr *)&at, sizeof(at)), 0);
-    pretend_journal(f);
+    pretend_journal();
     struct pv_log log = pv_logsink_open_at(&sink, "other", PV_LOG_INFO, at.sun_path);
     pv_log(&log, PV_LOG_WARN, "peer=%s network=%s what=\"not told\"", "pi", "home");
     expect_entry(fd, "MESSAGE=not told: peer=pi network=home\nPRIORITY=4\n"
@@ -123,9 +121,8 @@ PV_TEST(the_journal_gets_fields)
 
 PV_TEST(the_journal_gets_levels_only_where_it_listens)
 {
-    struct fixture *f = *state;
     struct pv_logsink sink;
-    pretend_journal(f);
+    pretend_journal();
     struct pv_log log = pv_logsink_open_at(&sink, "other", PV_LOG_INFO, "/nonexistent/socket");
     pv_log(&log, PV_LOG_ERROR, "what=broken");
     assert_string_equal(content(f->file), "<3>broken\n");
@@ -139,7 +136,6 @@ PV_TEST(the_journal_gets_levels_only_where_it_listens)
 
 PV_TEST(a_full_file_steps_aside)
 {
-    struct fixture *f = *state;
     struct pv_logsink sink;
     struct stat st;
     assert_int_equal(ftruncate(f->fd, PV_LOGSINK_FILE_MAX - 10), 0);
@@ -157,7 +153,6 @@ PV_TEST(a_full_file_steps_aside)
 
 PV_TEST(files_of_others_are_left_alone)
 {
-    struct fixture *f = *state;
     struct pv_logsink sink;
     assert_int_equal(ftruncate(f->fd, PV_LOGSINK_FILE_MAX), 0);
     struct pv_log log = pv_logsink_open(&sink, "other", PV_LOG_INFO);

@@ -34,12 +34,14 @@ struct fixture {
     int giver; /* but this: without it the giver ends, and the helper with it; 0: none */
 };
 
+static struct fixture *f; /* of the test that runs */
+
 static void echo(struct pv_view args, int out)
 {
     (void)!write(out, args.ptr, args.len);
 }
 
-static void start(struct fixture *f, bool boxed)
+static void start(bool boxed)
 {
     int pair[2];
     const pid_t daemon = getpid();
@@ -57,25 +59,22 @@ static void start(struct fixture *f, bool boxed)
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    f = calloc(1, sizeof(*f));
     f->req = calloc(1, sizeof(*f->req));
-    *state = f;
-    start(f, false);
+    start(false);
     return 0;
 }
 
 static int setup_boxed(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    f = calloc(1, sizeof(*f));
     f->req = calloc(1, sizeof(*f->req));
-    *state = f;
-    start(f, true);
+    start(true);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct fixture *f = *state;
     int status = 0;
     close(f->fd);
     if (f->giver > 0)
@@ -87,7 +86,7 @@ static int teardown(void **state)
 }
 
 /* Sends f->req as it is; the answer's status. */
-static int ask(struct fixture *f)
+static int ask(void)
 {
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(PV_HELPER_MAX_FDS * sizeof(int))];
     struct iovec iov = {.iov_base = &f->reply, .iov_len = sizeof(f->reply)};
@@ -111,25 +110,25 @@ static int ask(struct fixture *f)
     return f->reply.status;
 }
 
-static struct pv_helper_request *blank(struct fixture *f, uint32_t kind)
+static struct pv_helper_request *blank(uint32_t kind)
 {
     memset(f->req, 0, sizeof(*f->req));
     f->req->kind = kind;
     return f->req;
 }
 
-static int confine(struct fixture *f)
+static int confine(void)
 {
-    snprintf(blank(f, PV_HELPER_CONFINE)->fixed.ifname, PV_TUN_NAME, IFNAME);
-    return ask(f);
+    snprintf(blank(PV_HELPER_CONFINE)->fixed.ifname, PV_TUN_NAME, IFNAME);
+    return ask();
 }
 
-static int open_port(struct fixture *f)
+static int open_port(void)
 {
-    struct pv_helper_request *req = blank(f, PV_HELPER_OPEN_UDP);
+    struct pv_helper_request *req = blank(PV_HELPER_OPEN_UDP);
     req->udp_port = 23457;
     req->udp_sockets = 1;
-    return ask(f);
+    return ask();
 }
 
 static struct pv_prefix prefix(const char *ip, uint8_t bits)
@@ -140,9 +139,9 @@ static struct pv_prefix prefix(const char *ip, uint8_t bits)
 }
 
 /* One that a daemon could ask for. */
-static struct pv_helper_iface *good_iface(struct fixture *f)
+static struct pv_helper_iface *good_iface(void)
 {
-    struct pv_helper_iface *i = &blank(f, PV_HELPER_IFACE_UP)->iface;
+    struct pv_helper_iface *i = &blank(PV_HELPER_IFACE_UP)->iface;
     i->addrs[0] = prefix("10.66.1.2", 16);
     i->n_addrs = 1;
     i->mtu = 1420;
@@ -152,7 +151,7 @@ static struct pv_helper_iface *good_iface(struct fixture *f)
 
 /* --- phases -------------------------------------------------------------------------------- */
 
-static void every_request_but_these_is_refused(struct fixture *f, const uint32_t *open, size_t n)
+static void every_request_but_these_is_refused(const uint32_t *open, size_t n)
 {
     static const uint32_t more[] = {1000, UINT32_MAX, 0x80000001};
     for (uint32_t i = 0; i < 64 + PV_ARRAY_LEN(more); i++) {
@@ -162,7 +161,7 @@ static void every_request_but_these_is_refused(struct fixture *f, const uint32_t
             is_open = is_open || open[k] == kind;
         if (is_open)
             continue;
-        good_iface(f)->mtu = 1420; /* with values that another phase would take */
+        good_iface()->mtu = 1420; /* with values that another phase would take */
         f->req->kind = kind;
         f->req->udp_port = 23458;
         f->req->udp_sockets = 1;
@@ -170,45 +169,43 @@ static void every_request_but_these_is_refused(struct fixture *f, const uint32_t
         snprintf(f->req->socket, sizeof(f->req->socket), "/tmp/socket");
         snprintf(f->req->names, sizeof(f->req->names), "/etc/passwd");
         snprintf(f->req->fixed.ifname, sizeof(f->req->fixed.ifname), "eth9");
-        int status = ask(f);
+        int status = ask();
         if (status != (kind >= 1 && kind < PV_HELPER_KINDS ? PV_ERR_STATE : -EINVAL) || f->got != 0)
             fail_msg("request %u: %d, %d descriptors: %s", kind, status, f->got, f->reply.error);
     }
 }
 
-static void go_through_the_phases(struct fixture *f)
+static void go_through_the_phases(void)
 {
     static const uint32_t fix[] = {PV_HELPER_FILES,  PV_HELPER_NOTIFY, PV_HELPER_CONFINE,
                                    PV_HELPER_SECOND, PV_HELPER_ENTER,  PV_HELPER_STACK};
     static const uint32_t port[] = {PV_HELPER_OPEN_UDP};
     static const uint32_t run[] = {PV_HELPER_IFACE_UP, PV_HELPER_IFACE_DOWN, PV_HELPER_NAMES,
                                    PV_HELPER_OPEN_DNS, PV_HELPER_TASK,       PV_HELPER_NETPLAN};
-    every_request_but_these_is_refused(f, fix, PV_ARRAY_LEN(fix));
-    assert_int_equal(confine(f), PV_OK);
-    every_request_but_these_is_refused(f, port, PV_ARRAY_LEN(port));
-    assert_int_equal(open_port(f), PV_OK);
-    every_request_but_these_is_refused(f, run, PV_ARRAY_LEN(run));
+    every_request_but_these_is_refused(fix, PV_ARRAY_LEN(fix));
+    assert_int_equal(confine(), PV_OK);
+    every_request_but_these_is_refused(port, PV_ARRAY_LEN(port));
+    assert_int_equal(open_port(), PV_OK);
+    every_request_but_these_is_refused(run, PV_ARRAY_LEN(run));
     /* The requests that a running daemon needs are served. */
-    good_iface(f);
-    assert_int_equal(ask(f), PV_OK);
+    good_iface();
+    assert_int_equal(ask(), PV_OK);
     assert_int_equal(f->got, 1);
-    blank(f, PV_HELPER_TASK)->args_len = 3;
-    assert_int_equal(ask(f), PV_OK);
-    blank(f, PV_HELPER_IFACE_DOWN);
-    assert_int_equal(ask(f), PV_OK);
+    blank(PV_HELPER_TASK)->args_len = 3;
+    assert_int_equal(ask(), PV_OK);
+    blank(PV_HELPER_IFACE_DOWN);
+    assert_int_equal(ask(), PV_OK);
 }
 
 PV_TEST_IN(each_phase_has_its_requests_alone, setup, teardown)
 {
-    struct fixture *f = *state;
-    go_through_the_phases(f);
+    go_through_the_phases();
 }
 
 /* No list of calls keeps the helper from anything there: its own table has to. */
 PV_TEST_IN(the_phases_hold_where_no_list_of_calls_can_be_installed, setup_boxed, teardown)
 {
-    struct fixture *f = *state;
-    go_through_the_phases(f);
+    go_through_the_phases();
 }
 
 /* The UDP port, files and programs are the first helper's, which is outside. */
@@ -216,39 +213,36 @@ PV_TEST_IN(a_helper_in_the_inside_serves_what_is_about_the_interface, setup, tea
 {
     static const uint32_t run[] = {PV_HELPER_IFACE_UP, PV_HELPER_IFACE_DOWN, PV_HELPER_OPEN_DNS,
                                    PV_HELPER_NETPLAN, PV_HELPER_TASK};
-    struct fixture *f = *state;
-    blank(f, PV_HELPER_ENTER);
-    int r = ask(f);
+    blank(PV_HELPER_ENTER);
+    int r = ask();
     if (r == -EPERM || r == -ENOSPC)
         skip();
     assert_int_equal(r, PV_OK);
     assert_int_equal(f->got, 1);
-    blank(f, PV_HELPER_ENTER);
-    assert_int_equal(ask(f), PV_ERR_STATE);
-    blank(f, PV_HELPER_SECOND);
-    assert_int_equal(ask(f), PV_ERR_STATE);
-    assert_int_equal(confine(f), PV_OK);
-    every_request_but_these_is_refused(f, run, PV_ARRAY_LEN(run));
+    blank(PV_HELPER_ENTER);
+    assert_int_equal(ask(), PV_ERR_STATE);
+    blank(PV_HELPER_SECOND);
+    assert_int_equal(ask(), PV_ERR_STATE);
+    assert_int_equal(confine(), PV_OK);
+    every_request_but_these_is_refused(run, PV_ARRAY_LEN(run));
 }
 
 PV_TEST_IN(a_list_of_others_is_not_told_as_ours, setup_boxed, teardown)
 {
-    struct fixture *f = *state;
-    assert_int_equal(confine(f), PV_OK);
+    assert_int_equal(confine(), PV_OK);
     assert_non_null(strstr(f->reply.error, ", no seccomp,"));
 }
 
 /* The control run: the same request, at its time, starts that program's process. */
 PV_TEST_IN(notify_is_served_before_and_never_after, setup, teardown)
 {
-    struct fixture *f = *state;
-    snprintf(blank(f, PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/sh");
-    assert_int_equal(ask(f), PV_OK);
+    snprintf(blank(PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/sh");
+    assert_int_equal(ask(), PV_OK);
     assert_int_equal(f->got, 1);
-    assert_int_equal(confine(f), PV_OK);
-    assert_int_equal(open_port(f), PV_OK);
-    snprintf(blank(f, PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/sh");
-    assert_int_equal(ask(f), PV_ERR_STATE);
+    assert_int_equal(confine(), PV_OK);
+    assert_int_equal(open_port(), PV_OK);
+    snprintf(blank(PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/sh");
+    assert_int_equal(ask(), PV_ERR_STATE);
 }
 
 PV_TEST_IN(fixed_settings_are_checked, setup, teardown)
@@ -256,27 +250,26 @@ PV_TEST_IN(fixed_settings_are_checked, setup, teardown)
     static const char *const names[] = {"",    "eth0#", "a b",     "a/b", "-a",     ".",
                                         "..",  "p%d",   "a:b",     "a*",  "p\"",    "p;q",
                                         "all", "p\n",   "default", "p@q", "p2p\x80"};
-    struct fixture *f = *state;
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
-        snprintf(blank(f, PV_HELPER_CONFINE)->fixed.ifname, PV_TUN_NAME, "%s", names[i]);
-        assert_int_equal(ask(f), -EINVAL);
+        snprintf(blank(PV_HELPER_CONFINE)->fixed.ifname, PV_TUN_NAME, "%s", names[i]);
+        assert_int_equal(ask(), -EINVAL);
     }
-    memset(blank(f, PV_HELPER_CONFINE)->fixed.ifname, 'a', PV_TUN_NAME); /* no end */
-    assert_int_equal(ask(f), -EINVAL);
-    snprintf(blank(f, PV_HELPER_CONFINE)->fixed.ifname, PV_TUN_NAME, IFNAME);
+    memset(blank(PV_HELPER_CONFINE)->fixed.ifname, 'a', PV_TUN_NAME); /* no end */
+    assert_int_equal(ask(), -EINVAL);
+    snprintf(blank(PV_HELPER_CONFINE)->fixed.ifname, PV_TUN_NAME, IFNAME);
     f->req->fixed.n_ranges = SIZE_MAX;
-    assert_int_equal(ask(f), -EINVAL);
+    assert_int_equal(ask(), -EINVAL);
     f->req->fixed.n_ranges = 1;
     f->req->fixed.ranges[0] = prefix("0.0.0.0", 0);
-    assert_int_equal(ask(f), -EINVAL);
+    assert_int_equal(ask(), -EINVAL);
     /* A port of root's is opened when the settings name it. */
     f->req->fixed.n_ranges = 0;
     f->req->fixed.udp_port = 601;
-    assert_int_equal(ask(f), PV_OK);
-    assert_int_equal(open_port(f), -EINVAL);
-    blank(f, PV_HELPER_OPEN_UDP)->udp_port = 601;
+    assert_int_equal(ask(), PV_OK);
+    assert_int_equal(open_port(), -EINVAL);
+    blank(PV_HELPER_OPEN_UDP)->udp_port = 601;
     f->req->udp_sockets = 1;
-    assert_int_equal(ask(f), PV_OK);
+    assert_int_equal(ask(), PV_OK);
 }
 
 /* --- values -------------------------------------------------------------------------------- */
@@ -344,10 +337,10 @@ static struct pv_prefix any_prefix(uint64_t *x)
     return p;
 }
 
-static void any_iface(struct fixture *f, uint64_t *x)
+static void any_iface(uint64_t *x)
 {
     static const char *const zones[] = {"", "home", "a-b", "-d", "~com", "a b", "..", "com.evil"};
-    struct pv_helper_iface *i = good_iface(f);
+    struct pv_helper_iface *i = good_iface();
     if (rnd(x) % 3 == 0)
         i->addrs[i->n_addrs++] = any_prefix(x);
     if (rnd(x) % 3 == 0)
@@ -366,7 +359,7 @@ static void any_iface(struct fixture *f, uint64_t *x)
         memset(i->zone, 'a', sizeof(i->zone)); /* no end */
 }
 
-static void any_bytes(struct fixture *f, uint64_t *x)
+static void any_bytes(uint64_t *x)
 {
     uint8_t *bytes = (uint8_t *)f->req;
     uint32_t kind = PV_HELPER_OPEN_UDP + (uint32_t)(rnd(x) % PV_HELPER_KINDS);
@@ -397,19 +390,18 @@ static void check_interface(void)
 
 PV_TEST_IN(no_values_reach_anything_but_the_interface, setup, teardown)
 {
-    struct fixture *f = *state;
     uint64_t x = 0x9e3779b97f4a7c15;
     unsigned served = 0, refused = 0;
     add_uplink();
-    assert_int_equal(confine(f), PV_OK);
-    assert_int_equal(open_port(f), PV_OK);
+    assert_int_equal(confine(), PV_OK);
+    assert_int_equal(open_port(), PV_OK);
     char *before = look_at_host();
     for (int i = 0; i < 400; i++) {
         if (i % 4 != 0)
-            any_iface(f, &x);
+            any_iface(&x);
         else
-            any_bytes(f, &x);
-        if (ask(f) == PV_OK && f->req->kind == PV_HELPER_IFACE_UP)
+            any_bytes(&x);
+        if (ask() == PV_OK && f->req->kind == PV_HELPER_IFACE_UP)
             served++;
         else
             refused++;
@@ -438,23 +430,22 @@ PV_TEST_IN(attacks_tried_by_others_are_refused, setup, teardown)
         {"192.168.9.7", NULL, 32, 0},      {"192.168.0.1", NULL, 16, 0},
         {"10.66.1.2", "224.0.0.0", 16, 8},
     };
-    struct fixture *f = *state;
     add_uplink();
-    assert_int_equal(confine(f), PV_OK);
-    assert_int_equal(open_port(f), PV_OK);
-    good_iface(f);
-    assert_int_equal(ask(f), PV_OK);
+    assert_int_equal(confine(), PV_OK);
+    assert_int_equal(open_port(), PV_OK);
+    good_iface();
+    assert_int_equal(ask(), PV_OK);
     char *before = look_at_host();
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pv_helper_iface *want = good_iface(f);
+        struct pv_helper_iface *want = good_iface();
         want->addrs[0] = prefix(rows[i].addr, rows[i].addr_bits);
         if (rows[i].route != NULL)
             want->routes[want->n_routes++] = prefix(rows[i].route, rows[i].route_bits);
-        if (ask(f) >= 0)
+        if (ask() >= 0)
             fail_msg("%s and %s were set", rows[i].addr, rows[i].route);
-        blank(f, PV_HELPER_OPEN_DNS)->dns = prefix(rows[i].addr, 32).base;
+        blank(PV_HELPER_OPEN_DNS)->dns = prefix(rows[i].addr, 32).base;
         if (strcmp(rows[i].addr, "10.66.1.2") != 0)
-            assert_int_equal(ask(f), -EINVAL);
+            assert_int_equal(ask(), -EINVAL);
     }
     char *after = look_at_host();
     assert_string_equal(after, before);
@@ -466,7 +457,6 @@ PV_TEST_IN(attacks_tried_by_others_are_refused, setup, teardown)
 /* A network that the host reaches by a router is no network that it is in. */
 PV_TEST_IN(routes_that_others_have_set_stay, setup, teardown)
 {
-    struct fixture *f = *state;
     char complaint[PV_IPCMD_ERROR_MAX];
     add_uplink();
     assert_int_equal(pv_ipcmd_run("addr add fd09::2/64 dev eth9 nodad\n"
@@ -474,21 +464,21 @@ PV_TEST_IN(routes_that_others_have_set_stay, setup, teardown)
                                   "route add fd20::/32 via fd09::1\n",
                                   complaint),
                      PV_OK);
-    assert_int_equal(confine(f), PV_OK);
-    assert_int_equal(open_port(f), PV_OK);
+    assert_int_equal(confine(), PV_OK);
+    assert_int_equal(open_port(), PV_OK);
     char *before = look_at_host();
-    struct pv_helper_iface *want = good_iface(f);
+    struct pv_helper_iface *want = good_iface();
     want->routes[0] = prefix("10.20.0.0", 16);
     want->routes[1] = prefix("fd20::", 32);
     want->routes[2] = prefix("10.21.0.0", 16);
     want->n_routes = 3;
-    assert_int_equal(ask(f), PV_OK);
+    assert_int_equal(ask(), PV_OK);
     assert_non_null(strstr(f->reply.error, "fd20::/32"));
     char *during = look("ip route show dev " IFNAME);
     assert_non_null(strstr(during, "10.21.0.0/16"));
-    assert_int_equal(ask(f), PV_OK); /* ours is no other's */
-    blank(f, PV_HELPER_IFACE_DOWN);
-    assert_int_equal(ask(f), PV_OK);
+    assert_int_equal(ask(), PV_OK); /* ours is no other's */
+    blank(PV_HELPER_IFACE_DOWN);
+    assert_int_equal(ask(), PV_OK);
     char *after = look_at_host();
     assert_string_equal(after, before);
     free(before);
@@ -500,27 +490,26 @@ PV_TEST_IN(routes_that_others_have_set_stay, setup, teardown)
 /* More of them than one request can name would be there in the end. */
 PV_TEST_IN(no_route_is_left_of_a_request_that_names_one_twice, setup, teardown)
 {
-    struct fixture *f = *state;
-    assert_int_equal(confine(f), PV_OK);
-    assert_int_equal(open_port(f), PV_OK);
-    struct pv_helper_iface *want = good_iface(f);
+    assert_int_equal(confine(), PV_OK);
+    assert_int_equal(open_port(), PV_OK);
+    struct pv_helper_iface *want = good_iface();
     want->routes[0] = want->routes[1] = prefix("10.20.0.0", 16);
     want->routes[2] = prefix("10.21.0.0", 16);
     want->n_routes = 3;
-    assert_int_equal(ask(f), PV_OK);
-    good_iface(f);
-    assert_int_equal(ask(f), PV_OK);
+    assert_int_equal(ask(), PV_OK);
+    good_iface();
+    assert_int_equal(ask(), PV_OK);
     char *after = look("ip route show dev " IFNAME);
     assert_null(strstr(after, "10.21.0.0/16"));
     free(after);
 }
 
-static int set_members(struct fixture *f, const char *ip, uint8_t bits)
+static int set_members(const char *ip, uint8_t bits)
 {
-    struct pv_netplan *plan = &blank(f, PV_HELPER_NETPLAN)->plan;
+    struct pv_netplan *plan = &blank(PV_HELPER_NETPLAN)->plan;
     *plan = (struct pv_netplan){.ifname = IFNAME};
     *(strchr(ip, ':') == NULL ? &plan->overlay4 : &plan->overlay6) = prefix(ip, bits);
-    return ask(f);
+    return ask();
 }
 
 static bool drops(const char *range)
@@ -543,38 +532,37 @@ PV_TEST_IN(no_network_of_the_hosts_is_called_members, setup, teardown)
     } rows[] = {{"192.168.9.0", "192.168.9.0/24", 24}, {"192.168.9.1", "192.168.9.1", 32},
                 {"192.168.0.0", "192.168.0.0/16", 16}, {"fd09::", "fd09::/64", 64},
                 {"8.0.0.0", "8.0.0.0/8", 8},           {"2000::", "2000::/16", 16}};
-    struct fixture *f = *state;
     char complaint[PV_IPCMD_ERROR_MAX];
     if (system("command -v nft >/dev/null") != 0)
         skip();
     add_uplink();
     assert_int_equal(pv_ipcmd_run("addr add fd09::2/64 dev eth9 nodad\n", complaint), PV_OK);
-    assert_int_equal(confine(f), PV_OK);
-    assert_int_equal(open_port(f), PV_OK);
+    assert_int_equal(confine(), PV_OK);
+    assert_int_equal(open_port(), PV_OK);
     for (size_t up = 0; up < 2; up++) {
         for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-            assert_int_equal(set_members(f, rows[i].ip, rows[i].bits) == PV_OK, i < 4);
+            assert_int_equal(set_members(rows[i].ip, rows[i].bits) == PV_OK, i < 4);
             if (drops(rows[i].range))
                 fail_msg("%s is dropped", rows[i].range);
         }
-        assert_int_equal(set_members(f, "10.66.0.0", 16), PV_OK);
+        assert_int_equal(set_members("10.66.0.0", 16), PV_OK);
         assert_true(drops("10.66.0.0/16"));
-        good_iface(f);
-        assert_int_equal(ask(f), PV_OK);
+        good_iface();
+        assert_int_equal(ask(), PV_OK);
     }
     /* A LAN that this host comes into later does not end what the interface has. */
     assert_int_equal(pv_ipcmd_run("addr add 10.66.9.9/24 dev eth9\n", complaint), PV_OK);
-    assert_int_equal(set_members(f, "10.66.0.0", 16), PV_OK);
+    assert_int_equal(set_members("10.66.0.0", 16), PV_OK);
     assert_true(drops("10.66.0.0/16"));
     remove_uplink();
 }
 
 /* Of the helper, once it has finished with the request before. */
-static size_t count_fds(struct fixture *f)
+static size_t count_fds(void)
 {
     char command[64], *text;
-    blank(f, 0);
-    assert_int_equal(ask(f), -EINVAL);
+    blank(0);
+    assert_int_equal(ask(), -EINVAL);
     snprintf(command, sizeof(command), "ls /proc/%d/fd | wc -l", f->helper);
     text = look(command);
     size_t n = strtoul(text, NULL, 10);
@@ -582,7 +570,7 @@ static size_t count_fds(struct fixture *f)
     return n;
 }
 
-static void send_with(struct fixture *f, int pass)
+static void send_with(int pass)
 {
     struct pv_helper_reply reply;
     size_t n = 0;
@@ -595,16 +583,15 @@ static void send_with(struct fixture *f, int pass)
  * kept, with whatever request it comes. */
 PV_TEST_IN(no_descriptor_that_comes_along_leads_anywhere, setup, teardown)
 {
-    struct fixture *f = *state;
     int pipe_ends[2], pair[2];
     char dir[] = "/tmp/pvhostile.XXXXXX";
     assert_non_null(mkdtemp(dir));
-    blank(f, PV_HELPER_FILES);
+    blank(PV_HELPER_FILES);
     snprintf(f->req->socket, sizeof(f->req->socket), "%s", dir);
     snprintf(f->req->names, sizeof(f->req->names), "%s/a.names", dir);
-    assert_int_equal(ask(f), PV_OK);
-    assert_int_equal(confine(f), PV_OK);
-    assert_int_equal(open_port(f), PV_OK);
+    assert_int_equal(ask(), PV_OK);
+    assert_int_equal(confine(), PV_OK);
+    assert_int_equal(open_port(), PV_OK);
     assert_int_equal(pipe(pipe_ends), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
     const int passed[] = {pipe_ends[0],
@@ -616,19 +603,19 @@ PV_TEST_IN(no_descriptor_that_comes_along_leads_anywhere, setup, teardown)
                           open("/etc/passwd", O_PATH),
                           open("/dev/net/tun", O_RDWR),
                           socket(AF_INET, SOCK_STREAM, 0)};
-    size_t before = count_fds(f);
+    size_t before = count_fds();
     for (size_t i = 0; i < PV_ARRAY_LEN(passed); i++) {
-        blank(f, PV_HELPER_NAMES);
-        send_with(f, passed[i]);
+        blank(PV_HELPER_NAMES);
+        send_with(passed[i]);
         assert_true(f->reply.status < 0);
         for (uint32_t kind = 0; kind < PV_HELPER_KINDS; kind++) {
             if (kind == PV_HELPER_TASK) /* it has descriptors of its own until it ends */
                 continue;
-            blank(f, kind);
-            send_with(f, passed[i]);
+            blank(kind);
+            send_with(passed[i]);
         }
     }
-    assert_int_equal(count_fds(f), before);
+    assert_int_equal(count_fds(), before);
     assert_int_equal(rmdir(dir), 0); /* no names were written */
     for (size_t i = 0; i < PV_ARRAY_LEN(passed); i++)
         if (passed[i] != f->fd)
@@ -640,7 +627,6 @@ PV_TEST_IN(no_descriptor_that_comes_along_leads_anywhere, setup, teardown)
 /* A daemon that was taken over can give its end to a process that stays. */
 PV_TEST_IN(helper_and_notifier_end_with_the_daemon_whoever_has_the_sockets, setup, teardown)
 {
-    struct fixture *f = *state;
     const int own = f->fd;
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
@@ -657,7 +643,7 @@ PV_TEST_IN(helper_and_notifier_end_with_the_daemon_whoever_has_the_sockets, setu
     }
     close(pair[1]);
     f->fd = pair[0];
-    snprintf(blank(f, PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/true");
+    snprintf(blank(PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/true");
     assert_int_equal(send(f->fd, f->req, sizeof(*f->req), 0), sizeof(*f->req));
     struct pollfd p[2] = {{.fd = f->fd, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
     size_t n = 0;
@@ -677,22 +663,21 @@ PV_TEST_IN(helper_and_notifier_end_with_the_daemon_whoever_has_the_sockets, setu
 PV_TEST_IN(plans_leave_the_hosts_own_networks_alone, setup, teardown)
 {
     static const char look_at[] = "{ ip -o addr; ip route; ip -6 route; } | grep -vw " IFNAME;
-    struct fixture *f = *state;
     uint64_t x = 0x2545f4914f6cdd1d;
     unsigned served = 0;
     add_uplink();
-    assert_int_equal(confine(f), PV_OK);
-    assert_int_equal(open_port(f), PV_OK);
-    good_iface(f);
-    assert_int_equal(ask(f), PV_OK);
+    assert_int_equal(confine(), PV_OK);
+    assert_int_equal(open_port(), PV_OK);
+    good_iface();
+    assert_int_equal(ask(), PV_OK);
     char *before = look(look_at);
     for (int i = 0; i < 240; i++) {
         struct pv_netplan plan = {.ifname = IFNAME, .n_used = 1, .exit_lan = (uint8_t)i};
         plan.used[0] = (struct pv_netplan_used){any_prefix(&x), (uint32_t)(rnd(&x) % 3)};
         if (i % 4 == 0) /* the first one too: it could say for good what plans are about */
             snprintf(plan.ifname, sizeof(plan.ifname), i % 8 == 0 ? "eth9" : "lo");
-        blank(f, PV_HELPER_NETPLAN)->plan = plan;
-        int status = ask(f);
+        blank(PV_HELPER_NETPLAN)->plan = plan;
+        int status = ask();
         served += status == PV_OK ? 1 : 0;
         assert_int_equal(status == PV_OK,
                          strcmp(plan.ifname, IFNAME) == 0 && pv_netplan_check(&plan) == PV_OK);

@@ -33,6 +33,8 @@ struct fixture {
     struct pv_helper *helper;
 };
 
+static struct fixture *f; /* of the test that runs */
+
 static void try_in_task(char what, int out);
 
 static void say_who(struct pv_view args, int out)
@@ -49,9 +51,8 @@ static void say_who(struct pv_view args, int out)
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    f = calloc(1, sizeof(*f));
     int fd = -1;
-    *state = f;
     snprintf(f->dir, sizeof(f->dir), "/tmp/pvhelper.XXXXXX");
     if (mkdtemp(f->dir) == NULL)
         return -1;
@@ -65,7 +66,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    struct fixture *f = *state;
     pv_helper_stop(f->helper);
     unlink(f->socket);
     unlink(f->names);
@@ -76,7 +76,7 @@ static int teardown(void **state)
 
 PV_TEST_WORLD(setup, teardown);
 
-static void assert_names(const struct fixture *f, const char *want)
+static void assert_names(const char *want)
 {
     char got[64] = "";
     struct stat st;
@@ -92,21 +92,20 @@ static void assert_names(const struct fixture *f, const char *want)
 
 PV_TEST(names_and_socket_are_fixed_once)
 {
-    struct fixture *f = *state;
     char error[PV_HELPER_ERROR_MAX];
     assert_int_equal(pv_helper_fix_files(f->helper, "/no/such", f->names, error), -ENOENT);
     assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
     assert_int_equal(pv_helper_fix_files(f->helper, f->socket, "/etc/passwd", error), PV_ERR_STATE);
     assert_int_equal(helper_ready(f->helper, "pvd0"), PV_OK);
     assert_int_equal(pv_helper_write_names(f->helper, pv_view("one", 3), false, error), PV_OK);
-    assert_names(f, "one");
+    assert_names("one");
     assert_int_equal(pv_helper_write_names(f->helper, pv_view("two", 3), false, error), PV_OK);
-    assert_names(f, "two");
+    assert_names("two");
     char recent[sizeof(f->names) + 8];
     snprintf(recent, sizeof(recent), "%.*s.recent.names", (int)strlen(f->names) - 6, f->names);
     for (int i = 0; i < 2; i++) { /* the whole file, or the end of both, ends the small one */
         assert_int_equal(pv_helper_write_names(f->helper, pv_view("new", 3), true, error), PV_OK);
-        assert_names(f, "two");
+        assert_names("two");
         assert_int_equal(access(recent, F_OK), 0);
         assert_int_equal(
             pv_helper_write_names(f->helper, pv_view("two", i == 0 ? 3 : 0), false, error), PV_OK);
@@ -121,7 +120,6 @@ PV_TEST(names_and_socket_are_fixed_once)
 /* A new socket often has the inode of the one that it replaced: only its time is another. */
 PV_TEST(a_later_socket_with_the_same_inode_stays)
 {
-    struct fixture *f = *state;
     const struct timespec later[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 4000000000}};
     char error[PV_HELPER_ERROR_MAX];
     assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
@@ -132,7 +130,6 @@ PV_TEST(a_later_socket_with_the_same_inode_stays)
 
 PV_TEST(a_socket_of_another_daemon_stays)
 {
-    struct fixture *f = *state;
     char error[PV_HELPER_ERROR_MAX], aside[80];
     int fd = -1;
     assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
@@ -147,7 +144,6 @@ PV_TEST(a_socket_of_another_daemon_stays)
 
 PV_TEST(the_name_servers_port_is_opened_at_own_addresses_only)
 {
-    struct fixture *f = *state;
     struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420, .queues = 1};
     struct pv_addr other = pv_addr4(127, 0, 0, 1, 53);
     char error[PV_HELPER_ERROR_MAX];
@@ -168,7 +164,7 @@ PV_TEST(the_name_servers_port_is_opened_at_own_addresses_only)
 }
 
 /* With nft and ip in the same cage; where there is no nft, there is nothing to set. */
-static void set_plans(struct fixture *f)
+static void set_plans(void)
 {
     struct pv_netplan p = {.n_used = 1, .exit = true, .exit4 = true, .n_offered = 1};
     struct pv_netplan_host host;
@@ -198,7 +194,6 @@ static void set_plans(struct fixture *f)
 /* All that the daemon asks for still works. */
 PV_TEST(a_confined_helper_does_its_work)
 {
-    struct fixture *f = *state;
     struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420, .queues = 2};
     char error[PV_HELPER_ERROR_MAX], text[PV_HELPER_ERROR_MAX], got[32] = "", want[32];
     struct pv_confine_user own;
@@ -220,13 +215,13 @@ PV_TEST(a_confined_helper_does_its_work)
     assert_int_equal(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error), PV_OK);
     close(fd);
     assert_int_equal(pv_helper_write_names(f->helper, pv_view("n", 1), false, error), PV_OK);
-    assert_names(f, "n");
+    assert_names("n");
     assert_int_equal(pv_helper_run_task(f->helper, pv_view("abc", 3), &fd, error), PV_OK);
     assert_true(read(fd, got, sizeof(got) - 1) > 0);
     snprintf(want, sizeof(want), "%u 3", (unsigned)own.uid);
     assert_string_equal(got, want);
     close(fd);
-    set_plans(f);
+    set_plans();
     assert_int_equal(pv_helper_iface_down(f->helper, error), PV_OK);
     pv_tun_close(&tun);
 }
@@ -390,7 +385,6 @@ static void try_in_task(char what, int out)
 PV_TEST(a_task_can_do_nothing_but_speak)
 {
     static const char attempts[] = "uswprbitkfmnldx";
-    struct fixture *f = *state;
     char error[PV_HELPER_ERROR_MAX];
     assert_int_equal(helper_ready(f->helper, "pvd0"), PV_OK);
     for (size_t i = 0; i < sizeof(attempts) - 1; i++) {
@@ -412,7 +406,6 @@ PV_TEST(a_task_can_do_nothing_but_speak)
 /* The helper has nobody who waits for its tasks but itself. */
 PV_TEST(a_task_that_has_ended_leaves_no_zombie)
 {
-    struct fixture *f = *state;
     char error[PV_HELPER_ERROR_MAX], command[128], text[32] = "";
     int fd = -1;
     assert_int_equal(helper_ready(f->helper, "pvd0"), PV_OK);

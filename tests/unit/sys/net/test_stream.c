@@ -218,9 +218,11 @@ struct world {
     uint8_t body[BODY];
 };
 
+static struct world *w; /* of the test that runs */
+
 static int make_world(void **state)
 {
-    struct world *w = calloc(1, sizeof(*w));
+    w = calloc(1, sizeof(*w));
     char cert[64], key[64], error[PV_TLS_ERROR_MAX];
     struct pv_tlscert made;
     static const char *const name = "turn.example";
@@ -237,11 +239,10 @@ static int make_world(void **state)
     for (size_t i = 0; i < BODY; i++)
         w->body[i] = (uint8_t)(i * 31 + i / 251);
     w->fd[0] = w->fd[1] = -1;
-    *state = w;
     return 0;
 }
 
-static void hang_up(struct world *w, int end)
+static void hang_up(int end)
 {
     w->tls[end] = pv_tls_free(w->tls[end]);
     if (w->fd[end] >= 0)
@@ -251,9 +252,8 @@ static void hang_up(struct world *w, int end)
 
 static int end_world(void **state)
 {
-    struct world *w = *state;
     for (int i = 0; i < 2; i++) {
-        hang_up(w, i);
+        hang_up(i);
         pv_tls_ctx_free(w->ctx[i]);
     }
     int r = test_dir_remove(w->dir);
@@ -261,11 +261,11 @@ static int end_world(void **state)
     return r;
 }
 
-static void dial(struct world *w, const struct pv_tls_peer *peer)
+static void dial(const struct pv_tls_peer *peer)
 {
     static const int size = SMALL_BUFFER;
-    hang_up(w, 0);
-    hang_up(w, 1);
+    hang_up(0);
+    hang_up(1);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, w->fd), 0);
     for (int i = 0; i < 2; i++)
         assert_int_equal(setsockopt(w->fd[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
@@ -276,7 +276,7 @@ static void dial(struct world *w, const struct pv_tls_peer *peer)
 }
 
 /* A step by a descriptor that is ready while nothing is said yet. */
-static int step(struct world *w, int end)
+static int step(int end)
 {
     uint8_t buf[4096];
     size_t n = 0;
@@ -287,20 +287,20 @@ static int step(struct world *w, int end)
     return r;
 }
 
-static void shake_hands(struct world *w)
+static void shake_hands(void)
 {
     for (int i = 0; i < ROUNDS && !(pv_tls_is_ready(w->tls[0]) && pv_tls_is_ready(w->tls[1])); i++)
         for (int end = 0; end < 2; end++)
-            assert_int_equal(step(w, end), PV_ERR_AGAIN);
+            assert_int_equal(step(end), PV_ERR_AGAIN);
     assert_true(pv_tls_is_ready(w->tls[0]) && pv_tls_is_ready(w->tls[1]));
 }
 
 /* Until one end is told something else than to wait; its status. */
-static int shake_until_it_ends(struct world *w, int *ret_end)
+static int shake_until_it_ends(int *ret_end)
 {
     for (int i = 0; i < ROUNDS; i++) {
         for (int end = 0; end < 2; end++) {
-            int r = step(w, end);
+            int r = step(end);
             *ret_end = end;
             if (r != PV_ERR_AGAIN)
                 return r;
@@ -316,17 +316,16 @@ static const struct pv_tls_peer anybody = {.trust = PV_TLS_TRUST_ANY};
  * told to wait. Every byte comes once and in order. */
 PV_TEST_IN(a_long_text_crosses_a_narrow_line_both_ways, make_world, end_world)
 {
-    struct world *w = *state;
     uint8_t buf[3000];
     for (int from = 0; from < 2; from++) {
         int to = 1 - from;
         size_t sent = 0, got = 0;
         unsigned waits = 0;
-        dial(w, &anybody);
+        dial(&anybody);
         assert_int_equal(pv_streamtls_write(w->tls[from], w->fd[from], pv_view("x", 1), &sent),
                          PV_ERR_AGAIN); /* the handshake is not done */
         assert_int_equal(sent, 0);
-        shake_hands(w);
+        shake_hands();
         for (int i = 0; i < ROUNDS && got < BODY; i++) {
             size_t n = 0;
             int r = PV_ERR_AGAIN;
@@ -354,15 +353,14 @@ PV_TEST_IN(a_long_text_crosses_a_narrow_line_both_ways, make_world, end_world)
 
 PV_TEST_IN(words_before_the_end_are_heard, make_world, end_world)
 {
-    struct world *w = *state;
     uint8_t buf[64];
     size_t n = 0;
-    dial(w, &anybody);
-    shake_hands(w);
+    dial(&anybody);
+    shake_hands();
     assert_int_equal(pv_streamtls_write(w->tls[0], w->fd[0], pv_view("bye", 3), &n), PV_OK);
     pv_tls_close(w->tls[0]);
     assert_int_equal(pv_streamtls_flush(w->tls[0], w->fd[0]), PV_OK);
-    hang_up(w, 0);
+    hang_up(0);
     assert_int_equal(pv_streamtls_read(w->tls[1], w->fd[1], buf, sizeof(buf), &n), PV_OK);
     assert_int_equal(n, 3);
     assert_int_equal(pv_streamtls_read(w->tls[1], w->fd[1], buf, sizeof(buf), &n), PV_ERR_CLOSED);
@@ -377,64 +375,60 @@ PV_TEST_IN(words_before_the_end_are_heard, make_world, end_world)
 /* A line that is cut is an end as well, and without a word. */
 PV_TEST_IN(a_cut_line_is_an_end, make_world, end_world)
 {
-    struct world *w = *state;
     uint8_t buf[64];
     size_t n = 0;
-    dial(w, &anybody);
-    shake_hands(w);
-    hang_up(w, 0);
+    dial(&anybody);
+    shake_hands();
+    hang_up(0);
     assert_int_equal(pv_streamtls_read(w->tls[1], w->fd[1], buf, sizeof(buf), &n), PV_ERR_CLOSED);
-    dial(w, &anybody); /* in the middle of the handshake, too */
-    assert_int_equal(step(w, 0), PV_ERR_AGAIN);
-    hang_up(w, 1);
-    int r = step(w, 0);
+    dial(&anybody); /* in the middle of the handshake, too */
+    assert_int_equal(step(0), PV_ERR_AGAIN);
+    hang_up(1);
+    int r = step(0);
     assert_true(r < 0 && r != PV_ERR_AGAIN);
 }
 
 PV_TEST_IN(a_key_is_known_by_its_pin, make_world, end_world)
 {
-    struct world *w = *state;
     struct pv_tls_peer peer = {.trust = PV_TLS_TRUST_PIN};
     int end = 0;
     memcpy(peer.pin, pv_tls_ctx_cert(w->ctx[1]).pin, sizeof(peer.pin));
-    dial(w, &peer);
-    shake_hands(w);
+    dial(&peer);
+    shake_hands();
     for (size_t i = 0; i < sizeof(peer.pin); i += 31) {
         peer.pin[i] ^= 1;
-        dial(w, &peer);
-        assert_int_equal(shake_until_it_ends(w, &end), PV_ERR_AUTH);
+        dial(&peer);
+        assert_int_equal(shake_until_it_ends(&end), PV_ERR_AUTH);
         assert_int_equal(end, 0);
         assert_non_null(strstr(pv_tls_error(w->tls[0]), "key it is known by"));
-        assert_int_equal(shake_until_it_ends(w, &end), PV_ERR_AUTH); /* it stays so, */
-        hang_up(w, 0);
-        assert_int_equal(step(w, 1), PV_ERR_REFUSED); /* and the alert has told the other side */
+        assert_int_equal(shake_until_it_ends(&end), PV_ERR_AUTH); /* it stays so, */
+        hang_up(0);
+        assert_int_equal(step(1), PV_ERR_REFUSED); /* and the alert has told the other side */
         peer.pin[i] ^= 1;
     }
 }
 
 PV_TEST_IN(a_name_is_known_by_its_certificate, make_world, end_world)
 {
-    struct world *w = *state;
     struct pv_tls_peer peer = {.trust = PV_TLS_TRUST_CA, .host = "turn.example"};
     int end = 0;
-    dial(w, &peer);
-    shake_hands(w);
+    dial(&peer);
+    shake_hands();
     peer.host = "other.example";
-    dial(w, &peer);
-    assert_int_equal(shake_until_it_ends(w, &end), PV_ERR_AUTH);
+    dial(&peer);
+    assert_int_equal(shake_until_it_ends(&end), PV_ERR_AUTH);
     assert_string_equal(pv_tls_error(w->tls[0]), "the server's certificate is for another name");
 }
 
 PV_TEST_IN(a_client_that_speaks_no_tls_is_told_apart, make_world, end_world)
 {
-    struct world *w = *state;
     static const char answer[] = "HTTP/1.0 400 Bad Request\r\n\r\n";
     static const char request[] = "GET / HTTP/1.0\r\n\r\n";
-    dial(w, &anybody);
+    dial(&anybody);
     assert_int_equal(write(w->fd[1], answer, sizeof(answer)), sizeof(answer));
-    assert_int_equal(step(w, 0), PV_ERR_MALFORMED);
+    assert_int_equal(step(0), PV_ERR_MALFORMED);
     assert_non_null(strstr(pv_tls_error(w->tls[0]), "does not speak TLS"));
-    dial(w, &anybody);
+    dial(&anybody);
     assert_int_equal(write(w->fd[0], request, sizeof(request)), sizeof(request));
-    assert_int_equal(step(w, 1), PV_ERR_MALFORMED);
+    assert_int_equal(step(1), PV_ERR_MALFORMED);
 }

@@ -22,6 +22,8 @@ struct world {
     char error[PV_TLS_ERROR_MAX];
 };
 
+static struct world *w; /* of the test that runs */
+
 static const char *const names[] = {"turn.example", "192.0.2.1", "2001:db8::1"};
 
 static void put(const char *path, const char *text)
@@ -31,7 +33,7 @@ static void put(const char *path, const char *text)
 
 static int make_world(void **state)
 {
-    struct world *w = calloc(1, sizeof(*w));
+    w = calloc(1, sizeof(*w));
     struct pv_tlscert made;
     assert_non_null(w);
     snprintf(w->dir, sizeof(w->dir), "/tmp/pvtls.XXXXXX");
@@ -43,13 +45,11 @@ static int make_world(void **state)
     put(w->key, made.key);
     assert_int_equal(pv_tls_ctx_new_server(&w->server, w->cert, w->key, w->error), PV_OK);
     assert_int_equal(pv_tls_ctx_new_client(&w->client, NULL, w->error), PV_OK);
-    *state = w;
     return 0;
 }
 
 static int end_world(void **state)
 {
-    struct world *w = *state;
     pv_tls_ctx_free(w->server);
     pv_tls_ctx_free(w->client);
     int r = test_dir_remove(w->dir);
@@ -92,7 +92,7 @@ static int shake(struct pv_tls *a, struct pv_tls *b, size_t chunk)
 
 static const struct pv_tls_peer anybody = {.trust = PV_TLS_TRUST_ANY};
 
-static void pair(struct world *w, const struct pv_tls_peer *peer, struct pv_tls **ret_client,
+static void pair(const struct pv_tls_peer *peer, struct pv_tls **ret_client,
                  struct pv_tls **ret_server)
 {
     assert_int_equal(pv_tls_new_client(ret_client, w->client, peer), PV_OK);
@@ -114,12 +114,11 @@ static void say(struct pv_tls *from, struct pv_tls *to, const char *text)
 
 PV_TEST_IN(both_sides_talk_in_pieces_of_any_size, make_world, end_world)
 {
-    struct world *w = *state;
     static const size_t chunks[] = {1, 7, 1200, SIZE_MAX};
     for (size_t i = 0; i < PV_ARRAY_LEN(chunks); i++) {
         struct pv_tls *c = NULL, *s = NULL;
         size_t n = 0;
-        pair(w, &anybody, &c, &s);
+        pair(&anybody, &c, &s);
         assert_true(pv_tls_out(c).len > 0);
         assert_int_equal(pv_tls_write(c, pv_view("x", 1), &n), PV_ERR_AGAIN);
         assert_int_equal(pv_tls_read(c, &n, sizeof(n), &n), PV_ERR_AGAIN);
@@ -136,13 +135,12 @@ PV_TEST_IN(both_sides_talk_in_pieces_of_any_size, make_world, end_world)
 
 PV_TEST_IN(a_pin_lets_its_server_through_and_no_other, make_world, end_world)
 {
-    struct world *w = *state;
     for (int wrong = 0; wrong < 2; wrong++) {
         struct pv_tls *c = NULL, *s = NULL;
         struct pv_tls_peer peer = {.trust = PV_TLS_TRUST_PIN, .host = "whatever.example"};
         memcpy(peer.pin, pv_tls_ctx_cert(w->server).pin, sizeof(peer.pin));
         peer.pin[31] ^= (uint8_t)wrong;
-        pair(w, &peer, &c, &s);
+        pair(&peer, &c, &s);
         assert_int_equal(shake(c, s, SIZE_MAX), wrong ? PV_ERR_AUTH : PV_OK);
         assert_int_equal(pv_tls_is_ready(c), !wrong);
         if (wrong) {
@@ -160,7 +158,6 @@ PV_TEST_IN(a_pin_lets_its_server_through_and_no_other, make_world, end_world)
 
 PV_TEST_IN(an_authority_vouches_for_names_and_addresses, make_world, end_world)
 {
-    struct world *w = *state;
     struct pv_tls_ctx *trusting = NULL;
     const struct {
         const char *host;
@@ -200,7 +197,6 @@ static bool has_text(struct pv_view bytes, const char *text)
 
 PV_TEST_IN(names_are_sent_as_sni_and_addresses_are_not, make_world, end_world)
 {
-    struct world *w = *state;
     const char *const hosts[] = {"turn.example", "192.0.2.1", "2001:db8::1"};
     for (size_t i = 0; i < PV_ARRAY_LEN(hosts); i++) {
         struct pv_tls *c = NULL;
@@ -213,7 +209,6 @@ PV_TEST_IN(names_are_sent_as_sni_and_addresses_are_not, make_world, end_world)
 
 PV_TEST_IN(everything_arrives_and_nothing_waits_beyond_the_limits, make_world, end_world)
 {
-    struct world *w = *state;
     enum {
         TOTAL = 3 * 1024 * 1024
     };
@@ -222,7 +217,7 @@ PV_TEST_IN(everything_arrives_and_nothing_waits_beyond_the_limits, make_world, e
     struct test_rng tx, rx;
     size_t sent = 0, received = 0, n = 0, moved = 0;
     tx.state = rx.state = 1;
-    pair(w, &anybody, &c, &s);
+    pair(&anybody, &c, &s);
     assert_int_equal(shake(c, s, SIZE_MAX), PV_OK);
     bool was_full = false, had_limit = false;
     test_rng_fill(&tx, chunk, sizeof(chunk));
@@ -265,12 +260,11 @@ PV_TEST_IN(everything_arrives_and_nothing_waits_beyond_the_limits, make_world, e
 
 PV_TEST_IN(an_unread_connection_takes_no_more_than_its_limit, make_world, end_world)
 {
-    struct world *w = *state;
     static uint8_t chunk[65536];
     struct pv_tls *c = NULL, *s = NULL;
     size_t n = 0, moved = 0;
     int r = PV_OK;
-    pair(w, &anybody, &c, &s);
+    pair(&anybody, &c, &s);
     assert_int_equal(shake(c, s, SIZE_MAX), PV_OK);
     for (int i = 0; i < 8 && r != PV_ERR_LIMIT; i++) {
         r = pv_tls_write(c, pv_view(chunk, sizeof(chunk)), &n);
@@ -289,11 +283,10 @@ PV_TEST_IN(an_unread_connection_takes_no_more_than_its_limit, make_world, end_wo
 
 PV_TEST_IN(an_orderly_end_is_told_apart, make_world, end_world)
 {
-    struct world *w = *state;
     struct pv_tls *c = NULL, *s = NULL;
     char buf[8];
     size_t n = 0;
-    pair(w, &anybody, &c, &s);
+    pair(&anybody, &c, &s);
     assert_int_equal(shake(c, s, SIZE_MAX), PV_OK);
     assert_int_equal(pv_tls_write(c, pv_view("bye", 3), &n), PV_OK);
     pv_tls_close(c);
@@ -309,7 +302,6 @@ PV_TEST_IN(an_orderly_end_is_told_apart, make_world, end_world)
 
 PV_TEST_IN(bytes_that_are_not_tls_end_it_at_once, make_world, end_world)
 {
-    struct world *w = *state;
     static const uint8_t long_hello[] = {22, 3, 1, 2, 0, 1, 0, 0x40, 1};
     static const uint8_t longest_hello[] = {22, 3, 1, 2, 0, 1, 0, 0x40, 0};
     static const uint8_t not_hello[] = {22, 3, 1, 2, 0, 2, 0, 0, 90};
@@ -346,7 +338,6 @@ PV_TEST_IN(bytes_that_are_not_tls_end_it_at_once, make_world, end_world)
 /* Every truncation and every changed byte of a client's first flight: an answer, never a crash. */
 PV_TEST_IN(a_damaged_hello_never_makes_a_connection, make_world, end_world)
 {
-    struct world *w = *state;
     struct pv_tls *c = NULL;
     assert_int_equal(pv_tls_new_client(&c, w->client, &anybody), PV_OK);
     struct pv_view hello = pv_tls_out(c);
@@ -420,7 +411,6 @@ static void stock_done(struct stock *k)
 /* 1,220 bytes: what a segment takes at the smallest MTU of IPv6 (RFC 8200 s5, RFC 9293 s3.7.1). */
 PV_TEST_IN(a_clients_hello_fits_one_segment_whatever_the_library_would_send, make_world, end_world)
 {
-    struct world *w = *state;
     struct pv_tls_peer named = {.trust = PV_TLS_TRUST_CA};
     char host[254];
     memset(host, 'a', sizeof(host) - 1);
@@ -428,7 +418,7 @@ PV_TEST_IN(a_clients_hello_fits_one_segment_whatever_the_library_would_send, mak
     host[253] = '\0';
     named.host = host; /* the longest name there is */
     struct pv_tls *c = NULL, *s = NULL;
-    pair(w, &named, &c, &s);
+    pair(&named, &c, &s);
     struct pv_view hello = pv_tls_out(c);
     assert_in_range(hello.len, 100, 1220);
     assert_int_equal(hello.ptr[0], 22);
@@ -440,7 +430,6 @@ PV_TEST_IN(a_clients_hello_fits_one_segment_whatever_the_library_would_send, mak
 /* Others may offer what they like; a server answers by the first that both know. */
 PV_TEST_IN(a_hello_of_several_segments_is_answered, make_world, end_world)
 {
-    struct world *w = *state;
     struct stock k;
     struct pv_tls *s = NULL;
     static uint8_t protos[200 * 10];
@@ -457,7 +446,6 @@ PV_TEST_IN(a_hello_of_several_segments_is_answered, make_world, end_world)
 
 PV_TEST_IN(old_versions_are_refused_and_both_new_ones_work, make_world, end_world)
 {
-    struct world *w = *state;
     const struct {
         int version;
         bool good;
@@ -480,7 +468,6 @@ PV_TEST_IN(old_versions_are_refused_and_both_new_ones_work, make_world, end_worl
 
 PV_TEST_IN(renegotiation_is_refused, make_world, end_world)
 {
-    struct world *w = *state;
     struct stock k;
     struct pv_tls *s = NULL;
     char buf[16];
@@ -500,7 +487,7 @@ PV_TEST_IN(renegotiation_is_refused, make_world, end_world)
 
 /* --- files ----------------------------------------------------------------------------------- */
 
-static void refused(struct world *w, const char *cert, const char *key, const char *why)
+static void refused(const char *cert, const char *key, const char *why)
 {
     struct pv_tls_ctx *ctx = NULL;
     w->error[0] = '\0';
@@ -524,7 +511,6 @@ static void a_locked_key(const char *from, const char *to)
 
 PV_TEST_IN(wrong_files_are_named_with_a_reason, make_world, end_world)
 {
-    struct world *w = *state;
     struct pv_tlscert other;
     struct pv_tls_ctx *ctx = NULL;
     char other_key[64], junk[64], locked[64];
@@ -535,20 +521,19 @@ PV_TEST_IN(wrong_files_are_named_with_a_reason, make_world, end_world)
     put(other_key, other.key);
     put(junk, "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n");
     a_locked_key(w->key, locked);
-    refused(w, "/nonexistent/c.pem", w->key, "/nonexistent/c.pem: No such file or directory");
-    refused(w, w->cert, "/nonexistent/k.pem", "/nonexistent/k.pem: No such file or directory");
-    refused(w, junk, w->key, "junk.pem: no certificate that can be used");
-    refused(w, w->cert, junk, "junk.pem: no key that can be used");
-    refused(w, w->cert, other_key, "other.pem: not the key of the certificate");
-    refused(w, w->cert, locked, "locked.pem: the key has a passphrase");
-    refused(w, w->dir, w->key, "no certificate that can be used");
+    refused("/nonexistent/c.pem", w->key, "/nonexistent/c.pem: No such file or directory");
+    refused(w->cert, "/nonexistent/k.pem", "/nonexistent/k.pem: No such file or directory");
+    refused(junk, w->key, "junk.pem: no certificate that can be used");
+    refused(w->cert, junk, "junk.pem: no key that can be used");
+    refused(w->cert, other_key, "other.pem: not the key of the certificate");
+    refused(w->cert, locked, "locked.pem: the key has a passphrase");
+    refused(w->dir, w->key, "no certificate that can be used");
     assert_int_equal(pv_tls_ctx_new_client(&ctx, "/nonexistent/ca", w->error), PV_ERR_REFUSED);
     assert_int_equal(pv_tls_ctx_new_client(&ctx, w->key, w->error), PV_ERR_REFUSED);
 }
 
 PV_TEST_IN(connections_outlive_their_context, make_world, end_world)
 {
-    struct world *w = *state;
     struct pv_tls *c = NULL, *s = NULL;
     struct pv_tls_ctx *server = NULL;
     assert_int_equal(pv_tls_ctx_new_server(&server, w->cert, w->key, w->error), PV_OK);

@@ -18,9 +18,11 @@ struct fixture {
     int left; /* words of life until the loop ends */
 };
 
+static struct fixture *f; /* of the test that runs */
+
 static int make(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    f = calloc(1, sizeof(*f));
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     assert_non_null(f);
     f->s = PV_SUPERVISOR_NONE;
@@ -32,13 +34,11 @@ static int make(void **state)
     unsetenv("NOTIFY_SOCKET");
     unsetenv("WATCHDOG_USEC");
     unsetenv("WATCHDOG_PID");
-    *state = f;
     return 0;
 }
 
 static int drop(void **state)
 {
-    struct fixture *f = *state;
     pv_supervisor_close(&f->s);
     pv_loop_free(f->loop);
     close(f->fd);
@@ -50,7 +50,7 @@ static int drop(void **state)
 PV_TEST_WORLD(make, drop);
 
 /* The next datagram that has come; "" when none has. */
-static const char *heard(struct fixture *f)
+static const char *heard(void)
 {
     static char text[64];
     ssize_t n = recv(f->fd, text, sizeof(text) - 1, MSG_DONTWAIT);
@@ -60,15 +60,13 @@ static const char *heard(struct fixture *f)
 
 static pv_ns turn(void *ctx, pv_ns now)
 {
-    struct fixture *f = ctx;
-    if (strcmp(heard(f), "WATCHDOG=1") == 0 && --f->left == 0)
+    if (strcmp(heard(), "WATCHDOG=1") == 0 && --f->left == 0)
         pv_loop_stop(f->loop);
     return PV_NEVER;
 }
 
 PV_TEST(ready_alive_and_ending_are_told)
 {
-    struct fixture *f = *state;
     const struct pv_loop_owner owner = {.turn = turn, .ctx = f};
     char pid[16];
     snprintf(pid, sizeof(pid), "%d", (int)getpid());
@@ -79,9 +77,9 @@ PV_TEST(ready_alive_and_ending_are_told)
     assert_null(getenv("NOTIFY_SOCKET"));
     assert_null(getenv("WATCHDOG_USEC"));
     assert_null(getenv("WATCHDOG_PID"));
-    assert_string_equal(heard(f), "");
+    assert_string_equal(heard(), "");
     pv_supervisor_ready(&f->s, f->loop);
-    assert_string_equal(heard(f), "READY=1");
+    assert_string_equal(heard(), "READY=1");
     f->left = 3;
     pv_loop_run(f->loop, &owner);
     pv_supervisor_leave_loop(&f->s);
@@ -89,33 +87,31 @@ PV_TEST(ready_alive_and_ending_are_told)
     f->left = 1;
     pv_loop_run(f->loop, &owner);
     pv_supervisor_close(&f->s);
-    const char *last = heard(f);
+    const char *last = heard();
     while (strcmp(last, "WATCHDOG=1") == 0)
-        last = heard(f);
+        last = heard();
     assert_string_equal(last, "STOPPING=1");
-    assert_string_equal(heard(f), "");
+    assert_string_equal(heard(), "");
 }
 
 PV_TEST(a_reload_is_told_with_its_time_and_its_end)
 {
-    struct fixture *f = *state;
     struct timespec now;
     long long us = 0;
     setenv("NOTIFY_SOCKET", f->path, 1);
     f->s = pv_supervisor_open();
     pv_supervisor_reloading(&f->s);
-    assert_int_equal(sscanf(heard(f), "RELOADING=1\nMONOTONIC_USEC=%lld", &us), 1);
+    assert_int_equal(sscanf(heard(), "RELOADING=1\nMONOTONIC_USEC=%lld", &us), 1);
     clock_gettime(CLOCK_MONOTONIC, &now);
     assert_in_range(us, 1, (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
     pv_supervisor_reloaded(&f->s);
-    assert_string_equal(heard(f), "READY=1");
+    assert_string_equal(heard(), "READY=1");
     pv_supervisor_reloading(NULL);
     pv_supervisor_reloaded(NULL);
 }
 
 PV_TEST(a_watchdog_for_another_process_is_not_ours)
 {
-    struct fixture *f = *state;
     setenv("NOTIFY_SOCKET", f->path, 1);
     setenv("WATCHDOG_USEC", "20000", 1);
     setenv("WATCHDOG_PID", "1", 1);
@@ -126,7 +122,6 @@ PV_TEST(a_watchdog_for_another_process_is_not_ours)
 
 PV_TEST(without_a_supervisor_nothing_happens)
 {
-    struct fixture *f = *state;
     static const char *const wrong[] = {"", "/", "relative", "/nonexistent/socket", "@"};
     f->s = pv_supervisor_open();
     assert_int_equal(f->s.fd, -1);
@@ -137,5 +132,5 @@ PV_TEST(without_a_supervisor_nothing_happens)
         assert_int_equal(s.fd, -1);
         pv_supervisor_close(&s);
     }
-    assert_string_equal(heard(f), "");
+    assert_string_equal(heard(), "");
 }

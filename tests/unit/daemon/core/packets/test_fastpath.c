@@ -17,9 +17,11 @@ struct pair {
     pv_ns now;
 };
 
+static struct pair *p; /* of the test that runs */
+
 static int setup(void **state)
 {
-    struct pair *p = calloc(1, sizeof(*p));
+    p = calloc(1, sizeof(*p));
     assert_non_null(p);
     assert_int_equal(pv_crypto_init(), PV_OK);
     p->now = PV_S(T0);
@@ -29,13 +31,11 @@ static int setup(void **state)
     p->a_index = fp_add_keys(&p->a, p->b_at_a, &p->b, p->a_at_b, p->now, &p->b_index);
     fp_publish(&p->a);
     fp_publish(&p->b);
-    *state = p;
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct pair *p = *state;
     fp_node_done(&p->a);
     fp_node_done(&p->b);
     free(p);
@@ -46,8 +46,8 @@ static int teardown(void **state)
 static struct pv_fp_results tx_to(struct fp_node *n, struct pv_addr src, struct pv_addr dst,
                                   pv_ns now)
 {
-    static uint8_t p[60];
-    return fp_tx_one(n, p, fp_packet(p, src, dst, sizeof(p), 1), now);
+    static uint8_t packet[60];
+    return fp_tx_one(n, packet, fp_packet(packet, src, dst, sizeof(packet), 1), now);
 }
 
 /* Receives one datagram from remote number `from`; the buffer is exact, so that reads beyond it
@@ -78,7 +78,7 @@ static const struct pv_fp_punt *punt(const struct pv_fp_results *r, enum pv_fp_p
 }
 
 /* Seals any content at a, as the control side could. */
-static size_t sealed(struct pair *p, const void *content, size_t len, uint8_t *out)
+static size_t sealed(const void *content, size_t len, uint8_t *out)
 {
     assert_int_equal(pv_fp_inject(p->a.w, p->a.snap, p->b_at_a, pv_view(content, len), p->now),
                      PV_OK);
@@ -91,7 +91,6 @@ static size_t sealed(struct pair *p, const void *content, size_t len, uint8_t *o
 
 PV_TEST_IN(a_packet_crosses_and_keeps_its_bytes, setup, teardown)
 {
-    struct pair *p = *state;
     uint8_t in[1420];
 
     for (size_t len = 60; len <= 1420; len += 85) {
@@ -123,7 +122,6 @@ PV_TEST_IN(a_packet_crosses_and_keeps_its_bytes, setup, teardown)
 
 PV_TEST_IN(counters_start_at_zero_and_rise_by_one, setup, teardown)
 {
-    struct pair *p = *state;
 
     for (uint64_t i = 0; i < 5; i++) {
         struct pv_fp_results r = tx_to(&p->a, fp_ip4(1), fp_ip4(2), p->now);
@@ -139,7 +137,6 @@ PV_TEST_IN(a_large_batch_keeps_its_order, setup, teardown)
     static uint8_t in[N][80], out[N][128];
     static struct pv_fp_packet packets[N];
     static struct pv_fp_datagram datagrams[N];
-    struct pair *p = *state;
     size_t done = 0, got = 0, calls = 0;
 
     for (uint32_t i = 0; i < N; i++) {
@@ -172,7 +169,6 @@ PV_TEST_IN(a_large_batch_keeps_its_order, setup, teardown)
 
 PV_TEST_IN(merged_datagrams_are_taken_apart, setup, teardown)
 {
-    struct pair *p = *state;
     static uint8_t merged[10 * 112];
     size_t len = 0;
 
@@ -196,13 +192,12 @@ PV_TEST_IN(merged_datagrams_are_taken_apart, setup, teardown)
 
 PV_TEST_IN(a_replayed_packet_is_dropped, setup, teardown)
 {
-    struct pair *p = *state;
     uint8_t old[128], newer[128];
     uint8_t in[60];
     size_t in_len = fp_packet(in, fp_ip4(1), fp_ip4(2), 60, 0);
 
-    size_t len = sealed(p, in, in_len, old);
-    sealed(p, in, in_len, newer);
+    size_t len = sealed(in, in_len, old);
+    sealed(in, in_len, newer);
     assert_int_equal(rx(&p->b, newer, len, 1, p->now).n_writes, 1);
     assert_int_equal(rx(&p->b, newer, len, 1, p->now).n_writes, 0);
     assert_int_equal(rx(&p->b, old, len, 1, p->now).n_writes, 1); /* late, but new */
@@ -211,7 +206,7 @@ PV_TEST_IN(a_replayed_packet_is_dropped, setup, teardown)
     assert_int_equal(atomic_load(&live(&p->b, p->a_at_b)->drops[PV_FP_DROP_REPLAY]), 2);
 
     /* Twice in one batch: both pass the first look, one is written. */
-    len = sealed(p, in, in_len, old);
+    len = sealed(in, in_len, old);
     memcpy(newer, old, len);
     struct pv_fp_datagram d[2] = {{.from = fp_carrier(1), .data = old, .len = len},
                                   {.from = fp_carrier(1), .data = newer, .len = len}};
@@ -222,13 +217,12 @@ PV_TEST_IN(a_replayed_packet_is_dropped, setup, teardown)
 
 PV_TEST_IN(an_old_counter_is_dropped, setup, teardown)
 {
-    struct pair *p = *state;
     uint8_t first[128], last[128];
     uint8_t in[60];
-    size_t in_len = fp_packet(in, fp_ip4(1), fp_ip4(2), 60, 0), len = sealed(p, in, in_len, first);
+    size_t in_len = fp_packet(in, fp_ip4(1), fp_ip4(2), 60, 0), len = sealed(in, in_len, first);
 
     for (int i = 0; i < PV_REPLAY_WINDOW; i++)
-        sealed(p, "", 0, last);
+        sealed("", 0, last);
     assert_int_equal(rx(&p->b, last, 32, 1, p->now).n_writes, 0);
     assert_int_equal(rx(&p->b, first, len, 1, p->now).n_writes, 0);
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_REPLAY), 1);
@@ -236,9 +230,8 @@ PV_TEST_IN(an_old_counter_is_dropped, setup, teardown)
 
 PV_TEST_IN(every_truncation_and_every_flipped_byte_is_dropped, setup, teardown)
 {
-    struct pair *p = *state;
     uint8_t out[128], in[60];
-    size_t len = sealed(p, in, fp_packet(in, fp_ip4(1), fp_ip4(2), 60, 0), out);
+    size_t len = sealed(in, fp_packet(in, fp_ip4(1), fp_ip4(2), 60, 0), out);
 
     for (size_t n = 0; n < len; n++) {
         struct pv_fp_results r = rx(&p->b, out, n, 1, p->now);
@@ -259,9 +252,8 @@ PV_TEST_IN(every_truncation_and_every_flipped_byte_is_dropped, setup, teardown)
 
 PV_TEST_IN(an_unknown_index_is_dropped, setup, teardown)
 {
-    struct pair *p = *state;
     uint8_t out[128];
-    size_t len = sealed(p, "", 0, out);
+    size_t len = sealed("", 0, out);
 
     pv_store_le32(out + 4, p->b_index ^ 0x100);
     assert_int_equal(rx(&p->b, out, len, 1, p->now).n_punts, 0);
@@ -279,11 +271,10 @@ PV_TEST_IN(an_unknown_index_is_dropped, setup, teardown)
 
 PV_TEST_IN(keys_expire_for_receiving_exactly_at_their_time, setup, teardown)
 {
-    struct pair *p = *state;
     uint8_t one[128], two[128];
-    size_t len = sealed(p, "", 0, one);
+    size_t len = sealed("", 0, one);
 
-    sealed(p, "", 0, two);
+    sealed("", 0, two);
     rx(&p->b, one, len, 1, p->now + PV_FP_REJECT_TIME - 1);
     assert_int_equal(atomic_load(&live(&p->b, p->a_at_b)->rx_packets), 1);
     rx(&p->b, two, len, 1, p->now + PV_FP_REJECT_TIME);
@@ -296,7 +287,6 @@ PV_TEST_IN(keys_expire_for_receiving_exactly_at_their_time, setup, teardown)
 
 PV_TEST_IN(a_member_may_only_speak_for_itself_to_this_node, setup, teardown)
 {
-    struct pair *p = *state;
     struct pv_addr bcast = fp_ip4(0xffff), all = pv_addr4(255, 255, 255, 255, 0);
     struct pv_addr mdns = pv_addr4(224, 0, 0, 251, 0), out = pv_addr4(192, 0, 2, 9, 0), mcast6, ll;
     assert_int_equal(pv_addr_parse_ip("ff02::fb", &mcast6), PV_OK);
@@ -339,7 +329,7 @@ PV_TEST_IN(a_member_may_only_speak_for_itself_to_this_node, setup, teardown)
         uint8_t in[60], buf[128];
         uint64_t before =
             rows[i].drop == PV_FP_DROP_REASONS ? 0 : pv_fp_drops(p->b.w, rows[i].drop);
-        size_t len = sealed(p, in, fp_packet(in, rows[i].src, rows[i].dst, 60, 0), buf);
+        size_t len = sealed(in, fp_packet(in, rows[i].src, rows[i].dst, 60, 0), buf);
         size_t written = rx(&p->b, buf, len, 1, p->now).n_writes;
         if (written != (rows[i].drop == PV_FP_DROP_REASONS))
             fail_msg("%s: %zu written", rows[i].why, written);
@@ -351,7 +341,6 @@ PV_TEST_IN(a_member_may_only_speak_for_itself_to_this_node, setup, teardown)
 /* Merged datagrams are opened in one batch: whose packet came before must not matter. */
 PV_TEST_IN(each_packet_of_a_batch_is_asked_for_its_own_source, setup, teardown)
 {
-    struct pair *p = *state;
     const struct pv_addr sources[] = {fp_ip4(1), fp_ip4(3), fp_ip6(1), fp_ip6(3),
                                       fp_ip4(3), fp_ip4(1), fp_ip4(2)};
     const bool taken[] = {true, false, true, false, false, true, false};
@@ -362,7 +351,7 @@ PV_TEST_IN(each_packet_of_a_batch_is_asked_for_its_own_source, setup, teardown)
     fp_publish(&p->b);
     for (size_t i = 0; i < PV_ARRAY_LEN(sources); i++) {
         struct pv_addr to = sources[i].family == PV_AF_INET ? fp_ip4(2) : fp_ip6(2);
-        segment = sealed(p, in, fp_packet(in, sources[i], to, 60, (uint32_t)i), merged + len);
+        segment = sealed(in, fp_packet(in, sources[i], to, 60, (uint32_t)i), merged + len);
         len += segment;
         expected += taken[i];
     }
@@ -377,11 +366,10 @@ PV_TEST_IN(broken_inner_packets_are_dropped, setup, teardown)
 {
     static const uint8_t rows[][24] = {{0x00},           {0x50, 0x01},     {0xff}, {0x45, 0, 0, 60},
                                        {0x44, 0, 0, 20}, {0x45, 0, 0, 19}, {0x60}};
-    struct pair *p = *state;
     uint8_t buf[128];
 
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        size_t len = sealed(p, rows[i], sizeof(rows[i]), buf);
+        size_t len = sealed(rows[i], sizeof(rows[i]), buf);
         assert_int_equal(rx(&p->b, buf, len, 1, p->now).n_writes, 0);
         assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_INNER), i + 1);
     }
@@ -420,7 +408,6 @@ PV_TEST_IN(other_datagrams_are_punted_or_dropped_by_their_first_bytes, setup, te
         {{5, 0, 0, 0}, 32, false, PV_FP_DROP_JUNK, "message 5"},
         {{0}, 0, false, PV_FP_DROP_JUNK, "nothing"},
     };
-    struct pair *p = *state;
 
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         uint8_t buf[160] = {0};
@@ -450,12 +437,11 @@ PV_TEST_IN(other_datagrams_are_punted_or_dropped_by_their_first_bytes, setup, te
 
 PV_TEST_IN(the_first_packet_confirms_its_keys_once, setup, teardown)
 {
-    struct pair *p = *state;
     uint8_t one[64], lost[64], two[64];
-    size_t len = sealed(p, "", 0, one);
+    size_t len = sealed("", 0, one);
 
-    sealed(p, "", 0, lost);
-    sealed(p, "", 0, two);
+    sealed("", 0, lost);
+    sealed("", 0, two);
     struct pv_fp_results r = rx(&p->b, one, len, 1, p->now);
     assert_int_equal(r.n_punts, 1); /* a keepalive makes nobody active */
     assert_int_equal(r.punts[0].kind, PV_FP_PUNT_KEYS_CONFIRMED);
@@ -472,7 +458,6 @@ PV_TEST_IN(the_first_packet_confirms_its_keys_once, setup, teardown)
 
 PV_TEST_IN(activity_is_told_once_until_rearmed, setup, teardown)
 {
-    struct pair *p = *state;
     struct pv_fp_results r = tx_to(&p->a, fp_ip4(1), fp_ip4(2), p->now);
 
     assert_int_equal(r.n_punts, 1);
@@ -488,7 +473,6 @@ PV_TEST_IN(activity_is_told_once_until_rearmed, setup, teardown)
 
 PV_TEST_IN(a_packet_from_elsewhere_is_delivered_and_told, setup, teardown)
 {
-    struct pair *p = *state;
     static uint8_t bufs[4][128];
     struct pv_fp_datagram d[4];
     uint8_t in[60];
@@ -497,7 +481,7 @@ PV_TEST_IN(a_packet_from_elsewhere_is_delivered_and_told, setup, teardown)
     for (size_t i = 0; i < 4; i++)
         d[i] = (struct pv_fp_datagram){.from = fp_carrier(i < 3 ? 77 : 78),
                                        .data = bufs[i],
-                                       .len = sealed(p, in, in_len, bufs[i])};
+                                       .len = sealed(in, in_len, bufs[i])};
     assert_int_equal(pv_fp_rx(p->b.w, p->b.snap, d, 4, p->now), 4);
     struct pv_fp_results r = pv_fp_results(p->b.w);
     assert_int_equal(r.n_writes, 4);
@@ -551,9 +535,8 @@ PV_TEST_IN(the_selected_path_is_socket_and_remote_and_local_if_known, setup, tea
 
 PV_TEST_IN(inband_control_of_a_member_is_punted, setup, teardown)
 {
-    struct pair *p = *state;
     uint8_t buf[64], want[16] = {0xc1, 3, 0, 0};
-    size_t len = sealed(p, "\xc1\x03\0\0", 4, buf);
+    size_t len = sealed("\xc1\x03\0\0", 4, buf);
     struct pv_fp_results r = rx(&p->b, buf, len, 1, p->now);
 
     assert_int_equal(r.n_writes, 0);
@@ -569,11 +552,10 @@ PV_TEST_IN(inband_control_of_a_member_is_punted, setup, teardown)
 /* A member that floods is bounded by itself, and is heard again a second later. */
 PV_TEST_IN(a_flood_of_inband_control_does_not_reach_control, setup, teardown)
 {
-    struct pair *p = *state;
     size_t punts = 0;
     for (unsigned i = 0; i < 10000; i++) {
         uint8_t buf[64];
-        size_t len = sealed(p, "\xc1\x03\0\0", 4, buf);
+        size_t len = sealed("\xc1\x03\0\0", 4, buf);
         const struct pv_fp_results r = rx(&p->b, buf, len, 1, p->now);
         punts += punt(&r, PV_FP_PUNT_INBAND) != NULL;
     }
@@ -581,7 +563,7 @@ PV_TEST_IN(a_flood_of_inband_control_does_not_reach_control, setup, teardown)
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_INBAND_RATE), 10000 - punts);
     p->now += PV_S(1);
     uint8_t buf[64];
-    size_t len = sealed(p, "\xc1\x03\0\0", 4, buf);
+    size_t len = sealed("\xc1\x03\0\0", 4, buf);
     const struct pv_fp_results r = rx(&p->b, buf, len, 1, p->now);
     assert_non_null(punt(&r, PV_FP_PUNT_INBAND));
 }
@@ -590,7 +572,6 @@ PV_TEST_IN(a_flood_of_inband_control_does_not_reach_control, setup, teardown)
 
 PV_TEST_IN(a_static_peer_is_held_to_its_allowed_ips_only, setup, teardown)
 {
-    struct pair *p = *state;
     uint8_t in[60], buf[128];
 
     assert_int_equal(pv_fp_builder_remove_peer(p->b.b, p->a_at_b), PV_OK);
@@ -605,19 +586,19 @@ PV_TEST_IN(a_static_peer_is_held_to_its_allowed_ips_only, setup, teardown)
 
     struct pv_addr in_net = pv_addr4(192, 168, 7, 9, 0), outside = pv_addr4(192, 168, 8, 9, 0);
     struct pv_addr anywhere = pv_addr4(8, 8, 8, 8, 0);
-    size_t len = sealed(p, in, fp_packet(in, in_net, anywhere, 60, 0), buf);
+    size_t len = sealed(in, fp_packet(in, in_net, anywhere, 60, 0), buf);
     assert_int_equal(rx(&p->b, buf, len, 1, p->now).n_writes, 1); /* any destination */
-    len = sealed(p, in, fp_packet(in, outside, fp_ip4(2), 60, 0), buf);
+    len = sealed(in, fp_packet(in, outside, fp_ip4(2), 60, 0), buf);
     assert_int_equal(rx(&p->b, buf, len, 1, p->now).n_writes, 0);
-    len = sealed(p, in, fp_packet(in, fp_ip4(1), fp_ip4(2), 60, 0), buf);
+    len = sealed(in, fp_packet(in, fp_ip4(1), fp_ip4(2), 60, 0), buf);
     assert_int_equal(rx(&p->b, buf, len, 1, p->now).n_writes, 0);
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_SOURCE), 2);
-    len = sealed(p, "\xc1\x03\0\0", 4, buf);
+    len = sealed("\xc1\x03\0\0", 4, buf);
     assert_int_equal(rx(&p->b, buf, len, 1, p->now).n_punts, 0);
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_INBAND), 1);
 
     /* From elsewhere: its path follows it. */
-    len = sealed(p, in, fp_packet(in, in_net, anywhere, 60, 0), buf);
+    len = sealed(in, fp_packet(in, in_net, anywhere, 60, 0), buf);
     struct pv_fp_results r = rx(&p->b, buf, len, 77, p->now);
     bool moves = false;
     for (size_t i = 0; i < r.n_punts; i++)

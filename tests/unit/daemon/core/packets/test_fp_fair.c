@@ -15,21 +15,21 @@ struct world {
     struct test_rng rng;
 };
 
+static struct world *w; /* of the test that runs */
+
 static int setup(void **state)
 {
-    struct world *w = calloc(1, sizeof(*w));
+    w = calloc(1, sizeof(*w));
     assert_non_null(w);
     w->memory = malloc(PV_FP_FAIR_MEMORY);
     assert_non_null(w->memory);
     assert_int_equal(pv_fp_fair_new(&w->f, w->memory, 7), PV_OK);
     w->rng.state = 1;
-    *state = w;
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct world *w = *state;
     pv_fp_fair_free(w->f);
     free(w->memory);
     free(w);
@@ -77,7 +77,7 @@ static uint32_t number_of(const struct pv_fp_packet *p)
     return pv_load_be32(p->data + (p->data[0] == 0x60 ? 48 : 28));
 }
 
-static bool push(struct world *w, uint16_t flow, uint32_t number, size_t len, pv_ns since)
+static bool push(uint16_t flow, uint32_t number, size_t len, pv_ns since)
 {
     static const struct pv_offload none = {.kind = PV_OFFLOAD_NONE};
     uint8_t *p = pv_fp_fair_space(w->f);
@@ -95,7 +95,6 @@ PV_TEST(each_packet_leaves_once_and_each_flow_in_its_order)
     enum {
         FLOWS = 300
     };
-    struct world *w = *state;
     static uint32_t in[FLOWS], out[FLOWS];
     struct pv_fp_packet p[CAP];
     size_t bytes = 0, full = 0;
@@ -104,7 +103,7 @@ PV_TEST(each_packet_leaves_once_and_each_flow_in_its_order)
             uint64_t r = test_rng_next(&w->rng);
             uint16_t flow = (uint16_t)(r % 4 == 0 ? r / 4 % FLOWS : r / 4 % 3);
             size_t len = r >> 60 == 0 ? 60000 : 60 + (r >> 32) % 2500;
-            if (!push(w, flow, in[flow], len, PV_S(1))) {
+            if (!push(flow, in[flow], len, PV_S(1))) {
                 full++;
                 break;
             }
@@ -131,16 +130,15 @@ PV_TEST(each_packet_leaves_once_and_each_flow_in_its_order)
 
 PV_TEST(places_are_so_many_and_come_back)
 {
-    struct world *w = *state;
     struct pv_fp_packet p[CAP];
     for (unsigned round = 0; round < 3; round++) {
         unsigned large = 0, small = 0;
-        while (push(w, 2, 0, 60000, 0))
+        while (push(2, 0, 60000, 0))
             large++;
         assert_int_equal(large, PV_FP_FAIR_LARGE);
         while (pv_fp_fair_pop(w->f, p, CAP, 0) > 0) {
         }
-        while (push(w, 2, 0, 1400, 0))
+        while (push(2, 0, 1400, 0))
             small++;
         assert_int_equal(small, PV_FP_FAIR_SMALL);
         while (pv_fp_fair_pop(w->f, p, CAP, 0) > 0) {
@@ -150,41 +148,38 @@ PV_TEST(places_are_so_many_and_come_back)
 
 PV_TEST(a_batch_has_so_many_bytes_and_a_packet_more)
 {
-    struct world *w = *state;
     struct pv_fp_packet p[CAP];
     for (unsigned i = 0; i < 20; i++)
-        assert_true(push(w, 2, i, 60000, 0));
+        assert_true(push(2, i, 60000, 0));
     assert_int_equal(pv_fp_fair_pop(w->f, p, CAP, 0), PV_FP_FAIR_BATCH / 60000 + 1);
     assert_int_equal(pv_fp_fair_pop(w->f, p, 2, 0), 2);
 }
 
 PV_TEST(a_flow_that_has_just_begun_goes_first)
 {
-    struct world *w = *state;
     struct pv_fp_packet p[CAP];
     for (unsigned i = 0; i < 30; i++)
-        assert_true(push(w, 2, i, 60000, 0));
+        assert_true(push(2, i, 60000, 0));
     assert_int_equal(pv_fp_fair_pop(w->f, p, 1, 0), 1); /* now it is known for what it is */
     for (unsigned i = 0; i < 100; i++) {
-        assert_true(push(w, 4, i, 100, 0));
+        assert_true(push(4, i, 100, 0));
         assert_true(pv_fp_fair_pop(w->f, p, 2, 0) >= 1);
         assert_int_equal(flow_of(&p[0]), 4);
         assert_int_equal(number_of(&p[0]), i);
-        assert_true(push(w, 2, 0, 60000, 0));
+        assert_true(push(2, 0, 60000, 0));
     }
 }
 
 PV_TEST(one_that_sends_more_than_its_turn_does_not_go_first)
 {
-    struct world *w = *state;
     struct pv_fp_packet p[CAP];
     size_t bytes[2] = {0}, waiting[2] = {0};
     /* One keeps many packets waiting, the other super-packets: each gets half. */
     for (unsigned i = 0; i < 3000; i++) {
         for (; waiting[0] < 200; waiting[0]++)
-            assert_true(push(w, 2, i, 1200, 0));
+            assert_true(push(2, i, 1200, 0));
         for (; waiting[1] < 20; waiting[1]++)
-            assert_true(push(w, 4, i, 50000, 0));
+            assert_true(push(4, i, 50000, 0));
         size_t n = pv_fp_fair_pop(w->f, p, 8, 0);
         for (size_t k = 0; k < n; k++) {
             bytes[flow_of(&p[k]) / 2 - 1] += p[k].len;
@@ -198,7 +193,6 @@ PV_TEST(one_that_sends_more_than_its_turn_does_not_go_first)
 PV_TEST(fragments_stay_behind_each_other)
 {
     static const struct pv_offload none = {.kind = PV_OFFLOAD_NONE};
-    struct world *w = *state;
     struct pv_fp_packet p[CAP];
     /* Later fragments hold payload where the first has ports. */
     for (uint16_t i = 0; i < 40; i++) {
@@ -217,7 +211,6 @@ PV_TEST(fragments_stay_behind_each_other)
 PV_TEST(bytes_that_are_no_packet_are_passed_on)
 {
     static const struct pv_offload none = {.kind = PV_OFFLOAD_NONE};
-    struct world *w = *state;
     struct pv_fp_packet p[CAP];
     for (size_t len = 0; len < 60; len++) {
         uint8_t *at = pv_fp_fair_space(w->f);
@@ -231,7 +224,6 @@ PV_TEST(bytes_that_are_no_packet_are_passed_on)
 
 PV_TEST(random_bytes_do_no_harm)
 {
-    struct world *w = *state;
     struct pv_fp_packet p[CAP];
     for (unsigned turn = 0; turn < 20000; turn++) {
         struct pv_offload offload;
@@ -285,7 +277,7 @@ static void arrive(struct line *l)
     }
 }
 
-static void read_all(struct world *w, struct line *l)
+static void read_all(struct line *l)
 {
     static const struct pv_offload none = {.kind = PV_OFFLOAD_NONE};
     for (unsigned i = 0; i < 64; i++) {
@@ -306,7 +298,7 @@ static void read_all(struct world *w, struct line *l)
     }
 }
 
-static void send_some(struct world *w, struct line *l)
+static void send_some(struct line *l)
 {
     struct pv_fp_packet p[CAP];
     size_t n = pv_fp_fair_pop(w->f, p, CAP, l->now);
@@ -334,21 +326,20 @@ static void send_some(struct world *w, struct line *l)
         l->now += 10000;
 }
 
-static void drive(struct world *w, struct line *l)
+static void drive(struct line *l)
 {
     while (l->now < PV_S(5)) {
         arrive(l);
-        read_all(w, l);
-        send_some(w, l);
+        read_all(l);
+        send_some(l);
     }
 }
 
 PV_TEST(a_ping_does_not_stand_behind_a_file)
 {
-    struct world *w = *state;
     /* 5.6 Gb/s; 3 MB on their way all the time, which alone would be more than 4 ms */
     struct line l = {.per_kb = 1430, .window = 3e6, .flows = 1};
-    drive(w, &l);
+    drive(&l);
     assert_true(l.sent > 50000);
     assert_true(l.worst_ping > 0);
     assert_true(l.worst_ping <= PV_MS(2));
@@ -356,22 +347,20 @@ PV_TEST(a_ping_does_not_stand_behind_a_file)
 
 PV_TEST(nor_behind_sixteen)
 {
-    struct world *w = *state;
     struct line l = {.per_kb = 1430, .window = 200e3, .flows = 16};
-    drive(w, &l);
+    drive(&l);
     assert_true(l.sent > 50000);
     assert_true(l.worst_ping <= PV_MS(2));
 }
 
 PV_TEST(flows_that_listen_do_not_fill_the_tun)
 {
-    struct world *w = *state;
     for (unsigned ecn = 0; ecn < 2; ecn++) {
         /* Far more than there are places: what does not fit waits in the TUN, first come first
          * served. */
         struct line l = {
             .per_kb = 1430, .window = 5e6, .flows = 4, .listens = true, .ecn = ecn == 1};
-        drive(w, &l);
+        drive(&l);
         assert_true(l.sent > 50000);
         assert_true(l.worst_ping <= PV_MS(2));
         assert_true(ecn == 1 ? l.lost == 0 && l.marked > 10 : l.lost > 10 && l.marked == 0);
@@ -381,9 +370,8 @@ PV_TEST(flows_that_listen_do_not_fill_the_tun)
 
 PV_TEST(a_flow_that_is_no_trouble_is_never_told)
 {
-    struct world *w = *state;
     struct line l = {.per_kb = 1430, .window = 1e6, .flows = 1}; /* 1.4 ms */
-    drive(w, &l);
+    drive(&l);
     assert_true(l.sent > 50000);
     assert_int_equal(l.lost + l.marked, 0);
 }

@@ -20,6 +20,8 @@ struct world {
     uint8_t wire[4][256]; /* datagrams as they left */
 };
 
+static struct world *w; /* of the test that runs */
+
 static struct pv_carrier spare(void)
 {
     return (struct pv_carrier){.kind = PV_CARRIER_CHANNEL,
@@ -30,7 +32,7 @@ static struct pv_carrier spare(void)
 
 static int setup(void **state)
 {
-    struct world *w = calloc(1, sizeof(*w));
+    w = calloc(1, sizeof(*w));
     assert_non_null(w);
     assert_int_equal(pv_crypto_init(), PV_OK);
     w->now = PV_S(1000);
@@ -44,13 +46,11 @@ static int setup(void **state)
     fp_publish(&w->b);
     w->live = pv_fp_builder_live(w->a.b, w->b_at_a);
     pv_fp_live_set_alive(w->live, w->now);
-    *state = w;
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct world *w = *state;
     fp_node_done(&w->a);
     fp_node_done(&w->b);
     free(w);
@@ -59,7 +59,7 @@ static int teardown(void **state)
 
 PV_TEST_WORLD(setup, teardown);
 
-static struct pv_fp_results send_one(struct world *w, uint32_t mark)
+static struct pv_fp_results send_one(uint32_t mark)
 {
     uint8_t p[LEN];
     fp_packet(p, fp_ip4(1), fp_ip4(2), LEN, mark);
@@ -69,32 +69,29 @@ static struct pv_fp_results send_one(struct world *w, uint32_t mark)
     return r;
 }
 
-static void fall_silent(struct world *w)
+static void fall_silent(void)
 {
     w->now += PV_FP_SURE_FOR;
 }
 
 PV_TEST(a_path_that_was_heard_lately_is_sent_by_alone)
 {
-    struct world *w = *state;
     w->now += PV_FP_SURE_FOR - 1;
-    assert_int_equal(send_one(w, 1).n_sends, 1);
+    assert_int_equal(send_one(1).n_sends, 1);
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
 }
 
 PV_TEST(a_path_that_was_never_heard_is_new_and_not_silent)
 {
-    struct world *w = *state;
     atomic_store(&w->live->alive_at, 0);
-    fall_silent(w);
-    assert_int_equal(send_one(w, 1).n_sends, 1);
+    fall_silent();
+    assert_int_equal(send_one(1).n_sends, 1);
 }
 
 PV_TEST(after_silence_the_same_datagram_goes_by_the_relay_too)
 {
-    struct world *w = *state;
-    fall_silent(w);
-    struct pv_fp_results r = send_one(w, 1);
+    fall_silent();
+    struct pv_fp_results r = send_one(1);
     assert_int_equal(r.n_sends, 2);
     assert_int_equal(r.sends[0].to->kind, PV_CARRIER_UDP);
     assert_int_equal(r.sends[1].to->kind, PV_CARRIER_CHANNEL);
@@ -105,9 +102,8 @@ PV_TEST(after_silence_the_same_datagram_goes_by_the_relay_too)
 
 PV_TEST(a_datagram_that_comes_twice_is_delivered_once)
 {
-    struct world *w = *state;
-    fall_silent(w);
-    size_t len = send_one(w, 1).sends[0].len;
+    fall_silent();
+    size_t len = send_one(1).sends[0].len;
     uint8_t *second = w->wire[1] + PV_TURN_CHANNEL_HEADER;
     assert_int_equal(fp_rx_one(&w->b, fp_carrier(3), second, len, w->now).n_writes, 1);
     assert_int_equal(fp_rx_one(&w->b, fp_carrier(1), w->wire[0], len, w->now).n_writes, 0);
@@ -116,9 +112,8 @@ PV_TEST(a_datagram_that_comes_twice_is_delivered_once)
 
 PV_TEST(it_is_repeated_as_it_was_until_the_path_is_heard)
 {
-    struct world *w = *state;
-    fall_silent(w);
-    size_t len = send_one(w, 1).sends[0].len;
+    fall_silent();
+    size_t len = send_one(1).sends[0].len;
     unsigned times = 0, before_tcp = 0;
     pv_ns began = w->now;
     while (pv_fp_next_timeout(w->a.w) != PV_NEVER) {
@@ -137,9 +132,8 @@ PV_TEST(it_is_repeated_as_it_was_until_the_path_is_heard)
 
 PV_TEST(a_path_whose_check_is_answered_gets_it_once_more)
 {
-    struct world *w = *state;
-    fall_silent(w);
-    send_one(w, 1);
+    fall_silent();
+    send_one(1);
     pv_fp_live_set_alive(w->live, ++w->now);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     assert_int_equal(pv_fp_results(w->a.w).n_sends, 1);
@@ -148,9 +142,8 @@ PV_TEST(a_path_whose_check_is_answered_gets_it_once_more)
 
 PV_TEST(repetitions_go_by_the_path_of_then)
 {
-    struct world *w = *state;
-    fall_silent(w);
-    send_one(w, 1);
+    fall_silent();
+    send_one(1);
     fp_set_path(&w->a, w->b_at_a, 9, 0);
     fp_publish(&w->a);
     w->now = pv_fp_next_timeout(w->a.w);
@@ -161,15 +154,14 @@ PV_TEST(repetitions_go_by_the_path_of_then)
 
 PV_TEST(an_answer_over_the_path_ends_it_at_once)
 {
-    struct world *w = *state;
-    fall_silent(w);
-    send_one(w, 1);
+    fall_silent();
+    send_one(1);
     uint8_t p[LEN], answer[256];
     fp_packet(p, fp_ip4(2), fp_ip4(1), LEN, 1);
     struct pv_fp_results r = fp_tx_one(&w->b, p, LEN, ++w->now);
     memcpy(answer, r.sends[0].data, r.sends[0].len);
     assert_int_equal(fp_rx_one(&w->a, fp_carrier(2), answer, r.sends[0].len, w->now).n_writes, 1);
-    assert_int_equal(send_one(w, 2).n_sends, 1);
+    assert_int_equal(send_one(2).n_sends, 1);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     assert_int_equal(pv_fp_results(w->a.w).n_sends, 0);
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
@@ -178,9 +170,8 @@ PV_TEST(an_answer_over_the_path_ends_it_at_once)
 /* A peer that is heard later may have let us in only after the datagram and its repetition. */
 PV_TEST(one_that_was_repeated_goes_once_more_when_the_path_is_heard)
 {
-    struct world *w = *state;
-    fall_silent(w);
-    send_one(w, 1);
+    fall_silent();
+    send_one(1);
     w->now = pv_fp_next_timeout(w->a.w);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     assert_int_equal(pv_fp_results(w->a.w).n_sends, 2);
@@ -195,18 +186,17 @@ PV_TEST(one_that_was_repeated_goes_once_more_when_the_path_is_heard)
 }
 
 /* Its checks are answered, and no data was sent for a while. */
-static void rest(struct world *w)
+static void rest(void)
 {
-    send_one(w, 100);
+    send_one(100);
     w->now += PV_FP_SURE_FOR;
     pv_fp_live_set_alive(w->live, w->now - PV_S(1));
 }
 
 PV_TEST(after_a_rest_it_goes_again_only_by_a_path_that_takes_over)
 {
-    struct world *w = *state;
-    rest(w);
-    size_t len = send_one(w, 1).sends[0].len;
+    rest();
+    size_t len = send_one(1).sends[0].len;
     w->now = pv_fp_next_timeout(w->a.w);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     assert_int_equal(pv_fp_results(w->a.w).n_sends, 0);
@@ -234,13 +224,12 @@ PV_TEST(after_a_rest_it_goes_again_only_by_a_path_that_takes_over)
 /* The talk leaves the relay, which has the datagram already. */
 PV_TEST(after_a_rest_on_the_relay_it_goes_once_more_by_the_direct_path)
 {
-    struct world *w = *state;
     const struct pv_carrier relay = spare(), none = {.kind = PV_CARRIER_NONE};
     assert_int_equal(pv_fp_builder_set_path(w->a.b, w->b_at_a, &relay, 0), PV_OK);
     assert_int_equal(pv_fp_builder_set_spare(w->a.b, w->b_at_a, &none), PV_OK);
     fp_publish(&w->a);
-    rest(w);
-    assert_int_equal(send_one(w, 1).n_sends, 1);
+    rest();
+    assert_int_equal(send_one(1).n_sends, 1);
     fp_set_path(&w->a, w->b_at_a, 2, 0);
     assert_int_equal(pv_fp_builder_set_spare(w->a.b, w->b_at_a, &relay), PV_OK);
     fp_publish(&w->a);
@@ -254,9 +243,8 @@ PV_TEST(after_a_rest_on_the_relay_it_goes_once_more_by_the_direct_path)
 
 PV_TEST(after_a_rest_it_goes_by_the_relay_as_well_when_the_check_is_late)
 {
-    struct world *w = *state;
-    rest(w);
-    size_t len = send_one(w, 1).sends[0].len;
+    rest();
+    size_t len = send_one(1).sends[0].len;
     pv_fp_live_doubt(w->live);
     assert_true(pv_fp_live_is_silent(w->live, w->now));
     w->now = pv_fp_next_timeout(w->a.w);
@@ -271,24 +259,22 @@ PV_TEST(after_a_rest_it_goes_by_the_relay_as_well_when_the_check_is_late)
 
 PV_TEST(one_that_was_heard_of_after_a_rest_is_forgotten)
 {
-    struct world *w = *state;
-    rest(w);
-    assert_int_equal(send_one(w, 1).n_sends, 1);
+    rest();
+    assert_int_equal(send_one(1).n_sends, 1);
     assert_true(pv_fp_next_timeout(w->a.w) != PV_NEVER);
     atomic_store(&w->live->last_rx_selected, ++w->now);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
-    send_one(w, 2); /* in use */
+    send_one(2); /* in use */
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
 }
 
 /* The packet that came by the path in the same instant is the one answered, not the answer. */
 PV_TEST(an_answer_after_a_rest_is_kept_as_a_first_packet_is)
 {
-    struct world *w = *state;
-    rest(w);
+    rest();
     atomic_store(&w->live->last_rx_selected, w->now);
-    assert_int_equal(send_one(w, 1).n_sends, 1);
+    assert_int_equal(send_one(1).n_sends, 1);
     assert_true(pv_fp_next_timeout(w->a.w) != PV_NEVER);
     fp_set_path(&w->a, w->b_at_a, 9, 0);
     fp_publish(&w->a);
@@ -298,10 +284,9 @@ PV_TEST(an_answer_after_a_rest_is_kept_as_a_first_packet_is)
 
 PV_TEST(a_burst_after_a_rest_is_kept_whole)
 {
-    struct world *w = *state;
-    rest(w);
+    rest();
     for (uint32_t i = 0; i < 12; i++)
-        assert_int_equal(send_one(w, i).n_sends, 1);
+        assert_int_equal(send_one(i).n_sends, 1);
     fp_set_path(&w->a, w->b_at_a, 9, 0);
     fp_publish(&w->a);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, ++w->now));
@@ -310,10 +295,9 @@ PV_TEST(a_burst_after_a_rest_is_kept_whole)
 
 PV_TEST(a_stream_that_begins_is_doubled_within_a_limit)
 {
-    struct world *w = *state;
     unsigned twice = 0;
     uint8_t p[1400];
-    fall_silent(w);
+    fall_silent();
     for (uint32_t i = 0; i < 1000; i++) {
         fp_packet(p, fp_ip4(1), fp_ip4(2), sizeof(p), i);
         twice += fp_tx_one(&w->a, p, sizeof(p), w->now).n_sends == 2 ? 1 : 0;
@@ -323,10 +307,9 @@ PV_TEST(a_stream_that_begins_is_doubled_within_a_limit)
 
 PV_TEST(control_and_probes_are_not_doubled_unless_somebody_asked)
 {
-    struct world *w = *state;
     static const uint8_t inner[] = {PV_INBAND_FIRST, 1, 2, 3};
     const struct pv_view in = pv_view(inner, sizeof(inner));
-    fall_silent(w);
+    fall_silent();
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, in, w->now), PV_OK);
     assert_int_equal(pv_fp_results(w->a.w).n_sends, 1);
     atomic_store(&w->live->last_asked, w->now);

@@ -20,7 +20,9 @@ struct world {
     uint8_t super[65535];
 };
 
-static void set_mtu(struct world *w, uint16_t mtu)
+static struct world *w; /* of the test that runs */
+
+static void set_mtu(uint16_t mtu)
 {
     fp_set_path(&w->a, w->b_at_a, 2, mtu);
     fp_publish(&w->a);
@@ -28,22 +30,20 @@ static void set_mtu(struct world *w, uint16_t mtu)
 
 static int setup(void **state)
 {
-    struct world *w = calloc(1, sizeof(*w));
+    w = calloc(1, sizeof(*w));
     assert_non_null(w);
     assert_int_equal(pv_crypto_init(), PV_OK);
     w->now = PV_S(1000);
     fp_meet(&w->a, &w->b, &w->b_at_a, &w->a_at_b);
     fp_set_path(&w->b, w->a_at_b, 1, 0);
     fp_add_keys(&w->a, w->b_at_a, &w->b, w->a_at_b, w->now, NULL);
-    set_mtu(w, NARROW);
+    set_mtu(NARROW);
     fp_publish(&w->b);
-    *state = w;
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct world *w = *state;
     fp_node_done(&w->a);
     fp_node_done(&w->b);
     free(w);
@@ -52,7 +52,7 @@ static int teardown(void **state)
 
 PV_TEST_WORLD(setup, teardown);
 
-static struct pv_fp_results tx(struct world *w, const uint8_t *data, size_t len)
+static struct pv_fp_results tx(const uint8_t *data, size_t len)
 {
     return fp_tx_one(&w->a, data, len, w->now);
 }
@@ -67,8 +67,7 @@ static size_t make(uint8_t *p, bool v6, size_t len, uint32_t mark)
 }
 
 /* The sends just made, in this order (NULL: as they are), to b in one batch. */
-static struct pv_fp_results carry(struct world *w, const struct pv_fp_results *r,
-                                  const size_t *order, uint8_t ecn)
+static struct pv_fp_results carry(const struct pv_fp_results *r, const size_t *order, uint8_t ecn)
 {
     static struct pv_fp_datagram d[1024];
     size_t used = 0;
@@ -90,15 +89,14 @@ PV_TEST(members_carry_1280_bytes_over_any_path)
 {
     /* UDP payloads: underlays of 1280, 1300 and 576 bytes, IPv4 and IPv6. */
     static const uint16_t paths[] = {1252, 1272, 1232, 548, 528};
-    struct world *w = *state;
     uint8_t p[1500];
 
     for (size_t i = 0; i < PV_ARRAY_LEN(paths); i++) {
-        set_mtu(w, paths[i]);
+        set_mtu(paths[i]);
         for (size_t len = 1100; len <= 1281; len++) {
             bool v6 = len % 2 == 0;
             make(p, v6, len, (uint32_t)len);
-            struct pv_fp_results r = tx(w, p, len);
+            struct pv_fp_results r = tx(p, len);
             if (len > 1280) {
                 assert_int_equal(r.n_sends, 0);
                 assert_int_equal(r.n_writes, 1);
@@ -110,7 +108,7 @@ PV_TEST(members_carry_1280_bytes_over_any_path)
             for (size_t k = 0; k < r.n_sends; k++)
                 assert_true(r.sends[k].len <= paths[i]);
             assert_int_equal(r.sends[0].run, r.n_sends); /* one system call */
-            r = carry(w, &r, NULL, PV_ECN_NONE);
+            r = carry(&r, NULL, PV_ECN_NONE);
             assert_int_equal(r.n_writes, 1);
             assert_int_equal(r.writes[0].len, len);
             assert_memory_equal(r.writes[0].data, p, len);
@@ -126,7 +124,6 @@ PV_TEST(members_carry_1280_bytes_over_any_path)
 PV_TEST(parts_arrive_in_any_order_and_among_others)
 {
     static const size_t order[] = {3, 0, 4, 1, 2, 5};
-    struct world *w = *state;
     uint8_t p[3][1280];
     struct pv_fp_packet packets[3];
     for (uint32_t i = 0; i < 3; i++)
@@ -134,7 +131,7 @@ PV_TEST(parts_arrive_in_any_order_and_among_others)
     assert_int_equal(pv_fp_tx(w->a.w, w->a.snap, packets, 3, w->now), 3);
     struct pv_fp_results r = pv_fp_results(w->a.w);
     assert_int_equal(r.n_sends, 6);
-    r = carry(w, &r, order, PV_ECN_NONE);
+    r = carry(&r, order, PV_ECN_NONE);
     assert_int_equal(r.n_writes, 3);
     static const uint32_t expected[] = {0, 1, 2};
     for (size_t i = 0; i < 3; i++) {
@@ -145,7 +142,6 @@ PV_TEST(parts_arrive_in_any_order_and_among_others)
 
 PV_TEST(a_full_batch_of_parts_is_written)
 {
-    struct world *w = *state;
     static uint8_t p[512][1280];
     struct pv_fp_packet packets[512];
     for (uint32_t i = 0; i < 512; i++)
@@ -156,7 +152,7 @@ PV_TEST(a_full_batch_of_parts_is_written)
         struct pv_fp_results r = pv_fp_results(w->a.w);
         assert_true(n > 0);
         assert_int_equal(r.n_sends, 2 * n);
-        r = carry(w, &r, NULL, PV_ECN_NONE);
+        r = carry(&r, NULL, PV_ECN_NONE);
         assert_int_equal(r.n_writes, n);
         for (size_t i = 0; i < n; i++)
             assert_memory_equal(r.writes[i].data, p[sent + i], 1280);
@@ -166,25 +162,24 @@ PV_TEST(a_full_batch_of_parts_is_written)
 
 PV_TEST(the_whole_is_judged_as_any_packet)
 {
-    struct world *w = *state;
     uint8_t p[1280];
     fp_packet(p, fp_ip6(3), fp_ip6(2), 1280, 1); /* not the sender's address */
-    struct pv_fp_results r = tx(w, p, 1280);
-    r = carry(w, &r, NULL, PV_ECN_NONE);
+    struct pv_fp_results r = tx(p, 1280);
+    r = carry(&r, NULL, PV_ECN_NONE);
     assert_int_equal(r.n_writes, 0);
     assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_SOURCE), 1);
     /* Congestion was met, and the packet cannot say so. */
     make(p, true, 1280, 2);
-    r = tx(w, p, 1280);
-    r = carry(w, &r, NULL, PV_ECN_CE);
+    r = tx(p, 1280);
+    r = carry(&r, NULL, PV_ECN_CE);
     assert_int_equal(r.n_writes, 0);
     assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_CONGESTION), 1);
     /* It can. */
     p[1] = PV_ECN_0 << 4;
-    r = tx(w, p, 1280);
+    r = tx(p, 1280);
     assert_int_equal(r.sends[0].ecn, PV_ECN_0);
     assert_int_equal(r.sends[1].ecn, PV_ECN_0);
-    r = carry(w, &r, NULL, PV_ECN_CE);
+    r = carry(&r, NULL, PV_ECN_CE);
     assert_int_equal(r.n_writes, 1);
     assert_int_equal(r.writes[0].data[1], PV_ECN_CE << 4);
     /* Damaged inside: the length is another. */
@@ -197,7 +192,7 @@ PV_TEST(the_whole_is_judged_as_any_packet)
         struct pv_view inner = pv_view(part, pv_parts_len(&plan, i));
         assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, inner, w->now), PV_OK);
         r = pv_fp_results(w->a.w);
-        r = carry(w, &r, NULL, PV_ECN_NONE);
+        r = carry(&r, NULL, PV_ECN_NONE);
         assert_int_equal(r.n_writes + r.n_punts, 0);
     }
     assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_INNER), 1);
@@ -205,14 +200,14 @@ PV_TEST(the_whole_is_judged_as_any_packet)
     part[9] = 9;
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, pv_view(part, 600), w->now), PV_OK);
     r = pv_fp_results(w->a.w);
-    r = carry(w, &r, NULL, PV_ECN_NONE);
+    r = carry(&r, NULL, PV_ECN_NONE);
     assert_int_equal(r.n_writes + r.n_punts, 0);
     assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_PARTS), 1);
 }
 
 /* One half of packet `id` from the member behind peer `at_a`, as a datagram in wire. */
-static struct pv_fp_datagram half(struct world *w, uint32_t at_a, uint32_t from, uint8_t i,
-                                  uint32_t id, uint8_t *wire)
+static struct pv_fp_datagram half(uint32_t at_a, uint32_t from, uint8_t i, uint32_t id,
+                                  uint8_t *wire)
 {
     uint8_t p[1280], part[1280];
     struct pv_parts_plan plan;
@@ -235,7 +230,6 @@ PV_TEST(more_than_a_call_holds_is_dropped_and_counted)
         EACH = 64,
         ALL = MEMBERS * EACH
     };
-    struct world *w = *state;
     static struct pv_fp_datagram d[ALL];
     uint32_t at_a[MEMBERS];
     for (uint32_t m = 0; m < MEMBERS; m++) {
@@ -248,7 +242,7 @@ PV_TEST(more_than_a_call_holds_is_dropped_and_counted)
     fp_publish(&w->b);
     for (uint8_t part = 0; part < 2; part++) {
         for (uint32_t i = 0; i < ALL; i++)
-            d[i] = half(w, at_a[i / EACH], 100 + i / EACH, part, 2 * (i % EACH), w->wire + i * 700);
+            d[i] = half(at_a[i / EACH], 100 + i / EACH, part, 2 * (i % EACH), w->wire + i * 700);
         assert_int_equal(pv_fp_rx(w->b.w, w->b.snap, d, ALL, w->now), ALL);
     }
     struct pv_fp_results r = pv_fp_results(w->b.w);
@@ -262,16 +256,15 @@ PV_TEST(more_than_a_call_holds_is_dropped_and_counted)
 
 PV_TEST(a_sender_that_lets_routers_cut_gets_fragments)
 {
-    struct world *w = *state;
     uint8_t p[9000], whole[9000];
-    set_mtu(w, 1372); /* 1340 inside */
+    set_mtu(1372); /* 1340 inside */
     for (size_t len = 1341; len <= 9000; len += 997) {
         make(p, false, len, 5);
         p[6] = 0; /* DF clear */
-        struct pv_fp_results r = tx(w, p, len);
+        struct pv_fp_results r = tx(p, len);
         assert_int_equal(r.n_sends, (len - 20 + 1319) / 1320);
         assert_int_equal(r.n_writes, 0);
-        r = carry(w, &r, NULL, PV_ECN_NONE);
+        r = carry(&r, NULL, PV_ECN_NONE);
         size_t got = 0;
         for (size_t i = 0; i < r.n_writes; i++) {
             const struct pv_join_out *f = &r.writes[i];
@@ -288,7 +281,7 @@ PV_TEST(a_sender_that_lets_routers_cut_gets_fragments)
 /* --- answered --------------------------------------------------------------------------------- */
 
 /* A TCP super-packet from a to b as the TUN gives it, the L4 sums still to be made. */
-static struct pv_fp_packet make_super(struct world *w, bool v6, size_t payload)
+static struct pv_fp_packet make_super(bool v6, size_t payload)
 {
     uint8_t *p = w->super;
     size_t ip = v6 ? 40 : 20, len = ip + 20 + payload;
@@ -317,10 +310,9 @@ static bool is_sum_right(const struct pv_ippkt *ip)
 /* The answer is about a packet as it would have gone on the wire. */
 PV_TEST(the_first_packet_of_a_super_packet_is_quoted)
 {
-    struct world *w = *state;
     struct pv_ippkt ip, quoted;
     for (int v6 = 0; v6 <= 1; v6++) {
-        struct pv_fp_packet packet = make_super(w, v6 != 0, 40000);
+        struct pv_fp_packet packet = make_super(v6 != 0, 40000);
         size_t ip_head = v6 ? 40 : 20, first = ip_head + 20 + MSS;
         uint8_t expected[1500];
         struct pv_ippkt whole;
@@ -350,8 +342,7 @@ PV_TEST(the_first_packet_of_a_super_packet_is_quoted)
 
 PV_TEST(a_super_packet_of_1280_goes_in_parts_of_one_size)
 {
-    struct world *w = *state;
-    struct pv_fp_packet packet = make_super(w, true, 40 * 1220 + 100);
+    struct pv_fp_packet packet = make_super(true, 40 * 1220 + 100);
     packet.offload.size = 1220;
     assert_int_equal(pv_fp_tx(w->a.w, w->a.snap, &packet, 1, w->now), 1);
     struct pv_fp_results r = pv_fp_results(w->a.w);
@@ -359,13 +350,13 @@ PV_TEST(a_super_packet_of_1280_goes_in_parts_of_one_size)
     assert_int_equal(r.sends[0].run, 64);
     assert_int_equal(r.sends[64].run, 17);
     pv_fp_worker_join(w->b.w, true, true);
-    r = carry(w, &r, NULL, PV_ECN_NONE);
+    r = carry(&r, NULL, PV_ECN_NONE);
     assert_int_equal(r.n_writes, 1); /* and is one super-packet again */
     assert_int_equal(r.writes[0].n_more, 40);
 }
 
 /* A static peer over this path, known to carry so much; keys with b. */
-static uint32_t add_static(struct world *w, struct pv_addr remote, uint16_t mtu)
+static uint32_t add_static(struct pv_addr remote, uint16_t mtu)
 {
     uint32_t at_a = fp_add_static(&w->a, "fd77::2/128"), at_b = fp_add_static(&w->b, "fd77::1/128");
     const struct pv_carrier path = {.kind = PV_CARRIER_UDP, .remote = remote};
@@ -378,9 +369,8 @@ static uint32_t add_static(struct world *w, struct pv_addr remote, uint16_t mtu)
 
 PV_TEST(a_static_peer_gets_no_parts_and_sends_none)
 {
-    struct world *w = *state;
     uint8_t p[1280], part[1280] = {0};
-    uint32_t at_a = add_static(w, pv_addr4(192, 0, 2, 3, 4242), 0);
+    uint32_t at_a = add_static(pv_addr4(192, 0, 2, 3, 4242), 0);
     struct pv_parts_plan plan;
     fp_packet(p, fp_ip6(1), fp_ip6(2), 1240, 1);
     assert_int_equal(pv_parts_plan(1240, 1220, &plan), PV_OK);
@@ -388,72 +378,69 @@ PV_TEST(a_static_peer_gets_no_parts_and_sends_none)
     struct pv_view inner = pv_view(part, pv_parts_len(&plan, 0));
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, at_a, inner, w->now), PV_OK);
     struct pv_fp_results r = pv_fp_results(w->a.w);
-    r = carry(w, &r, NULL, PV_ECN_NONE);
+    r = carry(&r, NULL, PV_ECN_NONE);
     assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_INBAND), 1);
 }
 
-static struct pv_fp_results to_static(struct world *w, size_t len)
+static struct pv_fp_results to_static(size_t len)
 {
     static uint8_t p[1500];
     struct pv_prefix to;
     assert_int_equal(pv_prefix_parse("fd77::2/128", &to), PV_OK);
     fp_packet(p, fp_ip6(1), to.base, len, 1);
-    return tx(w, p, len);
+    return tx(p, len);
 }
 
 PV_TEST(datagrams_to_a_static_peer_over_ipv4_may_be_cut)
 {
-    struct world *w = *state;
-    add_static(w, pv_addr4(192, 0, 2, 3, 4242), 0);
-    struct pv_fp_results r = to_static(w, 1420);
+    add_static(pv_addr4(192, 0, 2, 3, 4242), 0);
+    struct pv_fp_results r = to_static(1420);
     assert_int_equal(r.n_sends, 1);
     assert_true(r.sends[0].cut);
-    assert_true(to_static(w, 100).sends[0].cut); /* one way for all, so that order stays */
+    assert_true(to_static(100).sends[0].cut); /* one way for all, so that order stays */
     uint8_t p[200];
-    r = tx(w, p, make(p, false, 200, 0));
+    r = tx(p, make(p, false, 200, 0));
     assert_false(r.sends[0].cut); /* a member's path is probed */
 }
 
 PV_TEST(a_static_peer_over_ipv6_is_told_what_its_path_carries)
 {
     const uint8_t ip[16] = {0x20, 1, 13, 0xb8};
-    struct world *w = *state;
-    uint32_t id = add_static(w, pv_addr6(ip, 4242), 0);
-    struct pv_fp_results r = to_static(w, 1420);
+    uint32_t id = add_static(pv_addr6(ip, 4242), 0);
+    struct pv_fp_results r = to_static(1420);
     assert_int_equal(r.n_sends, 1);
     assert_false(r.sends[0].cut);
     /* It carries 1352 bytes: 1320 inside. */
     const struct pv_carrier path = {.kind = PV_CARRIER_UDP, .remote = pv_addr6(ip, 4242)};
     assert_int_equal(pv_fp_builder_set_path(w->a.b, id, &path, 1352), PV_OK);
     fp_publish(&w->a);
-    assert_false(to_static(w, 1320).sends[0].cut);
-    r = to_static(w, 1321);
+    assert_false(to_static(1320).sends[0].cut);
+    r = to_static(1321);
     assert_int_equal(r.n_sends, 0);
     assert_int_equal(pv_load_be32(r.writes[0].data + 44), 1320);
     /* It carries 1232, as an underlay of 1280: never less than 1280 is said, and that passes. */
     assert_int_equal(pv_fp_builder_set_path(w->a.b, id, &path, 1232), PV_OK);
     fp_publish(&w->a);
-    r = to_static(w, 1281);
+    r = to_static(1281);
     assert_int_equal(r.n_sends, 0);
     assert_int_equal(pv_load_be32(r.writes[0].data + 44), 1280);
-    r = to_static(w, 1280);
+    r = to_static(1280);
     assert_int_equal(r.n_sends, 1);
     assert_int_equal(r.sends[0].len, 1280 + 32);
     assert_true(r.sends[0].cut);
-    assert_false(to_static(w, 1200).sends[0].cut);
+    assert_false(to_static(1200).sends[0].cut);
     /* A packet that waited for keys goes so too. */
     assert_int_equal(pv_fp_builder_send_with(w->a.b, id, 0), PV_OK);
     fp_publish(&w->a);
-    assert_int_equal(to_static(w, 1280).n_sends, 0);
+    assert_int_equal(to_static(1280).n_sends, 0);
 }
 
 PV_TEST(only_what_was_just_sent_counts_as_quoted)
 {
-    struct world *w = *state;
-    uint32_t id = add_static(w, pv_addr4(192, 0, 2, 3, 4242), 0);
+    uint32_t id = add_static(pv_addr4(192, 0, 2, 3, 4242), 0);
     uint8_t wire[16];
     for (int i = 0; i < 3; i++)
-        memcpy(wire, to_static(w, 100).sends[0].data, sizeof(wire));
+        memcpy(wire, to_static(100).sends[0].data, sizeof(wire));
     assert_true(pv_fp_builder_has_sent(w->a.b, id, pv_view(wire, 16)));
     assert_false(pv_fp_builder_has_sent(w->a.b, id, pv_view(wire, 15)));
     assert_false(pv_fp_builder_has_sent(w->a.b, w->b_at_a, pv_view(wire, 16)));
@@ -466,17 +453,16 @@ PV_TEST(only_what_was_just_sent_counts_as_quoted)
 
 PV_TEST(a_packet_that_waited_goes_in_parts_too)
 {
-    struct world *w = *state;
     uint8_t p[3][1280];
     assert_int_equal(pv_fp_builder_set_path(w->a.b, w->b_at_a, NULL, 0), PV_OK);
     fp_publish(&w->a);
     for (uint32_t i = 0; i < 3; i++)
-        assert_int_equal(tx(w, p[i], make(p[i], i != 1, 1280, i)).n_sends, 0);
-    set_mtu(w, NARROW);
+        assert_int_equal(tx(p[i], make(p[i], i != 1, 1280, i)).n_sends, 0);
+    set_mtu(NARROW);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     struct pv_fp_results r = pv_fp_results(w->a.w);
     assert_int_equal(r.n_sends, 6);
-    r = carry(w, &r, NULL, PV_ECN_NONE);
+    r = carry(&r, NULL, PV_ECN_NONE);
     assert_int_equal(r.n_writes, 3);
     for (size_t i = 0; i < 3; i++)
         assert_memory_equal(r.writes[i].data, p[i], 1280);
@@ -484,15 +470,14 @@ PV_TEST(a_packet_that_waited_goes_in_parts_too)
 
 PV_TEST(broadcast_goes_in_parts_where_it_must)
 {
-    struct world *w = *state;
     uint8_t p[1280];
     const struct pv_fp_group all = {.group = pv_group_broadcast(), .wakes = true, .n = 1};
     assert_int_equal(pv_fp_builder_set_groups(w->a.b, &all, 1, &w->b_at_a, 1), PV_OK);
     fp_publish(&w->a);
     fp_packet(p, fp_ip4(1), pv_addr4(10, 66, 255, 255, 0), 1280, 9);
-    struct pv_fp_results r = tx(w, p, 1280);
+    struct pv_fp_results r = tx(p, 1280);
     assert_int_equal(r.n_sends, 2);
-    r = carry(w, &r, NULL, PV_ECN_NONE);
+    r = carry(&r, NULL, PV_ECN_NONE);
     assert_int_equal(r.n_writes, 1);
     assert_memory_equal(r.writes[0].data, p, 1280);
 }

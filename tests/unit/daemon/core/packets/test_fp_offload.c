@@ -18,9 +18,11 @@ struct world {
     uint8_t wire[1 << 20];
 };
 
+static struct world *w; /* of the test that runs */
+
 static int setup(void **state)
 {
-    struct world *w = calloc(1, sizeof(*w));
+    w = calloc(1, sizeof(*w));
     assert_non_null(w);
     assert_int_equal(pv_crypto_init(), PV_OK);
     w->now = PV_S(1000);
@@ -31,13 +33,11 @@ static int setup(void **state)
     fp_publish(&w->a);
     fp_publish(&w->b);
     pv_fp_worker_join(w->b.w, true, true);
-    *state = w;
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct world *w = *state;
     fp_node_done(&w->a);
     fp_node_done(&w->b);
     free(w);
@@ -47,7 +47,7 @@ static int teardown(void **state)
 PV_TEST_WORLD(setup, teardown);
 
 /* A TCP super-packet from a to b as the TUN gives it, all L4 sums still to be made. */
-static struct pv_fp_packet make_super(struct world *w, size_t payload, uint16_t mss)
+static struct pv_fp_packet make_super(size_t payload, uint16_t mss)
 {
     uint8_t *p = w->super;
     size_t len = 40 + payload;
@@ -73,14 +73,14 @@ static struct pv_fp_packet make_super(struct world *w, size_t payload, uint16_t 
                                              .csum_offset = 16}};
 }
 
-static struct pv_fp_results tx(struct world *w, const struct pv_fp_packet *packet)
+static struct pv_fp_results tx(const struct pv_fp_packet *packet)
 {
     assert_int_equal(pv_fp_tx(w->a.w, w->a.snap, packet, 1, w->now), 1);
     return pv_fp_results(w->a.w);
 }
 
 /* Runs as the kernel's GRO gives them: each one buffer. Returns what b writes. */
-static struct pv_fp_results carry(struct world *w, const struct pv_fp_results *r, uint8_t ecn)
+static struct pv_fp_results carry(const struct pv_fp_results *r, uint8_t ecn)
 {
     static struct pv_fp_datagram d[256];
     size_t n = 0, used = 0;
@@ -114,16 +114,15 @@ static size_t payload_of(const struct pv_join_out *out, uint8_t *dst)
 
 PV_TEST(a_super_packet_leaves_in_runs_and_arrives_as_one)
 {
-    struct world *w = *state;
     static uint8_t got[65536];
-    struct pv_fp_packet packet = make_super(w, SUPER, MSS);
-    struct pv_fp_results r = tx(w, &packet);
+    struct pv_fp_packet packet = make_super(SUPER, MSS);
+    struct pv_fp_results r = tx(&packet);
     assert_int_equal(r.n_sends, (SUPER + MSS - 1) / MSS);
     assert_true(r.sends[0].run * (size_t)(MSS + 72) > PV_FP_RUN_BYTES - 2 * (MSS + 72) ||
                 r.sends[0].run == r.n_sends);
     for (size_t i = 0; i + 1 < r.n_sends; i++)
         assert_int_equal(r.sends[i].ecn, PV_ECN_0);
-    r = carry(w, &r, PV_ECN_0);
+    r = carry(&r, PV_ECN_0);
     assert_int_equal(r.n_writes, 1);
     assert_int_equal(r.writes[0].offload.kind, PV_OFFLOAD_TCP4);
     assert_int_equal(r.writes[0].offload.size, MSS);
@@ -135,34 +134,32 @@ PV_TEST(a_super_packet_leaves_in_runs_and_arrives_as_one)
 
 PV_TEST(a_flow_in_the_way_loses_the_first_packet_of_a_super_packet)
 {
-    struct world *w = *state;
     static uint8_t got[65536];
-    struct pv_fp_packet packet = make_super(w, SUPER, MSS);
+    struct pv_fp_packet packet = make_super(SUPER, MSS);
     packet.lose_first = true;
-    struct pv_fp_results r = tx(w, &packet);
+    struct pv_fp_results r = tx(&packet);
     assert_int_equal(r.n_sends, (SUPER + MSS - 1) / MSS - 1);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_CONGESTION), 1);
-    r = carry(w, &r, PV_ECN_0);
+    r = carry(&r, PV_ECN_0);
     assert_int_equal(r.n_writes, 1);
     assert_int_equal(payload_of(&r.writes[0], got), SUPER - MSS);
     assert_memory_equal(got, w->super + 40 + MSS, SUPER - MSS);
     assert_int_equal(pv_load_be32(r.writes[0].data + 24), MSS); /* the number follows */
 
-    packet = make_super(w, MSS, MSS);
+    packet = make_super(MSS, MSS);
     packet.lose_first = true;
-    r = tx(w, &packet);
+    r = tx(&packet);
     assert_int_equal(r.n_sends, 0);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_CONGESTION), 2);
 }
 
 PV_TEST(a_queue_that_stands_marks_one_of_those_merged_or_loses_it)
 {
-    struct world *w = *state;
     static uint8_t got[65536];
     for (unsigned ect = 0; ect < 2; ect++) {
-        struct pv_fp_packet packet = make_super(w, 20 * MSS, MSS);
+        struct pv_fp_packet packet = make_super(20 * MSS, MSS);
         w->super[1] = ect == 1 ? PV_ECN_0 : PV_ECN_NONE;
-        struct pv_fp_results r = tx(w, &packet);
+        struct pv_fp_results r = tx(&packet);
         size_t len = r.sends[0].len;
         memcpy(w->wire, r.sends[0].data, 20 * len);
         const struct pv_fp_datagram d = {.from = fp_carrier(1),
@@ -185,11 +182,10 @@ PV_TEST(a_queue_that_stands_marks_one_of_those_merged_or_loses_it)
 
 PV_TEST(runs_have_at_most_64_datagrams_and_65000_bytes)
 {
-    struct world *w = *state;
     static const uint16_t sizes[] = {8, 48, 500, 984, 985, 1380, 8000};
     for (size_t i = 0; i < PV_ARRAY_LEN(sizes); i++) {
-        struct pv_fp_packet packet = make_super(w, sizes[i] < 48 ? 1000 : SUPER, sizes[i]);
-        struct pv_fp_results r = tx(w, &packet);
+        struct pv_fp_packet packet = make_super(sizes[i] < 48 ? 1000 : SUPER, sizes[i]);
+        struct pv_fp_results r = tx(&packet);
         size_t n = (packet.len - 40 + sizes[i] - 1) / sizes[i];
         assert_int_equal(r.n_sends, n);
         size_t most = PV_FP_RUN_BYTES / r.sends[0].len;
@@ -210,7 +206,6 @@ PV_TEST(a_run_ends_where_length_or_peer_changes)
         {3, 100, 2}, {3, 100, 1},              /* and back */
         {2, 100, 1},
     };
-    struct world *w = *state;
     static uint8_t in[16][500];
     struct pv_fp_packet packets[16] = {0};
     uint32_t c = fp_add_member(&w->a, 3), a_at_c = fp_add_member(&w->b, 9);
@@ -233,7 +228,6 @@ PV_TEST(a_run_has_one_ecn_and_one_way_with_routers)
 {
     static const uint8_t ecn[] = {PV_ECN_0, PV_ECN_0, PV_ECN_NONE, PV_ECN_0};
     static const uint16_t runs[] = {2, 1, 1, 1};
-    struct world *w = *state;
     static uint8_t in[4][1280];
     struct pv_fp_packet packets[4] = {0};
     struct pv_fp_results r;
@@ -266,19 +260,18 @@ PV_TEST(a_run_has_one_ecn_and_one_way_with_routers)
 
 PV_TEST(a_super_packet_waits_as_the_packets_in_it)
 {
-    struct world *w = *state;
     static uint8_t got[65536];
     assert_int_equal(pv_fp_builder_set_path(w->a.b, w->b_at_a, NULL, 0), PV_OK);
     fp_publish(&w->a);
-    struct pv_fp_packet packet = make_super(w, SUPER, MSS);
-    assert_int_equal(tx(w, &packet).n_sends, 0);
+    struct pv_fp_packet packet = make_super(SUPER, MSS);
+    assert_int_equal(tx(&packet).n_sends, 0);
     assert_int_equal(pv_fp_queue_len(w->a.w->queue), (SUPER + MSS - 1) / MSS);
     fp_set_path(&w->a, w->b_at_a, 2, 0);
     fp_publish(&w->a);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     struct pv_fp_results r = pv_fp_results(w->a.w);
     assert_int_equal(r.sends[0].ecn, PV_ECN_0);
-    r = carry(w, &r, PV_ECN_0);
+    r = carry(&r, PV_ECN_0);
     assert_int_equal(r.n_writes, 1);
     assert_int_equal(payload_of(&r.writes[0], got), SUPER);
     assert_memory_equal(got, w->super + 40, SUPER);
@@ -286,13 +279,12 @@ PV_TEST(a_super_packet_waits_as_the_packets_in_it)
 
 PV_TEST(the_packets_in_it_must_fit_the_path_not_all_of_it)
 {
-    struct world *w = *state;
     fp_set_path(&w->a, w->b_at_a, 2, MSS + 40 + PV_FP_OVERHEAD);
     fp_publish(&w->a);
-    struct pv_fp_packet packet = make_super(w, SUPER, MSS);
-    assert_int_equal(tx(w, &packet).n_sends, (SUPER + MSS - 1) / MSS);
-    packet = make_super(w, SUPER, MSS + 1);
-    struct pv_fp_results r = tx(w, &packet);
+    struct pv_fp_packet packet = make_super(SUPER, MSS);
+    assert_int_equal(tx(&packet).n_sends, (SUPER + MSS - 1) / MSS);
+    packet = make_super(SUPER, MSS + 1);
+    struct pv_fp_results r = tx(&packet);
     assert_int_equal(r.n_sends, 0);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_TOO_BIG), (SUPER + MSS) / (MSS + 1));
     assert_int_equal(r.n_writes, 1);
@@ -302,12 +294,11 @@ PV_TEST(the_packets_in_it_must_fit_the_path_not_all_of_it)
 
 PV_TEST(a_packet_that_the_offload_gets_wrong_is_dropped)
 {
-    struct world *w = *state;
-    struct pv_fp_packet packet = make_super(w, SUPER, MSS);
+    struct pv_fp_packet packet = make_super(SUPER, MSS);
     packet.offload.kind = PV_OFFLOAD_UDP;
-    assert_int_equal(tx(w, &packet).n_sends, 0);
-    packet = make_super(w, SUPER, 9000); /* packets of 9040 bytes */
-    assert_int_equal(tx(w, &packet).n_sends, 0);
+    assert_int_equal(tx(&packet).n_sends, 0);
+    packet = make_super(SUPER, 9000); /* packets of 9040 bytes */
+    assert_int_equal(tx(&packet).n_sends, 0);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_INNER), 2);
 }
 
@@ -323,7 +314,6 @@ PV_TEST(congestion_marks_travel_as_in_rfc_6040)
         [PV_ECN_0] = {[0] = 2, [1] = 1, [2] = 2, [3] = 3},
         [PV_ECN_CE] = {[0] = 3, [1] = 3, [2] = 3, [3] = 3},
     };
-    struct world *w = *state;
     uint8_t p[100];
     for (uint32_t i = 0; i < 32; i++) {
         bool v6 = i >= 16;
@@ -333,10 +323,10 @@ PV_TEST(congestion_marks_travel_as_in_rfc_6040)
         if (!v6)
             pv_store_be16(p + 10, (uint16_t)~pv_ippkt_sum(pv_view(p, 20), 0));
         struct pv_fp_packet packet = {.data = p, .len = len};
-        struct pv_fp_results r = tx(w, &packet);
+        struct pv_fp_results r = tx(&packet);
         assert_int_equal(r.n_sends, 1);
         assert_int_equal(r.sends[0].ecn, inner);
-        r = carry(w, &r, outer);
+        r = carry(&r, outer);
         assert_int_equal(r.n_writes, want[inner][outer] == DROP ? 0 : 1);
         if (r.n_writes == 0)
             continue;

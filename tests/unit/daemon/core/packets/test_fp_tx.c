@@ -15,9 +15,11 @@ struct world {
     pv_ns now;
 };
 
+static struct world *w; /* of the test that runs */
+
 static int setup(void **state)
 {
-    struct world *w = calloc(1, sizeof(*w));
+    w = calloc(1, sizeof(*w));
     assert_non_null(w);
     assert_int_equal(pv_crypto_init(), PV_OK);
     w->now = PV_S(1000);
@@ -25,13 +27,11 @@ static int setup(void **state)
     fp_node_init(&w->b, 2);
     w->id = fp_add_member(&w->a, 2);
     fp_publish(&w->a);
-    *state = w;
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct world *w = *state;
     fp_node_done(&w->a);
     fp_node_done(&w->b);
     free(w);
@@ -40,24 +40,24 @@ static int teardown(void **state)
 
 PV_TEST_WORLD(setup, teardown);
 
-static struct pv_fp_results tx(struct world *w, const uint8_t *data, size_t len)
+static struct pv_fp_results tx(const uint8_t *data, size_t len)
 {
     return fp_tx_one(&w->a, data, len, w->now);
 }
 
-static struct pv_fp_results tx_to(struct world *w, struct pv_addr dst, size_t len, uint32_t mark)
+static struct pv_fp_results tx_to(struct pv_addr dst, size_t len, uint32_t mark)
 {
     static uint8_t p[9001];
-    return tx(w, p, fp_packet(p, dst.family == PV_AF_INET ? fp_ip4(1) : fp_ip6(1), dst, len, mark));
+    return tx(p, fp_packet(p, dst.family == PV_AF_INET ? fp_ip4(1) : fp_ip6(1), dst, len, mark));
 }
 
-static void give_path(struct world *w, uint16_t mtu)
+static void give_path(uint16_t mtu)
 {
     fp_set_path(&w->a, w->id, 2, mtu);
     fp_publish(&w->a);
 }
 
-static void give_keys(struct world *w, pv_ns birth)
+static void give_keys(pv_ns birth)
 {
     uint32_t at_b = fp_add_member(&w->b, 1);
     fp_add_keys(&w->a, w->id, &w->b, at_b, birth, NULL);
@@ -66,7 +66,7 @@ static void give_keys(struct world *w, pv_ns birth)
 }
 
 /* The packets that the receiver gets of the sends just made: their marks, in order. */
-static size_t receive_marks(struct world *w, const struct pv_fp_results *r, uint32_t *marks)
+static size_t receive_marks(const struct pv_fp_results *r, uint32_t *marks)
 {
     size_t n = 0;
     for (size_t i = 0; i < r->n_sends; i++) {
@@ -81,13 +81,13 @@ static size_t receive_marks(struct world *w, const struct pv_fp_results *r, uint
     return n;
 }
 
-static struct pv_fp_live *live(struct world *w)
+static struct pv_fp_live *live(void)
 {
     return pv_fp_builder_live(w->a.b, w->id);
 }
 
 /* As control does when it hears of the first packet. */
-static void use_peer(struct world *w)
+static void use_peer(void)
 {
     assert_int_equal(pv_fp_builder_use_peer(w->a.b, w->id), PV_OK);
     fp_publish(&w->a);
@@ -97,34 +97,33 @@ static void use_peer(struct world *w)
 
 PV_TEST(packets_wait_for_a_path_then_keys_and_leave_in_order)
 {
-    struct world *w = *state;
     uint32_t marks[16];
 
-    struct pv_fp_results r = tx_to(w, fp_ip4(2), 100, 0);
+    struct pv_fp_results r = tx_to(fp_ip4(2), 100, 0);
     assert_int_equal(r.n_sends, 0);
     assert_int_equal(r.n_punts, 1);
     assert_int_equal(r.punts[0].kind, PV_FP_PUNT_NEED_PATH);
     assert_int_equal(r.punts[0].peer, w->id);
-    assert_int_equal(tx_to(w, fp_ip4(2), 100, 1).n_punts, 1); /* control has not heard of it yet */
-    use_peer(w);
-    assert_int_equal(tx_to(w, fp_ip4(2), 100, 2).n_punts, 1);
-    assert_int_equal(tx_to(w, fp_ip6(2), 100, 3).n_punts, 0); /* once */
-    pv_fp_live_rearm_path(live(w));
-    assert_int_equal(tx_to(w, fp_ip4(2), 100, 4).n_punts, 1);
+    assert_int_equal(tx_to(fp_ip4(2), 100, 1).n_punts, 1); /* control has not heard of it yet */
+    use_peer();
+    assert_int_equal(tx_to(fp_ip4(2), 100, 2).n_punts, 1);
+    assert_int_equal(tx_to(fp_ip6(2), 100, 3).n_punts, 0); /* once */
+    pv_fp_live_rearm_path(live());
+    assert_int_equal(tx_to(fp_ip4(2), 100, 4).n_punts, 1);
     assert_int_equal(pv_fp_queue_len(w->a.w->queue), 5);
 
-    give_path(w, 0);
+    give_path(0);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     r = pv_fp_results(w->a.w);
     assert_int_equal(r.n_punts, 1);
     assert_int_equal(r.punts[0].kind, PV_FP_PUNT_NEED_KEYS);
-    assert_int_equal(tx_to(w, fp_ip4(2), 100, 5).n_punts, 0);
+    assert_int_equal(tx_to(fp_ip4(2), 100, 5).n_punts, 0);
 
-    give_keys(w, w->now);
+    give_keys(w->now);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     r = pv_fp_results(w->a.w);
     assert_int_equal(r.n_sends, 6);
-    assert_int_equal(receive_marks(w, &r, marks), 6);
+    assert_int_equal(receive_marks(&r, marks), 6);
     for (uint32_t i = 0; i < 6; i++)
         assert_int_equal(marks[i], i);
     assert_int_equal(pv_fp_queue_len(w->a.w->queue), 0);
@@ -133,35 +132,33 @@ PV_TEST(packets_wait_for_a_path_then_keys_and_leave_in_order)
 
 PV_TEST(a_packet_that_waits_goes_before_newer_packets_without_a_flush_too)
 {
-    struct world *w = *state;
     uint32_t marks[80];
 
     for (uint32_t i = 0; i < PV_FP_QUEUE_PACKETS; i++)
-        tx_to(w, fp_ip4(2), 100, i);
+        tx_to(fp_ip4(2), 100, i);
     fp_set_path(&w->a, w->id, 2, 0);
-    give_keys(w, w->now);
-    struct pv_fp_results r = tx_to(w, fp_ip4(2), 100, PV_FP_QUEUE_PACKETS);
-    assert_int_equal(receive_marks(w, &r, marks), PV_FP_QUEUE_PACKETS + 1);
+    give_keys(w->now);
+    struct pv_fp_results r = tx_to(fp_ip4(2), 100, PV_FP_QUEUE_PACKETS);
+    assert_int_equal(receive_marks(&r, marks), PV_FP_QUEUE_PACKETS + 1);
     for (uint32_t i = 0; i <= PV_FP_QUEUE_PACKETS; i++)
         assert_int_equal(marks[i], i);
 }
 
 PV_TEST(the_oldest_gives_way_when_the_queue_is_full)
 {
-    struct world *w = *state;
     uint32_t marks[80];
 
-    use_peer(w);
+    use_peer();
     for (uint32_t i = 0; i < PV_FP_QUEUE_PACKETS + 5; i++)
-        tx_to(w, fp_ip4(2), 100, i);
+        tx_to(fp_ip4(2), 100, i);
     assert_int_equal(pv_fp_queue_len(w->a.w->queue), PV_FP_QUEUE_PACKETS);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUEUE_FULL), 5);
-    assert_int_equal(atomic_load(&live(w)->drops[PV_FP_DROP_QUEUE_FULL]), 5);
+    assert_int_equal(atomic_load(&live()->drops[PV_FP_DROP_QUEUE_FULL]), 5);
     fp_set_path(&w->a, w->id, 2, 0);
-    give_keys(w, w->now);
+    give_keys(w->now);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     struct pv_fp_results r = pv_fp_results(w->a.w);
-    assert_int_equal(receive_marks(w, &r, marks), PV_FP_QUEUE_PACKETS);
+    assert_int_equal(receive_marks(&r, marks), PV_FP_QUEUE_PACKETS);
     assert_int_equal(marks[0], 5);
     assert_int_equal(marks[63], 68);
 }
@@ -171,14 +168,13 @@ PV_TEST(the_queues_of_all_peers_share_one_limit)
     enum {
         PEERS = 40
     };
-    struct world *w = *state;
 
     for (uint32_t i = 0; i < PEERS; i++)
         fp_add_member(&w->a, 100 + i);
     fp_publish(&w->a);
     for (uint32_t k = 0; k < PV_FP_QUEUE_PACKETS; k++) {
         for (uint32_t i = 0; i < PEERS; i++)
-            tx_to(w, fp_ip4(100 + i), 1400, k);
+            tx_to(fp_ip4(100 + i), 1400, k);
     }
     assert_int_equal(pv_fp_queue_len(w->a.w->queue), PV_FP_QUEUE_TOTAL / 2048);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUEUE_FULL),
@@ -187,12 +183,11 @@ PV_TEST(the_queues_of_all_peers_share_one_limit)
 
 PV_TEST(packets_wait_for_30_seconds_at_most)
 {
-    struct world *w = *state;
 
-    tx_to(w, fp_ip4(2), 100, 0);
+    tx_to(fp_ip4(2), 100, 0);
     pv_ns first = w->now;
     w->now += PV_S(1);
-    tx_to(w, fp_ip4(2), 100, 1);
+    tx_to(fp_ip4(2), 100, 1);
     assert_true(pv_fp_next_timeout(w->a.w) == first + PV_FP_QUEUE_TIME);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, first + PV_FP_QUEUE_TIME - 1));
     assert_int_equal(pv_fp_queue_len(w->a.w->queue), 2);
@@ -206,10 +201,9 @@ PV_TEST(packets_wait_for_30_seconds_at_most)
 
 PV_TEST(a_packet_for_a_peer_that_went_is_answered)
 {
-    struct world *w = *state;
     struct pv_ippkt ip;
 
-    tx_to(w, fp_ip4(2), 100, 0);
+    tx_to(fp_ip4(2), 100, 0);
     assert_int_equal(pv_fp_builder_set_offline(w->a.b, w->id, true), PV_OK);
     fp_publish(&w->a);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
@@ -221,7 +215,7 @@ PV_TEST(a_packet_for_a_peer_that_went_is_answered)
 
     assert_int_equal(pv_fp_builder_set_offline(w->a.b, w->id, false), PV_OK);
     fp_publish(&w->a);
-    tx_to(w, fp_ip4(2), 100, 0);
+    tx_to(fp_ip4(2), 100, 0);
     assert_int_equal(pv_fp_builder_remove_peer(w->a.b, w->id), PV_OK);
     fp_publish(&w->a);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
@@ -235,7 +229,6 @@ PV_TEST(a_long_flush_comes_in_pieces_and_loses_nothing)
     enum {
         PEERS = 30
     };
-    struct world *w = *state;
     size_t sent = 0, calls = 0;
 
     for (uint32_t i = 0; i < PEERS; i++) {
@@ -244,7 +237,7 @@ PV_TEST(a_long_flush_comes_in_pieces_and_loses_nothing)
         assert_int_equal(pv_fp_builder_add_peer(w->b.b, PV_FP_MEMBER, &at_b), PV_OK);
         fp_publish(&w->a);
         for (uint32_t k = 0; k < PV_FP_QUEUE_PACKETS; k++)
-            tx_to(w, fp_ip4(100 + i), 1400, k);
+            tx_to(fp_ip4(100 + i), 1400, k);
         fp_add_keys(&w->a, id, &w->b, at_b, w->now, NULL);
     }
     fp_publish(&w->a);
@@ -260,36 +253,34 @@ PV_TEST(a_long_flush_comes_in_pieces_and_loses_nothing)
 
 PV_TEST(keys_expire_for_sending_exactly_at_their_time)
 {
-    struct world *w = *state;
     pv_ns birth = w->now;
 
-    give_path(w, 0);
-    give_keys(w, birth);
+    give_path(0);
+    give_keys(birth);
     w->now = birth + PV_FP_SEND_TIME - 1;
-    assert_int_equal(tx_to(w, fp_ip4(2), 100, 0).n_sends, 1);
+    assert_int_equal(tx_to(fp_ip4(2), 100, 0).n_sends, 1);
     w->now = birth + PV_FP_SEND_TIME;
-    struct pv_fp_results r = tx_to(w, fp_ip4(2), 100, 1);
+    struct pv_fp_results r = tx_to(fp_ip4(2), 100, 1);
     assert_int_equal(r.n_sends, 0);
     assert_int_equal(r.n_punts, 1);
     assert_int_equal(r.punts[0].kind, PV_FP_PUNT_NEED_KEYS);
     assert_int_equal(pv_fp_queue_len(w->a.w->queue), 1);
-    assert_int_equal(tx_to(w, fp_ip4(2), 100, 1).n_punts, 0);
-    pv_fp_live_rearm_keys(live(w));
-    assert_int_equal(tx_to(w, fp_ip4(2), 100, 1).n_punts, 1);
+    assert_int_equal(tx_to(fp_ip4(2), 100, 1).n_punts, 0);
+    pv_fp_live_rearm_keys(live());
+    assert_int_equal(tx_to(fp_ip4(2), 100, 1).n_punts, 1);
 }
 
 PV_TEST(a_used_up_counter_stops_sending)
 {
-    struct world *w = *state;
 
-    give_path(w, 0);
-    give_keys(w, w->now);
+    give_path(0);
+    give_keys(w->now);
     struct pv_fp_keys *keys = pv_fp_snapshot_peer(w->a.snap, w->id)->send;
     atomic_store(&keys->next_counter, PV_FP_REJECT_COUNT - 1);
-    struct pv_fp_results r = tx_to(w, fp_ip4(2), 100, 0);
+    struct pv_fp_results r = tx_to(fp_ip4(2), 100, 0);
     assert_int_equal(r.n_sends, 1);
     assert_true(pv_load_le64(r.sends[0].data + 8) == PV_FP_REJECT_COUNT - 1);
-    r = tx_to(w, fp_ip4(2), 100, 0);
+    r = tx_to(fp_ip4(2), 100, 0);
     assert_int_equal(r.n_sends, 0);
     assert_int_equal(r.punts[0].kind, PV_FP_PUNT_NEED_KEYS);
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(NULL, 0), w->now),
@@ -300,20 +291,19 @@ PV_TEST(a_used_up_counter_stops_sending)
 
 PV_TEST(an_address_without_member_is_unreachable)
 {
-    struct world *w = *state;
     struct pv_ippkt ip;
 
-    struct pv_fp_results r = tx_to(w, fp_ip4(99), 100, 0);
+    struct pv_fp_results r = tx_to(fp_ip4(99), 100, 0);
     assert_int_equal(r.n_sends + r.n_punts, 0);
     assert_int_equal(r.n_writes, 1);
     assert_int_equal(pv_ippkt_parse(pv_view(r.writes[0].data, r.writes[0].len), &ip), PV_OK);
     struct pv_addr dst = pv_ippkt_dst(&ip), self = fp_ip4(1);
     assert_true(pv_addr_equal(&dst, &self));
-    r = tx_to(w, fp_ip6(99), 100, 0);
+    r = tx_to(fp_ip6(99), 100, 0);
     assert_int_equal(r.n_writes, 1);
     assert_memory_equal(r.writes[0].data + 40, "\x01\x03", 2);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_NO_PEER), 2);
-    assert_int_equal(tx_to(w, fp_ip4(1), 100, 0).n_writes, 1); /* nor does it send to itself */
+    assert_int_equal(tx_to(fp_ip4(1), 100, 0).n_writes, 1); /* nor does it send to itself */
 
     struct pv_fp_packet none = {.data = NULL, .len = 0};
     assert_int_equal(pv_fp_tx(w->a.w, NULL, &none, 1, w->now), 1);
@@ -322,77 +312,73 @@ PV_TEST(an_address_without_member_is_unreachable)
 
 PV_TEST(a_member_known_to_be_offline_is_unreachable_unless_it_has_a_path)
 {
-    struct world *w = *state;
 
     assert_int_equal(pv_fp_builder_set_offline(w->a.b, w->id, true), PV_OK);
     fp_publish(&w->a);
-    struct pv_fp_results r = tx_to(w, fp_ip4(2), 100, 0);
+    struct pv_fp_results r = tx_to(fp_ip4(2), 100, 0);
     assert_int_equal(r.n_writes, 1);
     assert_int_equal(r.n_punts, 0);
     assert_int_equal(pv_fp_queue_len(w->a.w->queue), 0);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_OFFLINE), 1);
-    give_path(w, 0);
-    give_keys(w, w->now);
-    assert_int_equal(tx_to(w, fp_ip4(2), 100, 0).n_sends, 1);
+    give_path(0);
+    give_keys(w->now);
+    assert_int_equal(tx_to(fp_ip4(2), 100, 0).n_sends, 1);
 }
 
 PV_TEST(icmp_answers_have_a_rate)
 {
-    struct world *w = *state;
     size_t answers = 0;
 
     for (int i = 0; i < 3 * PV_FP_ICMP_RATE; i++)
-        answers += tx_to(w, fp_ip4(99), 100, 0).n_writes;
+        answers += tx_to(fp_ip4(99), 100, 0).n_writes;
     assert_int_equal(answers, PV_FP_ICMP_RATE);
     w->now += PV_S(1) / PV_FP_ICMP_RATE;
-    assert_int_equal(tx_to(w, fp_ip4(99), 100, 0).n_writes, 1);
-    assert_int_equal(tx_to(w, fp_ip4(99), 100, 0).n_writes, 0);
+    assert_int_equal(tx_to(fp_ip4(99), 100, 0).n_writes, 1);
+    assert_int_equal(tx_to(fp_ip4(99), 100, 0).n_writes, 0);
 }
 
 /* --- MTU ------------------------------------------------------------------------------------- */
 
 PV_TEST(the_paths_mtu_bounds_packets_and_padding)
 {
-    struct world *w = *state;
     struct pv_ippkt ip;
 
-    give_path(w, 1400); /* leaves 1368 inside, not a multiple of 16 */
-    give_keys(w, w->now);
-    struct pv_fp_results r = tx_to(w, fp_ip4(2), 1368, 0);
+    give_path(1400); /* leaves 1368 inside, not a multiple of 16 */
+    give_keys(w->now);
+    struct pv_fp_results r = tx_to(fp_ip4(2), 1368, 0);
     assert_int_equal(r.n_sends, 1);
     assert_int_equal(r.sends[0].len, 1400);
-    assert_int_equal(tx_to(w, fp_ip4(2), 1367, 0).sends[0].len, 1400);
-    assert_int_equal(tx_to(w, fp_ip4(2), 1360, 0).sends[0].len, 1392);
-    r = tx_to(w, fp_ip4(2), 1369, 0);
+    assert_int_equal(tx_to(fp_ip4(2), 1367, 0).sends[0].len, 1400);
+    assert_int_equal(tx_to(fp_ip4(2), 1360, 0).sends[0].len, 1392);
+    r = tx_to(fp_ip4(2), 1369, 0);
     assert_int_equal(r.n_sends, 0);
     assert_int_equal(r.n_writes, 1);
     assert_int_equal(pv_ippkt_parse(pv_view(r.writes[0].data, r.writes[0].len), &ip), PV_OK);
     assert_memory_equal(ip.l4.ptr, "\x03\x04", 2);
     assert_int_equal(pv_load_be16(ip.l4.ptr + 6), 1368);
-    r = tx_to(w, fp_ip6(2), 1369, 0);
+    r = tx_to(fp_ip6(2), 1369, 0);
     assert_memory_equal(r.writes[0].data + 40, "\x02\x00", 2);
     assert_int_equal(pv_load_be32(r.writes[0].data + 44), 1368);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_TOO_BIG), 2);
 
-    give_path(w, 20); /* nonsense: nothing fits */
-    assert_int_equal(tx_to(w, fp_ip4(2), 60, 0).n_sends, 0);
-    give_path(w, 0);
-    assert_int_equal(tx_to(w, fp_ip4(2), 1420, 0).sends[0].len, 1452);
-    assert_int_equal(tx_to(w, fp_ip4(2), 9000, 0).sends[0].len, 9032);
+    give_path(20); /* nonsense: nothing fits */
+    assert_int_equal(tx_to(fp_ip4(2), 60, 0).n_sends, 0);
+    give_path(0);
+    assert_int_equal(tx_to(fp_ip4(2), 1420, 0).sends[0].len, 1452);
+    assert_int_equal(tx_to(fp_ip4(2), 9000, 0).sends[0].len, 9032);
     static uint8_t big[9001];
     fp_packet(big, fp_ip4(1), fp_ip4(2), 9001, 0);
-    assert_int_equal(tx(w, big, 9001).n_sends, 0);
+    assert_int_equal(tx(big, 9001).n_sends, 0);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_INNER), 1);
 }
 
 PV_TEST(a_packet_that_waited_and_does_not_fit_the_path_is_answered)
 {
-    struct world *w = *state;
 
-    tx_to(w, fp_ip4(2), 1400, 0);
-    tx_to(w, fp_ip4(2), 100, 1);
+    tx_to(fp_ip4(2), 1400, 0);
+    tx_to(fp_ip4(2), 100, 1);
     fp_set_path(&w->a, w->id, 2, 1300);
-    give_keys(w, w->now);
+    give_keys(w->now);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     struct pv_fp_results r = pv_fp_results(w->a.w);
     assert_int_equal(r.n_sends, 1);
@@ -406,39 +392,37 @@ PV_TEST(a_packet_that_waited_and_does_not_fit_the_path_is_answered)
 
 PV_TEST(control_injects_keepalives_and_inband_packets)
 {
-    struct world *w = *state;
     struct pv_fp_results r;
 
     assert_int_equal(pv_fp_inject(w->a.w, NULL, w->id, pv_view("", 0), w->now), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id + 1, pv_view("", 0), w->now),
                      PV_ERR_NOT_FOUND);
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view("", 0), w->now), PV_ERR_STATE);
-    give_path(w, 0);
+    give_path(0);
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view("", 0), w->now), PV_ERR_STATE);
-    give_keys(w, w->now);
+    give_keys(w->now);
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view("", 0), w->now), PV_OK);
     r = pv_fp_results(w->a.w);
     assert_int_equal(r.n_sends, 1);
     assert_int_equal(r.sends[0].len, 32);
     assert_int_equal(r.n_punts, 0);
-    assert_true(atomic_load(&live(w)->last_tx_any) == w->now);
-    assert_true(atomic_load(&live(w)->last_tx_data) == 0);
+    assert_true(atomic_load(&live()->last_tx_any) == w->now);
+    assert_true(atomic_load(&live()->last_tx_data) == 0);
     static uint8_t body[PV_FP_INNER_MAX + 1] = {0xc1};
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(body, 1210), w->now), PV_OK);
     assert_int_equal(pv_fp_results(w->a.w).sends[0].len, 1216 + 32);
     assert_int_equal(
         pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(body, PV_FP_INNER_MAX + 1), w->now),
         PV_ERR_NO_SPACE);
-    assert_true(atomic_load(&live(w)->last_tx_data) == 0);
+    assert_true(atomic_load(&live()->last_tx_data) == 0);
 }
 
 /* Padded, one for a link of 576 bytes would not fit it, and no other size is smaller. */
 PV_TEST(a_probe_is_as_long_as_the_datagram_it_asks_about)
 {
-    struct world *w = *state;
     static uint8_t probe[PV_INBAND_PROBE_MAX];
-    give_path(w, 0);
-    give_keys(w, w->now);
+    give_path(0);
+    give_keys(w->now);
     for (size_t len = 500; len < 533; len++) {
         assert_int_equal(pv_inband_probe_build(7, len, probe), PV_OK);
         assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(probe, len), w->now),

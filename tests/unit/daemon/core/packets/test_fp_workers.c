@@ -21,7 +21,9 @@ struct pair {
     pv_ns now;
 };
 
-static void add_owned_keys(struct pair *p)
+static struct pair *p; /* of the test that runs */
+
+static void add_owned_keys(void)
 {
     struct pv_fp_key_init at_a = {.birth = p->now}, at_b = {.birth = p->now};
     memset(at_a.send_key, 7, 32);
@@ -35,10 +37,10 @@ static void add_owned_keys(struct pair *p)
 
 static int setup(void **state)
 {
-    struct pair *p = calloc(1, sizeof(*p));
+    p = calloc(1, sizeof(*p));
     p->now = PV_S(1000);
     fp_meet(&p->a, &p->b, &p->pa, &p->pb);
-    add_owned_keys(p);
+    add_owned_keys();
     fp_set_path(&p->a, p->pa, 2, 0);
     p->server = pv_addr4(192, 0, 2, 99, 3478);
     p->virtual_a = pv_addr4(192, 0, 2, 1, 3478);
@@ -52,13 +54,11 @@ static int setup(void **state)
         FP_MUST(pv_fp_worker_new(&p->more[i]) == PV_OK);
     for (unsigned i = 0; i < WORKERS; i++)
         pv_fp_worker_share(p->more[i], i, WORKERS);
-    *state = p;
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct pair *p = *state;
     for (unsigned i = 1; i < WORKERS; i++)
         pv_fp_worker_free(p->more[i]);
     fp_node_done(&p->a);
@@ -70,7 +70,7 @@ static int teardown(void **state)
 PV_TEST_WORLD(setup, teardown);
 
 /* One packet of a's, sealed. */
-static size_t sealed(struct pair *p, struct pv_fp_worker *w, uint32_t mark, uint8_t *ret)
+static size_t sealed(struct pv_fp_worker *w, uint32_t mark, uint8_t *ret)
 {
     uint8_t packet[LEN];
     struct pv_fp_packet in = {.data = packet,
@@ -83,7 +83,7 @@ static size_t sealed(struct pair *p, struct pv_fp_worker *w, uint32_t mark, uint
 }
 
 /* d lives as long as the results are used: they point to where it came from. */
-static struct pv_fp_results received(struct pair *p, unsigned worker, struct pv_fp_datagram *d)
+static struct pv_fp_results received(unsigned worker, struct pv_fp_datagram *d)
 {
     assert_int_equal(pv_fp_rx(p->more[worker], p->b.snap, d, 1, p->now), 1);
     return pv_fp_results(p->more[worker]);
@@ -91,12 +91,11 @@ static struct pv_fp_results received(struct pair *p, unsigned worker, struct pv_
 
 PV_TEST(the_owner_opens_it_and_others_hand_it_over)
 {
-    struct pair *p = *state;
     uint8_t bytes[WORKERS][256], copy[256];
     for (unsigned i = 0; i < WORKERS; i++) {
-        size_t len = sealed(p, p->a.w, i, bytes[i]);
+        size_t len = sealed(p->a.w, i, bytes[i]);
         struct pv_fp_datagram d = {.from = fp_carrier(1), .data = bytes[i], .len = len, .ecn = 1};
-        struct pv_fp_results r = received(p, i, &d);
+        struct pv_fp_results r = received(i, &d);
         if (i == OWNER) {
             assert_int_equal(r.n_writes, 1);
             assert_int_equal(r.n_handed, 0);
@@ -108,11 +107,10 @@ PV_TEST(the_owner_opens_it_and_others_hand_it_over)
         assert_int_equal(r.handed[0].ecn, 1);
         assert_true(pv_carrier_same(r.handed[0].from, &d.from));
         memcpy(copy, r.handed[0].data.ptr, r.handed[0].data.len);
-        r = received(p, OWNER,
-                     &(struct pv_fp_datagram){.from = *r.handed[0].from,
-                                              .data = copy,
-                                              .len = r.handed[0].data.len,
-                                              .handed = true});
+        r = received(OWNER, &(struct pv_fp_datagram){.from = *r.handed[0].from,
+                                                     .data = copy,
+                                                     .len = r.handed[0].data.len,
+                                                     .handed = true});
         assert_int_equal(r.n_writes, 1);
         assert_int_equal(pv_load_be32(r.writes[0].data + LEN - 4), i);
     }
@@ -124,18 +122,17 @@ PV_TEST(the_owner_opens_it_and_others_hand_it_over)
 /* Both ways to the relay: a datagram and a stream. */
 PV_TEST(a_datagram_that_a_relay_wrapped_is_handed_over_without_its_wrapping)
 {
-    struct pair *p = *state;
     const struct pv_carrier ways[] = {
         {.kind = PV_CARRIER_UDP, .remote = p->server},
         {.kind = PV_CARRIER_STREAM, .sock = 5},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(ways); i++) {
         uint8_t bytes[256], copy[256];
-        size_t len = sealed(p, p->a.w, 0, bytes + PV_TURN_CHANNEL_HEADER);
+        size_t len = sealed(p->a.w, 0, bytes + PV_TURN_CHANNEL_HEADER);
         pv_turn_channel_header(bytes, CHANNEL, (uint16_t)len);
         struct pv_fp_datagram d = {
             .from = ways[i], .data = bytes, .len = len + PV_TURN_CHANNEL_HEADER};
-        struct pv_fp_results r = received(p, 0, &d);
+        struct pv_fp_results r = received(0, &d);
         assert_int_equal(r.n_handed, 1);
         assert_int_equal(r.handed[0].data.len, len);
         assert_true(pv_carrier_is_relayed(r.handed[0].from));
@@ -143,7 +140,7 @@ PV_TEST(a_datagram_that_a_relay_wrapped_is_handed_over_without_its_wrapping)
         memcpy(copy, r.handed[0].data.ptr, len);
         d = (struct pv_fp_datagram){
             .from = *r.handed[0].from, .data = copy, .len = len, .handed = true};
-        r = received(p, OWNER, &d);
+        r = received(OWNER, &d);
         assert_int_equal(r.n_writes, 1);
     }
     struct pv_fp_live *live = pv_fp_builder_live(p->b.b, p->pb);
@@ -153,34 +150,32 @@ PV_TEST(a_datagram_that_a_relay_wrapped_is_handed_over_without_its_wrapping)
 
 PV_TEST(only_transport_data_is_handed_over)
 {
-    struct pair *p = *state;
     uint8_t unknown[32] = {4, 0, 0, 0, 1, 99}, message1[148] = {1}, stun[20] = {0, 1};
     pv_store_be32(stun + 4, PV_FP_COOKIE);
     struct pv_fp_results r = received(
-        p, 0, &(struct pv_fp_datagram){fp_carrier(1), unknown, sizeof(unknown), .handed = false});
+        0, &(struct pv_fp_datagram){fp_carrier(1), unknown, sizeof(unknown), .handed = false});
     assert_int_equal(r.n_handed, 0);
     assert_int_equal(pv_fp_drops(p->more[0], PV_FP_DROP_INDEX), 1);
     r = received(
-        p, 1, &(struct pv_fp_datagram){fp_carrier(1), message1, sizeof(message1), .handed = false});
+        1, &(struct pv_fp_datagram){fp_carrier(1), message1, sizeof(message1), .handed = false});
     assert_int_equal(r.n_handed, 0);
     assert_int_equal(r.n_punts, 1);
 
     /* From another worker nothing else can come. */
     r = received(
-        p, 1, &(struct pv_fp_datagram){fp_carrier(1), message1, sizeof(message1), .handed = true});
+        1, &(struct pv_fp_datagram){fp_carrier(1), message1, sizeof(message1), .handed = true});
     assert_int_equal(r.n_punts, 0);
-    r = received(p, 1, &(struct pv_fp_datagram){fp_carrier(1), stun, sizeof(stun), .handed = true});
+    r = received(1, &(struct pv_fp_datagram){fp_carrier(1), stun, sizeof(stun), .handed = true});
     assert_int_equal(r.n_punts, 0);
     assert_int_equal(pv_fp_drops(p->more[1], PV_FP_DROP_JUNK), 2);
 }
 
 PV_TEST(a_datagram_that_does_not_reach_its_owner_is_counted)
 {
-    struct pair *p = *state;
     uint8_t bytes[256];
-    size_t len = sealed(p, p->a.w, 0, bytes);
+    size_t len = sealed(p->a.w, 0, bytes);
     struct pv_fp_results r =
-        received(p, 0, &(struct pv_fp_datagram){fp_carrier(1), bytes, len, .handed = false});
+        received(0, &(struct pv_fp_datagram){fp_carrier(1), bytes, len, .handed = false});
     assert_int_equal(r.n_handed, 1);
     pv_fp_handed_lost(p->more[0], &r.handed[0]);
     assert_int_equal(pv_fp_drops(p->more[0], PV_FP_DROP_HANDOVER), 1);
@@ -189,7 +184,6 @@ PV_TEST(a_datagram_that_does_not_reach_its_owner_is_counted)
 
 PV_TEST(workers_that_send_never_use_a_counter_twice)
 {
-    struct pair *p = *state;
     struct pv_fp_worker *w[2] = {p->a.w, NULL};
     static uint8_t packets[PV_AEAD_BATCH_MAX * 2][LEN];
     struct pv_fp_packet in[PV_AEAD_BATCH_MAX * 2];
