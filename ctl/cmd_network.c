@@ -23,20 +23,20 @@
  * was made, does not come back. */
 
 enum {
-    PV_PREFLIGHT_WHY = 200, /* bytes of "what: what to do", with the NUL */
+    PREFLIGHT_WHY = 200, /* bytes of "what: what to do", with the NUL */
 };
 
 #define TUN "/dev/net/tun"
 
 /* Can this process open /dev/net/tun? For root on the machine of p2pvpnd. PV_ERR_UNSUPPORTED. */
-static int pv_preflight_tun(char ret_why[static PV_PREFLIGHT_WHY])
+static int preflight_tun(char ret_why[static PREFLIGHT_WHY])
 {
     int fd = open(TUN, O_RDWR | O_CLOEXEC); /* makes no interface yet */
     if (fd >= 0) {
         close(fd);
         return PV_OK;
     }
-    snprintf(ret_why, PV_PREFLIGHT_WHY,
+    snprintf(ret_why, PREFLIGHT_WHY,
              "cannot open " TUN ": %s: load the module (modprobe tun), or pass " TUN
              " into this container",
              strerror(errno));
@@ -61,8 +61,8 @@ static bool addr_of(const struct ifaddrs *i, struct pv_prefix *ret_addr)
 
 /* Has no interface but this one, which is p2pvpnd's own, an IPv4 address in this range?
  * PV_ERR_EXISTS. */
-static int pv_preflight_range(const struct pv_prefix *range, const char *own,
-                              char ret_why[static PV_PREFLIGHT_WHY])
+static int preflight_range(const struct pv_prefix *range, const char *own,
+                           char ret_why[static PREFLIGHT_WHY])
 {
     struct ifaddrs *all = NULL;
     struct pv_prefix addr;
@@ -74,7 +74,7 @@ static int pv_preflight_range(const struct pv_prefix *range, const char *own,
         if (strcmp(i->ifa_name, own) == 0 || !addr_of(i, &addr) ||
             !pv_prefix_overlaps(&addr, range))
             continue;
-        snprintf(ret_why, PV_PREFLIGHT_WHY,
+        snprintf(ret_why, PREFLIGHT_WHY,
                  "%s overlaps %s on %s: choose another range with --cidr, such as 10.99.0.0/16",
                  pv_prefix_format(range, mine), pv_prefix_format(&addr, theirs), i->ifa_name);
         r = PV_ERR_EXISTS;
@@ -174,15 +174,15 @@ static void set_patience(struct pv_cli *cli, struct pv_ctlapi_request *req)
 static int look_ahead(struct pv_cli *cli, const struct pv_ctlapi_request *req)
 {
     static const char usual[] = "10.66.0.0/16"; /* as --help says */
-    char why[PV_PREFLIGHT_WHY];
+    char why[PREFLIGHT_WHY];
     struct pv_prefix range;
     if (geteuid() != 0 || !cli->node.is_usual)
         return 0;
-    if (pv_preflight_tun(why) < 0)
+    if (preflight_tun(why) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", why);
     if (req->cmd == PV_CTLAPI_CREATE &&
         pv_prefix_parse(req->cidr[0] == '\0' ? usual : req->cidr, &range) == PV_OK &&
-        pv_preflight_range(&range, cli->node.tun, why) < 0)
+        preflight_range(&range, cli->node.tun, why) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", why);
     return 0;
 }

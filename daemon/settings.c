@@ -15,7 +15,7 @@
 /* --- values that have units ------------------------------------------------------------------ */
 
 /* "500M": bytes, with K, M, G or T for powers of 1024; at most max. */
-static bool pv_settings_size_parse(const char *text, uint64_t max, uint64_t *ret_bytes)
+static bool settings_size_parse(const char *text, uint64_t max, uint64_t *ret_bytes)
 {
     static const char units[] = "KMGT";
     char digits[24];
@@ -39,7 +39,7 @@ static bool pv_settings_size_parse(const char *text, uint64_t max, uint64_t *ret
 }
 
 /* "12h", "90d", "52w": seconds; the word never: 0. */
-static bool pv_settings_age_parse(const char *text, const char *never, uint64_t *ret_seconds)
+static bool settings_age_parse(const char *text, const char *never, uint64_t *ret_seconds)
 {
     static const struct {
         char letter;
@@ -127,8 +127,8 @@ static bool take_host(const char *text, size_t len, struct pv_relayway_server *s
  * Without transport turn: means UDP, and TCP where UDP is blocked. PV_ERR_MALFORMED: *ret_why is a
  * sentence.
  */
-static int pv_settings_relay_parse(const char *text, struct pv_relayway_server *ret_server,
-                                   const char **ret_why)
+static int settings_relay_parse(const char *text, struct pv_relayway_server *ret_server,
+                                const char **ret_why)
 {
     struct pv_relayway_server s = {.port = PORT_TURN, .udp = true, .stream = true};
     const char *query = strchr(text, '?');
@@ -162,7 +162,7 @@ static int pv_settings_relay_parse(const char *text, struct pv_relayway_server *
 }
 
 /* "HOST[:PORT]" (3478) of [traversal] stun. PV_ERR_MALFORMED. */
-static int pv_settings_stun_parse(const char *text, struct pv_stun_server *ret_server)
+static int settings_stun_parse(const char *text, struct pv_stun_server *ret_server)
 {
     struct pv_relayway_server s = {.port = PORT_TURN}; /* also STUN's, RFC 8489 s18.6 */
     if (!take_host(text, strlen(text), &s))
@@ -447,7 +447,7 @@ static int take_turn(struct ctx *c)
     if (c->s->n_relays == PV_ENGINE_MAX_RELAYS)
         return bad(c, "turn: at most 7 servers are supported");
     /* The parser needs the place for its result; the element counts only once it is whole. */
-    if (pv_settings_relay_parse(c->value, &c->s->relays[c->s->n_relays], &why) < 0)
+    if (settings_relay_parse(c->value, &c->s->relays[c->s->n_relays], &why) < 0)
         return bad(c, why);
     c->s->n_relays++;
     return PV_OK;
@@ -483,7 +483,7 @@ static int take_level(struct ctx *c)
 
 static int take_stun(struct ctx *c)
 {
-    if (pv_settings_stun_parse(c->value, &c->s->stun) < 0)
+    if (settings_stun_parse(c->value, &c->s->stun) < 0)
         return bad(c, "stun: expected a name or an address ([IPV6] in brackets), and a port from 1 "
                       "to 65535 if any");
     return PV_OK;
@@ -499,14 +499,14 @@ static int take_store(struct ctx *c)
 
 static int take_keep(struct ctx *c)
 {
-    if (!pv_settings_age_parse(c->value, "forever", &c->s->chat.keep_s))
+    if (!settings_age_parse(c->value, "forever", &c->s->chat.keep_s))
         return bad(c, "keep: expected forever, or how long, such as 12h, 90d or 52w");
     return PV_OK;
 }
 
 static int take_rotate(struct ctx *c)
 {
-    if (!pv_settings_age_parse(c->value, "off", &c->s->rotate_s))
+    if (!settings_age_parse(c->value, "off", &c->s->rotate_s))
         return bad(c, "rotate: expected off, or how old a transport key gets, such as 30d");
     return PV_OK;
 }
@@ -515,8 +515,7 @@ static int take_max_size(struct ctx *c)
 {
     /* Less would leave a sender's share without room for a page of messages. */
     const uint64_t least = 16 << 20;
-    if (!pv_settings_size_parse(c->value, PV_FILE_SIZE_MAX, &c->s->chat_max) ||
-        c->s->chat_max < least)
+    if (!settings_size_parse(c->value, PV_FILE_SIZE_MAX, &c->s->chat_max) || c->s->chat_max < least)
         return bad(c, "max-size: expected bytes of all messages, at least 16M, such as 1G");
     return PV_OK;
 }
@@ -541,7 +540,7 @@ static int take_auto_accept(struct ctx *c)
     const char *size = c->value + len + strspn(c->value + len, " \t");
     bool all = len == 1 && c->value[0] == '*';
     if ((!all && pv_name_parse(c->value, len, rule.name) < 0) ||
-        (*size != '\0' && !pv_settings_size_parse(size, PV_FILE_SIZE_MAX, &rule.max)))
+        (*size != '\0' && !settings_size_parse(size, PV_FILE_SIZE_MAX, &rule.max)))
         return bad(c, why);
     if (s->n_auto_accept == PV_SETTINGS_MAX_RULES)
         return bad(c, "auto-accept: at most 256 are supported");

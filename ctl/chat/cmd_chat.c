@@ -240,7 +240,7 @@ static int converse(struct raw *c)
 /* Prints what the peer of cli->args.word[0] says, also what is unread, and sends the lines of the
  * input. Ends with the input when lines were sent, and with --timeout (code 3; 0 when something was
  * printed). Connected. Returns an exit code. */
-static int pv_chatraw(struct pv_cli *cli)
+static int chatraw(struct pv_cli *cli)
 {
     if (cli->args.n_words == 0)
         return pv_cli_usage(cli, "--raw needs PEER or #ROOM: whose lines?");
@@ -635,7 +635,7 @@ static int chat(struct pv_cli *cli)
         return code;
     /* --raw comes first: a script may run on a terminal and wants no screen. */
     if (cli->args.value[CHAT_RAW] != NULL)
-        return pv_chatraw(cli);
+        return chatraw(cli);
     if (cli->args.value[CHAT_LINES] == NULL && pv_tui_is_possible(cli))
         return on_terminal(cli);
     return pv_chatline(cli);

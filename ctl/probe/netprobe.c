@@ -29,15 +29,15 @@
 
 /* They show themselves without rights: by STUN requests with a small TTL, and the ICMP errors that
  * the kernel keeps for their sockets. The owner polls the descriptors and calls; it takes
- * PV_NETTRACE_MS at most. IPv4. */
+ * NETTRACE_MS at most. IPv4. */
 
 enum {
-    PV_NETTRACE_MS = 1000, /* then what did not answer is silent */
-    PV_NETTRACE_SENDS = 3, /* of every hop */
+    NETTRACE_MS = 1000, /* then what did not answer is silent */
+    NETTRACE_SENDS = 3, /* of every hop */
 };
 
 /* fds may be polled, -1 = none. */
-struct pv_nettrace {
+struct nettrace {
     int fds[PV_ROUTERCHECK_HOPS]; /* one for each TTL, from 1 on */
     bool open[PV_ROUTERCHECK_HOPS];
     struct pv_addr server;
@@ -49,9 +49,9 @@ struct pv_nettrace {
 
 /* When the requests go: all at once first, so that the mappings they make on a NAT are made before
  * others that are measured. */
-static const pv_ns send_at[PV_NETTRACE_SENDS] = {PV_MS(0), PV_MS(200), PV_MS(500)};
+static const pv_ns send_at[NETTRACE_SENDS] = {PV_MS(0), PV_MS(200), PV_MS(500)};
 
-static void send_one(const struct pv_nettrace *t, size_t hop)
+static void send_one(const struct nettrace *t, size_t hop)
 {
     struct pv_rng rng = pv_entropy();
     uint8_t txid[PV_STUN_TXID_LEN], buf[PV_STUN_HEADER_LEN];
@@ -68,7 +68,7 @@ static void send_one(const struct pv_nettrace *t, size_t hop)
     pv_udp_send(t->fds[hop], &out, 1, &counts);
 }
 
-static bool is_over(const struct pv_nettrace *t)
+static bool is_over(const struct nettrace *t)
 {
     for (size_t i = 0; i < t->trace.n; i++)
         if (t->open[i])
@@ -76,11 +76,11 @@ static bool is_over(const struct pv_nettrace *t)
     return true;
 }
 
-static void pv_nettrace_handle_timeout(struct pv_nettrace *t, pv_ns now)
+static void nettrace_handle_timeout(struct nettrace *t, pv_ns now)
 {
     if (!t->running || now < t->due)
         return;
-    if (t->sends == PV_NETTRACE_SENDS || is_over(t)) {
+    if (t->sends == NETTRACE_SENDS || is_over(t)) {
         t->running = false;
         return;
     }
@@ -90,16 +90,15 @@ static void pv_nettrace_handle_timeout(struct pv_nettrace *t, pv_ns now)
     /* The times are counted from the first send, so that a late round does not push the next
      * one. */
     pv_ns sent = send_at[t->sends++];
-    t->due =
-        now - sent + (t->sends < PV_NETTRACE_SENDS ? send_at[t->sends] : PV_MS(PV_NETTRACE_MS));
+    t->due = now - sent + (t->sends < NETTRACE_SENDS ? send_at[t->sends] : PV_MS(NETTRACE_MS));
 }
 
 /* Opens the sockets and sends; without sockets it is over at once. */
-static void pv_nettrace_start(struct pv_nettrace *t, const struct pv_addr *server, pv_ns now)
+static void nettrace_start(struct nettrace *t, const struct pv_addr *server, pv_ns now)
 {
     static const struct pv_udp_opts opts = {0};
     const struct pv_addr any = {.family = server->family};
-    *t = (struct pv_nettrace){.server = *server, .due = now, .running = true};
+    *t = (struct nettrace){.server = *server, .due = now, .running = true};
     for (size_t i = 0; i < PV_ROUTERCHECK_HOPS; i++) {
         /* Each distance has a socket of its own: an ICMP error then belongs to one TTL without
          * looking into the packet that it quotes. */
@@ -107,17 +106,17 @@ static void pv_nettrace_start(struct pv_nettrace *t, const struct pv_addr *serve
         t->open[i] = pv_udp_open(&any, &opts, &t->fds[i]) == PV_OK;
     }
     t->trace.n = PV_ROUTERCHECK_HOPS;
-    pv_nettrace_handle_timeout(t, now);
+    nettrace_handle_timeout(t, now);
 }
 
 /* PV_NEVER when over */
-static pv_ns pv_nettrace_next_timeout(const struct pv_nettrace *t)
+static pv_ns nettrace_next_timeout(const struct nettrace *t)
 {
     return t->running ? t->due : PV_NEVER;
 }
 
 /* The server itself answered a request with this TTL: there is no further router. */
-static void reached(struct pv_nettrace *t, size_t hop)
+static void reached(struct nettrace *t, size_t hop)
 {
     t->open[hop] = false;
     t->trace.reached = true;
@@ -127,7 +126,7 @@ static void reached(struct pv_nettrace *t, size_t hop)
 }
 
 /* Something came on fds[hop]. */
-static void pv_nettrace_handle_ready(struct pv_nettrace *t, size_t hop)
+static void nettrace_handle_ready(struct nettrace *t, size_t hop)
 {
     struct pv_udp_error error;
     uint8_t buf[PV_STUN_HEADER_LEN];
@@ -150,7 +149,7 @@ static void pv_nettrace_handle_ready(struct pv_nettrace *t, size_t hop)
 }
 
 /* closes; twice does no harm */
-static void pv_nettrace_done(struct pv_nettrace *t)
+static void nettrace_done(struct nettrace *t)
 {
     for (size_t i = 0; i < PV_ROUTERCHECK_HOPS; i++) {
         if (t->fds[i] >= 0)
@@ -741,13 +740,13 @@ static void receive_router(struct router *r, struct pv_udp_receiver *rx)
 }
 
 /* Sleeps until something is due or arrives, and hands it in. */
-static void step(struct measure *m, size_t n, struct router *r, struct pv_nettrace *t,
+static void step(struct measure *m, size_t n, struct router *r, struct nettrace *t,
                  struct pv_udp_receiver *rx)
 {
     struct pollfd polls[PV_NETPROBE_FAMILIES * PV_NETCHECK_SOCKETS + 1 + PV_ROUTERCHECK_HOPS];
     nfds_t n_polls = 0;
     pv_ns next = r->running ? pv_routercheck_next_timeout(&r->rc) : PV_NEVER;
-    next = pv_min_ns(next, pv_nettrace_next_timeout(t));
+    next = pv_min_ns(next, nettrace_next_timeout(t));
     /* The order of the descriptors is the order in which they are looked at below. */
     polls[n_polls++] = (struct pollfd){.fd = r->running ? r->fd : -1, .events = POLLIN};
     for (size_t i = 0; i < PV_ROUTERCHECK_HOPS; i++)
@@ -771,7 +770,7 @@ static void step(struct measure *m, size_t n, struct router *r, struct pv_nettra
         receive_router(r, rx);
     for (size_t i = 0; i < PV_ROUTERCHECK_HOPS; i++)
         if (polls[at++].revents != 0)
-            pv_nettrace_handle_ready(t, i);
+            nettrace_handle_ready(t, i);
     for (size_t f = 0; f < n; f++)
         for (unsigned i = 0; m[f].running && i < m[f].n_fds; i++)
             if (polls[at++].revents != 0)
@@ -803,7 +802,7 @@ int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
     struct measure m[PV_NETPROBE_FAMILIES] = {0};
     struct pv_netprobe_report report = {0};
     struct router router = {.fd = -1};
-    struct pv_nettrace trace = {.running = false};
+    struct nettrace trace = {.running = false};
     struct pv_udp_receiver *rx = NULL;
     int r = pv_udp_receiver_new(&rx, DATAGRAMS, DATAGRAM_MAX);
     for (size_t f = 0; r == PV_OK && f < PV_NETPROBE_FAMILIES; f++)
@@ -811,7 +810,7 @@ int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
     /* Routers map ports, and networks nest, for IPv4 alone. */
     if (r == PV_OK && report.tried[0]) {
         start_router(&router, &report.local[0]);
-        pv_nettrace_start(&trace, &servers->addr[0][0], pv_clock_now());
+        nettrace_start(&trace, &servers->addr[0][0], pv_clock_now());
     }
     while (r == PV_OK && (m[0].running || m[1].running || router.running || trace.running)) {
         for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++) {
@@ -821,7 +820,7 @@ int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
             pump(&m[f], &report.result[f]);
         }
         pump_router(&router, &report.router);
-        pv_nettrace_handle_timeout(&trace, pv_clock_now());
+        nettrace_handle_timeout(&trace, pv_clock_now());
         /* A check that ended in this round needs no sleep. */
         if (m[0].running || m[1].running || router.running || trace.running)
             step(m, PV_NETPROBE_FAMILIES, &router, &trace, rx);
@@ -829,7 +828,7 @@ int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
     report.trace = trace.trace;
     /* The trace was started only in this case. */
     if (report.tried[0])
-        pv_nettrace_done(&trace);
+        nettrace_done(&trace);
     if (router.fd >= 0)
         close(router.fd);
     for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++)

@@ -21,12 +21,12 @@
  * socket that cannot be opened is done without. */
 
 enum {
-    PV_ROUTERSOCK_FDS = 4,
-    PV_ROUTERSOCK_MAX = 1104, /* bytes; a PCP message has at most 1100 (RFC 6887 s7) */
+    ROUTERSOCK_FDS = 4,
+    ROUTERSOCK_MAX = 1104, /* bytes; a PCP message has at most 1100 (RFC 6887 s7) */
 };
 
-struct pv_routersock {
-    int fds[PV_ROUTERSOCK_FDS]; /* -1: not there */
+struct routersock {
+    int fds[ROUTERSOCK_FDS]; /* -1: not there */
 };
 
 enum {
@@ -56,7 +56,7 @@ static int open_router_socket(const struct pv_addr *at, bool shared)
 }
 
 /* announce_port: PV_PORTMAP_ANNOUNCE_PORT. */
-static void pv_routersock_open(struct pv_routersock *rs, uint16_t announce_port)
+static void routersock_open(struct routersock *rs, uint16_t announce_port)
 {
     const struct pv_addr any4 = {.family = PV_AF_INET};
     const struct pv_addr any6 = {.family = PV_AF_INET6};
@@ -70,9 +70,9 @@ static void pv_routersock_open(struct pv_routersock *rs, uint16_t announce_port)
     rs->fds[ANNOUNCED6] = open_router_socket(&all6, true);
 }
 
-static void pv_routersock_close(struct pv_routersock *rs)
+static void routersock_close(struct routersock *rs)
 {
-    for (size_t i = 0; i < PV_ROUTERSOCK_FDS; i++) {
+    for (size_t i = 0; i < ROUTERSOCK_FDS; i++) {
         if (rs->fds[i] >= 0)
             close(rs->fds[i]);
         rs->fds[i] = -1;
@@ -105,11 +105,11 @@ static void put_source(struct msghdr *msg, const struct pv_addr *local, uint32_t
  * -errno; PV_ERR_UNSUPPORTED: no socket of that family.
  * The source address is set for each datagram, since the mapping is made for the address that it
  * comes from (RFC 6887 s8.1). */
-static int pv_routersock_send(const struct pv_routersock *rs, const struct pv_addr *dst,
-                              const struct pv_addr *local, uint32_t ifindex, struct pv_view data)
+static int routersock_send(const struct routersock *rs, const struct pv_addr *dst,
+                           const struct pv_addr *local, uint32_t ifindex, struct pv_view data)
 {
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(struct in6_pktinfo))] = {0};
-    uint8_t bytes[PV_ROUTERSOCK_MAX];
+    uint8_t bytes[ROUTERSOCK_MAX];
     struct sockaddr_storage ss;
     socklen_t len = pv_sockaddr_from(dst, &ss);
     int fd = rs->fds[dst->family == PV_AF_INET6 ? REQUESTS6 : REQUESTS4];
@@ -136,13 +136,13 @@ static int pv_routersock_send(const struct pv_routersock *rs, const struct pv_ad
 }
 
 /* The next datagram on that socket. PV_ERR_AGAIN: none (errors are eaten). A longer one is cut. */
-static int pv_routersock_recv(const struct pv_routersock *rs, size_t i,
-                              uint8_t buf[static PV_ROUTERSOCK_MAX], struct pv_addr *ret_src,
-                              size_t *ret_len)
+static int routersock_recv(const struct routersock *rs, size_t i,
+                           uint8_t buf[static ROUTERSOCK_MAX], struct pv_addr *ret_src,
+                           size_t *ret_len)
 {
     struct sockaddr_storage ss = {0};
     socklen_t len = sizeof(ss);
-    ssize_t n = recvfrom(rs->fds[i], buf, PV_ROUTERSOCK_MAX, 0, (struct sockaddr *)&ss, &len);
+    ssize_t n = recvfrom(rs->fds[i], buf, ROUTERSOCK_MAX, 0, (struct sockaddr *)&ss, &len);
     if (n < 0)
         return PV_ERR_AGAIN;
     *ret_src = pv_sockaddr_to(&ss);
@@ -159,8 +159,8 @@ enum {
 struct pv_io_router {
     struct pv_io_turn *turn;
     bool open; /* the sockets were opened, as far as they could be */
-    struct pv_routersock socks;
-    struct pv_watch *watches[PV_ROUTERSOCK_FDS];
+    struct routersock socks;
+    struct pv_watch *watches[ROUTERSOCK_FDS];
     struct pv_engine_router routers[PV_NODE_ROUTERS]; /* as they were found last */
 };
 
@@ -177,12 +177,12 @@ int pv_io_router_new(struct pv_io_router **ret_router, struct pv_io_turn *turn)
 /* Answers, and announcements that the router has restarted (RFC 6887 s14.1). */
 static void receive(struct pv_io_router *router, size_t i, pv_ns now)
 {
-    uint8_t buf[PV_ROUTERSOCK_MAX];
+    uint8_t buf[ROUTERSOCK_MAX];
     struct pv_addr src;
     size_t len = 0;
     pv_io_turn_begin(router->turn, now);
     for (unsigned k = 0; k < DATAGRAMS_A_TURN; k++) {
-        if (pv_routersock_recv(&router->socks, i, buf, &src, &len) < 0)
+        if (routersock_recv(&router->socks, i, buf, &src, &len) < 0)
             return;
         pv_engine_handle_router_datagram(router->turn->engine, &src, pv_view(buf, len), now);
     }
@@ -211,13 +211,13 @@ static void on_announced6(void *ctx, unsigned ready, pv_ns now)
 /* With the first request: who asks nobody hears nobody. */
 static void open_socks(struct pv_io_router *router)
 {
-    static void (*const on[PV_ROUTERSOCK_FDS])(void *, unsigned, pv_ns) = {
+    static void (*const on[ROUTERSOCK_FDS])(void *, unsigned, pv_ns) = {
         on_requests4, on_requests6, on_announced4, on_announced6};
     if (router->open)
         return;
     router->open = true;
-    pv_routersock_open(&router->socks, PV_PORTMAP_ANNOUNCE_PORT);
-    for (size_t i = 0; i < PV_ROUTERSOCK_FDS; i++) {
+    routersock_open(&router->socks, PV_PORTMAP_ANNOUNCE_PORT);
+    for (size_t i = 0; i < ROUTERSOCK_FDS; i++) {
         int fd = router->socks.fds[i];
         if (fd < 0 || pv_watch_new(&router->watches[i], router->turn->loop, fd, PV_LOOP_READ, on[i],
                                    router) < 0)
@@ -230,10 +230,10 @@ struct pv_io_router *pv_io_router_free(struct pv_io_router *router)
 {
     if (router == NULL)
         return NULL;
-    for (size_t i = 0; i < PV_ROUTERSOCK_FDS; i++)
+    for (size_t i = 0; i < ROUTERSOCK_FDS; i++)
         pv_watch_free(router->watches[i]);
     if (router->open)
-        pv_routersock_close(&router->socks);
+        routersock_close(&router->socks);
     free(router);
     return NULL;
 }
@@ -263,8 +263,8 @@ void pv_io_router_send(struct pv_io_router *router, const struct pv_engine_trans
 {
     const struct pv_engine_router *r = &router->routers[tx->dst.family == PV_AF_INET6 ? 1 : 0];
     open_socks(router);
-    int e = pv_routersock_send(&router->socks, &tx->dst, &tx->local, r->ifindex,
-                               pv_view(tx->buf, tx->len));
+    int e = routersock_send(&router->socks, &tx->dst, &tx->local, r->ifindex,
+                            pv_view(tx->buf, tx->len));
     if (e < 0)
         pv_log(router->turn->log, PV_LOG_DEBUG, "what=\"router not asked\" why=\"%s\"",
                pv_strstatus(e));

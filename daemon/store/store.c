@@ -30,14 +30,14 @@ enum {
     FIRST_ROWS = 64,       /* allocated at first; the list doubles */
 };
 
-static int pv_store_endpoints_clear(sqlite3 *db)
+static int store_endpoints_clear(sqlite3 *db)
 {
     const char *sql = "DELETE FROM endpoints";
     return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? PV_OK : -EIO;
 }
 
 /* Replaces what is stored of one member. */
-static int pv_store_endpoints_put(sqlite3 *db, const struct pv_job_put_endpoints *put)
+static int store_endpoints_put(sqlite3 *db, const struct pv_job_put_endpoints *put)
 {
     struct pv_query q = pv_query(db, "DELETE FROM endpoints WHERE node = ?1");
     pv_bind_blob(&q, put->node, sizeof(put->node));
@@ -68,7 +68,7 @@ static bool read_row(const struct pv_query *q, struct pv_saved_endpoint *out)
 
 /* Everything, newest first; what is not an address is left out. The caller frees *ret_list.
  * PV_ERR_NOMEM. */
-static int pv_store_endpoints_load(sqlite3 *db, struct pv_saved_endpoint **ret_list, size_t *ret_n)
+static int store_endpoints_load(sqlite3 *db, struct pv_saved_endpoint **ret_list, size_t *ret_n)
 {
     struct pv_query q =
         pv_query(db, "SELECT node, address, seen FROM endpoints ORDER BY seen DESC, node");
@@ -232,7 +232,7 @@ static int forget_network(struct pv_store *s, const struct pv_job *job,
     /* Keys and metadata stay: the node can join again under the same identity. */
     if (exec(s, "DELETE FROM statements; DELETE FROM network;") < 0)
         return -EIO;
-    return pv_store_endpoints_clear(s->db);
+    return store_endpoints_clear(s->db);
 }
 
 static int set_meta(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
@@ -246,7 +246,7 @@ static int set_meta(struct pv_store *s, const struct pv_job *job, struct pv_job_
 
 static int put_endpoints(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
-    return pv_store_endpoints_put(s->db, &job->u.put_endpoints);
+    return store_endpoints_put(s->db, &job->u.put_endpoints);
 }
 
 /* Whether others may store something is asked of the disk each time: what fills it may be another
@@ -501,7 +501,7 @@ int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
     if (r >= 0)
         r = load_meta(store, &out, &used, n_meta);
     if (r >= 0)
-        r = pv_store_endpoints_load(store->db, &out.endpoints, &out.saved.n_endpoints);
+        r = store_endpoints_load(store->db, &out.endpoints, &out.saved.n_endpoints);
     out.saved.endpoints = out.endpoints;
     if (r < 0) {
         pv_store_saved_done(&out);

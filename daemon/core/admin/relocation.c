@@ -40,7 +40,7 @@ extern const struct pv_part pv_part_relocation; /* at the end */
 /* --- lists of coordinators ------------------------------------------------------------------- */
 
 /* A network's list of coordinators with one more, one less, or one elsewhere. */
-struct pv_coordedit {
+struct coordedit {
     size_t len;
     uint8_t bytes[PV_TOKEN_LIST_MAX]; /* a checked list; an invite's token has to hold it */
 };
@@ -64,7 +64,7 @@ static void put(struct pv_writer *w, const struct pv_coordinator *c)
 }
 
 /* The written text is a list only if the rules for lists say so. */
-static int finish(const struct pv_writer *w, struct pv_coordedit *ret)
+static int finish(const struct pv_writer *w, struct coordedit *ret)
 {
     ret->len = w->len;
     if (w->status != PV_OK)
@@ -81,7 +81,7 @@ static bool is(const struct pv_coordinator *c, const uint8_t *pk)
  * key. PV_ERR_LIMIT: more than PV_COORDINATORS_MAX; PV_ERR_NO_SPACE, here and below: too many and
  * too long addresses. A coordinator that is in the list already moves to the front, and does not
  * count twice. */
-static int pv_coordedit_put_first(struct pv_view list, struct pv_view one, struct pv_coordedit *ret)
+static int coordedit_put_first(struct pv_view list, struct pv_view one, struct coordedit *ret)
 {
     struct pv_writer w = pv_writer(ret->bytes, sizeof(ret->bytes));
     struct pv_coordinator first, c;
@@ -101,8 +101,8 @@ static int pv_coordedit_put_first(struct pv_view list, struct pv_view one, struc
 
 /* PV_ERR_NOT_FOUND: it is not in the list; PV_ERR_STATE: nobody else is. The last one stays: a
  * list names at least one coordinator. */
-static int pv_coordedit_remove(struct pv_view list, const uint8_t pk[static PV_SIGN_PK_LEN],
-                               struct pv_coordedit *ret)
+static int coordedit_remove(struct pv_view list, const uint8_t pk[static PV_SIGN_PK_LEN],
+                            struct coordedit *ret)
 {
     struct pv_writer w = pv_writer(ret->bytes, sizeof(ret->bytes));
     struct pv_coordinator c;
@@ -141,8 +141,8 @@ static int parse_addresses(const char *text,
 /* The coordinator is at these addresses and no other: "HOST:PORT", "tls:HOST:PORT", with commas
  * between. PV_ERR_NOT_FOUND; PV_ERR_MALFORMED: not addresses. The others keep their places, since
  * the order is that of preference. */
-static int pv_coordedit_move(struct pv_view list, const uint8_t pk[static PV_SIGN_PK_LEN],
-                             const char *addresses, struct pv_coordedit *ret)
+static int coordedit_move(struct pv_view list, const uint8_t pk[static PV_SIGN_PK_LEN],
+                          const char *addresses, struct coordedit *ret)
 {
     struct pv_writer w = pv_writer(ret->bytes, sizeof(ret->bytes));
     struct pv_hostport hosts[PV_COORDINATOR_ADDRS_MAX];
@@ -181,8 +181,8 @@ static bool is_meant(const struct pv_coordinator *c, const char *which)
 /* Which of the list somebody means: a key, an address, or a host; "" where there is one only.
  * PV_ERR_NOT_FOUND: none, or several. When several are meant the user has to say it more exactly,
  * so that is as good as none. */
-static int pv_coordedit_find(struct pv_view list, const char *which,
-                             uint8_t ret_pk[static PV_SIGN_PK_LEN])
+static int coordedit_find(struct pv_view list, const char *which,
+                          uint8_t ret_pk[static PV_SIGN_PK_LEN])
 {
     struct pv_coordinator c;
     size_t n = 0;
@@ -229,11 +229,11 @@ struct relocation {
     /* this change; wiped at its end */
     enum step step;
     uint64_t handle;
-    pv_ns until;             /* the step ends then */
-    bool pausing;            /* SEED: the coordinator asked for it; goes on then instead */
-    struct pv_url url;       /* add: of the new coordinator */
-    struct pv_coordedit one; /* add: a list of it alone */
-    struct pv_coordedit list;
+    pv_ns until;          /* the step ends then */
+    bool pausing;         /* SEED: the coordinator asked for it; goes on then instead */
+    struct pv_url url;    /* add: of the new coordinator */
+    struct coordedit one; /* add: a list of it alone */
+    struct coordedit list;
     struct pv_made_long record;
     uint8_t receipt[PV_RECEIPT_LEN]; /* of the record, by who took it first */
     size_t receipt_len;
@@ -489,7 +489,7 @@ static void build_chain(const struct relocation *x, struct chain *c)
 /* The new coordinator says where else it is, in which address family, and where it speaks TLS. */
 static void learn_addrs(struct relocation *x, const char *const *texts, size_t n, bool tls)
 {
-    struct pv_coordedit with;
+    struct coordedit with;
     const char *kept[PV_CTL_ADDRS_MAX];
     const struct pv_coordlist_more more =
         pv_coordaddrs_sift(&x->node->coord_info.addr, texts, n, tls, kept);
@@ -509,8 +509,8 @@ static void ask_to_take(struct relocation *x, const struct pv_ctl_welcome *w, pv
     learn_addrs(x, w->stun, w->n_stun, false);
     learn_addrs(x, w->tls.addrs, w->tls.n, true);
     int r = chain == NULL ? PV_ERR_NOMEM
-                          : pv_coordedit_put_first(pv_roster_coordinators(n->roster),
-                                                   pv_view(x->one.bytes, x->one.len), &x->list);
+                          : coordedit_put_first(pv_roster_coordinators(n->roster),
+                                                pv_view(x->one.bytes, x->one.len), &x->list);
     if (r == PV_OK)
         r = sign_record(x, now);
     if (r == PV_OK) {
@@ -790,14 +790,14 @@ static void run_change(struct relocation *x, struct pv_ctlapi_request *req, uint
     forget(x);
     x->handle = handle;
     x->step = SPREAD; /* until it is signed a failure changes nothing */
-    if (pv_coordedit_find(list, req->coordinator, pk) != PV_OK) {
+    if (coordedit_find(list, req->coordinator, pk) != PV_OK) {
         fail(x, PV_CTLAPI_USAGE, "which one?",
              "give its key, or an address of its own: `p2pvpnctl network coordinators` lists them",
              now);
         return;
     }
-    int r = removed ? pv_coordedit_remove(list, pk, &x->list)
-                    : pv_coordedit_move(list, pk, req->text == NULL ? "" : req->text, &x->list);
+    int r = removed ? coordedit_remove(list, pk, &x->list)
+                    : coordedit_move(list, pk, req->text == NULL ? "" : req->text, &x->list);
     if (r == PV_OK)
         r = sign_record(x, now);
     if (r == PV_ERR_STATE)

@@ -71,8 +71,8 @@ static const char *host_text(const struct pv_node *n, const struct pv_hostport *
 }
 
 /* addrs: of the coordinator that is tried or used; has_kem: this node can make hybrid keys. */
-static void pv_coordshow_status(const struct pv_node *n, const struct pv_coordaddrs *addrs,
-                                bool has_kem, struct pv_statuspage *st, pv_ns now)
+static void coordshow_status(const struct pv_node *n, const struct pv_coordaddrs *addrs,
+                             bool has_kem, struct pv_statuspage *st, pv_ns now)
 {
     st->s.connected = n->online;
     st->s.connected_ms =
@@ -89,7 +89,7 @@ static void pv_coordshow_status(const struct pv_node *n, const struct pv_coordad
 
 /* The round trip is left out while the connection is away: an old figure would look like a good
  * one. */
-static void pv_coordshow_metrics(const struct pv_node *n, struct pv_metrics *m)
+static void coordshow_metrics(const struct pv_node *n, struct pv_metrics *m)
 {
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_connected",
                       "1: the control channel to the coordinator is up.");
@@ -116,16 +116,16 @@ static void pv_coordshow_metrics(const struct pv_node *n, struct pv_metrics *m)
  * is found out here is a coordinator that was set back, or whose keys somebody else has. */
 
 enum {
-    PV_COORDPQ_MAX = 8, /* ours: more than a network names; the oldest makes way */
+    COORDPQ_MAX = 8, /* ours: more than a network names; the oldest makes way */
 };
 
-struct pv_coordpq {
-    uint8_t keys[PV_COORDPQ_MAX][PV_SIGN_PK_LEN]; /* oldest first */
+struct coordpq {
+    uint8_t keys[COORDPQ_MAX][PV_SIGN_PK_LEN]; /* oldest first */
     size_t n;
 };
 
 /* The bytes that were stored in an earlier life. Something else is taken for nothing. */
-static void pv_coordpq_load(struct pv_coordpq *x, struct pv_view stored)
+static void coordpq_load(struct coordpq *x, struct pv_view stored)
 {
     x->n = 0;
     if (stored.len == 0 || stored.len % PV_SIGN_PK_LEN != 0 || stored.len > sizeof(x->keys))
@@ -134,7 +134,7 @@ static void pv_coordpq_load(struct pv_coordpq *x, struct pv_view stored)
     x->n = stored.len / PV_SIGN_PK_LEN;
 }
 
-static bool pv_coordpq_knows(const struct pv_coordpq *x, const uint8_t pk[static PV_SIGN_PK_LEN])
+static bool coordpq_knows(const struct coordpq *x, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
     for (size_t i = 0; i < x->n; i++)
         if (memcmp(x->keys[i], pk, PV_SIGN_PK_LEN) == 0)
@@ -143,11 +143,11 @@ static bool pv_coordpq_knows(const struct pv_coordpq *x, const uint8_t pk[static
 }
 
 /* Its channel is hybrid. True: that is new and is to be stored. */
-static bool pv_coordpq_note(struct pv_coordpq *x, const uint8_t pk[static PV_SIGN_PK_LEN])
+static bool coordpq_note(struct coordpq *x, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
-    if (pv_coordpq_knows(x, pk))
+    if (coordpq_knows(x, pk))
         return false;
-    if (x->n == PV_COORDPQ_MAX)
+    if (x->n == COORDPQ_MAX)
         memmove(x->keys[0], x->keys[1], --x->n * PV_SIGN_PK_LEN);
     memcpy(x->keys[x->n++], pk, PV_SIGN_PK_LEN);
     return true;
@@ -175,7 +175,7 @@ struct pv_coord {
     struct pv_coordaddrs addrs;          /* of that one */
     struct pv_ctl_cursor cursor;         /* in the log of that one */
     bool cursor_moved;                   /* the store has another one */
-    struct pv_coordpq were_hybrid;
+    struct coordpq were_hybrid;
     bool has_kem;
     bool require;                             /* [security] pq: those must be hybrid again */
     const struct pv_part *owners[MAX_OWNERS]; /* parts that ever asked */
@@ -217,7 +217,7 @@ static int restore_coordinator(void *part, const struct pv_engine_config *cfg, p
     c->cursor.epoch = pv_saved_u64(cfg->saved, "cursor-epoch");
     c->cursor.n = pv_saved_u64(cfg->saved, "cursor-n");
     pv_coordaddrs_load_learnt(&c->addrs, pv_saved_value(cfg->saved, "tls-hosts"));
-    pv_coordpq_load(&c->were_hybrid, pv_saved_value(cfg->saved, "hybrid-coordinators"));
+    coordpq_load(&c->were_hybrid, pv_saved_value(cfg->saved, "hybrid-coordinators"));
     return PV_OK;
 }
 
@@ -271,7 +271,7 @@ static void find_addrs(struct pv_coord *c)
 bool pv_coord_must_hybrid(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
     const struct pv_coord *c = of(n);
-    return c->require && pv_coordpq_knows(&c->were_hybrid, pk);
+    return c->require && coordpq_knows(&c->were_hybrid, pk);
 }
 
 /* The one at this place of the list; false: it has fewer. */
@@ -553,13 +553,13 @@ static void note_hybrid(struct pv_coord *c, bool hybrid)
 {
     struct pv_node *n = c->node;
     struct pv_coord_info *info = &n->coord_info;
-    bool before = pv_coordpq_knows(&c->were_hybrid, info->pk);
+    bool before = coordpq_knows(&c->were_hybrid, info->pk);
     info->keys = hybrid ? PV_COORD_HYBRID : before ? PV_COORD_HYBRID_LOST : PV_COORD_CLASSICAL;
     if (info->keys == PV_COORD_HYBRID_LOST)
         pv_log(n->log, PV_LOG_WARN,
                "what=\"the connection to the coordinator is not hybrid (post-quantum); it was "
                "before\"");
-    if (!hybrid || !pv_coordpq_note(&c->were_hybrid, info->pk))
+    if (!hybrid || !coordpq_note(&c->were_hybrid, info->pk))
         return;
     c->target.must_hybrid = c->require;
     pv_coordclient_set_must_hybrid(n->coord, c->require);
@@ -883,13 +883,13 @@ static const struct pv_stream_handler streams[] = {{
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_coord *c = part;
-    pv_coordshow_status(c->node, &c->addrs, c->has_kem, st, now);
+    coordshow_status(c->node, &c->addrs, c->has_kem, st, now);
 }
 
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
     const struct pv_coord *c = part;
-    pv_coordshow_metrics(c->node, m);
+    coordshow_metrics(c->node, m);
 }
 
 const struct pv_part pv_part_coordinator = {

@@ -42,8 +42,8 @@ static bool is_on_link(const struct pv_job_iface *i, const struct pv_prefix *rou
  * of static peers. A prefix that does not fit is left out (PV_IFACE_MAX_PREFIXES). A plain
  * WireGuard node has addresses of its own and no network: its interface is up regardless of what
  * the network does. */
-static void pv_iface_fill(struct pv_job_iface *i, const struct pv_node *n, bool dns,
-                          const struct pv_prefix *routes, size_t n_routes)
+static void iface_fill(struct pv_job_iface *i, const struct pv_node *n, bool dns,
+                       const struct pv_prefix *routes, size_t n_routes)
 {
     const struct pv_member *self = pv_node_self(n);
     memcpy(i->name, n->given.tun_name, sizeof(i->name));
@@ -450,7 +450,7 @@ static void raise_iface(struct membership *m, pv_ns now)
     struct pv_job_iface *i = job->u.iface;
     size_t n_routes;
     const struct pv_prefix *routes = pv_peers_static_routes(n->peers, &n_routes);
-    pv_iface_fill(i, n, m->dns, routes, n_routes);
+    iface_fill(i, n, m->dns, routes, n_routes);
     /* The fast path knows the addresses before the kernel does: it is ready for the first packet.
      */
     if (tell_fast_path(n, i) == PV_ERR_NOMEM) {

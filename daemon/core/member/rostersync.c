@@ -11,18 +11,18 @@
 
 /* --- messages (docs/PROTOCOL-PEERS.md "Type 2: statements") ---------------------------------- */
 
-enum pv_rosterwire_op {
-    PV_ROSTERWIRE_HEAD = 0,       /* 32 bytes */
-    PV_ROSTERWIRE_DIGESTS = 1,    /* 256 * 4 bytes */
-    PV_ROSTERWIRE_PREFIXES = 2,   /* u8 bucket, ascending prefixes of all its statements */
-    PV_ROSTERWIRE_WANT = 3,       /* prefixes */
-    PV_ROSTERWIRE_STATEMENTS = 4, /* {u16 length, statement, u16 length, receipt or nothing} */
-    PV_ROSTERWIRE_STATE = 5,      /* u8 answer wanted, head, members' digest */
-    PV_ROSTERWIRE_RECEIPTS = 6,   /* 256 * 4 bytes: digests of statements and receipts */
+enum rosterwire_op {
+    ROSTERWIRE_HEAD = 0,       /* 32 bytes */
+    ROSTERWIRE_DIGESTS = 1,    /* 256 * 4 bytes */
+    ROSTERWIRE_PREFIXES = 2,   /* u8 bucket, ascending prefixes of all its statements */
+    ROSTERWIRE_WANT = 3,       /* prefixes */
+    ROSTERWIRE_STATEMENTS = 4, /* {u16 length, statement, u16 length, receipt or nothing} */
+    ROSTERWIRE_STATE = 5,      /* u8 answer wanted, head, members' digest */
+    ROSTERWIRE_RECEIPTS = 6,   /* 256 * 4 bytes: digests of statements and receipts */
 };
 
 /* A set of buckets. */
-struct pv_rosterwire_buckets {
+struct rosterwire_buckets {
     uint8_t bits[PV_ROSTER_BUCKETS / 8];
 };
 
@@ -34,22 +34,22 @@ static uint32_t digest_of(struct pv_roster *roster, size_t bucket, bool receipts
                     : pv_roster_bucket_digest(roster, (uint8_t)bucket);
 }
 
-static void pv_rosterwire_put_head(struct pv_writer *w, struct pv_roster *roster)
+static void rosterwire_put_head(struct pv_writer *w, struct pv_roster *roster)
 {
     uint8_t head[PV_STATEMENT_HASH_LEN];
 
     pv_roster_head(roster, head);
-    pv_put_u8(w, PV_ROSTERWIRE_HEAD);
+    pv_put_u8(w, ROSTERWIRE_HEAD);
     pv_put_bytes(w, head, sizeof(head));
 }
 
-static void pv_rosterwire_put_state(struct pv_writer *w, struct pv_roster *roster, bool want_answer)
+static void rosterwire_put_state(struct pv_writer *w, struct pv_roster *roster, bool want_answer)
 {
     uint8_t head[PV_STATEMENT_HASH_LEN], members[PV_STATEMENT_HASH_LEN];
 
     pv_roster_head(roster, head);
     pv_roster_members(roster, members);
-    pv_put_u8(w, PV_ROSTERWIRE_STATE);
+    pv_put_u8(w, ROSTERWIRE_STATE);
     pv_put_u8(w, want_answer ? 1 : 0);
     pv_put_bytes(w, head, sizeof(head));
     pv_put_bytes(w, members, sizeof(members));
@@ -57,16 +57,16 @@ static void pv_rosterwire_put_state(struct pv_writer *w, struct pv_roster *roste
 
 /* The digests of all buckets: of their statements, or with the receipts. All of them, in order:
  * neither numbers nor lengths have to be told. */
-static void pv_rosterwire_put_digests(struct pv_writer *w, struct pv_roster *roster, bool receipts)
+static void rosterwire_put_digests(struct pv_writer *w, struct pv_roster *roster, bool receipts)
 {
-    pv_put_u8(w, receipts ? PV_ROSTERWIRE_RECEIPTS : PV_ROSTERWIRE_DIGESTS);
+    pv_put_u8(w, receipts ? ROSTERWIRE_RECEIPTS : ROSTERWIRE_DIGESTS);
     for (size_t b = 0; b < PV_ROSTER_BUCKETS; b++)
         pv_put_u32(w, digest_of(roster, b, receipts));
 }
 
 /* Which buckets differ from these digests, 4 bytes each; false: none does. */
-static bool pv_rosterwire_differ(struct pv_roster *roster, const uint8_t *digests, bool receipts,
-                                 struct pv_rosterwire_buckets *ret_buckets)
+static bool rosterwire_differ(struct pv_roster *roster, const uint8_t *digests, bool receipts,
+                              struct rosterwire_buckets *ret_buckets)
 {
     bool differ = false;
 
@@ -96,7 +96,7 @@ enum {
 /* The messages due to a peer that is worked with. */
 struct pv_rostersync_work {
     bool digests;
-    struct pv_rosterwire_buckets buckets; /* whose prefixes are to be sent */
+    struct rosterwire_buckets buckets; /* whose prefixes are to be sent */
     size_t n_want, n_give;
     uint8_t want[PV_ROSTERSYNC_LIST][PREFIX];
     uint8_t give[PV_ROSTERSYNC_LIST][PREFIX];
@@ -121,7 +121,7 @@ struct pv_rostersync {
 
 static bool has_output(const struct pv_rostersync_peer *p)
 {
-    static const struct pv_rosterwire_buckets none;
+    static const struct rosterwire_buckets none;
 
     if (p->say_head || p->say_state || p->ask_state)
         return true;
@@ -474,7 +474,7 @@ static void note_prefix(uint8_t (*list)[PREFIX], size_t *n, const uint8_t *prefi
 
 /* All statements of the buckets in which receipts differ go to the peer, and are asked of it. */
 static void exchange_buckets(struct pv_rostersync *s, struct pv_rostersync_work *work,
-                             const struct pv_rosterwire_buckets *buckets)
+                             const struct rosterwire_buckets *buckets)
 {
     for (size_t b = 0; b < PV_ROSTER_BUCKETS; b++) {
         const struct pv_roster_entry *e;
@@ -498,8 +498,8 @@ static int take_digests(struct pv_rostersync *s, struct pv_rostersync_peer *p,
     if (p->drive)
         return PV_OK;
 
-    struct pv_rosterwire_buckets buckets;
-    if (!pv_rosterwire_differ(s->roster, rest_of.ptr, receipts, &buckets)) {
+    struct rosterwire_buckets buckets;
+    if (!rosterwire_differ(s->roster, rest_of.ptr, receipts, &buckets)) {
         p->say_head = true; /* equal: the driver ends it */
         p->say_state = receipts;
         return PV_OK;
@@ -625,23 +625,23 @@ int pv_rostersync_handle(struct pv_rostersync *s, struct pv_rostersync_peer *p, 
         return PV_ERR_MALFORMED;
     struct pv_view rest_of = pv_view(body.ptr + 1, body.len - 1);
     switch (body.ptr[0]) {
-    case PV_ROSTERWIRE_HEAD:
+    case ROSTERWIRE_HEAD:
         status = take_head(s, p, rest_of, now);
         break;
-    case PV_ROSTERWIRE_DIGESTS:
-    case PV_ROSTERWIRE_RECEIPTS:
-        status = take_digests(s, p, rest_of, body.ptr[0] == PV_ROSTERWIRE_RECEIPTS, now);
+    case ROSTERWIRE_DIGESTS:
+    case ROSTERWIRE_RECEIPTS:
+        status = take_digests(s, p, rest_of, body.ptr[0] == ROSTERWIRE_RECEIPTS, now);
         break;
-    case PV_ROSTERWIRE_STATE:
+    case ROSTERWIRE_STATE:
         status = take_state(s, p, rest_of, now);
         break;
-    case PV_ROSTERWIRE_PREFIXES:
+    case ROSTERWIRE_PREFIXES:
         status = take_prefixes(s, p, rest_of, now);
         break;
-    case PV_ROSTERWIRE_WANT:
+    case ROSTERWIRE_WANT:
         status = take_want(p, rest_of, now);
         break;
-    case PV_ROSTERWIRE_STATEMENTS:
+    case ROSTERWIRE_STATEMENTS:
         status = take_statements(s, p, rest_of, now);
         break;
     /* A newer version may say more than this one knows: that is no error. */
@@ -711,7 +711,7 @@ static void write_prefixes(struct pv_rostersync *s, struct pv_rostersync_work *w
     while ((work->buckets.bits[b / 8] & (1u << (b % 8))) == 0)
         b++;
     work->buckets.bits[b / 8] &= (uint8_t) ~(1u << (b % 8));
-    pv_put_u8(w, PV_ROSTERWIRE_PREFIXES);
+    pv_put_u8(w, ROSTERWIRE_PREFIXES);
     pv_put_u8(w, (uint8_t)b);
     for (size_t i = 0; i < BUCKET_MAX; i++) {
         const struct pv_roster_entry *e = pv_roster_bucket_at(s->roster, (uint8_t)b, i);
@@ -725,7 +725,7 @@ static void write_want(struct pv_rostersync_work *work, struct pv_writer *w)
 {
     size_t n = work->n_want < WANT_MAX ? work->n_want : WANT_MAX;
 
-    pv_put_u8(w, PV_ROSTERWIRE_WANT);
+    pv_put_u8(w, ROSTERWIRE_WANT);
     work->n_want -= n;
     pv_put_bytes(w, work->want[work->n_want], n * PREFIX);
 }
@@ -734,7 +734,7 @@ static void write_want(struct pv_rostersync_work *work, struct pv_writer *w)
 static void write_statements(struct pv_rostersync *s, struct pv_rostersync_work *work,
                              struct pv_writer *w)
 {
-    pv_put_u8(w, PV_ROSTERWIRE_STATEMENTS);
+    pv_put_u8(w, ROSTERWIRE_STATEMENTS);
     while (work->n_give > 0) {
         const struct pv_roster_entry *e =
             pv_roster_find_prefix(s->roster, work->give[work->n_give - 1]);
@@ -755,13 +755,13 @@ static void write_next(struct pv_rostersync *s, struct pv_rostersync_peer *p, st
 {
     if (p->say_head) {
         p->say_head = false;
-        pv_rosterwire_put_head(w, s->roster);
+        rosterwire_put_head(w, s->roster);
     } else if (p->say_state || p->ask_state) {
-        pv_rosterwire_put_state(w, s->roster, p->ask_state);
+        rosterwire_put_state(w, s->roster, p->ask_state);
         p->say_state = p->ask_state = false;
     } else if (p->work->digests) {
         p->work->digests = false;
-        pv_rosterwire_put_digests(w, s->roster, same_statements(s, p));
+        rosterwire_put_digests(w, s->roster, same_statements(s, p));
     } else if (p->work->n_want > 0) {
         write_want(p->work, w);
     } else if (p->work->n_give > 0) {

@@ -28,11 +28,11 @@
  * scout to know. Networks that are too large for the presence of all are not looked at. */
 
 /* ours: members that are on follow within seconds */
-#define PV_APART_AFTER PV_S(60)
-#define PV_APART_META  "together" /* the list under which most members were seen, by its hash */
+#define APART_AFTER PV_S(60)
+#define APART_META  "together" /* the list under which most members were seen, by its hash */
 
 /* Zeroed: nothing is known. */
-struct pv_apart {
+struct apart {
     uint8_t record[PV_STATEMENT_HASH_LEN]; /* the list of coordinators that this is about */
     uint8_t together[PV_STATEMENT_HASH_LEN];
     pv_ns look_at; /* 0: not yet; PV_NEVER: there is nothing to find out */
@@ -44,7 +44,7 @@ enum {
 };
 
 /* The list in force may be another one, or (anew) the connection came or went. */
-static void pv_apart_note(struct pv_apart *a, struct pv_node *n, bool anew, pv_ns now)
+static void apart_note(struct apart *a, struct pv_node *n, bool anew, pv_ns now)
 {
     const struct pv_roster_entry *record =
         n->roster == NULL ? NULL : pv_roster_coordinators_record(n->roster);
@@ -59,7 +59,7 @@ static void pv_apart_note(struct pv_apart *a, struct pv_node *n, bool anew, pv_n
     bool wanted = record != NULL && memcmp(a->record, a->together, sizeof(a->record)) != 0 &&
                   pv_roster_count(n->roster) > 1;
     a->apart = false;
-    a->look_at = wanted && n->online ? now + PV_APART_AFTER : PV_NEVER;
+    a->look_at = wanted && n->online ? now + APART_AFTER : PV_NEVER;
 }
 
 /* How many of the other members have not been seen since, of how many; 0: too few to speak of. */
@@ -77,13 +77,13 @@ static size_t count(const struct pv_node *n, size_t *ret_others)
 }
 
 /* When the time is up: looks who was there. True: most were, and a->together is to be kept. */
-static bool pv_apart_handle_timeout(struct pv_apart *a, struct pv_node *n, pv_ns now)
+static bool apart_handle_timeout(struct apart *a, struct pv_node *n, pv_ns now)
 {
     size_t others;
     if (a->look_at == 0 || now < a->look_at)
         return false;
     a->apart = count(n, &others) > 0;
-    a->look_at = a->apart ? now + PV_APART_AFTER : PV_NEVER;
+    a->look_at = a->apart ? now + APART_AFTER : PV_NEVER;
     if (!a->apart)
         memcpy(a->together, a->record, sizeof(a->together));
     return !a->apart;
@@ -134,7 +134,7 @@ struct scout {
     struct pv_coordaddrs addrs;    /* of the place that is visited */
     struct place places[PLACES_MAX];
     size_t n;
-    struct pv_apart apart;
+    struct apart apart;
     enum step step;
     struct place *at; /* who is visited; NULL: IDLE */
     pv_ns until;      /* the visit ends then */
@@ -156,7 +156,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 static int restore_scout(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct scout *s = part;
-    const struct pv_view kept = pv_saved_value(cfg->saved, PV_APART_META);
+    const struct pv_view kept = pv_saved_value(cfg->saved, APART_META);
     if (kept.len == sizeof(s->apart.together))
         memcpy(s->apart.together, kept.ptr, kept.len);
     return PV_OK;
@@ -824,7 +824,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     if ((facts & PV_FACT_NETWORK) != 0)
         s->n = 0;
     if (s->node->roster == NULL || pv_roster_count(s->node->roster) <= PV_PRESENCE_ALL)
-        pv_apart_note(&s->apart, s->node, (facts & (PV_FACT_ONLINE | PV_FACT_OFFLINE)) != 0, now);
+        apart_note(&s->apart, s->node, (facts & (PV_FACT_ONLINE | PV_FACT_OFFLINE)) != 0, now);
     if ((facts & PV_FACT_ONLINE) != 0 && s->node->online) {
         note_flight(s, now);
         for (size_t i = 0; i < s->n; i++)
@@ -864,8 +864,8 @@ static void handle_timeout(void *part, pv_ns now)
 {
     struct scout *s = part;
     size_t next = next_place(s);
-    if (pv_apart_handle_timeout(&s->apart, s->node, now))
-        pv_node_put_meta(s->node, PV_APART_META,
+    if (apart_handle_timeout(&s->apart, s->node, now))
+        pv_node_put_meta(s->node, APART_META,
                          pv_view(s->apart.together, sizeof(s->apart.together)));
     if (s->client != NULL)
         pv_coordclient_handle_timeout(s->client, now);

@@ -27,7 +27,7 @@
  * sends nor receives. The helper sees who talks to whom, as the coordinator does, and no content.
  */
 
-struct pv_forwards {
+struct forwards {
     struct pv_bucket own;    /* signals of our own given to others */
     struct pv_bucket others; /* signals of others, all in all */
 };
@@ -70,8 +70,8 @@ static unsigned find_helpers(const struct pv_node *n, const struct pv_peer *to,
 /* Hands a sealed signal for a peer to a few whom in-band messages reach. How many that were. A
  * signal that others pass on for this node costs them, so it has a rate here; and where no member
  * is in sync with the receiver, nobody could pass it on. */
-static unsigned pv_forwards_send(struct pv_forwards *f, struct pv_node *n, struct pv_peer *to,
-                                 struct pv_view box, pv_ns now)
+static unsigned forwards_send(struct forwards *f, struct pv_node *n, struct pv_peer *to,
+                              struct pv_view box, pv_ns now)
 {
     struct pv_peer *helpers[HELPERS];
     struct pv_forward fwd = {.box = box};
@@ -91,8 +91,8 @@ static unsigned pv_forwards_send(struct pv_forwards *f, struct pv_node *n, struc
 }
 
 /* from asks this node to pass its signal on: body, as it came. */
-static void pv_forwards_pass_on(struct pv_forwards *f, struct pv_node *n, struct pv_peer *from,
-                                struct pv_view body, pv_ns now)
+static void forwards_pass_on(struct forwards *f, struct pv_node *n, struct pv_peer *from,
+                             struct pv_view body, pv_ns now)
 {
     struct pv_forward fwd;
     if (pv_forward_parse(body, &fwd) != PV_OK)
@@ -113,7 +113,7 @@ static void pv_forwards_pass_on(struct pv_forwards *f, struct pv_node *n, struct
 }
 
 /* May helper hand us the signal of this sender now? */
-static bool pv_forwards_may_hand(struct pv_peer *helper, const uint8_t *from, pv_ns now)
+static bool forwards_may_hand(struct pv_peer *helper, const uint8_t *from, pv_ns now)
 {
     /* A peer that has a session with us needs no box. */
     return memcmp(from, pv_peer_pk(helper), PV_SIGN_PK_LEN) != 0 &&
@@ -131,7 +131,7 @@ enum {
 struct signals {
     struct pv_node *node;
     struct pv_highwater seq; /* numbers of our signals */
-    struct pv_forwards forwards;
+    struct forwards forwards;
 };
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -258,7 +258,7 @@ static int send_signal(struct signals *s, struct pv_peer *p, struct pv_signal *s
         r = seal(s, p, pv_view(buf, len), box, &box_len);
     const struct pv_view sealed = pv_view(box, box_len);
     if (r == PV_OK && ways.peers)
-        (void)pv_forwards_send(&s->forwards, n, p, sealed, now);
+        (void)forwards_send(&s->forwards, n, p, sealed, now);
     if (r == PV_OK && ways.coordinator)
         r = give_to_coordinator(s, p, sealed, pv_peer_id(p) | (sig->has_desc ? 0 : TAG_TOLD));
     pv_wipe(buf, PV_SIGNAL_TEXT_MAX);
@@ -580,7 +580,7 @@ static void take_own(struct signals *s, struct pv_peer *helper, const struct pv_
 {
     uint32_t helper_id = pv_peer_id(helper);
     char name[PV_NAME_BUF];
-    if (!pv_forwards_may_hand(helper, f->from, now))
+    if (!forwards_may_hand(helper, f->from, now))
         return;
     memcpy(name, pv_peer_name(helper), sizeof(name));
     /* Statements in it may end the helper's membership. */
@@ -603,7 +603,7 @@ static void take_forward(void *part, struct pv_peer *from, struct pv_view body, 
     else if (memcmp(f.to, s->node->identity->sign_pk, sizeof(f.to)) == 0)
         take_own(s, from, &f, now);
     else
-        pv_forwards_pass_on(&s->forwards, s->node, from, body, now);
+        forwards_pass_on(&s->forwards, s->node, from, body, now);
 }
 
 static const struct pv_inband_handler inband[] = {

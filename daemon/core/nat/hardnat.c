@@ -364,7 +364,7 @@ static uint8_t short_ttl(const struct pv_hardnat *h)
 }
 
 /* One packet for each TTL to another port of theirs, from one socket: one mapping. */
-static void pv_hardnat_look(struct pv_hardnat *h, pv_ns now)
+static void hardnat_look(struct pv_hardnat *h, pv_ns now)
 {
     struct pv_addr dst = h->target.addr;
     dst.port ^= 1;
@@ -557,7 +557,7 @@ bool pv_hardnat_run(struct pv_hardnat *h, const struct pv_hardnat_target *target
     h->looker = 0;
     h->expired = h->reached = 0;
     if (h->in_use > 0)
-        pv_hardnat_look(h, now);
+        hardnat_look(h, now);
     return true;
 }
 
@@ -882,7 +882,7 @@ void pv_hardnat_opened(struct pv_hardnat *h, uint16_t sock, uint16_t port, pv_ns
     h->socks[i].port = port;
     h->socks[i].failed = port == 0;
     if (h->phase == PV_HARDNAT_RUNNING && h->looker == 0)
-        pv_hardnat_look(h, now);
+        hardnat_look(h, now);
     if (h->phase != PV_HARDNAT_MEASURING || h->sends > 0)
         return;
     /* All questions leave at once: foreign mappings between them would blur the NAT's sequence. */

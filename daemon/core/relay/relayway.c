@@ -16,7 +16,7 @@
 /* A peer has a channel there while something was sent to it of late. Its permission lets datagrams
  * from a peer's address in, so it lasts no longer than its use. At our coordinator's relay a
  * channel is asked for by the peer that has a path there. Zeroed: none. */
-struct pv_relayuses {
+struct relayuses {
     struct {
         struct pv_addr peer;
         pv_ns used_at;
@@ -25,7 +25,7 @@ struct pv_relayuses {
 };
 
 /* The order does not matter, since the oldest is found by its time. */
-static void give_up(struct pv_relayuses *u, struct pv_turnc *turnc, size_t i, pv_ns now)
+static void give_up(struct relayuses *u, struct pv_turnc *turnc, size_t i, pv_ns now)
 {
     pv_turnc_unbind(turnc, &u->all[i].peer, now);
     u->all[i] = u->all[--u->n];
@@ -34,8 +34,8 @@ static void give_up(struct pv_relayuses *u, struct pv_turnc *turnc, size_t i, pv
 /* Something is sent to this peer: a peer without a channel gets one.
  * A stock server relays only to peers with a permission (RFC 8656 s9), which binding a channel
  * gives them. */
-static void pv_relayuses_note(struct pv_relayuses *u, struct pv_turnc *turnc,
-                              const struct pv_addr *peer, pv_ns now)
+static void relayuses_note(struct relayuses *u, struct pv_turnc *turnc, const struct pv_addr *peer,
+                           pv_ns now)
 {
     size_t oldest = 0;
     for (size_t i = 0; i < u->n; i++) {
@@ -57,7 +57,7 @@ static void pv_relayuses_note(struct pv_relayuses *u, struct pv_turnc *turnc,
 /* Gives up the channels that nothing was sent through for PV_RELAYUSES_UNUSED.
  * The server itself forgets a channel after ten minutes, but the client repeats each before that
  * for as long as it is wanted. */
-static void pv_relayuses_sweep(struct pv_relayuses *u, struct pv_turnc *turnc, pv_ns now)
+static void relayuses_sweep(struct relayuses *u, struct pv_turnc *turnc, pv_ns now)
 {
     for (size_t i = 0; i < u->n;) {
         if (u->all[i].used_at + PV_RELAYUSES_UNUSED <= now)
@@ -68,7 +68,7 @@ static void pv_relayuses_sweep(struct pv_relayuses *u, struct pv_turnc *turnc, p
 }
 
 /* Gives up all. */
-static void pv_relayuses_end(struct pv_relayuses *u, struct pv_turnc *turnc, pv_ns now)
+static void relayuses_end(struct relayuses *u, struct pv_turnc *turnc, pv_ns now)
 {
     while (u->n > 0)
         give_up(u, turnc, 0, now);
@@ -86,24 +86,24 @@ static void pv_relayuses_end(struct pv_relayuses *u, struct pv_turnc *turnc, pv_
  *                                                       doubles from 0.2 to 30 s, with jitter
  *   OPEN        --leave, and nobody stays meanwhile-->  due to be closed a little later
  *
- * One stream at a time; of one that its owner gives away (struct pv_relayhold) only the close is
+ * One stream at a time; of one that its owner gives away (struct relayhold) only the close is
  * left. It says nothing about what goes through it.
  */
 
 enum {
-    PV_RELAYSTREAM_OPS_MAX = 8, /* closing two streams must find room */
+    RELAYSTREAM_OPS_MAX = 8, /* closing two streams must find room */
 };
 
-enum pv_relaystream_state {
-    PV_RELAYSTREAM_CLOSED,
-    PV_RELAYSTREAM_CONNECTING,
-    PV_RELAYSTREAM_OPEN,
+enum relaystream_state {
+    RELAYSTREAM_CLOSED,
+    RELAYSTREAM_CONNECTING,
+    RELAYSTREAM_OPEN,
 };
 
-struct pv_relaystream {
+struct relaystream {
     struct pv_rng rng;
     uint16_t via; /* the relay's number, which those of its streams carry */
-    enum pv_relaystream_state state;
+    enum relaystream_state state;
     uint16_t number; /* 0 when CLOSED */
     struct pv_relaystream_to to;
     uint16_t n_numbers; /* ever, for the next number */
@@ -111,13 +111,13 @@ struct pv_relaystream {
     bool hasty;         /* soon, for another address waits */
     pv_ns retry_at, retry;
     pv_ns linger_until; /* it was left; PV_NEVER: it is in use or wanted */
-    struct pv_relaystream_op ops[PV_RELAYSTREAM_OPS_MAX];
+    struct pv_relaystream_op ops[RELAYSTREAM_OPS_MAX];
     size_t n_ops;
 };
 
-static bool push_op(struct pv_relaystream *s, const struct pv_relaystream_op *op)
+static bool push_op(struct relaystream *s, const struct pv_relaystream_op *op)
 {
-    if (s->n_ops == PV_RELAYSTREAM_OPS_MAX)
+    if (s->n_ops == RELAYSTREAM_OPS_MAX)
         return false;
     s->ops[s->n_ops++] = *op;
     return true;
@@ -127,32 +127,32 @@ static bool push_op(struct pv_relaystream *s, const struct pv_relaystream_op *op
  * do before; else nothing happens. hasty: another address waits for its turn.
  * A number is used again only after thousands of streams, so that a late message of a closed one is
  * never taken for the present one's. The relay's number is its remainder. */
-static void pv_relaystream_open(struct pv_relaystream *s, const struct pv_relaystream_to *to,
-                                bool hasty, pv_ns now)
+static void relaystream_open(struct relaystream *s, const struct pv_relaystream_to *to, bool hasty,
+                             pv_ns now)
 {
     const uint16_t most = UINT16_MAX / PV_FP_MAX_RELAYS - 1;
     uint16_t number = (uint16_t)(s->n_numbers % most + 1);
     uint16_t stream = (uint16_t)(number * PV_FP_MAX_RELAYS + s->via);
-    if (s->state != PV_RELAYSTREAM_CLOSED || now < s->retry_at)
+    if (s->state != RELAYSTREAM_CLOSED || now < s->retry_at)
         return;
     /* Its close must find room, and that of one given away: a stream that nobody closes would stay
      * open for ever. */
-    if (s->n_ops + 2 >= PV_RELAYSTREAM_OPS_MAX ||
+    if (s->n_ops + 2 >= RELAYSTREAM_OPS_MAX ||
         !push_op(s, &(struct pv_relaystream_op){.open = true, .stream = stream, .to = *to}))
         return;
     s->n_numbers = number;
     s->number = stream;
     s->to = *to;
-    s->state = PV_RELAYSTREAM_CONNECTING;
+    s->state = RELAYSTREAM_CONNECTING;
     s->hasty = hasty;
     s->connect_by = now + (hasty ? PV_RELAYSTREAM_HASTE : PV_RELAYSTREAM_CONNECT);
 }
 
 /* The stream is gone, or is its owner's to close. */
-static void pv_relaystream_lost(struct pv_relaystream *s, pv_ns now)
+static void relaystream_lost(struct relaystream *s, pv_ns now)
 {
     pv_ns wait = s->retry == 0 ? PV_RELAYSTREAM_RETRY_FIRST : s->retry;
-    s->state = PV_RELAYSTREAM_CLOSED;
+    s->state = RELAYSTREAM_CLOSED;
     s->number = 0;
     s->connect_by = s->linger_until = PV_NEVER;
     /* Jitter: all nodes of a network lose their streams together when the coordinator restarts. */
@@ -161,29 +161,29 @@ static void pv_relaystream_lost(struct pv_relaystream *s, pv_ns now)
 }
 
 /* Closes one that was given away.
- * There is room: pv_relaystream_open() has seen to that. */
-static void pv_relaystream_close_number(struct pv_relaystream *s, uint16_t number)
+ * There is room: relaystream_open() has seen to that. */
+static void relaystream_close_number(struct relaystream *s, uint16_t number)
 {
     (void)push_op(s, &(struct pv_relaystream_op){.stream = number});
 }
 
 /* The shell does not answer a close, so the stream is gone at once. */
-static void pv_relaystream_close(struct pv_relaystream *s, pv_ns now)
+static void relaystream_close(struct relaystream *s, pv_ns now)
 {
-    pv_relaystream_close_number(s, s->number);
-    pv_relaystream_lost(s, now);
+    relaystream_close_number(s, s->number);
+    relaystream_lost(s, now);
 }
 
 /* The server is there or is another one: the next one may be opened at once, and the pauses begin
  * anew. */
-static void pv_relaystream_again(struct pv_relaystream *s, pv_ns now)
+static void relaystream_again(struct relaystream *s, pv_ns now)
 {
     s->retry = 0;
     s->retry_at = now;
 }
 
 /* When it must be connected or is to be closed; PV_NEVER: neither. */
-static pv_ns pv_relaystream_ends_at(const struct pv_relaystream *s)
+static pv_ns relaystream_ends_at(const struct relaystream *s)
 {
     return pv_min_ns(s->connect_by, s->linger_until);
 }
@@ -202,7 +202,7 @@ static pv_ns pv_relaystream_ends_at(const struct pv_relaystream *s)
  *   SENDING    --time over, quit-->              RECEIVING, for PV_RELAYHOLD_RECEIVE
  *   RECEIVING  --time over-->                    over
  */
-struct pv_relayhold {
+struct relayhold {
     struct pv_addr server; /* PV_AF_NONE: nothing is held */
     uint16_t stream;       /* it is reached by; 0: by datagrams */
     bool sends;
@@ -236,8 +236,8 @@ static const char *meaning(unsigned error)
 
 /* The reason of a DOWN event, into text; nothing when it is this node that stopped. transport:
  * "UDP", "TCP" or "TLS", by which the server was asked. */
-static void pv_relaywhy(const struct pv_turnc_event *down, const char *transport, char *text,
-                        size_t cap)
+static void relaywhy(const struct pv_turnc_event *down, const char *transport, char *text,
+                     size_t cap)
 {
     if (down->status == PV_ERR_TIMEOUT)
         snprintf(text, cap, "no answer by %s", transport);
@@ -266,15 +266,15 @@ struct pv_relayway {
     bool by_stream;     /* what the TURN client says goes by the stream */
     uint16_t sock;      /* else from this socket; */
     uint16_t data_sock; /* data from this one, until it follows */
-    struct pv_relayhold hold;
+    struct relayhold hold;
 
     bool blocked;
     pv_ns udp_hold_until, udp_hold;
 
-    struct pv_relaystream stream;
+    struct relaystream stream;
     pv_ns keep_at;
-    struct pv_relayuses uses; /* at a stock server */
-    pv_ns now;                /* of the last call that had it */
+    struct relayuses uses; /* at a stock server */
+    pv_ns now;             /* of the last call that had it */
 
     bool ev_way;
 
@@ -292,7 +292,7 @@ int pv_relayway_new(struct pv_relayway **ret_relay, uint16_t via, const struct p
         return PV_ERR_NOMEM;
     }
     r->via = via;
-    r->stream = (struct pv_relaystream){
+    r->stream = (struct relaystream){
         .rng = *rng, .via = via, .connect_by = PV_NEVER, .linger_until = PV_NEVER};
     r->hold.until = r->keep_at = PV_NEVER;
     *ret_relay = r;
@@ -356,9 +356,9 @@ static void without_stream(struct pv_relayway *r)
 
 static void close_stream(struct pv_relayway *r, pv_ns now)
 {
-    if (r->stream.state == PV_RELAYSTREAM_CLOSED)
+    if (r->stream.state == RELAYSTREAM_CLOSED)
         return;
-    pv_relaystream_close(&r->stream, now);
+    relaystream_close(&r->stream, now);
     without_stream(r);
 }
 
@@ -383,16 +383,16 @@ static void steer(struct pv_relayway *r, pv_ns now)
         return;
     if (wants_stream(r, now)) {
         r->stream.linger_until = PV_NEVER;
-        pv_relaystream_open(&r->stream, &r->cfg.to, pv_relayaddrs_is_hasty(&r->addrs), now);
-        if (r->stream.state == PV_RELAYSTREAM_OPEN && !r->by_stream)
+        relaystream_open(&r->stream, &r->cfg.to, pv_relayaddrs_is_hasty(&r->addrs), now);
+        if (r->stream.state == RELAYSTREAM_OPEN && !r->by_stream)
             run_turn(r, true, now);
         return;
     }
     if (r->by_stream)
         run_turn(r, false, now);
-    if (r->stream.state == PV_RELAYSTREAM_CONNECTING)
+    if (r->stream.state == RELAYSTREAM_CONNECTING)
         close_stream(r, now);
-    else if (r->stream.state == PV_RELAYSTREAM_OPEN && r->way == PV_RELAYWAY_UDP &&
+    else if (r->stream.state == RELAYSTREAM_OPEN && r->way == PV_RELAYWAY_UDP &&
              r->stream.linger_until == PV_NEVER)
         r->stream.linger_until = now + PV_RELAYSTREAM_LINGER; /* messages may be on their way */
 }
@@ -424,7 +424,7 @@ static bool try_next(struct pv_relayway *r, pv_ns now)
 static void stream_failed(struct pv_relayway *r, pv_ns now)
 {
     if (try_next(r, now))
-        pv_relaystream_again(&r->stream, now);
+        relaystream_again(&r->stream, now);
 }
 
 /* The server sends us to another one. */
@@ -436,7 +436,7 @@ static bool follow_alternate(struct pv_relayway *r, const struct pv_addr *to, pv
         close_stream(r, now);
     use_address(r, now);
     pv_turnc_kick(r->turnc, now);
-    pv_relaystream_again(&r->stream, now);
+    relaystream_again(&r->stream, now);
     return true;
 }
 
@@ -456,9 +456,9 @@ static void quit_hold(struct pv_relayway *r, pv_ns now)
 static void end_hold(struct pv_relayway *r)
 {
     if (r->hold.stream != 0)
-        pv_relaystream_close_number(&r->stream, r->hold.stream);
+        relaystream_close_number(&r->stream, r->hold.stream);
     r->ev_way |= r->hold.sends;
-    r->hold = (struct pv_relayhold){.until = PV_NEVER};
+    r->hold = (struct relayhold){.until = PV_NEVER};
 }
 
 bool pv_relayway_can_hold(const struct pv_relayway *r)
@@ -473,17 +473,17 @@ static void leave_server(struct pv_relayway *r, const struct pv_relayway_config 
     if (!r->on || pv_addr_equal(&to->turn.server, &r->cfg.turn.server))
         return;
     bool held = to->held && pv_relayway_can_hold(r);
-    bool elsewhere = r->stream.state != PV_RELAYSTREAM_CLOSED &&
-                     !pv_addr_equal(&to->to.addr, &r->stream.to.addr);
+    bool elsewhere =
+        r->stream.state != RELAYSTREAM_CLOSED && !pv_addr_equal(&to->to.addr, &r->stream.to.addr);
     uint16_t stream = held && r->by_stream ? r->stream.number : 0;
     end_hold(r);
     if (held)
-        r->hold = (struct pv_relayhold){.server = r->cfg.turn.server,
-                                        .stream = stream,
-                                        .sends = true,
-                                        .until = now + PV_RELAYHOLD_MOST};
+        r->hold = (struct relayhold){.server = r->cfg.turn.server,
+                                     .stream = stream,
+                                     .sends = true,
+                                     .until = now + PV_RELAYHOLD_MOST};
     if (stream != 0) {
-        pv_relaystream_lost(&r->stream, now);
+        relaystream_lost(&r->stream, now);
         without_stream(r);
     } else if (elsewhere) {
         close_stream(r, now);
@@ -511,8 +511,8 @@ int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cf
     r->cfg = *cfg;
     r->cfg.turn.sends = addrs.n > 1 ? PV_RELAYWAY_HASTE_SENDS : 0;
     r->addrs = addrs;
-    if (r->stream.state == PV_RELAYSTREAM_CLOSED) /* whoever gave these credentials is there */
-        pv_relaystream_again(&r->stream, now);
+    if (r->stream.state == RELAYSTREAM_CLOSED) /* whoever gave these credentials is there */
+        relaystream_again(&r->stream, now);
     r->on = true;
     steer(r, now);
     return PV_OK;
@@ -523,7 +523,7 @@ void pv_relayway_stop(struct pv_relayway *r, pv_ns now)
     if (!r->on)
         return;
     close_stream(r, now);
-    pv_relayuses_end(&r->uses, r->turnc, now);
+    relayuses_end(&r->uses, r->turnc, now);
     pv_turnc_stop(r->turnc);
     set_way(r, PV_RELAYWAY_NONE);
     end_hold(r);
@@ -578,7 +578,7 @@ void pv_relayway_moved(struct pv_relayway *r, pv_ns now)
 
 void pv_relayway_kick(struct pv_relayway *r, pv_ns now)
 {
-    pv_relaystream_again(&r->stream, now);
+    relaystream_again(&r->stream, now);
     if (r->on && r->running) {
         pv_turnc_kick(r->turnc, now);
         if (r->by_stream || r->cfg.keep)
@@ -627,7 +627,7 @@ int pv_relayway_handle_input(struct pv_relayway *r, const struct pv_carrier *fro
     /* A stream proves its sender by its number, a datagram by its address only; the TURN client
      * then checks the message's integrity. */
     bool mine = from->kind == PV_CARRIER_STREAM
-                    ? r->stream.state == PV_RELAYSTREAM_OPEN && from->sock == r->stream.number
+                    ? r->stream.state == RELAYSTREAM_OPEN && from->sock == r->stream.number
                     : from->kind == PV_CARRIER_UDP && r->cfg.udp &&
                           pv_addr_equal(&from->remote, &r->cfg.turn.server);
     if (!r->on || !r->running || !mine)
@@ -638,9 +638,9 @@ int pv_relayway_handle_input(struct pv_relayway *r, const struct pv_carrier *fro
 
 void pv_relayway_connected(struct pv_relayway *r, uint16_t stream, pv_ns now)
 {
-    if (r->stream.state != PV_RELAYSTREAM_CONNECTING || stream != r->stream.number)
+    if (r->stream.state != RELAYSTREAM_CONNECTING || stream != r->stream.number)
         return;
-    r->stream.state = PV_RELAYSTREAM_OPEN;
+    r->stream.state = RELAYSTREAM_OPEN;
     r->stream.connect_by = PV_NEVER;
     steer(r, now);
 }
@@ -651,13 +651,13 @@ void pv_relayway_closed(struct pv_relayway *r, uint16_t stream, const char *why,
         r->hold.stream = 0;
         end_hold(r);
     }
-    if (r->stream.state == PV_RELAYSTREAM_CLOSED || stream != r->stream.number)
+    if (r->stream.state == RELAYSTREAM_CLOSED || stream != r->stream.number)
         return;
     bool failed = wants_stream(r, now); /* else it was left, and is not missed */
     bool was_used = r->way == PV_RELAYWAY_STREAM;
     if (failed)
         set_error(r, why);
-    pv_relaystream_lost(&r->stream, now);
+    relaystream_lost(&r->stream, now);
     without_stream(r);
     if (failed && !was_used)
         stream_failed(r, now);
@@ -690,10 +690,10 @@ static void plan_keep(struct pv_relayway *r, pv_ns now)
  * once. */
 static void end_stream(struct pv_relayway *r, pv_ns now)
 {
-    bool left = r->stream.state == PV_RELAYSTREAM_OPEN;
+    bool left = r->stream.state == RELAYSTREAM_OPEN;
     close_stream(r, now);
     if (left) {
-        pv_relaystream_again(&r->stream, now);
+        relaystream_again(&r->stream, now);
         return;
     }
     snprintf(
@@ -716,13 +716,13 @@ void pv_relayway_handle_timeout(struct pv_relayway *r, pv_ns now)
         pv_turnc_handle_timeout(r->turnc, now);
     if (now >= r->udp_hold_until)
         r->udp_hold_until = 0;
-    if (now >= pv_relaystream_ends_at(&r->stream))
+    if (now >= relaystream_ends_at(&r->stream))
         end_stream(r, now);
     /* A Refresh keeps the NAT's binding and shows that the server is there, which a Binding
      * indication does not. */
     if (now >= r->keep_at) {
         pv_turnc_refresh(r->turnc, now);
-        pv_relayuses_sweep(&r->uses, r->turnc, now);
+        relayuses_sweep(&r->uses, r->turnc, now);
         plan_keep(r, now);
     }
     steer(r, now);
@@ -742,9 +742,9 @@ pv_ns pv_relayway_next_timeout(const struct pv_relayway *r)
     if (must_follow(r))
         return 0;
     pv_ns next = r->running ? pv_turnc_next_timeout(r->turnc) : PV_NEVER;
-    next = pv_min_ns(next, pv_relaystream_ends_at(&r->stream));
+    next = pv_min_ns(next, relaystream_ends_at(&r->stream));
     next = pv_min_ns(next, pv_min_ns(r->keep_at, r->hold.until));
-    if (has_stream(r) && r->stream.state == PV_RELAYSTREAM_CLOSED &&
+    if (has_stream(r) && r->stream.state == RELAYSTREAM_CLOSED &&
         (!r->cfg.udp || r->blocked || r->udp_hold_until > 0))
         next = pv_min_ns(next, r->stream.retry_at);
     if (r->udp_hold_until > 0)
@@ -767,7 +767,7 @@ int pv_relayway_poll_transmit(struct pv_relayway *r, struct pv_relayway_message 
 
 int pv_relayway_poll_op(struct pv_relayway *r, struct pv_relaystream_op *ret_op)
 {
-    struct pv_relaystream *s = &r->stream;
+    struct relaystream *s = &r->stream;
     if (s->n_ops == 0)
         return PV_ERR_AGAIN;
     *ret_op = s->ops[0];
@@ -825,11 +825,11 @@ static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv
         set_way(r, PV_RELAYWAY_NONE);
         if (ev->error == PV_STUN_E_TRY_ALTERNATE && follow_alternate(r, &ev->alternate, now))
             break;
-        pv_relaywhy(ev,
-                    !r->by_stream      ? "UDP"
-                    : r->stream.to.tls ? "TLS"
-                                       : "TCP",
-                    r->error, sizeof(r->error));
+        relaywhy(ev,
+                 !r->by_stream      ? "UDP"
+                 : r->stream.to.tls ? "TLS"
+                                    : "TCP",
+                 r->error, sizeof(r->error));
         if (ev->status == PV_ERR_TIMEOUT)
             no_answer(r, now);
         break;
@@ -877,7 +877,7 @@ int pv_relayway_wrap(struct pv_relayway *r, const struct pv_addr *peer, struct p
     if (r->way == PV_RELAYWAY_NONE)
         return PV_ERR_STATE;
     if (r->cfg.turn.permissions)
-        pv_relayuses_note(&r->uses, r->turnc, peer, r->now);
+        relayuses_note(&r->uses, r->turnc, peer, r->now);
     m->stream = r->way == PV_RELAYWAY_STREAM ? r->stream.number : 0;
     m->sock = r->way == PV_RELAYWAY_STREAM ? 0 : r->data_sock;
     return pv_turnc_wrap(r->turnc, peer, data, m->buf, m->cap, &m->len);
@@ -907,15 +907,14 @@ enum pv_relayway_way pv_relayway_way(const struct pv_relayway *r)
 
 const char *pv_relayway_transport(const struct pv_relayway *r)
 {
-    bool stream = r->way == PV_RELAYWAY_NONE
-                      ? r->stream.state != PV_RELAYSTREAM_CLOSED || !r->cfg.udp
-                      : r->way == PV_RELAYWAY_STREAM;
+    bool stream = r->way == PV_RELAYWAY_NONE ? r->stream.state != RELAYSTREAM_CLOSED || !r->cfg.udp
+                                             : r->way == PV_RELAYWAY_STREAM;
     return !stream ? "udp" : pv_relayway_stream_to(r)->tls ? "tls" : "tcp";
 }
 
 const struct pv_relaystream_to *pv_relayway_stream_to(const struct pv_relayway *r)
 {
-    return r->stream.state == PV_RELAYSTREAM_CLOSED ? &r->cfg.to : &r->stream.to;
+    return r->stream.state == RELAYSTREAM_CLOSED ? &r->cfg.to : &r->stream.to;
 }
 
 const struct pv_addr *pv_relayway_server(const struct pv_relayway *r)

@@ -113,7 +113,7 @@ static inline uint16_t pv_relayway_of_stream(uint16_t stream)
 PV_MUST_CHECK int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cfg,
                                     pv_ns now);
 /* May cfg.held be set now? Channels keep their numbers at another server then, and the one before
- * is used as relayway.c says (struct pv_relayhold). */
+ * goes on relaying for a while (relayway.c). */
 bool pv_relayway_can_hold(const struct pv_relayway *r);
 void pv_relayway_stop(struct pv_relayway *r, pv_ns now);
 /* The server's name has these addresses now (n > 0). One that is used and not among them stays

@@ -25,7 +25,7 @@
 static pv_job_done plan_done;
 
 /* The name of the user's choice in the store. */
-#define PV_ROUTES_META "routes"
+#define ROUTES_META "routes"
 
 struct pv_routes {
     struct pv_node *node;
@@ -620,7 +620,7 @@ static void save_choice(struct pv_routes *r)
 {
     uint8_t buf[PV_ROUTEUSE_BYTES];
     size_t len = pv_routeuse_encode(&r->use, buf);
-    pv_node_put_meta(r->node, PV_ROUTES_META, pv_view(buf, len));
+    pv_node_put_meta(r->node, ROUTES_META, pv_view(buf, len));
 }
 
 /* Answers the client that waits for the host, if there is one. fault: why not; "" = done. */
@@ -792,7 +792,7 @@ static void free_routes(void *part)
 static int restore_routes(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_routes *r = part;
-    struct pv_view value = pv_saved_value(cfg->saved, PV_ROUTES_META);
+    struct pv_view value = pv_saved_value(cfg->saved, ROUTES_META);
     if (value.len > 0 && pv_routeuse_decode(value, &r->use) != PV_OK) {
         memset(&r->use, 0, sizeof(r->use));
         pv_log(r->node->log, PV_LOG_WARN,

@@ -106,7 +106,7 @@ static int64_t unix_time(const ASN1_TIME *at)
 }
 
 /* The pin is over the public key alone (RFC 7469 s2.4), so it survives a renewed certificate. */
-static bool pv_tls_pin(X509 *cert, uint8_t ret_pin[static PV_TLS_PIN_LEN])
+static bool tls_pin(X509 *cert, uint8_t ret_pin[static PV_TLS_PIN_LEN])
 {
     unsigned char *der = NULL;
     int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
@@ -131,7 +131,7 @@ static int load_cert(struct pv_tls_ctx *c, const char *file, char error[static P
     if (SSL_CTX_use_certificate_chain_file(c->ssl, file) != 1)
         return explain_library(error, file, "no certificate that can be used: give a PEM file");
     X509 *cert = SSL_CTX_get0_certificate(c->ssl);
-    if (!pv_tls_pin(cert, c->cert.pin))
+    if (!tls_pin(cert, c->cert.pin))
         return PV_ERR_NOMEM;
     c->cert.not_before = unix_time(X509_get0_notBefore(cert));
     c->cert.not_after = unix_time(X509_get0_notAfter(cert));
@@ -380,7 +380,7 @@ static int verify(X509_STORE_CTX *store, void *arg)
         X509_STORE_CTX_set_error(store, X509_V_OK);
         return 1;
     case PV_TLS_TRUST_PIN:
-        ok = cert != NULL && pv_tls_pin(cert, pin) && memcmp(pin, t->peer.pin, sizeof(pin)) == 0;
+        ok = cert != NULL && tls_pin(cert, pin) && memcmp(pin, t->peer.pin, sizeof(pin)) == 0;
         X509_STORE_CTX_set_error(store, ok ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION);
         return ok;
     case PV_TLS_TRUST_CA:
