@@ -192,10 +192,9 @@ static void clean(char *line)
 {
     size_t left = strlen(line);
     for (char *p = line; left > 0;) {
-        size_t n = pv_utf8_len(pv_view(p, left));
-        uint8_t c = (uint8_t)p[0];
-        bool c1 = n == 2 && c == 0xc2 && (uint8_t)p[1] < 0xa0;
-        if (n == 0 || c < 0x20 || c == 0x7f || c1) {
+        uint32_t c;
+        size_t n = pv_utf8_char(pv_view(p, left), &c);
+        if (n == 0 || c < 0x20 || (c >= 0x7f && c < 0xa0)) {
             n = n == 0 ? 1 : n;
             memset(p, '?', n);
         }

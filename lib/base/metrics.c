@@ -102,7 +102,8 @@ void pv_metrics_family(struct pv_metrics *m, enum pv_metrics_type type, const ch
 static void put_escaped(struct pv_metrics *m, const char *text)
 {
     while (*text != '\0') {
-        size_t n = pv_utf8_len(pv_view(text, strnlen(text, 4)));
+        uint32_t c;
+        size_t n = pv_utf8_char(pv_view(text, strnlen(text, 4)), &c);
         if (*text == '\\' || *text == '"')
             put_text(m, "\\", 1);
         if (*text == '\n')

@@ -244,47 +244,39 @@ int pv_duration_parse(const char *text, uint64_t *ret_seconds)
     return PV_OK;
 }
 
-/* Length of the sequence a lead byte starts and the range of its second byte (RFC 3629 s4). */
-static size_t utf8_sequence(uint8_t lead, uint8_t *ret_low, uint8_t *ret_high)
+/* Overlong forms and surrogates are none: they would let a character pass that callers look for. */
+size_t pv_utf8_char(struct pv_view text, uint32_t *ret_char)
 {
-    *ret_low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-    *ret_high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-    if (lead < 0x80)
-        return 1;
-    if (lead < 0xc2)
-        return 0;
-    if (lead < 0xe0)
-        return 2;
-    if (lead < 0xf0)
-        return 3;
-    return lead <= 0xf4 ? 4 : 0;
-}
-
-/* RFC 3629 s4 by ranges of the first two bytes. */
-size_t pv_utf8_len(struct pv_view text)
-{
-    uint8_t low, high;
-    size_t n = text.len == 0 ? 0 : utf8_sequence(text.ptr[0], &low, &high);
+    *ret_char = 0;
+    uint8_t b = text.len == 0 ? 0xff : text.ptr[0];
+    size_t n = b < 0x80                ? 1
+               : b >= 0xc2 && b < 0xe0 ? 2
+               : (b & 0xf0) == 0xe0    ? 3
+               : b >= 0xf0 && b < 0xf5 ? 4
+                                       : 0;
     if (n == 0 || n > text.len)
         return 0;
-    for (size_t k = 1; k < n; k++) {
-        uint8_t c = text.ptr[k];
-        if (c < low || c > high)
+    uint32_t c = n == 1 ? b : b & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((text.ptr[i] & 0xc0) != 0x80)
             return 0;
-        low = 0x80;
-        high = 0xbf;
+        c = (c << 6) | (text.ptr[i] & 0x3fu);
     }
+    bool overlong = (n == 3 && c < 0x800) || (n == 4 && c < 0x10000);
+    if (overlong || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+        return 0;
+    *ret_char = c;
     return n;
 }
 
 /* NUL is refused, since such text becomes a C string sooner or later. */
 bool pv_utf8_is_valid(struct pv_view text)
 {
-    for (size_t i = 0; i < text.len;) {
-        size_t n = pv_utf8_len(pv_view(text.ptr + i, text.len - i));
-        if (n == 0 || text.ptr[i] == 0)
+    uint32_t c;
+    for (size_t n; text.len > 0; text = pv_view(text.ptr + n, text.len - n)) {
+        n = pv_utf8_char(text, &c);
+        if (n == 0 || c == 0)
             return false;
-        i += n;
     }
     return true;
 }

@@ -58,8 +58,8 @@ PV_MUST_CHECK int pv_switch_parse(const char *text, bool *ret_on);
 /* "90", "90s", "15m", "24h", "7d", "2w": seconds. PV_ERR_MALFORMED, also when above 100 years. */
 PV_MUST_CHECK int pv_duration_parse(const char *text, uint64_t *ret_seconds);
 
-/* Bytes of the character that text begins with (RFC 3629), 1 to 4; 0: it begins with none. */
-size_t pv_utf8_len(struct pv_view text);
+/* The character that text begins with (RFC 3629), and its bytes, 1 to 4; 0: it begins with none. */
+size_t pv_utf8_char(struct pv_view text, uint32_t *ret_char);
 /* Valid UTF-8 (RFC 3629) without NUL? */
 bool pv_utf8_is_valid(struct pv_view text);
 

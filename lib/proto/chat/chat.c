@@ -21,31 +21,6 @@ enum {
 
 static const char REPLACEMENT[] = "\xef\xbf\xbd"; /* U+FFFD */
 
-/* Length of the UTF-8 sequence at the start of text (RFC 3629), 0 when there is none. Overlong
- * forms and surrogates are none: they would let a character pass that the checks below look for. */
-static size_t utf8_step(struct pv_view text, uint32_t *ret_cp)
-{
-    uint8_t b = text.ptr[0];
-    size_t n = b < 0x80                ? 1
-               : b >= 0xc2 && b < 0xe0 ? 2
-               : (b & 0xf0) == 0xe0    ? 3
-               : b >= 0xf0 && b < 0xf5 ? 4
-                                       : 0;
-    if (n == 0 || n > text.len)
-        return 0;
-    uint32_t cp = n == 1 ? b : b & (0x7fu >> n);
-    for (size_t i = 1; i < n; i++) {
-        if ((text.ptr[i] & 0xc0) != 0x80)
-            return 0;
-        cp = (cp << 6) | (text.ptr[i] & 0x3fu);
-    }
-    bool overlong = (n == 3 && cp < 0x800) || (n == 4 && cp < 0x10000);
-    if (overlong || cp > 0x10ffff || (cp >= 0xd800 && cp < 0xe000))
-        return 0;
-    *ret_cp = cp;
-    return n;
-}
-
 bool pv_chat_text_is_valid(struct pv_view text)
 {
     return text.len > 0 && text.len <= PV_CHAT_TEXT_MAX && pv_utf8_is_valid(text);
@@ -184,7 +159,7 @@ static int parse_plain(struct pv_view line, struct pv_chat_frame *ret_frame)
     size_t n = 0;
     while (line.len > 0) {
         uint32_t cp = 0;
-        size_t step = utf8_step(line, &cp);
+        size_t step = pv_utf8_char(line, &cp);
         bool good = step > 0 && cp != 0;
         struct pv_view piece = good ? pv_view(line.ptr, step) : pv_view(REPLACEMENT, 3);
         if (n + piece.len > PV_CHAT_TEXT_MAX)
@@ -284,9 +259,8 @@ int pv_chat_write_later(const uint8_t id[static PV_CHAT_ID_LEN], enum pv_chat_la
 
 /* --- showing ------------------------------------------------------------------------------- */
 
-/* True for a character that a terminal acts on, or that hides or reorders what is around it
- * (Unicode TR 36 s2.5). The joiners U+200C and U+200D stay: scripts and emoji need them. */
-static bool is_harmful(uint32_t cp)
+/* The joiners U+200C and U+200D stay: scripts and emoji need them. */
+bool pv_chat_is_harmful(uint32_t cp)
 {
     return (cp < 0x20 && cp != '\t') || (cp >= 0x7f && cp < 0xa0) || cp == 0xad || cp == 0x61c ||
            cp == 0x200b || cp == 0x200e || cp == 0x200f || (cp >= 0x2028 && cp <= 0x202e) ||
@@ -300,11 +274,11 @@ size_t pv_chat_harmless(struct pv_view text, const char *newline, char *dst, siz
     size_t n = 0;
     while (text.len > 0) {
         uint32_t cp = 0;
-        size_t step = utf8_step(text, &cp);
+        size_t step = pv_utf8_char(text, &cp);
         struct pv_view piece = pv_view(text.ptr, step);
         if (step > 0 && cp == '\n')
             piece = pv_view(newline, strlen(newline));
-        else if (step == 0 || is_harmful(cp))
+        else if (step == 0 || pv_chat_is_harmful(cp))
             piece = pv_view(REPLACEMENT, 3);
         if (n + piece.len >= cap)
             break;

@@ -113,6 +113,9 @@ const char *pv_chat_id_format(const uint8_t id[static PV_CHAT_ID_LEN],
                               char buf[static PV_CHAT_ID_TEXT_BUF]);
 PV_MUST_CHECK int pv_chat_id_parse(const char *text, uint8_t ret_id[static PV_CHAT_ID_LEN]);
 
+/* Does a terminal act on this character, or does it hide or reorder what is around it (Unicode TR
+ * 36 s2.5)? */
+bool pv_chat_is_harmful(uint32_t cp);
 /*
  * Text of others made harmless for a terminal: control characters (C0, DEL, C1), characters that
  * change the direction of text or are invisible, and bytes that are not UTF-8 become U+FFFD; a

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "proto/chat/chat.h"
 
 enum {
     VERSION = 1, /* of notices; another one is ignored */
@@ -205,29 +206,11 @@ int pv_file_answer_parse(const uint8_t buf[static PV_FILE_ANSWER_LEN], enum pv_f
 
 /* --- names --------------------------------------------------------------------------------- */
 
-/* The character at p (valid UTF-8) and its length in bytes. */
-static uint32_t utf8_char(const uint8_t *p, size_t *ret_len)
-{
-    if (p[0] < 0x80) {
-        *ret_len = 1;
-        return p[0];
-    }
-    size_t len = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-    uint32_t c = p[0] & (0xffu >> (len + 1));
-    for (size_t i = 1; i < len; i++)
-        c = (c << 6) | (p[i] & 0x3fu);
-    *ret_len = len;
-    return c;
-}
-
-/* True for a character that is invisible or makes text run another way (Unicode TR 36 s2.5):
- * "exe.txt" may be shown for "txt.exe". The same set as chat's, and U+180E. */
+/* Beside the characters that chat refuses, all that are invisible: "exe.txt" may be shown for
+ * "txt.exe". */
 static bool is_treacherous(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c || c == 0x180e ||
-           (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
-           (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) ||
-           (c >= 0xe0000 && c <= 0xe007f);
+    return pv_chat_is_harmful(c) || c == '\t' || c == 0x180e || c == 0x200c || c == 0x200d;
 }
 
 /* Backslashes count as separators too: the receiver may copy the file to another system. A leading
@@ -241,7 +224,8 @@ int pv_file_name_clean(struct pv_view name, char ret_name[static PV_FILE_NAME_BU
         if (name.ptr[i] == '/' || name.ptr[i] == '\\')
             from = i + 1;
     for (size_t i = from, len = 0; i < name.len; i += len) {
-        uint32_t c = utf8_char(name.ptr + i, &len);
+        uint32_t c;
+        len = pv_utf8_char(pv_view(name.ptr + i, name.len - i), &c);
         bool bad = is_treacherous(c) || (n == 0 && (c == '.' || c == '-'));
         if (n + (bad ? 1 : len) > PV_FILE_NAME_MAX)
             break;

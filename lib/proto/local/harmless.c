@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "crypto/ct.h"
 #include "proto/chat/chat.h"
 #include "proto/local/ctlapi.h"
@@ -82,17 +83,6 @@ int pv_harmless_json(json_t *value)
     return clean_value(value, NULL);
 }
 
-/* The next character of valid UTF-8, which the encoder of JSON gives. */
-static uint32_t take_character(const char **p)
-{
-    uint8_t first = (uint8_t) * (*p)++;
-    int more = first < 0x80 ? 0 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
-    uint32_t cp = more == 0 ? first : first & (0x3fU >> more);
-    for (; more > 0; more--)
-        cp = cp << 6 | ((uint8_t) * (*p)++ & 0x3fU);
-    return cp;
-}
-
 /* The characters that jansson leaves as they are behind its own escapes: DEL, and all that is not
  * ASCII; above U+FFFF as two surrogates. */
 static size_t put_character(uint32_t cp, char *dst)
@@ -115,8 +105,12 @@ char *pv_harmless_dump(const json_t *obj, size_t *ret_len)
     for (size_t i = 0; i < len && line != NULL; i++)
         others += (uint8_t)line[i] >= 0x7f;
     char *ascii = line == NULL ? NULL : malloc(len + others * (ESCAPE - 1) + 1);
-    for (const char *p = line; ascii != NULL && p < line + len;)
-        n += put_character(take_character(&p), ascii + n);
+    /* The encoder of JSON gives valid UTF-8. */
+    for (size_t i = 0, step = 1; ascii != NULL && i < len && step > 0; i += step) {
+        uint32_t cp;
+        step = pv_utf8_char(pv_view(line + i, len - i), &cp);
+        n += put_character(cp, ascii + n);
+    }
     if (line != NULL)
         pv_wipe(line, len);
     free(line);
