@@ -94,11 +94,6 @@ struct pv_hardnat {
     struct pv_fifo *ops; /* borrowed */
 };
 
-/* Asks for sockets until there are that many. */
-static void open_upto(struct pv_hardnat *h, size_t upto);
-/* A datagram to be sent; NULL: too many wait. */
-static struct out *push_out(struct pv_hardnat *h, uint16_t sock, const struct pv_addr *dst);
-
 enum {
     ROUNDS = 6,
     FAN_ROUNDS = 3,
@@ -144,6 +139,50 @@ static unsigned least(unsigned a, unsigned b)
 static pv_ns interval(const struct pv_hardnat *h)
 {
     return PV_S(1) / h->cfg.max_pps;
+}
+
+/* --- sockets that are asked for, and datagrams that wait ------------------------------------- */
+
+static bool is_kept(const struct pv_hardnat *h, uint16_t id)
+{
+    for (size_t i = 0; i < h->n_kept; i++)
+        if (h->kept[i] == id)
+            return true;
+    return false;
+}
+
+/* Ids go round, so that a late datagram of a closed socket meets no new one. */
+static uint16_t fresh_id(struct pv_hardnat *h)
+{
+    do {
+        h->next_id++;
+    } while (h->next_id == 0 || h->next_id >= PV_HARDNAT_END_ID || is_kept(h, h->next_id));
+    return h->next_id;
+}
+
+/* Asks for sockets until there are that many. */
+static void open_upto(struct pv_hardnat *h, size_t upto)
+{
+    while (h->n_socks < upto && h->n_socks < PV_HARDNAT_MAX_MAPPINGS) {
+        uint16_t id = fresh_id(h);
+        h->socks[h->n_socks++] = (struct sock){.id = id};
+        pv_hardnat_ask(h->ops, PV_HARDNAT_OPEN, id, h->wish == 0 ? 0 : h->wish++);
+    }
+}
+
+/* A datagram to be sent; NULL: too many wait. The waiting ones move to the front only when the end
+ * of the array is reached, so that most pushes copy nothing. */
+static struct out *push_out(struct pv_hardnat *h, uint16_t sock, const struct pv_addr *dst)
+{
+    if (h->out_first + h->n_out == OUT) {
+        memmove(h->out, h->out + h->out_first, h->n_out * sizeof(h->out[0]));
+        h->out_first = 0;
+    }
+    if (h->n_out == OUT)
+        return NULL;
+    struct out *o = &h->out[h->out_first + h->n_out++];
+    *o = (struct out){.sock = sock, .dst = *dst};
+    return o;
 }
 
 /* --- one packet ------------------------------------------------------------------------------ */
@@ -621,33 +660,7 @@ struct pv_hardnat *pv_hardnat_free(struct pv_hardnat *h)
     return NULL;
 }
 
-/* --- sockets --------------------------------------------------------------------------------- */
-
-static bool is_kept(const struct pv_hardnat *h, uint16_t id)
-{
-    for (size_t i = 0; i < h->n_kept; i++)
-        if (h->kept[i] == id)
-            return true;
-    return false;
-}
-
-/* Ids go round, so that a late datagram of a closed socket meets no new one. */
-static uint16_t fresh_id(struct pv_hardnat *h)
-{
-    do {
-        h->next_id++;
-    } while (h->next_id == 0 || h->next_id >= PV_HARDNAT_END_ID || is_kept(h, h->next_id));
-    return h->next_id;
-}
-
-static void open_upto(struct pv_hardnat *h, size_t upto)
-{
-    while (h->n_socks < upto && h->n_socks < PV_HARDNAT_MAX_MAPPINGS) {
-        uint16_t id = fresh_id(h);
-        h->socks[h->n_socks++] = (struct sock){.id = id};
-        pv_hardnat_ask(h->ops, PV_HARDNAT_OPEN, id, h->wish == 0 ? 0 : h->wish++);
-    }
-}
+/* --- sockets that are given back ------------------------------------------------------------- */
 
 static size_t sock_index(const struct pv_hardnat *h, uint16_t id)
 {
@@ -669,21 +682,6 @@ void pv_hardnat_release(struct pv_hardnat *h, uint16_t sock)
 }
 
 /* --- sending --------------------------------------------------------------------------------- */
-
-/* The waiting ones move to the front only when the end of the array is reached, so that most pushes
- * copy nothing. */
-static struct out *push_out(struct pv_hardnat *h, uint16_t sock, const struct pv_addr *dst)
-{
-    if (h->out_first + h->n_out == OUT) {
-        memmove(h->out, h->out + h->out_first, h->n_out * sizeof(h->out[0]));
-        h->out_first = 0;
-    }
-    if (h->n_out == OUT)
-        return NULL;
-    struct out *o = &h->out[h->out_first + h->n_out++];
-    *o = (struct out){.sock = sock, .dst = *dst};
-    return o;
-}
 
 /* The checks look as the agent's own: the peer's agent answers them, and what comes back to us is
  * authenticated. They promise nothing: without USE-CANDIDATE no pair is nominated (RFC 8445
