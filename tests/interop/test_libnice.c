@@ -10,7 +10,6 @@
 #include <netinet/in.h>
 #include <nice/agent.h>
 #include <poll.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Networks that let no UDP out: the relay goes through a stream, and comes back to UDP, in virtual
  * time and with bounds. */
-#include <stdio.h>
 
 #include <jansson.h>
 

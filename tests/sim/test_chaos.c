@@ -7,9 +7,6 @@
  * member can reach everybody. After a storm of faults that cut paths each pair is direct again in
  * 15 s.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 

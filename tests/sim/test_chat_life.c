@@ -5,9 +5,6 @@
  * most once.
  */
 #include <assert.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include <jansson.h>
 

@@ -4,8 +4,6 @@
  * they are known, whoever keeps them back and however slow the line is; and where nobody does, the
  * machine is open a moment after it joined.
  */
-#include <stdio.h>
-
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 

@@ -2,7 +2,6 @@
 /* A coordinator that lies to whole nodes, in virtual time: refused, or found out by the first pair
  * that meets, and said in `status`. The statements that a roster alone refuses are in
  * unit/test_roster_evil.c. */
-#include <stdio.h>
 
 #include <jansson.h>
 

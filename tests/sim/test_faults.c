@@ -5,8 +5,6 @@
  * network is what its users were told: what was said to be done is, all that was taken arrives
  * once, and everything works.
  */
-#include <stdio.h>
-
 #include <jansson.h>
 
 #include "tests/sim/world/sim_faults.h"
@@ -268,8 +266,7 @@ static const char *heal(struct scene *s)
 /* One life as it was planned; says what went wrong. */
 static const char *run(void)
 {
-    struct scene *s = calloc(1, sizeof(*s));
-    assert_non_null(s);
+    struct scene *s = test_alloc(sizeof(*s));
     begin(s);
     const char *why = live(s);
     sim_faults_stop();

@@ -6,8 +6,6 @@
  * other within bounds, and what a rule forbids does not pass; in the end the phone is removed, and
  * out within two seconds.
  */
-#include <stdio.h>
-
 #include "base/text.h"
 #include "crypto/dh.h"
 #include "tests/sim/world/sim_world.h"

@@ -2,9 +2,6 @@
 /* Every pair of NATs, also the symmetric ones: how often, how fast and with how many packets two
  * whole nodes find a direct path (TRAVERSAL 6). PV_SIM_SEEDS=1000 PV_HARD_TABLE=1 prints the
  * table of docs/TRAVERSAL.md. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <jansson.h>
 

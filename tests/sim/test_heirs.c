@@ -5,8 +5,6 @@
  * former admin has kept. With a living, a dead and a slow former coordinator, by root's key and by
  * another admin's.
  */
-#include <stdio.h>
-
 #include "daemon/core/engine.h"
 #include "daemon/core/member/scout.h"
 #include "daemon/core/node/node.h"

@@ -7,8 +7,6 @@
  * one home of each network.
  */
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "coordinator/core/homes.h"
 #include "coordinator/core/member/cnet.h"
@@ -284,8 +282,7 @@ static inline void change_home(struct world *w, struct coordinator *c, struct jo
 {
     struct home *h = &w->homes[net_of(w, j->op->copy.network)];
     enum pv_home_verdict v = pv_home_judge(&j->f, j->op->pleads);
-    struct pv_home_answer *a = calloc(1, sizeof(*a));
-    assert_non_null(a);
+    struct pv_home_answer *a = test_alloc(sizeof(*a));
     j->result.home = a;
     if (j->op->kind == PV_STOREOP_LEAVE)
         v = h->holder == c->id ? PV_HOME_GIVE : PV_HOME_THERE;

@@ -7,8 +7,6 @@
  * meanwhile.
  */
 #include <malloc.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include <jansson.h>
 #include <sqlite3.h>

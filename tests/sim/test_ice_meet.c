@@ -6,8 +6,6 @@
  * Each cell runs PV_SIM_SEEDS seeds (100). A failing seed is printed with both traces; run it alone
  * with PV_SIM_SEED=<seed>.
  */
-#include <stdio.h>
-
 #include "tests/sim/world/ice_world.h"
 
 enum w_side {

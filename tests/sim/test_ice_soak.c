@@ -9,8 +9,6 @@
  * An eighth of PV_SIM_SEEDS seeds (12); a failing one is printed, run it alone with
  * PV_SIM_SEED=<seed>.
  */
-#include <stdio.h>
-
 #include "tests/sim/world/ice_world.h"
 
 enum {

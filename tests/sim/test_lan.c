@@ -4,8 +4,6 @@
  * once and in order, floods end at their budget, nothing goes in circles, and discovery wakes
  * nobody.
  */
-#include <stdio.h>
-
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -43,13 +41,6 @@ static bool begin(struct sim_world *w, uint64_t seed, unsigned n)
     return true;
 }
 
-static struct pv_addr addr_of(const char *text)
-{
-    struct pv_addr a;
-    assert_int_equal(pv_addr_parse_ip(text, &a), PV_OK);
-    return a;
-}
-
 /* Everybody has data with node 0. */
 static bool use_all(struct sim_world *w)
 {
@@ -70,7 +61,7 @@ static void begin_flows(struct sim_world *w)
 /* n datagrams to a group, per_s a second. */
 static void flow(struct sim_world *w, unsigned from, const char *group, unsigned n, unsigned per_s)
 {
-    struct pv_addr to = addr_of(group);
+    struct pv_addr to = test_ip(group);
     for (unsigned i = 0; i < n; i++) {
         sim_node_flow(w->nodes[from], &to);
         sim_world_run(w, PV_S(1) / per_s);
@@ -138,7 +129,7 @@ PV_SIM(a_flood_ends_at_its_budget, SEEDS)
     struct sim_world w;
     must(&w, begin(&w, seed, NODES) && use_all(&w), "no network", 0);
     begin_flows(&w);
-    struct pv_addr all = addr_of("255.255.255.255");
+    struct pv_addr all = test_ip("255.255.255.255");
     struct pv_addr one = sim_node_overlay(w.nodes[2], PV_AF_INET);
     static const uint8_t text[32] = "beside";
     for (unsigned i = 0; i < 20000; i++) {
@@ -233,7 +224,7 @@ PV_SIM(a_program_that_joins_and_leaves_all_the_time_costs_little, SEEDS)
  * discovery: they look for each other every 20 s all the time. */
 static uint64_t idle_hour(struct sim_world *w, bool discovery)
 {
-    struct pv_addr mdns = addr_of("224.0.0.251"), all = addr_of("255.255.255.255");
+    struct pv_addr mdns = test_ip("224.0.0.251"), all = test_ip("255.255.255.255");
     uint64_t sent = 0;
     for (unsigned i = 0; i < 90 * 3; i++) {
         for (unsigned k = 0; k < w->n_nodes && discovery; k++) {

@@ -3,9 +3,6 @@
  * test_life.c - what happens to two nodes that have met: NATs forget, peers restart or move, the
  * coordinator goes away, clocks jump, disks fill up. Each heals without help, within a bound.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 

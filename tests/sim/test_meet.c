@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Coordinator and nodes behind simulated NATs in virtual time: create, join, meet, chat, come back.
  */
-#include <stdio.h>
-
 #include <jansson.h>
 
 #include "tests/sim/world/sim_world.h"

@@ -4,8 +4,6 @@
  * go on while some leave and others come: every pair finds its path, nobody hears what is not for
  * it.
  */
-#include <stdio.h>
-
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 

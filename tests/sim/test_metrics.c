@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The numbers that a node tells Prometheus, of lives whose every step is known: well-formed, and
  * true. */
-#include <stdio.h>
 
 #include <jansson.h>
 
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/base/metrics_grammar.h"
-#include "tests/unit/test_util.h"
 
 static const struct pv_link_config line = {.delay = PV_MS(10)};
 

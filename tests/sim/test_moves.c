@@ -5,8 +5,6 @@
  * reach each other find the one list by themselves, or by one token. The right to move it, and the
  * place where newcomers find their invite.
  */
-#include <stdio.h>
-
 #include "daemon/core/engine.h"
 #include "daemon/core/member/scout.h"
 #include "daemon/core/node/node.h"

@@ -4,8 +4,6 @@
  * not fit and say nothing: found within a second, told to who sends inside, and 1280 bytes always
  * pass.
  */
-#include <stdio.h>
-
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The simulated world itself: what the scenarios stand on. */
-#include <stdio.h>
-
 #include "tests/sim/world/sim_faults.h"
 #include "tests/sim/world/sim_net.h"
 #include "tests/unit/test_util.h"
@@ -11,14 +9,14 @@ static const struct pv_link_config wan = {.delay = PV_MS(10)};
 static struct pv_addr addr(const char *text)
 {
     struct pv_addr a = {.family = PV_AF_NONE};
-    assert_int_equal(pv_addr_parse(text, &a), PV_OK);
+    a = test_addr(text);
     return a;
 }
 
 static struct pv_addr ip(const char *text)
 {
     struct pv_addr a = {.family = PV_AF_NONE};
-    assert_int_equal(pv_addr_parse_ip(text, &a), PV_OK);
+    a = test_ip(text);
     return a;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The measuring of NATs against the coordinator's STUN server, through every NAT of the emulator:
  * right, complete, in time, and "unknown" where the server cannot tell. */
-#include <stdio.h>
 
 #include "coordinator/core/turn/stuns.h"
 #include "proto/stun/netcheck.h"

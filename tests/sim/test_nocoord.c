@@ -4,9 +4,6 @@
  * each other at the addresses they had; strangers meet through a common peer; who is removed stays
  * out; and when the coordinator is back nothing is disturbed.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "daemon/core/engine.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer_int.h" /* the number of the last signal is nobody else's business */

@@ -4,8 +4,6 @@
  * NAT, with IPv6; and what must hold of the packets that waited for the path: all of them, once, in
  * order, and nobody else's.
  */
-#include <stdio.h>
-
 #include <jansson.h>
 
 #include "base/bytes.h"

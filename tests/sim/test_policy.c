@@ -6,8 +6,6 @@
  * arrives that the rules forbade now and a moment before, and all arrives that they allow for a
  * while.
  */
-#include <stdio.h>
-
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 

@@ -4,8 +4,6 @@
  * that it maps, over rough lines too, and again after the router has rebooted, forgotten or moved
  * the mapping; routers that lie change nothing for the worse.
  */
-#include <stdio.h>
-
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 

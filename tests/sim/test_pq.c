@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Post-quantum sessions of whole nodes, by the tests' KEM: meetings with loss and reordering, mixed
  * versions, a coordinator and a path that take the exchange out, renewal under traffic. */
-#include <stdio.h>
 
 #include <jansson.h>
 

@@ -7,9 +7,6 @@
  * what was asked of an admin in office holds for ever, unless the other piece ended that admin
  * meanwhile without knowing of it: then the rule alone decides. */
 #include <assert.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "daemon/core/engine.h"
 #include "daemon/core/node/node.h"

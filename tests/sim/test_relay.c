@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The members' relay in virtual time: who meets nowhere else, and how the relay is left. */
-#include <stdio.h>
-
 #include <jansson.h>
 
 #include "tests/sim/world/sim_world.h"

@@ -2,7 +2,6 @@
 /* Removals that the coordinator does not want, forgets or never answers: they take effect at once
  * among the members, the client hears who knows, `status` names the coordinator, and it is told
  * until it has them. And what becomes of the invite that let the removed node in. */
-#include <stdio.h>
 
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"

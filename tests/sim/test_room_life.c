@@ -6,9 +6,6 @@
  * Then the same while members clear the room, and one keeps a day only: what is deleted does not
  * come back, and everything else is at everybody.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include <jansson.h>
 
 #include "tests/sim/world/sim_world.h"

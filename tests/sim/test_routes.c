@@ -8,8 +8,6 @@
  * permissions and offers, hands out old ones again, leaves out what is new, or brings those of
  * another network.
  */
-#include <stdio.h>
-
 #include "daemon/core/engine.h"
 #include "daemon/core/node/node.h"
 #include "proto/roster/roster_make.h"
@@ -76,13 +74,6 @@ struct scene {
 static unsigned below(struct scene *s, unsigned n)
 {
     return (unsigned)(test_rng_next(&s->rng) % n);
-}
-
-static struct pv_addr address(const char *text)
-{
-    struct pv_addr a;
-    assert_int_equal(pv_addr_parse_ip(text, &a), PV_OK);
-    return a;
 }
 
 static bool carries(const struct scene *s, unsigned g, unsigned p)
@@ -195,7 +186,7 @@ static void begin_lies(struct scene *s)
     for (unsigned p = 0; p < PREFIXES; p++) {
         struct pv_st_route st = {.slot = {.number = (uint16_t)p, .seq = 1}, .kind = PV_ROUTE_ALLOW};
         memcpy(st.node, sim_node_pk(s->w.nodes[OUTSIDER]), sizeof(st.node));
-        assert_int_equal(pv_prefix_parse(prefixes[p], &st.prefix), PV_OK);
+        st.prefix = test_prefix(prefixes[p]);
         assert_int_equal(pv_make_route(network, sk, &st, &l->permissions[p]), PV_OK);
     }
     sim_coord_set_hook(s->w.coord, hook, l);
@@ -284,7 +275,7 @@ static void send_all(void *ctx)
     struct scene *s = ctx;
     struct pv_addr user = sim_node_overlay(s->w.nodes[USER], PV_AF_INET);
     for (unsigned p = 0; p < PREFIXES; p++) {
-        struct pv_addr to = address(targets[p]);
+        struct pv_addr to = test_ip(targets[p]);
         (void)sim_node_send_udp(s->w.nodes[USER], &to, (uint16_t)(40000 + below(s, 4)),
                                 pv_view("u", 1));
         for (uint8_t g = FIRST; g < NODES; g++) {

@@ -3,8 +3,6 @@
  * test_static.c - [peer NAME] without a network: two plain WireGuard nodes, one of them behind a
  * NAT, through rekeys, roaming, restarts and silence.
  */
-#include <stdio.h>
-
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 

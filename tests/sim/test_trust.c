@@ -4,8 +4,6 @@
  * the same instant; a member that is removed while everybody talks to it; two admins who end each
  * other's rights while the coordinator is away.
  */
-#include <stdio.h>
-
 #include <jansson.h>
 
 #include "tests/sim/world/sim_world.h"

@@ -3,8 +3,6 @@
  * test_ways.c - other ways through than one IPv4 NAT each: IPv6 beside NATs that cannot be crossed,
  * IPv6 that leads nowhere, NATs with several public addresses. Direct, and soon.
  */
-#include <stdio.h>
-
 #include "tests/natcore/natcore_text.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"

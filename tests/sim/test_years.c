@@ -12,9 +12,6 @@
  * that root's coordinators give, what an admin said may fall with the admin. So an admin is ended
  * only when all that it has said is in such an order (settled(), loose).
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "daemon/core/engine.h"
 #include "daemon/core/node/node.h"
 #include "tests/sim/world/sim_node_i.h"

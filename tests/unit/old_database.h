@@ -5,10 +5,6 @@
  */
 #pragma once
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "sys/file/sqlite.h"
 #include "tests/unit/test_util.h"
 
@@ -32,12 +28,7 @@ static inline void old_database_make(const char *path, const char *name)
     static char sql[OLD_DATABASE_MAX];
     char script[512];
     (void)snprintf(script, sizeof(script), "%s/databases/%s.sql", PV_TEST_DATA, name);
-    FILE *f = fopen(script, "re");
-    assert_non_null(f);
-    size_t n = fread(sql, 1, sizeof(sql) - 1, f);
-    assert_true(feof(f));
-    (void)fclose(f);
-    sql[n] = '\0';
+    test_read(script, sql, sizeof(sql));
     old_database_exec(path, sql);
 }
 

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_util.h - what every unit test includes: its frame (tests/test.h), a seeded generator for
- * struct pv_rng, and hex decoding for vectors.
+ * test_util.h - what every unit test includes: its frame (tests/test.h), what all of them use of
+ * the C library (input and output, memory, strings), a seeded generator for struct pv_rng, and hex
+ * decoding for vectors.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/addr.h"
 #include "base/pv.h"
 #include "tests/test.h"
 
@@ -60,6 +63,70 @@ static inline size_t test_unhex(const char *hex, uint8_t *dst, size_t cap)
     }
     return n;
 }
+
+/* --- memory and files ---------------------------------------------------------------------- */
+
+/* Zeroed, and there. */
+static inline void *test_alloc(size_t size)
+{
+    void *p = calloc(1, size);
+    assert_non_null(p);
+    return p;
+}
+
+/* The file has this text from now on, and nothing else. */
+static inline void test_write(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* The bytes of a file, at most len of them; how many. */
+static inline size_t test_read_bytes(const char *path, void *bytes, size_t len)
+{
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    size_t n = fread(bytes, 1, len, f);
+    assert_int_equal(fclose(f), 0);
+    return n;
+}
+
+/* The text of a file, which fits. */
+static inline void test_read(const char *path, char *text, size_t cap)
+{
+    size_t n = test_read_bytes(path, text, cap);
+    assert_true(n < cap);
+    text[n] = '\0';
+}
+
+/* --- addresses ----------------------------------------------------------------------------- */
+
+/* An address without a port, by its text. */
+static inline struct pv_addr test_ip(const char *text)
+{
+    struct pv_addr a;
+    assert_int_equal(pv_addr_parse_ip(text, &a), PV_OK);
+    return a;
+}
+
+/* With one. */
+static inline struct pv_addr test_addr(const char *text)
+{
+    struct pv_addr a;
+    assert_int_equal(pv_addr_parse(text, &a), PV_OK);
+    return a;
+}
+
+static inline struct pv_prefix test_prefix(const char *text)
+{
+    struct pv_prefix p;
+    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
+    return p;
+}
+
+/* --- keys ---------------------------------------------------------------------------------- */
 
 /* A place for a secret key that others borrow: until so many more have been kept. */
 static inline const uint8_t *test_keep_key(const void *key)

@@ -5,10 +5,6 @@
  */
 #pragma once
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "sim_world.h"
 #include "tests/unit/test_util.h"
 

@@ -10,10 +10,6 @@
 #pragma once
 
 #include <ctype.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "tests/unit/test_util.h"
 

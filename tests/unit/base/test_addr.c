@@ -2,20 +2,6 @@
 #include "base/addr.h"
 #include "tests/unit/test_util.h"
 
-static struct pv_addr ip(const char *text)
-{
-    struct pv_addr a;
-    assert_int_equal(pv_addr_parse_ip(text, &a), PV_OK);
-    return a;
-}
-
-static struct pv_prefix prefix(const char *text)
-{
-    struct pv_prefix p;
-    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
-    return p;
-}
-
 PV_TEST(addresses_survive_text_and_back)
 {
     static const char *const endpoints[] = {
@@ -27,15 +13,15 @@ PV_TEST(addresses_survive_text_and_back)
         assert_int_equal(pv_addr_parse(endpoints[i], &a), PV_OK);
         assert_string_equal(pv_addr_format(&a, buf), endpoints[i]);
     }
-    a = ip("2001:DB8:0:0:1:0:0:1");
+    a = test_ip("2001:DB8:0:0:1:0:0:1");
     assert_string_equal(pv_addr_format_ip(&a, buf), "2001:db8::1:0:0:1"); /* RFC 5952 s4.2.3 */
     assert_int_equal(a.port, 0);
     struct pv_addr none = {.family = PV_AF_NONE};
     assert_string_equal(pv_addr_format(&none, buf), "-");
     assert_string_equal(pv_addr_format_ip(&none, buf), "-");
-    struct pv_prefix p = prefix("fd00::/8");
+    struct pv_prefix p = test_prefix("fd00::/8");
     assert_string_equal(pv_prefix_format(&p, buf), "fd00::/8");
-    p = prefix("192.0.2.7");
+    p = test_prefix("192.0.2.7");
     assert_string_equal(pv_prefix_format(&p, buf), "192.0.2.7/32");
     /* The longest forms fit. */
     assert_int_equal(pv_addr_parse("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535", &a),
@@ -125,8 +111,8 @@ PV_TEST(prefixes_contain_by_their_bits)
         {"::/0", "::1", "0.0.0.0"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pv_prefix p = prefix(rows[i].prefix);
-        struct pv_addr in = ip(rows[i].inside), out = ip(rows[i].outside);
+        struct pv_prefix p = test_prefix(rows[i].prefix);
+        struct pv_addr in = test_ip(rows[i].inside), out = test_ip(rows[i].outside);
         assert_true(pv_prefix_contains(&p, &in));
         assert_false(pv_prefix_contains(&p, &out));
     }
@@ -137,8 +123,8 @@ PV_TEST(prefixes_contain_by_their_bits)
 
 PV_TEST(prefixes_overlap_in_either_order)
 {
-    struct pv_prefix wide = prefix("10.0.0.0/8"), narrow = prefix("10.66.0.0/16");
-    struct pv_prefix other = prefix("10.67.0.0/16"), six = prefix("::/0");
+    struct pv_prefix wide = test_prefix("10.0.0.0/8"), narrow = test_prefix("10.66.0.0/16");
+    struct pv_prefix other = test_prefix("10.67.0.0/16"), six = test_prefix("::/0");
     assert_true(pv_prefix_overlaps(&wide, &narrow));
     assert_true(pv_prefix_overlaps(&narrow, &wide));
     assert_true(pv_prefix_overlaps(&narrow, &narrow));
@@ -170,12 +156,12 @@ PV_TEST(classes_follow_their_ranges)
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         for (size_t k = 0; k < PV_ARRAY_LEN(rows[i].yes) && rows[i].yes[k] != NULL; k++) {
-            struct pv_addr a = ip(rows[i].yes[k]);
+            struct pv_addr a = test_ip(rows[i].yes[k]);
             if (!rows[i].is(&a))
                 fail_msg("row %zu: %s should be in", i, rows[i].yes[k]);
         }
         for (size_t k = 0; k < PV_ARRAY_LEN(rows[i].no) && rows[i].no[k] != NULL; k++) {
-            struct pv_addr a = ip(rows[i].no[k]);
+            struct pv_addr a = test_ip(rows[i].no[k]);
             if (rows[i].is(&a))
                 fail_msg("row %zu: %s should be out", i, rows[i].no[k]);
         }
@@ -209,23 +195,19 @@ PV_TEST(only_sane_remotes_are_usable)
 
 PV_TEST(mapped_addresses_become_ipv4)
 {
-    struct pv_addr a = ip("::ffff:192.0.2.1");
+    struct pv_addr a = test_ip("::ffff:192.0.2.1");
     a.port = 7;
     struct pv_addr u = pv_addr_unmap(a), want = pv_addr4(192, 0, 2, 1, 7);
     assert_true(pv_addr_equal(&u, &want));
-    a = ip("::192.0.2.1"); /* compatible, not mapped */
+    a = test_ip("::192.0.2.1"); /* compatible, not mapped */
     u = pv_addr_unmap(a);
     assert_true(pv_addr_equal(&u, &a));
 }
 
 PV_TEST(equality_looks_at_family_address_and_port)
 {
-    struct pv_addr v[] = {{.family = PV_AF_NONE},
-                          pv_addr4(1, 2, 3, 4, 5),
-                          pv_addr4(1, 2, 3, 4, 6),
-                          pv_addr4(1, 2, 3, 5, 0),
-                          ip("::"),
-                          ip("::1")};
+    struct pv_addr v[] = {{.family = PV_AF_NONE},  pv_addr4(1, 2, 3, 4, 5), pv_addr4(1, 2, 3, 4, 6),
+                          pv_addr4(1, 2, 3, 5, 0), test_ip("::"),           test_ip("::1")};
     for (size_t i = 0; i < PV_ARRAY_LEN(v); i++) {
         for (size_t k = 0; k < PV_ARRAY_LEN(v); k++) {
             assert_int_equal(pv_addr_equal(&v[i], &v[k]), i == k);

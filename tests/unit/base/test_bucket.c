@@ -53,9 +53,9 @@ PV_TEST(sources_share_by_network_and_not_beyond)
     struct pv_bucket_table *t;
     struct pv_addr a = pv_addr4(192, 0, 2, 1, 1), same = pv_addr4(192, 0, 2, 200, 9);
     struct pv_addr other = pv_addr4(192, 0, 3, 1, 1), a6, same6, other6;
-    assert_int_equal(pv_addr_parse_ip("2001:db8:0:100::1", &a6), PV_OK);
-    assert_int_equal(pv_addr_parse_ip("2001:db8:0:1ff::1", &same6), PV_OK);
-    assert_int_equal(pv_addr_parse_ip("2001:db8:0:200::1", &other6), PV_OK);
+    a6 = test_ip("2001:db8:0:100::1");
+    same6 = test_ip("2001:db8:0:1ff::1");
+    other6 = test_ip("2001:db8:0:200::1");
     assert_int_equal(pv_bucket_table_new(&t, 1024, 1, 1, &rng), PV_OK);
     assert_true(pv_bucket_table_take(t, &a, 1, PV_S(1)));
     assert_false(pv_bucket_table_take(t, &same, 1, PV_S(1)));

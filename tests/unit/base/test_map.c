@@ -26,8 +26,7 @@ PV_TEST(entries_are_found_until_deleted)
     struct entry *head = NULL, *e, *next;
     int status;
     for (int i = 0; i < 1000; i++) {
-        e = calloc(1, sizeof(*e));
-        assert_non_null(e);
+        e = test_alloc(sizeof(*e));
         e->value = i;
         memcpy(e->key, &i, sizeof(i));
         PV_MAP_ADD(&map, head, key, e, status);

@@ -4,7 +4,6 @@
 
 #include "base/metrics.h"
 #include "metrics_grammar.h"
-#include "tests/unit/test_util.h"
 
 static char *take(struct pv_metrics *m)
 {

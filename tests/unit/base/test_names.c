@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/bytes.h"
 #include "base/names.h"
 #include "tests/unit/test_util.h"

@@ -1,37 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-
 #include "base/netplan.h"
 #include "tests/unit/test_util.h"
-
-static struct pv_prefix prefix(const char *text)
-{
-    struct pv_prefix p;
-    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
-    return p;
-}
 
 static struct pv_netplan full_plan(void)
 {
     struct pv_netplan p = {.ifname = "p2p0",
-                           .overlay4 = prefix("10.66.0.0/16"),
-                           .overlay6 = prefix("fd00:66::/64"),
+                           .overlay4 = test_prefix("10.66.0.0/16"),
+                           .overlay6 = test_prefix("fd00:66::/64"),
                            .exit = true,
                            .exit4 = true,
                            .exit_block = true};
     for (unsigned i = 0; i < PV_NETPLAN_USED; i++) {
         char text[PV_ADDR_TEXT];
         snprintf(text, sizeof(text), "2001:db8:%x::/48", i);
-        p.used[p.n_used++] = (struct pv_netplan_used){prefix(text), i};
+        p.used[p.n_used++] = (struct pv_netplan_used){test_prefix(text), i};
     }
     for (unsigned i = 0; i < PV_NETPLAN_OFFERED - 2; i++) {
         char text[PV_ADDR_TEXT];
         snprintf(text, sizeof(text), "192.168.%u.0/24", i);
         p.offered[p.n_offered++] =
-            (struct pv_netplan_offered){prefix(text), i % 2 == 0, i % 3 == 0};
+            (struct pv_netplan_offered){test_prefix(text), i % 2 == 0, i % 3 == 0};
     }
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("0.0.0.0/0"), true, false};
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("::/0"), true, false};
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){test_prefix("0.0.0.0/0"), true, false};
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){test_prefix("::/0"), true, false};
     return p;
 }
 
@@ -88,7 +79,7 @@ PV_TEST(a_plan_that_says_too_much_is_refused)
                                         "a*", "\"",          "a/b",   "a:b", "a{b"};
     for (size_t i = 0; i < PV_ARRAY_LEN(targets); i++) {
         struct pv_netplan p = {.ifname = "p2p0", .n_used = 1};
-        p.used[0].prefix = prefix(targets[i]);
+        p.used[0].prefix = test_prefix(targets[i]);
         assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
@@ -97,24 +88,25 @@ PV_TEST(a_plan_that_says_too_much_is_refused)
         assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
     }
     struct pv_netplan p = {.ifname = "p2p0", .n_used = 1};
-    p.used[0].prefix = prefix("192.168.1.0/24");
+    p.used[0].prefix = test_prefix("192.168.1.0/24");
     p.used[0].prefix.base.ip[3] = 1; /* host bits */
     assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
     p = (struct pv_netplan){.ifname = "p2p0", .n_offered = 1};
-    p.offered[0].prefix = prefix("192.168.1.0/24"); /* nobody's packets would be forwarded */
+    p.offered[0].prefix = test_prefix("192.168.1.0/24"); /* nobody's packets would be forwarded */
     assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
-    p.overlay4 = prefix("10.66.0.0/16");
+    p.overlay4 = test_prefix("10.66.0.0/16");
     assert_int_equal(pv_netplan_check(&p), PV_OK);
-    p.overlay4 = prefix("fd00::/64");
+    p.overlay4 = test_prefix("fd00::/64");
     assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
 }
 
 PV_TEST(words_of_the_host_that_differ_in_one_field_are_not_the_same)
 {
-    const struct pv_netplan_link link = {prefix("2001:db8::/64"), "enp0s31f6", PV_NETPLAN_TUNNEL};
+    const struct pv_netplan_link link = {test_prefix("2001:db8::/64"), "enp0s31f6",
+                                         PV_NETPLAN_TUNNEL};
     const struct pv_netplan_host h = {.lan = {link},
                                       .n_lan = 1,
-                                      .overlaps = {{prefix("2001:db8::/48"), link, true}},
+                                      .overlaps = {{test_prefix("2001:db8::/48"), link, true}},
                                       .n_overlaps = 1};
     struct pv_netplan_host g[8] = {h, h, h, h, h, h, h, h};
     assert_true(pv_netplan_host_is_same(&h, &g[0]));
@@ -133,7 +125,7 @@ PV_TEST(words_of_the_host_that_differ_in_one_field_are_not_the_same)
 PV_TEST(the_range_of_an_address_has_no_host_bits)
 {
     char text[PV_ADDR_TEXT];
-    struct pv_prefix a = prefix("192.168.5.77/32");
+    struct pv_prefix a = test_prefix("192.168.5.77/32");
     a.bits = 22;
     const struct pv_prefix range = pv_netplan_range(&a);
     assert_string_equal(pv_prefix_format(&range, text), "192.168.4.0/22");
@@ -155,10 +147,10 @@ PV_TEST(own_addresses_are_private_or_named)
         {"127.0.0.1", 8, false},    {"0.0.0.0", 8, false},      {"25.1.2.3", 16, true},
         {"25.1.2.3", 8, false},     {"25.2.2.3", 16, false},
     };
-    const struct pv_prefix more = prefix("25.1.0.0/16");
+    const struct pv_prefix more = test_prefix("25.1.0.0/16");
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_prefix p = {.bits = rows[i].bits};
-        assert_int_equal(pv_addr_parse_ip(rows[i].ip, &p.base), PV_OK);
+        p.base = test_ip(rows[i].ip);
         if (pv_netplan_is_own(&p, &more, 1) != rows[i].ok)
             fail_msg("%s/%u", rows[i].ip, rows[i].bits);
         p.base.port = 53;

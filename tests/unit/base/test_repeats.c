@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Lines that repeat: the first is said, the others are counted, and the count is told. */
-#include <stdio.h>
-
 #include "base/repeats.h"
 #include "tests/unit/test_util.h"
 

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-
 #include "base/text.h"
 #include "tests/unit/test_util.h"
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Arrays that grow: they keep what they have, double when they are full, and say when they cannot.
  */
-#include <stdlib.h>
-
 #include "tests/unit/test_util.h"
 
 static bool no_memory;

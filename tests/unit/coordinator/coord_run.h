@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -116,14 +115,13 @@ static inline int stop(struct program *p)
 static inline struct pv_addr listening(struct program *p)
 {
     static const char mark[] = "listening on ";
-    struct pv_addr addr;
     char text[PV_ADDR_TEXT];
     read_until(p, mark);
     while (strchr(strstr(p->text, mark), '\n') == NULL)
         read_until(p, "\n");
     const char *at = strstr(p->text, mark) + strlen(mark);
     snprintf(text, sizeof(text), "%.*s", (int)strcspn(at, " \n"), at);
-    assert_int_equal(pv_addr_parse(text, &addr), PV_OK);
+    struct pv_addr addr = test_addr(text);
     return addr;
 }
 

@@ -16,10 +16,7 @@ static const char *in_dir(const char *name)
 
 static void write_text(const char *name, const char *text)
 {
-    FILE *f = fopen(in_dir(name), "we");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
+    test_write(in_dir(name), text);
 }
 
 static char *read_text(const char *name)

@@ -20,7 +20,6 @@
 #include "coordinator/rights.h"
 #include "sys/net/stream.h"
 #include "tests/unit/coordinator/coord_run.h"
-#include "tests/unit/test_util.h"
 
 enum {
     NO_LANDLOCK = 77,

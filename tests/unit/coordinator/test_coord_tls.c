@@ -199,12 +199,11 @@ static void path_of(const char *name, char path[static 96])
 /* The address behind "tls:". */
 static struct pv_addr tls_listening(struct program *p)
 {
-    struct pv_addr addr;
     char text[PV_ADDR_TEXT];
     const char *at = strstr(p->text, " tls:");
     assert_non_null(at);
     snprintf(text, sizeof(text), "%.*s", (int)strcspn(at + 5, " \n"), at + 5);
-    assert_int_equal(pv_addr_parse(text, &addr), PV_OK);
+    struct pv_addr addr = test_addr(text);
     return addr;
 }
 

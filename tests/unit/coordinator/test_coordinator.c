@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The program p2pvpn-coordinator as a user meets it: started, spoken to over loopback, ended. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -22,7 +20,6 @@
 #include "tests/unit/base/metrics_grammar.h"
 #include "tests/unit/coordinator/coord_run.h"
 #include "tests/unit/coordinator/store/store_ops.h"
-#include "tests/unit/test_util.h"
 
 /* --- ends that a user meets ------------------------------------------------------------------ */
 
@@ -173,10 +170,7 @@ PV_TEST(wrong_usage_exits_with_2_and_one_line)
     assert_int_equal(finish(&p), 0);
     char path[96];
     snprintf(path, sizeof(path), "%s/conf", dir);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("[store]\npostgres = hots=db.example\n", f);
-    fclose(f);
+    test_write(path, "[store]\npostgres = hots=db.example\n");
     p = START("--check", "--config", path);
     assert_int_equal(finish(&p), 2);
     assert_non_null(strstr(p.text, "[store] postgres: "));

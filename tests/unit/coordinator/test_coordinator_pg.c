@@ -13,10 +13,10 @@ static char config[96], state_of[2][96];
 
 static void write_config(const char *conninfo)
 {
-    FILE *f = fopen(config, "w");
-    assert_non_null(f);
-    fprintf(f, "[store]\npostgres = %s\n", conninfo);
-    assert_int_equal(fclose(f), 0);
+    char text[512];
+    assert_true(snprintf(text, sizeof(text), "[store]\npostgres = %s\n", conninfo) <
+                (int)sizeof(text));
+    test_write(config, text);
 }
 
 /* The second has the keys of the first, as OPERATIONS.md says. */
@@ -307,10 +307,7 @@ PV_TEST(import_and_export_want_nobody_beside_them)
 
 static void write_text(const char *path, const char *text)
 {
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    assert_int_equal(fclose(f), 0);
+    test_write(path, text);
 }
 
 /* A file that is no database of a coordinator is named and stays where it is; one that was killed

@@ -19,10 +19,7 @@ static unsigned port;
 
 static void write_to(const char *path, const char *text, uid_t owner, mode_t mode)
 {
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
+    test_write(path, text);
     assert_int_equal(chmod(path, mode), 0);
     if (geteuid() == 0)
         assert_int_equal(chown(path, owner, owner), 0);
@@ -133,10 +130,7 @@ static void expect_no_argument(pid_t pid)
 {
     char path[64], line[1024] = "";
     snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
-    FILE *f = fopen(path, "re");
-    assert_non_null(f);
-    size_t n = fread(line, 1, sizeof(line), f);
-    fclose(f);
+    size_t n = test_read_bytes(path, line, sizeof(line));
     assert_true(n > 0 && memmem(line, n, password, strlen(password)) == NULL);
 }
 

@@ -12,10 +12,7 @@ static char config[96];
 static void write_config(const char *text)
 {
     snprintf(config, sizeof(config), "%s/conf", dir);
-    FILE *f = fopen(config, "w");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    fclose(f);
+    test_write(config, text);
     assert_int_equal(chmod(config, 0644), 0);
 }
 
@@ -23,10 +20,7 @@ static void write_password(const char *name, const char *password)
 {
     char path[128];
     snprintf(path, sizeof(path), "%s/%s", dir, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    assert_true(fprintf(f, "%s\n", password) > 0);
-    fclose(f);
+    test_write(path, password);
 }
 
 /* --- comparing ------------------------------------------------------------------------------- */
@@ -169,7 +163,7 @@ static void expect_answer(const char *key, const char *want)
 
 PV_TEST_IN(it_takes_all_or_nothing, setup, teardown)
 {
-    write_password("web", "sesame");
+    write_password("web", "sesame\n");
     write_config(BEGIN "[turn-user web]\npassword-file = web\n");
     char *cwd = getcwd(NULL, 0);
     assert_int_equal(chdir(dir), 0); /* where relative names begin */
@@ -184,7 +178,7 @@ PV_TEST_IN(it_takes_all_or_nothing, setup, teardown)
     expect_answer("changed", "[\"public\",\"[limits] members\"]");
     expect_answer("restart", "[\"listen\"]"); /* still */
     expect_answer("changed", "[]");
-    write_password("web2", "open");
+    write_password("web2", "open\n");
     char from[128], to[128];
     snprintf(from, sizeof(from), "%s/web2", dir);
     snprintf(to, sizeof(to), "%s/web", dir);

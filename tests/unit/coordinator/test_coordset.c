@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The coordinator's command line and configuration file. */
-#include <stdio.h>
 #include <unistd.h>
 
 #include "coordinator/settings/settings.h"
@@ -30,10 +29,7 @@ PV_TEST_WORLD(setup, teardown);
 
 static void write_config(const char *text)
 {
-    FILE *f = fopen(config, "w");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    fclose(f);
+    test_write(config, text);
 }
 
 /* Arguments behind "--config FILE", split at blanks. */

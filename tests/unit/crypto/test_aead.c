@@ -7,7 +7,6 @@
 #include "crypto/aead.h"
 #include "crypto/ct.h"
 #include "crypto/provider.h"
-#include "tests/unit/test_util.h"
 #include "tests/unit/vectors.h"
 
 static const struct pv_view NONE = {NULL, 0};

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The duties of every KEM here, tried with the real one and with the tests' double; and the vectors
  * of ML-KEM-768, where the crypto library has it. */
-#include <stdio.h>
 
 #include "crypto/kem.h"
 #include "tests/unit/kem_double.h"

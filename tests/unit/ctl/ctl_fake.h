@@ -6,7 +6,6 @@
 #pragma once
 
 #include <pthread.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>

@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdlib.h>
-#include <string.h>
-
 #include "tests/unit/ctl/ctl_fake.h"
 
 PV_TEST_WORLD(setup, teardown);

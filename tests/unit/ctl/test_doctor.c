@@ -159,10 +159,7 @@ PV_TEST(a_redacted_report_names_nobody)
 PV_TEST(a_file_that_is_there_stays)
 {
     script();
-    FILE *f = fopen(path, "we");
-    assert_non_null(f);
-    fputs("mine", f);
-    fclose(f);
+    test_write(path, "mine");
     assert_int_equal(RUN("bugreport", "-o", path), PV_CTLAPI_FAILED);
     assert_int_equal(RUN("bugreport", "-o", path, "--json"), PV_CTLAPI_FAILED);
     assert_int_equal(strncmp(t.err, "{\"format\":1,\"code\":1,", 21), 0);

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The text of `nft list ruleset` tells of a host that drops what members begin. */
-#include <stdio.h>
-#include <string.h>
-
 #include "ctl/hostwall.h"
 #include "tests/unit/test_util.h"
 

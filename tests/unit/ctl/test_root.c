@@ -22,10 +22,7 @@ static const char *file_of(const char *name, const char *text)
     static int next;
     char *p = path[next++ % 2];
     snprintf(p, sizeof(path[0]), "%s/%s", t.dir, name);
-    FILE *f = fopen(p, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
+    test_write(p, text);
     return p;
 }
 

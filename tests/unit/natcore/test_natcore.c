@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The NAT emulator behaves as it is configured: what the lab and the simulator stand on. */
-#include <stdio.h>
-
 #include "base/bytes.h"
 #include "tests/natcore/natcore.h"
 #include "tests/natcore/natcore_link.h"
@@ -847,8 +845,8 @@ static void cross(struct pv_link *link, uint8_t *packet, size_t len)
 PV_TEST(damage_falls_everywhere_and_checksums_see_it)
 {
     struct pv_addr src, dst;
-    assert_int_equal(pv_addr_parse("192.0.2.1:1000", &src), PV_OK);
-    assert_int_equal(pv_addr_parse("198.51.100.2:53", &dst), PV_OK);
+    src = test_addr("192.0.2.1:1000");
+    dst = test_addr("198.51.100.2:53");
     static const uint8_t payload[100];
     struct pv_link link;
     pv_link_init(&link, 5);
@@ -884,8 +882,8 @@ PV_TEST(mended_damage_is_seen_by_no_checksum)
     static const uint8_t payload[101];
     for (unsigned family = 0; family < 2; family++) {
         struct pv_addr src, dst;
-        assert_int_equal(pv_addr_parse(ends[family][0], &src), PV_OK);
-        assert_int_equal(pv_addr_parse(ends[family][1], &dst), PV_OK);
+        src = test_addr(ends[family][0]);
+        dst = test_addr(ends[family][1]);
         struct pv_link link;
         pv_link_init(&link, 5);
         link.config = (struct pv_link_config){.damage = 1, .mended = 1};

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,8 +16,7 @@ static struct fixture *f; /* of the test that runs */
 
 static int make(void **state)
 {
-    f = calloc(1, sizeof(*f));
-    assert_non_null(f);
+    f = test_alloc(sizeof(*f));
     snprintf(f->dir, sizeof(f->dir), "/tmp/pv-nss-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     return 0;

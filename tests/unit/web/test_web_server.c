@@ -2,7 +2,6 @@
 /* The page's server between a browser, p2pvpnctl and p2pvpnd, all three of which are this test. */
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -55,7 +54,6 @@ static void run_until(bool (*done)(int fd), int fd)
 static void begin_with(bool coordinator)
 {
     next_token[0] = '\0';
-    assert_int_equal(pv_crypto_init(), PV_OK);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, links), 0);
     assert_int_equal(pv_loop_new(&loop), PV_OK);
     assert_int_equal(pv_web_new(&web, loop, links[0], coordinator), PV_OK);

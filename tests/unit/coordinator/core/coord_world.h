@@ -5,8 +5,6 @@
  */
 #pragma once
 
-#include <stdio.h>
-
 #include "coordinator/core/coord.h"
 #include "copies_mem.h"
 #include "crypto/ct.h"
@@ -162,8 +160,7 @@ static inline void cw_free(void *ctx)
 static inline struct cw *cw_new(uint64_t seed)
 {
     static const char *const stun[] = {"coord.example:3478"};
-    struct cw *w = calloc(1, sizeof(*w));
-    assert_non_null(w);
+    struct cw *w = test_alloc(sizeof(*w));
     test_defer(cw_free, w);
     w->rng = test_rng_make(&w->rng_state, seed);
     w->log = (struct pv_log){.level = PV_LOG_DEBUG, .sink = cw_log};
@@ -365,8 +362,7 @@ static inline void cw_sleep(struct cw *w, pv_ns ns)
 static inline struct cw_client *cw_connect(struct cw *w, const struct cw_node *node)
 {
     struct pv_addr src = w->source.family != 0 ? w->source : pv_addr4(198, 51, 100, 7, 40000);
-    struct cw_client *c = calloc(1, sizeof(*c));
-    assert_non_null(c);
+    struct cw_client *c = test_alloc(sizeof(*c));
     assert_true(w->n_clients < CW_CLIENTS);
     c->conn = w->next_conn++;
     c->pages = w->pages;

@@ -29,8 +29,7 @@ static void end_world(void *ctx)
 
 static struct world *make_world(void)
 {
-    struct world *w = calloc(1, sizeof(*w));
-    assert_non_null(w);
+    struct world *w = test_alloc(sizeof(*w));
     struct pv_rng rng = test_rng_make(&w->rng, 1);
     pv_places_init(&w->places, MAX, SHARE, &rng);
     assert_int_equal(pv_regulars_init(&w->regulars, &rng), PV_OK);

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A coordinator's report on itself: the numbers as JSON, and JSON as lines. */
-#include <string.h>
-
 #include "coordinator/core/report.h"
 #include "tests/unit/base/metrics_grammar.h"
-#include "tests/unit/test_util.h"
 
 static struct pv_relaystats stats;
 

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -54,8 +53,7 @@ static int prepare_world(void **state)
     static const struct pv_turns_user users[] = {{"alice", "secret"}};
     static struct world the_world;
     struct pv_rng rng = pv_entropy();
-    struct pv_prefix allow;
-    assert_int_equal(pv_prefix_parse("127.0.0.0/8", &allow), PV_OK);
+    struct pv_prefix allow = test_prefix("127.0.0.0/8");
     const struct pv_turns_config cfg = {
         .enabled = true,
         .coordinator_pk = COORD_PK,

@@ -17,7 +17,6 @@
 #include <sys/un.h>
 
 #include "tests/unit/coordinator/store/pg_server.h"
-#include "tests/unit/test_util.h"
 
 enum {
     PG_LINE_SHORT = 1400, /* bytes that pass a narrow line */

@@ -9,9 +9,6 @@
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -207,11 +204,6 @@ static inline void pg_sql_script(const struct pg_server *server, const char *nam
     static char sql[16384];
     char path[512];
     snprintf(path, sizeof(path), "%s/databases/%s.sql", PV_TEST_DATA, name);
-    FILE *f = fopen(path, "re");
-    assert_non_null(f);
-    size_t n = fread(sql, 1, sizeof(sql) - 1, f);
-    assert_true(feof(f));
-    fclose(f);
-    sql[n] = '\0';
+    test_read(path, sql, sizeof(sql));
     (void)pg_sql(server, sql);
 }

@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
-#include <stdlib.h>
 
 #include "tests/unit/ctl/ctl_fake.h"
 

@@ -478,10 +478,7 @@ PV_TEST(pipe_takes_a_coordinator_from_the_users_own_file)
         {"[pip]\n", "p2pvpnctl.conf:1: unknown section [pip]"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(row); i++) {
-        FILE *f = fopen(file, "we");
-        assert_non_null(f);
-        assert_true(fputs(row[i].text, f) >= 0);
-        assert_int_equal(fclose(f), 0);
+        test_write(file, row[i].text);
         assert_true(RUN("pipe") > 0);
         assert_one_line_error(row[i].want);
     }

@@ -3,9 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -43,10 +40,7 @@ int fstatat(int at, const char *restrict name, struct stat *restrict st, int fla
 
 static void write_text(const char *where, const char *text)
 {
-    FILE *f = fopen(where, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
+    test_write(where, text);
 }
 
 static int begin(void **state)
@@ -111,11 +105,7 @@ static unsigned count(void)
 static void assert_text(const char *where, const char *want)
 {
     char text[64];
-    FILE *f = fopen(where, "r");
-    assert_non_null(f);
-    size_t n = fread(text, 1, sizeof(text) - 1, f);
-    text[n] = '\0';
-    fclose(f);
+    test_read(where, text, sizeof(text));
     assert_string_equal(text, want);
 }
 

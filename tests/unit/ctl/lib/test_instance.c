@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Names of this machine's nodes, and what follows from them. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 

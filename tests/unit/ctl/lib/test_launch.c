@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The traps for root in a directory of the service's when it starts p2pvpnd by hand. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,15 +70,10 @@ PV_TEST(a_wrong_line_of_the_settings_is_the_reason)
     if (access(PV_BIN_DIR "/p2pvpnd", X_OK) != 0)
         skip(); /* it is not built */
     snprintf(node.config, sizeof(node.config), "%.40s/conf", node.state);
-    FILE *f = fopen(node.config, "we");
-    assert_non_null(f);
-    assert_true(fputs("[interface]\nprot = 1\n", f) >= 0);
-    assert_int_equal(fclose(f), 0);
+    test_write(node.config, "[interface]\nprot = 1\n");
     pv_launch_why(&node, why, sizeof(why));
     assert_non_null(strstr(why, "conf:2: unknown key prot in [interface]"));
-    f = fopen(node.config, "we");
-    assert_non_null(f);
-    assert_int_equal(fclose(f), 0);
+    test_write(node.config, "");
     pv_launch_why(&node, why, sizeof(why));
     assert_string_equal(why, ""); /* nothing is wrong with them */
     assert_int_equal(unlink(node.config), 0);
@@ -92,10 +84,7 @@ PV_TEST(a_wrong_line_of_the_settings_is_the_reason)
 
 static void write_log(const char *text)
 {
-    FILE *f = fopen(log_path, "we");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
+    test_write(log_path, text);
 }
 
 /* The lines, as JSON. */

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The lines a user was told: kept over runs, bounded, and lost without harm. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "ctl/lib/seen.h"

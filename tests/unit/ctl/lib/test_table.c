@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "ctl/lib/show.h"
 #include "tests/unit/test_util.h"
 

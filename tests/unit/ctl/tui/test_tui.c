@@ -2,8 +2,6 @@
 /* The terminal chat without a terminal: what is typed, and what is said. */
 #include <limits.h>
 #include <locale.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,8 +50,7 @@ static inline void drop_actions(struct pv_tui *t)
 
 static inline int make(void **state)
 {
-    f = calloc(1, sizeof(*f));
-    assert_non_null(f);
+    f = test_alloc(sizeof(*f));
     assert_int_equal(pv_tui_init(&f->t), PV_OK);
     take(&f->t, pv_tui_take_status,
          "{\"self\":{\"name\":\"lap\"},\"network\":{\"name\":\"home\"}}");

@@ -102,6 +102,7 @@ static inline void fake_chat_done(struct fake_chat *c, bool link, bool rooms)
 {
     struct pv_node *n = &c->node.node;
     fake_peers_done(&c->peers);
+    c->node.end = NULL;
     if (link)
         n->chat.link = pv_chatlink_free(n->chat.link);
     if (rooms)
@@ -113,9 +114,7 @@ static inline void fake_chat_done(struct fake_chat *c, bool link, bool rooms)
 /* The next job, which must be one of chat's store of this kind. */
 static inline struct pv_job *fake_chat_job(struct fake_chat *c, enum pv_chatjob_kind kind)
 {
-    struct pv_job *job = fake_node_job(&c->node);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_CHAT);
+    struct pv_job *job = fake_node_expect(&c->node, PV_JOB_CHAT);
     assert_int_equal(job->u.chat->kind, kind);
     return job;
 }
@@ -123,10 +122,8 @@ static inline struct pv_job *fake_chat_job(struct fake_chat *c, enum pv_chatjob_
 /* The answer to COUNTS and RECOPY when messages wait for pk alone. */
 static inline struct pv_chatjob_result *fake_chat_backlog(const uint8_t *pk)
 {
-    struct pv_chatjob_result *r = calloc(1, sizeof(*r));
-    assert_non_null(r);
-    r->backlog = calloc(1, sizeof(*r->backlog));
-    assert_non_null(r->backlog);
+    struct pv_chatjob_result *r = test_alloc(sizeof(*r));
+    r->backlog = test_alloc(sizeof(*r->backlog));
     r->n_backlog = 1;
     r->backlog[0].queued = 3;
     memcpy(r->backlog[0].peer, pk, sizeof(r->backlog[0].peer));
@@ -136,8 +133,7 @@ static inline struct pv_chatjob_result *fake_chat_backlog(const uint8_t *pk)
 /* A stored message from alice to this peer, for a result; owned by the result. */
 static inline struct pv_chatjob_result *fake_chat_messages(const uint8_t *peer, size_t n)
 {
-    struct pv_chatjob_result *r = calloc(1, sizeof(*r));
-    assert_non_null(r);
+    struct pv_chatjob_result *r = test_alloc(sizeof(*r));
     r->msgs = calloc(n + 1, sizeof(*r->msgs));
     assert_non_null(r->msgs);
     for (size_t i = 0; i < n; i++) {

@@ -6,9 +6,6 @@
  */
 #pragma once
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/statuspage.h"
 #include "proto/local/ctlapi_request.h"
@@ -24,6 +21,9 @@ struct fake_node {
     struct pv_engine_config cfg;
     struct pv_saved saved;
     pv_ns now;
+    void (*end)(void *arg); /* NULL, or what ends before the node does */
+    void *end_arg;
+    bool ended;
 };
 
 /* Stands in for the keeper. */
@@ -40,6 +40,24 @@ static inline void fake_node_give_root(struct fake_node *f, bool other)
     memcpy(f->identity.root.pk, f->world.root.pk, sizeof(f->identity.root.pk));
     f->identity.root.pk[0] ^= other;
     f->identity.has_root = true;
+}
+
+/* Ends the part and what is around it; the test's teardown calls it. */
+static inline void fake_node_done(void *node)
+{
+    struct fake_node *f = node;
+    if (f->ended)
+        return;
+    f->ended = true;
+    if (f->end != NULL)
+        f->end(f->end_arg);
+    if (f->self != NULL)
+        pv_part_free(f->part, f->self);
+    f->self = NULL;
+    pv_jobqueue_done(&f->node.jobs);
+    pv_ctlsrv_free(f->node.ctl);
+    pv_streams_done(&f->node.streams);
+    pv_fifo_clear(&f->node.ways.sock_ops);
 }
 
 /* A node in no network; the part is made by fake_node_start(). */
@@ -63,6 +81,7 @@ static inline void fake_node_init(struct fake_node *f, const struct pv_part *par
     assert_int_equal(pv_ctlsrv_new(&f->node.ctl, &f->node.streams), PV_OK);
     f->cfg = (struct pv_engine_config){
         .rng = f->node.rng, .identity = &f->identity, .saved = &f->saved, .mtu = 1420};
+    test_defer(fake_node_done, f);
 }
 
 /* Adds a statement to the roster, as if it had come from anywhere. */
@@ -89,6 +108,7 @@ static inline size_t fake_node_take(struct pv_node *n, const struct pv_ctl_item 
 static inline void fake_node_enter(struct fake_node *f)
 {
     f->node.roster = roster_of(&f->world);
+    test_defer(fake_node_done, f); /* before the roster goes */
     pv_node_raise(&f->node, PV_FACT_NETWORK | PV_FACT_ROSTER);
 }
 
@@ -155,6 +175,15 @@ static inline struct pv_job *fake_node_job(struct fake_node *f)
 {
     struct pv_job *job;
     return pv_jobqueue_poll(&f->node.jobs, &job) == PV_OK ? job : NULL;
+}
+
+/* The same of one that is there and is of this kind. */
+static inline struct pv_job *fake_node_expect(struct fake_node *f, enum pv_job_kind kind)
+{
+    struct pv_job *job = fake_node_job(f);
+    assert_non_null(job);
+    assert_int_equal(job->kind, kind);
+    return job;
 }
 
 /* The job ends like this: its result goes to the part that submitted it. Frees the job. */
@@ -257,16 +286,4 @@ static inline bool fake_node_has_metric(struct fake_node *f, const char *line)
         whole = (at == text || at[-1] == '\n') && at[strlen(line)] == '\n';
     free(text);
     return whole;
-}
-
-static inline void fake_node_done(struct fake_node *f)
-{
-    if (f->self != NULL)
-        pv_part_free(f->part, f->self);
-    pv_jobqueue_done(&f->node.jobs);
-    pv_ctlsrv_free(f->node.ctl);
-    pv_streams_done(&f->node.streams);
-    pv_fifo_clear(&f->node.ways.sock_ops);
-    (void)test_teardown(NULL); /* the roster */
-    f->self = NULL;
 }

@@ -23,7 +23,14 @@ static inline void fake_peers_on_gone(void *arg, struct pv_peer *p, pv_ns now)
         fp->node->part->on_peer_gone(fp->node->self, p, now);
 }
 
-/* After fake_node_init(). */
+static inline void fake_peers_done(void *peers)
+{
+    struct fake_peers *fp = peers;
+    fp->node->node.peers = pv_peers_free(fp->node->node.peers);
+    pv_fp_builder_free(fp->node->node.fp);
+}
+
+/* After fake_node_init(); they end before the node does. */
 static inline void fake_peers_init(struct fake_peers *fp, struct fake_node *f)
 {
     *fp = (struct fake_peers){.node = f};
@@ -35,6 +42,8 @@ static inline void fake_peers_init(struct fake_peers *fp, struct fake_node *f)
     /* marks are on disk */
     f->node.common->gen.safe = f->node.common->tai.safe = UINT64_MAX;
     f->node.common->gen.own = true;
+    f->end = fake_peers_done;
+    f->end_arg = fp;
 }
 
 /* Tells the part what is new about peers and the node, then it runs, as the engine does it. */
@@ -99,11 +108,4 @@ static inline void fake_peers_leaves(struct fake_peers *fp, struct pv_peer *p)
         f->part->on_member_gone(f->self, pv_peer_pk(p), f->now);
     pv_peers_drop(f->node.peers, p, f->now);
     fake_peers_settle(fp);
-}
-
-/* Before fake_node_done(). */
-static inline void fake_peers_done(struct fake_peers *fp)
-{
-    fp->node->node.peers = pv_peers_free(fp->node->node.peers);
-    pv_fp_builder_free(fp->node->node.fp);
 }

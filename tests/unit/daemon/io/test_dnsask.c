@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Questions of guests at resolvers: who is asked, who is heard, and how many there may be. */
-#include <string.h>
 #include <unistd.h>
 
 #include "base/bytes.h"

@@ -8,8 +8,7 @@
 
 static struct pv_job *portmap_job(uint16_t what)
 {
-    struct pv_job *job = calloc(1, sizeof(*job));
-    assert_non_null(job);
+    struct pv_job *job = test_alloc(sizeof(*job));
     job->kind = PV_JOB_PORTMAP;
     job->u.portmap.external_port = what;
     return job;

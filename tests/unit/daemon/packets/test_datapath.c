@@ -3,7 +3,6 @@
  * last test, which makes real ones in two network namespaces. */
 #include <poll.h>
 #include <sched.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -108,7 +107,6 @@ static void start_world(struct world *w, unsigned threads, bool paths)
     memset(w, 0, sizeof(*w));
     w->node[0].tun = w->node[1].tun = -1;
     test_defer(stop_world, w);
-    assert_int_equal(pv_crypto_init(), PV_OK);
     for (unsigned i = 0; i < 2; i++) {
         init_node(&w->node[i], i, threads);
         set_tun(&w->node[i]);

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The thread of the streams to relays, against a server on loopback, plain and by TLS. */
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -14,7 +11,6 @@
 #include "sys/net/tlscert.h"
 #include "sys/proc/event.h"
 #include "tests/unit/test_port.h"
-#include "tests/unit/test_util.h"
 
 enum {
     STREAM = 9,

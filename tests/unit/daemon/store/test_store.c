@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -40,7 +39,7 @@ static const char *db_path(void)
 
 static int setup(void **state)
 {
-    return test_dir_make(dir, sizeof(dir)) == NULL || pv_crypto_init() < 0 ? -1 : 0;
+    return test_dir_make(dir, sizeof(dir)) == NULL ? -1 : 0;
 }
 
 static int teardown(void **state)
@@ -77,8 +76,7 @@ static struct pv_store_saved load(struct pv_store *s)
 
 static struct pv_job *new_job(enum pv_job_kind kind, uint64_t id)
 {
-    struct pv_job *job = calloc(1, sizeof(*job));
-    assert_non_null(job);
+    struct pv_job *job = test_alloc(sizeof(*job));
     job->kind = kind;
     job->id = id;
     return job;
@@ -96,8 +94,7 @@ static struct pv_job *meta_job(const char *name, const char *value)
 static struct pv_job *statement_job(const char *statement, const char *receipt)
 {
     struct pv_job *job = new_job(PV_JOB_PUT_STATEMENTS, 2);
-    struct pv_stored_statement *item = calloc(1, sizeof(*item));
-    assert_non_null(item);
+    struct pv_stored_statement *item = test_alloc(sizeof(*item));
     item->statement = pv_view(statement, strlen(statement));
     item->receipt = pv_view(receipt, strlen(receipt));
     job->u.put_statements.items = item;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* One list of tests for every store of chat: SQLite and the memstore of tests and simulator. */
 #include <errno.h>
-#include <stdio.h>
 
 #include <sqlite3.h>
 

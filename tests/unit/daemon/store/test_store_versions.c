@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The daemon's database as every earlier version wrote it, opened by this one. */
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 

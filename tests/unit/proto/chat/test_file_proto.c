@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Notices and frames about files, and names of others made harmless. */
-#include <stdio.h>
-
 #include "base/bytes.h"
 #include "base/text.h"
 #include "proto/chat/file.h"

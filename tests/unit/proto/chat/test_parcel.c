@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Sealed copies of chat messages: only for their receiver, only from their author. */
-#include <stdlib.h>
-
 #include "crypto/dh.h"
 #include "proto/chat/parcel.h"
 #include "tests/unit/kem_double.h"

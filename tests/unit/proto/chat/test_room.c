@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Records of rooms and their frames: every cut, every bound, every wrong signature. */
-#include <stdio.h>
-
 #include "proto/chat/room.h"
 #include "tests/unit/test_util.h"
 

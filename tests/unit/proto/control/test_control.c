@@ -16,7 +16,11 @@ struct pair {
     struct pv_control *server;
 };
 
-static void setup_preamble(struct pair *p, enum pv_control_preamble preamble)
+/* Of the test that runs. */
+static struct pair the_pair;
+static struct pair *const p = &the_pair;
+
+static void setup_preamble(enum pv_control_preamble preamble)
 {
     uint8_t sk[PV_DH_LEN];
     memset(p, 0, sizeof(*p));
@@ -29,16 +33,30 @@ static void setup_preamble(struct pair *p, enum pv_control_preamble preamble)
     assert_int_equal(pv_control_new_server(&p->server, p->server_sk, NULL, &p->rng), PV_OK);
 }
 
-static void setup(struct pair *p)
+static void setup(void)
 {
-    setup_preamble(p, PV_CONTROL_QUIET);
+    setup_preamble(PV_CONTROL_QUIET);
 }
 
-static void teardown(struct pair *p)
+static void teardown(void)
 {
     pv_control_free(p->client);
     pv_control_free(p->server);
 }
+
+static int make(void **state)
+{
+    setup();
+    return 0;
+}
+
+static int end(void **state)
+{
+    teardown();
+    return 0;
+}
+
+PV_TEST_WORLD(make, end);
 
 /* Moves what waits in from to to, in pieces of step bytes; returns the first error. */
 static int move(struct pv_control *from, struct pv_control *to, size_t step)
@@ -59,7 +77,7 @@ static int move(struct pv_control *from, struct pv_control *to, size_t step)
     }
 }
 
-static void handshake(struct pair *p)
+static void handshake(void)
 {
     assert_int_equal(move(p->client, p->server, SIZE_MAX), PV_OK);
     assert_int_equal(move(p->server, p->client, SIZE_MAX), PV_OK);
@@ -83,44 +101,40 @@ static struct pv_view text(const char *s)
 
 PV_TEST(both_sides_agree_on_hash_and_keys)
 {
-    struct pair p;
     uint8_t a[32];
     uint8_t b[32];
-    setup(&p);
-    assert_int_equal(pv_control_out(p.client).len, 2 + 2 + 96);
-    assert_memory_equal(pv_control_out(p.client).ptr, "P\1\0\x60", 4);
-    assert_int_equal(pv_control_handshake_hash(p.server, a), PV_ERR_STATE);
-    assert_int_equal(pv_control_remote_static(p.server, a), PV_ERR_STATE);
-    handshake(&p);
-    assert_int_equal(pv_control_handshake_hash(p.client, a), PV_OK);
-    assert_int_equal(pv_control_handshake_hash(p.server, b), PV_OK);
+    assert_int_equal(pv_control_out(p->client).len, 2 + 2 + 96);
+    assert_memory_equal(pv_control_out(p->client).ptr, "P\1\0\x60", 4);
+    assert_int_equal(pv_control_handshake_hash(p->server, a), PV_ERR_STATE);
+    assert_int_equal(pv_control_remote_static(p->server, a), PV_ERR_STATE);
+    handshake();
+    assert_int_equal(pv_control_handshake_hash(p->client, a), PV_OK);
+    assert_int_equal(pv_control_handshake_hash(p->server, b), PV_OK);
     assert_memory_equal(a, b, 32);
-    assert_int_equal(pv_control_remote_static(p.server, a), PV_OK);
-    assert_memory_equal(a, p.client_pk, 32);
-    assert_int_equal(pv_control_remote_static(p.client, a), PV_OK);
-    assert_memory_equal(a, p.server_pk, 32);
-    teardown(&p);
+    assert_int_equal(pv_control_remote_static(p->server, a), PV_OK);
+    assert_memory_equal(a, p->client_pk, 32);
+    assert_int_equal(pv_control_remote_static(p->client, a), PV_OK);
+    assert_memory_equal(a, p->server_pk, 32);
 }
 
 /* Earlier versions know no other. */
-PV_TEST(a_client_that_names_itself_is_served_too)
+PV_TEST_IN(a_client_that_names_itself_is_served_too, NULL, NULL)
 {
     for (size_t step = 1; step < 12; step++) {
-        struct pair p;
-        setup_preamble(&p, PV_CONTROL_NAMED);
-        assert_int_equal(pv_control_out(p.client).len, 9 + 2 + 96);
-        assert_memory_equal(pv_control_out(p.client).ptr, "P2PVPN/1\n\0\x60", 11);
-        assert_int_equal(move(p.client, p.server, step), PV_OK);
-        assert_int_equal(move(p.server, p.client, step), PV_OK);
-        assert_int_equal(pv_control_send(p.client, text("hello")), PV_OK);
-        assert_int_equal(move(p.client, p.server, step), PV_OK);
-        expect(p.server, "hello");
-        teardown(&p);
+        setup_preamble(PV_CONTROL_NAMED);
+        assert_int_equal(pv_control_out(p->client).len, 9 + 2 + 96);
+        assert_memory_equal(pv_control_out(p->client).ptr, "P2PVPN/1\n\0\x60", 11);
+        assert_int_equal(move(p->client, p->server, step), PV_OK);
+        assert_int_equal(move(p->server, p->client, step), PV_OK);
+        assert_int_equal(pv_control_send(p->client, text("hello")), PV_OK);
+        assert_int_equal(move(p->client, p->server, step), PV_OK);
+        expect(p->server, "hello");
+        teardown();
     }
 }
 
 /* It is the prologue of the handshake. */
-PV_TEST(a_preamble_that_was_changed_on_the_way_makes_no_connection)
+PV_TEST_IN(a_preamble_that_was_changed_on_the_way_makes_no_connection, NULL, NULL)
 {
     const struct {
         enum pv_control_preamble said;
@@ -128,166 +142,152 @@ PV_TEST(a_preamble_that_was_changed_on_the_way_makes_no_connection)
     } rows[] = {{PV_CONTROL_QUIET, pv_view("P2PVPN/1\n", 9)},
                 {PV_CONTROL_NAMED, pv_view("P\1", 2)}};
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pair p;
         size_t used = 0;
-        setup_preamble(&p, rows[i].said);
-        assert_int_equal(pv_control_handle_bytes(p.server, rows[i].heard, &used), PV_OK);
+        setup_preamble(rows[i].said);
+        assert_int_equal(pv_control_handle_bytes(p->server, rows[i].heard, &used), PV_OK);
         assert_int_equal(used, rows[i].heard.len);
-        pv_control_wrote(p.client, rows[i].said == PV_CONTROL_QUIET ? 2 : 9);
-        assert_int_equal(move(p.client, p.server, SIZE_MAX), PV_ERR_AUTH);
-        assert_int_equal(pv_control_state(p.server), PV_CONTROL_FAILED);
-        teardown(&p);
+        pv_control_wrote(p->client, rows[i].said == PV_CONTROL_QUIET ? 2 : 9);
+        assert_int_equal(move(p->client, p->server, SIZE_MAX), PV_ERR_AUTH);
+        assert_int_equal(pv_control_state(p->server), PV_CONTROL_FAILED);
+        teardown();
     }
 }
 
-PV_TEST(messages_cross_both_ways_in_pieces_of_any_size)
+PV_TEST_IN(messages_cross_both_ways_in_pieces_of_any_size, NULL, NULL)
 {
     for (size_t step = 1; step < 120; step += step < 12 ? 1 : 13) {
-        struct pair p;
-        setup(&p);
-        assert_int_equal(move(p.client, p.server, step), PV_OK);
-        assert_int_equal(move(p.server, p.client, step), PV_OK);
-        assert_int_equal(pv_control_send(p.client, text("{\"one\":1}")), PV_OK);
-        assert_int_equal(pv_control_send(p.client, text("{\"two\":22}")), PV_OK);
-        assert_int_equal(move(p.client, p.server, step), PV_OK);
-        expect(p.server, "{\"one\":1}");
-        assert_int_equal(move(p.client, p.server, step), PV_OK);
-        expect(p.server, "{\"two\":22}");
-        assert_int_equal(pv_control_send(p.server, text("back")), PV_OK);
-        assert_int_equal(move(p.server, p.client, step), PV_OK);
-        expect(p.client, "back");
-        teardown(&p);
+        setup();
+        assert_int_equal(move(p->client, p->server, step), PV_OK);
+        assert_int_equal(move(p->server, p->client, step), PV_OK);
+        assert_int_equal(pv_control_send(p->client, text("{\"one\":1}")), PV_OK);
+        assert_int_equal(pv_control_send(p->client, text("{\"two\":22}")), PV_OK);
+        assert_int_equal(move(p->client, p->server, step), PV_OK);
+        expect(p->server, "{\"one\":1}");
+        assert_int_equal(move(p->client, p->server, step), PV_OK);
+        expect(p->server, "{\"two\":22}");
+        assert_int_equal(pv_control_send(p->server, text("back")), PV_OK);
+        assert_int_equal(move(p->server, p->client, step), PV_OK);
+        expect(p->client, "back");
+        teardown();
     }
 }
 
 PV_TEST(input_stops_at_a_message_until_it_is_polled)
 {
-    struct pair p;
     size_t used = 0;
-    setup(&p);
-    handshake(&p);
-    assert_int_equal(pv_control_send(p.client, text("first")), PV_OK);
-    size_t first = pv_control_out(p.client).len;
-    assert_int_equal(pv_control_send(p.client, text("second")), PV_OK);
-    struct pv_view out = pv_control_out(p.client);
-    assert_int_equal(pv_control_handle_bytes(p.server, out, &used), PV_OK);
+    handshake();
+    assert_int_equal(pv_control_send(p->client, text("first")), PV_OK);
+    size_t first = pv_control_out(p->client).len;
+    assert_int_equal(pv_control_send(p->client, text("second")), PV_OK);
+    struct pv_view out = pv_control_out(p->client);
+    assert_int_equal(pv_control_handle_bytes(p->server, out, &used), PV_OK);
     assert_int_equal(used, first);
-    assert_int_equal(pv_control_handle_bytes(p.server, out, &used), PV_OK);
+    assert_int_equal(pv_control_handle_bytes(p->server, out, &used), PV_OK);
     assert_int_equal(used, 0);
-    expect(p.server, "first");
+    expect(p->server, "first");
     out = pv_view(out.ptr + first, out.len - first);
-    assert_int_equal(pv_control_handle_bytes(p.server, out, &used), PV_OK);
+    assert_int_equal(pv_control_handle_bytes(p->server, out, &used), PV_OK);
     assert_int_equal(used, out.len);
-    expect(p.server, "second");
-    teardown(&p);
+    expect(p->server, "second");
 }
 
 PV_TEST(the_longest_message_passes_and_one_more_byte_does_not)
 {
-    struct pair p;
     struct pv_view got;
     static uint8_t big[PV_CONTROL_TEXT_MAX + 1];
     memset(big, 'x', sizeof(big));
-    setup(&p);
-    handshake(&p);
-    assert_int_equal(pv_control_send(p.client, pv_view(big, 0)), PV_ERR_NO_SPACE);
-    assert_int_equal(pv_control_send(p.client, pv_view(big, sizeof(big))), PV_ERR_NO_SPACE);
-    assert_int_equal(pv_control_send(p.client, pv_view(big, sizeof(big) - 1)), PV_OK);
-    assert_int_equal(pv_control_out(p.client).len, 2 + PV_CONTROL_FRAME_MAX);
-    assert_int_equal(move(p.client, p.server, 4096), PV_OK);
-    assert_int_equal(pv_control_poll_message(p.server, &got), PV_OK);
+    handshake();
+    assert_int_equal(pv_control_send(p->client, pv_view(big, 0)), PV_ERR_NO_SPACE);
+    assert_int_equal(pv_control_send(p->client, pv_view(big, sizeof(big))), PV_ERR_NO_SPACE);
+    assert_int_equal(pv_control_send(p->client, pv_view(big, sizeof(big) - 1)), PV_OK);
+    assert_int_equal(pv_control_out(p->client).len, 2 + PV_CONTROL_FRAME_MAX);
+    assert_int_equal(move(p->client, p->server, 4096), PV_OK);
+    assert_int_equal(pv_control_poll_message(p->server, &got), PV_OK);
     assert_int_equal(got.len, PV_CONTROL_TEXT_MAX);
     assert_memory_equal(got.ptr, big, got.len);
-    teardown(&p);
 }
 
 PV_TEST(full_output_is_an_answer_and_room_says_so_before)
 {
-    struct pair p;
     static uint8_t big[PV_CONTROL_TEXT_MAX];
     memset(big, 'x', sizeof(big));
-    setup(&p);
-    handshake(&p);
-    assert_int_equal(pv_control_room(p.client), PV_CONTROL_OUT_MAX - 18);
+    handshake();
+    assert_int_equal(pv_control_room(p->client), PV_CONTROL_OUT_MAX - 18);
     for (int i = 0; i < 4; i++)
-        assert_int_equal(pv_control_send(p.client, pv_view(big, sizeof(big))), PV_OK);
-    size_t room = pv_control_room(p.client);
-    assert_int_equal(pv_control_send(p.client, pv_view(big, room + 1)), PV_ERR_LIMIT);
-    size_t waiting = pv_control_out(p.client).len;
-    assert_int_equal(pv_control_send(p.client, pv_view(big, room)), PV_OK);
-    assert_int_equal(pv_control_out(p.client).len, waiting + 18 + room);
-    assert_int_equal(pv_control_out(p.client).len, PV_CONTROL_OUT_MAX);
-    assert_int_equal(pv_control_room(p.client), 0);
-    assert_int_equal(pv_control_send(p.client, pv_view(big, 1)), PV_ERR_LIMIT);
+        assert_int_equal(pv_control_send(p->client, pv_view(big, sizeof(big))), PV_OK);
+    size_t room = pv_control_room(p->client);
+    assert_int_equal(pv_control_send(p->client, pv_view(big, room + 1)), PV_ERR_LIMIT);
+    size_t waiting = pv_control_out(p->client).len;
+    assert_int_equal(pv_control_send(p->client, pv_view(big, room)), PV_OK);
+    assert_int_equal(pv_control_out(p->client).len, waiting + 18 + room);
+    assert_int_equal(pv_control_out(p->client).len, PV_CONTROL_OUT_MAX);
+    assert_int_equal(pv_control_room(p->client), 0);
+    assert_int_equal(pv_control_send(p->client, pv_view(big, 1)), PV_ERR_LIMIT);
     /* A refused frame took no nonce: the rest still arrives. */
     for (int i = 0; i < 5; i++) {
         struct pv_view got;
-        assert_int_equal(move(p.client, p.server, 10000), PV_OK);
-        assert_int_equal(pv_control_poll_message(p.server, &got), PV_OK);
+        assert_int_equal(move(p->client, p->server, 10000), PV_OK);
+        assert_int_equal(pv_control_poll_message(p->server, &got), PV_OK);
     }
-    assert_int_equal(pv_control_out(p.client).len, 0);
-    teardown(&p);
+    assert_int_equal(pv_control_out(p->client).len, 0);
 }
 
-PV_TEST(a_wrong_byte_anywhere_in_the_handshake_ends_it)
+PV_TEST_IN(a_wrong_byte_anywhere_in_the_handshake_ends_it, NULL, NULL)
 {
     for (size_t i = 0; i < 2 * (9 + 2 + 96); i++) {
-        struct pair p;
         uint8_t bytes[9 + 2 + 96];
         size_t used = 0, preamble = i % 2 == 0 ? 2 : 9, at = i / 2;
-        setup_preamble(&p, i % 2 == 0 ? PV_CONTROL_QUIET : PV_CONTROL_NAMED);
-        struct pv_view out = pv_control_out(p.client);
+        setup_preamble(i % 2 == 0 ? PV_CONTROL_QUIET : PV_CONTROL_NAMED);
+        struct pv_view out = pv_control_out(p->client);
         assert_int_equal(out.len, preamble + 2 + 96);
         if (at >= out.len) {
-            teardown(&p);
+            teardown();
             continue;
         }
         memcpy(bytes, out.ptr, out.len);
         bytes[at] ^= 1;
-        int r = pv_control_handle_bytes(p.server, pv_view(bytes, out.len), &used);
+        int r = pv_control_handle_bytes(p->server, pv_view(bytes, out.len), &used);
         assert_int_equal(r, at < preamble + 2 ? PV_ERR_MALFORMED : PV_ERR_AUTH);
-        assert_int_equal(pv_control_state(p.server), PV_CONTROL_FAILED);
-        assert_int_equal(pv_control_out(p.server).len, 0);
-        assert_int_equal(pv_control_handle_bytes(p.server, pv_view(bytes, 1), &used),
+        assert_int_equal(pv_control_state(p->server), PV_CONTROL_FAILED);
+        assert_int_equal(pv_control_out(p->server).len, 0);
+        assert_int_equal(pv_control_handle_bytes(p->server, pv_view(bytes, 1), &used),
                          PV_ERR_CLOSED);
-        teardown(&p);
+        teardown();
     }
     for (size_t at = 0; at < 2 + 48; at++) {
-        struct pair p;
         uint8_t bytes[2 + 48];
         size_t used = 0;
-        setup(&p);
-        assert_int_equal(move(p.client, p.server, SIZE_MAX), PV_OK);
-        assert_int_equal(pv_control_out(p.server).len, sizeof(bytes));
-        memcpy(bytes, pv_control_out(p.server).ptr, sizeof(bytes));
+        setup();
+        assert_int_equal(move(p->client, p->server, SIZE_MAX), PV_OK);
+        assert_int_equal(pv_control_out(p->server).len, sizeof(bytes));
+        memcpy(bytes, pv_control_out(p->server).ptr, sizeof(bytes));
         bytes[at] ^= 1;
-        int r = pv_control_handle_bytes(p.client, pv_view(bytes, sizeof(bytes)), &used);
+        int r = pv_control_handle_bytes(p->client, pv_view(bytes, sizeof(bytes)), &used);
         assert_int_equal(r, at < 2 ? PV_ERR_MALFORMED : PV_ERR_AUTH);
-        assert_int_equal(pv_control_state(p.client), PV_CONTROL_FAILED);
-        teardown(&p);
+        assert_int_equal(pv_control_state(p->client), PV_CONTROL_FAILED);
+        teardown();
     }
 }
 
-PV_TEST(no_truncated_handshake_gets_an_answer)
+PV_TEST_IN(no_truncated_handshake_gets_an_answer, NULL, NULL)
 {
     for (size_t i = 0; i < 2 * (9 + 2 + 96); i++) {
-        struct pair p;
         size_t used = 0, cut = i / 2;
-        setup_preamble(&p, i % 2 == 0 ? PV_CONTROL_QUIET : PV_CONTROL_NAMED);
-        struct pv_view out = pv_control_out(p.client);
+        setup_preamble(i % 2 == 0 ? PV_CONTROL_QUIET : PV_CONTROL_NAMED);
+        struct pv_view out = pv_control_out(p->client);
         if (cut >= out.len) {
-            teardown(&p);
+            teardown();
             continue;
         }
-        assert_int_equal(pv_control_handle_bytes(p.server, pv_view(out.ptr, cut), &used), PV_OK);
+        assert_int_equal(pv_control_handle_bytes(p->server, pv_view(out.ptr, cut), &used), PV_OK);
         assert_int_equal(used, cut);
-        assert_int_equal(pv_control_state(p.server), PV_CONTROL_OPENING);
-        assert_int_equal(pv_control_out(p.server).len, 0);
-        teardown(&p);
+        assert_int_equal(pv_control_state(p->server), PV_CONTROL_OPENING);
+        assert_int_equal(pv_control_out(p->server).len, 0);
+        teardown();
     }
 }
 
-PV_TEST(forged_replayed_and_misplaced_frames_end_it)
+PV_TEST_IN(forged_replayed_and_misplaced_frames_end_it, NULL, NULL)
 {
     static const struct {
         uint8_t frame[40];
@@ -302,78 +302,67 @@ PV_TEST(forged_replayed_and_misplaced_frames_end_it)
         {{0xff, 0xff}, 2, PV_ERR_LIMIT, "the largest length"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pair p;
         size_t used = 0;
-        setup(&p);
-        handshake(&p);
-        int r = pv_control_handle_bytes(p.server, pv_view(rows[i].frame, rows[i].len), &used);
+        setup();
+        handshake();
+        int r = pv_control_handle_bytes(p->server, pv_view(rows[i].frame, rows[i].len), &used);
         if (r != rows[i].status)
             fail_msg("%s: %d", rows[i].why, r);
-        teardown(&p);
+        teardown();
     }
 
-    struct pair p;
     size_t used = 0;
     uint8_t frame[64];
-    setup(&p);
-    handshake(&p);
-    assert_int_equal(pv_control_send(p.client, text("once")), PV_OK);
-    struct pv_view out = pv_control_out(p.client);
+    setup();
+    handshake();
+    assert_int_equal(pv_control_send(p->client, text("once")), PV_OK);
+    struct pv_view out = pv_control_out(p->client);
     memcpy(frame, out.ptr, out.len);
-    assert_int_equal(pv_control_handle_bytes(p.server, pv_view(frame, out.len), &used), PV_OK);
-    expect(p.server, "once");
-    assert_int_equal(pv_control_handle_bytes(p.server, pv_view(frame, out.len), &used),
+    assert_int_equal(pv_control_handle_bytes(p->server, pv_view(frame, out.len), &used), PV_OK);
+    expect(p->server, "once");
+    assert_int_equal(pv_control_handle_bytes(p->server, pv_view(frame, out.len), &used),
                      PV_ERR_AUTH);
-    teardown(&p);
+    teardown();
 }
 
 PV_TEST(a_server_with_another_key_is_not_believed)
 {
-    struct pair p;
-    setup(&p);
-    p.server_sk[5] ^= 4;
-    pv_control_free(p.server);
-    assert_int_equal(pv_control_new_server(&p.server, p.server_sk, NULL, &p.rng), PV_OK);
-    assert_int_equal(move(p.client, p.server, SIZE_MAX), PV_ERR_AUTH);
-    teardown(&p);
+    p->server_sk[5] ^= 4;
+    pv_control_free(p->server);
+    assert_int_equal(pv_control_new_server(&p->server, p->server_sk, NULL, &p->rng), PV_OK);
+    assert_int_equal(move(p->client, p->server, SIZE_MAX), PV_ERR_AUTH);
 }
 
 PV_TEST(a_server_key_of_small_order_is_refused_at_once)
 {
-    struct pair p;
     struct pv_control *c = NULL;
     static const uint8_t zero[PV_DH_LEN];
-    setup(&p);
-    assert_int_equal(pv_control_new_client(&c, PV_CONTROL_QUIET, p.server_sk, zero, &p.rng),
+    assert_int_equal(pv_control_new_client(&c, PV_CONTROL_QUIET, p->server_sk, zero, &p->rng),
                      PV_ERR_AUTH);
     assert_null(c);
-    teardown(&p);
 }
 
 PV_TEST(a_failed_machine_says_nothing_more)
 {
-    struct pair p;
     struct pv_view got;
-    setup(&p);
-    assert_int_equal(pv_control_send(p.client, text("early")), PV_ERR_STATE);
-    handshake(&p);
-    assert_int_equal(pv_control_send(p.client, text("late")), PV_OK);
+    assert_int_equal(pv_control_send(p->client, text("early")), PV_ERR_STATE);
+    handshake();
+    assert_int_equal(pv_control_send(p->client, text("late")), PV_OK);
     static const uint8_t too_long[] = {0xff, 0xff};
     size_t used;
-    assert_int_equal(pv_control_handle_bytes(p.client, pv_view(too_long, sizeof(too_long)), &used),
+    assert_int_equal(pv_control_handle_bytes(p->client, pv_view(too_long, sizeof(too_long)), &used),
                      PV_ERR_LIMIT);
-    assert_int_equal(pv_control_out(p.client).len, 0);
-    assert_int_equal(pv_control_send(p.client, text("too late")), PV_ERR_STATE);
-    assert_int_equal(pv_control_poll_message(p.client, &got), PV_ERR_AGAIN);
-    pv_control_wrote(p.client, 100);
-    teardown(&p);
+    assert_int_equal(pv_control_out(p->client).len, 0);
+    assert_int_equal(pv_control_send(p->client, text("too late")), PV_ERR_STATE);
+    assert_int_equal(pv_control_poll_message(p->client, &got), PV_ERR_AGAIN);
+    pv_control_wrote(p->client, 100);
     assert_null(pv_control_free(NULL));
 }
 
 /* --- hybrid keys ------------------------------------------------------------------------------ */
 
 /* The client's offer reaches the server, whose answer is the last message under the old keys. */
-static void go_over(struct pair *p, const struct pv_kem *kem, struct pv_view *ret_ct)
+static void go_over(const struct pv_kem *kem, struct pv_view *ret_ct)
 {
     static uint8_t ek[PV_KEM_EK_LEN], ct[PV_KEM_CT_LEN];
     struct pv_control_keys keys;
@@ -387,103 +376,97 @@ static void go_over(struct pair *p, const struct pv_kem *kem, struct pv_view *re
     *ret_ct = pv_view(ct, sizeof(ct));
 }
 
-PV_TEST(both_sides_go_over_to_hybrid_keys)
+PV_TEST_IN(both_sides_go_over_to_hybrid_keys, NULL, NULL)
 {
     const struct pv_kem *const kems[] = {&kem_double, pv_kem_mlkem768()};
     for (size_t i = 0; i < PV_ARRAY_LEN(kems) && kems[i] != NULL; i++) {
-        struct pair p;
         struct pv_view ct;
-        setup(&p);
-        handshake(&p);
-        go_over(&p, kems[i], &ct);
-        assert_true(pv_control_is_hybrid(p.server));
-        assert_false(pv_control_is_hybrid(p.client));
-        assert_int_equal(move(p.server, p.client, 7), PV_OK);
-        expect(p.client, "answer");
-        assert_int_equal(pv_control_accept(p.client, ct), PV_OK);
-        assert_true(pv_control_is_hybrid(p.client));
-        assert_int_equal(move(p.server, p.client, 7), PV_OK);
-        expect(p.client, "welcome");
-        assert_int_equal(pv_control_send(p.client, text("thanks")), PV_OK);
-        assert_int_equal(move(p.client, p.server, 7), PV_OK);
-        expect(p.server, "thanks");
-        teardown(&p);
+        setup();
+        handshake();
+        go_over(kems[i], &ct);
+        assert_true(pv_control_is_hybrid(p->server));
+        assert_false(pv_control_is_hybrid(p->client));
+        assert_int_equal(move(p->server, p->client, 7), PV_OK);
+        expect(p->client, "answer");
+        assert_int_equal(pv_control_accept(p->client, ct), PV_OK);
+        assert_true(pv_control_is_hybrid(p->client));
+        assert_int_equal(move(p->server, p->client, 7), PV_OK);
+        expect(p->client, "welcome");
+        assert_int_equal(pv_control_send(p->client, text("thanks")), PV_OK);
+        assert_int_equal(move(p->client, p->server, 7), PV_OK);
+        expect(p->server, "thanks");
+        teardown();
     }
 }
 
 /* A client that takes the answer for another one has other keys: nothing passes. */
-PV_TEST(another_answer_gives_other_keys)
+PV_TEST_IN(another_answer_gives_other_keys, NULL, NULL)
 {
     for (size_t at = 0; at < PV_KEM_CT_LEN; at += 97) {
-        struct pair p;
         struct pv_view ct;
         uint8_t other[PV_KEM_CT_LEN];
-        setup(&p);
-        handshake(&p);
-        go_over(&p, &kem_double, &ct);
-        assert_int_equal(move(p.server, p.client, SIZE_MAX), PV_OK);
-        expect(p.client, "answer");
+        setup();
+        handshake();
+        go_over(&kem_double, &ct);
+        assert_int_equal(move(p->server, p->client, SIZE_MAX), PV_OK);
+        expect(p->client, "answer");
         memcpy(other, ct.ptr, sizeof(other));
         other[at] ^= 1;
-        assert_int_equal(pv_control_accept(p.client, pv_view(other, sizeof(other))), PV_OK);
-        assert_int_equal(move(p.server, p.client, SIZE_MAX), PV_ERR_AUTH);
-        teardown(&p);
+        assert_int_equal(pv_control_accept(p->client, pv_view(other, sizeof(other))), PV_OK);
+        assert_int_equal(move(p->server, p->client, SIZE_MAX), PV_ERR_AUTH);
+        teardown();
     }
 }
 
 /* An attacker who recorded the channel and breaks X25519 later has the keys of the handshake, and
  * no more. */
-PV_TEST(the_handshakes_keys_open_nothing_that_follows)
+PV_TEST_IN(the_handshakes_keys_open_nothing_that_follows, NULL, NULL)
 {
     for (int hybrid = 0; hybrid < 2; hybrid++) {
-        struct pair p;
         struct pv_view ct;
-        setup(&p);
-        handshake(&p);
+        setup();
+        handshake();
         if (hybrid) {
-            go_over(&p, &kem_double, &ct);
-            assert_int_equal(move(p.server, p.client, SIZE_MAX), PV_OK);
-            expect(p.client, "answer");
+            go_over(&kem_double, &ct);
+            assert_int_equal(move(p->server, p->client, SIZE_MAX), PV_OK);
+            expect(p->client, "answer");
         } else {
-            assert_int_equal(pv_control_send(p.server, text("welcome")), PV_OK);
+            assert_int_equal(pv_control_send(p->server, text("welcome")), PV_OK);
         }
         /* The client has the keys of the handshake here, as the breaker of X25519 would. */
-        assert_int_equal(move(p.server, p.client, SIZE_MAX), hybrid ? PV_ERR_AUTH : PV_OK);
-        teardown(&p);
+        assert_int_equal(move(p->server, p->client, SIZE_MAX), hybrid ? PV_ERR_AUTH : PV_OK);
+        teardown();
     }
 }
 
 PV_TEST(hybrid_keys_are_asked_for_once_and_in_turn)
 {
-    struct pair p;
     struct pv_control_keys keys;
     struct pv_view ct;
     uint8_t ek[PV_KEM_EK_LEN] = {1}, out[PV_KEM_CT_LEN];
     const struct pv_view key = pv_view(ek, sizeof(ek));
-    setup(&p);
-    assert_int_equal(pv_control_offer(p.client, &kem_double, &p.rng, ek), PV_ERR_STATE);
-    assert_int_equal(pv_control_answer(p.server, &kem_double, &p.rng, key, out, &keys),
+    assert_int_equal(pv_control_offer(p->client, &kem_double, &p->rng, ek), PV_ERR_STATE);
+    assert_int_equal(pv_control_answer(p->server, &kem_double, &p->rng, key, out, &keys),
                      PV_ERR_STATE);
-    handshake(&p);
-    assert_int_equal(pv_control_offer(p.server, &kem_double, &p.rng, ek), PV_ERR_STATE);
-    assert_int_equal(pv_control_answer(p.client, &kem_double, &p.rng, key, out, &keys),
+    handshake();
+    assert_int_equal(pv_control_offer(p->server, &kem_double, &p->rng, ek), PV_ERR_STATE);
+    assert_int_equal(pv_control_answer(p->client, &kem_double, &p->rng, key, out, &keys),
                      PV_ERR_STATE);
-    assert_int_equal(pv_control_accept(p.client, pv_view(out, sizeof(out))), PV_ERR_STATE);
+    assert_int_equal(pv_control_accept(p->client, pv_view(out, sizeof(out))), PV_ERR_STATE);
     /* A bad encapsulation key changes nothing. */
     memset(ek, 0xff, sizeof(ek));
-    assert_int_equal(pv_control_answer(p.server, &kem_double, &p.rng, key, out, &keys),
+    assert_int_equal(pv_control_answer(p->server, &kem_double, &p->rng, key, out, &keys),
                      PV_ERR_MALFORMED);
     assert_int_equal(
-        pv_control_answer(p.server, &kem_double, &p.rng, pv_view(ek, 1183), out, &keys),
+        pv_control_answer(p->server, &kem_double, &p->rng, pv_view(ek, 1183), out, &keys),
         PV_ERR_MALFORMED);
-    assert_false(pv_control_is_hybrid(p.server));
-    go_over(&p, &kem_double, &ct);
-    assert_int_equal(pv_control_offer(p.client, &kem_double, &p.rng, ek), PV_ERR_STATE);
-    assert_int_equal(pv_control_answer(p.server, &kem_double, &p.rng, key, out, &keys),
+    assert_false(pv_control_is_hybrid(p->server));
+    go_over(&kem_double, &ct);
+    assert_int_equal(pv_control_offer(p->client, &kem_double, &p->rng, ek), PV_ERR_STATE);
+    assert_int_equal(pv_control_answer(p->server, &kem_double, &p->rng, key, out, &keys),
                      PV_ERR_STATE);
-    assert_int_equal(move(p.server, p.client, SIZE_MAX), PV_OK);
-    expect(p.client, "answer");
-    assert_int_equal(pv_control_accept(p.client, pv_view(ct.ptr, ct.len - 1)), PV_ERR_MALFORMED);
-    assert_int_equal(pv_control_accept(p.client, ct), PV_ERR_STATE);
-    teardown(&p);
+    assert_int_equal(move(p->server, p->client, SIZE_MAX), PV_OK);
+    expect(p->client, "answer");
+    assert_int_equal(pv_control_accept(p->client, pv_view(ct.ptr, ct.len - 1)), PV_ERR_MALFORMED);
+    assert_int_equal(pv_control_accept(p->client, ct), PV_ERR_STATE);
 }

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* ctlmsg: every message survives a round trip, every bound holds one over, no truncation parses. */
-#include <stdio.h>
-
 #include "proto/control/ctlmsg.h"
 #include "proto/control/ctlmsg_words.h"
 #include "tests/unit/test_util.h"

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-
 #include "proto/control/desc.h"
 #include "tests/unit/test_util.h"
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Hybrid boxes: only for their receiver, only with both secrets; and certificates of their keys. */
-#include <stdio.h>
-
 #include "proto/control/hybrid.h"
 #include "proto/control/sealing.h"
 #include "tests/unit/kem_double.h"

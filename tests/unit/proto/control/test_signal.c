@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <limits.h>
-#include <stdio.h>
 
 #include "crypto/dh.h"
 #include "proto/control/signal.h"

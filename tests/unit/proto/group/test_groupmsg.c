@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-
 #include "base/bytes.h"
 #include "proto/group/groupmsg.h"
 #include "proto/group/grouptell.h"
@@ -234,8 +232,7 @@ static int parse(uint16_t n4, uint16_t n6, const char *const *groups, size_t n)
     pv_store_be16(body + 17, n4);
     pv_store_be16(body + 19, n6);
     for (size_t i = 0; i < n; i++) {
-        struct pv_addr a;
-        assert_int_equal(pv_addr_parse_ip(groups[i], &a), PV_OK);
+        struct pv_addr a = test_ip(groups[i]);
         memcpy(body + len, a.ip, pv_addr_ip_len(&a));
         len += pv_addr_ip_len(&a);
     }

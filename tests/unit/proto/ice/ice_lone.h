@@ -5,8 +5,6 @@
  */
 #pragma once
 
-#include <stdio.h>
-
 #include "proto/ice/ice.h"
 #include "proto/stun/stun.h"
 #include "tests/unit/test_util.h"

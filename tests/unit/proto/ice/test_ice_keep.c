@@ -6,7 +6,6 @@
 #include "ice_lone.h"
 #include "proto/ice/rhythm.h"
 #include "tests/sim/world/ice_world.h"
-#include "tests/unit/test_util.h"
 
 static struct w_world w; /* too large for the stack */
 

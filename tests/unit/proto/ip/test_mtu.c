@@ -32,7 +32,11 @@ struct path {
     size_t n_flights; /* from there on all are free */
 };
 
-static void start(struct path *p, unsigned link, pv_ns rtt, uint64_t seed)
+/* Of the test that runs. */
+static struct path the_path;
+static struct path *const p = &the_path;
+
+static void start(unsigned link, pv_ns rtt, uint64_t seed)
 {
     memset(p, 0, sizeof(*p));
     p->rng = test_rng_make(&p->seed, seed);
@@ -42,7 +46,7 @@ static void start(struct path *p, unsigned link, pv_ns rtt, uint64_t seed)
     pv_mtu_start(&p->m, &p->rng, HEADER, WANTED, p->now);
 }
 
-static void send_probes(struct path *p)
+static void send_probes(void)
 {
     uint16_t size;
     uint32_t token;
@@ -62,7 +66,7 @@ static void send_probes(struct path *p)
 }
 
 /* The path and the machine, millisecond by millisecond. */
-static void run(struct path *p, pv_ns time)
+static void run(pv_ns time)
 {
     for (pv_ns end = p->now + time; p->now < end; p->now += PV_MS(1)) {
         if (p->packet != 0 && p->now % PV_S(1) == 0)
@@ -78,43 +82,41 @@ static void run(struct path *p, pv_ns time)
         while (p->n_flights > 0 && p->flight[p->n_flights - 1].at == 0)
             p->n_flights--;
         pv_mtu_handle_timeout(&p->m, p->now);
-        send_probes(p);
+        send_probes();
         if (pv_mtu_take_change(&p->m, &p->size))
             p->changes++;
     }
 }
 
 /* Bytes of IP packet that are used now. */
-static unsigned used(const struct path *p)
+static unsigned used(void)
 {
     return (p->size == 0 ? p->m.wanted : p->size) + HEADER;
 }
 
 PV_TEST(a_path_that_carries_all_is_never_narrowed)
 {
-    struct path p;
-    start(&p, 1500, PV_MS(40), 1);
-    run(&p, PV_S(60));
-    assert_int_equal(p.changes, 0);
-    assert_int_equal(used(&p), 1480);
-    assert_true(p.probes <= 2 * 32);
+    start(1500, PV_MS(40), 1);
+    run(PV_S(60));
+    assert_int_equal(p->changes, 0);
+    assert_int_equal(used(), 1480);
+    assert_true(p->probes <= 2 * 32);
 }
 
 PV_TEST(narrow_paths_are_found_within_2_seconds_to_20_bytes)
 {
     static const unsigned links[] = {576, 700, 1000, 1199, 1280, 1281, 1299, 1399, 1400, 1479};
     static const unsigned rtts[] = {1, 40, 150, 300};
-    struct path p;
     for (size_t i = 0; i < PV_ARRAY_LEN(links); i++) {
         for (size_t k = 0; k < PV_ARRAY_LEN(rtts); k++) {
-            start(&p, links[i], PV_MS(rtts[k]), i * 10 + k);
-            run(&p, PV_S(4));
-            assert_true(used(&p) <= links[i]);
-            assert_true(used(&p) + (links[i] < 1280 ? 225 : 20) > links[i]);
-            unsigned found = used(&p), changes = p.changes;
-            run(&p, PV_S(30));
-            assert_int_equal(used(&p), found);
-            assert_int_equal(p.changes, changes);
+            start(links[i], PV_MS(rtts[k]), i * 10 + k);
+            run(PV_S(4));
+            assert_true(used() <= links[i]);
+            assert_true(used() + (links[i] < 1280 ? 225 : 20) > links[i]);
+            unsigned found = used(), changes = p->changes;
+            run(PV_S(30));
+            assert_int_equal(used(), found);
+            assert_int_equal(p->changes, changes);
         }
     }
 }
@@ -122,13 +124,12 @@ PV_TEST(narrow_paths_are_found_within_2_seconds_to_20_bytes)
 PV_TEST(a_path_that_narrows_is_noticed_within_5_seconds_in_use)
 {
     static const unsigned rtts[] = {1, 40, 150, 300};
-    struct path p;
     for (size_t i = 0; i < 40; i++) {
-        start(&p, 1500, PV_MS(rtts[i % 4]), i);
-        run(&p, PV_S(10) + PV_MS(53 * i));
-        p.link = 1300;
-        run(&p, PV_S(5));
-        assert_int_equal(used(&p), 1300);
+        start(1500, PV_MS(rtts[i % 4]), i);
+        run(PV_S(10) + PV_MS(53 * i));
+        p->link = 1300;
+        run(PV_S(5));
+        assert_int_equal(used(), 1300);
     }
 }
 
@@ -137,20 +138,19 @@ PV_TEST(a_path_that_narrows_under_large_data_is_found_in_half_a_second)
 {
     static const unsigned rtts[] = {1, 40, 80};
     static const unsigned links[] = {1400, 1300, 1280, 1000, 576};
-    struct path p;
     for (size_t i = 0; i < 60; i++) {
-        start(&p, 1500, PV_MS(rtts[i % 3]), i);
-        run(&p, PV_S(10) + PV_MS(53 * i));
-        pv_ns received = p.now;
-        p.link = links[i % 5];
-        while (p.now < received + PV_MS(500)) {
-            if ((p.now - received) % PV_MS(100) == 0) /* as it is sampled */
-                pv_mtu_note_received(&p.m, received, p.now);
-            run(&p, PV_MS(1));
+        start(1500, PV_MS(rtts[i % 3]), i);
+        run(PV_S(10) + PV_MS(53 * i));
+        pv_ns received = p->now;
+        p->link = links[i % 5];
+        while (p->now < received + PV_MS(500)) {
+            if ((p->now - received) % PV_MS(100) == 0) /* as it is sampled */
+                pv_mtu_note_received(&p->m, received, p->now);
+            run(PV_MS(1));
         }
-        assert_true(used(&p) <= p.link);
-        run(&p, PV_S(3));
-        assert_true(used(&p) <= p.link && used(&p) + 225 > p.link);
+        assert_true(used() <= p->link);
+        run(PV_S(3));
+        assert_true(used() <= p->link && used() + 225 > p->link);
     }
 }
 
@@ -160,270 +160,255 @@ PV_TEST(a_flow_that_breaks_off_is_looked_into_though_small_packets_are_answered)
 {
     static const unsigned rtts[] = {1, 40, 80};
     static const unsigned links[] = {1400, 1300, 1280, 1000, 576};
-    struct path p;
     for (size_t i = 0; i < 60; i++) {
-        start(&p, 1500, PV_MS(rtts[i % 3]), i);
-        p.idle = true;
-        pv_ns narrowed = p.now + PV_S(10) + PV_MS(100 * i), repeated = narrowed + PV_MS(220);
-        for (pv_ns end = narrowed + PV_MS(600); p.now < end; run(&p, PV_MS(100))) {
-            bool repeats = p.now >= repeated;
-            size_t sent = p.now <= narrowed ? 80000 : repeats ? 1480 : 0;
-            if (p.now >= narrowed)
-                p.link = links[i % 5];
+        start(1500, PV_MS(rtts[i % 3]), i);
+        p->idle = true;
+        pv_ns narrowed = p->now + PV_S(10) + PV_MS(100 * i), repeated = narrowed + PV_MS(220);
+        for (pv_ns end = narrowed + PV_MS(600); p->now < end; run(PV_MS(100))) {
+            bool repeats = p->now >= repeated;
+            size_t sent = p->now <= narrowed ? 80000 : repeats ? 1480 : 0;
+            if (p->now >= narrowed)
+                p->link = links[i % 5];
             if (repeats)
                 repeated += 2 * (repeated - narrowed);
-            pv_mtu_note_sent(&p.m, sent + 100, p.now);
-            pv_mtu_note_received(&p.m, p.now, p.now);
+            pv_mtu_note_sent(&p->m, sent + 100, p->now);
+            pv_mtu_note_received(&p->m, p->now, p->now);
         }
-        assert_true(used(&p) <= p.link);
+        assert_true(used() <= p->link);
     }
 }
 
 /* Each end of a flow looks like that. */
 PV_TEST(the_ends_of_flows_cost_little_and_narrow_nothing)
 {
-    struct path p;
-    start(&p, 1500, PV_MS(40), 8);
-    run(&p, PV_S(10));
-    p.idle = true;
-    p.bytes = 0;
+    start(1500, PV_MS(40), 8);
+    run(PV_S(10));
+    p->idle = true;
+    p->bytes = 0;
     size_t data = 0;
     for (int i = 0; i < 1000; i++) {
         size_t sent = i % 5 == 0 ? 20000 : 0;
         data += sent;
-        pv_mtu_note_sent(&p.m, sent, p.now);
-        pv_mtu_note_received(&p.m, p.now, p.now);
-        run(&p, PV_MS(100));
+        pv_mtu_note_sent(&p->m, sent, p->now);
+        pv_mtu_note_received(&p->m, p->now, p->now);
+        run(PV_MS(100));
     }
-    assert_int_equal(p.changes, 0);
-    assert_in_range(p.bytes, 1, data / 8);
+    assert_int_equal(p->changes, 0);
+    assert_in_range(p->bytes, 1, data / 8);
 }
 
 /* Nothing comes back of what it sends: it answers, and its answers are lost. */
 PV_TEST(the_far_ends_search_shows_that_the_own_size_is_too_large)
 {
-    struct path p;
     for (size_t i = 0; i < 20; i++) {
-        start(&p, 1500, PV_MS(40), i);
-        run(&p, PV_S(10) + PV_MS(53 * i));
-        while (p.m.state != PV_MTU_KNOWN || p.now < p.m.known_at + PV_MTU_STALL)
-            run(&p, PV_MS(1));
-        p.link = 1300;
-        pv_mtu_note_probed(&p.m, 500, p.now);  /* a check has one of these */
-        pv_mtu_note_probed(&p.m, 1420, p.now); /* and one of these */
-        assert_int_equal(p.m.state, PV_MTU_KNOWN);
-        pv_mtu_note_probed(&p.m, 1240, p.now);
-        run(&p, PV_S(1));
-        assert_int_equal(used(&p), 1300);
+        start(1500, PV_MS(40), i);
+        run(PV_S(10) + PV_MS(53 * i));
+        while (p->m.state != PV_MTU_KNOWN || p->now < p->m.known_at + PV_MTU_STALL)
+            run(PV_MS(1));
+        p->link = 1300;
+        pv_mtu_note_probed(&p->m, 500, p->now);  /* a check has one of these */
+        pv_mtu_note_probed(&p->m, 1420, p->now); /* and one of these */
+        assert_int_equal(p->m.state, PV_MTU_KNOWN);
+        pv_mtu_note_probed(&p->m, 1240, p->now);
+        run(PV_S(1));
+        assert_int_equal(used(), 1300);
     }
     /* Of a size that holds no other sizes are tried, so two ends do not go on waking each other. */
-    start(&p, 1500, PV_MS(40), 7);
-    run(&p, PV_S(10));
-    p.bytes = 0;
+    start(1500, PV_MS(40), 7);
+    run(PV_S(10));
+    p->bytes = 0;
     for (int i = 0; i < 1000; i++) {
-        pv_mtu_note_probed(&p.m, 1240, p.now);
-        run(&p, PV_MS(1));
+        pv_mtu_note_probed(&p->m, 1240, p->now);
+        run(PV_MS(1));
     }
-    assert_int_equal(p.changes, 0);
-    assert_in_range(p.bytes, 1452, 5 * (1452 + 548));
+    assert_int_equal(p->changes, 0);
+    assert_in_range(p->bytes, 1452, 5 * (1452 + 548));
 }
 
 PV_TEST(a_stall_is_looked_into_once_and_loss_does_not_narrow)
 {
-    struct path p;
-    start(&p, 1500, PV_MS(40), 7);
-    run(&p, PV_S(10));
-    p.idle = true;
+    start(1500, PV_MS(40), 7);
+    run(PV_S(10));
+    p->idle = true;
     for (int i = 0; i < 200; i++) {
-        pv_ns received = p.now;
-        p.loss = 5;
-        run(&p, PV_MS(50));
-        pv_mtu_note_use(&p.m, p.now);
-        size_t before = p.probes;
+        pv_ns received = p->now;
+        p->loss = 5;
+        run(PV_MS(50));
+        pv_mtu_note_use(&p->m, p->now);
+        size_t before = p->probes;
         for (int k = 0; k < 20; k++) {
-            run(&p, PV_MS(100));
-            pv_mtu_note_received(&p.m, received, p.now);
+            run(PV_MS(100));
+            pv_mtu_note_received(&p->m, received, p->now);
         }
-        assert_true(p.probes - before <= 40);
+        assert_true(p->probes - before <= 40);
     }
-    assert_in_range(p.changes, 0, 4); /* both copies lost: one in 400, and found out at once */
-    p.loss = 0;
-    run(&p, PV_S(30));
-    assert_int_equal(used(&p), 1480);
+    assert_in_range(p->changes, 0, 4); /* both copies lost: one in 400, and found out at once */
+    p->loss = 0;
+    run(PV_S(30));
+    assert_int_equal(used(), 1480);
 }
 
 PV_TEST(a_path_that_widens_is_noticed_within_10_minutes)
 {
-    struct path p;
-    start(&p, 1300, PV_MS(20), 3);
-    run(&p, PV_S(10));
-    p.link = 1500;
-    run(&p, PV_S(605));
-    assert_int_equal(used(&p), 1480);
+    start(1300, PV_MS(20), 3);
+    run(PV_S(10));
+    p->link = 1500;
+    run(PV_S(605));
+    assert_int_equal(used(), 1480);
 }
 
 /* It was full rather than narrow, or the detour is over. */
 PV_TEST(a_path_that_narrowed_in_use_is_looked_at_again_soon)
 {
-    struct path p;
     for (uint64_t seed = 0; seed < 20; seed++) {
-        start(&p, 1500, PV_MS(20), seed);
-        run(&p, PV_S(10));
-        p.link = 1300;
-        run(&p, PV_S(5));
-        assert_int_equal(used(&p), 1300);
-        p.link = 1500;
-        run(&p, PV_S(18));
-        assert_int_equal(used(&p), 1480);
-        p.link = 1300; /* it stays narrow: ever fewer looks, and nothing is taken back */
-        run(&p, PV_S(100));
-        size_t before = p.bytes;
-        run(&p, PV_S(1200));
-        assert_int_equal(used(&p), 1300);
-        assert_true(p.bytes - before < 1200 / 2 * 2000 + 4 * 80000);
+        start(1500, PV_MS(20), seed);
+        run(PV_S(10));
+        p->link = 1300;
+        run(PV_S(5));
+        assert_int_equal(used(), 1300);
+        p->link = 1500;
+        run(PV_S(18));
+        assert_int_equal(used(), 1480);
+        p->link = 1300; /* it stays narrow: ever fewer looks, and nothing is taken back */
+        run(PV_S(100));
+        size_t before = p->bytes;
+        run(PV_S(1200));
+        assert_int_equal(used(), 1300);
+        assert_true(p->bytes - before < 1200 / 2 * 2000 + 4 * 80000);
     }
 }
 
 PV_TEST(loss_alone_does_not_narrow_a_path)
 {
-    struct path p;
     unsigned wrong = 0;
     for (uint64_t seed = 0; seed < 40; seed++) {
-        start(&p, 1500, PV_MS(30), seed);
-        p.loss = 10;
-        run(&p, PV_S(60));
-        wrong += used(&p) != 1480;
+        start(1500, PV_MS(30), seed);
+        p->loss = 10;
+        run(PV_S(60));
+        wrong += used() != 1480;
     }
     assert_true(wrong <= 1); /* 3 probes lost in a row, and again in the search */
 }
 
 PV_TEST(a_silent_path_keeps_what_was_known_and_is_asked_ever_less)
 {
-    struct path p;
-    start(&p, 1400, PV_MS(20), 4);
-    run(&p, PV_S(10));
-    assert_int_equal(used(&p), 1400);
-    p.link = 0;
-    size_t before = p.probes;
-    run(&p, PV_S(300));
-    assert_int_equal(used(&p), 1400);
-    assert_true(p.probes - before < 100);
-    p.link = 1400;
-    run(&p, PV_S(70));
-    assert_int_equal(used(&p), 1400);
-    assert_int_equal(p.m.state, PV_MTU_KNOWN);
+    start(1400, PV_MS(20), 4);
+    run(PV_S(10));
+    assert_int_equal(used(), 1400);
+    p->link = 0;
+    size_t before = p->probes;
+    run(PV_S(300));
+    assert_int_equal(used(), 1400);
+    assert_true(p->probes - before < 100);
+    p->link = 1400;
+    run(PV_S(70));
+    assert_int_equal(used(), 1400);
+    assert_int_equal(p->m.state, PV_MTU_KNOWN);
 }
 
 PV_TEST(an_idle_path_is_not_probed)
 {
-    struct path p;
-    start(&p, 1500, PV_MS(20), 5);
-    p.idle = true;
-    run(&p, PV_S(20));
-    size_t before = p.probes;
-    assert_int_equal(pv_mtu_next_timeout(&p.m), PV_NEVER);
-    run(&p, PV_S(600));
-    assert_int_equal(p.probes, before);
-    p.link = 1300;
-    p.idle = false;
-    run(&p, PV_S(5));
-    assert_int_equal(used(&p), 1300);
+    start(1500, PV_MS(20), 5);
+    p->idle = true;
+    run(PV_S(20));
+    size_t before = p->probes;
+    assert_int_equal(pv_mtu_next_timeout(&p->m), PV_NEVER);
+    run(PV_S(600));
+    assert_int_equal(p->probes, before);
+    p->link = 1300;
+    p->idle = false;
+    run(PV_S(5));
+    assert_int_equal(used(), 1300);
 }
 
 /* Small packets pass everywhere. The first large packet after an hour has the size looked at. */
 PV_TEST(small_packets_need_no_checks)
 {
-    struct path p;
-    start(&p, 1500, PV_MS(20), 9);
-    p.packet = 200;
-    run(&p, PV_S(10));
-    size_t before = p.probes;
-    run(&p, PV_S(3600));
-    assert_int_equal(p.probes, before);
-    p.link = 1300;
-    p.packet = 1452;
-    run(&p, PV_S(2));
-    assert_int_equal(used(&p), 1300);
+    start(1500, PV_MS(20), 9);
+    p->packet = 200;
+    run(PV_S(10));
+    size_t before = p->probes;
+    run(PV_S(3600));
+    assert_int_equal(p->probes, before);
+    p->link = 1300;
+    p->packet = 1452;
+    run(PV_S(2));
+    assert_int_equal(used(), 1300);
 }
 
 /* A silent path is asked again even so: it is not known yet. */
 PV_TEST(small_packets_ask_what_is_not_known)
 {
-    struct path p;
-    start(&p, 0, PV_MS(20), 10);
-    p.packet = 200;
-    run(&p, PV_S(20));
-    p.link = 1400;
-    run(&p, PV_S(40));
-    assert_int_equal(used(&p), 1400);
+    start(0, PV_MS(20), 10);
+    p->packet = 200;
+    run(PV_S(20));
+    p->link = 1400;
+    run(PV_S(40));
+    assert_int_equal(used(), 1400);
 }
 
 PV_TEST(few_large_packets_are_checked_ever_more_rarely)
 {
-    struct path p;
-    start(&p, 1500, PV_MS(20), 11);
-    p.packet = 1452;
-    run(&p, PV_S(60));
-    size_t before = p.bytes;
-    run(&p, PV_S(600));
-    assert_true((p.bytes - before) * 6 < 600 * p.packet); /* a sixth of the data, at most */
-    p.link = 1300;
-    run(&p, PV_S(15)); /* PV_MTU_MUCH of it */
-    assert_int_equal(used(&p), 1300);
-    p.packet = 0; /* and much is checked as often as ever */
-    p.link = 1200;
-    run(&p, PV_S(5));
-    assert_int_equal(used(&p), 1200);
+    start(1500, PV_MS(20), 11);
+    p->packet = 1452;
+    run(PV_S(60));
+    size_t before = p->bytes;
+    run(PV_S(600));
+    assert_true((p->bytes - before) * 6 < 600 * p->packet); /* a sixth of the data, at most */
+    p->link = 1300;
+    run(PV_S(15)); /* PV_MTU_MUCH of it */
+    assert_int_equal(used(), 1300);
+    p->packet = 0; /* and much is checked as often as ever */
+    p->link = 1200;
+    run(PV_S(5));
+    assert_int_equal(used(), 1200);
 }
 
 PV_TEST(jumbo_paths_are_used_as_far_as_they_go)
 {
-    struct path p;
-    start(&p, 9000, PV_MS(1), 6);
-    pv_mtu_start(&p.m, &p.rng, HEADER, 8972, p.now);
-    run(&p, PV_S(5));
-    assert_int_equal(used(&p), 9000);
-    start(&p, 4400, PV_MS(1), 6);
-    pv_mtu_start(&p.m, &p.rng, HEADER, 8972, p.now);
-    run(&p, PV_S(5));
-    assert_int_equal(used(&p), 4352);
+    start(9000, PV_MS(1), 6);
+    pv_mtu_start(&p->m, &p->rng, HEADER, 8972, p->now);
+    run(PV_S(5));
+    assert_int_equal(used(), 9000);
+    start(4400, PV_MS(1), 6);
+    pv_mtu_start(&p->m, &p->rng, HEADER, 8972, p->now);
+    run(PV_S(5));
+    assert_int_equal(used(), 4352);
 }
 
 PV_TEST(answers_of_another_path_or_made_up_ones_change_nothing)
 {
-    struct path p;
     uint16_t size;
     uint32_t token;
-    start(&p, 1400, PV_MS(20), 7);
-    assert_int_equal(pv_mtu_poll_probe(&p.m, &size, &token), PV_OK);
-    pv_mtu_start(&p.m, &p.rng, HEADER, WANTED, p.now);
-    pv_mtu_handle_answer(&p.m, token, p.now);
+    start(1400, PV_MS(20), 7);
+    assert_int_equal(pv_mtu_poll_probe(&p->m, &size, &token), PV_OK);
+    pv_mtu_start(&p->m, &p->rng, HEADER, WANTED, p->now);
+    pv_mtu_handle_answer(&p->m, token, p->now);
     for (uint32_t i = 0; i < 1000; i++)
-        pv_mtu_handle_answer(&p.m, p.m.base + 2 + i, p.now); /* none of this try's two */
-    assert_int_equal(p.m.state, PV_MTU_ASK);
-    assert_false(pv_mtu_take_change(&p.m, &size));
-    pv_mtu_stop(&p.m);
-    pv_mtu_handle_answer(&p.m, 0, p.now);
-    pv_mtu_handle_timeout(&p.m, PV_NEVER);
-    assert_int_equal(pv_mtu_poll_probe(&p.m, &size, &token), PV_ERR_AGAIN);
-    assert_int_equal(pv_mtu_next_timeout(&p.m), PV_NEVER);
+        pv_mtu_handle_answer(&p->m, p->m.base + 2 + i, p->now); /* none of this try's two */
+    assert_int_equal(p->m.state, PV_MTU_ASK);
+    assert_false(pv_mtu_take_change(&p->m, &size));
+    pv_mtu_stop(&p->m);
+    pv_mtu_handle_answer(&p->m, 0, p->now);
+    pv_mtu_handle_timeout(&p->m, PV_NEVER);
+    assert_int_equal(pv_mtu_poll_probe(&p->m, &size, &token), PV_ERR_AGAIN);
+    assert_int_equal(pv_mtu_next_timeout(&p->m), PV_NEVER);
 }
 
 PV_TEST(a_doubt_is_looked_into_at_once)
 {
-    struct path p;
     for (uint64_t seed = 0; seed < 20; seed++) {
-        start(&p, 1500, PV_MS(20), seed);
-        run(&p, PV_S(10) + PV_MS(97 * seed));
-        p.link = 1300;
-        pv_mtu_doubt(&p.m, p.now);
-        run(&p, PV_S(1));
-        assert_int_equal(used(&p), 1300);
-        unsigned changes = p.changes;
-        pv_mtu_doubt(&p.m, p.now); /* without a reason */
-        run(&p, PV_S(1));
-        assert_int_equal(used(&p), 1300);
-        assert_int_equal(p.changes, changes);
+        start(1500, PV_MS(20), seed);
+        run(PV_S(10) + PV_MS(97 * seed));
+        p->link = 1300;
+        pv_mtu_doubt(&p->m, p->now);
+        run(PV_S(1));
+        assert_int_equal(used(), 1300);
+        unsigned changes = p->changes;
+        pv_mtu_doubt(&p->m, p->now); /* without a reason */
+        run(PV_S(1));
+        assert_int_equal(used(), 1300);
+        assert_int_equal(p->changes, changes);
     }
 }
 
@@ -450,10 +435,9 @@ PV_TEST(a_size_told_of_a_path_holds_for_10_minutes)
     assert_int_equal(size, 0);
     assert_int_equal(pv_mtu_next_timeout(&m), PV_NEVER);
     /* A probed path listens to its probes only. */
-    struct path p;
-    start(&p, 1500, PV_MS(20), 8);
-    pv_mtu_tell(&p.m, 1300, WANTED, p.now);
-    run(&p, PV_S(5));
-    assert_int_equal(used(&p), 1480);
-    assert_int_equal(p.changes, 0);
+    start(1500, PV_MS(20), 8);
+    pv_mtu_tell(&p->m, 1300, WANTED, p->now);
+    run(PV_S(5));
+    assert_int_equal(used(), 1480);
+    assert_int_equal(p->changes, 0);
 }

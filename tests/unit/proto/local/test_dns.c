@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Queries taken apart and answers put together, byte by byte. */
-#include <stdio.h>
-
 #include "proto/local/dns.h"
 #include "tests/unit/test_util.h"
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Where a program says that it wants to go: SOCKS5 by RFC 1928, CONNECT by RFC 9110. */
-#include <stdio.h>
-
 #include "proto/local/proxy.h"
 #include "tests/unit/test_util.h"
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The one page over HTTP: what is asked, what is answered; and what [metrics] may say. */
-#include <stdio.h>
-
 #include "proto/local/scrape.h"
 #include "tests/unit/test_util.h"
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Tokens and sessions of the page, and which requests come from it. */
-#include <stdio.h>
-
 #include "proto/local/weblogin.h"
 #include "tests/unit/test_util.h"
 

@@ -5,8 +5,6 @@
  */
 #pragma once
 
-#include <stdio.h>
-
 #include "crypto/ct.h"
 #include "proto/roster/roster_make.h"
 #include "tests/unit/test_util.h"

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <ctype.h>
-#include <stdio.h>
 
 #include "crypto/ct.h"
 #include "proto/roster/paperkey.h"

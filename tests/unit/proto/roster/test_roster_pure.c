@@ -12,8 +12,6 @@
  *
  * SEED=N runs one world; PV_TEST_WORLDS=N so many of them.
  */
-#include <stdlib.h>
-
 #include "roster_fixture.h"
 
 enum {

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-
 #include "proto/roster/kinds.h"
 #include "tests/unit/proto/roster/roster_fixture.h"
-#include "tests/unit/test_util.h"
 
 /* --- making and reading statements ----------------------------------------------------------- */
 
@@ -407,8 +404,7 @@ PV_TEST(only_sensible_ranges_pass)
         {"100.64.0.0/10", true, "CGNAT range is the owner's choice"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pv_prefix p;
-        assert_int_equal(pv_prefix_parse(rows[i].range, &p), PV_OK);
+        struct pv_prefix p = test_prefix(rows[i].range);
         if (pv_ip4_range_is_valid(&p) != rows[i].ok)
             fail_msg("%s: %s", rows[i].range, rows[i].why);
     }
@@ -723,9 +719,8 @@ PV_TEST(a_signature_for_one_purpose_serves_no_other)
 PV_TEST(the_search_visits_every_address)
 {
     struct keys k = keys_from(5);
-    struct pv_prefix range;
     bool seen[256] = {false};
-    assert_int_equal(pv_prefix_parse("10.66.7.0/24", &range), PV_OK);
+    struct pv_prefix range = test_prefix("10.66.7.0/24");
     assert_int_equal(pv_ip4_count(&range), 254);
 
     uint32_t own = pv_ip4_first(&range, k.pk);
@@ -746,9 +741,8 @@ PV_TEST(the_search_visits_every_address)
 
 PV_TEST(a_search_leaves_a_part_of_the_range_that_is_full)
 {
-    struct pv_prefix range;
     size_t far = 0;
-    assert_int_equal(pv_prefix_parse("10.0.0.0/8", &range), PV_OK);
+    struct pv_prefix range = test_prefix("10.0.0.0/8");
     uint32_t own = pv_addr_u32(&range.base) + 1000, last = own - 1;
     for (uint32_t i = 0; i < 300; i++) {
         uint32_t ip = pv_ip4_try(&range, own, i);
@@ -877,13 +871,6 @@ PV_TEST(a_type_has_its_subject_number_and_time_where_the_row_says)
 
 /* --- routes (type 16) and offers (type 19) --------------------------------------------------- */
 
-static struct pv_prefix prefix_of(const char *text)
-{
-    struct pv_prefix p;
-    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
-    return p;
-}
-
 static struct pv_statement sample_route(void)
 {
     struct pv_statement st = {.type = PV_ST_ROUTE};
@@ -892,7 +879,7 @@ static struct pv_statement sample_route(void)
     st.u.route.slot = (struct pv_st_slot){.number = 3, .seq = 11};
     st.u.route.kind = PV_ROUTE_ALLOW;
     memcpy(st.u.route.node, node.pk, sizeof(st.u.route.node));
-    st.u.route.prefix = prefix_of("192.168.1.0/24");
+    st.u.route.prefix = test_prefix("192.168.1.0/24");
     st.u.route.time = T0;
     return st;
 }
@@ -911,9 +898,9 @@ static struct pv_statement sample_offers(void)
 {
     struct pv_statement st = {.type = PV_ST_OFFERS};
     const struct pv_offer offers[] = {
-        {.prefix = prefix_of("0.0.0.0/0"), .flags = 0},
-        {.prefix = prefix_of("192.168.1.0/24"), .flags = PV_OFFER_AUTO},
-        {.prefix = prefix_of("2001:db8:1::/48"), .flags = PV_OFFER_NO_NAT | 128},
+        {.prefix = test_prefix("0.0.0.0/0"), .flags = 0},
+        {.prefix = test_prefix("192.168.1.0/24"), .flags = PV_OFFER_AUTO},
+        {.prefix = test_prefix("2001:db8:1::/48"), .flags = PV_OFFER_NO_NAT | 128},
     };
     memset(st.network_id, 7, sizeof(st.network_id));
     st.u.offers.serial = 5;
@@ -986,13 +973,13 @@ PV_TEST(only_what_can_be_carried_is_a_route)
                                        "10.0.0.0/8", "192.168.1.7/32", "2001:db8::/32"};
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
         struct pv_statement st = sample_route();
-        st.u.route.prefix = prefix_of(bad[i]);
+        st.u.route.prefix = test_prefix(bad[i]);
         assert_false(pv_route_is_valid(&st.u.route.prefix));
         assert_unmade(&st);
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(good); i++) {
         struct pv_statement st = sample_route();
-        st.u.route.prefix = prefix_of(good[i]);
+        st.u.route.prefix = test_prefix(good[i]);
         assert_true(pv_route_is_valid(&st.u.route.prefix));
         (void)make_signed(&st);
     }
@@ -1016,8 +1003,8 @@ PV_TEST(routes_and_offers_have_one_form)
     st.u.route.prefix.bits = 33;
     assert_unmade(&st);
 
-    const struct pv_offer a = {.prefix = prefix_of("10.0.0.0/8")};
-    const struct pv_offer b = {.prefix = prefix_of("10.0.0.0/9")};
+    const struct pv_offer a = {.prefix = test_prefix("10.0.0.0/8")};
+    const struct pv_offer b = {.prefix = test_prefix("10.0.0.0/9")};
     st = sample_offers();
     st.u.offers.list = offers_of((const struct pv_offer[]){a, b}, 2);
     (void)make_signed(&st);
@@ -1036,7 +1023,7 @@ PV_TEST(the_longest_list_of_offers_is_short)
     struct pv_offer offers[PV_OFFERS_MAX + 1];
     struct pv_statement st = sample_offers();
     for (size_t i = 0; i <= PV_OFFERS_MAX; i++) {
-        offers[i] = (struct pv_offer){.prefix = prefix_of("2001:db8::/128")};
+        offers[i] = (struct pv_offer){.prefix = test_prefix("2001:db8::/128")};
         offers[i].prefix.base.ip[15] = (uint8_t)i;
     }
     st.u.offers.list = offers_of(offers, PV_OFFERS_MAX);

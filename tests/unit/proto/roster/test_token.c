@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-
 #include "crypto/ct.h"
 #include "proto/roster/token.h"
 #include "tests/unit/test_util.h"

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Sets of ports, tables and policies, against what a reader of the rules would say. */
-#include <stdio.h>
-
 #include "proto/rules/policy.h"
 #include "tests/unit/test_util.h"
 
@@ -380,9 +378,9 @@ PV_TEST(networks_behind_a_node_have_rules_of_their_own)
     struct pv_prefix lan, printer, other, got;
     struct pv_ruleline lines[8];
     const struct pv_port_range web = {PV_PORTS_TCP, 80, 80}, ssh = {PV_PORTS_TCP, 22, 22};
-    assert_int_equal(pv_prefix_parse("192.168.1.0/24", &lan), PV_OK);
-    assert_int_equal(pv_prefix_parse("192.168.1.7/32", &printer), PV_OK);
-    assert_int_equal(pv_prefix_parse("192.168.2.0/24", &other), PV_OK);
+    lan = test_prefix("192.168.1.0/24");
+    printer = test_prefix("192.168.1.7/32");
+    other = test_prefix("192.168.2.0/24");
     assert_int_equal(pv_policy_new(&p), PV_OK);
     struct pv_policy_rule r = {.place = 1, .allow = true};
     assert_int_equal(pv_ports_parse("tcp/22", &r.ports), PV_OK);

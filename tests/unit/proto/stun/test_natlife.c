@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The machine against a NAT and a server played by hand. */
-#include <string.h>
-
 #include "proto/stun/natlife.h"
 #include "proto/stun/stun.h"
 #include "tests/unit/test_util.h"

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdlib.h>
-
 #include "base/bytes.h"
 #include "proto/stun/turn.h"
 #include "proto/stun/turnframe.h"
@@ -140,8 +138,7 @@ static const size_t LENS[] = {20, 9, 8, 24, 4};
 
 static struct pv_turnframe *fresh(void)
 {
-    struct pv_turnframe *f = calloc(1, sizeof(*f));
-    assert_non_null(f);
+    struct pv_turnframe *f = test_alloc(sizeof(*f));
     return f;
 }
 

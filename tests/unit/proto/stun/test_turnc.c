@@ -21,12 +21,16 @@ struct fixture {
     pv_ns now;
 };
 
+/* Of the test that runs. */
+static struct fixture the_fixture;
+static struct fixture *const f = &the_fixture;
+
 static void free_client(void *ctx)
 {
     pv_turnc_free(ctx);
 }
 
-static void setup(struct fixture *f)
+static void setup(void)
 {
     uint8_t coord[32] = {1}, own[32] = {2}, other[32] = {3};
     memset(f, 0, sizeof(*f));
@@ -46,14 +50,14 @@ static void setup(struct fixture *f)
     test_defer(free_client, f->c);
 }
 
-static void start(struct fixture *f)
+static void start(void)
 {
-    setup(f);
+    setup();
     assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
 }
 
 /* Is there a request now? Decoded into f->msg. */
-static bool next_request(struct fixture *f)
+static bool next_request(void)
 {
     size_t len;
     pv_turnc_handle_timeout(f->c, f->now);
@@ -64,10 +68,10 @@ static bool next_request(struct fixture *f)
     return true;
 }
 
-static void expect(struct fixture *f, uint16_t method, const char *nonce)
+static void expect(uint16_t method, const char *nonce)
 {
     struct pv_view v;
-    assert_true(next_request(f));
+    assert_true(next_request());
     assert_int_equal(f->msg.cls, PV_STUN_REQUEST);
     assert_int_equal(f->msg.method, method);
     assert_int_equal(pv_stun_find(&f->msg, PV_STUN_ATTR_NONCE, &v), PV_OK);
@@ -76,7 +80,7 @@ static void expect(struct fixture *f, uint16_t method, const char *nonce)
 }
 
 /* Answers f->msg: error 0 is success. */
-static int answer(struct fixture *f, unsigned error, const char *nonce)
+static int answer(unsigned error, const char *nonce)
 {
     uint8_t buf[512];
     struct pv_stun_writer w;
@@ -115,120 +119,115 @@ static int answer(struct fixture *f, unsigned error, const char *nonce)
 }
 
 /* Can data be sent? */
-static bool is_up(struct fixture *f)
+static bool is_up(void)
 {
     uint8_t buf[128];
     size_t len;
     return pv_turnc_wrap(f->c, &f->peer, pv_view("x", 1), buf, sizeof(buf), &len) == PV_OK;
 }
 
-static struct pv_turnc_event event(struct fixture *f)
+static struct pv_turnc_event event(void)
 {
     struct pv_turnc_event ev;
     assert_int_equal(pv_turnc_poll_event(f->c, &ev), PV_OK);
     return ev;
 }
 
-static void no_event(struct fixture *f)
+static void no_event(void)
 {
     struct pv_turnc_event ev;
     assert_int_equal(pv_turnc_poll_event(f->c, &ev), PV_ERR_AGAIN);
 }
 
-static void up(struct fixture *f)
+static void up(void)
 {
-    start(f);
-    expect(f, PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(f, 0, NULL), PV_OK);
-    assert_int_equal(event(f).type, PV_TURNC_UP);
-    no_event(f);
+    start();
+    expect(PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(event().type, PV_TURNC_UP);
+    no_event();
 }
 
 PV_TEST(credentials_of_welcome_allocate_in_one_round_trip)
 {
-    struct fixture f;
     uint32_t v;
-    start(&f);
-    assert_true(pv_turnc_next_timeout(f.c) <= f.now);
-    expect(&f, PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(pv_stun_get_u32(&f.msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, &v), PV_OK);
+    start();
+    assert_true(pv_turnc_next_timeout(f->c) <= f->now);
+    expect(PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(pv_stun_get_u32(&f->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, &v), PV_OK);
     assert_int_equal(v, 0x02000000);
-    assert_int_equal(pv_stun_get_u32(&f.msg, PV_TURN_ATTR_REQUESTED_TRANSPORT, &v), PV_OK);
+    assert_int_equal(pv_stun_get_u32(&f->msg, PV_TURN_ATTR_REQUESTED_TRANSPORT, &v), PV_OK);
     assert_int_equal(v, 0x11000000);
-    assert_false(next_request(&f));
-    assert_false(is_up(&f));
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_true(is_up(&f));
-    struct pv_turnc_event ev = event(&f);
+    assert_false(next_request());
+    assert_false(is_up());
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_true(is_up());
+    struct pv_turnc_event ev = event();
     assert_int_equal(ev.type, PV_TURNC_UP);
-    assert_true(pv_addr_equal(&ev.relayed, &f.relayed));
-    assert_true(pv_addr_equal(&ev.mapped, &f.mapped));
-    no_event(&f);
-    assert_int_equal(answer(&f, 0, NULL), PV_ERR_NOT_FOUND); /* a duplicate */
+    assert_true(pv_addr_equal(&ev.relayed, &f->relayed));
+    assert_true(pv_addr_equal(&ev.mapped, &f->mapped));
+    no_event();
+    assert_int_equal(answer(0, NULL), PV_ERR_NOT_FOUND); /* a duplicate */
 }
 
 PV_TEST(without_realm_and_nonce_it_asks_first)
 {
-    struct fixture f;
-    setup(&f);
-    f.cfg.nonce[0] = f.cfg.realm[0] = '\0';
-    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
-    assert_true(next_request(&f));
-    assert_false(pv_stun_has(&f.msg, PV_STUN_ATTR_USERNAME));
-    assert_int_equal(answer(&f, PV_STUN_E_UNAUTHENTICATED, "n1"), PV_OK);
-    expect(&f, PV_TURN_ALLOCATE, "n1");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).type, PV_TURNC_UP);
+    setup();
+    f->cfg.nonce[0] = f->cfg.realm[0] = '\0';
+    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_true(next_request());
+    assert_false(pv_stun_has(&f->msg, PV_STUN_ATTR_USERNAME));
+    assert_int_equal(answer(PV_STUN_E_UNAUTHENTICATED, "n1"), PV_OK);
+    expect(PV_TURN_ALLOCATE, "n1");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(event().type, PV_TURNC_UP);
 }
 
 PV_TEST(a_lost_request_is_repeated_and_given_up_in_the_end)
 {
-    struct fixture f;
-    start(&f);
+    start();
     unsigned sends = 0;
     uint8_t first[PV_STUN_TXID_LEN] = {0};
-    while (f.now < PV_S(16)) {
-        if (next_request(&f)) {
+    while (f->now < PV_S(16)) {
+        if (next_request()) {
             if (sends++ == 0)
-                memcpy(first, f.msg.txid, sizeof(first));
-            assert_memory_equal(first, f.msg.txid, sizeof(first));
-            assert_true(pv_turnc_next_timeout(f.c) > f.now);
+                memcpy(first, f->msg.txid, sizeof(first));
+            assert_memory_equal(first, f->msg.txid, sizeof(first));
+            assert_true(pv_turnc_next_timeout(f->c) > f->now);
         }
-        f.now = pv_turnc_next_timeout(f.c);
+        f->now = pv_turnc_next_timeout(f->c);
     }
     assert_int_equal(sends, PV_TURNC_MAX_SENDS);
-    pv_turnc_handle_timeout(f.c, f.now);
-    struct pv_turnc_event ev = event(&f);
+    pv_turnc_handle_timeout(f->c, f->now);
+    struct pv_turnc_event ev = event();
     assert_int_equal(ev.type, PV_TURNC_DOWN);
     assert_int_equal(ev.status, PV_ERR_TIMEOUT);
-    f.now = pv_turnc_next_timeout(f.c); /* and it tries again */
-    assert_true(f.now < PV_S(20));
-    expect(&f, PV_TURN_ALLOCATE, "n0");
+    f->now = pv_turnc_next_timeout(f->c); /* and it tries again */
+    assert_true(f->now < PV_S(20));
+    expect(PV_TURN_ALLOCATE, "n0");
 }
 
 PV_TEST(a_stale_nonce_is_followed_but_not_for_ever)
 {
-    struct fixture f;
-    start(&f);
-    expect(&f, PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n1"), PV_OK);
-    expect(&f, PV_TURN_ALLOCATE, "n1");
-    assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n2"), PV_OK);
-    expect(&f, PV_TURN_ALLOCATE, "n2");
-    assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n3"), PV_OK);
-    expect(&f, PV_TURN_ALLOCATE, "n3");
-    assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n4"), PV_OK);
-    assert_false(next_request(&f));
-    assert_int_equal(event(&f).type, PV_TURNC_DOWN);
+    start();
+    expect(PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(PV_TURN_E_STALE_NONCE, "n1"), PV_OK);
+    expect(PV_TURN_ALLOCATE, "n1");
+    assert_int_equal(answer(PV_TURN_E_STALE_NONCE, "n2"), PV_OK);
+    expect(PV_TURN_ALLOCATE, "n2");
+    assert_int_equal(answer(PV_TURN_E_STALE_NONCE, "n3"), PV_OK);
+    expect(PV_TURN_ALLOCATE, "n3");
+    assert_int_equal(answer(PV_TURN_E_STALE_NONCE, "n4"), PV_OK);
+    assert_false(next_request());
+    assert_int_equal(event().type, PV_TURNC_DOWN);
 }
 
 PV_TEST(wrong_credentials_are_told)
 {
-    struct fixture f;
-    start(&f);
-    expect(&f, PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(&f, PV_STUN_E_UNAUTHENTICATED, "n0"), PV_OK);
-    struct pv_turnc_event ev = event(&f);
+    start();
+    expect(PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(PV_STUN_E_UNAUTHENTICATED, "n0"), PV_OK);
+    struct pv_turnc_event ev = event();
     assert_int_equal(ev.type, PV_TURNC_DOWN);
     assert_int_equal(ev.status, PV_ERR_AUTH);
     assert_int_equal(ev.error, 401);
@@ -236,75 +235,72 @@ PV_TEST(wrong_credentials_are_told)
 
 PV_TEST(answers_of_strangers_and_forged_ones_count_nothing)
 {
-    struct fixture f;
-    start(&f);
-    expect(&f, PV_TURN_ALLOCATE, "n0");
-    f.key[0] ^= 1;
-    assert_int_equal(answer(&f, 0, NULL), PV_ERR_AUTH);
-    assert_int_equal(answer(&f, PV_TURN_E_QUOTA_REACHED, NULL), PV_ERR_AUTH);
-    f.key[0] ^= 1;
-    struct pv_addr real = f.cfg.server;
-    f.cfg.server.port++;
-    assert_int_equal(answer(&f, 0, NULL), PV_ERR_NOT_FOUND);
-    f.cfg.server = real;
-    f.req[10] ^= 1; /* another transaction */
-    assert_int_equal(answer(&f, 0, NULL), PV_ERR_NOT_FOUND);
-    f.req[10] ^= 1;
-    no_event(&f);
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    start();
+    expect(PV_TURN_ALLOCATE, "n0");
+    f->key[0] ^= 1;
+    assert_int_equal(answer(0, NULL), PV_ERR_AUTH);
+    assert_int_equal(answer(PV_TURN_E_QUOTA_REACHED, NULL), PV_ERR_AUTH);
+    f->key[0] ^= 1;
+    struct pv_addr real = f->cfg.server;
+    f->cfg.server.port++;
+    assert_int_equal(answer(0, NULL), PV_ERR_NOT_FOUND);
+    f->cfg.server = real;
+    f->req[10] ^= 1; /* another transaction */
+    assert_int_equal(answer(0, NULL), PV_ERR_NOT_FOUND);
+    f->req[10] ^= 1;
+    no_event();
+    assert_int_equal(answer(0, NULL), PV_OK);
 }
 
 PV_TEST(channels_are_bound_and_bound_again_in_time)
 {
-    struct fixture f;
     uint32_t number;
     struct pv_addr peer;
-    up(&f);
-    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
-    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
-    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(pv_stun_get_u32(&f.msg, PV_TURN_ATTR_CHANNEL_NUMBER, &number), PV_OK);
-    assert_int_equal(number >> 16, pv_turnc_number(f.c, &f.peer));
-    assert_int_equal(pv_stun_get_xor_addr(&f.msg, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer), PV_OK);
-    assert_true(pv_addr_equal(&peer, &f.peer));
-    assert_false(next_request(&f));
-    assert_int_equal(pv_turnc_channel(f.c, &f.peer), 0);
-    assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n1"), PV_OK);
-    expect(&f, PV_TURN_CHANNEL_BIND, "n1");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    struct pv_turnc_event ev = event(&f);
+    up();
+    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    expect(PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(pv_stun_get_u32(&f->msg, PV_TURN_ATTR_CHANNEL_NUMBER, &number), PV_OK);
+    assert_int_equal(number >> 16, pv_turnc_number(f->c, &f->peer));
+    assert_int_equal(pv_stun_get_xor_addr(&f->msg, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer), PV_OK);
+    assert_true(pv_addr_equal(&peer, &f->peer));
+    assert_false(next_request());
+    assert_int_equal(pv_turnc_channel(f->c, &f->peer), 0);
+    assert_int_equal(answer(PV_TURN_E_STALE_NONCE, "n1"), PV_OK);
+    expect(PV_TURN_CHANNEL_BIND, "n1");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    struct pv_turnc_event ev = event();
     assert_int_equal(ev.type, PV_TURNC_CHANNEL);
-    assert_int_equal(ev.channel, pv_turnc_number(f.c, &f.peer));
-    assert_true(pv_addr_equal(&ev.peer, &f.peer));
-    assert_int_equal(pv_turnc_channel(f.c, &f.peer), pv_turnc_number(f.c, &f.peer));
-    f.now += PV_TURNC_REBIND;
-    expect(&f, PV_TURN_CHANNEL_BIND, "n1");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    no_event(&f);
-    f.now += PV_S(60);
-    expect(&f, PV_TURN_REFRESH, "n1");
-    assert_true(pv_turnc_next_timeout(f.c) > f.now); /* it waits for the answer */
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    pv_turnc_unbind(f.c, &f.peer, f.now);
-    assert_int_equal(pv_turnc_channel(f.c, &f.peer), 0);
-    f.now += PV_TURNC_REBIND;
-    assert_false(next_request(&f));
+    assert_int_equal(ev.channel, pv_turnc_number(f->c, &f->peer));
+    assert_true(pv_addr_equal(&ev.peer, &f->peer));
+    assert_int_equal(pv_turnc_channel(f->c, &f->peer), pv_turnc_number(f->c, &f->peer));
+    f->now += PV_TURNC_REBIND;
+    expect(PV_TURN_CHANNEL_BIND, "n1");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    no_event();
+    f->now += PV_S(60);
+    expect(PV_TURN_REFRESH, "n1");
+    assert_true(pv_turnc_next_timeout(f->c) > f->now); /* it waits for the answer */
+    assert_int_equal(answer(0, NULL), PV_OK);
+    pv_turnc_unbind(f->c, &f->peer, f->now);
+    assert_int_equal(pv_turnc_channel(f->c, &f->peer), 0);
+    f->now += PV_TURNC_REBIND;
+    assert_false(next_request());
 }
 
 PV_TEST(a_peer_that_comes_back_gets_the_channel_it_had)
 {
-    struct fixture f;
     const struct pv_addr other = pv_addr4(192, 0, 2, 77, 7);
-    up(&f);
-    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
-    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).type, PV_TURNC_CHANNEL);
-    pv_turnc_unbind(f.c, &f.peer, f.now);
-    assert_int_equal(pv_turnc_bind(f.c, &other, f.now), PV_OK);
-    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
-    assert_int_equal(pv_turnc_number(f.c, &f.peer), 0x4000);
-    assert_int_equal(pv_turnc_number(f.c, &other), 0x4001);
+    up();
+    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    expect(PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(event().type, PV_TURNC_CHANNEL);
+    pv_turnc_unbind(f->c, &f->peer, f->now);
+    assert_int_equal(pv_turnc_bind(f->c, &other, f->now), PV_OK);
+    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    assert_int_equal(pv_turnc_number(f->c, &f->peer), 0x4000);
+    assert_int_equal(pv_turnc_number(f->c, &other), 0x4001);
 }
 
 PV_TEST(numbers_that_were_given_up_are_remembered_for_a_while)
@@ -330,198 +326,190 @@ PV_TEST(numbers_that_were_given_up_are_remembered_for_a_while)
 
 PV_TEST(a_kick_ends_the_wait_for_a_server)
 {
-    struct fixture f;
-    up(&f);
-    pv_turnc_kick(f.c, f.now); /* nothing waits */
-    assert_false(next_request(&f));
-    pv_turnc_moved(f.c, f.now);
-    while (is_up(&f)) {
-        (void)next_request(&f);
-        f.now = pv_turnc_next_timeout(f.c) > f.now ? pv_turnc_next_timeout(f.c) : f.now + 1;
-        pv_turnc_handle_timeout(f.c, f.now);
+    up();
+    pv_turnc_kick(f->c, f->now); /* nothing waits */
+    assert_false(next_request());
+    pv_turnc_moved(f->c, f->now);
+    while (is_up()) {
+        (void)next_request();
+        f->now = pv_turnc_next_timeout(f->c) > f->now ? pv_turnc_next_timeout(f->c) : f->now + 1;
+        pv_turnc_handle_timeout(f->c, f->now);
     }
-    assert_int_equal(event(&f).type, PV_TURNC_DOWN);
-    assert_false(next_request(&f));
-    pv_turnc_kick(f.c, f.now);
-    expect(&f, PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(event().type, PV_TURNC_DOWN);
+    assert_false(next_request());
+    pv_turnc_kick(f->c, f->now);
+    expect(PV_TURN_ALLOCATE, "n0");
 }
 
 PV_TEST(a_moved_client_allocates_anew_and_keeps_its_channels)
 {
-    struct fixture f;
-    up(&f);
-    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
-    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).type, PV_TURNC_CHANNEL);
-    pv_turnc_moved(f.c, f.now);
-    expect(&f, PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(pv_turnc_channel(f.c, &f.peer), pv_turnc_number(f.c, &f.peer));
-    assert_true(is_up(&f));
-    assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n7"), PV_OK);
-    expect(&f, PV_TURN_ALLOCATE, "n7");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).type, PV_TURNC_UP);
-    no_event(&f);
-    assert_false(next_request(&f));
+    up();
+    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    expect(PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(event().type, PV_TURNC_CHANNEL);
+    pv_turnc_moved(f->c, f->now);
+    expect(PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(pv_turnc_channel(f->c, &f->peer), pv_turnc_number(f->c, &f->peer));
+    assert_true(is_up());
+    assert_int_equal(answer(PV_TURN_E_STALE_NONCE, "n7"), PV_OK);
+    expect(PV_TURN_ALLOCATE, "n7");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(event().type, PV_TURNC_UP);
+    no_event();
+    assert_false(next_request());
 }
 
 PV_TEST(a_server_that_forgot_us_is_asked_for_all_again)
 {
-    struct fixture f;
-    up(&f);
-    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
-    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).channel, pv_turnc_number(f.c, &f.peer));
-    f.now += PV_S(300);
-    expect(&f, PV_TURN_REFRESH, "n0");
-    assert_int_equal(answer(&f, PV_TURN_E_ALLOCATION_MISMATCH, NULL), PV_OK);
-    assert_int_equal(event(&f).channel, 0); /* not usable for now */
-    expect(&f, PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).type, PV_TURNC_UP);
-    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).channel, pv_turnc_number(f.c, &f.peer));
+    up();
+    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    expect(PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(event().channel, pv_turnc_number(f->c, &f->peer));
+    f->now += PV_S(300);
+    expect(PV_TURN_REFRESH, "n0");
+    assert_int_equal(answer(PV_TURN_E_ALLOCATION_MISMATCH, NULL), PV_OK);
+    assert_int_equal(event().channel, 0); /* not usable for now */
+    expect(PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(event().type, PV_TURNC_UP);
+    expect(PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(event().channel, pv_turnc_number(f->c, &f->peer));
 }
 
 PV_TEST(new_credentials_keep_the_channels_and_bind_them_again)
 {
-    struct fixture f;
-    up(&f);
-    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
-    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).channel, pv_turnc_number(f.c, &f.peer));
-    f.cfg.nonce[1] = '5';
-    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
-    no_event(&f);
-    expect(&f, PV_TURN_ALLOCATE, "n5");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).type, PV_TURNC_UP);
-    assert_int_equal(pv_turnc_channel(f.c, &f.peer), pv_turnc_number(f.c, &f.peer));
-    expect(&f, PV_TURN_CHANNEL_BIND, "n5");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    no_event(&f);
-    assert_int_equal(pv_turnc_channel_before(f.c, &f.peer), 0);
-    f.cfg.server.port++; /* another server knows nothing */
-    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
-    assert_int_equal(event(&f).channel, 0);
-    assert_int_equal(pv_turnc_channel_before(f.c, &f.peer), pv_turnc_number(f.c, &f.peer));
-    f.cfg.server.port++; /* the last one never bound it */
-    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
-    assert_int_equal(pv_turnc_channel_before(f.c, &f.peer), 0);
+    up();
+    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    expect(PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(event().channel, pv_turnc_number(f->c, &f->peer));
+    f->cfg.nonce[1] = '5';
+    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    no_event();
+    expect(PV_TURN_ALLOCATE, "n5");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(event().type, PV_TURNC_UP);
+    assert_int_equal(pv_turnc_channel(f->c, &f->peer), pv_turnc_number(f->c, &f->peer));
+    expect(PV_TURN_CHANNEL_BIND, "n5");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    no_event();
+    assert_int_equal(pv_turnc_channel_before(f->c, &f->peer), 0);
+    f->cfg.server.port++; /* another server knows nothing */
+    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_int_equal(event().channel, 0);
+    assert_int_equal(pv_turnc_channel_before(f->c, &f->peer), pv_turnc_number(f->c, &f->peer));
+    f->cfg.server.port++; /* the last one never bound it */
+    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_int_equal(pv_turnc_channel_before(f->c, &f->peer), 0);
 }
 
 PV_TEST(an_allocation_of_a_former_life_is_released_first)
 {
-    struct fixture f;
     uint32_t lifetime;
-    start(&f);
-    expect(&f, PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(&f, PV_TURN_E_ALLOCATION_MISMATCH, NULL), PV_OK);
-    expect(&f, PV_TURN_REFRESH, "n0");
-    assert_int_equal(pv_stun_get_u32(&f.msg, PV_TURN_ATTR_LIFETIME, &lifetime), PV_OK);
+    start();
+    expect(PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(PV_TURN_E_ALLOCATION_MISMATCH, NULL), PV_OK);
+    expect(PV_TURN_REFRESH, "n0");
+    assert_int_equal(pv_stun_get_u32(&f->msg, PV_TURN_ATTR_LIFETIME, &lifetime), PV_OK);
     assert_int_equal(lifetime, 0);
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    expect(&f, PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).type, PV_TURNC_UP);
+    assert_int_equal(answer(0, NULL), PV_OK);
+    expect(PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(event().type, PV_TURNC_UP);
 }
 
 PV_TEST(a_stock_server_gets_permissions)
 {
-    struct fixture f;
-    setup(&f);
-    f.cfg.permissions = true;
-    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
-    expect(&f, PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
-    expect(&f, PV_TURN_CREATE_PERMISSION, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    setup();
+    f->cfg.permissions = true;
+    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    expect(PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    expect(PV_TURN_CREATE_PERMISSION, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    expect(PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
 }
 
 /* A permission ended early: the path becomes suspect, and lives again once the channel is bound. */
-static void stock_up(struct fixture *f)
+static void stock_up(void)
 {
-    setup(f);
+    setup();
     f->cfg.permissions = true;
     assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
-    expect(f, PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(f, 0, NULL), PV_OK);
+    expect(PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
     assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
-    expect(f, PV_TURN_CREATE_PERMISSION, "n0");
-    assert_int_equal(answer(f, 0, NULL), PV_OK);
-    expect(f, PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(f, 0, NULL), PV_OK);
-    assert_false(next_request(f));
+    expect(PV_TURN_CREATE_PERMISSION, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    expect(PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_false(next_request());
 }
 
 PV_TEST(a_server_that_forgets_permissions_early_is_found_out)
 {
-    struct fixture f;
-    stock_up(&f);
-    f.now += PV_TURNC_SUSPECT - 1;
-    pv_turnc_suspect(f.c, &f.peer, f.now);
-    assert_false(next_request(&f)); /* it has only just been bound */
-    f.now += PV_S(60) - PV_TURNC_SUSPECT + 1;
-    pv_turnc_suspect(f.c, &f.peer, f.now);
-    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
-    pv_turnc_suspect(f.c, &f.peer, f.now);
-    assert_false(next_request(&f));
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    f.now += PV_MS(100);
-    pv_turnc_healed(f.c, &f.peer, f.now);
-    assert_int_equal(pv_turnc_next_timeout(f.c), f.now - PV_MS(100) + PV_S(30));
-    f.now = pv_turnc_next_timeout(f.c); /* half of the 60 s that it lasted */
-    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    f.now += PV_S(10);
-    pv_turnc_suspect(f.c, &f.peer, f.now);
-    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    pv_turnc_healed(f.c, &f.peer, f.now);
-    assert_int_equal(pv_turnc_next_timeout(f.c), f.now + PV_TURNC_REBIND_MIN);
+    stock_up();
+    f->now += PV_TURNC_SUSPECT - 1;
+    pv_turnc_suspect(f->c, &f->peer, f->now);
+    assert_false(next_request()); /* it has only just been bound */
+    f->now += PV_S(60) - PV_TURNC_SUSPECT + 1;
+    pv_turnc_suspect(f->c, &f->peer, f->now);
+    expect(PV_TURN_CHANNEL_BIND, "n0");
+    pv_turnc_suspect(f->c, &f->peer, f->now);
+    assert_false(next_request());
+    assert_int_equal(answer(0, NULL), PV_OK);
+    f->now += PV_MS(100);
+    pv_turnc_healed(f->c, &f->peer, f->now);
+    assert_int_equal(pv_turnc_next_timeout(f->c), f->now - PV_MS(100) + PV_S(30));
+    f->now = pv_turnc_next_timeout(f->c); /* half of the 60 s that it lasted */
+    expect(PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    f->now += PV_S(10);
+    pv_turnc_suspect(f->c, &f->peer, f->now);
+    expect(PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    pv_turnc_healed(f->c, &f->peer, f->now);
+    assert_int_equal(pv_turnc_next_timeout(f->c), f->now + PV_TURNC_REBIND_MIN);
 }
 
 PV_TEST(a_path_that_heals_for_other_reasons_teaches_nothing)
 {
     for (unsigned how = 0; how < 4; how++) {
-        struct fixture f;
-        stock_up(&f);
-        pv_ns bound = f.now;
-        f.now += PV_S(60);
+        stock_up();
+        pv_ns bound = f->now;
+        f->now += PV_S(60);
         if (how > 0) { /* else nothing was suspect */
-            pv_turnc_suspect(f.c, &f.peer, f.now);
-            expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+            pv_turnc_suspect(f->c, &f->peer, f->now);
+            expect(PV_TURN_CHANNEL_BIND, "n0");
         }
         if (how == 1) { /* the way to the server was bad, too */
-            f.now += PV_TURNC_RTO;
-            expect(&f, PV_TURN_CHANNEL_BIND, "n0");
+            f->now += PV_TURNC_RTO;
+            expect(PV_TURN_CHANNEL_BIND, "n0");
         }
         if (how == 2)
-            pv_turnc_healed(f.c, &f.peer, f.now); /* before the answer */
+            pv_turnc_healed(f->c, &f->peer, f->now); /* before the answer */
         if (how > 0) {
-            assert_int_equal(answer(&f, 0, NULL), PV_OK);
-            bound = f.now;
+            assert_int_equal(answer(0, NULL), PV_OK);
+            bound = f->now;
         }
         if (how == 3)
-            f.now += PV_TURNC_HEALED + 1; /* long after */
-        pv_turnc_healed(f.c, &f.peer, f.now);
-        f.now = bound + PV_TURNC_REBIND - 1;
-        for (unsigned n = 0; n < 2; n++, f.now++) { /* not before its time, but then */
+            f->now += PV_TURNC_HEALED + 1; /* long after */
+        pv_turnc_healed(f->c, &f->peer, f->now);
+        f->now = bound + PV_TURNC_REBIND - 1;
+        for (unsigned n = 0; n < 2; n++, f->now++) { /* not before its time, but then */
             bool again = false;
-            while (next_request(&f)) {
-                again = again || f.msg.method == PV_TURN_CHANNEL_BIND;
-                assert_int_equal(answer(&f, 0, NULL), PV_OK);
+            while (next_request()) {
+                again = again || f->msg.method == PV_TURN_CHANNEL_BIND;
+                assert_int_equal(answer(0, NULL), PV_OK);
             }
             assert_int_equal(again, n);
         }
-        test_end(f.c);
+        test_end(f->c);
     }
 }
 
@@ -542,12 +530,11 @@ PV_TEST(an_alternate_server_is_told)
         {{.family = PV_AF_INET6, .port = 9, .ip = {0x20, 1}}, "the other family"},
     };
     for (size_t i = 0; i <= PV_ARRAY_LEN(rows); i++) {
-        struct fixture f;
-        start(&f);
-        f.alternate = i < PV_ARRAY_LEN(rows) ? rows[i].to : ok;
-        expect(&f, PV_TURN_ALLOCATE, "n0");
-        assert_int_equal(answer(&f, PV_STUN_E_TRY_ALTERNATE, NULL), PV_OK);
-        struct pv_turnc_event ev = event(&f);
+        start();
+        f->alternate = i < PV_ARRAY_LEN(rows) ? rows[i].to : ok;
+        expect(PV_TURN_ALLOCATE, "n0");
+        assert_int_equal(answer(PV_STUN_E_TRY_ALTERNATE, NULL), PV_OK);
+        struct pv_turnc_event ev = event();
         assert_int_equal(ev.type, PV_TURNC_DOWN);
         assert_int_equal(ev.error, PV_STUN_E_TRY_ALTERNATE);
         bool told = ev.alternate.family != PV_AF_NONE;
@@ -555,56 +542,55 @@ PV_TEST(an_alternate_server_is_told)
             fail_msg("%s", i < PV_ARRAY_LEN(rows) ? rows[i].why : "a good one");
         if (told) {
             assert_true(pv_addr_equal(&ev.alternate, &ok));
-            pv_turnc_reach(f.c, &ok, 0, f.now);
-            assert_false(next_request(&f)); /* it waits, until it is told */
-            pv_turnc_kick(f.c, f.now);
-            f.cfg.server = ok;
-            f.alternate.family = PV_AF_NONE;
-            expect(&f, PV_TURN_ALLOCATE, "n0"); /* the same credentials */
-            assert_int_equal(answer(&f, 0, NULL), PV_OK);
-            assert_int_equal(event(&f).type, PV_TURNC_UP);
+            pv_turnc_reach(f->c, &ok, 0, f->now);
+            assert_false(next_request()); /* it waits, until it is told */
+            pv_turnc_kick(f->c, f->now);
+            f->cfg.server = ok;
+            f->alternate.family = PV_AF_NONE;
+            expect(PV_TURN_ALLOCATE, "n0"); /* the same credentials */
+            assert_int_equal(answer(0, NULL), PV_OK);
+            assert_int_equal(event().type, PV_TURNC_UP);
         }
-        test_end(f.c);
+        test_end(f->c);
     }
 }
 
 PV_TEST(in_haste_an_address_is_given_up_soon)
 {
-    struct fixture f;
-    setup(&f);
-    f.cfg.sends = 3;
-    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    setup();
+    f->cfg.sends = 3;
+    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
     unsigned sends = 0;
-    pv_ns begun = f.now;
+    pv_ns begun = f->now;
     struct pv_turnc_event ev;
-    while (pv_turnc_poll_event(f.c, &ev) != PV_OK) {
-        sends += next_request(&f) ? 1 : 0;
-        f.now = pv_turnc_next_timeout(f.c) > f.now ? pv_turnc_next_timeout(f.c) : f.now;
-        pv_turnc_handle_timeout(f.c, f.now);
+    while (pv_turnc_poll_event(f->c, &ev) != PV_OK) {
+        sends += next_request() ? 1 : 0;
+        f->now = pv_turnc_next_timeout(f->c) > f->now ? pv_turnc_next_timeout(f->c) : f->now;
+        pv_turnc_handle_timeout(f->c, f->now);
     }
     assert_int_equal(ev.status, PV_ERR_TIMEOUT);
     assert_int_equal(sends, 3);
-    assert_int_equal(f.now - begun, PV_MS(1750));
-    f.cfg.server.ip[3]++;
-    pv_turnc_reach(f.c, &f.cfg.server, 3, f.now);
-    pv_turnc_kick(f.c, f.now);
-    expect(&f, PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).type, PV_TURNC_UP);
-    pv_turnc_moved(f.c, f.now); /* once it has answered it has time */
+    assert_int_equal(f->now - begun, PV_MS(1750));
+    f->cfg.server.ip[3]++;
+    pv_turnc_reach(f->c, &f->cfg.server, 3, f->now);
+    pv_turnc_kick(f->c, f->now);
+    expect(PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(event().type, PV_TURNC_UP);
+    pv_turnc_moved(f->c, f->now); /* once it has answered it has time */
     sends = 0;
-    while (pv_turnc_poll_event(f.c, &ev) != PV_OK) {
-        sends += next_request(&f) ? 1 : 0;
-        f.now = pv_turnc_next_timeout(f.c) > f.now ? pv_turnc_next_timeout(f.c) : f.now;
-        pv_turnc_handle_timeout(f.c, f.now);
+    while (pv_turnc_poll_event(f->c, &ev) != PV_OK) {
+        sends += next_request() ? 1 : 0;
+        f->now = pv_turnc_next_timeout(f->c) > f->now ? pv_turnc_next_timeout(f->c) : f->now;
+        pv_turnc_handle_timeout(f->c, f->now);
     }
     assert_int_equal(sends, PV_TURNC_MAX_SENDS);
 }
 
-static void expect_family(struct fixture *f, bool ipv6)
+static void expect_family(bool ipv6)
 {
     uint32_t family = 0;
-    expect(f, PV_TURN_ALLOCATE, "n0");
+    expect(PV_TURN_ALLOCATE, "n0");
     int r = pv_stun_get_u32(&f->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, &family);
     assert_int_equal(r, ipv6 ? PV_OK : PV_ERR_NOT_FOUND);
     assert_int_equal(family >> 24, ipv6 ? PV_TURN_FAMILY_IPV6 : 0);
@@ -613,202 +599,195 @@ static void expect_family(struct fixture *f, bool ipv6)
 /* A stock server with addresses of one family only says so; one with none is not asked for ever. */
 PV_TEST(a_server_of_the_other_family_is_asked_for_that)
 {
-    struct fixture f;
-    setup(&f);
-    f.cfg.permissions = true;
-    f.cfg.ipv6 = false;
-    f.relayed = pv_addr6((const uint8_t[16]){0x20, 0x01, 0x0d, 0xb8, [15] = 9}, 50000);
-    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
-    expect_family(&f, false);
-    assert_int_equal(answer(&f, PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
-    expect_family(&f, true);
-    f.nowhere_first = true; /* as coturn does */
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    struct pv_turnc_event ev = event(&f);
+    setup();
+    f->cfg.permissions = true;
+    f->cfg.ipv6 = false;
+    f->relayed = pv_addr6((const uint8_t[16]){0x20, 0x01, 0x0d, 0xb8, [15] = 9}, 50000);
+    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    expect_family(false);
+    assert_int_equal(answer(PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
+    expect_family(true);
+    f->nowhere_first = true; /* as coturn does */
+    assert_int_equal(answer(0, NULL), PV_OK);
+    struct pv_turnc_event ev = event();
     assert_int_equal(ev.type, PV_TURNC_UP);
-    assert_true(pv_addr_equal(&ev.relayed, &f.relayed));
-    test_end(f.c);
+    assert_true(pv_addr_equal(&ev.relayed, &f->relayed));
+    test_end(f->c);
 
-    setup(&f);
-    f.cfg.permissions = true;
-    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    setup();
+    f->cfg.permissions = true;
+    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
     for (unsigned i = 0; i < 4; i++) {
-        expect_family(&f, i % 2 == 0);
-        assert_int_equal(answer(&f, PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
+        expect_family(i % 2 == 0);
+        assert_int_equal(answer(PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
     }
-    assert_false(next_request(&f));
-    ev = event(&f);
+    assert_false(next_request());
+    ev = event();
     assert_int_equal(ev.type, PV_TURNC_DOWN);
     assert_int_equal(ev.error, PV_TURN_E_FAMILY_NOT_SUPPORTED);
-    test_end(f.c);
+    test_end(f->c);
 
-    start(&f); /* our own has virtual addresses: IPv6 or nothing */
-    expect_family(&f, true);
-    assert_int_equal(answer(&f, PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
-    assert_int_equal(event(&f).type, PV_TURNC_DOWN);
+    start(); /* our own has virtual addresses: IPv6 or nothing */
+    expect_family(true);
+    assert_int_equal(answer(PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
+    assert_int_equal(event().type, PV_TURNC_DOWN);
 }
 
 PV_TEST(an_address_that_is_none_is_no_allocation)
 {
-    struct fixture f;
-    start(&f);
-    f.relayed = (struct pv_addr){.family = PV_AF_INET};
-    expect(&f, PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(event(&f).type, PV_TURNC_DOWN);
+    start();
+    f->relayed = (struct pv_addr){.family = PV_AF_INET};
+    expect(PV_TURN_ALLOCATE, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(event().type, PV_TURNC_DOWN);
 }
 
 PV_TEST(data_goes_by_indication_until_there_is_a_channel)
 {
-    struct fixture f;
     uint8_t buf[256];
     size_t len;
     uint16_t number;
     struct pv_addr peer;
     struct pv_view data;
-    start(&f);
-    assert_int_equal(pv_turnc_wrap(f.c, &f.peer, pv_view("hi", 2), buf, sizeof(buf), &len),
+    start();
+    assert_int_equal(pv_turnc_wrap(f->c, &f->peer, pv_view("hi", 2), buf, sizeof(buf), &len),
                      PV_ERR_STATE);
-    test_end(f.c);
-    up(&f);
-    assert_int_equal(pv_turnc_wrap(f.c, &f.peer, pv_view("hi", 2), buf, sizeof(buf), &len), PV_OK);
+    test_end(f->c);
+    up();
+    assert_int_equal(pv_turnc_wrap(f->c, &f->peer, pv_view("hi", 2), buf, sizeof(buf), &len),
+                     PV_OK);
     assert_int_equal(pv_turn_indication_parse(pv_view(buf, len), PV_TURN_SEND, &peer, &data),
                      PV_OK);
-    assert_true(pv_addr_equal(&peer, &f.peer));
-    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
-    expect(&f, PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(pv_turnc_wrap(f.c, &f.peer, pv_view("hi", 2), buf, 5, &len), PV_ERR_NO_SPACE);
-    assert_int_equal(pv_turnc_wrap(f.c, &f.peer, pv_view("hi", 2), buf, 6, &len), PV_OK);
+    assert_true(pv_addr_equal(&peer, &f->peer));
+    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    expect(PV_TURN_CHANNEL_BIND, "n0");
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_wrap(f->c, &f->peer, pv_view("hi", 2), buf, 5, &len),
+                     PV_ERR_NO_SPACE);
+    assert_int_equal(pv_turnc_wrap(f->c, &f->peer, pv_view("hi", 2), buf, 6, &len), PV_OK);
     assert_int_equal(len, 6);
     assert_int_equal(pv_turn_channel_parse(pv_view(buf, len), &number, &data), PV_OK);
-    assert_int_equal(number, pv_turnc_channel(f.c, &f.peer));
+    assert_int_equal(number, pv_turnc_channel(f->c, &f->peer));
     assert_true(pv_view_equal(data, pv_view("hi", 2)));
 }
 
 PV_TEST(the_table_of_channels_has_a_limit)
 {
-    struct fixture f;
-    up(&f);
-    struct pv_addr peer = f.peer;
+    up();
+    struct pv_addr peer = f->peer;
     for (unsigned i = 0; i < PV_TURNC_MAX_CHANNELS; i++) {
         pv_store_be16(peer.ip + 14, (uint16_t)i);
-        assert_int_equal(pv_turnc_bind(f.c, &peer, f.now), PV_OK);
+        assert_int_equal(pv_turnc_bind(f->c, &peer, f->now), PV_OK);
     }
     pv_store_be16(peer.ip + 14, PV_TURNC_MAX_CHANNELS);
-    assert_int_equal(pv_turnc_bind(f.c, &peer, f.now), PV_ERR_LIMIT);
+    assert_int_equal(pv_turnc_bind(f->c, &peer, f->now), PV_ERR_LIMIT);
 }
 
 /* A server refuses another number for ten minutes. */
 PV_TEST(a_peer_that_comes_back_gets_the_number_it_had)
 {
-    struct fixture f;
-    up(&f);
+    up();
     for (uint16_t i = 0; i < 50; i++) {
-        struct pv_addr peer = f.peer, other = f.peer;
+        struct pv_addr peer = f->peer, other = f->peer;
         pv_store_be16(peer.ip + 14, i);
         pv_store_be16(other.ip + 14, (uint16_t)(i + 1000));
-        assert_int_equal(pv_turnc_bind(f.c, &peer, f.now), PV_OK);
-        uint16_t number = pv_turnc_number(f.c, &peer);
-        pv_turnc_unbind(f.c, &peer, f.now);
-        assert_int_equal(pv_turnc_bind(f.c, &other, f.now), PV_OK);
-        assert_int_not_equal(pv_turnc_number(f.c, &other), number);
-        assert_int_equal(pv_turnc_bind(f.c, &peer, f.now), PV_OK);
-        assert_int_equal(pv_turnc_number(f.c, &peer), number);
+        assert_int_equal(pv_turnc_bind(f->c, &peer, f->now), PV_OK);
+        uint16_t number = pv_turnc_number(f->c, &peer);
+        pv_turnc_unbind(f->c, &peer, f->now);
+        assert_int_equal(pv_turnc_bind(f->c, &other, f->now), PV_OK);
+        assert_int_not_equal(pv_turnc_number(f->c, &other), number);
+        assert_int_equal(pv_turnc_bind(f->c, &peer, f->now), PV_OK);
+        assert_int_equal(pv_turnc_number(f->c, &peer), number);
     }
 }
 
 /* --- doors ----------------------------------------------------------------------------------- */
 
-static bool asks_for_door(struct fixture *f, uint16_t method)
+static bool asks_for_door(uint16_t method)
 {
-    expect(f, method, "n0");
+    expect(method, "n0");
     return pv_stun_has(&f->msg, PV_TURN_ATTR_DOOR);
 }
 
 PV_TEST(a_door_is_asked_for_until_it_is_open)
 {
-    struct fixture f;
-    up(&f);
-    f.knows_doors = true;
-    f.door = pv_addr4(192, 0, 2, 1, 50123);
-    pv_turnc_want_door(f.c, true, f.now);
-    assert_true(asks_for_door(&f, PV_TURN_REFRESH));
-    assert_int_equal(answer(&f, 0, NULL), PV_OK); /* it is being opened */
-    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_UNKNOWN);
-    assert_false(next_request(&f));
-    f.now += PV_TURNC_DOOR_WAIT;
-    assert_true(asks_for_door(&f, PV_TURN_REFRESH));
-    f.door_code = -1;
-    f.door = pv_addr4(127, 0, 0, 1, 50123);
-    assert_int_equal(answer(&f, 0, NULL), PV_OK); /* no stranger finds that */
-    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_UNKNOWN);
-    f.now += 2 * PV_TURNC_DOOR_WAIT;
-    assert_true(asks_for_door(&f, PV_TURN_REFRESH));
-    f.door = pv_addr4(192, 0, 2, 1, 50123);
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_OPEN);
-    assert_true(pv_addr_equal(&pv_turnc_door(f.c)->addr, &f.door));
-    f.now += PV_S(250);
-    assert_false(next_request(&f));
-    f.now += PV_S(50);
-    assert_true(asks_for_door(&f, PV_TURN_REFRESH)); /* as usual, and it is kept */
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    pv_turnc_moved(f.c, f.now);
-    assert_true(asks_for_door(&f, PV_TURN_ALLOCATE));
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_OPEN);
-    pv_turnc_want_door(f.c, false, f.now);
-    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_UNKNOWN);
-    assert_false(asks_for_door(&f, PV_TURN_REFRESH));
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_false(next_request(&f));
+    up();
+    f->knows_doors = true;
+    f->door = pv_addr4(192, 0, 2, 1, 50123);
+    pv_turnc_want_door(f->c, true, f->now);
+    assert_true(asks_for_door(PV_TURN_REFRESH));
+    assert_int_equal(answer(0, NULL), PV_OK); /* it is being opened */
+    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNKNOWN);
+    assert_false(next_request());
+    f->now += PV_TURNC_DOOR_WAIT;
+    assert_true(asks_for_door(PV_TURN_REFRESH));
+    f->door_code = -1;
+    f->door = pv_addr4(127, 0, 0, 1, 50123);
+    assert_int_equal(answer(0, NULL), PV_OK); /* no stranger finds that */
+    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNKNOWN);
+    f->now += 2 * PV_TURNC_DOOR_WAIT;
+    assert_true(asks_for_door(PV_TURN_REFRESH));
+    f->door = pv_addr4(192, 0, 2, 1, 50123);
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_OPEN);
+    assert_true(pv_addr_equal(&pv_turnc_door(f->c)->addr, &f->door));
+    f->now += PV_S(250);
+    assert_false(next_request());
+    f->now += PV_S(50);
+    assert_true(asks_for_door(PV_TURN_REFRESH)); /* as usual, and it is kept */
+    assert_int_equal(answer(0, NULL), PV_OK);
+    pv_turnc_moved(f->c, f->now);
+    assert_true(asks_for_door(PV_TURN_ALLOCATE));
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_OPEN);
+    pv_turnc_want_door(f->c, false, f->now);
+    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNKNOWN);
+    assert_false(asks_for_door(PV_TURN_REFRESH));
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_false(next_request());
 }
 
 PV_TEST(a_wish_for_a_door_outlives_the_request_under_way_and_the_server)
 {
-    struct fixture f;
-    start(&f);
-    f.knows_doors = true;
-    f.door_code = -1;
-    f.door = pv_addr4(192, 0, 2, 1, 50123);
-    assert_false(asks_for_door(&f, PV_TURN_ALLOCATE));
-    pv_turnc_want_door(f.c, true, f.now);
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_true(asks_for_door(&f, PV_TURN_REFRESH));
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_OPEN);
-    f.cfg.server.port++;
-    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
-    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_UNKNOWN);
-    assert_true(asks_for_door(&f, PV_TURN_ALLOCATE));
+    start();
+    f->knows_doors = true;
+    f->door_code = -1;
+    f->door = pv_addr4(192, 0, 2, 1, 50123);
+    assert_false(asks_for_door(PV_TURN_ALLOCATE));
+    pv_turnc_want_door(f->c, true, f->now);
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_true(asks_for_door(PV_TURN_REFRESH));
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_OPEN);
+    f->cfg.server.port++;
+    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNKNOWN);
+    assert_true(asks_for_door(PV_TURN_ALLOCATE));
 }
 
 PV_TEST(a_server_says_why_there_is_no_door)
 {
-    struct fixture f;
-    up(&f);
-    pv_turnc_want_door(f.c, true, f.now);
-    assert_true(asks_for_door(&f, PV_TURN_REFRESH));
-    assert_int_equal(answer(&f, 0, NULL), PV_OK); /* as coturn does */
-    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_UNSUPPORTED);
-    f.knows_doors = true;
-    f.door_code = 486;
-    f.now += PV_S(300);
-    assert_true(asks_for_door(&f, PV_TURN_REFRESH));
-    assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_REFUSED);
-    assert_int_equal(pv_turnc_door(f.c)->error, 486);
-    assert_false(next_request(&f));
+    up();
+    pv_turnc_want_door(f->c, true, f->now);
+    assert_true(asks_for_door(PV_TURN_REFRESH));
+    assert_int_equal(answer(0, NULL), PV_OK); /* as coturn does */
+    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNSUPPORTED);
+    f->knows_doors = true;
+    f->door_code = 486;
+    f->now += PV_S(300);
+    assert_true(asks_for_door(PV_TURN_REFRESH));
+    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_REFUSED);
+    assert_int_equal(pv_turnc_door(f->c)->error, 486);
+    assert_false(next_request());
 }
 
 PV_TEST(a_stopped_client_is_silent)
 {
-    struct fixture f;
-    up(&f);
-    assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
-    pv_turnc_stop(f.c);
-    assert_int_equal(event(&f).type, PV_TURNC_DOWN);
-    assert_false(next_request(&f));
-    assert_true(pv_turnc_next_timeout(f.c) == PV_NEVER);
+    up();
+    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    pv_turnc_stop(f->c);
+    assert_int_equal(event().type, PV_TURNC_DOWN);
+    assert_false(next_request());
+    assert_true(pv_turnc_next_timeout(f->c) == PV_NEVER);
 }

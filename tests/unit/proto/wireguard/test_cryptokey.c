@@ -13,22 +13,19 @@ static struct pv_cryptokey *table(uint64_t seed_value)
 
 static int add(struct pv_cryptokey *t, const char *prefix, uint32_t peer)
 {
-    struct pv_prefix p;
-    assert_int_equal(pv_prefix_parse(prefix, &p), PV_OK);
+    struct pv_prefix p = test_prefix(prefix);
     return pv_cryptokey_add(t, &p, peer);
 }
 
 static void take(struct pv_cryptokey *t, const char *prefix, uint32_t peer)
 {
-    struct pv_prefix p;
-    assert_int_equal(pv_prefix_parse(prefix, &p), PV_OK);
+    struct pv_prefix p = test_prefix(prefix);
     pv_cryptokey_remove(t, &p, peer);
 }
 
 static uint32_t find(const struct pv_cryptokey *t, const char *ip)
 {
-    struct pv_addr a;
-    assert_int_equal(pv_addr_parse_ip(ip, &a), PV_OK);
+    struct pv_addr a = test_ip(ip);
     return a.family == PV_AF_INET ? pv_cryptokey_find4(t, a.ip) : pv_cryptokey_find6(t, a.ip);
 }
 

@@ -2,7 +2,6 @@
 #include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "proto/wireguard/noise.h"
-#include "tests/unit/test_util.h"
 #include "tests/unit/vectors.h"
 
 static const char FILE_NAME[] = "noise.txt";

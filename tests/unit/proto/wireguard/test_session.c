@@ -113,8 +113,7 @@ static inline void w_free(void *ctx)
 /* Node 0 has the lower identity key. Both can reach each other by UDP, one way 20 ms. */
 static inline struct world *w_new(struct w_options o)
 {
-    struct world *w = calloc(1, sizeof(*w));
-    assert_non_null(w);
+    struct world *w = test_alloc(sizeof(*w));
     test_defer(w_free, w);
     w->rng = test_rng_make(&w->r, o.seed + 1);
     w->now = PV_S(1000);

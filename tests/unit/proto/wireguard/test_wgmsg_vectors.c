@@ -9,7 +9,6 @@
 #include "crypto/dh.h"
 #include "crypto/hash.h"
 #include "proto/wireguard/wgmsg.h"
-#include "tests/unit/test_util.h"
 #include "tests/unit/vectors.h"
 
 static const char FILE_NAME[] = "wireguard.txt";

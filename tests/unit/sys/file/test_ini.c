@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-
 #include "sys/file/ini.h"
 #include "tests/unit/test_util.h"
 

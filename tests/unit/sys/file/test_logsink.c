@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -19,8 +17,7 @@ static struct fixture *f; /* of the test that runs */
 
 static int make(void **state)
 {
-    f = calloc(1, sizeof(*f));
-    assert_non_null(f);
+    f = test_alloc(sizeof(*f));
     snprintf(f->dir, sizeof(f->dir), "/tmp/pv-logsink-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     snprintf(f->file, sizeof(f->file), "%s/prog.log", f->dir);

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The files that SQLite needs beside its database, in a process that may open nothing else. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>

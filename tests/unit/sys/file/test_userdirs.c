@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The paths of `p2pvpnd --user`, by the variables that name them and without. */
 #include <pwd.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 

@@ -7,7 +7,6 @@
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
-#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -22,13 +21,6 @@
 #include "tests/unit/test_util.h"
 
 #define FILE_PATH "/run/p2pvpn-test.host"
-
-static struct pv_prefix prefix(const char *text)
-{
-    struct pv_prefix p;
-    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
-    return p;
-}
 
 static void ip(const char *lines)
 {
@@ -110,8 +102,9 @@ static struct pv_hostnet *new_net(void)
 
 static struct pv_netplan plan_of(void)
 {
-    return (struct pv_netplan){
-        .ifname = "p2p0", .overlay4 = prefix("10.66.0.0/16"), .overlay6 = prefix("fd00:66::/64")};
+    return (struct pv_netplan){.ifname = "p2p0",
+                               .overlay4 = test_prefix("10.66.0.0/16"),
+                               .overlay6 = test_prefix("fd00:66::/64")};
 }
 
 static void set(struct pv_hostnet *net, const struct pv_netplan *plan)
@@ -201,7 +194,7 @@ PV_TEST(a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan)
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
     char line[80];
-    p.used[p.n_used++].prefix = prefix("192.168.7.0/24");
+    p.used[p.n_used++].prefix = test_prefix("192.168.7.0/24");
     set(net, &p);
     assert_true(goes_by_members(net));
     assert_true(pv_hostnet_report(net, false, &host));
@@ -244,7 +237,7 @@ PV_TEST(a_used_prefix_leaves_by_no_other_way_until_the_next_plan)
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
     assert_string_equal(source_to("192.168.7.20"), "192.168.1.5");
-    p.used[p.n_used++].prefix = prefix("192.168.7.0/24");
+    p.used[p.n_used++].prefix = test_prefix("192.168.7.0/24");
     set(net, &p);
     pv_hostnet_end(net);
     ip("link del dev p2p0\n");
@@ -286,7 +279,7 @@ PV_TEST(an_offer_forwards_survives_a_flush_and_goes)
     struct pv_netplan p = plan_of();
     assert_int_equal(read_switch("ipv4/ip_forward"), 0);
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     assert_int_equal(read_switch("ipv4/ip_forward"), 0);
     assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 1);
@@ -333,7 +326,7 @@ PV_TEST(an_exit_knows_its_neighbours_by_every_table)
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("0.0.0.0/0"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("0.0.0.0/0"), .snat = true};
     ip("route add 203.0.113.1/32 dev lan0 table 100\n"
        "route add 203.0.113.2/32 nexthop dev lan0 nexthop dev lan1\n"
        "route add 203.0.113.3/32 via 203.0.113.3 dev lan0 onlink\n"
@@ -355,9 +348,9 @@ PV_TEST(forwarding_is_for_members_until_others_want_it)
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("fd77::/64"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("fd77::/64"), .snat = true};
     set(net, &p);
     assert_true(keeps_others_out_of_ipv4(net));
     assert_true(keeps_others_out_of_ipv6(net));
@@ -385,7 +378,7 @@ PV_TEST(a_state_that_an_earlier_version_left_is_put_back)
     assert_true(f != NULL && fputs("ipv4/ip_forward 0\n", f) >= 0 && fclose(f) == 0);
     write_switch("ipv4/ip_forward", 1);
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     assert_int_equal(read_switch("ipv4/ip_forward"), 0);
     assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 1);
@@ -420,7 +413,7 @@ PV_TEST(forwarding_of_ipv6_keeps_what_routers_advertise)
     struct pv_netplan p = plan_of();
     assert_int_equal(read_switch("ipv6/conf/lan0/accept_ra"), 1);
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("fd77::/64"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("fd77::/64"), .snat = true};
     set(net, &p);
     assert_int_equal(read_switch("ipv6/conf/all/forwarding"), 1);
     assert_int_equal(read_switch("ipv6/conf/lan0/accept_ra"), 2);
@@ -436,7 +429,7 @@ PV_TEST(forwarding_that_was_on_stays_on)
     struct pv_netplan p = plan_of();
     write_switch("ipv4/ip_forward", 1);
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = false};
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = false};
     set(net, &p);
     pv_hostnet_end(net);
     assert_int_equal(read_switch("ipv4/ip_forward"), 1);
@@ -489,7 +482,7 @@ PV_TEST(an_exit_that_blocks_stays_until_the_next_plan)
     struct pv_netplan p = plan_of();
     p.exit = p.exit4 = p.exit_block = true;
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     pv_hostnet_end(net);
     assert_true(ruleset_has("chain guard"));
@@ -562,7 +555,7 @@ PV_TEST(a_drop_by_others_is_told_with_the_remedy)
         "chain FORWARD { type filter hook forward priority filter; policy drop;\n"
         "jump DOCKER-USER;\n}\n}\n");
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     assert_true(pv_hostnet_report(net, false, &host));
     assert_non_null(strstr(host.fault, "iptables -I DOCKER-USER -i p2p0 -j ACCEPT"));
@@ -582,7 +575,7 @@ PV_TEST(firewalld_is_named_too)
     nft("table inet firewalld { chain filter_FORWARD {\n"
         "type filter hook forward priority filter + 10; policy accept;\nreject\n}\n}\n");
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     assert_true(pv_hostnet_report(net, false, &host));
     assert_non_null(strstr(host.fault, "firewall-cmd"));
@@ -620,7 +613,7 @@ PV_TEST(without_nft_the_package_is_named)
     int r = pv_hostnet_set(net, &p, error);
     p.exit = false;
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     int q = pv_hostnet_set(net, &p, later);
     bool told = pv_hostnet_report(net, false, &host);
     int forward = read_switch("ipv4/conf/lan0/forwarding");
@@ -663,11 +656,11 @@ PV_TEST(a_change_while_nft_runs_is_seen)
     write_script("/run/nft", "");
     write_script("/run/nft.sh", script);
     assert_int_equal(mount("/usr/sbin/nft", "/run/nft", NULL, MS_BIND, NULL), 0);
-    p.used[p.n_used++].prefix = prefix("192.168.7.0/24");
+    p.used[p.n_used++].prefix = test_prefix("192.168.7.0/24");
     set(net, &p);
     work_until(net, is_quiet);
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = false};
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = false};
     assert_int_equal(mount("/run/nft.sh", "/usr/sbin/nft", NULL, MS_BIND, NULL), 0);
     set(net, &p);
     assert_int_equal(umount("/usr/sbin/nft"), 0);
@@ -687,7 +680,7 @@ PV_TEST(a_helper_that_was_killed_is_cleaned_up_after)
     struct pv_netplan p = plan_of(), none = no_plan();
     p.exit = p.exit4 = true;
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     /* As after SIGKILL: no end. The descriptors are closed by the kernel then. */
     struct pv_hostnet *dead = net;

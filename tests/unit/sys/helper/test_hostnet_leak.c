@@ -13,7 +13,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -48,13 +47,6 @@ static void ip(const char *lines)
     char complaint[PV_IPCMD_ERROR_MAX];
     if (pv_ipcmd_run(lines, complaint) != PV_OK)
         fail_msg("ip: %s", complaint);
-}
-
-static struct pv_prefix prefix(const char *text)
-{
-    struct pv_prefix p;
-    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
-    return p;
 }
 
 /* --- the sender ---------------------------------------------------------------------------- */
@@ -241,8 +233,8 @@ static struct pv_hostnet *new_net(void)
 static struct pv_netplan exit_plan(void)
 {
     return (struct pv_netplan){.ifname = "p2p0",
-                               .overlay4 = prefix("10.66.0.0/16"),
-                               .overlay6 = prefix("fd00:66::/64"),
+                               .overlay4 = test_prefix("10.66.0.0/16"),
+                               .overlay6 = test_prefix("fd00:66::/64"),
                                .exit = true,
                                .exit4 = true};
 }
@@ -449,10 +441,7 @@ PV_TEST(strict_checks_of_the_way_back_let_our_own_packets_in)
     struct pv_netplan p = exit_plan();
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     char byte;
-    FILE *f = fopen("/proc/sys/net/ipv4/conf/all/rp_filter", "we");
-    assert_non_null(f);
-    assert_true(fputs("1", f) >= 0);
-    assert_int_equal(fclose(f), 0);
+    test_write("/proc/sys/net/ipv4/conf/all/rp_filter", "1");
     assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
     set(net, &p);
     send_from_afar(OWN_PORT);

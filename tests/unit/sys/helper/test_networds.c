@@ -1,27 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-
 #include "sys/helper/networds.h"
 #include "tests/unit/test_util.h"
 
-static struct pv_prefix prefix(const char *text)
-{
-    struct pv_prefix p;
-    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
-    return p;
-}
-
 static struct pv_netplan plan_of(void)
 {
-    return (struct pv_netplan){
-        .ifname = "p2p0", .overlay4 = prefix("10.66.0.0/16"), .overlay6 = prefix("fd00:66::/64")};
+    return (struct pv_netplan){.ifname = "p2p0",
+                               .overlay4 = test_prefix("10.66.0.0/16"),
+                               .overlay6 = test_prefix("fd00:66::/64")};
 }
 
 static void add_link(struct pv_networds_host *host, const char *range, const char *ifname,
                      enum pv_netplan_kind kind, bool connected)
 {
     struct pv_netplan_link *l = &host->links[host->n_links];
-    l->prefix = prefix(range);
+    l->prefix = test_prefix(range);
     l->kind = kind;
     snprintf(l->ifname, sizeof(l->ifname), "%s", ifname);
     host->up[host->n_links] = true;
@@ -91,7 +83,7 @@ PV_TEST(used_prefixes_never_take_a_connected_network_away)
         struct pv_netplan_overlap o[PV_NETPLAN_OVERLAPS];
         const unsigned table = PV_NETWORDS_TABLE_USED + pv_networds_slot("p2p0");
         char line[128], ends[128], rule[128];
-        p.used[p.n_used++].prefix = prefix(rows[i].used);
+        p.used[p.n_used++].prefix = test_prefix(rows[i].used);
         snprintf(line, sizeof(line), "%s dev p2p0 table %u metric %u", rows[i].used, table,
                  p.used[0].prefix.base.family == PV_AF_INET6 ? 1024 : 0);
         snprintf(ends, sizeof(ends), "unreachable %s table %u metric 2147483647", rows[i].used,
@@ -120,7 +112,7 @@ PV_TEST(our_own_packets_look_at_no_used_prefix)
     assert_int_equal(pv_networds_used_rules(&p, &h, PV_AF_INET, 0, rules, sizeof(rules), &n),
                      PV_OK);
     assert_int_equal(n, 0);
-    p.used[p.n_used++].prefix = prefix("192.0.2.0/24");
+    p.used[p.n_used++].prefix = test_prefix("192.0.2.0/24");
     assert_int_equal(pv_networds_used_rules(&p, &h, PV_AF_INET, 1, rules, sizeof(rules), &n),
                      PV_OK);
     assert_int_equal(n, 4);
@@ -239,9 +231,9 @@ PV_TEST(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides)
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT];
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("192.168.0.0/16"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.0.0/16"), .snat = true};
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = false};
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = false};
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     const char *plain = strstr(text, "ip daddr 192.168.1.0/24 return");
     const char *changed = strstr(text, "ip daddr 192.168.0.0/16 masquerade");
@@ -253,10 +245,10 @@ PV_TEST(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides)
     assert_null(strstr(text, "guard"));
     assert_null(strstr(text, "chain inside"));
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("0.0.0.0/0"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("0.0.0.0/0"), .snat = true};
     h.dns4 = pv_addr4(192, 0, 2, 53, 0);
-    h.beside[h.n_beside++] = prefix("198.51.100.7/32");
-    h.beside[h.n_beside++] = prefix("2001:db8:7::/64");
+    h.beside[h.n_beside++] = test_prefix("198.51.100.7/32");
+    h.beside[h.n_beside++] = test_prefix("2001:db8:7::/64");
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     assert_non_null(strstr(text, "ip saddr 10.66.0.0/16 ip daddr != { 0.0.0.0/8"));
     assert_non_null(strstr(text, "dnat ip to 192.0.2.53"));
@@ -286,7 +278,7 @@ PV_TEST(traffic_for_the_network_of_an_interface_goes_out_by_it)
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT];
     p.offered[p.n_offered++] = (struct pv_netplan_offered){
-        .prefix = prefix("192.168.1.0/24"), .snat = true, .linked = true};
+        .prefix = test_prefix("192.168.1.0/24"), .snat = true, .linked = true};
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     assert_non_null(strstr(text, "  oifname \"eth0\" ip daddr 192.168.1.0/24 accept\n"));
     assert_null(strstr(text, "\n  ip daddr 192.168.1.0/24 accept\n"));
@@ -295,7 +287,7 @@ PV_TEST(traffic_for_the_network_of_an_interface_goes_out_by_it)
     assert_null(strstr(text, "ip daddr 192.168.1.0/24 accept\n"));
     /* Wider than the network there: the rest of it is behind a router. */
     h.up[0] = true;
-    p.offered[0].prefix = prefix("192.168.0.0/16");
+    p.offered[0].prefix = test_prefix("192.168.0.0/16");
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     assert_non_null(strstr(text, "\n  ip daddr 192.168.0.0/16 accept\n"));
 }
@@ -306,11 +298,11 @@ PV_TEST(forwarding_of_ours_is_for_members)
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT];
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     assert_true(pv_networds_forwards4(&p, &h.links[1]));  /* eth1 */
     assert_false(pv_networds_forwards4(&p, &h.links[2])); /* docker0 */
     p.offered[p.n_offered++] =
-        (struct pv_netplan_offered){.prefix = prefix("172.17.0.0/16"), .snat = true};
+        (struct pv_netplan_offered){.prefix = test_prefix("172.17.0.0/16"), .snat = true};
     assert_true(pv_networds_forwards4(&p, &h.links[2]));
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     assert_null(strstr(text, "nfproto"));
@@ -331,8 +323,9 @@ PV_TEST(forwarding_of_ours_is_for_members)
 /* A default route that somebody sets by its router alone asks the policy rules how to get there. */
 PV_TEST(no_route_of_ours_leads_to_a_router)
 {
-    const struct pv_networds_route v4 = {.dst = prefix("0.0.0.0/0"), .table = 28784};
-    const struct pv_networds_route v6 = {.dst = prefix("::/0"), .table = 28784, .metric = 1024};
+    const struct pv_networds_route v4 = {.dst = test_prefix("0.0.0.0/0"), .table = 28784};
+    const struct pv_networds_route v6 = {
+        .dst = test_prefix("::/0"), .table = 28784, .metric = 1024};
     char text[256];
     assert_true(pv_networds_route_line("replace", &v4, "p2p0", text, sizeof(text)) > 0);
     assert_string_equal(
@@ -353,21 +346,21 @@ PV_TEST(the_longest_text_fits)
     p.exit = p.exit4 = p.exit6 = p.exit_lan = true;
     for (unsigned i = 0; i < PV_NETPLAN_USED; i++) {
         snprintf(range, sizeof(range), "fd01:2345:6789:%x::/64", 0xf000 + i);
-        p.used[p.n_used++].prefix = prefix(range);
+        p.used[p.n_used++].prefix = test_prefix(range);
     }
     for (unsigned i = 0; i < PV_NETPLAN_OFFERED; i++) {
         snprintf(range, sizeof(range), "fd02:2345:6789:%x::/64", 0xf000 + i);
-        p.offered[p.n_offered++].prefix = prefix(range);
+        p.offered[p.n_offered++].prefix = test_prefix(range);
     }
-    p.offered[0].prefix = prefix("::/0");
-    p.offered[1].prefix = prefix("0.0.0.0/0");
+    p.offered[0].prefix = test_prefix("::/0");
+    p.offered[1].prefix = test_prefix("0.0.0.0/0");
     for (unsigned i = 0; i < PV_NETWORDS_LINKS; i++) {
         snprintf(range, sizeof(range), "fd03:2345:6789:%x::/64", 0xf000 + i);
         add_link(&h, range, "enp0s31f6long15", i % 2 == 0 ? PV_NETPLAN_LAN : PV_NETPLAN_TUNNEL,
                  true);
         snprintf(h.alone4[h.n_alone4++], sizeof(h.alone4[0]), "enp0s31f6long%02x", i);
         snprintf(range, sizeof(range), "fd04:2345:6789:%x::/64", 0xf000 + i);
-        h.beside[h.n_beside++] = prefix(range);
+        h.beside[h.n_beside++] = test_prefix(range);
     }
     h.alone6 = true;
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);

@@ -2,7 +2,6 @@
 /* The program that is run for a message: what it gets, what it may not do, how it ends. */
 #include <fcntl.h>
 #include <grp.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -44,10 +43,7 @@ PV_TEST_WORLD(begin, end);
 
 static void write_script(const char *text, unsigned mode)
 {
-    FILE *f = fopen(script, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
+    test_write(script, text);
     assert_int_equal(chmod(script, mode), 0);
 }
 

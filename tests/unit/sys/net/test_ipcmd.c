@@ -3,7 +3,6 @@
  * root. The test's own pipe2() makes what the kernel gives to those who have many pipes already. */
 #include <fcntl.h>
 #include <sched.h>
-#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Whose a connection of this machine is, by the kernel; and who is in a group, by two files. */
 #include <netinet/in.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>

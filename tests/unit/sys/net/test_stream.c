@@ -2,9 +2,6 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,7 +13,6 @@
 #include "sys/net/unixsock.h"
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_port.h"
-#include "tests/unit/test_util.h"
 
 static const struct pv_stream_bind nowhere;
 

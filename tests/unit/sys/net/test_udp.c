@@ -6,7 +6,6 @@
 
 #include "sys/net/udp.h"
 #include "tests/unit/test_port.h"
-#include "tests/unit/test_util.h"
 
 static const struct pv_udp_opts plain = {.df = true};
 

@@ -3,8 +3,6 @@
  * given back are gone and come back as they were; what was written stays. */
 #include <link.h>
 #include <poll.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>

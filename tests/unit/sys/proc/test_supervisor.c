@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>

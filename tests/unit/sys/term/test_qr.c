@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdlib.h>
-
 #include "sys/term/qr.h"
 #include "tests/unit/test_util.h"
 

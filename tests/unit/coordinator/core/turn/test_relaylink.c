@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdlib.h>
-#include <string.h>
-
 #include "coordinator/core/turn/relaycore.h"
 #include "tests/unit/test_util.h"
 
@@ -124,8 +121,7 @@ PV_TEST(a_message_lost_all_the_same_makes_the_relay_forget_everything)
 
 static struct pv_turns_policy *policy_of(uint32_t bandwidth)
 {
-    struct pv_turns_policy *policy = calloc(1, sizeof(*policy));
-    assert_non_null(policy);
+    struct pv_turns_policy *policy = test_alloc(sizeof(*policy));
     policy->bandwidth = bandwidth;
     return policy;
 }

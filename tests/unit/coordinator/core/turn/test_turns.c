@@ -15,6 +15,18 @@ static inline struct pv_turns_config config(void)
     return (struct pv_turns_config){.users = USERS, .n_users = 2};
 }
 
+static inline struct tw *static_users(void)
+{
+    const struct pv_turns_config cfg = config();
+    return tw_new_with(&cfg);
+}
+
+static inline void become_bob(struct tw_client *c)
+{
+    snprintf(c->user, sizeof(c->user), "bob");
+    snprintf(c->password, sizeof(c->password), "other");
+}
+
 static inline struct tw_client alice(uint8_t host)
 {
     struct tw_client c = tw_client(host, 5000);
@@ -58,17 +70,11 @@ static inline unsigned closed_sockets(struct tw *w)
     return n;
 }
 
-static inline void begin_allocate(struct tw *w, struct pv_stun_writer *sw, uint8_t *buf, size_t cap)
+/* Allocates by the request that was begun; the code of the final answer. */
+static inline int finish_allocate(struct tw *w, struct tw_client *c, int status,
+                                  struct pv_turns_socket *sock)
 {
-    tw_begin(w, sw, buf, cap, PV_TURN_ALLOCATE);
-    tw_put_transport(sw);
-}
-
-/* Allocates with what is in sw; the code of the final answer. */
-static inline int finish_allocate(struct tw *w, struct tw_client *c, struct pv_stun_writer *sw,
-                                  int status, struct pv_turns_socket *sock)
-{
-    int code = tw_request(w, c, sw);
+    int code = tw_request(w, c);
     if (code != -1)
         return code;
     assert_true(open_sockets(w, status, sock) > 0);
@@ -77,10 +83,8 @@ static inline int finish_allocate(struct tw *w, struct tw_client *c, struct pv_s
 
 static inline int allocate(struct tw *w, struct tw_client *c, struct pv_turns_socket *sock)
 {
-    uint8_t buf[512];
-    struct pv_stun_writer sw;
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    return finish_allocate(w, c, &sw, PV_OK, sock);
+    tw_begin_allocate(w, 0);
+    return finish_allocate(w, c, PV_OK, sock);
 }
 
 /* A datagram of a peer at a relay socket; true when one goes to the client. */
@@ -91,6 +95,7 @@ static inline bool from_peer(struct tw *w, const struct pv_turns_socket *sock,
     return tw_in(w, &c, text, strlen(text));
 }
 
+static const struct pv_addr PHONE = {.family = PV_AF_INET, .port = 51820, .ip = {203, 0, 113, 9}};
 static const struct pv_addr PEER = {.family = PV_AF_INET, .port = 7000, .ip = {203, 0, 113, 9}};
 
 /* --- one round trip ------------------------------------------------------------------------ */
@@ -102,18 +107,13 @@ PV_TEST(a_member_allocates_in_one_round_trip)
     struct pv_turnauth_key key;
     struct pv_addr got;
     uint32_t lifetime = 0;
-    uint8_t buf[512];
-    struct pv_stun_writer sw;
     tw_online(w, &a, TW_NET, 1);
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
-    tw_put_transport(&sw);
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
-    size_t len = tw_sign(&a, &sw);
-    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), 0);
+    tw_begin_allocate(w, 6);
+    assert_int_equal(tw_try(w, &a), 0);
     assert_true(pv_addr_equal(&w->out.dst, &a.src));
     assert_true(pv_addr_equal_ip(&w->out.local, &a.local));
     struct pv_addr want = tw_virtual(1);
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &got), PV_OK);
+    got = tw_relayed(w);
     assert_true(pv_addr_equal(&got, &want));
     assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &got), PV_OK);
     assert_true(pv_addr_equal(&got, &a.src));
@@ -396,91 +396,77 @@ PV_TEST(a_member_is_answered_while_strangers_flood)
 {
     struct tw *w = tw_new();
     struct tw_client a = tw_client(1, 40001), stranger = tw_client(1, 4);
-    struct pv_stun_writer sw;
-    uint8_t buf[512];
     size_t len = 0;
     tw_online(w, &a, TW_NET, 1);
     assert_int_equal(tw_allocate(w, &a, 6), 0);
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
-    tw_put_transport(&sw);
-    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    tw_begin_allocate(w, 0);
+    assert_int_equal(pv_stun_write_end(&w->sw, &len), PV_OK);
     unsigned answered = 0;
     for (unsigned i = 0; i < 2 * PV_STUNS_TOTAL_BURST; i++) {
         stranger.src = pv_addr4(11, (uint8_t)(i >> 8), (uint8_t)i, 1, 9);
-        answered += tw_in(w, &stranger, buf, len) ? 1 : 0;
+        answered += tw_in(w, &stranger, w->request, len) ? 1 : 0;
     }
     assert_int_equal(answered, PV_STUNS_TOTAL_BURST);
     a.nonce[0] ^= 1; /* as good as one of an hour ago */
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
-    len = tw_sign(&a, &sw);
+    tw_begin(w, PV_TURN_REFRESH);
+    len = tw_sign(&a, &w->sw);
     for (unsigned i = 0; i < PV_STUNS_MEMBER_BURST; i++)
-        assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), PV_TURN_E_STALE_NONCE);
-    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), -1); /* it, too, has a limit */
+        assert_int_equal(tw_code(w, tw_in(w, &a, w->request, len)), PV_TURN_E_STALE_NONCE);
+    assert_int_equal(tw_code(w, tw_in(w, &a, w->request, len)), -1); /* it, too, has a limit */
 }
 
 PV_TEST(the_nonce_of_welcome_is_good_for_one_allocate)
 {
     struct tw *w = tw_new();
     struct tw_client a = tw_client(1, 40001);
-    uint8_t buf[512];
-    struct pv_stun_writer sw;
     tw_online(w, &a, TW_NET, 1);
     struct tw_client first = a;
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH); /* it is no Refresh's */
-    size_t len = tw_sign(&a, &sw);
-    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), PV_TURN_E_STALE_NONCE);
+    tw_begin(w, PV_TURN_REFRESH); /* it is no Refresh's */
+    size_t len = tw_sign(&a, &w->sw);
+    assert_int_equal(tw_code(w, tw_in(w, &a, w->request, len)), PV_TURN_E_STALE_NONCE);
 
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
-    tw_put_transport(&sw);
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
-    len = tw_sign(&a, &sw);
-    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), 0);
-    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), 0); /* repeated: the answer was lost */
+    tw_begin_allocate(w, 6);
+    len = tw_sign(&a, &w->sw);
+    assert_int_equal(tw_code(w, tw_in(w, &a, w->request, len)), 0);
+    assert_int_equal(tw_code(w, tw_in(w, &a, w->request, len)),
+                     0); /* repeated: the answer was lost */
 
     /* A thief who saw it cannot take the allocation away. */
     struct tw_client thief = tw_client(66, 666);
-    assert_int_equal(tw_code(w, tw_in(w, &thief, buf, len)), PV_TURN_E_STALE_NONCE);
+    assert_int_equal(tw_code(w, tw_in(w, &thief, w->request, len)), PV_TURN_E_STALE_NONCE);
     /* From its own 5-tuple it goes on. */
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
-    len = tw_sign(&first, &sw);
-    assert_int_equal(tw_code(w, tw_in(w, &first, buf, len)), 0);
+    tw_begin(w, PV_TURN_REFRESH);
+    len = tw_sign(&first, &w->sw);
+    assert_int_equal(tw_code(w, tw_in(w, &first, w->request, len)), 0);
     /* A new welcome ends it. */
     tw_online(w, &a, TW_NET, 1);
-    len = 0;
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
-    len = tw_sign(&first, &sw);
-    assert_int_equal(tw_code(w, tw_in(w, &first, buf, len)), PV_TURN_E_STALE_NONCE);
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE); /* nor does it allocate again */
-    tw_put_transport(&sw);
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
-    len = tw_sign(&first, &sw);
-    assert_int_equal(tw_code(w, tw_in(w, &first, buf, len)), PV_TURN_E_STALE_NONCE);
+    tw_begin(w, PV_TURN_REFRESH);
+    len = tw_sign(&first, &w->sw);
+    assert_int_equal(tw_code(w, tw_in(w, &first, w->request, len)), PV_TURN_E_STALE_NONCE);
+    tw_begin_allocate(w, 6); /* nor does it allocate again */
+    assert_int_equal(tw_try(w, &first), PV_TURN_E_STALE_NONCE);
 }
 
 PV_TEST(nonces_expire)
 {
     struct tw *w = tw_new();
     struct tw_client a = tw_client(1, 40001);
-    uint8_t buf[512];
-    struct pv_stun_writer sw;
     tw_online(w, &a, TW_NET, 1);
     w->now += PV_S(PV_TURNAUTH_WELCOME_S);
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
-    tw_put_transport(&sw);
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
-    struct pv_stun_writer sw2 = sw;
-    size_t len = tw_sign(&a, &sw);
-    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), PV_TURN_E_STALE_NONCE);
+    tw_begin_allocate(w, 6);
+    struct pv_stun_writer sw2 = w->sw;
+    size_t len = tw_sign(&a, &w->sw);
+    assert_int_equal(tw_code(w, tw_in(w, &a, w->request, len)), PV_TURN_E_STALE_NONCE);
     tw_take_nonce(w, &a);
     len = tw_sign(&a, &sw2);
-    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), 0);
+    assert_int_equal(tw_code(w, tw_in(w, &a, w->request, len)), 0);
     w->now += PV_S(PV_TURNAUTH_SOURCE_S) - 1;
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
-    sw2 = sw;
-    len = tw_sign(&a, &sw);
-    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), 0);
+    tw_begin(w, PV_TURN_REFRESH);
+    sw2 = w->sw;
+    len = tw_sign(&a, &w->sw);
+    assert_int_equal(tw_code(w, tw_in(w, &a, w->request, len)), 0);
     w->now += 1;
-    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), PV_TURN_E_STALE_NONCE);
+    assert_int_equal(tw_code(w, tw_in(w, &a, w->request, len)), PV_TURN_E_STALE_NONCE);
 }
 
 PV_TEST(a_nonce_is_bound_to_its_source)
@@ -518,15 +504,12 @@ PV_TEST(unauthenticated_answers_are_small_and_shared)
 {
     struct tw *w = tw_new();
     struct tw_client c = tw_client(1, 1000);
-    uint8_t buf[512];
-    struct pv_stun_writer sw;
     size_t len = 0;
     unsigned answers = 0;
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
-    tw_put_transport(&sw);
-    pv_stun_put_fingerprint(&sw);
-    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
-    assert_int_equal(tw_code(w, tw_in(w, &c, buf, len)), PV_STUN_E_UNAUTHENTICATED);
+    tw_begin_allocate(w, 0);
+    pv_stun_put_fingerprint(&w->sw);
+    assert_int_equal(pv_stun_write_end(&w->sw, &len), PV_OK);
+    assert_int_equal(tw_code(w, tw_in(w, &c, w->request, len)), PV_STUN_E_UNAUTHENTICATED);
     assert_true(w->out.data.len <= PV_TURNS_UNAUTH_MAX);
     assert_true(pv_stun_has(&w->msg, PV_STUN_ATTR_REALM));
     assert_true(pv_stun_has(&w->msg, PV_STUN_ATTR_NONCE));
@@ -534,7 +517,7 @@ PV_TEST(unauthenticated_answers_are_small_and_shared)
     assert_int_equal(pv_stun_check_fingerprint(&w->msg), PV_OK);
     for (int i = 0; i < 1000; i++) {
         c.src.port++;
-        answers += tw_in(w, &c, buf, len) ? 1 : 0;
+        answers += tw_in(w, &c, w->request, len) ? 1 : 0;
     }
     assert_int_equal(answers, PV_STUNS_SOURCE_BURST - 1);
     assert_false(pv_stuns_may_answer(w->stuns, &c.src, w->now)); /* Binding answers too */
@@ -545,15 +528,13 @@ PV_TEST(unauthenticated_answers_are_small_and_shared)
 static int ask_unsigned(struct tw *w, const struct tw_client *c, uint16_t method, uint16_t padding,
                         bool fp, size_t *ret_len)
 {
-    uint8_t buf[512];
-    struct pv_stun_writer sw;
-    tw_begin(w, &sw, buf, sizeof(buf), method);
+    tw_begin(w, method);
     if (padding > 0)
-        pv_stun_put_padding(&sw, (uint16_t)(padding - 4));
+        pv_stun_put_padding(&w->sw, (uint16_t)(padding - 4));
     if (fp)
-        pv_stun_put_fingerprint(&sw);
-    assert_int_equal(pv_stun_write_end(&sw, ret_len), PV_OK);
-    return tw_in(w, c, buf, *ret_len) ? tw_code(w, true) : -1;
+        pv_stun_put_fingerprint(&w->sw);
+    assert_int_equal(pv_stun_write_end(&w->sw, ret_len), PV_OK);
+    return tw_in(w, c, w->request, *ret_len) ? tw_code(w, true) : -1;
 }
 
 /* An Allocate as the simplest clients write it, 28 bytes, is offered what there was before RFC
@@ -821,8 +802,7 @@ PV_TEST(forbidden_peers_are_refused_everywhere)
     struct pv_turns_socket sock;
     assert_int_equal(allocate(w, &c, &sock), 0);
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pv_addr bad;
-        assert_int_equal(pv_addr_parse_ip(rows[i], &bad), PV_OK);
+        struct pv_addr bad = test_ip(rows[i]);
         bad.port = 80;
         const struct pv_addr both[] = {PEER, bad};
         assert_int_equal(tw_permit(w, &c, both, 2), PV_TURN_E_FORBIDDEN);
@@ -857,8 +837,8 @@ PV_TEST(an_inside_address_leads_nowhere_in_any_form_of_ipv6)
     };
     struct pv_turns_config cfg = config();
     struct pv_addr own, good;
-    assert_int_equal(pv_addr_parse_ip("2001:db8::1", &own), PV_OK);
-    assert_int_equal(pv_addr_parse_ip("2001:db8:9::1", &good), PV_OK);
+    own = test_ip("2001:db8::1");
+    good = test_ip("2001:db8:9::1");
     cfg.own = &own;
     cfg.n_own = 1;
     cfg.relay_other[1] = own;
@@ -866,14 +846,11 @@ PV_TEST(an_inside_address_leads_nowhere_in_any_form_of_ipv6)
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
     struct pv_turns_socket sock;
-    struct pv_stun_writer sw;
-    uint8_t buf[512];
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
-    assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &sock), 0);
+    tw_begin_allocate(w, 0);
+    pv_stun_put_u32(&w->sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(finish_allocate(w, &c, PV_OK, &sock), 0);
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pv_addr bad;
-        assert_int_equal(pv_addr_parse_ip(rows[i], &bad), PV_OK);
+        struct pv_addr bad = test_ip(rows[i]);
         assert_int_equal(bad.family, PV_AF_INET6);
         bad.port = 80;
         const struct pv_addr both[] = {good, bad};
@@ -898,11 +875,11 @@ PV_TEST(two_clients_meet_on_their_relays_and_reach_nothing_else_here)
     struct pv_turns_socket sock;
     struct pv_addr at[2], service, bound;
     assert_int_equal(allocate(w, &a, &sock), 0);
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &at[0]), 0);
+    at[0] = tw_relayed(w);
     assert_int_equal(tw_permit(w, &a, &own[1], 1), PV_TURN_E_FORBIDDEN); /* nobody else is here */
     assert_int_equal(tw_bind(w, &a, 0x4001, &at[0]), PV_TURN_E_FORBIDDEN);
     assert_int_equal(allocate(w, &b, &sock), 0);
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &at[1]), 0);
+    at[1] = tw_relayed(w);
     bound = sock.addr;
     service = at[1];
     service.port = 3478;
@@ -940,18 +917,17 @@ PV_TEST(a_reservation_is_nobodys_relayed_address)
     struct tw *w = tw_new_with(&cfg);
     struct tw_client a = alice(1), b = alice(2);
     struct pv_turns_socket sock;
-    struct pv_stun_writer sw;
     struct pv_view token;
-    uint8_t buf[512], kept[8];
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view("\x80", 1));
-    assert_int_equal(finish_allocate(w, &a, &sw, PV_OK, &sock), 0);
+    uint8_t kept[8];
+    tw_begin_allocate(w, 0);
+    pv_stun_put(&w->sw, PV_TURN_ATTR_EVEN_PORT, pv_view("\x80", 1));
+    assert_int_equal(finish_allocate(w, &a, PV_OK, &sock), 0);
     assert_int_equal(pv_stun_find(&w->msg, PV_TURN_ATTR_RESERVATION_TOKEN, &token), PV_OK);
     memcpy(kept, token.ptr, sizeof(kept));
     assert_int_equal(tw_permit(w, &a, &own, 1), PV_TURN_E_FORBIDDEN);
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    pv_stun_put(&sw, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(kept, sizeof(kept)));
-    assert_int_equal(tw_request(w, &b, &sw), 0);
+    tw_begin_allocate(w, 0);
+    pv_stun_put(&w->sw, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(kept, sizeof(kept)));
+    assert_int_equal(tw_request(w, &b), 0);
     assert_int_equal(tw_permit(w, &a, &own, 1), 0); /* now somebody is there */
     assert_int_equal(tw_permit(w, &b, &own, 1), 0);
     assert_int_equal(tw_refresh(w, &a, 0), 0);
@@ -962,15 +938,12 @@ PV_TEST(a_reservation_is_nobodys_relayed_address)
 
 PV_TEST(a_stock_client_allocates_and_relays)
 {
-    struct pv_turns_config cfg = config();
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = static_users();
     struct tw_client c = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
-    struct pv_addr relayed;
     assert_int_equal(allocate(w, &c, &sock), 0);
     assert_true(sock.addr.port >= 49152);
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed),
-                     PV_OK);
+    struct pv_addr relayed = tw_relayed(w);
     assert_true(pv_addr_equal(&relayed, &sock.addr));
     assert_true(pv_addr_equal_ip(&relayed, &c.local));
 
@@ -1016,8 +989,7 @@ PV_TEST(a_stock_client_allocates_and_relays)
 
 PV_TEST(channels_carry_data_both_ways)
 {
-    struct pv_turns_config cfg = config();
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = static_users();
     struct tw_client c = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
     assert_int_equal(allocate(w, &c, &sock), 0);
@@ -1038,22 +1010,18 @@ PV_TEST(channels_carry_data_both_ways)
 
 PV_TEST(a_repeated_allocate_gets_the_same_answer)
 {
-    struct pv_turns_config cfg = config();
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = static_users();
     struct tw_client c = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
-    struct pv_stun_writer sw;
-    struct pv_addr first, again;
-    uint8_t buf[512];
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    assert_int_equal(tw_request(w, &c, &sw), -1);
-    size_t len = PV_STUN_HEADER_LEN + (size_t)pv_load_be16(buf + 2);
-    assert_false(tw_in(w, &c, buf, len)); /* while the socket is being opened */
+    tw_begin_allocate(w, 0);
+    assert_int_equal(tw_request(w, &c), -1);
+    size_t len = PV_STUN_HEADER_LEN + (size_t)pv_load_be16(w->request + 2);
+    assert_false(tw_in(w, &c, w->request, len)); /* while the socket is being opened */
     assert_int_equal(open_sockets(w, PV_OK, &sock), 1);
     assert_int_equal(tw_code(w, true), 0);
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &first), 0);
-    assert_int_equal(tw_code(w, tw_in(w, &c, buf, len)), 0);
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &again), 0);
+    struct pv_addr first = tw_relayed(w);
+    assert_int_equal(tw_code(w, tw_in(w, &c, w->request, len)), 0);
+    struct pv_addr again = tw_relayed(w);
     assert_true(pv_addr_equal(&first, &again));
     assert_int_equal(allocate(w, &c, &sock), PV_TURN_E_ALLOCATION_MISMATCH); /* a new one */
     assert_int_equal(tc_sockets(w->turns), 1);
@@ -1061,8 +1029,7 @@ PV_TEST(a_repeated_allocate_gets_the_same_answer)
 
 PV_TEST(sha256_and_userhash_are_used_where_the_client_offers_them)
 {
-    struct pv_turns_config cfg = config();
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = static_users();
     struct tw_client c = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
     struct pv_turnauth_key key;
@@ -1084,11 +1051,8 @@ PV_TEST(half_an_algorithm_is_a_bad_request)
     static const uint8_t md5_only[4] = {0, 1, 0, 0};
     static const uint8_t offered[8] = {0, 2, 0, 0, 0, 1, 0, 0};
     static const uint8_t third[4] = {0, 3, 0, 0};
-    struct pv_turns_config cfg = config();
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = static_users();
     struct tw_client c = alice(1);
-    struct pv_stun_writer sw;
-    uint8_t buf[512];
     const struct {
         struct pv_view list, one;
     } rows[] = {
@@ -1098,12 +1062,12 @@ PV_TEST(half_an_algorithm_is_a_bad_request)
         {pv_view(offered, 8), pv_view(third, 4)},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        begin_allocate(w, &sw, buf, sizeof(buf));
+        tw_begin_allocate(w, 0);
         if (rows[i].list.len > 0)
-            pv_stun_put(&sw, PV_STUN_ATTR_PASSWORD_ALGORITHMS, rows[i].list);
+            pv_stun_put(&w->sw, PV_STUN_ATTR_PASSWORD_ALGORITHMS, rows[i].list);
         if (rows[i].one.len > 0)
-            pv_stun_put(&sw, PV_STUN_ATTR_PASSWORD_ALGORITHM, rows[i].one);
-        assert_int_equal(tw_request(w, &c, &sw), PV_STUN_E_BAD_REQUEST);
+            pv_stun_put(&w->sw, PV_STUN_ATTR_PASSWORD_ALGORITHM, rows[i].one);
+        assert_int_equal(tw_request(w, &c), PV_STUN_E_BAD_REQUEST);
         assert_true(w->out.data.len <= PV_TURNS_UNAUTH_MAX);
     }
 }
@@ -1157,15 +1121,12 @@ PV_TEST(requests_that_the_rfc_refuses_are_refused)
          "unknown attribute"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pv_turns_config cfg = config();
-        struct tw *w = tw_new_with(&cfg);
+        struct tw *w = static_users();
         struct tw_client c = alice(1);
-        struct pv_stun_writer sw;
-        uint8_t buf[512];
-        tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
+        tw_begin(w, PV_TURN_ALLOCATE);
         for (size_t k = 0; k < 2 && rows[i].type[k] != 0; k++)
-            pv_stun_put(&sw, rows[i].type[k], pv_view(rows[i].value[k], rows[i].len[k]));
-        int code = tw_request(w, &c, &sw);
+            pv_stun_put(&w->sw, rows[i].type[k], pv_view(rows[i].value[k], rows[i].len[k]));
+        int code = tw_request(w, &c);
         if (code != rows[i].code)
             fail_msg("%s: %d", rows[i].why, code);
         assert_int_equal(tc_allocations(w->turns), 0);
@@ -1176,25 +1137,21 @@ PV_TEST(requests_that_the_rfc_refuses_are_refused)
 /* Which of several things is wrong a client is told: RFC 8656 s7.2 has an order. */
 PV_TEST(of_several_errors_the_first_of_the_rfc_is_told)
 {
-    struct pv_turns_config cfg = config();
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = static_users();
     struct tw_client c = alice(1), free_one = alice(2);
     struct pv_turns_socket sock;
-    struct pv_stun_writer sw;
-    uint8_t buf[512];
     assert_int_equal(allocate(w, &c, &sock), 0);
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE); /* the 5-tuple before the transport */
-    assert_int_equal(tw_request(w, &c, &sw), PV_TURN_E_ALLOCATION_MISMATCH);
-    begin_allocate(w, &sw, buf, sizeof(buf)); /* two wishes before what one of them is */
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 3u << 24);
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
-    assert_int_equal(tw_request(w, &free_one, &sw), PV_STUN_E_BAD_REQUEST);
+    tw_begin(w, PV_TURN_ALLOCATE); /* the 5-tuple before the transport */
+    assert_int_equal(tw_request(w, &c), PV_TURN_E_ALLOCATION_MISMATCH);
+    tw_begin_allocate(w, 0); /* two wishes before what one of them is */
+    pv_stun_put_u32(&w->sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 3u << 24);
+    pv_stun_put_u32(&w->sw, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(tw_request(w, &free_one), PV_STUN_E_BAD_REQUEST);
 }
 
 PV_TEST(a_refused_channel_brings_no_permission)
 {
-    struct pv_turns_config cfg = config();
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = static_users();
     struct tw_client c = alice(1);
     struct pv_turns_socket sock;
     struct pv_addr other = PEER;
@@ -1211,17 +1168,14 @@ PV_TEST(a_refused_channel_brings_no_permission)
 
 PV_TEST(a_port_in_use_is_replaced_by_another)
 {
-    struct pv_turns_config cfg = config();
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = static_users();
     struct tw_client c = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
-    struct pv_stun_writer sw;
-    uint8_t buf[512];
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    assert_int_equal(finish_allocate(w, &c, &sw, PV_ERR_EXISTS, &sock), PV_TURN_E_NO_CAPACITY);
+    tw_begin_allocate(w, 0);
+    assert_int_equal(finish_allocate(w, &c, PV_ERR_EXISTS, &sock), PV_TURN_E_NO_CAPACITY);
     assert_int_equal(tc_allocations(w->turns), 0);
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    assert_int_equal(tw_request(w, &c, &sw), -1);
+    tw_begin_allocate(w, 0);
+    assert_int_equal(tw_request(w, &c), -1);
     uint16_t tried = 0;
     for (int i = 0; i < PV_TURNS_PORT_TRIES - 1; i++) {
         assert_int_equal(pv_turns_poll_socket(w->turns, &sock), PV_OK);
@@ -1235,14 +1189,11 @@ PV_TEST(a_port_in_use_is_replaced_by_another)
 
 PV_TEST(out_of_descriptors_is_508)
 {
-    struct pv_turns_config cfg = config();
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = static_users();
     struct tw_client c = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
-    struct pv_stun_writer sw;
-    uint8_t buf[512];
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    assert_int_equal(finish_allocate(w, &c, &sw, -24, &sock), PV_TURN_E_NO_CAPACITY);
+    tw_begin_allocate(w, 0);
+    assert_int_equal(finish_allocate(w, &c, -24, &sock), PV_TURN_E_NO_CAPACITY);
     (void)closed_sockets(w);
     assert_int_equal(tc_sockets(w->turns), 0);
     assert_int_equal(tc_allocations(w->turns), 0);
@@ -1259,56 +1210,50 @@ PV_TEST(an_even_port_and_its_reserved_neighbour)
     struct tw_client c = alice(1);
     struct tw_client d = alice(2);
     struct pv_turns_socket sock = {.sock = 0}, odd = {.sock = 0};
-    struct pv_stun_writer sw;
     struct pv_view token;
-    struct pv_addr relayed;
-    uint8_t buf[512];
     uint8_t kept[8];
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&even, 1));
-    assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &sock), 0);
+    tw_begin_allocate(w, 0);
+    pv_stun_put(&w->sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&even, 1));
+    assert_int_equal(finish_allocate(w, &c, PV_OK, &sock), 0);
     assert_int_equal(sock.addr.port % 2, 0);
     assert_false(pv_stun_has(&w->msg, PV_TURN_ATTR_RESERVATION_TOKEN));
     assert_int_equal(tw_refresh(w, &c, 0), 0);
     assert_int_equal(closed_sockets(w), 1);
 
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&reserve, 1));
-    assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &odd), 0);
+    tw_begin_allocate(w, 0);
+    pv_stun_put(&w->sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&reserve, 1));
+    assert_int_equal(finish_allocate(w, &c, PV_OK, &odd), 0);
     assert_int_equal(odd.addr.port % 2, 1);
     assert_true(odd.addr.port <= 50010);
     assert_int_equal(pv_stun_find(&w->msg, PV_TURN_ATTR_RESERVATION_TOKEN, &token), PV_OK);
     assert_int_equal(token.len, 8);
     memcpy(kept, token.ptr, 8);
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), 0);
+    struct pv_addr relayed = tw_relayed(w);
     assert_int_equal(relayed.port + 1, odd.addr.port);
 
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    pv_stun_put(&sw, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(kept, 8));
-    assert_int_equal(tw_request(w, &d, &sw), 0);
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), 0);
+    tw_begin_allocate(w, 0);
+    pv_stun_put(&w->sw, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(kept, 8));
+    assert_int_equal(tw_request(w, &d), 0);
+    relayed = tw_relayed(w);
     assert_int_equal(relayed.port, odd.addr.port);
     assert_int_equal(tw_permit(w, &d, &PEER, 1), 0);
     assert_true(from_peer(w, &odd, &PEER, "to the odd one"));
     assert_true(pv_addr_equal(&w->out.dst, &d.src));
     struct tw_client e = alice(3);
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    pv_stun_put(&sw, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(kept, 8));
-    assert_int_equal(tw_request(w, &e, &sw), PV_TURN_E_NO_CAPACITY); /* once */
+    tw_begin_allocate(w, 0);
+    pv_stun_put(&w->sw, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(kept, 8));
+    assert_int_equal(tw_request(w, &e), PV_TURN_E_NO_CAPACITY); /* once */
 }
 
 PV_TEST(a_reservation_ends_after_thirty_seconds)
 {
     static const uint8_t reserve = 0x80;
-    struct pv_turns_config cfg = config();
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = static_users();
     struct tw_client c = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
-    struct pv_stun_writer sw;
-    uint8_t buf[512];
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&reserve, 1));
-    assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &sock), 0);
+    tw_begin_allocate(w, 0);
+    pv_stun_put(&w->sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&reserve, 1));
+    assert_int_equal(finish_allocate(w, &c, PV_OK, &sock), 0);
     w->now += PV_S(PV_TURNS_RESERVE_S) - 1;
     pv_turns_handle_timeout(w->turns, w->now);
     assert_int_equal(closed_sockets(w), 0);
@@ -1332,12 +1277,10 @@ PV_TEST(two_families_in_one_allocation)
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
     struct pv_turns_socket six = {.sock = 0};
-    struct pv_stun_writer sw;
-    uint8_t buf[512];
     struct pv_addr peer6 = pv_addr6(far6, 9);
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
-    assert_int_equal(tw_request(w, &c, &sw), -1);
+    tw_begin_allocate(w, 0);
+    pv_stun_put_u32(&w->sw, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(tw_request(w, &c), -1);
     assert_int_equal(open_sockets(w, PV_OK, &six), 2);
     assert_int_equal(tw_code(w, true), 0);
     unsigned n = 0;
@@ -1351,17 +1294,17 @@ PV_TEST(two_families_in_one_allocation)
     assert_true(tw_send(w, &c, &PEER, "four", false));
     assert_int_not_equal(w->out.sock, six.sock);
     /* Half of it goes. */
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_LIFETIME, 0);
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
-    assert_int_equal(tw_request(w, &c, &sw), 0);
+    tw_begin(w, PV_TURN_REFRESH);
+    pv_stun_put_u32(&w->sw, PV_TURN_ATTR_LIFETIME, 0);
+    pv_stun_put_u32(&w->sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(tw_request(w, &c), 0);
     assert_int_equal(closed_sockets(w), 1);
     assert_false(tw_send(w, &c, &peer6, "six", false));
     assert_true(tw_send(w, &c, &PEER, "four", false));
     assert_int_equal(tw_permit(w, &c, &peer6, 1), PV_TURN_E_PEER_FAMILY_MISMATCH);
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
-    assert_int_equal(tw_request(w, &c, &sw), PV_TURN_E_PEER_FAMILY_MISMATCH);
+    tw_begin(w, PV_TURN_REFRESH);
+    pv_stun_put_u32(&w->sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+    assert_int_equal(tw_request(w, &c), PV_TURN_E_PEER_FAMILY_MISMATCH);
 }
 
 PV_TEST(half_of_two_families_is_said_to_be_missing)
@@ -1370,17 +1313,14 @@ PV_TEST(half_of_two_families_is_said_to_be_missing)
         {PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, PV_TURN_ATTR_ADDRESS_ERROR_CODE},
         {PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY_OLD, PV_TURN_ATTR_ADDRESS_ERROR_CODE_OLD},
     };
-    struct pv_turns_config cfg = config();
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = static_users();
     for (size_t i = 0; i < PV_ARRAY_LEN(numbers); i++) {
         struct tw_client c = alice((uint8_t)(i + 1));
         struct pv_turns_socket sock;
-        struct pv_stun_writer sw;
         struct pv_view error;
-        uint8_t buf[512];
-        begin_allocate(w, &sw, buf, sizeof(buf));
-        pv_stun_put_u32(&sw, numbers[i][0], 2u << 24);
-        assert_int_equal(finish_allocate(w, &c, &sw, PV_OK, &sock), 0);
+        tw_begin_allocate(w, 0);
+        pv_stun_put_u32(&w->sw, numbers[i][0], 2u << 24);
+        assert_int_equal(finish_allocate(w, &c, PV_OK, &sock), 0);
         assert_int_equal(pv_stun_find(&w->msg, numbers[i][1], &error), PV_OK);
         assert_int_equal(error.ptr[0], PV_TURN_FAMILY_IPV6);
         assert_int_equal(error.ptr[2] * 100 + error.ptr[3], PV_TURN_E_FAMILY_NOT_SUPPORTED);
@@ -1395,10 +1335,9 @@ PV_TEST(the_public_address_of_a_nat_is_what_clients_are_told)
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
-    struct pv_addr relayed;
     assert_int_equal(allocate(w, &c, &sock), 0);
     assert_true(pv_addr_equal_ip(&sock.addr, &cfg.relay_bind[0]));
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), 0);
+    struct pv_addr relayed = tw_relayed(w);
     assert_true(pv_addr_equal_ip(&relayed, &cfg.relay_public[0]));
     assert_int_equal(relayed.port, sock.addr.port);
 }
@@ -1417,8 +1356,7 @@ PV_TEST(quotas_have_their_answers)
     for (int i = 0; i < 3; i++)
         assert_int_equal(allocate(w, &c[i], &sock), 0);
     assert_int_equal(allocate(w, &c[3], &sock), PV_TURN_E_QUOTA_REACHED);
-    snprintf(c[3].user, sizeof(c[3].user), "bob");
-    snprintf(c[3].password, sizeof(c[3].password), "other");
+    become_bob(&c[3]);
     assert_int_equal(allocate(w, &c[3], &sock), 0);
     c[4] = c[3];
     c[4].src.port++;
@@ -1440,11 +1378,9 @@ static int reserve_and_leave(struct tw *w, struct tw_client *c)
 {
     static const uint8_t reserve = 0x80;
     struct pv_turns_socket odd = {.sock = 0};
-    struct pv_stun_writer sw;
-    uint8_t buf[512];
-    begin_allocate(w, &sw, buf, sizeof(buf));
-    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&reserve, 1));
-    int code = finish_allocate(w, c, &sw, PV_OK, &odd);
+    tw_begin_allocate(w, 0);
+    pv_stun_put(&w->sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&reserve, 1));
+    int code = finish_allocate(w, c, PV_OK, &odd);
     if (code != 0)
         return code;
     assert_int_equal(tw_refresh(w, c, 0), 0);
@@ -1498,8 +1434,7 @@ PV_TEST(each_user_finds_its_part_of_the_sockets)
     for (uint8_t i = 0; i < 40; i++) {
         struct tw_client c = alice(i);
         if (i >= 20) {
-            snprintf(c.user, sizeof(c.user), "bob");
-            snprintf(c.password, sizeof(c.password), "other");
+            become_bob(&c);
         }
         w->now += PV_MS(20);
         int code = allocate(w, &c, &sock);
@@ -1559,14 +1494,12 @@ PV_TEST(ten_thousand_allocations_are_abandoned_and_nothing_stays)
 
 PV_TEST(one_user_does_not_touch_anothers_allocation)
 {
-    struct pv_turns_config cfg = config();
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = static_users();
     struct tw_client a = alice(1);
     struct tw_client b = alice(1); /* the same 5-tuple */
     struct pv_turns_socket sock = {.sock = 0};
     assert_int_equal(allocate(w, &a, &sock), 0);
-    snprintf(b.user, sizeof(b.user), "bob");
-    snprintf(b.password, sizeof(b.password), "other");
+    become_bob(&b);
     assert_int_equal(tw_refresh(w, &b, 0), PV_TURN_E_WRONG_CREDENTIALS);
     assert_int_equal(tw_permit(w, &b, &PEER, 1), PV_TURN_E_WRONG_CREDENTIALS);
     assert_int_equal(tw_refresh(w, &a, 0), 0);
@@ -1575,8 +1508,7 @@ PV_TEST(one_user_does_not_touch_anothers_allocation)
 
 PV_TEST(a_closed_stream_ends_its_allocation)
 {
-    struct pv_turns_config cfg = config();
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = static_users();
     struct tw_client a = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
     a.stream = 77;
@@ -1600,20 +1532,23 @@ static struct pv_turns_config with_doors(uint32_t n)
     return (struct pv_turns_config){.doors = n};
 }
 
+static struct tw *doors(uint32_t n)
+{
+    const struct pv_turns_config cfg = with_doors(n);
+    return tw_new_with(&cfg);
+}
+
 /* --- asking ---------------------------------------------------------------------------------- */
 
 static int ask(struct tw *w, struct tw_client *c, uint16_t method, bool want)
 {
-    uint8_t buf[512];
-    struct pv_stun_writer sw;
-    tw_begin(w, &sw, buf, sizeof(buf), method);
-    if (method == PV_TURN_ALLOCATE) {
-        tw_put_transport(&sw);
-        pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
-    }
+    if (method == PV_TURN_ALLOCATE)
+        tw_begin_allocate(w, 6);
+    else
+        tw_begin(w, method);
     if (want)
-        pv_stun_put(&sw, PV_TURN_ATTR_DOOR, pv_view(NULL, 0));
-    return tw_request(w, c, &sw);
+        pv_stun_put(&w->sw, PV_TURN_ATTR_DOOR, pv_view(NULL, 0));
+    return tw_request(w, c);
 }
 
 /* The code in the last answer, 0: it is being opened; -1: an address, -2: it says nothing. */
@@ -1659,8 +1594,7 @@ PV_TEST(there_are_no_doors_unless_the_operator_allows_them)
 
 PV_TEST(a_door_is_told_once_it_is_open)
 {
-    const struct pv_turns_config cfg = with_doors(4);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(4);
     struct tw_client a = tw_member(w, 1);
     struct pv_turns_socket sock;
     struct pv_addr shown;
@@ -1712,8 +1646,7 @@ PV_TEST(a_door_has_the_same_port_after_every_restart)
 
 PV_TEST(a_port_in_use_gives_way_to_the_next_and_in_the_end_to_an_error)
 {
-    const struct pv_turns_config cfg = with_doors(4);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(4);
     struct tw_client a = tw_member(w, 1);
     struct pv_turns_socket op, next;
     assert_int_equal(ask(w, &a, PV_TURN_REFRESH, true), 0);
@@ -1754,8 +1687,7 @@ PV_TEST(doors_are_limited_for_a_network_and_in_all)
 
 PV_TEST(a_lower_limit_closes_doors_when_their_members_ask_next)
 {
-    const struct pv_turns_config cfg = with_doors(2);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(2);
     struct pv_turns_policy policy = {.doors = 1};
     struct pv_turns_socket sock;
     struct tw_client a = with_door(w, 1, &sock);
@@ -1772,8 +1704,7 @@ PV_TEST(a_lower_limit_closes_doors_when_their_members_ask_next)
 
 PV_TEST(a_removed_member_has_no_door)
 {
-    const struct pv_turns_config cfg = with_doors(2);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(2);
     struct pv_turns_socket sock;
     uint8_t pk[32];
     with_door(w, 1, &sock);
@@ -1826,31 +1757,29 @@ static bool out_by_send(struct tw *w, const struct tw_client *c, const struct pv
 
 PV_TEST(messages_of_wireguard_pass_both_ways)
 {
-    const struct pv_turns_config cfg = with_doors(1);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(1);
     struct pv_turns_socket door;
-    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
     struct tw_client a = with_door(w, 1, &door);
     struct pv_addr got;
     struct pv_view data;
     uint16_t number = 0;
-    assert_true(at_door(w, &door, &phone, 1)); /* a stranger */
+    assert_true(at_door(w, &door, &PHONE, 1)); /* a stranger */
     assert_true(pv_addr_equal(&w->out.dst, &a.src));
     assert_int_equal(pv_turn_indication_parse(w->out.data, PV_TURN_DATA, &got, &data), PV_OK);
-    assert_true(pv_addr_equal(&got, &phone));
+    assert_true(pv_addr_equal(&got, &PHONE));
     assert_int_equal(data.len, 148);
-    assert_true(out_by_send(w, &a, &phone, 2, 0));
-    assert_true(pv_addr_equal(&w->out.dst, &phone));
+    assert_true(out_by_send(w, &a, &PHONE, 2, 0));
+    assert_true(pv_addr_equal(&w->out.dst, &PHONE));
     assert_int_equal(w->out.sock, door.sock);
     assert_int_equal(w->out.data.len, 92);
 
-    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0); /* a guest */
-    assert_true(at_door(w, &door, &phone, 4));
+    assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0); /* a guest */
+    assert_true(at_door(w, &door, &PHONE, 4));
     assert_int_equal(pv_turn_channel_parse(w->out.data, &number, &data), PV_OK);
     assert_int_equal(number, 0x4001);
     assert_int_equal(data.len, 32);
     assert_true(out_by_channel(w, &a, 0x4001, 4));
-    assert_true(pv_addr_equal(&w->out.dst, &phone));
+    assert_true(pv_addr_equal(&w->out.dst, &PHONE));
     assert_int_equal(w->out.data.len, 32);
     assert_int_equal(stat_of(w, PV_RELAYSTAT_DOOR_PACKETS), 4);
     assert_int_equal(stat_of(w, PV_RELAYSTAT_DOOR_BYTES), 148 + 92 + 32 + 32);
@@ -1858,50 +1787,44 @@ PV_TEST(messages_of_wireguard_pass_both_ways)
 
 PV_TEST(nothing_but_wireguard_passes)
 {
-    const struct pv_turns_config cfg = with_doors(1);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(1);
     struct pv_turns_socket door;
-    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
     struct tw_client a = with_door(w, 1, &door);
-    const struct tw_client there = {.src = phone, .sock = door.sock};
+    const struct tw_client there = {.src = PHONE, .sock = door.sock};
     static const uint8_t bad[][148] = {[0] = {0},          [1] = {5},          [2] = {1, 1},
                                        [3] = {1, 0, 0, 1}, [4] = {4, 0, 0, 1}, [5] = {4, 0, 1}};
-    uint8_t buf[148];
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
         assert_false(tw_in(w, &there, bad[i], sizeof(bad[i])));
     for (uint8_t type = 1; type <= 4; type++) {
-        size_t len = wireguard(type, buf);
-        assert_false(tw_in(w, &there, buf, len - 1));
-        assert_int_equal(tw_in(w, &there, buf, len + 0), true);
-        assert_int_equal(type == 4, tw_in(w, &there, buf, len == 148 ? 147 : len + 1));
+        size_t len = wireguard(type, w->request);
+        assert_false(tw_in(w, &there, w->request, len - 1));
+        assert_int_equal(tw_in(w, &there, w->request, len + 0), true);
+        assert_int_equal(type == 4, tw_in(w, &there, w->request, len == 148 ? 147 : len + 1));
     }
-    assert_false(from_peer(w, &door, &phone, "")); /* empty, text, STUN */
-    assert_false(from_peer(w, &door, &phone, "hello"));
+    assert_false(from_peer(w, &door, &PHONE, "")); /* empty, text, STUN */
+    assert_false(from_peer(w, &door, &PHONE, "hello"));
     size_t len = 0;
-    struct pv_stun_writer sw;
-    tw_begin(w, &sw, buf, sizeof(buf), PV_STUN_BINDING);
-    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
-    assert_false(tw_in(w, &there, buf, len));
+    tw_begin(w, PV_STUN_BINDING);
+    assert_int_equal(pv_stun_write_end(&w->sw, &len), PV_OK);
+    assert_false(tw_in(w, &there, w->request, len));
     /* And nothing else leaves. */
-    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
-    assert_false(tw_send(w, &a, &phone, "hello", false));
+    assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0);
+    assert_false(tw_send(w, &a, &PHONE, "hello", false));
     assert_false(tw_channel_data(w, &a, 0x4001, "hello"));
     assert_true(stat_of(w, PV_RELAYSTAT_DROP_DOOR_FOREIGN) >= 15);
 }
 
 PV_TEST(without_a_door_real_addresses_are_no_peers)
 {
-    const struct pv_turns_config cfg = with_doors(1);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(1);
     struct pv_turns_socket door;
-    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
     const struct pv_addr phone6 = pv_addr6(OUTSIDE, 51820);
     const struct pv_addr inside = pv_addr4(10, 1, 2, 3, 51820);
     struct tw_client b = tw_member(w, 2);
-    assert_int_equal(tw_bind(w, &b, 0x4001, &phone), PV_TURN_E_PEER_FAMILY_MISMATCH);
-    assert_false(out_by_send(w, &b, &phone, 4, 0));
+    assert_int_equal(tw_bind(w, &b, 0x4001, &PHONE), PV_TURN_E_PEER_FAMILY_MISMATCH);
+    assert_false(out_by_send(w, &b, &PHONE, 4, 0));
     struct tw_client a = with_door(w, 1, &door);
-    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0);
     assert_int_equal(tw_bind(w, &a, 0x4002, &phone6), PV_TURN_E_FORBIDDEN); /* another family */
     assert_int_not_equal(tw_bind(w, &a, 0x4003, &inside), 0);               /* a private network */
     assert_false(at_door(w, &door, &inside, 1));
@@ -1914,40 +1837,36 @@ PV_TEST(without_a_door_real_addresses_are_no_peers)
 
 PV_TEST(a_door_reopened_knows_its_guests_when_they_are_bound_again)
 {
-    const struct pv_turns_config cfg = with_doors(1);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(1);
     struct pv_turns_socket door;
-    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
     struct tw_client a = with_door(w, 1, &door);
-    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0);
     assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
     assert_int_equal(closed_sockets(w), 1);
     assert_int_equal(wish(w, &a, PV_OK, &door), 0);
-    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
-    assert_true(at_door(w, &door, &phone, 4));
+    assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0);
+    assert_true(at_door(w, &door, &PHONE, 4));
     assert_int_equal(w->out.data.ptr[0], 0x40); /* by the channel */
     w->now += PV_S(601);
     assert_int_equal(ask(w, &a, PV_TURN_REFRESH, true), 0);
-    assert_true(at_door(w, &door, &phone, 4));
+    assert_true(at_door(w, &door, &PHONE, 4));
     assert_int_equal(w->out.data.ptr[0], 0); /* a stranger again */
 }
 
 /* Its process knows no channel of before, and would drop what comes by one. */
 PV_TEST(a_member_that_restarted_hears_its_guests_until_it_binds_them_again)
 {
-    const struct pv_turns_config cfg = with_doors(1);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(1);
     struct pv_turns_socket door;
-    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
     struct tw_client a = with_door(w, 1, &door);
-    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
-    assert_true(at_door(w, &door, &phone, 4));
+    assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0);
+    assert_true(at_door(w, &door, &PHONE, 4));
     assert_int_equal(w->out.data.ptr[0], 0x40); /* by the channel */
     assert_int_equal(ask(w, &a, PV_TURN_ALLOCATE, true), 0);
-    assert_true(at_door(w, &door, &phone, 1));
+    assert_true(at_door(w, &door, &PHONE, 1));
     assert_int_equal(w->out.data.ptr[0], 0); /* an indication */
-    assert_int_equal(tw_bind(w, &a, 0x4007, &phone), 0);
-    assert_true(at_door(w, &door, &phone, 4));
+    assert_int_equal(tw_bind(w, &a, 0x4007, &PHONE), 0);
+    assert_true(at_door(w, &door, &PHONE, 4));
     assert_int_equal(w->out.data.ptr[0], 0x40);
 }
 
@@ -1955,10 +1874,8 @@ PV_TEST(a_member_that_restarted_hears_its_guests_until_it_binds_them_again)
 
 PV_TEST(a_source_that_floods_leaves_room_for_others_and_guests)
 {
-    const struct pv_turns_config cfg = with_doors(1);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(1);
     struct pv_turns_socket door;
-    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
     const struct pv_addr guest = pv_addr4(198, 18, 7, 9, 51820);
     struct tw_client a = with_door(w, 1, &door);
     unsigned passed = 0;
@@ -1968,7 +1885,7 @@ PV_TEST(a_source_that_floods_leaves_room_for_others_and_guests)
         passed += at_door(w, &door, &evil, 4) ? 1 : 0;
     }
     assert_int_equal(passed, PV_TURNS_DOOR_SOURCE_BURST);
-    assert_true(at_door(w, &door, &phone, 1));
+    assert_true(at_door(w, &door, &PHONE, 1));
     /* Many sources: strangers wait, the guest does not. */
     for (unsigned i = 0; i < 10000; i++) {
         const struct pv_addr evil = pv_addr4(11, (uint8_t)(i >> 8), (uint8_t)i, 1, 9);
@@ -1976,17 +1893,15 @@ PV_TEST(a_source_that_floods_leaves_room_for_others_and_guests)
         assert_true(at_door(w, &door, &guest, 4));
     }
     assert_int_equal(passed + 1, PV_TURNS_DOOR_BURST);
-    assert_false(at_door(w, &door, &phone, 1));
+    assert_false(at_door(w, &door, &PHONE, 1));
     w->now += PV_S(1);
-    assert_true(at_door(w, &door, &phone, 1));
+    assert_true(at_door(w, &door, &PHONE, 1));
 }
 
 PV_TEST(a_flood_at_one_door_leaves_the_others_their_share)
 {
-    struct pv_turns_config cfg = with_doors(2);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(2);
     struct pv_turns_socket one, two;
-    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
     with_door(w, 1, &one);
     struct tw_client b = with_door(w, 2, &two);
     for (unsigned s = 0; s < 60; s++) {
@@ -1994,7 +1909,7 @@ PV_TEST(a_flood_at_one_door_leaves_the_others_their_share)
             const struct pv_addr evil = pv_addr4((uint8_t)(11 + s), (uint8_t)i, (uint8_t)s, 1, 9);
             (void)!at_door(w, &one, &evil, 1);
         }
-        assert_true(at_door(w, &two, &phone, 1));
+        assert_true(at_door(w, &two, &PHONE, 1));
         assert_true(pv_addr_equal(&w->out.dst, &b.src));
         w->now += PV_S(1);
     }
@@ -2002,8 +1917,7 @@ PV_TEST(a_flood_at_one_door_leaves_the_others_their_share)
 
 PV_TEST(a_door_is_no_way_to_send_to_strangers)
 {
-    const struct pv_turns_config cfg = with_doors(1);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(1);
     struct pv_turns_socket door;
     const struct pv_addr victim = pv_addr4(203, 0, 113, 9, 51820);
     struct tw_client a = with_door(w, 1, &door);
@@ -2033,12 +1947,11 @@ PV_TEST(bandwidth_holds_at_doors_too)
     cfg.limits.bandwidth = 100000;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket door;
-    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
     struct tw_client a = with_door(w, 1, &door);
     unsigned in = 0, out = 0;
-    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0);
     for (unsigned i = 0; i < 10000; i++) {
-        in += at_door(w, &door, &phone, 1) ? 1 : 0;
+        in += at_door(w, &door, &PHONE, 1) ? 1 : 0;
         out += out_by_channel(w, &a, 0x4001, 1) ? 1 : 0;
     }
     assert_int_equal(in, 100000 / 148);
@@ -2054,9 +1967,8 @@ PV_TEST(a_channel_ends_at_the_door_that_it_was_bound_for)
     cfg.limits.relays = 12;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket door, door_b, other;
-    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
     struct tw_client a = with_door(w, 1, &door);
-    assert_int_equal(tw_bind(w, &a, 0x4007, &phone), 0);
+    assert_int_equal(tw_bind(w, &a, 0x4007, &PHONE), 0);
     assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
     assert_int_equal(closed_sockets(w), 1);
     for (int i = 0; i < 11; i++) {
@@ -2069,18 +1981,16 @@ PV_TEST(a_channel_ends_at_the_door_that_it_was_bound_for)
     assert_int_equal(door_b.sock, door.sock);
     unsigned passed = 0;
     for (int i = 0; i < 1000; i++)
-        passed += at_door(w, &door_b, &phone, 1);
+        passed += at_door(w, &door_b, &PHONE, 1);
     assert_in_range(passed, 1, PV_TURNS_DOOR_SOURCE_BURST);
 }
 
 /* One member has a share of the table, and takes nothing from others however often it binds. */
 PV_TEST(channels_of_one_member_leave_room_for_guests_of_others)
 {
-    struct pv_turns_config cfg = with_doors(4);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(4);
     struct pv_turns_socket door, again, door_b;
     struct tw_client a = with_door(w, 1, &door), b = with_door(w, 2, &door_b);
-    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
     for (unsigned round = 0; round < 3; round++) {
         for (unsigned i = 0; i < 2 * PV_TURNS_DOOR_PEERS; i++) {
             const struct pv_addr p = pv_addr4(11, 1, (uint8_t)(i >> 8), (uint8_t)i, 9);
@@ -2091,10 +2001,10 @@ PV_TEST(channels_of_one_member_leave_room_for_guests_of_others)
         assert_int_equal(pv_turns_door_peers(w->turns), 0);
         assert_int_equal(wish(w, &a, PV_OK, &again), 0);
     }
-    assert_int_equal(tw_bind(w, &b, 0x4001, &phone), 0);
+    assert_int_equal(tw_bind(w, &b, 0x4001, &PHONE), 0);
     unsigned passed = 0;
     for (int i = 0; i < 1000; i++)
-        passed += at_door(w, &door_b, &phone, 4);
+        passed += at_door(w, &door_b, &PHONE, 4);
     assert_int_equal(passed, 1000);
 }
 
@@ -2105,7 +2015,6 @@ PV_TEST(floods_at_many_doors_leave_one_that_is_not_flooded_its_share)
     cfg.doors_per_net = 40;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket evil[32], other;
-    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
     for (uint8_t i = 0; i < 32; i++)
         (void)with_door(w, (uint8_t)(i + 1), &evil[i]);
     (void)with_door(w, 100, &other);
@@ -2113,7 +2022,7 @@ PV_TEST(floods_at_many_doors_leave_one_that_is_not_flooded_its_share)
         const struct pv_addr e = pv_addr4(11, (uint8_t)(i >> 8), (uint8_t)i, 1, 9);
         (void)!at_door(w, &evil[i % 32], &e, 4);
     }
-    assert_true(at_door(w, &other, &phone, 1));
+    assert_true(at_door(w, &other, &PHONE, 1));
 }
 
 /* Strangers pay by length, or a few long messages would fill a small bandwidth. */
@@ -2150,8 +2059,7 @@ PV_TEST(doors_leave_static_users_most_of_the_sockets)
 
 PV_TEST(a_member_that_opens_door_after_door_waits)
 {
-    const struct pv_turns_config cfg = with_doors(4);
-    struct tw *w = tw_new_with(&cfg);
+    struct tw *w = doors(4);
     struct pv_turns_socket sock;
     struct tw_client a = tw_member(w, 1);
     for (unsigned i = 0; i < PV_TURNS_DOOR_OPENS; i++) {

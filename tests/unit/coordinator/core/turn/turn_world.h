@@ -5,7 +5,6 @@
 #pragma once
 
 #include <malloc.h>
-#include <stdio.h>
 
 #include "base/bytes.h"
 #include "coordinator/core/turn/turns.h"
@@ -28,6 +27,8 @@ struct tw {
     uint32_t next_id;
     uint32_t serial; /* of the last welcome */
     uint8_t buf[PV_TURNS_BATCH][PV_TURNS_DATAGRAM_MAX];
+    uint8_t request[1024]; /* the last one that was written */
+    struct pv_stun_writer sw;
     struct pv_turns_out out; /* the last answer */
     struct pv_stun_msg msg;  /* of it, if it is STUN */
 };
@@ -54,8 +55,7 @@ static inline void tw_free(void *ctx)
 
 static inline struct tw *tw_new_with(const struct pv_turns_config *cfg)
 {
-    struct tw *w = calloc(1, sizeof(*w));
-    assert_non_null(w);
+    struct tw *w = test_alloc(sizeof(*w));
     test_defer(tw_free, w);
     w->rng = test_rng_make(&w->rng_state, 7);
     w->cfg = *cfg;
@@ -117,12 +117,12 @@ static inline size_t heap_bytes(void)
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-static inline void tw_begin(struct tw *w, struct pv_stun_writer *sw, uint8_t *buf, size_t cap,
-                            uint16_t method)
+/* The next request, to be written by w->sw into w->request. */
+static inline void tw_begin(struct tw *w, uint16_t method)
 {
     uint8_t txid[PV_STUN_TXID_LEN] = {'t', 'w'};
     pv_store_be32(txid + 8, ++w->next_id);
-    pv_stun_write_begin(sw, buf, cap, PV_STUN_REQUEST, method, txid);
+    pv_stun_write_begin(&w->sw, w->request, sizeof(w->request), PV_STUN_REQUEST, method, txid);
 }
 
 static inline struct pv_view tw_text(const char *text)
@@ -180,66 +180,63 @@ static inline void tw_take_nonce(struct tw *w, struct tw_client *c)
     c->nonce[v.len] = '\0';
 }
 
-/* Signs and sends a request; a stale nonce is replaced once, as clients do (but under the same
- * transaction id, which addresses are masked with). */
-static inline int tw_request(struct tw *w, struct tw_client *c, struct pv_stun_writer *sw)
+/* Signs and sends the request, once. */
+static inline int tw_try(struct tw *w, const struct tw_client *c)
 {
-    struct pv_stun_writer again = *sw;
-    size_t len = tw_sign(c, sw);
-    int code = tw_code(w, tw_in(w, c, sw->buf, len));
+    return tw_code(w, tw_in(w, c, w->request, tw_sign(c, &w->sw)));
+}
+
+/* Signs and sends the request; a stale nonce is replaced once, as clients do (but under the same
+ * transaction id, which addresses are masked with). */
+static inline int tw_request(struct tw *w, struct tw_client *c)
+{
+    struct pv_stun_writer again = w->sw;
+    int code = tw_try(w, c);
     if (code != PV_TURN_E_STALE_NONCE)
         return code;
     tw_take_nonce(w, c);
-    len = tw_sign(c, &again);
-    return tw_code(w, tw_in(w, c, again.buf, len));
+    return tw_code(w, tw_in(w, c, w->request, tw_sign(c, &again)));
 }
 
-static inline void tw_put_transport(struct pv_stun_writer *sw)
+/* An Allocate; family: 4, 6 or 0. */
+static inline void tw_begin_allocate(struct tw *w, int family)
 {
-    pv_stun_put_u32(sw, PV_TURN_ATTR_REQUESTED_TRANSPORT, 17u << 24);
+    tw_begin(w, PV_TURN_ALLOCATE);
+    pv_stun_put_u32(&w->sw, PV_TURN_ATTR_REQUESTED_TRANSPORT, 17u << 24);
+    if (family != 0)
+        pv_stun_put_u32(&w->sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY,
+                        (family == 6 ? 2u : 1u) << 24);
 }
 
-/* family: 4, 6 or 0. */
 static inline int tw_allocate(struct tw *w, struct tw_client *c, int family)
 {
-    uint8_t buf[512];
-    struct pv_stun_writer sw;
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
-    tw_put_transport(&sw);
-    if (family != 0)
-        pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, (family == 6 ? 2u : 1u) << 24);
-    return tw_request(w, c, &sw);
+    tw_begin_allocate(w, family);
+    return tw_request(w, c);
 }
 
 static inline int tw_refresh(struct tw *w, struct tw_client *c, uint32_t lifetime)
 {
-    uint8_t buf[512];
-    struct pv_stun_writer sw;
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_LIFETIME, lifetime);
-    return tw_request(w, c, &sw);
+    tw_begin(w, PV_TURN_REFRESH);
+    pv_stun_put_u32(&w->sw, PV_TURN_ATTR_LIFETIME, lifetime);
+    return tw_request(w, c);
 }
 
 static inline int tw_bind(struct tw *w, struct tw_client *c, uint16_t number,
                           const struct pv_addr *peer)
 {
-    uint8_t buf[512];
-    struct pv_stun_writer sw;
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_CHANNEL_BIND);
-    pv_stun_put_u32(&sw, PV_TURN_ATTR_CHANNEL_NUMBER, (uint32_t)number << 16);
-    pv_stun_put_xor_addr(&sw, PV_TURN_ATTR_XOR_PEER_ADDRESS, peer);
-    return tw_request(w, c, &sw);
+    tw_begin(w, PV_TURN_CHANNEL_BIND);
+    pv_stun_put_u32(&w->sw, PV_TURN_ATTR_CHANNEL_NUMBER, (uint32_t)number << 16);
+    pv_stun_put_xor_addr(&w->sw, PV_TURN_ATTR_XOR_PEER_ADDRESS, peer);
+    return tw_request(w, c);
 }
 
 static inline int tw_permit(struct tw *w, struct tw_client *c, const struct pv_addr *peers,
                             size_t n)
 {
-    uint8_t buf[1024];
-    struct pv_stun_writer sw;
-    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_CREATE_PERMISSION);
+    tw_begin(w, PV_TURN_CREATE_PERMISSION);
     for (size_t i = 0; i < n; i++)
-        pv_stun_put_xor_addr(&sw, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peers[i]);
-    return tw_request(w, c, &sw);
+        pv_stun_put_xor_addr(&w->sw, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peers[i]);
+    return tw_request(w, c);
 }
 
 static inline bool tw_send(struct tw *w, const struct tw_client *c, const struct pv_addr *peer,
@@ -286,6 +283,14 @@ static inline void tw_assert_data(const struct tw *w, const struct pv_addr *peer
     assert_int_equal(pv_turn_indication_parse(w->out.data, PV_TURN_DATA, &got, &data), PV_OK);
     assert_true(pv_addr_equal(&got, peer));
     assert_true(pv_view_equal(data, tw_text(text)));
+}
+
+/* The relayed address of the last answer. */
+static inline struct pv_addr tw_relayed(const struct tw *w)
+{
+    struct pv_addr a;
+    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &a), PV_OK);
+    return a;
 }
 
 /* --- members ------------------------------------------------------------------------------- */

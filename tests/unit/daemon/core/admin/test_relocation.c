@@ -44,6 +44,7 @@ void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told)
 static int start(void **state)
 {
     fake_node_init(&node, &pv_part_relocation);
+    fake_coord_init();
     fresh = keys_of(90);
     n_added = 0;
     told = (struct pv_owed_told){.online = 2, .know = 1, .coordinator = "stored", .done = true};
@@ -56,14 +57,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
-{
-    fake_coord_done();
-    fake_node_done(&node);
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 static void run_line(const char *line)
 {

@@ -97,8 +97,6 @@ static int stop(void **state)
 {
     node.node.n_parts = 0;
     pv_part_free(&pv_part_rules, rules);
-    fake_peers_done(&peers);
-    fake_node_done(&node);
     return 0;
 }
 

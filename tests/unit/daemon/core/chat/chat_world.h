@@ -6,15 +6,12 @@
  */
 #pragma once
 
-#include <stdio.h>
-
 #include "crypto/ct.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/linkkeys.h"
 #include "tests/unit/daemon/core/chat/said.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/daemon/store/chat_memstore.h"
-#include "tests/unit/test_util.h"
 
 enum {
     MAX_PIPES = 64,
@@ -529,7 +526,6 @@ static size_t open_pipes(void)
 
 static int setup(void **state)
 {
-    assert_int_equal(pv_crypto_init(), PV_OK);
     memset(&w, 0, sizeof(w));
     w.rng.state = 1;
     w.now = PV_S(100);

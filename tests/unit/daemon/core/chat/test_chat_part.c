@@ -202,9 +202,7 @@ PV_TEST(a_peer_is_told_whose_a_connection_is)
     pv_proof_owner_build(&question, body);
     assert_int_equal(pv_part_chat.inband[0].type, PV_INBAND_OWNER);
     pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, sizeof(body)), node->now);
-    struct pv_job *job = fake_node_job(node);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_OWNER);
+    struct pv_job *job = fake_node_expect(node, PV_JOB_OWNER);
     assert_true(pv_addr_equal_ip(&job->u.owner.local, &pv_node_self(&node->node)->ip4));
     assert_int_equal(job->u.owner.local.port, 40000);
     assert_true(pv_addr_equal_ip(&job->u.owner.remote, pv_peer_ip4(chat.bob)));

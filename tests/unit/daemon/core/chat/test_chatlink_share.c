@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory for what members send faster than the disk takes it: it has a limit, everybody has a share
  * of it, and who has its share waits and loses nothing. */
-#include <stdio.h>
 
 #include "crypto/sign.h"
 #include "daemon/core/chat/chatlink.h"

@@ -25,6 +25,7 @@ static void tell(void *n, const struct pv_chatlink_event *ev, pv_ns now)
 static int begin(bool store)
 {
     fake_chat_init(&chat, &pv_part_copies);
+    fake_coord_init();
     node->cfg.chat.store = store;
     fake_chat_make_link(&chat, tell);
     fake_chat_make_rooms(&chat);
@@ -41,7 +42,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    fake_coord_done();
     fake_chat_done(&chat, true, true);
     return 0;
 }
@@ -286,7 +286,7 @@ PV_TEST_IN(a_lost_connection_forgets_what_was_asked_and_begins_anew, start, stop
 {
     have_waiting(2);
     set_online(false);
-    fake_coord_done();
+    fake_coord_done(NULL);
     set_online(true);
     nothing_to_collect();
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);

@@ -24,12 +24,6 @@ static int start_without_a_program(void **state)
     return start_with(false);
 }
 
-static int stop(void **state)
-{
-    fake_node_done(&node);
-    return 0;
-}
-
 static const uint8_t id[PV_CHAT_ID_LEN] = {0xab};
 
 static void receive_from(const char *from, const char *room, const char *text)
@@ -48,14 +42,12 @@ static void receive(const char *room, const char *text)
     receive_from("bob", room, text);
 }
 
-PV_TEST_IN(the_program_is_told_who_said_what_to_whom_and_when, start, stop)
+PV_TEST_IN(the_program_is_told_who_said_what_to_whom_and_when, start, NULL)
 {
     char text[PV_CHAT_ID_TEXT_BUF];
     pv_chat_id_format(id, text);
     receive(NULL, "hello");
-    struct pv_job *job = fake_node_job(&node);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_NOTIFY);
+    struct pv_job *job = fake_node_expect(&node, PV_JOB_NOTIFY);
     assert_string_equal(job->u.notify->from, "bob");
     assert_string_equal(job->u.notify->to, "alice");
     assert_string_equal(job->u.notify->room, "");
@@ -65,7 +57,7 @@ PV_TEST_IN(the_program_is_told_who_said_what_to_whom_and_when, start, stop)
     fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
 }
 
-PV_TEST_IN(a_message_of_a_room_names_the_room, start, stop)
+PV_TEST_IN(a_message_of_a_room_names_the_room, start, NULL)
 {
     receive("#crew", "ahoy");
     struct pv_job *job = fake_node_job(&node);
@@ -74,7 +66,7 @@ PV_TEST_IN(a_message_of_a_room_names_the_room, start, stop)
     fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
 }
 
-PV_TEST_IN(without_a_program_nothing_is_run, start_without_a_program, stop)
+PV_TEST_IN(without_a_program_nothing_is_run, start_without_a_program, NULL)
 {
     receive(NULL, "hello");
     assert_null(fake_node_job(&node));
@@ -82,7 +74,7 @@ PV_TEST_IN(without_a_program_nothing_is_run, start_without_a_program, stop)
 
 /* More messages than a slow program keeps up with are not queued without end; each run that ends,
  * well or not, makes room for another. */
-PV_TEST_IN(a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_next, start, stop)
+PV_TEST_IN(a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_next, start, NULL)
 {
     struct pv_job *jobs[PV_NOTIFIER_MAX_WAITING];
     for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING + 3; i++) {
@@ -109,7 +101,7 @@ PV_TEST_IN(a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_n
     assert_false(fake_node_has_problem(&node, "[chat] notify"));
 }
 
-PV_TEST_IN(one_sender_leaves_room_for_others, start, stop)
+PV_TEST_IN(one_sender_leaves_room_for_others, start, NULL)
 {
     struct pv_job *job;
     size_t n = 0;
@@ -128,7 +120,7 @@ PV_TEST_IN(one_sender_leaves_room_for_others, start, stop)
 }
 
 /* However many they write, it takes seven of them to have all places. */
-PV_TEST_IN(six_that_write_without_end_leave_room_for_others, start, stop)
+PV_TEST_IN(six_that_write_without_end_leave_room_for_others, start, NULL)
 {
     static const char *const names[] = {"bob", "dave", "erin", "frank", "gina", "hugo"};
     struct pv_job *job;
@@ -143,7 +135,7 @@ PV_TEST_IN(six_that_write_without_end_leave_room_for_others, start, stop)
     fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
 }
 
-PV_TEST_IN(nobody_is_told_when_the_part_is_not_there, start, stop)
+PV_TEST_IN(nobody_is_told_when_the_part_is_not_there, start, NULL)
 {
     pv_part_free(node.part, node.self);
     node.self = NULL;

@@ -35,8 +35,7 @@ static void say(const char *line)
 
 static struct pv_chatjob_result *deleted(size_t n, bool more)
 {
-    struct pv_chatjob_result *r = calloc(1, sizeof(*r));
-    assert_non_null(r);
+    struct pv_chatjob_result *r = test_alloc(sizeof(*r));
     r->n_deleted = n;
     r->more = more;
     return r;
@@ -101,8 +100,7 @@ PV_TEST(words_of_a_member_that_left_can_be_deleted)
 static struct pv_chatjob_result *bob_alone(void)
 {
     struct pv_chatjob_result *r = deleted(0, false);
-    r->backlog = calloc(1, sizeof(*r->backlog));
-    assert_non_null(r->backlog);
+    r->backlog = test_alloc(sizeof(*r->backlog));
     r->n_backlog = 1;
     memcpy(r->backlog[0].peer, chat.bob_keys.pk, 32);
     return r;
@@ -182,8 +180,7 @@ PV_TEST(a_member_that_comes_back_by_the_same_token_is_muted)
     say("{\"id\":1,\"cmd\":\"muted\"}");
     job = fake_chat_job(&chat, PV_CHATJOB_MUTED);
     struct pv_chatjob_result *r = deleted(0, false);
-    r->backlog = calloc(1, sizeof(*r->backlog));
-    assert_non_null(r->backlog);
+    r->backlog = test_alloc(sizeof(*r->backlog));
     memcpy(r->backlog[r->n_backlog++].peer, eve.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, r);
     assert_reply(node, chat.client, "eve (former, key:");

@@ -26,10 +26,8 @@ PV_TEST_WORLD(start, stop);
 
 static struct pv_chatjob_result *no_rooms(void)
 {
-    struct pv_chatjob_result *r = calloc(1, sizeof(*r));
-    assert_non_null(r);
-    r->room = calloc(1, sizeof(*r->room));
-    assert_non_null(r->room);
+    struct pv_chatjob_result *r = test_alloc(sizeof(*r));
+    r->room = test_alloc(sizeof(*r->room));
     return r;
 }
 
@@ -38,9 +36,7 @@ static struct pv_chatjob_result *no_rooms(void)
 static void load(void)
 {
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
-    struct pv_job *job = fake_node_job(node);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_SET_META);
+    struct pv_job *job = fake_node_expect(node, PV_JOB_SET_META);
     assert_string_equal(job->u.set_meta.name, "rooms-accepted");
     fake_node_answer(node, job, &(struct pv_job_result){.status = PV_OK});
 }

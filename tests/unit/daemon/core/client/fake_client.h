@@ -5,8 +5,6 @@
  */
 #pragma once
 
-#include <stdio.h>
-
 #include "daemon/core/peer/peer_show.h"
 #include "proto/local/ctlapi_request.h"
 #include "tests/unit/daemon/core/fake_ctl.h"

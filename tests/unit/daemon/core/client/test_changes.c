@@ -20,8 +20,7 @@ static struct {
 
 struct pv_statuspage *pv_info_page(const struct pv_node *n, pv_ns now)
 {
-    struct pv_statuspage *st = calloc(1, sizeof(*st));
-    assert_non_null(st);
+    struct pv_statuspage *st = test_alloc(sizeof(*st));
     others.pages++;
     st->s.state = others.state;
     st->s.connected = others.connected;
@@ -64,7 +63,6 @@ static int start(void **state)
 static int stop(void **state)
 {
     pv_events_done(&x.f.node.events);
-    fake_peers_done(&x);
     return 0;
 }
 

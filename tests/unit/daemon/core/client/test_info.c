@@ -35,6 +35,7 @@ static const struct pv_part other = {
 static int start(void **state)
 {
     fake_peers_init(&x, &pv_part_info);
+    fake_coord_init();
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
     x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_info, .self = x.f.self};
@@ -45,14 +46,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
-{
-    fake_coord_done();
-    fake_peers_done(&x);
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 static void expect_said(const char *text)
 {
@@ -66,9 +60,7 @@ static void ask_status(int store_status)
 {
     fake_client_ask(&x, client, "\"cmd\":\"status\"");
     assert_string_equal(fake_client_read(&x, client), ""); /* not before the store has counted */
-    struct pv_job *job = fake_node_job(&x.f);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_CHAT);
+    struct pv_job *job = fake_node_expect(&x.f, PV_JOB_CHAT);
     assert_int_equal(job->u.chat->kind, PV_CHATJOB_COUNTS);
     struct pv_job_result result = {.status = store_status};
     if (store_status == PV_OK) {

@@ -12,20 +12,12 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
-{
-    fake_node_done(&node);
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 /* The next job, which must write a file of n names; answered with status. */
 static void expect_written(size_t n, int status)
 {
-    struct pv_job *job = fake_node_job(&node);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_NAMES);
+    struct pv_job *job = fake_node_expect(&node, PV_JOB_NAMES);
     if (n == 0) {
         assert_null(job->u.names.bytes);
     } else {

@@ -79,7 +79,6 @@ enum pv_chat_later pv_chatlink_held(const struct pv_chatlink *link, const uint8_
 
 static int start(void **state)
 {
-    assert_int_equal(pv_crypto_init(), PV_OK);
     memset(&others, 0, sizeof(others));
     others.cause.code = "direct_well";
     memcpy(others.cause.text, "nothing is wrong", 17);
@@ -105,7 +104,6 @@ static int stop(void **state)
     pv_part_free(&pv_part_hardnat, hardnat);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         x.f.node.ways.relays[i] = pv_relayway_free(x.f.node.ways.relays[i]);
-    fake_peers_done(&x);
     return 0;
 }
 
@@ -236,8 +234,7 @@ PV_TEST(whose_nat_stands_in_the_way_is_said_with_what_would_help)
     bob->hard.plan.method = PV_HARDNAT_BIRTHDAY;
     bob->hard.not_before = x.f.now + PV_S(90);
     bob->descx.theirs.gen = 1;
-    bob->remote = calloc(1, sizeof(*bob->remote));
-    assert_non_null(bob->remote);
+    bob->remote = test_alloc(sizeof(*bob->remote));
     bob->remote->nat = (struct pv_desc_nat){
         .mapping = PV_DESC_MAPPING_VARIES, .ports = PV_DESC_PORTS_BLOCK, .lo = 1000, .hi = 2000};
     expect("  our NAT has not been measured");

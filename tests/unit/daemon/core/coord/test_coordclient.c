@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The coordinator client against scripted servers, in virtual time. */
-#include <stdio.h>
-
 #include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "crypto/sign.h"
@@ -59,6 +57,8 @@ struct world {
     size_t n_events[6];
 };
 
+static struct world *w; /* of the test that runs */
+
 static inline struct pv_addr addr_of(uint8_t i)
 {
     return pv_addr4(192, 0, 2, i, 3478);
@@ -66,7 +66,7 @@ static inline struct pv_addr addr_of(uint8_t i)
 
 static inline void world_free(void *ctx)
 {
-    struct world *w = ctx;
+    w = ctx;
     pv_coordclient_free(w->client);
     pv_streams_done(&w->shell);
     for (size_t i = 0; i < MAX_STREAMS; i++)
@@ -79,7 +79,7 @@ static inline void world_free(void *ctx)
 
 static inline struct world *world_make(void)
 {
-    struct world *w = calloc(1, sizeof(*w));
+    w = calloc(1, sizeof(*w));
     uint8_t seed[32];
     assert_non_null(w);
     test_defer(world_free, w);
@@ -102,7 +102,7 @@ static inline struct world *world_make(void)
     return w;
 }
 
-static inline struct stream *by_sid(struct world *w, uint32_t sid)
+static inline struct stream *by_sid(uint32_t sid)
 {
     for (size_t i = 0; i < MAX_STREAMS; i++) {
         if (w->streams[i].sid == sid && sid != 0)
@@ -125,19 +125,19 @@ static inline struct pv_ctl_msg answer_to(const struct pv_ctl_msg *req, enum pv_
 }
 
 /* Another coordinator than the one with this address is the home. */
-static inline bool is_elsewhere(const struct world *w, const struct stream *s)
+static inline bool is_elsewhere(const struct stream *s)
 {
     return w->home != 0 && s->addr.ip[3] != w->home;
 }
 
-static inline struct pv_ctl_failure moved_to(const struct world *w)
+static inline struct pv_ctl_failure moved_to(void)
 {
     static const char *const nowhere[] = {"192.0.2.7:3478"};
     return (struct pv_ctl_failure){
         .error = PV_CTL_E_MOVED, .message = "there", .n_to = w->tells ? 1 : 0, .to = nowhere};
 }
 
-static inline void server_hello(struct world *w, struct stream *s, const struct pv_ctl_msg *req)
+static inline void server_hello(struct stream *s, const struct pv_ctl_msg *req)
 {
     uint8_t hash[PV_CONTROL_HASH_LEN], remote[32];
     w->n_hellos++;
@@ -148,9 +148,9 @@ static inline void server_hello(struct world *w, struct stream *s, const struct 
     assert_int_equal(pv_ctl_hello_verify(&req->u.hello, hash), PV_OK);
     struct pv_ctl_msg m = answer_to(req, PV_CTL_WELCOME);
     m.u.welcome.time_us = 1700000000000000;
-    if (is_elsewhere(w, s)) {
+    if (is_elsewhere(s)) {
         m = answer_to(req, PV_CTL_ERROR);
-        m.u.failure = moved_to(w);
+        m.u.failure = moved_to();
     } else if (w->hello_error != PV_CTL_E_NONE) {
         m = answer_to(req, PV_CTL_ERROR);
         m.u.failure.error = w->hello_error;
@@ -159,13 +159,13 @@ static inline void server_hello(struct world *w, struct stream *s, const struct 
     server_send(s, m);
 }
 
-static inline void serve(struct world *w, struct stream *s, struct pv_view text)
+static inline void serve(struct stream *s, struct pv_view text)
 {
     struct pv_ctl_msg *req;
     assert_int_equal(pv_ctl_parse(text, &req), PV_OK);
     w->n_pings += req->type == PV_CTL_PING;
     if (!w->silent && req->type == PV_CTL_HELLO)
-        server_hello(w, s, req);
+        server_hello(s, req);
     if (!w->silent && req->type == PV_CTL_PING)
         server_send(s, answer_to(req, PV_CTL_PONG));
     pv_ctl_msg_free(w->request);
@@ -173,12 +173,12 @@ static inline void serve(struct world *w, struct stream *s, struct pv_view text)
     w->requester = s;
 }
 
-static inline void open_stream(struct world *w, const struct pv_stream_op *op)
+static inline void open_stream(const struct pv_stream_op *op)
 {
     enum behaviour b = w->behaviours[op->addr.ip[3]];
     struct stream *s = NULL;
     w->n_opened++;
-    assert_null(by_sid(w, op->sid));
+    assert_null(by_sid(op->sid));
     if (b == REFUSES) {
         pv_coordclient_closed(w->client, op->sid, -111, w->now);
         return;
@@ -201,59 +201,59 @@ static inline void drop_stream(struct stream *s)
 }
 
 /* The server's side closes. */
-static inline void hang_up(struct world *w, struct stream *s)
+static inline void hang_up(struct stream *s)
 {
     uint32_t sid = s->sid;
     drop_stream(s);
     pv_coordclient_closed(w->client, sid, PV_ERR_CLOSED, w->now);
 }
 
-static inline bool serves(const struct world *w, const struct stream *s)
+static inline bool serves(const struct stream *s)
 {
     enum behaviour b = w->behaviours[s->addr.ip[3]];
     return b == SERVES || b == EARLIER;
 }
 
 /* The behaviour of a version that knows one preamble. */
-static inline bool closes_on(const struct world *w, const struct stream *s, struct pv_view begin)
+static inline bool closes_on(const struct stream *s, struct pv_view begin)
 {
     return w->behaviours[s->addr.ip[3]] == EARLIER &&
            pv_control_state(s->server) == PV_CONTROL_OPENING &&
            (begin.len < 9 || memcmp(begin.ptr, "P2PVPN/1\n", 9) != 0);
 }
 
-static inline bool to_server(struct world *w, struct stream *s)
+static inline bool to_server(struct stream *s)
 {
     struct pv_view out = pv_coordclient_out(w->client, s->sid), text;
     if (!s->open || out.len == 0 || w->behaviours[s->addr.ip[3]] == PAUSES)
         return false;
-    if (closes_on(w, s, out)) {
-        hang_up(w, s);
+    if (closes_on(s, out)) {
+        hang_up(s);
         return true;
     }
-    if (serves(w, s)) {
+    if (serves(s)) {
         size_t used = 0;
         while (used < out.len) {
             size_t n;
             int r = pv_control_handle_bytes(s->server, pv_view(out.ptr + used, out.len - used), &n);
             if (r != PV_OK) {
-                hang_up(w, s);
+                hang_up(s);
                 return true;
             }
             used += n;
             while (pv_control_poll_message(s->server, &text) == PV_OK)
-                serve(w, s, text);
+                serve(s, text);
         }
     }
     pv_coordclient_wrote(w->client, s->sid, out.len);
     return true;
 }
 
-static inline bool to_client(struct world *w, struct stream *s)
+static inline bool to_client(struct stream *s)
 {
     struct pv_view out = s->server == NULL ? pv_view(NULL, 0) : pv_control_out(s->server);
     uint8_t copy[70000];
-    if (out.len == 0 || !serves(w, s))
+    if (out.len == 0 || !serves(s))
         return false;
     size_t n = out.len < sizeof(copy) ? out.len : sizeof(copy);
     memcpy(copy, out.ptr, n);
@@ -263,7 +263,7 @@ static inline bool to_client(struct world *w, struct stream *s)
 }
 
 /* Moves bytes and operations until nothing moves. */
-static inline void pump(struct world *w)
+static inline void pump(void)
 {
     bool moved = true;
     while (moved) {
@@ -272,9 +272,9 @@ static inline void pump(struct world *w)
         moved = false;
         while (pv_streams_next_op(&w->shell, &op) == PV_OK) {
             moved = true;
-            struct stream *s = by_sid(w, op.sid);
+            struct stream *s = by_sid(op.sid);
             if (op.type == PV_STREAM_OPEN) {
-                open_stream(w, &op);
+                open_stream(&op);
             } else if (s != NULL) {
                 w->n_closed++;
                 drop_stream(s);
@@ -282,9 +282,9 @@ static inline void pump(struct world *w)
         }
         for (size_t i = 0; i < MAX_STREAMS; i++) {
             if (w->streams[i].sid != 0)
-                moved = to_server(w, &w->streams[i]) || moved;
+                moved = to_server(&w->streams[i]) || moved;
             if (w->streams[i].sid != 0)
-                moved = to_client(w, &w->streams[i]) || moved;
+                moved = to_client(&w->streams[i]) || moved;
         }
         while (pv_fifo_take(&w->events, &ev) == PV_OK) {
             pv_ctl_msg_free(w->last[ev.type].msg);
@@ -295,22 +295,22 @@ static inline void pump(struct world *w)
 }
 
 /* Lets time pass, waking the client exactly when it asks to. */
-static inline void pass(struct world *w, pv_ns time)
+static inline void pass(pv_ns time)
 {
     pv_ns end = w->now + time;
-    pump(w);
+    pump();
     for (;;) {
         pv_ns at = pv_coordclient_next_timeout(w->client);
         if (at > end)
             break;
         w->now = at > w->now ? at : w->now;
         pv_coordclient_handle_timeout(w->client, w->now);
-        pump(w);
+        pump();
     }
     w->now = end;
 }
 
-static inline void start(struct world *w, uint8_t n_addrs)
+static inline void start(uint8_t n_addrs)
 {
     struct pv_coordclient_target target = {.role = PV_CTL_MEMBER, .has_network = true};
     struct pv_coordclient_addr addrs[8];
@@ -321,7 +321,7 @@ static inline void start(struct world *w, uint8_t n_addrs)
 }
 
 /* One address, and a guess beside it. */
-static inline void start_guessing(struct world *w)
+static inline void start_guessing(void)
 {
     struct pv_coordclient_target target = {.role = PV_CTL_GUEST, .has_network = true};
     const struct pv_coordclient_addr addrs[] = {{.addr = addr_of(0)},
@@ -331,7 +331,7 @@ static inline void start_guessing(struct world *w)
                      PV_OK);
 }
 
-static inline struct stream *the_stream(struct world *w)
+static inline struct stream *the_stream(void)
 {
     struct stream *s = NULL;
     for (size_t i = 0; i < MAX_STREAMS; i++) {
@@ -346,14 +346,21 @@ static inline struct stream *the_stream(struct world *w)
 
 /* --- connecting ------------------------------------------------------------------------------ */
 
+static int setup(void **state)
+{
+    w = world_make();
+    return 0;
+}
+
+PV_TEST_WORLD(setup, NULL);
+
 PV_TEST(it_connects_says_hello_and_is_online)
 {
-    struct world *w = world_make();
     uint8_t hash[PV_CTL_HASH_LEN];
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_STOPPED);
     assert_int_equal(pv_coordclient_handshake_hash(w->client, hash), PV_ERR_STATE);
-    start(w, 1);
-    pass(w, PV_MS(1));
+    start(1);
+    pass(PV_MS(1));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
     assert_int_equal(w->last[PV_COORDCLIENT_EV_ONLINE].msg->u.welcome.time_us, 1700000000000000);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
@@ -366,44 +373,41 @@ PV_TEST(it_connects_says_hello_and_is_online)
 
 PV_TEST(addresses_are_tried_250_ms_apart_and_the_first_proven_one_wins)
 {
-    struct world *w = world_make();
     w->behaviours[0] = HANGS;
     w->behaviours[1] = MUTE; /* accepts the connection: not enough to win */
     w->behaviours[2] = SERVES;
-    start(w, 4);
-    pass(w, PV_MS(499));
+    start(4);
+    pass(PV_MS(499));
     assert_int_equal(w->n_opened, 2);
     assert_int_equal(w->n_hellos, 0);
-    pass(w, PV_MS(2));
+    pass(PV_MS(2));
     assert_int_equal(w->n_opened, 3);
     assert_int_equal(w->n_closed, 2);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-    assert_int_equal(the_stream(w)->addr.ip[3], 2);
-    pass(w, PV_S(5));
+    assert_int_equal(the_stream()->addr.ip[3], 2);
+    pass(PV_S(5));
     assert_int_equal(w->n_opened, 3); /* the fourth is not tried any more */
 }
 
 PV_TEST(a_refused_address_is_followed_by_the_next_at_once)
 {
-    struct world *w = world_make();
     w->behaviours[0] = w->behaviours[1] = REFUSES;
-    start(w, 3);
-    pass(w, PV_MS(1));
+    start(3);
+    pass(PV_MS(1));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
 PV_TEST(attempts_go_on_with_growing_jittered_pauses)
 {
-    struct world *w = world_make();
     w->behaviours[0] = REFUSES;
-    start(w, 1);
-    pump(w);
+    start(1);
+    pump();
     size_t opened = w->n_opened;
     pv_ns longest = 0, shortest = PV_NEVER, last = w->now;
-    pass(w, PV_MS(1));
+    pass(PV_MS(1));
     for (unsigned i = 0; i < 60; i++) {
         while (w->n_opened == opened)
-            pass(w, PV_MS(10));
+            pass(PV_MS(10));
         opened = w->n_opened;
         longest = w->now - last > longest ? w->now - last : longest;
         if (i > 0)
@@ -418,11 +422,10 @@ PV_TEST(attempts_go_on_with_growing_jittered_pauses)
 
 PV_TEST(while_somebody_waits_the_pauses_stay_short)
 {
-    struct world *w = world_make();
     w->behaviours[0] = REFUSES;
-    start(w, 1);
+    start(1);
     for (unsigned i = 0; i < 12000; i++) /* two minutes: by now it takes its time */
-        pass(w, PV_MS(10));
+        pass(PV_MS(10));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
     pv_ns until = w->now + PV_S(100);
     size_t opened = w->n_opened;
@@ -430,7 +433,7 @@ PV_TEST(while_somebody_waits_the_pauses_stay_short)
     pv_coordclient_hurry(w->client, until, w->now);
     pv_coordclient_hurry(w->client, until - PV_S(50), w->now); /* the later one counts */
     while (w->now < until) {
-        pass(w, PV_MS(10));
+        pass(PV_MS(10));
         if (w->n_opened == opened)
             continue;
         opened = w->n_opened;
@@ -440,7 +443,7 @@ PV_TEST(while_somebody_waits_the_pauses_stay_short)
     assert_true(longest <= PV_COORDWAIT_HURRY + PV_MS(20));
     for (unsigned i = 0; i < 30; i++) { /* and then again */
         while (w->n_opened == opened)
-            pass(w, PV_MS(10));
+            pass(PV_MS(10));
         opened = w->n_opened;
         longest = w->now - last > longest ? w->now - last : longest;
         last = w->now;
@@ -450,13 +453,12 @@ PV_TEST(while_somebody_waits_the_pauses_stay_short)
 
 PV_TEST(a_round_that_hangs_ends_after_ten_seconds)
 {
-    struct world *w = world_make();
     w->behaviours[0] = HANGS;
     w->behaviours[1] = MUTE;
-    start(w, 2);
-    pass(w, PV_MS(9999));
+    start(2);
+    pass(PV_MS(9999));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    pass(w, PV_MS(2));
+    pass(PV_MS(2));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
     assert_int_equal(w->n_closed, 2);
 }
@@ -465,13 +467,12 @@ PV_TEST(a_round_that_hangs_ends_after_ten_seconds)
  * waited for that would be away for ten seconds. */
 PV_TEST(a_round_that_is_refused_does_not_wait_for_what_hangs)
 {
-    struct world *w = world_make();
     w->behaviours[0] = HANGS;
     w->behaviours[1] = REFUSES;
-    start(w, 2);
-    pass(w, PV_COORDWAIT_OTHERS);
+    start(2);
+    pass(PV_COORDWAIT_OTHERS);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    pass(w, PV_MS(300));
+    pass(PV_MS(300));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
     assert_non_null(strstr(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "refuses the connection"));
     char tried[PV_COORDCLIENT_TRIED_BUF];
@@ -479,19 +480,18 @@ PV_TEST(a_round_that_is_refused_does_not_wait_for_what_hangs)
     assert_memory_equal(tried, " (tried ", 8);
     assert_non_null(strstr(tried, " and 1 more)"));
     w->behaviours[1] = SERVES;
-    pass(w, PV_S(2));
+    pass(PV_S(2));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
 }
 
 PV_TEST(only_what_goes_through_tls_gets_through)
 {
-    struct world *w = world_make();
     for (size_t i = 0; i < 4; i++)
         w->behaviours[i] = HANGS;
-    start(w, 5);
-    pass(w, PV_S(1) + PV_MS(1)); /* four that hang, a quarter of a second each */
+    start(5);
+    pass(PV_S(1) + PV_MS(1)); /* four that hang, a quarter of a second each */
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
-    assert_true(the_stream(w)->tls);
+    assert_true(the_stream()->tls);
     assert_true(pv_coordclient_is_tls(w->client));
 }
 
@@ -503,106 +503,99 @@ static bool is_named(struct pv_view out)
 /* An earlier version of the coordinator closes; and nobody on the way reads a name. */
 PV_TEST(where_the_quiet_preamble_is_not_known_tls_is_tried_at_once)
 {
-    struct world *w = world_make();
     struct pv_stream_op op;
     w->behaviours[0] = EARLIER;
     w->behaviours[1] = HANGS;
-    start(w, 2);
+    start(2);
     pv_coordclient_handle_timeout(w->client, w->now);
     assert_int_equal(pv_streams_next_op(&w->shell, &op), PV_OK);
     assert_false(op.tls);
-    open_stream(w, &op);
+    open_stream(&op);
     assert_false(is_named(pv_coordclient_out(w->client, op.sid)));
-    assert_true(to_server(w, by_sid(w, op.sid)));
-    assert_null(by_sid(w, op.sid)); /* closed */
+    assert_true(to_server(by_sid(op.sid)));
+    assert_null(by_sid(op.sid)); /* closed */
     pv_coordclient_handle_timeout(w->client, w->now);
     assert_int_equal(pv_streams_next_op(&w->shell, &op), PV_OK);
     assert_true(op.tls);
     assert_int_equal(op.addr.ip[3], 0);
     assert_int_equal(op.addr.port, 3478);
-    open_stream(w, &op);
+    open_stream(&op);
     assert_true(is_named(pv_coordclient_out(w->client, op.sid)));
-    pass(w, PV_MS(1));
+    pass(PV_MS(1));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
     assert_true(pv_coordclient_is_tls(w->client));
     /* Each time anew, and no oftener. */
     size_t opened = w->n_opened;
-    hang_up(w, the_stream(w));
-    pass(w, PV_S(2));
+    hang_up(the_stream());
+    pass(PV_S(2));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
     assert_int_equal(w->n_opened, opened + 2);
 }
 
 PV_TEST(a_server_that_closes_inside_tls_too_is_left_alone_until_the_next_round)
 {
-    struct world *w = world_make();
     w->behaviours[0] = SERVES;
     w->coord_dh[3] ^= 1; /* another key: it closes on whatever is sealed to ours */
-    start(w, 1);
-    pass(w, PV_MS(1));
+    start(1);
+    pass(PV_MS(1));
     assert_int_equal(w->n_opened, 2);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
     assert_non_null(strstr(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "closes the connection"));
-    pass(w, PV_S(1));
+    pass(PV_S(1));
     assert_int_equal(w->n_opened, 4);
 }
 
 PV_TEST(a_guess_is_tried_beside_what_hangs)
 {
-    struct world *w = world_make();
     w->behaviours[0] = HANGS;
-    start_guessing(w);
-    pass(w, PV_MS(260));
+    start_guessing();
+    pass(PV_MS(260));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
-    assert_true(the_stream(w)->tls);
+    assert_true(the_stream()->tls);
 }
 
 PV_TEST(a_guess_keeps_nobody_waiting_and_says_nothing)
 {
-    struct world *w = world_make();
     w->behaviours[0] = REFUSES;
     w->behaviours[1] = MUTE; /* some web server */
-    start_guessing(w);
-    pass(w, PV_COORDCLIENT_GUESS - PV_MS(1));
+    start_guessing();
+    pass(PV_COORDCLIENT_GUESS - PV_MS(1));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    pass(w, PV_MS(300));
+    pass(PV_MS(300));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
     assert_non_null(strstr(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "refuses the connection"));
 }
 
 PV_TEST(addresses_may_come_later)
 {
-    struct world *w = world_make();
-    start(w, 0);
-    pass(w, PV_S(100));
+    start(0);
+    pass(PV_S(100));
     assert_int_equal(w->n_opened, 0);
     struct pv_coordclient_addr a = {.addr = addr_of(0)};
     pv_coordclient_set_addrs(w->client, &a, 1, w->now);
-    pass(w, PV_MS(1));
+    pass(PV_MS(1));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
 /* Names are looked up anew while an attempt runs: for a moment there may be no address at all. */
 PV_TEST(an_attempt_that_runs_outlives_a_change_of_the_addresses)
 {
-    struct world *w = world_make();
     const struct pv_coordclient_addr other = {.addr = addr_of(1)};
     w->behaviours[0] = HANGS;
-    start(w, 1);
-    pass(w, PV_MS(100));
+    start(1);
+    pass(PV_MS(100));
     assert_int_equal(w->n_opened, 1);
     pv_coordclient_set_addrs(w->client, NULL, 0, w->now);
-    pass(w, PV_MS(100));
+    pass(PV_MS(100));
     pv_coordclient_set_addrs(w->client, &other, 1, w->now);
-    pass(w, PV_S(60));
+    pass(PV_S(60));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
     assert_int_equal(w->n_closed, w->n_opened - 1); /* the one that hung was closed */
 }
 
 PV_TEST(a_stream_that_was_never_opened_is_not_closed)
 {
-    struct world *w = world_make();
     struct pv_stream_op op;
     struct pv_coordclient_target target = {.role = PV_CTL_MEMBER};
     const struct pv_coordclient_addr a = {.addr = addr_of(0)};
@@ -621,10 +614,9 @@ PV_TEST(a_stream_that_was_never_opened_is_not_closed)
 
 PV_TEST(another_key_than_the_pinned_one_is_no_coordinator)
 {
-    struct world *w = world_make();
     w->coord_dh[5] ^= 0x40; /* the server has another key than the URL says */
-    start(w, 1);
-    pass(w, PV_MS(100));
+    start(1);
+    pass(PV_MS(100));
     assert_int_equal(w->n_hellos, 0);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 0);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
@@ -632,15 +624,14 @@ PV_TEST(another_key_than_the_pinned_one_is_no_coordinator)
 
 PV_TEST(a_refused_hello_is_told_and_tried_again_later)
 {
-    struct world *w = world_make();
     w->hello_error = PV_CTL_E_REVOKED;
-    start(w, 1);
-    pass(w, PV_MS(1));
+    start(1);
+    pass(PV_MS(1));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_REFUSED], 1);
     assert_int_equal(w->last[PV_COORDCLIENT_EV_REFUSED].msg->u.failure.error, PV_CTL_E_REVOKED);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
     w->hello_error = PV_CTL_E_NONE;
-    pass(w, PV_S(40));
+    pass(PV_S(40));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
@@ -648,35 +639,33 @@ PV_TEST(a_refused_hello_is_told_and_tried_again_later)
 
 PV_TEST(silence_is_probed_after_ten_and_fatal_after_twenty_five_seconds)
 {
-    struct world *w = world_make();
-    start(w, 1);
-    pass(w, PV_MS(1));
-    pass(w, PV_S(60));
+    start(1);
+    pass(PV_MS(1));
+    pass(PV_S(60));
     assert_in_range(w->n_pings, 5, 6);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 
     w->silent = true;
-    pass(w, PV_S(14));
+    pass(PV_S(14));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    pass(w, PV_S(12));
+    pass(PV_S(12));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
     assert_int_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].status, PV_ERR_TIMEOUT);
     w->silent = false;
-    pass(w, PV_S(40));
+    pass(PV_S(40));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
 }
 
 PV_TEST(a_client_that_only_listens_is_heard_of_all_the_same)
 {
-    struct world *w = world_make();
-    start(w, 1);
-    pass(w, PV_S(1));
+    start(1);
+    pass(PV_S(1));
     /* Pushes come all the time, nothing is asked. */
     for (int i = 0; i < 60; i++) {
-        server_send(the_stream(w),
+        server_send(the_stream(),
                     (struct pv_ctl_msg){.kind = PV_CTL_PUSH, .type = PV_CTL_PRESENCE});
-        pass(w, PV_S(1));
+        pass(PV_S(1));
     }
     assert_in_range(w->n_pings, 5, 7);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
@@ -684,61 +673,57 @@ PV_TEST(a_client_that_only_listens_is_heard_of_all_the_same)
 
 PV_TEST(a_closed_connection_is_made_again_within_a_second)
 {
-    struct world *w = world_make();
-    start(w, 1);
+    start(1);
     for (size_t i = 1; i <= 20; i++) {
-        pass(w, PV_MS(1200));
+        pass(PV_MS(1200));
         assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], i);
-        pass(w, PV_S(10)); /* it lasts */
-        hang_up(w, the_stream(w));
+        pass(PV_S(10)); /* it lasts */
+        hang_up(the_stream());
     }
 }
 
 PV_TEST(a_kick_makes_a_waiting_client_connect_at_once)
 {
-    struct world *w = world_make();
     w->behaviours[0] = REFUSES;
-    start(w, 1);
-    pass(w, PV_S(100));
+    start(1);
+    pass(PV_S(100));
     w->behaviours[0] = SERVES;
     while (pv_coordclient_state(w->client) != PV_COORDCLIENT_WAITING)
-        pass(w, PV_MS(1));
+        pass(PV_MS(1));
     pv_coordclient_kick(w->client, w->now);
-    pass(w, 0);
+    pass(0);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
 PV_TEST(a_kicked_connection_must_answer_within_three_seconds)
 {
-    struct world *w = world_make();
-    start(w, 1);
-    pass(w, PV_S(1));
+    start(1);
+    pass(PV_S(1));
     pv_coordclient_kick(w->client, w->now);
-    pass(w, PV_S(4));
+    pass(PV_S(4));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
     w->silent = true;
     pv_coordclient_kick(w->client, w->now);
-    pass(w, PV_MS(2999));
+    pass(PV_MS(2999));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    pass(w, PV_MS(2));
+    pass(PV_MS(2));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
 }
 
 PV_TEST(a_connection_silent_after_a_kick_is_made_again_without_waiting)
 {
-    struct world *w = world_make();
-    start(w, 1);
-    pass(w, PV_S(1));
+    start(1);
+    pass(PV_S(1));
     w->silent = true;
     pv_coordclient_kick(w->client, w->now);
     pv_coordclient_kick(w->client, w->now); /* one is enough */
-    pass(w, PV_MS(2990));
+    pass(PV_MS(2990));
     size_t opened = w->n_opened;
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
     w->silent = false;
     pv_coordclient_kick(w->client, w->now); /* lengthens nothing */
     w->silent = true;
-    pass(w, PV_MS(11));
+    pass(PV_MS(11));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
     assert_int_equal(w->n_opened, opened + 1);
 }
@@ -748,18 +733,18 @@ PV_TEST(a_client_that_slept_while_connecting_begins_anew)
 {
     static const enum behaviour before[] = {HANGS, MUTE, SERVES};
     for (size_t i = 0; i < PV_ARRAY_LEN(before); i++) {
-        struct world *w = world_make();
+        w = world_make();
         w->behaviours[0] = before[i];
         w->silent = true; /* no answer to its hello */
-        start(w, 1);
-        pass(w, PV_S(1));
+        start(1);
+        pass(PV_S(1));
         assert_true(pv_coordclient_state(w->client) ==
                     (before[i] == SERVES ? PV_COORDCLIENT_HELLO : PV_COORDCLIENT_CONNECTING));
         w->now += PV_S(8 * 3600);
         w->behaviours[0] = SERVES;
         w->silent = false;
         pv_coordclient_woke(w->client, w->now);
-        pass(w, 0);
+        pass(0);
         assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
         assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
     }
@@ -767,30 +752,28 @@ PV_TEST(a_client_that_slept_while_connecting_begins_anew)
 
 PV_TEST(a_client_that_slept_while_waiting_or_connected_connects_at_once)
 {
-    struct world *w = world_make();
     w->behaviours[0] = REFUSES;
-    start(w, 1);
-    pass(w, PV_S(100));
+    start(1);
+    pass(PV_S(100));
     while (pv_coordclient_state(w->client) != PV_COORDCLIENT_WAITING)
-        pass(w, PV_MS(1));
+        pass(PV_MS(1));
     w->behaviours[0] = SERVES;
     for (int i = 0; i < 2; i++) {
         w->now += PV_S(8 * 3600);
         pv_coordclient_woke(w->client, w->now);
-        pass(w, 0);
+        pass(0);
         assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
     }
 }
 
 PV_TEST(a_node_whose_address_is_gone_connects_at_once)
 {
-    struct world *w = world_make();
     pv_coordclient_moved(w->client, w->now); /* not started: nothing to do */
-    start(w, 1);
-    pass(w, PV_S(1));
+    start(1);
+    pass(PV_S(1));
     assert_int_equal(w->n_opened, 1);
     pv_coordclient_moved(w->client, w->now);
-    pass(w, PV_MS(1));
+    pass(PV_MS(1));
     assert_int_equal(w->n_opened, 2);
     assert_int_equal(w->n_closed, 1);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
@@ -798,42 +781,40 @@ PV_TEST(a_node_whose_address_is_gone_connects_at_once)
     /* Also in the middle of connecting, which is no loss worth telling. */
     w->behaviours[0] = HANGS;
     pv_coordclient_moved(w->client, w->now);
-    pass(w, PV_S(1));
+    pass(PV_S(1));
     w->behaviours[0] = SERVES;
     pv_coordclient_moved(w->client, w->now);
-    pass(w, PV_MS(1));
+    pass(PV_MS(1));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 2);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
 PV_TEST(a_client_that_was_replaced_does_not_push_the_other_out_at_once)
 {
-    struct world *w = world_make();
-    start(w, 1);
-    pass(w, PV_S(1));
-    struct stream *s = the_stream(w);
+    start(1);
+    pass(PV_S(1));
+    struct stream *s = the_stream();
     server_send(s, (struct pv_ctl_msg){.kind = PV_CTL_PUSH,
                                        .type = PV_CTL_BYE,
                                        .u.failure = {PV_CTL_E_REPLACED, "a newer one"}});
-    pump(w);
+    pump();
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_PUSH], 1);
-    hang_up(w, the_stream(w));
-    pass(w, PV_S(14));
+    hang_up(the_stream());
+    pass(PV_S(14));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
-    pass(w, PV_S(17));
+    pass(PV_S(17));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
-    hang_up(w, the_stream(w)); /* an ordinary end again */
-    pass(w, PV_S(2));
+    hang_up(the_stream()); /* an ordinary end again */
+    pass(PV_S(2));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 3);
 }
 
 PV_TEST(stop_closes_and_stays_quiet)
 {
-    struct world *w = world_make();
-    start(w, 1);
-    pass(w, PV_S(1));
+    start(1);
+    pass(PV_S(1));
     pv_coordclient_stop(w->client);
-    pass(w, PV_S(1000));
+    pass(PV_S(1000));
     assert_int_equal(w->n_closed, 1);
     assert_int_equal(w->n_opened, 1);
     assert_int_equal(pv_coordclient_next_timeout(w->client), PV_NEVER);
@@ -845,16 +826,15 @@ PV_TEST(stop_closes_and_stays_quiet)
 
 PV_TEST(answers_find_their_requests)
 {
-    struct world *w = world_make();
-    start(w, 1);
-    pass(w, PV_S(1));
+    start(1);
+    pass(PV_S(1));
     struct pv_ctl_msg a = {.type = PV_CTL_LIST}, b = {.type = PV_CTL_PULL};
     assert_int_equal(pv_coordclient_request(w->client, &a, 71), PV_OK);
     assert_int_equal(pv_coordclient_request(w->client, &b, 72), PV_OK);
-    pump(w);
-    struct stream *s = the_stream(w);
+    pump();
+    struct stream *s = the_stream();
     server_send(s, answer_to(&b, PV_CTL_STATEMENTS));
-    pump(w);
+    pump();
     assert_int_equal(w->last[PV_COORDCLIENT_EV_ANSWER].tag, 72);
     assert_int_equal(w->last[PV_COORDCLIENT_EV_ANSWER].request, PV_CTL_PULL);
     server_send(s, answer_to(&b, PV_CTL_STATEMENTS)); /* twice: nobody waits for it */
@@ -862,7 +842,7 @@ PV_TEST(answers_find_their_requests)
     refused.u.failure.error = PV_CTL_E_LIMIT;
     refused.u.failure.message = "slow down";
     server_send(s, refused);
-    pump(w);
+    pump();
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ANSWER], 2);
     assert_int_equal(w->last[PV_COORDCLIENT_EV_ANSWER].tag, 71);
     assert_int_equal(w->last[PV_COORDCLIENT_EV_ANSWER].msg->u.failure.error, PV_CTL_E_LIMIT);
@@ -871,29 +851,27 @@ PV_TEST(answers_find_their_requests)
 PV_TEST(unknown_pushes_are_ignored_and_bad_json_ends_the_connection)
 {
     static const char news[] = "{\"t\":\"news\"}", bad[] = "{\"t\":";
-    struct world *w = world_make();
-    start(w, 1);
-    pass(w, PV_S(1));
-    struct stream *s = the_stream(w);
+    start(1);
+    pass(PV_S(1));
+    struct stream *s = the_stream();
     assert_int_equal(pv_control_send(s->server, pv_view(news, strlen(news))), PV_OK);
-    pump(w);
+    pump();
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_PUSH], 0);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
     assert_int_equal(pv_control_send(s->server, pv_view(bad, strlen(bad))), PV_OK);
-    pump(w);
+    pump();
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
 }
 
 PV_TEST(requests_without_answers_are_bounded)
 {
-    struct world *w = world_make();
-    start(w, 1);
-    pass(w, PV_S(1));
+    start(1);
+    pass(PV_S(1));
     for (size_t i = 0; i <= PV_COORDCLIENT_MAX_PENDING; i++) {
         struct pv_ctl_msg msg = {.type = PV_CTL_LIST};
         assert_int_equal(pv_coordclient_request(w->client, &msg, i),
                          i < PV_COORDCLIENT_MAX_PENDING ? PV_OK : PV_ERR_LIMIT);
-        pump(w);
+        pump();
     }
 }
 
@@ -901,10 +879,9 @@ PV_TEST(requests_without_answers_are_bounded)
 
 PV_TEST(it_goes_round_until_one_is_the_home)
 {
-    struct world *w = world_make();
     w->home = 2;
-    start(w, 3);
-    pass(w, PV_S(1));
+    start(3);
+    pass(PV_S(1));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 2);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_REFUSED], 0);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
@@ -914,16 +891,15 @@ PV_TEST(it_goes_round_until_one_is_the_home)
 
 PV_TEST(it_goes_where_it_is_sent_before_all_others)
 {
-    struct world *w = world_make();
     const struct pv_addr home = addr_of(7);
     w->home = 7; /* not in the list */
-    start(w, 3);
-    pump(w);
+    start(3);
+    pump();
     pv_coordclient_handle_timeout(w->client, w->now);
-    pump(w);
+    pump();
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 1);
     pv_coordclient_detour(w->client, &home, w->now);
-    pass(w, PV_MS(10));
+    pass(PV_MS(10));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
     assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 7);
     assert_int_equal(w->n_hellos, 2);
@@ -931,28 +907,26 @@ PV_TEST(it_goes_where_it_is_sent_before_all_others)
 
 PV_TEST(where_a_former_coordinator_sent_it_counts_no_more)
 {
-    struct world *w = world_make();
     const struct pv_addr home = addr_of(7);
     w->home = 7;
-    start(w, 3);
-    pump(w);
+    start(3);
+    pump();
     pv_coordclient_handle_timeout(w->client, w->now);
-    pump(w);
+    pump();
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 1);
     pv_coordclient_detour(w->client, &home, w->now);
     w->home = 0;
-    start(w, 3);
-    pass(w, PV_MS(10));
+    start(3);
+    pass(PV_MS(10));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
     assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
 }
 
 PV_TEST(two_that_disagree_do_not_keep_it_running)
 {
-    struct world *w = world_make();
     w->home = 9;
-    start(w, 2);
-    pass(w, PV_MS(10));
+    start(2);
+    pass(PV_MS(10));
     assert_int_equal(w->n_hellos, PV_COORDDETOUR_HOPS + 1);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_REFUSED], 1);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
@@ -960,16 +934,15 @@ PV_TEST(two_that_disagree_do_not_keep_it_running)
 
 PV_TEST(a_bye_that_says_moved_is_followed_at_once)
 {
-    struct world *w = world_make();
-    start(w, 2);
-    pass(w, PV_MS(10));
+    start(2);
+    pass(PV_MS(10));
     assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
     w->home = 1;
     w->tells = true;
     struct pv_ctl_msg bye = {.kind = PV_CTL_PUSH, .type = PV_CTL_BYE};
-    bye.u.failure = moved_to(w);
-    server_send(the_stream(w), bye);
-    pass(w, PV_MS(10));
+    bye.u.failure = moved_to();
+    server_send(the_stream(), bye);
+    pass(PV_MS(10));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 1);
     assert_int_equal(w->last[PV_COORDCLIENT_EV_AWAY].msg->u.failure.n_to, 1);
@@ -978,17 +951,17 @@ PV_TEST(a_bye_that_says_moved_is_followed_at_once)
 }
 
 /* One lets it in and sends it away, again and again. How often it connects in that time. */
-static size_t send_away(struct world *w, pv_ns time)
+static size_t send_away(pv_ns time)
 {
     size_t before = w->n_opened;
     for (pv_ns end = w->now + time; w->now < end && w->n_opened < before + 1000;) {
         struct pv_ctl_msg bye = {.kind = PV_CTL_PUSH, .type = PV_CTL_BYE};
-        pass(w, PV_MS(100));
+        pass(PV_MS(100));
         if (pv_coordclient_state(w->client) != PV_COORDCLIENT_ONLINE)
             continue;
-        bye.u.failure = moved_to(w);
-        server_send(the_stream(w), bye);
-        pump(w);
+        bye.u.failure = moved_to();
+        server_send(the_stream(), bye);
+        pump();
     }
     return w->n_opened - before;
 }
@@ -997,17 +970,16 @@ static size_t send_away(struct world *w, pv_ns time)
  * pause. */
 PV_TEST(a_client_let_in_and_sent_away_for_ever_takes_its_time)
 {
-    struct world *w = world_make();
     w->tells = true;
-    start(w, 2);
-    assert_in_range(send_away(w, PV_S(600)), PV_COORDDETOUR_HOPS + 600 / 31,
+    start(2);
+    assert_in_range(send_away(PV_S(600)), PV_COORDDETOUR_HOPS + 600 / 31,
                     PV_COORDDETOUR_HOPS + 2 + 600 / 15);
-    pass(w, PV_S(40));
+    pass(PV_S(40));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
     /* Once a connection lasted the next ones are left at once. */
-    pass(w, PV_COORDDETOUR_LASTS);
+    pass(PV_COORDDETOUR_LASTS);
     size_t before = w->n_events[PV_COORDCLIENT_EV_ONLINE];
-    assert_int_equal(send_away(w, PV_S(1)), PV_COORDDETOUR_HOPS);
+    assert_int_equal(send_away(PV_S(1)), PV_COORDDETOUR_HOPS);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], before + PV_COORDDETOUR_HOPS);
 }
 
@@ -1020,135 +992,130 @@ enum {
 
 /* Each connection that is welcome is closed at once; how many are in that time. meanwhile: called
  * after each loss, or NULL. */
-static size_t drop(struct world *w, pv_ns time, void (*meanwhile)(struct world *w))
+static size_t drop(pv_ns time, void (*meanwhile)(void))
 {
     size_t before = w->n_events[PV_COORDCLIENT_EV_ONLINE];
     for (pv_ns end = w->now + time; w->now < end;) {
-        pass(w, PV_MS(100));
+        pass(PV_MS(100));
         if (pv_coordclient_state(w->client) != PV_COORDCLIENT_ONLINE)
             continue;
-        hang_up(w, the_stream(w));
+        hang_up(the_stream());
         if (meanwhile != NULL)
-            meanwhile(w);
+            meanwhile();
     }
     return w->n_events[PV_COORDCLIENT_EV_ONLINE] - before;
 }
 
 /* Until the next connection is there. */
-static pv_ns time_to_return(struct world *w)
+static pv_ns time_to_return(void)
 {
     pv_ns begin = w->now;
     while (pv_coordclient_state(w->client) != PV_COORDCLIENT_ONLINE && w->now < begin + PV_S(60))
-        pass(w, PV_MS(100));
+        pass(PV_MS(100));
     return w->now - begin;
 }
 
 /* The connection gets no answer until it is given up. */
-static void fall_silent(struct world *w)
+static void fall_silent(void)
 {
     w->silent = true;
     while (pv_coordclient_state(w->client) == PV_COORDCLIENT_ONLINE)
-        pass(w, PV_MS(100));
+        pass(PV_MS(100));
     w->silent = false;
 }
 
 PV_TEST(a_client_let_in_and_dropped_for_ever_takes_its_time)
 {
-    struct world *w = world_make();
-    start(w, 1);
+    start(1);
     /* A few restarts in a row are followed as each of them would be. */
-    assert_in_range(drop(w, PV_MS(3400), NULL), PV_COORDWAIT_WELCOMES, 6);
-    assert_in_range(drop(w, PV_S(1500), NULL), 25, 25 * MANY_PER_MINUTE);
+    assert_in_range(drop(PV_MS(3400), NULL), PV_COORDWAIT_WELCOMES, 6);
+    assert_in_range(drop(PV_S(1500), NULL), 25, 25 * MANY_PER_MINUTE);
     assert_true(pv_coordclient_is_dropped(w->client));
     assert_non_null(strstr(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "tell its operator"));
 }
 
 PV_TEST(a_client_that_was_dropped_is_back_soon_when_that_ends)
 {
-    struct world *w = world_make();
-    start(w, 1);
-    drop(w, PV_S(1500), NULL);
-    assert_true(time_to_return(w) <= PV_COORDWAIT_MAX + PV_S(1));
-    pass(w, PV_S(5));
+    start(1);
+    drop(PV_S(1500), NULL);
+    assert_true(time_to_return() <= PV_COORDWAIT_MAX + PV_S(1));
+    pass(PV_S(5));
     assert_true(pv_coordclient_is_dropped(w->client)); /* that could be one more */
-    pass(w, PV_S(6));
+    pass(PV_S(6));
     assert_false(pv_coordclient_is_dropped(w->client));
     /* An end now is a restart like any other. */
-    hang_up(w, the_stream(w));
-    assert_true(time_to_return(w) <= PV_MS(1200));
+    hang_up(the_stream());
+    assert_true(time_to_return() <= PV_MS(1200));
     assert_string_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "the connection was closed");
 }
 
 /* A coordinator that stays silent after its welcome is of no more use than one that closes. */
 PV_TEST(a_client_that_hears_nothing_after_the_welcome_was_dropped)
 {
-    struct world *w = world_make();
-    start(w, 1);
+    start(1);
     for (int i = 0; i <= PV_COORDWAIT_WELCOMES; i++) {
-        assert_true(time_to_return(w) <= PV_S(2));
-        fall_silent(w);
+        assert_true(time_to_return() <= PV_S(2));
+        fall_silent();
     }
     assert_true(pv_coordclient_is_dropped(w->client));
 }
 
-static void hurry(struct world *w)
+static void hurry(void)
 {
     pv_coordclient_hurry(w->client, w->now + PV_S(600), w->now);
 }
 
 /* The coordinator is a server that tells this node its address: it could tell another each time. */
-static void remap(struct world *w)
+static void remap(void)
 {
     pv_coordclient_remapped(w->client, w->now);
 }
 
 PV_TEST(neither_haste_nor_what_servers_say_shortens_the_wait)
 {
-    void (*const others[])(struct world *) = {hurry, remap};
+    void (*const others[])(void) = {hurry, remap};
     for (size_t i = 0; i < PV_ARRAY_LEN(others); i++) {
-        struct world *w = world_make();
-        start(w, 1);
-        drop(w, PV_S(60), others[i]);
-        assert_in_range(drop(w, PV_S(600), others[i]), 10, 10 * MANY_PER_MINUTE);
+        w = world_make();
+        start(1);
+        drop(PV_S(60), others[i]);
+        assert_in_range(drop(PV_S(600), others[i]), 10, 10 * MANY_PER_MINUTE);
     }
 }
 
 /* It is let in, servers say that its address changed, and the connection falls silent. */
 PV_TEST(silence_after_a_change_is_followed_at_once_a_few_times)
 {
-    struct world *w = world_make();
-    start(w, 1);
+    start(1);
     size_t before = w->n_events[PV_COORDCLIENT_EV_ONLINE];
     for (pv_ns end = w->now + PV_S(600); w->now < end;) {
-        assert_true(time_to_return(w) <= PV_COORDWAIT_MAX + PV_S(1));
-        remap(w); /* its ping is not answered */
-        fall_silent(w);
+        assert_true(time_to_return() <= PV_COORDWAIT_MAX + PV_S(1));
+        remap(); /* its ping is not answered */
+        fall_silent();
     }
     assert_in_range(w->n_events[PV_COORDCLIENT_EV_ONLINE] - before, 10, 10 * MANY_PER_MINUTE);
 }
 
 PV_TEST(a_new_address_ends_an_ordinary_wait_but_not_a_rest)
 {
-    struct world *w = world_make();
     w->behaviours[0] = REFUSES;
-    start(w, 1);
-    pass(w, PV_S(200));
+    start(1);
+    pass(PV_S(200));
     while (pv_coordclient_state(w->client) != PV_COORDCLIENT_WAITING)
-        pass(w, PV_MS(1));
+        pass(PV_MS(1));
     w->behaviours[0] = SERVES;
-    remap(w);
-    pass(w, 0);
+    remap();
+    pass(0);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-    server_send(the_stream(w), (struct pv_ctl_msg){.kind = PV_CTL_PUSH,
-                                                   .type = PV_CTL_BYE,
-                                                   .u.failure = {PV_CTL_E_REPLACED, "a newer"}});
-    pump(w);
-    hang_up(w, the_stream(w));
-    remap(w); /* another machine has this one's key: that is not mended by it */
-    pass(w, PV_S(14));
+    server_send(the_stream(), (struct pv_ctl_msg){.kind = PV_CTL_PUSH,
+                                                  .type = PV_CTL_BYE,
+                                                  .u.failure = {PV_CTL_E_REPLACED, "a newer"}});
+    pump();
+    hang_up(the_stream());
+    remap(); /* another machine has this one's key: that is not mended by it */
+    pass(PV_S(14));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
     pv_coordclient_kick(w->client, w->now); /* a link of this machine came up */
-    pass(w, 0);
+    pass(0);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
@@ -1157,9 +1124,8 @@ PV_TEST(a_new_address_ends_an_ordinary_wait_but_not_a_rest)
 /* Online at the first address, and a while later. */
 static struct world *world_online(uint8_t n_addrs)
 {
-    struct world *w = world_make();
-    start(w, n_addrs);
-    pass(w, PV_S(5));
+    start(n_addrs);
+    pass(PV_S(5));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
     assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
     return w;
@@ -1167,29 +1133,29 @@ static struct world *world_online(uint8_t n_addrs)
 
 PV_TEST(a_silent_one_is_left_for_one_that_answers)
 {
-    struct world *w = world_online(2);
+    w = world_online(2);
     w->behaviours[0] = HANGS;
     pv_coordclient_doubt(w->client, w->now);
-    pass(w, PV_MS(1999));
+    pass(PV_MS(1999));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
     assert_int_equal(w->n_opened, 1);
-    pass(w, PV_MS(2));
+    pass(PV_MS(2));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
     assert_int_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].status, PV_ERR_TIMEOUT);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
     assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 1);
-    assert_int_equal(the_stream(w)->addr.ip[3], 1);
+    assert_int_equal(the_stream()->addr.ip[3], 1);
 }
 
 /* The ping that is due finds it out, too: here another was answered a moment before. */
 PV_TEST(without_a_doubt_it_takes_nine_seconds_at_most)
 {
-    struct world *w = world_online(3);
+    w = world_online(3);
     size_t pings = w->n_pings;
-    pass(w, PV_MS(1100));
+    pass(PV_MS(1100));
     assert_int_equal(w->n_pings, pings + 1);
     w->behaviours[0] = w->behaviours[1] = HANGS;
-    pass(w, PV_S(9));
+    pass(PV_S(9));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
     assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 2);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
@@ -1197,27 +1163,27 @@ PV_TEST(without_a_doubt_it_takes_nine_seconds_at_most)
 
 PV_TEST(a_network_that_pauses_ends_nothing)
 {
-    struct world *w = world_online(3);
+    w = world_online(3);
     for (int i = 0; i < 3; i++)
         w->behaviours[i] = PAUSES;
     pv_coordclient_doubt(w->client, w->now);
-    pass(w, PV_S(15));
+    pass(PV_S(15));
     assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
     assert_int_equal(w->n_opened, 3);
     for (int i = 0; i < 3; i++)
         w->behaviours[i] = SERVES;
-    pass(w, PV_S(60));
+    pass(PV_S(60));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
     assert_int_equal(w->n_opened, 3);
-    assert_int_equal(the_stream(w)->addr.ip[3], 0);
+    assert_int_equal(the_stream()->addr.ip[3], 0);
 }
 
 PV_TEST(pings_that_are_answered_cost_no_look)
 {
-    struct world *w = world_online(3);
+    w = world_online(3);
     pv_coordclient_doubt(w->client, w->now);
     pv_coordclient_doubt(w->client, w->now);
-    pass(w, PV_S(600));
+    pass(PV_S(600));
     assert_int_equal(w->n_opened, 1);
     assert_in_range(w->n_pings, 100, 103);
 }
@@ -1225,50 +1191,48 @@ PV_TEST(pings_that_are_answered_cost_no_look)
 /* The others send it back to a home that only paused. */
 PV_TEST(a_home_that_paused_is_found_again)
 {
-    struct world *w = world_make();
     w->home = 2;
-    start(w, 3);
-    pass(w, PV_S(5));
+    start(3);
+    pass(PV_S(5));
     assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 2);
     w->behaviours[2] = PAUSES;
     pv_coordclient_doubt(w->client, w->now);
-    pass(w, PV_S(3));
+    pass(PV_S(3));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
     w->behaviours[2] = SERVES;
-    pass(w, PV_S(15));
+    pass(PV_S(15));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
     assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 2);
 }
 
 PV_TEST(without_another_address_it_waits)
 {
-    struct world *w = world_make();
-    start_guessing(w);
-    pass(w, PV_S(5));
+    start_guessing();
+    pass(PV_S(5));
     w->behaviours[0] = PAUSES;
     pv_coordclient_doubt(w->client, w->now);
-    pass(w, PV_S(15));
+    pass(PV_S(15));
     assert_int_equal(w->n_opened, 1);
     w->behaviours[0] = SERVES;
-    pass(w, PV_S(1));
+    pass(PV_S(1));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
 }
 
 /* The one in use may end while another is being tried. */
 PV_TEST(a_look_outlives_nothing)
 {
-    struct world *w = world_online(3);
+    w = world_online(3);
     w->behaviours[1] = w->behaviours[2] = HANGS;
     w->silent = true;
     pv_coordclient_doubt(w->client, w->now);
-    pass(w, PV_S(3));
+    pass(PV_S(3));
     assert_int_equal(w->n_opened, 3);
     w->silent = false;
     pv_coordclient_stop(w->client);
-    pass(w, PV_S(60));
+    pass(PV_S(60));
     assert_int_equal(w->n_closed, 3);
-    start(w, 1);
-    pass(w, PV_S(1));
+    start(1);
+    pass(PV_S(1));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Whose files are taken without asking: which machine a rule with a name holds for, and for how
  * long. */
-#include <stdio.h>
 
 #include "base/text.h"
 #include "crypto/sign.h"

@@ -17,9 +17,7 @@ static struct pv_saved_meta kept = {.name = "file-pins"};
 /* The next job writes the pins; that ends so. */
 static void expect_pins_saved(int status)
 {
-    struct pv_job *job = fake_node_job(&node);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_SET_META);
+    struct pv_job *job = fake_node_expect(&node, PV_JOB_SET_META);
     assert_string_equal(job->u.set_meta.name, "file-pins");
     assert_true(job->u.set_meta.len <= sizeof(kept_pins));
     if (status == PV_OK) {
@@ -48,14 +46,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
-{
-    fake_peers_done(&peers);
-    fake_node_done(&node);
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 static void pass_descriptor(int handle)
 {
@@ -107,9 +98,7 @@ static void bob_offers(uint8_t id, uint64_t size)
 /* The table is kept by the next job; that ends so. */
 static void expect_saved(int status)
 {
-    struct pv_job *job = fake_node_job(&node);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_SET_META);
+    struct pv_job *job = fake_node_expect(&node, PV_JOB_SET_META);
     assert_string_equal(job->u.set_meta.name, "files");
     fake_node_answer(&node, job, &(struct pv_job_result){.status = status, .error = "no room"});
 }

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-
 #include "daemon/core/lan/groupsync.h"
 #include "tests/unit/proto/group/group_packets.h"
 #include "tests/unit/test_util.h"
@@ -41,8 +39,7 @@ static void start(struct pair *p, int i)
 
 static struct pair *make_pair(void)
 {
-    struct pair *p = calloc(1, sizeof(*p));
-    assert_non_null(p);
+    struct pair *p = test_alloc(sizeof(*p));
     p->source = test_rng_make(&p->rng, 5);
     p->now = PV_S(100);
     start(p, 0);

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The part that makes a LAN: who gets what, by configuration, presence, reports and messages. */
-#include <stdio.h>
-
 #include "daemon/core/lan/lan.h"
 #include "daemon/core/packets/fp_state.h"
 #include "proto/group/querier.h"
@@ -31,7 +29,6 @@ static void start_with(enum pv_lan_broadcast broadcast, bool wake)
 static int stop(void **state)
 {
     node.node.n_parts = 0;
-    fake_peers_done(&peers);
     fake_node_done(&node);
     return 0;
 }

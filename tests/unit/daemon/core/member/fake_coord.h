@@ -133,9 +133,15 @@ static inline struct pv_ctl_msg *fake_coord_take(enum pv_ctl_type type, uint64_t
     return msg;
 }
 
-static inline void fake_coord_done(void)
+static inline void fake_coord_done(void *coord)
 {
     for (size_t i = 0; i < fake_coord.n; i++)
         pv_ctl_msg_free(fake_coord.asked[i].msg);
     memset(&fake_coord, 0, sizeof(fake_coord));
+}
+
+/* For a setup: what is left when the test ends is forgotten. */
+static inline void fake_coord_init(void)
+{
+    test_defer(fake_coord_done, &fake_coord);
 }

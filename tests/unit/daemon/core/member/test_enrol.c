@@ -43,6 +43,7 @@ static int start(void **state)
 {
     n_entered = 0;
     fake_node_init(&node, &pv_part_enrol);
+    fake_coord_init();
     invite = keys_of(50);
     bob = keys_of(60);
     assert_int_equal(pv_ctlsrv_accepted(node.node.ctl, true, &client), PV_OK);
@@ -50,14 +51,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
-{
-    fake_coord_done();
-    fake_node_done(&node);
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 /* A handle that a client waits for. */
 static uint64_t handle_of(void)
@@ -241,9 +235,7 @@ static void expect_nothing_left(void)
 
 static void answer_job(enum pv_job_kind kind, int status)
 {
-    struct pv_job *job = fake_node_job(&node);
-    assert_non_null(job);
-    assert_int_equal(job->kind, kind);
+    struct pv_job *job = fake_node_expect(&node, kind);
     fake_node_answer(&node, job,
                      &(struct pv_job_result){.status = status, .error = "store: no room"});
 }

@@ -10,26 +10,18 @@ static struct fake_peers x;
 static int start(void **state)
 {
     fake_peers_init(&x, &pv_part_membership);
+    fake_coord_init();
     fake_node_start(&x.f);
     x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_membership, .self = x.f.self};
     x.f.node.n_parts = 1;
     return 0;
 }
 
-static int stop(void **state)
-{
-    fake_coord_done();
-    fake_peers_done(&x);
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 static struct pv_job *expect_job(enum pv_job_kind kind)
 {
-    struct pv_job *job = fake_node_job(&x.f);
-    assert_non_null(job);
-    assert_int_equal(job->kind, kind);
+    struct pv_job *job = fake_node_expect(&x.f, kind);
     return job;
 }
 

@@ -10,21 +10,14 @@ static struct fake_peers peers;
 static int start(void **state)
 {
     fake_node_init(&node, &pv_part_presence);
+    fake_coord_init();
     fake_node_enter(&node);
     fake_peers_init(&peers, &node);
     fake_node_start(&node);
     return 0;
 }
 
-static int stop(void **state)
-{
-    fake_coord_done();
-    fake_peers_done(&peers);
-    fake_node_done(&node);
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 static void come_online(void)
 {

@@ -10,6 +10,7 @@ static struct pv_puts under_way;
 static int start(void **state)
 {
     fake_node_init(&node, &owner);
+    fake_coord_init();
     fake_node_enter(&node);
     pv_puts_init(&under_way, &node.node, &owner);
     return 0;
@@ -18,8 +19,6 @@ static int start(void **state)
 static int stop(void **state)
 {
     pv_puts_done(&under_way);
-    fake_coord_done();
-    fake_node_done(&node);
     return 0;
 }
 

@@ -106,7 +106,6 @@ static bool scene(unsigned n)
     assert_false(lets_in(carol, 22));
     assert_true(lets_in(carol, 23));
     node.node.n_parts = 0;
-    fake_peers_done(&peers);
     fake_node_done(&node);
     return clean;
 }

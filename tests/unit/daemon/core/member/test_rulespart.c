@@ -45,8 +45,6 @@ static int stop(void **state)
     pv_fp_snapshot_free(snap);
     snap = NULL;
     node.node.n_parts = 0;
-    fake_peers_done(&peers);
-    fake_node_done(&node);
     return 0;
 }
 
@@ -456,9 +454,7 @@ PV_TEST_IN(a_restart_opens_nothing, start, stop)
 /* The store's next job: to write the mark, or to delete it. */
 static void take_mark(size_t len, int status)
 {
-    struct pv_job *job = fake_node_job(&node);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_SET_META);
+    struct pv_job *job = fake_node_expect(&node, PV_JOB_SET_META);
     assert_string_equal(job->u.set_meta.name, PV_CLOSED_META);
     assert_int_equal(job->u.set_meta.len, len);
     fake_node_answer(&node, job, &(struct pv_job_result){.status = status});

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Sealing keys of members: whose are believed, told, stored and used, and for whom. */
-#include <stdio.h>
-
 #include "daemon/core/member/sealkeys.h"
 #include "proto/roster/roster_make.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
@@ -33,12 +31,6 @@ static int start(void **state)
 {
     begin(&kem_double, PV_PQ_ON);
     go();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    fake_peers_done(&x);
     return 0;
 }
 
@@ -78,7 +70,7 @@ static struct pv_job *stored(void)
     return job;
 }
 
-PV_TEST_IN(a_key_is_told_until_it_is_known_there, start, stop)
+PV_TEST_IN(a_key_is_told_until_it_is_known_there, start, NULL)
 {
     assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, 0); /* nobody said he can use it */
     state_of_bob(PV_ABLE_PQ);
@@ -92,7 +84,7 @@ PV_TEST_IN(a_key_is_told_until_it_is_known_there, start, stop)
     assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, PV_SEALING_CERT_LEN);
 }
 
-PV_TEST_IN(a_key_that_was_heard_is_used_and_stored, start, stop)
+PV_TEST_IN(a_key_that_was_heard_is_used_and_stored, start, NULL)
 {
     state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
     assert_true(pv_sealkeys_expected(&x.f.node, bob));
@@ -114,7 +106,7 @@ PV_TEST_IN(a_key_that_was_heard_is_used_and_stored, start, stop)
     memcpy(row, job->u.set_meta.value, sizeof(row));
     memcpy(meta.name, job->u.set_meta.name, sizeof(meta.name));
     fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_OK});
-    fake_peers_done(&x);
+    fake_node_done(&x.f);
     begin(&kem_double, PV_PQ_ON);
     x.f.saved.meta = &meta;
     x.f.saved.n_meta = 1;
@@ -126,7 +118,7 @@ PV_TEST_IN(a_key_that_was_heard_is_used_and_stored, start, stop)
 }
 
 /* A member that says that it can do it no more gets what it can open. */
-PV_TEST_IN(a_member_that_went_back_to_an_older_version_gets_older_boxes, start, stop)
+PV_TEST_IN(a_member_that_went_back_to_an_older_version_gets_older_boxes, start, NULL)
 {
     state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
     hear(whole(bob_cert), true);
@@ -139,7 +131,7 @@ PV_TEST_IN(a_member_that_went_back_to_an_older_version_gets_older_boxes, start, 
     fake_node_answer(&x.f, stored(), &(struct pv_job_result){.status = PV_OK});
 }
 
-PV_TEST_IN(a_key_that_somebody_else_signed_is_not_believed, start, stop)
+PV_TEST_IN(a_key_that_somebody_else_signed_is_not_believed, start, NULL)
 {
     uint8_t cert[PV_SEALING_CERT_LEN];
     const struct keys eve = keys_of(8);
@@ -152,7 +144,7 @@ PV_TEST_IN(a_key_that_somebody_else_signed_is_not_believed, start, stop)
     assert_null(stored());
 }
 
-PV_TEST_IN(keys_of_who_was_removed_go, start, stop)
+PV_TEST_IN(keys_of_who_was_removed_go, start, NULL)
 {
     state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
     hear(whole(bob_cert), true);
@@ -188,7 +180,7 @@ static struct pv_peer *meet(unsigned seed)
 }
 
 /* However many members a node meets, a row has its limit, and the oldest makes way. */
-PV_TEST_IN(a_row_has_a_limit, start, stop)
+PV_TEST_IN(a_row_has_a_limit, start, NULL)
 {
     struct pv_peer *first = NULL, *last = NULL;
     unsigned n = 0;
@@ -212,7 +204,7 @@ PV_TEST_IN(a_row_has_a_limit, start, stop)
 }
 
 /* Identities that were made to look alike do not push out the key of somebody else. */
-PV_TEST_IN(a_member_that_chooses_identities_fills_no_row, start, stop)
+PV_TEST_IN(a_member_that_chooses_identities_fills_no_row, start, NULL)
 {
     unsigned n = 0;
     state_of_bob(PV_ABLE_SEALED);
@@ -238,7 +230,7 @@ static bool is_row(const struct pv_job *job, size_t row)
 }
 
 /* As an earlier version stored it, or as this one did under another identity. */
-PV_TEST_IN(a_key_in_another_row_is_taken_over, start, stop)
+PV_TEST_IN(a_key_in_another_row_is_taken_over, start, NULL)
 {
     uint8_t row[PV_SIGN_PK_LEN + PV_KEM_EK_LEN];
     struct pv_saved_meta meta = {.name = ""};
@@ -247,7 +239,7 @@ PV_TEST_IN(a_key_in_another_row_is_taken_over, start, stop)
     memcpy(row + PV_SIGN_PK_LEN, bob_cert, PV_KEM_EK_LEN);
     meta.value = pv_view(row, sizeof(row));
     snprintf(meta.name, sizeof(meta.name), "sealing-keys-%02zu", other);
-    fake_peers_done(&x);
+    fake_node_done(&x.f);
     begin(&kem_double, PV_PQ_ON);
     x.f.saved.meta = &meta;
     x.f.saved.n_meta = 1;
@@ -289,11 +281,11 @@ PV_TEST(a_node_that_cannot_or_does_not_want_to_takes_no_part)
                          PV_OK);
         assert_int_equal(pv_sealkeys_secret(&x.f.node, pv_view(box, sizeof(box)), psk),
                          rows[i].kem != NULL);
-        fake_peers_done(&x);
+        fake_node_done(&x.f);
     }
 }
 
-PV_TEST_IN(boxes_are_counted_by_kind, start, stop)
+PV_TEST_IN(boxes_are_counted_by_kind, start, NULL)
 {
     pv_sealkeys_count(&x.f.node, PV_SEALKEYS_SIGNAL, true);
     pv_sealkeys_count(&x.f.node, PV_SEALKEYS_SIGNAL, true);

@@ -36,6 +36,7 @@ static int start(void **state)
 {
     n_subscribed = n_heads = n_merged = 0;
     fake_peers_init(&x, &pv_part_signals);
+    fake_coord_init();
     x.f.node.common->signalling = x.f.node.online = true;
     fake_node_enter(&x.f);
     bob = fake_peers_member(&x, 7, "bob", 7);
@@ -47,14 +48,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
-{
-    fake_coord_done();
-    fake_peers_done(&x);
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 /* Somebody wants bob: a description of ours is due. */
 static void want(void)

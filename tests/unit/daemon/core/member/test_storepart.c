@@ -15,20 +15,12 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
-{
-    fake_node_done(&node);
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 /* The next job, which must keep a mark for the descriptions' numbers; answered with status. */
 static uint64_t expect_mark(int status)
 {
-    struct pv_job *job = fake_node_job(&node);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_SET_META);
+    struct pv_job *job = fake_node_expect(&node, PV_JOB_SET_META);
     assert_string_equal(job->u.set_meta.name, "gen");
     assert_int_equal(job->u.set_meta.len, 8);
     uint64_t mark = pv_load_be64(job->u.set_meta.value);

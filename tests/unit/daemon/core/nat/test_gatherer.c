@@ -27,15 +27,14 @@ static struct pv_link_addr link_of(const char *ifname, const char *prefix)
     char ip[PV_ADDR_TEXT];
     strncpy(ip, prefix, sizeof(ip) - 1);
     ip[sizeof(ip) - 1] = '\0';
-    assert_int_equal(pv_addr_parse_ip(ip, &l.addr.base), PV_OK);
+    l.addr.base = test_ip(ip);
     l.addr.bits = 24;
     return l;
 }
 
 static struct pv_addr endpoint(const char *text)
 {
-    struct pv_addr a;
-    assert_int_equal(pv_addr_parse(text, &a), PV_OK);
+    struct pv_addr a = test_addr(text);
     return a;
 }
 
@@ -109,8 +108,7 @@ PV_TEST(offers_hosts_and_what_the_server_sees)
 PV_TEST(never_offers_what_cannot_be_reached)
 {
     struct pv_gatherer *g = make();
-    struct pv_prefix overlay;
-    assert_int_equal(pv_prefix_parse("10.66.0.0/16", &overlay), PV_OK);
+    struct pv_prefix overlay = test_prefix("10.66.0.0/16");
     pv_gatherer_set_exclude(g, &overlay, 1, 1);
     struct pv_link_addr links[] = {
         link_of("lo", "127.0.0.1"),      link_of("eth0", "169.254.3.4"),

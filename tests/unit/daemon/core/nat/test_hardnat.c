@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-
 #include "daemon/core/nat/hardnat.h"
 #include "proto/stun/stun.h"
 #include "tests/unit/test_util.h"

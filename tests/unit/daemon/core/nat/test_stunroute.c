@@ -4,8 +4,7 @@
 
 PV_TEST(an_answer_finds_the_owner_that_sent_the_request)
 {
-    struct pv_stunroute *t = calloc(1, sizeof(*t));
-    assert_non_null(t);
+    struct pv_stunroute *t = test_alloc(sizeof(*t));
     struct test_rng r;
     struct pv_rng rng = test_rng_make(&r, 1);
     uint8_t ids[1000][PV_STUN_TXID_LEN];
@@ -29,8 +28,7 @@ PV_TEST(an_answer_finds_the_owner_that_sent_the_request)
 
 PV_TEST(the_oldest_of_a_full_set_gives_way)
 {
-    struct pv_stunroute *t = calloc(1, sizeof(*t));
-    assert_non_null(t);
+    struct pv_stunroute *t = test_alloc(sizeof(*t));
     uint8_t id[PV_STUN_TXID_LEN] = {0};
     for (uint8_t i = 0; i < PV_STUNROUTE_WAYS; i++) {
         id[11] = i;

@@ -21,9 +21,7 @@ static struct pair *p; /* of the test that runs */
 
 static int setup(void **state)
 {
-    p = calloc(1, sizeof(*p));
-    assert_non_null(p);
-    assert_int_equal(pv_crypto_init(), PV_OK);
+    p = test_alloc(sizeof(*p));
     p->now = PV_S(T0);
     fp_meet(&p->a, &p->b, &p->b_at_a, &p->a_at_b);
     fp_set_path(&p->a, p->b_at_a, 2, 0);
@@ -289,8 +287,8 @@ PV_TEST_IN(a_member_may_only_speak_for_itself_to_this_node, setup, teardown)
 {
     struct pv_addr bcast = fp_ip4(0xffff), all = pv_addr4(255, 255, 255, 255, 0);
     struct pv_addr mdns = pv_addr4(224, 0, 0, 251, 0), out = pv_addr4(192, 0, 2, 9, 0), mcast6, ll;
-    assert_int_equal(pv_addr_parse_ip("ff02::fb", &mcast6), PV_OK);
-    assert_int_equal(pv_addr_parse_ip("fe80::1", &ll), PV_OK);
+    mcast6 = test_ip("ff02::fb");
+    ll = test_ip("fe80::1");
     fp_add_member(&p->b, 3);
     fp_publish(&p->b);
     const struct {

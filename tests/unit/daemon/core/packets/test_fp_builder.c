@@ -6,9 +6,7 @@
 
 static int setup(void **state)
 {
-    struct fp_node *n = calloc(1, sizeof(*n));
-    assert_int_equal(pv_crypto_init(), PV_OK);
-    assert_non_null(n);
+    struct fp_node *n = test_alloc(sizeof(*n));
     fp_node_init(n, 1);
     *state = n;
     return 0;
@@ -243,9 +241,9 @@ PV_TEST(routes_and_ranges_do_not_collide)
 
     assert_int_equal(pv_fp_builder_add_peer(n->b, PV_FP_STATIC, &b), PV_OK);
     assert_int_equal(pv_fp_builder_set_routes(n->b, b, &same, 1), PV_ERR_EXISTS);
-    assert_int_equal(pv_prefix_parse("10.66.0.0/16", &net), PV_OK);
+    net = test_prefix("10.66.0.0/16");
     assert_int_equal(pv_fp_builder_set_routes(n->b, b, &net, 1), PV_ERR_EXISTS);
-    assert_int_equal(pv_prefix_parse("0.0.0.0/0", &net), PV_OK);
+    net = test_prefix("0.0.0.0/0");
     assert_int_equal(pv_fp_builder_set_routes(n->b, b, &net, 1), PV_OK);
     fp_publish(n);
     assert_int_equal(pv_fp_snapshot_route(n->snap, 4, fp_ip4(2).ip)->id, a);

@@ -11,24 +11,9 @@ static struct {
     pv_ns now;
 } t;
 
-static struct pv_prefix prefix_of(const char *text)
-{
-    struct pv_prefix p;
-    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
-    return p;
-}
-
-static struct pv_addr ip_of(const char *text)
-{
-    struct pv_addr a;
-    assert_int_equal(pv_addr_parse_ip(text, &a), PV_OK);
-    return a;
-}
-
 static int setup(void **state)
 {
     memset(&t, 0, sizeof(t));
-    assert_int_equal(pv_crypto_init(), PV_OK);
     t.now = PV_S(1000);
     fp_meet(&t.a, &t.b, &t.b_at_a, &t.a_at_b);
     fp_node_init(&t.c, 3);
@@ -59,7 +44,7 @@ PV_TEST_WORLD(setup, teardown);
 /* From now on these carry `text` for a, in this order; id 0: nobody more. */
 static bool carried_by(const char *text, uint32_t first, uint32_t second, uint8_t n_live)
 {
-    struct pv_fp_carried c = {.prefix = prefix_of(text), .ids = {first, second}};
+    struct pv_fp_carried c = {.prefix = test_prefix(text), .ids = {first, second}};
     c.n = first == 0 ? 0 : second == 0 ? 1 : 2;
     c.n_live = n_live;
     assert_int_equal(pv_fp_builder_set_carried(t.a.b, &c, c.n == 0 ? 0 : 1, NULL, 0, &t.a.rng),
@@ -71,7 +56,7 @@ static bool carried_by(const char *text, uint32_t first, uint32_t second, uint8_
 /* The prefix that this node carries for members. */
 static void carries(struct fp_node *n, const char *text)
 {
-    struct pv_prefix here = prefix_of(text);
+    struct pv_prefix here = test_prefix(text);
     assert_int_equal(pv_fp_builder_set_carried(n->b, NULL, 0, &here, 1, &n->rng), PV_OK);
     fp_publish(n);
 }
@@ -80,7 +65,7 @@ static void carries(struct fp_node *n, const char *text)
 static uint32_t goes_by(const char *dst, uint16_t port)
 {
     uint8_t p[100];
-    struct pv_addr to = ip_of(dst);
+    struct pv_addr to = test_ip(dst);
     size_t len = fp_packet(p, to.family == PV_AF_INET ? fp_ip4(1) : fp_ip6(1), to, 80, 7);
     pv_store_be16(p + (to.family == PV_AF_INET ? 20 : 40), port);
     struct pv_fp_results r = fp_tx_one(&t.a, p, len, t.now);
@@ -91,7 +76,7 @@ static uint32_t goes_by(const char *dst, uint16_t port)
 static bool comes_from(struct fp_node *by, const char *src, const char *dst)
 {
     uint8_t p[100], wire[256];
-    size_t len = fp_packet(p, ip_of(src), ip_of(dst), 80, 7);
+    size_t len = fp_packet(p, test_ip(src), test_ip(dst), 80, 7);
     const struct pv_fp_packet in = {.data = p, .len = len};
     assert_int_equal(pv_fp_tx(by->w, by->snap, &in, 1, t.now), 1);
     struct pv_fp_results r = pv_fp_results(by->w);
@@ -106,7 +91,7 @@ static bool comes_from(struct fp_node *by, const char *src, const char *dst)
 static bool arrives_at_b(const char *dst)
 {
     uint8_t p[100], wire[256];
-    struct pv_addr to = ip_of(dst);
+    struct pv_addr to = test_ip(dst);
     size_t len = fp_packet(p, to.family == PV_AF_INET ? fp_ip4(1) : fp_ip6(1), to, 80, 7);
     struct pv_fp_results r = fp_tx_one(&t.a, p, len, t.now);
     assert_int_equal(r.n_sends, 1);
@@ -126,9 +111,9 @@ PV_TEST(the_longest_prefix_goes_to_its_carrier)
 {
     assert_int_equal(goes_by("192.168.1.7", 1), 0);
     struct pv_fp_carried all[] = {
-        {.prefix = prefix_of("0.0.0.0/0"), .n = 1, .n_live = 1, .ids = {t.b_at_a}},
-        {.prefix = prefix_of("192.168.1.0/24"), .n = 1, .n_live = 1, .ids = {t.c_at_a}},
-        {.prefix = prefix_of("2001:db8::/32"), .n = 1, .n_live = 1, .ids = {t.c_at_a}},
+        {.prefix = test_prefix("0.0.0.0/0"), .n = 1, .n_live = 1, .ids = {t.b_at_a}},
+        {.prefix = test_prefix("192.168.1.0/24"), .n = 1, .n_live = 1, .ids = {t.c_at_a}},
+        {.prefix = test_prefix("2001:db8::/32"), .n = 1, .n_live = 1, .ids = {t.c_at_a}},
     };
     assert_int_equal(pv_fp_builder_set_carried(t.a.b, all, 3, NULL, 0, &t.a.rng), PV_OK);
     assert_true(all[0].taken && all[1].taken && all[2].taken);
@@ -164,7 +149,7 @@ PV_TEST(an_exit_speaks_for_no_member)
     assert_true(comes_from(&t.b, "8.8.8.8", "10.66.0.1"));
     assert_false(comes_from(&t.b, "10.66.0.3", "10.66.0.1"));
     assert_false(comes_from(&t.b, "10.66.9.9", "10.66.0.1"));
-    struct pv_fp_carried c = {.prefix = prefix_of("192.168.9.0/24"), .n = 1, .n_live = 1};
+    struct pv_fp_carried c = {.prefix = test_prefix("192.168.9.0/24"), .n = 1, .n_live = 1};
     c.ids[0] = t.a_at_b;
     assert_int_equal(pv_fp_builder_set_carried(t.b.b, &c, 1, NULL, 0, &t.b.rng), PV_OK);
     fp_publish(&t.b);
@@ -188,8 +173,8 @@ PV_TEST(a_packet_that_this_node_carries_goes_to_the_kernel)
 /* It takes no packet that it would send on into the network again: no packet goes in circles. */
 PV_TEST(nothing_is_carried_to_members)
 {
-    struct pv_prefix here = prefix_of("0.0.0.0/0");
-    struct pv_fp_carried c = {.prefix = prefix_of("192.168.1.0/24"), .n = 1, .n_live = 1};
+    struct pv_prefix here = test_prefix("0.0.0.0/0");
+    struct pv_fp_carried c = {.prefix = test_prefix("192.168.1.0/24"), .n = 1, .n_live = 1};
     c.ids[0] = t.a_at_b;
     assert_int_equal(pv_fp_builder_set_carried(t.b.b, &c, 1, &here, 1, &t.b.rng), PV_OK);
     fp_publish(&t.b);
@@ -197,7 +182,7 @@ PV_TEST(nothing_is_carried_to_members)
     assert_true(arrives_at_b("192.168.2.7"));
     assert_false(arrives_at_b("192.168.1.7"));
     struct pv_fp_carried net = {
-        .prefix = prefix_of("10.66.7.0/24"), .n = 1, .n_live = 1, .ids = {t.b_at_a}};
+        .prefix = test_prefix("10.66.7.0/24"), .n = 1, .n_live = 1, .ids = {t.b_at_a}};
     assert_int_equal(pv_fp_builder_set_carried(t.a.b, &net, 1, NULL, 0, &t.a.rng), PV_OK);
     fp_publish(&t.a);
     assert_false(arrives_at_b("10.66.7.7")); /* an address of the network that nobody has */
@@ -225,7 +210,7 @@ PV_TEST(a_flow_that_came_by_one_goes_back_by_it)
     uint8_t p[100];
     assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 2));
     assert_true(comes_from(&t.c, "192.168.1.7", "10.66.0.1"));
-    size_t len = fp_packet(p, fp_ip4(1), ip_of("192.168.1.7"), 80, 7);
+    size_t len = fp_packet(p, fp_ip4(1), test_ip("192.168.1.7"), 80, 7);
     pv_store_be16(p + 20, 5001);
     pv_store_be16(p + 22, 5000);
     struct pv_fp_results r = fp_tx_one(&t.a, p, len, t.now);
@@ -238,7 +223,7 @@ PV_TEST(a_flow_that_came_by_one_goes_back_by_it)
 PV_TEST(fragments_go_where_their_first_one_went)
 {
     uint8_t p[100];
-    struct pv_addr dst = ip_of("192.168.1.7");
+    struct pv_addr dst = test_ip("192.168.1.7");
     assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 2));
     size_t len = fp_packet(p, fp_ip4(1), dst, 80, 7);
     pv_store_be16(p + 4, 77);
@@ -255,19 +240,19 @@ PV_TEST(a_prefix_of_somebody_is_left_out)
 {
     uint32_t s = fp_add_static(&t.a, "192.168.1.0/24");
     struct pv_fp_carried all[] = {
-        {.prefix = prefix_of("192.168.1.0/24"), .n = 1, .n_live = 1, .ids = {t.b_at_a}},
-        {.prefix = prefix_of("10.66.0.0/16"), .n = 1, .n_live = 1, .ids = {t.b_at_a}},
+        {.prefix = test_prefix("192.168.1.0/24"), .n = 1, .n_live = 1, .ids = {t.b_at_a}},
+        {.prefix = test_prefix("10.66.0.0/16"), .n = 1, .n_live = 1, .ids = {t.b_at_a}},
     };
     for (int i = 0; i < 2; i++) { /* the second time nothing is new */
         assert_int_equal(pv_fp_builder_set_carried(t.a.b, all, 2, NULL, 0, &t.a.rng), PV_OK);
         assert_false(all[0].taken || all[1].taken);
     }
     fp_publish(&t.a);
-    assert_int_equal(pv_fp_snapshot_route(t.a.snap, 4, ip_of("192.168.1.7").ip)->id, s);
+    assert_int_equal(pv_fp_snapshot_route(t.a.snap, 4, test_ip("192.168.1.7").ip)->id, s);
     assert_int_equal(goes_by("10.66.9.9", 1), 0);
     assert_int_equal(pv_fp_builder_set_carried(t.a.b, NULL, 0, NULL, 0, &t.a.rng), PV_OK);
     fp_publish(&t.a);
-    assert_int_equal(pv_fp_snapshot_route(t.a.snap, 4, ip_of("192.168.1.7").ip)->id, s);
+    assert_int_equal(pv_fp_snapshot_route(t.a.snap, 4, test_ip("192.168.1.7").ip)->id, s);
     assert_int_equal(
         pv_fp_builder_set_carried(t.a.b, all, PV_FP_MAX_CARRIED + 1, NULL, 0, &t.a.rng),
         PV_ERR_LIMIT);
@@ -281,7 +266,7 @@ PV_TEST(nothing_new_changes_nothing)
 {
     assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 2));
     assert_false(pv_fp_builder_changed(t.a.b));
-    struct pv_fp_carried c = {.prefix = prefix_of("192.168.1.0/24"), .n = 2, .n_live = 2};
+    struct pv_fp_carried c = {.prefix = test_prefix("192.168.1.0/24"), .n = 2, .n_live = 2};
     c.ids[0] = t.b_at_a;
     c.ids[1] = t.c_at_a;
     assert_int_equal(pv_fp_builder_set_carried(t.a.b, &c, 1, NULL, 0, &t.a.rng), PV_OK);
@@ -315,8 +300,8 @@ PV_TEST(networks_behind_have_rules_of_their_own)
     fp_publish(&t.b);
     assert_true(arrives_at_b("192.168.1.7")); /* without regions the rules hold for all */
     const struct pv_fp_region regions[] = {
-        {.prefix = prefix_of("192.168.1.7/32"), .rules = printer},
-        {.prefix = prefix_of("192.168.1.0/24"), .rules = lan},
+        {.prefix = test_prefix("192.168.1.7/32"), .rules = printer},
+        {.prefix = test_prefix("192.168.1.0/24"), .rules = lan},
     };
     assert_int_equal(pv_fp_builder_set_regions(t.b.b, t.a_at_b, regions, 2), PV_OK);
     pv_ruletable_unref(own);
@@ -409,7 +394,7 @@ PV_TEST(a_guest_may_answer)
     pv_ruletable_unref(no);
     fp_publish(&t.a);
     assert_false(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
-    size_t len = fp_packet(p, fp_ip4(1), ip_of("10.66.0.9"), 80, 7);
+    size_t len = fp_packet(p, fp_ip4(1), test_ip("10.66.0.9"), 80, 7);
     uint16_t from = pv_load_be16(p + 20), to = pv_load_be16(p + 22);
     pv_store_be16(p + 20, to); /* the guest answers from where fp_packet() sends to */
     pv_store_be16(p + 22, from);
@@ -436,7 +421,7 @@ PV_TEST(a_carrying_member_passes_on_what_guests_send_and_get)
     /* Node c plays the app: b knows it as the guest. */
     uint32_t b_at_app = fp_add_member(&t.c, 2);
     assert_int_equal(pv_fp_builder_remove_peer(t.c.b, t.a_at_c), PV_OK);
-    const struct pv_prefix all[] = {prefix_of("10.66.0.0/16"), prefix_of("8.8.8.8/32")};
+    const struct pv_prefix all[] = {test_prefix("10.66.0.0/16"), test_prefix("8.8.8.8/32")};
     struct pv_fp_interface own = {.n_own = 1, .mtu = 1420, .own = {fp_ip4(9)}};
     assert_int_equal(pv_fp_builder_set_interface(t.c.b, &own), PV_OK);
     assert_int_equal(pv_fp_builder_set_routes(t.c.b, b_at_app, all, 2), PV_OK);
@@ -457,7 +442,7 @@ PV_TEST(a_carrying_member_passes_on_what_guests_send_and_get)
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
         uint8_t p[100], wire[256];
-        size_t len = fp_packet(p, ip_of(cases[i].from), ip_of(cases[i].to), 80, 7);
+        size_t len = fp_packet(p, test_ip(cases[i].from), test_ip(cases[i].to), 80, 7);
         struct pv_fp_results r = fp_tx_one(&t.c, p, len, t.now);
         assert_int_equal(r.n_sends, 1);
         len = r.sends[0].len;
@@ -489,7 +474,8 @@ PV_TEST(the_own_programs_keep_the_rules_about_a_guest)
     uint8_t p[100]; /* a member's, which came in by its own rules */
     size_t len = fp_packet(p, fp_ip4(2), fp_ip4(9), 80, 7);
     assert_int_equal(fp_tx_one(&t.a, p, len, t.now).n_sends, 1);
-    len = fp_packet(p, ip_of("192.168.1.7"), fp_ip4(9), 80, 7); /* of a network behind this node */
+    len =
+        fp_packet(p, test_ip("192.168.1.7"), fp_ip4(9), 80, 7); /* of a network behind this node */
     assert_int_equal(fp_tx_one(&t.a, p, len, t.now).n_sends, 0);
     (void)fp_add_static(&t.a, "192.168.1.0/24"); /* or of a static peer */
     fp_publish(&t.a);

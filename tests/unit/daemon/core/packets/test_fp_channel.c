@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The fast path over a TURN channel: framing both ways, Data indications, switching. */
-#include <stdlib.h>
-
 #include "fp_util.h"
 #include "proto/stun/turn.h"
 #include "tests/unit/test_util.h"
@@ -270,8 +268,7 @@ static void land(struct world *w, pv_ns now)
 /* 10,000 packets a second each way, the relay 60 ms long and the direct path 9 ms. */
 PV_TEST(a_thousand_switches_lose_and_double_nothing)
 {
-    struct world *w = calloc(1, sizeof(*w));
-    assert_non_null(w);
+    struct world *w = test_alloc(sizeof(*w));
     test_defer(free, w);
     w->flights = calloc(FLIGHT_MAX, sizeof(*w->flights));
     assert_non_null(w->flights);

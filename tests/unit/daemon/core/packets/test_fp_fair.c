@@ -19,8 +19,7 @@ static struct world *w; /* of the test that runs */
 
 static int setup(void **state)
 {
-    w = calloc(1, sizeof(*w));
-    assert_non_null(w);
+    w = test_alloc(sizeof(*w));
     w->memory = malloc(PV_FP_FAIR_MEMORY);
     assert_non_null(w->memory);
     assert_int_equal(pv_fp_fair_new(&w->f, w->memory, 7), PV_OK);

@@ -30,9 +30,7 @@ static void set_mtu(uint16_t mtu)
 
 static int setup(void **state)
 {
-    w = calloc(1, sizeof(*w));
-    assert_non_null(w);
-    assert_int_equal(pv_crypto_init(), PV_OK);
+    w = test_alloc(sizeof(*w));
     w->now = PV_S(1000);
     fp_meet(&w->a, &w->b, &w->b_at_a, &w->a_at_b);
     fp_set_path(&w->b, w->a_at_b, 1, 0);
@@ -385,8 +383,7 @@ PV_TEST(a_static_peer_gets_no_parts_and_sends_none)
 static struct pv_fp_results to_static(size_t len)
 {
     static uint8_t p[1500];
-    struct pv_prefix to;
-    assert_int_equal(pv_prefix_parse("fd77::2/128", &to), PV_OK);
+    struct pv_prefix to = test_prefix("fd77::2/128");
     fp_packet(p, fp_ip6(1), to.base, len, 1);
     return tx(p, len);
 }

@@ -39,9 +39,7 @@ static void later(pv_ns by)
 
 static int setup(void **state)
 {
-    t = calloc(1, sizeof(*t));
-    assert_non_null(t);
-    assert_int_equal(pv_crypto_init(), PV_OK);
+    t = test_alloc(sizeof(*t));
     t->now = PV_S(1000);
     fp_meet(&t->a, &t->b, &t->b_at_a, &t->a_at_b);
     fp_set_path(&t->a, t->b_at_a, 2, 0);

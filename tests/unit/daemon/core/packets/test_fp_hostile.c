@@ -22,7 +22,6 @@ static const pv_ns now = PV_S(1000);
 static int setup(void **state)
 {
     memset(&t, 0, sizeof(t));
-    assert_int_equal(pv_crypto_init(), PV_OK);
     fp_meet(&t.a, &t.b, &t.b_at_a, &t.a_at_b);
     (void)fp_add_member(&t.b, 3);
     fp_set_path(&t.a, t.b_at_a, 2, 0);
@@ -51,8 +50,7 @@ struct inner {
 static struct inner packet(const char *dst, uint8_t proto, const uint8_t *l4, size_t len)
 {
     struct inner p = {.len = 0};
-    struct pv_addr to;
-    assert_int_equal(pv_addr_parse_ip(dst, &to), PV_OK);
+    struct pv_addr to = test_ip(dst);
     bool four = to.family == PV_AF_INET;
     size_t head = four ? 20 : 40;
     p.len = fp_packet(p.b, four ? fp_ip4(1) : fp_ip6(1), to, head + (len < 12 ? 12 : len), 0);
@@ -117,26 +115,19 @@ static struct inner error(int version, uint8_t type, struct pv_addr dst)
     return packet(version == 4 ? "10.66.0.2" : "fd00::2", version == 4 ? ICMP : ICMP6, l4, 8 + len);
 }
 
-static struct pv_addr addr(const char *text)
-{
-    struct pv_addr a;
-    assert_int_equal(pv_addr_parse_ip(text, &a), PV_OK);
-    return a;
-}
-
 /* Else a makes what b sends to c, or to the internet, as small as it likes. */
 PV_TEST(it_speaks_of_no_packet_that_went_elsewhere)
 {
     static const uint8_t types4[] = {3, 4, 11, 12}, types6[] = {1, 2, 3, 100};
     for (size_t i = 0; i < sizeof(types4); i++) {
         struct inner own = error(4, types4[i], fp_ip4(1)), other = error(4, types4[i], fp_ip4(3));
-        struct inner far = error(4, types4[i], addr("192.0.2.1"));
+        struct inner far = error(4, types4[i], test_ip("192.0.2.1"));
         assert_true(passes(&own));
         assert_false(passes(&other));
         assert_false(passes(&far));
         own = error(6, types6[i], fp_ip6(1));
         other = error(6, types6[i], fp_ip6(3));
-        far = error(6, types6[i], addr("2001:db8::1"));
+        far = error(6, types6[i], test_ip("2001:db8::1"));
         assert_true(passes(&own));
         assert_false(passes(&other));
         assert_false(passes(&far));

@@ -22,9 +22,7 @@ static struct world *w; /* of the test that runs */
 
 static int setup(void **state)
 {
-    w = calloc(1, sizeof(*w));
-    assert_non_null(w);
-    assert_int_equal(pv_crypto_init(), PV_OK);
+    w = test_alloc(sizeof(*w));
     w->now = PV_S(10000);
     fp_node_init(&w->a, 1);
     fp_node_init(&w->b, 2);
@@ -79,8 +77,7 @@ static void want(const char *group, uint32_t first, uint32_t n, bool wakes)
 static struct pv_fp_results send(const char *dst, size_t len)
 {
     static uint8_t p[9001];
-    struct pv_addr to;
-    assert_int_equal(pv_addr_parse_ip(dst, &to), PV_OK);
+    struct pv_addr to = test_ip(dst);
     fp_packet(p, to.family == PV_AF_INET ? fp_ip4(1) : fp_ip6(1), to, len, 7);
     return fp_tx_one(&w->a, p, len, w->now);
 }
@@ -387,8 +384,7 @@ PV_TEST(reports_are_handed_up_and_go_nowhere)
 PV_TEST(housekeeping_stays_at_home)
 {
     uint8_t p[60];
-    struct pv_addr mcast6;
-    assert_int_equal(pv_addr_parse_ip("ff02::2", &mcast6), PV_OK);
+    struct pv_addr mcast6 = test_ip("ff02::2");
     add_members(1);
     const struct pv_fp_group two[] = {{.group = pv_group_broadcast(), .n = 1},
                                       {.group = group_named("ff02::2"), .n = 1}};
@@ -410,7 +406,7 @@ PV_TEST(housekeeping_stays_at_home)
 PV_TEST(a_range_of_two_addresses_has_no_broadcast)
 {
     struct pv_fp_interface iface = {.n_own = 1, .own = {fp_ip4(1)}, .mtu = 1420};
-    assert_int_equal(pv_prefix_parse("10.66.0.100/31", &iface.nets[0]), PV_OK);
+    iface.nets[0] = test_prefix("10.66.0.100/31");
     assert_int_equal(pv_fp_builder_set_interface(w->a.b, &iface), PV_OK);
     add_members(2);
     /* RFC 3021: an address like any other. */
@@ -426,7 +422,7 @@ PV_TEST(copies_that_do_not_fit_follow)
     memset(got, 0, sizeof(got));
     add_members(MEMBERS);
     struct pv_fp_interface iface = {.n_own = 1, .own = {fp_ip4(1)}, .mtu = 9000};
-    assert_int_equal(pv_prefix_parse("10.66.0.0/16", &iface.nets[0]), PV_OK);
+    iface.nets[0] = test_prefix("10.66.0.0/16");
     assert_int_equal(pv_fp_builder_set_interface(w->a.b, &iface), PV_OK);
     want("239.66.0.1", 0, PV_FP_MAX_COPIES, false);
     struct pv_fp_packet v[3];

@@ -22,9 +22,7 @@ static struct world *w; /* of the test that runs */
 
 static int setup(void **state)
 {
-    w = calloc(1, sizeof(*w));
-    assert_non_null(w);
-    assert_int_equal(pv_crypto_init(), PV_OK);
+    w = test_alloc(sizeof(*w));
     w->now = PV_S(1000);
     fp_meet(&w->a, &w->b, &w->b_at_a, &w->a_at_b);
     fp_set_path(&w->a, w->b_at_a, 2, 0);

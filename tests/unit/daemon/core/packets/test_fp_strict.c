@@ -48,8 +48,7 @@ static void add_keys(struct pair *p, bool hybrid)
 
 static struct pair *make_pair(uint16_t mtu)
 {
-    struct pair *p = calloc(1, sizeof(*p));
-    assert_non_null(p);
+    struct pair *p = test_alloc(sizeof(*p));
     test_defer(free_pair, p);
     p->now = PV_S(1000);
     fp_meet(&p->a, &p->b, &p->b_at_a, &p->a_at_b);

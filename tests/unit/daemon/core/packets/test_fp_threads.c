@@ -183,7 +183,6 @@ PV_TEST(workers_run_while_control_publishes)
     static struct shared s;
     pthread_t tx, rx;
     uint32_t stays[2], goes[2], index[2], round = 0;
-    assert_int_equal(pv_crypto_init(), PV_OK);
     s.now = PV_S(1000);
     fp_node_init(&s.a, 1);
     fp_node_init(&s.b, 2);

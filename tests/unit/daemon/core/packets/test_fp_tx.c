@@ -19,9 +19,7 @@ static struct world *w; /* of the test that runs */
 
 static int setup(void **state)
 {
-    w = calloc(1, sizeof(*w));
-    assert_non_null(w);
-    assert_int_equal(pv_crypto_init(), PV_OK);
+    w = test_alloc(sizeof(*w));
     w->now = PV_S(1000);
     fp_node_init(&w->a, 1);
     fp_node_init(&w->b, 2);

@@ -26,9 +26,8 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    struct pv_coordclient *coord = x.f.node.coord;
-    fake_peers_done(&x);
-    pv_coordclient_free(coord);
+    fake_node_done(&x.f);
+    pv_coordclient_free(x.f.node.coord);
     return 0;
 }
 
@@ -45,7 +44,7 @@ static void set_links(const char *first, const char *second)
             continue;
         *l = (struct pv_link_addr){.up = true, .ifindex = 2 + i, .addr = {.bits = 24}};
         snprintf(l->ifname, sizeof(l->ifname), "eth%u", i);
-        assert_int_equal(pv_addr_parse_ip(ips[i], &l->addr.base), PV_OK);
+        l->addr.base = test_ip(ips[i]);
         x.f.node.host.n_links++;
     }
     fake_node_raise(&x.f, PV_FACT_LINKS);
@@ -55,8 +54,7 @@ static void set_links(const char *first, const char *second)
 /* The candidate with this address and port; NULL: it is not in the list. */
 static const struct pv_ice_cand *listed(const char *text)
 {
-    struct pv_addr want;
-    assert_int_equal(pv_addr_parse(text, &want), PV_OK);
+    struct pv_addr want = test_addr(text);
     for (size_t i = 0; i < x.f.node.ways.n_locals; i++) {
         if (pv_addr_equal(&x.f.node.ways.locals[i].addr, &want))
             return &x.f.node.ways.locals[i];
@@ -85,10 +83,9 @@ static bool answer(const char *mapped, enum pv_carrier_kind kind, bool of_ours)
     struct pv_engine_transmit tx;
     struct pv_stun_msg msg;
     struct pv_stun_writer w;
-    struct pv_addr addr;
     uint8_t buf[128];
     size_t len;
-    assert_int_equal(pv_addr_parse(mapped, &addr), PV_OK);
+    struct pv_addr addr = test_addr(mapped);
     assert_true(x.f.part->poll_transmit(x.f.self, &tx));
     assert_int_equal(pv_stun_decode(pv_view(tx.buf, tx.len), &msg), PV_OK);
     uint8_t txid[PV_STUN_TXID_LEN];

@@ -41,7 +41,7 @@ static int stop(void **state)
 {
     struct pv_gatherer *g = x.f.node.ways.gatherer;
     x.f.node.n_parts = 0;
-    fake_peers_done(&x);
+    fake_node_done(&x.f);
     pv_gatherer_free(g);
     return 0;
 }

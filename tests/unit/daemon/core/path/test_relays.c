@@ -48,9 +48,8 @@ static int start(void **state)
 static int stop(void **state)
 {
     struct pv_gatherer *g = x.f.node.ways.gatherer;
-    pv_peers_drop_members(x.f.node.peers,
-                          x.f.now); /* as the engine does it: before the parts end */
-    fake_peers_done(&x);
+    pv_peers_drop_members(x.f.node.peers, x.f.now); /* as the engine: before the parts end */
+    fake_node_done(&x.f);
     pv_gatherer_free(g);
     return 0;
 }
@@ -533,9 +532,7 @@ PV_TEST(relays_of_the_configuration_begin_with_the_first_welcome)
     struct pv_stun_msg req;
     assert_null(fake_node_job(&x.f));
     welcome(false);
-    struct pv_job *job = fake_node_job(&x.f);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_RESOLVE);
+    struct pv_job *job = fake_node_expect(&x.f, PV_JOB_RESOLVE);
     result.addrs[0] = pv_addr4(192, 0, 2, 9, 3478);
     const struct pv_addr at = result.addrs[0];
     fake_node_answer(&x.f, job, &result);

@@ -28,9 +28,8 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    struct pv_gatherer *g = peers.f.node.ways.gatherer;
-    fake_peers_done(&peers);
-    pv_gatherer_free(g);
+    fake_node_done(&peers.f);
+    pv_gatherer_free(peers.f.node.ways.gatherer);
     return 0;
 }
 

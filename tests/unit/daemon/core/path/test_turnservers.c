@@ -29,7 +29,6 @@ static int stop(void **state)
     servers = pv_turnservers_free(servers);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         relays[i] = pv_relayway_free(relays[i]);
-    fake_node_done(&node);
     return 0;
 }
 

@@ -21,6 +21,18 @@ static inline void fake_peers_gone(void *arg, struct pv_peer *p, pv_ns now)
         x->f.part->on_peer_gone(x->f.self, p, now);
 }
 
+/* The part ends before its peers. */
+static inline void fake_peers_done(void *peers)
+{
+    struct fake_peers *x = peers;
+    if (x->f.self != NULL)
+        pv_part_free(x->f.part, x->f.self);
+    x->f.self = NULL;
+    pv_peers_free(x->f.node.peers);
+    pv_fp_builder_free(x->f.node.fp);
+}
+
+/* All of it ends by the test's teardown. */
 static inline void fake_peers_init(struct fake_peers *x, const struct pv_part *part)
 {
     *x = (struct fake_peers){.n_gone = 0};
@@ -33,6 +45,8 @@ static inline void fake_peers_init(struct fake_peers *x, const struct pv_part *p
     assert_int_equal(pv_peers_new(&n->peers, &cfg), PV_OK);
     n->common->gen.safe = n->common->tai.safe = UINT64_MAX; /* marks are on disk */
     n->common->gen.own = true;
+    x->f.end = fake_peers_done;
+    x->f.end_arg = x;
 }
 
 /* A member of the roster and its peer. */
@@ -75,14 +89,4 @@ static inline void fake_peers_path(struct fake_peers *x, struct pv_peer *p,
     pv_peer_use_path(p, remote == NULL ? NULL : &c, x->f.now);
     pv_peers_touch(x->f.node.peers, p, x->f.now);
     fake_peers_settle(x);
-}
-
-static inline void fake_peers_done(struct fake_peers *x)
-{
-    if (x->f.self != NULL)
-        pv_part_free(x->f.part, x->f.self);
-    x->f.self = NULL;
-    pv_peers_free(x->f.node.peers);
-    pv_fp_builder_free(x->f.node.fp);
-    fake_node_done(&x->f);
 }

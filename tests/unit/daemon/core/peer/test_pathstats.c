@@ -2,7 +2,6 @@
 /* The NAT between a node and the world, in one word. */
 #include "daemon/core/peer/pathstats.h"
 #include "tests/unit/base/metrics_grammar.h"
-#include "tests/unit/test_util.h"
 
 #define HOST_PRIVATE                                             \
     {                                                            \

@@ -4,7 +4,6 @@
  * tests/sim.
  */
 #include <stdatomic.h>
-#include <stdio.h>
 
 #include "crypto/ct.h"
 #include "crypto/dh.h"
@@ -46,7 +45,9 @@ struct world {
     size_t datagrams; /* sent */
 };
 
-static void make_node(struct world *w, int i)
+static struct world *w; /* of the test that runs */
+
+static void make_node(int i)
 {
     struct node *n = &w->n[i];
     struct pv_node *node = &n->node;
@@ -76,7 +77,7 @@ static void make_node(struct world *w, int i)
     n->common.gen.own = true;
 }
 
-static struct pv_peer *add_peer(struct world *w, int i, const uint8_t *pk, const uint8_t *transport)
+static struct pv_peer *add_peer(int i, const uint8_t *pk, const uint8_t *transport)
 {
     struct node *n = &w->n[i];
     struct pv_peer *p;
@@ -88,7 +89,7 @@ static struct pv_peer *add_peer(struct world *w, int i, const uint8_t *pk, const
 
 static void free_world(void *ctx)
 {
-    struct world *w = ctx;
+    w = ctx;
     for (int i = 0; i < 2; i++) {
         struct node *n = &w->n[i];
         while (n->n_peers > 0)
@@ -103,19 +104,18 @@ static void free_world(void *ctx)
 
 static struct world *make_world(void)
 {
-    struct world *w = calloc(1, sizeof(*w));
-    assert_non_null(w);
+    w = test_alloc(sizeof(*w));
     test_defer(free_world, w);
     w->now = PV_S(1000);
-    make_node(w, 0);
-    make_node(w, 1);
+    make_node(0);
+    make_node(1);
     for (int i = 0; i < 2; i++)
-        add_peer(w, i, w->n[1 - i].pk, w->n[1 - i].dh_pk);
+        add_peer(i, w->n[1 - i].pk, w->n[1 - i].dh_pk);
     return w;
 }
 
 /* A datagram of node i arrives at the other. */
-static void deliver(struct world *w, int i, const struct pv_peer_transmit *tx)
+static void deliver(int i, const struct pv_peer_transmit *tx)
 {
     struct node *to = &w->n[1 - i];
     struct pv_peer *p = to->peers[0];
@@ -145,7 +145,7 @@ static void deliver(struct world *w, int i, const struct pv_peer_transmit *tx)
     }
 }
 
-static bool pump_node(struct world *w, int i)
+static bool pump_node(int i)
 {
     struct node *n = &w->n[i];
     bool any = false;
@@ -163,23 +163,23 @@ static bool pump_node(struct world *w, int i)
         }
         while (pv_peer_poll_transmit(p, &tx) == PV_OK) {
             any = true;
-            deliver(w, i, &tx);
+            deliver(i, &tx);
         }
     }
     return any;
 }
 
-static void pump(struct world *w)
+static void pump(void)
 {
     unsigned rounds = 0;
-    while (pump_node(w, 0) | pump_node(w, 1))
+    while (pump_node(0) | pump_node(1))
         assert_true(++rounds < 1000); /* they come to rest */
 }
 
-static void pass(struct world *w, pv_ns time)
+static void pass(pv_ns time)
 {
     pv_ns end = w->now + time;
-    pump(w);
+    pump();
     for (;;) {
         pv_ns next = PV_NEVER;
         for (int i = 0; i < 2; i++) {
@@ -195,32 +195,39 @@ static void pass(struct world *w, pv_ns time)
                     pv_peer_handle_timeout(w->n[i].peers[k], w->now);
             }
         }
-        pump(w);
+        pump();
     }
     w->now = end;
 }
 
-static bool is_up(const struct world *w, int i)
+static bool is_up(int i)
 {
     const struct pv_peer *p = w->n[i].peers[0];
     return p->state == PV_PEER_UP && pv_peer_has_path(p) && p->session != NULL;
 }
 
-static void want(struct world *w, int i)
+static void want(int i)
 {
     pv_peer_want(w->n[i].peers[0], "a test", w->now);
-    pump(w);
+    pump();
 }
 
 /* --- meeting ------------------------------------------------------------------------------- */
 
+static int setup(void **state)
+{
+    w = make_world();
+    return 0;
+}
+
+PV_TEST_WORLD(setup, NULL);
+
 PV_TEST(a_wish_makes_a_path_and_keys_on_both_sides)
 {
-    struct world *w = make_world();
-    want(w, 0);
-    pass(w, PV_S(1));
-    assert_true(is_up(w, 0));
-    assert_true(is_up(w, 1));
+    want(0);
+    pass(PV_S(1));
+    assert_true(is_up(0));
+    assert_true(is_up(1));
     assert_true(pv_session_has_keys(w->n[0].peers[0]->session, w->now));
     assert_int_equal(w->n[0].node.common->n_reaching, 0);
     assert_true((w->n[0].peers[0]->due & PV_PEER_DUE_KEEPALIVE) !=
@@ -229,36 +236,33 @@ PV_TEST(a_wish_makes_a_path_and_keys_on_both_sides)
 
 PV_TEST(nothing_is_sent_without_a_wish)
 {
-    struct world *w = make_world();
     pv_peer_set_presence(w->n[0].peers[0], PV_PRESENCE_ONLINE, 1, w->now);
     pv_peer_node_changed(w->n[0].peers[0], true, w->now);
-    pass(w, PV_S(600));
+    pass(PV_S(600));
     assert_int_equal(w->n[0].n_descs + w->datagrams, 0);
 }
 
 PV_TEST(a_peer_that_is_offline_is_reached_when_it_comes)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, w->now);
-    want(w, 0);
-    pass(w, PV_S(10));
+    want(0);
+    pass(PV_S(10));
     assert_int_equal(p->state, PV_PEER_IDLE);
     assert_int_equal(w->n[0].n_descs, 0);
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 5, w->now);
-    pass(w, PV_S(1));
-    assert_true(is_up(w, 0));
+    pass(PV_S(1));
+    assert_true(is_up(0));
 }
 
 PV_TEST(nobody_waits_a_minute_for_a_peer_to_come)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, w->now);
-    want(w, 0);
-    pass(w, PV_PEER_WANTED_FOR);
+    want(0);
+    pass(PV_PEER_WANTED_FOR);
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 5, w->now);
-    pass(w, PV_S(1));
+    pass(PV_S(1));
     assert_int_equal(p->state, PV_PEER_IDLE);
 }
 
@@ -266,61 +270,58 @@ PV_TEST(nobody_waits_a_minute_for_a_peer_to_come)
 
 PV_TEST(attempts_end_after_30_s_and_come_back_ever_slower)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     static const unsigned pauses[] = {5, 35, 60, 60};
     w->no_network = w->no_signals = true;
-    want(w, 0);
+    want(0);
     for (size_t i = 0; i < PV_ARRAY_LEN(pauses); i++) {
         pv_ns begun = w->now;
         assert_int_equal(p->state, PV_PEER_REACHING);
         assert_true(p->deadline == begun + PV_PEER_REACH_TIME);
-        pass(w, PV_PEER_REACH_TIME - 1);
+        pass(PV_PEER_REACH_TIME - 1);
         assert_int_equal(p->state, PV_PEER_REACHING);
-        pass(w, 1);
+        pass(1);
         assert_int_equal(p->state, PV_PEER_FAILED);
-        pass(w, PV_S(pauses[i]) - 1);
+        pass(PV_S(pauses[i]) - 1);
         assert_int_equal(p->state, PV_PEER_FAILED);
         p->wanted_at = w->now; /* by packets, which do not begin an attempt */
-        pass(w, 1);
+        pass(1);
     }
     w->no_network = w->no_signals = false;
-    pass(w, PV_S(9)); /* descriptions are repeated every 8 s at least */
+    pass(PV_S(9)); /* descriptions are repeated every 8 s at least */
     assert_int_equal(p->state, PV_PEER_UP);
     assert_int_equal(p->retry, PV_PEER_RETRY_FIRST);
 }
 
 PV_TEST(checks_that_all_failed_are_followed_by_silence)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     w->no_network = true; /* descriptions arrive, checks do not */
-    want(w, 0);
-    pass(w, PV_S(12));
+    want(0);
+    pass(PV_S(12));
     assert_int_equal(p->state, PV_PEER_FAILED);
     assert_int_equal(w->n[1].peers[0]->state, PV_PEER_FAILED);
     size_t sent = w->datagrams;
     for (unsigned i = 0; i < 30; i++) {
-        want(w, 0); /* packets go on asking */
-        pass(w, PV_S(1));
+        want(0); /* packets go on asking */
+        pass(PV_S(1));
         assert_int_equal(w->datagrams, sent);
     }
     w->no_network = false;
-    pass(w, PV_S(6));
+    pass(PV_S(6));
     assert_int_equal(p->state, PV_PEER_UP);
 }
 
 PV_TEST(without_a_wish_a_failed_attempt_is_the_last)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     w->no_network = w->no_signals = true;
-    want(w, 0);
-    pass(w, PV_S(600));
+    want(0);
+    pass(PV_S(600));
     assert_int_equal(p->state, PV_PEER_IDLE);
     size_t sent = w->datagrams + w->n[0].n_descs;
     assert_in_range(w->n[0].n_descs, 5, 150); /* the session repeats itself for 90 s */
-    pass(w, PV_S(600));
+    pass(PV_S(600));
     assert_int_equal(w->datagrams + w->n[0].n_descs, sent);
 }
 
@@ -328,42 +329,40 @@ PV_TEST(without_a_wish_a_failed_attempt_is_the_last)
  * the agent trusts what it chose, for the relay may be back at once. */
 PV_TEST(a_wish_without_a_carrier_begins_anew_when_the_choice_is_suspect)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
-    want(w, 0);
-    pass(w, PV_S(1));
-    assert_true(is_up(w, 0));
+    want(0);
+    pass(PV_S(1));
+    assert_true(is_up(0));
     pv_peer_use_path(p, NULL, w->now);
-    want(w, 0);
+    want(0);
     assert_int_equal(p->state, PV_PEER_UP);
     w->no_network = w->no_signals = true;
     pv_ice_kick(p->ice, w->now); /* as data does that gets no answer */
     for (unsigned i = 0; i < 100 && pv_ice_state(p->ice) != PV_ICE_CHECKING; i++)
-        pass(w, PV_MS(100));
+        pass(PV_MS(100));
     assert_int_equal(pv_ice_state(p->ice), PV_ICE_CHECKING);
     assert_int_equal(p->state, PV_PEER_UP);
     assert_int_equal(pv_peer_path_state(p), PV_PATH_STATE_NONE);
-    want(w, 0);
+    want(0);
     assert_int_equal(p->state, PV_PEER_REACHING);
 }
 
 PV_TEST(another_network_is_news_for_a_failed_peer)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     w->no_network = true;
-    want(w, 0);
-    pass(w, PV_PEER_REACH_TIME + PV_S(1));
+    want(0);
+    pass(PV_PEER_REACH_TIME + PV_S(1));
     assert_int_equal(p->state, PV_PEER_FAILED);
     w->no_network = false;
     pv_peer_node_changed(p, true, w->now);
-    pass(w, PV_S(1));
+    pass(PV_S(1));
     assert_int_equal(p->state, PV_PEER_UP);
 }
 
 /* --- limits -------------------------------------------------------------------------------- */
 
-static size_t count(const struct world *w, enum pv_peer_state state)
+static size_t count(enum pv_peer_state state)
 {
     size_t n = 0;
     for (size_t i = 0; i < w->n[0].n_peers; i++)
@@ -371,30 +370,29 @@ static size_t count(const struct world *w, enum pv_peer_state state)
     return n;
 }
 
-static void crowd(struct world *w, size_t n)
+static void crowd(size_t n)
 {
     for (size_t i = w->n[0].n_peers; i < n; i++) {
         uint8_t pk[32], sk[32], transport[32];
         pv_rng_fill(&w->n[0].node.rng, pk, sizeof(pk));
         pv_dh_keypair(&w->n[0].node.rng, sk, transport);
-        add_peer(w, 0, pk, transport);
+        add_peer(0, pk, transport);
     }
     for (size_t i = 0; i < n; i++)
         pv_peer_want(w->n[0].peers[i], "a test", w->now);
-    pump(w);
+    pump();
 }
 
 PV_TEST(twenty_attempts_begin_a_second_and_32_run_at_once)
 {
-    struct world *w = make_world();
     w->no_signals = w->no_network = true;
-    crowd(w, 60);
-    assert_int_equal(count(w, PV_PEER_REACHING), PV_PEER_NEW_PER_S);
-    pass(w, PV_S(2));
-    assert_int_equal(count(w, PV_PEER_REACHING), PV_PEER_MAX_REACHING);
+    crowd(60);
+    assert_int_equal(count(PV_PEER_REACHING), PV_PEER_NEW_PER_S);
+    pass(PV_S(2));
+    assert_int_equal(count(PV_PEER_REACHING), PV_PEER_MAX_REACHING);
     assert_int_equal(w->n[0].node.common->n_reaching, PV_PEER_MAX_REACHING);
-    pass(w, PV_PEER_REACH_TIME);
-    assert_in_range(count(w, PV_PEER_REACHING), 20, PV_PEER_MAX_REACHING); /* the others' turn */
+    pass(PV_PEER_REACH_TIME);
+    assert_in_range(count(PV_PEER_REACHING), 20, PV_PEER_MAX_REACHING); /* the others' turn */
 }
 
 static bool asks_for_path(struct pv_peer *p)
@@ -403,46 +401,44 @@ static bool asks_for_path(struct pv_peer *p)
 }
 
 /* A worker's request when the first packet waits, of a peer that was used before. */
-static void ask_for_path(struct world *w, struct pv_peer *p)
+static void ask_for_path(struct pv_peer *p)
 {
     const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_PATH, .peer = p->id};
     assert_int_equal(pv_fp_builder_use_peer(p->node->fp, p->id), PV_OK);
     atomic_store(&pv_fp_builder_live(p->node->fp, p->id)->asked_path, true);
     pv_peer_handle_punt(p, &punt, w->now);
-    pump(w);
+    pump();
 }
 
 PV_TEST(a_peer_is_noted_once_a_packet_waits_for_it)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_PATH, .peer = p->id};
     assert_null(pv_fp_builder_live(p->node->fp, p->id));
     pv_peer_handle_punt(p, &punt, w->now);
-    pump(w);
+    pump();
     assert_non_null(pv_fp_builder_live(p->node->fp, p->id));
     assert_int_equal(p->state, PV_PEER_REACHING);
 }
 
 PV_TEST(packets_may_ask_again_whenever_nothing_is_under_way)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     w->no_network = true;
-    ask_for_path(w, p);
+    ask_for_path(p);
     assert_int_equal(p->state, PV_PEER_REACHING);
     assert_false(asks_for_path(p));
     pv_peer_goodbye(p, w->now); /* in the middle of it */
     assert_true(asks_for_path(p));
-    ask_for_path(w, p); /* a packet that was on its way; it is offline */
+    ask_for_path(p); /* a packet that was on its way; it is offline */
     assert_int_equal(p->state, PV_PEER_IDLE);
     assert_true(asks_for_path(p));
-    pass(w, PV_S(100));
+    pass(PV_S(100));
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 9, w->now);
     assert_int_equal(p->state, PV_PEER_IDLE); /* nobody waits any more */
-    ask_for_path(w, p);
+    ask_for_path(p);
     assert_int_equal(p->state, PV_PEER_REACHING);
-    pass(w, PV_PEER_REACH_TIME);
+    pass(PV_PEER_REACH_TIME);
     assert_int_equal(p->state, PV_PEER_FAILED);
     assert_true(asks_for_path(p));
 }
@@ -450,11 +446,10 @@ PV_TEST(packets_may_ask_again_whenever_nothing_is_under_way)
 /* The NAT may have forgotten it, and a handshake over it would be repeated for 90 s. */
 PV_TEST(packets_that_wait_for_keys_wake_a_dormant_path)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_KEYS};
-    want(w, 0);
-    pass(w, PV_S(700));
+    want(0);
+    pass(PV_S(700));
     assert_int_equal(p->state, PV_PEER_UP);
     assert_int_equal(pv_ice_state(p->ice), PV_ICE_DORMANT);
     w->no_network = true;
@@ -464,19 +459,18 @@ PV_TEST(packets_that_wait_for_keys_wake_a_dormant_path)
 
 PV_TEST(a_peer_that_wants_to_reach_us_needs_no_turn)
 {
-    struct world *w = make_world();
     w->no_signals = w->no_network = true;
     struct pv_peer *first = w->n[0].peers[0];
     w->n[0].n_peers = 0; /* aside, so that it is not wanted with the crowd */
-    crowd(w, 50);
-    pass(w, PV_S(2));
+    crowd(50);
+    pass(PV_S(2));
     assert_int_equal(w->n[0].node.common->n_reaching, PV_PEER_MAX_REACHING);
     struct pv_peer *other = w->n[0].peers[0];
     w->n[0].peers[0] = first;
     w->no_signals = w->no_network = false;
-    want(w, 1);
-    pass(w, PV_S(1));
-    assert_true(is_up(w, 0));
+    want(1);
+    pass(PV_S(1));
+    assert_true(is_up(0));
     pv_peer_free(other);
 }
 
@@ -484,9 +478,8 @@ PV_TEST(a_peer_that_wants_to_reach_us_needs_no_turn)
 
 PV_TEST(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed)
 {
-    struct world *w = make_world();
-    want(w, 0);
-    pass(w, PV_S(1));
+    want(0);
+    pass(PV_S(1));
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_goodbye(p, w->now);
     assert_int_equal(p->state, PV_PEER_IDLE);
@@ -494,35 +487,34 @@ PV_TEST(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed)
     assert_int_equal(p->presence, PV_PRESENCE_OFFLINE);
     assert_null(w->n[0].node.common->ufrags);
     pv_peer_goodbye(p, w->now); /* twice is as good as once */
-    want(w, 0);
+    want(0);
     assert_int_equal(p->state, PV_PEER_IDLE);
     /* It comes back as another life. */
     pv_peer_free(w->n[1].peers[0]);
     w->n[1].n_peers = 0;
-    add_peer(w, 1, w->n[0].pk, w->n[0].dh_pk);
+    add_peer(1, w->n[0].pk, w->n[0].dh_pk);
     w->n[1].node.wall.us += 1000000;
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 77, w->now);
-    pass(w, PV_S(1));
-    assert_true(is_up(w, 0));
-    assert_true(is_up(w, 1));
+    pass(PV_S(1));
+    assert_true(is_up(0));
+    assert_true(is_up(1));
 }
 
 /* It was killed, or ended while the path was being made: no goodbye came. */
 PV_TEST(a_peer_that_the_coordinator_calls_gone_is_asked_at_once)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 1, w->now);
-    want(w, 0);
-    pass(w, PV_S(1));
-    assert_true(is_up(w, 0));
+    want(0);
+    pass(PV_S(1));
+    assert_true(is_up(0));
     pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, w->now);
-    pass(w, PV_S(5));
-    assert_true(is_up(w, 0)); /* it answers */
+    pass(PV_S(5));
+    assert_true(is_up(0)); /* it answers */
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 1, w->now);
     w->no_network = w->no_signals = true;
     pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, w->now);
-    pass(w, PV_S(7)); /* two rounds of checks */
+    pass(PV_S(7)); /* two rounds of checks */
     assert_int_equal(p->state, PV_PEER_IDLE);
     assert_false(pv_peer_has_path(p));
     assert_int_equal(pv_peer_reach(p), PV_REACH_NO);
@@ -530,19 +522,18 @@ PV_TEST(a_peer_that_the_coordinator_calls_gone_is_asked_at_once)
 
 PV_TEST(a_restart_is_noticed_by_the_new_connection)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 1, w->now);
-    want(w, 0);
-    pass(w, PV_S(1));
+    want(0);
+    pass(PV_S(1));
     pv_peer_free(w->n[1].peers[0]);
     w->n[1].n_peers = 0;
-    pass(w, PV_S(2));
-    add_peer(w, 1, w->n[0].pk, w->n[0].dh_pk);
+    pass(PV_S(2));
+    add_peer(1, w->n[0].pk, w->n[0].dh_pk);
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 2, w->now);
-    pass(w, PV_MS(500));
-    assert_true(is_up(w, 0));
-    assert_true(is_up(w, 1));
+    pass(PV_MS(500));
+    assert_true(is_up(0));
+    assert_true(is_up(1));
     assert_true(pv_session_has_keys(w->n[1].peers[0]->session, w->now) ||
                 pv_session_has_keys(p->session, w->now));
 }
@@ -553,26 +544,25 @@ PV_TEST(a_restart_is_noticed_by_the_new_connection)
  * use. */
 PV_TEST(a_description_holds_no_handshake_that_was_given_up)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     w->no_signals = true;
-    want(w, 0);
+    want(0);
     const struct pv_desc old = w->n[0].last;
     assert_true(old.wg_len > 0);
     pv_peer_goodbye(p, w->now);
-    pass(w, PV_MS(100));
+    pass(PV_MS(100));
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 5, w->now);
-    want(w, 0);
+    want(0);
     const struct pv_desc *now = &w->n[0].last;
     assert_int_not_equal(now->gen, old.gen);
     assert_true(now->wg_len == 0 || memcmp(now->wg, old.wg, now->wg_len) != 0);
 }
 
 /* The description that node 1 would send now, taken without being delivered. */
-static struct pv_desc describe(struct world *w)
+static struct pv_desc describe(void)
 {
     w->no_signals = true;
-    want(w, 1);
+    want(1);
     w->no_signals = false;
     assert_true(w->n[1].n_descs > 0);
     return w->n[1].last;
@@ -580,7 +570,6 @@ static struct pv_desc describe(struct world *w)
 
 PV_TEST(the_relayed_count_outlives_the_peer)
 {
-    struct world *w = make_world();
     struct node *n = &w->n[1];
     struct pv_peer_relayed sum = {.tx = 1};
     assert_int_equal(pv_fp_builder_use_peer(n->node.fp, n->peers[0]->id), PV_OK);
@@ -604,65 +593,62 @@ PV_TEST(a_generation_too_low_is_renumbered_once_its_mark_is_stored)
     enum {
         MARK = 1000, /* µs */
     };
-    struct world *w = make_world();
     struct pv_highwater *gen = &w->n[0].node.common->gen;
     *gen = pv_highwater_load(MARK, 0);
     w->n[1].peers[0]->descx.theirs = (struct pv_descx_id){.gen = MARK + 50, .rev = 1};
-    want(w, 0);
+    want(0);
     assert_int_equal(w->n[0].last.gen, MARK + 1);
-    pass(w, PV_S(1));
-    assert_false(is_up(w, 1));
+    pass(PV_S(1));
+    assert_false(is_up(1));
     pv_highwater_stored(gen, w->n[0].node.wall.us + PV_HIGHWATER_AHEAD_US);
-    pass(w, PV_S(3));
+    pass(PV_S(3));
     assert_true(w->n[0].last.gen > MARK + 50);
-    assert_true(is_up(w, 0));
-    assert_true(is_up(w, 1));
+    assert_true(is_up(0));
+    assert_true(is_up(1));
 }
 
 PV_TEST(old_descriptions_change_nothing)
 {
-    struct world *w = make_world();
-    struct pv_desc d = describe(w);
+    struct pv_desc d = describe();
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_handle_desc(p, &d, w->now);
-    pass(w, PV_S(1));
-    assert_true(is_up(w, 0));
+    pass(PV_S(1));
+    assert_true(is_up(0));
     struct pv_desc old = d;
     old.gen--;
     old.rev = 99;
     pv_ice_make_creds(&w->n[1].node.rng, &old.creds);
     old.wg_len = 0;
     pv_peer_handle_desc(p, &old, w->now);
-    pass(w, PV_S(1));
-    assert_true(is_up(w, 0));
+    pass(PV_S(1));
+    assert_true(is_up(0));
     assert_string_equal(p->remote->creds.ufrag, d.creds.ufrag);
 }
 
 /* Node 0 hears that node 1 came online anew, and so repeats what it says; before that leaves, what
  * it says changes. */
-static void repeat_behind(struct world *w)
+static void repeat_behind(void)
 {
     pv_peer_set_presence(w->n[0].peers[0], PV_PRESENCE_ONLINE, w->now, w->now);
 }
 
 PV_TEST(candidates_that_change_behind_a_repetition_arrive)
 {
-    struct world *w = make_world();
     struct pv_node_ways *ways = &w->n[0].node.ways;
-    want(w, 0);
-    pass(w, PV_S(1));
-    assert_true(is_up(w, 0) && is_up(w, 1));
-    repeat_behind(w);
+    want(0);
+    pass(PV_S(1));
+    assert_true(is_up(0) && is_up(1));
+    repeat_behind();
     ways->locals[1] = ways->locals[0];
     ways->locals[1].addr.port++;
     ways->n_locals = 2;
     pv_peer_node_changed(w->n[0].peers[0], true, w->now);
-    pass(w, PV_S(1));
+    pass(PV_S(1));
     assert_int_equal(w->n[1].peers[0]->remote->n_cands, 2);
-    repeat_behind(w);
+    repeat_behind();
     ways->caps = PV_DESC_CAP_NO_UDP;
     pv_peer_describe(w->n[0].peers[0]);
-    pass(w, PV_S(1));
+    pass(PV_S(1));
     assert_int_equal(w->n[1].peers[0]->remote->caps, PV_DESC_CAP_NO_UDP);
 }
 
@@ -670,20 +656,19 @@ PV_TEST(candidates_that_change_behind_a_repetition_arrive)
  * is the one that uses it, the acknowledgement is the first to say them. */
 PV_TEST(candidates_that_change_while_a_path_is_dormant_arrive_with_its_use)
 {
-    struct world *w = make_world();
     struct pv_node_ways *ways = &w->n[0].node.ways;
-    want(w, 0);
-    pass(w, PV_S(700));
+    want(0);
+    pass(PV_S(700));
     assert_int_equal(pv_ice_state(w->n[0].peers[0]->ice), PV_ICE_DORMANT);
     ways->locals[1] = ways->locals[0];
     ways->locals[1].addr.port++;
     ways->n_locals = 2;
     ways->caps = PV_DESC_CAP_GROUPS;
     pv_peer_node_changed(w->n[0].peers[0], true, w->now);
-    pass(w, PV_S(1));
+    pass(PV_S(1));
     assert_int_equal(w->n[1].peers[0]->remote->n_cands, 1);
-    want(w, 1);
-    pass(w, PV_S(1));
+    want(1);
+    pass(PV_S(1));
     assert_int_equal(w->n[1].peers[0]->remote->n_cands, 2);
     assert_int_equal(w->n[1].peers[0]->remote->caps, PV_DESC_CAP_GROUPS);
 }
@@ -691,14 +676,13 @@ PV_TEST(candidates_that_change_while_a_path_is_dormant_arrive_with_its_use)
 /* The offer crosses a change of the one that answers, and comes while that one repeats itself. */
 PV_TEST(an_answer_behind_a_repetition_arrives)
 {
-    struct world *w = make_world();
     for (int i = 0; i < 2; i++) {
         w->n[i].node.given.kem = &kem_double;
         w->n[i].node.given.pq = PV_PQ_ON;
         w->n[i].node.ways.caps = PV_DESC_CAP_PQ;
     }
-    want(w, 0);
-    pass(w, PV_S(1));
+    want(0);
+    pass(PV_S(1));
     struct pv_peer *p = w->n[1].peers[0]; /* the higher key: it offers */
     uint32_t before = pv_pqx_say(p->agreed.x)->have;
     assert_int_not_equal(before, 0);
@@ -709,9 +693,9 @@ PV_TEST(an_answer_behind_a_repetition_arrives)
     pv_peer_describe(w->n[0].peers[0]);
     assert_true(pv_peer_take_desc(w->n[0].peers[0], w->now, &change));
     pv_peer_handle_desc(p, &change, w->now);
-    repeat_behind(w);
+    repeat_behind();
     pv_peer_handle_desc(w->n[0].peers[0], &offer, w->now);
-    pass(w, PV_S(10));
+    pass(PV_S(10));
     assert_int_not_equal(pv_pqx_say(p->agreed.x)->have, before);
 }
 
@@ -731,13 +715,13 @@ PV_TEST(two_members_use_the_suite_that_costs_both_together_the_least)
         {{{600, 700}, {0, 0}}, {false, true}, PV_SUITE_CHACHA},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct world *w = make_world();
+        w = make_world();
         for (int k = 0; k < 2; k++) {
             memcpy(w->n[k].node.ways.cost, rows[i].cost[k], sizeof(rows[i].cost[k]));
             w->n[k].node.ways.caps = rows[i].aes[k] ? PV_DESC_CAP_AES : 0;
         }
-        want(w, 0);
-        pass(w, PV_S(20));
+        want(0);
+        pass(PV_S(20));
         for (int k = 0; k < 2; k++)
             if (pv_session_suite(w->n[k].peers[0]->session) != rows[i].suite)
                 fail_msg("row %zu, node %d: %s", i, k,
@@ -747,37 +731,35 @@ PV_TEST(two_members_use_the_suite_that_costs_both_together_the_least)
 
 PV_TEST(a_handshake_for_somebody_else_is_not_taken)
 {
-    struct world *w = make_world();
-    struct pv_desc d = describe(w);
+    struct pv_desc d = describe();
     struct pv_peer *p = w->n[0].peers[0];
     assert_int_equal(d.wg_len, PV_WGMSG_INITIATION_LEN);
     /* Node 1 as another member than the one who seals the description. */
     uint8_t sk[32], pk[32], transport[32];
     pv_dh_keypair(&w->n[0].node.rng, sk, transport);
     pv_rng_fill(&w->n[0].node.rng, pk, sizeof(pk));
-    struct pv_peer *other = add_peer(w, 0, pk, transport);
+    struct pv_peer *other = add_peer(0, pk, transport);
     pv_peer_handle_desc(other, &d, w->now);
     assert_false(pv_session_has_keys(other->session, w->now));
     /* And one with a byte changed. */
     d.wg[40] ^= 1;
     pv_peer_handle_desc(p, &d, w->now);
     assert_false(pv_session_has_keys(p->session, w->now));
-    pass(w, PV_S(11)); /* the honest side repeats itself */
-    assert_true(is_up(w, 0));
+    pass(PV_S(11)); /* the honest side repeats itself */
+    assert_true(is_up(0));
 }
 
 PV_TEST(descriptions_without_use_do_no_harm)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
-    struct pv_desc d = describe(w);
+    struct pv_desc d = describe();
     struct pv_desc bad = d;
     w->no_signals = true; /* nothing but what follows */
     bad.gen -= 1000;
     bad.n_cands = 0;
     bad.wg_len = 0;
     pv_peer_handle_desc(p, &bad, w->now);
-    pass(w, PV_S(1));
+    pass(PV_S(1));
     assert_int_not_equal(p->state, PV_PEER_UP);
     bad.rev++;
     bad.n_cands = PV_ICE_MAX_REMOTE; /* all of them unusable */
@@ -789,21 +771,20 @@ PV_TEST(descriptions_without_use_do_no_harm)
     bad.rev++;
     memset(bad.creds.pwd, 0, sizeof(bad.creds.pwd)); /* no password */
     pv_peer_handle_desc(p, &bad, w->now);
-    pump(w);
+    pump();
     assert_int_not_equal(p->state, PV_PEER_UP);
     pv_peer_handle_desc(p, &d, w->now);
-    pass(w, PV_S(1));
-    assert_true(is_up(w, 0));
+    pass(PV_S(1));
+    assert_true(is_up(0));
 }
 
 PV_TEST(two_wishes_at_once_make_one_session)
 {
-    struct world *w = make_world();
     pv_peer_want(w->n[0].peers[0], "a test", w->now);
     pv_peer_want(w->n[1].peers[0], "a test", w->now);
-    pass(w, PV_S(1));
-    assert_true(is_up(w, 0));
-    assert_true(is_up(w, 1));
+    pass(PV_S(1));
+    assert_true(is_up(0));
+    assert_true(is_up(1));
     assert_true(pv_session_has_keys(w->n[0].peers[0]->session, w->now));
 }
 
@@ -811,7 +792,6 @@ PV_TEST(two_wishes_at_once_make_one_session)
 
 PV_TEST(an_initiation_out_of_the_blue_is_answered_to_its_source)
 {
-    struct world *w = make_world();
     w->n[0].node.common->signalling = w->n[1].node.common->signalling = false;
     struct pv_peer *p = w->n[1].peers[0];
     const struct pv_carrier from = {
@@ -845,7 +825,6 @@ PV_TEST(an_initiation_out_of_the_blue_is_answered_to_its_source)
 
 PV_TEST(a_path_on_trial_is_not_relayed_because_the_last_one_was)
 {
-    struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     const struct pv_carrier there = {.kind = PV_CARRIER_UDP, .remote = w->n[1].addr};
     p->relay.far = true;
@@ -856,7 +835,6 @@ PV_TEST(a_path_on_trial_is_not_relayed_because_the_last_one_was)
 
 PV_TEST(stun_for_a_peer_without_an_agent_is_dropped)
 {
-    struct world *w = make_world();
     const struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = w->n[1].addr};
     uint8_t junk[20] = {0, 1};
     assert_int_equal(
@@ -873,13 +851,12 @@ PV_TEST(all_indices_of_a_peer_are_one_workers)
         WORKERS = 3,
         EACH = 4
     };
-    struct world *w = make_world();
     struct node *n = &w->n[0];
     unsigned of_worker[WORKERS] = {0};
     n->node.given.workers = WORKERS;
     for (uint8_t i = 1; i < WORKERS * EACH; i++) {
         uint8_t pk[32] = {9, i};
-        add_peer(w, 0, pk, n->dh_pk);
+        add_peer(0, pk, n->dh_pk);
     }
     for (size_t i = 0; i < n->n_peers; i++) {
         uint8_t worker = (uint8_t)pv_peer_fresh_index(n->peers[i]);
@@ -900,10 +877,9 @@ struct more_keys {
     struct pv_wg_device device[2];
 };
 
-static struct more_keys *more_keys(struct world *w)
+static struct more_keys *more_keys(void)
 {
-    struct more_keys *k = calloc(1, sizeof(*k));
-    assert_non_null(k);
+    struct more_keys *k = test_alloc(sizeof(*k));
     test_defer(free, k);
     for (int i = 0; i < 2; i++) {
         pv_rng_fill(&w->n[0].node.rng, k->sk[i], 32);
@@ -913,7 +889,7 @@ static struct more_keys *more_keys(struct world *w)
 }
 
 /* Node 0 uses another key from now on, and answers the one before. */
-static void change_own_key(struct world *w, const struct pv_wg_device *to)
+static void change_own_key(const struct pv_wg_device *to)
 {
     struct pv_node_keys *keys = &w->n[0].node.keys;
     keys->former[1] = keys->former[0];
@@ -926,46 +902,45 @@ static void change_own_key(struct world *w, const struct pv_wg_device *to)
 
 static struct world *make_pair(void)
 {
-    struct world *w = make_world();
-    want(w, 0);
-    pass(w, PV_S(2));
-    assert_true(is_up(w, 0) && is_up(w, 1));
+    want(0);
+    pass(PV_S(2));
+    assert_true(is_up(0) && is_up(1));
     return w;
 }
 
 /* New keys, begun by node i. */
-static void rekey(struct world *w, int i)
+static void rekey(int i)
 {
     struct pv_peer *p = w->n[i].peers[0];
     uint64_t before = w->n[i].node.common->stats.handshakes;
-    pass(w, PV_S(6)); /* one message 1 in five seconds */
+    pass(PV_S(6)); /* one message 1 in five seconds */
     pv_session_want(p->session, w->now);
-    pass(w, PV_S(1));
+    pass(PV_S(1));
     assert_int_equal(w->n[i].node.common->stats.handshakes, before + 1);
 }
 
 PV_TEST(a_member_with_another_key_keeps_its_session_and_path)
 {
-    struct world *w = make_pair();
-    const struct more_keys *k = more_keys(w);
+    w = make_pair();
+    const struct more_keys *k = more_keys();
     struct pv_peer *p = w->n[1].peers[0];
     const struct pv_session *session = p->session;
     uint32_t id = p->id;
-    change_own_key(w, &k->device[0]);
+    change_own_key(&k->device[0]);
     assert_int_equal(pv_peer_set_transport(p, k->device[0].keys.pk, w->now), PV_OK);
-    pass(w, PV_S(1));
+    pass(PV_S(1));
     assert_ptr_equal(p->session, session);
     assert_int_equal(p->id, id);
-    assert_true(is_up(w, 0) && is_up(w, 1));
+    assert_true(is_up(0) && is_up(1));
     assert_memory_equal(pv_peer_transport(p), k->device[0].keys.pk, 32);
-    rekey(w, 1);
+    rekey(1);
     assert_true(pv_peer_knows_own_key(w->n[0].peers[0]));
 }
 
 PV_TEST(the_former_key_is_taken_for_three_minutes)
 {
-    struct world *w = make_pair();
-    const struct more_keys *k = more_keys(w);
+    w = make_pair();
+    const struct more_keys *k = more_keys();
     struct pv_peer *p = w->n[1].peers[0];
     const uint8_t *old = w->n[0].dh_pk;
     assert_true(pv_peer_has_key(p, old, w->now));
@@ -978,75 +953,75 @@ PV_TEST(the_former_key_is_taken_for_three_minutes)
 
 PV_TEST(a_peer_that_may_not_have_heard_is_asked_with_the_former_key_first)
 {
-    struct world *w = make_pair();
-    const struct more_keys *k = more_keys(w);
+    w = make_pair();
+    const struct more_keys *k = more_keys();
     struct pv_peer *p = w->n[0].peers[0];
     assert_ptr_equal(pv_peer_own_key(p, w->now), &w->n[0].device);
-    change_own_key(w, &k->device[0]);
+    change_own_key(&k->device[0]);
     assert_false(pv_peer_knows_own_key(p));
     assert_ptr_equal(pv_peer_own_key(p, w->now), &w->n[0].device);
-    rekey(w, 0); /* node 1 knows the first key only, and answers it */
+    rekey(0); /* node 1 knows the first key only, and answers it */
     assert_false(pv_peer_knows_own_key(p));
 
     assert_ptr_equal(pv_peer_own_key(p, w->now + PV_PEER_FORMER_TIME), &k->device[0]);
     pv_peer_note_own_key(p);
     assert_ptr_equal(pv_peer_own_key(p, w->now), &k->device[0]);
-    change_own_key(w, &k->device[1]);
+    change_own_key(&k->device[1]);
     assert_ptr_equal(pv_peer_own_key(p, w->now), &k->device[0]); /* the newest of before */
 }
 
 /* Nobody answers: the next message 1 tries the other key, and then the one before that. */
 PV_TEST(each_further_message_tries_another_key)
 {
-    struct world *w = make_pair();
-    const struct more_keys *k = more_keys(w);
+    w = make_pair();
+    const struct more_keys *k = more_keys();
     struct pv_peer *p = w->n[0].peers[0];
-    change_own_key(w, &k->device[0]);
-    change_own_key(w, &k->device[1]);
+    change_own_key(&k->device[0]);
+    change_own_key(&k->device[1]);
     pv_peer_note_own_key(p);
-    pass(w, PV_S(6));
+    pass(PV_S(6));
     w->no_network = w->no_signals = true;
     pv_session_want(p->session, w->now);
     assert_ptr_equal(pv_peer_own_key(p, w->now), &k->device[1]);
-    pass(w, PV_MS(100));
+    pass(PV_MS(100));
     assert_int_equal(pv_session_tries(p->session), 1);
     assert_ptr_equal(pv_peer_own_key(p, w->now), &k->device[0]);
-    pass(w, PV_S(6));
+    pass(PV_S(6));
     assert_ptr_equal(pv_peer_own_key(p, w->now), &w->n[0].device);
-    pass(w, PV_S(6));
+    pass(PV_S(6));
     assert_ptr_equal(pv_peer_own_key(p, w->now), &k->device[1]);
 }
 
 PV_TEST(all_keys_of_ours_are_answered_also_one_that_is_not_announced)
 {
-    struct world *w = make_pair();
-    const struct more_keys *k = more_keys(w);
+    w = make_pair();
+    const struct more_keys *k = more_keys();
     struct pv_node_keys *keys = &w->n[0].node.keys;
     struct pv_peer *far = w->n[1].peers[0];
     keys->next = &k->device[1];
-    change_own_key(w, &k->device[0]);
-    rekey(w, 1); /* to the first */
+    change_own_key(&k->device[0]);
+    rekey(1); /* to the first */
     assert_false(pv_peer_knows_own_key(w->n[0].peers[0]));
     assert_int_equal(pv_peer_set_transport(far, k->device[1].keys.pk, w->now), PV_OK);
-    rekey(w, 1); /* it heard of it before this node knew that it had told */
+    rekey(1); /* it heard of it before this node knew that it had told */
     assert_false(pv_peer_knows_own_key(w->n[0].peers[0]));
     assert_int_equal(pv_peer_set_transport(far, k->device[0].keys.pk, w->now), PV_OK);
-    rekey(w, 1);
+    rekey(1);
     assert_true(pv_peer_knows_own_key(w->n[0].peers[0]));
 }
 
 PV_TEST(a_forgotten_key_is_not_answered_and_its_sessions_go_on)
 {
-    struct world *w = make_pair();
-    const struct more_keys *k = more_keys(w);
+    w = make_pair();
+    const struct more_keys *k = more_keys();
     struct pv_peer *p = w->n[0].peers[0];
-    change_own_key(w, &k->device[0]);
+    change_own_key(&k->device[0]);
     assert_int_equal(pv_peer_set_transport(w->n[1].peers[0], k->device[0].keys.pk, w->now), PV_OK);
     w->n[0].node.keys.n_former = 0;
     pv_peer_forget_own_key(p, &w->n[0].device);
     memset(&w->n[0].device, 0xee, sizeof(w->n[0].device));
-    assert_true(is_up(w, 0));
+    assert_true(is_up(0));
     assert_true(pv_session_has_keys(p->session, w->now));
-    rekey(w, 0);
-    rekey(w, 1);
+    rekey(0);
+    rekey(1);
 }

@@ -36,6 +36,5 @@ PV_TEST(a_member_that_is_not_used_costs_little)
     size_t each = (heap_use() - before) / MEMBERS;
     printf("%zu bytes a member, %zu of them struct pv_peer\n", each, sizeof(struct pv_peer));
     assert_true(each <= BYTES);
-    fake_peers_done(&peers);
     fake_node_done(&f);
 }

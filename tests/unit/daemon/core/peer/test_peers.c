@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of peers: finding, walking, facts, what leaves, and static peers' endpoints. */
-#include <stdio.h>
-
 #include "daemon/core/peer/peer_int.h"
 #include "daemon/core/peer/pqx.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
@@ -14,12 +12,6 @@ static int start(void **state)
     fake_peers_init(&x, &pv_part_peers);
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    fake_peers_done(&x);
     return 0;
 }
 
@@ -41,7 +33,7 @@ static struct pv_peer *add_static(const char *name, const char *host)
     return pv_peers_find(table(), name);
 }
 
-PV_TEST_IN(a_peer_is_found_by_all_that_names_it, start, stop)
+PV_TEST_IN(a_peer_is_found_by_all_that_names_it, start, NULL)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     struct pv_peer *carol = fake_peers_member(&x, 2, "carol", 3);
@@ -69,7 +61,7 @@ PV_TEST_IN(a_peer_is_found_by_all_that_names_it, start, stop)
 
 /* A member made its key so that it begins as that of a machine that has gone: it gets nothing that
  * is meant for that one, nor is it taken for it. */
-PV_TEST_IN(a_short_key_names_nobody_when_a_former_machine_has_it_too, start, stop)
+PV_TEST_IN(a_short_key_names_nobody_when_a_former_machine_has_it_too, start, NULL)
 {
     const struct keys gone = keys_of(952), ground = keys_of(1133);
     char text[PV_KEY_TEXT_BUF], brief[PV_KEY_SHORT_BUF], longer[PV_KEY_TEXT_BUF];
@@ -95,7 +87,7 @@ PV_TEST_IN(a_short_key_names_nobody_when_a_former_machine_has_it_too, start, sto
     assert_memory_equal(pv_node_former_member(&x.f.node, longer)->node, gone.pk, 32);
 }
 
-PV_TEST_IN(facts_about_a_peer_are_told_once_and_together, start, stop)
+PV_TEST_IN(facts_about_a_peer_are_told_once_and_together, start, NULL)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     unsigned facts;
@@ -109,7 +101,7 @@ PV_TEST_IN(facts_about_a_peer_are_told_once_and_together, start, stop)
     assert_false(pv_peers_has_news(table()));
 }
 
-PV_TEST_IN(nobody_is_told_of_a_peer_that_is_gone, start, stop)
+PV_TEST_IN(nobody_is_told_of_a_peer_that_is_gone, start, NULL)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     struct pv_peer *carol = fake_peers_member(&x, 2, "carol", 3);
@@ -125,7 +117,7 @@ PV_TEST_IN(nobody_is_told_of_a_peer_that_is_gone, start, stop)
     assert_int_equal(pv_peers_count_members(table()), 0);
 }
 
-PV_TEST_IN(a_path_that_becomes_suspect_casts_doubt_on_our_nat, start, stop)
+PV_TEST_IN(a_path_that_becomes_suspect_casts_doubt_on_our_nat, start, NULL)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
@@ -138,7 +130,7 @@ PV_TEST_IN(a_path_that_becomes_suspect_casts_doubt_on_our_nat, start, stop)
 }
 
 /* One answer to "is it there?", with and without the coordinator's word. */
-PV_TEST_IN(a_path_or_the_coordinators_word_makes_a_peer_reachable, start, stop)
+PV_TEST_IN(a_path_or_the_coordinators_word_makes_a_peer_reachable, start, NULL)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
@@ -170,7 +162,7 @@ static struct pv_peer *add_guests(struct pv_peer *bob, struct pv_peer **ret_tabl
     return pv_peers_find(table(), "phone");
 }
 
-PV_TEST_IN(walks_over_nodes_pass_over_guests, start, stop)
+PV_TEST_IN(walks_over_nodes_pass_over_guests, start, NULL)
 {
     struct pv_peer *tablet, *bob = fake_peers_member(&x, 1, "bob", 2);
     assert_true(pv_peer_is_guest(add_guests(bob, &tablet)));
@@ -181,7 +173,7 @@ PV_TEST_IN(walks_over_nodes_pass_over_guests, start, stop)
 }
 
 /* A coordinator may lie, and whoever has a guest's file can sign descriptions by its key. */
-PV_TEST_IN(no_word_but_its_own_packets_moves_a_guest, start, stop)
+PV_TEST_IN(no_word_but_its_own_packets_moves_a_guest, start, NULL)
 {
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
     const struct pv_desc d = {.gen = 7, .rev = 1};
@@ -200,7 +192,7 @@ PV_TEST_IN(no_word_but_its_own_packets_moves_a_guest, start, stop)
     assert_int_equal(pv_peer_reach(phone), PV_REACH_PATH);
 }
 
-PV_TEST_IN(more_packets_than_fit_are_dropped, start, stop)
+PV_TEST_IN(more_packets_than_fit_are_dropped, start, NULL)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     struct pv_engine_inject out;
@@ -226,7 +218,7 @@ static const struct pv_inband_handler *handler_of(enum pv_inband_type type)
     return NULL;
 }
 
-PV_TEST_IN(a_probe_is_answered_and_a_goodbye_ends_the_path, start, stop)
+PV_TEST_IN(a_probe_is_answered_and_a_goodbye_ends_the_path, start, NULL)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
@@ -241,7 +233,7 @@ PV_TEST_IN(a_probe_is_answered_and_a_goodbye_ends_the_path, start, stop)
     assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_OFFLINE);
 }
 
-PV_TEST_IN(a_static_peers_name_is_looked_up_until_it_is_found, start, stop)
+PV_TEST_IN(a_static_peers_name_is_looked_up_until_it_is_found, start, NULL)
 {
     struct pv_peer *vpn = add_static("vpn", "vpn.example.org");
     struct pv_job *job = fake_node_job(&x.f);
@@ -261,7 +253,7 @@ PV_TEST_IN(a_static_peers_name_is_looked_up_until_it_is_found, start, stop)
     assert_int_equal(pv_peer_path(vpn)->remote.port, 51820);
 }
 
-PV_TEST_IN(static_routes_are_those_of_all_static_peers, start, stop)
+PV_TEST_IN(static_routes_are_those_of_all_static_peers, start, NULL)
 {
     size_t n;
     add_static("one", "192.0.2.1");
@@ -278,7 +270,7 @@ static void end_kept(void *slot)
     n_ended += *(unsigned *)slot;
 }
 
-PV_TEST_IN(a_peer_keeps_bytes_for_a_part_until_either_ends, start, stop)
+PV_TEST_IN(a_peer_keeps_bytes_for_a_part_until_either_ends, start, NULL)
 {
     static const struct pv_part one = {.peer_size = sizeof(unsigned), .end_peer = end_kept};
     static const struct pv_part other = {.peer_size = 1};
@@ -370,7 +362,6 @@ PV_TEST(offers_without_end_are_answered_a_few_at_a_time)
     worked = 0;
     send(2, 1);
     assert_int_equal(worked, 1);
-    fake_peers_done(&x);
 }
 
 PV_TEST(chat_waits_for_a_member_that_announced_it)
@@ -385,7 +376,6 @@ PV_TEST(chat_waits_for_a_member_that_announced_it)
     x.f.node.given.pq = PV_PQ_REQUIRE;
     pv_peer_pq_settle(p, x.f.now);
     assert_int_equal(p->agreed.strict, PV_FP_STRICT_ALL);
-    fake_peers_done(&x);
 }
 
 /* A description that was too much is not acknowledged, so it comes again and is answered then: an
@@ -411,5 +401,4 @@ PV_TEST(a_description_that_was_too_much_is_answered_when_it_is_repeated)
     while (pv_peer_take_desc(p, x.f.now, &ours))
         answered = ours.re_gen == FLOOD && ours.pq != NULL && ours.pq->kind == PV_DESC_PQ_ANSWER;
     assert_true(answered);
-    fake_peers_done(&x);
 }

@@ -6,9 +6,6 @@
  * itself, and ML-KEM-768 where the crypto library has it.
  */
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "crypto/ct.h"

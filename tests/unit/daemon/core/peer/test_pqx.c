@@ -2,7 +2,6 @@
 /* The exchange of preshared keys between two machines that see whole descriptions: whatever is
  * lost, late or doubled, both end with the same newest key. The KEM is the tests' double, and
  * ML-KEM-768 where the crypto library has it. */
-#include <stdio.h>
 
 #include "daemon/core/peer/pqx.h"
 #include "tests/unit/kem_double.h"
@@ -61,8 +60,7 @@ static void make_machine(struct world *w, int i)
 
 static struct world *make_world(const struct pv_kem *kem, uint64_t seed)
 {
-    struct world *w = calloc(1, sizeof(*w));
-    assert_non_null(w);
+    struct world *w = test_alloc(sizeof(*w));
     test_defer(free_world, w);
     w->rng = test_rng_make(&w->seed, seed);
     w->kem = kem;

@@ -6,8 +6,6 @@
  */
 #pragma once
 
-#include <stdio.h>
-
 #include <sqlite3.h>
 
 #include "daemon/core/rooms/rooms.h"

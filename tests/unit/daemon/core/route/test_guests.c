@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Part "guests": who carries whom by the roster's word, and what `export` makes, or refuses. */
-#include <stdio.h>
-
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/member/membership.h"
@@ -115,7 +113,6 @@ static int stop(void **state)
 {
     x.f.node.n_parts = 0;
     pv_gatherer_free(x.f.node.ways.gatherer);
-    fake_peers_done(&x);
     return 0;
 }
 
@@ -155,8 +152,7 @@ static struct pv_peer *peer_of(const char *name)
 static const struct pv_peer *way_to(const char *ip)
 {
     struct pv_fp_snapshot *snap;
-    struct pv_addr a;
-    assert_int_equal(pv_addr_parse_ip(ip, &a), PV_OK);
+    struct pv_addr a = test_ip(ip);
     assert_int_equal(pv_fp_builder_snapshot(x.f.node.fp, &snap), PV_OK);
     const struct pv_fp_peer *p = pv_fp_snapshot_way(snap, pv_fp_snapshot_route(snap, 4, a.ip));
     uint32_t id = p == NULL ? 0 : p->id;
@@ -554,7 +550,7 @@ PV_TEST(an_app_shows_that_it_was_corrected)
 PV_TEST(a_public_ipv6_address_comes_after_the_door)
 {
     be_public();
-    assert_int_equal(pv_addr_parse("[2001:db8::7]:51820", &x.f.node.ways.locals[0].addr), PV_OK);
+    x.f.node.ways.locals[0].addr = test_addr("[2001:db8::7]:51820");
     x.f.node.online = true;
     assert_string_equal(ask("\"cmd\":\"export\",\"name\":\"phone\""), "");
     open_door();

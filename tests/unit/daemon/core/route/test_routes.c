@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Part "routes": what offers, permissions and wishes make of prefixes; what host and packet threads
  * are told. */
-#include <stdio.h>
 
 #include "daemon/core/packets/fp_state.h"
 #include "daemon/core/route/routes.h"
@@ -27,7 +26,7 @@ static int start(void **state)
     bob = fake_peers_member(&x, BOB, "bob", 7);
     carol = fake_peers_member(&x, CAROL, "carol", 8);
     struct pv_fp_interface iface = {.mtu = 1420};
-    assert_int_equal(pv_prefix_parse("10.66.0.0/16", &iface.nets[0]), PV_OK);
+    iface.nets[0] = test_prefix("10.66.0.0/16");
     assert_int_equal(pv_fp_builder_set_interface(x.f.node.fp, &iface), PV_OK);
     fake_node_start(&x.f);
     x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_routes, .self = x.f.self};
@@ -40,18 +39,10 @@ static int start(void **state)
 static int stop(void **state)
 {
     x.f.node.n_parts = 0;
-    fake_peers_done(&x);
     return 0;
 }
 
 PV_TEST_WORLD(start, stop);
-
-static struct pv_prefix prefix_of(const char *text)
-{
-    struct pv_prefix p;
-    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
-    return p;
-}
 
 static void told(struct item it)
 {
@@ -65,7 +56,7 @@ static uint16_t allow(const uint8_t *pk, const char *text)
     struct pv_statement st = {.type = PV_ST_ROUTE};
     st.u.route = (struct pv_st_route){.slot = {.number = slot, .seq = 1},
                                       .kind = PV_ROUTE_ALLOW,
-                                      .prefix = prefix_of(text),
+                                      .prefix = test_prefix(text),
                                       .time = T0};
     memcpy(st.u.route.node, pk, PV_SIGN_PK_LEN);
     told(make_statement(&x.f.world, &st, &x.f.world.creator));
@@ -89,7 +80,7 @@ static void offer_by(const struct keys *node, const char *list, uint8_t flags)
     snprintf(copy, sizeof(copy), "%s", list);
     char *rest = copy;
     for (char *one; (one = strtok_r(rest, " ", &rest)) != NULL;)
-        offers[n++] = (struct pv_offer){.prefix = prefix_of(one), .flags = flags};
+        offers[n++] = (struct pv_offer){.prefix = test_prefix(one), .flags = flags};
     pv_offerlist_put(&w, offers, n);
     st.u.offers.serial = ++serial;
     st.u.offers.list = pv_view(bytes, w.len);
@@ -138,8 +129,7 @@ static const char *used(void)
 static const struct pv_peer *goes_to(const char *ip)
 {
     struct pv_fp_snapshot *snap;
-    struct pv_addr a;
-    assert_int_equal(pv_addr_parse_ip(ip, &a), PV_OK);
+    struct pv_addr a = test_ip(ip);
     assert_int_equal(pv_fp_builder_snapshot(x.f.node.fp, &snap), PV_OK);
     uint32_t owner = pv_fp_snapshot_owner(snap, a.family == PV_AF_INET ? 4 : 6, a.ip);
     size_t i = (size_t)owner - PV_FP_OWNER_CARRIED;
@@ -153,8 +143,7 @@ static const struct pv_peer *goes_to(const char *ip)
 static bool is_here(const char *ip)
 {
     struct pv_fp_snapshot *snap;
-    struct pv_addr a;
-    assert_int_equal(pv_addr_parse_ip(ip, &a), PV_OK);
+    struct pv_addr a = test_ip(ip);
     assert_int_equal(pv_fp_builder_snapshot(x.f.node.fp, &snap), PV_OK);
     bool here = pv_fp_snapshot_owner(snap, 4, a.ip) == PV_FP_OWNER_HERE;
     pv_fp_snapshot_free(snap);
@@ -284,7 +273,7 @@ PV_TEST(the_choice_is_kept)
 
 PV_TEST(a_route_not_to_be_taken_over_is_not)
 {
-    struct pv_netplan_link lan = {.prefix = prefix_of("192.168.0.0/23"), .ifname = "eth7"};
+    struct pv_netplan_link lan = {.prefix = test_prefix("192.168.0.0/23"), .ifname = "eth7"};
     (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
     (void)allow(pv_peer_pk(bob), "192.168.0.0/16");
     (void)allow(pv_peer_pk(bob), "10.66.7.0/24");
@@ -375,7 +364,7 @@ PV_TEST(a_gateway_that_does_not_reach_it_does_not_carry)
 
 PV_TEST(this_node_carries_what_it_reaches)
 {
-    const struct pv_netplan_link lan = {.prefix = prefix_of("192.168.1.0/24"), .ifname = "eth7"};
+    const struct pv_netplan_link lan = {.prefix = test_prefix("192.168.1.0/24"), .ifname = "eth7"};
     (void)allow(x.f.identity.sign_pk, "192.168.1.0/24");
     offer_by(&x.f.world.creator, "192.168.1.0/24", 0);
     assert_true(is_here("192.168.1.7")); /* behind a router */
@@ -388,7 +377,7 @@ PV_TEST(this_node_carries_what_it_reaches)
     assert_true(is_here("192.168.1.7"));
     (void)new_plan();
     assert_true(plan.offered[0].linked);
-    x.f.node.host.plan.lan[0].prefix = prefix_of("192.168.2.0/24");
+    x.f.node.host.plan.lan[0].prefix = test_prefix("192.168.2.0/24");
     fake_node_raise(&x.f, PV_FACT_HOSTNET);
     assert_false(is_here("192.168.1.7"));
     assert_true(fake_node_has_problem(&x.f, "192.168.1.0/24 is not carried for members"));

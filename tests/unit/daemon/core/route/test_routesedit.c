@@ -54,14 +54,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
-{
-    fake_peers_done(&peers);
-    fake_node_done(&node);
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 /* The answer to a command about that prefix has this text. */
 static void says(const char *cmd, const char *peer, const char *prefix, const char *text)
@@ -78,16 +71,14 @@ static void says(const char *cmd, const char *peer, const char *prefix, const ch
 
 static bool offers(const struct keys *who, const char *text)
 {
-    struct pv_prefix p;
     struct pv_offer o;
-    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
+    struct pv_prefix p = test_prefix(text);
     return pv_routes_is_offered(&node.node, who->pk, &p, &o);
 }
 
 static bool may_carry(const struct keys *who, const char *text)
 {
-    struct pv_prefix p;
-    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
+    struct pv_prefix p = test_prefix(text);
     return pv_routes_is_allowed(&node.node, who->pk, &p);
 }
 

@@ -8,7 +8,7 @@ static const uint8_t bob[PV_SIGN_PK_LEN] = {1}, carol[PV_SIGN_PK_LEN] = {2};
 static struct pv_offer offer_of(const char *text, uint8_t flags)
 {
     struct pv_offer o = {.flags = flags};
-    assert_int_equal(pv_prefix_parse(text, &o.prefix), PV_OK);
+    o.prefix = test_prefix(text);
     return o;
 }
 

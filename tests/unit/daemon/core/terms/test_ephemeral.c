@@ -60,13 +60,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
-{
-    fake_peers_done(&x);
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 static void says(enum pv_presence presence)
 {
@@ -113,7 +107,7 @@ PV_TEST(a_node_that_is_not_connected_removes_nobody)
 
 PV_TEST(other_members_may_be_silent_for_ever)
 {
-    fake_peers_done(&x);
+    fake_node_done(&x.f);
     begin(90 * 86400);
     says(PV_PRESENCE_OFFLINE);
     fake_node_wait(&x.f, PV_S(86400));

@@ -57,6 +57,7 @@ static int start(void **state)
     door = keys_of(50);
     eve = keys_of(51);
     fake_peers_init(&x, &pv_part_waiting);
+    fake_coord_init();
     x.f.cfg.notify = true;
     fake_node_enter(&x.f);
     fake_node_add(&x.f, make_terms(&x.f.world, &x.f.world.creator, &door, PV_INVITE_APPROVAL, 0));
@@ -69,14 +70,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
-{
-    fake_coord_done();
-    fake_peers_done(&x);
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 static void eve_asks(void)
 {
@@ -92,7 +86,7 @@ static void answer_from(const char *text)
     struct pv_ctl_msg msg = {
         .kind = PV_CTL_ANSWER, .type = PV_CTL_ASKED, .u.asked = {.n = 1, .askers = &asker}};
     memcpy(asker.node, eve.pk, sizeof(asker.node));
-    assert_int_equal(pv_addr_parse_ip(text, &asker.from), PV_OK);
+    asker.from = test_ip(text);
     pv_ctl_msg_free(fake_coord_take(PV_CTL_ASKERS, &tag));
     pv_part_waiting.on_answer(x.f.self, tag, &msg, x.f.now);
     fake_node_settle(&x.f);
@@ -132,9 +126,7 @@ PV_TEST(watchers_are_told_once)
     expect("\"event\":\"waiting\"");
     assert_non_null(strstr(fake_ctl_output, "\"name\":\"eve\""));
     assert_non_null(strstr(fake_ctl_output, "\"asks_from\":\"203.0.113.9\""));
-    struct pv_job *job = fake_node_job(&x.f);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_NOTIFY);
+    struct pv_job *job = fake_node_expect(&x.f, PV_JOB_NOTIFY);
     assert_string_equal(job->u.notify->from, "?eve"); /* no member's name */
     assert_string_equal(job->u.notify->text,
                         "eve asks to be admitted to network home, from "
