@@ -40,17 +40,9 @@ struct pv_statuspage *pv_statuspage_free(struct pv_statuspage *st)
 
 static int add_fields(struct pv_statuspage *st, json_t *status)
 {
-    static const char *const names[PV_STATUS_FIELDS] = {
-        [PV_STATUS_HARD_NAT] = "hard_nat",
-        [PV_STATUS_NAT_BINDING] = "nat_binding",
-        [PV_STATUS_POST_QUANTUM] = "post_quantum",
-        [PV_STATUS_RELAYS] = "relays",
-        [PV_STATUS_UDP] = "udp",
-        [PV_STATUS_DATAPATH] = "datapath",
-        [PV_STATUS_LAN] = "lan",
-        [PV_STATUS_ROUTES] = "routes",
-        [PV_STATUS_PORT_MAPPINGS] = "port_mappings",
-    };
+#define NAME(word, name) name,
+    static const char *const names[PV_STATUS_FIELDS] = {PV_STATUSPAGE_ROWS(NAME)};
+#undef NAME
     const struct pv_statuspage_pq *pq = &st->pq;
     if (pq->state != NULL)
         pv_statuspage_put(st, PV_STATUS_POST_QUANTUM,

@@ -24,19 +24,23 @@ enum {
     PV_STATUSPAGE_MAX_PUBLIC = 16, /* addresses as seen from outside */
 };
 
-/* Objects that one part writes: fields of the answer, in this order behind all others. */
+/* Objects that one part writes: fields of the answer, in this order behind all others, each in a
+ * row with its name. POST_QUANTUM is written by statuspage.c, of what is in pq. */
+#define PV_STATUSPAGE_ROWS(X)       \
+    X(HARD_NAT, "hard_nat")         \
+    X(NAT_BINDING, "nat_binding")   \
+    X(POST_QUANTUM, "post_quantum") \
+    X(RELAYS, "relays")             \
+    X(UDP, "udp")                   \
+    X(DATAPATH, "datapath")         \
+    X(LAN, "lan")                   \
+    X(ROUTES, "routes")             \
+    X(PORT_MAPPINGS, "port_mappings")
+#define PV_STATUSPAGE_ENUMERATOR(word, name) PV_STATUS_##word,
 enum pv_statuspage_field {
-    PV_STATUS_HARD_NAT,
-    PV_STATUS_NAT_BINDING,
-    PV_STATUS_POST_QUANTUM, /* by statuspage.c, of what is in pq */
-    PV_STATUS_RELAYS,
-    PV_STATUS_UDP,
-    PV_STATUS_DATAPATH,
-    PV_STATUS_LAN,
-    PV_STATUS_ROUTES,
-    PV_STATUS_PORT_MAPPINGS,
-    PV_STATUS_FIELDS,
+    PV_STATUSPAGE_ROWS(PV_STATUSPAGE_ENUMERATOR) PV_STATUS_FIELDS,
 };
+#undef PV_STATUSPAGE_ENUMERATOR
 
 /* Sessions with members that no quantum computer opens later. */
 struct pv_statuspage_pq {
