@@ -4,6 +4,15 @@
 
 /* --- making and reading statements ----------------------------------------------------------- */
 
+static const struct {
+    uint8_t number;
+    const char *name;
+} types[] = {
+#define TYPE(name, number) {number, "PV_ST_" #name},
+    PV_STATEMENT_TYPES(TYPE)
+#undef TYPE
+};
+
 struct made {
     uint8_t buf[PV_STATEMENT_MAX + 64];
     size_t len;
@@ -30,15 +39,12 @@ static inline void assert_unmade(const struct pv_statement *st)
     assert_int_equal(sign_statement(st, &m), PV_ERR_MALFORMED);
 }
 
-/* Encodings are final: a hash changes only when somebody breaks one. */
-static inline void assert_hash(const struct made *m, const char *want)
+static void hash_of(const struct made *m, char ret_hex[static 2 * PV_STATEMENT_HASH_LEN + 1])
 {
     uint8_t hash[PV_STATEMENT_HASH_LEN];
-    char hex[2 * sizeof(hash) + 1];
     pv_statement_hash(pv_view(m->buf, m->len), hash);
     for (size_t i = 0; i < sizeof(hash); i++)
-        snprintf(hex + 2 * i, 3, "%02x", hash[i]);
-    assert_string_equal(hex, want);
+        snprintf(ret_hex + 2 * i, 3, "%02x", hash[i]);
 }
 
 static inline void assert_truncation_is_refused(const struct made *m)
@@ -108,15 +114,19 @@ static size_t list_of(uint8_t *buf, size_t cap, size_t n_coords, size_t n_addrs)
     return w.len;
 }
 
+static struct pv_statement sample_route(void);
+static struct pv_statement sample_offers(void);
+static struct pv_statement sample_tag(void);
+static struct pv_statement sample_rule(void);
+
 static uint8_t test_list[256];
 static uint8_t test_stay[PV_STATEMENT_LIST_MAX + 32];
 
 /* A good statement of each known type; the first byte of its node key is 2, of its signer's 1. */
-static struct pv_statement sample(uint8_t type)
+static struct pv_statement sample(enum pv_statement_type type)
 {
-    struct pv_statement st = {.type = type};
+    struct pv_statement st = {.type = (uint8_t)type};
     struct keys node = keys_from(2);
-
     memset(st.network_id, 0x77, sizeof(st.network_id));
     switch (type) {
     case PV_ST_NETWORK:
@@ -182,15 +192,30 @@ static struct pv_statement sample(uint8_t type)
         memcpy(st.u.admission.node, node.pk, 32);
         st.u.admission.time = 1700000008;
         break;
-    default:
+    case PV_ST_COORDINATORS:
         st.u.coordinators.seq = 1;
         st.u.coordinators.list = pv_view(test_list, list_of(test_list, sizeof(test_list), 2, 2));
         break;
+    case PV_ST_ROUTE:
+        return sample_route();
+    case PV_ST_TAG:
+        return sample_tag();
+    case PV_ST_RULE:
+        return sample_rule();
+    case PV_ST_OFFERS:
+        return sample_offers();
+    case PV_ST_ABLE:
+        st.u.able.serial = 11;
+        st.u.able.abilities = PV_ABLE_PQ | 0x80000000;
+        st.u.able.time = 1700000009;
+        break;
+    case PV_ST_RECEIPT:
+        fail();
     }
     return st;
 }
 
-static struct made make_sample(uint8_t type)
+static struct made make_sample(enum pv_statement_type type)
 {
     struct keys signer = keys_from(1), node = keys_from(2);
     struct pv_statement st = sample(type);
@@ -240,49 +265,61 @@ PV_TEST(a_statement_made_reads_back_the_same)
     }
 }
 
+/* Byte by byte: no field is lost, or read from another's place. */
+PV_TEST(a_statement_that_was_read_is_made_again_the_same)
+{
+    struct keys signer = keys_from(1);
+    for (size_t i = 0; i < PV_ARRAY_LEN(types); i++) {
+        struct pv_statement got;
+        struct made m = make_sample(types[i].number);
+        assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
+        struct made again = make(&got, &signer, NULL);
+        assert_int_equal(again.len, m.len);
+        assert_memory_equal(again.buf, m.buf, m.len);
+    }
+}
+
 /* The encodings are final: these hashes change only when somebody breaks them. */
 PV_TEST(encodings_do_not_change)
 {
-    static const char *const want[] = {
-        "fd3ffebc2d0c929f6e751edd8af6396a5e5196913593776ea01803e08e61e322",
-        "c45e83c8e9c9db5b859f429b632827316798d98783ffcd530e0e322ce252d03f",
-        "75443dd70818792ed2eb5ec9a92055212f9d3521bbba8cee4f2322b63013d0e2",
-        "193ec026452302a6273699da468fd54a4179a1082d9d8892e7a2d446a3dcfc87",
-        "0fe5232f3a3f3c8dd5186e63e87626097b67aac47bfa635c21596895f7286ff5",
-        "4ef59a38096d204e9551375ffeebf3022db2b8aae12945ccdda009d1654ea5ee",
-        "0542b614406a882b0bee2315066766ca1f268983a9c25b7f41643e551d06b58f",
-        "9fc65c9265f969d470f47e1a50fb6c24ec8196bdedef374ca9a0fbaa5423ff18",
-        "39df43a81cda11182697bbaa10c27a6b4a787261e5af13661edcb238d81766ce",
-        "369e2ca7bcaaafb2b34d7c926b8b1397ce640199269f74c7b7eaed17fd728058",
-        "59324b621ed734a6725281c7b86b74118958e319a3a720f312bfcb55135c428b",
-        "acd6617c9f98c7b8e8b62f54cd8f408c7f9eb4a81cf75f956543ae3ed7b124ab",
+    static const char *const want[UINT8_MAX + 1] = {
+        [PV_ST_NETWORK] = "fd3ffebc2d0c929f6e751edd8af6396a5e5196913593776ea01803e08e61e322",
+        [PV_ST_ADMIN] = "c45e83c8e9c9db5b859f429b632827316798d98783ffcd530e0e322ce252d03f",
+        [PV_ST_INVITE] = "75443dd70818792ed2eb5ec9a92055212f9d3521bbba8cee4f2322b63013d0e2",
+        [PV_ST_MEMBER] = "193ec026452302a6273699da468fd54a4179a1082d9d8892e7a2d446a3dcfc87",
+        [PV_ST_TRANSPORT] = "0fe5232f3a3f3c8dd5186e63e87626097b67aac47bfa635c21596895f7286ff5",
+        [PV_ST_REVOCATION] = "4ef59a38096d204e9551375ffeebf3022db2b8aae12945ccdda009d1654ea5ee",
+        [PV_ST_LEAVE] = "0542b614406a882b0bee2315066766ca1f268983a9c25b7f41643e551d06b58f",
+        [PV_ST_COORDINATORS] = "9fc65c9265f969d470f47e1a50fb6c24ec8196bdedef374ca9a0fbaa5423ff18",
+        [PV_ST_END] = "39df43a81cda11182697bbaa10c27a6b4a787261e5af13661edcb238d81766ce",
+        [PV_ST_PLACE] = "369e2ca7bcaaafb2b34d7c926b8b1397ce640199269f74c7b7eaed17fd728058",
+        [PV_ST_CONDITIONAL] = "59324b621ed734a6725281c7b86b74118958e319a3a720f312bfcb55135c428b",
+        [PV_ST_ADMISSION] = "acd6617c9f98c7b8e8b62f54cd8f408c7f9eb4a81cf75f956543ae3ed7b124ab",
+        [PV_ST_ROUTE] = "1df76694bc413915300792fe399b1304406fc54202940c0b767dd876ca187c43",
+        [PV_ST_TAG] = "d9d9af6217016b85d33d3e2347df6d8e6fbdf73363d16632196f655313e76679",
+        [PV_ST_RULE] = "273451c4fd5bba77da93427842af99eed2a6b89c8af511fe77af23b262da7a39",
+        [PV_ST_OFFERS] = "819ce0f1f25428d45bc56bb026599b81b01897d6acd0cdf80e0f5e89b1b32abb",
+        [PV_ST_ABLE] = "fc48ce633ae321d0486d64d8bdd039e08beac4c05c7bf708ac1d29a6ade5ac7b",
     };
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
-        struct made m = make_sample(type);
-        assert_hash(&m, want[type - 1]);
+    for (size_t i = 0; i < PV_ARRAY_LEN(types); i++) {
+        struct made m = make_sample(types[i].number);
+        char hex[2 * PV_STATEMENT_HASH_LEN + 1];
+        hash_of(&m, hex);
+        if (want[types[i].number] == NULL)
+            fail_msg("%s: its sample has no hash here: [%s] = \"%s\", and a seed: "
+                     "PV_WRITE_CORPUS=DIR test_statement, and scripts/corpus add fuzz_statement "
+                     "DIR/%s",
+                     types[i].name, types[i].name, hex, pv_kind_of(types[i].number)->name);
+        assert_string_equal(hex, want[types[i].number]);
     }
 }
 
-PV_TEST(decode_rejects_every_truncation)
+PV_TEST(damage_to_a_statement_is_noticed)
 {
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
-        struct made m = make_sample(type);
+    for (size_t i = 0; i < PV_ARRAY_LEN(types); i++) {
+        struct made m = make_sample(types[i].number);
         assert_truncation_is_refused(&m);
-    }
-}
-
-PV_TEST(decode_rejects_one_trailing_byte)
-{
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
-        struct made m = make_sample(type);
         assert_trailing_byte_is_refused(&m);
-    }
-}
-
-PV_TEST(every_flipped_bit_is_noticed)
-{
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
-        struct made m = make_sample(type);
         assert_flipped_bits_are_noticed(&m);
     }
 }
@@ -778,15 +815,6 @@ PV_TEST(ip6_is_the_networks_ula_and_a_hash_of_the_key)
 
 /* The compiler cannot see all that a row of the table of types lacks. */
 
-static const struct {
-    uint8_t number;
-    const char *name;
-} types[] = {
-#define TYPE(name, number) {number, "PV_ST_" #name},
-    PV_STATEMENT_TYPES(TYPE)
-#undef TYPE
-};
-
 /* what: a sentence's end that says what the row in kinds.c does not. */
 static void expect(bool said, const char *name, const char *what)
 {
@@ -940,29 +968,6 @@ PV_TEST(routes_and_offers_read_back_the_same)
     assert_false(pv_offerlist_next(&got.u.offers.list, &offer));
 }
 
-PV_TEST(encodings_of_routes_and_offers_do_not_change)
-{
-    static const char *const want[] = {
-        "ebbbcb4904961c4222c4fbe71f05e3aab443299c116c34070978cce3dd50f5cf",
-        "b0d0451c63b063b9d717c20903ce12d298dfcaea00d4baed55f675135aef4a54"};
-    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
-        struct pv_statement st = i == 0 ? sample_route() : sample_offers();
-        struct made m = make_signed(&st);
-        assert_hash(&m, want[i]);
-    }
-}
-
-PV_TEST(damage_to_routes_and_offers_is_noticed)
-{
-    for (size_t i = 0; i < 2; i++) {
-        struct pv_statement st = i == 0 ? sample_route() : sample_offers();
-        struct made m = make_signed(&st);
-        assert_truncation_is_refused(&m);
-        assert_trailing_byte_is_refused(&m);
-        assert_flipped_bits_are_noticed(&m);
-    }
-}
-
 PV_TEST(only_what_can_be_carried_is_a_route)
 {
     static const char *const bad[] = {
@@ -1092,29 +1097,6 @@ PV_TEST(tags_and_rules_read_back_the_same)
     assert_int_equal(got.u.rule.time, T0 + 1);
 }
 
-PV_TEST(encodings_of_tags_and_rules_do_not_change)
-{
-    static const char *const want[] = {
-        "00dfcd6a0ea9aad5c919ca703bbc2037227a38ca9a5359ee58fb01f446ae61e6",
-        "fd5b1235579585613419257a5a6305104d8543fef69d594f6fec7b888959729a"};
-    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
-        struct pv_statement st = i == 0 ? sample_tag() : sample_rule();
-        struct made m = make_signed(&st);
-        assert_hash(&m, want[i]);
-    }
-}
-
-PV_TEST(damage_to_tags_and_rules_is_noticed)
-{
-    for (size_t i = 0; i < 2; i++) {
-        struct pv_statement st = i == 0 ? sample_tag() : sample_rule();
-        struct made m = make_signed(&st);
-        assert_truncation_is_refused(&m);
-        assert_trailing_byte_is_refused(&m);
-        assert_flipped_bits_are_noticed(&m);
-    }
-}
-
 PV_TEST(tags_and_rules_have_one_form)
 {
     struct pv_statement st = sample_rule();
@@ -1192,11 +1174,6 @@ PV_TEST(it_reads_back_and_its_encoding_stays)
     assert_int_equal(pv_statement_decode(pv_view(buf, len), &got), PV_OK);
     assert_int_equal(pv_statement_verify(&got), PV_OK);
     assert_memory_equal(&got.u.able, &st.u.able, sizeof(st.u.able));
-    for (size_t cut = 1; cut < len; cut++)
-        assert_int_not_equal(pv_statement_decode(pv_view(buf, cut), &got), PV_OK);
-    buf[60] ^= 1;
-    assert_int_equal(pv_statement_decode(pv_view(buf, len), &got), PV_OK);
-    assert_int_equal(pv_statement_verify(&got), PV_ERR_AUTH);
 }
 
 /* The newest counts, in whatever order they come, and eight are kept. */
@@ -1230,4 +1207,22 @@ PV_TEST(a_key_of_no_node_says_nothing)
     assert_int_equal(pv_roster_by_node(r, w.creator.pk)->abilities, 0);
     (void)add_raw(r, able(r, &stranger, PV_ABLE_PQ, &made)); /* waits for its member statement */
     assert_null(pv_roster_by_node(r, stranger.pk));
+}
+
+/* Seeds of fuzz_statement: run by hand with PV_WRITE_CORPUS=dir for a new type. */
+void test_begin(void)
+{
+    const char *dir = getenv("PV_WRITE_CORPUS");
+    if (dir == NULL)
+        return;
+    for (size_t i = 0; i < PV_ARRAY_LEN(types); i++) {
+        struct made m = make_sample(types[i].number);
+        char path[512];
+        snprintf(path, sizeof(path), "%s/%s", dir, pv_kind_of(types[i].number)->name);
+        FILE *f = fopen(path, "wb");
+        assert_non_null(f);
+        assert_int_equal(fwrite(m.buf, 1, m.len, f), m.len);
+        fclose(f);
+    }
+    exit(0);
 }
