@@ -13,6 +13,7 @@
 #include "coordinator/core/coord.h"
 #include "coordinator/keys.h"
 #include "coordinator/relaycfg.h"
+#include "coordinator/reload.h"
 #include "coordinator/rights.h"
 #include "coordinator/server.h"
 #include "coordinator/settings/settings.h"
@@ -36,7 +37,7 @@
 static int format_url(const struct pv_coordset *set, const struct pv_coordkeys *keys,
                       char text[static PV_URL_TEXT_BUF], char note[static PV_COORDURL_NOTE_MAX])
 {
-    struct pv_url url = {.has_secret = !set->open};
+    struct pv_url url = {.has_secret = !set->switches.open};
     note[0] = '\0';
     if (pv_coordurl_address(set, &url.addr, note) < 0)
         return pv_coord_print_error(note);
@@ -160,7 +161,8 @@ static int serve(const struct pv_coordset *set, struct pv_coordserver_parts *par
     if (r == PV_OK) {
         pv_coord_stats(parts->coord, &stats);
         pv_log(log, PV_LOG_INFO, "started networks=%llu statements=%llu open=%d",
-               (unsigned long long)stats.networks, (unsigned long long)stats.statements, set->open);
+               (unsigned long long)stats.networks, (unsigned long long)stats.statements,
+               set->switches.open);
         printf("p2pvpn-coordinator: listening on %s\n", pv_coordserver_addresses(server));
         fflush(stdout);
         pv_coordserver_run(server, supervisor);
@@ -210,7 +212,7 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
     struct pv_calmlog calm; /* strangers cause most of the core's lines */
     struct pv_rng rng = pv_entropy();
     struct pv_coord *coord = NULL;
-    struct pv_coordurl_list stun;
+    struct pv_coordtold told;
     struct pv_relaycfg *relay = NULL;
     int lock = -1;
     /* Passwords of static users are read as whoever started it, everything else as its user. */
@@ -234,16 +236,11 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
     char doubt[PV_COORDURL_NOTE_MAX];
     if (pv_coordurl_is_doubtful(set, doubt))
         pv_log(log, PV_LOG_WARN, "what=\"public address\" why=\"%s\"", doubt);
-    pv_coordurl_public(set, &stun);
-    const struct pv_netlimits_table limits = {
-        .all = set->limits.all, .nets = set->limits.nets, .n = set->limits.n};
+    pv_coordtold_make(set, &told);
     const struct pv_coord_config cfg = {.sk = keys->sk,
                                         .secret = keys->secret,
-                                        .open = set->open,
-                                        .stun = stun.texts,
-                                        .n_stun = stun.n,
+                                        .policy = told.policy,
                                         .limits = set->limits.general,
-                                        .net_limits = &limits,
                                         .homes = set->store.postgres[0] != '\0',
                                         .relay = pv_relaycfg_get(relay),
                                         .kem = pv_kem_mlkem768()};
@@ -253,7 +250,8 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
     memcpy(pk, keys->pk, sizeof(pk));
     pv_secret_free(keys);
     pv_relaycfg_free(relay);
-    struct pv_coordserver_parts parts = {.coord = coord, .rights = &rights, .calm = &calm};
+    struct pv_coordserver_parts parts = {
+        .coord = coord, .told = &told, .rights = &rights, .calm = &calm};
     int code =
         r == PV_OK ? serve_until_end(set, pk, &parts) : pv_coord_print_error("out of memory");
     pv_coord_free(coord);

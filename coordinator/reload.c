@@ -152,7 +152,7 @@ static void name_changed(const struct pv_coordset *now, const struct pv_coordset
     const struct pv_netlimits *l = &now->limits.all, *m = &old->limits.all;
     if (!same_public(now, old))
         pv_coordreload_name(changed, "public");
-    if (now->open != old->open)
+    if (now->switches.open != old->switches.open)
         pv_coordreload_name(changed, "open");
     if (r->port_lo != q->port_lo || r->port_hi != q->port_hi)
         pv_coordreload_name(changed, "[relay] ports");
@@ -176,6 +176,18 @@ static void name_changed(const struct pv_coordset *now, const struct pv_coordset
     name_networks(&old->limits, &now->limits, changed);
 }
 
+void pv_coordtold_make(const struct pv_coordset *set, struct pv_coordtold *ret_told)
+{
+    pv_coordurl_public(set, &ret_told->stun);
+    pv_coordurl_tls(set, &ret_told->tls);
+    ret_told->net_limits = (struct pv_netlimits_table){
+        .all = set->limits.all, .nets = set->limits.nets, .n = set->limits.n};
+    ret_told->policy = (struct pv_coord_policy){.switches = set->switches,
+                                                .stun = ret_told->stun.texts,
+                                                .n_stun = ret_told->stun.n,
+                                                .net_limits = &ret_told->net_limits};
+}
+
 int pv_coordreload_read(struct pv_coordreload *ret_reload, const struct pv_coordset *old,
                         char ret_error[static PV_COORDSET_ERROR_MAX])
 {
@@ -187,9 +199,6 @@ int pv_coordreload_read(struct pv_coordreload *ret_reload, const struct pv_coord
     name_waiting(now, old, ret_reload->waiting);
     name_changed(now, old, ret_reload->changed);
     keep_old(now, old);
-    pv_coordurl_public(now, &ret_reload->stun);
-    pv_coordurl_tls(now, &ret_reload->tls);
-    ret_reload->net_limits = (struct pv_netlimits_table){
-        .all = now->limits.all, .nets = now->limits.nets, .n = now->limits.n};
+    pv_coordtold_make(now, &ret_reload->told);
     return PV_OK;
 }

@@ -241,7 +241,7 @@ static void open_status(struct pv_coordserver *s)
 /* Nodes compare the pin instead of asking an authority. */
 void pv_server_tell_tls(struct pv_coordserver *s)
 {
-    const struct pv_coordurl_list *addrs = s->reloaded == NULL ? &s->tls_addrs : &s->reloaded->tls;
+    const struct pv_coordurl_list *addrs = &s->told->tls;
     struct pv_ctl_tls tls = {.n = addrs->n, .addrs = addrs->texts};
     memcpy(tls.pin, s->cert.is.pin, sizeof(tls.pin));
     pv_coord_set_tls(s->coord, &tls);
@@ -557,7 +557,7 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     s->set = set;
     s->rights = parts->rights;
     s->signals = -1;
-    pv_coordurl_tls(set, &s->tls_addrs);
+    s->told = parts->told;
     s->next_id = 1;
     s->accepting = true;
     s->map = pv_map_make(&rng, FILES_MAX);

@@ -24,6 +24,7 @@ struct pv_coordserver; /* opaque */
 /* The parts that the server works with. */
 struct pv_coordserver_parts {
     struct pv_coord *coord;
+    const struct pv_coordtold *told; /* of the settings of the start */
     struct pv_coordstore *store;
     struct pv_pg_lease *lease; /* NULL: the store is this coordinator's alone */
     struct pv_rights *rights;

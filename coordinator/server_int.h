@@ -75,17 +75,17 @@ struct pv_coordserver {
     struct pv_relay *relay;
     struct pv_watch *relay_watch;
     struct pv_coordcert cert;
-    struct pv_coordurl_list tls_addrs; /* told to nodes */
-    pv_ns cert_look_at;                /* next look at the certificate's files */
-    pv_ns cert_warn_at;                /* next warning about its dates, if there is cause */
-    pv_ns udp_warn_at;                 /* next warning that no UDP comes in, if there is cause */
-    struct pv_tlsgate gate;            /* TLS handshakes under way */
-    uint64_t gate_refused;             /* handshakes that the gate turned away */
-    pv_ns end_by;                      /* end of an orderly end; 0: not ending */
-    pv_ns bye_at;                      /* then connections end; PV_NEVER: they have been told */
+    pv_ns cert_look_at;     /* next look at the certificate's files */
+    pv_ns cert_warn_at;     /* next warning about its dates, if there is cause */
+    pv_ns udp_warn_at;      /* next warning that no UDP comes in, if there is cause */
+    struct pv_tlsgate gate; /* TLS handshakes under way */
+    uint64_t gate_refused;  /* handshakes that the gate turned away */
+    pv_ns end_by;           /* end of an orderly end; 0: not ending */
+    pv_ns bye_at;           /* then connections end; PV_NEVER: they have been told */
     char addresses[PV_COORDSERVER_TEXT_MAX]; /* list of the addresses that are served */
     const char *state;                       /* directory; borrowed */
     const struct pv_coordset *set;           /* of now: that of the start, borrowed, or: */
+    const struct pv_coordtold *told;         /* made of set; borrowed, or: */
     struct pv_coordreload *reloaded;         /* owned; NULL: never */
     struct pv_filestamp passwords[PV_TURNS_USERS_MAX]; /* of the relay's users, as they are used */
     struct pv_supervisor *supervisor;                  /* borrowed; NULL: nobody */

@@ -56,12 +56,8 @@ static void change(struct pv_coordserver *s, struct pv_coordreload *new,
 {
     struct pv_coordreload *old = s->reloaded;
     pv_relaycfg_policy(&new->set, relay);
-    const struct pv_coord_policy policy = {.open = new->set.open,
-                                           .stun = new->stun.texts,
-                                           .n_stun = new->stun.n,
-                                           .net_limits = &new->net_limits,
-                                           .relay = relay};
-    pv_coord_set_policy(s->coord, &policy);
+    pv_coord_set_policy(s->coord, &new->told.policy, relay);
+    s->told = &new->told;
     s->set = &new->set;
     s->reloaded = new;
     pv_server_tell_tls(s);

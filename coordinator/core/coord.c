@@ -32,10 +32,8 @@ struct pv_coord {
     uint8_t *sk; /* guarded: Ed25519 secret key, its X25519 form, and what secret points to */
     uint8_t dh_pk[PV_DH_LEN]; /* of its X25519 form */
     uint8_t *secret;          /* PV_CTL_SECRET_LEN bytes that a create has to bring */
-    bool open;
+    struct pv_coord_policy policy;
     const struct pv_kem *kem; /* NULL: no hybrid keys */
-    const char *const *stun;
-    size_t n_stun;
     bool has_tls;
     struct pv_ctl_tls tls;
     struct pv_coord_limits limits;
@@ -765,8 +763,8 @@ static void welcome(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_m
     s->net = net;
     s->able.pages = h->pages;
     m.u.welcome = (struct pv_ctl_welcome){.time_us = wall_us_at(c, now),
-                                          .n_stun = c->n_stun,
-                                          .stun = c->stun,
+                                          .n_stun = c->policy.n_stun,
+                                          .stun = c->policy.stun,
                                           .has_tls = c->has_tls,
                                           .tls = c->tls};
     if (net != NULL)
@@ -885,7 +883,7 @@ static bool may_create(struct pv_coord *c, const struct pv_conn *s, const struct
     *ret_error = PV_CTL_E_NOT_ALLOWED;
     if (put->has_secret && pv_ct_equal(put->secret, c->secret, PV_CTL_SECRET_LEN))
         return true;
-    if (!c->open)
+    if (!c->policy.switches.open)
         return false;
     *ret_error = PV_CTL_E_LIMIT;
     if (pv_bucket_table_take(c->creates, &s->source, 1, now))
@@ -1951,10 +1949,8 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     c->rng = *rng;
     c->log = log;
     c->limits = fill_limits(&cfg->limits);
-    c->open = cfg->open;
+    c->policy = cfg->policy;
     c->kem = cfg->kem;
-    c->stun = cfg->stun;
-    c->n_stun = cfg->n_stun;
     c->map = pv_map_make(rng, c->limits.conns);
     pv_heap_init(&c->timers);
     pv_heap_init(&c->rests);
@@ -1985,7 +1981,7 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     c->secret = c->sk + SK_LEN;
     memcpy(c->secret, cfg->secret, PV_CTL_SECRET_LEN);
     pv_registry_init(&c->registry, c->sk, c->limits.networks, rng, log);
-    c->registry.limits = cfg->net_limits;
+    c->registry.limits = cfg->policy.net_limits;
     c->registry.steps = c->limits.steps;
     *ret_coord = c;
     return PV_OK;
@@ -2476,13 +2472,12 @@ void pv_coord_set_secret(struct pv_coord *c, const uint8_t secret[static PV_CTL_
     memcpy(c->secret, secret, PV_CTL_SECRET_LEN);
 }
 
-void pv_coord_set_policy(struct pv_coord *c, const struct pv_coord_policy *policy)
+void pv_coord_set_policy(struct pv_coord *c, const struct pv_coord_policy *policy,
+                         struct pv_turns_policy *relay)
 {
-    c->open = policy->open;
-    c->stun = policy->stun;
-    c->n_stun = policy->n_stun;
+    c->policy = *policy;
     pv_registry_set_limits(&c->registry, policy->net_limits);
-    pv_relaylink_set_policy(c->link, policy->relay);
+    pv_relaylink_set_policy(c->link, relay);
 }
 
 int pv_coord_drop_begin(struct pv_coord *c, const uint8_t id[static PV_NETWORK_ID_LEN])

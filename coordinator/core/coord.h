@@ -47,14 +47,25 @@ enum {
  * the delay that the members of other networks would notice. */
 #define PV_COORD_DEBT PV_MS(20)
 
-struct pv_coord_config {
-    const uint8_t *sk;       /* PV_SIGN_SK_LEN bytes, copied to guarded memory */
-    const uint8_t *secret;   /* PV_CTL_SECRET_LEN bytes; what create must bring */
-    bool open;               /* create needs no secret */
-    const char *const *stun; /* "HOST:PORT", told to nodes; kept until free */
+/* The switches of coordinator.conf that the core looks at. */
+struct pv_coord_switches {
+    bool open; /* create needs no secret */
+};
+
+/* The settings that may change while the coordinator runs. The texts and the table are kept until
+ * the next policy, or until free. */
+struct pv_coord_policy {
+    struct pv_coord_switches switches;
+    const char *const *stun; /* "HOST:PORT", told to nodes when they come the next time */
     size_t n_stun;           /* <= PV_CTL_ADDRS_MAX */
+    const struct pv_netlimits_table *net_limits; /* what is there already stays; NULL: none */
+};
+
+struct pv_coord_config {
+    const uint8_t *sk;     /* PV_SIGN_SK_LEN bytes, copied to guarded memory */
+    const uint8_t *secret; /* PV_CTL_SECRET_LEN bytes; what create must bring */
+    struct pv_coord_policy policy;
     struct pv_coord_limits limits;
-    const struct pv_netlimits_table *net_limits; /* kept until free; NULL: none */
     const struct pv_turns_config *relay; /* not kept; coordinator_pk is filled in. NULL: no relay */
     const struct pv_kem *kem; /* kept; NULL: control channels have the keys of their handshake */
     /* Several coordinators share the store: nothing is loaded, networks come when somebody knocks
@@ -239,15 +250,9 @@ void pv_coord_networks(const struct pv_coord *c, pv_ns now,
                        void (*each)(void *ctx, const struct pv_coord_network *net), void *ctx);
 /* The secret that create must bring from now on. */
 void pv_coord_set_secret(struct pv_coord *c, const uint8_t secret[static PV_CTL_SECRET_LEN]);
-/* The settings that an operator may change while the coordinator runs. */
-struct pv_coord_policy {
-    bool open;               /* as in pv_coord_config, with what is kept until the next policy */
-    const char *const *stun; /* nodes are told when they come the next time */
-    size_t n_stun;
-    const struct pv_netlimits_table *net_limits; /* what is there already stays */
-    struct pv_turns_policy *relay;               /* a block of malloc(), which is taken */
-};
-void pv_coord_set_policy(struct pv_coord *c, const struct pv_coord_policy *policy);
+/* From now on. relay: a block of malloc(), which is taken. */
+void pv_coord_set_policy(struct pv_coord *c, const struct pv_coord_policy *policy,
+                         struct pv_turns_policy *relay);
 /* Begins to end a network: nothing more of it is given to the store, and its owner orders
  * PV_STOREOP_DROP behind what was. PV_ERR_NOT_FOUND; PV_ERR_EXISTS: it is being ended. */
 PV_MUST_CHECK int pv_coord_drop_begin(struct pv_coord *c,

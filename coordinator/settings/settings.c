@@ -289,7 +289,7 @@ static int take_tls_key(struct ctx *c)
 
 static int take_open(struct ctx *c)
 {
-    return take_switch(c, &c->set->open);
+    return take_switch(c, &c->set->switches.open);
 }
 
 /* --- the relay ------------------------------------------------------------------------------- */
@@ -626,7 +626,7 @@ static unsigned given_by(const struct pv_coordset *set)
     return (set->n_listen > 0 ? GIVEN_LISTEN : 0u) |
            (set->n_tls_listen > 0 ? GIVEN_TLS_LISTEN : 0u) |
            (set->n_public > 0 ? GIVEN_PUBLIC : 0u) | (set->n_alt > 0 ? GIVEN_ALT : 0u) |
-           (set->open ? GIVEN_OPEN : 0u) | (set->relay.port_lo != 0 ? GIVEN_PORTS : 0u) |
+           (set->switches.open ? GIVEN_OPEN : 0u) | (set->relay.port_lo != 0 ? GIVEN_PORTS : 0u) |
            (set->relay.off ? GIVEN_NO_RELAY : 0u);
 }
 
@@ -814,7 +814,7 @@ static int take_word(struct pv_coordset *set, const char *arg,
         }
     }
     if (strcmp(arg, "--open") == 0)
-        set->open = true;
+        set->switches.open = true;
     else if (strcmp(arg, "--no-relay") == 0)
         set->relay.off = true;
     else if (strcmp(arg, "--json") == 0)

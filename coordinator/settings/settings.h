@@ -11,6 +11,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
+#include "coordinator/core/coord.h"
 #include "coordinator/settings/settings_limits.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/local/scrape.h"
@@ -94,7 +95,7 @@ struct pv_coordset {
     size_t n_public;
     struct pv_addr alt[2]; /* second addresses for RFC 5780, one a family; port 0 */
     size_t n_alt;
-    bool open;
+    struct pv_coord_switches switches;
     bool names;          /* of networks */
     bool json;           /* the answer of a subcommand */
     bool check;          /* status: its exit code says whether all is well */

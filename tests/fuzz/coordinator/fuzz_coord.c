@@ -74,12 +74,11 @@ static void set_policy(struct world *w, uint8_t how)
     must(relay != NULL);
     relay->per_user = how;
     table.all = (struct pv_netlimits){.members = how & 3, .statements = how >> 2 & 15};
-    const struct pv_coord_policy policy = {.open = (how & 1) != 0,
+    const struct pv_coord_policy policy = {.switches.open = (how & 1) != 0,
                                            .stun = stun,
                                            .n_stun = how >> 1 & 1,
-                                           .net_limits = &table,
-                                           .relay = relay};
-    pv_coord_set_policy(w->coord, &policy);
+                                           .net_limits = &table};
+    pv_coord_set_policy(w->coord, &policy, relay);
 }
 
 static void set_tls(struct world *w, uint8_t how)
@@ -235,8 +234,8 @@ static void set_tight(struct pv_coord_config *cfg)
     static const struct pv_netlimits_table limits = {
         .all = {.members = 3, .statements = 12, .stored = 100}};
     cfg->relay = &relay;
-    cfg->net_limits = &limits;
-    cfg->open = true;
+    cfg->policy.net_limits = &limits;
+    cfg->policy.switches.open = true;
     cfg->limits = (struct pv_coord_limits){
         .conns = 6,
         .guests = 3,

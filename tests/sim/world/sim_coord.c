@@ -568,8 +568,7 @@ void sim_coord_start(struct sim_coord *c)
     static const struct pv_turns_config relay = {.enabled = true};
     struct pv_coord_config cfg = {.sk = c->sk,
                                   .secret = c->secret,
-                                  .stun = c->stun_list,
-                                  .n_stun = 1,
+                                  .policy = {.stun = c->stun_list, .n_stun = 1},
                                   .relay = &relay,
                                   .kem = c->kem_less ? NULL : &kem_double,
                                   .homes = c->cluster != NULL};

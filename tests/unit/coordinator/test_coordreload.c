@@ -51,7 +51,7 @@ PV_TEST_IN(a_change_is_named_by_its_key, setup, teardown)
 {
     expect(BEGIN, BEGIN, "", "");
     expect(BEGIN, BEGIN "public = c.example\n", "public", "");
-    assert_string_equal(again.stun.texts[0], "c.example:3478");
+    assert_string_equal(again.told.stun.texts[0], "c.example:3478");
     expect(BEGIN "public = c.example\n", BEGIN "public = c.example:9\n", "public", "");
     expect(BEGIN, BEGIN "open = off\n", "", ""); /* the command line stands */
     expect(BEGIN,
@@ -66,7 +66,7 @@ PV_TEST_IN(a_change_is_named_by_its_key, setup, teardown)
     expect(BEGIN "[limits]\nmembers = 3\n",
            BEGIN "[limits]\nmembers = 4\nstatements = 9\nstored = 1M\n",
            "[limits] members, [limits] statements, [limits] stored", "");
-    assert_int_equal(again.net_limits.all.members, 4);
+    assert_int_equal(again.told.net_limits.all.members, 4);
 }
 
 /* One that leaves something to [limits] has not changed when they have. */
@@ -74,14 +74,14 @@ PV_TEST_IN(networks_are_compared_by_what_they_say, setup, teardown)
 {
     static const char named[] = "[network 0123456789abcdef0123456789abcdef]";
     expect(BEGIN, BEGIN NET "members = 3\n", named, "");
-    assert_int_equal(again.net_limits.n, 1);
-    assert_int_equal(again.net_limits.nets[0].limits.members, 3);
+    assert_int_equal(again.told.net_limits.n, 1);
+    assert_int_equal(again.told.net_limits.nets[0].limits.members, 3);
     expect(BEGIN NET "members = 3\n", BEGIN, named, "");
     expect(BEGIN NET "members = 3\n", BEGIN NET "members = 3\nstored = 1M\n", named, "");
     expect(BEGIN NET "relay-bandwidth = 1M\n", BEGIN NET "relay-bandwidth = 2M\n", named, "");
     expect(BEGIN NET "members = 3\n", BEGIN "[limits]\nstored = 1M\n" NET "members = 3\n",
            "[limits] stored", "");
-    assert_int_equal(again.net_limits.nets[0].limits.stored, 1000000);
+    assert_int_equal(again.told.net_limits.nets[0].limits.stored, 1000000);
 }
 
 PV_TEST_IN(settings_used_at_the_start_wait, setup, teardown)

@@ -53,7 +53,7 @@ PV_TEST(without_anything_it_runs_on_every_address)
     assert_int_equal(set.action, PV_COORDSET_RUN);
     assert_int_equal(set.n_listen, 0);
     assert_int_equal(set.n_public, 0);
-    assert_false(set.open);
+    assert_false(set.switches.open);
     assert_string_equal(set.state, "/var/lib/p2pvpn-coordinator");
     assert_int_equal(pv_coordset_port(&set), 3478);
 }
@@ -70,7 +70,7 @@ PV_TEST(options_are_taken_in_both_forms)
     assert_string_equal(set.public[0].host, "c.example");
     assert_int_equal(set.public[0].port, 0);
     assert_int_equal(set.public[1].port, 9);
-    assert_true(set.open);
+    assert_true(set.switches.open);
     assert_string_equal(set.state, "/tmp/x");
     assert_int_equal(pv_coordset_port(&set), 4000);
     assert_int_equal(load("--check"), PV_OK);
@@ -231,7 +231,7 @@ PV_TEST(the_file_fills_what_the_command_line_left_out)
     assert_int_equal(set.n_listen, 2);
     assert_int_equal(set.n_public, 2);
     assert_int_equal(set.public[1].port, 7);
-    assert_true(set.open);
+    assert_true(set.switches.open);
     assert_int_equal(load("--listen 127.0.0.1:5 --public c.example"), PV_OK);
     assert_int_equal(set.n_listen, 1);
     assert_int_equal(set.listen[0].port, 5);

@@ -170,7 +170,7 @@ static inline struct cw *cw_new(uint64_t seed)
     assert_int_equal(pv_sign_pk_to_dh(w->coordinator.pk, w->coordinator_dh), PV_OK);
     pv_rng_fill(&w->rng, w->secret, sizeof(w->secret));
     w->cfg = (struct pv_coord_config){
-        .sk = w->coordinator.sk, .secret = w->secret, .stun = stun, .n_stun = 1};
+        .sk = w->coordinator.sk, .secret = w->secret, .policy = {.stun = stun, .n_stun = 1}};
     return w;
 }
 

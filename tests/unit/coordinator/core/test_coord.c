@@ -105,7 +105,7 @@ PV_TEST(create_needs_the_secret_unless_the_coordinator_is_open)
     for (int open = 0; open <= 1; open++) {
         struct cw *w = cw_new(4);
         struct pv_ctl_item items[4];
-        w->cfg.open = open != 0;
+        w->cfg.policy.switches.open = open != 0;
         cw_start(w);
         cw_make_network(w);
         struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);

@@ -556,7 +556,7 @@ PV_TEST(a_coordinator_has_room_for_so_many_networks)
     struct cw *w = cw_new(20);
     struct pv_ctl_item items[4];
     w->cfg.limits.networks = 2;
-    w->cfg.open = true;
+    w->cfg.policy.switches.open = true;
     w->cfg.limits.open_burst = 4;
     cw_start(w);
     for (int i = 0; i < 6; i++) {

@@ -11,7 +11,7 @@ static struct cw *begin(uint64_t seed, struct pv_netlimits all)
     struct cw *w = cw_new(seed);
     table = (struct pv_netlimits_table){.all = all, .nets = &own, .n = 1};
     own = (struct pv_netlimits_of){.id = {0}};
-    w->cfg.net_limits = &table;
+    w->cfg.policy.net_limits = &table;
     cw_start(w);
     cw_create(w);
     return w;
@@ -335,13 +335,11 @@ PV_TEST(a_policy_holds_from_now_on)
     struct cw_node bob = cw_node_make(w);
     struct pv_ctl_item items[4];
     expect_join(w, &invite, &bob, PV_CTL_E_FULL);
-    struct pv_coord_policy policy = {.open = true,
-                                     .stun = stun,
-                                     .n_stun = 1,
-                                     .net_limits = &none,
-                                     .relay = calloc(1, sizeof(struct pv_turns_policy))};
-    assert_non_null(policy.relay);
-    pv_coord_set_policy(w->coord, &policy);
+    struct pv_coord_policy policy = {
+        .switches.open = true, .stun = stun, .n_stun = 1, .net_limits = &none};
+    struct pv_turns_policy *relay = calloc(1, sizeof(*relay));
+    assert_non_null(relay);
+    pv_coord_set_policy(w->coord, &policy, relay);
     cw_join(w, &invite, &bob, "bob");
     struct cw_client *c = cw_connect(w, &bob);
     struct pv_ctl_msg *welcome = cw_ask(w, c, cw_hello_member(w, c, &bob), PV_CTL_WELCOME);
