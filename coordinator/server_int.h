@@ -33,18 +33,13 @@ struct pv_server_listener {
     struct pv_watch *tcp_watch; /* owned */
 };
 
-/* Connections whose descriptors are ready, oldest first. */
-struct pv_server_queue {
-    struct pv_server_peer *head, *tail;
-};
-
 /* One connection that came in; the core knows it by its id. */
 struct pv_server_peer {
     struct pv_coordserver *server;
     uint64_t id; /* never used again, so late answers of the store meet nobody else */
     struct pv_peerio io;
     struct pv_watch *watch;
-    struct pv_server_queue *queue; /* where it waits for its turn; NULL: it does not */
+    struct pv_server_peer **queue; /* the list in which it waits for its turn; NULL: it does not */
     struct pv_server_peer *queue_prev, *queue_next;
     unsigned ready; /* for what */
     UT_hash_handle hh;
@@ -98,8 +93,8 @@ struct pv_coordserver {
     bool happened;                    /* anything but the timer woke this turn */
     bool more;                        /* connections wait for the next turn */
     pv_ns bulk_at;                    /* statements wait until then */
-    struct pv_server_queue members;   /* connections that had no time in the last turn */
-    struct pv_server_queue strangers; /* connections of who is not a member (yet) */
+    struct pv_server_peer *members;   /* ready, oldest first: they had no time in the last turn */
+    struct pv_server_peer *strangers; /* the same: of who is not a member (yet) */
     pv_ns store_error_at;
     int store_error_status;
     char clock_error[PV_PG_ERROR_MAX]; /* the clock is too far from the database's; empty: not so */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/heap.h"
+#include "base/list.h"
 #include "coordinator/server_int.h"
 #include "sys/net/stream.h"
 #include "sys/proc/clock.h"
@@ -27,17 +28,9 @@ void pv_server_watch_listeners(struct pv_coordserver *s, bool on)
 
 static void unqueue(struct pv_server_peer *p)
 {
-    struct pv_server_queue *q = p->queue;
-    if (q == NULL)
+    if (p->queue == NULL)
         return;
-    if (p->queue_prev == NULL)
-        q->head = p->queue_next;
-    else
-        p->queue_prev->queue_next = p->queue_next;
-    if (p->queue_next == NULL)
-        q->tail = p->queue_prev;
-    else
-        p->queue_next->queue_prev = p->queue_prev;
+    PV_LIST_DEL_BY(*p->queue, p, queue_prev, queue_next);
     p->queue = NULL;
 }
 
@@ -149,17 +142,11 @@ static void serve_ready(struct pv_coordserver *s, const struct pv_coord_ready *r
 
 /* A connection that waits is known to be ready: it is not watched, or the system would say so again
  * each turn of all that wait. */
-static void enqueue(struct pv_server_queue *q, struct pv_server_peer *p)
+static void enqueue(struct pv_server_peer **q, struct pv_server_peer *p)
 {
     pv_watch_set(p->watch, 0);
     p->queue = q;
-    p->queue_next = NULL;
-    p->queue_prev = q->tail;
-    if (q->tail == NULL)
-        q->head = p;
-    else
-        q->tail->queue_next = p;
-    q->tail = p;
+    PV_LIST_ADD_BY(*q, p, queue_prev, queue_next);
 }
 
 /* A member is served at once while the turn has time, whoever else waits. */
@@ -182,10 +169,10 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
 }
 
 /* Serves a queue until this time; the first of it in any case. */
-static void serve_queue(struct pv_coordserver *s, struct pv_server_queue *q, pv_ns until, pv_ns now)
+static void serve_queue(struct pv_coordserver *s, struct pv_server_peer **q, pv_ns until, pv_ns now)
 {
-    while (q->head != NULL) {
-        struct pv_server_peer *p = q->head;
+    while (*q != NULL) {
+        struct pv_server_peer *p = *q;
         unsigned ready = p->ready;
         unqueue(p);
         pv_watch_set(p->watch, PV_LOOP_READ | (p->io.full ? PV_LOOP_WRITE : 0u));
@@ -194,7 +181,7 @@ static void serve_queue(struct pv_coordserver *s, struct pv_server_queue *q, pv_
         if (pv_clock_now() >= until)
             break;
     }
-    s->more |= q->head != NULL;
+    s->more |= *q != NULL;
 }
 
 /* The answers to members go out before strangers have their part of the turn. */
@@ -252,7 +239,7 @@ static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *rem
  * would be lost. Those who connect and say nothing are not waited for. */
 static int accepts_now(const struct pv_coordserver *s)
 {
-    return s->strangers.head != NULL ? ACCEPTS_BUSY : ACCEPTS_A_TURN;
+    return s->strangers != NULL ? ACCEPTS_BUSY : ACCEPTS_A_TURN;
 }
 
 /* When the descriptors are used up, the listeners rest for a second: else the loop would spin on a

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
 #include "base/vec.h"
 #include "coordinator/core/broker.h"
 #include "coordinator/core/conn.h"
@@ -52,7 +53,7 @@ struct pv_coord {
     struct pv_places members_places; /* the same, from addresses of members */
     struct pv_regulars regulars;
     struct pv_heap timers;
-    struct pv_conn *ready_head, *ready_tail;
+    struct pv_conn *ready;                 /* by ready_next */
     struct pv_cnet *bulk_head, *bulk_tail; /* networks with statements to send */
     struct pv_pages pages;                 /* of them, as they are sent */
 
@@ -138,16 +139,10 @@ static void bulk_want(struct pv_coord *c, struct pv_conn *s, bool first)
     if (s->log.listed)
         return;
     s->log.listed = true;
-    s->log.prev = first ? NULL : net->bulk.tail;
-    s->log.next = first ? net->bulk.head : NULL;
-    if (s->log.prev == NULL)
-        net->bulk.head = s;
+    if (first)
+        PV_LIST_ADD_FIRST_BY(net->bulk.head, s, log.prev, log.next);
     else
-        s->log.prev->log.next = s;
-    if (s->log.next == NULL)
-        net->bulk.tail = s;
-    else
-        s->log.next->log.prev = s;
+        PV_LIST_ADD_BY(net->bulk.head, s, log.prev, log.next);
     list_net(c, net);
 }
 
@@ -157,14 +152,7 @@ static void bulk_forget(struct pv_conn *s)
     struct pv_cnet *net = s->net;
     if (!s->log.listed)
         return;
-    if (s->log.prev == NULL)
-        net->bulk.head = s->log.next;
-    else
-        s->log.prev->log.next = s->log.next;
-    if (s->log.next == NULL)
-        net->bulk.tail = s->log.prev;
-    else
-        s->log.next->log.prev = s->log.prev;
+    PV_LIST_DEL_BY(net->bulk.head, s, log.prev, log.next);
     s->log.listed = false;
 }
 
@@ -309,27 +297,14 @@ static void mark_ready(struct pv_coord *c, struct pv_conn *s)
     if (s->is_ready)
         return;
     s->is_ready = true;
-    s->ready_next = NULL;
-    s->ready_prev = c->ready_tail;
-    if (c->ready_tail == NULL)
-        c->ready_head = s;
-    else
-        c->ready_tail->ready_next = s;
-    c->ready_tail = s;
+    PV_LIST_ADD_BY(c->ready, s, ready_prev, ready_next);
 }
 
 static void unmark_ready(struct pv_coord *c, struct pv_conn *s)
 {
     if (!s->is_ready)
         return;
-    if (s->ready_prev == NULL)
-        c->ready_head = s->ready_next;
-    else
-        s->ready_prev->ready_next = s->ready_next;
-    if (s->ready_next == NULL)
-        c->ready_tail = s->ready_prev;
-    else
-        s->ready_next->ready_prev = s->ready_prev;
+    PV_LIST_DEL_BY(c->ready, s, ready_prev, ready_next);
     s->is_ready = false;
 }
 
@@ -2196,7 +2171,7 @@ void pv_coord_closed(struct pv_coord *c, uint64_t id, pv_ns now)
 
 bool pv_coord_is_urgent(const struct pv_coord *c)
 {
-    return c->ready_head != NULL;
+    return c->ready != NULL;
 }
 
 bool pv_coord_has_bulk(const struct pv_coord *c)
@@ -2229,7 +2204,7 @@ static struct pv_conn *send_bulk(struct pv_coord *c, pv_ns now)
  * as one, as far as there is room. Statements come when nothing else is to be sent. */
 int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv_ns now)
 {
-    struct pv_conn *s = c->ready_head;
+    struct pv_conn *s = c->ready;
     ret_ready->bulk = s == NULL;
     if (s == NULL)
         s = send_bulk(c, now);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
+
 enum {
     NETWORK4_BYTES = 3, /* a /24 */
     NETWORK6_BYTES = 6, /* a /48: what a site has at most, RFC 6177 s1 */
@@ -89,25 +91,19 @@ static int find_or_add(struct pv_places *p, const struct pv_addr *source,
     return PV_OK;
 }
 
-static struct pv_place_list *list_of(const struct pv_place *place)
+static struct pv_place **list_of(const struct pv_place *place)
 {
     return place->has_begun ? &place->source->begun : &place->source->silent;
 }
 
 static void append(struct pv_place *place)
 {
-    struct pv_place_list *list = list_of(place);
-    place->prev = list->last;
-    place->next = NULL;
-    *(list->last == NULL ? &list->first : &list->last->next) = place;
-    list->last = place;
+    PV_LIST_ADD(*list_of(place), place);
 }
 
 static void unlink_place(struct pv_place *place)
 {
-    struct pv_place_list *list = list_of(place);
-    *(place->prev == NULL ? &list->first : &place->prev->next) = place->next;
-    *(place->next == NULL ? &list->last : &place->next->prev) = place->prev;
+    PV_LIST_DEL(*list_of(place), place);
 }
 
 /* Everything ranks by number: how long a source has been there earns it nothing. The new one weighs
@@ -180,9 +176,9 @@ static struct pv_place *evict_from(const struct pv_place_source *network,
                                    const struct pv_place *newest)
 {
     const struct pv_place_source *s = largest(&network->subscribers);
-    struct pv_place *oldest = s->silent.first;
-    if (oldest == NULL || (oldest == newest && s->begun.first != NULL))
-        oldest = s->begun.first;
+    struct pv_place *oldest = s->silent;
+    if (oldest == NULL || (oldest == newest && s->begun != NULL))
+        oldest = s->begun;
     pv_place_leave(oldest);
     return oldest;
 }

@@ -22,19 +22,14 @@ struct pv_place_key {
     uint8_t bytes[10];
 };
 
-/* Oldest first. */
-struct pv_place_list {
-    struct pv_place *first, *last;
-};
-
 /* All places of one network, or of one subscriber in it. */
 struct pv_place_source {
     struct pv_place_key key;
     struct pv_place_source *network; /* of a subscriber; NULL: it is a network */
     size_t n, n_begun;               /* places; of them those that have begun */
     struct pv_heap subscribers;      /* of a network: most places first */
-    struct pv_place_list silent;     /* of a subscriber: those that may go first */
-    struct pv_place_list begun;      /* of a subscriber: pv_place_begin() */
+    struct pv_place *silent;         /* of a subscriber, oldest first: those that may go first */
+    struct pv_place *begun;          /* of a subscriber, oldest first: pv_place_begin() */
     struct pv_heap_node rank;        /* among networks, or among the network's subscribers */
     UT_hash_handle hh;
 };

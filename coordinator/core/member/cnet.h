@@ -106,7 +106,7 @@ struct pv_cnet {
     size_t n_members;
     size_t members_cap;
     struct {
-        struct pv_conn *head, *tail; /* connections that wait for statements */
+        struct pv_conn *head; /* connections that wait for statements, by log.next */
         struct pv_cnet *next;
         bool listed;      /* in the list of networks with statements to send */
         bool ask_is_next; /* else the next one is of the round */

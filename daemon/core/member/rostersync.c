@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/list.h"
 #include "proto/roster/roster.h"
 
 /* --- messages (docs/PROTOCOL-PEERS.md "Type 2: statements") ---------------------------------- */
@@ -106,8 +107,7 @@ struct pv_rostersync {
     struct pv_rostersync_config cfg;
     uint8_t own[PV_SIGN_PK_LEN];
     struct pv_roster *roster;
-    struct pv_rostersync_peer *first,
-        *last; /* those that are up, in the order in which they came */
+    struct pv_rostersync_peer *first; /* those that are up, in the order in which they came */
     size_t n_up;
     size_t n_working;
     size_t n_queued;
@@ -331,8 +331,7 @@ static void forget(struct pv_rostersync *s, struct pv_rostersync_peer *p)
     set_state(s, p, PV_ROSTERSYNC_IDLE);
     unready(s, p);
     pv_heap_set(&s->timers, &p->timer, PV_NEVER);
-    *(p->prev == NULL ? &s->first : &p->prev->next) = p->next;
-    *(p->next == NULL ? &s->last : &p->next->prev) = p->prev;
+    PV_LIST_DEL(s->first, p);
     s->n_up--;
     p->up = false;
 }
@@ -377,10 +376,8 @@ int pv_rostersync_peer_up(struct pv_rostersync *s, struct pv_rostersync_peer *p,
         .say_head = drive,
         .ask_state = drive,
         .due = PV_NEVER,
-        .prev = s->last,
     };
-    *(s->last == NULL ? &s->first : &s->last->next) = p;
-    s->last = p;
+    PV_LIST_ADD(s->first, p);
     s->n_up++;
     touch(s, p, now);
     return PV_OK;

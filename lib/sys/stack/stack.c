@@ -17,6 +17,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "sys/net/inside.h"
 #include "sys/net/unixsock.h"
 
@@ -183,12 +184,7 @@ static void free_conn(struct tcp_end *c)
     if (c->in != NULL)
         pbuf_free(c->in);
     free(c->kept);
-    if (c->prev != NULL)
-        c->prev->next = c->next;
-    else
-        s->conns = c->next;
-    if (c->next != NULL)
-        c->next->prev = c->prev;
+    PV_LIST_DEL(s->conns, c);
     s->n_conns--;
     free(c);
 }
@@ -473,10 +469,7 @@ static int new_conn(struct pv_stack *s, int fd, struct tcp_end **ret_conn)
         free(c);
         return ENOMEM;
     }
-    c->next = s->conns;
-    if (c->next != NULL)
-        c->next->prev = c;
-    s->conns = c;
+    PV_LIST_ADD_FIRST(s->conns, c);
     s->n_conns++;
     *ret_conn = c;
     return 0;
@@ -558,12 +551,7 @@ static void end_listener(struct listener *l)
     }
     pv_watch_free(l->watch);
     close(l->fd);
-    if (l->prev != NULL)
-        l->prev->next = l->next;
-    else
-        s->listeners = l->next;
-    if (l->next != NULL)
-        l->next->prev = l->prev;
+    PV_LIST_DEL(s->listeners, l);
     s->n_listeners--;
     free(l);
 }
@@ -640,10 +628,7 @@ static int make_listener(struct pv_stack *s, const struct pv_inside_want *want, 
     l->s = s;
     l->fd = pair[0];
     l->strict = want->strict != 0;
-    l->next = s->listeners;
-    if (l->next != NULL)
-        l->next->prev = l;
-    s->listeners = l;
+    PV_LIST_ADD_FIRST(s->listeners, l);
     s->n_listeners++;
     int err = pv_watch_new(&l->watch, s->loop, l->fd, PV_LOOP_READ, on_listener, l) < 0
                   ? ENOMEM
@@ -720,12 +705,7 @@ static void end_place(struct udp_end *u)
         udp_remove(u->pcb);
     pv_watch_free(u->watch);
     close(u->fd);
-    if (u->prev != NULL)
-        u->prev->next = u->next;
-    else
-        s->places = u->next;
-    if (u->next != NULL)
-        u->next->prev = u->prev;
+    PV_LIST_DEL(s->places, u);
     s->n_places--;
     free(u);
 }
@@ -794,10 +774,7 @@ static int make_place(struct pv_stack *s, const struct pv_inside_want *want, int
     }
     u->s = s;
     u->fd = pair[0];
-    u->next = s->places;
-    if (u->next != NULL)
-        u->next->prev = u;
-    s->places = u;
+    PV_LIST_ADD_FIRST(s->places, u);
     s->n_places++;
     int err = pv_watch_new(&u->watch, s->loop, u->fd, PV_LOOP_READ, on_datagram_ready, u) < 0
                   ? ENOMEM
@@ -835,12 +812,7 @@ static void end_asker(struct asker *a)
         *a->ended = true;
     pv_watch_free(a->watch);
     close(a->fd);
-    if (a->prev != NULL)
-        a->prev->next = a->next;
-    else
-        s->askers = a->next;
-    if (a->next != NULL)
-        a->next->prev = a->prev;
+    PV_LIST_DEL(s->askers, a);
     s->n_askers--;
     free(a);
 }
@@ -925,10 +897,7 @@ int pv_stack_serve(struct pv_stack *s, int fd, bool *ret_ended)
     a->s = s;
     a->fd = fd;
     a->ended = ret_ended;
-    a->next = s->askers;
-    if (a->next != NULL)
-        a->next->prev = a;
-    s->askers = a;
+    PV_LIST_ADD_FIRST(s->askers, a);
     s->n_askers++;
     return PV_OK;
 }
