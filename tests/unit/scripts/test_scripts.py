@@ -256,6 +256,16 @@ with lab.alone(sys.argv[2], "a.b"):
             self.assertEqual(second.communicate(timeout=60)[0], "begins\n")
 
 
+class LabFiles(unittest.TestCase):
+    """Machines that may run no lab load its files all the same: a name that is imported from where it went is found."""
+
+    def test_every_file_loads_and_has_scenarios(self):
+        r = run("scripts/lab", "list")
+        self.assertEqual((r.returncode, r.stderr), (0, ""))
+        there = {path.stem.removeprefix("test_") for path in pathlib.Path(ROOT, "tests/lab").rglob("test_*.py")}
+        self.assertEqual({line.partition(".")[0] for line in r.stdout.splitlines()}, there)
+
+
 class Corpus(unittest.TestCase):
     """Kept inputs come back byte for byte, as files and in the replay."""
 
