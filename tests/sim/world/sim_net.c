@@ -659,7 +659,9 @@ unsigned sim_failures(uint64_t n, void (*run)(uint64_t seed, void *ctx), void *c
         if (sim_run(seed, run, ctx))
             continue;
         failed++;
-        printf("SEED=%" PRIu64 " scripts/test %s\n", seed, program_invocation_short_name);
+        const char *name = program_invocation_short_name; /* sim_NAME, the test sim/NAME */
+        printf("SEED=%" PRIu64 " scripts/test sim/%s\n", seed,
+               name + (strncmp(name, "sim_", 4) == 0 ? 4 : 0));
     }
     return failed;
 }

@@ -284,7 +284,8 @@ void sim_must(struct sim_world *w, bool is_so, const char *wrong)
 {
     if (is_so)
         return;
-    printf("%s, seed %" PRIu64 " at %.3f s: %s %s\n", sim_case_name(), sim_seed(),
+    printf("%s%sseed %" PRIu64 " at %.3f s: %s %s\n", sim_case_name(),
+           sim_case_name()[0] == '\0' ? "" : ", ", sim_seed(),
            (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, wrong, w->why);
     for (size_t i = 0; i < w->n_nodes && i < EXPLAINED; i++) {
         for (size_t k = 0; k < w->n_nodes && k < EXPLAINED; k++) {
