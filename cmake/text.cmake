@@ -1,9 +1,30 @@
 # cmake -DIN=FILE.sql -DOUT=FILE.sql.h -P cmake/text.cmake: the text of FILE as an array of C, pv_FILE_sql, so that
 # SQL stands in files of SQL, and a page in files of a page. In bytes, since C limits the length of a string literal
-# and no array's.
+# and no array's. In a file with lines "-- statement NAME" what follows each, up to the next, is an array pv_NAME_sql.
 get_filename_component(name ${IN} NAME)
-string(REGEX REPLACE "[^A-Za-z0-9]" "_" symbol ${name})
 file(READ ${IN} hex HEX)
-string(REGEX REPLACE "(..)" "'\\\\x\\1'," bytes "${hex}")
-string(REGEX REPLACE "(................................................................................................................)" "\\1\n" bytes "${bytes}")
-file(WRITE ${OUT} "/* made from ${name} */\nstatic const char pv_${symbol}[] = {\n${bytes}0};\n")
+file(STRINGS ${IN} marks REGEX "^-- statement [a-z_]+$")
+file(WRITE ${OUT} "/* made from ${name} */\n")
+
+function(put name hex)
+    string(REGEX REPLACE "[^A-Za-z0-9]" "_" symbol ${name})
+    string(REGEX REPLACE "(..)" "'\\\\x\\1'," bytes "${hex}")
+    string(REGEX REPLACE "(................................................................................................................)" "\\1\n" bytes "${bytes}")
+    file(APPEND ${OUT} "static const char pv_${symbol}[] = {\n${bytes}0};\n")
+endfunction()
+
+if(NOT marks)
+    put(${name} "${hex}")
+endif()
+string(HEX "-- statement " next)
+foreach(mark ${marks})
+    string(HEX "${mark}\n" begin)
+    string(LENGTH ${begin} length)
+    string(FIND ${hex} ${begin} at)
+    math(EXPR at "${at} + ${length}")
+    string(SUBSTRING ${hex} ${at} -1 hex)
+    string(FIND ${hex} ${next} end)
+    string(SUBSTRING ${hex} 0 ${end} text)
+    string(REPLACE "-- statement " "" statement ${mark})
+    put(${statement}.sql "${text}")
+endforeach()

@@ -8,6 +8,7 @@
 #include <libpq-fe.h>
 
 #include "coordinator/store/pg_lease.h"
+#include "coordinator/store/statements.sql.h"
 #include "coordinator/store/store.h"
 #include "coordinator/store/store_pg_int.h"
 #include "sys/proc/clock.h"
@@ -18,29 +19,12 @@ enum {
     UNREAD_S = 60,   /* ours: for which one that could not be read is left to others */
 };
 
-/* Was this node let in, and has it neither been removed since nor left? A leave ends what has no
- * higher serial. The bytes compared stand at fixed places of a statement (PROTOCOL-NETWORK.md):
- * type at 1, signer at 18, then what it says: of a removal (6) kind and key, of a leave (7) its
- * serial; that of a member statement at 114. SQL counts from 1. A removal counts here whoever
- * signed it, which only somebody with that right at some time can have done. */
-static const char has_joined[] =
-    "SELECT EXISTS(SELECT 1 FROM p2pvpn.statements m"
-    " WHERE m.network = $1 AND m.node = $2 AND m.admitter IS NOT NULL"
-    " AND NOT EXISTS(SELECT 1 FROM p2pvpn.statements e"
-    " WHERE e.network = $1 AND e.admitter IS NULL"
-    " AND (substring(e.statement FROM 2 FOR 1) = '\\x06'::bytea"
-    " AND substring(e.statement FROM 51 FOR 33) = '\\x01'::bytea || $2"
-    " OR substring(e.statement FROM 2 FOR 1) = '\\x07'::bytea"
-    " AND substring(e.statement FROM 19 FOR 32) = $2"
-    " AND substring(e.statement FROM 51 FOR 8) >= substring(m.statement FROM 115 FOR 8)"
-    ")))::int::bigint";
-
 const struct pv_pg_statement pv_pghomes_statements[] = {
     {"check home", "SELECT p2pvpn.check_home($1, $2, $3)"},
     {"facts", "SELECT known, whose, f, held, state, age, patient, addr, few, few_homes, few_addr"
               " FROM p2pvpn.home_facts($1, $2, $3)"},
     {"lock holder", "UPDATE p2pvpn.coordinators SET lost = lost WHERE id = $1"},
-    {"has joined", has_joined},
+    {"has joined", pv_has_joined_sql},
     {"claim", "SELECT got FROM p2pvpn.claim($1, $2, $3, $4, $5)"},
     {"rows", "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
              " FROM p2pvpn.statements WHERE network = $1 ORDER BY epoch, n"},

@@ -10,6 +10,7 @@
 #include <libpq-fe.h>
 
 #include "coordinator/store/pg_schema.h"
+#include "coordinator/store/statements.sql.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -30,25 +31,8 @@ struct pv_pg_lease {
 
 /* A coordinator that joins keeps others from taking a lease, and none from renewing: ROW EXCLUSIVE
  * stands against the mode of take_lease() and of p2pvpn.join_cluster(), which coordinators of
- * before call, and not against itself. The same place again is one that was started anew; what its
- * former self had has no holder any more. */
+ * before call, and not against itself. */
 static const char join_table[] = "LOCK TABLE p2pvpn.coordinators IN ROW EXCLUSIVE MODE";
-static const char join_row[] =
-    "WITH other AS (SELECT l.name FROM p2pvpn.lease l WHERE l.holder IS NOT NULL"
-    "  AND l.holder <> $1 AND l.until > clock_timestamp() FOR SHARE),"
-    " free AS (UPDATE p2pvpn.lease SET holder = NULL, until = '-infinity', fence = fence + 1"
-    "  WHERE NOT EXISTS(SELECT 1 FROM other)),"
-    " gone AS (DELETE FROM p2pvpn.coordinators WHERE place <> $1"
-    "  AND until < clock_timestamp() - interval '1 day' AND NOT EXISTS(SELECT 1 FROM other)),"
-    " me AS (INSERT INTO p2pvpn.coordinators(place, name, addrs, until, steady)"
-    "  SELECT $1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond',"
-    "   clock_timestamp() WHERE NOT EXISTS(SELECT 1 FROM other)"
-    "  ON CONFLICT(place) DO UPDATE SET id = excluded.id, name = excluded.name,"
-    "   addrs = excluded.addrs, until = excluded.until, steady = excluded.steady, lost = 0,"
-    "   homes = 0, draining = false RETURNING id)"
-    " SELECT (SELECT id FROM me), (SELECT name FROM other),"
-    "  CASE WHEN EXISTS(SELECT 1 FROM me) THEN p2pvpn.new_epoch(0) END,"
-    "  pg_try_advisory_lock(1882353764, (SELECT id FROM me)::int)";
 
 static const struct pv_pg_statement statements[] = {
     {"belong", "INSERT INTO p2pvpn.installation(pk) VALUES($1) ON CONFLICT DO NOTHING"},
@@ -59,7 +43,7 @@ static const struct pv_pg_statement statements[] = {
     {"living", "SELECT NULL::bigint, name FROM p2pvpn.coordinators"
                " WHERE until > clock_timestamp() ORDER BY id LIMIT 1"},
     {"join table", join_table},
-    {"join", join_row},
+    {"join", pv_join_row_sql},
     {"stay", "SELECT got, living, few FROM p2pvpn.renew_member($1, $2, $3, $4)"},
     {"clock", "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"},
     {"mine", "SELECT network, fence FROM p2pvpn.homes WHERE holder = $1"},

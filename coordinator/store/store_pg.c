@@ -10,6 +10,7 @@
 
 #include <libpq-fe.h>
 
+#include "coordinator/store/statements.sql.h"
 #include "coordinator/store/store.h"
 #include "coordinator/store/store_pg_int.h"
 #include "proto/roster/statement.h"
@@ -41,23 +42,7 @@ static const struct pv_pg_statement statements[] = {
              "END,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17)"},
     {"make room", "SELECT pg_advisory_xact_lock(1882353765)"}, /* see keep() in pg_3.sql */
     {"collect", "SELECT num, snd, bx FROM p2pvpn.collect($1,$2,$3,$4,$5)"},
-    /* By age copies are deleted only while the clock has stood for hours, which each coordinator's
-     * row says, whatever jumps were before; and none is from the future, or it would stay for
-     * ever. Of a network whose home stores just now they stay until the next look: who holds copies
-     * of many networks waits for nobody. */
-    {"age", "WITH t AS (SELECT extract(epoch FROM clock_timestamp())::bigint AS now"
-            "  FROM p2pvpn.coordinators WHERE id = $1 AND until >= clock_timestamp()"
-            "  AND clock_timestamp() - steady >= $2::bigint * interval '1 second'),"
-            " old AS (SELECT DISTINCT m.network FROM p2pvpn.mail m, t"
-            "  WHERE m.time > t.now OR m.time < t.now - $3::bigint),"
-            " free AS (SELECT network FROM p2pvpn.homes WHERE network IN (SELECT network FROM old)"
-            "  FOR UPDATE SKIP LOCKED),"
-            " ours AS (SELECT network FROM free UNION ALL SELECT network FROM old"
-            "  WHERE network NOT IN (SELECT network FROM p2pvpn.homes)),"
-            " late AS (UPDATE p2pvpn.mail m SET time = t.now FROM t WHERE m.time > t.now"
-            "  AND m.network IN (SELECT network FROM ours))"
-            " DELETE FROM p2pvpn.mail m USING t WHERE m.time < t.now - $3::bigint"
-            "  AND m.network IN (SELECT network FROM ours)"},
+    {"age", pv_age_sql},
     {"drop", "SELECT p2pvpn.drop_network($1)"},
     {"load", "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
              " FROM p2pvpn.statements ORDER BY epoch, n"},

@@ -12,6 +12,7 @@
 
 #include "base/ageclock.h"
 #include "coordinator/store/schema.sql.h"
+#include "coordinator/store/statements.sql.h"
 #include "coordinator/store/store.h"
 #include "sys/proc/clock.h"
 
@@ -384,18 +385,7 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_AGE_WRITE] = "INSERT OR REPLACE INTO age_clock VALUES(1, ?1, ?2)",
     [SQL_COPY_FUTURE] = "UPDATE mail SET time = ?1 WHERE time > ?1",
     [SQL_COPY_OLD] = "DELETE FROM mail WHERE time < ?1",
-    [SQL_COPY_ROOM] = ("SELECT (SELECT count(*) FROM mail WHERE network = ?1 AND receiver = ?2),"
-                       " (SELECT total(size) FROM mail WHERE network = ?1 AND receiver = ?2),"
-                       " (SELECT count(*) FROM mail WHERE network = ?1 AND sender = ?3),"
-                       " (SELECT total(size) FROM mail WHERE network = ?1 AND sender = ?3),"
-                       " EXISTS(SELECT 1 FROM mail WHERE network = ?1 AND receiver = ?2"
-                       "   AND sender = ?3 AND key = ?4),"
-                       " (SELECT count(*) FROM mail WHERE network = ?1 AND receiver = ?2"
-                       "   AND sender = ?3),"
-                       " (SELECT total(size) FROM mail WHERE network = ?1 AND receiver = ?2"
-                       "   AND sender = ?3),"
-                       " (SELECT total(bytes) FROM mail_use WHERE network = ?1),"
-                       " (SELECT total(bytes) FROM mail_use)"),
+    [SQL_COPY_ROOM] = pv_copy_room_sql,
     [SQL_TRY] = "SAVEPOINT room",
     [SQL_TRY_UNDO] = "ROLLBACK TO room",
     [SQL_TRY_END] = "RELEASE room",
