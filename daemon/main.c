@@ -5,11 +5,14 @@
 #include <getopt.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,7 +22,6 @@
 #include "daemon/io/io_jobs.h"
 #include "daemon/io/portmapper.h"
 #include "daemon/io/resolver.h"
-#include "daemon/process.h"
 #include "daemon/reload.h"
 #include "daemon/rights.h"
 #include "daemon/settings.h"
@@ -47,6 +49,8 @@ enum {
     PORT_MIN = 20000, /* of the port drawn at the first start; below the kernel's own range's end */
     PORT_MAX = 60999,
     PORT_TRIES = 16,
+    FILES_MAX = 65536,        /* open files asked for */
+    LARGE_BLOCK = 128 * 1024, /* bytes; glibc's own first value */
 };
 
 #define DEFAULT_STATE  "/var/lib/p2pvpn"
@@ -1024,6 +1028,33 @@ static int check(struct daemon *d)
                "alone: p2pvpnd --user");
 }
 
+/* Masks, limits and signals of this process and of those that it makes. To be called once. */
+static void prepare_process(void)
+{
+    struct rlimit lim;
+    /* No file that this process makes, such as the keys and the database, is readable for others
+     * by accident. */
+    umask(077);
+    /* Each peer, relay and control client costs descriptors. Without permission for more the old
+     * limit stays. */
+    if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+        lim.rlim_cur = lim.rlim_max < FILES_MAX ? lim.rlim_max : FILES_MAX;
+        (void)!setrlimit(RLIMIT_NOFILE, &lim);
+    }
+    /* A large block goes back to the kernel when it is freed. Else glibc raises this limit with the
+     * first such block, and lists, tables and snapshots leave holes among what small things
+     * take. */
+    (void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+    /* A core dump would have the keys in it. */
+    lim = (struct rlimit){.rlim_cur = 0, .rlim_max = 0};
+    (void)!setrlimit(RLIMIT_CORE, &lim);
+    /* No debugger of other users. */
+    prctl(PR_SET_DUMPABLE, 0);
+    /* A control client or a relay may close at any moment: a write then fails with EPIPE instead
+     * of ending the daemon. */
+    signal(SIGPIPE, SIG_IGN);
+}
+
 int main(int argc, char **argv)
 {
     struct daemon d = {.lock_fd = -1,
@@ -1037,7 +1068,7 @@ int main(int argc, char **argv)
     int code = read_flags(&d, argc, argv);
     if (code < 0)
         return EXIT_OK;
-    pv_process_prepare();
+    prepare_process();
     if (code == EXIT_OK)
         code = d.check || (!d.for_user && !pv_rights_suffice()) ? check(&d) : serve(&d);
     finish_daemon(&d);
