@@ -251,6 +251,7 @@ static void carry_out(struct pv_io *io, struct pv_engine_order *order, pv_ns now
         break;
     case PV_ORDER_INJECT:
         inject(io, &order->u.inject);
+        pv_wipe(order->u.inject.buf, order->u.inject.len);
         break;
     case PV_ORDER_FILE:
         pv_io_file_op(io->files, &order->u.file, now);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fifo.h - values that are taken in the order in which they were put. A zeroed fifo is empty; its
- * owner says its own limit, and frees what values own.
+ * owner says its own limit, and frees what values own. A place that a value leaves is wiped: some
+ * are secrets.
  */
 #pragma once
 
@@ -48,6 +49,7 @@ PV_MUST_CHECK static inline int pv_fifo_take(struct pv_fifo *f, void *ret_value)
     f->first = item->next;
     f->n--;
     memcpy(ret_value, item->value, item->len);
+    explicit_bzero(item->value, item->len);
     free(item);
     return PV_OK;
 }
@@ -58,6 +60,7 @@ static inline void pv_fifo_clear(struct pv_fifo *f)
     while (f->first != NULL) {
         struct pv_fifo_item *item = f->first;
         f->first = item->next;
+        explicit_bzero(item->value, item->len);
         free(item);
     }
     f->n = 0;

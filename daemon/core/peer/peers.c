@@ -283,6 +283,7 @@ static void inject(struct pv_peers *ps, uint32_t id, struct pv_view inner)
     if (inner.len > 0)
         memcpy(item.buf, inner.ptr, inner.len);
     (void)!pv_fifo_put(injects, &item, offsetof(struct pv_engine_inject, buf) + inner.len);
+    pv_wipe(item.buf, inner.len); /* it may be a secret (PV_INBAND_LINK) */
 }
 
 void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inner)
@@ -308,6 +309,7 @@ void pv_peers_send(struct pv_peers *ps, struct pv_peer *p, enum pv_inband_type t
         size_t len;
         if (pv_inband_build(type, id, i, body, packet, &len) == PV_OK)
             pv_peers_inject(ps, p, pv_view(packet, len));
+        pv_wipe(packet, sizeof(packet));
     }
 }
 

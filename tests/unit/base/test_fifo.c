@@ -5,16 +5,31 @@
 #include "tests/unit/test_util.h"
 
 static bool no_memory;
+static unsigned n_freed;
 
 static void *try_malloc(size_t size)
 {
     return no_memory ? NULL : malloc(size);
 }
-#define malloc try_malloc
+
+/* Every block that is freed has been wiped behind its head. */
+struct pv_fifo_item;
+static void free_wiped(struct pv_fifo_item *item);
+#define malloc     try_malloc
+#define free(item) free_wiped(item)
 /* clang-format off */
 #include "base/fifo.h"
 /* clang-format on */
 #undef malloc
+#undef free
+
+static void free_wiped(struct pv_fifo_item *item)
+{
+    for (size_t i = 0; i < item->len; i++)
+        assert_int_equal(item->value[i], 0);
+    n_freed++;
+    free(item);
+}
 
 PV_TEST(values_come_out_once_and_in_order)
 {
@@ -59,4 +74,17 @@ PV_TEST(without_memory_the_others_stay)
     assert_int_equal(pv_fifo_take(&f, &out), PV_OK);
     assert_int_equal(out, 'c');
     assert_int_equal(pv_fifo_take(&f, &out), PV_ERR_AGAIN);
+}
+
+PV_TEST(places_that_values_leave_are_wiped)
+{
+    struct pv_fifo f = {.n = 0};
+    char out[8];
+    n_freed = 0;
+    assert_int_equal(pv_fifo_put(&f, "secret", 6), PV_OK);
+    assert_int_equal(pv_fifo_put(&f, "another", 7), PV_OK);
+    assert_int_equal(pv_fifo_take(&f, out), PV_OK);
+    assert_int_equal(n_freed, 1);
+    pv_fifo_clear(&f);
+    assert_int_equal(n_freed, 2);
 }
