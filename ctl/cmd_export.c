@@ -86,10 +86,10 @@ static int print_file(struct pv_cli *cli, const json_t *body)
     const char *name = pv_json_text(body, "name", "?"), *by = pv_json_text(body, "by", "?");
     char file[FILE_MAX];
     write_file(cli, body, file);
-    if (cli->args.value[EXPORT_QR] != NULL)
-        pv_cli_print_qr(cli, file, cli->screen.width > 0 ? (unsigned)cli->screen.width : QR_COLUMNS,
-                        cli->out);
-    else
+    unsigned columns = cli->screen.width > 0 ? (unsigned)cli->screen.width : QR_COLUMNS;
+    bool qr = cli->args.value[EXPORT_QR] != NULL;
+    /* Where no code can be shown, the file is: nobody can ask for it again. */
+    if (!qr || !pv_cli_print_qr(cli, file, columns, cli->out))
         fputs(file, cli->out);
     pv_wipe(file, sizeof(file));
     pv_cli_note(cli,

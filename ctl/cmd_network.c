@@ -241,8 +241,8 @@ static int print_created(struct pv_cli *cli, const json_t *body)
     print_joined(cli, body, "created");
     /* The note goes to standard error, so that TOKEN=$(p2pvpnctl create ...) gets the token
      * alone. */
-    pv_cli_note(cli, "the next machine joins with: p2pvpnctl join TOKEN (valid once, 24 hours; "
-                     "more: p2pvpnctl invite)");
+    pv_cli_note(cli, "the next machine joins with: sudo p2pvpnctl join TOKEN (valid once, 24 "
+                     "hours; more: sudo p2pvpnctl invite)");
     return pv_cli_print_token(cli, body);
 }
 

@@ -45,14 +45,18 @@ int pv_cli_print_token(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
-void pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FILE *out)
+bool pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FILE *out)
 {
-    if (!pv_term_is_utf8())
+    bool utf8 = pv_term_is_utf8(), built = pv_qr_is_there();
+    if (utf8 && built && pv_qr_print(text, columns, out))
+        return true;
+    if (!utf8)
         pv_cli_note(cli, "no QR code: it needs a UTF-8 locale, such as LC_ALL=C.UTF-8");
-    else if (!pv_qr_is_there())
+    else if (!built)
         pv_cli_note(cli, "no QR code: this p2pvpnctl was built without libqrencode");
-    else if (!pv_qr_print(text, columns, out))
+    else
         pv_cli_note(cli, "no QR code: it is wider than %u columns: make the window wider", columns);
+    return false;
 }
 
 /* With uses left a machine that was removed, or may not do something any more, could come back with

@@ -12,8 +12,9 @@
 void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body);
 /* A token alone on its line. With --quiet, too: it is what a script wants. Returns 0. */
 int pv_cli_print_token(struct pv_cli *cli, const json_t *body);
-/* A QR code of a text that may be secret, in at most so many columns; else why there is none. */
-void pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FILE *out);
+/* A QR code of a text that may be secret, in at most so many columns. False:
+ * none can be shown, and why was said. */
+bool pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FILE *out);
 /* The outcome of a leave; forget: of one that was to delete the keys, too. */
 void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body);
 /* Asks for a change; then people read who knows that it is done (pv_cli_note_told(); done NULL:

@@ -55,9 +55,12 @@ static bool find_program(struct pv_launch *l)
     if (self_len > 0)
         return (size_t)snprintf(l->program, sizeof(l->program), "%s", self) < sizeof(l->program);
 #endif
+    size_t parent_len = self_len;
+    while (parent_len > 0 && self[--parent_len] != '/')
+        continue;
     /* A build has both in one directory, an installation in bin and sbin. */
     if (self_len > 0 && (try_program(l->program, self, self_len, "") ||
-                         try_program(l->program, self, self_len, "/../sbin")))
+                         try_program(l->program, self, parent_len, "/sbin")))
         return true;
     const char *path = getenv("PATH");
     while (path != NULL && *path != '\0') {

@@ -653,6 +653,21 @@ PV_TEST_IN(an_exported_file_that_others_may_read_is_told, setup, teardown)
     }
 }
 
+/* It is kept nowhere: who asked for a code that cannot be shown would have lost it. */
+PV_TEST_IN(without_a_code_the_exported_file_is_printed, setup, teardown)
+{
+    answers("export", "{\"id\":@,\"ok\":true,\"name\":\"phone\",\"by\":\"pi\",\"dns\":null}\n");
+    assert_int_equal(RUN("export", "phone"), 0);
+    char *file = strdup(t.out);
+    assert_non_null(strstr(file, "[Interface]"));
+    setenv("LC_ALL", "C", 1);
+    assert_int_equal(RUN("export", "phone", "--qr"), 0);
+    unsetenv("LC_ALL");
+    assert_string_equal(t.out, file);
+    assert_non_null(strstr(t.err, "no QR code: it needs a UTF-8 locale"));
+    free(file);
+}
+
 PV_TEST_IN(peers_shows_tags_where_somebody_has_one, setup, teardown)
 {
     answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":["
