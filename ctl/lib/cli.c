@@ -299,12 +299,19 @@ int pv_cli_lost(struct pv_cli *cli, int status)
     }
 }
 
-void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text)
+const char *pv_cli_reason(enum pv_ctlapi_cmd cmd, const char *text)
 {
     const char *wire = pv_ctlapi_cmd_name(cmd);
     size_t len = strlen(wire);
-    if (cli->cmd != NULL && strncmp(text, wire, len) == 0 && strncmp(text + len, ": ", 2) == 0)
-        complain_line(cli, code, "%s%s", cli->cmd->name, text + len);
+    bool names_it = strncmp(text, wire, len) == 0 && strncmp(text + len, ": ", 2) == 0;
+    return names_it ? text + len + 2 : text;
+}
+
+void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text)
+{
+    const char *reason = pv_cli_reason(cmd, text);
+    if (cli->cmd != NULL && reason != text)
+        complain_line(cli, code, "%s: %s", cli->cmd->name, reason);
     else
         pv_cli_complain(cli, code, text);
 }

@@ -62,6 +62,8 @@ struct pv_cli {
 /* "p2pvpnctl: text", or as JSON with --json: what p2pvpnd says of a request that failed, which may
  * hold words of others. code: as in its answer. */
 void pv_cli_complain(struct pv_cli *cli, int code, const char *text);
+/* A text of p2pvpnd's without the name of the request that it may begin with ("file_send: "). */
+const char *pv_cli_reason(enum pv_ctlapi_cmd cmd, const char *text);
 /* The same of cmd. p2pvpnd's text begins with the request's name ("file_send"), where users know
  * the command's, which stands there then. */
 void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text);

@@ -47,6 +47,7 @@ enum kind {
 struct asked {
     uint64_t id;
     enum kind kind;
+    enum pv_ctlapi_cmd cmd;
     struct pv_tui_action action;
 };
 
@@ -97,7 +98,7 @@ static int send_request(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
     struct asked *a = &u->asked[u->n_asked++];
     struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
     req.id = ++u->cli->last_id;
-    *a = (struct asked){.id = req.id, .kind = kind};
+    *a = (struct asked){.id = req.id, .kind = kind, .cmd = cmd};
     if (action != NULL) {
         a->action = *action;
         fill(&req, action);
@@ -165,7 +166,7 @@ static int offer_file(struct tui *u, struct pv_tui_action *action)
     struct asked *a = &u->asked[u->n_asked++];
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILE_SEND);
     req.id = ++u->cli->last_id;
-    *a = (struct asked){.id = req.id, .kind = ASKED_ACTION, .action = *action};
+    *a = (struct asked){.id = req.id, .kind = ASKED_ACTION, .cmd = req.cmd, .action = *action};
     memcpy(req.peer, action->peer, sizeof(action->peer));
     memcpy(req.transfer, action->id, sizeof(req.transfer));
     req.text = strdup(name);
@@ -341,7 +342,7 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
     if (!reply->ok) {
         /* That a message stays unread is no failure of what the person did. */
         if (a.kind != ASKED_ACTION || a.action.kind != PV_TUI_READ)
-            pv_tui_take_error(&u->model, reply->error, &a.action);
+            pv_tui_take_error(&u->model, pv_cli_reason(a.cmd, reply->error), &a.action);
         if (a.kind == ASKED_ACTION && a.action.kind == PV_TUI_OLDER)
             pv_tui_take_older(&u->model, a.action.peer, NULL);
         code = a.kind == ASKED_WATCH ? (int)reply->code : 0; /* without it there is no chat */
@@ -487,7 +488,8 @@ static int draw(struct tui *u)
 static void press(struct tui *u, enum pv_tui_key key, wchar_t arg)
 {
     bool is_page = key == PV_TUI_PAGE_UP || key == PV_TUI_PAGE_DOWN;
-    pv_tui_key(&u->model, key, is_page ? (wchar_t)pv_tui_page((size_t)getmaxy(stdscr)) : arg);
+    size_t rows = (size_t)getmaxy(stdscr), cols = (size_t)getmaxx(stdscr);
+    pv_tui_key(&u->model, key, is_page ? (wchar_t)pv_tui_page(&u->model, rows, cols) : arg);
 }
 
 /* Keys that the terminal sends as sequences, by its entry in terminfo. */

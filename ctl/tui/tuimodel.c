@@ -256,10 +256,15 @@ static char *harmless(const char *text)
     return copy;
 }
 
+void pv_tui_notice_at(struct pv_tui *t, struct pv_tui_conv *c, const char *text, double time)
+{
+    if (add_line(c, (struct pv_tui_line){.text = harmless(text), .time = time}))
+        c->came += c == &t->convs[t->current] && c->scroll > 0;
+}
+
 void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text)
 {
-    if (add_line(c, (struct pv_tui_line){.text = harmless(text), .time = t->now}))
-        c->came += c == &t->convs[t->current] && c->scroll > 0;
+    pv_tui_notice_at(t, c, text, t->now);
 }
 
 /* --- what is asked for ----------------------------------------------------------------------- */
@@ -425,7 +430,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     /* The lines above stay where they are, and new ones are below. */
     bool hidden = index == t->current && c->scroll > 0;
     c->came += hidden;
-    if (hidden && unread && c->new_from[0] == '\0')
+    if (hidden && unread && c->unread == 1) /* the first of them */
         memcpy(c->new_from, line.id, sizeof(c->new_from));
     t->ring = t->ring || (t->set.bell && unread);
     /* Messages of the open conversation are read as they appear; the bar tells of the others, and
@@ -443,9 +448,11 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
     size_t index = pv_tui_find(t, pv_json_text(msg, "to", ""), false);
     pv_tui_take_message(t, msg);
     give(t, msg);
-    /* A user who answers has seen what was new. */
-    if (index != SIZE_MAX)
+    /* A user who answers has seen what was new, and has accepted an invitation. */
+    if (index != SIZE_MAX) {
         t->convs[index].new_from[0] = '\0';
+        t->convs[index].invited = false;
+    }
     char text[PV_SHOW_SENT_BUF];
     bool waits;
     pv_show_sent(body, text, &waits);
@@ -711,9 +718,7 @@ static void tell_found(struct pv_tui *t, const json_t *msg)
              pv_show_time(pv_json_real(msg, "time", 0), t->now, when),
              pv_json_text(msg, "from", "?"), way,
              room[0] != '\0' ? room : pv_json_text(msg, "to", "?"), pv_json_text(msg, "text", ""));
-    pv_tui_notice(t, c, line);
-    if (c->n_lines > 0)
-        c->lines[c->n_lines - 1].time = 0; /* its own stands in it */
+    pv_tui_notice_at(t, c, line, 0); /* its own stands in it */
 }
 
 static bool has(const json_t *msg, const char *text)
@@ -767,6 +772,7 @@ void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
         if (index == SIZE_MAX)
             continue;
         t->convs[index].left = left;
+        t->convs[index].invited = pv_json_bool(room, "invited");
         t->convs[index].members = (unsigned)json_integer_value(json_object_get(room, "members"));
     }
 }

@@ -24,7 +24,7 @@ enum {
     PV_TUI_MAX_FILES = 32,     /* files whose state is remembered, so that news are told once */
     PV_TUI_MAX_ACTIONS = 128,  /* requests that wait, among them a file's for each member of a
                                   room; typing more is answered with a note */
-    PV_TUI_NOTE = 200,         /* bytes of the note with the NUL */
+    PV_TUI_NOTE = PV_CTLAPI_ERROR_BUF, /* bytes of the note with the NUL */
 };
 
 /* While the daemon is gone the bar says it, also behind what else there was to say. */
@@ -53,6 +53,7 @@ struct pv_tui_conv {
     bool online, is_static;
     unsigned members; /* of a room */
     bool left;        /* a room this node is no longer in */
+    bool invited;     /* a room that nobody here has accepted */
     char path[8];     /* "direct", "relay", "static", "none" */
     double rtt_ms;    /* < 0: unknown */
     double seen;      /* Unix seconds when it was there last; 0: unknown */
@@ -234,6 +235,8 @@ void pv_tui_note(struct pv_tui *t, const char *fmt, ...) PV_PRINTF(2, 3);
 void pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text);
 /* A line that nobody wrote, with the time of now. */
 void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text);
+/* The same with another time (Unix seconds; 0: none is shown). */
+void pv_tui_notice_at(struct pv_tui *t, struct pv_tui_conv *c, const char *text, double time);
 /* An action failed: was it a part of that, of which nothing is given back? Says why where the line
  * is. */
 bool pv_tui_keep(struct pv_tui *t, const struct pv_tui_action *action, const char *error);

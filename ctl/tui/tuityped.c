@@ -313,7 +313,7 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
         return true;
     case PV_TUI_W_HELP:
         for (size_t i = 0; pv_tui_help[i] != NULL; i++)
-            pv_tui_notice(t, &t->convs[t->current], pv_tui_help[i]);
+            pv_tui_notice_at(t, &t->convs[t->current], pv_tui_help[i], 0);
         return true;
     case PV_TUI_W_EXIT:
         leave(t, false);

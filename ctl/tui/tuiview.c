@@ -20,6 +20,8 @@ enum {
     ALIGN_MAX = 16,   /* names are aligned up to this many columns */
     ALIGN_OVER = 100, /* the newest lines of a room by whose names they are aligned */
     TIME_BUF = 48,    /* bytes of a time or date with the NUL */
+    BAR_ROWS = 6,     /* at most: of an explanation nothing is left out, where there is room */
+    BAR_BUF = PV_TUI_NOTE + 64,
 };
 
 /* --- cells ----------------------------------------------------------------------------------- */
@@ -456,7 +458,7 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
 static const char *way_of(const struct pv_tui_conv *c)
 {
     if (pv_tui_conv_is_room(c))
-        return c->left ? "left" : "room";
+        return c->left ? "left" : c->invited ? "invited" : "room";
     if (strcmp(c->path, "none") != 0)
         return c->path;
     return c->online ? "online" : "away";
@@ -546,36 +548,72 @@ static void draw_roster(struct pv_tui *t, struct pv_tui_screen *s, size_t top, s
     }
 }
 
-static void draw_bar(const struct pv_tui *t, struct pv_tui_screen *s, size_t row)
+/* How many columns of the bar the clock leaves, which stands at the right end of its first row. */
+static size_t bar_columns(const struct pv_tui *t, size_t cols)
 {
-    struct pen p = {s, row, 1, 1, s->cols, PV_TUI_REVERSE, 0};
+    const size_t clock = clock_columns(t->set.time);
+    return t->now > 0 && clock > 0 && cols > 4 * clock ? cols - clock - 2 : cols - 1;
+}
+
+/* Where there is something unread, and the note. True: it is said to the person, and goes on in
+ * further rows; a hint ends where the row does. */
+static bool bar_text(const struct pv_tui *t, char text[static BAR_BUF])
+{
+    const struct pv_tui_conv *c = &t->convs[t->current];
     unsigned elsewhere = 0;
-    char text[64];
-    fill_row(s, row, PV_TUI_REVERSE);
+    size_t n = 0;
     for (size_t i = 0; i < t->n_convs; i++)
         elsewhere += i != t->current ? t->convs[i].unread : 0;
-    const size_t clock = clock_columns(t->set.time);
-    if (t->now > 0 && clock > 0 && s->cols > 4 * clock) {
-        p.col = s->cols - clock;
-        write_time(&p, t->now, t->set.time);
-        p.col = 1;
-        p.end = s->cols - clock - 1;
+    if (c->scroll > 0 && c->unread > 0)
+        n += (size_t)snprintf(text, BAR_BUF, "[%u new below: End]  ", c->unread);
+    else if (c->scroll > 0)
+        n += (size_t)snprintf(text, BAR_BUF, "[scrolled up: End]  ");
+    if (elsewhere > 0)
+        n += (size_t)snprintf(text + n, BAR_BUF - n, "[%u unread: Ctrl-G]  ", elsewhere);
+    const char *said = t->note[0] != '\0' ? t->note
+                       : t->lost          ? PV_TUI_LOST
+                       : c->invited ? "you are invited: who says something here accepts, /leave "
+                                      "declines"
+                                    : NULL;
+    snprintf(text + n, BAR_BUF - n, "%s", said != NULL ? said : "/help  Tab  PgUp  Ctrl-N");
+    return said != NULL;
+}
+
+/* Rows of the bar on a screen of that size: at least half of it stays for the lines. */
+static size_t bar_rows(const struct pv_tui *t, size_t rows, size_t cols)
+{
+    char text[BAR_BUF];
+    size_t n = 0, most = (rows - 2) / 2 < BAR_ROWS ? (rows - 2) / 2 : BAR_ROWS, skip;
+    if (!bar_text(t, text))
+        return 1;
+    for (const char *p = text; *p != '\0' && n < most; n++) {
+        p += fit(p, bar_columns(t, cols), true, &skip);
+        p += skip;
     }
-    const struct pv_tui_conv *c = &t->convs[t->current];
-    /* The clock stands at the right end; what is cut where there is no room is the note. */
-    if (c->scroll > 0 && c->unread > 0) {
-        snprintf(text, sizeof(text), "[%u new below: End]  ", c->unread);
-        write_text(&p, text);
-    } else if (c->scroll > 0) {
-        write_text(&p, "[scrolled up: End]  ");
+    return n;
+}
+
+static void draw_bar(const struct pv_tui *t, struct pv_tui_screen *s, size_t row, size_t rows)
+{
+    const size_t end = 1 + bar_columns(t, s->cols);
+    char text[BAR_BUF];
+    const char *rest = text;
+    (void)bar_text(t, text);
+    for (size_t i = 0; i < rows; i++) {
+        struct pen p = {s, row + i, 1, 1, s->cols, PV_TUI_REVERSE, 0};
+        size_t skip = 0, len = strlen(rest);
+        fill_row(s, row + i, PV_TUI_REVERSE);
+        if (i == 0 && end < s->cols) {
+            p.col = end + 1;
+            write_time(&p, t->now, t->set.time);
+            p.col = 1;
+        }
+        p.end = end;
+        if (i + 1 < rows)
+            len = fit(rest, end - 1, true, &skip);
+        write_n(&p, rest, len);
+        rest += len + skip;
     }
-    if (elsewhere > 0) {
-        snprintf(text, sizeof(text), "[%u unread: Ctrl-G]  ", elsewhere);
-        write_text(&p, text);
-    }
-    write_text(&p, t->note[0] != '\0' ? t->note
-                   : t->lost          ? PV_TUI_LOST
-                                      : "/help  Tab  PgUp  Ctrl-N");
 }
 
 /* Scrolled sideways so that the cursor is in it. */
@@ -614,9 +652,11 @@ void pv_tui_print(const struct pv_tui *t, size_t most, FILE *out)
     }
 }
 
-size_t pv_tui_page(size_t rows)
+size_t pv_tui_page(const struct pv_tui *t, size_t rows, size_t cols)
 {
-    return rows > PV_TUI_MIN_ROWS ? rows - 4 : 1; /* one row of the page before stays */
+    size_t around =
+        rows < PV_TUI_MIN_ROWS || cols < PV_TUI_MIN_COLS ? rows : 2 + bar_rows(t, rows, cols);
+    return rows > around + 1 ? rows - around - 1 : 1; /* one row of the page before stays */
 }
 
 static int set_size(struct pv_tui_screen *s, size_t rows, size_t cols)
@@ -646,15 +686,16 @@ int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols, struct pv_tui_scre
         write_text(&p, "too small");
         return PV_OK;
     }
-    size_t bottom = screen->rows - 2, start = 0;
+    size_t bar = bar_rows(t, screen->rows, screen->cols);
+    size_t bottom = screen->rows - 1 - bar, start = 0;
     draw_title(t, screen);
     if (screen->cols >= t->set.roster_cols + BESIDE && t->set.roster) {
         draw_roster(t, screen, 1, bottom);
         start = t->set.roster_cols + 1;
     }
     draw_lines(t, screen, 1, bottom, start);
-    draw_bar(t, screen, bottom);
-    draw_input(t, screen, bottom + 1);
+    draw_bar(t, screen, bottom, bar);
+    draw_input(t, screen, bottom + bar);
     return PV_OK;
 }
 

@@ -48,5 +48,5 @@ PV_MUST_CHECK int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols,
  * are: a terminal breaks them by itself, and knows that they belong together. */
 void pv_tui_print(const struct pv_tui *t, size_t most, FILE *out);
 void pv_tui_screen_done(struct pv_tui_screen *screen);
-/* How many rows of a screen with this many rows show messages: a page to scroll. */
-size_t pv_tui_page(size_t rows);
+/* How many rows of a screen of this size show messages: a page to scroll. */
+size_t pv_tui_page(const struct pv_tui *t, size_t rows, size_t cols);

@@ -10,17 +10,31 @@ static const struct {
     enum pv_tui_word word;
     bool classic; /* also without a slash */
 } WORDS[] = {
-    {"send", PV_TUI_W_SEND, true},        {"msg", PV_TUI_W_SEND, false},
-    {"getu", PV_TUI_W_PEERS, true},       {"peers", PV_TUI_W_PEERS, false},
-    {"exit", PV_TUI_W_EXIT, true},        {"quit", PV_TUI_W_EXIT, false},
-    {"open", PV_TUI_W_OPEN, false},       {"chat", PV_TUI_W_OPEN, false},
-    {"query", PV_TUI_W_OPEN, false},      {"close", PV_TUI_W_CLOSE, false},
-    {"help", PV_TUI_W_HELP, false},       {"room", PV_TUI_W_ROOM, false},
-    {"invite", PV_TUI_W_INVITE, false},   {"leave", PV_TUI_W_LEAVE, false},
-    {"members", PV_TUI_W_MEMBERS, false}, {"accept", PV_TUI_W_ACCEPT, false},
-    {"refuse", PV_TUI_W_REFUSE, false},   {"save", PV_TUI_W_SAVE, false},
-    {"search", PV_TUI_W_SEARCH, false},   {"send-file", PV_TUI_W_SEND_FILE, false},
-    {"bell", PV_TUI_W_BELL, false},       {"mute", PV_TUI_W_MUTE, false},
+    {"send", PV_TUI_W_SEND, true},
+    {"msg", PV_TUI_W_SEND, false},
+    {"getu", PV_TUI_W_PEERS, true},
+    {"peers", PV_TUI_W_PEERS, false},
+    {"exit", PV_TUI_W_EXIT, true},
+    {"quit", PV_TUI_W_EXIT, false},
+    {"open", PV_TUI_W_OPEN, false},
+    {"chat", PV_TUI_W_OPEN, false},
+    {"query", PV_TUI_W_OPEN, false},
+    {"close", PV_TUI_W_CLOSE, false},
+    {"help", PV_TUI_W_HELP, false},
+    {"room", PV_TUI_W_ROOM, false},
+    {"invite", PV_TUI_W_INVITE, false},
+    {"leave", PV_TUI_W_LEAVE, false},
+    {"members", PV_TUI_W_MEMBERS, false},
+    {"accept", PV_TUI_W_ACCEPT, false},
+    {"join", PV_TUI_W_OPEN, false},
+    {"part", PV_TUI_W_LEAVE, false},
+    {"names", PV_TUI_W_MEMBERS, false},
+    {"refuse", PV_TUI_W_REFUSE, false},
+    {"save", PV_TUI_W_SAVE, false},
+    {"search", PV_TUI_W_SEARCH, false},
+    {"send-file", PV_TUI_W_SEND_FILE, false},
+    {"bell", PV_TUI_W_BELL, false},
+    {"mute", PV_TUI_W_MUTE, false},
     {"unmute", PV_TUI_W_UNMUTE, false},
 };
 
@@ -29,10 +43,9 @@ const char *const pv_tui_commands[] = {"/accept", "/bell",      "/close",  "/exi
                                        "/open",   "/peers",     "/refuse", "/room",    "/save",
                                        "/send",   "/send-file", "/search", "/unmute",  NULL};
 
-/* Each fits the pane beside the roster on a terminal of 80 columns. */
+/* All of it fits the pane beside the roster on a terminal of 80 columns and 24 rows. */
 const char *const pv_tui_help[] = {
-    "/open NAME       opens a conversation",
-    "/close           back to the network",
+    "/open NAME       a conversation;  /close  the network",
     "/send NAME TEXT  to NAME; also: send NAME TEXT",
     "/me TEXT         says what you do",
     "/peers           who is there; also: getu",
@@ -41,8 +54,7 @@ const char *const pv_tui_help[] = {
     "/refuse N        does not;  /save N  if it did not work",
     "/search TEXT     finds it; once more: what is older;",
     "                 in all conversations after /close",
-    "/room NAME       makes a room",
-    "/invite NAME     into the room that is shown",
+    "/room NAME       makes a room;  /invite NAME  into it",
     "/members         who is in it;  /leave  leaves it",
     "/mute, /unmute   silences who is shown; or NAME",
     "/bell on         rings when something comes in",
@@ -51,8 +63,7 @@ const char *const pv_tui_help[] = {
     "Tab completes, Up brings back what was typed before,",
     "PgUp, PgDn scroll, End goes down, Ctrl-L draws anew,",
     "Ctrl-N, Ctrl-P: next, previous; Ctrl-G: next unread,",
-    "Ctrl-T hides the names, Ctrl-O shows bare lines, for",
-    "the mouse and for addresses",
+    "Ctrl-T hides the names, Ctrl-O bare lines for the mouse",
     "\xc2\xb7 waits here   \xe2\x86\x92 on its way   \xe2\x9c\x93 there   "
     "\xe2\x9c\x93\xe2\x9c\x93 read",
     "\xe2\x97\x8f online      \xe2\x97\x8b away",

@@ -597,7 +597,14 @@ PV_TEST(words_of_other_programs_are_understood_or_explained)
 {
     line(&f->t, "/query pi");
     assert_string_equal(name_of_current(&f->t), "pi");
+    take(&f->t, pv_tui_take_rooms, "{\"rooms\":[{\"room\":\"#crew\",\"members\":3}]}");
+    line(&f->t, "/join #crew");
+    assert_string_equal(name_of_current(&f->t), "#crew");
     drop_actions(&f->t);
+    line(&f->t, "/names");
+    assert_action(&f->t, PV_TUI_MEMBERS, "#crew", "");
+    line(&f->t, "/part");
+    assert_action(&f->t, PV_TUI_LEAVE, "#crew", "");
     line(&f->t, "/me");
     assert_string_equal(f->t.note, "/me TEXT");
     assert_string_equal(f->t.edit.text, "/me");
@@ -797,6 +804,50 @@ PV_TEST(the_bar_forgets_that_a_message_waited)
     drop_actions(t);
 }
 
+PV_TEST(an_explanation_that_is_too_long_for_the_bar_goes_on_below)
+{
+    static const char why[] =
+        "malformed: a room's name is 1 to 32 of a-z 0-9 and -, a text of more than that says why";
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    drop_actions(t);
+    take(t, pv_tui_take_message, MSG("A", "pi", "lap", "the newest", "read"));
+    t->now = 1795168800;
+    size_t page = pv_tui_page(t, 12, 40);
+    pv_tui_take_error(t, why, NULL);
+    draw(12, 40);
+    assert_string_equal(row(8), " malformed: a room's name is 1    10:00");
+    assert_string_equal(row(9), " to 32 of a-z 0-9 and -, a text");
+    assert_string_equal(row(10), " of more than that says why");
+    assert_string_equal(row(11), ">");
+    assert_non_null(strstr(row(7), "the newest"));
+    assert_int_equal(pv_tui_page(t, 12, 40), page - 2);
+    /* Half of a small screen stays for the lines, and a hint has one row. */
+    draw(6, 40);
+    assert_non_null(strstr(row(2), "the newest"));
+    t->note[0] = '\0';
+    draw(12, 40);
+    assert_non_null(strstr(row(10), "/help"));
+}
+
+PV_TEST(an_invitation_is_told_until_it_is_accepted)
+{
+    struct pv_tui *t = &f->t;
+    take(t, pv_tui_take_rooms, "{\"rooms\":[{\"room\":\"#crew\",\"members\":3,\"invited\":true}]}");
+    pv_tui_open(t, pv_tui_find(t, "#crew", false));
+    drop_actions(t);
+    draw(24, 80);
+    assert_string_equal(row(0), " #crew  invited, 3 members");
+    assert_string_equal(row(22), " you are invited: who says something here accepts, /leave "
+                                 "declines");
+    take(t, pv_tui_take_sent,
+         "{\"message\":{\"id\":\"A\",\"from\":\"lap\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":"
+         "\"hi\",\"state\":\"queued\"},\"online\":true}");
+    draw(24, 80);
+    assert_string_equal(row(0), " #crew  room, 3 members");
+    drop_actions(t);
+}
+
 /* Not that the other one is away, who is not. */
 PV_TEST(the_bar_says_what_a_message_waits_for)
 {
@@ -945,6 +996,14 @@ PV_TEST(a_line_below_the_window_is_counted_and_stays_unread)
     draw(13, 60);
     assert_non_null(strstr(row(10), "rows"));
     assert_null(strstr(row(11), "below"));
+    assert_string_equal(t->convs[t->current].new_from, "N1");
+    /* The next lines that come below are new in their turn. */
+    pv_tui_key(t, PV_TUI_PAGE_UP, 9);
+    draw(13, 60);
+    take(t, pv_tui_take_message, MSG("N3", "pi", "lap", "three", "unread"));
+    take(t, pv_tui_take_message, MSG("N4", "pi", "lap", "four", "unread"));
+    assert_string_equal(t->convs[t->current].new_from, "N3");
+    drop_actions(t);
 }
 
 PV_TEST(a_user_who_sends_a_line_sees_it)
@@ -1472,8 +1531,9 @@ PV_TEST(help_fits_beside_the_roster)
     }
     f->t.now = 1795168800;
     line(&f->t, "/help");
-    draw(40, 80);
-    assert_non_null(strstr(row(37), "10:00 \xe2\x97\x8f online"));
+    draw(24, 80);
+    assert_non_null(strstr(row(1), "/open NAME"));
+    assert_non_null(strstr(row(21), "\xe2\x97\x8f online"));
 }
 
 PV_TEST(an_empty_home_says_how_to_begin)
@@ -1512,7 +1572,7 @@ PV_TEST(scrolling_stays_inside_what_there_is)
     draw(13, 50); /* ten rows of messages */
     assert_string_equal(row(1), "10:00     pi: n20");
     assert_string_equal(row(10), "10:00     pi: n29");
-    pv_tui_key(t, PV_TUI_PAGE_UP, (wchar_t)pv_tui_page(13));
+    pv_tui_key(t, PV_TUI_PAGE_UP, (wchar_t)pv_tui_page(t, 13, 60));
     draw(13, 50);
     assert_string_equal(row(10), "10:00     pi: n20");
     for (int i = 0; i < 9; i++)
