@@ -149,7 +149,7 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     if (begins(req->secret, "p2pvpn-"))
         return pv_cli_usage(cli, "that is a token, by which `join` enters a network; `create` "
                                  "makes a new one at the URL of a coordinator");
-    if (pv_url_parse(req->secret, strlen(req->secret), &url) < 0)
+    if (pv_url_parse(req->secret, strlen(req->secret), &url) < 0 || !pv_url_has_key(&url))
         return pv_cli_usage(cli, "not a coordinator URL: copy it whole from what "
                                  "\"p2pvpn-coordinator url\" prints");
     wait_for_host(cli, &url.addr);

@@ -348,6 +348,12 @@ MISTAKES = (
     ("half a URL", "c", "create HALF", 2, "copy it whole"),
     ("a wrong secret in the URL", "c", "create SECRET", 11, "secret"),
     ("another port in the URL", "c", "create PORT", 9, "refuses the connection", "tried"),
+    ("another host in the URL", "c", "create HOST", 9, "no route to the coordinator's IPv4 address", "tried 198.51.101"),
+    ("a key in the URL that nobody has", "c", "create NOKEY", 2, "not a coordinator URL", "copy it whole"),
+    ("the key of another coordinator", "c", "create OTHER", 9, "another key than the one looked for",
+     "coordinator.key of before from its backup", "tried 198.51.100"),
+    ("a token that was revoked", "c", "join REVOKED", 12, "was revoked", "ask for a new one"),
+    ("a token that has expired", "c", "join EXPIRED", 12, "has expired", "ask for a new one"),
     ("a bad name", "c", "join TOKEN --name My_Laptop", 2, "a-z 0-9 and -"),
     ("a name that is taken", "c", "join TOKEN --name b", 1, "--name", "an admin frees"),
     ("a range with host bits", "c", "create URL --cidr 10.66.0.0/40", 2, "--cidr", "10.66.0.0/16"),
@@ -419,7 +425,13 @@ def each_of_sixty_mistakes_gets_an_answer_that_helps(lab):
     c.daemon()
     url, token = coordinator.url(), a.ctl("invite").out.strip()
     secret = url[:-2] + ("AA" if url[-2:] != "AA" else "BA")
-    words = {"URL": url, "TOKEN": token, "SHORT": token[:-7], "LOWER": token.lower(), "HALF": url[:-9],
+    key = url.split("/")[3].split("?")[0]
+    revoked, expired = a.ctl("invite", "--uses", 7).out.strip(), a.ctl("invite", "--expires", "1s").out.strip()
+    a.ctl("invite", "revoke", next(i["id"] for i in a.json("invite", "list")["invites"] if i["uses"] == 7))
+    wait("a token to expire", lambda: "expired" in a.ctl("invite", "list").out, timeout=5)
+    words = {"HOST": url.replace("198.51.100.", "198.51.101."), "REVOKED": revoked, "EXPIRED": expired,
+             "NOKEY": url.replace(key, KEY), "OTHER": url.replace(key, a.peers()["b"]["key"]),
+             "URL": url, "TOKEN": token, "SHORT": token[:-7], "LOWER": token.lower(), "HALF": url[:-9],
              "WRONG": token[:30] + ("A" if token[30] != "A" else "B") + token[31:], "SECRET": secret,
              "PORT": url.replace(":3478", ":3999")}
     wrong = []

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """p2pvpnctl completion: what bash offers, with a daemon that knows names."""
 import os
+import shutil
 
-from lab import check, equal, scenario
+from lab import Skip, check, equal, scenario
 
 ASK = r"""
 PATH=$1:$PATH
@@ -57,6 +58,34 @@ def bash_offers_commands_options_and_names(lab):
     check("complete -c p2pvpnctl" in a.ctl("completion", "fish").out, "no script for fish")
     check("#compdef p2pvpnctl" in a.ctl("completion", "zsh").out, "no script for zsh")
     a.ctl("completion", "tcsh", code=2)
+
+
+@scenario
+def fish_offers_the_same_and_says_what_each_is(lab):
+    if shutil.which("fish") is None:
+        raise Skip("fish is not installed")
+    coordinator = lab.coordinator()
+    a, bob = lab.host("a"), lab.host("bob")
+    lab.network(coordinator, [a, bob])
+    a.wait_peer(bob)
+    a.ctl("allow", "tag:guest", "bob", "ssh")
+    a.ctl("room", "create", "crew")
+    a.ctl("invite", "--uses", "3")
+
+    def of(words):
+        r = a.run("fish", "--no-config", "-c", f"set PATH {lab.build}/bin $PATH; p2pvpnctl completion fish | source; "
+                  f"complete -C 'p2pvpnctl {words}'")
+        equal(r.err, "", "complaints of fish")
+        return dict(line.partition("\t")[::2] for line in r.out.splitlines())
+    equal(of("ping "), {"bob": "online"}, "names")
+    check("default" in of("-n "), "networks")
+    equal(of("rules remove "), {"1": "allow tag:guest bob tcp/22"}, "rules")
+    equal(of("room leave "), {"#crew": "room of 1"}, "rooms")
+    check("used 0 of 3" in of("invite revoke ").values(), "invites that are open")
+    for words in ("", "invite --", "files "):
+        offered = of(words)
+        check(offered, f"nothing is offered behind {words!r}")
+        check(words == "files " or all(offered.values()), f"without a word: {offered}")
 
 
 ASK_COORDINATOR = r"""

@@ -46,6 +46,8 @@ def everything_goes_by_the_exit_and_nothing_beside_it(lab):
     wait("the LAN", lambda: alice.os_ping(up.router))
     up.tight("with the LAN")
     through(alice, exit_, web)
+    rows = [row.split()[:3] for row in alice.ctl("exit").out.splitlines()[1:3]]
+    equal(rows, [["0.0.0.0/0", "exit", "used"], ["::/0", "exit", "used"]], "what exit alone shows")
     alice.ctl("exit", "off")
     up.open("off")
     equal(alice.run("ip", "rule", "show").out.count("proto 112"), 0, "rules that stay")

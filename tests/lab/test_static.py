@@ -497,6 +497,7 @@ def a_phone_is_a_member_by_its_stock_app(lab):
         equal(host.peer("phone")["carrier"], "nas", f"the carrier of phone at {host.name}")
     check(nas.peer("phone")["last_handshake"], "no time of the last handshake")
     check("guest of nas, handshake" in nas.ctl("peers").out, nas.ctl("peers"))
+    check("does not offer" not in nas.ctl("route").out, "a permission to carry a guest among those to carry networks")
 
     network = nas.json("status")["network"]["name"]
     check(phone.pings(f"alice.{network}.p2p", 3), "the phone finds alice by its name")

@@ -765,7 +765,8 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
         return;
     forget(x);
     x->handle = handle;
-    if (req->secret == NULL || pv_url_parse(req->secret, strlen(req->secret), &x->url) != PV_OK) {
+    if (req->secret == NULL || pv_url_parse(req->secret, strlen(req->secret), &x->url) != PV_OK ||
+        !pv_url_has_key(&x->url)) {
         x->step = SPREAD; /* nothing was left */
         fail(x, PV_CTLAPI_USAGE, "not a coordinator URL",
              "copy it whole from what `p2pvpn-coordinator url` prints", now);

@@ -605,7 +605,7 @@ static void root_is_there(struct pv_enrol *x, pv_ns now)
 static bool take_url(const char *text, struct pv_enrol *x)
 {
     struct pv_url url;
-    if (text == NULL || pv_url_parse(text, strlen(text), &url) != PV_OK)
+    if (text == NULL || pv_url_parse(text, strlen(text), &url) != PV_OK || !pv_url_has_key(&url))
         return false;
     struct pv_writer w = pv_writer(x->list, sizeof(x->list));
     pv_coordlist_put(&w, url.pk, &url.addr, 1);

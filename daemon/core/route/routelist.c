@@ -263,10 +263,14 @@ static void list_unoffered(struct listing *l)
     const struct pv_roster_entry *e = NULL;
     while ((e = pv_roster_next_route(l->n->roster, e)) != NULL) {
         const struct pv_st_route *st = &e->st.u.route;
+        const struct pv_member *guest;
         struct pv_offer offer;
         struct row row;
         if (pv_roster_by_node(l->n->roster, st->node) != NULL &&
             pv_routes_is_offered(l->n, st->node, &st->prefix, &offer))
+            continue;
+        /* That of who carries a guest goes with the guest, which the list of peers has. */
+        if (pv_roster_carries(l->n->roster, &e->st, &guest) != NULL)
             continue;
         if (l->rows++ >= PV_ROUTELIST_MAX)
             continue;

@@ -11,6 +11,7 @@
 
 #include "crypto/ct.h"
 #include "crypto/hash.h"
+#include "crypto/sign.h"
 
 enum {
     TOKEN_PREFIX_LEN = 7, /* characters of token_prefix */
@@ -212,6 +213,12 @@ int pv_url_parse(const char *text, size_t len, struct pv_url *ret_url)
         *ret_url = url;
     pv_url_done(&url);
     return r;
+}
+
+bool pv_url_has_key(const struct pv_url *url)
+{
+    uint8_t dh_pk[PV_DH_LEN];
+    return pv_sign_pk_to_dh(url->pk, dh_pk) == PV_OK;
 }
 
 int pv_url_format(const struct pv_url *url, char *buf, size_t cap)

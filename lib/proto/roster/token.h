@@ -73,6 +73,8 @@ struct pv_url {
 
 /* PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_url_parse(const char *text, size_t len, struct pv_url *ret_url);
+/* Can its key be a coordinator's? Of slips in copying it nearly all make one that nobody has. */
+bool pv_url_has_key(const struct pv_url *url);
 /* PV_ERR_MALFORMED (the address), PV_ERR_NO_SPACE (never with cap >= PV_URL_TEXT_BUF). */
 PV_MUST_CHECK int pv_url_format(const struct pv_url *url, char *buf, size_t cap);
 /* Wipes. */

@@ -1119,16 +1119,19 @@ PV_TEST_IN(exit_alone_changes_nothing, setup, teardown)
     answers("routes",
             "{\"id\":@,\"ok\":true,\"version\":1,\"use\":\"auto\",\"exit\":{\"peer\":\"nas\","
             "\"lan\":false,\"block\":true,\"works\":true},\"routes\":["
-            "{\"prefix\":\"default\",\"peer\":\"nas\",\"state\":\"used\"},"
+            "{\"prefix\":\"0.0.0.0/0\",\"peer\":\"nas\",\"state\":\"used\"},"
+            "{\"prefix\":\"::/0\",\"peer\":\"nas\",\"state\":\"away\"},"
             "{\"prefix\":\"192.168.1.0/24\",\"peer\":\"bob\",\"state\":\"off\"}]}\n");
     assert_int_equal(RUN("exit"), 0);
     assert_string_equal(t.requests, "{\"cmd\":\"routes\"}\n");
-    assert_string_equal(t.out, "PREFIX   BY   STATE  RTT  WHY\n"
-                               "default  nas  used   -    \n"
+    assert_string_equal(t.out, "PREFIX     BY   STATE  RTT  WHY\n"
+                               "0.0.0.0/0  nas  used   -    \n"
+                               "::/0       nas  away   -    \n"
                                "exit: nas; nothing goes around it\n");
     answers("routes", "{\"id\":@,\"ok\":true,\"version\":1,\"exit\":null,\"routes\":[]}\n");
     assert_int_equal(RUN("exit"), 0);
     assert_non_null(strstr(t.out, "none is used"));
+    assert_non_null(strstr(t.err, "nobody offers to be an exit"));
 }
 
 PV_TEST_IN(changes_are_sent_as_they_are, setup, teardown)

@@ -182,6 +182,21 @@ PV_TEST(urls_read_back_with_and_without_a_secret)
     }
 }
 
+PV_TEST(a_key_that_nobody_can_have_is_known)
+{
+    uint8_t sk[PV_SIGN_SK_LEN], seed[PV_SIGN_SEED_LEN] = {1};
+    struct pv_url url = {.has_secret = false};
+    size_t none = 0;
+    pv_sign_keypair(seed, sk, url.pk);
+    assert_true(pv_url_has_key(&url));
+    for (int bit = 0; bit < 256; bit++) {
+        url.pk[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        none += !pv_url_has_key(&url);
+        url.pk[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    assert_in_range(none, 200, 256); /* no point, or one of another subgroup */
+}
+
 PV_TEST(only_the_one_form_of_a_url_passes)
 {
 #define KEY "REREREREREREREREREREREREREREREREREREREREREQ"
