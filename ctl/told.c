@@ -8,7 +8,7 @@
 
 /* "3 of 4 members online know so far; the coordinator has not stored it yet: it said limit". Those
  * that lack it are told again: fewer than all is no failure. */
-void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body)
+static void note_told(struct pv_cli *cli, const char *done, const json_t *body)
 {
     const char *word = pv_json_text(body, "coordinator", "stored");
     char members[PV_SHOW_BUF] = "no member is online";
@@ -99,7 +99,7 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
                     "says `p2pvpnctl remove`",
                     done);
     else
-        pv_cli_note_told(cli, done, body);
+        note_told(cli, done, body);
 }
 
 /* The deed is done whatever the disk and the coordinator say; scripts see by the code that one of
@@ -113,7 +113,7 @@ int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, const
         pv_cli_print_json(cli, body);
     else if (code == 0) {
         if (done != NULL)
-            pv_cli_note_told(cli, done, body);
+            note_told(cli, done, body);
         note_invite(cli, body);
         code = more == NULL ? 0 : more(cli, body);
     }

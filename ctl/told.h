@@ -7,9 +7,6 @@
 
 #include "ctl/commands.h"
 
-/* "DONE: 3 of 4 members online know so far; the coordinator has not stored it yet: it said limit"
- */
-void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body);
 /* A token alone on its line. With --quiet, too: it is what a script wants. Returns 0. */
 int pv_cli_print_token(struct pv_cli *cli, const json_t *body);
 /* A QR code of a text that may be secret, in at most so many columns. False:

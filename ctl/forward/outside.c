@@ -14,7 +14,10 @@
 #include "sys/net/stream.h"
 #include "sys/proc/clock.h"
 
-int pv_outside_resolve(struct pv_outside *o, pv_ns now)
+/* Waits for the system's resolver. A name that has addresses of both families means that of IPv4,
+ * where most programs of a machine's own listen. addr keeps its port. PV_ERR_NOT_FOUND: addr stays
+ * as it is. */
+static int resolve(struct pv_outside *o, pv_ns now)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *list = NULL;
@@ -44,7 +47,7 @@ void pv_outside_fail(struct pv_outside *o)
 static void look_again(struct pv_outside *o, pv_ns now)
 {
     if (o->failed && now - o->resolved_at >= PV_OUTSIDE_AGAIN)
-        (void)!pv_outside_resolve(o, now);
+        (void)!resolve(o, now);
 }
 
 int pv_outside_connect(struct pv_outside *o, pv_ns now, int *ret_fd)
@@ -90,7 +93,7 @@ int pv_outside_parse(struct pv_outside *ret, struct pv_cli *cli, const char *tex
     uint64_t port = 0;
     int code = pv_cli_number(cli, "PORT", colon == NULL ? text : colon + 1, 1, UINT16_MAX, &port);
     ret->addr.port = (uint16_t)port;
-    if (code == 0 && pv_outside_resolve(ret, pv_clock_now()) < 0)
+    if (code == 0 && resolve(ret, pv_clock_now()) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%.100s is not found: is the name right?",
                            ret->host);
     return code;

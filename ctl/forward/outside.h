@@ -26,10 +26,6 @@ struct pv_outside {
 /* "80", "nas:80", "[::1]:80": without a host it is this machine's own; and resolves it. 0, or an
  * exit code, and the user has been told. */
 PV_MUST_CHECK int pv_outside_parse(struct pv_outside *ret, struct pv_cli *cli, const char *text);
-/* Waits for the system's resolver. A name that has addresses of both families means that of IPv4,
- * where most programs of a machine's own listen. addr keeps its port. PV_ERR_NOT_FOUND: addr stays
- * as it is. */
-PV_MUST_CHECK int pv_outside_resolve(struct pv_outside *o, pv_ns now);
 /* Nothing was reached there: the name may mean another address by now. */
 void pv_outside_fail(struct pv_outside *o);
 /* As pv_overlay_connect() and pv_overlay_udp(), to there. -errno. */

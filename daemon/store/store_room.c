@@ -433,6 +433,11 @@ static int find_said(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjo
     return r < 0 ? r : end;
 }
 
+static int drop_texts(sqlite3 *db, const struct pv_roomjob *job,
+                      const struct pv_chatjob_terms *terms, struct pv_chatjob_result *res);
+
+static int forget_rooms(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res);
+
 int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job,
                       const struct pv_chatjob_terms *terms, struct pv_chatjob_result *res)
 {
@@ -453,9 +458,9 @@ int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job,
     case PV_ROOMJOB_SAID:
         return find_said(db, job, res);
     case PV_ROOMJOB_DROP:
-        return pv_store_room_drop(db, job, terms, res);
+        return drop_texts(db, job, terms, res);
     case PV_ROOMJOB_FORGET:
-        return pv_store_room_forget(db, job, res);
+        return forget_rooms(db, job, res);
     }
     return PV_ERR_MALFORMED;
 }
@@ -558,8 +563,9 @@ static int delete_upto(const struct drop *d, const uint8_t *author, uint64_t end
                           author, end);
 }
 
-int pv_store_room_drop(sqlite3 *db, const struct pv_roomjob *job,
-                       const struct pv_chatjob_terms *terms, struct pv_chatjob_result *res)
+/* Serves the job into res, of which room is there. -EIO: SQLite's error is in db. */
+static int drop_texts(sqlite3 *db, const struct pv_roomjob *job,
+                      const struct pv_chatjob_terms *terms, struct pv_chatjob_result *res)
 {
     struct drop d = {.db = db, .job = job, .terms = terms, .res = res};
     int r = pv_store_rooms_excess(db, terms, job->unread, &d.through);
@@ -614,7 +620,7 @@ static int delete_page(sqlite3 *db, const uint8_t *room, const uint8_t *key, uin
     return pv_query_run(&q);
 }
 
-int pv_store_room_forget(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
+static int forget_rooms(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
 {
     static const char *const tables[] = {
         "DELETE FROM room_text WHERE room = ?", "DELETE FROM room_log WHERE room = ?",

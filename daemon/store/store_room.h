@@ -15,19 +15,3 @@
 PV_MUST_CHECK int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job,
                                     const struct pv_chatjob_terms *terms,
                                     struct pv_chatjob_result *res);
-
-/* --- rows that go ---------------------------------------------------------------------------- */
-
-/*
- * Deletion of texts of rooms (PV_ROOMJOB_DROP): from the beginning of each log,
- * as far as no member of the room lacks them; and of whole rooms (PV_ROOMJOB_FORGET). Called by
- * store_room.c, under the rules of store_chat.h.
- */
-
-/* Serves the job into res, of which room is there. -EIO: SQLite's error is in db. */
-PV_MUST_CHECK int pv_store_room_drop(sqlite3 *db, const struct pv_roomjob *job,
-                                     const struct pv_chatjob_terms *terms,
-                                     struct pv_chatjob_result *res);
-/* The same for FORGET. */
-PV_MUST_CHECK int pv_store_room_forget(sqlite3 *db, const struct pv_roomjob *job,
-                                       struct pv_chatjob_result *res);

@@ -25,7 +25,7 @@ void pv_metrics_init(struct pv_metrics *m)
     *m = (struct pv_metrics){.text = NULL};
 }
 
-void pv_metrics_done(struct pv_metrics *m)
+static void drop_text(struct pv_metrics *m)
 {
     free(m->text);
     pv_metrics_init(m);
@@ -66,7 +66,7 @@ static void puts_of(struct pv_metrics *m, const char *text)
 int pv_metrics_take(struct pv_metrics *m, char **ret_text, size_t *ret_len)
 {
     if (!reserve_text(m, 0)) {
-        pv_metrics_done(m);
+        drop_text(m);
         return PV_ERR_NOMEM;
     }
     m->text[m->len] = '\0';

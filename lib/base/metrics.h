@@ -29,7 +29,6 @@ struct pv_metrics {
 #define PV_METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 void pv_metrics_init(struct pv_metrics *m);
-void pv_metrics_done(struct pv_metrics *m); /* frees; harmless after take() */
 /* The text with a NUL: free() it. PV_ERR_NOMEM: a part of it is missing, nothing is given. */
 PV_MUST_CHECK int pv_metrics_take(struct pv_metrics *m, char **ret_text, size_t *ret_len);
 

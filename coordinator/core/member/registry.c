@@ -118,16 +118,19 @@ struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
     return net;
 }
 
+static void remove_unsettled(struct pv_unsettled *u, struct pv_cnet *net);
+
 /* Connections that are being closed, and operations under way, have it a little longer. */
 void pv_registry_drop(struct pv_registry *reg, struct pv_cnet *net)
 {
     PV_MAP_DEL(reg->nets, net);
-    pv_unsettled_remove(&reg->unsettled, net);
+    remove_unsettled(&reg->unsettled, net);
     net->next_dropped = reg->dropped;
     reg->dropped = net;
 }
 
-bool pv_registry_uses(const struct pv_registry *reg, const struct pv_cnet *net)
+/* Is an operation or a work about it? */
+static bool is_worked_on(const struct pv_registry *reg, const struct pv_cnet *net)
 {
     for (const struct pv_op *op = reg->ops_head; op != NULL; op = op->next)
         if (op->net == net || op->work->net == net)
@@ -143,7 +146,7 @@ bool pv_registry_is_full(const struct pv_registry *reg)
     return HASH_CNT(hh, reg->nets) >= reg->max_nets;
 }
 
-int pv_registry_add(struct pv_registry *reg, struct pv_cnet *net)
+static int add_net(struct pv_registry *reg, struct pv_cnet *net)
 {
     int r = PV_OK;
     net->limits = pv_netlimits_of(reg->limits, net->id);
@@ -580,7 +583,7 @@ static int place_fresh(struct pv_registry *reg, struct pv_op *op, pv_ns now)
     struct pv_work *work = op->work;
     struct pv_cnet *net = pv_registry_find(reg, work->fresh->id);
     if (net == NULL) {
-        int r = pv_registry_add(reg, work->fresh);
+        int r = add_net(reg, work->fresh);
         if (r < 0)
             return r;
         net = work->fresh;
@@ -592,6 +595,8 @@ static int place_fresh(struct pv_registry *reg, struct pv_op *op, pv_ns now)
     work->net = net;
     return PV_OK;
 }
+
+static int settle_some(struct pv_registry *reg, struct pv_cnet *net, pv_ns now);
 
 /* Takes what the store has into the network in memory. A statement that the roster refuses after
  * all stays in the store, where it does no harm: it is refused again at the next start. One for
@@ -619,7 +624,7 @@ static int take_rows(struct pv_registry *reg, struct pv_op *op, pv_ns now)
             pv_log(reg->log, PV_LOG_WARN, "statement stored but not counted why=\"%s\"",
                    pv_strstatus(r));
     }
-    return r == PV_ERR_NOMEM ? r : pv_registry_settle_some(reg, op->net, now);
+    return r == PV_ERR_NOMEM ? r : settle_some(reg, op->net, now);
 }
 
 /* When the store failed, the rest of the list is not tried: it could rest on the statement that is
@@ -749,6 +754,8 @@ static void take_ripe(struct pv_registry *reg, uint64_t wall, pv_ns now)
     }
 }
 
+static struct pv_cnet *next_unsettled(const struct pv_unsettled *u);
+
 struct pv_cnet *pv_registry_retry(struct pv_registry *reg, uint64_t wall, pv_ns now)
 {
     if (now < reg->retry_at)
@@ -756,10 +763,10 @@ struct pv_cnet *pv_registry_retry(struct pv_registry *reg, uint64_t wall, pv_ns 
     reg->retry_at = PV_NEVER;
     for (struct pv_op *op = reg->ops_head; op != NULL; op = op->next)
         op->starved = false;
-    struct pv_cnet *net = pv_unsettled_next(&reg->unsettled);
+    struct pv_cnet *net = next_unsettled(&reg->unsettled);
     if (net != NULL)
-        (void)!pv_registry_settle_some(reg, net, now);
-    if (pv_unsettled_next(&reg->unsettled) != NULL && reg->retry_at == PV_NEVER)
+        (void)!settle_some(reg, net, now);
+    if (next_unsettled(&reg->unsettled) != NULL && reg->retry_at == PV_NEVER)
         reg->retry_at = now;
     take_ripe(reg, wall, now);
     return net;
@@ -789,7 +796,8 @@ struct pv_cnet *pv_registry_handle_job(struct pv_registry *reg,
 /* They stand in a list, and each goes to its end after its turn: a large network does not keep
  * small ones waiting. */
 
-void pv_unsettled_remove(struct pv_unsettled *u, struct pv_cnet *net)
+/* One that is not in the list stays as it is. */
+static void remove_unsettled(struct pv_unsettled *u, struct pv_cnet *net)
 {
     struct pv_cnet *before = NULL;
     if (!net->unsettled)
@@ -805,11 +813,13 @@ void pv_unsettled_remove(struct pv_unsettled *u, struct pv_cnet *net)
         u->last = before;
 }
 
-int pv_unsettled_settle(struct pv_unsettled *u, struct pv_cnet *net, size_t steps,
-                        const struct pv_log *log)
+/* Settles net, at most so many steps. Not PV_OK (PV_ERR_AGAIN, PV_ERR_NOMEM): it is in the list
+ * now, and goes on in its turn. */
+static int settle_or_list(struct pv_unsettled *u, struct pv_cnet *net, size_t steps,
+                          const struct pv_log *log)
 {
     int r = pv_cnet_settle(net, steps, log);
-    pv_unsettled_remove(u, net);
+    remove_unsettled(u, net);
     if (r == PV_OK)
         return r;
     net->unsettled = true;
@@ -822,7 +832,8 @@ int pv_unsettled_settle(struct pv_unsettled *u, struct pv_cnet *net, size_t step
     return r;
 }
 
-struct pv_cnet *pv_unsettled_next(const struct pv_unsettled *u)
+/* Whose turn is it? Networks that rest are passed over. NULL: nobody's. */
+static struct pv_cnet *next_unsettled(const struct pv_unsettled *u)
 {
     struct pv_cnet *net = u->first;
     while (net != NULL && net->resting)
@@ -854,8 +865,7 @@ static int load_net(struct pv_registry *reg, const struct pv_storerow *row, bool
     int r = pv_cnet_new(&net, row->statement, verified, &reg->rng);
     if (r < 0)
         return r;
-    r = memcmp(net->id, row->network, PV_NETWORK_ID_LEN) == 0 ? pv_registry_add(reg, net)
-                                                              : PV_ERR_AUTH;
+    r = memcmp(net->id, row->network, PV_NETWORK_ID_LEN) == 0 ? add_net(reg, net) : PV_ERR_AUTH;
     if (r < 0)
         pv_cnet_free(net);
     else
@@ -901,7 +911,7 @@ void pv_registry_start(struct pv_registry *reg, uint64_t wall)
     for (struct pv_cnet *net = reg->nets; net != NULL; net = net->hh.next) {
         int r;
         do {
-            r = pv_unsettled_settle(&reg->unsettled, net, PV_UNSETTLED_START, reg->log);
+            r = settle_or_list(&reg->unsettled, net, PV_UNSETTLED_START, reg->log);
             net->n_gone = 0; /* nobody is connected yet */
         } while (r == PV_ERR_NOMEM);
         if (r == PV_ERR_AGAIN)
@@ -912,7 +922,7 @@ void pv_registry_start(struct pv_registry *reg, uint64_t wall)
 
 /* --- settling, and networks that changed ------------------------------------------------------ */
 
-void pv_registry_mark_changed(struct pv_registry *reg, struct pv_cnet *net)
+static void mark_changed(struct pv_registry *reg, struct pv_cnet *net)
 {
     if (net->changed)
         return;
@@ -932,12 +942,12 @@ struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg)
 }
 
 /* Members that went are told of as they go, so that their end costs others no more than this. */
-int pv_registry_settle_some(struct pv_registry *reg, struct pv_cnet *net, pv_ns now)
+static int settle_some(struct pv_registry *reg, struct pv_cnet *net, pv_ns now)
 {
-    int r = pv_unsettled_settle(&reg->unsettled, net, reg->steps, reg->log);
+    int r = settle_or_list(&reg->unsettled, net, reg->steps, reg->log);
     bool stuck = r == PV_ERR_NOMEM && net->n_gone == 0;
     if (r == PV_OK || net->n_gone > 0)
-        pv_registry_mark_changed(reg, net);
+        mark_changed(reg, net);
     if (r != PV_OK)
         reg->retry_at = pv_min_ns(reg->retry_at, now + (stuck ? PV_S(PV_REGISTRY_RETRY_S) : 0));
     return r == PV_OK ? r : PV_ERR_AGAIN;
@@ -948,7 +958,7 @@ void pv_registry_came(struct pv_registry *reg, struct pv_cnet *net, uint64_t epo
 {
     if (epoch > reg->epoch)
         reg->epoch = epoch;
-    (void)!pv_registry_settle_some(reg, net, now);
+    (void)!settle_some(reg, net, now);
     net->n_gone = 0; /* nobody is connected yet */
 }
 
@@ -958,7 +968,7 @@ void pv_registry_sweep(struct pv_registry *reg,
     struct pv_cnet **at = &reg->dropped;
     while (*at != NULL) {
         struct pv_cnet *net = *at;
-        if (net->changed || net->unsettled || pv_registry_uses(reg, net) || is_used(ctx, net)) {
+        if (net->changed || net->unsettled || is_worked_on(reg, net) || is_used(ctx, net)) {
             at = &net->next_dropped;
             continue;
         }

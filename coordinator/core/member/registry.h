@@ -32,14 +32,6 @@ struct pv_unsettled {
     struct pv_cnet *first, *last;
 };
 
-/* Settles net, at most so many steps. Not PV_OK (PV_ERR_AGAIN, PV_ERR_NOMEM): it is in the list
- * now, and goes on in its turn. */
-PV_MUST_CHECK int pv_unsettled_settle(struct pv_unsettled *u, struct pv_cnet *net, size_t steps,
-                                      const struct pv_log *log);
-void pv_unsettled_remove(struct pv_unsettled *u, struct pv_cnet *net); /* not in the list is fine */
-/* Whose turn is it? Networks that rest are passed over. NULL: nobody's. */
-struct pv_cnet *pv_unsettled_next(const struct pv_unsettled *u);
-
 /* --- the registry ---------------------------------------------------------------------------- */
 
 /* A request that changes something, from the connection that got it to its answer. */
@@ -157,14 +149,6 @@ struct pv_work *pv_registry_poll_done(struct pv_registry *reg);
 /* A network that changed since it was last polled: push its log, drop who is in gone and lower
  * n_gone by these. NULL: none. */
 struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg);
-
-/* Between the files of the registry: one more network (PV_ERR_LIMIT: there are max_nets;
- * PV_ERR_NOMEM); one changed; one is settled a little further (PV_ERR_AGAIN: it is not done). */
-PV_MUST_CHECK int pv_registry_add(struct pv_registry *reg, struct pv_cnet *net);
-void pv_registry_mark_changed(struct pv_registry *reg, struct pv_cnet *net);
-PV_MUST_CHECK int pv_registry_settle_some(struct pv_registry *reg, struct pv_cnet *net, pv_ns now);
-/* Is an operation or a work about it? */
-bool pv_registry_uses(const struct pv_registry *reg, const struct pv_cnet *net);
 
 /* A work for the message, which it takes; the caller fills conn, net and joiner. PV_ERR_NOMEM: the
  * message is still the caller's. */

@@ -90,9 +90,8 @@ const char *pv_turnauth_nonce(const struct pv_turnauth *a, const struct pv_addr 
 
 /* This nonce is not bound to a source: the node gets it by TCP before it knows from where it will
  * send. */
-const char *pv_turnauth_welcome_nonce(const struct pv_turnauth *a, struct pv_view member,
-                                      uint32_t serial, pv_ns now,
-                                      char buf[static PV_TURNAUTH_NONCE_BUF])
+static const char *welcome_nonce(const struct pv_turnauth *a, struct pv_view member,
+                                 uint32_t serial, pv_ns now, char buf[static PV_TURNAUTH_NONCE_BUF])
 {
     uint8_t body[BODY_LEN] = {KIND_WELCOME};
     pv_store_be32(body + 1, (uint32_t)(now / PV_S(1)) + PV_TURNAUTH_WELCOME_S);
@@ -206,5 +205,5 @@ void pv_turnauth_welcome(const struct pv_turnauth *a, struct pv_view member, uin
                          pv_ns now, struct pv_turnauth_creds *ret_creds)
 {
     pv_turnauth_member(a, member, ret_creds->user, ret_creds->password);
-    pv_turnauth_welcome_nonce(a, member, serial, now, ret_creds->nonce);
+    welcome_nonce(a, member, serial, now, ret_creds->nonce);
 }

@@ -53,10 +53,6 @@ struct pv_turnauth_nonce {
  * Returns its text, in buf. */
 const char *pv_turnauth_nonce(const struct pv_turnauth *a, const struct pv_addr *src, pv_ns now,
                               bool features, char buf[static PV_TURNAUTH_NONCE_BUF]);
-/* A nonce bound to a member (net and node are hashed), of this serial. Returns buf. */
-const char *pv_turnauth_welcome_nonce(const struct pv_turnauth *a, struct pv_view member,
-                                      uint32_t serial, pv_ns now,
-                                      char buf[static PV_TURNAUTH_NONCE_BUF]);
 /* A nonce that came from src. PV_ERR_AUTH: not ours, for another source, or expired. A nonce of
  * welcome still has to pass check_welcome. */
 PV_MUST_CHECK int pv_turnauth_check(const struct pv_turnauth *a, struct pv_view text,

@@ -140,6 +140,8 @@ void pv_chatlink_conn_close(struct pv_chatlink *link, struct pv_chatlink_conn *c
     pv_chatlink_conn_free(link, c);
 }
 
+static void wake(struct pv_chatlink *link, struct pv_chatlink_conn *c);
+
 int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatlink_conn *c, const char *bytes,
                          size_t len)
 {
@@ -147,11 +149,12 @@ int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatlink_conn *c, c
     if (r < 0)
         return r;
     c->out_put += len;
-    pv_chatlink_conn_wake(link, c);
+    wake(link, c);
     return PV_OK;
 }
 
-void pv_chatlink_conn_wake(struct pv_chatlink *link, struct pv_chatlink_conn *c)
+/* Has the shell look at it. */
+static void wake(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
     pv_streams_wake(link->streams, &c->turn, PV_STREAM_CHAT, c->sid);
 }
@@ -165,7 +168,7 @@ void pv_chatlink_conn_wait(struct pv_chatlink *link, struct pv_chatlink_conn *c,
         link->n_waiting++;
     else
         link->n_waiting--;
-    pv_chatlink_conn_wake(link, c);
+    wake(link, c);
 }
 
 void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c)
@@ -288,7 +291,8 @@ void pv_chatlink_make_place(struct pv_chatlink *link, struct pv_chatlink_peer *p
     close_for_another(link, c, now);
 }
 
-void pv_chatlink_keep_proven(struct pv_chatlink *link, struct pv_chatlink_conn *newest, pv_ns now)
+/* newest has just proven itself: the peer's older ones above the limit go. */
+static void keep_proven(struct pv_chatlink *link, struct pv_chatlink_conn *newest, pv_ns now)
 {
     struct pv_chatlink_conn *c;
     /* newest is still counted as unproven when it was accepted, and as proven when we opened it. */
@@ -408,7 +412,7 @@ bool pv_chatlink_handle_proof(struct pv_chatlink *link, struct pv_chatlink_conn 
     if (good && !asks) {
         pv_proof_tag(key, c->key_tag);
         c->proven = true;
-        pv_chatlink_keep_proven(link, c, now);
+        keep_proven(link, c, now);
         pv_chatlink_conn_speaks(link, c);
     }
     pv_wipe(key, sizeof(key));

@@ -232,8 +232,6 @@ PV_MUST_CHECK int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatl
 /* Queues an event for rooms and takes text; without memory it is lost, and said again. */
 void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_event_type type,
                             const uint8_t *pk, char *text);
-/* Has the shell look at it. */
-void pv_chatlink_conn_wake(struct pv_chatlink *link, struct pv_chatlink_conn *c);
 /* The connection begins, or ends, to wait for its share: its stream is not read meanwhile. */
 void pv_chatlink_conn_wait(struct pv_chatlink *link, struct pv_chatlink_conn *c, bool waits);
 /* Arms its timer for the earliest of its deadlines. */
@@ -344,18 +342,12 @@ PV_MUST_CHECK bool pv_chatlink_handle_proof(struct pv_chatlink *link, struct pv_
 /* A new connection of peer is about to be made: closes what must give way to it. */
 void pv_chatlink_make_place(struct pv_chatlink *link, struct pv_chatlink_peer *peer, bool opened,
                             pv_ns now);
-/* newest has just proven itself: the peer's older ones above the limit go. */
-void pv_chatlink_keep_proven(struct pv_chatlink *link, struct pv_chatlink_conn *newest, pv_ns now);
 
 /* --- chatlink_recv.c: shares of memory ----------------------------------------------------- */
 
 /* The memory that n messages with so many bytes of text cost. */
 size_t pv_chatlink_cost(size_t n, size_t text_bytes);
-/* Is there room for one more message of peer? */
-bool pv_chatlink_has_room(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer,
-                          size_t text_len);
-/* So much more is in memory for peer, or no more. */
-void pv_chatlink_charge(struct pv_chatlink *link, struct pv_chatlink_peer *peer, size_t cost);
+/* So much is in memory for peer no more. */
 void pv_chatlink_discharge(struct pv_chatlink *link, struct pv_chatlink_peer *peer, size_t cost);
 /* Which connection that waits has its turn now; NULL: none. */
 struct pv_chatlink_conn *pv_chatlink_next_turn(const struct pv_chatlink *link);

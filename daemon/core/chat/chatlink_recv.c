@@ -53,8 +53,9 @@ static size_t beyond(size_t unstored)
     return unstored > PV_CHATLINK_SHARE ? unstored - PV_CHATLINK_SHARE : 0;
 }
 
-bool pv_chatlink_has_room(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer,
-                          size_t text_len)
+/* Is there room for one more message of peer? */
+static bool has_room(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer,
+                     size_t text_len)
 {
     size_t cost = pv_chatlink_cost(1, text_len);
     size_t more = beyond(peer->unstored + cost);
@@ -62,7 +63,7 @@ bool pv_chatlink_has_room(const struct pv_chatlink *link, const struct pv_chatli
            (more == 0 || link->beyond + more <= REST);
 }
 
-void pv_chatlink_charge(struct pv_chatlink *link, struct pv_chatlink_peer *peer, size_t cost)
+static void charge(struct pv_chatlink *link, struct pv_chatlink_peer *peer, size_t cost)
 {
     link->beyond += beyond(peer->unstored + cost) - beyond(peer->unstored);
     link->unstored += cost;
@@ -83,7 +84,7 @@ struct pv_chatlink_conn *pv_chatlink_next_turn(const struct pv_chatlink *link)
     struct pv_chatlink_conn *best = NULL;
     for (struct pv_chatlink_conn *c = link->n_waiting == 0 ? NULL : link->conns; c != NULL;
          c = c->hh.next) {
-        if (c->waits && pv_chatlink_has_room(link, c->peer, PV_CHAT_TEXT_MAX) &&
+        if (c->waits && has_room(link, c->peer, PV_CHAT_TEXT_MAX) &&
             (best == NULL || c->peer->unstored < best->peer->unstored))
             best = c;
     }
@@ -154,7 +155,7 @@ void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
     entry->acks = acks;
     entry->n_acks = n;
     entry->unstored = cost;
-    pv_chatlink_charge(link, peer, cost);
+    charge(link, peer, cost);
     peer->committing = true;
 }
 
@@ -256,7 +257,7 @@ static void add_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
     peer->pending_end = &p->next;
     peer->n_pending++;
     peer->pending_bytes += text_len;
-    pv_chatlink_charge(link, peer, pv_chatlink_cost(1, text_len));
+    charge(link, peer, pv_chatlink_cost(1, text_len));
 }
 
 /* The connection may be ours, which a rule about the other direction does not close. A daemon that
@@ -296,7 +297,7 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
     if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
         peer->pending_bytes + f->text_len > PV_CHATLINK_MAX_PENDING_BYTES)
         return false;
-    if (!pv_chatlink_has_room(link, peer, f->text_len)) {
+    if (!has_room(link, peer, f->text_len)) {
         pv_chatlink_conn_wait(link, c, true);
         return true;
     }
@@ -341,7 +342,7 @@ int pv_chatlink_take_copy(struct pv_chatlink *link, const struct pv_chatlink_cop
         return r;
     if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
         peer->pending_bytes + copy->text.len > PV_CHATLINK_MAX_PENDING_BYTES ||
-        !pv_chatlink_has_room(link, peer, copy->text.len))
+        !has_room(link, peer, copy->text.len))
         return PV_ERR_LIMIT;
     struct pv_chatlink_pending *p = calloc(1, sizeof(*p));
     char *text = p == NULL ? NULL : strndup((const char *)copy->text.ptr, copy->text.len);

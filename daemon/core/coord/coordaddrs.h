@@ -52,8 +52,6 @@ PV_MUST_CHECK bool pv_coordaddrs_take(struct pv_coordaddrs *a, struct pv_node *n
                                       const struct pv_job_result *result);
 /* No address is known, and nobody is looking for one. */
 bool pv_coordaddrs_are_unknown(const struct pv_coordaddrs *a);
-/* Plain ones stand before those with TLS: they are quicker where both get through. */
-void pv_coordaddrs_add(struct pv_coordaddrs *a, const struct pv_addr *addr, bool tls);
 
 /* "tls:HOST:PORT" and so on, one a line, as it was stored. */
 void pv_coordaddrs_load_learnt(struct pv_coordaddrs *a, struct pv_view text);

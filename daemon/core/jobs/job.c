@@ -31,7 +31,8 @@ void pv_room_texts_free(struct pv_room_text *texts, size_t n)
     free(texts);
 }
 
-struct pv_roomjob *pv_roomjob_free(struct pv_roomjob *job)
+/* NULL is fine; returns NULL */
+static struct pv_roomjob *free_roomjob(struct pv_roomjob *job)
 {
     if (job == NULL)
         return NULL;
@@ -42,7 +43,7 @@ struct pv_roomjob *pv_roomjob_free(struct pv_roomjob *job)
     return NULL;
 }
 
-struct pv_roomjob_result *pv_roomjob_result_free(struct pv_roomjob_result *result)
+static struct pv_roomjob_result *free_room_result(struct pv_roomjob_result *result)
 {
     if (result == NULL)
         return NULL;
@@ -79,7 +80,7 @@ struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job)
         return NULL;
     records_free(job->msgs, job->n_msgs);
     free(job->ids);
-    pv_roomjob_free(job->room);
+    free_roomjob(job->room);
     free(job);
     return NULL;
 }
@@ -91,7 +92,7 @@ struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *resul
         return NULL;
     records_free(result->msgs, result->n_msgs);
     free(result->backlog);
-    pv_roomjob_result_free(result->room);
+    free_room_result(result->room);
     free(result);
     return NULL;
 }

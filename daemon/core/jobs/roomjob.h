@@ -124,7 +124,5 @@ struct pv_roomjob_result {
 /* A room's conversation among those of peers: its id and zeros. */
 void pv_room_key(const uint8_t room[static PV_ROOM_ID_LEN], uint8_t ret_key[static PV_SIGN_PK_LEN]);
 
-struct pv_roomjob *pv_roomjob_free(struct pv_roomjob *job); /* NULL is fine; returns NULL */
-struct pv_roomjob_result *pv_roomjob_result_free(struct pv_roomjob_result *result);
 void pv_room_raws_free(struct pv_room_raw *raws, size_t n);
 void pv_room_texts_free(struct pv_room_text *texts, size_t n);

@@ -51,11 +51,13 @@ struct pv_fp_live_ref *pv_fp_live_unref(struct pv_fp_live_ref *live)
     return NULL;
 }
 
+static struct pv_fp_flows *flows_unref(struct pv_fp_flows *flows);
+
 struct pv_fp_routes *pv_fp_routes_unref(struct pv_fp_routes *routes)
 {
     if (routes != NULL && --routes->refs == 0) {
         pv_cryptokey_free(routes->table);
-        pv_fp_flows_unref(routes->flows);
+        flows_unref(routes->flows);
         free(routes);
     }
     return NULL;
@@ -291,7 +293,8 @@ const struct pv_fp_group *pv_fp_snapshot_group(const struct pv_fp_snapshot *snap
 
 /* --- rules --------------------------------------------------------------------------------- */
 
-struct pv_fp_flows *pv_fp_flows_unref(struct pv_fp_flows *flows)
+/* PV_ERR_NOMEM. */
+static struct pv_fp_flows *flows_unref(struct pv_fp_flows *flows)
 {
     if (flows != NULL && --flows->refs == 0) {
         pv_flowtable_free(flows->table);
@@ -300,7 +303,7 @@ struct pv_fp_flows *pv_fp_flows_unref(struct pv_fp_flows *flows)
     return NULL;
 }
 
-int pv_fp_flows_new(const struct pv_rng *rng, struct pv_fp_flows **ret_flows)
+static int flows_new(const struct pv_rng *rng, struct pv_fp_flows **ret_flows)
 {
     struct pv_fp_flows *flows = calloc(1, sizeof(*flows));
     if (flows == NULL || pv_flowtable_new(rng, &flows->table) < 0) {
@@ -321,7 +324,7 @@ int pv_fp_guard_new(struct pv_fp_flows *flows, uint16_t n_rules, const struct pv
         return PV_ERR_NOMEM;
     if (flows != NULL) {
         flows->refs++;
-    } else if (pv_fp_flows_new(rng, &flows) < 0) {
+    } else if (flows_new(rng, &flows) < 0) {
         free(guard);
         return PV_ERR_NOMEM;
     }
@@ -335,7 +338,7 @@ int pv_fp_guard_new(struct pv_fp_flows *flows, uint16_t n_rules, const struct pv
 struct pv_fp_guard *pv_fp_guard_unref(struct pv_fp_guard *guard)
 {
     if (guard != NULL && --guard->refs == 0) {
-        pv_fp_flows_unref(guard->flows);
+        flows_unref(guard->flows);
         free(guard);
     }
     return NULL;
@@ -378,9 +381,9 @@ static int need_flows(struct pv_fp_routes *r, const struct pv_fp_carried *carrie
     for (size_t i = 0; i < n; i++)
         several = several || carried[i].n > 1;
     if (several && r->flows == NULL)
-        return pv_fp_flows_new(rng, &r->flows);
+        return flows_new(rng, &r->flows);
     if (!several)
-        r->flows = pv_fp_flows_unref(r->flows);
+        r->flows = flows_unref(r->flows);
     return PV_OK;
 }
 

@@ -216,10 +216,6 @@ struct pv_fp_relay *pv_fp_relay_unref(struct pv_fp_relay *relay);
 struct pv_fp_regions *pv_fp_regions_new(const struct pv_fp_region *list, size_t n);
 struct pv_fp_regions *pv_fp_regions_unref(struct pv_fp_regions *regions);
 
-/* PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_fp_flows_new(const struct pv_rng *rng, struct pv_fp_flows **ret_flows);
-struct pv_fp_flows *pv_fp_flows_unref(struct pv_fp_flows *flows);
-
 /* Room to count what n_rules rules deny; flows: those of the former guard, or NULL. PV_ERR_NOMEM.
  */
 PV_MUST_CHECK int pv_fp_guard_new(struct pv_fp_flows *flows, uint16_t n_rules,

@@ -198,8 +198,6 @@ void pv_rooms_tell_all(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns wi
 /* Asks whoever can be asked for texts that we lack. */
 void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now);
 void pv_rooms_run(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now);
-/* Our own texts got somewhere. */
-void pv_rooms_note_sent(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t seq);
 /* How far do others have our texts? */
 void pv_rooms_note_delivered(struct pv_rooms *rs, struct pv_rooms_room *room);
 /* Texts for a peer were read. */

@@ -217,7 +217,8 @@ static void mark(struct pv_rooms *rs, const struct pv_rooms_room *room, uint64_t
     (void)pv_rooms_emit(rs, job);
 }
 
-void pv_rooms_note_sent(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t seq)
+/* Our own texts got somewhere. */
+static void note_sent(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t seq)
 {
     if (seq <= room->sent)
         return;
@@ -373,7 +374,7 @@ void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const ui
     if (!pv_bucket_take(&peer->served, PV_ROOMS_SERVE_RATE, PV_ROOMS_SERVE_BURST, kib, rs->now))
         return; /* it asks again */
     pv_rooms_put(rs, pk);
-    pv_rooms_note_sent(rs, room, own);
+    note_sent(rs, room, own);
 }
 
 /* --- hearing: LIST ------------------------------------------------------------------------- */

@@ -115,8 +115,7 @@ bool pv_routes_in_network(const struct pv_node *n, const struct pv_prefix *p)
 
 /* The network that this host is in itself, and that the prefix is, or is a part of: packets to it
  * must not leave by a member. A prefix around it is fine: the kernel takes the longer one. */
-const struct pv_netplan_link *pv_routes_connected(const struct pv_node *n,
-                                                  const struct pv_prefix *p)
+static const struct pv_netplan_link *connected(const struct pv_node *n, const struct pv_prefix *p)
 {
     for (size_t i = 0; i < n->host.plan.n_lan; i++) {
         const struct pv_netplan_link *l = &n->host.plan.lan[i];
@@ -528,7 +527,7 @@ static bool is_here(const struct pv_routes *r, const struct pv_route *route)
  * to a user who has not asked for it yet. */
 static enum pv_route_why judge(struct pv_routes *r, struct pv_route *route, size_t n_used)
 {
-    const struct pv_netplan_link *link = pv_routes_connected(r->node, &route->prefix);
+    const struct pv_netplan_link *link = connected(r->node, &route->prefix);
     bool wanted = false;
     for (size_t i = 0; i < route->n; i++) {
         struct pv_route_gateway *g = &route->by[i];

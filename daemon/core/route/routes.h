@@ -67,6 +67,3 @@ uint8_t pv_routes_reach(const struct pv_node *n, const struct pv_offer *offer);
 
 /* Is it a part of the network's own range? This node must be in one. */
 bool pv_routes_in_network(const struct pv_node *n, const struct pv_prefix *p);
-/* The network of another interface of this host that the prefix is, or is a part of; NULL: none. */
-const struct pv_netplan_link *pv_routes_connected(const struct pv_node *n,
-                                                  const struct pv_prefix *p);

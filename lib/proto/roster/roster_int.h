@@ -378,7 +378,6 @@ void pv_roster_count_dead(struct pv_roster *r, struct pv_roster_key *k);
 
 /* --- roster_receipt.c ------------------------------------------------------------------------- */
 
-struct pv_roster_coordinator *pv_roster_coordinator(const struct pv_roster *r, const uint8_t *pk);
 /* Is it a true receipt for this hash, from a coordinator we know? PV_ERR_NOT_FOUND: signed by a key
  * that is no coordinator (yet). verified: its signature was checked before. */
 PV_MUST_CHECK int pv_roster_check_receipt(const struct pv_roster *r, struct pv_view raw,
@@ -456,21 +455,12 @@ size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_ros
  * the lowest hash. NULL when k is no invite. */
 struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
                                               const struct pv_roster_key *k);
-/* When the network's time has passed the next expiry, or has gone back: touches all members whose
- * membership may end, so that settling judges them by the time of now. */
-void pv_roster_settle_time(struct pv_roster *r);
 /* The admission of k that counts, of several the first in order; NULL when nobody admitted it. */
 struct pv_roster_item *pv_roster_find_admission(const struct pv_roster *r,
                                                 const struct pv_roster_key *k);
 /* The invite by which a member statement claims; NULL: it is signed by an admin. */
 const struct pv_st_invite *pv_roster_terms(const struct pv_roster *r,
                                            const struct pv_roster_item *claim);
-/* Fills in lifetime and end of the membership that k claims, and notes that it may expire. True:
- * it has expired. */
-bool pv_roster_judge_life(struct pv_roster *r, struct pv_roster_key *k, struct pv_member *m);
-/* k waits for an admission by this statement from now on; NULL: it does not wait. Names and
- * addresses of those who wait are kept from others. */
-void pv_roster_set_waiting(struct pv_roster_key *k, struct pv_roster_item *claim);
 
 /* --- roster_contest.c ------------------------------------------------------------------------- */
 

@@ -18,7 +18,7 @@ enum {
 
 /* --- coordinators ----------------------------------------------------------------------------- */
 
-struct pv_roster_coordinator *pv_roster_coordinator(const struct pv_roster *r, const uint8_t *pk)
+static struct pv_roster_coordinator *find_coordinator(const struct pv_roster *r, const uint8_t *pk)
 {
     struct pv_roster_coordinator *c;
     PV_MAP_FIND(&r->coordinator_map, r->coordinators, pk, PV_SIGN_PK_LEN, c);
@@ -27,7 +27,7 @@ struct pv_roster_coordinator *pv_roster_coordinator(const struct pv_roster *r, c
 
 bool pv_roster_is_coordinator(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
-    const struct pv_roster_coordinator *c = pv_roster_coordinator(r, pk);
+    const struct pv_roster_coordinator *c = find_coordinator(r, pk);
     return c != NULL && c->allowed > 0;
 }
 
@@ -48,7 +48,7 @@ static void forget_unused(struct pv_roster *r, struct pv_roster_coordinator *c)
 
 static int get_or_add(struct pv_roster *r, const uint8_t *pk, struct pv_roster_coordinator **ret)
 {
-    struct pv_roster_coordinator *c = pv_roster_coordinator(r, pk);
+    struct pv_roster_coordinator *c = find_coordinator(r, pk);
     int status = PV_OK;
 
     if (c == NULL) {
@@ -83,7 +83,7 @@ static void uncount_record(struct pv_roster *r, const struct pv_roster_item *e, 
     struct pv_coordinator named;
 
     for (size_t i = 0; i < n && pv_coordlist_next(&list, &named); i++) {
-        struct pv_roster_coordinator *c = pv_roster_coordinator(r, named.pk);
+        struct pv_roster_coordinator *c = find_coordinator(r, named.pk);
         c->records--;
         if (by_root && --c->by_root == 0)
             mark_receipts_of(r, c);
@@ -134,7 +134,7 @@ static void set_effective(struct pv_roster *r, struct pv_roster_item *e, bool ef
 
     e->effective = effective;
     while (pv_coordlist_next(&list, &named)) {
-        struct pv_roster_coordinator *c = pv_roster_coordinator(r, named.pk);
+        struct pv_roster_coordinator *c = find_coordinator(r, named.pk);
         c->allowed += effective ? 1 : (uint32_t)-1;
         if (c->allowed == (effective ? 1u : 0u))
             mark_receipts_of(r, c);
@@ -149,8 +149,7 @@ static void set_in_force(struct pv_roster *r, struct pv_roster_item *e)
     struct pv_coordinator first;
 
     r->in_force = e;
-    r->clock =
-        e != NULL && pv_coordlist_next(&list, &first) ? pv_roster_coordinator(r, first.pk) : NULL;
+    r->clock = e != NULL && pv_coordlist_next(&list, &first) ? find_coordinator(r, first.pk) : NULL;
     r->anew.time = true;
 }
 
@@ -205,7 +204,7 @@ int pv_roster_check_receipt(const struct pv_roster *r, struct pv_view raw, const
     if (memcmp(receipt.network_id, r->record->pub.st.network_id, PV_NETWORK_ID_LEN) != 0 ||
         memcmp(receipt.hash, hash, PV_STATEMENT_HASH_LEN) != 0)
         return PV_ERR_AUTH;
-    struct pv_roster_coordinator *by = pv_roster_coordinator(r, receipt.coordinator);
+    struct pv_roster_coordinator *by = find_coordinator(r, receipt.coordinator);
     status = verified ? PV_OK : pv_receipt_verify(raw);
     if (status != PV_OK)
         return status;

@@ -209,6 +209,8 @@ static struct pv_roster_item *choose_place(const struct pv_roster *r, const stru
     return NULL;
 }
 
+static void set_waiting(struct pv_roster_key *k, struct pv_roster_item *claim);
+
 /* The claim of the node from now on. */
 static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
 {
@@ -221,7 +223,7 @@ static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
         report_return(r, k);
     else
         e = choose_claim(r, k, &k->why, &waits);
-    pv_roster_set_waiting(k, e == NULL ? waits : NULL);
+    set_waiting(k, e == NULL ? waits : NULL);
     if (e != NULL) {
         const struct pv_st_invite *terms = pv_roster_terms(r, e);
         by.member = e;
@@ -406,6 +408,8 @@ static struct pv_member describe_absent(const struct pv_roster_key *k)
     return m;
 }
 
+static bool judge_life(struct pv_roster *r, struct pv_roster_key *k, struct pv_member *m);
+
 /* A node whose claim won or lost, or whose time is over: is it a member now, and does the owner
  * have to know? */
 static void settle_member(struct pv_roster *r, struct pv_roster_key *k)
@@ -416,7 +420,7 @@ static void settle_member(struct pv_roster *r, struct pv_roster_key *k)
     report_outcome(r, k);
     if (k->claim.wins) {
         now = describe_member(k, k->claim.item);
-        if (pv_roster_judge_life(r, k, &now))
+        if (judge_life(r, k, &now))
             now.state = PV_MEMBER_EXPIRED;
     } else if (k->is_node || k->revoked_node) {
         now = describe_absent(k);
@@ -469,6 +473,8 @@ static bool settle_claims(struct pv_roster *r)
     return true;
 }
 
+static void settle_time(struct pv_roster *r);
+
 /* Each step leaves the roster whole, so that it can be asked and go on later. */
 bool pv_roster_settle_some(struct pv_roster *r, size_t steps)
 {
@@ -482,7 +488,7 @@ bool pv_roster_settle_some(struct pv_roster *r, size_t steps)
         if (!settle_claims(r))
             return false;
     }
-    pv_roster_settle_time(r);
+    settle_time(r);
     while (r->touched != NULL) {
         struct pv_roster_key *k = r->touched;
         if (!pv_roster_spend(r, 1))
@@ -542,7 +548,9 @@ static void find_time(struct pv_roster *r)
         pv_roster_count_time(r, e, true);
 }
 
-void pv_roster_settle_time(struct pv_roster *r)
+/* When the network's time has passed the next expiry, or has gone back: touches all members whose
+ * membership may end, so that settling judges them by the time of now. */
+static void settle_time(struct pv_roster *r)
 {
     if (r->anew.time)
         find_time(r);
@@ -577,7 +585,9 @@ static void want_values(const struct pv_roster_item *claim, uint32_t by)
     claim->values[PV_ROSTER_BIND_IP4]->wanted += by;
 }
 
-void pv_roster_set_waiting(struct pv_roster_key *k, struct pv_roster_item *claim)
+/* k waits for an admission by this statement from now on; NULL: it does not wait. Names and
+ * addresses of those who wait are kept from others. */
+static void set_waiting(struct pv_roster_key *k, struct pv_roster_item *claim)
 {
     if (k->waits != NULL)
         want_values(k->waits, (uint32_t)-1);
@@ -620,7 +630,9 @@ static uint64_t last_heard(const struct pv_roster *r, const struct pv_roster_key
     return last;
 }
 
-bool pv_roster_judge_life(struct pv_roster *r, struct pv_roster_key *k, struct pv_member *m)
+/* Fills in lifetime and end of the membership that k claims, and notes that it may expire. True:
+ * it has expired. */
+static bool judge_life(struct pv_roster *r, struct pv_roster_key *k, struct pv_member *m)
 {
     const struct pv_st_invite *terms = pv_roster_terms(r, k->claim.item);
     /* Only an admin can set it, and nothing renews it but another statement. */

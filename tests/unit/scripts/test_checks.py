@@ -72,6 +72,20 @@ class Layers(Tree):
         impure = [p for p in layers.check_pure(objects) if p.startswith("impure")]
         return impure + layers.check_circles(objects, dict(known)) + layers.check_folders()
 
+    def lonely(self, sources):
+        self.problems(sources)
+        layers = load("check-layers")
+        return layers.check_lonely(layers.read_objects("build"))
+
+    def test_a_symbol_that_only_its_own_file_uses_is_named(self):
+        self.assertEqual(self.lonely({"lib/base/a.c": function("a"), "daemon/core/c.c": function("c", "a")}),
+                         ["lonely: nobody but daemon/core/c.c uses c: make it static"])
+
+    def test_a_test_and_a_file_that_is_not_compiled_here_use_what_they_name(self):
+        self.write("tests/unit/test_a.c", "int main(void) { return a(); }\n")
+        self.write("daemon/core/without.c", function("other", "b"))
+        self.assertEqual(self.lonely({"lib/base/a.c": function("a"), "lib/base/b.c": function("b")}), [])
+
     def ring(self, n, folder="lib/base"):
         """n files, each of which calls the next."""
         return {f"{folder}/f{i}.c": function(f"fn{i}", f"fn{(i + 1) % n}") for i in range(n)}
