@@ -9,6 +9,7 @@
 #include "coordinator/server_int.h"
 #include "coordinator/settings/settings_limits.h"
 #include "crypto/ct.h"
+#include "proto/chat/chat.h"
 #include "proto/control/jsonline.h"
 #include "sys/proc/entropy.h"
 
@@ -126,14 +127,16 @@ static json_t *rotate_secret(struct pv_coordserver *s)
 
 /* --- settings -------------------------------------------------------------------------------- */
 
-/* Takes "a, b, c" apart. */
+/* Takes "a, b, c" apart. The name of a static user may be no UTF-8, as the file may not be. */
 static json_t *names_json(const char *names)
 {
     json_t *list = json_array();
+    char name[PV_COORDRELOAD_TEXT_MAX];
     while (*names != '\0') {
         const char *end = strstr(names, ", ");
         size_t len = end == NULL ? strlen(names) : (size_t)(end - names);
-        pv_jsonline_add(&list, json_stringn(names, len));
+        pv_chat_harmless(pv_view(names, len), " ", name, sizeof(name));
+        pv_jsonline_add(&list, json_string(name));
         names += len + (end == NULL ? 0 : 2);
     }
     return list;

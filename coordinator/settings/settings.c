@@ -572,6 +572,7 @@ static int take_key(struct file *f, const struct section *section, size_t i, con
     f->c.key = key;
     f->c.value = value;
     f->c.set = (f->given & key->unless) != 0 ? f->unused : f->set;
+    *f->unused = (struct pv_coordset){.n_listen = 0}; /* each is checked by itself */
     if (!key->repeats && (*seen & 1u << i) != 0)
         return bad(&f->c, "given twice");
     *seen |= 1u << i;

@@ -111,7 +111,7 @@ static void reload(struct pv_io *io, bool by_client)
 {
     struct pv_engine_reloaded done = {.error = "p2pvpnd is about to end"};
     if (!io->ends)
-        io->reloaded = io->cfg.reload(io->cfg.reload_ctx, &done);
+        io->reloaded |= io->cfg.reload(io->cfg.reload_ctx, &done); /* one that fails undoes none */
     if (by_client)
         pv_engine_reloaded(io->turn.engine, &done);
     if (io->reloaded)

@@ -239,6 +239,17 @@ PV_TEST(the_file_fills_what_the_command_line_left_out)
     assert_string_equal(set.public[0].host, "c.example");
 }
 
+/* What the command line takes the place of is checked line by line, and adds up to nothing. */
+PV_TEST(lines_that_do_not_count_are_in_nobodys_way)
+{
+    write_config("[coordinator]\nlisten = 192.0.2.9:1\nlisten = 192.0.2.9:1\n"
+                 "tls-listen = 192.0.2.9:1\n");
+    assert_int_equal(load("--listen 192.0.2.8:1 --tls-listen 192.0.2.8:443"), PV_OK);
+    assert_int_equal(set.n_listen, 1);
+    write_config("[coordinator]\nlisten = nowhere\n");
+    assert_int_equal(load("--listen 192.0.2.8:1"), PV_ERR_MALFORMED);
+}
+
 PV_TEST(the_relay_is_set_up_by_the_file_and_the_command_line)
 {
     write_config("[relay]\nenabled = no\nports = 2000-2999\nbandwidth = 10M\n"

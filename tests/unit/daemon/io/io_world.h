@@ -30,6 +30,7 @@ struct world {
     struct pv_engine engine;
     bool readable; /* the settings, when they are read again */
     unsigned reloads;
+    bool breaks; /* they are broken when they are read a second time */
     bool again; /* pv_io_run() said that there is to be another life */
 };
 
@@ -106,9 +107,11 @@ static int teardown(void **state)
 
 static bool reload(void *ctx, struct pv_engine_reloaded *ret_done)
 {
-    *ret_done = (struct pv_engine_reloaded){.error = world->readable ? NULL : "line 1"};
-    world->reloads++;
-    return world->readable;
+    bool right = (world->reloads++ == 0 || !world->breaks) && world->readable;
+    *ret_done = (struct pv_engine_reloaded){.error = right ? NULL : "line 1"};
+    if (right && world->breaks)
+        raise(SIGHUP);
+    return right;
 }
 
 static int run(bool (*step)(struct pv_engine *e, pv_ns now))

@@ -587,6 +587,15 @@ PV_TEST_IN(sighup_begins_another_life, setup, teardown)
     assert_true(world->again);
 }
 
+/* The second SIGHUP comes while the settings are read for the first, and finds them broken. */
+PV_TEST_IN(a_second_sighup_that_fails_does_not_end_the_daemon, setup, teardown)
+{
+    world->readable = world->breaks = true;
+    assert_int_equal(run(hup_once_step), PV_OK);
+    assert_int_equal(world->reloads, 2);
+    assert_true(world->again);
+}
+
 static bool term_beside_hup_step(struct pv_engine *e, pv_ns now)
 {
     if (e->stage++ == 0) {
