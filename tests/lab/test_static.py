@@ -81,8 +81,8 @@ class Pair:
     def both_ways(self, timeout=10):
         wait("ours to reach stock", lambda: self.ours.os_ping("10.77.0.2", timeout=1), timeout)
         wait("stock to reach ours", lambda: self.stock.os_ping("10.77.0.1", timeout=1), timeout)
-        check(self.ours.os_ping("fd77::2"), "ping over IPv6 to stock")
-        check(self.stock.os_ping("fd77::1"), "ping over IPv6 to ours")
+        wait("ours to reach stock by IPv6", lambda: self.ours.os_ping("fd77::2", timeout=1), timeout)
+        wait("stock to reach ours by IPv6", lambda: self.stock.os_ping("fd77::1", timeout=1), timeout)
 
 
 def initiates(lab, who):
