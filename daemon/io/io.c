@@ -114,8 +114,6 @@ static void reload(struct pv_io *io, bool by_client)
         io->reloaded |= io->cfg.reload(io->cfg.reload_ctx, &done); /* one that fails undoes none */
     if (by_client)
         pv_engine_reloaded(io->turn.engine, &done);
-    if (io->reloaded)
-        stop(io, PV_OK);
 }
 
 /* More than one may have come since the last turn; SIGHUP does not end the loop, the others do. An
@@ -306,6 +304,9 @@ static pv_ns run_turn(void *ctx, pv_ns now)
         io->hear_at = PV_NEVER;
         pv_datapath_hear(io->datapath);
     }
+    /* Not before: a signal to end may have come besides, and a member may have to leave. */
+    if (io->reloaded && !io->ends && io->status == PV_OK)
+        stop(io, PV_OK);
     /* The restart waits for the output: goodbyes and the last jobs are part of it. */
     if (!more && pv_engine_wants_restart(io->turn.engine))
         stop(io, PV_OK);

@@ -239,7 +239,7 @@ PV_TEST(the_file_fills_what_the_command_line_left_out)
     assert_string_equal(set.public[0].host, "c.example");
 }
 
-/* What the command line takes the place of is checked line by line, and adds up to nothing. */
+/* Lines that an option takes the place of are checked one by one, and add up to nothing. */
 PV_TEST(lines_that_do_not_count_are_in_nobodys_way)
 {
     write_config("[coordinator]\nlisten = 192.0.2.9:1\nlisten = 192.0.2.9:1\n"

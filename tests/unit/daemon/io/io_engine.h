@@ -33,6 +33,7 @@ struct pv_engine {
     bool (*step)(struct pv_engine *e, pv_ns now); /* true: the test is over */
     pv_ns started, next;
     unsigned stage;
+    bool leaves, has_left;
     uint64_t wall;
     unsigned shutdowns, links_calls, hostnet;
     bool routers_told; /* since the links were */
@@ -192,12 +193,12 @@ bool pv_engine_wants_restart(const struct pv_engine *e)
 
 bool pv_engine_leave(struct pv_engine *e, pv_ns now)
 {
-    return false; /* no ephemeral member */
+    return e->leaves; /* as an ephemeral member */
 }
 
 bool pv_engine_has_left(const struct pv_engine *e)
 {
-    return false;
+    return e->leaves && e->has_left;
 }
 
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now)

@@ -31,7 +31,7 @@ struct world {
     bool readable; /* the settings, when they are read again */
     unsigned reloads;
     bool breaks; /* they are broken when they are read a second time */
-    bool again; /* pv_io_run() said that there is to be another life */
+    bool again;  /* pv_io_run() said that there is to be another life */
 };
 
 static struct world *world;

@@ -612,6 +612,20 @@ PV_TEST_IN(no_life_begins_after_sigterm_whatever_comes_besides, setup, teardown)
     assert_false(world->again);
 }
 
+static bool term_leaves_step(struct pv_engine *e, pv_ns now)
+{
+    e->has_left = e->stage == 4;
+    return term_beside_hup_step(e, now);
+}
+
+PV_TEST_IN(an_ephemeral_member_leaves_also_when_a_reload_comes_besides, setup, teardown)
+{
+    world->readable = world->engine.leaves = true;
+    assert_int_equal(run(term_leaves_step), PV_OK);
+    assert_true(world->engine.has_left);
+    assert_false(world->again);
+}
+
 PV_TEST(every_kind_of_job_is_served)
 {
     for (int kind = 0; kind < PV_JOB_KINDS; kind++) {
