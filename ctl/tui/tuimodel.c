@@ -139,7 +139,7 @@ static int rank_of(const struct pv_tui_conv *c)
         return 0;
     if (c->unread > 0)
         return 1;
-    return c->left ? 4 : c->online || pv_tui_conv_is_room(c) ? 2 : 3;
+    return c->part == PV_TUI_LEFT ? 4 : c->online || pv_tui_conv_is_room(c) ? 2 : 3;
 }
 
 size_t pv_tui_sort(struct pv_tui *t)
@@ -451,7 +451,8 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
     /* A user who answers has seen what was new, and has accepted an invitation. */
     if (index != SIZE_MAX) {
         t->convs[index].new_from[0] = '\0';
-        t->convs[index].invited = false;
+        if (t->convs[index].part == PV_TUI_INVITED)
+            t->convs[index].part = PV_TUI_IN;
     }
     char text[PV_SHOW_SENT_BUF];
     bool waits;
@@ -771,8 +772,9 @@ void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
         size_t index = pv_tui_is_room(name) ? pv_tui_find(t, name, !left) : SIZE_MAX;
         if (index == SIZE_MAX)
             continue;
-        t->convs[index].left = left;
-        t->convs[index].invited = pv_json_bool(room, "invited");
+        t->convs[index].part = left                            ? PV_TUI_LEFT
+                               : pv_json_bool(room, "invited") ? PV_TUI_INVITED
+                                                               : PV_TUI_IN;
         t->convs[index].members = (unsigned)json_integer_value(json_object_get(room, "members"));
     }
 }

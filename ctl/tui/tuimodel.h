@@ -52,11 +52,14 @@ struct pv_tui_conv {
     char ip4[16];                  /* of a peer; "" = not known */
     bool online, is_static;
     unsigned members; /* of a room */
-    bool left;        /* a room this node is no longer in */
-    bool invited;     /* a room that nobody here has accepted */
-    char path[8];     /* "direct", "relay", "static", "none" */
-    double rtt_ms;    /* < 0: unknown */
-    double seen;      /* Unix seconds when it was there last; 0: unknown */
+    enum {
+        PV_TUI_IN,
+        PV_TUI_LEFT,    /* this node is no longer in it */
+        PV_TUI_INVITED, /* nobody here has accepted it */
+    } part;             /* in a room */
+    char path[8];       /* "direct", "relay", "static", "none" */
+    double rtt_ms;      /* < 0: unknown */
+    double seen;        /* Unix seconds when it was there last; 0: unknown */
     unsigned unread;
     bool named;                /* one of the unread lines is */
     struct pv_tui_line *lines; /* owned; oldest first */

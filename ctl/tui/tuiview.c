@@ -458,7 +458,7 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
 static const char *way_of(const struct pv_tui_conv *c)
 {
     if (pv_tui_conv_is_room(c))
-        return c->left ? "left" : c->invited ? "invited" : "room";
+        return c->part == PV_TUI_LEFT ? "left" : c->part == PV_TUI_INVITED ? "invited" : "room";
     if (strcmp(c->path, "none") != 0)
         return c->path;
     return c->online ? "online" : "away";
@@ -572,9 +572,10 @@ static bool bar_text(const struct pv_tui *t, char text[static BAR_BUF])
         n += (size_t)snprintf(text + n, BAR_BUF - n, "[%u unread: Ctrl-G]  ", elsewhere);
     const char *said = t->note[0] != '\0' ? t->note
                        : t->lost          ? PV_TUI_LOST
-                       : c->invited ? "you are invited: who says something here accepts, /leave "
-                                      "declines"
-                                    : NULL;
+                       : c->part == PV_TUI_INVITED
+                           ? "you are invited: who says something here accepts, /leave "
+                             "declines"
+                           : NULL;
     snprintf(text + n, BAR_BUF - n, "%s", said != NULL ? said : "/help  Tab  PgUp  Ctrl-N");
     return said != NULL;
 }

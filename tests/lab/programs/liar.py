@@ -30,11 +30,11 @@ HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f
 
 # Every command, in each of its forms.
 FORMS = """
-create p2pvpn://198.51.100.7:3478/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA?c=AAAAAAAAAAAAAAAAAAAAAA --no-boot
+create p2pvpn://198.51.100.7:3478/OlNlHvcOkRtMcnY28ZuEaf-48aHVLWmwqzRGkMCBPpc?c=AAAAAAAAAAAAAAAAAAAAAA --no-boot
 invite|invite list|invite revoke abcdefgh|admit pi|deny pi|deny a b tcp/22|export x|export x --qr|admin grant pi|admin revoke pi
 rename x|rename pi x|address set 10.66.0.9|address set pi 10.66.0.9|node replace pi b|leave|leave --forget|remove pi
 root export --passphrase-file PASS|root import FILE --passphrase-file PASS|key rotate|key rotate --static
-network coordinators|network coordinators add p2pvpn://198.51.100.7:3478/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+network coordinators|network coordinators add p2pvpn://198.51.100.7:3478/OlNlHvcOkRtMcnY28ZuEaf-48aHVLWmwqzRGkMCBPpc
 network coordinators remove abcd|network coordinators address 198.51.100.7:3478
 allow a b tcp/22|allow a b all --before 1|rules|rules remove 1|rules default deny|can a b:22|tag pi t|untag pi t
 route|route list|route offer 192.168.1.0/24|route withdraw 192.168.1.0/24|route allow pi 192.168.1.0/24
