@@ -202,7 +202,8 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
         n++;
     }
     if (n == 0)
-        pv_cli_note(cli, "nobody offers to be an exit: there `p2pvpnctl exit offer`");
+        pv_cli_note(cli, "nobody offers to be an exit: type `p2pvpnctl exit offer` on the machine "
+                         "that shall be one");
     int code = pv_cli_print_table(cli, &t);
     print_exit(cli, x);
     if (json_is_null(x) || x == NULL)
