@@ -17,7 +17,7 @@
 
 /* --- the world: coordinators, people, and the database between them -------------------------- */
 
-/* The database says whose a network is as coordinator/store/pg_homes.c does, and runs what the
+/* The database says whose a network is as coordinator/store/store_pg.c does, and runs what the
  * store's threads have in the order of each. */
 
 enum {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sim_cluster.h - the tables of a database that several simulated coordinators share: who of them
- * lives, and whose home each network is, as coordinator/store/pg_lease.c and pg_homes.c keep them.
+ * lives, and whose home each network is, as coordinator/store/pg_lease.c and store_pg.c keep them.
  * sim_coord.c has the statements.
  */
 #pragma once
