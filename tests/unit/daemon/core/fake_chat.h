@@ -10,10 +10,9 @@
 #include "daemon/core/rooms/rooms.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
-#include "tests/unit/daemon/core/fake_peers.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
 
 struct fake_chat {
-    struct fake_node node;
     struct fake_peers peers;
     struct pv_jobqueue jobs; /* of chatlink and rooms */
     struct pv_peer *bob, *carol;
@@ -27,7 +26,7 @@ static inline struct pv_peer *fake_chat_member(struct fake_chat *c, const struct
                                                const uint8_t *transport, const char *name,
                                                uint16_t ip)
 {
-    struct fake_node *f = &c->node;
+    struct fake_node *f = &c->peers.f;
     struct pv_st_member fields = member_fields(k, name, ip, 0);
     memcpy(fields.transport, transport, sizeof(fields.transport));
     fake_node_add(f, make_member_f(&f->world, &f->world.creator, k, &fields));
@@ -41,13 +40,13 @@ static inline struct pv_peer *fake_chat_member(struct fake_chat *c, const struct
  * part under test is not the one that has them. */
 static inline void fake_chat_init(struct fake_chat *c, const struct pv_part *part)
 {
-    struct fake_node *f = &c->node;
+    struct fake_node *f = &c->peers.f;
     uint8_t pk[32];
     memset(c, 0, sizeof(*c));
-    fake_node_init(f, part);
+    fake_peers_init(&c->peers, part);
     pv_jobqueue_init(&c->jobs, &f->node.rng, NULL);
     pv_dh_keypair(&f->node.rng, f->identity.dh_sk, f->identity.dh_pk);
-    fake_peers_init(&c->peers, f);
+    pv_wg_device_init(&c->peers.device, f->identity.dh_sk);
     fake_node_enter(f);
     memcpy(f->node.node_name, "alice", 6);
     f->node.iface.state = PV_IFACE_UP;
@@ -65,7 +64,7 @@ static inline void fake_chat_make_link(struct fake_chat *c,
                                        void (*tell)(void *node, const struct pv_chatlink_event *ev,
                                                     pv_ns now))
 {
-    struct pv_node *n = &c->node.node;
+    struct pv_node *n = &c->peers.f.node;
     struct pv_chatlink_config cfg = {.rng = n->rng,
                                      .jobs = &c->jobs,
                                      .streams = &n->streams,
@@ -73,7 +72,7 @@ static inline void fake_chat_make_link(struct fake_chat *c,
                                      .tell = tell,
                                      .owner = n};
     memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
-    assert_int_equal(pv_chatlink_new(&n->chat.link, &cfg, c->node.now), PV_OK);
+    assert_int_equal(pv_chatlink_new(&n->chat.link, &cfg, c->peers.f.now), PV_OK);
 }
 
 /* No peer comes to rooms here. */
@@ -84,7 +83,7 @@ static inline struct pv_rooms_peer *fake_chat_kept(void *owner, const uint8_t *p
 
 static inline void fake_chat_make_rooms(struct fake_chat *c)
 {
-    struct pv_node *n = &c->node.node;
+    struct pv_node *n = &c->peers.f.node;
     struct pv_rooms_config cfg = {
         .rng = n->rng, .sk = n->identity->sign_sk, .jobs = &c->jobs, .kept = fake_chat_kept};
     memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
@@ -93,28 +92,28 @@ static inline void fake_chat_make_rooms(struct fake_chat *c)
 
 static inline void fake_chat_start(struct fake_chat *c)
 {
-    fake_node_start(&c->node);
+    fake_node_start(&c->peers.f);
     fake_peers_settle(&c->peers);
 }
 
 /* The objects that the part under test does not own are freed: links tells what the test made. */
 static inline void fake_chat_done(struct fake_chat *c, bool link, bool rooms)
 {
-    struct pv_node *n = &c->node.node;
+    struct pv_node *n = &c->peers.f.node;
     fake_peers_done(&c->peers);
-    c->node.end = NULL;
+    c->peers.f.end = NULL;
     if (link)
         n->chat.link = pv_chatlink_free(n->chat.link);
     if (rooms)
         n->chat.rooms = pv_rooms_free(n->chat.rooms);
     pv_jobqueue_done(&c->jobs);
-    fake_node_done(&c->node);
+    fake_node_done(&c->peers.f);
 }
 
 /* The next job, which must be one of chat's store of this kind. */
 static inline struct pv_job *fake_chat_job(struct fake_chat *c, enum pv_chatjob_kind kind)
 {
-    struct pv_job *job = fake_node_expect(&c->node, PV_JOB_CHAT);
+    struct pv_job *job = fake_node_expect(&c->peers.f, PV_JOB_CHAT);
     assert_int_equal(job->u.chat->kind, kind);
     return job;
 }
@@ -155,6 +154,6 @@ static inline void fake_chat_answer(struct fake_chat *c, struct pv_job *job, int
 {
     struct pv_job_result r = {.status = status, .chat = result};
     memcpy(r.error, "no room", 8);
-    fake_node_answer(&c->node, job, &r);
+    fake_node_answer(&c->peers.f, job, &r);
     fake_peers_settle(&c->peers);
 }

@@ -8,15 +8,15 @@
 #include "daemon/core/member/rules.h"
 #include "proto/local/ctlapi.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
-#include "tests/unit/daemon/core/fake_peers.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
 
 enum {
     BOB = 7, /* seeds of the keys */
     CAROL = 8,
 };
 
-static struct fake_node node;
 static struct fake_peers peers;
+static struct fake_node *const node = &peers.f;
 static void *rules; /* the part that knows those in force */
 static uint32_t client;
 static bool is_admin;
@@ -78,24 +78,24 @@ int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_
 static int start(void **state)
 {
     is_admin = true;
-    fake_node_init(&node, &pv_part_rulesedit);
-    fake_node_enter(&node);
-    fake_peers_init(&peers, &node);
-    assert_int_equal(pv_part_make(&pv_part_rules, &node.node, &node.cfg, node.now, &rules), PV_OK);
-    node.node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = rules};
-    node.node.n_parts = 1;
-    fake_node_start(&node);
+    fake_peers_init(&peers, &pv_part_rulesedit);
+    fake_node_enter(node);
+    assert_int_equal(pv_part_make(&pv_part_rules, &node->node, &node->cfg, node->now, &rules),
+                     PV_OK);
+    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = rules};
+    node->node.n_parts = 1;
+    fake_node_start(node);
     (void)fake_peers_member(&peers, BOB, "bob", 7);
     (void)fake_peers_member(&peers, CAROL, "carol", 8);
     fake_peers_settle(&peers);
-    assert_int_equal(pv_part_rules.restore(rules, &node.cfg, node.now), PV_OK);
-    client = fake_ctl_open(&node);
+    assert_int_equal(pv_part_rules.restore(rules, &node->cfg, node->now), PV_OK);
+    client = fake_ctl_open(node);
     return 0;
 }
 
 static int stop(void **state)
 {
-    node.node.n_parts = 0;
+    node->node.n_parts = 0;
     pv_part_free(&pv_part_rules, rules);
     return 0;
 }
@@ -107,8 +107,8 @@ static const char *ask(const char *fields)
 {
     char line[600];
     snprintf(line, sizeof(line), "{\"id\":1,%s}", fields);
-    fake_ctl_say(&node, client, line);
-    return fake_ctl_reply(&node, client);
+    fake_ctl_say(node, client, line);
+    return fake_ctl_reply(node, client);
 }
 
 static void must(const char *fields)
@@ -140,7 +140,7 @@ static void add_rule(const char *verdict, const char *from, const char *to, cons
 static const char *in_order(void)
 {
     static char text[1024];
-    const struct pv_policy *p = pv_rules_policy(&node.node);
+    const struct pv_policy *p = pv_rules_policy(&node->node);
     text[0] = '\0';
     for (size_t i = 1; i <= pv_policy_count(p); i++) {
         char ports[PV_PORTS_TEXT];
@@ -154,7 +154,7 @@ static const char *in_order(void)
 static bool may(unsigned from, unsigned to, uint16_t port)
 {
     const struct keys f = keys_of(from), t = keys_of(to);
-    return pv_rules_decide(&node.node, f.pk, t.pk, PV_PORTS_TCP, port).allow;
+    return pv_rules_decide(&node->node, f.pk, t.pk, PV_PORTS_TCP, port).allow;
 }
 
 /* --- tests ------------------------------------------------------------------------------------ */
@@ -231,7 +231,7 @@ PV_TEST(the_invite_of_a_tagged_member_that_left_goes)
 {
     must("\"cmd\":\"tag\",\"peer\":\"bob\",\"tag\":\"guest\"");
     const struct keys b = keys_of(BOB);
-    fake_node_add(&node, make_leave(&node.world, &b, 1));
+    fake_node_add(node, make_leave(&node->world, &b, 1));
     assert_non_null(strstr(ask("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":"
                                "\"tag:guest\",\"to\":\"any\",\"ports\":\"all\""),
                            "\"invites\":{\"open\":1,\"revoked\":true}"));
@@ -243,14 +243,14 @@ PV_TEST(a_rule_stays_about_the_machine_when_names_change)
     add_rule("deny", "bob", "carol", "all", 0);
     assert_false(may(BOB, CAROL, 1));
     const struct keys b = keys_of(BOB), c = keys_of(CAROL);
-    fake_node_add(&node, make_place(&node.world, &node.world.creator, &b, "dora", 7, 1));
-    fake_node_add(&node, make_place(&node.world, &node.world.creator, &c, "eve", 8, 1));
+    fake_node_add(node, make_place(&node->world, &node->world.creator, &b, "dora", 7, 1));
+    fake_node_add(node, make_place(&node->world, &node->world.creator, &c, "eve", 8, 1));
     assert_false(may(BOB, CAROL, 1));
     assert_true(may(CAROL, BOB, 1));
     char who[PV_RULES_WHO];
-    const struct pv_policy_rule *rule = pv_policy_at(pv_rules_policy(&node.node), 1);
-    assert_string_equal(pv_rules_who(&node.node, &rule->from, who), "dora");
-    assert_string_equal(pv_rules_who(&node.node, &rule->to, who), "eve");
+    const struct pv_policy_rule *rule = pv_policy_at(pv_rules_policy(&node->node), 1);
+    assert_string_equal(pv_rules_who(&node->node, &rule->from, who), "dora");
+    assert_string_equal(pv_rules_who(&node->node, &rule->to, who), "eve");
 }
 
 /* A guest that calls itself like a tag is not taken for it, nor the tag for the guest. */
@@ -287,9 +287,9 @@ PV_TEST(a_machine_that_waits_gets_its_tag_before_it_is_let_in)
         EVE = 52
     };
     const struct keys door = keys_of(51), eve = keys_of(EVE);
-    fake_node_add(&node,
-                  make_terms(&node.world, &node.world.creator, &door, PV_INVITE_APPROVAL, 0));
-    fake_node_add(&node, make_member(&node.world, &door, &eve, "eve", 9));
+    fake_node_add(node,
+                  make_terms(&node->world, &node->world.creator, &door, PV_INVITE_APPROVAL, 0));
+    fake_node_add(node, make_member(&node->world, &door, &eve, "eve", 9));
     add_rule("deny", "tag:guest", "any", "all", 0);
     must("\"cmd\":\"tag\",\"peer\":\"eve\",\"tag\":\"guest\"");
     assert_false(may(EVE, BOB, 1));
@@ -306,27 +306,27 @@ PV_TEST(a_machine_that_comes_by_a_tagged_invite_has_its_tag)
     };
     const struct keys door = keys_of(51), eve = keys_of(EVE), fay = keys_of(FAY);
     struct pv_made tag;
-    fake_node_add(&node, make_invite(&node.world, &node.world.creator, &door, 5));
-    fake_node_add(&node, make_member(&node.world, &door, &eve, "eve", 9));
-    assert_int_equal(pv_rules_make_tag(&node.node, door.pk, "guest", node.now, &tag), PV_OK);
-    assert_int_equal(pv_rulesedit_add(&node.node, &tag, node.now), PV_OK);
+    fake_node_add(node, make_invite(&node->world, &node->world.creator, &door, 5));
+    fake_node_add(node, make_member(&node->world, &door, &eve, "eve", 9));
+    assert_int_equal(pv_rules_make_tag(&node->node, door.pk, "guest", node->now, &tag), PV_OK);
+    assert_int_equal(pv_rulesedit_add(&node->node, &tag, node->now), PV_OK);
     add_rule("deny", "tag:guest", "any", "all", 0);
     assert_false(may(EVE, BOB, 1));
     assert_true(may(BOB, EVE, 1));
-    fake_node_add(&node, make_member(&node.world, &door, &fay, "fay", 10));
+    fake_node_add(node, make_member(&node->world, &door, &fay, "fay", 10));
     assert_false(may(FAY, BOB, 1));
     /* The token's holder makes a machine of the invite's own key: that takes the tag from nobody.
      */
-    fake_node_add(&node, make_member(&node.world, &door, &door, "evil", 11));
+    fake_node_add(node, make_member(&node->world, &door, &door, "evil", 11));
     assert_false(may(EVE, BOB, 1));
     assert_false(may(51, BOB, 1));
-    assert_int_equal(
-        pv_peers_add_member(node.node.peers, pv_roster_by_node(node.node.roster, eve.pk), node.now),
-        PV_OK);
+    assert_int_equal(pv_peers_add_member(node->node.peers,
+                                         pv_roster_by_node(node->node.roster, eve.pk), node->now),
+                     PV_OK);
     must("\"cmd\":\"tag\",\"peer\":\"eve\",\"tag\":\"guest\""); /* it has it: nothing new */
 
     /* A machine in fay's place came by another invite: it has the tag by its own name. */
-    assert_int_equal(pv_rulesedit_carry(&node.node, fay.pk, keys_of(BOB).pk, node.now), PV_OK);
+    assert_int_equal(pv_rulesedit_carry(&node->node, fay.pk, keys_of(BOB).pk, node->now), PV_OK);
     assert_false(may(BOB, CAROL, 1));
 
     /* Taken from one, it stays with the others, and nobody else comes by that invite. */
@@ -341,10 +341,10 @@ PV_TEST(a_machine_that_comes_by_a_tagged_invite_has_its_tag)
 PV_TEST(the_default_is_taken_back_for_all_admins)
 {
     const struct keys b = keys_of(BOB);
-    fake_node_add(&node, make_admin(&node.world, &node.world.root, &b, PV_RIGHT_REVOKE));
+    fake_node_add(node, make_admin(&node->world, &node->world.root, &b, PV_RIGHT_REVOKE));
     must("\"cmd\":\"rules_default\",\"verdict\":\"deny\"");
     assert_false(may(BOB, CAROL, 1));
-    fake_node_add(&node, make_rule(&node.world, &b, 0, 1, PV_RULE_DENY_DEFAULT, 0));
+    fake_node_add(node, make_rule(&node->world, &b, 0, 1, PV_RULE_DENY_DEFAULT, 0));
     must("\"cmd\":\"rules_default\",\"verdict\":\"allow\"");
     assert_true(may(BOB, CAROL, 1));
     must("\"cmd\":\"rules_default\",\"verdict\":\"allow\"");

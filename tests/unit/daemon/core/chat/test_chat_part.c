@@ -5,7 +5,7 @@
 #include "tests/unit/daemon/core/fake_chat.h"
 
 static struct fake_chat chat;
-static struct fake_node *const node = &chat.node;
+static struct fake_node *const node = &chat.peers.f;
 
 static int start(void **state)
 {
@@ -68,7 +68,7 @@ PV_TEST(a_message_that_waits_goes_out_when_the_peer_is_there)
 PV_TEST(a_path_is_enough_without_the_coordinators_word)
 {
     send_to_bob();
-    fake_peers_path(&chat.peers, chat.bob, true);
+    fake_peers_reach(&chat.peers, chat.bob);
     assert_true(opens());
 }
 
@@ -92,7 +92,7 @@ PV_TEST(nobody_is_called_after_the_goodbye)
     pv_node_raise(&node->node, PV_FACT_UP);
     fake_peers_settle(&chat.peers);
     send_to_bob();
-    fake_peers_path(&chat.peers, chat.bob, true);
+    fake_peers_reach(&chat.peers, chat.bob);
     assert_false(opens());
     node->node.up = true;
     pv_node_raise(&node->node, PV_FACT_UP);
@@ -107,7 +107,7 @@ PV_TEST(no_connection_is_tried_to_a_guest)
     assert_int_equal(pv_peers_set_guest(node->node.peers, m, true, node->now), PV_OK);
     chat.bob = pv_peers_by_pk(node->node.peers, chat.bob_keys.pk);
     send_to_bob();
-    fake_peers_path(&chat.peers, chat.bob, true);
+    fake_peers_reach(&chat.peers, chat.bob);
     pv_node_raise(&node->node, PV_FACT_UP);
     fake_peers_settle(&chat.peers);
     assert_false(opens());

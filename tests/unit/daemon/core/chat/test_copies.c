@@ -11,7 +11,7 @@
 
 /* The coordinator's answers are in the test's hands, and so are boxes that bob seals for it. */
 static struct fake_chat chat;
-static struct fake_node *const node = &chat.node;
+static struct fake_node *const node = &chat.peers.f;
 
 /* Chatlink has something for copies. */
 static void tell(void *n, const struct pv_chatlink_event *ev, pv_ns now)
@@ -388,7 +388,7 @@ PV_TEST_IN(a_long_hybrid_copy_to_a_former_key_is_opened, start, stop)
     sealed_hybrid = &to;
     hand_over(17, false); /* without a KEM it stays where it is */
     expect_collect(17, 0);
-    chat.peers.node->node.given.kem = &kem_double;
+    node->node.given.kem = &kem_double;
     hand_over(18, false);
     assert_int_equal(fake_coord.n, 0);
     commit(PV_OK);
@@ -408,7 +408,7 @@ PV_TEST_IN(a_hybrid_copy_is_read_or_left_where_it_is, start, stop)
     sealed_hybrid = &to;
     hand_over(17, false);
     expect_collect(17, 0); /* the next one, and this one is not taken */
-    chat.peers.node->node.given.kem = &kem_double;
+    node->node.given.kem = &kem_double;
     hand_over(18, false);
     assert_int_equal(fake_coord.n, 0);
     commit(PV_OK);
@@ -422,14 +422,14 @@ PV_TEST_IN(a_hybrid_copy_is_read_or_left_where_it_is, start, stop)
  */
 PV_TEST_IN(a_node_that_requires_it_stores_no_other_copy, start, stop)
 {
-    chat.peers.node->node.given.pq = PV_PQ_REQUIRE;
+    node->node.given.pq = PV_PQ_REQUIRE;
     set_online(true);
     nothing_to_collect();
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
     assert_null(fake_node_job(node));
     assert_int_equal(fake_coord.n, 0);
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
-    chat.peers.node->node.given.pq = PV_PQ_ON;
+    node->node.given.pq = PV_PQ_ON;
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_UNCOPIED), PV_OK, NULL);
 }

@@ -4,7 +4,7 @@
 #include "tests/unit/daemon/core/fake_chat.h"
 
 static struct fake_chat chat;
-static struct fake_node *const node = &chat.node;
+static struct fake_node *const node = &chat.peers.f;
 
 static int start(void **state)
 {

@@ -6,7 +6,7 @@
 #include "tests/unit/daemon/core/fake_chat.h"
 
 static struct fake_chat chat;
-static struct fake_node *const node = &chat.node;
+static struct fake_node *const node = &chat.peers.f;
 
 static int start(void **state)
 {
@@ -141,7 +141,7 @@ PV_TEST(members_are_shown_as_present_by_the_one_answer_to_that)
     say("{\"id\":3,\"cmd\":\"room_members\",\"room\":\"crew\"}");
     const char *reply = fake_ctl_reply(node, chat.client);
     assert_non_null(strstr(reply, "\"online\":false"));
-    fake_peers_path(&chat.peers, chat.bob, true); /* without a coordinator */
+    fake_peers_reach(&chat.peers, chat.bob); /* without a coordinator */
     say("{\"id\":4,\"cmd\":\"room_members\",\"room\":\"crew\"}");
     reply = fake_ctl_reply(node, chat.client);
     assert_null(strstr(reply, "\"online\":false"));

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The control socket: what must be so before a command runs, and who is told that a client went. */
 #include "daemon/core/parts.h"
-#include "tests/unit/daemon/core/fake_peers.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
 
-static struct fake_node node;
 static struct fake_peers peers;
+static struct fake_node *const node = &peers.f;
 static struct pv_peer *bob;
 static uint32_t client;
 
@@ -46,20 +46,19 @@ static uint32_t connect_client(bool may_change)
 {
     const struct pv_stream_peer who = {.may_change = may_change};
     uint32_t sid;
-    assert_int_equal(stream()->accepted(node.self, &who, &sid, node.now), PV_OK);
+    assert_int_equal(stream()->accepted(node->self, &who, &sid, node->now), PV_OK);
     return sid;
 }
 
 static int start(void **state)
 {
-    fake_node_init(&node, &pv_part_commands);
-    fake_node_enter(&node);
-    fake_peers_init(&peers, &node);
+    fake_peers_init(&peers, &pv_part_commands);
+    fake_node_enter(node);
     bob = fake_peers_member(&peers, 7, "bob", 7);
-    fake_node_start(&node);
-    node.node.parts[0] = (struct pv_part_slot){.part = &pv_part_commands, .self = node.self};
-    node.node.parts[1] = (struct pv_part_slot){.part = &other};
-    node.node.n_parts = 2;
+    fake_node_start(node);
+    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_commands, .self = node->self};
+    node->node.parts[1] = (struct pv_part_slot){.part = &other};
+    node->node.n_parts = 2;
     n_runs = n_cancels = 0;
     given = NULL;
     client = connect_client(true);
@@ -73,15 +72,15 @@ static const char *ask(uint32_t sid, const char *line)
 {
     static char reply[4096];
     struct pv_view out;
-    stream()->bytes(node.self, sid, pv_view(line, strlen(line)), node.now);
-    stream()->bytes(node.self, sid, pv_view("\n", 1), node.now);
-    fake_node_settle(&node);
-    out = stream()->out(node.self, sid);
+    stream()->bytes(node->self, sid, pv_view(line, strlen(line)), node->now);
+    stream()->bytes(node->self, sid, pv_view("\n", 1), node->now);
+    fake_node_settle(node);
+    out = stream()->out(node->self, sid);
     assert_true(out.len < sizeof(reply));
     if (out.len > 0)
         memcpy(reply, out.ptr, out.len);
     reply[out.len] = '\0';
-    stream()->wrote(node.self, sid, out.len, node.now);
+    stream()->wrote(node->self, sid, out.len, node->now);
     return reply;
 }
 
@@ -99,10 +98,10 @@ PV_TEST(a_command_runs_where_its_needs_are_met)
 
 PV_TEST(without_a_network_it_is_said_what_to_do)
 {
-    struct pv_roster *roster = node.node.roster;
-    node.node.roster = NULL;
+    struct pv_roster *roster = node->node.roster;
+    node->node.roster = NULL;
     const char *reply = ask(client, "{\"id\":2,\"cmd\":\"up\"}");
-    node.node.roster = roster;
+    node->node.roster = roster;
     assert_non_null(strstr(reply, "in no network"));
     assert_int_equal(n_runs, 0);
     assert_string_equal(ask(client, "{\"id\":1,\"cmd\":\"version\"}"), "");
@@ -134,8 +133,8 @@ PV_TEST(a_user_who_may_only_read_changes_nothing)
 PV_TEST(parts_are_told_that_a_client_went)
 {
     assert_string_equal(ask(client, "{\"id\":1,\"cmd\":\"version\"}"), "");
-    stream()->closed(node.self, client, 0, node.now);
-    fake_node_settle(&node);
+    stream()->closed(node->self, client, 0, node->now);
+    fake_node_settle(node);
     assert_int_equal(n_cancels, 1);
     assert_int_equal(cancelled, waiting);
 }

@@ -4,10 +4,10 @@
 #include "daemon/core/files/files_part.h"
 #include "proto/local/ctlapi_request.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
-#include "tests/unit/daemon/core/fake_peers.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
 
-static struct fake_node node;
 static struct fake_peers peers;
+static struct fake_node *const node = &peers.f;
 static struct pv_peer *bob;
 static uint32_t client;
 /* Auto-accept's pins in the store. */
@@ -17,32 +17,31 @@ static struct pv_saved_meta kept = {.name = "file-pins"};
 /* The next job writes the pins; that ends so. */
 static void expect_pins_saved(int status)
 {
-    struct pv_job *job = fake_node_expect(&node, PV_JOB_SET_META);
+    struct pv_job *job = fake_node_expect(node, PV_JOB_SET_META);
     assert_string_equal(job->u.set_meta.name, "file-pins");
     assert_true(job->u.set_meta.len <= sizeof(kept_pins));
     if (status == PV_OK) {
         memcpy(kept_pins, job->u.set_meta.value, job->u.set_meta.len);
         kept.value = pv_view(kept_pins, job->u.set_meta.len);
     }
-    fake_node_answer(&node, job, &(struct pv_job_result){.status = status, .error = "no room"});
+    fake_node_answer(node, job, &(struct pv_job_result){.status = status, .error = "no room"});
 }
 
 static int start(void **state)
 {
     static const struct pv_auto_accept rules[] = {{"bob", 1000}};
-    fake_node_init(&node, &pv_part_files);
-    node.cfg.auto_accept = rules;
-    node.cfg.n_auto_accept = 1;
-    fake_peers_init(&peers, &node);
-    fake_node_enter(&node);
-    fake_node_start(&node);
-    node.node.parts[0] = (struct pv_part_slot){&pv_part_files, node.self};
-    node.node.n_parts = 1;
-    node.node.iface.state = PV_IFACE_UP;
+    fake_peers_init(&peers, &pv_part_files);
+    node->cfg.auto_accept = rules;
+    node->cfg.n_auto_accept = 1;
+    fake_node_enter(node);
+    fake_node_start(node);
+    node->node.parts[0] = (struct pv_part_slot){&pv_part_files, node->self};
+    node->node.n_parts = 1;
+    node->node.iface.state = PV_IFACE_UP;
     bob = fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
     expect_pins_saved(PV_OK); /* the rule is bob's */
-    client = fake_ctl_open(&node);
+    client = fake_ctl_open(node);
     return 0;
 }
 
@@ -51,31 +50,31 @@ PV_TEST_WORLD(start, NULL);
 static void pass_descriptor(int handle)
 {
     const struct pv_files_passed file = {.handle = handle, .size = 5000};
-    pv_files_part_passed(&node.node, client, &file);
+    pv_files_part_passed(&node->node, client, &file);
 }
 
 /* The next operation, of this type; it is the only one. */
 static struct pv_files_op expect_op(enum pv_fileop_type type)
 {
     struct pv_files_op op, other;
-    assert_int_equal(pv_files_part_poll_op(&node.node, &op), PV_OK);
+    assert_int_equal(pv_files_part_poll_op(&node->node, &op), PV_OK);
     assert_int_equal(op.op.type, type);
-    assert_int_equal(pv_files_part_poll_op(&node.node, &other), PV_ERR_AGAIN);
+    assert_int_equal(pv_files_part_poll_op(&node->node, &other), PV_ERR_AGAIN);
     return op;
 }
 
 static void expect_no_op(void)
 {
     struct pv_files_op op;
-    assert_int_equal(pv_files_part_poll_op(&node.node, &op), PV_ERR_AGAIN);
+    assert_int_equal(pv_files_part_poll_op(&node->node, &op), PV_ERR_AGAIN);
 }
 
 static void offer(int handle)
 {
     pass_descriptor(handle);
-    fake_ctl_say(&node, client,
+    fake_ctl_say(node, client,
                  "{\"id\":1,\"cmd\":\"file_send\",\"peer\":\"bob\",\"file\":\"a.txt\"}");
-    assert_reply(&node, client, "\"ok\":true");
+    assert_reply(node, client, "\"ok\":true");
 }
 
 /* Bob says something about a file; then the part runs. */
@@ -85,7 +84,7 @@ static void notice(struct pv_file_notice n)
     size_t len;
     assert_int_equal(pv_file_notice_build(&n, buf, &len), PV_OK);
     assert_int_equal(pv_part_files.inband[0].type, PV_INBAND_FILE);
-    pv_part_files.inband[0].take(node.self, bob, pv_view(buf, len), node.now);
+    pv_part_files.inband[0].take(node->self, bob, pv_view(buf, len), node->now);
     fake_peers_settle(&peers);
 }
 
@@ -98,26 +97,26 @@ static void bob_offers(uint8_t id, uint64_t size)
 /* The table is kept by the next job; that ends so. */
 static void expect_saved(int status)
 {
-    struct pv_job *job = fake_node_expect(&node, PV_JOB_SET_META);
+    struct pv_job *job = fake_node_expect(node, PV_JOB_SET_META);
     assert_string_equal(job->u.set_meta.name, "files");
-    fake_node_answer(&node, job, &(struct pv_job_result){.status = status, .error = "no room"});
+    fake_node_answer(node, job, &(struct pv_job_result){.status = status, .error = "no room"});
 }
 
 PV_TEST(a_file_is_offered_with_the_descriptor_that_came_before_the_request)
 {
     offer(5);
     expect_no_op(); /* the offer has it now */
-    fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"files\"}");
-    assert_reply(&node, client, "a.txt");
+    fake_ctl_say(node, client, "{\"id\":2,\"cmd\":\"files\"}");
+    assert_reply(node, client, "a.txt");
     fake_peers_settle(&peers);
     expect_saved(PV_OK);
 }
 
 static void end_retention(void)
 {
-    if (node.node.n_parts == 2)
-        pv_part_free(&pv_part_retention, node.node.parts[1].self);
-    node.node.n_parts = 1;
+    if (node->node.n_parts == 2)
+        pv_part_free(&pv_part_retention, node->node.parts[1].self);
+    node->node.n_parts = 1;
 }
 
 /* The daemon's part that knows it begins anew, and the store lists pk as muted; NULL: nobody. */
@@ -126,56 +125,56 @@ static void mute(const uint8_t *pk)
     struct pv_chat_backlog muted = {.queued = 0};
     struct pv_chatjob_result list = {.backlog = &muted, .n_backlog = pk != NULL};
     struct pv_job *job;
-    struct pv_part_slot *slot = &node.node.parts[1];
+    struct pv_part_slot *slot = &node->node.parts[1];
     end_retention();
-    assert_int_equal(pv_part_make(&pv_part_retention, &node.node, &node.cfg, node.now, &slot->self),
-                     PV_OK);
+    assert_int_equal(
+        pv_part_make(&pv_part_retention, &node->node, &node->cfg, node->now, &slot->self), PV_OK);
     slot->part = &pv_part_retention;
-    node.node.n_parts = 2;
+    node->node.n_parts = 2;
     if (pk != NULL)
         memcpy(muted.peer, pk, PV_SIGN_PK_LEN);
     pv_part_retention.handle_timeout(slot->self, pv_part_retention.next_timeout(slot->self));
-    while ((job = fake_node_job(&node)) != NULL) {
+    while ((job = fake_node_job(node)) != NULL) {
         struct pv_job_result result = {.id = job->id};
         if (job->kind == PV_JOB_CHAT && job->u.chat->kind == PV_CHATJOB_MUTED)
             result.chat = &list;
         pv_job_free(job);
-        (void)pv_jobqueue_handle(&node.node.jobs, &result, node.now);
+        (void)pv_jobqueue_handle(&node->node.jobs, &result, node->now);
     }
 }
 
 PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
 {
-    uint32_t watcher = fake_ctl_open(&node);
+    uint32_t watcher = fake_ctl_open(node);
     struct fake_asked asked =
-        fake_node_ask(&node, watcher, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
+        fake_node_ask(node, watcher, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
     pv_ctlapi_request_done(&asked.req);
-    assert_int_equal(pv_events_listen(&node.node.events, asked.handle, false), PV_OK);
+    assert_int_equal(pv_events_listen(&node->node.events, asked.handle, false), PV_OK);
     mute(pv_peer_pk(bob));
     bob_offers(1, 5000);
-    assert_null(strstr(fake_ctl_reply(&node, watcher), "b.txt"));
-    fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"files\"}");
-    assert_reply(&node, client, "b.txt");
+    assert_null(strstr(fake_ctl_reply(node, watcher), "b.txt"));
+    fake_ctl_say(node, client, "{\"id\":2,\"cmd\":\"files\"}");
+    assert_reply(node, client, "b.txt");
     mute(NULL);
     bob_offers(2, 5000);
-    assert_reply(&node, watcher, "b.txt");
+    assert_reply(node, watcher, "b.txt");
     end_retention();
 }
 
 PV_TEST(without_a_descriptor_there_is_no_offer)
 {
-    fake_ctl_say(&node, client,
+    fake_ctl_say(node, client,
                  "{\"id\":1,\"cmd\":\"file_send\",\"peer\":\"bob\",\"file\":\"a.txt\"}");
-    assert_reply(&node, client, "no regular file came with the request");
+    assert_reply(node, client, "no regular file came with the request");
 }
 
 PV_TEST(a_descriptor_of_another_client_is_not_used)
 {
-    uint32_t other = fake_ctl_open(&node);
+    uint32_t other = fake_ctl_open(node);
     pass_descriptor(5);
-    fake_ctl_say(&node, other,
+    fake_ctl_say(node, other,
                  "{\"id\":1,\"cmd\":\"file_send\",\"peer\":\"bob\",\"file\":\"a.txt\"}");
-    assert_reply(&node, other, "no regular file came with the request");
+    assert_reply(node, other, "no regular file came with the request");
     expect_no_op();
 }
 
@@ -186,7 +185,7 @@ PV_TEST(a_descriptor_goes_back_when_another_comes_or_the_client_goes)
     assert_int_equal(expect_op(PV_FILEOP_RELEASE).op.handle, 5);
     fake_peers_settle(&peers);
     expect_no_op(); /* the client is still there */
-    pv_ctlsrv_closed(node.node.ctl, client);
+    pv_ctlsrv_closed(node->node.ctl, client);
     fake_peers_settle(&peers);
     assert_int_equal(expect_op(PV_FILEOP_RELEASE).op.handle, 6);
 }
@@ -195,10 +194,10 @@ PV_TEST(a_descriptor_goes_back_when_the_daemon_ends)
 {
     offer(5);
     pass_descriptor(6);
-    pv_part_files.on_stop(node.self, node.now);
+    pv_part_files.on_stop(node->self, node->now);
     struct pv_files_op a, b;
-    assert_int_equal(pv_files_part_poll_op(&node.node, &a), PV_OK);
-    assert_int_equal(pv_files_part_poll_op(&node.node, &b), PV_OK);
+    assert_int_equal(pv_files_part_poll_op(&node->node, &a), PV_OK);
+    assert_int_equal(pv_files_part_poll_op(&node->node, &b), PV_OK);
     assert_int_equal(a.op.handle + b.op.handle, 11);
     expect_no_op();
 }
@@ -210,7 +209,7 @@ PV_TEST(a_small_offer_of_a_trusted_peer_is_fetched_from_its_address)
     expect_saved(PV_OK);
     struct pv_files_op op = expect_op(PV_FILEOP_FETCH);
     assert_true(pv_addr_equal_ip(&op.op.addr, pv_peer_ip4(bob)));
-    const struct pv_member *self = pv_node_self(&node.node);
+    const struct pv_member *self = pv_node_self(&node->node);
     assert_true(pv_addr_equal_ip(&op.local, &self->ip4));
 }
 
@@ -227,8 +226,8 @@ PV_TEST(a_transfer_that_is_named_is_one_file_however_often_it_is_offered)
             "{\"id\":%u,\"cmd\":\"file_send\",\"peer\":\"bob\",\"file\":\"a.txt\",\"transfer\":"
             "\"%s\"}",
             i + 1, ids[i]);
-        fake_ctl_say(&node, client, line);
-        assert_reply(&node, client, answers[i]);
+        fake_ctl_say(node, client, line);
+        assert_reply(node, client, answers[i]);
     }
 }
 
@@ -237,17 +236,17 @@ PV_TEST(a_large_offer_waits_for_the_user)
     bob_offers(1, 5000);
     expect_saved(PV_OK);
     expect_no_op();
-    fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"file_accept\",\"number\":1}");
-    assert_reply(&node, client, "\"ok\":true");
+    fake_ctl_say(node, client, "{\"id\":1,\"cmd\":\"file_accept\",\"number\":1}");
+    assert_reply(node, client, "\"ok\":true");
     expect_no_op();
     fake_peers_settle(&peers);
     expect_saved(PV_OK);
     expect_op(PV_FILEOP_FETCH);
-    fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"file_get\",\"number\":1}");
-    assert_reply(&node, client,
+    fake_ctl_say(node, client, "{\"id\":2,\"cmd\":\"file_get\",\"number\":1}");
+    assert_reply(node, client,
                  "file 1 is accepted and not whole yet: `p2pvpnctl files accept 1` fetches it");
-    fake_ctl_say(&node, client, "{\"id\":3,\"cmd\":\"file_accept\",\"number\":9}");
-    assert_reply(&node, client, "\"ok\":false");
+    fake_ctl_say(node, client, "{\"id\":3,\"cmd\":\"file_accept\",\"number\":9}");
+    assert_reply(node, client, "\"ok\":false");
 }
 
 PV_TEST(a_whole_file_is_passed_to_the_client_that_gets_it)
@@ -255,33 +254,33 @@ PV_TEST(a_whole_file_is_passed_to_the_client_that_gets_it)
     bob_offers(1, 900);
     expect_saved(PV_OK);
     struct pv_files_op op = expect_op(PV_FILEOP_FETCH);
-    pv_files_part_progress(&node.node, op.op.tag, 400, node.now);
-    pv_files_part_done(&node.node, op.op.tag, PV_FILE_WHY_NONE, 900, node.now);
+    pv_files_part_progress(&node->node, op.op.tag, 400, node->now);
+    pv_files_part_done(&node->node, op.op.tag, PV_FILE_WHY_NONE, 900, node->now);
     fake_peers_settle(&peers);
-    fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"file_accept\",\"number\":1}");
-    assert_reply(&node, client, "file 1 was transferred already: `p2pvpnctl files get 1` saves it");
-    fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"file_get\",\"number\":1}");
-    assert_reply(&node, client, "\"ok\":true");
-    assert_int_equal(pv_files_part_poll_op(&node.node, &op), PV_OK);
+    fake_ctl_say(node, client, "{\"id\":2,\"cmd\":\"file_accept\",\"number\":1}");
+    assert_reply(node, client, "file 1 was transferred already: `p2pvpnctl files get 1` saves it");
+    fake_ctl_say(node, client, "{\"id\":1,\"cmd\":\"file_get\",\"number\":1}");
+    assert_reply(node, client, "\"ok\":true");
+    assert_int_equal(pv_files_part_poll_op(&node->node, &op), PV_OK);
     assert_int_equal(op.op.type, PV_FILEOP_PASS);
     assert_int_equal(op.op.sid, pv_sid(PV_STREAM_CTL, client));
 }
 
 PV_TEST(nobody_is_asked_while_the_interface_is_down)
 {
-    node.node.iface.state = PV_IFACE_DOWN;
-    pv_node_raise(&node.node, PV_FACT_INTERFACE);
+    node->node.iface.state = PV_IFACE_DOWN;
+    pv_node_raise(&node->node, PV_FACT_INTERFACE);
     fake_peers_settle(&peers);
     fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
     bob_offers(1, 900);
     expect_saved(PV_OK);
     struct pv_files_op op;
-    while (pv_files_part_poll_op(&node.node, &op) == PV_OK)
-        pv_files_part_done(&node.node, op.op.tag, PV_FILE_WHY_LOST, 0, node.now);
-    node.node.iface.state = PV_IFACE_UP;
-    pv_node_raise(&node.node, PV_FACT_INTERFACE);
+    while (pv_files_part_poll_op(&node->node, &op) == PV_OK)
+        pv_files_part_done(&node->node, op.op.tag, PV_FILE_WHY_LOST, 0, node->now);
+    node->node.iface.state = PV_IFACE_UP;
+    pv_node_raise(&node->node, PV_FACT_INTERFACE);
     fake_peers_settle(&peers);
-    fake_node_wait(&node, PV_S(5));
+    fake_node_wait(node, PV_S(5));
     expect_op(PV_FILEOP_FETCH);
 }
 
@@ -290,8 +289,8 @@ PV_TEST(a_member_that_leaves_takes_its_offers_along)
     bob_offers(1, 5000);
     fake_peers_leaves(&peers, bob);
     expect_op(PV_FILEOP_DROP); /* nothing of it is kept */
-    fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"file_accept\",\"number\":1}");
-    assert_reply(&node, client, "\"ok\":false");
+    fake_ctl_say(node, client, "{\"id\":1,\"cmd\":\"file_accept\",\"number\":1}");
+    assert_reply(node, client, "\"ok\":false");
 }
 
 /* Another machine may be called bob today. */
@@ -301,11 +300,11 @@ PV_TEST(a_file_of_who_is_gone_is_listed_as_the_former_ones)
     bob_offers(1, 900);
     expect_saved(PV_OK);
     struct pv_files_op op = expect_op(PV_FILEOP_FETCH);
-    pv_files_part_done(&node.node, op.op.tag, PV_FILE_WHY_NONE, 900, node.now);
-    fake_node_add(&node, make_leave(&node.world, &k, 1));
+    pv_files_part_done(&node->node, op.op.tag, PV_FILE_WHY_NONE, 900, node->now);
+    fake_node_add(node, make_leave(&node->world, &k, 1));
     fake_peers_leaves(&peers, bob);
-    fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"files\"}");
-    assert_reply(&node, client, "\"bob (former, key:");
+    fake_ctl_say(node, client, "{\"id\":2,\"cmd\":\"files\"}");
+    assert_reply(node, client, "\"bob (former, key:");
 }
 
 PV_TEST(only_members_may_fetch)
@@ -314,40 +313,40 @@ PV_TEST(only_members_may_fetch)
     struct pv_stream_peer who = {.remote = *pv_peer_ip4(bob)};
     const struct pv_stream_handler *h = &pv_part_files.streams[0];
     who.remote.port = 12345;
-    assert_int_equal(h->accepted(node.self, &who, &sid, node.now), PV_OK);
-    h->closed(node.self, sid, PV_ERR_CLOSED, node.now);
-    who.remote = pv_node_self(&node.node)->ip4;
-    assert_int_equal(h->accepted(node.self, &who, &sid, node.now), PV_ERR_REFUSED);
+    assert_int_equal(h->accepted(node->self, &who, &sid, node->now), PV_OK);
+    h->closed(node->self, sid, PV_ERR_CLOSED, node->now);
+    who.remote = pv_node_self(&node->node)->ip4;
+    assert_int_equal(h->accepted(node->self, &who, &sid, node->now), PV_ERR_REFUSED);
     who.remote = pv_addr4(192, 0, 2, 9, 1);
-    assert_int_equal(h->accepted(node.self, &who, &sid, node.now), PV_ERR_REFUSED);
+    assert_int_equal(h->accepted(node->self, &who, &sid, node->now), PV_ERR_REFUSED);
 }
 
 PV_TEST(a_table_that_could_not_be_kept_is_kept_later)
 {
     bob_offers(1, 5000);
     expect_saved(PV_ERR_NO_SPACE);
-    assert_true(node.node.store.failed);
-    fake_node_wait(&node, PV_S(100));
-    assert_null(fake_node_job(&node));
-    fake_node_raise(&node, PV_FACT_STORE); /* of the part "store", when it is time */
+    assert_true(node->node.store.failed);
+    fake_node_wait(node, PV_S(100));
+    assert_null(fake_node_job(node));
+    fake_node_raise(node, PV_FACT_STORE); /* of the part "store", when it is time */
     expect_saved(PV_OK);
     expect_pins_saved(PV_OK);
-    fake_node_wait(&node, PV_S(100));
-    assert_null(fake_node_job(&node));
+    fake_node_wait(node, PV_S(100));
+    assert_null(fake_node_job(node));
 }
 
 /* A file that is taken unasked waits for the disk; there is no result to wait for. */
 PV_TEST(a_file_is_fetched_although_its_table_found_no_place_among_the_jobs)
 {
-    const size_t limit = node.node.jobs.map.limit;
-    node.node.jobs.map.limit = 0;
+    const size_t limit = node->node.jobs.map.limit;
+    node->node.jobs.map.limit = 0;
     bob_offers(1, 500);
-    assert_null(fake_node_job(&node));
-    assert_true(node.node.store.failed);
-    node.node.jobs.map.limit = limit;
-    fake_node_wait(&node, PV_S(100));
+    assert_null(fake_node_job(node));
+    assert_true(node->node.store.failed);
+    node->node.jobs.map.limit = limit;
+    fake_node_wait(node, PV_S(100));
     expect_no_op();
-    fake_node_raise(&node, PV_FACT_STORE);
+    fake_node_raise(node, PV_FACT_STORE);
     expect_saved(PV_OK);
     expect_op(PV_FILEOP_FETCH);
 }
@@ -358,17 +357,17 @@ PV_TEST(a_file_is_fetched_although_its_table_found_no_place_among_the_jobs)
 static void restart(bool with_rule)
 {
     struct pv_job *job;
-    while ((job = fake_node_job(&node)) != NULL)
-        fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
-    pv_part_free(&pv_part_files, node.self);
-    node.node.n_parts = 0;
-    node.saved.meta = &kept;
-    node.saved.n_meta = 1;
-    node.cfg.n_auto_accept = with_rule ? 1 : 0;
-    fake_node_start(&node);
-    node.node.parts[0] = (struct pv_part_slot){&pv_part_files, node.self};
-    node.node.n_parts = 1;
-    pv_node_raise(&node.node, PV_FACT_INTERFACE);
+    while ((job = fake_node_job(node)) != NULL)
+        fake_node_answer(node, job, &(struct pv_job_result){.status = PV_OK});
+    pv_part_free(&pv_part_files, node->self);
+    node->node.n_parts = 0;
+    node->saved.meta = &kept;
+    node->saved.n_meta = 1;
+    node->cfg.n_auto_accept = with_rule ? 1 : 0;
+    fake_node_start(node);
+    node->node.parts[0] = (struct pv_part_slot){&pv_part_files, node->self};
+    node->node.n_parts = 1;
+    pv_node_raise(&node->node, PV_FACT_INTERFACE);
     fake_peers_settle(&peers);
 }
 
@@ -376,7 +375,7 @@ static void restart(bool with_rule)
 static void another_machine_is_bob(unsigned seed)
 {
     const struct keys k = keys_of(7);
-    fake_node_add(&node, make_leave(&node.world, &k, 1));
+    fake_node_add(node, make_leave(&node->world, &k, 1));
     fake_peers_leaves(&peers, bob);
     bob = fake_peers_member(&peers, seed, "bob", (uint16_t)seed);
     fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
@@ -388,37 +387,37 @@ static void expect_taken(uint8_t id, bool taken)
     struct pv_files_op op;
     bob_offers(id, 900);
     expect_saved(PV_OK);
-    assert_int_equal(pv_files_part_poll_op(&node.node, &op), taken ? PV_OK : PV_ERR_AGAIN);
+    assert_int_equal(pv_files_part_poll_op(&node->node, &op), taken ? PV_OK : PV_ERR_AGAIN);
     assert_true(!taken || op.op.type == PV_FILEOP_FETCH);
 }
 
 PV_TEST(a_rule_does_not_hold_for_who_gets_the_name_later)
 {
-    assert_false(fake_node_has_problem(&node, "auto-accept"));
+    assert_false(fake_node_has_problem(node, "auto-accept"));
     another_machine_is_bob(8);
-    assert_null(fake_node_job(&node));
+    assert_null(fake_node_job(node));
     expect_taken(1, false);
-    assert_true(fake_node_has_problem(&node, "does not hold for bob, which is another machine than "
-                                             "before: `p2pvpnctl files accept ID` of one"));
+    assert_true(fake_node_has_problem(node, "does not hold for bob, which is another machine than "
+                                            "before: `p2pvpnctl files accept ID` of one"));
     restart(true);
     expect_taken(2, false);
-    assert_true(fake_node_has_problem(&node, "does not hold for bob"));
+    assert_true(fake_node_has_problem(node, "does not hold for bob"));
 }
 
 PV_TEST(accepting_a_file_by_hand_makes_the_rule_hold)
 {
     another_machine_is_bob(8);
     expect_taken(1, false);
-    fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"file_accept\",\"number\":1}");
-    assert_reply(&node, client, "\"ok\":true");
+    fake_ctl_say(node, client, "{\"id\":1,\"cmd\":\"file_accept\",\"number\":1}");
+    assert_reply(node, client, "\"ok\":true");
     fake_peers_settle(&peers);
     expect_saved(PV_OK);
     expect_pins_saved(PV_OK);
-    assert_false(fake_node_has_problem(&node, "auto-accept"));
+    assert_false(fake_node_has_problem(node, "auto-accept"));
     expect_op(PV_FILEOP_FETCH);
     expect_taken(2, true);
     restart(true);
-    assert_false(fake_node_has_problem(&node, "auto-accept"));
+    assert_false(fake_node_has_problem(node, "auto-accept"));
     expect_taken(3, true);
 }
 
@@ -428,7 +427,7 @@ PV_TEST(without_its_line_the_rule_forgets_whose_it_was)
     restart(false);
     expect_pins_saved(PV_OK);
     expect_taken(1, false);
-    assert_false(fake_node_has_problem(&node, "auto-accept"));
+    assert_false(fake_node_has_problem(node, "auto-accept"));
     restart(true);
     expect_pins_saved(PV_OK);
     expect_taken(2, true);
@@ -440,10 +439,10 @@ PV_TEST(a_peer_that_is_no_member_pins_no_rule_and_has_none)
     const struct keys k = keys_of(7);
     restart(false);
     expect_pins_saved(PV_OK);
-    fake_node_add(&node, make_leave(&node.world, &k, 1));
+    fake_node_add(node, make_leave(&node->world, &k, 1));
     restart(true);
     expect_taken(1, false);
-    assert_null(fake_node_job(&node));
+    assert_null(fake_node_job(node));
 }
 
 PV_TEST(a_pin_that_could_not_be_kept_is_kept_later)
@@ -452,10 +451,10 @@ PV_TEST(a_pin_that_could_not_be_kept_is_kept_later)
     expect_pins_saved(PV_OK);
     restart(true);
     expect_pins_saved(PV_ERR_NO_SPACE);
-    assert_true(node.node.store.failed);
-    fake_node_raise(&node, PV_FACT_STORE);
+    assert_true(node->node.store.failed);
+    fake_node_raise(node, PV_FACT_STORE);
     expect_saved(PV_OK);
     expect_pins_saved(PV_OK);
-    fake_node_wait(&node, PV_S(100));
-    assert_null(fake_node_job(&node));
+    fake_node_wait(node, PV_S(100));
+    assert_null(fake_node_job(node));
 }

@@ -3,33 +3,32 @@
 #include "daemon/core/lan/lan.h"
 #include "daemon/core/packets/fp_state.h"
 #include "proto/group/querier.h"
-#include "tests/unit/daemon/core/fake_peers.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
 #include "tests/unit/proto/group/group_packets.h"
 
-static struct fake_node node;
 static struct fake_peers peers;
+static struct fake_node *const node = &peers.f;
 static struct pv_peer *bob;
 
 static void start_with(enum pv_lan_broadcast broadcast, bool wake)
 {
-    fake_node_init(&node, &pv_part_lan);
-    node.cfg.lan = (struct pv_lan_config){
+    fake_peers_init(&peers, &pv_part_lan);
+    node->cfg.lan = (struct pv_lan_config){
         .broadcast = broadcast, .wake = wake, .n_peers = 1, .peers = {"bob"}};
-    fake_node_enter(&node);
-    fake_peers_init(&peers, &node);
-    fake_node_start(&node);
-    node.node.parts[0] = (struct pv_part_slot){.part = &pv_part_lan, .self = node.self};
-    node.node.n_parts = 1;
+    fake_node_enter(node);
+    fake_node_start(node);
+    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_lan, .self = node->self};
+    node->node.n_parts = 1;
     bob = fake_peers_member(&peers, 7, "bob", 7);
-    node.node.iface.state = PV_IFACE_UP;
-    pv_node_raise(&node.node, PV_FACT_INTERFACE | PV_FACT_ROSTER);
+    node->node.iface.state = PV_IFACE_UP;
+    pv_node_raise(&node->node, PV_FACT_INTERFACE | PV_FACT_ROSTER);
     fake_peers_settle(&peers);
 }
 
 static int stop(void **state)
 {
-    node.node.n_parts = 0;
-    fake_node_done(&node);
+    node->node.n_parts = 0;
+    fake_node_done(node);
     return 0;
 }
 
@@ -37,7 +36,7 @@ PV_TEST_WORLD(NULL, stop);
 
 static void pass(pv_ns t)
 {
-    fake_node_wait(&node, t);
+    fake_node_wait(node, t);
     fake_peers_settle(&peers);
 }
 
@@ -48,12 +47,12 @@ static const char *receivers(const char *group)
     struct pv_fp_snapshot *snap;
     const struct pv_group key = group_named(group);
     pass(PV_LAN_SETTLE);
-    assert_int_equal(pv_fp_builder_snapshot(node.node.fp, &snap), PV_OK);
+    assert_int_equal(pv_fp_builder_snapshot(node->node.fp, &snap), PV_OK);
     const struct pv_fp_group *g = pv_fp_snapshot_group(snap, &key);
     text[0] = '\0';
     for (size_t i = 0; g != NULL && i < g->n; i++) {
         const struct pv_peer *p =
-            pv_peers_by_id(node.node.peers, snap->groups->peers[g->first + i]);
+            pv_peers_by_id(node->node.peers, snap->groups->peers[g->first + i]);
         size_t used = strlen(text);
         snprintf(text + used, sizeof(text) - used, "%s%s", used == 0 ? "" : " ", pv_peer_name(p));
     }
@@ -67,7 +66,7 @@ static const char *receivers(const char *group)
 static bool takes_discovery_of(const struct pv_peer *p)
 {
     struct pv_fp_snapshot *snap;
-    assert_int_equal(pv_fp_builder_snapshot(node.node.fp, &snap), PV_OK);
+    assert_int_equal(pv_fp_builder_snapshot(node->node.fp, &snap), PV_OK);
     bool unwanted = pv_fp_snapshot_peer(snap, pv_peer_id(p))->unwanted;
     pv_fp_snapshot_free(snap);
     return !unwanted;
@@ -75,7 +74,7 @@ static bool takes_discovery_of(const struct pv_peer *p)
 
 static void report(struct group_packet p)
 {
-    pv_lan_report(&node.node, pv_view(p.bytes, p.len), node.now);
+    pv_lan_report(&node->node, pv_view(p.bytes, p.len), node->now);
     fake_peers_settle(&peers);
 }
 
@@ -88,7 +87,7 @@ static void tells(struct pv_peer *p, uint8_t flags, uint32_t number, const char 
     for (; groups[t.n] != NULL; t.n++)
         t.groups[t.n] = group_named(groups[t.n]);
     pv_grouptell_build(&t, body, &len);
-    pv_part_lan.inband[0].take(node.self, p, pv_view(body, len), node.now);
+    pv_part_lan.inband[0].take(node->self, p, pv_view(body, len), node->now);
     fake_peers_settle(&peers);
 }
 #define TELLS(p, flags, number, ...) \
@@ -99,12 +98,12 @@ static unsigned take_told(const struct pv_peer *p, struct pv_grouptell *ret_tell
 {
     struct pv_engine_inject inject;
     unsigned n = 0;
-    while (pv_fifo_take(&node.node.ways.injects, &inject) == PV_OK) {
+    while (pv_fifo_take(&node->node.ways.injects, &inject) == PV_OK) {
         struct pv_inband_receiver rx = {0};
         struct pv_inband_message msg;
         if (inject.peer != pv_peer_id(p))
             continue;
-        assert_int_equal(pv_inband_receive(&rx, pv_view(inject.buf, inject.len), node.now, &msg),
+        assert_int_equal(pv_inband_receive(&rx, pv_view(inject.buf, inject.len), node->now, &msg),
                          PV_OK);
         assert_int_equal(msg.type, PV_INBAND_GROUPS);
         assert_int_equal(pv_grouptell_parse(msg.body, ret_tell), PV_OK);
@@ -149,7 +148,7 @@ PV_TEST(broadcast_off_leaves_what_programs_joined)
     assert_string_equal(receivers("255.255.255.255"), "");
     assert_string_equal(receivers("224.0.0.251"), "");
     assert_string_equal(receivers("239.66.0.1"), "bob");
-    fake_peers_path(&peers, bob, true);
+    fake_peers_reach(&peers, bob);
     assert_false(takes_discovery_of(bob));
 }
 
@@ -157,7 +156,7 @@ PV_TEST(it_may_be_on_with_some_only)
 {
     start_with(PV_LAN_PEERS, false);
     struct pv_peer *carol = fake_peers_member(&peers, 8, "carol", 8);
-    fake_peers_path(&peers, carol, true);
+    fake_peers_reach(&peers, carol);
     assert_string_equal(receivers("255.255.255.255"), "bob");
     assert_false(takes_discovery_of(carol));
     assert_true(takes_discovery_of(bob));
@@ -176,13 +175,13 @@ PV_TEST(it_ends_by_itself_where_there_are_many)
                 fake_peers_presence(&peers, last, PV_PRESENCE_ONLINE);
         }
         fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE); /* the 32nd, with this node */
-        fake_peers_path(&peers, bob, true);                   /* of many, those in use get copies */
+        fake_peers_reach(&peers, bob);                        /* of many, those in use get copies */
         assert_true(strlen(receivers("255.255.255.255")) > 0);
-        assert_true(json_is_true(fake_node_value(&node, PV_STATUS_LAN, "sent")));
+        assert_true(json_is_true(fake_node_value(node, PV_STATUS_LAN, "sent")));
         fake_peers_presence(&peers, last, PV_PRESENCE_ONLINE);
         assert_int_equal(strlen(receivers("255.255.255.255")) > 0, on);
-        assert_int_equal(json_is_true(fake_node_value(&node, PV_STATUS_LAN, "sent")), on);
-        assert_int_equal(json_integer_value(fake_node_value(&node, PV_STATUS_LAN, "online")),
+        assert_int_equal(json_is_true(fake_node_value(node, PV_STATUS_LAN, "sent")), on);
+        assert_int_equal(json_integer_value(fake_node_value(node, PV_STATUS_LAN, "online")),
                          PV_LAN_ONLINE + 1);
         fake_peers_presence(&peers, last, PV_PRESENCE_OFFLINE);
         assert_true(strlen(receivers("255.255.255.255")) > 0);
@@ -205,7 +204,7 @@ PV_TEST(the_kernel_is_asked_and_its_reports_are_shown)
     unsigned queries = 0;
     start_with(PV_LAN_AUTO, false);
     pass(PV_MS(1));
-    while (pv_fifo_take(&node.node.ways.injects, &inject) == PV_OK) {
+    while (pv_fifo_take(&node->node.ways.injects, &inject) == PV_OK) {
         struct pv_ippkt ip;
         assert_int_equal(inject.peer, 0);
         assert_int_equal(pv_ippkt_parse(pv_view(inject.buf, inject.len), &ip), PV_OK);
@@ -216,21 +215,21 @@ PV_TEST(the_kernel_is_asked_and_its_reports_are_shown)
     pass(PV_LAN_SETTLE);
     report(group_report(TO_EX, "239.66.0.1", 0));
     report(group_report(TO_EX, "ff02::fb", 0));
-    assert_int_equal(json_array_size(fake_node_value(&node, PV_STATUS_LAN, "groups")), 2);
-    assert_string_equal(json_string_value(fake_node_value(&node, PV_STATUS_LAN, "broadcast")),
+    assert_int_equal(json_array_size(fake_node_value(node, PV_STATUS_LAN, "groups")), 2);
+    assert_string_equal(json_string_value(fake_node_value(node, PV_STATUS_LAN, "broadcast")),
                         "auto");
-    assert_true(fake_node_has_metric(&node, "p2pvpn_lan_groups{of=\"here\"} 2"));
-    assert_true(fake_node_has_metric(&node, "p2pvpn_lan_broadcast 1"));
+    assert_true(fake_node_has_metric(node, "p2pvpn_lan_groups{of=\"here\"} 2"));
+    assert_true(fake_node_has_metric(node, "p2pvpn_lan_broadcast 1"));
     for (unsigned i = 0; i < PV_QUERIER_MAX; i++) {
         char group[32];
         snprintf(group, sizeof(group), "239.67.%u.%u", i / 100, i % 100);
         report(group_report(TO_EX, group, 0));
     }
-    assert_true(fake_node_has_problem(&node, "128 multicast groups"));
+    assert_true(fake_node_has_problem(node, "128 multicast groups"));
     /* The interface goes, and what was joined on it. */
-    node.node.iface.state = PV_IFACE_DOWN;
-    fake_node_raise(&node, PV_FACT_INTERFACE);
-    assert_int_equal(json_array_size(fake_node_value(&node, PV_STATUS_LAN, "groups")), 0);
+    node->node.iface.state = PV_IFACE_DOWN;
+    fake_node_raise(node, PV_FACT_INTERFACE);
+    assert_int_equal(json_array_size(fake_node_value(node, PV_STATUS_LAN, "groups")), 0);
 }
 
 PV_TEST(members_are_told_what_is_joined)
@@ -251,7 +250,7 @@ PV_TEST(members_are_told_what_is_joined)
     assert_in_range(take_told(bob, &t), 1, 2);
     assert_int_equal(t.n, 1);
     assert_int_equal(t.groups[0].ip[1], 66);
-    assert_int_equal(pv_lan_known(&node.node, bob).heard, true);
+    assert_int_equal(pv_lan_known(&node->node, bob).heard, true);
 }
 
 PV_TEST(a_member_that_is_online_is_reached_for_what_programs_joined)
@@ -262,19 +261,19 @@ PV_TEST(a_member_that_is_online_is_reached_for_what_programs_joined)
     pass(PV_S(1));
     report(group_report(TO_EX, "224.0.0.251", 0)); /* discovery wakes nobody */
     pass(PV_S(1));
-    assert_false(pv_peer_is_wanted(bob, node.now));
+    assert_false(pv_peer_is_wanted(bob, node->now));
     report(group_report(TO_EX, "239.66.0.1", 0));
     pass(PV_S(1));
-    assert_true(pv_peer_is_wanted(bob, node.now));
-    assert_false(pv_peer_is_wanted(carol, node.now)); /* nobody knows whether it is online */
+    assert_true(pv_peer_is_wanted(bob, node->now));
+    assert_false(pv_peer_is_wanted(carol, node->now)); /* nobody knows whether it is online */
     /* Not for ever. */
     for (int i = 0; i < 6; i++) {
         report(group_report(IS_EX, "239.66.0.1", 0));
         pass(PV_S(100));
     }
-    assert_false(pv_peer_is_wanted(bob, node.now));
+    assert_false(pv_peer_is_wanted(bob, node->now));
     fake_peers_presence(&peers, carol, PV_PRESENCE_ONLINE);
     pass(PV_S(1));
-    assert_true(pv_peer_is_wanted(carol, node.now));
-    assert_false(pv_peer_is_wanted(bob, node.now));
+    assert_true(pv_peer_is_wanted(carol, node->now));
+    assert_false(pv_peer_is_wanted(bob, node->now));
 }

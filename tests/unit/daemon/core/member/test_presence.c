@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Presence: whose is asked for, when, and what follows from the coordinator's word. */
 #include "daemon/core/member/presence.h"
-#include "tests/unit/daemon/core/fake_peers.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
 
-static struct fake_node node;
 static struct fake_peers peers;
+static struct fake_node *const node = &peers.f;
 
 static int start(void **state)
 {
-    fake_node_init(&node, &pv_part_presence);
+    fake_peers_init(&peers, &pv_part_presence);
     fake_coord_init();
-    fake_node_enter(&node);
-    fake_peers_init(&peers, &node);
-    fake_node_start(&node);
+    fake_node_enter(node);
+    fake_node_start(node);
     return 0;
 }
 
@@ -22,16 +21,16 @@ PV_TEST_WORLD(start, NULL);
 static void come_online(void)
 {
     const struct pv_ctl_msg welcome = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME};
-    node.node.online = true;
-    pv_node_raise(&node.node, PV_FACT_ONLINE);
-    pv_part_presence.on_push(node.self, &welcome, node.now);
+    node->node.online = true;
+    pv_node_raise(&node->node, PV_FACT_ONLINE);
+    pv_part_presence.on_push(node->self, &welcome, node->now);
     fake_peers_settle(&peers);
 }
 
 static void go_offline(void)
 {
-    node.node.online = false;
-    pv_node_raise(&node.node, PV_FACT_OFFLINE);
+    node->node.online = false;
+    pv_node_raise(&node->node, PV_FACT_OFFLINE);
     fake_peers_settle(&peers);
 }
 
@@ -41,7 +40,7 @@ static void make_large(void)
     for (unsigned i = 0; i < PV_PRESENCE_ALL; i++) {
         char name[16];
         snprintf(name, sizeof(name), "m%u", i);
-        fake_node_member(&node, 1000 + i, name, (uint16_t)(1000 + i));
+        fake_node_member(node, 1000 + i, name, (uint16_t)(1000 + i));
     }
 }
 
@@ -64,7 +63,7 @@ static void say(const struct pv_peer *p, bool online)
     struct pv_ctl_msg msg = {.kind = PV_CTL_PUSH, .type = PV_CTL_PRESENCE};
     memcpy(x.node, pv_peer_pk(p), sizeof(x.node));
     msg.u.presence = (struct pv_ctl_presences){.n = 1, .nodes = &x};
-    pv_part_presence.on_push(node.self, &msg, node.now);
+    pv_part_presence.on_push(node->self, &msg, node->now);
 }
 
 PV_TEST(in_a_small_network_everybody_is_asked_for)
@@ -84,7 +83,7 @@ PV_TEST(a_new_member_of_a_small_network_is_asked_for_once)
     struct pv_peer *bob = fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_settle(&peers);
     assert_int_equal(expect_asked(bob), 1);
-    pv_peers_raise(node.node.peers, bob, PV_PEER_FACT_MEMBER);
+    pv_peers_raise(node->node.peers, bob, PV_PEER_FACT_MEMBER);
     fake_peers_settle(&peers);
     assert_int_equal(fake_coord.n, 0);
 }
@@ -96,8 +95,8 @@ PV_TEST(in_a_large_network_only_who_is_wanted_is_asked_for)
     fake_peers_member(&peers, 8, "carol", 8);
     come_online();
     assert_int_equal(fake_coord.n, 0);
-    pv_peer_want(bob, "a test", node.now);
-    pv_peers_touch(node.node.peers, bob, node.now);
+    pv_peer_want(bob, "a test", node->now);
+    pv_peers_touch(node->node.peers, bob, node->now);
     fake_peers_settle(&peers);
     assert_int_equal(pv_peer_state(bob), PV_PEER_REACHING);
     assert_int_equal(expect_asked(bob), 1);
@@ -113,13 +112,13 @@ PV_TEST(the_coordinators_word_reaches_the_peer)
     fake_peers_settle(&peers);
     say(bob, true);
     assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_ONLINE);
-    assert_ptr_equal(pv_peers_take_news(node.node.peers, &facts), bob);
+    assert_ptr_equal(pv_peers_take_news(node->node.peers, &facts), bob);
     assert_true((facts & PV_PEER_FACT_PRESENCE) != 0);
-    pv_peers_told(node.node.peers, bob, node.now);
+    pv_peers_told(node->node.peers, bob, node->now);
     say(bob, true); /* the same again is no news of presence */
-    (void)pv_peers_take_news(node.node.peers, &facts);
+    (void)pv_peers_take_news(node->node.peers, &facts);
     assert_true((facts & PV_PEER_FACT_PRESENCE) == 0);
-    pv_peers_told(node.node.peers, bob, node.now);
+    pv_peers_told(node->node.peers, bob, node->now);
     say(bob, false);
     assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_OFFLINE);
     fake_peers_settle(&peers);
@@ -147,26 +146,26 @@ PV_TEST(a_goodbye_does_not_outlive_the_coordinators_word)
     say(bob, true);
     fake_peers_settle(&peers);
     for (int i = 0; i < 2; i++) {
-        pv_peer_goodbye(bob, node.now);
-        pv_peers_touch(node.node.peers, bob, node.now);
+        pv_peer_goodbye(bob, node->now);
+        pv_peers_touch(node->node.peers, bob, node->now);
         fake_peers_settle(&peers);
         assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_OFFLINE);
-        fake_node_wait(&node, PV_PRESENCE_DOUBT - 1);
+        fake_node_wait(node, PV_PRESENCE_DOUBT - 1);
         assert_int_equal(fake_coord.n, 0); /* its connection ends a little later */
-        fake_node_wait(&node, 1);
+        fake_node_wait(node, 1);
         assert_int_equal(expect_asked(bob), 1);
         say(bob, true);
         fake_peers_settle(&peers);
         assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_ONLINE);
     }
     /* Where the coordinator says so as well there is nothing to ask. */
-    pv_peer_goodbye(bob, node.now);
-    pv_peers_touch(node.node.peers, bob, node.now);
+    pv_peer_goodbye(bob, node->now);
+    pv_peers_touch(node->node.peers, bob, node->now);
     fake_peers_settle(&peers);
     say(bob, false);
-    fake_node_wait(&node, 2 * PV_PRESENCE_DOUBT);
+    fake_node_wait(node, 2 * PV_PRESENCE_DOUBT);
     assert_int_equal(fake_coord.n, 0);
-    assert_true(pv_part_presence.next_timeout(node.self) == PV_NEVER);
+    assert_true(pv_part_presence.next_timeout(node->self) == PV_NEVER);
 }
 
 PV_TEST(packets_for_a_member_who_is_away_cast_doubt_on_the_coordinator_that_said_so)
@@ -176,8 +175,8 @@ PV_TEST(packets_for_a_member_who_is_away_cast_doubt_on_the_coordinator_that_said
     say(bob, false);
     fake_peers_settle(&peers);
     assert_int_equal(fake_coord.n_doubt, 0); /* nobody wants it */
-    pv_peer_want(bob, "a test", node.now);
-    pv_peers_touch(node.node.peers, bob, node.now);
+    pv_peer_want(bob, "a test", node->now);
+    pv_peers_touch(node->node.peers, bob, node->now);
     fake_peers_settle(&peers);
     assert_true(fake_coord.n_doubt > 0);
     unsigned before = fake_coord.n_doubt;
@@ -191,8 +190,8 @@ PV_TEST(a_node_that_wants_somebody_hurries_to_the_coordinator)
     struct pv_peer *bob = fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_settle(&peers);
     assert_int_equal(fake_coord.n_hurry, 0);
-    pv_peer_want(bob, "a test", node.now);
-    pv_peers_touch(node.node.peers, bob, node.now);
+    pv_peer_want(bob, "a test", node->now);
+    pv_peers_touch(node->node.peers, bob, node->now);
     fake_peers_settle(&peers);
     assert_true(fake_coord.n_hurry > 0);
     assert_int_equal(fake_coord.n, 0);

@@ -33,7 +33,7 @@ static void *try_reallocarray(void *p, size_t n, size_t size)
 #undef reallocarray
 
 #include "daemon/core/packets/fp_state.h"
-#include "tests/unit/daemon/core/fake_peers.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
 
 enum {
     BOB = 7, /* seeds of the keys */
@@ -41,13 +41,13 @@ enum {
     AT_MOST = 50, /* allocations of the scene */
 };
 
-static struct fake_node node;
 static struct fake_peers peers;
+static struct fake_node *const node = &peers.f;
 
 static bool lets_in(const struct pv_peer *p, uint16_t port)
 {
     struct pv_fp_snapshot *snap;
-    assert_int_equal(pv_fp_builder_snapshot(node.node.fp, &snap), PV_OK);
+    assert_int_equal(pv_fp_builder_snapshot(node->node.fp, &snap), PV_OK);
     const struct pv_fp_peer *x = pv_fp_snapshot_peer(snap, pv_peer_id(p));
     bool in = x->rules == NULL || pv_ruletable_look(x->rules, PV_PORTS_TCP, port).allow;
     pv_fp_snapshot_free(snap);
@@ -71,8 +71,8 @@ static void deny_tagged(void)
     st.u.rule.from = (struct pv_selector){.kind = PV_SELECT_TAG, .len = 3, .value = "tom"};
     st.u.rule.ports = (struct pv_ports){.v = {{PV_PORTS_TCP, 22, 22}}, .n = 1};
     st.u.rule.time = T0;
-    fake_node_add(&node, make_statement(&node.world, &st, &node.world.creator));
-    pv_node_raise(&node.node, PV_FACT_STATEMENTS);
+    fake_node_add(node, make_statement(&node->world, &st, &node->world.creator));
+    pv_node_raise(&node->node, PV_FACT_STATEMENTS);
     fake_peers_settle(&peers);
 }
 
@@ -80,33 +80,32 @@ static void deny_tagged(void)
 static bool scene(unsigned n)
 {
     const struct keys k = keys_of(BOB);
-    fake_node_init(&node, &pv_part_rules);
-    fake_node_enter(&node);
-    fake_peers_init(&peers, &node);
-    fake_node_start(&node);
-    node.node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = node.self};
-    node.node.n_parts = 1;
-    fake_node_add(&node, make_tag(&node.world, &node.world.creator, 0, 1, &k, "tom"));
+    fake_peers_init(&peers, &pv_part_rules);
+    fake_node_enter(node);
+    fake_node_start(node);
+    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = node->self};
+    node->node.n_parts = 1;
+    fake_node_add(node, make_tag(&node->world, &node->world.creator, 0, 1, &k, "tom"));
     deny_tagged();
     countdown = n;
     const struct pv_peer *bob = comes(BOB, "bob", 7);
     assert_false(lets_in(bob, 22));
     const struct pv_peer *carol = comes(CAROL, "carol", 8);
     const struct keys c = keys_of(CAROL);
-    fake_node_add(&node, make_tag(&node.world, &node.world.creator, 1, 1, &c, "tom"));
-    pv_node_raise(&node.node, PV_FACT_STATEMENTS);
+    fake_node_add(node, make_tag(&node->world, &node->world.creator, 1, 1, &c, "tom"));
+    pv_node_raise(&node->node, PV_FACT_STATEMENTS);
     fake_peers_settle(&peers);
     bool clean = countdown > 0;
     countdown = 0;
     assert_false(lets_in(bob, 22));
-    fake_node_wait(&node, 2 * RETRY);
+    fake_node_wait(node, 2 * RETRY);
     fake_peers_settle(&peers);
     assert_false(lets_in(bob, 22));
     assert_true(lets_in(bob, 23));
     assert_false(lets_in(carol, 22));
     assert_true(lets_in(carol, 23));
-    node.node.n_parts = 0;
-    fake_node_done(&node);
+    node->node.n_parts = 0;
+    fake_node_done(node);
     return clean;
 }
 

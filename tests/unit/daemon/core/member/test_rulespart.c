@@ -6,30 +6,29 @@
 #include "daemon/core/packets/fp_state.h"
 #include "proto/rules/flow.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
-#include "tests/unit/daemon/core/fake_peers.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
 
 enum {
     BOB = 7, /* seeds of the keys */
     CAROL = 8,
 };
 
-static struct fake_node node;
 static struct fake_peers peers;
+static struct fake_node *const node = &peers.f;
 static struct pv_peer *bob;
 static struct pv_fp_snapshot *snap;
 
 /* Nobody but alice, who is this node, and bob. */
 static void start_with(const char *firewall)
 {
-    fake_node_init(&node, &pv_part_rules);
-    node.cfg.has_firewall = firewall != NULL;
+    fake_peers_init(&peers, &pv_part_rules);
+    node->cfg.has_firewall = firewall != NULL;
     if (firewall != NULL)
-        assert_int_equal(pv_ports_parse(firewall, &node.cfg.firewall), PV_OK);
-    fake_node_enter(&node);
-    fake_peers_init(&peers, &node);
-    fake_node_start(&node);
-    node.node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = node.self};
-    node.node.n_parts = 1;
+        assert_int_equal(pv_ports_parse(firewall, &node->cfg.firewall), PV_OK);
+    fake_node_enter(node);
+    fake_node_start(node);
+    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = node->self};
+    node->node.n_parts = 1;
     bob = fake_peers_member(&peers, BOB, "bob", 7);
     fake_peers_settle(&peers);
 }
@@ -44,27 +43,27 @@ static int stop(void **state)
 {
     pv_fp_snapshot_free(snap);
     snap = NULL;
-    node.node.n_parts = 0;
+    node->node.n_parts = 0;
     return 0;
 }
 
 static void say(struct item it)
 {
-    fake_node_add(&node, it);
-    pv_node_raise(&node.node, PV_FACT_STATEMENTS);
+    fake_node_add(node, it);
+    pv_node_raise(&node->node, PV_FACT_STATEMENTS);
     fake_peers_settle(&peers);
 }
 
 /* A rule of alice about everybody and this port of TCP, in this slot, the seq-th there. */
 static void say_rule(uint16_t slot, uint64_t seq, uint8_t kind, uint16_t port)
 {
-    say(make_rule(&node.world, &node.world.creator, slot, seq, kind, port));
+    say(make_rule(&node->world, &node->world.creator, slot, seq, kind, port));
 }
 
 static const struct pv_fp_peer *seen(const struct pv_peer *p)
 {
     pv_fp_snapshot_free(snap);
-    assert_int_equal(pv_fp_builder_snapshot(node.node.fp, &snap), PV_OK);
+    assert_int_equal(pv_fp_builder_snapshot(node->node.fp, &snap), PV_OK);
     const struct pv_fp_peer *x = pv_fp_snapshot_peer(snap, pv_peer_id(p));
     assert_non_null(x);
     return x;
@@ -112,47 +111,47 @@ PV_TEST_IN(a_tag_brings_the_rules_about_it, start, stop)
     st.u.rule.from = (struct pv_selector){.kind = PV_SELECT_TAG, .len = 6, .value = "guests"};
     st.u.rule.ports = (struct pv_ports){.v = {{PV_PORTS_PROTO_ALL, 0, UINT16_MAX}}, .n = 1};
     st.u.rule.time = T0;
-    say(make_statement(&node.world, &st, &node.world.creator));
+    say(make_statement(&node->world, &st, &node->world.creator));
     assert_true(verdict(bob, 22).allow);
-    say(make_tag(&node.world, &node.world.creator, 0, 1, &k, "guests"));
+    say(make_tag(&node->world, &node->world.creator, 0, 1, &k, "guests"));
     assert_false(verdict(bob, 22).allow);
-    assert_string_equal(pv_policy_tag_of(pv_rules_policy(&node.node), k.pk, 0), "guests");
+    assert_string_equal(pv_policy_tag_of(pv_rules_policy(&node->node), k.pk, 0), "guests");
     const struct pv_verdict v =
-        pv_rules_decide(&node.node, k.pk, node.identity.sign_pk, PV_PORTS_TCP, 22);
+        pv_rules_decide(&node->node, k.pk, node->identity.sign_pk, PV_PORTS_TCP, 22);
     assert_false(v.allow);
     assert_int_equal(v.rule, 1);
-    say(make_tag(&node.world, &node.world.creator, 0, 2, NULL, "none"));
+    say(make_tag(&node->world, &node->world.creator, 0, 2, NULL, "none"));
     assert_true(verdict(bob, 22).allow);
 }
 
 /* Flows that nobody saw begin: what the packet threads are told of them. */
 PV_TEST_IN(doubt_is_cast_where_flows_may_be_older, start, stop)
 {
-    const pv_ns life = PV_S(PV_FLOW_LIFE), begun = node.now;
-    fake_node_wait(&node, 2 * life);
+    const pv_ns life = PV_S(PV_FLOW_LIFE), begun = node->now;
+    fake_node_wait(node, 2 * life);
     say_rule(0, 1, PV_RULE_DENY, 22);
     (void)seen(bob);
-    assert_int_equal(snap->guard->doubt.until, node.now + life); /* older than the first rule */
+    assert_int_equal(snap->guard->doubt.until, node->now + life); /* older than the first rule */
     assert_int_equal(snap->guard->doubt.allowed_until, begun + life);
-    pv_ns first = node.now;
-    fake_node_wait(&node, PV_S(10));
+    pv_ns first = node->now;
+    fake_node_wait(node, PV_S(10));
     say_rule(1, 1, PV_RULE_DENY, 23);
     (void)seen(bob);
     assert_int_equal(snap->guard->doubt.until, first + life);
 
     /* The daemon starts with rules, and another one comes soon. */
-    pv_part_free(&pv_part_rules, node.self);
-    node.node.n_parts = 0;
-    fake_node_start(&node);
-    node.node.parts[0].self = node.self;
-    node.node.n_parts = 1;
+    pv_part_free(&pv_part_rules, node->self);
+    node->node.n_parts = 0;
+    fake_node_start(node);
+    node->node.parts[0].self = node->self;
+    node->node.n_parts = 1;
     (void)seen(bob);
     assert_int_equal(snap->guard->doubt.until, 0);
-    assert_int_equal(snap->guard->doubt.allowed_until, node.now + life);
-    fake_node_wait(&node, PV_S(10));
+    assert_int_equal(snap->guard->doubt.allowed_until, node->now + life);
+    fake_node_wait(node, PV_S(10));
     say_rule(2, 1, PV_RULE_DENY, 24);
     (void)seen(bob);
-    assert_int_equal(snap->guard->doubt.until, node.now + life);
+    assert_int_equal(snap->guard->doubt.until, node->now + life);
 }
 
 /* As if the packet threads had dropped so many. */
@@ -171,15 +170,15 @@ PV_TEST_IN(a_rule_keeps_its_count_when_its_number_changes, start, stop)
     say_rule(2, 1, PV_RULE_DENY, 21); /* before it: its place is its port */
     drop(bob, 1, 7);
     drop(bob, 2, 1);
-    assert_true(fake_node_has_metric(&node, "p2pvpn_rules 2"));
-    assert_true(fake_node_has_metric(&node, "p2pvpn_rules_denied_total{rule=\"default\"} 3"));
-    assert_true(fake_node_has_metric(&node, "p2pvpn_rules_denied_total{rule=\"1\"} 7"));
-    assert_true(fake_node_has_metric(&node, "p2pvpn_rules_denied_total{rule=\"2\"} 6"));
-    assert_int_equal(fake_node_status(&node)->s.rules, 2);
-    assert_true(fake_node_status(&node)->s.deny_default);
-    uint32_t client = fake_ctl_open(&node);
-    fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"rules\"}");
-    assert_reply(&node, client, "\"denied\":6");
+    assert_true(fake_node_has_metric(node, "p2pvpn_rules 2"));
+    assert_true(fake_node_has_metric(node, "p2pvpn_rules_denied_total{rule=\"default\"} 3"));
+    assert_true(fake_node_has_metric(node, "p2pvpn_rules_denied_total{rule=\"1\"} 7"));
+    assert_true(fake_node_has_metric(node, "p2pvpn_rules_denied_total{rule=\"2\"} 6"));
+    assert_int_equal(fake_node_status(node)->s.rules, 2);
+    assert_true(fake_node_status(node)->s.deny_default);
+    uint32_t client = fake_ctl_open(node);
+    fake_ctl_say(node, client, "{\"id\":1,\"cmd\":\"rules\"}");
+    assert_reply(node, client, "\"denied\":6");
 }
 
 PV_TEST_IN(the_firewall_of_this_node_comes_before_all_rules, NULL, stop)
@@ -195,9 +194,9 @@ PV_TEST_IN(the_firewall_of_this_node_comes_before_all_rules, NULL, stop)
     assert_int_equal(verdict(bob, 81).rule, 2);
     const struct keys k = keys_of(BOB);
     struct pv_verdict v =
-        pv_rules_decide(&node.node, k.pk, node.identity.sign_pk, PV_PORTS_TCP, 22);
+        pv_rules_decide(&node->node, k.pk, node->identity.sign_pk, PV_PORTS_TCP, 22);
     assert_int_equal(v.rule, PV_RULE_LOCAL);
-    v = pv_rules_decide(&node.node, node.identity.sign_pk, k.pk, PV_PORTS_TCP, 22);
+    v = pv_rules_decide(&node->node, node->identity.sign_pk, k.pk, PV_PORTS_TCP, 22);
     assert_true(v.allow); /* of others it knows none */
 }
 
@@ -205,13 +204,13 @@ PV_TEST_IN(rules_go_with_the_network, start, stop)
 {
     say_rule(0, 1, PV_RULE_DENY, 22);
     assert_non_null(seen(bob)->rules);
-    struct pv_roster *roster = node.node.roster;
-    node.node.roster = NULL;
-    fake_node_raise(&node, PV_FACT_NETWORK);
+    struct pv_roster *roster = node->node.roster;
+    node->node.roster = NULL;
+    fake_node_raise(node, PV_FACT_NETWORK);
     assert_null(seen(bob)->rules);
-    assert_null(pv_rules_policy(&node.node));
-    node.node.roster = roster;
-    fake_node_raise(&node, PV_FACT_NETWORK);
+    assert_null(pv_rules_policy(&node->node));
+    node->node.roster = roster;
+    fake_node_raise(node, PV_FACT_NETWORK);
     assert_non_null(seen(bob)->rules);
 }
 
@@ -228,14 +227,14 @@ static void digest_of(const struct item *it, uint8_t digest[static PV_STATEMENT_
 
 static struct item deny_ssh(void)
 {
-    return make_rule(&node.world, &node.world.creator, 0, 1, PV_RULE_DENY, 22);
+    return make_rule(&node->world, &node->world.creator, 0, 1, PV_RULE_DENY, 22);
 }
 
 static void mark_of(const struct item *it, uint8_t mark[static PV_TOKEN_RULES_LEN])
 {
     uint8_t digest[PV_STATEMENT_HASH_LEN];
     digest_of(it, digest);
-    pv_token_rules(pv_roster_network_id(node.node.roster), digest, mark);
+    pv_token_rules(pv_roster_network_id(node->node.roster), digest, mark);
 }
 
 /* This node has just joined by a token that vouches for that rule alone. */
@@ -243,18 +242,18 @@ static void join_by_token_of(const struct item *it)
 {
     uint8_t mark[PV_TOKEN_RULES_LEN];
     mark_of(it, mark);
-    pv_rules_close(&node.node, mark, node.now);
-    pv_node_raise(&node.node, PV_FACT_NETWORK);
+    pv_rules_close(&node->node, mark, node->now);
+    pv_node_raise(&node->node, PV_FACT_NETWORK);
     fake_peers_settle(&peers);
 }
 
 static bool is_closed(void)
 {
-    const bool closed = !pv_rules_are_known(&node.node);
+    const bool closed = !pv_rules_are_known(&node->node);
     const struct keys k = keys_of(BOB);
-    assert_int_equal(fake_node_has_problem(&node, "closed, rules are not known yet"), closed);
+    assert_int_equal(fake_node_has_problem(node, "closed, rules are not known yet"), closed);
     const struct pv_verdict v =
-        pv_rules_decide(&node.node, k.pk, node.identity.sign_pk, PV_PORTS_TCP, 80);
+        pv_rules_decide(&node->node, k.pk, node->identity.sign_pk, PV_PORTS_TCP, 80);
     assert_int_equal(v.rule == PV_RULE_CLOSED, closed);
     /* The packet threads' rules of a peer say the same. */
     assert_int_equal(seen(bob)->rules != NULL && !verdict(bob, 80).allow, closed);
@@ -266,7 +265,7 @@ PV_TEST_IN(a_node_that_joined_lets_nothing_in_before_all_is_listed_and_vouched_f
     const struct item it = deny_ssh();
     join_by_token_of(&it);
     assert_true(is_closed());
-    pv_rules_listed(&node.node, node.now); /* without the rule */
+    pv_rules_listed(&node->node, node->now); /* without the rule */
     assert_true(is_closed());
     say(it);
     assert_false(is_closed());
@@ -279,7 +278,7 @@ PV_TEST_IN(a_node_that_joined_lets_nothing_in_before_all_is_listed_and_vouched_f
     say_rule(1, 2, PV_RULE_NONE, 0);
     join_by_token_of(&it);
     assert_true(is_closed());
-    pv_rules_listed(&node.node, node.now);
+    pv_rules_listed(&node->node, node->now);
     assert_false(is_closed());
 }
 
@@ -287,28 +286,28 @@ PV_TEST_IN(a_network_without_rules_says_so_by_its_token, start, stop)
 {
     uint8_t mark[PV_TOKEN_RULES_LEN], none[PV_STATEMENT_HASH_LEN];
     pv_blake2b(none, pv_view(NULL, 0), pv_view(NULL, 0), pv_view(NULL, 0));
-    pv_token_rules(pv_roster_network_id(node.node.roster), none, mark);
-    pv_rules_close(&node.node, mark, node.now);
-    pv_node_raise(&node.node, PV_FACT_NETWORK);
+    pv_token_rules(pv_roster_network_id(node->node.roster), none, mark);
+    pv_rules_close(&node->node, mark, node->now);
+    pv_node_raise(&node->node, PV_FACT_NETWORK);
     fake_peers_settle(&peers);
     assert_true(is_closed());
-    pv_rules_listed(&node.node, node.now);
+    pv_rules_listed(&node->node, node->now);
     assert_false(is_closed());
     assert_null(seen(bob)->rules);
     assert_null(snap->guard);
 }
 
 /* The answer of a member within a session, NULL: that it does not know the rules itself. same: it
- * has the statements of this node. */
+ * has the statements of this node-> */
 static void answer(struct pv_peer *p, const uint8_t *rules, bool same)
 {
     uint8_t body[1 + 2 * PV_STATEMENT_HASH_LEN] = {0};
     if (same)
-        pv_roster_head(node.node.roster, body + 1);
+        pv_roster_head(node->node.roster, body + 1);
     if (rules != NULL)
         memcpy(body + 1 + PV_STATEMENT_HASH_LEN, rules, PV_STATEMENT_HASH_LEN);
-    pv_part_rules.inband[0].take(node.self, p, pv_view(body, rules == NULL ? 1 : sizeof(body)),
-                                 node.now);
+    pv_part_rules.inband[0].take(node->self, p, pv_view(body, rules == NULL ? 1 : sizeof(body)),
+                                 node->now);
     fake_peers_settle(&peers);
 }
 
@@ -319,16 +318,16 @@ PV_TEST_IN(only_an_admins_word_stands_for_the_tokens, start, stop)
     const struct keys k = keys_of(CAROL);
     uint8_t mark[PV_TOKEN_RULES_LEN], rules[PV_STATEMENT_HASH_LEN];
     memset(mark, 0x5a, sizeof(mark));
-    pv_rules_close(&node.node, mark, node.now);
+    pv_rules_close(&node->node, mark, node->now);
     struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
     say(it);
-    pv_rules_listed(&node.node, node.now);
-    assert_true(fake_node_has_problem(&node, "an admin has to be online once"));
+    pv_rules_listed(&node->node, node->now);
+    assert_true(fake_node_has_problem(node, "an admin has to be online once"));
     digest_of(&it, rules);
     answer(bob, rules, true);
     assert_true(is_closed());
-    say(make_admin(&node.world, &node.world.root, &k, PV_RIGHT_REVOKE));
-    pv_rules_named(&node.node, carol, rules, node.now); /* it may be years old, and repeated */
+    say(make_admin(&node->world, &node->world.root, &k, PV_RIGHT_REVOKE));
+    pv_rules_named(&node->node, carol, rules, node->now); /* it may be years old, and repeated */
     assert_true(is_closed());
     answer(carol, NULL, true);
     assert_true(is_closed());
@@ -336,8 +335,8 @@ PV_TEST_IN(only_an_admins_word_stands_for_the_tokens, start, stop)
     assert_false(is_closed());
 
     /* It has the same statements: the coordinator need not list anything. */
-    pv_rules_close(&node.node, mark, node.now);
-    pv_node_raise(&node.node, PV_FACT_NETWORK);
+    pv_rules_close(&node->node, mark, node->now);
+    pv_node_raise(&node->node, PV_FACT_NETWORK);
     fake_peers_settle(&peers);
     assert_true(is_closed());
     answer(carol, rules, false);
@@ -353,15 +352,15 @@ PV_TEST_IN(an_admins_word_goes_before_the_tokens, start, stop)
     uint8_t own[PV_STATEMENT_HASH_LEN], newer[PV_STATEMENT_HASH_LEN] = {1};
     digest_of(&it, own);
     struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
-    say(make_admin(&node.world, &node.world.root, &k, PV_RIGHT_REVOKE));
+    say(make_admin(&node->world, &node->world.root, &k, PV_RIGHT_REVOKE));
     join_by_token_of(&it);
     say(it);
     answer(carol, newer, false);
-    pv_rules_listed(&node.node, node.now);
-    fake_node_wait(&node, 2 * PV_CLOSED_ASK); /* nobody can talk to it any more */
+    pv_rules_listed(&node->node, node->now);
+    fake_node_wait(node, 2 * PV_CLOSED_ASK); /* nobody can talk to it any more */
     assert_true(is_closed());
-    assert_true(fake_node_has_problem(&node, "an admin names others"));
-    pv_rules_named(&node.node, carol, own, node.now); /* held up on its way, or repeated */
+    assert_true(fake_node_has_problem(node, "an admin names others"));
+    pv_rules_named(&node->node, carol, own, node->now); /* held up on its way, or repeated */
     answer(bob, own, true);
     assert_true(is_closed());
     answer(carol, own, true);
@@ -374,27 +373,27 @@ PV_TEST_IN(a_member_that_names_other_rules_is_asked_first_for_a_while, start, st
     uint8_t other[PV_STATEMENT_HASH_LEN] = {1};
     join_by_token_of(&it);
     say(it);
-    pv_rules_named(&node.node, bob, other, node.now);
-    pv_rules_listed(&node.node, node.now);
+    pv_rules_named(&node->node, bob, other, node->now);
+    pv_rules_listed(&node->node, node->now);
     assert_true(is_closed());
-    fake_node_wait(&node, PV_CLOSED_ASK / 2);
+    fake_node_wait(node, PV_CLOSED_ASK / 2);
     other[0] = 2; /* and again, to gain time */
-    pv_rules_named(&node.node, bob, other, node.now);
+    pv_rules_named(&node->node, bob, other, node->now);
     assert_true(is_closed());
-    fake_node_wait(&node, PV_CLOSED_ASK);
+    fake_node_wait(node, PV_CLOSED_ASK);
     fake_peers_settle(&peers);
     assert_false(is_closed());
 
     /* It has come from there. */
     join_by_token_of(&it);
-    const struct item newer = make_rule(&node.world, &node.world.creator, 0, 2, PV_RULE_DENY, 23);
+    const struct item newer = make_rule(&node->world, &node->world.creator, 0, 2, PV_RULE_DENY, 23);
     digest_of(&newer, other);
-    pv_rules_named(&node.node, bob, other, node.now);
-    pv_rules_listed(&node.node, node.now);
+    pv_rules_named(&node->node, bob, other, node->now);
+    pv_rules_listed(&node->node, node->now);
     assert_true(is_closed());
     struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
     const struct keys k = keys_of(CAROL);
-    say(make_admin(&node.world, &node.world.root, &k, PV_RIGHT_REVOKE));
+    say(make_admin(&node->world, &node->world.root, &k, PV_RIGHT_REVOKE));
     say(newer);
     assert_true(is_closed()); /* newer than the token's: an admin says whether that is all */
     answer(carol, other, true);
@@ -411,21 +410,21 @@ PV_TEST_IN(nobody_cuts_short_that_another_is_asked, start, stop)
     join_by_token_of(&it);
     say(it);
     struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
-    pv_rules_named(&node.node, bob, newer, node.now);
-    pv_rules_named(&node.node, carol, lie, node.now);
-    pv_rules_named(&node.node, carol, own, node.now);
-    pv_rules_listed(&node.node, node.now);
+    pv_rules_named(&node->node, bob, newer, node->now);
+    pv_rules_named(&node->node, carol, lie, node->now);
+    pv_rules_named(&node->node, carol, own, node->now);
+    pv_rules_listed(&node->node, node->now);
     assert_true(is_closed());
 
     /* Nor is the time used up that others have, when this one has had its own. */
-    fake_node_wait(&node, PV_CLOSED_ASK + PV_CLOSED_LOOK);
+    fake_node_wait(node, PV_CLOSED_ASK + PV_CLOSED_LOOK);
     fake_peers_settle(&peers);
     assert_false(is_closed());
     join_by_token_of(&it);
-    pv_rules_named(&node.node, carol, lie, node.now);
-    fake_node_wait(&node, 2 * PV_CLOSED_ASK);
-    pv_rules_named(&node.node, bob, newer, node.now);
-    pv_rules_listed(&node.node, node.now);
+    pv_rules_named(&node->node, carol, lie, node->now);
+    fake_node_wait(node, 2 * PV_CLOSED_ASK);
+    pv_rules_named(&node->node, bob, newer, node->now);
+    pv_rules_listed(&node->node, node->now);
     assert_true(is_closed());
 }
 
@@ -437,34 +436,34 @@ PV_TEST_IN(a_restart_opens_nothing, start, stop)
     const struct pv_saved_meta meta = {.name = PV_CLOSED_META,
                                        .value = pv_view(mark, sizeof(mark))};
     const struct pv_saved saved = {.has_network = true, .meta = &meta, .n_meta = 1};
-    pv_part_free(&pv_part_rules, node.self);
-    node.node.n_parts = 0;
-    node.cfg.saved = &saved;
-    fake_node_start(&node);
-    node.node.parts[0].self = node.self;
-    node.node.n_parts = 1;
+    pv_part_free(&pv_part_rules, node->self);
+    node->node.n_parts = 0;
+    node->cfg.saved = &saved;
+    fake_node_start(node);
+    node->node.parts[0].self = node->self;
+    node->node.n_parts = 1;
     fake_peers_settle(&peers);
     assert_true(is_closed());
     say(it);
     assert_true(is_closed());
-    pv_rules_listed(&node.node, node.now);
+    pv_rules_listed(&node->node, node->now);
     assert_false(is_closed());
 }
 
 /* The store's next job: to write the mark, or to delete it. */
 static void take_mark(size_t len, int status)
 {
-    struct pv_job *job = fake_node_expect(&node, PV_JOB_SET_META);
+    struct pv_job *job = fake_node_expect(node, PV_JOB_SET_META);
     assert_string_equal(job->u.set_meta.name, PV_CLOSED_META);
     assert_int_equal(job->u.set_meta.len, len);
-    fake_node_answer(&node, job, &(struct pv_job_result){.status = status});
+    fake_node_answer(node, job, &(struct pv_job_result){.status = status});
     fake_peers_settle(&peers);
 }
 
 static void store_works_again(void)
 {
-    node.node.store.failed = false;
-    pv_node_raise(&node.node, PV_FACT_STORE);
+    node->node.store.failed = false;
+    pv_node_raise(&node->node, PV_FACT_STORE);
     fake_peers_settle(&peers);
 }
 
@@ -473,15 +472,15 @@ PV_TEST_IN(the_store_forgets_that_rules_were_unknown_when_it_has_them, start, st
 {
     const struct item it = deny_ssh();
     join_by_token_of(&it);
-    pv_rules_listed(&node.node, node.now);
+    pv_rules_listed(&node->node, node->now);
     say(it);
     assert_false(is_closed());
-    node.node.store.failed = true; /* the rules found no room, and the mark does */
+    node->node.store.failed = true; /* the rules found no room, and the mark does */
     take_mark(PV_TOKEN_RULES_LEN, PV_OK);
-    assert_null(fake_node_job(&node));
+    assert_null(fake_node_job(node));
     store_works_again();
     take_mark(PV_TOKEN_RULES_LEN, PV_ERR_NO_SPACE);
-    assert_null(fake_node_job(&node));
+    assert_null(fake_node_job(node));
     store_works_again();
     take_mark(PV_TOKEN_RULES_LEN, PV_OK);
     take_mark(0, PV_ERR_NO_SPACE);
@@ -489,5 +488,5 @@ PV_TEST_IN(the_store_forgets_that_rules_were_unknown_when_it_has_them, start, st
     take_mark(PV_TOKEN_RULES_LEN, PV_OK);
     take_mark(0, PV_OK);
     store_works_again();
-    assert_null(fake_node_job(&node));
+    assert_null(fake_node_job(node));
 }

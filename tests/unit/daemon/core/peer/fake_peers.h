@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* fake_peers.h - a fake node (fake_node.h) with a table of peers, for parts that look at peers. */
+/*
+ * fake_peers.h - a fake node (fake_node.h) with a table of peers, for parts that look at peers:
+ * members that a test can have online, away, or at the end of a path, without any packet.
+ */
 #pragma once
 
 #include "crypto/dh.h"
@@ -53,11 +56,12 @@ static inline void fake_peers_init(struct fake_peers *x, const struct pv_part *p
 static inline struct pv_peer *fake_peers_member(struct fake_peers *x, unsigned seed,
                                                 const char *name, uint16_t ip)
 {
+    const struct keys k = keys_of(seed);
     fake_node_member(&x->f, seed, name, ip);
-    const struct pv_member *m = pv_roster_by_name(x->f.node.roster, name);
+    const struct pv_member *m = pv_roster_by_node(x->f.node.roster, k.pk);
     assert_non_null(m);
     assert_int_equal(pv_peers_add_member(x->f.node.peers, m, x->f.now), PV_OK);
-    struct pv_peer *p = pv_peers_by_pk(x->f.node.peers, m->node);
+    struct pv_peer *p = pv_peers_by_pk(x->f.node.peers, k.pk);
     assert_non_null(p);
     return p;
 }
@@ -88,5 +92,31 @@ static inline void fake_peers_path(struct fake_peers *x, struct pv_peer *p,
                                  .remote = remote == NULL ? (struct pv_addr){0} : *remote};
     pv_peer_use_path(p, remote == NULL ? NULL : &c, x->f.now);
     pv_peers_touch(x->f.node.peers, p, x->f.now);
+    fake_peers_settle(x);
+}
+
+/* The same at any address. */
+static inline void fake_peers_reach(struct fake_peers *x, struct pv_peer *p)
+{
+    const struct pv_addr at = pv_addr4(192, 0, 2, 2, 4000);
+    fake_peers_path(x, p, &at);
+}
+
+/* The coordinator says whether it is online. */
+static inline void fake_peers_presence(struct fake_peers *x, struct pv_peer *p,
+                                       enum pv_presence presence)
+{
+    pv_peer_set_presence(p, presence, 1, x->f.now);
+    pv_peers_touch(x->f.node.peers, p, x->f.now);
+    pv_peers_raise(x->f.node.peers, p, PV_PEER_FACT_PRESENCE);
+    fake_peers_settle(x);
+}
+
+/* It leaves the network. */
+static inline void fake_peers_leaves(struct fake_peers *x, struct pv_peer *p)
+{
+    if (x->f.part->on_member_gone != NULL)
+        x->f.part->on_member_gone(x->f.self, pv_peer_pk(p), x->f.now);
+    pv_peers_drop(x->f.node.peers, p, x->f.now);
     fake_peers_settle(x);
 }

@@ -3,7 +3,7 @@
  * test_peer_size.c - what a member costs that nobody uses: in networks of thousands nearly all are.
  * Counted is what is allocated, in the roster, the table of peers and the fast path's builder.
  */
-#include "tests/unit/daemon/core/fake_peers.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
 #include "tests/unit/heap_use.h"
 
 enum {
@@ -25,16 +25,14 @@ static void add_members(struct fake_peers *peers, unsigned from, unsigned to)
 
 PV_TEST(a_member_that_is_not_used_costs_little)
 {
-    static struct fake_node f;
-    struct fake_peers peers;
-    fake_node_init(&f, &no_part);
-    fake_node_enter(&f);
-    fake_peers_init(&peers, &f);
+    static struct fake_peers peers;
+    fake_peers_init(&peers, &no_part);
+    fake_node_enter(&peers.f);
     add_members(&peers, 0, FIRST);
     size_t before = heap_use();
     add_members(&peers, FIRST, FIRST + MEMBERS);
     size_t each = (heap_use() - before) / MEMBERS;
     printf("%zu bytes a member, %zu of them struct pv_peer\n", each, sizeof(struct pv_peer));
     assert_true(each <= BYTES);
-    fake_node_done(&f);
+    fake_node_done(&peers.f);
 }

@@ -5,10 +5,10 @@
 #include "daemon/core/route/routes.h"
 #include "daemon/core/route/routesedit.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
-#include "tests/unit/daemon/core/fake_peers.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
 
-static struct fake_node node;
 static struct fake_peers peers;
+static struct fake_node *const node = &peers.f;
 static uint32_t client;
 static bool is_admin;
 
@@ -44,13 +44,12 @@ void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ct
 static int start(void **state)
 {
     is_admin = true;
-    fake_node_init(&node, &pv_part_routesedit);
-    fake_node_enter(&node);
-    fake_peers_init(&peers, &node);
-    fake_node_start(&node);
+    fake_peers_init(&peers, &pv_part_routesedit);
+    fake_node_enter(node);
+    fake_node_start(node);
     (void)fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_settle(&peers);
-    client = fake_ctl_open(&node);
+    client = fake_ctl_open(node);
     return 0;
 }
 
@@ -63,8 +62,8 @@ static void says(const char *cmd, const char *peer, const char *prefix, const ch
     bool both = peer[0] != '\0';
     snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"%s\",%s%s%s\"prefix\":\"%s\"}", cmd,
              both ? "\"peer\":\"" : "", peer, both ? "\"," : "", prefix);
-    fake_ctl_say(&node, client, line);
-    const char *reply = fake_ctl_reply(&node, client);
+    fake_ctl_say(node, client, line);
+    const char *reply = fake_ctl_reply(node, client);
     if (strstr(reply, text) == NULL)
         fail_msg("%s %s %s: no \"%s\" in %s", cmd, peer, prefix, text, reply);
 }
@@ -73,20 +72,20 @@ static bool offers(const struct keys *who, const char *text)
 {
     struct pv_offer o;
     struct pv_prefix p = test_prefix(text);
-    return pv_routes_is_offered(&node.node, who->pk, &p, &o);
+    return pv_routes_is_offered(&node->node, who->pk, &p, &o);
 }
 
 static bool may_carry(const struct keys *who, const char *text)
 {
     struct pv_prefix p = test_prefix(text);
-    return pv_routes_is_allowed(&node.node, who->pk, &p);
+    return pv_routes_is_allowed(&node->node, who->pk, &p);
 }
 
 /* --- tests ------------------------------------------------------------------------------------ */
 
 PV_TEST(an_admin_that_offers_allows_itself_and_withdraws_the_offer_alone)
 {
-    const struct keys *alice = &node.world.creator;
+    const struct keys *alice = &node->world.creator;
     says("route_offer", "", "192.168.7.0/24", "\"ok\":true");
     assert_true(offers(alice, "192.168.7.0/24") && may_carry(alice, "192.168.7.0/24"));
     says("route_withdraw", "", "192.168.8.0/24", "does not offer");
@@ -97,7 +96,7 @@ PV_TEST(an_admin_that_offers_allows_itself_and_withdraws_the_offer_alone)
 
 PV_TEST(an_exit_is_both_default_routes)
 {
-    const struct keys *alice = &node.world.creator;
+    const struct keys *alice = &node->world.creator;
     says("route_offer", "", "default", "\"ok\":true");
     assert_true(offers(alice, "0.0.0.0/0") && offers(alice, "::/0"));
     says("route_withdraw", "", "default", "\"ok\":true");
@@ -120,9 +119,9 @@ PV_TEST(a_node_that_may_not_is_told_so)
     is_admin = false;
     says("route_allow", "bob", "10.1.0.0/16", "no admin");
     says("route_deny", "bob", "10.1.0.0/16", "no admin");
-    node.node.given.inside = 1; /* p2pvpnd --user */
+    node->node.given.inside = 1; /* p2pvpnd --user */
     says("route_offer", "", "192.168.7.0/24", "carries nothing for others");
-    assert_false(offers(&node.world.creator, "192.168.7.0/24"));
+    assert_false(offers(&node->world.creator, "192.168.7.0/24"));
 }
 
 /* The overlay's own addresses go by the overlay, whatever anybody carries. */
@@ -130,6 +129,6 @@ PV_TEST(the_networks_own_range_is_nobodys_to_carry)
 {
     says("route_offer", "", "10.66.0.0/16", "\"ok\":false");
     says("route_allow", "bob", "10.66.0.0/16", "\"ok\":false");
-    assert_false(offers(&node.world.creator, "10.66.0.0/16"));
+    assert_false(offers(&node->world.creator, "10.66.0.0/16"));
     says("route_offer", "", "192.168.7.300/24", "\"ok\":false");
 }
