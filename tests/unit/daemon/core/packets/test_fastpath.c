@@ -1,42 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/packets/fastpath.h"
 #include "daemon/core/packets/fp_state.h"
-#include "fp_util.h"
+#include "fp_pair.h"
 #include "proto/ip/ippkt.h"
-#include "tests/unit/test_util.h"
-
-enum {
-    T0 = 1000, /* seconds; when tests begin */
-};
 
 /* Node a = 10.66.0.1 and node b = 10.66.0.2, members, reachable, with keys. */
-struct pair {
-    struct fp_node a, b;
-    uint32_t b_at_a, a_at_b;   /* peer ids */
-    uint32_t a_index, b_index; /* receiver indices */
-    pv_ns now;
-};
-
-static struct pair *p; /* of the test that runs */
+static struct fp_pair pair, *const p = &pair;
 
 static int setup(void **state)
 {
-    p = test_alloc(sizeof(*p));
-    p->now = PV_S(T0);
-    fp_meet(&p->a, &p->b, &p->b_at_a, &p->a_at_b);
-    fp_set_path(&p->a, p->b_at_a, 2, 0);
-    fp_set_path(&p->b, p->a_at_b, 1, 0);
-    p->a_index = fp_add_keys(&p->a, p->b_at_a, &p->b, p->a_at_b, p->now, &p->b_index);
-    fp_publish(&p->a);
-    fp_publish(&p->b);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fp_node_done(&p->a);
-    fp_node_done(&p->b);
-    free(p);
+    fp_pair_connect(p);
     return 0;
 }
 
@@ -87,7 +60,7 @@ static size_t sealed(const void *content, size_t len, uint8_t *out)
 
 /* --- the way there and back ------------------------------------------------------------------ */
 
-PV_TEST_IN(a_packet_crosses_and_keeps_its_bytes, setup, teardown)
+PV_TEST_IN(a_packet_crosses_and_keeps_its_bytes, setup, NULL)
 {
     uint8_t in[1420];
 
@@ -118,7 +91,7 @@ PV_TEST_IN(a_packet_crosses_and_keeps_its_bytes, setup, teardown)
     assert_true(atomic_load(&at_b->last_rx_selected) == p->now);
 }
 
-PV_TEST_IN(counters_start_at_zero_and_rise_by_one, setup, teardown)
+PV_TEST_IN(counters_start_at_zero_and_rise_by_one, setup, NULL)
 {
 
     for (uint64_t i = 0; i < 5; i++) {
@@ -127,7 +100,7 @@ PV_TEST_IN(counters_start_at_zero_and_rise_by_one, setup, teardown)
     }
 }
 
-PV_TEST_IN(a_large_batch_keeps_its_order, setup, teardown)
+PV_TEST_IN(a_large_batch_keeps_its_order, setup, NULL)
 {
     enum {
         N = 5000
@@ -165,7 +138,7 @@ PV_TEST_IN(a_large_batch_keeps_its_order, setup, teardown)
     assert_int_equal(got, N);
 }
 
-PV_TEST_IN(merged_datagrams_are_taken_apart, setup, teardown)
+PV_TEST_IN(merged_datagrams_are_taken_apart, setup, NULL)
 {
     static uint8_t merged[10 * 112];
     size_t len = 0;
@@ -188,7 +161,7 @@ PV_TEST_IN(merged_datagrams_are_taken_apart, setup, teardown)
 
 /* --- rx: what is refused --------------------------------------------------------------------- */
 
-PV_TEST_IN(a_replayed_packet_is_dropped, setup, teardown)
+PV_TEST_IN(a_replayed_packet_is_dropped, setup, NULL)
 {
     uint8_t old[128], newer[128];
     uint8_t in[60];
@@ -213,7 +186,7 @@ PV_TEST_IN(a_replayed_packet_is_dropped, setup, teardown)
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_REPLAY), 3);
 }
 
-PV_TEST_IN(an_old_counter_is_dropped, setup, teardown)
+PV_TEST_IN(an_old_counter_is_dropped, setup, NULL)
 {
     uint8_t first[128], last[128];
     uint8_t in[60];
@@ -226,7 +199,7 @@ PV_TEST_IN(an_old_counter_is_dropped, setup, teardown)
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_REPLAY), 1);
 }
 
-PV_TEST_IN(every_truncation_and_every_flipped_byte_is_dropped, setup, teardown)
+PV_TEST_IN(every_truncation_and_every_flipped_byte_is_dropped, setup, NULL)
 {
     uint8_t out[128], in[60];
     size_t len = sealed(in, fp_packet(in, fp_ip4(1), fp_ip4(2), 60, 0), out);
@@ -248,7 +221,7 @@ PV_TEST_IN(every_truncation_and_every_flipped_byte_is_dropped, setup, teardown)
     assert_int_equal(rx(&p->b, out, len, 1, p->now).n_writes, 1); /* none of it did harm */
 }
 
-PV_TEST_IN(an_unknown_index_is_dropped, setup, teardown)
+PV_TEST_IN(an_unknown_index_is_dropped, setup, NULL)
 {
     uint8_t out[128];
     size_t len = sealed("", 0, out);
@@ -267,7 +240,7 @@ PV_TEST_IN(an_unknown_index_is_dropped, setup, teardown)
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_INDEX), 4);
 }
 
-PV_TEST_IN(keys_expire_for_receiving_exactly_at_their_time, setup, teardown)
+PV_TEST_IN(keys_expire_for_receiving_exactly_at_their_time, setup, NULL)
 {
     uint8_t one[128], two[128];
     size_t len = sealed("", 0, one);
@@ -283,7 +256,7 @@ PV_TEST_IN(keys_expire_for_receiving_exactly_at_their_time, setup, teardown)
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_EXPIRED_KEYS), 2);
 }
 
-PV_TEST_IN(a_member_may_only_speak_for_itself_to_this_node, setup, teardown)
+PV_TEST_IN(a_member_may_only_speak_for_itself_to_this_node, setup, NULL)
 {
     struct pv_addr bcast = fp_ip4(0xffff), all = pv_addr4(255, 255, 255, 255, 0);
     struct pv_addr mdns = pv_addr4(224, 0, 0, 251, 0), out = pv_addr4(192, 0, 2, 9, 0), mcast6, ll;
@@ -337,7 +310,7 @@ PV_TEST_IN(a_member_may_only_speak_for_itself_to_this_node, setup, teardown)
 }
 
 /* Merged datagrams are opened in one batch: whose packet came before must not matter. */
-PV_TEST_IN(each_packet_of_a_batch_is_asked_for_its_own_source, setup, teardown)
+PV_TEST_IN(each_packet_of_a_batch_is_asked_for_its_own_source, setup, NULL)
 {
     const struct pv_addr sources[] = {fp_ip4(1), fp_ip4(3), fp_ip6(1), fp_ip6(3),
                                       fp_ip4(3), fp_ip4(1), fp_ip4(2)};
@@ -360,7 +333,7 @@ PV_TEST_IN(each_packet_of_a_batch_is_asked_for_its_own_source, setup, teardown)
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_SOURCE), PV_ARRAY_LEN(sources) - expected);
 }
 
-PV_TEST_IN(broken_inner_packets_are_dropped, setup, teardown)
+PV_TEST_IN(broken_inner_packets_are_dropped, setup, NULL)
 {
     static const uint8_t rows[][24] = {{0x00},           {0x50, 0x01},     {0xff}, {0x45, 0, 0, 60},
                                        {0x44, 0, 0, 20}, {0x45, 0, 0, 19}, {0x60}};
@@ -376,7 +349,7 @@ PV_TEST_IN(broken_inner_packets_are_dropped, setup, teardown)
     assert_true(atomic_load(&live(&p->b, p->a_at_b)->last_rx_data) == 0);
 }
 
-PV_TEST_IN(other_datagrams_are_punted_or_dropped_by_their_first_bytes, setup, teardown)
+PV_TEST_IN(other_datagrams_are_punted_or_dropped_by_their_first_bytes, setup, NULL)
 {
     static const struct {
         uint8_t head[8];
@@ -433,7 +406,7 @@ PV_TEST_IN(other_datagrams_are_punted_or_dropped_by_their_first_bytes, setup, te
 
 /* --- rx: what control is told ---------------------------------------------------------------- */
 
-PV_TEST_IN(the_first_packet_confirms_its_keys_once, setup, teardown)
+PV_TEST_IN(the_first_packet_confirms_its_keys_once, setup, NULL)
 {
     uint8_t one[64], lost[64], two[64];
     size_t len = sealed("", 0, one);
@@ -454,7 +427,7 @@ PV_TEST_IN(the_first_packet_confirms_its_keys_once, setup, teardown)
     assert_true(atomic_load(&live(&p->b, p->a_at_b)->last_rx_data) == 0);
 }
 
-PV_TEST_IN(activity_is_told_once_until_rearmed, setup, teardown)
+PV_TEST_IN(activity_is_told_once_until_rearmed, setup, NULL)
 {
     struct pv_fp_results r = tx_to(&p->a, fp_ip4(1), fp_ip4(2), p->now);
 
@@ -469,7 +442,7 @@ PV_TEST_IN(activity_is_told_once_until_rearmed, setup, teardown)
     assert_non_null(punt(&r, PV_FP_PUNT_ACTIVE));
 }
 
-PV_TEST_IN(a_packet_from_elsewhere_is_delivered_and_told, setup, teardown)
+PV_TEST_IN(a_packet_from_elsewhere_is_delivered_and_told, setup, NULL)
 {
     static uint8_t bufs[4][128];
     struct pv_fp_datagram d[4];
@@ -499,7 +472,7 @@ PV_TEST_IN(a_packet_from_elsewhere_is_delivered_and_told, setup, teardown)
     assert_true(atomic_load(&live(&p->b, p->a_at_b)->last_rx_selected) == 0);
 }
 
-PV_TEST_IN(the_selected_path_is_socket_and_remote_and_local_if_known, setup, teardown)
+PV_TEST_IN(the_selected_path_is_socket_and_remote_and_local_if_known, setup, NULL)
 {
     struct pv_carrier a = fp_carrier(1), b = fp_carrier(1);
     a.local = pv_addr4(10, 0, 0, 1, 1);
@@ -531,7 +504,7 @@ PV_TEST_IN(the_selected_path_is_socket_and_remote_and_local_if_known, setup, tea
     assert_false(pv_carrier_same(&a, &b));
 }
 
-PV_TEST_IN(inband_control_of_a_member_is_punted, setup, teardown)
+PV_TEST_IN(inband_control_of_a_member_is_punted, setup, NULL)
 {
     uint8_t buf[64], want[16] = {0xc1, 3, 0, 0};
     size_t len = sealed("\xc1\x03\0\0", 4, buf);
@@ -548,7 +521,7 @@ PV_TEST_IN(inband_control_of_a_member_is_punted, setup, teardown)
 }
 
 /* A member that floods is bounded by itself, and is heard again a second later. */
-PV_TEST_IN(a_flood_of_inband_control_does_not_reach_control, setup, teardown)
+PV_TEST_IN(a_flood_of_inband_control_does_not_reach_control, setup, NULL)
 {
     size_t punts = 0;
     for (unsigned i = 0; i < 10000; i++) {
@@ -568,7 +541,7 @@ PV_TEST_IN(a_flood_of_inband_control_does_not_reach_control, setup, teardown)
 
 /* --- static peers ---------------------------------------------------------------------------- */
 
-PV_TEST_IN(a_static_peer_is_held_to_its_allowed_ips_only, setup, teardown)
+PV_TEST_IN(a_static_peer_is_held_to_its_allowed_ips_only, setup, NULL)
 {
     uint8_t in[60], buf[128];
 
@@ -579,8 +552,7 @@ PV_TEST_IN(a_static_peer_is_held_to_its_allowed_ips_only, setup, teardown)
     fp_set_path(&p->a, p->b_at_a, 2, 0);
     fp_set_path(&p->b, p->a_at_b, 1, 0);
     fp_add_keys(&p->a, p->b_at_a, &p->b, p->a_at_b, p->now, NULL);
-    fp_publish(&p->a);
-    fp_publish(&p->b);
+    fp_pair_publish(p);
 
     struct pv_addr in_net = pv_addr4(192, 168, 7, 9, 0), outside = pv_addr4(192, 168, 8, 9, 0);
     struct pv_addr anywhere = pv_addr4(8, 8, 8, 8, 0);

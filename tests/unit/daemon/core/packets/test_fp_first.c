@@ -2,25 +2,18 @@
 /* The first packets after silence go by the relay as well, and are repeated until they are heard
  * of (adr/0077). */
 #include "daemon/core/packets/fp_state.h"
-#include "fp_util.h"
+#include "fp_pair.h"
 #include "proto/ip/inband.h"
 #include "proto/stun/turn.h"
-#include "tests/unit/test_util.h"
 
 enum {
     CHANNEL = 0x4007,
     LEN = 100,
 };
 
-struct world {
-    struct fp_node a, b;
-    uint32_t b_at_a, a_at_b;
-    struct pv_fp_live *live; /* of b at a */
-    pv_ns now;
-    uint8_t wire[4][256]; /* datagrams as they left */
-};
-
-static struct world *w; /* of the test that runs */
+static struct fp_pair pair, *const w = &pair;
+static struct pv_fp_live *live; /* of b at a */
+static uint8_t wire[4][256];    /* datagrams as they left */
 
 static struct pv_carrier spare(void)
 {
@@ -32,38 +25,24 @@ static struct pv_carrier spare(void)
 
 static int setup(void **state)
 {
-    w = test_alloc(sizeof(*w));
-    w->now = PV_S(1000);
-    fp_meet(&w->a, &w->b, &w->b_at_a, &w->a_at_b);
-    fp_set_path(&w->a, w->b_at_a, 2, 0);
-    fp_set_path(&w->b, w->a_at_b, 1, 0);
-    fp_add_keys(&w->a, w->b_at_a, &w->b, w->a_at_b, w->now, NULL);
+    fp_pair_connect(w);
     const struct pv_carrier c = spare();
     assert_int_equal(pv_fp_builder_set_spare(w->a.b, w->b_at_a, &c), PV_OK);
     fp_publish(&w->a);
-    fp_publish(&w->b);
-    w->live = pv_fp_builder_live(w->a.b, w->b_at_a);
-    pv_fp_live_set_alive(w->live, w->now);
+    live = pv_fp_builder_live(w->a.b, w->b_at_a);
+    pv_fp_live_set_alive(live, w->now);
     return 0;
 }
 
-static int teardown(void **state)
-{
-    fp_node_done(&w->a);
-    fp_node_done(&w->b);
-    free(w);
-    return 0;
-}
-
-PV_TEST_WORLD(setup, teardown);
+PV_TEST_WORLD(setup, NULL);
 
 static struct pv_fp_results send_one(uint32_t mark)
 {
     uint8_t p[LEN];
     fp_packet(p, fp_ip4(1), fp_ip4(2), LEN, mark);
     struct pv_fp_results r = fp_tx_one(&w->a, p, LEN, w->now);
-    for (size_t i = 0; i < r.n_sends && i < PV_ARRAY_LEN(w->wire); i++)
-        memcpy(w->wire[i], r.sends[i].data, r.sends[i].len);
+    for (size_t i = 0; i < r.n_sends && i < PV_ARRAY_LEN(wire); i++)
+        memcpy(wire[i], r.sends[i].data, r.sends[i].len);
     return r;
 }
 
@@ -81,7 +60,7 @@ PV_TEST(a_path_that_was_heard_lately_is_sent_by_alone)
 
 PV_TEST(a_path_that_was_never_heard_is_new_and_not_silent)
 {
-    atomic_store(&w->live->alive_at, 0);
+    atomic_store(&live->alive_at, 0);
     fall_silent();
     assert_int_equal(send_one(1).n_sends, 1);
 }
@@ -94,17 +73,17 @@ PV_TEST(after_silence_the_same_datagram_goes_by_the_relay_too)
     assert_int_equal(r.sends[0].to->kind, PV_CARRIER_UDP);
     assert_int_equal(r.sends[1].to->kind, PV_CARRIER_CHANNEL);
     assert_int_equal(r.sends[1].len, r.sends[0].len + PV_TURN_CHANNEL_HEADER);
-    assert_int_equal(pv_load_be16(w->wire[1]), CHANNEL);
-    assert_memory_equal(w->wire[1] + PV_TURN_CHANNEL_HEADER, w->wire[0], r.sends[0].len);
+    assert_int_equal(pv_load_be16(wire[1]), CHANNEL);
+    assert_memory_equal(wire[1] + PV_TURN_CHANNEL_HEADER, wire[0], r.sends[0].len);
 }
 
 PV_TEST(a_datagram_that_comes_twice_is_delivered_once)
 {
     fall_silent();
     size_t len = send_one(1).sends[0].len;
-    uint8_t *second = w->wire[1] + PV_TURN_CHANNEL_HEADER;
+    uint8_t *second = wire[1] + PV_TURN_CHANNEL_HEADER;
     assert_int_equal(fp_rx_one(&w->b, fp_carrier(3), second, len, w->now).n_writes, 1);
-    assert_int_equal(fp_rx_one(&w->b, fp_carrier(1), w->wire[0], len, w->now).n_writes, 0);
+    assert_int_equal(fp_rx_one(&w->b, fp_carrier(1), wire[0], len, w->now).n_writes, 0);
     assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_REPLAY), 1);
 }
 
@@ -119,7 +98,7 @@ PV_TEST(it_is_repeated_as_it_was_until_the_path_is_heard)
         assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
         struct pv_fp_results r = pv_fp_results(w->a.w);
         assert_int_equal(r.n_sends, 2);
-        assert_memory_equal(r.sends[0].data, w->wire[0], len);
+        assert_memory_equal(r.sends[0].data, wire[0], len);
         times++;
         before_tcp += w->now - began < PV_MS(240) ? 1 : 0; /* over a path of 40 ms */
     }
@@ -132,7 +111,7 @@ PV_TEST(a_path_whose_check_is_answered_gets_it_once_more)
 {
     fall_silent();
     send_one(1);
-    pv_fp_live_set_alive(w->live, ++w->now);
+    pv_fp_live_set_alive(live, ++w->now);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     assert_int_equal(pv_fp_results(w->a.w).n_sends, 1);
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
@@ -188,7 +167,7 @@ static void rest(void)
 {
     send_one(100);
     w->now += PV_FP_SURE_FOR;
-    pv_fp_live_set_alive(w->live, w->now - PV_S(1));
+    pv_fp_live_set_alive(live, w->now - PV_S(1));
 }
 
 PV_TEST(after_a_rest_it_goes_again_only_by_a_path_that_takes_over)
@@ -207,7 +186,7 @@ PV_TEST(after_a_rest_it_goes_again_only_by_a_path_that_takes_over)
         struct pv_fp_results r = pv_fp_results(w->a.w);
         assert_int_equal(r.n_sends, 2);
         assert_true(pv_carrier_same(r.sends[0].to, &there));
-        assert_memory_equal(r.sends[0].data, w->wire[0], len);
+        assert_memory_equal(r.sends[0].data, wire[0], len);
         assert_int_equal(r.sends[1].to->kind, PV_CARRIER_CHANNEL);
     }
     unsigned times = 0;
@@ -243,16 +222,16 @@ PV_TEST(after_a_rest_it_goes_by_the_relay_as_well_when_the_check_is_late)
 {
     rest();
     size_t len = send_one(1).sends[0].len;
-    pv_fp_live_doubt(w->live);
-    assert_true(pv_fp_live_is_silent(w->live, w->now));
+    pv_fp_live_doubt(live);
+    assert_true(pv_fp_live_is_silent(live, w->now));
     w->now = pv_fp_next_timeout(w->a.w);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     struct pv_fp_results r = pv_fp_results(w->a.w);
     assert_int_equal(r.n_sends, 2);
-    assert_memory_equal(r.sends[0].data, w->wire[0], len);
+    assert_memory_equal(r.sends[0].data, wire[0], len);
     assert_int_equal(r.sends[1].to->kind, PV_CARRIER_CHANNEL);
-    pv_fp_live_set_alive(w->live, w->now);
-    assert_false(pv_fp_live_is_silent(w->live, w->now));
+    pv_fp_live_set_alive(live, w->now);
+    assert_false(pv_fp_live_is_silent(live, w->now));
 }
 
 PV_TEST(one_that_was_heard_of_after_a_rest_is_forgotten)
@@ -260,7 +239,7 @@ PV_TEST(one_that_was_heard_of_after_a_rest_is_forgotten)
     rest();
     assert_int_equal(send_one(1).n_sends, 1);
     assert_true(pv_fp_next_timeout(w->a.w) != PV_NEVER);
-    atomic_store(&w->live->last_rx_selected, ++w->now);
+    atomic_store(&live->last_rx_selected, ++w->now);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
     send_one(2); /* in use */
@@ -271,7 +250,7 @@ PV_TEST(one_that_was_heard_of_after_a_rest_is_forgotten)
 PV_TEST(an_answer_after_a_rest_is_kept_as_a_first_packet_is)
 {
     rest();
-    atomic_store(&w->live->last_rx_selected, w->now);
+    atomic_store(&live->last_rx_selected, w->now);
     assert_int_equal(send_one(1).n_sends, 1);
     assert_true(pv_fp_next_timeout(w->a.w) != PV_NEVER);
     fp_set_path(&w->a, w->b_at_a, 9, 0);
@@ -310,7 +289,7 @@ PV_TEST(control_and_probes_are_not_doubled_unless_somebody_asked)
     fall_silent();
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, in, w->now), PV_OK);
     assert_int_equal(pv_fp_results(w->a.w).n_sends, 1);
-    atomic_store(&w->live->last_asked, w->now);
+    atomic_store(&live->last_asked, w->now);
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, in, w->now), PV_OK);
     assert_int_equal(pv_fp_results(w->a.w).n_sends, 2);
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, pv_view(NULL, 0), w->now), PV_OK);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Packets larger than the path: in parts between members, in fragments, or answered. */
 #include "daemon/core/packets/fp_state.h"
-#include "fp_util.h"
+#include "fp_pair.h"
 #include "proto/ip/ippkt.h"
 #include "proto/ip/parts.h"
-#include "tests/unit/test_util.h"
 
 enum {
     NARROW = 1252, /* an underlay of 1280 over IPv4: leaves 1220 inside */
@@ -12,15 +11,8 @@ enum {
     MSS = 1380,
 };
 
-struct world {
-    struct fp_node a, b;
-    uint32_t b_at_a, a_at_b;
-    pv_ns now;
-    uint8_t wire[WIRE];
-    uint8_t super[65535];
-};
-
-static struct world *w; /* of the test that runs */
+static struct fp_pair pair, *const w = &pair;
+static uint8_t flight[WIRE], super[65535];
 
 static void set_mtu(uint16_t mtu)
 {
@@ -30,25 +22,12 @@ static void set_mtu(uint16_t mtu)
 
 static int setup(void **state)
 {
-    w = test_alloc(sizeof(*w));
-    w->now = PV_S(1000);
-    fp_meet(&w->a, &w->b, &w->b_at_a, &w->a_at_b);
-    fp_set_path(&w->b, w->a_at_b, 1, 0);
-    fp_add_keys(&w->a, w->b_at_a, &w->b, w->a_at_b, w->now, NULL);
+    fp_pair_connect(w);
     set_mtu(NARROW);
-    fp_publish(&w->b);
     return 0;
 }
 
-static int teardown(void **state)
-{
-    fp_node_done(&w->a);
-    fp_node_done(&w->b);
-    free(w);
-    return 0;
-}
-
-PV_TEST_WORLD(setup, teardown);
+PV_TEST_WORLD(setup, NULL);
 
 static struct pv_fp_results tx(const uint8_t *data, size_t len)
 {
@@ -72,9 +51,9 @@ static struct pv_fp_results carry(const struct pv_fp_results *r, const size_t *o
     for (size_t i = 0; i < r->n_sends; i++) {
         const struct pv_fp_send *s = &r->sends[order == NULL ? i : order[i]];
         assert_true(used + s->len <= WIRE);
-        memcpy(w->wire + used, s->data, s->len);
+        memcpy(flight + used, s->data, s->len);
         d[i] = (struct pv_fp_datagram){
-            .from = fp_carrier(1), .data = w->wire + used, .len = s->len, .ecn = ecn};
+            .from = fp_carrier(1), .data = flight + used, .len = s->len, .ecn = ecn};
         used += s->len;
     }
     assert_int_equal(pv_fp_rx(w->b.w, w->b.snap, d, r->n_sends, w->now), r->n_sends);
@@ -236,11 +215,10 @@ PV_TEST(more_than_a_call_holds_is_dropped_and_counted)
         fp_set_path(&w->a, at_a[m], 2, NARROW);
         fp_add_keys(&w->a, at_a[m], &w->b, at_b, w->now, NULL);
     }
-    fp_publish(&w->a);
-    fp_publish(&w->b);
+    fp_pair_publish(w);
     for (uint8_t part = 0; part < 2; part++) {
         for (uint32_t i = 0; i < ALL; i++)
-            d[i] = half(at_a[i / EACH], 100 + i / EACH, part, 2 * (i % EACH), w->wire + i * 700);
+            d[i] = half(at_a[i / EACH], 100 + i / EACH, part, 2 * (i % EACH), flight + i * 700);
         assert_int_equal(pv_fp_rx(w->b.w, w->b.snap, d, ALL, w->now), ALL);
     }
     struct pv_fp_results r = pv_fp_results(w->b.w);
@@ -281,7 +259,7 @@ PV_TEST(a_sender_that_lets_routers_cut_gets_fragments)
 /* A TCP super-packet from a to b as the TUN gives it, the L4 sums still to be made. */
 static struct pv_fp_packet make_super(bool v6, size_t payload)
 {
-    uint8_t *p = w->super;
+    uint8_t *p = super;
     size_t ip = v6 ? 40 : 20, len = ip + 20 + payload;
     memset(p, 7, len);
     fp_packet(p, v6 ? fp_ip6(1) : fp_ip4(1), v6 ? fp_ip6(2) : fp_ip4(2), len, 0);
@@ -360,8 +338,7 @@ static uint32_t add_static(struct pv_addr remote, uint16_t mtu)
     const struct pv_carrier path = {.kind = PV_CARRIER_UDP, .remote = remote};
     assert_int_equal(pv_fp_builder_set_path(w->a.b, at_a, &path, mtu), PV_OK);
     fp_add_keys(&w->a, at_a, &w->b, at_b, w->now, NULL);
-    fp_publish(&w->a);
-    fp_publish(&w->b);
+    fp_pair_publish(w);
     return at_a;
 }
 

@@ -2,11 +2,10 @@
 /* The packets that a node lets in by its rules, and those that it lets in because it asked for
  * them. */
 #include "daemon/core/packets/fp_state.h"
-#include "fp_util.h"
+#include "fp_pair.h"
 #include "proto/group/group.h"
 #include "proto/ip/parts.h"
 #include "proto/rules/policy.h"
-#include "tests/unit/test_util.h"
 
 enum {
     TCP = PV_PORTS_TCP,
@@ -17,14 +16,7 @@ enum {
 };
 
 /* Node a = 10.66.0.1 has no rules, node b = 10.66.0.2 has rules about a. */
-struct pair {
-    struct fp_node a, b;
-    uint32_t b_at_a, a_at_b;   /* peer ids */
-    uint32_t a_index, b_index; /* receiver indices */
-    pv_ns now;
-};
-
-static struct pair *t;
+static struct fp_pair pair, *const t = &pair;
 
 /* Time passes, and there are new keys, as sessions have them long before the old ones end. */
 static void later(pv_ns by)
@@ -32,33 +24,17 @@ static void later(pv_ns by)
     t->now += by;
     assert_int_equal(pv_fp_builder_remove_keys(t->a.b, t->b_at_a, t->a_index), PV_OK);
     assert_int_equal(pv_fp_builder_remove_keys(t->b.b, t->a_at_b, t->b_index), PV_OK);
-    t->a_index = fp_add_keys(&t->a, t->b_at_a, &t->b, t->a_at_b, t->now, &t->b_index);
-    fp_publish(&t->a);
-    fp_publish(&t->b);
+    fp_pair_add_keys(t);
+    fp_pair_publish(t);
 }
 
 static int setup(void **state)
 {
-    t = test_alloc(sizeof(*t));
-    t->now = PV_S(1000);
-    fp_meet(&t->a, &t->b, &t->b_at_a, &t->a_at_b);
-    fp_set_path(&t->a, t->b_at_a, 2, 0);
-    fp_set_path(&t->b, t->a_at_b, 1, 0);
-    t->a_index = fp_add_keys(&t->a, t->b_at_a, &t->b, t->a_at_b, t->now, &t->b_index);
-    fp_publish(&t->a);
-    fp_publish(&t->b);
+    fp_pair_connect(t);
     return 0;
 }
 
-static int teardown(void **state)
-{
-    fp_node_done(&t->a);
-    fp_node_done(&t->b);
-    free(t);
-    return 0;
-}
-
-PV_TEST_WORLD(setup, teardown);
+PV_TEST_WORLD(setup, NULL);
 
 /* From now on b lets in of a what these ports say, and denies the rest by RULE. */
 static void let_in_since(const char *ports, struct pv_fp_doubt doubt)

@@ -2,8 +2,7 @@
 /* The packets of a hostile member, and those of them that come out of the TUN: without rules, for
  * test_fp_guard.c is about those. */
 #include "daemon/core/packets/fp_state.h"
-#include "fp_util.h"
-#include "tests/unit/test_util.h"
+#include "fp_pair.h"
 
 enum {
     ICMP = 1,
@@ -12,34 +11,17 @@ enum {
 };
 
 /* Node b = 10.66.0.2 with the members a = 10.66.0.1, which is hostile, and c = 10.66.0.3. */
-static struct {
-    struct fp_node a, b;
-    uint32_t b_at_a, a_at_b;
-} t;
-
-static const pv_ns now = PV_S(1000);
+static struct fp_pair t;
 
 static int setup(void **state)
 {
-    memset(&t, 0, sizeof(t));
-    fp_meet(&t.a, &t.b, &t.b_at_a, &t.a_at_b);
+    fp_pair_connect(&t);
     (void)fp_add_member(&t.b, 3);
-    fp_set_path(&t.a, t.b_at_a, 2, 0);
-    fp_set_path(&t.b, t.a_at_b, 1, 0);
-    fp_add_keys(&t.a, t.b_at_a, &t.b, t.a_at_b, now, NULL);
-    fp_publish(&t.a);
     fp_publish(&t.b);
     return 0;
 }
 
-static int teardown(void **state)
-{
-    fp_node_done(&t.a);
-    fp_node_done(&t.b);
-    return 0;
-}
-
-PV_TEST_WORLD(setup, teardown);
+PV_TEST_WORLD(setup, NULL);
 
 /* A packet of a with this behind its header. */
 struct inner {
@@ -64,12 +46,12 @@ static struct inner packet(const char *dst, uint8_t proto, const uint8_t *l4, si
 static bool passes(const struct inner *p)
 {
     uint8_t wire[400];
-    assert_int_equal(pv_fp_inject(t.a.w, t.a.snap, t.b_at_a, pv_view(p->b, p->len), now), PV_OK);
+    assert_int_equal(pv_fp_inject(t.a.w, t.a.snap, t.b_at_a, pv_view(p->b, p->len), t.now), PV_OK);
     struct pv_fp_results r = pv_fp_results(t.a.w);
     assert_int_equal(r.n_sends, 1);
     assert_true(r.sends[0].len <= sizeof(wire));
     memcpy(wire, r.sends[0].data, r.sends[0].len);
-    return fp_rx_one(&t.b, fp_carrier(1), wire, r.sends[0].len, now).n_writes == 1;
+    return fp_rx_one(&t.b, fp_carrier(1), wire, r.sends[0].len, t.now).n_writes == 1;
 }
 
 static bool sends(const char *dst, uint8_t proto, const uint8_t *l4, size_t len)

@@ -1,53 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /* Super-packets through the fast path: cut and sealed in runs, opened and joined; and ECN. */
 #include "daemon/core/packets/fp_worker.h"
-#include "fp_util.h"
+#include "fp_pair.h"
 #include "proto/ip/ippkt.h"
-#include "tests/unit/test_util.h"
 
 enum {
     SUPER = 60000, /* payload bytes of most super-packets here */
     MSS = 1380,
 };
 
-struct world {
-    struct fp_node a, b;
-    uint32_t b_at_a, a_at_b;
-    pv_ns now;
-    uint8_t super[65535];
-    uint8_t wire[1 << 20];
-};
-
-static struct world *w; /* of the test that runs */
+static struct fp_pair pair, *const w = &pair;
+static uint8_t super[65535], wire[1 << 20];
 
 static int setup(void **state)
 {
-    w = test_alloc(sizeof(*w));
-    w->now = PV_S(1000);
-    fp_meet(&w->a, &w->b, &w->b_at_a, &w->a_at_b);
-    fp_set_path(&w->a, w->b_at_a, 2, 0);
-    fp_set_path(&w->b, w->a_at_b, 1, 0);
-    fp_add_keys(&w->a, w->b_at_a, &w->b, w->a_at_b, w->now, NULL);
-    fp_publish(&w->a);
-    fp_publish(&w->b);
+    fp_pair_connect(w);
     pv_fp_worker_join(w->b.w, true, true);
     return 0;
 }
 
-static int teardown(void **state)
-{
-    fp_node_done(&w->a);
-    fp_node_done(&w->b);
-    free(w);
-    return 0;
-}
-
-PV_TEST_WORLD(setup, teardown);
+PV_TEST_WORLD(setup, NULL);
 
 /* A TCP super-packet from a to b as the TUN gives it, all L4 sums still to be made. */
 static struct pv_fp_packet make_super(size_t payload, uint16_t mss)
 {
-    uint8_t *p = w->super;
+    uint8_t *p = super;
     size_t len = 40 + payload;
     memset(p, 0, 40);
     p[0] = 0x45;
@@ -86,10 +63,10 @@ static struct pv_fp_results carry(const struct pv_fp_results *r, uint8_t ecn)
         const struct pv_fp_send *s = &r->sends[i], *last = s + s->run - 1;
         size_t len = (size_t)(last->data - s->data) + last->len;
         assert_true(s->run >= 1 && s->run <= PV_FP_RUN_MAX && len <= PV_FP_RUN_BYTES);
-        assert_true(used + len <= sizeof(w->wire));
-        memcpy(w->wire + used, s->data, len);
+        assert_true(used + len <= sizeof(wire));
+        memcpy(wire + used, s->data, len);
         d[n] = (struct pv_fp_datagram){.from = fp_carrier(1),
-                                       .data = w->wire + used,
+                                       .data = wire + used,
                                        .len = len,
                                        .segment = s->run > 1 ? s->len : 0,
                                        .ecn = ecn};
@@ -125,7 +102,7 @@ PV_TEST(a_super_packet_leaves_in_runs_and_arrives_as_one)
     assert_int_equal(r.writes[0].offload.kind, PV_OFFLOAD_TCP4);
     assert_int_equal(r.writes[0].offload.size, MSS);
     assert_int_equal(payload_of(&r.writes[0], got), SUPER);
-    assert_memory_equal(got, w->super + 40, SUPER);
+    assert_memory_equal(got, super + 40, SUPER);
     assert_int_equal(r.writes[0].data[33], 0x18); /* PSH of the last */
     assert_int_equal(pv_load_be16(r.writes[0].data + 2), SUPER + 40);
 }
@@ -141,7 +118,7 @@ PV_TEST(a_flow_in_the_way_loses_the_first_packet_of_a_super_packet)
     r = carry(&r, PV_ECN_0);
     assert_int_equal(r.n_writes, 1);
     assert_int_equal(payload_of(&r.writes[0], got), SUPER - MSS);
-    assert_memory_equal(got, w->super + 40 + MSS, SUPER - MSS);
+    assert_memory_equal(got, super + 40 + MSS, SUPER - MSS);
     assert_int_equal(pv_load_be32(r.writes[0].data + 24), MSS); /* the number follows */
 
     packet = make_super(MSS, MSS);
@@ -156,23 +133,23 @@ PV_TEST(a_queue_that_stands_marks_one_of_those_merged_or_loses_it)
     static uint8_t got[65536];
     for (unsigned ect = 0; ect < 2; ect++) {
         struct pv_fp_packet packet = make_super(20 * MSS, MSS);
-        w->super[1] = ect == 1 ? PV_ECN_0 : PV_ECN_NONE;
+        super[1] = ect == 1 ? PV_ECN_0 : PV_ECN_NONE;
         struct pv_fp_results r = tx(&packet);
         size_t len = r.sends[0].len;
-        memcpy(w->wire, r.sends[0].data, 20 * len);
+        memcpy(wire, r.sends[0].data, 20 * len);
         const struct pv_fp_datagram d = {.from = fp_carrier(1),
-                                         .data = w->wire,
+                                         .data = wire,
                                          .len = 20 * len,
                                          .segment = len,
-                                         .ecn = w->super[1],
+                                         .ecn = super[1],
                                          .congested = true};
         assert_int_equal(pv_fp_rx(w->b.w, w->b.snap, &d, 1, w->now), 1);
         r = pv_fp_results(w->b.w);
         assert_int_equal(r.n_writes, 1 + ect);
         assert_int_equal(payload_of(&r.writes[ect], got), 19 * MSS);
-        assert_memory_equal(got, w->super + 40 + MSS, 19 * MSS);
+        assert_memory_equal(got, super + 40 + MSS, 19 * MSS);
         assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_CONGESTION), 1);
-        assert_int_equal(r.writes[ect].data[1] & 3, w->super[1]);
+        assert_int_equal(r.writes[ect].data[1] & 3, super[1]);
         if (ect == 1)
             assert_int_equal(r.writes[0].data[1] & 3, PV_ECN_CE);
     }
@@ -272,7 +249,7 @@ PV_TEST(a_super_packet_waits_as_the_packets_in_it)
     r = carry(&r, PV_ECN_0);
     assert_int_equal(r.n_writes, 1);
     assert_int_equal(payload_of(&r.writes[0], got), SUPER);
-    assert_memory_equal(got, w->super + 40, SUPER);
+    assert_memory_equal(got, super + 40, SUPER);
 }
 
 PV_TEST(the_packets_in_it_must_fit_the_path_not_all_of_it)

@@ -2,34 +2,13 @@
 /* Peers to which inner packets go under hybrid keys only: others wait, and are dropped when they
  * come; in-band control passes under any keys. */
 #include "base/bytes.h"
-#include "fp_util.h"
+#include "fp_pair.h"
 #include "proto/ip/inband.h"
 #include "proto/ip/ippkt.h"
 #include "proto/rules/ports.h"
-#include "tests/unit/test_util.h"
-
-struct pair {
-    struct fp_node a, b;
-    uint32_t b_at_a, a_at_b;
-    pv_ns now;
-};
-
-static void free_pair(void *ctx)
-{
-    struct pair *p = ctx;
-    fp_node_done(&p->a);
-    fp_node_done(&p->b);
-    free(p);
-}
-
-static void publish(struct pair *p)
-{
-    fp_publish(&p->a);
-    fp_publish(&p->b);
-}
 
 /* Keys that both send with from now on. */
-static void add_keys(struct pair *p, bool hybrid)
+static void add_keys(struct fp_pair *p, bool hybrid)
 {
     struct pv_fp_key_init ia = {.birth = p->now, .hybrid = hybrid};
     struct pv_fp_key_init ib = {.birth = p->now, .hybrid = hybrid};
@@ -43,15 +22,13 @@ static void add_keys(struct pair *p, bool hybrid)
     assert_int_equal(pv_fp_builder_add_keys(p->b.b, p->a_at_b, &ib), PV_OK);
     assert_int_equal(pv_fp_builder_send_with(p->a.b, p->b_at_a, ia.local_index), PV_OK);
     assert_int_equal(pv_fp_builder_send_with(p->b.b, p->a_at_b, ib.local_index), PV_OK);
-    publish(p);
+    fp_pair_publish(p);
 }
 
-static struct pair *make_pair(uint16_t mtu)
+static struct fp_pair *make_pair(uint16_t mtu)
 {
-    struct pair *p = test_alloc(sizeof(*p));
-    test_defer(free_pair, p);
-    p->now = PV_S(1000);
-    fp_meet(&p->a, &p->b, &p->b_at_a, &p->a_at_b);
+    static struct fp_pair pair, *const p = &pair;
+    fp_pair_meet(p);
     fp_set_path(&p->a, p->b_at_a, 2, mtu);
     fp_set_path(&p->b, p->a_at_b, 1, 0);
     add_keys(p, false);
@@ -64,7 +41,7 @@ static void set_strict(struct fp_node *n, uint32_t peer, enum pv_fp_strict stric
     fp_publish(n);
 }
 
-static size_t send(struct pair *p, size_t len, uint8_t *copy, size_t *ret_len)
+static size_t send(struct fp_pair *p, size_t len, uint8_t *copy, size_t *ret_len)
 {
     uint8_t packet[1500];
     fp_packet(packet, fp_ip4(1), fp_ip4(2), len, 7);
@@ -76,14 +53,14 @@ static size_t send(struct pair *p, size_t len, uint8_t *copy, size_t *ret_len)
     return r.n_sends;
 }
 
-static struct pv_fp_results arrive(struct pair *p, uint8_t *data, size_t len)
+static struct pv_fp_results arrive(struct fp_pair *p, uint8_t *data, size_t len)
 {
     return fp_rx_one(&p->b, fp_carrier(1), data, len, p->now);
 }
 
 PV_TEST(packets_wait_for_hybrid_keys_in_order)
 {
-    struct pair *p = make_pair(0);
+    struct fp_pair *p = make_pair(0);
     uint8_t data[2000];
     size_t len;
     assert_int_equal(send(p, 100, data, &len), 1); /* nobody is strict */
@@ -99,7 +76,7 @@ PV_TEST(packets_wait_for_hybrid_keys_in_order)
 /* They ask for no keys either: what is missing is not a handshake. */
 PV_TEST(a_peer_that_waits_asks_for_nothing)
 {
-    struct pair *p = make_pair(0);
+    struct fp_pair *p = make_pair(0);
     uint8_t packet[100];
     set_strict(&p->a, p->b_at_a, PV_FP_STRICT_ALL);
     fp_packet(packet, fp_ip4(1), fp_ip4(2), sizeof(packet), 7);
@@ -113,7 +90,7 @@ PV_TEST(a_peer_that_waits_asks_for_nothing)
 
 PV_TEST(packets_that_come_under_other_keys_are_dropped)
 {
-    struct pair *p = make_pair(0);
+    struct fp_pair *p = make_pair(0);
     uint8_t data[2000];
     size_t len;
     set_strict(&p->b, p->a_at_b, PV_FP_STRICT_ALL);
@@ -129,7 +106,7 @@ PV_TEST(packets_that_come_under_other_keys_are_dropped)
 /* A packet in parts is a packet. */
 PV_TEST(parts_of_packets_are_dropped_too)
 {
-    struct pair *p = make_pair(700);
+    struct fp_pair *p = make_pair(700);
     uint8_t data[2000];
     size_t len;
     set_strict(&p->b, p->a_at_b, PV_FP_STRICT_ALL);
@@ -140,7 +117,7 @@ PV_TEST(parts_of_packets_are_dropped_too)
 
 PV_TEST(in_band_control_passes_under_any_keys)
 {
-    struct pair *p = make_pair(0);
+    struct fp_pair *p = make_pair(0);
     uint8_t packet[PV_INBAND_PACKET_MAX], data[2000];
     size_t len;
     set_strict(&p->a, p->b_at_a, PV_FP_STRICT_ALL);
@@ -162,7 +139,7 @@ PV_TEST(in_band_control_passes_under_any_keys)
 }
 
 /* A packet of TCP from one port to another. */
-static size_t send_tcp(struct pair *p, uint16_t from, uint16_t to)
+static size_t send_tcp(struct fp_pair *p, uint16_t from, uint16_t to)
 {
     uint8_t packet[100];
     fp_packet(packet, fp_ip4(1), fp_ip4(2), sizeof(packet), 7);
@@ -174,7 +151,7 @@ static size_t send_tcp(struct pair *p, uint16_t from, uint16_t to)
 
 PV_TEST(chat_and_files_wait_while_the_rest_passes)
 {
-    struct pair *p = make_pair(0);
+    struct fp_pair *p = make_pair(0);
     uint8_t data[2000];
     size_t len;
     set_strict(&p->a, p->b_at_a, PV_FP_STRICT_OWN);
@@ -196,7 +173,7 @@ PV_TEST(chat_and_files_wait_while_the_rest_passes)
 /* A peer of an older version sends chat under the keys it has: it is on the line already. */
 PV_TEST(a_packet_that_is_only_to_wait_here_is_taken_from_others)
 {
-    struct pair *p = make_pair(0);
+    struct fp_pair *p = make_pair(0);
     uint8_t data[2000];
     size_t len;
     set_strict(&p->b, p->a_at_b, PV_FP_STRICT_OWN);
