@@ -283,8 +283,3 @@ PV_TEST(a_standby_socket_takes_no_port_whose_binding_still_stands)
     bool again = true;
     sim_seeds(2, absolute_end, &again);
 }
-
-void test_begin(void)
-{
-    json_object_seed(1);
-}

@@ -2,8 +2,6 @@
 /* Networks that let no UDP out: the relay goes through a stream, and comes back to UDP, in virtual
  * time and with bounds. */
 
-#include <jansson.h>
-
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -21,9 +19,7 @@ static void block(struct sim_world *w, unsigned i, bool blocked)
 /* Two nodes behind cone NATs, in one network, at rest. */
 static bool begin(struct sim_world *w, uint64_t seed, bool block_a, bool block_b)
 {
-    sim_world_init(w, seed, &good);
-    sim_world_node(w, sim_world_nat(w, SIM_PUBLIC, "port-restricted", &good), "a", false);
-    sim_world_node(w, sim_world_nat(w, SIM_PUBLIC, "port-restricted", &good), "b", false);
+    sim_world_two(w, seed, "port-restricted", "port-restricted");
     block(w, 0, block_a);
     block(w, 1, block_b);
     if (!sim_world_join_all(w))
@@ -32,40 +28,11 @@ static bool begin(struct sim_world *w, uint64_t seed, bool block_a, bool block_b
     return true;
 }
 
-static bool path_is(struct sim_world *w, struct sim_node *n, const char *type)
-{
-    char want[64];
-    const char *peers = sim_world_ask(w, n, PV_S(1), "\"cmd\":\"peers\"");
-    snprintf(want, sizeof(want), "\"type\":\"%s\"", type);
-    return peers != NULL && strstr(peers, want) != NULL;
-}
-
-/* a pings b this often for so long, then waits a moment. Returns how many were not answered, ever.
- */
-static unsigned ping_for(struct sim_world *w, pv_ns every, pv_ns duration)
-{
-    struct pv_addr to = sim_node_overlay(w->nodes[1], PV_AF_INET);
-    pv_ns end = sim_net_now(w->net) + duration;
-    while (sim_net_now(w->net) < end) {
-        sim_node_ping(w->nodes[0], &to, 32);
-        sim_world_run(w, every);
-    }
-    sim_world_run(w, PV_S(1));
-    struct sim_pings p = sim_node_pings(w->nodes[0]);
-    return p.sent - p.answered;
-}
-
 static unsigned open_streams(const struct sim_node *n)
 {
     unsigned now = 0;
     (void)sim_node_relay_streams(n, &now);
     return now;
-}
-
-static bool says(struct sim_world *w, struct sim_node *n, const char *ask, const char *words)
-{
-    const char *answer = sim_world_ask(w, n, PV_S(1), ask);
-    return answer != NULL && strstr(answer, words) != NULL;
 }
 
 struct sides {
@@ -85,19 +52,22 @@ static void from_the_start(uint64_t seed, void *ctx)
     sim_node_start(w.nodes[0]);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(10));
     sim_must_take(&w, took, PV_S(3), "not reached 3 s after the start");
-    unsigned before = ping_for(&w, PV_MS(20), PV_MS(500));
-    sim_must(&w, ping_for(&w, PV_MS(20), PV_S(5)) == before, "pings through the stream were lost");
+    unsigned before = sim_world_unanswered(&w, PV_MS(20), PV_MS(500));
+    sim_must(&w, sim_world_unanswered(&w, PV_MS(20), PV_S(5)) == before,
+             "pings through the stream were lost");
     for (unsigned i = 0; i < 2; i++) {
         bool blocked = i == 0 ? sides->a : sides->b;
-        sim_must(&w, path_is(&w, w.nodes[i], "relay"), "the path is not relayed");
+        sim_must(&w, sim_world_path_is(&w, w.nodes[i], "relay"), "the path is not relayed");
         sim_must(&w, (open_streams(w.nodes[i]) > 0) == blocked,
                  "the way to the relay is not what it should be");
-        sim_must(&w, says(&w, w.nodes[i], "\"cmd\":\"status\"", "\"udp\":\"blocked\"") == blocked,
+        sim_must(&w,
+                 sim_world_says(&w, w.nodes[i], "\"cmd\":\"status\"", "\"udp\":\"blocked\"") ==
+                     blocked,
                  "status does not say so");
     }
     sim_must(&w,
-             says(&w, w.nodes[0], "\"cmd\":\"why\",\"peer\":\"b\"", "UDP is blocked here") ==
-                 sides->a,
+             sim_world_says(&w, w.nodes[0], "\"cmd\":\"why\",\"peer\":\"b\"",
+                            "UDP is blocked here") == sides->a,
              "why does not say so");
     sim_world_done(&w);
 }
@@ -146,13 +116,14 @@ static void only_443(uint64_t seed, void *ctx)
     sim_node_start(w.nodes[0]);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(10));
     sim_must_take(&w, took, PV_S(3), "not reached 3 s after the start through port 443");
-    unsigned lost = ping_for(&w, PV_MS(20), PV_MS(500));
-    sim_must(&w, ping_for(&w, PV_MS(20), PV_S(5)) == lost, "pings through port 443 were lost");
-    sim_must(&w, says(&w, w.nodes[0], "\"cmd\":\"status\"", "\"transport\":\"tls\""),
+    unsigned lost = sim_world_unanswered(&w, PV_MS(20), PV_MS(500));
+    sim_must(&w, sim_world_unanswered(&w, PV_MS(20), PV_S(5)) == lost,
+             "pings through port 443 were lost");
+    sim_must(&w, sim_world_says(&w, w.nodes[0], "\"cmd\":\"status\"", "\"transport\":\"tls\""),
              "status does not say TLS");
     sim_must(&w,
-             says(&w, w.nodes[0], "\"cmd\":\"why\",\"peer\":\"b\"",
-                  "UDP is blocked here: everything goes through TLS on 443"),
+             sim_world_says(&w, w.nodes[0], "\"cmd\":\"why\",\"peer\":\"b\"",
+                            "UDP is blocked here: everything goes through TLS on 443"),
              "why does not say so");
     sim_world_done(&w);
 }
@@ -172,26 +143,28 @@ PV_SIM(udp_that_is_blocked_under_traffic_and_opened_again_is_survived, SEEDS)
     sim_must(&w, begin(&w, seed, false, false), "joining:");
     sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) != PV_NEVER,
              "no path");
-    unsigned before = ping_for(&w, PV_MS(20), PV_S(3));
-    sim_must(&w, path_is(&w, w.nodes[0], "direct"), "not direct");
+    unsigned before = sim_world_unanswered(&w, PV_MS(20), PV_S(3));
+    sim_must(&w, sim_world_path_is(&w, w.nodes[0], "direct"), "not direct");
     block(&w, 0, true);
-    unsigned after = ping_for(&w, PV_MS(20), PV_S(8));
+    unsigned after = sim_world_unanswered(&w, PV_MS(20), PV_S(8));
     sim_must_take(&w, (after - before) * PV_MS(20), PV_S(3), "until the stream carried on:");
     sim_must(&w, open_streams(w.nodes[0]) == 1 && open_streams(w.nodes[1]) == 0,
              "the blocked side, and only that, should use a stream");
-    sim_must(&w, ping_for(&w, PV_MS(20), PV_S(10)) == after, "pings through the stream were lost");
+    sim_must(&w, sim_world_unanswered(&w, PV_MS(20), PV_S(10)) == after,
+             "pings through the stream were lost");
 
     /* UDP gets through again: found within a minute or so, nothing is lost on the way back. */
     block(&w, 0, false);
     pv_ns end = sim_net_now(w.net) + PV_S(75);
-    while (!path_is(&w, w.nodes[0], "direct") && sim_net_now(w.net) < end) {
-        sim_must(&w, ping_for(&w, PV_MS(20), PV_MS(500)) == after,
+    while (!sim_world_path_is(&w, w.nodes[0], "direct") && sim_net_now(w.net) < end) {
+        sim_must(&w, sim_world_unanswered(&w, PV_MS(20), PV_MS(500)) == after,
                  "pings were lost on the way back to UDP");
     }
-    sim_must(&w, path_is(&w, w.nodes[0], "direct"), "UDP was not found again");
-    sim_must(&w, ping_for(&w, PV_MS(20), PV_S(5)) == after, "pings were lost after UDP was back");
+    sim_must(&w, sim_world_path_is(&w, w.nodes[0], "direct"), "UDP was not found again");
+    sim_must(&w, sim_world_unanswered(&w, PV_MS(20), PV_S(5)) == after,
+             "pings were lost after UDP was back");
     sim_must(&w, open_streams(w.nodes[0]) == 0, "the stream stayed open");
-    sim_must(&w, !says(&w, w.nodes[0], "\"cmd\":\"status\"", "\"udp\":\"blocked\""),
+    sim_must(&w, !sim_world_says(&w, w.nodes[0], "\"cmd\":\"status\"", "\"udp\":\"blocked\""),
              "status says that UDP is blocked");
     sim_must(&w, sim_node_pings(w.nodes[0]).twice + sim_node_pings(w.nodes[1]).twice == 0,
              "an inner packet was delivered twice");
@@ -205,13 +178,14 @@ PV_SIM(a_change_of_network_is_a_reason_to_try_udp_at_once, SEEDS)
     sim_must(&w, begin(&w, seed, true, false), "joining:");
     sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) != PV_NEVER,
              "no path");
-    (void)ping_for(&w, PV_MS(100), PV_S(20));
+    (void)sim_world_unanswered(&w, PV_MS(100), PV_S(20));
     block(&w, 0, false);
     sim_node_links_changed(w.nodes[0]);
     pv_ns end = sim_net_now(w.net) + PV_S(8);
-    while (!path_is(&w, w.nodes[0], "direct") && sim_net_now(w.net) < end)
-        (void)ping_for(&w, PV_MS(20), PV_MS(200));
-    sim_must(&w, path_is(&w, w.nodes[0], "direct"), "UDP was not tried when the network changed");
+    while (!sim_world_path_is(&w, w.nodes[0], "direct") && sim_net_now(w.net) < end)
+        (void)sim_world_unanswered(&w, PV_MS(20), PV_MS(200));
+    sim_must(&w, sim_world_path_is(&w, w.nodes[0], "direct"),
+             "UDP was not tried when the network changed");
     sim_world_done(&w);
 }
 
@@ -267,9 +241,4 @@ PV_SIM(a_stream_that_goes_silent_is_replaced, SEEDS)
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(60));
     sim_must_take(&w, took, PV_S(15), "no traffic 15 s after the stream went silent");
     sim_world_done(&w);
-}
-
-void test_begin(void)
-{
-    json_object_seed(1);
 }

@@ -197,8 +197,7 @@ static bool is_member(struct chaos *c, unsigned i)
 
 static bool status_says(struct chaos *c, unsigned i, const char *text)
 {
-    const char *status = sim_world_ask(&c->w, c->w.nodes[i], PV_S(5), "\"cmd\":\"status\"");
-    return status != NULL && strstr(status, text) != NULL;
+    return sim_world_says(&c->w, c->w.nodes[i], "\"cmd\":\"status\"", text);
 }
 
 /* Is it out? One that left and was cut off before it knew leaves again; one that was removed needs

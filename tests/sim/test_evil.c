@@ -3,8 +3,6 @@
  * that meets, and said in `status`. The statements that a roster alone refuses are in
  * unit/test_roster_evil.c. */
 
-#include <jansson.h>
-
 #include "daemon/core/engine.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer_int.h" /* the number of the last signal is nobody else's business */
@@ -183,18 +181,12 @@ struct mention {
     bool wanted;
 };
 
-static bool mentions(struct sim_world *w, struct sim_node *n, const char *request, const char *text)
-{
-    const char *answer = sim_world_ask(w, n, PV_S(2), request);
-    return answer != NULL && strstr(answer, text) != NULL;
-}
-
 /* Asks twice a second until the answer has the text (or not, as wanted). */
-static bool until_mentions(struct sim_world *w, struct mention m, pv_ns timeout)
+static bool until_sim_world_says(struct sim_world *w, struct mention m, pv_ns timeout)
 {
     pv_ns end = sim_net_now(w->net) + timeout;
     while (sim_net_now(w->net) < end) {
-        if (mentions(w, m.node, m.request, m.text) == m.wanted)
+        if (sim_world_says(w, m.node, m.request, m.text) == m.wanted)
             return true;
         sim_world_run(w, PV_MS(500));
     }
@@ -218,7 +210,8 @@ PV_SIM(a_withheld_revocation_is_found_by_the_first_pair_that_meets, SEEDS)
     sim_must(&s.w,
              sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"remove\",\"peer\":\"carol\"") != NULL,
              "remove:");
-    sim_must(&s.w, until_mentions(&s.w, (struct mention){s.bob, PEERS, "carol", false}, PV_S(10)),
+    sim_must(&s.w,
+             until_sim_world_says(&s.w, (struct mention){s.bob, PEERS, "carol", false}, PV_S(10)),
              "bob was not told by alice that carol is removed");
     unsigned before = sim_node_pings(s.carol).answered;
     struct pv_addr to_bob = sim_node_overlay(s.bob, PV_AF_INET);
@@ -268,7 +261,8 @@ PV_SIM(an_invented_member_is_believed_by_nobody, SEEDS)
              "invite:");
     sim_world_run(&s.w, PV_S(5));
     sim_must(&s.w,
-             !mentions(&s.w, s.alice, PEERS, "mallory") && !mentions(&s.w, s.bob, PEERS, "mallory"),
+             !sim_world_says(&s.w, s.alice, PEERS, "mallory") &&
+                 !sim_world_says(&s.w, s.bob, PEERS, "mallory"),
              "a node believes in mallory");
     sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER,
              "no path");
@@ -312,7 +306,7 @@ PV_SIM(a_coordinator_cannot_approve, SEEDS)
     answer = sim_world_ask(&s.w, s.carol, PV_S(20), fields);
     sim_must(&s.w, answer != NULL && strstr(answer, "\"waiting\":true") != NULL, "join:");
     sim_world_run(&s.w, PV_S(60));
-    sim_must(&s.w, mentions(&s.w, s.alice, PEERS, "\"state\":\"waiting\""),
+    sim_must(&s.w, sim_world_says(&s.w, s.alice, PEERS, "\"state\":\"waiting\""),
              "alice does not hear of carol");
     sim_must(&s.w,
              !has_member(s.alice, s.carol) && !has_member(s.bob, s.carol) &&
@@ -342,14 +336,17 @@ PV_SIM(an_altered_name_is_refused_and_reported, SEEDS)
     sim_must(&s.w, sim_world_ask(&s.w, s.carol, PV_S(30), fields) != NULL, "join:");
     sim_world_run(&s.w, PV_S(2));
     sim_must(&s.w,
-             !mentions(&s.w, s.alice, PEERS, "carol") && !mentions(&s.w, s.alice, PEERS, "barol"),
+             !sim_world_says(&s.w, s.alice, PEERS, "carol") &&
+                 !sim_world_says(&s.w, s.alice, PEERS, "barol"),
              "alice believes the altered statement");
-    sim_must(&s.w, mentions(&s.w, s.alice, STATUS, "refused"), "alice's status does not say so");
+    sim_must(&s.w, sim_world_says(&s.w, s.alice, STATUS, "refused"),
+             "alice's status does not say so");
     /* Once it speaks the truth again, alice asks for all of it: the heads differ. */
     s.liar->lie = HONEST;
     sim_coord_kill(s.w.coord);
     sim_coord_start(s.w.coord);
-    sim_must(&s.w, until_mentions(&s.w, (struct mention){s.alice, PEERS, "carol", true}, PV_S(60)),
+    sim_must(&s.w,
+             until_sim_world_says(&s.w, (struct mention){s.alice, PEERS, "carol", true}, PV_S(60)),
              "alice never learns of carol");
     sim_must(&s.w, sim_world_reach(&s.w, s.carol, s.alice, PV_MS(200), PV_S(20)) != PV_NEVER,
              "no path");
@@ -364,14 +361,15 @@ PV_SIM(an_old_roster_brings_nobody_back, SEEDS)
              sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"remove\",\"peer\":\"carol\"") != NULL,
              "remove:");
     sim_world_run(&s.w, PV_S(2));
-    sim_must(&s.w, s.liar->n_old >= 2 && !mentions(&s.w, s.bob, PEERS, "carol"),
+    sim_must(&s.w, s.liar->n_old >= 2 && !sim_world_says(&s.w, s.bob, PEERS, "carol"),
              "carol is not removed");
     s.liar->lie = REPLAY;
     sim_coord_kill(s.w.coord);
     sim_coord_start(s.w.coord);
     sim_world_run(&s.w, PV_S(60));
     sim_must(&s.w,
-             !mentions(&s.w, s.bob, PEERS, "carol") && !mentions(&s.w, s.alice, PEERS, "carol"),
+             !sim_world_says(&s.w, s.bob, PEERS, "carol") &&
+                 !sim_world_says(&s.w, s.alice, PEERS, "carol"),
              "an old statement brought carol back");
     sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
              "no path");
@@ -473,10 +471,10 @@ PV_SIM(members_repair_a_coordinator_restored_from_a_backup, SEEDS)
     sim_must(&s.w, sim_coord_n_rows(s.w.coord) >= rows,
              "the members did not bring the lost statements back");
     sim_must(&s.w,
-             mentions(&s.w, s.bob, PEERS, "carol") &&
+             sim_world_says(&s.w, s.bob, PEERS, "carol") &&
                  sim_world_reach(&s.w, s.carol, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
              "carol is not found any more");
-    sim_must(&s.w, !mentions(&s.w, s.alice, STATUS, "contradicts"),
+    sim_must(&s.w, !sim_world_says(&s.w, s.alice, STATUS, "contradicts"),
              "an honest restore looks like a lie");
     sim_world_done(&s.w);
 }
@@ -491,15 +489,10 @@ PV_SIM(a_list_without_end_is_not_read_to_the_end, 1)
     sim_node_start(s.alice);
     sim_node_count_log(s.alice);
     sim_world_run(&s.w, PV_S(120));
-    sim_must(&s.w, mentions(&s.w, s.alice, STATUS, "lists statements without end"),
+    sim_must(&s.w, sim_world_says(&s.w, s.alice, STATUS, "lists statements without end"),
              "alice has read to the end, or says nothing of it");
     sim_must(&s.w, sim_node_logged(s.alice) <= 20, "the log has it again and again");
     sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER,
              "no path");
     sim_world_done(&s.w);
-}
-
-void test_begin(void)
-{
-    json_object_seed(1);
 }

@@ -102,18 +102,12 @@ static unsigned zone_of(struct sim_world *w, const struct kind *kind)
     return zone;
 }
 
-static bool is_direct(struct sim_world *w, struct sim_node *n)
-{
-    const char *peers = sim_world_ask(w, n, PV_S(1), "\"cmd\":\"peers\"");
-    return peers != NULL && strstr(peers, "\"type\":\"direct\"") != NULL;
-}
-
 /* Pings until a path is direct; the time it took, PV_NEVER when it never was. */
 static pv_ns wait_direct(struct sim_world *w, struct sim_node *a, struct sim_node *b)
 {
     pv_ns start = sim_net_now(w->net);
     pv_ns took = sim_world_reach(w, a, b, PV_MS(100), WAIT);
-    while (!is_direct(w, a)) { /* over a relay first */
+    while (!sim_world_path_is(w, a, "direct")) { /* over a relay first */
         if (sim_net_now(w->net) - start > WAIT)
             return PV_NEVER;
         sim_world_run(w, PV_MS(20));
@@ -165,7 +159,7 @@ static bool wait_later(struct sim_world *w, struct sim_node *a, struct sim_node 
     for (pv_ns end = sim_net_now(w->net) + LATER; sim_net_now(w->net) < end;) {
         sim_node_ping(a, &to, 32);
         sim_world_run(w, PV_S(5));
-        if (is_direct(w, a))
+        if (sim_world_path_is(w, a, "direct"))
             return true;
     }
     return false;
@@ -370,5 +364,4 @@ void test_begin(void)
 {
     if (getenv("PV_HARD_TABLE") != NULL)
         exit(print_table(getenv("PV_HARD_TABLE")));
-    json_object_seed(1);
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Coordinator and nodes behind simulated NATs in virtual time: create, join, meet, chat, come back.
  */
-#include <jansson.h>
-
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -43,12 +41,6 @@ static bool both_reached(struct sim_world *w, void *ctx)
     return sim_node_pings(w->nodes[0]).answered > 0 && sim_node_pings(w->nodes[1]).answered > 0;
 }
 
-static bool is_direct(struct sim_world *w, struct sim_node *n)
-{
-    const char *peers = sim_world_ask(w, n, PV_S(1), "\"cmd\":\"peers\"");
-    return peers != NULL && strstr(peers, "\"type\":\"direct\"") != NULL;
-}
-
 /* Both ends start at once, each with one ping that must not be lost to the missing path. */
 static void meet(uint64_t seed, void *ctx)
 {
@@ -74,11 +66,11 @@ static void meet(uint64_t seed, void *ctx)
     pv_ns took = sim_net_now(w.net) - start;
     sim_must(&w, took <= PV_S(6), "the path took longer than 6 s");
     /* The relay may have been quicker. */
-    for (unsigned i = 0; i < 50 && !is_direct(&w, a); i++) {
+    for (unsigned i = 0; i < 50 && !sim_world_path_is(&w, a, "direct"); i++) {
         sim_node_ping(a, &to_b, 32);
         sim_world_run(&w, PV_MS(200));
     }
-    sim_must(&w, is_direct(&w, a) && sim_net_now(w.net) - start <= PV_S(10),
+    sim_must(&w, sim_world_path_is(&w, a, "direct") && sim_net_now(w.net) - start <= PV_S(10),
              "the path is not direct");
     sim_must(&w, sim_node_pings(a).twice + sim_node_pings(b).twice == 0,
              "an inner packet was delivered twice");
@@ -143,11 +135,14 @@ PV_SIM(a_node_that_restarts_is_found_again, SEEDS_SOME)
              "not found again after the NAT forgot");
     /* The relay goes with the coordinator; a direct path does not. */
     struct pv_addr to = sim_node_overlay(b, PV_AF_INET);
-    for (unsigned i = 0; i < 300 && !(is_direct(&w, a) && is_direct(&w, b)); i++) {
+    for (unsigned i = 0;
+         i < 300 && !(sim_world_path_is(&w, a, "direct") && sim_world_path_is(&w, b, "direct"));
+         i++) {
         sim_node_ping(a, &to, 32);
         sim_world_run(&w, PV_MS(200));
     }
-    sim_must(&w, is_direct(&w, a) && is_direct(&w, b), "not direct a minute after the NAT forgot");
+    sim_must(&w, sim_world_path_is(&w, a, "direct") && sim_world_path_is(&w, b, "direct"),
+             "not direct a minute after the NAT forgot");
     sim_coord_kill(w.coord);
     sim_must(&w, sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) != PV_NEVER,
              "the session ended with the coordinator");
@@ -160,8 +155,7 @@ PV_SIM(a_node_that_restarts_is_found_again, SEEDS_SOME)
 
 static bool has_text(struct sim_world *w, struct sim_node *n, const char *text)
 {
-    const char *inbox = sim_world_ask(w, n, PV_S(1), "\"cmd\":\"inbox\",\"peek\":true");
-    return inbox != NULL && strstr(inbox, text) != NULL;
+    return sim_world_says(w, n, "\"cmd\":\"inbox\",\"peek\":true", text);
 }
 
 PV_SIM(messages_arrive_also_across_restarts, SEEDS_SOME)
@@ -216,9 +210,4 @@ PV_TEST(a_seed_repeats_a_meeting_exactly)
     for (uint64_t seed = 1; seed <= 5; seed++)
         assert_int_equal(hash_of(seed), hash_of(seed));
     assert_int_not_equal(hash_of(1), hash_of(2));
-}
-
-void test_begin(void)
-{
-    json_object_seed(1);
 }

@@ -7,8 +7,6 @@
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/base/metrics_grammar.h"
 
-static const struct pv_link_config line = {.delay = PV_MS(10)};
-
 static struct grammar *ask(struct sim_world *w, struct sim_node *n)
 {
     const char *answer = sim_world_ask(w, n, PV_S(1), "\"cmd\":\"metrics\"");
@@ -37,11 +35,7 @@ static double sum(const struct grammar *g, const char *family, const char *label
 
 static void begin(struct sim_world *w, const char *profile_a, const char *profile_b)
 {
-    sim_world_init(w, 7, &line);
-    unsigned za = profile_a == NULL ? SIM_PUBLIC : sim_world_nat(w, SIM_PUBLIC, profile_a, &line);
-    unsigned zb = profile_b == NULL ? SIM_PUBLIC : sim_world_nat(w, SIM_PUBLIC, profile_b, &line);
-    sim_world_node(w, za, "a", false);
-    sim_world_node(w, zb, "b", false);
+    sim_world_two(w, 7, profile_a, profile_b);
     assert_true(sim_world_join_all(w));
     sim_world_run(w, PV_S(2));
 }

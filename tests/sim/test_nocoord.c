@@ -126,16 +126,6 @@ static void move(struct scene *s, unsigned i, unsigned zone)
     sim_net_move(s->w.net, host, zone);
 }
 
-static bool says(struct scene *s, unsigned i, const char *fields, const char *text)
-{
-    const char *answer = sim_world_ask(&s->w, s->n[i], PV_S(2), fields);
-    if (answer != NULL && strstr(answer, text) != NULL)
-        return true;
-    snprintf(s->w.why, sizeof(s->w.why), "%s does not say '%s' to %.80s: %.300s",
-             sim_node_name(s->n[i]), text, fields, answer == NULL ? "" : answer);
-    return false;
-}
-
 /* --- restarts ------------------------------------------------------------------------------ */
 
 PV_SIM(two_that_restart_are_back_within_five_seconds, SEEDS)
@@ -153,11 +143,13 @@ PV_SIM(two_that_restart_are_back_within_five_seconds, SEEDS)
     sim_must(&s.w, reaches(&s, (unsigned)seed % 2, 1 - (unsigned)seed % 2, BACK), "");
     sim_world_run(&s.w, PV_S(2));
     sim_must(&s.w,
-             says(&s, 0, "\"cmd\":\"why\",\"peer\":\"b\"", "has been reached directly") &&
-                 says(&s, 0, "\"cmd\":\"why\",\"peer\":\"b\"", "cached address 203.0.113.2:") &&
-                 says(&s, 0, "\"cmd\":\"status\"", "\"reached_without\":1") &&
-                 says(&s, 0, "\"cmd\":\"peers\"", "\"code\":9") &&
-                 says(&s, 0, "\"cmd\":\"peers\"", "\"online\":true"),
+             sim_world_says(&s.w, s.n[0], "\"cmd\":\"why\",\"peer\":\"b\"",
+                            "has been reached directly") &&
+                 sim_world_says(&s.w, s.n[0], "\"cmd\":\"why\",\"peer\":\"b\"",
+                                "cached address 203.0.113.2:") &&
+                 sim_world_says(&s.w, s.n[0], "\"cmd\":\"status\"", "\"reached_without\":1") &&
+                 sim_world_says(&s.w, s.n[0], "\"cmd\":\"peers\"", "\"code\":9") &&
+                 sim_world_says(&s.w, s.n[0], "\"cmd\":\"peers\"", "\"online\":true"),
              "");
     /* They stay together, through rekeys. */
     for (int i = 0; i < 40; i++) {
@@ -268,7 +260,7 @@ PV_SIM(strangers_meet_through_a_common_peer, SEEDS)
         power_on(&s);
     }
     sim_must(&s.w, reaches(&s, 0, 2, BACK), "");
-    sim_must(&s.w, says(&s, 0, "\"cmd\":\"why\",\"peer\":\"c\"", "through b"), "");
+    sim_must(&s.w, sim_world_says(&s.w, s.n[0], "\"cmd\":\"why\",\"peer\":\"c\"", "through b"), "");
     sim_world_done(&s.w);
 }
 
@@ -321,7 +313,8 @@ PV_SIM(a_coordinator_that_comes_back_disturbs_nothing, SEEDS)
     }
     sim_world_run(&s.w, PV_S(15));
     for (unsigned i = 0; i < 3; i++)
-        sim_must(&s.w, says(&s, i, "\"cmd\":\"status\"", "\"connected\":true"), "");
+        sim_must(&s.w, sim_world_says(&s.w, s.n[i], "\"cmd\":\"status\"", "\"connected\":true"),
+                 "");
     sim_world_done(&s.w);
 }
 
@@ -377,7 +370,7 @@ PV_SIM(a_removal_spreads_without_the_coordinator, SEEDS)
     /* The coordinator hears of it when it is back. */
     sim_coord_start(s.w.coord);
     sim_world_run(&s.w, PV_S(45));
-    sim_must(&s.w, says(&s, 2, "\"cmd\":\"status\"", "removed"), "");
+    sim_must(&s.w, sim_world_says(&s.w, s.n[2], "\"cmd\":\"status\"", "removed"), "");
     sim_world_done(&s.w);
 }
 
@@ -397,7 +390,7 @@ static bool agree(struct scene *s)
         snprintf(s->w.why, sizeof(s->w.why), "peers: %.400s", answer == NULL ? "" : answer);
         return false;
     }
-    return says(s, 0, "\"cmd\":\"status\"", "\"online\":2");
+    return sim_world_says(&s->w, s->n[0], "\"cmd\":\"status\"", "\"online\":2");
 }
 
 static bool room_agrees(struct scene *s)
@@ -423,7 +416,8 @@ PV_SIM(all_commands_agree_on_who_is_there, SEEDS)
     add(&s, "b", any_cone(&s));
     add(&s, "c", any_cone(&s));
     sim_must(&s.w,
-             all_met(&s, 0, 0) && says(&s, 0, "\"cmd\":\"room_create\",\"room\":\"dev\"", "dev") &&
+             all_met(&s, 0, 0) &&
+                 sim_world_says(&s.w, s.n[0], "\"cmd\":\"room_create\",\"room\":\"dev\"", "dev") &&
                  sim_world_ask(&s.w, s.n[0], PV_S(2),
                                "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"b\"") !=
                      NULL &&

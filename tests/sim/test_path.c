@@ -473,8 +473,3 @@ PV_SIM(the_first_data_leaves_over_the_relay_within_two_round_trips, 16)
     sim_must(&p.w, sim_node_flow_seen(p.b).received == 1, "and it did not arrive");
     sim_world_done(&p.w);
 }
-
-void test_begin(void)
-{
-    json_object_seed(1);
-}

@@ -27,15 +27,14 @@ static bool both_direct(struct sim_world *w, void *ctx)
 static bool is_mapped(struct sim_world *w, void *ctx)
 {
     struct pair *p = ctx;
-    const char *s = sim_world_ask(w, p->a, PV_S(1), "\"cmd\":\"status\"");
-    return s != NULL && strstr(s, "\"verified\":true") != NULL && sim_router_mapped(p->router) == 1;
+    return sim_world_says(w, p->a, "\"cmd\":\"status\"", "\"verified\":true") &&
+           sim_router_mapped(p->router) == 1;
 }
 
 static bool is_given_up(struct sim_world *w, void *ctx)
 {
     struct pair *p = ctx;
-    const char *s = sim_world_ask(w, p->a, PV_S(1), "\"cmd\":\"status\"");
-    return s != NULL && strstr(s, "\"waiting\"") != NULL;
+    return sim_world_says(w, p->a, "\"cmd\":\"status\"", "\"waiting\"");
 }
 
 /* A network of two behind symmetric NATs; the first one's router speaks PCP. */

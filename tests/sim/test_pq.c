@@ -2,8 +2,6 @@
 /* Post-quantum sessions of whole nodes, by the tests' KEM: meetings with loss and reordering, mixed
  * versions, a coordinator and a path that take the exchange out, renewal under traffic. */
 
-#include <jansson.h>
-
 #include "daemon/core/peer/peer.h"
 #include "proto/control/sealing.h"
 #include "tests/sim/world/sim_world.h"
@@ -225,12 +223,6 @@ PV_TEST(restarts_under_traffic_cut_nobody_off)
 /* --- mixed versions -----------------------------------------------------------------------------
  */
 
-static bool says(struct sim_world *w, struct sim_node *n, const char *request, const char *text)
-{
-    const char *answer = sim_world_ask(w, n, PV_S(2), request);
-    return answer != NULL && strstr(answer, text) != NULL;
-}
-
 /* One that cannot, one that does not want to, two that do, and one that wants nothing else. */
 PV_SIM(mixed_versions_and_settings_go_together, 2)
 {
@@ -265,12 +257,14 @@ PV_SIM(mixed_versions_and_settings_go_together, 2)
              "a packet passed that must not");
     sim_must(
         &w,
-        says(&w, strict, "\"cmd\":\"why\",\"peer\":\"old\"", "\"cause_code\":\"pq_required\"") &&
-            says(&w, a, "\"cmd\":\"why\",\"peer\":\"old\"", "its p2pvpnd does not do it") &&
-            says(&w, old, "\"cmd\":\"why\",\"peer\":\"a\"", "this machine has no KEM") &&
-            says(&w, old, "\"cmd\":\"status\"", "\"state\":\"unable\"") &&
-            says(&w, a, "\"cmd\":\"status\"", "\"state\":\"on\"") &&
-            says(&w, a, "\"cmd\":\"peers\"", "\"session\":\"hybrid\""),
+        sim_world_says(&w, strict, "\"cmd\":\"why\",\"peer\":\"old\"",
+                       "\"cause_code\":\"pq_required\"") &&
+            sim_world_says(&w, a, "\"cmd\":\"why\",\"peer\":\"old\"",
+                           "its p2pvpnd does not do it") &&
+            sim_world_says(&w, old, "\"cmd\":\"why\",\"peer\":\"a\"", "this machine has no KEM") &&
+            sim_world_says(&w, old, "\"cmd\":\"status\"", "\"state\":\"unable\"") &&
+            sim_world_says(&w, a, "\"cmd\":\"status\"", "\"state\":\"on\"") &&
+            sim_world_says(&w, a, "\"cmd\":\"peers\"", "\"session\":\"hybrid\""),
         "the words are missing:");
     sim_world_done(&w);
 }
@@ -301,14 +295,18 @@ PV_SIM(coordinators_of_all_versions_serve, 2)
             sim_coord_start(w.coord);
         }
         sim_world_run(&w, PV_S(60));
+        sim_must(
+            &w,
+            sim_world_says(&w, a, "\"cmd\":\"status\"", kind) &&
+                sim_world_says(&w, old, "\"cmd\":\"status\"", "\"coordinator\":\"classical\"") &&
+                sim_world_says(&w, strict, "\"cmd\":\"status\"",
+                               round < 2 ? kind : "it was hybrid"),
+            "a channel is of another kind than its ends are able to");
         sim_must(&w,
-                 says(&w, a, "\"cmd\":\"status\"", kind) &&
-                     says(&w, old, "\"cmd\":\"status\"", "\"coordinator\":\"classical\"") &&
-                     says(&w, strict, "\"cmd\":\"status\"", round < 2 ? kind : "it was hybrid"),
-                 "a channel is of another kind than its ends are able to");
-        sim_must(&w, says(&w, a, "\"cmd\":\"status\"", "no longer post-quantum") == (round == 2),
+                 sim_world_says(&w, a, "\"cmd\":\"status\"", "no longer post-quantum") ==
+                     (round == 2),
                  "a loss is not named, or none is");
-        sim_must(&w, !says(&w, old, "\"cmd\":\"status\"", "no longer post-quantum"),
+        sim_must(&w, !sim_world_says(&w, old, "\"cmd\":\"status\"", "no longer post-quantum"),
                  "one that never was hybrid misses it");
         sim_must(&w, sim_world_reach(&w, a, old, PV_MS(100), PV_S(10)) != PV_NEVER,
                  "no ping is answered");
@@ -346,7 +344,7 @@ static bool be_away(struct sim_world *w, struct sim_node *a, struct sim_node *b,
     sim_world_run(w, PV_S(5));
     sim_node_start(b);
     sim_world_run(w, PV_S(10));
-    return says(w, b, "\"cmd\":\"history\"", "\"hi\"") &&
+    return sim_world_says(w, b, "\"cmd\":\"history\"", "\"hi\"") &&
            sim_world_reach(w, a, b, PV_MS(100), PV_S(20)) != PV_NEVER;
 }
 
@@ -370,11 +368,11 @@ static void boxes(uint64_t seed, void *ctx)
                  sim_world_reach(&w, a, old, PV_MS(100), PV_S(5)) != PV_NEVER,
              "they do not meet");
     sim_world_run(&w, PV_S(90));
-    sim_must(
-        &w,
-        says(&w, a, "\"cmd\":\"why\",\"peer\":\"b\"", "stored copies for it are post-quantum") &&
-            says(&w, a, "\"cmd\":\"status\"", "\"sealing_keys\":1"),
-        "one has not the other's key after their meeting");
+    sim_must(&w,
+             sim_world_says(&w, a, "\"cmd\":\"why\",\"peer\":\"b\"",
+                            "stored copies for it are post-quantum") &&
+                 sim_world_says(&w, a, "\"cmd\":\"status\"", "\"sealing_keys\":1"),
+             "one has not the other's key after their meeting");
     sim_node_kill(old);
     sim_world_run(&w, PV_S(30));
     sim_coord_set_hook(w.coord, count_boxes, &seen);
@@ -570,9 +568,4 @@ PV_SIM(renewal_and_rotation_at_once_lose_nothing, 2)
              "the preshared key was not renewed");
     sim_must(&w, all_arrived(a, b), "packets were lost");
     sim_world_done(&w);
-}
-
-void test_begin(void)
-{
-    json_object_seed(1);
 }

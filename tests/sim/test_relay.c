@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The members' relay in virtual time: who meets nowhere else, and how the relay is left. */
-#include <jansson.h>
-
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -10,27 +8,13 @@ enum {
     SEEDS_SOME = 2,
 };
 
-static const struct pv_link_config good = {.delay = PV_MS(10)};
-
 static bool begin(struct sim_world *w, uint64_t seed, const char *profile_a, const char *profile_b)
 {
-    sim_world_init(w, seed, &good);
-    unsigned za = profile_a == NULL ? SIM_PUBLIC : sim_world_nat(w, SIM_PUBLIC, profile_a, &good);
-    unsigned zb = profile_b == NULL ? SIM_PUBLIC : sim_world_nat(w, SIM_PUBLIC, profile_b, &good);
-    sim_world_node(w, za, "a", false);
-    sim_world_node(w, zb, "b", false);
+    sim_world_two(w, seed, profile_a, profile_b);
     if (!sim_world_join_all(w))
         return false;
     sim_world_run(w, PV_S(2));
     return true;
-}
-
-static bool path_is(struct sim_world *w, struct sim_node *n, const char *type)
-{
-    char want[64];
-    const char *peers = sim_world_ask(w, n, PV_S(1), "\"cmd\":\"peers\"");
-    snprintf(want, sizeof(want), "\"type\":\"%s\"", type);
-    return peers != NULL && strstr(peers, want) != NULL;
 }
 
 /* Both wait for the type of path, a pinging b meanwhile. */
@@ -41,25 +25,10 @@ static bool until_path(struct sim_world *w, const char *type, pv_ns timeout)
     while (sim_net_now(w->net) < end) {
         sim_node_ping(w->nodes[0], &to, 32);
         sim_world_run(w, PV_MS(20));
-        if (path_is(w, w->nodes[0], type) && path_is(w, w->nodes[1], type))
+        if (sim_world_path_is(w, w->nodes[0], type) && sim_world_path_is(w, w->nodes[1], type))
             return true;
     }
     return false;
-}
-
-/* a pings b this often for so long; what is under way then has time to come. Returns how many were
- * not answered. */
-static unsigned stream(struct sim_world *w, pv_ns every, pv_ns duration)
-{
-    struct pv_addr to = sim_node_overlay(w->nodes[1], PV_AF_INET);
-    pv_ns end = sim_net_now(w->net) + duration;
-    while (sim_net_now(w->net) < end) {
-        sim_node_ping(w->nodes[0], &to, 32);
-        sim_world_run(w, every);
-    }
-    sim_world_run(w, PV_S(1));
-    struct sim_pings p = sim_node_pings(w->nodes[0]);
-    return p.sent - p.answered;
 }
 
 /* --- who meets nowhere else ------------------------------------------------------------------ */
@@ -73,11 +42,15 @@ PV_SIM(symmetric_nats_meet_over_the_relay_in_two_round_trips, SEEDS)
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5));
     sim_must_take(&w, took, PV_MS(2 * 40 + 2 * 40 + 5),
                   "the first ping was not answered over the relay at once");
-    sim_must(&w, stream(&w, PV_MS(10), PV_S(5)) == 0, "pings over the relay were lost");
-    sim_must(&w, path_is(&w, w.nodes[0], "relay") && path_is(&w, w.nodes[1], "relay"),
+    sim_must(&w, sim_world_unanswered(&w, PV_MS(10), PV_S(5)) == 0,
+             "pings over the relay were lost");
+    sim_must(&w,
+             sim_world_path_is(&w, w.nodes[0], "relay") &&
+                 sim_world_path_is(&w, w.nodes[1], "relay"),
              "the path is not relayed");
-    const char *peers = sim_world_ask(&w, w.nodes[0], PV_S(1), "\"cmd\":\"peers\"");
-    sim_must(&w, peers != NULL && strstr(peers, "\"via\":\"198.51.100.10:3478\"") != NULL, peers);
+    sim_must(&w,
+             sim_world_says(&w, w.nodes[0], "\"cmd\":\"peers\"", "\"via\":\"198.51.100.10:3478\""),
+             "peers:");
     sim_world_done(&w);
 }
 
@@ -88,7 +61,7 @@ PV_SIM(a_wall_with_one_door_is_passed_and_its_fall_noticed, SEEDS)
     sim_net_set_wall(w.net, sim_coord_host(w.coord));
     sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(200), PV_S(1)) != PV_NEVER,
              "not reached through the wall");
-    sim_must(&w, path_is(&w, w.nodes[0], "relay"), "the path is not relayed");
+    sim_must(&w, sim_world_path_is(&w, w.nodes[0], "relay"), "the path is not relayed");
     const char *pong =
         sim_world_ask(&w, w.nodes[0], PV_S(5),
                       "\"cmd\":\"ping\",\"peer\":\"b\",\"count\":2,\"interval_ms\":100,\"size\":0");
@@ -119,23 +92,27 @@ static void switching(uint64_t seed, void *ctx)
     sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) != PV_NEVER,
              "no path");
     /* From the first packets, over the relay, to the direct path. */
-    sim_must(&w, stream(&w, load->every, PV_S(1)) == 0,
+    sim_must(&w, sim_world_unanswered(&w, load->every, PV_S(1)) == 0,
              "packets were lost when the relay was left the first time");
-    sim_must(&w, path_is(&w, w.nodes[0], "direct") && path_is(&w, w.nodes[1], "direct"),
+    sim_must(&w,
+             sim_world_path_is(&w, w.nodes[0], "direct") &&
+                 sim_world_path_is(&w, w.nodes[1], "direct"),
              "not direct within a second");
     for (unsigned i = 0; i < load->rounds; i++) {
         sim_net_set_wall(w.net, sim_coord_host(w.coord));
         unsigned before = sim_node_pings(w.nodes[0]).sent - sim_node_pings(w.nodes[0]).answered;
-        unsigned after = stream(&w, load->every, PV_S(2));
+        unsigned after = sim_world_unanswered(&w, load->every, PV_S(2));
         sim_must_take(&w, (after - before) * load->every, PV_S(1), "until the relay carried on:");
-        sim_must(&w, path_is(&w, w.nodes[0], "relay") && path_is(&w, w.nodes[1], "relay"),
+        sim_must(&w,
+                 sim_world_path_is(&w, w.nodes[0], "relay") &&
+                     sim_world_path_is(&w, w.nodes[1], "relay"),
                  "not relayed behind the wall");
         sim_net_set_wall(w.net, SIM_NO_WALL);
-        sim_must(&w, stream(&w, load->every, PV_S(3)) == after,
+        sim_must(&w, sim_world_unanswered(&w, load->every, PV_S(3)) == after,
                  "packets were lost when the relay was left");
         /* A path that failed is held down, ever longer. */
         sim_must(&w, until_path(&w, "direct", PV_S(100)), "the relay was not left again");
-        sim_must(&w, stream(&w, load->every, PV_MS(500)) == after,
+        sim_must(&w, sim_world_unanswered(&w, load->every, PV_MS(500)) == after,
                  "packets were lost after the relay was left");
     }
     sim_must(&w, sim_node_pings(w.nodes[0]).twice + sim_node_pings(w.nodes[1]).twice == 0,
@@ -179,7 +156,7 @@ PV_SIM(where_packets_wait_it_is_soon_noticed_that_the_coordinator_is_back, SEEDS
     sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) != PV_NEVER,
              "no path");
     sim_coord_stop(w.coord);
-    (void)stream(&w, PV_MS(500), PV_S(240));
+    (void)sim_world_unanswered(&w, PV_MS(500), PV_S(240));
     sim_coord_start(w.coord);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(60));
     sim_must_take(&w, took, PV_S(6), "no traffic 6 s after the coordinator came back");
@@ -219,9 +196,4 @@ PV_SIM(a_nat_that_forgets_is_survived, SEEDS)
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(40));
     sim_must_take(&w, took, PV_S(1), "no traffic 1 s after the peer's NAT forgot everything");
     sim_world_done(&w);
-}
-
-void test_begin(void)
-{
-    json_object_seed(1);
 }

@@ -62,8 +62,7 @@ static bool made_with_newest(const struct sim_node *n)
 
 static bool is_connected(struct pair *p, struct sim_node *n)
 {
-    const char *answer = sim_world_ask(&p->w, n, PV_S(5), "\"cmd\":\"status\"");
-    return answer != NULL && strstr(answer, "\"connected\":true") != NULL;
+    return sim_world_says(&p->w, n, "\"cmd\":\"status\"", "\"connected\":true");
 }
 
 /* With nothing under way. */

@@ -100,6 +100,19 @@ struct sim_node *sim_world_node(struct sim_world *w, unsigned zone, const char *
     return w->nodes[w->n_nodes++];
 }
 
+void sim_world_two(struct sim_world *w, uint64_t seed, const char *profile_a, const char *profile_b)
+{
+    static const struct pv_link_config line = {.delay = PV_MS(10)};
+    const char *const profiles[] = {profile_a, profile_b}, *const names[] = {"a", "b"};
+    unsigned zones[2];
+    sim_world_init(w, seed, &line);
+    for (unsigned i = 0; i < 2; i++)
+        zones[i] =
+            profiles[i] == NULL ? SIM_PUBLIC : sim_world_nat(w, SIM_PUBLIC, profiles[i], &line);
+    for (unsigned i = 0; i < 2; i++)
+        (void)sim_world_node(w, zones[i], names[i], false);
+}
+
 bool sim_world_step(struct sim_world *w, pv_ns until)
 {
     struct sim_event e;
@@ -182,6 +195,23 @@ const char *sim_world_ask(struct sim_world *w, struct sim_node *n, pv_ns timeout
     return answer;
 }
 
+bool sim_world_says(struct sim_world *w, struct sim_node *n, const char *fields, const char *text)
+{
+    const char *answer = sim_world_ask(w, n, PV_S(5), fields);
+    if (answer == NULL || strstr(answer, text) != NULL)
+        return answer != NULL;
+    snprintf(w->why, sizeof(w->why), "%s does not say '%s' to %.80s: %.300s", sim_node_name(n),
+             text, fields, answer);
+    return false;
+}
+
+bool sim_world_path_is(struct sim_world *w, struct sim_node *n, const char *type)
+{
+    char want[64];
+    snprintf(want, sizeof(want), "\"type\":\"%s\"", type);
+    return sim_world_says(w, n, "\"cmd\":\"peers\"", want);
+}
+
 bool sim_world_enter(struct sim_world *w, struct sim_node *n, const char *room)
 {
     char fields[128];
@@ -259,6 +289,19 @@ pv_ns sim_world_reach(struct sim_world *w, struct sim_node *a, struct sim_node *
         }
     }
     return PV_NEVER;
+}
+
+unsigned sim_world_unanswered(struct sim_world *w, pv_ns every, pv_ns duration)
+{
+    struct pv_addr to = sim_node_overlay(w->nodes[1], PV_AF_INET);
+    pv_ns end = sim_net_now(w->net) + duration;
+    while (sim_net_now(w->net) < end) {
+        sim_node_ping(w->nodes[0], &to, 32);
+        sim_world_run(w, every);
+    }
+    sim_world_run(w, PV_S(1));
+    struct sim_pings p = sim_node_pings(w->nodes[0]);
+    return p.sent - p.answered;
 }
 
 void sim_world_explain(struct sim_world *w, struct sim_node *n, const char *peer)

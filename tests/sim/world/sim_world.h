@@ -29,6 +29,10 @@ struct sim_world {
 
 /* A network with a coordinator at 198.51.100.10 on a line of that quality. */
 void sim_world_init(struct sim_world *w, uint64_t seed, const struct pv_link_config *line);
+/* That with two nodes "a" and "b", each behind a NAT with this profile (NULL: public), all lines of
+ * 10 ms. */
+void sim_world_two(struct sim_world *w, uint64_t seed, const char *profile_a,
+                   const char *profile_b);
 void sim_world_done(struct sim_world *w);
 
 /* A further coordinator, of its own key, at 198.51.100.LAST. */
@@ -64,6 +68,10 @@ bool sim_world_enter(struct sim_world *w, struct sim_node *n, const char *room);
  * is not ok. Valid as long as the node. */
 const char *sim_world_ask(struct sim_world *w, struct sim_node *n, pv_ns timeout,
                           const char *fields);
+/* Does its answer, within 5 s, have this text? False and why. */
+bool sim_world_says(struct sim_world *w, struct sim_node *n, const char *fields, const char *text);
+/* Has the node a path of this type ("direct", "relay"), to whomever? */
+bool sim_world_path_is(struct sim_world *w, struct sim_node *n, const char *type);
 /* The value of a text field of an answer; false when it is not there or does not fit. */
 bool sim_world_field(const char *answer, const char *name, char *buf, size_t cap);
 /* The token of `network coordinators token`, from one to another, who joins by it. False and why.
@@ -76,6 +84,10 @@ bool sim_world_join_all(struct sim_world *w);
  * the time was up. every = between pings. */
 pv_ns sim_world_reach(struct sim_world *w, struct sim_node *a, struct sim_node *b, pv_ns every,
                       pv_ns timeout);
+
+/* The first node pings the second this often for so long; what is under way then has a second to
+ * come. How many of its pings were not answered, ever. */
+unsigned sim_world_unanswered(struct sim_world *w, pv_ns every, pv_ns duration);
 
 /* Prints what a node remembers about a peer, for the message of a failed run. */
 void sim_world_explain(struct sim_world *w, struct sim_node *n, const char *peer);
