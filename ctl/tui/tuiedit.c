@@ -99,10 +99,16 @@ static void put(struct pv_tuiedit *e, const char *bytes, size_t n)
     e->cursor += n;
 }
 
+struct pv_tuipast *pv_tuipast_free(struct pv_tuipast *past)
+{
+    for (size_t i = 0; past != NULL && i < past->n; i++)
+        free(past->lines[i]);
+    free(past);
+    return NULL;
+}
+
 void pv_tuiedit_done(struct pv_tuiedit *e)
 {
-    for (size_t i = 0; i < e->n_past; i++)
-        free(e->past[i]);
     free(e->draft);
     free(e->killed);
     memset(e, 0, sizeof(*e));
@@ -133,15 +139,24 @@ static void browse(struct pv_tuiedit *e, size_t to)
 {
     /* The draft is kept only at the moment of leaving it: browsing on must not replace it by a
      * line of the past. */
-    if (e->shown == e->n_past) {
+    if (e->shown == e->past->n) {
         free(e->draft);
         e->draft = strdup(e->text);
     }
     e->shown = to;
-    if (to < e->n_past)
-        pv_tuiedit_set(e, e->past[to]);
+    if (to < e->past->n)
+        pv_tuiedit_set(e, e->past->lines[to]);
     else
         pv_tuiedit_set(e, e->draft == NULL ? "" : e->draft);
+}
+
+void pv_tuiedit_move(struct pv_tuiedit *e, struct pv_tuipast *past, const char *begun)
+{
+    e->past = past;
+    e->shown = past == NULL ? 0 : past->n;
+    free(e->draft);
+    e->draft = NULL;
+    pv_tuiedit_set(e, begun);
 }
 
 static size_t word_start(const struct pv_tuiedit *e)
@@ -211,7 +226,7 @@ void pv_tuiedit_do(struct pv_tuiedit *e, enum pv_tuiedit_op op)
             browse(e, e->shown - 1);
         break;
     case PV_TUIEDIT_NEWER:
-        if (e->shown < e->n_past)
+        if (e->past != NULL && e->shown < e->past->n)
             browse(e, e->shown + 1);
         break;
     }
@@ -226,6 +241,23 @@ void pv_tuiedit_replace(struct pv_tuiedit *e, size_t len, const char *text)
     put(e, text, strlen(text));
 }
 
+/* Takes line. Like a shell, the history keeps a line that is repeated at once only one time. */
+static void remember(struct pv_tuiedit *e, char *line)
+{
+    struct pv_tuipast *p = e->past;
+    if (p == NULL || line[0] == '\0' || (p->n > 0 && strcmp(p->lines[p->n - 1], line) == 0)) {
+        free(line);
+    } else {
+        if (p->n == PV_TUIEDIT_PAST) {
+            free(p->lines[0]);
+            memmove(p->lines, p->lines + 1, (PV_TUIEDIT_PAST - 1) * sizeof(p->lines[0]));
+            p->n--;
+        }
+        p->lines[p->n++] = line;
+    }
+    e->shown = p == NULL ? 0 : p->n;
+}
+
 char *pv_tuiedit_take(struct pv_tuiedit *e)
 {
     /* Both copies are made before any change: without memory the input stays. */
@@ -235,19 +267,7 @@ char *pv_tuiedit_take(struct pv_tuiedit *e)
         free(kept);
         return NULL;
     }
-    /* Like a shell, the history keeps a line that is repeated at once only one time. */
-    bool again = e->n_past > 0 && strcmp(e->past[e->n_past - 1], kept) == 0;
-    if (kept[0] == '\0' || again) {
-        free(kept);
-    } else {
-        if (e->n_past == PV_TUIEDIT_PAST) {
-            free(e->past[0]);
-            memmove(e->past, e->past + 1, (PV_TUIEDIT_PAST - 1) * sizeof(e->past[0]));
-            e->n_past--;
-        }
-        e->past[e->n_past++] = kept;
-    }
-    e->shown = e->n_past;
+    remember(e, kept);
     pv_tuiedit_set(e, "");
     return line;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tuiedit.h - the input line of the terminal chat: UTF-8 text with a cursor, and what was typed
- * before. Pure: no terminal. One thread.
+ * before at the same place. Pure: no terminal. One thread.
  */
 #pragma once
 
@@ -15,14 +15,20 @@ enum {
     PV_TUIEDIT_PAST = 32,              /* lines remembered */
 };
 
+/* Lines that were typed at one place, which owns this. A zeroed one is empty. */
+struct pv_tuipast {
+    char *lines[PV_TUIEDIT_PAST]; /* owned; oldest first */
+    size_t n;
+};
+
 /* A zeroed one is empty. text is valid UTF-8 without control characters, NUL-terminated. */
 struct pv_tuiedit {
     char text[PV_TUIEDIT_MAX + 1];
-    size_t len, cursor;          /* bytes; cursor at a character */
-    char *past[PV_TUIEDIT_PAST]; /* owned; oldest first */
-    size_t n_past, shown;        /* shown == n_past: what is being typed */
-    char *draft;                 /* owned: what was being typed before going back */
-    char *killed;                /* owned: what YANK puts back; NULL: nothing yet */
+    size_t len, cursor;      /* bytes; cursor at a character */
+    struct pv_tuipast *past; /* borrowed; NULL: no line is remembered */
+    size_t shown;            /* of the past; its n: what is being typed */
+    char *draft;             /* owned: what was being typed before going back */
+    char *killed;            /* owned: what YANK puts back; NULL: nothing yet */
 };
 
 enum pv_tuiedit_op {
@@ -44,6 +50,10 @@ enum pv_tuiedit_op {
 };
 
 void pv_tuiedit_done(struct pv_tuiedit *e);
+struct pv_tuipast *pv_tuipast_free(struct pv_tuipast *past); /* NULL is fine; returns NULL */
+/* The person goes on at another place, which has that past (borrowed; NULL: none is kept), and where
+ * this line was begun. */
+void pv_tuiedit_move(struct pv_tuiedit *e, struct pv_tuipast *past, const char *begun);
 /* Inserts a character; control characters and what does not fit are dropped. */
 void pv_tuiedit_insert(struct pv_tuiedit *e, wchar_t c);
 void pv_tuiedit_do(struct pv_tuiedit *e, enum pv_tuiedit_op op);

@@ -40,6 +40,8 @@ static const struct meaning SEQUENCES[] = {
     {"1;3D", PV_TUI_EDIT, PV_TUIEDIT_WORD_LEFT},
     {"5D", PV_TUI_EDIT, PV_TUIEDIT_WORD_LEFT},
     {"d", PV_TUI_EDIT, PV_TUIEDIT_WORD_LEFT},
+    {"1;3A", PV_TUI_PREVIOUS, 0}, /* as in weechat */
+    {"1;3B", PV_TUI_NEXT, 0},
     {"3;5~", PV_TUI_EDIT, PV_TUIEDIT_DELETE_WORD},
     {"3;3~", PV_TUI_EDIT, PV_TUIEDIT_DELETE_WORD},
     {"1;5F", PV_TUI_BOTTOM, 0},

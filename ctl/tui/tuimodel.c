@@ -15,6 +15,7 @@
 
 static struct pv_tui_line *find_line(struct pv_tui_conv *c, const char *id);
 static void give(struct pv_tui *t, const json_t *msg);
+static void change_line(struct pv_tui *t, struct pv_tui_conv *from, struct pv_tui_conv *to);
 static void want_files(struct pv_tui *t);
 
 void pv_tui_note(struct pv_tui *t, const char *fmt, ...)
@@ -39,8 +40,10 @@ int pv_tui_init(struct pv_tui *t)
     memset(t, 0, sizeof(*t));
     pv_tui_settings_init(&t->set);
     t->told = json_object();
-    if (t->told != NULL && pv_tui_find(t, "", true) != SIZE_MAX)
+    if (t->told != NULL && pv_tui_find(t, "", true) != SIZE_MAX) {
+        change_line(t, &t->convs[0], &t->convs[0]);
         return PV_OK;
+    }
     pv_tui_done(t);
     return PV_ERR_NOMEM;
 }
@@ -57,6 +60,7 @@ void pv_tui_done(struct pv_tui *t)
         drop_lines(t->convs[i].lines, t->convs[i].n_lines);
         free(t->convs[i].lines);
         free(t->convs[i].draft);
+        pv_tuipast_free(t->convs[i].past);
     }
     free(t->convs);
     free(t->order);
@@ -157,13 +161,15 @@ size_t pv_tui_sort(struct pv_tui *t)
     return place;
 }
 
-/* Each conversation keeps its own unfinished line: what was begun for one is never sent to
- * another. */
-static void change_draft(struct pv_tui *t, struct pv_tui_conv *from, struct pv_tui_conv *to)
+/* Each conversation keeps its own unfinished line and the lines before it: what was typed for one
+ * is never sent to another. */
+static void change_line(struct pv_tui *t, struct pv_tui_conv *from, struct pv_tui_conv *to)
 {
     free(from->draft);
     from->draft = t->edit.len > 0 ? strdup(t->edit.text) : NULL;
-    pv_tuiedit_set(&t->edit, to->draft == NULL ? "" : to->draft);
+    if (to->past == NULL)
+        to->past = calloc(1, sizeof(*to->past));
+    pv_tuiedit_move(&t->edit, to->past, to->draft == NULL ? "" : to->draft);
     free(to->draft);
     to->draft = NULL;
 }
@@ -188,7 +194,7 @@ void pv_tui_open(struct pv_tui *t, size_t index)
         return;
     struct pv_tui_conv *c = &t->convs[index];
     if (index != t->current)
-        change_draft(t, &t->convs[t->current], c);
+        change_line(t, &t->convs[t->current], c);
     t->current = index;
     c->found = c->came = 0;
     find_new(c);

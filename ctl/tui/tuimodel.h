@@ -73,7 +73,8 @@ struct pv_tui_conv {
     size_t found;                       /* by /search: number of the line, from 1; 0 = none */
     bool show_found;                    /* the view scrolls to it, and clears this */
     char new_from[PV_CHAT_ID_TEXT_BUF]; /* the first message that was unread when it was opened */
-    char *draft; /* owned: its unfinished line while another conversation is open */
+    char *draft;             /* owned: its unfinished line while another conversation is open */
+    struct pv_tuipast *past; /* owned: the lines that were typed here; NULL: it was never open */
 };
 
 static inline bool pv_tui_conv_is_room(const struct pv_tui_conv *c)

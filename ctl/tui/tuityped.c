@@ -391,14 +391,32 @@ static size_t count_lines(const char *text)
     return n;
 }
 
+/* True: which was said. */
+static bool is_too_long(struct pv_tui *t, size_t len)
+{
+    if (len > PV_CHAT_TEXT_MAX)
+        pv_tui_note(t, "%zu bytes are too much for a message (%d): /send-file FILE", len,
+                    PV_CHAT_TEXT_MAX);
+    return len > PV_CHAT_TEXT_MAX;
+}
+
+/* As if it were typed, but whole or not at all. */
+static void paste_line(struct pv_tui *t, const char *text)
+{
+    size_t len = strcspn(text, "\n");
+    if (is_too_long(t, t->edit.len + len))
+        return;
+    for (size_t at = 0, n; at < len; at += n)
+        pv_tuiedit_insert(&t->edit, pv_tui_decode(text + at, &n));
+}
+
 void pv_tui_paste(struct pv_tui *t, const char *text)
 {
     size_t lines = count_lines(text);
     free(t->paste);
     t->paste = NULL;
     if (lines == 1) {
-        for (size_t n; *text != '\0' && *text != '\n'; text += n)
-            pv_tuiedit_insert(&t->edit, pv_tui_decode(text, &n));
+        paste_line(t, text);
         return;
     }
     if (t->current == 0) {
@@ -420,10 +438,7 @@ static void answer_paste(struct pv_tui *t, bool yes)
     if (text != NULL) {
         memcpy(text, t->edit.text, t->edit.len);
         memcpy(text + t->edit.len, t->paste, len + 1);
-        if (strlen(text) > PV_CHAT_TEXT_MAX) {
-            pv_tui_note(t, "%zu bytes are too much for a message (%d): /send-file FILE",
-                        strlen(text), PV_CHAT_TEXT_MAX);
-        } else {
+        if (!is_too_long(t, strlen(text))) {
             pv_tuiedit_set(&t->edit, "");
             t->note[0] = '\0';
             (void)send_to(t, t->convs[t->current].name, text);

@@ -124,14 +124,15 @@ static size_t fit(const char *text, size_t cols, bool wrap, size_t *ret_skip)
     for (size_t n; text[at] != '\0' && text[at] != '\n'; at += n) {
         wchar_t c = pv_tui_decode(text + at, &n);
         size_t w = c == '\t' ? 1 : width_of(&c);
+        /* Also behind a word that fills the row. */
+        if (c == ' ' && wrap)
+            blank = at;
         /* The first character is taken even when it is wider than the row: the walk must end. */
         if (used + w > cols && at > 0) {
             *ret_skip = blank > 0;
             return blank > 0 ? blank : at;
         }
         used += w;
-        if (c == ' ' && wrap)
-            blank = at;
     }
     *ret_skip = text[at] == '\n' ? 1 + strspn(text + at + 1, " ") : 0;
     return at;

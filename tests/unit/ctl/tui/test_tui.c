@@ -204,6 +204,33 @@ PV_TEST(typed_lines_come_back)
     assert_string_equal(f->t.edit.text, "draft");
 }
 
+/* Up and Enter, typed in the wrong place, must not tell one person what was said to another. */
+PV_TEST(lines_come_back_where_they_were_typed)
+{
+    struct pv_tui *t = &f->t;
+    line(t, "/open pi");
+    line(t, "for pi alone");
+    line(t, "/open bob");
+    edit(t, PV_TUIEDIT_OLDER);
+    assert_string_equal(t->edit.text, "");
+    line(t, "for bob");
+    line(t, "/open pi");
+    edit(t, PV_TUIEDIT_OLDER);
+    edit(t, PV_TUIEDIT_OLDER);
+    assert_string_equal(t->edit.text, "for pi alone");
+    /* Down in another conversation brings nothing that was begun here. */
+    pv_tui_open(t, pv_tui_find(t, "bob", false));
+    edit(t, PV_TUIEDIT_NEWER);
+    assert_string_equal(t->edit.text, "");
+    edit(t, PV_TUIEDIT_OLDER);
+    edit(t, PV_TUIEDIT_OLDER);
+    assert_string_equal(t->edit.text, "for bob");
+    pv_tui_open(t, 0);
+    edit(t, PV_TUIEDIT_OLDER);
+    assert_string_equal(t->edit.text, "/open pi");
+    drop_actions(t);
+}
+
 /* --- commands and completion ----------------------------------------------------------------- */
 
 PV_TEST(lines_go_where_they_belong)
@@ -756,7 +783,8 @@ PV_TEST(several_pasted_lines_are_sent_when_one_says_so)
     assert_string_equal(t->edit.text, "just this");
     edit(t, PV_TUIEDIT_KILL_START);
     pv_tui_paste(t, "one\ntwo\n");
-    assert_non_null(strstr(t->note, "2 lines pasted: Enter sends them to pi"));
+    draw(24, 80);
+    assert_string_equal(row(22), " 2 lines pasted: Enter sends them to pi, another key does not");
     assert_nothing_asked(t);
     pv_tui_key(t, PV_TUI_CHAR, L'n');
     assert_string_equal(t->note, "not sent");
@@ -766,6 +794,52 @@ PV_TEST(several_pasted_lines_are_sent_when_one_says_so)
     pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_action(t, PV_TUI_SEND, "pi", "see: /one\ntwo");
     assert_string_equal(t->edit.text, "");
+}
+
+/* Half of it does not say what a key does. */
+PV_TEST(the_question_about_pasted_lines_is_shown_whole)
+{
+#define LONG "a23456789-b23456789-c23456789-d23456789-e23456789-f23456789-g2"
+    struct pv_tui *t = &f->t;
+    take(t, pv_tui_take_peers, "{\"peers\":[" PEER(LONG, "true", "direct", "3") "]}");
+    pv_tui_open(t, pv_tui_find(t, LONG, false));
+    drop_actions(t);
+    t->now = 1795168800;
+    pv_tui_paste(t, "one\ntwo\nthree");
+    draw(24, 80);
+    assert_non_null(strstr(row(20), " 3 lines pasted: Enter sends them to  "));
+    assert_string_equal(row(21), " " LONG ", another");
+    assert_string_equal(row(22), " key does not");
+    draw(12, 40);
+    assert_string_equal(row(6), " 3 lines pasted: Enter sends them 10:00");
+    assert_string_equal(row(7), " to");
+    assert_string_equal(row(8), " a23456789-b23456789-c23456789-d2");
+    assert_string_equal(row(9), " 3456789-e23456789-f23456789-g2,");
+    assert_string_equal(row(10), " another key does not");
+    pv_tui_key(t, PV_TUI_PAGE_UP, 0);
+    assert_string_equal(t->note, "not sent");
+    assert_nothing_asked(t);
+#undef LONG
+}
+
+/* A text that is cut without a word would be sent as if it were whole. */
+PV_TEST(a_pasted_line_that_is_too_long_is_not_cut)
+{
+    struct pv_tui *t = &f->t;
+    char *text = test_alloc(PV_CHAT_TEXT_MAX + 2);
+    memset(text, 'x', PV_CHAT_TEXT_MAX);
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    drop_actions(t);
+    type(t, "y");
+    pv_tui_paste(t, text);
+    assert_string_equal(t->edit.text, "y");
+    assert_non_null(strstr(t->note, "are too much for a message"));
+    assert_non_null(strstr(t->note, "/send-file FILE"));
+    edit(t, PV_TUIEDIT_BACKSPACE);
+    text[PV_CHAT_TEXT_MAX] = '\n';
+    pv_tui_paste(t, text);
+    assert_int_equal(t->edit.len, PV_CHAT_TEXT_MAX);
+    free(text);
 }
 
 PV_TEST(a_daemon_that_was_gone_is_asked_again)
@@ -816,9 +890,9 @@ PV_TEST(an_explanation_that_is_too_long_for_the_bar_goes_on_below)
     size_t page = pv_tui_page(t, 12, 40);
     pv_tui_take_error(t, why, NULL);
     draw(12, 40);
-    assert_string_equal(row(8), " malformed: a room's name is 1    10:00");
-    assert_string_equal(row(9), " to 32 of a-z 0-9 and -, a text");
-    assert_string_equal(row(10), " of more than that says why");
+    assert_string_equal(row(8), " malformed: a room's name is 1 to 10:00");
+    assert_string_equal(row(9), " 32 of a-z 0-9 and -, a text of");
+    assert_string_equal(row(10), " more than that says why");
     assert_string_equal(row(11), ">");
     assert_non_null(strstr(row(7), "the newest"));
     assert_int_equal(pv_tui_page(t, 12, 40), page - 2);
@@ -1556,6 +1630,13 @@ PV_TEST(long_texts_break_at_blanks_and_wide_characters_never_in_two)
     assert_string_equal(row(7), "         over the lazy dog");
     assert_string_equal(row(8), "10:00     pi: 你好你好你好");
     assert_string_equal(row(9), "         你好");
+    /* A word that fills a row stands in it. */
+    take(t, pv_tui_take_message,
+         MSG("C", "pi", "lap", "exactly full over the lazy dog and", "read"));
+    draw(12, 26);
+    assert_string_equal(row(7), "10:00     pi: exactly full");
+    assert_string_equal(row(8), "         over the lazy dog");
+    assert_string_equal(row(9), "         and");
     drop_actions(t);
 }
 

@@ -60,6 +60,8 @@ PV_TEST(word_keys_of_every_terminal_move_by_words)
     expect("\033[1;5F", PV_TUI_BOTTOM, 0);
     expect("\033>", PV_TUI_BOTTOM, 0);
     expect("\033a", PV_TUI_NEXT_UNREAD, 0);
+    expect("\033[1;3A", PV_TUI_PREVIOUS, 0);
+    expect("\033[1;3B", PV_TUI_NEXT, 0);
 }
 
 PV_TEST(a_key_with_alt_before_its_sequence_is_that_key)
