@@ -6,15 +6,21 @@
 #include "ctl/complete.h"
 
 /* Words are compared and inserted as they are, with what a shell would act on quoted: compgen -W
- * would expand them once more. Where nothing is offered bash offers files. */
+ * would expand them once more. Where nothing is offered bash offers files. Bash has no place for
+ * what a word is, so a list (COMP_TYPE) has it behind the word: no more than what all words begin
+ * with is inserted then. */
 static const char BASH[] =
     "_p2pvpnctl()\n{\n"
-    "    local cur=${COMP_WORDS[COMP_CWORD]} word said quoted\n"
+    "    local cur=${COMP_WORDS[COMP_CWORD]} word said quoted told=()\n"
     "    COMPREPLY=()\n"
     "    while IFS=$'\\t' read -r word said; do\n"
     "        printf -v quoted %q \"$word\"\n"
-    "        [[ $word == \"$cur\"* || $quoted == \"$cur\"* ]] && COMPREPLY+=(\"$quoted\")\n"
+    "        [[ $word == \"$cur\"* || $quoted == \"$cur\"* ]] || continue\n"
+    "        COMPREPLY+=(\"$quoted\")\n"
+    "        told+=(\"$quoted${said:+  -- $said}\")\n"
     "    done < <(p2pvpnctl completion words \"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null)\n"
+    "    case $COMP_TYPE in 33 | 63 | 64) "
+    "(( ${#told[@]} > 1 )) && COMPREPLY=(\"${told[@]}\") ;; esac\n"
     "}\n"
     "complete -o default -F _p2pvpnctl p2pvpnctl\n";
 

@@ -4,6 +4,7 @@ import os
 import shutil
 
 from lab import Skip, check, equal, scenario
+from test_terminal import Terminal
 
 ASK = r"""
 PATH=$1:$PATH
@@ -86,6 +87,75 @@ def fish_offers_the_same_and_says_what_each_is(lab):
         offered = of(words)
         check(offered, f"nothing is offered behind {words!r}")
         check(words == "files " or all(offered.values()), f"without a word: {offered}")
+
+
+class Shell(Terminal):
+    """A terminal with a shell that completes p2pvpnctl."""
+    FLAGS = {"bash": "--norc --noprofile", "zsh": "-f"}
+    SET_UP = {"bash": "set +o history; source <(p2pvpnctl completion bash)",
+              "zsh": "autoload -U compinit && compinit -u -D; source <(p2pvpnctl completion zsh)"}
+    LIST = {"bash": ("Tab", "Tab"), "zsh": ("Tab",)}  # what bash does at the second one zsh does at the first
+
+    def command(self, args, env):
+        self.shell, = args
+        self.cleared = 0
+        return f"PATH={self.host.lab.build}/bin:$PATH PS1='$ ' {self.shell} {self.FLAGS[self.shell]} -i"
+
+    def clear(self, first="clear"):
+        self.cleared += 1
+        said = f"{self.shell} {self.cleared}"
+        self.line(f"{first}; clear; echo {said}")
+        self.wait_row("an empty screen", 0, said)
+
+    def tab(self, typed, *expected):
+        """Tab lists these behind what is typed, which is all that they have in common."""
+        self.type("p2pvpnctl " + typed)
+        self.keys(*self.LIST[self.shell])
+        for row in expected:
+            self.wait(f"what Tab says behind {typed!r}", row)
+
+
+@scenario
+def bash_and_zsh_say_what_each_is_when_one_types(lab):
+    shells = [s for s in ("bash", "zsh") if shutil.which(s)]
+    if shutil.which("tmux") is None:
+        raise Skip("tmux is not installed: scripts/deps test")
+    coordinator = lab.coordinator()
+    a, bob, bert = lab.host("a"), lab.host("bob"), lab.host("bert")
+    lab.network(coordinator, [a, bob, bert])
+    a.wait_peer(bob)
+    a.wait_peer(bert)
+    a.ctl("allow", "tag:guest", "bob", "ssh")
+    a.ctl("deny", "any", "bert", "tcp/23")
+    for room in ("crew", "dogs"):
+        a.ctl("room", "create", room)
+    for uses in (3, 4):
+        a.ctl("invite", "--uses", uses)
+    a.run("touch", "/etc/p2pvpn/work.conf")
+    rows = (("rules remove ", "1  -- allow tag:guest bob tcp/22", "2  -- deny any bert tcp/23"),
+            ("room leave \\#", "#crew  -- room of 1", "#dogs  -- room of 1"),
+            ("invite revoke ", "used 0 of 3", "used 0 of 4"),
+            ("-n ", "default", "work"),
+            ("invite --e", "--ephemeral  -- ", "--expires  -- "),
+            ("network", "network  -- ", "networks  -- "),
+            ("ping b", "bert  -- online", "bob  -- online"))
+    term = None
+    for shell in shells:
+        if term is None:
+            term = Shell(lab, a, shell)
+        else:
+            term.again(shell)
+        term.clear(Shell.SET_UP[shell])
+        for row in rows:
+            term.tab(*row)
+            if row != rows[-1]:
+                term.keys("C-u")
+                term.clear()
+        # The line gets the word alone.
+        term.type("o")
+        term.keys("Tab")
+        term.type("behind")
+        term.wait("the whole word", "$ p2pvpnctl ping bob behind")
 
 
 ASK_COORDINATOR = r"""
