@@ -69,6 +69,16 @@ static void tell_dns(struct pv_cli *cli, const char *by)
                     by);
 }
 
+/* An address of IPv6, which the answer has in brackets, is no way to here from every network. */
+static void tell_family(struct pv_cli *cli, const json_t *body, const char *by)
+{
+    if (pv_json_text(body, "endpoint", "")[0] == '[')
+        pv_cli_note(cli,
+                    "the app finds %s by IPv6 alone: where its network has none it reaches nobody; "
+                    "--endpoint ADDRESS:PORT names another way, such as a port that is forwarded",
+                    by);
+}
+
 /* As wg-genkey(1) has it. */
 static void tell_readers(struct pv_cli *cli)
 {
@@ -105,6 +115,7 @@ static int print_file(struct pv_cli *cli, const json_t *body)
                     "%s carries %s only where its p2pvpnd.conf says `[guests] carry = on`: its "
                     "`p2pvpnctl status` tells when it is missing",
                     by, name);
+    tell_family(cli, body, by);
     if (pv_json_text(body, "dns", NULL) == NULL)
         tell_dns(cli, by);
     tell_readers(cli);

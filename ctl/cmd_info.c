@@ -46,7 +46,7 @@ static void path_cell(struct pv_table *t, const json_t *path, bool all)
 
 static void state_cell(struct pv_table *t, const json_t *peer, double now)
 {
-    char text[PV_SHOW_BUF], ago[PV_AMOUNT_BUF];
+    char text[PV_NAME_BUF + PV_SHOW_BUF], ago[PV_AMOUNT_BUF];
     double seen = pv_json_real(peer, "last_seen", 0);
     double shake = pv_json_real(peer, "last_handshake", 0);
     const char *carrier = pv_json_text(peer, "carrier", NULL);
@@ -58,7 +58,7 @@ static void state_cell(struct pv_table *t, const json_t *peer, double now)
         snprintf(text, sizeof(text), "expired %.60s ago",
                  pv_duration_format(now - pv_json_real(peer, "expires", now), ago));
     else if (carrier != NULL && shake > 0)
-        snprintf(text, sizeof(text), "guest of %.40s, handshake %.12s ago", carrier,
+        snprintf(text, sizeof(text), "guest of %.63s, handshake %.12s ago", carrier,
                  pv_duration_format(now - shake, ago));
     else if (carrier != NULL)
         snprintf(text, sizeof(text), "guest of %.63s", carrier);
@@ -388,7 +388,7 @@ static void status_outside(struct pv_table *t, const json_t *s)
         const char *more = !up || ms < 0 ? "" : pv_show_ms(ms, rtt); /* why not: a problem below */
         /* Without an error nothing is wrong: this node is down, or waits and asks now and then. */
         const char *error = json_string_value(json_object_get(coord, "error"));
-        snprintf(text, sizeof(text), "%.40s  %s%.24s%s%.40s", pv_json_text(coord, "address", "?"),
+        snprintf(text, sizeof(text), "%.100s  %s%.24s%s%.40s", pv_json_text(coord, "address", "?"),
                  up              ? "connected"
                  : error == NULL ? "not connected"
                                  : "unreachable",

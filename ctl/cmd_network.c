@@ -436,7 +436,7 @@ static int remove_peer(struct pv_cli *cli)
 static int tell_tagged(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *tag)
 {
     char done[PV_SHOW_BUF];
-    snprintf(done, sizeof(done), "it has tag:%.60s", tag);
+    snprintf(done, sizeof(done), "it has tag:%.63s", tag);
     return pv_cli_ask_and_tell(cli, req, done, NULL);
 }
 

@@ -171,8 +171,9 @@ static int exit_use(struct pv_cli *cli, const char *peer)
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_EXIT_USE);
     req.route.lan = cli->args.value[EXIT_LAN] != NULL;
     req.route.block = cli->args.value[EXIT_BLOCK] != NULL;
-    char done[PV_SHOW_BUF];
-    snprintf(done, sizeof(done), "everything goes by %.40s: `p2pvpnctl exit off` ends that", peer);
+    char done[PV_NAME_BUF + 64];
+    snprintf(done, sizeof(done), "everything goes by %.*s: `p2pvpnctl exit off` ends that",
+             PV_NAME_MAX, peer);
     int code = pv_cli_peer(cli, &req, peer);
     return code != 0 ? code : pv_cli_change(cli, &req, done);
 }

@@ -128,7 +128,7 @@ int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, const
 int pv_cli_ask_and_tell_of(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *name,
                            const char *now, pv_cli_print_fn *more)
 {
-    char done[PV_SHOW_BUF];
-    snprintf(done, sizeof(done), "%.40s %s", name, now);
+    char done[PV_NAME_BUF + PV_SHOW_BUF];
+    snprintf(done, sizeof(done), "%.*s %s", PV_NAME_MAX, name, now);
     return pv_cli_ask_and_tell(cli, req, done, more);
 }

@@ -340,13 +340,14 @@ static int take_allow(struct ctx *c)
 }
 
 /* A name has no colon: it separates the parts of the hashed text (RFC 8489 s9.2.2), so two users
- * could have one key. */
+ * could have one key. It is UTF-8 (s14.3), as all that the report has. */
 static int begin_user(struct ctx *c)
 {
     struct pv_coordset_relay *r = &c->set->relay;
     size_t len = strlen(c->value);
-    if (len == 0 || len > PV_TURNAUTH_USER_MAX || strchr(c->value, ':') != NULL)
-        return bad(c, "expected a name of 1 to 64 characters, no colon");
+    if (len == 0 || len > PV_TURNAUTH_USER_MAX || strchr(c->value, ':') != NULL ||
+        !pv_utf8_is_valid(pv_view(c->value, len)))
+        return bad(c, "expected a name of 1 to 64 bytes in UTF-8, no colon");
     for (size_t i = 0; i < r->n_users; i++) {
         if (strcmp(r->users[i].name, c->value) == 0)
             return bad(c, "given twice");

@@ -309,6 +309,7 @@ PV_TEST(wrong_lines_are_named_with_file_and_line)
         {"[relay]\nturn = x\n", ":2: unknown key turn"},
         {"[turn-user a]\n", "[turn-user a] has no password-file"},
         {"[turn-user a:b]\n", ":1: turn-user a:b"},
+        {"[turn-user a\xfc]\n", ": expected a name of 1 to 64 bytes in UTF-8"},
         {"[turn-user a]\npassword-file = /x\n[turn-user a]\n", ":3: turn-user a: given twice"},
         {"[turn-user a]\npassword = x\n", ":2: unknown key password"},
     };

@@ -653,6 +653,18 @@ PV_TEST_IN(an_exported_file_that_others_may_read_is_told, setup, teardown)
     }
 }
 
+PV_TEST_IN(an_endpoint_that_some_networks_do_not_reach_is_told, setup, teardown)
+{
+    answers("export", "{\"id\":@,\"ok\":true,\"name\":\"phone\",\"by\":\"pi\",\"endpoint\":"
+                      "\"[2001:db8::7]:51820\"}\n");
+    assert_int_equal(RUN("export", "phone"), 0);
+    assert_non_null(strstr(t.err, "the app finds pi by IPv6 alone"));
+    answers("export", "{\"id\":@,\"ok\":true,\"name\":\"phone\",\"by\":\"pi\",\"endpoint\":"
+                      "\"198.51.100.7:51820\"}\n");
+    assert_int_equal(RUN("export", "phone"), 0);
+    assert_null(strstr(t.err, "IPv6"));
+}
+
 /* It is kept nowhere: who asked for a code that cannot be shown would have lost it. */
 PV_TEST_IN(without_a_code_the_exported_file_is_printed, setup, teardown)
 {
@@ -784,6 +796,11 @@ PV_TEST_IN(status_shows_what_matters, setup, teardown)
                       "{\"address\":\"a:1\",\"connected\":false,\"error\":\"no answer\"}}\n");
     assert_int_equal(RUN("status"), 0);
     assert_non_null(strstr(t.out, "coordinator  a:1  unreachable\n"));
+    answers("status",
+            "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"up\",\"coordinator\":{\"address\":"
+            "\"[2001:db8:1234:5678:9abc:def0:1234:5678]:3478\",\"connected\":true}}\n");
+    assert_int_equal(RUN("status"), 0);
+    assert_non_null(strstr(t.out, "[2001:db8:1234:5678:9abc:def0:1234:5678]:3478  connected\n"));
     answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"none\"}\n");
     assert_int_equal(RUN("status"), 0);
     assert_string_equal(t.out, "state  not joined: p2pvpnctl join TOKEN, or create URL\n");
@@ -1132,6 +1149,35 @@ PV_TEST_IN(exit_alone_changes_nothing, setup, teardown)
     assert_int_equal(RUN("exit"), 0);
     assert_non_null(strstr(t.out, "none is used"));
     assert_non_null(strstr(t.err, "nobody offers to be an exit"));
+}
+
+/* A user with two exits must see which one it is. */
+PV_TEST_IN(everything_is_said_to_go_by_the_name_of_the_exit, setup, teardown)
+{
+    answers("exit_use", "{\"id\":@,\"ok\":true}\n");
+    assert_int_equal(RUN("exit", "use", "nas"), 0);
+    assert_string_equal(t.err, "everything goes by nas: `p2pvpnctl exit off` ends that\n");
+}
+
+PV_TEST_IN(a_long_name_is_said_whole, setup, teardown)
+{
+#define LONG "a23456789-b23456789-c23456789-d23456789-e23456789-f23456789-g23"
+    answers("exit_use", "{\"id\":@,\"ok\":true}\n");
+    answers("admin_grant", "{\"id\":@,\"ok\":true}\n");
+    answers("tag", "{\"id\":@,\"ok\":true}\n");
+    answers("admit", "{\"id\":@,\"ok\":true}\n");
+    answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":\"tv\",\"carrier\":"
+                     "\"" LONG "\",\"last_handshake\":5}]}\n");
+    assert_int_equal(RUN("exit", "use", LONG), 0);
+    assert_non_null(strstr(t.err, "by " LONG ": `p2pvpnctl exit off` ends that"));
+    assert_int_equal(RUN("admin", "grant", LONG), 0);
+    assert_non_null(strstr(t.err, LONG " is an admin: it may invite and remove"));
+    assert_int_equal(RUN("admit", LONG, "--tag", LONG), 0);
+    assert_non_null(strstr(t.err, "it has tag:" LONG));
+    assert_non_null(strstr(t.err, LONG " is a member now"));
+    assert_int_equal(RUN("peers"), 0);
+    assert_non_null(strstr(t.out, "guest of " LONG ", handshake "));
+#undef LONG
 }
 
 PV_TEST_IN(changes_are_sent_as_they_are, setup, teardown)
