@@ -19,7 +19,7 @@
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/parts.h"
-#include "daemon/core/path/mapper_part.h"
+#include "daemon/core/path/mapper.h"
 #include "daemon/core/path/relays.h"
 #include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/peers.h"
@@ -304,7 +304,7 @@ void pv_engine_handle_routers(struct pv_engine *e,
 void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr *src,
                                       struct pv_view datagram, pv_ns now)
 {
-    pv_mapper_part_router(&e->node, src, datagram, now);
+    pv_mapper_handle_router(&e->node, src, datagram, now);
     settle(e, now);
 }
 

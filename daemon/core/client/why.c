@@ -12,10 +12,9 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/member/sealkeys.h"
-#include "daemon/core/nat/mapper.h"
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/node/node.h"
-#include "daemon/core/path/mapper_part.h"
+#include "daemon/core/path/mapper.h"
 #include "daemon/core/path/relays.h"
 #include "daemon/core/peer/hardnat_part.h"
 #include "daemon/core/peer/peers.h"
@@ -238,7 +237,7 @@ static void nat_words(const struct pv_desc_nat *nat, char *buf, size_t cap)
 /* The port that our router maps, or why it maps none. */
 static void why_portmap(struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
-    const struct pv_mapper_view v = pv_mapper_view(pv_mapper_of(n), PV_AF_INET);
+    const struct pv_mapper_view v = pv_mapper_view(n, PV_AF_INET);
     bool direct = pv_peer_path(p) != NULL && pv_peer_path(p)->kind == PV_CARRIER_UDP;
     char text[PV_ADDR_TEXT];
     if (pv_peer_is_static(p))

@@ -6,9 +6,8 @@
 #include "daemon/core/client/cause.h"
 #include "daemon/core/client/why.h"
 #include "daemon/core/member/membership.h"
-#include "daemon/core/nat/mapper.h"
 #include "daemon/core/nat/udpwatch.h"
-#include "daemon/core/path/mapper_part.h"
+#include "daemon/core/path/mapper.h"
 #include "daemon/core/path/relays.h"
 #include "daemon/core/peer/hardnat_part.h"
 #include "daemon/core/peer/recall.h"
@@ -40,12 +39,7 @@ const char *pv_membership_overlap(const struct pv_node *n, struct pv_prefix *ret
     return "";
 }
 
-const struct pv_mapper *pv_mapper_of(const struct pv_node *n)
-{
-    return NULL;
-}
-
-struct pv_mapper_view pv_mapper_view(const struct pv_mapper *m, uint16_t family)
+struct pv_mapper_view pv_mapper_view(const struct pv_node *n, uint16_t family)
 {
     return others.mapper;
 }

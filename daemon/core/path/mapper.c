@@ -2,15 +2,20 @@
 /* Asks the router for an open port, by PCP, then NAT-PMP, then UPnP; has it proven from outside,
  * renews it, and gives it back. A `line` is one address family; IPv6 has PCP only, as a hole in a
  * firewall. */
-#include "daemon/core/nat/mapper.h"
+#include "daemon/core/path/mapper.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "crypto/ct.h"
 #include "crypto/hash.h"
+#include "daemon/core/nat/gatherer.h"
+#include "daemon/core/nat/stunroute.h"
+#include "daemon/core/node/statuspage.h"
+#include "proto/local/ctlapi_pack.h"
+#include "proto/stun/portmap.h"
+#include "proto/stun/stun.h"
 #include "proto/stun/stunc.h"
 
 /* --- does a stranger reach a mapped port? ---------------------------------------------------- */
@@ -119,13 +124,14 @@ static enum verdict settle(struct mapcheck *c, pv_ns now)
 /* --- the mapper ------------------------------------------------------------------------------ */
 
 enum {
-    FAMILIES = 2,
     PORT_MIN = 20000, /* of another port, drawn at random */
     PORT_MAX = 60999,
-    LIFETIME_MIN = 30, /* seconds: no renewal is more frequent than every 15 s */
+    LIFETIME_MIN = 30,    /* seconds: no renewal is more frequent than every 15 s */
+    UPNP_LIFETIME = 3600, /* seconds; IGD:2 allows a week, a lost daemon's should end */
     REASON = 96,
     NATPMP_RESPONSE = 12, /* bytes, RFC 6886 s3.2.1 */
     NATPMP_ANNOUNCE = 128,
+    SENT_MAX = 128, /* bytes of a datagram to a router or a server */
 };
 /* Ours: longer than a NAT keeps what nobody has answered (30 s in Linux, 60 s in pf); or the last
  * proof's own trail lets the next one in, mapped or not. */
@@ -162,14 +168,16 @@ struct line {
     uint64_t job_tag; /* of the one under way; 0 = none */
 };
 
-struct pv_mapper {
-    struct pv_mapper_config cfg;
+struct mapper {
+    struct pv_node *node;
+    bool off;      /* nothing is ever asked */
+    bool stopping; /* what the router maps is given back */
     bool wanted, changed;
     uint64_t next_tag;
-    struct line lines[FAMILIES];
+    struct line lines[PV_NODE_ROUTERS];
 };
 
-const char *pv_mapper_state_name(enum pv_mapper_state state)
+static const char *state_name(enum pv_mapper_state state)
 {
     static const char *const names[] = {"off",     "asking",    "checking",
                                         "working", "releasing", "waiting"};
@@ -182,33 +190,27 @@ const char *pv_mapper_protocol_name(enum pv_mapper_protocol protocol)
     return names[protocol];
 }
 
-int pv_mapper_new(struct pv_mapper **ret_mapper, const struct pv_mapper_config *cfg)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct pv_mapper *m = calloc(1, sizeof(*m));
-    if (m == NULL)
-        return PV_ERR_NOMEM;
-    m->cfg = *cfg;
+    struct mapper *m = part;
+    m->off = cfg->portmap_off;
     m->lines[0].family = PV_AF_INET;
     m->lines[1].family = PV_AF_INET6;
-    for (size_t i = 0; i < FAMILIES; i++) {
+    for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
         m->lines[i].check_at = m->lines[i].renew_at = m->lines[i].retry_at = PV_NEVER;
         m->lines[i].backoff = BACKOFF_FIRST;
     }
-    *ret_mapper = m;
     return PV_OK;
 }
 
-struct pv_mapper *pv_mapper_free(struct pv_mapper *m)
+static void unmake(void *part)
 {
-    if (m != NULL) {
-        pv_jobqueue_forget(m->cfg.jobs, m, NULL);
-        pv_wipe(m, sizeof(*m));
-    }
-    free(m);
-    return NULL;
+    struct mapper *m = part;
+    pv_jobqueue_forget(&m->node->jobs, m, NULL);
+    pv_wipe(m->lines, sizeof(m->lines)); /* PCP's nonces */
 }
 
-static struct line *line_of(struct pv_mapper *m, uint16_t family)
+static struct line *line_of(struct mapper *m, uint16_t family)
 {
     return &m->lines[family == PV_AF_INET6 ? 1 : 0];
 }
@@ -216,9 +218,9 @@ static struct line *line_of(struct pv_mapper *m, uint16_t family)
 /* --- asking and giving back ---------------------------------------------------------------- */
 
 /* Is there anybody to ask, and any need to? */
-static bool is_useful(const struct pv_mapper *m, const struct line *l)
+static bool is_useful(const struct mapper *m, const struct line *l)
 {
-    if (m->cfg.off || !m->wanted || l->router.family != l->family || l->local.family != l->family ||
+    if (m->off || !m->wanted || l->router.family != l->family || l->local.family != l->family ||
         l->server.family != l->family)
         return false;
     /* A public IPv4 address has nobody in front of it that maps; a public IPv6 address may have a
@@ -226,7 +228,7 @@ static bool is_useful(const struct pv_mapper *m, const struct line *l)
     return pv_addr_is_private(&l->local) == (l->family == PV_AF_INET);
 }
 
-static void withdraw(struct pv_mapper *m, struct line *l)
+static void withdraw(struct mapper *m, struct line *l)
 {
     if (l->external.family != PV_AF_NONE)
         m->changed = true;
@@ -236,8 +238,8 @@ static void withdraw(struct pv_mapper *m, struct line *l)
 static pv_job_done on_job;
 
 /* NAT-PMP and UPnP are left to libraries that block, so they are jobs, and they know IPv4 only. PCP
- * is done here (pv_mapper_poll_transmit()). */
-static void queue_job(struct pv_mapper *m, struct line *l, bool release, pv_ns now)
+ * is done here (poll_transmit()). */
+static void queue_job(struct mapper *m, struct line *l, bool release, pv_ns now)
 {
     struct pv_job *job = pv_job_new(PV_JOB_PORTMAP);
     bool upnp = l->protocol == PV_MAPPER_UPNP;
@@ -248,34 +250,37 @@ static void queue_job(struct pv_mapper *m, struct line *l, bool release, pv_ns n
             .protocol = upnp ? PV_PORTMAPJOB_UPNP : (uint8_t)PV_PORTMAPJOB_NATPMP,
             .release = release,
             .external_port = release ? l->claimed.port : l->port,
-            .lifetime = upnp ? PV_MAPPER_UPNP_LIFETIME : PV_PORTMAP_LIFETIME,
+            .lifetime = upnp ? UPNP_LIFETIME : PV_PORTMAP_LIFETIME,
             .router = l->router,
             .local = l->local,
         };
     if (job != NULL && upnp)
         memcpy(job->u.portmap.url, l->url, sizeof(l->url));
-    if (!pv_jobqueue_submit(m->cfg.jobs, job, on_job, m, l->job_tag))
+    if (!pv_jobqueue_submit(&m->node->jobs, job, on_job, m, l->job_tag))
         l->renew_at = now + NOT_QUEUED;
 }
 
-/* The nonce follows from a secret of this node: after a restart it is the same, so that the router
+/* The nonce follows from this node's identity: after a restart it is the same, so that the router
  * lets us renew our old mapping and does not refuse us as a stranger (RFC 6887 s11.3). */
-static void ask_pcp(struct pv_mapper *m, struct line *l, pv_ns now)
+static void ask_pcp(struct mapper *m, struct line *l, pv_ns now)
 {
-    uint8_t hash[PV_BLAKE2B_LEN];
+    static const char context[] = "p2pvpn pcp nonce v1";
+    uint8_t secret[PV_BLAKE2B_LEN], hash[PV_BLAKE2B_LEN];
     struct pv_portmap_config cfg = {.router = l->router, .client = l->local};
     cfg.suggested = l->claimed.family == l->family ? l->claimed : (struct pv_addr){0};
     cfg.suggested.family = l->family;
     cfg.suggested.port = l->port;
-    pv_blake2b(hash, pv_view(m->cfg.secret, sizeof(m->cfg.secret)),
-               pv_view(l->router.ip, sizeof(l->router.ip)),
+    pv_blake2b(secret, pv_view(m->node->identity->sign_sk, sizeof(m->node->identity->sign_sk)),
+               pv_view(context, sizeof(context)), pv_view(NULL, 0));
+    pv_blake2b(hash, pv_view(secret, sizeof(secret)), pv_view(l->router.ip, sizeof(l->router.ip)),
                pv_view(l->local.ip, sizeof(l->local.ip)));
     memcpy(cfg.nonce, hash, sizeof(cfg.nonce));
+    pv_wipe(secret, sizeof(secret));
     pv_wipe(hash, sizeof(hash));
-    pv_portmap_start(&l->pcp, &cfg, &m->cfg.rng, now);
+    pv_portmap_start(&l->pcp, &cfg, &m->node->rng, now);
 }
 
-static void ask(struct pv_mapper *m, struct line *l, pv_ns now)
+static void ask(struct mapper *m, struct line *l, pv_ns now)
 {
     l->state = PV_MAPPER_ASKING;
     l->renew_at = l->check_at = l->retry_at = PV_NEVER;
@@ -287,12 +292,12 @@ static void ask(struct pv_mapper *m, struct line *l, pv_ns now)
 }
 
 /* From the first protocol on. */
-static void begin(struct pv_mapper *m, struct line *l, pv_ns now)
+static void begin(struct mapper *m, struct line *l, pv_ns now)
 {
     withdraw(m, l);
     l->claimed = (struct pv_addr){.family = PV_AF_NONE};
     l->protocol = PV_MAPPER_PCP;
-    l->port = m->cfg.udp_port;
+    l->port = m->node->given.udp_port;
     l->healed = 0;
     l->reason[0] = '\0';
     memset(l->failed, 0, sizeof(l->failed));
@@ -306,7 +311,7 @@ static bool holds(const struct line *l)
 
 /* Given back and not left to expire: a router's table of mappings is small, and the next owner of
  * our address must not inherit an open port. */
-static void give_back(struct pv_mapper *m, struct line *l, pv_ns now)
+static void give_back(struct mapper *m, struct line *l, pv_ns now)
 {
     if (l->protocol == PV_MAPPER_PCP)
         pv_portmap_release(&l->pcp, now);
@@ -315,7 +320,7 @@ static void give_back(struct pv_mapper *m, struct line *l, pv_ns now)
 }
 
 /* Nothing is held or asked any more; what can be given back is. */
-static void stop(struct pv_mapper *m, struct line *l, pv_ns now)
+static void stop(struct mapper *m, struct line *l, pv_ns now)
 {
     if (l->state != PV_MAPPER_OFF && l->state != PV_MAPPER_WAITING)
         give_back(m, l, now);
@@ -337,11 +342,11 @@ static void rest(struct line *l, pv_ns for_ns, pv_ns now)
 }
 
 /* The present protocol has failed for the reason in failed[]. */
-static void next_protocol(struct pv_mapper *m, struct line *l, pv_ns now)
+static void next_protocol(struct mapper *m, struct line *l, pv_ns now)
 {
     withdraw(m, l);
     l->claimed = (struct pv_addr){.family = PV_AF_NONE};
-    l->port = m->cfg.udp_port;
+    l->port = m->node->given.udp_port;
     l->healed = 0;
     if (l->protocol == PV_MAPPER_UPNP || l->family == PV_AF_INET6) {
         rest(l, l->backoff, now);
@@ -354,15 +359,15 @@ static void next_protocol(struct pv_mapper *m, struct line *l, pv_ns now)
 
 /* --- proving ------------------------------------------------------------------------------- */
 
-static void check(struct pv_mapper *m, struct line *l, pv_ns now)
+static void check(struct mapper *m, struct line *l, pv_ns now)
 {
     l->check_at = PV_NEVER;
     l->checked_at = now;
-    start_check(&l->check, &l->server, l->claimed.port, &m->cfg.rng, now);
+    start_check(&l->check, &l->server, l->claimed.port, &m->node->rng, now);
 }
 
 /* The router has mapped something, or says so again. */
-static void mapped(struct pv_mapper *m, struct line *l, const struct pv_addr *claimed, pv_ns now)
+static void mapped(struct mapper *m, struct line *l, const struct pv_addr *claimed, pv_ns now)
 {
     bool same = pv_addr_equal(&l->claimed, claimed) && l->state == PV_MAPPER_WORKING;
     l->claimed = *claimed;
@@ -376,7 +381,7 @@ static void mapped(struct pv_mapper *m, struct line *l, const struct pv_addr *cl
     check(m, l, now);
 }
 
-static void works(struct pv_mapper *m, struct line *l, const struct pv_addr *seen, pv_ns now)
+static void works(struct mapper *m, struct line *l, const struct pv_addr *seen, pv_ns now)
 {
     struct pv_addr external = *seen;
     /* The address is as the STUN server saw it, the port as the router said: a router may not know
@@ -404,8 +409,7 @@ static bool is_inner(const struct line *l, const struct pv_addr *seen)
 /* Another NAT behind the router cannot be helped, so that ends at once. Otherwise the mapping is
  * given back and made anew twice, the second time with another outer port: a router may have lost
  * its rule, or let another host use the port. */
-static void does_not_work(struct pv_mapper *m, struct line *l, const struct pv_addr *seen,
-                          pv_ns now)
+static void does_not_work(struct mapper *m, struct line *l, const struct pv_addr *seen, pv_ns now)
 {
     char claimed[PV_ADDR_TEXT], ip[PV_ADDR_TEXT];
     pv_addr_format(&l->claimed, claimed);
@@ -430,14 +434,14 @@ static void does_not_work(struct pv_mapper *m, struct line *l, const struct pv_a
         return;
     }
     if (l->healed++ == 1)
-        l->port = (uint16_t)(PORT_MIN + pv_rng_below(&m->cfg.rng, PORT_MAX - PORT_MIN + 1));
+        l->port = (uint16_t)(PORT_MIN + pv_rng_below(&m->node->rng, PORT_MAX - PORT_MIN + 1));
     l->state = PV_MAPPER_RELEASING;
     l->renew_at = l->check_at = PV_NEVER;
     give_back(m, l, now);
 }
 
 /* Is the proof done? */
-static void checked(struct pv_mapper *m, struct line *l, pv_ns now)
+static void checked(struct mapper *m, struct line *l, pv_ns now)
 {
     switch (settle(&l->check, now)) {
     case NO_VERDICT:
@@ -471,7 +475,7 @@ static void check_soon(struct line *l, pv_ns now)
 
 /* --- PCP ----------------------------------------------------------------------------------- */
 
-static void pump_pcp(struct pv_mapper *m, struct line *l, pv_ns now)
+static void pump_pcp(struct mapper *m, struct line *l, pv_ns now)
 {
     struct pv_portmap_event ev;
     if (l->state == PV_MAPPER_RELEASING && l->protocol == PV_MAPPER_PCP &&
@@ -497,8 +501,8 @@ static void pump_pcp(struct pv_mapper *m, struct line *l, pv_ns now)
 
 /* A port that another host holds is exchanged for a drawn one, twice. A router that is silent while
  * the old mapping still lives may only be rebooting. */
-static void job_failed(struct pv_mapper *m, struct line *l,
-                       const struct pv_portmapjob_result *result, pv_ns now)
+static void job_failed(struct mapper *m, struct line *l, const struct pv_portmapjob_result *result,
+                       pv_ns now)
 {
     bool silent = result->status == PV_ERR_TIMEOUT;
     if (l->state != PV_MAPPER_ASKING && silent && now < l->expires) {
@@ -507,7 +511,7 @@ static void job_failed(struct pv_mapper *m, struct line *l,
     }
     if (result->status == PV_ERR_EXISTS && l->healed < 2) {
         l->healed++;
-        l->port = (uint16_t)(PORT_MIN + pv_rng_below(&m->cfg.rng, PORT_MAX - PORT_MIN + 1));
+        l->port = (uint16_t)(PORT_MIN + pv_rng_below(&m->node->rng, PORT_MAX - PORT_MIN + 1));
         withdraw(m, l);
         l->claimed = (struct pv_addr){.family = PV_AF_NONE};
         ask(m, l, now);
@@ -520,8 +524,8 @@ static void job_failed(struct pv_mapper *m, struct line *l,
     next_protocol(m, l, now);
 }
 
-static void job_mapped(struct pv_mapper *m, struct line *l,
-                       const struct pv_portmapjob_result *result, pv_ns now)
+static void job_mapped(struct mapper *m, struct line *l, const struct pv_portmapjob_result *result,
+                       pv_ns now)
 {
     struct pv_addr claimed = result->external;
     uint32_t life = result->lifetime;
@@ -544,7 +548,7 @@ static void job_mapped(struct pv_mapper *m, struct line *l,
 
 static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct pv_mapper *m = wait->self;
+    struct mapper *m = wait->self;
     struct line *l = line_of(m, PV_AF_INET);
     struct pv_portmapjob_result r = result->portmap;
     if (wait->tag != l->job_tag)
@@ -575,7 +579,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
 /* --- facts --------------------------------------------------------------------------------- */
 
 /* Begins or ends as the facts say now. */
-static void apply(struct pv_mapper *m, struct line *l, pv_ns now)
+static void apply(struct mapper *m, struct line *l, pv_ns now)
 {
     bool useful = is_useful(m, l);
     if (!useful && l->state != PV_MAPPER_OFF)
@@ -584,15 +588,8 @@ static void apply(struct pv_mapper *m, struct line *l, pv_ns now)
         begin(m, l, now);
 }
 
-void pv_mapper_want(struct pv_mapper *m, bool wanted, pv_ns now)
-{
-    m->wanted = wanted;
-    for (size_t i = 0; i < FAMILIES; i++)
-        apply(m, &m->lines[i], now);
-}
-
 /* The same router and address, but perhaps in another network, or after a reboot. */
-static void ask_again(struct pv_mapper *m, struct line *l, pv_ns now)
+static void ask_again(struct mapper *m, struct line *l, pv_ns now)
 {
     l->backoff = BACKOFF_FIRST;
     if (l->state == PV_MAPPER_WAITING) {
@@ -606,12 +603,12 @@ static void ask_again(struct pv_mapper *m, struct line *l, pv_ns now)
     }
 }
 
-void pv_mapper_set_router(struct pv_mapper *m, uint16_t family, const struct pv_addr *router,
-                          const struct pv_addr *local, pv_ns now)
+/* No family in the router or in our address towards it: there is none. */
+static void set_router(struct mapper *m, struct line *l, const struct pv_addr *router,
+                       const struct pv_addr *local, pv_ns now)
 {
-    struct line *l = line_of(m, family);
     struct pv_addr own = *local;
-    own.port = own.family == PV_AF_NONE ? 0 : m->cfg.udp_port;
+    own.port = own.family == PV_AF_NONE ? 0 : m->node->given.udp_port;
     if (pv_addr_equal_ip(&l->router, router) && pv_addr_equal(&l->local, &own)) {
         ask_again(m, l, now);
         return;
@@ -633,36 +630,67 @@ void pv_mapper_set_router(struct pv_mapper *m, uint16_t family, const struct pv_
     apply(m, l, now);
 }
 
-/* Without a server nothing can be proven, and an unproven mapping is no candidate. */
-void pv_mapper_set_servers(struct pv_mapper *m, const struct pv_addr *servers, size_t n, pv_ns now)
+/* The first server of the family proves. Without one nothing can be proven, and an unproven mapping
+ * is no candidate. */
+static void set_server(struct mapper *m, struct line *l, const struct pv_addr *servers, size_t n,
+                       pv_ns now)
 {
-    for (size_t i = 0; i < FAMILIES; i++) {
-        struct line *l = &m->lines[i];
-        struct pv_addr first = {.family = PV_AF_NONE};
-        for (size_t k = n; k-- > 0;)
-            if (servers[k].family == l->family)
-                first = servers[k];
-        if (first.family == PV_AF_NONE || pv_addr_equal(&first, &l->server))
-            continue; /* while none is known the last one may come back */
-        l->server = first;
-        if (l->check.running)
-            check(m, l, now);
-        else
-            check_soon(l, now);
-        apply(m, l, now);
+    size_t i = 0;
+    while (i < n && servers[i].family != l->family)
+        i++;
+    if (i == n || pv_addr_equal(&servers[i], &l->server))
+        return; /* while none is known the last one may come back */
+    l->server = servers[i];
+    if (l->check.running)
+        check(m, l, now);
+    else
+        check_soon(l, now);
+    apply(m, l, now);
+}
+
+/* Our address on the router's link: in one range with it if there is such a one, and for IPv6 one
+ * that is valid everywhere (RFC 6887 s8.4). PCP takes the source address of the request for the
+ * host that asks, so it must be the one that the mapping is for. */
+static struct pv_addr local_towards(const struct pv_node *n, const struct pv_engine_router *r)
+{
+    struct pv_addr best = {.family = PV_AF_NONE};
+    bool best_near = false;
+    for (size_t i = 0; i < n->host.n_links; i++) {
+        const struct pv_link_addr *l = &n->host.links[i];
+        if (r->addr.family == PV_AF_NONE || l->addr.base.family != r->addr.family || !l->up ||
+            l->loopback || l->ifindex != r->ifindex)
+            continue;
+        if (r->addr.family == PV_AF_INET6 && pv_addr_is_private(&l->addr.base))
+            continue;
+        bool near = pv_prefix_contains(&l->addr, &r->addr);
+        if (best.family != PV_AF_NONE && (best_near || !near))
+            continue;
+        best = l->addr.base;
+        best.port = 0;
+        best_near = near;
     }
+    return best;
 }
 
-void pv_mapper_refresh(struct pv_mapper *m, pv_ns now)
+static void on_facts(void *part, unsigned facts, pv_ns now)
 {
-    for (size_t i = 0; i < FAMILIES; i++)
-        check_soon(&m->lines[i], now);
-}
-
-void pv_mapper_woke(struct pv_mapper *m, pv_ns now)
-{
-    for (size_t i = 0; i < FAMILIES; i++)
-        ask_again(m, &m->lines[i], now);
+    struct mapper *m = part;
+    const struct pv_node *n = m->node;
+    for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
+        struct line *l = &m->lines[i];
+        if ((facts & PV_FACT_LINKS) != 0) {
+            struct pv_addr local = local_towards(n, &n->host.routers[i]);
+            set_router(m, l, &n->host.routers[i].addr, &local, now);
+        }
+        if ((facts & PV_FACT_SERVERS) != 0)
+            set_server(m, l, n->coord_info.servers, n->coord_info.n_servers, now);
+        /* A machine that slept may be in another network behind the same addresses. When something
+         * failed, what is offered is looked at. */
+        if ((facts & PV_FACT_RESUMED) != 0)
+            ask_again(m, l, now);
+        else if ((facts & PV_FACT_NAT_DOUBT) != 0)
+            check_soon(l, now);
+    }
 }
 
 /* NAT-PMP tells everybody when its state or outer address is new (RFC 6886 s3.2.1). */
@@ -677,9 +705,10 @@ static void take_natpmp_announcement(struct line *l, struct pv_view d, pv_ns now
     check_soon(l, now);
 }
 
-void pv_mapper_handle_router(struct pv_mapper *m, const struct pv_addr *src,
-                             struct pv_view datagram, pv_ns now)
+void pv_mapper_handle_router(struct pv_node *n, const struct pv_addr *src, struct pv_view datagram,
+                             pv_ns now)
 {
+    struct mapper *m = pv_node_part(n, &pv_part_mapper);
     struct line *l = line_of(m, src->family);
     if (src->port != PV_PORTMAP_PORT || !pv_addr_equal_ip(src, &l->router))
         return;
@@ -689,21 +718,29 @@ void pv_mapper_handle_router(struct pv_mapper *m, const struct pv_addr *src,
         take_natpmp_announcement(l, datagram, now);
 }
 
-int pv_mapper_handle_stun(struct pv_mapper *m, const struct pv_addr *src, struct pv_view datagram,
-                          pv_ns now)
+static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
 {
-    struct line *l = line_of(m, src->family);
-    int r = pv_stunc_handle_input(&l->check.plain, src, datagram, now);
+    struct mapper *m = part;
+    struct line *l = line_of(m, from->remote.family);
+    if (data.len < PV_STUN_HEADER_LEN ||
+        pv_stunroute_owner(m->node->ways.stunroute, data.ptr + PV_STUN_TXID_AT) !=
+            PV_STUN_OWNER_MAPPER)
+        return false;
+    if (from->kind != PV_CARRIER_UDP)
+        return true;
+    int r = pv_stunc_handle_input(&l->check.plain, &from->remote, data, now);
     if (r == PV_ERR_NOT_FOUND)
-        r = pv_stunc_handle_input(&l->check.probe, src, datagram, now);
+        r = pv_stunc_handle_input(&l->check.probe, &from->remote, data, now);
     if (r == PV_OK)
         checked(m, l, now);
-    return r;
+    else
+        pv_log(m->node->log, PV_LOG_DEBUG, "what=\"STUN answer not taken\"");
+    return true;
 }
 
 /* --- time ---------------------------------------------------------------------------------- */
 
-static void run(struct pv_mapper *m, struct line *l, pv_ns now)
+static void tick(struct mapper *m, struct line *l, pv_ns now)
 {
     pv_portmap_handle_timeout(&l->pcp, now);
     pump_pcp(m, l, now);
@@ -724,16 +761,18 @@ static void run(struct pv_mapper *m, struct line *l, pv_ns now)
     }
 }
 
-void pv_mapper_handle_timeout(struct pv_mapper *m, pv_ns now)
+static void handle_timeout(void *part, pv_ns now)
 {
-    for (size_t i = 0; i < FAMILIES; i++)
-        run(m, &m->lines[i], now);
+    struct mapper *m = part;
+    for (size_t i = 0; i < PV_NODE_ROUTERS; i++)
+        tick(m, &m->lines[i], now);
 }
 
-pv_ns pv_mapper_next_timeout(const struct pv_mapper *m)
+static pv_ns next_timeout(const void *part)
 {
+    const struct mapper *m = part;
     pv_ns next = PV_NEVER;
-    for (size_t i = 0; i < FAMILIES; i++) {
+    for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
         const struct line *l = &m->lines[i];
         next = pv_min_ns(next, pv_portmap_next_timeout(&l->pcp));
         if (l->check.running)
@@ -747,47 +786,12 @@ pv_ns pv_mapper_next_timeout(const struct pv_mapper *m)
     return next;
 }
 
-/* --- decisions out ------------------------------------------------------------------------- */
+/* --- in words -------------------------------------------------------------------------------- */
 
-/* Requests go to the router, the proof of a mapping to the coordinator. */
-int pv_mapper_poll_transmit(struct pv_mapper *m, struct pv_mapper_transmit *ret_tx)
-{
-    for (size_t i = 0; i < FAMILIES; i++) {
-        struct line *l = &m->lines[i];
-        struct pv_mapper_transmit tx = {.local = l->local};
-        if (pv_portmap_poll_transmit(&l->pcp, tx.buf) == PV_OK) {
-            tx.router = true;
-            tx.local.port = 0;
-            tx.dst = l->pcp.cfg.router;
-            tx.dst.port = PV_PORTMAP_PORT;
-            tx.len = PV_PORTMAP_MAP_LEN;
-        } else if (pv_stunc_poll_transmit(&l->check.plain, tx.buf, sizeof(tx.buf), &tx.len) ==
-                       PV_OK ||
-                   pv_stunc_poll_transmit(&l->check.probe, tx.buf, sizeof(tx.buf), &tx.len) ==
-                       PV_OK) {
-            tx.dst = l->check.server;
-        } else {
-            continue;
-        }
-        *ret_tx = tx;
-        return PV_OK;
-    }
-    return PV_ERR_AGAIN;
-}
-
-bool pv_mapper_take_changed(struct pv_mapper *m)
-{
-    bool changed = m->changed;
-    m->changed = false;
-    return changed;
-}
-
-/* --- questions ----------------------------------------------------------------------------- */
-
-static void explain_off(const struct pv_mapper *m, const struct line *l, char *buf, size_t cap)
+static void explain_off(const struct mapper *m, const struct line *l, char *buf, size_t cap)
 {
     const char *why = "";
-    if (m->cfg.off)
+    if (m->off)
         why = "switched off ([traversal] portmap)";
     else if (!m->wanted)
         why = "this node is not in a network, or down";
@@ -821,9 +825,9 @@ static void explain_failures(const struct line *l, char *buf, size_t cap)
         snprintf(buf + len, cap - len, ")");
 }
 
-struct pv_mapper_view pv_mapper_view(const struct pv_mapper *m, uint16_t family)
+/* The state of a family now, and in words why nothing is offered. */
+static struct pv_mapper_view view_of(const struct mapper *m, const struct line *l)
 {
-    const struct line *l = &m->lines[family == PV_AF_INET6 ? 1 : 0];
     const char *name = pv_mapper_protocol_name(l->protocol);
     struct pv_mapper_view v = {
         .state = l->state,
@@ -859,3 +863,141 @@ struct pv_mapper_view pv_mapper_view(const struct pv_mapper *m, uint16_t family)
     }
     return v;
 }
+
+struct pv_mapper_view pv_mapper_view(const struct pv_node *n, uint16_t family)
+{
+    struct mapper *m = pv_node_part(n, &pv_part_mapper);
+    return view_of(m, line_of(m, family));
+}
+
+/* --- what is mapped -------------------------------------------------------------------------- */
+
+static void log_change(const struct mapper *m, const struct pv_mapper_view *v)
+{
+    char external[PV_ADDR_TEXT];
+    if (v->external.family != PV_AF_NONE)
+        pv_log(m->node->log, PV_LOG_INFO, "what=\"the router maps our port\" by=%s address=%s",
+               pv_mapper_protocol_name(v->protocol), pv_addr_format(&v->external, external));
+    else if (v->why[0] != '\0')
+        pv_log(m->node->log, PV_LOG_DEBUG, "what=\"no mapped port\" why=\"%s\"", v->why);
+}
+
+/* Both families with every change: the gatherer ignores what is the same. */
+static void offer_mapped(struct mapper *m)
+{
+    for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
+        const struct line *l = &m->lines[i];
+        struct pv_mapper_view v = view_of(m, l);
+        struct pv_addr local = l->local;
+        local.port = 0;
+        local.family = l->family; /* with no mapped address nothing is offered for this family */
+        pv_gatherer_set_mapped(m->node->ways.gatherer, &local, &l->external);
+        m->node->ways.portmapped[i] = l->external;
+        log_change(m, &v);
+    }
+}
+
+static void run(void *part, pv_ns now)
+{
+    struct mapper *m = part;
+    const struct pv_node *n = m->node;
+    /* A node that is down, or in no network, opens no port to the world. */
+    m->wanted = !m->stopping && n->up && !n->removed && pv_node_self(n) != NULL;
+    for (size_t i = 0; i < PV_NODE_ROUTERS; i++)
+        apply(m, &m->lines[i], now);
+    if (m->changed)
+        offer_mapped(m);
+    m->changed = false;
+}
+
+/* Run at once: the engine sends what is due and ends, so the request to give the mapping back must
+ * be ready. */
+static void on_stop(void *part, pv_ns now)
+{
+    struct mapper *m = part;
+    m->stopping = true;
+    run(m, now);
+}
+
+/* Requests go to the router; the proof of a mapping goes to the coordinator, by STUN, whose answers
+ * come to a socket that many parts use. */
+static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
+{
+    struct mapper *m = part;
+    for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
+        struct line *l = &m->lines[i];
+        uint8_t buf[SENT_MAX];
+        size_t len = PV_PORTMAP_MAP_LEN;
+        bool router = pv_portmap_poll_transmit(&l->pcp, buf) == PV_OK;
+        if (!router && pv_stunc_poll_transmit(&l->check.plain, buf, sizeof(buf), &len) != PV_OK &&
+            pv_stunc_poll_transmit(&l->check.probe, buf, sizeof(buf), &len) != PV_OK)
+            continue;
+        struct pv_addr dst = router ? l->pcp.cfg.router : l->check.server, local = l->local;
+        if (router) {
+            dst.port = PV_PORTMAP_PORT;
+            local.port = 0;
+        } else {
+            pv_stunroute_sent(m->node->ways.stunroute, buf + PV_STUN_TXID_AT, PV_STUN_OWNER_MAPPER);
+        }
+        if (!pv_transmit_to(ret_tx, &dst, buf, len))
+            return false;
+        ret_tx->router = router;
+        ret_tx->local = local;
+        return true;
+    }
+    return false;
+}
+
+/* --- shown ----------------------------------------------------------------------------------- */
+
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct mapper *m = part;
+    json_t *list = json_array();
+    for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
+        const struct pv_mapper_view v = view_of(m, &m->lines[i]);
+        bool there = v.claimed.family != PV_AF_NONE;
+        /* Before a router was asked no protocol has been chosen. */
+        bool asked = v.state != PV_MAPPER_OFF && v.state != PV_MAPPER_WAITING;
+        pv_ctlapi_put(&list, NULL,
+                      pv_ctlapi_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:b, s:s?}", "family",
+                                     m->lines[i].family == PV_AF_INET6 ? "ipv6" : "ipv4", "state",
+                                     state_name(v.state), "protocol",
+                                     asked ? pv_mapper_protocol_name(v.protocol) : NULL, "router",
+                                     pv_ctlapi_ip(&v.router), "claimed", pv_ctlapi_addr(&v.claimed),
+                                     "external", pv_ctlapi_addr(&v.external), "lifetime",
+                                     pv_ctlapi_real(there && v.expires > now
+                                                        ? (double)((v.expires - now) / PV_S(1))
+                                                        : -1),
+                                     "verified", v.external.family != PV_AF_NONE, "why",
+                                     v.why[0] != '\0' ? v.why : NULL));
+    }
+    pv_statuspage_put(st, PV_STATUS_PORT_MAPPINGS, list);
+}
+
+/* Only a mapping that was proven from outside counts, not one that a router merely claims. */
+static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
+{
+    const struct mapper *own = part;
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_port_mapped",
+                      "1: the router maps our port, proven from outside.");
+    pv_metrics_count(m, own->lines[0].state == PV_MAPPER_WORKING, "family", "ipv4", NULL);
+    pv_metrics_count(m, own->lines[1].state == PV_MAPPER_WORKING, "family", "ipv6", NULL);
+}
+
+const struct pv_part pv_part_mapper = {
+    .name = "mapper",
+    .after = {"relays", "bindings", "hardnat"},
+    .size = PV_PART_SIZE(struct mapper),
+    .start = start,
+    .free = unmake,
+    .on_facts = on_facts,
+    .on_stop = on_stop,
+    .run = run,
+    .handle_stun = handle_stun,
+    .poll_transmit = poll_transmit,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .status = show,
+    .metrics = put_metrics,
+};
