@@ -344,8 +344,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
     pv_peers_handle_timeout(e->node.peers, now);
     PV_EACH_PART(&e->node, slot)
     {
-        if (slot->part->handle_timeout != NULL)
-            slot->part->handle_timeout(slot->self, now);
+        pv_part_handle_timeout(slot->part, slot->self, now);
     }
     settle(e, now);
 }
@@ -356,8 +355,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
         pv_min_ns(pv_peers_next_timeout(e->node.peers), pv_jobqueue_next_timeout(&e->node.jobs));
     PV_EACH_PART(&e->node, slot)
     {
-        if (slot->part->next_timeout != NULL)
-            next = pv_min_ns(next, slot->part->next_timeout(slot->self));
+        next = pv_min_ns(next, pv_part_next_timeout(slot->part, slot->self));
     }
     return next;
 }

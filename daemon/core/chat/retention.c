@@ -79,12 +79,6 @@ static void purge(struct retention *r, pv_ns now)
     (void)submit(r, job, 0); /* without memory: in an hour */
 }
 
-static pv_ns next_timeout(const void *part)
-{
-    const struct retention *r = part;
-    return r->purge_at;
-}
-
 /* --- history clear ------------------------------------------------------------------------- */
 
 static bool submit_clear(struct retention *r, const struct clearing *c)
@@ -277,11 +271,9 @@ static void keep_muted(struct retention *r, const struct pv_chatjob_result *list
         inherit_mute(r, m);
 }
 
-static void handle_timeout(void *part, pv_ns now)
+static void on_due(void *part, pv_ns now)
 {
     struct retention *r = part;
-    if (now < r->purge_at)
-        return;
     purge(r, now);
     if (!r->knows_muted)
         ask_for_muted(r);
@@ -378,8 +370,8 @@ const struct pv_part pv_part_retention = {
     .start = start,
     .free = free_retention,
     .on_peer = on_peer,
-    .handle_timeout = handle_timeout,
-    .next_timeout = next_timeout,
+    .due = PV_PART_DUE(struct retention, purge_at),
+    .on_due = on_due,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
 };

@@ -309,21 +309,13 @@ static void unmake(void *part)
         drop(&s->entries[i]);
 }
 
-static void handle_timeout(void *part, pv_ns now)
+static void on_due(void *part, pv_ns now)
 {
     struct stats *s = part;
-    if (now < s->look_at)
-        return;
     look(s, now);
     if ((pv_node_wall_s(s->node, now) / MINUTE_S - 1) % MINUTES == KEEP_AT)
         store(s);
     s->look_at = next_minute(s->node, now);
-}
-
-static pv_ns next_timeout(const void *part)
-{
-    const struct stats *s = part;
-    return s->look_at;
 }
 
 static void on_stop(void *part, pv_ns now)
@@ -363,8 +355,8 @@ const struct pv_part pv_part_stats = {
     .restore = restore,
     .free = unmake,
     .on_facts = on_facts,
-    .handle_timeout = handle_timeout,
-    .next_timeout = next_timeout,
+    .due = PV_PART_DUE(struct stats, look_at),
+    .on_due = on_due,
     .on_stop = on_stop,
     .on_member_gone = on_member_gone,
     .commands = commands,

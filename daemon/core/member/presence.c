@@ -157,22 +157,14 @@ static bool is_doubted(const struct pv_peer *p)
     return pv_peer_presence(p) == PV_PRESENCE_OFFLINE && pv_peer_notes_of(p)->there;
 }
 
-static void handle_timeout(void *part, pv_ns now)
+static void on_due(void *part, pv_ns now)
 {
     struct presence *x = part;
-    if (now < x->ask_at)
-        return;
     x->ask_at = PV_NEVER;
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(x->node->peers, p)) != NULL;) {
         if (is_doubted(p))
             pv_presence_subscribe(x->node, pv_peer_pk(p));
     }
-}
-
-static pv_ns next_timeout(const void *part)
-{
-    const struct presence *x = part;
-    return x->ask_at;
 }
 
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
@@ -201,8 +193,8 @@ const struct pv_part pv_part_presence = {
     .name = "presence",
     .size = PV_PART_SIZE(struct presence),
     .start = start,
-    .handle_timeout = handle_timeout,
-    .next_timeout = next_timeout,
+    .due = PV_PART_DUE(struct presence, ask_at),
+    .on_due = on_due,
     .on_facts = on_facts,
     .on_peer = on_peer,
     .on_answer = on_answer,

@@ -282,22 +282,14 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     }
 }
 
-static void handle_timeout(void *part, pv_ns now)
+static void on_due(void *part, pv_ns now)
 {
     struct statements *s = part;
-    if (now < s->look_at)
-        return;
     s->look_at = PV_NEVER;
     s->rest_until = now + LOOK_AGAIN;
     s->relisted = false;
     if (s->node->online && !s->node->coord_info.visiting && s->node->roster != NULL)
         pull(s, pv_coord_cursor(s->node), TAG_PULL);
-}
-
-static pv_ns next_timeout(const void *part)
-{
-    const struct statements *s = part;
-    return s->look_at;
 }
 
 /* After a welcome this node asks for what the log has behind the last connection's end. */
@@ -343,7 +335,7 @@ const struct pv_part pv_part_statements = {
     .on_facts = on_facts,
     .on_answer = on_answer,
     .on_push = on_push,
-    .handle_timeout = handle_timeout,
-    .next_timeout = next_timeout,
+    .due = PV_PART_DUE(struct statements, look_at),
+    .on_due = on_due,
     .status = show,
 };

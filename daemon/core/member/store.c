@@ -93,12 +93,6 @@ static void run_store(void *part, pv_ns now)
     store_marks(s);
 }
 
-static pv_ns next_timeout(const void *part)
-{
-    const struct store *s = part;
-    return s->retry_at;
-}
-
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct store *s = part;
@@ -112,6 +106,6 @@ const struct pv_part pv_part_store = {
     .start = start,
     .restore = restore_marks,
     .run = run_store,
-    .next_timeout = next_timeout,
+    .due = PV_PART_DUE(struct store, retry_at),
     .status = show,
 };

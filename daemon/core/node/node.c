@@ -35,6 +35,26 @@ void pv_part_free(const struct pv_part *part, void *self)
         free(self);
 }
 
+static pv_ns due_of(const struct pv_part *part, const void *self)
+{
+    const void *due = (const char *)self + part->due;
+    return part->due == 0 ? PV_NEVER : *(const pv_ns *)due;
+}
+
+pv_ns pv_part_next_timeout(const struct pv_part *part, const void *self)
+{
+    pv_ns next = part->next_timeout == NULL ? PV_NEVER : part->next_timeout(self);
+    return pv_min_ns(next, due_of(part, self));
+}
+
+void pv_part_handle_timeout(const struct pv_part *part, void *self, pv_ns now)
+{
+    if (part->handle_timeout != NULL)
+        part->handle_timeout(self, now);
+    if (part->on_due != NULL && now >= due_of(part, self))
+        part->on_due(self, now);
+}
+
 void *pv_node_part(const struct pv_node *n, const struct pv_part *part)
 {
     PV_EACH_PART(n, slot)

@@ -78,6 +78,10 @@ enum {
 /* Of the struct of a part, whose first member is `struct pv_node *node`. */
 #define PV_PART_SIZE(type) (sizeof(type) + 0 * sizeof(char[offsetof(type, node) == 0 ? 1 : -1]))
 
+/* Where a deadline, a pv_ns, stands in it. */
+#define PV_PART_DUE(type, member) \
+    (offsetof(type, member) + 0 * sizeof(char[_Generic(((type *)0)->member, pv_ns : 1)]))
+
 struct pv_part {
     const char *name; /* in traces and tests */
     /* Names of parts that come before this one in the engine's array, since it uses what they have
@@ -120,6 +124,11 @@ struct pv_part {
 
     void (*handle_timeout)(void *part, pv_ns now);
     pv_ns (*next_timeout)(const void *part); /* PV_NEVER: no need */
+    /* In place of both, for a part whose struct has its one deadline: where it stands
+     * (PV_PART_DUE()), and what is done when it has come, which sets another one or PV_NEVER. NULL:
+     * run() does it. */
+    size_t due;
+    void (*on_due)(void *part, pv_ns now);
 
     /* A STUN message on one of our sockets. True: it was this part's; no other sees it. */
     bool (*handle_stun)(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now);
@@ -156,3 +165,6 @@ struct pv_part {
 PV_MUST_CHECK int pv_part_make(const struct pv_part *part, struct pv_node *node,
                                const struct pv_engine_config *cfg, pv_ns now, void **ret_self);
 void pv_part_free(const struct pv_part *part, void *self);
+/* The engine asks each part for its next deadline, and has it do what is due by now. */
+pv_ns pv_part_next_timeout(const struct pv_part *part, const void *self);
+void pv_part_handle_timeout(const struct pv_part *part, void *self, pv_ns now);

@@ -840,17 +840,10 @@ static void run_routes(void *part, pv_ns now)
     look(r, true, now);
 }
 
-static void handle_timeout(void *part, pv_ns now)
+static void on_due(void *part, pv_ns now)
 {
     struct pv_routes *r = part;
-    if (now >= r->look_at)
-        look(r, r->pending, now);
-}
-
-static pv_ns next_timeout(const void *part)
-{
-    const struct pv_routes *r = part;
-    return r->look_at;
+    look(r, r->pending, now);
 }
 
 /* The host refuses an exit alone (netplan.h says of everything else what is not in force). It is
@@ -909,8 +902,8 @@ const struct pv_part pv_part_routes = {
     .on_facts = on_facts,
     .on_peer = on_peer,
     .run = run_routes,
-    .handle_timeout = handle_timeout,
-    .next_timeout = next_timeout,
+    .due = PV_PART_DUE(struct pv_routes, look_at),
+    .on_due = on_due,
     .on_cancel = on_cancel,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),

@@ -39,8 +39,9 @@ static uint32_t abilities_of(const struct pv_node *n)
 }
 
 /* A node that is down says it when it is up again: nobody talks to it meanwhile. */
-static void look(struct able *x, pv_ns now)
+static void look(void *part, pv_ns now)
 {
+    struct able *x = part;
     struct pv_node *n = x->node;
     struct pv_made made;
     const struct pv_member *self =
@@ -85,25 +86,12 @@ static void run_able(void *part, pv_ns now)
     look(x, now);
 }
 
-static void handle_timeout(void *part, pv_ns now)
-{
-    struct able *x = part;
-    if (now >= x->look_at)
-        look(x, now);
-}
-
-static pv_ns next_timeout(const void *part)
-{
-    const struct able *x = part;
-    return x->look_at;
-}
-
 const struct pv_part pv_part_able = {
     .name = "able",
     .size = PV_PART_SIZE(struct able),
     .start = start,
     .on_facts = on_facts,
     .run = run_able,
-    .handle_timeout = handle_timeout,
-    .next_timeout = next_timeout,
+    .due = PV_PART_DUE(struct able, look_at),
+    .on_due = look,
 };

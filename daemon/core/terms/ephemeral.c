@@ -97,8 +97,9 @@ static const struct pv_member *find_gone(struct ephemeral *x, size_t *ret_n, pv_
     return gone;
 }
 
-static void look(struct ephemeral *x, pv_ns now)
+static void look(void *part, pv_ns now)
 {
+    struct ephemeral *x = part;
     const struct pv_node *n = x->node;
     size_t there = 0;
     x->look_at = PV_NEVER;
@@ -124,25 +125,12 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         x->look_at = pv_min_ns(x->look_at, now);
 }
 
-static void handle_timeout(void *part, pv_ns now)
-{
-    struct ephemeral *x = part;
-    if (now >= x->look_at)
-        look(x, now);
-}
-
-static pv_ns next_timeout(const void *part)
-{
-    const struct ephemeral *x = part;
-    return x->look_at;
-}
-
 const struct pv_part pv_part_ephemeral = {
     .name = "ephemeral",
     .peer_size = sizeof(struct silence),
     .size = PV_PART_SIZE(struct ephemeral),
     .start = start,
     .on_facts = on_facts,
-    .handle_timeout = handle_timeout,
-    .next_timeout = next_timeout,
+    .due = PV_PART_DUE(struct ephemeral, look_at),
+    .on_due = look,
 };

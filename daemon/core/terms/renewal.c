@@ -94,8 +94,9 @@ static void renew(struct renewal *x, pv_ns now)
 
 /* Looked at after each change of the roster, and when the time may have come by the clock. A node
  * that waits to be admitted has nothing to renew, and one that is down is not in use. */
-static void look(struct renewal *x, pv_ns now)
+static void look(void *part, pv_ns now)
 {
+    struct renewal *x = part;
     const struct pv_node *n = x->node;
     const struct pv_member *self =
         n->roster == NULL ? NULL : pv_roster_enrolled(n->roster, n->identity->sign_pk);
@@ -130,20 +131,6 @@ static void run_renewal(void *part, pv_ns now)
         return;
     x->pending = false;
     look(x, now);
-}
-
-/* The clock of a machine that slept has jumped: it looks again then, and not a day later. */
-static void handle_timeout(void *part, pv_ns now)
-{
-    struct renewal *x = part;
-    if (now >= x->look_at)
-        look(x, now);
-}
-
-static pv_ns next_timeout(const void *part)
-{
-    const struct renewal *x = part;
-    return x->look_at;
 }
 
 /* --- what it says ----------------------------------------------------------------------------- */
@@ -238,7 +225,7 @@ const struct pv_part pv_part_renewal = {
     .start = start,
     .on_facts = on_facts,
     .run = run_renewal,
-    .handle_timeout = handle_timeout,
-    .next_timeout = next_timeout,
+    .due = PV_PART_DUE(struct renewal, look_at),
+    .on_due = look,
     .status = show,
 };

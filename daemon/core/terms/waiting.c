@@ -211,21 +211,13 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 
 /* A node that asks comes back every half a minute, perhaps from another network. A coordinator that
  * does not say from where keeps nobody from being told of. */
-static void handle_timeout(void *part, pv_ns now)
+static void on_due(void *part, pv_ns now)
 {
     struct waiting *w = part;
-    if (now < w->ask_at)
-        return;
     w->silent = w->asking;
     ask(w, now);
     if (w->silent)
         tell(w, now);
-}
-
-static pv_ns next_timeout(const void *part)
-{
-    const struct waiting *w = part;
-    return w->ask_at;
 }
 
 /* --- commands --------------------------------------------------------------------------------- */
@@ -433,8 +425,8 @@ const struct pv_part pv_part_waiting = {
     .start = start,
     .on_facts = on_facts,
     .on_answer = on_answer,
-    .handle_timeout = handle_timeout,
-    .next_timeout = next_timeout,
+    .due = PV_PART_DUE(struct waiting, ask_at),
+    .on_due = on_due,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
     .status = show,

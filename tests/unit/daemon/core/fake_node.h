@@ -156,15 +156,13 @@ static inline void fake_node_wait(struct fake_node *f, pv_ns t)
 {
     pv_ns end = f->now + t;
     for (;;) {
-        pv_ns next = pv_jobqueue_next_timeout(&f->node.jobs);
-        if (f->part->next_timeout != NULL)
-            next = pv_min_ns(next, f->part->next_timeout(f->self));
+        pv_ns next = pv_min_ns(pv_jobqueue_next_timeout(&f->node.jobs),
+                               pv_part_next_timeout(f->part, f->self));
         if (next > end || f->now > end) /* one that stays due waits for something else */
             break;
         f->now = next > f->now ? next : f->now + PV_MS(1);
         pv_jobqueue_handle_timeout(&f->node.jobs, f->now);
-        if (f->part->handle_timeout != NULL)
-            f->part->handle_timeout(f->self, f->now);
+        pv_part_handle_timeout(f->part, f->self, f->now);
         fake_node_settle(f);
     }
     f->now = end > f->now ? end : f->now;

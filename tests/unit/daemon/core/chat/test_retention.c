@@ -43,7 +43,7 @@ static struct pv_chatjob_result *deleted(size_t n, bool more)
 
 PV_TEST(old_messages_are_looked_for_at_the_start_and_every_hour)
 {
-    pv_part_retention.handle_timeout(node->self, node->now);
+    pv_part_handle_timeout(&pv_part_retention, node->self, node->now);
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_PURGE);
     assert_int_equal(job->u.chat->keep_s, 90 * 86400);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, deleted(0, false));
@@ -51,9 +51,9 @@ PV_TEST(old_messages_are_looked_for_at_the_start_and_every_hour)
     fake_chat_answer(&chat, job, PV_OK, deleted(PV_CHATJOB_MAX_PURGE, true));
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_OK, deleted(3, false));
     assert_null(fake_node_job(node));
-    assert_int_equal(pv_part_retention.next_timeout(node->self), node->now + PV_S(3600));
+    assert_int_equal(pv_part_next_timeout(&pv_part_retention, node->self), node->now + PV_S(3600));
     node->now += PV_S(3600);
-    pv_part_retention.handle_timeout(node->self, node->now);
+    pv_part_handle_timeout(&pv_part_retention, node->self, node->now);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_ERR_NO_SPACE, NULL);
     assert_null(fake_node_job(node)); /* a store that fails is not asked in a loop */
 }
@@ -162,7 +162,7 @@ PV_TEST(a_member_that_comes_back_by_the_same_token_is_muted)
     fake_node_add(node, make_invite(&node->world, &node->world.creator, &invite, 9));
     joins_by(&invite, 41, "eve", 21);
     joins_by(&invite, 42, "dora", 22); /* while eve is there */
-    pv_part_retention.handle_timeout(node->self, node->now);
+    pv_part_handle_timeout(&pv_part_retention, node->self, node->now);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_OK, deleted(0, false));
     muted_are(eve.pk, NULL);
     fake_node_add(node, make_leave(&node->world, &eve, 1));
@@ -200,7 +200,7 @@ PV_TEST(a_member_that_comes_back_by_the_same_token_is_muted)
 /* Else one reading that failed would have the muted heard for an hour. */
 PV_TEST(a_peer_that_was_muted_stays_so_where_the_list_cannot_be_read)
 {
-    pv_part_retention.handle_timeout(node->self, node->now);
+    pv_part_handle_timeout(&pv_part_retention, node->self, node->now);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_OK, deleted(0, false));
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, bob_alone());
     say("{\"id\":1,\"cmd\":\"mute\",\"peer\":\"carol\"}");
@@ -209,7 +209,7 @@ PV_TEST(a_peer_that_was_muted_stays_so_where_the_list_cannot_be_read)
     assert_true(pv_retention_is_muted(&node->node, chat.bob_keys.pk));
     /* It is asked for again until it was read. */
     node->now += PV_S(3600);
-    pv_part_retention.handle_timeout(node->self, node->now);
+    pv_part_handle_timeout(&pv_part_retention, node->self, node->now);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_OK, deleted(0, false));
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, deleted(0, false));
     assert_false(pv_retention_is_muted(&node->node, chat.bob_keys.pk));

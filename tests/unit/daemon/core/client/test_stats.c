@@ -70,7 +70,7 @@ PV_TEST(a_round_takes_place_at_the_whole_minutes_of_the_wall_clock)
     fake_peers_path(&x, bob, &there);
     x.f.node.wall = (struct pv_wall){.us = UINT64_C(1700000015000000), .at = x.f.now};
     fake_node_wait(&x.f, MINUTE); /* the one under way, by the clock of before */
-    assert_int_equal((pv_part_stats.next_timeout(x.f.self) - x.f.now) / PV_S(1),
+    assert_int_equal((pv_part_next_timeout(&pv_part_stats, x.f.self) - x.f.now) / PV_S(1),
                      60 - (1700000015 + 60) % 60);
 }
 

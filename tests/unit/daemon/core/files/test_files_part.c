@@ -133,7 +133,8 @@ static void mute(const uint8_t *pk)
     node->node.n_parts = 2;
     if (pk != NULL)
         memcpy(muted.peer, pk, PV_SIGN_PK_LEN);
-    pv_part_retention.handle_timeout(slot->self, pv_part_retention.next_timeout(slot->self));
+    pv_part_handle_timeout(&pv_part_retention, slot->self,
+                           pv_part_next_timeout(&pv_part_retention, slot->self));
     while ((job = fake_node_job(node)) != NULL) {
         struct pv_job_result result = {.id = job->id};
         if (job->kind == PV_JOB_CHAT && job->u.chat->kind == PV_CHATJOB_MUTED)

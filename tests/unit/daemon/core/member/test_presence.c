@@ -165,7 +165,7 @@ PV_TEST(a_goodbye_does_not_outlive_the_coordinators_word)
     say(bob, false);
     fake_node_wait(node, 2 * PV_PRESENCE_DOUBT);
     assert_int_equal(fake_coord.n, 0);
-    assert_true(pv_part_presence.next_timeout(node->self) == PV_NEVER);
+    assert_true(pv_part_next_timeout(&pv_part_presence, node->self) == PV_NEVER);
 }
 
 PV_TEST(packets_for_a_member_who_is_away_cast_doubt_on_the_coordinator_that_said_so)

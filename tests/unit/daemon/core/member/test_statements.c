@@ -209,9 +209,9 @@ static void push_other_members(void)
 
 static void later(void)
 {
-    node.now = pv_part_statements.next_timeout(node.self);
+    node.now = pv_part_next_timeout(&pv_part_statements, node.self);
     assert_int_not_equal(node.now, PV_NEVER);
-    pv_part_statements.handle_timeout(node.self, node.now);
+    pv_part_handle_timeout(&pv_part_statements, node.self, node.now);
 }
 
 /* It got one of them with another receipt than this node: it is brought ours, and asked again. */
