@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "daemon/core/nat/gatherer.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/statuspage.h"
 #include "proto/local/ctlapi_request.h"
@@ -49,6 +50,7 @@ static inline void fake_node_done(void *node)
     if (f->ended)
         return;
     f->ended = true;
+    f->node.n_parts = 0;
     if (f->end != NULL)
         f->end(f->end_arg);
     if (f->self != NULL)
@@ -82,6 +84,21 @@ static inline void fake_node_init(struct fake_node *f, const struct pv_part *par
     f->cfg = (struct pv_engine_config){
         .rng = f->node.rng, .identity = &f->identity, .saved = &f->saved, .mtu = 1420};
     test_defer(fake_node_done, f);
+}
+
+static inline void fake_node_end_gatherer(void *node)
+{
+    struct fake_node *f = node;
+    fake_node_done(f);
+    f->node.ways.gatherer = pv_gatherer_free(f->node.ways.gatherer);
+}
+
+/* A gatherer for parts that tell it what they learn; it ends behind the node. */
+static inline void fake_node_gather(struct fake_node *f)
+{
+    const struct pv_gatherer_config cfg = {.rng = f->node.rng, .udp_port = f->node.given.udp_port};
+    assert_int_equal(pv_gatherer_new(&f->node.ways.gatherer, &cfg), PV_OK);
+    test_defer(fake_node_end_gatherer, f);
 }
 
 /* Adds a statement to the roster, as if it had come from anywhere. */
@@ -133,6 +150,7 @@ static inline void fake_node_settle(struct fake_node *f)
         f->part->run(f->self, f->now);
 }
 
+/* The node has the part, and those that the test gave it behind that. */
 static inline void fake_node_start(struct fake_node *f)
 {
     assert_int_equal(pv_part_make(f->part, &f->node, &f->cfg, f->now, &f->self), PV_OK);

@@ -30,8 +30,6 @@ static int begin(bool store)
     fake_chat_make_link(&chat, tell);
     fake_chat_make_rooms(&chat);
     fake_chat_start(&chat);
-    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_copies, .self = node->self};
-    node->node.n_parts = 1;
     return 0;
 }
 

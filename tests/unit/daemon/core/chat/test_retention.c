@@ -13,15 +13,11 @@ static int start(void **state)
     fake_chat_make_link(&chat, NULL);
     fake_chat_make_rooms(&chat);
     fake_chat_start(&chat);
-    /* Others find it as the engine has them find it. */
-    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_retention, .self = node->self};
-    node->node.n_parts = 1;
     return 0;
 }
 
 static int stop(void **state)
 {
-    node->node.n_parts = 0;
     fake_chat_done(&chat, true, true);
     return 0;
 }

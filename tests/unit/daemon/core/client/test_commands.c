@@ -56,7 +56,6 @@ static int start(void **state)
     fake_node_enter(node);
     bob = fake_peers_member(&peers, 7, "bob", 7);
     fake_node_start(node);
-    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_commands, .self = node->self};
     node->node.parts[1] = (struct pv_part_slot){.part = &other};
     node->node.n_parts = 2;
     n_runs = n_cancels = 0;

@@ -38,7 +38,6 @@ static int start(void **state)
     fake_coord_init();
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
-    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_info, .self = x.f.self};
     x.f.node.parts[1] = (struct pv_part_slot){.part = &other};
     x.f.node.parts[2] = (struct pv_part_slot){.part = &pv_part_peers, .self = x.f.node.peers};
     x.f.node.n_parts = 3;

@@ -35,8 +35,6 @@ static int start(void **state)
     node->cfg.n_auto_accept = 1;
     fake_node_enter(node);
     fake_node_start(node);
-    node->node.parts[0] = (struct pv_part_slot){&pv_part_files, node->self};
-    node->node.n_parts = 1;
     node->node.iface.state = PV_IFACE_UP;
     bob = fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);

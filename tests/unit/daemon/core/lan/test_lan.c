@@ -17,22 +17,11 @@ static void start_with(enum pv_lan_broadcast broadcast, bool wake)
         .broadcast = broadcast, .wake = wake, .n_peers = 1, .peers = {"bob"}};
     fake_node_enter(node);
     fake_node_start(node);
-    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_lan, .self = node->self};
-    node->node.n_parts = 1;
     bob = fake_peers_member(&peers, 7, "bob", 7);
     node->node.iface.state = PV_IFACE_UP;
     pv_node_raise(&node->node, PV_FACT_INTERFACE | PV_FACT_ROSTER);
     fake_peers_settle(&peers);
 }
-
-static int stop(void **state)
-{
-    node->node.n_parts = 0;
-    fake_node_done(node);
-    return 0;
-}
-
-PV_TEST_WORLD(NULL, stop);
 
 static void pass(pv_ns t)
 {
@@ -186,7 +175,7 @@ PV_TEST(it_ends_by_itself_where_there_are_many)
         fake_peers_presence(&peers, last, PV_PRESENCE_OFFLINE);
         assert_true(strlen(receivers("255.255.255.255")) > 0);
         if (on == 0)
-            stop(NULL);
+            fake_node_done(node);
     }
 }
 

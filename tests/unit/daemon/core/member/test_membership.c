@@ -12,8 +12,6 @@ static int start(void **state)
     fake_peers_init(&x, &pv_part_membership);
     fake_coord_init();
     fake_node_start(&x.f);
-    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_membership, .self = x.f.self};
-    x.f.node.n_parts = 1;
     return 0;
 }
 

@@ -48,8 +48,6 @@ static int start(void **state)
     fake_node_enter(&x.f);
     bob = fake_peers_member(&x, 7, "bob", 7);
     fake_node_start(&x.f);
-    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_owed, .self = x.f.self};
-    x.f.node.n_parts = 1;
     fake_peers_settle(&x);
     return 0;
 }

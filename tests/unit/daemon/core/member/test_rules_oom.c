@@ -83,8 +83,6 @@ static bool scene(unsigned n)
     fake_peers_init(&peers, &pv_part_rules);
     fake_node_enter(node);
     fake_node_start(node);
-    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = node->self};
-    node->node.n_parts = 1;
     fake_node_add(node, make_tag(&node->world, &node->world.creator, 0, 1, &k, "tom"));
     deny_tagged();
     countdown = n;
@@ -104,7 +102,6 @@ static bool scene(unsigned n)
     assert_true(lets_in(bob, 23));
     assert_false(lets_in(carol, 22));
     assert_true(lets_in(carol, 23));
-    node->node.n_parts = 0;
     fake_node_done(node);
     return clean;
 }

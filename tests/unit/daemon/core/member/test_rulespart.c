@@ -27,8 +27,6 @@ static void start_with(const char *firewall)
         assert_int_equal(pv_ports_parse(firewall, &node->cfg.firewall), PV_OK);
     fake_node_enter(node);
     fake_node_start(node);
-    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = node->self};
-    node->node.n_parts = 1;
     bob = fake_peers_member(&peers, BOB, "bob", 7);
     fake_peers_settle(&peers);
 }

@@ -41,8 +41,6 @@ static int start(void **state)
     fake_node_enter(&x.f);
     bob = fake_peers_member(&x, 7, "bob", 7);
     fake_node_start(&x.f);
-    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_signals, .self = x.f.self};
-    x.f.node.n_parts = 1;
     x.f.node.store.marks[PV_MARK_SIGNAL]->safe = UINT64_MAX; /* its mark is on disk */
     fake_peers_settle(&x);
     return 0;

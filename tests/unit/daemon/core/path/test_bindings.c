@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The part that measures how long the NAT keeps bindings. */
-#include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/path/bindings.h"
 #include "proto/stun/natlife.h"
@@ -11,11 +10,8 @@ static struct pv_addr server;
 
 static int begin(void **state)
 {
-    const struct pv_gatherer_config gc = {.udp_port = 51820};
     fake_peers_init(&peers, &pv_part_bindings);
-    struct pv_gatherer_config with_rng = gc;
-    with_rng.rng = peers.f.node.rng;
-    assert_int_equal(pv_gatherer_new(&peers.f.node.ways.gatherer, &with_rng), PV_OK);
+    fake_node_gather(&peers.f);
     server = pv_addr4(192, 0, 2, 1, 3478);
     peers.f.node.coord_info.servers[0] = server;
     peers.f.node.coord_info.n_servers = 1;
@@ -24,19 +20,12 @@ static int begin(void **state)
     return 0;
 }
 
-static int end(void **state)
-{
-    fake_node_done(&peers.f);
-    pv_gatherer_free(peers.f.node.ways.gatherer);
-    return 0;
-}
-
 static bool is_measuring(void)
 {
     return json_is_true(fake_node_value(&peers.f, PV_STATUS_NAT_BINDING, "measuring"));
 }
 
-PV_TEST_WORLD(begin, end);
+PV_TEST_WORLD(begin, NULL);
 
 /* A NAT shows itself: one more candidate, with another address than ours. */
 static void see_nat(uint8_t last)

@@ -2,7 +2,6 @@
 /* The part that has the router map our port: a router and a STUN server, and what became of what
  * they were asked. */
 #include "base/bytes.h"
-#include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/path/mapper.h"
 #include "proto/stun/portmap.h"
@@ -90,18 +89,11 @@ static void set_up(bool up)
     settle_node();
 }
 
-static void end(void *gatherer)
-{
-    fake_node_done(&f);
-    pv_gatherer_free(gatherer);
-    f.node.ways.gatherer = NULL;
-}
-
 /* Ends the node that there was. */
 static void begin_as(bool off)
 {
     if (f.node.ways.gatherer != NULL)
-        test_end(f.node.ways.gatherer);
+        fake_node_end_gatherer(&f);
     memset(&w, 0, sizeof(w));
     memset(&route, 0, sizeof(route));
     w.pcp = w.forwards = true;
@@ -111,11 +103,9 @@ static void begin_as(bool off)
     fake_node_init(&f, &pv_part_mapper);
     f.node.given.udp_port = PORT;
     f.node.ways.stunroute = &route;
-    const struct pv_gatherer_config gc = {.rng = f.node.rng, .udp_port = PORT};
-    assert_int_equal(pv_gatherer_new(&f.node.ways.gatherer, &gc), PV_OK);
     f.cfg.portmap_off = off;
     fake_node_enter(&f);
-    test_defer(end, f.node.ways.gatherer);
+    fake_node_gather(&f);
     fake_node_start(&f);
     set_server(&SERVER);
     set_router(&ROUTER, &LOCAL);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The part that keeps relays ready: the coordinator's offer, channels of peers in use, and the way
  * when UDP is blocked. The server is played here. */
-#include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/packets/fp_state.h"
 #include "daemon/core/path/gatherer_part.h"
@@ -27,8 +26,7 @@ static int start(void **state)
     door = (struct pv_addr){.family = PV_AF_NONE};
     fake_peers_init(&x, &pv_part_relays);
     struct pv_node *n = &x.f.node;
-    const struct pv_gatherer_config gc = {.rng = n->rng, .udp_port = n->given.udp_port};
-    assert_int_equal(pv_gatherer_new(&n->ways.gatherer, &gc), PV_OK);
+    fake_node_gather(&x.f);
     n->fp = x.f.node.fp;
     n->coord_info.as_member = n->online = true;
     n->coord_info.servers[0] = server;
@@ -47,10 +45,7 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    struct pv_gatherer *g = x.f.node.ways.gatherer;
     pv_peers_drop_members(x.f.node.peers, x.f.now); /* as the engine: before the parts end */
-    fake_node_done(&x.f);
-    pv_gatherer_free(g);
     return 0;
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The part that replaces the socket before the NAT ends its binding. */
-#include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/parts.h"
 #include "daemon/core/path/bindings.h"
@@ -19,21 +18,13 @@ static int begin(void **state)
 {
     end_of_bindings = 0;
     fake_peers_init(&peers, &pv_part_standby);
-    const struct pv_gatherer_config gc = {.rng = peers.f.node.rng, .udp_port = 51820};
-    assert_int_equal(pv_gatherer_new(&peers.f.node.ways.gatherer, &gc), PV_OK);
+    fake_node_gather(&peers.f);
     peers.f.node.online = true;
     fake_node_start(&peers.f);
     return 0;
 }
 
-static int end(void **state)
-{
-    fake_node_done(&peers.f);
-    pv_gatherer_free(peers.f.node.ways.gatherer);
-    return 0;
-}
-
-PV_TEST_WORLD(begin, end);
+PV_TEST_WORLD(begin, NULL);
 
 static struct pv_hardnat_op take_op(void)
 {

@@ -28,6 +28,7 @@ static inline void fake_peers_gone(void *arg, struct pv_peer *p, pv_ns now)
 static inline void fake_peers_done(void *peers)
 {
     struct fake_peers *x = peers;
+    x->f.node.n_parts = 0;
     if (x->f.self != NULL)
         pv_part_free(x->f.part, x->f.self);
     x->f.self = NULL;

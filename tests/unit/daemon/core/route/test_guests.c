@@ -3,7 +3,6 @@
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/member/membership.h"
-#include "daemon/core/nat/gatherer.h"
 #include "daemon/core/packets/fp_state.h"
 #include "daemon/core/route/guestends.h"
 #include "daemon/core/route/guests.h"
@@ -78,7 +77,6 @@ int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_
 
 static int begin(bool willing)
 {
-    const struct pv_gatherer_config gc = {.udp_port = 51820};
     is_admin = true;
     refused_type = 0;
     slot = 0;
@@ -88,9 +86,7 @@ static int begin(bool willing)
     fake_node_enter(&x.f);
     bob = fake_peers_member(&x, BOB, "bob", 7);
     (void)fake_peers_member(&x, CAROL, "carol", 8);
-    struct pv_gatherer_config with = gc;
-    with.rng = x.f.node.rng;
-    assert_int_equal(pv_gatherer_new(&x.f.node.ways.gatherer, &with), PV_OK);
+    fake_node_gather(&x.f);
     fake_node_start(&x.f);
     client = fake_client_open(&x);
     fake_peers_settle(&x);
@@ -109,14 +105,7 @@ static int start_willing(void **state)
     return begin(true);
 }
 
-static int stop(void **state)
-{
-    x.f.node.n_parts = 0;
-    pv_gatherer_free(x.f.node.ways.gatherer);
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 static void told(struct item it)
 {
@@ -275,7 +264,7 @@ PV_TEST(guests_of_another_admin_are_not_carried_unasked)
     assert_true(pv_peer_is_guest(peer_of("tablet")));
 }
 
-PV_TEST_IN(guests_of_another_admin_are_carried_where_the_user_agreed, start_willing, stop)
+PV_TEST_IN(guests_of_another_admin_are_carried_where_the_user_agreed, start_willing, NULL)
 {
     carry_for_dave();
     assert_true(pv_peer_is_guest(peer_of("phone")));
@@ -672,7 +661,7 @@ static void make_nas_admin(void)
     told(make_admin(&x.f.world, &x.f.world.root, &k, PV_RIGHT_INVITE | PV_RIGHT_REVOKE));
 }
 
-PV_TEST_IN(an_admin_is_told_where_this_node_is_reached, start_willing, stop)
+PV_TEST_IN(an_admin_is_told_where_this_node_is_reached, start_willing, NULL)
 {
     struct pv_carrying c;
     meet_nas();
@@ -689,7 +678,7 @@ PV_TEST_IN(an_admin_is_told_where_this_node_is_reached, start_willing, stop)
     assert_true(nas_asks(&c) && c.why == PV_CARRYING_CLOSED);
 }
 
-PV_TEST_IN(a_door_is_opened_for_another_admins_file, start_willing, stop)
+PV_TEST_IN(a_door_is_opened_for_another_admins_file, start_willing, NULL)
 {
     struct pv_carrying c;
     make_nas_admin();
@@ -710,7 +699,7 @@ PV_TEST_IN(a_door_is_opened_for_another_admins_file, start_willing, stop)
 }
 
 /* A guest of this node finds a place, however much other admins have asked; they get a few. */
-PV_TEST_IN(questions_of_admins_take_a_few_places, start_willing, stop)
+PV_TEST_IN(questions_of_admins_take_a_few_places, start_willing, NULL)
 {
     struct pv_carrying c = {.why = PV_CARRYING_HERE};
     make_nas_admin();
@@ -733,7 +722,7 @@ PV_TEST_IN(questions_of_admins_take_a_few_places, start_willing, stop)
 }
 
 /* Else another admin could have the door closed that its file names. */
-PV_TEST_IN(questions_change_nothing_of_a_guest_that_is_here, start_willing, stop)
+PV_TEST_IN(questions_change_nothing_of_a_guest_that_is_here, start_willing, NULL)
 {
     struct pv_carrying c, q = {.asks = true};
     make_nas_admin();
@@ -751,7 +740,7 @@ PV_TEST_IN(questions_change_nothing_of_a_guest_that_is_here, start_willing, stop
 }
 
 /* As where the coordinator's relay is off, or nobody reaches it. */
-PV_TEST_IN(an_admin_is_told_that_no_door_is_opened, start_willing, stop)
+PV_TEST_IN(an_admin_is_told_that_no_door_is_opened, start_willing, NULL)
 {
     struct pv_carrying c;
     make_nas_admin();
@@ -766,7 +755,7 @@ PV_TEST_IN(an_admin_is_told_that_no_door_is_opened, start_willing, stop)
 }
 
 /* The carrying member slept while they spread. */
-PV_TEST_IN(statements_may_come_late, start_willing, stop)
+PV_TEST_IN(statements_may_come_late, start_willing, NULL)
 {
     struct pv_carrying c, q = {.asks = true};
     make_nas_admin();
@@ -785,7 +774,7 @@ PV_TEST_IN(statements_may_come_late, start_willing, stop)
 }
 
 /* As where this node has left it. */
-PV_TEST_IN(nothing_is_due_for_ever_without_a_network, start_willing, stop)
+PV_TEST_IN(nothing_is_due_for_ever_without_a_network, start_willing, NULL)
 {
     struct pv_roster *r = x.f.node.roster;
     struct pv_carrying c;

@@ -29,20 +29,12 @@ static int start(void **state)
     iface.nets[0] = test_prefix("10.66.0.0/16");
     assert_int_equal(pv_fp_builder_set_interface(x.f.node.fp, &iface), PV_OK);
     fake_node_start(&x.f);
-    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_routes, .self = x.f.self};
-    x.f.node.n_parts = 1;
     client = fake_client_open(&x);
     fake_peers_settle(&x);
     return 0;
 }
 
-static int stop(void **state)
-{
-    x.f.node.n_parts = 0;
-    return 0;
-}
-
-PV_TEST_WORLD(start, stop);
+PV_TEST_WORLD(start, NULL);
 
 static void told(struct item it)
 {

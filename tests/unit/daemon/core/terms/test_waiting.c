@@ -21,12 +21,7 @@ static struct {
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
                          pv_ns now)
 {
-    size_t refused = 0;
-    enum pv_roster_added added;
-    for (size_t i = 0; i < n_items; i++)
-        refused += pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added) != PV_OK;
-    (void)settle(n->roster);
-    return refused;
+    return fake_node_take(n, items, n_items);
 }
 
 bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
@@ -62,8 +57,6 @@ static int start(void **state)
     fake_node_enter(&x.f);
     fake_node_add(&x.f, make_terms(&x.f.world, &x.f.world.creator, &door, PV_INVITE_APPROVAL, 0));
     fake_node_start(&x.f);
-    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_waiting, .self = x.f.self};
-    x.f.node.n_parts = 1;
     client = fake_client_open(&x);
     x.f.node.online = true;
     fake_node_raise(&x.f, PV_FACT_ONLINE);
