@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sys/helper/networds.h"
+#include "sys/net/netroutes.h"
+
 enum {
     HOST_ADDRS = 256, /* addresses of this host looked at; ours */
 };
@@ -18,6 +21,24 @@ struct pv_io_links {
     pv_ns again; /* PV_NEVER: the last look saw all */
     bool must;   /* what the looks that failed were to do */
 };
+
+/* Nothing is sent there: they are addresses of a root name server, which lie in no network of this
+ * host's or a VPN's own, so whatever leads to them leads to the internet. A VPN that takes
+ * everything is found so, however it takes it (a default route, two halves, a policy rule). */
+static void find_ways_out(struct pv_link_addr *links, size_t n)
+{
+    static const uint8_t far6[PV_IP6_LEN] = {0x20, 0x01, 0x05, 0x03, 0x0b, 0xa3, 0, 0,
+                                             0,    0,    0,    0,    0,    2,    0, 0x30};
+    const struct pv_addr far[] = {pv_addr4(198, 41, 0, 4, 0), pv_addr6(far6, 0)};
+    for (size_t f = 0; f < PV_ARRAY_LEN(far); f++) {
+        uint32_t ifindex;
+        if (pv_net_way(&far[f], PV_NETWORDS_MARK, &ifindex) < 0)
+            continue;
+        for (size_t i = 0; i < n; i++)
+            if (links[i].addr.base.family == far[f].family && links[i].ifindex == ifindex)
+                links[i].way_out = true;
+    }
+}
 
 void pv_io_links_look(struct pv_io_links *l, bool must, pv_ns now)
 {
@@ -49,6 +70,7 @@ void pv_io_links_look(struct pv_io_links *l, bool must, pv_ns now)
         link->container = host[i].container;
         link->up = host[i].up;
     }
+    find_ways_out(links, n_links);
     must = pv_io_router_look(l->cfg.router, pv_io_iface_index(l->cfg.iface), now) || must;
     if (!must && n_links == l->n_links && memcmp(links, l->links, sizeof(links)) == 0)
         return;

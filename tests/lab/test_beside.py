@@ -28,6 +28,7 @@ class Vpn:
     def __init__(self, lab, alice, allowed):
         need("wg", "wg-quick", "wireguard-go")
         self.alice, self.server = alice, lab.host("server")
+        self.server.masked = self.server.ip4  # of what it masquerades
         elsewhere(lab, self.server, 8)
         (mine, my_public), (theirs, their_public) = key(alice), key(self.server)
         write(alice, "/run/wg0.conf", f"""[Interface]
@@ -88,6 +89,42 @@ def a_vpn_to_one_network(lab):
     alice.ctl("exit", "off")
     wait("the own way", lambda: seen_as(alice, web) == home.public)
     vpn.works("after the exit")
+
+
+@scenario
+def a_vpn_that_takes_everything(lab):
+    """As wg-quick takes it, by a policy rule, and as OpenVPN does, by two halves: paths go through it within seconds,
+    by UDP, and back when it ends."""
+    coordinator = lab.coordinator()
+    home = lab.lan("home", "profile=port-restricted", "delay=5ms")
+    alice = lab.host("alice", home, ipv6=False)
+    bob = lab.host("bob", lab.lan("west", "profile=port-restricted", "delay=5ms"), ipv6=False)
+    lab.network(coordinator, [alice, bob])
+    alice.wait_peer(bob)
+    alice.wait_direct(bob)
+    vpn = Vpn(lab, alice, "0.0.0.0/0")
+
+    def seen_from(public, when):
+        """Bob sees alice there, packets pass, and nobody says that UDP is blocked."""
+        def is_so():
+            alice.os_ping(alice.addr(bob), timeout=1)
+            path = bob.path(alice)
+            return path and path["type"] == "direct" and path["remote"].startswith(public + ":")
+        wait(f"{when}: a direct path by {public}", is_so, 30)
+        wait(f"{when}: packets", lambda: alice.os_ping(alice.addr(bob), timeout=1))
+        equal(alice.json("status")["udp"], "open", f"{when}: UDP")
+
+    for allowed in ("0.0.0.0/0", "0.0.0.0/1, 128.0.0.0/1"):
+        alice.run("sed", "-i", f"s#^AllowedIPs.*#AllowedIPs = {allowed}#", "/run/wg0.conf")
+        alice.ip(f"route replace {vpn.server.ip4}/32 via {home.subnet4}.1")
+        vpn.up()
+        seen_from(vpn.server.masked, f"a VPN to {allowed}")
+        vpn.down()
+        seen_from(home.public, f"without the VPN to {allowed}")
+    vpn.up()
+    alice.restart_daemon()
+    alice.wait_peer(bob, timeout=30)
+    seen_from(vpn.server.masked, "begun in the VPN")
 
 
 def network_manager(host):

@@ -22,6 +22,7 @@ struct base {
     struct pv_addr addr; /* with the UDP port */
     uint16_t sock;
     unsigned rank;         /* 0 = best kind of interface */
+    bool way_out;          /* datagrams into the internet leave by its interface */
     struct pv_addr mapped; /* PV_AF_NONE: not known */
     struct pv_stunc stunc;
     bool asked;     /* a transaction has ended, with an answer or without */
@@ -96,9 +97,9 @@ static bool rank_link(const struct pv_gatherer *g, const struct pv_link_addr *l,
     probe.port = g->cfg.udp_port;
     if (!pv_addr_is_usable_remote(&probe) || is_excluded(g, a))
         return false;
-    if (l->tunnel)
+    if (l->tunnel && !l->way_out)
         *ret_rank = RANK_TUNNEL;
-    else if (l->container)
+    else if (l->tunnel || l->container)
         *ret_rank = 2;
     else
         *ret_rank = pv_addr_is_private(a) ? 1 : 0;
@@ -153,9 +154,16 @@ static bool rebuild(struct pv_gatherer *g, pv_ns now)
         if (old != NULL)
             b = *old;
         b.rank = rank;
+        /* Another interface leads out from now on, a VPN's: the mapping was made by this one. */
+        if (b.way_out && !g->links[i].way_out && b.mapped.family != PV_AF_NONE) {
+            b.mapped.family = PV_AF_NONE;
+            g->changed = true;
+        }
+        b.way_out = g->links[i].way_out;
         insert_base(fresh, &n, &b);
     }
-    /* Sorted by rank: tunnels stand last and are needed only when nothing stands before them. */
+    /* Sorted by rank: tunnels stand last and are needed only when nothing stands before them. One
+     * that takes everything does not: what leaves from another address is dropped at its end. */
     while (n > 0 && fresh[n - 1].rank == RANK_TUNNEL && fresh[0].rank != RANK_TUNNEL)
         n--;
 

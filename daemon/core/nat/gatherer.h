@@ -41,8 +41,9 @@ struct pv_gatherer *pv_gatherer_free(struct pv_gatherer *g); /* NULL is fine; re
 void pv_gatherer_set_exclude(struct pv_gatherer *g, const struct pv_prefix *ranges, size_t n,
                              pv_ns now);
 /* All addresses of this machine, after they changed. Other tunnels are offered only when nothing
- * else is there; container networks come last. */
-/* True: an address that was offered is gone. */
+ * else is there, or when they are the way out; container networks come last. An address whose
+ * interface is not the way out any more loses what the servers saw of it. True: an address that was
+ * offered is gone. */
 bool pv_gatherer_set_links(struct pv_gatherer *g, const struct pv_link_addr *links, size_t n,
                            pv_ns now);
 /* From now on the IPv4 addresses are those of this socket and port: what the servers see of the

@@ -19,6 +19,7 @@ struct pv_link_addr {
     bool tunnel;    /* point-to-point, tun, wireguard */
     bool container; /* bridge or veth of a container runtime */
     bool up;        /* usable now */
+    bool way_out;   /* datagrams into the internet leave by its interface */
 };
 
 /* The router of a default route. */

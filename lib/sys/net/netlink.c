@@ -327,7 +327,8 @@ int pv_net_monitor_new(struct pv_net_monitor **ret_mon)
     if (mon == NULL)
         return PV_ERR_NOMEM;
     int r = pv_nl_route_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
-                                   RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
+                                   RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE | RTMGRP_IPV4_RULE |
+                                   1u << (RTNLGRP_IPV6_RULE - 1),
                                SOCK_NONBLOCK, false, &mon->fd);
     if (r < 0) {
         free(mon);
@@ -386,9 +387,12 @@ static void take_route(struct pv_net_monitor *mon, struct pv_view body, uint32_t
     uint32_t index = route_ifindex(
         pv_view(body.ptr + NLMSG_ALIGN(sizeof(rtm)), body.len - NLMSG_ALIGN(sizeof(rtm))));
     /* RTM_F_CLONED: the kernel's own cache of path MTUs and redirects. */
-    if ((ignore != 0 && index == ignore) || (rtm.rtm_flags & RTM_F_CLONED) != 0 ||
-        rtm.rtm_protocol == PV_NET_PROTO_OWN)
+    if ((rtm.rtm_flags & RTM_F_CLONED) != 0 || rtm.rtm_protocol == PV_NET_PROTO_OWN)
         return;
+    if (ignore != 0 && index == ignore) {
+        note_own(mon, now);
+        return;
+    }
     note_change(mon, now);
     if (rtm.rtm_dst_len == 0)
         mon->rerouted = true;
@@ -420,6 +424,10 @@ static void take_message(struct pv_net_monitor *mon, const struct nlmsghdr *hdr,
     case RTM_NEWROUTE:
     case RTM_DELROUTE:
         take_route(mon, body, ignore, now);
+        return;
+    case RTM_NEWRULE: /* ours among them; the picture says whether anything is otherwise */
+    case RTM_DELRULE:
+        note_change(mon, now);
         return;
     default:
         return;

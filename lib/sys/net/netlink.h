@@ -59,7 +59,7 @@ pv_ns pv_net_monitor_next(const struct pv_net_monitor *mon);
 /* Is a look due? Then it is counted as done. *ret_rerouted: a default route changed too, so the
  * world may look different even though the addresses are the same. */
 bool pv_net_monitor_due(struct pv_net_monitor *mon, pv_ns now, bool *ret_rerouted);
-/* The same of our own interface, link and addresses: we or somebody else changed it. */
+/* The same of our own interface, link, addresses and routes: we or somebody else changed it. */
 pv_ns pv_net_monitor_next_own(const struct pv_net_monitor *mon);
 bool pv_net_monitor_own_due(struct pv_net_monitor *mon, pv_ns now);
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,26 +22,44 @@ enum {
     STRICT = 12,          /* NETLINK_GET_STRICT_CHK */
     RULE_PROTOCOL = 21,   /* FRA_PROTOCOL */
     RULE_HEADER = 12,     /* bytes of struct fib_rule_hdr */
+    ATTRS = 32,           /* bytes: a destination's address, and a number */
     CACHED = RTM_F_CLONED /* the kernel's memory of path MTUs and redirects */
 };
 
 typedef void take_message(void *ctx, uint16_t type, struct pv_view body);
 
-/* One whole dump, 1 s at most: req is a header and a struct rtmsg. */
-static int dump(uint16_t type, const struct rtmsg *what, take_message *take, void *ctx)
+/* A request for routes or rules: a struct rtmsg, and attributes behind it. */
+struct request {
+    struct nlmsghdr hdr;
+    struct rtmsg body;
+    uint8_t attrs[ATTRS];
+};
+
+static struct request request_of(uint16_t type, uint16_t flags, const struct rtmsg *what)
 {
-    struct {
-        struct nlmsghdr hdr;
-        struct rtmsg body;
-    } req = {.hdr = {.nlmsg_len = sizeof(req),
-                     .nlmsg_type = type,
-                     .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
-                     .nlmsg_seq = type},
-             .body = *what};
+    return (struct request){.hdr = {.nlmsg_len = offsetof(struct request, attrs),
+                                    .nlmsg_type = type,
+                                    .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags),
+                                    .nlmsg_seq = type},
+                            .body = *what};
+}
+
+static void add_attr(struct request *req, uint16_t type, struct pv_view value)
+{
+    const size_t at = req->hdr.nlmsg_len - offsetof(struct request, attrs);
+    const struct rtattr a = {.rta_len = (uint16_t)RTA_LENGTH(value.len), .rta_type = type};
+    memcpy(req->attrs + at, &a, sizeof(a));
+    memcpy(req->attrs + at + sizeof(a), value.ptr, value.len);
+    req->hdr.nlmsg_len += (uint32_t)RTA_ALIGN(a.rta_len);
+}
+
+/* One whole dump, or the one answer to what is none, 1 s at most. */
+static int ask(const struct request *req, bool inside, take_message *take, void *ctx)
+{
     struct timeval second = {.tv_sec = 1};
     const int on = 1;
     int fd = -1;
-    int r = pv_nl_route_socket(0, 0, false, &fd);
+    int r = pv_nl_route_socket(0, 0, inside, &fd);
     if (r < 0)
         return r;
     uint8_t *buf = malloc(BUFFER);
@@ -48,7 +67,7 @@ static int dump(uint16_t type, const struct rtmsg *what, take_message *take, voi
     if (buf == NULL)
         r = PV_ERR_NOMEM;
     else if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second)) < 0 ||
-             send(fd, &req, sizeof(req), 0) < 0)
+             send(fd, req, req->hdr.nlmsg_len, 0) < 0)
         r = -errno;
     for (bool done = false; r >= 0 && !done;) {
         struct nlmsghdr hdr;
@@ -65,6 +84,7 @@ static int dump(uint16_t type, const struct rtmsg *what, take_message *take, voi
                 r = -EIO;
             else if (!done)
                 take(ctx, hdr.nlmsg_type, body);
+            done = done || (req->hdr.nlmsg_flags & NLM_F_DUMP) == 0;
         }
     }
     free(buf);
@@ -82,7 +102,8 @@ struct route_dump {
 
 static bool is_wanted(const struct pv_net_route_query *q, const struct pv_net_route *r)
 {
-    return (q->table == 0 || r->table == q->table) && (q->proto == 0 || r->proto == q->proto);
+    return (q->table == 0 || r->table == q->table) && (q->proto == 0 || r->proto == q->proto) &&
+           (q->ifindex == 0 || r->ifindex == q->ifindex);
 }
 
 static bool read_type(uint8_t type, enum pv_net_route_type *ret_type)
@@ -175,9 +196,44 @@ int pv_net_routes(const struct pv_net_route_query *query, struct pv_net_route *r
     int r = PV_OK;
     for (size_t i = 0; i < PV_ARRAY_LEN(families) && r >= 0; i++) {
         const struct rtmsg what = {.rtm_family = families[i], .rtm_protocol = query->proto};
-        r = dump(RTM_GETROUTE, &what, take_route, &d);
+        struct request req = request_of(RTM_GETROUTE, NLM_F_DUMP, &what);
+        if (query->ifindex != 0)
+            add_attr(&req, RTA_OIF, pv_view(&query->ifindex, sizeof(query->ifindex)));
+        r = ask(&req, query->inside, take_route, &d);
     }
     *ret_n = d.n;
+    return r;
+}
+
+/* The answer about one destination: it is CACHED by its nature. */
+static void take_way(void *ctx, uint16_t type, struct pv_view body)
+{
+    uint32_t *ifindex = ctx;
+    struct rtmsg rtm;
+    struct pv_nl_attr a;
+    if (type != RTM_NEWROUTE || body.len < sizeof(rtm))
+        return;
+    memcpy(&rtm, body.ptr, sizeof(rtm));
+    struct pv_view attrs = pv_view(body.ptr + sizeof(rtm), body.len - sizeof(rtm));
+    while (rtm.rtm_type == RTN_UNICAST && pv_nl_attr_next(&attrs, &a))
+        if (a.type == RTA_OIF)
+            copy_u32(a.value, ifindex);
+}
+
+int pv_net_way(const struct pv_addr *dst, uint32_t mark, uint32_t *ret_ifindex)
+{
+    const size_t ip_len = pv_addr_ip_len(dst);
+    const struct rtmsg what = {.rtm_family = (uint8_t)dst->family,
+                               .rtm_dst_len = (uint8_t)(ip_len * 8)};
+    uint32_t ifindex = 0;
+    struct request req = request_of(RTM_GETROUTE, 0, &what);
+    add_attr(&req, RTA_DST, pv_view(dst->ip, ip_len));
+    add_attr(&req, RTA_MARK, pv_view(&mark, sizeof(mark)));
+    int r = ask(&req, false, take_way, &ifindex);
+    if (r == -EIO || (r >= 0 && ifindex == 0)) /* the kernel's answer is an error of its own */
+        return PV_ERR_NOT_FOUND;
+    if (r >= 0)
+        *ret_ifindex = ifindex;
     return r;
 }
 
@@ -205,7 +261,8 @@ int pv_net_rules(uint16_t family, uint8_t proto, size_t *ret_n)
     const struct rtmsg what = {.rtm_family = (uint8_t)family};
     struct rule_dump d = {.proto = proto};
     _Static_assert(sizeof(struct fib_rule_hdr) == RULE_HEADER, "as long as struct rtmsg");
-    int r = dump(RTM_GETRULE, &what, take_rule, &d);
+    const struct request req = request_of(RTM_GETRULE, NLM_F_DUMP, &what);
+    int r = ask(&req, false, take_rule, &d);
     *ret_n = d.n;
     return r;
 }

@@ -31,13 +31,18 @@ struct pv_net_route {
 
 /* Which routes. */
 struct pv_net_route_query {
-    uint32_t table; /* 0: all */
-    uint8_t proto;  /* 0: of all */
+    uint32_t table;   /* 0: all */
+    uint8_t proto;    /* 0: of all */
+    uint32_t ifindex; /* by this interface alone; 0: by any */
+    bool inside;      /* of the network that our interface is in (inside.h) */
 };
 
 /* At most cap routes of both families, in the kernel's order; those of the kernel for its own
  * addresses, and of caches, are left out. *ret_n = cap: there may be more. -errno. */
 PV_MUST_CHECK int pv_net_routes(const struct pv_net_route_query *query,
                                 struct pv_net_route *ret_routes, size_t cap, size_t *ret_n);
+/* The interface by which a datagram with this mark would leave for dst now, as routes and policy
+ * rules have it; nothing is sent. PV_ERR_NOT_FOUND: no way leads there. -errno. */
+PV_MUST_CHECK int pv_net_way(const struct pv_addr *dst, uint32_t mark, uint32_t *ret_ifindex);
 /* How many policy rules of one family have this protocol number. -errno. */
 PV_MUST_CHECK int pv_net_rules(uint16_t family, uint8_t proto, size_t *ret_n);

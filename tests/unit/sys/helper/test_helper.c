@@ -315,6 +315,43 @@ PV_TEST_IN(routes_leave_the_hosts_networks_alone, setup, teardown)
     assert_int_equal(pv_ipcmd_run("link del dev pvlan\n", complaint), PV_OK);
 }
 
+static uint32_t way(const char *to, uint32_t mark)
+{
+    const struct pv_addr dst = prefix(to, 0).base;
+    uint32_t ifindex = 0;
+    int r = pv_net_way(&dst, mark, &ifindex);
+    if (r < 0)
+        assert_int_equal(r, PV_ERR_NOT_FOUND);
+    return ifindex;
+}
+
+/* As OpenVPN takes everything, and as wg-quick does. */
+PV_TEST_IN(the_way_out_is_where_routes_and_rules_lead, setup, teardown)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    assert_int_equal(pv_ipcmd_run("link add pva type veth peer name pvb\n"
+                                  "link set dev pva up\nlink set dev pvb up\n",
+                                  complaint),
+                     PV_OK);
+    const uint32_t a = if_nametoindex("pva"), b = if_nametoindex("pvb");
+    assert_int_equal(way("198.41.0.4", 0), 0);
+    assert_int_equal(pv_ipcmd_run("route add default dev pva\n", complaint), PV_OK);
+    assert_int_equal(way("198.41.0.4", 0), a);
+    assert_int_equal(
+        pv_ipcmd_run("route add 0.0.0.0/1 dev pvb\nroute add 128.0.0.0/1 dev pvb\n", complaint),
+        PV_OK);
+    assert_int_equal(way("198.41.0.4", 0), b);
+    assert_int_equal(
+        pv_ipcmd_run("route add default dev pva table 100\nrule add not fwmark 7 table 100\n",
+                     complaint),
+        PV_OK);
+    assert_int_equal(way("198.41.0.4", 0), a);
+    assert_int_equal(way("198.41.0.4", 7), b);
+    assert_int_equal(pv_ipcmd_run("rule del not fwmark 7 table 100\nlink del dev pva\n", complaint),
+                     PV_OK);
+    assert_int_equal(way("198.41.0.4", 0), 0);
+}
+
 static int setup_port(void **state)
 {
     struct pv_helper *h = NULL;

@@ -139,6 +139,44 @@ PV_TEST(other_tunnels_only_when_nothing_else_is_there)
     assert_int_equal(c[0].addr.ip[0], 10);
 }
 
+/* A VPN that takes everything: what leaves from the other address gets no answer any more, and what
+ * the server saw of that is gone at once. */
+PV_TEST(a_tunnel_that_leads_out_is_offered_and_ends_what_was_seen_elsewhere)
+{
+    struct pv_gatherer *g = make();
+    struct pv_addr server = endpoint("203.0.113.5:3478");
+    struct pv_link_addr links[] = {link_of("wg0", "10.9.0.1"), link_of("eth0", "192.168.1.20")};
+    struct pv_ice_cand c[PV_ICE_MAX_LOCAL];
+    links[0].tunnel = links[1].way_out = true;
+    (void)pv_gatherer_set_links(g, links, 2, 1);
+    pv_gatherer_set_servers(g, &server, 1, 1);
+    pv_gatherer_handle_timeout(g, 1);
+    assert_int_equal(answer_all(g, "198.51.100.7:40015", 2), 1);
+    assert_int_equal(pv_gatherer_candidates(g, c), 3);
+    assert_true(pv_gatherer_take_changed(g));
+
+    links[0].way_out = true;
+    links[1].way_out = false;
+    assert_false(pv_gatherer_set_links(g, links, 2, 3));
+    assert_true(pv_gatherer_take_changed(g));
+    assert_int_equal(pv_gatherer_candidates(g, c), 2);
+    assert_int_equal(c[0].addr.ip[0], 192); /* for the LAN */
+    assert_int_equal(c[1].addr.ip[0], 10);
+    pv_gatherer_handle_timeout(g, 3);
+    struct pv_gatherer_transmit tx;
+    assert_int_equal(pv_gatherer_poll_transmit(g, &tx), PV_OK); /* lost */
+    assert_int_equal(tx.local.ip[0], 192);
+    assert_int_equal(answer_all(g, "198.51.100.99:40000", 4), 1);
+    assert_int_equal(pv_gatherer_unanswered(g, PV_AF_INET), PV_NEVER); /* UDP gets through */
+    assert_int_equal(pv_gatherer_candidates(g, c), 3);
+    assert_int_equal(c[2].addr.ip[3], 99);
+
+    (void)pv_gatherer_set_links(g, links + 1, 1, 5); /* the VPN ends */
+    pv_gatherer_handle_timeout(g, 5);
+    assert_int_equal(answer_all(g, "198.51.100.7:40015", 6), 1);
+    assert_int_equal(pv_gatherer_candidates(g, c), 3);
+}
+
 PV_TEST(a_public_address_has_no_reflexive_twin)
 {
     struct pv_gatherer *g = make();
