@@ -1,36 +1,46 @@
 /* SPDX-License-Identifier: MIT */
 /* Our interface: set up and taken down by jobs, watched in between, since it is also in the hands
- * of others: `ip link set`, network managers. An address that is taken away comes back; what
- * somebody may have wanted, down or a small MTU, is left alone and told. */
+ * of others: `ip link set`, network managers. An address or route that is taken away comes back;
+ * what somebody may have wanted, down or a small MTU, is left alone and told. */
 #include "daemon/io/io_iface.h"
 
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "sys/net/inside.h"
+#include "sys/net/netroutes.h"
 #include "sys/net/tun.h"
 
 enum {
     HOST_ADDRS = 256,  /* addresses of this host looked at; ours */
+    OWN_ROUTES = 1024, /* routes by our interface looked at; ours */
     MTU_MIN_V6 = 1280, /* bytes, RFC 8200 s5: below, the kernel takes IPv6 away */
     PROBLEM_MAX = 240, /* bytes of the text, with the NUL */
 };
 #define AGAIN_AFTER PV_S(3) /* a manager that removes what we set is not to be fought harder */
+
+/* The part that is there of all that the interface shall have; bit i: its address i, the network of
+ * that, its route i. */
+struct had {
+    uint64_t addrs, nets, routes;
+};
 
 struct pv_io_iface {
     struct pv_io_iface_config cfg;
     struct pv_job_iface *wanted; /* what the TUN was last asked to be; NULL = none */
     unsigned under_way;          /* jobs about it */
     uint32_t index;              /* of the interface; 0 = there is none */
-    uint64_t has;                /* bit i: it had address i when it was set up last */
-    bool known;                  /* has was read since then */
+    struct had had;              /* when it was set up last */
+    bool known;                  /* had was read since then */
     pv_ns again;                 /* not set up again before */
     pv_ns look_at;               /* when it is looked at; PV_NEVER: not until something happens */
 };
 
-/* Bit i: the interface has address i of those it shall have. */
-static int addresses_of(const struct pv_job_iface *iface, uint64_t *ret_has)
+/* *ret_ifindex: of the interface, when it has one of its addresses. */
+static int addresses_of(const struct pv_job_iface *iface, uint64_t *ret_has, uint32_t *ret_ifindex)
 {
     struct pv_net_addr host[HOST_ADDRS];
     size_t n = 0;
@@ -42,12 +52,50 @@ static int addresses_of(const struct pv_job_iface *iface, uint64_t *ret_has)
     for (size_t i = 0; i < iface->n_addrs; i++) {
         for (size_t k = 0; k < n; k++) {
             if (strcmp(host[k].ifname, iface->name) == 0 &&
-                pv_addr_equal_ip(&host[k].addr.base, &iface->addrs[i].base))
+                pv_addr_equal_ip(&host[k].addr.base, &iface->addrs[i].base)) {
                 has |= (uint64_t)1 << i;
+                *ret_ifindex = host[k].ifindex;
+            }
         }
     }
     *ret_has = has;
     return PV_OK;
+}
+
+/* Bit i: one of the routes leads to the whole of prefix i. */
+static uint64_t reached(const struct pv_prefix *prefixes, size_t n, const struct pv_net_route *r,
+                        size_t n_routes)
+{
+    uint64_t has = 0;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < n_routes; k++) {
+            if (r[k].type == PV_NET_ROUTE_UNICAST && r[k].dst.bits == prefixes[i].bits &&
+                pv_prefix_contains(&r[k].dst, &prefixes[i].base))
+                has |= (uint64_t)1 << i;
+        }
+    }
+    return has;
+}
+
+static int look_at(const struct pv_job_iface *iface, struct had *ret_had)
+{
+    uint32_t ifindex = 0;
+    int r = addresses_of(iface, &ret_had->addrs, &ifindex);
+    if (r < 0 || ret_had->addrs == 0)
+        return r; /* routes go with their addresses */
+    struct pv_net_route *routes = calloc(OWN_ROUTES, sizeof(*routes));
+    const struct pv_net_route_query own = {
+        .table = RT_TABLE_MAIN, .ifindex = ifindex, .inside = pv_inside_is_apart()};
+    size_t n = 0;
+    r = routes == NULL ? PV_ERR_NOMEM : pv_net_routes(&own, routes, OWN_ROUTES, &n);
+    if (r >= 0 && n == OWN_ROUTES)
+        r = PV_ERR_LIMIT; /* ours may be among those that were cut off */
+    if (r >= 0) {
+        ret_had->nets = reached(iface->addrs, iface->n_addrs, routes, n);
+        ret_had->routes = reached(iface->routes, iface->n_routes, routes, n);
+    }
+    free(routes);
+    return r;
 }
 
 static bool has_v6(const struct pv_job_iface *iface)
@@ -101,20 +149,21 @@ static void look(struct pv_io_iface *i, pv_ns now)
 {
     char problem[PROBLEM_MAX];
     unsigned mtu = 0;
-    uint64_t has = 0;
+    struct had has = {0};
     bool up = false;
     if (i->wanted == NULL || i->under_way > 0 || pv_tun_look(i->wanted->name, &up, &mtu) < 0 ||
-        addresses_of(i->wanted, &has) < 0)
+        look_at(i->wanted, &has) < 0)
         return; /* deleted: the packet threads tell */
     find_problem(i->wanted, up, mtu, problem);
     pv_engine_set_iface_problem(i->cfg.turn->engine, problem);
     if (problem[0] != '\0')
         return;
     if (!i->known) { /* IPv6 may be forbidden here: only what was there can be missed */
-        i->has = has;
+        i->had = has;
         i->known = true;
     }
-    if ((i->has & ~has) == 0)
+    if ((i->had.addrs & ~has.addrs) == 0 && (i->had.nets & ~has.nets) == 0 &&
+        (i->had.routes & ~has.routes) == 0)
         return;
     if (now < i->again) {
         i->look_at = i->again;
@@ -122,7 +171,7 @@ static void look(struct pv_io_iface *i, pv_ns now)
     }
     i->again = now + AGAIN_AFTER;
     restore(i, (uint16_t)(mtu < UINT16_MAX ? mtu : UINT16_MAX),
-            "an address was removed by somebody else: setting it again");
+            "an address or route was removed by somebody else: setting it again");
 }
 
 pv_ns pv_io_iface_timeout(struct pv_io_iface *i, pv_ns now)

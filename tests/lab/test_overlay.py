@@ -92,6 +92,9 @@ def an_interface_that_others_change(lab):
 
     a.ip("addr flush dev p2pvpn0")
     both("the addresses to come back")
+    for family in ("-4", "-6"):
+        a.run("ip", family, "route", "flush", "dev", "p2pvpn0")
+    both("the routes to come back")
     a.ip("link set p2pvpn0 down")
     wait("status to say that it is down", lambda: "ip link set p2pvpn0 up" in problems())
     a.ip("link set p2pvpn0 up")  # the kernel has taken the IPv6 address away

@@ -47,6 +47,7 @@ enum {
     HOST_ADDRS_MAX = 1024,
     HOST_ROUTES_MAX = 4096,
     METRIC_V6 = 1024, /* what the kernel gives an IPv6 route that says none (IP6_RT_PRIO_USER) */
+    METRIC_V6_NETWORK = 256, /* and the one to an address's network (IP6_RT_PRIO_ADDRCONF) */
 };
 
 /* One way: from each to the next. */
@@ -394,6 +395,31 @@ static void remove_old(struct helper_server *s, const struct pv_helper_iface *wa
         (void)!pv_ipcmd_force(b->text);
 }
 
+/* The kernel makes the route to an address's network with the address, and not again when somebody
+ * has taken that route alone. Lines may fail, and hold up no other: it is still there, or another
+ * one that somebody wants has its place. */
+static void restore_networks(struct helper_server *s, const struct pv_helper_iface *want,
+                             const char *dev, struct line_batch *b)
+{
+    b->len = 0;
+    b->text[0] = '\0';
+    for (size_t i = 0; i < want->n_addrs; i++) {
+        const struct pv_addr *own = &want->addrs[i].base;
+        const struct pv_prefix net = pv_netplan_range(&want->addrs[i]);
+        char to[PV_ADDR_TEXT], from[PV_ADDR_TEXT];
+        if (net.bits == pv_addr_ip_len(own) * 8 || (own->family == PV_AF_INET6 && !s->v6))
+            continue;
+        (void)pv_prefix_format(&net, to);
+        if (own->family == PV_AF_INET6)
+            add_line(b, "route add %s %s proto kernel metric %d\n", to, dev, METRIC_V6_NETWORK);
+        else
+            add_line(b, "route add %s %s proto kernel scope link src %s\n", to, dev,
+                     pv_addr_format_ip(own, from));
+    }
+    if (b->len > 0)
+        (void)!pv_ipcmd_force(b->text);
+}
+
 /* addrgenmode none (addr_gen_mode 1) before up: without it the kernel makes a link-local address
  * and sends router solicitations into the tunnel. */
 static int set_new(struct helper_server *s, const struct pv_helper_iface *want, const char *dev,
@@ -418,7 +444,7 @@ static int set_new(struct helper_server *s, const struct pv_helper_iface *want, 
 
 /* Old lines are removed first and may fail; new ones are set in one batch, and the first complaint
  * of `ip` is what the user sees. */
-static int configure(struct helper_server *s, const struct pv_helper_iface *want)
+static int configure(struct helper_server *s, const struct pv_helper_iface *want, bool again)
 {
     char complaint[PV_IPCMD_ERROR_MAX] = "", dev[PV_TUN_NAME + 8];
     const char *name = s->fixed.ifname;
@@ -429,6 +455,8 @@ static int configure(struct helper_server *s, const struct pv_helper_iface *want
     snprintf(dev, sizeof(dev), "dev %s", name);
     remove_old(s, want, dev, b);
     int r = set_new(s, want, dev, b, complaint);
+    if (r >= 0 && again)
+        restore_networks(s, want, dev, b);
     free(b);
     if (r == PV_ERR_NOT_FOUND)
         return fail_reply(s, r, "set up %s: there is no ip program: install iproute2", name);
@@ -490,7 +518,7 @@ static int iface_up(struct helper_server *s, const struct pv_helper_request *req
         r = open_tun(s, want.queues);
     if (r < 0)
         return r;
-    r = configure(s, &want);
+    r = configure(s, &want, had);
     if (r < 0) {
         if (!had)
             iface_down(s, req); /* half an interface is worse than none */
