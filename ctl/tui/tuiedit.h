@@ -51,8 +51,8 @@ enum pv_tuiedit_op {
 
 void pv_tuiedit_done(struct pv_tuiedit *e);
 struct pv_tuipast *pv_tuipast_free(struct pv_tuipast *past); /* NULL is fine; returns NULL */
-/* The person goes on at another place, which has that past (borrowed; NULL: none is kept), and where
- * this line was begun. */
+/* The person goes on at another place, which has that past (borrowed; NULL: none is kept), and
+ * where this line was begun. */
 void pv_tuiedit_move(struct pv_tuiedit *e, struct pv_tuipast *past, const char *begun);
 /* Inserts a character; control characters and what does not fit are dropped. */
 void pv_tuiedit_insert(struct pv_tuiedit *e, wchar_t c);
