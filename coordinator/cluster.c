@@ -166,22 +166,9 @@ void pv_cluster_home_of(const struct pv_coordset *set, const char *network, char
 
 /* --- copies ---------------------------------------------------------------------------------- */
 
-static void set_copies(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN], uint64_t bytes)
-{
-    char id[PV_NETID_BUF];
-    json_t *list = ctx, *n;
-    size_t i;
-    pv_netid_format(network, id);
-    json_array_foreach(list, i, n)
-    {
-        if (strcmp(text_at(n, "id"), id) == 0)
-            json_object_set_new(n, "copies", json_integer((json_int_t)bytes));
-    }
-}
-
 bool pv_cluster_copies(const struct pv_coordset *set, json_t *list, char *ret_why, size_t cap)
 {
-    const struct pv_pgview view = {.ctx = list, .copies = set_copies};
+    const struct pv_pgview view = {.ctx = list, .copies = pv_coord_set_copies};
     return read_database(set, &view, ret_why, cap) == PV_OK;
 }
 

@@ -208,8 +208,7 @@ int pv_coord_ask(const struct pv_coordset *set, json_t *request, json_t **ret_do
     return PV_COORDEXIT_DONE;
 }
 
-/* Sets how many bytes of copies a network has, where it is in the list. */
-static void set_copies(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN], uint64_t bytes)
+void pv_coord_set_copies(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN], uint64_t bytes)
 {
     char id[PV_NETID_BUF];
     json_t *list = ctx, *n;
@@ -267,7 +266,7 @@ static int networks(const struct pv_coordset *set)
     char why[PV_RIGHTS_ERROR_MAX];
     bool shared = json_is_true(json_object_get(doc, "shared"));
     if (!shared)
-        pv_coordstore_bytes(set->state, set_copies, list);
+        pv_coordstore_bytes(set->state, pv_coord_set_copies, list);
     else if (!pv_cluster_copies(set, list, why, sizeof(why)))
         fprintf(stderr, "p2pvpn-coordinator: copies are not counted: %s\n", why);
     if (set->json)

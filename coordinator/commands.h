@@ -31,6 +31,10 @@ int pv_coord_ask(const struct pv_coordset *set, json_t *request, json_t **ret_do
  * returns the exit code. */
 int pv_coord_status(const struct pv_coordset *set);
 
+/* Sets "copies" of the network, where the list ctx of objects with "id" has it. */
+void pv_coord_set_copies(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN],
+                         uint64_t bytes);
+
 /* cluster.c: what is asked and done where several coordinators share a database: which network has
  * its home where, and giving all homes of one away. Return exit codes. */
 int pv_cluster_homes(struct pv_coordset *set);
@@ -39,14 +43,13 @@ int pv_cluster_drain(const struct pv_coordset *set);
  * and ret_why: it does not say. */
 PV_MUST_CHECK bool pv_cluster_copies(const struct pv_coordset *set, json_t *list, char *ret_why,
                                      size_t cap);
-
-/* webpage.c: shows the running coordinator's page until it is interrupted. The exit code. */
-int pv_coord_web(const struct pv_coordset *set);
-
 /* The sentence about who may drop the network with this id, for who asked one that is not its home.
  */
 void pv_cluster_home_of(const struct pv_coordset *set, const char *network, char *ret_text,
                         size_t cap);
+
+/* webpage.c: shows the running coordinator's page until it is interrupted. The exit code. */
+int pv_coord_web(const struct pv_coordset *set);
 
 /* Does what set->action asks for, which is one of these: NETWORKS, DROP, SECRET (whose URL the
  * caller prints), BACKUP, RESTORE, IMPORT, EXPORT, RELOAD, HOMES, DRAIN, WEB. */

@@ -111,6 +111,14 @@ static inline int stop(struct program *p)
     return finish(p);
 }
 
+/* Runs it with no settings but a port of the kernel's choice, until it listens. */
+static inline struct program start_listening(void)
+{
+    struct program p = START("--listen", "127.0.0.1:0");
+    read_until(&p, "listening on");
+    return p;
+}
+
 /* The first address behind "listening on". */
 static inline struct pv_addr listening(struct program *p)
 {

@@ -42,27 +42,14 @@ static void expect(int code, const char *part, const char *word, const char *fil
         fail_msg("%s %s: %d \"%s\", expected %d \"%s\"", word, file, got, p.text, code, part);
 }
 
-static struct program start_coordinator(void)
-{
-    struct program p = START("--listen", "127.0.0.1:0");
-    read_until(&p, "listening on");
-    return p;
-}
-
-static void end_coordinator(struct program *p)
-{
-    assert_int_equal(kill(p->pid, SIGTERM), 0);
-    assert_int_equal(finish(p), 0);
-}
-
 /* A state with rows, as after some weeks, and a backup of it made while it runs. */
 static void make_backup(void)
 {
     assert_int_equal(mkdir(in_dir("s"), 0700), 0);
     old_database_make(in_dir("s/coordinator.db"), "coordinator-v1-marks");
-    struct program p = start_coordinator();
+    struct program p = start_listening();
     expect(0, "1 network, 2 statements", "backup", in_dir("b.p2pvpn"), NULL);
-    end_coordinator(&p);
+    assert_int_equal(stop(&p), 0);
 }
 
 PV_TEST_WORLD(setup, teardown);
@@ -86,8 +73,8 @@ PV_TEST(a_running_coordinator_is_backed_up_and_comes_back_elsewhere)
     assert_int_equal(stat(in_dir("s/coordinator.db"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     /* The user who runs it may open it. */
-    struct program p = start_coordinator();
-    end_coordinator(&p);
+    struct program p = start_listening();
+    assert_int_equal(stop(&p), 0);
     free(before);
     free(after);
 }
@@ -127,9 +114,9 @@ PV_TEST(the_state_before_is_kept_beside_it)
 PV_TEST(a_running_coordinator_is_not_replaced)
 {
     make_backup();
-    struct program p = start_coordinator();
+    struct program p = start_listening();
     expect(1, "end that one first", "restore", in_dir("b.p2pvpn"), NULL);
-    end_coordinator(&p);
+    assert_int_equal(stop(&p), 0);
 }
 
 /* Nothing in the state has changed. */

@@ -7,19 +7,6 @@
 #include "coordinator/settings/settings_limits.h"
 #include "tests/unit/coordinator/coord_run.h"
 
-static struct program start_coordinator(void)
-{
-    struct program p = START("--listen", "127.0.0.1:0");
-    read_until(&p, "listening on");
-    return p;
-}
-
-static void end_coordinator(struct program *p)
-{
-    assert_int_equal(kill(p->pid, SIGTERM), 0);
-    assert_int_equal(finish(p), 0);
-}
-
 static int connect_to_it(void)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -57,7 +44,7 @@ static const char *answer_to(const char *request)
 PV_TEST_IN(requests_are_answered_and_nonsense_is_not, setup, teardown)
 {
     char endless[1024];
-    struct program p = start_coordinator();
+    struct program p = start_listening();
     assert_non_null(strstr(answer_to("{\"do\":\"networks\"}\n"), "\"networks\":[]"));
     assert_non_null(strstr(answer_to("{\"do\":\"fly\"}\n"), "\"error\":\"bad_request\""));
     assert_non_null(strstr(answer_to("{\"do\":\"drop\"}\n"), "\"error\":\"bad_request\""));
@@ -71,21 +58,21 @@ PV_TEST_IN(requests_are_answered_and_nonsense_is_not, setup, teardown)
     int fd = connect_to_it();
     (void)!write(fd, endless, strlen(endless));
     assert_string_equal(rest_of(fd), "");
-    end_coordinator(&p);
+    assert_int_equal(stop(&p), 0);
 }
 
 /* Clients that say nothing make room for one that does; those that go are forgotten. */
 PV_TEST_IN(silent_clients_keep_nobody_out, setup, teardown)
 {
     int fds[12];
-    struct program p = start_coordinator();
+    struct program p = start_listening();
     for (size_t i = 0; i < PV_ARRAY_LEN(fds); i++)
         fds[i] = connect_to_it();
     assert_non_null(strstr(answer_to("{\"do\":\"networks\"}\n"), "\"networks\":[]"));
     for (size_t i = 0; i < PV_ARRAY_LEN(fds); i++)
         close(fds[i]);
     assert_non_null(strstr(answer_to("{\"do\":\"networks\"}\n"), "\"networks\":[]"));
-    end_coordinator(&p);
+    assert_int_equal(stop(&p), 0);
 }
 
 PV_TEST(an_id_is_read_as_it_is_written)
