@@ -854,8 +854,16 @@ bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
         pv_tui_want(t, PV_TUI_MAKE, name, NULL);
         return true;
     }
-    if (!pv_tui_conv_is_room(c)) {
-        pv_tui_note(t, "that is for a room: /open #NAME first, or /room NAME makes one");
+    /* /part #crew is about that room, whichever is shown. */
+    if (word != PV_TUI_W_INVITE && name[0] != '\0') {
+        size_t index = pv_tui_find_named(t, name);
+        c = index == SIZE_MAX ? NULL : &t->convs[index];
+    }
+    if (c == NULL || !pv_tui_conv_is_room(c)) {
+        pv_tui_note(t,
+                    c == NULL ? "no room named %.63s: /room NAME makes one"
+                              : "that is for a room: /open #NAME first, or /room NAME makes one",
+                    name);
         return false;
     }
     if (word == PV_TUI_W_INVITE && name[0] == '\0') {

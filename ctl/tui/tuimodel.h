@@ -247,6 +247,9 @@ bool pv_tui_keep(struct pv_tui *t, const struct pv_tui_action *action, const cha
 /* The unread messages of c are on the screen. */
 void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c);
 bool pv_tui_is_room(const char *name);
+/* By its name, its address, its name in DNS ("bob.home.p2p"), or as a room without the sign;
+ * SIZE_MAX: there is none. */
+size_t pv_tui_find_named(struct pv_tui *t, const char *name);
 /* /accept, /refuse and /save NUMBER. False: it was not in order, which was said. */
 bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number);
 /* /search: the next older line that has text, above the one that was found last; in the network's

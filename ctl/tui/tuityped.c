@@ -219,9 +219,8 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text)
     return true;
 }
 
-/* By its name, its address, or its name in DNS ("bob.home.p2p"): what comes goes to the name, and
- * a second conversation would stay empty. */
-static size_t find_named(struct pv_tui *t, const char *name)
+/* A second conversation under another word would stay empty: what comes goes to the name. */
+size_t pv_tui_find_named(struct pv_tui *t, const char *name)
 {
     char suffix[PV_NAME_BUF + 8], label[PV_NAME_BUF];
     size_t index = pv_tui_find(t, name, false), len = strlen(name);
@@ -231,7 +230,8 @@ static size_t find_named(struct pv_tui *t, const char *name)
         return pv_tui_find(t, label, false);
     }
     for (size_t i = 1; i < t->n_convs && index == SIZE_MAX && len > 0; i++) {
-        if (strcmp(t->convs[i].ip4, name) == 0)
+        if (strcmp(t->convs[i].ip4, name) == 0 ||
+            (t->convs[i].name[0] == '#' && strcmp(t->convs[i].name + 1, name) == 0))
             index = i;
     }
     return index;
@@ -239,7 +239,7 @@ static size_t find_named(struct pv_tui *t, const char *name)
 
 static bool open_named(struct pv_tui *t, const char *name)
 {
-    size_t index = find_named(t, name);
+    size_t index = pv_tui_find_named(t, name);
     bool is_word = name[0] != '\0' && strlen(name) <= PV_NAME_MAX && name[0] != '#';
     for (const char *p = name; is_word && *p != '\0'; p++)
         is_word = *p > ' ' && *p <= '~';
@@ -268,7 +268,7 @@ static bool set_bell(struct pv_tui *t, const char *name)
 /* The conversation that is named, or the one that is shown. */
 static bool set_mute(struct pv_tui *t, enum pv_tui_word word, const char *name)
 {
-    size_t index = name[0] == '\0' ? t->current : pv_tui_find(t, name, false);
+    size_t index = name[0] == '\0' ? t->current : pv_tui_find_named(t, name);
     if (index == SIZE_MAX) {
         pv_tui_note(t, "no peer or room named %.63s: /peers lists them", name);
         return false;
@@ -296,6 +296,10 @@ static bool send_file(struct pv_tui *t, const char *path)
  * with it was said in the bar, and the line is given back. */
 static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv_tui_words *w)
 {
+    if (w->more[0] != '\0') {
+        pv_tui_note(t, "one word too many, from \"%.40s\" on: /help lists what there is", w->more);
+        return false;
+    }
     switch (word) {
     case PV_TUI_W_SEND:
         if (w->text[0] != '\0')

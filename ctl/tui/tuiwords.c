@@ -107,7 +107,7 @@ static enum pv_tui_word find_word(struct pv_view word, bool classic)
 
 enum pv_tui_word pv_tui_split(const char *line, struct pv_tui_words *ret_words)
 {
-    struct pv_tui_words w = {.text = "", .plain = line, .classic = line[0] != '/'};
+    struct pv_tui_words w = {.text = "", .more = "", .plain = line, .classic = line[0] != '/'};
     if (line[0] == '/' && line[1] == '/') {
         w.plain = line + 1;
         *ret_words = w;
@@ -125,11 +125,12 @@ enum pv_tui_word pv_tui_split(const char *line, struct pv_tui_words *ret_words)
     w.is_command = !w.classic || word == PV_TUI_W_SEND ||
                    (word != PV_TUI_W_NONE && *rest == '\0' && first.ptr == (const uint8_t *)line);
     if (word == PV_TUI_W_SEND || word == PV_TUI_W_OPEN || word == PV_TUI_W_ROOM ||
-        word == PV_TUI_W_INVITE || word == PV_TUI_W_ACCEPT || word == PV_TUI_W_REFUSE ||
-        word == PV_TUI_W_SAVE || word == PV_TUI_W_BELL || word == PV_TUI_W_MUTE ||
-        word == PV_TUI_W_UNMUTE) {
+        word == PV_TUI_W_INVITE || word == PV_TUI_W_LEAVE || word == PV_TUI_W_MEMBERS ||
+        word == PV_TUI_W_ACCEPT || word == PV_TUI_W_REFUSE || word == PV_TUI_W_SAVE ||
+        word == PV_TUI_W_BELL || word == PV_TUI_W_MUTE || word == PV_TUI_W_UNMUTE) {
         copy_lower(next_word(&rest), w.name);
-        w.text = rest;
+        w.text = word == PV_TUI_W_SEND ? rest : "";
+        w.more = word == PV_TUI_W_SEND ? "" : rest;
     } else if (word == PV_TUI_W_SEND_FILE || word == PV_TUI_W_SEARCH) {
         w.text = rest;
     } else if (word == PV_TUI_W_NONE) {

@@ -35,6 +35,7 @@ struct pv_tui_words {
     /* of commands that take a name, a number or a switch, in lower case; NONE: the word; cut */
     char name[PV_NAME_BUF];
     const char *text;  /* of SEND, SEND_FILE, SEARCH; "" when missing; points into line */
+    const char *more;  /* what stands behind the name where nothing may; ""; points into line */
     const char *plain; /* no command: what is to be sent; points into line */
 };
 

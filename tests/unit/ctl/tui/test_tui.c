@@ -632,10 +632,44 @@ PV_TEST(words_of_other_programs_are_understood_or_explained)
     assert_action(&f->t, PV_TUI_MEMBERS, "#crew", "");
     line(&f->t, "/part");
     assert_action(&f->t, PV_TUI_LEAVE, "#crew", "");
+    line(&f->t, "/open pi");
+    line(&f->t, "/join crew");
+    assert_string_equal(name_of_current(&f->t), "#crew");
+    drop_actions(&f->t);
     line(&f->t, "/me");
     assert_string_equal(f->t.note, "/me TEXT");
     assert_string_equal(f->t.edit.text, "/me");
     assert_nothing_asked(&f->t);
+}
+
+/* `/invite pi #crew` of other programs would let pi into the room that is shown. */
+PV_TEST(a_command_is_about_what_is_named_or_says_that_a_word_is_too_many)
+{
+    static const char *const lines[] = {"/invite pi #crew", "/room two words", "/open pi hello",
+                                        "/accept 1 2", "/mute pi bob"};
+    struct pv_tui *t = &f->t;
+    take(t, pv_tui_take_rooms,
+         "{\"rooms\":[{\"room\":\"#crew\",\"members\":3},{\"room\":\"#dev\",\"members\":1}]}");
+    line(t, "/open #dev");
+    drop_actions(t);
+    for (size_t i = 0; i < PV_ARRAY_LEN(lines); i++) {
+        line(t, lines[i]);
+        assert_non_null(strstr(t->note, "one word too many"));
+        assert_string_equal(t->edit.text, lines[i]);
+        assert_string_equal(name_of_current(t), "#dev");
+        edit(t, PV_TUIEDIT_KILL_START);
+    }
+    assert_nothing_asked(t);
+    line(t, "/part #crew");
+    assert_action(t, PV_TUI_LEAVE, "#crew", "");
+    line(t, "/names crew");
+    assert_action(t, PV_TUI_MEMBERS, "#crew", "");
+    line(t, "/part good bye");
+    assert_non_null(strstr(t->note, "one word too many"));
+    edit(t, PV_TUIEDIT_KILL_START);
+    line(t, "/part bye");
+    assert_string_equal(t->note, "no room named bye: /room NAME makes one");
+    assert_nothing_asked(t);
 }
 
 PV_TEST(a_long_list_of_choices_is_cut)
