@@ -21,6 +21,7 @@
 enum {
     LOW_DISK_MIB = 64, /* as p2pvpnd's own reserve */
     MIN_MTU = 1280,    /* RFC 8200 s5 */
+    TEXT_AT = 19,      /* columns before a sentence */
     LINE = 600,        /* bytes of a sentence with the NUL: a problem of status fits */
 };
 
@@ -324,10 +325,12 @@ static void print_page(const struct page *p)
         fprintf(cli->out, "%s%-4s%s %-13s ", pv_colour_on(colour, cli->screen.colour),
                 well ? "ok" : "!!", pv_colour_off(colour, cli->screen.colour),
                 pv_json_text(check, "name", "?"));
-        pv_show_text(cli->out, pv_json_text(check, "text", ""));
+        const char *text = pv_json_text(check, "text", "");
+        pv_show_text_from(cli->out, text, TEXT_AT,
+                          strchr(text, '`') == NULL ? cli->screen.width : 0);
         fputc('\n', cli->out);
         if (todo[0] != '\0' && !well)
-            fprintf(cli->out, "%-19sto do: %s\n", "", todo);
+            fprintf(cli->out, "%*sto do: %s\n", TEXT_AT, "", todo);
     }
 }
 

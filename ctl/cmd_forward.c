@@ -227,6 +227,8 @@ static int list_served(struct pv_cli *cli)
         if (body != NULL)
             pv_cli_print_json(cli, body);
         json_decref(body);
+    } else if (code == 0 && json_array_size(x.all) == 0) {
+        pv_cli_note(cli, "nothing is served: serve PORT [HOST:]PORT leads members out");
     } else if (code == 0) {
         code = pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), x.all, served_row);
     }

@@ -609,7 +609,8 @@ static void status_pq(struct pv_table *t, const json_t *s)
         len += snprintf(text + len, sizeof(text) - (size_t)len, "; coordinator %.16s",
                         pv_json_text(pq, "coordinator", ""));
     if (boxes > 0)
-        snprintf(text + len, sizeof(text) - (size_t)len, "; boxes for %.0f members", boxes);
+        snprintf(text + len, sizeof(text) - (size_t)len, "; boxes for %.0f member%s", boxes,
+                 boxes == 1 ? "" : "s");
     row(t, "post-quantum", waiting > 0 ? PV_YELLOW : PV_PLAIN, text);
 }
 

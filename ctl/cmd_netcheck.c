@@ -309,7 +309,9 @@ static int print_text(struct pv_cli *cli, const struct check *c)
     router_rows(&t, c);
     if (pv_cli_print_table(cli, &t) != 0)
         return PV_CTLAPI_FAILED;
-    fprintf(cli->out, "\n%s\n", c->verdict);
+    fputc('\n', cli->out);
+    pv_show_text_from(cli->out, c->verdict, 0, cli->screen.width);
+    fputc('\n', cli->out);
     return 0;
 }
 

@@ -433,10 +433,10 @@ static int remove_peer(struct pv_cli *cli)
 
 /* --- admit, deny ----------------------------------------------------------------------------- */
 
-static int tell_tagged(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *tag)
+static int tell_tagged(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     char done[PV_SHOW_BUF];
-    snprintf(done, sizeof(done), "it has tag:%.63s", tag);
+    snprintf(done, sizeof(done), "it has tag:%s", req->name);
     return pv_cli_ask_and_tell(cli, req, done, NULL);
 }
 
@@ -451,7 +451,7 @@ static int admit(struct pv_cli *cli)
     if (code == 0 && tag != NULL)
         code = pv_cli_tag_request(cli, PV_CTLAPI_TAG, cli->args.word[0], tag, &tag_it);
     if (code == 0 && tag != NULL)
-        code = tell_tagged(cli, &tag_it, tag);
+        code = tell_tagged(cli, &tag_it);
     return code != 0 && code != PV_CTLAPI_UNREACHABLE
                ? code
                : pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0], "is a member now", NULL);

@@ -43,9 +43,9 @@ static json_t *describe(const struct pv_instance *node)
 }
 
 /* A node that did not answer has its name, the reason, and "-" for the rest. */
-static void print_row(struct pv_table *t, const json_t *row)
+static void print_row(struct pv_table *t, const json_t *row, bool all)
 {
-    static const char *const texts[] = {"network", "self", "ip4", "cidr", "interface"};
+    static const char *const texts[] = {"network", "self", "ip4", "interface"};
     /* "3 of 5": members that are online, of all. */
     char people[PV_SHOW_BUF] = "-";
     const char *state = pv_json_text(row, "state", "?");
@@ -59,15 +59,31 @@ static void print_row(struct pv_table *t, const json_t *row)
     pv_table_cell(t, PV_BOLD, name);
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
         pv_table_cell(t, PV_PLAIN, pv_json_text(row, texts[i], "-"));
+    if (all)
+        pv_table_cell(t, PV_PLAIN, pv_json_text(row, "cidr", "-"));
     pv_table_cell(t, PV_PLAIN, people);
     pv_table_cell(t, up ? PV_GREEN : PV_YELLOW, strcmp(state, "none") == 0 ? "not joined" : state);
 }
 
+static void long_row(struct pv_table *t, const json_t *row)
+{
+    print_row(t, row, true);
+}
+
+static void short_row(struct pv_table *t, const json_t *row)
+{
+    print_row(t, row, false);
+}
+
+/* On 80 columns an address is worth more than the range that it is of. */
 static int print_networks(struct pv_cli *cli, const json_t *list)
 {
-    static const char *const head[] = {"NAME",  "NETWORK",   "THIS NODE", "ADDRESS",
-                                       "RANGE", "INTERFACE", "ONLINE",    "STATE"};
-    return pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), list, print_row);
+    static const char *const head[] = {"NAME",      "NETWORK", "THIS NODE", "ADDRESS",
+                                       "INTERFACE", "ONLINE",  "STATE"};
+    static const char *const whole[] = {"NAME",      "NETWORK", "THIS NODE", "ADDRESS",
+                                        "INTERFACE", "RANGE",   "ONLINE",    "STATE"};
+    return cli->all ? pv_cli_print_list(cli, whole, PV_ARRAY_LEN(whole), list, long_row)
+                    : pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), list, short_row);
 }
 
 /* Those of p2pvpnd --user that run: nothing of the others is on this machine but files. */

@@ -173,7 +173,7 @@ static void print_plots(struct pv_cli *cli, const char *title, const json_t *row
     most = print_bars(cli, &p, "sent", "tx_bytes", true);
     fprintf(cli->out, " %s\n", pv_bytes_format(most, text));
     most = print_bars(cli, &p, "round trip", "rtt_ms", false);
-    fprintf(cli->out, " %s\n", pv_show_ms(most, ms));
+    fprintf(cli->out, " %s\n", most > 0 ? pv_show_ms(most, ms) : "-");
     most = print_bars(cli, &p, "lost", "loss", false);
     fprintf(cli->out, " %.1f %%\n", most * 100);
     print_paths(cli, &p);

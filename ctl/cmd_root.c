@@ -90,8 +90,8 @@ static int get_passphrase(struct pv_cli *cli, bool fresh, char buf[static PASSPH
     return code;
 }
 
-/* The key of a passphrase, which is gone before p2pvpnd is asked: waiting for an answer must not
- * prolong its life. 0 or an exit code. */
+/* The key of a passphrase, which is gone then: waiting for an answer of p2pvpnd must not prolong
+ * its life. 0 or an exit code. */
 static int make_key(struct pv_cli *cli, bool fresh, const struct pv_paperkey *paper,
                     uint8_t ret_key[static PV_PWHASH_KEY_LEN])
 {
@@ -186,7 +186,8 @@ static int read_root(struct pv_cli *cli, const json_t *body,
                        "%.200s is not the root key that p2pvpnd has: restart p2pvpnd", file);
 }
 
-/* The salt is drawn for this one text: two exports of a key have nothing in common, and who has
+/* Nobody thinks of a passphrase and is then told that the key is not here. The salt is drawn for
+ * this one text: two exports of a key have nothing in common, and who has
  * both learns no more than from one. */
 static int export_root(struct pv_cli *cli)
 {
@@ -196,10 +197,10 @@ static int export_root(struct pv_cli *cli)
     json_t *body = NULL;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROOT_EXPORT);
     pv_rng_fill(&rng, paper.salt, sizeof(paper.salt));
-    int code = make_key(cli, true, &paper, key);
-    if (code == 0)
-        code = pv_cli_ask(cli, &req, &body);
+    int code = pv_cli_ask(cli, &req, &body);
     pv_ctlapi_request_done(&req);
+    if (code == 0)
+        code = make_key(cli, true, &paper, key);
     if (code == 0)
         code = read_root(cli, body, seed);
     if (code == 0)

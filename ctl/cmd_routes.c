@@ -191,21 +191,23 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
     const json_t *route, *x = json_object_get(body, "exit");
     struct pv_table t;
     size_t i, n = 0;
+    int code = 0;
     if (cli->quiet)
         return 0;
-    pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
     json_array_foreach(json_object_get(body, "routes"), i, route)
     {
         const char *prefix = pv_json_text(route, "prefix", "");
         if (strcmp(prefix, "0.0.0.0/0") != 0 && strcmp(prefix, "::/0") != 0)
             continue;
+        if (n++ == 0)
+            pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
         route_row(&t, route);
-        n++;
     }
     if (n == 0)
         pv_cli_note(cli, "nobody offers to be an exit: type `p2pvpnctl exit offer` on the machine "
                          "that shall be one");
-    int code = pv_cli_print_table(cli, &t);
+    else
+        code = pv_cli_print_table(cli, &t);
     print_exit(cli, x);
     if (json_is_null(x) || x == NULL)
         fputs("exit: none is used, everything goes out as ever\n", cli->out);

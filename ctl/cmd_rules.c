@@ -160,7 +160,7 @@ static int rules(struct pv_cli *cli)
     int n = cli->args.n_words, code = 0;
     uint64_t number;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_RULES);
-    if (n == 0)
+    if (n == 0 || (n == 1 && strcmp(word[0], "list") == 0))
         return pv_cli_ask_and_print(cli, &req, print_rules);
     if (n == 2 && strcmp(word[0], "remove") == 0) {
         req = pv_ctlapi_request_of(PV_CTLAPI_RULE_REMOVE);
@@ -176,7 +176,8 @@ static int rules(struct pv_cli *cli)
         snprintf(req.word, sizeof(req.word), "%s", word[1]);
         return pv_cli_ask_and_tell(cli, &req, "done", note_invites);
     }
-    return pv_cli_usage(cli, "there are rules, rules remove NUMBER and rules default allow|deny");
+    return pv_cli_usage(cli,
+                        "there are rules list, rules remove NUMBER and rules default allow|deny");
 }
 
 /* --- can ---------------------------------------------------------------------------------- */
@@ -226,6 +227,8 @@ static int can(struct pv_cli *cli)
 
 int pv_cli_tag(struct pv_cli *cli, const char *tag, struct pv_ctlapi_request *req)
 {
+    /* As rules have it. */
+    tag += strncmp(tag, "tag:", 4) == 0 ? 4 : 0;
     if (pv_name_parse(tag, strlen(tag), req->name) < 0)
         return pv_cli_usage(
             cli, "\"%.80s\" is no tag: use 1 to 63 of a-z 0-9 and -, not at the ends", tag);
@@ -282,7 +285,7 @@ const struct pv_command pv_cmds_rules[] = {
     },
     {
         .name = "rules",
-        .args = "[remove NUMBER | default allow|deny]",
+        .args = "[list | remove NUMBER | default allow|deny]",
         .summary = "list the rules, remove one, or say what holds where none is",
         .details =
             "Rules are numbered in the order in which they are looked at. DENIED counts the\n"

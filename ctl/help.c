@@ -51,7 +51,7 @@ void pv_help_overview(FILE *out)
     for (const struct pv_help_group *g = pv_help_groups; g->title != NULL; g++)
         print_group(g, out);
     fprintf(out,
-            "flags, before or after the command:\n%s\n"
+            "flags, before or after the command:\n%s"
             "exit codes: 0 done, 1 failed, 2 usage, 3 timeout, 4 not joined, 5 permission,\n"
             "  6 unknown peer, 7 peer offline, 8 p2pvpnd not running,\n"
             "  9 coordinator unreachable, 10 relayed, 11 refused,\n"

@@ -129,8 +129,10 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
     int code = use_globals(cli, &args);
     if (code != 0)
         return code;
+    /* To a shell an unquoted #crew begins a comment. */
     if (args.n_words < c->min_words)
-        return pv_cli_usage(cli, "missing argument: usage: p2pvpnctl %s %s", c->name, c->args);
+        return pv_cli_usage(cli, "missing argument: usage: p2pvpnctl %s %s%s", c->name, c->args,
+                            strstr(c->args, "#ROOM") != NULL ? " (a room in quotes: '#crew')" : "");
     if (args.n_words > c->max_words)
         return pv_cli_usage(cli, "unexpected \"%.60s\"", args.word[c->max_words]);
     cli->args = args;

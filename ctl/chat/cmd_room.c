@@ -10,6 +10,10 @@ static int print_rooms(struct pv_cli *cli, const json_t *body)
     const json_t *list = json_object_get(body, "rooms"), *room;
     struct pv_table t;
     size_t i;
+    if (json_array_size(list) == 0) {
+        pv_cli_note(cli, "this node is in no room: room create NAME makes one");
+        return 0;
+    }
     pv_table_begin(&t, 4);
     pv_table_cell(&t, PV_DIM, "ROOM");
     pv_table_cell(&t, PV_DIM, "MEMBERS");
@@ -28,8 +32,6 @@ static int print_rooms(struct pv_cli *cli, const json_t *body)
                       : pv_json_bool(room, "invited") ? "invited"
                                                       : "");
     }
-    if (json_array_size(list) == 0)
-        pv_cli_note(cli, "this node is in no room: room create NAME makes one");
     return pv_cli_print_table(cli, &t);
 }
 

@@ -92,10 +92,10 @@ static size_t fitting(const char *text, size_t columns)
     size_t n = 0, used = 0, blank = 0;
     while (text[n] != '\0') {
         size_t len = 0, w = character(text + n, &len);
-        if (used + w > columns && n > 0)
-            return blank > 0 ? blank : n;
         if (text[n] == ' ')
             blank = n;
+        if (used + w > columns && n > 0)
+            return blank > 0 ? blank : n;
         used += w;
         n += len;
     }
@@ -229,7 +229,7 @@ const char *pv_show_time(double unix_s, double now_s, char buf[static PV_SHOW_BU
 
 /* --- text and fields ----------------------------------------------------------------------- */
 
-void pv_show_text(FILE *out, const char *text)
+void pv_show_text_from(FILE *out, const char *text, size_t from, size_t screen)
 {
     size_t len = text == NULL ? 0 : strlen(text);
     size_t cap = len * 5 + 1; /* a newline becomes five bytes, a control character three */
@@ -237,8 +237,17 @@ void pv_show_text(FILE *out, const char *text)
     if (shown == NULL)
         return;
     pv_chat_show(pv_view(text, len), shown, cap);
-    fputs(shown, out);
+    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0), was = uselocale(utf8);
+    print_last(shown, from, screen, out);
+    uselocale(was);
+    if (utf8 != (locale_t)0)
+        freelocale(utf8);
     free(shown);
+}
+
+void pv_show_text(FILE *out, const char *text)
+{
+    pv_show_text_from(out, text, 0, 0);
 }
 
 const char *pv_show_typist(const json_t *msg)

@@ -62,6 +62,9 @@ const char *pv_show_time(double unix_s, double now_s, char buf[static PV_SHOW_BU
 
 /* Prints text of others: see pv_chat_show(). NULL prints nothing. */
 void pv_show_text(FILE *out, const char *text);
+/* The same from that column on: it goes on below itself where the screen ends, whose columns are 0
+ * for a line as long as it is. No text with commands in it: pasted, half of one would run. */
+void pv_show_text_from(FILE *out, const char *text, size_t from, size_t screen);
 
 /* The author of a message that is not the daemon's own: "somebody", or by the daemon's word "root"
  * or "a p2pvpn user". */

@@ -305,7 +305,7 @@ def a_user_in_no_network_or_who_mistypes(lab):
     for command in ABOUT_PEERS + BY_ADMINS + BY_ANYBODY:
         says(a, command, 4, "p2pvpnctl join TOKEN", url=url)
     says(a, "root import /nowhere", 1, "is the path right")
-    says(a, "root export", 2, "--passphrase-file")
+    says(a, "root export", 11, "no root key on this machine")
 
 
 @scenario
@@ -366,6 +366,7 @@ MISTAKES = (
     # Words.
     ("a word that is none", "a", "pers", 2, "did you mean peers"),
     ("list, mistyped", "a", "lsit", 2, "lsit"),
+    ("a room that the shell took for a comment", "a", "send", 2, "missing argument", "a room in quotes: '#crew'"),
     ("a flag that is none", "a", "invite --use 2", 2, "--uses"),
     ("a flag without its value", "a", "invite --uses", 2, "--uses"),
     ("a number that is none", "a", "invite --uses many", 2, "--uses"),
@@ -390,6 +391,9 @@ MISTAKES = (
     ("no address", "a", "address set here", 2, "10.66.0.9"),
     # Rules and routes.
     ("a tag that is none", "a", "tag b Not_A_Tag", 2, "a-z 0-9 and -"),
+    ("a tag as rules have it", "a", "untag b tag:guest", 1, "b has no tag guest"),
+    ("using its own routes", "a", "route use a", 6, "a is this machine: name another"),
+    ("a coordinator that is none of these", "a", "network coordinators remove nowhere", 2, "which one: give its key"),
     ("a rule about nobody", "a", "deny nobody any all", 6, "p2pvpnctl peers"),
     ("a port that is none", "a", "deny any b tcp/99999", 2, "port"),
     ("a rule that is none", "a", "rules remove 99", 2, "p2pvpnctl rules"),
@@ -401,13 +405,15 @@ MISTAKES = (
     # Chat and files.
     ("a message to nobody", "a", "send nobody hi", 6, "p2pvpnctl peers"),
     ("an empty message", "a", "send b", 2, "p2pvpnctl send -h"),
-    ("a room that is none", "a", "send #nowhere hi", 6, "room"),
+    ("a room that is none", "a", "send #nowhere hi", 6, "^p2pvpnctl: send: no room #nowhere", "room list"),
+    ("chat in a room that is none", "a", "chat --lines #nowhere", 6, "^p2pvpnctl: chat: no room #nowhere"),
     ("a file that is not there", "a", "send-file b /nowhere", 1, "name a file you may read"),
     ("a directory as a file", "a", "send-file b /etc", 2, "tar"),
     ("a file of a number that is none", "a", "files get 99", 1, "99"),
     ("the history of nobody", "a", "history nobody", 6, "p2pvpnctl peers"),
     ("a log level that is none", "a", "log louder", 2, "debug"),
     ("a paper key without a file", "a", "root import /nowhere", 1, "is the path right"),
+    ("a paper key of a member's machine", "b", "root export", 11, "root key"),
 )
 
 

@@ -122,7 +122,8 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         return;
     }
     if (req->peer[0] == '#') {
-        const uint8_t *room = pv_rooms_part_need(n, req->peer, true, handle);
+        const uint8_t *room =
+            pv_rooms_part_need(n, req->peer, true, pv_ctlapi_cmd_name(req->cmd), handle);
         if (room == NULL)
             return;
         pv_room_key(room, room_key);

@@ -101,7 +101,7 @@ static bool find_conversation(struct pv_node *n, const char *name, const char *w
 {
     if (name[0] == '#') {
         char shown[PV_ROOMS_NAME_BUF];
-        const uint8_t *room = pv_rooms_part_need(n, name, true, handle);
+        const uint8_t *room = pv_rooms_part_need(n, name, true, what, handle);
         if (room == NULL)
             return false;
         pv_room_key(room, ret_key);

@@ -327,18 +327,19 @@ static pv_ns next_timeout(const void *part)
 
 /* --- commands -------------------------------------------------------------------------------- */
 
-const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left, uint64_t handle)
+const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left, const char *what,
+                                  uint64_t handle)
 {
-    if (!pv_node_need_network(n, "room", handle))
+    if (!pv_node_need_network(n, what, handle))
         return NULL;
     const uint8_t *id = pv_rooms_find(n->chat.rooms, name, left);
     /* "No such room" would be wrong while the rooms are being loaded. */
     if (!pv_rooms_are_ready(n->chat.rooms)) {
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED,
-                       "room: the rooms are not loaded yet: try again");
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: the rooms are not loaded yet: try again", what);
     } else if (id == NULL) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
-                        "room: no room %s%.48s: `p2pvpnctl room list` shows yours",
+                        "%s: no room %s%.48s: `p2pvpnctl room list` shows yours", what,
                         name[0] == '#' ? "" : "#", name);
     }
     return id;
@@ -348,7 +349,7 @@ void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, c
                         uint64_t handle, pv_ns now)
 {
     const struct pv_rooms_say say = {
-        .room = pv_rooms_part_need(n, room, false, handle), .text = text, .id = id};
+        .room = pv_rooms_part_need(n, room, false, "send", handle), .text = text, .id = id};
     if (say.room == NULL)
         return;
     int r = pv_rooms_say(n->chat.rooms, handle, &say, pv_node_wall_ms(n, now), now);
@@ -403,7 +404,8 @@ static void cmd_members(void *part, struct pv_ctlapi_request *req, struct pv_pee
                         uint64_t handle, pv_ns now)
 {
     struct rooms_part *r = part;
-    const uint8_t *id = pv_rooms_part_need(r->node, req->room, false, handle);
+    const uint8_t *id =
+        pv_rooms_part_need(r->node, req->room, false, pv_ctlapi_cmd_name(req->cmd), handle);
     if (id != NULL)
         pv_ctlsrv_answer(r->node->ctl, handle, shown_members(r->node, id));
 }
@@ -412,7 +414,8 @@ static void cmd_accept(void *part, struct pv_ctlapi_request *req, struct pv_peer
                        uint64_t handle, pv_ns now)
 {
     struct rooms_part *r = part;
-    const uint8_t *found = pv_rooms_part_need(r->node, req->room, false, handle);
+    const uint8_t *found =
+        pv_rooms_part_need(r->node, req->room, false, pv_ctlapi_cmd_name(req->cmd), handle);
     uint8_t id[PV_ROOM_ID_LEN];
     if (found == NULL)
         return;
@@ -435,7 +438,8 @@ static void cmd_change(void *part, struct pv_ctlapi_request *req, struct pv_peer
     if (req->cmd == PV_CTLAPI_ROOM_CREATE) {
         status = pv_rooms_open(r->rooms, handle, req->room, wall, now);
     } else {
-        const uint8_t *found = pv_rooms_part_need(r->node, req->room, false, handle);
+        const uint8_t *found =
+            pv_rooms_part_need(r->node, req->room, false, pv_ctlapi_cmd_name(req->cmd), handle);
         if (found == NULL)
             return;
         memcpy(id, found, sizeof(id)); /* it lives until the next call only */

@@ -9,9 +9,10 @@
 
 extern const struct pv_part pv_part_rooms;
 
-/* Our room of this name, its id; answers the request itself when there is none. left: also one that
- * we left. */
-const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left, uint64_t handle);
+/* Our room of this name, its id; answers the request what itself when there is none. left: also one
+ * that we left. */
+const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left, const char *what,
+                                  uint64_t handle);
 /* `send` to a room; answers handle, at once or once the text is stored. */
 void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, const uint8_t *id,
                         uint64_t handle, pv_ns now);

@@ -1124,6 +1124,11 @@ PV_TEST_IN(an_admission_may_come_with_a_tag, setup, teardown)
     assert_string_equal(t.requests, "{\"cmd\":\"tag\",\"peer\":\"tom\",\"tag\":\"guest\"}\n"
                                     "{\"cmd\":\"admit\",\"peer\":\"tom\"}\n");
     assert_non_null(strstr(t.err, "it has tag:guest"));
+    /* As rules have it. */
+    t.requests[0] = '\0';
+    assert_int_equal(RUN("admit", "tom", "--tag", "tag:guest"), 0);
+    assert_non_null(strstr(t.requests, "\"tag\":\"guest\""));
+    assert_non_null(strstr(t.err, "it has tag:guest"));
     /* Nobody is let in for a tag that cannot be. */
     t.requests[0] = '\0';
     assert_int_equal(RUN("admit", "tom", "--tag", "No Tag!"), PV_CTLAPI_USAGE);
@@ -1147,7 +1152,7 @@ PV_TEST_IN(exit_alone_changes_nothing, setup, teardown)
                                "exit: nas; nothing goes around it\n");
     answers("routes", "{\"id\":@,\"ok\":true,\"version\":1,\"exit\":null,\"routes\":[]}\n");
     assert_int_equal(RUN("exit"), 0);
-    assert_non_null(strstr(t.out, "none is used"));
+    assert_string_equal(t.out, "exit: none is used, everything goes out as ever\n");
     assert_non_null(strstr(t.err, "nobody offers to be an exit"));
 }
 

@@ -148,13 +148,25 @@ PV_TEST(a_slip_is_told_before_anybody_is_asked)
 PV_TEST(a_passphrase_that_could_be_guessed_is_not_taken)
 {
     const char *pass = file_of("pass", "1234567\n");
+    says_where(file_of("root.key", NINES "\n"), false);
     assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_USAGE);
     assert_one_line_error("the passphrase is too short");
+    t.requests[0] = '\0';
     assert_int_equal(RUN("root", "import", "-", "--passphrase-file", "-"), PV_CTLAPI_USAGE);
     assert_one_line_error("cannot both come from standard input");
     assert_int_equal(RUN("root", "import"), PV_CTLAPI_USAGE);
     assert_int_equal(RUN("root", "burn"), PV_CTLAPI_USAGE);
     assert_string_equal(t.requests, "");
+}
+
+/* Nobody is asked for a passphrase where there is nothing to seal. */
+PV_TEST(a_user_who_may_not_export_is_told_before_a_passphrase_is_asked_for)
+{
+    answers("root_export", "{\"id\":@,\"ok\":false,\"code\":5,\"error\":\"root_export: not "
+                           "permitted: use sudo\"}\n");
+    assert_int_equal(RUN("root", "export", "--passphrase-file", file_of("pass", "short")),
+                     PV_CTLAPI_PERMISSION);
+    assert_one_line_error("not permitted: use sudo");
 }
 
 void test_begin(void)

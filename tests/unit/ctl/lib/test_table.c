@@ -34,6 +34,26 @@ PV_TEST(the_last_column_goes_on_below_itself)
     free(text);
 }
 
+PV_TEST(a_text_behind_its_heading_goes_on_below_itself)
+{
+    static const char said[] = "as wide as it may be and on\x1b[2J";
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    assert_non_null(out);
+    pv_show_text_from(out, said, 4, 24); /* 20 columns, which the first words fill */
+    fputc('|', out);
+    pv_show_text_from(out, said, 4, 0);
+    fclose(out);
+    assert_string_equal(text, "as wide as it may be\n    and on\xef\xbf\xbd[2J|"
+                              "as wide as it may be and on\xef\xbf\xbd[2J");
+    free(text);
+    static const char *const cells[] = {"a", "one two three four ab behind it"};
+    text = print_on(24, cells, PV_ARRAY_LEN(cells)); /* 21 columns, and these are filled */
+    assert_string_equal(text, "a  one two three four ab\n   behind it\n");
+    free(text);
+}
+
 /* A word that is longer than the screen is broken where the screen ends, and never in a character.
  */
 PV_TEST(a_word_without_blanks_goes_on_in_the_next_line)
