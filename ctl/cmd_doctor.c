@@ -166,9 +166,11 @@ static void look_at_network(struct page *p, const json_t *status)
                  *iface = json_object_get(status, "interface");
     const char *state = pv_json_text(status, "state", "none");
     bool in = json_is_object(network), down = strcmp(state, "down") == 0;
+    char how[PV_SHOW_BUF];
     if (!in) {
-        put(p, "network", strcmp(state, "static") == 0, "p2pvpnctl join TOKEN, or create URL",
-            "this machine is in no network");
+        put(p, "network", strcmp(state, "static") == 0, pv_cli_how_to_join(p->cli, how),
+            p->cli->node.name[0] == '\0' ? "this machine is in no network"
+                                         : "this network is not joined here");
         return;
     }
     put(p, "network", !down, down ? "p2pvpnctl up" : "",

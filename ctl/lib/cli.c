@@ -307,9 +307,25 @@ const char *pv_cli_reason(enum pv_ctlapi_cmd cmd, const char *text)
     return names_it ? text + len + 2 : text;
 }
 
+const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW_BUF])
+{
+    bool named = cli->node.name[0] != '\0';
+    snprintf(buf, PV_SHOW_BUF, "p2pvpnctl %s%s%sjoin TOKEN, or create URL", named ? "-n " : "",
+             cli->node.name, named ? " " : "");
+    return buf;
+}
+
 void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text)
 {
     const char *reason = pv_cli_reason(cmd, text);
+    char how[PV_SHOW_BUF];
+    /* The p2pvpnd that was asked does not know by which name: another of this machine may be in a
+     * network, and without -n that one would be meant. */
+    if (code == PV_CTLAPI_NOT_JOINED && cli->cmd != NULL && cli->node.name[0] != '\0') {
+        complain_line(cli, code, "%s: network %s is not joined here: %s", cli->cmd->name,
+                      cli->node.name, pv_cli_how_to_join(cli, how));
+        return;
+    }
     if (cli->cmd != NULL && reason != text)
         complain_line(cli, code, "%s: %s", cli->cmd->name, reason);
     else

@@ -67,6 +67,9 @@ const char *pv_cli_reason(enum pv_ctlapi_cmd cmd, const char *text);
 /* The same of cmd. p2pvpnd's text begins with the request's name ("file_send"), where users know
  * the command's, which stands there then. */
 void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text);
+/* "p2pvpnctl -n work join TOKEN, or create URL": how a machine gets into the network that -n names.
+ * Returns buf. */
+const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW_BUF]);
 /* "p2pvpnctl: COMMAND: text", returns code. */
 int pv_cli_fail(struct pv_cli *cli, enum pv_ctlapi_code code, const char *fmt, ...) PV_PRINTF(3, 4);
 /* The same for a wrong argument: code 2, and says where help is. */

@@ -361,6 +361,7 @@ MISTAKES = (
     ("creating in a network", "b", "create URL", 1, "already", "leave"),
     ("no daemon", "d", "peers", 8, "sudo p2pvpnctl up"),
     ("in no network", "c", "peers", 4, "p2pvpnctl join TOKEN"),
+    ("in no network, asking why", "c", "why a", 4, "in no network", "p2pvpnctl join TOKEN"),
     ("in no network, pinging", "c", "ping a -c 1", 4, "p2pvpnctl join TOKEN"),
     ("a network that is not here", "a", "-n work peers", 8, "work"),
     # Words.

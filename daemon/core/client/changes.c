@@ -88,7 +88,8 @@ static void look_at_state(struct changes *c, const struct pv_statuspage *st)
     if (strcmp(c->state, st->s.state) == 0)
         return;
     snprintf(c->state, sizeof(c->state), "%s", st->s.state);
-    snprintf(text, sizeof(text), "this node is %s", st->s.state);
+    snprintf(text, sizeof(text), "this node is %s",
+             strcmp(st->s.state, "none") == 0 ? "in no network" : st->s.state);
     tell(c->node, "node", st->s.state, c->node->node_name[0] == '\0' ? NULL : c->node->node_name,
          text);
 }

@@ -372,6 +372,10 @@ struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *wh
                         p->name);
         return NULL;
     }
+    /* Without a network and static peers the name is not what is wrong. */
+    if (p == NULL && pv_peers_count_statics(n->peers) == 0 &&
+        !pv_node_need_network(n, what, handle))
+        return NULL;
     if (p == NULL) {
         say_unknown(n, text, what, error);
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, error);
