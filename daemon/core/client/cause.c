@@ -94,12 +94,13 @@ static const struct pv_addr *public_of(const struct pv_ice_cand *cands, size_t n
     return NULL;
 }
 
-/* The kinds of addresses that packets may come to. */
+/* The kinds of addresses that packets may come to. One that a server saw is not counted: it may be
+ * a NAT64's, of IPv4, while the machine has IPv6 alone. */
 static unsigned families(const struct pv_ice_cand *cands, size_t n)
 {
     unsigned kinds = 0;
     for (size_t i = 0; i < n; i++) {
-        if (cands[i].type != PV_ICE_RELAY)
+        if (cands[i].type == PV_ICE_HOST)
             kinds |= cands[i].addr.family == PV_AF_INET6 ? HAS_IPV6 : HAS_IPV4;
     }
     return kinds;

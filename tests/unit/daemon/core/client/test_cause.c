@@ -150,6 +150,18 @@ PV_TEST(a_peer_without_udp_is_told_by_its_description)
     expect_cause("UDP is blocked at bob: it says so itself");
 }
 
+/* The IPv4 address is that of its network's NAT64. */
+PV_TEST(a_machine_with_ipv6_alone_has_it_alone_behind_a_nat64)
+{
+    static const uint8_t six[PV_IP6_LEN] = {0x20, 0x01, 0x0d, 0xb8, [15] = 7};
+    x.f.node.ways.locals[0].addr = pv_addr6(six, 1);
+    x.f.node.ways.locals[x.f.node.ways.n_locals++] =
+        (struct pv_ice_cand){.type = PV_ICE_SRFLX, .addr = pv_addr4(198, 51, 100, 1, 5)};
+    pv_peer_want(bob, "test", x.f.now);
+    bob_says(1, 0);
+    expect_cause("this machine has only IPv6 and bob only IPv4");
+}
+
 /* A handshake with bob, as he begins one: the keys have no preshared key in them. */
 static void bob_shakes_hands(void)
 {
