@@ -6,9 +6,8 @@
 #include "coordinator/keys.h"
 #include "tests/unit/coordinator/coord_run.h"
 #include "tests/unit/coordinator/store/pg_line.h"
-#include "tests/unit/coordinator/store/pg_server.h"
+#include "tests/unit/coordinator/store/pg_program.h"
 
-static struct pg_server server;
 static char config[96], state_of[2][96];
 
 static void write_config(const char *conninfo)
@@ -349,15 +348,4 @@ PV_TEST(a_setting_that_never_works_is_said_at_the_start)
     assert_int_equal(finish(&b), 2);
     assert_non_null(strstr(b.text, "expected the address of a database"));
     assert_int_equal(stop(&a), 0);
-}
-
-void test_begin(void)
-{
-    if (!pg_server_make(&server))
-        test_skip_all("PostgreSQL is not installed (scripts/deps)");
-}
-
-void test_done(void)
-{
-    pg_server_done(&server);
 }

@@ -13,14 +13,13 @@
 #include "coordinator/store/store_pg.h"
 #include "sys/proc/clock.h"
 #include "tests/unit/coordinator/store/pg_line.h"
-#include "tests/unit/coordinator/store/pg_server.h"
+#include "tests/unit/coordinator/store/pg_program.h"
 #include "tests/unit/coordinator/store/store_ops.h"
 
 /* --- two coordinators, `one` and `two`, and what they ask of their PostgreSQL ---------------- */
 
 /* `server` is started once; each test runs between setup() and teardown(). */
 
-static struct pg_server server;
 static const char *user = "postgres"; /* of the database, as those that join have it */
 
 /* A coordinator as the database knows it. */
@@ -774,17 +773,6 @@ PV_TEST(a_coordinator_that_cannot_read_a_network_sends_its_members_elsewhere)
     pv_home_answer_free(a);
     assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
     leave(&three);
-}
-
-void test_begin(void)
-{
-    if (!pg_server_make(&server))
-        test_skip_all("PostgreSQL is not installed (scripts/deps)");
-}
-
-void test_done(void)
-{
-    pg_server_done(&server);
 }
 
 /* --- room for copies on a full disk ---------------------------------------------------------- */

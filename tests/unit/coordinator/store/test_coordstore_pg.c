@@ -17,10 +17,9 @@
 #include "crypto/hash.h"
 #include "sys/proc/clock.h"
 #include "tests/unit/coordinator/store/pg_line.h"
-#include "tests/unit/coordinator/store/pg_server.h"
+#include "tests/unit/coordinator/store/pg_program.h"
 #include "tests/unit/coordinator/store/store_list.h"
 
-static struct pg_server server;
 static const char *conninfo; /* of the database that a test works with */
 static int64_t fence;
 
@@ -596,15 +595,4 @@ PV_TEST(nobody_gets_a_store_that_is_held)
     assert_int_equal(pv_coordstore_keep(s, error), PV_ERR_CLOSED);
     pv_coordstore_close(s);
     pv_pg_free(other);
-}
-
-void test_begin(void)
-{
-    if (!pg_server_make(&server))
-        test_skip_all("PostgreSQL is not installed (scripts/deps)");
-}
-
-void test_done(void)
-{
-    pg_server_done(&server);
 }

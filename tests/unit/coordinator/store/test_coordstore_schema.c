@@ -9,7 +9,7 @@
 #include "coordinator/store/pg_schema.h"
 #include "coordinator/store/store_pg.h"
 #include "sys/proc/clock.h"
-#include "tests/unit/coordinator/store/pg_server.h"
+#include "tests/unit/coordinator/store/pg_program.h"
 #include "tests/unit/coordinator/store/store_ops.h"
 
 enum {
@@ -30,7 +30,6 @@ static const char catalog[] =
     " UNION ALL SELECT conrelid::regclass || pg_get_constraintdef(oid) FROM pg_constraint"
     "  WHERE connamespace = 'p2pvpn'::regnamespace) q";
 
-static struct pg_server server;
 static int64_t
     member; /* number of the coordinator that open_ok() is the store of; 0: the lease's */
 static uint64_t epoch;
@@ -273,15 +272,4 @@ PV_TEST(a_user_who_may_not_make_tables_is_told_who_may)
     assert_non_null(strstr(error, "lacks tables of this version"));
     assert_string_equal(pg_sql(&server, "SELECT version FROM p2pvpn.version"), "1");
     pg_sql(&server, "DROP OWNED BY few; DROP ROLE few");
-}
-
-void test_begin(void)
-{
-    if (!pg_server_make(&server))
-        test_skip_all("PostgreSQL is not installed (scripts/deps)");
-}
-
-void test_done(void)
-{
-    pg_server_done(&server);
 }
