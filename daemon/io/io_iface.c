@@ -35,6 +35,7 @@ struct pv_io_iface {
     uint32_t index;              /* of the interface; 0 = there is none */
     struct had had;              /* when it was set up last */
     bool known;                  /* had was read since then */
+    bool hidden;                 /* it could not be: what is missing now is not known */
     pv_ns again;                 /* not set up again before */
     pv_ns look_at;               /* when it is looked at; PV_NEVER: not until something happens */
 };
@@ -156,13 +157,15 @@ static void look(struct pv_io_iface *i, pv_ns now)
         return; /* deleted: the packet threads tell */
     find_problem(i->wanted, up, mtu, problem);
     pv_engine_set_iface_problem(i->cfg.turn->engine, problem);
+    i->hidden = i->hidden || (problem[0] != '\0' && !i->known);
     if (problem[0] != '\0')
         return;
-    if (!i->known) { /* IPv6 may be forbidden here: only what was there can be missed */
+    /* IPv6 may be forbidden here: only what was there can be missed. */
+    if (!i->known && !i->hidden) {
         i->had = has;
         i->known = true;
     }
-    if ((i->had.addrs & ~has.addrs) == 0 && (i->had.nets & ~has.nets) == 0 &&
+    if (!i->hidden && (i->had.addrs & ~has.addrs) == 0 && (i->had.nets & ~has.nets) == 0 &&
         (i->had.routes & ~has.routes) == 0)
         return;
     if (now < i->again) {
@@ -170,6 +173,7 @@ static void look(struct pv_io_iface *i, pv_ns now)
         return;
     }
     i->again = now + AGAIN_AFTER;
+    i->hidden = false;
     restore(i, (uint16_t)(mtu < UINT16_MAX ? mtu : UINT16_MAX),
             "an address or route was removed by somebody else: setting it again");
 }
