@@ -26,7 +26,7 @@ enum {
     /* With both addresses of each guest, and the network's two ranges. */
     PV_FP_MAX_REGIONS = PV_FP_MAX_PARTS + 2 * PV_FP_MAX_GUESTS + 2,
     PV_FP_GATEWAYS = 4,       /* ours: peers that carry the same prefix */
-    PV_FP_KEYS_PER_PEER = 4,  /* previous, current, next, and one on its way out */
+    PV_FP_KEYS_PER_PEER = 5,  /* former, previous, current, next, and one on its way out */
     PV_FP_COOKIE = 0x2112A442 /* STUN magic cookie, RFC 8489 s5: never a receiver index */
 };
 

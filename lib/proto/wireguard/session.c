@@ -29,10 +29,13 @@ enum {
 #define LAST_CALL (PV_SESSION_REJECT_AFTER - UNHEARD_AFTER)
 
 /* Which of a session's keys: CURRENT ones are sent under, PREVIOUS ones only receive what was late,
- * NEXT ones wait for the initiator's first packet (WireGuard s6.3). */
+ * NEXT ones wait for the initiator's first packet (WireGuard s6.3). Ours: FORMER ones were
+ * PREVIOUS, of a member: two handshakes that cross make two pairs of keys while packets under a
+ * third are on their way. */
 enum slot_name {
     SLOT_CURRENT,
     SLOT_PREVIOUS,
+    SLOT_FORMER,
     SLOT_NEXT,
     SLOTS,
 };
@@ -196,6 +199,16 @@ static void move_slot(struct pv_session *s, enum slot_name from, enum slot_name 
     clear_slot(s, to);
     s->slots[to] = s->slots[from];
     s->slots[from] = (struct slot){.used = false};
+}
+
+/* They only receive from now on. */
+static void retire(struct pv_session *s, enum slot_name name)
+{
+    if (s->member && !s->slots[name].used)
+        return;
+    if (s->member)
+        move_slot(s, SLOT_PREVIOUS, SLOT_FORMER);
+    move_slot(s, name, SLOT_PREVIOUS);
 }
 
 /* No answer to our last message 1 is taken any more, and its index is handed back. */
@@ -656,7 +669,11 @@ int pv_session_handle_response(struct pv_session *s, struct pv_view msg, pv_ns n
      * peer has gone on using others: then it never took them. */
     if (s->slots[SLOT_CURRENT].used && s->seen.any_received > s->slots[SLOT_NEXT].born + PV_S(1))
         clear_slot(s, SLOT_NEXT);
-    move_slot(s, s->slots[SLOT_NEXT].used ? SLOT_NEXT : SLOT_CURRENT, SLOT_PREVIOUS);
+    bool has_next = s->slots[SLOT_NEXT].used;
+    if (!has_next || s->member)
+        retire(s, SLOT_CURRENT);
+    if (has_next)
+        retire(s, SLOT_NEXT);
     clear_slot(s, SLOT_CURRENT);
     s->slots[SLOT_CURRENT] = made;
     s->agreed = s->pending_device;
@@ -714,7 +731,7 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
      * better ones (psk), whose message 1 overtakes the data. So the keys of the answer before this
      * one stay for receiving. */
     if (s->member && s->slots[SLOT_NEXT].used)
-        move_slot(s, SLOT_NEXT, SLOT_PREVIOUS);
+        retire(s, SLOT_NEXT);
     else
         clear_slot(s, SLOT_PREVIOUS);
     clear_slot(s, SLOT_NEXT);
@@ -986,8 +1003,7 @@ void pv_session_want(struct pv_session *s, pv_ns now)
 
 void pv_session_cancel(struct pv_session *s)
 {
-    if (s->phase != PHASE_IDLE)
-        end_attempt(s);
+    end_attempt(s);
 }
 
 void pv_session_peer_new_gen(struct pv_session *s)
@@ -1059,7 +1075,7 @@ void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
         s->proof_at = PV_NEVER; /* the peer sends with them: it has had our proof */
     if (is_crowded(s) || !s->slots[SLOT_NEXT].used || s->slots[SLOT_NEXT].local != local_index)
         return;
-    move_slot(s, SLOT_CURRENT, SLOT_PREVIOUS);
+    retire(s, SLOT_CURRENT);
     move_slot(s, SLOT_NEXT, SLOT_CURRENT);
     s->agreed = s->next_device;
     /* The peer may have answered a message 1 of ours meanwhile, and wait for us to use that: the

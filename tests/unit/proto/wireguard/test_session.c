@@ -923,7 +923,7 @@ PV_TEST(an_owner_that_does_not_drain_loses_nothing)
     while (pv_session_poll_event(n->session, &e) == PV_OK)
         gone += e.type == PV_SESSION_INDEX_GONE ? 1u : 0u;
     assert_true(keys >= 5 && keys < 100);
-    assert_int_equal(gone, keys - 2); /* each replaced the one before the last */
+    assert_int_equal(gone, keys - 3); /* each replaced the third before it */
 }
 
 /* A peer that has our answer sends with its keys, and begins anew at once: when its message 1
@@ -935,7 +935,7 @@ PV_TEST(keys_of_the_answer_before_are_received_with)
     struct pv_session_event e;
     const uint32_t first = 0x70000;
     unsigned keys = 0;
-    for (uint32_t i = 0; i < 3; i++) {
+    for (uint32_t i = 0; i < 4; i++) {
         struct pv_session_transmit tx;
         struct w_packet p = catch_msg1(w);
         w->n[0].stamp_us += 6000000;
@@ -943,14 +943,14 @@ PV_TEST(keys_of_the_answer_before_are_received_with)
         assert_int_equal(pv_session_poll_transmit(n->session, first + i, 0, w->now, &tx), PV_OK);
         while (pv_session_poll_event(n->session, &e) == PV_OK) {
             keys += e.type == PV_SESSION_KEYS ? 1u : 0u;
-            /* The third answer takes the place of the first. */
-            assert_true(e.type != PV_SESSION_INDEX_GONE || (i == 2 && e.index == first));
+            /* The fourth answer takes the place of the first. */
+            assert_true(e.type != PV_SESSION_INDEX_GONE || (i == 3 && e.index == first));
         }
         w->now += PV_S(6);
         pv_session_handle_timeout(w->n[0].session, w->now);
         pv_session_handle_timeout(n->session, w->now);
     }
-    assert_int_equal(keys, 3);
+    assert_int_equal(keys, 4);
 }
 
 /* Both sides send now and then over a bad wire for an hour: it never stays silent, and all that
@@ -1393,19 +1393,24 @@ static struct w_packet as_signal(const struct pv_session_transmit *tx)
 
 /* Node 1 began anew and is given an old message 1 of node 0, whose later one is meant for a former
  * life as well: each answers the other, and drops its own. */
-PV_TEST(members_that_both_give_way_have_keys_at_once)
+PV_TEST(members_that_both_give_way_have_keys_at_once_and_lose_nothing_under_way)
 {
     struct world *w = w_new(MEMBERS);
+    w_connect(w, 0);
+    w_run(w, PV_S(6));
     w_reach(w, 0, PV_SESSION_BY_SIGNAL);
     w_reach(w, 1, PV_SESSION_BY_SIGNAL);
     w->loss = 100;
     w_want(w, 0);
     struct w_packet old = as_signal(&w->n[0].last_tx);
     w_run(w, PV_S(5) + PV_SESSION_JITTER);
-    assert_int_equal(w->n[0].msg1, 2);
+    assert_int_equal(w->n[0].msg1, 3);
     w_want(w, 1);
     struct w_packet other = as_signal(&w->n[1].last_tx);
     w->loss = 0;
+    w->delay = PV_MS(150);
+    assert_true(w_send(w, 0, false) && w_send(w, 1, false)); /* with the keys of before */
+    w->delay = PV_MS(20);
     assert_int_equal(w_initiation(w, 1, &old), PV_OK);
     pv_session_peer_new_gen(w->n[0].session);
     pv_session_want(w->n[0].session, w->now);
@@ -1414,7 +1419,11 @@ PV_TEST(members_that_both_give_way_have_keys_at_once)
     w_drain(w, 1);
     w_reach(w, 0, PV_SESSION_BY_UDP);
     w_reach(w, 1, PV_SESSION_BY_UDP);
-    w_run(w, PV_MS(200));
+    w_run(w, PV_MS(100));
+    assert_int_equal(w->n[0].done + w->n[1].done, 4); /* other keys are in use by now */
+    w_run(w, PV_MS(100));
+    assert_int_equal(w->n[0].data_in, 1);
+    assert_int_equal(w->n[1].data_in, 1);
     assert_true(reaches(w, 0));
     assert_true(reaches(w, 1));
 }
