@@ -28,7 +28,6 @@ enum {
     RX_BYTES = 2048,       /* of each: what is longer than a packet of 1,500 is an answer of a
                             * resolver, of which a guest hears that it did not fit */
 };
-#define HEAR_AFTER PV_S(3) /* ours: datagrams wait no longer for the interface */
 #define RESUME_GAP PV_S(1) /* growth of BOOTTIME - MONOTONIC that means "was suspended" */
 
 #define LEAVE_TIME PV_S(5) /* ours: pv_engine_leave() takes 3 s at most, and a disk the rest */
@@ -64,7 +63,6 @@ struct pv_io {
     bool ends;      /* a signal said so: there is to be none */
     pv_ns slept;    /* BOOTTIME - MONOTONIC at the last turn */
     pv_ns reclaim;  /* when snapshots are looked at again */
-    pv_ns hear_at;  /* datagrams are read, whether the interface is up or not; PV_NEVER: they are */
     pv_ns leave_by; /* an ephemeral member leaves, and then it ends; PV_NEVER: it does not */
 };
 
@@ -300,10 +298,6 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     bool more = drain(io, now);
     if (!io->ready && pv_io_iface_is_settled(io->iface))
         become_ready(io);
-    if (io->hear_at != PV_NEVER && (io->ready || now >= io->hear_at)) {
-        io->hear_at = PV_NEVER;
-        pv_datapath_hear(io->datapath);
-    }
     /* Not before: a signal to end may have come besides, and a member may have to leave. */
     if (io->reloaded && !io->ends && io->status == PV_OK)
         stop(io, PV_OK);
@@ -324,7 +318,6 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     next = pv_min_ns(next, pv_io_links_next(io->links));
     next = pv_min_ns(next, pv_io_iface_timeout(io->iface, now));
     next = pv_min_ns(next, io->reclaim);
-    next = pv_min_ns(next, io->hear_at);
     next = pv_min_ns(next, io->leave_by);
     return more ? now : next;
 }
@@ -447,7 +440,6 @@ int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg)
     io->turn.engine = cfg->engine;
     io->turn.log = cfg->log;
     io->slept = pv_clock_slept();
-    io->hear_at = pv_clock_now() + HEAR_AFTER;
     io->reclaim = io->leave_by = PV_NEVER;
     int r = pv_loop_new(&io->turn.loop);
     if (r >= 0)

@@ -21,6 +21,7 @@ enum {
     PROBLEM_MAX = 240, /* bytes of the text, with the NUL */
 };
 #define AGAIN_AFTER PV_S(3) /* a manager that removes what we set is not to be fought harder */
+#define HEAR_AFTER  PV_S(3) /* ours: datagrams wait no longer for the interface */
 
 /* The part that is there of all that the interface shall have; bit i: its address i, the network of
  * that, its route i. */
@@ -38,6 +39,7 @@ struct pv_io_iface {
     bool hidden;                 /* it could not be: what is missing now is not known */
     pv_ns again;                 /* not set up again before */
     pv_ns look_at;               /* when it is looked at; PV_NEVER: not until something happens */
+    pv_ns hear_at; /* datagrams wait for the interface, but no longer; PV_NEVER: they do not */
 };
 
 /* *ret_ifindex: of the interface, when it has one of its addresses. */
@@ -123,6 +125,22 @@ static void find_problem(const struct pv_job_iface *iface, bool up, unsigned mtu
                  iface->name, mtu, iface->name, iface->mtu);
 }
 
+/* A handshake that is answered while the interface rises brings packets that would find none. */
+static void begin_to_wait(struct pv_io_iface *i, pv_ns now)
+{
+    i->hear_at = now + HEAR_AFTER;
+    pv_datapath_hear(i->cfg.datapath, false);
+}
+
+/* It is up, is not wanted, cannot be had, or takes too long. */
+static void end_to_wait(struct pv_io_iface *i, pv_ns now)
+{
+    if (i->hear_at == PV_NEVER || (i->under_way > 0 && i->index == 0 && now < i->hear_at))
+        return;
+    i->hear_at = PV_NEVER;
+    pv_datapath_hear(i->cfg.datapath, true);
+}
+
 /* The job is ours: the engine asked for the interface once and has been answered. */
 static void restore(struct pv_io_iface *i, uint16_t mtu, const char *why)
 {
@@ -181,15 +199,18 @@ static void look(struct pv_io_iface *i, pv_ns now)
 pv_ns pv_io_iface_timeout(struct pv_io_iface *i, pv_ns now)
 {
     bool due = pv_net_monitor_own_due(i->cfg.monitor, now);
+    end_to_wait(i, now);
     if (due || now >= i->look_at) {
         i->look_at = PV_NEVER;
         look(i, now);
     }
-    return pv_min_ns(i->look_at, pv_net_monitor_next_own(i->cfg.monitor));
+    return pv_min_ns(pv_min_ns(i->look_at, i->hear_at), pv_net_monitor_next_own(i->cfg.monitor));
 }
 
 void pv_io_iface_deleted(struct pv_io_iface *i)
 {
+    i->index = 0;
+    begin_to_wait(i, i->cfg.turn->now);
     restore(i, i->wanted == NULL ? 0 : i->wanted->mtu, "removed by somebody else: making it again");
 }
 
@@ -256,6 +277,8 @@ void pv_io_iface_submit(struct pv_io_iface *i, struct pv_job *job, pv_ns now)
     pv_io_dns_listen(i->cfg.dns, NULL); /* the helper may bind the same addresses again */
     if (job->kind == PV_JOB_IFACE_DOWN)
         drop_tun(i); /* our descriptor first: the interface goes with the last one */
+    else if (i->index == 0 && i->hear_at == PV_NEVER)
+        begin_to_wait(i, now);
     if (pv_io_submit(i->cfg.jobs, job, false, now) >= 0)
         i->under_way++;
 }
@@ -277,6 +300,7 @@ int pv_io_iface_new(struct pv_io_iface **ret_iface, const struct pv_io_iface_con
         return PV_ERR_NOMEM;
     i->cfg = *cfg;
     i->look_at = PV_NEVER;
+    begin_to_wait(i, pv_clock_now()); /* at the start, until it is known what is wanted */
     *ret_iface = i;
     return PV_OK;
 }

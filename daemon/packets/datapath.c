@@ -147,8 +147,6 @@ int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tun *tun)
         stop_threads(dp, dp->n_lanes);
     pv_tun_close(&dp->tun);
     dp->tun = tun == NULL ? (struct pv_tun){.n = 0} : *tun;
-    if (tun != NULL)
-        atomic_store(&dp->hears, true);
     /* The offloads belong to the descriptor: a new interface may offer others. */
     dp->offloads = pv_tun_set_offloads(dp->tun.n == 0 ? -1 : dp->tun.read[0]);
     for (unsigned i = 0; i < dp->n_lanes; i++) {
@@ -162,9 +160,9 @@ int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tun *tun)
     return start_threads(dp);
 }
 
-void pv_datapath_hear(struct pv_datapath *dp)
+void pv_datapath_hear(struct pv_datapath *dp, bool hears)
 {
-    if (!atomic_exchange(&dp->hears, true))
+    if (atomic_exchange(&dp->hears, hears) != hears)
         wake_lanes(dp);
 }
 

@@ -44,9 +44,8 @@ struct pv_datapath *pv_datapath_free(struct pv_datapath *dp);
  * thread could be started; the datapath stands still until the next successful call. */
 PV_MUST_CHECK int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tun *tun);
 
-/* Reads the sockets of the port from now on, as the first TUN makes it do, too. A handshake that is
- * answered before brings packets that would find no interface. */
-void pv_datapath_hear(struct pv_datapath *dp);
+/* Reads the sockets of the port from now on, or leaves what comes in them. */
+void pv_datapath_hear(struct pv_datapath *dp, bool hears);
 
 /* The other IPv4 sockets packets are carried on, all of them; more than PV_SOCKSET_MAX are ignored.
  * They are the caller's, who may close those that were taken out when this returns; the threads go

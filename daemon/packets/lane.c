@@ -330,8 +330,10 @@ static void wait_for_work(struct pv_lane *lane)
     }
     if (woken_by <= 0)
         return;
-    lane->ready = (struct pv_lane_ready){
-        .tun = fds[1].revents != 0, .v4 = fds[2].revents != 0, .v6 = fds[3].revents != 0};
+    hears = hears && atomic_load_explicit(&dp->hears, memory_order_relaxed); /* still */
+    lane->ready = (struct pv_lane_ready){.tun = fds[1].revents != 0,
+                                         .v4 = hears && fds[2].revents != 0,
+                                         .v6 = hears && fds[3].revents != 0};
     for (nfds_t i = 7; i < n; i++)
         lane->ready.others = lane->ready.others || fds[i].revents != 0;
     if (fds[0].revents != 0)

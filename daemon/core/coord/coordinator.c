@@ -424,6 +424,7 @@ bool pv_coord_next(struct pv_node *n, pv_ns now)
 void pv_coord_disconnect(struct pv_node *n)
 {
     set_online(n, false);
+    n->coord_info.as_member = false;
     pv_coordclient_stop(n->coord);
 }
 

@@ -29,6 +29,13 @@ struct sim_job {
     pv_ns due;
 };
 
+/* A datagram that waits in the socket of the port. */
+struct sim_heard {
+    struct pv_carrier from;
+    size_t len;
+    uint8_t bytes[2048];
+};
+
 enum sim_link_state {
     SIM_LINK_SYN, /* chat: connecting through the overlay */
     SIM_LINK_OPENING,
@@ -134,6 +141,9 @@ struct sim_node {
     struct pv_netplan netplan; /* the last one that its daemon wanted */
     bool iface_broken;
     pv_ns iface_delay;
+    pv_ns iface_from;          /* the interface has been wanted since then */
+    struct sim_heard *unheard; /* owned: what came meanwhile, oldest first */
+    size_t n_unheard;
     struct pv_addr ips[4];
     size_t n_ips;
     struct pv_group joined[SIM_MAX_GROUPS]; /* by its programs; version 0: free */
@@ -167,6 +177,8 @@ void sim_node_flush(struct sim_node *n);
 /* From the host into the TUN. */
 void sim_node_tun_in(struct sim_node *n, const uint8_t *packet, size_t len);
 void sim_node_take_datagram(struct sim_node *n, const struct sim_event *ev);
+void sim_node_hear(struct sim_node *n); /* reads what waited for the interface */
+void sim_node_forget_unheard(struct sim_node *n);
 /* Packets for the host; true when there were any. */
 uint64_t sim_node_wall_us(const struct sim_node *n);
 bool sim_node_run_host(struct sim_node *n);

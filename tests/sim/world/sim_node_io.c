@@ -47,6 +47,8 @@ void sim_node_take_job(struct sim_node *n, struct pv_job *job)
 {
     if (n->n_jobs == SIM_MAX_JOBS)
         abort();
+    if (job->kind == PV_JOB_IFACE_UP && !n->tun)
+        n->iface_from = sim_node_now(n);
     pv_ns due = due_of(n, job);
     size_t at = n->n_jobs;
     while (at > 0 && n->jobs[at - 1].due > due)
@@ -170,8 +172,11 @@ bool sim_node_run_jobs(struct sim_node *n)
         struct pv_job *job = n->jobs[0].job;
         memmove(n->jobs, n->jobs + 1, --n->n_jobs * sizeof(n->jobs[0]));
         do_job(n, job, &res);
+        bool is_iface = job->kind == PV_JOB_IFACE_UP;
         pv_job_free(job);
         pv_engine_handle_job(n->engine, &res, sim_node_now(n));
+        if (is_iface)
+            sim_node_hear(n);
         any = true;
     }
     return any;
@@ -190,6 +195,7 @@ void sim_node_lose_jobs(struct sim_node *n, bool some_done)
         pv_job_free(n->jobs[i].job);
     }
     n->n_jobs = 0;
+    sim_node_forget_unheard(n);
 }
 
 pv_ns sim_node_io_timeout(const struct sim_node *n)

@@ -12,6 +12,7 @@
 enum {
     INNER_MAX = 1500,
 };
+#define DEAF_FOR PV_S(3) /* as HEAR_AFTER of daemon/io/io_iface.c */
 
 /* --- fast path ------------------------------------------------------------------------------ */
 
@@ -74,6 +75,40 @@ void sim_node_rx(struct sim_node *n, const struct pv_carrier *from, struct pv_vi
     }
 }
 
+/* As daemon/io/io_iface.c: what comes while the interface rises waits in the socket of the port. */
+static bool is_deaf(const struct sim_node *n)
+{
+    bool rises = false;
+    for (size_t i = 0; i < n->n_jobs; i++)
+        rises = rises || n->jobs[i].job->kind == PV_JOB_IFACE_UP;
+    return rises && !n->tun && sim_node_now(n) < n->iface_from + DEAF_FOR;
+}
+
+static void leave_unheard(struct sim_node *n, const struct pv_carrier *from, struct pv_view data)
+{
+    n->unheard = realloc(n->unheard, (n->n_unheard + 1) * sizeof(n->unheard[0]));
+    struct sim_heard *h = n->unheard == NULL ? NULL : &n->unheard[n->n_unheard++];
+    if (h == NULL || data.len > sizeof(h->bytes))
+        abort();
+    h->from = *from;
+    h->len = data.len;
+    memcpy(h->bytes, data.ptr, data.len);
+}
+
+void sim_node_hear(struct sim_node *n)
+{
+    for (size_t i = 0; i < n->n_unheard; i++)
+        sim_node_rx(n, &n->unheard[i].from, pv_view(n->unheard[i].bytes, n->unheard[i].len));
+    sim_node_forget_unheard(n);
+}
+
+void sim_node_forget_unheard(struct sim_node *n)
+{
+    free(n->unheard);
+    n->unheard = NULL;
+    n->n_unheard = 0;
+}
+
 void sim_node_take_datagram(struct sim_node *n, const struct sim_event *ev)
 {
     uint16_t sock;
@@ -85,7 +120,10 @@ void sim_node_take_datagram(struct sim_node *n, const struct sim_event *ev)
         return;
     const struct pv_carrier from = {
         .kind = PV_CARRIER_UDP, .sock = sock, .local = ev->local, .remote = ev->remote};
-    sim_node_rx(n, &from, ev->data);
+    if (sock == 0 && is_deaf(n))
+        leave_unheard(n, &from, ev->data);
+    else
+        sim_node_rx(n, &from, ev->data);
 }
 
 /* --- the host ------------------------------------------------------------------------------- */

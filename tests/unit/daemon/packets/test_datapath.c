@@ -282,7 +282,8 @@ PV_TEST(injected_packets_arrive_as_punts_and_datagrams_are_punted)
     }
 }
 
-/* Datagrams stay in the socket until there is a TUN, or it is known that there is none. */
+/* Datagrams stay in the socket from the beginning or from then on, whether there is a TUN or not.
+ */
 PV_TEST(datagrams_wait_until_they_are_to_be_heard)
 {
     for (unsigned run = 0; run < 4; run++) {
@@ -293,19 +294,23 @@ PV_TEST(datagrams_wait_until_they_are_to_be_heard)
         w.node[0].tun = w.node[1].tun = -1;
         test_defer(stop_world, &w);
         for (unsigned i = 0; i < 2; i++) {
-            w.node[i].deaf = true;
+            w.node[i].deaf = run < 2;
             init_node(&w.node[i], i, 1 + run % 2);
         }
+        if (run >= 2)
+            pv_datapath_hear(w.node[1].dp, false);
+        for (unsigned i = 0; i < 3; i++) /* each wakes the threads and waits for them */
+            pv_datapath_set_socks(w.node[1].dp, NULL, 0);
         struct pv_udp_out out = {.dst = w.node[1].addr, .data = {message, sizeof(message)}};
         pv_udp_send(w.node[0].udp.fd4[0], &out, 1, &counts);
         for (unsigned i = 0; i < 3; i++) /* each wakes the threads and waits for them */
             pv_datapath_set_socks(w.node[1].dp, NULL, 0);
         assert_int_equal(recv(w.node[1].udp.fd4[0], bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT),
                          sizeof(bytes));
-        if (run < 2)
-            pv_datapath_hear(w.node[1].dp);
-        else
-            set_tun(&w.node[1]);
+        set_tun(&w.node[1]);
+        assert_int_equal(recv(w.node[1].udp.fd4[0], bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT),
+                         sizeof(bytes));
+        pv_datapath_hear(w.node[1].dp, true);
         (void)wait_punt(&w.node[1], PV_FP_PUNT_DATAGRAM, bytes);
         assert_int_equal(bytes[0], 1);
         test_end(&w);
