@@ -71,6 +71,11 @@ bool pv_node_is_on_overlay(const struct pv_node *n)
     return n->up && !n->removed && n->iface.state == PV_IFACE_UP;
 }
 
+bool pv_node_takes_part(const struct pv_node *n)
+{
+    return n->up && !n->removed && pv_node_self(n) != NULL;
+}
+
 const struct pv_member *pv_node_self(const struct pv_node *n)
 {
     return n->roster == NULL ? NULL : pv_roster_by_node(n->roster, n->identity->sign_pk);

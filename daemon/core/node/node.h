@@ -301,6 +301,8 @@ static inline struct pv_signer pv_node_signer(const struct pv_node *n)
 /* May connections be made and taken on the overlay? Not while its interface comes or goes, nor from
  * the moment on in which this node says goodbye. */
 bool pv_node_is_on_overlay(const struct pv_node *n);
+/* Is this node a member that its user wants up, whether its interface is up yet or not? */
+bool pv_node_takes_part(const struct pv_node *n);
 
 /* An address of another interface of this machine in this range; NULL: there is none. Two networks
  * that share addresses take each other's packets. */

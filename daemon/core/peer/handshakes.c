@@ -84,7 +84,8 @@ static void take_initiation(struct pv_handshakes *h, const struct pv_wg_device *
         if (p == NULL)
             note_stranger(h, from, in.static_pk);
     }
-    if (p != NULL) {
+    /* A node that is down, or no member, would be sent packets that find no interface. */
+    if (p != NULL && (p->is_static || pv_node_takes_part(h->node))) {
         int r = pv_peer_handle_initiation(p, &in, from, now);
         if (r != PV_OK)
             pv_log(h->node->log, PV_LOG_DEBUG, "peer=%s what=\"initiation refused\" why=\"%s\"",

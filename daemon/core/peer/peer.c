@@ -438,6 +438,7 @@ void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
         pv_ice_set_remote(p->ice, &pv_peer_theirs(p)->creds, pv_peer_theirs(p)->cands,
                           pv_peer_theirs(p)->n_cands, now) != PV_OK)
         pv_trace_add(&p->trace, now, "their description is unusable");
+    p->left_at = 0;
     p->chain_known = false;
     p->recalled.family = PV_AF_NONE;
     uint64_t gen = pv_highwater_next(&p->node->common->gen, pv_node_wall_us(p->node, now));
@@ -645,7 +646,8 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
         pv_ice_set_present(p->ice, true, now);
     if (v == PV_DESCX_DUPLICATE)
         pv_peer_pq_again(p, desc, now);
-    if (v == PV_DESCX_STALE || v == PV_DESCX_DUPLICATE)
+    if (v == PV_DESCX_STALE || v == PV_DESCX_DUPLICATE ||
+        (p->left_at != 0 && v != PV_DESCX_NEW_GEN))
         return;
 
     /* Whole descriptions replace each other, so none that was lost has to be made up for. */
@@ -738,7 +740,7 @@ static void heard_from(struct pv_peer *p, const struct pv_carrier *from, size_t 
         roam(p, from, now);
         return;
     }
-    if (p->ice == NULL)
+    if (p->ice == NULL && p->left_at == 0 && pv_node_takes_part(p->node))
         pv_peer_begin(p, "it sent to us", now);
     if (p->ice != NULL) {
         const struct pv_ice_carrier c = pv_peer_ice_carrier(from);
@@ -754,6 +756,8 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
         if (made != PV_OK)
             return made;
     }
+    if (p->left_at != 0 && now < p->left_at + PV_PEER_LEFT_FOR)
+        return PV_ERR_STATE;
     bool to_newest = in->device == p->node->keys.device;
     int r = pv_session_handle_initiation(p->session, in, PV_SESSION_BY_UDP, now);
     if (r == PV_OK && to_newest)
@@ -766,6 +770,7 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
     p->talk->last_from = *from;
     p->sought = (struct pv_peer_sought){
         .at = now, .by_door = pv_carrier_is_relayed(from), .family = from->remote.family};
+    p->left_at = 0;
     if (p->is_static || !pv_peer_has_path(p) || !pv_carrier_same(&p->path, from))
         heard_from(p, from, PV_WGMSG_INITIATION_LEN, now);
     return PV_OK;
@@ -793,7 +798,10 @@ void pv_peer_goodbye(struct pv_peer *p, pv_ns now)
 {
     if (p->is_static)
         return;
-    /* A peer that comes back is a new run of it: nothing of this one can be used again. */
+    /* A peer that comes back is a new run of it: nothing of this one can be used again, nor an
+     * answer that is under way. */
+    if (p->session != NULL)
+        pv_session_cancel(p->session);
     forget_ufrag(p);
     p->ice = pv_ice_free(p->ice);
     pv_descx_end(&p->descx);
@@ -802,6 +810,12 @@ void pv_peer_goodbye(struct pv_peer *p, pv_ns now)
     pv_peer_set_state(p, PV_PEER_IDLE, "it is gone", now);
     if (p->presence != PV_PRESENCE_OFFLINE)
         pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
+}
+
+void pv_peer_handle_goodbye(struct pv_peer *p, pv_ns now)
+{
+    pv_peer_goodbye(p, now);
+    p->left_at = p->is_static ? 0 : now;
 }
 
 void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns now)
@@ -877,7 +891,8 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
         break;
     case PV_FP_PUNT_KEYS_CONFIRMED:
         /* Our answer was read there, so the peer is there. */
-        if (!p->is_static && p->talk != NULL && pv_carrier_same(&punt->from, &p->talk->last_from))
+        if (!p->is_static && p->left_at == 0 && p->talk != NULL &&
+            pv_carrier_same(&punt->from, &p->talk->last_from))
             pv_peer_proven_at(p, &punt->from, now);
         if (p->session != NULL)
             pv_session_confirm(p->session, punt->index, now);

@@ -65,6 +65,7 @@ enum {
 #define PV_PEER_SILENCE      PV_S(35)
 #define PV_PEER_RETRY_SECOND PV_S(35)   /* 30 s unreplied on Linux, TRAVERSAL 4 */
 #define PV_PEER_RETRY_MAX    PV_S(60)   /* "backed off to one a minute", DESIGN 5 */
+#define PV_PEER_LEFT_FOR     PV_S(1)    /* after a goodbye: a message 1 may have been under way */
 #define PV_PEER_TURN         PV_MS(250) /* a wish above the limits: asks again after this */
 #define PV_PEER_WANTED_FOR   PV_S(60)   /* a wish counts this long */
 #define PV_PEER_SAMPLE       PV_MS(100) /* how often the fast path's facts are read in use */
@@ -409,8 +410,11 @@ PV_MUST_CHECK int pv_peer_trial(struct pv_peer *p, pv_ns now,
  * Statuses as pv_inband_receive(). */
 PV_MUST_CHECK int pv_peer_receive_inband(struct pv_peer *p, struct pv_view packet, pv_ns now,
                                          struct pv_inband_message *ret_msg);
-/* It said in-band that it is going down. */
+/* It is gone, or this node goes. */
 void pv_peer_goodbye(struct pv_peer *p, pv_ns now);
+/* It said in-band that it is going down: a handshake of it after PV_PEER_LEFT_FOR, a description of
+ * a later life, or a wish of this node begin anew, and nothing that was under way. */
+void pv_peer_handle_goodbye(struct pv_peer *p, pv_ns now);
 /* A static peer's endpoint was configured or resolved. */
 void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns now);
 /* A relay's way or channels changed: a path through it follows. */

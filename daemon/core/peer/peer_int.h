@@ -123,7 +123,9 @@ struct pv_peer {
     pv_ns wanted_at;              /* 0 = never */
     pv_ns sample_at;              /* PV_NEVER: not in use */
     pv_ns asked_at;               /* something in-band that wants an answer was sent; 0 = never */
-    bool moving; /* our candidates have just changed: until the next settling, in any state */
+    bool moving;   /* our candidates have just changed: until the next settling, in any state */
+    pv_ns left_at; /* it said goodbye: what was under way then does not bring it back; 0: it did not
+                    */
     struct pv_carrier proven; /* where the newest handshake by UDP was proven both ways */
     struct pv_addr recalled;  /* where the last path on trial led; PV_AF_NONE: there was none */
     enum pv_path_state path_state;

@@ -746,7 +746,7 @@ int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf, 
 
 static void take_goodbye(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
 {
-    pv_peer_goodbye(from, now);
+    pv_peer_handle_goodbye(from, now);
 }
 
 /* The answer is small, whatever came: the way back need not be as wide. */

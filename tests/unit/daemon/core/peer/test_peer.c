@@ -500,6 +500,23 @@ PV_TEST(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed)
     assert_true(is_up(1));
 }
 
+PV_TEST(a_description_that_was_under_way_at_a_goodbye_brings_nobody_back)
+{
+    struct pv_peer *p = w->n[0].peers[0];
+    want(0);
+    pass(PV_S(1));
+    struct pv_desc late = w->n[1].last;
+    pv_peer_handle_goodbye(p, w->now);
+    late.rev++;
+    pv_peer_handle_desc(p, &late, w->now);
+    assert_int_equal(p->state, PV_PEER_IDLE);
+    assert_null(p->ice);
+    late.gen++;
+    late.rev = 1;
+    pv_peer_handle_desc(p, &late, w->now); /* of its next life */
+    assert_int_equal(p->state, PV_PEER_REACHING);
+}
+
 /* It was killed, or ended while the path was being made: no goodbye came. */
 PV_TEST(a_peer_that_the_coordinator_calls_gone_is_asked_at_once)
 {
