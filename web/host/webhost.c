@@ -278,7 +278,7 @@ static int serve_page(struct pv_webhost *h, int signals)
     int r = PV_OK;
     while (r == PV_OK) {
         ready[2].fd = rests ? -1 : h->gate.fd;
-        ready[3].fd = rests ? -1 : h->links_fd;
+        ready[3].fd = rests || h->offer[0] == '\0' ? -1 : h->links_fd; /* they wait for a link */
         int n = poll(ready, PV_ARRAY_LEN(ready), rests ? REST_MS : -1);
         rests = false;
         if (n <= 0)

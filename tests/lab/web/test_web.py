@@ -8,7 +8,7 @@ import re
 import sys
 
 from browser import ELEMENT, Asker, Browser
-from lab import LONG, Skip, check, equal, scenario, wait
+from lab import LONG, Skip, check, equal, pause, scenario, wait
 
 PICTURES = os.environ.get("PV_WEB_PICTURES")  # a directory for pictures of the pages
 SIZES = ((360, 740), (800, 1000), (2000, 1200))
@@ -842,18 +842,39 @@ def a_page_that_is_kept_gives_links_to_its_user_alone(lab):
     equal(real.program.end(), 0, "the end of a page")
 
 
+def stand_in(lab, host, text):
+    """A p2pvpnctl on the host whose p2pvpn-web is this program."""
+    host.run("sh", "-c", f"mkdir /run/other && cp {lab.bin('p2pvpnctl')} /run/other && cd /run/other && "
+             "cat >p2pvpn-web && chmod 755 p2pvpn-web", stdin=f"#!{sys.executable}\nimport socket\n{text}")
+    return "/run/other/p2pvpnctl"
+
+
 @scenario
 def a_server_that_fell_to_a_browser_says_nothing_to_the_terminal(lab):
     """A stand-in for p2pvpn-web sends a token with an escape in it."""
     _, (a,) = world(lab, "a")
-    a.run("sh", "-c", f"mkdir /run/fallen && cp {lab.bin('p2pvpnctl')} /run/fallen && cd /run/fallen && "
-          "cat >p2pvpn-web && chmod 755 p2pvpn-web", stdin=f"""#!{sys.executable}
-import socket
-socket.socket(fileno=3).send(b"t\\x1b]2;owned\\x07" + b"A" * 34)
-""")
-    r = a.run("/run/fallen/p2pvpnctl", "web", check_rc=False, timeout=20)
+    ctl = stand_in(lab, a, r"""socket.socket(fileno=3).send(b"t\x1b]2;owned\x07" + b"A" * 34)""")
+    r = a.run(ctl, "web", check_rc=False, timeout=20)
     check(r.code not in (0, None) and "p2pvpn-web" in r.err, f"how it ends: {r}")
     check("\x1b" not in r.out + r.err and "owned" not in r.out + r.err, f"what it shows: {r}")
+
+
+@scenario
+def a_link_is_waited_for_while_the_page_starts(lab):
+    """A stand-in for p2pvpn-web has its first link only when it was asked for it."""
+    _, (a,) = world(lab, "a")
+    a.run("mkfifo", "/run/go")
+    ctl = stand_in(lab, a, """s = socket.socket(fileno=3)
+open("/run/go").read()
+s.send(b"t" + b"A" * 43)
+s.recv(1)""")
+    kept = a.start(ctl, "web", "--keep", "--listen", "127.0.0.1:9585", name="keep")
+    wait("it to listen", lambda: "p2pvpnd.sock.web" in a.run("ss", "-Hxl").out)
+    asks = a.start(ctl, "web", "--json", name="asks")
+    pause(0.5, "it asks")
+    a.run("sh", "-c", "echo >/run/go")
+    wait("the link", lambda: "http://127.0.0.1:9585/#" + "A" * 43 in asks.text())
+    equal(kept.end(), 0, "exit code on SIGTERM")
 
 
 @scenario
