@@ -70,7 +70,7 @@ def equal(have, want, what):
     check(have == want, f"{what}: {have!r}, not {want!r}")
 
 
-def wait(what, condition, timeout=10.0, every=None):
+def wait(what, condition, timeout=30.0, every=None):
     """Calls condition() until it gives something true; returns that. The only place that sleeps.
     Without `every` it asks ever less often: scenarios that ask p2pvpnctl without pause take each other's processor."""
     deadline = time.monotonic() + timeout * SLOW
@@ -773,13 +773,13 @@ class Host(Namespace):
     def ping(self, other, *args, **kw):
         return self.ctl("ping", getattr(other, "name", other), *(args or ("-c", 1)), **kw)
 
-    def wait_peer(self, other, timeout=10):
+    def wait_peer(self, other, timeout=30):
         """Until the roster and presence have the other node."""
         name = getattr(other, "name", other)
         wait(f"{self.name} to see {name} online",
              lambda: (self.peer(name) or {}).get("online"), timeout)
 
-    def wait_direct(self, other, timeout=10):
+    def wait_direct(self, other, timeout=30):
         """Until packets to the other node go directly (asks for a path first)."""
         name = getattr(other, "name", other)
 
