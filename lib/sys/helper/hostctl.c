@@ -211,7 +211,10 @@ static int switch_on4(struct pv_hostctl *ctl, const char *ifname)
 
 static int switch_on6(struct pv_hostctl *ctl)
 {
-    int r = read_switch(key_forward6) == 1 ? PV_OK : switch_to(ctl, key_forward6, 1);
+    /* Where it is on already, `default` may just have been set by others: that is looked at first. */
+    if (read_switch(key_forward6) == 1)
+        return PV_OK;
+    int r = switch_to(ctl, key_forward6, 1);
     if (r == PV_OK && is_kept(ctl, key_forward6) && read_switch(key_default6) == 1)
         (void)write_switch(key_default6, 0);
     return r;

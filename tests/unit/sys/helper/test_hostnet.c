@@ -674,6 +674,40 @@ PV_TEST(a_change_while_nft_runs_is_seen)
     assert_int_equal(umount("/run/nft"), 0);
 }
 
+/* As docker does, started while a plan is carried out. */
+PV_TEST(forwarding_that_others_want_while_nft_runs_is_seen)
+{
+    static const char script[] = "#!/bin/sh\n"
+                                 "if [ \"$1\" = -f ]; then\n"
+                                 "    echo 1 >/proc/sys/net/ipv4/ip_forward\n"
+                                 "    echo 1 >/proc/sys/net/ipv6/conf/all/forwarding\n"
+                                 "fi\n"
+                                 "exec /run/nft \"$@\"\n";
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = test_prefix("fd77::/64"), .snat = true};
+    set(net, &p);
+    work_until(net, keeps_others_out_of_ipv6);
+    write_script("/run/nft", "");
+    write_script("/run/nft.sh", script);
+    assert_int_equal(mount("/usr/sbin/nft", "/run/nft", NULL, MS_BIND, NULL), 0);
+    assert_int_equal(mount("/run/nft.sh", "/usr/sbin/nft", NULL, MS_BIND, NULL), 0);
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.8.0/24"), .snat = false};
+    set(net, &p);
+    assert_int_equal(umount("/usr/sbin/nft"), 0);
+    work_until(net, lets_all_pass);
+    p = no_plan();
+    set(net, &p);
+    pv_hostnet_end(net);
+    write_switch("ipv4/ip_forward", 0);
+    write_switch("ipv6/conf/all/forwarding", 0);
+    assert_int_equal(umount("/run/nft"), 0);
+}
+
 PV_TEST(a_helper_that_was_killed_is_cleaned_up_after)
 {
     struct pv_hostnet *net = new_net();
