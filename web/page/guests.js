@@ -34,7 +34,7 @@ export function guests(paint) {
     const name = el("input", { type: "text", placeholder: "phone", "data-key": "guest-name", maxlength: 63 });
     const by = el("select", { "data-key": "guest-by" }, el("option", { value: "" }, "this node"),
       state.peers.filter(p => p.key && !p.carrier && p.state === "member").map(p => el("option", { value: p.name }, p.name)));
-    const all = el("input", { type: "checkbox" });
+    const all = el("input", { type: "checkbox", "data-key": "guest-everything" });
     return [el("div", { class: "row" }, el("label", {}, "Name", name), el("label", {}, "Carried by", by)),
       el("label", { class: "check" }, all, "It sends everything by that node, an exit"),
       el("p", {}, el("button", { class: "main", "data-key": "guest", onclick: e => act(e.target, null, async () => {
@@ -44,6 +44,7 @@ export function guests(paint) {
         made = await call("export", fields);
         if (location.hash !== PAGE) note(`The file of ${made.name} is under Network.`);
         name.value = "";
+        all.checked = false;
         paint(true);
       }) }, "Let it in"))];
   }

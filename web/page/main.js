@@ -20,7 +20,7 @@ function route() {
   for (const link of document.querySelectorAll("header nav a"))
     if (link.dataset.page === (page === "" || page === "member" ? "overview" : page)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
-  main.replaceChildren();
+  show(main);
   let what = null;
   try { what = rest.length > 0 && rest[0] !== "" ? decodeURIComponent(rest.join("/")) : null; } catch { /* not ours */ }
   leave = pages[page](main, what);

@@ -62,7 +62,7 @@ export function network(main) {
   function makeInvite() {
     const uses = el("input", { type: "number", min: 1, max: 1000, value: 1, "data-key": "uses" });
     const expires = el("select", { "data-key": "expires" }, DAYS.map(([text, s]) => el("option", { value: s, selected: s === 86400 }, text)));
-    const tag = el("input", { type: "text", placeholder: "none", "data-key": "invite-tag" }), approve = el("input", { type: "checkbox" }), ephemeral = el("input", { type: "checkbox" });
+    const tag = el("input", { type: "text", placeholder: "none", "data-key": "invite-tag" }), approve = el("input", { type: "checkbox", "data-key": "approve" }), ephemeral = el("input", { type: "checkbox", "data-key": "ephemeral" });
     return el("section", { class: "card" }, el("h2", {}, "Invite"), el("div", { class: "row" }, field("Machines", uses), field("Valid for", expires), field("Tag", tag)),
       box("I decide on each that joins", approve), box("It leaves when it ends (containers)", ephemeral),
       el("p", {}, el("button", { class: "main", "data-key": "invite", onclick: e => act(e.target, null, async () => {

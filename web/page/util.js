@@ -22,16 +22,38 @@ export const svg = (tag, attrs, ...kids) => fill(document.createElementNS(SVG, t
 export function set(node, name, value) { if (node.getAttribute(name) !== value) node.setAttribute(name, value); }
 export function say(node, text) { if (node.textContent !== text) node.textContent = text; }
 
-// Replaces what a place shows. An element that had the focus, or an input's text, has it afterwards (data-key).
+// Where the pointer is down, and what places shall show when it is up again: a click is one on what stands there at both
+// moments, so that what is replaced in between would take it along.
+let pressed = null;
+const later = new Map();
+
+function release() {
+  pressed = null;
+  const shows = [...later];
+  later.clear();
+  for (const [place, kids] of shows) show(place, ...kids);
+}
+
+addEventListener("pointerdown", e => { if (e.button === 0) pressed = e.target; }, true);
+for (const end of ["pointerup", "pointercancel"])
+  addEventListener(end, () => { if (pressed) setTimeout(release); }, true); // after the click, which comes right behind it
+addEventListener("pointermove", e => { if (pressed && e.buttons === 0) release(); }, true); // it went up elsewhere
+
+// Replaces what a place shows. An element that had the focus, or what an input has, has it afterwards (data-key).
 export function show(place, ...kids) {
+  later.delete(place);
+  if (pressed && place.contains(pressed)) {
+    later.set(place, kids);
+    return;
+  }
   const active = place.contains(document.activeElement) ? document.activeElement : null;
   const key = active?.closest("[data-key]")?.getAttribute("data-key");
   const kept = {};
   for (const field of place.querySelectorAll("input[data-key], select[data-key], textarea[data-key]"))
-    kept[field.dataset.key] = field.value;
+    kept[field.dataset.key] = field.type === "checkbox" ? field.checked : field.value;
   place.replaceChildren(...kids.flat(Infinity).filter(kid => kid !== null && kid !== undefined && kid !== false));
   for (const field of place.querySelectorAll("input[data-key], select[data-key], textarea[data-key]"))
-    if (field.dataset.key in kept && kept[field.dataset.key] !== "") field.value = kept[field.dataset.key];
+    if (kept[field.dataset.key]) field[field.type === "checkbox" ? "checked" : "value"] = kept[field.dataset.key];
   if (key) for (const node of place.querySelectorAll("[data-key]"))
     if (node.getAttribute("data-key") === key) node.focus();
 }

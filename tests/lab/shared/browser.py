@@ -3,6 +3,7 @@
 program on that machine sends the requests, and those that a scenario makes up itself."""
 import base64
 import json
+import re
 import shutil
 import subprocess
 
@@ -101,7 +102,7 @@ class Browser:
         self.driver = host.start("chromedriver", f"--port={PORT}", name="chromedriver",
                                  env={"HOME": "/run"})
         self.asker = Asker(host)
-        wait("chromedriver to listen", lambda: self.asker.ask("GET", f"http://127.0.0.1:{PORT}/status")[0] == 200, timeout=30)
+        wait("chromedriver to listen", lambda: self.asker.ask("GET", f"http://127.0.0.1:{PORT}/status")[0] == 200)
         options = {"args": FLAGS, "binary": shutil.which("chromium")}
         self.session = ""
         r = self.do("POST", "/session", {"capabilities": {"alwaysMatch": {
@@ -141,32 +142,39 @@ class Browser:
         """The value that a function with this body returns; a promise is waited for."""
         return self.do("POST", "/execute/sync", {"script": script, "args": list(args)})
 
-    def find(self, css, text=None):
-        """Elements that are shown, and have this text."""
-        return self.run("""const [css, text] = arguments;
+    def find(self, css, text=None, row=None):
+        """Elements that are shown, and have this text; row: in a row of a table that has that one."""
+        return self.run("""const [css, text, row] = arguments;
             return [...document.querySelectorAll(css)].filter(e => e.checkVisibility() && e.getClientRects().length > 0 &&
-                (text === null || e.textContent.trim().includes(text)))""", css, text)
+                (text === null || e.textContent.trim().includes(text)) && (row === null || e.closest("tr")?.textContent.includes(row)))""",
+                        css, text, row)
 
-    def one(self, css, text=None, timeout=10):
-        return wait(f"the page to have {css} {text or ''}", lambda: self.find(css, text), timeout)[0]
+    def one(self, css, text=None, row=None):
+        return wait(f"the page to have {css} {text or ''}", lambda: self.find(css, text, row))[0]
 
-    def act(self, what, body, css, text):
-        """As a user: an element that another one covers is none. One that was drawn anew meanwhile is looked for again."""
+    def act(self, what, body, css, text, row=None):
+        """As a user: waits until it can be used, and nothing covers it, as a note does for some seconds. One that was drawn
+        anew meanwhile is looked for again."""
         def done():
             try:
-                element = self.one(css, text)
+                element = self.one(f"{css}:not(:disabled)", text, row)
                 self.run("arguments[0].scrollIntoView({ block: 'nearest' }); if (arguments[0].getBoundingClientRect().top < 80) "
                          "arguments[0].scrollIntoView({ block: 'center' })", element)  # from under the header
                 self.do("POST", f"/element/{element[ELEMENT]}/{what}", body)
                 return True
             except Failure as e:
-                if "stale element" not in str(e):
+                if not re.search("stale element|click intercepted|not interactable", str(e)):
                     raise
                 return False
         wait(f"{css} {text or ''} to stay", done)
 
-    def click(self, css, text=None):
-        self.act("click", {}, css, text)
+    def click(self, css, text=None, row=None):
+        self.act("click", {}, css, text, row)
+
+    def mouse(self, what, x, y):
+        """A button of the mouse alone: mousePressed or mouseReleased, where it then is."""
+        self.do("POST", "/goog/cdp/execute", {"cmd": "Input.dispatchMouseEvent", "params": {
+            "type": what, "x": x, "y": y, "button": "left", "clickCount": 1}})
 
     def type(self, css, text):
         self.act("value", {"text": text}, css, None)
@@ -174,7 +182,7 @@ class Browser:
     def text(self, css="body"):
         return self.run("return [...document.querySelectorAll(arguments[0])].map(e => e.innerText).join('\\n')", css)
 
-    def sees(self, text, css="body", timeout=10):
+    def sees(self, text, css="body", timeout=60):
         wait(f"the page to say {text!r}", lambda: text in self.text(css), timeout)
 
     def picture(self, path):
