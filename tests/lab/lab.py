@@ -70,7 +70,7 @@ def equal(have, want, what):
     check(have == want, f"{what}: {have!r}, not {want!r}")
 
 
-def wait(what, condition, timeout=30.0, every=None):
+def wait(what, condition, timeout=60.0, every=None):
     """Calls condition() until it gives something true; returns that. The only place that sleeps.
     Without `every` it asks ever less often: scenarios that ask p2pvpnctl without pause take each other's processor."""
     deadline = time.monotonic() + timeout * SLOW
@@ -88,6 +88,32 @@ def wait(what, condition, timeout=30.0, every=None):
             raise Failure(f"{timeout:g} s went by without: {what} (last: {last!r})")
         time.sleep(pace)
         pace = every or min(pace * 1.3, 0.3)
+
+
+def held_up():
+    """How long each program of this scenario, by its threads, has waited for a processor that others had: seconds."""
+    held = {}
+    for path in glob.glob("/proc/[0-9]*/task/[0-9]*/schedstat"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as f:
+            held[path] = int(f.read().split()[1]) / 1e9
+    return held
+
+
+class Stopwatch:
+    """For what the product promises by the clock. It stands still while programs of the scenario wait for a
+    processor: beside others they wait for seconds, of which the product knows nothing. Where each has a processor
+    when it wants one, as in a run alone, this is the clock."""
+
+    def __init__(self):
+        self.began, self.before = time.monotonic(), held_up()
+
+    def held(self):
+        """How long programs waited since then, one after the other, as those do that wait for each other."""
+        return sum(max(0, seconds - self.before.get(path, 0)) for path, seconds in held_up().items())
+
+    def seconds(self):
+        """How long it took, at least."""
+        return max(0, time.monotonic() - self.began - self.held())
 
 
 def pause(seconds, why):
@@ -110,6 +136,12 @@ def queue_drops(lab, *hosts):
     return total
 
 
+def pressure(lab, *hosts):
+    """The packets thrown away because a processor had too much to do, and not for want of keys."""
+    return queue_drops(lab, *hosts) + sum(h.json("status")["drops"].get("congestion", 0)
+                                          for h in hosts)
+
+
 class Result:
     def __init__(self, argv, code, out, err):
         self.argv, self.code, self.out, self.err = argv, code, out, err
@@ -119,7 +151,7 @@ class Result:
         return text.strip()
 
 
-def sh(*argv, stdin=None, check_rc=True, timeout=30, env=None):
+def sh(*argv, stdin=None, check_rc=True, timeout=90, env=None):
     p = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout * SLOW,
                        errors="replace", env=env)
     r = Result(argv, p.returncode, p.stdout, p.stderr)
@@ -145,7 +177,7 @@ class Namespace:
         self.programs = []
         self.before = []  # what every command of this machine begins with
 
-    def run(self, *argv, stdin=None, check_rc=True, timeout=30, env=None):
+    def run(self, *argv, stdin=None, check_rc=True, timeout=90, env=None):
         return sh(*self.enter, *self.before, *argv, stdin=stdin, check_rc=check_rc, timeout=timeout, env=env)
 
     def ip(self, *lines):
@@ -227,7 +259,7 @@ class Program:
             raise Failure(f"{self.name} on {self.ns.name} ended with {self.popen.returncode}:\n"
                           + self.text()[-3000:])
 
-    def end(self, sig=signal.SIGTERM, timeout=10):
+    def end(self, sig=signal.SIGTERM, timeout=60):
         """Ends it and waits; returns its exit code (negative: signal)."""
         if self.running():
             self.popen.send_signal(sig)
@@ -240,6 +272,11 @@ class Program:
 
     def kill(self):
         return self.end(signal.SIGKILL)
+
+    def ended(self, timeout=120):
+        """Waits for it to end by itself; returns its exit code."""
+        wait(f"{self.name} on {self.ns.name} to end", lambda: not self.running(), timeout)
+        return self.popen.returncode
 
 
 class Prefork:
@@ -299,7 +336,7 @@ class Nat:
 
     def command(self, line):
         with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(10 * SLOW)
+            s.settimeout(60 * SLOW)
             s.connect(self.path)
             s.sendall(line.encode() + b"\n")
             data = b""
@@ -500,13 +537,15 @@ table inet guard {
         return Coordinator(self, host, **kw)
 
     def network(self, coordinator, hosts, **kw):
-        """Starts daemons, creates a network on the first host and joins the others."""
+        """Starts daemons, creates a network on the first host and joins the others; all of them have its coordinator then."""
         first = hosts[0]
         for h in hosts:
             h.daemon(**kw)
         first.create(coordinator.url())
         for h in hosts[1:]:
             h.join(first.ctl("invite").out.strip())
+        for h in hosts:
+            wait(f"{h.name} to have its coordinator", lambda h=h: (h.json("status")["coordinator"] or {}).get("connected"))
 
     # -- the end --
 
@@ -563,7 +602,7 @@ class Coordinator:
     def sql(self, query):
         """One value out of its database."""
         program = ("import sqlite3, sys; print(sqlite3.connect('file:/var/lib/p2pvpn-coordinator/"
-                   "coordinator.db?mode=ro', uri=True, timeout=5).execute(sys.argv[1])"
+                   "coordinator.db?mode=ro', uri=True, timeout=30).execute(sys.argv[1])"
                    ".fetchone()[0])")
         return self.host.run("python3", "-c", program, query).out.strip()
 
@@ -701,7 +740,7 @@ class Host(Namespace):
 
     # -- p2pvpnctl --
 
-    def ctl(self, *args, stdin=None, check_rc=True, code=None, timeout=30):
+    def ctl(self, *args, stdin=None, check_rc=True, code=None, timeout=90):
         """Runs p2pvpnctl; code = the exit code it must have. It asks once and ends: looking for what it leaks would
         take as much of the processor as all the rest of it, thousands of times."""
         argv = [self.lab.bin("p2pvpnctl", self.other), *[str(a) for a in args]]
@@ -773,13 +812,13 @@ class Host(Namespace):
     def ping(self, other, *args, **kw):
         return self.ctl("ping", getattr(other, "name", other), *(args or ("-c", 1)), **kw)
 
-    def wait_peer(self, other, timeout=30):
+    def wait_peer(self, other, timeout=60):
         """Until the roster and presence have the other node."""
         name = getattr(other, "name", other)
         wait(f"{self.name} to see {name} online",
              lambda: (self.peer(name) or {}).get("online"), timeout)
 
-    def wait_direct(self, other, timeout=30):
+    def wait_direct(self, other, timeout=60):
         """Until packets to the other node go directly (asks for a path first)."""
         name = getattr(other, "name", other)
 
@@ -791,17 +830,21 @@ class Host(Namespace):
 
     # -- ordinary programs over the overlay --
 
-    def os_ping(self, address, count=1, timeout=5):
+    def os_ping(self, address, count=1, timeout=15):
+        """Whether all of them are answered; timeout: how long an answer may take, in which nothing is sent again."""
         r = self.run(*self.inside, "ping", "-n", "-c", str(count), "-W", str(int(timeout * SLOW + 0.5)),
-                     "-i", "0.2", str(address), check_rc=False, timeout=timeout * count + 5)
+                     "-i", "0.2", str(address), check_rc=False, timeout=timeout + count + 60)
         return r.code == 0
 
     def answer_udp(self, port, address="0.0.0.0"):
-        """A UDP echo server; see udp_ask()."""
-        return self.start(*self.inside, self.python, "-c", UDP_ECHO, address, str(port), name=f"echo{port}")
+        """A UDP echo server, which is ready; see udp_ask()."""
+        echo = self.start(*self.inside, self.python, "-c", UDP_ECHO, address, str(port), name=f"echo{port}")
+        wait(f"the echo at port {port} of {self.name}", lambda: echo.must_run() or "ready" in echo.text())
+        return echo
 
     def udp_ask(self, remote, port, local_port=0, timeout=1.0, text="x"):
-        """Sends one datagram and returns the answer, or None."""
+        """Sends one datagram and returns the answer, or None when none has come in that time: a short one where
+        nobody shall answer or this is asked again, a long one where the first datagram shall be answered."""
         r = self.run(*self.inside, self.python, "-c", UDP_ASK, str(remote), str(port), str(local_port),
                      str(timeout * SLOW), text, check_rc=False)
         return r.out if r.code == 0 else None
@@ -856,15 +899,15 @@ def ssh_login(a, b, address, name=None, also=()):
                    "UsePAM=no", "-o", "PermitRootLogin=yes", "-o", "PidFile=none")
     wait("sshd to listen", lambda: sshd.must_run() or b.listens(22))
     r = a.run("ssh", "-F", "none", "-i", "/run/user", "-o", "StrictHostKeyChecking=no", "-o",
-              "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
-              f"root@{name or address}", "hostname", timeout=30)
+              "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30",
+              f"root@{name or address}", "hostname")
     equal(r.out.strip(), b.name, "what ssh says")
 
 
 def copy(a, address, target="/run/copied"):
     """1 MB over ssh, checked; after ssh_login()."""
     ssh = ("ssh -F none -i /run/user -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
-           "-o BatchMode=yes -o ConnectTimeout=10")
+           "-o BatchMode=yes -o ConnectTimeout=30")
     r = a.run("sh", "-c", "head -c 1000000 /dev/urandom >/run/f; sha256sum </run/f; "
               f"{ssh} root@{address} 'cat >{target}; sha256sum <{target}' </run/f", timeout=60)
     first, second = r.out.split("\n")[:2]

@@ -62,7 +62,7 @@ AllowedIPs = 10.99.0.2/32
         self.quick(self.alice, "down")
 
     def works(self, when):
-        wait(f"{when}: the other VPN", lambda: self.alice.os_ping("10.99.0.1", timeout=1), 15)
+        wait(f"{when}: the other VPN", lambda: self.alice.os_ping("10.99.0.1", timeout=1))
 
 
 @scenario
@@ -138,13 +138,13 @@ def network_manager(host):
     host.start("dbus-daemon", "--system", "--nofork", "--nopidfile")
     wait("the bus", lambda: host.run("test", "-S", "/run/dbus/system_bus_socket", check_rc=False).code == 0)
     host.start("NetworkManager", "--debug", name="NetworkManager")
-    wait("NetworkManager", lambda: host.run("nmcli", "general", check_rc=False).code == 0, 20)
+    wait("NetworkManager", lambda: host.run("nmcli", "general", check_rc=False).code == 0)
     host.run("nmcli", "con", "add", "type", "ethernet", "ifname", "eth0", "con-name", "uplink",
              "ipv4.method", "manual", "ipv4.addresses", f"{host.ip4}/24", "ipv4.gateway", f"{host.lan.subnet4}.1",
              "ipv6.method", "manual", "ipv6.addresses", f"{host.ip6}/64", "ipv6.gateway", f"{host.lan.subnet6}::1")
     host.run("nmcli", "dev", "set", "eth0", "managed", "yes")
     wait("the uplink to be NetworkManager's",
-         lambda: host.run("nmcli", "con", "up", "uplink", "ifname", "eth0", check_rc=False).code == 0, 20)
+         lambda: host.run("nmcli", "con", "up", "uplink", "ifname", "eth0", check_rc=False).code == 0)
     again(host)
 
 
@@ -158,23 +158,23 @@ def network_manager_has_the_uplink(lab):
     """It sets the uplink up again, and switches it off and on: traffic goes on by the exit and never beside it."""
     _, home, alice, exit_, web = world(lab)
     network_manager(alice)
-    wait("the own way", lambda: seen_as(alice, web) == home.public, 15)
+    wait("the own way", lambda: seen_as(alice, web) == home.public)
     up = Uplink(alice, web)
     use(alice)
-    through(alice, exit_, web, 30)
+    through(alice, exit_, web)
     up.forget()
     up.tight("in use")
     again(alice)
     up.tight("set up again")
-    through(alice, exit_, web, 30)
+    through(alice, exit_, web)
     alice.run("nmcli", "networking", "off")
     up.tight("off")
     alice.run("nmcli", "networking", "on")
-    wait("the default route", lambda: "proto static" in alice.run("ip", "route", "show", "default").out, 15)
-    through(alice, exit_, web, 30)
+    wait("the default route", lambda: "proto static" in alice.run("ip", "route", "show", "default").out)
+    through(alice, exit_, web)
     up.tight("on again")
     alice.ctl("exit", "off")
-    wait("the own way again", lambda: seen_as(alice, web) == home.public, 15)
+    wait("the own way again", lambda: seen_as(alice, web) == home.public)
     check("uplink" in alice.run("nmcli", "-t", "-f", "NAME", "con", "show", "--active").out, "the connection is gone")
 
 
@@ -195,7 +195,7 @@ class Docker:
             "dockerd", "--data-root", "/run/docker-data", "--exec-root", "/run/docker-exec", "--pidfile",
             "/run/docker-pid", "--storage-driver", "vfs", "--shutdown-timeout", "1", "--exec-opt",
             "native.cgroupdriver=cgroupfs", name="dockerd")
-        wait("dockerd", lambda: self.host.run("docker", "info", check_rc=False).code == 0, 30)
+        wait("dockerd", lambda: self.host.run("docker", "info", check_rc=False).code == 0)
 
     def restart(self):
         self.program.end()
@@ -239,7 +239,7 @@ class Container:
         """From now on, for three answers."""
         known = len(self.program.text().splitlines())
         wait(f"{when}: the container to be seen as {address}",
-             lambda: self.program.text().splitlines()[known:][-3:] == [address] * 3, 20)
+             lambda: self.program.text().splitlines()[known:][-3:] == [address] * 3)
 
 
 @scenario(long="needs docker: scripts/deps long")
@@ -257,13 +257,13 @@ def docker_where_an_exit_is_used(lab):
     docker.start_container("-p", "8080:8080", "/usr/bin/python3", "-m", "http.server", "8080")
     fetch = "import urllib.request as u; print(u.urlopen('http://%s:8080/', timeout=2).status)" % exit_.addr(alice)
     wait("a published port over the overlay",
-         lambda: exit_.run(sys.executable, "-c", fetch, check_rc=False).out.strip() == "200", 15)
+         lambda: exit_.run(sys.executable, "-c", fetch, check_rc=False).out.strip() == "200")
     exit_.p2pvpnd.kill()
     up.tight("the exit died")
     docker.restart()
     up.tight("dockerd was started again")
     exit_.daemon()
-    through(alice, exit_, web, 30)
+    through(alice, exit_, web)
     inside = Container(docker, web)
     inside.seen_as(exit_.ip4, "after dockerd's restart")
     up.tight("at the end")

@@ -101,13 +101,13 @@ class World:
         for h in self.hosts.values():
             for other in self.hosts.values():
                 if other is not h:
-                    h.wait_peer(other, 30)
+                    h.wait_peer(other)
         a.ctl("room", "create", "crew")
         for h in self.hosts.values():
             if h is not a:
                 a.ctl("room", "invite", "crew", h.name)
                 wait(f"{h.name} to be in the room",
-                     lambda h=h: h.ctl("room", "accept", "crew", check_rc=False).code == 0, 30)
+                     lambda h=h: h.ctl("room", "accept", "crew", check_rc=False).code == 0)
 
     def up(self, h):
         """Starts a daemon that a fault has ended."""
@@ -146,7 +146,7 @@ class World:
                 family.add(int(pid))
                 if what == name:
                     os.kill(int(pid), signal.SIGKILL)
-        equal(h.p2pvpnd.popen.wait(20 * SLOW), 1, f"exit code of p2pvpnd on {h.name} without {name}")
+        equal(h.p2pvpnd.ended(), 1, f"exit code of p2pvpnd on {h.name} without {name}")
         self.up(h)
 
     def full(self, h):

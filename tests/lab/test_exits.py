@@ -50,7 +50,7 @@ def everything_goes_by_the_exit_and_nothing_beside_it(lab):
     equal(rows, [["0.0.0.0/0", "exit", "used"], ["::/0", "exit", "used"]], "what exit alone shows")
     alice.ctl("exit", "off")
     up.open("off")
-    equal(alice.run("ip", "rule", "show").out.count("proto 112"), 0, "rules that stay")
+    wait("no rule to stay", lambda: "proto 112" not in alice.run("ip", "rule", "show").out)
 
 
 REFUSED = """
@@ -119,7 +119,7 @@ def a_member_that_uses_an_exit_reaches_nothing_inside_it(lab):
         equal(alice.udp_ask(address, 7777), None, f"what listens inside the exit at {address}")
     for who, addresses in near.items():
         for address in addresses:
-            check(exit_.udp_ask(address, 7777), f"{address} does not answer the exit either")
+            check(exit_.udp_ask(address, 7777, timeout=15), f"{address} does not answer the exit either")
             equal(alice.udp_ask(address, 7777), None, f"public address {address} of the exit's {who}")
     # A port that is published as docker does it: at all addresses of the exit.
     exit_.nft(f"""
@@ -134,23 +134,23 @@ table ip published {{
     equal(alice.udp_ask("172.30.0.1", 7778), None, "a port published inside")
     exit_.ctl("route", "offer", "172.30.0.0/24")
     alice.ctl("route", "allow", "exit", "172.30.0.0/24")
-    wait("what was offered", lambda: alice.ctl("route", "use", "172.30.0.0/24", check_rc=False).code == 0, 15)
-    wait("an answer from inside", lambda: alice.udp_ask("172.30.0.1", 7777), 15)
+    wait("what was offered", lambda: alice.ctl("route", "use", "172.30.0.0/24", check_rc=False).code == 0)
+    wait("an answer from inside", lambda: alice.udp_ask("172.30.0.1", 7777))
     beside = f"{near['neighbour'][0]}/32"
     exit_.ctl("route", "offer", beside, "--auto")
     alice.ctl("route", "allow", "exit", beside)
-    wait("an answer from a neighbour that was offered", lambda: alice.udp_ask(near["neighbour"][0], 7777), 15)
+    wait("an answer from a neighbour that was offered", lambda: alice.udp_ask(near["neighbour"][0], 7777))
     equal(alice.udp_ask(near["neighbour"][1], 7777), None, "its other address")
     through(alice, exit_, web)
 
     # The exit gets another server for names, and has none for questions by IPv6, which are refused at once.
     router = f"{alice.lan.subnet4}.1"
-    check(alice.udp_ask(router, 53), "a question for a name is not answered")
-    check("over IPv6" in exit_.ctl("status").out, "nothing is said of IPv6")
+    wait("a question for a name to be answered", lambda: alice.udp_ask(router, 53))
+    wait("a word of IPv6", lambda: "over IPv6" in exit_.ctl("status").out)
     equal(alice.run(sys.executable, "-c", REFUSED, "fd00:1::1", check_rc=False).out, "refused\n", "a question by IPv6 is")
     web.dns.end()
     exit_.run("sh", "-c", "cat >/run/resolv.conf", stdin=f"nameserver {near['neighbour'][0]}\n")
-    wait("answers of the other server", lambda: alice.udp_ask(router, 53), 20)
+    wait("answers of the other server", lambda: alice.udp_ask(router, 53))
 
 
 @scenario
@@ -166,15 +166,15 @@ def a_flow_begun_inside_an_exit_ends_with_its_offer(lab):
         host.ip(f"route add {FAR} dev {host.dev} table 100", f"rule add to {FAR} lookup 100 priority 100")
     _, _, alice, exit_, web = world(lab, at_exit=inside)
     far = FAR.split("/")[0]
-    check(exit_.udp_ask(far, 7777), "the neighbour does not answer the exit either")
+    check(exit_.udp_ask(far, 7777, timeout=15), "the neighbour does not answer the exit either")
     use(alice)
     through(alice, exit_, web)
     equal(alice.udp_ask(far, 7777), None, "a neighbour that only a table of the user's leads to")
     exit_.ctl("route", "offer", "172.30.0.0/24", "--auto")
     alice.ctl("route", "allow", "exit", "172.30.0.0/24")
-    wait("an answer from inside", lambda: alice.udp_ask("172.30.0.1", 7777, 5555), 15)
+    wait("an answer from inside", lambda: alice.udp_ask("172.30.0.1", 7777, 5555))
     exit_.ctl("route", "withdraw", "172.30.0.0/24")
-    wait("the end of the flow", lambda: alice.udp_ask("172.30.0.1", 7777, 5555) is None, 15)
+    wait("the end of the flow", lambda: alice.udp_ask("172.30.0.1", 7777, 5555) is None)
     through(alice, exit_, web)
     equal(alice.udp_ask("172.30.0.1", 7777, 5555), None, "a flow of before the offer was withdrawn")
 
@@ -215,7 +215,7 @@ def a_guarded_exit_stays_tight_when_it_or_the_daemon_dies(lab):
     alice.wait_daemon()
     up.tight("the daemon's start")
     exit_.daemon()
-    through(alice, exit_, web, 30)
+    through(alice, exit_, web)
     up.tight("both are back")
     alice.restart_daemon()
     up.tight("a restart")
@@ -225,12 +225,12 @@ def a_guarded_exit_stays_tight_when_it_or_the_daemon_dies(lab):
     up.tight("kill -9 of all its processes")
     alice.daemon()
     up.tight("started after that")
-    through(alice, exit_, web, 30)
+    through(alice, exit_, web)
     alice.ctl("down")
     up.open("down")
     for family in ("-4", "-6"):
-        equal(alice.run("ip", family, "rule", "show").out.count("proto 112"), 0, "rules that stay")
-    check("p2pvpn" not in alice.run("nft", "list", "tables").out, "a table stays")
+        wait("no rule to stay", lambda f=family: "proto 112" not in alice.run("ip", f, "rule", "show").out)
+    wait("no table to stay", lambda: "p2pvpn" not in alice.run("nft", "list", "tables").out)
 
 
 @scenario

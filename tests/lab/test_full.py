@@ -81,9 +81,9 @@ def both_programs_start_on_a_full_disk_and_heal(lab):
 
         def sends():
             return a.ctl("send", "b", f"after {shm}", check_rc=False).code == 0
-        wait("a to store again", sends, timeout=30)
+        wait("a to store again", sends)
         wait("the message to arrive",
-             lambda: f"after {shm}" in b.ctl("history", "a").out, timeout=30)
+             lambda: f"after {shm}" in b.ctl("history", "a").out)
         wait("status to name no full disk any more", lambda: "full" not in a.ctl("status").out, timeout=40)
         if shm:
             check(("to be read" in a.ctl("inbox").out) != marked, f"marked as read before there was room: {marked}")
@@ -128,7 +128,7 @@ def nothing_of_others_fills_the_last_of_a_disk(lab):
 
     def held():
         return "takes no more from you for now" in a.ctl("history", "b").out
-    wait("a to be told that b takes no more", held, timeout=20)
+    wait("a to be told that b takes no more", held)
     out = a.ctl("send", "b", "third").out
     check("b's machine takes no more from you for now: its disk is nearly full" in out, out)
     check("its disk is nearly full" in a.ctl("why", "b").out, "why says nothing of it")

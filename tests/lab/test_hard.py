@@ -5,7 +5,7 @@ import time
 from lab import check, equal, scenario, wait
 
 
-def meet(lab, lan_a, lan_b, timeout=15):
+def meet(lab, lan_a, lan_b):
     """One host behind each; they must come to a direct path. Returns the seconds it took."""
     coordinator = lab.coordinator()
     a, b = lab.host("a", lan_a), lab.host("b", lan_b)
@@ -13,7 +13,7 @@ def meet(lab, lan_a, lan_b, timeout=15):
     a.wait_peer(b)
     began = time.monotonic()
     a.run("ping", "-c1", "-W1", a.addr(b), check_rc=False)
-    a.wait_direct(b, timeout=timeout)
+    a.wait_direct(b, timeout=180)  # by chance, where both ends guess
     took = time.monotonic() - began
     check(a.os_ping(a.addr(b), count=5), "pings over the path that was opened")
     check(b.os_ping(b.addr(a), count=5), "pings back over it")
@@ -44,7 +44,7 @@ def two_sequential(lab):
 
 @scenario
 def port_restricted_and_random(lab):
-    a, b = meet(lab, emulated(lab, "la", "port-restricted"), emulated(lab, "lb", "symmetric"), 75)
+    a, b = meet(lab, emulated(lab, "la", "port-restricted"), emulated(lab, "lb", "symmetric"))
     hard = b.json("status")["hard_nat"]
     check(hard["packets"] <= hard["max_packets"], "the budget of one attempt")
     wait("the losers to be closed", lambda: b.json("status")["hard_nat"]["sockets"] == 0)
@@ -52,21 +52,21 @@ def port_restricted_and_random(lab):
 
 @scenario
 def port_restricted_and_a_port_block(lab):
-    meet(lab, emulated(lab, "la", "port-restricted"), emulated(lab, "lb", "symmetric-block"), 75)
+    meet(lab, emulated(lab, "la", "port-restricted"), emulated(lab, "lb", "symmetric-block"))
 
 
 @scenario
 def linux_masquerading_fully_random(lab):
     """nftables on both sides: `masquerade` against `masquerade fully-random`."""
     meet(lab, lab.masquerade("la", drop_input=True),
-         lab.masquerade("lb", drop_input=True, random=True), 75)
+         lab.masquerade("lb", drop_input=True, random=True))
 
 
 @scenario
 def linux_routers_that_take_early_packets(lab):
     """Neither of them drops what comes in unasked: an early packet takes the port (TRAVERSAL 5)."""
     a, _ = meet(lab, lab.masquerade("la", drop_input=False),
-                lab.masquerade("lb", drop_input=False, random=True), 75)
+                lab.masquerade("lb", drop_input=False, random=True))
     check("takes the port" in a.ctl("why", "b").out, a.ctl("why", "b").out)
 
 
@@ -106,5 +106,5 @@ def two_random_stay_on_the_relay_and_why_says_so(lab):
     a.wait_peer(b)
     a.run("ping", "-c1", "-W3", a.addr(b), check_rc=False)
     wait("why to name both NATs",
-         lambda: "both NATs stand in the way" in a.ctl("why", "b").out, timeout=20)
+         lambda: "both NATs stand in the way" in a.ctl("why", "b").out)
     check("random" in a.ctl("why", "b").out, "the kind of NAT")

@@ -54,11 +54,10 @@ def a_program_that_takes_the_ports_before_the_daemon_is_named_and_outlived(lab):
     b.daemon()
     a.wait_peer(b)
     a.ctl("send", "b", "secret")
-    problems = b.json("status")["problems"]
     for port in ("2047", "2048"):
-        check(any(port in p for p in problems), f"status says nothing of port {port}: {problems}")
+        wait(f"status to speak of port {port}", lambda port=port: any(port in p for p in b.json("status")["problems"]))
     wait("a connection to the squatter", lambda: "got" in squatter.text())
     check("secret" not in squatter.text(), "a user without rights got a message")
     squatter.kill()
     wait("the message", lambda: "secret" in b.ctl("history").out, timeout=60)
-    equal(b.json("status")["problems"], [], "problems afterwards")
+    wait("no problem to be left", lambda: not b.json("status")["problems"])

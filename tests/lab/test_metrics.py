@@ -19,7 +19,7 @@ answers = []
 for url, method, headers in json.loads(sys.argv[1]):
     request = urllib.request.Request(url, method=method, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as r:
+        with urllib.request.urlopen(request, timeout=60) as r:
             answers.append([r.status, dict(r.headers), r.read().decode()])
     except urllib.error.HTTPError as e:
         answers.append([e.code, dict(e.headers), e.read().decode()])
@@ -306,7 +306,7 @@ def figures_of_the_past_are_drawn_and_kept_over_a_restart(lab):
 
     def rows():
         return a.json("stats", "b")["minutes"]
-    began = wait("the first minute to be over", lambda: len(rows()["path"]) and rows(), 75, every=1)
+    began = wait("the first minute to be over", lambda: len(rows()["path"]) and rows(), 150, every=1)
     check(began["step"] == 60 and began["path"][-1] == "d" and began["rtt_ms"][-1] is not None, began)
     check(abs(began["tx_bytes"][0] - 20 * 84) < 5000, began)
     a.restart_daemon()

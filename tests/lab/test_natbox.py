@@ -13,13 +13,12 @@ def world(lab, *settings, **kw):
     pub2 = lab.host("pub2")
     for h in (pub, pub2):
         for port in (7000, 7001):
-            echo = h.answer_udp(port)
-            wait("echo to be ready", lambda echo=echo: "ready" in echo.text())
+            h.answer_udp(port)
     return lan, a, b, pub, pub2
 
 
 def mapped(host, server, port=7000, local=5000):
-    seen = host.udp_ask(server.ip4, port, local_port=local)
+    seen = host.udp_ask(server.ip4, port, local_port=local, timeout=15)
     if seen is None:
         raise Failure(f"no answer from {server.name}:{port}")
     address, p = seen.split()
@@ -45,12 +44,13 @@ def mapping_and_filtering(lab):
         nat.set(filtering=rule)
         nat.flush()
         mapped(a, pub)
-        ask = a.udp_ask(pub.ip4, 7000, local_port=5000, timeout=0.5, text="via - 7999")
+        ask = a.udp_ask(pub.ip4, 7000, local_port=5000, timeout=15 if other_port else 0.5, text="via - 7999")
         equal(ask is not None, other_port, f"filtering {rule}, other port")
         pub2.udp_ask(lan.public, 5000, timeout=0.1)
-        filtered = nat.stats()["drops"]["filtered"]
-        equal(filtered == 0, other_addr and other_port, f"filtering {rule}: {filtered} filtered") \
-            if rule != "ad" else check(filtered > 0, "filtering ad lets another address in")
+        if other_addr:
+            equal(nat.stats()["drops"]["filtered"], 0, f"filtering {rule}: filtered")
+        else:
+            wait(f"filtering {rule} to keep another address out", lambda: nat.stats()["drops"]["filtered"] > 0)
         nat.program.must_run()
 
 
@@ -68,28 +68,27 @@ def ports_hairpin_and_lifetimes(lab):
     nat.set(ports="preserve")
     nat.flush()
     mapped(b, pub, local=6000)
-    echo = b.answer_udp(6000)
-    wait("echo behind the NAT", lambda: "ready" in echo.text())
-    equal(a.udp_ask(lan.public, 6000, local_port=5001), f"{lan.public} 5001", "hairpin source")
+    b.answer_udp(6000)
+    equal(a.udp_ask(lan.public, 6000, local_port=5001, timeout=15), f"{lan.public} 5001", "hairpin source")
     nat.set(hairpin="off")
     check(a.udp_ask(lan.public, 6000, local_port=5002, timeout=0.3) is None, "hairpin while off")
 
-    nat.set(udp_unreplied="300ms", udp_replied="300ms")
+    nat.set(udp_unreplied="5s", udp_replied="5s")
     nat.flush()
     mapped(a, pub)
     equal(len(nat.mappings()), 1, "mappings")
-    wait("the mapping to die", lambda: nat.mappings() == [], timeout=2)
+    wait("the mapping to die", lambda: nat.mappings() == [])
     nat.set(udp="7001")
     check(a.udp_ask(pub.ip4, 7000, timeout=0.3) is None, "a blocked port")
-    check(a.udp_ask(pub.ip4, 7001) is not None, "an allowed port")
+    check(a.udp_ask(pub.ip4, 7001, timeout=15) is not None, "an allowed port")
 
 
 @scenario
 def bad_lines(lab):
     lan, a, _, pub, _ = world(lab, "out-delay=40ms", "in-delay=20ms")
-    r = a.run("ping", "-n", "-c", "5", "-i", "0.2", pub.ip4)
+    r = a.run("ping", "-n", "-c", "20", "-i", "0.1", pub.ip4)
     least = float(r.out.split("rtt min/avg/max/mdev = ")[1].split("/")[0])
-    check(60 <= least < 90, f"least round trip {least} ms, not 60")
+    check(60 <= least < 110, f"least round trip {least} ms, not 60")
     lan.nat.set(delay="0", loss="50%")
     r = a.run("ping", "-n", "-q", "-c", "100", "-i", "0.01", pub.ip4, check_rc=False)
     got = int(r.out.split(" received")[0].split()[-1])
@@ -105,7 +104,7 @@ def tcp_mtu_and_ping(lab):
     wait("nc to listen", lambda: pub.listens(9000))
     mine = a.run("sh", "-c", "head -c 3000000 /dev/urandom >/run/f; sha256sum </run/f;"
                  f"nc -q 1 {pub.ip4} 9000 </run/f", timeout=60).out.strip()
-    server.popen.wait(20)
+    server.ended()
     equal(server.text().strip(), mine, "checksum after TCP")
     check(lan.nat.stats()["drops"]["too_big"] > 0, "path MTU discovery was not needed")
     r = a.run("ping", "-n", "-c", "1", "-s", "1400", "-M", "do", pub.ip4, check_rc=False)
@@ -121,9 +120,8 @@ def ipv6_and_double_nat(lab):
     lan, a, _, pub, _ = world(lab, "filtering=apd", ipv6=True)
     check(a.os_ping(pub.ip6), "ping over IPv6 out")
     check(not pub.os_ping(a.ip6, timeout=1), "ping over IPv6 in, through the firewall")
-    echo = pub.answer_udp(7006, "::")
-    wait("echo", lambda: "ready" in echo.text())
-    equal(a.udp_ask(pub.ip6, 7006, local_port=5000), f"{a.ip6} 5000", "IPv6 is not translated")
+    pub.answer_udp(7006, "::")
+    equal(a.udp_ask(pub.ip6, 7006, local_port=5000, timeout=15), f"{a.ip6} 5000", "IPv6 is not translated")
     inner = lab.lan("inner", outer=lan)
     c = lab.host("c", inner)
     equal(mapped(c, pub, local=5555)[0], lan.public, "public address behind two NATs")
@@ -137,8 +135,7 @@ def masquerading_linux_as_described(lab):
     pub = lab.host("pub")
     pub2 = lab.host("pub2")
     for h in (pub, pub2):
-        echo = h.answer_udp(7000)
-        wait("echo", lambda echo=echo: "ready" in echo.text())
+        h.answer_udp(7000)
     for name, lan, polluted in (("open", lab.masquerade("open", drop_input=False), True),
                                 ("shut", lab.masquerade("shut", drop_input=True), False),
                                 ("emu", lab.lan("emu", "profile=linux"), True),
@@ -147,7 +144,6 @@ def masquerading_linux_as_described(lab):
         equal(mapped(a, pub), (lan.public, 5000), f"{name}: first mapping")
         pub2.udp_ask(lan.public, 5000, local_port=7100, timeout=0.1)
         echo = pub2.answer_udp(7100)
-        wait("echo", lambda echo=echo: "ready" in echo.text())
         seen = mapped(a, pub2, 7100)
         equal(seen[1] != 5000, polluted, f"{name}: port {seen[1]} after an early inbound packet")
         echo.end()

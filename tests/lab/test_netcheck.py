@@ -3,9 +3,8 @@
 our coordinator and coturn as servers, UDP blocked. No root, no daemon, no network needed."""
 import json
 import shutil
-import time
 
-from lab import SLOW, Skip, check, equal, scenario, wait
+from lab import SLOW, Skip, Stopwatch, check, equal, scenario, wait
 
 PROFILES = (
     # profile, name, mapping, filtering, ports
@@ -42,11 +41,11 @@ def server(lab):
 
 def netcheck(host, address, *args, **kw):
     """As nobody: it must need no rights."""
-    started = time.monotonic()
+    watch = Stopwatch()
     argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
             host.lab.bin("p2pvpnctl"), "netcheck", "--server", address, "--json", *args]
     r = host.run(*argv, **kw)
-    took = time.monotonic() - started
+    took = watch.seconds()
     # Three seconds on a quiet machine: a datagram that a busy one delays is asked for once more.
     check(took < 15 * SLOW or "--lifetime" in args, f"netcheck took {took:.1f} s")
     return json.loads(r.out)

@@ -64,7 +64,7 @@ def a_machine_is_in_two_networks_at_once(lab):
 
     # The second one ends and is started again by its own words, the first goes on.
     a.ctl("-n", "work", "leave", "--forget")
-    equal(rows(a)["work"]["state"], "none", "after leave")
+    wait("it to be in no network", lambda: rows(a)["work"]["state"] == "none")
     for command in ("peers", "why bob"):
         r = a.ctl("-n", "work", *command.split(), code=4)
         check("network work is not joined here: p2pvpnctl -n work join TOKEN" in r.err, r)

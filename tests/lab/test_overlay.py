@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 
-from lab import Skip, check, equal, pause, scenario, ssh_login, wait
+from lab import Skip, check, equal, pause, pressure, scenario, ssh_login, wait
 
 CAST = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "cast.py")
 
@@ -27,7 +27,7 @@ def nc_and_ssh(lab):
         wait("nc to listen", lambda: b.listens(9000))
         mine = a.run("sh", "-c", "head -c 2000000 /dev/urandom >/run/f; sha256sum </run/f;"
                      f"nc -q 1 {target} 9000 </run/f", timeout=60).out.strip()
-        server.popen.wait(20)
+        server.ended()
         equal(server.text().strip(), mine, f"checksum of a file sent to {target}")
 
     ssh_login(a, b, address)
@@ -87,8 +87,8 @@ def an_interface_that_others_change(lab):
         return " ".join(a.json("status")["problems"])
 
     def both(what):
-        wait(what, lambda: a.os_ping(four, timeout=1) and a.os_ping(six, timeout=1), 10)
-        equal(problems(), "", "problems")
+        wait(what, lambda: a.os_ping(four, timeout=1) and a.os_ping(six, timeout=1))
+        wait("no problem to be left", lambda: not problems())
 
     a.ip("addr flush dev p2pvpn0")
     both("the addresses to come back")
@@ -169,9 +169,9 @@ def groups_that_nobody_wants_any_more_are_forgotten(lab):
 
     def told():
         return any("multicast groups" in p for p in a.json("status")["problems"])
-    wait("status to say that they are too many", told, 30)
+    wait("status to say that they are too many", told)
     program.end()
-    wait("status to say it no longer", lambda: not told(), 30)
+    wait("status to say it no longer", lambda: not told())
 
 
 @scenario
@@ -187,7 +187,8 @@ def programs_hear_what_is_sent_to_all(lab):
     equal(heard(listeners[5001]), [], "what an idle member got")
     a.wait_direct(b)
     check(a.os_ping(a.addr(b)), "ping")
-    wait("both to have told what they want", lambda: "239.255.255.250" in (a.peer(b)["groups"] or []))
+    wait("b to have told what it wants", lambda: {
+        "224.0.0.251", "239.255.255.250", "ff02::fb", "ff05::c", "224.0.0.252", "ff02::1:3"} <= set(a.peer(b)["groups"] or []))
     sent = {5001: ("10.66.255.255", 4), 5002: ("255.255.255.255", 4), 5353: ("224.0.0.251", 4),
             1900: ("239.255.255.250", 4), 5354: ("ff02::fb", 6), 1901: ("ff05::c", 6), 5355: ("224.0.0.252", 4),
             5356: ("ff02::1:3", 6)}
@@ -231,7 +232,7 @@ def the_kernel_answers_our_questions(lab):
     hear(b, "ff05::66", 7001, family=6)
     b.run("sysctl", "-qw", f"net.ipv4.conf.{b.tun}.force_igmp_version=2", f"net.ipv6.conf.{b.tun}.force_mld_version=1")
     wait("questions after half a minute", lambda: "0x11" in sniffer.text() and "mld 130" in sniffer.text(), 40)
-    wait("answers of IGMPv2 and MLDv1", lambda: "0x16" in sniffer.text() and "mld 131" in sniffer.text(), 15)
+    wait("answers of IGMPv2 and MLDv1", lambda: "0x16" in sniffer.text() and "mld 131" in sniffer.text())
 
 
 def avahi(h):
@@ -259,9 +260,9 @@ def printer(lab, a, b):
     b.start("avahi-publish", "-s", "printer at home", "_ipp._tcp", "631", name="publish")
     check(a.os_ping(a.addr(b), count=3), "ping")
     wait("avahi-browse on a to show the printer of b",
-         lambda: services(a).get("printer at home") == a.addr(b), 30)
+         lambda: services(a).get("printer at home") == a.addr(b))
     a.start("avahi-publish", "-s", "scanner", "_ipp._tcp", "8080", name="publish2")
-    wait("avahi-browse on b to show what a has", lambda: services(b).get("scanner") == b.addr(a), 30)
+    wait("avahi-browse on b to show what a has", lambda: services(b).get("scanner") == b.addr(a))
     check({"224.0.0.251", "ff02::fb"} <= set(a.peer(b)["groups"]), "groups that b told")
 
 
@@ -317,8 +318,8 @@ def ssdp_finds_a_device(lab):
           "add chain inet filter postrouting_miniupnpd")
     b.start("miniupnpd", "-d", "-f", "/run/upnpd.conf", "-P", "/run/upnpd.pid")
     check(a.os_ping(a.addr(b)), "ping")
-    wait("b to tell that it wants SSDP", lambda: "239.255.255.250" in (a.peer(b)["groups"] or []), 20)
-    r = a.run(sys.executable, "-c", M_SEARCH, a.addr(), timeout=20)
+    wait("b to tell that it wants SSDP", lambda: "239.255.255.250" in (a.peer(b)["groups"] or []))
+    r = a.run(sys.executable, "-c", M_SEARCH, a.addr())
     check(r.out.startswith(a.addr(b)) and "HTTP/1.1 200 OK" in r.out, f"no answer to the search: {r}")
 
 
@@ -327,6 +328,8 @@ def six(lab):
     coordinator = lab.coordinator()
     profiles = ("port-restricted", "symmetric", "full-cone", None, "address-restricted", "port-restricted")
     hosts = [lab.host(f"h{i}", lab.lan(f"n{i}", f"profile={p}") if p else None) for i, p in enumerate(profiles)]
+    for h in hosts:  # the one behind a symmetric NAT stays on the relay: a better path, found at any time, overtakes
+        h.configure("[traversal]\npredict = off\nbirthday = off\n")
     lab.network(coordinator, hosts)
     for h in hosts[1:]:
         hosts[0].wait_peer(h)
@@ -340,15 +343,20 @@ def a_stream_goes_to_three_of_six(lab):
     listeners = {h: hear(h, "239.66.0.1", 5004) for h in others[::2]}
     # Nobody was in use before: who joined is reached, and tells it.
     for h in listeners:
-        wait(f"{h.name} to have told what it wants", lambda: "239.66.0.1" in (sender.peer(h)["groups"] or []), 20)
+        wait(f"{h.name} to have told what it wants", lambda: "239.66.0.1" in (sender.peer(h)["groups"] or []))
+    for h in listeners:
+        wait(f"the path to {h.name} to be as good as it gets", lambda h=h: sender.path(h)["type"] ==
+             ("relay" if h is others[0] else "direct"))
     send(sender, "239.66.0.1", 5004, 20, rate=5)
-    pause(3, "for better paths, which overtake")
+    pause(3, "the last of them are there")
     before = {h: sum(p["rx_bytes"] for p in h.peers().values()) for h in others}
     seconds, rate, size = 6, 475, 1316
     skip = {h: len(heard(p)) for h, p in listeners.items()}
+    crowded = pressure(lab, sender, *others)
     send(sender, "239.66.0.1", 5004, seconds * rate, size, rate)
     for h, p in listeners.items():
-        wait(f"all of the stream at {h.name}", lambda: len(heard(p)) - skip[h] >= seconds * rate * 0.999, 10)
+        wait(f"all of the stream at {h.name}, but for what queues had no room for", lambda: len(heard(p)) - skip[h] >=
+             seconds * rate * 0.999 - (pressure(lab, sender, *others) - crowded))
         numbers = [int(line[2]) for line in heard(p)[skip[h]:]]
         check(len(set(numbers)) == len(numbers), f"{h.name} got something twice")
         equal(numbers, sorted(numbers), f"order at {h.name}")
@@ -371,7 +379,7 @@ def ffmpeg_streams_to_three_of_six(lab):
                           "-fps_mode", "passthrough", "-f", "framemd5", "-flush_packets", "1", "-")
                for h in others[::2]}
     for h in viewers:
-        wait(f"{h.name} to have told what it wants", lambda: "239.66.0.1" in (sender.peer(h)["groups"] or []), 20)
+        wait(f"{h.name} to have told what it wants", lambda: "239.66.0.1" in (sender.peer(h)["groups"] or []))
     send(sender, "239.66.0.1", 5006, 20, rate=5)
     pause(3, "for better paths, which overtake")
     before = {h: sum(p["rx_bytes"] for p in h.peers().values()) for h in others}
@@ -385,7 +393,7 @@ def ffmpeg_streams_to_three_of_six(lab):
         return [line for line in p.text().splitlines() if line.startswith("0,")]
 
     for h, p in viewers.items():
-        wait(f"the picture at {h.name}", lambda: len(frames(p)) >= seconds * rate * 0.9, 20)
+        wait(f"the picture at {h.name}", lambda: len(frames(p)) >= seconds * rate * 0.9)
     for h in others:
         got = sum(p["rx_bytes"] for p in h.peers().values()) - before[h]
         if h in viewers:
@@ -409,7 +417,7 @@ def it_may_be_off_or_with_some(lab):
     check(b.json("status")["uptime"] >= 3, "a reload counts as a start of p2pvpnd")
     a.wait_direct(b)
     wait("a to hear that b takes no broadcasts",
-         lambda: (send(a, "255.255.255.255", 5001), drops(a).get("quiet", 0) > 2)[1], 20)
+         lambda: (send(a, "255.255.255.255", 5001), drops(a).get("quiet", 0) > 2)[1])
     n = len(heard(p))
     send(a, "255.255.255.255", 5001, 5)
     check(a.os_ping(a.addr(b)), "ping")
@@ -422,4 +430,4 @@ def it_may_be_off_or_with_some(lab):
     b.configure("peer = a\n")
     b.ctl("reload")
     a.wait_direct(b)
-    wait("broadcasts again", lambda: (send(a, "255.255.255.255", 5001), len(heard(p)) > n)[1], 20)
+    wait("broadcasts again", lambda: (send(a, "255.255.255.255", 5001), len(heard(p)) > n)[1])

@@ -11,8 +11,7 @@ import re
 import signal
 import time
 
-from lab import OTHER, SLOW, Skip, check, equal, scenario, wait
-from test_rotate import pressure
+from lab import OTHER, SLOW, Skip, check, equal, pressure, scenario, wait
 
 
 def state(host):
@@ -48,12 +47,12 @@ def meet(a, b):
 
 
 def expect(a, b, kind):
-    wait(f"{kind} keys", lambda: kinds(a, b) == [kind] * 2, timeout=10)
+    wait(f"{kind} keys", lambda: kinds(a, b) == [kind] * 2)
     why = a.ctl("why", b.name).out
     check("post-quantum: " in why if kind == "hybrid" else "not post-quantum: " in why, why)
     check(a.os_ping(a.addr(b)), "ping after it")
     for h in (a, b):
-        equal(h.json("status")["problems"], [], f"problems of {h.name}")
+        wait(f"{h.name} to have no problem", lambda h=h: not h.json("status")["problems"])
 
 
 @scenario
@@ -100,7 +99,7 @@ def keys_change_under_traffic(lab):
         h.ctl("key", "rotate")
     lost = 0
     for p in pings:
-        equal(p.popen.wait(timeout=60), 0, "exit code of ping")
+        equal(p.ended(), 0, "exit code of ping")
         lost += 250 - int(re.search(r", (\d+) received", p.text()).group(1))
     crowded = pressure(lab, a, b)
     check(lost <= crowded, f"{lost} packets were lost, and {crowded} dropped for want of a processor")

@@ -101,7 +101,7 @@ def every_process_has_what_it_needs_and_no_more(lab):
     look(a, porter, dict(USERS)["alice"], 0, 2, "a porter", USER_CAPS)
     watch.kill()
     # Port 53 is the helper's to open.
-    check(a.run("ss", "-Hlun", "sport = :53").out.strip(), "no name server listens")
+    wait("a name server to listen", lambda: a.run("ss", "-Hlun", "sport = :53").out.strip())
 
 
 @scenario
@@ -259,5 +259,5 @@ while True:
     equal(could, ["start a task"], f"what it could do, of:\n{said}")
     equal(len(not_), 19, f"the attempts, of:\n{said}")
     equal(network(), before, "the network of the host")
-    check(a.run("test", "-e", "/tmp/x", check_rc=False).code != 0, "a file of its choice")
+    check(a.run("test", "-e", "/run/captive.file", check_rc=False).code != 0, "a file of its choice")
     a.ping(b)

@@ -48,7 +48,7 @@ def a_room_by_invitation(lab):
     wait("c to be invited", lambda: c.ctl("room", "accept", "crew", check_rc=False).code == 0)
     wait("c to catch up with b's help",
          lambda: c.ctl("history", "#crew", check_rc=False).code == 0
-         and said(c, "#crew") == [("b", "welcome, c"), ("a", "from me too")], 30)
+         and said(c, "#crew") == [("b", "welcome, c"), ("a", "from me too")])
     c.ctl("send", "#crew", "thanks")
     wait("b to read it", lambda: said(b, "#crew")[-1] == ("c", "thanks"))
     a.daemon()
@@ -86,7 +86,7 @@ def a_full_disk(lab):
     a.ctl("send", "b", "during", "y" * 8000)
     a.ctl("send", "#crew", "during", "z" * 8000)
     for left in ("messages left for later", "texts of a room left for later"):
-        wait("b to have refused it", lambda left=left: left in b.p2pvpnd.text(), 20)
+        wait("b to have refused it", lambda left=left: left in b.p2pvpnd.text())
     equal([m["state"] for m in a.json("history", "b")["messages"]][1] in ("queued", "sent"), True,
           "what could not be stored is not called delivered")
     equal(said(b), [("a", "before")], "what b has while its disk is full")
@@ -104,8 +104,8 @@ def a_full_disk(lab):
 
 RAW = """
 import socket, sys
-s = socket.create_connection((sys.argv[1], 2047), 10)
-s.settimeout(10)
+s = socket.create_connection((sys.argv[1], 2047), 30)
+s.settimeout(30)
 try:
     s.sendall(sys.stdin.buffer.read())
     s.shutdown(socket.SHUT_WR)
@@ -142,7 +142,7 @@ def a_malicious_member(lab):
         c.run("python3", "-c", RAW, c.addr(b), stdin=lines, timeout=60)
         wait(f"{name} to count", lambda: drops(name) > before)
 
-    wait("a path from c to b", lambda: c.os_ping(c.addr(b)), 30)
+    wait("a path from c to b", lambda: c.os_ping(c.addr(b)))
     said_by_a = b"\x01\x04" + base64.urlsafe_b64decode(room + "==") + key(a_key) + bytes(7) + \
         b"\x01" + bytes(8) + b"I give up" + bytes(64)
     writes("x" * 200000, "chat-frame")

@@ -158,7 +158,7 @@ def ten_minutes_of_everything(lab):
                   stdin=f"[interface]\nworkers = {workers}\n")
             h.daemon()
         a.wait_peer(b)
-        a.wait_direct(b, timeout=30)
+        a.wait_direct(b)
         quiet_flow(lab, a, b, 5)
         memory, changes, n = [], Changes(a, b), 0
         bulks = []

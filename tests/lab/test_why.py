@@ -40,7 +40,7 @@ def seed(world_name, world):
     check(not missed, "not named:\n" + "\n".join(missed))
 
 
-def expect(name, ask, words, timeout=45):
+def expect(name, ask, words, timeout=60):
     said = []
 
     def named():
@@ -287,7 +287,7 @@ def peer_killed(w):
     w.b.p2pvpnd.kill()
     yield why(w.a, "b"), "cause: b is offline"
     w.b.daemon()
-    w.a.wait_peer(w.b, timeout=30)
+    w.a.wait_peer(w.b)
 
 
 @fault("paths")

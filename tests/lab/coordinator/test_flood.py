@@ -29,7 +29,7 @@ def came(coordinator):
 def within(what, seconds, begin, condition):
     began = time.monotonic()
     begin()
-    wait(what, condition, timeout=30)
+    wait(what, condition)
     took = time.monotonic() - began
     check(took < seconds * SLOW, f"{what} took {took:.1f} s, not under {seconds}")
 
@@ -42,17 +42,17 @@ def get_in(lab, rate, kind):
     east = lab.lan("east", "profile=port-restricted", *blocked)
     a, b, c = lab.host("a"), lab.host("b", east), lab.host("c", east)
     lab.network(coordinator, [a, b])
-    a.wait_peer(b, timeout=30)
+    a.wait_peer(b)
     token = a.ctl("invite").out.strip()
     c.daemon()
     attack = flood_from(lab, coordinator, rate, kind, 443 if kind == "tls" else 3478)
     # Two seconds at this rate: more than there are places for strangers.
-    wait("the flood to fill the places", lambda: came(coordinator) > 2 * rate, timeout=30)
+    wait("the flood to fill the places", lambda: came(coordinator) > 2 * rate)
 
     within("joining", 5, lambda: None, lambda: c.ctl("join", token, "--name", "c", timeout=60))
     within("a member's return", 5, b.restart_daemon,
            lambda: b.json("status")["coordinator"]["connected"])
-    a.wait_peer(b, timeout=10)
+    a.wait_peer(b)
     attack.must_run()  # all the time
     coordinator.program.must_run()
 

@@ -7,7 +7,7 @@ import threading
 import time
 
 from clusterlab import BACK, Cluster, connected, wait_home
-from lab import SLOW, Failure, check, equal, pause, scenario, wait
+from lab import SLOW, Failure, Stopwatch, check, equal, pause, scenario, wait
 from turnlab import relayed
 
 OFF = """table ip off {
@@ -27,11 +27,11 @@ def leave(cluster, at, busy, idle):
     """The machine of the home `at` goes; seconds until members with traffic and idle ones are at the other."""
     one, two = cluster.hosts[at], cluster.hosts[1 - at]
     one.nft(OFF)
-    t0 = time.monotonic()
+    watch = Stopwatch()
     took = []
     for members in (busy, idle):
         wait_home(members, two)
-        took.append(time.monotonic() - t0)
+        took.append(watch.seconds())
     print("members with traffic through the relay are elsewhere after %.1f s, idle ones after %.1f s" % tuple(took))
     return took
 
@@ -55,7 +55,7 @@ def a_machine_that_is_gone_is_left_within_seconds(lab):
         cluster.hosts[1 - at].run("nft", "delete", "table", "ip", "off")
     check(in_time, f"three times, the last time they were elsewhere after {took} s")
     ping.end(signal.SIGINT)
-    wait("a to reach b again", lambda: a.os_ping(a.addr(b), timeout=1), 30)
+    wait("a to reach b again", lambda: a.os_ping(a.addr(b), timeout=1))
     cluster.hosts[1 - at].run("nft", "delete", "table", "ip", "off")
     equal(cluster.home(), at, "the home")
     cluster.check_stored()
@@ -69,9 +69,9 @@ def meets_without_a_store(cluster, home, a, d):
     before = signals()
     d.stop_daemon()
     d.daemon()
-    wait(f"{d.name} to be at its coordinator", lambda: connected(d, cluster.hosts[home]), 30)
-    wait("a to see it", lambda: a.peer(d)["online"], 30)
-    wait("a to reach it", lambda: a.os_ping(a.addr(d), timeout=1), 30)
+    wait(f"{d.name} to be at its coordinator", lambda: connected(d, cluster.hosts[home]))
+    wait("a to see it", lambda: a.peer(d)["online"])
+    wait("a to reach it", lambda: a.os_ping(a.addr(d), timeout=1))
     wait("signals to pass", lambda: signals() > before)
 
 
@@ -97,7 +97,7 @@ def the_database_goes_and_comes_back(lab):
     pause(3.5, "so that nobody has renewed when the database is back")
     cluster.db.start()
     wait("status to be well", lambda: "ok, in PostgreSQL" in cluster.status(first))
-    wait("c to get in", lambda: c.ctl("join", token, check_rc=False).code == 0, 30)
+    wait("c to get in", lambda: c.ctl("join", token, check_rc=False).code == 0)
     equal(cluster.home(), first, "the home")
 
     # A database that does not answer, for as long as it takes, keeps nobody else waiting either.
@@ -119,13 +119,14 @@ class Newcomer(threading.Thread):
     def __init__(self, host, token):
         super().__init__(daemon=True)
         self.host, self.token, self.at, self.over = host, token, None, threading.Event()
+        self.watch = None  # once there is something to wait for
         self.start()
 
     def run(self):
         while self.at is None and not self.over.is_set():
             try:
                 if self.host.ctl("join", self.token, check_rc=False).code == 0:
-                    self.at = time.monotonic()
+                    self.at = self.watch.seconds() if self.watch else 0.0
             except Failure:
                 pass  # it took too long: it is tried again
 
@@ -139,11 +140,11 @@ def stored_after(host, token, away, seconds, back):
         pause(seconds, "the database is away for so long")
         check(newcomer.at is None, f"{host.name} got in without a database")
         back()
-        since = time.monotonic()
-        wait(f"{host.name} to get in", lambda: newcomer.at, 60)
+        newcomer.watch = Stopwatch()
+        wait(f"{host.name} to get in", lambda: newcomer.at is not None)
     finally:
         newcomer.over.set()
-    return max(0.0, newcomer.at - since)
+    return newcomer.at
 
 
 @scenario
@@ -165,7 +166,7 @@ def statements_to_be_stored_are_stored_a_second_after_the_database_is_back(lab):
             took.append(stored_after(lab.host(f"n{n}"), token, away, seconds, back))
             print(f"{way} of {seconds} s: stored {took[-1]:.2f} s after the database was back", flush=True)
         check(min(took) <= AWAY * SLOW, f"after {way} of {seconds} s something was stored after {took} s")
-    wait("all to know of each other", lambda: len(a.peers()) == n, 30)
+    wait("all to know of each other", lambda: len(a.peers()) == n)
 
 
 @scenario
@@ -175,7 +176,7 @@ def cut_off_from_the_database_it_stores_nothing(lab):
     a, b, first = cluster.pair()
     one, two = cluster.hosts[first], cluster.hosts[1 - first]
     a.ctl("admin", "grant", "b")
-    wait("b to be an admin", lambda: b.ctl("invite", check_rc=False).code == 0, 30)
+    wait("b to be an admin", lambda: b.ctl("invite", check_rc=False).code == 0)
     drop = """table ip cut {{
   chain out {{
     type filter hook output priority 0
@@ -192,11 +193,11 @@ def cut_off_from_the_database_it_stores_nothing(lab):
     wait("the store to be asked", lambda: "ok, in PostgreSQL" not in cluster.status(first))
     one.run("nft", "delete", "table", "ip", "cut")
     wait_home([b], two, 90)
-    wait("b to be answered", lambda: asked.popen.poll() is not None, 30)
+    wait("b to be answered", lambda: asked.popen.poll() is not None)
     c = lab.host("c")
     c.daemon()
-    c.join(wait("b's invite", lambda: b.ctl("invite", check_rc=False).out.strip(), 30))
-    wait("c to reach b", lambda: c.os_ping(c.addr(b), timeout=1), 30)
+    c.join(wait("b's invite", lambda: b.ctl("invite", check_rc=False).out.strip()))
+    wait("c to reach b", lambda: c.os_ping(c.addr(b), timeout=1))
     equal(cluster.home(), 1 - first, "the home")
     cluster.check_stored()
 
@@ -239,20 +240,20 @@ def thirty_nodes_outlive_homes_and_the_database(lab):
     goes_on("kill -9", cluster.hosts[0])
     cluster.coordinators[0].start()
     for i in (1, 2):
-        wait("all to know of three", lambda i=i: "3 coordinators" in cluster.status(i), 20)
+        wait("all to know of three", lambda i=i: "3 coordinators" in cluster.status(i))
 
     began = time.time()
     asleep = cluster.coordinators[1].program
     asleep.popen.send_signal(signal.SIGSTOP)
     goes_on("SIGSTOP", cluster.hosts[1])
     asleep.popen.send_signal(signal.SIGCONT)
-    wait("all to know of three", lambda: "3 coordinators" in cluster.status(0), 20)
+    wait("all to know of three", lambda: "3 coordinators" in cluster.status(0))
 
     began = time.time()
     cluster.hosts[2].nft(OFF)
     goes_on("a partition of a home", cluster.hosts[2])
     cluster.hosts[2].run("nft", "delete", "table", "ip", "off")
-    wait("all to know of three", lambda: "3 coordinators" in cluster.status(0), 30)
+    wait("all to know of three", lambda: "3 coordinators" in cluster.status(0))
 
     began = time.time()
     cluster.db.host.nft(OFF)
@@ -271,5 +272,5 @@ def thirty_nodes_outlive_homes_and_the_database(lab):
     equal(len(cluster.homes()["homes"]), len(pairs), "homes")
     for a, b in pairs:
         wait(f"{a.name} and {b.name} to share a home", lambda a=a, b=b: any(
-            connected(a, h) and connected(b, h) for h in cluster.hosts), 30)
+            connected(a, h) and connected(b, h) for h in cluster.hosts))
     cluster.check_stored()

@@ -178,7 +178,7 @@ def used(host):
     return c["address"] if c and c["connected"] else ""
 
 
-def at(hosts, coordinator, timeout=10):
+def at(hosts, coordinator, timeout=60):
     for h in hosts:
         wait(f"{h.name} to follow to {coordinator.public()}",
              lambda: coordinator.public() in used(h), timeout)
@@ -194,7 +194,9 @@ def a_network_moves_while_its_old_coordinator_lives(lab):
     new = Coordinator(lab, lab.host("new"))
     a, b, c, late = (lab.host(n) for n in ("a", "b", "c", "late"))
     lab.network(old, [a, b, c])
-    a.wait_peer(b)
+    for h, other in ((a, b), (b, c), (c, a)):
+        h.wait_peer(other)
+    wait("all to know each other", lambda: [len(m) for m in members([a, b, c])] == [2, 2, 2])
     before = (b.addr(), members([a, b, c]))
     check("no admin" in b.ctl("network", "coordinators", "add", new.url(), code=11).err, "not an admin")
     r = a.ctl("network", "coordinators", "add", new.url())
@@ -352,12 +354,12 @@ def a_coordinator_with_a_new_key_takes_the_network_over(lab):
     c.wait_ready()
     check(c.url() != url, "the same key")
     a.ctl("network", "coordinators", "add", c.url())
-    at([a, b], c, 20)
+    at([a, b], c)
     equal(len(a.json("network", "coordinators")["coordinators"]), 2, "coordinators")
     old = [k for k in a.json("network", "coordinators")["coordinators"] if not k["used"]][0]["key"]
     a.ctl("network", "coordinators", "remove", old)
     b.restart_daemon()
-    at([a, b], c, 20)
+    at([a, b], c)
     a.wait_direct(b)
 
 
@@ -387,8 +389,8 @@ def two_halves_that_moved_apart_are_told_so(lab):
     old.end()
     a.ctl("network", "coordinators", "add", one.url(), check_rc=False)
     b.ctl("network", "coordinators", "add", two.url(), check_rc=False)
-    at([a, c], one, 30)
-    at([b, d], two, 30)
+    at([a, c], one)
+    at([b, d], two)
     for h in (a, b, c, d):
         wait(f"{h.name} to say so", lambda h=h: seems_apart(h), 90)
     check("network coordinators token" in a.ctl("status").out, "no command")
@@ -399,7 +401,7 @@ def two_halves_that_moved_apart_are_told_so(lab):
     b.ctl("join", token)
     wait("all to be together", lambda: len({used(h) for h in (a, b, c, d)}) == 1, 60)
     for h in (a, b, c, d):
-        wait(f"{h.name} to say it no more", lambda h=h: not seems_apart(h), 30)
+        wait(f"{h.name} to say it no more", lambda h=h: not seems_apart(h))
 
 
 def at_home(lab, hairpin):
@@ -426,7 +428,7 @@ def the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend):
     for h in (laptop, pi):
         h.wait_peer(friend)
         check(h.os_ping(h.addr(friend)), f"{h.name} reaches the friend")
-        equal(h.json("status")["udp"], "open", f"UDP as {h.name} finds it")
+        wait(f"UDP to be open as {h.name} finds it", lambda h=h: h.json("status")["udp"] == "open")
     equal(laptop.path(friend)["type"], "relay", "what there is between the LAN and outside")
     wait("the cause", lambda: "the coordinator is in this LAN and cannot see the public address" in
          laptop.ctl("why", "friend").out)
@@ -436,7 +438,7 @@ def the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend):
     stun = lab.host("stun")
     laptop.configure("[traversal]\nstun = 198.51.100.250\n")
     laptop.ctl("reload")
-    wait("a silent one to be named", lambda: "STUN server 198.51.100.250" in laptop.ctl("status").out, 30)
+    wait("a silent one to be named", lambda: "STUN server 198.51.100.250" in laptop.ctl("status").out)
     wait("UDP to be open all the same", lambda: laptop.json("status")["udp"] == "open")
     Coordinator(lab, stun)
     laptop.run("sed", "-i", f"s/^stun = .*/stun = {stun.ip4}/", "/etc/p2pvpn/p2pvpnd.conf")

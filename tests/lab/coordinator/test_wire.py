@@ -164,12 +164,12 @@ def live(lab, coordinator, nodes):
     file, another key, the coordinator gone and back, and the end."""
     a, b, c, no_udp, only_443 = nodes
     for h, protocol in ((a, "PCP"), (b, "UPnP"), (c, "NAT-PMP")):
-        wait_mapped(h, protocol, 30)
-    a.wait_direct(b, 20)
-    c.wait_direct(a, 20)
+        wait_mapped(h, protocol)
+    a.wait_direct(b)
+    c.wait_direct(a)
     for h, way in ((a, "udp"), (no_udp, "tcp"), (only_443, "tls")):
         check(h is a or h.os_ping(h.addr(a), timeout=20), f"{h.name} does not reach a")
-        wait(f"a relay by {way}", lambda h=h, way=way: by(h, way), 30)
+        wait(f"a relay by {way}", lambda h=h, way=way: by(h, way))
     a.ctl("send", "b", "hello")
     a.ctl("room", "create", "crew")
     a.ctl("room", "invite", "crew", "c")
@@ -234,7 +234,7 @@ def where_split_hellos_are_dropped_everything_gets_through(lab):
     lan = lab.lan("east", "profile=port-restricted", "udp=off", "tcp=443", "whole-hello=yes")
     a, b = lab.host("a", lan), lab.host("b")
     lab.network(coordinator, [b, a])
-    wait("a's relay by TLS", lambda: by(a, "tls"), 30)
+    wait("a's relay by TLS", lambda: by(a, "tls"))
     a.wait_peer(b)
     check(a.os_ping(a.addr(b), timeout=10), "a does not reach b")
     found = a.json("netcheck", "--server", f"{coordinator.public()}:443")

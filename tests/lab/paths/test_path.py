@@ -79,14 +79,14 @@ def a_path_that_breaks_under_traffic_heals_within_a_second(lab):
     def nat_forgets():
         b.lan.nat.flush()
     heals(flows, "a NAT that forgets", nat_forgets)
-    a.wait_direct(b, timeout=30)
+    a.wait_direct(b)
     net = b.lan.subnet4
 
     def change_address():
         b.ip(f"addr del {b.ip4}/24 dev {b.dev}", f"addr add {net}.77/24 dev {b.dev}",
              f"route replace default via {net}.1")
     heals(flows, "another address", change_address)
-    a.wait_direct(b, timeout=30)
+    a.wait_direct(b)
 
     def link_comes_back():
         b.ip(f"link set {b.dev} down")
@@ -94,7 +94,7 @@ def a_path_that_breaks_under_traffic_heals_within_a_second(lab):
         b.ip(f"link set {b.dev} up", f"route replace default via {net}.1")
         return time.monotonic()
     heals(flows, "a link that comes back", link_comes_back)
-    a.wait_direct(b, timeout=30)
+    a.wait_direct(b)
 
     heals(flows, "a wall with one door", lambda: a.nft(WALL) and None)
     wait("the relay to be used", lambda: is_path(a, b, "relay"))
@@ -120,7 +120,7 @@ def the_relay_is_left_without_loss(lab):
             a.ip(f"addr del {old}/24 dev {a.dev}", f"addr add {new}/24 dev {a.dev}",
                  f"route replace default via {net}.1")
             a.ip4 = new
-            wait("a ping from another address", lambda: a.os_ping(a.addr(b), timeout=1), 20)
+            wait("a ping from another address", lambda: a.os_ping(a.addr(b), timeout=1))
             wait("the relay to be used", lambda: is_path(a, b, "relay") and is_path(b, a, "relay"))
         dropped = queue_drops(lab, a, b)
         flow = Flow(lab, a, b, RATE, 7100 + i)
@@ -140,7 +140,7 @@ def the_relay_is_left_without_loss(lab):
         pause(0.5, "traffic over the direct path")
         begin = time.monotonic()
         a.nft(WALL)
-        wait("the relay", lambda: is_path(a, b, "relay") and is_path(b, a, "relay"), 10)
+        wait("the relay", lambda: is_path(a, b, "relay") and is_path(b, a, "relay"))
         pause(0.5, "traffic over the relay")
         gap = flow.gap_since(begin)
         check(gap <= BOUND_MS, f"change {2 * i + 2}: nothing arrived for {gap} ms")

@@ -8,9 +8,8 @@ import random
 import re
 import signal
 import sys
-import time
 
-from lab import LONG, SLOW, Failure, check, pause, scenario, wait
+from lab import LONG, SLOW, Failure, Stopwatch, check, pause, scenario, wait
 
 TCP_ECHO = """
 import socket, sys
@@ -76,18 +75,18 @@ def speak_after_silences(a, b, life, what):
     def talks(words, first):
         nonlocal again
         os.kill(talker.pid, signal.SIGUSR1)
-        wait("the connection to go on", lambda: f"said {words}" in talker.text(), 5)
+        wait("the connection to go on", lambda: f"said {words}" in talker.text())
         before, again = again, repeated(a, address[a])
         check(again == before or not first, f"TCP had to send {again - before} segments again")
 
     def speak(x, y, words, long):
-        began = time.monotonic()
+        watch = Stopwatch()
         if long:
             talks(words, True)
-        check(x.os_ping(address[x], timeout=1.2), f"the first ping of {x.name} is lost")
+        check(x.os_ping(address[x]), f"the first ping of {x.name} is lost")
         # A binding may end by its age at any time, and takes a ping along.
-        wait("the direct path", lambda: (x.os_ping(address[x], timeout=1.2) or True) and is_direct(x, y), 10)
-        took = time.monotonic() - began
+        wait("the direct path", lambda: (x.os_ping(address[x], timeout=1.2) or True) and is_direct(x, y))
+        took = watch.seconds()
         check(took < 3 * SLOW + 1, f"direct again after {took:.1f} s")
         if not long:
             talks(words, False)

@@ -87,7 +87,7 @@ static void ask_the_helper(int helper)
 
     snprintf(ask_for(PV_HELPER_NOTIFY)->notify, sizeof(req.notify), "/bin/sh");
     attempt(helper, "choose a program for root");
-    snprintf(ask_for(PV_HELPER_FILES)->socket, sizeof(req.socket), "/tmp/x");
+    snprintf(ask_for(PV_HELPER_FILES)->socket, sizeof(req.socket), "/run/captive.file");
     snprintf(req.names, sizeof(req.names), "/etc/passwd");
     attempt(helper, "choose files");
     snprintf(ask_for(PV_HELPER_CONFINE)->fixed.ifname, sizeof(req.fixed.ifname), "eth0");

@@ -38,7 +38,7 @@ class Database:
             primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
             primary.sql("SELECT pg_reload_conf()")
             wait("commits to wait for the standby", lambda: primary.sql(
-                "SELECT sync_state FROM pg_stat_replication") == "sync", 30)
+                "SELECT sync_state FROM pg_stat_replication") == "sync")
             return
         self.as_nobody(f"{self.bin}/initdb", "-D", "/run/pg/data", "-U", owner, "-A", "trust", "-N")
         host.run("sh", "-c", "for what in all replication; do echo host $what all 0.0.0.0/0 trust; done"
@@ -54,7 +54,7 @@ class Database:
             "-D", "/run/pg/data", "-c", "listen_addresses=*", "-c", "unix_socket_directories=/run/pg",
             name="postgres")
         wait("the database to answer", lambda: self.host.run(
-            f"{self.bin}/pg_isready", "-h", "/run/pg", check_rc=False).code == 0, 30)
+            f"{self.bin}/pg_isready", "-h", "/run/pg", check_rc=False).code == 0)
 
     def sql(self, query):
         """One value out of it."""
@@ -154,7 +154,7 @@ class Cluster:
         self.network([a, b, *others])
         home = self.home()
         wait_home([a, b, *others], self.hosts[home])
-        wait("a and b to talk through the relay", lambda: a.os_ping(a.addr(b), timeout=1) and relayed(a, b), 30)
+        wait("a and b to talk through the relay", lambda: a.os_ping(a.addr(b), timeout=1) and relayed(a, b))
         return a, b, home
 
 

@@ -66,7 +66,7 @@ except OSError:
 """
 
 
-def ask(host, server, name, qtype, timeout=2):
+def ask(host, server, name, qtype, timeout=15):
     """The answer of the name server: (rcode, authoritative, answers as bytes); None: no answer."""
     labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split(".") if x)
     question = labels + b"\0" + struct.pack(">HH", qtype, 1)

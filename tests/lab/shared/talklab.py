@@ -63,7 +63,7 @@ for word in sys.argv[1:]:
                 s.connect(word)
         else:
             host, port = word.rsplit(':', 1)
-            socket.create_connection((host, int(port)), timeout=1)
+            socket.create_connection((host, int(port)), timeout=5)
         print('got', word)
     except OSError:
         pass

@@ -38,12 +38,12 @@ def a_container_needs_nothing_but_a_token(lab):
         return b.run(*node, "sh", script, "health", check_rc=False).code == 0
     for given in ([f"P2PVPN_TOKEN={token}", "P2PVPN_NAME=web"], []):  # the second time it is a member
         program = b.start(*node, *given, "sh", script, name="node")
-        wait("its health", lambda p=program: p.must_run() or is_healthy(), 30)
+        wait("its health", lambda p=program: p.must_run() or is_healthy())
         addr = b.run(*node, "sh", script, "ip").out.split()[0]
         equal(a.ctl("ip", "web").out.split()[0], addr, "its name")
-        wait("members to get in", lambda to=addr: send(a, f"{to}:8000", 10, check_rc=False) == "heard 10", 20)
+        wait("members to get in", lambda to=addr: send(a, f"{to}:8000", 10, check_rc=False) == "heard 10")
         equal(send(a, f"{addr}:8001", 10), "bye", "the second port")
-        wait("the way to a member", lambda: send(b, "127.0.0.1:9000", 10, check_rc=False) == "heard 10", 20)
+        wait("the way to a member", lambda: send(b, "127.0.0.1:9000", 10, check_rc=False) == "heard 10")
         mine, b.before = b.before, []
         for name in ("p2pvpnd", "p2pvpnctl"):
             pid = b.run("pgrep", "-u", "65534", "-r", "R,S,D", "-x", name).out.split()[0]
@@ -146,8 +146,8 @@ def rootless_podman_runs_the_image(lab):
         status = json.loads(podman.ctl(node, "status", "--json").out)
         equal(status["stack"], stack, f"who speaks TCP in {node}")
         addr = a.ctl("ip", "web").out.split()[0]
-        wait("members to get in", lambda to=addr: send(a, f"{to}:8000", 10, check_rc=False) == "heard 10", 30)
-        wait("the way to a member", lambda n=node: podman.hears(n, "127.0.0.1", 9000) == "bye", 20)
+        wait("members to get in", lambda to=addr: send(a, f"{to}:8000", 10, check_rc=False) == "heard 10")
+        wait("the way to a member", lambda n=node: podman.hears(n, "127.0.0.1", 9000) == "bye")
         if stack is None:  # all programs of the container are in the network
             check(a.os_ping(addr), "ping")
             equal(podman.hears(node, a.addr(), 7001), "bye", "a program's connection to a member")
@@ -158,7 +158,7 @@ def rootless_podman_runs_the_image(lab):
     token = a.ctl("invite").out.strip()
     for token in (["-e", f"P2PVPN_TOKEN={token}"], []):
         node = podman.node("-v", "node:/var/lib/p2pvpn", "-e", "P2PVPN_NAME=kept", *token)
-        wait("it to be there", lambda: (a.peer("kept") or {}).get("online"), 20)
+        wait("it to be there", lambda: (a.peer("kept") or {}).get("online"))
         podman.stop(node)
         check("kept" in a.peers(), "the member after its end")
 
@@ -225,4 +225,4 @@ def the_examples_for_compose_and_kubernetes_run(lab):
     serves(wait("the pod's node", lambda: [name for name in db.peers() if name != "web"], 60)[0], 8080)
     wait("the app to reach the database", lambda: b.run(
         "podman", "exec", "app-app", "timeout", "10", "bash", "-c", "cat </dev/tcp/127.0.0.1/5432",
-        check_rc=False).out == "the app", 30)
+        check_rc=False).out == "the app")

@@ -25,14 +25,14 @@ def open_pipe(lab, one, other, *words, stdin=None, words_of_first=(), terminal=-
         ends.append((end, out))
         if token is None:
             token = wait("the token", lambda e=end: e.must_run() or
-                         re.search("p2pvpn-[A-Za-z0-9_-]{80,}", e.text()), 30).group()
+                         re.search("p2pvpn-[A-Za-z0-9_-]{80,}", e.text())).group()
     return ends
 
 
 PIPED = 1000000000 if LONG else 30000000  # bytes each way
 
 
-@scenario(minutes=20 if LONG else 4)
+@scenario(minutes=20 if LONG else 8)
 def a_pipe_joins_two_machines(lab):
     """Bytes both ways and each end, a program, a port; nothing is left; a killed end is noticed."""
     coordinator = lab.coordinator()
@@ -48,7 +48,7 @@ def a_pipe_joins_two_machines(lab):
     for one in (c, d):
         one.without_root(1971)
     lonely = c.start(lab.bin("p2pvpnctl"), "-q", "pipe", name="lonely", env={"P2PVPN_COORDINATOR": coordinator.url()})
-    token = wait("the token", lambda: lonely.must_run() or re.search("p2pvpn-[A-Za-z0-9_-]{80,}", lonely.text()), 30)
+    token = wait("the token", lambda: lonely.must_run() or re.search("p2pvpn-[A-Za-z0-9_-]{80,}", lonely.text()))
     d.daemon()
     d.ctl("join", token.group(), "--name", "second")
 
@@ -65,7 +65,7 @@ def a_pipe_joins_two_machines(lab):
     second.popen.stdin.write(b"back")
     second.popen.stdin.close()
     for end in (first, second):
-        equal(end.popen.wait(timeout=30), 0, f"exit code: {end.text()}")
+        equal(end.ended(), 0, f"exit code: {end.text()}")
     equal(a.run("cat", out1).out, "back", "what the second said")
     wait("nothing to be left", lambda: not left())
 
@@ -75,7 +75,7 @@ def a_pipe_joins_two_machines(lab):
                 "ln -s /dev/zero $HOME/endless")
     ends = [end for end, _ in open_pipe(lab, a, b, stdin="much")]
     for end in ends:
-        equal(end.popen.wait(timeout=(90 + PIPED / 1000000) * SLOW), 0, f"exit code: {end.text()}")
+        equal(end.ended(150 + PIPED / 1000000), 0, f"exit code: {end.text()}")
     sums = [[one.run("sh", "-c", f"cat {path} | cksum", timeout=60).out
              for path in ("$HOME/much", "$XDG_RUNTIME_DIR/out.*")] for one in (a, b)]
     equal(sums[0], sums[1][::-1], "checksums of what was said and heard")
@@ -87,7 +87,7 @@ def a_pipe_joins_two_machines(lab):
     first.popen.stdin.write(b"hello")
     first.popen.stdin.close()
     for end in (first, second):
-        equal(end.popen.wait(timeout=30), 0, f"exit code: {end.text()}")
+        equal(end.ended(), 0, f"exit code: {end.text()}")
     equal(b.run("cat", out2).out, "hello", "what the first said to a terminal's end")
     os.close(keyboard)
     os.close(terminal)
@@ -98,8 +98,8 @@ def a_pipe_joins_two_machines(lab):
     wait("the server", lambda: b.listens(7003))
     (first, out1), (second, _) = open_pipe(lab, a, b, "--forward", "7000",
                                            words_of_first=("--", "sh", "-c", "echo hello; exec >&-; cat >$HOME/got; exit 7"))
-    equal(first.popen.wait(timeout=60), 7, "the program's exit code")
-    equal(second.popen.wait(timeout=30), 0, f"exit code: {second.text()}")
+    equal(first.ended(), 7, "the program's exit code")
+    equal(second.ended(), 0, f"exit code: {second.text()}")
     equal(a.run("sh", "-c", "cat $HOME/got").out, "heard 6", "what the port said")
     wait("nothing to be left", lambda: not left())
 
@@ -115,18 +115,18 @@ def a_pipe_joins_two_machines(lab):
             end.popen.stdin.flush()
         wait("both to be joined", lambda s=stdin: min(heard()) >= (5 if s is None else 1000000), 60)
         ends[which].end(signal.SIGKILL)
-        equal(ends[1 - which].popen.wait(timeout=15), 1, "exit code when the other end is killed")
+        equal(ends[1 - which].ended(), 1, "exit code when the other end is killed")
         check("the other end" in ends[1 - which].text(), ends[1 - which].text())
         wait("nothing to be left", lambda: not left())
     for one in (a, b):
         one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*")
     a.ctl("pipe", "--coordinator", "nonsense", code=12)
     wait("nothing to be left", lambda: not left())
-    equal(lonely.popen.wait(timeout=90), 1, f"exit code of one that waits alone: {lonely.text()}")
+    equal(lonely.ended(), 1, f"exit code of one that waits alone: {lonely.text()}")
     check("begin again" in lonely.text(), lonely.text())
 
 
-@scenario(minutes=4)
+@scenario(minutes=8)
 def a_pipe_lives_through_what_no_end_has_caused(lab):
     """A line that loses all for a while, a NAT that forgets, an end that stands still, a coordinator that is begun
     anew; then p2pvpnd of one end dies with all that it had to say, a line is cut for good, and the coordinator is away
@@ -177,7 +177,7 @@ def a_pipe_lives_through_what_no_end_has_caused(lab):
     for end, _ in ends:
         end.popen.stdin.close()
     for end, _ in ends:
-        equal(end.popen.wait(timeout=30), 0, f"exit code: {end.text()}")
+        equal(end.ended(), 0, f"exit code: {end.text()}")
 
     # all processes of an end die at once, so that no kernel and no p2pvpnd says it
     for victim, other in ((0, 1), (1, 0)):
@@ -186,14 +186,14 @@ def a_pipe_lives_through_what_no_end_has_caused(lab):
         host, survivor = (a, b)[victim], ends[other][0]
         for sig, name in (("-STOP", "^p2pvpnd$"), ("-KILL", "^p2pvpn")):
             host.run("pkill", sig, "-u", str(1971 + victim), name)
-        equal(survivor.popen.wait(timeout=15), 1, "exit code when all of the other end is killed")
+        equal(survivor.ended(), 1, "exit code when all of the other end is killed")
         check("the other end has ended" in survivor.text(), survivor.text())
 
     ends = open_pipe(lab, a, b)
     joined(ends)
     lan.nat.set(loss="100%")
     for end, _ in ends:
-        equal(end.popen.wait(timeout=45), 1, "exit code when the line is cut")
+        equal(end.ended(), 1, "exit code when the line is cut")
     check("is not reached any more" in ends[1][0].text(), ends[1][0].text())
 
     c, d = lab.host("c"), lab.host("d")
@@ -207,4 +207,4 @@ def a_pipe_lives_through_what_no_end_has_caused(lab):
     for end, _ in ends:
         end.popen.stdin.close()
     for end, _ in ends:
-        equal(end.popen.wait(timeout=90), 0, f"exit code without the coordinator: {end.text()}")
+        equal(end.ended(), 0, f"exit code without the coordinator: {end.text()}")
