@@ -607,12 +607,21 @@ class Coordinator:
         return self.host.run("python3", "-c", program, query).out.strip()
 
 
-# A place of its own, a TUN as udev makes it, and nothing else that anybody may write to.
+# A place of its own, a TUN as udev makes it, and nothing else that anybody may write to; what stands behind the user's
+# number, such as a build below /tmp, is there all the same.
 USERS_OWN = r"""
-mkdir -p "$1/run"
-chmod 700 "$1" "$1/run"
-chown -R "$2:$2" "$1"
+home=$1 user=$2
+shift 2
+mkdir -p "$home/run"
+chmod 700 "$home" "$home/run"
+chown -R "$user:$user" "$home"
 test -d /run/net || {
+    n=0
+    for kept; do
+        n=$((n + 1))
+        mkdir "/run/kept$n"
+        mount --bind "$kept" "/run/kept$n"
+    done
     mkdir /run/net
     mount -t tmpfs tmpfs /run/net
     mknod -m 666 /run/net/tun c 10 200 2>/dev/null || {
@@ -622,6 +631,13 @@ test -d /run/net || {
     mount --rbind /run/net /dev/net
     mount -t tmpfs -o mode=0755 tmpfs /tmp
     mount -t tmpfs -o mode=0755 tmpfs /var/tmp
+    n=0
+    for kept; do
+        n=$((n + 1))
+        mkdir -p "$kept"
+        mount --bind "/run/kept$n" "$kept"
+        umount "/run/kept$n"
+    done
 }
 """
 
@@ -649,7 +665,9 @@ class Host(Namespace):
         """Everything on it is this user's from now on, without rights and a way to any: p2pvpnd has --user.
         denied: nor may it make namespaces."""
         self.home = home = f"/run/home{uid}"
-        self.run("sh", "-ec", USERS_OWN, "own", home, str(uid))
+        kept = [p for p in dict.fromkeys((ROOT, os.path.realpath(self.lab.bin("machine")).rpartition("/bin/")[0], self.lab.build))
+                if p.startswith(("/tmp/", "/var/tmp/"))]
+        self.run("sh", "-ec", USERS_OWN, "own", home, str(uid), *kept)
         self.before = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--bounding-set=-all",
                        "--no-new-privs", "--", "env", f"HOME={home}", f"XDG_RUNTIME_DIR={home}/run",
                        "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
