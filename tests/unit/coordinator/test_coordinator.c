@@ -503,7 +503,7 @@ PV_TEST_IN(a_coordinator_of_its_own_waits_for_nobody, setup, end)
     assert_non_null(strstr(q.text, "not for "));
     const pv_ns began = pv_clock_now();
     assert_int_equal(stop(&p), 0);
-    assert_true(pv_clock_now() - began < PV_S(2));
+    assert_true(pv_clock_now() - began < PV_S(5));
 }
 
 /* --- announce -------------------------------------------------------------------------------- */
