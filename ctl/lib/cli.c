@@ -516,8 +516,12 @@ int pv_cli_secret(struct pv_cli *cli, char *word, struct pv_ctlapi_request *req)
         read_secret(cli, secret, SECRET_BUF);
         return 0;
     }
-    size_t len = strlen(word);
-    memcpy(secret, word, len < SECRET_BUF ? len : SECRET_BUF - 1);
+    const size_t len = strlen(word);
+    size_t n = 0;
+    for (size_t i = 0; i < len && n + 1 < SECRET_BUF; i++) {
+        if (strchr(" \t\r\n", word[i]) == NULL)
+            secret[n++] = word[i];
+    }
     /* The length of a secret may stay visible; its text may not. */
     pv_wipe(word, len);
     return 0;

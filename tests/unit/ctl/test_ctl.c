@@ -882,7 +882,7 @@ PV_TEST_IN(create_prints_the_token_alone, setup, teardown)
     assert_non_null(strstr(t.err, "8.8.8.0/24 is no private range"));
 
     t.requests[0] = '\0';
-    char line[PV_URL_TEXT_BUF + 2];
+    char line[PV_URL_TEXT_BUF + 8];
     snprintf(line, sizeof(line), "%s\n", url);
     FILE *in = input(line);
     assert_int_equal(run_in(in, (const char *const[]){"create", "-", "-q", NULL}), 0);
@@ -892,6 +892,11 @@ PV_TEST_IN(create_prints_the_token_alone, setup, teardown)
     assert_non_null(strstr(t.requests, url));
     assert_int_equal(RUN("create", url, "--json"), 0);
     assert_string_equal(t.out, "{" JOINED ",\"token\":\"p2pvpn-XYZ\",\"format\":1}\n");
+
+    t.requests[0] = '\0'; /* in quotes, as a mail program has wrapped it */
+    snprintf(line, sizeof(line), "%.30s\r\n %s\t", url, url + 30);
+    assert_int_equal(RUN("create", line), 0);
+    assert_non_null(strstr(t.requests, url));
 }
 
 /* A user who is not root is told to use sudo where nothing else helps: not the group, not `up`. */
