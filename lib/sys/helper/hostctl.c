@@ -211,7 +211,8 @@ static int switch_on4(struct pv_hostctl *ctl, const char *ifname)
 
 static int switch_on6(struct pv_hostctl *ctl)
 {
-    /* Where it is on already, `default` may just have been set by others: that is looked at first. */
+    /* Where it is on already, `default` may just have been set by others: that is looked at first.
+     */
     if (read_switch(key_forward6) == 1)
         return PV_OK;
     int r = switch_to(ctl, key_forward6, 1);

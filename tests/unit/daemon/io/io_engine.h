@@ -41,6 +41,7 @@ struct pv_engine {
     char router_got[64];
     size_t router_len;
     size_t n_links;
+    unsigned n_looks; /* at the interface, and jobs about it that ended */
     struct fake_stream streams[MAX_SIDS];
     uint32_t next_sid;
     struct pv_stream_op ops[8];
@@ -74,6 +75,7 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
 
 void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
 {
+    e->n_looks++;
 }
 
 void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process *process)
