@@ -209,8 +209,6 @@ pv_ns pv_io_iface_timeout(struct pv_io_iface *i, pv_ns now)
 
 void pv_io_iface_deleted(struct pv_io_iface *i)
 {
-    i->index = 0;
-    begin_to_wait(i, i->cfg.turn->now);
     restore(i, i->wanted == NULL ? 0 : i->wanted->mtu, "removed by somebody else: making it again");
 }
 

@@ -424,8 +424,11 @@ PV_SIM(the_first_packet_to_a_node_that_comes_back_is_answered, 24)
     sim_node_set_job_delay(l.a, draw(&l, PV_MS(1), PV_MS(400)));
     sim_node_set_job_delay(l.b, draw(&l, PV_MS(1), PV_MS(400)));
     sim_node_set_iface(l.b, false, draw(&l, PV_MS(10), PV_MS(1500)));
-    go_and_come_back(&l, seed / 2 % 2 == 0, seed / 4 % 2 == 0,
-                     draw(&l, PV_S(1), seed % 5 == 0 ? PV_S(200) : PV_S(8)));
+    bool by_its_user = seed / 2 % 2 == 0;
+    pv_ns away = draw(&l, PV_S(1), seed % 5 == 0 ? PV_S(200) : PV_S(8));
+    if (by_its_user && seed % 7 == 0) /* it has said goodbye, and its interface is there still */
+        away = draw(&l, PV_MS(1), PV_MS(90));
+    go_and_come_back(&l, by_its_user, seed / 4 % 2 == 0, away);
     sim_must(&l.w, sees_it_online(&l), "it is not shown");
     const unsigned before = sim_node_pings(l.a).answered;
     sim_node_ping(l.a, &to, 32);

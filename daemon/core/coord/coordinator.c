@@ -506,11 +506,13 @@ static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_
     pv_node_raise(c->node, PV_FACT_SERVERS);
 }
 
+/* That leads anywhere: not a container's, nor an idle VPN's. */
 static bool has_ipv4(const struct pv_node *n)
 {
     for (size_t i = 0; i < n->host.n_links; i++) {
         const struct pv_link_addr *l = &n->host.links[i];
-        if (l->addr.base.family == PV_AF_INET && l->up && !l->loopback)
+        if (l->addr.base.family == PV_AF_INET && l->up && !l->loopback && !l->container &&
+            (!l->tunnel || l->way_out))
             return true;
     }
     return false;

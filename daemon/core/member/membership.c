@@ -544,6 +544,14 @@ void pv_membership_set_iface_problem(struct pv_node *n, const char *problem)
 
 /* --- up, down, in, out ------------------------------------------------------------------------ */
 
+static void end_peers(const struct pv_node *n, pv_ns now)
+{
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+        pv_peer_goodbye(p, now);
+        pv_peers_touch(n->peers, p, now);
+    }
+}
+
 /* Everything the network had on this machine goes. */
 static void tear_down(struct membership *m, pv_ns now)
 {
@@ -556,10 +564,7 @@ static void tear_down(struct membership *m, pv_ns now)
         lower_iface(m);
     else
         set_iface(n, PV_IFACE_DOWN, ""); /* what kept it from coming up matters no more */
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
-        pv_peer_goodbye(p, now);
-        pv_peers_touch(n->peers, p, now);
-    }
+    end_peers(n, now);
 }
 
 /* A peer that hears of it gives up the path at once, instead of after checks without an answer. */
@@ -577,7 +582,9 @@ static void apply_up(struct membership *m, pv_ns now)
 {
     struct pv_node *n = m->node;
     m->connect_at = PV_NEVER;
-    if (n->up && !n->removed && pv_node_self(n) != NULL) {
+    if (pv_node_takes_part(n)) {
+        if (m->teardown_at != PV_NEVER)
+            end_peers(n, now); /* they were told goodbye, and wait for another life */
         m->teardown_at = PV_NEVER;
         m->connect_at = now + IFACE_PATIENCE;
         raise_iface(m, now);

@@ -625,11 +625,21 @@ void pv_peer_node_changed(struct pv_peer *p, bool locals, pv_ns now)
 
 /* --- their description ----------------------------------------------------------------------- */
 
+/* By its own word a peer that left is there again; without the coordinator nobody else says so. */
+static void take_back(struct pv_peer *p, pv_ns now)
+{
+    if (p->left_at != 0 && p->presence == PV_PRESENCE_OFFLINE && !p->node->common->signalling)
+        pv_peer_set_presence(p, PV_PRESENCE_UNKNOWN, 0, now);
+    p->left_at = 0;
+}
+
 void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
 {
     const struct pv_descx_id re = {.gen = desc->re_gen, .rev = desc->re_rev};
     if (!pv_peer_is_node(p))
         return; /* whoever has the file of a guest can sign as it */
+    if (p->left_at != 0 && desc->gen == p->descx.theirs.gen)
+        return; /* of the life that ended */
     bool replaces = p->descx.theirs.gen != 0;
     if (p->remote == NULL)
         p->remote = calloc(1, sizeof(*p->remote));
@@ -646,10 +656,10 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
         pv_ice_set_present(p->ice, true, now);
     if (v == PV_DESCX_DUPLICATE)
         pv_peer_pq_again(p, desc, now);
-    if (v == PV_DESCX_STALE || v == PV_DESCX_DUPLICATE ||
-        (p->left_at != 0 && v != PV_DESCX_NEW_GEN))
+    if (v == PV_DESCX_STALE || v == PV_DESCX_DUPLICATE)
         return;
 
+    take_back(p, now);
     /* Whole descriptions replace each other, so none that was lost has to be made up for. */
     *p->remote = *desc;
     p->remote->pq = NULL; /* it is not kept */
@@ -770,7 +780,7 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
     p->talk->last_from = *from;
     p->sought = (struct pv_peer_sought){
         .at = now, .by_door = pv_carrier_is_relayed(from), .family = from->remote.family};
-    p->left_at = 0;
+    take_back(p, now);
     if (p->is_static || !pv_peer_has_path(p) || !pv_carrier_same(&p->path, from))
         heard_from(p, from, PV_WGMSG_INITIATION_LEN, now);
     return PV_OK;
@@ -787,6 +797,8 @@ int pv_peer_handle_reply(struct pv_peer *p, uint8_t type, struct pv_view msg,
      * preshared key differ. */
     if (type == PV_WGMSG_RESPONSE && (r == PV_OK || r == PV_ERR_AUTH))
         p->misfit = r != PV_OK;
+    if (r == PV_OK && type == PV_WGMSG_RESPONSE)
+        take_back(p, now);
     if (r == PV_OK && type == PV_WGMSG_RESPONSE && p->is_static)
         roam(p, from, now);
     else if (r == PV_OK && type == PV_WGMSG_RESPONSE)
@@ -808,14 +820,16 @@ void pv_peer_goodbye(struct pv_peer *p, pv_ns now)
     pv_peer_use_path(p, NULL, now);
     p->proven.kind = PV_CARRIER_NONE;
     pv_peer_set_state(p, PV_PEER_IDLE, "it is gone", now);
-    if (p->presence != PV_PRESENCE_OFFLINE)
-        pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
 }
 
 void pv_peer_handle_goodbye(struct pv_peer *p, pv_ns now)
 {
+    if (p->is_static)
+        return;
     pv_peer_goodbye(p, now);
-    p->left_at = p->is_static ? 0 : now;
+    p->left_at = now;
+    if (p->presence != PV_PRESENCE_OFFLINE)
+        pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
 }
 
 void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns now)

@@ -49,7 +49,7 @@
 
 enum {
     PV_PEER_MAX = 16384,         /* peers of one node, members and static ones */
-    PV_PEER_MAX_INDICES = 65536, /* receiver indices in use: 4 a peer */
+    PV_PEER_MAX_INDICES = 65536, /* receiver indices in use: 5 a peer */
     PV_PEER_MAX_OUT = 4,         /* handshake messages waiting; more stay in the session */
     PV_PEER_MAX_REACHING = 32,   /* being reached at once, DESIGN 5 */
     PV_PEER_NEW_PER_S = 20,      /* attempts begun a second, DESIGN 5 */

@@ -730,7 +730,7 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
     /* Ours: a member that has just got keys may send with them, and at once begin a handshake for
      * better ones (psk), whose message 1 overtakes the data. So the keys of the answer before this
      * one stay for receiving. */
-    if (s->member && s->slots[SLOT_NEXT].used)
+    if (s->member)
         retire(s, SLOT_NEXT);
     else
         clear_slot(s, SLOT_PREVIOUS);

@@ -146,7 +146,7 @@ PV_TEST(a_goodbye_does_not_outlive_the_coordinators_word)
     say(bob, true);
     fake_peers_settle(&peers);
     for (int i = 0; i < 2; i++) {
-        pv_peer_goodbye(bob, node->now);
+        pv_peer_handle_goodbye(bob, node->now);
         pv_peers_touch(node->node.peers, bob, node->now);
         fake_peers_settle(&peers);
         assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_OFFLINE);
@@ -159,7 +159,7 @@ PV_TEST(a_goodbye_does_not_outlive_the_coordinators_word)
         assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_ONLINE);
     }
     /* Where the coordinator says so as well there is nothing to ask. */
-    pv_peer_goodbye(bob, node->now);
+    pv_peer_handle_goodbye(bob, node->now);
     pv_peers_touch(node->node.peers, bob, node->now);
     fake_peers_settle(&peers);
     say(bob, false);

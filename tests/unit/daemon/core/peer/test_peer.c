@@ -428,7 +428,7 @@ PV_TEST(packets_may_ask_again_whenever_nothing_is_under_way)
     ask_for_path(p);
     assert_int_equal(p->state, PV_PEER_REACHING);
     assert_false(asks_for_path(p));
-    pv_peer_goodbye(p, w->now); /* in the middle of it */
+    pv_peer_handle_goodbye(p, w->now); /* in the middle of it */
     assert_true(asks_for_path(p));
     ask_for_path(p); /* a packet that was on its way; it is offline */
     assert_int_equal(p->state, PV_PEER_IDLE);
@@ -481,12 +481,12 @@ PV_TEST(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed)
     want(0);
     pass(PV_S(1));
     struct pv_peer *p = w->n[0].peers[0];
-    pv_peer_goodbye(p, w->now);
+    pv_peer_handle_goodbye(p, w->now);
     assert_int_equal(p->state, PV_PEER_IDLE);
     assert_false(pv_peer_has_path(p));
     assert_int_equal(p->presence, PV_PRESENCE_OFFLINE);
     assert_null(w->n[0].node.common->ufrags);
-    pv_peer_goodbye(p, w->now); /* twice is as good as once */
+    pv_peer_handle_goodbye(p, w->now); /* twice is as good as once */
     want(0);
     assert_int_equal(p->state, PV_PEER_IDLE);
     /* It comes back as another life. */
@@ -566,7 +566,7 @@ PV_TEST(a_description_holds_no_handshake_that_was_given_up)
     want(0);
     const struct pv_desc old = w->n[0].last;
     assert_true(old.wg_len > 0);
-    pv_peer_goodbye(p, w->now);
+    pv_peer_handle_goodbye(p, w->now);
     pass(PV_MS(100));
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 5, w->now);
     want(0);
