@@ -398,10 +398,10 @@ static inline __attribute__((always_inline)) void take_lanes(struct lane_sums *s
     s->upper += w >> 32;
 }
 
-static inline __attribute__((always_inline)) uint64_t total(struct lane_sums s)
+static inline __attribute__((always_inline)) uint64_t total(const struct lane_sums *s)
 {
-    uint64_t words = s.words[0] + s.words[1] + s.words[2] + s.words[3];
-    uint64_t upper = s.upper[0] + s.upper[1] + s.upper[2] + s.upper[3];
+    uint64_t words = s->words[0] + s->words[1] + s->words[2] + s->words[3];
+    uint64_t upper = s->upper[0] + s->upper[1] + s->upper[2] + s->upper[3];
     return words - (upper << 32) + upper;
 }
 
@@ -423,7 +423,7 @@ static inline __attribute__((always_inline)) uint64_t add_up(uint8_t *dst, struc
         take_lanes(&even, dst == NULL ? NULL : dst + i, p + i);
     even.words += odd.words;
     even.upper += odd.upper;
-    return total(even) + add_few(dst == NULL ? NULL : dst + i, p + i, n - i);
+    return total(&even) + add_few(dst == NULL ? NULL : dst + i, p + i, n - i);
 }
 
 #if defined(__x86_64__)
