@@ -3,6 +3,7 @@
 # machine that is upgraded to the next suite takes that one's.
 set(PV_SUITE "" CACHE STRING "Debian suite of the packages: the end of their version")
 set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION}${PV_BUILD})
 set(CPACK_PACKAGE_CONTACT "p2pvpn maintainers <maintainers@p2pvpn.invalid>")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
@@ -44,7 +45,7 @@ macro(pv_package component name depends summary text)
 
     # The changelog of the package says which source it is from; that of p2pvpn is for its users.
     file(WRITE ${CMAKE_BINARY_DIR}/deb/${component}/changelog
-"${name} (${PROJECT_VERSION}-1${PV_SUITE}) stable; urgency=medium
+"${name} (${CPACK_PACKAGE_VERSION}-1${PV_SUITE}) stable; urgency=medium
 
   * Made from the source by scripts/package; changelog.gz says what is new.
 

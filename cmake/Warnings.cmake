@@ -4,7 +4,7 @@ add_library(pv_flags INTERFACE)
 if(CMAKE_SIZEOF_VOID_P EQUAL 4)
     target_compile_definitions(pv_flags INTERFACE _FILE_OFFSET_BITS=64 _TIME_BITS=64)
 endif()
-target_compile_definitions(pv_flags INTERFACE _GNU_SOURCE PV_VERSION="${PROJECT_VERSION}")
+target_compile_definitions(pv_flags INTERFACE _GNU_SOURCE PV_VERSION="${PROJECT_VERSION}${PV_BUILD}")
 # For "quoted" includes only: lib/sys/file/file.h must not stand in for the system's <sys/file.h>.
 target_compile_options(pv_flags INTERFACE
     "SHELL:-iquote ${PROJECT_SOURCE_DIR}/lib" "SHELL:-iquote ${PROJECT_SOURCE_DIR}")

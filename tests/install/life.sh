@@ -109,6 +109,12 @@ for file in /usr/bin/p2pvpnctl /usr/lib/systemd/system/p2pvpnd.service \
     [ -e "$file" ] || fail "$file is missing"
 done
 [ -d /etc/p2pvpn ] || fail "there is no directory for settings"
+# Of a clone packages are later than the release, or apt would not install what was packed anew.
+[ "$(p2pvpnd --version | head -n 1)" = "p2pvpnd ${version%-*}" ] || fail "p2pvpnd is not of version $version"
+case $version in
+*+20*) dpkg --compare-versions "$version" gt "${version%%+*}-9" || fail "$version is not later than the release" ;;
+*) [ ! -e /src/.git ] || fail "the version $version does not say when the commit was made" ;;
+esac
 [ -z "$(ls -d /etc/systemd/system/*.wants/p2pvpn* 2>/dev/null)" ] || fail "a unit is enabled"
 ok "installed; nothing was started"
 
