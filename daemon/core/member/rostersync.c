@@ -107,7 +107,7 @@ struct pv_rostersync {
     struct pv_rostersync_config cfg;
     uint8_t own[PV_SIGN_PK_LEN];
     struct pv_roster *roster;
-    struct pv_rostersync_peer *first; /* those that are up, in the order in which they came */
+    struct pv_rostersync_peer *first; /* those that are up; who waits longest before others */
     size_t n_up;
     size_t n_working;
     size_t n_queued;
@@ -143,8 +143,10 @@ static void touch(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns n
             s->ready_last->next_ready = p;
         s->ready_last = p;
     }
-    pv_heap_set(&s->timers, &p->timer,
-                output && p->send_at > now ? pv_min_ns(p->due, p->send_at) : p->due);
+    pv_ns at = output && p->send_at > now ? pv_min_ns(p->due, p->send_at) : p->due;
+    if (p->state == PV_ROSTERSYNC_WORKING)
+        at = pv_min_ns(at, p->turn_ends);
+    pv_heap_set(&s->timers, &p->timer, at);
 }
 
 /* The list has one link a peer, so its end is found anew on the way. */
@@ -235,6 +237,7 @@ static void begin_work(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv
     p->tries = p->silent = 0;
     s->n_working++;
     p->due = now + round_time(p);
+    p->turn_ends = now + PV_ROSTERSYNC_TURN;
     /* Only the driver may open with digests. The answerer shows its head, and the driver begins
      * when it sees that the heads differ. */
     if (p->drive)
@@ -244,11 +247,19 @@ static void begin_work(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv
     touch(s, p, now);
 }
 
+/* Behind all that wait: peers that come and go must not pass by one that stays. */
+static void wait_in_line(struct pv_rostersync *s, struct pv_rostersync_peer *p)
+{
+    set_state(s, p, PV_ROSTERSYNC_QUEUED);
+    PV_LIST_DEL(s->first, p);
+    PV_LIST_ADD(s->first, p);
+}
+
 static void queue_work(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now)
 {
     if (p->state == PV_ROSTERSYNC_QUEUED || p->state == PV_ROSTERSYNC_WORKING)
         return;
-    set_state(s, p, PV_ROSTERSYNC_QUEUED);
+    wait_in_line(s, p);
     begin_work(s, p, now);
 }
 
@@ -260,6 +271,17 @@ static void fill_places(struct pv_rostersync *s, pv_ns now)
         if (p->state == PV_ROSTERSYNC_QUEUED)
             begin_work(s, p, now);
     }
+}
+
+/* A peer that always says something would keep its place for ever: all that wait come before its
+ * next turn, whose digests show again what was left over. */
+static void end_turn(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now)
+{
+    p->turn_ends = now + PV_ROSTERSYNC_TURN;
+    if (s->n_queued == 0)
+        return;
+    wait_in_line(s, p);
+    fill_places(s, now);
 }
 
 static void finish(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now)
@@ -451,6 +473,11 @@ static int take_head(struct pv_rostersync *s, struct pv_rostersync_peer *p, stru
         return PV_ERR_MALFORMED;
     forget_members(p, rest_of.ptr);
     compare(s, p, rest_of.ptr, now);
+    /* An answerer that had no place before shows by its head that it has one now. */
+    if (p->state == PV_ROSTERSYNC_WORKING && p->drive && p->silent > 0) {
+        p->work->digests = true;
+        note_activity(p, now);
+    }
     /* The driver says "yes, the same", the answerer "no, here is mine". Never both, so that it
      * ends. */
     if (agrees(s, p) == p->drive)
@@ -653,6 +680,8 @@ int pv_rostersync_handle(struct pv_rostersync *s, struct pv_rostersync_peer *p, 
 
 static void peer_timeout(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now)
 {
+    if (p->state == PV_ROSTERSYNC_WORKING && now >= p->turn_ends)
+        end_turn(s, p, now);
     if (p->due > now || p->state == PV_ROSTERSYNC_IDLE || p->state == PV_ROSTERSYNC_QUEUED) {
         touch(s, p, now);
         return;

@@ -30,6 +30,7 @@
  *   QUEUED   waits for one of two places         --a place is free-->         WORKING
  *   WORKING  messages flow                       --heads agree-->             IDLE  (AGREES)
  *                                                --no progress-->             RESTING (DISAGREES)
+ *                                                --its turn, and others wait--> QUEUED
  *                                                --peer_down-->               gone
  *   RESTING  until its time                      --time, a new head-->        QUEUED
  */
@@ -48,6 +49,7 @@ enum {
     PV_ROSTERSYNC_LIST = 1024, /* prefixes noted to be asked for or sent; more come next round */
 };
 #define PV_ROSTERSYNC_ROUND    PV_S(1)    /* of silence: ask again, doubling to 8 s */
+#define PV_ROSTERSYNC_TURN     PV_S(5)    /* ours: of work, when others wait for a place */
 #define PV_ROSTERSYNC_REST     PV_S(60)   /* doubling to 16 min */
 #define PV_ROSTERSYNC_ALONE    PV_MS(100) /* so long, where nobody else tells them */
 #define PV_ROSTERSYNC_ANNOUNCE PV_S(2)    /* after a change of our own: tell the peers our head */
@@ -79,6 +81,7 @@ struct pv_rostersync_peer {
     unsigned silent;                 /* rounds since anything came */
     unsigned rests;                  /* in a row */
     pv_ns due;                       /* end of the round, or of the rest */
+    pv_ns turn_ends;                 /* WORKING: whoever waits goes before it from then on */
     pv_ns send_at;                   /* pacing: nothing before */
     struct pv_bucket taken;
     struct pv_heap_node timer;

@@ -430,6 +430,57 @@ PV_TEST(no_more_than_two_peers_at_a_time)
     assert_int_equal(digests, 2 * PV_ROSTERSYNC_MAX_WORKING);
 }
 
+/* Members that say something without end, and nothing new: the first ones in all places, and others
+ * that take turns with them by agreeing for a moment. */
+struct liars {
+    size_t of, from, n; /* whose places, and which nodes they are */
+    bool rotate;
+};
+
+static void let_lie(struct net *net, const struct liars *l)
+{
+    static const uint8_t want[] = {3};
+    struct node *victim = &net->nodes[l->of];
+    uint8_t head[33] = {0};
+    for (size_t i = 0; i < l->n; i++) {
+        struct pv_rostersync_peer *p = &victim->peers[l->from + i];
+        if (l->rotate && p->state == PV_ROSTERSYNC_WORKING)
+            pv_roster_head(victim->roster, head + 1);
+        else
+            memset(head + 1, (int)(net->now / PV_MS(1)) + (int)i, sizeof(head) - 1);
+        assert_int_equal(
+            pv_rostersync_handle(victim->sync, p, pv_view(head, sizeof(head)), net->now), PV_OK);
+        assert_int_equal(pv_rostersync_handle(victim->sync, p, pv_view(want, 1), net->now), PV_OK);
+    }
+}
+
+PV_TEST(members_that_talk_without_end_keep_no_other_waiting)
+{
+    static const struct liars rows[] = {
+        {0, 1, 2, false}, {0, 1, 4, false}, {5, 0, 2, false}, {5, 0, 4, false}, {0, 1, 4, true}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        const struct liars *l = &rows[i];
+        struct net *net = net_make(MAX_NODES, 0);
+        const size_t honest = l->of == 5 ? 4 : 5;
+        give_members(net, 0, 3, 1u << honest);
+        for (size_t k = 0; k < l->n; k++) {
+            net->nodes[l->from + k].deaf = true;
+            assert_int_equal(bring_up(net, l->of, l->from + k), PV_OK);
+        }
+        let_lie(net, l);
+        assert_int_equal(bring_up(net, l->of, honest), PV_OK);
+        assert_int_equal(bring_up(net, honest, l->of), PV_OK);
+        pv_ns began = net->now;
+        while (!same_head(net->nodes[l->of].roster, net->nodes[honest].roster) &&
+               net->now < began + PV_S(120)) {
+            let_lie(net, l);
+            run(net, PV_MS(300));
+        }
+        assert_in_range(net->now - began, 1, l->n / 2 * PV_ROSTERSYNC_TURN + PV_S(5));
+        test_end(net);
+    }
+}
+
 PV_TEST(malformed_bodies_are_dropped)
 {
     struct net *net = net_make(2, 0);
