@@ -229,6 +229,13 @@ void pv_peer_drop_slot(struct pv_peer *p, const struct pv_part *part)
 
 /* --- its end --------------------------------------------------------------------------------- */
 
+/* Others may be reached of our own accord in its place. */
+static void end_turn(struct pv_peer *p)
+{
+    p->node->common->n_reaching -= p->has_turn ? 1 : 0;
+    p->has_turn = false;
+}
+
 struct pv_peer *pv_peer_free(struct pv_peer *p)
 {
     if (p == NULL)
@@ -236,7 +243,7 @@ struct pv_peer *pv_peer_free(struct pv_peer *p)
     while (p->slots != NULL)
         pv_peer_drop_slot(p, p->slots->part);
     forget_ufrag(p);
-    p->node->common->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
+    end_turn(p);
     if (p->session != NULL)
         drop_indices(p);
     p->session = pv_session_free(p->session);
@@ -291,8 +298,7 @@ void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *
     pv_log(p->node->log, PV_LOG_DEBUG, "peer=%s state=%s why=\"%s\"", p->name,
            pv_peer_state_name(state), why);
     pv_peer_count_state(p, state, now);
-    p->node->common->n_reaching += state == PV_PEER_REACHING ? 1 : 0;
-    p->node->common->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
+    end_turn(p);
     p->state = state;
     /* Nothing is under way any more: the next packet must be able to ask. */
     struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
@@ -459,7 +465,8 @@ static void ask_later(struct pv_peer *p, const char *why, pv_ns now)
 
 /* May one more peer be reached of our own accord? Where not, it asks again a little later. A subnet
  * scan wakes many peers at once. Without a limit all their checks would leave together and fill a
- * NAT's table. */
+ * NAT's table. Peers that want to reach us take no turn: members that describe themselves without
+ * end would have all of them. */
 static bool gate(struct pv_peer *p, pv_ns now)
 {
     struct pv_node *n = p->node;
@@ -487,6 +494,10 @@ static void reach(struct pv_peer *p, const char *why, pv_ns now)
     if (p->state != PV_PEER_REACHING) {
         ask_later(p, "out of memory", now);
         return;
+    }
+    if (!p->has_turn) {
+        p->has_turn = true;
+        p->node->common->n_reaching++;
     }
     want_keys(p, now);
 }

@@ -125,7 +125,7 @@ struct pv_peer_sums {
 struct pv_peers_common {
     bool signalling;   /* the coordinator is there: signals can be sent */
     size_t n_in_sync;  /* those that in-band messages reach: they pass signals on */
-    size_t n_reaching; /* those in that state */
+    size_t n_reaching; /* those in that state by our own wish */
     uint8_t network_id[PV_NETWORK_ID_LEN];                 /* of the members */
     struct pv_highwater gen;                               /* of descriptions */
     struct pv_highwater tai;                               /* of message 1's timestamps */

@@ -123,6 +123,7 @@ struct pv_peer {
     pv_ns wanted_at;              /* 0 = never */
     pv_ns sample_at;              /* PV_NEVER: not in use */
     pv_ns asked_at;               /* something in-band that wants an answer was sent; 0 = never */
+    bool has_turn;                /* it is REACHING by our own wish, and counts so */
     bool moving;   /* our candidates have just changed: until the next settling, in any state */
     pv_ns left_at; /* it said goodbye: what was under way then does not bring it back; 0: it did not
                     */

@@ -370,7 +370,7 @@ static size_t count(enum pv_peer_state state)
     return n;
 }
 
-static void crowd(size_t n)
+static void add_crowd(size_t n)
 {
     for (size_t i = w->n[0].n_peers; i < n; i++) {
         uint8_t pk[32], sk[32], transport[32];
@@ -378,6 +378,11 @@ static void crowd(size_t n)
         pv_dh_keypair(&w->n[0].node.rng, sk, transport);
         add_peer(0, pk, transport);
     }
+}
+
+static void crowd(size_t n)
+{
+    add_crowd(n);
     for (size_t i = 0; i < n; i++)
         pv_peer_want(w->n[0].peers[i], "a test", w->now);
     pump();
@@ -469,6 +474,26 @@ PV_TEST(a_peer_that_wants_to_reach_us_needs_no_turn)
     w->n[0].peers[0] = first;
     w->no_signals = w->no_network = false;
     want(1);
+    pass(PV_S(1));
+    assert_true(is_up(0));
+    pv_peer_free(other);
+}
+
+PV_TEST(peers_that_want_to_reach_us_take_no_turn_of_others)
+{
+    const struct pv_desc desc = {
+        .gen = 1, .rev = 1, .creds = {.ufrag = "abcd", .pwd = "0123456789abcdefghijkl"}};
+    struct pv_peer *first = w->n[0].peers[0];
+    w->n[0].n_peers = 0; /* aside, so that it is not wanted with the crowd */
+    add_crowd(PV_PEER_MAX_REACHING + 8);
+    for (size_t i = 0; i < w->n[0].n_peers; i++)
+        pv_peer_handle_desc(w->n[0].peers[i], &desc, w->now);
+    pump();
+    assert_int_equal(count(PV_PEER_REACHING), PV_PEER_MAX_REACHING + 8);
+    struct pv_peer *other = w->n[0].peers[0];
+    w->n[0].peers[0] = first;
+    want(0);
+    assert_int_equal(first->state, PV_PEER_REACHING);
     pass(PV_S(1));
     assert_true(is_up(0));
     pv_peer_free(other);
