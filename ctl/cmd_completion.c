@@ -8,14 +8,15 @@
 /* Words are compared and inserted as they are, with what a shell would act on quoted: compgen -W
  * would expand them once more. Where nothing is offered bash offers files. Bash has no place for
  * what a word is, so a list (COMP_TYPE) has it behind the word: no more than what all words begin
- * with is inserted then. */
+ * with is inserted then. A word that came twice would have what is behind it inserted too. */
 static const char BASH[] =
     "_p2pvpnctl()\n{\n"
-    "    local cur=${COMP_WORDS[COMP_CWORD]} word said quoted told=()\n"
+    "    local cur=${COMP_WORDS[COMP_CWORD]} word said quoted told=() IFS=' '\n"
     "    COMPREPLY=()\n"
     "    while IFS=$'\\t' read -r word said; do\n"
     "        printf -v quoted %q \"$word\"\n"
     "        [[ $word == \"$cur\"* || $quoted == \"$cur\"* ]] || continue\n"
+    "        [[ \" ${COMPREPLY[*]} \" == *\" $quoted \"* ]] && continue\n"
     "        COMPREPLY+=(\"$quoted\")\n"
     "        told+=(\"$quoted${said:+  -- $said}\")\n"
     "    done < <(p2pvpnctl completion words \"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null)\n"

@@ -49,6 +49,11 @@ def bash_offers_commands_options_and_names(lab):
     equal(offers(lab, a, "-n", ""), ["default"], "networks")
     a.ctl("allow", "tag:guest", "bob", "ssh")
     equal(offers(lab, a, "rules", "remove", ""), ["1"], "rules")
+    for member in (bob, bert):
+        a.ctl("tag", member.name, "web")
+    equal(offers(lab, a, "allow", "tag:"), ["tag:web"], "a tag of two members")
+    r = a.run("bash", "-c", "COMP_TYPE=33\n" + ASK, "bash", lab.build + "/bin", "allow", "tag:")
+    equal(r.out, "tag:web\n", "the same in a list, where what is behind it may be inserted")
     a.ctl("room", "create", "crew")
     equal(offers(lab, a, "room", "leave", ""), ["\\#crew"], "rooms, quoted for the shell")
     a.ctl("invite", "--uses", "3")
