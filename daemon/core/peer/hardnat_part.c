@@ -25,11 +25,13 @@
 #define START_MAX     PV_S(2)    /* no start is waited for longer: a clock is wrong */
 #define BACKOFF_FIRST PV_S(60)   /* TRAVERSAL 8 */
 #define BACKOFF_MAX   PV_S(3600) /* TRAVERSAL 8 */
+#define MOVED_EVERY   PV_S(15)   /* ours: changes of their address end a back-off so often */
 #define SECOND_LOOK   PV_S(2) /* ordinary checks had their time: what was not seen may be worse */
 
 struct hardnat_part {
     struct pv_node *node;
     struct pv_hardnat *hard;
+    struct pv_addr seen; /* our public address, as it was last */
 };
 
 /* --- questions ------------------------------------------------------------------------------- */
@@ -179,7 +181,7 @@ static void begin_attempt(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
      * another message. */
     uint32_t theirs = pv_peer_theirs(p)->attempt.n;
     p->hard.n = theirs > p->hard.n ? theirs : p->hard.n + 1;
-    p->hard.announced = false;
+    p->hard.announced = p->hard.unready = false;
     p->hard.wake = PV_NEVER;
     pv_trace_add(&p->trace, now, "no direct path: looking at our NAT");
 }
@@ -290,8 +292,10 @@ static void continue_attempt(struct hardnat_part *a, struct pv_peer *p, pv_ns no
         announce_attempt(a, p, now);
     if (pv_peer_theirs(p)->attempt.n == p->hard.n)
         start_attempt(a, p, now);
-    else if (now >= p->hard.give_up)
+    else if (now >= p->hard.give_up) {
         end_attempt(a, p, "the other side did not get ready", now);
+        p->hard.unready = true;
+    }
 }
 
 /* The grace period lets ordinary checks win, which find most paths and cost nothing. A long
@@ -304,18 +308,46 @@ static void consider_attempt(struct hardnat_part *a, struct pv_peer *p, pv_ns no
     pv_ns when = p->hard.since + GRACE;
     if (when < p->hard.not_before)
         when = p->hard.not_before;
-    /* They begin: their back-off is over, and ours runs beside it. */
-    if (pv_peer_theirs(p)->attempt.n > p->hard.n && now + p->hard.backoff / 2 >= p->hard.not_before)
+    /* They begin: their back-off is over, and ours runs beside it. That of an attempt which they
+     * did not join has loaded no NAT, and would let them wait in vain in their turn. */
+    uint32_t theirs = pv_peer_theirs(p)->attempt.n;
+    if ((theirs > p->hard.n && now + p->hard.backoff / 2 >= p->hard.not_before) ||
+        (theirs >= p->hard.n && p->hard.unready))
         when = now;
     p->hard.wake = when;
     if (now >= when)
         begin_attempt(a, p, now);
 }
 
+/* They begin at once behind another NAT, where nothing has failed yet: our back-off would have them
+ * wait in vain. Of a peer that says so again and again not every word counts. */
+static void note_moved(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
+{
+    struct pv_addr theirs;
+    if (p->descx.theirs.gen == 0 || !public_addr(p, &theirs) ||
+        pv_addr_u32(&theirs) == p->hard.theirs)
+        return;
+    bool first = p->hard.theirs == 0;
+    p->hard.theirs = pv_addr_u32(&theirs);
+    if (first)
+        return;
+    if (is_current(a, p) && pv_hardnat_phase(a->hard) == PV_HARDNAT_RUNNING)
+        end_attempt(a, p, "their address is another", now);
+    if (p->hard.backoff == 0)
+        return;
+    p->hard.backoff = 0;
+    if (p->hard.moved_at == 0 || now >= p->hard.moved_at + MOVED_EVERY)
+        p->hard.moved_at = now;
+    else if (now >= p->hard.moved_at)
+        p->hard.moved_at += MOVED_EVERY;
+    p->hard.not_before = pv_min_ns(p->hard.not_before, p->hard.moved_at);
+}
+
 /* A peer changed: begins, goes on with or ends its attempt. Called after anything that happens to
  * the peer, so it asks for the present state and not for what has changed. */
 static void look_at_peer(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
 {
+    note_moved(a, p, now);
     if (is_current(a, p) && !needs_attempt(a, p, now))
         end_attempt(a, p, "the attempt was ended", now);
     if (!is_current(a, p) && p->hard.n_socks > 0)
@@ -356,12 +388,30 @@ const struct pv_hardnat *pv_hardnat_of(const struct pv_node *n)
     return a->hard;
 }
 
+/* An attempt that is under way sends from an address that is no more. */
+static void end_by_move(struct hardnat_part *a, pv_ns now)
+{
+    struct pv_addr seen = {.family = PV_AF_NONE};
+    for (size_t i = 0; i < a->node->ways.n_locals && seen.family == PV_AF_NONE; i++) {
+        const struct pv_ice_cand *c = &a->node->ways.locals[i];
+        if (c->addr.family == PV_AF_INET && c->type != PV_ICE_RELAY &&
+            !pv_addr_is_private(&c->addr))
+            seen = c->addr;
+    }
+    bool moved = !pv_addr_equal_ip(&seen, &a->seen);
+    a->seen = seen;
+    struct pv_peer *p = pv_peers_by_id(a->node->peers, pv_hardnat_peer(a->hard));
+    if (moved && p != NULL && is_current(a, p))
+        end_attempt(a, p, "our address is another", now);
+}
+
 /* On another network the NAT is another one, and every peer may be tried again at once. */
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct hardnat_part *a = part;
     if ((facts & PV_FACT_MOVED) == 0)
         return;
+    end_by_move(a, now);
     pv_hardnat_forget(a->hard);
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(a->node->peers, p)) != NULL;) {
         p->hard.backoff = 0;

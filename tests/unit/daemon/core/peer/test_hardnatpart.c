@@ -128,6 +128,75 @@ PV_TEST(an_attempt_that_fails_is_backed_off_until_the_network_changes)
     assert_int_equal(bob->hard.not_before, 0);
 }
 
+/* bob is seen at this address from now on. */
+static void bob_moves(uint8_t last)
+{
+    if (bob->remote == NULL)
+        bob->remote = calloc(1, sizeof(*bob->remote));
+    assert_non_null(bob->remote);
+    bob->remote->n_cands = 1;
+    bob->remote->cands[0] =
+        (struct pv_ice_cand){.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, last, 4000)};
+    pv_peers_touch(x.f.node.peers, bob, x.f.now);
+    fake_peers_settle(&x);
+}
+
+/* Twice within a moment counts once, so that nobody is kept busy by a member's word. */
+PV_TEST(a_back_off_ends_when_the_other_side_is_elsewhere)
+{
+    bob_moves(7);
+    wait_for(PV_MS(300));
+    open_sockets();
+    wait_for(PV_S(10));
+    assert_true(bob->hard.not_before > x.f.now);
+    bob_moves(7);
+    assert_true(bob->hard.not_before > x.f.now);
+    bob_moves(8);
+    assert_true(bob->hard.not_before <= x.f.now);
+    assert_int_equal(phase(), PV_HARDNAT_MEASURING);
+    open_sockets();
+    wait_for(PV_S(8));
+    bob_moves(9);
+    assert_int_equal(phase(), PV_HARDNAT_IDLE);
+    assert_in_range(bob->hard.not_before, x.f.now + PV_S(5), x.f.now + PV_S(15));
+    bob_moves(10);
+    assert_in_range(bob->hard.not_before, x.f.now + PV_S(5), x.f.now + PV_S(15));
+}
+
+PV_TEST(an_attempt_that_the_other_side_missed_is_made_up_for_when_it_begins)
+{
+    bob_moves(7);
+    wait_for(PV_MS(300));
+    open_sockets();
+    wait_for(PV_S(10));
+    assert_true(bob->hard.not_before > x.f.now + PV_S(30));
+    bob->remote->attempt.n = bob->hard.n;
+    pv_peers_touch(x.f.node.peers, bob, x.f.now);
+    fake_peers_settle(&x);
+    assert_int_equal(phase(), PV_HARDNAT_MEASURING);
+}
+
+PV_TEST(an_attempt_ends_where_the_own_address_does)
+{
+    struct pv_ice_cand *seen = &x.f.node.ways.locals[x.f.node.ways.n_locals++];
+    *seen = (struct pv_ice_cand){.type = PV_ICE_SRFLX,
+                                 .addr = pv_addr4(198, 51, 100, 1, 5),
+                                 .carrier = x.f.node.ways.locals[0].carrier};
+    pv_node_raise(&x.f.node, PV_FACT_MOVED);
+    fake_peers_settle(&x);
+    wait_for(PV_MS(300));
+    open_sockets();
+    seen->addr.port = 6; /* another port of the same NAT */
+    pv_node_raise(&x.f.node, PV_FACT_MOVED);
+    fake_peers_settle(&x);
+    assert_int_equal(phase(), PV_HARDNAT_MEASURING);
+    seen->addr = pv_addr4(198, 51, 100, 2, 5);
+    pv_node_raise(&x.f.node, PV_FACT_MOVED);
+    fake_peers_settle(&x);
+    assert_int_equal(phase(), PV_HARDNAT_IDLE);
+    assert_int_equal(bob->hard.backoff, 0);
+}
+
 PV_TEST(an_attempt_ends_with_its_peer)
 {
     wait_for(PV_MS(300));
