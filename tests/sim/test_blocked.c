@@ -205,6 +205,34 @@ PV_SIM(a_restarted_coordinator_relays_over_streams_within_three_seconds, SEEDS)
     sim_world_done(&w);
 }
 
+/* Its machine is off, so neither TCP nor UDP is answered, and paths that are suspected ask. */
+PV_SIM(a_coordinator_that_is_gone_does_not_block_udp, SEEDS)
+{
+    struct sim_world w;
+    sim_must(&w, begin(&w, seed, false, false), "joining:");
+    sim_must(&w, sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) != PV_NEVER,
+             "no path");
+    sim_coord_kill(w.coord);
+    for (unsigned zone = 1; zone <= 2; zone++) {
+        pv_nat_config(sim_net_nat(w.net, zone))->ports = PV_NAT_RANDOM;
+        sim_net_reboot_nat(w.net, zone);
+    }
+    for (unsigned i = 0; i < 60; i++) {
+        (void)sim_world_unanswered(&w, PV_MS(200), PV_MS(200));
+        for (unsigned k = 0; k < 2; k++) {
+            struct sim_node *n = w.nodes[k];
+            sim_must(&w,
+                     !sim_world_says(&w, n, "\"cmd\":\"status\"", "\"udp\":\"blocked\"") &&
+                         !sim_world_says(&w, n,
+                                         k == 0 ? "\"cmd\":\"why\",\"peer\":\"b\""
+                                                : "\"cmd\":\"why\",\"peer\":\"a\"",
+                                         "UDP is blocked"),
+                     "UDP is said to be blocked");
+        }
+    }
+    sim_world_done(&w);
+}
+
 PV_SIM(a_removed_member_is_not_relayed_over_its_stream, SEEDS)
 {
     struct sim_world w;

@@ -9,8 +9,10 @@ static void ask(struct pv_udpwatch *w, pv_ns now)
     w->next_ask = now + PV_UDPWATCH_RETRY;
     /* A verdict that is pending keeps its time, or paths that are suspected again and again would
      * put it off for ever. */
-    if (w->verdict_at == 0)
-        w->verdict_at = now + PV_UDPWATCH_VERDICT;
+    if (w->verdict_at != 0)
+        return;
+    w->asked_at = now;
+    w->verdict_at = now + PV_UDPWATCH_VERDICT;
 }
 
 void pv_udpwatch_start(struct pv_udpwatch *w, pv_ns now)
@@ -59,15 +61,22 @@ void pv_udpwatch_heard(struct pv_udpwatch *w, pv_ns now)
     w->next_ask = now + (w->refresh == 0 ? PV_UDPWATCH_REFRESH : w->refresh) + PV_UDPWATCH_SILENCE;
 }
 
-void pv_udpwatch_handle_timeout(struct pv_udpwatch *w, pv_ns now)
+/* A server that is silent by TCP too is waited for, until its connection counts as dead. */
+static void judge(struct pv_udpwatch *w, pv_ns tcp, pv_ns now)
+{
+    w->verdict_at = tcp == 0 || tcp >= w->asked_at ? 0 : now + PV_UDPWATCH_VERDICT;
+    if (tcp < w->asked_at)
+        return;
+    w->changed = w->changed || !w->blocked;
+    w->blocked = w->known = true;
+}
+
+void pv_udpwatch_handle_timeout(struct pv_udpwatch *w, pv_ns tcp, pv_ns now)
 {
     if (!w->on)
         return;
-    if (w->verdict_at != 0 && now >= w->verdict_at) {
-        w->changed = w->changed || !w->blocked;
-        w->blocked = w->known = true;
-        w->verdict_at = 0;
-    }
+    if (w->verdict_at != 0 && now >= w->verdict_at)
+        judge(w, tcp, now);
     if (now >= w->next_ask)
         ask(w, now);
 }

@@ -4,8 +4,9 @@
  * port 443 (DESIGN 4 "UDP blocked", RFC 8445 s2: TURN over TCP is for them).
  *
  * A small machine. The owner lets the STUN servers be asked when take_ask() says so, and tells of
- * every answer that came by UDP. Nothing heard PV_UDPWATCH_VERDICT after a question: blocked, until
- * something is heard; asked again once a minute. UDP that was open is asked when a network change
+ * every answer that came by UDP. Nothing heard PV_UDPWATCH_VERDICT after a question, while TCP was:
+ * blocked, until something is heard; asked again once a minute. Where TCP is silent as well the
+ * server may be gone, which says nothing of UDP. UDP that was open is asked when a network change
  * or a suspect path gives reason, and when nothing was heard for longer than the bindings'
  * refreshing takes. It owns no socket and sends nothing. Not thread-safe.
  */
@@ -25,6 +26,7 @@ struct pv_udpwatch { /* zeroed at first: idle */
     bool known; /* there was an answer, or a verdict */
     bool ask;
     bool changed;
+    pv_ns asked_at;
     pv_ns verdict_at; /* 0 = no question is open */
     pv_ns next_ask;
 };
@@ -43,10 +45,11 @@ void pv_udpwatch_set_refresh(struct pv_udpwatch *w, pv_ns refresh);
 /* A server answered by UDP. */
 void pv_udpwatch_heard(struct pv_udpwatch *w, pv_ns now);
 
-void pv_udpwatch_handle_timeout(struct pv_udpwatch *w, pv_ns now);
+/* tcp: when the server was heard last by TCP; 0 = it is not connected. */
+void pv_udpwatch_handle_timeout(struct pv_udpwatch *w, pv_ns tcp, pv_ns now);
 pv_ns pv_udpwatch_next_timeout(const struct pv_udpwatch *w); /* PV_NEVER if idle */
 
-/* True once per question: ask the servers now. */
+/* True once per question: ask the servers now, by UDP and by TCP. */
 PV_MUST_CHECK bool pv_udpwatch_take_ask(struct pv_udpwatch *w);
 /* True once after the verdict changed. */
 PV_MUST_CHECK bool pv_udpwatch_take_changed(struct pv_udpwatch *w);

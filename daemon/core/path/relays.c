@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/node/statuspage.h"
@@ -493,10 +494,12 @@ static void pump_udp(struct pv_relays *r, pv_ns now)
 {
     struct pv_node *n = r->node;
     pv_udpwatch_set_refresh(&r->udp, n->ways.binding_lifetime);
-    /* The gatherer's questions to the STUN servers serve as test: no packet is sent for this
-     * alone. */
-    if (pv_udpwatch_take_ask(&r->udp))
+    /* The gatherer's questions to the STUN servers serve as test, and a ping to the coordinator
+     * that would be due soon anyway: no packet is sent for this alone. */
+    if (pv_udpwatch_take_ask(&r->udp)) {
         pv_gatherer_refresh(n->ways.gatherer, now);
+        pv_coordclient_doubt(n->coord, now);
+    }
     if (!pv_udpwatch_take_changed(&r->udp))
         return;
     bool blocked = pv_udpwatch_is_blocked(&r->udp);
@@ -521,7 +524,7 @@ static void run(void *part, pv_ns now)
 static void handle_timeout(void *part, pv_ns now)
 {
     struct pv_relays *r = part;
-    pv_udpwatch_handle_timeout(&r->udp, now);
+    pv_udpwatch_handle_timeout(&r->udp, pv_coordclient_heard_at(r->node->coord), now);
     pv_turnservers_handle_timeout(r->servers, now);
     EACH_WAY(r, via)
     pv_relayway_handle_timeout(r->ways[via], now);

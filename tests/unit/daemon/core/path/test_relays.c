@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The part that keeps relays ready: the coordinator's offer, channels of peers in use, and the way
  * when UDP is blocked. The server is played here. */
+#include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/packets/fp_state.h"
 #include "daemon/core/path/gatherer_part.h"
@@ -20,9 +21,24 @@ void pv_candidates_compose(struct pv_node *n, pv_ns now)
     n_composed++;
 }
 
+static pv_ns heard_at; /* the coordinator, by TCP; PV_NEVER: all the time */
+static unsigned n_doubts;
+
+/* Stand in for coordclient.c. */
+pv_ns pv_coordclient_heard_at(const struct pv_coordclient *c)
+{
+    return pv_min_ns(heard_at, x.f.now);
+}
+
+void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now)
+{
+    n_doubts++;
+}
+
 static int start(void **state)
 {
-    n_composed = 0;
+    n_composed = n_doubts = 0;
+    heard_at = PV_NEVER;
     door = (struct pv_addr){.family = PV_AF_NONE};
     fake_peers_init(&x, &pv_part_relays);
     struct pv_node *n = &x.f.node;
@@ -475,6 +491,23 @@ PV_TEST(closed_at_the_coordinator_is_not_blocked_here)
     assert_false(fake_node_has_problem(&x.f, "UDP is blocked: "));
     pv_peer_use_path(bob, NULL, x.f.now);
     assert_string_equal(udp_word(), "blocked");
+}
+
+PV_TEST(a_coordinator_that_is_gone_does_not_block_udp)
+{
+    welcome(true);
+    assert_int_equal(serve(PV_TURN_ALLOCATE), 1);
+    heard_at = x.f.now;
+    n_doubts = 0;
+    x.f.now += PV_MS(1);
+    fake_node_raise(&x.f, PV_FACT_NAT_DOUBT);
+    assert_int_equal(n_doubts, 1); /* it is asked by TCP as well */
+    for (unsigned i = 0; i < 20; i++)
+        fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
+    assert_false(x.f.node.ways.udp_blocked);
+    heard_at = PV_NEVER;
+    fake_node_wait(&x.f, 2 * PV_UDPWATCH_VERDICT);
+    assert_true(x.f.node.ways.udp_blocked);
 }
 
 PV_TEST(one_answer_by_udp_ends_the_verdict)
