@@ -32,6 +32,8 @@ struct pv_nat {
     struct pv_link to_inside;         /* perfect */
     struct fragment fragments[FRAGMENTS];
     unsigned next_fragment;
+    struct pv_addr hosts64[PV_NAT_64_HOSTS]; /* by the last byte of their IPv4 addresses here */
+    unsigned n_hosts64;
 };
 
 const char *pv_nat_drop_name(enum pv_nat_drop drop)
@@ -120,9 +122,66 @@ static void drop(struct pv_nat *nat, enum pv_nat_drop why)
     nat->stats.drops[why]++;
 }
 
+/* ---- NAT64: inner hosts with IPv6 alone are some of 240.64.0.0/24 to the NAT behind it ---- */
+
+static struct pv_addr address64(unsigned host, uint16_t port)
+{
+    return pv_addr4(240, 64, 0, (uint8_t)host, port);
+}
+
+static bool is_for_64(const struct pv_nat *nat, const struct pv_addr *dst)
+{
+    return nat->config.nat64.family == PV_AF_INET6 && dst->family == PV_AF_INET6 &&
+           memcmp(dst->ip, nat->config.nat64.ip, PV_IP6_LEN - PV_IP4_LEN) == 0;
+}
+
+/* The host's number, a new one where it has none; PV_NAT_64_HOSTS: they are used up. */
+static unsigned host64(struct pv_nat *nat, const struct pv_addr *ip)
+{
+    unsigned i = 0;
+    while (i < nat->n_hosts64 && !pv_addr_equal_ip(&nat->hosts64[i], ip))
+        i++;
+    if (i == nat->n_hosts64 && i < PV_NAT_64_HOSTS)
+        nat->hosts64[nat->n_hosts64++] = *ip;
+    return i;
+}
+
+/* A packet for an inner host by its address of IPv4, as that host gets it. Returns its length, 0:
+ * it is no such packet, or cannot be translated. */
+static size_t to_64(const struct pv_nat *nat, const uint8_t *data, size_t len,
+                    uint8_t buf[static PV_NATPKT_MAX])
+{
+    struct pv_natpkt pkt;
+    uint8_t *copy = malloc(len);
+    size_t made = 0;
+    if (copy == NULL)
+        return 0;
+    memcpy(copy, data, len);
+    if (pv_natpkt_parse(copy, len, &pkt) == PV_OK && pkt.dst.ip[3] < nat->n_hosts64) {
+        struct pv_addr src = nat->config.nat64, dst = nat->hosts64[pkt.dst.ip[3]];
+        memcpy(src.ip + PV_IP6_LEN - PV_IP4_LEN, pkt.src.ip, PV_IP4_LEN);
+        src.port = pkt.src.port;
+        dst.port = pkt.dst.port;
+        made = pv_natpkt_translate(&pkt, &src, &dst, buf, PV_NATPKT_MAX);
+    }
+    free(copy);
+    return made;
+}
+
 static void put_raw(struct pv_nat *nat, enum pv_nat_side to, const uint8_t *data, size_t len,
                     pv_ns now)
 {
+    static const uint8_t net64[] = {240, 64, 0};
+    uint8_t buf[PV_NATPKT_MAX];
+    if (to == PV_NAT_INSIDE && len > 20 && data[0] >> 4 == 4 &&
+        memcmp(data + 16, net64, sizeof(net64)) == 0) {
+        len = to_64(nat, data, len, buf);
+        data = buf;
+    }
+    if (len == 0) {
+        drop(nat, PV_NAT_DROP_MALFORMED);
+        return;
+    }
     nat->line_out.config = nat->config.line_out;
     pv_link_send(to == PV_NAT_OUTSIDE ? &nat->line_out : &nat->to_inside, data, len, 0, now);
 }
@@ -676,11 +735,29 @@ static void from_outside(struct pv_nat *nat, struct pv_natpkt *pkt, pv_ns now)
 
 /* ---- in and out ---- */
 
+static void from_64(struct pv_nat *nat, const struct pv_natpkt *pkt, pv_ns now)
+{
+    uint8_t buf[PV_NATPKT_MAX];
+    struct pv_natpkt made;
+    unsigned host = host64(nat, &pkt->src);
+    struct pv_addr src = address64(host, pkt->src.port), dst = pv_addr4(0, 0, 0, 0, pkt->dst.port);
+    memcpy(dst.ip, pkt->dst.ip + PV_IP6_LEN - PV_IP4_LEN, PV_IP4_LEN);
+    size_t len = pv_natpkt_translate(pkt, &src, &dst, buf, sizeof(buf));
+    if (host == PV_NAT_64_HOSTS)
+        drop(nat, PV_NAT_DROP_FULL);
+    else if (len == 0 || pv_natpkt_parse(buf, len, &made) < 0)
+        drop(nat, PV_NAT_DROP_MALFORMED);
+    else
+        from_inside(nat, &made, now);
+}
+
 static void judge(struct pv_nat *nat, enum pv_nat_side side, uint8_t *data, size_t len, pv_ns now)
 {
     struct pv_natpkt pkt;
     if (pv_natpkt_parse(data, len, &pkt) < 0)
         drop(nat, PV_NAT_DROP_MALFORMED);
+    else if (side == PV_NAT_INSIDE && is_for_64(nat, &pkt.dst))
+        from_64(nat, &pkt, now);
     else if (side == PV_NAT_INSIDE)
         from_inside(nat, &pkt, now);
     else

@@ -3,9 +3,10 @@
  * natcore.h - a NAT whose every behaviour can be chosen: packets in, packets out.
  *
  * IPv4: UDP, TCP and ICMP echo are translated, ICMP errors follow their flow (RFC 4787, 5382,
- * 5508). IPv6: a stateful firewall without translation (RFC 6092). The outer line may be bad in
- * both directions (natcore_link.h). It leaves out: application gateways, reassembly (fragments
- * follow their first one), DHCP, routing.
+ * 5508). IPv6: a stateful firewall without translation (RFC 6092), and a NAT64 (RFC 6146) for UDP
+ * and TCP, which stands before the NAT: each inner host is one of IPv4 there. The outer line may be
+ * bad in both directions (natcore_link.h). It leaves out: application gateways, reassembly
+ * (fragments follow their first one), DHCP, routing.
  *
  * Pure: no clock, socket or entropy; the same seed, packets and times give the same packets. The
  * lab's natbox puts two TUN devices around it, the simulator calls it directly. Not thread-safe.
@@ -19,6 +20,7 @@ enum {
     PV_NAT_PUBLIC = 8,    /* public addresses of one box */
     PV_NAT_PORT_LIST = 8, /* ports in a list of allowed ones */
     PV_NAT_FORWARDS = 8,  /* forwarded ports of one box */
+    PV_NAT_64_HOSTS = 16, /* hosts that its NAT64 has translated for */
 };
 
 enum pv_nat_side {
@@ -91,6 +93,7 @@ struct pv_nat_config {
     struct pv_addr inside_ip6;               /* source of ICMPv6 errors to both sides */
     enum pv_nat_hairpin hairpin;             /* OFF */
     enum pv_nat_ipv6 ipv6;                   /* FIREWALL */
+    struct pv_addr nat64; /* the 96 bits before an IPv4 address; no family: none */
 
     pv_ns udp_unreplied; /* 30 s: netfilter's value, nothing has come back yet */
     pv_ns udp_replied;   /* 120 s */

@@ -484,6 +484,22 @@ void pv_natpkt_mend(uint8_t *data, size_t len)
     pv_store_be16(sum, made == 0 && pkt.proto == PV_NATPKT_UDP ? 0xffff : made);
 }
 
+size_t pv_natpkt_translate(const struct pv_natpkt *pkt, const struct pv_addr *src,
+                           const struct pv_addr *dst, uint8_t *buf, size_t cap)
+{
+    size_t header = src->family == PV_AF_INET6 ? V6_HEADER : V4_HEADER;
+    size_t l4_len = pkt->len - pkt->l4, len = header + l4_len;
+    if (pkt->kind != PV_NATPKT_FLOW || pkt->fragment || !pv_natpkt_checksum_ok(pkt) || len > cap ||
+        len > PV_NATPKT_MAX)
+        return 0;
+    put_header(buf, src, dst, pkt->proto, l4_len);
+    buf[src->family == PV_AF_INET6 ? 7 : 8] = pkt->ttl;
+    memcpy(buf + header, pkt->data + pkt->l4, l4_len);
+    pv_store_be16(buf + header + (pkt->proto == PV_NATPKT_TCP ? 16 : 6), 1); /* not: has none */
+    pv_natpkt_mend(buf, len);
+    return len;
+}
+
 struct pv_view pv_natpkt_payload(const struct pv_natpkt *pkt)
 {
     size_t at = pkt->l4 + UDP_HEADER;

@@ -111,6 +111,11 @@ size_t pv_natpkt_udp(uint8_t *buf, size_t cap, const struct pv_addr *src, const 
 size_t pv_natpkt_echo(uint8_t *buf, size_t cap, const struct pv_addr *src,
                       const struct pv_addr *dst, uint32_t id_seq, struct pv_view payload);
 
+/* Builds the same packet of UDP or TCP between two endpoints of the other family (RFC 7915) in buf;
+ * returns its length, 0 where it is none, is cut in fragments or damaged, or cap is too small. */
+size_t pv_natpkt_translate(const struct pv_natpkt *pkt, const struct pv_addr *src,
+                           const struct pv_addr *dst, uint8_t *buf, size_t cap);
+
 /* Computes the checksums of a packet anew, whatever they were: of the IP header, and of the whole
  * transport part unless this is a fragment or a datagram without one. Nothing where data cannot be
  * taken apart. */

@@ -83,6 +83,7 @@ static const struct setting settings[] = {
     {"pool-arbitrary", BOOL, AT(pool_arbitrary), NULL},
     {"inside-ip", ADDR, AT(inside_ip), NULL},
     {"inside-ip6", ADDR, AT(inside_ip6), NULL},
+    {"nat64", ADDR, AT(nat64), NULL},
     {"hairpin", ENUM, AT(hairpin), "off|external|internal"},
     {"ipv6", ENUM, AT(ipv6), "off|forward|firewall"},
     {"udp-unreplied", TIME, AT(udp_unreplied), NULL},

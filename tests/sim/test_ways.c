@@ -85,3 +85,88 @@ PV_TEST(every_way_is_direct_and_soon)
         sim_seeds(SEEDS, run, &way);
     }
 }
+
+/* --- IPv6 alone, and IPv4 alone ----------------------------------------------------------------
+ */
+
+struct translated {
+    const char *name;
+    const char *here; /* what the NAT64 is, towards IPv4 */
+    const char *there;
+    bool both;  /* the other side has IPv6 alone and a NAT64 as well */
+    int within; /* s, direct, from the first packet on */
+};
+
+static const struct translated TRANSLATED[] = {
+    {"NAT64 and a public address", "port-restricted", NULL, false, 1},
+    {"NAT64 and a port-restricted NAT", "port-restricted", "port-restricted", false, 1},
+    {"NAT64 and an address-restricted NAT", "linux-drop", "address-restricted", false, 1},
+    {"two NAT64", "port-restricted", "port-restricted", true, 1},
+};
+
+static struct sim_node *add_side(struct sim_world *w, const char *name, const char *profile,
+                                 bool nat64)
+{
+    static const struct pv_link_config line = {.delay = PV_MS(10)};
+    if (profile == NULL)
+        return sim_world_node(w, SIM_PUBLIC, name, false);
+    unsigned zone = sim_world_nat(w, SIM_PUBLIC, profile, &line);
+    struct pv_nat_config *c = pv_nat_config(sim_net_nat(w->net, zone));
+    assert_int_equal(pv_nat_set(c, "ipv6", "off"), PV_OK);
+    struct sim_node *n = sim_world_node(w, zone, name, nat64);
+    if (!nat64)
+        return n;
+    assert_int_equal(pv_nat_set(c, "nat64", "64:ff9b::"), PV_OK);
+    struct pv_addr addrs[SIM_HOST_ADDRS];
+    size_t n_addrs = sim_net_addrs(w->net, sim_node_host(n), addrs);
+    for (size_t i = 0; i < n_addrs; i++)
+        if (addrs[i].family == PV_AF_INET)
+            sim_net_del_addr(w->net, sim_node_host(n), &addrs[i]);
+    sim_node_links_changed(n);
+    return n;
+}
+
+/* The prefix is what DNS64 makes of a name (RFC 7050); coordinator and peer have IPv4 alone. */
+static void translate(uint64_t seed, void *ctx)
+{
+    static const struct pv_link_config good = {.delay = PV_MS(10)};
+    const struct translated *t = ctx;
+    struct sim_world w;
+    sim_case("%s", t->name);
+    sim_world_init(&w, seed, &good);
+    struct sim_node *b = NULL, *a = NULL;
+    if (seed % 2 == 0)
+        b = add_side(&w, "b", t->there, t->both);
+    a = add_side(&w, "a", t->here, true);
+    if (b == NULL)
+        b = add_side(&w, "b", t->there, t->both);
+    sim_must(&w, sim_world_join_all(&w), "joining:");
+    sim_world_run(&w, PV_S(2));
+    struct sim_node *from = seed / 2 % 2 == 0 ? a : b, *to = from == a ? b : a;
+    const struct pv_addr addr = sim_node_overlay(to, PV_AF_INET);
+    sim_node_ping(from, &addr, 32);
+    pv_ns until = sim_net_now(w.net) + PV_S(t->within);
+    while (sim_net_now(w.net) < until &&
+           !(sim_world_path_is(&w, a, "direct") && sim_world_path_is(&w, b, "direct")))
+        sim_world_run(&w, PV_MS(10));
+    sim_must(&w, sim_world_path_is(&w, a, "direct") && sim_world_path_is(&w, b, "direct"),
+             "it is not direct in time");
+    sim_world_run(&w, PV_S(1));
+    sim_must(&w, sim_node_pings(from).answered == 1, "the first ping was not answered");
+    /* The NAT64 forgets, and the path comes back. */
+    sim_world_run(&w, PV_S(150));
+    sim_net_reboot_nat(w.net, a == w.nodes[0] || t->there == NULL ? 1 : 2);
+    sim_world_run(&w, PV_S(30));
+    sim_must_take(&w, sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)), PV_S(1), "after a reboot:");
+    sim_must(&w, sim_world_says(&w, b, "\"cmd\":\"status\"", "64:ff9b") == t->both,
+             "an address of the translator's is taken for one's own");
+    sim_world_done(&w);
+}
+
+PV_TEST(a_host_with_ipv6_alone_meets_one_with_ipv4_alone)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(TRANSLATED); i++) {
+        struct translated t = TRANSLATED[i];
+        sim_seeds(SEEDS, translate, &t);
+    }
+}

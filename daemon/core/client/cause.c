@@ -426,6 +426,8 @@ static bool udp_blocked_there(const struct scene *s, struct pv_cause *c)
 static bool udp_families(const struct scene *s, struct pv_cause *c)
 {
     unsigned here = families(s->n->ways.locals, s->n->ways.n_locals);
+    if (s->n->ways.nat64.base.family != PV_AF_NONE)
+        here |= HAS_IPV4;
     unsigned there = families(s->theirs->cands, s->theirs->n_cands);
     return here != 0 && there != 0 && (here & there) == 0 &&
            say(c, "give one of the two an address of the other kind; the relay joins them",

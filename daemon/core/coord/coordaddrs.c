@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/nat64.h"
+
 /* Names are looked up by a job: a name server that does not answer must not hold up packets. */
 bool pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port, pv_job_done *done,
                            void *self, uint64_t tag)
@@ -116,13 +118,16 @@ static void add(struct pv_coordaddrs *a, const struct pv_addr *addr, enum said s
         add_addr(a, addr, said != SAID_PLAIN);
 }
 
-/* Numeric addresses are used as they are; names are asked for and come later. */
+/* Numeric addresses are used as they are, or as a NAT64 leads there, which a DNS64 would say of a
+ * name; names are asked for and come later. */
 static void find_host(struct pv_coordaddrs *a, struct pv_node *n, const struct pv_hostport *host,
                       enum said said, pv_job_done *done, void *self)
 {
     struct pv_addr addr;
     if (pv_addr_parse_ip(host->host, &addr) == PV_OK) {
         addr.port = host->port;
+        if (!pv_addr_is_private(&addr) && pv_addr_is_usable_remote(&addr))
+            addr = pv_nat64_make(&n->ways.nat64, &addr);
         add(a, &addr, said);
         return;
     }

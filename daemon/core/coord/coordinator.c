@@ -506,18 +506,6 @@ static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_
     pv_node_raise(c->node, PV_FACT_SERVERS);
 }
 
-/* That leads anywhere: not a container's, nor an idle VPN's. */
-static bool has_ipv4(const struct pv_node *n)
-{
-    for (size_t i = 0; i < n->host.n_links; i++) {
-        const struct pv_link_addr *l = &n->host.links[i];
-        if (l->addr.base.family == PV_AF_INET && l->up && !l->loopback && !l->container &&
-            (!l->tunnel || l->way_out))
-            return true;
-    }
-    return false;
-}
-
 /* A host without IPv4 that came to a coordinator with IPv4 alone: its network translates (NAT64,
  * RFC 6146), and leads to the server that is named by an IPv4 address as it led to the coordinator,
  * by the address that its DNS made. */
@@ -525,7 +513,7 @@ static void add_translated(struct pv_node *n)
 {
     const struct pv_coord_info *info = &n->coord_info;
     struct pv_addr addr = info->addr;
-    if (addr.family != PV_AF_INET6 || info->n_servers == 0 || has_ipv4(n))
+    if (addr.family != PV_AF_INET6 || info->n_servers == 0 || pv_node_has_ipv4(n))
         return;
     for (size_t i = 0; i < info->n_servers; i++) {
         if (info->servers[i].family == PV_AF_INET6)

@@ -192,6 +192,17 @@ const struct pv_link_addr *pv_node_link_in(const struct pv_node *n, const struct
     return NULL;
 }
 
+bool pv_node_has_ipv4(const struct pv_node *n)
+{
+    for (size_t i = 0; i < n->host.n_links; i++) {
+        const struct pv_link_addr *l = &n->host.links[i];
+        if (l->addr.base.family == PV_AF_INET && l->up && !l->loopback && !l->container &&
+            !pv_addr_is_link_local(&l->addr.base) && (!l->tunnel || l->way_out))
+            return true;
+    }
+    return false;
+}
+
 uint64_t pv_node_wall_s(const struct pv_node *n, pv_ns now)
 {
     return pv_node_wall_us(n, now) / 1000000;

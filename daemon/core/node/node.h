@@ -186,6 +186,7 @@ struct pv_node_ways {
     struct pv_gatherer *gatherer; /* of "gatherer", as those below */
     struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
     size_t n_locals;
+    struct pv_prefix nat64;            /* by which this host, without IPv4, writes to IPv4 */
     bool gathering;                    /* a public address of ours is still being asked for */
     struct pv_addr stun[PV_NODE_STUN]; /* of [traversal] stun, while it answers */
     size_t n_stun;
@@ -307,6 +308,10 @@ bool pv_node_takes_part(const struct pv_node *n);
 /* An address of another interface of this machine in this range; NULL: there is none. Two networks
  * that share addresses take each other's packets. */
 const struct pv_link_addr *pv_node_link_in(const struct pv_node *n, const struct pv_prefix *range);
+
+/* Has this machine an address of IPv4 that leads anywhere: not a link's, a container's or an idle
+ * VPN's? */
+bool pv_node_has_ipv4(const struct pv_node *n);
 
 /* Does this node wait to be admitted by an admin? */
 bool pv_node_waits(const struct pv_node *n);

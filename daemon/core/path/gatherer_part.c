@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/nat64.h"
 #include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/gatherer.h"
@@ -37,6 +38,8 @@ struct gatherer_part {
     struct pv_stun_server stun; /* of the configuration */
     struct stun_family by[2];   /* IPv4, IPv6 */
     bool asking;                /* a job looks it up */
+    bool asking_nat64;          /* a job looks for the prefix */
+    uint64_t nat64_round;       /* of looking for it: the network of an older one may be another */
     pv_ns retry_at;             /* it is looked up again; PV_NEVER: need not be */
 };
 
@@ -160,15 +163,82 @@ static void exclude_overlay(struct gatherer_part *c, pv_ns now)
 
 /* --- servers ---------------------------------------------------------------------------------- */
 
+/* Where a NAT64 leads to IPv4, its address there is what peers with IPv4 have to know, so servers
+ * with IPv4 go before: what one with IPv6 sees is the host's own address. */
+static size_t add_servers(const struct pv_node *n, uint16_t family, const struct pv_addr *servers,
+                          size_t count, struct pv_addr *ret)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (servers[i].family == family)
+            ret[k++] = pv_nat64_make(&n->ways.nat64, &servers[i]);
+    }
+    return k;
+}
+
 /* The first of each family is asked. A coordinator in this node's own LAN sees no address that
  * others could use, so a server that the user named goes before. */
 static void set_servers(struct gatherer_part *c, pv_ns now)
 {
+    static const uint16_t families[] = {PV_AF_INET, PV_AF_INET6};
     const struct pv_node *n = c->node;
+    const struct pv_coord_info *info = &n->coord_info;
     struct pv_addr all[PV_NODE_STUN + PV_CTL_ADDRS_MAX];
-    memcpy(all, n->ways.stun, n->ways.n_stun * sizeof(all[0]));
-    memcpy(all + n->ways.n_stun, n->coord_info.servers, n->coord_info.n_servers * sizeof(all[0]));
-    pv_gatherer_set_servers(c->gatherer, all, n->ways.n_stun + n->coord_info.n_servers, now);
+    size_t k = 0;
+    for (size_t i = 0; i < PV_ARRAY_LEN(families); i++) {
+        k += add_servers(n, families[i], n->ways.stun, n->ways.n_stun, all + k);
+        k += add_servers(n, families[i], info->servers, info->n_servers, all + k);
+    }
+    pv_gatherer_set_servers(c->gatherer, all, k, now);
+}
+
+/* --- the way to IPv4 without having it -------------------------------------------------------- */
+
+static const struct pv_prefix nowhere = {.bits = 0};
+
+static void set_nat64(struct gatherer_part *c, const struct pv_prefix *prefix, pv_ns now)
+{
+    struct pv_node *n = c->node;
+    char text[PV_ADDR_TEXT];
+    if (pv_addr_equal_ip(&prefix->base, &n->ways.nat64.base) && prefix->bits == n->ways.nat64.bits)
+        return;
+    n->ways.nat64 = *prefix;
+    pv_log(n->log, PV_LOG_INFO, "what=\"NAT64\" prefix=%s", pv_prefix_format(prefix, text));
+    set_servers(c, now);
+    pv_candidates_compose(n, now);
+}
+
+static void look_for_nat64(struct gatherer_part *c, pv_ns now);
+
+static void take_nat64(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct gatherer_part *c = wait->self;
+    struct pv_prefix prefix;
+    c->asking_nat64 = false;
+    if (wait->tag != c->nat64_round) {
+        look_for_nat64(c, now);
+        return;
+    }
+    for (size_t i = 0; i < result->n_addrs; i++) {
+        if (pv_nat64_find(&result->addrs[i], &prefix)) {
+            set_nat64(c, &prefix, now);
+            return;
+        }
+    }
+    if (result->status == PV_OK)
+        set_nat64(c, &nowhere, now);
+}
+
+/* A network that translates shows its prefix by what its DNS makes of a name that has addresses of
+ * IPv4 alone (RFC 7050). */
+static void look_for_nat64(struct gatherer_part *c, pv_ns now)
+{
+    c->nat64_round++;
+    if (pv_node_has_ipv4(c->node))
+        set_nat64(c, &nowhere, now);
+    else if (!c->asking_nat64 && c->node->host.n_links > 0)
+        c->asking_nat64 =
+            pv_coordaddrs_resolve(c->node, PV_NAT64_NAME, 0, take_nat64, c, c->nat64_round);
 }
 
 static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
@@ -258,8 +328,10 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         exclude_overlay(c, now);
     if ((facts & PV_FACT_SERVERS) != 0)
         set_servers(c, now);
-    if ((facts & (PV_FACT_ONLINE | PV_FACT_LINKS | PV_FACT_RESUMED)) != 0)
+    if ((facts & (PV_FACT_ONLINE | PV_FACT_LINKS | PV_FACT_RESUMED)) != 0) {
+        look_for_nat64(c, now);
         look_up(c, now);
+    }
     /* When the coordinator is lost, perhaps our own NAT forgot us. */
     if ((facts & (PV_FACT_NAT_DOUBT | PV_FACT_OFFLINE | PV_FACT_LINKS | PV_FACT_RESUMED)) != 0)
         pv_gatherer_refresh(c->gatherer, now);

@@ -48,9 +48,28 @@ static bool is_worth_it(const struct pv_peer *p, pv_ns now)
            now < p->wanted_at + PV_PEER_WANTED_FOR || now < p->path_since + PV_PEER_WANTED_FOR;
 }
 
-/* Both sides know each other's candidates and credentials, and no direct path works. */
+/* Our address behind that NAT: packets of an attempt leave where the server saw us. */
+static struct pv_addr local_addr(const struct hardnat_part *a)
+{
+    struct pv_addr local = {.family = PV_AF_NONE};
+    for (size_t i = 0; i < a->node->ways.n_locals; i++) {
+        const struct pv_ice_cand *c = &a->node->ways.locals[i];
+        if (c->addr.family != PV_AF_INET || c->type == PV_ICE_RELAY)
+            continue;
+        if (c->type == PV_ICE_SRFLX)
+            return c->carrier.local;
+        if (local.family == PV_AF_NONE)
+            local = c->carrier.local;
+    }
+    return local;
+}
+
+/* Both sides know each other's candidates and credentials, and no direct path works. A host with
+ * IPv6 alone has no address to begin from, whatever a NAT64 shows of it. */
 static bool needs_attempt(const struct hardnat_part *a, const struct pv_peer *p, pv_ns now)
 {
+    if (local_addr(a).family != PV_AF_INET)
+        return false;
     if (p->is_static || p->ice == NULL || pv_peer_is_direct(p) || a->node->ways.udp_blocked ||
         p->descx.theirs.gen == 0 || p->presence == PV_PRESENCE_OFFLINE)
         return false;
@@ -79,22 +98,6 @@ static bool public_addr(const struct pv_peer *p, struct pv_addr *ret_addr)
     if (best != NULL)
         *ret_addr = best->addr;
     return best != NULL;
-}
-
-/* Our address behind that NAT: packets of an attempt leave where the server saw us. */
-static struct pv_addr local_addr(const struct hardnat_part *a)
-{
-    struct pv_addr local = {.family = PV_AF_NONE};
-    for (size_t i = 0; i < a->node->ways.n_locals; i++) {
-        const struct pv_ice_cand *c = &a->node->ways.locals[i];
-        if (c->addr.family != PV_AF_INET)
-            continue;
-        if (c->type == PV_ICE_SRFLX)
-            return c->carrier.local;
-        if (local.family == PV_AF_NONE)
-            local = c->carrier.local;
-    }
-    return local;
 }
 
 /* Two destinations: two servers, or the two ports of one (docs/PROTOCOL-COORDINATOR.md "STUN"). */

@@ -425,6 +425,13 @@ static int ensure_machines(struct pv_peer *p, pv_ns now)
     return r;
 }
 
+static void take_remote(struct pv_peer *p, pv_ns now)
+{
+    const struct pv_desc *d = pv_peer_theirs(p);
+    if (pv_ice_set_remote(p->ice, &d->creds, d->cands, d->n_cands, now) != PV_OK)
+        pv_trace_add(&p->trace, now, "their description is unusable");
+}
+
 /* A new gen: new credentials, everything is checked anew. */
 void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
 {
@@ -438,12 +445,11 @@ void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
         pv_trace_add(&p->trace, now, "cannot begin: %s", pv_strstatus(r));
         return;
     }
+    (void)pv_ice_set_nat64(p->ice, &p->node->ways.nat64);
     pv_ice_set_local(p->ice, p->node->ways.locals, p->node->ways.n_locals, now);
     /* Their description may have come before we had an agent; it is not sent again unasked. */
-    if (fresh && p->descx.theirs.gen != 0 &&
-        pv_ice_set_remote(p->ice, &pv_peer_theirs(p)->creds, pv_peer_theirs(p)->cands,
-                          pv_peer_theirs(p)->n_cands, now) != PV_OK)
-        pv_trace_add(&p->trace, now, "their description is unusable");
+    if (fresh && p->descx.theirs.gen != 0)
+        take_remote(p, now);
     p->left_at = 0;
     p->chain_known = false;
     p->recalled.family = PV_AF_NONE;
@@ -625,6 +631,8 @@ void pv_peer_node_changed(struct pv_peer *p, bool locals, pv_ns now)
          * on with the same credentials. */
         p->moving = true;
         pv_ice_set_local(p->ice, p->node->ways.locals, p->node->ways.n_locals, now);
+        if (pv_ice_set_nat64(p->ice, &p->node->ways.nat64) && p->descx.theirs.gen != 0)
+            take_remote(p, now);
         if (pv_ice_state(p->ice) != PV_ICE_DORMANT) /* who wakes it describes it */
             pv_descx_changed(&p->descx);
     }
@@ -697,9 +705,7 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
         (void)!pv_fp_builder_send_with(p->node->fp, p->id, 0);
         pv_session_want(p->session, now);
     }
-    if (pv_ice_set_remote(p->ice, &pv_peer_theirs(p)->creds, pv_peer_theirs(p)->cands,
-                          pv_peer_theirs(p)->n_cands, now) != PV_OK)
-        pv_trace_add(&p->trace, now, "their description is unusable");
+    take_remote(p, now);
     pv_ice_set_present(p->ice, true, now);
     pv_session_set_suite(p->session, pv_peer_suite(p), now);
     pv_peer_pq_take(p, desc, v == PV_DESCX_NEW_GEN, now);

@@ -191,6 +191,13 @@ void pv_ice_set_local(struct pv_ice_agent *a, const struct pv_ice_cand *cands, s
     pv_ice_update_state(a);
 }
 
+bool pv_ice_set_nat64(struct pv_ice_agent *a, const struct pv_prefix *prefix)
+{
+    bool same = pv_addr_equal_ip(&prefix->base, &a->nat64.base) && prefix->bits == a->nat64.bits;
+    a->nat64 = *prefix;
+    return !same;
+}
+
 int pv_ice_add_carrier(struct pv_ice_agent *a, const struct pv_ice_carrier *carrier, pv_ns now)
 {
     a->now = now;
@@ -264,6 +271,16 @@ static void replay_early(struct pv_ice_agent *a)
     }
 }
 
+/* A candidate of the other side as it is written to from here. Private addresses are another
+ * network's: the translator would lead to some host near it. */
+static struct pv_ice_cand reached(const struct pv_ice_agent *a, const struct pv_ice_cand *cand)
+{
+    struct pv_ice_cand c = *cand;
+    if (!pv_addr_is_private(&c.addr) && pv_addr_is_usable_remote(&c.addr))
+        c.addr = pv_nat64_make(&a->nat64, &c.addr);
+    return c;
+}
+
 /* New credentials are a restart of the peer (RFC 8445 s7.3.1.1, s9). The order matters: candidates
  * before pairs, pairs before early checks, and the relay last, since it is used only where nothing
  * else is selected. */
@@ -288,10 +305,12 @@ int pv_ice_set_remote(struct pv_ice_agent *a, const struct pv_ice_creds *remote,
     for (int i = 0; i < PV_ICE_MAX_REMOTE; i++)
         a->remotes[i].described = false;
     size_t taken = 0;
-    for (size_t i = 0; i < n && taken < PV_ICE_MAX_DESCRIBED; i++)
-        if (pv_addr_is_usable_remote(&cands[i].addr) &&
-            pv_ice_remote_add(a, &cands[i], true) != PV_ICE_NONE)
+    for (size_t i = 0; i < n && taken < PV_ICE_MAX_DESCRIBED; i++) {
+        const struct pv_ice_cand cand = reached(a, &cands[i]);
+        if (pv_addr_is_usable_remote(&cand.addr) &&
+            pv_ice_remote_add(a, &cand, true) != PV_ICE_NONE)
             taken++;
+    }
     drop_undescribed(a, restarted);
     pv_ice_pairs_form(a);
     pv_ice_check_open(a);

@@ -141,6 +141,11 @@ PV_MUST_CHECK int pv_ice_restart(struct pv_ice_agent *agent, const struct pv_ice
 void pv_ice_set_local(struct pv_ice_agent *agent, const struct pv_ice_cand *cands, size_t n,
                       pv_ns now);
 
+/* The prefix by which this host, which has IPv6 alone, writes to IPv4 (RFC 6052), or one without a
+ * family: what a description lists of public IPv4 is reached by it from the next one on, and the
+ * peer is told its own address. True: it is another than before. */
+bool pv_ice_set_nat64(struct pv_ice_agent *agent, const struct pv_prefix *prefix);
+
 /*
  * The peer's authenticated check came through another socket of ours than those of the candidates
  * (an attempt at a hard NAT opened it): from now on it is a base as well, of carrier.sock and the

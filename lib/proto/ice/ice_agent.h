@@ -11,6 +11,7 @@
 #pragma once
 
 #include "base/bucket.h"
+#include "base/nat64.h"
 #include "proto/ice/ice.h"
 #include "proto/ice/rhythm.h"
 #include "proto/stun/stun.h"
@@ -187,7 +188,8 @@ struct pv_ice_agent {
     bool has_remote;                  /* the other side's description is here */
     uint64_t tie_breaker;             /* decides role conflicts (RFC 8445 s7.3.1.1) */
     enum pv_ice_state state;
-    pv_ns now; /* the time given by the last call that had one */
+    pv_ns now;              /* the time given by the last call that had one */
+    struct pv_prefix nat64; /* pv_ice_set_nat64() */
 
     struct pv_ice_cand locals[PV_ICE_MAX_LOCAL]; /* those given, then peer-reflexive ones */
     size_t n_locals;                             /* candidates in locals */

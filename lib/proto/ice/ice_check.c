@@ -268,8 +268,9 @@ static int build_answer(const struct pv_ice_agent *a, const struct pv_ice_answer
     pv_stun_write_begin(&w, tx->buf, sizeof(tx->buf),
                         ans->code == 0 ? PV_STUN_SUCCESS : PV_STUN_ERROR, PV_STUN_BINDING,
                         ans->txid);
+    const struct pv_addr seen = pv_nat64_undo(&a->nat64, &ans->dst);
     if (ans->code == 0)
-        pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &ans->dst);
+        pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &seen);
     else
         pv_stun_put_error(&w, ans->code, "");
     if (ans->n_unknown > 0)

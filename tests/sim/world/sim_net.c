@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/heap.h"
+#include "base/nat64.h"
 #include "sim_net_i.h"
 #include "tests/natcore/natcore_pkt.h"
 
@@ -218,13 +219,31 @@ void sim_net_name(struct sim_net *net, const char *name, const struct pv_addr *i
     net->named[net->n_named++] = *ip;
 }
 
-size_t sim_net_lookup(const struct sim_net *net, const char *name,
-                      struct pv_addr ret_addrs[static SIM_NAME_ADDRS])
+/* Of a host's own NAT; no family: it is none, or the host has none. */
+static struct pv_addr nat64_of(const struct sim_net *net, unsigned host)
 {
-    if (net->name == NULL || strcmp(net->name, name) != 0)
-        return 0;
-    memcpy(ret_addrs, net->named, sizeof(net->named));
-    return net->n_named;
+    const unsigned zone = net->hosts[host]->zone;
+    const struct pv_addr none = {.family = PV_AF_NONE};
+    return zone == SIM_PUBLIC ? none : pv_nat_config(net->zones[zone]->nat)->nat64;
+}
+
+size_t sim_net_lookup(const struct sim_net *net, unsigned host, const char *name,
+                      struct pv_addr ret_addrs[static 2 * SIM_NAME_ADDRS])
+{
+    const struct pv_addr prefix = nat64_of(net, host);
+    size_t n = 0;
+    if (net->name != NULL && strcmp(net->name, name) == 0) {
+        memcpy(ret_addrs, net->named, sizeof(net->named));
+        n = net->n_named;
+    } else if (strcmp(name, PV_NAT64_NAME) == 0) {
+        ret_addrs[n++] = pv_addr4(192, 0, 0, 170, 0);
+    }
+    for (size_t i = 0, n4 = n; prefix.family != PV_AF_NONE && i < n4; i++) {
+        const struct pv_prefix p = {.base = prefix, .bits = 96};
+        if (ret_addrs[i].family == PV_AF_INET)
+            ret_addrs[n++] = pv_nat64_make(&p, &ret_addrs[i]);
+    }
+    return n;
 }
 
 void sim_net_move(struct sim_net *net, unsigned host, unsigned zone)

@@ -89,9 +89,10 @@ size_t sim_net_addrs(const struct sim_net *net, unsigned host,
 void sim_net_add_overlay(struct sim_net *net, unsigned host, const struct pv_addr *ip);
 /* A name has this address, too. There is one name, of at most SIM_NAME_ADDRS addresses. */
 void sim_net_name(struct sim_net *net, const char *name, const struct pv_addr *ip);
-/* The addresses of a name; 0: nobody knows it. */
-size_t sim_net_lookup(const struct sim_net *net, const char *name,
-                      struct pv_addr ret_addrs[static SIM_NAME_ADDRS]);
+/* The addresses of a name as this host's resolver tells them, with those that a DNS64 makes where
+ * its NAT is a NAT64; 0: nobody knows it. Everybody knows ipv4only.arpa. */
+size_t sim_net_lookup(const struct sim_net *net, unsigned host, const char *name,
+                      struct pv_addr ret_addrs[static 2 * SIM_NAME_ADDRS]);
 /* Changes zone; addresses are the caller's business. Streams go silent. */
 void sim_net_move(struct sim_net *net, unsigned host, unsigned zone);
 void sim_net_set_line(struct sim_net *net, unsigned host, const struct pv_link_config *line);

@@ -115,8 +115,8 @@ static void do_chat(struct sim_node *n, struct pv_chatjob *job, struct pv_job_re
 
 static void resolve(struct sim_node *n, const struct pv_job *job, struct pv_job_result *res)
 {
-    struct pv_addr named[SIM_NAME_ADDRS];
-    size_t n_named = sim_net_lookup(n->net, job->u.resolve.host, named);
+    struct pv_addr named[2 * SIM_NAME_ADDRS];
+    size_t n_named = sim_net_lookup(n->net, n->host, job->u.resolve.host, named);
     if (n_named == 0) {
         res->status = pv_addr_parse_ip(job->u.resolve.host, &named[0]);
         n_named = res->status == PV_OK ? 1 : 0;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/nat64.h"
 #include "sim_net.h"
 #include "sim_net_i.h"
 
@@ -102,6 +103,7 @@ static struct way find_way(struct sim_net *net, unsigned host, const struct pv_a
 {
     struct way way = {.found = false};
     struct sim_host *h = net->hosts[host];
+    struct pv_addr to = *remote; /* behind a NAT64 another one */
     bool outside = false;
     add_line(&way, &h->up.config, &h->down.config);
     if (find_host(net, remote, 0, true, &way)) {
@@ -110,12 +112,14 @@ static struct way find_way(struct sim_net *net, unsigned host, const struct pv_a
         unsigned zone = h->zone;
         outside = true;
         way.seen = own_address(net, host, remote->family, false);
-        while (!find_host(net, remote, zone, false, &way) && zone != SIM_PUBLIC) {
+        while (!find_host(net, &to, zone, false, &way) && zone != SIM_PUBLIC) {
             const struct pv_nat_config *c = pv_nat_config(net->zones[zone]->nat);
             assert(way.n_crossed < SIM_STREAM_DEPTH);
             way.crossed[way.n_crossed++] = zone;
             add_line(&way, &c->line_out, &c->line_in);
-            if (remote->family == PV_AF_INET && c->n_public > 0)
+            const struct pv_prefix p = {.base = c->nat64, .bits = 96};
+            to = pv_nat64_undo(&p, &to);
+            if (to.family == PV_AF_INET && c->n_public > 0)
                 way.seen = c->public_ip[0];
             zone = net->zones[zone]->outer;
         }

@@ -598,19 +598,13 @@ static bool send_tcp(struct world *w, enum pv_nat_side from, const char *src, co
     static const uint8_t zeros[12];
     size_t len = pv_natpkt_udp(buf, sizeof(buf), &s, &d, pv_view(zeros, 12));
     /* Turn it into a TCP header; the checksum is computed from scratch. */
-    buf[9] = PV_NATPKT_TCP;
-    memset(buf + 24, 0, 16);
-    buf[32] = 0x50;
-    buf[33] = flags;
-    for (int at = 10; at <= 36; at += 26) {
-        uint32_t sum = at == 36 ? PV_NATPKT_TCP + 20u : 0;
-        pv_store_be16(buf + at, 0);
-        for (size_t i = at == 36 ? 12 : 0; i < (at == 36 ? 40u : 20u); i += 2)
-            sum += pv_load_be16(buf + i);
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum = (sum & 0xffff) + (sum >> 16);
-        pv_store_be16(buf + at, (uint16_t)~sum);
-    }
+    bool v6 = s.family == PV_AF_INET6;
+    uint8_t *tcp = buf + (v6 ? 40 : 20);
+    buf[v6 ? 6 : 9] = PV_NATPKT_TCP;
+    memset(tcp + 4, 0, 16);
+    tcp[12] = 0x50;
+    tcp[13] = flags;
+    pv_natpkt_mend(buf, len);
     return push(w, from, buf, len);
 }
 
@@ -680,6 +674,23 @@ PV_TEST(ipv6_is_filtered_but_not_translated)
     w.config->ipv6 = PV_NAT_V6_OFF;
     assert_false(comes_in(&w, outer, inner));
     assert_int_equal(drops(&w, PV_NAT_DROP_FAMILY), 1);
+}
+
+PV_TEST(a_nat64_leads_to_ipv4_by_the_nat_behind_it)
+{
+    const char *inner = "[2001:db8:1::2]:5000", *there = "[64:ff9b::c633:6401]:3478";
+    char text[PV_ADDR_TEXT];
+    struct world w = start("nat64=64:ff9b:: ipv6=off filtering=apd");
+    assert_string_equal(leaves_as(&w, inner, there, text), "203.0.113.7:5000");
+    assert_string_equal(pv_addr_format(&w.pkt.dst, text), server);
+    assert_true(comes_in(&w, server, "203.0.113.7:5000"));
+    assert_string_equal(pv_addr_format(&w.pkt.src, text), there);
+    assert_string_equal(pv_addr_format(&w.pkt.dst, text), inner);
+    assert_false(comes_in(&w, other, "203.0.113.7:5000"));
+    assert_true(send_tcp(&w, PV_NAT_INSIDE, inner, there, PV_NATPKT_SYN));
+    assert_int_equal(w.side, PV_NAT_OUTSIDE);
+    assert_false(send_udp(&w, PV_NAT_INSIDE, inner, "[2001:db8:2::1]:3478"));
+    assert_string_not_equal(leaves_as(&w, host, server, text), "203.0.113.7:5000"); /* taken */
 }
 
 /* ---- both lines of the box, words, broken packets ---- */

@@ -1164,3 +1164,44 @@ PV_TEST(an_address_known_from_data_gets_three_times_what_came)
     assert_true(asked);
     assert_true(is_proven(&l, &stray));
 }
+
+/* --- a host with IPv6 alone --------------------------------------------------------------------
+ */
+
+/* The NAT64 leads to the addresses of IPv4 that the peer lists, but for those of other networks,
+ * and the peer hears of its own. */
+PV_TEST(candidates_of_ipv4_are_reached_by_a_nat64)
+{
+    struct lone l;
+    lone_begin(&l, true, false, false);
+    const struct pv_prefix prefix = test_prefix("64:ff9b::/96");
+    const struct pv_addr there = test_addr("[64:ff9b::c633:6402]:2000");
+    l.local = test_addr("[2001:db8::1]:1000");
+    const struct pv_ice_cand own = {.type = PV_ICE_HOST,
+                                    .addr = l.local,
+                                    .priority = pv_ice_priority(PV_ICE_HOST, 65000),
+                                    .carrier = {.local = l.local}};
+    const struct pv_ice_cand theirs[] = {
+        {.type = PV_ICE_SRFLX, .addr = pv_addr4(198, 51, 100, 2, 2000), .priority = 2},
+        {.type = PV_ICE_HOST, .addr = pv_addr4(192, 168, 1, 2, 2000), .priority = 3}};
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_addr mapped;
+    unsigned sent = 0;
+    pv_ice_set_local(l.agent, &own, 1, l.now);
+    assert_true(pv_ice_set_nat64(l.agent, &prefix));
+    assert_false(pv_ice_set_nat64(l.agent, &prefix));
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, theirs, 2, l.now), PV_OK);
+    for (unsigned i = 0; i < 50; i++, l.now += PV_MS(20)) {
+        pv_ice_handle_timeout(l.agent, l.now);
+        for (; next_msg(&l, &tx, &msg) == PV_OK; sent++)
+            assert_true(pv_addr_equal(&tx.dst, &there));
+    }
+    assert_true(sent > 0);
+    const struct req q = good_request(&l);
+    assert_int_equal(send_request(&l, &q, &there), PV_OK);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_true(pv_addr_equal(&tx.dst, &there));
+    assert_int_equal(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped), PV_OK);
+    assert_true(pv_addr_equal(&mapped, &theirs[0].addr));
+}

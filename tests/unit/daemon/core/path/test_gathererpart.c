@@ -256,6 +256,39 @@ PV_TEST(a_stun_server_that_answers_in_one_family_may_be_silent_in_the_other)
     assert_true(fake_node_has_problem(&x.f, silence));
 }
 
+/* DNS64 shows the prefix (RFC 7050); servers with IPv4 are asked by it, since what they see is what
+ * peers with IPv4 have to know. */
+PV_TEST(a_host_with_ipv6_alone_finds_the_way_to_ipv4)
+{
+    const struct pv_addr plain = pv_addr4(192, 0, 0, 170, 0), made = test_ip("64:ff9b::c000:aa");
+    const struct pv_addr server = test_addr("[64:ff9b::cb00:7105]:3478");
+    x.f.cfg.has_udp6 = true;
+    name_stun_server((struct pv_stun_server){.host = ""});
+    set_links("2001:db8::20", NULL);
+    struct pv_job *job = fake_node_job(&x.f);
+    assert_string_equal(job->u.resolve.host, "ipv4only.arpa");
+    set_links("2001:db8::21", NULL); /* another network: what is under way is of the former one */
+    fake_node_answer(&x.f, job, &(struct pv_job_result){.addrs = {made}, .n_addrs = 1});
+    assert_int_equal(x.f.node.ways.nat64.base.family, PV_AF_NONE);
+    job = fake_node_job(&x.f);
+    fake_node_answer(&x.f, job, &(struct pv_job_result){.addrs = {plain, made}, .n_addrs = 2});
+    assert_int_equal(x.f.node.ways.nat64.bits, 96);
+    set_server();
+    assert_true(asks(&server));
+    fake_node_wait(&x.f, PV_MS(100)); /* it is asked again */
+    assert_true(answer("198.51.100.7:40000", PV_CARRIER_UDP, true));
+    fake_node_settle(&x.f);
+    const struct pv_ice_cand *c = listed("198.51.100.7:40000");
+    assert_non_null(c);
+    assert_int_equal(c->carrier.local.family, PV_AF_INET6);
+    fake_node_raise(&x.f, PV_FACT_RESUMED);
+    job = fake_node_job(&x.f); /* no DNS64 any more */
+    fake_node_answer(&x.f, job, &(struct pv_job_result){.addrs = {plain}, .n_addrs = 1});
+    assert_int_equal(x.f.node.ways.nat64.base.family, PV_AF_NONE);
+    set_links("2001:db8::21", "192.168.1.20");
+    assert_null(fake_node_job(&x.f)); /* who has IPv4 asks nobody */
+}
+
 PV_TEST(answers_of_others_are_left_to_them)
 {
     set_links("192.168.1.20", NULL);

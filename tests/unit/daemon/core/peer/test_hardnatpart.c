@@ -84,6 +84,19 @@ PV_TEST(no_attempt_where_udp_does_not_pass)
     assert_int_equal(phase(), PV_HARDNAT_IDLE);
 }
 
+/* Its NAT64 shows an address of IPv4. */
+PV_TEST(no_attempt_from_a_host_with_ipv6_alone)
+{
+    struct pv_ice_cand *c = x.f.node.ways.locals;
+    c[0].addr = c[0].carrier.local = test_addr("[2001:db8::1]:51820");
+    c[1] = c[0];
+    c[1].type = PV_ICE_SRFLX;
+    c[1].addr = pv_addr4(198, 51, 100, 1, 5);
+    x.f.node.ways.n_locals = 2;
+    wait_for(PV_S(2));
+    assert_int_equal(phase(), PV_HARDNAT_IDLE);
+}
+
 PV_TEST(no_attempt_for_a_peer_that_is_offline)
 {
     pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
