@@ -46,7 +46,7 @@ static int print_moved(struct pv_cli *cli, const json_t *body)
     if (!pv_json_bool(body, "former"))
         pv_cli_note(cli,
                     "a member that nobody reaches: `p2pvpnctl network coordinators token`, and "
-                    "`p2pvpnctl join TOKEN` there");
+                    "there `p2pvpnctl join TOKEN`");
     return 0;
 }
 

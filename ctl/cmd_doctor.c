@@ -37,15 +37,17 @@ static void put(struct page *p, const char *name, bool well, const char *todo, c
     PV_PRINTF(5, 6);
 static void put(struct page *p, const char *name, bool well, const char *todo, const char *fmt, ...)
 {
-    char text[LINE];
+    char said[LINE], text[2 * LINE], remedy[2 * LINE];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
+    vsnprintf(said, sizeof(said), fmt, ap);
     va_end(ap);
+    pv_cli_name_commands(p->cli, said, text, sizeof(text));
+    pv_cli_name_commands(p->cli, todo, remedy, sizeof(remedy));
     /* Without memory for one line the whole page is given up: a part of it might look well. */
     p->well = p->well && well;
     json_t *check = json_pack("{s:s, s:b, s:s, s:s?}", "name", name, "well", well, "text", text,
-                              "todo", todo[0] == '\0' ? NULL : todo);
+                              "todo", todo[0] == '\0' ? NULL : remedy);
     if (p->checks != NULL && json_array_append_new(p->checks, check) != 0) {
         json_decref(p->checks);
         p->checks = NULL;
@@ -131,8 +133,8 @@ static void not_running(struct page *p)
         pv_launch_why(&p->cli->node, why, sizeof(why));
     put(p, "daemon", false,
         p->cli->node.is_user ? "p2pvpnd --user"
-        : why[0] == '\0'     ? "sudo p2pvpnctl up"
-                             : "mend that, then sudo p2pvpnctl up",
+        : why[0] == '\0'     ? "`sudo p2pvpnctl up`"
+                             : "mend that, then `sudo p2pvpnctl up`",
         "p2pvpnd does not run%s%s", why[0] == '\0' ? "" : ": ", why);
 }
 
@@ -140,7 +142,7 @@ static void not_running(struct page *p)
 static void no_answer(struct page *p, int code)
 {
     if (code == PV_CTLAPI_PERMISSION)
-        put(p, "daemon", false, "sudo p2pvpnctl doctor", "this user may not ask p2pvpnd");
+        put(p, "daemon", false, "`sudo p2pvpnctl doctor`", "this user may not ask p2pvpnd");
     else if (code == PV_CTLAPI_NOT_RUNNING)
         not_running(p);
     else
@@ -173,7 +175,7 @@ static void look_at_network(struct page *p, const json_t *status)
                                          : "this network is not joined here");
         return;
     }
-    put(p, "network", !down, down ? "p2pvpnctl up" : "",
+    put(p, "network", !down, down ? "`sudo p2pvpnctl up`" : "",
         down ? "%s, but this machine is down" : "%s", pv_json_text(network, "name", "?"));
     if (down)
         return;

@@ -117,7 +117,7 @@ static int fail_gate(struct pv_cli *cli, uint16_t port, int r)
     if (r == PV_ERR_EXISTS)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED,
                            "port %u is in use: a program listens there for members itself, or "
-                           "another serve (p2pvpnctl serve): end it, or give another port",
+                           "another serve (`p2pvpnctl serve`): end it, or give another port",
                            port);
     if (r == -EACCES)
         return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
@@ -130,7 +130,7 @@ static int fail_gate(struct pv_cli *cli, uint16_t port, int r)
     if (r == -EAFNOSUPPORT)
         return pv_cli_fail(cli, PV_CTLAPI_REFUSED,
                            "datagrams of members need the kernel's network, and lwIP is in its "
-                           "place: p2pvpnctl status says why, and what allows it");
+                           "place: `p2pvpnctl status` says why, and what allows it");
     return pv_cli_fail(cli, PV_CTLAPI_FAILED, "listen at port %u: %s", port, pv_strstatus(r));
 }
 
@@ -248,7 +248,7 @@ static int end_served(struct pv_cli *cli, struct pv_served *what)
                            what->udp ? "UDP" : "TCP", what->port);
     return x.ended ? 0
                    : pv_cli_fail(cli, PV_CTLAPI_FAILED,
-                                 "nothing of yours serves %s port %u: p2pvpnctl serve lists what "
+                                 "nothing of yours serves %s port %u: `p2pvpnctl serve` lists what "
                                  "does",
                                  what->udp ? "UDP" : "TCP", what->port);
 }

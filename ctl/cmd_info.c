@@ -221,7 +221,7 @@ static int print_peers(struct pv_cli *cli, const json_t *body)
     peers_table(&t, list, cli->all);
     note_all_former(cli, list);
     if (json_array_size(list) == 0)
-        pv_cli_note(cli, "no other nodes yet: p2pvpnctl invite makes a token for one");
+        pv_cli_note(cli, "no other nodes yet: `sudo p2pvpnctl invite` makes a token for one");
     return pv_cli_print_table(cli, &t);
 }
 
@@ -281,7 +281,7 @@ static void status_network(struct pv_table *t, const json_t *s)
     bool up = strcmp(state, "up") == 0 || strcmp(state, "static") == 0;
 
     if (strcmp(state, "none") == 0)
-        state = "not joined: p2pvpnctl join TOKEN, or create URL";
+        state = "not joined: `p2pvpnctl join TOKEN`, or `create URL`";
     snprintf(text, sizeof(text), "%.60s%s%.20s", state, up ? ", running for " : "",
              up ? pv_duration_format(pv_json_real(s, "uptime", 0), since) : "");
     row(t, "state", up ? PV_GREEN : PV_YELLOW, text);
@@ -691,12 +691,10 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     json_array_foreach(problems, i, problem)
     {
         fputs(pv_colour_on(PV_RED, cli->screen.colour), cli->out);
-        fputs("problem: ", cli->out);
-        /* A problem may quote a text from elsewhere: pv_show_text() takes control characters
-         * out. */
-        pv_show_text(cli->out, json_string_value(problem));
+        /* It may quote a text from elsewhere: control characters are taken out. */
+        const char *text = json_string_value(problem);
+        pv_cli_say(cli, "problem: %s", text == NULL ? "?" : text);
         fputs(pv_colour_off(PV_RED, cli->screen.colour), cli->out);
-        fputc('\n', cli->out);
     }
     return 0;
 }
@@ -806,10 +804,10 @@ static void try_programs(struct pv_cli *cli, const char *peer)
         return;
     to.port = TRY_PORT;
     if (pv_tcptry(&from, &to, TRY_MS) == PV_TCPTRY_SILENT)
-        fprintf(cli->out,
-                "  but: its kernel answers no program: a firewall of that machine's own drops what "
-                "members begin (`sudo p2pvpnctl doctor` there names it), its [firewall] does, or "
-                "one here\n");
+        pv_cli_say(cli,
+                   "  but: its kernel answers no program: a firewall of that machine's own drops "
+                   "what members begin (there `sudo p2pvpnctl doctor` names it), its [firewall] "
+                   "does, or one here");
 }
 
 /* The daemon composes the lines. They name peers, so they are filtered for the terminal. */
@@ -819,8 +817,8 @@ static int print_why(struct pv_cli *cli, const json_t *body)
     size_t i;
     json_array_foreach(json_object_get(body, "lines"), i, line)
     {
-        pv_show_text(cli->out, json_string_value(line));
-        fputc('\n', cli->out);
+        const char *text = json_string_value(line);
+        pv_cli_say(cli, "%s", text == NULL ? "?" : text);
     }
     if (strncmp(pv_json_text(body, "cause_code", ""), "direct", strlen("direct")) == 0)
         try_programs(cli, cli->args.word[0]);

@@ -104,7 +104,7 @@ static int print_invites(struct pv_cli *cli, const json_t *body)
     pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
     json_array_foreach(list, i, invite) invite_row(&t, invite, now, cli->all);
     if (json_array_size(list) == 0)
-        pv_cli_note(cli, "no invites: p2pvpnctl invite makes one");
+        pv_cli_note(cli, "no invites: `p2pvpnctl invite` makes one");
     return pv_cli_print_table(cli, &t);
 }
 
@@ -194,7 +194,7 @@ static int complete_id(struct pv_cli *cli, const char *begin, char *id, size_t c
     if (found == 1)
         return 0;
     return pv_cli_fail(cli, PV_CTLAPI_FAILED,
-                       found == 0 ? "\"%.60s\" is not an invite: see p2pvpnctl invite list"
+                       found == 0 ? "\"%.60s\" is not an invite: see `p2pvpnctl invite list`"
                                   : "several invites begin with \"%.60s\": give more of it",
                        begin);
 }
@@ -207,7 +207,7 @@ static int revoke(struct pv_cli *cli, const char *word)
     if (pv_key_parse(word, whole) == PV_OK)
         snprintf(req.invite, sizeof(req.invite), "%s", word);
     else if (word[0] == '\0')
-        code = pv_cli_usage(cli, "\"\" is not an invite: see p2pvpnctl invite list");
+        code = pv_cli_usage(cli, "\"\" is not an invite: see `p2pvpnctl invite list`");
     else
         code = complete_id(cli, word, req.invite, sizeof(req.invite));
     return code != 0

@@ -242,7 +242,7 @@ static int print_created(struct pv_cli *cli, const json_t *body)
     /* The note goes to standard error, so that TOKEN=$(p2pvpnctl create ...) gets the token
      * alone. */
     pv_cli_note(cli, "the next machine joins with: sudo p2pvpnctl join TOKEN (valid once, 24 "
-                     "hours; more: sudo p2pvpnctl invite)");
+                     "hours; more: `sudo p2pvpnctl invite`)");
     return pv_cli_print_token(cli, body);
 }
 
@@ -289,8 +289,8 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     if (begins(req->secret, "p2pvpn://"))
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                            "that is the URL of a coordinator, at which `create` makes a new "
-                           "network; an admin of one that is there prints a token by `p2pvpnctl "
-                           "invite`");
+                           "network; a token for one that is there is printed by an admin's "
+                           "`p2pvpnctl invite`");
     if (r < 0)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                            "not a token, or a damaged one: copy it whole, from p2pvpn- to the "
@@ -315,7 +315,7 @@ static void note_waiting(struct pv_cli *cli, const json_t *body)
         pv_json_text(body, "network", "?"), name, name,
         cli->args.value[JOIN_WAIT] != NULL
             ? ""
-            : " (nothing else is to be done here; p2pvpnctl status says how it is)");
+            : " (nothing else is to be done here; `p2pvpnctl status` says how it is)");
 }
 
 static int print_join(struct pv_cli *cli, const json_t *body)
@@ -517,7 +517,7 @@ static int replace(struct pv_cli *cli)
         return pv_cli_usage(cli, "there is node replace OLD NEW [--force]");
     int code = pv_cli_peer(cli, &req, cli->args.word[1]);
     if (code == 0 && pv_name_parse(fresh, strlen(fresh), req.name) < 0)
-        return pv_cli_usage(cli, "\"%.80s\" is not a member's name: see p2pvpnctl peers", fresh);
+        return pv_cli_usage(cli, "\"%.80s\" is not a member's name: see `p2pvpnctl peers`", fresh);
     return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", NULL);
 }
 

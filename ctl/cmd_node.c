@@ -33,7 +33,7 @@ static int up(struct pv_cli *cli)
 static int down(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_DOWN);
-    return pv_cli_change(cli, &req, "down: p2pvpnctl up brings it back");
+    return pv_cli_change(cli, &req, "down: `sudo p2pvpnctl up` brings it back");
 }
 
 static int set_log(struct pv_cli *cli)

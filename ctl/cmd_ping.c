@@ -114,11 +114,11 @@ static int ping_result(struct pv_cli *cli, const struct ping *p, json_t *body)
     }
     /* No answer at all outweighs --direct: a path that does not exist is not "relayed". */
     if (received == 0)
-        return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT, "%s did not answer: p2pvpnctl why %s", p->peer,
+        return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT, "%s did not answer: `p2pvpnctl why %s`", p->peer,
                            p->peer);
     if (cli->args.value[PING_DIRECT] != NULL && p->direct == 0)
-        return pv_cli_fail(cli, PV_CTLAPI_RELAYED, "%s answers, but not directly: p2pvpnctl why %s",
-                           p->peer, p->peer);
+        return pv_cli_fail(cli, PV_CTLAPI_RELAYED,
+                           "%s answers, but not directly: `p2pvpnctl why %s`", p->peer, p->peer);
     return 0;
 }
 

@@ -70,10 +70,10 @@ static int print_routes(struct pv_cli *cli, const json_t *body)
     if (more > 0)
         fprintf(cli->out, "and %.0f more\n", more);
     print_exit(cli, json_object_get(body, "exit"));
-    fprintf(cli->out, "used: %s, but for what was named (`p2pvpnctl route use`)\n",
-            strcmp(use, "all") == 0   ? "all that is allowed"
-            : strcmp(use, "off") == 0 ? "none"
-                                      : "those offered with --auto");
+    pv_cli_say(cli, "used: %s, but for what was named (`p2pvpnctl route use`)",
+               strcmp(use, "all") == 0   ? "all that is allowed"
+               : strcmp(use, "off") == 0 ? "none"
+                                         : "those offered with --auto");
     if (fault != NULL)
         fprintf(cli->out, "%s\n", fault);
     return code;
@@ -204,8 +204,9 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
         route_row(&t, route);
     }
     if (n == 0)
-        pv_cli_note(cli, "nobody offers to be an exit: type `p2pvpnctl exit offer` on the machine "
-                         "that shall be one");
+        pv_cli_note(cli,
+                    "nobody offers to be an exit: choose a machine, and there `sudo p2pvpnctl exit "
+                    "offer`");
     else
         code = pv_cli_print_table(cli, &t);
     print_exit(cli, x);

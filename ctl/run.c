@@ -39,6 +39,18 @@ const struct pv_option pv_global_options[N_GLOBAL + 1] = {
 
 /* --- the command line ---------------------------------------------------------------------- */
 
+/* Commands that are to be typed mean the node that was asked: by the name of its network, unless
+ * that is this user's own and the machine's was asked. */
+static void name_flag(struct pv_cli *cli)
+{
+    struct pv_instance meant;
+    const char *name = cli->node.name;
+    if (cli->node.is_usual && pv_instance_find(name, &meant) == PV_OK && meant.is_user)
+        snprintf(cli->flag, sizeof(cli->flag), "-S %s", cli->node.socket);
+    else if (name[0] != '\0')
+        snprintf(cli->flag, sizeof(cli->flag), "-n %s", name);
+}
+
 /* Which of this machine's nodes is meant. */
 static int pick_node(struct pv_cli *cli, const char *net, const char *socket)
 {
@@ -52,6 +64,7 @@ static int pick_node(struct pv_cli *cli, const char *net, const char *socket)
     if (socket != NULL && pv_instance_behind(socket, &cli->node) < 0)
         return pv_cli_usage(cli, "--socket: the path is too long");
     cli->client.own = cli->node.is_user;
+    name_flag(cli);
     return 0;
 }
 

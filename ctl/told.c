@@ -95,8 +95,8 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
         pv_cli_note(cli, "%s", done);
     else if (strcmp(coordinator, "stored") != 0 && pv_json_real(body, "know", 0) == 0)
         pv_cli_note(cli,
-                    "%s; nobody could be told: it stays in the lists of the others until an admin "
-                    "says `p2pvpnctl remove`",
+                    "%s; nobody could be told: it stays in the lists of the others until an "
+                    "admin's `p2pvpnctl remove`",
                     done);
     else
         note_told(cli, done, body);

@@ -667,6 +667,18 @@ static int choose_crypto(const struct daemon *d)
 
 /* --- engine and loop ----------------------------------------------------------------------- */
 
+/* Commands in texts of this p2pvpnd's are typed with it. */
+static void find_flag(const struct daemon *d, char ret_flag[static PV_ENGINE_FLAG])
+{
+    char net[PV_USERDIRS_NET] = "";
+    _Static_assert((int)PV_ENGINE_FLAG > (int)PV_USERDIRS_NET + 3, "it fits behind -n");
+    if (d->for_user)
+        snprintf(net, sizeof(net), "%s", d->net == NULL ? "" : d->net);
+    else
+        (void)pv_userdirs_net_behind(d->socket, net);
+    snprintf(ret_flag, PV_ENGINE_FLAG, "%s%s", net[0] == '\0' ? "" : "-n ", net);
+}
+
 /* Copies the settings into the engine's terms: the engine knows no file and no flags. */
 static int new_engine(struct daemon *d, const struct pv_saved *saved)
 {
@@ -733,6 +745,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     memcpy(cfg.relay_user, s->relay_user, sizeof(cfg.relay_user));
     memcpy(cfg.relay_password, s->relay_password, sizeof(cfg.relay_password));
     snprintf(cfg.tun_name, sizeof(cfg.tun_name), "%s", d->tun);
+    find_flag(d, cfg.flag);
     cfg.root_file = d->root_file;
     default_node_name(&d->rng, cfg.hostname);
     int r = pv_engine_new(&d->engine, &cfg, pv_clock_now());

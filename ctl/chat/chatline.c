@@ -221,22 +221,23 @@ static void show_state(struct chat *c, const json_t *body)
 static void show_room(struct chat *c, const json_t *body)
 {
     bool invited = strcmp(pv_json_text(body, "what", ""), "invited") == 0;
-    fprintf(c->cli->out, "%s-- %s: %s %s%s%s%s\n", pv_colour_on(PV_DIM, c->cli->screen.colour),
-            pv_json_text(body, "room", "?"), pv_json_text(body, "peer", "?"),
-            invited ? "was invited by " : "left", invited ? pv_json_text(body, "by", "?") : "",
-            invited && pv_json_bool(body, "self") ? ": p2pvpnctl room accept, or leave" : "",
-            pv_colour_off(PV_DIM, c->cli->screen.colour));
+    fputs(pv_colour_on(PV_DIM, c->cli->screen.colour), c->cli->out);
+    pv_cli_say(c->cli, "-- %s: %s %s%s%s", pv_json_text(body, "room", "?"),
+               pv_json_text(body, "peer", "?"), invited ? "was invited by " : "left",
+               invited ? pv_json_text(body, "by", "?") : "",
+               invited && pv_json_bool(body, "self") ? ": `p2pvpnctl room accept`, or leave" : "");
+    fputs(pv_colour_off(PV_DIM, c->cli->screen.colour), c->cli->out);
 }
 
 /* To admins: who joined by an invite with approval. */
 static void show_waiting(struct chat *c, const json_t *body)
 {
     const char *name = pv_json_text(body, "name", "?");
-    fprintf(c->cli->out,
-            "%s-- %s asks to be admitted, from %s: p2pvpnctl admit %s, or p2pvpnctl deny %s%s\n",
-            pv_colour_on(PV_DIM, c->cli->screen.colour), name,
-            pv_json_text(body, "asks_from", "somewhere"), name, name,
-            pv_colour_off(PV_DIM, c->cli->screen.colour));
+    fputs(pv_colour_on(PV_DIM, c->cli->screen.colour), c->cli->out);
+    pv_cli_say(c->cli,
+               "-- %s asks to be admitted, from %s: `p2pvpnctl admit %s`, or `p2pvpnctl deny %s`",
+               name, pv_json_text(body, "asks_from", "somewhere"), name, name);
+    fputs(pv_colour_off(PV_DIM, c->cli->screen.colour), c->cli->out);
 }
 
 static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)

@@ -81,7 +81,7 @@ static int call_room(struct pv_cli *cli, const char *room, json_t **ret_body)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROOM_MEMBERS);
     if (strlen(room) >= sizeof(req.room))
-        return pv_cli_usage(cli, "\"%.60s\" is not a room: p2pvpnctl room list", room);
+        return pv_cli_usage(cli, "\"%.60s\" is not a room: `p2pvpnctl room list`", room);
     memcpy(req.room, room, strlen(room) + 1);
     pv_cli_set_timeout(cli, WAIT_S);
     return pv_cli_call(cli, &req, NULL, NULL, ret_body);

@@ -305,8 +305,7 @@ static int print_sent(struct pv_cli *cli, const json_t *body)
     bool waits;
     if (cli->quiet)
         return 0;
-    pv_show_text(cli->out, pv_show_sent(body, text, &waits));
-    fputc('\n', cli->out);
+    pv_cli_say(cli, "%s", pv_show_sent(body, text, &waits));
     return 0;
 }
 

@@ -336,8 +336,8 @@ static int follow(struct pv_cli *cli, struct job *first)
         return watch(cli, first);
     /* The words are for people: JSON and --quiet have the exit code. */
     for (struct job *j = first; j != NULL && !cli->json && !cli->quiet; j = j->next)
-        fprintf(cli->out, "offered: `p2pvpnctl files` shows what becomes of file %lu\n",
-                (unsigned long)j->number);
+        pv_cli_say(cli, "offered: `p2pvpnctl files` shows what becomes of file %lu",
+                   (unsigned long)j->number);
     return 0;
 }
 
@@ -407,7 +407,7 @@ static int ask_members(struct pv_cli *cli, json_t **ret_body)
     size_t i, n = 0;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROOM_MEMBERS);
     if (strlen(room) >= sizeof(req.room))
-        return pv_cli_usage(cli, "\"%.60s\" is not a room: p2pvpnctl room list", room);
+        return pv_cli_usage(cli, "\"%.60s\" is not a room: `p2pvpnctl room list`", room);
     memcpy(req.room, room, strlen(room) + 1);
     int code = pv_cli_call(cli, &req, NULL, NULL, ret_body);
     json_array_foreach(json_object_get(*ret_body, "members"), i, m) n += pv_show_gets_file(m);

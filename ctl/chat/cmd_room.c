@@ -57,7 +57,7 @@ static int print_created(struct pv_cli *cli, const json_t *body)
     const char *room = pv_json_text(body, "room", "#?");
     /* Without its #, which a shell takes for a comment unless it is quoted. */
     if (!cli->quiet)
-        fprintf(cli->out, "%s is open: p2pvpnctl room invite %s PEER\n", room, room + 1);
+        pv_cli_say(cli, "%s is open: `p2pvpnctl room invite %s PEER`", room, room + 1);
     return 0;
 }
 

@@ -497,7 +497,7 @@ static void end_denied(struct links *x)
         if (denied) {
             pv_cli_note(x->cfg->cli,
                         "a connection to %.100s port %u was ended: rules of the network deny it "
-                        "now (p2pvpnctl rules)",
+                        "now (`p2pvpnctl rules`)",
                         l->host, l->port);
             end_link(l);
         }

@@ -111,7 +111,7 @@ static int take_status(struct pv_overlay *o, const json_t *status)
     int pid = (int)pv_json_real(status, "inside", 0);
     if (tun[0] == '\0' || strlen(tun) >= sizeof(o->tun))
         return pv_cli_fail(o->cli, PV_CTLAPI_NOT_JOINED,
-                           "this node is not up: p2pvpnctl status says what is missing");
+                           "this node is not up: `p2pvpnctl status` says what is missing");
     snprintf(o->tun, sizeof(o->tun), "%s", tun);
     snprintf(o->zone, sizeof(o->zone), "%.63s",
              pv_json_text(json_object_get(status, "network"), "name", ""));
@@ -317,7 +317,7 @@ int pv_overlay_complain(struct pv_overlay *o, const char *host, uint16_t port, i
         o->known = false; /* the address or the interface is another now */
         return pv_cli_fail(o->cli, PV_CTLAPI_NOT_JOINED,
                            "this node is not up, or p2pvpnd has just restarted: try again, or see "
-                           "p2pvpnctl status");
+                           "`p2pvpnctl status`");
     case -EHOSTUNREACH:
     case -ENETUNREACH:
         return pv_cli_fail(o->cli, PV_CTLAPI_PEER_OFFLINE,

@@ -14,6 +14,7 @@
 #include "ctl/lib/launch.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/harmless.h"
+#include "proto/local/remedy.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -24,11 +25,19 @@ enum {
 
 /* --- telling the user ---------------------------------------------------------------------- */
 
+const char *pv_cli_name_commands(const struct pv_cli *cli, const char *text, char *dst, size_t cap)
+{
+    pv_remedy_name(cli->flag, text, dst, cap);
+    return dst;
+}
+
 /* Texts may hold words of peers and of whoever answers on the socket: control characters are shown,
  * not sent to the terminal. A script that reads JSON gets errors as JSON, too. */
-void pv_cli_complain(struct pv_cli *cli, int code, const char *text)
+void pv_cli_complain(struct pv_cli *cli, int code, const char *said)
 {
+    char text[2048];
     json_t *body = NULL;
+    pv_cli_name_commands(cli, said, text, sizeof(text));
     if (cli->json)
         body = pv_ctlapi_pack("{s:i, s:i, s:s}", "format", PV_CTLAPI_FORMAT, "code", code, "error",
                               text);
@@ -102,17 +111,32 @@ void pv_cli_hush(struct pv_cli *cli, bool hush)
     }
 }
 
+static void put_line(const struct pv_cli *cli, FILE *out, const char *fmt, va_list ap)
+    PV_PRINTF(3, 0);
+static void put_line(const struct pv_cli *cli, FILE *out, const char *fmt, va_list ap)
+{
+    char text[900], named[1800];
+    vsnprintf(text, sizeof(text), fmt, ap);
+    pv_show_text(out, pv_cli_name_commands(cli, text, named, sizeof(named)));
+    fputc('\n', out);
+}
+
+void pv_cli_say(struct pv_cli *cli, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    put_line(cli, cli->out, fmt, ap);
+    va_end(ap);
+}
+
 void pv_cli_note(struct pv_cli *cli, const char *fmt, ...)
 {
-    char text[900];
     va_list ap;
     if (cli->quiet)
         return;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
+    put_line(cli, cli->err, fmt, ap);
     va_end(ap);
-    pv_show_text(cli->err, text);
-    fputc('\n', cli->err);
 }
 
 /* --- arguments ----------------------------------------------------------------------------- */
@@ -438,6 +462,7 @@ int pv_cli_take_replies(struct pv_cli *cli, pv_cli_reply_fn *take, void *ctx)
 
 int pv_cli_print_table(struct pv_cli *cli, struct pv_table *t)
 {
+    pv_table_name_commands(t, cli->flag);
     return pv_table_print(t, cli->out, &cli->screen) < 0 ? pv_cli_no_memory(cli) : 0;
 }
 

@@ -43,6 +43,7 @@ struct pv_cli {
     FILE *in, *out, *err;
     FILE *loud; /* err, while errors are told to nobody (pv_cli_hush()); NULL: they are told */
     struct pv_instance node; /* whose p2pvpnd is asked */
+    char flag[PATH_MAX + 4]; /* "-n work": by which it is meant; "": without a flag it is, too */
     bool json, quiet;
     bool all; /* --long: tables have all columns, and nothing of them is cut */
     struct pv_screen screen;
@@ -78,6 +79,11 @@ int pv_cli_usage(struct pv_cli *cli, const char *fmt, ...) PV_PRINTF(2, 3);
 int pv_cli_no_memory(struct pv_cli *cli);
 /* Whether errors are told to nobody, as those of something that is tried again. */
 void pv_cli_hush(struct pv_cli *cli, bool hush);
+/* The next three make commands in backticks right for the node that was asked (remedy.h). */
+/* A text with them in it, as an answer may have. Returns dst. */
+const char *pv_cli_name_commands(const struct pv_cli *cli, const char *text, char *dst, size_t cap);
+/* A line of the answer for people. */
+void pv_cli_say(struct pv_cli *cli, const char *fmt, ...) PV_PRINTF(2, 3);
 /* A line on err for people; nothing with --quiet. */
 void pv_cli_note(struct pv_cli *cli, const char *fmt, ...) PV_PRINTF(2, 3);
 

@@ -103,17 +103,13 @@ static size_t stem_len(const char *file, const char *suffix)
 
 int pv_instance_behind(const char *socket, struct pv_instance *ret)
 {
-    static const char dir[] = PV_INSTANCE_RUN "/";
+    char net[PV_USERDIRS_NET];
     fill_usual(ret);
     if (strcmp(socket, ret->socket) == 0)
         return PV_OK;
-    if (strncmp(socket, dir, sizeof(dir) - 1) == 0) {
-        const char *file = socket + sizeof(dir) - 1;
-        size_t len = stem_len(file, SOCK);
-        if (pv_userdirs_is_net(file, len)) {
-            fill_named(file, len, ret);
-            return PV_OK;
-        }
+    if (pv_userdirs_net_behind(socket, net)) {
+        fill_named(net, strlen(net), ret);
+        return PV_OK;
     }
     size_t len = strlen(socket);
     if (len >= sizeof(ret->socket))

@@ -9,6 +9,7 @@
 #include <wchar.h>
 
 #include "proto/chat/chat.h"
+#include "proto/local/remedy.h"
 
 enum {
     GAP = 2,             /* blanks between columns */
@@ -171,6 +172,19 @@ static void print_rows(const struct pv_table *t, FILE *out, const struct pv_scre
         fputs(pv_colour_off(c->colour, screen->colour), out);
         fprintf(out, last ? "\n" : "%*s", GAP, "");
         from += widths[column] + GAP;
+    }
+}
+
+void pv_table_name_commands(struct pv_table *t, const char *flag)
+{
+    char text[2 * CELL_MAX];
+    for (size_t i = 0; i < t->n_cells && flag[0] != '\0'; i++) {
+        pv_remedy_name(flag, t->cells[i].text, text, sizeof(text));
+        char *named = strcmp(text, t->cells[i].text) == 0 ? NULL : strdup(text);
+        if (named == NULL)
+            continue;
+        free(t->cells[i].text);
+        t->cells[i].text = named;
     }
 }
 

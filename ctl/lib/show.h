@@ -42,6 +42,8 @@ void pv_table_begin(struct pv_table *t, size_t n_columns);
 void pv_table_begin_headed(struct pv_table *t, const char *const *head, size_t n_columns);
 /* The next cell, left to right; text is copied. */
 void pv_table_cell(struct pv_table *t, enum pv_colour colour, const char *text);
+/* Makes commands in backticks right for the node that flag names (remedy.h). */
+void pv_table_name_commands(struct pv_table *t, const char *flag);
 /* Where a table is printed. */
 struct pv_screen {
     size_t width; /* columns; 0: lines are as long as they are */

@@ -819,6 +819,7 @@ int pv_tui_run(struct pv_cli *cli, const char *peer)
         return pv_cli_no_memory(cli);
     }
     u->cli = cli;
+    u->model.flag = cli->flag;
     use_locale();
     /* Said before the screen is there, so that it can be read. */
     char wrong[PV_CTLCONF_ERROR];

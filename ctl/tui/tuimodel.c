@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/vec.h"
 #include "ctl/lib/show.h"
+#include "proto/local/remedy.h"
 
 static struct pv_tui_line *find_line(struct pv_tui_conv *c, const char *id);
 static void give(struct pv_tui *t, const json_t *msg);
@@ -20,11 +21,12 @@ static void want_files(struct pv_tui *t);
 
 void pv_tui_note(struct pv_tui *t, const char *fmt, ...)
 {
-    char text[PV_TUI_NOTE];
+    char said[PV_TUI_NOTE], text[PV_TUI_NOTE];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
+    vsnprintf(said, sizeof(said), fmt, ap);
     va_end(ap);
+    pv_remedy_name(t->flag, said, text, sizeof(text));
     /* The bar has one row. The text may come from another node: pv_chat_show() takes the control
      * characters out of it that could command the terminal. */
     text[strcspn(text, "\n")] = '\0';
@@ -38,6 +40,7 @@ int pv_tui_init(struct pv_tui *t)
 {
     /* Index 0 exists from the beginning: "current" points to it, and notices need a pane. */
     memset(t, 0, sizeof(*t));
+    t->flag = "";
     pv_tui_settings_init(&t->set);
     t->told = json_object();
     if (t->told != NULL && pv_tui_find(t, "", true) != SIZE_MAX) {
@@ -1129,7 +1132,7 @@ static void want_files(struct pv_tui *t)
 void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why)
 {
     const json_t *f = json_object_get(body, "file");
-    char line[640], number[16];
+    char line[640], said[640], number[16];
     const char *name = pv_json_text(f, "name", "?");
     struct pv_tui_line *unused;
     size_t index = place_to_tell(t, f, &unused);
@@ -1140,8 +1143,10 @@ void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why)
         snprintf(line, sizeof(line), "%s is saved where this chat was started", name);
         pv_tui_want(t, PV_TUI_SAVED, "", strdup(number));
     } else {
-        snprintf(line, sizeof(line), "%s is not saved: %s: /save %s, or p2pvpnctl files get %s",
-                 name, why, number, number);
+        snprintf(said, sizeof(said),
+                 "%s is not saved: %s: /save %s, or `p2pvpnctl files get %s -o NAME`", name, why,
+                 number, number);
+        pv_remedy_name(t->flag, said, line, sizeof(line));
     }
     pv_tui_notice(t, &t->convs[index], line);
 }

@@ -149,6 +149,7 @@ static void copy_config(struct pv_node *n, const struct pv_engine_config *cfg, p
     }
     n->identity = cfg->identity;
     memcpy(given->tun_name, cfg->tun_name, sizeof(given->tun_name));
+    memcpy(given->flag, cfg->flag, sizeof(given->flag));
     given->inside = cfg->inside;
     memcpy(given->own_addrs, cfg->own_addrs, sizeof(given->own_addrs));
     given->n_own_addrs = cfg->n_own_addrs;
@@ -172,7 +173,7 @@ static int make_machines(struct pv_engine *e)
 {
     int r = pv_fp_builder_new(&e->node.fp, &e->node.rng);
     if (r == PV_OK)
-        r = pv_ctlsrv_new(&e->node.ctl, &e->node.streams);
+        r = pv_ctlsrv_new(&e->node.ctl, &e->node.streams, e->node.given.flag);
     const struct pv_peers_config pc = {.node = &e->node, .on_gone = peer_gone, .arg = e};
     if (r == PV_OK)
         r = pv_peers_new(&e->node.peers, &pc);

@@ -362,7 +362,7 @@ MISTAKES = (
     ("a token that was revoked", "c", "join REVOKED", 12, "was revoked", "ask for a new one"),
     ("a token that has expired", "c", "join EXPIRED", 12, "has expired", "ask for a new one"),
     ("a bad name", "c", "join TOKEN --name My_Laptop", 2, "a-z 0-9 and -"),
-    ("a name that is taken", "c", "join TOKEN --name b", 1, "--name", "an admin frees"),
+    ("a name that is taken", "c", "join TOKEN --name b", 1, "--name", "an admin's `p2pvpnctl remove NAME`"),
     ("a range with host bits", "c", "create URL --cidr 10.66.0.0/40", 2, "--cidr", "10.66.0.0/16"),
     ("joining twice", "b", "join TOKEN", 1, "already", "leave", "-n NAME"),
     ("creating in a network", "b", "create URL", 1, "already", "leave"),

@@ -95,4 +95,4 @@ def doctor_is_content_with_a_node_that_works(lab):
     a.ctl("down")
     r = a.ctl("doctor", check_rc=False)
     equal(r.code, 1, "exit code of doctor on a machine that is down")
-    check("to do: p2pvpnctl up" in r.out, r.out)
+    check("to do: `sudo p2pvpnctl up`" in r.out, r.out)

@@ -62,6 +62,23 @@ def a_machine_is_in_two_networks_at_once(lab):
     check("bob is in home and in work: alone it means home's, bob.work.p2p" in a.ctl("status").out, "status")
     check("bob.work.p2p the other" in a.ctl("doctor", code=None).out, "doctor")
 
+    # Commands that answers name are for the network that was asked, whoever says them.
+    for args, code, remedy in ((("why", "nobody"), 6, "`p2pvpnctl -n work peers`"),
+                               (("room", "create", "crew"), 0, "`p2pvpnctl -n work room invite crew PEER`"),
+                               (("can", "a", "bob:22"), 0, "`p2pvpnctl -n work why bob`"),
+                               (("route", "list"), 0, "(`p2pvpnctl -n work route use`)"),
+                               (("exit", "use", "bob"), 11, "there `p2pvpnctl exit offer`"),
+                               (("send-file", "--no-wait", "bob", "/etc/hostname"), 0,
+                                "`p2pvpnctl -n work files`"),
+                               (("history", "crew"), 6, "no peer crew, but a room: type '#crew'"),
+                               (("down",), 0, "`sudo p2pvpnctl -n work up`"),
+                               (("ping", "bob"), 1, "`p2pvpnctl -n work up`")):
+        r = a.ctl("-n", "work", *args, code=code)
+        check(remedy in r.out + r.err, f"not {remedy!r}: {r}")
+    check("to do: `sudo p2pvpnctl -n work up`" in a.ctl("-n", "work", "doctor", check_rc=False).out, "doctor")
+    a.ctl("-n", "work", "up")
+    wait("it to be up", lambda: rows(a)["work"]["state"] == "up")
+
     # The second one ends and is started again by its own words, the first goes on.
     a.ctl("-n", "work", "leave", "--forget")
     wait("it to be in no network", lambda: rows(a)["work"]["state"] == "none")

@@ -379,7 +379,7 @@ static bool may_invite(struct admin *a, bool admin, uint64_t handle)
         pv_ctlsrv_failf(
             a->node->ctl, handle, PV_CTLAPI_REFUSED,
             "invite: --admin needs the root key of %s, which is not on this machine: use the "
-            "one that ran `p2pvpnctl create`, or invite without it",
+            "one that ran `create`, or invite without it",
             pv_roster_network(a->node->roster)->name);
         return false;
     }
@@ -592,7 +592,7 @@ static void fail_grant(struct admin *a, int status, uint64_t handle)
     if (status == PV_ERR_NOT_FOUND)
         snprintf(text, sizeof(text),
                  "admin grant: the root key of %s is not on this machine: use the one that ran "
-                 "`p2pvpnctl create`",
+                 "`create`",
                  pv_roster_network(a->node->roster)->name);
     else
         snprintf(text, sizeof(text), "admin grant: it could not be signed (%s): try again",

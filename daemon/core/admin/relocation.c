@@ -651,7 +651,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         return;
     if ((facts & (PV_FACT_UP | PV_FACT_NETWORK)) != 0 &&
         (!x->node->up || x->node->roster == NULL || pv_node_self(x->node) == NULL)) {
-        fail(x, PV_CTLAPI_FAILED, "this node went down meanwhile", "p2pvpnctl up, and again", now);
+        fail(x, PV_CTLAPI_FAILED, "this node went down meanwhile", "`p2pvpnctl up`, and again",
+             now);
         return;
     }
     if ((facts & PV_FACT_ONLINE) == 0)

@@ -139,7 +139,7 @@ static void run_root_export(void *part, struct pv_ctlapi_request *req, struct pv
     if (!n->identity->has_root) {
         answer_error(k, handle, PV_CTLAPI_REFUSED,
                      "root export: there is no root key on this machine: use the one that ran "
-                     "`p2pvpnctl create`, or where it was imported");
+                     "`create`, or where it was imported");
         return;
     }
     pv_ctlsrv_answer(

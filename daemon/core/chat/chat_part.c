@@ -326,8 +326,9 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     size_t n = pv_chatlink_holding(c, &name);
     if (n == 0)
         return;
-    snprintf(why, sizeof(why), "%s%s: read them (p2pvpnctl inbox), or p2pvpnctl history clear %s",
-             name, n > 1 ? " and others" : "", name);
+    snprintf(why, sizeof(why),
+             "%s%s: read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear %s`", name,
+             n > 1 ? " and others" : "", name);
     pv_statuspage_problem(
         st, "no more messages are taken for now, for what is unread or stored here, from ", why);
 }

@@ -468,14 +468,14 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         char why[256], name[PV_ROOMS_NAME_BUF], who[PV_NODE_WHO];
         pv_rooms_name(r->rooms, room, name);
         snprintf(why, sizeof(why),
-                 "%s in %s: read them (p2pvpnctl inbox), or p2pvpnctl history clear '%s'",
+                 "%s in %s: read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear '%s'`",
                  pv_node_who(r->node, author, who), name, name);
         pv_statuspage_problem(
             st, "no more lines are taken for now, for what is unread or stored here, of ", why);
     }
     if (pv_rooms_are_full(r->rooms))
         pv_statuspage_problem(st, "nobody can invite this node to another room: ",
-                              "it is in as many as it may be, p2pvpnctl room leave makes place");
+                              "it is in as many as it may be, `p2pvpnctl room leave` makes place");
     pv_statuspage_drop(st, "room-forged", counts.forged);
     pv_statuspage_drop(st, "room-frame", counts.bad_frames);
     pv_statuspage_drop(st, "room-stranger", counts.strangers);

@@ -974,7 +974,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
              missing, others);
     pv_statuspage_problem(st, text,
                           "those that are on use another one: type `p2pvpnctl network coordinators "
-                          "token` here, and at one of them `p2pvpnctl join TOKEN`");
+                          "token` here, go to one of them, and there `p2pvpnctl join TOKEN`");
 }
 
 const struct pv_part pv_part_scout = {

@@ -24,6 +24,7 @@ enum {
     PV_ENGINE_MAX_LAN_PEERS = 64,                /* names in [lan] peers */
     PV_ENGINE_MAX_ALLOWED = 64,                  /* allowed-ips of one [peer] */
     PV_ENGINE_MAX_RELAYS = PV_FP_MAX_RELAYS - 1, /* [relay] turn; the first is the coordinator's */
+    PV_ENGINE_FLAG = 16,                         /* "-n work", with the NUL */
     PV_IDENTITY_OTHERS = PV_JOB_KEYS - 1,        /* transport keys beside the one in use */
 };
 
@@ -165,6 +166,7 @@ struct pv_engine_config {
     char relay_user[PV_TURNC_TEXT_MAX + 1];
     char relay_password[PV_TURNC_TEXT_MAX + 1]; /* a secret: wipe */
     char tun_name[PV_JOB_IFNAME];
+    char flag[PV_ENGINE_FLAG]; /* of p2pvpnctl, by which this node is meant; "": none is needed */
     struct pv_prefix own_addrs[4]; /* [interface] address of a plain WireGuard node, else none */
     size_t n_own_addrs;
     uint16_t mtu;      /* of the TUN, bytes, 1420 */

@@ -14,6 +14,7 @@
 #include "daemon/core/node/streams.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_request.h"
+#include "proto/local/remedy.h"
 
 /* One unanswered request. It is in its connection's list; when the client goes it waits in the
  * server's cancelled list. */
@@ -44,15 +45,17 @@ struct pv_ctlsrv {
     size_t out_total;                        /* bytes waiting for all readers */
     uint32_t last_sid;
     uint64_t last_handle;
+    const char *flag;          /* of p2pvpnctl, that means this node; borrowed */
     struct request *cancelled; /* client gone, not yet told */
 };
 
-int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv, struct pv_streams *streams)
+int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv, struct pv_streams *streams, const char *flag)
 {
     struct pv_ctlsrv *srv = calloc(1, sizeof(*srv));
     if (srv == NULL)
         return PV_ERR_NOMEM;
     srv->streams = streams;
+    srv->flag = flag;
     *ret_srv = srv;
     return PV_OK;
 }
@@ -136,6 +139,8 @@ static void kill_conn(struct pv_ctlsrv *srv, struct conn *c)
 static void put_reply(struct pv_ctlsrv *srv, struct conn *c, json_t *obj)
 {
     size_t len = 0;
+    if (obj != NULL)
+        pv_remedy_name_reply(srv->flag, obj);
     char *line = c->dead || obj == NULL ? NULL : pv_ctlapi_dump(obj, &len);
     json_decref(obj);
 

@@ -402,11 +402,10 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
         return false;
     }
     if (self != NULL && self->state == PV_MEMBER_WAITING) {
-        pv_ctlsrv_failf(
-            n->ctl, handle, PV_CTLAPI_REFUSED,
-            "%s: this machine waits until an admin of network %s admits it: `p2pvpnctl admit "
-            "%s` there",
-            what, pv_roster_network(n->roster)->name, self->name);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "%s: this machine waits until an admin of network %s admits it, there "
+                        "`p2pvpnctl admit %s`",
+                        what, pv_roster_network(n->roster)->name, self->name);
         return false;
     }
     if (n->roster != NULL)

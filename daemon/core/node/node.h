@@ -147,6 +147,7 @@ enum {
 struct pv_node_given {
     struct pv_log log; /* the shell's sink with a level of our own */
     char tun_name[PV_JOB_IFNAME];
+    char flag[PV_ENGINE_FLAG]; /* of p2pvpnctl, by which this node is meant */
     unsigned inside; /* the interface is in a network of its own (pv_engine_config); 0: it is not */
     struct pv_prefix own_addrs[4]; /* of a plain WireGuard node */
     size_t n_own_addrs;

@@ -284,8 +284,9 @@ static bool refuse_word(const struct pv_node *n, const struct making *x, bool to
                         enum pv_carrying_why why)
 {
     static const char *const words[] = {
-        [PV_CARRYING_UNASKED] = "it carries guests of other admins with `[guests] carry = on` in "
-                                "its p2pvpnd.conf alone: say so there, and `p2pvpnctl reload`",
+        [PV_CARRYING_UNASKED] =
+            "it carries guests of other admins with `[guests] carry = on` in "
+            "its p2pvpnd.conf alone: say so there, and there `p2pvpnctl reload`",
         [PV_CARRYING_UNABLE] = "its p2pvpnd has no rights (--user), and forwards nothing: name a "
                                "member whose p2pvpnd root starts",
         [PV_CARRYING_FULL] = "it carries as many guests as it can: name another member",
@@ -356,7 +357,7 @@ static bool may_take_all(struct pv_node *n, const struct making *x)
         return true;
     pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_REFUSED,
                     "%s: %s is no exit, so it takes no more than the network: there `p2pvpnctl "
-                    "exit offer`, and an admin has to say `p2pvpnctl route allow %s default`",
+                    "exit offer`, and an admin's `p2pvpnctl route allow %s default`",
                     x->what, x->by->name, x->by->name);
     return false;
 }

@@ -358,7 +358,7 @@ static void name_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *
     snprintf(text, sizeof(text),
              "%s offers to carry %s, which no admin has allowed: %s`p2pvpnctl route allow %s %s`",
              m->name, pv_prefix_format(&offer->prefix, prefix),
-             x->admin ? "if you trust it, " : "ask one to say ", m->name,
+             x->admin ? "if you trust it, " : "ask for an admin's ", m->name,
              word_of(&offer->prefix, word));
     pv_statuspage_problem(x->st, text, "");
 }

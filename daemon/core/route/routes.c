@@ -733,11 +733,10 @@ static void run_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_pe
     for (size_t i = 0; i < r->n; i++)
         offered = offered || (r->all[i].prefix.bits == 0 && has_gateway(&r->all[i], pv_peer_pk(p)));
     if (!offered) {
-        pv_ctlsrv_failf(
-            r->node->ctl, handle, PV_CTLAPI_REFUSED,
-            "exit use: %s is no exit: there `p2pvpnctl exit offer`, and an admin has to say "
-            "`p2pvpnctl route allow %s default`",
-            pv_peer_name(p), pv_peer_name(p));
+        pv_ctlsrv_failf(r->node->ctl, handle, PV_CTLAPI_REFUSED,
+                        "exit use: %s is no exit: there `p2pvpnctl exit offer`, and an admin's "
+                        "`p2pvpnctl route allow %s default`",
+                        pv_peer_name(p), pv_peer_name(p));
         return;
     }
     r->use.exit = true;

@@ -15,6 +15,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
+#include "proto/local/remedy.h"
 #include "proto/roster/roster_make.h"
 
 enum {
@@ -122,18 +123,20 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
  * `status` say it all the same. */
 static void run_program(struct waiting *w, const struct pv_member *m, const char *from, pv_ns now)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
+    char text[PV_CTLAPI_ERROR_BUF], said[PV_CTLAPI_ERROR_BUF];
     struct pv_node *n = w->node;
     struct pv_job *job = w->notify && w->n_out < NOTIFY_MAX ? pv_job_new(PV_JOB_NOTIFY) : NULL;
     if (job == NULL)
         return;
     snprintf(text, sizeof(text),
-             "%s asks to be admitted to network %s%s%s: p2pvpnctl admit %s, or p2pvpnctl deny %s",
+             "%s asks to be admitted to network %s%s%s: `p2pvpnctl admit %s`, or `p2pvpnctl deny "
+             "%s`",
              m->name, pv_roster_network(n->roster)->name, from == NULL ? "" : ", from ",
              from == NULL ? "" : from, m->name, m->name);
+    pv_remedy_name(n->given.flag, text, said, sizeof(said));
     job->u.notify = calloc(1, sizeof(*job->u.notify));
     if (job->u.notify != NULL)
-        job->u.notify->text = strdup(text);
+        job->u.notify->text = strdup(said);
     if (job->u.notify == NULL || job->u.notify->text == NULL) {
         pv_job_free(job);
         return;
@@ -369,7 +372,7 @@ static void show_own(const struct pv_node *n, struct pv_statuspage *st)
 {
     const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
     char text[PV_NAME_BUF + 64];
-    snprintf(text, sizeof(text), "an admin lets it in with `p2pvpnctl admit %s`", self->name);
+    snprintf(text, sizeof(text), "an admin's `p2pvpnctl admit %s` lets it in", self->name);
     /* Only the coordinator says so, and the word of an admin would not reach this node. */
     if (n->coord_info.standing == PV_COORD_DENIED)
         pv_statuspage_problem(st, "an admin denied this machine, the coordinator says: ",

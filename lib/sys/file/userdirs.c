@@ -26,6 +26,19 @@ bool pv_userdirs_is_net(const char *name, size_t len)
     return true;
 }
 
+bool pv_userdirs_net_behind(const char *socket, char ret_net[static PV_USERDIRS_NET])
+{
+    static const char dir[] = "/run/p2pvpn/";
+    if (strncmp(socket, dir, strlen(dir)) != 0)
+        return false;
+    const char *file = socket + strlen(dir);
+    size_t len = strcspn(file, ".");
+    if (strcmp(file + len, ".sock") != 0 || !pv_userdirs_is_net(file, len))
+        return false;
+    snprintf(ret_net, PV_USERDIRS_NET, "%.*s", (int)len, file);
+    return true;
+}
+
 /* Paths that are not absolute are to be ignored, as the specification says. */
 static const char *absolute(const char *path)
 {

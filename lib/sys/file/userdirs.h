@@ -25,6 +25,9 @@ struct pv_userdirs {
 /* A word that -n takes: 1 to 11 of a-z, 0-9 and '-', not at the ends, and none that files beside
  * have (p2pvpnd, default, coordinator). */
 bool pv_userdirs_is_net(const char *name, size_t len);
+/* The network whose p2pvpnd of this machine's has this control socket, as /run/p2pvpn/work.sock;
+ * false: the first one's, or one that somebody chose. */
+bool pv_userdirs_net_behind(const char *socket, char ret_net[static PV_USERDIRS_NET]);
 /*
  * The files of this process' user, in network net ("": the first). Without the variables they are
  * ~/.local/state, ~/.config and /run/user/UID; where that is missing, run is below the state.

@@ -803,7 +803,7 @@ PV_TEST_IN(status_shows_what_matters, setup, teardown)
     assert_non_null(strstr(t.out, "[2001:db8:1234:5678:9abc:def0:1234:5678]:3478  connected\n"));
     answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"none\"}\n");
     assert_int_equal(RUN("status"), 0);
-    assert_string_equal(t.out, "state  not joined: p2pvpnctl join TOKEN, or create URL\n");
+    assert_string_equal(t.out, "state  not joined: `p2pvpnctl join TOKEN`, or `create URL`\n");
 }
 
 PV_TEST_IN(ip_prints_one_word, setup, teardown)

@@ -89,7 +89,7 @@ PV_TEST(doctor_says_why_it_hears_nothing)
     stop_daemon();
     assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
     assert_non_null(strstr(t.out, "!!   daemon        p2pvpnd does not run\n"));
-    assert_non_null(strstr(t.out, "to do: sudo p2pvpnctl up\n"));
+    assert_non_null(strstr(t.out, "to do: `sudo p2pvpnctl up`\n"));
 }
 
 /* --- bugreport ----------------------------------------------------------------------------- */

@@ -637,8 +637,8 @@ PV_TEST(chat_tells_states_of_what_it_sent)
     assert_string_equal(t.out, "-- queued: pi is away and gets it when it is back\n"
                                "-- delivered to pi: hello...\n"
                                "-- pi is online\n"
-                               "-- eve asks to be admitted, from 192.0.2.7: p2pvpnctl admit eve, "
-                               "or p2pvpnctl deny eve\n" WHEN "pi: back\n"
+                               "-- eve asks to be admitted, from 192.0.2.7: `p2pvpnctl admit eve`, "
+                               "or `p2pvpnctl deny eve`\n" WHEN "pi: back\n"
                                "-- nobody else is in this network yet\n");
 }
 

@@ -155,3 +155,15 @@ PV_TEST(names_that_are_files_beside_are_no_networks)
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
         assert_int_equal(pv_userdirs_find(bad[i], &d), PV_ERR_MALFORMED);
 }
+
+PV_TEST(a_socket_of_the_machines_names_its_network)
+{
+    static const char *const bad[] = {
+        "/run/p2pvpn/p2pvpnd.sock", "/run/p2pvpn/Work.sock", "/run/p2pvpn/work.sock.web",
+        "/run/p2pvpn/work",         "/tmp/work.sock",        "/run/p2pvpn/a.b.sock"};
+    char net[PV_USERDIRS_NET] = "";
+    assert_true(pv_userdirs_net_behind("/run/p2pvpn/work.sock", net));
+    assert_string_equal(net, "work");
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
+        assert_false(pv_userdirs_net_behind(bad[i], net));
+}

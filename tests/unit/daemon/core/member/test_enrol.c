@@ -434,8 +434,8 @@ PV_TEST(another_name_than_the_one_asked_for_is_not_taken)
     hand_out(expect_asked(PV_CTL_FETCH), true);
     reserve(expect_asked(PV_CTL_JOIN), "bob-2");
     expect_failure("the name is taken: choose another with --name; that of a machine that is gone "
-                   "an admin frees by `p2pvpnctl remove NAME`, and what a renamed machine was "
-                   "called at first stays its own");
+                   "is free after an admin's `p2pvpnctl remove NAME`, and what a renamed machine "
+                   "was called at first stays its own");
     expect_nothing_left();
 }
 

@@ -19,7 +19,7 @@ static size_t n_asked;
 static int setup(void **state)
 {
     n_asked = 0;
-    return pv_ctlsrv_new(&srv, &streams);
+    return pv_ctlsrv_new(&srv, &streams, "");
 }
 
 static int teardown(void **state)
@@ -30,6 +30,12 @@ static int teardown(void **state)
 }
 
 PV_TEST_WORLD(setup, teardown);
+
+static int setup_work(void **state)
+{
+    n_asked = 0;
+    return pv_ctlsrv_new(&srv, &streams, "-n work");
+}
 
 static uint32_t open_client(bool may_change)
 {
@@ -341,4 +347,16 @@ PV_TEST(output_is_written_in_pieces_in_order)
     assert_string_equal(all, "{\"id\":1,\"ok\":true}\n{\"id\":1,\"ok\":true}\n"
                              "{\"id\":1,\"ok\":true}\n");
     assert_int_equal(pv_ctlsrv_out(srv, sid).len, 0);
+}
+
+PV_TEST_IN(commands_in_answers_and_events_name_the_network, setup_work, teardown)
+{
+    uint32_t sid = open_client(true);
+    say(sid, "{\"id\":1,\"cmd\":\"up\"}\n");
+    pv_ctlsrv_fail(srv, take_request(PV_CTLAPI_UP), PV_CTLAPI_FAILED, "no: `p2pvpnctl status`");
+    assert_non_null(strstr(take_output(sid), "no: `p2pvpnctl -n work status`"));
+    say(sid, "{\"id\":2,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
+    pv_ctlsrv_event(srv, take_request(PV_CTLAPI_WATCH), "problem",
+                    json_pack("{s:s}", "text", "`p2pvpnctl peers`"));
+    assert_non_null(strstr(take_output(sid), "`p2pvpnctl -n work peers`"));
 }

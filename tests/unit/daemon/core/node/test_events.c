@@ -18,7 +18,7 @@ static int setup(void **state)
 {
     wall = T0;
     pv_events_begin(&events, wall);
-    assert_int_equal(pv_ctlsrv_new(&srv, &streams), PV_OK);
+    assert_int_equal(pv_ctlsrv_new(&srv, &streams, ""), PV_OK);
     return pv_ctlsrv_accepted(srv, false, &sid);
 }
 

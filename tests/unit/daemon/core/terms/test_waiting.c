@@ -123,7 +123,7 @@ PV_TEST(watchers_are_told_once)
     assert_string_equal(job->u.notify->from, "?eve"); /* no member's name */
     assert_string_equal(job->u.notify->text,
                         "eve asks to be admitted to network home, from "
-                        "203.0.113.9: p2pvpnctl admit eve, or p2pvpnctl deny eve");
+                        "203.0.113.9: `p2pvpnctl admit eve`, or `p2pvpnctl deny eve`");
     fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_OK});
     fake_node_raise(&x.f, PV_FACT_ROSTER);
     fake_node_wait(&x.f, PV_S(61));
@@ -247,7 +247,7 @@ PV_TEST(a_silent_coordinator_keeps_nobody_from_being_told_of)
     assert_non_null(job);
     assert_string_equal(
         job->u.notify->text,
-        "eve asks to be admitted to network home: p2pvpnctl admit eve, or p2pvpnctl deny eve");
+        "eve asks to be admitted to network home: `p2pvpnctl admit eve`, or `p2pvpnctl deny eve`");
     fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_OK});
     answer_from("203.0.113.9");
     assert_null(fake_node_job(&x.f)); /* once */
