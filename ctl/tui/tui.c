@@ -229,6 +229,8 @@ static int ask_what_waits(struct tui *u)
     if (pv_clock_now() >= u->refresh_at && u->n_asked < MAX_ASKED) {
         action = (struct pv_tui_action){.kind = PV_TUI_PEERS};
         r = ask_action(u, &action);
+        if (r >= 0) /* this machine may have got another name */
+            r = send_request(u, ASKED_STATUS, PV_CTLAPI_STATUS, NULL);
         action = (struct pv_tui_action){.kind = PV_TUI_FILES};
         if (r >= 0 && u->model.files_moving)
             r = ask_action(u, &action);

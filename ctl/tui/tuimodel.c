@@ -389,7 +389,8 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg,
     struct pv_tui_line line = {.time = pv_json_real(msg, "time", 0)};
     char brief[PV_KEY_SHORT_BUF];
     const char *from = pv_json_text(msg, "from", "");
-    line.outgoing = strcmp(from, t->me) == 0;
+    /* Not by the name: the machine may have got another since this chat began. */
+    line.outgoing = pv_json_bool(msg, "own");
     line.unproven = pv_json_bool(msg, "unproven");
     line.typist = pv_show_typist(msg);
     line.state = state_of(pv_json_text(msg, "state", ""));

@@ -34,9 +34,11 @@ static inline void take(struct pv_tui *t, void (*what)(struct pv_tui *, const js
     json_decref(body);
 }
 
-#define MSG(id, from, to, text, state)                                                          \
+#define MESSAGE(id, from, to, text, state, more)                                                \
     "{\"id\":\"" id "\",\"from\":\"" from "\",\"to\":\"" to "\",\"room\":null,\"text\":\"" text \
-    "\",\"time\":" T0 ",\"state\":\"" state "\"}"
+    "\",\"time\":" T0 ",\"state\":\"" state "\"" more "}"
+#define MSG(id, from, to, text, state) MESSAGE(id, from, to, text, state, "")
+#define MINE(id, to, text, state)      MESSAGE(id, "lap", to, text, state, ",\"own\":true")
 #define PEER(name, online, type, rtt)                                 \
     "{\"name\":\"" name "\",\"ip4\":\"10.66.1.5\",\"online\":" online \
     ",\"path\":{\"type\":\"" type "\",\"rtt_ms\":" rtt "}}"
@@ -252,8 +254,7 @@ PV_TEST(lines_go_where_they_belong)
     assert_action(t, PV_TUI_SEND, "pi", "send me the file");
     line(t, "/msg BOB hi");
     assert_action(t, PV_TUI_SEND, "bob", "hi");
-    take(t, pv_tui_take_sent,
-         "{\"message\":" MSG("N", "lap", "bob", "hi", "queued") ",\"online\":true}");
+    take(t, pv_tui_take_sent, "{\"message\":" MINE("N", "bob", "hi", "queued") ",\"online\":true}");
     assert_string_equal(t->note, "sent to bob");
     assert_string_equal(name_of_current(t), "pi"); /* the next line is for who is shown */
     line(t, "/open bob");
@@ -302,8 +303,7 @@ PV_TEST(a_former_conversation_is_opened_by_its_name_or_key)
     line(t, "/open gone");
     assert_action(t, PV_TUI_FORMER, "gone", "");
     assert_string_equal(name_of_current(t), "key:AbCd"); /* until it is known that there is one */
-    json_t *body =
-        json_loads("{\"messages\":[" MSG("m2", "lap", "gone", "bye", "read") "]}", 0, NULL);
+    json_t *body = json_loads("{\"messages\":[" MINE("m2", "gone", "bye", "read") "]}", 0, NULL);
     pv_tui_take_former(t, "gone", body);
     json_decref(body);
     assert_string_equal(name_of_current(t), "gone");
@@ -413,7 +413,7 @@ PV_TEST(the_bell_rings_for_who_asked_for_it)
     assert_false(t->ring);
     line(t, "/bell on");
     assert_string_equal(t->note, "the bell rings for what comes in");
-    take(t, pv_tui_take_message, MSG("B", "lap", "bob", "mine", "queued"));
+    take(t, pv_tui_take_message, MINE("B", "bob", "mine", "queued"));
     assert_false(t->ring);
     take(t, pv_tui_take_message, MSG("C", "bob", "lap", "two", "unread"));
     assert_true(t->ring);
@@ -441,7 +441,7 @@ PV_TEST(a_name_that_changed_hands_is_said_before_the_first_message)
     assert_non_null(strstr(c->lines[0].text, "bob is another machine since "));
     assert_non_null(strstr(c->lines[0].text, "(before: key:AbCd)"));
     assert_int_equal(c->unread, 2); /* it is no message */
-    take(t, pv_tui_take_message, NEWS("C", "lap", "pi", "queued", T0));
+    take(t, pv_tui_take_message, NEWS("C", "lap", "pi", "queued", T0 ",\"own\":true"));
     c = &t->convs[pv_tui_find(t, "pi", false)];
     assert_non_null(strstr(c->lines[0].text, "pi is another machine since "));
     take(t, pv_tui_take_message, NEWS("D", "bob", "lap", "unread", "1795168801"));
@@ -602,8 +602,8 @@ PV_TEST(a_search_in_the_networks_pane_is_about_everything)
     line(&f->t, "/search Key");
     assert_action(&f->t, PV_TUI_SEARCH, "", "Key");
     json_t *body =
-        json_loads("{\"messages\":[" MSG("A", "pi", "lap", "the key is here", "read") "," MSG(
-                       "B", "lap", "pi", "thanks",
+        json_loads("{\"messages\":[" MSG("A", "pi", "lap", "the key is here", "read") "," MINE(
+                       "B", "pi", "thanks",
                        "read") ","
                                "{\"id\":\"C\",\"from\":\"bob\",\"to\":\"#crew\",\"room\":\"#crew\","
                                "\"text\":\"key\\u001b?\",\"time\":" T0 ",\"state\":\"read\"}]}",
@@ -725,11 +725,11 @@ PV_TEST(history_and_live_messages_make_one_list)
 {
     struct pv_tui *t = &f->t;
     size_t pi = pv_tui_find(t, "pi", false);
-    json_t *history = json_loads("{\"messages\":[" MSG("A", "pi", "lap", "one", "read") "," MSG(
-                                     "B", "lap", "pi", "two", "delivered") "]}",
+    json_t *history = json_loads("{\"messages\":[" MSG("A", "pi", "lap", "one", "read") "," MINE(
+                                     "B", "pi", "two", "delivered") "]}",
                                  0, NULL);
     pv_tui_open(t, pi);
-    take(t, pv_tui_take_message, MSG("B", "lap", "pi", "two", "queued"));
+    take(t, pv_tui_take_message, MINE("B", "pi", "two", "queued"));
     take(t, pv_tui_take_message, MSG("C", "pi", "lap", "three", "unread"));
     pv_tui_take_history(t, "pi", history);
     json_decref(history);
@@ -903,7 +903,7 @@ PV_TEST(the_bar_forgets_that_a_message_waited)
     struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "bob", false));
     take(t, pv_tui_take_sent,
-         "{\"message\":" MSG("A", "lap", "bob", "hi", "queued") ",\"online\":false}");
+         "{\"message\":" MINE("A", "bob", "hi", "queued") ",\"online\":false}");
     assert_non_null(strstr(t->note, "queued: bob"));
     take(t, pv_tui_take_state, "{\"msg_id\":\"A\",\"peer\":\"bob\",\"state\":\"sent\"}");
     assert_non_null(strstr(t->note, "queued: bob"));
@@ -950,10 +950,24 @@ PV_TEST(an_invitation_is_told_until_it_is_accepted)
                                  "declines");
     take(t, pv_tui_take_sent,
          "{\"message\":{\"id\":\"A\",\"from\":\"lap\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":"
-         "\"hi\",\"state\":\"queued\"},\"online\":true}");
+         "\"hi\",\"state\":\"queued\",\"own\":true},\"online\":true}");
     draw(24, 80);
     assert_string_equal(row(0), " #crew  room, 3 members");
     drop_actions(t);
+}
+
+PV_TEST(lines_of_this_machine_under_another_name_are_its_own)
+{
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "bob", false));
+    const size_t n = t->n_convs;
+    take(t, pv_tui_take_message, MESSAGE("A", "garage", "bob", "hi", "queued", ",\"own\":true"));
+    assert_int_equal(t->n_convs, n);
+    assert_true(t->convs[t->current].lines[0].outgoing);
+    take(t, pv_tui_take_status, "{\"self\":{\"name\":\"garage\"},\"network\":{\"name\":\"home\"}}");
+    pv_tui_open(t, 0);
+    draw(24, 80);
+    assert_string_equal(row(0), " home  you are garage");
 }
 
 /* Not that the other one is away, who is not. */
@@ -963,11 +977,11 @@ PV_TEST(the_bar_says_what_a_message_waits_for)
     pv_tui_open(t, pv_tui_find(t, "bob", false));
     take(t, pv_tui_take_sent,
          "{\"message\":{\"id\":\"A\",\"from\":\"lap\",\"to\":\"bob\",\"text\":\"hi\",\"state\":"
-         "\"queued\",\"held\":\"rules\"},\"online\":true}");
+         "\"queued\",\"held\":\"rules\",\"own\":true},\"online\":true}");
     assert_string_equal(t->note, "queued: bob's machine takes no more from you for now: a rule, or "
                                  "its [firewall], denies it");
     take(t, pv_tui_take_sent,
-         "{\"message\":" MSG("B", "lap", "bob", "hi", "queued") ",\"online\":false,\"down\":true}");
+         "{\"message\":" MINE("B", "bob", "hi", "queued") ",\"online\":false,\"down\":true}");
     assert_string_equal(t->note, "queued: this machine is down: `p2pvpnctl up` sends it");
     take(t, pv_tui_take_state, "{\"msg_id\":\"B\",\"peer\":\"bob\",\"state\":\"delivered\"}");
     assert_string_equal(t->note, "");
@@ -1233,7 +1247,7 @@ PV_TEST(a_machine_opened_by_its_address_is_shown_where_its_lines_go)
         if (i == 2) { /* only the daemon knows keys */
             assert_action(t, PV_TUI_FORMER, "key:AbCd", "");
             json_t *body =
-                json_loads("{\"messages\":[" MSG("m1", "lap", "bob", "hi", "read") "]}", 0, NULL);
+                json_loads("{\"messages\":[" MINE("m1", "bob", "hi", "read") "]}", 0, NULL);
             pv_tui_take_former(t, "key:AbCd", body);
             json_decref(body);
             assert_int_equal(t->convs[t->current].n_lines, 1);
@@ -1248,10 +1262,12 @@ PV_TEST(a_machine_opened_by_its_address_is_shown_where_its_lines_go)
 /* --- files for a room ------------------------------------------------------------------------ */
 
 #define OFFERS "/me offers a.txt (2.0 KiB) to those who are here"
-#define OF_ROOM(id, from, text)                                                 \
+#define IN_CREW(id, from, text, more)                                           \
     "{\"id\":\"" id "\",\"from\":\"" from                                       \
     "\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":\"" text "\",\"time\":" T0 \
-    ",\"state\":\"sent\"}"
+    ",\"state\":\"sent\"" more "}"
+#define OF_ROOM(id, from, text) IN_CREW(id, from, text, "")
+#define MY_OFFER(id)            IN_CREW(id, "lap", OFFERS, ",\"own\":true")
 #define A_FILE(id, transfer, direction, peer, state)                          \
     "{\"id\":" id ",\"transfer\":\"" transfer "\",\"direction\":\"" direction \
     "\",\"peer\":\"" peer "\",\"name\":\"a.txt\",\"size\":2048,\"state\":\"" state "\"}"
@@ -1288,7 +1304,7 @@ PV_TEST(a_file_for_a_room_is_one_line_with_how_many_took_it)
     drop_actions(t);
     offer_to_crew(t, THERE);
     assert_action(t, PV_TUI_SEND, "#crew", OFFERS);
-    take(t, pv_tui_take_sent, "{\"online\":true,\"message\":" OF_ROOM("L", "lap", OFFERS) "}");
+    take(t, pv_tui_take_sent, "{\"online\":true,\"message\":" MY_OFFER("L") "}");
     assert_action(t, PV_TUI_FILES, "", "");
     struct pv_tui_action a;
     static const char *const to[] = {"pi", "alice"};
@@ -1331,7 +1347,7 @@ PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
     pv_tui_take_error(t, "perhaps not sent", &a);
     free(a.text);
     assert_string_equal(t->edit.text == NULL ? "" : t->edit.text, "");
-    take(t, pv_tui_take_sent, "{\"online\":true,\"message\":" OF_ROOM("L", "lap", OFFERS) "}");
+    take(t, pv_tui_take_sent, "{\"online\":true,\"message\":" MY_OFFER("L") "}");
     assert_action(t, PV_TUI_FILES, "", "");
     assert_nothing_asked(t);
 }
@@ -1362,7 +1378,7 @@ PV_TEST(a_file_is_told_in_no_line_of_somebody_else)
 {
     struct pv_tui *t = &f->t;
     take(t, pv_tui_take_message, OF_ROOM("L", "pi", OFFERS));
-    take(t, pv_tui_take_message, OF_ROOM("M", "lap", OFFERS));
+    take(t, pv_tui_take_message, MY_OFFER("M"));
     drop_actions(t);
 #define FROM_ALICE(id, transfer) A_FILE(id, transfer, "in", "alice", "offered")
     take(t, pv_tui_take_file, "{\"file\":" FROM_ALICE("8", "L") "}");
@@ -1426,8 +1442,8 @@ PV_TEST(the_usual_screen)
     struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     take(t, pv_tui_take_message, MSG("A", "pi", "lap", "hello", "unread"));
-    take(t, pv_tui_take_message, MSG("B", "lap", "pi", "gr\\u00fc\\u00dfe \\u4f60\\u597d", "read"));
-    take(t, pv_tui_take_message, MSG("C", "lap", "pi", "two\\nlines\\u001b[31m", "queued"));
+    take(t, pv_tui_take_message, MINE("B", "pi", "gr\\u00fc\\u00dfe \\u4f60\\u597d", "read"));
+    take(t, pv_tui_take_message, MINE("C", "pi", "two\\nlines\\u001b[31m", "queued"));
     take(t, pv_tui_take_message, MSG("D", "alice", "lap", "psst", "unread"));
     type(t, "typing \xe4\xbd\xa0");
     t->now = 1795168800 + 240;
@@ -1475,8 +1491,7 @@ PV_TEST(news_and_deeds_and_their_authors_are_seen)
     }
     draw(12, 100);
     assert_non_null(strstr(row(9), "10:00    somebody on pi's machine: hi"));
-    take(t, pv_tui_take_sent,
-         "{\"message\":" MSG("D", "lap", "pi", "so", "sent") ",\"online\":true}");
+    take(t, pv_tui_take_sent, "{\"message\":" MINE("D", "pi", "so", "sent") ",\"online\":true}");
     draw(12, 60);
     for (size_t i = 0; i < 12; i++)
         assert_null(strstr(row(i), "new since"));
@@ -1554,7 +1569,7 @@ PV_TEST(lines_are_printed_whole)
     memset(url, 'u', sizeof(url));
     url[sizeof(url) - 1] = '\0';
     snprintf(want, sizeof(want), MSG("B", "pi", "lap", "https://%s", "unread"), url);
-    take(&f->t, pv_tui_take_message, MSG("A", "lap", "pi", "/me looks", "read"));
+    take(&f->t, pv_tui_take_message, MINE("A", "pi", "/me looks", "read"));
     take(&f->t, pv_tui_take_message, want);
     pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
     FILE *out = open_memstream(&text, &len);
@@ -1867,7 +1882,7 @@ static void set(const char *text)
     if (why != NULL)
         fail_msg("%s", why);
     take(&f->t, pv_tui_take_message, MSG("A", "pi", "lap", "the quick brown fox", "read"));
-    take(&f->t, pv_tui_take_message, MSG("B", "lap", "pi", "/me jumps", "read"));
+    take(&f->t, pv_tui_take_message, MINE("B", "pi", "/me jumps", "read"));
     pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
     f->t.now = 1795168800 + 4 * 3600 + 7;
     drop_actions(&f->t);
@@ -1908,7 +1923,7 @@ PV_TEST(lines_break_where_the_screen_ends_and_names_stand_where_they_fall)
     static const char *const want[] = {"10:00    pi: the quic", "k brown fox",
                                        "10:00 \u2713\u2713 * lap jumps"};
     set("[chat]\nwrap = off\nalign = off\n");
-    take(&f->t, pv_tui_take_message, MSG("C", "lap", "pi", "a", "read"));
+    take(&f->t, pv_tui_take_message, MINE("C", "pi", "a", "read"));
     draw(13, 21);
     expect_rows(7, want, 2);
     draw(13, 40);
