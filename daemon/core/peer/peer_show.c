@@ -9,6 +9,7 @@
 
 #include "daemon/core/peer/peer_int.h"
 #include "daemon/core/peer/peers.h"
+#include "daemon/core/rooms/rooms.h"
 #include "proto/local/ctlapi.h"
 
 const struct pv_node *pv_peer_node(const struct pv_peer *p)
@@ -352,6 +353,11 @@ static void say_unknown(const struct pv_node *n, const char *text, const char *w
                  ? "%s: %s left the network: it needs a new token to come back"
                  : "%s: %s was removed from the network: it needs a new token to come back",
              what, text);
+    /* A shell takes the # of one that is not quoted for a comment, and users leave it out then. */
+    if (former == NULL && aside == NULL && n->chat.rooms != NULL &&
+        pv_rooms_find(n->chat.rooms, text, true) != NULL)
+        snprintf(buf, PV_CTLAPI_ERROR_BUF,
+                 "%s: no peer %s, but a room: type '#%s', with the quotes", what, text, text);
 }
 
 struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *what,

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "daemon/core/chat/rooms_part.h"
+#include "daemon/core/peer/peer_show.h"
 #include "tests/unit/daemon/core/fake_chat.h"
 
 static struct fake_chat chat;
@@ -84,6 +85,22 @@ PV_TEST(a_room_is_answered_once_it_is_stored)
     assert_reply(node, chat.client, "\"room\":\"#crew\"");
     say("{\"id\":3,\"cmd\":\"room_create\",\"room\":\"crew\"}");
     assert_reply(node, chat.client, "room #crew exists already");
+}
+
+/* A shell took the # for a comment, or the user thinks so. */
+static void ask_a_peer(void *arg, struct pv_ctlapi_request *req, uint64_t handle)
+{
+    assert_null(pv_peer_need(&node->node, req->peer, "history", PV_NEEDS_NODE, handle));
+}
+
+PV_TEST(a_room_in_the_place_of_a_peer_is_told_how_to_be_typed)
+{
+    static const char ask[] = "{\"id\":2,\"cmd\":\"history\",\"peer\":\"crew\"}\n";
+    load();
+    open_crew();
+    pv_ctlsrv_handle_bytes(node->node.ctl, chat.client, pv_view(ask, strlen(ask)), ask_a_peer,
+                           NULL);
+    assert_reply(node, chat.client, "no peer crew, but a room: type '#crew', with the quotes");
 }
 
 static void change(const char *line)
