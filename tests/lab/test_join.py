@@ -38,6 +38,17 @@ def two_commands_make_a_network(lab):
 
 
 @scenario
+def a_member_is_found_right_behind_join(lab):
+    """From far away the list of members takes some round trips, for which join waits."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b", lab.lan("far", "delay=60ms"))
+    for h in (a, b):
+        h.daemon()
+    b.ctl("join", a.create(coordinator.url()), "--name", "b")
+    b.ctl("ping", "a", "-c", 1)
+
+
+@scenario
 def a_token_for_one_lets_one_in(lab):
     """Two joins at the same instant: exactly one wins; the winner may repeat it."""
     coordinator = lab.coordinator()

@@ -34,6 +34,7 @@ enum step {
     SAVE,     /* the statements are being stored */
     NETWORK,  /* with them the membership is */
     IFACE,    /* the interface is coming up */
+    LIST,     /* join: the other members are being told of */
     INVITE,   /* create: the first invite, for which a member's connection is needed */
 };
 
@@ -798,11 +799,20 @@ static void job_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_n
 
 /* --- the last steps --------------------------------------------------------------------------- */
 
+/* A user who joined names members: none of them is known before the coordinator has told. */
+static void look_at_list(struct pv_enrol *x)
+{
+    if (x->step == LIST && pv_rules_are_listed(x->node))
+        succeed(x, NULL);
+}
+
 /* A network of one node is of no use, so `create` makes its first invite before it is done. */
 static void iface_is_up(struct pv_enrol *x, pv_ns now)
 {
     if (!x->create) {
-        succeed(x, NULL);
+        x->step = LIST;
+        x->deadline = now + PV_ENROL_LISTED;
+        look_at_list(x);
         return;
     }
     x->step = INVITE;
@@ -859,6 +869,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         else if (n->iface.state == PV_IFACE_DOWN && n->iface.error[0] != '\0')
             iface_is_not_up(x);
     }
+    if ((facts & (PV_FACT_STATEMENTS | PV_FACT_RULES)) != 0)
+        look_at_list(x);
     if ((facts & PV_FACT_ONLINE) != 0 && n->online && x->invite != NULL)
         send_invite(x);
 }
@@ -884,6 +896,8 @@ static void handle_timeout(void *part, pv_ns now)
         end_invite(x, put, PV_CTL_E_OFFLINE);
         return;
     }
+    if (x->step == LIST && now >= x->deadline)
+        succeed(x, NULL);
     if (!is_guest(x) || now < x->deadline || (now < x->until && ask_next(x, now)))
         return;
     snprintf(why, sizeof(why), "%s%s", x->why,
@@ -898,7 +912,7 @@ static void handle_timeout(void *part, pv_ns now)
 static pv_ns next_timeout(const void *part)
 {
     const struct pv_enrol *x = part;
-    return is_guest(x) || x->invite != NULL ? x->deadline : PV_NEVER;
+    return is_guest(x) || x->step == LIST || x->invite != NULL ? x->deadline : PV_NEVER;
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

@@ -2,11 +2,13 @@
 /*
  * enrol.h - the part that brings this node from nothing to a member with an interface: `create` and
  * `join` (DESIGN 3). It connects as a guest, asks the coordinator step by step, stores the
- * membership before it enters it, and answers the user when the interface is up.
+ * membership before it enters it, and answers the user when the interface is up and the coordinator
+ * has told of the members.
  *
  *   create: ROOT (secret on disk) --> CONNECT --> CREATE --+
- *   join:   CONNECT --> FETCH --> JOIN --> REGISTER -------+--> SAVE --> IFACE --> done (join)
+ *   join:   CONNECT --> FETCH --> JOIN --> REGISTER -------+--> SAVE --> IFACE
  *   create:                                    IFACE --> INVITE (the first token) --> done
+ *   join:                                      IFACE --> LIST (all members) --> done
  *
  * A connection that is lost in a guest's step leads back to CONNECT: what was asked is asked again.
  * In those steps the user's time runs (30 s, or as the command says), a refusal of the coordinator
@@ -20,6 +22,7 @@
 #include "proto/local/ctlcmd.h"
 
 #define PV_ENROL_TIME   PV_S(30) /* DESIGN 3: a guest has 30 s */
+#define PV_ENROL_LISTED PV_S(5)  /* ours: who joined is one whether the members are known or not */
 #define PV_ENROL_ANSWER PV_S(9)  /* ours: from whom nothing was heard by then nothing comes */
 
 extern const struct pv_part pv_part_enrol;

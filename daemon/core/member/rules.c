@@ -670,6 +670,12 @@ void pv_rules_listed(struct pv_node *n, pv_ns now)
     look(r, false, now);
 }
 
+bool pv_rules_are_listed(const struct pv_node *n)
+{
+    const struct rules *r = of(n);
+    return r == NULL || !r->unknown.is || r->unknown.listed;
+}
+
 void pv_rules_named(struct pv_node *n, struct pv_peer *p,
                     const uint8_t rules[static PV_STATEMENT_HASH_LEN], pv_ns now)
 {

@@ -82,6 +82,8 @@ bool pv_rules_are_known(const struct pv_node *n);
 void pv_rules_look(struct pv_node *n, pv_ns now);
 /* The coordinator has listed all statements that it has. */
 void pv_rules_listed(struct pv_node *n, pv_ns now);
+/* Has it, or an admin, since this node entered the network? */
+bool pv_rules_are_listed(const struct pv_node *n);
 /* A description of a member named the digest of its rules (pv_roster_rules()). */
 void pv_rules_named(struct pv_node *n, struct pv_peer *p,
                     const uint8_t rules[static PV_STATEMENT_HASH_LEN], pv_ns now);

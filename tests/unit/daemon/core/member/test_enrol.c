@@ -3,6 +3,7 @@
 #include "daemon/core/member/closed.h"
 #include "daemon/core/member/enrol.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/member/rules.h"
 #include "proto/roster/token.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
@@ -37,11 +38,37 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
     return 0;
 }
 
+/* --- what stands in for rules.c --------------------------------------------------------------- */
+
+static bool listed; /* the coordinator has told of all members */
+
+bool pv_rules_are_listed(const struct pv_node *n)
+{
+    return listed;
+}
+
+bool pv_rules_are_known(const struct pv_node *n)
+{
+    return true;
+}
+
+int pv_rules_make_tag(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], const char *tag,
+                      pv_ns now, struct pv_made *ret_made)
+{
+    fail_msg("the first invite has no tag");
+    return PV_ERR_LIMIT;
+}
+
+void pv_rules_close(struct pv_node *n, const uint8_t mark[static PV_TOKEN_RULES_LEN], pv_ns now)
+{
+}
+
 /* --- the world -------------------------------------------------------------------------------- */
 
 static int start(void **state)
 {
     n_entered = 0;
+    listed = true;
     fake_node_init(&node, &pv_part_enrol);
     fake_coord_init();
     invite = keys_of(50);
@@ -279,6 +306,38 @@ PV_TEST(join_ends_as_a_member_with_an_interface)
     set_iface(PV_IFACE_RISING, "");
     expect_silence();
     set_iface(PV_IFACE_UP, "");
+    assert_non_null(strstr(fake_ctl_reply(&node, client), "\"ok\":true"));
+    assert_true(pv_part_enrol.next_timeout(node.self) == PV_NEVER);
+}
+
+static void join_until_list(void)
+{
+    listed = false;
+    join_until_save();
+    store_all(PV_OK);
+    set_iface(PV_IFACE_UP, "");
+    assert_int_equal(n_entered, 1);
+    expect_silence();
+}
+
+/* `ping` behind `join` finds whom it names. */
+PV_TEST(join_waits_until_the_members_are_known)
+{
+    join_until_list();
+    fake_node_raise(&node, PV_FACT_STATEMENTS); /* of the first page */
+    expect_silence();
+    listed = true;
+    fake_node_raise(&node, PV_FACT_STATEMENTS);
+    assert_non_null(strstr(fake_ctl_reply(&node, client), "\"ok\":true"));
+    assert_true(pv_part_enrol.next_timeout(node.self) == PV_NEVER);
+}
+
+PV_TEST(join_does_not_wait_long_for_a_coordinator_that_lists_nothing)
+{
+    join_until_list();
+    fake_node_wait(&node, PV_ENROL_LISTED - 1);
+    expect_silence();
+    fake_node_wait(&node, 1);
     assert_non_null(strstr(fake_ctl_reply(&node, client), "\"ok\":true"));
     assert_true(pv_part_enrol.next_timeout(node.self) == PV_NEVER);
 }
