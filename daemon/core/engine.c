@@ -19,6 +19,7 @@
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/parts.h"
+#include "daemon/core/path/gatherer.h"
 #include "daemon/core/path/mapper.h"
 #include "daemon/core/path/relays.h"
 #include "daemon/core/peer/handshakes.h"

@@ -23,7 +23,6 @@
 #include "base/text.h"
 #include "daemon/core/files/files_part.h"
 #include "daemon/core/jobs/job.h"
-#include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/node/config.h"
 #include "daemon/core/node/datapath.h"

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "daemon/core/path/gatherer_part.h"
+#include "daemon/core/path/gatherer.h"
 #include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/hardnat_part.h"
 #include "daemon/core/peer/peers.h"

@@ -4,9 +4,9 @@
 
 #include <stdlib.h>
 
-#include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/node/statuspage.h"
+#include "daemon/core/path/gatherer.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/stun/natlife.h"
@@ -101,7 +101,7 @@ static void apply(struct bindings *b, pv_ns now)
     if (lifetime == n->ways.binding_lifetime)
         return;
     n->ways.binding_lifetime = lifetime;
-    pv_gatherer_set_interval(b->node->ways.gatherer, lifetime, now);
+    pv_gatherer_lifetime_changed(n->ways.gatherer, now);
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
         if (pv_peer_agent(p) == NULL)
             continue;

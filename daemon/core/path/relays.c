@@ -11,10 +11,9 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/coord/coordclient.h"
-#include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/node/statuspage.h"
-#include "daemon/core/path/gatherer_part.h"
+#include "daemon/core/path/gatherer.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi_pack.h"
 

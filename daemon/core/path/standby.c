@@ -12,9 +12,9 @@
  */
 #include <stdlib.h>
 
-#include "daemon/core/nat/gatherer.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/path/bindings.h"
+#include "daemon/core/path/gatherer.h"
 #include "daemon/core/peer/peers.h"
 
 #define TRY_AGAIN PV_S(10) /* ours: a socket could not be opened */

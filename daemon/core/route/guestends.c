@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "daemon/core/nat/openport.h"
 #include "daemon/core/node/statuspage.h"
+#include "daemon/core/path/openport.h"
 #include "daemon/core/peer/peers.h"
 
 enum {

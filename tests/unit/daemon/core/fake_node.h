@@ -6,9 +6,9 @@
  */
 #pragma once
 
-#include "daemon/core/nat/gatherer.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/statuspage.h"
+#include "daemon/core/path/gatherer.h"
 #include "proto/local/ctlapi_request.h"
 #include "tests/unit/proto/roster/roster_fixture.h"
 
@@ -90,14 +90,15 @@ static inline void fake_node_end_gatherer(void *node)
 {
     struct fake_node *f = node;
     fake_node_done(f);
-    f->node.ways.gatherer = pv_gatherer_free(f->node.ways.gatherer);
+    if (f->node.ways.gatherer != NULL)
+        pv_part_free(&pv_part_gatherer, f->node.ways.gatherer);
 }
 
 /* A gatherer for parts that tell it what they learn; it ends behind the node. */
 static inline void fake_node_gather(struct fake_node *f)
 {
-    const struct pv_gatherer_config cfg = {.rng = f->node.rng, .udp_port = f->node.given.udp_port};
-    assert_int_equal(pv_gatherer_new(&f->node.ways.gatherer, &cfg), PV_OK);
+    void *gatherer; /* node.ways.gatherer, too */
+    assert_int_equal(pv_part_make(&pv_part_gatherer, &f->node, &f->cfg, f->now, &gatherer), PV_OK);
     test_defer(fake_node_end_gatherer, f);
 }
 

@@ -4,7 +4,6 @@
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/packets/fp_state.h"
-#include "daemon/core/path/gatherer_part.h"
 #include "daemon/core/path/relays.h"
 #include "proto/stun/turn.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
@@ -13,18 +12,19 @@ static struct fake_peers x;
 static struct pv_peer *bob;
 static const struct pv_addr server = {.family = PV_AF_INET, .ip = {203, 0, 113, 5}, .port = 3478};
 static struct pv_addr door; /* that the server gives; PV_AF_NONE: it knows no doors */
-static unsigned n_composed;
-
-/* Stands in for gatherer_part.c. */
-void pv_candidates_compose(struct pv_node *n, pv_ns now)
-{
-    n_composed++;
-}
 
 static pv_ns heard_at; /* the coordinator, by TCP; PV_NEVER: all the time */
 static unsigned n_doubts;
 
 /* Stand in for coordclient.c. */
+void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now)
+{
+}
+
+void pv_coordclient_remapped(struct pv_coordclient *c, pv_ns now)
+{
+}
+
 pv_ns pv_coordclient_heard_at(const struct pv_coordclient *c)
 {
     return pv_min_ns(heard_at, x.f.now);
@@ -37,7 +37,7 @@ void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now)
 
 static int start(void **state)
 {
-    n_composed = n_doubts = 0;
+    n_doubts = 0;
     heard_at = PV_NEVER;
     door = (struct pv_addr){.family = PV_AF_NONE};
     fake_peers_init(&x, &pv_part_relays);
@@ -48,6 +48,11 @@ static int start(void **state)
     n->coord_info.servers[0] = server;
     n->coord_info.n_servers = 1;
     n->coord_info.addr = server;
+    /* so that what the relay sees of this node is a candidate */
+    n->host.links[0] = (struct pv_link_addr){
+        .ifname = "eth0", .ifindex = 2, .up = true, .addr = {pv_addr4(192, 168, 1, 20, 0), 24}};
+    n->host.n_links = 1;
+    pv_part_gatherer.on_facts(n->ways.gatherer, PV_FACT_INTERFACE | PV_FACT_SERVERS, x.f.now);
     memcpy(x.f.cfg.relays[0].host, "turn.example", 13);
     x.f.cfg.relays[0].port = 3478;
     x.f.cfg.relays[0].udp = true;
@@ -152,7 +157,8 @@ PV_TEST(an_offer_becomes_an_allocation_that_everybody_hears_of)
     assert_int_equal(serve(PV_TURN_ALLOCATE), 1);
     assert_true(pv_addr_equal(&sent.dst, &server));
     assert_true(pv_relayway_is_reached(members()));
-    assert_true(n_composed > 0); /* the relayed address is a candidate */
+    const size_t n = x.f.node.ways.n_locals;
+    assert_int_equal(x.f.node.ways.locals[n - 1].type, PV_ICE_RELAY); /* it is a candidate */
     assert_string_equal(fake_node_shown(&x.f, PV_STATUS_RELAYS, 0, "name"), "coordinator");
     assert_string_equal(fake_node_shown(&x.f, PV_STATUS_RELAYS, 0, "state"), "up");
     assert_string_equal(fake_node_shown(&x.f, PV_STATUS_RELAYS, 0, "transport"), "udp");

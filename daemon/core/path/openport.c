@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* openport.c - which of the own addresses lets everybody in. */
-#include "daemon/core/nat/openport.h"
+#include "daemon/core/path/openport.h"
 
-#include "daemon/core/nat/gatherer.h"
+#include "daemon/core/path/gatherer.h"
 
 enum {
     WAYS = 5, /* kinds of addresses */

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gatherer.h - the part that knows at which addresses this node can be reached (RFC 8445 s5.1.1):
+ * its own, what STUN servers see of each of them (DESIGN 5 "Gathering"), what the router maps, what
+ * peers see while no server tells, and the addresses that relays gave it. It composes them for the
+ * peers' descriptions.
+ *
+ * One list for all peers: the candidates are the same for every agent. Bindings are refreshed,
+ * which also keeps the NAT's mapping to the coordinator open, and made anew when the interfaces
+ * change, after a suspend, and on demand. It raises PV_FACT_CANDIDATES when the composed list has
+ * changed, PV_FACT_MOVED when the addresses of this machine or its NAT are others.
+ */
+#pragma once
+
+#include "daemon/core/node/node.h"
+
+enum {
+    PV_GATHERER_MAX_BASES = 8, /* host addresses offered; half of PV_ICE_MAX_LOCAL */
+};
+#define PV_GATHERER_REFRESH PV_S(25) /* DESIGN 6; below the 30 s of unreplied mappings */
+
+struct pv_gatherer; /* opaque; node.ways.gatherer */
+
+extern const struct pv_part pv_part_gatherer;
+
+/* --- what others learn ----------------------------------------------------------------------- */
+
+/* From now on the IPv4 addresses are those of this socket and port: what the servers see of the
+ * former one holds no more. */
+void pv_gatherer_set_socket(struct pv_gatherer *g, uint16_t sock, uint16_t port, pv_ns now);
+/* node.ways.binding_lifetime is another: so long between refreshes from now on. */
+void pv_gatherer_lifetime_changed(struct pv_gatherer *g, pv_ns now);
+/* Our port at this local address (without port) is mapped by the router and proven to work:
+ * external is offered; no family: nothing is, for the family of local. */
+void pv_gatherer_set_mapped(struct pv_gatherer *g, const struct pv_addr *local,
+                            const struct pv_addr *external);
+/* Ask again now: after a suspend, or when a path fails and the NAT may have forgotten us. Soon
+ * after the last time it waits until half a second has passed. */
+void pv_gatherer_refresh(struct pv_gatherer *g, pv_ns now);
+/* Another service at the server's address sees the main socket at `mapped`: as good as an answer of
+ * the server while it has given none. */
+void pv_gatherer_note_mapped(struct pv_gatherer *g, const struct pv_addr *server,
+                             const struct pv_addr *mapped);
+
+/* Composes the list anew: a relay's address came or went. Peers are told. */
+void pv_candidates_compose(struct pv_node *n, pv_ns now);
+
+/* --- questions ------------------------------------------------------------------------------- */
+
+/* Since when the server of this family owes an answer to every address of ours that asks it;
+ * PV_NEVER: one of them has its answer, or none asks. */
+pv_ns pv_gatherer_unanswered(const struct pv_gatherer *g, uint16_t family);
+/* Does nobody tell this node an address at which others could reach it, since the coordinator that
+ * it asks is on its side of the NAT, in its own LAN? */
+bool pv_candidates_are_unseen(const struct pv_node *n);
