@@ -522,10 +522,8 @@ void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_
 
 /* --- to whom a stream belongs ----------------------------------------------------------------- */
 
-/* The engine puts the kind into the number that the shell sees (pv_sid()), so that every later call
- * about a stream leads back here without a table. */
-static const struct pv_stream_handler *find_stream(const struct pv_engine *e,
-                                                   enum pv_stream_kind kind, void **ret_part)
+static const struct pv_stream_handler *find_kind(const struct pv_engine *e,
+                                                 enum pv_stream_kind kind, void **ret_part)
 {
     PV_EACH_PART(&e->node, slot)
     {
@@ -539,6 +537,17 @@ static const struct pv_stream_handler *find_stream(const struct pv_engine *e,
     return NULL;
 }
 
+/* The engine puts the kind into the number that the shell sees (pv_sid()), so that every later call
+ * about a stream leads back here without a table. */
+static const struct pv_stream_handler *find_stream(const struct pv_engine *e, uint32_t sid,
+                                                   void **ret_machine)
+{
+    const struct pv_stream_handler *h = find_kind(e, pv_sid_kind(sid), ret_machine);
+    if (h != NULL && h->machine != NULL)
+        *ret_machine = h->machine(*ret_machine);
+    return *ret_machine == NULL ? NULL : h;
+}
+
 /* The part counts its streams by numbers of its own; the shell gets a number with the kind in it.
  */
 int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
@@ -546,7 +555,7 @@ int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
 {
     void *part = NULL;
     uint32_t local;
-    const struct pv_stream_handler *h = find_stream(e, kind, &part);
+    const struct pv_stream_handler *h = find_kind(e, kind, &part);
     if (h == NULL || h->accepted == NULL)
         return PV_ERR_REFUSED;
     int r = h->accepted(part, who, &local, now);
@@ -558,53 +567,53 @@ int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
 
 void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now)
 {
-    void *part = NULL;
-    const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
+    void *machine = NULL;
+    const struct pv_stream_handler *h = find_stream(e, sid, &machine);
     if (h != NULL && h->connected != NULL)
-        h->connected(part, pv_sid_local(sid), now);
+        h->connected(machine, pv_sid_local(sid), now);
     settle(e, now);
 }
 
 void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view bytes, pv_ns now)
 {
-    void *part = NULL;
-    const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
+    void *machine = NULL;
+    const struct pv_stream_handler *h = find_stream(e, sid, &machine);
     if (h != NULL)
-        h->bytes(part, pv_sid_local(sid), bytes, now);
+        h->bytes(machine, pv_sid_local(sid), bytes, now);
     settle(e, now);
 }
 
 void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_ns now)
 {
-    void *part = NULL;
-    const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
+    void *machine = NULL;
+    const struct pv_stream_handler *h = find_stream(e, sid, &machine);
     if (h != NULL)
-        h->closed(part, pv_sid_local(sid), status, now);
+        h->closed(machine, pv_sid_local(sid), status, now);
     settle(e, now);
 }
 
 struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid)
 {
-    void *part = NULL;
-    const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
-    return h == NULL || h->out == NULL ? pv_view(NULL, 0) : h->out(part, pv_sid_local(sid));
+    void *machine = NULL;
+    const struct pv_stream_handler *h = find_stream(e, sid, &machine);
+    return h == NULL || h->out == NULL ? pv_view(NULL, 0) : h->out(machine, pv_sid_local(sid));
 }
 
 void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now)
 {
-    void *part = NULL;
-    const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
+    void *machine = NULL;
+    const struct pv_stream_handler *h = find_stream(e, sid, &machine);
     if (h == NULL || h->wrote == NULL)
         return;
-    h->wrote(part, pv_sid_local(sid), n, now);
+    h->wrote(machine, pv_sid_local(sid), n, now);
     settle(e, now);
 }
 
 bool pv_engine_stream_is_full(struct pv_engine *e, uint32_t sid)
 {
-    void *part = NULL;
-    const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
-    return h != NULL && h->is_full != NULL && h->is_full(part, pv_sid_local(sid));
+    void *machine = NULL;
+    const struct pv_stream_handler *h = find_stream(e, sid, &machine);
+    return h != NULL && h->is_full != NULL && h->is_full(machine, pv_sid_local(sid));
 }
 
 /* --- orders ----------------------------------------------------------------------------------- */

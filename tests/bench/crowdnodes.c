@@ -182,12 +182,12 @@ static void open_stream(struct node *n, uint32_t sid, pv_ns now)
     crowd_put(&a->shared->to_coordinator, conn_of(n), CROWD_OPEN, pv_view(NULL, 0));
 }
 
-static void flush(struct node *n)
+static void flush(struct node *n, pv_ns now)
 {
     struct pv_view out;
     while (n->sid != 0 && (out = pv_coordclient_out(n->client, n->sid)).len > 0) {
         crowd_put(&n->all->shared->to_coordinator, conn_of(n), CROWD_DATA, out);
-        pv_coordclient_wrote(n->client, n->sid, out.len);
+        pv_coordclient_wrote(n->client, n->sid, out.len, now);
     }
 }
 
@@ -256,8 +256,8 @@ static void serve(struct node *n, pv_ns now)
         }
     }
     while (pv_streams_next_turn(&n->streams, &sid) == PV_OK)
-        flush(n);
-    flush(n);
+        flush(n, now);
+    flush(n, now);
     pv_heap_set(&n->all->timers, &n->timer, pv_coordclient_next_timeout(n->client));
 }
 
@@ -295,7 +295,7 @@ static void take_frame(struct nodes *a, const struct crowd_frame *f, struct pv_v
     if (f->conn != conn_of(n) || n->sid == 0)
         return; /* of a connection that it closed */
     if (f->kind == CROWD_CONNECTED) {
-        pv_coordclient_connected(n->client, n->sid);
+        pv_coordclient_connected(n->client, n->sid, now);
     } else if (f->kind == CROWD_DATA) {
         pv_coordclient_handle_bytes(n->client, n->sid, data, now);
     } else {

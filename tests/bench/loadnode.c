@@ -138,7 +138,7 @@ static int read_plain(struct load_node *n, void *buf, size_t cap, size_t *ret_n)
     return PV_OK;
 }
 
-static int flush(struct load_node *n)
+static int flush(struct load_node *n, pv_ns now)
 {
     int r = PV_OK;
     for (;;) {
@@ -151,7 +151,7 @@ static int flush(struct load_node *n)
         if (r < 0)
             break;
         n->load->counts.tx += len;
-        pv_coordclient_wrote(n->client, n->sid, len);
+        pv_coordclient_wrote(n->client, n->sid, len, now);
     }
     if (r == PV_ERR_AGAIN || r == PV_OK)
         watch(n,
@@ -171,7 +171,7 @@ static void on_stream(struct load_node *n, unsigned events, pv_ns now)
             return;
         n->connecting = false;
         if (r == PV_OK)
-            pv_coordclient_connected(n->client, n->sid);
+            pv_coordclient_connected(n->client, n->sid, now);
     } else if ((events & ~(unsigned)EPOLLOUT) != 0) {
         size_t len = 0;
         n->got_at = pv_clock_wall_us() * PV_US(1);
@@ -186,7 +186,7 @@ static void on_stream(struct load_node *n, unsigned events, pv_ns now)
         }
     }
     if (r == PV_OK || r == PV_ERR_AGAIN)
-        r = n->fd < 0 ? PV_OK : flush(n);
+        r = n->fd < 0 ? PV_OK : flush(n, now);
     if (r < 0 && n->fd >= 0)
         lost(n, r, now);
 }
@@ -500,7 +500,7 @@ static void serve(struct load_node *n, pv_ns now)
         }
     }
     while (pv_streams_next_turn(&n->streams, &sid) == PV_OK) {
-        int r = sid == n->sid && !n->connecting ? flush(n) : PV_OK;
+        int r = sid == n->sid && !n->connecting ? flush(n, now) : PV_OK;
         if (r < 0)
             lost(n, r, now);
     }

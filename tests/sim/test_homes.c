@@ -518,7 +518,7 @@ static void connect_pipe(struct world *w, struct pipe *p)
     }
     p->conn = ++w->next_conn;
     assert_int_equal(pv_coord_accept(c->core, p->conn, &from, w->now), PV_OK);
-    pv_coordclient_connected(p->p->client, p->sid);
+    pv_coordclient_connected(p->p->client, p->sid, w->now);
 }
 
 static bool pump(struct world *w, struct pipe *p)
@@ -532,7 +532,7 @@ static bool pump(struct world *w, struct pipe *p)
     if (out.len > 0 && pv_coord_wants_bytes(c->core, p->conn)) {
         size_t n = out.len < sizeof(bytes) ? out.len : sizeof(bytes);
         memcpy(bytes, out.ptr, n);
-        pv_coordclient_wrote(p->p->client, p->sid, n);
+        pv_coordclient_wrote(p->p->client, p->sid, n, w->now);
         pv_coord_handle_bytes(c->core, p->conn, pv_view(bytes, n), w->now);
         moved = true;
     }

@@ -667,8 +667,9 @@ static void note_heard(struct pv_coordclient *c, const struct attempt *a, pv_ns 
     c->stagger_at = PV_NEVER;
 }
 
-void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid)
+void pv_coordclient_connected(void *client, uint32_t sid, pv_ns now)
 {
+    struct pv_coordclient *c = client;
     struct attempt *a = find(c, sid);
     if (a == NULL)
         return;
@@ -676,9 +677,9 @@ void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid)
     wake(c, a);
 }
 
-void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct pv_view bytes,
-                                 pv_ns now)
+void pv_coordclient_handle_bytes(void *client, uint32_t sid, struct pv_view bytes, pv_ns now)
 {
+    struct pv_coordclient *c = client;
     struct attempt *a = find(c, sid);
     while (a != NULL && bytes.len > 0) {
         size_t used;
@@ -706,8 +707,9 @@ void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct 
     }
 }
 
-void pv_coordclient_closed(struct pv_coordclient *c, uint32_t sid, int status, pv_ns now)
+void pv_coordclient_closed(void *client, uint32_t sid, int status, pv_ns now)
 {
+    struct pv_coordclient *c = client;
     struct attempt *a = find(c, sid);
     if (a != NULL)
         attempt_failed(c, a, status, false, now);
@@ -715,15 +717,15 @@ void pv_coordclient_closed(struct pv_coordclient *c, uint32_t sid, int status, p
 
 /* --- streams out ------------------------------------------------------------------------------ */
 
-struct pv_view pv_coordclient_out(struct pv_coordclient *c, uint32_t sid)
+struct pv_view pv_coordclient_out(void *client, uint32_t sid)
 {
-    struct attempt *a = find(c, sid);
+    struct attempt *a = find(client, sid);
     return a == NULL ? pv_view(NULL, 0) : pv_control_out(a->control);
 }
 
-void pv_coordclient_wrote(struct pv_coordclient *c, uint32_t sid, size_t n)
+void pv_coordclient_wrote(void *client, uint32_t sid, size_t n, pv_ns now)
 {
-    struct attempt *a = find(c, sid);
+    struct attempt *a = find(client, sid);
     if (a != NULL)
         pv_control_wrote(a->control, n);
 }

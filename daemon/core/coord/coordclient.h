@@ -191,14 +191,13 @@ struct pv_coordclient_event {
     struct pv_ctl_msg *msg;   /* owned by the taker: pv_ctl_msg_free(); may be NULL */
 };
 
-/* --- streams (TCP); sids are never 0 and below 2^28 ------------------------------------------ */
+/* --- streams (TCP), as node/part.h has them; sids are never 0 and below 2^28 ------------------ */
 
-void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid);
-void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct pv_view bytes,
-                                 pv_ns now);
-void pv_coordclient_closed(struct pv_coordclient *c, uint32_t sid, int status, pv_ns now);
-struct pv_view pv_coordclient_out(struct pv_coordclient *c, uint32_t sid);
-void pv_coordclient_wrote(struct pv_coordclient *c, uint32_t sid, size_t n);
+void pv_coordclient_connected(void *client, uint32_t sid, pv_ns now);
+void pv_coordclient_handle_bytes(void *client, uint32_t sid, struct pv_view bytes, pv_ns now);
+void pv_coordclient_closed(void *client, uint32_t sid, int status, pv_ns now);
+struct pv_view pv_coordclient_out(void *client, uint32_t sid);
+void pv_coordclient_wrote(void *client, uint32_t sid, size_t n, pv_ns now);
 
 void pv_coordclient_handle_timeout(struct pv_coordclient *c, pv_ns now);
 pv_ns pv_coordclient_next_timeout(const struct pv_coordclient *c);

@@ -857,44 +857,20 @@ static pv_ns next_timeout(const void *part)
 
 /* --- its streams ------------------------------------------------------------------------------ */
 
-static struct pv_coordclient *client_of(void *part)
+static void *client_of(void *part)
 {
-    struct pv_coord *c = part;
+    const struct pv_coord *c = part;
     return c->node->coord;
-}
-
-static void stream_connected(void *part, uint32_t sid, pv_ns now)
-{
-    pv_coordclient_connected(client_of(part), sid);
-}
-
-static void stream_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
-{
-    pv_coordclient_handle_bytes(client_of(part), sid, bytes, now);
-}
-
-static void stream_closed(void *part, uint32_t sid, int status, pv_ns now)
-{
-    pv_coordclient_closed(client_of(part), sid, status, now);
-}
-
-static struct pv_view stream_out(void *part, uint32_t sid)
-{
-    return pv_coordclient_out(client_of(part), sid);
-}
-
-static void stream_wrote(void *part, uint32_t sid, size_t n, pv_ns now)
-{
-    pv_coordclient_wrote(client_of(part), sid, n);
 }
 
 static const struct pv_stream_handler streams[] = {{
     .kind = PV_STREAM_COORD,
-    .connected = stream_connected,
-    .bytes = stream_bytes,
-    .closed = stream_closed,
-    .out = stream_out,
-    .wrote = stream_wrote,
+    .machine = client_of,
+    .connected = pv_coordclient_connected,
+    .bytes = pv_coordclient_handle_bytes,
+    .closed = pv_coordclient_closed,
+    .out = pv_coordclient_out,
+    .wrote = pv_coordclient_wrote,
 }};
 
 /* --- what it says of itself ------------------------------------------------------------------- */

@@ -971,8 +971,9 @@ static struct file_conn *find_conn(struct pv_filelink *l, uint32_t sid)
     return NULL;
 }
 
-void pv_filelink_closed(struct pv_filelink *l, uint32_t sid)
+void pv_filelink_closed(void *link, uint32_t sid, int status, pv_ns now)
 {
+    struct pv_filelink *l = link;
     struct file_conn *c = find_conn(l, sid);
     if (c != NULL)
         file_conn_end(l, c);
@@ -1092,8 +1093,9 @@ static bool take_frame(struct pv_filelink *l, struct file_conn *c, pv_ns now)
     return true;
 }
 
-void pv_filelink_handle_bytes(struct pv_filelink *l, uint32_t sid, struct pv_view bytes, pv_ns now)
+void pv_filelink_handle_bytes(void *link, uint32_t sid, struct pv_view bytes, pv_ns now)
 {
+    struct pv_filelink *l = link;
     struct file_conn *c = find_conn(l, sid);
     while (c != NULL && c->sid != 0 && bytes.len > 0) {
         size_t n = c->want - c->len < bytes.len ? c->want - c->len : bytes.len;
@@ -1109,15 +1111,15 @@ void pv_filelink_handle_bytes(struct pv_filelink *l, uint32_t sid, struct pv_vie
     }
 }
 
-struct pv_view pv_filelink_out(struct pv_filelink *l, uint32_t sid)
+struct pv_view pv_filelink_out(void *link, uint32_t sid)
 {
-    const struct file_conn *c = find_conn(l, sid);
+    const struct file_conn *c = find_conn(link, sid);
     return c == NULL ? pv_view(NULL, 0) : pv_view(c->out + c->out_done, c->out_len - c->out_done);
 }
 
-void pv_filelink_wrote(struct pv_filelink *l, uint32_t sid, size_t n)
+void pv_filelink_wrote(void *link, uint32_t sid, size_t n, pv_ns now)
 {
-    struct file_conn *c = find_conn(l, sid);
+    struct file_conn *c = find_conn(link, sid);
     if (c != NULL)
         c->out_done += n;
 }

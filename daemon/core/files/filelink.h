@@ -180,11 +180,10 @@ void pv_filelink_speak(struct pv_filelink *link, pv_ns now);
 PV_MUST_CHECK int pv_filelink_accepted(struct pv_filelink *link, const uint8_t *pk, pv_ns now,
                                        uint32_t *ret_sid);
 /* Its requests come out as operations; the sid is forgotten then. */
-void pv_filelink_handle_bytes(struct pv_filelink *link, uint32_t sid, struct pv_view bytes,
-                              pv_ns now);
-void pv_filelink_closed(struct pv_filelink *link, uint32_t sid);
-struct pv_view pv_filelink_out(struct pv_filelink *link, uint32_t sid); /* until the next call */
-void pv_filelink_wrote(struct pv_filelink *link, uint32_t sid, size_t n);
+void pv_filelink_handle_bytes(void *link, uint32_t sid, struct pv_view bytes, pv_ns now);
+void pv_filelink_closed(void *link, uint32_t sid, int status, pv_ns now);
+struct pv_view pv_filelink_out(void *link, uint32_t sid); /* until the next call */
+void pv_filelink_wrote(void *link, uint32_t sid, size_t n, pv_ns now);
 /* Connections closed because their other end was not the peer's daemon, ever. */
 uint64_t pv_filelink_unproven(const struct pv_filelink *link);
 

@@ -214,28 +214,10 @@ static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_
     return pv_filelink_accepted(f->link, m->node, now, ret_sid);
 }
 
-static void take_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
+static void *link_of(void *part)
 {
-    struct files *f = part;
-    pv_filelink_handle_bytes(f->link, sid, bytes, now);
-}
-
-static void closed(void *part, uint32_t sid, int status, pv_ns now)
-{
-    struct files *f = part;
-    pv_filelink_closed(f->link, sid);
-}
-
-static struct pv_view output(void *part, uint32_t sid)
-{
-    struct files *f = part;
-    return pv_filelink_out(f->link, sid);
-}
-
-static void wrote(void *part, uint32_t sid, size_t n, pv_ns now)
-{
-    struct files *f = part;
-    pv_filelink_wrote(f->link, sid, n);
+    const struct files *f = part;
+    return f->link;
 }
 
 /* --- operations of the shell ----------------------------------------------------------------- */
@@ -602,11 +584,12 @@ static const struct pv_inband_handler inband[] = {{PV_INBAND_FILE, take_notice}}
  * it and closes it. */
 static const struct pv_stream_handler streams[] = {{
     .kind = PV_STREAM_FILE,
+    .machine = link_of,
     .accepted = accepted,
-    .bytes = take_bytes,
-    .closed = closed,
-    .out = output,
-    .wrote = wrote,
+    .bytes = pv_filelink_handle_bytes,
+    .closed = pv_filelink_closed,
+    .out = pv_filelink_out,
+    .wrote = pv_filelink_wrote,
 }};
 
 const struct pv_part pv_part_files = {

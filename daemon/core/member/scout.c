@@ -887,43 +887,20 @@ static pv_ns next_timeout(const void *part)
 
 /* --- its streams ------------------------------------------------------------------------------ */
 
-static void stream_connected(void *part, uint32_t sid, pv_ns now)
+static void *client_of(void *part)
 {
-    struct scout *s = part;
-    pv_coordclient_connected(s->client, sid);
-}
-
-static void stream_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
-{
-    struct scout *s = part;
-    pv_coordclient_handle_bytes(s->client, sid, bytes, now);
-}
-
-static void stream_closed(void *part, uint32_t sid, int status, pv_ns now)
-{
-    struct scout *s = part;
-    pv_coordclient_closed(s->client, sid, status, now);
-}
-
-static struct pv_view stream_out(void *part, uint32_t sid)
-{
-    struct scout *s = part;
-    return s->client == NULL ? pv_view(NULL, 0) : pv_coordclient_out(s->client, sid);
-}
-
-static void stream_wrote(void *part, uint32_t sid, size_t n, pv_ns now)
-{
-    struct scout *s = part;
-    pv_coordclient_wrote(s->client, sid, n);
+    const struct scout *s = part;
+    return s->client;
 }
 
 static const struct pv_stream_handler streams[] = {{
     .kind = PV_STREAM_SCOUT,
-    .connected = stream_connected,
-    .bytes = stream_bytes,
-    .closed = stream_closed,
-    .out = stream_out,
-    .wrote = stream_wrote,
+    .machine = client_of,
+    .connected = pv_coordclient_connected,
+    .bytes = pv_coordclient_handle_bytes,
+    .closed = pv_coordclient_closed,
+    .out = pv_coordclient_out,
+    .wrote = pv_coordclient_wrote,
 }};
 
 /* Members are where the list says, and this node is not let in there. */

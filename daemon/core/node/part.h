@@ -58,17 +58,20 @@ struct pv_command {
  * the machine's own id (streams.h pv_sid_local()). */
 struct pv_stream_handler {
     enum pv_stream_kind kind;
+    /* The machine of the part that has them, which all but accepted() are given; NULL: there is
+     * none now. Without this they are given the part. */
+    void *(*machine)(void *part);
     /* PV_ERR_LIMIT, PV_ERR_REFUSED: the shell closes it. NULL: none of this kind is accepted. */
     int (*accepted)(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now);
-    void (*connected)(void *part, uint32_t sid, pv_ns now);
-    void (*bytes)(void *part, uint32_t sid, struct pv_view bytes, pv_ns now);
-    void (*closed)(void *part, uint32_t sid, int status, pv_ns now);
-    struct pv_view (*out)(void *part, uint32_t sid);
-    void (*wrote)(void *part, uint32_t sid, size_t n, pv_ns now);
+    void (*connected)(void *machine, uint32_t sid, pv_ns now);
+    void (*bytes)(void *machine, uint32_t sid, struct pv_view bytes, pv_ns now);
+    void (*closed)(void *machine, uint32_t sid, int status, pv_ns now);
+    struct pv_view (*out)(void *machine, uint32_t sid);
+    void (*wrote)(void *machine, uint32_t sid, size_t n, pv_ns now);
     /* The part takes no more bytes of it for now; it wakes the stream when that changes. NULL:
      * never.
      */
-    bool (*is_full)(void *part, uint32_t sid);
+    bool (*is_full)(void *machine, uint32_t sid);
 };
 
 enum {

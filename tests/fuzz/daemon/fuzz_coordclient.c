@@ -166,7 +166,7 @@ static void exchange(struct stream *s)
     struct pv_view out, text;
     if (!s->connected) {
         s->connected = true;
-        pv_coordclient_connected(w.client, sid);
+        pv_coordclient_connected(w.client, sid, w.now);
     }
     for (bool moved = true; moved && s->sid == sid;) {
         out = pv_coordclient_out(w.client, sid);
@@ -182,7 +182,7 @@ static void exchange(struct stream *s)
                 remember(s, text);
         }
         if (moved)
-            pv_coordclient_wrote(w.client, sid, out.len);
+            pv_coordclient_wrote(w.client, sid, out.len, w.now);
         out = pv_control_out(s->server);
         size_t n = out.len < sizeof(copy) ? out.len : sizeof(copy);
         if (n == 0)
@@ -306,7 +306,7 @@ static void serve(uint8_t what)
     switch (what) {
     case 0:
         s->connected = true;
-        pv_coordclient_connected(w.client, s->sid);
+        pv_coordclient_connected(w.client, s->sid, w.now);
         break;
     case 1:
         close_stream(s, next() % 2 == 0 ? PV_ERR_CLOSED : -111);

@@ -157,7 +157,8 @@ static void drain(void)
         take_op(&op);
     pv_filelink_speak(w.link, w.now);
     while (pv_streams_next_turn(&w.streams, &n) == PV_OK)
-        pv_filelink_wrote(w.link, pv_sid_local(n), pv_filelink_out(w.link, pv_sid_local(n)).len);
+        pv_filelink_wrote(w.link, pv_sid_local(n), pv_filelink_out(w.link, pv_sid_local(n)).len,
+                          w.now);
     w.dirty |= pv_filelink_take_dirty(w.link, w.now);
 }
 
@@ -274,7 +275,7 @@ static void connect(size_t i)
             return;
         }
     }
-    pv_filelink_closed(w.link, sid);
+    pv_filelink_closed(w.link, sid, PV_ERR_CLOSED, w.now);
 }
 
 static void say_bytes(void)
@@ -288,7 +289,7 @@ static void say_bytes(void)
     size_t n = next() % (sizeof(get) + 1);
     switch (next() % 4) {
     case 0:
-        pv_filelink_closed(w.link, *sid);
+        pv_filelink_closed(w.link, *sid, PV_ERR_CLOSED, w.now);
         *sid = 0;
         break;
     case 1:

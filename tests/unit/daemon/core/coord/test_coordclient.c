@@ -191,7 +191,7 @@ static inline void open_stream(const struct pv_stream_op *op)
         return;
     assert_int_equal(pv_control_new_server(&s->server, w->coord_dh, NULL, &w->rng), PV_OK);
     s->open = true;
-    pv_coordclient_connected(w->client, s->sid);
+    pv_coordclient_connected(w->client, s->sid, w->now);
 }
 
 static inline void drop_stream(struct stream *s)
@@ -245,7 +245,7 @@ static inline bool to_server(struct stream *s)
                 serve(s, text);
         }
     }
-    pv_coordclient_wrote(w->client, s->sid, out.len);
+    pv_coordclient_wrote(w->client, s->sid, out.len, w->now);
     return true;
 }
 

@@ -117,7 +117,7 @@ PV_TEST_IN(a_connection_that_fails_is_told_and_made_again, start, coordpart_stop
     at("192.0.2.9");
     connect_as(PV_CTL_MEMBER);
     assert_true(next_open(&op));
-    pv_part_coordinator.streams[0].closed(node.self, op.sid, -111, node.now);
+    pv_part_coordinator.streams[0].closed(node.node.coord, op.sid, -111, node.now);
     fake_node_settle(&node);
     assert_string_not_equal(node.node.coord_info.error, "");
     assert_false(node.node.online);
@@ -137,7 +137,7 @@ static void fail_with(int status)
     struct pv_stream_op op;
     for (int i = 0; i < 100 && !next_open(&op); i++)
         fake_node_wait(&node, PV_S(1));
-    pv_part_coordinator.streams[0].closed(node.self, op.sid, status, node.now);
+    pv_part_coordinator.streams[0].closed(node.node.coord, op.sid, status, node.now);
     fake_node_settle(&node);
 }
 
@@ -165,7 +165,7 @@ PV_TEST_IN(attempts_without_end_fill_no_log, start, coordpart_stop)
 
 static void refuse_connection(const struct pv_stream_op *op)
 {
-    pv_part_coordinator.streams[0].closed(node.self, op->sid, -111, node.now);
+    pv_part_coordinator.streams[0].closed(node.node.coord, op->sid, -111, node.now);
     fake_node_settle(&node);
 }
 
@@ -376,7 +376,7 @@ PV_TEST_IN(status_says_where_it_is_and_why_it_is_not_reached, start, coordpart_s
     assert_true(fake_node_has_metric(&node, "p2pvpn_coordinator_connected 0"));
     assert_true(fake_node_has_metric(&node, "p2pvpn_coordinator_connects_total 0"));
     assert_true(next_open(&op));
-    pv_part_coordinator.streams[0].closed(node.self, op.sid, -111, node.now);
+    pv_part_coordinator.streams[0].closed(node.node.coord, op.sid, -111, node.now);
     fake_node_settle(&node);
     assert_true(fake_node_has_problem(&node, "cannot reach the coordinator: "));
     node.node.up = false; /* who wants to be offline has no problem */
@@ -411,12 +411,13 @@ static void become_hybrid(struct pv_view ek)
 static void exchange(uint32_t sid, const struct pv_ctl_welcome *welcome)
 {
     const struct pv_stream_handler *stream = &pv_part_coordinator.streams[0];
-    struct pv_view out = stream->out(node.self, sid), text;
+    void *client = stream->machine(node.self);
+    struct pv_view out = stream->out(client, sid), text;
     uint8_t copy[4096];
     size_t n;
     if (out.len > 0) {
         assert_int_equal(pv_control_handle_bytes(server, out, &n), PV_OK);
-        stream->wrote(node.self, sid, n, node.now);
+        stream->wrote(client, sid, n, node.now);
     }
     while (pv_control_poll_message(server, &text) == PV_OK) {
         struct pv_ctl_msg *req;
@@ -434,7 +435,7 @@ static void exchange(uint32_t sid, const struct pv_ctl_welcome *welcome)
         memcpy(copy, out.ptr, out.len);
     n = out.len;
     pv_control_wrote(server, n);
-    stream->bytes(node.self, sid, pv_view(copy, n), node.now);
+    stream->bytes(client, sid, pv_view(copy, n), node.now);
     fake_node_settle(&node);
 }
 
@@ -444,7 +445,7 @@ static void let_in(uint32_t sid, const struct pv_ctl_welcome *welcome)
     uint8_t dh[32];
     pv_sign_sk_to_dh(node.world.coordinator.sk, dh);
     assert_int_equal(pv_control_new_server(&server, dh, NULL, &node.node.rng), PV_OK);
-    pv_part_coordinator.streams[0].connected(node.self, sid, node.now);
+    pv_part_coordinator.streams[0].connected(node.node.coord, sid, node.now);
     for (int i = 0; i < 4; i++)
         exchange(sid, welcome);
 }
@@ -692,7 +693,7 @@ PV_TEST_IN(whether_it_gave_the_network_away_is_known, start, stop_server)
         assert_int_equal(op.type, PV_STREAM_CLOSE);
     sid = go_online("203.0.113.9", NULL, 0);
     assert_true(info->handed_over);
-    pv_part_coordinator.streams[0].closed(node.self, sid, -ECONNRESET, node.now);
+    pv_part_coordinator.streams[0].closed(node.node.coord, sid, -ECONNRESET, node.now);
     fake_node_settle(&node);
     assert_false(node.node.online || info->handed_over);
 }
@@ -710,7 +711,7 @@ PV_TEST_IN(one_that_drops_this_node_again_and_again_makes_way_for_the_next, star
     for (wait_open(&op); op.addr.ip[3] == 9 && n < 100; n++) {
         let_in(op.sid, &(struct pv_ctl_welcome){.time_us = (uint64_t)T0 * 1000000});
         assert_true(node.node.online);
-        pv_part_coordinator.streams[0].closed(node.self, op.sid, PV_ERR_CLOSED, node.now);
+        pv_part_coordinator.streams[0].closed(node.node.coord, op.sid, PV_ERR_CLOSED, node.now);
         fake_node_settle(&node);
         server = pv_control_free(server);
         wait_open(&op);
@@ -867,7 +868,7 @@ PV_TEST_IN(a_name_being_looked_up_is_not_asked_again, coordpart_start, coordpart
     struct pv_job *job = expect_resolve("coord.example");
     for (int i = 0; i < 20; i++) {
         wait_open(&op);
-        pv_part_coordinator.streams[0].closed(node.self, op.sid, -111, node.now);
+        pv_part_coordinator.streams[0].closed(node.node.coord, op.sid, -111, node.now);
         fake_node_settle(&node);
         assert_null(fake_node_job(&node));
     }

@@ -313,7 +313,7 @@ PV_TEST(only_members_may_fetch)
     const struct pv_stream_handler *h = &pv_part_files.streams[0];
     who.remote.port = 12345;
     assert_int_equal(h->accepted(node->self, &who, &sid, node->now), PV_OK);
-    h->closed(node->self, sid, PV_ERR_CLOSED, node->now);
+    h->closed(h->machine(node->self), sid, PV_ERR_CLOSED, node->now);
     who.remote = pv_node_self(&node->node)->ip4;
     assert_int_equal(h->accepted(node->self, &who, &sid, node->now), PV_ERR_REFUSED);
     who.remote = pv_addr4(192, 0, 2, 9, 1);
