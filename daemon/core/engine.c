@@ -91,17 +91,6 @@ enum {
     MAX_ROUNDS = 64, /* of parts that run because others ran */
 };
 
-/* At once: p is about to be freed. */
-static void peer_gone(void *arg, struct pv_peer *p, pv_ns now)
-{
-    struct pv_engine *e = arg;
-    PV_EACH_PART(&e->node, slot)
-    {
-        if (slot->part->on_peer_gone != NULL)
-            slot->part->on_peer_gone(slot->self, p, now);
-    }
-}
-
 /* The first row decides: one type has one receiver (unit/test_engine_tables). */
 static bool give_inband(struct pv_engine *e, struct pv_peer *from,
                         const struct pv_inband_message *msg, pv_ns now)
@@ -175,9 +164,8 @@ static int make_machines(struct pv_engine *e)
     int r = pv_fp_builder_new(&e->node.fp, &e->node.rng);
     if (r == PV_OK)
         r = pv_ctlsrv_new(&e->node.ctl, &e->node.streams, e->node.given.flag);
-    const struct pv_peers_config pc = {.node = &e->node, .on_gone = peer_gone, .arg = e};
     if (r == PV_OK)
-        r = pv_peers_new(&e->node.peers, &pc);
+        r = pv_peers_new(&e->node.peers, &e->node);
     if (r == PV_OK && (e->node.ways.stunroute = calloc(1, sizeof(*e->node.ways.stunroute))) == NULL)
         r = PV_ERR_NOMEM;
     return r;
@@ -214,8 +202,6 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     free_parts(e);
     pv_jobqueue_done(&e->node.jobs);
     /* The machines go after the parts, which borrow them. */
-    if (e->node.peers != NULL)
-        pv_peers_drop_members(e->node.peers, 0);
     pv_peers_free(e->node.peers);
     pv_ctlsrv_free(e->node.ctl);
     pv_streams_done(&e->node.streams);

@@ -188,11 +188,11 @@ struct pv_peer {
     /* engine's lists */
     struct pv_heap_node timer;
     pv_ns timed_at; /* its timeout was handled then, the last time */
-    struct pv_peer *ready_next;
-    bool ready;                 /* it is in the list of those that may have something to send */
-    unsigned facts;             /* enum pv_peer_fact, not delivered yet */
-    struct pv_peer *facts_next; /* in the list of those that have some */
-    UT_hash_handle hh;          /* by pk */
+    struct pv_peer *ready_prev, *ready_next;
+    bool ready;     /* it is in the list of those that may have something to send */
+    unsigned facts; /* enum pv_peer_fact, not delivered yet: then it is in the list of such */
+    struct pv_peer *facts_prev, *facts_next;
+    UT_hash_handle hh; /* by pk */
 };
 
 /* A receiver index becomes the peer's, or is free again. PV_ERR_LIMIT, PV_ERR_NOMEM. */

@@ -9,6 +9,7 @@
 
 #include "base/fifo.h"
 #include "base/heap.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "crypto/ct.h"
 #include "daemon/core/nat/stunroute.h"
@@ -22,7 +23,7 @@ enum {
 };
 
 struct pv_peers {
-    struct pv_peers_config cfg;
+    struct pv_node *node;
     struct pv_peers_common common; /* node.common */
     struct pv_map map;
     struct pv_peer *members; /* by identity key */
@@ -35,11 +36,12 @@ struct pv_peers {
     struct pv_peer **by_slot; /* owned; the slot is the low half of the packet threads' id */
     size_t n_slots;
     struct pv_heap timers;
-    struct pv_peer *ready_first, *ready_last; /* peers that may have datagrams to send */
-    struct pv_peer *news_first, *news_last;   /* peers with facts to deliver */
-    struct pv_bucket hints;                   /* ICMP errors that are looked at */
-    uint32_t changed[CHANGED];                /* ids of members that changed their key last */
-    size_t n_changed;                         /* so many ever did; the oldest give way */
+    /* In order of arrival, so that no peer is served twice before another one. */
+    struct pv_peer *ready;     /* peers that may have datagrams to send */
+    struct pv_peer *news;      /* peers with facts to deliver */
+    struct pv_bucket hints;    /* ICMP errors that are looked at */
+    uint32_t changed[CHANGED]; /* ids of members that changed their key last */
+    size_t n_changed;          /* so many ever did; the oldest give way */
 };
 
 static size_t slot_of(uint32_t id)
@@ -47,14 +49,14 @@ static size_t slot_of(uint32_t id)
     return id & (PV_FP_MAX_PEERS - 1);
 }
 
-int pv_peers_new(struct pv_peers **ret_peers, const struct pv_peers_config *cfg)
+int pv_peers_new(struct pv_peers **ret_peers, struct pv_node *node)
 {
     struct pv_peers *ps = calloc(1, sizeof(*ps));
     if (ps == NULL)
         return PV_ERR_NOMEM;
-    ps->cfg = *cfg;
-    ps->map = pv_map_make(&cfg->node->rng, PV_PEER_MAX);
-    pv_peers_common_init(&ps->common, cfg->node);
+    ps->node = node;
+    ps->map = pv_map_make(&node->rng, PV_PEER_MAX);
+    pv_peers_common_init(&ps->common, node);
     pv_heap_init(&ps->timers);
     *ret_peers = ps;
     return PV_OK;
@@ -72,18 +74,18 @@ struct pv_peers *pv_peers_free(struct pv_peers *ps)
     }
     for (size_t i = 0; i < ps->n_statics; i++)
         pv_peer_free(ps->statics[i]);
-    pv_fifo_clear(&ps->cfg.node->ways.injects);
+    pv_fifo_clear(&ps->node->ways.injects);
     pv_heap_done(&ps->timers);
     free(ps->by_slot);
     free(ps->static_routes);
-    ps->cfg.node->common = NULL;
+    ps->node->common = NULL;
     free(ps);
     return NULL;
 }
 
 struct pv_peer_relayed pv_peers_relayed(const struct pv_peers *ps, uint16_t via)
 {
-    struct pv_peer_relayed sum = ps->cfg.node->common->relayed_gone[via];
+    struct pv_peer_relayed sum = ps->node->common->relayed_gone[via];
     for (const struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;)
         pv_peer_add_relayed(p, via, &sum);
     return sum;
@@ -127,7 +129,7 @@ struct pv_peer *pv_peers_by_pk(const struct pv_peers *ps, const uint8_t pk[stati
 struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps,
                                       const uint8_t key[static PV_DH_LEN], pv_ns now)
 {
-    const struct pv_roster *roster = ps->cfg.node->roster;
+    const struct pv_roster *roster = ps->node->roster;
     const struct pv_member *m = roster == NULL ? NULL : pv_roster_by_transport(roster, key);
     if (m != NULL)
         return pv_peers_by_pk(ps, m->node);
@@ -174,7 +176,7 @@ static const struct pv_member *find_name(const struct pv_roster *roster, const c
 
 struct pv_peer *pv_peers_find(const struct pv_peers *ps, const char *text)
 {
-    const struct pv_roster *roster = ps->cfg.node->roster;
+    const struct pv_roster *roster = ps->node->roster;
     const struct pv_member *m = NULL;
     struct pv_addr ip;
     uint8_t key[PV_DH_LEN];
@@ -184,7 +186,7 @@ struct pv_peer *pv_peers_find(const struct pv_peers *ps, const char *text)
         else if (pv_key_parse(text, key) == PV_OK)
             m = pv_roster_by_node(roster, key);
         else if (strncmp(text, "key:", 4) == 0)
-            m = pv_node_by_short(ps->cfg.node, text, NULL);
+            m = pv_node_by_short(ps->node, text, NULL);
         else
             m = find_name(roster, text);
     }
@@ -233,7 +235,7 @@ struct pv_peer *pv_peers_random(const struct pv_peers *ps)
 {
     if (ps->n_slots == 0)
         return NULL;
-    struct pv_peer *p = at_or_after(ps, pv_rng_below(&ps->cfg.node->rng, (uint32_t)ps->n_slots));
+    struct pv_peer *p = at_or_after(ps, pv_rng_below(&ps->node->rng, (uint32_t)ps->n_slots));
     return p != NULL ? p : at_or_after(ps, 0);
 }
 
@@ -277,7 +279,7 @@ const struct pv_prefix *pv_peers_static_routes(const struct pv_peers *ps, size_t
 static void inject(struct pv_peers *ps, uint32_t id, struct pv_view inner)
 {
     struct pv_engine_inject item = {.peer = id, .len = inner.len};
-    struct pv_fifo *injects = &ps->cfg.node->ways.injects;
+    struct pv_fifo *injects = &ps->node->ways.injects;
     if (injects->n >= PV_PEERS_MAX_INJECT || inner.len > PV_ENGINE_INJECT_MAX)
         return;
     if (inner.len > 0)
@@ -301,7 +303,7 @@ void pv_peers_send(struct pv_peers *ps, struct pv_peer *p, enum pv_inband_type t
                    struct pv_view body)
 {
     uint8_t parts;
-    uint32_t id = pv_rng_u32(&ps->cfg.node->rng);
+    uint32_t id = pv_rng_u32(&ps->node->rng);
     if (pv_inband_parts(body.len, &parts) != PV_OK)
         return;
     for (uint8_t i = 0; i < parts; i++) {
@@ -329,7 +331,7 @@ static void send_probes(struct pv_peers *ps, struct pv_peer *p)
 /* That anything authenticated comes back over the path is the answer, so the token is forgotten. */
 static void send_echo(struct pv_peers *ps, struct pv_peer *p)
 {
-    struct pv_inband_echo echo = {.token = pv_rng_u64(&ps->cfg.node->rng)};
+    struct pv_inband_echo echo = {.token = pv_rng_u64(&ps->node->rng)};
     uint8_t body[PV_INBAND_PART_MAX];
     size_t len;
     if (pv_inband_echo_build(&echo, body, sizeof(body), &len) == PV_OK)
@@ -370,7 +372,7 @@ static void find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
         return;
     snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "%s", p->endpoint_host);
     job->u.resolve.port = p->endpoint_port;
-    (void)pv_jobqueue_submit(&ps->cfg.node->jobs, job, take_endpoint, ps, p->id);
+    (void)pv_jobqueue_submit(&ps->node->jobs, job, take_endpoint, ps, p->id);
 }
 
 static void take_endpoint(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
@@ -390,88 +392,49 @@ static void take_endpoint(struct pv_jobwait *wait, struct pv_job_result *result,
 
 /* --- facts and deadlines --------------------------------------------------------------------- */
 
-/* A list in order of arrival, so that no peer is served twice before another one. */
 static void make_ready(struct pv_peers *ps, struct pv_peer *p)
 {
-    if (p->ready)
-        return;
+    if (!p->ready)
+        PV_LIST_ADD_BY(ps->ready, p, ready_prev, ready_next);
     p->ready = true;
-    p->ready_next = NULL;
-    if (ps->ready_last != NULL)
-        ps->ready_last->ready_next = p;
-    else
-        ps->ready_first = p;
-    ps->ready_last = p;
 }
 
-/* A walk along the list, which is short: peers leave it with the next poll. */
 static void leave_ready(struct pv_peers *ps, struct pv_peer *p)
 {
-    struct pv_peer *prev = NULL;
-    for (struct pv_peer *q = ps->ready_first; q != NULL && p->ready; prev = q, q = q->ready_next) {
-        if (q != p)
-            continue;
-        if (prev != NULL)
-            prev->ready_next = p->ready_next;
-        else
-            ps->ready_first = p->ready_next;
-        if (ps->ready_last == p)
-            ps->ready_last = prev;
-        p->ready = false;
-        return;
-    }
+    if (p->ready)
+        PV_LIST_DEL_BY(ps->ready, p, ready_prev, ready_next);
+    p->ready = false;
 }
 
 /* A peer is in the list once, with the sum of its facts. */
 void pv_peers_raise(struct pv_peers *ps, struct pv_peer *p, unsigned facts)
 {
-    bool listed = p->facts != 0;
+    if (p->facts == 0 && facts != 0)
+        PV_LIST_ADD_BY(ps->news, p, facts_prev, facts_next);
     p->facts |= facts;
-    if (listed || facts == 0)
-        return;
-    p->facts_next = NULL;
-    if (ps->news_last != NULL)
-        ps->news_last->facts_next = p;
-    else
-        ps->news_first = p;
-    ps->news_last = p;
 }
 
-static void leave_news(struct pv_peers *ps, struct pv_peer *p)
+static unsigned leave_news(struct pv_peers *ps, struct pv_peer *p)
 {
-    struct pv_peer *prev = NULL;
-    for (struct pv_peer *q = ps->news_first; q != NULL && p->facts != 0;
-         prev = q, q = q->facts_next) {
-        if (q != p)
-            continue;
-        if (prev != NULL)
-            prev->facts_next = p->facts_next;
-        else
-            ps->news_first = p->facts_next;
-        if (ps->news_last == p)
-            ps->news_last = prev;
-        p->facts = 0;
-        return;
-    }
+    unsigned facts = p->facts;
+    if (facts != 0)
+        PV_LIST_DEL_BY(ps->news, p, facts_prev, facts_next);
+    p->facts = 0;
+    return facts;
 }
 
 bool pv_peers_has_news(const struct pv_peers *ps)
 {
-    return ps->news_first != NULL;
+    return ps->news != NULL;
 }
 
 /* One peer at a time: a part that hears of it may raise facts of others, which join the end of the
  * list. */
 struct pv_peer *pv_peers_take_news(struct pv_peers *ps, unsigned *ret_facts)
 {
-    struct pv_peer *p = ps->news_first;
-    if (p == NULL)
-        return NULL;
-    ps->news_first = p->facts_next;
-    if (ps->news_first == NULL)
-        ps->news_last = NULL;
-    *ret_facts = p->facts;
-    p->facts = 0;
+    struct pv_peer *p = ps->news;
+    if (p != NULL)
+        *ret_facts = leave_news(ps, p);
     return p;
 }
 
@@ -502,7 +465,7 @@ static unsigned settle(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
         tell_relay(p, now);
     }
     if ((p->due & PV_PEER_DUE_NAT_DOUBT) != 0)
-        pv_node_raise(ps->cfg.node, PV_FACT_NAT_DOUBT);
+        pv_node_raise(ps->node, PV_FACT_NAT_DOUBT);
     p->due &= ~(unsigned)PV_PEER_DUE_NAT_DOUBT;
     pv_ns next = pv_peer_next_timeout(p);
     /* A child that is due for ever must not stop the others. */
@@ -584,14 +547,17 @@ static int take_slot(struct pv_peers *ps, struct pv_peer *p)
     return r;
 }
 
-/* Parts above are told while the peer is still whole; its lists and timer go before its memory. */
+/* Parts are told while the peer is still whole; its lists and timer go before its memory. */
 static void release(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
 {
     size_t slot = slot_of(p->id);
-    if (ps->cfg.on_gone != NULL)
-        ps->cfg.on_gone(ps->cfg.arg, p, now);
+    PV_EACH_PART(ps->node, part)
+    {
+        if (part->part->on_peer_gone != NULL)
+            part->part->on_peer_gone(part->self, p, now);
+    }
     leave_ready(ps, p);
-    leave_news(ps, p);
+    (void)leave_news(ps, p);
     ps->n_guests -= p->is_guest ? 1 : 0;
     pv_heap_set(&ps->timers, &p->timer, PV_NEVER);
     if (slot < ps->n_slots && ps->by_slot[slot] == p)
@@ -629,7 +595,7 @@ static int update_member(struct pv_peers *ps, struct pv_peer *p, const struct pv
     p->ip6 = m->ip6;
     pv_peer_set_stated(p, (m->abilities & PV_ABLE_PQ) != 0);
     const struct pv_prefix routes[2] = {whole(&m->ip4), whole(&m->ip6)};
-    r = pv_fp_builder_set_routes(ps->cfg.node->fp, p->id, routes, 2);
+    r = pv_fp_builder_set_routes(ps->node->fp, p->id, routes, 2);
     if (r == PV_OK)
         pv_peers_raise(ps, p, PV_PEER_FACT_MEMBER);
     return r;
@@ -638,11 +604,11 @@ static int update_member(struct pv_peers *ps, struct pv_peer *p, const struct pv
 static int add(struct pv_peers *ps, const struct pv_member *m, bool guest, pv_ns now)
 {
     struct pv_peer *p;
-    if (ps->cfg.node->roster != NULL)
-        memcpy(ps->cfg.node->common->network_id, pv_roster_network_id(ps->cfg.node->roster),
-               sizeof(ps->cfg.node->common->network_id));
-    int r = guest ? pv_peer_new_guest(&p, ps->cfg.node, m->node, m->transport, now)
-                  : pv_peer_new_member(&p, ps->cfg.node, m->node, m->transport);
+    if (ps->node->roster != NULL)
+        memcpy(ps->node->common->network_id, pv_roster_network_id(ps->node->roster),
+               sizeof(ps->node->common->network_id));
+    int r = guest ? pv_peer_new_guest(&p, ps->node, m->node, m->transport, now)
+                  : pv_peer_new_member(&p, ps->node, m->node, m->transport);
     if (r != PV_OK)
         return r;
     ps->n_guests += guest ? 1 : 0;
@@ -715,7 +681,7 @@ int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf, 
                                .suite = conf->suite};
     memcpy(s.public_key, conf->public_key, sizeof(s.public_key));
     memcpy(s.psk, conf->preshared_key, sizeof(s.psk));
-    int r = pv_peer_new_static(&p, ps->cfg.node, &s, now);
+    int r = pv_peer_new_static(&p, ps->node, &s, now);
     pv_wipe(&s, sizeof(s));
     if (r != PV_OK)
         return r;
@@ -728,7 +694,7 @@ int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf, 
     if (r == PV_OK)
         r = take_slot(ps, p);
     if (r == PV_OK)
-        r = pv_fp_builder_set_routes(ps->cfg.node->fp, p->id, conf->allowed, conf->n_allowed);
+        r = pv_fp_builder_set_routes(ps->node->fp, p->id, conf->allowed, conf->n_allowed);
     if (r == PV_OK)
         r = remember_routes(ps, conf);
     if (r != PV_OK) {
@@ -791,10 +757,9 @@ static bool take_stun(void *part, const struct pv_carrier *from, struct pv_view 
     if (pv_ice_request_ufrag(data, ufrag) == PV_OK) {
         char key[PV_ICE_UFRAG_MAX + 1] = {0}; /* the whole array is the key */
         memcpy(key, ufrag, strlen(ufrag));
-        p = pv_peer_by_ufrag(ps->cfg.node, key);
+        p = pv_peer_by_ufrag(ps->node, key);
     } else if (data.len >= PV_STUN_TXID_AT + PV_STUN_TXID_LEN) {
-        uint32_t owner =
-            pv_stunroute_owner(ps->cfg.node->ways.stunroute, data.ptr + PV_STUN_TXID_AT);
+        uint32_t owner = pv_stunroute_owner(ps->node->ways.stunroute, data.ptr + PV_STUN_TXID_AT);
         if (owner > PV_STUN_OWNER_PEERS)
             p = pv_peers_by_id(ps, owner - PV_STUN_OWNER_PEERS);
     }
@@ -802,7 +767,7 @@ static bool take_stun(void *part, const struct pv_carrier *from, struct pv_view 
         return false;
     int r = pv_peer_handle_stun(p, from, data, now);
     if (r != PV_OK)
-        pv_log(ps->cfg.node->log, PV_LOG_DEBUG, "peer=%s what=\"STUN dropped\" why=\"%s\"", p->name,
+        pv_log(ps->node->log, PV_LOG_DEBUG, "peer=%s what=\"STUN dropped\" why=\"%s\"", p->name,
                pv_strstatus(r));
     pv_peers_touch(ps, p, now);
     return true;
@@ -827,12 +792,12 @@ static bool is_about(const struct pv_peers *ps, const struct pv_peer *p,
 {
     return pv_peer_has_path(p) && p->path.kind == PV_CARRIER_UDP &&
            pv_addr_equal(&p->path.remote, &punt->from.remote) &&
-           (punt->local || pv_fp_builder_has_sent(ps->cfg.node->fp, p->id, punt->bytes));
+           (punt->local || pv_fp_builder_has_sent(ps->node->fp, p->id, punt->bytes));
 }
 
 static void take_hint(struct pv_peers *ps, struct pv_peer *p, size_t fits, pv_ns now)
 {
-    uint16_t most = (uint16_t)(ps->cfg.node->given.mtu + PV_FP_OVERHEAD);
+    uint16_t most = (uint16_t)(ps->node->given.mtu + PV_FP_OVERHEAD);
     if (fits < PV_IPPKT_MIN_MTU6)
         fits = PV_IPPKT_MIN_MTU6;
     if (p->talk == NULL)
@@ -861,7 +826,7 @@ void pv_peers_too_big(struct pv_peers *ps, const struct pv_fp_punt *punt, pv_ns 
 bool pv_peers_wrap(const struct pv_peers *ps, uint16_t via, const struct pv_addr *peer,
                    struct pv_view data, struct pv_engine_transmit *ret_tx)
 {
-    struct pv_relayway *relay = via < PV_FP_MAX_RELAYS ? ps->cfg.node->ways.relays[via] : NULL;
+    struct pv_relayway *relay = via < PV_FP_MAX_RELAYS ? ps->node->ways.relays[via] : NULL;
     (void)pv_transmit_to(ret_tx, peer, NULL, 0); /* resets every field */
     struct pv_relayway_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
     if (relay == NULL || pv_relayway_wrap(relay, peer, data, &m) != PV_OK)
@@ -879,7 +844,7 @@ static bool address(struct pv_peers *ps, const struct pv_peer *p, const struct p
                     struct pv_engine_transmit *ret_tx)
 {
     if (tx->is_stun)
-        pv_stunroute_sent(ps->cfg.node->ways.stunroute, tx->buf + PV_STUN_TXID_AT,
+        pv_stunroute_sent(ps->node->ways.stunroute, tx->buf + PV_STUN_TXID_AT,
                           p->id + PV_STUN_OWNER_PEERS);
     if (tx->relayed)
         return pv_peers_wrap(ps, tx->via, &tx->dst, pv_view(tx->buf, tx->len), ret_tx);
@@ -896,16 +861,13 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 {
     struct pv_peers *ps = part;
     struct pv_peer_transmit tx;
-    while (ps->ready_first != NULL) {
-        struct pv_peer *p = ps->ready_first;
+    struct pv_peer *p;
+    while ((p = ps->ready) != NULL) {
         while (pv_peer_poll_transmit(p, &tx) == PV_OK) {
             if (address(ps, p, &tx, ret_tx))
                 return true;
         }
-        ps->ready_first = p->ready_next;
-        if (ps->ready_first == NULL)
-            ps->ready_last = NULL;
-        p->ready = false;
+        leave_ready(ps, p);
     }
     return false;
 }
@@ -954,7 +916,7 @@ static const char *policy_word(const struct pv_node *n)
 
 static void show_pq(const struct pv_peers *ps, struct pv_statuspage *st, pv_ns now)
 {
-    const struct pv_node *n = ps->cfg.node;
+    const struct pv_node *n = ps->node;
     struct withheld w = {.n = 0};
     char text[WITHHELD_NAMES + 48];
     st->pq.state = policy_word(n);
@@ -994,7 +956,7 @@ bool pv_peers_udp_elsewhere(const struct pv_peers *ps)
     }
     /* 0 is the coordinator's own. */
     for (unsigned via = 1; via < PV_FP_MAX_RELAYS; via++) {
-        const struct pv_relayway *r = ps->cfg.node->ways.relays[via];
+        const struct pv_relayway *r = ps->node->ways.relays[via];
         if (r != NULL && pv_relayway_is_reached(r) && pv_relayway_way(r) == PV_RELAYWAY_UDP)
             return true;
     }
@@ -1126,7 +1088,7 @@ static void counter(struct pv_metrics *m, const char *name, const char *help, ui
 /* Peers that are gone are part of the sums: a counter must not fall. */
 static void put_sums(const struct pv_peers *ps, struct pv_metrics *m)
 {
-    struct pv_peer_sums sum = ps->cfg.node->common->gone;
+    struct pv_peer_sums sum = ps->node->common->gone;
     for (const struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;)
         pv_peer_add_sums(p, &sum);
     counter(m, "p2pvpn_sent_bytes_total", "Bytes of packets that went into the tunnel.",
@@ -1160,7 +1122,7 @@ static void metrics(void *part, struct pv_metrics *m, pv_ns now)
     /* Before the times on relays are told, each of them is counted up to now. */
     size_t n = rows == NULL ? 0 : look_at_peers(ps, rows, now);
     put_sums(ps, m);
-    pv_pathstats_metrics(&ps->cfg.node->common->stats, m);
+    pv_pathstats_metrics(&ps->node->common->stats, m);
     put_sessions(ps, m, now);
     put_each(rows, n, m); /* without memory the families have no samples this time */
     free(rows);
@@ -1186,9 +1148,8 @@ static int add_statics(void *part, const struct pv_engine_config *cfg, pv_ns now
     for (size_t i = 0; i < cfg->n_static_peers; i++) {
         int r = pv_peers_add_static(ps, &cfg->static_peers[i], now);
         if (r != PV_OK) {
-            pv_log(ps->cfg.node->log, PV_LOG_ERROR,
-                   "peer=%s what=\"static peer not added\" why=\"%s\"", cfg->static_peers[i].name,
-                   pv_strstatus(r));
+            pv_log(ps->node->log, PV_LOG_ERROR, "peer=%s what=\"static peer not added\" why=\"%s\"",
+                   cfg->static_peers[i].name, pv_strstatus(r));
             return r;
         }
     }
@@ -1209,7 +1170,7 @@ static bool is_gone(const struct pv_node *n, const struct pv_addr *local)
 static void drop_lost_locals(struct pv_peers *ps, pv_ns now)
 {
     for (struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;) {
-        if (!p->is_static || !pv_peer_has_path(p) || !is_gone(ps->cfg.node, &p->path.local))
+        if (!p->is_static || !pv_peer_has_path(p) || !is_gone(ps->node, &p->path.local))
             continue;
         pv_peer_forget_local(p, now);
         p->due |= PV_PEER_DUE_KEEPALIVE; /* by it the other side learns where we are */
@@ -1234,9 +1195,9 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         drop_lost_locals(ps, now);
     if ((facts & PV_FACT_RESUMED) != 0)
         wake_agents(ps, now);
-    if (ps->cfg.node->common->signalling == ps->cfg.node->online)
+    if (ps->node->common->signalling == ps->node->online)
         return;
-    ps->cfg.node->common->signalling = ps->cfg.node->online; /* signals can be sent, or no longer */
+    ps->node->common->signalling = ps->node->online; /* signals can be sent, or no longer */
     pv_peers_node_changed(ps, false, now);
 }
 

@@ -24,16 +24,8 @@ struct pv_peers; /* opaque; node.peers */
 
 extern const struct pv_part pv_part_peers;
 
-struct pv_peers_config {
-    struct pv_node *node; /* borrowed; node->common is set by it, node->peers is not */
-    struct pv_node *n;    /* borrowed */
-    /* A peer is about to be freed: what others have of it goes at once. */
-    void (*on_gone)(void *arg, struct pv_peer *p, pv_ns now);
-    void *arg;
-};
-
-/* PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_peers_new(struct pv_peers **ret_peers, const struct pv_peers_config *cfg);
+/* node is borrowed: node->common is set, node->peers is not. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_peers_new(struct pv_peers **ret_peers, struct pv_node *node);
 /* Frees the peers too, and tells nobody. NULL is fine; returns NULL. */
 struct pv_peers *pv_peers_free(struct pv_peers *ps);
 

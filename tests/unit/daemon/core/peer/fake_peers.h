@@ -13,16 +13,7 @@
 struct fake_peers {
     struct fake_node f;
     struct pv_wg_device device;
-    unsigned n_gone; /* peers that the table said good-bye to */
 };
-
-static inline void fake_peers_gone(void *arg, struct pv_peer *p, pv_ns now)
-{
-    struct fake_peers *x = arg;
-    x->n_gone++;
-    if (x->f.self != NULL && x->f.part->on_peer_gone != NULL)
-        x->f.part->on_peer_gone(x->f.self, p, now);
-}
 
 /* The part ends before its peers. */
 static inline void fake_peers_done(void *peers)
@@ -39,14 +30,13 @@ static inline void fake_peers_done(void *peers)
 /* All of it ends by the test's teardown. */
 static inline void fake_peers_init(struct fake_peers *x, const struct pv_part *part)
 {
-    *x = (struct fake_peers){.n_gone = 0};
+    *x = (struct fake_peers){.f.self = NULL};
     fake_node_init(&x->f, part);
     struct pv_node *n = &x->f.node;
     pv_wg_device_init(&x->device, x->f.identity.dh_sk);
     n->keys.device = &x->device;
     assert_int_equal(pv_fp_builder_new(&n->fp, &n->rng), PV_OK);
-    const struct pv_peers_config cfg = {.node = n, .on_gone = fake_peers_gone, .arg = x};
-    assert_int_equal(pv_peers_new(&n->peers, &cfg), PV_OK);
+    assert_int_equal(pv_peers_new(&n->peers, n), PV_OK);
     n->common->gen.safe = n->common->tai.safe = UINT64_MAX; /* marks are on disk */
     n->common->gen.own = true;
     x->f.end = fake_peers_done;

@@ -101,19 +101,29 @@ PV_TEST_IN(facts_about_a_peer_are_told_once_and_together, start, NULL)
     assert_false(pv_peers_has_news(table()));
 }
 
+static void count_gone(void *part, struct pv_peer *p, pv_ns now)
+{
+    unsigned *n_gone = part;
+    ++*n_gone;
+}
+
+static const struct pv_part counter = {.name = "counter", .on_peer_gone = count_gone};
+
 PV_TEST_IN(nobody_is_told_of_a_peer_that_is_gone, start, NULL)
 {
+    unsigned n_gone = 0;
+    x.f.node.parts[x.f.node.n_parts++] = (struct pv_part_slot){.part = &counter, .self = &n_gone};
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     struct pv_peer *carol = fake_peers_member(&x, 2, "carol", 3);
     unsigned facts;
     pv_peers_touch(table(), bob, x.f.now);
     pv_peers_touch(table(), carol, x.f.now);
     pv_peers_drop(table(), bob, x.f.now);
-    assert_int_equal(x.n_gone, 1);
+    assert_int_equal(n_gone, 1);
     assert_ptr_equal(pv_peers_take_news(table(), &facts), carol);
     assert_null(pv_peers_take_news(table(), &facts));
     pv_peers_drop_members(table(), x.f.now);
-    assert_int_equal(x.n_gone, 2);
+    assert_int_equal(n_gone, 2);
     assert_int_equal(pv_peers_count_members(table()), 0);
 }
 
