@@ -28,21 +28,11 @@ enum {
     MAX_WAITING = 16, /* ours: clients that wait to hear who knows; the next one hears at once */
 };
 
-/* The deeds done here, of which others are being told. */
-enum deed {
-    DEED_REVOKE_INVITE,
-    DEED_REMOVE,
-    DEED_LEAVE,
-    DEED_GRANT,
-    DEED_END_RIGHTS,
-    DEED_PLACE,
-};
-
-/* A client that waits to hear who knows it. */
+/* A client that waits to hear who knows what was done here. */
 struct waiting {
     uint64_t handle;
-    enum deed deed;
-    enum pv_job_forget forget; /* DEED_LEAVE */
+    bool leaves;
+    enum pv_job_forget forget; /* with it */
     pv_ns until;
     struct pv_ctlapi_told told; /* who knows so far, and what became of an invite */
 };
@@ -92,45 +82,42 @@ static void answer_error(struct admin *a, uint64_t handle, enum pv_ctlapi_code c
  * its user of a removal that no member heard of. */
 static bool is_up(struct admin *a, const char *what, uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
-    snprintf(text, sizeof(text), "%s: this node is down: `p2pvpnctl up` first", what);
     if (!a->node->up)
-        answer_error(a, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: this node is down: `p2pvpnctl up` first", what);
     return a->node->up;
 }
 
 /* May this node sign that, with or without the coordinator? */
 static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
-    if (!pv_node_need_network(a->node, what, handle))
+    struct pv_node *n = a->node;
+    if (!pv_node_need_network(n, what, handle))
         return false;
-    if ((pv_roster_rights(a->node->roster, a->node->identity->sign_pk) & right) == 0) {
-        const struct pv_member *self = pv_node_self(a->node);
-        if (self != NULL && pv_rootkey_is_here(a->node))
-            snprintf(text, sizeof(text),
-                     "%s: this node is no admin of %s, but has its root key: `p2pvpnctl admin "
-                     "grant %s` first",
-                     what, pv_roster_network(a->node->roster)->name, self->name);
-        else
-            snprintf(text, sizeof(text), "%s: this node is no admin of %s: ask one who is", what,
-                     pv_roster_network(a->node->roster)->name);
-        answer_error(a, handle, PV_CTLAPI_REFUSED, text);
-        return false;
-    }
-    return is_up(a, what, handle);
+    if ((pv_roster_rights(n->roster, n->identity->sign_pk) & right) != 0)
+        return is_up(a, what, handle);
+    const char *network = pv_roster_network(n->roster)->name;
+    const struct pv_member *self = pv_node_self(n);
+    if (self != NULL && pv_rootkey_is_here(n))
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "%s: this node is no admin of %s, but has its root key: `p2pvpnctl admin "
+                        "grant %s` first",
+                        what, network, self->name);
+    else
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "%s: this node is no admin of %s: ask one who is", what, network);
+    return false;
 }
 
 /* An invite is of use only at the coordinator, where joiners come: while that is away nobody makes
  * one. */
 static bool is_online(struct admin *a, const char *what, uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
-    snprintf(text, sizeof(text),
-             "%s: the coordinator cannot be reached (%s): try again when it is back", what,
-             a->node->coord_info.error[0] != '\0' ? a->node->coord_info.error : "connecting");
+    const char *why = a->node->coord_info.error;
     if (!a->node->online)
-        answer_error(a, handle, PV_CTLAPI_UNREACHABLE, text);
+        pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_UNREACHABLE,
+                        "%s: the coordinator cannot be reached (%s): try again when it is back",
+                        what, why[0] != '\0' ? why : "connecting");
     return a->node->online;
 }
 
@@ -213,10 +200,8 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
     if (!a->farewell.active || a->node->coord_info.as_member || msg->type != PV_CTL_WELCOME)
         return;
     struct pv_put *put = pv_put_new(1);
-    if (put != NULL) {
-        put->statements[0].len = a->farewell.leave.len;
-        memcpy(put->statements[0].raw, a->farewell.leave.raw, a->farewell.leave.len);
-    }
+    if (put != NULL)
+        pv_put_add(put, pv_made_view(&a->farewell.leave));
     if (put == NULL || pv_puts_send(&a->puts, put) != PV_CTL_E_NONE) {
         pv_put_free(put);
         end_farewell(a, false, now);
@@ -238,10 +223,9 @@ static struct waiting take_waiting(struct admin *a, size_t i)
  * online; members that know forget this node. So a leave is answered with the most that were. */
 static void note_told(struct waiting *w, const struct pv_owed_told *told)
 {
-    const bool left = w->deed == DEED_LEAVE;
-    if (!left || told->online > w->told.online)
+    if (!w->leaves || told->online > w->told.online)
         w->told.online = told->online;
-    if (!left || told->know > w->told.know)
+    if (!w->leaves || told->know > w->told.know)
         w->told.know = told->know;
 }
 
@@ -255,7 +239,7 @@ static void end_waiting(struct admin *a, size_t i, pv_ns now)
     note_told(&w, &told);
     w.told.coordinator = told.coordinator;
     w.told.disk = "stored";
-    if (w.deed == DEED_LEAVE) { /* the disk is to forget */
+    if (w.leaves) { /* the disk is to forget */
         a->left = w.told;
         forget_network(a, w.forget, w.handle, now);
         return;
@@ -313,7 +297,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
         if (a->waiting[i - 1].handle != handle)
             continue;
         /* A leave that others were told cannot be taken back: it goes on without the client. */
-        if (a->waiting[i - 1].deed == DEED_LEAVE)
+        if (a->waiting[i - 1].leaves)
             end_waiting(a, i - 1, now);
         else
             (void)take_waiting(a, i - 1);
@@ -325,12 +309,11 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
 /* The token is told only now: before the coordinator knows the invite nobody can join by it. */
 static void end_invite(struct admin *a, struct pv_put *put, enum pv_ctl_error error)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
     bool away = error == PV_CTL_E_OFFLINE;
-    snprintf(text, sizeof(text), "invite: the coordinator %s%s: try again",
-             away ? "was lost" : "said ", away ? "" : pv_ctl_error_word(error));
     if (error != PV_CTL_E_NONE)
-        answer_error(a, put->handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED, text);
+        pv_ctlsrv_failf(a->node->ctl, put->handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED,
+                        "invite: the coordinator %s%s: try again", away ? "was lost" : "said ",
+                        away ? "" : pv_ctl_error_word(error));
     else
         pv_ctlsrv_answer(a->node->ctl, put->handle,
                          pv_ctlapi_pack("{s:s, s:o}", "token", put->token, "invite",
@@ -517,8 +500,7 @@ static void run_invite_revoke(void *part, struct pv_ctlapi_request *req, struct 
         fail_revocation(a, "invite revoke", r, handle);
         return;
     }
-    const struct waiting w = {.handle = handle, .deed = DEED_REVOKE_INVITE};
-    wait_until_told(a, &w, now);
+    wait_until_told(a, &(struct waiting){.handle = handle}, now);
 }
 
 /* Whom a removal, or an end of rights, is about: a member, who waits or has expired, and who left,
@@ -562,7 +544,7 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
                        uint64_t handle, pv_ns now)
 {
     struct admin *a = part;
-    struct waiting w = {.handle = handle, .deed = DEED_REMOVE};
+    struct waiting w = {.handle = handle};
     uint8_t pk[PV_SIGN_PK_LEN];
     const struct pv_member *m = subject(a, req->peer, "remove", handle);
     if (m == NULL || !may_sign(a, "remove", PV_RIGHT_REVOKE, handle))
@@ -588,17 +570,15 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
 /* Without the root key another machine has to do it, which is no failure to try again. */
 static void fail_grant(struct admin *a, int status, uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
     if (status == PV_ERR_NOT_FOUND)
-        snprintf(text, sizeof(text),
-                 "admin grant: the root key of %s is not on this machine: use the one that ran "
-                 "`create`",
-                 pv_roster_network(a->node->roster)->name);
+        pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_REFUSED,
+                        "admin grant: the root key of %s is not on this machine: use the one that "
+                        "ran `create`",
+                        pv_roster_network(a->node->roster)->name);
     else
-        snprintf(text, sizeof(text), "admin grant: it could not be signed (%s): try again",
-                 pv_strstatus(status));
-    answer_error(a, handle, status == PV_ERR_NOT_FOUND ? PV_CTLAPI_REFUSED : PV_CTLAPI_FAILED,
-                 text);
+        pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
+                        "admin grant: it could not be signed (%s): try again",
+                        pv_strstatus(status));
 }
 
 /* An admin stays one, and the user who asks hears who knows it. */
@@ -622,8 +602,7 @@ static void run_admin_grant(void *part, struct pv_ctlapi_request *req, struct pv
         fail_grant(a, r, handle);
         return;
     }
-    const struct waiting w = {.handle = handle, .deed = DEED_GRANT};
-    wait_until_told(a, &w, now);
+    wait_until_told(a, &(struct waiting){.handle = handle}, now);
 }
 
 /* The root key signs where it is here: its word stands above that of admins, who might end each
@@ -632,7 +611,7 @@ static void run_admin_revoke(void *part, struct pv_ctlapi_request *req, struct p
                              uint64_t handle, pv_ns now)
 {
     struct admin *a = part;
-    struct waiting w = {.handle = handle, .deed = DEED_END_RIGHTS};
+    struct waiting w = {.handle = handle};
     const struct pv_member *m = subject(a, req->peer, "admin revoke", handle);
     uint8_t pk[PV_SIGN_PK_LEN];
     if (m == NULL)
@@ -679,8 +658,7 @@ bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint
 void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
                           pv_ns now)
 {
-    const struct waiting w = {.handle = handle, .deed = DEED_PLACE, .told = *told};
-    wait_until_told(of(n), &w, now);
+    wait_until_told(of(n), &(struct waiting){.handle = handle, .told = *told}, now);
 }
 
 void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
@@ -696,7 +674,6 @@ static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint
 {
     const struct pv_node *n = a->node;
     const struct pv_member *heir = NULL;
-    char text[PV_CTLAPI_ERROR_BUF];
     if (req->leave.last || pv_roster_rights(n->roster, n->identity->sign_pk) == 0)
         return true;
     for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
@@ -711,12 +688,11 @@ static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint
     }
     if (heir == NULL)
         return true; /* nobody is left behind */
-    snprintf(
-        text, sizeof(text),
+    pv_ctlsrv_failf(
+        n->ctl, handle, PV_CTLAPI_REFUSED,
         "leave: this node is the only admin of %s, and nobody could invite or remove any more: "
         "`p2pvpnctl admin grant %s` first, or leave --last",
         pv_roster_network(n->roster)->name, heir->name);
-    answer_error(a, handle, PV_CTLAPI_REFUSED, text);
     return false;
 }
 
@@ -759,7 +735,7 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
                      "is there");
         return;
     }
-    struct waiting w = {.handle = handle, .deed = DEED_LEAVE, .forget = forget};
+    struct waiting w = {.handle = handle, .leaves = true, .forget = forget};
     pv_ending_resign(n, &w.told, now); /* whoever has its key, or a token, must not be an admin */
     if (pv_make_leave(pv_roster_network_id(n->roster), n->identity->sign_sk,
                       pv_roster_next_serial(n->roster, n->identity->sign_pk),
@@ -767,8 +743,7 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         answer_error(a, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
         return;
     }
-    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
-    (void)pv_membership_add(n, &item, 1, now);
+    (void)!pv_membership_say(n, pv_made_view(&made), now);
     wait_until_told(a, &w, now);
 }
 

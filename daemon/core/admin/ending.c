@@ -24,9 +24,8 @@ static void say_again(struct pv_node *n, const struct pv_roster_entry *x, struct
 {
     struct pv_made_long made;
     int r = pv_make_again(n->roster, by, &x->st, pv_node_wall_s(n, now), &made);
-    const struct pv_ctl_item item = {.statement = pv_view(made.raw, made.len)};
-    if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
-        r = PV_ERR_REFUSED;
+    if (r == PV_OK)
+        r = pv_membership_say(n, pv_view(made.raw, made.len), now);
     if (r != PV_OK)
         pv_log(n->log, PV_LOG_WARN,
                "what=\"a statement of a former admin could not be signed anew\" why=\"%s\"",

@@ -125,22 +125,20 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
     struct pv_st_place place = *to;
     const struct pv_st_network *net = pv_roster_network(n->roster);
     struct pv_made made;
-    char text[PV_CTLAPI_ERROR_BUF / 2], range[PV_ADDR_TEXT];
+    char range[PV_ADDR_TEXT];
     if (!pv_roster_name_is_free(n->roster, name, m->node) || strcmp(name, net->name) == 0) {
-        snprintf(text, sizeof(text),
-                 "%s is taken: names of members, those they had before, and the network's own "
-                 "are nobody else's; choose another",
-                 name);
-        fail(n, o->handle, PV_CTLAPI_REFUSED, o->what, text);
+        pv_ctlsrv_failf(n->ctl, o->handle, PV_CTLAPI_REFUSED,
+                        "%s: %s is taken: names of members, those they had before, and the "
+                        "network's own are nobody else's; choose another",
+                        o->what, name);
         return;
     }
     if (!pv_ip4_is_usable(&net->range, pv_load_be32(ip4)) ||
         !pv_roster_ip4_is_free(n->roster, ip4, m->node)) {
-        snprintf(text, sizeof(text),
-                 "that address is another member's, or not one for members in %s, of which the "
-                 "first and the last are nobody's: choose another",
-                 pv_prefix_format(&net->range, range));
-        fail(n, o->handle, PV_CTLAPI_REFUSED, o->what, text);
+        pv_ctlsrv_failf(n->ctl, o->handle, PV_CTLAPI_REFUSED,
+                        "%s: that address is another member's, or not one for members in %s, of "
+                        "which the first and the last are nobody's: choose another",
+                        o->what, pv_prefix_format(&net->range, range));
         return;
     }
     if (memcmp(m->ip4.ip, ip4, sizeof(place.ip4)) != 0 && pv_roster_carrier(n->roster, m) != NULL) {
@@ -153,9 +151,8 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
     place.serial = pv_roster_next_serial(n->roster, m->node);
     place.time = pv_node_wall_s(n, now);
     int r = sign_place(n, &place, &made);
-    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
-    if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
-        r = PV_ERR_REFUSED;
+    if (r == PV_OK)
+        r = pv_membership_say(n, pv_made_view(&made), now);
     if (r == PV_OK && (is_there(n, &place) || is_on_its_way(n, &place, &made)))
         pv_admin_answer_with(n, o->handle, &o->told, now);
     else
@@ -200,23 +197,21 @@ static void run_address_set(void *part, struct pv_ctlapi_request *req, struct pv
 static bool may_replace(struct pv_node *n, const struct pv_ctlapi_request *req,
                         const struct pv_member *old, const struct pv_member *fresh, uint64_t handle)
 {
-    static const char what[] = "replace";
     const struct pv_peer *p = pv_peers_by_pk(n->peers, old->node);
     bool online = p != NULL && pv_peer_reach(p) != PV_REACH_NO;
-    char text[PV_CTLAPI_ERROR_BUF];
     if (!req->force && online)
-        snprintf(text, sizeof(text),
-                 "%s is online, and would be removed for good: did you mean `node replace %s "
-                 "%s`? Else --force",
-                 old->name, fresh->name, old->name);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "replace: %s is online, and would be removed for good: did you mean `node "
+                        "replace %s %s`? Else --force",
+                        old->name, fresh->name, old->name);
     else if (!req->force && old->rights != 0 && fresh->rights == 0 && !pv_rootkey_is_here(n))
-        snprintf(text, sizeof(text),
-                 "%s is an admin, and its rights stay with its key, as the root key is not here: "
-                 "do it there, or with --force, and there `p2pvpnctl admin grant %s`",
-                 old->name, old->name);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "replace: %s is an admin, and its rights stay with its key, as the root "
+                        "key is not here: do it there, or with --force, and there `p2pvpnctl admin "
+                        "grant %s`",
+                        old->name, old->name);
     else
         return true;
-    fail(n, handle, PV_CTLAPI_REFUSED, what, text);
     return false;
 }
 
@@ -238,15 +233,14 @@ static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_pee
     struct pv_node *n = part;
     const struct pv_member *fresh = pv_roster_by_name(n->roster, req->name);
     const struct pv_member *old = pv_roster_by_node(n->roster, pv_peer_pk(p));
-    char text[PV_CTLAPI_ERROR_BUF / 2];
     uint8_t old_pk[PV_SIGN_PK_LEN];
     if (!pv_admin_may_sign(n, what, PV_RIGHT_INVITE | PV_RIGHT_REVOKE, handle))
         return;
     if (fresh == NULL || old == NULL || fresh == old) {
-        snprintf(text, sizeof(text),
-                 "no other member is called %s: the reinstalled machine joins first, by any name",
-                 req->name);
-        fail(n, handle, PV_CTLAPI_UNKNOWN_PEER, what, text);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
+                        "replace: no other member is called %s: the reinstalled machine joins "
+                        "first, by any name",
+                        req->name);
         return;
     }
     if (!may_replace(n, req, old, fresh, handle))

@@ -317,11 +317,10 @@ static int next_seq(struct relocation *x, struct pv_signer by, uint64_t *ret_seq
         struct pv_made end;
         int r = pv_make_end(pv_roster_network_id(n->roster), by, &record->st,
                             pv_node_wall_s(n, now), &end);
-        const struct pv_ctl_item item = {.statement = pv_made_view(&end)};
         if (r != PV_OK)
             return r;
         const struct pv_roster_entry *before = record;
-        if (pv_membership_add(n, &item, 1, now) > 0 ||
+        if (pv_membership_say(n, pv_made_view(&end), now) != PV_OK ||
             (record = pv_roster_coordinators_record(n->roster)) == before)
             return PV_ERR_REFUSED;
     }
@@ -376,7 +375,7 @@ static void put_record(struct relocation *x, pv_ns now)
 {
     struct pv_put *put = pv_put_new(1);
     if (put != NULL)
-        put->statements[0] = x->record;
+        pv_put_add(put, record_view(x));
     if (put == NULL || pv_puts_send(&x->puts, put) != PV_CTL_E_NONE) {
         pv_put_free(put);
         publish(x, now);
@@ -582,12 +581,8 @@ static void put_more(struct relocation *x, pv_ns now)
         tell(x, now); /* without memory: members bring the rest */
         return;
     }
-    put->n = 0;
-    for (; e != NULL && put->n < PUT_SIZE; e = pv_roster_next_entry(r, e)) {
-        struct pv_made_long *to = &put->statements[put->n++];
-        to->len = e->st.raw.len;
-        memcpy(to->raw, e->st.raw.ptr, to->len);
-    }
+    for (; e != NULL && put->n < PUT_SIZE; e = pv_roster_next_entry(r, e))
+        pv_put_add(put, e->st.raw);
     if (pv_puts_send(&x->puts, put) != PV_CTL_E_NONE) {
         pv_put_free(put);
         return; /* the step's time says so */

@@ -40,10 +40,7 @@ int pv_rootkey_grant(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
             pv_statement_hash(pv_made_view(&made), hash);
         known = r == PV_OK && pv_roster_find(n->roster, hash) != NULL;
     }
-    if (r != PV_OK)
-        return r;
-    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
-    return pv_membership_add(n, &item, 1, now) > 0 ? PV_ERR_REFUSED : PV_OK;
+    return r == PV_OK ? pv_membership_say(n, pv_made_view(&made), now) : r;
 }
 
 /* --- the part -------------------------------------------------------------------------------- */

@@ -139,13 +139,6 @@ static bool read_ports(struct pv_node *n, const char *what, const char *text, ui
 
 /* --- saying ------------------------------------------------------------------------------- */
 
-/* This node's word counts here at once, and goes to the others from here. */
-int pv_rulesedit_add(struct pv_node *n, const struct pv_made *made, pv_ns now)
-{
-    const struct pv_ctl_item item = {.statement = pv_made_view(made)};
-    return pv_membership_add(n, &item, 1, now) > 0 ? PV_ERR_REFUSED : PV_OK;
-}
-
 /* Into a slot in which nothing is in force any more. */
 static int say_rule(struct pv_node *n, struct pv_st_rule *rule, pv_ns now)
 {
@@ -154,7 +147,7 @@ static int say_rule(struct pv_node *n, struct pv_st_rule *rule, pv_ns now)
     rule->time = pv_node_wall_s(n, now);
     if (r == PV_OK)
         r = pv_make_rule(pv_roster_network_id(n->roster), n->identity->sign_sk, rule, &made);
-    return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
+    return r == PV_OK ? pv_membership_say(n, pv_made_view(&made), now) : r;
 }
 
 /* It takes its own word back in the same slot, which is free again then, and ends another admin's
@@ -168,7 +161,7 @@ int pv_rulesedit_take_back(struct pv_node *n, const struct pv_statement *st, pv_
     if (r == PV_ERR_LIMIT)
         r = pv_make_end(pv_roster_network_id(n->roster), pv_node_signer(n), st,
                         pv_node_wall_s(n, now), &made);
-    return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
+    return r == PV_OK ? pv_membership_say(n, pv_made_view(&made), now) : r;
 }
 
 /* --- who has which tag ------------------------------------------------------------------------ */
@@ -202,7 +195,7 @@ static int set_tag(struct pv_node *n, const uint8_t *node, const char *name, pv_
 {
     struct pv_made made;
     int r = pv_rules_make_tag(n, node, name, now, &made);
-    return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
+    return r == PV_OK ? pv_membership_say(n, pv_made_view(&made), now) : r;
 }
 
 /* --- one machine in another one's place ------------------------------------------------------- */
@@ -270,9 +263,8 @@ int pv_rulesedit_carry(struct pv_node *n, const uint8_t from[static PV_SIGN_PK_L
         if (!rename_key(&st, from, to))
             continue;
         int r = pv_make_again(n->roster, pv_node_signer(n), &st, pv_node_wall_s(n, now), &made);
-        const struct pv_ctl_item item = {.statement = pv_view(made.raw, made.len)};
-        if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
-            r = PV_ERR_REFUSED;
+        if (r == PV_OK)
+            r = pv_membership_say(n, pv_view(made.raw, made.len), now);
         if (r == PV_OK)
             r = pv_rulesedit_take_back(n, &x->st, now);
         if (r != PV_OK)

@@ -14,8 +14,6 @@ extern const struct pv_part pv_part_rulesedit;
 
 /* The identity key of the member that text names, this node included; NULL: there is none. */
 const uint8_t *pv_rulesedit_node(const struct pv_node *n, const char *text);
-/* A statement of this node counts here at once, and goes to the others. PV_ERR_REFUSED. */
-PV_MUST_CHECK int pv_rulesedit_add(struct pv_node *n, const struct pv_made *made, pv_ns now);
 /* Takes back a route, tag or rule in force, of whatever signer. */
 PV_MUST_CHECK int pv_rulesedit_take_back(struct pv_node *n, const struct pv_statement *st,
                                          pv_ns now);

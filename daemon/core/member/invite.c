@@ -62,22 +62,15 @@ static void draw_seed(struct pv_node *n, uint8_t seed[static PV_SIGN_SEED_LEN])
                    seed + PV_SIGN_SEED_LEN - PV_TOKEN_RULES_LEN);
 }
 
-static void put_statement(struct pv_put *put, size_t i, const struct pv_made *made)
-{
-    memcpy(put->statements[i].raw, made->raw, made->len);
-    put->statements[i].len = made->len;
-}
-
 /* The tag is there before the first machine can come by the invite. */
 static int add_tag(struct pv_node *n, struct pv_put *put, const char *tag, pv_ns now)
 {
     struct pv_made made;
     int r = pv_rules_make_tag(n, put->invite, tag, now, &made);
-    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
-    if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
-        r = PV_ERR_REFUSED;
     if (r == PV_OK)
-        put_statement(put, 0, &made);
+        r = pv_membership_say(n, pv_made_view(&made), now);
+    if (r == PV_OK)
+        pv_put_add(put, pv_made_view(&made));
     return r;
 }
 
@@ -112,7 +105,7 @@ int pv_invite_make(struct pv_node *n, struct pv_signer by, const struct pv_invit
         pv_put_free(put);
         return r;
     }
-    put_statement(put, put->n - 1, &made);
+    pv_put_add(put, pv_made_view(&made));
     *ret_put = put;
     return PV_OK;
 }

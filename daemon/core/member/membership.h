@@ -19,6 +19,13 @@ extern const struct pv_part pv_part_membership;
 /* Merges statements from anywhere and acts on what follows. Returns how many were refused. */
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
                          pv_ns now);
+/* The same of one that this node has made. PV_ERR_REFUSED. */
+PV_MUST_CHECK static inline int pv_membership_say(struct pv_node *n, struct pv_view statement,
+                                                  pv_ns now)
+{
+    const struct pv_ctl_item item = {.statement = statement};
+    return pv_membership_add(n, &item, 1, now) > 0 ? PV_ERR_REFUSED : PV_OK;
+}
 /* Somebody else merged statements into node.roster: acts on what follows. */
 void pv_membership_settle(struct pv_node *n, pv_ns now);
 

@@ -344,7 +344,6 @@ static void ask(struct owed *o, pv_ns now)
         wait_again(o, now);
         return;
     }
-    put->n = 0;
     for (const struct pv_roster_entry *x = pv_roster_next_entry(o->node->roster, NULL);
          x != NULL && others > 0; x = pv_roster_next_entry(o->node->roster, x))
         others -= is_owed(o->node, x) && is_urgent(x) ? 1 : 0;
@@ -353,8 +352,7 @@ static void ask(struct owed *o, pv_ns now)
         if (!is_owed(o->node, x) || (!is_urgent(x) && others == 0))
             continue;
         others -= is_urgent(x) ? 0 : 1;
-        memcpy(put->statements[put->n].raw, x->st.raw.ptr, x->st.raw.len);
-        put->statements[put->n++].len = x->st.raw.len;
+        pv_put_add(put, x->st.raw);
     }
     o->retry_at = PV_NEVER;
     if (pv_puts_send(&o->puts, put) != PV_CTL_E_NONE) {

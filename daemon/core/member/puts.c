@@ -9,16 +9,24 @@
 #include "daemon/core/coord/coordinator.h"
 #include "proto/roster/roster.h"
 
-struct pv_put *pv_put_new(size_t n)
+struct pv_put *pv_put_new(size_t cap)
 {
     struct pv_put *put = calloc(1, sizeof(*put));
     if (put == NULL)
         return NULL;
-    put->n = n;
-    put->statements = calloc(n, sizeof(*put->statements));
-    if (put->statements == NULL && n > 0)
-        return pv_put_free(put);
-    return put;
+    put->cap = cap;
+    put->statements = calloc(cap, sizeof(*put->statements));
+    return put->statements == NULL ? pv_put_free(put) : put;
+}
+
+void pv_put_add(struct pv_put *put, struct pv_view statement)
+{
+    struct pv_made_long *to = &put->statements[put->n];
+    if (put->n == put->cap || statement.len > sizeof(to->raw))
+        return;
+    memcpy(to->raw, statement.ptr, statement.len);
+    to->len = statement.len;
+    put->n++;
 }
 
 struct pv_put *pv_put_free(struct pv_put *put)

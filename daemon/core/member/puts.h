@@ -24,8 +24,8 @@ struct pv_put {
     bool force;                     /* the owner's */
     char *token;                    /* owned: an invite's token, which is secret; NULL = none */
     uint8_t invite[PV_SIGN_PK_LEN]; /* the invite that token belongs to */
-    size_t n;
-    struct pv_made_long *statements; /* owned: n of them */
+    size_t n, cap;
+    struct pv_made_long *statements; /* owned: n of them, with room for cap */
 };
 
 struct pv_puts {
@@ -35,8 +35,10 @@ struct pv_puts {
     uint64_t last_number;
 };
 
-/* Room for n statements. NULL without memory. */
-struct pv_put *pv_put_new(size_t n);
+/* Room for cap statements. NULL without memory. */
+struct pv_put *pv_put_new(size_t cap);
+/* A copy of one more. It is left out where there is no room. */
+void pv_put_add(struct pv_put *put, struct pv_view statement);
 struct pv_put *pv_put_free(struct pv_put *put); /* NULL is fine; wipes the token; returns NULL */
 
 void pv_puts_init(struct pv_puts *ps, struct pv_node *node, const struct pv_part *owner);

@@ -114,15 +114,11 @@ static void upload_missing(struct statements *s, pv_ns now)
         if (s->n_listed > 0 &&
             bsearch(x->st.hash, s->listed, s->n_listed, sizeof(*s->listed), cmp_hashes) != NULL)
             continue;
-        if (put == NULL) {
+        if (put == NULL)
             put = pv_put_new(PUT_SIZE);
-            if (put == NULL)
-                return;
-            /* pv_put_new counted places; from here n counts the statements in them. */
-            put->n = 0;
-        }
-        memcpy(put->statements[put->n].raw, x->st.raw.ptr, x->st.raw.len);
-        put->statements[put->n++].len = x->st.raw.len;
+        if (put == NULL)
+            return;
+        pv_put_add(put, x->st.raw);
         if (put->n == PUT_SIZE) {
             upload(s, put, now);
             put = NULL;

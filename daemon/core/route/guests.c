@@ -401,15 +401,9 @@ static int say(struct pv_node *n, struct making *x, const uint8_t *node_sk, pv_n
         r = pv_make_member(id, n->identity->sign_sk, node_sk, &x->st, &member);
     if (r == PV_OK)
         r = pv_make_route(id, n->identity->sign_sk, &route, &carried);
-    if (r != PV_OK)
-        return r;
-    const struct pv_ctl_item items[] = {{.statement = pv_made_view(&carried)},
-                                        {.statement = pv_made_view(&member)}};
-    for (size_t i = 0; i < PV_ARRAY_LEN(items); i++) {
-        if (pv_membership_add(n, &items[i], 1, now) > 0)
-            return PV_ERR_REFUSED;
-    }
-    return PV_OK;
+    if (r == PV_OK)
+        r = pv_membership_say(n, pv_made_view(&carried), now);
+    return r == PV_OK ? pv_membership_say(n, pv_made_view(&member), now) : r;
 }
 
 /* All that the app is to know. p2pvpnctl makes the file of it: a line of its own making in there

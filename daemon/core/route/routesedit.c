@@ -7,6 +7,7 @@
 
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/rulesedit.h"
+#include "daemon/core/member/membership.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/route/routes.h"
 #include "proto/local/ctlapi_request.h"
@@ -124,7 +125,7 @@ static int say_offered(struct pv_node *n, const struct offered *o, pv_ns now)
     struct pv_made made;
     int r = pv_make_offers(n->roster, n->identity->sign_sk, o->list, o->n, pv_node_wall_s(n, now),
                            &made);
-    return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
+    return r == PV_OK ? pv_membership_say(n, pv_made_view(&made), now) : r;
 }
 
 int pv_routesedit_say_again(struct pv_node *n, pv_ns now)
@@ -154,7 +155,7 @@ static int allow(struct pv_node *n, const uint8_t *node, const struct pv_prefix 
     int r = pv_roster_free_slot(n->roster, n->identity->sign_pk, PV_ST_ROUTE, &route.slot);
     if (r == PV_OK)
         r = pv_make_route(pv_roster_network_id(n->roster), n->identity->sign_sk, &route, &made);
-    return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
+    return r == PV_OK ? pv_membership_say(n, pv_made_view(&made), now) : r;
 }
 
 /* Of all that may go wrong when signing, users can mend only the lack of room. */

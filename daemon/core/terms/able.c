@@ -57,9 +57,8 @@ static void look(void *part, pv_ns now)
     x->not_before = now + AGAIN;
     int r = pv_make_able(n->roster, n->identity->sign_sk, abilities_of(n), pv_node_wall_s(n, now),
                          &made);
-    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
-    if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
-        r = PV_ERR_REFUSED;
+    if (r == PV_OK)
+        r = pv_membership_say(n, pv_made_view(&made), now);
     pv_log(n->log, r == PV_OK ? PV_LOG_INFO : PV_LOG_WARN,
            "what=\"abilities %s\" post-quantum=%s%s%s", r == PV_OK ? "announced" : "not announced",
            abilities_of(n) != 0 ? "yes" : "no",

@@ -82,9 +82,8 @@ static void renew(struct renewal *x, pv_ns now)
     struct pv_made made;
     unsigned doublings = x->in_row < MAX_DOUBLINGS ? x->in_row : MAX_DOUBLINGS;
     int r = pv_make_renewal(n->roster, n->identity->sign_sk, pv_node_wall_s(n, now), &made);
-    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
-    if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
-        r = PV_ERR_REFUSED;
+    if (r == PV_OK)
+        r = pv_membership_say(n, pv_made_view(&made), now);
     pv_log(n->log, r == PV_OK ? PV_LOG_INFO : PV_LOG_WARN, "what=\"membership %s\"%s%s",
            r == PV_OK ? "renewed" : "not renewed",
            r == PV_OK ? "" : " why=", r == PV_OK ? "" : pv_strstatus(r));

@@ -371,9 +371,8 @@ static void announce(struct rotation *r, pv_ns now)
                                  .time = pv_node_wall_s(n, now)};
     memcpy(st.transport, r->id->others[place].pk, sizeof(st.transport));
     int status = pv_make_transport(pv_roster_network_id(n->roster), r->id->sign_sk, &st, &made);
-    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
-    if (status == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
-        status = PV_ERR_REFUSED;
+    if (status == PV_OK)
+        status = pv_membership_say(n, pv_made_view(&made), now);
     if (status != PV_OK) {
         /* It stays, and is announced at the next look. */
         r->look_at = now + PV_ROTATION_LOOK;

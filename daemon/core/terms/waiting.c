@@ -308,17 +308,13 @@ static const struct pv_member *taker_of(const struct pv_node *n, const struct pv
 /* Admitted it would stay outside all the same, and nobody would know why. */
 static bool is_in_the_way(struct pv_node *n, const struct pv_member *m, uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
     const struct pv_member *taker = taker_of(n, m);
-    if (taker == NULL)
-        return false;
-    snprintf(
-        text, sizeof(text),
-        "admit: member %s has the name, key or an address of %s since that one asked: deny it, "
-        "and it joins anew under another name",
-        taker->name, m->name);
-    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
-    return true;
+    if (taker != NULL)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "admit: member %s has the name, key or an address of %s since that one "
+                        "asked: deny it, and it joins anew under another name",
+                        taker->name, m->name);
+    return taker != NULL;
 }
 
 /* It holds here at once, goes to members and to the coordinator like a removal, and the one that
@@ -335,9 +331,8 @@ static void run_admit(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         is_in_the_way(n, m, handle))
         return;
     int r = sign_admission(n, m, now, &made);
-    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
-    if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
-        r = PV_ERR_REFUSED;
+    if (r == PV_OK)
+        r = pv_membership_say(n, pv_made_view(&made), now);
     if (r != PV_OK)
         fail(n, "admit", r, handle);
     else

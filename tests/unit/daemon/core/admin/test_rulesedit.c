@@ -309,7 +309,7 @@ PV_TEST(a_machine_that_comes_by_a_tagged_invite_has_its_tag)
     fake_node_add(node, make_invite(&node->world, &node->world.creator, &door, 5));
     fake_node_add(node, make_member(&node->world, &door, &eve, "eve", 9));
     assert_int_equal(pv_rules_make_tag(&node->node, door.pk, "guest", node->now, &tag), PV_OK);
-    assert_int_equal(pv_rulesedit_add(&node->node, &tag, node->now), PV_OK);
+    assert_int_equal(pv_membership_say(&node->node, pv_made_view(&tag), node->now), PV_OK);
     add_rule("deny", "tag:guest", "any", "all", 0);
     assert_false(may(EVE, BOB, 1));
     assert_true(may(BOB, EVE, 1));

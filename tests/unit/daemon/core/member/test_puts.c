@@ -31,8 +31,12 @@ static struct pv_put *put_of(size_t n)
     assert_non_null(put);
     for (size_t i = 0; i < n; i++) {
         const struct keys invite = keys_of(50 + (unsigned)i);
-        put->statements[i] = make_invite(&node.world, &node.world.creator, &invite, 1).s;
+        const struct item it = make_invite(&node.world, &node.world.creator, &invite, 1);
+        pv_put_add(put, pv_view(it.s.raw, it.s.len));
     }
+    assert_int_equal(put->n, n);
+    pv_put_add(put, pv_view("no room", 7));
+    assert_int_equal(put->n, n);
     return put;
 }
 
@@ -147,7 +151,7 @@ PV_TEST(a_put_that_cannot_be_sent_stays_the_callers)
     assert_int_equal(pv_puts_send(&under_way, put), PV_CTL_E_LIMIT);
     assert_null(pv_puts_take_lost(&under_way));
     pv_put_free(put);
-    put = pv_put_new(PV_CTL_ITEMS_MAX + 1);
+    put = put_of(PV_CTL_ITEMS_MAX + 1);
     assert_int_equal(pv_puts_send(&under_way, put), PV_CTL_E_LIMIT);
     pv_put_free(put);
 }
@@ -158,7 +162,7 @@ PV_TEST(a_statement_that_the_roster_has_goes_with_its_receipt)
     struct item it = make_invite(&node.world, &node.world.creator, &invite, 1);
     struct pv_put *put = pv_put_new(1);
     uint64_t tag;
-    put->statements[0] = it.s;
+    pv_put_add(put, pv_view(it.s.raw, it.s.len));
     fake_node_add(&node, it);
     assert_int_equal(pv_puts_send(&under_way, put), PV_CTL_E_NONE);
     struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_PUT, &tag);
