@@ -19,7 +19,6 @@
 
 struct able {
     struct pv_node *node;
-    bool pending;  /* something changed: look */
     pv_ns look_at; /* PV_NEVER: when something changes */
     pv_ns not_before;
 };
@@ -39,9 +38,8 @@ static uint32_t abilities_of(const struct pv_node *n)
 }
 
 /* A node that is down says it when it is up again: nobody talks to it meanwhile. */
-static void look(void *part, pv_ns now)
+static void look(struct able *x, pv_ns now)
 {
-    struct able *x = part;
     struct pv_node *n = x->node;
     struct pv_made made;
     const struct pv_member *self =
@@ -72,17 +70,16 @@ static void look(void *part, pv_ns now)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct able *x = part;
-    x->pending = x->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_UP)) != 0;
+    if ((facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_UP)) != 0)
+        x->look_at = now;
 }
 
 /* Not in on_facts(): what it signs changes the roster. */
 static void run_able(void *part, pv_ns now)
 {
     struct able *x = part;
-    if (!x->pending)
-        return;
-    x->pending = false;
-    look(x, now);
+    if (now >= x->look_at)
+        look(x, now);
 }
 
 const struct pv_part pv_part_able = {
@@ -92,5 +89,4 @@ const struct pv_part pv_part_able = {
     .on_facts = on_facts,
     .run = run_able,
     .due = PV_PART_DUE(struct able, look_at),
-    .on_due = look,
 };

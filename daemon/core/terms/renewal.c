@@ -28,7 +28,6 @@ enum {
 struct renewal {
     struct pv_node *node;
     uint8_t early;   /* of 255: how much of a tenth of the lifetime it renews early */
-    bool pending;    /* something changed: look */
     pv_ns look_at;   /* time passed: look */
     pv_ns again_at;  /* not before, although it is due */
     unsigned in_row; /* renewals that left it due */
@@ -93,9 +92,8 @@ static void renew(struct renewal *x, pv_ns now)
 
 /* Looked at after each change of the roster, and when the time may have come by the clock. A node
  * that waits to be admitted has nothing to renew, and one that is down is not in use. */
-static void look(void *part, pv_ns now)
+static void look(struct renewal *x, pv_ns now)
 {
-    struct renewal *x = part;
     const struct pv_node *n = x->node;
     const struct pv_member *self =
         n->roster == NULL ? NULL : pv_roster_enrolled(n->roster, n->identity->sign_pk);
@@ -118,18 +116,17 @@ static void look(void *part, pv_ns now)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct renewal *x = part;
-    x->pending = x->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_STATEMENTS |
-                                         PV_FACT_ONLINE | PV_FACT_UP)) != 0;
+    if ((facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_STATEMENTS | PV_FACT_ONLINE |
+                  PV_FACT_UP)) != 0)
+        x->look_at = now;
 }
 
 /* Not in on_facts(): what it signs changes the roster. */
 static void run_renewal(void *part, pv_ns now)
 {
     struct renewal *x = part;
-    if (!x->pending)
-        return;
-    x->pending = false;
-    look(x, now);
+    if (now >= x->look_at)
+        look(x, now);
 }
 
 /* --- what it says ----------------------------------------------------------------------------- */
@@ -225,6 +222,5 @@ const struct pv_part pv_part_renewal = {
     .on_facts = on_facts,
     .run = run_renewal,
     .due = PV_PART_DUE(struct renewal, look_at),
-    .on_due = look,
     .status = show,
 };
