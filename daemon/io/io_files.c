@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "daemon/io/xfer.h"
 #include "sys/file/file.h"
 #include "sys/helper/source.h"
@@ -21,7 +22,7 @@ enum {
 #define PROGRESS PV_MS(200) /* ours: so often the engine is told how far transfers are */
 
 struct pv_io_xfer {
-    struct pv_io_xfer *next;
+    struct pv_io_xfer *prev, *next;
     struct pv_xfer x;
     bool drop; /* when it is over, what it has written goes */
 };
@@ -125,8 +126,7 @@ static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns
         r = pv_worker_submit(files->worker, t);
     }
     if (r == PV_OK) {
-        t->next = files->xfers;
-        files->xfers = t;
+        PV_LIST_ADD_FIRST(files->xfers, t);
         files->tell_at = now + PROGRESS;
         return;
     }
@@ -200,12 +200,7 @@ void pv_io_file_op(struct pv_io_files *files, const struct pv_files_op *op, pv_n
 /* After its thread has let go of it. */
 static void remove_xfer(struct pv_io_files *files, struct pv_io_xfer *t)
 {
-    for (struct pv_io_xfer **p = &files->xfers; *p != NULL; p = &(*p)->next) {
-        if (*p == t) {
-            *p = t->next;
-            break;
-        }
-    }
+    PV_LIST_DEL(files->xfers, t);
     /* Now no thread writes any more. */
     if (t->drop)
         drop(files, t->x.op.number, t->x.op.id);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "proto/stun/demux.h"
 
 enum {
@@ -18,7 +19,7 @@ struct pv_io_sock {
     uint16_t id;
     int fd;
     struct pv_watch *watch; /* NULL: adopted */
-    struct pv_io_sock *next;
+    struct pv_io_sock *prev, *next;
 };
 
 struct pv_io_socks {
@@ -129,8 +130,7 @@ static void open_sock(struct pv_io_socks *socks, uint16_t id, uint16_t port, pv_
         pv_engine_sock_opened(socks->cfg.turn->engine, id, 0, now);
         return;
     }
-    s->next = socks->list;
-    socks->list = s;
+    PV_LIST_ADD_FIRST(socks->list, s);
     pv_engine_sock_opened(socks->cfg.turn->engine, id, local.port, now);
 }
 
@@ -147,11 +147,8 @@ static void tell_datapath(struct pv_io_socks *socks)
 
 static void close_sock(struct pv_io_socks *socks, struct pv_io_sock *s)
 {
-    struct pv_io_sock **at = &socks->list;
     bool adopted = s->watch == NULL;
-    while (*at != s)
-        at = &(*at)->next;
-    *at = s->next;
+    PV_LIST_DEL(socks->list, s);
     pv_watch_free(s->watch);
     if (adopted)
         tell_datapath(socks); /* before the number of the descriptor is used again */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "proto/chat/chat.h"
 #include "sys/helper/source.h"
 #include "sys/net/inside.h"
@@ -31,7 +32,7 @@ enum {
 
 struct pv_io_stream {
     struct pv_io_streams *all;
-    struct pv_io_stream *next;
+    struct pv_io_stream *prev, *next;
     uint32_t sid;
     enum pv_stream_kind kind;
     int fd;
@@ -92,12 +93,7 @@ static void resume_listeners(struct pv_io_streams *all)
 static void remove_stream(struct pv_io_stream *st)
 {
     struct pv_io_streams *all = st->all;
-    for (struct pv_io_stream **p = &all->streams; *p != NULL; p = &(*p)->next) {
-        if (*p == st) {
-            *p = st->next;
-            break;
-        }
-    }
+    PV_LIST_DEL(all->streams, st);
     /* The watch goes before the descriptor is closed: epoll would report a number that another
      * file may have by then. */
     pv_watch_free(st->watch);
@@ -368,8 +364,7 @@ static int add_stream(struct pv_io_streams *all, enum pv_stream_kind kind, int f
         close(fd);
         return r;
     }
-    st->next = all->streams;
-    all->streams = st;
+    PV_LIST_ADD_FIRST(all->streams, st);
     *ret_st = st;
     return PV_OK;
 }

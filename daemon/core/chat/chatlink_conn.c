@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
 #include "crypto/ct.h"
 #include "daemon/core/chat/chatlink_int.h"
 
@@ -61,8 +62,7 @@ int pv_chatlink_conn_new(struct pv_chatlink *link, struct pv_chatlink_peer *peer
         return r;
     }
     c->peer = peer;
-    c->next_of_peer = peer->conns;
-    peer->conns = c;
+    PV_LIST_ADD_FIRST_BY(peer->conns, c, prev_of_peer, next_of_peer);
     *ret_conn = c;
     return PV_OK;
 }
@@ -102,12 +102,7 @@ void pv_chatlink_conn_free(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
     struct pv_chatlink_peer *peer = c->peer;
     bool spoke = c->speaks;
-    for (struct pv_chatlink_conn **p = &peer->conns; *p != NULL; p = &(*p)->next_of_peer) {
-        if (*p == c) {
-            *p = c->next_of_peer;
-            break;
-        }
-    }
+    PV_LIST_DEL_BY(peer->conns, c, prev_of_peer, next_of_peer);
     pv_streams_forget(link->streams, &c->turn);
     if (peer->active == c)
         peer->active = NULL;

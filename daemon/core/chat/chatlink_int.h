@@ -39,7 +39,7 @@ enum pv_chatlink_stream {
 struct pv_chatlink_conn {
     uint32_t sid;
     struct pv_chatlink_peer *peer; /* bound when it was accepted or opened */
-    struct pv_chatlink_conn *next_of_peer;
+    struct pv_chatlink_conn *prev_of_peer, *next_of_peer;
     struct pv_stream_turn turn;
     enum pv_chatlink_stream stream;
     bool opened; /* by us; else accepted */

@@ -5,28 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
+
 struct pv_groupsync {
     struct pv_groupsync_peer *peers; /* in the order in which they joined */
-    struct pv_groupsync_peer **peers_tail;
     size_t n_peers;
-    struct pv_groupsync_peer *tells, **tells_tail;
+    struct pv_groupsync_peer *tells; /* those that are to be told, first come first served */
     struct pv_heap timers;
     struct pv_grouptell_version own;
     struct pv_group groups[PV_GROUPTELL_MAX];
     size_t n;
 };
 
-/* Out of the list of those who are to be told; the tail may have pointed into it. */
 static void take_out(struct pv_groupsync *sync, struct pv_groupsync_peer *e)
 {
-    for (struct pv_groupsync_peer **p = &sync->tells; *p != NULL; p = &(*p)->next_tell) {
-        if (*p != e)
-            continue;
-        *p = e->next_tell;
-        if (sync->tells_tail == &e->next_tell)
-            sync->tells_tail = p;
-        break;
-    }
+    if (e->tell)
+        PV_LIST_DEL_BY(sync->tells, e, prev_tell, next_tell);
     e->tell = false;
 }
 
@@ -35,8 +29,6 @@ int pv_groupsync_new(struct pv_groupsync **ret_sync, const struct pv_rng *rng)
     struct pv_groupsync *sync = calloc(1, sizeof(*sync));
     if (sync == NULL)
         return PV_ERR_NOMEM;
-    sync->peers_tail = &sync->peers;
-    sync->tells_tail = &sync->tells;
     pv_heap_init(&sync->timers);
     /* 0 is "nothing" in a message. */
     sync->own = (struct pv_grouptell_version){.life = pv_rng_u32(rng) | 1, .number = 1};
@@ -59,11 +51,9 @@ int pv_groupsync_join(struct pv_groupsync *sync, struct pv_groupsync_peer *e, ui
     int r = pv_heap_reserve(&sync->timers, sync->n_peers + 1);
     if (r < 0)
         return r;
-    *e = (struct pv_groupsync_peer){
-        .id = id, .sync = sync, .at = sync->peers_tail, .retry_s = PV_GROUPSYNC_RETRY_MIN_S};
+    *e = (struct pv_groupsync_peer){.id = id, .sync = sync, .retry_s = PV_GROUPSYNC_RETRY_MIN_S};
     e->takes_discovery = e->to_us = true;
-    *sync->peers_tail = e;
-    sync->peers_tail = &e->next;
+    PV_LIST_ADD(sync->peers, e);
     sync->n_peers++;
     return PV_OK;
 }
@@ -75,11 +65,7 @@ void pv_groupsync_leave(struct pv_groupsync_peer *e)
         return;
     take_out(sync, e);
     pv_heap_set(&sync->timers, &e->timer, PV_NEVER);
-    *e->at = e->next;
-    if (e->next != NULL)
-        e->next->at = e->at;
-    else
-        sync->peers_tail = e->at;
+    PV_LIST_DEL(sync->peers, e);
     sync->n_peers--;
     free(e->groups);
     *e = (struct pv_groupsync_peer){.id = e->id};
@@ -87,15 +73,12 @@ void pv_groupsync_leave(struct pv_groupsync_peer *e)
 
 /* --- telling ------------------------------------------------------------------------------- */
 
-/* In turns, first come first served: a walk over all members would cost with each message. */
+/* A walk over all members would cost with each message. */
 static void tell(struct pv_groupsync *sync, struct pv_groupsync_peer *e)
 {
-    if (e->tell)
-        return;
+    if (!e->tell)
+        PV_LIST_ADD_BY(sync->tells, e, prev_tell, next_tell);
     e->tell = true;
-    e->next_tell = NULL;
-    *sync->tells_tail = e;
-    sync->tells_tail = &e->next_tell;
 }
 
 /* Now, and again later while it has not said that it has it. */

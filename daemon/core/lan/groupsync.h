@@ -45,7 +45,7 @@ struct pv_groupsync; /* opaque */
 struct pv_groupsync_peer {
     uint32_t id;               /* of its peer */
     struct pv_groupsync *sync; /* NULL: it has not joined */
-    struct pv_groupsync_peer **at, *next;
+    struct pv_groupsync_peer *prev, *next;
     bool capable;
     bool there;
     bool takes_discovery; /* we, of it */
@@ -62,7 +62,7 @@ struct pv_groupsync_peer {
     pv_ns wake_at;
     struct pv_bucket sets;
     struct pv_heap_node timer;
-    struct pv_groupsync_peer *next_tell;
+    struct pv_groupsync_peer *prev_tell, *next_tell;
 };
 
 /* PV_ERR_NOMEM. */

@@ -113,7 +113,7 @@ struct pv_rostersync {
     size_t n_queued;
     struct pv_heap timers;
     pv_ns announce_at;
-    struct pv_rostersync_peer *ready_first, *ready_last;
+    struct pv_rostersync_peer *ready;  /* in the order in which they became it */
     uint8_t body[PV_INBAND_WHOLE_MAX]; /* of the message that is being written */
 };
 
@@ -136,12 +136,7 @@ static void touch(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns n
 
     if (output && p->send_at <= now && !p->is_ready) {
         p->is_ready = true;
-        p->next_ready = NULL;
-        if (s->ready_last == NULL)
-            s->ready_first = p;
-        else
-            s->ready_last->next_ready = p;
-        s->ready_last = p;
+        PV_LIST_ADD_BY(s->ready, p, prev_ready, next_ready);
     }
     pv_ns at = output && p->send_at > now ? pv_min_ns(p->due, p->send_at) : p->due;
     if (p->state == PV_ROSTERSYNC_WORKING)
@@ -149,23 +144,11 @@ static void touch(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns n
     pv_heap_set(&s->timers, &p->timer, at);
 }
 
-/* The list has one link a peer, so its end is found anew on the way. */
 static void unready(struct pv_rostersync *s, struct pv_rostersync_peer *p)
 {
-    struct pv_rostersync_peer **at = &s->ready_first;
-
-    if (!p->is_ready)
-        return;
+    if (p->is_ready)
+        PV_LIST_DEL_BY(s->ready, p, prev_ready, next_ready);
     p->is_ready = false;
-    s->ready_last = NULL;
-    while (*at != NULL) {
-        if (*at == p)
-            *at = p->next_ready;
-        if (*at != NULL) {
-            s->ready_last = *at;
-            at = &(*at)->next_ready;
-        }
-    }
 }
 
 static bool same_statements(struct pv_rostersync *s, const struct pv_rostersync_peer *p)
@@ -803,7 +786,7 @@ void pv_rostersync_run(struct pv_rostersync *s, pv_ns now)
 {
     struct pv_rostersync_peer *p;
 
-    while ((p = s->ready_first) != NULL) {
+    while ((p = s->ready) != NULL) {
         unready(s, p);
         if (has_output(p) && p->send_at <= now) {
             struct pv_writer w = pv_writer(s->body, sizeof(s->body));

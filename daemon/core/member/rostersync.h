@@ -85,8 +85,8 @@ struct pv_rostersync_peer {
     pv_ns send_at;                   /* pacing: nothing before */
     struct pv_bucket taken;
     struct pv_heap_node timer;
-    bool is_ready;
-    struct pv_rostersync_peer *next_ready;
+    bool is_ready; /* it is in the list of those that have something to be sent */
+    struct pv_rostersync_peer *prev_ready, *next_ready;
     struct pv_rostersync_peer *prev, *next; /* of those that are up */
 };
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
 #include "crypto/ct.h"
 #include "daemon/core/node/outbuf.h"
 #include "daemon/core/node/streams.h"
@@ -19,8 +20,8 @@
 /* One unanswered request. It is in its connection's list; when the client goes it waits in the
  * server's cancelled list. */
 struct request {
-    struct request *next; /* of the same connection, or of the cancelled list */
-    struct conn *conn;    /* NULL: the client is gone */
+    struct request *prev, *next; /* of the same connection, or of the cancelled list */
+    struct conn *conn;           /* NULL: the client is gone */
     uint64_t handle;
     uint64_t id;
 };
@@ -102,12 +103,7 @@ static struct request *find_request(const struct pv_ctlsrv *srv, uint64_t handle
 static void end_request(struct request *r)
 {
     struct conn *c = r->conn;
-    for (struct request **p = &c->requests; *p != NULL; p = &(*p)->next) {
-        if (*p == r) {
-            *p = r->next;
-            break;
-        }
-    }
+    PV_LIST_DEL(c->requests, r);
     c->n_requests--;
     free(r);
 }
@@ -257,8 +253,8 @@ static struct request *add_request(struct pv_ctlsrv *srv, struct conn *c, uint64
     struct request *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return NULL;
-    *r = (struct request){.conn = c, .handle = ++srv->last_handle, .id = id, .next = c->requests};
-    c->requests = r;
+    *r = (struct request){.conn = c, .handle = ++srv->last_handle, .id = id};
+    PV_LIST_ADD_FIRST(c->requests, r);
     c->n_requests++;
     c->at_once++;
     return r;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
 #include "base/vec.h"
 
 /* From the first on, so that closing one needs no memory but where as many wait at once. */
@@ -67,26 +68,19 @@ void pv_streams_wake(struct pv_streams *s, struct pv_stream_turn *turn, enum pv_
     if (turn->waits)
         return;
     *turn = (struct pv_stream_turn){.sid = pv_sid(kind, local), .waits = true};
-    *(s->first == NULL ? &s->first : s->last) = turn;
-    s->last = &turn->next;
+    PV_LIST_ADD(s->turns, turn);
 }
 
 void pv_streams_forget(struct pv_streams *s, struct pv_stream_turn *turn)
 {
-    struct pv_stream_turn **p = &s->first;
-    if (!turn->waits)
-        return;
-    while (*p != turn)
-        p = &(*p)->next;
-    *p = turn->next;
-    if (s->last == &turn->next)
-        s->last = p;
-    *turn = (struct pv_stream_turn){0};
+    if (turn->waits)
+        PV_LIST_DEL(s->turns, turn);
+    turn->waits = false;
 }
 
 int pv_streams_next_turn(struct pv_streams *s, uint32_t *ret_sid)
 {
-    struct pv_stream_turn *turn = s->first;
+    struct pv_stream_turn *turn = s->turns;
     if (turn == NULL)
         return PV_ERR_AGAIN;
     *ret_sid = turn->sid;

@@ -77,7 +77,7 @@ struct pv_stream_op {
 /* A stream's place among those that the shell shall look at, in the struct of whoever has the
  * stream; zeroed: it does not wait. */
 struct pv_stream_turn {
-    struct pv_stream_turn *next;
+    struct pv_stream_turn *prev, *next;
     uint32_t sid;
     bool waits;
 };
@@ -86,7 +86,7 @@ struct pv_stream_turn {
 struct pv_streams {
     struct pv_stream_op *ops;
     size_t n_ops, cap;
-    struct pv_stream_turn *first, **last; /* last: NULL as long as none ever waited */
+    struct pv_stream_turn *turns;
 };
 
 /* Frees what nobody took. No turn may wait any more that outlives this. */
