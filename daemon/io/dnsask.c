@@ -106,8 +106,7 @@ static bool ask_next(struct question *q, pv_ns now)
         const struct pv_addr any = {.family = to->family};
         const struct pv_udp_out out = {.dst = *to, .data = pv_view(q->bytes, q->len)};
         if (pv_udp_open(&any, &opts, &q->to) == PV_OK && pv_udp_connect(q->to, to) == PV_OK &&
-            pv_watch_new(&q->watch, ask->cfg.turn->loop, q->to, PV_LOOP_READ, on_answer, q) ==
-                PV_OK) {
+            pv_watch_new(&q->watch, ask->cfg.loop, q->to, PV_LOOP_READ, on_answer, q) == PV_OK) {
             q->due = now + PV_DNSASK_TRY;
             pv_udp_send(q->to, &out, 1, ask->cfg.counts);
             return true;

@@ -10,9 +10,9 @@
  */
 #pragma once
 
-#include "daemon/io/io_turn.h"
 #include "proto/local/dns.h"
 #include "sys/net/udp.h"
+#include "sys/proc/loop.h"
 
 enum {
     PV_DNSASK_MAX = 64, /* ours: questions under way; the guest with most gives its oldest */
@@ -22,7 +22,7 @@ enum {
 struct pv_dnsask; /* opaque */
 
 struct pv_dnsask_config {
-    struct pv_io_turn *turn;
+    struct pv_loop *loop;
     struct pv_udp_receiver *rx;   /* shared with other sockets of this thread */
     struct pv_udp_counts *counts; /* of what is sent */
     struct pv_rng rng;            /* ids */

@@ -9,7 +9,6 @@
 #include "crypto/ct.h"
 #include "daemon/io/io_dns.h"
 #include "daemon/io/io_files.h"
-#include "daemon/io/io_hostnet.h"
 #include "daemon/io/io_iface.h"
 #include "daemon/io/io_jobs.h"
 #include "daemon/io/io_links.h"
@@ -32,54 +31,20 @@ enum {
 
 #define LEAVE_TIME PV_S(5) /* ours: pv_engine_leave() takes 3 s at most, and a disk the rest */
 
-struct pv_io {
-    struct pv_io_config cfg;
-    struct pv_io_turn turn;
-    struct pv_io_counts counts;
-
-    /* threads of packets and of streams to relays */
-    struct pv_datapath *datapath;
-    struct pv_relayio *relayio;
-    struct pv_watch *punt_watch, *relay_watch;
-
-    /* parts; each names those that it uses in its config */
-    struct pv_udp_receiver *rx; /* of dns and socks */
-    struct pv_net_monitor *monitor;
-    struct pv_io_streams *streams;
-    struct pv_io_socks *socks;
-    struct pv_io_dns *dns;
-    struct pv_io_router *router;
-    struct pv_io_jobs *jobs;
-    struct pv_io_iface *iface;
-    struct pv_io_hostnet *hostnet;
-    struct pv_io_links *links;
-    struct pv_io_files *files;
-    struct pv_io_metrics *metrics;
-
-    struct pv_watch *signal_watch, *helper_watch;
-    bool ready;     /* cfg.ready was called */
-    int status;     /* what pv_io_run() returns */
-    bool reloaded;  /* there is to be another life */
-    bool ends;      /* a signal said so: there is to be none */
-    pv_ns slept;    /* BOOTTIME - MONOTONIC at the last turn */
-    pv_ns reclaim;  /* when snapshots are looked at again */
-    pv_ns leave_by; /* an ephemeral member leaves, and then it ends; PV_NEVER: it does not */
-};
-
 /* --- facts for the engine ------------------------------------------------------------------ */
 
 static void on_punts(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io *io = ctx;
     struct pv_fp_punt punt;
-    pv_io_turn_begin(&io->turn, now);
+    pv_io_turn_begin(io, now);
     /* The punt's descriptor tells also of a lost interface: the flag says which. */
     if (pv_datapath_tun_is_gone(io->datapath))
         pv_io_iface_deleted(io->iface);
     for (unsigned i = 0; i < PUNTS_A_TURN; i++) {
         if (pv_datapath_peek_punt(io->datapath, &punt) < 0)
             return;
-        pv_engine_handle_punt(io->turn.engine, &punt, now);
+        pv_engine_handle_punt(io->engine, &punt, now);
         pv_datapath_pop_punt(io->datapath);
     }
 }
@@ -88,20 +53,14 @@ static void on_relay(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io *io = ctx;
     struct pv_relayio_event ev;
-    pv_io_turn_begin(&io->turn, now);
+    pv_io_turn_begin(io, now);
     while (pv_relayio_poll_event(io->relayio, &ev) == PV_OK) {
         if (ev.connected) {
-            pv_engine_relay_connected(io->turn.engine, ev.stream, now);
+            pv_engine_relay_connected(io->engine, ev.stream, now);
             continue;
         }
-        pv_engine_relay_closed(io->turn.engine, ev.stream, ev.why, now);
+        pv_engine_relay_closed(io->engine, ev.stream, ev.why, now);
     }
-}
-
-static void stop(struct pv_io *io, int status)
-{
-    io->status = status;
-    pv_loop_stop(io->turn.loop);
 }
 
 /* by_client: it waits for the answer, which pv_io_run() writes as its last output. */
@@ -111,7 +70,7 @@ static void reload(struct pv_io *io, bool by_client)
     if (!io->ends)
         io->reloaded |= io->cfg.reload(io->cfg.reload_ctx, &done); /* one that fails undoes none */
     if (by_client)
-        pv_engine_reloaded(io->turn.engine, &done);
+        pv_engine_reloaded(io->engine, &done);
 }
 
 /* More than one may have come since the last turn; SIGHUP does not end the loop, the others do. An
@@ -127,39 +86,19 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
         }
         bool first = io->leave_by == PV_NEVER;
         io->ends = true;
-        pv_log(io->turn.log, PV_LOG_INFO, "signal=%d what=stopping", signo);
-        if (first && pv_engine_leave(io->turn.engine, now))
+        pv_log(io->log, PV_LOG_INFO, "signal=%d what=stopping", signo);
+        if (first && pv_engine_leave(io->engine, now))
             io->leave_by = now + LEAVE_TIME;
         else
-            stop(io, PV_OK);
+            pv_io_stop(io, PV_OK);
     }
 }
 
 static void on_helper_death(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io *io = ctx;
-    pv_log(io->turn.log, PV_LOG_ERROR, "what=stopping why=\"the privileged helper has died\"");
-    stop(io, PV_ERR_CLOSED);
-}
-
-static void on_usher_death(void *ctx)
-{
-    struct pv_io *io = ctx;
-    pv_log(io->turn.log, PV_LOG_ERROR,
-           "what=stopping why=\"the process that accepts clients has died\"");
-    stop(io, PV_ERR_CLOSED);
-}
-
-static void on_iface_done(void *ctx, const struct pv_io_iface_job *done)
-{
-    struct pv_io *io = ctx;
-    pv_io_iface_done(io->iface, done);
-}
-
-static void on_host_events(void *ctx, int events_fd)
-{
-    struct pv_io *io = ctx;
-    pv_io_hostnet_listen(io->hostnet, events_fd);
+    pv_log(io->log, PV_LOG_ERROR, "what=stopping why=\"the privileged helper has died\"");
+    pv_io_stop(io, PV_ERR_CLOSED);
 }
 
 /* Tells the engine what time has brought, before its output is drained. */
@@ -168,16 +107,16 @@ static void check_timers(struct pv_io *io, pv_ns now)
     /* CLOCK_BOOTTIME counts suspended time, CLOCK_MONOTONIC does not (clock_gettime(2)). */
     pv_ns slept = pv_clock_slept();
     if (slept > io->slept + RESUME_GAP) {
-        pv_log(io->turn.log, PV_LOG_INFO, "what=\"resumed from suspend\"");
+        pv_log(io->log, PV_LOG_INFO, "what=\"resumed from suspend\"");
         /* The links are looked at before the engine acts: a laptop may wake up in another
          * network. */
         pv_io_links_look(io->links, false, now);
-        pv_engine_handle_resume(io->turn.engine, now);
+        pv_engine_handle_resume(io->engine, now);
     }
     io->slept = slept;
     pv_io_links_timeout(io->links, now);
-    if (now >= pv_engine_next_timeout(io->turn.engine))
-        pv_engine_handle_timeout(io->turn.engine, now);
+    if (now >= pv_engine_next_timeout(io->engine))
+        pv_engine_handle_timeout(io->engine, now);
     if (now >= io->reclaim)
         io->reclaim = pv_datapath_reclaim(io->datapath, now);
 }
@@ -201,21 +140,21 @@ static void send_datagram(struct pv_io *io, const struct pv_engine_transmit *tx)
     if (tx->stream != 0)
         (void)!pv_relayio_send(io->relayio, PV_RELAYIO_CONTROL, tx->stream, out.data);
     else if (fd >= 0)
-        pv_udp_send(fd, &out, 1, &io->counts.udp);
+        pv_udp_send(fd, &out, 1, &io->udp);
 }
 
 static void publish(struct pv_io *io, struct pv_fp_snapshot *snap, pv_ns now)
 {
     /* The lanes keep the snapshot before: stale paths are better than none. */
     if (pv_datapath_publish(io->datapath, snap) < 0)
-        pv_log(io->turn.log, PV_LOG_ERROR, "what=\"snapshot not published\" why=\"out of memory\"");
+        pv_log(io->log, PV_LOG_ERROR, "what=\"snapshot not published\" why=\"out of memory\"");
     io->reclaim = pv_datapath_reclaim(io->datapath, now);
 }
 
 static void inject(struct pv_io *io, const struct pv_engine_inject *inject)
 {
     if (pv_datapath_inject(io->datapath, inject->peer, pv_view(inject->buf, inject->len)) < 0)
-        pv_log(io->turn.log, PV_LOG_DEBUG, "what=\"control packet dropped\" why=\"queue full\"");
+        pv_log(io->log, PV_LOG_DEBUG, "what=\"control packet dropped\" why=\"queue full\"");
 }
 
 static void start_job(struct pv_io *io, struct pv_job *job, pv_ns now)
@@ -237,7 +176,7 @@ static void carry_out(struct pv_io *io, struct pv_engine_order *order, pv_ns now
         break;
     case PV_ORDER_RELAY:
         if (pv_relayio_do(io->relayio, &order->u.relay) < 0) /* a close finds room */
-            pv_engine_relay_closed(io->turn.engine, order->u.relay.stream, "too much waits", now);
+            pv_engine_relay_closed(io->engine, order->u.relay.stream, "too much waits", now);
         break;
     case PV_ORDER_SNAPSHOT:
         publish(io, order->u.snapshot, now);
@@ -272,7 +211,7 @@ static bool drain(struct pv_io *io, pv_ns now)
 {
     struct pv_engine_order order;
     unsigned n = 0;
-    while (n < ORDERS_A_TURN && pv_engine_poll(io->turn.engine, &order) == PV_OK) {
+    while (n < ORDERS_A_TURN && pv_engine_poll(io->engine, &order) == PV_OK) {
         carry_out(io, &order, now);
         n++;
     }
@@ -284,7 +223,7 @@ static void become_ready(struct pv_io *io)
 {
     io->ready = true;
     pv_io_streams_serve_ctl(io->streams);
-    pv_supervisor_ready(io->cfg.supervisor, io->turn.loop);
+    pv_supervisor_ready(io->cfg.supervisor, io->loop);
     if (io->cfg.ready != NULL)
         io->cfg.ready(io->cfg.ready_ctx);
 }
@@ -293,28 +232,28 @@ static void become_ready(struct pv_io *io)
 static pv_ns run_turn(void *ctx, pv_ns now)
 {
     struct pv_io *io = ctx;
-    pv_io_turn_begin(&io->turn, now);
+    pv_io_turn_begin(io, now);
     check_timers(io, now);
     bool more = drain(io, now);
     if (!io->ready && pv_io_iface_is_settled(io->iface))
         become_ready(io);
     /* Not before: a signal to end may have come besides, and a member may have to leave. */
     if (io->reloaded && !io->ends && io->status == PV_OK)
-        stop(io, PV_OK);
+        pv_io_stop(io, PV_OK);
     /* The restart waits for the output: goodbyes and the last jobs are part of it. */
-    if (!more && pv_engine_wants_restart(io->turn.engine))
-        stop(io, PV_OK);
+    if (!more && pv_engine_wants_restart(io->engine))
+        pv_io_stop(io, PV_OK);
     if (io->leave_by != PV_NEVER &&
-        (now >= io->leave_by || (!more && pv_engine_has_left(io->turn.engine))))
-        stop(io, PV_OK);
-    pv_io_turn_end(&io->turn);
+        (now >= io->leave_by || (!more && pv_engine_has_left(io->engine))))
+        pv_io_stop(io, PV_OK);
+    pv_io_turn_end(io);
     /* Every part names the next time at which it has something to do; the loop sleeps until the
      * earliest. */
     pv_ns next = pv_io_streams_timeout(io->streams, now);
     next = pv_min_ns(next, pv_io_dns_timeout(io->dns, now));
     next = pv_min_ns(next, pv_io_files_timeout(io->files, now));
     next = pv_min_ns(next, pv_io_metrics_timeout(io->metrics, now));
-    next = pv_min_ns(next, pv_engine_next_timeout(io->turn.engine));
+    next = pv_min_ns(next, pv_engine_next_timeout(io->engine));
     next = pv_min_ns(next, pv_io_links_next(io->links));
     next = pv_min_ns(next, pv_io_iface_timeout(io->iface, now));
     next = pv_min_ns(next, io->reclaim);
@@ -337,85 +276,34 @@ static int start_threads(struct pv_io *io)
         r = pv_datapath_new(&io->datapath, &dp);
     if (r >= 0)
         r = pv_udp_receiver_new(&io->rx, RX_BUFFERS, RX_BYTES);
-    io->counts =
-        (struct pv_io_counts){.turn = &io->turn, .datapath = io->datapath, .relayio = io->relayio};
     return r;
 }
 
-/* Parts with sockets: streams, the sockets of attempts, the name server, routers. */
-static int make_sockets(struct pv_io *io)
-{
-    const struct pv_io_streams_config streams = {.turn = &io->turn,
-                                                 .counts = &io->counts,
-                                                 .usher = io->cfg.usher,
-                                                 .usher_gone = on_usher_death,
-                                                 .ctx = io,
-                                                 .tun_name = io->cfg.tun_name};
-    const struct pv_io_socks_config socks = {
-        .turn = &io->turn, .datapath = io->datapath, .rx = io->rx};
-    const struct pv_io_dns_config dns = {.turn = &io->turn, .rx = io->rx, .udp = &io->counts.udp};
-    int r = pv_io_streams_new(&io->streams, &streams);
-    if (r >= 0)
-        r = pv_io_socks_new(&io->socks, &socks);
-    if (r >= 0)
-        r = pv_io_dns_new(&io->dns, &dns);
-    if (r >= 0)
-        r = pv_io_router_new(&io->router, &io->turn);
-    return r;
-}
-
-/* Jobs, and the parts that rest on those before. */
 static int make_parts(struct pv_io *io)
 {
-    const struct pv_io_jobs_config jobs = {.turn = &io->turn,
-                                           .store = io->cfg.store,
-                                           .helper = io->cfg.helper,
-                                           .notify_fd = io->cfg.notify_fd,
-                                           .names = io->cfg.names,
-                                           .queues = (uint8_t)io->cfg.udp.n,
-                                           .iface_done = on_iface_done,
-                                           .host_events = on_host_events,
-                                           .ctx = io};
-    const struct pv_io_files_config files = {.turn = &io->turn,
-                                             .streams = io->streams,
-                                             .state = io->cfg.state,
-                                             .tun_name = io->cfg.tun_name};
-    struct pv_io_iface_config iface = {.turn = &io->turn,
-                                       .datapath = io->datapath,
-                                       .streams = io->streams,
-                                       .dns = io->dns,
-                                       .monitor = io->monitor};
-    struct pv_io_links_config links = {.turn = &io->turn,
-                                       .monitor = io->monitor,
-                                       .router = io->router,
-                                       .tun_name = io->cfg.tun_name};
-    int r = pv_io_hostnet_new(&io->hostnet, &io->turn);
+    int r = pv_io_streams_new(&io->streams, io);
     if (r >= 0)
-        r = pv_io_jobs_new(&io->jobs, &jobs);
-    iface.jobs = io->jobs;
+        r = pv_io_socks_new(&io->socks, io);
     if (r >= 0)
-        r = pv_io_iface_new(&io->iface, &iface);
-    links.iface = io->iface;
+        r = pv_io_dns_new(&io->dns, io);
     if (r >= 0)
-        r = pv_io_links_new(&io->links, &links);
+        r = pv_io_router_new(&io->router, io);
     if (r >= 0)
-        r = pv_io_files_new(&io->files, &files);
+        r = pv_io_jobs_new(&io->jobs, io);
+    if (r >= 0)
+        r = pv_io_iface_new(&io->iface, io);
+    if (r >= 0)
+        r = pv_io_links_new(&io->links, io);
+    if (r >= 0)
+        r = pv_io_files_new(&io->files, io);
+    if (r >= 0)
+        r = pv_io_metrics_new(&io->metrics, io);
     return r;
-}
-
-static int make_metrics(struct pv_io *io)
-{
-    const struct pv_io_metrics_config cfg = {.turn = &io->turn,
-                                             .counts = &io->counts,
-                                             .fd = io->cfg.metrics_fd,
-                                             .local = io->cfg.metrics_local};
-    io->cfg.metrics_fd = -1; /* taken */
-    return pv_io_metrics_new(&io->metrics, &cfg);
 }
 
 static int watch_threads(struct pv_io *io)
 {
-    struct pv_loop *loop = io->turn.loop;
+    struct pv_loop *loop = io->loop;
     int r = pv_watch_new(&io->punt_watch, loop, pv_datapath_event_fd(io->datapath), PV_LOOP_READ,
                          on_punts, io);
     if (r >= 0)
@@ -437,19 +325,15 @@ int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg)
     /* Every pointer is NULL until its part is made, so that pv_io_free() can end a half-made
      * loop. */
     io->cfg = *cfg;
-    io->turn.engine = cfg->engine;
-    io->turn.log = cfg->log;
+    io->engine = cfg->engine;
+    io->log = cfg->log;
     io->slept = pv_clock_slept();
     io->reclaim = io->leave_by = PV_NEVER;
-    int r = pv_loop_new(&io->turn.loop);
+    int r = pv_loop_new(&io->loop);
     if (r >= 0)
         r = start_threads(io);
     if (r >= 0)
-        r = make_sockets(io);
-    if (r >= 0)
         r = make_parts(io);
-    if (r >= 0)
-        r = make_metrics(io);
     if (r >= 0)
         r = watch_threads(io);
     if (r < 0)
@@ -463,23 +347,23 @@ int pv_io_run(struct pv_io *io, bool *ret_again)
 {
     const struct pv_loop_owner owner = {.turn = run_turn, .ctx = io};
     pv_ns now = pv_clock_now();
-    pv_io_turn_begin(&io->turn, now);
+    pv_io_turn_begin(io, now);
     pv_io_links_look(io->links, true, now);
-    pv_loop_run(io->turn.loop, &owner);
+    pv_loop_run(io->loop, &owner);
     /* The loop has stopped, but shutdown makes output: goodbyes to peers, relays and the
      * coordinator. */
-    pv_io_turn_begin(&io->turn, io->turn.now);
-    pv_engine_shutdown(io->turn.engine, io->turn.now);
-    for (unsigned i = 0; i < LAST_TURNS && drain(io, io->turn.now); i++)
+    pv_io_turn_begin(io, io->now);
+    pv_engine_shutdown(io->engine, io->now);
+    for (unsigned i = 0; i < LAST_TURNS && drain(io, io->now); i++)
         ;
-    *ret_again = !io->ends && (io->reloaded || pv_engine_wants_restart(io->turn.engine));
+    *ret_again = !io->ends && (io->reloaded || pv_engine_wants_restart(io->engine));
     return io->status;
 }
 
 static void log_counts(struct pv_io *io)
 {
     const struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
-    pv_log(io->turn.log, PV_LOG_DEBUG,
+    pv_log(io->log, PV_LOG_DEBUG,
            "udp_sent=%llu udp_failed=%llu udp_received=%llu tun_read=%llu tun_written=%llu "
            "tun_failed=%llu udp_calls=%llu tun_calls=%llu punts_lost=%llu",
            (unsigned long long)c.udp_sent, (unsigned long long)c.udp_failed,
@@ -500,7 +384,6 @@ struct pv_io *pv_io_free(struct pv_io *io)
     pv_watch_free(io->relay_watch);
     pv_watch_free(io->signal_watch);
     pv_watch_free(io->helper_watch);
-    pv_io_hostnet_free(io->hostnet);
     pv_io_links_free(io->links);
     pv_io_files_free(io->files);
     pv_io_dns_free(io->dns);
@@ -519,7 +402,7 @@ struct pv_io *pv_io_free(struct pv_io *io)
     pv_io_socks_free(io->socks);
     pv_udp_receiver_free(io->rx);
     pv_net_monitor_free(io->monitor);
-    pv_loop_free(io->turn.loop);
+    pv_loop_free(io->loop);
     free(io);
     return NULL;
 }

@@ -22,22 +22,22 @@ struct dns_socket {
 };
 
 struct pv_io_dns {
-    struct pv_io_dns_config cfg;
+    struct pv_io *io;
     struct dns_socket *sockets; /* a list, owned */
     struct pv_dnsask *ask;      /* for guests */
 };
 
-int pv_io_dns_new(struct pv_io_dns **ret_dns, const struct pv_io_dns_config *cfg)
+int pv_io_dns_new(struct pv_io_dns **ret_dns, struct pv_io *io)
 {
     const struct pv_dnsask_config ask = {
-        .turn = cfg->turn, .rx = cfg->rx, .counts = cfg->udp, .rng = pv_entropy()};
+        .loop = io->loop, .rx = io->rx, .counts = &io->udp, .rng = pv_entropy()};
     struct pv_io_dns *dns = calloc(1, sizeof(*dns));
     int r = dns == NULL ? PV_ERR_NOMEM : pv_dnsask_new(&dns->ask, &ask);
     if (r < 0) {
         free(dns);
         return r;
     }
-    dns->cfg = *cfg;
+    dns->io = io;
     *ret_dns = dns;
     return PV_OK;
 }
@@ -47,23 +47,22 @@ int pv_io_dns_new(struct pv_io_dns **ret_dns, const struct pv_io_dns_config *cfg
 static void on_query(void *ctx, unsigned ready, pv_ns now)
 {
     struct dns_socket *d = ctx;
-    const struct pv_io_dns_config *cfg = &d->dns->cfg;
-    pv_io_turn_begin(cfg->turn, now);
+    struct pv_io *io = d->dns->io;
+    pv_io_turn_begin(io, now);
     for (unsigned round = 0; round < ROUNDS; round++) {
         struct pv_udp_in *in = NULL;
         size_t n = 0;
-        if (pv_udp_recv(cfg->rx, d->fd, &in, &n) < 0)
+        if (pv_udp_recv(io->rx, d->fd, &in, &n) < 0)
             return;
         for (size_t i = 0; i < n; i++) {
             struct pv_dns_reply reply;
             if (in[i].cut)
                 continue;
-            pv_engine_dns(cfg->turn->engine, &in[i].src, pv_view(in[i].ptr, in[i].len), &reply,
-                          now);
+            pv_engine_dns(io->engine, &in[i].src, pv_view(in[i].ptr, in[i].len), &reply, now);
             const struct pv_udp_out out = {
                 .dst = in[i].src, .local = in[i].local, .data = pv_view(reply.bytes, reply.len)};
             if (reply.len > 0)
-                pv_udp_send(d->fd, &out, 1, cfg->udp);
+                pv_udp_send(d->fd, &out, 1, &io->udp);
             else if (reply.n_ask > 0)
                 pv_dnsask_put(d->dns->ask, d->fd, &in[i], &reply, now);
         }
@@ -77,7 +76,7 @@ static int add_one(struct pv_io_dns *dns, int fd)
     int r = PV_ERR_NOMEM;
     if (d != NULL) {
         *d = (struct dns_socket){.dns = dns, .fd = fd};
-        r = pv_watch_new(&d->watch, dns->cfg.turn->loop, fd, PV_LOOP_READ, on_query, d);
+        r = pv_watch_new(&d->watch, dns->io->loop, fd, PV_LOOP_READ, on_query, d);
     }
     if (r < 0) {
         close(fd);
@@ -102,8 +101,7 @@ void pv_io_dns_listen(struct pv_io_dns *dns, struct pv_io_dns_fds *sockets)
     }
     for (size_t i = 0; sockets != NULL && i < sockets->n; i++)
         if (sockets->fds[i] >= 0 && add_one(dns, sockets->fds[i]) < 0)
-            pv_log(dns->cfg.turn->log, PV_LOG_WARN,
-                   "what=\"no name server\" why=\"out of memory\"");
+            pv_log(dns->io->log, PV_LOG_WARN, "what=\"no name server\" why=\"out of memory\"");
     if (sockets != NULL)
         sockets->n = 0;
 }

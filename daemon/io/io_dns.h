@@ -10,13 +10,7 @@
 
 struct pv_io_dns; /* opaque */
 
-struct pv_io_dns_config {
-    struct pv_io_turn *turn;
-    struct pv_udp_receiver *rx; /* shared with other sockets of this thread */
-    struct pv_udp_counts *udp;  /* counts the answers */
-};
-
-PV_MUST_CHECK int pv_io_dns_new(struct pv_io_dns **ret_dns, const struct pv_io_dns_config *cfg);
+PV_MUST_CHECK int pv_io_dns_new(struct pv_io_dns **ret_dns, struct pv_io *io);
 /* Listens on these sockets of the interface, which are taken; NULL = on none. The sockets before
  * are closed. */
 void pv_io_dns_listen(struct pv_io_dns *dns, struct pv_io_dns_fds *sockets);

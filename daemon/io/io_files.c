@@ -28,7 +28,7 @@ struct pv_io_xfer {
 };
 
 struct pv_io_files {
-    struct pv_io_files_config cfg;
+    struct pv_io *io;
     struct pv_worker *worker;
     struct pv_watch *watch;
     struct pv_io_xfer *xfers; /* under way */
@@ -50,8 +50,8 @@ static int open_dir(struct pv_io_files *files)
     char path[PATH_BUF];
     if (files->dir >= 0)
         return PV_OK;
-    if (files->cfg.state == NULL ||
-        snprintf(path, sizeof(path), "%s/files", files->cfg.state) >= (int)sizeof(path))
+    if (files->io->cfg.state == NULL ||
+        snprintf(path, sizeof(path), "%s/files", files->io->cfg.state) >= (int)sizeof(path))
         return PV_ERR_NOT_FOUND;
     int r = pv_dir_make(path, 0700);
     if (r < 0)
@@ -74,8 +74,8 @@ static void drop(struct pv_io_files *files, uint32_t number, const uint8_t *id)
     for (int part = 0; part < 2 && open_dir(files) == PV_OK; part++) {
         pv_xfer_name(number, id, part == 1, name);
         if (unlinkat(files->dir, name, 0) != 0 && errno != ENOENT)
-            pv_log(files->cfg.turn->log, PV_LOG_WARN, "file=%s what=\"not removed\" why=\"%s\"",
-                   name, pv_strstatus(-errno));
+            pv_log(files->io->log, PV_LOG_WARN, "file=%s what=\"not removed\" why=\"%s\"", name,
+                   pv_strstatus(-errno));
     }
 }
 
@@ -88,9 +88,9 @@ static void pass(struct pv_io_files *files, const struct pv_fileop *op)
     if (open_dir(files) == PV_OK)
         fd = openat(files->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd >= 0)
-        pv_io_stream_pass(files->cfg.streams, op->sid, fd);
+        pv_io_stream_pass(files->io->streams, op->sid, fd);
     else /* the client sees that nothing came */
-        pv_log(files->cfg.turn->log, PV_LOG_WARN, "file=%s what=\"not there\" why=\"%s\"", name,
+        pv_log(files->io->log, PV_LOG_WARN, "file=%s what=\"not there\" why=\"%s\"", name,
                pv_strstatus(-errno));
 }
 
@@ -103,7 +103,7 @@ static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns
     struct pv_io_xfer *t = calloc(1, sizeof(*t));
     /* The stream leaves the loop: from here on a thread of its own reads and writes it. */
     int sock =
-        op->op.type == PV_FILEOP_SERVE ? pv_io_stream_take(files->cfg.streams, op->op.sid) : -1;
+        op->op.type == PV_FILEOP_SERVE ? pv_io_stream_take(files->io->streams, op->op.sid) : -1;
     int r = t == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r == PV_OK) {
         t->x = (struct pv_xfer){.op = op->op,
@@ -112,7 +112,7 @@ static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns
                                 .cancel_fd = -1,
                                 .local = op->local,
                                 .proof = op->proof,
-                                .ifname = files->cfg.tun_name};
+                                .ifname = files->io->cfg.tun_name};
         r = pv_xfer_init(&t->x);
     }
     if (r == PV_OK && op->op.type == PV_FILEOP_FETCH)
@@ -130,7 +130,7 @@ static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns
         files->tell_at = now + PROGRESS;
         return;
     }
-    pv_log(files->cfg.turn->log, PV_LOG_WARN, "what=\"file not transferred\" why=\"%s\"",
+    pv_log(files->io->log, PV_LOG_WARN, "what=\"file not transferred\" why=\"%s\"",
            pv_strstatus(r));
     /* pv_xfer_done() closes what t has, the socket included. */
     if (t != NULL)
@@ -138,7 +138,7 @@ static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns
     else if (sock >= 0)
         close(sock);
     free(t);
-    pv_engine_file_done(files->cfg.turn->engine, op->op.tag,
+    pv_engine_file_done(files->io->engine, op->op.tag,
                         r == PV_ERR_LIMIT || r == PV_ERR_NOMEM ? PV_FILE_WHY_BUSY
                         : r == PV_ERR_CLOSED                   ? PV_FILE_WHY_UNREADABLE
                                                                : PV_FILE_WHY_UNWRITABLE,
@@ -158,7 +158,7 @@ static void answer(struct pv_io_files *files, const struct pv_fileop *op)
     uint8_t buf[PV_FILE_ANSWER_LEN];
     size_t n = 0;
     /* The engine has refused: the connection ends with its answer. */
-    int fd = pv_io_stream_take(files->cfg.streams, op->sid);
+    int fd = pv_io_stream_take(files->io->streams, op->sid);
     if (fd < 0)
         return;
     pv_file_answer_build(op->why, 0, none, buf);
@@ -177,7 +177,7 @@ void pv_io_file_op(struct pv_io_files *files, const struct pv_files_op *op, pv_n
         answer(files, &op->op);
         break;
     case PV_FILEOP_CLOSE: {
-        int fd = pv_io_stream_take(files->cfg.streams, op->op.sid);
+        int fd = pv_io_stream_take(files->io->streams, op->op.sid);
         if (fd >= 0)
             close(fd);
         break;
@@ -212,17 +212,16 @@ static void on_filer(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io_files *files = ctx;
     void *item = NULL;
-    pv_io_turn_begin(files->cfg.turn, now);
+    pv_io_turn_begin(files->io, now);
     while (pv_worker_take(files->worker, &item) == PV_OK) {
         struct pv_io_xfer *t = item;
         uint64_t tag = t->x.op.tag, done = atomic_load(&t->x.done);
         enum pv_file_why why = t->x.why;
-        pv_log(files->cfg.turn->log, PV_LOG_DEBUG,
-               "what=\"file transfer over\" bytes=%llu why=\"%s\"", (unsigned long long)done,
-               pv_file_why_text(why));
+        pv_log(files->io->log, PV_LOG_DEBUG, "what=\"file transfer over\" bytes=%llu why=\"%s\"",
+               (unsigned long long)done, pv_file_why_text(why));
         /* The transfer is removed before the engine is told: it may order the next one at once. */
         remove_xfer(files, t);
-        pv_engine_file_done(files->cfg.turn->engine, tag, why, done, now);
+        pv_engine_file_done(files->io->engine, tag, why, done, now);
     }
 }
 
@@ -234,7 +233,7 @@ pv_ns pv_io_files_timeout(struct pv_io_files *files, pv_ns now)
         return files->tell_at;
     /* The counter is read without a lock: progress may lag, it never goes back. */
     for (struct pv_io_xfer *t = files->xfers; t != NULL; t = t->next)
-        pv_engine_file_progress(files->cfg.turn->engine, t->x.op.tag, atomic_load(&t->x.done), now);
+        pv_engine_file_progress(files->io->engine, t->x.op.tag, atomic_load(&t->x.done), now);
     files->tell_at = now + PROGRESS;
     return files->tell_at;
 }
@@ -242,7 +241,7 @@ pv_ns pv_io_files_timeout(struct pv_io_files *files, pv_ns now)
 /* --- life ---------------------------------------------------------------------------------- */
 
 /* A thread for each transfer that may run: they block on disk and socket. */
-int pv_io_files_new(struct pv_io_files **ret_files, const struct pv_io_files_config *cfg)
+int pv_io_files_new(struct pv_io_files **ret_files, struct pv_io *io)
 {
     const struct pv_worker_config worker = {.name = "pv-files",
                                             .threads = PV_FILELINK_MAX_RUNNING,
@@ -252,11 +251,11 @@ int pv_io_files_new(struct pv_io_files **ret_files, const struct pv_io_files_con
     struct pv_io_files *files = calloc(1, sizeof(*files));
     if (files == NULL)
         return PV_ERR_NOMEM;
-    files->cfg = *cfg;
+    files->io = io;
     files->dir = -1;
     int r = pv_worker_new(&files->worker, &worker);
     if (r >= 0)
-        r = pv_watch_new(&files->watch, cfg->turn->loop, pv_worker_fd(files->worker), PV_LOOP_READ,
+        r = pv_watch_new(&files->watch, io->loop, pv_worker_fd(files->worker), PV_LOOP_READ,
                          on_filer, files);
     if (r < 0)
         pv_io_files_free(files);

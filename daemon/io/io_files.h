@@ -8,15 +8,7 @@
 
 struct pv_io_files; /* opaque */
 
-struct pv_io_files_config {
-    struct pv_io_turn *turn;
-    struct pv_io_streams *streams; /* a connection that asks for a file is taken out of it */
-    const char *state;             /* directory; received files are in files/ below it; borrowed */
-    const char *tun_name;          /* transfers leave by this interface only; borrowed */
-};
-
-PV_MUST_CHECK int pv_io_files_new(struct pv_io_files **ret_files,
-                                  const struct pv_io_files_config *cfg);
+PV_MUST_CHECK int pv_io_files_new(struct pv_io_files **ret_files, struct pv_io *io);
 /* Starts, cancels or answers a transfer, or does what else the engine wants of files. */
 void pv_io_file_op(struct pv_io_files *files, const struct pv_files_op *op, pv_ns now);
 /* Tells the engine how far transfers are; when to call again. */

@@ -30,7 +30,7 @@ struct had {
 };
 
 struct pv_io_iface {
-    struct pv_io_iface_config cfg;
+    struct pv_io *io;
     struct pv_job_iface *wanted; /* what the TUN was last asked to be; NULL = none */
     unsigned under_way;          /* jobs about it */
     uint32_t index;              /* of the interface; 0 = there is none */
@@ -129,7 +129,7 @@ static void find_problem(const struct pv_job_iface *iface, bool up, unsigned mtu
 static void begin_to_wait(struct pv_io_iface *i, pv_ns now)
 {
     i->hear_at = now + HEAR_AFTER;
-    pv_datapath_hear(i->cfg.datapath, false);
+    pv_datapath_hear(i->io->datapath, false);
 }
 
 /* It is up, is not wanted, cannot be had, or takes too long. */
@@ -138,7 +138,7 @@ static void end_to_wait(struct pv_io_iface *i, pv_ns now)
     if (i->hear_at == PV_NEVER || (i->under_way > 0 && i->index == 0 && now < i->hear_at))
         return;
     i->hear_at = PV_NEVER;
-    pv_datapath_hear(i->cfg.datapath, true);
+    pv_datapath_hear(i->io->datapath, true);
 }
 
 /* The job is ours: the engine asked for the interface once and has been answered. */
@@ -146,7 +146,7 @@ static void restore(struct pv_io_iface *i, uint16_t mtu, const char *why)
 {
     if (i->wanted == NULL)
         return;
-    pv_log(i->cfg.turn->log, PV_LOG_WARN, "interface=%s what=\"%s\"", i->wanted->name, why);
+    pv_log(i->io->log, PV_LOG_WARN, "interface=%s what=\"%s\"", i->wanted->name, why);
     struct pv_job *job = calloc(1, sizeof(*job));
     struct pv_job_iface *wanted = malloc(sizeof(*wanted));
     if (job == NULL || wanted == NULL) {
@@ -158,8 +158,8 @@ static void restore(struct pv_io_iface *i, uint16_t mtu, const char *why)
     wanted->mtu = mtu;
     job->kind = PV_JOB_IFACE_UP;
     job->u.iface = wanted;
-    pv_io_dns_listen(i->cfg.dns, NULL); /* the helper binds the same addresses again */
-    if (pv_io_submit(i->cfg.jobs, job, true, i->cfg.turn->now) >= 0)
+    pv_io_dns_listen(i->io->dns, NULL); /* the helper binds the same addresses again */
+    if (pv_io_submit(i->io->jobs, job, true, i->io->now) >= 0)
         i->under_way++;
 }
 
@@ -174,7 +174,7 @@ static void look(struct pv_io_iface *i, pv_ns now)
         look_at(i->wanted, &has) < 0)
         return; /* deleted: the packet threads tell */
     find_problem(i->wanted, up, mtu, problem);
-    pv_engine_set_iface_problem(i->cfg.turn->engine, problem);
+    pv_engine_set_iface_problem(i->io->engine, problem);
     i->hidden = i->hidden || (problem[0] != '\0' && !i->known);
     if (problem[0] != '\0')
         return;
@@ -198,13 +198,13 @@ static void look(struct pv_io_iface *i, pv_ns now)
 
 pv_ns pv_io_iface_timeout(struct pv_io_iface *i, pv_ns now)
 {
-    bool due = pv_net_monitor_own_due(i->cfg.monitor, now);
+    bool due = pv_net_monitor_own_due(i->io->monitor, now);
     end_to_wait(i, now);
     if (due || now >= i->look_at) {
         i->look_at = PV_NEVER;
         look(i, now);
     }
-    return pv_min_ns(pv_min_ns(i->look_at, i->hear_at), pv_net_monitor_next_own(i->cfg.monitor));
+    return pv_min_ns(pv_min_ns(i->look_at, i->hear_at), pv_net_monitor_next_own(i->io->monitor));
 }
 
 void pv_io_iface_deleted(struct pv_io_iface *i)
@@ -217,32 +217,32 @@ void pv_io_iface_deleted(struct pv_io_iface *i)
 /* Takes the TUN's descriptor and listens on its addresses. */
 static void use_tun(struct pv_io_iface *i, const struct pv_io_iface_job *done)
 {
-    int r = pv_datapath_set_tun(i->cfg.datapath, done->tun);
+    int r = pv_datapath_set_tun(i->io->datapath, done->tun);
     if (r < 0) {
         done->result->status = r;
         snprintf(done->result->error, sizeof(done->result->error), "start the packet threads: %s",
                  pv_strstatus(r));
         return;
     }
-    struct pv_datapath_counts c = pv_datapath_counts(i->cfg.datapath);
-    pv_log(i->cfg.turn->log, PV_LOG_INFO,
+    struct pv_datapath_counts c = pv_datapath_counts(i->io->datapath);
+    pv_log(i->io->log, PV_LOG_INFO,
            "what=\"packets\" workers=%u threads=%u tcp-offload=%s udp-offload=%s aead=%s",
            c.workers, c.threads, c.tun.tso ? "yes" : "no", c.tun.uso ? "yes" : "no", c.aead);
     if (done->result->error[0] != '\0') /* up all the same */
-        pv_log(i->cfg.turn->log, PV_LOG_WARN, "why=\"%s\"", done->result->error);
+        pv_log(i->io->log, PV_LOG_WARN, "why=\"%s\"", done->result->error);
     i->index = if_nametoindex(done->job->u.iface->name);
-    pv_io_streams_listen(i->cfg.streams, done->job->u.iface);
-    pv_io_dns_listen(i->cfg.dns, done->dns);
+    pv_io_streams_listen(i->io->streams, done->job->u.iface);
+    pv_io_dns_listen(i->io->dns, done->dns);
 }
 
 static void drop_tun(struct pv_io_iface *i)
 {
-    pv_io_streams_listen(i->cfg.streams, NULL);
-    pv_io_dns_listen(i->cfg.dns, NULL);
+    pv_io_streams_listen(i->io->streams, NULL);
+    pv_io_dns_listen(i->io->dns, NULL);
     i->index = 0;
-    int r = pv_datapath_set_tun(i->cfg.datapath, NULL);
+    int r = pv_datapath_set_tun(i->io->datapath, NULL);
     if (r < 0)
-        pv_log(i->cfg.turn->log, PV_LOG_ERROR, "what=\"packet threads not started\" why=\"%s\"",
+        pv_log(i->io->log, PV_LOG_ERROR, "what=\"packet threads not started\" why=\"%s\"",
                pv_strstatus(r));
 }
 
@@ -254,10 +254,10 @@ void pv_io_iface_done(struct pv_io_iface *i, const struct pv_io_iface_job *done)
     else if (done->result->status >= 0)
         use_tun(i, done);
     i->known = false;
-    i->look_at = i->cfg.turn->now; /* at once: what is there now is what was set */
-    pv_engine_set_iface_problem(i->cfg.turn->engine, "");
+    i->look_at = i->io->now; /* at once: what is there now is what was set */
+    pv_engine_set_iface_problem(i->io->engine, "");
     if (done->own && done->result->status < 0)
-        pv_log(i->cfg.turn->log, PV_LOG_ERROR, "what=\"interface not made again\" why=\"%s\"",
+        pv_log(i->io->log, PV_LOG_ERROR, "what=\"interface not made again\" why=\"%s\"",
                done->result->error);
 }
 
@@ -272,12 +272,12 @@ static void remember(struct pv_io_iface *i, const struct pv_job *job)
 void pv_io_iface_submit(struct pv_io_iface *i, struct pv_job *job, pv_ns now)
 {
     remember(i, job);
-    pv_io_dns_listen(i->cfg.dns, NULL); /* the helper may bind the same addresses again */
+    pv_io_dns_listen(i->io->dns, NULL); /* the helper may bind the same addresses again */
     if (job->kind == PV_JOB_IFACE_DOWN)
         drop_tun(i); /* our descriptor first: the interface goes with the last one */
     else if (i->index == 0 && i->hear_at == PV_NEVER)
         begin_to_wait(i, now);
-    if (pv_io_submit(i->cfg.jobs, job, false, now) >= 0)
+    if (pv_io_submit(i->io->jobs, job, false, now) >= 0)
         i->under_way++;
 }
 
@@ -291,12 +291,12 @@ uint32_t pv_io_iface_index(const struct pv_io_iface *i)
     return i->index;
 }
 
-int pv_io_iface_new(struct pv_io_iface **ret_iface, const struct pv_io_iface_config *cfg)
+int pv_io_iface_new(struct pv_io_iface **ret_iface, struct pv_io *io)
 {
     struct pv_io_iface *i = calloc(1, sizeof(*i));
     if (i == NULL)
         return PV_ERR_NOMEM;
-    i->cfg = *cfg;
+    i->io = io;
     i->look_at = PV_NEVER;
     begin_to_wait(i, pv_clock_now()); /* at the start, until it is known what is wanted */
     *ret_iface = i;

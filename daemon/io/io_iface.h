@@ -12,17 +12,7 @@
 
 struct pv_io_iface; /* opaque */
 
-struct pv_io_iface_config {
-    struct pv_io_turn *turn;
-    struct pv_io_jobs *jobs;
-    struct pv_datapath *datapath;  /* gets the TUN's descriptors */
-    struct pv_io_streams *streams; /* listen on its addresses, as dns does */
-    struct pv_io_dns *dns;
-    struct pv_net_monitor *monitor; /* says that somebody has changed it */
-};
-
-PV_MUST_CHECK int pv_io_iface_new(struct pv_io_iface **ret_iface,
-                                  const struct pv_io_iface_config *cfg);
+PV_MUST_CHECK int pv_io_iface_new(struct pv_io_iface **ret_iface, struct pv_io *io);
 /* Takes an IFACE_UP or IFACE_DOWN of the engine. */
 void pv_io_iface_submit(struct pv_io_iface *iface, struct pv_job *job, pv_ns now);
 /* One of them has ended, as pv_io_jobs_config.iface_done says. */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/io/io_iface.h"
 #include "daemon/io/portmapper.h"
 #include "daemon/io/resolver.h"
 #include "sys/helper/notify.h"
@@ -31,13 +32,15 @@ enum lane {
 };
 
 struct pv_io_jobs {
-    struct pv_io_jobs_config cfg;
+    struct pv_io *io;
     struct running {
         struct pv_io_jobs *jobs;  /* back, for the watch */
         struct pv_worker *worker; /* NULL: nothing is configured for it */
         struct pv_watch *watch;
     } lanes[N_LANES];
-    bool has_events; /* of the helper's thread: it was given host_events */
+    bool has_events; /* of the helper's thread: it was given them */
+    int host_fd;     /* on which the helper tells of this host's network; -1: not yet */
+    struct pv_watch *host_watch;
     /* Read by their threads: what is asked of routers, and of name servers, ends then. */
     _Atomic pv_ns portmap_until, resolve_until;
 };
@@ -104,7 +107,7 @@ static void run_iface_up(void *ctx, struct work *w)
 {
     const struct pv_job_iface *job = w->job->u.iface;
     struct pv_helper_iface iface = {
-        .n_addrs = job->n_addrs, .mtu = job->mtu, .queues = w->jobs->cfg.queues};
+        .n_addrs = job->n_addrs, .mtu = job->mtu, .queues = (uint8_t)w->jobs->io->cfg.udp.n};
     char error[PV_HELPER_ERROR_MAX];
     _Static_assert(sizeof(iface.addrs) == sizeof(job->addrs), "both lists have one length");
     _Static_assert(sizeof(error) <= sizeof(w->result.error), "an error is not cut");
@@ -139,14 +142,14 @@ static void run_names(void *ctx, struct work *w)
 {
     const struct pv_job_names *names = &w->job->u.names;
     const struct pv_view bytes = pv_view(names->bytes, names->bytes == NULL ? 0 : names->len);
-    if (w->jobs->cfg.names)
+    if (w->jobs->io->cfg.names)
         w->result.status = pv_helper_write_names(ctx, bytes, names->recent, w->result.error);
 }
 
 static void run_resolve(void *ctx, struct work *w)
 {
     struct pv_io_jobs *jobs = ctx;
-    pv_resolver_ask(jobs->cfg.helper, &w->job->u.resolve, &jobs->resolve_until, &w->result);
+    pv_resolver_ask(jobs->io->cfg.helper, &w->job->u.resolve, &jobs->resolve_until, &w->result);
 }
 
 /* Hands the message to the process that runs the user's program. The descriptor comes by value: the
@@ -179,7 +182,7 @@ static void run_notify(void *ctx, struct work *w)
 static void run_portmap(void *ctx, struct work *w)
 {
     struct pv_io_jobs *jobs = ctx;
-    pv_portmapper_ask(jobs->cfg.helper, &w->job->u.portmap, &jobs->portmap_until,
+    pv_portmapper_ask(jobs->io->cfg.helper, &w->job->u.portmap, &jobs->portmap_until,
                       &w->result.portmap);
 }
 
@@ -258,6 +261,42 @@ static void free_work(struct work *w)
     free(w);
 }
 
+/* --- this host's network ------------------------------------------------------------------- */
+
+static void stop_hearing(struct pv_io_jobs *jobs)
+{
+    jobs->host_watch = pv_watch_free(jobs->host_watch);
+    if (jobs->host_fd >= 0)
+        close(jobs->host_fd);
+    jobs->host_fd = -1;
+}
+
+/* The newest word counts. */
+static void on_host(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_io_jobs *jobs = ctx;
+    struct pv_netplan_host host;
+    pv_io_turn_begin(jobs->io, now);
+    int r = pv_helper_netplan_event(jobs->host_fd, &host);
+    if (r == PV_ERR_CLOSED)
+        stop_hearing(jobs); /* the helper's end is noticed elsewhere */
+    if (r == PV_OK)
+        pv_engine_handle_hostnet(jobs->io->engine, &host, now);
+}
+
+/* Takes the descriptor of pv_helper_netplan(). */
+static void hear_host(struct pv_io_jobs *jobs, int fd)
+{
+    stop_hearing(jobs);
+    jobs->host_fd = fd;
+    int r = pv_watch_new(&jobs->host_watch, jobs->io->loop, fd, PV_LOOP_READ, on_host, jobs);
+    if (r < 0)
+        pv_log(jobs->io->log, PV_LOG_WARN, "what=\"this host's network is not watched\" why=\"%s\"",
+               pv_strstatus(r));
+}
+
+/* --- results ------------------------------------------------------------------------------- */
+
 static bool is_iface(enum pv_job_kind kind)
 {
     return kind == PV_JOB_IFACE_UP || kind == PV_JOB_IFACE_DOWN;
@@ -268,18 +307,18 @@ static void finish_work(struct pv_io_jobs *jobs, struct work *w, pv_ns now)
     /* The interface's part is told before the engine: it owns the descriptors that came with the
      * result. */
     if (is_iface(w->job->kind))
-        jobs->cfg.iface_done(jobs->cfg.ctx, &(struct pv_io_iface_job){.job = w->job,
-                                                                      .tun = &w->tun,
-                                                                      .dns = &w->dns,
-                                                                      .result = &w->result,
-                                                                      .own = w->own});
+        pv_io_iface_done(jobs->io->iface, &(struct pv_io_iface_job){.job = w->job,
+                                                                    .tun = &w->tun,
+                                                                    .dns = &w->dns,
+                                                                    .result = &w->result,
+                                                                    .own = w->own});
     if (w->events >= 0)
-        jobs->cfg.host_events(jobs->cfg.ctx, w->events);
+        hear_host(jobs, w->events);
     w->events = -1;
     w->result.id = w->job->id;
     w->result.kind = w->job->kind;
     if (!w->own)
-        pv_engine_handle_job(jobs->cfg.turn->engine, &w->result, now);
+        pv_engine_handle_job(jobs->io->engine, &w->result, now);
     free_work(w);
 }
 
@@ -287,7 +326,7 @@ static void on_results(void *ctx, unsigned ready, pv_ns now)
 {
     struct running *lane = ctx;
     void *item = NULL;
-    pv_io_turn_begin(lane->jobs->cfg.turn, now);
+    pv_io_turn_begin(lane->jobs->io, now);
     while (pv_worker_take(lane->worker, &item) == PV_OK)
         finish_work(lane->jobs, item, now);
 }
@@ -307,7 +346,7 @@ int pv_io_submit(struct pv_io_jobs *jobs, struct pv_job *job, bool own, pv_ns no
     struct pv_job_result result = {.id = job->id, .kind = job->kind};
     result_error(&result, r, "start a job", pv_strstatus(r));
     if (!own)
-        pv_engine_handle_job(jobs->cfg.turn->engine, &result, now);
+        pv_engine_handle_job(jobs->io->engine, &result, now);
     pv_job_free(job);
     free(w);
     return r;
@@ -329,27 +368,28 @@ static int start_lane(struct pv_io_jobs *jobs, enum lane lane, void *ctx)
     l->jobs = jobs;
     int r = pv_worker_new(&l->worker, &cfg);
     if (r >= 0)
-        r = pv_watch_new(&l->watch, jobs->cfg.turn->loop, pv_worker_fd(l->worker), PV_LOOP_READ,
+        r = pv_watch_new(&l->watch, jobs->io->loop, pv_worker_fd(l->worker), PV_LOOP_READ,
                          on_results, l);
     return r;
 }
 
-int pv_io_jobs_new(struct pv_io_jobs **ret_jobs, const struct pv_io_jobs_config *cfg)
+int pv_io_jobs_new(struct pv_io_jobs **ret_jobs, struct pv_io *io)
 {
     struct pv_io_jobs *jobs = calloc(1, sizeof(*jobs));
     if (jobs == NULL)
         return PV_ERR_NOMEM;
-    jobs->cfg = *cfg;
+    jobs->io = io;
+    jobs->host_fd = -1;
     jobs->portmap_until = jobs->resolve_until = PV_NEVER;
-    int r = start_lane(jobs, LANE_STORE, cfg->store);
+    int r = start_lane(jobs, LANE_STORE, io->cfg.store);
     if (r >= 0)
         r = start_lane(jobs, LANE_PORTMAP, jobs);
     if (r >= 0)
-        r = start_lane(jobs, LANE_HELPER, cfg->helper);
+        r = start_lane(jobs, LANE_HELPER, io->cfg.helper);
     if (r >= 0)
         r = start_lane(jobs, LANE_RESOLVER, jobs);
-    if (r >= 0 && cfg->notify_fd >= 0)
-        r = start_lane(jobs, LANE_NOTIFIER, (void *)(intptr_t)cfg->notify_fd);
+    if (r >= 0 && io->cfg.notify_fd >= 0)
+        r = start_lane(jobs, LANE_NOTIFIER, (void *)(intptr_t)io->cfg.notify_fd);
     if (r < 0)
         pv_io_jobs_free(jobs);
     else
@@ -378,6 +418,7 @@ struct pv_io_jobs *pv_io_jobs_free(struct pv_io_jobs *jobs)
         return NULL;
     for (enum lane i = 0; i < N_LANES; i++)
         pv_watch_free(jobs->lanes[i].watch);
+    stop_hearing(jobs);
     /* A router or a name server that does not answer must not keep the daemon. */
     atomic_store_explicit(&jobs->resolve_until, 0, memory_order_relaxed);
     atomic_store_explicit(&jobs->portmap_until, pv_clock_now() + PORTMAP_LAST,

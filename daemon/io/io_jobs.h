@@ -31,20 +31,7 @@ struct pv_io_iface_job {
     bool own;                     /* the shell's: the engine does not hear of it */
 };
 
-struct pv_io_jobs_config {
-    struct pv_io_turn *turn;
-    struct pv_store *store;   /* used by the store's thread from now on */
-    struct pv_helper *helper; /* used by the helper's thread from now on */
-    int notify_fd;            /* of pv_helper_notify(); -1: no program is run */
-    bool names;               /* the helper keeps a file of them */
-    uint8_t queues;           /* of the TUN */
-    /* Before the engine hears of it. */
-    void (*iface_done)(void *ctx, const struct pv_io_iface_job *done);
-    void (*host_events)(void *ctx, int events_fd); /* once: to be taken (io_hostnet.h) */
-    void *ctx;
-};
-
-PV_MUST_CHECK int pv_io_jobs_new(struct pv_io_jobs **ret_jobs, const struct pv_io_jobs_config *cfg);
+PV_MUST_CHECK int pv_io_jobs_new(struct pv_io_jobs **ret_jobs, struct pv_io *io);
 /* Takes the job; its result reaches the engine later, or, when no thread takes it (then the status
  * is negative), at once. own: the engine hears nothing of it. */
 int pv_io_submit(struct pv_io_jobs *jobs, struct pv_job *job, bool own, pv_ns now);

@@ -14,7 +14,7 @@ enum {
 #define AGAIN_AFTER PV_S(1) /* a look that failed: for want of descriptors, of memory */
 
 struct pv_io_links {
-    struct pv_io_links_config cfg;
+    struct pv_io *io;
     struct pv_watch *watch;
     struct pv_link_addr links[PV_ENGINE_MAX_LINKS]; /* as the engine knows them */
     size_t n_links;
@@ -49,7 +49,7 @@ void pv_io_links_look(struct pv_io_links *l, bool must, pv_ns now)
     must = must || l->must;
     if (r < 0) {
         if (l->again == PV_NEVER)
-            pv_log(l->cfg.turn->log, PV_LOG_WARN, "what=\"own addresses not read\" why=\"%s\"",
+            pv_log(l->io->log, PV_LOG_WARN, "what=\"own addresses not read\" why=\"%s\"",
                    pv_strstatus(r));
         l->again = now + AGAIN_AFTER;
         l->must = must;
@@ -59,7 +59,7 @@ void pv_io_links_look(struct pv_io_links *l, bool must, pv_ns now)
     l->must = false;
     memset(links, 0, sizeof(links)); /* padding too: pictures are compared as bytes */
     for (size_t i = 0; i < n && n_links < PV_ENGINE_MAX_LINKS; i++) {
-        if (strcmp(host[i].ifname, l->cfg.tun_name) == 0)
+        if (strcmp(host[i].ifname, l->io->cfg.tun_name) == 0)
             continue;
         struct pv_link_addr *link = &links[n_links++];
         link->addr = host[i].addr;
@@ -71,41 +71,41 @@ void pv_io_links_look(struct pv_io_links *l, bool must, pv_ns now)
         link->up = host[i].up;
     }
     find_ways_out(links, n_links);
-    must = pv_io_router_look(l->cfg.router, pv_io_iface_index(l->cfg.iface), now) || must;
+    must = pv_io_router_look(l->io->router, pv_io_iface_index(l->io->iface), now) || must;
     if (!must && n_links == l->n_links && memcmp(links, l->links, sizeof(links)) == 0)
         return;
     memcpy(l->links, links, sizeof(links));
     l->n_links = n_links;
-    pv_engine_handle_links(l->cfg.turn->engine, links, n_links, now);
+    pv_engine_handle_links(l->io->engine, links, n_links, now);
 }
 
 static void on_net(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io_links *l = ctx;
-    pv_net_monitor_ready(l->cfg.monitor, pv_io_iface_index(l->cfg.iface), now);
+    pv_net_monitor_ready(l->io->monitor, pv_io_iface_index(l->io->iface), now);
 }
 
 void pv_io_links_timeout(struct pv_io_links *l, pv_ns now)
 {
     bool rerouted = false;
-    if (pv_net_monitor_due(l->cfg.monitor, now, &rerouted) || now >= l->again)
+    if (pv_net_monitor_due(l->io->monitor, now, &rerouted) || now >= l->again)
         pv_io_links_look(l, rerouted, now);
 }
 
 pv_ns pv_io_links_next(const struct pv_io_links *l)
 {
-    return pv_min_ns(pv_net_monitor_next(l->cfg.monitor), l->again);
+    return pv_min_ns(pv_net_monitor_next(l->io->monitor), l->again);
 }
 
-int pv_io_links_new(struct pv_io_links **ret_links, const struct pv_io_links_config *cfg)
+int pv_io_links_new(struct pv_io_links **ret_links, struct pv_io *io)
 {
     struct pv_io_links *l = calloc(1, sizeof(*l));
     if (l == NULL)
         return PV_ERR_NOMEM;
-    l->cfg = *cfg;
+    l->io = io;
     l->again = PV_NEVER;
-    int r = pv_watch_new(&l->watch, cfg->turn->loop, pv_net_monitor_fd(cfg->monitor), PV_LOOP_READ,
-                         on_net, l);
+    int r =
+        pv_watch_new(&l->watch, io->loop, pv_net_monitor_fd(io->monitor), PV_LOOP_READ, on_net, l);
     if (r < 0)
         free(l);
     else

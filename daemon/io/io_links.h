@@ -10,16 +10,7 @@
 
 struct pv_io_links; /* opaque */
 
-struct pv_io_links_config {
-    struct pv_io_turn *turn;
-    struct pv_net_monitor *monitor;
-    const struct pv_io_iface *iface; /* whose changes are not the world's */
-    struct pv_io_router *router;
-    const char *tun_name; /* its addresses are no candidates; borrowed */
-};
-
-PV_MUST_CHECK int pv_io_links_new(struct pv_io_links **ret_links,
-                                  const struct pv_io_links_config *cfg);
+PV_MUST_CHECK int pv_io_links_new(struct pv_io_links **ret_links, struct pv_io *io);
 /* Takes the picture of this host's addresses; the engine hears of it when it differs or when it
  * must (routes changed). */
 void pv_io_links_look(struct pv_io_links *links, bool must, pv_ns now);

@@ -17,10 +17,10 @@
 #define LOOK_AGAIN PV_MS(500)
 
 /* The engine does not see the packet threads: it shows what it is told here. */
-void pv_io_counts_tell(struct pv_io_counts *counts)
+void pv_io_counts_tell(struct pv_io *io)
 {
-    const struct pv_datapath_counts c = pv_datapath_counts(counts->datapath);
-    const struct pv_relayio_counts relay = pv_relayio_counts(counts->relayio);
+    const struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
+    const struct pv_relayio_counts relay = pv_relayio_counts(io->relayio);
     struct pv_engine_datapath d = {
         .workers = c.workers,
         .threads = c.threads,
@@ -28,13 +28,13 @@ void pv_io_counts_tell(struct pv_io_counts *counts)
         .tcp_offload = c.tun.tso,
         .udp_offload = c.tun.uso,
         .not_received = c.udp_not_received,
-        .not_sent = c.udp_failed + counts->udp.full + counts->udp.too_big + counts->udp.failed,
+        .not_sent = c.udp_failed + io->udp.full + io->udp.too_big + io->udp.failed,
         .not_written = c.tun_failed,
         .not_handled = c.punts_lost,
         .not_injected = c.injects_lost,
         .not_relayed = relay.dropped + relay.overrun,
-        .no_chat = counts->no_chat,
-        .no_files = counts->no_files,
+        .no_chat = io->no_chat,
+        .no_files = io->no_files,
     };
     _Static_assert(sizeof(d.drops) == sizeof(c.drops), "the same reasons");
     for (int suite = 0; suite < PV_SUITES; suite++)
@@ -42,36 +42,36 @@ void pv_io_counts_tell(struct pv_io_counts *counts)
     memcpy(d.drops, c.drops, sizeof(d.drops));
     memcpy(d.off, c.off, sizeof(d.off));
     d.n_off = c.n_off;
-    pv_engine_set_datapath(counts->turn->engine, &d);
-    if (counts->turn->now < counts->process_at)
+    pv_engine_set_datapath(io->engine, &d);
+    if (io->now < io->process_at)
         return;
     struct pv_metrics_process process;
-    counts->process_at = counts->turn->now + LOOK_AGAIN;
+    io->process_at = io->now + LOOK_AGAIN;
     pv_procinfo_read(&process);
-    pv_engine_set_process(counts->turn->engine, &process);
+    pv_engine_set_process(io->engine, &process);
 }
 
 /* --- the page ------------------------------------------------------------------------------- */
 
 struct pv_io_metrics {
-    struct pv_io_metrics_config cfg;
+    struct pv_io *io;
     struct pv_oneshot *server; /* NULL: nobody is served */
 };
 
 /* Numbers are gathered for an answer that has them: a wrong request costs no more than a line. */
 static int answer(void *ctx, struct pv_view asked, pv_ns now, char **ret_text, size_t *ret_len)
 {
-    const struct pv_io_metrics_config *cfg = &((struct pv_io_metrics *)ctx)->cfg;
+    struct pv_io *io = ((struct pv_io_metrics *)ctx)->io;
     struct pv_scrape scrape;
     char *page = NULL;
     size_t len = 0;
-    int r = pv_scrape_parse(asked, cfg->local, &scrape);
+    int r = pv_scrape_parse(asked, io->cfg.metrics_local, &scrape);
     if (r < 0)
         return r;
     if (scrape.status == 200) {
-        pv_io_turn_begin(cfg->turn, now);
-        pv_io_counts_tell(cfg->counts);
-        r = pv_engine_metrics(cfg->turn->engine, now, &page, &len);
+        pv_io_turn_begin(io, now);
+        pv_io_counts_tell(io);
+        r = pv_engine_metrics(io->engine, now, &page, &len);
     }
     if (r == PV_OK)
         r = pv_scrape_answer(&scrape, pv_view(page, len), PV_METRICS_CONTENT_TYPE, ret_text,
@@ -80,18 +80,17 @@ static int answer(void *ctx, struct pv_view asked, pv_ns now, char **ret_text, s
     return r;
 }
 
-int pv_io_metrics_new(struct pv_io_metrics **ret_metrics, const struct pv_io_metrics_config *cfg)
+int pv_io_metrics_new(struct pv_io_metrics **ret_metrics, struct pv_io *io)
 {
     struct pv_io_metrics *m = calloc(1, sizeof(*m));
-    const struct pv_oneshot_config server = {.fd = cfg->fd, .answer = answer, .ctx = m};
-    int r = m == NULL ? PV_ERR_NOMEM : PV_OK;
-    if (r < 0 && cfg->fd >= 0)
-        close(cfg->fd);
-    if (r < 0)
-        return r;
-    m->cfg = *cfg;
-    if (cfg->fd >= 0)
-        r = pv_oneshot_new(&m->server, cfg->turn->loop, &server);
+    const struct pv_oneshot_config server = {.fd = io->cfg.metrics_fd, .answer = answer, .ctx = m};
+    int r = PV_OK;
+    if (m == NULL)
+        return PV_ERR_NOMEM;
+    m->io = io;
+    io->cfg.metrics_fd = -1; /* taken */
+    if (server.fd >= 0)
+        r = pv_oneshot_new(&m->server, io->loop, &server);
     if (r < 0)
         free(m);
     else

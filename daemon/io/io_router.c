@@ -157,19 +157,19 @@ enum {
 };
 
 struct pv_io_router {
-    struct pv_io_turn *turn;
+    struct pv_io *io;
     bool open; /* the sockets were opened, as far as they could be */
     struct routersock socks;
     struct pv_watch *watches[ROUTERSOCK_FDS];
     struct pv_engine_router routers[PV_NODE_ROUTERS]; /* as they were found last */
 };
 
-int pv_io_router_new(struct pv_io_router **ret_router, struct pv_io_turn *turn)
+int pv_io_router_new(struct pv_io_router **ret_router, struct pv_io *io)
 {
     struct pv_io_router *router = calloc(1, sizeof(*router));
     if (router == NULL)
         return PV_ERR_NOMEM;
-    router->turn = turn;
+    router->io = io;
     *ret_router = router;
     return PV_OK;
 }
@@ -180,11 +180,11 @@ static void receive(struct pv_io_router *router, size_t i, pv_ns now)
     uint8_t buf[ROUTERSOCK_MAX];
     struct pv_addr src;
     size_t len = 0;
-    pv_io_turn_begin(router->turn, now);
+    pv_io_turn_begin(router->io, now);
     for (unsigned k = 0; k < DATAGRAMS_A_TURN; k++) {
         if (routersock_recv(&router->socks, i, buf, &src, &len) < 0)
             return;
-        pv_engine_handle_router_datagram(router->turn->engine, &src, pv_view(buf, len), now);
+        pv_engine_handle_router_datagram(router->io->engine, &src, pv_view(buf, len), now);
     }
 }
 
@@ -219,9 +219,9 @@ static void open_socks(struct pv_io_router *router)
     routersock_open(&router->socks, PV_PORTMAP_ANNOUNCE_PORT);
     for (size_t i = 0; i < ROUTERSOCK_FDS; i++) {
         int fd = router->socks.fds[i];
-        if (fd < 0 || pv_watch_new(&router->watches[i], router->turn->loop, fd, PV_LOOP_READ, on[i],
+        if (fd < 0 || pv_watch_new(&router->watches[i], router->io->loop, fd, PV_LOOP_READ, on[i],
                                    router) < 0)
-            pv_log(router->turn->log, PV_LOG_DEBUG,
+            pv_log(router->io->log, PV_LOG_DEBUG,
                    "what=\"a socket for routers is not there\" n=%zu", i);
     }
 }
@@ -255,7 +255,7 @@ bool pv_io_router_look(struct pv_io_router *router, uint32_t tun_index, pv_ns no
     }
     bool changed = memcmp(routers, router->routers, sizeof(routers)) != 0;
     memcpy(router->routers, routers, sizeof(routers));
-    pv_engine_handle_routers(router->turn->engine, routers, now);
+    pv_engine_handle_routers(router->io->engine, routers, now);
     return changed;
 }
 
@@ -266,6 +266,6 @@ void pv_io_router_send(struct pv_io_router *router, const struct pv_engine_trans
     int e = routersock_send(&router->socks, &tx->dst, &tx->local, r->ifindex,
                             pv_view(tx->buf, tx->len));
     if (e < 0)
-        pv_log(router->turn->log, PV_LOG_DEBUG, "what=\"router not asked\" why=\"%s\"",
+        pv_log(router->io->log, PV_LOG_DEBUG, "what=\"router not asked\" why=\"%s\"",
                pv_strstatus(e));
 }

@@ -9,7 +9,7 @@
 
 struct pv_io_router; /* opaque */
 
-PV_MUST_CHECK int pv_io_router_new(struct pv_io_router **ret_router, struct pv_io_turn *turn);
+PV_MUST_CHECK int pv_io_router_new(struct pv_io_router **ret_router, struct pv_io *io);
 /* Looks up the routers of the default routes and tells the engine. True: others than last time.
  * tun_index is our own interface (0: none), which has no router. */
 bool pv_io_router_look(struct pv_io_router *router, uint32_t tun_index, pv_ns now);

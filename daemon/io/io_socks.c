@@ -23,16 +23,16 @@ struct pv_io_sock {
 };
 
 struct pv_io_socks {
-    struct pv_io_socks_config cfg;
+    struct pv_io *io;
     struct pv_io_sock *list; /* owned */
 };
 
-int pv_io_socks_new(struct pv_io_socks **ret_socks, const struct pv_io_socks_config *cfg)
+int pv_io_socks_new(struct pv_io_socks **ret_socks, struct pv_io *io)
 {
     struct pv_io_socks *socks = calloc(1, sizeof(*socks));
     if (socks == NULL)
         return PV_ERR_NOMEM;
-    socks->cfg = *cfg;
+    socks->io = io;
     *ret_socks = socks;
     return PV_OK;
 }
@@ -57,7 +57,7 @@ static void take_errors(struct pv_io_sock *s)
     struct pv_udp_error error;
     for (unsigned k = 0; k < ERRORS && pv_udp_read_error(s->fd, &error) == PV_OK; k++)
         if (error.time_exceeded || (error.err == ECONNREFUSED && !error.local))
-            pv_engine_sock_bounced(s->socks->cfg.turn->engine, s->id,
+            pv_engine_sock_bounced(s->socks->io->engine, s->id,
                                    pv_view(error.quoted, error.quoted_len), error.time_exceeded);
 }
 
@@ -74,9 +74,9 @@ static void on_readable(void *ctx, unsigned ready, pv_ns now)
     struct pv_io_socks *socks = s->socks;
     struct pv_udp_in *in = NULL;
     size_t n = 0;
-    pv_io_turn_begin(socks->cfg.turn, now);
+    pv_io_turn_begin(socks->io, now);
     take_errors(s);
-    if (pv_udp_recv(socks->cfg.rx, s->fd, &in, &n) < 0)
+    if (pv_udp_recv(socks->io->rx, s->fd, &in, &n) < 0)
         return;
     for (size_t i = 0; i < n; i++) {
         struct pv_fp_punt punt = {
@@ -92,9 +92,9 @@ static void on_readable(void *ctx, unsigned ready, pv_ns now)
         /* The peer may send over the new path before its socket is adopted here: nothing is lost
          * on the way to it. */
         if (pv_demux(punt.bytes) == PV_DEMUX_WG_DATA)
-            (void)!pv_datapath_hand(socks->cfg.datapath, &punt.from, in[i].ecn, punt.bytes);
+            (void)!pv_datapath_hand(socks->io->datapath, &punt.from, in[i].ecn, punt.bytes);
         else
-            pv_engine_handle_punt(socks->cfg.turn->engine, &punt, now);
+            pv_engine_handle_punt(socks->io->engine, &punt, now);
     }
 }
 
@@ -120,18 +120,18 @@ static void open_sock(struct pv_io_socks *socks, uint16_t id, uint16_t port, pv_
     if (r >= 0)
         r = pv_udp_local(s->fd, &local);
     if (r >= 0)
-        r = pv_watch_new(&s->watch, socks->cfg.turn->loop, s->fd, PV_LOOP_READ, on_readable, s);
+        r = pv_watch_new(&s->watch, socks->io->loop, s->fd, PV_LOOP_READ, on_readable, s);
     if (r < 0) {
-        pv_log(socks->cfg.turn->log, PV_LOG_DEBUG, "what=\"socket not opened\" why=\"%s\"",
+        pv_log(socks->io->log, PV_LOG_DEBUG, "what=\"socket not opened\" why=\"%s\"",
                pv_strstatus(r));
         if (s != NULL && s->fd >= 0)
             close(s->fd);
         free(s);
-        pv_engine_sock_opened(socks->cfg.turn->engine, id, 0, now);
+        pv_engine_sock_opened(socks->io->engine, id, 0, now);
         return;
     }
     PV_LIST_ADD_FIRST(socks->list, s);
-    pv_engine_sock_opened(socks->cfg.turn->engine, id, local.port, now);
+    pv_engine_sock_opened(socks->io->engine, id, local.port, now);
 }
 
 /* The datapath carries those that are not watched here. */
@@ -142,7 +142,7 @@ static void tell_datapath(struct pv_io_socks *socks)
     for (const struct pv_io_sock *s = socks->list; s != NULL; s = s->next)
         if (s->watch == NULL && n < PV_SOCKSET_MAX)
             adopted[n++] = (struct pv_sockset_sock){.id = s->id, .fd = s->fd};
-    pv_datapath_set_socks(socks->cfg.datapath, adopted, n);
+    pv_datapath_set_socks(socks->io->datapath, adopted, n);
 }
 
 static void close_sock(struct pv_io_socks *socks, struct pv_io_sock *s)

@@ -10,14 +10,7 @@
 
 struct pv_io_socks; /* opaque */
 
-struct pv_io_socks_config {
-    struct pv_io_turn *turn;
-    struct pv_datapath *datapath; /* carries the sockets that were adopted */
-    struct pv_udp_receiver *rx;   /* shared with other sockets of this thread */
-};
-
-PV_MUST_CHECK int pv_io_socks_new(struct pv_io_socks **ret_socks,
-                                  const struct pv_io_socks_config *cfg);
+PV_MUST_CHECK int pv_io_socks_new(struct pv_io_socks **ret_socks, struct pv_io *io);
 /* Opens, adopts or closes a socket. */
 void pv_io_sock_op(struct pv_io_socks *socks, const struct pv_hardnat_op *op, pv_ns now);
 /* Tells the engine about ICMP errors that wait on the socket of an attempt. */

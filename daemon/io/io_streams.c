@@ -62,7 +62,7 @@ struct missing {
 };
 
 struct pv_io_streams {
-    struct pv_io_streams_config cfg;
+    struct pv_io *io;
     struct missing missing[2 * PV_IFACE_MAX_PREFIXES];
     size_t n_missing;
     char ifname[PV_JOB_IFNAME];   /* of the missing ones */
@@ -139,7 +139,7 @@ static void fail_stream(struct pv_io_stream *st, int status, pv_ns now)
     if (!linger(st, status, now))
         remove_stream(st);
     if (known)
-        pv_engine_stream_closed(all->cfg.turn->engine, sid, status, now);
+        pv_engine_stream_closed(all->io->engine, sid, status, now);
 }
 
 static int stream_read(struct pv_io_stream *st, void *buf, size_t cap, size_t *ret_n)
@@ -202,14 +202,14 @@ static int write_some(struct pv_io_stream *st, struct pv_view out, size_t *ret_n
  * so that their sender waits. */
 static void watch(struct pv_io_stream *st, bool writes)
 {
-    bool full = pv_engine_stream_is_full(st->all->cfg.turn->engine, st->sid);
+    bool full = pv_engine_stream_is_full(st->all->io->engine, st->sid);
     pv_watch_set(st->watch, (full ? 0 : PV_LOOP_READ) | (writes ? PV_LOOP_WRITE : 0));
 }
 
 /* Writes what the engine has; may end the stream. */
 static void write_out(struct pv_io_stream *st, pv_ns now)
 {
-    struct pv_engine *engine = st->all->cfg.turn->engine;
+    struct pv_engine *engine = st->all->io->engine;
     for (;;) {
         struct pv_view out = pv_engine_stream_out(engine, st->sid);
         size_t n = 0;
@@ -243,7 +243,7 @@ static void take_source(struct pv_io_streams *all, uint32_t sid, int fd)
         .handle = fd,
         .size = info.size,
         .stamp = {.dev = info.dev, .ino = info.ino, .mtime_ns = info.mtime_ns}};
-    pv_engine_passed(all->cfg.turn->engine, sid, &file);
+    pv_engine_passed(all->io->engine, sid, &file);
 }
 
 /* The source of a file may come with a control client's bytes. */
@@ -270,7 +270,7 @@ static void read_in(struct pv_io_stream *st, pv_ns now)
     do { /* what TLS has taken in the descriptor no longer shows */
         r = read_some(st, &n);
         if (r == PV_OK)
-            pv_engine_stream_bytes(all->cfg.turn->engine, st->sid, pv_view(all->read_buf, n), now);
+            pv_engine_stream_bytes(all->io->engine, st->sid, pv_view(all->read_buf, n), now);
     } while (r == PV_OK && st->tls != NULL);
     if (r != PV_OK && r != PV_ERR_AGAIN)
         fail_stream(st, r, now);
@@ -289,8 +289,7 @@ static void shake_hands(struct pv_io_stream *st, pv_ns now)
     if (r == PV_OK) /* who speaks first is no coordinator */
         r = PV_ERR_MALFORMED;
     if (r != PV_ERR_AGAIN) {
-        pv_log(st->all->cfg.turn->log, PV_LOG_DEBUG, "what=\"no TLS\" why=\"%s\"",
-               pv_tls_error(st->tls));
+        pv_log(st->all->io->log, PV_LOG_DEBUG, "what=\"no TLS\" why=\"%s\"", pv_tls_error(st->tls));
         fail_stream(st, r, now);
         return;
     }
@@ -299,7 +298,7 @@ static void shake_hands(struct pv_io_stream *st, pv_ns now)
     if (!pv_tls_is_ready(st->tls))
         return;
     st->connecting = false;
-    pv_engine_stream_connected(st->all->cfg.turn->engine, st->sid, now);
+    pv_engine_stream_connected(st->all->io->engine, st->sid, now);
 }
 
 static void finish_connect(struct pv_io_stream *st, pv_ns now)
@@ -326,13 +325,13 @@ static void finish_connect(struct pv_io_stream *st, pv_ns now)
     }
     st->connecting = false;
     pv_watch_set(st->watch, PV_LOOP_READ);
-    pv_engine_stream_connected(st->all->cfg.turn->engine, st->sid, now);
+    pv_engine_stream_connected(st->all->io->engine, st->sid, now);
 }
 
 static void on_stream(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io_stream *st = ctx;
-    pv_io_turn_begin(st->all->cfg.turn, now);
+    pv_io_turn_begin(st->all->io, now);
     /* Bytes that TLS has read meanwhile are of no interest any more. */
     if (st->closing)
         write_tail(st, now);
@@ -340,7 +339,7 @@ static void on_stream(void *ctx, unsigned ready, pv_ns now)
         finish_connect(st, now);
     else if ((ready & PV_LOOP_READ) != 0) {
         if (st->kind == PV_STREAM_CTL)
-            pv_io_counts_tell(st->all->cfg.counts);
+            pv_io_counts_tell(st->all->io);
         read_in(st, now); /* what can be written now as well is reported again in the next turn */
     } else
         write_out(st, now);
@@ -356,7 +355,7 @@ static int add_stream(struct pv_io_streams *all, enum pv_stream_kind kind, int f
     int r = PV_ERR_NOMEM;
     if (st != NULL) {
         *st = (struct pv_io_stream){.all = all, .kind = kind, .fd = fd, .pass_fd = -1};
-        r = pv_watch_new(&st->watch, all->cfg.turn->loop, fd, events, on_stream, st);
+        r = pv_watch_new(&st->watch, all->io->loop, fd, events, on_stream, st);
     }
     /* fd is this function's also when it fails, so that no caller can forget it. */
     if (r < 0) {
@@ -381,7 +380,7 @@ static int accept_one(struct pv_io_listener *l, int *ret_fd, struct pv_stream_pe
     struct pv_stream_peer who = {0};
     int r;
     if (l->kind == PV_STREAM_CTL) {
-        r = pv_usher_accept(l->all->cfg.usher, ret_fd, &cred);
+        r = pv_usher_accept(l->all->io->cfg.usher, ret_fd, &cred);
         if (r == PV_OK) {
             /* The usher has them from the kernel (unix(7), SO_PEERCRED): a client cannot claim
              * another user. */
@@ -408,10 +407,10 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
     struct pv_stream_peer who;
     struct pv_io_stream *st = NULL;
     int fd = -1;
-    pv_io_turn_begin(all->cfg.turn, now);
+    pv_io_turn_begin(all->io, now);
     int r = accept_one(l, &fd, &who);
     if (r == PV_ERR_LIMIT) {
-        pv_log(all->cfg.turn->log, PV_LOG_WARN,
+        pv_log(all->io->log, PV_LOG_WARN,
                "what=\"connection not accepted\" why=\"out of file descriptors\"");
         /* The descriptor that is missing comes back with some stream's end (remove_stream()), or
          * with that of something else. */
@@ -420,10 +419,12 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
     }
     if (r == PV_ERR_CLOSED)
         pv_watch_set(l->watch, 0);
-    if (r == PV_ERR_CLOSED && l->kind == PV_STREAM_CTL)
-        all->cfg.usher_gone(all->cfg.ctx);
-    else if (r == PV_ERR_CLOSED)
-        pv_log(all->cfg.turn->log, PV_LOG_WARN,
+    if (r == PV_ERR_CLOSED && l->kind == PV_STREAM_CTL) {
+        pv_log(all->io->log, PV_LOG_ERROR,
+               "what=stopping why=\"the process that accepts clients has died\"");
+        pv_io_stop(all->io, PV_ERR_CLOSED);
+    } else if (r == PV_ERR_CLOSED)
+        pv_log(all->io->log, PV_LOG_WARN,
                "what=\"no more connections accepted\" why=\"lwIP's process has ended\"");
     if (r < 0)
         return;
@@ -431,7 +432,7 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
     if (r < 0)
         return;
     /* The engine gives the number: it alone knows which ones are in use. */
-    r = pv_engine_stream_accepted(all->cfg.turn->engine, l->kind, &who, now, &st->sid);
+    r = pv_engine_stream_accepted(all->io->engine, l->kind, &who, now, &st->sid);
     if (r < 0)
         remove_stream(st); /* the engine never knew it */
 }
@@ -457,7 +458,7 @@ static void open_stream(struct pv_io_streams *all, const struct pv_stream_op *op
     struct pv_io_stream *st = NULL;
     int fd = -1;
     if (op->kind == PV_STREAM_CHAT)
-        bind.ifname = all->cfg.tun_name;
+        bind.ifname = all->io->cfg.tun_name;
     /* TLS is made first: a connection without it would have to be closed again. */
     int r = op->tls ? make_tls(all, &tls) : PV_OK;
     if (r >= 0)
@@ -466,7 +467,7 @@ static void open_stream(struct pv_io_streams *all, const struct pv_stream_op *op
         r = add_stream(all, op->kind, fd, PV_LOOP_WRITE, &st);
     if (r < 0) {
         pv_tls_free(tls);
-        pv_engine_stream_closed(all->cfg.turn->engine, op->sid, r, now);
+        pv_engine_stream_closed(all->io->engine, op->sid, r, now);
         return;
     }
     st->sid = op->sid;
@@ -486,7 +487,7 @@ static struct pv_io_stream *find_stream(struct pv_io_streams *all, uint32_t sid)
 /* Takes over what the engine still has to say, so that it can forget the stream. */
 static int take_tail(struct pv_io_stream *st, pv_ns now)
 {
-    struct pv_engine *engine = st->all->cfg.turn->engine;
+    struct pv_engine *engine = st->all->io->engine;
     for (;;) {
         struct pv_view out = pv_engine_stream_out(engine, st->sid);
         if (out.len == 0)
@@ -564,8 +565,8 @@ static int add_listener(struct pv_io_streams *all, enum pv_stream_kind kind, int
     if (l != NULL) {
         *l = (struct pv_io_listener){.all = all, .kind = kind, .fd = fd};
         /* The control socket is silent until the engine is ready (pv_io_streams_serve_ctl()). */
-        r = pv_watch_new(&l->watch, all->cfg.turn->loop, fd,
-                         kind == PV_STREAM_CTL ? 0 : PV_LOOP_READ, on_listener, l);
+        r = pv_watch_new(&l->watch, all->io->loop, fd, kind == PV_STREAM_CTL ? 0 : PV_LOOP_READ,
+                         on_listener, l);
     }
     if (r < 0) {
         free(l);
@@ -614,11 +615,11 @@ static const char *listener_name(enum pv_stream_kind kind)
 /* A missing capability is shown in status. */
 static void note_missing(struct pv_io_streams *all, pv_ns now)
 {
-    struct pv_io_counts *counts = all->cfg.counts;
-    counts->no_chat = counts->no_files = false;
+    struct pv_io *io = all->io;
+    io->no_chat = io->no_files = false;
     for (size_t i = 0; i < all->n_missing; i++) {
-        counts->no_chat |= all->missing[i].kind == PV_STREAM_CHAT;
-        counts->no_files |= all->missing[i].kind == PV_STREAM_FILE;
+        io->no_chat |= all->missing[i].kind == PV_STREAM_CHAT;
+        io->no_files |= all->missing[i].kind == PV_STREAM_FILE;
     }
     all->listen_at = all->n_missing > 0 ? now + LISTEN_AGAIN : PV_NEVER;
 }
@@ -632,7 +633,7 @@ static void listen_again(struct pv_io_streams *all, pv_ns now)
         if (listen_one(all, &m) < 0)
             all->missing[kept++] = m;
         else
-            pv_log(all->cfg.turn->log, PV_LOG_INFO, "addr=%s what=\"%s listener is there now\"",
+            pv_log(all->io->log, PV_LOG_INFO, "addr=%s what=\"%s listener is there now\"",
                    pv_addr_format(&m.addr, text), listener_name(m.kind));
     }
     all->n_missing = kept;
@@ -653,7 +654,7 @@ static void listen_overlay(struct pv_io_streams *all, enum pv_stream_kind kind, 
         if (r >= 0)
             continue;
         all->missing[all->n_missing++] = m;
-        pv_log(all->cfg.turn->log, PV_LOG_WARN, "addr=%s what=\"no %s listener\" why=\"%s\"",
+        pv_log(all->io->log, PV_LOG_WARN, "addr=%s what=\"no %s listener\" why=\"%s\"",
                pv_addr_format(&m.addr, text), listener_name(kind), pv_strstatus(r));
     }
 }
@@ -665,7 +666,7 @@ void pv_io_streams_listen(struct pv_io_streams *all, const struct pv_job_iface *
         memcpy(all->ifname, iface->name, sizeof(all->ifname));
     listen_overlay(all, PV_STREAM_CHAT, PV_CHAT_PORT, iface);
     listen_overlay(all, PV_STREAM_FILE, PV_FILE_PORT, iface);
-    note_missing(all, all->cfg.turn->now);
+    note_missing(all, all->io->now);
 }
 
 pv_ns pv_io_streams_timeout(struct pv_io_streams *all, pv_ns now)
@@ -694,16 +695,16 @@ void pv_io_streams_serve_ctl(struct pv_io_streams *all)
     resume_listeners(all);
 }
 
-int pv_io_streams_new(struct pv_io_streams **ret_all, const struct pv_io_streams_config *cfg)
+int pv_io_streams_new(struct pv_io_streams **ret_all, struct pv_io *io)
 {
     struct pv_io_streams *all = calloc(1, sizeof(*all));
     if (all == NULL)
         return PV_ERR_NOMEM;
-    all->cfg = *cfg;
+    all->io = io;
     all->resume_at = all->listen_at = PV_NEVER;
     all->read_buf = malloc(READ_MAX);
     int r = all->read_buf == NULL ? PV_ERR_NOMEM
-                                  : add_listener(all, PV_STREAM_CTL, pv_usher_fd(cfg->usher));
+                                  : add_listener(all, PV_STREAM_CTL, pv_usher_fd(io->cfg.usher));
     if (r < 0)
         pv_io_streams_free(all);
     else

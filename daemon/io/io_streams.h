@@ -14,17 +14,7 @@
 
 struct pv_io_streams; /* opaque */
 
-struct pv_io_streams_config {
-    struct pv_io_turn *turn;
-    struct pv_io_counts *counts;   /* told to the engine before a control client speaks */
-    struct pv_usher *usher;        /* control clients come from it; borrowed */
-    void (*usher_gone)(void *ctx); /* it has ended, and nobody can come any more */
-    void *ctx;
-    const char *tun_name; /* chat leaves by this interface only; borrowed */
-};
-
-PV_MUST_CHECK int pv_io_streams_new(struct pv_io_streams **ret_all,
-                                    const struct pv_io_streams_config *cfg);
+PV_MUST_CHECK int pv_io_streams_new(struct pv_io_streams **ret_all, struct pv_io *io);
 /* Opens or closes a stream. */
 void pv_io_stream_op(struct pv_io_streams *all, const struct pv_stream_op *op, pv_ns now);
 /* Writes what the engine has for this stream. */

@@ -1,39 +1,81 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_turn.h - what all parts of the control thread share: the loop, the engine, and the clock of
- * the loop's present turn.
+ * io_turn.h - the inside of the control thread, for the files of daemon/io only: what its parts
+ * share, the parts themselves, and the clock of the loop's present turn.
  *
- * Every part is told so by a pointer in its config. A part that calls the engine calls
- * pv_io_turn_begin() first, so that the engine has the wall clock of the turn, read once.
+ * A part that calls the engine calls pv_io_turn_begin() first, so that the engine has the wall
+ * clock of the turn, read once.
  */
 #pragma once
 
-#include "base/log.h"
-#include "base/pv.h"
-#include "daemon/core/engine.h"
+#include "daemon/io/io.h"
+#include "daemon/packets/datapath.h"
+#include "daemon/packets/relayio.h"
+#include "sys/net/netlink.h"
+#include "sys/net/udp.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/loop.h"
 
-struct pv_io_turn {
+struct pv_io {
+    struct pv_io_config cfg;
     struct pv_engine *engine; /* borrowed, as the log */
     const struct pv_log *log;
     struct pv_loop *loop;
     pv_ns now;  /* of the present turn */
     bool begun; /* the engine knows this turn's wall clock */
+    int status; /* what pv_io_run() returns */
+
+    /* threads of packets and of streams to relays */
+    struct pv_datapath *datapath;
+    struct pv_relayio *relayio;
+    struct pv_watch *punt_watch, *relay_watch;
+
+    struct pv_udp_receiver *rx;     /* of all sockets of this thread */
+    struct pv_udp_counts udp;       /* of what this thread itself sends */
+    struct pv_net_monitor *monitor; /* of this host's interfaces and routes */
+
+    /* In the order in which they are made: each uses those before it, and jobs tell iface. */
+    struct pv_io_streams *streams;
+    struct pv_io_socks *socks;
+    struct pv_io_dns *dns;
+    struct pv_io_router *router;
+    struct pv_io_jobs *jobs;
+    struct pv_io_iface *iface;
+    struct pv_io_links *links;
+    struct pv_io_files *files;
+    struct pv_io_metrics *metrics;
+
+    bool no_chat, no_files; /* their ports at the overlay's addresses are taken (io_streams.c) */
+    pv_ns process_at;       /* the process is not looked at again before (io_metrics.c) */
+
+    struct pv_watch *signal_watch, *helper_watch;
+    bool ready;     /* cfg.ready was called */
+    bool reloaded;  /* there is to be another life */
+    bool ends;      /* a signal said so: there is to be none */
+    pv_ns slept;    /* BOOTTIME - MONOTONIC at the last turn */
+    pv_ns reclaim;  /* when snapshots are looked at again */
+    pv_ns leave_by; /* an ephemeral member leaves, and then it ends; PV_NEVER: it does not */
 };
 
 /* Before anything is told to the engine in a turn. */
-static inline void pv_io_turn_begin(struct pv_io_turn *turn, pv_ns now)
+static inline void pv_io_turn_begin(struct pv_io *io, pv_ns now)
 {
-    turn->now = now;
-    if (!turn->begun) {
-        turn->begun = true;
-        pv_engine_set_wall(turn->engine, pv_clock_wall_us(), now);
+    io->now = now;
+    if (!io->begun) {
+        io->begun = true;
+        pv_engine_set_wall(io->engine, pv_clock_wall_us(), now);
     }
 }
 
 /* The next call of pv_io_turn_begin() reads the wall clock again. */
-static inline void pv_io_turn_end(struct pv_io_turn *turn)
+static inline void pv_io_turn_end(struct pv_io *io)
 {
-    turn->begun = false;
+    io->begun = false;
+}
+
+/* pv_io_run() comes to its end with this turn. */
+static inline void pv_io_stop(struct pv_io *io, int status)
+{
+    io->status = status;
+    pv_loop_stop(io->loop);
 }
