@@ -59,7 +59,7 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
 static void free_chat(void *part)
 {
     struct pv_chatlink *link = part;
-    struct pv_node *node = link->owner;
+    struct pv_node *node = link->cfg.owner;
     node->chat.link = pv_chatlink_free(link);
 }
 
@@ -68,7 +68,7 @@ static void free_chat(void *part)
 /* Connections are made on the overlay: without the interface nobody can be reached. */
 static void look_at(struct pv_chatlink *c, const struct pv_peer *p, pv_ns now)
 {
-    const struct pv_node *n = c->owner;
+    const struct pv_node *n = c->cfg.owner;
     if (!pv_node_is_on_overlay(n) || pv_peer_reach(p) == PV_REACH_NO) {
         pv_chatlink_peer_offline(c, pv_peer_pk(p), now);
         return;
@@ -82,7 +82,7 @@ static void look_at(struct pv_chatlink *c, const struct pv_peer *p, pv_ns now)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct pv_chatlink *c = part;
-    const struct pv_node *n = c->owner;
+    const struct pv_node *n = c->cfg.owner;
     if ((facts & PV_FACT_RULES) != 0)
         pv_chatlink_rules_changed(c, now);
     if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
@@ -96,7 +96,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct pv_chatlink *c = part;
-    struct pv_node *n = c->owner;
+    struct pv_node *n = c->cfg.owner;
     if (!pv_peer_is_node(p))
         return;
     /* When the coordinator is lost its word on everybody is void; that says of nobody that it is
@@ -141,7 +141,7 @@ static struct pv_chatlink_source source_of(const struct pv_node *n, const struct
 static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
 {
     struct pv_chatlink *c = part;
-    struct pv_chatlink_source source = source_of(c->owner, &who->remote);
+    struct pv_chatlink_source source = source_of(c->cfg.owner, &who->remote);
     source.remote = who->remote;
     return pv_chatlink_accepted(c, &source, now, ret_sid);
 }
@@ -149,7 +149,7 @@ static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_
 static void take_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
 {
     struct pv_chatlink *c = part;
-    pv_chatlink_handle_bytes(c, sid, bytes, pv_node_wall_ms(c->owner, now), now);
+    pv_chatlink_handle_bytes(c, sid, bytes, pv_node_wall_ms(c->cfg.owner, now), now);
 }
 
 static void closed(void *part, uint32_t sid, int status, pv_ns now)
@@ -214,9 +214,10 @@ static void answer_owner(struct pv_jobwait *wait, struct pv_job_result *result, 
     struct pv_proof_owner answer = q->owner;
     answer.answer = true;
     answer.typist = result->status == PV_OK ? result->typist : PV_CHAT_SOMEBODY;
-    pv_log(c->log, PV_LOG_DEBUG, "what=\"a peer asked whose a connection is\" typist=%d why=\"%s\"",
-           (int)answer.typist, result->error);
-    send_owner(c->owner, q->pk, &answer);
+    pv_log(c->cfg.log, PV_LOG_DEBUG,
+           "what=\"a peer asked whose a connection is\" typist=%d why=\"%s\"", (int)answer.typist,
+           result->error);
+    send_owner(c->cfg.owner, q->pk, &answer);
     q->used = false;
 }
 
@@ -226,7 +227,7 @@ static void answer_owner(struct pv_jobwait *wait, struct pv_job_result *result, 
 static void look_up(struct pv_chatlink *c, const struct pv_peer *from,
                     const struct pv_proof_owner *owner, pv_ns now)
 {
-    const struct pv_node *n = c->owner;
+    const struct pv_node *n = c->cfg.owner;
     const struct pv_member *self = pv_node_self(n);
     const struct pv_member *other = pv_roster_by_node(n->roster, pv_peer_pk(from));
     struct pv_bucket *row = &c->asked[pv_peer_id(from) % PV_CHATLINK_QUESTION_ROWS];
@@ -243,13 +244,13 @@ static void look_up(struct pv_chatlink *c, const struct pv_peer *from,
     job->u.owner.remote.port = PV_CHAT_PORT;
     c->questions[i] = (struct pv_chatlink_question){.used = true, .owner = *owner};
     memcpy(c->questions[i].pk, pv_peer_pk(from), sizeof(c->questions[i].pk));
-    c->questions[i].used = pv_jobqueue_submit(c->jobs, job, answer_owner, c, i);
+    c->questions[i].used = pv_jobqueue_submit(c->cfg.jobs, job, answer_owner, c, i);
 }
 
 static void take_owner(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
 {
     struct pv_chatlink *c = part;
-    const struct pv_node *n = c->owner;
+    const struct pv_node *n = c->cfg.owner;
     struct pv_proof_owner owner;
     if (pv_proof_owner_parse(body, &owner) != PV_OK || n->roster == NULL)
         return;

@@ -98,7 +98,7 @@ void pv_chatlink_back_off(struct pv_chatlink *link, struct pv_chatlink_peer *pee
 {
     pv_ns wait = PV_S(peer->backoff_s);
     /* Members that lost the same peer must not all come back at once. */
-    pv_ns jitter = PV_MS(pv_rng_below(&link->rng, peer->backoff_s * 250 + 1));
+    pv_ns jitter = PV_MS(pv_rng_below(&link->cfg.rng, peer->backoff_s * 250 + 1));
     peer->retry_at = now + pv_min_ns(wait + jitter, PV_S(PV_CHATLINK_BACKOFF_MAX_S));
     peer->backoff_s *= 2;
     if (peer->backoff_s > PV_CHATLINK_BACKOFF_MAX_S)
@@ -151,8 +151,9 @@ void pv_chatlink_refuse_peer(struct pv_chatlink *link, struct pv_chatlink_peer *
 void pv_chatlink_give_up(struct pv_chatlink *link, struct pv_chatlink_peer *peer, int status,
                          pv_ns now)
 {
-    pv_log(link->log, PV_LOG_WARN, "peer=%s what=\"chat begins anew\" why=\"the store failed: %s\"",
-           peer->name, pv_strstatus(status));
+    pv_log(link->cfg.log, PV_LOG_WARN,
+           "peer=%s what=\"chat begins anew\" why=\"the store failed: %s\"", peer->name,
+           pv_strstatus(status));
     pv_chatlink_refuse_peer(link, peer, now);
 }
 
@@ -163,20 +164,9 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     struct pv_chatlink *link = calloc(1, sizeof(*link));
     if (link == NULL)
         return PV_ERR_NOMEM;
-    link->rng = cfg->rng;
-    link->log = cfg->log;
-    link->keys = cfg->keys;
-    link->jobs = cfg->jobs;
-    link->streams = cfg->streams;
-    link->own_addr = cfg->own_addr;
-    link->plain = !cfg->plain_off;
-    link->admits = cfg->admits;
-    link->lines = cfg->lines;
-    link->tell = cfg->tell;
-    link->owner = cfg->owner;
-    memcpy(link->own_pk, cfg->own_pk, sizeof(link->own_pk));
-    link->peer_map = pv_map_make(&link->rng, PV_CHATLINK_MAX_PEERS);
-    link->conn_map = pv_map_make(&link->rng, PV_CHATLINK_MAX_CONNS);
+    link->cfg = *cfg;
+    link->peer_map = pv_map_make(&link->cfg.rng, PV_CHATLINK_MAX_PEERS);
+    link->conn_map = pv_map_make(&link->cfg.rng, PV_CHATLINK_MAX_CONNS);
     pv_heap_init(&link->peer_timers);
     pv_heap_init(&link->conn_timers);
     pv_chatlink_ask_for_backlog(link, now);
@@ -202,8 +192,8 @@ struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
         return NULL;
     while (link->peers != NULL)
         peer_free(link, link->peers);
-    pv_jobqueue_forget(link->jobs, link, end_job);
-    while (pv_fifo_take(link->lines, &event) == PV_OK)
+    pv_jobqueue_forget(link->cfg.jobs, link, end_job);
+    while (pv_fifo_take(link->cfg.lines, &event) == PV_OK)
         pv_chat_record_done(&event.msg);
     pv_heap_done(&link->peer_timers);
     pv_heap_done(&link->conn_timers);
@@ -240,7 +230,7 @@ int pv_chatlink_accepted(struct pv_chatlink *link, const struct pv_chatlink_sour
     struct pv_chatlink_conn *c = NULL;
     /* Only a member's address proves a key (cryptokey routing): nobody else has an inbox here. */
     if (source->who != PV_CHATLINK_MEMBER ||
-        memcmp(source->pk, link->own_pk, sizeof(link->own_pk)) == 0)
+        memcmp(source->pk, link->cfg.own_pk, sizeof(link->cfg.own_pk)) == 0)
         return PV_ERR_REFUSED;
     int r = pv_chatlink_peer_get(link, source->pk, source->name, &peer);
     if (r < 0)
@@ -405,7 +395,7 @@ int pv_chatlink_peer_online(struct pv_chatlink *link, const uint8_t *pk, const c
                             const struct pv_addr *addr, pv_ns now)
 {
     struct pv_chatlink_peer *peer = NULL;
-    if (memcmp(pk, link->own_pk, sizeof(link->own_pk)) == 0)
+    if (memcmp(pk, link->cfg.own_pk, sizeof(link->cfg.own_pk)) == 0)
         return PV_ERR_REFUSED;
     int r = pv_chatlink_peer_get(link, pk, name, &peer);
     if (r < 0)
@@ -545,8 +535,9 @@ int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns
         pv_chatjob_free(job);
         return PV_ERR_LIMIT;
     }
-    struct pv_chatlink_job *entry = pv_jobqueue_add(link->jobs, pv_job_chat(job), job_done, link,
-                                                    now + PV_S(PV_CHATLINK_JOB_S), sizeof(*entry));
+    struct pv_chatlink_job *entry =
+        pv_jobqueue_add(link->cfg.jobs, pv_job_chat(job), job_done, link,
+                        now + PV_S(PV_CHATLINK_JOB_S), sizeof(*entry));
     if (entry == NULL)
         return PV_ERR_NOMEM;
     entry->kind = job->kind;

@@ -21,7 +21,7 @@ void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_event_typ
 {
     struct pv_chatlink_event event = {.type = type, .msg = {.text = text}};
     memcpy(event.msg.peer, pk, sizeof(event.msg.peer));
-    if (pv_fifo_put(link->lines, &event, sizeof(event)) != PV_OK)
+    if (pv_fifo_put(link->cfg.lines, &event, sizeof(event)) != PV_OK)
         free(text);
 }
 
@@ -103,7 +103,7 @@ void pv_chatlink_conn_free(struct pv_chatlink *link, struct pv_chatlink_conn *c)
     struct pv_chatlink_peer *peer = c->peer;
     bool spoke = c->speaks;
     PV_LIST_DEL_BY(peer->conns, c, prev_of_peer, next_of_peer);
-    pv_streams_forget(link->streams, &c->turn);
+    pv_streams_forget(link->cfg.streams, &c->turn);
     if (peer->active == c)
         peer->active = NULL;
     link->n_waiting -= c->waits;
@@ -124,14 +124,14 @@ int pv_chatlink_conn_open(struct pv_chatlink *link, const struct pv_chatlink_con
         .type = PV_STREAM_OPEN, .sid = c->sid, .kind = PV_STREAM_CHAT, .addr = c->peer->addr};
     /* The port is never the peer's choice. */
     op.addr.port = PV_CHAT_PORT;
-    if (link->own_addr != NULL)
-        op.local = link->own_addr(link->owner, op.addr.family);
-    return pv_streams_open(link->streams, &op);
+    if (link->cfg.own_addr != NULL)
+        op.local = link->cfg.own_addr(link->cfg.owner, op.addr.family);
+    return pv_streams_open(link->cfg.streams, &op);
 }
 
 void pv_chatlink_conn_close(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
-    pv_streams_close(link->streams, PV_STREAM_CHAT, c->sid);
+    pv_streams_close(link->cfg.streams, PV_STREAM_CHAT, c->sid);
     pv_chatlink_conn_free(link, c);
 }
 
@@ -151,7 +151,7 @@ int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatlink_conn *c, c
 /* Has the shell look at it. */
 static void wake(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
-    pv_streams_wake(link->streams, &c->turn, PV_STREAM_CHAT, c->sid);
+    pv_streams_wake(link->cfg.streams, &c->turn, PV_STREAM_CHAT, c->sid);
 }
 
 void pv_chatlink_conn_wait(struct pv_chatlink *link, struct pv_chatlink_conn *c, bool waits)
@@ -303,12 +303,12 @@ static void keep_proven(struct pv_chatlink *link, struct pv_chatlink_conn *newes
 
 bool pv_chatlink_takes_unproven(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer)
 {
-    return pv_linkkeys_state(link->keys, peer->pk) == PV_LINKKEYS_NONE;
+    return pv_linkkeys_state(link->cfg.keys, peer->pk) == PV_LINKKEYS_NONE;
 }
 
 bool pv_chatlink_may_open(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer)
 {
-    enum pv_linkkeys_state state = pv_linkkeys_state(link->keys, peer->pk);
+    enum pv_linkkeys_state state = pv_linkkeys_state(link->cfg.keys, peer->pk);
     return state == PV_LINKKEYS_NONE || state == PV_LINKKEYS_CONFIRMED;
 }
 
@@ -318,8 +318,8 @@ static struct pv_proof proof_of(const struct pv_chatlink *link, const struct pv_
 {
     return (struct pv_proof){
         .key = key,
-        .opener = c->opened ? link->own_pk : c->peer->pk,
-        .acceptor = c->opened ? c->peer->pk : link->own_pk,
+        .opener = c->opened ? link->cfg.own_pk : c->peer->pk,
+        .acceptor = c->opened ? c->peer->pk : link->cfg.own_pk,
         .opener_nonce = c->opened ? c->own_nonce : c->peer_nonce,
         .acceptor_nonce = c->opened ? c->peer_nonce : c->own_nonce,
     };
@@ -337,7 +337,7 @@ static int say(struct pv_chatlink *link, struct pv_chatlink_conn *c,
 static void draw_nonce(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                        struct pv_proof_line *line)
 {
-    pv_rng_fill(&link->rng, c->own_nonce, sizeof(c->own_nonce));
+    pv_rng_fill(&link->cfg.rng, c->own_nonce, sizeof(c->own_nonce));
     memcpy(line->nonce, c->own_nonce, sizeof(line->nonce));
     line->has_nonce = true;
     c->asked = true;
@@ -398,7 +398,8 @@ bool pv_chatlink_handle_proof(struct pv_chatlink *link, struct pv_chatlink_conn 
     struct pv_proof_line line;
     uint8_t key[PV_PROOF_KEY_LEN];
     /* A wrong proof and one by an older key look alike; the peer opens anew when it has ours. */
-    if (pv_proof_line_parse(text, &line) != PV_OK || !pv_linkkeys_key(link->keys, c->peer->pk, key))
+    if (pv_proof_line_parse(text, &line) != PV_OK ||
+        !pv_linkkeys_key(link->cfg.keys, c->peer->pk, key))
         return false;
     bool asks = !c->opened && line.has_nonce;
     bool good = asks        ? answer(link, c, &line, key)
@@ -419,7 +420,7 @@ static struct pv_chatlink_conn *outdated(const struct pv_chatlink *link,
                                          const struct pv_chatlink_peer *peer)
 {
     uint8_t key[PV_PROOF_KEY_LEN], tag[PV_PROOF_TAG_LEN] = {0};
-    if (pv_linkkeys_key(link->keys, peer->pk, key))
+    if (pv_linkkeys_key(link->cfg.keys, peer->pk, key))
         pv_proof_tag(key, tag);
     pv_wipe(key, sizeof(key));
     bool open = pv_chatlink_takes_unproven(link, peer);

@@ -177,15 +177,7 @@ struct pv_chatlink_question {
 };
 
 struct pv_chatlink {
-    struct pv_rng rng;
-    uint8_t own_pk[PV_SIGN_PK_LEN];
-    const struct pv_log *log;
-    const struct pv_linkkeys *keys; /* borrowed; NULL: nobody proves anything */
-    bool plain;                     /* plain text is taken */
-    bool (*admits)(const void *owner, const uint8_t *pk); /* NULL: all are */
-    struct pv_fifo *lines;                                /* borrowed */
-    void (*tell)(void *owner, const struct pv_chatlink_event *event, pv_ns now);
-    void *owner;
+    struct pv_chatlink_config cfg;
     struct pv_chatlink_question questions[PV_CHATLINK_QUESTIONS];
     struct pv_bucket asked[PV_CHATLINK_QUESTION_ROWS];
 
@@ -198,10 +190,7 @@ struct pv_chatlink {
     bool counted; /* the backlog is known; nothing is sent before */
     pv_ns count_at;
 
-    struct pv_streams *streams; /* borrowed */
-    struct pv_addr (*own_addr)(const void *owner, uint16_t family);
-    struct pv_jobqueue *jobs; /* borrowed */
-    size_t n_jobs;            /* of ours, without those that are late */
+    size_t n_jobs; /* of ours, without those that are late */
 
     size_t unstored;  /* of all peers, and of late jobs */
     size_t beyond;    /* what peers have beyond their shares */
@@ -256,8 +245,8 @@ static inline void pv_chatlink_tell(struct pv_chatlink *link, enum pv_chatlink_e
     struct pv_chatlink_event event = {.type = type, .tag = tag, .status = status};
     if (msg != NULL)
         event.msg = *msg;
-    if (link->tell != NULL)
-        link->tell(link->owner, &event, now);
+    if (link->cfg.tell != NULL)
+        link->cfg.tell(link->cfg.owner, &event, now);
 }
 
 /* The same for an event that tells no more than whom it is about. */

@@ -224,7 +224,7 @@ void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_p
     for (size_t i = 0; i < result->n_msgs; i++)
         pv_chatlink_tell(link, PV_CHATLINK_MESSAGE, 0, PV_OK, &result->msgs[i], now);
     if (peer->holding == PV_CHAT_LATER_NO && result->later != PV_CHAT_LATER_NO)
-        pv_log(link->log, PV_LOG_WARN, "peer=%s what=\"messages left for later\" why=\"%s\"",
+        pv_log(link->cfg.log, PV_LOG_WARN, "peer=%s what=\"messages left for later\" why=\"%s\"",
                peer->name,
                result->later == PV_CHAT_LATER_DISK ? "the disk is nearly full"
                                                    : "it has as many here as it may");
@@ -292,7 +292,7 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
     struct pv_chatlink_peer *peer = c->peer;
     if (f->kind == PV_CHAT_MESSAGE && is_held_back(c, f->seq))
         return true;
-    if (link->admits != NULL && !link->admits(link->owner, peer->pk))
+    if (link->cfg.admits != NULL && !link->cfg.admits(link->cfg.owner, peer->pk))
         return deny(link, c, f, now);
     if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
         peer->pending_bytes + f->text_len > PV_CHATLINK_MAX_PENDING_BYTES)
@@ -322,7 +322,7 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
     } else {
         /* Plain text has no id and no clock of its own: it gets ours, and nobody waits for an
          * acknowledgement. */
-        pv_rng_fill(&link->rng, p->rec.id, sizeof(p->rec.id));
+        pv_rng_fill(&link->cfg.rng, p->rec.id, sizeof(p->rec.id));
         p->rec.time_ms = c->last_wall_ms;
         p->rec.typist = c->typist;
     }
@@ -335,7 +335,7 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
 int pv_chatlink_take_copy(struct pv_chatlink *link, const struct pv_chatlink_copy *copy, pv_ns now)
 {
     struct pv_chatlink_peer *peer = NULL;
-    if (memcmp(copy->pk, link->own_pk, sizeof(link->own_pk)) == 0)
+    if (memcmp(copy->pk, link->cfg.own_pk, sizeof(link->cfg.own_pk)) == 0)
         return PV_ERR_REFUSED;
     int r = pv_chatlink_peer_get(link, copy->pk, copy->name, &peer);
     if (r < 0)
@@ -514,7 +514,7 @@ void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlin
                                        PV_CHATLINK_USELESS_BURST, useless, now)) {
         unsigned more;
         if (may_log(&link->floods, now, &more))
-            pv_log(link->log, PV_LOG_WARN, "peer=%s what=\"chat floods with receipts\" more=%u",
+            pv_log(link->cfg.log, PV_LOG_WARN, "peer=%s what=\"chat floods with receipts\" more=%u",
                    peer->name, more);
         link->counts.floods++;
         pv_chatlink_refuse_peer(link, peer, now);
@@ -543,12 +543,13 @@ static bool may_come(struct pv_chatlink *link, const struct pv_chatlink_conn *c,
 {
     unsigned more;
     bool frame = line.len > 0 && line.ptr[0] == '{';
-    bool may = c->speaks || (frame ? pv_chatlink_takes_unproven(link, c->peer) : link->plain);
+    bool may =
+        c->speaks || (frame ? pv_chatlink_takes_unproven(link, c->peer) : !link->cfg.plain_off);
     if (may || line.len == 0 || (line.len == 1 && line.ptr[0] == '\r'))
         return true;
     link->counts.unproven++;
     if (may_log(&link->refused, now, &more))
-        pv_log(link->log, PV_LOG_INFO,
+        pv_log(link->cfg.log, PV_LOG_INFO,
                "peer=%s what=\"chat connection refused\" why=\"%s\" more=%u", c->peer->name,
                frame ? "another program than the peer's daemon opened it" : "plain text is off",
                more);
@@ -576,7 +577,7 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
         return true;
     if (r < 0) {
         link->counts.bad_frames++;
-        pv_log(link->log, PV_LOG_DEBUG, "peer=%s what=\"bad frame of chat\" why=\"%s\"",
+        pv_log(link->cfg.log, PV_LOG_DEBUG, "peer=%s what=\"bad frame of chat\" why=\"%s\"",
                c->peer->name, pv_strstatus(r));
         return false;
     }
@@ -633,7 +634,7 @@ static bool asks_owner(struct pv_chatlink *link, struct pv_chatlink_conn *c, str
     uint8_t first = c->in_len > 0 ? (uint8_t)c->in[0] : bytes.len > 0 ? bytes.ptr[0] : '{';
     if (c->owner_until != PV_NEVER)
         return true;
-    if (c->owner_asked || c->speaks || c->opened || !link->plain || first == '{' ||
+    if (c->owner_asked || c->speaks || c->opened || link->cfg.plain_off || first == '{' ||
         c->remote.family == PV_AF_NONE)
         return false;
     c->owner_asked = true;

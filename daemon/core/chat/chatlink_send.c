@@ -77,7 +77,7 @@ static void write_window(struct pv_chatlink *link, struct pv_chatlink_peer *peer
         /* A damaged message is passed over: it must not block those behind it for ever. */
         c->sent_seq = m->seq;
         if (r < 0) {
-            pv_log(link->log, PV_LOG_WARN,
+            pv_log(link->cfg.log, PV_LOG_WARN,
                    "peer=%s seq=%llu what=\"message not sent\" why=\"it is damaged\"", peer->name,
                    (unsigned long long)m->seq);
             continue;
@@ -258,7 +258,7 @@ int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag, const struct pv_cha
 {
     if (!pv_chat_text_is_valid(pv_view(msg->text, strlen(msg->text))))
         return PV_ERR_MALFORMED;
-    if (memcmp(msg->pk, link->own_pk, sizeof(link->own_pk)) == 0)
+    if (memcmp(msg->pk, link->cfg.own_pk, sizeof(link->cfg.own_pk)) == 0)
         return PV_ERR_REFUSED;
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_ENQUEUE);
     if (job == NULL)
@@ -271,7 +271,7 @@ int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag, const struct pv_cha
         if (msg->id != NULL)
             memcpy(m->id, msg->id, sizeof(m->id));
         else
-            pv_rng_fill(&link->rng, m->id, sizeof(m->id));
+            pv_rng_fill(&link->cfg.rng, m->id, sizeof(m->id));
         memcpy(m->peer, msg->pk, sizeof(m->peer));
         snprintf(m->peer_name, sizeof(m->peer_name), "%s", msg->name);
         m->outgoing = true;
@@ -433,6 +433,6 @@ void pv_chatlink_seen(struct pv_chatlink *link, const uint8_t *pk, const uint8_t
     memcpy(job->peer, pk, sizeof(job->peer));
     memcpy(job->id, id, sizeof(job->id));
     if (pv_chatlink_job_emit(link, job, now, NULL) < 0)
-        pv_log(link->log, PV_LOG_DEBUG,
+        pv_log(link->cfg.log, PV_LOG_DEBUG,
                "what=\"message stays unread\" why=\"too many store jobs\"");
 }

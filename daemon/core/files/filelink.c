@@ -59,16 +59,7 @@ struct file_word {
 };
 
 struct pv_filelink {
-    struct pv_rng rng;
-    const struct pv_log *log;
-    const struct pv_linkkeys *keys;
-    struct pv_streams *streams;
-    struct pv_fifo *ops;
-    bool (*admits)(const void *owner, const uint8_t *pk, bool to);
-    void (*send)(void *owner, const uint8_t *pk, struct pv_view notice, pv_ns now);
-    void (*tell)(void *owner, uint32_t number);
-    void *owner;
-    uint8_t own_pk[PV_SIGN_PK_LEN];
+    struct pv_filelink_config cfg;
     uint64_t unproven;
     struct file files[PV_FILELINK_MAX]; /* in order of their numbers, without gaps */
     size_t n;
@@ -162,8 +153,8 @@ static struct file *by_id(struct pv_filelink *l, const uint8_t *pk, const uint8_
 /* Asks the owner for an operation. */
 static void file_op(struct pv_filelink *l, const struct pv_fileop *op)
 {
-    if (pv_fifo_put(l->ops, op, sizeof(*op)) != PV_OK)
-        pv_log(l->log, PV_LOG_WARN, "what=\"operation on a file lost\" why=\"out of memory\"");
+    if (pv_fifo_put(l->cfg.ops, op, sizeof(*op)) != PV_OK)
+        pv_log(l->cfg.log, PV_LOG_WARN, "what=\"operation on a file lost\" why=\"out of memory\"");
 }
 
 /* The shell opened the descriptor and closes it; until then its number is not used for another. */
@@ -432,7 +423,7 @@ static pv_ns room_from(const struct pv_filelink *l, const struct file *f)
 /* Do the rules let it move the way it goes? */
 static bool file_may_move(const struct pv_filelink *l, const struct file *f)
 {
-    return l->admits == NULL || l->admits(l->owner, f->e.peer, f->e.outgoing);
+    return l->cfg.admits == NULL || l->cfg.admits(l->cfg.owner, f->e.peer, f->e.outgoing);
 }
 
 static struct file *by_tag(struct pv_filelink *l, uint64_t tag)
@@ -519,7 +510,7 @@ static void end_run(struct pv_filelink *l, struct file *f, enum pv_file_why why,
  * had no place for it. */
 static void file_begin(struct pv_filelink *l, struct file *f, const struct pv_fileop *op, pv_ns now)
 {
-    if (pv_fifo_put(l->ops, op, sizeof(*op)) != PV_OK)
+    if (pv_fifo_put(l->cfg.ops, op, sizeof(*op)) != PV_OK)
         end_run(l, f, PV_FILE_WHY_BUSY, now);
 }
 
@@ -546,7 +537,7 @@ static void fetch(struct pv_filelink *l, struct file *f, pv_ns now)
  * not before the disk has it, of which pv_filelink_kept() tells. */
 static bool waits(const struct pv_filelink *l, const struct file *f)
 {
-    enum pv_linkkeys_state state = pv_linkkeys_state(l->keys, f->e.peer);
+    enum pv_linkkeys_state state = pv_linkkeys_state(l->cfg.keys, f->e.peer);
     return !f->e.outgoing && f->e.state == PV_FILE_ACCEPTED && f->tag == 0 && f->save <= l->kept &&
            file_may_move(l, f) && (state == PV_LINKKEYS_NONE || state == PV_LINKKEYS_CONFIRMED);
 }
@@ -623,8 +614,8 @@ static void send_notice(struct pv_filelink *l, const uint8_t *pk, const struct p
 {
     uint8_t buf[PV_FILE_NOTICE_MAX];
     size_t len;
-    if (pv_file_notice_build(n, buf, &len) == PV_OK && l->send != NULL)
-        l->send(l->owner, pk, pv_view(buf, len), now);
+    if (pv_file_notice_build(n, buf, &len) == PV_OK && l->cfg.send != NULL)
+        l->cfg.send(l->cfg.owner, pk, pv_view(buf, len), now);
 }
 
 /* All that are due. Words first: they are told once, while what the table has is told several
@@ -672,7 +663,7 @@ static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from
     /* An offer that cannot be remembered is refused: silence would make the sender offer
      * for ever. */
     bool yes = may_come(from, n);
-    if (l->admits != NULL && !l->admits(l->owner, from->pk, false)) {
+    if (l->cfg.admits != NULL && !l->cfg.admits(l->cfg.owner, from->pk, false)) {
         say(l, from->pk, n->id, PV_FILE_REFUSED, PV_FILE_WHY_RULES);
         return;
     }
@@ -763,8 +754,8 @@ void pv_filelink_handle_notice(struct pv_filelink *l, const struct pv_filelink_p
     struct pv_file_notice n;
     int r = pv_file_notice_parse(body, &n);
     if (r != PV_OK) {
-        pv_log(l->log, PV_LOG_DEBUG, "peer=%s what=\"file notice dropped\" why=\"%s\"", from->name,
-               pv_strstatus(r));
+        pv_log(l->cfg.log, PV_LOG_DEBUG, "peer=%s what=\"file notice dropped\" why=\"%s\"",
+               from->name, pv_strstatus(r));
         return;
     }
     switch (n.kind) {
@@ -937,7 +928,7 @@ static struct file_conn *place_for(struct pv_filelink *l, const uint8_t *pk)
 /* The place of an accepted connection is free. */
 static void file_conn_end(struct pv_filelink *l, struct file_conn *c)
 {
-    pv_streams_forget(l->streams, &c->turn);
+    pv_streams_forget(l->cfg.streams, &c->turn);
     c->sid = 0;
 }
 
@@ -1045,11 +1036,11 @@ static bool check(const struct pv_filelink *l, const struct file_conn *c, bool o
                   uint8_t mac[static PV_PROOF_MAC_LEN])
 {
     uint8_t key[PV_PROOF_KEY_LEN];
-    if (!pv_linkkeys_key(l->keys, c->pk, key))
+    if (!pv_linkkeys_key(l->cfg.keys, c->pk, key))
         return false;
     const struct pv_proof proof = {.key = key,
                                    .opener = c->pk,
-                                   .acceptor = l->own_pk,
+                                   .acceptor = l->cfg.own_pk,
                                    .opener_nonce = c->peer_nonce,
                                    .acceptor_nonce = c->out};
     bool right = ours || pv_proof_is_right(&proof, PV_PROOF_FILE_OPENED, mac);
@@ -1063,11 +1054,11 @@ static bool check(const struct pv_filelink *l, const struct file_conn *c, bool o
 static bool take_hello(struct pv_filelink *l, struct file_conn *c)
 {
     memcpy(c->peer_nonce, c->buf + PV_FILE_MAGIC_LEN, sizeof(c->peer_nonce));
-    pv_rng_fill(&l->rng, c->out, PV_PROOF_NONCE_LEN);
+    pv_rng_fill(&l->cfg.rng, c->out, PV_PROOF_NONCE_LEN);
     if (!check(l, c, true, c->out + PV_PROOF_NONCE_LEN))
         return false;
     c->out_len = PV_FILE_CHALLENGE_LEN;
-    pv_streams_wake(l->streams, &c->turn, PV_STREAM_FILE, c->sid);
+    pv_streams_wake(l->cfg.streams, &c->turn, PV_STREAM_FILE, c->sid);
     c->challenged = true;
     c->len = 0;
     c->want = PV_PROOF_MAC_LEN + PV_FILE_GET_LEN;
@@ -1083,7 +1074,7 @@ static bool take_frame(struct pv_filelink *l, struct file_conn *c, pv_ns now)
     }
     if (!c->challenged && c->want == PV_FILE_HELLO_LEN)
         return take_hello(l, c);
-    if (!c->challenged && pv_linkkeys_state(l->keys, c->pk) != PV_LINKKEYS_NONE)
+    if (!c->challenged && pv_linkkeys_state(l->cfg.keys, c->pk) != PV_LINKKEYS_NONE)
         return false;
     if (c->challenged && !check(l, c, false, c->buf))
         return false;
@@ -1191,7 +1182,7 @@ int pv_filelink_offer(struct pv_filelink *l, const struct pv_filelink_offer *o, 
         if (o->id != NULL)
             memcpy(f->e.id, o->id, sizeof(f->e.id));
         else
-            pv_rng_fill(&l->rng, f->e.id, sizeof(f->e.id));
+            pv_rng_fill(&l->cfg.rng, f->e.id, sizeof(f->e.id));
     }
     *ret_number = f->e.number;
     release(l, f);
@@ -1372,19 +1363,11 @@ int pv_filelink_new(struct pv_filelink **ret_link, const struct pv_filelink_conf
     struct pv_filelink *l = calloc(1, sizeof(*l));
     if (l == NULL)
         return PV_ERR_NOMEM;
-    l->rng = cfg->rng;
-    l->log = cfg->log;
-    l->keys = cfg->keys;
-    l->streams = cfg->streams;
-    l->ops = cfg->ops;
-    l->admits = cfg->admits;
-    l->send = cfg->send;
-    l->tell = cfg->tell;
-    l->owner = cfg->owner;
-    memcpy(l->own_pk, cfg->own_pk, sizeof(l->own_pk));
+    l->cfg = *cfg;
     int r = load_table(l, saved);
     if (r != PV_OK)
-        pv_log(l->log, PV_LOG_WARN, "what=\"list of files not read\" why=\"%s\"", pv_strstatus(r));
+        pv_log(l->cfg.log, PV_LOG_WARN, "what=\"list of files not read\" why=\"%s\"",
+               pv_strstatus(r));
     *ret_link = l;
     return PV_OK;
 }
@@ -1430,8 +1413,8 @@ void pv_filelink_speak(struct pv_filelink *l, pv_ns now)
     send_notices(l, now);
     for (size_t i = 0; i < l->n; i++) {
         struct file *f = &l->files[i];
-        if (f->changed && l->tell != NULL)
-            l->tell(l->owner, f->e.number);
+        if (f->changed && l->cfg.tell != NULL)
+            l->cfg.tell(l->cfg.owner, f->e.number);
         f->changed = false;
     }
 }

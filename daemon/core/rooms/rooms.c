@@ -20,19 +20,9 @@ int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg)
     struct pv_rooms *rs = calloc(1, sizeof(*rs));
     if (rs == NULL)
         return PV_ERR_NOMEM;
-    rs->rng = cfg->rng;
-    rs->sk = cfg->sk;
-    rs->log = cfg->log;
-    rs->admits = cfg->admits;
-    rs->kept = cfg->kept;
-    rs->say = cfg->say;
-    rs->want = cfg->want;
-    rs->tell = cfg->tell;
-    rs->owner = cfg->owner;
-    memcpy(rs->own_pk, cfg->own_pk, sizeof(rs->own_pk));
+    rs->cfg = *cfg;
     rs->load_at = PV_NEVER;
     pv_heap_init(&rs->timers);
-    rs->jobs = cfg->jobs;
     *ret_rooms = rs;
     return PV_OK;
 }
@@ -70,7 +60,7 @@ void pv_rooms_set_network(struct pv_rooms *rooms, const struct pv_roster *roster
     rooms->now = now;
     forget_all(rooms);
     rooms->roster = roster;
-    memcpy(rooms->own_pk, own_pk, sizeof(rooms->own_pk));
+    memcpy(rooms->cfg.own_pk, own_pk, sizeof(rooms->cfg.own_pk));
     if (roster != NULL)
         pv_rooms_ask_load(rooms);
 }
@@ -82,7 +72,7 @@ bool pv_rooms_are_ready(const struct pv_rooms *rooms)
 
 struct pv_rooms_peer *pv_rooms_peer_find(const struct pv_rooms *rs, const uint8_t *pk)
 {
-    struct pv_rooms_peer *peer = rs->kept(rs->owner, pk, false);
+    struct pv_rooms_peer *peer = rs->cfg.kept(rs->cfg.owner, pk, false);
     return peer == NULL || peer->rooms == NULL ? NULL : peer;
 }
 
@@ -221,10 +211,12 @@ bool pv_rooms_holding(const struct pv_rooms *rooms, pv_ns now, const uint8_t **r
 static int make_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_room_record *rec,
                        const struct pv_room_have *base, size_t n_base)
 {
-    const struct pv_room_make make = {
-        .network = pv_roster_network_id(rs->roster), .sk = rs->sk, .base = base, .n_base = n_base};
+    const struct pv_room_make make = {.network = pv_roster_network_id(rs->roster),
+                                      .sk = rs->cfg.sk,
+                                      .base = base,
+                                      .n_base = n_base};
     size_t len = 0;
-    memcpy(rec->signer, rs->own_pk, sizeof(rec->signer));
+    memcpy(rec->signer, rs->cfg.own_pk, sizeof(rec->signer));
     if (room != NULL)
         memcpy(rec->room, room->id, sizeof(rec->room));
     int r = pv_room_record_make(&make, rec, rs->raw, &len);
@@ -279,7 +271,7 @@ int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64
     if (!pv_rooms_has_own_place(rooms))
         return PV_ERR_LIMIT;
     snprintf(rec.name, sizeof(rec.name), "%s", name);
-    pv_rng_fill(&rooms->rng, rec.nonce, sizeof(rec.nonce));
+    pv_rng_fill(&rooms->cfg.rng, rec.nonce, sizeof(rec.nonce));
     int len = make_record(rooms, NULL, &rec, NULL, 0);
     if (len < 0)
         return len;

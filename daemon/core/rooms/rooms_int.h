@@ -113,16 +113,7 @@ struct pv_rooms_line {
 };
 
 struct pv_rooms {
-    struct pv_rng rng;
-    const uint8_t *sk;
-    uint8_t own_pk[PV_SIGN_PK_LEN];
-    const struct pv_log *log;
-    bool (*admits)(const void *owner, const uint8_t *pk);
-    struct pv_rooms_peer *(*kept)(void *owner, const uint8_t *pk, bool make);
-    void (*say)(void *owner, const uint8_t *pk, struct pv_view line, pv_ns now);
-    void (*want)(void *owner, const uint8_t *pk, pv_ns now);
-    void (*tell)(void *owner, const struct pv_rooms_event *event, pv_ns now);
-    void *owner;
+    struct pv_rooms_config cfg;
     const struct pv_roster *roster; /* NULL: in no network */
     bool loaded;
     pv_ns load_at; /* PV_NEVER: loaded, or under way */
@@ -137,9 +128,8 @@ struct pv_rooms {
     struct pv_heap timers;
     struct pv_rooms_peer *peers; /* of whom something is known */
 
-    struct pv_jobqueue *jobs; /* borrowed */
-    struct pv_fifo lines;     /* of struct pv_rooms_line */
-    struct pv_fifo events;    /* of struct pv_rooms_event */
+    struct pv_fifo lines;  /* of struct pv_rooms_line */
+    struct pv_fifo events; /* of struct pv_rooms_event */
     struct pv_rooms_counts counts;
     struct pv_rooms_sweep sweep;
 

@@ -93,7 +93,7 @@ static int add_member(struct pv_rooms *rs, struct pv_rooms_room *room, const uin
     memcpy(m->pk, pk, sizeof(m->pk));
     m->tell_at = PV_NEVER;
     room->members[room->n_members++] = m;
-    if (pv_rooms_same(pk, rs->own_pk))
+    if (pv_rooms_same(pk, rs->cfg.own_pk))
         room->self = m;
     return PV_OK;
 }
@@ -480,7 +480,8 @@ static void add(struct pv_rooms *rs, const uint8_t *id)
 
 bool pv_rooms_is_accepted(const struct pv_rooms *rs, const struct pv_rooms_room *room)
 {
-    return pv_rooms_same(room->members[0]->pk, rs->own_pk) || find(rs, room->id) < rs->n_accepted;
+    return pv_rooms_same(room->members[0]->pk, rs->cfg.own_pk) ||
+           find(rs, room->id) < rs->n_accepted;
 }
 
 void pv_rooms_unaccept(struct pv_rooms *rs, const struct pv_rooms_room *room)
@@ -571,7 +572,7 @@ static struct tally count(const struct pv_rooms *rs, const uint8_t *creator)
         bool left = is_left(room);
         n.in += !left;
         n.left += left;
-        n.of_others += !left && !is_made_by(room, rs->own_pk);
+        n.of_others += !left && !is_made_by(room, rs->cfg.own_pk);
         n.of_creator += is_made_by(room, creator);
     }
     return n;
@@ -579,7 +580,7 @@ static struct tally count(const struct pv_rooms *rs, const uint8_t *creator)
 
 bool pv_rooms_has_own_place(const struct pv_rooms *rs)
 {
-    return count(rs, rs->own_pk).in < PV_ROOM_MAX_ROOMS;
+    return count(rs, rs->cfg.own_pk).in < PV_ROOM_MAX_ROOMS;
 }
 
 bool pv_rooms_has_place(const struct pv_rooms *rs, const uint8_t *creator)
@@ -589,20 +590,20 @@ bool pv_rooms_has_place(const struct pv_rooms *rs, const uint8_t *creator)
         return false;
     /* Rooms that we left count for who made them: a member cannot draw us into new ones as fast as
      * we leave. Our own come back to us after a disk was lost. */
-    return pv_rooms_same(creator, rs->own_pk) ||
+    return pv_rooms_same(creator, rs->cfg.own_pk) ||
            (n.of_others < PV_ROOMS_MAX_OF_OTHERS && n.of_creator < PV_ROOMS_MAX_OF_CREATOR);
 }
 
 bool pv_rooms_has_place_back(const struct pv_rooms *rs, const struct pv_rooms_room *room)
 {
-    const struct tally n = count(rs, rs->own_pk);
+    const struct tally n = count(rs, rs->cfg.own_pk);
     return n.in < PV_ROOM_MAX_ROOMS &&
-           (is_made_by(room, rs->own_pk) || n.of_others < PV_ROOMS_MAX_OF_OTHERS);
+           (is_made_by(room, rs->cfg.own_pk) || n.of_others < PV_ROOMS_MAX_OF_OTHERS);
 }
 
 bool pv_rooms_are_full(const struct pv_rooms *rooms)
 {
-    const struct tally n = count(rooms, rooms->own_pk);
+    const struct tally n = count(rooms, rooms->cfg.own_pk);
     return n.in >= PV_ROOM_MAX_ROOMS || n.of_others >= PV_ROOMS_MAX_OF_OTHERS;
 }
 
@@ -724,7 +725,7 @@ static bool emit_forget(struct pv_rooms *rs, const uint8_t *id)
 
 void pv_rooms_forget_left(struct pv_rooms *rs, const struct pv_rooms_room *kept)
 {
-    unsigned left = count(rs, rs->own_pk).left;
+    unsigned left = count(rs, rs->cfg.own_pk).left;
     for (; left > PV_ROOM_MAX_LEFT; left--) {
         struct pv_rooms_room *room = find_least(rs, kept);
         /* Without memory it stays until the next one is left. */
@@ -744,7 +745,7 @@ void pv_rooms_handle_forgotten(struct pv_rooms *rs, const uint8_t *id, int statu
 
 bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id)
 {
-    for (struct pv_jobwait *wait = rs->jobs->waits; wait != NULL; wait = wait->hh.next) {
+    for (struct pv_jobwait *wait = rs->cfg.jobs->waits; wait != NULL; wait = wait->hh.next) {
         const struct pv_rooms_job *job = PV_CONTAINER_OF(wait, struct pv_rooms_job, wait);
         if (wait->self == rs && job->kind == PV_ROOMJOB_FORGET &&
             memcmp(job->room, id, sizeof(job->room)) == 0)

@@ -40,7 +40,7 @@ struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_k
 
 struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job)
 {
-    struct pv_rooms_job *entry = pv_jobqueue_add(rs->jobs, pv_job_chat(job), job_done, rs,
+    struct pv_rooms_job *entry = pv_jobqueue_add(rs->cfg.jobs, pv_job_chat(job), job_done, rs,
                                                  rs->now + PV_S(JOB_S), sizeof(*entry));
     if (entry == NULL)
         return NULL;
@@ -72,7 +72,7 @@ void pv_rooms_drop_jobs(struct pv_rooms *rs)
     /* A look that was begun begins anew with the rooms that are loaded. */
     rs->sweep.again = rs->sweep.again || rs->sweep.on;
     rs->sweep.on = false;
-    pv_jobqueue_forget(rs->jobs, rs, give_up_job);
+    pv_jobqueue_forget(rs->cfg.jobs, rs, give_up_job);
 }
 
 /* --- lines and events ---------------------------------------------------------------------- */
@@ -120,7 +120,7 @@ static bool say_wishes(struct pv_rooms *rs, pv_ns now)
         if (!peer->wanted)
             continue;
         peer->wanted = false;
-        rs->want(rs->owner, peer->pk, now);
+        rs->cfg.want(rs->cfg.owner, peer->pk, now);
     }
     return true;
 }
@@ -130,12 +130,12 @@ bool pv_rooms_speak(struct pv_rooms *rooms, pv_ns now)
     struct pv_rooms_line line;
     struct pv_rooms_event event;
     while (pv_fifo_take(&rooms->events, &event) == PV_OK) {
-        rooms->tell(rooms->owner, &event, now);
+        rooms->cfg.tell(rooms->cfg.owner, &event, now);
         pv_chat_record_done(&event.msg);
     }
     bool any = rooms->lines.n > 0;
     while (pv_fifo_take(&rooms->lines, &line) == PV_OK) {
-        rooms->say(rooms->owner, line.pk, pv_view(line.bytes, line.len), now);
+        rooms->cfg.say(rooms->cfg.owner, line.pk, pv_view(line.bytes, line.len), now);
         free(line.bytes);
     }
     return say_wishes(rooms, now) || any;
@@ -257,7 +257,7 @@ static void hold_back(struct pv_rooms *rs, struct pv_rooms_room *room,
         }
         if (end == m->flight)
             continue;
-        pv_log(rs->log, PV_LOG_INFO, "what=\"texts of a room left for later\" why=\"%s\"",
+        pv_log(rs->cfg.log, PV_LOG_INFO, "what=\"texts of a room left for later\" why=\"%s\"",
                result->later == PV_CHAT_LATER_DISK ? "the disk is nearly full"
                                                    : "their author has as many here as it may");
         forget_batch_of(room, m->pk);
@@ -370,7 +370,7 @@ void pv_rooms_ask_load(struct pv_rooms *rs)
  * for a text of his own to be stored is told. */
 void pv_rooms_reload(struct pv_rooms *rs, pv_ns now)
 {
-    pv_log(rs->log, PV_LOG_WARN, "what=\"rooms are loaded again\" why=\"the store failed\"");
+    pv_log(rs->cfg.log, PV_LOG_WARN, "what=\"rooms are loaded again\" why=\"the store failed\"");
     while (rs->n_rooms > 0) {
         struct pv_rooms_room *room = rs->rooms[rs->n_rooms - 1];
         tell_said(rs, room, 0, PV_ERR_CLOSED, NULL);

@@ -25,7 +25,7 @@ bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk)
 /* A node that the roster does not name counts as revoked: nobody vouches for its key. */
 bool pv_rooms_admits(const struct pv_rooms *rs, const uint8_t *pk)
 {
-    return rs->admits == NULL || rs->admits(rs->owner, pk);
+    return rs->cfg.admits == NULL || rs->cfg.admits(rs->cfg.owner, pk);
 }
 
 static bool is_revoked(const struct pv_rooms *rs, const uint8_t *pk)
@@ -83,7 +83,7 @@ void pv_rooms_tell_all(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns wi
     uint32_t ms = (uint32_t)(within / PV_MS(1));
     for (size_t i = 0; i < room->n_members; i++) {
         struct pv_rooms_node *m = room->members[i];
-        pv_ns at = ms == 0 ? now : now + PV_MS(ms / 4 + pv_rng_below(&rs->rng, ms * 3 / 4 + 1));
+        pv_ns at = ms == 0 ? now : now + PV_MS(ms / 4 + pv_rng_below(&rs->cfg.rng, ms * 3 / 4 + 1));
         if (m != room->self && room_is_in(m) && lacks(room, m))
             pv_rooms_tell(room, m, at);
     }
@@ -366,7 +366,7 @@ void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const ui
         memcpy(rs->out.bytes + used, rs->raw, len);
         rs->out.records[rs->out.n_records++] = pv_view(rs->out.bytes + used, len);
         used += len;
-        own = pv_rooms_same(t->author, rs->own_pk) ? t->seq : own;
+        own = pv_rooms_same(t->author, rs->cfg.own_pk) ? t->seq : own;
     }
     /* Every answer costs at least 1 KiB of the allowance: many small questions are bounded
      * as well. */
@@ -439,7 +439,7 @@ static void tell_change(struct pv_rooms *rs, const struct pv_rooms_room *room,
                         const struct pv_room_record *rec)
 {
     if (!pv_rooms_is_accepted(rs, room) &&
-        !(rec->type == PV_ROOM_INVITE && pv_rooms_same(rec->node, rs->own_pk)))
+        !(rec->type == PV_ROOM_INVITE && pv_rooms_same(rec->node, rs->cfg.own_pk)))
         return;
     struct pv_rooms_event e = {.type =
                                    rec->type == PV_ROOM_LEAVE ? PV_ROOMS_LEFT : PV_ROOMS_INVITED};
@@ -482,9 +482,9 @@ static int take_text(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_
 static bool brings_back_too_many(const struct pv_rooms *rs, const struct pv_rooms_room *room,
                                  const struct pv_room_record *rec)
 {
-    return rec->type == PV_ROOM_INVITE && pv_rooms_same(rec->node, rs->own_pk) && !room->pending &&
-           room->self != NULL && !room_is_in(room->self) && rec->round > room->self->left &&
-           !pv_rooms_has_place_back(rs, room);
+    return rec->type == PV_ROOM_INVITE && pv_rooms_same(rec->node, rs->cfg.own_pk) &&
+           !room->pending && room->self != NULL && !room_is_in(room->self) &&
+           rec->round > room->self->left && !pv_rooms_has_place_back(rs, room);
 }
 
 /* A record of another kind; added to raws when it is new. */
@@ -531,7 +531,7 @@ static const struct pv_room_record *own_invitation(const struct pv_rooms *rs,
 {
     for (size_t i = 0; i < room->n_records; i++) {
         const struct pv_room_record *rec = &room->records[i].rec;
-        if (rec->type == PV_ROOM_INVITE && pv_rooms_same(rec->node, rs->own_pk) &&
+        if (rec->type == PV_ROOM_INVITE && pv_rooms_same(rec->node, rs->cfg.own_pk) &&
             rec->round == room->self->round)
             return rec;
     }
@@ -712,7 +712,7 @@ int pv_rooms_handle_frame(struct pv_rooms *rooms, const uint8_t *pk, struct pv_v
 
 static struct pv_rooms_peer *make_peer(struct pv_rooms *rs, const uint8_t *pk)
 {
-    struct pv_rooms_peer *peer = rs->kept(rs->owner, pk, true);
+    struct pv_rooms_peer *peer = rs->cfg.kept(rs->cfg.owner, pk, true);
     if (peer == NULL)
         return NULL;
     peer->rooms = rs;
@@ -790,7 +790,7 @@ int pv_rooms_peer_online(struct pv_rooms *rooms, const uint8_t *pk, bool online,
         struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
         if (m == NULL || !room_is_in(m) || !lacks(room, m))
             continue;
-        pv_rooms_tell(room, m, now + PV_MS(pv_rng_below(&rooms->rng, ONLINE_MS)));
+        pv_rooms_tell(room, m, now + PV_MS(pv_rng_below(&rooms->cfg.rng, ONLINE_MS)));
         pv_rooms_rearm(rooms, room);
     }
     return PV_OK;
