@@ -692,61 +692,40 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         return say(EXIT_FAILED, "start: out of memory");
     for (size_t i = 0; i < s->n_peers; i++)
         peers[i] = s->peers[i].peer;
-    struct pv_engine_config cfg = {
-        .rng = d->rng,
-        .log = &d->log,
-        .identity = d->identity,
-        .saved = saved,
-        .static_peers = peers,
-        .n_static_peers = s->n_peers,
-        .n_own_addrs = s->n_addrs,
-        .mtu = s->mtu,
-        .udp_port = d->port,
-        .has_udp6 = d->udp.fd6[0] >= 0,
-        .workers = d->udp.n,
-        .stun = s->stun,
-        .portmap_off = s->portmap_off,
-        .aes = pv_suite_aes_is_fast() && pv_aead_prefers_aes(),
-        .kem = pv_kem_mlkem768(),
-        .kem_why = pv_kem_why_not(),
-        .pq = s->pq,
-        .hardnat = s->hardnat,
-        .chat = s->chat,
-        .lan = s->lan,
-        .key_given = s->private_key_file[0] != '\0',
-        .rotate_s = s->rotate_s,
-        .notify = d->notify_fd >= 0,
-        .confined = d->confined,
-        .inside = (unsigned)d->inside,
-        .stack = d->stack == STACK_LWIP     ? "lwip"
-                 : d->stack == STACK_KERNEL ? "kernel"
-                                            : NULL,
-        .stack_why = d->stack_why,
-        /* Programs in the inside have no other way to names. With lwIP there are none. */
-        .dns = d->stack == STACK_LWIP ? PV_DNS_NOBODY
-               : s->dns               ? PV_DNS_MEMBERS
-               : d->for_user          ? PV_DNS_PROGRAMS
-                                      : PV_DNS_NOBODY,
-        .guests = s->guests,
-        .auto_accept = s->auto_accept,
-        .n_auto_accept = s->n_auto_accept,
-        .firewall = s->firewall,
-        .has_firewall = s->has_firewall,
-        .wall_us = pv_clock_wall_us(),
-        .started = d->started,
-    };
+    struct pv_engine_config cfg = s->engine;
+    cfg.rng = d->rng;
+    cfg.log = &d->log;
+    cfg.identity = d->identity;
+    cfg.saved = saved;
+    cfg.static_peers = peers;
+    cfg.n_static_peers = s->n_peers;
+    cfg.udp_port = d->port;
+    cfg.has_udp6 = d->udp.fd6[0] >= 0;
+    cfg.workers = d->udp.n;
+    cfg.aes = pv_suite_aes_is_fast() && pv_aead_prefers_aes();
+    cfg.kem = pv_kem_mlkem768();
+    cfg.kem_why = pv_kem_why_not();
+    cfg.key_given = s->private_key_file[0] != '\0';
+    cfg.notify = d->notify_fd >= 0;
+    cfg.confined = d->confined;
+    cfg.inside = (unsigned)d->inside;
+    cfg.stack = d->stack == STACK_LWIP ? "lwip" : d->stack == STACK_KERNEL ? "kernel" : NULL;
+    cfg.stack_why = d->stack_why;
+    /* Programs in the inside have no other way to names. With lwIP there are none. */
+    cfg.dns = d->stack == STACK_LWIP ? PV_DNS_NOBODY
+              : s->dns               ? PV_DNS_MEMBERS
+              : d->for_user          ? PV_DNS_PROGRAMS
+                                     : PV_DNS_NOBODY;
+    cfg.auto_accept = s->auto_accept;
+    cfg.n_auto_accept = s->n_auto_accept;
+    cfg.wall_us = pv_clock_wall_us();
+    cfg.started = d->started;
+    cfg.root_file = d->root_file;
     /* Without the instructions AES would leak by its timing, however fast: no member chooses it. */
     for (int suite = 0; suite < PV_SUITES && pv_suite_aes_is_fast(); suite++)
         cfg.cost[suite] = pv_aead_cost((enum pv_suite)suite);
-    _Static_assert(PV_ARRAY_LEN(cfg.own_addrs) == PV_SETTINGS_MAX_ADDRS, "all of them fit");
-    memcpy(cfg.own_addrs, s->addrs, sizeof(cfg.own_addrs));
-    cfg.n_relays = s->n_relays;
-    memcpy(cfg.relays, s->relays, sizeof(cfg.relays));
-    memcpy(cfg.relay_user, s->relay_user, sizeof(cfg.relay_user));
-    memcpy(cfg.relay_password, s->relay_password, sizeof(cfg.relay_password));
     snprintf(cfg.tun_name, sizeof(cfg.tun_name), "%s", d->tun);
     find_flag(d, cfg.flag);
-    cfg.root_file = d->root_file;
     default_node_name(&d->rng, cfg.hostname);
     int r = pv_engine_new(&d->engine, &cfg, pv_clock_now());
     /* The engine has its own copies. These hold preshared keys and the relays' password. */
@@ -913,11 +892,12 @@ static int give_up_rights(struct daemon *d)
     const struct pv_rights_config cfg = rights_config(d);
     struct pv_helper_fixed fixed = {.uid = pv_rights_own_uid(&d->user), .udp_port = d->port};
     char helper[PV_HELPER_ERROR_MAX], text[PV_CONFINE_TEXT_MAX];
-    _Static_assert((int)PV_HELPER_MAX_RANGES >= PV_SETTINGS_MAX_ADDRS + PV_SETTINGS_MAX_RANGES,
+    _Static_assert(PV_HELPER_MAX_RANGES >=
+                       PV_ARRAY_LEN(d->settings.engine.own_addrs) + PV_SETTINGS_MAX_RANGES,
                    "all of them fit");
     snprintf(fixed.ifname, sizeof(fixed.ifname), "%s", d->tun);
-    for (size_t i = 0; i < d->settings.n_addrs; i++)
-        fixed.ranges[fixed.n_ranges++] = pv_netplan_range(&d->settings.addrs[i]);
+    for (size_t i = 0; i < d->settings.engine.n_own_addrs; i++)
+        fixed.ranges[fixed.n_ranges++] = pv_netplan_range(&d->settings.engine.own_addrs[i]);
     for (size_t i = 0; i < d->settings.n_ranges; i++)
         fixed.ranges[fixed.n_ranges++] = d->settings.ranges[i];
     if (pv_helper_confine(d->helper, &fixed, helper) < 0)

@@ -81,7 +81,7 @@ static void name_changed(const struct pv_settings *now, const struct pv_settings
     char key[PV_SETTINGS_KEY_BUF];
     bool kept = false;
     bool psk = secrets_differ(now, old);
-    bool password = strcmp(now->relay_password, old->relay_password) != 0;
+    bool password = strcmp(now->engine.relay_password, old->engine.relay_password) != 0;
     for (size_t i = 0; i < PV_SETTINGS_MAX_KEYS && pv_settings_key(i, key, &kept); i++) {
         bool differs = now->said[i] != old->said[i] ||
                        (psk && strcmp(key, "[peer] preshared-key-file") == 0) ||
@@ -112,6 +112,6 @@ int pv_reload_settings(struct pv_settings *s, const char *file, bool optional,
     name_changed(&now, s, ret_keys->changed);
     pv_settings_done(s);
     *s = now; /* with what it owns */
-    pv_wipe(now.relay_password, sizeof(now.relay_password));
+    pv_wipe(now.engine.relay_password, sizeof(now.engine.relay_password));
     return PV_OK;
 }

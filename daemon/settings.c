@@ -305,10 +305,10 @@ static int take_address(struct ctx *c)
     if (pv_addr_is_unspecified(&p.base) || pv_addr_is_loopback(&p.base) ||
         pv_addr_is_multicast(&p.base) || pv_addr_is_broadcast(&p.base))
         return bad(c, "address: no interface can have this address");
-    if (c->s->n_addrs == PV_SETTINGS_MAX_ADDRS)
+    if (c->s->engine.n_own_addrs == PV_ARRAY_LEN(c->s->engine.own_addrs))
         return bad(c, "address: at most 4 are supported");
     p.bits = (uint8_t)bits;
-    c->s->addrs[c->s->n_addrs++] = p;
+    c->s->engine.own_addrs[c->s->engine.n_own_addrs++] = p;
     return PV_OK;
 }
 
@@ -444,33 +444,33 @@ static int take_door(struct ctx *c)
 static int take_turn(struct ctx *c)
 {
     const char *why = "";
-    if (c->s->n_relays == PV_ENGINE_MAX_RELAYS)
+    if (c->s->engine.n_relays == PV_ENGINE_MAX_RELAYS)
         return bad(c, "turn: at most 7 servers are supported");
     /* The parser needs the place for its result; the element counts only once it is whole. */
-    if (settings_relay_parse(c->value, &c->s->relays[c->s->n_relays], &why) < 0)
+    if (settings_relay_parse(c->value, &c->s->engine.relays[c->s->engine.n_relays], &why) < 0)
         return bad(c, why);
-    c->s->n_relays++;
+    c->s->engine.n_relays++;
     return PV_OK;
 }
 
 static int take_firewall_allow(struct ctx *c)
 {
-    struct pv_ports *p = &c->s->firewall;
+    struct pv_ports *p = &c->s->engine.firewall;
     int r = strcmp(c->value, "none") == 0 ? PV_OK : pv_ports_parse(c->value, p);
     if (r == PV_ERR_LIMIT)
         return bad(c, "allow: at most 16 ranges of ports are supported");
     if (r != PV_OK)
         return bad(c,
                    "allow: expected none, all, or ports as in \"tcp/22,udp/5000-5010,ping,chat\"");
-    c->s->has_firewall = true;
+    c->s->engine.has_firewall = true;
     return PV_OK;
 }
 
 static int take_relay_user(struct ctx *c)
 {
-    if (c->value[0] == '\0' || strlen(c->value) >= sizeof(c->s->relay_user))
+    if (c->value[0] == '\0' || strlen(c->value) >= sizeof(c->s->engine.relay_user))
         return bad(c, "user: expected 1 to 128 characters");
-    snprintf(c->s->relay_user, sizeof(c->s->relay_user), "%s", c->value);
+    snprintf(c->s->engine.relay_user, sizeof(c->s->engine.relay_user), "%s", c->value);
     return PV_OK;
 }
 
@@ -483,7 +483,7 @@ static int take_level(struct ctx *c)
 
 static int take_stun(struct ctx *c)
 {
-    if (settings_stun_parse(c->value, &c->s->stun) < 0)
+    if (settings_stun_parse(c->value, &c->s->engine.stun) < 0)
         return bad(c, "stun: expected a name or an address ([IPV6] in brackets), and a port from 1 "
                       "to 65535 if any");
     return PV_OK;
@@ -491,22 +491,22 @@ static int take_stun(struct ctx *c)
 
 static int take_store(struct ctx *c)
 {
-    c->s->chat.store = strcmp(c->value, "coordinator") == 0;
-    if (!c->s->chat.store && strcmp(c->value, "off") != 0)
+    c->s->engine.chat.store = strcmp(c->value, "coordinator") == 0;
+    if (!c->s->engine.chat.store && strcmp(c->value, "off") != 0)
         return bad(c, "store: expected coordinator or off");
     return PV_OK;
 }
 
 static int take_keep(struct ctx *c)
 {
-    if (!settings_age_parse(c->value, "forever", &c->s->chat.keep_s))
+    if (!settings_age_parse(c->value, "forever", &c->s->engine.chat.keep_s))
         return bad(c, "keep: expected forever, or how long, such as 12h, 90d or 52w");
     return PV_OK;
 }
 
 static int take_rotate(struct ctx *c)
 {
-    if (!settings_age_parse(c->value, "off", &c->s->rotate_s))
+    if (!settings_age_parse(c->value, "off", &c->s->engine.rotate_s))
         return bad(c, "rotate: expected off, or how old a transport key gets, such as 30d");
     return PV_OK;
 }
@@ -558,7 +558,7 @@ static int take_pq(struct ctx *c)
         [PV_PQ_ON] = "on", [PV_PQ_REQUIRE] = "require", [PV_PQ_OFF] = "off"};
     for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
         if (strcmp(c->value, words[i]) == 0) {
-            c->s->pq = (enum pv_pq_policy)i;
+            c->s->engine.pq = (enum pv_pq_policy)i;
             return PV_OK;
         }
     }
@@ -588,7 +588,7 @@ static int take_broadcast(struct ctx *c)
     for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
         if (strcmp(c->value, words[i]) != 0)
             continue;
-        c->s->lan.broadcast = (enum pv_lan_broadcast)i;
+        c->s->engine.lan.broadcast = (enum pv_lan_broadcast)i;
         return PV_OK;
     }
     return bad(c, "broadcast: expected on, off, auto (on while at most 32 members are online) or "
@@ -597,7 +597,7 @@ static int take_broadcast(struct ctx *c)
 
 static int take_lan_peer(struct ctx *c)
 {
-    struct pv_lan_config *lan = &c->s->lan;
+    struct pv_lan_config *lan = &c->s->engine.lan;
     if (lan->n_peers == PV_ENGINE_MAX_LAN_PEERS)
         return bad(c, "peer: at most 64 are supported");
     if (pv_name_parse(c->value, strlen(c->value), lan->peers[lan->n_peers]) < 0)
@@ -647,7 +647,7 @@ static const struct key interface_keys[] = {
     {.name = "port", .take = take_number, .reload = KEPT, NUMBER(port, 1, 65535, "a number")},
     {.name = "mtu",
      .take = take_number,
-     NUMBER(mtu, PV_SETTINGS_MTU_MIN, PV_FP_INNER_MAX, "a number of bytes")},
+     NUMBER(engine.mtu, PV_SETTINGS_MTU_MIN, PV_FP_INNER_MAX, "a number of bytes")},
     {.name = "private-key-file", .take = take_path, .reload = KEPT, AT(private_key_file)},
     {.name = "workers", .take = take_workers, .reload = KEPT},
 };
@@ -661,21 +661,21 @@ static const struct key peer_keys[] = {
     {.name = "door", .take = take_door},
 };
 static const struct key traversal_keys[] = {
-    {.name = "predict", .take = take_off, AT(hardnat.predict_off)},
-    {.name = "birthday", .take = take_off, AT(hardnat.birthday_off)},
+    {.name = "predict", .take = take_off, AT(engine.hardnat.predict_off)},
+    {.name = "birthday", .take = take_off, AT(engine.hardnat.birthday_off)},
     {.name = "max-mappings",
      .take = take_number,
-     NUMBER(hardnat.max_mappings, 1, PV_HARDNAT_MAX_MAPPINGS, "a number")},
+     NUMBER(engine.hardnat.max_mappings, 1, PV_HARDNAT_MAX_MAPPINGS, "a number")},
     {.name = "max-pps",
      .take = take_number,
-     NUMBER(hardnat.max_pps, 1, PV_HARDNAT_MAX_PPS, "packets a second")},
-    {.name = "portmap", .take = take_off, AT(portmap_off)},
+     NUMBER(engine.hardnat.max_pps, 1, PV_HARDNAT_MAX_PPS, "packets a second")},
+    {.name = "portmap", .take = take_off, AT(engine.portmap_off)},
     {.name = "stun", .take = take_stun},
 };
 static const struct key chat_keys[] = {
     {.name = "store", .take = take_store},
     {.name = "hold", .take = take_on, AT(chat_held)},
-    {.name = "plain", .take = take_off, AT(chat.plain_off)},
+    {.name = "plain", .take = take_off, AT(engine.chat.plain_off)},
     {.name = "keep", .take = take_keep},
     {.name = "max-size", .take = take_max_size},
     {.name = "auto-accept", .take = take_auto_accept, .repeats = true},
@@ -685,12 +685,12 @@ static const struct key dns_keys[] = {
     {.name = "listen", .take = take_on, AT(dns)},
 };
 static const struct key guests_keys[] = {
-    {.name = "carry", .take = take_on, AT(guests)},
+    {.name = "carry", .take = take_on, AT(engine.guests)},
 };
 static const struct key lan_keys[] = {
     {.name = "broadcast", .take = take_broadcast},
     {.name = "peer", .take = take_lan_peer, .repeats = true},
-    {.name = "wake", .take = take_on, AT(lan.wake)},
+    {.name = "wake", .take = take_on, AT(engine.lan.wake)},
 };
 static const struct key relay_keys[] = {
     {.name = "turn", .take = take_turn, .repeats = true},
@@ -890,11 +890,11 @@ void pv_settings_init(struct pv_settings *s)
 {
     /* Some switches are kept as "off" ones (predict_off, ...) so that zero is the default; these
      * values are the other defaults. */
-    *s = (struct pv_settings){.mtu = PV_SETTINGS_MTU,
+    *s = (struct pv_settings){.engine.mtu = PV_SETTINGS_MTU,
                               .workers = 1,
                               .provider = "auto",
-                              .chat.store = true,
-                              .rotate_s = PV_SETTINGS_ROTATE_S,
+                              .engine.chat.store = true,
+                              .engine.rotate_s = PV_SETTINGS_ROTATE_S,
                               .log_level = PV_LOG_INFO};
 }
 
@@ -905,7 +905,7 @@ void pv_settings_done(struct pv_settings *s)
         pv_wipe(s->peers, s->n_peers * sizeof(*s->peers));
     free(s->peers);
     free(s->auto_accept);
-    pv_wipe(s->relay_password, sizeof(s->relay_password));
+    pv_wipe(s->engine.relay_password, sizeof(s->engine.relay_password));
     pv_settings_init(s);
 }
 
@@ -922,13 +922,13 @@ int pv_settings_parse(struct pv_settings *s, const char *file, struct pv_view te
     }
     /* Keys of one section come in any order, so what belongs together is checked at the end of
      * the file. */
-    if (r >= 0 && s->n_relays > 0 &&
-        (s->relay_user[0] == '\0' || s->relay_password_file[0] == '\0')) {
+    if (r >= 0 && s->engine.n_relays > 0 &&
+        (s->engine.relay_user[0] == '\0' || s->relay_password_file[0] == '\0')) {
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX,
                  "%s: [relay] turn needs user and password-file beside it", file);
         return PV_ERR_MALFORMED;
     }
-    if (r >= 0 && s->lan.broadcast == PV_LAN_PEERS && s->lan.n_peers == 0) {
+    if (r >= 0 && s->engine.lan.broadcast == PV_LAN_PEERS && s->engine.lan.n_peers == 0) {
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX,
                  "%s: [lan] broadcast = peers needs a line peer = NAME beside it for each", file);
         return PV_ERR_MALFORMED;

@@ -14,7 +14,6 @@
 #include "sys/file/ini.h"
 
 enum {
-    PV_SETTINGS_MAX_ADDRS = 4,         /* [interface] address lines: what the engine takes */
     PV_SETTINGS_MAX_RANGES = 4,        /* [interface] range lines */
     PV_SETTINGS_MAX_RULES = 256,       /* auto-accept lines */
     PV_SETTINGS_PATH_MAX = 200,        /* a line is no longer */
@@ -32,13 +31,11 @@ struct pv_settings_peer {
 };
 
 struct pv_settings {
-    char tun_name[PV_JOB_IFNAME]; /* "" = not given */
-    struct pv_prefix addrs[PV_SETTINGS_MAX_ADDRS];
-    size_t n_addrs;
+    struct pv_engine_config engine; /* as far as the file says it; what is owned is below */
+    char tun_name[PV_JOB_IFNAME];   /* "" = not given */
     struct pv_prefix ranges[PV_SETTINGS_MAX_RANGES]; /* [interface] range */
     size_t n_ranges;
     uint16_t port;    /* 0 = not given */
-    uint16_t mtu;     /* bytes */
     unsigned workers; /* 1..PV_FP_MAX_WORKERS */
     unsigned threads; /* of a single worker, 1 or 2; 0 = by the processors it may use */
     char private_key_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
@@ -47,28 +44,14 @@ struct pv_settings {
     char notify[PV_SETTINGS_PATH_MAX];  /* [chat] notify; "" = none */
     struct pv_auto_accept *auto_accept; /* [chat] auto-accept; owned */
     size_t n_auto_accept;
-    struct pv_lan_config lan; /* [lan] */
-    bool dns;                 /* [dns] listen = on */
-    bool guests;              /* [guests] carry = on */
-    struct pv_chat_config chat;
+    bool dns;          /* [dns] listen = on */
     uint64_t chat_max; /* [chat] max-size, bytes of all messages; 0 = not given */
     bool chat_held;    /* [chat] hold = on, of an earlier version: it does nothing */
-    uint64_t rotate_s; /* [security] rotate: the age of a transport key; 0 = off */
-    struct pv_relayway_server relays[PV_ENGINE_MAX_RELAYS]; /* [relay] turn */
-    size_t n_relays;
-    char relay_user[PV_TURNC_TEXT_MAX + 1];         /* "" = none */
     char relay_password_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
-    char relay_password[PV_TURNC_TEXT_MAX + 1];     /* of pv_settings_load_keys() */
     char relay_ca_file[PV_SETTINGS_PATH_MAX];       /* "" = the system's authorities */
     struct pv_scrapeset metrics;                    /* [metrics] */
-    enum pv_pq_policy pq;                           /* [security] */
-    char provider[24];        /* [crypto]: a library's name (pv_aead_library()), or "auto" */
-    struct pv_ports firewall; /* [firewall] allow, with has_firewall */
-    bool has_firewall;
+    char provider[24]; /* [crypto]: a library's name (pv_aead_library()), or "auto" */
     enum pv_log_level log_level;
-    struct pv_stun_server stun; /* [traversal] */
-    bool portmap_off;           /* [traversal]: routers are not asked to map the port */
-    struct pv_hardnat_config hardnat;
     bool for_user; /* of p2pvpnd --user: the caller's, for what errors advise */
     /* A digest of all that the file says with each key; 0 = it does not have the key. */
     uint64_t said[PV_SETTINGS_MAX_KEYS];

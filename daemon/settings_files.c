@@ -143,7 +143,7 @@ int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTIN
     }
     int r = PV_OK;
     if (s->relay_password_file[0] != '\0')
-        r = read_password(s, s->relay_password_file, s->relay_password, ret_error);
+        r = read_password(s, s->relay_password_file, s->engine.relay_password, ret_error);
     if (r >= 0 && s->relay_ca_file[0] != '\0')
         r = check_ca_file(s->relay_ca_file, ret_error);
     if (r >= 0 && s->notify[0] != '\0')

@@ -26,13 +26,13 @@ PV_TEST(an_empty_file_gives_the_defaults)
     assert_int_equal(parse(&s, "", error), PV_OK);
     assert_string_equal(s.tun_name, "");
     assert_int_equal(s.port, 0);
-    assert_int_equal(s.mtu, 1420);
+    assert_int_equal(s.engine.mtu, 1420);
     assert_int_equal(s.workers, 1);
     assert_int_equal(s.threads, 0); /* as the machine has processors */
     assert_int_equal(s.log_level, PV_LOG_INFO);
-    assert_true(s.chat.store);
+    assert_true(s.engine.chat.store);
     assert_false(s.chat_held);
-    assert_int_equal(s.n_peers + s.n_addrs, 0);
+    assert_int_equal(s.n_peers + s.engine.n_own_addrs, 0);
 }
 
 /* Every key with another value than its default; @ stands for the directory of files. */
@@ -117,48 +117,48 @@ PV_TEST(every_key_reaches_its_field)
     assert_string_equal(error, "");
     assert_int_equal(r, PV_OK);
     assert_string_equal(s.tun_name, "wg0");
-    assert_int_equal(s.n_addrs, 2);
-    assert_string_equal(pv_prefix_format(&s.addrs[0], text), "10.0.0.1/24");
-    assert_string_equal(pv_prefix_format(&s.addrs[1], text), "fd00::1/64");
+    assert_int_equal(s.engine.n_own_addrs, 2);
+    assert_string_equal(pv_prefix_format(&s.engine.own_addrs[0], text), "10.0.0.1/24");
+    assert_string_equal(pv_prefix_format(&s.engine.own_addrs[1], text), "fd00::1/64");
     assert_int_equal(s.n_ranges, 1);
     assert_string_equal(pv_prefix_format(&s.ranges[0], text), "25.0.0.0/8");
     for (size_t i = 0; pv_settings_key(i, name, &kept); i++) {
         if (s.said[i] == 0)
             fail_msg("WHOLE of unit/test_settings lacks %s: add it, and a look at its field", name);
     }
-    assert_true(s.port == 51820 && s.mtu == 1380 && s.workers == 2);
+    assert_true(s.port == 51820 && s.engine.mtu == 1380 && s.workers == 2);
     assert_string_equal(s.private_key_file, "/etc/p2pvpn/key");
     assert_int_equal(s.log_level, PV_LOG_DEBUG);
-    assert_true(s.hardnat.predict_off);
-    assert_true(s.hardnat.birthday_off);
-    assert_true(s.portmap_off);
-    assert_string_equal(s.stun.host, "stun.example");
-    assert_int_equal(s.stun.port, 3478);
-    assert_int_equal(s.hardnat.max_mappings, 64);
-    assert_int_equal(s.hardnat.max_pps, 50);
-    assert_true(!s.chat.store && s.chat_held && s.chat.plain_off);
-    assert_int_equal(s.pq, PV_PQ_REQUIRE);
-    assert_true(s.n_relays == 1 && s.metrics.remote && s.metrics.listen.port == 9586);
+    assert_true(s.engine.hardnat.predict_off);
+    assert_true(s.engine.hardnat.birthday_off);
+    assert_true(s.engine.portmap_off);
+    assert_string_equal(s.engine.stun.host, "stun.example");
+    assert_int_equal(s.engine.stun.port, 3478);
+    assert_int_equal(s.engine.hardnat.max_mappings, 64);
+    assert_int_equal(s.engine.hardnat.max_pps, 50);
+    assert_true(!s.engine.chat.store && s.chat_held && s.engine.chat.plain_off);
+    assert_int_equal(s.engine.pq, PV_PQ_REQUIRE);
+    assert_true(s.engine.n_relays == 1 && s.metrics.remote && s.metrics.listen.port == 9586);
     char ports[PV_PORTS_TEXT];
-    assert_true(s.has_firewall);
-    assert_string_equal(pv_ports_format(&s.firewall, ports), "ping,tcp/22");
-    assert_string_equal(s.relay_user, "joe");
+    assert_true(s.engine.has_firewall);
+    assert_string_equal(pv_ports_format(&s.engine.firewall, ports), "ping,tcp/22");
+    assert_string_equal(s.engine.relay_user, "joe");
     assert_string_equal(s.relay_password_file, "/etc/p2pvpn/password");
     assert_string_equal(s.relay_ca_file, "/etc/p2pvpn/ca.pem");
-    assert_int_equal(s.rotate_s, 56 * 86400);
+    assert_int_equal(s.engine.rotate_s, 56 * 86400);
     assert_string_equal(s.provider, "libsodium");
-    assert_true(s.chat.keep_s == 90 * 86400 && s.chat_max == UINT64_C(2) << 30);
+    assert_true(s.engine.chat.keep_s == 90 * 86400 && s.chat_max == UINT64_C(2) << 30);
     assert_int_equal(s.n_auto_accept, 2);
     assert_string_equal(s.auto_accept[0].name, "bob");
     assert_int_equal(s.auto_accept[0].max, UINT64_C(2) << 30);
     assert_string_equal(s.auto_accept[1].name, "");
     assert_int_equal(s.auto_accept[1].max, PV_FILE_SIZE_MAX);
     assert_string_equal(s.notify, "/usr/bin/env -u low");
-    assert_true(s.dns && s.guests);
-    assert_int_equal(s.lan.broadcast, PV_LAN_PEERS);
-    assert_int_equal(s.lan.n_peers, 2);
-    assert_string_equal(s.lan.peers[0], "bob");
-    assert_true(s.lan.wake);
+    assert_true(s.dns && s.engine.guests);
+    assert_int_equal(s.engine.lan.broadcast, PV_LAN_PEERS);
+    assert_int_equal(s.engine.lan.n_peers, 2);
+    assert_string_equal(s.engine.lan.peers[0], "bob");
+    assert_true(s.engine.lan.wake);
     assert_int_equal(s.n_peers, 2);
     const struct pv_static_peer *bob = &s.peers[0].peer, *carol = &s.peers[1].peer;
     char key[PV_WG_KEY_TEXT_BUF];
@@ -344,13 +344,13 @@ PV_TEST(relays_are_uris)
         len += (size_t)snprintf(conf + len, sizeof(conf) - len, "turn = %s\n", rows[i].uri);
     }
     assert_int_equal(parse(&s, conf, error), PV_OK);
-    assert_int_equal(s.n_relays, PV_ARRAY_LEN(rows));
+    assert_int_equal(s.engine.n_relays, PV_ARRAY_LEN(rows));
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        assert_string_equal(s.relays[i].host, rows[i].host);
-        assert_int_equal(s.relays[i].port, rows[i].port);
-        assert_int_equal(s.relays[i].udp, rows[i].udp);
-        assert_int_equal(s.relays[i].stream, rows[i].stream);
-        assert_int_equal(s.relays[i].tls, rows[i].tls);
+        assert_string_equal(s.engine.relays[i].host, rows[i].host);
+        assert_int_equal(s.engine.relays[i].port, rows[i].port);
+        assert_int_equal(s.engine.relays[i].udp, rows[i].udp);
+        assert_int_equal(s.engine.relays[i].stream, rows[i].stream);
+        assert_int_equal(s.engine.relays[i].tls, rows[i].tls);
     }
     pv_settings_done(&s);
     for (size_t i = 0; i < 3; i++)
@@ -554,24 +554,24 @@ PV_TEST(a_reload_takes_all_or_nothing)
     write_conf(path, "[interface]\nmtu = 1300\n[chat]\nauto-accept = bob\n");
     assert_int_equal(pv_reload_settings(&s, path, true, error, &keys), PV_OK);
     assert_string_equal(keys.waiting, "");
-    assert_int_equal(s.mtu, 1300);
+    assert_int_equal(s.engine.mtu, 1300);
     assert_int_equal(s.n_auto_accept, 1);
     write_conf(path, "[interface]\nmtu = 1400\n[chat]\nautoaccept = bob\n");
     assert_int_equal(pv_reload_settings(&s, path, true, error, &keys), PV_ERR_MALFORMED);
     assert_non_null(strstr(error, ":4: "));
-    assert_int_equal(s.mtu, 1300);
+    assert_int_equal(s.engine.mtu, 1300);
     assert_int_equal(s.n_auto_accept, 1);
     /* So does a file that the settings name. */
     write_conf(path, "[interface]\nmtu = 1400\n[relay]\npassword-file = /no/such/file\n"
                      "turn = turn:10.0.0.1:3478\nuser = a\n");
     assert_int_not_equal(pv_reload_settings(&s, path, true, error, &keys), PV_OK);
     assert_non_null(strstr(error, "/no/such/file"));
-    assert_int_equal(s.mtu, 1300);
+    assert_int_equal(s.engine.mtu, 1300);
     unlink(path);
     assert_int_equal(pv_reload_settings(&s, path, false, error, &keys), PV_ERR_NOT_FOUND);
-    assert_int_equal(s.mtu, 1300);
+    assert_int_equal(s.engine.mtu, 1300);
     assert_int_equal(pv_reload_settings(&s, path, true, error, &keys), PV_OK);
-    assert_int_equal(s.mtu, PV_SETTINGS_MTU);
+    assert_int_equal(s.engine.mtu, PV_SETTINGS_MTU);
     pv_settings_done(&s);
 }
 
@@ -600,7 +600,7 @@ PV_TEST(a_setting_made_with_rights_waits_for_a_restart)
     assert_int_equal(s.workers, 1);
     assert_string_equal(s.notify, "");
     assert_int_equal(s.metrics.listen.family, PV_AF_NONE);
-    assert_int_equal(s.mtu, 1300);
+    assert_int_equal(s.engine.mtu, 1300);
     unlink(path);
     pv_settings_done(&s);
 }
