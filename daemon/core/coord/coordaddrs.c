@@ -7,18 +7,6 @@
 
 #include "base/nat64.h"
 
-/* Names are looked up by a job: a name server that does not answer must not hold up packets. */
-bool pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port, pv_job_done *done,
-                           void *self, uint64_t tag)
-{
-    struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
-    if (job == NULL)
-        return false;
-    memcpy(job->u.resolve.host, host, strlen(host) + 1);
-    job->u.resolve.port = port;
-    return pv_jobqueue_submit(&n->jobs, job, done, self, tag); /* a job that is lost was logged */
-}
-
 void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list)
 {
     a->n_hosts = 0;
@@ -131,8 +119,8 @@ static void find_host(struct pv_coordaddrs *a, struct pv_node *n, const struct p
         add(a, &addr, said);
         return;
     }
-    if (pv_coordaddrs_resolve(n, host->host, host->port, done, self,
-                              (uint64_t)a->generation << SAID_BITS | said))
+    if (pv_jobqueue_resolve(&n->jobs, host->host, host->port, done, self,
+                            (uint64_t)a->generation << SAID_BITS | said))
         a->n_asking++;
 }
 

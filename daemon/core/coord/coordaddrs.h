@@ -30,11 +30,6 @@ struct pv_coordaddrs {
     bool owes_learnt;    /* tls_hosts are looked for once something is known of hosts */
 };
 
-/* Has the shell look a name up; done gets the addresses (jobqueue.h). False: there is no memory for
- * that. */
-bool pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port, pv_job_done *done,
-                           void *self, uint64_t tag);
-
 /* The names of the hosts; addrs is empty until pv_coordaddrs_find(). */
 void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list);
 /* And these, behind those that are there, as far as there is room. */

@@ -536,7 +536,7 @@ static void take_servers(struct pv_coord *c, const struct pv_ctl_welcome *w)
         if (pv_addr_parse(w->stun[i], &addr) == PV_OK)
             add_server(n, &addr);
         else if (pv_hostport_parse(w->stun[i], strlen(w->stun[i]), &hp) == PV_OK)
-            (void)pv_coordaddrs_resolve(c->node, hp.host, hp.port, take_stun, c, 0);
+            (void)pv_jobqueue_resolve(&c->node->jobs, hp.host, hp.port, take_stun, c, 0);
     }
     /* The address that works for TCP is the best guess when it names none. */
     if (w->n_stun == 0 && n->coord_info.addr.family != PV_AF_NONE)
@@ -713,7 +713,7 @@ static void follow_home(struct pv_coord *c, const struct pv_ctl_failure *moved, 
         if (pv_addr_parse(moved->to[i], &addr) == PV_OK)
             add_home(c, &addr, now);
         else if (pv_hostport_parse(moved->to[i], strlen(moved->to[i]), &hp) == PV_OK && !hp.tls)
-            (void)pv_coordaddrs_resolve(c->node, hp.host, hp.port, take_home, c, 0);
+            (void)pv_jobqueue_resolve(&c->node->jobs, hp.host, hp.port, take_home, c, 0);
     }
 }
 

@@ -2,6 +2,7 @@
 /* jobqueue.c - the jobs under way in one table, which keeps the order in which they came. */
 #include "daemon/core/jobs/jobqueue.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 void pv_jobqueue_init(struct pv_jobqueue *q, const struct pv_rng *rng, const struct pv_log *log)
@@ -90,6 +91,17 @@ bool pv_jobqueue_submit(struct pv_jobqueue *q, struct pv_job *job, pv_job_done *
     if (wait != NULL)
         wait->tag = tag;
     return wait != NULL;
+}
+
+bool pv_jobqueue_resolve(struct pv_jobqueue *q, const char *host, uint16_t port, pv_job_done *done,
+                         void *self, uint64_t tag)
+{
+    struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
+    if (job == NULL)
+        return false;
+    snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "%s", host);
+    job->u.resolve.port = port;
+    return pv_jobqueue_submit(q, job, done, self, tag);
 }
 
 /* The wait stays until the result, as the job counts among those under way. */

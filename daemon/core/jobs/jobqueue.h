@@ -61,8 +61,13 @@ struct pv_job *pv_job_chat(struct pv_chatjob *chat);
  * will come back. */
 bool pv_jobqueue_submit(struct pv_jobqueue *q, struct pv_job *job, pv_job_done *done, void *self,
                         uint64_t tag);
-/* The same with a wait of size bytes, zeroed, that the queue owns: it lives until done has been
- * called with a result. deadline: when it has failed; PV_NEVER. NULL where the other is false. */
+/* Has the shell look a name up, as a job as well: a name server that does not answer must not hold
+ * up packets. */
+bool pv_jobqueue_resolve(struct pv_jobqueue *q, const char *host, uint16_t port, pv_job_done *done,
+                         void *self, uint64_t tag);
+/* The same as submit() with a wait of size bytes, zeroed, that the queue owns: it lives until done
+ * has been called with a result. deadline: when it has failed; PV_NEVER. NULL where the other is
+ * false. */
 void *pv_jobqueue_add(struct pv_jobqueue *q, struct pv_job *job, pv_job_done *done, void *self,
                       pv_ns deadline, size_t size);
 /* self is not called any more. Its jobs are done all the same; end, if not NULL, frees what its

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/nat64.h"
-#include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/node/statuspage.h"
@@ -593,7 +592,7 @@ static void look_for_nat64(struct pv_gatherer *g, pv_ns now)
         set_nat64(g, &nowhere, now);
     else if (!g->asking_nat64 && g->node->host.n_links > 0)
         g->asking_nat64 =
-            pv_coordaddrs_resolve(g->node, PV_NAT64_NAME, 0, take_nat64, g, g->nat64_round);
+            pv_jobqueue_resolve(&g->node->jobs, PV_NAT64_NAME, 0, take_nat64, g, g->nat64_round);
 }
 
 /* --- the server of the configuration -------------------------------------------------------- */
@@ -617,7 +616,7 @@ static void look_up(struct pv_gatherer *g, pv_ns now)
     g->retry_at = PV_NEVER;
     if (!g->node->ways.has_stun || !g->node->online || g->asking)
         return;
-    g->asking = pv_coordaddrs_resolve(g->node, g->stun.host, g->stun.port, take_stun, g, 0);
+    g->asking = pv_jobqueue_resolve(&g->node->jobs, g->stun.host, g->stun.port, take_stun, g, 0);
     if (!g->asking)
         g->retry_at = now + LOOK_UP_AGAIN;
 }

@@ -102,12 +102,7 @@ static void look_up(struct pv_turnservers *t, uint16_t via, pv_ns now)
     s->retry_at = PV_NEVER;
     if (s->asking || (pv_relayway_is_on(r) && !pv_relayway_is_lost(r)))
         return;
-    struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
-    if (job != NULL) {
-        memcpy(job->u.resolve.host, s->conf.host, strlen(s->conf.host) + 1);
-        job->u.resolve.port = s->conf.port;
-        s->asking = pv_jobqueue_submit(&t->node->jobs, job, resolved, t, via);
-    }
+    s->asking = pv_jobqueue_resolve(&t->node->jobs, s->conf.host, s->conf.port, resolved, t, via);
     if (!s->asking)
         s->retry_at = now + ASK_AGAIN;
 }

@@ -367,12 +367,8 @@ static void find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
         pv_peer_set_endpoint(p, &addr, now);
         return;
     }
-    struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
-    if (job == NULL)
-        return;
-    snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "%s", p->endpoint_host);
-    job->u.resolve.port = p->endpoint_port;
-    (void)pv_jobqueue_submit(&ps->node->jobs, job, take_endpoint, ps, p->id);
+    (void)pv_jobqueue_resolve(&ps->node->jobs, p->endpoint_host, p->endpoint_port, take_endpoint,
+                              ps, p->id);
 }
 
 static void take_endpoint(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
