@@ -14,16 +14,20 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "sys/helper/helper_proto.h"
 #include "sys/helper/porter.h"
+#include "sys/proc/procinfo.h"
 
 enum {
     PORTERS = PV_USHER_CLIENTS + PV_USHER_KEPT,
-    REST_MS = 100, /* ours: without descriptors or processes clients wait so long */
+    REST_MS = 100,    /* ours: without descriptors or processes clients wait so long */
+    HELD_MAX = 4096,  /* ours: refused connections that stay open, but a quarter of what there is */
+    LEAVE_MS = 10000, /* ours: until each porter that was just forked has let go of them */
 };
 
 struct pv_usher {
@@ -41,6 +45,9 @@ struct place {
 
 struct ushering {
     int daemon, listener; /* listener -1: not given yet */
+    int end;              /* readable when the daemon has ended; -1: the kernel has none */
+    int held[HELD_MAX];   /* connections that were refused, with descriptors in them */
+    size_t n_held, most_held;
     struct place places[PORTERS];
     /* In memory shared with the porters: each sets its own when its client has gone. */
     _Atomic bool *keeping;
@@ -91,6 +98,39 @@ static bool close_refused(int client)
     }
     close(client);
     return true;
+}
+
+/* Another process goes on as the usher, and this one ends with what it holds, however long that
+ * takes: nobody needs it any more. The other has let go first, and so have all porters. */
+static void hand_over(struct ushering *d)
+{
+    int gone[2];
+    char byte;
+    if (pipe2(gone, O_CLOEXEC) < 0)
+        return;
+    pid_t pid = fork();
+    if (pid == 0) {
+        while (d->n_held > 0)
+            close(d->held[--d->n_held]);
+    }
+    close(gone[1]);
+    if (pid > 0) {
+        (void)!read(gone[0], &byte, 1);
+        close(d->daemon);
+        close(d->listener);
+        (void)poll(NULL, 0, LEAVE_MS);
+        _exit(0);
+    }
+    close(gone[0]);
+}
+
+/* This process lets go of nothing that is in a connection, so that stays open. */
+static void hold(struct ushering *d, int client)
+{
+    if (d->n_held == d->most_held)
+        hand_over(d);
+    if (d->n_held < d->most_held)
+        d->held[d->n_held++] = client;
 }
 
 /* Tells the daemon of its client. The way to the porter is not needed here afterwards. */
@@ -170,7 +210,8 @@ static int take_client(struct ushering *d)
             return r;
     }
     d->resting = r != PV_ERR_REFUSED;
-    (void)!close_refused(client); /* else it stays open until the usher ends */
+    if (!close_refused(client))
+        hold(d, client);
     return PV_OK;
 }
 
@@ -189,8 +230,9 @@ static int take_listener(struct ushering *d)
 /* Porters end at any time; the ends of their pipes are all that is known of them. */
 static void serve_usher(struct ushering *d)
 {
-    static struct pollfd p[2 + PORTERS];
+    static struct pollfd p[3 + PORTERS];
     for (;;) {
+        p[2 + PORTERS] = (struct pollfd){.fd = d->end, .events = POLLIN};
         p[0] = (struct pollfd){.fd = d->daemon, .events = POLLIN};
         p[1] = (struct pollfd){.fd = d->resting ? -1 : d->listener, .events = POLLIN};
         for (size_t i = 0; i < PORTERS; i++)
@@ -203,11 +245,21 @@ static void serve_usher(struct ushering *d)
                 d->places[i].life = -1;
             }
         }
+        if (n > 0 && p[2 + PORTERS].revents != 0)
+            return;
         if (n > 0 && p[0].revents != 0 && take_listener(d) != PV_OK)
             return;
         if (n > 0 && p[1].revents != 0 && take_client(d) != PV_OK)
             return;
     }
+}
+
+/* Descriptors are for porters first. */
+static size_t count_held(void)
+{
+    struct rlimit lim = {.rlim_cur = 0};
+    (void)getrlimit(RLIMIT_NOFILE, &lim);
+    return lim.rlim_cur / 4 < HELD_MAX ? (size_t)(lim.rlim_cur / 4) : HELD_MAX;
 }
 
 static void be_usher(int daemon, pid_t parent)
@@ -222,11 +274,12 @@ static void be_usher(int daemon, pid_t parent)
     pv_helper_keep_fds(&daemon, 1);
     d.daemon = daemon;
     d.listener = -1;
+    d.most_held = count_held();
     for (size_t i = 0; i < PORTERS; i++)
         d.places[i].life = -1;
     d.keeping = mmap(NULL, PORTERS * sizeof(*d.keeping), PROT_READ | PROT_WRITE,
                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (getppid() == parent && d.keeping != MAP_FAILED &&
+    if (pv_procinfo_watch_parent(parent, &d.end) == PV_OK && d.keeping != MAP_FAILED &&
         pv_helper_confine_as(PV_HELPER_ROLE_USHER, NULL) == PV_OK)
         serve_usher(&d);
     _exit(0);

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -407,6 +408,45 @@ PV_TEST(a_user_has_a_share_and_the_usher_lives)
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(peers); i++)
         close(peers[i]);
+}
+
+/* However many are refused with something in them: each stays open, and others need descriptors. */
+PV_TEST(connections_that_are_refused_use_up_nothing)
+{
+    enum {
+        FILES = 1024,
+        REFUSED = FILES,
+    };
+    struct fixture *f = *state;
+    int clients[PV_USHER_CLIENTS], ways[PV_USHER_CLIENTS], fd = -1;
+    size_t most = geteuid() == 0 ? PV_USHER_CLIENTS : PV_USHER_OF_USER, n = 0;
+    struct rlimit lim, less;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &lim), 0);
+    less = (struct rlimit){.rlim_cur = FILES, .rlim_max = lim.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &less), 0);
+    f->usher = pv_usher_stop(f->usher);
+    assert_int_equal(pv_usher_start(&f->usher), PV_OK);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &lim), 0);
+    while (pv_unix_listen(f->path, NULL, &fd) == PV_ERR_EXISTS) /* the other ends */
+        poll(NULL, 0, 10);
+    assert_int_equal(pv_usher_open(f->usher, fd), PV_OK);
+    for (size_t i = 0; i < most; i++)
+        meet(f, &clients[i], &ways[i]);
+    for (size_t i = 0; i < REFUSED; i++) {
+        assert_int_equal(pv_unix_connect(f->path, &fd), PV_OK);
+        if (pv_unix_write(fd, pv_view("x", 1), STDIN_FILENO, &n) == PV_OK)
+            assert_true(is_ready(fd, POLLRDHUP, LONG));
+        close(fd);
+    }
+    close(clients[0]);
+    assert_ended(ways[0]);
+    close(ways[0]);
+    poll(NULL, 0, 100);
+    meet(f, &clients[0], &ways[0]);
+    for (size_t i = 0; i < most; i++) {
+        close(clients[i]);
+        close(ways[i]);
+    }
 }
 
 /* In a child: the share of a user that is not root leaves places for root. */
