@@ -159,12 +159,12 @@ static int serve_place(struct pv_cli *cli, struct pv_served *what, struct pv_out
                                   .host = place->host,
                                   .port = place->addr.port,
                                   .outside = place,
-                                  .served = what,
-                                  .served_fd = -1};
+                                  .served = what};
+    pid_t told = 0;
     int code = pv_overlay_open(&overlay);
     if (code == 0)
         code = open_gates(&cfg);
-    int r = code == 0 ? pv_served_open(&cfg.served_fd) : PV_OK;
+    int r = code == 0 ? pv_served_begin(what, &told) : PV_OK;
     if (r < 0)
         code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "start: %s", pv_strstatus(r));
     if (code == 0)
@@ -173,8 +173,7 @@ static int serve_place(struct pv_cli *cli, struct pv_served *what, struct pv_out
         code = pv_links_run(&cfg);
     for (int i = 0; i < PV_LINKS_GATES; i++)
         pv_gate_close(&gate[i]);
-    if (cfg.served_fd >= 0)
-        close(cfg.served_fd);
+    pv_served_end(told);
     return code;
 }
 

@@ -60,7 +60,6 @@ struct links {
     const struct pv_links_config *cfg;
     struct pv_serving serving;
     struct entry entry[PV_LINKS_GATES];
-    struct pv_watch *asking; /* of serve */
     uint8_t *buf;
     struct link *first;
     size_t n;
@@ -569,12 +568,6 @@ static void on_lost(void *ctx, bool apart)
         end_all(x);
 }
 
-static void on_asking(void *ctx, unsigned ready, pv_ns now)
-{
-    const struct links *x = ctx;
-    pv_served_answer(x->cfg->served_fd, x->cfg->served);
-}
-
 static int start(struct links *x)
 {
     int r = pv_serving_start(&x->serving);
@@ -582,9 +575,7 @@ static int start(struct links *x)
         x->entry[i] = (struct entry){.all = x, .gate = &x->cfg->gate[i]};
         r = watch_entry(&x->entry[i]);
     }
-    if (r < 0 || x->cfg->served == NULL)
-        return r;
-    return pv_watch_new(&x->asking, x->serving.loop, x->cfg->served_fd, PV_LOOP_READ, on_asking, x);
+    return r;
 }
 
 int pv_links_run(const struct pv_links_config *cfg)
@@ -599,7 +590,6 @@ int pv_links_run(const struct pv_links_config *cfg)
     end_all(&x);
     for (size_t i = 0; i < PV_LINKS_GATES; i++)
         leave_entry(&x.entry[i]);
-    pv_watch_free(x.asking);
     pv_serving_end(&x.serving);
     free(x.buf);
     return r == PV_OK ? 0 : pv_cli_fail(cfg->cli, PV_CTLAPI_FAILED, "start: %s", pv_strstatus(r));

@@ -28,10 +28,9 @@ struct pv_links_config {
     const char *host;           /* where all go; NULL: each says it, by SOCKS5 or HTTP */
     uint16_t port;
     /* Of serve, NULL else: host is this place outside, the gates are for members and made anew
-     * where this node's addresses or its interface are others; and what others are told of it. */
+     * where this node's addresses or its interface are others. */
     struct pv_outside *outside;
     const struct pv_served *served;
-    int served_fd; /* of pv_served_open() */
 };
 
 /* The gates may be of UDP where host is given. Serves until a signal ends it (SIGINT, SIGTERM,

@@ -3,12 +3,17 @@
 #include "ctl/forward/served.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -20,7 +25,8 @@ enum {
     LINE = 4096, /* bytes of /proc/net/unix, and of what one says */
     ALL_S =
         5, /* ours: for all answers; processes of other users, who may be silent, are asked, too */
-    PATIENCE_S = 1, /* ours: for one answer, which comes from memory between two connections */
+    PATIENCE_S = 1, /* ours: for one answer, which comes from memory */
+    REST_MS = 100,  /* ours: without memory or descriptors, until the next is taken */
 };
 
 static int named(const char *name, struct sockaddr_un *un, socklen_t *ret_len)
@@ -36,7 +42,7 @@ static int named(const char *name, struct sockaddr_un *un, socklen_t *ret_len)
 
 /* --- one that serves ----------------------------------------------------------------------- */
 
-int pv_served_open(int *ret_fd)
+static int listen_there(int *ret_fd)
 {
     struct sockaddr_un un;
     socklen_t len = 0;
@@ -45,7 +51,7 @@ int pv_served_open(int *ret_fd)
     snprintf(name, sizeof(name), "p2pvpn-serve/%u/%d-%llx", (unsigned)geteuid(), (int)getpid(),
              (unsigned long long)pv_clock_now());
     int r = named(name, &un, &len);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (r == PV_OK && (fd < 0 || bind(fd, (struct sockaddr *)&un, len) < 0 || listen(fd, 8) < 0))
         r = -errno;
     if (r < 0 && fd >= 0)
@@ -55,20 +61,63 @@ int pv_served_open(int *ret_fd)
     return r;
 }
 
-void pv_served_answer(int fd, const struct pv_served *what)
+static void answer(int fd, const char *text)
 {
     struct pv_unix_cred cred;
-    char text[LINE];
     int asker = -1;
     size_t n;
-    if (pv_unix_accept(fd, &asker, &cred) < 0)
+    if (pv_unix_accept(fd, &asker, &cred) < 0) {
+        (void)poll(NULL, 0, REST_MS);
         return;
-    int len = snprintf(text, sizeof(text), "%u %s %s %s", what->port, what->udp ? "udp" : "tcp",
-                       what->to, what->socket);
+    }
     /* It fits an empty socket, or is lost. */
-    if (len > 0 && (size_t)len < sizeof(text) && cred.uid == geteuid())
-        (void)!pv_unix_write(asker, pv_view(text, (size_t)len), -1, &n);
+    if (cred.uid == geteuid())
+        (void)!pv_unix_write(asker, pv_view(text, strlen(text)), -1, &n);
     close(asker);
+}
+
+/* In the child: nothing of what this process serves by is there, and the terminal's signals end it
+ * too. */
+static _Noreturn void become_answerer(int fd, const char *text, pid_t parent)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, "p2pvpnctl-told");
+    if (fd > 0)
+        close_range(0, (unsigned)fd - 1, 0);
+    close_range((unsigned)fd + 1, ~0u, 0);
+    while (getppid() == parent)
+        answer(fd, text);
+    _exit(0);
+}
+
+int pv_served_begin(const struct pv_served *what, pid_t *ret_pid)
+{
+    char text[LINE];
+    int fd = -1, r = listen_there(&fd);
+    if (r < 0)
+        return r;
+    (void)snprintf(text, sizeof(text), "%u %s %s %s", what->port, what->udp ? "udp" : "tcp",
+                   what->to, what->socket);
+    (void)fflush(NULL);
+    const pid_t parent = getpid();
+    *ret_pid = fork();
+    if (*ret_pid == 0)
+        become_answerer(fd, text, parent);
+    r = *ret_pid < 0 ? -errno : PV_OK;
+    close(fd);
+    return r;
+}
+
+/* It is not waited for: what somebody passed may keep it. */
+void pv_served_end(pid_t pid)
+{
+    if (pid > 0)
+        (void)kill(pid, SIGKILL);
+    if (pid > 0)
+        (void)waitpid(pid, NULL, WNOHANG);
 }
 
 /* --- all of them --------------------------------------------------------------------------- */
@@ -102,40 +151,90 @@ static int ask(const char *name, char *text, size_t cap, pid_t *ret_pid)
     return r;
 }
 
-/* "8080 tcp 127.0.0.1:80 /run/p2pvpn/p2pvpnd.sock" */
-static void tell(const char *name, pv_served_fn *fn, void *ctx)
+/* "4711 8080 tcp 127.0.0.1:80 /run/p2pvpn/p2pvpnd.sock", the first of them the process */
+static void tell(char *line, pv_served_fn *fn, void *ctx)
 {
-    char said[LINE], text[LINE], *rest = NULL;
-    uint64_t port = 0;
-    pid_t pid = 0;
-    if (ask(name, said, sizeof(said), &pid) < 0)
-        return;
-    pv_chat_harmless(pv_view(said, strlen(said)), "", text, sizeof(text));
-    const char *number = strtok_r(text, " ", &rest), *kind = strtok_r(NULL, " ", &rest),
-               *to = strtok_r(NULL, " ", &rest);
-    if (to == NULL || rest == NULL || pv_u64_parse(number, 1, UINT16_MAX, &port) < 0)
+    char *rest = NULL;
+    const char *process = strtok_r(line, " ", &rest), *number = strtok_r(NULL, " ", &rest),
+               *kind = strtok_r(NULL, " ", &rest), *to = strtok_r(NULL, " ", &rest);
+    uint64_t port = 0, pid = 0;
+    if (to == NULL || rest == NULL || pv_u64_parse(process, 0, INT32_MAX, &pid) < 0 ||
+        pv_u64_parse(number, 1, UINT16_MAX, &port) < 0)
         return;
     fn(ctx,
        &(struct pv_served){
            .socket = rest, .port = (uint16_t)port, .udp = strcmp(kind, "udp") == 0, .to = to},
-       pid);
+       (pid_t)pid);
 }
 
-int pv_served_each(pv_served_fn *fn, void *ctx)
+/* In the child: a line from each. */
+static _Noreturn void become_asker(FILE *sockets, int to)
+{
+    char line[LINE], begin[64], said[LINE], text[LINE];
+    /* Nobody who waits for the end of the command's output waits for this process. */
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fd != to && fd != fileno(sockets))
+            close(fd);
+    snprintf(begin, sizeof(begin), " @p2pvpn-serve/%u/", (unsigned)geteuid());
+    while (fgets(line, sizeof(line), sockets) != NULL) {
+        const char *name = strstr(line, begin);
+        pid_t pid = 0;
+        line[strcspn(line, "\n")] = '\0';
+        /* A connection that was accepted has the name, too, and no __SO_ACCEPTCON (0x10000). */
+        if (name == NULL || strstr(line, " 00010000 ") == NULL ||
+            ask(name + strlen(" @"), said, sizeof(said), &pid) < 0)
+            continue;
+        pv_chat_harmless(pv_view(said, strlen(said)), "", text, sizeof(text));
+        dprintf(to, "%d %s\n", (int)pid, text);
+    }
+    _exit(0);
+}
+
+/* Takes what the child says, until it has said all, or for so long. */
+static void hear(int from, pv_served_fn *fn, void *ctx)
 {
     const pv_ns until = pv_clock_now() + PV_S(ALL_S);
-    char line[LINE], begin[64];
+    char text[2 * LINE];
+    size_t n = 0;
+    for (pv_ns now = pv_clock_now(); now < until && n < sizeof(text); now = pv_clock_now()) {
+        struct pollfd p = {.fd = from, .events = POLLIN};
+        if (poll(&p, 1, (int)((until - now) / PV_MS(1)) + 1) <= 0)
+            continue;
+        ssize_t got = read(from, text + n, sizeof(text) - n);
+        if (got <= 0)
+            return;
+        n += (size_t)got;
+        for (char *end; (end = memchr(text, '\n', n)) != NULL;) {
+            const size_t len = (size_t)(end - text) + 1;
+            *end = '\0';
+            tell(text, fn, ctx);
+            n -= len;
+            memmove(text, end + 1, n);
+        }
+    }
+}
+
+/* Another user's process may be asked, and pass a descriptor whose last close takes for ever: a
+ * process of its own asks. */
+int pv_served_each(pv_served_fn *fn, void *ctx)
+{
+    int ends[2];
     FILE *f = fopen("/proc/net/unix", "re");
     if (f == NULL)
         return -errno;
-    snprintf(begin, sizeof(begin), " @p2pvpn-serve/%u/", (unsigned)geteuid());
-    while (pv_clock_now() < until && fgets(line, sizeof(line), f) != NULL) {
-        const char *name = strstr(line, begin);
-        line[strcspn(line, "\n")] = '\0';
-        /* A connection that was accepted has the name, too, and no __SO_ACCEPTCON (0x10000). */
-        if (name != NULL && strstr(line, " 00010000 ") != NULL)
-            tell(name + strlen(" @"), fn, ctx);
+    int r = pipe2(ends, O_CLOEXEC) < 0 ? -errno : PV_OK;
+    if (r == PV_OK) {
+        (void)fflush(NULL);
+        const pid_t pid = fork();
+        if (pid == 0)
+            become_asker(f, ends[1]);
+        r = pid < 0 ? -errno : PV_OK;
+        close(ends[1]);
+        if (r == PV_OK)
+            hear(ends[0], fn, ctx);
+        close(ends[0]);
+        pv_served_end(pid);
     }
     fclose(f);
-    return PV_OK;
+    return r;
 }

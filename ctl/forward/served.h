@@ -18,10 +18,10 @@ struct pv_served {
     const char *to; /* "127.0.0.1:80" */
 };
 
-/* Listens for those who ask. -errno. */
-PV_MUST_CHECK int pv_served_open(int *ret_fd);
-/* Answers the next one who asks, if it is this user. */
-void pv_served_answer(int fd, const struct pv_served *what);
+/* Answers those of this user who ask, by a process of its own: anybody may connect to an abstract
+ * socket, and pass a descriptor whose last close takes for ever. It ends with this one. -errno. */
+PV_MUST_CHECK int pv_served_begin(const struct pv_served *what, pid_t *ret_pid);
+void pv_served_end(pid_t pid);
 
 /* Calls fn with each process of this user that serves something; pid 0: the number is not to be
  * seen here, as it is in another container. -errno: the kernel does not say which there are. */
