@@ -129,9 +129,38 @@ static void kill_conn(struct pv_ctlsrv *srv, struct conn *c)
     c->dead = true;
 }
 
+/* Shall a be closed before b? One that may change this node gives way to none that may not; of both
+ * kinds the one with most unread goes. */
+static bool goes_before(const struct conn *a, size_t of_a, const struct conn *b, size_t of_b)
+{
+    return a->may_change != b->may_change ? b->may_change : of_a > of_b;
+}
+
+/* Makes room for a reply to c: many that do not read must neither fill the memory nor keep others
+ * from being answered. False: c itself has most. */
+static bool make_room(struct pv_ctlsrv *srv, const struct conn *c, size_t len)
+{
+    while (srv->out_total + len > PV_CTLSRV_MAX_OUT_TOTAL) {
+        size_t most = pv_outbuf_view(&c->out).len + len;
+        const struct conn *first = c;
+        struct conn *victim = NULL;
+        for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
+            struct conn *x = srv->conns[i];
+            size_t unread = x == NULL || x == c ? 0 : pv_outbuf_view(&x->out).len;
+            if (unread == 0 || !goes_before(x, unread, first, most))
+                continue;
+            first = victim = x;
+            most = unread;
+        }
+        if (victim == NULL)
+            return false;
+        kill_conn(srv, victim);
+    }
+    return true;
+}
+
 /* Queues one reply; takes obj. A reply that cannot be told ends the connection: the client must not
- * wait for it. The limit over all clients comes first: many that do not read must not fill the
- * memory. */
+ * wait for it. */
 static void put_reply(struct pv_ctlsrv *srv, struct conn *c, json_t *obj)
 {
     size_t len = 0;
@@ -140,7 +169,7 @@ static void put_reply(struct pv_ctlsrv *srv, struct conn *c, json_t *obj)
     char *line = c->dead || obj == NULL ? NULL : pv_ctlapi_dump(obj, &len);
     json_decref(obj);
 
-    if (line == NULL || srv->out_total + len > PV_CTLSRV_MAX_OUT_TOTAL ||
+    if (line == NULL || !make_room(srv, c, len) ||
         pv_outbuf_put(&c->out, pv_view(line, len), PV_CTLSRV_MAX_OUT) < 0) {
         kill_conn(srv, c);
     } else {

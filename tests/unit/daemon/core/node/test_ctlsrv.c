@@ -328,6 +328,46 @@ PV_TEST(a_reader_that_is_too_slow_is_closed)
     assert_nothing_closes();
 }
 
+/* Five that read nothing have all the room that there is, and others ask. */
+PV_TEST(readers_that_are_too_slow_keep_no_other_from_its_answer)
+{
+    enum {
+        SLOW = 5,
+        PIECE = 10000
+    };
+    uint32_t slow[SLOW];
+    uint64_t watch[SLOW];
+    char piece[PIECE + 1];
+    size_t waiting = 0, open = 0;
+    memset(piece, 'x', PIECE);
+    piece[PIECE] = '\0';
+    for (size_t i = 0; i < SLOW; i++) {
+        slow[i] = open_client(i == 0);
+        say(slow[i], "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
+        watch[i] = take_request(PV_CTLAPI_WATCH);
+    }
+    for (size_t i = 0; waiting < PV_CTLSRV_MAX_OUT_TOTAL - 2 * PIECE; i = (i + 1) % SLOW) {
+        const size_t had = pv_ctlsrv_out(srv, slow[i]).len;
+        pv_ctlsrv_event(srv, watch[i], "e", json_pack("{s:s}", "x", piece));
+        waiting += pv_ctlsrv_out(srv, slow[i]).len - had;
+        assert_nothing_closes();
+    }
+    for (int i = 0; i < 2; i++) {
+        uint32_t sid = open_client(i == 0);
+        say(sid, "{\"id\":1,\"cmd\":\"peers\"}\n");
+        uint64_t h = take_request(PV_CTLAPI_PEERS);
+        for (int k = 0; k < 3; k++)
+            pv_ctlsrv_event(srv, h, "e", json_pack("{s:s}", "x", piece));
+        assert_true(pv_ctlsrv_is_open(srv, sid));
+    }
+    /* One of them gave way, and not root's. */
+    for (size_t i = 0; i < SLOW; i++)
+        open += pv_ctlsrv_is_open(srv, slow[i]);
+    assert_int_equal(open, SLOW - 1);
+    assert_true(pv_ctlsrv_is_open(srv, slow[0]));
+    pv_ctlsrv_tidy(srv, note_cancelled, NULL);
+}
+
 PV_TEST(output_is_written_in_pieces_in_order)
 {
     uint32_t sid = open_client(true);
