@@ -574,7 +574,9 @@ static void take_nat64(struct pv_jobwait *wait, struct pv_job_result *result, pv
         return;
     }
     for (size_t i = 0; i < result->n_addrs; i++) {
-        if (pv_nat64_find(&result->addrs[i], &prefix)) {
+        struct pv_addr addr = result->addrs[i];
+        addr.port = 1; /* any */
+        if (pv_addr_is_usable_remote(&addr) && pv_nat64_find(&addr, &prefix)) {
             set_nat64(g, &prefix, now);
             return;
         }

@@ -25,8 +25,15 @@
 #define START_MAX     PV_S(2)    /* no start is waited for longer: a clock is wrong */
 #define BACKOFF_FIRST PV_S(60)   /* TRAVERSAL 8 */
 #define BACKOFF_MAX   PV_S(3600) /* TRAVERSAL 8 */
-#define MOVED_EVERY   PV_S(15)   /* ours: changes of their address end a back-off so often */
 #define SECOND_LOOK   PV_S(2) /* ordinary checks had their time: what was not seen may be worse */
+
+/* Ours: changes of their address that end a back-off, in a row, and then one in so many seconds. A
+ * member that says that it is elsewhere has us send an attempt there; one that succeeds shows that
+ * it is. */
+enum {
+    MOVES = 6,
+    MOVE_S = 60,
+};
 
 struct hardnat_part {
     struct pv_node *node;
@@ -181,9 +188,10 @@ static void begin_attempt(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
         return;
     }
     /* Attempts are numbered by both sides together: the larger number wins, so they agree without
-     * another message. */
+     * another message. One that they missed is the one which they begin. */
     uint32_t theirs = pv_peer_theirs(p)->attempt.n;
-    p->hard.n = theirs > p->hard.n ? theirs : p->hard.n + 1;
+    bool joins = theirs > p->hard.n || (theirs == p->hard.n && p->hard.unready);
+    p->hard.n = joins ? theirs : p->hard.n + 1;
     p->hard.announced = p->hard.unready = false;
     p->hard.wake = PV_NEVER;
     pv_trace_add(&p->trace, now, "no direct path: looking at our NAT");
@@ -209,6 +217,7 @@ static void end_attempt(struct hardnat_part *a, struct pv_peer *p, const char *w
     drop_unused(a, p, now);
     if (found) {
         p->hard.backoff = 0;
+        p->hard.moves = (struct pv_bucket){0};
         return;
     }
     p->hard.backoff =
@@ -323,7 +332,7 @@ static void consider_attempt(struct hardnat_part *a, struct pv_peer *p, pv_ns no
 }
 
 /* They begin at once behind another NAT, where nothing has failed yet: our back-off would have them
- * wait in vain. Of a peer that says so again and again not every word counts. */
+ * wait in vain. */
 static void note_moved(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
 {
     struct pv_addr theirs;
@@ -336,14 +345,10 @@ static void note_moved(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
         return;
     if (is_current(a, p) && pv_hardnat_phase(a->hard) == PV_HARDNAT_RUNNING)
         end_attempt(a, p, "their address is another", now);
-    if (p->hard.backoff == 0)
+    if (p->hard.backoff == 0 || !pv_bucket_take(&p->hard.moves, 1, MOVES * MOVE_S, MOVE_S, now))
         return;
     p->hard.backoff = 0;
-    if (p->hard.moved_at == 0 || now >= p->hard.moved_at + MOVED_EVERY)
-        p->hard.moved_at = now;
-    else if (now >= p->hard.moved_at)
-        p->hard.moved_at += MOVED_EVERY;
-    p->hard.not_before = pv_min_ns(p->hard.not_before, p->hard.moved_at);
+    p->hard.not_before = 0;
 }
 
 /* A peer changed: begins, goes on with or ends its attempt. Called after anything that happens to

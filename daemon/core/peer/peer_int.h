@@ -53,7 +53,7 @@ struct pv_peer_hard {
     pv_ns backoff, not_before;
     bool unready;                    /* the last one ended because they were not ready */
     uint32_t theirs;                 /* their public address, as it was last; 0 = none yet */
-    pv_ns moved_at;                  /* when that last ended a back-off */
+    struct pv_bucket moves;          /* what changes of it may end */
     uint16_t socks[PV_HARDNAT_KEPT]; /* of ours that are carriers of the agent */
     size_t n_socks;
     bool tried; /* the next two are of the last attempt */

@@ -605,8 +605,11 @@ PV_TEST(a_host_with_ipv6_alone_finds_the_way_to_ipv4)
     set_links("2001:db8::21", NULL); /* another network: what is under way is of the former one */
     fake_node_answer(&x.f, job, &(struct pv_job_result){.addrs = {made}, .n_addrs = 1});
     assert_int_equal(x.f.node.ways.nat64.base.family, PV_AF_NONE);
-    job = fake_node_job(&x.f);
-    fake_node_answer(&x.f, job, &(struct pv_job_result){.addrs = {plain, made}, .n_addrs = 2});
+    job = fake_node_job(&x.f); /* an answer that would lead to this machine or its link is none */
+    fake_node_answer(&x.f, job,
+                     &(struct pv_job_result){.addrs = {test_ip("::ffff:c000:aa"),
+                                                       test_ip("fe80::c000:aa"), plain, made},
+                                             .n_addrs = 4});
     assert_int_equal(x.f.node.ways.nat64.bits, 96);
     set_server();
     assert_true(asks(&server));

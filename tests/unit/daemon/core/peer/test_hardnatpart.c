@@ -154,26 +154,32 @@ static void bob_moves(uint8_t last)
     fake_peers_settle(&x);
 }
 
-/* Twice within a moment counts once, so that nobody is kept busy by a member's word. */
+/* An attempt that is under way with bob ends without his getting ready. */
+static void fail_attempt(void)
+{
+    open_sockets();
+    wait_for(PV_S(10));
+    assert_int_equal(phase(), PV_HARDNAT_IDLE);
+    assert_true(bob->hard.not_before > x.f.now);
+}
+
+/* A member that says that it is elsewhere has us send packets there, so it counts a few times. */
 PV_TEST(a_back_off_ends_when_the_other_side_is_elsewhere)
 {
     bob_moves(7);
     wait_for(PV_MS(300));
-    open_sockets();
-    wait_for(PV_S(10));
-    assert_true(bob->hard.not_before > x.f.now);
+    fail_attempt();
     bob_moves(7);
-    assert_true(bob->hard.not_before > x.f.now);
-    bob_moves(8);
-    assert_true(bob->hard.not_before <= x.f.now);
-    assert_int_equal(phase(), PV_HARDNAT_MEASURING);
-    open_sockets();
-    wait_for(PV_S(8));
-    bob_moves(9);
     assert_int_equal(phase(), PV_HARDNAT_IDLE);
-    assert_in_range(bob->hard.not_before, x.f.now + PV_S(5), x.f.now + PV_S(15));
-    bob_moves(10);
-    assert_in_range(bob->hard.not_before, x.f.now + PV_S(5), x.f.now + PV_S(15));
+    unsigned counted = 0;
+    for (uint8_t last = 8; last < 20; last++) {
+        bob_moves(last);
+        if (phase() == PV_HARDNAT_IDLE)
+            break;
+        fail_attempt();
+        counted++;
+    }
+    assert_in_range(counted, 6, 8);
 }
 
 PV_TEST(an_attempt_that_the_other_side_missed_is_made_up_for_when_it_begins)
@@ -183,10 +189,12 @@ PV_TEST(an_attempt_that_the_other_side_missed_is_made_up_for_when_it_begins)
     open_sockets();
     wait_for(PV_S(10));
     assert_true(bob->hard.not_before > x.f.now + PV_S(30));
-    bob->remote->attempt.n = bob->hard.n;
+    const uint32_t missed = bob->hard.n;
+    bob->remote->attempt.n = missed;
     pv_peers_touch(x.f.node.peers, bob, x.f.now);
     fake_peers_settle(&x);
-    assert_int_equal(phase(), PV_HARDNAT_MEASURING);
+    assert_true(phase() != PV_HARDNAT_IDLE);
+    assert_int_equal(bob->hard.n, missed);
 }
 
 PV_TEST(an_attempt_ends_where_the_own_address_does)
