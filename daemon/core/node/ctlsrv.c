@@ -36,6 +36,7 @@ struct conn {
     struct pv_outbuf out;
     unsigned n_requests;
     unsigned at_once; /* of them when these bytes came, and those in these bytes */
+    unsigned refused; /* in these bytes */
     struct request *requests;
     uint8_t in[PV_CTLAPI_LINE_MAX];
 };
@@ -293,6 +294,7 @@ static void refuse(struct pv_ctlsrv *srv, struct conn *c, uint64_t id, enum pv_c
                    const char *text)
 {
     put_reply(srv, c, pv_ctlapi_error(id, code, text));
+    c->draining = c->draining || ++c->refused > PV_CTLSRV_MAX_REFUSED;
 }
 
 /* The id is taken from the line even when the rest of it is wrong: an answer without it could not
@@ -328,11 +330,12 @@ static void handle_line(struct pv_ctlsrv *srv, struct conn *c, struct pv_view li
     pv_ctlapi_request_done(&req);
 }
 
-/* Takes the whole lines off the input. */
+/* Takes the whole lines off the input, as long as they are worth it: thousands that are refused
+ * cost more time than others can wait. */
 static void handle_lines(struct pv_ctlsrv *srv, struct conn *c, pv_ctlsrv_serve *serve, void *arg)
 {
     size_t start = 0;
-    while (!c->dead) {
+    while (!c->dead && !c->draining) {
         const uint8_t *nl = memchr(c->in + start, '\n', c->in_len - start);
         if (nl == NULL)
             break;
@@ -353,8 +356,10 @@ void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view 
 {
     struct conn *c = find(srv, sid);
     /* A request that is answered at once counts all the same: other clients get their turn. */
-    if (c != NULL)
+    if (c != NULL) {
         c->at_once = c->n_requests;
+        c->refused = 0;
+    }
     while (c != NULL && bytes.len > 0 && !c->draining && !c->dead) {
         size_t n = sizeof(c->in) - c->in_len;
         if (n > bytes.len)

@@ -20,6 +20,7 @@
 enum {
     PV_CTLSRV_MAX_CONNS = 64,           /* open at once */
     PV_CTLSRV_MAX_REQUESTS = 16,        /* unanswered, of one connection */
+    PV_CTLSRV_MAX_REFUSED = 64,         /* of bytes that came together; more ends it */
     PV_CTLSRV_MAX_OUT = 8388608,        /* bytes waiting for one reader; more closes it */
     PV_CTLSRV_MAX_OUT_TOTAL = 33554432, /* bytes waiting for all */
 };

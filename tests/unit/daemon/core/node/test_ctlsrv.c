@@ -282,6 +282,28 @@ PV_TEST(many_requests_in_one_go_are_refused_even_where_they_are_answered_at_once
     assert_int_equal(served, PV_CTLSRV_MAX_REQUESTS + 1);
 }
 
+PV_TEST(a_client_that_is_refused_too_often_at_once_is_sent_away)
+{
+    static const char one[] = "{\"id\":1,\"cmd\":\"peers\"}\n";
+    enum {
+        N = PV_CTLSRV_MAX_REQUESTS + 2 * PV_CTLSRV_MAX_REFUSED
+    };
+    char many[N * sizeof(one)] = "";
+    uint32_t sid = open_client(true);
+    unsigned served = 0, refused = 0;
+    for (size_t i = 0; i < N; i++)
+        memcpy(many + i * (sizeof(one) - 1), one, sizeof(one));
+    pv_ctlsrv_handle_bytes(srv, sid, pv_view(many, strlen(many)), answer_at_once, &served);
+    assert_int_equal(served, PV_CTLSRV_MAX_REQUESTS);
+    struct pv_view out = pv_ctlsrv_out(srv, sid);
+    for (size_t i = 0; i + 10 < out.len; i++)
+        refused += memcmp(out.ptr + i, "\"ok\":false", 10) == 0;
+    assert_int_equal(refused, PV_CTLSRV_MAX_REFUSED + 1);
+    pv_ctlsrv_wrote(srv, sid, out.len);
+    assert_closes(sid);
+    pv_ctlsrv_tidy(srv, note_cancelled, NULL);
+}
+
 PV_TEST(too_many_requests_are_refused_one_by_one)
 {
     uint32_t sid = open_client(true);
