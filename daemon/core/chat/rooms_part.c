@@ -209,6 +209,13 @@ static void answer_refused(struct pv_node *n, const struct pv_ctlapi_request *re
     const char *what = pv_ctlapi_cmd_name(req->cmd);
     const char *name = req->room + (req->room[0] == '#');
     char text[PV_CTLAPI_ERROR_BUF];
+    if (status == PV_ERR_MALFORMED && req->cmd == PV_CTLAPI_ROOM_CREATE) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: \"%.80s\" is not a room's name: use 1 to 32 of a-z 0-9 and -, not at "
+                        "the ends",
+                        what, name);
+        return;
+    }
     if (status != PV_ERR_EXISTS) {
         answer_failed(n, what, status, handle);
         return;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/vec.h"
 #include "daemon/core/rooms/rooms_int.h"
@@ -131,6 +132,14 @@ const char *pv_rooms_name(const struct pv_rooms *rooms, const uint8_t *id,
     return buf;
 }
 
+/* Capitals mean small letters, as in names of members; in the piece of an id behind "~" they are
+ * others. */
+static bool is_called(const char *name, const char *typed)
+{
+    size_t n = strcspn(name, "~");
+    return strncasecmp(name, typed, n) == 0 && strcmp(name + n, typed + n) == 0;
+}
+
 /* Compared without the "#", which is often left out, since a shell wants it quoted. */
 static struct pv_rooms_room *find_by_name(const struct pv_rooms *rs, const char *name, bool left)
 {
@@ -138,7 +147,7 @@ static struct pv_rooms_room *find_by_name(const struct pv_rooms *rs, const char 
     for (size_t i = 0; i < rs->n_rooms; i++) {
         struct pv_rooms_room *room = rs->rooms[i];
         if (is_listed(room) && (left || room_is_in(room->self)) &&
-            strcmp(pv_rooms_name(rs, room->id, buf) + 1, name + (name[0] == '#')) == 0)
+            is_called(pv_rooms_name(rs, room->id, buf) + 1, name + (name[0] == '#')))
             return room;
     }
     return NULL;
@@ -258,19 +267,21 @@ int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64
 {
     struct pv_room_record rec = {.type = PV_ROOM_CREATE, .time_ms = wall_ms};
     struct pv_rooms_room *room = NULL;
+    char small[PV_NAME_BUF];
     rooms->now = now;
     name += name[0] == '#';
     if (!rooms->loaded)
         return PV_ERR_STATE;
-    if (!pv_room_name_is_valid(name))
+    if (pv_name_parse(name, strlen(name), small) < 0 || !pv_room_name_is_valid(small))
         return PV_ERR_MALFORMED;
+    name = small;
     /* Only a room we are in and want to be in blocks the name: others get an alias. */
     room = find_by_name(rooms, name, false);
     if (room != NULL && pv_rooms_is_accepted(rooms, room))
         return PV_ERR_EXISTS;
     if (!pv_rooms_has_own_place(rooms))
         return PV_ERR_LIMIT;
-    snprintf(rec.name, sizeof(rec.name), "%s", name);
+    snprintf(rec.name, sizeof(rec.name), "%.*s", PV_ROOM_NAME_MAX, name);
     pv_rng_fill(&rooms->cfg.rng, rec.nonce, sizeof(rec.nonce));
     int len = make_record(rooms, NULL, &rec, NULL, 0);
     if (len < 0)

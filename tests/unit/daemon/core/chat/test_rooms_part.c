@@ -85,6 +85,12 @@ PV_TEST(a_room_is_answered_once_it_is_stored)
     assert_reply(node, chat.client, "\"room\":\"#crew\"");
     say("{\"id\":3,\"cmd\":\"room_create\",\"room\":\"crew\"}");
     assert_reply(node, chat.client, "room #crew exists already");
+    say("{\"id\":4,\"cmd\":\"room_create\",\"room\":\"#Crew\"}"); /* as names of members */
+    assert_reply(node, chat.client, "exists already");
+    say("{\"id\":5,\"cmd\":\"room_members\",\"room\":\"CREW\"}");
+    assert_reply(node, chat.client, "\"ok\":true");
+    say("{\"id\":6,\"cmd\":\"room_create\",\"room\":\"My_Room\"}");
+    assert_reply(node, chat.client, "\\\"My_Room\\\" is not a room's name: use 1 to 32 of a-z");
 }
 
 /* A shell took the # for a comment, or the user thinks so. */
