@@ -93,7 +93,7 @@ static void look_at_names(struct page *p)
         well = well || (strncmp(line, "hosts:", 6) == 0 && strstr(line, "p2pvpn") != NULL);
     if (f != NULL)
         fclose(f);
-    put(p, "names", well, well ? "" : "p2pvpn-nss adds p2pvpn to /etc/nsswitch.conf",
+    put(p, "names", well, well ? "" : "`sudo p2pvpn-nss` adds p2pvpn to /etc/nsswitch.conf",
         well ? "every program knows members by name"
              : "only p2pvpnctl knows members by name: /etc/nsswitch.conf does not ask p2pvpn");
 }
@@ -222,12 +222,13 @@ static void look_at_coordinator(struct page *p, const json_t *status)
 {
     const json_t *c = json_object_get(status, "coordinator");
     char ms[PV_SHOW_BUF];
+    double rtt = pv_json_real(c, "rtt_ms", -1); /* not yet measured: below 0 */
     /* A node that is down does not connect, and that is no fault. */
     if (!json_is_object(c) || strcmp(pv_json_text(status, "state", ""), "down") == 0)
         return;
     if (pv_json_bool(c, "connected"))
-        put(p, "coordinator", true, "", "%s, %s", pv_json_text(c, "address", "?"),
-            pv_show_ms(pv_json_real(c, "rtt_ms", 0), ms));
+        put(p, "coordinator", true, "", "%s%s%s", pv_json_text(c, "address", "?"),
+            rtt < 0 ? "" : ", ", rtt < 0 ? "" : pv_show_ms(rtt, ms));
     else
         put(p, "coordinator", false, "members that are known are reached without it meanwhile",
             "cannot reach %s: %s", pv_json_text(c, "address", "?"),

@@ -444,9 +444,8 @@ const struct pv_command pv_cmds_netcheck[] = {
         .summary = "NAT, firewall and UDP between this machine and the others",
         .details =
             "  -s, --server HOST:PORT  the STUN server to measure with (default: the\n"
-            "                          coordinator\n"
-            "                  of the p2pvpnd that runs here); several with commas between:\n"
-            "                  each is a second address for the others\n"
+            "                  coordinator of the p2pvpnd that runs here); of several, with\n"
+            "                  commas between, each is a second address for the others\n"
             "  -l, --lifetime  also how long the NAT keeps a silent binding (up to 3 minutes)\n"
             "\n"
             "Needs no rights, no p2pvpnd and no network.\n",

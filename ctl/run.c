@@ -147,7 +147,9 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
         return pv_cli_usage(cli, "missing argument: usage: p2pvpnctl %s %s%s", c->name, c->args,
                             strstr(c->args, "#ROOM") != NULL ? " (a room in quotes: '#crew')" : "");
     if (args.n_words > c->max_words)
-        return pv_cli_usage(cli, "unexpected \"%.60s\"", args.word[c->max_words]);
+        return pv_cli_usage(cli, "unexpected \"%.60s\": usage: p2pvpnctl %s%s%s",
+                            args.word[c->max_words], c->name, c->args[0] == '\0' ? "" : " ",
+                            c->args);
     cli->args = args;
     /* The command's own options move to the front: its enum counts from 0 and knows no globals. */
     memmove(cli->args.value, args.value + N_GLOBAL,

@@ -830,7 +830,7 @@ static int take_word(struct pv_coordset *set, const char *arg,
                          arg[0] == '-' ? "option"
                          : now == NULL ? "command"
                                        : "argument",
-                         arg, "unknown; see p2pvpn-coordinator --help");
+                         arg, "unknown; without a command it runs; see p2pvpn-coordinator --help");
     return PV_OK;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Files: send-file, and files (list, accept, refuse, get). */
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -323,6 +324,10 @@ static int open_file(struct pv_cli *cli, const char *path, struct job *j,
     if (r == PV_ERR_MALFORMED)
         return pv_cli_fail(cli, PV_CTLAPI_USAGE, "%s: not a regular file: pack it first (tar)",
                            path);
+    const char *peer = cli->args.word[0];
+    if (r == -ENOENT && access(peer, F_OK) == 0)
+        return pv_cli_usage(cli, "%s: %s: the peer stands first: `p2pvpnctl send-file %s %s`", path,
+                            strerror(-r), path, peer);
     if (r < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s: %s: name a file you may read", path,
                            strerror(-r));

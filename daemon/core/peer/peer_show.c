@@ -353,8 +353,10 @@ static void say_unknown(const struct pv_node *n, const char *text, const char *w
                  ? "%s: %s left the network: it needs a new token to come back"
                  : "%s: %s was removed from the network: it needs a new token to come back",
              what, text);
-    /* A shell takes the # of one that is not quoted for a comment, and users leave it out then. */
+    /* A shell takes the # of one that is not quoted for a comment, and users leave it out then.
+     * Commands about rooms want one and a peer, whatever stands in whose place. */
     if (former == NULL && aside == NULL && n->chat.rooms != NULL &&
+        strncmp(what, "room", strlen("room")) != 0 &&
         pv_rooms_find(n->chat.rooms, text, true) != NULL)
         snprintf(buf, PV_CTLAPI_ERROR_BUF,
                  "%s: no peer %s, but a room: type '#%s', with the quotes", what, text, text);
