@@ -91,6 +91,23 @@ def ipv6_is_all_there_is(lab):
 
 
 @scenario
+def ipv6_alone_meets_ipv4_alone_by_a_nat64(lab):
+    """DNS64 (here a file) shows the prefix, by which a also comes to a coordinator that is named by an IPv4 address."""
+    coordinator = lab.coordinator(lab.host("coord", ipv6=False))
+    a = lab.host("a", lab.lan("six", "profile=port-restricted", "nat64=64:ff9b::", "delay=10ms", ipv6=True), ipv4=False)
+    b = lab.host("b", lab.lan("four", "profile=port-restricted", "delay=10ms"))
+    a.run("sh", "-c", "echo '64:ff9b::c000:aa ipv4only.arpa' >>/etc/hosts")
+    lab.network(coordinator, [b, a])
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "the first ping is lost")
+    octets = [int(o) for o in b.lan.public.split(".")]
+    reaches_at(a, b, f"64:ff9b::{octets[0] << 8 | octets[1]:x}:{octets[2] << 8 | octets[3]:x}")
+    reaches_at(b, a, a.lan.public)
+    check(b.os_ping(b.addr(a), count=3), "pings from b")
+    check(a.os_ping(a.addr(b), count=1), "a ping from a")
+
+
+@scenario
 def linux_masquerading(lab):
     """Plain nftables on both sides, dropping unsolicited packets (as most routers) and accepting
     them, which lets an early packet turn a cone into a symmetric NAT (TRAVERSAL 5)."""
