@@ -238,6 +238,7 @@ struct pv_ice_agent {
     bool in_use;        /* there was traffic lately, and begin_use() has been called for it */
     pv_ns consent_from; /* consent is counted from here at the earliest */
     pv_ns last_switch;  /* of the selected pair */
+    pv_ns reset_at;     /* when credentials changed last */
     pv_ns retry_at;     /* when better pairs that failed are tried again, while in use */
     pv_ns retry_wait;   /* wait before the attempt after that, doubling */
     pv_ns patience_until; /* FAILED is not announced before */

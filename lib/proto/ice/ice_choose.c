@@ -319,7 +319,9 @@ void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final)
     int next = a->cfg.foreign ? PV_ICE_NONE : best_proven_since(a, since);
 
     pv_ice_trace_pair(a, old, "gave up");
-    if (!a->lapsed) /* a NAT forgot a path that rested: that says nothing against it */
+    /* Two deaths say nothing against a path: a NAT forgot one that rested, and a peer that began
+     * anew keeps its NAT closed until it has our description. */
+    if (!a->lapsed && pv_ice_max_ns(p->last_answer, a->last_rx) >= a->reset_at)
         hold_down(a, p);
     a->probe.runs = false;
     a->unanswered = 0;

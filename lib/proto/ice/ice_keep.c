@@ -551,6 +551,7 @@ void pv_ice_keep_reset(struct pv_ice_agent *a)
         p->primers = 0;
         p->hold_until = 0;
     }
+    a->reset_at = a->now;
     a->nominated = PV_ICE_NONE;
     a->nominating = PV_ICE_NONE;
     a->wanted = PV_ICE_NONE;

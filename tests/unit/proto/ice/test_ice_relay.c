@@ -163,6 +163,29 @@ PV_TEST(a_dying_direct_path_gives_way_to_the_relay_within_a_second)
     assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
 }
 
+/* Its NAT is closed until it has our description. */
+PV_TEST(a_path_without_an_answer_since_the_peer_began_anew_is_not_held_down)
+{
+    struct lone l;
+    begin(&l, true);
+    describe(&l, OTHER_COORD, true);
+    pass(&l, PV_S(2), true, false);
+    assert_true(selected(&l, PV_ICE_CARRIER_UDP));
+    pv_ice_make_creds(&l.rng, &l.theirs);
+    describe(&l, OTHER_COORD, true);
+    pass(&l, PV_S(3), false, false);
+    describe(&l, COORD, true); /* the relay comes later */
+    for (unsigned i = 0; i < 600 && selected(&l, PV_ICE_CARRIER_UDP); i++) {
+        pv_ice_note_traffic(l.agent, l.now, 0, l.now);
+        pass(&l, PV_MS(10), false, false);
+    }
+    assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    pass(&l, PV_S(1), false, true);
+    pv_ice_try_others(l.agent, l.now);
+    pass(&l, PV_S(1), true, true);
+    assert_true(selected(&l, PV_ICE_CARRIER_UDP));
+}
+
 PV_TEST(a_relay_that_does_not_answer_either_is_given_up)
 {
     struct lone l;
