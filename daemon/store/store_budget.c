@@ -41,11 +41,7 @@ static int rooms_sum(sqlite3 *db, uint64_t *ret_bytes)
 {
     struct pv_query q =
         pv_query(db, "SELECT coalesce(sum(bytes), 0) FROM chat_usage WHERE peer <> author");
-    uint64_t bytes = pv_query_next(&q) ? pv_column_u64(&q, 0) : 0;
-    int r = pv_query_end(&q);
-    if (r == PV_OK)
-        *ret_bytes = bytes;
-    return r;
+    return pv_query_u64(&q, ret_bytes);
 }
 
 /* Several budgets at once: each protects something else, so what is left is the least of them. */
@@ -247,11 +243,7 @@ static int read_sum(sqlite3 *db, uint64_t *ret_bytes)
 {
     struct pv_query q =
         pv_query(db, "SELECT bytes FROM chat_usage WHERE author = x'' AND peer = x''");
-    uint64_t bytes = pv_query_next(&q) ? pv_column_u64(&q, 0) : 0;
-    int r = pv_query_end(&q);
-    if (r == PV_OK)
-        *ret_bytes = bytes;
-    return r;
+    return pv_query_u64(&q, ret_bytes);
 }
 
 /* Deletes the oldest messages, read or unread ones, until that many bytes are gone. */
@@ -331,9 +323,7 @@ int pv_store_rooms_excess(sqlite3 *db, const struct pv_chatjob_terms *terms, boo
     pv_bind_u64(&q, unread);
     pv_bind_u64(&q, PV_ROOMJOB_MAX_SCAN);
     pv_bind_u64(&q, over);
-    if (pv_query_next(&q))
-        *ret_through = pv_column_u64(&q, 0);
-    return pv_query_end(&q);
+    return pv_query_u64(&q, ret_through);
 }
 
 /* --- age ------------------------------------------------------------------------------------- */

@@ -154,15 +154,6 @@ static int result_copy(struct pv_chatjob_result *res, const struct pv_chat_recor
 
 /* --- the jobs ------------------------------------------------------------------------------ */
 
-static int count_u64(struct pv_query *q, uint64_t *ret_n)
-{
-    uint64_t n = pv_query_next(q) ? pv_column_u64(q, 0) : 0;
-    int r = pv_query_end(q);
-    if (r == PV_OK)
-        *ret_n = n;
-    return r;
-}
-
 /* The message is there already: the answer was lost and the job repeated. */
 static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_chatjob_result *res)
 {
@@ -199,7 +190,7 @@ static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     struct pv_query q = pv_query(
         db, "SELECT COUNT(*) FROM chat_message WHERE peer = ? AND outgoing = 1 AND state = 0");
     bind_peer(&q, m.peer);
-    r = count_u64(&q, &queued);
+    r = pv_query_u64(&q, &queued);
     if (r < 0)
         return r;
     /* The limit is for a receiver who never comes back: the disk must not fill with messages to
@@ -212,7 +203,7 @@ static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     q = pv_query(db, "INSERT INTO chat_seq (peer, last) VALUES (?, 1)"
                      " ON CONFLICT (peer) DO UPDATE SET last = last + 1 RETURNING last");
     bind_peer(&q, m.peer);
-    r = count_u64(&q, &m.seq);
+    r = pv_query_u64(&q, &m.seq);
     if (r < 0)
         return r;
     m.outgoing = true;
@@ -417,7 +408,7 @@ static int find_upto(sqlite3 *db, struct pv_chatjob_result *res)
         pv_query(db, "SELECT n FROM chat_message WHERE peer = ? AND id = ? AND outgoing = 0");
     bind_peer(&q, last->peer);
     bind_id(&q, last->id);
-    return count_u64(&q, &res->upto);
+    return pv_query_u64(&q, &res->upto);
 }
 
 static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
@@ -518,7 +509,7 @@ static int counts(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
 {
     struct pv_query q =
         pv_query(db, "SELECT COUNT(*) FROM chat_message WHERE outgoing = 0 AND state = 3");
-    int r = count_u64(&q, &res->unread);
+    int r = pv_query_u64(&q, &res->unread);
     if (r < 0)
         return r;
     res->backlog = calloc(PV_CHATJOB_MAX_PEERS, sizeof(*res->backlog));

@@ -602,8 +602,7 @@ static int find_page(sqlite3 *db, const uint8_t *key, uint64_t *ret_n)
                                      " WHERE peer = ? ORDER BY n LIMIT ?)");
     pv_bind_blob(&q, key, PV_SIGN_PK_LEN);
     pv_bind_u64(&q, PV_ROOMJOB_MAX_DROP);
-    *ret_n = pv_query_next(&q) ? pv_column_u64(&q, 0) : 0;
-    return pv_query_end(&q);
+    return pv_query_u64(&q, ret_n);
 }
 
 static int delete_page(sqlite3 *db, const uint8_t *room, const uint8_t *key, uint64_t through)

@@ -96,6 +96,13 @@ static inline uint64_t pv_column_u64(const struct pv_query *q, int column)
     return v < 0 ? 0 : (uint64_t)v;
 }
 
+/* The number that its one row gives, 0 without a row; ends it. PV_OK or -EIO. */
+static inline int pv_query_u64(struct pv_query *q, uint64_t *ret_n)
+{
+    *ret_n = pv_query_next(q) ? pv_column_u64(q, 0) : 0;
+    return pv_query_end(q);
+}
+
 /* Text, cut where it does not fit; "" for NULL. */
 static inline void pv_column_text(const struct pv_query *q, int column, char *dst, size_t cap)
 {
