@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/core/chat/chatlink.h"
+#include "daemon/core/chat/retention.h"
 #include "daemon/core/chat/rooms_part.h"
 #include "daemon/core/chat/tell.h"
 #include "daemon/core/member/rules.h"
@@ -110,9 +111,8 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                      pv_ns now)
 {
     struct pv_node *n = part;
-    uint8_t room_key[PV_SIGN_PK_LEN];
-    const uint8_t *key = NULL;
-    uint8_t id[PV_CHAT_ID_LEN];
+    uint8_t key[PV_SIGN_PK_LEN], id[PV_CHAT_ID_LEN];
+    char name[PV_NAME_BUF];
     const enum asked what = req->cmd == PV_CTLAPI_READ                  ? ASKED_READ
                             : req->cmd == PV_CTLAPI_INBOX && !req->peek ? ASKED_INBOX
                                                                         : ASKED_LIST;
@@ -121,23 +121,11 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE, "read: \"through\" is the id of a message");
         return;
     }
-    if (req->peer[0] == '#') {
-        const uint8_t *room =
-            pv_rooms_part_need(n, req->peer, true, pv_ctlapi_cmd_name(req->cmd), handle);
-        if (room == NULL)
-            return;
-        pv_room_key(room, room_key);
-        key = room_key;
-    } else if (req->peer[0] != '\0') {
-        /* A peer's words stay, also when it has gone. */
-        p = pv_peers_find(n->peers, req->peer);
-        const struct pv_member *former = p == NULL ? pv_node_former_member(n, req->peer) : NULL;
-        if (former == NULL && (p = pv_peer_need(n, req->peer, pv_ctlapi_cmd_name(req->cmd),
-                                                PV_NEEDS_MEMBER, handle)) == NULL)
-            return;
-        key = former != NULL ? former->node : pv_peer_pk(p);
-    }
-    if (!pv_jobqueue_submit(&n->jobs, pv_job_chat(make_job(req, key)), on_job, n,
+    const bool all = req->peer[0] == '\0';
+    if (!all &&
+        !pv_retention_conversation(n, req->peer, pv_ctlapi_cmd_name(req->cmd), handle, key, name))
+        return;
+    if (!pv_jobqueue_submit(&n->jobs, pv_job_chat(make_job(req, all ? NULL : key)), on_job, n,
                             tag_of(handle, what)))
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
 }

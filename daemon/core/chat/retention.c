@@ -93,11 +93,9 @@ static bool submit_clear(struct retention *r, const struct clearing *c)
     return submit(r, job, c->handle);
 }
 
-/* The key of the conversation that is meant, and its name; false: the client is told that there is
- * none. */
-static bool find_conversation(struct pv_node *n, const char *name, const char *what,
-                              uint64_t handle, uint8_t ret_key[static PV_SIGN_PK_LEN],
-                              char ret_name[static PV_NAME_BUF])
+bool pv_retention_conversation(struct pv_node *n, const char *name, const char *what,
+                               uint64_t handle, uint8_t ret_key[static PV_SIGN_PK_LEN],
+                               char ret_name[static PV_NAME_BUF])
 {
     if (name[0] == '#') {
         char shown[PV_ROOMS_NAME_BUF];
@@ -131,7 +129,8 @@ static void cmd_clear(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     c->handle = handle;
     c->all = req->peer[0] == '\0';
-    if (!c->all && !find_conversation(n, req->peer, "history clear", handle, c->key, name)) {
+    if (!c->all &&
+        !pv_retention_conversation(n, req->peer, "history clear", handle, c->key, name)) {
         free(c);
         return;
     }
@@ -294,8 +293,8 @@ static void cmd_mute(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         return;
     }
     job->mute = req->cmd == PV_CTLAPI_MUTE;
-    if (!find_conversation(n, req->peer, pv_ctlapi_cmd_name(req->cmd), handle, job->peer,
-                           job->peer_name)) {
+    if (!pv_retention_conversation(n, req->peer, pv_ctlapi_cmd_name(req->cmd), handle, job->peer,
+                                   job->peer_name)) {
         pv_chatjob_free(job);
         return;
     }

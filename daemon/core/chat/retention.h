@@ -10,9 +10,15 @@
  */
 #pragma once
 
-#include "daemon/core/node/part.h"
+#include "daemon/core/node/node.h"
 
 extern const struct pv_part pv_part_retention;
 
 /* Is this peer muted? Not before the store has said so, after the start. */
 bool pv_retention_is_muted(const struct pv_node *n, const uint8_t *pk);
+/* The key of the conversation that a command (what) is about, and its name: a room's, or a peer's,
+ * also of one that has gone. False: the client is told that there is none. */
+PV_MUST_CHECK bool pv_retention_conversation(struct pv_node *n, const char *name, const char *what,
+                                             uint64_t handle,
+                                             uint8_t ret_key[static PV_SIGN_PK_LEN],
+                                             char ret_name[static PV_NAME_BUF]);

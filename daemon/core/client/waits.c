@@ -61,22 +61,6 @@ static void unmake(void *part)
 
 /* --- ping ------------------------------------------------------------------------------------- */
 
-static bool send_echo(struct waits *ws, struct pv_peer *p, const struct pv_inband_echo *echo)
-{
-    uint8_t body[PV_INBAND_PART_MAX];
-    size_t len;
-    if (pv_inband_echo_build(echo, body, sizeof(body), &len) != PV_OK)
-        return false;
-    pv_peers_send(ws->node->peers, p, PV_INBAND_ECHO, pv_view(body, len));
-    return true;
-}
-
-/* Each side says how its own packets travel: the two directions need not take the same way. */
-static uint8_t path_kind(const struct pv_peer *p)
-{
-    return pv_peer_is_relayed(p) ? PV_INBAND_PATH_RELAY : PV_INBAND_PATH_DIRECT;
-}
-
 /* Counted as over, since the client waits for as many ends as it asked for echoes. */
 static void tell_lost(struct waits *ws, struct wait *w, uint32_t seq)
 {
@@ -103,14 +87,14 @@ static void send_ping(struct waits *ws, struct wait *w, struct pv_peer *p, pv_ns
     if (w->out[slot].token != 0)
         tell_lost(ws, w, w->out[slot].seq);
     const struct pv_inband_echo echo = {
-        .path = path_kind(p),
         .token = pv_rng_u64(&ws->node->rng) | 1, /* 0 marks a free place */
         .filler = pv_view(filler, w->size),
     };
     step(w, now);
     w->out[slot].seq = w->next_seq;
     w->out[slot].sent_at = now;
-    w->out[slot].token = send_echo(ws, p, &echo) ? echo.token : 0;
+    w->out[slot].token = echo.token;
+    pv_peers_echo(ws->node->peers, p, echo);
     pv_peer_note_asked(p, now);
     pv_peers_touch(ws->node->peers, p, now);
 }
@@ -187,8 +171,7 @@ static void take_echo(void *part, struct pv_peer *p, struct pv_view body, pv_ns 
         if (echo.filler.len > 0)
             pv_peer_note_use(p, now);
         echo.reply = true;
-        echo.path = path_kind(p);
-        (void)send_echo(ws, p, &echo);
+        pv_peers_echo(ws->node->peers, p, echo);
         return;
     }
     /* The token alone finds the ping: it is random, so only a peer that got the echo can name it.

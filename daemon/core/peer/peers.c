@@ -328,12 +328,12 @@ static void send_probes(struct pv_peers *ps, struct pv_peer *p)
     }
 }
 
-/* That anything authenticated comes back over the path is the answer, so the token is forgotten. */
-static void send_echo(struct pv_peers *ps, struct pv_peer *p)
+/* Each side says how its own packets travel: the two directions need not take the same way. */
+void pv_peers_echo(struct pv_peers *ps, struct pv_peer *p, struct pv_inband_echo echo)
 {
-    struct pv_inband_echo echo = {.token = pv_rng_u64(&ps->node->rng)};
     uint8_t body[PV_INBAND_PART_MAX];
     size_t len;
+    echo.path = pv_peer_is_relayed(p) ? PV_INBAND_PATH_RELAY : PV_INBAND_PATH_DIRECT;
     if (pv_inband_echo_build(&echo, body, sizeof(body), &len) == PV_OK)
         pv_peers_send(ps, p, PV_INBAND_ECHO, pv_view(body, len));
 }
@@ -344,7 +344,8 @@ static void send_due(struct pv_peers *ps, struct pv_peer *p)
 {
     send_probes(ps, p);
     if ((p->due & PV_PEER_DUE_ECHO) != 0)
-        send_echo(ps, p);
+        /* Anything authenticated that comes back is the answer, so the token is forgotten. */
+        pv_peers_echo(ps, p, (struct pv_inband_echo){.token = pv_rng_u64(&ps->node->rng)});
     if ((p->due & PV_PEER_DUE_KEEPALIVE) != 0)
         pv_peers_inject(ps, p, pv_view(NULL, 0));
     p->due &= ~(unsigned)(PV_PEER_DUE_ECHO | PV_PEER_DUE_KEEPALIVE);

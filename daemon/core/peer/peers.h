@@ -117,6 +117,9 @@ void pv_peers_inject_tun(struct pv_peers *ps, struct pv_view packet);
 void pv_peers_send(struct pv_peers *ps, struct pv_peer *p, enum pv_inband_type type,
                    struct pv_view body);
 
+/* An echo, or the answer to one: it says by which kind of path it leaves. */
+void pv_peers_echo(struct pv_peers *ps, struct pv_peer *p, struct pv_inband_echo echo);
+
 /* Data for a peer's address behind relay via, wrapped for it. False: that relay carries nothing
  * now. */
 bool pv_peers_wrap(const struct pv_peers *ps, uint16_t via, const struct pv_addr *peer,

@@ -238,16 +238,11 @@ static int gather(struct pv_routes *r)
  * path it is sought: a gateway that nobody can reach carries nothing. */
 static void ask(struct pv_node *n, struct pv_peer *p, pv_ns now)
 {
-    const struct pv_inband_echo echo = {
-        .path = pv_peer_is_relayed(p) ? PV_INBAND_PATH_RELAY : PV_INBAND_PATH_DIRECT,
-        .token = pv_rng_u64(&n->rng) | 1, /* the answer is known by its coming */
-    };
-    uint8_t body[PV_INBAND_PART_MAX];
-    size_t len;
+    /* the answer is known by its coming */
+    const struct pv_inband_echo echo = {.token = pv_rng_u64(&n->rng) | 1};
     pv_peer_want(p, "route", now);
-    if (pv_peer_can_talk(p, now) &&
-        pv_inband_echo_build(&echo, body, sizeof(body), &len) == PV_OK) {
-        pv_peers_send(n->peers, p, PV_INBAND_ECHO, pv_view(body, len));
+    if (pv_peer_can_talk(p, now)) {
+        pv_peers_echo(n->peers, p, echo);
         pv_peer_note_asked(p, now);
     }
     pv_peers_touch(n->peers, p, now);
