@@ -694,21 +694,21 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         peers[i] = s->peers[i].peer;
     struct pv_engine_config cfg = s->engine;
     cfg.rng = d->rng;
-    cfg.log = &d->log;
+    cfg.given.log = d->log;
     cfg.identity = d->identity;
     cfg.saved = saved;
     cfg.static_peers = peers;
     cfg.n_static_peers = s->n_peers;
-    cfg.udp_port = d->port;
+    cfg.given.udp_port = d->port;
     cfg.has_udp6 = d->udp.fd6[0] >= 0;
-    cfg.workers = d->udp.n;
+    cfg.given.workers = d->udp.n;
     cfg.aes = pv_suite_aes_is_fast() && pv_aead_prefers_aes();
-    cfg.kem = pv_kem_mlkem768();
-    cfg.kem_why = pv_kem_why_not();
+    cfg.given.kem = pv_kem_mlkem768();
+    cfg.given.kem_why = pv_kem_why_not();
     cfg.key_given = s->private_key_file[0] != '\0';
     cfg.notify = d->notify_fd >= 0;
     cfg.confined = d->confined;
-    cfg.inside = (unsigned)d->inside;
+    cfg.given.inside = (unsigned)d->inside;
     cfg.stack = d->stack == STACK_LWIP ? "lwip" : d->stack == STACK_KERNEL ? "kernel" : NULL;
     cfg.stack_why = d->stack_why;
     /* Programs in the inside have no other way to names. With lwIP there are none. */
@@ -719,14 +719,14 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     cfg.auto_accept = s->auto_accept;
     cfg.n_auto_accept = s->n_auto_accept;
     cfg.wall_us = pv_clock_wall_us();
-    cfg.started = d->started;
+    cfg.given.started = d->started;
     cfg.root_file = d->root_file;
     /* Without the instructions AES would leak by its timing, however fast: no member chooses it. */
     for (int suite = 0; suite < PV_SUITES && pv_suite_aes_is_fast(); suite++)
         cfg.cost[suite] = pv_aead_cost((enum pv_suite)suite);
-    snprintf(cfg.tun_name, sizeof(cfg.tun_name), "%s", d->tun);
-    find_flag(d, cfg.flag);
-    default_node_name(&d->rng, cfg.hostname);
+    snprintf(cfg.given.tun_name, sizeof(cfg.given.tun_name), "%s", d->tun);
+    find_flag(d, cfg.given.flag);
+    default_node_name(&d->rng, cfg.given.hostname);
     int r = pv_engine_new(&d->engine, &cfg, pv_clock_now());
     /* The engine has its own copies. These hold preshared keys and the relays' password. */
     pv_wipe(peers, s->n_peers * sizeof(*peers));
@@ -893,11 +893,11 @@ static int give_up_rights(struct daemon *d)
     struct pv_helper_fixed fixed = {.uid = pv_rights_own_uid(&d->user), .udp_port = d->port};
     char helper[PV_HELPER_ERROR_MAX], text[PV_CONFINE_TEXT_MAX];
     _Static_assert(PV_HELPER_MAX_RANGES >=
-                       PV_ARRAY_LEN(d->settings.engine.own_addrs) + PV_SETTINGS_MAX_RANGES,
+                       PV_ARRAY_LEN(d->settings.engine.given.own_addrs) + PV_SETTINGS_MAX_RANGES,
                    "all of them fit");
     snprintf(fixed.ifname, sizeof(fixed.ifname), "%s", d->tun);
-    for (size_t i = 0; i < d->settings.engine.n_own_addrs; i++)
-        fixed.ranges[fixed.n_ranges++] = pv_netplan_range(&d->settings.engine.own_addrs[i]);
+    for (size_t i = 0; i < d->settings.engine.given.n_own_addrs; i++)
+        fixed.ranges[fixed.n_ranges++] = pv_netplan_range(&d->settings.engine.given.own_addrs[i]);
     for (size_t i = 0; i < d->settings.n_ranges; i++)
         fixed.ranges[fixed.n_ranges++] = d->settings.ranges[i];
     if (pv_helper_confine(d->helper, &fixed, helper) < 0)

@@ -305,10 +305,10 @@ static int take_address(struct ctx *c)
     if (pv_addr_is_unspecified(&p.base) || pv_addr_is_loopback(&p.base) ||
         pv_addr_is_multicast(&p.base) || pv_addr_is_broadcast(&p.base))
         return bad(c, "address: no interface can have this address");
-    if (c->s->engine.n_own_addrs == PV_ARRAY_LEN(c->s->engine.own_addrs))
+    if (c->s->engine.given.n_own_addrs == PV_ARRAY_LEN(c->s->engine.given.own_addrs))
         return bad(c, "address: at most 4 are supported");
     p.bits = (uint8_t)bits;
-    c->s->engine.own_addrs[c->s->engine.n_own_addrs++] = p;
+    c->s->engine.given.own_addrs[c->s->engine.given.n_own_addrs++] = p;
     return PV_OK;
 }
 
@@ -558,7 +558,7 @@ static int take_pq(struct ctx *c)
         [PV_PQ_ON] = "on", [PV_PQ_REQUIRE] = "require", [PV_PQ_OFF] = "off"};
     for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
         if (strcmp(c->value, words[i]) == 0) {
-            c->s->engine.pq = (enum pv_pq_policy)i;
+            c->s->engine.given.pq = (enum pv_pq_policy)i;
             return PV_OK;
         }
     }
@@ -647,7 +647,7 @@ static const struct key interface_keys[] = {
     {.name = "port", .take = take_number, .reload = KEPT, NUMBER(port, 1, 65535, "a number")},
     {.name = "mtu",
      .take = take_number,
-     NUMBER(engine.mtu, PV_SETTINGS_MTU_MIN, PV_FP_INNER_MAX, "a number of bytes")},
+     NUMBER(engine.given.mtu, PV_SETTINGS_MTU_MIN, PV_FP_INNER_MAX, "a number of bytes")},
     {.name = "private-key-file", .take = take_path, .reload = KEPT, AT(private_key_file)},
     {.name = "workers", .take = take_workers, .reload = KEPT},
 };
@@ -890,7 +890,7 @@ void pv_settings_init(struct pv_settings *s)
 {
     /* Some switches are kept as "off" ones (predict_off, ...) so that zero is the default; these
      * values are the other defaults. */
-    *s = (struct pv_settings){.engine.mtu = PV_SETTINGS_MTU,
+    *s = (struct pv_settings){.engine.given.mtu = PV_SETTINGS_MTU,
                               .workers = 1,
                               .provider = "auto",
                               .engine.chat.store = true,

@@ -124,33 +124,18 @@ static void run_parts(struct pv_engine *e, pv_ns now)
 static unsigned caps_of(const struct pv_engine_config *cfg)
 {
     return (cfg->aes ? PV_DESC_CAP_AES : 0) | PV_DESC_CAP_PROOF | PV_DESC_CAP_GROUPS |
-           (cfg->kem != NULL && cfg->pq != PV_PQ_OFF ? PV_DESC_CAP_PQ : 0);
+           (cfg->given.kem != NULL && cfg->given.pq != PV_PQ_OFF ? PV_DESC_CAP_PQ : 0);
 }
 
-/* Parts read these fields of the node as soon as they are made. The log is copied, because cfg is
- * borrowed for the time of pv_engine_new() only. */
+/* Parts read these fields of the node as soon as they are made. */
 static void copy_config(struct pv_node *n, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct pv_node_given *given = &n->given;
+    n->given = cfg->given;
     n->rng = cfg->rng;
-    if (cfg->log != NULL) {
-        given->log = *cfg->log;
-        n->log = &given->log;
-    }
+    n->log = n->given.log.sink == NULL ? NULL : &n->given.log;
     n->identity = cfg->identity;
-    memcpy(given->tun_name, cfg->tun_name, sizeof(given->tun_name));
-    memcpy(given->flag, cfg->flag, sizeof(given->flag));
-    given->inside = cfg->inside;
-    memcpy(given->own_addrs, cfg->own_addrs, sizeof(given->own_addrs));
-    given->n_own_addrs = cfg->n_own_addrs;
-    given->mtu = cfg->mtu;
-    given->udp_port = cfg->udp_port;
-    memcpy(given->hostname, cfg->hostname, sizeof(given->hostname));
-    given->started = cfg->started != 0 ? cfg->started : now;
-    given->workers = cfg->workers;
-    given->kem = cfg->kem;
-    given->kem_why = cfg->kem_why;
-    given->pq = cfg->pq;
+    if (n->given.started == 0)
+        n->given.started = now;
     n->ways.caps = caps_of(cfg);
     memcpy(n->ways.cost, cfg->cost, sizeof(n->ways.cost));
     /* Until the part `bindings` has measured how long this NAT keeps a silent binding. */

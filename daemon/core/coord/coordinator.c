@@ -202,12 +202,13 @@ static int start_part(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                              .sign_sk = c->node->identity->sign_sk,
                                              .sign_pk = c->node->identity->sign_pk,
                                              .dh_sk = c->node->identity->dh_sk,
-                                             .kem = cfg->pq == PV_PQ_OFF ? NULL : cfg->kem,
+                                             .kem =
+                                                 cfg->given.pq == PV_PQ_OFF ? NULL : cfg->given.kem,
                                              .streams = &c->node->streams,
                                              .kind = PV_STREAM_COORD,
                                              .events = &c->events};
     c->has_kem = cc.kem != NULL;
-    c->require = cfg->pq == PV_PQ_REQUIRE && c->has_kem;
+    c->require = cfg->given.pq == PV_PQ_REQUIRE && c->has_kem;
     return pv_coordclient_new(&c->node->coord, &cc);
 }
 

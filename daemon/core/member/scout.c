@@ -149,7 +149,7 @@ struct scout {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct scout *s = part;
-    s->kem = cfg->pq == PV_PQ_OFF ? NULL : cfg->kem;
+    s->kem = cfg->given.pq == PV_PQ_OFF ? NULL : cfg->given.kem;
     return PV_OK;
 }
 

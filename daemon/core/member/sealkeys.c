@@ -50,8 +50,8 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_sealkeys *k = part;
     make_row_key(k->node->identity, k->row_key);
-    k->has_cert = cfg->kem != NULL && cfg->pq != PV_PQ_OFF &&
-                  pv_sealing_certify(cfg->kem, k->node->identity->sign_sk, k->cert) == PV_OK;
+    k->has_cert = cfg->given.kem != NULL && cfg->given.pq != PV_PQ_OFF &&
+                  pv_sealing_certify(cfg->given.kem, k->node->identity->sign_sk, k->cert) == PV_OK;
     return PV_OK;
 }
 

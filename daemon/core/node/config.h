@@ -154,9 +154,27 @@ enum pv_dns_for {
     PV_DNS_MEMBERS,  /* and other members, and guests */
 };
 
+/* The settings that parts read while the engine lives; nobody writes them but the log's level. */
+struct pv_given {
+    struct pv_log log; /* sink NULL: none */
+    char tun_name[PV_JOB_IFNAME];
+    char flag[PV_ENGINE_FLAG]; /* of p2pvpnctl, by which this node is meant; "": none is needed */
+    struct pv_prefix own_addrs[4]; /* [interface] address of a plain WireGuard node, else none */
+    size_t n_own_addrs;
+    uint16_t mtu;               /* of the TUN, bytes, 1420 */
+    uint16_t udp_port;          /* of the main sockets */
+    unsigned workers;           /* of the datapath, 1..PV_FP_MAX_WORKERS; 0 counts as 1 */
+    unsigned inside;            /* p2pvpnd --user: a process that is in the inside; 0: none */
+    char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
+    pv_ns started;              /* when p2pvpnd was, which a reload is not; 0: at new() */
+    const struct pv_kem *kem;   /* for post-quantum sessions; borrowed; NULL: there is none */
+    const char *kem_why;        /* why there is none; borrowed */
+    enum pv_pq_policy pq;
+};
+
 struct pv_engine_config {
+    struct pv_given given;
     struct pv_rng rng;
-    const struct pv_log *log;                  /* borrowed */
     struct pv_identity *identity;              /* borrowed */
     const struct pv_saved *saved;              /* borrowed during new() */
     const struct pv_static_peer *static_peers; /* borrowed during new() */
@@ -165,26 +183,15 @@ struct pv_engine_config {
     size_t n_relays;
     char relay_user[PV_TURNC_TEXT_MAX + 1];
     char relay_password[PV_TURNC_TEXT_MAX + 1]; /* a secret: wipe */
-    char tun_name[PV_JOB_IFNAME];
-    char flag[PV_ENGINE_FLAG]; /* of p2pvpnctl, by which this node is meant; "": none is needed */
-    struct pv_prefix own_addrs[4]; /* [interface] address of a plain WireGuard node, else none */
-    size_t n_own_addrs;
-    uint16_t mtu;      /* of the TUN, bytes, 1420 */
-    uint16_t udp_port; /* of the main sockets */
-    bool has_udp6;     /* the IPv6 socket is there */
-    unsigned workers;  /* of the datapath, 1..PV_FP_MAX_WORKERS; 0 counts as 1 */
+    bool has_udp6;                              /* the IPv6 socket is there */
     struct pv_stun_server stun;
     bool portmap_off;         /* routers are not asked to map the port */
     bool aes;                 /* AES-GCM costs no more here than ChaCha20: members are told */
     uint32_t cost[PV_SUITES]; /* pv_aead_cost(); 0: no AES-GCM here, or not known */
-    const struct pv_kem *kem; /* for post-quantum sessions; borrowed; NULL: there is none */
-    const char *kem_why;      /* why there is none; borrowed */
-    enum pv_pq_policy pq;
     struct pv_hardnat_config hardnat;
     struct pv_ports firewall; /* [firewall] allow: all that this node lets in, with has_firewall */
     bool has_firewall;        /* false: whatever the rules of the network allow */
-    char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
-    const char *root_file;      /* where the root key is, for the user; outlives the engine */
+    const char *root_file;    /* where the root key is, for the user; outlives the engine */
     struct pv_chat_config chat;
     bool key_given;           /* the transport key is of the configuration: it is not replaced */
     uint64_t rotate_s;        /* [security] rotate: age of a transport key; 0: never by itself */
@@ -192,12 +199,10 @@ struct pv_engine_config {
     bool guests;              /* [guests] carry: also those of other admins */
     bool notify;              /* PV_JOB_NOTIFY is served: a program runs for each message */
     const char *confined;     /* what rights the processes have, for status; borrowed */
-    unsigned inside;          /* p2pvpnd --user: a process that is in the inside; 0: none */
     const char *stack;        /* of the inside: "kernel", "lwip"; NULL: there is none; borrowed */
     const char *stack_why;    /* why that is lwIP, and what to do; "": wanted; borrowed */
     struct pv_lan_config lan; /* [lan] */
     const struct pv_auto_accept *auto_accept; /* borrowed during new() */
     size_t n_auto_accept;
     uint64_t wall_us; /* wall clock at new(), Unix microseconds */
-    pv_ns started;    /* when p2pvpnd was, which a reload is not; 0: at new() */
 };

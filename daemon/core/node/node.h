@@ -143,24 +143,6 @@ enum {
     PV_NODE_STUN = 4, /* ours: addresses of the STUN server of the configuration */
 };
 
-/* The settings of the start; nobody writes them later but for the log's level. */
-struct pv_node_given {
-    struct pv_log log; /* the shell's sink with a level of our own */
-    char tun_name[PV_JOB_IFNAME];
-    char flag[PV_ENGINE_FLAG]; /* of p2pvpnctl, by which this node is meant */
-    unsigned inside; /* the interface is in a network of its own (pv_engine_config); 0: it is not */
-    struct pv_prefix own_addrs[4]; /* of a plain WireGuard node */
-    size_t n_own_addrs;
-    uint16_t mtu; /* of the TUN, bytes */
-    uint16_t udp_port;
-    char hostname[PV_NAME_BUF];
-    pv_ns started;
-    unsigned workers;         /* of the datapath; 0 counts as 1 */
-    const struct pv_kem *kem; /* NULL: no preshared keys are agreed on */
-    const char *kem_why;      /* why there is none, in words; borrowed */
-    enum pv_pq_policy pq;
-};
-
 /* This machine and its networks, as the shell told. */
 struct pv_node_host {
     struct pv_link_addr links[PV_NODE_LINKS]; /* its addresses */
@@ -229,7 +211,7 @@ struct pv_node {
     struct pv_rng rng;
     const struct pv_log *log;
     struct pv_identity *identity; /* borrowed from the shell */
-    struct pv_node_given given;
+    struct pv_given given;
     struct pv_fp_builder *fp; /* the packet threads' tables, built here; of the engine */
     struct pv_wall wall;      /* the shell's, by the engine */
     struct pv_node_host host;

@@ -100,7 +100,7 @@ static bool is_excluded(const struct pv_node *n, const struct pv_addr *a)
 static bool rank_link(const struct pv_gatherer *g, const struct pv_link_addr *l, unsigned *ret_rank)
 {
     const struct pv_addr *a = &l->addr.base;
-    const struct pv_node_given *given = &g->node->given;
+    const struct pv_given *given = &g->node->given;
     if (!l->up || l->loopback || strcmp(l->ifname, given->tun_name) == 0)
         return false;
     if (a->family == PV_AF_INET6 && !g->has_udp6)

@@ -199,29 +199,29 @@ void sim_node_start(struct sim_node *n)
     load_transport(n);
     struct pv_engine_config cfg = {
         .rng = n->rng,
-        .log = &n->log,
+        .given.log = n->log,
         .identity = &n->identity,
         .saved = sim_store_load(n->store),
-        .tun_name = "p2p0",
-        .mtu = 1420,
-        .udp_port = n->port,
+        .given.tun_name = "p2p0",
+        .given.mtu = 1420,
+        .given.udp_port = n->port,
         .has_udp6 = has_address(n, PV_AF_INET6),
         .chat.store = true,
         .aes = n->host % 3 != 0, /* old processors among the others */
         /* and old versions, which tell no costs */
         .cost = {n->host % 2 != 0 ? 650 : 0, n->host % 2 != 0 ? 350 + n->host % 5 * 100 : 0},
-        .kem = n->kem_less ? NULL : &kem_double,
-        .kem_why = "this machine has no KEM",
-        .pq = n->pq,
+        .given.kem = n->kem_less ? NULL : &kem_double,
+        .given.kem_why = "this machine has no KEM",
+        .given.pq = n->pq,
         .chat.keep_s = n->chat_keep_s,
         .rotate_s = n->rotate_s,
         .wall_us = sim_node_wall_us(n),
     };
-    snprintf(cfg.hostname, sizeof(cfg.hostname), "%s", n->name);
+    snprintf(cfg.given.hostname, sizeof(cfg.given.hostname), "%s", n->name);
     cfg.static_peers = n->static_peers;
     cfg.n_static_peers = n->n_static_peers;
     if (n->own.base.family != PV_AF_NONE)
-        cfg.own_addrs[cfg.n_own_addrs++] = n->own;
+        cfg.given.own_addrs[cfg.given.n_own_addrs++] = n->own;
     n->identity.has_root = sim_store_root(n->store, &n->identity.root);
     sim_net_power(n->net, n->host, true);
     if (n->engine != NULL)

@@ -26,13 +26,13 @@ PV_TEST(an_empty_file_gives_the_defaults)
     assert_int_equal(parse(&s, "", error), PV_OK);
     assert_string_equal(s.tun_name, "");
     assert_int_equal(s.port, 0);
-    assert_int_equal(s.engine.mtu, 1420);
+    assert_int_equal(s.engine.given.mtu, 1420);
     assert_int_equal(s.workers, 1);
     assert_int_equal(s.threads, 0); /* as the machine has processors */
     assert_int_equal(s.log_level, PV_LOG_INFO);
     assert_true(s.engine.chat.store);
     assert_false(s.chat_held);
-    assert_int_equal(s.n_peers + s.engine.n_own_addrs, 0);
+    assert_int_equal(s.n_peers + s.engine.given.n_own_addrs, 0);
 }
 
 /* Every key with another value than its default; @ stands for the directory of files. */
@@ -117,16 +117,16 @@ PV_TEST(every_key_reaches_its_field)
     assert_string_equal(error, "");
     assert_int_equal(r, PV_OK);
     assert_string_equal(s.tun_name, "wg0");
-    assert_int_equal(s.engine.n_own_addrs, 2);
-    assert_string_equal(pv_prefix_format(&s.engine.own_addrs[0], text), "10.0.0.1/24");
-    assert_string_equal(pv_prefix_format(&s.engine.own_addrs[1], text), "fd00::1/64");
+    assert_int_equal(s.engine.given.n_own_addrs, 2);
+    assert_string_equal(pv_prefix_format(&s.engine.given.own_addrs[0], text), "10.0.0.1/24");
+    assert_string_equal(pv_prefix_format(&s.engine.given.own_addrs[1], text), "fd00::1/64");
     assert_int_equal(s.n_ranges, 1);
     assert_string_equal(pv_prefix_format(&s.ranges[0], text), "25.0.0.0/8");
     for (size_t i = 0; pv_settings_key(i, name, &kept); i++) {
         if (s.said[i] == 0)
             fail_msg("WHOLE of unit/test_settings lacks %s: add it, and a look at its field", name);
     }
-    assert_true(s.port == 51820 && s.engine.mtu == 1380 && s.workers == 2);
+    assert_true(s.port == 51820 && s.engine.given.mtu == 1380 && s.workers == 2);
     assert_string_equal(s.private_key_file, "/etc/p2pvpn/key");
     assert_int_equal(s.log_level, PV_LOG_DEBUG);
     assert_true(s.engine.hardnat.predict_off);
@@ -137,7 +137,7 @@ PV_TEST(every_key_reaches_its_field)
     assert_int_equal(s.engine.hardnat.max_mappings, 64);
     assert_int_equal(s.engine.hardnat.max_pps, 50);
     assert_true(!s.engine.chat.store && s.chat_held && s.engine.chat.plain_off);
-    assert_int_equal(s.engine.pq, PV_PQ_REQUIRE);
+    assert_int_equal(s.engine.given.pq, PV_PQ_REQUIRE);
     assert_true(s.engine.n_relays == 1 && s.metrics.remote && s.metrics.listen.port == 9586);
     char ports[PV_PORTS_TEXT];
     assert_true(s.engine.has_firewall);
@@ -554,24 +554,24 @@ PV_TEST(a_reload_takes_all_or_nothing)
     write_conf(path, "[interface]\nmtu = 1300\n[chat]\nauto-accept = bob\n");
     assert_int_equal(pv_reload_settings(&s, path, true, error, &keys), PV_OK);
     assert_string_equal(keys.waiting, "");
-    assert_int_equal(s.engine.mtu, 1300);
+    assert_int_equal(s.engine.given.mtu, 1300);
     assert_int_equal(s.n_auto_accept, 1);
     write_conf(path, "[interface]\nmtu = 1400\n[chat]\nautoaccept = bob\n");
     assert_int_equal(pv_reload_settings(&s, path, true, error, &keys), PV_ERR_MALFORMED);
     assert_non_null(strstr(error, ":4: "));
-    assert_int_equal(s.engine.mtu, 1300);
+    assert_int_equal(s.engine.given.mtu, 1300);
     assert_int_equal(s.n_auto_accept, 1);
     /* So does a file that the settings name. */
     write_conf(path, "[interface]\nmtu = 1400\n[relay]\npassword-file = /no/such/file\n"
                      "turn = turn:10.0.0.1:3478\nuser = a\n");
     assert_int_not_equal(pv_reload_settings(&s, path, true, error, &keys), PV_OK);
     assert_non_null(strstr(error, "/no/such/file"));
-    assert_int_equal(s.engine.mtu, 1300);
+    assert_int_equal(s.engine.given.mtu, 1300);
     unlink(path);
     assert_int_equal(pv_reload_settings(&s, path, false, error, &keys), PV_ERR_NOT_FOUND);
-    assert_int_equal(s.engine.mtu, 1300);
+    assert_int_equal(s.engine.given.mtu, 1300);
     assert_int_equal(pv_reload_settings(&s, path, true, error, &keys), PV_OK);
-    assert_int_equal(s.engine.mtu, PV_SETTINGS_MTU);
+    assert_int_equal(s.engine.given.mtu, PV_SETTINGS_MTU);
     pv_settings_done(&s);
 }
 
@@ -600,7 +600,7 @@ PV_TEST(a_setting_made_with_rights_waits_for_a_restart)
     assert_int_equal(s.workers, 1);
     assert_string_equal(s.notify, "");
     assert_int_equal(s.metrics.listen.family, PV_AF_NONE);
-    assert_int_equal(s.engine.mtu, 1300);
+    assert_int_equal(s.engine.given.mtu, 1300);
     unlink(path);
     pv_settings_done(&s);
 }

@@ -82,7 +82,7 @@ static inline void fake_node_init(struct fake_node *f, const struct pv_part *par
     pv_jobqueue_init(&f->node.jobs, &f->node.rng, NULL);
     assert_int_equal(pv_ctlsrv_new(&f->node.ctl, &f->node.streams, ""), PV_OK);
     f->cfg = (struct pv_engine_config){
-        .rng = f->node.rng, .identity = &f->identity, .saved = &f->saved, .mtu = 1420};
+        .rng = f->node.rng, .identity = &f->identity, .saved = &f->saved, .given.mtu = 1420};
     test_defer(fake_node_done, f);
 }
 

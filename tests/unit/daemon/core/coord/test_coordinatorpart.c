@@ -589,8 +589,8 @@ static void meet_again(bool able)
 
 static void start_with(enum pv_pq_policy policy)
 {
-    node.cfg.kem = &kem_double;
-    node.cfg.pq = policy;
+    node.cfg.given.kem = &kem_double;
+    node.cfg.given.pq = policy;
     fake_node_start(&node);
 }
 

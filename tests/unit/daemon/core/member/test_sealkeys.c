@@ -13,8 +13,8 @@ static uint8_t bob_cert[PV_SEALING_CERT_LEN];
 static void begin(const struct pv_kem *kem, enum pv_pq_policy policy)
 {
     fake_peers_init(&x, &pv_part_sealkeys);
-    x.f.cfg.kem = x.f.node.given.kem = kem;
-    x.f.cfg.pq = x.f.node.given.pq = policy;
+    x.f.cfg.given.kem = x.f.node.given.kem = kem;
+    x.f.cfg.given.pq = x.f.node.given.pq = policy;
     bob_keys = keys_of(7);
     assert_int_equal(pv_sealing_certify(&kem_double, bob_keys.sk, bob_cert), PV_OK);
 }
