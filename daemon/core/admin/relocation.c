@@ -697,14 +697,6 @@ static void run_relocation(void *part, pv_ns now)
         succeed(x);
 }
 
-/* A change that is begun goes on: half of it would leave members at different coordinators. */
-static void on_cancel(void *part, uint64_t handle, pv_ns now)
-{
-    struct relocation *x = part;
-    if (x->step != NONE && x->handle == handle)
-        x->handle = 0;
-}
-
 /* --- commands --------------------------------------------------------------------------------- */
 
 /* May this node change the list now? Answers the request itself when not. */
@@ -899,7 +891,6 @@ const struct pv_part pv_part_relocation = {
     .next_timeout = next_timeout,
     .on_answer = on_answer,
     .on_push = on_push,
-    .on_cancel = on_cancel,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
 };

@@ -148,7 +148,8 @@ struct pv_part {
     void (*on_answer)(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now);
     /* A message that the coordinator sends of its own accord; every part is asked. */
     void (*on_push)(void *part, const struct pv_ctl_msg *msg, pv_ns now);
-    /* The client that waits for handle is gone. */
+    /* The client that waits for handle is gone: an answer would lead nowhere, and what is done for
+     * it alone may end. */
     void (*on_cancel)(void *part, uint64_t handle, pv_ns now);
 
     const struct pv_inband_handler *inband;

@@ -861,13 +861,6 @@ static void plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_
     r->pending = true; /* without the exit */
 }
 
-static void on_cancel(void *part, uint64_t handle, pv_ns now)
-{
-    struct pv_routes *r = part;
-    if (r->asked == handle)
-        r->asked = 0;
-}
-
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_routes *r = part;
@@ -904,7 +897,6 @@ const struct pv_part pv_part_routes = {
     .run = run_routes,
     .due = PV_PART_DUE(struct pv_routes, look_at),
     .on_due = on_due,
-    .on_cancel = on_cancel,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
     .status = show,
