@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "daemon/io/io.h"
+#include "daemon/io/io_config.h"
 #include "daemon/packets/datapath.h"
 #include "daemon/packets/relayio.h"
 #include "sys/net/netlink.h"
