@@ -110,11 +110,11 @@ static void check_timers(struct pv_io *io, pv_ns now)
         pv_log(io->log, PV_LOG_INFO, "what=\"resumed from suspend\"");
         /* The links are looked at before the engine acts: a laptop may wake up in another
          * network. */
-        pv_io_links_look(io->links, false, now);
+        pv_io_links_look(io, false, now);
         pv_engine_handle_resume(io->engine, now);
     }
     io->slept = slept;
-    pv_io_links_timeout(io->links, now);
+    pv_io_links_timeout(io, now);
     if (now >= pv_engine_next_timeout(io->engine))
         pv_engine_handle_timeout(io->engine, now);
     if (now >= io->reclaim)
@@ -132,11 +132,11 @@ static void send_datagram(struct pv_io *io, const struct pv_engine_transmit *tx)
         return;
     }
     if (tx->sock != 0)
-        fd = pv_io_sock_fd(io->socks, tx->sock);
+        fd = pv_io_sock_fd(io, tx->sock);
     struct pv_udp_out out = {
         .dst = tx->dst, .local = tx->local, .data = pv_view(tx->buf, tx->len), .ttl = tx->ttl};
     if (tx->sock != 0 && tx->ttl != 0)
-        pv_io_sock_errors(io->socks, tx->sock); /* a send would drop those of the one before */
+        pv_io_sock_errors(io, tx->sock); /* a send would drop those of the one before */
     if (tx->stream != 0)
         (void)!pv_relayio_send(io->relayio, PV_RELAYIO_CONTROL, tx->stream, out.data);
     else if (fd >= 0)
@@ -172,7 +172,7 @@ static void carry_out(struct pv_io *io, struct pv_engine_order *order, pv_ns now
         reload(io, true);
         break;
     case PV_ORDER_SOCK:
-        pv_io_sock_op(io->socks, &order->u.sock, now);
+        pv_io_sock_op(io, &order->u.sock, now);
         break;
     case PV_ORDER_RELAY:
         if (pv_relayio_do(io->relayio, &order->u.relay) < 0) /* a close finds room */
@@ -252,9 +252,10 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     pv_ns next = pv_io_streams_timeout(io->streams, now);
     next = pv_min_ns(next, pv_io_dns_timeout(io->dns, now));
     next = pv_min_ns(next, pv_io_files_timeout(io->files, now));
-    next = pv_min_ns(next, pv_io_metrics_timeout(io->metrics, now));
+    pv_oneshot_handle_timeout(io->metrics, now);
+    next = pv_min_ns(next, pv_oneshot_next_timeout(io->metrics));
     next = pv_min_ns(next, pv_engine_next_timeout(io->engine));
-    next = pv_min_ns(next, pv_io_links_next(io->links));
+    next = pv_min_ns(next, pv_io_links_next(io));
     next = pv_min_ns(next, pv_io_iface_timeout(io->iface, now));
     next = pv_min_ns(next, io->reclaim);
     next = pv_min_ns(next, io->leave_by);
@@ -283,8 +284,6 @@ static int make_parts(struct pv_io *io)
 {
     int r = pv_io_streams_new(&io->streams, io);
     if (r >= 0)
-        r = pv_io_socks_new(&io->socks, io);
-    if (r >= 0)
         r = pv_io_dns_new(&io->dns, io);
     if (r >= 0)
         r = pv_io_router_new(&io->router, io);
@@ -293,11 +292,11 @@ static int make_parts(struct pv_io *io)
     if (r >= 0)
         r = pv_io_iface_new(&io->iface, io);
     if (r >= 0)
-        r = pv_io_links_new(&io->links, io);
+        r = pv_io_links_watch(io);
     if (r >= 0)
         r = pv_io_files_new(&io->files, io);
     if (r >= 0)
-        r = pv_io_metrics_new(&io->metrics, io);
+        r = pv_io_metrics_serve(io);
     return r;
 }
 
@@ -348,7 +347,7 @@ int pv_io_run(struct pv_io *io, bool *ret_again)
     const struct pv_loop_owner owner = {.turn = run_turn, .ctx = io};
     pv_ns now = pv_clock_now();
     pv_io_turn_begin(io, now);
-    pv_io_links_look(io->links, true, now);
+    pv_io_links_look(io, true, now);
     pv_loop_run(io->loop, &owner);
     /* The loop has stopped, but shutdown makes output: goodbyes to peers, relays and the
      * coordinator. */
@@ -384,10 +383,10 @@ struct pv_io *pv_io_free(struct pv_io *io)
     pv_watch_free(io->relay_watch);
     pv_watch_free(io->signal_watch);
     pv_watch_free(io->helper_watch);
-    pv_io_links_free(io->links);
+    pv_watch_free(io->links.watch);
     pv_io_files_free(io->files);
     pv_io_dns_free(io->dns);
-    pv_io_metrics_free(io->metrics);
+    pv_oneshot_free(io->metrics);
     if (io->cfg.metrics_fd >= 0) /* it was never served */
         close(io->cfg.metrics_fd);
     /* The threads of jobs end before the parts whose jobs they run. */
@@ -399,7 +398,7 @@ struct pv_io *pv_io_free(struct pv_io *io)
         log_counts(io);
     pv_datapath_free(io->datapath);
     pv_relayio_free(io->relayio); /* what the lanes said last goes out */
-    pv_io_socks_free(io->socks);
+    pv_io_socks_free(io);
     pv_udp_receiver_free(io->rx);
     pv_net_monitor_free(io->monitor);
     pv_loop_free(io->loop);

@@ -2,9 +2,10 @@
 /* This host's addresses and routers, told to the engine whenever they are not what they were. */
 #include "daemon/io/io_links.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "daemon/io/io_iface.h"
+#include "daemon/io/io_router.h"
 #include "sys/helper/networds.h"
 #include "sys/net/netroutes.h"
 
@@ -12,15 +13,6 @@ enum {
     HOST_ADDRS = 256, /* addresses of this host looked at; ours */
 };
 #define AGAIN_AFTER PV_S(1) /* a look that failed: for want of descriptors, of memory */
-
-struct pv_io_links {
-    struct pv_io *io;
-    struct pv_watch *watch;
-    struct pv_link_addr links[PV_ENGINE_MAX_LINKS]; /* as the engine knows them */
-    size_t n_links;
-    pv_ns again; /* PV_NEVER: the last look saw all */
-    bool must;   /* what the looks that failed were to do */
-};
 
 /* Nothing is sent there: they are addresses of a root name server, which lie in no network of this
  * host's or a VPN's own, so whatever leads to them leads to the internet. A VPN that takes
@@ -40,8 +32,9 @@ static void find_ways_out(struct pv_link_addr *links, size_t n)
     }
 }
 
-void pv_io_links_look(struct pv_io_links *l, bool must, pv_ns now)
+void pv_io_links_look(struct pv_io *io, bool must, pv_ns now)
 {
+    struct pv_io_links *l = &io->links;
     struct pv_net_addr host[HOST_ADDRS];
     struct pv_link_addr links[PV_ENGINE_MAX_LINKS];
     size_t n = 0, n_links = 0;
@@ -49,7 +42,7 @@ void pv_io_links_look(struct pv_io_links *l, bool must, pv_ns now)
     must = must || l->must;
     if (r < 0) {
         if (l->again == PV_NEVER)
-            pv_log(l->io->log, PV_LOG_WARN, "what=\"own addresses not read\" why=\"%s\"",
+            pv_log(io->log, PV_LOG_WARN, "what=\"own addresses not read\" why=\"%s\"",
                    pv_strstatus(r));
         l->again = now + AGAIN_AFTER;
         l->must = must;
@@ -59,7 +52,7 @@ void pv_io_links_look(struct pv_io_links *l, bool must, pv_ns now)
     l->must = false;
     memset(links, 0, sizeof(links)); /* padding too: pictures are compared as bytes */
     for (size_t i = 0; i < n && n_links < PV_ENGINE_MAX_LINKS; i++) {
-        if (strcmp(host[i].ifname, l->io->cfg.tun_name) == 0)
+        if (strcmp(host[i].ifname, io->cfg.tun_name) == 0)
             continue;
         struct pv_link_addr *link = &links[n_links++];
         link->addr = host[i].addr;
@@ -71,52 +64,35 @@ void pv_io_links_look(struct pv_io_links *l, bool must, pv_ns now)
         link->up = host[i].up;
     }
     find_ways_out(links, n_links);
-    must = pv_io_router_look(l->io->router, pv_io_iface_index(l->io->iface), now) || must;
+    must = pv_io_router_look(io->router, pv_io_iface_index(io->iface), now) || must;
     if (!must && n_links == l->n_links && memcmp(links, l->links, sizeof(links)) == 0)
         return;
     memcpy(l->links, links, sizeof(links));
     l->n_links = n_links;
-    pv_engine_handle_links(l->io->engine, links, n_links, now);
+    pv_engine_handle_links(io->engine, links, n_links, now);
 }
 
 static void on_net(void *ctx, unsigned ready, pv_ns now)
 {
-    struct pv_io_links *l = ctx;
-    pv_net_monitor_ready(l->io->monitor, pv_io_iface_index(l->io->iface), now);
+    struct pv_io *io = ctx;
+    pv_net_monitor_ready(io->monitor, pv_io_iface_index(io->iface), now);
 }
 
-void pv_io_links_timeout(struct pv_io_links *l, pv_ns now)
+void pv_io_links_timeout(struct pv_io *io, pv_ns now)
 {
     bool rerouted = false;
-    if (pv_net_monitor_due(l->io->monitor, now, &rerouted) || now >= l->again)
-        pv_io_links_look(l, rerouted, now);
+    if (pv_net_monitor_due(io->monitor, now, &rerouted) || now >= io->links.again)
+        pv_io_links_look(io, rerouted, now);
 }
 
-pv_ns pv_io_links_next(const struct pv_io_links *l)
+pv_ns pv_io_links_next(const struct pv_io *io)
 {
-    return pv_min_ns(pv_net_monitor_next(l->io->monitor), l->again);
+    return pv_min_ns(pv_net_monitor_next(io->monitor), io->links.again);
 }
 
-int pv_io_links_new(struct pv_io_links **ret_links, struct pv_io *io)
+int pv_io_links_watch(struct pv_io *io)
 {
-    struct pv_io_links *l = calloc(1, sizeof(*l));
-    if (l == NULL)
-        return PV_ERR_NOMEM;
-    l->io = io;
-    l->again = PV_NEVER;
-    int r =
-        pv_watch_new(&l->watch, io->loop, pv_net_monitor_fd(io->monitor), PV_LOOP_READ, on_net, l);
-    if (r < 0)
-        free(l);
-    else
-        *ret_links = l;
-    return r;
-}
-
-struct pv_io_links *pv_io_links_free(struct pv_io_links *links)
-{
-    if (links != NULL)
-        pv_watch_free(links->watch);
-    free(links);
-    return NULL;
+    io->links.again = PV_NEVER;
+    return pv_watch_new(&io->links.watch, io->loop, pv_net_monitor_fd(io->monitor), PV_LOOP_READ,
+                        on_net, io);
 }

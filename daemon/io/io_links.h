@@ -4,19 +4,14 @@
  */
 #pragma once
 
-#include "daemon/io/io_iface.h"
-#include "daemon/io/io_router.h"
-#include "sys/net/netlink.h"
+#include "daemon/io/io_turn.h"
 
-struct pv_io_links; /* opaque */
-
-PV_MUST_CHECK int pv_io_links_new(struct pv_io_links **ret_links, struct pv_io *io);
+/* Looks whenever the kernel tells of a change. PV_ERR_NOMEM, -errno. */
+PV_MUST_CHECK int pv_io_links_watch(struct pv_io *io);
 /* Takes the picture of this host's addresses; the engine hears of it when it differs or when it
  * must (routes changed). */
-void pv_io_links_look(struct pv_io_links *links, bool must, pv_ns now);
+void pv_io_links_look(struct pv_io *io, bool must, pv_ns now);
 /* Looks when the kernel has told of changes some time ago, or a look has failed. */
-void pv_io_links_timeout(struct pv_io_links *links, pv_ns now);
+void pv_io_links_timeout(struct pv_io *io, pv_ns now);
 /* When to call it. */
-pv_ns pv_io_links_next(const struct pv_io_links *links);
-/* NULL is fine; returns NULL. */
-struct pv_io_links *pv_io_links_free(struct pv_io_links *links);
+pv_ns pv_io_links_next(const struct pv_io *io);

@@ -53,15 +53,10 @@ void pv_io_counts_tell(struct pv_io *io)
 
 /* --- the page ------------------------------------------------------------------------------- */
 
-struct pv_io_metrics {
-    struct pv_io *io;
-    struct pv_oneshot *server; /* NULL: nobody is served */
-};
-
 /* Numbers are gathered for an answer that has them: a wrong request costs no more than a line. */
 static int answer(void *ctx, struct pv_view asked, pv_ns now, char **ret_text, size_t *ret_len)
 {
-    struct pv_io *io = ((struct pv_io_metrics *)ctx)->io;
+    struct pv_io *io = ctx;
     struct pv_scrape scrape;
     char *page = NULL;
     size_t len = 0;
@@ -80,34 +75,9 @@ static int answer(void *ctx, struct pv_view asked, pv_ns now, char **ret_text, s
     return r;
 }
 
-int pv_io_metrics_new(struct pv_io_metrics **ret_metrics, struct pv_io *io)
+int pv_io_metrics_serve(struct pv_io *io)
 {
-    struct pv_io_metrics *m = calloc(1, sizeof(*m));
-    const struct pv_oneshot_config server = {.fd = io->cfg.metrics_fd, .answer = answer, .ctx = m};
-    int r = PV_OK;
-    if (m == NULL)
-        return PV_ERR_NOMEM;
-    m->io = io;
+    const struct pv_oneshot_config server = {.fd = io->cfg.metrics_fd, .answer = answer, .ctx = io};
     io->cfg.metrics_fd = -1; /* taken */
-    if (server.fd >= 0)
-        r = pv_oneshot_new(&m->server, io->loop, &server);
-    if (r < 0)
-        free(m);
-    else
-        *ret_metrics = m;
-    return r;
-}
-
-pv_ns pv_io_metrics_timeout(struct pv_io_metrics *metrics, pv_ns now)
-{
-    pv_oneshot_handle_timeout(metrics->server, now);
-    return pv_oneshot_next_timeout(metrics->server);
-}
-
-struct pv_io_metrics *pv_io_metrics_free(struct pv_io_metrics *metrics)
-{
-    if (metrics != NULL)
-        pv_oneshot_free(metrics->server);
-    free(metrics);
-    return NULL;
+    return server.fd < 0 ? PV_OK : pv_oneshot_new(&io->metrics, io->loop, &server);
 }

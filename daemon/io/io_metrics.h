@@ -10,10 +10,5 @@
 /* Reads the counters and hands them to the engine. */
 void pv_io_counts_tell(struct pv_io *io);
 
-struct pv_io_metrics; /* opaque */
-
-PV_MUST_CHECK int pv_io_metrics_new(struct pv_io_metrics **ret_metrics, struct pv_io *io);
-/* Ends connections that take too long; when to call again. */
-pv_ns pv_io_metrics_timeout(struct pv_io_metrics *metrics, pv_ns now);
-/* NULL is fine; returns NULL. */
-struct pv_io_metrics *pv_io_metrics_free(struct pv_io_metrics *metrics);
+/* Serves the page where cfg.metrics_fd listens, which is taken. PV_ERR_NOMEM, -errno. */
+PV_MUST_CHECK int pv_io_metrics_serve(struct pv_io *io);

@@ -160,7 +160,10 @@ struct pv_io_router {
     struct pv_io *io;
     bool open; /* the sockets were opened, as far as they could be */
     struct routersock socks;
-    struct pv_watch *watches[ROUTERSOCK_FDS];
+    struct watched {
+        struct pv_io_router *router; /* back, for the watch */
+        struct pv_watch *watch;
+    } watched[ROUTERSOCK_FDS];
     struct pv_engine_router routers[PV_NODE_ROUTERS]; /* as they were found last */
 };
 
@@ -175,52 +178,34 @@ int pv_io_router_new(struct pv_io_router **ret_router, struct pv_io *io)
 }
 
 /* Answers, and announcements that the router has restarted (RFC 6887 s14.1). */
-static void receive(struct pv_io_router *router, size_t i, pv_ns now)
+static void on_readable(void *ctx, unsigned ready, pv_ns now)
 {
+    struct watched *w = ctx;
+    struct pv_io_router *router = w->router;
     uint8_t buf[ROUTERSOCK_MAX];
     struct pv_addr src;
     size_t len = 0;
     pv_io_turn_begin(router->io, now);
     for (unsigned k = 0; k < DATAGRAMS_A_TURN; k++) {
-        if (routersock_recv(&router->socks, i, buf, &src, &len) < 0)
+        if (routersock_recv(&router->socks, (size_t)(w - router->watched), buf, &src, &len) < 0)
             return;
         pv_engine_handle_router_datagram(router->io->engine, &src, pv_view(buf, len), now);
     }
 }
 
-static void on_requests4(void *ctx, unsigned ready, pv_ns now)
-{
-    receive(ctx, 0, now);
-}
-
-static void on_requests6(void *ctx, unsigned ready, pv_ns now)
-{
-    receive(ctx, 1, now);
-}
-
-static void on_announced4(void *ctx, unsigned ready, pv_ns now)
-{
-    receive(ctx, 2, now);
-}
-
-static void on_announced6(void *ctx, unsigned ready, pv_ns now)
-{
-    receive(ctx, 3, now);
-}
-
 /* With the first request: who asks nobody hears nobody. */
 static void open_socks(struct pv_io_router *router)
 {
-    static void (*const on[ROUTERSOCK_FDS])(void *, unsigned, pv_ns) = {
-        on_requests4, on_requests6, on_announced4, on_announced6};
     if (router->open)
         return;
     router->open = true;
     routersock_open(&router->socks, PV_PORTMAP_ANNOUNCE_PORT);
     for (size_t i = 0; i < ROUTERSOCK_FDS; i++) {
+        struct watched *w = &router->watched[i];
         int fd = router->socks.fds[i];
-        if (fd < 0 || pv_watch_new(&router->watches[i], router->io->loop, fd, PV_LOOP_READ, on[i],
-                                   router) < 0)
+        w->router = router;
+        if (fd < 0 ||
+            pv_watch_new(&w->watch, router->io->loop, fd, PV_LOOP_READ, on_readable, w) < 0)
             pv_log(router->io->log, PV_LOG_DEBUG,
                    "what=\"a socket for routers is not there\" n=%zu", i);
     }
@@ -231,7 +216,7 @@ struct pv_io_router *pv_io_router_free(struct pv_io_router *router)
     if (router == NULL)
         return NULL;
     for (size_t i = 0; i < ROUTERSOCK_FDS; i++)
-        pv_watch_free(router->watches[i]);
+        pv_watch_free(router->watched[i].watch);
     if (router->open)
         routersock_close(&router->socks);
     free(router);

@@ -12,6 +12,7 @@
 #include "daemon/packets/datapath.h"
 #include "daemon/packets/relayio.h"
 #include "sys/net/netlink.h"
+#include "sys/net/oneshot.h"
 #include "sys/net/udp.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/loop.h"
@@ -36,15 +37,21 @@ struct pv_io {
 
     /* In the order in which they are made: each uses those before it, and jobs tell iface. */
     struct pv_io_streams *streams;
-    struct pv_io_socks *socks;
+    struct pv_io_sock *socks; /* a list, owned */
     struct pv_io_dns *dns;
     struct pv_io_router *router;
     struct pv_io_jobs *jobs;
     struct pv_io_iface *iface;
-    struct pv_io_links *links;
     struct pv_io_files *files;
-    struct pv_io_metrics *metrics;
+    struct pv_oneshot *metrics; /* NULL: nobody is served */
 
+    struct pv_io_links {
+        struct pv_watch *watch;
+        struct pv_link_addr links[PV_ENGINE_MAX_LINKS]; /* as the engine knows them */
+        size_t n_links;
+        pv_ns again; /* PV_NEVER: the last look saw all */
+        bool must;   /* what the looks that failed were to do */
+    } links;
     bool no_chat, no_files; /* their ports at the overlay's addresses are taken (io_streams.c) */
     pv_ns process_at;       /* the process is not looked at again before (io_metrics.c) */
 
