@@ -570,9 +570,8 @@ static void put_rest(struct pv_metrics *m, const json_t *doc)
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_limited_total",
                       "Connections and requests turned away, by the limit that was hit.");
     put_object(m, "limit", json_object_get(doc, "limits"));
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_relay_enabled",
-                      "1: the relay is on.");
-    pv_metrics_count(m, json_is_true(json_object_get(relay, "enabled")), NULL);
+    pv_metrics_one(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_relay_enabled", "1: the relay is on.",
+                   json_is_true(json_object_get(relay, "enabled")));
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_relay_drops_total",
                       "Datagrams not relayed, by reason.");
     put_object(m, "reason", json_object_get(relay, "drops"));

@@ -167,6 +167,13 @@ void pv_metrics_real(struct pv_metrics *m, double value, ...)
     va_end(labels);
 }
 
+void pv_metrics_one(struct pv_metrics *m, enum pv_metrics_type type, const char *name,
+                    const char *help, uint64_t value)
+{
+    pv_metrics_family(m, type, name, help);
+    pv_metrics_count(m, value, NULL);
+}
+
 /* --- histograms ---------------------------------------------------------------------------- */
 
 /* Counts are kept for each bound alone and summed when they are written: one increment for each

@@ -42,6 +42,9 @@ void pv_metrics_family(struct pv_metrics *m, enum pv_metrics_type type, const ch
  * a value that is NULL is empty. */
 void pv_metrics_count(struct pv_metrics *m, uint64_t value, ...) __attribute__((sentinel));
 void pv_metrics_real(struct pv_metrics *m, double value, ...) __attribute__((sentinel));
+/* A family of one number without labels. */
+void pv_metrics_one(struct pv_metrics *m, enum pv_metrics_type type, const char *name,
+                    const char *help, uint64_t value);
 
 enum {
     PV_HISTOGRAM_MAX = 10, /* bounds */

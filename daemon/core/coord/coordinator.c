@@ -91,15 +91,14 @@ static void coordshow_status(const struct pv_node *n, const struct pv_coordaddrs
  * one. */
 static void coordshow_metrics(const struct pv_node *n, struct pv_metrics *m)
 {
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_connected",
-                      "1: the control channel to the coordinator is up.");
-    pv_metrics_count(m, n->online, NULL);
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_hybrid",
-                      "1: ML-KEM-768 takes part in the keys of the control channel.");
-    pv_metrics_count(m, n->online && n->coord_info.keys == PV_COORD_HYBRID, NULL);
-    pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_connects_total",
-                      "How often the control channel came up: the first time and after each loss.");
-    pv_metrics_count(m, n->coord_info.connects, NULL);
+    pv_metrics_one(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_connected",
+                   "1: the control channel to the coordinator is up.", n->online);
+    pv_metrics_one(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_hybrid",
+                   "1: ML-KEM-768 takes part in the keys of the control channel.",
+                   n->online && n->coord_info.keys == PV_COORD_HYBRID);
+    pv_metrics_one(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_connects_total",
+                   "How often the control channel came up: the first time and after each loss.",
+                   n->coord_info.connects);
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_rtt_seconds",
                       "Round trip on the control channel.");
     if (n->online && pv_coordclient_rtt(n->coord) != 0)

@@ -425,9 +425,8 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
         "Multicast groups that programs here joined, and that anything is copied to.");
     pv_metrics_count(m, l->querier.n, "of", "here", NULL);
     pv_metrics_count(m, l->n_groups, "of", "members", NULL);
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_lan_broadcast",
-                      "1: broadcasts, mDNS and the like are copied to members.");
-    pv_metrics_count(m, l->discovers, NULL);
+    pv_metrics_one(m, PV_METRICS_GAUGE, "p2pvpn_lan_broadcast",
+                   "1: broadcasts, mDNS and the like are copied to members.", l->discovers);
 }
 
 static const struct pv_inband_handler inband[] = {{PV_INBAND_GROUPS, take_groups}};

@@ -845,9 +845,9 @@ static void put_metrics(void *part, struct pv_metrics *metrics, pv_ns now)
 {
     const struct membership *m = part;
     const struct pv_roster *roster = m->node->roster;
-    pv_metrics_family(metrics, PV_METRICS_GAUGE, "p2pvpn_members",
-                      "Members of the network, this one included.");
-    pv_metrics_count(metrics, roster == NULL ? 0 : pv_roster_count(roster), NULL);
+    pv_metrics_one(metrics, PV_METRICS_GAUGE, "p2pvpn_members",
+                   "Members of the network, this one included.",
+                   roster == NULL ? 0 : pv_roster_count(roster));
 }
 
 const struct pv_part pv_part_membership = {

@@ -861,8 +861,7 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
     const struct rules *r = part;
     size_t n = count_of(r->policy);
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_rules", "Rules of the network in force.");
-    pv_metrics_count(m, n, NULL);
+    pv_metrics_one(m, PV_METRICS_GAUGE, "p2pvpn_rules", "Rules of the network in force.", n);
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_rules_denied_total",
                       "Packets of peers that were dropped, by the rule that denied them.");
     pv_metrics_count(m, denied_by(r, 0), "rule", "default", NULL);

@@ -122,19 +122,16 @@ void pv_pathstats_metrics(const struct pv_pathstats *s, struct pv_metrics *m)
                                  end_name((enum pv_path_end)theirs), NULL);
         }
     }
-    pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_relayed_paths_total",
-                      "Paths to members that began to lead through a relay.");
-    pv_metrics_count(m, s->relayed, NULL);
+    pv_metrics_one(m, PV_METRICS_COUNTER, "p2pvpn_relayed_paths_total",
+                   "Paths to members that began to lead through a relay.", s->relayed);
     pv_metrics_family(m, PV_METRICS_HISTOGRAM, "p2pvpn_time_to_direct_seconds",
                       "From the beginning of an attempt to reach a member to its direct path.");
     pv_metrics_histogram(m, &s->to_direct);
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_relay_seconds_total",
                       "Time that paths led through relays, all members together.");
     pv_metrics_real(m, (double)s->relay_time / 1e9, NULL);
-    pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_handshakes_total",
-                      "Handshakes that gave session keys.");
-    pv_metrics_count(m, s->handshakes, NULL);
-    pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_handshakes_failed_total",
-                      "Handshakes given up after 90 s without an answer.");
-    pv_metrics_count(m, s->handshakes_failed, NULL);
+    pv_metrics_one(m, PV_METRICS_COUNTER, "p2pvpn_handshakes_total",
+                   "Handshakes that gave session keys.", s->handshakes);
+    pv_metrics_one(m, PV_METRICS_COUNTER, "p2pvpn_handshakes_failed_total",
+                   "Handshakes given up after 90 s without an answer.", s->handshakes_failed);
 }

@@ -1076,25 +1076,20 @@ static void put_each(const struct row *rows, size_t n, struct pv_metrics *m)
 
 /* --- metrics: sums ---------------------------------------------------------------------------- */
 
-static void counter(struct pv_metrics *m, const char *name, const char *help, uint64_t value)
-{
-    pv_metrics_family(m, PV_METRICS_COUNTER, name, help);
-    pv_metrics_count(m, value, NULL);
-}
-
 /* Peers that are gone are part of the sums: a counter must not fall. */
 static void put_sums(const struct pv_peers *ps, struct pv_metrics *m)
 {
     struct pv_peer_sums sum = ps->node->common->gone;
     for (const struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;)
         pv_peer_add_sums(p, &sum);
-    counter(m, "p2pvpn_sent_bytes_total", "Bytes of packets that went into the tunnel.",
-            sum.tx_bytes);
-    counter(m, "p2pvpn_received_bytes_total", "Bytes of packets that came out of the tunnel.",
-            sum.rx_bytes);
-    counter(m, "p2pvpn_sent_datagrams_total", "Sealed datagrams sent to peers.", sum.tx_packets);
-    counter(m, "p2pvpn_received_datagrams_total", "Authenticated datagrams of peers.",
-            sum.rx_packets);
+    pv_metrics_one(m, PV_METRICS_COUNTER, "p2pvpn_sent_bytes_total",
+                   "Bytes of packets that went into the tunnel.", sum.tx_bytes);
+    pv_metrics_one(m, PV_METRICS_COUNTER, "p2pvpn_received_bytes_total",
+                   "Bytes of packets that came out of the tunnel.", sum.rx_bytes);
+    pv_metrics_one(m, PV_METRICS_COUNTER, "p2pvpn_sent_datagrams_total",
+                   "Sealed datagrams sent to peers.", sum.tx_packets);
+    pv_metrics_one(m, PV_METRICS_COUNTER, "p2pvpn_received_datagrams_total",
+                   "Authenticated datagrams of peers.", sum.rx_packets);
 }
 
 static void put_sessions(const struct pv_peers *ps, struct pv_metrics *m, pv_ns now)
@@ -1106,9 +1101,8 @@ static void put_sessions(const struct pv_peers *ps, struct pv_metrics *m, pv_ns 
                       "Sessions with members that have keys, by kind.");
     pv_metrics_count(m, pq.hybrid, "kind", "hybrid", NULL);
     pv_metrics_count(m, pq.classical, "kind", "classical", NULL);
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_sessions_waiting",
-                      "Classical sessions that carry no packets until they are hybrid.");
-    pv_metrics_count(m, pq.waiting, NULL);
+    pv_metrics_one(m, PV_METRICS_GAUGE, "p2pvpn_sessions_waiting",
+                   "Classical sessions that carry no packets until they are hybrid.", pq.waiting);
 }
 
 static void metrics(void *part, struct pv_metrics *m, pv_ns now)
@@ -1133,10 +1127,6 @@ static int adopt(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns
 {
     *ret_part = node->peers;
     return PV_OK;
-}
-
-static void leave(void *part)
-{
 }
 
 static int add_statics(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -1202,7 +1192,6 @@ const struct pv_part pv_part_peers = {
     .name = "peers",
     .after = {"relays", "bindings", "hardnat"},
     .make = adopt,
-    .free = leave,
     .restore = add_statics,
     .on_facts = on_facts,
     .handle_stun = take_stun,

@@ -878,12 +878,10 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
     const struct pv_routes *r = part;
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_routes_used",
-                      "Prefixes that go by members, default routes excepted.");
-    pv_metrics_count(m, r->plan.n_used, NULL);
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_routes_carried",
-                      "Prefixes that this node carries for members.");
-    pv_metrics_count(m, r->n_here, NULL);
+    pv_metrics_one(m, PV_METRICS_GAUGE, "p2pvpn_routes_used",
+                   "Prefixes that go by members, default routes excepted.", r->plan.n_used);
+    pv_metrics_one(m, PV_METRICS_GAUGE, "p2pvpn_routes_carried",
+                   "Prefixes that this node carries for members.", r->n_here);
 }
 
 const struct pv_part pv_part_routes = {
