@@ -60,8 +60,11 @@ static void put(struct page *p, const char *name, bool well, const char *todo, c
 static void look_at_tun(struct page *p)
 {
     bool there = access("/dev/net/tun", F_OK) == 0;
+    bool own = p->cli->node.is_user && access("/dev/net/tun", R_OK | W_OK) != 0;
     put(p, "tun", there, there ? "" : "modprobe tun, or pass /dev/net/tun into this container",
-        there ? "/dev/net/tun is there" : "/dev/net/tun is missing: no interface can be made");
+        !there ? "/dev/net/tun is missing: no interface can be made"
+        : own  ? "/dev/net/tun is not for this user: lwIP stands in, see `p2pvpnctl status`"
+               : "/dev/net/tun is there");
 }
 
 static void look_at_disk(struct page *p)

@@ -25,7 +25,9 @@
 
 enum {
     POLL_MS = 20,
-    LAST_WORDS = 160, /* bytes of its last line that are repeated to the user */
+    LAST_WORDS = 160,  /* bytes of its last line that are repeated to the user */
+    LOG_BYTES = 65536, /* of a log's end that are looked at, with the NUL */
+    LINE_BYTES = 1024, /* shown of a line of it, with the NUL */
 };
 
 /* Is p2pvpnd at this place below the directory? */
@@ -242,6 +244,27 @@ static int last_line_of(const char *path, char *const argv[], char *dst, size_t 
     return status;
 }
 
+static void read_log(const char *path, char *text);
+
+/* The last line of the log, where p2pvpnd ended with it: lines of one that runs have a time. */
+static void last_complaint(const struct pv_instance *node, char *dst, size_t cap)
+{
+    static const char by[] = PROGRAM ": ", ready[] = "ready: ";
+    char path[PV_LAUNCH_FROM], *text = malloc(LOG_BYTES);
+    if (text == NULL)
+        return;
+    snprintf(path, sizeof(path), "%s/p2pvpnd.log", node->state);
+    read_log(path, text);
+    size_t n = strlen(text);
+    while (n > 0 && text[n - 1] == '\n')
+        text[--n] = '\0';
+    const char *nl = strrchr(text, '\n'), *line = nl == NULL ? text : nl + 1;
+    const char *said = line + strlen(by);
+    if (strncmp(line, by, strlen(by)) == 0 && strncmp(said, ready, strlen(ready)) != 0)
+        pv_chat_show(pv_view(said, strlen(said)), dst, cap);
+    free(text);
+}
+
 void pv_launch_why(const struct pv_instance *node, char *dst, size_t cap)
 {
     struct pv_launch l;
@@ -256,16 +279,13 @@ void pv_launch_why(const struct pv_instance *node, char *dst, size_t cap)
     if (has_settings && last_line_of(l.program, ask_settings, dst, cap) > 0)
         return;
     dst[0] = '\0';
-    if (pv_systemd_has(node->unit) && last_line_of(journal, ask_journal, dst, cap) != 0)
+    if (!pv_systemd_has(node->unit))
+        last_complaint(node, dst, cap);
+    else if (last_line_of(journal, ask_journal, dst, cap) != 0)
         dst[0] = '\0';
 }
 
 /* --- the log's end ------------------------------------------------------------------------- */
-
-enum {
-    LOG_BYTES = 65536, /* of a log's end that are looked at, with the NUL */
-    LINE_BYTES = 1024, /* shown of a line, with the NUL */
-};
 
 /* The newest lines first: what does not fit is of the oldest. */
 static void read_journal(const struct pv_instance *node, char *text)

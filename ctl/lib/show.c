@@ -141,9 +141,14 @@ static void print_cut(const char *text, size_t columns, FILE *out)
 }
 
 /* The last cell of a row gets no blanks, so that lines do not wrap for nothing, and goes on below
- * itself where it is longer than the screen is wide. */
+ * itself where it is longer than the screen is wide; where the others leave no room it stands below
+ * them. */
 static void print_last(const char *text, size_t from, size_t screen, FILE *out)
 {
+    if (screen > 0 && from + CELL_MIN > screen && from + width(text) > screen) {
+        from = GAP;
+        fprintf(out, "\n%*s", GAP, "");
+    }
     size_t room = screen > from + 1 ? screen - from : SIZE_MAX;
     for (size_t n = fitting(text, room);; n = fitting(text, room)) {
         fwrite(text, 1, n, out);

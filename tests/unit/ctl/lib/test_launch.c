@@ -121,6 +121,22 @@ PV_TEST(the_end_of_the_log_is_read_in_its_order)
     json_decref(list);
 }
 
+/* Without systemd the log alone knows; `p2pvpnctl up` would end in the same way. */
+PV_TEST(the_line_with_which_p2pvpnd_ended_is_the_reason)
+{
+    char why[200];
+    write_log("p2pvpnd: ready: version 1\n2026-11-24 11:55:58Z p2pvpnd: info: stopping\n"
+              "p2pvpnd: open UDP port 40000: in use\n");
+    pv_launch_why(&node, why, sizeof(why));
+    assert_string_equal(why, "open UDP port 40000: in use");
+    write_log("p2pvpnd: ready: version 1\n");
+    pv_launch_why(&node, why, sizeof(why));
+    assert_string_equal(why, ""); /* it was killed */
+    write_log("p2pvpnd: no\n2026-11-24 11:55:58Z p2pvpnd: info: stopping: signal=15\n");
+    pv_launch_why(&node, why, sizeof(why));
+    assert_string_equal(why, "");
+}
+
 PV_TEST(a_log_that_is_something_else_is_not_read)
 {
     alarm(HELD_UP_S);

@@ -34,6 +34,14 @@ PV_TEST(the_last_column_goes_on_below_itself)
     free(text);
 }
 
+PV_TEST(the_last_column_stands_below_the_others_where_they_leave_no_room)
+{
+    static const char *const cells[] = {"alice-and-bob", "online", "x", "up"};
+    char *text = print_on(15, cells, PV_ARRAY_LEN(cells));
+    assert_string_equal(text, "alice...  \n  online\nx         up\n");
+    free(text);
+}
+
 PV_TEST(a_text_behind_its_heading_goes_on_below_itself)
 {
     static const char said[] = "as wide as it may be and on\x1b[2J";
