@@ -231,7 +231,8 @@ size_t pv_tui_find_named(struct pv_tui *t, const char *name)
     }
     for (size_t i = 1; i < t->n_convs && index == SIZE_MAX && len > 0; i++) {
         if (strcmp(t->convs[i].ip4, name) == 0 ||
-            (t->convs[i].name[0] == '#' && strcmp(t->convs[i].name + 1, name) == 0))
+            (t->convs[i].name[0] == '#' &&
+             strcasecmp(t->convs[i].name + 1, name + (name[0] == '#')) == 0))
             index = i;
     }
     return index;
@@ -248,7 +249,9 @@ static bool open_named(struct pv_tui *t, const char *name)
         return true;
     }
     /* The daemon knows who is gone, by name or by "key:AbCd". */
-    if (is_word)
+    if (name[0] == '\0')
+        pv_tui_note(t, "/open NAME, or /open #ROOM; /peers lists who is there");
+    else if (is_word)
         pv_tui_want(t, PV_TUI_FORMER, name, NULL);
     else
         pv_tui_note(t, "no peer or room named \"%.63s\": /peers lists them", name);

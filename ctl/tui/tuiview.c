@@ -399,8 +399,10 @@ static void draw_row(struct pen p, const struct walk *w, const struct row *r)
 static void draw_welcome(const struct pv_tui *t, struct pen p)
 {
     char text[PV_NAME_BUF + 64];
-    snprintf(text, sizeof(text), "Ctrl-N or /open %s opens a conversation",
-             t->n_convs > 1 ? t->convs[1].name : "NAME");
+    static const char words[] = "Ctrl-N or /open %s opens a conversation";
+    int n = snprintf(text, sizeof(text), words, t->n_convs > 1 ? t->convs[1].name : "NAME");
+    if ((size_t)n > p.end - p.col)
+        snprintf(text, sizeof(text), words, "NAME");
     write_text(&p, text);
 }
 

@@ -1663,6 +1663,21 @@ PV_TEST(an_empty_home_says_how_to_begin)
 {
     draw(12, 80);
     assert_non_null(strstr(row(9), "Ctrl-N or /open alice opens a conversation"));
+    take(&f->t, pv_tui_take_peers,
+         "{\"peers\":[" PEER("a-machine-with-a-long-name", "true", "none", "null") "]}");
+    draw(12, 80); /* it is not cut */
+    assert_non_null(strstr(row(9), "Ctrl-N or /open NAME opens a conversation"));
+}
+
+PV_TEST(open_says_what_is_missing_and_takes_capitals)
+{
+    struct pv_tui *t = &f->t;
+    take(t, pv_tui_take_rooms, "{\"rooms\":[{\"room\":\"#crew\",\"members\":3}]}");
+    line(t, "/open");
+    assert_string_equal(t->note, "/open NAME, or /open #ROOM; /peers lists who is there");
+    edit(t, PV_TUIEDIT_KILL_START);
+    line(t, "/open #Crew");
+    assert_string_equal(name_of_current(t), "#crew");
 }
 
 PV_TEST(long_texts_break_at_blanks_and_wide_characters_never_in_two)
