@@ -231,21 +231,27 @@ static int take_listener(struct ushering *d)
 static void serve_usher(struct ushering *d)
 {
     static struct pollfd p[3 + PORTERS];
+    static size_t place[PORTERS];
     for (;;) {
-        p[2 + PORTERS] = (struct pollfd){.fd = d->end, .events = POLLIN};
+        nfds_t porters = 0; /* poll() takes no more than the process may have open */
         p[0] = (struct pollfd){.fd = d->daemon, .events = POLLIN};
         p[1] = (struct pollfd){.fd = d->resting ? -1 : d->listener, .events = POLLIN};
-        for (size_t i = 0; i < PORTERS; i++)
-            p[2 + i] = (struct pollfd){.fd = d->places[i].life, .events = POLLIN};
-        int n = poll(p, PV_ARRAY_LEN(p), d->resting ? REST_MS : -1);
+        p[2] = (struct pollfd){.fd = d->end, .events = POLLIN};
+        for (size_t i = 0; i < PORTERS; i++) {
+            if (d->places[i].life < 0)
+                continue;
+            place[porters] = i;
+            p[3 + porters++] = (struct pollfd){.fd = d->places[i].life, .events = POLLIN};
+        }
+        int n = poll(p, 3 + porters, d->resting ? REST_MS : -1);
         d->resting = false;
-        for (size_t i = 0; n > 0 && i < PORTERS; i++) {
-            if (p[2 + i].revents != 0) {
-                close(d->places[i].life);
-                d->places[i].life = -1;
+        for (nfds_t k = 0; n > 0 && k < porters; k++) {
+            if (p[3 + k].revents != 0) {
+                close(d->places[place[k]].life);
+                d->places[place[k]].life = -1;
             }
         }
-        if (n > 0 && p[2 + PORTERS].revents != 0)
+        if (n > 0 && p[2].revents != 0)
             return;
         if (n > 0 && p[0].revents != 0 && take_listener(d) != PV_OK)
             return;
