@@ -24,7 +24,7 @@ enum {
 struct pv_relays {
     struct pv_node *node;
     struct pv_relayway **ways; /* node.ways.relays, by number; NULL: not configured */
-    struct pv_turnservers *servers;
+    struct pv_turnservers servers;
     struct pv_turnc_config offer;        /* of the last welcome, when there is one */
     bool has_offer;                      /* and it is not used up */
     uint8_t channels_of[PV_SIGN_PK_LEN]; /* the coordinator whose addresses channels are bound to */
@@ -50,7 +50,7 @@ static void unmake(void *part)
     forget_offer(r);
     EACH_WAY(r, via)
     r->ways[via] = pv_relayway_free(r->ways[via]);
-    pv_turnservers_free(r->servers);
+    pv_wipe(r->servers.password, sizeof(r->servers.password));
 }
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -60,7 +60,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     r->ways = r->node->ways.relays;
     int status = pv_relayway_new(&r->ways[MEMBERS], MEMBERS, &r->node->rng);
     if (status == PV_OK)
-        status = pv_turnservers_new(&r->servers, r->node, cfg, r->ways);
+        status = pv_turnservers_init(&r->servers, r->node, cfg, r->ways);
     return status;
 }
 
@@ -72,7 +72,7 @@ static struct pv_relays *of(const struct pv_node *n)
 const char *pv_relays_name(const struct pv_node *n, uint16_t via,
                            char buf[static PV_TURNSERVERS_NAME])
 {
-    return pv_turnservers_name(of(n)->servers, via, buf);
+    return pv_turnservers_name(&of(n)->servers, via, buf);
 }
 
 const struct pv_udpwatch *pv_relays_udpwatch(const struct pv_node *n)
@@ -273,7 +273,7 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
     r->has_offer = w->has_turn;
     if (!r->has_offer)
         stop_members(r, now);
-    pv_turnservers_start(r->servers, now);
+    pv_turnservers_start(&r->servers, now);
     if (r->node->coord_info.n_servers > 0)
         pv_udpwatch_start(&r->udp, now);
     if (!r->has_offer)
@@ -310,12 +310,12 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     if ((facts & PV_FACT_SERVERS) != 0)
         start_members(r, now);
     if ((facts & PV_FACT_TEARDOWN) != 0) {
-        pv_turnservers_stop(r->servers, now);
+        pv_turnservers_stop(&r->servers, now);
         stop_members(r, now);
     }
     if ((facts & (PV_FACT_LINKS | PV_FACT_RESUMED)) != 0) {
         if (is_up(n))
-            pv_turnservers_start(r->servers, now);
+            pv_turnservers_start(&r->servers, now);
         EACH_WAY(r, via)
         pv_relayway_kick(r->ways[via], now);
     }
@@ -524,7 +524,7 @@ static void handle_timeout(void *part, pv_ns now)
 {
     struct pv_relays *r = part;
     pv_udpwatch_handle_timeout(&r->udp, pv_coordclient_heard_at(r->node->coord), now);
-    pv_turnservers_handle_timeout(r->servers, now);
+    pv_turnservers_handle_timeout(&r->servers, now);
     EACH_WAY(r, via)
     pv_relayway_handle_timeout(r->ways[via], now);
 }
@@ -533,7 +533,7 @@ static pv_ns next_timeout(const void *part)
 {
     const struct pv_relays *r = part;
     pv_ns next =
-        pv_min_ns(pv_udpwatch_next_timeout(&r->udp), pv_turnservers_next_timeout(r->servers));
+        pv_min_ns(pv_udpwatch_next_timeout(&r->udp), pv_turnservers_next_timeout(&r->servers));
     EACH_WAY(r, via)
     next = pv_min_ns(next, pv_relayway_next_timeout(r->ways[via]));
     return next;

@@ -4,61 +4,26 @@
 #include "daemon/core/path/turnservers.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "crypto/ct.h"
 
 #define ASK_AGAIN PV_S(30) /* ours: after a name was not found, or nobody answered there */
 
-struct server {
-    struct pv_relayway_server conf;
-    bool asking;    /* a job looks it up */
-    pv_ns retry_at; /* when that is done again; PV_NEVER: it is not needed */
-};
-
-struct pv_turnservers {
-    struct pv_node *node;
-    struct pv_relayway **relays; /* borrowed; that of list[i] is relays[i + 1] */
-    struct server list[PV_ENGINE_MAX_RELAYS];
-    size_t n;
-    char user[PV_TURNC_TEXT_MAX + 1];
-    char password[PV_TURNC_TEXT_MAX + 1]; /* a secret: wiped */
-};
-
-int pv_turnservers_new(struct pv_turnservers **ret_servers, struct pv_node *node,
-                       const struct pv_engine_config *cfg, struct pv_relayway **relays)
+/* Number 0 is the coordinator's relay, so the configured ones begin at 1. */
+int pv_turnservers_init(struct pv_turnservers *t, struct pv_node *node,
+                        const struct pv_engine_config *cfg, struct pv_relayway **relays)
 {
     int r = PV_OK;
-    *ret_servers = NULL;
-    if (cfg->n_relays == 0)
-        return PV_OK;
-    struct pv_turnservers *t = calloc(1, sizeof(*t));
-    if (t == NULL)
-        return PV_ERR_NOMEM;
-    t->node = node;
-    t->relays = relays;
-    t->n = cfg->n_relays < PV_ENGINE_MAX_RELAYS ? cfg->n_relays : PV_ENGINE_MAX_RELAYS;
+    *t = (struct pv_turnservers){.node = node, .relays = relays};
     memcpy(t->user, cfg->relay_user, sizeof(t->user));
     memcpy(t->password, cfg->relay_password, sizeof(t->password));
-    /* Number 0 is the coordinator's relay, so the configured ones begin at 1. */
-    for (uint16_t via = 1; r == PV_OK && via <= t->n; via++) {
-        t->list[via - 1] = (struct server){.conf = cfg->relays[via - 1], .retry_at = PV_NEVER};
-        r = pv_relayway_new(&relays[via], via, &node->rng);
+    while (r == PV_OK && t->n < cfg->n_relays && t->n < PV_ENGINE_MAX_RELAYS) {
+        t->list[t->n] = (struct pv_turnserver){.conf = cfg->relays[t->n], .retry_at = PV_NEVER};
+        t->n++;
+        r = pv_relayway_new(&relays[t->n], (uint16_t)t->n, &node->rng);
     }
-    if (r != PV_OK)
-        t = pv_turnservers_free(t);
-    *ret_servers = t;
     return r;
-}
-
-/* The ways belong to the part `relays`, which frees them. */
-struct pv_turnservers *pv_turnservers_free(struct pv_turnservers *t)
-{
-    if (t != NULL)
-        pv_wipe(t, sizeof(*t));
-    free(t);
-    return NULL;
 }
 
 /* Its name has these addresses: the first is tried, the others when it does not answer. The way
@@ -97,7 +62,7 @@ static pv_job_done resolved;
  * its time comes is not asked for. */
 static void look_up(struct pv_turnservers *t, uint16_t via, pv_ns now)
 {
-    struct server *s = &t->list[via - 1];
+    struct pv_turnserver *s = &t->list[via - 1];
     const struct pv_relayway *r = t->relays[via];
     s->retry_at = PV_NEVER;
     if (s->asking || (pv_relayway_is_on(r) && !pv_relayway_is_lost(r)))
@@ -109,13 +74,13 @@ static void look_up(struct pv_turnservers *t, uint16_t via, pv_ns now)
 
 void pv_turnservers_start(struct pv_turnservers *t, pv_ns now)
 {
-    for (uint16_t via = 1; t != NULL && via <= t->n; via++)
+    for (uint16_t via = 1; via <= t->n; via++)
         look_up(t, via, now);
 }
 
 void pv_turnservers_stop(struct pv_turnservers *t, pv_ns now)
 {
-    for (uint16_t via = 1; t != NULL && via <= t->n; via++) {
+    for (uint16_t via = 1; via <= t->n; via++) {
         t->list[via - 1].retry_at = PV_NEVER;
         pv_relayway_stop(t->relays[via], now);
     }
@@ -144,8 +109,8 @@ static void resolved(struct pv_jobwait *wait, struct pv_job_result *result, pv_n
 
 void pv_turnservers_handle_timeout(struct pv_turnservers *t, pv_ns now)
 {
-    for (uint16_t via = 1; t != NULL && via <= t->n; via++) {
-        struct server *s = &t->list[via - 1];
+    for (uint16_t via = 1; via <= t->n; via++) {
+        struct pv_turnserver *s = &t->list[via - 1];
         if (s->retry_at == PV_NEVER && !s->asking && pv_relayway_is_lost(t->relays[via]))
             s->retry_at = now + ASK_AGAIN; /* its name may lead elsewhere by now */
         if (now >= s->retry_at)
@@ -156,7 +121,7 @@ void pv_turnservers_handle_timeout(struct pv_turnservers *t, pv_ns now)
 pv_ns pv_turnservers_next_timeout(const struct pv_turnservers *t)
 {
     pv_ns next = PV_NEVER;
-    for (size_t i = 0; t != NULL && i < t->n; i++)
+    for (size_t i = 0; i < t->n; i++)
         next = pv_min_ns(next, t->list[i].retry_at);
     return next;
 }
@@ -164,7 +129,7 @@ pv_ns pv_turnservers_next_timeout(const struct pv_turnservers *t)
 const char *pv_turnservers_name(const struct pv_turnservers *t, uint16_t via,
                                 char buf[static PV_TURNSERVERS_NAME])
 {
-    if (via == 0 || t == NULL)
+    if (via == 0 || via > t->n)
         return "coordinator";
     const struct pv_relayway_server *s = &t->list[via - 1].conf;
     /* As in a configuration: "turn:[2001:db8::1]:3478". */

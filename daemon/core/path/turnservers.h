@@ -14,14 +14,25 @@ enum {
     PV_TURNSERVERS_NAME = PV_JOB_HOST_MAX + 24, /* "turns:[HOST]:PORT" and a NUL */
 };
 
-struct pv_turnservers; /* opaque */
+struct pv_turnserver {
+    struct pv_relayway_server conf;
+    bool asking;    /* a job looks it up */
+    pv_ns retry_at; /* when that is done again; PV_NEVER: it is not needed */
+};
 
-/* relays: the ways by number, from 1 on; made here, freed by the owner. *ret_servers is NULL when
- * none is configured, which every function here takes. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_turnservers_new(struct pv_turnservers **ret_servers, struct pv_node *node,
-                                     const struct pv_engine_config *cfg,
-                                     struct pv_relayway **relays);
-struct pv_turnservers *pv_turnservers_free(struct pv_turnservers *t); /* returns NULL; wipes */
+struct pv_turnservers {
+    struct pv_node *node;
+    struct pv_relayway **relays; /* borrowed; that of list[i] is relays[i + 1] */
+    struct pv_turnserver list[PV_ENGINE_MAX_RELAYS];
+    size_t n;
+    char user[PV_TURNC_TEXT_MAX + 1];
+    char password[PV_TURNC_TEXT_MAX + 1]; /* a secret: the owner wipes it */
+};
+
+/* relays: the ways by number, from 1 on; made here, freed by the owner. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_turnservers_init(struct pv_turnservers *t, struct pv_node *node,
+                                      const struct pv_engine_config *cfg,
+                                      struct pv_relayway **relays);
 
 /* Looks up those that are not in use yet. */
 void pv_turnservers_start(struct pv_turnservers *t, pv_ns now);
