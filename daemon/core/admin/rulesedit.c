@@ -51,6 +51,17 @@ const uint8_t *pv_rulesedit_node(const struct pv_node *n, const char *text)
     return p == NULL || !pv_peer_is_member(p) ? NULL : pv_peer_pk(p);
 }
 
+const uint8_t *pv_rulesedit_need_node(struct pv_node *n, const char *what, const char *text,
+                                      uint64_t handle)
+{
+    const uint8_t *node = pv_rulesedit_node(n, text);
+    if (node == NULL)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
+                        "%s: nobody is called %.70s: `p2pvpnctl peers` lists the members", what,
+                        text);
+    return node;
+}
+
 /* The tag is a valid name, so it fits. */
 static struct pv_selector tag_selector(const char *tag)
 {
@@ -577,16 +588,6 @@ static void say_why(const struct pv_node *n, struct pv_verdict v, char *text, si
              pv_rules_who(n, &rule->to, to), pv_ports_format(&rule->ports, ports));
 }
 
-/* Answers the client when there is none of this name: the caller only returns. */
-static const uint8_t *need_node(struct pv_node *n, const char *text, uint64_t handle)
-{
-    const uint8_t *node = pv_rulesedit_node(n, text);
-    if (node == NULL)
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
-                        "can: nobody is called %.70s: `p2pvpnctl peers` lists the members", text);
-    return node;
-}
-
 /* One port, not many: a bare number is TCP's, as most people mean it. */
 static bool read_port(struct pv_node *n, const char *text, uint64_t handle,
                       struct pv_port_range *ret)
@@ -638,11 +639,11 @@ static bool decide(struct pv_node *n, const struct pv_ctlapi_request *req, uint6
                    struct pv_verdict *ret, struct pv_port_range *ret_port)
 {
     struct pv_prefix prefix;
-    const uint8_t *from = need_node(n, req->from, handle);
+    const uint8_t *from = pv_rulesedit_need_node(n, "can", req->from, handle);
     bool beyond = from != NULL && read_prefix(n, req->to, &prefix);
     const uint8_t *to = from == NULL ? NULL
                         : beyond     ? gateway_to(n, &prefix)
-                                     : need_node(n, req->to, handle);
+                                     : pv_rulesedit_need_node(n, "can", req->to, handle);
     if (beyond && to == NULL)
         pv_ctlsrv_failf(
             n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,

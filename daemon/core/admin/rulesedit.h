@@ -14,6 +14,9 @@ extern const struct pv_part pv_part_rulesedit;
 
 /* The identity key of the member that text names, this node included; NULL: there is none. */
 const uint8_t *pv_rulesedit_node(const struct pv_node *n, const char *text);
+/* The same; where there is none, the client of the command (what) is told so. */
+const uint8_t *pv_rulesedit_need_node(struct pv_node *n, const char *what, const char *text,
+                                      uint64_t handle);
 /* Takes back a route, tag or rule in force, of whatever signer. */
 PV_MUST_CHECK int pv_rulesedit_take_back(struct pv_node *n, const struct pv_statement *st,
                                          pv_ns now);

@@ -248,18 +248,6 @@ static void run_withdraw(void *part, struct pv_ctlapi_request *req, struct pv_pe
 
 /* --- permissions ------------------------------------------------------------------------------ */
 
-/* The member that the command is about; NULL: the client is answered. */
-static const uint8_t *need_node(struct pv_node *n, const char *what, const char *text,
-                                uint64_t handle)
-{
-    const uint8_t *node = pv_rulesedit_node(n, text);
-    if (node == NULL)
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
-                        "%s: nobody is called %.70s: `p2pvpnctl peers` lists the members", what,
-                        text);
-    return node;
-}
-
 /* Before the node offers it, too: then it is used as soon as it does. */
 static void run_allow(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                       pv_ns now)
@@ -272,7 +260,7 @@ static void run_allow(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         !read_prefixes(n, what, req->cidr, handle, &prefixes) ||
         is_own_range(n, what, &prefixes.p[0], handle))
         return;
-    const uint8_t *node = need_node(n, what, req->peer, handle);
+    const uint8_t *node = pv_rulesedit_need_node(n, what, req->peer, handle);
     for (size_t i = 0; node != NULL && i < prefixes.n && status == PV_OK; i++)
         status = allow(n, node, &prefixes.p[i], now);
     if (node != NULL)
@@ -318,7 +306,7 @@ static void run_deny(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle) ||
         !read_prefixes(n, what, req->cidr, handle, &prefixes))
         return;
-    const uint8_t *node = need_node(n, what, req->peer, handle);
+    const uint8_t *node = pv_rulesedit_need_node(n, what, req->peer, handle);
     for (size_t i = 0; node != NULL && i < prefixes.n && status == PV_OK; i++)
         status = take_back_all(n, node, &prefixes.p[i], &found, now);
     if (node != NULL && found == 0 && status == PV_OK)
