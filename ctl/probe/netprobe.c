@@ -17,7 +17,7 @@
 #include "proto/stun/routercheck.h"
 #include "proto/stun/stun.h"
 #include "proto/stun/stunc.h"
-#include "sys/net/route.h"
+#include "sys/net/netroutes.h"
 #include "sys/net/sockaddr.h"
 #include "sys/net/stream.h"
 #include "sys/net/tls.h"
@@ -705,7 +705,7 @@ static void start_router(struct router *r, const struct pv_addr *local)
     uint32_t ifindex;
     r->fd = -1;
     /* Without a gateway the machine still runs, and reports that nothing was found. */
-    if (pv_route_gateway(PV_AF_INET, &gateway, &ifindex) < 0 || open_udp(PV_AF_INET, &r->fd) < 0)
+    if (pv_net_router(PV_AF_INET, &gateway, &ifindex) < 0 || open_udp(PV_AF_INET, &r->fd) < 0)
         gateway.family = PV_AF_NONE;
     r->running = true;
     pv_routercheck_start(&r->rc, &gateway, local, pv_clock_now());

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "proto/stun/portmap.h"
-#include "sys/net/route.h"
+#include "sys/net/netroutes.h"
 #include "sys/net/sockaddr.h"
 
 /* --- sockets for PCP (RFC 6887) -------------------------------------------------------------- */
@@ -232,7 +232,7 @@ bool pv_io_router_look(struct pv_io_router *router, uint32_t tun_index, pv_ns no
         struct pv_addr addr;
         uint32_t ifindex;
         /* A tunnel of our own that leads everywhere has no router. */
-        if (pv_route_gateway(families[i], &addr, &ifindex) < 0 || ifindex == tun_index)
+        if (pv_net_router(families[i], &addr, &ifindex) < 0 || ifindex == tun_index)
             continue;
         routers[i].addr.family = addr.family;
         memcpy(routers[i].addr.ip, addr.ip, sizeof(addr.ip));

@@ -25,6 +25,7 @@ enum {
     MOST_LINKS = 1024, /* ours: interfaces remembered while the addresses are read */
     /* Bytes; the kernel fills dumps into messages of at most this size (netlink(7)). */
     BUFFER = 32768,
+    STRICT = 12, /* NETLINK_GET_STRICT_CHK, Linux 4.20: leaves out what was not asked for */
 };
 
 /* --- messages -------------------------------------------------------------------------------- */
@@ -221,62 +222,69 @@ static void read_addr(struct net_picture *pic, struct pv_view body)
 
 /* --- dumps --------------------------------------------------------------------------------- */
 
-/* One whole dump of this type, 1 s at most. Messages of another sequence number are left over from
- * an earlier request and skipped. */
-static int dump_table(int fd, uint16_t type, struct net_picture *pic, uint8_t *buf)
+int pv_nl_ask(const struct nlmsghdr *req, bool inside, pv_nl_take *take, void *ctx)
 {
-    struct {
+    const struct timeval second = {.tv_sec = 1};
+    const int on = 1;
+    int fd = -1;
+    int r = pv_nl_route_socket(0, 0, inside, &fd);
+    if (r < 0)
+        return r;
+    uint8_t *buf = malloc(BUFFER);
+    (void)setsockopt(fd, SOL_NETLINK, STRICT, &on, sizeof(on));
+    if (buf == NULL)
+        r = PV_ERR_NOMEM;
+    else if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second)) < 0 ||
+             send(fd, req, req->nlmsg_len, 0) < 0)
+        r = -errno;
+    for (bool done = false; r >= 0 && !done;) {
         struct nlmsghdr hdr;
-        struct ifinfomsg body; /* at least as long as the header any dump wants */
-    } req = {.hdr = {.nlmsg_len = sizeof(req),
-                     .nlmsg_type = type,
-                     .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
-                     .nlmsg_seq = type}};
-    if (send(fd, &req, sizeof(req), 0) < 0)
-        return -errno;
-    for (;;) {
+        struct pv_view rest, body;
         ssize_t n = recv(fd, buf, BUFFER, 0);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return n == 0 ? -EIO : -errno;
-        struct pv_view rest = pv_view(buf, (size_t)n), body;
-        struct nlmsghdr hdr;
-        while (pv_nl_message_next(&rest, &hdr, &body)) {
-            if (hdr.nlmsg_seq != type)
-                continue;
-            if (hdr.nlmsg_type == NLMSG_DONE)
-                return PV_OK;
+            r = n == 0 ? -EIO : -errno;
+        rest = pv_view(buf, n > 0 ? (size_t)n : 0);
+        while (!done && r >= 0 && pv_nl_message_next(&rest, &hdr, &body)) {
+            done = hdr.nlmsg_type == NLMSG_DONE;
             if (hdr.nlmsg_type == NLMSG_ERROR)
-                return -EIO;
-            if (hdr.nlmsg_type == RTM_NEWLINK)
-                read_link(pic, body);
-            else if (hdr.nlmsg_type == RTM_NEWADDR)
-                read_addr(pic, body);
+                r = -EIO;
+            else if (!done)
+                take(ctx, hdr.nlmsg_type, body);
+            done = done || (req->nlmsg_flags & NLM_F_DUMP) == 0;
         }
     }
+    free(buf);
+    close(fd);
+    return r;
+}
+
+static void take_piece(void *ctx, uint16_t type, struct pv_view body)
+{
+    if (type == RTM_NEWLINK)
+        read_link(ctx, body);
+    else if (type == RTM_NEWADDR)
+        read_addr(ctx, body);
 }
 
 /* Both lists of the picture; no place for addresses: the interfaces alone. */
 static int take_picture(struct net_picture *pic)
 {
-    struct timeval second = {.tv_sec = 1};
-    int fd = -1;
-    int r = pv_nl_route_socket(0, 0, pic->inside, &fd);
-    if (r < 0)
-        return r;
-    uint8_t *buf = malloc(BUFFER);
-    if (buf == NULL)
-        r = PV_ERR_NOMEM;
-    if (r >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second)) < 0)
-        r = -errno;
-    if (r >= 0)
-        r = dump_table(fd, RTM_GETLINK, pic, buf);
-    if (r >= 0 && pic->cap > 0)
-        r = dump_table(fd, RTM_GETADDR, pic, buf);
-    free(buf);
-    close(fd);
-    return r;
+    const struct {
+        struct nlmsghdr hdr;
+        struct ifinfomsg body;
+    } links = {.hdr = {.nlmsg_len = sizeof(links),
+                       .nlmsg_type = RTM_GETLINK,
+                       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
+    const struct {
+        struct nlmsghdr hdr;
+        struct ifaddrmsg body;
+    } addrs = {.hdr = {.nlmsg_len = sizeof(addrs),
+                       .nlmsg_type = RTM_GETADDR,
+                       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
+    int r = pv_nl_ask(&links.hdr, pic->inside, take_piece, pic);
+    return r >= 0 && pic->cap > 0 ? pv_nl_ask(&addrs.hdr, pic->inside, take_piece, pic) : r;
 }
 
 static int list_addrs(struct net_picture pic, size_t *ret_n)

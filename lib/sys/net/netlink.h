@@ -76,6 +76,11 @@ struct pv_nl_attr {
 bool pv_nl_attr_next(struct pv_view *rest, struct pv_nl_attr *ret);
 /* The same with the next message. */
 bool pv_nl_message_next(struct pv_view *rest, struct nlmsghdr *ret_hdr, struct pv_view *ret_body);
-/* A socket of its own for each dump: answers of one are never mixed with messages of a monitor.
- * inside: of the interface's network (inside.h). -errno. */
+/* For messages of these groups. inside: of the interface's network (inside.h). -errno. */
 PV_MUST_CHECK int pv_nl_route_socket(uint32_t groups, int flags, bool inside, int *ret_fd);
+
+typedef void pv_nl_take(void *ctx, uint16_t type, struct pv_view body);
+/* Sends the request that begins with this header, and gives each message of the dump, or the one
+ * answer to what asks for none, to take; 1 s at most. By a socket of its own: answers are never
+ * mixed with messages of a monitor. inside: as above. -EIO: the kernel refuses. -errno. */
+PV_MUST_CHECK int pv_nl_ask(const struct nlmsghdr *req, bool inside, pv_nl_take *take, void *ctx);

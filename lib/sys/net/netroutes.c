@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * netroutes.c - routes and rules by rtnetlink dumps. The kernel is asked to leave out what is not
- * wanted (strict checking, Linux 4.20); what it sends all the same is left out here.
+ * wanted; what it sends all the same is left out here.
  */
 #include "sys/net/netroutes.h"
 
@@ -9,24 +9,17 @@
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 #include "sys/net/netlink.h"
 
 enum {
-    BUFFER = 32768,       /* bytes; no dump comes in larger messages (netlink(7)) */
-    STRICT = 12,          /* NETLINK_GET_STRICT_CHK */
     RULE_PROTOCOL = 21,   /* FRA_PROTOCOL */
     RULE_HEADER = 12,     /* bytes of struct fib_rule_hdr */
     ATTRS = 32,           /* bytes: a destination's address, and a number */
     CACHED = RTM_F_CLONED /* the kernel's memory of path MTUs and redirects */
 };
-
-typedef void take_message(void *ctx, uint16_t type, struct pv_view body);
 
 /* A request for routes or rules: a struct rtmsg, and attributes behind it. */
 struct request {
@@ -51,45 +44,6 @@ static void add_attr(struct request *req, uint16_t type, struct pv_view value)
     memcpy(req->attrs + at, &a, sizeof(a));
     memcpy(req->attrs + at + sizeof(a), value.ptr, value.len);
     req->hdr.nlmsg_len += (uint32_t)RTA_ALIGN(a.rta_len);
-}
-
-/* One whole dump, or the one answer to what is none, 1 s at most. */
-static int ask(const struct request *req, bool inside, take_message *take, void *ctx)
-{
-    struct timeval second = {.tv_sec = 1};
-    const int on = 1;
-    int fd = -1;
-    int r = pv_nl_route_socket(0, 0, inside, &fd);
-    if (r < 0)
-        return r;
-    uint8_t *buf = malloc(BUFFER);
-    (void)setsockopt(fd, SOL_NETLINK, STRICT, &on, sizeof(on));
-    if (buf == NULL)
-        r = PV_ERR_NOMEM;
-    else if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second)) < 0 ||
-             send(fd, req, req->hdr.nlmsg_len, 0) < 0)
-        r = -errno;
-    for (bool done = false; r >= 0 && !done;) {
-        struct nlmsghdr hdr;
-        struct pv_view rest, body;
-        ssize_t n = recv(fd, buf, BUFFER, 0);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            r = n == 0 ? -EIO : -errno;
-        rest = pv_view(buf, n > 0 ? (size_t)n : 0);
-        while (!done && r >= 0 && pv_nl_message_next(&rest, &hdr, &body)) {
-            done = hdr.nlmsg_type == NLMSG_DONE;
-            if (hdr.nlmsg_type == NLMSG_ERROR)
-                r = -EIO;
-            else if (!done)
-                take(ctx, hdr.nlmsg_type, body);
-            done = done || (req->hdr.nlmsg_flags & NLM_F_DUMP) == 0;
-        }
-    }
-    free(buf);
-    close(fd);
-    return r;
 }
 
 /* --- routes -------------------------------------------------------------------------------- */
@@ -132,8 +86,19 @@ static bool names_router(const struct pv_net_route *r, const struct pv_nl_attr *
                                        memcmp(a->value.ptr, r->dst.base.ip, len) != 0));
 }
 
+/* The first one counts. ifindex: what leads there, of one way of several. */
+static void note_router(struct pv_net_route *r, const struct pv_nl_attr *a, uint32_t ifindex)
+{
+    const size_t len = pv_addr_ip_len(&r->dst.base);
+    if (a->type != RTA_GATEWAY || a->value.len < len || r->router.family != PV_AF_NONE)
+        return;
+    r->router.family = r->dst.base.family;
+    memcpy(r->router.ip, a->value.ptr, len);
+    r->router_ifindex = ifindex;
+}
+
 /* RTA_MULTIPATH: one way of several without a router is enough. */
-static bool all_have_routers(const struct pv_net_route *r, struct pv_view hops)
+static bool all_have_routers(struct pv_net_route *r, struct pv_view hops)
 {
     struct rtnexthop hop;
     while (hops.len >= sizeof(hop)) {
@@ -143,8 +108,10 @@ static bool all_have_routers(const struct pv_net_route *r, struct pv_view hops)
         if (hop.rtnh_len < sizeof(hop) || hop.rtnh_len > hops.len)
             return false;
         struct pv_view attrs = pv_view(hops.ptr + sizeof(hop), hop.rtnh_len - sizeof(hop));
-        while (pv_nl_attr_next(&attrs, &a))
+        while (pv_nl_attr_next(&attrs, &a)) {
             via = via || names_router(r, &a);
+            note_router(r, &a, (uint32_t)hop.rtnh_ifindex);
+        }
         if (!via)
             return false;
         size_t step = ((size_t)hop.rtnh_len + RTNH_ALIGNTO - 1) / RTNH_ALIGNTO * RTNH_ALIGNTO;
@@ -153,20 +120,20 @@ static bool all_have_routers(const struct pv_net_route *r, struct pv_view hops)
     return true;
 }
 
-/* RTM_NEWROUTE: the header has the table's low byte, the attribute all of it. */
-static void take_route(void *ctx, uint16_t type, struct pv_view body)
+/* RTM_NEWROUTE: the header has the table's low byte, the attribute all of it. False: it is none of
+ * those that pv_net_routes() tells. */
+static bool read_route(uint16_t type, struct pv_view body, struct pv_net_route *ret_route)
 {
-    struct route_dump *d = ctx;
     struct rtmsg rtm;
     struct pv_nl_attr a;
-    if (type != RTM_NEWROUTE || body.len < sizeof(rtm) || d->n == d->cap)
-        return;
+    if (type != RTM_NEWROUTE || body.len < sizeof(rtm))
+        return false;
     memcpy(&rtm, body.ptr, sizeof(rtm));
     size_t ip_len = rtm.rtm_family == AF_INET ? PV_IP4_LEN : PV_IP6_LEN;
     struct pv_net_route r = {.table = rtm.rtm_table, .proto = rtm.rtm_protocol};
     if ((rtm.rtm_family != AF_INET && rtm.rtm_family != AF_INET6) || rtm.rtm_dst_len > ip_len * 8 ||
         (rtm.rtm_flags & CACHED) != 0 || !read_type(rtm.rtm_type, &r.type))
-        return;
+        return false;
     r.dst.base.family = rtm.rtm_family;
     r.dst.bits = rtm.rtm_dst_len;
     struct pv_view attrs = pv_view(body.ptr + sizeof(rtm), body.len - sizeof(rtm));
@@ -183,8 +150,19 @@ static void take_route(void *ctx, uint16_t type, struct pv_view body)
             r.via = all_have_routers(&r, a.value);
         else
             r.via = r.via || names_router(&r, &a);
+        note_router(&r, &a, 0);
     }
-    if (is_wanted(d->query, &r))
+    if (r.router_ifindex == 0)
+        r.router_ifindex = r.ifindex;
+    *ret_route = r;
+    return true;
+}
+
+static void take_route(void *ctx, uint16_t type, struct pv_view body)
+{
+    struct route_dump *d = ctx;
+    struct pv_net_route r;
+    if (d->n < d->cap && read_route(type, body, &r) && is_wanted(d->query, &r))
         d->routes[d->n++] = r;
 }
 
@@ -199,7 +177,7 @@ int pv_net_routes(const struct pv_net_route_query *query, struct pv_net_route *r
         struct request req = request_of(RTM_GETROUTE, NLM_F_DUMP, &what);
         if (query->ifindex != 0)
             add_attr(&req, RTA_OIF, pv_view(&query->ifindex, sizeof(query->ifindex)));
-        r = ask(&req, query->inside, take_route, &d);
+        r = pv_nl_ask(&req.hdr, query->inside, take_route, &d);
     }
     *ret_n = d.n;
     return r;
@@ -229,11 +207,34 @@ int pv_net_way(const struct pv_addr *dst, uint32_t mark, uint32_t *ret_ifindex)
     struct request req = request_of(RTM_GETROUTE, 0, &what);
     add_attr(&req, RTA_DST, pv_view(dst->ip, ip_len));
     add_attr(&req, RTA_MARK, pv_view(&mark, sizeof(mark)));
-    int r = ask(&req, false, take_way, &ifindex);
+    int r = pv_nl_ask(&req.hdr, false, take_way, &ifindex);
     if (r == -EIO || (r >= 0 && ifindex == 0)) /* the kernel's answer is an error of its own */
         return PV_ERR_NOT_FOUND;
     if (r >= 0)
         *ret_ifindex = ifindex;
+    return r;
+}
+
+/* The lowest metric is the route that the kernel would take. */
+static void take_default(void *ctx, uint16_t type, struct pv_view body)
+{
+    struct pv_net_route *best = ctx, r;
+    if (read_route(type, body, &r) && r.dst.bits == 0 && r.table == RT_TABLE_MAIN &&
+        r.type == PV_NET_ROUTE_UNICAST && r.router.family == best->dst.base.family &&
+        (best->router.family == PV_AF_NONE || r.metric < best->metric))
+        *best = r;
+}
+
+int pv_net_router(uint16_t family, struct pv_addr *ret_router, uint32_t *ret_ifindex)
+{
+    const struct rtmsg what = {.rtm_family = (uint8_t)family};
+    struct pv_net_route best = {.dst.base.family = family};
+    const struct request req = request_of(RTM_GETROUTE, NLM_F_DUMP, &what);
+    int r = pv_nl_ask(&req.hdr, false, take_default, &best);
+    if (r >= 0 && best.router.family == PV_AF_NONE)
+        return PV_ERR_NOT_FOUND;
+    *ret_router = best.router;
+    *ret_ifindex = best.router_ifindex;
     return r;
 }
 
@@ -262,7 +263,7 @@ int pv_net_rules(uint16_t family, uint8_t proto, size_t *ret_n)
     struct rule_dump d = {.proto = proto};
     _Static_assert(sizeof(struct fib_rule_hdr) == RULE_HEADER, "as long as struct rtmsg");
     const struct request req = request_of(RTM_GETRULE, NLM_F_DUMP, &what);
-    int r = ask(&req, false, take_rule, &d);
+    int r = pv_nl_ask(&req.hdr, false, take_rule, &d);
     *ret_n = d.n;
     return r;
 }

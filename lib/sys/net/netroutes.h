@@ -26,7 +26,9 @@ struct pv_net_route {
     uint32_t ifindex; /* 0: none, or several */
     uint32_t metric;
     uint8_t proto;
-    bool via; /* by a router: not connected */
+    bool via;                /* by a router: not connected */
+    struct pv_addr router;   /* the first that it names, port 0; PV_AF_NONE: none */
+    uint32_t router_ifindex; /* leads to that one */
 };
 
 /* Which routes. */
@@ -44,5 +46,9 @@ PV_MUST_CHECK int pv_net_routes(const struct pv_net_route_query *query,
 /* The interface by which a datagram with this mark would leave for dst now, as routes and policy
  * rules have it; nothing is sent. PV_ERR_NOT_FOUND: no way leads there. -errno. */
 PV_MUST_CHECK int pv_net_way(const struct pv_addr *dst, uint32_t mark, uint32_t *ret_ifindex);
+/* The router of this family's default route with the lowest metric; port 0; and the interface that
+ * leads to it, which a link-local address of IPv6 needs. PV_ERR_NOT_FOUND: no such route, or one
+ * without a router (a point-to-point link). -errno. */
+PV_MUST_CHECK int pv_net_router(uint16_t family, struct pv_addr *ret_router, uint32_t *ret_ifindex);
 /* How many policy rules of one family have this protocol number. -errno. */
 PV_MUST_CHECK int pv_net_rules(uint16_t family, uint8_t proto, size_t *ret_n);

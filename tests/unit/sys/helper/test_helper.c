@@ -325,6 +325,49 @@ static uint32_t way(const char *to, uint32_t mark)
     return ifindex;
 }
 
+static void router_is(const char *to, const char *ifname)
+{
+    struct pv_addr router = {.family = PV_AF_NONE};
+    const struct pv_addr wanted = prefix(to, 0).base;
+    uint32_t ifindex = 0;
+    assert_int_equal(pv_net_router(wanted.family, &router, &ifindex), PV_OK);
+    assert_true(pv_addr_equal(&router, &wanted));
+    assert_int_equal(ifindex, if_nametoindex(ifname));
+}
+
+PV_TEST_IN(the_router_is_that_of_the_default_route_with_the_lowest_metric, setup, teardown)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    struct pv_addr router;
+    uint32_t ifindex;
+    assert_int_equal(pv_ipcmd_run("link add pva type veth peer name pvb\n"
+                                  "link set dev pva up\nlink set dev pvb up\n"
+                                  "addr add 192.0.2.2/24 dev pva\n"
+                                  "addr add 198.51.100.2/24 dev pvb\n",
+                                  complaint),
+                     PV_OK);
+    assert_int_equal(pv_net_router(PV_AF_INET, &router, &ifindex), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_ipcmd_run("route add default dev pva metric 10\n"
+                                  "route add default via 192.0.2.1 metric 300 table 77\n"
+                                  "route add 203.0.113.0/24 via 192.0.2.1\n",
+                                  complaint),
+                     PV_OK);
+    assert_int_equal(pv_net_router(PV_AF_INET, &router, &ifindex), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_ipcmd_run("route add default via 192.0.2.1 metric 600\n"
+                                  "route add default via 198.51.100.1 metric 500\n",
+                                  complaint),
+                     PV_OK);
+    assert_int_equal(pv_ipcmd_run6("route add default via fe80::1 dev pvb\n", complaint), PV_OK);
+    router_is("198.51.100.1", "pvb");
+    router_is("fe80::1", "pvb");
+    assert_int_equal(pv_ipcmd_run("route add default metric 20 nexthop via 192.0.2.7 dev pva "
+                                  "nexthop via 198.51.100.7 dev pvb\n",
+                                  complaint),
+                     PV_OK);
+    router_is("192.0.2.7", "pva");
+    assert_int_equal(pv_ipcmd_run("link del dev pva\n", complaint), PV_OK);
+}
+
 /* As OpenVPN takes everything, and as wg-quick does. */
 PV_TEST_IN(the_way_out_is_where_routes_and_rules_lead, setup, teardown)
 {
