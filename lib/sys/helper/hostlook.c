@@ -211,7 +211,6 @@ void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_ho
 /* --- policies of others -------------------------------------------------------------------- */
 
 struct policies {
-    const char *own;
     char table[80];    /* the one whose chains are being listed: "ip filter" */
     char dropping[80]; /* the first that drops what is forwarded; "": none */
     bool docker, firewalld;
@@ -266,12 +265,11 @@ static bool mentions(const char *table, const struct pv_netplan *plan)
     return pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_rule_line, &m) < 0 || m.found;
 }
 
-bool pv_hostlook_forbids(const struct pv_netplan *plan, const char *own_table,
-                         char ret_remedy[static PV_NETPLAN_FAULT])
+bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static PV_NETPLAN_FAULT])
 {
     static const char *const words[] = {"chains"};
     const char *ifname = plan->ifname;
-    struct policies p = {.own = own_table};
+    struct policies p = {.docker = false};
     if (pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_chain_line, &p) < 0)
         return false;
     if (p.firewalld && !mentions("inet firewalld", plan)) {

@@ -17,5 +17,4 @@ void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_ho
                       struct pv_netplan_host *ret_said);
 /* Does a table of somebody else drop what is forwarded and not accepted there? ret_remedy: whose it
  * is and what to do. */
-bool pv_hostlook_forbids(const struct pv_netplan *plan, const char *own_table,
-                         char ret_remedy[static PV_NETPLAN_FAULT]);
+bool pv_hostlook_forbids(const struct pv_netplan *plan, char ret_remedy[static PV_NETPLAN_FAULT]);

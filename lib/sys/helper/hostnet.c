@@ -534,7 +534,7 @@ static void look_at_policies(struct pv_hostnet *net, bool at_once)
         net->due = pv_min_ns(net->due, next);
     } else if (net->plan.n_offered > 0) {
         net->forbids_at = now;
-        if (!pv_hostlook_forbids(&net->plan, net->watch.table, net->forbids))
+        if (!pv_hostlook_forbids(&net->plan, net->forbids))
             net->forbids[0] = '\0';
     }
     net->said.blocked = net->plan.n_offered > 0 && net->forbids[0] != '\0';
