@@ -157,11 +157,12 @@ static bool was_heard(const struct pv_ice_agent *a, int index)
     return a->now < heard + PV_ICE_SURE_FOR;
 }
 
-/* Has talk begun lately, after a rest? Then NATs may have forgotten the path, and one end gives it
- * up a moment before both are open again. */
+/* Has talk begun lately, after a rest, or has it not come here yet? Then NATs may have forgotten
+ * the path, and one end gives it up a moment before both are open again. */
 static bool has_just_woken(const struct pv_ice_agent *a)
 {
-    return a->talk_from != 0 && a->now < a->talk_from + PV_ICE_SURE_FOR;
+    return a->now >= a->active_at + PV_ICE_SURE_FOR ||
+           (a->talk_from != 0 && a->now < a->talk_from + PV_ICE_SURE_FOR);
 }
 
 /* Uses the pair that the peer fell back to. It receives nothing on ours: where that was not heard
