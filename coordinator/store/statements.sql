@@ -67,3 +67,13 @@ SELECT (SELECT count(*) FROM mail WHERE network = ?1 AND receiver = ?2),
  (SELECT total(size) FROM mail WHERE network = ?1 AND receiver = ?2 AND sender = ?3),
  (SELECT total(bytes) FROM mail_use WHERE network = ?1),
  (SELECT total(bytes) FROM mail_use)
+
+-- statement redeem
+-- Checks the uses of an invite and takes one in a single statement: there is no moment between the two.
+INSERT INTO statements
+ (epoch, n, network, hash, statement, receipt, foreign_receipt, admitter, node, serial, mark)
+SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?13
+ WHERE (SELECT total(used) FROM invite_use WHERE network = ?3 AND invite = ?8)
+  - EXISTS(SELECT 1 FROM statements WHERE network = ?3 AND admitter = ?8 AND node = ?9) < ?11
+ AND NOT EXISTS(SELECT 1 FROM statements
+  WHERE network = ?3 AND admitter = ?8 AND node = ?9 AND serial >= ?12)

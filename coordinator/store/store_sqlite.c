@@ -345,9 +345,6 @@ static int collect(struct pv_sqlitestore *s, const struct pv_storeop *op,
     return r == PV_OK ? next_copy(s, &op->copy, ret_collected) : r;
 }
 
-#define COLUMNS \
-    "(epoch, n, network, hash, statement, receipt, foreign_receipt, admitter, node, serial, mark)"
-
 /* Copies of others in network ?1 give way, always the newest of the sender that has most left, as
  * long as it has more than ?4: so many that there are ?5 fewer and ?6 bytes less, or none. ?7: what
  * a copy weighs beside its bytes. "upto" is what its sender had when it came, so the highest goes
@@ -368,16 +365,12 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_SAVE] = "SAVEPOINT op",
     [SQL_RELEASE] = "RELEASE op",
     [SQL_UNDO] = "ROLLBACK TO op",
-    [SQL_INSERT] = "INSERT INTO statements " COLUMNS " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?13)"
+    [SQL_INSERT] = "INSERT INTO statements(epoch, n, network, hash, statement, receipt,"
+                   " foreign_receipt, admitter, node, serial, mark)"
+                   " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?13)"
                    " ON CONFLICT(network, hash) DO NOTHING",
     [SQL_DELETE] = "DELETE FROM statements WHERE network = ?1 AND hash = ?2",
-    /* Checks the uses and takes one in a single statement: there is no moment between the two. */
-    [SQL_REDEEM] = ("INSERT INTO statements " COLUMNS " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?13"
-                    " WHERE (SELECT total(used) FROM invite_use WHERE network = ?3 AND invite = ?8)"
-                    "   - EXISTS(SELECT 1 FROM statements"
-                    "   WHERE network = ?3 AND admitter = ?8 AND node = ?9) < ?11"
-                    " AND NOT EXISTS(SELECT 1 FROM statements"
-                    "   WHERE network = ?3 AND admitter = ?8 AND node = ?9 AND serial >= ?12)"),
+    [SQL_REDEEM] = pv_redeem_sql,
     [SQL_MARK] = "UPDATE statements SET mark = ?3 WHERE epoch = ?1 AND n = ?2",
     [SQL_FIND_MEMBER] = "SELECT hash FROM statements WHERE network = ?1 AND admitter = ?2"
                         " AND node = ?3 AND serial >= ?4 ORDER BY epoch, n LIMIT 1",
