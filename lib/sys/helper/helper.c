@@ -48,6 +48,30 @@ void pv_helper_keep_fds(const int *fds, size_t n)
     }
 }
 
+int pv_helper_fork(const char *name, void (*be)(int fd, pid_t parent, const void *ctx),
+                   const void *ctx, int *ret_fd, pid_t *ret_pid)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0) {
+        pv_helper_keep_fds(&pair[1], 1);
+        prctl(PR_SET_NAME, name);
+        be(pair[1], parent, ctx);
+        _exit(0);
+    }
+    int r = pid < 0 ? -errno : PV_OK;
+    close(pair[1]);
+    if (r < 0) {
+        close(pair[0]);
+        return r;
+    }
+    *ret_fd = pair[0];
+    *ret_pid = pid;
+    return PV_OK;
+}
+
 /* In the child. The terminal's Ctrl-C and systemd's SIGTERM reach the helper too; it stays until
  * the daemon has finished with it. */
 static void be_helper(int fd, int alive_fd, pid_t parent, pv_helper_task *task)

@@ -119,32 +119,15 @@ int pv_helper_inside_make(char ret_error[static PV_HELPER_ERROR_MAX])
 
 /* It has nothing to hide, and other programs of its user find the inside by it: `p2pvpnctl run`
  * opens /proc/PID/ns. */
-static void be_giver(int daemon, pid_t parent)
+static void be_giver(int daemon, pid_t parent, const void *ctx)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_NAME, "p2pvpnd-giver");
-    pv_helper_keep_fds(&daemon, 1);
     if (getppid() == parent && pv_helper_confine_as(PV_HELPER_ROLE_GIVER, NULL) == PV_OK &&
         prctl(PR_SET_DUMPABLE, 1) == 0)
         pv_inside_serve(daemon);
-    _exit(0);
 }
 
 int pv_helper_inside_giver(int *ret_fd, pid_t *ret_pid)
 {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return -errno;
-    pid_t parent = getpid(), pid = fork();
-    if (pid == 0)
-        be_giver(pair[1], parent);
-    int r = pid < 0 ? -errno : PV_OK;
-    close(pair[1]);
-    if (r < 0) {
-        close(pair[0]);
-        return r;
-    }
-    *ret_fd = pair[0];
-    *ret_pid = pid;
-    return PV_OK;
+    return pv_helper_fork("p2pvpnd-giver", be_giver, NULL, ret_fd, ret_pid);
 }

@@ -533,37 +533,32 @@ static int iface_up(struct helper_server *s, const struct pv_helper_request *req
 
 /* --- notify -------------------------------------------------------------------------------- */
 
+static void be_notifier(int fd, pid_t helper, const void *command)
+{
+    prctl(PR_SET_PDEATHSIG, 0);
+    if (pv_helper_confine_as(PV_HELPER_ROLE_NOTIFY, NULL) == PV_OK)
+        pv_notify_serve(fd, helper, command);
+}
+
 /* A process of its own: a program that hangs must not hold up the interface. It ends when the
  * daemon does, by the end of its socket. */
 static int start_notify(struct helper_server *s, const struct pv_helper_request *req)
 {
     const char *command = req->notify;
-    int pair[2];
+    int fd = -1;
+    pid_t pid;
     if (s->notify)
         return fail_reply(s, PV_ERR_STATE, "fix the notify command: it was fixed before");
     if (memchr(command, '\0', PV_NOTIFY_COMMAND_MAX) == NULL ||
         !pv_notify_command_is_valid(command))
         return fail_reply(s, -EINVAL,
                           "fix the notify command: not an absolute path with arguments");
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return fail_reply(s, -errno, "start the notifier: %s", strerror(errno));
-    pid_t helper = getpid(), pid = fork();
-    if (pid == 0) {
-        pv_helper_keep_fds(&pair[1], 1);
-        prctl(PR_SET_PDEATHSIG, 0);
-        prctl(PR_SET_NAME, "p2pvpnd-notify");
-        if (pv_helper_confine_as(PV_HELPER_ROLE_NOTIFY, NULL) == PV_OK)
-            pv_notify_serve(pair[1], helper, command);
-        _exit(0);
-    }
-    close(pair[1]);
-    if (pid < 0) {
-        close(pair[0]);
-        return fail_reply(s, -errno, "start the notifier: %s", strerror(errno));
-    }
+    int r = pv_helper_fork("p2pvpnd-notify", be_notifier, command, &fd, &pid);
+    if (r < 0)
+        return fail_reply(s, r, "start the notifier: %s", strerror(-r));
     s->notify = true;
     s->close_fds = true;
-    give_fd(s, pair[0]);
+    give_fd(s, fd);
     return PV_OK;
 }
 
@@ -660,29 +655,24 @@ static void watch_next(struct helper_server *s, pid_t pid)
     s->next.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
+static void be_second(int fd, pid_t helper, const void *ctx)
+{
+    pv_helper_serve(fd, helper, NULL);
+}
+
 /* The first helper cannot follow the second: nobody comes back from there. */
 static int start_second(struct helper_server *s, const struct pv_helper_request *req)
 {
-    int pair[2];
+    int fd = -1;
+    pid_t pid;
     if (s->next.pid != 0 || s->inside)
         return fail_reply(s, PV_ERR_STATE, "start a second helper: there is one");
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return fail_reply(s, -errno, "start a second helper: %s", strerror(errno));
-    pid_t helper = getpid(), pid = fork();
-    if (pid == 0) {
-        pv_helper_keep_fds(&pair[1], 1);
-        prctl(PR_SET_NAME, "p2pvpnd-inside");
-        pv_helper_serve(pair[1], helper, NULL);
-        _exit(0);
-    }
-    close(pair[1]);
-    if (pid < 0) {
-        close(pair[0]);
-        return fail_reply(s, -errno, "start a second helper: %s", strerror(errno));
-    }
+    int r = pv_helper_fork("p2pvpnd-inside", be_second, NULL, &fd, &pid);
+    if (r < 0)
+        return fail_reply(s, r, "start a second helper: %s", strerror(-r));
     watch_next(s, pid);
     s->close_fds = true;
-    give_fd(s, pair[0]);
+    give_fd(s, fd);
     return PV_OK;
 }
 
