@@ -40,26 +40,25 @@ static void idle(uint64_t seed, void *ctx)
     struct pair p = {.ipv6 = false};
     struct counted c = {.coord = pv_addr4(198, 51, 100, 10, 0)};
     sim_case("%s: idle", kind[1]);
-    sim_must(&p.w, met(&p, seed, kind[0], kind[1]), "not met");
-    sim_world_run(&p.w, PV_S(615));
-    c.coord_host = sim_coord_host(p.w.coord);
-    sim_net_set_tap(p.w.net, count, &c);
-    sim_world_run(&p.w, PV_S(3600));
-    sim_net_set_tap(p.w.net, NULL, NULL);
+    sim_must(met(&p, seed, kind[0], kind[1]), "not met");
+    sim_world_run(PV_S(615));
+    c.coord_host = sim_coord_host(sim.coord);
+    sim_net_set_tap(sim.net, count, &c);
+    sim_world_run(PV_S(3600));
+    sim_net_set_tap(sim.net, NULL, NULL);
     if (getenv("PV_SIM_TIMES") != NULL)
         printf("%s, seed %llu: %llu to each other, %llu to the coordinator in an hour\n",
                sim_case_name(), (unsigned long long)seed, (unsigned long long)c.to_others,
                (unsigned long long)c.to_coord);
-    sim_must(&p.w, c.to_others == 0, "an idle pair is not silent");
+    sim_must(c.to_others == 0, "an idle pair is not silent");
     if (seed % 4 >= 2) { /* and their NATs have forgotten all but that mapping */
-        sim_net_reboot_nat(p.w.net, p.za);
-        sim_net_reboot_nat(p.w.net, p.zb);
-        sim_world_run(&p.w, PV_S(130));
+        sim_net_reboot_nat(sim.net, p.za);
+        sim_net_reboot_nat(sim.net, p.zb);
+        sim_world_run(PV_S(130));
     }
-    pv_ns took = sim_world_reach(&p.w, p.a, p.b, PV_S(5), PV_S(10));
-    snprintf(p.w.why, sizeof(p.w.why), "after %.3f s", took == PV_NEVER ? -1 : (double)took / 1e9);
-    sim_must(&p.w, took <= SECOND, "the first ping after it was not answered within a second, but");
-    sim_world_done(&p.w);
+    pv_ns took = sim_world_reach(p.a, p.b, PV_S(5), PV_S(10));
+    snprintf(sim.why, sizeof(sim.why), "after %.3f s", took == PV_NEVER ? -1 : (double)took / 1e9);
+    sim_must(took <= SECOND, "the first ping after it was not answered within a second, but");
 }
 
 PV_TEST(an_idle_pair_is_silent_and_its_first_ping_answered)
@@ -71,7 +70,7 @@ PV_TEST(an_idle_pair_is_silent_and_its_first_ping_answered)
 
 static double binding_number(struct pair *p, struct sim_node *n, const char *name)
 {
-    const char *status = sim_world_ask(&p->w, n, SECOND, "\"cmd\":\"status\"");
+    const char *status = sim_world_ask(n, SECOND, "'cmd':'status'");
     json_t *root = status == NULL ? NULL : json_loads(status, 0, NULL);
     const json_t *value = json_object_get(json_object_get(root, "nat_binding"), name);
     double number = json_is_number(value) ? json_number_value(value) : -1;
@@ -88,35 +87,34 @@ PV_SIM(the_lifetime_of_bindings_is_learnt_and_kept_to, 3)
     struct counted c = {.coord = pv_addr4(198, 51, 100, 10, 0)};
     unsigned life = lives_s[seed % PV_ARRAY_LEN(lives_s)];
     sim_case("bindings live %u s", life);
-    sim_must(&p.w, met(&p, seed, "port-restricted", "direct"), "not met");
+    sim_must(met(&p, seed, "port-restricted", "direct"), "not met");
     unsigned zones[] = {p.za, p.zb};
     for (unsigned i = 0; i < 2; i++) {
-        struct pv_nat_config *config = pv_nat_config(sim_net_nat(p.w.net, zones[i]));
+        struct pv_nat_config *config = pv_nat_config(sim_net_nat(sim.net, zones[i]));
         config->udp_unreplied = PV_S(life < 30 ? life : 30);
         config->udp_replied = PV_S(life);
         config->stream_after = PV_S(2);
     }
-    sim_world_run(&p.w, PV_S(260));
+    sim_world_run(PV_S(260));
     double idle = binding_number(&p, p.a, "idle_s"), most = binding_number(&p, p.a, "idle_max_s");
     double every = binding_number(&p, p.a, "refresh_s");
-    snprintf(p.w.why, sizeof(p.w.why), "idle_s %.0f, idle_max_s %.0f, refresh_s %.0f", idle, most,
+    snprintf(sim.why, sizeof(sim.why), "idle_s %.0f, idle_max_s %.0f, refresh_s %.0f", idle, most,
              every);
-    sim_must(&p.w,
-             idle >= 0 && idle <= life && (most == 0 || most >= life) && every < life &&
+    sim_must(idle >= 0 && idle <= life && (most == 0 || most >= life) && every < life &&
                  every <= 110,
              "not learnt right:");
     /* Used again, then idle for as long as it is kept: both ways are open all the time. */
     load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(5));
-    sim_world_run(&p.w, PV_S(30));
+    sim_world_run(PV_S(30));
     uint64_t made[2];
     for (unsigned i = 0; i < 2; i++)
-        made[i] = pv_nat_stats(sim_net_nat(p.w.net, zones[i]))->mappings_made;
-    c.coord_host = sim_coord_host(p.w.coord);
-    sim_net_set_tap(p.w.net, count, &c);
-    sim_world_run(&p.w, PV_S(520));
-    sim_net_set_tap(p.w.net, NULL, NULL);
+        made[i] = pv_nat_stats(sim_net_nat(sim.net, zones[i]))->mappings_made;
+    c.coord_host = sim_coord_host(sim.coord);
+    sim_net_set_tap(sim.net, count, &c);
+    sim_world_run(PV_S(520));
+    sim_net_set_tap(sim.net, NULL, NULL);
     for (unsigned i = 0; i < 2; i++)
-        made[i] = pv_nat_stats(sim_net_nat(p.w.net, zones[i]))->mappings_made - made[i];
+        made[i] = pv_nat_stats(sim_net_nat(sim.net, zones[i]))->mappings_made - made[i];
     if (getenv("PV_SIM_TIMES") != NULL)
         printf(
             "%s, seed %llu: lives %.0f s, every %.0f s; %llu and %llu new bindings, %llu to each "
@@ -124,10 +122,9 @@ PV_SIM(the_lifetime_of_bindings_is_learnt_and_kept_to, 3)
             sim_case_name(), (unsigned long long)seed, idle, every, (unsigned long long)made[0],
             (unsigned long long)made[1], (unsigned long long)c.to_others,
             (unsigned long long)c.to_coord);
-    sim_must(&p.w, made[0] + made[1] == 0, "bindings were lost although their life is known");
-    sim_must(&p.w, (double)c.to_others <= 4 * 520 / (every * 2 / 3) + 4,
+    sim_must(made[0] + made[1] == 0, "bindings were lost although their life is known");
+    sim_must((double)c.to_others <= 4 * 520 / (every * 2 / 3) + 4,
              "more was sent than keeps the bindings");
-    sim_world_done(&p.w);
 }
 
 /* --- the first packets after silence -----------------------------------------------------------
@@ -137,8 +134,8 @@ PV_SIM(the_lifetime_of_bindings_is_learnt_and_kept_to, 3)
  * what goes out in three quarters: the others end whatever passes. */
 static void forget(struct pair *p, unsigned zone, unsigned life_s)
 {
-    struct pv_nat_config *c = pv_nat_config(sim_net_nat(p->w.net, zone));
-    uint32_t kind = pv_natrng_below(sim_net_rng(p->w.net), 4);
+    struct pv_nat_config *c = pv_nat_config(sim_net_nat(sim.net, zone));
+    uint32_t kind = pv_natrng_below(sim_net_rng(sim.net), 4);
     c->udp_unreplied = c->udp_replied = PV_S(life_s);
     c->inbound_refresh = kind == 0;
     c->absolute = kind == 3 ? PV_S(life_s < 30 ? 30 : life_s) : 0;
@@ -160,24 +157,24 @@ static void burst(struct sim_node *from, struct sim_node *to)
  * direct again soon, under little traffic. */
 static const char *speak(struct pair *p, struct sim_node *from, struct sim_node *to, bool ping)
 {
-    pv_ns start = sim_net_now(p->w.net), took = 0;
+    pv_ns start = sim_net_now(sim.net), took = 0;
     uint64_t before = sim_node_flow_seen(to).received;
     if (ping)
-        took = sim_world_reach(&p->w, from, to, PV_S(20), PV_S(10));
+        took = sim_world_reach(from, to, PV_S(20), PV_S(10));
     else
         burst(from, to);
     if (!ping)
-        sim_world_run(&p->w, SECOND + PV_MS(250));
-    snprintf(p->w.why, sizeof(p->w.why), "%.3f s, %llu of 10",
+        sim_world_run(SECOND + PV_MS(250));
+    snprintf(sim.why, sizeof(sim.why), "%.3f s, %llu of 10",
              took == PV_NEVER ? -1 : (double)took / 1e9,
              (unsigned long long)(sim_node_flow_seen(to).received - before));
     if (getenv("PV_SIM_TIMES") != NULL && ping)
-        printf("%s, seed %llu: %s\n", sim_case_name(), (unsigned long long)p->seed, p->w.why);
+        printf("%s, seed %llu: %s\n", sim_case_name(), (unsigned long long)p->seed, sim.why);
     if (took > SECOND + PV_MS(250)) /* the relay's round trip */
         return "the first ping was not answered in time:";
     if (!ping && sim_node_flow_seen(to).received - before != 10)
         return "the first packets were lost:";
-    while (sim_net_now(p->w.net) < start + PV_S(3) && !both_use(p, "direct"))
+    while (sim_net_now(sim.net) < start + PV_S(3) && !both_use(p, "direct"))
         load(p, A_TO_B | B_TO_A, PV_MS(100), PV_MS(100));
     return both_use(p, "direct") ? NULL : "not direct again within 3 s,";
 }
@@ -193,28 +190,27 @@ static void silences(uint64_t seed, void *ctx)
     unsigned k = (unsigned)(seed / 4);
     const char *const profiles[2] = {kinds[k % 2], kinds[k / 2 % 2]};
     sim_case("%s and %s: lives", profiles[0], profiles[1]);
-    sim_must(&p.w, met_between(&p, seed, profiles, "direct"), "not met");
-    struct pv_natrng *rng = sim_net_rng(p.w.net);
+    sim_must(met_between(&p, seed, profiles, "direct"), "not met");
+    struct pv_natrng *rng = sim_net_rng(sim.net);
     unsigned a = lives_s[seed % PV_ARRAY_LEN(lives_s)];
     unsigned b = lives_s[pv_natrng_below(rng, PV_ARRAY_LEN(lives_s))], least = a < b ? a : b;
     forget(&p, p.za, a);
     forget(&p, p.zb, b);
     if (pv_natrng_below(rng, 2) == 0)
-        sim_world_run(&p.w, PV_S(260)); /* its measurement is over */
+        sim_world_run(PV_S(260)); /* its measurement is over */
     for (int i = 0; i < (many != NULL ? 40 : 4); i++) {
         /* Shorter than the keys live, longer, and longer than the path is kept. */
         static const unsigned most_s[] = {60, 170, 400, 900};
         unsigned most = many != NULL ? 10 : most_s[i];
         unsigned silence = least + 1 + pv_natrng_below(rng, most - 1);
-        sim_world_run(&p.w, PV_S(silence) + PV_MS(pv_natrng_below(rng, 1000)));
+        sim_world_run(PV_S(silence) + PV_MS(pv_natrng_below(rng, 1000)));
         bool by_a = pv_natrng_below(rng, 2) == 0;
         const char *why = speak(&p, by_a ? p.a : p.b, by_a ? p.b : p.a, i % 2 == 0);
         sim_case("%s, %u s", sim_case_name(), silence);
-        sim_must(&p.w, why == NULL, why);
+        sim_must(why == NULL, why);
     }
-    sim_must(&p.w, sim_node_flow_seen(p.a).twice + sim_node_flow_seen(p.b).twice == 0,
+    sim_must(sim_node_flow_seen(p.a).twice + sim_node_flow_seen(p.b).twice == 0,
              "a packet came twice");
-    sim_world_done(&p.w);
 }
 
 PV_TEST(the_first_packets_after_silence_arrive)
@@ -247,28 +243,27 @@ static void absolute_end(uint64_t seed, void *ctx)
     unsigned end = ends_s[seed / 3 % 3];
     const bool *again = ctx;
     sim_case("%s: bindings end after %u s", kind[1], end);
-    sim_must(&p.w, met(&p, seed, kind[0], kind[1]), "not met");
-    pv_nat_config(sim_net_nat(p.w.net, p.za))->absolute = PV_S(end);
-    pv_nat_config(sim_net_nat(p.w.net, p.zb))->absolute = PV_S(end);
-    sim_net_reboot_nat(p.w.net, p.za); /* of those that were made before, too */
-    sim_net_reboot_nat(p.w.net, p.zb);
+    sim_must(met(&p, seed, kind[0], kind[1]), "not met");
+    pv_nat_config(sim_net_nat(sim.net, p.za))->absolute = PV_S(end);
+    pv_nat_config(sim_net_nat(sim.net, p.zb))->absolute = PV_S(end);
+    sim_net_reboot_nat(sim.net, p.za); /* of those that were made before, too */
+    sim_net_reboot_nat(sim.net, p.zb);
     load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(330));
     double seen = binding_number(&p, p.a, "absolute_s");
-    snprintf(p.w.why, sizeof(p.w.why), "absolute_s %.0f", seen);
-    sim_must(&p.w, seen >= 0 && seen <= end && binding_number(&p, p.b, "absolute_s") >= 0,
+    snprintf(sim.why, sizeof(sim.why), "absolute_s %.0f", seen);
+    sim_must(seen >= 0 && seen <= end && binding_number(&p, p.b, "absolute_s") >= 0,
              "the end was not seen:");
     sim_node_set_draws_again(p.a, *again);
     sim_node_set_draws_again(p.b, *again);
     load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(100)); /* the first change, out of what was */
-    sim_world_run(&p.w, SECOND);
+    sim_world_run(SECOND);
     sim_node_flow_begin(p.a);
     sim_node_flow_begin(p.b);
     begin_to_measure(&p);
     load(&p, A_TO_B | B_TO_A, PV_MS(20), PV_S(300));
     bool quick = gap_within(&p, A_TO_B | B_TO_A, PV_MS(500));
-    sim_must(&p.w, all_arrived(&p) && quick, "packets were lost at a change of socket:");
-    sim_must(&p.w, both_use(&p, kind[1]), "another type of path");
-    sim_world_done(&p.w);
+    sim_must(all_arrived(&p) && quick, "packets were lost at a change of socket:");
+    sim_must(both_use(&p, kind[1]), "another type of path");
 }
 
 PV_TEST(another_socket_is_there_before_a_binding_ends)

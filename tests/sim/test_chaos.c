@@ -19,24 +19,22 @@ enum {
 };
 
 struct chaos {
-    struct sim_world w;
     uint64_t seed;
     bool asleep[NODES];
     bool full[NODES];
     bool jumped[NODES]; /* its clock */
     bool removed[NODES];
     bool left[NODES]; /* asked to leave: whether it did is seen in the end */
-    char token[4096]; /* the newest */
 };
 
 static uint32_t draw(struct chaos *c, uint32_t bound)
 {
-    return pv_natrng_below(sim_net_rng(c->w.net), bound);
+    return pv_natrng_below(sim_net_rng(sim.net), bound);
 }
 
 static bool is_awake(const struct chaos *c, unsigned i)
 {
-    return sim_node_runs(c->w.nodes[i]) && !c->asleep[i];
+    return sim_node_runs(sim.nodes[i]) && !c->asleep[i];
 }
 
 /* --- requests ------------------------------------------------------------------------------ */
@@ -44,71 +42,71 @@ static bool is_awake(const struct chaos *c, unsigned i)
 static void ask(struct chaos *c, unsigned i)
 {
     static const char *const fixed[] = {
-        "\"cmd\":\"version\"",
-        "\"cmd\":\"status\"",
-        "\"cmd\":\"peers\"",
-        "\"cmd\":\"ip\"",
-        "\"cmd\":\"inbox\"",
-        "\"cmd\":\"inbox\",\"peek\":true",
-        "\"cmd\":\"history\",\"limit\":5",
-        "\"cmd\":\"invite\",\"uses\":3",
-        "\"cmd\":\"invite_list\"",
-        "\"cmd\":\"up\"",
-        "\"cmd\":\"down\"",
-        "\"cmd\":\"wait\"",
-        "\"cmd\":\"wait\",\"online\":true",
-        "\"cmd\":\"watch\",\"what\":\"chat\"",
-        "\"cmd\":\"log\",\"level\":\"debug\"",
-        "\"cmd\":\"nonsense\"",
-        "\"cmd\":\"ping\"",
-        "\"cmd\":\"invite_revoke\",\"invite\":\"x\"",
+        "'cmd':'version'",
+        "'cmd':'status'",
+        "'cmd':'peers'",
+        "'cmd':'ip'",
+        "'cmd':'inbox'",
+        "'cmd':'inbox','peek':true",
+        "'cmd':'history','limit':5",
+        "'cmd':'invite','uses':3",
+        "'cmd':'invite_list'",
+        "'cmd':'up'",
+        "'cmd':'down'",
+        "'cmd':'wait'",
+        "'cmd':'wait','online':true",
+        "'cmd':'watch','what':'chat'",
+        "'cmd':'log','level':'debug'",
+        "'cmd':'nonsense'",
+        "'cmd':'ping'",
+        "'cmd':'invite_revoke','invite':'x'",
     };
     static const char *const about[] = {
-        "\"cmd\":\"ping\",\"peer\":\"%s\",\"count\":3,\"interval_ms\":100",
-        "\"cmd\":\"ping\",\"peer\":\"%s\",\"count\":1,\"size\":1000",
-        "\"cmd\":\"wait\",\"peer\":\"%s\",\"direct\":true",
-        "\"cmd\":\"send\",\"peer\":\"%s\",\"text\":\"hello\"",
-        "\"cmd\":\"why\",\"peer\":\"%s\"",
-        "\"cmd\":\"trace\",\"peer\":\"%s\"",
-        "\"cmd\":\"ip\",\"peer\":\"%s\"",
-        "\"cmd\":\"history\",\"peer\":\"%s\"",
+        "'cmd':'ping','peer':'%s','count':3,'interval_ms':100",
+        "'cmd':'ping','peer':'%s','count':1,'size':1000",
+        "'cmd':'wait','peer':'%s','direct':true",
+        "'cmd':'send','peer':'%s','text':'hello'",
+        "'cmd':'why','peer':'%s'",
+        "'cmd':'trace','peer':'%s'",
+        "'cmd':'ip','peer':'%s'",
+        "'cmd':'history','peer':'%s'",
     };
     char fields[256];
     uint32_t which = draw(c, PV_ARRAY_LEN(fixed) + 2 * PV_ARRAY_LEN(about));
     if (which < PV_ARRAY_LEN(fixed)) {
         snprintf(fields, sizeof(fields), "%s", fixed[which]);
     } else {
-        const char *peer = sim_node_name(c->w.nodes[draw(c, NODES)]);
+        const char *peer = sim_node_name(sim.nodes[draw(c, NODES)]);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
         snprintf(fields, sizeof(fields), about[which % PV_ARRAY_LEN(about)], peer);
 #pragma GCC diagnostic pop
     }
-    unsigned id = sim_node_ask(c->w.nodes[i], fields);
+    unsigned id = sim_node_ask(sim.nodes[i], "%s", fields);
     if (draw(c, 3) == 0)
-        sim_node_hang_up(c->w.nodes[i], id);
+        sim_node_hang_up(sim.nodes[i], id);
 }
 
 /* --- trouble ------------------------------------------------------------------------------- */
 
 static void move(struct chaos *c, unsigned i)
 {
-    struct sim_node *n = c->w.nodes[i];
+    struct sim_node *n = sim.nodes[i];
     unsigned host = sim_node_host(n);
     struct pv_addr old[SIM_HOST_ADDRS];
-    size_t n_old = sim_net_addrs(c->w.net, host, old);
+    size_t n_old = sim_net_addrs(sim.net, host, old);
     struct pv_addr ip = pv_addr4(198, 51, 100, (uint8_t)(100 + 20 * i + draw(c, 20)), 0);
     for (size_t k = 0; k < n_old; k++)
-        sim_net_del_addr(c->w.net, host, &old[k]);
+        sim_net_del_addr(sim.net, host, &old[k]);
     if (draw(c, 4) > 0) /* else: no network at all for a while */
-        sim_net_add_addr(c->w.net, host, &ip);
-    sim_net_move(c->w.net, host, SIM_PUBLIC);
+        sim_net_add_addr(sim.net, host, &ip);
+    sim_net_move(sim.net, host, SIM_PUBLIC);
     sim_node_links_changed(n);
 }
 
 static void trouble(struct chaos *c, unsigned i)
 {
-    struct sim_node *n = c->w.nodes[i];
+    struct sim_node *n = sim.nodes[i];
     bool on = is_awake(c, i);
     switch (draw(c, 15)) {
     case 0:
@@ -138,33 +136,29 @@ static void trouble(struct chaos *c, unsigned i)
         c->jumped[i] = c->jumped[i] || !c->full[i];
         if (!c->full[i])
             sim_node_jump_wall(n, (int64_t)draw(c, 4000000000u) - 2000000000);
-        sim_world_run(&c->w, PV_MS(100));
+        sim_world_run(PV_MS(100));
         break;
     case 6:
-        sim_net_reboot_nat(c->w.net, 1 + draw(c, 2));
+        sim_net_reboot_nat(sim.net, 1 + draw(c, 2));
         break;
     case 7:
-        if (sim_coord_core(c->w.coord) == NULL)
-            sim_coord_start(c->w.coord);
+        if (sim_coord_core(sim.coord) == NULL)
+            sim_coord_start(sim.coord);
         else if (draw(c, 2) == 0)
-            sim_coord_kill(c->w.coord);
+            sim_coord_kill(sim.coord);
         else
-            sim_coord_stop(c->w.coord);
+            sim_coord_stop(sim.coord);
         break;
     case 8:
         if (on && i > 0 && draw(c, 3) == 0) {
             c->left[i] = true;
-            sim_node_ask(n, draw(c, 2) == 0 ? "\"cmd\":\"leave\""
-                                            : "\"cmd\":\"leave\",\"forget\":true");
+            sim_node_ask(n, draw(c, 2) == 0 ? "'cmd':'leave'" : "'cmd':'leave','forget':true");
         }
         break;
     case 10:
         if (is_awake(c, 0) && i > 1 && draw(c, 3) == 0) {
-            char fields[64];
-            snprintf(fields, sizeof(fields), "\"cmd\":\"remove\",\"peer\":\"%s\"",
-                     sim_node_name(n));
             c->removed[i] = true;
-            sim_node_ask(c->w.nodes[0], fields);
+            sim_node_ask(sim.nodes[0], "'cmd':'remove','peer':'%s'", sim_node_name(n));
         }
         break;
     case 9:
@@ -182,53 +176,50 @@ static void trouble(struct chaos *c, unsigned i)
 
 static void talk(struct chaos *c, unsigned i)
 {
-    struct pv_addr to = sim_node_overlay(c->w.nodes[draw(c, NODES)], PV_AF_INET);
+    struct pv_addr to = sim_node_overlay(sim.nodes[draw(c, NODES)], PV_AF_INET);
     if (to.family != PV_AF_NONE && is_awake(c, i))
-        sim_node_ping(c->w.nodes[i], &to, draw(c, 1200));
+        sim_node_ping(sim.nodes[i], &to, draw(c, 1200));
 }
 
 /* --- the end ------------------------------------------------------------------------------- */
 
 static bool is_member(struct chaos *c, unsigned i)
 {
-    const char *status = sim_world_ask(&c->w, c->w.nodes[i], PV_S(5), "\"cmd\":\"status\"");
-    return status != NULL && strstr(status, "\"network\":null") == NULL;
+    const char *status = sim_world_ask(sim.nodes[i], PV_S(5), "'cmd':'status'");
+    return status != NULL && !sim_answer_has(status, "'network':null");
 }
 
 static bool status_says(struct chaos *c, unsigned i, const char *text)
 {
-    return sim_world_says(&c->w, c->w.nodes[i], "\"cmd\":\"status\"", text);
+    return sim_world_says(sim.nodes[i], "'cmd':'status'", text);
 }
 
 /* Is it out? One that left and was cut off before it knew leaves again; one that was removed needs
  * new keys. */
 static bool is_out(struct chaos *c, unsigned i)
 {
-    struct sim_node *n = c->w.nodes[i];
+    struct sim_node *n = sim.nodes[i];
     if (c->removed[i] && is_member(c, i) && status_says(c, i, "this node was removed")) {
-        sim_node_ask(n, "\"cmd\":\"leave\",\"forget\":true");
-        sim_world_run(&c->w, PV_S(1));
+        sim_node_ask(n, "'cmd':'leave','forget':true");
+        sim_world_run(PV_S(1));
         return !is_member(c, i);
     }
     if (c->left[i] && is_member(c, i) && status_says(c, i, "not a member"))
-        return sim_world_ask(&c->w, n, PV_S(10), "\"cmd\":\"leave\"") != NULL;
+        return sim_world_tell(n, PV_S(10), "'cmd':'leave'");
     return !is_member(c, i);
 }
 
 static bool join_again(struct chaos *c, unsigned i)
 {
-    char fields[6000];
     for (int tries = 0; tries < 3; tries++) {
-        const char *answer =
-            sim_world_ask(&c->w, c->w.nodes[0], PV_S(30), "\"cmd\":\"invite\",\"uses\":1");
-        if (answer == NULL || !sim_world_field(answer, "token", c->token, sizeof(c->token)))
+        const char *token = sim_world_invite(sim.nodes[0], "'uses':1");
+        if (token == NULL)
             return false;
-        snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\"", c->token);
-        if (sim_world_ask(&c->w, c->w.nodes[i], PV_S(60), fields) != NULL)
+        if (sim_world_join(sim.nodes[i], token, NULL) != NULL)
             return true;
-        if (c->removed[i] && strstr(c->w.why, "\"code\":11") != NULL) {
-            sim_node_ask(c->w.nodes[i], "\"cmd\":\"leave\",\"forget\":true");
-            sim_world_run(&c->w, PV_S(1));
+        if (c->removed[i] && sim_answer_has(sim.why, "'code':11")) {
+            sim_node_ask(sim.nodes[i], "'cmd':'leave','forget':true");
+            sim_world_run(PV_S(1));
         }
     }
     return false;
@@ -237,46 +228,45 @@ static bool join_again(struct chaos *c, unsigned i)
 /* It is on, awake and has a network. */
 static void mend(struct chaos *c, unsigned i)
 {
-    struct sim_node *n = c->w.nodes[i];
+    struct sim_node *n = sim.nodes[i];
     struct pv_addr addrs[SIM_HOST_ADDRS];
     if (c->asleep[i])
         sim_node_wake(n);
     c->asleep[i] = false;
     if (!sim_node_runs(n))
         sim_node_start(n);
-    if (sim_net_addrs(c->w.net, sim_node_host(n), addrs) == 0) {
+    if (sim_net_addrs(sim.net, sim_node_host(n), addrs) == 0) {
         struct pv_addr ip = pv_addr4(198, 51, 100, (uint8_t)(200 + i), 0);
-        sim_net_add_addr(c->w.net, sim_node_host(n), &ip);
+        sim_net_add_addr(sim.net, sim_node_host(n), &ip);
         sim_node_links_changed(n);
     }
 }
 
 static const char *repair(struct chaos *c)
 {
-    if (sim_coord_core(c->w.coord) == NULL)
-        sim_coord_start(c->w.coord);
+    if (sim_coord_core(sim.coord) == NULL)
+        sim_coord_start(sim.coord);
     for (unsigned i = 0; i < NODES; i++) {
-        struct sim_node *n = c->w.nodes[i];
+        struct sim_node *n = sim.nodes[i];
         sim_node_set_disk_full(n, false);
         sim_node_set_iface(n, false, 0);
         mend(c, i);
     }
-    sim_world_run(&c->w, PV_S(5));
+    sim_world_run(PV_S(5));
     for (unsigned i = 0; i < NODES; i++) {
         if (is_member(c, i)) {
-            if (sim_world_ask(&c->w, c->w.nodes[i], PV_S(5), "\"cmd\":\"up\"") == NULL &&
-                !c->removed[i])
+            if (!sim_world_tell(sim.nodes[i], PV_S(5), "'cmd':'up'") && !c->removed[i])
                 return "up:";
         } else if (!c->left[i] && !c->removed[i]) {
             return "a node is no member any more and did not ask for it";
         }
     }
-    sim_world_run(&c->w, PV_S(60));
+    sim_world_run(PV_S(60));
     for (unsigned i = 0; i < NODES; i++) {
         if (is_out(c, i) && !join_again(c, i))
             return "a node that left cannot join again:";
     }
-    sim_world_run(&c->w, PV_S(5));
+    sim_world_run(PV_S(5));
     return NULL;
 }
 
@@ -290,14 +280,14 @@ PV_SIM(after_any_trouble_everybody_can_reach_everybody, SEEDS)
     static struct chaos c;
     memset(&c, 0, sizeof(c));
     c.seed = seed;
-    sim_world_init(&c.w, seed, &good);
-    unsigned za = sim_world_nat(&c.w, SIM_PUBLIC, "port-restricted", &good);
-    unsigned zb = sim_world_nat(&c.w, SIM_PUBLIC, "address-restricted", &good);
-    sim_world_node(&c.w, SIM_PUBLIC, "a", false);
-    sim_world_node(&c.w, za, "b", false);
-    sim_world_node(&c.w, zb, "c", false);
-    sim_world_node(&c.w, zb, "d", true);
-    sim_must(&c.w, sim_world_join_all(&c.w), "joining:");
+    sim_world_init(seed, &good);
+    unsigned za = sim_world_nat(SIM_PUBLIC, "port-restricted", &good);
+    unsigned zb = sim_world_nat(SIM_PUBLIC, "address-restricted", &good);
+    sim_world_node(SIM_PUBLIC, "a", false);
+    sim_world_node(za, "b", false);
+    sim_world_node(zb, "c", false);
+    sim_world_node(zb, "d", true);
+    sim_must(sim_world_join_all(), "joining:");
     for (unsigned step = 0; step < STEPS; step++) {
         unsigned i = draw(&c, NODES);
         uint32_t what = draw(&c, 10);
@@ -307,23 +297,22 @@ PV_SIM(after_any_trouble_everybody_can_reach_everybody, SEEDS)
             talk(&c, i);
         else
             trouble(&c, i);
-        sim_world_run(&c.w, draw(&c, 8) == 0 ? PV_MS(draw(&c, 40000)) : PV_MS(draw(&c, 300)));
+        sim_world_run(draw(&c, 8) == 0 ? PV_MS(draw(&c, 40000)) : PV_MS(draw(&c, 300)));
     }
     const char *why = repair(&c);
-    sim_must(&c.w, why == NULL, why);
+    sim_must(why == NULL, why);
     for (unsigned i = 0; i < NODES; i++) {
         for (unsigned k = 0; k < NODES; k++) {
             if (i == k)
                 continue;
-            pv_ns took = sim_world_reach(&c.w, c.w.nodes[i], c.w.nodes[k], PV_MS(200), PV_S(15));
-            snprintf(c.w.why, sizeof(c.w.why), "%s to %s", sim_node_name(c.w.nodes[i]),
-                     sim_node_name(c.w.nodes[k]));
-            sim_must(&c.w, took != PV_NEVER, "no path after the trouble was over:");
+            pv_ns took = sim_world_reach(sim.nodes[i], sim.nodes[k], PV_MS(200), PV_S(15));
+            snprintf(sim.why, sizeof(sim.why), "%s to %s", sim_node_name(sim.nodes[i]),
+                     sim_node_name(sim.nodes[k]));
+            sim_must(took != PV_NEVER, "no path after the trouble was over:");
         }
-        sim_must(&c.w, sim_node_pings(c.w.nodes[i]).strangers == 0,
+        sim_must(sim_node_pings(sim.nodes[i]).strangers == 0,
                  "a node was given a packet for another address");
     }
-    sim_world_done(&c.w);
 }
 
 /* --- storms --------------------------------------------------------------------------------- */
@@ -332,7 +321,7 @@ PV_SIM(after_any_trouble_everybody_can_reach_everybody, SEEDS)
 static void cut(struct chaos *c)
 {
     unsigned i = draw(c, NODES);
-    struct sim_node *n = c->w.nodes[i];
+    struct sim_node *n = sim.nodes[i];
     bool on = is_awake(c, i);
     switch (draw(c, 7)) {
     case 0:
@@ -345,13 +334,13 @@ static void cut(struct chaos *c)
             sim_node_sleep(n);
         break;
     case 2:
-        sim_net_reboot_nat(c->w.net, 1 + draw(c, 2));
+        sim_net_reboot_nat(sim.net, 1 + draw(c, 2));
         break;
     case 3:
-        if (sim_coord_core(c->w.coord) != NULL)
-            sim_coord_kill(c->w.coord);
+        if (sim_coord_core(sim.coord) != NULL)
+            sim_coord_kill(sim.coord);
         else
-            sim_coord_start(c->w.coord);
+            sim_coord_start(sim.coord);
         break;
     default:
         mend(c, i);
@@ -363,9 +352,9 @@ static bool all_direct(struct chaos *c)
 {
     for (unsigned i = 0; i < NODES; i++) {
         for (unsigned k = 0; k < NODES; k++) {
-            const char *to = sim_node_name(c->w.nodes[k]);
-            const char *path = i == k ? "direct" : sim_node_path(c->w.nodes[i], to);
-            snprintf(c->w.why, sizeof(c->w.why), "%s to %s: %s", sim_node_name(c->w.nodes[i]), to,
+            const char *to = sim_node_name(sim.nodes[k]);
+            const char *path = i == k ? "direct" : sim_node_path(sim.nodes[i], to);
+            snprintf(sim.why, sizeof(sim.why), "%s to %s: %s", sim_node_name(sim.nodes[i]), to,
                      path);
             if (strcmp(path, "direct") != 0)
                 return false;
@@ -379,9 +368,9 @@ static void talk_all(struct chaos *c)
 {
     for (unsigned i = 0; i < NODES; i++) {
         for (unsigned k = 0; k < NODES; k++) {
-            struct pv_addr to = sim_node_overlay(c->w.nodes[k], PV_AF_INET);
+            struct pv_addr to = sim_node_overlay(sim.nodes[k], PV_AF_INET);
             if (i != k && to.family != PV_AF_NONE && is_awake(c, i))
-                sim_node_ping(c->w.nodes[i], &to, 100);
+                sim_node_ping(sim.nodes[i], &to, 100);
         }
     }
 }
@@ -394,43 +383,42 @@ static void storm(uint64_t seed, void *ctx)
     static struct chaos c;
     memset(&c, 0, sizeof(c));
     c.seed = seed;
-    sim_world_init(&c.w, seed, &good);
-    unsigned za = sim_world_nat(&c.w, SIM_PUBLIC, "port-restricted", &good);
-    unsigned zb = sim_world_nat(&c.w, SIM_PUBLIC, "address-restricted", &good);
-    sim_world_node(&c.w, za, "a", false);
-    sim_world_node(&c.w, za, "b", false);
-    sim_world_node(&c.w, zb, "c", false);
-    sim_world_node(&c.w, zb, "d", true);
-    sim_must(&c.w, sim_world_join_all(&c.w), "joining:");
+    sim_world_init(seed, &good);
+    unsigned za = sim_world_nat(SIM_PUBLIC, "port-restricted", &good);
+    unsigned zb = sim_world_nat(SIM_PUBLIC, "address-restricted", &good);
+    sim_world_node(za, "a", false);
+    sim_world_node(za, "b", false);
+    sim_world_node(zb, "c", false);
+    sim_world_node(zb, "d", true);
+    sim_must(sim_world_join_all(), "joining:");
     for (unsigned step = 0; step < FAULTS; step++) {
         cut(&c);
         talk_all(&c);
-        sim_world_run(&c.w, draw(&c, 8) == 0 ? PV_MS(draw(&c, 40000)) : PV_MS(draw(&c, 2000)));
+        sim_world_run(draw(&c, 8) == 0 ? PV_MS(draw(&c, 40000)) : PV_MS(draw(&c, 2000)));
     }
-    if (sim_coord_core(c.w.coord) == NULL)
-        sim_coord_start(c.w.coord);
+    if (sim_coord_core(sim.coord) == NULL)
+        sim_coord_start(sim.coord);
     for (unsigned i = 0; i < NODES; i++)
         mend(&c, i);
-    pv_ns end = sim_net_now(c.w.net), last = 0;
+    pv_ns end = sim_net_now(sim.net), last = 0;
     for (unsigned i = 0; i < 30; i++) {
         talk_all(&c);
-        sim_world_run(&c.w, PV_MS(500));
+        sim_world_run(PV_MS(500));
         if (!all_direct(&c))
-            last = sim_net_now(c.w.net) - end;
+            last = sim_net_now(sim.net) - end;
     }
     if (getenv("PV_SIM_TIMES") != NULL)
         printf("storm, seed %llu: %.1f s\n", (unsigned long long)seed, (double)last / 1e9);
-    sim_must(&c.w, all_direct(&c), "not direct 15 s after the storm:");
+    sim_must(all_direct(&c), "not direct 15 s after the storm:");
     for (unsigned i = 0; i < NODES; i++) { /* a path that is called direct carries something */
-        struct sim_pings before = sim_node_pings(c.w.nodes[i]);
+        struct sim_pings before = sim_node_pings(sim.nodes[i]);
         talk_all(&c);
-        sim_world_run(&c.w, PV_MS(500));
-        sim_must(&c.w, sim_node_pings(c.w.nodes[i]).answered - before.answered == NODES - 1,
+        sim_world_run(PV_MS(500));
+        sim_must(sim_node_pings(sim.nodes[i]).answered - before.answered == NODES - 1,
                  "a ping was lost 15 s after the storm,");
     }
     if (ret_hash != NULL)
-        *ret_hash = sim_net_hash(c.w.net);
-    sim_world_done(&c.w);
+        *ret_hash = sim_net_hash(sim.net);
 }
 
 /* Frees blocks of many sizes in another order than they were made in, every third stays: what is

@@ -68,14 +68,13 @@ struct side {
 };
 
 struct talk {
-    struct sim_world w;
     struct side side[2];
     uint64_t seed;
 };
 
 static uint32_t draw(struct talk *t, uint32_t bound)
 {
-    return pv_natrng_below(sim_net_rng(t->w.net), bound);
+    return pv_natrng_below(sim_net_rng(sim.net), bound);
 }
 
 static bool begin(struct talk *t, uint64_t seed)
@@ -83,32 +82,31 @@ static bool begin(struct talk *t, uint64_t seed)
     static const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
     memset(t, 0, sizeof(*t));
     t->seed = seed;
-    sim_world_init(&t->w, seed, &good);
-    t->side[0].zone = sim_world_nat(&t->w, SIM_PUBLIC, "port-restricted", &good);
-    t->side[1].zone = sim_world_nat(&t->w, SIM_PUBLIC, "address-restricted", &good);
-    t->side[0].node = sim_world_node(&t->w, t->side[0].zone, "a", false);
-    t->side[1].node = sim_world_node(&t->w, t->side[1].zone, "b", false);
+    sim_world_init(seed, &good);
+    t->side[0].zone = sim_world_nat(SIM_PUBLIC, "port-restricted", &good);
+    t->side[1].zone = sim_world_nat(SIM_PUBLIC, "address-restricted", &good);
+    t->side[0].node = sim_world_node(t->side[0].zone, "a", false);
+    t->side[1].node = sim_world_node(t->side[1].zone, "b", false);
     t->side[0].peer = "b";
     t->side[1].peer = "a";
     for (int i = 0; i < 2; i++)
         sim_node_set_job_delay(t->side[i].node, PV_MS(20));
-    return sim_world_join_all(&t->w);
+    return sim_world_join_all();
 }
 
 static void say(struct side *s)
 {
-    char fields[128];
     if (!sim_node_runs(s->node) || s->n == MAX_LINES)
         return;
-    snprintf(fields, sizeof(fields), "\"cmd\":\"send\",\"peer\":\"%s\",\"text\":\"line %u\"",
-             s->peer, s->n);
-    s->ask[s->n++] = sim_node_ask(s->node, fields);
+    s->ask[s->n] =
+        sim_node_ask(s->node, "'cmd':'send','peer':'%s','text':'line %u'", s->peer, s->n);
+    s->n++;
 }
 
 static bool was_taken(const struct side *s, unsigned line)
 {
     const char *answer = sim_node_answer(s->node, s->ask[line]);
-    return answer != NULL && strstr(answer, "\"ok\":true") != NULL;
+    return sim_answer_has(answer, "'ok':true");
 }
 
 /* The accidents now and then. */
@@ -132,13 +130,13 @@ static void trouble(struct talk *t)
             sim_node_start(s->node);
         break;
     case 6:
-        sim_net_reboot_nat(t->w.net, s->zone);
+        sim_net_reboot_nat(sim.net, s->zone);
         break;
     case 7:
-        if (sim_coord_core(t->w.coord) != NULL)
-            sim_coord_kill(t->w.coord);
+        if (sim_coord_core(sim.coord) != NULL)
+            sim_coord_kill(sim.coord);
         else
-            sim_coord_start(t->w.coord);
+            sim_coord_start(sim.coord);
         break;
     default:
         sim_node_set_disk_full(s->node, draw(t, 2) == 0);
@@ -148,8 +146,8 @@ static void trouble(struct talk *t)
 
 static void repair(struct talk *t)
 {
-    if (sim_coord_core(t->w.coord) == NULL)
-        sim_coord_start(t->w.coord);
+    if (sim_coord_core(sim.coord) == NULL)
+        sim_coord_start(sim.coord);
     for (int i = 0; i < 2; i++) {
         sim_node_set_disk_full(t->side[i].node, false);
         if (!sim_node_runs(t->side[i].node))
@@ -167,8 +165,7 @@ static const char *check(struct talk *t, const struct side *from, const struct s
     bool any = false;
     size_t i;
     json_t *m;
-    const char *answer =
-        sim_world_ask(&t->w, to->node, PV_S(5), "\"cmd\":\"history\",\"limit\":1000");
+    const char *answer = sim_world_ask(to->node, PV_S(5), "'cmd':'history','limit':1000");
     if (answer == NULL)
         return "history:";
     json_t *root = json_loads(answer, 0, NULL);
@@ -199,7 +196,7 @@ static const char *check(struct talk *t, const struct side *from, const struct s
 PV_SIM(a_sent_message_arrives_once_and_in_order, SEEDS)
 {
     struct talk t;
-    sim_must(&t.w, begin(&t, seed), "joining:");
+    sim_must(begin(&t, seed), "joining:");
     unsigned steps = 60 + draw(&t, 60);
     for (unsigned i = 0; i < steps; i++) {
         uint32_t what = draw(&t, 10);
@@ -208,7 +205,7 @@ PV_SIM(a_sent_message_arrives_once_and_in_order, SEEDS)
         else if (what < 8)
             trouble(&t);
         /* Bursts, and long silences. */
-        sim_world_run(&t.w, draw(&t, 3) == 0 ? PV_MS(draw(&t, 30000)) : PV_MS(draw(&t, 60)));
+        sim_world_run(draw(&t, 3) == 0 ? PV_MS(draw(&t, 30000)) : PV_MS(draw(&t, 60)));
     }
     repair(&t);
     bool missing = true;
@@ -217,61 +214,58 @@ PV_SIM(a_sent_message_arrives_once_and_in_order, SEEDS)
         const char *why = check(&t, &t.side[0], &t.side[1], &missing);
         if (why == NULL)
             why = check(&t, &t.side[1], &t.side[0], &missing);
-        sim_must(&t.w, why == NULL, why);
-        sim_must(&t.w, !missing || waited != 60,
+        sim_must(why == NULL, why);
+        sim_must(!missing || waited != 60,
                  "a line is still not there, 120 s after the last trouble");
-        sim_world_run(&t.w, PV_S(2));
+        sim_world_run(PV_S(2));
     }
-    sim_world_done(&t.w);
 }
 
 /* A line to a peer that is there takes hardly longer than the way, stored on both sides. */
 PV_SIM(a_line_to_a_peer_that_is_there_arrives_at_once, SEEDS)
 {
     struct talk t;
-    sim_must(&t.w, begin(&t, seed), "joining:");
-    sim_world_run(&t.w, PV_S(2));
+    sim_must(begin(&t, seed), "joining:");
+    sim_world_run(PV_S(2));
     say(&t.side[0]);
-    sim_world_run(&t.w, PV_S(3));
+    sim_world_run(PV_S(3));
     for (int i = 0; i < 20; i++) {
         struct side *from = &t.side[i % 2], *to = &t.side[1 - i % 2];
         bool missing = false;
         sim_way(i == 0 ? "line" : NULL);
         say(from);
-        sim_world_run(&t.w, PV_MS(200)); /* three times the way, and two disks */
+        sim_world_run(PV_MS(200)); /* three times the way, and two disks */
         sim_way(NULL);
         const char *why = check(&t, from, to, &missing);
-        sim_must(&t.w, why == NULL && !missing,
-                 why != NULL ? why : "a line took longer than 200 ms");
+        sim_must(why == NULL && !missing, why != NULL ? why : "a line took longer than 200 ms");
     }
     sim_way("idle");
-    sim_world_run(&t.w, PV_S(2));
+    sim_world_run(PV_S(2));
     sim_way(NULL);
-    sim_world_done(&t.w);
 }
 
 /* Only one of the two is ever there, the coordinator now and then not. */
 PV_SIM(two_who_are_never_there_together_write_to_each_other, SEEDS)
 {
     struct talk t;
-    sim_must(&t.w, begin(&t, seed), "joining:");
+    sim_must(begin(&t, seed), "joining:");
     sim_node_stop(t.side[1].node);
     for (unsigned turn = 0; turn < 8; turn++) {
         struct side *here = &t.side[turn % 2], *away = &t.side[1 - turn % 2];
         bool missing = false;
-        sim_world_run(&t.w, PV_S(2));
+        sim_world_run(PV_S(2));
         if (draw(&t, 3) == 0) {
-            sim_coord_kill(t.w.coord);
-            sim_world_run(&t.w, PV_MS(draw(&t, 3000)));
-            sim_coord_start(t.w.coord);
+            sim_coord_kill(sim.coord);
+            sim_world_run(PV_MS(draw(&t, 3000)));
+            sim_coord_start(sim.coord);
         }
         for (unsigned n = draw(&t, 30); n > 0; n--) {
             say(here);
-            sim_world_run(&t.w, PV_MS(draw(&t, 200)));
+            sim_world_run(PV_MS(draw(&t, 200)));
         }
-        sim_world_run(&t.w, PV_S(75)); /* also when an answer was lost */
+        sim_world_run(PV_S(75)); /* also when an answer was lost */
         const char *why = check(&t, away, here, &missing);
-        sim_must(&t.w, why == NULL && !missing, why != NULL ? why : "a copy was not delivered");
+        sim_must(why == NULL && !missing, why != NULL ? why : "a copy was not delivered");
         if (draw(&t, 2) == 0)
             sim_node_kill(here->node);
         else
@@ -279,32 +273,30 @@ PV_SIM(two_who_are_never_there_together_write_to_each_other, SEEDS)
         sim_node_start(away->node);
     }
     repair(&t);
-    sim_world_run(&t.w, PV_S(60)); /* now they meet: what went both ways is there once */
+    sim_world_run(PV_S(60)); /* now they meet: what went both ways is there once */
     for (int i = 0; i < 2; i++) {
         bool missing = false;
         const char *why = check(&t, &t.side[i], &t.side[1 - i], &missing);
-        sim_must(&t.w, why == NULL && !missing, why != NULL ? why : "a line is lost");
+        sim_must(why == NULL && !missing, why != NULL ? why : "a line is lost");
     }
-    sim_world_done(&t.w);
 }
 
 /* Presence is known before the own interface is up: what waits goes out as soon as it is. */
 PV_SIM(a_message_that_waits_goes_out_when_the_interface_is_up, 4)
 {
     struct talk t;
-    sim_must(&t.w, begin(&t, seed), "joining:");
+    sim_must(begin(&t, seed), "joining:");
     sim_node_stop(t.side[1].node);
-    sim_world_run(&t.w, PV_S(2));
+    sim_world_run(PV_S(2));
     say(&t.side[0]);
-    sim_world_run(&t.w, PV_S(2));
+    sim_world_run(PV_S(2));
     sim_node_kill(t.side[0].node);
     sim_node_start(t.side[1].node);
-    sim_world_run(&t.w, PV_S(10));
+    sim_world_run(PV_S(10));
     sim_node_set_iface(t.side[0].node, false, PV_S(3));
     sim_node_start(t.side[0].node);
-    sim_world_run(&t.w, PV_S(3) + PV_S(5));
-    const char *answer = sim_world_ask(&t.w, t.side[0].node, PV_S(5), "\"cmd\":\"history\"");
-    sim_must(&t.w, answer != NULL && strstr(answer, "\"state\":\"delivered\"") != NULL,
+    sim_world_run(PV_S(3) + PV_S(5));
+    const char *answer = sim_world_ask(t.side[0].node, PV_S(5), "'cmd':'history'");
+    sim_must(sim_answer_has(answer, "'state':'delivered'"),
              "the message did not go out when the interface came up");
-    sim_world_done(&t.w);
 }

@@ -38,10 +38,9 @@ static void hook(void *ctx, struct pv_ctl_msg *msg)
 }
 
 struct scene {
-    struct sim_world w;
     struct liar liar;
     struct sim_node *alice, *harry, *mallory, *victor;
-    char token[2048];
+    const char *token;
     unsigned port;
     size_t of_harry, of_mallory; /* packets that entered */
 };
@@ -52,54 +51,46 @@ static struct scene *begin(uint64_t seed)
     static struct scene the_scene;
     struct scene *s = &the_scene;
     memset(s, 0, sizeof(*s));
-    sim_world_init(&s->w, seed, &line);
-    sim_coord_set_hook(s->w.coord, hook, &s->liar);
-    s->alice = sim_world_node(&s->w, SIM_PUBLIC, "alice", false);
-    s->harry = sim_world_node(&s->w, SIM_PUBLIC, "harry", false);
-    s->mallory = sim_world_node(&s->w, SIM_PUBLIC, "mallory", false);
-    assert_true(sim_world_join_all(&s->w));
-    s->victor = sim_world_node(&s->w, SIM_PUBLIC, "victor", false);
-    sim_world_run(&s->w, PV_S(2));
+    sim_world_init(seed, &line);
+    sim_coord_set_hook(sim.coord, hook, &s->liar);
+    s->alice = sim_world_node(SIM_PUBLIC, "alice", false);
+    s->harry = sim_world_node(SIM_PUBLIC, "harry", false);
+    s->mallory = sim_world_node(SIM_PUBLIC, "mallory", false);
+    assert_true(sim_world_join_all());
+    s->victor = sim_world_node(SIM_PUBLIC, "victor", false);
+    sim_world_run(PV_S(2));
     return s;
-}
-
-static bool ask(struct scene *s, struct sim_node *n, const char *request)
-{
-    return sim_world_ask(&s->w, n, PV_S(60), request) != NULL;
 }
 
 static bool deny_mallory(struct scene *s)
 {
-    return ask(s, s->alice,
-               "\"cmd\":\"rule_add\",\"verdict\":\"allow\",\"from\":\"harry\",\"to\":\"any\","
-               "\"ports\":\"all\",\"place\":0") &&
-           ask(s, s->alice, "\"cmd\":\"rules_default\",\"verdict\":\"deny\"");
+    return sim_world_tell(s->alice, PV_S(60),
+                          "'cmd':'rule_add','verdict':'allow','from':'harry','to':'any',"
+                          "'ports':'all','place':0") &&
+           sim_world_tell(s->alice, PV_S(60), "'cmd':'rules_default','verdict':'deny'");
 }
 
-static bool invite_with(struct scene *s, const char *request)
+static bool invite_with(struct scene *s, const char *how)
 {
-    const char *answer = sim_world_ask(&s->w, s->alice, PV_S(5), request);
-    return answer != NULL && sim_world_field(answer, "token", s->token, sizeof(s->token));
+    s->token = sim_world_invite(s->alice, how);
+    return s->token != NULL;
 }
 
 static bool invite(struct scene *s)
 {
-    return invite_with(s, "\"cmd\":\"invite\",\"uses\":1");
+    return invite_with(s, "'uses':1");
 }
 
 static bool join(struct scene *s)
 {
-    char fields[2200];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"victor\"",
-             s->token);
-    return ask(s, s->victor, fields);
+    return sim_world_join(s->victor, s->token, "victor") != NULL;
 }
 
 static bool is_closed(struct scene *s)
 {
-    const char *answer = sim_world_ask(&s->w, s->victor, PV_S(2), "\"cmd\":\"status\"");
+    const char *answer = sim_world_ask(s->victor, PV_S(2), "'cmd':'status'");
     const char *problems = answer == NULL ? NULL : strstr(answer, "\"problems\"");
-    snprintf(s->w.why, sizeof(s->w.why), "%.300s", problems == NULL ? "no answer" : problems);
+    snprintf(sim.why, sizeof(sim.why), "%.300s", problems == NULL ? "no answer" : problems);
     return problems == NULL || strstr(problems, "rules are not known yet") != NULL;
 }
 
@@ -128,7 +119,7 @@ static bool traffic(struct scene *s, pv_ns duration, bool until_harry)
     for (pv_ns t = 0; t < duration; t += PV_MS(100)) {
         send(s, s->mallory, "m", FLOOD);
         send(s, s->harry, "h", 1);
-        sim_world_run(&s->w, PV_MS(100));
+        sim_world_run(PV_MS(100));
         count_entered(s);
         if (until_harry && s->of_harry > before)
             return true;
@@ -143,49 +134,47 @@ PV_SIM(nothing_enters_while_the_rules_are_kept_back, SEEDS)
 {
     struct scene *s = begin(seed);
     s->liar.on = true;
-    sim_must(&s->w, deny_mallory(s) && invite(s), "not begun:");
+    sim_must(deny_mallory(s) && invite(s), "not begun:");
     sim_node_kill(s->alice);
-    sim_net_set_line(s->w.net, sim_node_host(s->victor), &slow);
-    sim_must(&s->w, join(s), "join:");
+    sim_net_set_line(sim.net, sim_node_host(s->victor), &slow);
+    sim_must(join(s), "join:");
     traffic(s, PV_S(60), false);
-    sim_must(&s->w, s->of_harry + s->of_mallory == 0, "something entered:");
-    sim_must(&s->w, sim_node_drops(s->victor, PV_FP_DROP_RULES) >= 100, "nothing came:");
-    sim_must(&s->w, is_closed(s), "status does not say that it is closed:");
-    const char *can = sim_world_ask(&s->w, s->victor, PV_S(2),
-                                    "\"cmd\":\"can\",\"from\":\"harry\",\"to\":\"victor\","
-                                    "\"ports\":\"22\"");
-    sim_must(&s->w, can != NULL && strstr(can, "closed: rules are not known yet") != NULL,
+    sim_must(s->of_harry + s->of_mallory == 0, "something entered:");
+    sim_must(sim_node_drops(s->victor, PV_FP_DROP_RULES) >= 100, "nothing came:");
+    sim_must(is_closed(s), "status does not say that it is closed:");
+    const char *can = sim_world_ask(s->victor, PV_S(2),
+                                    "'cmd':'can','from':'harry','to':'victor',"
+                                    "'ports':'22'");
+    sim_must(sim_answer_has(can, "closed: rules are not known yet"),
              can == NULL ? "can is not answered:" : can);
     sim_node_kill(s->victor);
     sim_node_start(s->victor);
     traffic(s, PV_S(30), false);
-    sim_must(&s->w, s->of_harry + s->of_mallory == 0 && is_closed(s), "open after a restart:");
+    sim_must(s->of_harry + s->of_mallory == 0 && is_closed(s), "open after a restart:");
     sim_node_start(s->alice);
-    sim_must(&s->w, traffic(s, PV_S(90), true) && s->of_mallory == 0,
+    sim_must(traffic(s, PV_S(90), true) && s->of_mallory == 0,
              s->of_mallory > 0 ? "mallory entered:" : "never open:");
-    sim_must(&s->w, !is_closed(s), "status goes on to say that it is closed:");
-    sim_world_done(&s->w);
+    sim_must(!is_closed(s), "status goes on to say that it is closed:");
 }
 
 /* The listing comes late, as on a line that mallory's packets fill, and nobody else tells. */
 PV_SIM(nothing_enters_before_the_listing_is_whole, SEEDS)
 {
     struct scene *s = begin(seed);
-    sim_must(&s->w, deny_mallory(s) && invite(s), "not begun:");
+    sim_must(deny_mallory(s) && invite(s), "not begun:");
     sim_node_kill(s->alice);
     s->liar.on = true;
-    sim_net_set_line(s->w.net, sim_node_host(s->victor), &slow);
-    sim_must(&s->w, join(s), "join:");
+    sim_net_set_line(sim.net, sim_node_host(s->victor), &slow);
+    sim_must(join(s), "join:");
     traffic(s, PV_S(20), false);
-    sim_must(&s->w, s->of_harry + s->of_mallory == 0, "something entered:");
+    sim_must(s->of_harry + s->of_mallory == 0, "something entered:");
     s->liar.on = false;
-    sim_coord_kill(s->w.coord);
-    sim_coord_start(s->w.coord);
+    sim_coord_kill(sim.coord);
+    sim_coord_start(sim.coord);
     const bool opened = traffic(s, PV_S(60), true);
     traffic(s, PV_S(5), false);
-    sim_must(&s->w, s->of_mallory == 0, "mallory entered:");
-    sim_must(&s->w, opened, "never open:");
-    sim_world_done(&s->w);
+    sim_must(s->of_mallory == 0, "mallory entered:");
+    sim_must(opened, "never open:");
 }
 
 /* Where nobody lies: harry is let in as soon as there is a path. */
@@ -193,15 +182,13 @@ static void opens(uint64_t seed, void *ctx)
 {
     const bool rules = *(const bool *)ctx;
     struct scene *s = begin(seed);
-    sim_must(&s->w, (!rules || deny_mallory(s)) && invite(s), "not begun:");
+    sim_must((!rules || deny_mallory(s)) && invite(s), "not begun:");
     sim_node_kill(s->alice); /* nobody needs her */
-    sim_must(&s->w, join(s), "join:");
-    sim_must(&s->w, traffic(s, PV_S(1), true), "harry is not let in within a second:");
-    sim_must(&s->w, !is_closed(s), "closed:");
+    sim_must(join(s), "join:");
+    sim_must(traffic(s, PV_S(1), true), "harry is not let in within a second:");
+    sim_must(!is_closed(s), "closed:");
     traffic(s, PV_S(5), false);
-    sim_must(&s->w, (s->of_mallory > 0) != rules,
-             rules ? "mallory entered:" : "mallory is kept out:");
-    sim_world_done(&s->w);
+    sim_must((s->of_mallory > 0) != rules, rules ? "mallory entered:" : "mallory is kept out:");
 }
 
 PV_TEST(an_honest_network_is_open_within_a_second)
@@ -215,23 +202,19 @@ PV_TEST(an_honest_network_is_open_within_a_second)
  * the rules all the same. */
 PV_SIM(the_tag_of_an_invite_holds_from_the_first_moment, SEEDS)
 {
-    static const char ports[] = "\"from\":\"victor\",\"to\":\"harry\",\"ports\":\"22\"";
     struct scene *s = begin(seed);
-    char can[200];
-    sim_must(&s->w,
-             ask(s, s->alice,
-                 "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"tag:guest\",\"to\":\"any\","
-                 "\"ports\":\"all\",\"place\":0") &&
-                 invite_with(s, "\"cmd\":\"invite\",\"uses\":1,\"tag\":\"guest\""),
+    sim_must(sim_world_tell(s->alice, PV_S(60),
+                            "'cmd':'rule_add','verdict':'deny','from':'tag:guest','to':'any',"
+                            "'ports':'all','place':0") &&
+                 invite_with(s, "'uses':1,'tag':'guest'"),
              "not begun:");
     sim_node_kill(s->alice);
-    sim_must(&s->w, join(s), "join:");
-    sim_must(&s->w, traffic(s, PV_S(1), true) && !is_closed(s), "it is closed:");
-    snprintf(can, sizeof(can), "\"cmd\":\"can\",%s", ports);
-    const char *answer = sim_world_ask(&s->w, s->harry, PV_S(2), can);
-    sim_must(&s->w, answer != NULL && strstr(answer, "\"allowed\":false") != NULL,
+    sim_must(join(s), "join:");
+    sim_must(traffic(s, PV_S(1), true) && !is_closed(s), "it is closed:");
+    const char *answer =
+        sim_world_ask(s->harry, PV_S(2), "'cmd':'can','from':'victor','to':'harry','ports':'22'");
+    sim_must(sim_answer_has(answer, "'allowed':false"),
              answer == NULL ? "can is not answered:" : answer);
-    sim_world_done(&s->w);
 }
 
 /* The token knows nothing of the rules of now, as one of an earlier version does. */
@@ -239,15 +222,14 @@ static void old_token(uint64_t seed, void *ctx)
 {
     const bool away = *(const bool *)ctx;
     struct scene *s = begin(seed);
-    sim_must(&s->w, invite(s) && deny_mallory(s), "not begun:");
+    sim_must(invite(s) && deny_mallory(s), "not begun:");
     if (away)
         sim_node_kill(s->alice);
-    sim_must(&s->w, join(s), "join:");
+    sim_must(join(s), "join:");
     const bool opened = traffic(s, PV_S(30), true);
-    sim_must(&s->w, s->of_mallory == 0, "mallory entered:");
-    sim_must(&s->w, opened != away && is_closed(s) == away,
+    sim_must(s->of_mallory == 0, "mallory entered:");
+    sim_must(opened != away && is_closed(s) == away,
              away ? "open without an admin:" : "never open:");
-    sim_world_done(&s->w);
 }
 
 PV_TEST(by_an_old_token_it_opens_when_an_admin_is_there)
@@ -259,24 +241,24 @@ PV_TEST(by_an_old_token_it_opens_when_an_admin_is_there)
 
 /* She joins by a token of before the rules, which the coordinator keeps from her, and becomes an
  * admin while she is away, as mallory is; then alice, who knows the rules, goes. */
-static bool invite_heidi(struct scene *s, struct sim_node *heidi, const char *fields)
+static bool invite_heidi(struct scene *s, struct sim_node *heidi, const char *token)
 {
     sim_node_kill(s->alice);
     s->liar.on = true;
-    if (!ask(s, heidi, fields))
+    if (sim_world_join(heidi, token, "heidi") == NULL)
         return false;
     sim_node_kill(heidi);
     sim_node_kill(s->mallory);
     sim_node_start(s->alice);
-    sim_world_run(&s->w, PV_S(3));
-    if (!ask(s, s->alice, "\"cmd\":\"admin_grant\",\"peer\":\"heidi\"") || !deny_mallory(s) ||
-        !invite(s))
+    sim_world_run(PV_S(3));
+    if (!sim_world_tell(s->alice, PV_S(60), "'cmd':'admin_grant','peer':'heidi'") ||
+        !deny_mallory(s) || !invite(s))
         return false;
-    sim_world_run(&s->w, PV_S(3));
+    sim_world_run(PV_S(3));
     sim_node_kill(s->alice);
     sim_node_start(heidi);
     sim_node_start(s->mallory);
-    sim_world_run(&s->w, PV_S(3));
+    sim_world_run(PV_S(3));
     return true;
 }
 
@@ -284,17 +266,13 @@ static bool invite_heidi(struct scene *s, struct sim_node *heidi, const char *fi
 PV_SIM(an_admin_that_is_closed_vouches_for_nothing, SEEDS)
 {
     struct scene *s = begin(seed);
-    struct sim_node *heidi = sim_world_node(&s->w, SIM_PUBLIC, "heidi", false);
-    char fields[2200];
-    sim_world_run(&s->w, PV_S(2));
-    sim_must(&s->w, invite(s), "not begun:");
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"heidi\"",
-             s->token);
+    struct sim_node *heidi = sim_world_node(SIM_PUBLIC, "heidi", false);
+    sim_world_run(PV_S(2));
+    sim_must(invite(s), "not begun:");
     sim_node_kill(s->harry);
-    sim_must(&s->w, invite_heidi(s, heidi, fields), "heidi:");
-    sim_must(&s->w, join(s), "join:");
+    sim_must(invite_heidi(s, heidi, s->token), "heidi:");
+    sim_must(join(s), "join:");
     traffic(s, PV_S(60), false);
-    sim_must(&s->w, s->of_mallory == 0, "mallory entered:");
-    sim_must(&s->w, is_closed(s), "open by the word of one that is closed:");
-    sim_world_done(&s->w);
+    sim_must(s->of_mallory == 0, "mallory entered:");
+    sim_must(is_closed(s), "open by the word of one that is closed:");
 }

@@ -149,7 +149,6 @@ static void hook(void *ctx, struct pv_ctl_msg *msg)
 /* --- the world ------------------------------------------------------------------------------- */
 
 struct scene {
-    struct sim_world w;
     struct liar *liar;
     struct sim_node *alice, *bob, *carol;
 };
@@ -162,15 +161,15 @@ static bool scene_init(struct scene *s, uint64_t seed, bool with_carol)
     memset(s, 0, sizeof(*s));
     memset(&the_liar, 0, sizeof(the_liar));
     s->liar = &the_liar;
-    sim_world_init(&s->w, seed, &line);
-    sim_coord_set_hook(s->w.coord, hook, s->liar);
-    s->alice = sim_world_node(&s->w, SIM_PUBLIC, "alice", false);
-    s->bob = sim_world_node(&s->w, SIM_PUBLIC, "bob", false);
+    sim_world_init(seed, &line);
+    sim_coord_set_hook(sim.coord, hook, s->liar);
+    s->alice = sim_world_node(SIM_PUBLIC, "alice", false);
+    s->bob = sim_world_node(SIM_PUBLIC, "bob", false);
     if (with_carol)
-        s->carol = sim_world_node(&s->w, SIM_PUBLIC, "carol", false);
-    if (!sim_world_join_all(&s->w))
+        s->carol = sim_world_node(SIM_PUBLIC, "carol", false);
+    if (!sim_world_join_all())
         return false;
-    sim_world_run(&s->w, PV_S(2));
+    sim_world_run(PV_S(2));
     return true;
 }
 
@@ -182,45 +181,40 @@ struct mention {
 };
 
 /* Asks twice a second until the answer has the text (or not, as wanted). */
-static bool until_sim_world_says(struct sim_world *w, struct mention m, pv_ns timeout)
+static bool until_sim_world_says(struct mention m, pv_ns timeout)
 {
-    pv_ns end = sim_net_now(w->net) + timeout;
-    while (sim_net_now(w->net) < end) {
-        if (sim_world_says(w, m.node, m.request, m.text) == m.wanted)
+    pv_ns end = sim_net_now(sim.net) + timeout;
+    while (sim_net_now(sim.net) < end) {
+        if (sim_world_says(m.node, m.request, m.text) == m.wanted)
             return true;
-        sim_world_run(w, PV_MS(500));
+        sim_world_run(PV_MS(500));
     }
     return false;
 }
 
-#define PEERS  "\"cmd\":\"peers\""
-#define STATUS "\"cmd\":\"status\""
+#define PEERS  "'cmd':'peers'"
+#define STATUS "'cmd':'status'"
 
 /* --- tests ----------------------------------------------------------------------------------- */
 
 PV_SIM(a_withheld_revocation_is_found_by_the_first_pair_that_meets, SEEDS)
 {
     struct scene s;
-    sim_must(&s.w, scene_init(&s, seed, true), "joining:");
-    sim_must(&s.w,
-             sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER &&
-                 sim_world_reach(&s.w, s.carol, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER,
+    sim_must(scene_init(&s, seed, true), "joining:");
+    sim_must(sim_world_reach(s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER &&
+                 sim_world_reach(s.carol, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER,
              "no path");
     s.liar->lie = WITHHOLD;
-    sim_must(&s.w,
-             sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"remove\",\"peer\":\"carol\"") != NULL,
-             "remove:");
-    sim_must(&s.w,
-             until_sim_world_says(&s.w, (struct mention){s.bob, PEERS, "carol", false}, PV_S(10)),
+    sim_must(sim_world_tell(s.alice, PV_S(5), "'cmd':'remove','peer':'carol'"), "remove:");
+    sim_must(until_sim_world_says((struct mention){s.bob, PEERS, "carol", false}, PV_S(10)),
              "bob was not told by alice that carol is removed");
     unsigned before = sim_node_pings(s.carol).answered;
     struct pv_addr to_bob = sim_node_overlay(s.bob, PV_AF_INET);
     for (unsigned i = 0; i < 10; i++) {
         sim_node_ping(s.carol, &to_bob, 32);
-        sim_world_run(&s.w, PV_MS(500));
+        sim_world_run(PV_MS(500));
     }
-    sim_must(&s.w, sim_node_pings(s.carol).answered == before, "bob still answers carol");
-    sim_world_done(&s.w);
+    sim_must(sim_node_pings(s.carol).answered == before, "bob still answers carol");
 }
 
 /* An invite and a member under it that nobody with the right has signed, and a receipt. */
@@ -246,27 +240,18 @@ static void invent(struct liar *l, const uint8_t *network_id)
 PV_SIM(an_invented_member_is_believed_by_nobody, SEEDS)
 {
     struct scene s;
-    char token[2048];
     struct pv_token t;
-    sim_must(&s.w, scene_init(&s, seed, false), "joining:");
-    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
-    sim_must(&s.w,
-             answer != NULL && sim_world_field(answer, "token", token, sizeof(token)) &&
-                 pv_token_parse(token, strlen(token), &t) == PV_OK,
-             "invite:");
+    sim_must(scene_init(&s, seed, false), "joining:");
+    const char *token = sim_world_invite(s.alice, "'uses':1");
+    sim_must(token != NULL && pv_token_parse(token, strlen(token), &t) == PV_OK, "invite:");
     invent(s.liar, t.network_id);
     s.liar->lie = INVENT;
     /* Something new makes it speak. */
-    sim_must(&s.w, sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1") != NULL,
-             "invite:");
-    sim_world_run(&s.w, PV_S(5));
-    sim_must(&s.w,
-             !sim_world_says(&s.w, s.alice, PEERS, "mallory") &&
-                 !sim_world_says(&s.w, s.bob, PEERS, "mallory"),
+    sim_must(sim_world_tell(s.alice, PV_S(5), "'cmd':'invite','uses':1"), "invite:");
+    sim_world_run(PV_S(5));
+    sim_must(!sim_world_says(s.alice, PEERS, "mallory") && !sim_world_says(s.bob, PEERS, "mallory"),
              "a node believes in mallory");
-    sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER,
-             "no path");
-    sim_world_done(&s.w);
+    sim_must(sim_world_reach(s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER, "no path");
 }
 
 /* Its friend carol waits to be admitted, and the coordinator says that an admin has admitted her.
@@ -290,90 +275,62 @@ static bool has_member(struct sim_node *n, const struct sim_node *other)
 PV_SIM(a_coordinator_cannot_approve, SEEDS)
 {
     struct scene s;
-    char token[2048], fields[2200];
     struct pv_token t;
-    sim_must(&s.w, scene_init(&s, seed, false), "joining:");
-    s.carol = sim_world_node(&s.w, SIM_PUBLIC, "carol", false);
-    const char *answer =
-        sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1,\"approve\":true");
-    sim_must(&s.w,
-             answer != NULL && sim_world_field(answer, "token", token, sizeof(token)) &&
-                 pv_token_parse(token, strlen(token), &t) == PV_OK,
-             "invite:");
+    sim_must(scene_init(&s, seed, false), "joining:");
+    s.carol = sim_world_node(SIM_PUBLIC, "carol", false);
+    const char *token = sim_world_invite(s.alice, "'uses':1,'approve':true");
+    sim_must(token != NULL && pv_token_parse(token, strlen(token), &t) == PV_OK, "invite:");
     approve(s.liar, t.network_id, sim_node_pk(s.carol));
     s.liar->lie = APPROVE;
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\"", token);
-    answer = sim_world_ask(&s.w, s.carol, PV_S(20), fields);
-    sim_must(&s.w, answer != NULL && strstr(answer, "\"waiting\":true") != NULL, "join:");
-    sim_world_run(&s.w, PV_S(60));
-    sim_must(&s.w, sim_world_says(&s.w, s.alice, PEERS, "\"state\":\"waiting\""),
-             "alice does not hear of carol");
-    sim_must(&s.w,
-             !has_member(s.alice, s.carol) && !has_member(s.bob, s.carol) &&
+    sim_must(sim_answer_has(sim_world_join(s.carol, token, NULL), "'waiting':true"), "join:");
+    sim_world_run(PV_S(60));
+    sim_must(sim_world_says(s.alice, PEERS, "'state':'waiting'"), "alice does not hear of carol");
+    sim_must(!has_member(s.alice, s.carol) && !has_member(s.bob, s.carol) &&
                  !has_member(s.carol, s.carol),
              "the coordinator has approved");
     s.liar->lie = HONEST;
-    sim_must(&s.w,
-             sim_world_ask(&s.w, s.alice, PV_S(10), "\"cmd\":\"admit\",\"peer\":\"carol\"") != NULL,
-             "admit:");
-    sim_world_run(&s.w, PV_S(40));
-    sim_must(&s.w, sim_world_reach(&s.w, s.carol, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
+    sim_must(sim_world_tell(s.alice, PV_S(10), "'cmd':'admit','peer':'carol'"), "admit:");
+    sim_world_run(PV_S(40));
+    sim_must(sim_world_reach(s.carol, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
              "no path to who was admitted");
-    sim_world_done(&s.w);
 }
 
 PV_SIM(an_altered_name_is_refused_and_reported, SEEDS)
 {
     struct scene s;
-    char fields[4096], token[2048];
-    sim_must(&s.w, scene_init(&s, seed, false), "joining:");
+    sim_must(scene_init(&s, seed, false), "joining:");
     s.liar->lie = ALTER;
-    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
-    sim_must(&s.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
-             "invite:");
-    s.carol = sim_world_node(&s.w, SIM_PUBLIC, "carol", false);
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"carol\"", token);
-    sim_must(&s.w, sim_world_ask(&s.w, s.carol, PV_S(30), fields) != NULL, "join:");
-    sim_world_run(&s.w, PV_S(2));
-    sim_must(&s.w,
-             !sim_world_says(&s.w, s.alice, PEERS, "carol") &&
-                 !sim_world_says(&s.w, s.alice, PEERS, "barol"),
+    const char *token = sim_world_invite(s.alice, "'uses':1");
+    sim_must(token != NULL, "invite:");
+    s.carol = sim_world_node(SIM_PUBLIC, "carol", false);
+    sim_must(sim_world_join(s.carol, token, "carol") != NULL, "join:");
+    sim_world_run(PV_S(2));
+    sim_must(!sim_world_says(s.alice, PEERS, "carol") && !sim_world_says(s.alice, PEERS, "barol"),
              "alice believes the altered statement");
-    sim_must(&s.w, sim_world_says(&s.w, s.alice, STATUS, "refused"),
-             "alice's status does not say so");
+    sim_must(sim_world_says(s.alice, STATUS, "refused"), "alice's status does not say so");
     /* Once it speaks the truth again, alice asks for all of it: the heads differ. */
     s.liar->lie = HONEST;
-    sim_coord_kill(s.w.coord);
-    sim_coord_start(s.w.coord);
-    sim_must(&s.w,
-             until_sim_world_says(&s.w, (struct mention){s.alice, PEERS, "carol", true}, PV_S(60)),
+    sim_coord_kill(sim.coord);
+    sim_coord_start(sim.coord);
+    sim_must(until_sim_world_says((struct mention){s.alice, PEERS, "carol", true}, PV_S(60)),
              "alice never learns of carol");
-    sim_must(&s.w, sim_world_reach(&s.w, s.carol, s.alice, PV_MS(200), PV_S(20)) != PV_NEVER,
-             "no path");
-    sim_world_done(&s.w);
+    sim_must(sim_world_reach(s.carol, s.alice, PV_MS(200), PV_S(20)) != PV_NEVER, "no path");
 }
 
 PV_SIM(an_old_roster_brings_nobody_back, SEEDS)
 {
     struct scene s;
-    sim_must(&s.w, scene_init(&s, seed, true), "joining:");
-    sim_must(&s.w,
-             sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"remove\",\"peer\":\"carol\"") != NULL,
-             "remove:");
-    sim_world_run(&s.w, PV_S(2));
-    sim_must(&s.w, s.liar->n_old >= 2 && !sim_world_says(&s.w, s.bob, PEERS, "carol"),
-             "carol is not removed");
+    sim_must(scene_init(&s, seed, true), "joining:");
+    sim_must(sim_world_tell(s.alice, PV_S(5), "'cmd':'remove','peer':'carol'"), "remove:");
+    sim_world_run(PV_S(2));
+    sim_must(s.liar->n_old >= 2 && !sim_world_says(s.bob, PEERS, "carol"), "carol is not removed");
     s.liar->lie = REPLAY;
-    sim_coord_kill(s.w.coord);
-    sim_coord_start(s.w.coord);
-    sim_world_run(&s.w, PV_S(60));
-    sim_must(&s.w,
-             !sim_world_says(&s.w, s.bob, PEERS, "carol") &&
-                 !sim_world_says(&s.w, s.alice, PEERS, "carol"),
+    sim_coord_kill(sim.coord);
+    sim_coord_start(sim.coord);
+    sim_world_run(PV_S(60));
+    sim_must(!sim_world_says(s.bob, PEERS, "carol") && !sim_world_says(s.alice, PEERS, "carol"),
              "an old statement brought carol back");
-    sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
-             "no path");
-    sim_world_done(&s.w);
+    sim_must(sim_world_reach(s.alice, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER, "no path");
 }
 
 /* The number of the last signal that n took from the other one. */
@@ -386,30 +343,28 @@ static uint64_t last_taken(const struct sim_node *n, const struct sim_node *from
 PV_SIM(an_old_signal_is_not_taken_again, SEEDS)
 {
     struct scene s;
-    sim_must(&s.w, scene_init(&s, seed, false), "joining:");
+    sim_must(scene_init(&s, seed, false), "joining:");
     memcpy(s.liar->signaller, sim_node_pk(s.alice), sizeof(s.liar->signaller));
-    sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER,
-             "no path");
+    sim_must(sim_world_reach(s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER, "no path");
     sim_node_kill(s.alice);
     sim_node_start(s.alice);
-    sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(15)) != PV_NEVER,
+    sim_must(sim_world_reach(s.alice, s.bob, PV_MS(200), PV_S(15)) != PV_NEVER,
              "no path after a restart");
     uint64_t taken = last_taken(s.bob, s.alice);
-    sim_must(&s.w, s.liar->n_signals >= 2, "there were too few signals");
+    sim_must(s.liar->n_signals >= 2, "there were too few signals");
     s.liar->lie = RESEND;
     sim_node_kill(s.alice);
     sim_node_start(s.alice);
     for (unsigned i = 0; i < 20; i++) {
         struct pv_addr to_bob = sim_node_overlay(s.bob, PV_AF_INET);
         sim_node_ping(s.alice, &to_bob, 32);
-        sim_world_run(&s.w, PV_MS(500));
-        sim_must(&s.w, last_taken(s.bob, s.alice) == taken, "bob took an old signal");
+        sim_world_run(PV_MS(500));
+        sim_must(last_taken(s.bob, s.alice) == taken, "bob took an old signal");
     }
-    sim_must(&s.w, s.liar->n_resent != 0, "no signal was resent");
+    sim_must(s.liar->n_resent != 0, "no signal was resent");
     s.liar->lie = HONEST;
-    sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
+    sim_must(sim_world_reach(s.alice, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
              "no path under an honest coordinator");
-    sim_world_done(&s.w);
 }
 
 static void make_foreign(struct liar *l)
@@ -434,24 +389,18 @@ static void make_foreign(struct liar *l)
 static void foreign(uint64_t seed, void *ctx)
 {
     struct scene s;
-    char fields[4096], token[2048];
-    sim_must(&s.w, scene_init(&s, seed, false), "joining:");
-    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
-    sim_must(&s.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
-             "invite:");
+    sim_must(scene_init(&s, seed, false), "joining:");
+    const char *token = sim_world_invite(s.alice, "'uses':1");
+    sim_must(token != NULL, "invite:");
     make_foreign(s.liar);
     s.liar->lie = FOREIGN;
-    s.carol = sim_world_node(&s.w, SIM_PUBLIC, "carol", false);
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"carol\"", token);
-    sim_must(&s.w, sim_world_ask(&s.w, s.carol, PV_S(40), fields) == NULL,
+    s.carol = sim_world_node(SIM_PUBLIC, "carol", false);
+    sim_must(sim_world_join(s.carol, token, "carol") == NULL,
              "carol joined a network that is not the token's");
-    sim_must(&s.w,
-             strstr(s.w.why, "\"code\":11") != NULL && strstr(s.w.why, "not the token's") != NULL,
+    sim_must(sim_answer_has(sim.why, "'code':11") && strstr(sim.why, "not the token's") != NULL,
              "carol does not say what is wrong:");
     s.liar->lie = HONEST;
-    sim_must(&s.w, sim_world_ask(&s.w, s.carol, PV_S(40), fields) != NULL,
-             "join under an honest coordinator:");
-    sim_world_done(&s.w);
+    sim_must(sim_world_join(s.carol, token, "carol") != NULL, "join under an honest coordinator:");
 }
 
 PV_TEST(another_networks_record_is_refused_when_joining)
@@ -462,37 +411,32 @@ PV_TEST(another_networks_record_is_refused_when_joining)
 PV_SIM(members_repair_a_coordinator_restored_from_a_backup, SEEDS)
 {
     struct scene s;
-    sim_must(&s.w, scene_init(&s, seed, true), "joining:");
-    size_t rows = sim_coord_n_rows(s.w.coord);
-    sim_coord_kill(s.w.coord);
-    sim_coord_truncate(s.w.coord, rows - 3); /* carol's member statement is gone, and more */
-    sim_coord_start(s.w.coord);
-    sim_world_run(&s.w, PV_S(120));
-    sim_must(&s.w, sim_coord_n_rows(s.w.coord) >= rows,
+    sim_must(scene_init(&s, seed, true), "joining:");
+    size_t rows = sim_coord_n_rows(sim.coord);
+    sim_coord_kill(sim.coord);
+    sim_coord_truncate(sim.coord, rows - 3); /* carol's member statement is gone, and more */
+    sim_coord_start(sim.coord);
+    sim_world_run(PV_S(120));
+    sim_must(sim_coord_n_rows(sim.coord) >= rows,
              "the members did not bring the lost statements back");
-    sim_must(&s.w,
-             sim_world_says(&s.w, s.bob, PEERS, "carol") &&
-                 sim_world_reach(&s.w, s.carol, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
+    sim_must(sim_world_says(s.bob, PEERS, "carol") &&
+                 sim_world_reach(s.carol, s.bob, PV_MS(200), PV_S(20)) != PV_NEVER,
              "carol is not found any more");
-    sim_must(&s.w, !sim_world_says(&s.w, s.alice, STATUS, "contradicts"),
-             "an honest restore looks like a lie");
-    sim_world_done(&s.w);
+    sim_must(!sim_world_says(s.alice, STATUS, "contradicts"), "an honest restore looks like a lie");
 }
 
 /* It costs no more than the list of a network may, a line of the log, and not the node. */
 PV_SIM(a_list_without_end_is_not_read_to_the_end, 1)
 {
     struct scene s;
-    sim_must(&s.w, scene_init(&s, seed, false), "joining:");
+    sim_must(scene_init(&s, seed, false), "joining:");
     s.liar->lie = ENDLESS;
     sim_node_kill(s.alice);
     sim_node_start(s.alice);
     sim_node_count_log(s.alice);
-    sim_world_run(&s.w, PV_S(120));
-    sim_must(&s.w, sim_world_says(&s.w, s.alice, STATUS, "lists statements without end"),
+    sim_world_run(PV_S(120));
+    sim_must(sim_world_says(s.alice, STATUS, "lists statements without end"),
              "alice has read to the end, or says nothing of it");
-    sim_must(&s.w, sim_node_logged(s.alice) <= 20, "the log has it again and again");
-    sim_must(&s.w, sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER,
-             "no path");
-    sim_world_done(&s.w);
+    sim_must(sim_node_logged(s.alice) <= 20, "the log has it again and again");
+    sim_must(sim_world_reach(s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER, "no path");
 }

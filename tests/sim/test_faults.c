@@ -34,7 +34,6 @@ enum {
 static const char *const names[] = {"alice", "bob", "carol", "#crew"};
 
 struct scene {
-    struct sim_world w;
     struct sim_node *node[NODES];
     struct line lines[MAX_LINES];
     unsigned n_lines;
@@ -42,11 +41,6 @@ struct scene {
 };
 
 /* --- users ------------------------------------------------------------------------------- */
-
-static bool ask(struct scene *s, unsigned who, const char *fields)
-{
-    return sim_world_ask(&s->w, s->node[who], PV_S(20), fields) != NULL;
-}
 
 /* Says it again until it is done, or until another request shows that it is (has: with the text in
  * its answer, else without): the answer may have been lost. */
@@ -58,49 +52,43 @@ struct proof {
 
 static bool is_shown(struct scene *s, unsigned who, const struct proof *proof)
 {
-    const char *answer = sim_world_ask(&s->w, s->node[who], PV_S(20), proof->request);
-    return answer != NULL && (strstr(answer, proof->text) != NULL) == proof->has;
+    const char *answer = sim_world_ask(s->node[who], PV_S(20), "%s", proof->request);
+    return answer != NULL && sim_answer_has(answer, proof->text) == proof->has;
 }
 
 static bool insist(struct scene *s, unsigned who, const char *fields, const struct proof *proof)
 {
     for (unsigned i = 0; i < TRIES; i++) {
-        if (ask(s, who, fields) || is_shown(s, who, proof))
+        if (sim_world_tell(s->node[who], PV_S(20), "%s", fields) || is_shown(s, who, proof))
             return true;
-        sim_world_run(&s->w, PV_S(2));
+        sim_world_run(PV_S(2));
     }
     return false;
 }
 
-static const struct proof is_member = {"\"cmd\":\"status\"", true, "\"network\":{"};
-static const struct proof has_room = {"\"cmd\":\"room_list\"", true, "crew"};
-static const struct proof bob_has_room = {"\"cmd\":\"room_members\",\"room\":\"#crew\"", true,
-                                          "\"bob\""};
-static const struct proof bob_is_in = {"\"cmd\":\"room_list\"", true, "\"invited\":false"};
-static const struct proof is_removed = {"\"cmd\":\"peers\"", false, "\"carol\""};
+static const struct proof is_member = {"'cmd':'status'", true, "'network':{"};
+static const struct proof has_room = {"'cmd':'room_list'", true, "crew"};
+static const struct proof bob_has_room = {"'cmd':'room_members','room':'#crew'", true, "'bob'"};
+static const struct proof bob_is_in = {"'cmd':'room_list'", true, "'invited':false"};
+static const struct proof is_removed = {"'cmd':'peers'", false, "'carol'"};
 
 static bool create(struct scene *s)
 {
     char fields[1024];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"create\",\"url\":\"%s\",\"name\":\"alice\"",
-             sim_coord_url(s->w.coord));
+    snprintf(fields, sizeof(fields), "'cmd':'create','url':'%s','name':'alice'",
+             sim_coord_url(sim.coord));
     return insist(s, ALICE, fields, &is_member);
 }
 
 /* With an invite of its own for each try, as one asks for a new one when joining went wrong. */
 static bool join(struct scene *s, unsigned who)
 {
-    char fields[6000], token[4096];
     for (unsigned i = 0; i < TRIES; i++) {
-        const char *answer =
-            sim_world_ask(&s->w, s->node[ALICE], PV_S(20), "\"cmd\":\"invite\",\"uses\":1");
-        if (answer != NULL && sim_world_field(answer, "token", token, sizeof(token))) {
-            snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"%s\"",
-                     token, names[who]);
-            if (ask(s, who, fields) || is_shown(s, who, &is_member))
-                return true;
-        }
-        sim_world_run(&s->w, PV_S(2));
+        const char *token = sim_world_invite(s->node[ALICE], "'uses':1");
+        if (token != NULL && (sim_world_join(s->node[who], token, names[who]) != NULL ||
+                              is_shown(s, who, &is_member)))
+            return true;
+        sim_world_run(PV_S(2));
     }
     return false;
 }
@@ -108,22 +96,20 @@ static bool join(struct scene *s, unsigned who)
 /* A line until one is taken. */
 static bool say(struct scene *s, unsigned from, unsigned to)
 {
-    char fields[128];
     for (unsigned i = 0; i < TRIES && s->n_lines < MAX_LINES; i++) {
         struct line *l = &s->lines[s->n_lines];
-        snprintf(fields, sizeof(fields), "\"cmd\":\"send\",\"peer\":\"%s\",\"text\":\"line %u\"",
-                 names[to], s->n_lines++);
         *l = (struct line){.from = from, .to = to};
-        bool taken = ask(s, from, fields);
-        l->ask = taken;
-        if (taken)
+        l->ask =
+            sim_world_tell(s->node[from], PV_S(20), "'cmd':'send','peer':'%s','text':'line %u'",
+                           names[to], s->n_lines++);
+        if (l->ask)
             return true;
-        sim_world_run(&s->w, PV_S(5));
+        sim_world_run(PV_S(5));
     }
     return false;
 }
 
-static bool have_addresses(struct sim_world *w, void *ctx)
+static bool have_addresses(void *ctx)
 {
     struct sim_node *const *two = ctx;
     return sim_node_overlay(two[0], PV_AF_INET).family != PV_AF_NONE &&
@@ -133,16 +119,16 @@ static bool have_addresses(struct sim_world *w, void *ctx)
 static bool reach(struct scene *s, unsigned from, unsigned to)
 {
     struct sim_node *two[2] = {s->node[from], s->node[to]};
-    return sim_world_until(&s->w, PV_S(60), have_addresses, two) &&
-           sim_world_reach(&s->w, two[0], two[1], PV_MS(200), PV_S(60)) != PV_NEVER;
+    return sim_world_until(PV_S(60), have_addresses, two) &&
+           sim_world_reach(two[0], two[1], PV_MS(200), PV_S(60)) != PV_NEVER;
 }
 
 static bool make_room(struct scene *s)
 {
-    static const char invite[] = "\"cmd\":\"room_invite\",\"room\":\"#crew\",\"peer\":\"bob\"";
-    return insist(s, ALICE, "\"cmd\":\"room_create\",\"room\":\"crew\"", &has_room) &&
+    static const char invite[] = "'cmd':'room_invite','room':'#crew','peer':'bob'";
+    return insist(s, ALICE, "'cmd':'room_create','room':'crew'", &has_room) &&
            insist(s, ALICE, invite, &bob_has_room) &&
-           insist(s, BOB, "\"cmd\":\"room_accept\",\"room\":\"#crew\"", &bob_is_in);
+           insist(s, BOB, "'cmd':'room_accept','room':'#crew'", &bob_is_in);
 }
 
 /* How often the text of a line is in the history of a node; -1: it does not say. */
@@ -152,8 +138,7 @@ static int count(struct scene *s, unsigned who, unsigned line)
     size_t i;
     json_t *m;
     int n = 0;
-    const char *answer =
-        sim_world_ask(&s->w, s->node[who], PV_S(20), "\"cmd\":\"history\",\"limit\":1000");
+    const char *answer = sim_world_ask(s->node[who], PV_S(20), "'cmd':'history','limit':1000");
     if (answer == NULL)
         return -1;
     snprintf(text, sizeof(text), "line %u", line);
@@ -192,14 +177,14 @@ static const struct pv_link_config line = {.delay = PV_MS(15), .jitter = PV_MS(5
 static void begin(struct scene *s)
 {
     memset(s, 0, sizeof(*s));
-    sim_world_init(&s->w, 1, &line);
-    sim_coord_offer_tls(s->w.coord, 443); /* told from its next start on */
-    sim_coord_stop(s->w.coord);
-    sim_coord_start(s->w.coord);
-    unsigned zone = sim_world_nat(&s->w, SIM_PUBLIC, "port-restricted", &line);
-    s->node[ALICE] = sim_world_node(&s->w, SIM_PUBLIC, "alice", false);
-    s->node[BOB] = sim_world_node(&s->w, zone, "bob", false);
-    s->node[CAROL] = sim_world_node(&s->w, SIM_PUBLIC, "carol", false);
+    sim_world_init(1, &line);
+    sim_coord_offer_tls(sim.coord, 443); /* told from its next start on */
+    sim_coord_stop(sim.coord);
+    sim_coord_start(sim.coord);
+    unsigned zone = sim_world_nat(SIM_PUBLIC, "port-restricted", &line);
+    s->node[ALICE] = sim_world_node(SIM_PUBLIC, "alice", false);
+    s->node[BOB] = sim_world_node(zone, "bob", false);
+    s->node[CAROL] = sim_world_node(SIM_PUBLIC, "carol", false);
 }
 
 /* Nothing of bob's passes but streams to port 443, where the coordinator takes TLS: the relay by a
@@ -207,11 +192,11 @@ static void begin(struct scene *s)
 static bool reach_by_443(struct scene *s)
 {
     const unsigned host = sim_node_host(s->node[BOB]);
-    sim_net_block_datagrams(s->w.net, host, true);
-    sim_net_only_port(s->w.net, host, 443);
+    sim_net_block_datagrams(sim.net, host, true);
+    sim_net_only_port(sim.net, host, 443);
     bool reached = reach(s, BOB, ALICE) && say(s, BOB, ALICE);
-    sim_net_block_datagrams(s->w.net, host, false);
-    sim_net_only_port(s->w.net, host, 0);
+    sim_net_block_datagrams(sim.net, host, false);
+    sim_net_only_port(sim.net, host, 0);
     return reached;
 }
 
@@ -234,13 +219,13 @@ static const char *live(struct scene *s)
     if (!say(s, ALICE, BOB))
         return "send to a node that is off";
     sim_node_start(s->node[BOB]);
-    sim_coord_kill(s->w.coord);
-    sim_coord_start(s->w.coord);
+    sim_coord_kill(sim.coord);
+    sim_coord_start(sim.coord);
     if (!reach(s, ALICE, BOB))
         return "meet again";
     if (!reach_by_443(s))
         return "meet without UDP";
-    if (!insist(s, ALICE, "\"cmd\":\"remove\",\"peer\":\"carol\"", &is_removed))
+    if (!insist(s, ALICE, "'cmd':'remove','peer':'carol'", &is_removed))
         return "remove";
     return NULL;
 }
@@ -255,9 +240,9 @@ static const char *heal(struct scene *s)
     for (unsigned waited = 0; !is_delivered(s); waited++) {
         if (s->failure != NULL || waited == 60)
             return s->failure != NULL ? s->failure : "a line that was taken is lost";
-        sim_world_run(&s->w, PV_S(2));
+        sim_world_run(PV_S(2));
     }
-    const char *answer = sim_world_ask(&s->w, s->node[BOB], PV_S(20), "\"cmd\":\"peers\"");
+    const char *answer = sim_world_ask(s->node[BOB], PV_S(20), "'cmd':'peers'");
     if (answer == NULL || strstr(answer, "carol") != NULL)
         return "carol is a member still";
     return NULL;
@@ -273,8 +258,8 @@ static const char *run(void)
     if (why == NULL)
         why = heal(s);
     if (why != NULL)
-        printf("%s: %s\n", why, s->w.why);
-    sim_world_done(&s->w);
+        printf("%s: %s\n", why, sim.why);
+    sim_world_done();
     free(s);
     sim_faults_end(why == NULL);
     return why;

@@ -22,7 +22,6 @@ enum {
 static const struct pv_link_config line = {.delay = PV_MS(15), .jitter = PV_MS(3)};
 
 struct scene {
-    struct sim_world w;
     struct test_rng rng;
     struct sim_node *nas, *alice, *phone;
     unsigned phone_zone, alice_zone;
@@ -32,7 +31,7 @@ struct scene {
 
 static const char *ask(struct scene *s, const char *fields)
 {
-    return sim_world_ask(&s->w, s->nas, PV_S(30), fields);
+    return sim_world_ask(s->nas, PV_S(30), "%s", fields);
 }
 
 /* The file of the guest makes the phone. */
@@ -42,7 +41,7 @@ static const char *let_in(struct scene *s)
     struct pv_hostport at;
     char text[PV_HOSTPORT_BUF];
     uint8_t sk[PV_DH_LEN];
-    const char *said = ask(s, "\"cmd\":\"export\",\"name\":\"phone\"");
+    const char *said = ask(s, "'cmd':'export','name':'phone'");
     if (said == NULL)
         return "export failed:";
     memset(&s->file, 0, sizeof(s->file));
@@ -61,7 +60,7 @@ static const char *let_in(struct scene *s)
     s->file.persistent_keepalive = 25;
     s->file.endpoint_port = at.port;
     snprintf(s->file.endpoint_host, sizeof(s->file.endpoint_host), "%s", at.host);
-    s->phone = sim_world_node(&s->w, s->phone_zone, "phone", false);
+    s->phone = sim_world_node(s->phone_zone, "phone", false);
     sim_node_kill(s->phone);
     sim_node_set_key(s->phone, sk);
     sim_node_configure(s->phone, &own, &s->file, 1);
@@ -71,7 +70,7 @@ static const char *let_in(struct scene *s)
 
 static bool reach(struct scene *s, struct sim_node *a, struct sim_node *b, pv_ns within)
 {
-    return sim_world_reach(&s->w, a, b, PV_MS(250), within) != PV_NEVER;
+    return sim_world_reach(a, b, PV_MS(250), within) != PV_NEVER;
 }
 
 /* The phone first: nobody knows where it is before it speaks. */
@@ -95,23 +94,23 @@ static const char *all_reach(struct scene *s)
 static void restart(struct scene *s, struct sim_node *n)
 {
     sim_node_kill(n);
-    sim_world_run(&s->w, PV_S(1 + test_rng_next(&s->rng) % 20));
+    sim_world_run(PV_S(1 + test_rng_next(&s->rng) % 20));
     sim_node_start(n);
 }
 
 /* Between alice and the phone, both ways. */
 static const char *turn_rules(struct scene *s)
 {
-    static const char *const deny[] = {"\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":"
-                                       "\"phone\",\"to\":\"alice\",\"ports\":\"all\"",
-                                       "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":"
-                                       "\"alice\",\"to\":\"phone\",\"ports\":\"all\""};
+    static const char *const deny[] = {"'cmd':'rule_add','verdict':'deny','from':"
+                                       "'phone','to':'alice','ports':'all'",
+                                       "'cmd':'rule_add','verdict':'deny','from':"
+                                       "'alice','to':'phone','ports':'all'"};
     for (size_t i = 0; i < PV_ARRAY_LEN(deny); i++) {
-        if (ask(s, s->denied ? "\"cmd\":\"rule_remove\",\"number\":1" : deny[i]) == NULL)
+        if (ask(s, s->denied ? "'cmd':'rule_remove','number':1" : deny[i]) == NULL)
             return "a request about rules failed:";
     }
     s->denied = !s->denied;
-    sim_world_run(&s->w, PV_S(5)); /* alice hears of it */
+    sim_world_run(PV_S(5)); /* alice hears of it */
     return NULL;
 }
 
@@ -121,11 +120,11 @@ static const char *happen(struct scene *s, char what[static 32])
     switch (test_rng_next(&s->rng) % 8) {
     case 0:
         snprintf(what, 32, "the phone roams");
-        sim_net_reboot_nat(s->w.net, s->phone_zone);
+        sim_net_reboot_nat(sim.net, s->phone_zone);
         break;
     case 1:
         snprintf(what, 32, "alice's NAT forgets");
-        sim_net_reboot_nat(s->w.net, s->alice_zone);
+        sim_net_reboot_nat(sim.net, s->alice_zone);
         break;
     case 2:
         snprintf(what, 32, "nas restarts");
@@ -141,13 +140,13 @@ static const char *happen(struct scene *s, char what[static 32])
         break;
     case 5:
         snprintf(what, 32, "the coordinator restarts");
-        sim_coord_kill(s->w.coord);
-        sim_world_run(&s->w, PV_S(1 + test_rng_next(&s->rng) % 20));
-        sim_coord_start(s->w.coord);
+        sim_coord_kill(sim.coord);
+        sim_world_run(PV_S(1 + test_rng_next(&s->rng) % 20));
+        sim_coord_start(sim.coord);
         break;
     case 6:
         snprintf(what, 32, "silence");
-        sim_world_run(&s->w, PV_S(200));
+        sim_world_run(PV_S(200));
         break;
     default:
         snprintf(what, 32, "a rule");
@@ -161,17 +160,16 @@ static bool begin(struct scene *s, uint64_t seed)
 {
     memset(s, 0, sizeof(*s));
     s->rng.state = seed;
-    sim_world_init(&s->w, seed, &line);
-    unsigned home =
-        seed % 2 == 0 ? SIM_PUBLIC : sim_world_nat(&s->w, SIM_PUBLIC, "symmetric", &line);
+    sim_world_init(seed, &line);
+    unsigned home = seed % 2 == 0 ? SIM_PUBLIC : sim_world_nat(SIM_PUBLIC, "symmetric", &line);
     if (home != SIM_PUBLIC)
-        (void)sim_world_router(&s->w, home);
-    s->alice_zone = sim_world_nat(&s->w, SIM_PUBLIC, "port-restricted", &line);
-    s->phone_zone = sim_world_nat(&s->w, SIM_PUBLIC, "symmetric", &line);
-    s->nas = sim_world_node(&s->w, home, "nas", false);
-    s->alice = sim_world_node(&s->w, s->alice_zone, "alice", false);
-    bool joined = sim_world_join_all(&s->w);
-    sim_world_run(&s->w, PV_S(20)); /* the router maps, and servers say so */
+        (void)sim_world_router(home);
+    s->alice_zone = sim_world_nat(SIM_PUBLIC, "port-restricted", &line);
+    s->phone_zone = sim_world_nat(SIM_PUBLIC, "symmetric", &line);
+    s->nas = sim_world_node(home, "nas", false);
+    s->alice = sim_world_node(s->alice_zone, "alice", false);
+    bool joined = sim_world_join_all();
+    sim_world_run(PV_S(20)); /* the router maps, and servers say so */
     return joined;
 }
 
@@ -183,9 +181,9 @@ static const char *remove_it(struct scene *s)
     const char *failure = all_reach(s);
     if (failure != NULL)
         return failure;
-    if (ask(s, "\"cmd\":\"remove\",\"peer\":\"phone\"") == NULL)
+    if (ask(s, "'cmd':'remove','peer':'phone'") == NULL)
         return "remove failed:";
-    sim_world_run(&s->w, PV_S(2));
+    sim_world_run(PV_S(2));
     if (reach(s, s->phone, s->nas, PV_S(60)) || reach(s, s->phone, s->alice, PV_S(5)) ||
         reach(s, s->alice, s->phone, PV_S(5)))
         return "the phone is still in";
@@ -210,6 +208,5 @@ PV_SIM(a_phone_lives_through_what_happens, SEEDS)
         failure = remove_it(&s);
     }
     sim_case("after %s", what);
-    sim_must(&s.w, failure == NULL, failure);
-    sim_world_done(&s.w);
+    sim_must(failure == NULL, failure);
 }

@@ -72,10 +72,10 @@ struct cell {
     uint64_t packets;
 };
 
-static void configure(struct sim_world *w, unsigned zone, const char *set)
+static void configure(unsigned zone, const char *set)
 {
     char text[64];
-    struct pv_nat_config *c = pv_nat_config(sim_net_nat(w->net, zone));
+    struct pv_nat_config *c = pv_nat_config(sim_net_nat(sim.net, zone));
     c->foreign = 2;
     if (set == NULL)
         return;
@@ -86,7 +86,7 @@ static void configure(struct sim_world *w, unsigned zone, const char *set)
     assert_int_equal(pv_nat_set(c, text, value), PV_OK);
 }
 
-static unsigned zone_of(struct sim_world *w, const struct kind *kind)
+static unsigned zone_of(const struct kind *kind)
 {
     const struct pv_link_config line = {
         .delay = PV_MS(15), .loss = kind->loss, .jitter = kind->jitter};
@@ -94,39 +94,36 @@ static unsigned zone_of(struct sim_world *w, const struct kind *kind)
     if (kind->profile == NULL)
         return SIM_PUBLIC;
     if (kind->outer != NULL) {
-        outside = sim_world_nat(w, SIM_PUBLIC, kind->outer, NULL);
-        configure(w, outside, NULL);
+        outside = sim_world_nat(SIM_PUBLIC, kind->outer, NULL);
+        configure(outside, NULL);
     }
-    unsigned zone = sim_world_nat(w, outside, kind->profile, &line);
-    configure(w, zone, kind->set);
+    unsigned zone = sim_world_nat(outside, kind->profile, &line);
+    configure(zone, kind->set);
     return zone;
 }
 
 /* Pings until a path is direct; the time it took, PV_NEVER when it never was. */
-static pv_ns wait_direct(struct sim_world *w, struct sim_node *a, struct sim_node *b)
+static pv_ns wait_direct(struct sim_node *a, struct sim_node *b)
 {
-    pv_ns start = sim_net_now(w->net);
-    pv_ns took = sim_world_reach(w, a, b, PV_MS(100), WAIT);
-    while (!sim_world_path_is(w, a, "direct")) { /* over a relay first */
-        if (sim_net_now(w->net) - start > WAIT)
+    pv_ns start = sim_net_now(sim.net);
+    pv_ns took = sim_world_reach(a, b, PV_MS(100), WAIT);
+    while (!sim_world_path_is(a, "direct")) { /* over a relay first */
+        if (sim_net_now(sim.net) - start > WAIT)
             return PV_NEVER;
-        sim_world_run(w, PV_MS(20));
-        took = sim_net_now(w->net) - start;
+        sim_world_run(PV_MS(20));
+        took = sim_net_now(sim.net) - start;
     }
     return took;
 }
 
 /* When the trace of this node says that an attempt started. */
-static void read_trace(struct sim_world *w, struct sim_node *n, const char *peer, pv_ns answered,
-                       struct cell *cell)
+static void read_trace(struct sim_node *n, const char *peer, pv_ns answered, struct cell *cell)
 {
-    char fields[128];
     size_t i;
     json_t *event;
-    snprintf(fields, sizeof(fields), "\"cmd\":\"trace\",\"peer\":\"%s\"", peer);
-    const char *answer = sim_world_ask(w, n, PV_S(1), fields);
+    const char *answer = sim_world_ask(n, PV_S(1), "'cmd':'trace','peer':'%s'", peer);
     json_t *root = json_loads(answer == NULL ? "{}" : answer, 0, NULL);
-    double now = (double)sim_net_now(w->net) / 1e9;
+    double now = (double)sim_net_now(sim.net) / 1e9;
     double started = -1;
     json_array_foreach(json_object_get(root, "events"), i, event)
     {
@@ -143,9 +140,9 @@ static void read_trace(struct sim_world *w, struct sim_node *n, const char *peer
 }
 
 /* A number of the hard_nat object of its status. */
-static double hard_number(struct sim_world *w, struct sim_node *n, const char *name)
+static double hard_number(struct sim_node *n, const char *name)
 {
-    const char *answer = sim_world_ask(w, n, PV_S(1), "\"cmd\":\"status\"");
+    const char *answer = sim_world_ask(n, PV_S(1), "'cmd':'status'");
     json_t *root = json_loads(answer == NULL ? "{}" : answer, 0, NULL);
     double v = json_number_value(json_object_get(json_object_get(root, "hard_nat"), name));
     json_decref(root);
@@ -153,25 +150,25 @@ static double hard_number(struct sim_world *w, struct sim_node *n, const char *n
 }
 
 /* The success of attempts after the first, while somebody wants the path. */
-static bool wait_later(struct sim_world *w, struct sim_node *a, struct sim_node *b)
+static bool wait_later(struct sim_node *a, struct sim_node *b)
 {
     struct pv_addr to = sim_node_overlay(b, PV_AF_INET);
-    for (pv_ns end = sim_net_now(w->net) + LATER; sim_net_now(w->net) < end;) {
+    for (pv_ns end = sim_net_now(sim.net) + LATER; sim_net_now(sim.net) < end;) {
         sim_node_ping(a, &to, 32);
-        sim_world_run(w, PV_S(5));
-        if (sim_world_path_is(w, a, "direct"))
+        sim_world_run(PV_S(5));
+        if (sim_world_path_is(a, "direct"))
             return true;
     }
     return false;
 }
 
-static void note_direct(struct sim_world *w, struct sim_node *a, struct sim_node *b, pv_ns start,
-                        pv_ns took, struct cell *cell)
+static void note_direct(struct sim_node *a, struct sim_node *b, pv_ns start, pv_ns took,
+                        struct cell *cell)
 {
     size_t had = cell->n_started;
     cell->took[cell->direct++] = (double)took / 1e9;
-    read_trace(w, a, sim_node_name(b), start + took, cell);
-    double x = hard_number(w, a, "packets"), y = hard_number(w, b, "packets");
+    read_trace(a, sim_node_name(b), start + took, cell);
+    double x = hard_number(a, "packets"), y = hard_number(b, "packets");
     if (cell->n_started > had)
         cell->probes[had] = x > y ? x : y;
 }
@@ -179,28 +176,26 @@ static void note_direct(struct sim_world *w, struct sim_node *a, struct sim_node
 static void meet(uint64_t seed, void *ctx)
 {
     struct cell *cell = ctx;
-    struct sim_world w;
     static const struct pv_link_config line = {.delay = PV_MS(15)};
-    sim_world_init(&w, seed * 1024 + cell->a * 32 + cell->b, &line);
-    struct sim_node *a = sim_world_node(&w, zone_of(&w, &kinds[cell->a]), "a", false);
-    struct sim_node *b = sim_world_node(&w, zone_of(&w, &kinds[cell->b]), "b", false);
+    sim_world_init(seed * 1024 + cell->a * 32 + cell->b, &line);
+    struct sim_node *a = sim_world_node(zone_of(&kinds[cell->a]), "a", false);
+    struct sim_node *b = sim_world_node(zone_of(&kinds[cell->b]), "b", false);
     struct sim_node *first = seed % 2 == 0 ? a : b, *second = seed % 2 == 0 ? b : a;
-    sim_must(&w, sim_world_join_all(&w), "joining:");
-    sim_world_run(&w, PV_S(2));
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(2));
     uint64_t sent = sim_node_sent(a) + sim_node_sent(b);
-    pv_ns start = sim_net_now(w.net);
-    pv_ns took = wait_direct(&w, first, second);
+    pv_ns start = sim_net_now(sim.net);
+    pv_ns took = wait_direct(first, second);
     cell->packets += sim_node_sent(a) + sim_node_sent(b) - sent;
     cell->runs++;
     if (took != PV_NEVER)
-        note_direct(&w, first, second, start, took, cell);
-    else if (cell->wait_on && hard_number(&w, a, "attempts") > 0)
-        cell->later += wait_later(&w, first, second) ? 1 : 0;
+        note_direct(first, second, start, took, cell);
+    else if (cell->wait_on && hard_number(a, "attempts") > 0)
+        cell->later += wait_later(first, second) ? 1 : 0;
     if (took == PV_NEVER && getenv("PV_SIM_TRACE") != NULL) {
-        sim_world_explain(&w, a, "b");
-        sim_world_explain(&w, b, "a");
+        sim_world_explain(a, "b");
+        sim_world_explain(b, "a");
     }
-    sim_world_done(&w);
 }
 
 static int compare(const void *x, const void *y)
@@ -339,32 +334,32 @@ PV_TEST(every_other_allocator_is_crossed_from_a_port_restricted_nat)
 /* --- an uplink that wanders ------------------------------------------------------------------- */
 
 /* The way out of a goes by its other uplink from now on. */
-static void wander(struct sim_world *w, struct sim_node *a, unsigned zone)
+static void wander(struct sim_node *a, unsigned zone)
 {
     const unsigned host = sim_node_host(a);
     struct pv_addr old[SIM_HOST_ADDRS], ip = pv_addr4(192, 168, (uint8_t)zone, 77, 0);
-    const size_t n = sim_net_addrs(w->net, host, old);
+    const size_t n = sim_net_addrs(sim.net, host, old);
     for (size_t i = 0; i < n; i++)
-        sim_net_del_addr(w->net, host, &old[i]);
-    sim_net_add_addr(w->net, host, &ip);
-    sim_net_move(w->net, host, zone);
+        sim_net_del_addr(sim.net, host, &old[i]);
+    sim_net_add_addr(sim.net, host, &ip);
+    sim_net_move(sim.net, host, zone);
     sim_node_links_changed(a);
 }
 
 /* Talk both ways until the path is direct or the time is up; how long that took. */
-static pv_ns talk(struct sim_world *w, pv_ns most)
+static pv_ns talk(pv_ns most)
 {
-    struct sim_node *a = w->nodes[0], *b = w->nodes[1];
+    struct sim_node *a = sim.nodes[0], *b = sim.nodes[1];
     const struct pv_addr to_a = sim_node_overlay(a, PV_AF_INET);
     const struct pv_addr to_b = sim_node_overlay(b, PV_AF_INET);
-    const pv_ns start = sim_net_now(w->net);
-    while (sim_net_now(w->net) < start + most) {
+    const pv_ns start = sim_net_now(sim.net);
+    while (sim_net_now(sim.net) < start + most) {
         sim_node_ping(a, &to_b, 32);
         sim_node_ping(b, &to_a, 32);
-        sim_world_run(w, PV_MS(100));
+        sim_world_run(PV_MS(100));
         if (strcmp(sim_node_path(a, "b"), "direct") == 0 &&
             strcmp(sim_node_path(b, "a"), "direct") == 0)
-            return sim_net_now(w->net) - start;
+            return sim_net_now(sim.net) - start;
     }
     return PV_NEVER;
 }
@@ -378,29 +373,27 @@ PV_SIM(a_peer_is_met_again_by_whichever_uplink_leads_out, 4)
     const struct kind cone = {.profile = "port-restricted"};
     const struct kind hard = {.profile = random ? "symmetric" : "symmetric-sequential"};
     static const struct pv_link_config line = {.delay = PV_MS(15)};
-    struct sim_world w;
-    sim_world_init(&w, seed, &line);
-    const unsigned uplinks[] = {zone_of(&w, &cone), zone_of(&w, &cone)};
-    struct sim_node *a = sim_world_node(&w, uplinks[0], "a", false);
-    (void)sim_world_node(&w, zone_of(&w, &hard), "b", false);
-    sim_must(&w, sim_world_join_all(&w), "joining:");
-    sim_world_run(&w, PV_S(2));
+    sim_world_init(seed, &line);
+    const unsigned uplinks[] = {zone_of(&cone), zone_of(&cone)};
+    struct sim_node *a = sim_world_node(uplinks[0], "a", false);
+    (void)sim_world_node(zone_of(&hard), "b", false);
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(2));
     unsigned slow = 0;
     for (unsigned i = 0; i < 12; i++) {
-        const pv_ns took = talk(&w, PV_S(75));
+        const pv_ns took = talk(PV_S(75));
         if (getenv("PV_SIM_TIMES") != NULL)
             printf("seed %llu, change %u: %.1f s\n", (unsigned long long)seed, i,
                    took == PV_NEVER ? -1 : (double)took / 1e9);
-        sim_must_take(&w, took, PV_S(75), "not direct:");
+        sim_must_take(took, PV_S(75), "not direct:");
         slow += took > PV_S(12) ? 1 : 0;
         /* There and back, also before the path is direct. */
-        for (unsigned k = 1 + 2 * pv_natrng_below(sim_net_rng(w.net), 3); k > 0; k--) {
-            wander(&w, a, uplinks[(i + k) % 2]);
-            (void)talk(&w, PV_MS(200 + pv_natrng_below(sim_net_rng(w.net), 8000)));
+        for (unsigned k = 1 + 2 * pv_natrng_below(sim_net_rng(sim.net), 3); k > 0; k--) {
+            wander(a, uplinks[(i + k) % 2]);
+            (void)talk(PV_MS(200 + pv_natrng_below(sim_net_rng(sim.net), 8000)));
         }
     }
-    sim_must(&w, slow <= (random ? 2 : 0), "it took longer than 12 s");
-    sim_world_done(&w);
+    sim_must(slow <= (random ? 2 : 0), "it took longer than 12 s");
 }
 
 /* All 36 pairs; "others": the other kinds; or one pair. */

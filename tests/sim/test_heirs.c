@@ -26,25 +26,17 @@ enum who {
 };
 
 struct scene {
-    struct sim_world w;
     uint64_t seed;
     struct sim_node *m[MEMBERS];
 };
 
 static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2)};
 
-static const char *ask(struct scene *s, struct sim_node *n, const char *fields)
-{
-    return sim_world_ask(&s->w, n, PV_S(40), fields);
-}
-
 /* A command about a member, by its name. */
 static bool order(struct scene *s, enum who by, const char *cmd, const char *peer)
 {
-    char fields[256];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"%s\",\"peer\":\"%s\"", cmd, peer);
-    bool ok = ask(s, s->m[by], fields) != NULL;
-    sim_world_run(&s->w, PV_S(3));
+    bool ok = sim_world_tell(s->m[by], PV_S(40), "'cmd':'%s','peer':'%s'", cmd, peer);
+    sim_world_run(PV_S(3));
     return ok;
 }
 
@@ -53,15 +45,15 @@ static bool begin(struct scene *s, uint64_t seed)
     static const char *const names[MEMBERS] = {"a", "b", "c", "d"};
     memset(s, 0, sizeof(*s));
     s->seed = seed;
-    sim_world_init(&s->w, seed, &line);
+    sim_world_init(seed, &line);
     for (unsigned i = 0; i < MEMBERS; i++)
-        s->m[i] = sim_world_node(&s->w, SIM_PUBLIC, names[i], false);
-    if (!sim_world_join_all(&s->w) || !order(s, A, "admin_grant", "b") ||
+        s->m[i] = sim_world_node(SIM_PUBLIC, names[i], false);
+    if (!sim_world_join_all() || !order(s, A, "admin_grant", "b") ||
         !order(s, A, "admin_grant", "c"))
         return false;
     for (unsigned i = 0; i < MEMBERS; i++) {
         for (unsigned k = 0; k < i; k++) {
-            if (sim_world_reach(&s->w, s->m[i], s->m[k], PV_MS(200), PV_S(10)) == PV_NEVER)
+            if (sim_world_reach(s->m[i], s->m[k], PV_MS(200), PV_S(10)) == PV_NEVER)
                 return false;
         }
     }
@@ -70,11 +62,9 @@ static bool begin(struct scene *s, uint64_t seed)
 
 static bool move_to(struct scene *s, enum who by, struct sim_coord *c)
 {
-    char fields[512];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_add\",\"url\":\"%s\"",
-             sim_coord_url(c));
-    bool ok = ask(s, s->m[by], fields) != NULL;
-    sim_world_run(&s->w, PV_S(20));
+    bool ok =
+        sim_world_tell(s->m[by], PV_S(40), "'cmd':'coordinator_add','url':'%s'", sim_coord_url(c));
+    sim_world_run(PV_S(20));
     return ok;
 }
 
@@ -93,7 +83,7 @@ static bool is(struct scene *s, const struct pv_roster *r, const char *where, st
                enum pv_member_state state)
 {
     const struct pv_member *m = r == NULL ? NULL : pv_roster_known(r, sim_node_pk(x));
-    snprintf(s->w.why, sizeof(s->w.why), "%s: %s is in state %d", where, sim_node_name(x),
+    snprintf(sim.why, sizeof(sim.why), "%s: %s is in state %d", where, sim_node_name(x),
              m == NULL ? -1 : (int)m->state);
     return m != NULL && m->state == state;
 }
@@ -111,34 +101,20 @@ static bool is_everywhere(struct scene *s, struct sim_coord *at, struct sim_node
     return is(s, sim_coord_roster(at, network_of(s)), "the coordinator", x, state);
 }
 
-static bool make_token(struct scene *s, enum who by, char *token, size_t cap)
-{
-    const char *answer = ask(s, s->m[by], "\"cmd\":\"invite\",\"uses\":5");
-    return answer != NULL && sim_world_field(answer, "token", token, cap);
-}
-
-static bool join(struct scene *s, struct sim_node *n, const char *token, const char *name)
-{
-    char fields[6000];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"%s\"", token,
-             name);
-    return ask(s, n, fields) != NULL;
-}
-
-static bool is_in(struct sim_world *w, void *ctx)
+static bool is_in(void *ctx)
 {
     const struct pv_node *n = pv_engine_node(((struct sim_node *)ctx)->engine);
-    snprintf(w->why, sizeof(w->why), "%s", n->coord_info.error);
+    snprintf(sim.why, sizeof(sim.why), "%s", n->coord_info.error);
     return n->online && pv_node_self(n) != NULL;
 }
 
 /* A newcomer by a token of that admin, whom the coordinator takes for a member. */
 static bool newcomer(struct scene *s, enum who by, const char *name)
 {
-    char token[4096];
-    struct sim_node *n = sim_world_node(&s->w, SIM_PUBLIC, name, false);
-    return make_token(s, by, token, sizeof(token)) && join(s, n, token, name) &&
-           sim_world_until(&s->w, PV_S(60), is_in, n);
+    struct sim_node *n = sim_world_node(SIM_PUBLIC, name, false);
+    const char *token = sim_world_invite(s->m[by], "'uses':5");
+    return token != NULL && sim_world_join(n, token, name) != NULL &&
+           sim_world_until(PV_S(60), is_in, n);
 }
 
 /* --- whom an admin removed ------------------------------------------------------------------- */
@@ -166,7 +142,7 @@ static bool have_rules(struct scene *s, size_t n)
         for (const struct pv_roster_entry *x = NULL;
              (x = pv_roster_next_rule(roster_of(s, i), x)) != NULL;)
             found++;
-        snprintf(s->w.why, sizeof(s->w.why), "%s has %zu", sim_node_name(s->m[i]), found);
+        snprintf(sim.why, sizeof(sim.why), "%s has %zu", sim_node_name(s->m[i]), found);
         if (found != n)
             return false;
     }
@@ -178,27 +154,25 @@ static void stays_removed(uint64_t seed, void *ctx)
 {
     const struct removal *k = ctx;
     struct scene s;
-    sim_must(&s.w, begin(&s, seed), "not begun:");
-    struct sim_coord *c2 = sim_world_coord(&s.w, 200, &line);
+    sim_must(begin(&s, seed), "not begun:");
+    struct sim_coord *c2 = sim_world_coord(200, &line);
     if (k->former == DEAD)
-        sim_coord_kill(s.w.coord);
-    sim_must(&s.w, move_to(&s, B, c2), "not moved:");
-    sim_must(&s.w,
-             ask(&s, s.m[C],
-                 "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"b\",\"to\":\"a\","
-                 "\"ports\":\"tcp/22\"") != NULL,
+        sim_coord_kill(sim.coord);
+    sim_must(move_to(&s, B, c2), "not moved:");
+    sim_must(sim_world_tell(s.m[C], PV_S(40),
+                            "'cmd':'rule_add','verdict':'deny','from':'b','to':'a',"
+                            "'ports':'tcp/22'"),
              "no rule:");
-    sim_must(&s.w, order(&s, C, "remove", "d") && is_everywhere(&s, c2, s.m[D], PV_MEMBER_REVOKED),
+    sim_must(order(&s, C, "remove", "d") && is_everywhere(&s, c2, s.m[D], PV_MEMBER_REVOKED),
              "d is not removed:");
-    sim_must(&s.w, order(&s, k->by, k->cmd, "c"), "c is not ended:");
-    sim_world_run(&s.w, PV_S(20));
-    sim_must(&s.w, is_everywhere(&s, c2, s.m[D], PV_MEMBER_REVOKED), "d is back:");
-    sim_must(&s.w, have_rules(&s, 1), "c's rule:");
-    sim_must(&s.w, !k->later || order(&s, A, "remove", "b"), "b is not removed:");
-    sim_world_run(&s.w, PV_S(20));
-    sim_must(&s.w, is_everywhere(&s, c2, s.m[D], PV_MEMBER_REVOKED), "d is back after b went:");
-    sim_must(&s.w, newcomer(&s, A, "e"), "no newcomer:");
-    sim_world_done(&s.w);
+    sim_must(order(&s, k->by, k->cmd, "c"), "c is not ended:");
+    sim_world_run(PV_S(20));
+    sim_must(is_everywhere(&s, c2, s.m[D], PV_MEMBER_REVOKED), "d is back:");
+    sim_must(have_rules(&s, 1), "c's rule:");
+    sim_must(!k->later || order(&s, A, "remove", "b"), "b is not removed:");
+    sim_world_run(PV_S(20));
+    sim_must(is_everywhere(&s, c2, s.m[D], PV_MEMBER_REVOKED), "d is back after b went:");
+    sim_must(newcomer(&s, A, "e"), "no newcomer:");
 }
 
 PV_TEST(whom_a_former_admin_removed_stays_removed)
@@ -224,15 +198,14 @@ static void lets_in(uint64_t seed, void *ctx)
 {
     const struct handover *k = ctx;
     struct scene s;
-    sim_must(&s.w, begin(&s, seed), "not begun:");
-    struct sim_coord *c2 = sim_world_coord(&s.w, 200, &line);
+    sim_must(begin(&s, seed), "not begun:");
+    struct sim_coord *c2 = sim_world_coord(200, &line);
     if (k->former == DEAD)
-        sim_coord_kill(s.w.coord);
-    sim_must(&s.w, move_to(&s, B, c2) && order(&s, k->by, k->cmd, "b"), "not handed over:");
-    sim_must(&s.w, newcomer(&s, A, "e"), "no newcomer:");
-    sim_must(&s.w, order(&s, A, "admin_revoke", "c") && newcomer(&s, A, "f"),
+        sim_coord_kill(sim.coord);
+    sim_must(move_to(&s, B, c2) && order(&s, k->by, k->cmd, "b"), "not handed over:");
+    sim_must(newcomer(&s, A, "e"), "no newcomer:");
+    sim_must(order(&s, A, "admin_revoke", "c") && newcomer(&s, A, "f"),
              "no newcomer after c went:");
-    sim_world_done(&s.w);
 }
 
 PV_TEST(newcomers_get_in_where_a_former_admin_moved_the_network)
@@ -251,37 +224,36 @@ PV_TEST(newcomers_get_in_where_a_former_admin_moved_the_network)
 PV_SIM(an_admin_who_left_is_none_any_more, SEEDS)
 {
     struct scene s;
-    char token[4096];
-    sim_must(&s.w, begin(&s, seed) && make_token(&s, B, token, sizeof(token)), "not begun:");
-    sim_must(&s.w, ask(&s, s.m[B], "\"cmd\":\"leave\"") != NULL, "not left:");
-    sim_world_run(&s.w, PV_S(5));
-    sim_must(&s.w, !join(&s, s.m[B], token, "b2"), "its own token lets it in");
-    sim_must(&s.w, pv_roster_rights(roster_of(&s, A), sim_node_pk(s.m[B])) == 0,
-             "it has its rights");
-    sim_must(&s.w, make_token(&s, A, token, sizeof(token)) && join(&s, s.m[B], token, "b2"),
-             "it cannot come back:");
-    sim_world_run(&s.w, PV_S(5));
-    sim_must(&s.w, ask(&s, s.m[B], "\"cmd\":\"remove\",\"peer\":\"c\"") == NULL,
-             "it removes members");
-    sim_world_done(&s.w);
+    sim_must(begin(&s, seed), "not begun:");
+    const char *token = sim_world_invite(s.m[B], "'uses':5");
+    sim_must(token != NULL, "no token:");
+    sim_must(sim_world_tell(s.m[B], PV_S(40), "'cmd':'leave'"), "not left:");
+    sim_world_run(PV_S(5));
+    sim_must(sim_world_join(s.m[B], token, "b2") == NULL, "its own token lets it in");
+    sim_must(pv_roster_rights(roster_of(&s, A), sim_node_pk(s.m[B])) == 0, "it has its rights");
+    token = sim_world_invite(s.m[A], "'uses':5");
+    sim_must(token != NULL && sim_world_join(s.m[B], token, "b2") != NULL, "it cannot come back:");
+    sim_world_run(PV_S(5));
+    sim_must(!sim_world_tell(s.m[B], PV_S(40), "'cmd':'remove','peer':'c'"), "it removes members");
 }
 
 /* By its name, and by its key. */
 PV_SIM(a_member_that_left_can_be_removed, SEEDS)
 {
     struct scene s;
-    char token[4096], key[PV_KEY_TEXT_BUF];
-    sim_must(&s.w, begin(&s, seed) && make_token(&s, A, token, sizeof(token)), "not begun:");
+    char key[PV_KEY_TEXT_BUF];
+    sim_must(begin(&s, seed), "not begun:");
+    const char *token = sim_world_invite(s.m[A], "'uses':5");
+    sim_must(token != NULL, "no token:");
     pv_key_format(sim_node_pk(s.m[D]), key);
-    sim_must(&s.w,
-             ask(&s, s.m[B], "\"cmd\":\"leave\"") != NULL &&
-                 ask(&s, s.m[D], "\"cmd\":\"leave\"") != NULL,
+    sim_must(sim_world_tell(s.m[B], PV_S(40), "'cmd':'leave'") &&
+                 sim_world_tell(s.m[D], PV_S(40), "'cmd':'leave'"),
              "not left:");
-    sim_world_run(&s.w, PV_S(5));
-    sim_must(&s.w, order(&s, A, "remove", "b") && order(&s, C, "remove", key), "not removed:");
-    sim_must(&s.w, !join(&s, s.m[B], token, "b") && !join(&s, s.m[D], token, "d"),
+    sim_world_run(PV_S(5));
+    sim_must(order(&s, A, "remove", "b") && order(&s, C, "remove", key), "not removed:");
+    sim_must(sim_world_join(s.m[B], token, "b") == NULL &&
+                 sim_world_join(s.m[D], token, "d") == NULL,
              "who was removed comes back");
-    sim_world_done(&s.w);
 }
 
 /* --- a machine in the place of another ------------------------------------------------------- */
@@ -291,41 +263,38 @@ PV_SIM(a_member_that_left_can_be_removed, SEEDS)
 PV_SIM(a_machine_that_takes_a_place_has_what_was_said_of_the_other, SEEDS)
 {
     struct scene s;
-    char token[4096];
-    sim_must(&s.w, begin(&s, seed) && make_token(&s, A, token, sizeof(token)), "not begun:");
-    sim_must(&s.w,
-             ask(&s, s.m[B], "\"cmd\":\"tag\",\"peer\":\"d\",\"tag\":\"guest\"") != NULL &&
-                 ask(&s, s.m[A],
-                     "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"d\",\"to\":\"a\","
-                     "\"ports\":\"tcp/22\"") != NULL &&
-                 ask(&s, s.m[B],
-                     "\"cmd\":\"route_allow\",\"peer\":\"d\",\"prefix\":\"192.168.7.0/24\"") !=
-                     NULL,
+    sim_must(begin(&s, seed), "not begun:");
+    const char *token = sim_world_invite(s.m[A], "'uses':5");
+    sim_must(token != NULL, "no token:");
+    sim_must(sim_world_tell(s.m[B], PV_S(40), "'cmd':'tag','peer':'d','tag':'guest'") &&
+                 sim_world_tell(s.m[A], PV_S(40),
+                                "'cmd':'rule_add','verdict':'deny','from':'d','to':'a',"
+                                "'ports':'tcp/22'") &&
+                 sim_world_tell(s.m[B], PV_S(40),
+                                "'cmd':'route_allow','peer':'d','prefix':'192.168.7.0/24'"),
              "nothing is said of d:");
-    struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);
-    sim_must(&s.w, join(&s, e, token, "e"), "not joined:");
-    sim_world_run(&s.w, PV_S(5));
-    static const char request[] = "\"cmd\":\"replace\",\"peer\":\"d\",\"name\":\"e\"";
-    sim_must(&s.w, ask(&s, s.m[A], request) == NULL && strstr(s.w.why, "replace e d") != NULL,
+    struct sim_node *e = sim_world_node(SIM_PUBLIC, "e", false);
+    sim_must(sim_world_join(e, token, "e") != NULL, "not joined:");
+    sim_world_run(PV_S(5));
+    sim_must(!sim_world_tell(s.m[A], PV_S(40), "'cmd':'replace','peer':'d','name':'e'") &&
+                 strstr(sim.why, "replace e d") != NULL,
              "a machine that is online is removed");
     sim_node_stop(s.m[D]);
-    sim_world_run(&s.w, PV_S(5));
-    sim_must(&s.w, ask(&s, s.m[A], request) != NULL, "not replaced:");
-    sim_world_run(&s.w, PV_S(5));
-    const char *rules = ask(&s, s.m[C], "\"cmd\":\"rules\"");
-    sim_must(&s.w,
-             rules != NULL && strstr(rules, "\"from\":\"d\"") != NULL &&
-                 strstr(rules, "former") == NULL && have_rules(&s, 2),
+    sim_world_run(PV_S(5));
+    sim_must(sim_world_tell(s.m[A], PV_S(40), "'cmd':'replace','peer':'d','name':'e'"),
+             "not replaced:");
+    sim_world_run(PV_S(5));
+    const char *rules = sim_world_ask(s.m[C], PV_S(40), "'cmd':'rules'");
+    sim_must(sim_answer_has(rules, "'from':'d'") && strstr(rules, "former") == NULL &&
+                 have_rules(&s, 2),
              rules == NULL ? "no rules:" : rules);
     const struct pv_roster_entry *route = pv_roster_next_route(roster_of(&s, C), NULL);
-    sim_must(&s.w,
-             route != NULL && memcmp(route->st.u.route.node, sim_node_pk(e), PV_SIGN_PK_LEN) == 0 &&
+    sim_must(route != NULL && memcmp(route->st.u.route.node, sim_node_pk(e), PV_SIGN_PK_LEN) == 0 &&
                  pv_roster_next_route(roster_of(&s, C), route) == NULL,
              "the permission is not its");
     const struct pv_member *m = pv_roster_by_name(roster_of(&s, C), "d");
-    sim_must(&s.w, m != NULL && memcmp(m->node, sim_node_pk(e), PV_SIGN_PK_LEN) == 0,
+    sim_must(m != NULL && memcmp(m->node, sim_node_pk(e), PV_SIGN_PK_LEN) == 0,
              "the name is not its");
-    sim_world_done(&s.w);
 }
 
 /* Like one that is removed: it could come back by the token that let it in. A machine that
@@ -333,83 +302,75 @@ PV_SIM(a_machine_that_takes_a_place_has_what_was_said_of_the_other, SEEDS)
 PV_SIM(the_invite_of_a_machine_that_is_replaced_ends, SEEDS)
 {
     struct scene s;
-    char token[4096], other[4096];
-    sim_must(&s.w,
-             begin(&s, seed) && make_token(&s, A, token, sizeof(token)) &&
-                 make_token(&s, A, other, sizeof(other)),
-             "not begun:");
-    struct sim_node *old = sim_world_node(&s.w, SIM_PUBLIC, "old", false),
-                    *new = sim_world_node(&s.w, SIM_PUBLIC, "new", false),
-                    *late = sim_world_node(&s.w, SIM_PUBLIC, "late", false);
-    sim_must(&s.w,
-             join(&s, old, token, "old") && join(&s, new, seed % 2 == 0 ? token : other, "new"),
+    sim_must(begin(&s, seed), "not begun:");
+    const char *token = sim_world_invite(s.m[A], "'uses':5");
+    const char *other = sim_world_invite(s.m[A], "'uses':5");
+    sim_must(token != NULL && other != NULL, "no token:");
+    struct sim_node *old = sim_world_node(SIM_PUBLIC, "old", false),
+                    *new = sim_world_node(SIM_PUBLIC, "new", false),
+                    *late = sim_world_node(SIM_PUBLIC, "late", false);
+    sim_must(sim_world_join(old, token, "old") != NULL &&
+                 sim_world_join(new, seed % 2 == 0 ? token : other, "new") != NULL,
              "not joined:");
     sim_node_stop(old);
-    sim_world_run(&s.w, PV_S(5));
-    sim_must(&s.w, ask(&s, s.m[A], "\"cmd\":\"replace\",\"peer\":\"old\",\"name\":\"new\"") != NULL,
+    sim_world_run(PV_S(5));
+    sim_must(sim_world_tell(s.m[A], PV_S(40), "'cmd':'replace','peer':'old','name':'new'"),
              "not replaced:");
-    sim_world_run(&s.w, PV_S(5));
+    sim_world_run(PV_S(5));
     const struct pv_member *m = pv_roster_by_name(roster_of(&s, C), "old");
-    sim_must(&s.w, m != NULL && memcmp(m->node, sim_node_pk(new), PV_SIGN_PK_LEN) == 0,
+    sim_must(m != NULL && memcmp(m->node, sim_node_pk(new), PV_SIGN_PK_LEN) == 0,
              "the new one is not in its place");
-    sim_must(&s.w, !join(&s, late, token, "late"), "the token lets in again");
-    sim_world_done(&s.w);
+    sim_must(sim_world_join(late, token, "late") == NULL, "the token lets in again");
 }
 
 /* A rule about c, who leaves; another machine comes by its name. */
 PV_SIM(rules_tell_a_former_member_from_its_namesake, SEEDS)
 {
     struct scene s;
-    char token[4096];
-    sim_must(&s.w,
-             begin(&s, seed) && make_token(&s, A, token, sizeof(token)) &&
-                 ask(&s, s.m[A],
-                     "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"d\",\"to\":\"any\","
-                     "\"ports\":\"all\"") != NULL &&
-                 ask(&s, s.m[D], "\"cmd\":\"leave\"") != NULL,
+    sim_must(begin(&s, seed), "not begun:");
+    const char *token = sim_world_invite(s.m[A], "'uses':5");
+    sim_must(token != NULL &&
+                 sim_world_tell(s.m[A], PV_S(40),
+                                "'cmd':'rule_add','verdict':'deny','from':'d','to':'any',"
+                                "'ports':'all'") &&
+                 sim_world_tell(s.m[D], PV_S(40), "'cmd':'leave'"),
              "not begun:");
-    struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);
-    sim_world_run(&s.w, PV_S(5));
-    sim_must(&s.w, join(&s, e, token, "d"), "not joined:");
-    const char *rules = ask(&s, s.m[A], "\"cmd\":\"rules\"");
-    sim_must(&s.w, rules != NULL && strstr(rules, "d (former, key:") != NULL,
-             rules == NULL ? "no rules:" : rules);
-    sim_world_done(&s.w);
+    struct sim_node *e = sim_world_node(SIM_PUBLIC, "e", false);
+    sim_world_run(PV_S(5));
+    sim_must(sim_world_join(e, token, "d") != NULL, "not joined:");
+    const char *rules = sim_world_ask(s.m[A], PV_S(40), "'cmd':'rules'");
+    sim_must(sim_answer_has(rules, "d (former, key:"), rules == NULL ? "no rules:" : rules);
 }
 
 /* --- who comes by the word of before -----------------------------------------------------------
  */
 
-static bool sees_nobody_wait(struct sim_world *w, void *ctx)
+static bool sees_nobody_wait(void *ctx)
 {
     const struct scene *s = ctx;
     return pv_roster_next_aside(roster_of(s, A), NULL) == NULL;
 }
 
-static bool sees_one_wait(struct sim_world *w, void *ctx)
+static bool sees_one_wait(void *ctx)
 {
-    return !sees_nobody_wait(w, ctx);
+    return !sees_nobody_wait(ctx);
 }
 
 /* e asks to be admitted, and thinks better of it. */
 PV_SIM(a_node_that_leaves_while_it_waits_takes_its_wish_back, SEEDS)
 {
     struct scene s;
-    char token[4096];
-    sim_must(&s.w, begin(&s, seed), "not begun:");
-    struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);
-    const char *answer = ask(&s, s.m[A], "\"cmd\":\"invite\",\"approve\":true");
-    sim_must(&s.w,
-             answer != NULL && sim_world_field(answer, "token", token, sizeof(token)) &&
-                 join(&s, e, token, "e") && sim_world_until(&s.w, PV_S(10), sees_one_wait, &s),
+    sim_must(begin(&s, seed), "not begun:");
+    struct sim_node *e = sim_world_node(SIM_PUBLIC, "e", false);
+    const char *token = sim_world_invite(s.m[A], "'approve':true");
+    sim_must(token != NULL && sim_world_join(e, token, "e") != NULL &&
+                 sim_world_until(PV_S(10), sees_one_wait, &s),
              "it does not wait:");
-    answer = ask(&s, e, "\"cmd\":\"leave\"");
-    sim_must(&s.w, answer != NULL && strstr(answer, "\"coordinator\":\"stored\"") != NULL,
+    const char *answer = sim_world_ask(e, PV_S(40), "'cmd':'leave'");
+    sim_must(sim_answer_has(answer, "'coordinator':'stored'"),
              answer == NULL ? "not left:" : answer);
-    sim_must(&s.w, sim_world_until(&s.w, PV_S(10), sees_nobody_wait, &s),
-             "it is still seen to wait");
-    sim_must(&s.w, !order(&s, A, "admit", "e"), "somebody who is gone is admitted");
-    sim_world_done(&s.w);
+    sim_must(sim_world_until(PV_S(10), sees_nobody_wait, &s), "it is still seen to wait");
+    sim_must(!order(&s, A, "admit", "e"), "somebody who is gone is admitted");
 }
 
 /* The network moves, and e comes by a token that names the former coordinator, which lives on. It
@@ -418,27 +379,18 @@ static void comes_late(uint64_t seed, void *ctx)
 {
     const bool *approve = ctx;
     struct scene s;
-    char token[4096];
-    sim_must(&s.w, begin(&s, seed), "not begun:");
-    const char *answer = ask(&s, s.m[A],
-                             *approve ? "\"cmd\":\"invite\",\"approve\":true,\"uses\":2"
-                                      : "\"cmd\":\"invite\",\"uses\":2");
-    struct sim_coord *c2 = sim_world_coord(&s.w, 200, &line);
-    sim_must(&s.w,
-             answer != NULL && sim_world_field(answer, "token", token, sizeof(token)) &&
-                 move_to(&s, A, c2),
-             "not moved:");
-    struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);
-    sim_must(&s.w, join(&s, e, token, "e"), "not joined:");
-    sim_must(&s.w,
-             !*approve ||
-                 (sim_world_until(&s.w, PV_S(30), sees_one_wait, &s) && order(&s, A, "admit", "e")),
+    sim_must(begin(&s, seed), "not begun:");
+    const char *token = sim_world_invite(s.m[A], *approve ? "'approve':true,'uses':2" : "'uses':2");
+    struct sim_coord *c2 = sim_world_coord(200, &line);
+    sim_must(token != NULL && move_to(&s, A, c2), "not moved:");
+    struct sim_node *e = sim_world_node(SIM_PUBLIC, "e", false);
+    sim_must(sim_world_join(e, token, "e") != NULL, "not joined:");
+    sim_must(!*approve ||
+                 (sim_world_until(PV_S(30), sees_one_wait, &s) && order(&s, A, "admit", "e")),
              "nobody sees it ask:");
-    sim_must(&s.w, sim_world_until(&s.w, PV_S(300), is_in, e), "it is not in:");
-    sim_must(&s.w,
-             sim_world_reach(&s.w, e, s.m[B], PV_MS(500), PV_SCOUT_HOME + PV_S(10)) != PV_NEVER,
+    sim_must(sim_world_until(PV_S(300), is_in, e), "it is not in:");
+    sim_must(sim_world_reach(e, s.m[B], PV_MS(500), PV_SCOUT_HOME + PV_S(10)) != PV_NEVER,
              "it is alone:");
-    sim_world_done(&s.w);
 }
 
 PV_TEST(a_node_that_comes_by_a_token_of_before_is_heard_of)

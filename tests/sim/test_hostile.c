@@ -41,7 +41,6 @@ enum {
 size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
 
 struct scene {
-    struct sim_world w;
     struct sim_node *victim, *friend, *mallory;
     uint8_t room[PV_ROOM_ID_LEN];
     uint64_t seq; /* of mallory's messages */
@@ -72,18 +71,13 @@ static size_t memory_now(void)
 
 static uint32_t draw(struct scene *s, uint32_t bound)
 {
-    return pv_natrng_below(sim_net_rng(s->w.net), bound);
+    return pv_natrng_below(sim_net_rng(sim.net), bound);
 }
 
 static void scribble(struct scene *s, uint8_t *bytes, size_t len)
 {
     for (size_t i = 0; i < len; i++)
         bytes[i] = (uint8_t)draw(s, 256);
-}
-
-static bool ask(struct scene *s, struct sim_node *n, const char *fields)
-{
-    return sim_world_ask(&s->w, n, PV_S(10), fields) != NULL;
 }
 
 /* --- in-band --------------------------------------------------------------------------------- */
@@ -307,19 +301,19 @@ static void connect_raw(struct scene *s, unsigned round)
             s->raws[i].wrote = false;
             s->raws[i].born = round;
             s->raws[i].port = to.port;
-            s->raws[i].stream = sim_net_connect(s->w.net, sim_node_host(s->mallory), &to);
+            s->raws[i].stream = sim_net_connect(sim.net, sim_node_host(s->mallory), &to);
             s->n_raw++;
             continue;
         }
-        if (!sim_net_is_open(s->w.net, stream)) {
+        if (!sim_net_is_open(sim.net, stream)) {
             s->raws[i].used = false;
         } else if (!s->raws[i].wrote) {
             s->raws[i].wrote = true;
             (void)sim_net_write(
-                s->w.net, stream,
+                sim.net, stream,
                 pv_view(buf, raw_bytes(s, s->raws[i].port, buf, sizeof(buf) - 100)));
         } else if (round > s->raws[i].born + 20) {
-            sim_net_close(s->w.net, stream);
+            sim_net_close(sim.net, stream);
             s->raws[i].used = false;
         }
     }
@@ -339,22 +333,23 @@ static bool find_room(struct scene *s)
 static bool begin(struct scene *s, uint64_t seed)
 {
     memset(s, 0, sizeof(*s));
-    sim_world_init(&s->w, seed, &line);
-    s->friend = sim_world_node(&s->w, SIM_PUBLIC, "friend", false);
-    s->victim = sim_world_node(&s->w, SIM_PUBLIC, "victim", false);
-    s->mallory = sim_world_node(&s->w, SIM_PUBLIC, "mallory", false);
-    if (!sim_world_join_all(&s->w))
+    sim_world_init(seed, &line);
+    s->friend = sim_world_node(SIM_PUBLIC, "friend", false);
+    s->victim = sim_world_node(SIM_PUBLIC, "victim", false);
+    s->mallory = sim_world_node(SIM_PUBLIC, "mallory", false);
+    if (!sim_world_join_all())
         return false;
-    sim_world_run(&s->w, PV_S(3));
-    if (!ask(s, s->friend, "\"cmd\":\"room_create\",\"room\":\"crew\"") ||
-        !ask(s, s->friend, "\"cmd\":\"room_invite\",\"room\":\"#crew\",\"peer\":\"victim\"") ||
-        !ask(s, s->friend, "\"cmd\":\"room_invite\",\"room\":\"#crew\",\"peer\":\"mallory\"") ||
-        !sim_world_enter(&s->w, s->victim, "#crew") ||
-        !sim_world_enter(&s->w, s->mallory, "#crew") ||
-        !ask(s, s->mallory, "\"cmd\":\"send\",\"peer\":\"victim\",\"text\":\"hello\"") ||
-        !ask(s, s->friend, "\"cmd\":\"send\",\"peer\":\"victim\",\"text\":\"hello\""))
+    sim_world_run(PV_S(3));
+    if (!sim_world_tell(s->friend, PV_S(10), "'cmd':'room_create','room':'crew'") ||
+        !sim_world_tell(s->friend, PV_S(10),
+                        "'cmd':'room_invite','room':'#crew','peer':'victim'") ||
+        !sim_world_tell(s->friend, PV_S(10),
+                        "'cmd':'room_invite','room':'#crew','peer':'mallory'") ||
+        !sim_world_enter(s->victim, "#crew") || !sim_world_enter(s->mallory, "#crew") ||
+        !sim_world_tell(s->mallory, PV_S(10), "'cmd':'send','peer':'victim','text':'hello'") ||
+        !sim_world_tell(s->friend, PV_S(10), "'cmd':'send','peer':'victim','text':'hello'"))
         return false;
-    sim_world_run(&s->w, PV_S(5));
+    sim_world_run(PV_S(5));
     s->memory = memory_now();
     sim_node_count_log(s->victim);
     return find_room(s);
@@ -393,10 +388,8 @@ static unsigned count_from(const struct sim_node *n, const char *pattern)
 /* The friend says something, to the victim and into the room by turns. */
 static void say(struct scene *s)
 {
-    char fields[128];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"send\",\"peer\":\"%s\",\"text\":\"kind %u\"",
-             s->said % 2 == 0 ? "victim" : "#crew", s->said);
-    (void)sim_node_ask(s->friend, fields);
+    (void)sim_node_ask(s->friend, "'cmd':'send','peer':'%s','text':'kind %u'",
+                       s->said % 2 == 0 ? "victim" : "#crew", s->said);
     s->said++;
 }
 
@@ -404,7 +397,7 @@ PV_SIM(a_member_that_sends_everything_harms_nobody, 1)
 {
     struct scene s;
     char why[200];
-    sim_must(&s.w, begin(&s, seed), "beginning:");
+    sim_must(begin(&s, seed), "beginning:");
     uint64_t sent = sim_node_sent(s.victim), asked = sim_node_sent(s.mallory);
     for (unsigned round = 0; round < ROUNDS; round++) {
         send_inband(&s, EACH);
@@ -412,7 +405,7 @@ PV_SIM(a_member_that_sends_everything_harms_nobody, 1)
         connect_raw(&s, round);
         if (round % 10 == 0)
             say(&s);
-        sim_world_run(&s.w, PV_MS(ROUND_MS));
+        sim_world_run(PV_MS(ROUND_MS));
         size_t now = memory_now();
         s.most_memory = now > s.most_memory ? now : s.most_memory;
         unsigned due = round < PATIENCE_S * 10 ? 0 : (round - PATIENCE_S * 10) / 10 + 1;
@@ -421,7 +414,7 @@ PV_SIM(a_member_that_sends_everything_harms_nobody, 1)
     }
     sent = sim_node_sent(s.victim) - sent;
     asked = sim_node_sent(s.mallory) - asked;
-    sim_world_run(&s.w, PV_S(PATIENCE_S));
+    sim_world_run(PV_S(PATIENCE_S));
     unsigned kind = count_from(s.victim, "kind %"), bad = count_from(s.victim, "buy %");
     uint64_t disk = disk_of(s.victim);
     size_t memory = s.most_memory > s.memory ? s.most_memory - s.memory : 0;
@@ -431,17 +424,14 @@ PV_SIM(a_member_that_sends_everything_harms_nobody, 1)
              "memory %zu, log %u, %llu packets for %llu:",
              kind, s.said, s.late, bad, s.n_raw, (unsigned long long)disk, memory, lines,
              (unsigned long long)sent, (unsigned long long)asked);
-    sim_must(&s.w, sim_node_runs(s.victim) && kind == s.said && s.late == 0, why);
-    sim_must(&s.w,
-             s.n_raw >= 500 && bad != 0 && bad <= PV_CHATJOB_MAX_UNREAD && disk <= MAX_DISK &&
+    sim_must(sim_node_runs(s.victim) && kind == s.said && s.late == 0, why);
+    sim_must(s.n_raw >= 500 && bad != 0 && bad <= PV_CHATJOB_MAX_UNREAD && disk <= MAX_DISK &&
                  memory <= MAX_MEMORY && lines <= MAX_LINES && sent <= 2 * asked,
              why);
     printf("%s\n", why);
     /* And it goes on: with the member that did this, too. */
-    sim_must(&s.w,
-             ask(&s, s.victim, "\"cmd\":\"ping\",\"peer\":\"friend\",\"count\":1") &&
-                 ask(&s, s.victim, "\"cmd\":\"status\"") &&
-                 ask(&s, s.victim, "\"cmd\":\"history_clear\",\"peer\":\"mallory\""),
+    sim_must(sim_world_tell(s.victim, PV_S(10), "'cmd':'ping','peer':'friend','count':1") &&
+                 sim_world_tell(s.victim, PV_S(10), "'cmd':'status'") &&
+                 sim_world_tell(s.victim, PV_S(10), "'cmd':'history_clear','peer':'mallory'"),
              "afterwards:");
-    sim_world_done(&s.w);
 }

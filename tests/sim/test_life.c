@@ -11,7 +11,6 @@ enum {
 };
 
 struct life {
-    struct sim_world w;
     struct sim_node *a, *b;
     unsigned za, zb;
     uint64_t seed;
@@ -25,7 +24,7 @@ static bool is_lossy(const struct life *l)
 
 static struct pv_link_config line(struct life *l)
 {
-    struct pv_natrng *rng = sim_net_rng(l->w.net);
+    struct pv_natrng *rng = sim_net_rng(sim.net);
     return (struct pv_link_config){.delay = PV_MS(5 + pv_natrng_below(rng, 40)),
                                    .jitter = PV_MS(pv_natrng_below(rng, 6)),
                                    .loss = is_lossy(l) ? 0.05 : 0};
@@ -35,8 +34,8 @@ static struct pv_link_config line(struct life *l)
 static unsigned nat(struct life *l, const char *profile)
 {
     struct pv_link_config config = line(l);
-    unsigned zone = sim_world_nat(&l->w, SIM_PUBLIC, profile, &config);
-    pv_nat_config(sim_net_nat(l->w.net, zone))->ports = PV_NAT_RANDOM;
+    unsigned zone = sim_world_nat(SIM_PUBLIC, profile, &config);
+    pv_nat_config(sim_net_nat(sim.net, zone))->ports = PV_NAT_RANDOM;
     return zone;
 }
 
@@ -46,21 +45,21 @@ static bool met(struct life *l, uint64_t seed)
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     static const char *const kinds[] = {"full-cone", "address-restricted", "port-restricted"};
     l->seed = seed;
-    sim_world_init(&l->w, seed, &good);
-    l->za = nat(l, kinds[pv_natrng_below(sim_net_rng(l->w.net), 3)]);
-    l->zb = nat(l, kinds[pv_natrng_below(sim_net_rng(l->w.net), 3)]);
-    l->a = sim_world_node(&l->w, l->za, "a", false);
-    l->b = sim_world_node(&l->w, l->zb, "b", false);
-    if (!sim_world_join_all(&l->w))
+    sim_world_init(seed, &good);
+    l->za = nat(l, kinds[pv_natrng_below(sim_net_rng(sim.net), 3)]);
+    l->zb = nat(l, kinds[pv_natrng_below(sim_net_rng(sim.net), 3)]);
+    l->a = sim_world_node(l->za, "a", false);
+    l->b = sim_world_node(l->zb, "b", false);
+    if (!sim_world_join_all())
         return false;
-    sim_world_run(&l->w, PV_S(2));
-    pv_ns took = sim_world_reach(&l->w, l->a, l->b, PV_MS(100), PV_S(5));
+    sim_world_run(PV_S(2));
+    pv_ns took = sim_world_reach(l->a, l->b, PV_MS(100), PV_S(5));
     if (took == PV_NEVER)
         return false;
     for (int i = 0; i < 20; i++) {
-        if (sim_world_reach(&l->w, l->b, l->a, PV_MS(100), PV_S(5)) == PV_NEVER)
+        if (sim_world_reach(l->b, l->a, PV_MS(100), PV_S(5)) == PV_NEVER)
             return false;
-        sim_world_run(&l->w, PV_MS(100));
+        sim_world_run(PV_MS(100));
     }
     return true;
 }
@@ -69,11 +68,11 @@ static bool met(struct life *l, uint64_t seed)
 static bool reaches(struct life *l, struct sim_node *from, struct sim_node *to, pv_ns bound)
 {
     bound *= is_lossy(l) ? 3 : 1;
-    pv_ns took = sim_world_reach(&l->w, from, to, PV_MS(50), bound + PV_S(20));
+    pv_ns took = sim_world_reach(from, to, PV_MS(50), bound + PV_S(20));
     if (getenv("PV_SIM_TIMES") != NULL)
         printf("seed %llu: %s to %s %.3f s\n", (unsigned long long)l->seed, sim_node_name(from),
                sim_node_name(to), took == PV_NEVER ? -1 : (double)took / 1e9);
-    snprintf(l->w.why, sizeof(l->w.why), "%s did not reach %s within %.2f s, but after %.3f s",
+    snprintf(sim.why, sizeof(sim.why), "%s did not reach %s within %.2f s, but after %.3f s",
              sim_node_name(from), sim_node_name(to), (double)bound / 1e9,
              took == PV_NEVER ? -1 : (double)took / 1e9);
     return took <= bound;
@@ -81,12 +80,12 @@ static bool reaches(struct life *l, struct sim_node *from, struct sim_node *to, 
 
 static pv_ns draw(struct life *l, pv_ns from, pv_ns to)
 {
-    return from + pv_natrng_u64(sim_net_rng(l->w.net)) % (to - from);
+    return from + pv_natrng_u64(sim_net_rng(sim.net)) % (to - from);
 }
 
 static bool lets_any_port_in(struct life *l, unsigned zone)
 {
-    return pv_nat_config(sim_net_nat(l->w.net, zone))->filtering != PV_NAT_APD;
+    return pv_nat_config(sim_net_nat(sim.net, zone))->filtering != PV_NAT_APD;
 }
 
 /* --- NATs ---------------------------------------------------------------------------------- */
@@ -98,26 +97,24 @@ static bool lets_any_port_in(struct life *l, unsigned zone)
 PV_SIM(a_nat_that_forgets_is_got_over, SEEDS)
 {
     struct life l;
-    sim_must(&l.w, met(&l, seed), "not met:");
-    sim_net_reboot_nat(l.w.net, l.zb);
+    sim_must(met(&l, seed), "not met:");
+    sim_net_reboot_nat(sim.net, l.zb);
     /* b finds it out by itself, also when only a sends: what came in has ended. */
     bool from_b = seed % 2 == 0;
-    sim_must(&l.w, reaches(&l, from_b ? l.b : l.a, from_b ? l.a : l.b, REPLACED_AND_ANSWERED), "");
-    sim_must(&l.w, reaches(&l, l.a, l.b, REPLACED_AND_ANSWERED), "and then");
-    sim_world_done(&l.w);
+    sim_must(reaches(&l, from_b ? l.b : l.a, from_b ? l.a : l.b, REPLACED_AND_ANSWERED), "");
+    sim_must(reaches(&l, l.a, l.b, REPLACED_AND_ANSWERED), "and then");
 }
 
 /* Both NATs at once, and nobody talks for a while: the path is dead and nobody knows. */
 PV_SIM(peers_that_were_idle_are_found_again, SEEDS)
 {
     struct life l;
-    sim_must(&l.w, met(&l, seed), "not met:");
-    sim_world_run(&l.w, draw(&l, PV_S(30), PV_S(1200)));
-    sim_net_reboot_nat(l.w.net, l.za);
-    sim_net_reboot_nat(l.w.net, l.zb);
-    sim_world_run(&l.w, draw(&l, PV_S(60), PV_S(300)));
-    sim_must(&l.w, reaches(&l, l.a, l.b, PV_S(3)), "");
-    sim_world_done(&l.w);
+    sim_must(met(&l, seed), "not met:");
+    sim_world_run(draw(&l, PV_S(30), PV_S(1200)));
+    sim_net_reboot_nat(sim.net, l.za);
+    sim_net_reboot_nat(sim.net, l.zb);
+    sim_world_run(draw(&l, PV_S(60), PV_S(300)));
+    sim_must(reaches(&l, l.a, l.b, PV_S(3)), "");
 }
 
 /* --- restarts ------------------------------------------------------------------------------ */
@@ -125,7 +122,7 @@ PV_SIM(peers_that_were_idle_are_found_again, SEEDS)
 PV_SIM(a_peer_that_restarts_is_found_at_once, 2 * SEEDS)
 {
     struct life l;
-    sim_must(&l.w, met(&l, seed), "not met:");
+    sim_must(met(&l, seed), "not met:");
     bool gently = seed % 2 == 0;
     if (gently)
         sim_node_stop(l.b);
@@ -136,28 +133,26 @@ PV_SIM(a_peer_that_restarts_is_found_at_once, 2 * SEEDS)
         struct pv_addr to = sim_node_overlay(l.b, PV_AF_INET);
         if (to.family != PV_AF_NONE)
             sim_node_ping(l.a, &to, 32);
-        sim_world_run(&l.w, pv_min_ns(PV_MS(500), away - t));
+        sim_world_run(pv_min_ns(PV_MS(500), away - t));
     }
     sim_node_start(l.b);
-    sim_must(&l.w, reaches(&l, seed % 4 < 2 ? l.a : l.b, seed % 4 < 2 ? l.b : l.a, PV_MS(1500)),
+    sim_must(reaches(&l, seed % 4 < 2 ? l.a : l.b, seed % 4 < 2 ? l.b : l.a, PV_MS(1500)),
              gently ? "after a goodbye" : "after a power cut");
-    sim_world_done(&l.w);
 }
 
 PV_SIM(a_machine_that_slept_is_found_at_once, 2 * SEEDS)
 {
     struct life l;
-    sim_must(&l.w, met(&l, seed), "not met:");
+    sim_must(met(&l, seed), "not met:");
     static const unsigned long_s[] = {3, 20, 200, 4000, 90000};
     pv_ns away = draw(&l, PV_S(1), PV_S(long_s[seed % 5]));
     sim_node_sleep(l.b);
-    sim_world_run(&l.w, away);
+    sim_world_run(away);
     sim_node_wake(l.b);
     /* The connection died unseen: it takes a moment to be sure. */
-    sim_must(&l.w, reaches(&l, seed % 2 == 0 ? l.a : l.b, seed % 2 == 0 ? l.b : l.a, PV_S(2)), "");
-    sim_must(&l.w, reaches(&l, seed % 2 == 0 ? l.b : l.a, seed % 2 == 0 ? l.a : l.b, PV_S(1)),
+    sim_must(reaches(&l, seed % 2 == 0 ? l.a : l.b, seed % 2 == 0 ? l.b : l.a, PV_S(2)), "");
+    sim_must(reaches(&l, seed % 2 == 0 ? l.b : l.a, seed % 2 == 0 ? l.a : l.b, PV_S(1)),
              "the other way");
-    sim_world_done(&l.w);
 }
 
 /* --- the coordinator ----------------------------------------------------------------------- */
@@ -165,59 +160,52 @@ PV_SIM(a_machine_that_slept_is_found_at_once, 2 * SEEDS)
 PV_SIM(sessions_outlive_the_coordinator, SEEDS)
 {
     struct life l;
-    sim_must(&l.w, met(&l, seed), "not met:");
+    sim_must(met(&l, seed), "not met:");
     if (seed % 2 == 0)
-        sim_coord_kill(l.w.coord);
+        sim_coord_kill(sim.coord);
     else
-        sim_coord_stop(l.w.coord);
+        sim_coord_stop(sim.coord);
     /* Through a rekey, which needs nobody else. */
     for (int i = 0; i < 150; i++) {
-        sim_must(&l.w, reaches(&l, i % 2 == 0 ? l.a : l.b, i % 2 == 0 ? l.b : l.a, PV_S(1)),
+        sim_must(reaches(&l, i % 2 == 0 ? l.a : l.b, i % 2 == 0 ? l.b : l.a, PV_S(1)),
                  "without a coordinator");
-        sim_world_run(&l.w, PV_S(1));
+        sim_world_run(PV_S(1));
     }
     if (lets_any_port_in(&l, l.za)) {
-        sim_net_reboot_nat(l.w.net, l.zb);
-        sim_must(&l.w, reaches(&l, l.b, l.a, PV_S(1)),
-                 "after the NAT forgot, without a coordinator");
+        sim_net_reboot_nat(sim.net, l.zb);
+        sim_must(reaches(&l, l.b, l.a, PV_S(1)), "after the NAT forgot, without a coordinator");
     }
-    sim_coord_start(l.w.coord);
-    sim_world_run(&l.w, PV_S(45));
-    struct sim_node *c = sim_world_node(&l.w, SIM_PUBLIC, "c", false);
-    char fields[6000], token[4096];
-    const char *answer = sim_world_ask(&l.w, l.a, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
-    sim_must(&l.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
-             "no invite after the coordinator came back:");
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"c\"", token);
-    sim_must(&l.w, sim_world_ask(&l.w, c, PV_S(20), fields) != NULL,
-             "no join after the coordinator came back:");
-    sim_world_run(&l.w, PV_S(1));
-    sim_must(&l.w, reaches(&l, c, l.b, PV_S(2)), "the new one");
-    sim_world_done(&l.w);
+    sim_coord_start(sim.coord);
+    sim_world_run(PV_S(45));
+    struct sim_node *c = sim_world_node(SIM_PUBLIC, "c", false);
+    const char *token = sim_world_invite(l.a, "'uses':1");
+    sim_must(token != NULL, "no invite after the coordinator came back:");
+    sim_must(sim_world_join(c, token, "c") != NULL, "no join after the coordinator came back:");
+    sim_world_run(PV_S(1));
+    sim_must(reaches(&l, c, l.b, PV_S(2)), "the new one");
 }
 
 /* One side alone loses the coordinator, which tells the other that it is offline. */
 PV_SIM(a_node_offline_to_the_coordinator_keeps_its_paths, SEEDS)
 {
     struct life l;
-    sim_must(&l.w, met(&l, seed), "not met:");
-    sim_net_block_streams(l.w.net, sim_node_host(l.b), true);
+    sim_must(met(&l, seed), "not met:");
+    sim_net_block_streams(sim.net, sim_node_host(l.b), true);
     for (int i = 0; i < 150; i++) { /* through a rekey */
-        sim_must(&l.w, reaches(&l, i % 2 == 0 ? l.a : l.b, i % 2 == 0 ? l.b : l.a, PV_S(1)),
+        sim_must(reaches(&l, i % 2 == 0 ? l.a : l.b, i % 2 == 0 ? l.b : l.a, PV_S(1)),
                  "while only the coordinator cannot be reached");
-        sim_world_run(&l.w, PV_S(1));
+        sim_world_run(PV_S(1));
     }
     if (lets_any_port_in(&l, l.za)) {
-        sim_net_reboot_nat(l.w.net, l.zb);
-        sim_must(&l.w, reaches(&l, l.b, l.a, PV_S(1)), "after the NAT forgot");
-        sim_must(&l.w, reaches(&l, l.a, l.b, PV_S(1)), "and the other way");
+        sim_net_reboot_nat(sim.net, l.zb);
+        sim_must(reaches(&l, l.b, l.a, PV_S(1)), "after the NAT forgot");
+        sim_must(reaches(&l, l.a, l.b, PV_S(1)), "and the other way");
     }
-    sim_net_block_streams(l.w.net, sim_node_host(l.b), false);
-    sim_world_run(&l.w, PV_S(45));
+    sim_net_block_streams(sim.net, sim_node_host(l.b), false);
+    sim_world_run(PV_S(45));
     sim_node_kill(l.b);
     sim_node_start(l.b);
-    sim_must(&l.w, reaches(&l, l.a, l.b, PV_MS(1500)), "after it came back");
-    sim_world_done(&l.w);
+    sim_must(reaches(&l, l.a, l.b, PV_MS(1500)), "after it came back");
 }
 
 /* --- addresses ----------------------------------------------------------------------------- */
@@ -226,37 +214,35 @@ static void move(struct life *l, struct sim_node *n, unsigned zone)
 {
     unsigned host = sim_node_host(n);
     struct pv_addr old[SIM_HOST_ADDRS];
-    size_t n_old = sim_net_addrs(l->w.net, host, old);
+    size_t n_old = sim_net_addrs(sim.net, host, old);
     for (size_t i = 0; i < n_old; i++)
-        sim_net_del_addr(l->w.net, host, &old[i]);
+        sim_net_del_addr(sim.net, host, &old[i]);
     struct pv_addr ip = zone == SIM_PUBLIC ? pv_addr4(198, 51, 100, (uint8_t)(100 + host), 0)
                                            : pv_addr4(192, 168, (uint8_t)zone, 77, 0);
-    sim_net_add_addr(l->w.net, host, &ip);
-    sim_net_move(l->w.net, host, zone);
+    sim_net_add_addr(sim.net, host, &ip);
+    sim_net_move(sim.net, host, zone);
     sim_node_links_changed(n);
 }
 
 PV_SIM(a_new_address_on_either_side_heals, SEEDS)
 {
     struct life l;
-    sim_must(&l.w, met(&l, seed), "not met:");
+    sim_must(met(&l, seed), "not met:");
     move(&l, l.b, seed % 2 == 0 ? SIM_PUBLIC : nat(&l, "port-restricted"));
-    sim_must(&l.w, reaches(&l, seed % 4 < 2 ? l.a : l.b, seed % 4 < 2 ? l.b : l.a, PV_S(1)),
+    sim_must(reaches(&l, seed % 4 < 2 ? l.a : l.b, seed % 4 < 2 ? l.b : l.a, PV_S(1)),
              "after a move");
-    sim_world_run(&l.w, draw(&l, PV_S(1), PV_S(100)));
+    sim_world_run(draw(&l, PV_S(1), PV_S(100)));
     move(&l, l.a, SIM_PUBLIC);
-    sim_must(&l.w, reaches(&l, l.b, l.a, PV_S(2)), "after the other's move");
-    sim_world_done(&l.w);
+    sim_must(reaches(&l, l.b, l.a, PV_S(2)), "after the other's move");
 }
 
 PV_SIM(both_may_move_at_once, SEEDS)
 {
     struct life l;
-    sim_must(&l.w, met(&l, seed), "not met:");
+    sim_must(met(&l, seed), "not met:");
     move(&l, l.a, nat(&l, "port-restricted"));
     move(&l, l.b, nat(&l, "port-restricted"));
-    sim_must(&l.w, reaches(&l, l.a, l.b, PV_S(4)), "");
-    sim_world_done(&l.w);
+    sim_must(reaches(&l, l.a, l.b, PV_S(4)), "");
 }
 
 /* --- clocks and disks ---------------------------------------------------------------------- */
@@ -266,23 +252,22 @@ PV_SIM(clocks_may_jump, SEEDS)
     static const int64_t jumps[] = {INT64_C(-86400000000), INT64_C(86400000000),
                                     INT64_C(-1000000) * 86400 * 3650, INT64_C(7000000)};
     struct life l;
-    sim_must(&l.w, met(&l, seed), "not met:");
+    sim_must(met(&l, seed), "not met:");
     sim_node_jump_wall(l.b, jumps[seed % 4]);
-    sim_must(&l.w, reaches(&l, l.a, l.b, PV_S(1)), "right after");
+    sim_must(reaches(&l, l.a, l.b, PV_S(1)), "right after");
     /* Sessions are made anew, by either side, also by one that starts with the wrong clock. */
     for (int i = 0; i < 130; i++) {
-        sim_world_run(&l.w, PV_S(1));
-        sim_must(&l.w, reaches(&l, l.a, l.b, PV_S(1)), "later");
+        sim_world_run(PV_S(1));
+        sim_must(reaches(&l, l.a, l.b, PV_S(1)), "later");
     }
     sim_node_kill(l.b);
-    sim_world_run(&l.w, PV_S(1));
+    sim_world_run(PV_S(1));
     sim_node_start(l.b);
-    sim_must(&l.w, reaches(&l, l.b, l.a, PV_S(2)), "after a restart with that clock");
+    sim_must(reaches(&l, l.b, l.a, PV_S(2)), "after a restart with that clock");
     sim_node_jump_wall(l.b, -jumps[seed % 4]);
     sim_node_kill(l.a);
     sim_node_start(l.a);
-    sim_must(&l.w, reaches(&l, l.b, l.a, PV_S(2)), "after the clock was put right");
-    sim_world_done(&l.w);
+    sim_must(reaches(&l, l.b, l.a, PV_S(2)), "after the clock was put right");
 }
 
 /* b was away while the log grew by so many statements, and pings as soon as it starts: how long
@@ -290,19 +275,17 @@ PV_SIM(clocks_may_jump, SEEDS)
 static pv_ns first_ping(uint64_t seed, unsigned n_news)
 {
     struct life l;
-    sim_must(&l.w, met(&l, seed), "not met:");
+    sim_must(met(&l, seed), "not met:");
     sim_node_stop(l.b);
     for (unsigned i = 0; i < n_news; i++)
-        sim_must(&l.w, sim_world_ask(&l.w, l.a, PV_S(5), "\"cmd\":\"invite\",\"uses\":1") != NULL,
-                 "no statement:");
-    sim_world_run(&l.w, PV_S(30));
+        sim_must(sim_world_tell(l.a, PV_S(5), "'cmd':'invite','uses':1"), "no statement:");
+    sim_world_run(PV_S(30));
     sim_node_start(l.b);
-    pv_ns took = sim_world_reach(&l.w, l.b, l.a, PV_MS(20), PV_S(5));
+    pv_ns took = sim_world_reach(l.b, l.a, PV_MS(20), PV_S(5));
     if (getenv("PV_SIM_TIMES") != NULL)
         printf("first ping, seed %llu, %u statements more: %.3f s\n", (unsigned long long)seed,
                n_news, (double)took / 1e9);
-    sim_must_take(&l.w, took, is_lossy(&l) ? PV_S(3) : PV_S(1), "the first ping took too long:");
-    sim_world_done(&l.w);
+    sim_must_take(took, is_lossy(&l) ? PV_S(3) : PV_S(1), "the first ping took too long:");
     return took;
 }
 
@@ -330,7 +313,7 @@ PV_TEST(a_first_ping_after_a_start_waits_for_no_roster)
 
 static bool has_problem(struct life *l, struct sim_node *n, const char *word)
 {
-    const char *answer = sim_world_ask(&l->w, n, PV_S(2), "\"cmd\":\"status\"");
+    const char *answer = sim_world_ask(n, PV_S(2), "'cmd':'status'");
     const char *list = answer == NULL ? NULL : strstr(answer, "\"problems\":[");
     if (list == NULL)
         return false;
@@ -342,31 +325,25 @@ static bool has_problem(struct life *l, struct sim_node *n, const char *word)
 PV_SIM(a_full_disk_is_said_and_got_over, SEEDS)
 {
     struct life l;
-    sim_must(&l.w, met(&l, seed), "not met:");
+    sim_must(met(&l, seed), "not met:");
     sim_node_set_disk_full(l.b, true);
-    char fields[256];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"send\",\"peer\":\"a\",\"text\":\"x\"");
-    sim_must(&l.w, sim_world_ask(&l.w, l.b, PV_S(5), fields) == NULL,
-             "a message that was not stored was taken");
-    sim_must(&l.w, has_problem(&l, l.b, "disk"),
-             "a message was refused, and status does not say why");
+    static const char send[] = "'cmd':'send','peer':'a','text':'x'";
+    sim_must(!sim_world_tell(l.b, PV_S(5), send), "a message that was not stored was taken");
+    sim_must(has_problem(&l, l.b, "disk"), "a message was refused, and status does not say why");
     for (int i = 0; i < 70; i++) {
-        sim_world_run(&l.w, PV_S(2));
-        sim_must(&l.w, reaches(&l, l.a, l.b, PV_S(1)), "while the disk is full");
+        sim_world_run(PV_S(2));
+        sim_must(reaches(&l, l.a, l.b, PV_S(1)), "while the disk is full");
     }
-    const char *invite = sim_world_ask(&l.w, l.a, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
-    sim_must(&l.w, invite != NULL, "the other side suffers:");
-    sim_world_run(&l.w, PV_S(2));
-    sim_must(&l.w, has_problem(&l, l.b, "disk"), "status does not say that the disk is full");
+    sim_must(sim_world_invite(l.a, "'uses':1") != NULL, "the other side suffers:");
+    sim_world_run(PV_S(2));
+    sim_must(has_problem(&l, l.b, "disk"), "status does not say that the disk is full");
     sim_node_set_disk_full(l.b, false);
-    sim_world_run(&l.w, PV_S(90));
-    sim_must(&l.w, !has_problem(&l, l.b, "disk"), "status says it is full although it is not");
-    sim_must(&l.w, sim_world_ask(&l.w, l.b, PV_S(5), fields) != NULL,
-             "no message after there is room:");
+    sim_world_run(PV_S(90));
+    sim_must(!has_problem(&l, l.b, "disk"), "status says it is full although it is not");
+    sim_must(sim_world_tell(l.b, PV_S(5), send), "no message after there is room:");
     sim_node_kill(l.b);
     sim_node_start(l.b);
-    sim_must(&l.w, reaches(&l, l.a, l.b, PV_S(2)), "after a restart");
-    sim_world_done(&l.w);
+    sim_must(reaches(&l, l.a, l.b, PV_S(2)), "after a restart");
 }
 
 /* Two members without NATs, or as in other scenarios. */
@@ -376,11 +353,10 @@ static bool are_members(struct life *l, uint64_t seed)
     if (seed % 2 == 0)
         return met(l, seed);
     l->seed = seed;
-    sim_world_init(&l->w, seed, &good);
-    l->a = sim_world_node(&l->w, SIM_PUBLIC, "a", false);
-    l->b = sim_world_node(&l->w, SIM_PUBLIC, "b", false);
-    return sim_world_join_all(&l->w) &&
-           sim_world_reach(&l->w, l->a, l->b, PV_S(1), PV_S(10)) != PV_NEVER;
+    sim_world_init(seed, &good);
+    l->a = sim_world_node(SIM_PUBLIC, "a", false);
+    l->b = sim_world_node(SIM_PUBLIC, "b", false);
+    return sim_world_join_all() && sim_world_reach(l->a, l->b, PV_S(1), PV_S(10)) != PV_NEVER;
 }
 
 /* b, by its user or with its program, and comes back after that long; a asks for it meanwhile, or
@@ -389,16 +365,16 @@ static void go_and_come_back(struct life *l, bool by_its_user, bool asked, pv_ns
 {
     const struct pv_addr to = sim_node_overlay(l->b, PV_AF_INET);
     if (by_its_user)
-        sim_world_ask(&l->w, l->b, PV_S(10), "\"cmd\":\"down\"");
+        sim_world_ask(l->b, PV_S(10), "'cmd':'down'");
     else
         sim_node_stop(l->b);
     for (pv_ns t = 0; t < away; t += PV_MS(500)) {
         if (asked)
             sim_node_ping(l->a, &to, 32);
-        sim_world_run(&l->w, pv_min_ns(PV_MS(500), away - t));
+        sim_world_run(pv_min_ns(PV_MS(500), away - t));
     }
     if (by_its_user)
-        sim_node_ask(l->b, "\"cmd\":\"up\"");
+        sim_node_ask(l->b, "'cmd':'up'");
     else
         sim_node_start(l->b);
 }
@@ -406,10 +382,10 @@ static void go_and_come_back(struct life *l, bool by_its_user, bool asked, pv_ns
 static bool sees_it_online(struct life *l)
 {
     for (int i = 0; i < 1000; i++) {
-        const char *peers = sim_world_ask(&l->w, l->a, PV_S(1), "\"cmd\":\"peers\"");
-        if (peers != NULL && strstr(peers, "\"online\":true") != NULL)
+        const char *peers = sim_world_ask(l->a, PV_S(1), "'cmd':'peers'");
+        if (sim_answer_has(peers, "'online':true"))
             return true;
-        sim_world_run(&l->w, PV_MS(10));
+        sim_world_run(PV_MS(10));
     }
     return false;
 }
@@ -419,7 +395,7 @@ static bool sees_it_online(struct life *l)
 PV_SIM(the_first_packet_to_a_node_that_comes_back_is_answered, 24)
 {
     struct life l;
-    sim_must(&l.w, are_members(&l, seed), "not met");
+    sim_must(are_members(&l, seed), "not met");
     const struct pv_addr to = sim_node_overlay(l.b, PV_AF_INET);
     sim_node_set_job_delay(l.a, draw(&l, PV_MS(1), PV_MS(400)));
     sim_node_set_job_delay(l.b, draw(&l, PV_MS(1), PV_MS(400)));
@@ -429,44 +405,36 @@ PV_SIM(the_first_packet_to_a_node_that_comes_back_is_answered, 24)
     if (by_its_user && seed % 7 == 0) /* it has said goodbye, and its interface is there still */
         away = draw(&l, PV_MS(1), PV_MS(90));
     go_and_come_back(&l, by_its_user, seed / 4 % 2 == 0, away);
-    sim_must(&l.w, sees_it_online(&l), "it is not shown");
+    sim_must(sees_it_online(&l), "it is not shown");
     const unsigned before = sim_node_pings(l.a).answered;
     sim_node_ping(l.a, &to, 32);
-    pv_ns until = sim_net_now(l.w.net) + PV_S(3);
-    while (sim_node_pings(l.a).answered == before && sim_net_now(l.w.net) < until)
-        sim_world_run(&l.w, PV_MS(10));
-    sim_must(&l.w, sim_node_pings(l.a).answered > before || is_lossy(&l),
-             "not answered within 3 s");
-    sim_world_done(&l.w);
+    pv_ns until = sim_net_now(sim.net) + PV_S(3);
+    while (sim_node_pings(l.a).answered == before && sim_net_now(sim.net) < until)
+        sim_world_run(PV_MS(10));
+    sim_must(sim_node_pings(l.a).answered > before || is_lossy(&l), "not answered within 3 s");
 }
 
 PV_SIM(an_interface_that_cannot_come_up_is_said, 4)
 {
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     struct life l = {.seed = seed};
-    char fields[6000], token[4096];
-    sim_world_init(&l.w, seed, &good);
-    l.a = sim_world_node(&l.w, SIM_PUBLIC, "a", false);
-    l.b = sim_world_node(&l.w, SIM_PUBLIC, "b", false);
-    l.w.n_nodes = 1;
-    bool created = sim_world_join_all(&l.w);
-    l.w.n_nodes = 2;
-    sim_must(&l.w, created, "create:");
+    sim_world_init(seed, &good);
+    l.a = sim_world_node(SIM_PUBLIC, "a", false);
+    l.b = sim_world_node(SIM_PUBLIC, "b", false);
+    sim.n_nodes = 1;
+    bool created = sim_world_join_all();
+    sim.n_nodes = 2;
+    sim_must(created, "create:");
     sim_node_set_iface(l.b, true, PV_MS(100));
-    const char *answer = sim_world_ask(&l.w, l.a, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
-    sim_must(&l.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
-             "no invite:");
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"b\"", token);
-    sim_must(&l.w,
-             sim_world_ask(&l.w, l.b, PV_S(40), fields) == NULL &&
-                 strstr(l.w.why, "interface") != NULL,
+    const char *token = sim_world_invite(l.a, "'uses':1");
+    sim_must(token != NULL, "no invite:");
+    sim_must(sim_world_join(l.b, token, "b") == NULL && strstr(sim.why, "interface") != NULL,
              "join without an interface does not say so:");
     sim_node_set_iface(l.b, false, PV_S(2));
-    sim_must(&l.w, sim_world_ask(&l.w, l.b, PV_S(10), "\"cmd\":\"up\"") != NULL, "up:");
-    sim_world_run(&l.w, PV_S(5));
-    sim_must(&l.w, reaches(&l, l.a, l.b, PV_S(2)), "once it is up");
-    sim_must(&l.w, sim_world_ask(&l.w, l.b, PV_S(10), "\"cmd\":\"down\"") != NULL, "down:");
-    sim_must(&l.w, sim_world_ask(&l.w, l.b, PV_S(10), "\"cmd\":\"up\"") != NULL, "up again:");
-    sim_must(&l.w, reaches(&l, l.b, l.a, PV_S(4)), "after down and up");
-    sim_world_done(&l.w);
+    sim_must(sim_world_tell(l.b, PV_S(10), "'cmd':'up'"), "up:");
+    sim_world_run(PV_S(5));
+    sim_must(reaches(&l, l.a, l.b, PV_S(2)), "once it is up");
+    sim_must(sim_world_tell(l.b, PV_S(10), "'cmd':'down'"), "down:");
+    sim_must(sim_world_tell(l.b, PV_S(10), "'cmd':'up'"), "up again:");
+    sim_must(reaches(&l, l.b, l.a, PV_S(4)), "after down and up");
 }

@@ -11,9 +11,9 @@ enum {
 
 /* Reports why a seed failed; the return value of a scenario. */
 /* A line drawn from the seed: 5 to 50 ms, up to 20 % loss, some reordering and duplication. */
-static struct pv_link_config draw_line(struct sim_world *w)
+static struct pv_link_config draw_line(void)
 {
-    struct pv_natrng *rng = sim_net_rng(w->net);
+    struct pv_natrng *rng = sim_net_rng(sim.net);
     return (struct pv_link_config){
         .delay = PV_MS(5 + pv_natrng_below(rng, 46)),
         .jitter = PV_MS(pv_natrng_below(rng, 10)),
@@ -28,53 +28,51 @@ struct pair {
     const char *a, *b; /* profiles; NULL = public */
 };
 
-static unsigned zone_of(struct sim_world *w, const char *profile)
+static unsigned zone_of(const char *profile)
 {
     if (profile == NULL)
         return SIM_PUBLIC;
-    struct pv_link_config line = draw_line(w);
-    return sim_world_nat(w, SIM_PUBLIC, profile, &line);
+    struct pv_link_config line = draw_line();
+    return sim_world_nat(SIM_PUBLIC, profile, &line);
 }
 
-static bool both_reached(struct sim_world *w, void *ctx)
+static bool both_reached(void *ctx)
 {
-    return sim_node_pings(w->nodes[0]).answered > 0 && sim_node_pings(w->nodes[1]).answered > 0;
+    return sim_node_pings(sim.nodes[0]).answered > 0 && sim_node_pings(sim.nodes[1]).answered > 0;
 }
 
 /* Both ends start at once, each with one ping that must not be lost to the missing path. */
 static void meet(uint64_t seed, void *ctx)
 {
     const struct pair *pair = ctx;
-    struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     sim_case("%s x %s", pair->a == NULL ? "public" : pair->a, pair->b == NULL ? "public" : pair->b);
-    sim_world_init(&w, seed, &good);
-    struct sim_node *a = sim_world_node(&w, zone_of(&w, pair->a), "a", false);
-    struct sim_node *b = sim_world_node(&w, zone_of(&w, pair->b), "b", false);
-    sim_must(&w, sim_world_join_all(&w), "joining:");
-    sim_world_run(&w, PV_S(2));
+    sim_world_init(seed, &good);
+    struct sim_node *a = sim_world_node(zone_of(pair->a), "a", false);
+    struct sim_node *b = sim_world_node(zone_of(pair->b), "b", false);
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(2));
 
     struct pv_addr to_b = sim_node_overlay(b, PV_AF_INET);
     struct pv_addr to_a = sim_node_overlay(a, PV_AF_INET);
-    pv_ns start = sim_net_now(w.net);
-    for (unsigned i = 0; i < 50 && !both_reached(&w, NULL); i++) {
+    pv_ns start = sim_net_now(sim.net);
+    for (unsigned i = 0; i < 50 && !both_reached(NULL); i++) {
         sim_node_ping(a, &to_b, 32);
         sim_node_ping(b, &to_a, 32);
-        sim_world_until(&w, PV_MS(200), both_reached, NULL);
+        sim_world_until(PV_MS(200), both_reached, NULL);
     }
-    sim_must(&w, both_reached(&w, NULL), "no path in 10 s");
-    pv_ns took = sim_net_now(w.net) - start;
-    sim_must(&w, took <= PV_S(6), "the path took longer than 6 s");
+    sim_must(both_reached(NULL), "no path in 10 s");
+    pv_ns took = sim_net_now(sim.net) - start;
+    sim_must(took <= PV_S(6), "the path took longer than 6 s");
     /* The relay may have been quicker. */
-    for (unsigned i = 0; i < 50 && !sim_world_path_is(&w, a, "direct"); i++) {
+    for (unsigned i = 0; i < 50 && !sim_world_path_is(a, "direct"); i++) {
         sim_node_ping(a, &to_b, 32);
-        sim_world_run(&w, PV_MS(200));
+        sim_world_run(PV_MS(200));
     }
-    sim_must(&w, sim_world_path_is(&w, a, "direct") && sim_net_now(w.net) - start <= PV_S(10),
+    sim_must(sim_world_path_is(a, "direct") && sim_net_now(sim.net) - start <= PV_S(10),
              "the path is not direct");
-    sim_must(&w, sim_node_pings(a).twice + sim_node_pings(b).twice == 0,
+    sim_must(sim_node_pings(a).twice + sim_node_pings(b).twice == 0,
              "an inner packet was delivered twice");
-    sim_world_done(&w);
 }
 
 PV_TEST(cones_of_every_kind_meet)
@@ -93,115 +91,101 @@ PV_TEST(cones_of_every_kind_meet)
  */
 PV_SIM(packets_that_wait_for_a_path_are_not_lost, SEEDS_SOME)
 {
-    struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(10)};
-    sim_world_init(&w, seed, &good);
-    unsigned za = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
-    unsigned zb = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
-    struct sim_node *a = sim_world_node(&w, za, "a", false);
-    struct sim_node *b = sim_world_node(&w, zb, "b", false);
-    sim_must(&w, sim_world_join_all(&w), "joining:");
-    sim_world_run(&w, PV_S(2));
+    sim_world_init(seed, &good);
+    unsigned za = sim_world_nat(SIM_PUBLIC, "port-restricted", &good);
+    unsigned zb = sim_world_nat(SIM_PUBLIC, "port-restricted", &good);
+    struct sim_node *a = sim_world_node(za, "a", false);
+    struct sim_node *b = sim_world_node(zb, "b", false);
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(2));
     struct pv_addr to = sim_node_overlay(b, PV_AF_INET);
     for (unsigned i = 0; i < 20; i++)
         sim_node_ping(a, &to, 100);
-    sim_world_run(&w, PV_S(5));
-    snprintf(w.why, sizeof(w.why), "%u of 20 answered", sim_node_pings(a).answered);
-    sim_must(&w, sim_node_pings(a).answered == 20, "packets that waited were lost:");
-    sim_world_done(&w);
+    sim_world_run(PV_S(5));
+    snprintf(sim.why, sizeof(sim.why), "%u of 20 answered", sim_node_pings(a).answered);
+    sim_must(sim_node_pings(a).answered == 20, "packets that waited were lost:");
 }
 
 PV_SIM(a_node_that_restarts_is_found_again, SEEDS_SOME)
 {
-    struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(20), .jitter = PV_MS(5)};
-    sim_world_init(&w, seed, &good);
-    unsigned za = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
-    unsigned zb = sim_world_nat(&w, SIM_PUBLIC, "address-restricted", &good);
-    struct sim_node *a = sim_world_node(&w, za, "a", false);
-    struct sim_node *b = sim_world_node(&w, zb, "b", false);
-    sim_must(&w, sim_world_join_all(&w), "joining:");
-    sim_world_run(&w, PV_S(2));
-    sim_must(&w, sim_world_reach(&w, a, b, PV_MS(200), PV_S(10)) != PV_NEVER, "no path");
+    sim_world_init(seed, &good);
+    unsigned za = sim_world_nat(SIM_PUBLIC, "port-restricted", &good);
+    unsigned zb = sim_world_nat(SIM_PUBLIC, "address-restricted", &good);
+    struct sim_node *a = sim_world_node(za, "a", false);
+    struct sim_node *b = sim_world_node(zb, "b", false);
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(2));
+    sim_must(sim_world_reach(a, b, PV_MS(200), PV_S(10)) != PV_NEVER, "no path");
 
     sim_node_kill(b);
-    sim_world_run(&w, PV_MS(500) + pv_natrng_below(sim_net_rng(w.net), 3000) * PV_MS(1));
+    sim_world_run(PV_MS(500) + pv_natrng_below(sim_net_rng(sim.net), 3000) * PV_MS(1));
     sim_node_start(b);
-    pv_ns took = sim_world_reach(&w, a, b, PV_MS(50), PV_S(20));
-    sim_must_take(&w, took, PV_S(2), "a restarted peer was not found within 2 s of its start,");
-    sim_net_reboot_nat(w.net, zb);
-    sim_world_run(&w, PV_S(1)); /* what was under way says nothing */
-    sim_must(&w, sim_world_reach(&w, a, b, PV_MS(100), PV_S(30)) != PV_NEVER,
+    pv_ns took = sim_world_reach(a, b, PV_MS(50), PV_S(20));
+    sim_must_take(took, PV_S(2), "a restarted peer was not found within 2 s of its start,");
+    sim_net_reboot_nat(sim.net, zb);
+    sim_world_run(PV_S(1)); /* what was under way says nothing */
+    sim_must(sim_world_reach(a, b, PV_MS(100), PV_S(30)) != PV_NEVER,
              "not found again after the NAT forgot");
     /* The relay goes with the coordinator; a direct path does not. */
     struct pv_addr to = sim_node_overlay(b, PV_AF_INET);
     for (unsigned i = 0;
-         i < 300 && !(sim_world_path_is(&w, a, "direct") && sim_world_path_is(&w, b, "direct"));
-         i++) {
+         i < 300 && !(sim_world_path_is(a, "direct") && sim_world_path_is(b, "direct")); i++) {
         sim_node_ping(a, &to, 32);
-        sim_world_run(&w, PV_MS(200));
+        sim_world_run(PV_MS(200));
     }
-    sim_must(&w, sim_world_path_is(&w, a, "direct") && sim_world_path_is(&w, b, "direct"),
+    sim_must(sim_world_path_is(a, "direct") && sim_world_path_is(b, "direct"),
              "not direct a minute after the NAT forgot");
-    sim_coord_kill(w.coord);
-    sim_must(&w, sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) != PV_NEVER,
+    sim_coord_kill(sim.coord);
+    sim_must(sim_world_reach(a, b, PV_MS(100), PV_S(5)) != PV_NEVER,
              "the session ended with the coordinator");
-    sim_coord_start(w.coord);
-    sim_world_run(&w, PV_S(40));
-    const char *answer = sim_world_ask(&w, a, PV_S(10), "\"cmd\":\"invite\",\"uses\":1");
-    sim_must(&w, answer != NULL, "the node did not come back to the coordinator:");
-    sim_world_done(&w);
+    sim_coord_start(sim.coord);
+    sim_world_run(PV_S(40));
+    const char *answer = sim_world_ask(a, PV_S(10), "'cmd':'invite','uses':1");
+    sim_must(answer != NULL, "the node did not come back to the coordinator:");
 }
 
-static bool has_text(struct sim_world *w, struct sim_node *n, const char *text)
+static bool has_text(struct sim_node *n, const char *text)
 {
-    return sim_world_says(w, n, "\"cmd\":\"inbox\",\"peek\":true", text);
+    return sim_world_says(n, "'cmd':'inbox','peek':true", text);
 }
 
 PV_SIM(messages_arrive_also_across_restarts, SEEDS_SOME)
 {
-    struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(20), .loss = 0.05};
-    sim_world_init(&w, seed, &good);
-    unsigned za = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
-    unsigned zb = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
-    struct sim_node *a = sim_world_node(&w, za, "a", false);
-    struct sim_node *b = sim_world_node(&w, zb, "b", false);
-    sim_must(&w, sim_world_join_all(&w), "joining:");
-    sim_world_run(&w, PV_S(2));
-    sim_must(&w,
-             sim_world_ask(&w, a, PV_S(5), "\"cmd\":\"send\",\"peer\":\"b\",\"text\":\"one\"") !=
-                 NULL,
-             "send:");
-    sim_world_run(&w, PV_S(20));
-    sim_must(&w, has_text(&w, b, "\"one\""), "a message to an online node did not arrive");
+    sim_world_init(seed, &good);
+    unsigned za = sim_world_nat(SIM_PUBLIC, "port-restricted", &good);
+    unsigned zb = sim_world_nat(SIM_PUBLIC, "port-restricted", &good);
+    struct sim_node *a = sim_world_node(za, "a", false);
+    struct sim_node *b = sim_world_node(zb, "b", false);
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(2));
+    sim_must(sim_world_tell(a, PV_S(5), "'cmd':'send','peer':'b','text':'one'"), "send:");
+    sim_world_run(PV_S(20));
+    sim_must(has_text(b, "'one'"), "a message to an online node did not arrive");
     sim_node_kill(b);
-    sim_world_run(&w, PV_S(40));
-    sim_must(&w,
-             sim_world_ask(&w, a, PV_S(5), "\"cmd\":\"send\",\"peer\":\"b\",\"text\":\"two\"") !=
-                 NULL,
+    sim_world_run(PV_S(40));
+    sim_must(sim_world_tell(a, PV_S(5), "'cmd':'send','peer':'b','text':'two'"),
              "send to an absent node:");
     sim_node_kill(a);
-    sim_world_run(&w, PV_S(5));
+    sim_world_run(PV_S(5));
     sim_node_start(a);
     sim_node_start(b);
-    sim_world_run(&w, PV_S(60));
-    sim_must(&w, has_text(&w, b, "\"two\""), "a queued message did not arrive");
-    sim_world_done(&w);
+    sim_world_run(PV_S(60));
+    sim_must(has_text(b, "'two'"), "a queued message did not arrive");
 }
 
 static uint64_t hash_of(uint64_t seed)
 {
-    struct sim_world w;
     static const struct pv_link_config bad = {.delay = PV_MS(20), .loss = 0.1, .jitter = PV_MS(9)};
-    sim_world_init(&w, seed, &bad);
-    unsigned za = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &bad);
-    struct sim_node *a = sim_world_node(&w, za, "a", false);
-    struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", true);
-    if (sim_world_join_all(&w))
-        sim_world_reach(&w, a, b, PV_MS(200), PV_S(10));
-    uint64_t hash = sim_net_hash(w.net);
-    sim_world_done(&w);
+    sim_world_init(seed, &bad);
+    unsigned za = sim_world_nat(SIM_PUBLIC, "port-restricted", &bad);
+    struct sim_node *a = sim_world_node(za, "a", false);
+    struct sim_node *b = sim_world_node(SIM_PUBLIC, "b", true);
+    if (sim_world_join_all())
+        sim_world_reach(a, b, PV_MS(200), PV_S(10));
+    uint64_t hash = sim_net_hash(sim.net);
     return hash;
 }
 

@@ -12,10 +12,10 @@ enum {
     NODES = 18,
 };
 
-static void place(struct sim_world *w, unsigned i, unsigned *last_zone)
+static void place(unsigned i, unsigned *last_zone)
 {
     static const char *const kinds[] = {"full-cone", "address-restricted", "port-restricted"};
-    struct pv_natrng *rng = sim_net_rng(w->net);
+    struct pv_natrng *rng = sim_net_rng(sim.net);
     struct pv_link_config line = {.delay = PV_MS(2 + pv_natrng_below(rng, 40)),
                                   .jitter = PV_MS(pv_natrng_below(rng, 8)),
                                   .loss = pv_natrng_below(rng, 4) == 0 ? 0.03 : 0};
@@ -23,56 +23,56 @@ static void place(struct sim_world *w, unsigned i, unsigned *last_zone)
     snprintf(name, sizeof(name), "n%u", i);
     /* Of five one is open, two stand behind NATs of their own, and two behind one. */
     if (i % 5 > 0 && i % 5 < 4)
-        *last_zone = sim_world_nat(w, SIM_PUBLIC, kinds[pv_natrng_below(rng, 3)], &line);
-    sim_world_node(w, i % 5 == 0 ? SIM_PUBLIC : *last_zone, name, i % 3 == 0);
+        *last_zone = sim_world_nat(SIM_PUBLIC, kinds[pv_natrng_below(rng, 3)], &line);
+    sim_world_node(i % 5 == 0 ? SIM_PUBLIC : *last_zone, name, i % 3 == 0);
 }
 
 /* Everybody pings everybody that has not answered it yet. Returns how many pairs are missing. */
-static unsigned ping_missing(struct sim_world *w, bool answered[NODES][NODES])
+static unsigned ping_missing(bool answered[NODES][NODES])
 {
     unsigned missing = 0;
     for (unsigned i = 0; i < NODES; i++) {
         for (unsigned k = 0; k < NODES; k++) {
-            struct pv_addr to = sim_node_overlay(w->nodes[k], PV_AF_INET);
-            if (i == k || answered[i][k] || !sim_node_runs(w->nodes[i]) ||
-                !sim_node_runs(w->nodes[k]))
+            struct pv_addr to = sim_node_overlay(sim.nodes[k], PV_AF_INET);
+            if (i == k || answered[i][k] || !sim_node_runs(sim.nodes[i]) ||
+                !sim_node_runs(sim.nodes[k]))
                 continue;
             missing++;
             uint8_t who[2] = {(uint8_t)i, (uint8_t)k};
-            sim_node_send_udp(w->nodes[i], &to, 4000, pv_view(who, sizeof(who)));
+            sim_node_send_udp(sim.nodes[i], &to, 4000, pv_view(who, sizeof(who)));
         }
     }
     return missing;
 }
 
 /* Notes the packets that came to everybody's sink; false when something came to the wrong place. */
-static bool note_sinks(struct sim_world *w, bool answered[NODES][NODES], size_t seen[NODES])
+static bool note_sinks(bool answered[NODES][NODES], size_t seen[NODES])
 {
     for (unsigned k = 0; k < NODES; k++) {
-        for (; seen[k] < sim_node_n_sunk(w->nodes[k]); seen[k]++) {
-            const struct sim_sunk *s = sim_node_sunk(w->nodes[k], seen[k]);
+        for (; seen[k] < sim_node_n_sunk(sim.nodes[k]); seen[k]++) {
+            const struct sim_sunk *s = sim_node_sunk(sim.nodes[k], seen[k]);
             if (s->len != 2 || s->bytes[0] >= NODES || s->bytes[1] != k)
                 return false;
             answered[s->bytes[0]][k] = true;
         }
-        if (sim_node_pings(w->nodes[k]).strangers > 0)
+        if (sim_node_pings(sim.nodes[k]).strangers > 0)
             return false;
     }
     return true;
 }
 
-static const char *everybody_meets(struct sim_world *w, bool answered[NODES][NODES],
-                                   size_t seen[NODES], unsigned seconds)
+static const char *everybody_meets(bool answered[NODES][NODES], size_t seen[NODES],
+                                   unsigned seconds)
 {
     for (unsigned i = 0; i < seconds; i++) {
-        if (ping_missing(w, answered) == 0)
+        if (ping_missing(answered) == 0)
             return NULL;
-        sim_world_run(w, PV_S(1));
-        if (!note_sinks(w, answered, seen))
+        sim_world_run(PV_S(1));
+        if (!note_sinks(answered, seen))
             return "a packet reached a node that it was not for";
     }
-    unsigned missing = ping_missing(w, answered);
-    snprintf(w->why, sizeof(w->why), "%u of %u", missing, NODES * (NODES - 1));
+    unsigned missing = ping_missing(answered);
+    snprintf(sim.why, sizeof(sim.why), "%u of %u", missing, NODES * (NODES - 1));
     return missing == 0 ? NULL : "pairs without a path:";
 }
 
@@ -81,29 +81,27 @@ PV_SIM(eighteen_nodes_all_meet_at_once, SEEDS)
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     static bool answered[NODES][NODES];
     static size_t seen[NODES];
-    struct sim_world w;
     memset(answered, 0, sizeof(answered));
     memset(seen, 0, sizeof(seen));
-    sim_world_init(&w, seed, &good);
+    sim_world_init(seed, &good);
     unsigned last_zone = SIM_PUBLIC;
     for (unsigned i = 0; i < NODES; i++)
-        place(&w, i, &last_zone);
-    sim_must(&w, sim_world_join_all(&w), "joining:");
-    sim_world_run(&w, PV_S(2));
-    const char *why = everybody_meets(&w, answered, seen, 15);
-    sim_must(&w, why == NULL, why);
+        place(i, &last_zone);
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(2));
+    const char *why = everybody_meets(answered, seen, 15);
+    sim_must(why == NULL, why);
     /* A third of them restarts, all at once. */
     for (unsigned i = 0; i < NODES; i += 3)
-        sim_node_kill(w.nodes[i]);
-    sim_world_run(&w, PV_S(1));
+        sim_node_kill(sim.nodes[i]);
+    sim_world_run(PV_S(1));
     for (unsigned i = 0; i < NODES; i += 3)
-        sim_node_start(w.nodes[i]);
+        sim_node_start(sim.nodes[i]);
     for (unsigned i = 0; i < NODES; i++) {
         for (unsigned k = 0; k < NODES; k++)
             answered[i][k] = answered[i][k] && i % 3 != 0 && k % 3 != 0;
     }
-    sim_world_run(&w, PV_S(1));
-    why = everybody_meets(&w, answered, seen, 15);
-    sim_must(&w, why == NULL, why);
-    sim_world_done(&w);
+    sim_world_run(PV_S(1));
+    why = everybody_meets(answered, seen, 15);
+    sim_must(why == NULL, why);
 }

@@ -7,9 +7,9 @@
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/base/metrics_grammar.h"
 
-static struct grammar *ask(struct sim_world *w, struct sim_node *n)
+static struct grammar *ask(struct sim_node *n)
 {
-    const char *answer = sim_world_ask(w, n, PV_S(1), "\"cmd\":\"metrics\"");
+    const char *answer = sim_world_ask(n, PV_S(1), "'cmd':'metrics'");
     assert_non_null(answer);
     json_t *doc = json_loads(answer, 0, NULL);
     const char *text = json_string_value(json_object_get(doc, "text"));
@@ -33,29 +33,28 @@ static double sum(const struct grammar *g, const char *family, const char *label
     return total;
 }
 
-static void begin(struct sim_world *w, const char *profile_a, const char *profile_b)
+static void begin(const char *profile_a, const char *profile_b)
 {
-    sim_world_two(w, 7, profile_a, profile_b);
-    assert_true(sim_world_join_all(w));
-    sim_world_run(w, PV_S(2));
+    sim_world_two(7, profile_a, profile_b);
+    assert_true(sim_world_join_all());
+    sim_world_run(PV_S(2));
 }
 
 /* a pings b ten times a second. */
-static void talk(struct sim_world *w, pv_ns duration)
+static void talk(pv_ns duration)
 {
-    struct pv_addr to = sim_node_overlay(w->nodes[1], PV_AF_INET);
-    pv_ns end = sim_net_now(w->net) + duration;
-    while (sim_net_now(w->net) < end) {
-        sim_node_ping(w->nodes[0], &to, 32);
-        sim_world_run(w, PV_MS(100));
+    struct pv_addr to = sim_node_overlay(sim.nodes[1], PV_AF_INET);
+    pv_ns end = sim_net_now(sim.net) + duration;
+    while (sim_net_now(sim.net) < end) {
+        sim_node_ping(sim.nodes[0], &to, 32);
+        sim_world_run(PV_MS(100));
     }
 }
 
 PV_TEST(a_node_that_talks_to_nobody_has_all_families_and_no_paths)
 {
-    struct sim_world w;
-    begin(&w, "port-restricted", "full-cone");
-    struct grammar *g = ask(&w, w.nodes[0]);
+    begin("port-restricted", "full-cone");
+    struct grammar *g = ask(sim.nodes[0]);
     assert_true(grammar_value(g, "p2pvpn_build_info{version=\"" PV_VERSION "\"}") == 1);
     assert_true(grammar_value(g, "p2pvpn_up") == 1);
     assert_true(grammar_value(g, "p2pvpn_problems") == 0);
@@ -71,15 +70,13 @@ PV_TEST(a_node_that_talks_to_nobody_has_all_families_and_no_paths)
         assert_true(grammar_value(g, series) >= 0); /* a rate needs the zero before the first */
     }
     grammar_done(g);
-    sim_world_done(&w);
 }
 
 PV_TEST(a_direct_path_is_told_with_its_ends_and_its_time)
 {
-    struct sim_world w;
-    begin(&w, "port-restricted", "full-cone");
-    talk(&w, PV_S(3));
-    struct grammar *g = ask(&w, w.nodes[0]);
+    begin("port-restricted", "full-cone");
+    talk(PV_S(3));
+    struct grammar *g = ask(sim.nodes[0]);
     assert_true(sum(g, "p2pvpn_path_attempts_total", "method=\"checks\",result=\"direct\"") == 1);
     assert_true(sum(g, "p2pvpn_path_attempts_total", "") == 1);
     assert_true(sum(g, "p2pvpn_path_attempts_total", "nat=\"nat\",peer_nat=\"nat\"") == 1);
@@ -99,15 +96,13 @@ PV_TEST(a_direct_path_is_told_with_its_ends_and_its_time)
                     g, "p2pvpn_peer_last_handshake_timestamp_seconds{peer=\"b\",kind=\"member\"}") >
                 1.6e9);
     grammar_done(g);
-    sim_world_done(&w);
 }
 
 PV_TEST(time_on_the_relay_is_counted_to_the_moment)
 {
-    struct sim_world w;
-    begin(&w, "symmetric", "symmetric");
-    talk(&w, PV_S(20));
-    struct grammar *g = ask(&w, w.nodes[0]);
+    begin("symmetric", "symmetric");
+    talk(PV_S(20));
+    struct grammar *g = ask(sim.nodes[0]);
     double then = grammar_value(g, "p2pvpn_relay_seconds_total");
     assert_true(then > 19 && then <= 20.2);
     assert_true(grammar_value(g, "p2pvpn_relayed_paths_total") == 1);
@@ -118,21 +113,19 @@ PV_TEST(time_on_the_relay_is_counted_to_the_moment)
     assert_true(grammar_value(g, "p2pvpn_relay_sent_bytes_total{relay=\"coordinator\"}") ==
                 grammar_value(g, "p2pvpn_sent_bytes_total"));
     grammar_done(g);
-    talk(&w, PV_S(10));
-    g = ask(&w, w.nodes[0]);
+    talk(PV_S(10));
+    g = ask(sim.nodes[0]);
     double now = grammar_value(g, "p2pvpn_relay_seconds_total");
     assert_true(now >= then + 10 && now < then + 10.2);
     grammar_done(g);
-    sim_world_done(&w);
 }
 
 PV_TEST(an_attempt_at_a_hard_nat_has_its_method_and_both_nats)
 {
-    struct sim_world w;
-    begin(&w, "port-restricted", "symmetric-sequential");
-    talk(&w, PV_S(12));
-    struct grammar *g = ask(&w, w.nodes[0]);
-    assert_string_equal(sim_node_path(w.nodes[0], "b"), "direct");
+    begin("port-restricted", "symmetric-sequential");
+    talk(PV_S(12));
+    struct grammar *g = ask(sim.nodes[0]);
+    assert_string_equal(sim_node_path(sim.nodes[0], "b"), "direct");
     assert_true(
         sum(g, "p2pvpn_path_attempts_total",
             "method=\"predicted\",result=\"direct\",nat=\"cone\",peer_nat=\"sequential\"") == 1);
@@ -141,24 +134,22 @@ PV_TEST(an_attempt_at_a_hard_nat_has_its_method_and_both_nats)
     assert_true(grammar_value(g, "p2pvpn_time_to_direct_seconds_count") == 1);
     assert_true(grammar_value(g, "p2pvpn_relay_seconds_total") > 0);
     grammar_done(g);
-    sim_world_done(&w);
 }
 
 PV_TEST(counters_do_not_fall_when_a_member_is_removed)
 {
-    struct sim_world w;
-    begin(&w, "symmetric", "symmetric");
-    talk(&w, PV_S(5));
-    struct grammar *g = ask(&w, w.nodes[0]);
+    begin("symmetric", "symmetric");
+    talk(PV_S(5));
+    struct grammar *g = ask(sim.nodes[0]);
     double sent = grammar_value(g, "p2pvpn_sent_bytes_total");
     double got = grammar_value(g, "p2pvpn_received_datagrams_total");
     double relay = grammar_value(g, "p2pvpn_relay_seconds_total");
     double through = grammar_value(g, "p2pvpn_relay_sent_bytes_total{relay=\"coordinator\"}");
     assert_true(sent > 0 && got > 0 && relay > 0 && through > 0);
     grammar_done(g);
-    assert_non_null(sim_world_ask(&w, w.nodes[0], PV_S(5), "\"cmd\":\"remove\",\"peer\":\"b\""));
-    sim_world_run(&w, PV_S(1));
-    g = ask(&w, w.nodes[0]);
+    assert_non_null(sim_world_ask(sim.nodes[0], PV_S(5), "'cmd':'remove','peer':'b'"));
+    sim_world_run(PV_S(1));
+    g = ask(sim.nodes[0]);
     assert_true(sum(g, "p2pvpn_peer_online", "") == 0);
     assert_true(grammar_value(g, "p2pvpn_members") == 1);
     assert_true(grammar_value(g, "p2pvpn_sent_bytes_total") >= sent);
@@ -167,26 +158,23 @@ PV_TEST(counters_do_not_fall_when_a_member_is_removed)
     assert_true(grammar_value(g, "p2pvpn_relay_sent_bytes_total{relay=\"coordinator\"}") >=
                 through);
     grammar_done(g);
-    sim_world_done(&w);
 }
 
 PV_TEST(a_restarted_coordinator_is_seen)
 {
-    struct sim_world w;
-    begin(&w, "full-cone", "full-cone");
-    sim_coord_kill(w.coord);
-    sim_world_run(&w, PV_S(40));
-    struct grammar *g = ask(&w, w.nodes[0]);
+    begin("full-cone", "full-cone");
+    sim_coord_kill(sim.coord);
+    sim_world_run(PV_S(40));
+    struct grammar *g = ask(sim.nodes[0]);
     assert_true(grammar_value(g, "p2pvpn_coordinator_connected") == 0);
     assert_true(grammar_value(g, "p2pvpn_up") == 0);
     assert_true(grammar_value(g, "p2pvpn_problems") > 0);
     assert_true(grammar_value(g, "p2pvpn_coordinator_rtt_seconds") == -1); /* there is none */
     grammar_done(g);
-    sim_coord_start(w.coord);
-    sim_world_run(&w, PV_S(60));
-    g = ask(&w, w.nodes[0]);
+    sim_coord_start(sim.coord);
+    sim_world_run(PV_S(60));
+    g = ask(sim.nodes[0]);
     assert_true(grammar_value(g, "p2pvpn_coordinator_connected") == 1);
     assert_true(grammar_value(g, "p2pvpn_coordinator_connects_total") == 2);
     grammar_done(g);
-    sim_world_done(&w);
 }

@@ -19,7 +19,6 @@ enum {
 
 /* Behind two NATs of the hardest kind, two in each: nobody reaches those of the other one. */
 struct scene {
-    struct sim_world w;
     uint64_t seed;
     struct sim_node *m[MEMBERS]; /* a and c, b and d live together */
     struct sim_coord *at;        /* where all should be; NULL: anywhere, but together */
@@ -27,7 +26,7 @@ struct scene {
 
 static uint32_t draw(struct scene *s, uint32_t bound)
 {
-    return pv_natrng_below(sim_net_rng(s->w.net), bound);
+    return pv_natrng_below(sim_net_rng(sim.net), bound);
 }
 
 static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2)};
@@ -38,29 +37,22 @@ static bool begin(struct scene *s, uint64_t seed)
     unsigned zones[2];
     memset(s, 0, sizeof(*s));
     s->seed = seed;
-    sim_world_init(&s->w, seed, &line);
+    sim_world_init(seed, &line);
     for (unsigned i = 0; i < 2; i++) {
-        zones[i] = sim_world_nat(&s->w, SIM_PUBLIC, "symmetric", &line);
-        pv_nat_config(sim_net_nat(s->w.net, zones[i]))->ports = PV_NAT_RANDOM;
+        zones[i] = sim_world_nat(SIM_PUBLIC, "symmetric", &line);
+        pv_nat_config(sim_net_nat(sim.net, zones[i]))->ports = PV_NAT_RANDOM;
     }
     for (unsigned i = 0; i < MEMBERS; i++)
-        s->m[i] = sim_world_node(&s->w, zones[i % 2], names[i], false);
-    return sim_world_join_all(&s->w) &&
-           sim_world_reach(&s->w, s->m[0], s->m[2], PV_MS(200), PV_S(10)) != PV_NEVER &&
-           sim_world_reach(&s->w, s->m[1], s->m[3], PV_MS(200), PV_S(10)) != PV_NEVER;
-}
-
-static const char *ask(struct scene *s, unsigned i, const char *fields)
-{
-    return sim_world_ask(&s->w, s->m[i], PV_S(40), fields);
+        s->m[i] = sim_world_node(zones[i % 2], names[i], false);
+    return sim_world_join_all() &&
+           sim_world_reach(s->m[0], s->m[2], PV_MS(200), PV_S(10)) != PV_NEVER &&
+           sim_world_reach(s->m[1], s->m[3], PV_MS(200), PV_S(10)) != PV_NEVER;
 }
 
 static bool move_to(struct scene *s, unsigned by, struct sim_coord *c)
 {
-    char fields[512];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_add\",\"url\":\"%s\"",
-             sim_coord_url(c));
-    return ask(s, by, fields) != NULL;
+    return sim_world_tell(s->m[by], PV_S(40), "'cmd':'coordinator_add','url':'%s'",
+                          sim_coord_url(c));
 }
 
 static const struct pv_node *node_of(const struct scene *s, unsigned i)
@@ -69,7 +61,7 @@ static const struct pv_node *node_of(const struct scene *s, unsigned i)
 }
 
 /* Everybody who runs is connected to the same coordinator: to s->at, if that is given. */
-static bool all_there(struct sim_world *w, void *ctx)
+static bool all_there(void *ctx)
 {
     struct scene *s = ctx;
     const uint8_t *pk = s->at == NULL ? NULL : sim_coord_pk(s->at);
@@ -78,7 +70,7 @@ static bool all_there(struct sim_world *w, void *ctx)
             continue;
         const struct pv_node *n = node_of(s, i);
         pk = pk == NULL ? n->coord_info.pk : pk;
-        snprintf(w->why, sizeof(w->why), "%s is elsewhere", sim_node_name(s->m[i]));
+        snprintf(sim.why, sizeof(sim.why), "%s is elsewhere", sim_node_name(s->m[i]));
         if (!n->online || memcmp(n->coord_info.pk, pk, PV_SIGN_PK_LEN) != 0)
             return false;
     }
@@ -99,15 +91,15 @@ static struct sim_coord *begin_moved(struct scene *s, uint64_t seed)
 {
     if (!begin(s, seed))
         return NULL;
-    struct sim_coord *first = sim_world_coord(&s->w, 20, &line);
+    struct sim_coord *first = sim_world_coord(20, &line);
     return move_to(s, 0, first) ? first : NULL;
 }
 
 /* Does this one's status say that members may be elsewhere? */
 static bool says_apart(struct scene *s, unsigned i)
 {
-    const char *answer = ask(s, i, "\"cmd\":\"status\"");
-    snprintf(s->w.why, sizeof(s->w.why), "%s", sim_node_name(s->m[i]));
+    const char *answer = sim_world_ask(s->m[i], PV_S(40), "'cmd':'status'");
+    snprintf(sim.why, sizeof(sim.why), "%s", sim_node_name(s->m[i]));
     return answer != NULL &&
            strstr(answer, "2 of 3 other members have not been seen since the network moved") !=
                NULL &&
@@ -127,19 +119,18 @@ static bool any_says_apart(struct scene *s)
 PV_SIM(a_coordinator_that_was_away_during_a_move_is_told, SEEDS)
 {
     struct scene s;
-    sim_must(&s.w, begin(&s, seed), "not begun:");
+    sim_must(begin(&s, seed), "not begun:");
     sim_node_stop(s.m[1]);
     sim_node_kill(s.m[3]);
-    sim_coord_kill(s.w.coord);
-    s.at = sim_world_coord(&s.w, 20, &line);
-    sim_must(&s.w, move_to(&s, 0, s.at), "not moved:");
-    sim_world_run(&s.w, PV_S(draw(&s, 60)));
-    sim_coord_start(s.w.coord);
+    sim_coord_kill(sim.coord);
+    s.at = sim_world_coord(20, &line);
+    sim_must(move_to(&s, 0, s.at), "not moved:");
+    sim_world_run(PV_S(draw(&s, 60)));
+    sim_coord_start(sim.coord);
     sim_node_start(s.m[1]);
     sim_node_start(s.m[3]);
-    sim_must(&s.w, sim_world_until(&s.w, PV_S(150), all_there, &s), "not told:");
-    sim_must(&s.w, !any_says_apart(&s), "all are there, but for one's status:");
-    sim_world_done(&s.w);
+    sim_must(sim_world_until(PV_S(150), all_there, &s), "not told:");
+    sim_must(!any_says_apart(&s), "all are there, but for one's status:");
 }
 
 /* The preferred coordinator is away for ten minutes: that costs nobody the connection to the second
@@ -148,21 +139,19 @@ PV_SIM(a_member_that_fell_back_returns_within_a_minute_and_only_then, SEEDS)
 {
     struct scene s;
     struct sim_coord *first = begin_moved(&s, seed);
-    sim_must(&s.w, first != NULL, "not begun, or not moved:");
+    sim_must(first != NULL, "not begun, or not moved:");
     s.at = first;
-    sim_must(&s.w, sim_world_until(&s.w, PV_S(30), all_there, &s), "not followed:");
+    sim_must(sim_world_until(PV_S(30), all_there, &s), "not followed:");
     sim_coord_kill(first);
-    s.at = s.w.coord;
-    sim_must(&s.w, sim_world_until(&s.w, PV_S(90), all_there, &s), "not fallen back:");
+    s.at = sim.coord;
+    sim_must(sim_world_until(PV_S(90), all_there, &s), "not fallen back:");
     uint64_t before = connects(&s);
-    sim_world_run(&s.w, PV_S(600));
-    sim_must(&s.w, all_there(&s.w, &s) && connects(&s) == before, "not calm:");
+    sim_world_run(PV_S(600));
+    sim_must(all_there(&s) && connects(&s) == before, "not calm:");
     sim_coord_start(first);
     s.at = first;
-    sim_must(&s.w, sim_world_until(&s.w, PV_SCOUT_HOME + PV_SCOUT_LIMIT, all_there, &s),
-             "not back:");
-    sim_must(&s.w, connects(&s) == before + MEMBERS, "more than one new connection each:");
-    sim_world_done(&s.w);
+    sim_must(sim_world_until(PV_SCOUT_HOME + PV_SCOUT_LIMIT, all_there, &s), "not back:");
+    sim_must(connects(&s) == before + MEMBERS, "more than one new connection each:");
 }
 
 /* A coordinator that is there for a minute and a half and away as long, again and again. */
@@ -170,23 +159,22 @@ PV_SIM(one_that_comes_and_goes_is_left_alone_for_longer, SEEDS)
 {
     struct scene s;
     struct sim_coord *first = begin_moved(&s, seed);
-    sim_must(&s.w, first != NULL, "not begun, or not moved:");
-    sim_world_run(&s.w, PV_S(20));
+    sim_must(first != NULL, "not begun, or not moved:");
+    sim_world_run(PV_S(20));
     uint64_t before = connects(&s);
     for (unsigned i = 0; i < 20; i++) {
         sim_coord_kill(first);
-        sim_world_run(&s.w, PV_S(90));
+        sim_world_run(PV_S(90));
         sim_coord_start(first);
-        sim_world_run(&s.w, PV_S(90));
+        sim_world_run(PV_S(90));
     }
     /* Each stay costs two connections: there and back. The waits are 1, 2, 4, 8 and 15 minutes at
      * most, and half of that at least. */
-    snprintf(s.w.why, sizeof(s.w.why), "%llu", (unsigned long long)(connects(&s) - before));
-    sim_must(&s.w, connects(&s) - before <= (size_t)2 * 12 * MEMBERS, "too many connections:");
+    snprintf(sim.why, sizeof(sim.why), "%llu", (unsigned long long)(connects(&s) - before));
+    sim_must(connects(&s) - before <= (size_t)2 * 12 * MEMBERS, "too many connections:");
     s.at = first;
-    sim_must(&s.w, sim_world_until(&s.w, PV_SCOUT_HOME_MAX + PV_S(60), all_there, &s),
+    sim_must(sim_world_until(PV_SCOUT_HOME_MAX + PV_S(60), all_there, &s),
              "not back when it stays:");
-    sim_world_done(&s.w);
 }
 
 /* The coordinator dies. a moves the network to one new coordinator and b to another; nobody of the
@@ -195,42 +183,40 @@ PV_SIM(one_token_brings_two_halves_together, SEEDS)
 {
     struct scene s;
     unsigned from = seed % 2;
-    sim_must(&s.w, begin(&s, seed) && ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") != NULL,
+    sim_must(begin(&s, seed) && sim_world_tell(s.m[0], PV_S(40), "'cmd':'admin_grant','peer':'b'"),
              "not begun:");
-    sim_world_run(&s.w, PV_S(5));
-    sim_coord_kill(s.w.coord);
-    sim_must(&s.w,
-             move_to(&s, 0, sim_world_coord(&s.w, 20, &line)) &&
-                 move_to(&s, 1, sim_world_coord(&s.w, 21, &line)),
+    sim_world_run(PV_S(5));
+    sim_coord_kill(sim.coord);
+    sim_must(move_to(&s, 0, sim_world_coord(20, &line)) &&
+                 move_to(&s, 1, sim_world_coord(21, &line)),
              "not moved:");
-    sim_world_run(&s.w, PV_S(90));
-    sim_must(&s.w, !all_there(&s.w, &s), "they are not apart");
+    sim_world_run(PV_S(90));
+    sim_must(!all_there(&s), "they are not apart");
     for (unsigned i = 0; i < MEMBERS; i++)
-        sim_must(&s.w, says_apart(&s, i), "no word of it in the status of");
+        sim_must(says_apart(&s, i), "no word of it in the status of");
     sim_node_kill(s.m[2]);
     sim_node_start(s.m[2]);
-    sim_world_run(&s.w, PV_S(90));
-    sim_must(&s.w, says_apart(&s, 2), "after a restart no word of it in the status of");
-    sim_must(&s.w, sim_world_pass_token(&s.w, s.m[from], s.m[1 - from]), "the token is not taken:");
-    sim_must(&s.w, sim_world_until(&s.w, PV_S(60), all_there, &s), "still apart:");
-    sim_world_run(&s.w, PV_S(90));
-    sim_must(&s.w, !any_says_apart(&s), "it still says so:");
+    sim_world_run(PV_S(90));
+    sim_must(says_apart(&s, 2), "after a restart no word of it in the status of");
+    sim_must(sim_world_pass_token(s.m[from], s.m[1 - from]), "the token is not taken:");
+    sim_must(sim_world_until(PV_S(60), all_there, &s), "still apart:");
+    sim_world_run(PV_S(90));
+    sim_must(!any_says_apart(&s), "it still says so:");
     /* A member that was there and goes is just off, also for one that has started anew. */
     sim_node_stop(s.m[1]);
     sim_node_stop(s.m[3]);
     sim_node_kill(s.m[0]);
     sim_node_start(s.m[0]);
-    sim_world_run(&s.w, PV_S(90));
-    sim_must(&s.w, !says_apart(&s, 0), "it misses machines that were there:");
-    sim_world_done(&s.w);
+    sim_world_run(PV_S(90));
+    sim_must(!says_apart(&s, 0), "it misses machines that were there:");
 }
 
-static bool is_back(struct sim_world *w, void *ctx)
+static bool is_back(void *ctx)
 {
     struct scene *s = ctx;
     const struct pv_node *d = node_of(s, 3);
-    snprintf(w->why, sizeof(w->why), "d %s", d->online ? "is online" : "is offline");
-    return d->online && memcmp(d->coord_info.pk, sim_coord_pk(w->coord), PV_SIGN_PK_LEN) == 0 &&
+    snprintf(sim.why, sizeof(sim.why), "d %s", d->online ? "is online" : "is offline");
+    return d->online && memcmp(d->coord_info.pk, sim_coord_pk(sim.coord), PV_SIGN_PK_LEN) == 0 &&
            pv_roster_by_node(d->roster, sim_node_pk(s->m[1])) == NULL;
 }
 
@@ -239,22 +225,21 @@ static bool is_back(struct sim_world *w, void *ctx)
 PV_SIM(a_coordinator_that_refuses_a_list_says_why, SEEDS)
 {
     struct scene s;
-    sim_must(&s.w, begin(&s, seed) && ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") != NULL,
+    sim_must(begin(&s, seed) && sim_world_tell(s.m[0], PV_S(40), "'cmd':'admin_grant','peer':'b'"),
              "not begun:");
-    sim_world_run(&s.w, PV_S(3));
-    struct sim_coord *next = sim_world_coord(&s.w, 20, &line);
-    sim_net_set_side(s.w.net, sim_coord_host(next), 1);
+    sim_world_run(PV_S(3));
+    struct sim_coord *next = sim_world_coord(20, &line);
+    sim_net_set_side(sim.net, sim_coord_host(next), 1);
     for (unsigned i = 1; i < MEMBERS; i += 2)
-        sim_net_set_side(s.w.net, sim_node_host(s.m[i]), 1);
-    sim_world_run(&s.w, PV_S(30));
-    sim_must(&s.w, move_to(&s, 1, next) && ask(&s, 0, "\"cmd\":\"remove\",\"peer\":\"b\"") != NULL,
+        sim_net_set_side(sim.net, sim_node_host(s.m[i]), 1);
+    sim_world_run(PV_S(30));
+    sim_must(move_to(&s, 1, next) && sim_world_tell(s.m[0], PV_S(40), "'cmd':'remove','peer':'b'"),
              "not moved, or not removed:");
-    sim_world_run(&s.w, PV_S(30));
-    sim_net_set_side(s.w.net, sim_coord_host(next), 0);
+    sim_world_run(PV_S(30));
+    sim_net_set_side(sim.net, sim_coord_host(next), 0);
     for (unsigned i = 1; i < MEMBERS; i += 2)
-        sim_net_set_side(s.w.net, sim_node_host(s.m[i]), 0);
-    sim_must(&s.w, sim_world_until(&s.w, PV_S(180), is_back, &s), "with a removed one for good:");
-    sim_world_done(&s.w);
+        sim_net_set_side(sim.net, sim_node_host(s.m[i]), 0);
+    sim_must(sim_world_until(PV_S(180), is_back, &s), "with a removed one for good:");
 }
 
 struct newcomer {
@@ -263,11 +248,11 @@ struct newcomer {
 };
 
 /* Connected, and a member for a. */
-static bool is_taken_in(struct sim_world *w, void *ctx)
+static bool is_taken_in(void *ctx)
 {
     const struct newcomer *e = ctx;
     const struct pv_node *a = node_of(e->s, 0), *n = pv_engine_node(e->n->engine);
-    snprintf(w->why, sizeof(w->why), "e: %s", n->coord_info.error);
+    snprintf(sim.why, sizeof(sim.why), "e: %s", n->coord_info.error);
     return n->online && memcmp(n->coord_info.pk, a->coord_info.pk, PV_SIGN_PK_LEN) == 0 &&
            pv_roster_by_node(a->roster, sim_node_pk(e->n)) != NULL;
 }
@@ -278,29 +263,23 @@ static bool is_taken_in(struct sim_world *w, void *ctx)
 PV_SIM(one_token_brings_in_whom_an_admin_of_the_other_half_let_in, SEEDS)
 {
     struct scene s;
-    char token[4096], fields[6000];
-    sim_must(&s.w, begin(&s, seed) && ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") != NULL,
+    sim_must(begin(&s, seed) && sim_world_tell(s.m[0], PV_S(40), "'cmd':'admin_grant','peer':'b'"),
              "not begun:");
-    sim_world_run(&s.w, PV_S(5));
+    sim_world_run(PV_S(5));
     sim_node_kill(s.m[3]);
-    sim_coord_kill(s.w.coord);
-    sim_must(&s.w,
-             move_to(&s, 0, sim_world_coord(&s.w, 20, &line)) &&
-                 move_to(&s, 1, sim_world_coord(&s.w, 21, &line)),
+    sim_coord_kill(sim.coord);
+    sim_must(move_to(&s, 0, sim_world_coord(20, &line)) &&
+                 move_to(&s, 1, sim_world_coord(21, &line)),
              "not moved:");
-    struct newcomer e = {&s, sim_world_node(&s.w, SIM_PUBLIC, "e", false)};
-    const char *answer = ask(&s, 1, "\"cmd\":\"invite\",\"uses\":1");
-    sim_must(&s.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
-             "no invite:");
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"e\"", token);
-    sim_must(&s.w, sim_world_ask(&s.w, e.n, PV_S(40), fields) != NULL, "not joined:");
-    sim_world_run(&s.w, PV_S(5));
-    sim_must(&s.w, ask(&s, 1, "\"cmd\":\"leave\",\"last\":true") != NULL, "not left:");
-    sim_world_run(&s.w, PV_S(30));
+    struct newcomer e = {&s, sim_world_node(SIM_PUBLIC, "e", false)};
+    const char *token = sim_world_invite(s.m[1], "'uses':1");
+    sim_must(token != NULL && sim_world_join(e.n, token, "e") != NULL, "not joined:");
+    sim_world_run(PV_S(5));
+    sim_must(sim_world_tell(s.m[1], PV_S(40), "'cmd':'leave','last':true"), "not left:");
+    sim_world_run(PV_S(30));
     struct sim_node *from = seed % 2 == 0 ? e.n : s.m[0], *to = seed % 2 == 0 ? s.m[0] : e.n;
-    sim_must(&s.w, sim_world_pass_token(&s.w, from, to), "the token is not taken:");
-    sim_must(&s.w, sim_world_until(&s.w, PV_S(180), is_taken_in, &e), "not taken in:");
-    sim_world_done(&s.w);
+    sim_must(sim_world_pass_token(from, to), "the token is not taken:");
+    sim_must(sim_world_until(PV_S(180), is_taken_in, &e), "not taken in:");
 }
 
 /* The coordinator's key is lost with its disk: another one, of a new key, is at its address. A
@@ -310,23 +289,20 @@ PV_SIM(a_new_key_at_the_old_address_relays_within_seconds, SEEDS)
     const struct pv_addr elsewhere = pv_addr4(198, 51, 100, 99, 0);
     const struct pv_addr there = pv_addr4(198, 51, 100, 10, 0);
     struct scene s;
-    sim_must(&s.w,
-             begin(&s, seed) &&
-                 sim_world_reach(&s.w, s.m[0], s.m[1], PV_MS(200), PV_S(10)) != PV_NEVER,
+    sim_must(begin(&s, seed) && sim_world_reach(s.m[0], s.m[1], PV_MS(200), PV_S(10)) != PV_NEVER,
              "not begun:");
-    sim_must(&s.w, strcmp(sim_node_path(s.m[0], "b"), "relay") == 0, "not relayed");
-    sim_coord_move(s.w.coord, &elsewhere);
-    sim_coord_kill(s.w.coord);
-    s.at = sim_world_coord(&s.w, 20, &line);
+    sim_must(strcmp(sim_node_path(s.m[0], "b"), "relay") == 0, "not relayed");
+    sim_coord_move(sim.coord, &elsewhere);
+    sim_coord_kill(sim.coord);
+    s.at = sim_world_coord(20, &line);
     sim_coord_move(s.at, &there);
-    sim_must(&s.w, move_to(&s, 0, s.at), "not moved:");
-    sim_must(&s.w, sim_world_pass_token(&s.w, s.m[0], s.m[1]), "the token is not taken:");
+    sim_must(move_to(&s, 0, s.at), "not moved:");
+    sim_must(sim_world_pass_token(s.m[0], s.m[1]), "the token is not taken:");
     for (unsigned i = 0; i < 2; i++) {
-        sim_must(&s.w, sim_world_reach(&s.w, s.m[i], s.m[1 - i], PV_MS(200), PV_S(5)) != PV_NEVER,
+        sim_must(sim_world_reach(s.m[i], s.m[1 - i], PV_MS(200), PV_S(5)) != PV_NEVER,
                  "no ping through the new relay");
     }
-    sim_must(&s.w, sim_world_until(&s.w, PV_S(60), all_there, &s), "not followed:");
-    sim_world_done(&s.w);
+    sim_must(sim_world_until(PV_S(60), all_there, &s), "not followed:");
 }
 
 /* b was let in by a, who is no admin any more. That b may move the network rests on what a said
@@ -334,23 +310,22 @@ PV_SIM(a_new_key_at_the_old_address_relays_within_seconds, SEEDS)
 PV_SIM(whom_a_former_admin_let_in_moves_the_network, SEEDS)
 {
     struct scene s;
-    sim_must(&s.w, begin(&s, seed) && ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") != NULL,
+    sim_must(begin(&s, seed) && sim_world_tell(s.m[0], PV_S(40), "'cmd':'admin_grant','peer':'b'"),
              "not begun:");
-    sim_world_run(&s.w, PV_S(5));
-    sim_must(&s.w, ask(&s, 1, "\"cmd\":\"admin_revoke\",\"peer\":\"a\"") != NULL, "not revoked:");
-    sim_world_run(&s.w, PV_S(5));
-    s.at = sim_world_coord(&s.w, 20, &line);
-    sim_must(&s.w, move_to(&s, 1, s.at), "not moved:");
-    sim_must(&s.w, sim_world_until(&s.w, PV_S(10), all_there, &s), "not followed:");
-    sim_world_done(&s.w);
+    sim_world_run(PV_S(5));
+    sim_must(sim_world_tell(s.m[1], PV_S(40), "'cmd':'admin_revoke','peer':'a'"), "not revoked:");
+    sim_world_run(PV_S(5));
+    s.at = sim_world_coord(20, &line);
+    sim_must(move_to(&s, 1, s.at), "not moved:");
+    sim_must(sim_world_until(PV_S(10), all_there, &s), "not followed:");
 }
 
 /* Is d removed, for the former coordinator, which is in the list and used by nobody? */
-static bool knows_of_removal(struct sim_world *w, void *ctx)
+static bool knows_of_removal(void *ctx)
 {
     const struct scene *s = ctx;
     const struct pv_roster *r =
-        sim_coord_roster(w->coord, pv_roster_network_id(node_of(s, 0)->roster));
+        sim_coord_roster(sim.coord, pv_roster_network_id(node_of(s, 0)->roster));
     const struct pv_member *d = r == NULL ? NULL : pv_roster_known(r, sim_node_pk(s->m[3]));
     return d != NULL && d->state == PV_MEMBER_REVOKED;
 }
@@ -362,35 +337,23 @@ PV_SIM(a_removal_reaches_coordinators_that_nobody_uses, SEEDS)
     struct scene s;
     struct sim_coord *first = begin_moved(&s, seed);
     s.at = first;
-    sim_must(&s.w,
-             first != NULL && sim_world_until(&s.w, PV_S(30), all_there, &s) &&
-                 ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"d\"") != NULL &&
-                 ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") != NULL,
+    sim_must(first != NULL && sim_world_until(PV_S(30), all_there, &s) &&
+                 sim_world_tell(s.m[0], PV_S(40), "'cmd':'admin_grant','peer':'d'") &&
+                 sim_world_tell(s.m[0], PV_S(40), "'cmd':'admin_grant','peer':'b'"),
              "not begun:");
-    sim_world_run(&s.w, PV_S(40));
+    sim_world_run(PV_S(40));
     sim_node_kill(s.m[3]); /* or it would tell that itself, if it is honest */
-    sim_must(&s.w, ask(&s, 1, "\"cmd\":\"remove\",\"peer\":\"d\"") != NULL, "not removed:");
-    sim_must(&s.w, sim_world_until(&s.w, PV_S(60), knows_of_removal, &s),
-             "the second coordinator is not told");
+    sim_must(sim_world_tell(s.m[1], PV_S(40), "'cmd':'remove','peer':'d'"), "not removed:");
+    sim_must(sim_world_until(PV_S(60), knows_of_removal, &s), "the second coordinator is not told");
     uint64_t before = connects(&s);
-    sim_world_run(&s.w, PV_S(600));
-    sim_must(&s.w, connects(&s) == before, "not calm:");
-    sim_world_done(&s.w);
-}
-
-static bool make_token(struct scene *s, unsigned by, char *token, size_t cap)
-{
-    const char *answer = ask(s, by, "\"cmd\":\"invite\",\"uses\":5");
-    return answer != NULL && sim_world_field(answer, "token", token, cap);
+    sim_world_run(PV_S(600));
+    sim_must(connects(&s) == before, "not calm:");
 }
 
 static bool joins(struct scene *s, const char *name, const char *token)
 {
-    char fields[6000];
-    struct sim_node *n = sim_world_node(&s->w, SIM_PUBLIC, name, false);
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"%s\"", token,
-             name);
-    return sim_world_ask(&s->w, n, PV_S(40), fields) != NULL;
+    struct sim_node *n = sim_world_node(SIM_PUBLIC, name, false);
+    return token != NULL && sim_world_join(n, token, name) != NULL;
 }
 
 /* The first of the list is away while an invite is made at the second one. A node that joins by it
@@ -398,21 +361,17 @@ static bool joins(struct scene *s, const char *name, const char *token)
 PV_SIM(a_node_that_joins_finds_the_coordinator_that_knows_the_invite, SEEDS)
 {
     struct scene s;
-    char token[4096];
     struct sim_coord *first = begin_moved(&s, seed);
-    sim_must(&s.w, first != NULL, "not begun, or not moved:");
-    sim_world_run(&s.w, PV_S(20));
+    sim_must(first != NULL, "not begun, or not moved:");
+    sim_world_run(PV_S(20));
     sim_coord_kill(first);
-    s.at = s.w.coord;
-    sim_must(&s.w,
-             sim_world_until(&s.w, PV_S(90), all_there, &s) &&
-                 make_token(&s, 0, token, sizeof(token)),
-             "no token of the second one:");
-    sim_must(&s.w, joins(&s, "e", token), "not joined while the first is away:");
+    s.at = sim.coord;
+    sim_must(sim_world_until(PV_S(90), all_there, &s), "not at the second one:");
+    const char *token = sim_world_invite(s.m[0], "'uses':5");
+    sim_must(joins(&s, "e", token), "not joined while the first is away:");
     sim_coord_start(first);
-    sim_world_run(&s.w, PV_S(2));
-    sim_must(&s.w, joins(&s, "f", token), "not joined when the first is back:");
-    sim_world_done(&s.w);
+    sim_world_run(PV_S(2));
+    sim_must(joins(&s, "f", token), "not joined when the first is back:");
 }
 
 /* The invite is made at the last of four, two of which are off when somebody joins by it. */
@@ -422,40 +381,34 @@ PV_SIM(a_node_that_joins_asks_each_coordinator_of_its_token, SEEDS)
         MORE = 2
     };
     struct scene s;
-    char token[4096];
     struct sim_coord *all[1 + MORE] = {begin_moved(&s, seed)};
-    sim_must(&s.w, all[0] != NULL, "not begun, or not moved:");
+    sim_must(all[0] != NULL, "not begun, or not moved:");
     for (unsigned i = 1; i <= MORE; i++) {
-        all[i] = sim_world_coord(&s.w, (uint8_t)(20 + i), &line);
-        sim_world_run(&s.w, PV_S(10));
-        sim_must(&s.w, move_to(&s, 0, all[i]), "not moved:");
+        all[i] = sim_world_coord((uint8_t)(20 + i), &line);
+        sim_world_run(PV_S(10));
+        sim_must(move_to(&s, 0, all[i]), "not moved:");
     }
-    sim_world_run(&s.w, PV_S(20));
+    sim_world_run(PV_S(20));
     for (unsigned i = 0; i <= MORE; i++)
         sim_coord_kill(all[i]);
-    s.at = s.w.coord;
-    sim_must(&s.w,
-             sim_world_until(&s.w, PV_S(180), all_there, &s) &&
-                 make_token(&s, 0, token, sizeof(token)),
-             "no token of the last one:");
+    s.at = sim.coord;
+    sim_must(sim_world_until(PV_S(180), all_there, &s), "not at the last one:");
+    const char *token = sim_world_invite(s.m[0], "'uses':5");
     sim_coord_start(all[MORE]);
-    sim_world_run(&s.w, PV_S(2));
-    sim_must(&s.w, joins(&s, "e", token), "not joined:");
-    sim_world_done(&s.w);
+    sim_world_run(PV_S(2));
+    sim_must(joins(&s, "e", token), "not joined:");
 }
 
 /* Nobody of the list knows the token: then the user is told that, and soon. */
 PV_SIM(a_token_that_no_coordinator_of_it_knows_is_refused_soon, SEEDS)
 {
     struct scene s;
-    char token[4096], other[4096];
     struct sim_coord *first = begin_moved(&s, seed);
-    sim_must(&s.w, first != NULL, "not begun, or not moved:");
-    sim_world_run(&s.w, PV_S(20));
+    sim_must(first != NULL, "not begun, or not moved:");
+    sim_world_run(PV_S(20));
     size_t before = sim_coord_n_rows(first);
-    sim_must(&s.w,
-             make_token(&s, 0, token, sizeof(token)) && make_token(&s, 0, other, sizeof(other)),
-             "no token:");
+    const char *token = sim_world_invite(s.m[0], "'uses':5");
+    sim_must(token != NULL && sim_world_invite(s.m[0], "'uses':5") != NULL, "no token:");
     /* A backup of before is restored there. */
     sim_coord_kill(first);
     sim_coord_truncate(first, before);
@@ -463,15 +416,14 @@ PV_SIM(a_token_that_no_coordinator_of_it_knows_is_refused_soon, SEEDS)
         sim_node_kill(s.m[i]);
     sim_coord_start(first);
     if (draw(&s, 2) == 0)
-        sim_coord_kill(s.w.coord);
-    pv_ns began = sim_net_now(s.w.net);
-    sim_must(&s.w, !joins(&s, "e", token) && strstr(s.w.why, "does not know this token") != NULL,
+        sim_coord_kill(sim.coord);
+    pv_ns began = sim_net_now(sim.net);
+    sim_must(!joins(&s, "e", token) && strstr(sim.why, "does not know this token") != NULL,
              "not told that nobody knows it:");
-    sim_must(&s.w, sim_net_now(s.w.net) - began <= PV_S(20), "told late:");
-    sim_world_done(&s.w);
+    sim_must(sim_net_now(sim.net) - began <= PV_S(20), "told late:");
 }
 
-static bool is_in(struct sim_world *w, void *ctx)
+static bool is_in(void *ctx)
 {
     struct sim_node *e = ctx;
     return pv_engine_node(e->engine)->online;
@@ -483,31 +435,26 @@ static bool is_in(struct sim_world *w, void *ctx)
 PV_SIM(a_node_that_waits_to_be_admitted_follows_too, SEEDS)
 {
     struct scene s;
-    char token[4096], fields[6000], key[PV_KEY_TEXT_BUF];
-    sim_must(&s.w, begin(&s, seed) && ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") != NULL,
+    char key[PV_KEY_TEXT_BUF];
+    sim_must(begin(&s, seed) && sim_world_tell(s.m[0], PV_S(40), "'cmd':'admin_grant','peer':'b'"),
              "not begun:");
-    struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);
-    const char *answer = ask(&s, 0, "\"cmd\":\"invite\",\"uses\":1,\"approve\":true");
-    sim_must(&s.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
-             "no token:");
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"e\"", token);
-    answer = sim_world_ask(&s.w, e, PV_S(40), fields);
-    sim_must(&s.w, answer != NULL && strstr(answer, "\"waiting\":true") != NULL,
+    struct sim_node *e = sim_world_node(SIM_PUBLIC, "e", false);
+    const char *token = sim_world_invite(s.m[0], "'uses':1,'approve':true");
+    sim_must(token != NULL && sim_answer_has(sim_world_join(e, token, "e"), "'waiting':true"),
              "it does not wait:");
     struct pv_coord_stats before, after;
-    pv_coord_stats(sim_coord_core(s.w.coord), &before);
-    sim_world_run(&s.w, PV_S(300));
-    pv_coord_stats(sim_coord_core(s.w.coord), &after);
-    sim_must(&s.w, after.requests - before.requests <= 300, "it asks too often");
-    sim_coord_kill(s.w.coord);
-    s.at = sim_world_coord(&s.w, 20, &line);
-    sim_must(&s.w, move_to(&s, 1, s.at), "not moved:");
-    sim_coord_start(s.w.coord);
-    sim_must(&s.w, sim_world_until(&s.w, PV_S(150), all_there, &s), "members have not followed:");
-    snprintf(fields, sizeof(fields), "\"cmd\":\"admit\",\"peer\":\"%s\"",
-             pv_key_format(sim_node_pk(e), key));
-    sim_must(&s.w, ask(&s, 0, fields) != NULL, "not admitted:");
-    sim_must(&s.w, sim_world_until(&s.w, PV_S(700), is_in, e),
+    pv_coord_stats(sim_coord_core(sim.coord), &before);
+    sim_world_run(PV_S(300));
+    pv_coord_stats(sim_coord_core(sim.coord), &after);
+    sim_must(after.requests - before.requests <= 300, "it asks too often");
+    sim_coord_kill(sim.coord);
+    s.at = sim_world_coord(20, &line);
+    sim_must(move_to(&s, 1, s.at), "not moved:");
+    sim_coord_start(sim.coord);
+    sim_must(sim_world_until(PV_S(150), all_there, &s), "members have not followed:");
+    sim_must(sim_world_tell(s.m[0], PV_S(40), "'cmd':'admit','peer':'%s'",
+                            pv_key_format(sim_node_pk(e), key)),
+             "not admitted:");
+    sim_must(sim_world_until(PV_S(700), is_in, e),
              "it hears nothing:"); /* the longer it waits the rarer it asks */
-    sim_world_done(&s.w);
 }

@@ -30,66 +30,63 @@ static const struct narrowing CASES[] = {
 };
 
 /* A ping of so many bytes of inner packet; pings once. */
-static void ping(struct sim_world *w, uint16_t family, size_t inner)
+static void ping(uint16_t family, size_t inner)
 {
-    struct pv_addr to = sim_node_overlay(w->nodes[1], family);
-    sim_node_ping(w->nodes[0], &to, inner - (family == PV_AF_INET ? 28 : 48));
+    struct pv_addr to = sim_node_overlay(sim.nodes[1], family);
+    sim_node_ping(sim.nodes[0], &to, inner - (family == PV_AF_INET ? 28 : 48));
 }
 
 /* So many in a row are answered. */
-static bool pass(struct sim_world *w, uint16_t family, size_t inner, unsigned n)
+static bool pass(uint16_t family, size_t inner, unsigned n)
 {
-    sim_world_run(w, PV_MS(600)); /* what is under way arrives */
-    struct sim_pings before = sim_node_pings(w->nodes[0]);
+    sim_world_run(PV_MS(600)); /* what is under way arrives */
+    struct sim_pings before = sim_node_pings(sim.nodes[0]);
     for (unsigned i = 0; i < n; i++) {
-        ping(w, family, inner);
-        sim_world_run(w, PV_MS(5));
+        ping(family, inner);
+        sim_world_run(PV_MS(5));
     }
-    sim_world_run(w, PV_MS(600));
-    return sim_node_pings(w->nodes[0]).answered - before.answered == n;
+    sim_world_run(PV_MS(600));
+    return sim_node_pings(sim.nodes[0]).answered - before.answered == n;
 }
 
 static void run(uint64_t seed, void *ctx)
 {
     const struct narrowing *n = ctx;
     const struct pv_link_config line = {.delay = n->delay};
-    struct sim_world w;
     sim_case("%s", n->name);
-    sim_world_init(&w, seed, &line);
-    unsigned za = sim_world_nat(&w, SIM_PUBLIC, n->profile, &line);
-    unsigned zb = sim_world_nat(&w, SIM_PUBLIC, n->profile, &line);
-    struct sim_node *a = sim_world_node(&w, za, "a", false);
-    sim_world_node(&w, zb, "b", false);
-    sim_must(&w, sim_world_join_all(&w), "joining:");
-    sim_world_run(&w, PV_S(2));
+    sim_world_init(seed, &line);
+    unsigned za = sim_world_nat(SIM_PUBLIC, n->profile, &line);
+    unsigned zb = sim_world_nat(SIM_PUBLIC, n->profile, &line);
+    struct sim_node *a = sim_world_node(za, "a", false);
+    sim_world_node(zb, "b", false);
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(2));
     for (unsigned i = 0; i < 80 + seed % 7 * 5; i++) {
-        ping(&w, PV_AF_INET, FULL);
-        sim_world_run(&w, PV_MS(97));
+        ping(PV_AF_INET, FULL);
+        sim_world_run(PV_MS(97));
     }
-    sim_must(&w, strcmp(sim_node_path(a, "b"), n->path) == 0, "it is another path");
-    sim_must(&w, pass(&w, PV_AF_INET, FULL, 5) && pass(&w, PV_AF_INET6, FULL, 5),
+    sim_must(strcmp(sim_node_path(a, "b"), n->path) == 0, "it is another path");
+    sim_must(pass(PV_AF_INET, FULL, 5) && pass(PV_AF_INET6, FULL, 5),
              "a full packet does not pass before");
 
-    struct pv_nat_config *c = pv_nat_config(sim_net_nat(w.net, za));
+    struct pv_nat_config *c = pv_nat_config(sim_net_nat(sim.net, za));
     c->mtu_in = c->mtu_out = n->mtu;
     c->mtu_icmp = false;
     c->line_out.loss = (double)n->loss_percent / 100;
     unsigned told = sim_node_pings(a).unreachable;
-    pv_ns start = sim_net_now(w.net), limit = start + PV_S(1);
-    while (sim_node_pings(a).unreachable == told && sim_net_now(w.net) < limit) {
-        ping(&w, PV_AF_INET, FULL);
-        sim_world_run(&w, PV_MS(20));
+    pv_ns start = sim_net_now(sim.net), limit = start + PV_S(1);
+    while (sim_node_pings(a).unreachable == told && sim_net_now(sim.net) < limit) {
+        ping(PV_AF_INET, FULL);
+        sim_world_run(PV_MS(20));
     }
-    sim_must(&w, sim_node_pings(a).unreachable != told, "not noticed within 1 s");
+    sim_must(sim_node_pings(a).unreachable != told, "not noticed within 1 s");
     if (getenv("PV_SIM_TIMES") != NULL)
         printf("%s, seed %llu: noticed after %.3f s\n", n->name, (unsigned long long)seed,
-               (double)(sim_net_now(w.net) - start) / 1e9);
+               (double)(sim_net_now(sim.net) - start) / 1e9);
     c->line_out.loss = 0;
-    sim_world_run(&w, PV_S(3)); /* b finds out too, for its answers */
-    sim_must(&w, pass(&w, PV_AF_INET6, 1280, 20) && pass(&w, PV_AF_INET, 1280, 20),
-             "1280 bytes do not pass");
-    sim_must(&w, sim_node_pings(a).twice == 0, "something came twice");
-    sim_world_done(&w);
+    sim_world_run(PV_S(3)); /* b finds out too, for its answers */
+    sim_must(pass(PV_AF_INET6, 1280, 20) && pass(PV_AF_INET, 1280, 20), "1280 bytes do not pass");
+    sim_must(sim_node_pings(a).twice == 0, "something came twice");
 }
 
 PV_TEST(a_path_that_narrows_without_a_word_is_found_within_a_second)

@@ -27,7 +27,6 @@ enum {
 #define BACK (s.seed % 4 == 0 ? PV_S(8) : PV_S(5))
 
 struct scene {
-    struct sim_world w;
     struct sim_node *n[MOST];
     unsigned zone[MOST];
     unsigned count;
@@ -36,7 +35,7 @@ struct scene {
 
 static pv_ns draw(struct scene *s, pv_ns lo, pv_ns hi)
 {
-    return lo + PV_MS(pv_natrng_below(sim_net_rng(s->w.net), (uint32_t)((hi - lo) / PV_MS(1) + 1)));
+    return lo + PV_MS(pv_natrng_below(sim_net_rng(sim.net), (uint32_t)((hi - lo) / PV_MS(1) + 1)));
 }
 
 /* A quarter of the seeds has lines that lose one packet in twenty. */
@@ -51,9 +50,9 @@ static struct pv_link_config line(struct scene *s)
 static void add(struct scene *s, const char *name, const char *kind)
 {
     struct pv_link_config config = line(s);
-    unsigned zone = kind == NULL ? SIM_PUBLIC : sim_world_nat(&s->w, SIM_PUBLIC, kind, &config);
+    unsigned zone = kind == NULL ? SIM_PUBLIC : sim_world_nat(SIM_PUBLIC, kind, &config);
     s->zone[s->count] = zone;
-    s->n[s->count++] = sim_world_node(&s->w, zone, name, false);
+    s->n[s->count++] = sim_world_node(zone, name, false);
 }
 
 static void begin(struct scene *s, uint64_t seed)
@@ -61,21 +60,21 @@ static void begin(struct scene *s, uint64_t seed)
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     memset(s, 0, sizeof(*s));
     s->seed = seed;
-    sim_world_init(&s->w, seed, &good);
+    sim_world_init(seed, &good);
 }
 
 static const char *any_cone(struct scene *s)
 {
     static const char *const kinds[] = {"full-cone", "address-restricted", "port-restricted"};
-    return kinds[pv_natrng_below(sim_net_rng(s->w.net), 3)];
+    return kinds[pv_natrng_below(sim_net_rng(sim.net), 3)];
 }
 
 static bool reaches(struct scene *s, unsigned a, unsigned b, pv_ns within)
 {
-    pv_ns t = sim_world_reach(&s->w, s->n[a], s->n[b], PV_MS(100), within + PV_S(20));
+    pv_ns t = sim_world_reach(s->n[a], s->n[b], PV_MS(100), within + PV_S(20));
     if (t <= within)
         return true;
-    snprintf(s->w.why, sizeof(s->w.why), "%s to %s took %.3f s instead of %.3f s",
+    snprintf(sim.why, sizeof(sim.why), "%s to %s took %.3f s instead of %.3f s",
              sim_node_name(s->n[a]), sim_node_name(s->n[b]), t == PV_NEVER ? -1.0 : (double)t / 1e9,
              (double)within / 1e9);
     return false;
@@ -84,16 +83,16 @@ static bool reaches(struct scene *s, unsigned a, unsigned b, pv_ns within)
 /* Everybody with everybody but for the pair x, y (equal: no exception). */
 static bool all_met(struct scene *s, unsigned x, unsigned y)
 {
-    if (!sim_world_join_all(&s->w))
+    if (!sim_world_join_all())
         return false;
-    sim_world_run(&s->w, PV_S(2));
+    sim_world_run(PV_S(2));
     for (unsigned i = 0; i < s->count; i++) {
         for (unsigned k = i + 1; k < s->count; k++) {
             if (!(i == x && k == y) && !reaches(s, i, k, PV_S(20)))
                 return false;
         }
     }
-    sim_world_run(&s->w, PV_S(3)); /* direct by then */
+    sim_world_run(PV_S(3)); /* direct by then */
     return true;
 }
 
@@ -106,10 +105,10 @@ static void power_off(struct scene *s)
 /* One after the other, within a second. */
 static void power_on(struct scene *s)
 {
-    unsigned first = pv_natrng_below(sim_net_rng(s->w.net), s->count);
+    unsigned first = pv_natrng_below(sim_net_rng(sim.net), s->count);
     for (unsigned i = 0; i < s->count; i++) {
         sim_node_start(s->n[(first + i) % s->count]);
-        sim_world_run(&s->w, draw(s, 0, PV_S(1) / s->count));
+        sim_world_run(draw(s, 0, PV_S(1) / s->count));
     }
 }
 
@@ -117,13 +116,13 @@ static void move(struct scene *s, unsigned i, unsigned zone)
 {
     unsigned host = sim_node_host(s->n[i]);
     struct pv_addr old[SIM_HOST_ADDRS];
-    size_t n_old = sim_net_addrs(s->w.net, host, old);
+    size_t n_old = sim_net_addrs(sim.net, host, old);
     for (size_t k = 0; k < n_old; k++)
-        sim_net_del_addr(s->w.net, host, &old[k]);
+        sim_net_del_addr(sim.net, host, &old[k]);
     struct pv_addr ip = zone == SIM_PUBLIC ? pv_addr4(198, 51, 100, (uint8_t)(100 + host), 0)
                                            : pv_addr4(192, 168, (uint8_t)zone, 77, 0);
-    sim_net_add_addr(s->w.net, host, &ip);
-    sim_net_move(s->w.net, host, zone);
+    sim_net_add_addr(sim.net, host, &ip);
+    sim_net_move(sim.net, host, zone);
 }
 
 /* --- restarts ------------------------------------------------------------------------------ */
@@ -134,29 +133,25 @@ PV_SIM(two_that_restart_are_back_within_five_seconds, SEEDS)
     begin(&s, seed);
     add(&s, "a", any_cone(&s));
     add(&s, "b", any_cone(&s));
-    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
-    sim_coord_kill(s.w.coord);
-    sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(20)));
+    sim_must(all_met(&s, 0, 0), "not met:");
+    sim_coord_kill(sim.coord);
+    sim_world_run(draw(&s, PV_MS(100), PV_S(20)));
     power_off(&s);
-    sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(20)));
+    sim_world_run(draw(&s, PV_MS(100), PV_S(20)));
     power_on(&s);
-    sim_must(&s.w, reaches(&s, (unsigned)seed % 2, 1 - (unsigned)seed % 2, BACK), "");
-    sim_world_run(&s.w, PV_S(2));
-    sim_must(&s.w,
-             sim_world_says(&s.w, s.n[0], "\"cmd\":\"why\",\"peer\":\"b\"",
-                            "has been reached directly") &&
-                 sim_world_says(&s.w, s.n[0], "\"cmd\":\"why\",\"peer\":\"b\"",
-                                "cached address 203.0.113.2:") &&
-                 sim_world_says(&s.w, s.n[0], "\"cmd\":\"status\"", "\"reached_without\":1") &&
-                 sim_world_says(&s.w, s.n[0], "\"cmd\":\"peers\"", "\"code\":9") &&
-                 sim_world_says(&s.w, s.n[0], "\"cmd\":\"peers\"", "\"online\":true"),
+    sim_must(reaches(&s, (unsigned)seed % 2, 1 - (unsigned)seed % 2, BACK), "");
+    sim_world_run(PV_S(2));
+    sim_must(sim_world_says(s.n[0], "'cmd':'why','peer':'b'", "has been reached directly") &&
+                 sim_world_says(s.n[0], "'cmd':'why','peer':'b'", "cached address 203.0.113.2:") &&
+                 sim_world_says(s.n[0], "'cmd':'status'", "'reached_without':1") &&
+                 sim_world_says(s.n[0], "'cmd':'peers'", "'code':9") &&
+                 sim_world_says(s.n[0], "'cmd':'peers'", "'online':true"),
              "");
     /* They stay together, through rekeys. */
     for (int i = 0; i < 40; i++) {
-        sim_world_run(&s.w, PV_S(5));
-        sim_must(&s.w, reaches(&s, i % 2 == 0, i % 2 != 0, PV_MS(600)), "later");
+        sim_world_run(PV_S(5));
+        sim_must(reaches(&s, i % 2 == 0, i % 2 != 0, PV_MS(600)), "later");
     }
-    sim_world_done(&s.w);
 }
 
 /* The other one comes back minutes later. */
@@ -166,16 +161,15 @@ PV_SIM(one_that_comes_back_later_finds_the_other, SEEDS)
     begin(&s, seed);
     add(&s, "a", "full-cone");
     add(&s, "b", seed % 2 == 0 ? NULL : any_cone(&s));
-    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
-    sim_coord_kill(s.w.coord);
+    sim_must(all_met(&s, 0, 0), "not met:");
+    sim_coord_kill(sim.coord);
     power_off(&s);
     sim_node_start(s.n[1]);
-    sim_world_run(&s.w, draw(&s, PV_S(1), PV_S(300)));
+    sim_world_run(draw(&s, PV_S(1), PV_S(300)));
     sim_node_start(s.n[0]);
     /* Nobody asks for it: recent peers are looked for by themselves. */
-    sim_world_run(&s.w, BACK);
-    sim_must(&s.w, reaches(&s, 0, 1, PV_MS(600)), "");
-    sim_world_done(&s.w);
+    sim_world_run(BACK);
+    sim_must(reaches(&s, 0, 1, PV_MS(600)), "");
 }
 
 /* a stays, or has a public address; c has moved; b is only to be had through a. */
@@ -186,17 +180,16 @@ PV_SIM(one_that_moved_is_found_through_a_common_peer, SEEDS)
     add(&s, "a", seed % 2 == 0 ? NULL : "full-cone");
     add(&s, "b", "port-restricted");
     add(&s, "c", "port-restricted");
-    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
-    sim_coord_kill(s.w.coord);
+    sim_must(all_met(&s, 0, 0), "not met:");
+    sim_coord_kill(sim.coord);
     power_off(&s);
     struct pv_link_config config = line(&s);
-    move(&s, 2, sim_world_nat(&s.w, SIM_PUBLIC, "port-restricted", &config));
-    sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(10)));
+    move(&s, 2, sim_world_nat(SIM_PUBLIC, "port-restricted", &config));
+    sim_world_run(draw(&s, PV_MS(100), PV_S(10)));
     power_on(&s);
-    sim_must(&s.w, reaches(&s, 2, 0, BACK), "to the common peer:");
-    sim_must(&s.w, reaches(&s, seed % 3 == 0 ? 1 : 2, seed % 3 == 0 ? 2 : 1, BACK),
+    sim_must(reaches(&s, 2, 0, BACK), "to the common peer:");
+    sim_must(reaches(&s, seed % 3 == 0 ? 1 : 2, seed % 3 == 0 ? 2 : 1, BACK),
              "through the common peer:");
-    sim_world_done(&s.w);
 }
 
 /* One moves while the others run on and do not know yet. */
@@ -206,20 +199,19 @@ PV_SIM(one_that_moves_alone_is_back_within_five_seconds, SEEDS)
     begin(&s, seed);
     add(&s, "a", seed % 2 == 0 ? NULL : "full-cone");
     add(&s, "b", "port-restricted");
-    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
-    sim_coord_kill(s.w.coord);
-    sim_world_run(&s.w, PV_S(1));
+    sim_must(all_met(&s, 0, 0), "not met:");
+    sim_coord_kill(sim.coord);
+    sim_world_run(PV_S(1));
     if (seed % 3 == 0)
         sim_node_kill(s.n[1]);
     struct pv_link_config config = line(&s);
-    move(&s, 1, sim_world_nat(&s.w, SIM_PUBLIC, "port-restricted", &config));
+    move(&s, 1, sim_world_nat(SIM_PUBLIC, "port-restricted", &config));
     if (seed % 3 == 0)
         sim_node_start(s.n[1]);
     else
         sim_node_links_changed(s.n[1]);
-    sim_must(&s.w, reaches(&s, 1, 0, BACK), "");
-    sim_must(&s.w, reaches(&s, 0, 1, PV_S(1)), "and back");
-    sim_world_done(&s.w);
+    sim_must(reaches(&s, 1, 0, BACK), "");
+    sim_must(reaches(&s, 0, 1, PV_S(1)), "and back");
 }
 
 /* Only c has lost the coordinator, which tells the others that c is offline. */
@@ -230,17 +222,15 @@ PV_SIM(one_that_alone_lost_the_coordinator_comes_back, SEEDS)
     add(&s, "a", seed % 2 == 0 ? NULL : "full-cone");
     add(&s, "b", "port-restricted");
     add(&s, "c", "port-restricted");
-    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
+    sim_must(all_met(&s, 0, 0), "not met:");
     sim_node_kill(s.n[2]);
-    sim_net_block_streams(s.w.net, sim_node_host(s.n[2]), true);
+    sim_net_block_streams(sim.net, sim_node_host(s.n[2]), true);
     struct pv_link_config config = line(&s);
-    move(&s, 2, sim_world_nat(&s.w, SIM_PUBLIC, "port-restricted", &config));
-    sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(60)));
+    move(&s, 2, sim_world_nat(SIM_PUBLIC, "port-restricted", &config));
+    sim_world_run(draw(&s, PV_MS(100), PV_S(60)));
     sim_node_start(s.n[2]);
-    sim_must(&s.w, reaches(&s, 2, 0, BACK) && reaches(&s, 0, 2, PV_S(1)), "to the common peer:");
-    sim_must(&s.w, reaches(&s, 2, 1, BACK) && reaches(&s, 1, 2, PV_S(1)),
-             "through the common peer:");
-    sim_world_done(&s.w);
+    sim_must(reaches(&s, 2, 0, BACK) && reaches(&s, 0, 2, PV_S(1)), "to the common peer:");
+    sim_must(reaches(&s, 2, 1, BACK) && reaches(&s, 1, 2, PV_S(1)), "through the common peer:");
 }
 
 /* Two who never talked, both behind port-restricted NATs, and one whom both know. */
@@ -251,17 +241,16 @@ PV_SIM(strangers_meet_through_a_common_peer, SEEDS)
     add(&s, "a", "port-restricted");
     add(&s, "b", seed % 2 == 0 ? NULL : any_cone(&s));
     add(&s, "c", "port-restricted");
-    sim_must(&s.w, all_met(&s, 0, 2), "not met:");
-    sim_coord_kill(s.w.coord);
-    sim_world_run(&s.w, PV_S(1));
+    sim_must(all_met(&s, 0, 2), "not met:");
+    sim_coord_kill(sim.coord);
+    sim_world_run(PV_S(1));
     if (seed % 4 != 3) {
         power_off(&s);
-        sim_world_run(&s.w, draw(&s, PV_MS(100), PV_S(10)));
+        sim_world_run(draw(&s, PV_MS(100), PV_S(10)));
         power_on(&s);
     }
-    sim_must(&s.w, reaches(&s, 0, 2, BACK), "");
-    sim_must(&s.w, sim_world_says(&s.w, s.n[0], "\"cmd\":\"why\",\"peer\":\"c\"", "through b"), "");
-    sim_world_done(&s.w);
+    sim_must(reaches(&s, 0, 2, BACK), "");
+    sim_must(sim_world_says(s.n[0], "'cmd':'why','peer':'c'", "through b"), "");
 }
 
 /* Eight nodes of which one is public: all pairs. */
@@ -272,19 +261,18 @@ PV_SIM(eight_nodes_are_all_back, 1)
     begin(&s, seed);
     for (unsigned i = 0; i < MOST; i++)
         add(&s, names[i], i == 0 ? NULL : any_cone(&s));
-    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
-    sim_coord_kill(s.w.coord);
+    sim_must(all_met(&s, 0, 0), "not met:");
+    sim_coord_kill(sim.coord);
     power_off(&s);
     struct pv_link_config config = line(&s);
-    move(&s, 5, sim_world_nat(&s.w, SIM_PUBLIC, "port-restricted", &config));
+    move(&s, 5, sim_world_nat(SIM_PUBLIC, "port-restricted", &config));
     power_on(&s);
-    pv_ns from = sim_net_now(s.w.net);
+    pv_ns from = sim_net_now(sim.net);
     for (unsigned i = 0; i < MOST; i++) {
         for (unsigned k = 0; k < MOST; k++)
-            sim_must(&s.w, i == k || reaches(&s, i, k, BACK), "");
+            sim_must(i == k || reaches(&s, i, k, BACK), "");
     }
-    sim_must(&s.w, sim_net_now(s.w.net) <= from + PV_S(20), "all pairs together took too long");
-    sim_world_done(&s.w);
+    sim_must(sim_net_now(sim.net) <= from + PV_S(20), "all pairs together took too long");
 }
 
 /* --- the coordinator comes back -------------------------------------------------------------- */
@@ -296,26 +284,23 @@ PV_SIM(a_coordinator_that_comes_back_disturbs_nothing, SEEDS)
     add(&s, "a", any_cone(&s));
     add(&s, "b", any_cone(&s));
     add(&s, "c", NULL);
-    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
-    sim_coord_kill(s.w.coord);
+    sim_must(all_met(&s, 0, 0), "not met:");
+    sim_coord_kill(sim.coord);
     power_off(&s);
     power_on(&s);
     for (unsigned i = 0; i < 3; i++)
-        sim_must(&s.w, reaches(&s, i, (i + 1) % 3, BACK), "without it:");
-    sim_coord_start(s.w.coord);
+        sim_must(reaches(&s, i, (i + 1) % 3, BACK), "without it:");
+    sim_coord_start(sim.coord);
     /* Reconnected within 30 s; nothing is lost meanwhile beyond what the lines lose. */
     for (int i = 0; i < 300; i++) {
-        sim_must(&s.w,
-                 reaches(&s, (unsigned)i % 3, (unsigned)(i + 1) % 3,
+        sim_must(reaches(&s, (unsigned)i % 3, (unsigned)(i + 1) % 3,
                          s.seed % 4 == 0 ? PV_S(1) : PV_MS(300)),
                  "while it comes back:");
-        sim_world_run(&s.w, PV_MS(100));
+        sim_world_run(PV_MS(100));
     }
-    sim_world_run(&s.w, PV_S(15));
+    sim_world_run(PV_S(15));
     for (unsigned i = 0; i < 3; i++)
-        sim_must(&s.w, sim_world_says(&s.w, s.n[i], "\"cmd\":\"status\"", "\"connected\":true"),
-                 "");
-    sim_world_done(&s.w);
+        sim_must(sim_world_says(s.n[i], "'cmd':'status'", "'connected':true"), "");
 }
 
 /* --- removal --------------------------------------------------------------------------------- */
@@ -323,9 +308,8 @@ PV_SIM(a_coordinator_that_comes_back_disturbs_nothing, SEEDS)
 static bool is_member(struct scene *s, unsigned i, const char *name)
 {
     char text[64];
-    const char *answer = sim_world_ask(&s->w, s->n[i], PV_S(2), "\"cmd\":\"peers\"");
-    snprintf(text, sizeof(text), "\"name\":\"%s\"", name);
-    return answer != NULL && strstr(answer, text) != NULL;
+    snprintf(text, sizeof(text), "'name':'%s'", name);
+    return sim_answer_has(sim_world_ask(s->n[i], PV_S(2), "'cmd':'peers'"), text);
 }
 
 PV_SIM(a_removal_spreads_without_the_coordinator, SEEDS)
@@ -335,43 +319,40 @@ PV_SIM(a_removal_spreads_without_the_coordinator, SEEDS)
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
     add(&s, "c", "full-cone");
-    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
-    sim_coord_kill(s.w.coord);
-    sim_world_run(&s.w, PV_S(30)); /* it died without a word */
-    bool asleep = seed % 2 == 0;   /* b was off, and learns it when it is back */
+    sim_must(all_met(&s, 0, 0), "not met:");
+    sim_coord_kill(sim.coord);
+    sim_world_run(PV_S(30));     /* it died without a word */
+    bool asleep = seed % 2 == 0; /* b was off, and learns it when it is back */
     if (asleep)
         sim_node_kill(s.n[1]);
-    unsigned id = sim_node_ask(s.n[0], "\"cmd\":\"remove\",\"peer\":\"c\"");
-    sim_world_run(&s.w, PV_MS(100));
-    sim_must(&s.w, !is_member(&s, 0, "c"), "not removed at once:");
-    sim_world_run(&s.w, PV_S(3)); /* the answer says who knows */
+    unsigned id = sim_node_ask(s.n[0], "'cmd':'remove','peer':'c'");
+    sim_world_run(PV_MS(100));
+    sim_must(!is_member(&s, 0, "c"), "not removed at once:");
+    sim_world_run(PV_S(3)); /* the answer says who knows */
     const char *answer = sim_node_answer(s.n[0], id);
-    snprintf(s.w.why, sizeof(s.w.why), "%.300s", answer == NULL ? "no answer" : answer);
-    sim_must(&s.w, answer != NULL && strstr(answer, "\"code\":9") != NULL,
-             "not removed where it was asked for:");
-    sim_must(&s.w, !is_member(&s, 0, "c"), "still there where it was asked for:");
+    snprintf(sim.why, sizeof(sim.why), "%.300s", answer == NULL ? "no answer" : answer);
+    sim_must(sim_answer_has(answer, "'code':9"), "not removed where it was asked for:");
+    sim_must(!is_member(&s, 0, "c"), "still there where it was asked for:");
     if (asleep)
         sim_node_start(s.n[1]);
-    sim_world_run(&s.w, asleep ? BACK : PV_S(2));
-    sim_must(&s.w, !is_member(&s, 1, "c"), "b still has the removed member:");
+    sim_world_run(asleep ? BACK : PV_S(2));
+    sim_must(!is_member(&s, 1, "c"), "b still has the removed member:");
     /* c is alive, knows where they are, and is not let in: neither directly nor through the other.
      */
     sim_node_kill(s.n[2]);
     sim_node_start(s.n[2]);
     unsigned before[2] = {sim_node_pings(s.n[0]).received, sim_node_pings(s.n[1]).received};
     for (unsigned i = 0; i < 2; i++) {
-        sim_must(&s.w, sim_world_reach(&s.w, s.n[2], s.n[i], PV_MS(200), PV_S(4)) == PV_NEVER,
+        sim_must(sim_world_reach(s.n[2], s.n[i], PV_MS(200), PV_S(4)) == PV_NEVER,
                  "the removed member is answered:");
     }
-    sim_must(&s.w,
-             sim_node_pings(s.n[0]).received == before[0] &&
+    sim_must(sim_node_pings(s.n[0]).received == before[0] &&
                  sim_node_pings(s.n[1]).received == before[1],
              "a packet of the removed member came in");
     /* The coordinator hears of it when it is back. */
-    sim_coord_start(s.w.coord);
-    sim_world_run(&s.w, PV_S(45));
-    sim_must(&s.w, sim_world_says(&s.w, s.n[2], "\"cmd\":\"status\"", "removed"), "");
-    sim_world_done(&s.w);
+    sim_coord_start(sim.coord);
+    sim_world_run(PV_S(45));
+    sim_must(sim_world_says(s.n[2], "'cmd':'status'", "removed"), "");
 }
 
 /* --- who is there ----------------------------------------------------------------------------- */
@@ -380,29 +361,28 @@ PV_SIM(a_removal_spreads_without_the_coordinator, SEEDS)
 static bool agree(struct scene *s)
 {
     static const char there[] = "\"online\":true", away[] = "\"online\":false";
-    const char *answer = sim_world_ask(&s->w, s->n[0], PV_S(2), "\"cmd\":\"peers\"");
+    const char *answer = sim_world_ask(s->n[0], PV_S(2), "'cmd':'peers'");
     const char *b = answer == NULL ? NULL : strstr(answer, "\"name\":\"b\"");
     const char *c = answer == NULL ? NULL : strstr(answer, "\"name\":\"c\"");
     bool right = b != NULL && c != NULL && strstr(b, there) != NULL && strstr(c, away) != NULL &&
                  strstr(b, there) < strstr(b, "\"wg_key\"") + 200 &&
                  strstr(c, away) < strstr(c, "\"wg_key\"") + 200;
     if (!right) {
-        snprintf(s->w.why, sizeof(s->w.why), "peers: %.400s", answer == NULL ? "" : answer);
+        snprintf(sim.why, sizeof(sim.why), "peers: %.400s", answer == NULL ? "" : answer);
         return false;
     }
-    return sim_world_says(&s->w, s->n[0], "\"cmd\":\"status\"", "\"online\":2");
+    return sim_world_says(s->n[0], "'cmd':'status'", "'online':2");
 }
 
 static bool room_agrees(struct scene *s)
 {
-    const char *answer =
-        sim_world_ask(&s->w, s->n[0], PV_S(2), "\"cmd\":\"room_members\",\"room\":\"#dev\"");
+    const char *answer = sim_world_ask(s->n[0], PV_S(2), "'cmd':'room_members','room':'#dev'");
     unsigned there = 0;
     for (const char *x = answer; x != NULL && (x = strstr(x, "\"online\":true")) != NULL; x++)
         there++;
-    if (there == 2 && strstr(answer, "\"online\":false") != NULL)
+    if (there == 2 && sim_answer_has(answer, "'online':false"))
         return true;
-    snprintf(s->w.why, sizeof(s->w.why), "room: %.400s", answer == NULL ? "" : answer);
+    snprintf(sim.why, sizeof(sim.why), "room: %.400s", answer == NULL ? "" : answer);
     return false;
 }
 
@@ -415,23 +395,18 @@ PV_SIM(all_commands_agree_on_who_is_there, SEEDS)
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
     add(&s, "c", any_cone(&s));
-    sim_must(&s.w,
-             all_met(&s, 0, 0) &&
-                 sim_world_says(&s.w, s.n[0], "\"cmd\":\"room_create\",\"room\":\"dev\"", "dev") &&
-                 sim_world_ask(&s.w, s.n[0], PV_S(2),
-                               "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"b\"") !=
-                     NULL &&
-                 sim_world_ask(&s.w, s.n[0], PV_S(2),
-                               "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"c\"") != NULL,
+    sim_must(all_met(&s, 0, 0) &&
+                 sim_world_says(s.n[0], "'cmd':'room_create','room':'dev'", "dev") &&
+                 sim_world_tell(s.n[0], PV_S(2), "'cmd':'room_invite','room':'#dev','peer':'b'") &&
+                 sim_world_tell(s.n[0], PV_S(2), "'cmd':'room_invite','room':'#dev','peer':'c'"),
              "not met:");
-    sim_world_run(&s.w, PV_S(5));
+    sim_world_run(PV_S(5));
     sim_node_kill(s.n[2]);
-    sim_world_run(&s.w, PV_S(90)); /* its path is given up by then */
-    sim_must(&s.w, agree(&s) && room_agrees(&s), "with the coordinator:");
-    sim_coord_kill(s.w.coord);
-    sim_world_run(&s.w, PV_S(60)); /* it died without a word */
-    sim_must(&s.w, agree(&s) && room_agrees(&s), "without the coordinator:");
-    sim_world_done(&s.w);
+    sim_world_run(PV_S(90)); /* its path is given up by then */
+    sim_must(agree(&s) && room_agrees(&s), "with the coordinator:");
+    sim_coord_kill(sim.coord);
+    sim_world_run(PV_S(60)); /* it died without a word */
+    sim_must(agree(&s) && room_agrees(&s), "without the coordinator:");
 }
 
 /* --- hostile peers --------------------------------------------------------------------------- */
@@ -473,11 +448,11 @@ PV_SIM(a_member_that_abuses_type_5_gets_nowhere, SEEDS / 2)
     add(&s, "b", any_cone(&s));
     add(&s, "evil", any_cone(&s));
     add(&s, "d", any_cone(&s));
-    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
-    sim_coord_kill(s.w.coord);
-    sim_world_run(&s.w, PV_S(30));
+    sim_must(all_met(&s, 0, 0), "not met:");
+    sim_coord_kill(sim.coord);
+    sim_world_run(PV_S(30));
     for (size_t i = 0; i < sizeof(box); i++)
-        box[i] = (uint8_t)pv_natrng_below(sim_net_rng(s.w.net), 256);
+        box[i] = (uint8_t)pv_natrng_below(sim_net_rng(sim.net), 256);
     const uint8_t *a = sim_node_pk(s.n[0]), *b = sim_node_pk(s.n[1]), *evil = sim_node_pk(s.n[2]);
     uint8_t nobody[32] = {1};
     uint64_t before = sim_node_sent(s.n[0]);
@@ -485,29 +460,26 @@ PV_SIM(a_member_that_abuses_type_5_gets_nowhere, SEEDS / 2)
     hand(&s, b, sim_node_pk(s.n[3]), pv_view(box, 200), 20);
     hand(&s, nobody, evil, pv_view(box, 200), 20);
     hand(&s, b, nobody, pv_view(box, 200), 20);
-    sim_world_run(&s.w, PV_MS(300));
+    sim_world_run(PV_MS(300));
     sim_must(
-        &s.w, sim_node_sent(s.n[0]) - before <= 20,
+        sim_node_sent(s.n[0]) - before <= 20,
         "passed on what it should not:"); /* keepalives and checks; forwards would be 40 more */
     /* In the name of another, with a box that does not open: nobody believes it. */
     uint64_t seen = peer_of(&s, 0, 1)->signal_seq_seen;
     hand(&s, a, b, pv_view(box, 3000), 10);
-    sim_world_run(&s.w, PV_MS(300));
-    sim_must(&s.w,
-             peer_of(&s, 0, 1)->signal_seq_seen == seen &&
+    sim_world_run(PV_MS(300));
+    sim_must(peer_of(&s, 0, 1)->signal_seq_seen == seen &&
                  pv_peer_notes_of(peer_of(&s, 0, 1))->passed_by != peer_of(&s, 0, 2)->id,
              "believed a forged box:");
     /* A flood of its own signals: no more than the rate comes out. */
     before = sim_node_sent(s.n[0]);
     for (int i = 0; i < 50; i++) {
         hand(&s, b, evil, pv_view(box, 200), 10);
-        sim_world_run(&s.w, PV_MS(20));
+        sim_world_run(PV_MS(20));
     }
-    sim_must(&s.w, sim_node_sent(s.n[0]) - before <= 100, "a flood was passed on:");
-    sim_must(&s.w,
-             reaches(&s, 0, 1, PV_S(1)) && reaches(&s, 3, 0, PV_S(1)) && reaches(&s, 1, 3, PV_S(1)),
+    sim_must(sim_node_sent(s.n[0]) - before <= 100, "a flood was passed on:");
+    sim_must(reaches(&s, 0, 1, PV_S(1)) && reaches(&s, 3, 0, PV_S(1)) && reaches(&s, 1, 3, PV_S(1)),
              "the others suffer:");
-    sim_world_done(&s.w);
 }
 
 /* Somebody who is no member sends handshakes and what it recorded to a node that has restarted:
@@ -520,29 +492,28 @@ PV_SIM(strangers_who_try_change_nothing, SEEDS / 2)
     begin(&s, seed);
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
-    sim_must(&s.w, all_met(&s, 0, 0), "not met:");
-    sim_coord_kill(s.w.coord);
+    sim_must(all_met(&s, 0, 0), "not met:");
+    sim_coord_kill(sim.coord);
     power_off(&s);
-    unsigned host = sim_net_add_host(s.w.net, SIM_PUBLIC, &good);
+    unsigned host = sim_net_add_host(sim.net, SIM_PUBLIC, &good);
     struct pv_addr src = pv_addr4(198, 51, 100, 200, 0), dst = pv_addr4(198, 51, 100, 20, 0);
-    sim_net_add_addr(s.w.net, host, &src);
+    sim_net_add_addr(sim.net, host, &src);
     src.port = 5555;
     dst.port = sim_node_port(s.n[0]);
     power_on(&s);
-    pv_ns began = sim_net_now(s.w.net);
+    pv_ns began = sim_net_now(sim.net);
     uint64_t sent = 0, before = sim_node_sent(s.n[0]);
-    while (sim_net_now(s.w.net) < began + PV_S(2)) {
+    while (sim_net_now(sim.net) < began + PV_S(2)) {
         for (int i = 0; i < 5; i++) {
             pv_rng_fill(&s.n[0]->rng, msg, sizeof(msg));
             memcpy(msg, "\1\0\0\0", 4);
-            sim_net_send(s.w.net, host, &src, &dst, 0, pv_view(msg, sizeof(msg)));
+            sim_net_send(sim.net, host, &src, &dst, 0, pv_view(msg, sizeof(msg)));
             sent++;
         }
-        sim_world_run(&s.w, PV_MS(10));
+        sim_world_run(PV_MS(10));
     }
-    sim_must(&s.w, sim_node_sent(s.n[0]) - before <= sent / 4, "it answers strangers:");
-    sim_must(&s.w, reaches(&s, 1, 0, BACK), "");
-    sim_world_done(&s.w);
+    sim_must(sim_node_sent(s.n[0]) - before <= sent / 4, "it answers strangers:");
+    sim_must(reaches(&s, 1, 0, BACK), "");
 }
 
 /* With what the allocator keeps beside it. */
@@ -572,19 +543,18 @@ PV_SIM(hours_without_it_cost_no_memory, 2)
     begin(&s, seed);
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
-    sim_must(&s.w, all_met(&s, 0, 0), "");
+    sim_must(all_met(&s, 0, 0), "");
     if (seed % 2 == 0)
-        sim_coord_kill(s.w.coord);
+        sim_coord_kill(sim.coord);
     else
-        sim_coord_stop(s.w.coord);
+        sim_coord_stop(sim.coord);
     for (int i = 0; i < 2; i++) {
-        sim_world_run(&s.w, PV_S(3 * 3600));
-        heap[i] = heap_of_machines(s.w.net);
+        sim_world_run(PV_S(3 * 3600));
+        heap[i] = heap_of_machines(sim.net);
         sent[i] = sim_node_sent(s.n[0]) + sim_node_sent(s.n[1]);
     }
-    snprintf(s.w.why, sizeof(s.w.why), "%zu, then %zu bytes; %llu, then %llu datagrams", heap[0],
+    snprintf(sim.why, sizeof(sim.why), "%zu, then %zu bytes; %llu, then %llu datagrams", heap[0],
              heap[1], (unsigned long long)sent[0], (unsigned long long)(sent[1] - sent[0]));
-    sim_must(&s.w, heap[1] <= heap[0] + HOURS_HEAP && sent[1] - sent[0] <= HOURS_DATAGRAMS,
+    sim_must(heap[1] <= heap[0] + HOURS_HEAP && sent[1] - sent[0] <= HOURS_DATAGRAMS,
              "hours without the coordinator cost too much:");
-    sim_world_done(&s.w);
 }

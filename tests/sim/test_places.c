@@ -36,9 +36,9 @@ struct cell {
     bool rough; /* lines that lose, repeat and reorder */
 };
 
-static struct pv_link_config draw_line(struct sim_world *w, const struct cell *cell)
+static struct pv_link_config draw_line(const struct cell *cell)
 {
-    struct pv_natrng *rng = sim_net_rng(w->net);
+    struct pv_natrng *rng = sim_net_rng(sim.net);
     struct pv_link_config c = {.delay = PV_MS(5 + pv_natrng_below(rng, 46)),
                                .jitter = PV_MS(pv_natrng_below(rng, 10))};
     if (cell->rough) {
@@ -50,67 +50,67 @@ static struct pv_link_config draw_line(struct sim_world *w, const struct cell *c
     return c;
 }
 
-static unsigned nat(struct sim_world *w, const struct cell *cell, unsigned outer, const char *what)
+static unsigned nat(const struct cell *cell, unsigned outer, const char *what)
 {
-    struct pv_link_config line = draw_line(w, cell);
-    return sim_world_nat(w, outer, what, &line);
+    struct pv_link_config line = draw_line(cell);
+    return sim_world_nat(outer, what, &line);
 }
 
-static void place(struct sim_world *w, const struct cell *cell, unsigned zone[static 2])
+static void place(const struct cell *cell, unsigned zone[static 2])
 {
     switch (cell->kind) {
     case SAME_LAN:
     case SAME_LAN_HAIRPIN:
     case SAME_LAN_IPV6:
-        zone[0] = zone[1] = nat(w, cell, SIM_PUBLIC, "port-restricted");
+        zone[0] = zone[1] = nat(cell, SIM_PUBLIC, "port-restricted");
         if (cell->kind == SAME_LAN_HAIRPIN)
-            pv_nat_config(sim_net_nat(w->net, zone[0]))->hairpin = PV_NAT_HAIRPIN_EXTERNAL;
+            pv_nat_config(sim_net_nat(sim.net, zone[0]))->hairpin = PV_NAT_HAIRPIN_EXTERNAL;
         break;
     case DOUBLE_OPEN:
-        zone[0] = nat(w, cell, nat(w, cell, SIM_PUBLIC, "port-restricted"), "full-cone");
+        zone[0] = nat(cell, nat(cell, SIM_PUBLIC, "port-restricted"), "full-cone");
         zone[1] = SIM_PUBLIC;
         break;
     case DOUBLE_CONE:
-        zone[0] = nat(w, cell, nat(w, cell, SIM_PUBLIC, "address-restricted"), "port-restricted");
-        zone[1] = nat(w, cell, SIM_PUBLIC, "port-restricted");
+        zone[0] = nat(cell, nat(cell, SIM_PUBLIC, "address-restricted"), "port-restricted");
+        zone[1] = nat(cell, SIM_PUBLIC, "port-restricted");
         break;
     case DOUBLE_DOUBLE:
-        zone[0] = nat(w, cell, nat(w, cell, SIM_PUBLIC, "port-restricted"), "port-restricted");
-        zone[1] = nat(w, cell, nat(w, cell, SIM_PUBLIC, "port-restricted"), "address-restricted");
+        zone[0] = nat(cell, nat(cell, SIM_PUBLIC, "port-restricted"), "port-restricted");
+        zone[1] = nat(cell, nat(cell, SIM_PUBLIC, "port-restricted"), "address-restricted");
         break;
     case SIBLINGS: {
-        unsigned above = nat(w, cell, SIM_PUBLIC, "port-restricted");
-        pv_nat_config(sim_net_nat(w->net, above))->hairpin = PV_NAT_HAIRPIN_EXTERNAL;
-        zone[0] = nat(w, cell, above, "port-restricted");
-        zone[1] = nat(w, cell, above, "port-restricted");
+        unsigned above = nat(cell, SIM_PUBLIC, "port-restricted");
+        pv_nat_config(sim_net_nat(sim.net, above))->hairpin = PV_NAT_HAIRPIN_EXTERNAL;
+        zone[0] = nat(cell, above, "port-restricted");
+        zone[1] = nat(cell, above, "port-restricted");
         break;
     }
     case CONES_IPV6:
     default:
-        zone[0] = nat(w, cell, SIM_PUBLIC, "port-restricted");
-        zone[1] = nat(w, cell, SIM_PUBLIC, "port-restricted");
+        zone[0] = nat(cell, SIM_PUBLIC, "port-restricted");
+        zone[1] = nat(cell, SIM_PUBLIC, "port-restricted");
         break;
     }
 }
 
 /* Each packet says from whom to whom it is, and which it is. */
-static void send_all(struct sim_world *w, unsigned from, unsigned to, uint32_t first, uint32_t n)
+static void send_all(unsigned from, unsigned to, uint32_t first, uint32_t n)
 {
-    struct pv_addr ip = sim_node_overlay(w->nodes[to], PV_AF_INET);
+    struct pv_addr ip = sim_node_overlay(sim.nodes[to], PV_AF_INET);
     for (uint32_t i = first; i < first + n; i++) {
         uint8_t body[12];
         pv_store_be32(body, from);
         pv_store_be32(body + 4, to);
         pv_store_be32(body + 8, i);
-        sim_node_send_udp(w->nodes[from], &ip, 4000, pv_view(body, sizeof(body)));
+        sim_node_send_udp(sim.nodes[from], &ip, 4000, pv_view(body, sizeof(body)));
     }
 }
 
 /* NULL, or what is wrong with what `to` has got from `from`. */
-static const char *check_sink(struct sim_world *w, unsigned from, unsigned to, bool rough)
+static const char *check_sink(unsigned from, unsigned to, bool rough)
 {
-    const struct sim_node *n = w->nodes[to];
-    struct pv_addr src = sim_node_overlay(w->nodes[from], PV_AF_INET);
+    const struct sim_node *n = sim.nodes[to];
+    struct pv_addr src = sim_node_overlay(sim.nodes[from], PV_AF_INET);
     struct pv_addr own = sim_node_overlay(n, PV_AF_INET);
     bool seen[2 * WAITING] = {false};
     uint32_t count = 0, waited = 0, last = 0;
@@ -138,9 +138,9 @@ static const char *check_sink(struct sim_world *w, unsigned from, unsigned to, b
 }
 
 /* Does a's path to b go between the addresses of one LAN? */
-static bool is_lan_path(struct sim_world *w)
+static bool is_lan_path(void)
 {
-    const char *answer = sim_world_ask(w, w->nodes[0], PV_S(1), "\"cmd\":\"peers\"");
+    const char *answer = sim_world_ask(sim.nodes[0], PV_S(1), "'cmd':'peers'");
     json_t *root = json_loads(answer == NULL ? "{}" : answer, 0, NULL);
     bool lan = false;
     size_t i;
@@ -162,42 +162,42 @@ static bool is_lan_path(struct sim_world *w)
     return lan;
 }
 
-static bool both_got_some(struct sim_world *w, void *ctx)
+static bool both_got_some(void *ctx)
 {
-    return sim_node_n_sunk(w->nodes[0]) > 0 && sim_node_n_sunk(w->nodes[1]) > 0;
+    return sim_node_n_sunk(sim.nodes[0]) > 0 && sim_node_n_sunk(sim.nodes[1]) > 0;
 }
 
-static const char *meet(struct sim_world *w, const struct cell *cell)
+static const char *meet(const struct cell *cell)
 {
-    if (!sim_world_join_all(w))
+    if (!sim_world_join_all())
         return "joining:";
-    sim_world_run(w, PV_S(2));
-    pv_ns start = sim_net_now(w->net);
-    send_all(w, 0, 1, 0, WAITING);
-    send_all(w, 1, 0, 0, WAITING);
-    if (!sim_world_until(w, PV_S(10), both_got_some, NULL))
+    sim_world_run(PV_S(2));
+    pv_ns start = sim_net_now(sim.net);
+    send_all(0, 1, 0, WAITING);
+    send_all(1, 0, 0, WAITING);
+    if (!sim_world_until(PV_S(10), both_got_some, NULL))
         return "no path in 10 s";
-    pv_ns took = sim_net_now(w->net) - start;
+    pv_ns took = sim_net_now(sim.net) - start;
     if (took > (cell->rough ? PV_S(6) : PV_S(2)))
         return "the path took too long";
-    sim_world_run(w, PV_S(1));
-    send_all(w, 0, 1, WAITING, WAITING);
-    send_all(w, 1, 0, WAITING, WAITING);
-    sim_world_run(w, PV_S(1));
-    const char *why = check_sink(w, 0, 1, cell->rough);
+    sim_world_run(PV_S(1));
+    send_all(0, 1, WAITING, WAITING);
+    send_all(1, 0, WAITING, WAITING);
+    sim_world_run(PV_S(1));
+    const char *why = check_sink(0, 1, cell->rough);
     if (why == NULL)
-        why = check_sink(w, 1, 0, cell->rough);
+        why = check_sink(1, 0, cell->rough);
     if (why != NULL)
         return why;
     for (unsigned i = 0; i < 3; i++) {
-        if (sim_node_pings(w->nodes[i]).strangers > 0)
+        if (sim_node_pings(sim.nodes[i]).strangers > 0)
             return "a node was given a packet for another address";
     }
-    if (sim_node_pings(w->nodes[2]).received > 0 || sim_node_n_sunk(w->nodes[2]) > 0)
+    if (sim_node_pings(sim.nodes[2]).received > 0 || sim_node_n_sunk(sim.nodes[2]) > 0)
         return "a third node was given a packet";
-    sim_world_run(w, PV_S(5));
+    sim_world_run(PV_S(5));
     if ((cell->kind == SAME_LAN || cell->kind == SAME_LAN_HAIRPIN || cell->kind == SAME_LAN_IPV6) &&
-        !is_lan_path(w))
+        !is_lan_path())
         return "two nodes on one LAN do not talk over it";
     return NULL;
 }
@@ -205,19 +205,17 @@ static const char *meet(struct sim_world *w, const struct cell *cell)
 static void run(uint64_t seed, void *ctx)
 {
     const struct cell *cell = ctx;
-    struct sim_world w;
     unsigned zone[2];
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     bool ipv6 = cell->kind == SAME_LAN_IPV6 || cell->kind == CONES_IPV6;
     sim_case("%s%s", KIND_NAMES[cell->kind], cell->rough ? " (rough)" : "");
-    sim_world_init(&w, seed, &good);
-    place(&w, cell, zone);
-    sim_world_node(&w, zone[0], "a", ipv6);
-    sim_world_node(&w, zone[1], "b", ipv6);
-    sim_world_node(&w, SIM_PUBLIC, "c", false);
-    const char *why = meet(&w, cell);
-    sim_must(&w, why == NULL, why);
-    sim_world_done(&w);
+    sim_world_init(seed, &good);
+    place(cell, zone);
+    sim_world_node(zone[0], "a", ipv6);
+    sim_world_node(zone[1], "b", ipv6);
+    sim_world_node(SIM_PUBLIC, "c", false);
+    const char *why = meet(cell);
+    sim_must(why == NULL, why);
 }
 
 PV_TEST(nodes_meet_wherever_they_stand)

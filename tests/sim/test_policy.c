@@ -33,7 +33,6 @@ struct rule {
 };
 
 struct scene {
-    struct sim_world w;
     struct test_rng rng;
     struct rule rules[RULES];
     size_t n_rules;
@@ -73,7 +72,7 @@ static bool may_send(const struct scene *s, unsigned from, unsigned to)
 
 static void judge_all(struct scene *s)
 {
-    pv_ns now = sim_net_now(s->w.net);
+    pv_ns now = sim_net_now(sim.net);
     for (unsigned a = 0; a < NODES; a++) {
         for (unsigned b = 0; b < NODES; b++) {
             bool may = may_send(s, a, b);
@@ -88,45 +87,31 @@ static void judge_all(struct scene *s)
 /* --- an admin's whims ---------------------------------------------------------------------------
  */
 
-static bool ask(struct scene *s, const char *request)
-{
-    const char *answer = sim_world_ask(&s->w, s->w.nodes[0], PV_S(5), request);
-    if (answer != NULL && strstr(answer, "\"ok\":true") != NULL)
-        return true;
-    snprintf(s->w.why, sizeof(s->w.why), "%.100s: %.150s", request,
-             answer == NULL ? "no answer" : answer);
-    return false;
-}
-
 static bool add_rule(struct scene *s)
 {
-    char request[200];
     struct rule r = {.allow = below(s, 2) == 0,
                      .from = below(s, WHOS),
                      .to = below(s, WHOS),
                      .ports = below(s, PV_ARRAY_LEN(port_sets))};
-    size_t at = below(s, (unsigned)s->n_rules + 1);
-    snprintf(request, sizeof(request),
-             "\"cmd\":\"rule_add\",\"verdict\":\"%s\",\"from\":\"%s\",\"to\":\"%s\","
-             "\"ports\":\"%s\",\"place\":%zu",
-             r.allow ? "allow" : "deny", who_names[r.from], who_names[r.to], port_sets[r.ports],
-             at == s->n_rules ? 0 : at + 1);
+    size_t at = below(s, (unsigned)s->n_rules + 1), place = at == s->n_rules ? 0 : at + 1;
     memmove(&s->rules[at + 1], &s->rules[at], (s->n_rules - at) * sizeof(r));
     s->rules[at] = r;
     s->n_rules++;
     judge_all(s); /* it holds from when it is asked for, at the earliest */
-    return ask(s, request);
+    return sim_world_tell(sim.nodes[0], PV_S(5),
+                          "'cmd':'rule_add','verdict':'%s','from':'%s','to':'%s',"
+                          "'ports':'%s','place':%zu",
+                          r.allow ? "allow" : "deny", who_names[r.from], who_names[r.to],
+                          port_sets[r.ports], place);
 }
 
 static bool remove_rule(struct scene *s)
 {
-    char request[80];
     size_t at = below(s, (unsigned)s->n_rules);
-    snprintf(request, sizeof(request), "\"cmd\":\"rule_remove\",\"number\":%zu", at + 1);
     s->n_rules--;
     memmove(&s->rules[at], &s->rules[at + 1], (s->n_rules - at) * sizeof(s->rules[0]));
     judge_all(s);
-    return ask(s, request);
+    return sim_world_tell(sim.nodes[0], PV_S(5), "'cmd':'rule_remove','number':%zu", at + 1);
 }
 
 static bool change_something(struct scene *s)
@@ -139,15 +124,15 @@ static bool change_something(struct scene *s)
         return remove_rule(s);
     if (what < 8) {
         s->deny_default = !s->deny_default;
-        snprintf(request, sizeof(request), "\"cmd\":\"rules_default\",\"verdict\":\"%s\"",
+        snprintf(request, sizeof(request), "'cmd':'rules_default','verdict':'%s'",
                  s->deny_default ? "deny" : "allow");
     } else {
         s->tagged[node] = !s->tagged[node];
-        snprintf(request, sizeof(request), "\"cmd\":\"%s\",\"peer\":\"n%u\",\"tag\":\"guest\"",
+        snprintf(request, sizeof(request), "'cmd':'%s','peer':'n%u','tag':'guest'",
                  s->tagged[node] ? "tag" : "untag", node);
     }
     judge_all(s);
-    return ask(s, request);
+    return sim_world_tell(sim.nodes[0], PV_S(5), "%s", request);
 }
 
 /* The events that need no admin: programs, and machines that do what they should not. */
@@ -155,11 +140,11 @@ static void disturb(struct scene *s)
 {
     unsigned node = below(s, NODES);
     s->joined[node] = !s->joined[node];
-    sim_node_join(s->w.nodes[node], group, s->joined[node]);
+    sim_node_join(sim.nodes[node], group, s->joined[node]);
     if (below(s, 4) == 0) {
         node = below(s, NODES);
         s->reflects[node] = !s->reflects[node];
-        sim_node_set_reflects(s->w.nodes[node], s->reflects[node]);
+        sim_node_set_reflects(sim.nodes[node], s->reflects[node]);
     }
     if (below(s, 4) == 0)
         s->flooder = below(s, 2 * NODES);
@@ -171,9 +156,9 @@ static void disturb(struct scene *s)
 /* Each from a port that no packet had before. */
 static void flood(struct scene *s)
 {
-    struct pv_addr to = sim_node_overlay(s->w.nodes[(s->flooder + 1) % NODES], PV_AF_INET);
+    struct pv_addr to = sim_node_overlay(sim.nodes[(s->flooder + 1) % NODES], PV_AF_INET);
     for (unsigned i = 0; i < FLOOD; i++)
-        (void)sim_node_send_udp(s->w.nodes[s->flooder], &to, (uint16_t)test_rng_next(&s->rng),
+        (void)sim_node_send_udp(sim.nodes[s->flooder], &to, (uint16_t)test_rng_next(&s->rng),
                                 pv_view("x", 1));
 }
 
@@ -185,14 +170,14 @@ static void send_all(void *ctx)
         flood(s);
     if (pv_addr_parse_ip(group, &many) == PV_OK) {
         for (unsigned a = 0; a < NODES; a++)
-            (void)sim_node_send_udp(s->w.nodes[a], &many, 40000, pv_view("x", 1));
+            (void)sim_node_send_udp(sim.nodes[a], &many, 40000, pv_view("x", 1));
     }
     for (unsigned a = 0; a < NODES; a++) {
         for (unsigned b = 0; b < NODES; b++) {
             struct pv_addr to =
-                sim_node_overlay(s->w.nodes[b], b % 2 == 0 ? PV_AF_INET : PV_AF_INET6);
+                sim_node_overlay(sim.nodes[b], b % 2 == 0 ? PV_AF_INET : PV_AF_INET6);
             if (a != b)
-                (void)sim_node_send_udp(s->w.nodes[a], &to, (uint16_t)(40000 + b), pv_view("x", 1));
+                (void)sim_node_send_udp(sim.nodes[a], &to, (uint16_t)(40000 + b), pv_view("x", 1));
         }
     }
 }
@@ -200,8 +185,8 @@ static void send_all(void *ctx)
 static unsigned sender_of(struct scene *s, const struct pv_addr *src)
 {
     for (unsigned a = 0; a < NODES; a++) {
-        struct pv_addr ip4 = sim_node_overlay(s->w.nodes[a], PV_AF_INET);
-        struct pv_addr ip6 = sim_node_overlay(s->w.nodes[a], PV_AF_INET6);
+        struct pv_addr ip4 = sim_node_overlay(sim.nodes[a], PV_AF_INET);
+        struct pv_addr ip6 = sim_node_overlay(sim.nodes[a], PV_AF_INET6);
         if (pv_addr_equal_ip(src, &ip4) || pv_addr_equal_ip(src, &ip6))
             return a;
     }
@@ -212,8 +197,8 @@ static unsigned sender_of(struct scene *s, const struct pv_addr *src)
 static const char *look(struct scene *s)
 {
     for (unsigned b = 0; b < NODES; b++) {
-        for (size_t i = 0; i < sim_node_n_sunk(s->w.nodes[b]); i++) {
-            const struct sim_sunk *x = sim_node_sunk(s->w.nodes[b], i);
+        for (size_t i = 0; i < sim_node_n_sunk(sim.nodes[b]); i++) {
+            const struct sim_sunk *x = sim_node_sunk(sim.nodes[b], i);
             unsigned a = sender_of(s, &x->src);
             if (a == NODES)
                 return "a packet of nobody";
@@ -223,10 +208,10 @@ static const char *look(struct scene *s)
                 s->arrived[a][b] = x->at;
             if (s->may[a][b] || x->at < s->since[a][b] + SETTLED)
                 continue;
-            snprintf(s->w.why, sizeof(s->w.why), "from n%u to n%u", a, b);
+            snprintf(sim.why, sizeof(sim.why), "from n%u to n%u", a, b);
             return "a packet passed that was forbidden for long:";
         }
-        sim_node_forget_sunk(s->w.nodes[b]);
+        sim_node_forget_sunk(sim.nodes[b]);
     }
     return NULL;
 }
@@ -234,7 +219,7 @@ static const char *look(struct scene *s)
 /* A packet that has been allowed for long arrives. */
 static const char *miss(struct scene *s)
 {
-    pv_ns now = sim_net_now(s->w.net);
+    pv_ns now = sim_net_now(sim.net);
     for (unsigned a = 0; a < NODES; a++) {
         for (unsigned b = 0; b < NODES; b++) {
             bool long_since = now > s->since[a][b] + 2 * SETTLED &&
@@ -242,7 +227,7 @@ static const char *miss(struct scene *s)
                               now > s->restarted[b] + 3 * SETTLED;
             if (a == b || !s->may[a][b] || !long_since || s->arrived[a][b] + SETTLED > now)
                 continue;
-            snprintf(s->w.why, sizeof(s->w.why), "from n%u to n%u", a, b);
+            snprintf(sim.why, sizeof(sim.why), "from n%u to n%u", a, b);
             return "nothing passed that was allowed for long:";
         }
     }
@@ -257,12 +242,12 @@ static const char *wrong(void *ctx)
 
 static const char *traffic(struct scene *s, pv_ns duration)
 {
-    return sim_world_traffic(&s->w, duration, PV_S(1), send_all, wrong, s);
+    return sim_world_traffic(duration, PV_S(1), send_all, wrong, s);
 }
 
 static const char *walk(struct scene *s)
 {
-    if (!sim_world_join_all(&s->w))
+    if (!sim_world_join_all())
         return "no network:";
     judge_all(s);
     const char *failure = traffic(s, PV_S(20));
@@ -271,9 +256,9 @@ static const char *walk(struct scene *s)
         if (!change_something(s))
             return "not done:";
         if (below(s, 12) == 0) {
-            sim_node_kill(s->w.nodes[node]);
-            sim_node_start(s->w.nodes[node]);
-            s->restarted[node] = sim_net_now(s->w.net);
+            sim_node_kill(sim.nodes[node]);
+            sim_node_start(sim.nodes[node]);
+            s->restarted[node] = sim_net_now(sim.net);
             s->joined[node] = false;
         }
         disturb(s);
@@ -288,10 +273,9 @@ PV_SIM(nothing_passes_that_no_rule_allows, SEEDS)
     memset(&s, 0, sizeof(s));
     s.rng.state = seed;
     s.flooder = NODES;
-    sim_world_init(&s.w, seed, &line);
+    sim_world_init(seed, &line);
     for (unsigned i = 0; i < NODES; i++)
-        sim_world_node(&s.w, SIM_PUBLIC, who_names[i], false);
+        sim_world_node(SIM_PUBLIC, who_names[i], false);
     const char *failure = walk(&s);
-    sim_must(&s.w, failure == NULL, failure);
-    sim_world_done(&s.w);
+    sim_must(failure == NULL, failure);
 }

@@ -12,29 +12,28 @@ enum {
 };
 
 struct pair {
-    struct sim_world w;
     struct sim_node *a, *b;
     struct sim_router *router;
     uint64_t seed;
 };
 
-static bool both_direct(struct sim_world *w, void *ctx)
+static bool both_direct(void *ctx)
 {
-    return strcmp(sim_node_path(w->nodes[0], "b"), "direct") == 0 &&
-           strcmp(sim_node_path(w->nodes[1], "a"), "direct") == 0;
+    return strcmp(sim_node_path(sim.nodes[0], "b"), "direct") == 0 &&
+           strcmp(sim_node_path(sim.nodes[1], "a"), "direct") == 0;
 }
 
-static bool is_mapped(struct sim_world *w, void *ctx)
+static bool is_mapped(void *ctx)
 {
     struct pair *p = ctx;
-    return sim_world_says(w, p->a, "\"cmd\":\"status\"", "\"verified\":true") &&
+    return sim_world_says(p->a, "'cmd':'status'", "'verified':true") &&
            sim_router_mapped(p->router) == 1;
 }
 
-static bool is_given_up(struct sim_world *w, void *ctx)
+static bool is_given_up(void *ctx)
 {
     struct pair *p = ctx;
-    return sim_world_says(w, p->a, "\"cmd\":\"status\"", "\"waiting\"");
+    return sim_world_says(p->a, "'cmd':'status'", "'waiting'");
 }
 
 /* A network of two behind symmetric NATs; the first one's router speaks PCP. */
@@ -46,14 +45,14 @@ static bool begin(struct pair *p, uint64_t seed, const char *profile, bool rough
         line = (struct pv_link_config){
             .delay = PV_MS(25), .jitter = PV_MS(8), .loss = 0.05, .reorder = 0.05};
     p->seed = seed;
-    sim_world_init(&p->w, seed, &good);
-    unsigned za = sim_world_nat(&p->w, SIM_PUBLIC, profile, &line);
-    unsigned zb = sim_world_nat(&p->w, SIM_PUBLIC, "symmetric", &line);
-    p->router = sim_world_router(&p->w, za);
+    sim_world_init(seed, &good);
+    unsigned za = sim_world_nat(SIM_PUBLIC, profile, &line);
+    unsigned zb = sim_world_nat(SIM_PUBLIC, "symmetric", &line);
+    p->router = sim_world_router(za);
     p->router->lies = lies;
-    p->a = sim_world_node(&p->w, za, "a", false);
-    p->b = sim_world_node(&p->w, zb, "b", false);
-    return sim_world_join_all(&p->w);
+    p->a = sim_world_node(za, "a", false);
+    p->b = sim_world_node(zb, "b", false);
+    return sim_world_join_all();
 }
 
 static void ping(struct pair *p)
@@ -66,17 +65,16 @@ static void meet(uint64_t seed, void *ctx)
 {
     const bool *rough = ctx;
     struct pair p;
-    sim_must(&p.w, begin(&p, seed, "symmetric", *rough, false), "joining:");
-    sim_must(&p.w, sim_world_until(&p.w, PV_S(*rough ? 8 : 2), is_mapped, &p), "no port is mapped");
-    sim_world_run(&p.w, PV_S(*rough ? 2 : 1));
+    sim_must(begin(&p, seed, "symmetric", *rough, false), "joining:");
+    sim_must(sim_world_until(PV_S(*rough ? 8 : 2), is_mapped, &p), "no port is mapped");
+    sim_world_run(PV_S(*rough ? 2 : 1));
     ping(&p);
-    sim_must(&p.w, sim_world_until(&p.w, *rough ? PV_S(4) : PV_MS(700), both_direct, NULL),
+    sim_must(sim_world_until(*rough ? PV_S(4) : PV_MS(700), both_direct, NULL),
              "not direct in time");
     sim_node_stop(p.a);
-    sim_world_run(&p.w, PV_S(1));
+    sim_world_run(PV_S(1));
     /* One packet, which may be lost. */
-    sim_must(&p.w, sim_router_mapped(p.router) == 0 || *rough, "the port was not given back");
-    sim_world_done(&p.w);
+    sim_must(sim_router_mapped(p.router) == 0 || *rough, "the port was not given back");
 }
 
 PV_TEST(symmetric_nats_are_direct_when_one_speaks_pcp)
@@ -102,10 +100,10 @@ static void heal(uint64_t seed, void *ctx)
     const enum fault *fault = ctx;
     struct pair p;
     struct pv_addr client;
-    sim_must(&p.w, begin(&p, seed, "symmetric", false, false), "joining:");
+    sim_must(begin(&p, seed, "symmetric", false, false), "joining:");
     if (*fault == LEASE_ENDS)
         p.router->lifetime = 120;
-    sim_must(&p.w, sim_world_until(&p.w, PV_S(2), is_mapped, &p), "no port is mapped");
+    sim_must(sim_world_until(PV_S(2), is_mapped, &p), "no port is mapped");
     client = pv_addr4(192, 168, 1, 20, SIM_ROUTER_PORT);
     pv_ns patience = PV_S(1);
     if (*fault == RESTART_TOLD) {
@@ -115,18 +113,17 @@ static void heal(uint64_t seed, void *ctx)
         sim_router_restart(p.router, NULL);
         patience = PV_S(110);
     } else if (*fault == LEASE_ENDS) {
-        sim_world_run(&p.w, PV_S(1200));
+        sim_world_run(PV_S(1200));
     } else {
         sim_node_kill(p.a);
-        sim_world_run(&p.w, PV_S(3));
+        sim_world_run(PV_S(3));
         sim_node_start(p.a);
         patience = PV_S(5);
     }
-    sim_must(&p.w, sim_world_until(&p.w, patience, is_mapped, &p), FAULT_NAMES[*fault]);
-    sim_world_run(&p.w, PV_S(3));
+    sim_must(sim_world_until(patience, is_mapped, &p), FAULT_NAMES[*fault]);
+    sim_world_run(PV_S(3));
     ping(&p);
-    sim_must(&p.w, sim_world_until(&p.w, PV_S(2), both_direct, NULL), FAULT_NAMES[*fault]);
-    sim_world_done(&p.w);
+    sim_must(sim_world_until(PV_S(2), both_direct, NULL), FAULT_NAMES[*fault]);
 }
 
 PV_TEST(a_port_that_a_router_loses_is_mapped_again)
@@ -139,10 +136,9 @@ PV_SIM(a_router_that_lies_harms_nobody, SEEDS)
 {
     struct pair p;
     /* Many ports are tried. */
-    sim_must(&p.w, begin(&p, seed, "port-restricted", false, true), "joining:");
-    sim_world_run(&p.w, PV_S(2));
+    sim_must(begin(&p, seed, "port-restricted", false, true), "joining:");
+    sim_world_run(PV_S(2));
     ping(&p);
-    sim_must(&p.w, sim_world_until(&p.w, PV_S(20), both_direct, NULL), "a lie stands in the way");
-    sim_must(&p.w, sim_world_until(&p.w, PV_S(40), is_given_up, &p), "the lie was not noticed");
-    sim_world_done(&p.w);
+    sim_must(sim_world_until(PV_S(20), both_direct, NULL), "a lie stands in the way");
+    sim_must(sim_world_until(PV_S(40), is_given_up, &p), "the lie was not noticed");
 }

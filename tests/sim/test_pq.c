@@ -29,50 +29,48 @@ struct pair {
     struct sim_node *a, *b;
 };
 
-static bool pair_is_hybrid(struct sim_world *w, void *ctx)
+static bool pair_is_hybrid(void *ctx)
 {
     const struct pair *p = ctx;
     return is_hybrid(p->a, p->b);
 }
 
-static bool becomes_hybrid(struct sim_world *w, struct sim_node *a, struct sim_node *b,
-                           pv_ns timeout)
+static bool becomes_hybrid(struct sim_node *a, struct sim_node *b, pv_ns timeout)
 {
     struct pair p = {a, b};
-    return sim_world_until(w, timeout, pair_is_hybrid, &p);
+    return sim_world_until(timeout, pair_is_hybrid, &p);
 }
 
 /* Two nodes of one network, which have met. */
-static bool begin_pair(struct sim_world *w, uint64_t seed, struct sim_node **ret_a,
-                       struct sim_node **ret_b)
+static bool begin_pair(uint64_t seed, struct sim_node **ret_a, struct sim_node **ret_b)
 {
-    sim_world_init(w, seed, &good);
-    *ret_a = sim_world_node(w, SIM_PUBLIC, "a", false);
-    *ret_b = sim_world_node(w, SIM_PUBLIC, "b", false);
-    if (!sim_world_join_all(w))
+    sim_world_init(seed, &good);
+    *ret_a = sim_world_node(SIM_PUBLIC, "a", false);
+    *ret_b = sim_world_node(SIM_PUBLIC, "b", false);
+    if (!sim_world_join_all())
         return false;
-    sim_world_run(w, PV_S(2));
-    return sim_world_reach(w, *ret_a, *ret_b, PV_MS(100), PV_S(5)) != PV_NEVER &&
-           becomes_hybrid(w, *ret_a, *ret_b, PV_S(2));
+    sim_world_run(PV_S(2));
+    return sim_world_reach(*ret_a, *ret_b, PV_MS(100), PV_S(5)) != PV_NEVER &&
+           becomes_hybrid(*ret_a, *ret_b, PV_S(2));
 }
 
 /* The policy of sim_node_set_pq() holds from the next start on. */
-static void restart_all(struct sim_world *w)
+static void restart_all(void)
 {
-    for (size_t i = 0; i < w->n_nodes; i++) {
-        sim_node_stop(w->nodes[i]);
-        sim_node_start(w->nodes[i]);
+    for (size_t i = 0; i < sim.n_nodes; i++) {
+        sim_node_stop(sim.nodes[i]);
+        sim_node_start(sim.nodes[i]);
     }
 }
 
 /* --- meetings ----------------------------------------------------------------------------------
  */
 
-static bool all_hybrid(struct sim_world *w, void *ctx)
+static bool all_hybrid(void *ctx)
 {
-    for (size_t i = 0; i < w->n_nodes; i++) {
-        for (size_t k = i + 1; k < w->n_nodes; k++) {
-            if (!is_hybrid(w->nodes[i], w->nodes[k]))
+    for (size_t i = 0; i < sim.n_nodes; i++) {
+        for (size_t k = i + 1; k < sim.n_nodes; k++) {
+            if (!is_hybrid(sim.nodes[i], sim.nodes[k]))
                 return false;
         }
     }
@@ -82,39 +80,37 @@ static bool all_hybrid(struct sim_world *w, void *ctx)
 /* Loss, reordering and duplicates on every line; everybody meets everybody, and some restart. */
 PV_SIM(nodes_that_meet_agree_on_a_key, WORLDS)
 {
-    struct sim_world w;
     const struct pv_link_config line = {.delay = PV_MS(15),
                                         .jitter = PV_MS(8),
                                         .loss = 0.05,
                                         .duplicate = 0.03,
                                         .reorder = 0.1,
                                         .reorder_by = PV_MS(15)};
-    sim_world_init(&w, seed, &line);
+    sim_world_init(seed, &line);
     for (int i = 0; i < MESH; i++) {
         static const char *const names[MESH] = {"a", "b", "c", "d", "e", "f", "g", "h"};
-        unsigned zone = i % 2 == 0 ? SIM_PUBLIC : sim_world_nat(&w, SIM_PUBLIC, "linux", &line);
-        sim_world_node(&w, zone, names[i], false);
+        unsigned zone = i % 2 == 0 ? SIM_PUBLIC : sim_world_nat(SIM_PUBLIC, "linux", &line);
+        sim_world_node(zone, names[i], false);
     }
-    sim_must(&w, sim_world_join_all(&w), "joining:");
+    sim_must(sim_world_join_all(), "joining:");
     for (int round = 0; round < 2; round++) {
-        sim_world_run(&w, PV_S(2));
-        for (size_t turn = 0; turn < 60 && !all_hybrid(&w, NULL); turn++) {
-            for (size_t i = 0; i < w.n_nodes; i++) {
-                for (size_t k = 0; k < w.n_nodes; k++) {
-                    struct pv_addr to = sim_node_overlay(w.nodes[k], PV_AF_INET);
+        sim_world_run(PV_S(2));
+        for (size_t turn = 0; turn < 60 && !all_hybrid(NULL); turn++) {
+            for (size_t i = 0; i < sim.n_nodes; i++) {
+                for (size_t k = 0; k < sim.n_nodes; k++) {
+                    struct pv_addr to = sim_node_overlay(sim.nodes[k], PV_AF_INET);
                     if (i != k && (turn + i + k) % 4 == 0)
-                        sim_node_ping(w.nodes[i], &to, 32);
+                        sim_node_ping(sim.nodes[i], &to, 32);
                 }
             }
-            sim_world_run(&w, PV_S(1));
+            sim_world_run(PV_S(1));
         }
-        sim_must(&w, all_hybrid(&w, NULL), "a pair is not hybrid after a minute");
-        struct sim_node *victim = w.nodes[pv_natrng_below(sim_net_rng(w.net), MESH)];
+        sim_must(all_hybrid(NULL), "a pair is not hybrid after a minute");
+        struct sim_node *victim = sim.nodes[pv_natrng_below(sim_net_rng(sim.net), MESH)];
         sim_node_kill(victim);
-        sim_world_run(&w, PV_MS(700));
+        sim_world_run(PV_MS(700));
         sim_node_start(victim);
     }
-    sim_world_done(&w);
 }
 
 /* A session may begin without: the first ping takes as long as with the exchange switched off, and
@@ -123,24 +119,22 @@ PV_SIM(first_packets_are_not_delayed, 3)
 {
     pv_ns took[2];
     for (int on = 0; on < 2; on++) {
-        struct sim_world w;
-        sim_world_init(&w, seed, &good);
-        struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
-        struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
+        sim_world_init(seed, &good);
+        struct sim_node *a = sim_world_node(SIM_PUBLIC, "a", false);
+        struct sim_node *b = sim_world_node(SIM_PUBLIC, "b", false);
         sim_node_stop(a);
         sim_node_stop(b);
         sim_node_set_pq(a, true, on ? PV_PQ_ON : PV_PQ_OFF);
         sim_node_set_pq(b, true, on ? PV_PQ_ON : PV_PQ_OFF);
         sim_node_start(a);
         sim_node_start(b);
-        sim_must(&w, sim_world_join_all(&w), "joining:");
-        sim_world_run(&w, PV_S(2));
-        took[on] = sim_world_reach(&w, a, b, PV_MS(10), PV_S(5));
-        sim_must(&w, took[on] != PV_NEVER, "no path");
-        sim_must(&w, !on || becomes_hybrid(&w, a, b, PV_MS(150)),
+        sim_must(sim_world_join_all(), "joining:");
+        sim_world_run(PV_S(2));
+        took[on] = sim_world_reach(a, b, PV_MS(10), PV_S(5));
+        sim_must(took[on] != PV_NEVER, "no path");
+        sim_must(!on || becomes_hybrid(a, b, PV_MS(150)),
                  "not hybrid within 150 ms of the first packet");
-        sim_must(&w, on || !is_hybrid(a, b), "hybrid although it is off");
-        sim_world_done(&w);
+        sim_must(on || !is_hybrid(a, b), "hybrid although it is off");
     }
     if (took[1] > took[0] + PV_MS(10)) {
         printf("%.1f ms with, %.1f ms without\n", (double)took[1] / 1e6, (double)took[0] / 1e6);
@@ -158,25 +152,25 @@ enum {
 };
 
 /* Each of both that runs sends, a packet each 20 ms. */
-static void send_for(struct sim_world *w, struct sim_node *const n[static 2], pv_ns time)
+static void send_for(struct sim_node *const n[static 2], pv_ns time)
 {
-    for (pv_ns end = sim_net_now(w->net) + time; sim_net_now(w->net) < end;) {
+    for (pv_ns end = sim_net_now(sim.net) + time; sim_net_now(sim.net) < end;) {
         for (int i = 0; i < 2; i++) {
             struct pv_addr to = sim_node_overlay(n[1 - i], PV_AF_INET);
             if (sim_node_runs(n[i]))
                 sim_node_flow(n[i], &to);
         }
-        sim_world_run(w, PV_MS(20));
+        sim_world_run(PV_MS(20));
     }
 }
 
 /* Both send, until each has heard the other; false: not within that time. */
-static bool both_carry(struct sim_world *w, struct sim_node *const n[static 2], pv_ns timeout)
+static bool both_carry(struct sim_node *const n[static 2], pv_ns timeout)
 {
     sim_node_flow_begin(n[0]);
     sim_node_flow_begin(n[1]);
-    for (pv_ns end = sim_net_now(w->net) + timeout; sim_net_now(w->net) < end;) {
-        send_for(w, n, PV_MS(20));
+    for (pv_ns end = sim_net_now(sim.net) + timeout; sim_net_now(sim.net) < end;) {
+        send_for(n, PV_MS(20));
         if (sim_node_flow_seen(n[0]).received > 0 && sim_node_flow_seen(n[1]).received > 0)
             return true;
     }
@@ -187,31 +181,29 @@ static bool both_carry(struct sim_world *w, struct sim_node *const n[static 2], 
  * in and behind the repetitions that its coming online causes all arrive. */
 static void restarts(uint64_t seed, void *ctx)
 {
-    struct sim_world w;
     struct sim_node *n[2];
-    sim_must(&w, begin_pair(&w, seed, &n[0], &n[1]), "they do not meet:");
+    sim_must(begin_pair(seed, &n[0], &n[1]), "they do not meet:");
     /* Near each other, and as far from the coordinator as the seed says. */
     const struct pv_link_config near = {.delay = PV_MS(1), .jitter = PV_MS(1)};
     const struct pv_link_config far = {.delay = PV_MS(1 + 5 * seed), .loss = 0.3};
-    sim_net_set_line(w.net, sim_node_host(n[0]), &near);
-    sim_net_set_line(w.net, sim_node_host(n[1]), &near);
-    sim_net_set_line(w.net, sim_coord_host(w.coord), &far);
+    sim_net_set_line(sim.net, sim_node_host(n[0]), &near);
+    sim_net_set_line(sim.net, sim_node_host(n[1]), &near);
+    sim_net_set_line(sim.net, sim_coord_host(sim.coord), &far);
     for (int i = 0; i < 2 && seed % 2 == 1; i++)
         sim_node_set_pq(n[i], true, PV_PQ_REQUIRE);
-    restart_all(&w);
-    sim_must(&w, both_carry(&w, n, PV_S(15)), "they do not meet again");
+    restart_all();
+    sim_must(both_carry(n, PV_S(15)), "they do not meet again");
     for (int i = 0; i < RESTARTS; i++) {
         struct sim_node *victim = n[i % 2];
-        pv_ns away = PV_MS(500 + pv_natrng_below(sim_net_rng(w.net), 2500));
+        pv_ns away = PV_MS(500 + pv_natrng_below(sim_net_rng(sim.net), 2500));
         sim_node_kill(victim);
-        send_for(&w, n, away);
+        send_for(n, away);
         sim_node_start(victim);
-        sim_must(&w, both_carry(&w, n, PV_S(8)), "packets do not pass 8 s after a restart");
+        sim_must(both_carry(n, PV_S(8)), "packets do not pass 8 s after a restart");
         for (int turn = 0; turn < 240 && !is_hybrid(n[0], n[1]); turn++)
-            send_for(&w, n, (PV_PEER_PQ_GRACE + PV_S(2)) / 240);
-        sim_must(&w, is_hybrid(n[0], n[1]), "not hybrid after a restart");
+            send_for(n, (PV_PEER_PQ_GRACE + PV_S(2)) / 240);
+        sim_must(is_hybrid(n[0], n[1]), "not hybrid after a restart");
     }
-    sim_world_done(&w);
 }
 
 PV_TEST(restarts_under_traffic_cut_nobody_off)
@@ -226,47 +218,39 @@ PV_TEST(restarts_under_traffic_cut_nobody_off)
 /* One that cannot, one that does not want to, two that do, and one that wants nothing else. */
 PV_SIM(mixed_versions_and_settings_go_together, 2)
 {
-    struct sim_world w;
-    sim_world_init(&w, seed, &good);
-    struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
-    struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
-    struct sim_node *old = sim_world_node(&w, SIM_PUBLIC, "old", false);
-    struct sim_node *off = sim_world_node(&w, SIM_PUBLIC, "off", false);
-    struct sim_node *strict = sim_world_node(&w, SIM_PUBLIC, "strict", false);
+    sim_world_init(seed, &good);
+    struct sim_node *a = sim_world_node(SIM_PUBLIC, "a", false);
+    struct sim_node *b = sim_world_node(SIM_PUBLIC, "b", false);
+    struct sim_node *old = sim_world_node(SIM_PUBLIC, "old", false);
+    struct sim_node *off = sim_world_node(SIM_PUBLIC, "off", false);
+    struct sim_node *strict = sim_world_node(SIM_PUBLIC, "strict", false);
     sim_node_set_pq(old, false, PV_PQ_ON);
     sim_node_set_pq(off, true, PV_PQ_OFF);
     sim_node_set_pq(strict, true, PV_PQ_REQUIRE);
-    restart_all(&w);
-    sim_must(&w, sim_world_join_all(&w), "joining:");
-    sim_world_run(&w, PV_S(2));
+    restart_all();
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(2));
     struct sim_node *const well[][2] = {{a, b}, {a, old}, {off, b}, {old, off}, {strict, a}};
     for (size_t i = 0; i < PV_ARRAY_LEN(well); i++) {
-        sim_must(&w, sim_world_reach(&w, well[i][0], well[i][1], PV_MS(100), PV_S(10)) != PV_NEVER,
+        sim_must(sim_world_reach(well[i][0], well[i][1], PV_MS(100), PV_S(10)) != PV_NEVER,
                  "no ping is answered");
     }
-    sim_world_run(&w, PV_S(30));
-    sim_must(&w,
-             is_hybrid(a, b) && is_hybrid(strict, a) && !is_hybrid(a, old) && !is_hybrid(off, b),
+    sim_world_run(PV_S(30));
+    sim_must(is_hybrid(a, b) && is_hybrid(strict, a) && !is_hybrid(a, old) && !is_hybrid(off, b),
              "another pair is hybrid than those that can");
     /* A packet allowed at first is allowed later: nobody announced more than it does. */
-    sim_must(&w, sim_world_reach(&w, a, old, PV_MS(100), PV_S(5)) != PV_NEVER,
+    sim_must(sim_world_reach(a, old, PV_MS(100), PV_S(5)) != PV_NEVER,
              "packets with an old node wait");
-    sim_must(&w,
-             sim_world_reach(&w, strict, old, PV_MS(500), PV_S(15)) == PV_NEVER &&
-                 sim_world_reach(&w, off, strict, PV_MS(500), PV_S(15)) == PV_NEVER,
+    sim_must(sim_world_reach(strict, old, PV_MS(500), PV_S(15)) == PV_NEVER &&
+                 sim_world_reach(off, strict, PV_MS(500), PV_S(15)) == PV_NEVER,
              "a packet passed that must not");
-    sim_must(
-        &w,
-        sim_world_says(&w, strict, "\"cmd\":\"why\",\"peer\":\"old\"",
-                       "\"cause_code\":\"pq_required\"") &&
-            sim_world_says(&w, a, "\"cmd\":\"why\",\"peer\":\"old\"",
-                           "its p2pvpnd does not do it") &&
-            sim_world_says(&w, old, "\"cmd\":\"why\",\"peer\":\"a\"", "this machine has no KEM") &&
-            sim_world_says(&w, old, "\"cmd\":\"status\"", "\"state\":\"unable\"") &&
-            sim_world_says(&w, a, "\"cmd\":\"status\"", "\"state\":\"on\"") &&
-            sim_world_says(&w, a, "\"cmd\":\"peers\"", "\"session\":\"hybrid\""),
-        "the words are missing:");
-    sim_world_done(&w);
+    sim_must(sim_world_says(strict, "'cmd':'why','peer':'old'", "'cause_code':'pq_required'") &&
+                 sim_world_says(a, "'cmd':'why','peer':'old'", "its p2pvpnd does not do it") &&
+                 sim_world_says(old, "'cmd':'why','peer':'a'", "this machine has no KEM") &&
+                 sim_world_says(old, "'cmd':'status'", "'state':'unable'") &&
+                 sim_world_says(a, "'cmd':'status'", "'state':'on'") &&
+                 sim_world_says(a, "'cmd':'peers'", "'session':'hybrid'"),
+             "the words are missing:");
 }
 
 /* A coordinator is updated, and set back to what it was: its nodes go over to hybrid channels, and
@@ -274,44 +258,36 @@ PV_SIM(mixed_versions_and_settings_go_together, 2)
  * them. */
 PV_SIM(coordinators_of_all_versions_serve, 2)
 {
-    struct sim_world w;
-    sim_world_init(&w, seed, &good);
-    sim_coord_stop(w.coord);
-    sim_coord_set_kem(w.coord, false);
-    sim_coord_start(w.coord);
-    struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
-    struct sim_node *old = sim_world_node(&w, SIM_PUBLIC, "old", false);
-    struct sim_node *strict = sim_world_node(&w, SIM_PUBLIC, "strict", false);
+    sim_world_init(seed, &good);
+    sim_coord_stop(sim.coord);
+    sim_coord_set_kem(sim.coord, false);
+    sim_coord_start(sim.coord);
+    struct sim_node *a = sim_world_node(SIM_PUBLIC, "a", false);
+    struct sim_node *old = sim_world_node(SIM_PUBLIC, "old", false);
+    struct sim_node *strict = sim_world_node(SIM_PUBLIC, "strict", false);
     sim_node_set_pq(old, false, PV_PQ_ON);
     sim_node_set_pq(strict, true, PV_PQ_REQUIRE);
-    restart_all(&w);
-    sim_must(&w, sim_world_join_all(&w), "joining:");
+    restart_all();
+    sim_must(sim_world_join_all(), "joining:");
     for (int round = 0; round < 3; round++) {
         const bool able = round == 1;
-        const char *kind = able ? "\"coordinator\":\"hybrid\"" : "\"coordinator\":\"classical\"";
+        const char *kind = able ? "'coordinator':'hybrid'" : "'coordinator':'classical'";
         if (round > 0) {
-            sim_coord_stop(w.coord);
-            sim_coord_set_kem(w.coord, able);
-            sim_coord_start(w.coord);
+            sim_coord_stop(sim.coord);
+            sim_coord_set_kem(sim.coord, able);
+            sim_coord_start(sim.coord);
         }
-        sim_world_run(&w, PV_S(60));
-        sim_must(
-            &w,
-            sim_world_says(&w, a, "\"cmd\":\"status\"", kind) &&
-                sim_world_says(&w, old, "\"cmd\":\"status\"", "\"coordinator\":\"classical\"") &&
-                sim_world_says(&w, strict, "\"cmd\":\"status\"",
-                               round < 2 ? kind : "it was hybrid"),
-            "a channel is of another kind than its ends are able to");
-        sim_must(&w,
-                 sim_world_says(&w, a, "\"cmd\":\"status\"", "no longer post-quantum") ==
-                     (round == 2),
+        sim_world_run(PV_S(60));
+        sim_must(sim_world_says(a, "'cmd':'status'", kind) &&
+                     sim_world_says(old, "'cmd':'status'", "'coordinator':'classical'") &&
+                     sim_world_says(strict, "'cmd':'status'", round < 2 ? kind : "it was hybrid"),
+                 "a channel is of another kind than its ends are able to");
+        sim_must(sim_world_says(a, "'cmd':'status'", "no longer post-quantum") == (round == 2),
                  "a loss is not named, or none is");
-        sim_must(&w, !sim_world_says(&w, old, "\"cmd\":\"status\"", "no longer post-quantum"),
+        sim_must(!sim_world_says(old, "'cmd':'status'", "no longer post-quantum"),
                  "one that never was hybrid misses it");
-        sim_must(&w, sim_world_reach(&w, a, old, PV_MS(100), PV_S(10)) != PV_NEVER,
-                 "no ping is answered");
+        sim_must(sim_world_reach(a, old, PV_MS(100), PV_S(10)) != PV_NEVER, "no ping is answered");
     }
-    sim_world_done(&w);
 }
 
 /* --- boxes --------------------------------------------------------------------------------------
@@ -332,70 +308,62 @@ static void count_boxes(void *ctx, struct pv_ctl_msg *msg)
 }
 
 /* One is away, gets two messages, and comes back; then both look for each other. */
-static bool be_away(struct sim_world *w, struct sim_node *a, struct sim_node *b, const char *who)
+static bool be_away(struct sim_node *a, struct sim_node *b, const char *who)
 {
-    char request[120];
-    snprintf(request, sizeof(request), "\"cmd\":\"send\",\"peer\":\"%s\",\"text\":\"hi\"", who);
     sim_node_kill(b);
-    sim_world_run(w, PV_S(40));
+    sim_world_run(PV_S(40));
     for (int i = 0; i < 2; i++)
-        if (sim_world_ask(w, a, PV_S(5), request) == NULL)
+        if (!sim_world_tell(a, PV_S(5), "'cmd':'send','peer':'%s','text':'hi'", who))
             return false;
-    sim_world_run(w, PV_S(5));
+    sim_world_run(PV_S(5));
     sim_node_start(b);
-    sim_world_run(w, PV_S(10));
-    return sim_world_says(w, b, "\"cmd\":\"history\"", "\"hi\"") &&
-           sim_world_reach(w, a, b, PV_MS(100), PV_S(20)) != PV_NEVER;
+    sim_world_run(PV_S(10));
+    return sim_world_says(b, "'cmd':'history'", "'hi'") &&
+           sim_world_reach(a, b, PV_MS(100), PV_S(20)) != PV_NEVER;
 }
 
 /* From their first meeting on, what one seals for the other is hybrid, also after restarts; with an
  * older one all goes on as before. */
 static void boxes(uint64_t seed, void *ctx)
 {
-    struct sim_world w;
     struct boxes seen = {.signals = {0}};
-    sim_world_init(&w, seed, &good);
-    struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
-    struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
-    struct sim_node *old = sim_world_node(&w, SIM_PUBLIC, "old", false);
+    sim_world_init(seed, &good);
+    struct sim_node *a = sim_world_node(SIM_PUBLIC, "a", false);
+    struct sim_node *b = sim_world_node(SIM_PUBLIC, "b", false);
+    struct sim_node *old = sim_world_node(SIM_PUBLIC, "old", false);
     sim_node_set_pq(old, false, PV_PQ_ON);
     sim_node_stop(old);
     sim_node_start(old);
-    sim_must(&w, sim_world_join_all(&w), "joining:");
-    sim_world_run(&w, PV_S(5));
-    sim_must(&w,
-             sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) != PV_NEVER &&
-                 sim_world_reach(&w, a, old, PV_MS(100), PV_S(5)) != PV_NEVER,
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(5));
+    sim_must(sim_world_reach(a, b, PV_MS(100), PV_S(5)) != PV_NEVER &&
+                 sim_world_reach(a, old, PV_MS(100), PV_S(5)) != PV_NEVER,
              "they do not meet");
-    sim_world_run(&w, PV_S(90));
-    sim_must(&w,
-             sim_world_says(&w, a, "\"cmd\":\"why\",\"peer\":\"b\"",
-                            "stored copies for it are post-quantum") &&
-                 sim_world_says(&w, a, "\"cmd\":\"status\"", "\"sealing_keys\":1"),
+    sim_world_run(PV_S(90));
+    sim_must(sim_world_says(a, "'cmd':'why','peer':'b'", "stored copies for it are post-quantum") &&
+                 sim_world_says(a, "'cmd':'status'", "'sealing_keys':1"),
              "one has not the other's key after their meeting");
     sim_node_kill(old);
-    sim_world_run(&w, PV_S(30));
-    sim_coord_set_hook(w.coord, count_boxes, &seen);
+    sim_world_run(PV_S(30));
+    sim_coord_set_hook(sim.coord, count_boxes, &seen);
     for (int round = 0; round < 2; round++) {
-        sim_must(&w, be_away(&w, round == 0 ? a : b, round == 0 ? b : a, round == 0 ? "b" : "a"),
+        sim_must(be_away(round == 0 ? a : b, round == 0 ? b : a, round == 0 ? "b" : "a"),
                  "a message is lost");
     }
-    snprintf(w.why, sizeof(w.why), "signals %u classical, %u hybrid; copies %u, %u",
+    snprintf(sim.why, sizeof(sim.why), "signals %u classical, %u hybrid; copies %u, %u",
              seen.signals[0], seen.signals[1], seen.copies[0], seen.copies[1]);
-    sim_must(&w, seen.signals[0] == 0 && seen.copies[0] == 0, "a box is not hybrid:");
-    sim_must(&w, seen.signals[1] > 0 && seen.copies[1] >= 4, "a box is missing:");
+    sim_must(seen.signals[0] == 0 && seen.copies[0] == 0, "a box is not hybrid:");
+    sim_must(seen.signals[1] > 0 && seen.copies[1] >= 4, "a box is missing:");
     sim_node_start(old);
-    sim_world_run(&w, PV_S(5));
+    sim_world_run(PV_S(5));
     sim_node_kill(b);
-    sim_world_run(&w, PV_S(30));
+    sim_world_run(PV_S(30));
     seen = (struct boxes){.signals = {0}};
-    sim_must(&w, be_away(&w, a, old, "old"), "an older node does not get its messages");
-    sim_must(&w,
-             seen.copies[0] >= 2 && seen.signals[0] != 0 && seen.copies[1] == 0 &&
+    sim_must(be_away(a, old, "old"), "an older node does not get its messages");
+    sim_must(seen.copies[0] >= 2 && seen.signals[0] != 0 && seen.copies[1] == 0 &&
                  seen.signals[1] == 0,
              "an older node got a box that it cannot open");
-    sim_coord_set_hook(w.coord, NULL, NULL);
-    sim_world_done(&w);
+    sim_coord_set_hook(sim.coord, NULL, NULL);
 }
 
 PV_TEST(boxes_are_hybrid_from_the_first_meeting_on)
@@ -419,24 +387,22 @@ static void strip(void *ctx, struct pv_ctl_msg *msg)
 /* Two that have a path need no coordinator for the exchange: it goes through their session. */
 PV_SIM(a_coordinator_that_strips_the_exchange_gains_nothing, 2)
 {
-    struct sim_world w;
     struct sim_node *a, *b;
     unsigned stripped = 0;
-    sim_must(&w, begin_pair(&w, seed, &a, &b), "they do not meet:");
-    sim_world_run(&w, PV_S(90)); /* the addresses are remembered */
-    sim_coord_set_hook(w.coord, strip, &stripped);
+    sim_must(begin_pair(seed, &a, &b), "they do not meet:");
+    sim_world_run(PV_S(90)); /* the addresses are remembered */
+    sim_coord_set_hook(sim.coord, strip, &stripped);
     for (int round = 0; round < 2; round++) {
         struct sim_node *victim = round == 0 ? b : a;
         sim_node_kill(victim);
-        sim_world_run(&w, PV_S(1));
+        sim_world_run(PV_S(1));
         sim_node_start(victim);
-        sim_world_run(&w, PV_S(3));
-        pv_ns took = sim_world_reach(&w, a, b, PV_MS(200), PV_S(120));
-        sim_must(&w, took != PV_NEVER, "they do not find each other again");
-        sim_must(&w, becomes_hybrid(&w, a, b, PV_S(5)), "a coordinator keeps them classical");
+        sim_world_run(PV_S(3));
+        pv_ns took = sim_world_reach(a, b, PV_MS(200), PV_S(120));
+        sim_must(took != PV_NEVER, "they do not find each other again");
+        sim_must(becomes_hybrid(a, b, PV_S(5)), "a coordinator keeps them classical");
     }
-    sim_must(&w, stripped != 0, "nothing was stripped");
-    sim_world_done(&w);
+    sim_must(stripped != 0, "nothing was stripped");
 }
 
 /* Datagrams of the overlay that could hold a half are lost; checks, handshakes and pings pass. */
@@ -450,30 +416,28 @@ static bool narrow(void *ctx, unsigned host, const struct pv_addr *dst, struct p
  * it passes again all is well. */
 PV_SIM(a_path_that_strips_the_exchange_carries_nothing, 2)
 {
-    struct sim_world w;
     struct sim_node *a, *b;
     unsigned stripped = 0;
     static bool on;
     on = false;
-    sim_must(&w, begin_pair(&w, seed, &a, &b), "they do not meet:");
-    sim_world_run(&w, PV_S(90));
+    sim_must(begin_pair(seed, &a, &b), "they do not meet:");
+    sim_world_run(PV_S(90));
     on = true;
-    sim_net_set_tap(w.net, narrow, &on);
-    sim_coord_set_hook(w.coord, strip, &stripped);
+    sim_net_set_tap(sim.net, narrow, &on);
+    sim_coord_set_hook(sim.coord, strip, &stripped);
     sim_node_kill(b);
-    sim_world_run(&w, PV_S(1));
+    sim_world_run(PV_S(1));
     sim_node_start(b);
     /* A packet that passes at first passes for the time of a first exchange only. */
-    (void)!(sim_world_reach(&w, a, b, PV_MS(200), PV_S(120)) == PV_NEVER);
-    sim_world_run(&w, PV_PEER_PQ_GRACE + PV_S(2));
-    sim_must(&w, !is_hybrid(a, b), "the exchange passed");
-    sim_must(&w, sim_world_reach(&w, a, b, PV_MS(200), PV_S(10)) == PV_NEVER,
+    (void)!(sim_world_reach(a, b, PV_MS(200), PV_S(120)) == PV_NEVER);
+    sim_world_run(PV_PEER_PQ_GRACE + PV_S(2));
+    sim_must(!is_hybrid(a, b), "the exchange passed");
+    sim_must(sim_world_reach(a, b, PV_MS(200), PV_S(10)) == PV_NEVER,
              "packets pass without it for ever");
     on = false;
-    sim_coord_set_hook(w.coord, NULL, NULL);
-    sim_must(&w, sim_world_reach(&w, a, b, PV_MS(200), PV_S(60)) != PV_NEVER && is_hybrid(a, b),
+    sim_coord_set_hook(sim.coord, NULL, NULL);
+    sim_must(sim_world_reach(a, b, PV_MS(200), PV_S(60)) != PV_NEVER && is_hybrid(a, b),
              "it does not heal");
-    sim_world_done(&w);
 }
 
 /* --- renewal -------------------------------------------------------------------------------------
@@ -493,47 +457,44 @@ static bool all_arrived(struct sim_node *a, struct sim_node *b)
 /* Two hours of traffic: another key within each hour, and every packet arrives. */
 PV_SIM(keys_are_renewed_each_hour_and_nothing_is_lost, 1)
 {
-    struct sim_world w;
     struct sim_node *a, *b;
-    sim_must(&w, begin_pair(&w, seed, &a, &b), "they do not meet:");
+    sim_must(begin_pair(seed, &a, &b), "they do not meet:");
     struct pv_addr to_b = sim_node_overlay(b, PV_AF_INET), to_a = sim_node_overlay(a, PV_AF_INET);
     uint32_t id = sim_node_psk(a, "b");
     unsigned changes = 0;
-    pv_ns changed = sim_net_now(w.net), longest = 0;
+    pv_ns changed = sim_net_now(sim.net), longest = 0;
     sim_node_flow_begin(a);
     sim_node_flow_begin(b);
     for (int i = 0; i < 2 * 3600 * 5; i++) {
         sim_node_flow(a, &to_b);
         sim_node_flow(b, &to_a);
-        sim_world_run(&w, PV_MS(200));
+        sim_world_run(PV_MS(200));
         uint32_t now = sim_node_psk(a, "b");
         if (now == id)
             continue;
-        pv_ns t = sim_net_now(w.net);
+        pv_ns t = sim_net_now(sim.net);
         longest = t - changed > longest ? t - changed : longest;
         changed = t;
         id = now;
         changes++;
-        sim_must(&w, now != 0, "the session became classical");
+        sim_must(now != 0, "the session became classical");
     }
-    sim_world_run(&w, PV_S(1));
-    snprintf(w.why, sizeof(w.why), "%u changes, the longest took %.0f s", changes,
+    sim_world_run(PV_S(1));
+    snprintf(sim.why, sizeof(sim.why), "%u changes, the longest took %.0f s", changes,
              (double)longest / 1e9);
-    sim_must(&w, changes >= 2 && longest <= PV_S(3600), "a key was in use for more than an hour:");
-    sim_must(&w, all_arrived(a, b), "packets were lost");
-    sim_world_done(&w);
+    sim_must(changes >= 2 && longest <= PV_S(3600), "a key was in use for more than an hour:");
+    sim_must(all_arrived(a, b), "packets were lost");
 }
 
 /* Traffic both ways for so long, a packet each `every`. False: a session was classical meanwhile.
  */
-static bool traffic(struct sim_world *w, struct sim_node *a, struct sim_node *b, pv_ns time,
-                    pv_ns every)
+static bool traffic(struct sim_node *a, struct sim_node *b, pv_ns time, pv_ns every)
 {
     struct pv_addr to_b = sim_node_overlay(b, PV_AF_INET), to_a = sim_node_overlay(a, PV_AF_INET);
-    for (pv_ns end = sim_net_now(w->net) + time; sim_net_now(w->net) < end;) {
+    for (pv_ns end = sim_net_now(sim.net) + time; sim_net_now(sim.net) < end;) {
         sim_node_flow(a, &to_b);
         sim_node_flow(b, &to_a);
-        sim_world_run(w, every);
+        sim_world_run(every);
         if (sim_node_psk(a, "b") == 0 || sim_node_psk(b, "a") == 0)
             return false;
     }
@@ -544,28 +505,24 @@ static bool traffic(struct sim_world *w, struct sim_node *a, struct sim_node *b,
  * changes come through, and no packet is lost. */
 PV_SIM(renewal_and_rotation_at_once_lose_nothing, 2)
 {
-    struct sim_world w;
     struct sim_node *a, *b;
-    sim_must(&w, begin_pair(&w, seed, &a, &b), "they do not meet:");
+    sim_must(begin_pair(seed, &a, &b), "they do not meet:");
     uint32_t id = sim_node_psk(a, "b");
     sim_node_flow_begin(a);
     sim_node_flow_begin(b);
     /* The offer is made 3,480 s after the last key: up to 5 s before that and after it. */
-    pv_ns before = PV_S(3475) + pv_natrng_below(sim_net_rng(w.net), 10) * PV_S(1);
-    sim_must(&w, traffic(&w, a, b, before, PV_MS(500)), "a session became classical");
+    pv_ns before = PV_S(3475) + pv_natrng_below(sim_net_rng(sim.net), 10) * PV_S(1);
+    sim_must(traffic(a, b, before, PV_MS(500)), "a session became classical");
     for (int i = 0; i < 2; i++) {
-        sim_must(&w,
-                 i > (int)(seed % 2) ||
-                     sim_world_ask(&w, i == 0 ? a : b, PV_S(15), "\"cmd\":\"key_rotate\"") != NULL,
+        sim_must(i > (int)(seed % 2) ||
+                     sim_world_tell(i == 0 ? a : b, PV_S(15), "'cmd':'key_rotate'"),
                  "a key is not replaced:");
-        sim_must(&w, traffic(&w, a, b, PV_MS(300), PV_MS(20)),
+        sim_must(traffic(a, b, PV_MS(300), PV_MS(20)),
                  "a session became classical when a key changed");
     }
-    sim_must(&w, traffic(&w, a, b, PV_S(30), PV_MS(50)) && traffic(&w, a, b, PV_S(240), PV_MS(500)),
+    sim_must(traffic(a, b, PV_S(30), PV_MS(50)) && traffic(a, b, PV_S(240), PV_MS(500)),
              "a session became classical after a key changed");
-    sim_world_run(&w, PV_S(1));
-    sim_must(&w, sim_node_psk(a, "b") != id && is_hybrid(a, b),
-             "the preshared key was not renewed");
-    sim_must(&w, all_arrived(a, b), "packets were lost");
-    sim_world_done(&w);
+    sim_world_run(PV_S(1));
+    sim_must(sim_node_psk(a, "b") != id && is_hybrid(a, b), "the preshared key was not renewed");
+    sim_must(all_arrived(a, b), "packets were lost");
 }

@@ -543,7 +543,6 @@ struct deed {
 };
 
 struct reign {
-    struct sim_world w;
     uint64_t seed;
     struct sim_node *n[MOST];
     char name[MOST][2];
@@ -569,19 +568,14 @@ static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2
 
 static uint32_t draw(struct reign *g, uint32_t bound)
 {
-    return pv_natrng_below(sim_net_rng(g->w.net), bound);
+    return pv_natrng_below(sim_net_rng(sim.net), bound);
 }
 
 static void note(const struct reign *g, const char *what, const char *by, const char *whom)
 {
     if (getenv("PV_SIM_TIMES") != NULL)
         printf("reigns, seed %llu: %10.3f %s %s %s\n", (unsigned long long)g->seed,
-               (double)(sim_net_now(g->w.net) - PV_S(3600)) / 1e9, by, what, whom);
-}
-
-static const char *ask(struct reign *g, unsigned i, const char *fields)
-{
-    return sim_world_ask(&g->w, g->n[i], PV_S(40), fields);
+               (double)(sim_net_now(sim.net) - PV_S(3600)) / 1e9, by, what, whom);
 }
 
 static const struct pv_node *node_of(const struct reign *g, unsigned i)
@@ -644,11 +638,9 @@ static bool are_together(const struct reign *g, unsigned i, unsigned k)
 
 static bool tells(struct reign *g, unsigned by, const char *cmd, unsigned whom)
 {
-    char fields[256];
     note(g, cmd, g->name[by], g->name[whom]);
-    snprintf(fields, sizeof(fields), "\"cmd\":\"%s\",\"peer\":\"%s\"", cmd, g->name[whom]);
     did(g, by, whom);
-    return ask(g, by, fields) != NULL;
+    return sim_world_tell(g->n[by], PV_S(40), "'cmd':'%s','peer':'%s'", cmd, g->name[whom]);
 }
 
 /* Each machine there has a path to everybody, so that all hear of it without a coordinator. */
@@ -656,8 +648,8 @@ static bool meets_all(struct reign *g, unsigned x)
 {
     for (unsigned i = 0; i < MOST; i++) {
         if (opinion(g, i)->is == IN && i != x && are_together(g, i, x) &&
-            sim_world_reach(&g->w, g->n[x], g->n[i], PV_MS(200), PV_S(120)) == PV_NEVER) {
-            snprintf(g->w.why, sizeof(g->w.why), "%s does not reach %s", g->name[x], g->name[i]);
+            sim_world_reach(g->n[x], g->n[i], PV_MS(200), PV_S(120)) == PV_NEVER) {
+            snprintf(sim.why, sizeof(sim.why), "%s does not reach %s", g->name[x], g->name[i]);
             return false;
         }
     }
@@ -669,41 +661,37 @@ struct one {
     unsigned i;
 };
 
-static bool is_online(struct sim_world *w, void *ctx)
+static bool is_online(void *ctx)
 {
     const struct one *x = ctx;
     const struct pv_node *n = node_of(x->g, x->i);
-    snprintf(w->why, sizeof(w->why), "%s: %s", x->g->name[x->i], n->coord_info.error);
+    snprintf(sim.why, sizeof(sim.why), "%s: %s", x->g->name[x->i], n->coord_info.error);
     return n->online && pv_node_self(n) != NULL;
 }
 
 /* By a token of that admin, if a coordinator is there to make one. */
 static bool lets_join(struct reign *g, unsigned by, unsigned x)
 {
-    char token[4096], fields[6000];
     struct one inviter = {g, by}, newcomer = {g, x};
-    const char *answer = NULL;
+    const char *token = NULL;
     note(g, "invites", g->name[by], g->name[x]);
     /* A connection may be dead, which it learns by a request; or so new that the coordinator has
      * not heard yet who is an admin. */
-    for (unsigned tries = 0; tries < 3 && answer == NULL; tries++) {
-        if (!sim_world_until(&g->w, PV_S(60), is_online, &inviter))
+    for (unsigned tries = 0; tries < 3 && token == NULL; tries++) {
+        if (!sim_world_until(PV_S(60), is_online, &inviter))
             return true;
-        answer = ask(g, by, "\"cmd\":\"invite\",\"uses\":2");
-        if (answer == NULL && strstr(g->w.why, "try again") == NULL)
+        token = sim_world_invite(g->n[by], "'uses':2");
+        if (token == NULL && strstr(sim.why, "try again") == NULL)
             return false;
-        if (answer == NULL)
-            sim_world_run(&g->w, ROUND);
+        if (token == NULL)
+            sim_world_run(ROUND);
     }
-    if (answer == NULL)
+    if (token == NULL)
         return true;
-    if (!sim_world_field(answer, "token", token, sizeof(token)))
-        return false;
     g->side[x] = g->side[by];
-    sim_net_set_side(g->w.net, sim_node_host(g->n[x]), g->in_pieces ? g->side[x] : 0);
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"%s\"", token,
-             g->name[x]);
-    if (ask(g, x, fields) == NULL || !sim_world_until(&g->w, PV_S(60), is_online, &newcomer))
+    sim_net_set_side(sim.net, sim_node_host(g->n[x]), g->in_pieces ? g->side[x] : 0);
+    if (sim_world_join(g->n[x], token, g->name[x]) == NULL ||
+        !sim_world_until(PV_S(60), is_online, &newcomer))
         return false;
     did(g, by, x);
     put(g, g->side[x], x, (struct opinion){IN, opinion(g, x)->admin});
@@ -713,8 +701,7 @@ static bool lets_join(struct reign *g, unsigned by, unsigned x)
 /* No coordinator is there, and no path was up: the user hears that an admin has to remove it. */
 static bool nobody_was_told(const char *answer)
 {
-    return strstr(answer, "\"coordinator\":\"stored\"") == NULL &&
-           strstr(answer, "\"know\":0,") != NULL;
+    return !sim_answer_has(answer, "'coordinator':'stored'") && sim_answer_has(answer, "'know':0,");
 }
 
 /* The invites of an admin may have to stay with its key. */
@@ -727,11 +714,11 @@ static bool leaves(struct reign *g, unsigned x)
     if (heard == MOST)
         return true; /* nobody would know */
     note(g, "leaves", g->name[x], "");
-    const char *answer = ask(g, x, "\"cmd\":\"leave\",\"last\":true");
+    const char *answer = sim_world_ask(g->n[x], PV_S(40), "'cmd':'leave','last':true");
     if (answer == NULL)
         return false;
     g->alone[x] = !are_together(g, x, 0) || nobody_was_told(answer);
-    sim_world_run(&g->w, PV_S(3));
+    sim_world_run(PV_S(3));
     did(g, x, x);
     bool admin = pv_roster_rights(roster_of(g, heard), sim_node_pk(g->n[x])) != 0;
     put(g, g->side[x], x, (struct opinion){LEFT, opinion(g, x)->admin && admin});
@@ -740,16 +727,14 @@ static bool leaves(struct reign *g, unsigned x)
 
 static bool makes_a_rule(struct reign *g, unsigned by)
 {
-    char fields[256];
     note(g, "makes a rule", g->name[by], "");
-    snprintf(fields, sizeof(fields),
-             "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"any\",\"to\":\"any\","
-             "\"ports\":\"tcp/%u\"",
-             1000 + g->ports++);
     did(g, by, MOST);
     for (unsigned side = 0; side < 2; side++)
         g->rules[side] += !g->in_pieces || side == g->side[by] ? 1 : 0;
-    return ask(g, by, fields) != NULL;
+    return sim_world_tell(g->n[by], PV_S(40),
+                          "'cmd':'rule_add','verdict':'deny','from':'any','to':'any',"
+                          "'ports':'tcp/%u'",
+                          1000 + g->ports++);
 }
 
 /* The coordinator that this node's list begins with. */
@@ -775,15 +760,13 @@ static void set_up(struct reign *g, unsigned k, bool up)
 
 static bool moves_to_a_new_one(struct reign *g, unsigned by)
 {
-    char fields[512];
-    struct sim_coord *next = sim_world_coord(&g->w, (uint8_t)(200 + g->n_coords), &line);
+    struct sim_coord *next = sim_world_coord((uint8_t)(200 + g->n_coords), &line);
     g->c_side[g->n_coords] = g->side[by];
-    sim_net_set_side(g->w.net, sim_coord_host(next), g->in_pieces ? g->side[by] : 0);
+    sim_net_set_side(sim.net, sim_coord_host(next), g->in_pieces ? g->side[by] : 0);
     g->c[g->n_coords++] = next;
-    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_add\",\"url\":\"%s\"",
-             sim_coord_url(next));
     did(g, by, MOST);
-    return ask(g, by, fields) != NULL;
+    return sim_world_tell(g->n[by], PV_S(40), "'cmd':'coordinator_add','url':'%s'",
+                          sim_coord_url(next));
 }
 
 /* The former one dies before, or goes on. */
@@ -808,7 +791,7 @@ static void goes_away(struct reign *g)
         return;
     note(g, away ? "is back" : "is away", sim_coord_url(g->c[k]), "");
     set_up(g, k, away);
-    sim_world_run(&g->w, PV_S(10));
+    sim_world_run(PV_S(10));
 }
 
 /* --- pieces ------------------------------------------------------------------------------------
@@ -817,9 +800,9 @@ static void goes_away(struct reign *g)
 static void set_sides(struct reign *g, bool apart)
 {
     for (unsigned i = 0; i < MOST; i++)
-        sim_net_set_side(g->w.net, sim_node_host(g->n[i]), apart ? g->side[i] : 0);
+        sim_net_set_side(sim.net, sim_node_host(g->n[i]), apart ? g->side[i] : 0);
     for (unsigned k = 0; k < g->n_coords; k++)
-        sim_net_set_side(g->w.net, sim_coord_host(g->c[k]), apart ? g->c_side[k] : 0);
+        sim_net_set_side(sim.net, sim_coord_host(g->c[k]), apart ? g->c_side[k] : 0);
 }
 
 /* Machines and coordinators are on either side by chance; a is on side 0. */
@@ -838,7 +821,7 @@ static void falls_apart(struct reign *g)
     g->in_pieces = true;
     note(g, "falls apart", "the network", text);
     set_sides(g, true);
-    sim_world_run(&g->w, PV_S(10));
+    sim_world_run(PV_S(10));
 }
 
 /* The word of an admin in one piece, who was ended in the other one, or left with nobody to tell
@@ -896,8 +879,7 @@ static void merge(struct reign *g)
 
 static bool says(struct reign *g, bool well, const char *where, const char *what, unsigned whom)
 {
-    snprintf(g->w.why, sizeof(g->w.why), "%s: %s %s", where, whom == MOST ? "" : g->name[whom],
-             what);
+    snprintf(sim.why, sizeof(sim.why), "%s: %s %s", where, whom == MOST ? "" : g->name[whom], what);
     return well;
 }
 
@@ -1062,7 +1044,7 @@ static bool is_settled(struct reign *g)
     for (unsigned round = 0; round < ROUNDS; round++) {
         if (all_obey(g))
             return true;
-        sim_world_run(&g->w, ROUND);
+        sim_world_run(ROUND);
     }
     return false;
 }
@@ -1102,13 +1084,13 @@ static bool has_home(const struct reign *g)
 static bool pass_token(struct reign *g, unsigned from, unsigned to)
 {
     note(g, "gives a token to", g->name[from], g->name[to]);
-    return sim_world_pass_token(&g->w, g->n[from], g->n[to]);
+    return sim_world_pass_token(g->n[from], g->n[to]);
 }
 
-static bool is_known(struct sim_world *w, void *ctx)
+static bool is_known(void *ctx)
 {
     const struct one *x = ctx;
-    snprintf(w->why, sizeof(w->why), "a does not know %s", x->g->name[x->i]);
+    snprintf(sim.why, sizeof(sim.why), "a does not know %s", x->g->name[x->i]);
     return pv_roster_by_node(roster_of(x->g, 0), sim_node_pk(x->g->n[x->i])) != NULL;
 }
 
@@ -1120,9 +1102,8 @@ static bool meets_again(struct reign *g)
         struct one x = {g, i};
         unsigned from = g->seed % 2 == 1 ? 0 : i;
         if (pv_node_self(node_of(g, i)) != NULL && opinion(g, i)->is == IN && !g->unsure[i] &&
-            node_of(g, i)->online && node_of(g, 0)->online && !is_known(&g->w, &x) &&
-            (!pass_token(g, from, from == 0 ? i : 0) ||
-             !sim_world_until(&g->w, PV_S(300), is_known, &x)))
+            node_of(g, i)->online && node_of(g, 0)->online && !is_known(&x) &&
+            (!pass_token(g, from, from == 0 ? i : 0) || !sim_world_until(PV_S(300), is_known, &x)))
             return false;
     }
     return true;
@@ -1145,13 +1126,13 @@ static const char *heals(struct reign *g)
         for (unsigned k = 0; k < i; k++) {
             if (pv_node_self(node_of(g, i)) != NULL && pv_node_self(node_of(g, k)) != NULL &&
                 g->side[i] != g->side[k])
-                (void)sim_world_reach(&g->w, g->n[i], g->n[k], PV_MS(500), PV_S(5));
+                (void)sim_world_reach(g->n[i], g->n[k], PV_MS(500), PV_S(5));
         }
     }
-    sim_world_run(&g->w, ROUND);
+    sim_world_run(ROUND);
     if (!has_home(g) && (g->n_coords == COORDS || !moves_to_a_new_one(g, 0)))
         return "a network without a coordinator cannot be moved:";
-    sim_world_run(&g->w, ROUND);
+    sim_world_run(ROUND);
     if (!meets_again(g))
         return "a token does not bring them together:";
     return agree(g);
@@ -1246,14 +1227,14 @@ static bool starts(struct reign *g, uint64_t seed)
 {
     memset(g, 0, sizeof(*g));
     g->seed = seed;
-    sim_world_init(&g->w, seed, &line);
-    g->c[g->n_coords++] = g->w.coord;
+    sim_world_init(seed, &line);
+    g->c[g->n_coords++] = sim.coord;
     for (unsigned i = 0; i < MOST; i++) {
         g->name[i][0] = (char)('a' + i);
         if (i < FIRST)
-            g->n[i] = sim_world_node(&g->w, SIM_PUBLIC, g->name[i], false);
+            g->n[i] = sim_world_node(SIM_PUBLIC, g->name[i], false);
     }
-    if (!sim_world_join_all(&g->w))
+    if (!sim_world_join_all())
         return false;
     for (unsigned i = 0; i < FIRST; i++) {
         put(g, 0, i, (struct opinion){IN, i < 2});
@@ -1261,7 +1242,7 @@ static bool starts(struct reign *g, uint64_t seed)
             return false;
     }
     for (unsigned i = FIRST; i < MOST; i++)
-        g->n[i] = sim_world_node(&g->w, SIM_PUBLIC, g->name[i], false);
+        g->n[i] = sim_world_node(SIM_PUBLIC, g->name[i], false);
     return tells(g, 0, "admin_grant", 1);
 }
 
@@ -1269,9 +1250,9 @@ PV_SIM(all_say_what_the_rule_says, sim_is_long() ? LONG : RANDOM)
 {
     static struct reign g;
     const char *why = NULL;
-    sim_must(&g.w, starts(&g, seed), "not begun:");
+    sim_must(starts(&g, seed), "not begun:");
     for (unsigned i = 0; i < EVENTS && why == NULL; i++) {
-        sim_world_run(&g.w, PV_S(4));
+        sim_world_run(PV_S(4));
         why = reigns(&g);
     }
     if (why == NULL)
@@ -1280,6 +1261,5 @@ PV_SIM(all_say_what_the_rule_says, sim_is_long() ? LONG : RANDOM)
         why = "no newcomer:";
     if (why == NULL)
         why = g.o[0][MOST - 1].is == IN ? agree(&g) : "nobody is there to let a newcomer in:";
-    sim_must(&g.w, why == NULL, why);
-    sim_world_done(&g.w);
+    sim_must(why == NULL, why);
 }

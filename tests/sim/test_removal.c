@@ -53,7 +53,6 @@ static void hook(void *ctx, struct pv_ctl_msg *msg)
 }
 
 struct scene {
-    struct sim_world w;
     struct veto *veto;
     struct sim_node *alice, *bob, *carol;
 };
@@ -66,35 +65,35 @@ static bool begin(struct scene *s, uint64_t seed)
     memset(s, 0, sizeof(*s));
     memset(&the_veto, 0, sizeof(the_veto));
     s->veto = &the_veto;
-    sim_world_init(&s->w, seed, &line);
-    sim_coord_set_hook(s->w.coord, hook, s->veto);
-    s->alice = sim_world_node(&s->w, SIM_PUBLIC, "alice", false);
-    s->bob = sim_world_node(&s->w, SIM_PUBLIC, "bob", false);
-    s->carol = sim_world_node(&s->w, SIM_PUBLIC, "carol", false);
-    return sim_world_join_all(&s->w) &&
-           sim_world_reach(&s->w, s->alice, s->bob, PV_MS(200), PV_S(10)) != PV_NEVER;
+    sim_world_init(seed, &line);
+    sim_coord_set_hook(sim.coord, hook, s->veto);
+    s->alice = sim_world_node(SIM_PUBLIC, "alice", false);
+    s->bob = sim_world_node(SIM_PUBLIC, "bob", false);
+    s->carol = sim_world_node(SIM_PUBLIC, "carol", false);
+    return sim_world_join_all() &&
+           sim_world_reach(s->alice, s->bob, PV_MS(200), PV_S(10)) != PV_NEVER;
 }
 
-#define REMOVE "\"cmd\":\"remove\",\"peer\":\"carol\""
+#define REMOVE "'cmd':'remove','peer':'carol'"
 
 /* Does the answer to a request mention the text? */
 static bool says(struct scene *s, struct sim_node *n, const char *request, const char *text)
 {
-    const char *answer = sim_world_ask(&s->w, n, PV_S(2), request);
+    const char *answer = sim_world_ask(n, PV_S(2), "%s", request);
     if (answer == NULL)
         return false;
     const char *problems = strstr(answer, "\"problems\"");
-    snprintf(s->w.why, sizeof(s->w.why), "%.300s", problems != NULL ? problems : answer);
-    return strstr(answer, text) != NULL;
+    snprintf(sim.why, sizeof(sim.why), "%.300s", problems != NULL ? problems : answer);
+    return sim_answer_has(answer, text);
 }
 
 static bool until_quiet(struct scene *s, pv_ns timeout)
 {
-    pv_ns until = sim_net_now(s->w.net) + timeout;
-    while (sim_net_now(s->w.net) < until) {
-        if (!says(s, s->alice, "\"cmd\":\"status\"", "has not stored"))
+    pv_ns until = sim_net_now(sim.net) + timeout;
+    while (sim_net_now(sim.net) < until) {
+        if (!says(s, s->alice, "'cmd':'status'", "has not stored"))
             return true;
-        sim_world_run(&s->w, PV_MS(500));
+        sim_world_run(PV_MS(500));
     }
     return false;
 }
@@ -102,25 +101,22 @@ static bool until_quiet(struct scene *s, pv_ns timeout)
 PV_SIM(a_coordinator_that_refuses_prevents_no_removal, SEEDS)
 {
     struct scene s;
-    sim_must(&s.w, begin(&s, seed), "not begun:");
+    sim_must(begin(&s, seed), "not begun:");
     s.veto->on = true;
-    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(4), REMOVE);
-    sim_must(&s.w,
-             answer != NULL && strstr(answer, "\"coordinator\":\"limit\"") != NULL &&
-                 strstr(answer, "\"know\":0") == NULL,
+    const char *answer = sim_world_ask(s.alice, PV_S(4), REMOVE);
+    sim_must(sim_answer_has(answer, "'coordinator':'limit'") && !sim_answer_has(answer, "'know':0"),
              answer == NULL ? "no answer:" : answer);
-    sim_must(&s.w, !says(&s, s.bob, "\"cmd\":\"peers\"", "\"carol\""), "bob still has carol:");
-    sim_must(&s.w, says(&s, s.alice, "\"cmd\":\"status\"", "has not stored that carol was removed"),
+    sim_must(!says(&s, s.bob, "'cmd':'peers'", "'carol'"), "bob still has carol:");
+    sim_must(says(&s, s.alice, "'cmd':'status'", "has not stored that carol was removed"),
              "status does not name it:");
     /* A restart forgets nothing of it. */
     sim_node_kill(s.alice);
     sim_node_start(s.alice);
-    sim_world_run(&s.w, PV_S(20));
-    sim_must(&s.w, says(&s, s.alice, "\"cmd\":\"status\"", "has not stored that carol was removed"),
+    sim_world_run(PV_S(20));
+    sim_must(says(&s, s.alice, "'cmd':'status'", "has not stored that carol was removed"),
              "forgotten by a restart:");
     s.veto->on = false;
-    sim_must(&s.w, until_quiet(&s, PV_S(300)), "never stored:");
-    sim_world_done(&s.w);
+    sim_must(until_quiet(&s, PV_S(300)), "never stored:");
 }
 
 /* Alice and bob have never met; bob and carol have. However the coordinator keeps the removal back,
@@ -131,30 +127,26 @@ static void unmet(uint64_t seed, const struct veto *how, pv_ns within)
     memset(&s, 0, sizeof(s));
     memset(&the_veto, 0, sizeof(the_veto));
     s.veto = &the_veto;
-    sim_world_init(&s.w, seed, &line);
-    sim_coord_set_hook(s.w.coord, hook, s.veto);
-    s.alice = sim_world_node(&s.w, SIM_PUBLIC, "alice", false);
-    s.bob = sim_world_node(&s.w, SIM_PUBLIC, "bob", false);
-    s.carol = sim_world_node(&s.w, SIM_PUBLIC, "carol", false);
-    sim_must(&s.w,
-             sim_world_join_all(&s.w) &&
-                 sim_world_reach(&s.w, s.bob, s.carol, PV_MS(200), PV_S(10)) != PV_NEVER,
+    sim_world_init(seed, &line);
+    sim_coord_set_hook(sim.coord, hook, s.veto);
+    s.alice = sim_world_node(SIM_PUBLIC, "alice", false);
+    s.bob = sim_world_node(SIM_PUBLIC, "bob", false);
+    s.carol = sim_world_node(SIM_PUBLIC, "carol", false);
+    sim_must(sim_world_join_all() &&
+                 sim_world_reach(s.bob, s.carol, PV_MS(200), PV_S(10)) != PV_NEVER,
              "not begun:");
-    sim_world_run(&s.w, PV_S(2));
-    sim_must(&s.w, strcmp(sim_node_path(s.alice, "bob"), "none") == 0, "alice and bob have met:");
+    sim_world_run(PV_S(2));
+    sim_must(strcmp(sim_node_path(s.alice, "bob"), "none") == 0, "alice and bob have met:");
     *s.veto = *how;
-    sim_must(&s.w, sim_world_ask(&s.w, s.alice, PV_S(4), REMOVE) != NULL, "no answer:");
-    const pv_ns from = sim_net_now(s.w.net);
-    while (says(&s, s.bob, "\"cmd\":\"peers\"", "\"carol\"")) {
-        sim_must(&s.w, sim_net_now(s.w.net) <= from + within, "bob still has carol:");
-        sim_world_run(&s.w, PV_MS(200));
+    sim_must(sim_world_tell(s.alice, PV_S(4), REMOVE), "no answer:");
+    const pv_ns from = sim_net_now(sim.net);
+    while (says(&s, s.bob, "'cmd':'peers'", "'carol'")) {
+        sim_must(sim_net_now(sim.net) <= from + within, "bob still has carol:");
+        sim_world_run(PV_MS(200));
     }
-    sim_world_run(&s.w, PV_S(1));
-    sim_must(&s.w,
-             !s.veto->on ||
-                 says(&s, s.alice, "\"cmd\":\"status\"", "0 of 1 members online lack it"),
+    sim_world_run(PV_S(1));
+    sim_must(!s.veto->on || says(&s, s.alice, "'cmd':'status'", "0 of 1 members online lack it"),
              "status does not say that bob knows:");
-    sim_world_done(&s.w);
 }
 
 static void unmet_vetoed(uint64_t seed, void *ctx)
@@ -184,33 +176,28 @@ PV_TEST(members_without_a_path_hear_of_a_removal_all_the_same)
 PV_SIM(a_coordinator_that_never_answers_holds_nobody_up, SEEDS)
 {
     struct scene s;
-    sim_must(&s.w, begin(&s, seed), "not begun:");
-    sim_coord_set_store_delay(s.w.coord, PV_S(100000)); /* it never stores, and never answers */
-    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(4), REMOVE);
-    sim_must(&s.w, answer != NULL && strstr(answer, "\"coordinator\":\"silent\"") != NULL,
+    sim_must(begin(&s, seed), "not begun:");
+    sim_coord_set_store_delay(sim.coord, PV_S(100000)); /* it never stores, and never answers */
+    const char *answer = sim_world_ask(s.alice, PV_S(4), REMOVE);
+    sim_must(sim_answer_has(answer, "'coordinator':'silent'"),
              answer == NULL ? "no answer:" : answer);
-    sim_must(&s.w, !says(&s, s.bob, "\"cmd\":\"peers\"", "\"carol\""), "bob still has carol:");
-    sim_world_run(&s.w, PV_S(10));
-    sim_must(&s.w, says(&s, s.alice, "\"cmd\":\"status\"", "does not answer"),
-             "status does not name it:");
-    sim_world_done(&s.w);
+    sim_must(!says(&s, s.bob, "'cmd':'peers'", "'carol'"), "bob still has carol:");
+    sim_world_run(PV_S(10));
+    sim_must(says(&s, s.alice, "'cmd':'status'", "does not answer"), "status does not name it:");
 }
 
 PV_SIM(the_client_hears_who_knows, SEEDS)
 {
     struct scene s;
-    sim_must(&s.w, begin(&s, seed), "not begun:");
-    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(4), REMOVE);
-    sim_must(&s.w,
-             answer != NULL && strstr(answer, "\"coordinator\":\"stored\"") != NULL &&
-                 strstr(answer, "\"online\":1,\"know\":1") != NULL &&
-                 strstr(answer, "\"code\"") == NULL,
+    sim_must(begin(&s, seed), "not begun:");
+    const char *answer = sim_world_ask(s.alice, PV_S(4), REMOVE);
+    sim_must(sim_answer_has(answer, "'coordinator':'stored'") &&
+                 sim_answer_has(answer, "'online':1,'know':1") && !sim_answer_has(answer, "'code'"),
              answer == NULL ? "no answer:" : answer);
     /* The same of a leave: alice hears of it from bob, though the coordinator is silent. */
-    sim_coord_set_store_delay(s.w.coord, PV_S(100000));
-    sim_must(&s.w, sim_world_ask(&s.w, s.bob, PV_S(5), "\"cmd\":\"leave\"") != NULL, "leave:");
-    sim_must(&s.w, !says(&s, s.alice, "\"cmd\":\"peers\"", "\"bob\""), "alice still has bob:");
-    sim_world_done(&s.w);
+    sim_coord_set_store_delay(sim.coord, PV_S(100000));
+    sim_must(sim_world_tell(s.bob, PV_S(5), "'cmd':'leave'"), "leave:");
+    sim_must(!says(&s, s.alice, "'cmd':'peers'", "'bob'"), "alice still has bob:");
 }
 
 /* --- a full disk ------------------------------------------------------------------------------ */
@@ -218,36 +205,33 @@ PV_SIM(the_client_hears_who_knows, SEEDS)
 PV_SIM(a_disk_that_lacks_a_removal_is_told_and_gets_it_later, SEEDS)
 {
     struct scene s;
-    sim_must(&s.w, begin(&s, seed), "joining:");
+    sim_must(begin(&s, seed), "joining:");
     sim_node_set_disk_full(s.alice, true);
-    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), REMOVE);
-    sim_must(&s.w, answer != NULL, "not removed:");
-    sim_must(&s.w,
-             strstr(answer, "\"disk\":\"store: disk full") != NULL &&
-                 strstr(answer, "\"code\":1") != NULL,
+    const char *answer = sim_world_ask(s.alice, PV_S(5), REMOVE);
+    sim_must(answer != NULL, "not removed:");
+    sim_must(sim_answer_has(answer, "'disk':'store: disk full") &&
+                 sim_answer_has(answer, "'code':1"),
              "the answer does not say that the disk lacks it");
     sim_node_set_disk_full(s.alice, false);
-    sim_world_run(&s.w, PV_S(40));
+    sim_world_run(PV_S(40));
     /* Nobody is there to hear it from again. */
-    sim_coord_kill(s.w.coord);
+    sim_coord_kill(sim.coord);
     sim_node_kill(s.bob);
     sim_node_kill(s.alice);
     sim_node_start(s.alice);
-    sim_must(&s.w,
-             says(&s, s.alice, "\"cmd\":\"peers\"", "\"bob\"") &&
-                 !says(&s, s.alice, "\"cmd\":\"peers\"", "\"carol\""),
+    sim_must(says(&s, s.alice, "'cmd':'peers'", "'bob'") &&
+                 !says(&s, s.alice, "'cmd':'peers'", "'carol'"),
              "the removal was never written");
-    sim_world_done(&s.w);
 }
 
 /* Is the peer out of that node's list within so long? */
 static bool until_gone(struct scene *s, struct sim_node *n, const char *peer, pv_ns timeout)
 {
-    pv_ns until = sim_net_now(s->w.net) + timeout;
-    while (says(s, n, "\"cmd\":\"peers\"", peer)) {
-        if (sim_net_now(s->w.net) >= until)
+    pv_ns until = sim_net_now(sim.net) + timeout;
+    while (says(s, n, "'cmd':'peers'", peer)) {
+        if (sim_net_now(sim.net) >= until)
             return false;
-        sim_world_run(&s->w, PV_MS(200));
+        sim_world_run(PV_MS(200));
     }
     return true;
 }
@@ -256,32 +240,25 @@ static bool until_gone(struct scene *s, struct sim_node *n, const char *peer, pv
 PV_SIM(a_member_without_a_path_leaves_by_the_coordinator_or_not_at_all, SEEDS)
 {
     struct scene s;
-    sim_must(&s.w, begin(&s, seed), "not begun:");
-    sim_world_run(&s.w, PV_S(2)); /* she has just joined: now she knows the others */
-    sim_must(&s.w,
-             strcmp(sim_node_path(s.carol, "alice"), "none") == 0 &&
+    sim_must(begin(&s, seed), "not begun:");
+    sim_world_run(PV_S(2)); /* she has just joined: now she knows the others */
+    sim_must(strcmp(sim_node_path(s.carol, "alice"), "none") == 0 &&
                  strcmp(sim_node_path(s.carol, "bob"), "none") == 0,
              "carol has a path:");
-    sim_coord_stop(s.w.coord);
-    sim_world_run(&s.w, PV_S(5));
-    sim_must(&s.w,
-             sim_world_ask(&s.w, s.carol, PV_S(4), "\"cmd\":\"leave\"") == NULL &&
-                 strstr(s.w.why, "neither the coordinator nor a member can be told") != NULL,
+    sim_coord_stop(sim.coord);
+    sim_world_run(PV_S(5));
+    sim_must(!sim_world_tell(s.carol, PV_S(4), "'cmd':'leave'") &&
+                 strstr(sim.why, "neither the coordinator nor a member can be told") != NULL,
              "left without a word to anybody:");
-    sim_must(&s.w, says(&s, s.carol, "\"cmd\":\"peers\"", "\"alice\""),
-             "carol forgot the network:");
-    sim_coord_start(s.w.coord);
-    sim_world_run(&s.w, PV_S(40));
-    const char *answer = sim_world_ask(&s.w, s.carol, PV_S(4), "\"cmd\":\"leave\"");
-    sim_must(&s.w,
-             answer != NULL && strstr(answer, "\"coordinator\":\"stored\"") != NULL &&
-                 strstr(answer, "\"know\":0") != NULL,
+    sim_must(says(&s, s.carol, "'cmd':'peers'", "'alice'"), "carol forgot the network:");
+    sim_coord_start(sim.coord);
+    sim_world_run(PV_S(40));
+    const char *answer = sim_world_ask(s.carol, PV_S(4), "'cmd':'leave'");
+    sim_must(sim_answer_has(answer, "'coordinator':'stored'") && sim_answer_has(answer, "'know':0"),
              answer == NULL ? "no answer:" : answer);
-    sim_must(&s.w,
-             until_gone(&s, s.alice, "\"carol\"", PV_S(2)) &&
-                 until_gone(&s, s.bob, "\"carol\"", PV_S(2)),
+    sim_must(until_gone(&s, s.alice, "'carol'", PV_S(2)) &&
+                 until_gone(&s, s.bob, "'carol'", PV_S(2)),
              "they still have carol:");
-    sim_world_done(&s.w);
 }
 
 /* Carol and dave have one token for three. Removing carol ends it, or not. */
@@ -289,28 +266,19 @@ static void with_invite(uint64_t seed, void *ctx)
 {
     const bool keep = *(const bool *)ctx;
     struct scene s;
-    char token[2048], fields[3000];
-
-    sim_must(&s.w, begin(&s, seed), "not begun:");
-    struct sim_node *erin = sim_world_node(&s.w, SIM_PUBLIC, "erin", false);
-    struct sim_node *again = sim_world_node(&s.w, SIM_PUBLIC, "again", false);
-    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":3");
-    sim_must(&s.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
-             "invite:");
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\"", token);
-    sim_must(&s.w, sim_world_ask(&s.w, erin, PV_S(30), fields) != NULL, "join:");
-    sim_world_run(&s.w, PV_S(2));
-    answer = sim_world_ask(&s.w, s.alice, PV_S(4),
-                           keep ? "\"cmd\":\"remove\",\"peer\":\"erin\",\"keep_invite\":true"
-                                : "\"cmd\":\"remove\",\"peer\":\"erin\"");
-    sim_must(&s.w,
-             answer != NULL && strstr(answer, keep ? "\"uses_left\":2,\"revoked\":false"
-                                                   : "\"uses_left\":2,\"revoked\":true") != NULL,
+    sim_must(begin(&s, seed), "not begun:");
+    struct sim_node *erin = sim_world_node(SIM_PUBLIC, "erin", false);
+    struct sim_node *again = sim_world_node(SIM_PUBLIC, "again", false);
+    const char *token = sim_world_invite(s.alice, "'uses':3");
+    sim_must(token != NULL && sim_world_join(erin, token, NULL) != NULL, "join:");
+    sim_world_run(PV_S(2));
+    const char *answer = sim_world_ask(s.alice, PV_S(4), "'cmd':'remove','peer':'erin'%s",
+                                       keep ? ",'keep_invite':true" : "");
+    sim_must(sim_answer_has(answer, keep ? "'uses_left':2,'revoked':false"
+                                         : "'uses_left':2,'revoked':true"),
              answer == NULL ? "no answer:" : answer);
     /* The machine has a new key now, and the same token. */
-    bool joined = sim_world_ask(&s.w, again, PV_S(30), fields) != NULL;
-    sim_must(&s.w, joined == keep, "the same token:");
-    sim_world_done(&s.w);
+    sim_must((sim_world_join(again, token, NULL) != NULL) == keep, "the same token:");
 }
 
 PV_TEST(the_token_that_let_a_removed_node_in_ends_with_it)
@@ -323,14 +291,13 @@ PV_TEST(the_token_that_let_a_removed_node_in_ends_with_it)
 static void other_members(uint64_t seed, void *ctx)
 {
     struct scene s;
-    sim_must(&s.w, begin(&s, seed), "not begun:");
-    sim_must(&s.w, !says(&s, s.bob, "\"cmd\":\"status\"", "other members"), "named without need:");
+    sim_must(begin(&s, seed), "not begun:");
+    sim_must(!says(&s, s.bob, "'cmd':'status'", "other members"), "named without need:");
     s.veto->other_members = true;
     sim_node_kill(s.bob);
     sim_node_start(s.bob);
-    sim_world_run(&s.w, PV_S(40));
-    sim_must(&s.w, says(&s, s.bob, "\"cmd\":\"status\"", "other members"), "not named:");
-    sim_world_done(&s.w);
+    sim_world_run(PV_S(40));
+    sim_must(says(&s, s.bob, "'cmd':'status'", "other members"), "not named:");
 }
 
 PV_TEST(a_coordinator_with_other_members_is_named)
@@ -340,53 +307,40 @@ PV_TEST(a_coordinator_with_other_members_is_named)
 
 /* --- ephemeral members ----------------------------------------------------------------------- */
 
-static bool join_by(struct scene *s, struct sim_node *n, const char *token, const char *name)
-{
-    char fields[3000];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"%s\"", token,
-             name);
-    return sim_world_ask(&s->w, n, PV_S(60), fields) != NULL;
-}
-
 static bool knows(struct scene *s, struct sim_node *n, const char *name)
 {
     char text[80];
-    snprintf(text, sizeof(text), "\"name\":\"%s\"", name);
-    return says(s, n, "\"cmd\":\"peers\"", text);
+    snprintf(text, sizeof(text), "'name':'%s'", name);
+    return says(s, n, "'cmd':'peers'", text);
 }
 
 /* One loses its power, one stays, and one ends in order. */
 PV_SIM(ephemeral_members_go_when_they_end_or_are_silent, SEEDS)
 {
     struct scene s;
-    char token[2048];
-    sim_must(&s.w, begin(&s, seed), "not begun:");
-    struct sim_node *dave = sim_world_node(&s.w, SIM_PUBLIC, "dave", false);
-    struct sim_node *erin = sim_world_node(&s.w, SIM_PUBLIC, "erin", false);
-    struct sim_node *again = sim_world_node(&s.w, SIM_PUBLIC, "again", false);
-    const char *answer =
-        sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"ephemeral\":true,\"uses\":3");
-    sim_must(&s.w, answer != NULL && sim_world_field(answer, "token", token, sizeof(token)),
-             "invite:");
-    sim_must(&s.w, join_by(&s, dave, token, "runner") && join_by(&s, erin, token, "stays"),
+    sim_must(begin(&s, seed), "not begun:");
+    struct sim_node *dave = sim_world_node(SIM_PUBLIC, "dave", false);
+    struct sim_node *erin = sim_world_node(SIM_PUBLIC, "erin", false);
+    struct sim_node *again = sim_world_node(SIM_PUBLIC, "again", false);
+    const char *token = sim_world_invite(s.alice, "'ephemeral':true,'uses':3");
+    sim_must(token != NULL && sim_world_join(dave, token, "runner") != NULL &&
+                 sim_world_join(erin, token, "stays") != NULL,
              "join:");
-    sim_world_run(&s.w, PV_S(20));
+    sim_world_run(PV_S(20));
     sim_node_kill(dave);
-    sim_world_run(&s.w, PV_S(9 * 60));
-    sim_must(&s.w, knows(&s, s.alice, "runner") && knows(&s, s.bob, "runner"),
+    sim_world_run(PV_S(9 * 60));
+    sim_must(knows(&s, s.alice, "runner") && knows(&s, s.bob, "runner"),
              "removed before its time:");
-    sim_world_run(&s.w, PV_S(3 * 60));
-    sim_must(&s.w, !knows(&s, s.alice, "runner") && !knows(&s, s.bob, "runner"),
+    sim_world_run(PV_S(3 * 60));
+    sim_must(!knows(&s, s.alice, "runner") && !knows(&s, s.bob, "runner"),
              "silent, and there all the same:");
-    sim_must(&s.w, join_by(&s, again, token, "runner"), "its name is not free:");
-    sim_world_run(&s.w, PV_S(70 * 60));
-    sim_must(&s.w, knows(&s, s.alice, "runner") && knows(&s, s.bob, "stays"),
+    sim_must(sim_world_join(again, token, "runner") != NULL, "its name is not free:");
+    sim_world_run(PV_S(70 * 60));
+    sim_must(knows(&s, s.alice, "runner") && knows(&s, s.bob, "stays"),
              "removed although it is there:");
-    sim_must(&s.w, !sim_node_leave(s.bob), "one that is not ephemeral leaves:");
-    sim_must(&s.w, sim_node_leave(again), "does not leave:");
-    sim_world_run(&s.w, PV_S(4));
-    sim_must(&s.w,
-             sim_node_has_left(again) && !knows(&s, s.bob, "runner") && !knows(&s, erin, "runner"),
+    sim_must(!sim_node_leave(s.bob), "one that is not ephemeral leaves:");
+    sim_must(sim_node_leave(again), "does not leave:");
+    sim_world_run(PV_S(4));
+    sim_must(sim_node_has_left(again) && !knows(&s, s.bob, "runner") && !knows(&s, erin, "runner"),
              "has not left:");
-    sim_world_done(&s.w);
 }

@@ -35,7 +35,6 @@ struct side {
 };
 
 struct talk {
-    struct sim_world w;
     struct side side[NODES];
     uint64_t seed;
     bool deletes; /* lines of the room */
@@ -45,7 +44,7 @@ struct talk {
 
 static uint32_t draw(struct talk *t, uint32_t bound)
 {
-    return pv_natrng_below(sim_net_rng(t->w.net), bound);
+    return pv_natrng_below(sim_net_rng(sim.net), bound);
 }
 
 static bool begin(struct talk *t, uint64_t seed, bool deletes)
@@ -55,44 +54,39 @@ static bool begin(struct talk *t, uint64_t seed, bool deletes)
     memset(t, 0, sizeof(*t));
     t->seed = seed;
     t->deletes = deletes;
-    sim_world_init(&t->w, seed, &good);
+    sim_world_init(seed, &good);
     for (int i = 0; i < NODES; i++) {
-        t->side[i].zone = sim_world_nat(&t->w, SIM_PUBLIC, nats[i], &good);
-        t->side[i].node = sim_world_node(&t->w, t->side[i].zone, NAMES[i], false);
+        t->side[i].zone = sim_world_nat(SIM_PUBLIC, nats[i], &good);
+        t->side[i].node = sim_world_node(t->side[i].zone, NAMES[i], false);
         sim_node_set_job_delay(t->side[i].node, PV_MS(10));
         if (t->deletes && i == KEEPS)
             sim_node_set_chat_keep(t->side[i].node, 86400);
     }
-    return sim_world_join_all(&t->w);
-}
-
-static const char *ask(struct talk *t, int i, const char *fields)
-{
-    return sim_world_ask(&t->w, t->side[i].node, PV_S(5), fields);
+    return sim_world_join_all();
 }
 
 /* The others are in the room that the first makes. */
 static bool meet(struct talk *t)
 {
-    sim_world_run(&t->w, PV_S(3));
-    return ask(t, 0, "\"cmd\":\"room_create\",\"room\":\"dev\"") != NULL &&
-           ask(t, 0, "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"b\"") != NULL &&
-           ask(t, 0, "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"c\"") != NULL &&
-           sim_world_enter(&t->w, t->side[1].node, "#dev") &&
-           sim_world_enter(&t->w, t->side[2].node, "#dev");
+    sim_world_run(PV_S(3));
+    return sim_world_tell(t->side[0].node, PV_S(5), "'cmd':'room_create','room':'dev'") &&
+           sim_world_tell(t->side[0].node, PV_S(5),
+                          "'cmd':'room_invite','room':'#dev','peer':'b'") &&
+           sim_world_tell(t->side[0].node, PV_S(5),
+                          "'cmd':'room_invite','room':'#dev','peer':'c'") &&
+           sim_world_enter(t->side[1].node, "#dev") && sim_world_enter(t->side[2].node, "#dev");
 }
 
 static void say(struct talk *t)
 {
-    char fields[128];
     uint32_t from = draw(t, NODES);
     uint32_t to = t->deletes || draw(t, 2) == 0 ? TO_ROOM : draw(t, NODES);
     struct side *s = &t->side[from];
     if (!sim_node_runs(s->node) || to == from || s->n[to] == MAX_LINES)
         return;
-    snprintf(fields, sizeof(fields), "\"cmd\":\"send\",\"peer\":\"%s\",\"text\":\"line %u\"",
-             to == TO_ROOM ? "#dev" : NAMES[to], s->n[to]);
-    s->ask[to][s->n[to]++] = sim_node_ask(s->node, fields);
+    s->ask[to][s->n[to]] = sim_node_ask(s->node, "'cmd':'send','peer':'%s','text':'line %u'",
+                                        to == TO_ROOM ? "#dev" : NAMES[to], s->n[to]);
+    s->n[to]++;
 }
 
 /* --- deleting ------------------------------------------------------------------------------ */
@@ -100,7 +94,8 @@ static void say(struct talk *t)
 /* Which lines of the room does the node show? */
 static bool list_shown(struct talk *t, int at, bool ret_shown[NODES][MAX_LINES])
 {
-    const char *answer = ask(t, at, "\"cmd\":\"history\",\"limit\":1000,\"peer\":\"#dev\"");
+    const char *answer =
+        sim_world_ask(t->side[at].node, PV_S(5), "'cmd':'history','limit':1000,'peer':'#dev'");
     json_t *root = answer == NULL ? NULL : json_loads(answer, 0, NULL);
     json_t *m;
     size_t i;
@@ -134,9 +129,10 @@ static void clear_room(struct talk *t, int at)
     struct side *s = &t->side[at];
     if (!sim_node_runs(s->node) || s->full || !list_shown(t, at, before))
         return;
-    const char *answer = ask(t, at, "\"cmd\":\"history_clear\",\"peer\":\"#dev\"");
+    const char *answer =
+        sim_world_ask(t->side[at].node, PV_S(5), "'cmd':'history_clear','peer':'#dev'");
     begin_anew(t, s);
-    if (answer == NULL || strstr(answer, "\"ok\":true") == NULL || !list_shown(t, at, after))
+    if (!sim_answer_has(answer, "'ok':true") || !list_shown(t, at, after))
         return;
     for (int from = 0; from < NODES; from++) {
         for (unsigned line = 0; line < MAX_LINES; line++)
@@ -153,11 +149,11 @@ static void pass_day(struct talk *t)
     for (int i = 0; i < NODES; i++)
         sim_node_jump_wall(t->side[i].node, INT64_C(86400) * 1000000);
     if (sim_node_runs(t->side[KEEPS].node))
-        (void)ask(t, KEEPS, "\"cmd\":\"inbox\",\"mark_read\":true");
+        (void)sim_world_ask(t->side[KEEPS].node, PV_S(5), "'cmd':'inbox','mark_read':true");
     if (sim_node_runs(t->side[KEEPS].node))
         sim_node_stop(t->side[KEEPS].node);
     sim_node_start(t->side[KEEPS].node); /* then old lines are looked for */
-    sim_world_run(&t->w, PV_S(10));
+    sim_world_run(PV_S(10));
     begin_anew(t, &t->side[KEEPS]);
 }
 
@@ -203,22 +199,22 @@ static void trouble(struct talk *t)
         }
         break;
     case 6:
-        sim_net_reboot_nat(t->w.net, s->zone);
+        sim_net_reboot_nat(sim.net, s->zone);
         break;
     case 7:
     case 8:
-        if (sim_coord_core(t->w.coord) != NULL)
-            sim_coord_kill(t->w.coord);
+        if (sim_coord_core(sim.coord) != NULL)
+            sim_coord_kill(sim.coord);
         else
-            sim_coord_start(t->w.coord);
+            sim_coord_start(sim.coord);
         break;
     }
 }
 
 static void repair(struct talk *t)
 {
-    if (sim_coord_core(t->w.coord) == NULL)
-        sim_coord_start(t->w.coord);
+    if (sim_coord_core(sim.coord) == NULL)
+        sim_coord_start(sim.coord);
     for (int i = 0; i < NODES; i++) {
         sim_node_set_disk_full(t->side[i].node, false);
         if (!sim_node_runs(t->side[i].node))
@@ -229,7 +225,7 @@ static void repair(struct talk *t)
 static bool was_taken(const struct side *s, unsigned to, unsigned line)
 {
     const char *answer = sim_node_answer(s->node, s->ask[to][line]);
-    return answer != NULL && strstr(answer, "\"ok\":true") != NULL;
+    return sim_answer_has(answer, "'ok':true");
 }
 
 /* The lines from `from` to `to` that node at has, in one list of its history. NULL when it is as it
@@ -272,11 +268,10 @@ static const char *check_list(struct talk *t, const json_t *list, const struct s
 /* The conversation of node at with peer, or with the room. */
 static const char *check(struct talk *t, unsigned at, unsigned with, bool *ret_missing)
 {
-    char fields[96];
     const char *why = NULL;
-    snprintf(fields, sizeof(fields), "\"cmd\":\"history\",\"limit\":1000,\"peer\":\"%s\"",
-             with == TO_ROOM ? "#dev" : NAMES[with]);
-    const char *answer = ask(t, (int)at, fields);
+    const char *answer =
+        sim_world_ask(t->side[at].node, PV_S(5), "'cmd':'history','limit':1000,'peer':'%s'",
+                      with == TO_ROOM ? "#dev" : NAMES[with]);
     if (answer == NULL)
         return "history:";
     json_t *root = json_loads(answer, 0, NULL);
@@ -296,7 +291,8 @@ static const char *check_logs(struct talk *t, bool *ret_missing)
 {
     json_int_t first[NODES] = {0};
     for (int at = 0; at < NODES; at++) {
-        const char *answer = ask(t, at, "\"cmd\":\"room_members\",\"room\":\"#dev\"");
+        const char *answer =
+            sim_world_ask(t->side[at].node, PV_S(5), "'cmd':'room_members','room':'#dev'");
         json_t *root = answer == NULL ? NULL : json_loads(answer, 0, NULL);
         const json_t *members = json_object_get(root, "members");
         size_t n = json_array_size(members);
@@ -344,36 +340,35 @@ static void converse(uint64_t seed, void *ctx)
     const bool *deletes = ctx;
     const unsigned events = *deletes ? DELETING : EVENTS;
     unsigned said = 0;
-    sim_must(&t->w, begin(t, seed, *deletes) && meet(t), "beginning:");
+    sim_must(begin(t, seed, *deletes) && meet(t), "beginning:");
     for (unsigned i = 0; i < events; i++) {
         for (uint32_t n = draw(t, 6); n > 0; n--) {
             say(t);
-            sim_world_run(&t->w, PV_MS(draw(t, 40)));
+            sim_world_run(PV_MS(draw(t, 40)));
         }
         trouble(t);
         if (t->deletes)
             delete_some(t);
-        sim_world_run(&t->w, PV_MS(draw(t, draw(t, 8) == 0 ? 20000 : 800)));
+        sim_world_run(PV_MS(draw(t, draw(t, 8) == 0 ? 20000 : 800)));
     }
     repair(t);
-    sim_world_run(&t->w, PV_S(10));
+    sim_world_run(PV_S(10));
     bool missing = true;
     for (unsigned waited = 0; missing; waited++) {
         missing = false;
         const char *why = check_all(t, &missing);
-        sim_must(&t->w, why == NULL, why);
+        sim_must(why == NULL, why);
         if (missing)
-            snprintf(t->w.why, sizeof(t->w.why), "%s", t->missing);
-        sim_must(&t->w, !missing || waited < 60,
+            snprintf(sim.why, sizeof(sim.why), "%s", t->missing);
+        sim_must(!missing || waited < 60,
                  "a line is still not there, 120 s after the last trouble:");
-        sim_world_run(&t->w, PV_S(2));
+        sim_world_run(PV_S(2));
     }
     for (int i = 0; i < NODES; i++) {
         for (unsigned to = 0; to <= TO_ROOM; to++)
             said += t->side[i].n[to];
     }
-    sim_must(&t->w, said >= events, "too little was said");
-    sim_world_done(&t->w);
+    sim_must(said >= events, "too little was said");
 }
 
 PV_TEST(a_thousand_kills_cuts_and_reunions_lose_nothing)

@@ -58,7 +58,6 @@ struct liar {
 };
 
 struct scene {
-    struct sim_world w;
     struct liar *liar; /* NULL: the coordinator is honest */
     struct test_rng rng;
     bool offered[NODES][PREFIXES], allowed[NODES][PREFIXES];
@@ -176,7 +175,7 @@ static void hook(void *ctx, struct pv_ctl_msg *msg)
 static void begin_lies(struct scene *s)
 {
     struct liar *l = s->liar;
-    const struct pv_roster *r = pv_engine_node(s->w.nodes[ADMIN]->engine)->roster;
+    const struct pv_roster *r = pv_engine_node(sim.nodes[ADMIN]->engine)->roster;
     uint8_t seed[PV_SIGN_SEED_LEN] = {7}, sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
     uint8_t network[PV_NETWORK_ID_LEN];
     pv_sign_keypair(seed, sk, pk);
@@ -185,29 +184,19 @@ static void begin_lies(struct scene *s)
         network[0] ^= 1;
     for (unsigned p = 0; p < PREFIXES; p++) {
         struct pv_st_route st = {.slot = {.number = (uint16_t)p, .seq = 1}, .kind = PV_ROUTE_ALLOW};
-        memcpy(st.node, sim_node_pk(s->w.nodes[OUTSIDER]), sizeof(st.node));
+        memcpy(st.node, sim_node_pk(sim.nodes[OUTSIDER]), sizeof(st.node));
         st.prefix = test_prefix(prefixes[p]);
         assert_int_equal(pv_make_route(network, sk, &st, &l->permissions[p]), PV_OK);
     }
-    sim_coord_set_hook(s->w.coord, hook, l);
+    sim_coord_set_hook(sim.coord, hook, l);
 }
 
 /* --- what changes --------------------------------------------------------------------------- */
 
-static bool ask(struct scene *s, unsigned node, const char *request)
-{
-    const char *answer = sim_world_ask(&s->w, s->w.nodes[node], PV_S(8), request);
-    if (answer != NULL && strstr(answer, "\"ok\":true") != NULL)
-        return true;
-    snprintf(s->w.why, sizeof(s->w.why), "%.100s: %.150s", request,
-             answer == NULL ? "no answer" : answer);
-    return false;
-}
-
 /* It holds from when it is asked for, at the earliest. */
 static void judge_all(struct scene *s)
 {
-    pv_ns now = sim_net_now(s->w.net);
+    pv_ns now = sim_net_now(sim.net);
     for (unsigned g = FIRST; g < NODES; g++) {
         for (unsigned p = 0; p < PREFIXES; p++) {
             bool may = may_carry(s, g, p);
@@ -220,38 +209,34 @@ static void judge_all(struct scene *s)
 
 static bool turn_allowed(struct scene *s, unsigned g, unsigned p)
 {
-    char request[120];
     s->allowed[g][p] = !s->allowed[g][p];
-    snprintf(request, sizeof(request), "\"cmd\":\"route_%s\",\"peer\":\"n%u\",\"prefix\":\"%s\"",
-             s->allowed[g][p] ? "allow" : "deny", g, prefixes[p]);
     judge_all(s);
-    return ask(s, ADMIN, request);
+    return sim_world_tell(sim.nodes[ADMIN], PV_S(8), "'cmd':'route_%s','peer':'n%u','prefix':'%s'",
+                          s->allowed[g][p] ? "allow" : "deny", g, prefixes[p]);
 }
 
 static bool turn_offered(struct scene *s, unsigned g, unsigned p)
 {
-    char request[120];
     s->offered[g][p] = !s->offered[g][p];
-    snprintf(request, sizeof(request), "\"cmd\":\"route_%s\",\"prefix\":\"%s\"%s",
-             s->offered[g][p] ? "offer" : "withdraw", prefixes[p],
-             s->offered[g][p] ? ",\"auto\":true" : "");
     judge_all(s);
-    return ask(s, g, request);
+    return sim_world_tell(sim.nodes[g], PV_S(8), "'cmd':'route_%s','prefix':'%s'%s",
+                          s->offered[g][p] ? "offer" : "withdraw", prefixes[p],
+                          s->offered[g][p] ? ",'auto':true" : "");
 }
 
 static bool turn_used(struct scene *s)
 {
     s->used = !s->used;
-    s->used_at = sim_net_now(s->w.net);
-    return ask(s, USER,
-               s->used ? "\"cmd\":\"route_use\",\"peer\":\"auto\""
-                       : "\"cmd\":\"route_use\",\"peer\":\"off\"");
+    s->used_at = sim_net_now(sim.net);
+    return sim_world_tell(sim.nodes[USER], PV_S(8),
+                          s->used ? "'cmd':'route_use','peer':'auto'"
+                                  : "'cmd':'route_use','peer':'off'");
 }
 
 static bool change_something(struct scene *s)
 {
     unsigned what = below(s, 10), g = FIRST + below(s, NODES - FIRST), p = below(s, PREFIXES);
-    struct sim_node *node = s->w.nodes[g];
+    struct sim_node *node = sim.nodes[g];
     if (what < 4 && !(s->liar != NULL && g == OUTSIDER))
         return turn_allowed(s, g, p);
     if (what < 7 && sim_node_runs(node))
@@ -262,7 +247,7 @@ static bool change_something(struct scene *s)
         sim_node_kill(node);
     else
         sim_node_start(node);
-    s->stable[0] = s->stable[1] = sim_net_now(s->w.net);
+    s->stable[0] = s->stable[1] = sim_net_now(sim.net);
     return true;
 }
 
@@ -273,14 +258,14 @@ static bool change_something(struct scene *s)
 static void send_all(void *ctx)
 {
     struct scene *s = ctx;
-    struct pv_addr user = sim_node_overlay(s->w.nodes[USER], PV_AF_INET);
+    struct pv_addr user = sim_node_overlay(sim.nodes[USER], PV_AF_INET);
     for (unsigned p = 0; p < PREFIXES; p++) {
         struct pv_addr to = test_ip(targets[p]);
-        (void)sim_node_send_udp(s->w.nodes[USER], &to, (uint16_t)(40000 + below(s, 4)),
+        (void)sim_node_send_udp(sim.nodes[USER], &to, (uint16_t)(40000 + below(s, 4)),
                                 pv_view("u", 1));
         for (uint8_t g = FIRST; g < NODES; g++) {
-            if (sim_node_runs(s->w.nodes[g]))
-                (void)sim_node_send_from(s->w.nodes[g], &to, &user, pv_view(&g, 1));
+            if (sim_node_runs(sim.nodes[g]))
+                (void)sim_node_send_from(sim.nodes[g], &to, &user, pv_view(&g, 1));
         }
     }
 }
@@ -292,7 +277,7 @@ static bool was_forbidden(const struct scene *s, unsigned g, unsigned p, pv_ns a
 
 static const char *judge(struct scene *s, unsigned g, unsigned p, pv_ns at)
 {
-    snprintf(s->w.why, sizeof(s->w.why), "n%u and %s", g, prefixes[p]);
+    snprintf(sim.why, sizeof(sim.why), "n%u and %s", g, prefixes[p]);
     if (was_forbidden(s, g, p, at))
         return "a packet passed that was forbidden for long:";
     if (!s->used && at > s->used_at + SETTLED)
@@ -310,35 +295,35 @@ static const char *look(struct scene *s)
 {
     const char *failure = NULL;
     for (unsigned g = FIRST; g < NODES && failure == NULL; g++) {
-        for (size_t i = 0; i < sim_node_n_sunk(s->w.nodes[g]) && failure == NULL; i++) {
-            const struct sim_sunk *x = sim_node_sunk(s->w.nodes[g], i);
+        for (size_t i = 0; i < sim_node_n_sunk(sim.nodes[g]) && failure == NULL; i++) {
+            const struct sim_sunk *x = sim_node_sunk(sim.nodes[g], i);
             unsigned p = prefix_of(&x->dst);
             failure = judge(s, g, p, x->at);
             s->arrived[p] = x->at;
             s->n_arrived++;
         }
-        sim_node_forget_sunk(s->w.nodes[g]);
+        sim_node_forget_sunk(sim.nodes[g]);
     }
-    for (size_t i = 0; i < sim_node_n_sunk(s->w.nodes[USER]) && failure == NULL; i++) {
-        const struct sim_sunk *x = sim_node_sunk(s->w.nodes[USER], i);
+    for (size_t i = 0; i < sim_node_n_sunk(sim.nodes[USER]) && failure == NULL; i++) {
+        const struct sim_sunk *x = sim_node_sunk(sim.nodes[USER], i);
         failure = judge(s, x->bytes[0], prefix_of(&x->src), x->at);
     }
-    sim_node_forget_sunk(s->w.nodes[USER]);
+    sim_node_forget_sunk(sim.nodes[USER]);
     return failure;
 }
 
 /* A packet that somebody that runs has been allowed to carry for long arrives. */
 static const char *miss(struct scene *s)
 {
-    pv_ns now = sim_net_now(s->w.net);
+    pv_ns now = sim_net_now(sim.net);
     for (unsigned p = 0; p < PREFIXES; p++) {
         bool somebody = false;
         for (unsigned g = FIRST; g < NODES; g++)
-            somebody = somebody || (s->may[g][p] && sim_node_runs(s->w.nodes[g]));
+            somebody = somebody || (s->may[g][p] && sim_node_runs(sim.nodes[g]));
         if (!somebody || !s->used || now < s->used_at + 3 * SETTLED ||
             now < s->stable[p] + 3 * SETTLED || s->arrived[p] + SETTLED > now)
             continue;
-        snprintf(s->w.why, sizeof(s->w.why), "to %s", targets[p]);
+        snprintf(sim.why, sizeof(sim.why), "to %s", targets[p]);
         return "nothing passed that was allowed for long:";
     }
     return NULL;
@@ -354,15 +339,15 @@ static const char *wrong(void *ctx)
 
 static const char *traffic(struct scene *s, pv_ns duration)
 {
-    return sim_world_traffic(&s->w, duration, PV_MS(500), send_all, wrong, s);
+    return sim_world_traffic(duration, PV_MS(500), send_all, wrong, s);
 }
 
 static const char *walk(struct scene *s)
 {
-    if (!sim_world_join_all(&s->w))
+    if (!sim_world_join_all())
         return "no network:";
     s->used = true;
-    s->used_at = sim_net_now(s->w.net);
+    s->used_at = sim_net_now(sim.net);
     if (s->liar != NULL)
         begin_lies(s);
     const char *failure = traffic(s, PV_S(5));
@@ -378,12 +363,12 @@ static void begin(struct scene *s, uint64_t seed)
 {
     memset(s, 0, sizeof(*s));
     s->rng.state = seed;
-    sim_world_init(&s->w, seed, &line);
+    sim_world_init(seed, &line);
     for (unsigned i = 0; i < NODES; i++) {
         char name[8];
         snprintf(name, sizeof(name), "n%u", i);
-        unsigned zone = i == USER ? sim_world_nat(&s->w, 0, "full-cone", &line) : SIM_PUBLIC;
-        (void)sim_world_node(&s->w, zone, name, false);
+        unsigned zone = i == USER ? sim_world_nat(0, "full-cone", &line) : SIM_PUBLIC;
+        (void)sim_world_node(zone, name, false);
     }
 }
 
@@ -394,15 +379,14 @@ PV_SIM(nothing_passes_that_nobody_allowed, SEEDS)
     const char *failure = walk(&s);
     if (failure == NULL && s.n_arrived == 0)
         failure = "nothing ever arrived";
-    sim_must(&s.w, failure == NULL, failure);
-    sim_world_done(&s.w);
+    sim_must(failure == NULL, failure);
 }
 
 /* Does a hold a statement about routes that b does not? */
 static bool holds_more(const struct scene *s, unsigned a, unsigned b)
 {
-    const struct pv_roster *of_a = pv_engine_node(s->w.nodes[a]->engine)->roster;
-    const struct pv_roster *of_b = pv_engine_node(s->w.nodes[b]->engine)->roster;
+    const struct pv_roster *of_a = pv_engine_node(sim.nodes[a]->engine)->roster;
+    const struct pv_roster *of_b = pv_engine_node(sim.nodes[b]->engine)->roster;
     const struct pv_roster_entry *e = NULL;
     while ((e = pv_roster_next_entry(of_a, e)) != NULL) {
         if (is_about_routes(e->st.raw) && pv_roster_find(of_b, e->st.hash) == NULL)
@@ -415,13 +399,13 @@ static bool holds_more(const struct scene *s, unsigned a, unsigned b)
  * is allowed arrives. */
 static const char *heal(struct scene *s)
 {
-    sim_coord_set_hook(s->w.coord, NULL, NULL);
+    sim_coord_set_hook(sim.coord, NULL, NULL);
     for (unsigned i = 0; i < NODES; i++) {
-        if (!sim_node_runs(s->w.nodes[i]))
-            sim_node_start(s->w.nodes[i]);
+        if (!sim_node_runs(sim.nodes[i]))
+            sim_node_start(sim.nodes[i]);
     }
-    s->stable[0] = s->stable[1] = sim_net_now(s->w.net);
-    sim_world_run(&s->w, PV_S(10));
+    s->stable[0] = s->stable[1] = sim_net_now(sim.net);
+    sim_world_run(PV_S(10));
     if ((!s->used && !turn_used(s)) || (!s->offered[FIRST][0] && !turn_offered(s, FIRST, 0)) ||
         (!s->allowed[FIRST][0] && !turn_allowed(s, FIRST, 0)))
         return "a request failed:";
@@ -430,7 +414,7 @@ static const char *heal(struct scene *s)
     if (failure == NULL)
         failure = traffic(s, PV_S(5));
     for (unsigned i = 1; i < NODES && failure == NULL; i++) {
-        snprintf(s->w.why, sizeof(s->w.why), "n%u", i);
+        snprintf(sim.why, sizeof(sim.why), "n%u", i);
         if (holds_more(s, i, ADMIN) || holds_more(s, ADMIN, i))
             failure = "nodes hold other statements about routes after the lies:";
     }
@@ -454,8 +438,7 @@ static void lied_to(uint64_t seed, void *ctx)
         failure = "no lie was told";
     if (failure == NULL && s.n_arrived == 0)
         failure = "nothing ever arrived";
-    sim_must(&s.w, failure == NULL, failure);
-    sim_world_done(&s.w);
+    sim_must(failure == NULL, failure);
 }
 
 PV_TEST(lies_about_routes_let_nothing_pass)

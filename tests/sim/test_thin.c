@@ -60,14 +60,14 @@ struct accident {
 
 static void pass(struct pair *p, pv_ns time, struct accident *x)
 {
-    pv_ns end = sim_net_now(p->w.net) + time;
+    pv_ns end = sim_net_now(sim.net) + time;
     if (x->at <= end) {
-        if (x->at > sim_net_now(p->w.net))
-            sim_world_run(&p->w, x->at - sim_net_now(p->w.net));
+        if (x->at > sim_net_now(sim.net))
+            sim_world_run(x->at - sim_net_now(sim.net));
         x->happens(p);
         x->at = PV_NEVER;
     }
-    sim_world_run(&p->w, end - sim_net_now(p->w.net));
+    sim_world_run(end - sim_net_now(sim.net));
 }
 
 static void send_in_rhythm(struct pair *p, const struct rhythm *r, pv_ns duration,
@@ -75,11 +75,11 @@ static void send_in_rhythm(struct pair *p, const struct rhythm *r, pv_ns duratio
 {
     struct pv_addr to_a = sim_node_overlay(p->a, PV_AF_INET);
     struct pv_addr to_b = sim_node_overlay(p->b, PV_AF_INET);
-    pv_ns end = sim_net_now(p->w.net) + duration;
-    while (sim_net_now(p->w.net) < end) {
+    pv_ns end = sim_net_now(sim.net) + duration;
+    while (sim_net_now(sim.net) < end) {
         pv_ns wait = r->every;
         if (r->kind == TYPES)
-            wait = r->every / 100 * (50 + pv_natrng_below(sim_net_rng(p->w.net), 146));
+            wait = r->every / 100 * (50 + pv_natrng_below(sim_net_rng(sim.net), 146));
         for (int i = 0; i < (r->kind == BURSTS ? BURST : 1); i++) {
             if (r->kind == SENDS || r->kind == BOTH)
                 sim_node_flow(p->a, &to_b);
@@ -122,7 +122,7 @@ static const struct rhythm rhythms[] = {
 static void tell(const struct pair *p)
 {
     if (getenv("PV_SIM_TIMES") != NULL)
-        printf("%-28s seed %llu: %s\n", sim_case_name(), (unsigned long long)p->seed, p->w.why);
+        printf("%-28s seed %llu: %s\n", sim_case_name(), (unsigned long long)p->seed, sim.why);
 }
 
 /* The bounds: a packet in 5 s through the relay, and where the path is silent between two of them
@@ -132,7 +132,7 @@ static bool is_cheap(struct pair *p, const struct rhythm *r, const struct tally 
 {
     double relayed = (of[0].relayed + of[1].relayed) / took;
     double beside[2] = {(double)of[0].beside / took, (double)of[1].beside / took};
-    snprintf(p->w.why, sizeof(p->w.why),
+    snprintf(sim.why, sizeof(sim.why),
              "%.2f relayed/s, %.2f checks and answers/s, %.0f + %.0f B/s beside data", relayed,
              (of[0].checks + of[1].checks) / took, beside[0], beside[1]);
     tell(p);
@@ -147,17 +147,16 @@ PV_SIM(thin_traffic_costs_little_beside_itself, SEEDS)
         const struct rhythm *r = &rhythms[i];
         struct pair p = {.ipv6 = false};
         sim_case("%s", r->text);
-        sim_must(&p.w, met(&p, seed, "port-restricted", "direct"), "not met");
+        sim_must(met(&p, seed, "port-restricted", "direct"), "not met");
         struct tally of[2] = {{.host = sim_node_host(p.a)}, {.host = sim_node_host(p.b)}};
         send_in_rhythm(&p, r, PV_S(20), nothing);
-        sim_net_set_tap(p.w.net, count, of);
-        pv_ns begin = sim_net_now(p.w.net);
+        sim_net_set_tap(sim.net, count, of);
+        pv_ns begin = sim_net_now(sim.net);
         send_in_rhythm(&p, r, PV_S(120), nothing);
-        double took = (double)(sim_net_now(p.w.net) - begin) / 1e9;
-        sim_net_set_tap(p.w.net, NULL, NULL);
-        sim_must(&p.w, is_cheap(&p, r, of, took), "it costs");
-        sim_must(&p.w, both_use(&p, "direct"), "the path was left");
-        sim_world_done(&p.w);
+        double took = (double)(sim_net_now(sim.net) - begin) / 1e9;
+        sim_net_set_tap(sim.net, NULL, NULL);
+        sim_must(is_cheap(&p, r, of, took), "it costs");
+        sim_must(both_use(&p, "direct"), "the path was left");
     }
 }
 
@@ -165,17 +164,17 @@ PV_SIM(thin_traffic_costs_little_beside_itself, SEEDS)
 
 static void wall_falls(struct pair *p)
 {
-    sim_net_set_wall(p->w.net, sim_coord_host(p->w.coord));
+    sim_net_set_wall(sim.net, sim_coord_host(sim.coord));
 }
 
 static void nat_of_a_reboots(struct pair *p)
 {
-    sim_net_reboot_nat(p->w.net, p->za);
+    sim_net_reboot_nat(sim.net, p->za);
 }
 
 static void nat_of_b_reboots(struct pair *p)
 {
-    sim_net_reboot_nat(p->w.net, p->zb);
+    sim_net_reboot_nat(sim.net, p->zb);
 }
 
 static const struct {
@@ -203,20 +202,19 @@ static void breaks_in_rhythm(uint64_t seed, const struct rhythm *r, size_t what)
 {
     struct pair p = {.ipv6 = false};
     sim_case("%s, %s", r->text, breaks[what].text);
-    sim_must(&p.w, met(&p, seed, "port-restricted", "direct"), "not met");
+    sim_must(met(&p, seed, "port-restricted", "direct"), "not met");
     send_in_rhythm(&p, r, 10 * r->every > PV_S(20) ? 10 * r->every : PV_S(20), nothing);
     unsigned before = lost(&p, r);
     struct accident x = {.happens = breaks[what].happens};
-    x.at = sim_net_now(p.w.net) + r->every / 1000 * pv_natrng_below(sim_net_rng(p.w.net), 1000);
+    x.at = sim_net_now(sim.net) + r->every / 1000 * pv_natrng_below(sim_net_rng(sim.net), 1000);
     send_in_rhythm(&p, r, 5 * r->every > PV_S(10) ? 5 * r->every : PV_S(10), x);
-    sim_world_run(&p.w, SECOND);
+    sim_world_run(SECOND);
     unsigned gone = lost(&p, r) - before;
     unsigned burst = r->kind == BURSTS ? BURST : 1;
     unsigned bound = burst * (1 + (unsigned)(SECOND / r->every));
-    snprintf(p.w.why, sizeof(p.w.why), "%u packets lost, up to %u allowed", gone, bound);
+    snprintf(sim.why, sizeof(sim.why), "%u packets lost, up to %u allowed", gone, bound);
     tell(&p);
-    sim_must(&p.w, gone <= bound, "replaced too late:");
-    sim_world_done(&p.w);
+    sim_must(gone <= bound, "replaced too late:");
 }
 
 PV_SIM(a_path_that_dies_under_thin_traffic_costs_a_second_at_most, SEEDS)

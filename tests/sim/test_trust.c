@@ -14,28 +14,20 @@ enum {
     MESH = 5,
 };
 
-static struct pv_link_config draw_line(struct sim_world *w)
+static struct pv_link_config draw_line(void)
 {
-    struct pv_natrng *rng = sim_net_rng(w->net);
+    struct pv_natrng *rng = sim_net_rng(sim.net);
     return (struct pv_link_config){.delay = PV_MS(1 + pv_natrng_below(rng, 40)),
                                    .jitter = PV_MS(pv_natrng_below(rng, 10)),
                                    .loss = pv_natrng_below(rng, 2) == 0 ? 0.05 : 0};
 }
 
-static bool invite(struct sim_world *w, struct sim_node *n, unsigned uses, char *token, size_t cap)
+static bool create(void)
 {
-    char fields[64];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"invite\",\"uses\":%u", uses);
-    const char *answer = sim_world_ask(w, n, PV_S(30), fields);
-    return answer != NULL && sim_world_field(answer, "token", token, cap);
-}
-
-static bool create(struct sim_world *w)
-{
-    size_t n = w->n_nodes;
-    w->n_nodes = 1;
-    bool ok = sim_world_join_all(w);
-    w->n_nodes = n;
+    size_t n = sim.n_nodes;
+    sim.n_nodes = 1;
+    bool ok = sim_world_join_all();
+    sim.n_nodes = n;
     return ok;
 }
 
@@ -46,7 +38,7 @@ struct race {
     unsigned ask[2];
 };
 
-static bool both_answered(struct sim_world *w, void *ctx)
+static bool both_answered(void *ctx)
 {
     const struct race *r = ctx;
     return sim_node_answer(r->n[0], r->ask[0]) != NULL &&
@@ -55,160 +47,147 @@ static bool both_answered(struct sim_world *w, void *ctx)
 
 static int ask_to_join(struct sim_node *n, const char *token)
 {
-    char fields[6000];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\"", token);
-    return (int)sim_node_ask(n, fields);
+    return (int)sim_node_ask(n, "'cmd':'join','token':'%s'", token);
 }
 
 PV_SIM(of_two_joins_with_one_use_exactly_one_wins, 2 * SEEDS)
 {
-    struct sim_world w;
     struct race r;
     static const struct pv_link_config good = {.delay = PV_MS(10)};
-    char token[4096];
-    sim_world_init(&w, seed, &good);
-    sim_coord_set_store_delay(w.coord, PV_MS(200));
-    sim_world_node(&w, SIM_PUBLIC, "a", false);
+    sim_world_init(seed, &good);
+    sim_coord_set_store_delay(sim.coord, PV_MS(200));
+    sim_world_node(SIM_PUBLIC, "a", false);
     for (int i = 0; i < 2; i++) {
-        struct pv_link_config line = draw_line(&w);
-        unsigned zone = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &line);
-        r.n[i] = sim_world_node(&w, zone, "twin", false); /* the name is fought for as well */
+        struct pv_link_config line = draw_line();
+        unsigned zone = sim_world_nat(SIM_PUBLIC, "port-restricted", &line);
+        r.n[i] = sim_world_node(zone, "twin", false); /* the name is fought for as well */
     }
-    sim_must(&w, create(&w) && invite(&w, w.nodes[0], 1, token, sizeof(token)), "create:");
+    sim_must(create(), "create:");
+    const char *token = sim_world_invite(sim.nodes[0], "'uses':1");
+    sim_must(token != NULL, "no invite:");
     for (int i = 0; i < 2; i++) {
         r.ask[i] = (unsigned)ask_to_join(r.n[i], token);
         if (seed % 3 != 0)
-            sim_world_run(&w, PV_MS(pv_natrng_below(sim_net_rng(w.net), 60)));
+            sim_world_run(PV_MS(pv_natrng_below(sim_net_rng(sim.net), 60)));
     }
     if (seed % 4 == 3) { /* the coordinator fails in the middle of it */
-        sim_world_run(&w, PV_MS(pv_natrng_below(sim_net_rng(w.net), 600)));
-        sim_coord_kill(w.coord);
-        sim_world_run(&w, PV_S(1));
-        sim_coord_start(w.coord);
+        sim_world_run(PV_MS(pv_natrng_below(sim_net_rng(sim.net), 600)));
+        sim_coord_kill(sim.coord);
+        sim_world_run(PV_S(1));
+        sim_coord_start(sim.coord);
     }
-    sim_must(&w, sim_world_until(&w, PV_S(60), both_answered, &r),
-             "a join has no answer after 60 s");
+    sim_must(sim_world_until(PV_S(60), both_answered, &r), "a join has no answer after 60 s");
     /* A node that was told of a failure on the way asks again; the same node gets the same
      * place. */
     for (int i = 0; i < 2; i++) {
         const char *answer = sim_node_answer(r.n[i], r.ask[i]);
-        if (strstr(answer, "\"ok\":true") == NULL && strstr(answer, "\"code\":12") == NULL) {
+        if (!sim_answer_has(answer, "'ok':true") && !sim_answer_has(answer, "'code':12")) {
             r.ask[i] = (unsigned)ask_to_join(r.n[i], token);
-            sim_must(&w, sim_world_until(&w, PV_S(60), both_answered, &r),
+            sim_must(sim_world_until(PV_S(60), both_answered, &r),
                      "a second join has no answer after 60 s");
         }
     }
     int won = 0;
     for (int i = 0; i < 2; i++) {
         const char *answer = sim_node_answer(r.n[i], r.ask[i]);
-        won += strstr(answer, "\"ok\":true") != NULL ? 1 : 0;
-        snprintf(w.why, sizeof(w.why), "%.300s", answer);
-        sim_must(&w, strstr(answer, "\"ok\":true") != NULL || strstr(answer, "\"code\":12") != NULL,
+        won += sim_answer_has(answer, "'ok':true") ? 1 : 0;
+        snprintf(sim.why, sizeof(sim.why), "%.300s", answer);
+        sim_must(sim_answer_has(answer, "'ok':true") || sim_answer_has(answer, "'code':12"),
                  "the loser was not told that the token is used up:");
     }
-    sim_must(&w, won == 1, won == 0 ? "nobody got in" : "both got in");
-    sim_world_run(&w, PV_S(2));
-    sim_must(&w, sim_world_says(&w, w.nodes[0], "\"cmd\":\"status\"", "\"members\":2"),
+    sim_must(won == 1, won == 0 ? "nobody got in" : "both got in");
+    sim_world_run(PV_S(2));
+    sim_must(sim_world_says(sim.nodes[0], "'cmd':'status'", "'members':2"),
              "there are not two members");
-    sim_world_done(&w);
 }
 
 /* --- removed ------------------------------------------------------------------------------- */
 
-static void ping_all(struct sim_world *w)
+static void ping_all(void)
 {
-    for (size_t i = 0; i < w->n_nodes; i++) {
-        for (size_t k = 0; k < w->n_nodes; k++) {
-            struct pv_addr to = sim_node_overlay(w->nodes[k], PV_AF_INET);
-            if (i != k && to.family != PV_AF_NONE && sim_node_runs(w->nodes[i]))
-                sim_node_ping(w->nodes[i], &to, 32);
+    for (size_t i = 0; i < sim.n_nodes; i++) {
+        for (size_t k = 0; k < sim.n_nodes; k++) {
+            struct pv_addr to = sim_node_overlay(sim.nodes[k], PV_AF_INET);
+            if (i != k && to.family != PV_AF_NONE && sim_node_runs(sim.nodes[i]))
+                sim_node_ping(sim.nodes[i], &to, 32);
         }
     }
 }
 
-static bool lists(struct sim_world *w, struct sim_node *n, const char *name)
+static bool lists(struct sim_node *n, const char *name)
 {
     char text[64];
-    snprintf(text, sizeof(text), "\"name\":\"%s\"", name);
-    return sim_world_says(w, n, "\"cmd\":\"peers\"", text);
+    snprintf(text, sizeof(text), "'name':'%s'", name);
+    return sim_world_says(n, "'cmd':'peers'", text);
 }
 
 PV_SIM(a_removed_member_is_out_everywhere_within_2_s, SEEDS / 2)
 {
-    struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(10)};
-    sim_world_init(&w, seed, &good);
+    sim_world_init(seed, &good);
     static const char *const names[MESH] = {"a", "b", "c", "d", "e"};
     for (int i = 0; i < MESH; i++) {
-        struct pv_link_config line = draw_line(&w);
+        struct pv_link_config line = draw_line();
         line.loss = 0;
-        sim_world_node(&w, sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &line), names[i],
-                       false);
+        sim_world_node(sim_world_nat(SIM_PUBLIC, "port-restricted", &line), names[i], false);
     }
-    sim_must(&w, sim_world_join_all(&w), "joining:");
-    sim_world_run(&w, PV_S(2));
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(2));
     for (int i = 0; i < 20; i++) {
-        ping_all(&w);
-        sim_world_run(&w, PV_MS(100));
+        ping_all();
+        sim_world_run(PV_MS(100));
     }
-    sim_world_run(&w, PV_S(1));
+    sim_world_run(PV_S(1));
     for (int i = 0; i < MESH; i++) {
-        sim_must(&w, sim_node_pings(w.nodes[i]).answered == 20 * (MESH - 1),
-                 "the mesh is not whole");
+        sim_must(sim_node_pings(sim.nodes[i]).answered == 20 * (MESH - 1), "the mesh is not whole");
     }
-    struct sim_node *e = w.nodes[MESH - 1];
+    struct sim_node *e = sim.nodes[MESH - 1];
     struct pv_addr ip = sim_node_overlay(e, PV_AF_INET);
-    sim_must(&w,
-             sim_world_ask(&w, w.nodes[0], PV_S(5), "\"cmd\":\"remove\",\"peer\":\"e\"") != NULL,
-             "remove:");
-    sim_world_run(&w, PV_S(2));
+    sim_must(sim_world_tell(sim.nodes[0], PV_S(5), "'cmd':'remove','peer':'e'"), "remove:");
+    sim_world_run(PV_S(2));
     unsigned answered = sim_node_pings(e).answered;
     unsigned received[MESH];
     for (int i = 0; i < MESH; i++)
-        received[i] = sim_node_pings(w.nodes[i]).received;
+        received[i] = sim_node_pings(sim.nodes[i]).received;
     for (int i = 0; i < 20; i++) {
         for (int k = 0; k < MESH - 1; k++)
-            sim_node_ping(w.nodes[k], &ip, 32);
+            sim_node_ping(sim.nodes[k], &ip, 32);
         for (int k = 0; k < MESH - 1; k++) {
-            struct pv_addr to = sim_node_overlay(w.nodes[k], PV_AF_INET);
+            struct pv_addr to = sim_node_overlay(sim.nodes[k], PV_AF_INET);
             sim_node_ping(e, &to, 32);
         }
-        sim_world_run(&w, PV_MS(100));
+        sim_world_run(PV_MS(100));
     }
-    sim_must(&w, sim_node_pings(e).answered == answered, "somebody still answers the removed node");
+    sim_must(sim_node_pings(e).answered == answered, "somebody still answers the removed node");
     for (int i = 0; i < MESH - 1; i++) {
-        sim_must(&w,
-                 sim_node_pings(w.nodes[i]).received - sim_node_pings(w.nodes[i]).unreachable <=
+        sim_must(sim_node_pings(sim.nodes[i]).received - sim_node_pings(sim.nodes[i]).unreachable <=
                      received[i],
                  "a packet of the removed node still came through");
-        sim_must(&w, !lists(&w, w.nodes[i], "e"), "somebody still lists the removed node");
+        sim_must(!lists(sim.nodes[i], "e"), "somebody still lists the removed node");
     }
-    sim_must(&w, sim_world_says(&w, e, "\"cmd\":\"status\"", "remove"),
-             "the removed node does not say so");
+    sim_must(sim_world_says(e, "'cmd':'status'", "remove"), "the removed node does not say so");
     /* Neither a restart nor another token brings its key back. */
     sim_node_kill(e);
     sim_node_start(e);
-    sim_world_run(&w, PV_S(5));
-    char token[4096];
-    sim_must(&w, invite(&w, w.nodes[0], 1, token, sizeof(token)), "no invite:");
+    sim_world_run(PV_S(5));
+    const char *token = sim_world_invite(sim.nodes[0], "'uses':1");
+    sim_must(token != NULL, "no invite:");
     struct race again = {.n = {e, e}};
-    sim_must(&w, sim_world_ask(&w, e, PV_S(10), "\"cmd\":\"leave\"") != NULL, "leave:");
+    sim_must(sim_world_tell(e, PV_S(10), "'cmd':'leave'"), "leave:");
     again.ask[0] = again.ask[1] = (unsigned)ask_to_join(e, token);
-    sim_must(&w, sim_world_until(&w, PV_S(60), both_answered, &again),
-             "joining again has no answer");
-    snprintf(w.why, sizeof(w.why), "%.300s", sim_node_answer(e, again.ask[0]));
-    sim_must(&w, strstr(w.why, "\"code\":11") != NULL, "a removed node is not refused:");
+    sim_must(sim_world_until(PV_S(60), both_answered, &again), "joining again has no answer");
+    snprintf(sim.why, sizeof(sim.why), "%.300s", sim_node_answer(e, again.ask[0]));
+    sim_must(sim_answer_has(sim.why, "'code':11"), "a removed node is not refused:");
     for (int i = 0; i < MESH - 1; i++)
-        sim_must(&w, !lists(&w, w.nodes[i], "e"), "somebody lists the removed node again");
-    sim_world_done(&w);
+        sim_must(!lists(sim.nodes[i], "e"), "somebody lists the removed node again");
 }
 
 /* --- admins ---------------------------------------------------------------------------------- */
 
 /* The names of those that n takes for admins, "b c ". */
-static bool list_admins(struct sim_world *w, struct sim_node *n, char *out, size_t cap)
+static bool list_admins(struct sim_node *n, char *out, size_t cap)
 {
-    const char *answer = sim_world_ask(w, n, PV_S(2), "\"cmd\":\"peers\"");
+    const char *answer = sim_world_ask(n, PV_S(2), "'cmd':'peers'");
     json_t *root = answer == NULL ? NULL : json_loads(answer, 0, NULL), *peer;
     size_t i, len = 0;
     out[0] = '\0';
@@ -223,63 +202,58 @@ static bool list_admins(struct sim_world *w, struct sim_node *n, char *out, size
 }
 
 /* a has made admins of b and c; everybody has met everybody. */
-static bool make_admins(struct sim_world *w)
+static bool make_admins(void)
 {
     static const char *const names[] = {"a", "b", "c", "d"};
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
-        struct pv_link_config line = draw_line(w);
+        struct pv_link_config line = draw_line();
         line.loss = 0;
-        sim_world_node(w, sim_world_nat(w, SIM_PUBLIC, "port-restricted", &line), names[i], false);
+        sim_world_node(sim_world_nat(SIM_PUBLIC, "port-restricted", &line), names[i], false);
     }
-    if (!sim_world_join_all(w))
+    if (!sim_world_join_all())
         return false;
     for (size_t i = 1; i < 3; i++) {
-        char fields[64];
-        snprintf(fields, sizeof(fields), "\"cmd\":\"admin_grant\",\"peer\":\"%s\"", names[i]);
-        if (sim_world_ask(w, w->nodes[0], PV_S(10), fields) == NULL)
+        if (!sim_world_tell(sim.nodes[0], PV_S(10), "'cmd':'admin_grant','peer':'%s'", names[i]))
             return false;
     }
     for (int i = 0; i < 20; i++) {
-        ping_all(w);
-        sim_world_run(w, PV_MS(100));
+        ping_all();
+        sim_world_run(PV_MS(100));
     }
     return true;
 }
 
 PV_SIM(of_two_admins_who_end_each_other_the_coordinator_keeps_one, SEEDS / 3)
 {
-    struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     char seen[2][128];
-    sim_world_init(&w, seed, &good);
-    sim_must(&w, make_admins(&w), "beginning:");
-    sim_coord_kill(w.coord);
-    sim_world_run(&w, PV_MS(pv_natrng_below(sim_net_rng(w.net), 3000)));
-    (void)sim_node_ask(w.nodes[1], "\"cmd\":\"admin_revoke\",\"peer\":\"c\"");
-    sim_world_run(&w, PV_MS(pv_natrng_below(sim_net_rng(w.net), 10)));
-    (void)sim_node_ask(w.nodes[2], "\"cmd\":\"admin_revoke\",\"peer\":\"b\"");
-    sim_world_run(&w, PV_S(5));
-    sim_must(&w, list_admins(&w, w.nodes[3], seen[0], sizeof(seen[0])), "peers:");
-    snprintf(w.why, sizeof(w.why), "d sees %s", seen[0]);
-    sim_must(&w, strcmp(seen[0], "a ") == 0, "without the coordinator's order both are out:");
-    sim_coord_start(w.coord);
-    sim_world_run(&w, PV_S(30)); /* who lost the connection comes back within 15 s */
-    sim_must(&w,
-             list_admins(&w, w.nodes[0], seen[0], sizeof(seen[0])) &&
-                 list_admins(&w, w.nodes[3], seen[1], sizeof(seen[1])),
+    sim_world_init(seed, &good);
+    sim_must(make_admins(), "beginning:");
+    sim_coord_kill(sim.coord);
+    sim_world_run(PV_MS(pv_natrng_below(sim_net_rng(sim.net), 3000)));
+    (void)sim_node_ask(sim.nodes[1], "'cmd':'admin_revoke','peer':'c'");
+    sim_world_run(PV_MS(pv_natrng_below(sim_net_rng(sim.net), 10)));
+    (void)sim_node_ask(sim.nodes[2], "'cmd':'admin_revoke','peer':'b'");
+    sim_world_run(PV_S(5));
+    sim_must(list_admins(sim.nodes[3], seen[0], sizeof(seen[0])), "peers:");
+    snprintf(sim.why, sizeof(sim.why), "d sees %s", seen[0]);
+    sim_must(strcmp(seen[0], "a ") == 0, "without the coordinator's order both are out:");
+    sim_coord_start(sim.coord);
+    sim_world_run(PV_S(30)); /* who lost the connection comes back within 15 s */
+    sim_must(list_admins(sim.nodes[0], seen[0], sizeof(seen[0])) &&
+                 list_admins(sim.nodes[3], seen[1], sizeof(seen[1])),
              "peers:");
-    snprintf(w.why, sizeof(w.why), "a sees %s, d sees %s", seen[0], seen[1]);
+    snprintf(sim.why, sizeof(sim.why), "a sees %s, d sees %s", seen[0], seen[1]);
     bool b = strcmp(seen[0], "b ") == 0, c = strcmp(seen[0], "c ") == 0;
-    sim_must(&w, (b || c) && strstr(seen[1], seen[0]) != NULL && strlen(seen[1]) == strlen("a b "),
+    sim_must((b || c) && strstr(seen[1], seen[0]) != NULL && strlen(seen[1]) == strlen("a b "),
              "not one of them is left to everybody:");
-    for (size_t i = 0; i < w.n_nodes; i++) {
-        const char *status = sim_world_ask(&w, w.nodes[i], PV_S(2), "\"cmd\":\"status\"");
+    for (size_t i = 0; i < sim.n_nodes; i++) {
+        const char *status = sim_world_ask(sim.nodes[i], PV_S(2), "'cmd':'status'");
         const char *problems = status == NULL ? NULL : strstr(status, "\"problems\":");
-        snprintf(w.why, sizeof(w.why), "%.300s", problems == NULL ? "no status" : problems);
-        sim_must(&w, problems != NULL && strstr(problems, "has not stored") == NULL,
+        snprintf(sim.why, sizeof(sim.why), "%.300s", problems == NULL ? "no status" : problems);
+        sim_must(problems != NULL && strstr(problems, "has not stored") == NULL,
                  "somebody still waits for the coordinator:");
     }
-    sim_world_done(&w);
 }
 
 /* --- a coordinator whose clock was wrong ------------------------------------------------------ */
@@ -290,41 +264,40 @@ PV_SIM(a_coordinator_whose_clock_was_put_right_lets_nodes_in, 12)
     static const int64_t days[] = {1, 5, 3650, -1};
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     const int64_t jump = days[seed % 4] * INT64_C(86400000000);
-    struct sim_world w;
-    char early[4096], token[4096];
-    sim_world_init(&w, seed, &good);
+    sim_world_init(seed, &good);
     for (int i = 0; i < 4; i++)
-        sim_world_node(&w, SIM_PUBLIC, (const char *const[]){"a", "b", "c", "d"}[i], false);
-    struct sim_node *a = w.nodes[0];
-    sim_must(&w, create(&w) && invite(&w, a, 9, early, sizeof(early)), "create:");
-    sim_coord_jump_wall(w.coord, jump);
+        sim_world_node(SIM_PUBLIC, (const char *const[]){"a", "b", "c", "d"}[i], false);
+    struct sim_node *a = sim.nodes[0];
+    sim_must(create(), "create:");
+    const char *early = sim_world_invite(a, "'uses':9");
+    sim_must(early != NULL, "no invite:");
+    sim_coord_jump_wall(sim.coord, jump);
     if (seed % 3 == 0) { /* the node hears of it */
-        sim_coord_kill(w.coord);
-        sim_coord_start(w.coord);
-        sim_world_run(&w, PV_S(20));
+        sim_coord_kill(sim.coord);
+        sim_coord_start(sim.coord);
+        sim_world_run(PV_S(20));
     }
     for (int i = 1; i < 3; i++) {
-        sim_must(&w, invite(&w, a, 1, token, sizeof(token)), "no invite:");
-        struct race r = {.n = {w.nodes[i], w.nodes[i]}};
-        r.ask[0] = r.ask[1] = (unsigned)ask_to_join(w.nodes[i], token);
-        sim_must(&w, sim_world_until(&w, PV_S(60), both_answered, &r), "a join has no answer");
+        const char *token = sim_world_invite(a, "'uses':1");
+        sim_must(token != NULL, "no invite:");
+        struct race r = {.n = {sim.nodes[i], sim.nodes[i]}};
+        r.ask[0] = r.ask[1] = (unsigned)ask_to_join(sim.nodes[i], token);
+        sim_must(sim_world_until(PV_S(60), both_answered, &r), "a join has no answer");
         /* With a new clock the token may be of another time, which is said; the next one is not. */
-        const char *answer = sim_node_answer(w.nodes[i], r.ask[0]);
-        snprintf(w.why, sizeof(w.why), "%.300s", answer);
-        sim_must(&w,
-                 strstr(answer, "\"ok\":true") != NULL ||
+        const char *answer = sim_node_answer(sim.nodes[i], r.ask[0]);
+        snprintf(sim.why, sizeof(sim.why), "%.300s", answer);
+        sim_must(sim_answer_has(answer, "'ok':true") ||
                      (i == 1 && seed % 3 != 0 && strstr(answer, "expired") != NULL),
                  "not let in:");
         if (i == 1)
-            sim_coord_jump_wall(w.coord, -jump);
+            sim_coord_jump_wall(sim.coord, -jump);
     }
-    struct race old = {.n = {w.nodes[3], w.nodes[3]}};
-    old.ask[0] = old.ask[1] = (unsigned)ask_to_join(w.nodes[3], early);
-    sim_must(&w, sim_world_until(&w, PV_S(60), both_answered, &old),
+    struct race old = {.n = {sim.nodes[3], sim.nodes[3]}};
+    old.ask[0] = old.ask[1] = (unsigned)ask_to_join(sim.nodes[3], early);
+    sim_must(sim_world_until(PV_S(60), both_answered, &old),
              "a join with the first token has no answer");
-    const char *answer = sim_node_answer(w.nodes[3], old.ask[0]);
-    snprintf(w.why, sizeof(w.why), "%.300s", answer);
-    sim_must(&w, strstr(answer, "\"ok\":true") != NULL || strstr(answer, "expired") != NULL,
+    const char *answer = sim_node_answer(sim.nodes[3], old.ask[0]);
+    snprintf(sim.why, sizeof(sim.why), "%.300s", answer);
+    sim_must(sim_answer_has(answer, "'ok':true") || strstr(answer, "expired") != NULL,
              "neither let in nor told that the token has expired:");
-    sim_world_done(&w);
 }

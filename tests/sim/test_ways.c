@@ -35,11 +35,11 @@ static const struct way WAYS[] = {
     {"pools and IPv6", "address-restricted", true, {"forward", "firewall"}, 3, PV_MS(700), 0},
 };
 
-static unsigned add_nat(struct sim_world *w, const struct way *way, unsigned side)
+static unsigned add_nat(const struct way *way, unsigned side)
 {
     static const struct pv_link_config line = {.delay = PV_MS(10)};
-    unsigned zone = sim_world_nat(w, SIM_PUBLIC, way->profile, &line);
-    struct pv_nat_config *c = pv_nat_config(sim_net_nat(w->net, zone));
+    unsigned zone = sim_world_nat(SIM_PUBLIC, way->profile, &line);
+    struct pv_nat_config *c = pv_nat_config(sim_net_nat(sim.net, zone));
     assert_int_equal(pv_nat_set(c, "ipv6", way->ipv6_of[side]), PV_OK);
     for (unsigned i = 1; i < way->n_public; i++)
         c->public_ip[i] = pv_addr4(203, 0, (uint8_t)(113 + i), (uint8_t)zone, 0);
@@ -48,34 +48,32 @@ static unsigned add_nat(struct sim_world *w, const struct way *way, unsigned sid
     return zone;
 }
 
-static bool is_direct(struct sim_world *w, void *ctx)
+static bool is_direct(void *ctx)
 {
-    return strcmp(sim_node_path(w->nodes[0], "b"), "direct") == 0 &&
-           strcmp(sim_node_path(w->nodes[1], "a"), "direct") == 0;
+    return strcmp(sim_node_path(sim.nodes[0], "b"), "direct") == 0 &&
+           strcmp(sim_node_path(sim.nodes[1], "a"), "direct") == 0;
 }
 
 static void run(uint64_t seed, void *ctx)
 {
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     const struct way *way = ctx;
-    struct sim_world w;
     sim_case("%s", way->name);
-    sim_world_init(&w, seed, &good);
-    struct sim_node *a = sim_world_node(&w, add_nat(&w, way, 0), "a", way->ipv6);
-    struct sim_node *b = sim_world_node(&w, add_nat(&w, way, 1), "b", way->ipv6);
-    sim_must(&w, sim_world_join_all(&w), "joining:");
-    sim_world_run(&w, PV_S(2));
+    sim_world_init(seed, &good);
+    struct sim_node *a = sim_world_node(add_nat(way, 0), "a", way->ipv6);
+    struct sim_node *b = sim_world_node(add_nat(way, 1), "b", way->ipv6);
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(2));
     struct pv_addr to = sim_node_overlay(b, PV_AF_INET);
     sim_node_ping(a, &to, 32);
-    sim_must(&w, sim_world_until(&w, way->within, is_direct, NULL), "it is not direct in time");
-    sim_world_run(&w, PV_S(1)); /* the best one is chosen by then */
+    sim_must(sim_world_until(way->within, is_direct, NULL), "it is not direct in time");
+    sim_world_run(PV_S(1)); /* the best one is chosen by then */
     if (way->family != 0) {
-        const char *peers = sim_world_ask(&w, a, PV_S(1), "\"cmd\":\"peers\"");
+        const char *peers = sim_world_ask(a, PV_S(1), "'cmd':'peers'");
         const char *remote = peers == NULL ? NULL : strstr(peers, "\"remote\":\"");
-        snprintf(w.why, sizeof(w.why), "%.50s", remote == NULL ? "" : remote + 10);
-        sim_must(&w, (w.why[0] == '[') == (way->family == 6), "it goes by the wrong family:");
+        snprintf(sim.why, sizeof(sim.why), "%.50s", remote == NULL ? "" : remote + 10);
+        sim_must((sim.why[0] == '[') == (way->family == 6), "it goes by the wrong family:");
     }
-    sim_world_done(&w);
 }
 
 PV_TEST(every_way_is_direct_and_soon)
@@ -104,24 +102,23 @@ static const struct translated TRANSLATED[] = {
     {"two NAT64", "port-restricted", "port-restricted", true, 1},
 };
 
-static struct sim_node *add_side(struct sim_world *w, const char *name, const char *profile,
-                                 bool nat64)
+static struct sim_node *add_side(const char *name, const char *profile, bool nat64)
 {
     static const struct pv_link_config line = {.delay = PV_MS(10)};
     if (profile == NULL)
-        return sim_world_node(w, SIM_PUBLIC, name, false);
-    unsigned zone = sim_world_nat(w, SIM_PUBLIC, profile, &line);
-    struct pv_nat_config *c = pv_nat_config(sim_net_nat(w->net, zone));
+        return sim_world_node(SIM_PUBLIC, name, false);
+    unsigned zone = sim_world_nat(SIM_PUBLIC, profile, &line);
+    struct pv_nat_config *c = pv_nat_config(sim_net_nat(sim.net, zone));
     assert_int_equal(pv_nat_set(c, "ipv6", "off"), PV_OK);
-    struct sim_node *n = sim_world_node(w, zone, name, nat64);
+    struct sim_node *n = sim_world_node(zone, name, nat64);
     if (!nat64)
         return n;
     assert_int_equal(pv_nat_set(c, "nat64", "64:ff9b::"), PV_OK);
     struct pv_addr addrs[SIM_HOST_ADDRS];
-    size_t n_addrs = sim_net_addrs(w->net, sim_node_host(n), addrs);
+    size_t n_addrs = sim_net_addrs(sim.net, sim_node_host(n), addrs);
     for (size_t i = 0; i < n_addrs; i++)
         if (addrs[i].family == PV_AF_INET)
-            sim_net_del_addr(w->net, sim_node_host(n), &addrs[i]);
+            sim_net_del_addr(sim.net, sim_node_host(n), &addrs[i]);
     sim_node_links_changed(n);
     return n;
 }
@@ -131,36 +128,34 @@ static void translate(uint64_t seed, void *ctx)
 {
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     const struct translated *t = ctx;
-    struct sim_world w;
     sim_case("%s", t->name);
-    sim_world_init(&w, seed, &good);
+    sim_world_init(seed, &good);
     struct sim_node *b = NULL, *a = NULL;
     if (seed % 2 == 0)
-        b = add_side(&w, "b", t->there, t->both);
-    a = add_side(&w, "a", t->here, true);
+        b = add_side("b", t->there, t->both);
+    a = add_side("a", t->here, true);
     if (b == NULL)
-        b = add_side(&w, "b", t->there, t->both);
-    sim_must(&w, sim_world_join_all(&w), "joining:");
-    sim_world_run(&w, PV_S(2));
+        b = add_side("b", t->there, t->both);
+    sim_must(sim_world_join_all(), "joining:");
+    sim_world_run(PV_S(2));
     struct sim_node *from = seed / 2 % 2 == 0 ? a : b, *to = from == a ? b : a;
     const struct pv_addr addr = sim_node_overlay(to, PV_AF_INET);
     sim_node_ping(from, &addr, 32);
-    pv_ns until = sim_net_now(w.net) + PV_S(t->within);
-    while (sim_net_now(w.net) < until &&
-           !(sim_world_path_is(&w, a, "direct") && sim_world_path_is(&w, b, "direct")))
-        sim_world_run(&w, PV_MS(10));
-    sim_must(&w, sim_world_path_is(&w, a, "direct") && sim_world_path_is(&w, b, "direct"),
+    pv_ns until = sim_net_now(sim.net) + PV_S(t->within);
+    while (sim_net_now(sim.net) < until &&
+           !(sim_world_path_is(a, "direct") && sim_world_path_is(b, "direct")))
+        sim_world_run(PV_MS(10));
+    sim_must(sim_world_path_is(a, "direct") && sim_world_path_is(b, "direct"),
              "it is not direct in time");
-    sim_world_run(&w, PV_S(1));
-    sim_must(&w, sim_node_pings(from).answered == 1, "the first ping was not answered");
+    sim_world_run(PV_S(1));
+    sim_must(sim_node_pings(from).answered == 1, "the first ping was not answered");
     /* The NAT64 forgets, and the path comes back. */
-    sim_world_run(&w, PV_S(150));
-    sim_net_reboot_nat(w.net, a == w.nodes[0] || t->there == NULL ? 1 : 2);
-    sim_world_run(&w, PV_S(30));
-    sim_must_take(&w, sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)), PV_S(1), "after a reboot:");
-    sim_must(&w, sim_world_says(&w, b, "\"cmd\":\"status\"", "64:ff9b") == t->both,
+    sim_world_run(PV_S(150));
+    sim_net_reboot_nat(sim.net, a == sim.nodes[0] || t->there == NULL ? 1 : 2);
+    sim_world_run(PV_S(30));
+    sim_must_take(sim_world_reach(a, b, PV_MS(100), PV_S(5)), PV_S(1), "after a reboot:");
+    sim_must(sim_world_says(b, "'cmd':'status'", "64:ff9b") == t->both,
              "an address of the translator's is taken for one's own");
-    sim_world_done(&w);
 }
 
 PV_TEST(a_host_with_ipv6_alone_meets_one_with_ipv4_alone)

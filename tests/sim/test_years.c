@@ -55,7 +55,6 @@ struct server {
 };
 
 struct years {
-    struct sim_world w;
     uint64_t seed;
     struct machine m[MOST];
     unsigned count;
@@ -71,14 +70,14 @@ struct years {
 
 static inline uint32_t draw(struct years *y, uint32_t bound)
 {
-    return pv_natrng_below(sim_net_rng(y->w.net), bound);
+    return pv_natrng_below(sim_net_rng(sim.net), bound);
 }
 
 static inline void note(struct years *y, const char *what, const char *who, const char *whom)
 {
     if (getenv("PV_SIM_TIMES") != NULL)
         printf("years, seed %llu: %10.3f %s: %s %s\n", (unsigned long long)y->seed,
-               (double)(sim_net_now(y->w.net) - PV_S(3600)) / 1e9, what, who, whom);
+               (double)(sim_net_now(sim.net) - PV_S(3600)) / 1e9, what, who, whom);
 }
 
 static inline struct server *home(struct years *y)
@@ -144,7 +143,7 @@ static inline bool is_at_home(struct years *y, unsigned i)
     return n->online && memcmp(n->coord_info.pk, pk, sizeof(n->coord_info.pk)) == 0;
 }
 
-static inline bool all_at_home(struct sim_world *w, void *ctx)
+static inline bool all_at_home(void *ctx)
 {
     struct years *y = ctx;
     for (unsigned i = 0; i < y->count; i++) {
@@ -185,12 +184,12 @@ static inline const struct pv_member *standing(struct years *y, unsigned i, unsi
 }
 
 /* Everybody who is there has all that the coordinator has, and the other way round. */
-static inline bool all_equal(struct sim_world *w, void *ctx)
+static inline bool all_equal(void *ctx)
 {
     struct years *y = ctx;
     uint8_t head[PV_STATEMENT_HASH_LEN];
     struct pv_roster *r = sim_coord_roster(home(y)->c, y->network);
-    snprintf(w->why, sizeof(w->why), "the coordinator is down");
+    snprintf(sim.why, sizeof(sim.why), "the coordinator is down");
     if (r == NULL)
         return false;
     pv_roster_head(r, head);
@@ -198,7 +197,7 @@ static inline bool all_equal(struct sim_world *w, void *ctx)
         if (!is_up(y, i))
             continue;
         if (!has_head(y, i, head)) {
-            snprintf(y->w.why, sizeof(y->w.why), "%s has %zu statements, the coordinator %zu",
+            snprintf(sim.why, sizeof(sim.why), "%s has %zu statements, the coordinator %zu",
                      sim_node_name(y->m[i].n), pv_roster_size(roster_of(y, i)), pv_roster_size(r));
             return false;
         }
@@ -207,7 +206,7 @@ static inline bool all_equal(struct sim_world *w, void *ctx)
 }
 
 /* A machine that had expired and is on has renewed itself, and knows it. */
-static inline bool none_expired(struct sim_world *w, void *ctx)
+static inline bool none_expired(void *ctx)
 {
     struct years *y = ctx;
     struct pv_roster *r = sim_coord_roster(home(y)->c, y->network);
@@ -215,7 +214,7 @@ static inline bool none_expired(struct sim_world *w, void *ctx)
         if (!is_up(y, i) ||
             (pv_roster_by_node(r, sim_node_pk(y->m[i].n)) != NULL && name_of(y, i, i) != NULL))
             continue;
-        snprintf(w->why, sizeof(w->why), "%s is no member", sim_node_name(y->m[i].n));
+        snprintf(sim.why, sizeof(sim.why), "%s is no member", sim_node_name(y->m[i].n));
         return false;
     }
     return r != NULL;
@@ -224,11 +223,11 @@ static inline bool none_expired(struct sim_world *w, void *ctx)
 /* Nothing is on its way any more: also what those said who are off is at the coordinator. */
 static inline bool settled(struct years *y)
 {
-    if (!sim_world_until(&y->w, PV_S(60), all_equal, y))
+    if (!sim_world_until(PV_S(60), all_equal, y))
         return false;
     for (unsigned i = 0; i < y->count; i++) {
         y->m[i].owes = y->m[i].owes && !is_up(y, i);
-        snprintf(y->w.why, sizeof(y->w.why), "%s owes", sim_node_name(y->m[i].n));
+        snprintf(sim.why, sizeof(sim.why), "%s owes", sim_node_name(y->m[i].n));
         if (y->m[i].member && y->m[i].owes)
             return false;
     }
@@ -246,20 +245,15 @@ enum {
 #define TOGETHER PV_S(1200)
 #define TOLD     PV_S(120)
 
-static const char *ask(struct years *y, unsigned i, const char *fields)
-{
-    return sim_world_ask(&y->w, y->m[i].n, PV_S(40), fields);
-}
-
 static bool was_refused(const struct years *y)
 {
-    return strstr(y->w.why, ": no answer to \"cmd") == NULL;
+    return strstr(sim.why, ": no answer to ") == NULL;
 }
 
 /* The answer to what i has said as a member or as an admin. */
 static void said(struct years *y, unsigned i, const char *answer, bool as_admin)
 {
-    bool stored = strstr(answer, "\"coordinator\":\"stored\"") != NULL;
+    bool stored = sim_answer_has(answer, "'coordinator':'stored'");
     y->m[i].owes = y->m[i].owes || !stored;
     y->m[i].loose = y->m[i].loose || (as_admin && !(stored && y->rooted));
 }
@@ -267,38 +261,35 @@ static void said(struct years *y, unsigned i, const char *answer, bool as_admin)
 /* --- members come and go ------------------------------------------------------------------------
  */
 
-static bool invite(struct years *y, unsigned by, char *token, size_t cap)
+static const char *invite(struct years *y, unsigned by)
 {
-    char fields[128] = "\"cmd\":\"invite\",\"uses\":1";
-    size_t len = strlen(fields);
+    char how[128] = "'uses':1";
+    size_t len = strlen(how);
     if (!y->plain && draw(y, 3) == 0)
-        len += (size_t)snprintf(fields + len, sizeof(fields) - len, ",\"member_for\":%u",
+        len += (size_t)snprintf(how + len, sizeof(how) - len, ",'member_for':%u",
                                 DAY_S * (30 + draw(y, 90)));
     if (!y->plain && draw(y, 4) == 0)
-        snprintf(fields + len, sizeof(fields) - len, ",\"approve\":true");
-    const char *answer = ask(y, by, fields);
-    return answer != NULL && sim_world_field(answer, "token", token, cap);
+        snprintf(how + len, sizeof(how) - len, ",'approve':true");
+    return sim_world_invite(y->m[by].n, how);
 }
 
 /* A machine that is told of a failure may be a member all the same, and asks again in the end. */
 static bool join(struct years *y, unsigned i)
 {
-    char token[4096], fields[6000];
     unsigned by = any_admin(y);
     struct machine *m = &y->m[i];
-    if (by == MOST || !invite(y, by, token, sizeof(token)))
+    const char *token = by == MOST ? NULL : invite(y, by);
+    if (token == NULL)
         return by == MOST || was_refused(y);
     y->m[by].loose = y->m[by].loose || !y->rooted;
     note(y, "join", sim_node_name(m->n), sim_node_name(y->m[by].n));
     m->wants = true;
-    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"%s\"", token,
-             sim_node_name(m->n));
-    const char *answer = ask(y, i, fields);
+    const char *answer = sim_world_join(m->n, token, sim_node_name(m->n));
     if (answer == NULL) {
-        note(y, "not joined", y->w.why, "");
+        note(y, "not joined", sim.why, "");
         return was_refused(y);
     }
-    m->asks = strstr(answer, "\"waiting\":true") != NULL;
+    m->asks = sim_answer_has(answer, "'waiting':true");
     m->member = !m->asks;
     return true;
 }
@@ -309,14 +300,14 @@ static bool judge(struct years *y, unsigned i, bool yes)
 {
     struct machine *m = &y->m[i];
     unsigned by = any_admin(y);
-    char fields[128], key[PV_KEY_TEXT_BUF];
+    char key[PV_KEY_TEXT_BUF];
     const struct pv_member *who = by == MOST ? NULL : standing(y, by, i);
     if (who == NULL || who->state != PV_MEMBER_WAITING)
         return true;
     note(y, yes ? "admit" : "deny", sim_node_name(y->m[by].n), sim_node_name(m->n));
-    snprintf(fields, sizeof(fields), "\"cmd\":\"%s\",\"peer\":\"%s\"", yes ? "admit" : "deny",
-             pv_key_format(sim_node_pk(m->n), key));
-    const char *answer = ask(y, by, fields);
+    const char *answer =
+        sim_world_ask(y->m[by].n, PV_S(40), "'cmd':'%s','peer':'%s'", yes ? "admit" : "deny",
+                      pv_key_format(sim_node_pk(m->n), key));
     if (answer == NULL)
         return false;
     said(y, by, answer, true);
@@ -331,7 +322,7 @@ static bool judge(struct years *y, unsigned i, bool yes)
  * remove the key in the end. */
 static void left(struct years *y, const uint8_t *pk, const char *answer)
 {
-    if (answer != NULL && strstr(answer, "\"coordinator\":\"stored\"") != NULL)
+    if (sim_answer_has(answer, "'coordinator':'stored'"))
         return;
     memcpy(y->unheard[y->n_unheard++], pk, PV_SIGN_PK_LEN);
     for (unsigned i = 0; i < y->count; i++)
@@ -349,11 +340,11 @@ static bool leave(struct years *y, unsigned i)
     memcpy(pk, sim_node_pk(m->n), sizeof(pk));
     bool at_home = is_at_home(y, i); /* what another one stored waits there for a member */
     note(y, "leave", sim_node_name(m->n), anew ? "and forgets" : "");
-    const char *answer = ask(y, i,
-                             anew ? "\"cmd\":\"leave\",\"forget\":true,\"last\":true"
-                                  : "\"cmd\":\"leave\",\"last\":true");
+    const char *answer = sim_world_ask(y->m[i].n, PV_S(40),
+                                       anew ? "'cmd':'leave','forget':true,'last':true"
+                                            : "'cmd':'leave','last':true");
     if (answer == NULL && (roster_of(y, i) != NULL || !was_refused(y))) {
-        note(y, "not left", y->w.why, "");
+        note(y, "not left", sim.why, "");
         return was_refused(y);
     }
     m->owes = false;
@@ -378,13 +369,13 @@ static bool remove_one(struct years *y, unsigned i)
     const char *to = heir == by || heir == i || !y->m[heir].member ? NULL : name_of(y, by, heir);
     if (m->power == BROKEN && to != NULL) { /* whose machine takes its name and address */
         note(y, "replace", sim_node_name(m->n), sim_node_name(y->m[heir].n));
-        snprintf(fields, sizeof(fields), "\"cmd\":\"replace\",\"peer\":\"%s\",\"name\":\"%s\"",
+        snprintf(fields, sizeof(fields), "'cmd':'replace','peer':'%s','name':'%s'",
                  name_of(y, by, i), to);
     } else {
         note(y, "remove", sim_node_name(y->m[by].n), sim_node_name(m->n));
-        snprintf(fields, sizeof(fields), "\"cmd\":\"remove\",\"peer\":\"%s\"", name_of(y, by, i));
+        snprintf(fields, sizeof(fields), "'cmd':'remove','peer':'%s'", name_of(y, by, i));
     }
-    const char *answer = ask(y, by, fields);
+    const char *answer = sim_world_ask(y->m[by].n, PV_S(40), "%s", fields);
     if (answer == NULL)
         return false;
     said(y, by, answer, true);
@@ -397,13 +388,12 @@ static bool remove_one(struct years *y, unsigned i)
 static bool rename_one(struct years *y, unsigned i)
 {
     unsigned by = any_admin(y);
-    char fields[192];
     if (by == MOST || by == i || name_of(y, by, i) == NULL)
         return true;
     note(y, "rename", sim_node_name(y->m[by].n), sim_node_name(y->m[i].n));
-    snprintf(fields, sizeof(fields), "\"cmd\":\"rename\",\"peer\":\"%s\",\"name\":\"%s%u\"",
-             name_of(y, by, i), sim_node_name(y->m[i].n), draw(y, 1000000));
-    const char *answer = ask(y, by, fields);
+    const char *answer =
+        sim_world_ask(y->m[by].n, PV_S(40), "'cmd':'rename','peer':'%s','name':'%s%u'",
+                      name_of(y, by, i), sim_node_name(y->m[i].n), draw(y, 1000000));
     if (answer != NULL)
         said(y, by, answer, true);
     return answer != NULL;
@@ -415,13 +405,12 @@ static bool rename_one(struct years *y, unsigned i)
 /* A machine that is an admin for all that root's machine knows gets nothing new. */
 static bool grant(struct years *y, unsigned i)
 {
-    char fields[128];
     if (!is_up(y, 0) || !pv_engine_node(y->m[0].n->engine)->up || name_of(y, 0, i) == NULL ||
         pv_roster_rights(roster_of(y, 0), sim_node_pk(y->m[i].n)) != 0)
         return true;
     note(y, "grant", sim_node_name(y->m[0].n), sim_node_name(y->m[i].n));
-    snprintf(fields, sizeof(fields), "\"cmd\":\"admin_grant\",\"peer\":\"%s\"", name_of(y, 0, i));
-    const char *answer = ask(y, 0, fields);
+    const char *answer =
+        sim_world_ask(y->m[0].n, PV_S(40), "'cmd':'admin_grant','peer':'%s'", name_of(y, 0, i));
     if (answer == NULL)
         return false;
     said(y, 0, answer, false);
@@ -432,13 +421,12 @@ static bool grant(struct years *y, unsigned i)
 static bool revoke(struct years *y, unsigned i)
 {
     unsigned by = any_admin(y);
-    char fields[128];
     if (by == MOST || by == i || !y->m[i].admin || y->m[i].loose || count_admins(y) < 2 ||
         !settled(y) || !may(y, by) || name_of(y, by, i) == NULL)
         return true;
     note(y, "revoke", sim_node_name(y->m[by].n), sim_node_name(y->m[i].n));
-    snprintf(fields, sizeof(fields), "\"cmd\":\"admin_revoke\",\"peer\":\"%s\"", name_of(y, by, i));
-    const char *answer = ask(y, by, fields);
+    const char *answer =
+        sim_world_ask(y->m[by].n, PV_S(40), "'cmd':'admin_revoke','peer':'%s'", name_of(y, by, i));
     if (answer == NULL)
         return false;
     said(y, by, answer, true);
@@ -459,10 +447,8 @@ static struct pv_link_config draw_line(struct years *y)
 /* Some admin says that the network is at this one. */
 static const char *say_home(struct years *y, unsigned by, const struct server *s)
 {
-    char fields[512];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_add\",\"url\":\"%s\"",
-             sim_coord_url(s->c));
-    return ask(y, by, fields);
+    return sim_world_ask(y->m[by].n, PV_S(40), "'cmd':'coordinator_add','url':'%s'",
+                         sim_coord_url(s->c));
 }
 
 /* The network moves to a new one; the former one goes when it is told to. */
@@ -474,13 +460,13 @@ static bool relocate(struct years *y)
         return true;
     struct server *s = &y->s[y->n_servers];
     s->last = (uint8_t)(11 + y->n_servers);
-    s->c = sim_world_coord(&y->w, s->last, &line);
+    s->c = sim_world_coord(s->last, &line);
     sim_coord_jump_wall(s->c, y->passed_us);
     y->n_servers++;
     note(y, "move", sim_node_name(y->m[by].n), home(y)->gone ? "from a dead one" : "");
     const char *answer = say_home(y, by, s);
     if (answer == NULL)
-        note(y, "not moved", y->w.why, "");
+        note(y, "not moved", sim.why, "");
     if (answer == NULL && !home(y)->gone)
         return was_refused(y);
     if (answer == NULL)
@@ -500,7 +486,7 @@ static bool lose_coordinator(struct years *y)
     if (sim_coord_core(home(y)->c) != NULL)
         sim_coord_kill(home(y)->c);
     home(y)->gone = true;
-    sim_world_run(&y->w, PV_S(draw(y, 60)));
+    sim_world_run(PV_S(draw(y, 60)));
     return any_admin(y) == MOST || relocate(y);
 }
 
@@ -526,7 +512,7 @@ static bool readdress(struct years *y)
     struct server *s = home(y);
     uint8_t next = (uint8_t)(60 + y->home * 30 + draw(y, 30));
     struct pv_addr ip = pv_addr4(198, 51, 100, next, 0);
-    char fields[256], key[PV_KEY_TEXT_BUF];
+    char key[PV_KEY_TEXT_BUF];
     if (by == MOST || s->gone || sim_coord_core(s->c) == NULL || next == s->last || !settled(y) ||
         !may(y, by))
         return true;
@@ -534,11 +520,11 @@ static bool readdress(struct years *y)
     note(y, "the coordinator has another address", before ? "told before" : "told after", "");
     if (!before)
         sim_coord_move(s->c, &ip);
-    snprintf(fields, sizeof(fields),
-             "\"cmd\":\"coordinator_address\",\"addresses\":\"198.51.100.%u:%u\","
-             "\"coordinator\":\"%s\"",
-             next, SIM_COORD_PORT, pv_key_format(sim_coord_pk(s->c), key));
-    const char *answer = ask(y, by, fields);
+    const char *answer =
+        sim_world_ask(y->m[by].n, PV_S(40),
+                      "'cmd':'coordinator_address','addresses':'198.51.100.%u:%u',"
+                      "'coordinator':'%s'",
+                      next, SIM_COORD_PORT, pv_key_format(sim_coord_pk(s->c), key));
     if (before)
         sim_coord_move(s->c, &ip);
     s->last = next;
@@ -646,7 +632,7 @@ static bool one_more(struct years *y, unsigned i)
         if (on && !m->member && !m->removed && roster_of(y, i) == NULL)
             return join(y, i);
         if (on && m->removed) { /* its user makes it a new node */
-            if (ask(y, i, "\"cmd\":\"leave\",\"forget\":true,\"last\":true") == NULL)
+            if (!sim_world_tell(y->m[i].n, PV_S(40), "'cmd':'leave','forget':true,'last':true"))
                 return was_refused(y);
             m->removed = roster_of(y, i) != NULL;
         }
@@ -689,8 +675,8 @@ static void add_machine(struct years *y)
     struct pv_link_config line = draw_line(y);
     unsigned zone = SIM_PUBLIC;
     if (draw(y, 4) > 0)
-        zone = sim_world_nat(&y->w, SIM_PUBLIC, kinds[draw(y, 3)], &line);
-    y->m[y->count].n = sim_world_node(&y->w, zone, names[y->count], false);
+        zone = sim_world_nat(SIM_PUBLIC, kinds[draw(y, 3)], &line);
+    y->m[y->count].n = sim_world_node(zone, names[y->count], false);
     y->count++;
 }
 
@@ -698,13 +684,13 @@ static bool begin(struct years *y)
 {
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     unsigned most = 6 + (unsigned)(y->seed % 5);
-    sim_world_init(&y->w, y->seed, &good);
-    y->s[0] = (struct server){.c = y->w.coord, .last = 10};
+    sim_world_init(y->seed, &good);
+    y->s[0] = (struct server){.c = sim.coord, .last = 10};
     y->n_servers = 1;
     y->rooted = true;
     while (y->count < FIRST)
         add_machine(y);
-    if (!sim_world_join_all(&y->w))
+    if (!sim_world_join_all())
         return false;
     for (unsigned i = 0; i < FIRST; i++)
         y->m[i].member = y->m[i].wants = true;
@@ -719,7 +705,7 @@ static bool begin(struct years *y)
 static bool pass_token(struct years *y, unsigned from, unsigned to)
 {
     note(y, "token", sim_node_name(y->m[from].n), sim_node_name(y->m[to].n));
-    return sim_world_pass_token(&y->w, y->m[from].n, y->m[to].n);
+    return sim_world_pass_token(y->m[from].n, y->m[to].n);
 }
 
 /* Somebody who is connected as its list says, whose coordinator counts as the network's home from
@@ -730,14 +716,14 @@ static unsigned find_settler(struct years *y)
     while (by < y->count && !(is_up(y, by) && find_home(y, by) && is_at_home(y, by)))
         by++;
     y->home = by < y->count ? y->home : before;
-    snprintf(y->w.why, sizeof(y->w.why), "nobody is connected as its list says");
+    snprintf(sim.why, sizeof(sim.why), "nobody is connected as its list says");
     return by;
 }
 
-static bool all_together(struct sim_world *w, void *ctx)
+static bool all_together(void *ctx)
 {
     struct years *y = ctx;
-    return find_settler(y) < y->count && all_at_home(w, y);
+    return find_settler(y) < y->count && all_at_home(y);
 }
 
 /* The machine that knew the home may be broken: then an admin gives its URL to a machine once
@@ -764,7 +750,7 @@ static bool tell_where(struct years *y)
         if (is_up(y, i) && !is_at_home(y, i) && !pass_token(y, by, i))
             return false;
     }
-    (void)sim_world_until(&y->w, TOLD, all_together, y);
+    (void)sim_world_until(TOLD, all_together, y);
     return true;
 }
 
@@ -773,7 +759,6 @@ static bool remove_unheard(struct years *y)
 {
     for (unsigned u = 0; u < y->n_unheard; u++) {
         unsigned by = any_admin(y), owner = 0;
-        char fields[128];
         while (owner < y->count &&
                memcmp(sim_node_pk(y->m[owner].n), y->unheard[u], PV_SIGN_PK_LEN) != 0)
             owner++;
@@ -783,8 +768,7 @@ static bool remove_unheard(struct years *y)
         if (m == NULL || (owner < y->count && y->m[owner].wants))
             continue;
         note(y, "nobody heard it leave", m->name, "");
-        snprintf(fields, sizeof(fields), "\"cmd\":\"remove\",\"peer\":\"%s\"", m->name);
-        if (ask(y, by, fields) == NULL)
+        if (!sim_world_tell(y->m[by].n, PV_S(40), "'cmd':'remove','peer':'%s'", m->name))
             return false;
     }
     return true;
@@ -800,9 +784,9 @@ static bool decide(struct years *y, unsigned i)
         return false;
     if (m->asks) {
         m->asks = false;
-        return ask(y, i, "\"cmd\":\"leave\",\"forget\":true,\"last\":true") != NULL;
+        return sim_world_tell(y->m[i].n, PV_S(40), "'cmd':'leave','forget':true,'last':true");
     }
-    if (sim_world_until(&y->w, PV_S(60), all_at_home, y))
+    if (sim_world_until(PV_S(60), all_at_home, y))
         return settled(y);
     while (by < y->count && (by == i || !is_up(y, by) || !is_at_home(y, by)))
         by++;
@@ -822,10 +806,10 @@ static const char *repair(struct years *y)
         sim_node_jump_wall(y->m[i].n, -y->m[i].skew_us);
         wake(&y->m[i]);
     }
-    sim_world_run(&y->w, PV_S(40));
+    sim_world_run(PV_S(40));
     if (home(y)->gone && (!relocate(y) || home(y)->gone))
         return "the network cannot be moved:";
-    if (!find_again(y) || (!sim_world_until(&y->w, TOGETHER, all_together, y) && !tell_where(y)))
+    if (!find_again(y) || (!sim_world_until(TOGETHER, all_together, y) && !tell_where(y)))
         return "a node cannot be told where the coordinator is:";
     if (!settled(y) || !remove_unheard(y))
         return "not everybody has the coordinator's statements:";
@@ -838,14 +822,14 @@ static const char *repair(struct years *y)
         struct machine *m = &y->m[i];
         for (int tries = 0; tries < 3 && m->wants && !m->member; tries++) {
             if (tries > 0) /* an admin may be on its way to the coordinator */
-                sim_world_run(&y->w, PV_S(10));
+                sim_world_run(PV_S(10));
             if (!join(y, i))
                 break;
         }
         if (m->wants && !m->member)
             return "who wants to be a member cannot:";
     }
-    if (!sim_world_until(&y->w, PV_S(120), none_expired, y))
+    if (!sim_world_until(PV_S(120), none_expired, y))
         return "who has expired does not come back:";
     return settled(y) ? NULL : "not everybody has the coordinator's statements:";
 }
@@ -861,11 +845,11 @@ static bool lists_all(struct years *y, struct pv_roster *r, const char *where)
         bool gone = y->m[i].power == BROKEN && m != NULL && m->state == PV_MEMBER_EXPIRED;
         if (is == y->m[i].member || gone)
             continue;
-        snprintf(y->w.why, sizeof(y->w.why), "%s says that %s is %s member", where,
+        snprintf(sim.why, sizeof(sim.why), "%s says that %s is %s member", where,
                  sim_node_name(y->m[i].n), is ? "a" : "no");
         return false;
     }
-    snprintf(y->w.why, sizeof(y->w.why), "%s has %zu members, %zu of them unknown", where,
+    snprintf(sim.why, sizeof(sim.why), "%s has %zu members, %zu of them unknown", where,
              pv_roster_count(r), pv_roster_count(r) - n);
     return pv_roster_count(r) == n;
 }
@@ -884,7 +868,7 @@ static const char *compare(struct years *y)
         if (roster_of(y, i) == NULL || !lists_all(y, roster_of(y, i), sim_node_name(m->n)))
             return "wrong members:";
         pv_roster_members(roster_of(y, i), digest[1]);
-        snprintf(y->w.why, sizeof(y->w.why), "%s", sim_node_name(m->n));
+        snprintf(sim.why, sizeof(sim.why), "%s", sim_node_name(m->n));
         if (memcmp(digest[0], digest[1], sizeof(digest[0])) != 0)
             return "another digest than the coordinator's:";
         if ((pv_roster_rights(roster_of(y, i), sim_node_pk(m->n)) != 0) != m->admin)
@@ -904,9 +888,9 @@ static const char *reach(struct years *y)
         for (unsigned k = 0; k < y->count; k++) {
             if (i == k || !is_in(&y->m[i]) || !is_in(&y->m[k]))
                 continue;
-            snprintf(y->w.why, sizeof(y->w.why), "%s to %s", sim_node_name(y->m[i].n),
+            snprintf(sim.why, sizeof(sim.why), "%s to %s", sim_node_name(y->m[i].n),
                      sim_node_name(y->m[k].n));
-            if (sim_world_reach(&y->w, y->m[i].n, y->m[k].n, PV_MS(300), PV_S(20)) == PV_NEVER)
+            if (sim_world_reach(y->m[i].n, y->m[k].n, PV_MS(300), PV_S(20)) == PV_NEVER)
                 return "a member does not reach another:";
         }
     }
@@ -928,10 +912,10 @@ static const char *keep_out(struct years *y)
                     sim_node_ping(y->m[i].n, &to, 32);
             }
         }
-        sim_world_run(&y->w, PV_MS(500));
+        sim_world_run(PV_MS(500));
     }
     for (unsigned i = 0; i < y->count; i++) {
-        snprintf(y->w.why, sizeof(y->w.why), "%s", sim_node_name(y->m[i].n));
+        snprintf(sim.why, sizeof(sim.why), "%s", sim_node_name(y->m[i].n));
         if (!is_in(&y->m[i]) && sim_node_pings(y->m[i].n).answered != before[i])
             return "a member answers one who is out:";
         if (sim_node_pings(y->m[i].n).strangers > 0)
@@ -942,7 +926,7 @@ static const char *keep_out(struct years *y)
 
 /* Heads agree before digests do: who has expired is told by receipts, which may come after the
  * statements. */
-static bool agree(struct sim_world *w, void *ctx)
+static bool agree(void *ctx)
 {
     return compare(ctx) == NULL;
 }
@@ -952,21 +936,20 @@ PV_SIM(after_years_the_right_ones_are_members_everywhere, SEEDS)
     static struct years y;
     memset(&y, 0, sizeof(y));
     y.seed = seed;
-    sim_must(&y.w, begin(&y), "beginning:");
+    sim_must(begin(&y), "beginning:");
     for (unsigned i = 0; i < EVENTS; i++) {
-        sim_must(&y.w, one_more(&y, draw(&y, y.count)), "a command failed:");
+        sim_must(one_more(&y, draw(&y, y.count)), "a command failed:");
         if (draw(&y, 4) == 0)
             pass_days(&y);
-        sim_world_run(&y.w, draw(&y, 4) == 0 ? PV_MS(draw(&y, 40000)) : PV_MS(draw(&y, 2000)));
+        sim_world_run(draw(&y, 4) == 0 ? PV_MS(draw(&y, 40000)) : PV_MS(draw(&y, 2000)));
     }
     note(&y, "repair", "", "");
     const char *why = repair(&y);
     if (why == NULL)
-        (void)sim_world_until(&y.w, PV_S(60), agree, &y);
+        (void)sim_world_until(PV_S(60), agree, &y);
     why = why != NULL ? why : compare(&y);
     why = why != NULL ? why : reach(&y);
     why = why != NULL ? why : keep_out(&y);
     why = why != NULL ? why : compare(&y);
-    sim_must(&y.w, why == NULL, why);
-    sim_world_done(&y.w);
+    sim_must(why == NULL, why);
 }

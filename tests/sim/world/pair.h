@@ -15,7 +15,6 @@ enum {
 #define SECOND PV_S(1) /* the bound of everything that breaks under traffic */
 
 struct pair {
-    struct sim_world w;
     struct sim_node *a, *b;
     unsigned za, zb;
     bool ipv6; /* they have it, too */
@@ -24,11 +23,11 @@ struct pair {
 
 static inline unsigned nat(struct pair *p, const char *profile)
 {
-    struct pv_natrng *rng = sim_net_rng(p->w.net);
+    struct pv_natrng *rng = sim_net_rng(sim.net);
     struct pv_link_config line = {.delay = PV_MS(5 + pv_natrng_below(rng, 36)),
                                   .jitter = PV_MS(pv_natrng_below(rng, 4))};
-    unsigned zone = sim_world_nat(&p->w, SIM_PUBLIC, profile, &line);
-    pv_nat_config(sim_net_nat(p->w.net, zone))->ports = PV_NAT_RANDOM; /* forgetting is seen */
+    unsigned zone = sim_world_nat(SIM_PUBLIC, profile, &line);
+    pv_nat_config(sim_net_nat(sim.net, zone))->ports = PV_NAT_RANDOM; /* forgetting is seen */
     return zone;
 }
 
@@ -37,13 +36,13 @@ static inline void load(struct pair *p, unsigned ways, pv_ns every, pv_ns durati
 {
     struct pv_addr to_a = sim_node_overlay(p->a, PV_AF_INET);
     struct pv_addr to_b = sim_node_overlay(p->b, PV_AF_INET);
-    pv_ns end = sim_net_now(p->w.net) + duration;
-    while (sim_net_now(p->w.net) < end) {
+    pv_ns end = sim_net_now(sim.net) + duration;
+    while (sim_net_now(sim.net) < end) {
         if ((ways & A_TO_B) != 0 && sim_node_runs(p->a))
             sim_node_flow(p->a, &to_b);
         if ((ways & B_TO_A) != 0 && sim_node_runs(p->b))
             sim_node_flow(p->b, &to_a);
-        sim_world_run(&p->w, every);
+        sim_world_run(every);
     }
 }
 
@@ -59,14 +58,14 @@ static inline bool met_between(struct pair *p, uint64_t seed, const char *const 
 {
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     p->seed = seed;
-    sim_world_init(&p->w, seed, &good);
+    sim_world_init(seed, &good);
     p->za = nat(p, profiles[0]);
     p->zb = nat(p, profiles[1]);
-    p->a = sim_world_node(&p->w, p->za, "a", p->ipv6);
-    p->b = sim_world_node(&p->w, p->zb, "b", p->ipv6);
-    if (!sim_world_join_all(&p->w))
+    p->a = sim_world_node(p->za, "a", p->ipv6);
+    p->b = sim_world_node(p->zb, "b", p->ipv6);
+    if (!sim_world_join_all())
         return false;
-    sim_world_run(&p->w, PV_S(2));
+    sim_world_run(PV_S(2));
     for (int i = 0; i < 10; i++) {
         load(p, A_TO_B | B_TO_A, PV_MS(50), SECOND);
         if (both_use(p, type))
@@ -97,7 +96,7 @@ static inline bool gap_within(struct pair *p, unsigned ways, pv_ns bound)
     if (getenv("PV_SIM_TIMES") != NULL)
         printf("%s, seed %llu: %.3f s\n", sim_case_name(), (unsigned long long)p->seed,
                (double)gap / 1e9);
-    snprintf(p->w.why, sizeof(p->w.why), "nothing arrived for %.3f s", (double)gap / 1e9);
+    snprintf(sim.why, sizeof(sim.why), "nothing arrived for %.3f s", (double)gap / 1e9);
     return gap <= bound;
 }
 
@@ -109,15 +108,15 @@ static const struct {
 static inline void take_addrs(struct pair *p, struct sim_node *n, struct pv_addr *old,
                               size_t *ret_n)
 {
-    *ret_n = sim_net_addrs(p->w.net, sim_node_host(n), old);
+    *ret_n = sim_net_addrs(sim.net, sim_node_host(n), old);
     for (size_t i = 0; i < *ret_n; i++)
-        sim_net_del_addr(p->w.net, sim_node_host(n), &old[i]);
+        sim_net_del_addr(sim.net, sim_node_host(n), &old[i]);
 }
 
 static inline bool all_arrived(struct pair *p)
 {
     bool ok = true;
-    sim_world_run(&p->w, SECOND); /* what is under way */
+    sim_world_run(SECOND); /* what is under way */
     for (int i = 0; i < 2; i++) {
         struct sim_flow from = sim_node_flow_seen(i == 0 ? p->a : p->b);
         struct sim_flow to = sim_node_flow_seen(i == 0 ? p->b : p->a);

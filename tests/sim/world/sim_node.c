@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sim_node.h"
 
+#include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -519,10 +521,26 @@ void sim_node_handle(struct sim_node *n, const struct sim_event *ev)
 
 /* --- p2pvpnctl ------------------------------------------------------------------------------ */
 
-unsigned sim_node_ask(struct sim_node *n, const char *fields)
+/* Has " for each ' that stands where JSON has one: "it's" keeps its own. */
+static void quote(char *text)
+{
+    for (char *at = text; (at = strchr(at, '\'')) != NULL; at++) {
+        if (at == text || at[1] == '\0' || !isalpha(at[-1]) || !isalpha(at[1]))
+            *at = '"';
+    }
+}
+
+unsigned sim_node_ask(struct sim_node *n, const char *format, ...)
 {
     struct pv_stream_peer who = {.may_change = true};
-    char line[8192];
+    char fields[8192], line[sizeof(fields) + 32];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(fields, sizeof(fields), format, args);
+    va_end(args);
+    if (len < 0 || len >= (int)sizeof(fields))
+        abort();
+    quote(fields);
     if (n->n_asks == SIM_MAX_ASKS || n->engine == NULL)
         stuck(n, "too many requests, or it is off");
     struct sim_ask *ask = &n->asks[n->n_asks++];
@@ -532,9 +550,7 @@ unsigned sim_node_ask(struct sim_node *n, const char *fields)
     if (r != PV_OK && sim_faults_failed() == 0)
         stuck(n, "it takes no request");
     ask->open = r == PV_OK;
-    int len = snprintf(line, sizeof(line), "{\"id\":%u,%s}\n", n->n_asks, fields);
-    if (len < 0 || len >= (int)sizeof(line))
-        abort();
+    len = snprintf(line, sizeof(line), "{\"id\":%u,%s}\n", n->n_asks, fields);
     if (ask->open)
         pv_engine_stream_bytes(n->engine, ask->sid, pv_view(line, (size_t)len), sim_node_now(n));
     sim_node_end(n);
@@ -544,6 +560,15 @@ unsigned sim_node_ask(struct sim_node *n, const char *fields)
 const char *sim_node_answer(const struct sim_node *n, unsigned id)
 {
     return n->asks[id - 1].answer;
+}
+
+bool sim_answer_has(const char *answer, const char *text)
+{
+    char quoted[256];
+    if ((size_t)snprintf(quoted, sizeof(quoted), "%s", text) >= sizeof(quoted))
+        abort();
+    quote(quoted);
+    return answer != NULL && strstr(answer, quoted) != NULL;
 }
 
 size_t sim_node_lines(const struct sim_node *n)

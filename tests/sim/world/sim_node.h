@@ -95,12 +95,15 @@ void sim_node_hint(struct sim_node *n, const struct pv_addr *dst, uint32_t mtu,
 void sim_node_handle(struct sim_node *n, const struct sim_event *event);
 
 /*
- * A request to the control socket, as root: a JSON object without its braces and id, such as
- * "\"cmd\":\"peers\"". Returns the id. Answers and events are lines; sim_node_answer() gives the
- * answer to one id once it is there (NULL before), sim_node_line() every line so far.
+ * A request to the control socket, as root: a JSON object without its braces and id, with ' for ",
+ * such as "'cmd':'ip','peer':'%s'". Returns the id. Answers and events are lines; sim_node_answer()
+ * gives the answer to one id once it is there (NULL before), sim_node_line() every line so far.
  */
-unsigned sim_node_ask(struct sim_node *n, const char *fields);
+unsigned sim_node_ask(struct sim_node *n, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 const char *sim_node_answer(const struct sim_node *n, unsigned id);
+/* Is the text, with ' for ", in an answer? NULL: there is none. */
+bool sim_answer_has(const char *answer, const char *text);
 size_t sim_node_lines(const struct sim_node *n);
 const char *sim_node_line(const struct sim_node *n, size_t i);
 

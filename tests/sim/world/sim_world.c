@@ -3,55 +3,72 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
 #include "crypto/ct.h"
 #include "tests/natcore/natcore_text.h"
+#include "tests/test.h"
 
 enum {
     EXPLAINED = 4, /* nodes whose memories are printed when a run fails */
 };
 
-void sim_world_init(struct sim_world *w, uint64_t seed, const struct pv_link_config *line)
+struct sim_world sim;
+
+static void end_world(void *ctx)
 {
-    memset(w, 0, sizeof(*w));
+    for (size_t i = 0; i < sim.n_nodes; i++)
+        sim_node_free(sim.nodes[i]);
+    sim_coord_free(sim.coord);
+    for (size_t i = 0; i < sim.n_coords; i++)
+        sim_coord_free(sim.coords[i]);
+    sim_net_free(sim.net);
+    for (size_t i = 0; i < sim.n_tokens; i++)
+        free(sim.tokens[i]);
+    memset(&sim, 0, sizeof(sim));
+}
+
+/* Taps and hooks have their context in the scenario, which has returned. */
+void sim_world_done(void)
+{
+    if (sim.net == NULL)
+        return;
+    sim_net_set_tap(sim.net, NULL, NULL);
+    sim_coord_set_hook(sim.coord, NULL, NULL);
+    test_end(&sim);
+}
+
+void sim_world_init(uint64_t seed, const struct pv_link_config *line)
+{
+    sim_world_done();
+    test_defer(end_world, &sim);
     int r = pv_crypto_init();
     assert(r == PV_OK);
     json_object_seed(1); /* does nothing the second time */
-    w->net = sim_net_new(seed);
+    sim.net = sim_net_new(seed);
     struct pv_addr ip = pv_addr4(198, 51, 100, 10, 0);
-    w->coord = sim_coord_new(w->net, &ip, line);
+    sim.coord = sim_coord_new(sim.net, &ip, line);
     struct pv_addr ip6;
     r = pv_addr_parse_ip("2001:db8::10", &ip6);
     assert(r == PV_OK);
     (void)r;
-    sim_net_add_addr(w->net, sim_coord_host(w->coord), &ip6);
+    sim_net_add_addr(sim.net, sim_coord_host(sim.coord), &ip6);
 }
 
-void sim_world_done(struct sim_world *w)
+struct sim_coord *sim_world_coord(uint8_t last, const struct pv_link_config *line)
 {
-    for (size_t i = 0; i < w->n_nodes; i++)
-        sim_node_free(w->nodes[i]);
-    sim_coord_free(w->coord);
-    for (size_t i = 0; i < w->n_coords; i++)
-        sim_coord_free(w->coords[i]);
-    sim_net_free(w->net);
-}
-
-struct sim_coord *sim_world_coord(struct sim_world *w, uint8_t last,
-                                  const struct pv_link_config *line)
-{
-    assert(w->n_coords < SIM_WORLD_COORDS);
+    assert(sim.n_coords < SIM_WORLD_COORDS);
     struct pv_addr ip = pv_addr4(198, 51, 100, last, 0);
-    w->coords[w->n_coords] = sim_coord_new(w->net, &ip, line);
-    return w->coords[w->n_coords++];
+    sim.coords[sim.n_coords] = sim_coord_new(sim.net, &ip, line);
+    return sim.coords[sim.n_coords++];
 }
 
-unsigned sim_world_nat(struct sim_world *w, unsigned outer, const char *profile,
-                       const struct pv_link_config *line)
+unsigned sim_world_nat(unsigned outer, const char *profile, const struct pv_link_config *line)
 {
     struct pv_nat_config c;
     pv_nat_config_init(&c);
@@ -62,107 +79,105 @@ unsigned sim_world_nat(struct sim_world *w, unsigned outer, const char *profile,
         c.line_out = *line;
         c.line_in = *line;
     }
-    unsigned zone = sim_net_add_nat(w->net, outer, &c);
-    struct pv_nat_config *config = pv_nat_config(sim_net_nat(w->net, zone));
+    unsigned zone = sim_net_add_nat(sim.net, outer, &c);
+    struct pv_nat_config *config = pv_nat_config(sim_net_nat(sim.net, zone));
     config->public_ip[0] = outer == SIM_PUBLIC ? pv_addr4(203, 0, 113, (uint8_t)zone, 0)
                                                : pv_addr4(100, 64, 0, (uint8_t)zone, 0);
     config->n_public = 1;
     return zone;
 }
 
-struct sim_router *sim_world_router(struct sim_world *w, unsigned zone)
+struct sim_router *sim_world_router(unsigned zone)
 {
-    assert(w->n_routers < SIM_WORLD_ROUTERS);
-    struct sim_router *r = &w->routers[w->n_routers++];
-    sim_router_init(r, w->net, zone);
+    assert(sim.n_routers < SIM_WORLD_ROUTERS);
+    struct sim_router *r = &sim.routers[sim.n_routers++];
+    sim_router_init(r, sim.net, zone);
     return r;
 }
 
-struct sim_node *sim_world_node(struct sim_world *w, unsigned zone, const char *name, bool ipv6)
+struct sim_node *sim_world_node(unsigned zone, const char *name, bool ipv6)
 {
-    assert(w->n_nodes < SIM_WORLD_NODES);
-    unsigned host = sim_net_add_host(w->net, zone, NULL);
-    uint8_t last = (uint8_t)(20 + w->n_nodes);
+    assert(sim.n_nodes < SIM_WORLD_NODES);
+    unsigned host = sim_net_add_host(sim.net, zone, NULL);
+    uint8_t last = (uint8_t)(20 + sim.n_nodes);
     struct pv_addr ip = zone == SIM_PUBLIC ? pv_addr4(198, 51, 100, last, 0)
                                            : pv_addr4(192, 168, (uint8_t)zone, last, 0);
-    sim_net_add_addr(w->net, host, &ip);
+    sim_net_add_addr(sim.net, host, &ip);
     if (ipv6) {
         uint8_t ip6[16] = {0x20, 0x01, 0x0d, 0xb8, 0, (uint8_t)zone, [15] = last};
         struct pv_addr a6 = pv_addr6(ip6, 0);
-        sim_net_add_addr(w->net, host, &a6);
+        sim_net_add_addr(sim.net, host, &a6);
     }
-    uint16_t port = (uint16_t)(20000 + pv_natrng_below(sim_net_rng(w->net), 40000));
-    w->nodes[w->n_nodes] = sim_node_new(w->net, host, name, port);
-    for (size_t i = 0; i < w->n_routers; i++) {
-        if (w->routers[i].zone == zone)
-            sim_node_set_router(w->nodes[w->n_nodes], &w->routers[i].addr);
+    uint16_t port = (uint16_t)(20000 + pv_natrng_below(sim_net_rng(sim.net), 40000));
+    sim.nodes[sim.n_nodes] = sim_node_new(sim.net, host, name, port);
+    for (size_t i = 0; i < sim.n_routers; i++) {
+        if (sim.routers[i].zone == zone)
+            sim_node_set_router(sim.nodes[sim.n_nodes], &sim.routers[i].addr);
     }
-    return w->nodes[w->n_nodes++];
+    return sim.nodes[sim.n_nodes++];
 }
 
-void sim_world_two(struct sim_world *w, uint64_t seed, const char *profile_a, const char *profile_b)
+void sim_world_two(uint64_t seed, const char *profile_a, const char *profile_b)
 {
     static const struct pv_link_config line = {.delay = PV_MS(10)};
     const char *const profiles[] = {profile_a, profile_b}, *const names[] = {"a", "b"};
     unsigned zones[2];
-    sim_world_init(w, seed, &line);
+    sim_world_init(seed, &line);
     for (unsigned i = 0; i < 2; i++)
-        zones[i] =
-            profiles[i] == NULL ? SIM_PUBLIC : sim_world_nat(w, SIM_PUBLIC, profiles[i], &line);
+        zones[i] = profiles[i] == NULL ? SIM_PUBLIC : sim_world_nat(SIM_PUBLIC, profiles[i], &line);
     for (unsigned i = 0; i < 2; i++)
-        (void)sim_world_node(w, zones[i], names[i], false);
+        (void)sim_world_node(zones[i], names[i], false);
 }
 
-bool sim_world_step(struct sim_world *w, pv_ns until)
+bool sim_world_step(pv_ns until)
 {
     struct sim_event e;
-    if (sim_net_next(w->net, until, &e) < 0)
+    if (sim_net_next(sim.net, until, &e) < 0)
         return false;
     if (e.kind == SIM_AT)
         return true;
-    if (e.host == sim_coord_host(w->coord))
-        sim_coord_handle(w->coord, &e);
-    for (size_t i = 0; i < w->n_coords; i++) {
-        if (sim_coord_host(w->coords[i]) == e.host)
-            sim_coord_handle(w->coords[i], &e);
+    if (e.host == sim_coord_host(sim.coord))
+        sim_coord_handle(sim.coord, &e);
+    for (size_t i = 0; i < sim.n_coords; i++) {
+        if (sim_coord_host(sim.coords[i]) == e.host)
+            sim_coord_handle(sim.coords[i], &e);
     }
-    for (size_t i = 0; i < w->n_routers; i++) {
-        if (w->routers[i].host == e.host)
-            sim_router_handle(&w->routers[i], &e);
+    for (size_t i = 0; i < sim.n_routers; i++) {
+        if (sim.routers[i].host == e.host)
+            sim_router_handle(&sim.routers[i], &e);
     }
-    for (size_t i = 0; i < w->n_nodes; i++) {
-        if (sim_node_host(w->nodes[i]) == e.host)
-            sim_node_handle(w->nodes[i], &e);
-    }
-    return true;
-}
-
-void sim_world_run(struct sim_world *w, pv_ns duration)
-{
-    pv_ns until = sim_net_now(w->net) + duration;
-    while (sim_world_step(w, until)) {
-    }
-}
-
-bool sim_world_until(struct sim_world *w, pv_ns timeout,
-                     bool (*is_true)(struct sim_world *w, void *ctx), void *ctx)
-{
-    pv_ns until = sim_net_now(w->net) + timeout;
-    while (!is_true(w, ctx)) {
-        if (!sim_world_step(w, until))
-            return is_true(w, ctx);
+    for (size_t i = 0; i < sim.n_nodes; i++) {
+        if (sim_node_host(sim.nodes[i]) == e.host)
+            sim_node_handle(sim.nodes[i], &e);
     }
     return true;
 }
 
-const char *sim_world_traffic(struct sim_world *w, pv_ns duration, pv_ns every,
-                              void (*send)(void *ctx), const char *(*wrong)(void *ctx), void *ctx)
+void sim_world_run(pv_ns duration)
 {
-    pv_ns until = sim_net_now(w->net) + duration;
+    pv_ns until = sim_net_now(sim.net) + duration;
+    while (sim_world_step(until)) {
+    }
+}
+
+bool sim_world_until(pv_ns timeout, bool (*is_true)(void *ctx), void *ctx)
+{
+    pv_ns until = sim_net_now(sim.net) + timeout;
+    while (!is_true(ctx)) {
+        if (!sim_world_step(until))
+            return is_true(ctx);
+    }
+    return true;
+}
+
+const char *sim_world_traffic(pv_ns duration, pv_ns every, void (*send)(void *ctx),
+                              const char *(*wrong)(void *ctx), void *ctx)
+{
+    pv_ns until = sim_net_now(sim.net) + duration;
     const char *failure = NULL;
-    while (failure == NULL && sim_net_now(w->net) < until) {
+    while (failure == NULL && sim_net_now(sim.net) < until) {
         send(ctx);
-        sim_world_run(w, every);
+        sim_world_run(every);
         failure = wrong(ctx);
     }
     return failure;
@@ -173,53 +188,70 @@ struct asked {
     unsigned id;
 };
 
-static bool is_answered(struct sim_world *w, void *ctx)
+static bool is_answered(void *ctx)
 {
     const struct asked *a = ctx;
     return sim_node_answer(a->node, a->id) != NULL;
 }
 
-const char *sim_world_ask(struct sim_world *w, struct sim_node *n, pv_ns timeout,
-                          const char *fields)
+static const char *ask(struct sim_node *n, pv_ns timeout, const char *format, va_list args)
 {
-    struct asked a = {.node = n, .id = sim_node_ask(n, fields)};
-    if (!sim_world_until(w, timeout, is_answered, &a)) {
-        snprintf(w->why, sizeof(w->why), "%s: no answer to %.200s", sim_node_name(n), fields);
+    char fields[8192];
+    vsnprintf(fields, sizeof(fields), format, args);
+    struct asked a = {.node = n, .id = sim_node_ask(n, "%s", fields)};
+    if (!sim_world_until(timeout, is_answered, &a)) {
+        snprintf(sim.why, sizeof(sim.why), "%s: no answer to %.200s", sim_node_name(n), fields);
         return NULL;
     }
     const char *answer = sim_node_answer(n, a.id);
     if (strstr(answer, "\"ok\":true") == NULL) {
-        snprintf(w->why, sizeof(w->why), "%s: %.200s: %.200s", sim_node_name(n), fields, answer);
+        snprintf(sim.why, sizeof(sim.why), "%s: %.200s: %.200s", sim_node_name(n), fields, answer);
         return NULL;
     }
     return answer;
 }
 
-bool sim_world_says(struct sim_world *w, struct sim_node *n, const char *fields, const char *text)
+const char *sim_world_ask(struct sim_node *n, pv_ns timeout, const char *format, ...)
 {
-    const char *answer = sim_world_ask(w, n, PV_S(5), fields);
-    if (answer == NULL || strstr(answer, text) != NULL)
+    va_list args;
+    va_start(args, format);
+    const char *answer = ask(n, timeout, format, args);
+    va_end(args);
+    return answer;
+}
+
+bool sim_world_tell(struct sim_node *n, pv_ns timeout, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    bool done = ask(n, timeout, format, args) != NULL;
+    va_end(args);
+    return done;
+}
+
+bool sim_world_says(struct sim_node *n, const char *fields, const char *text)
+{
+    const char *answer = sim_world_ask(n, PV_S(5), "%s", fields);
+    if (answer == NULL || sim_answer_has(answer, text))
         return answer != NULL;
-    snprintf(w->why, sizeof(w->why), "%s does not say '%s' to %.80s: %.300s", sim_node_name(n),
+    snprintf(sim.why, sizeof(sim.why), "%s does not say '%s' to %.80s: %.300s", sim_node_name(n),
              text, fields, answer);
     return false;
 }
 
-bool sim_world_path_is(struct sim_world *w, struct sim_node *n, const char *type)
+bool sim_world_path_is(struct sim_node *n, const char *type)
 {
     char want[64];
-    snprintf(want, sizeof(want), "\"type\":\"%s\"", type);
-    return sim_world_says(w, n, "\"cmd\":\"peers\"", want);
+    snprintf(want, sizeof(want), "'type':'%s'", type);
+    return sim_world_says(n, "'cmd':'peers'", want);
 }
 
-bool sim_world_enter(struct sim_world *w, struct sim_node *n, const char *room)
+bool sim_world_enter(struct sim_node *n, const char *room)
 {
-    char fields[128];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"room_accept\",\"room\":\"%s\"", room);
     for (int i = 0; i < 30; i++) {
-        if (sim_world_ask(w, n, PV_S(5), fields) != NULL)
+        if (sim_world_tell(n, PV_S(5), "'cmd':'room_accept','room':'%s'", room))
             return true;
-        sim_world_run(w, PV_S(1));
+        sim_world_run(PV_S(1));
     }
     return false;
 }
@@ -240,50 +272,58 @@ bool sim_world_field(const char *answer, const char *name, char *buf, size_t cap
     return true;
 }
 
-bool sim_world_pass_token(struct sim_world *w, struct sim_node *from, struct sim_node *to)
+const char *sim_world_invite(struct sim_node *n, const char *how)
 {
-    char fields[6000], token[4096];
-    const char *answer = sim_world_ask(w, from, PV_S(40), "\"cmd\":\"coordinator_token\"");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
-        return false;
-    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_take\",\"token\":\"%s\"", token);
-    return sim_world_ask(w, to, PV_S(40), fields) != NULL;
+    char token[4096];
+    const char *answer = sim_world_ask(n, PV_S(40), "'cmd':'invite',%s", how);
+    if (answer == NULL)
+        return NULL;
+    if (!sim_world_field(answer, "token", token, sizeof(token))) {
+        snprintf(sim.why, sizeof(sim.why), "no token in %.200s", answer);
+        return NULL;
+    }
+    assert(sim.n_tokens < SIM_WORLD_TOKENS);
+    sim.tokens[sim.n_tokens] = strdup(token);
+    return sim.tokens[sim.n_tokens++];
 }
 
-bool sim_world_join_all(struct sim_world *w)
+const char *sim_world_join(struct sim_node *n, const char *token, const char *name)
 {
-    char fields[6000];
+    if (name == NULL)
+        return sim_world_ask(n, PV_S(60), "'cmd':'join','token':'%s'", token);
+    return sim_world_ask(n, PV_S(60), "'cmd':'join','token':'%s','name':'%s'", token, name);
+}
+
+bool sim_world_pass_token(struct sim_node *from, struct sim_node *to)
+{
     char token[4096];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"create\",\"url\":\"%s\",\"name\":\"%s\"",
-             sim_coord_url(w->coord), sim_node_name(w->nodes[0]));
-    if (sim_world_ask(w, w->nodes[0], PV_S(30), fields) == NULL)
+    const char *answer = sim_world_ask(from, PV_S(40), "'cmd':'coordinator_token'");
+    return answer != NULL && sim_world_field(answer, "token", token, sizeof(token)) &&
+           sim_world_tell(to, PV_S(40), "'cmd':'coordinator_take','token':'%s'", token);
+}
+
+bool sim_world_join_all(void)
+{
+    if (!sim_world_tell(sim.nodes[0], PV_S(30), "'cmd':'create','url':'%s','name':'%s'",
+                        sim_coord_url(sim.coord), sim_node_name(sim.nodes[0])))
         return false;
-    for (size_t i = 1; i < w->n_nodes; i++) {
-        const char *answer =
-            sim_world_ask(w, w->nodes[0], PV_S(30), "\"cmd\":\"invite\",\"uses\":1");
-        if (answer == NULL)
-            return false;
-        if (!sim_world_field(answer, "token", token, sizeof(token))) {
-            snprintf(w->why, sizeof(w->why), "no token in %.200s", answer);
-            return false;
-        }
-        snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"%s\"", token,
-                 sim_node_name(w->nodes[i]));
-        if (sim_world_ask(w, w->nodes[i], PV_S(60), fields) == NULL)
+    for (size_t i = 1; i < sim.n_nodes; i++) {
+        const char *token = sim_world_invite(sim.nodes[0], "'uses':1");
+        if (token == NULL ||
+            sim_world_join(sim.nodes[i], token, sim_node_name(sim.nodes[i])) == NULL)
             return false;
     }
     return true;
 }
 
-pv_ns sim_world_reach(struct sim_world *w, struct sim_node *a, struct sim_node *b, pv_ns every,
-                      pv_ns timeout)
+pv_ns sim_world_reach(struct sim_node *a, struct sim_node *b, pv_ns every, pv_ns timeout)
 {
-    pv_ns start = sim_net_now(w->net);
+    pv_ns start = sim_net_now(sim.net);
     struct pv_addr to = sim_node_overlay(b, PV_AF_INET);
     unsigned before = sim_node_pings(a).answered;
-    for (pv_ns next = start; sim_net_now(w->net) < start + timeout; next += every) {
+    for (pv_ns next = start; sim_net_now(sim.net) < start + timeout; next += every) {
         sim_node_ping(a, &to, 32);
-        while (sim_world_step(w, next + every)) {
+        while (sim_world_step(next + every)) {
             if (sim_node_pings(a).answered > before)
                 return sim_node_pings(a).last_answer - start;
         }
@@ -291,29 +331,27 @@ pv_ns sim_world_reach(struct sim_world *w, struct sim_node *a, struct sim_node *
     return PV_NEVER;
 }
 
-unsigned sim_world_unanswered(struct sim_world *w, pv_ns every, pv_ns duration)
+unsigned sim_world_unanswered(pv_ns every, pv_ns duration)
 {
-    struct pv_addr to = sim_node_overlay(w->nodes[1], PV_AF_INET);
-    pv_ns end = sim_net_now(w->net) + duration;
-    while (sim_net_now(w->net) < end) {
-        sim_node_ping(w->nodes[0], &to, 32);
-        sim_world_run(w, every);
+    struct pv_addr to = sim_node_overlay(sim.nodes[1], PV_AF_INET);
+    pv_ns end = sim_net_now(sim.net) + duration;
+    while (sim_net_now(sim.net) < end) {
+        sim_node_ping(sim.nodes[0], &to, 32);
+        sim_world_run(every);
     }
-    sim_world_run(w, PV_S(1));
-    struct sim_pings p = sim_node_pings(w->nodes[0]);
+    sim_world_run(PV_S(1));
+    struct sim_pings p = sim_node_pings(sim.nodes[0]);
     return p.sent - p.answered;
 }
 
-void sim_world_explain(struct sim_world *w, struct sim_node *n, const char *peer)
+void sim_world_explain(struct sim_node *n, const char *peer)
 {
-    char fields[256];
     size_t i;
     json_t *event;
-    double now = (double)sim_net_now(w->net) / 1e9;
-    snprintf(fields, sizeof(fields), "\"cmd\":\"trace\",\"peer\":\"%s\"", peer);
+    double now = (double)sim_net_now(sim.net) / 1e9;
     if (!sim_node_runs(n))
         return;
-    const char *answer = sim_world_ask(w, n, PV_S(1), fields);
+    const char *answer = sim_world_ask(n, PV_S(1), "'cmd':'trace','peer':'%s'", peer);
     json_t *root = json_loads(answer == NULL ? "{}" : answer, 0, NULL);
     json_array_foreach(json_object_get(root, "events"), i, event)
     {
@@ -323,25 +361,25 @@ void sim_world_explain(struct sim_world *w, struct sim_node *n, const char *peer
     json_decref(root);
 }
 
-void sim_must(struct sim_world *w, bool is_so, const char *wrong)
+void sim_must(bool is_so, const char *wrong)
 {
     if (is_so)
         return;
     printf("%s%sseed %" PRIu64 " at %.3f s: %s %s\n", sim_case_name(),
            sim_case_name()[0] == '\0' ? "" : ", ", sim_seed(),
-           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, wrong, w->why);
-    for (size_t i = 0; i < w->n_nodes && i < EXPLAINED; i++) {
-        for (size_t k = 0; k < w->n_nodes && k < EXPLAINED; k++) {
+           (double)(sim_net_now(sim.net) - PV_S(3600)) / 1e9, wrong, sim.why);
+    for (size_t i = 0; i < sim.n_nodes && i < EXPLAINED; i++) {
+        for (size_t k = 0; k < sim.n_nodes && k < EXPLAINED; k++) {
             if (i != k)
-                sim_world_explain(w, w->nodes[i], sim_node_name(w->nodes[k]));
+                sim_world_explain(sim.nodes[i], sim_node_name(sim.nodes[k]));
         }
     }
-    sim_world_done(w);
     sim_fail();
 }
 
-void sim_must_take(struct sim_world *w, pv_ns took, pv_ns bound, const char *wrong)
+void sim_must_take(pv_ns took, pv_ns bound, const char *wrong)
 {
-    snprintf(w->why, sizeof(w->why), "it took %.3f s", took == PV_NEVER ? -1 : (double)took / 1e9);
-    sim_must(w, took <= bound, wrong);
+    snprintf(sim.why, sizeof(sim.why), "it took %.3f s",
+             took == PV_NEVER ? -1 : (double)took / 1e9);
+    sim_must(took <= bound, wrong);
 }
