@@ -181,9 +181,23 @@ static const char *test_name_in(const char *test, const char *world)
     return names + used - (size_t)n - 1;
 }
 
+static int test_run_before(void **state)
+{
+    if (test_before_each != NULL)
+        test_before_each();
+    return 0;
+}
+
+static int test_run_after(void **state)
+{
+    if (test_after_each != NULL)
+        test_after_each();
+    return 0;
+}
+
 bool test_run_all(void)
 {
-    static const struct test_world none;
+    static const struct test_world plain = {NULL, test_run_before, test_run_after};
     static struct test_run runs[TEST_MAX];
     static struct CMUnitTest tests[TEST_MAX];
     size_t n = 0;
@@ -191,7 +205,7 @@ bool test_run_all(void)
         const struct test_world *worlds = t->worlds;
         size_t n_worlds = t->n_worlds;
         if (worlds == NULL) {
-            worlds = &test_n_worlds == NULL ? &none : test_worlds;
+            worlds = &test_n_worlds == NULL ? &plain : test_worlds;
             n_worlds = &test_n_worlds == NULL ? 1 : test_n_worlds;
         }
         for (size_t i = 0; i < n_worlds; i++, n++) {

@@ -63,7 +63,13 @@ void test_register(struct test *t);
 /* A test that runs in each world of an array. */
 #define PV_TEST_EACH(name, worlds) PV_TEST_AS(name, worlds, sizeof(worlds) / sizeof((worlds)[0]))
 
-/* The world of every PV_TEST() of this program, or all of these: {name, setup, teardown}, ... */
+/* A program that has them does the one before and the other behind each PV_TEST() of its own; they
+ * may fail by an assertion. */
+void test_before_each(void) __attribute__((weak));
+void test_after_each(void) __attribute__((weak));
+
+/* Where these have more to say: the world of every PV_TEST() of this program, or all of these:
+ * {name, setup, teardown}, ... */
 #define PV_TEST_WORLD(setup, teardown) PV_TEST_WORLDS({NULL, setup, teardown})
 #define PV_TEST_WORLDS(...)                                \
     const struct test_world test_worlds[] = {__VA_ARGS__}; \

@@ -7,15 +7,12 @@ static struct pv_repeats r;
 static pv_ns now;
 static uint64_t more;
 
-static int start(void **state)
+void test_before_each(void)
 {
     r = (struct pv_repeats){.more = 0};
     now = PV_S(1000);
     more = 99;
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 PV_TEST(the_same_text_is_said_once_a_minute)
 {

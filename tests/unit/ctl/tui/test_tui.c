@@ -50,7 +50,7 @@ static inline void drop_actions(struct pv_tui *t)
         free(a.text);
 }
 
-static inline int make(void **state)
+void test_before_each(void)
 {
     f = test_alloc(sizeof(*f));
     assert_int_equal(pv_tui_init(&f->t), PV_OK);
@@ -61,15 +61,13 @@ static inline int make(void **state)
              "alice", "true", "relay", "80") "," PEER("bob", "false", "none",
                                                       "null") "," PEER("bobby", "false", "none",
                                                                        "null") "]}");
-    return 0;
 }
 
-static inline int drop(void **state)
+void test_after_each(void)
 {
     pv_tui_screen_done(&f->screen);
     pv_tui_done(&f->t);
     free(f);
-    return 0;
 }
 
 static inline void type(struct pv_tui *t, const char *text)
@@ -137,8 +135,6 @@ static inline void draw(size_t rows, size_t cols)
 }
 
 /* --- the input line -------------------------------------------------------------------------- */
-
-PV_TEST_WORLD(make, drop);
 
 PV_TEST(the_line_is_edited_by_characters_not_bytes)
 {

@@ -51,7 +51,7 @@ static void count_line(void *ctx, enum pv_log_level level, const char *line)
 }
 static const struct pv_log errors = {.level = PV_LOG_ERROR, .sink = count_line};
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&peers, &first);
     fake_node_enter(node);
@@ -63,10 +63,7 @@ static int start(void **state)
     node->node.log = &errors;
     left = n_lines = n_turns = 0;
     memset(heard, 0, sizeof(heard));
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 PV_TEST(every_part_hears_and_then_what_follows)
 {

@@ -32,9 +32,8 @@ static struct {
     uint32_t guest_id; /* of who asks */
 } w;
 
-static int start(void **state)
+void test_before_each(void)
 {
-    (void)state;
     memset(&w, 0, sizeof(w));
     assert_int_equal(pv_loop_new(&w.loop), PV_OK);
     assert_int_equal(pv_udp_receiver_new(&w.rx, 4, 2048), PV_OK);
@@ -45,12 +44,10 @@ static int start(void **state)
     w.guest = test_port_bind(SOCK_DGRAM | SOCK_NONBLOCK, &w.guest_at);
     w.resolver = test_port_bind(SOCK_DGRAM | SOCK_NONBLOCK, &w.resolver_at);
     w.other = test_port_bind(SOCK_DGRAM | SOCK_NONBLOCK, &w.other_at);
-    return 0;
 }
 
-static int stop(void **state)
+void test_after_each(void)
 {
-    (void)state;
     pv_dnsask_free(w.ask);
     pv_udp_receiver_free(w.rx);
     pv_loop_free(w.loop);
@@ -58,10 +55,7 @@ static int stop(void **state)
     close(w.guest);
     close(w.resolver);
     close(w.other);
-    return 0;
 }
-
-PV_TEST_WORLD(start, stop);
 
 static pv_ns turn(void *ctx, pv_ns now)
 {

@@ -10,7 +10,7 @@ static uint8_t raw[PV_ROOM_RECORD_MAX];
 static size_t raw_len;
 static struct pv_room_have base[PV_ROOM_MAX_MEMBERS + 1];
 
-static int setup(void **state)
+void test_before_each(void)
 {
     static const uint8_t seed[PV_SIGN_SEED_LEN] = {5};
     pv_sign_keypair(seed, sk, pk);
@@ -18,10 +18,7 @@ static int setup(void **state)
         memset(base[i].author, (int)i + 1, sizeof(base[i].author));
         base[i].seq = i;
     }
-    return 0;
 }
-
-PV_TEST_WORLD(setup, NULL);
 
 static int make(struct pv_room_record rec, size_t n_base)
 {

@@ -44,19 +44,15 @@ static void teardown(void)
     pv_control_free(p->server);
 }
 
-static int make(void **state)
+void test_before_each(void)
 {
     setup();
-    return 0;
 }
 
-static int end(void **state)
+void test_after_each(void)
 {
     teardown();
-    return 0;
 }
-
-PV_TEST_WORLD(make, end);
 
 /* Moves what waits in from to to, in pieces of step bytes; returns the first error. */
 static int move(struct pv_control *from, struct pv_control *to, size_t step)

@@ -15,7 +15,7 @@ struct fixture {
 
 static struct fixture *f; /* of the test that runs */
 
-static int make(void **state)
+void test_before_each(void)
 {
     f = test_alloc(sizeof(*f));
     snprintf(f->dir, sizeof(f->dir), "/tmp/pv-logsink-XXXXXX");
@@ -27,10 +27,9 @@ static int make(void **state)
     assert_true(f->fd >= 0 && f->stderr_fd >= 0);
     assert_true(dup2(f->fd, STDERR_FILENO) >= 0);
     unsetenv("JOURNAL_STREAM");
-    return 0;
 }
 
-static int drop(void **state)
+void test_after_each(void)
 {
     assert_true(dup2(f->stderr_fd, STDERR_FILENO) >= 0);
     close(f->stderr_fd);
@@ -40,10 +39,7 @@ static int drop(void **state)
     rmdir(f->dir);
     unsetenv("JOURNAL_STREAM");
     free(f);
-    return 0;
 }
-
-PV_TEST_WORLD(make, drop);
 
 /* All that stands in the file. */
 static const char *content(const char *path)

@@ -131,7 +131,7 @@ static void work_until(struct pv_hostnet *net, bool (*done)(struct pv_hostnet *n
 }
 
 /* A fresh LAN 192.168.1.0/24 and a fresh interface of ours. */
-static int setup(void **state)
+void test_before_each(void)
 {
     (void)pv_ipcmd_force("link del dev lan0\nlink del dev p2p0\n");
     (void)unlink(FILE_PATH);
@@ -144,10 +144,7 @@ static int setup(void **state)
        "link set p2p0 up\nlink set p2p1 up\n"
        "addr add 10.66.0.2/16 dev p2p0\n"
        "addr add fd00:66::2/64 dev p2p0 nodad\n");
-    return 0;
 }
-
-PV_TEST_WORLD(setup, NULL);
 
 /* As after `down`. */
 static struct pv_netplan no_plan(void)

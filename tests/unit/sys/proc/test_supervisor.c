@@ -18,7 +18,7 @@ struct fixture {
 
 static struct fixture *f; /* of the test that runs */
 
-static int make(void **state)
+void test_before_each(void)
 {
     f = calloc(1, sizeof(*f));
     struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -32,20 +32,16 @@ static int make(void **state)
     unsetenv("NOTIFY_SOCKET");
     unsetenv("WATCHDOG_USEC");
     unsetenv("WATCHDOG_PID");
-    return 0;
 }
 
-static int drop(void **state)
+void test_after_each(void)
 {
     pv_supervisor_close(&f->s);
     pv_loop_free(f->loop);
     close(f->fd);
     unlink(f->path);
     free(f);
-    return 0;
 }
-
-PV_TEST_WORLD(make, drop);
 
 /* The next datagram that has come; "" when none has. */
 static const char *heard(void)

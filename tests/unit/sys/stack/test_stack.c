@@ -107,7 +107,7 @@ static void run_until(bool (*done)(void))
     assert_true(w.deadline == PV_NEVER);
 }
 
-static int begin(void **state)
+void test_before_each(void)
 {
     const struct pv_prefix own[] = {{.base = at(1, 0), .bits = 24},
                                     {.base = at6(1, 0), .bits = 64}};
@@ -121,18 +121,14 @@ static int begin(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
     w.asker = pair[0];
     assert_int_equal(pv_stack_serve(w.stack, pair[1], NULL), PV_OK);
-    return 0;
 }
 
-static int end(void **state)
+void test_after_each(void)
 {
     w.stack = pv_stack_free(w.stack);
     w.loop = pv_loop_free(w.loop);
     close(w.asker);
-    return 0;
 }
-
-PV_TEST_WORLD(begin, end);
 
 void test_begin(void)
 {

@@ -56,7 +56,7 @@ void pv_rostersync_hurry(struct pv_node *n, pv_ns now)
     others.told_gossip++;
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     memset(&others, 0, sizeof(others));
     others.says = (struct pv_owed_told){.coordinator = "silent", .online = 2, .know = 1};
@@ -74,10 +74,7 @@ static int start(void **state)
     x.f.node.online = true;
     fake_node_start(&x.f);
     client = fake_client_open(&x);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static void ask(const char *fields)
 {

@@ -56,7 +56,7 @@ int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
 
 /* --- the world -------------------------------------------------------------------------------- */
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_node_init(&node, &pv_part_place);
     n_answered = 0;
@@ -66,10 +66,7 @@ static int start(void **state)
     fake_node_member(&node, 60, "bob", 7);
     node.node.up = true;
     fake_node_settle(&node);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static const char *run_line(const char *line)
 {

@@ -41,7 +41,7 @@ void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told)
 
 /* --- the world -------------------------------------------------------------------------------- */
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_node_init(&node, &pv_part_relocation);
     fake_coord_init();
@@ -54,10 +54,7 @@ static int start(void **state)
     fake_node_member(&node, 60, "bob", 7);
     node.node.up = node.node.online = node.node.coord_info.as_member = true;
     fake_node_settle(&node);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static void run_line(const char *line)
 {

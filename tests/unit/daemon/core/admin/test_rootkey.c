@@ -27,7 +27,7 @@ static void give_root(void)
     fake_node_give_root(&x.f, false);
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&x, &pv_part_rootkey);
     x.f.cfg.root_file = "/state/root.key";
@@ -38,10 +38,7 @@ static int start(void **state)
     fake_node_start(&x.f);
     fake_peers_settle(&x);
     client = fake_client_open(&x);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 /* A node joins by this invite, and this node hears of it. */
 static void join(const struct keys *invite, unsigned seed, const char *name)

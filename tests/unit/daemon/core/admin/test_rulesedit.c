@@ -75,7 +75,7 @@ int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_
 
 /* --- the scene -------------------------------------------------------------------------------- */
 
-static int start(void **state)
+void test_before_each(void)
 {
     is_admin = true;
     fake_peers_init(&peers, &pv_part_rulesedit);
@@ -90,17 +90,13 @@ static int start(void **state)
     fake_peers_settle(&peers);
     assert_int_equal(pv_part_rules.restore(rules, &node->cfg, node->now), PV_OK);
     client = fake_ctl_open(node);
-    return 0;
 }
 
-static int stop(void **state)
+void test_after_each(void)
 {
     node->node.n_parts = 0;
     pv_part_free(&pv_part_rules, rules);
-    return 0;
 }
-
-PV_TEST_WORLD(start, stop);
 
 /* The answer to a command with these fields. */
 static const char *ask(const char *fields)

@@ -7,7 +7,7 @@
 static struct fake_chat chat;
 static struct fake_node *const node = &chat.peers.f;
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_chat_init(&chat, &pv_part_chat);
     fake_chat_make_rooms(&chat);
@@ -15,16 +15,12 @@ static int start(void **state)
     /* Nothing is sent before chatlink knows what waits. */
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_COUNTS), PV_OK,
                      fake_chat_messages(chat.bob_keys.pk, 0));
-    return 0;
 }
 
-static int stop(void **state)
+void test_after_each(void)
 {
     fake_chat_done(&chat, false, true);
-    return 0;
 }
-
-PV_TEST_WORLD(start, stop);
 
 /* Whether a connection to bob is opened now. */
 static bool opens(void)

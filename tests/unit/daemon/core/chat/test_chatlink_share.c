@@ -171,7 +171,7 @@ static void tell(void *owner, const struct pv_chatlink_event *e, pv_ns now)
     w.copies += e->type == PV_CHATLINK_COPY;
 }
 
-static int setup(void **state)
+void test_before_each(void)
 {
     struct pv_chatlink_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
                                      .jobs = &w.queue,
@@ -187,20 +187,16 @@ static int setup(void **state)
     assert_int_equal(pv_chatlink_new(&w.link, &cfg, w.now), PV_OK);
     drain();
     answer_all();
-    return 0;
 }
 
-static int teardown(void **state)
+void test_after_each(void)
 {
     w.link = pv_chatlink_free(w.link);
     pv_jobqueue_done(&w.queue);
     pv_streams_done(&w.streams);
     for (size_t k = w.first_job; k < w.n_jobs; k++)
         pv_chatjob_free(w.jobs[k].job);
-    return 0;
 }
-
-PV_TEST_WORLD(setup, teardown);
 
 static size_t all_unstored(void)
 {

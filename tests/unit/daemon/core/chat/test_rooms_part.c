@@ -9,21 +9,17 @@
 static struct fake_chat chat;
 static struct fake_node *const node = &chat.peers.f;
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_chat_init(&chat, &pv_part_rooms);
     fake_chat_make_link(&chat, NULL);
     fake_chat_start(&chat);
-    return 0;
 }
 
-static int stop(void **state)
+void test_after_each(void)
 {
     fake_chat_done(&chat, true, false);
-    return 0;
 }
-
-PV_TEST_WORLD(start, stop);
 
 static struct pv_chatjob_result *no_rooms(void)
 {

@@ -12,7 +12,7 @@ static struct pv_peer *bob;
 static struct pv_cause_own own;
 static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7}, .port = 51820};
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&x, &pv_part_hardnat);
     fake_node_enter(&x.f);
@@ -24,10 +24,7 @@ static int start(void **state)
     x.f.node.ways.locals[0] =
         (struct pv_ice_cand){.type = PV_ICE_HOST, .addr = pv_addr4(10, 0, 0, 2, 1)};
     pv_peer_set_presence(bob, PV_PRESENCE_ONLINE, 1, x.f.now);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static struct pv_cause find(void)
 {

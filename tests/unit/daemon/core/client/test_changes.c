@@ -46,7 +46,7 @@ const struct pv_policy *pv_rules_policy(const struct pv_node *n)
     return NULL;
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     others.state = "up";
     others.problem = NULL;
@@ -57,16 +57,12 @@ static int start(void **state)
     fake_node_start(&x.f);
     fake_peers_settle(&x);
     heard = x.f.node.events.next - 1;
-    return 0;
 }
 
-static int stop(void **state)
+void test_after_each(void)
 {
     pv_events_done(&x.f.node.events);
-    return 0;
 }
-
-PV_TEST_WORLD(start, stop);
 
 /* The next event that was told. */
 static void expect(const char *kind, const char *what, const char *text)

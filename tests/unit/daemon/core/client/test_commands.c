@@ -50,7 +50,7 @@ static uint32_t connect_client(bool may_change)
     return sid;
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&peers, &pv_part_commands);
     fake_node_enter(node);
@@ -61,10 +61,7 @@ static int start(void **state)
     n_runs = n_cancels = 0;
     given = NULL;
     client = connect_client(true);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 /* Sends one line and lets the part run. The bytes that the client reads then are in reply. */
 static const char *ask(uint32_t sid, const char *line)

@@ -8,17 +8,14 @@ static struct pv_dns_reply reply;
 static bool recursive; /* a resolver's work is asked for, as programs do */
 static const struct pv_addr bob = {.family = PV_AF_INET, .ip = {10, 66, 0, 7}, .port = 40000};
 
-static int start(void **state)
+void test_before_each(void)
 {
     recursive = true;
     fake_peers_init(&x, &pv_part_dns);
     fake_node_enter(&x.f);
     (void)fake_peers_member(&x, 7, "bob", 7);
     fake_node_start(&x.f);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 /* Asks for that name ("bob.home.p2p") and type in class IN. Is there an answer of ours? */
 static bool ask(const struct pv_addr *src, const char *name, uint16_t type)

@@ -32,7 +32,7 @@ static void put_something(void *part, struct pv_metrics *m, pv_ns now)
 static const struct pv_part other = {
     .name = "other", .status = say_something, .metrics = put_something};
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&x, &pv_part_info);
     fake_coord_init();
@@ -42,10 +42,7 @@ static int start(void **state)
     x.f.node.parts[2] = (struct pv_part_slot){.part = &pv_part_peers, .self = x.f.node.peers};
     x.f.node.n_parts = 3;
     client = fake_client_open(&x);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static void expect_said(const char *text)
 {

@@ -6,13 +6,10 @@
 
 static struct fake_node node;
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_node_init(&node, &pv_part_namesfile);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 /* The next job, which must write a file of n names; answered with status. */
 static void expect_written(size_t n, int status)

@@ -12,24 +12,20 @@ static uint32_t client;
 static json_t *answer; /* of ask() */
 static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7}, .port = 51820};
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&x, &pv_part_stats);
     fake_node_enter(&x.f);
     bob = fake_peers_member(&x, 5, "bob", 5);
     fake_node_start(&x.f);
     client = fake_client_open(&x);
-    return 0;
 }
 
-static int stop(void **state)
+void test_after_each(void)
 {
     json_decref(answer);
     answer = NULL;
-    return 0;
 }
-
-PV_TEST_WORLD(start, stop);
 
 static const json_t *ask(const char *peer)
 {

@@ -7,16 +7,13 @@ static struct fake_peers x;
 static uint32_t client;
 static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7}, .port = 51820};
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&x, &pv_part_waits);
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
     client = fake_client_open(&x);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static void expect_said(const char *text)
 {

@@ -71,7 +71,7 @@ enum pv_chat_later pv_chatlink_held(const struct pv_chatlink *link, const uint8_
     return others.held;
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     memset(&others, 0, sizeof(others));
     others.cause.code = "direct_well";
@@ -89,19 +89,15 @@ static int start(void **state)
     x.f.node.n_parts = 3;
     assert_int_equal(pv_relayway_new(&x.f.node.ways.relays[0], 0, &x.f.node.rng), PV_OK);
     client = fake_client_open(&x);
-    return 0;
 }
 
-static int stop(void **state)
+void test_after_each(void)
 {
     pv_part_free(&pv_part_recall, recall);
     pv_part_free(&pv_part_hardnat, hardnat);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         x.f.node.ways.relays[i] = pv_relayway_free(x.f.node.ways.relays[i]);
-    return 0;
 }
-
-PV_TEST_WORLD(start, stop);
 
 /* Asks why; the answer is in fake_ctl_output. */
 static void ask(void)

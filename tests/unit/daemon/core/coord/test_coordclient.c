@@ -346,13 +346,10 @@ static inline struct stream *the_stream(void)
 
 /* --- connecting ------------------------------------------------------------------------------ */
 
-static int setup(void **state)
+void test_before_each(void)
 {
     w = world_make();
-    return 0;
 }
-
-PV_TEST_WORLD(setup, NULL);
 
 PV_TEST(it_connects_says_hello_and_is_online)
 {

@@ -33,20 +33,16 @@ static void live(const struct pv_auto_accept *rules, size_t n, struct pv_view sa
     pv_autoaccept_enter(a, home);
 }
 
-static int begin(void **state)
+void test_before_each(void)
 {
     warnings = 0;
     live(just_bob, 1, pv_view(NULL, 0));
-    return 0;
 }
 
-static int end(void **state)
+void test_after_each(void)
 {
     a = pv_autoaccept_free(a);
-    return 0;
 }
-
-PV_TEST_WORLD(begin, end);
 
 /* The pins that this life has kept are there in the next one, which has these rules. */
 static void live_on(const struct pv_auto_accept *rules, size_t n)

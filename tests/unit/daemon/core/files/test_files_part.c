@@ -27,7 +27,7 @@ static void expect_pins_saved(int status)
     fake_node_answer(node, job, &(struct pv_job_result){.status = status, .error = "no room"});
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     static const struct pv_auto_accept rules[] = {{"bob", 1000}};
     fake_peers_init(&peers, &pv_part_files);
@@ -40,10 +40,7 @@ static int start(void **state)
     fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
     expect_pins_saved(PV_OK); /* the rule is bob's */
     client = fake_ctl_open(node);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static void pass_descriptor(int handle)
 {

@@ -11,22 +11,18 @@ struct asker {
 static struct pv_jobqueue queue;
 static struct asker anna, bob;
 
-static int setup(void **state)
+void test_before_each(void)
 {
     static struct test_rng seed;
     const struct pv_rng rng = test_rng_make(&seed, 1);
     pv_jobqueue_init(&queue, &rng, NULL);
     anna = bob = (struct asker){.tag = 0};
-    return 0;
 }
 
-static int teardown(void **state)
+void test_after_each(void)
 {
     pv_jobqueue_done(&queue);
-    return 0;
 }
-
-PV_TEST_WORLD(setup, teardown);
 
 static void done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {

@@ -65,7 +65,7 @@ void pv_rules_close(struct pv_node *n, const uint8_t mark[static PV_TOKEN_RULES_
 
 /* --- the world -------------------------------------------------------------------------------- */
 
-static int start(void **state)
+void test_before_each(void)
 {
     n_entered = 0;
     listed = true;
@@ -75,10 +75,7 @@ static int start(void **state)
     bob = keys_of(60);
     assert_int_equal(pv_ctlsrv_accepted(node.node.ctl, true, &client), PV_OK);
     fake_node_start(&node);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 /* A handle that a client waits for. */
 static uint64_t handle_of(void)

@@ -7,15 +7,12 @@
 
 static struct fake_peers x;
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&x, &pv_part_membership);
     fake_coord_init();
     fake_node_start(&x.f);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static struct pv_job *expect_job(enum pv_job_kind kind)
 {

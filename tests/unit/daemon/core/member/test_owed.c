@@ -39,7 +39,7 @@ void pv_signals_tell(struct pv_node *n, struct pv_peer *p,
     last_told = entries[count - 1]->st.type;
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     n_told = 0;
     bob_knows = false;
@@ -49,10 +49,7 @@ static int start(void **state)
     bob = fake_peers_member(&x, 7, "bob", 7);
     fake_node_start(&x.f);
     fake_peers_settle(&x);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static void go_online(bool online)
 {

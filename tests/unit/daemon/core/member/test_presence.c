@@ -7,16 +7,13 @@
 static struct fake_peers peers;
 static struct fake_node *const node = &peers.f;
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&peers, &pv_part_presence);
     fake_coord_init();
     fake_node_enter(node);
     fake_node_start(node);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static void come_online(void)
 {

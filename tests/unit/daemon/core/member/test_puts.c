@@ -7,22 +7,18 @@ static const struct pv_part owner = {.name = "owner"};
 static struct fake_node node;
 static struct pv_puts under_way;
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_node_init(&node, &owner);
     fake_coord_init();
     fake_node_enter(&node);
     pv_puts_init(&under_way, &node.node, &owner);
-    return 0;
 }
 
-static int stop(void **state)
+void test_after_each(void)
 {
     pv_puts_done(&under_way);
-    return 0;
 }
-
-PV_TEST_WORLD(start, stop);
 
 /* A put of n invites of alice's. */
 static struct pv_put *put_of(size_t n)

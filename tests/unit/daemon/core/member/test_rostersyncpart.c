@@ -14,7 +14,7 @@ void pv_membership_settle(struct pv_node *n, pv_ns now)
     n_settled++;
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     n_settled = 0;
     fake_peers_init(&x, &pv_part_rostersync);
@@ -22,10 +22,7 @@ static int start(void **state)
     bob = fake_peers_member(&x, 7, "bob", 7);
     fake_node_start(&x.f);
     fake_peers_settle(&x);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 /* Nothing of the exchange was sent. */
 static void expect_silence(void)

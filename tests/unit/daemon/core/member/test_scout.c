@@ -16,7 +16,7 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
     return n_items;
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&peers, &pv_part_scout);
     fake_coord_init();
@@ -24,10 +24,7 @@ static int start(void **state)
     fake_node_start(node);
     fake_node_enter(node);
     fake_node_settle(node);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 /* A record of root's with these, at 192.0.2.9 and 192.0.2.7, in this order. */
 static void say(uint64_t seq, const uint8_t *first, const uint8_t *second)

@@ -32,7 +32,7 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
     return 0;
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     n_subscribed = n_heads = n_merged = 0;
     fake_peers_init(&x, &pv_part_signals);
@@ -43,10 +43,7 @@ static int start(void **state)
     fake_node_start(&x.f);
     x.f.node.store.marks[PV_MARK_SIGNAL]->safe = UINT64_MAX; /* its mark is on disk */
     fake_peers_settle(&x);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 /* Somebody wants bob: a description of ours is due. */
 static void want(void)

@@ -29,17 +29,14 @@ void pv_membership_cursor_moved(struct pv_node *n, pv_ns now)
     n_moved++;
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_node_init(&node, &pv_part_statements);
     fake_coord_init();
     fake_node_enter(&node);
     fake_node_start(&node);
     n_added = n_moved = 0;
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static void come_online(void)
 {

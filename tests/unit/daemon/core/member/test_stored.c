@@ -14,7 +14,7 @@ static struct item items[ITEMS];
 static struct pv_stored_statement stored[ITEMS];
 
 /* Alice's network and bob, all marked. */
-static int start(void **state)
+void test_before_each(void)
 {
     static const struct pv_log silent;
     fake_node_init(&f, &pv_part_membership);
@@ -34,10 +34,7 @@ static int start(void **state)
     f.saved.statements = stored;
     f.saved.n_statements = ITEMS;
     memcpy(f.saved.network_id, f.world.created.network_id, sizeof(f.saved.network_id));
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 /* Is bob a member of what is loaded? */
 static bool loads_bob(bool *ret_marked)

@@ -7,15 +7,12 @@
 static struct fake_node node;
 static struct pv_highwater gen;
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_node_init(&node, &pv_part_store);
     gen = (struct pv_highwater){.last = 0};
     node.node.store.marks[PV_MARK_GEN] = &gen;
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 /* The next job, which must keep a mark for the descriptions' numbers; answered with status. */
 static uint64_t expect_mark(int status)

@@ -4,19 +4,15 @@
 
 static struct pv_streams s;
 
-static int setup(void **state)
+void test_before_each(void)
 {
     s = (struct pv_streams){0};
-    return 0;
 }
 
-static int teardown(void **state)
+void test_after_each(void)
 {
     pv_streams_done(&s);
-    return 0;
 }
-
-PV_TEST_WORLD(setup, teardown);
 
 static void open_one(enum pv_stream_kind kind, uint32_t local)
 {

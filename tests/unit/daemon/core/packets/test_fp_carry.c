@@ -11,7 +11,7 @@ static struct {
     pv_ns now;
 } t;
 
-static int setup(void **state)
+void test_before_each(void)
 {
     memset(&t, 0, sizeof(t));
     t.now = PV_S(1000);
@@ -28,18 +28,14 @@ static int setup(void **state)
     fp_publish(&t.a);
     fp_publish(&t.b);
     fp_publish(&t.c);
-    return 0;
 }
 
-static int teardown(void **state)
+void test_after_each(void)
 {
     fp_node_done(&t.a);
     fp_node_done(&t.b);
     fp_node_done(&t.c);
-    return 0;
 }
-
-PV_TEST_WORLD(setup, teardown);
 
 /* From now on these carry `text` for a, in this order; id 0: nobody more. */
 static bool carried_by(const char *text, uint32_t first, uint32_t second, uint8_t n_live)

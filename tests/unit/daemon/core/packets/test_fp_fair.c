@@ -17,25 +17,21 @@ struct world {
 
 static struct world *w; /* of the test that runs */
 
-static int setup(void **state)
+void test_before_each(void)
 {
     w = test_alloc(sizeof(*w));
     w->memory = malloc(PV_FP_FAIR_MEMORY);
     assert_non_null(w->memory);
     assert_int_equal(pv_fp_fair_new(&w->f, w->memory, 7), PV_OK);
     w->rng.state = 1;
-    return 0;
 }
 
-static int teardown(void **state)
+void test_after_each(void)
 {
     pv_fp_fair_free(w->f);
     free(w->memory);
     free(w);
-    return 0;
 }
-
-PV_TEST_WORLD(setup, teardown);
 
 /* --- packets ------------------------------------------------------------------------------- */
 

@@ -23,7 +23,7 @@ static struct pv_carrier spare(void)
                                .relay = pv_addr4_u32(0xc6336401u, 3478)};
 }
 
-static int setup(void **state)
+void test_before_each(void)
 {
     fp_pair_connect(w);
     const struct pv_carrier c = spare();
@@ -31,10 +31,7 @@ static int setup(void **state)
     fp_publish(&w->a);
     live = pv_fp_builder_live(w->a.b, w->b_at_a);
     pv_fp_live_set_alive(live, w->now);
-    return 0;
 }
-
-PV_TEST_WORLD(setup, NULL);
 
 static struct pv_fp_results send_one(uint32_t mark)
 {

@@ -20,14 +20,11 @@ static void set_mtu(uint16_t mtu)
     fp_publish(&w->a);
 }
 
-static int setup(void **state)
+void test_before_each(void)
 {
     fp_pair_connect(w);
     set_mtu(NARROW);
-    return 0;
 }
-
-PV_TEST_WORLD(setup, NULL);
 
 static struct pv_fp_results tx(const uint8_t *data, size_t len)
 {

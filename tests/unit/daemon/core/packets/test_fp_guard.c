@@ -28,13 +28,10 @@ static void later(pv_ns by)
     fp_pair_publish(t);
 }
 
-static int setup(void **state)
+void test_before_each(void)
 {
     fp_pair_connect(t);
-    return 0;
 }
-
-PV_TEST_WORLD(setup, NULL);
 
 /* From now on b lets in of a what these ports say, and denies the rest by RULE. */
 static void let_in_since(const char *ports, struct pv_fp_doubt doubt)

@@ -13,15 +13,12 @@ enum {
 /* Node b = 10.66.0.2 with the members a = 10.66.0.1, which is hostile, and c = 10.66.0.3. */
 static struct fp_pair t;
 
-static int setup(void **state)
+void test_before_each(void)
 {
     fp_pair_connect(&t);
     (void)fp_add_member(&t.b, 3);
     fp_publish(&t.b);
-    return 0;
 }
-
-PV_TEST_WORLD(setup, NULL);
 
 /* A packet of a with this behind its header. */
 struct inner {

@@ -20,24 +20,20 @@ struct world {
 
 static struct world *w; /* of the test that runs */
 
-static int setup(void **state)
+void test_before_each(void)
 {
     w = test_alloc(sizeof(*w));
     w->now = PV_S(10000);
     fp_node_init(&w->a, 1);
     fp_node_init(&w->b, 2);
-    return 0;
 }
 
-static int teardown(void **state)
+void test_after_each(void)
 {
     fp_node_done(&w->a);
     fp_node_done(&w->b);
     free(w);
-    return 0;
 }
-
-PV_TEST_WORLD(setup, teardown);
 
 static struct pv_fp_live *live_of(uint32_t i)
 {

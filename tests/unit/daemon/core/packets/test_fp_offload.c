@@ -12,14 +12,11 @@ enum {
 static struct fp_pair pair, *const w = &pair;
 static uint8_t super[65535], wire[1 << 20];
 
-static int setup(void **state)
+void test_before_each(void)
 {
     fp_pair_connect(w);
     pv_fp_worker_join(w->b.w, true, true);
-    return 0;
 }
-
-PV_TEST_WORLD(setup, NULL);
 
 /* A TCP super-packet from a to b as the TUN gives it, all L4 sums still to be made. */
 static struct pv_fp_packet make_super(size_t payload, uint16_t mss)

@@ -17,7 +17,7 @@ struct world {
 
 static struct world *w; /* of the test that runs */
 
-static int setup(void **state)
+void test_before_each(void)
 {
     w = test_alloc(sizeof(*w));
     w->now = PV_S(1000);
@@ -25,18 +25,14 @@ static int setup(void **state)
     fp_node_init(&w->b, 2);
     w->id = fp_add_member(&w->a, 2);
     fp_publish(&w->a);
-    return 0;
 }
 
-static int teardown(void **state)
+void test_after_each(void)
 {
     fp_node_done(&w->a);
     fp_node_done(&w->b);
     free(w);
-    return 0;
 }
-
-PV_TEST_WORLD(setup, teardown);
 
 static struct pv_fp_results tx(const uint8_t *data, size_t len)
 {

@@ -35,7 +35,7 @@ static void add_owned_keys(void)
     FP_MUST(pv_fp_builder_send_with(p->a.b, p->pa, at_a.local_index) == PV_OK);
 }
 
-static int setup(void **state)
+void test_before_each(void)
 {
     p = calloc(1, sizeof(*p));
     p->now = PV_S(1000);
@@ -54,20 +54,16 @@ static int setup(void **state)
         FP_MUST(pv_fp_worker_new(&p->more[i]) == PV_OK);
     for (unsigned i = 0; i < WORKERS; i++)
         pv_fp_worker_share(p->more[i], i, WORKERS);
-    return 0;
 }
 
-static int teardown(void **state)
+void test_after_each(void)
 {
     for (unsigned i = 1; i < WORKERS; i++)
         pv_fp_worker_free(p->more[i]);
     fp_node_done(&p->a);
     fp_node_done(&p->b);
     free(p);
-    return 0;
 }
-
-PV_TEST_WORLD(setup, teardown);
 
 /* One packet of a's, sealed. */
 static size_t sealed(struct pv_fp_worker *w, uint32_t mark, uint8_t *ret)

@@ -8,7 +8,7 @@
 static struct fake_peers peers;
 static struct pv_addr server;
 
-static int begin(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&peers, &pv_part_bindings);
     fake_node_gather(&peers.f);
@@ -17,15 +17,12 @@ static int begin(void **state)
     peers.f.node.coord_info.n_servers = 1;
     peers.f.node.online = true;
     fake_node_start(&peers.f);
-    return 0;
 }
 
 static bool is_measuring(void)
 {
     return json_is_true(fake_node_value(&peers.f, PV_STATUS_NAT_BINDING, "measuring"));
 }
-
-PV_TEST_WORLD(begin, NULL);
 
 /* A NAT shows itself: one more candidate, with another address than ours. */
 static void see_nat(uint8_t last)

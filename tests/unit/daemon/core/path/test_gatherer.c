@@ -12,7 +12,7 @@ static struct pv_stunroute route;
 static struct pv_fifo events;
 static bool has_news;
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&x, &pv_part_gatherer);
     const struct pv_coordclient_config cc = {
@@ -24,17 +24,13 @@ static int start(void **state)
     x.f.cfg.has_udp6 = true;
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
-    return 0;
 }
 
-static int stop(void **state)
+void test_after_each(void)
 {
     fake_node_done(&x.f);
     pv_coordclient_free(x.f.node.coord);
-    return 0;
 }
-
-PV_TEST_WORLD(start, stop);
 
 /* --- the machine, its servers and its NAT ----------------------------------------------------- */
 

@@ -35,7 +35,7 @@ void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now)
     n_doubts++;
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     n_doubts = 0;
     heard_at = PV_NEVER;
@@ -61,21 +61,17 @@ static int start(void **state)
     bob = fake_peers_member(&x, 7, "bob", 7);
     fake_node_start(&x.f);
     fake_peers_settle(&x);
-    return 0;
 }
 
-static int stop(void **state)
+void test_after_each(void)
 {
     pv_peers_drop_members(x.f.node.peers, x.f.now); /* as the engine: before the parts end */
-    return 0;
 }
 
 static const char *udp_word(void)
 {
     return json_string_value(fake_node_status(&x.f)->fields[PV_STATUS_UDP]);
 }
-
-PV_TEST_WORLD(start, stop);
 
 /* The coordinator's first word, with a relay or without; nothing has followed yet. */
 static void push_welcome(bool has_turn)

@@ -14,17 +14,14 @@ pv_ns pv_bindings_end(const struct pv_node *n)
     return end_of_bindings;
 }
 
-static int begin(void **state)
+void test_before_each(void)
 {
     end_of_bindings = 0;
     fake_peers_init(&peers, &pv_part_standby);
     fake_node_gather(&peers.f);
     peers.f.node.online = true;
     fake_node_start(&peers.f);
-    return 0;
 }
-
-PV_TEST_WORLD(begin, NULL);
 
 static struct pv_hardnat_op take_op(void)
 {

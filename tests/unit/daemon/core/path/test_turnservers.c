@@ -9,7 +9,7 @@ static struct fake_node node;
 static struct pv_relayway *relays[PV_FP_MAX_RELAYS];
 static struct pv_turnservers servers;
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_node_init(&node, &none_made);
     fake_node_enter(&node);
@@ -21,17 +21,13 @@ static int start(void **state)
     node.cfg.relays[1].stream = node.cfg.relays[1].tls = true;
     node.cfg.n_relays = 2;
     assert_int_equal(pv_turnservers_init(&servers, &node.node, &node.cfg, relays), PV_OK);
-    return 0;
 }
 
-static int stop(void **state)
+void test_after_each(void)
 {
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         relays[i] = pv_relayway_free(relays[i]);
-    return 0;
 }
-
-PV_TEST_WORLD(start, stop);
 
 /* The next job looks up that host; answered with one address, or none and this status. */
 static void expect_lookup(const char *host, int status)

@@ -16,7 +16,7 @@ static struct pv_peer *add_static(struct fake_peers *node, const char *name,
     return pv_peers_find(node->f.node.peers, name);
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     uint8_t sk[32];
     memset(sk, 9, sizeof(sk));
@@ -25,10 +25,7 @@ static int start(void **state)
     pv_wg_device_init(&caller.device, test_keep_key(sk));
     fake_node_start(&x.f);
     add_static(&caller, "x", &x.device);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 /* A message 1 of the caller's for x. */
 static void call(uint8_t msg[static PV_WGMSG_INITIATION_LEN])

@@ -214,13 +214,10 @@ static void want(int i)
 
 /* --- meeting ------------------------------------------------------------------------------- */
 
-static int setup(void **state)
+void test_before_each(void)
 {
     w = make_world();
-    return 0;
 }
-
-PV_TEST_WORLD(setup, NULL);
 
 PV_TEST(a_wish_makes_a_path_and_keys_on_both_sides)
 {

@@ -11,16 +11,13 @@ static struct fake_peers x;
 static struct pv_peer *member[MEMBERS_MAX];
 static unsigned n_members;
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&x, &pv_part_recall);
     fake_node_enter(&x.f);
     x.f.node.coord_info.as_member = x.f.node.online = true;
     n_members = 0;
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static void add_members(unsigned n)
 {

@@ -15,7 +15,7 @@ static struct {
     bool answers; /* and come back */
 } t;
 
-static int setup(void **state)
+void test_before_each(void)
 {
     const uint32_t ids[] = {11, 12, 13};
     memset(&t, 0, sizeof(t));
@@ -26,10 +26,7 @@ static int setup(void **state)
         t.heard_at[i] = PV_NEVER;
         t.x.g[i].seen = (struct pv_gateway_seen){.reachable = true, .rtt = PV_MS(20 + 10 * i)};
     }
-    return 0;
 }
-
-PV_TEST_WORLD(setup, NULL);
 
 static struct pv_fp_carried order(void)
 {

@@ -17,7 +17,7 @@ static uint32_t client;
 static uint16_t slot;
 static uint64_t serial;
 
-static int start(void **state)
+void test_before_each(void)
 {
     fake_peers_init(&x, &pv_part_routes);
     slot = 0;
@@ -31,10 +31,7 @@ static int start(void **state)
     fake_node_start(&x.f);
     client = fake_client_open(&x);
     fake_peers_settle(&x);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static void told(struct item it)
 {

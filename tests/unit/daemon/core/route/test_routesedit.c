@@ -41,7 +41,7 @@ void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ct
 
 /* --- the scene -------------------------------------------------------------------------------- */
 
-static int start(void **state)
+void test_before_each(void)
 {
     is_admin = true;
     fake_peers_init(&peers, &pv_part_routesedit);
@@ -50,10 +50,7 @@ static int start(void **state)
     (void)fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_settle(&peers);
     client = fake_ctl_open(node);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 /* The answer to a command about that prefix has this text. */
 static void says(const char *cmd, const char *peer, const char *prefix, const char *text)

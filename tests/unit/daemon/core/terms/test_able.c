@@ -24,16 +24,13 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
     return 0;
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     made = 0;
     refused = false;
     fake_peers_init(&x, &pv_part_able);
     fake_node_start(&x.f);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static uint32_t said(void)
 {

@@ -54,13 +54,10 @@ static void begin(uint32_t lifetime)
     fake_node_raise(&x.f, PV_FACT_ONLINE);
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     begin(PV_ROSTER_EPHEMERAL_LIFE);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static void says(enum pv_presence presence)
 {

@@ -41,16 +41,13 @@ static void join(uint32_t lifetime)
     fake_node_settle(&f);
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     made = 0;
     guest = keys_of(31);
     fake_node_init(&f, &pv_part_renewal);
     fake_node_start(&f);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static void wait_days(unsigned n)
 {

@@ -80,20 +80,16 @@ static void begin(void)
     client = fake_client_open(&x);
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     init();
     begin();
-    return 0;
 }
 
-static int stop(void **state)
+void test_after_each(void)
 {
     x.f.node.coord = NULL;
-    return 0;
 }
-
-PV_TEST_WORLD(start, stop);
 
 /* As after a crash: keys as they are in the identity, the roster as it is. */
 static void restart(void)

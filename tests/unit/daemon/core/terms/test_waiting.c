@@ -46,7 +46,7 @@ void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
     pv_ctlsrv_done(n->ctl, handle);
 }
 
-static int start(void **state)
+void test_before_each(void)
 {
     memset(&others, 0, sizeof(others));
     door = keys_of(50);
@@ -60,10 +60,7 @@ static int start(void **state)
     client = fake_client_open(&x);
     x.f.node.online = true;
     fake_node_raise(&x.f, PV_FACT_ONLINE);
-    return 0;
 }
-
-PV_TEST_WORLD(start, NULL);
 
 static void eve_asks(void)
 {
