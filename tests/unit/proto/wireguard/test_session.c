@@ -383,13 +383,23 @@ static inline void w_reach(struct world *w, int i, enum pv_session_reach reach)
     w_drain(w, i);
 }
 
+static inline void w_reach_both(struct world *w, enum pv_session_reach reach)
+{
+    w_reach(w, 0, reach);
+    w_reach(w, 1, reach);
+}
+
+static inline bool has_keys(const struct world *w, int i)
+{
+    return pv_session_has_keys(w->n[i].session, w->now);
+}
+
 /* A complete handshake begun by node i. */
 static inline void w_connect(struct world *w, int i)
 {
     w_want(w, i);
     w_run(w, PV_MS(200));
-    assert_true(pv_session_has_keys(w->n[0].session, w->now));
-    assert_true(pv_session_has_keys(w->n[1].session, w->now));
+    assert_true(has_keys(w, 0) && has_keys(w, 1));
 }
 
 static const struct w_options MEMBERS = {.members = true};
@@ -405,6 +415,18 @@ static bool reaches(struct world *w, int i)
     return w->n[1 - i].data_in == before + 1;
 }
 
+static bool both_reach(struct world *w)
+{
+    return reaches(w, 0) && reaches(w, 1);
+}
+
+/* Both nodes have counted so many. */
+#define assert_both(w, counter, want)                \
+    do {                                             \
+        assert_int_equal((w)->n[0].counter, (want)); \
+        assert_int_equal((w)->n[1].counter, (want)); \
+    } while (0)
+
 PV_TEST(a_handshake_gives_both_sides_the_same_keys)
 {
     for (int i = 0; i < 2; i++) {
@@ -413,14 +435,11 @@ PV_TEST(a_handshake_gives_both_sides_the_same_keys)
         assert_int_equal(w->n[i].msg1, 1);
         assert_int_equal(w->n[1 - i].msg2, 1);
         assert_int_equal(w->n[i].keepalives, 1); /* the initiator proves the keys at once */
-        assert_int_equal(w->n[0].done, 1);
-        assert_int_equal(w->n[1].done, 1);
+        assert_both(w, done, 1);
         assert_int_equal(w->n[i].done_initiator, 1);
         assert_int_equal(w->n[1 - i].done_initiator, 0);
-        assert_true(reaches(w, 0));
-        assert_true(reaches(w, 1));
-        assert_int_equal(w->n[0].indices, 1);
-        assert_int_equal(w->n[1].indices, 1);
+        assert_true(both_reach(w));
+        assert_both(w, indices, 1);
         assert_false(pv_session_is_trying(w->n[i].session));
         test_end(w);
     }
@@ -434,7 +453,7 @@ PV_TEST(the_responder_does_not_send_before_the_keys_are_proven)
     w_run(w, PV_MS(150)); /* message 2 is under way */
     assert_int_equal(w->n[1].msg2, 1);
     assert_int_equal(w->n[1].use, 0);
-    assert_false(pv_session_has_keys(w->n[1].session, w->now));
+    assert_false(has_keys(w, 1));
     w_run(w, PV_MS(100)); /* so is the keepalive */
     assert_int_equal(w->n[1].use, 0);
     w_run(w, PV_MS(100));
@@ -455,8 +474,7 @@ PV_TEST(a_lost_message_is_retried_after_5_s_and_jitter)
     w->loss = 0;
     w_run(w, PV_S(6));
     assert_int_equal(w->n[0].msg1, 3);
-    assert_true(reaches(w, 0));
-    assert_true(reaches(w, 1));
+    assert_true(both_reach(w));
 }
 
 PV_TEST(an_attempt_ends_after_90_s)
@@ -518,8 +536,7 @@ PV_TEST(when_messages_of_members_cross_the_lower_identity_wins)
     assert_int_equal(w->n[0].done_initiator, 1);
     assert_int_equal(w->n[1].done, 1);
     assert_int_equal(w->n[1].done_initiator, 0);
-    assert_int_equal(w->n[0].indices, 1);
-    assert_int_equal(w->n[1].indices, 1);
+    assert_both(w, indices, 1);
     w_run(w, PV_S(20));                /* nothing goes on */
     assert_int_equal(w->n[0].msg1, 2); /* the second one in case the first was lost */
     assert_int_equal(w->n[1].msg1, 1);
@@ -554,8 +571,7 @@ PV_TEST(the_lower_identity_answers_when_its_own_messages_do_not_arrive)
     assert_true(w->n[0].msg2 > 0);
     w->cut[1] = false;
     w_run(w, PV_S(11));
-    assert_true(reaches(w, 0));
-    assert_true(reaches(w, 1));
+    assert_true(both_reach(w));
 }
 
 /* Node 0 keeps its own message 1 when the other's are let through after 5 s, and that is slow. By
@@ -588,8 +604,7 @@ PV_TEST(an_answer_to_a_message_that_crossed_is_taken_after_the_keys_were_proven)
     w_run(w, PV_MS(200));
     assert_int_equal(w->n[1].done, 2);
     assert_false(pv_session_is_trying(w->n[1].session));
-    assert_int_equal(w->n[0].indices, 2); /* the keys in use, and those before */
-    assert_int_equal(w->n[1].indices, 2);
+    assert_both(w, indices, 2);
 }
 
 PV_TEST(a_message_that_nobody_answered_is_forgotten_after_the_keys_were_proven)
@@ -631,11 +646,9 @@ PV_TEST(crossing_messages_of_static_peers_resolve_by_retry)
     w_want(w, 0);
     w_want(w, 1);
     w_run(w, PV_S(1));
-    assert_int_equal(w->n[0].msg2, 1);
-    assert_int_equal(w->n[1].msg2, 1);
+    assert_both(w, msg2, 1);
     w_run(w, PV_S(20));
-    assert_true(reaches(w, 0));
-    assert_true(reaches(w, 1));
+    assert_true(both_reach(w));
     assert_false(pv_session_is_trying(w->n[0].session));
     assert_false(pv_session_is_trying(w->n[1].session));
 }
@@ -663,8 +676,7 @@ PV_TEST(the_initiator_rekeys_at_120_s_when_it_sends)
     assert_int_equal(w->n[0].msg1, 2);
     assert_int_equal(w->n[1].msg1, 0); /* the responder does not */
     assert_true(w->n[0].last_msg1 - start >= PV_S(120));
-    assert_int_equal(w->n[0].done, 2);
-    assert_int_equal(w->n[1].done, 2);
+    assert_both(w, done, 2);
     assert_int_equal(w->n[0].indices, 2); /* current and previous */
     flow(w, PV_S(600), true, true);
     assert_in_range(w->n[0].done, 6, 7);
@@ -711,10 +723,9 @@ PV_TEST(packets_sent_with_keys_near_their_end_arrive)
     w->no_messages = true;
     w_run(w, PV_S(160));
     unsigned sent[2] = {0, 0};
-    while (pv_session_has_keys(w->n[0].session, w->now) ||
-           pv_session_has_keys(w->n[1].session, w->now)) {
+    while (has_keys(w, 0) || has_keys(w, 1)) {
         for (int i = 0; i < 2; i++) {
-            if (pv_session_has_keys(w->n[i].session, w->now) && w_send(w, i, false))
+            if (has_keys(w, i) && w_send(w, i, false))
                 sent[i]++;
         }
         w_run(w, PV_MS(100));
@@ -730,13 +741,12 @@ PV_TEST(keys_are_void_after_180_s_and_all_memory_of_them_after_540_s)
     struct world *w = w_new(MEMBERS);
     w_connect(w, 0);
     w_run(w, PV_S(174));
-    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    assert_true(has_keys(w, 0));
     w_run(w, PV_S(2));
-    assert_false(pv_session_has_keys(w->n[0].session, w->now));
+    assert_false(has_keys(w, 0));
     assert_int_equal(w->n[0].indices, 1);
     w_run(w, PV_S(5));
-    assert_int_equal(w->n[0].indices, 0);
-    assert_int_equal(w->n[1].indices, 0);
+    assert_both(w, indices, 0);
     for (size_t k = 0; k < W_KEYS; k++)
         assert_false(w->n[0].keys[k].used || w->n[1].keys[k].used);
     w_run(w, PV_S(360));
@@ -762,7 +772,7 @@ PV_TEST(a_replayed_message_1_is_refused)
     struct world *w = w_new(MEMBERS);
     struct w_packet old = catch_msg1(w);
     w_run(w, PV_S(6)); /* the retry is answered */
-    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    assert_true(has_keys(w, 0));
     assert_int_equal(w_initiation(w, 1, &old), PV_ERR_REPLAY); /* older than the greatest */
     w_run(w, PV_S(5));
     struct w_packet again = catch_msg1(w);
@@ -828,8 +838,7 @@ PV_TEST(under_load_a_cookie_is_asked_and_the_retry_carries_it)
     assert_int_equal(w->n[0].msg1, 2);
     assert_int_equal(w->n[1].cookies, 1);
     assert_int_equal(w->n[1].msg2, 1);
-    assert_true(reaches(w, 0));
-    assert_true(reaches(w, 1));
+    assert_true(both_reach(w));
 }
 
 PV_TEST(with_different_psks_no_handshake_is_ever_done)
@@ -972,8 +981,7 @@ PV_TEST(an_hour_over_a_bad_wire_ends_with_a_working_session)
         w_want(w, 0);
         w_want(w, 1);
         w_run(w, PV_S(20));
-        assert_true(reaches(w, 0));
-        assert_true(reaches(w, 1));
+        assert_true(both_reach(w));
         assert_true(w->n[0].indices <= 4 && w->n[1].indices <= 4);
         assert_true(w->n[0].done > 20);
         test_end(w);
@@ -1057,8 +1065,7 @@ PV_TEST(without_a_path_both_timers_stand_still)
     w_run(w, PV_S(50));
     assert_int_equal(w->n[0].msg1, 1);
     assert_int_equal(w->n[1].keepalives, 0);
-    w_reach(w, 0, PV_SESSION_BY_UDP);
-    w_reach(w, 1, PV_SESSION_BY_UDP);
+    w_reach_both(w, PV_SESSION_BY_UDP);
     w_run(w, PV_S(4));
     assert_int_equal(w->n[1].keepalives, 0);
     w_run(w, PV_S(2)); /* 5 + 5 s */
@@ -1078,12 +1085,12 @@ PV_TEST(persistent_keepalives_begin_at_once_and_never_give_up)
     assert_in_range(w->n[0].keepalives - before, 3, 4);
     w_run(w, PV_S(600)); /* keys are renewed on the way */
     assert_true(w->n[0].done >= 5);
-    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    assert_true(has_keys(w, 0));
     w->loss = 100;
     w_run(w, PV_S(1000));
     w->loss = 0;
     w_run(w, PV_S(40));
-    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    assert_true(has_keys(w, 0));
 }
 
 PV_TEST(nothing_is_sent_to_a_peer_that_cannot_be_reached)
@@ -1103,13 +1110,12 @@ PV_TEST(nothing_is_sent_to_a_peer_that_cannot_be_reached)
 PV_TEST(messages_by_signal_make_keys_before_there_is_a_path)
 {
     struct world *w = w_new(MEMBERS);
-    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
-    w_reach(w, 1, PV_SESSION_BY_SIGNAL);
+    w_reach_both(w, PV_SESSION_BY_SIGNAL);
     w_want(w, 0);
     assert_int_equal(w->n[0].last_tx.via, PV_SESSION_BY_SIGNAL);
     w_run(w, PV_S(2));
     assert_int_equal(w->n[1].last_tx.via, PV_SESSION_BY_SIGNAL);
-    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    assert_true(has_keys(w, 0));
     assert_int_equal(w->n[0].keepalives, 0);
     assert_int_equal(w->n[1].done, 0);
 
@@ -1130,8 +1136,7 @@ PV_TEST(messages_by_signal_make_keys_before_there_is_a_path)
 PV_TEST(a_responder_that_waits_in_vain_for_the_proof_begins_itself)
 {
     struct world *w = w_new(MEMBERS);
-    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
-    w_reach(w, 1, PV_SESSION_BY_SIGNAL);
+    w_reach_both(w, PV_SESSION_BY_SIGNAL);
     w_want(w, 0);
     w_run(w, PV_S(2));
     w_reach(w, 1, PV_SESSION_BY_UDP);
@@ -1146,8 +1151,7 @@ PV_TEST(a_responder_that_waits_in_vain_for_the_proof_begins_itself)
 PV_TEST(a_responder_whose_path_is_silent_does_not_wait_for_ever)
 {
     struct world *w = w_new(MEMBERS);
-    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
-    w_reach(w, 1, PV_SESSION_BY_SIGNAL);
+    w_reach_both(w, PV_SESSION_BY_SIGNAL);
     w_want(w, 0);
     w_run(w, PV_S(2));
     w_reach(w, 1, PV_SESSION_BY_UDP);
@@ -1196,8 +1200,7 @@ PV_TEST(a_message_lost_as_signal_is_repeated_when_the_path_begins)
     assert_false(w->n[0].last_tx.took_index);
     assert_memory_equal(first.msg, w->n[0].last_tx.msg, first.len);
     w_run(w, PV_MS(100));
-    assert_int_equal(w->n[0].done, 1);
-    assert_int_equal(w->n[1].done, 1);
+    assert_both(w, done, 1);
 }
 
 PV_TEST(messages_by_signal_carry_no_mac2)
@@ -1258,8 +1261,7 @@ static int signal_to_node1(struct world *w)
 PV_TEST(messages_1_by_signal_are_limited_and_a_new_gen_lifts_that_once)
 {
     struct world *w = w_new(MEMBERS);
-    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
-    w_reach(w, 1, PV_SESSION_BY_SIGNAL);
+    w_reach_both(w, PV_SESSION_BY_SIGNAL);
     assert_int_equal(signal_to_node1(w), PV_OK);
     w->now += PV_S(1);
     assert_int_equal(signal_to_node1(w), PV_ERR_LIMIT);
@@ -1284,7 +1286,7 @@ PV_TEST(a_peer_that_restarted_gets_new_keys_at_once)
     w_want(w, 0);
     w_run(w, PV_MS(100));
     assert_int_equal(w->n[0].done, 2);
-    assert_true(pv_session_has_keys(w->n[1].session, w->now));
+    assert_true(has_keys(w, 1));
 }
 
 PV_TEST(a_message_1_that_was_lost_is_repeated_after_half_a_second_and_doubling)
@@ -1305,8 +1307,7 @@ PV_TEST(a_message_1_that_was_lost_is_repeated_after_half_a_second_and_doubling)
     w->cut[1] = false;
     w_run(w, PV_MS(100));
     assert_int_equal(w->n[0].msg1, 5);
-    assert_int_equal(w->n[0].done, 1);
-    assert_int_equal(w->n[1].done, 1);
+    assert_both(w, done, 1);
     w_run(w, PV_S(10)); /* and no more than that */
     assert_int_equal(w->n[0].msg1, 5);
 }
@@ -1322,8 +1323,7 @@ PV_TEST(a_first_message_1_to_a_static_peer_is_repeated_and_later_ones_are_not)
     w->cut[1] = false;
     w_run(w, PV_MS(100));
     assert_int_equal(w->n[0].msg1, 3);
-    assert_int_equal(w->n[0].done, 1);
-    assert_int_equal(w->n[1].done, 1);
+    assert_both(w, done, 1);
     unsigned proofs = w->n[0].keepalives;
     w_run(w, PV_S(5));
     assert_int_equal(w->n[0].keepalives, proofs); /* keys are proven once, as others do */
@@ -1348,8 +1348,7 @@ PV_TEST(a_message_2_that_was_lost_is_given_again_to_who_repeats)
     w_run(w, PV_MS(200));
     assert_int_equal(w->n[0].msg1, 2);
     assert_int_equal(w->n[1].msg2, 2);
-    assert_int_equal(w->n[0].done, 1);
-    assert_int_equal(w->n[1].done, 1);
+    assert_both(w, done, 1);
 }
 
 PV_TEST(a_message_1_that_a_dead_path_took_is_repeated_by_signal)
@@ -1378,10 +1377,8 @@ PV_TEST(retries_that_cross_make_keys_at_once)
     assert_int_equal(w->n[0].msg1 + w->n[1].msg1, 2);
     w->no_messages = false;
     w_run(w, PV_MS(400)); /* both try again within a third of a second */
-    assert_int_equal(w->n[0].done, 1);
-    assert_int_equal(w->n[1].done, 1);
-    assert_true(pv_session_has_keys(w->n[0].session, w->now));
-    assert_true(pv_session_has_keys(w->n[1].session, w->now));
+    assert_both(w, done, 1);
+    assert_true(has_keys(w, 0) && has_keys(w, 1));
 }
 
 static struct w_packet as_signal(const struct pv_session_transmit *tx)
@@ -1398,8 +1395,7 @@ PV_TEST(members_that_both_give_way_have_keys_at_once_and_lose_nothing_under_way)
     struct world *w = w_new(MEMBERS);
     w_connect(w, 0);
     w_run(w, PV_S(6));
-    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
-    w_reach(w, 1, PV_SESSION_BY_SIGNAL);
+    w_reach_both(w, PV_SESSION_BY_SIGNAL);
     w->loss = 100;
     w_want(w, 0);
     struct w_packet old = as_signal(&w->n[0].last_tx);
@@ -1417,15 +1413,12 @@ PV_TEST(members_that_both_give_way_have_keys_at_once_and_lose_nothing_under_way)
     assert_int_equal(w_initiation(w, 0, &other), PV_OK);
     w_drain(w, 0);
     w_drain(w, 1);
-    w_reach(w, 0, PV_SESSION_BY_UDP);
-    w_reach(w, 1, PV_SESSION_BY_UDP);
+    w_reach_both(w, PV_SESSION_BY_UDP);
     w_run(w, PV_MS(100));
     assert_int_equal(w->n[0].done + w->n[1].done, 4); /* other keys are in use by now */
     w_run(w, PV_MS(100));
-    assert_int_equal(w->n[0].data_in, 1);
-    assert_int_equal(w->n[1].data_in, 1);
-    assert_true(reaches(w, 0));
-    assert_true(reaches(w, 1));
+    assert_both(w, data_in, 1);
+    assert_true(both_reach(w));
 }
 
 PV_TEST(keys_are_proven_again_until_the_peer_uses_them)
@@ -1459,8 +1452,7 @@ PV_TEST(a_new_life_that_began_a_handshake_needs_none_of_ours)
 {
     struct world *w = w_new(MEMBERS);
     w->delay = PV_MS(50);
-    w_reach(w, 0, PV_SESSION_BY_UDP);
-    w_reach(w, 1, PV_SESSION_BY_UDP);
+    w_reach_both(w, PV_SESSION_BY_UDP);
     w_want(w, 0);
     w_run(w, PV_MS(10));
     /* Its new gen comes just before its message 1; packets wait here. */
@@ -1469,8 +1461,7 @@ PV_TEST(a_new_life_that_began_a_handshake_needs_none_of_ours)
     w_want(w, 1);
     w_run(w, PV_MS(500));
     assert_int_equal(w->n[1].msg1, 0);
-    assert_int_equal(w->n[0].done, 1);
-    assert_int_equal(w->n[1].done, 1);
+    assert_both(w, done, 1);
 }
 
 /* --- preshared keys -------------------------------------------------------------------------- */
@@ -1639,16 +1630,14 @@ PV_TEST(a_key_that_the_peer_lost_is_forgotten)
 PV_TEST(an_answer_by_signal_uses_the_key_that_goes_with_it)
 {
     struct world *w = w_new(REPEATING);
-    for (int i = 0; i < 2; i++)
-        pv_session_set_reach(w->n[i].session, PV_SESSION_BY_SIGNAL, w->now);
+    w_reach_both(w, PV_SESSION_BY_SIGNAL);
     w_want(w, 1);
     w_run(w, PV_MS(19));
     give(w, 0, FIRST, false);
     w_run(w, PV_MS(10)); /* message 2 is under way */
     give(w, 1, FIRST, true);
     w_run(w, PV_MS(30));
-    for (int i = 0; i < 2; i++)
-        pv_session_set_reach(w->n[i].session, PV_SESSION_BY_UDP, w->now);
+    w_reach_both(w, PV_SESSION_BY_UDP);
     w_run(w, PV_MS(100));
     assert_true(both_use(w, FIRST));
     assert_int_equal(w->n[0].done, 1);
@@ -1666,8 +1655,7 @@ PV_TEST(an_answer_by_signal_uses_the_key_that_goes_with_it)
 PV_TEST(an_answer_whose_key_was_replaced_is_made_anew)
 {
     struct world *w = w_new(REPEATING);
-    for (int i = 0; i < 2; i++)
-        pv_session_set_reach(w->n[i].session, PV_SESSION_BY_SIGNAL, w->now);
+    w_reach_both(w, PV_SESSION_BY_SIGNAL);
     w_want(w, 1);
     const struct pv_session_transmit msg1 = w->n[1].last_tx;
     w_run(w, PV_MS(19));
@@ -1684,8 +1672,7 @@ PV_TEST(an_answer_whose_key_was_replaced_is_made_anew)
     assert_int_equal(w->n[0].msg2, 2);
     give(w, 1, SECOND, true);
     w_run(w, PV_MS(30));
-    for (int i = 0; i < 2; i++)
-        pv_session_set_reach(w->n[i].session, PV_SESSION_BY_UDP, w->now);
+    w_reach_both(w, PV_SESSION_BY_UDP);
     w_run(w, PV_MS(100));
     assert_true(both_use(w, SECOND));
     /* Once: the same again is a repetition from now on. */
@@ -1705,22 +1692,20 @@ PV_TEST(an_answer_over_the_path_uses_no_key_that_is_not_proven)
     give(w, 0, FIRST, false);
     w_run(w, PV_MS(200));
     assert_true(both_use(w, 0));
-    assert_true(pv_session_has_keys(w->n[1].session, w->now));
+    assert_true(has_keys(w, 1));
 }
 
 PV_TEST(a_key_that_will_not_get_there_is_dropped)
 {
     struct world *w = w_new(REPEATING);
-    for (int i = 0; i < 2; i++)
-        pv_session_set_reach(w->n[i].session, PV_SESSION_BY_SIGNAL, w->now);
+    w_reach_both(w, PV_SESSION_BY_SIGNAL);
     give(w, 0, FIRST, true);
     give(w, 1, FIRST, true);
     give(w, 0, SECOND, false);
     pv_session_drop_unproven(w->n[0].session);
     w_want(w, 1);
     w_run(w, PV_MS(100));
-    for (int i = 0; i < 2; i++)
-        pv_session_set_reach(w->n[i].session, PV_SESSION_BY_UDP, w->now);
+    w_reach_both(w, PV_SESSION_BY_UDP);
     w_run(w, PV_MS(100));
     assert_true(both_use(w, FIRST));
 }
@@ -1869,7 +1854,7 @@ PV_TEST(a_handshake_begun_with_a_wiped_key_is_begun_anew)
     assert_int_equal(w->n[0].indices, 0);
     w->cut[1] = false;
     w_run(w, PV_S(6));
-    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    assert_true(has_keys(w, 0));
     assert_ptr_equal(w->n[0].agreed, &w->n[0].old_dev);
     talk(w, PV_S(1));
 }
@@ -1917,8 +1902,7 @@ PV_TEST(a_key_of_small_order_changes_nothing)
 static struct world *apart(void)
 {
     struct world *w = w_new(REPEATING);
-    for (int i = 0; i < 2; i++)
-        pv_session_set_reach(w->n[i].session, PV_SESSION_NOWHERE, w->now);
+    w_reach_both(w, PV_SESSION_NOWHERE);
     return w;
 }
 
@@ -1949,11 +1933,11 @@ PV_TEST(a_trial_is_answered_and_makes_keys)
     assert_int_equal(tx.type, PV_WGMSG_INITIATION);
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].msg2, 1);
-    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    assert_true(has_keys(w, 0));
     /* With the path that the answer shows they are proven at once. */
     pv_session_set_reach(w->n[0].session, PV_SESSION_BY_UDP, w->now);
     w_run(w, PV_S(1));
-    assert_true(pv_session_has_keys(w->n[1].session, w->now));
+    assert_true(has_keys(w, 1));
     assert_int_equal(w->n[0].done + w->n[1].done, 2);
 }
 
@@ -1992,7 +1976,7 @@ PV_TEST(a_trial_under_load_comes_back_with_the_cookie)
     assert_memory_not_equal(first.msg, second.msg, PV_WGMSG_INITIATION_LEN); /* mac2 */
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].cookies, 1);
-    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    assert_true(has_keys(w, 0));
 }
 
 PV_TEST(trials_that_cross_make_one_session)
@@ -2003,7 +1987,7 @@ PV_TEST(trials_that_cross_make_one_session)
     assert_int_equal(trial(w, 1, &tx), PV_OK);
     w_run(w, PV_S(1));
     /* The lower identity's stands: the other side answered, and tries no more. */
-    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    assert_true(has_keys(w, 0));
     assert_int_equal(w->n[0].msg2, 0);
     assert_int_equal(w->n[1].msg2, 1);
     assert_int_equal(trial(w, 1, &tx), PV_ERR_AGAIN);
@@ -2019,12 +2003,12 @@ PV_TEST(a_trial_repeats_the_answer_to_the_peers_own)
     assert_int_equal(trial(w, 1, &tx), PV_OK);
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].msg2, 1);
-    assert_false(pv_session_has_keys(w->n[0].session, w->now));
+    assert_false(has_keys(w, 0));
     w->cut[0] = false;
     assert_int_equal(trial(w, 1, &tx), PV_ERR_AGAIN);
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].msg2, 2);
-    assert_true(pv_session_has_keys(w->n[0].session, w->now));
+    assert_true(has_keys(w, 0));
 }
 
 /* --- suites: which one a session speaks, and how it changes to the other --------------------- */
@@ -2095,7 +2079,7 @@ PV_TEST(static_peers_refuse_the_suite_that_is_not_theirs)
         w_want(w, i);
         w_run(w, PV_S(2));
         assert_int_equal(w->n[1 - i].last_status, PV_ERR_UNSUPPORTED);
-        assert_false(pv_session_has_keys(w->n[1 - i].session, w->now));
+        assert_false(has_keys(w, 1 - i));
     }
 }
 
