@@ -2,10 +2,9 @@
 /*
  * chatjob.h - what chat asks of the store: a short list of typed operations, each atomic.
  *
- * Served by daemon/store/store_chat.c (SQLite) and by the in-memory store of the tests, which pass
- * the same test list. Jobs are done in the order they were emitted. Every operation may be repeated
- * after its result was lost: the second time changes nothing and answers the same.
- * Not thread-safe; a job or result belongs to one thread at a time.
+ * Served by daemon/store/store_chat.c. Jobs are done in the order they were emitted. Every
+ * operation may be repeated after its result was lost: the second time changes nothing and answers
+ * the same. Not thread-safe; a job or result belongs to one thread at a time.
  */
 #pragma once
 

@@ -21,6 +21,7 @@
 #include "proto/roster/roster_make.h"
 #include "tests/fuzz/fuzz_util.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
+#include "tests/unit/daemon/store/chat_db.h"
 #include "tests/unit/slots.h"
 
 enum {
@@ -90,11 +91,6 @@ static uint8_t next(void)
 
 /* --- the world ------------------------------------------------------------------------------- */
 
-static void sql(sqlite3 *db, const char *text)
-{
-    must(sqlite3_exec(db, text, NULL, NULL, NULL) == SQLITE_OK);
-}
-
 static void add(struct pv_view statement)
 {
     enum pv_roster_added added;
@@ -141,8 +137,7 @@ static void make_network(void)
         ;
     memcpy(once.network, made.network_id, sizeof(once.network));
     for (int i = 0; i < NODES; i++) {
-        must(sqlite3_open(":memory:", &once.db[i]) == SQLITE_OK);
-        must(pv_store_schema(once.db[i]) == PV_OK);
+        once.db[i] = chat_db_open();
     }
 }
 
@@ -187,15 +182,10 @@ static void start(int i)
 /* The whole run is one transaction, which is taken back; each job is one within it. */
 static void run_job(struct node *n, const struct job *j)
 {
-    sqlite3 *db = once.db[n - w.n];
     struct pv_chatjob_result *res = NULL;
-    sql(db, "SAVEPOINT job");
     j->job->terms =
         (struct pv_chatjob_terms){.now_s = WALL_S + w.now / PV_S(1), .low_disk = n->low_disk};
-    int r = n->full ? PV_ERR_NO_SPACE : pv_store_chat_run(db, j->job, &res);
-    if (r < 0)
-        sql(db, "ROLLBACK TO job");
-    sql(db, "RELEASE job");
+    int r = n->full ? PV_ERR_NO_SPACE : chat_db_run(once.db[n - w.n], j->job, &res);
     answer_chat_job(&n->queue, j->tag, r, res, w.now);
     pv_chatjob_free(j->job);
     pv_chatjob_result_free(res);
@@ -601,7 +591,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     w.in = pv_view(data, len);
     w.now = PV_S(100);
     for (int i = 0; i < NODES; i++) {
-        sql(once.db[i], "BEGIN");
+        chat_db_sql(once.db[i], "BEGIN");
         start(i);
     }
     set_up(ANNA, BOB, true);
@@ -613,7 +603,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     pass(PV_S(30));
     for (int i = 0; i < NODES; i++) {
         stop(i);
-        sql(once.db[i], "ROLLBACK");
+        chat_db_sql(once.db[i], "ROLLBACK");
     }
     return 0;
 }

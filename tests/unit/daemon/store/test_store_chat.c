@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* One list of tests for every store of chat: SQLite and the memstore of tests and simulator. */
 #include <errno.h>
 
 #include <sqlite3.h>
@@ -8,7 +7,7 @@
 #include "daemon/store/schema.h"
 #include "daemon/store/store_budget.h"
 #include "daemon/store/store_chat.h"
-#include "tests/unit/daemon/store/chat_memstore.h"
+#include "tests/unit/daemon/store/chat_db.h"
 #include "tests/unit/test_util.h"
 
 /* --- the tables, and the jobs that most tests begin with ------------------------------------- */
@@ -16,34 +15,17 @@
 static const uint8_t BOB[PV_SIGN_PK_LEN] = {0xb0};
 static const uint8_t CAROL[PV_SIGN_PK_LEN] = {0xca};
 
-static struct {
-    bool sqlite;
-    sqlite3 *db;
-    struct memstore mem;
-} store;
+static sqlite3 *db;
 
 static inline void sql(const char *text)
 {
-    assert_int_equal(sqlite3_exec(store.db, text, NULL, NULL, NULL), SQLITE_OK);
-}
-
-/* As daemon/store/store.c does it. */
-static inline int run(const struct pv_chatjob *job, struct pv_chatjob_result **ret_res)
-{
-    if (!store.sqlite)
-        return memstore_run(&store.mem, job, ret_res);
-    sql("SAVEPOINT job");
-    int r = pv_store_chat_run(store.db, job, ret_res);
-    if (r < 0)
-        sql("ROLLBACK TO job");
-    sql("RELEASE job");
-    return r;
+    chat_db_sql(db, text);
 }
 
 static inline struct pv_chatjob_result *must(const struct pv_chatjob *job)
 {
     struct pv_chatjob_result *res = NULL;
-    assert_int_equal(run(job, &res), PV_OK);
+    assert_int_equal(chat_db_run(db, job, &res), PV_OK);
     assert_non_null(res);
     return res;
 }
@@ -174,38 +156,17 @@ static void assert_owed(const uint8_t *peer, const char *want)
 
 /* --- the list ------------------------------------------------------------------------------ */
 
-static int setup_sqlite(void **state)
+void test_before_each(void)
 {
-    store.sqlite = true;
-    if (sqlite3_open(":memory:", &store.db) != SQLITE_OK)
-        return -1;
-    return pv_store_schema(store.db);
+    db = chat_db_open();
 }
 
-static int teardown_sqlite(void **state)
+void test_after_each(void)
 {
-    return sqlite3_close(store.db);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
-static int setup_mem(void **state)
-{
-    store.sqlite = false;
-    return 0;
-}
-
-static int teardown_mem(void **state)
-{
-    memstore_done(&store.mem);
-    return 0;
-}
-
-PV_TEST_WORLD(setup_sqlite, teardown_sqlite);
-
-/* Every store does these the same. */
-static const struct test_world both[] = {{"SQLite", setup_sqlite, teardown_sqlite},
-                                         {"in memory", setup_mem, teardown_mem}};
-
-PV_TEST_EACH(seq_counts_up_for_each_conversation, both)
+PV_TEST(seq_counts_up_for_each_conversation)
 {
     assert_int_equal(enqueue(BOB, 1), 1);
     assert_int_equal(enqueue(BOB, 2), 2);
@@ -213,7 +174,7 @@ PV_TEST_EACH(seq_counts_up_for_each_conversation, both)
     assert_int_equal(enqueue(BOB, 4), 3);
 }
 
-PV_TEST_EACH(enqueueing_again_gives_the_same_answer, both)
+PV_TEST(enqueueing_again_gives_the_same_answer)
 {
     assert_int_equal(enqueue(BOB, 1), 1);
     assert_int_equal(enqueue(BOB, 1), 1);
@@ -221,7 +182,7 @@ PV_TEST_EACH(enqueueing_again_gives_the_same_answer, both)
     assert_outbox(BOB, 0, 0, "1 2");
 }
 
-PV_TEST_EACH(an_incoming_message_is_stored_exactly_once, both)
+PV_TEST(an_incoming_message_is_stored_exactly_once)
 {
     assert_int_equal(commit(BOB, 1, 3, 1), 3);
     assert_int_equal(commit(BOB, 1, 3, 1), 0);
@@ -230,7 +191,7 @@ PV_TEST_EACH(an_incoming_message_is_stored_exactly_once, both)
     assert_inbox(false, 0, "1 2 3 4 5 1");
 }
 
-PV_TEST_EACH(one_id_twice_in_a_batch_is_stored_once, both)
+PV_TEST(one_id_twice_in_a_batch_is_stored_once)
 {
     char text[] = "in";
     struct pv_chat_record msgs[2] = {record(BOB, 7, text), record(BOB, 7, text)};
@@ -241,7 +202,7 @@ PV_TEST_EACH(one_id_twice_in_a_batch_is_stored_once, both)
     assert_inbox(false, 0, "7");
 }
 
-PV_TEST_EACH(a_message_may_have_the_same_id_in_both_directions, both)
+PV_TEST(a_message_may_have_the_same_id_in_both_directions)
 {
     enqueue(BOB, 1);
     assert_int_equal(commit(BOB, 1, 1, 1), 1);
@@ -250,7 +211,7 @@ PV_TEST_EACH(a_message_may_have_the_same_id_in_both_directions, both)
     assert_outbox(BOB, 0, 0, "");
 }
 
-PV_TEST_EACH(states_only_go_forward, both)
+PV_TEST(states_only_go_forward)
 {
     enqueue(BOB, 1);
     enqueue(BOB, 2);
@@ -264,7 +225,7 @@ PV_TEST_EACH(states_only_go_forward, both)
     assert_outbox(BOB, 0, 0, "");
 }
 
-PV_TEST_EACH(outbox_lists_undelivered_in_order_in_pages, both)
+PV_TEST(outbox_lists_undelivered_in_order_in_pages)
 {
     for (uint8_t i = 1; i <= 5; i++)
         enqueue(BOB, i);
@@ -277,7 +238,7 @@ PV_TEST_EACH(outbox_lists_undelivered_in_order_in_pages, both)
     assert_outbox(BOB, 0, 4, "1 3 4 5");
 }
 
-PV_TEST_EACH(a_message_kept_elsewhere_is_not_listed_again, both)
+PV_TEST(a_message_kept_elsewhere_is_not_listed_again)
 {
     for (uint8_t i = 1; i <= 4; i++)
         enqueue(BOB, i);
@@ -306,7 +267,7 @@ PV_TEST_EACH(a_message_kept_elsewhere_is_not_listed_again, both)
     assert_list(list, "3 4");
 }
 
-PV_TEST_EACH(a_message_handed_over_is_sent_and_stays_in_the_outbox, both)
+PV_TEST(a_message_handed_over_is_sent_and_stays_in_the_outbox)
 {
     enqueue(BOB, 1);
     enqueue(BOB, 2);
@@ -326,7 +287,7 @@ PV_TEST_EACH(a_message_handed_over_is_sent_and_stays_in_the_outbox, both)
     assert_outbox(BOB, 0, 0, "2");
 }
 
-PV_TEST_EACH(inbox_of_one_peer_leaves_the_others_unread, both)
+PV_TEST(inbox_of_one_peer_leaves_the_others_unread)
 {
     struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 0);
     commit(BOB, 1, 2, 1);
@@ -338,7 +299,7 @@ PV_TEST_EACH(inbox_of_one_peer_leaves_the_others_unread, both)
 }
 
 /* A client asks page by page, and says how far it got. */
-PV_TEST_EACH(the_inbox_is_read_as_far_as_the_client_says, both)
+PV_TEST(the_inbox_is_read_as_far_as_the_client_says)
 {
     struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 2);
     commit(BOB, 1, 3, 1);
@@ -374,7 +335,7 @@ static uint64_t upto_of(const struct pv_chatjob *job, uint8_t last)
 
 /* Ids are their senders' choice: who talks to this node in two conversations may give one twice.
  * Clients that go by the place of a message get on all the same. */
-PV_TEST_EACH(an_id_that_is_there_twice_holds_up_nobody, both)
+PV_TEST(an_id_that_is_there_twice_holds_up_nobody)
 {
     struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 2);
     commit(BOB, 1, 2, 1);
@@ -416,7 +377,7 @@ PV_TEST(a_message_in_the_place_of_deleted_ones_is_not_read)
     assert_list(job, "4 5");
 }
 
-PV_TEST_EACH(inbox_marks_what_it_gives_and_no_more, both)
+PV_TEST(inbox_marks_what_it_gives_and_no_more)
 {
     commit(BOB, 1, 3, 1);
     commit(CAROL, 4, 1, 1);
@@ -429,7 +390,7 @@ PV_TEST_EACH(inbox_marks_what_it_gives_and_no_more, both)
     assert_owed(CAROL, "4");
 }
 
-PV_TEST_EACH(receipts_are_owed_until_told, both)
+PV_TEST(receipts_are_owed_until_told)
 {
     commit(BOB, 1, 3, 1);
     assert_true(changes(job_of(PV_CHATJOB_SEEN, BOB, 2)));
@@ -447,14 +408,14 @@ PV_TEST_EACH(receipts_are_owed_until_told, both)
     assert_owed(BOB, "");
 }
 
-PV_TEST_EACH(plain_text_is_read_without_a_receipt, both)
+PV_TEST(plain_text_is_read_without_a_receipt)
 {
     commit(BOB, 1, 1, 0);
     assert_inbox(true, 0, "1");
     assert_owed(BOB, "");
 }
 
-PV_TEST_EACH(history_gives_the_newest_oldest_first, both)
+PV_TEST(history_gives_the_newest_oldest_first)
 {
     enqueue(BOB, 1);
     commit(BOB, 2, 1, 1);
@@ -483,7 +444,7 @@ PV_TEST_EACH(history_gives_the_newest_oldest_first, both)
     assert_list(job, "1 2 3 4");
 }
 
-PV_TEST_EACH(counts_say_who_waits_for_what, both)
+PV_TEST(counts_say_who_waits_for_what)
 {
     struct pv_chatjob job = {.kind = PV_CHATJOB_COUNTS};
     struct pv_chatjob_result *res = must(&job);
@@ -510,7 +471,7 @@ PV_TEST_EACH(counts_say_who_waits_for_what, both)
     pv_chatjob_result_free(res);
 }
 
-PV_TEST_EACH(lists_are_limited_in_bytes_too, both)
+PV_TEST(lists_are_limited_in_bytes_too)
 {
     static char big[PV_CHAT_TEXT_MAX + 1];
     size_t total = 0;
@@ -533,13 +494,13 @@ PV_TEST_EACH(lists_are_limited_in_bytes_too, both)
     pv_chatjob_result_free(res);
 }
 
-PV_TEST_EACH(a_job_without_its_message_is_refused, both)
+PV_TEST(a_job_without_its_message_is_refused)
 {
     struct pv_chatjob_result *res = NULL;
     struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE};
-    assert_int_equal(run(&job, &res), PV_ERR_MALFORMED);
+    assert_int_equal(chat_db_run(db, &job, &res), PV_ERR_MALFORMED);
     job.kind = PV_CHATJOB_COMMIT;
-    assert_int_equal(run(&job, &res), PV_ERR_MALFORMED);
+    assert_int_equal(chat_db_run(db, &job, &res), PV_ERR_MALFORMED);
 }
 
 /* --- SQLite only --------------------------------------------------------------------------- */
@@ -552,7 +513,7 @@ PV_TEST(a_failed_commit_changes_nothing)
     struct pv_chatjob_result *res = NULL;
     sql("CREATE TRIGGER t BEFORE INSERT ON chat_message"
         " WHEN NEW.text = 'second' BEGIN SELECT RAISE(FAIL, 'no'); END");
-    assert_int_equal(run(&job, &res), -EIO);
+    assert_int_equal(chat_db_run(db, &job, &res), -EIO);
     sql("DROP TRIGGER t");
     assert_inbox(false, 0, "");
     assert_int_equal(commit(BOB, 1, 2, 1), 2);
@@ -565,7 +526,7 @@ PV_TEST(a_failed_enqueue_uses_no_seq)
     struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
     struct pv_chatjob_result *res = NULL;
     sql("CREATE TRIGGER t BEFORE INSERT ON chat_message BEGIN SELECT RAISE(FAIL, 'no'); END");
-    assert_int_equal(run(&job, &res), -EIO);
+    assert_int_equal(chat_db_run(db, &job, &res), -EIO);
     sql("DROP TRIGGER t");
     assert_int_equal(enqueue(BOB, 1), 1);
 }
@@ -576,13 +537,13 @@ PV_TEST(a_damaged_row_is_an_error_and_no_message)
     struct pv_chatjob_result *res = NULL;
     commit(BOB, 1, 1, 1);
     sql("UPDATE chat_message SET id = x'00'");
-    assert_int_equal(run(&job, &res), PV_ERR_MALFORMED);
+    assert_int_equal(chat_db_run(db, &job, &res), PV_ERR_MALFORMED);
 }
 
 PV_TEST(the_schema_can_be_made_again)
 {
     enqueue(BOB, 1);
-    assert_int_equal(pv_store_schema(store.db), PV_OK);
+    assert_int_equal(pv_store_schema(db), PV_OK);
     assert_outbox(BOB, 0, 0, "1");
 }
 
@@ -595,7 +556,7 @@ PV_TEST(a_database_of_the_first_version_is_brought_up_to_date)
         "DROP TABLE chat_usage; ALTER TABLE chat_message DROP COLUMN arrived_s;"
         "ALTER TABLE chat_message DROP COLUMN author;"
         "ALTER TABLE chat_message DROP COLUMN sent");
-    assert_int_equal(pv_store_schema(store.db), PV_OK);
+    assert_int_equal(pv_store_schema(db), PV_OK);
     assert_outbox(BOB, 0, 0, "1");
     assert_inbox(false, 0, "2");
     assert_true(mark(BOB, 1, PV_CHAT_SENT));
@@ -612,9 +573,9 @@ static int count_step(void *unused)
 static unsigned steps_of(struct pv_chatjob job)
 {
     steps = 0;
-    sqlite3_progress_handler(store.db, 1, count_step, NULL);
+    sqlite3_progress_handler(db, 1, count_step, NULL);
     pv_chatjob_result_free(must(&job));
-    sqlite3_progress_handler(store.db, 0, NULL, NULL);
+    sqlite3_progress_handler(db, 0, NULL, NULL);
     return steps;
 }
 
@@ -746,7 +707,7 @@ PV_TEST(clearing_deletes_what_is_past_and_nothing_else)
 static uint64_t number(const char *query)
 {
     sqlite3_stmt *st = NULL;
-    assert_int_equal(sqlite3_prepare_v2(store.db, query, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, query, -1, &st, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_step(st), SQLITE_ROW);
     uint64_t n = (uint64_t)sqlite3_column_int64(st, 0);
     sqlite3_finalize(st);
@@ -787,7 +748,7 @@ static size_t flood(const uint8_t *peer, uint32_t first, size_t n, size_t text_l
     }
     struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = n, .terms = *terms};
     struct pv_chatjob_result *res = NULL;
-    int r = run(&job, &res);
+    int r = chat_db_run(db, &job, &res);
     size_t taken = res == NULL ? 0 : res->n_taken;
     *ret_later = res == NULL ? PV_CHAT_LATER_NO : res->later;
     pv_chatjob_result_free(res);
@@ -953,10 +914,10 @@ PV_TEST(a_database_without_sums_gets_them)
     commit(CAROL, 4, 1, 1);
     changes(job_of(PV_CHATJOB_SEEN, BOB, 2));
     sql("DELETE FROM chat_usage");
-    assert_int_equal(pv_store_schema(store.db), PV_OK);
+    assert_int_equal(pv_store_schema(db), PV_OK);
     assert_usage_is_true();
     assert_int_equal(number("SELECT count(*) FROM chat_usage"), 3);
-    assert_int_equal(pv_store_schema(store.db), PV_OK); /* once */
+    assert_int_equal(pv_store_schema(db), PV_OK); /* once */
     assert_usage_is_true();
 }
 
@@ -970,7 +931,7 @@ static const uint64_t KEEP = UINT64_C(90) * 86400;
 static uint64_t now_at(uint64_t wall_s)
 {
     uint64_t now_s = 0;
-    assert_int_equal(pv_store_age_now(store.db, wall_s, &now_s), PV_OK);
+    assert_int_equal(pv_store_age_now(db, wall_s, &now_s), PV_OK);
     return now_s;
 }
 
@@ -978,7 +939,7 @@ static uint64_t now_at(uint64_t wall_s)
 static void purge(uint64_t wall_s)
 {
     struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
-    assert_int_equal(pv_store_age_look(store.db, wall_s), PV_OK);
+    assert_int_equal(pv_store_age_look(db, wall_s), PV_OK);
     job.terms.now_s = now_at(wall_s);
     job.keep_s = KEEP;
     pv_chatjob_result_free(must(&job));
@@ -1176,29 +1137,28 @@ static int count_beat(void *beats)
 static unsigned cost(struct pv_chatjob job)
 {
     unsigned beats = 0;
-    sqlite3_progress_handler(store.db, BEAT, count_beat, &beats);
+    sqlite3_progress_handler(db, BEAT, count_beat, &beats);
     struct pv_chatjob_result *res = must(&job);
-    sqlite3_progress_handler(store.db, 0, NULL, NULL);
+    sqlite3_progress_handler(db, 0, NULL, NULL);
     pv_chatjob_result_free(res);
     return beats;
 }
 
 /* The history of somebody else. */
-static int setup_long(void **state)
+static void add_long_history(void)
 {
     char text[512];
-    if (setup_sqlite(state) != PV_OK)
-        return -1;
     snprintf(text, sizeof(text),
              "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < %d)"
              " INSERT INTO chat_message (id, peer, outgoing, state, seq, time_ms, peer_name, text)"
              " SELECT randomblob(16), x'ca%062d', 0, 2, n, 1, 'carol', 'in' FROM i",
              LONG, 0);
-    return sqlite3_exec(store.db, text, NULL, NULL, NULL);
+    sql(text);
 }
 
-PV_TEST_IN(counts_do_not_read_the_history, setup_long, teardown_sqlite)
+PV_TEST(counts_do_not_read_the_history)
 {
+    add_long_history();
     enqueue(BOB, 1);
     assert_in_range(cost(job_of(PV_CHATJOB_COUNTS, BOB, 0)), 0, MAX_BEATS);
     struct pv_chatjob job = {.kind = PV_CHATJOB_COUNTS};
@@ -1208,8 +1168,9 @@ PV_TEST_IN(counts_do_not_read_the_history, setup_long, teardown_sqlite)
     pv_chatjob_result_free(res);
 }
 
-PV_TEST_IN(an_id_is_found_without_reading_the_history, setup_long, teardown_sqlite)
+PV_TEST(an_id_is_found_without_reading_the_history)
 {
+    add_long_history();
     commit(BOB, 1, 3, 1);
     struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 1);
     job.after = true;
@@ -1221,8 +1182,9 @@ PV_TEST_IN(an_id_is_found_without_reading_the_history, setup_long, teardown_sqli
     assert_list(job, "1");
 }
 
-PV_TEST_IN(older_messages_are_found_without_reading_the_conversation, setup_long, teardown_sqlite)
+PV_TEST(older_messages_are_found_without_reading_the_conversation)
 {
+    add_long_history();
     commit(CAROL, 1, 3, 1);
     struct pv_chatjob job = job_of(PV_CHATJOB_HISTORY, CAROL, 3);
     job.before = true;
@@ -1231,16 +1193,18 @@ PV_TEST_IN(older_messages_are_found_without_reading_the_conversation, setup_long
     assert_list(job, "1 2!");
 }
 
-PV_TEST_IN(clearing_one_conversation_does_not_read_the_others, setup_long, teardown_sqlite)
+PV_TEST(clearing_one_conversation_does_not_read_the_others)
 {
+    add_long_history();
     commit(BOB, 1, 3, 1);
     assert_in_range(cost(job_of(PV_CHATJOB_CLEAR, BOB, 0)), 0, MAX_BEATS);
     assert_list(job_of(PV_CHATJOB_HISTORY, BOB, 0), "");
 }
 
 /* A page of deletions costs the same at the beginning as near the end. */
-PV_TEST_IN(clearing_everything_reads_no_more_than_it_deletes, setup_long, teardown_sqlite)
+PV_TEST(clearing_everything_reads_no_more_than_it_deletes)
 {
+    add_long_history();
     struct pv_chatjob job = {.kind = PV_CHATJOB_CLEAR, .all_peers = true};
     unsigned first = cost(job);
     sql("DELETE FROM chat_message WHERE n > 3000");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * chat_world.h - two nodes in virtual time for test_chatlink.c, each a chatlink on a memstore; TCP
+ * chat_world.h - two nodes in virtual time for test_chatlink.c, each a chatlink on its tables; TCP
  * connections between them are byte pipes with a delay that can be cut at any moment, and a node
  * can be killed at any moment: its machine is dropped, its store stays.
  */
@@ -11,7 +11,7 @@
 #include "daemon/core/chat/linkkeys.h"
 #include "tests/unit/daemon/core/chat/said.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
-#include "tests/unit/daemon/store/chat_memstore.h"
+#include "tests/unit/daemon/store/chat_db.h"
 
 enum {
     MAX_PIPES = 64,
@@ -61,7 +61,7 @@ struct node {
     struct said said;         /* by keys, and not told yet */
     bool proves;              /* it has keys when it starts */
     bool mute;                /* its in-band messages are lost */
-    struct memstore store;
+    sqlite3 *db;
     struct job jobs[MAX_JOBS];
     size_t n_jobs;
     unsigned opens;                          /* connections asked for */
@@ -408,7 +408,7 @@ static void serve_jobs(int i)
             bool fails =
                 chance(100) < w.job_fail_pc || (w.fails_kind && j->job->kind == w.fail_kind);
             w.jobs_done++;
-            j->status = fails ? PV_ERR_NO_SPACE : memstore_run(&n->store, j->job, &j->result);
+            j->status = fails ? PV_ERR_NO_SPACE : chat_db_run(n->db, j->job, &j->result);
         }
         if (!j->done || j->told_at > w.now)
             return;
@@ -491,18 +491,19 @@ static void run_for(pv_ns duration)
  * nothing else from i. want_delivered: and i knows. */
 static void assert_conversation(int i, bool want_delivered)
 {
-    const struct memstore *from = &w.nodes[i].store, *to = &w.nodes[1 - i].store;
-    size_t at = 0;
-    for (size_t k = 0; k < from->n_rows; k++) {
-        const struct pv_chat_record *m = &from->rows[k].rec;
+    sqlite3 *from = w.nodes[i].db, *to = w.nodes[1 - i].db;
+    size_t at = 0, n_from = chat_db_count(from), n_to = chat_db_count(to);
+    for (size_t k = 0; k < n_from; k++) {
+        const struct pv_chat_record *m = &chat_db_row(from, k)->rec;
         if (!m->outgoing)
             continue;
-        while (at < to->n_rows && to->rows[at].rec.outgoing)
+        while (at < n_to && chat_db_row(to, at)->rec.outgoing)
             at++;
-        if (at == to->n_rows)
+        if (at == n_to)
             fail_msg("message seq %lu of %s did not arrive", (unsigned long)m->seq,
                      w.nodes[i].name);
-        const struct pv_chat_record *got = &to->rows[at++].rec;
+        m = &chat_db_row(from, k)->rec;
+        const struct pv_chat_record *got = &chat_db_row(to, at++)->rec;
         assert_int_equal(got->seq, m->seq);
         assert_memory_equal(got->id, m->id, sizeof(m->id));
         assert_memory_equal(got->peer, w.nodes[i].pk, sizeof(got->peer));
@@ -511,9 +512,15 @@ static void assert_conversation(int i, bool want_delivered)
         if (want_delivered)
             assert_true(m->state >= PV_CHAT_DELIVERED);
     }
-    while (at < to->n_rows && to->rows[at].rec.outgoing)
+    while (at < n_to && chat_db_row(to, at)->rec.outgoing)
         at++;
-    assert_int_equal(at, to->n_rows);
+    assert_int_equal(at, n_to);
+}
+
+/* The k-th message that a node has stored. */
+static const struct chat_db_row *stored(int node, size_t k)
+{
+    return chat_db_row(w.nodes[node].db, k);
 }
 
 static size_t open_pipes(void)
@@ -536,6 +543,7 @@ static int setup(void **state)
     for (int i = 0; i < 2; i++) {
         w.nodes[i].pk[0] = (uint8_t)(i + 1);
         w.nodes[i].addr = pv_addr4(10, 66, 0, (uint8_t)(i + 1), 0);
+        w.nodes[i].db = chat_db_open();
     }
     start(0);
     start(1);
@@ -551,7 +559,7 @@ static int teardown(void **state)
     for (size_t k = 0; k < MAX_PIPES; k++)
         pipe_free(&w.pipes[k]);
     for (int i = 0; i < 2; i++)
-        memstore_done(&w.nodes[i].store);
+        sqlite3_close(w.nodes[i].db);
     return 0;
 }
 

@@ -256,7 +256,7 @@ PV_TEST(plain_text_from_nc_is_stored)
     run_for(PV_S(1));
     assert_int_equal(w.nodes[1].messages, 2);
     assert_string_equal(w.nodes[1].last_text, "world");
-    const struct pv_chat_record *m = &w.nodes[1].store.rows[0].rec;
+    const struct pv_chat_record *m = &stored(1, 0)->rec;
     assert_int_equal(m->seq, 0);
     assert_int_equal(m->peer[0], 1);
     assert_string_equal(m->peer_name, "anna");
@@ -273,7 +273,7 @@ PV_TEST(a_file_piped_into_nc_arrives_whole)
     pv_chatlink_closed(w.nodes[1].link, sid, w.now);
     run_for(PV_S(1));
     assert_int_equal(w.nodes[1].messages, 1000);
-    assert_int_equal(w.nodes[1].store.n_rows, 1000);
+    assert_int_equal(chat_db_count(w.nodes[1].db), 1000);
 }
 
 /* The messages of that machine's daemon come all the same. */
@@ -402,7 +402,7 @@ PV_TEST(read_receipts_reach_the_sender_also_later)
 
     struct pv_chatjob job = {.kind = PV_CHATJOB_INBOX, .mark_read = true};
     struct pv_chatjob_result *inbox = NULL;
-    assert_int_equal(memstore_run(&w.nodes[1].store, &job, &inbox), PV_OK);
+    assert_int_equal(chat_db_run(w.nodes[1].db, &job, &inbox), PV_OK);
     assert_int_equal(inbox->n_msgs, 2);
     pv_chatlink_read(w.nodes[1].link, inbox, w.now);
     pv_chatjob_result_free(inbox);
@@ -414,7 +414,7 @@ PV_TEST(read_receipts_reach_the_sender_also_later)
     both_online();
     run_for(PV_S(2));
     for (size_t k = 0; k < 2; k++)
-        assert_int_equal(w.nodes[0].store.rows[k].rec.state, PV_CHAT_READ);
+        assert_int_equal(stored(0, k)->rec.state, PV_CHAT_READ);
     unsigned opens = w.nodes[1].opens;
     for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++) {
         if (p->used)
@@ -429,30 +429,30 @@ PV_TEST(a_read_receipt_survives_the_reader_and_the_writer)
     both_online();
     send_text(0, "one");
     run_for(PV_S(1));
-    pv_chatlink_seen(w.nodes[1].link, w.nodes[0].pk, w.nodes[1].store.rows[0].rec.id, w.now);
+    pv_chatlink_seen(w.nodes[1].link, w.nodes[0].pk, stored(1, 0)->rec.id, w.now);
     run_for(PV_MS(12)); /* the receipt is written, and lost with the sender */
     kill_node(0);
     run_for(PV_S(2));
-    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_DELIVERED);
-    assert_true(w.nodes[1].store.rows[0].owed);
+    assert_int_equal(stored(0, 0)->rec.state, PV_CHAT_DELIVERED);
+    assert_true(stored(1, 0)->owed);
     online(1, false);
     kill_node(1);
     start(0);
     start(1);
     both_online();
     run_for(PV_S(5));
-    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_READ);
-    assert_false(w.nodes[1].store.rows[0].owed);
+    assert_int_equal(stored(0, 0)->rec.state, PV_CHAT_READ);
+    assert_false(stored(1, 0)->owed);
 }
 
 PV_TEST(a_message_that_was_handed_over_is_sent)
 {
     send_text(0, "one");
     run_for(PV_S(1));
-    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_QUEUED);
+    assert_int_equal(stored(0, 0)->rec.state, PV_CHAT_QUEUED);
     both_online();
     run_for(PV_MS(DELAY_MS * 2 + 15)); /* connected and written, not acknowledged */
-    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_SENT);
+    assert_int_equal(stored(0, 0)->rec.state, PV_CHAT_SENT);
     assert_int_equal(w.nodes[0].states, 1);
     kill_node(1); /* it goes out again */
     kill_node(0);
@@ -460,7 +460,7 @@ PV_TEST(a_message_that_was_handed_over_is_sent)
     start(1);
     both_online();
     run_for(PV_S(3));
-    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_DELIVERED);
+    assert_int_equal(stored(0, 0)->rec.state, PV_CHAT_DELIVERED);
     assert_conversation(0, true);
 }
 
@@ -490,7 +490,7 @@ PV_TEST(a_flood_of_receipts_is_refused_and_counted)
 /* A copy of the message seq of node 0 reaches node 1 by way of the coordinator. */
 static int put_copy(uint64_t seq, uint64_t number)
 {
-    const struct pv_chat_record *m = &w.nodes[0].store.rows[seq - 1].rec;
+    const struct pv_chat_record *m = &stored(0, seq - 1)->rec;
     const struct pv_chatlink_copy copy = {.pk = w.nodes[0].pk,
                                           .name = "alice",
                                           .id = m->id,
@@ -565,10 +565,10 @@ PV_TEST(a_message_seen_live_is_read)
     both_online();
     send_text(0, "one");
     run_for(PV_S(1));
-    pv_chatlink_seen(w.nodes[1].link, w.nodes[0].pk, w.nodes[1].store.rows[0].rec.id, w.now);
+    pv_chatlink_seen(w.nodes[1].link, w.nodes[0].pk, stored(1, 0)->rec.id, w.now);
     run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].store.rows[0].rec.state, PV_CHAT_READ);
-    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_READ);
+    assert_int_equal(stored(1, 0)->rec.state, PV_CHAT_READ);
+    assert_int_equal(stored(0, 0)->rec.state, PV_CHAT_READ);
     assert_int_equal(w.nodes[0].states, 3); /* sent, delivered, read */
 }
 
@@ -582,9 +582,8 @@ PV_TEST(a_store_that_fails_is_not_asked_in_a_loop)
         w.fails_kind = kind != PV_CHATJOB_COUNTS;
         assert_int_equal(send_text(0, "hello"), PV_OK);
         run_for(PV_S(5));
-        if (w.nodes[1].store.n_rows > 0)
-            pv_chatlink_seen(w.nodes[1].link, w.nodes[0].pk, w.nodes[1].store.rows[0].rec.id,
-                             w.now);
+        if (chat_db_count(w.nodes[1].db) > 0)
+            pv_chatlink_seen(w.nodes[1].link, w.nodes[0].pk, stored(1, 0)->rec.id, w.now);
         kill_node(0);
         w.fails_kind = true;
         start(0);
@@ -708,7 +707,7 @@ static void disturb(void)
 
 PV_TEST(every_message_arrives_once_and_in_order)
 {
-    for (unsigned seed = 1; seed <= 150; seed++) {
+    for (unsigned seed = 1; seed <= 50; seed++) {
         w.rng.state = w.seed = seed;
         for (int i = 0; i < 2 && seed % 2 == 1; i++) { /* half of the worlds prove who they are */
             kill_node(i);
@@ -753,14 +752,19 @@ static void send_numbers(int n)
 /* Node 1 has read everything. */
 static void read_all(void)
 {
-    for (size_t i = 0; i < w.nodes[1].store.n_rows; i++)
-        w.nodes[1].store.rows[i].rec.state = PV_CHAT_READ;
+    chat_db_sql(w.nodes[1].db, "UPDATE chat_message SET state = 2 WHERE outgoing = 0");
+}
+
+/* Node 1 takes so many unread messages of node 0. */
+static void leave_room(unsigned messages)
+{
+    chat_db_leave_room(w.nodes[1].db, w.nodes[0].pk, messages);
 }
 
 PV_TEST(a_receiver_that_has_enough_gets_the_rest_later)
 {
     const char *name;
-    w.nodes[1].store.max_unread = 10;
+    leave_room(10);
     send_numbers(40);
     assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_NO);
     both_online();
@@ -784,7 +788,7 @@ PV_TEST(a_receiver_that_has_enough_gets_the_rest_later)
     assert_string_equal(w.nodes[0].last_text, "hold on");
 
     read_all();
-    w.nodes[1].store.max_unread = 100;
+    leave_room(100);
     run_for(PV_S(PV_CHATLINK_LATER_MAX_S + 60));
     assert_int_equal(w.nodes[1].messages, 40);
     assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_NO);
@@ -817,7 +821,7 @@ PV_TEST(a_message_that_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone)
 
 PV_TEST(a_message_left_for_later_survives_restarts_of_both)
 {
-    w.nodes[1].store.max_unread = 3;
+    leave_room(3);
     send_numbers(30);
     both_online();
     for (int i = 0; i < 12; i++) {
@@ -827,7 +831,7 @@ PV_TEST(a_message_left_for_later_survives_restarts_of_both)
         read_all();
         both_online();
     }
-    w.nodes[1].store.max_unread = 0;
+    leave_room(PV_CHATJOB_MAX_UNREAD);
     run_for(PV_S(2 * PV_CHATLINK_LATER_MAX_S));
     assert_conversation(0, true);
 }
@@ -836,7 +840,7 @@ PV_TEST(a_message_left_for_later_survives_restarts_of_both)
 PV_TEST(a_peer_that_does_not_wait_costs_nothing)
 {
     char line[PV_CHAT_LINE_MAX];
-    w.nodes[1].store.max_unread = 1;
+    leave_room(1);
     uint32_t sid = connect_by_hand();
     for (unsigned i = 1; i < 5000; i++) {
         const uint8_t id[PV_CHAT_ID_LEN] = {(uint8_t)i, (uint8_t)(i >> 8)};
@@ -861,7 +865,7 @@ PV_TEST(a_peer_that_does_not_wait_costs_nothing)
 
 PV_TEST(plain_text_that_is_not_taken_ends_its_connection)
 {
-    w.nodes[1].store.max_unread = 1;
+    leave_room(1);
     uint32_t sid = connect_by_hand();
     type_text(sid, "one\n");
     run_for(PV_S(1));
@@ -876,7 +880,7 @@ PV_TEST(plain_text_that_is_not_taken_ends_its_connection)
 
 PV_TEST(a_stored_copy_without_room_is_told_so)
 {
-    w.nodes[1].store.max_unread = 1;
+    leave_room(1);
     send_text(0, "one");
     send_text(0, "two");
     run_for(PV_S(1));

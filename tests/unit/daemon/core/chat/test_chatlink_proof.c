@@ -119,7 +119,7 @@ PV_TEST(a_frame_without_a_proof_ends_the_connection)
         assert_int_equal(pv_chatlink_counts(w.nodes[1].link).unproven, i + 1);
     }
     assert_int_equal(w.nodes[1].messages, 0);
-    assert_int_equal(w.nodes[1].store.rows[0].rec.state, PV_CHAT_QUEUED);
+    assert_int_equal(stored(1, 0)->rec.state, PV_CHAT_QUEUED);
 }
 
 PV_TEST(plain_text_goes_in_and_nothing_comes_out)
@@ -130,7 +130,7 @@ PV_TEST(plain_text_goes_in_and_nothing_comes_out)
     assert_int_equal(send_text(1, "a secret"), PV_OK);
     run_for(PV_S(1));
     assert_int_equal(w.nodes[1].messages, 1);
-    assert_int_equal(w.nodes[1].store.rows[0].rec.seq, 0); /* which is how it is told apart */
+    assert_int_equal(stored(1, 0)->rec.seq, 0); /* which is how it is told apart */
     assert_string_equal(heard(sid), "");
 }
 
@@ -152,11 +152,6 @@ static void the_daemon_says(uint16_t port, enum pv_chat_typist typist)
     pv_chatlink_owner(w.nodes[1].link, w.nodes[0].pk, &owner, w.now);
 }
 
-static const struct pv_chat_record *stored(size_t i)
-{
-    return &w.nodes[1].store.rows[i].rec;
-}
-
 PV_TEST(plain_text_waits_for_the_word_on_who_types_it)
 {
     uint32_t sid = dial_from(4000);
@@ -170,14 +165,14 @@ PV_TEST(plain_text_waits_for_the_word_on_who_types_it)
     the_daemon_says(4000, PV_CHAT_GROUP);
     run_for(PV_MS(100));
     assert_int_equal(w.nodes[1].messages, 2);
-    assert_string_equal(stored(1)->text, "second");
-    assert_int_equal(stored(0)->typist, PV_CHAT_GROUP);
-    assert_int_equal(stored(1)->typist, PV_CHAT_GROUP);
+    assert_string_equal(stored(1, 1)->rec.text, "second");
+    assert_int_equal(stored(1, 0)->rec.typist, PV_CHAT_GROUP);
+    assert_int_equal(stored(1, 1)->rec.typist, PV_CHAT_GROUP);
     the_daemon_says(4000, PV_CHAT_ROOT); /* it was not asked again */
     type_line(sid, "third\n");
     run_for(PV_MS(100));
-    assert_int_equal(stored(2)->typist, PV_CHAT_GROUP);
-    assert_int_equal(stored(2)->seq, 0);
+    assert_int_equal(stored(1, 2)->rec.typist, PV_CHAT_GROUP);
+    assert_int_equal(stored(1, 2)->rec.seq, 0);
 }
 
 PV_TEST(without_a_word_it_was_somebody)
@@ -187,26 +182,26 @@ PV_TEST(without_a_word_it_was_somebody)
     type_line(sid, "no answer\n");
     run_for(PV_S(2));
     assert_int_equal(w.nodes[1].messages, 1);
-    assert_int_equal(stored(0)->typist, PV_CHAT_SOMEBODY);
+    assert_int_equal(stored(1, 0)->rec.typist, PV_CHAT_SOMEBODY);
     the_daemon_says(4000, PV_CHAT_ROOT); /* too late */
     type_line(sid, "later\n");
     run_for(PV_MS(100));
-    assert_int_equal(stored(1)->typist, PV_CHAT_SOMEBODY);
+    assert_int_equal(stored(1, 1)->rec.typist, PV_CHAT_SOMEBODY);
     /* A stranger who hangs up at once, and one who says more than waits. */
     sid = dial_from(4002);
     type_line(sid, "gone\nwithout a newline");
     pv_chatlink_closed(w.nodes[1].link, sid, w.now);
     run_for(PV_S(2));
     assert_int_equal(w.nodes[1].messages, 4);
-    assert_string_equal(stored(3)->text, "without a newline");
-    assert_int_equal(stored(3)->typist, PV_CHAT_SOMEBODY);
+    assert_string_equal(stored(1, 3)->rec.text, "without a newline");
+    assert_int_equal(stored(1, 3)->rec.typist, PV_CHAT_SOMEBODY);
     sid = dial_from(4004);
     type_line(sid, "gone too");
     pv_chatlink_closed(w.nodes[1].link, sid, w.now);
     the_daemon_says(4004, PV_CHAT_ROOT); /* it looked before the end came there */
     run_for(PV_MS(100));
     assert_int_equal(w.nodes[1].messages, 5);
-    assert_int_equal(stored(4)->typist, PV_CHAT_ROOT);
+    assert_int_equal(stored(1, 4)->rec.typist, PV_CHAT_ROOT);
     sid = dial_from(4003);
     memset(much, 'x', sizeof(much) - 1);
     for (size_t i = 999; i < sizeof(much) - 1; i += 1000)
@@ -215,7 +210,7 @@ PV_TEST(without_a_word_it_was_somebody)
     type_line(sid, "end\n");
     run_for(PV_MS(100));
     assert_true(w.nodes[1].messages > 50);
-    assert_int_equal(stored(51)->typist, PV_CHAT_SOMEBODY);
+    assert_int_equal(stored(1, 51)->rec.typist, PV_CHAT_SOMEBODY);
 }
 
 PV_TEST(plain_text_can_be_refused)
@@ -270,7 +265,7 @@ PV_TEST(a_stranger_who_only_has_the_port_gets_nothing)
                                  w.now);
         assert_int_equal(pv_chatlink_out(link, sid).len, 0);
     }
-    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_QUEUED);
+    assert_int_equal(stored(0, 0)->rec.state, PV_CHAT_QUEUED);
 }
 
 PV_TEST(a_proof_counts_for_its_connection_only)
@@ -380,10 +375,10 @@ static int connect_as(uint8_t peer, uint32_t *ret_sid)
 /* Is this connection still there? One that is gives its plain text to the store. */
 static bool is_there(uint32_t sid)
 {
-    size_t rows = w.nodes[1].store.n_rows;
+    size_t rows = chat_db_count(w.nodes[1].db);
     type_line(sid, "hello\n");
     run_for(PV_MS(100));
-    return w.nodes[1].store.n_rows > rows;
+    return chat_db_count(w.nodes[1].db) > rows;
 }
 
 PV_TEST(many_connections_of_some_keep_nobody_out)

@@ -9,9 +9,8 @@
 #include <sqlite3.h>
 
 #include "daemon/core/rooms/rooms.h"
-#include "daemon/store/schema.h"
-#include "daemon/store/store_chat.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
+#include "tests/unit/daemon/store/chat_db.h"
 #include "tests/unit/proto/roster/roster_fixture.h"
 #include "tests/unit/slots.h"
 
@@ -168,8 +167,7 @@ static inline int setup(void **state)
             make_member(&w.world, &w.world.creator, &w.n[i].keys, names[i], (uint16_t)(100 + i));
         add(w.roster, &m);
         settle(w.roster);
-        assert_int_equal(sqlite3_open(":memory:", &w.n[i].db), SQLITE_OK);
-        assert_int_equal(pv_store_schema(w.n[i].db), PV_OK);
+        w.n[i].db = chat_db_open();
         if (i != EVE)
             start(i);
     }
@@ -194,13 +192,10 @@ static inline void run_jobs(struct node *n)
     struct pv_chatjob *job;
     while (take_chat_job(&n->queue, &tag, &job)) {
         struct pv_chatjob_result *res = NULL;
-        assert_int_equal(sqlite3_exec(n->db, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
         job->terms = (struct pv_chatjob_terms){
             .now_s = w.wall_s, .max_bytes = w.max_bytes, .low_disk = n->low_disk};
         bool fails = n->full || (n->keeps_all && job->room->kind == PV_ROOMJOB_FORGET);
-        int r = fails ? PV_ERR_NO_SPACE : pv_store_chat_run(n->db, job, &res);
-        assert_int_equal(sqlite3_exec(n->db, r < 0 ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL),
-                         SQLITE_OK);
+        int r = fails ? PV_ERR_NO_SPACE : chat_db_run(n->db, job, &res);
         answer_chat_job(&n->queue, tag, r, res, w.now);
         pv_chatjob_free(job);
         pv_chatjob_result_free(res);
