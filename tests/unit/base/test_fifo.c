@@ -4,23 +4,17 @@
 
 #include "tests/unit/test_util.h"
 
-static bool no_memory;
 static unsigned n_freed;
-
-static void *try_malloc(size_t size)
-{
-    return no_memory ? NULL : malloc(size);
-}
 
 /* Every block that is freed has been wiped behind its head. */
 struct pv_fifo_item;
 static void free_wiped(struct pv_fifo_item *item);
-#define malloc     try_malloc
 #define free(item) free_wiped(item)
 /* clang-format off */
+#include "tests/unit/no_memory.h"
 #include "base/fifo.h"
+#include "tests/unit/memory_again.h"
 /* clang-format on */
-#undef malloc
 #undef free
 
 static void free_wiped(struct pv_fifo_item *item)

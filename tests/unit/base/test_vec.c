@@ -3,17 +3,11 @@
  */
 #include "tests/unit/test_util.h"
 
-static bool no_memory;
-
-static void *try_reallocarray(void *p, size_t n, size_t size)
-{
-    return no_memory ? NULL : reallocarray(p, n, size);
-}
-#define reallocarray try_reallocarray
 /* clang-format off */
+#include "tests/unit/no_memory.h"
 #include "base/vec.h"
+#include "tests/unit/memory_again.h"
 /* clang-format on */
-#undef reallocarray
 
 PV_TEST(an_array_keeps_its_items_while_it_doubles)
 {

@@ -3,35 +3,12 @@
  * A network's indexes without memory: what the store has is taken in later, and answered then. Each
  * of their allocations fails in turn. The source is included so that they can be made to fail.
  */
-#include <stdlib.h>
 
-static unsigned countdown; /* 0 = never fail; else the allocation that fails, counted down */
-
-static int fails(void)
-{
-    return countdown > 0 && --countdown == 0;
-}
-static void *try_malloc(size_t n)
-{
-    return fails() ? NULL : malloc(n);
-}
-static void *try_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : calloc(n, size);
-}
-static void *try_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : realloc(p, n);
-}
-#define malloc  try_malloc
-#define calloc  try_calloc
-#define realloc try_realloc
 /* clang-format off */
+#include "tests/unit/no_memory.h"
 #include "coordinator/core/member/cnet.c"
+#include "tests/unit/memory_again.h"
 /* clang-format on */
-#undef malloc
-#undef calloc
-#undef realloc
 
 #include "coordinator/core/member/home.h"
 #include "tests/unit/coordinator/core/coord_world.h"

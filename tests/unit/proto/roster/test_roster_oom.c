@@ -4,32 +4,9 @@
  * last decides as one that never lacked any. Settling needs none. The sources are included so that
  * their allocations can be made to fail.
  */
-#include <stdlib.h>
 
-static unsigned countdown; /* 0 = never fail; else the allocation that fails, counted down */
-static unsigned n_allocs;
-
-static int fails(void)
-{
-    n_allocs++;
-    return countdown > 0 && --countdown == 0;
-}
-static void *try_malloc(size_t n)
-{
-    return fails() ? NULL : malloc(n);
-}
-static void *try_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : calloc(n, size);
-}
-static void *try_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : realloc(p, n);
-}
-#define malloc  try_malloc
-#define calloc  try_calloc
-#define realloc try_realloc
 /* clang-format off */
+#include "tests/unit/no_memory.h"
 #include "lib/proto/roster/roster.c"
 #include "lib/proto/roster/roster_admin.c"
 #include "lib/proto/roster/roster_contest.c"
@@ -37,10 +14,8 @@ static void *try_realloc(void *p, size_t n)
 #define cmp_u64 cmp_u64_of_receipts
 #include "lib/proto/roster/roster_receipt.c"
 #include "lib/proto/roster/roster_set.c"
+#include "tests/unit/memory_again.h"
 /* clang-format on */
-#undef malloc
-#undef calloc
-#undef realloc
 
 /* The fixture has functions of these names too. */
 #define add fixture_add

@@ -3,20 +3,12 @@
  * Members that come online while the relay has no memory for them. The source is included so that
  * its allocations can be made to fail.
  */
-#include <stdbool.h>
-#include <stdlib.h>
 
-static bool no_memory;
-
-static void *try_calloc(size_t n, size_t size)
-{
-    return no_memory ? NULL : calloc(n, size);
-}
-#define calloc try_calloc
 /* clang-format off */
+#include "tests/unit/no_memory.h"
 #include "coordinator/core/turn/turns.c"
+#include "tests/unit/memory_again.h"
 /* clang-format on */
-#undef calloc
 
 #include "tests/unit/coordinator/core/turn/turn_world.h"
 

@@ -4,33 +4,12 @@
  * made, nobody is let in who should not be, and a second later all is as it should be. The source
  * is included so that its allocations can be made to fail.
  */
-#include <stdlib.h>
 
-static unsigned countdown; /* 0 = never fail; else the allocation that fails, counted down */
-
-static int fails(void)
-{
-    return countdown > 0 && --countdown == 0;
-}
-static void *try_malloc(size_t n)
-{
-    return fails() ? NULL : malloc(n);
-}
-static void *try_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : calloc(n, size);
-}
-static void *try_reallocarray(void *p, size_t n, size_t size)
-{
-    return fails() ? NULL : reallocarray(p, n, size);
-}
-#define malloc       try_malloc
-#define calloc       try_calloc
-#define reallocarray try_reallocarray
+/* clang-format off */
+#include "tests/unit/no_memory.h"
 #include "daemon/core/member/rules.c"
-#undef malloc
-#undef calloc
-#undef reallocarray
+#include "tests/unit/memory_again.h"
+/* clang-format on */
 
 #include "daemon/core/packets/fp_state.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"

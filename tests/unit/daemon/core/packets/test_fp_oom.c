@@ -4,42 +4,13 @@
  * allocation failing, until it passes clean. After each failure the state must be usable.
  * The sources are included so that their allocations can be made to fail.
  */
-#include <stdlib.h>
 
-static unsigned countdown; /* 0 = never fail; else the allocation that fails, counted down */
-
-static int fails(void)
-{
-    return countdown > 0 && --countdown == 0;
-}
-static void *try_malloc(size_t n)
-{
-    return fails() ? NULL : malloc(n);
-}
-static void *try_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : calloc(n, size);
-}
-static void *try_reallocarray(void *p, size_t n, size_t size)
-{
-    return fails() ? NULL : reallocarray(p, n, size);
-}
-static void *try_aligned_alloc(size_t align, size_t n)
-{
-    return fails() ? NULL : aligned_alloc(align, n);
-}
-#define malloc        try_malloc
-#define calloc        try_calloc
-#define reallocarray  try_reallocarray
-#define aligned_alloc try_aligned_alloc
 /* clang-format off */
+#include "tests/unit/no_memory.h"
 #include "daemon/core/packets/fp_builder.c"
 #include "daemon/core/packets/fp_state.c"
+#include "tests/unit/memory_again.h"
 /* clang-format on */
-#undef malloc
-#undef calloc
-#undef reallocarray
-#undef aligned_alloc
 
 #include "fp_util.h"
 #include "tests/unit/test_util.h"
