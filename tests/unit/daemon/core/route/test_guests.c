@@ -324,6 +324,8 @@ PV_TEST(export_takes_another_member_and_endpoint)
     expect(ask("\"cmd\":\"export\",\"name\":\"tablet\",\"peer\":\"phone\","
                "\"endpoint\":\"192.0.2.1:1\""),
            "a guest carries nobody");
+    expect(ask("\"cmd\":\"export\",\"name\":\"phone\",\"endpoint\":\"192.0.2.1:1\""),
+           "phone is a guest, whose file was shown once: `p2pvpnctl remove phone` ends it");
 }
 
 PV_TEST(export_says_what_is_wrong_and_makes_nothing)
