@@ -54,6 +54,13 @@ enum pv_does {
     PV_DOES_NOTHING,   /* of an unknown type */
 };
 
+/* Of a statement in a slot: who asks for it while it is in force. */
+enum pv_kind_list {
+    PV_LIST_NONE,   /* neither: its code has a question of its own */
+    PV_LIST_ROUTES, /* pv_roster_next_route() */
+    PV_LIST_RULES,  /* pv_roster_next_rule(), and the digest of the rules */
+};
+
 /* Keys that may sign, bits. The first two are enum pv_st_right, of admins. */
 enum pv_signer_bit {
     PV_BY_INVITER = PV_RIGHT_INVITE,
@@ -97,6 +104,7 @@ struct pv_kind {
     struct pv_kind_field fields[PV_KIND_FIELDS];    /* in the order in which they are signed */
     bool (*is_good)(const struct pv_statement *st); /* what no field says alone; NULL: all is */
     enum pv_does does;
+    enum pv_kind_list list;
     uint8_t by;    /* enum pv_signer_bit: keys that may sign it, whatever they lost since */
     uint8_t right; /* enum pv_st_right: one of these its signer has in office; 0: it needs none */
     enum pv_roster_quota quota;

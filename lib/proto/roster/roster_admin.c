@@ -510,19 +510,21 @@ void pv_roster_settle_rules(struct pv_roster *r)
             continue;
         e->signer->settling.rules_seen = true;
         mark_ended(r, e->signer);
-        settle_slots(r, e->signer, PV_ROSTER_QUOTA_ROUTES);
-        settle_slots(r, e->signer, PV_ROSTER_QUOTA_TAGS);
-        settle_slots(r, e->signer, PV_ROSTER_QUOTA_RULES);
+        for (enum pv_roster_quota q = 0; q < PV_ROSTER_QUOTAS; q++) {
+            const struct pv_roster_item *kept = e->signer->kept[q];
+            if (kept != NULL && pv_st_does(&kept->pub.st, PV_DOES_RULE))
+                settle_slots(r, e->signer, q);
+        }
     }
 }
 
-static const struct pv_roster_entry *next_of(const struct pv_roster *r,
-                                             const struct pv_roster_entry *prev, bool routes)
+static const struct pv_roster_entry *
+next_of(const struct pv_roster *r, const struct pv_roster_entry *prev, enum pv_kind_list list)
 {
     const struct pv_roster_item *e =
         prev == NULL ? r->rules : ((const struct pv_roster_item *)prev)->next_record;
 
-    while (e != NULL && (!e->effective || (e->pub.st.type == PV_ST_ROUTE) != routes))
+    while (e != NULL && (!e->effective || pv_kind_of(e->pub.st.type)->list != list))
         e = e->next_record;
     return e == NULL ? NULL : &e->pub;
 }
@@ -530,13 +532,13 @@ static const struct pv_roster_entry *next_of(const struct pv_roster *r,
 const struct pv_roster_entry *pv_roster_next_rule(const struct pv_roster *r,
                                                   const struct pv_roster_entry *prev)
 {
-    return next_of(r, prev, false);
+    return next_of(r, prev, PV_LIST_RULES);
 }
 
 const struct pv_roster_entry *pv_roster_next_route(const struct pv_roster *r,
                                                    const struct pv_roster_entry *prev)
 {
-    return next_of(r, prev, true);
+    return next_of(r, prev, PV_LIST_ROUTES);
 }
 
 int pv_roster_free_slot(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN],

@@ -189,8 +189,10 @@ int pv_make_slot_empty(const struct pv_statement *st, const uint8_t *signer_sk, 
         empty.u.route.prefix.base = pv_addr4(0, 0, 0, 0, 0);
     else if (st->type == PV_ST_TAG)
         set_name(empty.u.tag.tag, "none");
-    else
+    else if (st->type == PV_ST_RULE)
         empty.u.rule.ports = all;
+    else
+        return PV_ERR_MALFORMED;
     return sign_short(&empty, pv_signer_sk(signer_sk), NULL, ret_made);
 }
 

@@ -382,7 +382,7 @@ static bool is_rule(const struct pv_roster_item *e, const uint8_t *but)
     const struct pv_statement *st = &e->pub.st;
     if (st->type == PV_ST_TAG && but != NULL && memcmp(st->u.tag.node, but, PV_SIGN_PK_LEN) == 0)
         return false;
-    return (st->type == PV_ST_TAG || st->type == PV_ST_RULE) && e->effective;
+    return pv_kind_of(st->type)->list == PV_LIST_RULES && e->effective;
 }
 
 /* All statements are walked over: their order is kept there. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Which tags and rules are in force: slots, rights, ends. And that a former admin takes nothing
  * back of what it said in office, whatever it goes on to say. */
+#include "proto/roster/kinds.h"
 #include "roster_fixture.h"
 
 /* The creator and bob are admins; carol is a member. */
@@ -403,6 +404,52 @@ PV_TEST(nobody_is_carried_that_speaks_for_itself)
     able.u.able = (struct pv_st_able){.serial = 9, .abilities = PV_ABLE_PQ, .time = T0};
     (void)say(make_statement(&t.w, &able, &t.carol)); /* it has a p2pvpnd */
     assert_null(carrier_of(&t.carol));
+}
+
+/* One of each type that stands in a slot, of slot 0 of the creator. */
+static struct item make_slotted(uint8_t type)
+{
+    if (type == PV_ST_ROUTE)
+        return make_route(&t.w, &t.w.creator, 0, 1, &t.carol, 1);
+    if (type == PV_ST_TAG)
+        return make_tag(&t.w, &t.w.creator, 0, 1, &t.carol, "guest");
+    if (type != PV_ST_RULE)
+        fail_msg("make a statement of type %u here: it stands in a slot", type);
+    return make_rule(&t.w, &t.w.creator, 0, 1, PV_RULE_ALLOW, 1);
+}
+
+static bool next_is(const struct pv_roster_entry *e, uint8_t type)
+{
+    return e != NULL && e->st.type == type;
+}
+
+/* A type of which a list knows nothing must not come out of it as one of another type. */
+PV_TEST(each_type_in_a_slot_comes_into_force_in_its_own_list)
+{
+    static const uint8_t types[] = {
+#define NUMBER(name, number) number,
+        PV_STATEMENT_TYPES(NUMBER)
+#undef NUMBER
+    };
+    struct pv_made empty;
+    for (size_t i = 0; i < PV_ARRAY_LEN(types); i++) {
+        const enum pv_kind_list list = pv_kind_of(types[i])->list;
+        if (pv_kind_of(types[i])->does != PV_DOES_RULE) {
+            assert_int_equal(list, PV_LIST_NONE);
+            continue;
+        }
+        struct item it = say(make_slotted(types[i]));
+        const struct pv_roster_entry *e = pv_roster_find(t.r, hash_of(&it));
+        assert_true(pv_roster_in_force(e));
+        assert_int_equal(next_is(pv_roster_next_rule(t.r, NULL), types[i]), list == PV_LIST_RULES);
+        assert_int_equal(next_is(pv_roster_next_route(t.r, NULL), types[i]),
+                         list == PV_LIST_ROUTES);
+        assert_int_equal(pv_make_slot_empty(&e->st, t.w.creator.sk, T0, &empty), PV_OK);
+        struct item gone = item_of(&t.w, &empty);
+        (void)say(gone);
+        assert_null(pv_roster_next_rule(t.r, NULL));
+        assert_null(pv_roster_next_route(t.r, NULL));
+    }
 }
 
 PV_TEST(the_newest_offers_of_a_node_count)
