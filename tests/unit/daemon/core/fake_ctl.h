@@ -17,10 +17,12 @@ static inline uint32_t fake_ctl_open(struct fake_node *f)
     return sid;
 }
 
-/* Sends the line; the command runs where what it needs is there, as the engine does it. */
+/* Sends the line, which has no newline; the command runs where what it needs is there, as the
+ * engine does it. */
 static inline void fake_ctl_say(struct fake_node *f, uint32_t sid, const char *line)
 {
     bool found = false;
+    assert_null(strchr(line, '\n')); /* it comes last, once it is known who asks */
     pv_ctlsrv_handle_bytes(f->node.ctl, sid, pv_view(line, strlen(line)), fake_node_keep, NULL);
     struct fake_asked asked = fake_node_ask(f, sid, "\n");
     for (size_t i = 0; i < f->part->n_commands && !found; i++) {
