@@ -584,7 +584,7 @@ static void status_datapath(struct pv_table *t, const json_t *s)
     }
 }
 
-/* Whether what is said now can be read later by who records it. */
+/* Could somebody who records the packets read them later with a quantum computer? */
 static void status_pq(struct pv_table *t, const json_t *s)
 {
     char text[240];

@@ -423,7 +423,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         answer_peers(x->node, x->asking[--x->n_asking], now);
 }
 
-/* The presence of all members, page by page. */
 /* The coordinator lists presence page by page, and its client is answered after the last one: a
  * list that is half known would show members as offline that are there. */
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)

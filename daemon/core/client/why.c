@@ -34,7 +34,7 @@ static void line(json_t **lines, const char *fmt, ...)
     pv_ctlapi_put(lines, "lines", json_string(text));
 }
 
-/* Whether what is said now can be read later by who records it. */
+/* Could somebody who records the packets read them later with a quantum computer? */
 static void why_pq(const struct pv_peer *p, json_t **lines, pv_ns now)
 {
     const struct pv_node *n = pv_peer_node(p);

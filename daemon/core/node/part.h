@@ -6,8 +6,8 @@
  * The engine is a loop over one array of parts (engine.c). A part includes the headers of lower
  * folders and of machines in its own (cmake/folders.txt), never a higher one's. An event below
  * reaches it as a fact; what it wants of others is a question to the node (node.h), a call down, a
- * job, or a request to the coordinator whose answer comes back to it. Members that are NULL mean:
- * not interested. `part` is always what make() returned.
+ * job, or a request to the coordinator whose answer comes back to it. A function that is NULL: the
+ * part is not interested. `part` is always what make() returned.
  */
 #pragma once
 
@@ -36,7 +36,8 @@ struct pv_inband_handler {
     void (*take)(void *part, struct pv_peer *from, struct pv_view body, pv_ns now);
 };
 
-/* The conditions of a command before it runs; the engine answers for the part when it is not. */
+/* A command runs only where that is there; where it is not, the part `commands` answers the
+ * client. */
 enum pv_command_needs {
     PV_NEEDS_NOTHING, /* the command looks for itself */
     PV_NEEDS_NETWORK, /* this node is in a network */

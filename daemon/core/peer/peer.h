@@ -172,6 +172,7 @@ enum pv_path_state {
 enum pv_path_state pv_peer_path_state(const struct pv_peer *p);
 /* The path that packets take, also one on trial or suspect; NULL: none. */
 const struct pv_carrier *pv_peer_path(const struct pv_peer *p);
+/* When it took the path that it has, or had last. */
 pv_ns pv_peer_path_since(const struct pv_peer *p);
 /* Is the path one without any relay? */
 bool pv_peer_is_direct(const struct pv_peer *p);
@@ -295,7 +296,8 @@ struct pv_peer_rules {
     pv_ns asked_at;                /* for its word, first; 0: never */
 };
 
-/* The notes of the parts of folder member/ about it. */
+/* The notes of the parts of folder member/ about it, which read each other's. Another part keeps
+ * what it knows of a peer in pv_peer_slot(). */
 struct pv_peer_notes {
     struct pv_peer_rules rules;
     bool subscribed;         /* its presence was asked for on this connection */
