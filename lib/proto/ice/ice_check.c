@@ -207,10 +207,27 @@ static int txn_match(const struct pv_ice_txn *t, const uint8_t *id)
     return (int)n;
 }
 
+/* The peer's request has just opened the NAT that may have kept ours out: one more leaves at once,
+ * and the verdict waits for its answer. */
+static void probe_again(struct pv_ice_agent *a, int index)
+{
+    struct pv_ice_pair *p = &a->pairs[index];
+    pv_ns verdict = pv_ice_max_ns(p->check_end, a->now + p->srtt * 5 / 4);
+
+    pv_ice_check_start(a, index, PV_ICE_PLAN_PROBE);
+    p->cur.triggered = true;
+    p->check_end = verdict;
+}
+
 void pv_ice_check_trigger(struct pv_ice_agent *a, int index)
 {
     struct pv_ice_pair *p = &a->pairs[index];
 
+    if (a->probe.runs && a->selected == index && p->cur.plan == PV_ICE_PLAN_PROBE &&
+        !p->cur.triggered) {
+        probe_again(a, index);
+        return;
+    }
     /* One quick start per check: were each request to begin another, answers slower than the
      * requests would never find the transaction they belong to. */
     if (p->state == PV_ICE_PAIR_VALID || (pv_ice_check_is_running(p) && p->cur.triggered))

@@ -4,6 +4,7 @@
  * again.
  */
 #include "ice_lone.h"
+#include "proto/ice/ice_agent.h"
 #include "proto/ice/rhythm.h"
 #include "tests/sim/world/ice_world.h"
 
@@ -215,6 +216,25 @@ PV_TEST(after_a_rest_the_first_packet_has_its_path_checked_all_the_same)
         w_run(&w, w.now + PV_MS(10));
     assert_true(w.now < begin + PV_MS(500));
     assert_int_equal(w.hosts[0].suspects, 0);
+}
+
+/* Its request comes as the verdict on a path is near, and has opened what kept ours out. */
+PV_TEST(a_request_of_the_peer_puts_a_verdict_off_until_ours_can_be_answered)
+{
+    two_nats(3);
+    meet(false);
+    w_run(&w, PV_S(30));
+    struct pv_ice_agent *a = w.hosts[0].agent, *b = w.hosts[1].agent;
+    w_run(&w, pv_ice_alive_at(b) + PV_ICE_SURE_FOR);
+    pv_ns begin = w.now;
+    w.cut = true;
+    pv_ice_note_traffic(b, begin, 0, begin);
+    w_run(&w, begin + PV_ICE_DEAD_MIN - PV_MS(40)); /* 30 to the other end */
+    w.cut = false;
+    pv_ice_note_traffic(a, w.now, 0, w.now);
+    w_run(&w, begin + PV_ICE_DEAD_MIN + PV_MS(200));
+    assert_int_equal(w.hosts[1].suspects, 0);
+    assert_true(pv_ice_alive_at(b) > begin);
 }
 
 PV_TEST(a_pair_that_lapsed_at_rest_is_used_again_as_soon_as_it_answers)
