@@ -122,6 +122,18 @@ static struct pv_statement sample_rule(void);
 static uint8_t test_list[256];
 static uint8_t test_stay[PV_STATEMENT_LIST_MAX + 32];
 
+static void fill_member(struct pv_statement *st, const struct keys *node)
+{
+    struct pv_st_member *m = &st->u.member;
+    memcpy(m->node, node->pk, 32);
+    memset(m->transport, 0x44, 32);
+    m->serial = 7;
+    snprintf(m->name, sizeof(m->name), "bob");
+    memcpy(m->ip4, (uint8_t[]){10, 66, 1, 2}, 4);
+    pv_node_ip6(st->network_id, node->pk, m->ip6);
+    m->issued = 1700000002;
+}
+
 /* A good statement of each known type; the first byte of its node key is 2, of its signer's 1. */
 static struct pv_statement sample(enum pv_statement_type type)
 {
@@ -149,13 +161,7 @@ static struct pv_statement sample(enum pv_statement_type type)
         st.u.invite.lifetime = type == PV_ST_CONDITIONAL ? 7776000 : 0;
         break;
     case PV_ST_MEMBER:
-        memcpy(st.u.member.node, node.pk, 32);
-        memset(st.u.member.transport, 0x44, 32);
-        st.u.member.serial = 7;
-        snprintf(st.u.member.name, sizeof(st.u.member.name), "bob");
-        memcpy(st.u.member.ip4, (uint8_t[]){10, 66, 1, 2}, 4);
-        pv_node_ip6(st.network_id, node.pk, st.u.member.ip6);
-        st.u.member.issued = 1700000002;
+        fill_member(&st, &node);
         break;
     case PV_ST_TRANSPORT:
         st.u.transport.serial = 8;
