@@ -489,7 +489,7 @@ def a_phone_is_a_member_by_its_stock_app(lab):
     said = nas.ctl("export", "phone")
     check(f"Endpoint = {nas.ip4}:" in said.out, said)
     check("kept nowhere" in said.err and "remove phone" in said.err, said)
-    check("is taken" in nas.ctl("export", "phone", code=11).err, "the name twice")
+    check("remove phone" in nas.ctl("export", "phone", code=11).err, "the name twice")
     check("no admin" in alice.ctl("export", "tablet", code=11).err, "by a member that is no admin")
     phone.use(said.out)
     meets(phone, nas)
