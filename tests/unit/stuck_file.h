@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -84,6 +85,15 @@ static pid_t find_child(pid_t of, const char *name)
         if (read_process(e->d_name, &p) && p.parent == (int)of && strcmp(p.name, name) == 0)
             found = p.pid;
     closedir(proc);
+    return found;
+}
+
+/* The same, once it has that name. */
+static inline pid_t await_child(pid_t of, const char *name)
+{
+    pid_t found = 0;
+    for (int i = 0; i < 2000 && (found = find_child(of, name)) == 0; i++)
+        poll(NULL, 0, 10);
     return found;
 }
 

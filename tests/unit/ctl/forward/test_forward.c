@@ -435,7 +435,7 @@ PV_TEST(another_user_holds_up_nothing_by_what_it_passes)
     const struct sockaddr_un un = where_it_tells();
     const socklen_t len =
         (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(un.sun_path + 1));
-    const pid_t told = find_child(k.pid, "p2pvpnctl-told");
+    const pid_t told = await_child(k.pid, "p2pvpnctl-told");
     assert_int_equal(pipe(done), 0);
     halt(told); /* until the file is there */
     pid_t pid = fork();
