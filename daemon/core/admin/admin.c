@@ -765,7 +765,7 @@ bool pv_admin_has_left(const struct pv_node *n)
     return n->roster == NULL && !of(n)->unforgotten;
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_INVITE, PV_NEEDS_NOTHING, run_invite},
     {PV_CTLAPI_INVITE_LIST, PV_NEEDS_NOTHING, run_invite_list},
     {PV_CTLAPI_INVITE_REVOKE, PV_NEEDS_NOTHING, run_invite_revoke},

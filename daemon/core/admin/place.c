@@ -264,7 +264,7 @@ static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_pee
         move(n, fresh, &to, &order, now);
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_RENAME, PV_NEEDS_NOTHING, run_rename},
     {PV_CTLAPI_ADDRESS_SET, PV_NEEDS_NOTHING, run_address_set},
     {PV_CTLAPI_REPLACE, PV_NEEDS_MEMBER, run_replace},

@@ -871,7 +871,7 @@ static void run_take(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         pv_ctlsrv_done(n->ctl, handle);
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_COORDINATORS, PV_NEEDS_NETWORK, run_list},
     {PV_CTLAPI_COORDINATOR_ADD, PV_NEEDS_NOTHING, run_add},
     {PV_CTLAPI_COORDINATOR_REMOVE, PV_NEEDS_NOTHING, run_remove},

@@ -262,7 +262,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.root_key = pv_rootkey_is_here(k->node);
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_ROOT_EXPORT, PV_NEEDS_NOTHING, run_root_export},
     {PV_CTLAPI_ROOT_IMPORT, PV_NEEDS_NETWORK, run_root_import},
 };

@@ -675,7 +675,7 @@ static void run_can(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
                                     pv_ports_format_one(port.proto, port.first, text), "why", why));
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_RULE_ADD, PV_NEEDS_NOTHING, run_add},
     {PV_CTLAPI_RULE_REMOVE, PV_NEEDS_NOTHING, run_remove},
     {PV_CTLAPI_RULES_DEFAULT, PV_NEEDS_NOTHING, run_default},

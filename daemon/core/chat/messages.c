@@ -180,7 +180,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
         pv_chatlink_read(n->chat.link, result->chat, now);
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_SEND, PV_NEEDS_NOTHING, cmd_send},
     {PV_CTLAPI_INBOX, PV_NEEDS_NOTHING, cmd_list},
     {PV_CTLAPI_READ, PV_NEEDS_NOTHING, cmd_list},

@@ -356,7 +356,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
     }
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_HISTORY_CLEAR, PV_NEEDS_NOTHING, cmd_clear},
     {PV_CTLAPI_MUTE, PV_NEEDS_NOTHING, cmd_mute},
     {PV_CTLAPI_UNMUTE, PV_NEEDS_NOTHING, cmd_mute},

@@ -457,7 +457,7 @@ static void cmd_change(void *part, struct pv_ctlapi_request *req, struct pv_peer
         answer_refused(r->node, req, status, handle);
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_ROOM_CREATE, PV_NEEDS_NETWORK, cmd_change},
     {PV_CTLAPI_ROOM_INVITE, PV_NEEDS_NODE, cmd_change},
     {PV_CTLAPI_ROOM_ACCEPT, PV_NEEDS_NETWORK, cmd_accept},

@@ -11,8 +11,8 @@
 
 /* Whose command it is; NULL: nobody's, which the test of the tables forbids. A walk through all
  * tables is short beside what a client waits for anyway. */
-static const struct pv_command *find(const struct pv_node *node, enum pv_ctlapi_cmd cmd,
-                                     void **ret_part)
+static const struct pv_command_handler *find(const struct pv_node *node, enum pv_ctlapi_cmd cmd,
+                                             void **ret_part)
 {
     PV_EACH_PART(node, slot)
     {
@@ -38,7 +38,7 @@ static void serve(void *arg, struct pv_ctlapi_request *req, uint64_t handle)
     struct pv_node *n = turn->node;
     void *part = NULL;
     struct pv_peer *peer = NULL;
-    const struct pv_command *c = find(n, req->cmd, &part);
+    const struct pv_command_handler *c = find(n, req->cmd, &part);
     const char *name = pv_ctlapi_cmd_name(req->cmd);
     if (c == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "this p2pvpnd has no such command");

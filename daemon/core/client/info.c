@@ -578,7 +578,7 @@ static pv_ns next_timeout(const void *part)
     return pv_node_next_rest(x->node);
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_VERSION, PV_NEEDS_NOTHING, do_version},
     {PV_CTLAPI_STATUS, PV_NEEDS_NOTHING, do_status},
     {PV_CTLAPI_PEERS, PV_NEEDS_NOTHING, do_peers},

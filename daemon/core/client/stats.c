@@ -344,7 +344,7 @@ static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
         drop(e);
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_STATS, PV_NEEDS_NOTHING, do_stats},
 };
 

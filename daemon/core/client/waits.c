@@ -372,7 +372,7 @@ static const struct pv_inband_handler inband[] = {
     {PV_INBAND_ECHO, take_echo},
 };
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_PING, PV_NEEDS_MEMBER, do_ping},
     {PV_CTLAPI_WAIT, PV_NEEDS_NOTHING, do_wait},
     {PV_CTLAPI_WATCH, PV_NEEDS_NOTHING, do_watch},

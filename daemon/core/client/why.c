@@ -477,7 +477,7 @@ static void do_trace(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 }
 
 /* Both need a peer of any kind: static peers fail for reasons of their own. */
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_WHY, PV_NEEDS_PEER, do_why},
     {PV_CTLAPI_TRACE, PV_NEEDS_PEER, do_trace},
 };

@@ -569,7 +569,7 @@ static void cmd_one(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
         answer_failed(f, req->number, r, handle);
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_FILE_SEND, PV_NEEDS_NODE, cmd_send},
     {PV_CTLAPI_FILES, PV_NEEDS_NOTHING, cmd_list},
     {PV_CTLAPI_FILE_ACCEPT, PV_NEEDS_NOTHING, cmd_one},

@@ -931,7 +931,7 @@ static void free_enrol(void *part)
     pv_puts_done(&x->puts);
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_CREATE, PV_NEEDS_NOTHING, run_create},
     {PV_CTLAPI_JOIN, PV_NEEDS_NOTHING, run_join},
 };

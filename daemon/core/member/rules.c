@@ -745,7 +745,7 @@ static void run_rules(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     pv_ctlsrv_answer(r->node->ctl, handle, out);
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_RULES, PV_NEEDS_NETWORK, run_rules},
 };
 

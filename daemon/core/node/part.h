@@ -48,7 +48,7 @@ enum pv_command_needs {
 
 /* One command of the control socket (docs/PROTOCOL-LOCAL.md "Control socket"). The part answers
  * handle by node.ctl, at once or later; peer is NULL unless the command needs one. */
-struct pv_command {
+struct pv_command_handler {
     enum pv_ctlapi_cmd cmd;
     enum pv_command_needs needs;
     void (*run)(void *part, struct pv_ctlapi_request *req, struct pv_peer *peer, uint64_t handle,
@@ -155,7 +155,7 @@ struct pv_part {
 
     const struct pv_inband_handler *inband;
     size_t n_inband;
-    const struct pv_command *commands;
+    const struct pv_command_handler *commands;
     size_t n_commands;
     const struct pv_stream_handler *streams;
     size_t n_streams;

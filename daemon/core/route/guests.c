@@ -646,7 +646,7 @@ static void take_carrying(void *part, struct pv_peer *from, struct pv_view body,
 
 static const struct pv_inband_handler inband[] = {{PV_INBAND_CARRYING, take_carrying}};
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_EXPORT, PV_NEEDS_NOTHING, run_export},
 };
 

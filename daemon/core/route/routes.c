@@ -761,7 +761,7 @@ static void run_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     pv_ctlsrv_answer(r->node->ctl, handle, pv_routelist_json(r->node, r->fault));
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_ROUTES, PV_NEEDS_NETWORK, run_list},
     {PV_CTLAPI_ROUTE_USE, PV_NEEDS_NETWORK, run_use},
     {PV_CTLAPI_EXIT_USE, PV_NEEDS_MEMBER, run_exit_use},

@@ -318,7 +318,7 @@ static void run_deny(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         answer(n, what, status, handle, now);
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_ROUTE_OFFER, PV_NEEDS_NOTHING, run_offer},
     {PV_CTLAPI_ROUTE_WITHDRAW, PV_NEEDS_NOTHING, run_withdraw},
     {PV_CTLAPI_ROUTE_ALLOW, PV_NEEDS_NOTHING, run_allow},

@@ -672,7 +672,7 @@ static void free_rotation(void *part)
     pv_wipe(r->devices, sizeof(r->devices));
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_KEY_ROTATE, PV_NEEDS_NETWORK, run_key_rotate},
 };
 

@@ -355,7 +355,7 @@ static void run_deny(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         pv_admin_answer_when_told(n, handle, now);
 }
 
-static const struct pv_command commands[] = {
+static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_ADMIT, PV_NEEDS_NOTHING, run_admit},
     {PV_CTLAPI_DENY, PV_NEEDS_NOTHING, run_deny},
 };

@@ -26,7 +26,7 @@ static inline void fake_ctl_say(struct fake_node *f, uint32_t sid, const char *l
     pv_ctlsrv_handle_bytes(f->node.ctl, sid, pv_view(line, strlen(line)), fake_node_keep, NULL);
     struct fake_asked asked = fake_node_ask(f, sid, "\n");
     for (size_t i = 0; i < f->part->n_commands && !found; i++) {
-        const struct pv_command *c = &f->part->commands[i];
+        const struct pv_command_handler *c = &f->part->commands[i];
         struct pv_peer *p =
             c->needs >= PV_NEEDS_PEER ? pv_peers_find(f->node.peers, asked.req.peer) : NULL;
         found = c->cmd == asked.req.cmd;

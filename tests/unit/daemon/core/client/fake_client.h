@@ -16,8 +16,8 @@ static inline uint32_t fake_client_open(struct fake_peers *x)
     return fake_ctl_open(&x->f);
 }
 
-static inline const struct pv_command *fake_client_find(const struct pv_part *part,
-                                                        enum pv_ctlapi_cmd cmd)
+static inline const struct pv_command_handler *fake_client_find(const struct pv_part *part,
+                                                                enum pv_ctlapi_cmd cmd)
 {
     for (size_t i = 0; i < part->n_commands; i++) {
         if (part->commands[i].cmd == cmd)
@@ -33,7 +33,7 @@ static inline void fake_client_ask(struct fake_peers *x, uint32_t sid, const cha
     char line[1024];
     snprintf(line, sizeof(line), "{\"id\":1,%s}\n", fields);
     struct fake_asked asked = fake_node_ask(&x->f, sid, line);
-    const struct pv_command *c = fake_client_find(x->f.part, asked.req.cmd);
+    const struct pv_command_handler *c = fake_client_find(x->f.part, asked.req.cmd);
     assert_non_null(c);
     struct pv_peer *p = NULL;
     bool ready = c->needs != PV_NEEDS_NETWORK ||

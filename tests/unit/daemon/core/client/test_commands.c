@@ -28,7 +28,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
     cancelled = handle;
 }
 
-static const struct pv_command table[] = {
+static const struct pv_command_handler table[] = {
     {PV_CTLAPI_VERSION, PV_NEEDS_NOTHING, run_it},
     {PV_CTLAPI_UP, PV_NEEDS_NETWORK, run_it},
     {PV_CTLAPI_WHY, PV_NEEDS_PEER, run_it},
