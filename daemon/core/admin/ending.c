@@ -38,7 +38,7 @@ static bool would_fall(const struct pv_node *n, const struct pv_roster_entry *x,
 {
     if (pv_st_does(&x->st, PV_DOES_TAKE)
             ? memcmp(pv_st_subject(&x->st), own_pk(n), PV_SIGN_PK_LEN) == 0
-            : !pv_st_does(&x->st, PV_DOES_RULE))
+            : !pv_st_does(&x->st, PV_DOES_SLOT))
         return false;
     return memcmp(x->st.signer, pk, PV_SIGN_PK_LEN) == 0 && pv_roster_in_force(x) &&
            !pv_roster_is_lasting(n->roster, x);

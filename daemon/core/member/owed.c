@@ -103,7 +103,7 @@ static bool is_offered(const struct pv_node *n, const struct pv_roster_entry *x)
 /* Is it a route, tag or rule of this node that takes something back, and so is in force nowhere? */
 static bool takes_back(const struct pv_node *n, const struct pv_roster_entry *x)
 {
-    return pv_st_does(&x->st, PV_DOES_RULE) && !pv_roster_in_force(x) &&
+    return pv_st_does(&x->st, PV_DOES_SLOT) && !pv_roster_in_force(x) &&
            x->st.u.slotted.kind == 0 &&
            memcmp(x->st.signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
 }
@@ -142,7 +142,7 @@ static void describe(struct owed *o, const struct pv_statement *st)
 {
     const struct pv_roster_entry *ended =
         st->type == PV_ST_END ? pv_roster_find(o->node->roster, st->u.end.hash) : NULL;
-    if (ended != NULL && pv_st_does(&ended->st, PV_DOES_RULE))
+    if (ended != NULL && pv_st_does(&ended->st, PV_DOES_SLOT))
         st = &ended->st;
     const char *told = pv_kind_of(st->type)->told;
     const uint8_t *pk = pv_st_subject(st);

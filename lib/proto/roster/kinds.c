@@ -209,7 +209,7 @@ static const struct pv_kind kind_ADMISSION = {
     .owed = PV_OWED_ADMISSION, .told = "~ was admitted",
 };
 static const struct pv_kind kind_ROUTE = {
-    .name = "route", .does = PV_DOES_RULE, .list = PV_LIST_ROUTES, BY_REVOKERS,
+    .name = "route", .does = PV_DOES_SLOT, .list = PV_LIST_ROUTES, BY_REVOKERS,
     .fields = {FIELD(SLOT, route.slot), FIELD(U8, route.kind), FIELD(BYTES, route.node),
                FIELD(ROUTE, route.prefix), FIELD(U64, route.time)},
     .is_good = is_good_route, .number = AT(u.route.slot.seq), .time = AT(u.route.time),
@@ -217,7 +217,7 @@ static const struct pv_kind kind_ROUTE = {
     .owed = PV_OWED_TO_ALL, .told = "the routes changed",
 };
 static const struct pv_kind kind_TAG = {
-    .name = "tag", .does = PV_DOES_RULE, .list = PV_LIST_RULES, BY_REVOKERS,
+    .name = "tag", .does = PV_DOES_SLOT, .list = PV_LIST_RULES, BY_REVOKERS,
     .fields = {FIELD(SLOT, tag.slot), FIELD(U8, tag.kind), FIELD(BYTES, tag.node),
                FIELD(NAME, tag.tag), FIELD(U64, tag.time)},
     .is_good = is_good_tag, .number = AT(u.tag.slot.seq), .time = AT(u.tag.time),
@@ -225,7 +225,7 @@ static const struct pv_kind kind_TAG = {
     .owed = PV_OWED_TO_ALL, .told = "the rules changed",
 };
 static const struct pv_kind kind_RULE = {
-    .name = "rule", .does = PV_DOES_RULE, .list = PV_LIST_RULES, BY_REVOKERS,
+    .name = "rule", .does = PV_DOES_SLOT, .list = PV_LIST_RULES, BY_REVOKERS,
     .fields = {FIELD(SLOT, rule.slot), FIELD(U8, rule.kind), FIELD(U64, rule.place),
                FIELD(SELECTOR, rule.from), FIELD(SELECTOR, rule.to), FIELD(PORTS, rule.ports),
                FIELD(U64, rule.time)},

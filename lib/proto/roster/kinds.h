@@ -50,7 +50,7 @@ enum pv_does {
     PV_DOES_ADMIT,     /* lets in a node that waits for it */
     PV_DOES_TAKE,      /* ends membership, an invite or another statement */
     PV_DOES_APPOINT,   /* names coordinators */
-    PV_DOES_RULE,      /* fills one of its signer's slots: u.slotted */
+    PV_DOES_SLOT,      /* fills one of its signer's slots: u.slotted */
     PV_DOES_NOTHING,   /* of an unknown type */
 };
 

@@ -229,7 +229,7 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
             wake_orphans(r, named.pk);
         break;
     }
-    case PV_DOES_RULE:
+    case PV_DOES_SLOT:
         pv_roster_add_rule(r, e);
         break;
     case PV_DOES_FOUND:
@@ -251,7 +251,7 @@ static void drop_item(struct pv_roster *r, struct pv_roster_item *e)
     pv_roster_quota_remove(k, e);
     if (pv_st_does(&e->pub.st, PV_DOES_APPOINT))
         pv_roster_remove_record(r, e);
-    if (pv_st_does(&e->pub.st, PV_DOES_RULE))
+    if (pv_st_does(&e->pub.st, PV_DOES_SLOT))
         pv_roster_remove_rule(r, e);
     if (e->subject != NULL) {
         *(e->prev_about == NULL ? &k->about : &e->prev_about->next_about) = e->next_about;

@@ -274,7 +274,7 @@ void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e)
     case PV_DOES_APPOINT:
         r->anew.records = true;
         break;
-    case PV_DOES_RULE:
+    case PV_DOES_SLOT:
         r->anew.rules = true;
         break;
     case PV_DOES_INVITE: /* whether it was made in office may be another thing now */
@@ -512,7 +512,7 @@ void pv_roster_settle_rules(struct pv_roster *r)
         mark_ended(r, e->signer);
         for (enum pv_roster_quota q = 0; q < PV_ROSTER_QUOTAS; q++) {
             const struct pv_roster_item *kept = e->signer->kept[q];
-            if (kept != NULL && pv_st_does(&kept->pub.st, PV_DOES_RULE))
+            if (kept != NULL && pv_st_does(&kept->pub.st, PV_DOES_SLOT))
                 settle_slots(r, e->signer, q);
         }
     }

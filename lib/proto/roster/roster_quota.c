@@ -32,7 +32,7 @@ bool pv_roster_is_better(const struct pv_statement *a, const struct pv_statement
  * said of one takes no other one's. */
 static bool competes(const struct pv_statement *a, const struct pv_statement *b)
 {
-    return !pv_st_does(a, PV_DOES_RULE) || a->u.slotted.slot.number == b->u.slotted.slot.number;
+    return !pv_st_does(a, PV_DOES_SLOT) || a->u.slotted.slot.number == b->u.slotted.slot.number;
 }
 
 /* Of these kinds the best are kept of what is proven to have been said in office, too: by the right
@@ -108,7 +108,7 @@ static bool is_superfluous(const struct pv_roster *r, const struct pv_roster_key
                            const struct contender *x, const struct contender *other)
 {
     enum pv_roster_quota quota = pv_roster_quota_of(x->st->type);
-    size_t places = pv_st_does(x->st, PV_DOES_RULE) ? 1 : places_of(quota);
+    size_t places = pv_st_does(x->st, PV_DOES_SLOT) ? 1 : places_of(quota);
     struct rivals of = {.first = true};
 
     if (other != NULL)
@@ -131,7 +131,7 @@ static struct pv_roster_item *find_superfluous(const struct pv_roster *r,
     enum pv_roster_quota quota = pv_roster_quota_of(x->type);
     struct pv_roster_item *e = k->kept[quota];
 
-    if (!pv_st_does(x, PV_DOES_RULE) &&
+    if (!pv_st_does(x, PV_DOES_SLOT) &&
         k->n_kept[quota] + (other != NULL ? 1u : 0u) <= places_of(quota))
         return NULL;
     for (; e != NULL; e = e->next_kept) {
@@ -257,7 +257,7 @@ static bool is_dead(const struct pv_roster *r, const struct pv_roster_item *e)
     case PV_DOES_CLAIM:
     case PV_DOES_TELL:
     case PV_DOES_APPOINT:
-    case PV_DOES_RULE:
+    case PV_DOES_SLOT:
     case PV_DOES_NOTHING:
         break;
     }

@@ -434,7 +434,7 @@ PV_TEST(each_type_in_a_slot_comes_into_force_in_its_own_list)
     struct pv_made empty;
     for (size_t i = 0; i < PV_ARRAY_LEN(types); i++) {
         const enum pv_kind_list list = pv_kind_of(types[i])->list;
-        if (pv_kind_of(types[i])->does != PV_DOES_RULE) {
+        if (pv_kind_of(types[i])->does != PV_DOES_SLOT) {
             assert_int_equal(list, PV_LIST_NONE);
             continue;
         }
