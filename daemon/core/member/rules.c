@@ -293,6 +293,8 @@ static int add_statement(struct pv_policy *p, const struct pv_statement *st)
 {
     if (st->type == PV_ST_TAG)
         return pv_policy_tag(p, st->u.tag.node, st->u.tag.tag);
+    if (st->type != PV_ST_RULE)
+        return PV_ERR_UNSUPPORTED;
     if (st->u.rule.kind == PV_RULE_DENY_DEFAULT) {
         pv_policy_deny_by_default(p);
         return PV_OK;
