@@ -296,8 +296,9 @@ struct pv_peer_rules {
     pv_ns asked_at;                /* for its word, first; 0: never */
 };
 
-/* The notes of the parts of folder member/ about it, which read each other's. Another part keeps
- * what it knows of a peer in pv_peer_slot(). */
+/* Notes about it of the parts of folder member/, some of which read each other's. A new part
+ * keeps what it knows of a peer in pv_peer_slot(), and so does one of member/ whose notes nobody
+ * else reads. */
 struct pv_peer_notes {
     struct pv_peer_rules rules;
     bool subscribed;         /* its presence was asked for on this connection */

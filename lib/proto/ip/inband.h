@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * inband.h - control messages between members inside the session (DESIGN 7): framing in parts,
- * reassembly with limits, and the echo of `ping`.
+ * reassembly with limits, the echo of `ping`, and the probes of path MTU.
  *
  *   byte 0     1     2..3         4..7  8     9      10..
  *        0xC1  type  body length  id    part  parts  body
  *
  * Body length counts this part's body; bytes behind it are the session's padding: zeros, fewer
- * than 16. The meaning of the bodies, type 3 excepted, is their owners' business. Not thread-safe.
+ * than 16. The bodies of types 3, 7 and 8 are read and built here, the others by the parts that
+ * they are for. Not thread-safe.
  */
 #pragma once
 
