@@ -27,16 +27,13 @@ static void expect_silence(void)
     assert_string_equal(fake_client_read(&x, client), "");
 }
 
-/* The echo that left for the peer last. */
+/* The next echo that left for a peer; valid until the next call. */
 static struct pv_inband_echo take_echo(void)
 {
-    static struct pv_engine_inject inject;
-    struct pv_inband_part part;
+    struct pv_view body;
     struct pv_inband_echo echo;
-    assert_int_equal(pv_fifo_take(&x.f.node.ways.injects, &inject), PV_OK);
-    assert_int_equal(pv_inband_parse(pv_view(inject.buf, inject.len), &part), PV_OK);
-    assert_int_equal(part.type, PV_INBAND_ECHO);
-    assert_int_equal(pv_inband_echo_parse(part.body, &echo), PV_OK);
+    assert_true(fake_peers_told(&x, NULL, PV_INBAND_ECHO, &body));
+    assert_int_equal(pv_inband_echo_parse(body, &echo), PV_OK);
     return echo;
 }
 

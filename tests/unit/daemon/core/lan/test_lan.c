@@ -85,20 +85,10 @@ static void tells(struct pv_peer *p, uint8_t flags, uint32_t number, const char 
 /* The last in-band message about groups that left for p; counts all. */
 static unsigned take_told(const struct pv_peer *p, struct pv_grouptell *ret_tell)
 {
-    struct pv_engine_inject inject;
+    struct pv_view body;
     unsigned n = 0;
-    while (pv_fifo_take(&node->node.ways.injects, &inject) == PV_OK) {
-        struct pv_inband_receiver rx = {0};
-        struct pv_inband_message msg;
-        if (inject.peer != pv_peer_id(p))
-            continue;
-        assert_int_equal(pv_inband_receive(&rx, pv_view(inject.buf, inject.len), node->now, &msg),
-                         PV_OK);
-        assert_int_equal(msg.type, PV_INBAND_GROUPS);
-        assert_int_equal(pv_grouptell_parse(msg.body, ret_tell), PV_OK);
-        n++;
-        pv_inband_receiver_done(&rx);
-    }
+    for (; fake_peers_told(&peers, p, PV_INBAND_GROUPS, &body); n++)
+        assert_int_equal(pv_grouptell_parse(body, ret_tell), PV_OK);
     return n;
 }
 

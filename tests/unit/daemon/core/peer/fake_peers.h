@@ -57,6 +57,27 @@ static inline struct pv_peer *fake_peers_member(struct fake_peers *x, unsigned s
     return p;
 }
 
+/* Takes the next in-band message of that type that left for p (NULL: for whomever), in one part,
+ * and throws away what left before it; false: there is none. *ret_body lasts until the next call.
+ */
+static inline bool fake_peers_told(struct fake_peers *x, const struct pv_peer *p,
+                                   enum pv_inband_type type, struct pv_view *ret_body)
+{
+    static struct pv_engine_inject inject;
+    struct pv_inband_part part;
+    while (pv_fifo_take(&x->f.node.ways.injects, &inject) == PV_OK) {
+        if (inject.len == 0 || inject.buf[0] != PV_INBAND_FIRST) /* a keepalive, a packet */
+            continue;
+        assert_int_equal(pv_inband_parse(pv_view(inject.buf, inject.len), &part), PV_OK);
+        if (part.type != type || (p != NULL && inject.peer != pv_peer_id(p)))
+            continue;
+        assert_int_equal(part.parts, 1);
+        *ret_body = part.body;
+        return true;
+    }
+    return false;
+}
+
 /* Facts about the node and about peers reach the part, as the engine does it. */
 static inline void fake_peers_settle(struct fake_peers *x)
 {
