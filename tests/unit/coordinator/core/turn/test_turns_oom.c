@@ -52,6 +52,16 @@ PV_TEST(a_client_that_went_meanwhile_does_not)
     assert_int_not_equal(tw_allocate(w, &lost, 6), 0);
 }
 
+PV_TEST(as_many_as_are_remembered_all_relay_when_there_is_memory)
+{
+    struct tw *w = tw_new();
+    struct tw_client clients[UNMET_MAX];
+    for (uint8_t i = 0; i < UNMET_MAX; i++)
+        clients[i] = unmet(w, i + 1);
+    for (uint8_t i = 0; i < UNMET_MAX; i++)
+        assert_int_equal(tw_allocate(w, &clients[i], 6), 0);
+}
+
 PV_TEST(of_too_many_the_oldest_waits_for_its_next_welcome)
 {
     struct tw *w = tw_new();

@@ -67,9 +67,11 @@ struct node {
     unsigned opens;                          /* connections asked for */
     unsigned messages, states, sent, failed; /* events */
     char last_text[64];
-    unsigned requeued; /* of the states: back to queued */
-    unsigned copies;   /* told of */
-    uint64_t copy;     /* the last one, and what became of it */
+    unsigned requeued;       /* of the states: back to queued */
+    unsigned left_for_later; /* warnings that a sender has enough here */
+    struct pv_log log;
+    unsigned copies; /* told of */
+    uint64_t copy;   /* the last one, and what became of it */
     int copy_status;
 };
 
@@ -125,12 +127,21 @@ static void tell(void *owner, const struct pv_chatlink_event *e, pv_ns now)
         assert_int_equal(e->tag, 7);
 }
 
+static void take_line(void *ctx, enum pv_log_level level, const char *line)
+{
+    struct node *n = ctx;
+    (void)level;
+    n->left_for_later += strncmp(line, "messages left for later: ", 25) == 0;
+}
+
 static void start(int i)
 {
     struct node *n = &w.nodes[i];
     static struct test_rng queue_rng;
     const struct pv_rng rng = test_rng_make(&queue_rng, 1);
-    struct pv_chatlink_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
+    n->log = (struct pv_log){.level = PV_LOG_WARN, .sink = take_line, .ctx = n};
+    struct pv_chatlink_config cfg = {.log = &n->log,
+                                     .rng = {.fill = test_rng_fill, .ctx = &w.rng},
                                      .jobs = &n->queue,
                                      .streams = &n->streams,
                                      .lines = &n->lines,

@@ -775,17 +775,20 @@ PV_TEST(a_receiver_that_has_enough_gets_the_rest_later)
     assert_int_equal(w.nodes[0].requeued, 1); /* said of the first one left */
     assert_int_equal(pv_chatlink_holding(w.nodes[1].link, &name), 1);
     assert_string_equal(name, "anna");
+    assert_int_equal(w.nodes[1].left_for_later, 1);
     assert_int_equal(pv_chatlink_holding(w.nodes[0].link, &name), 0);
     /* It is asked again with a pause that grows, on the connection that is there. */
     unsigned jobs = w.jobs_done;
     run_for(PV_S(3600));
     assert_in_range(w.jobs_done - jobs, 6, 30);
     assert_int_equal(w.nodes[1].messages, 10);
+    assert_int_equal(w.nodes[1].left_for_later, 1); /* said once, not with each look */
     assert_int_equal(open_pipes(), 1);
     /* Lines in the other direction are not held up. */
     send_text(1, "hold on");
     run_for(PV_S(2));
     assert_string_equal(w.nodes[0].last_text, "hold on");
+    assert_int_equal(w.nodes[0].left_for_later, 0);
 
     read_all();
     leave_room(100);

@@ -549,6 +549,26 @@ PV_TEST(forged_senders_are_refused_and_counted)
     assert_string_equal(w.n[ANNA].said, "all is well");
 }
 
+PV_TEST(a_member_that_left_cannot_invite_itself_again)
+{
+    struct pv_room_record again = {.type = PV_ROOM_INVITE, .round = 2};
+    struct pv_room_record out = {.type = PV_ROOM_LEAVE, .round = 1};
+    struct pv_rooms_member m;
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    connect(ANNA, EVE, true);
+    assert_int_equal(eve_hands(ANNA, out, EVE, EVE), PV_OK);
+    assert_true(pv_rooms_member(w.n[ANNA].rooms, room_of(ANNA, "crew"), 2, &m));
+    assert_true(m.has_left);
+    memcpy(again.node, w.n[EVE].keys.pk, sizeof(again.node));
+    assert_int_equal(eve_hands(ANNA, again, EVE, EVE), PV_OK);
+    assert_true(pv_rooms_member(w.n[ANNA].rooms, room_of(ANNA, "crew"), 2, &m));
+    assert_true(m.has_left);
+    assert_int_equal(eve_hands(ANNA, again, ANNA, ANNA), PV_OK); /* somebody else may */
+    assert_true(pv_rooms_member(w.n[ANNA].rooms, room_of(ANNA, "crew"), 2, &m));
+    assert_false(m.has_left);
+}
+
 PV_TEST(a_text_that_comes_unasked_for_is_not_taken_before_a_user_accepts)
 {
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
