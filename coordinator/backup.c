@@ -70,6 +70,20 @@ static void count_rows(sqlite3 *db, struct pv_backup *b)
 
 /* --- making ---------------------------------------------------------------------------------- */
 
+/* The directory that the file is to be in. */
+static int check_directory(const char *file, char error[static PV_BACKUP_ERROR_MAX])
+{
+    char directory[PATH_MAX];
+    const char *slash = strrchr(file, '/');
+    if (slash == NULL || slash == file)
+        return PV_OK;
+    snprintf(directory, sizeof(directory), "%.*s", (int)(slash - file), file);
+    return access(directory, F_OK) == 0
+               ? PV_OK
+               : fail(-errno, error, "write", file,
+                      "its directory is not there: make it, or name another place");
+}
+
 /* An older backup may be replaced, as by a nightly job; a name typed wrong must not cost a file. */
 static int check_target(const char *file, char error[static PV_BACKUP_ERROR_MAX])
 {
@@ -79,7 +93,8 @@ static int check_target(const char *file, char error[static PV_BACKUP_ERROR_MAX]
     uint8_t head[HEADER_LEN] = {0};
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return errno == ENOENT ? PV_OK : fail_errno(-errno, error, "write", file);
+        return errno == ENOENT ? check_directory(file, error)
+                               : fail_errno(-errno, error, "write", file);
     ssize_t n = read(fd, head, sizeof(head));
     close(fd);
     if (n == (ssize_t)sizeof(head) && memcmp(head, magic, sizeof(magic)) == 0 &&

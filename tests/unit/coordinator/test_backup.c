@@ -158,7 +158,7 @@ PV_TEST(a_backup_goes_over_a_backup_and_over_nothing_else)
     expect(1, "no backup of a coordinator: choose another name", "backup", in_dir("thesis.txt"),
            NULL);
     assert_string_equal(read_text("thesis.txt"), "years of work\n");
-    expect(1, "No such file", "backup", in_dir("missing/b"), NULL);
+    expect(1, "its directory is not there: make it", "backup", in_dir("missing/b"), NULL);
     expect(2, "backup FILE: is missing", "backup", NULL, NULL);
     assert_int_equal(rename(in_dir("s"), in_dir("elsewhere")), 0);
     expect(1, "there is no database", "backup", in_dir("b.p2pvpn"), NULL);
