@@ -122,9 +122,21 @@ static char *as_typed(const char *text)
     return line;
 }
 
+/* Where p2pvpnd names `p2pvpnctl peers`, of whatever network, this screen has /peers. */
+static void note_error(struct pv_tui *t, const char *error)
+{
+    static const char begin[] = "`p2pvpnctl ", end[] = " peers`";
+    const char *from = strstr(error, begin), *to = from == NULL ? NULL : strchr(from + 1, '`');
+    const size_t tail = sizeof(end) - 1;
+    if (to != NULL && (size_t)(to - from) >= tail && strncmp(to + 1 - tail, end, tail) == 0)
+        pv_tui_note(t, "%.*s/peers%s", (int)(from - error), error, to + 1);
+    else
+        pv_tui_note(t, "%s", error);
+}
+
 void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_action *action)
 {
-    pv_tui_note(t, "%s", error);
+    note_error(t, error);
     if (action == NULL || pv_tui_keep(t, action, error) || action->kind != PV_TUI_SEND ||
         action->text == NULL)
         return;

@@ -754,6 +754,16 @@ PV_TEST(a_conversation_keeps_the_newest_lines)
     assert_string_equal(t->convs[pi].lines[0].text, "n5");
 }
 
+PV_TEST(an_error_names_the_command_of_this_screen)
+{
+    pv_tui_take_error(&f->t, "no peer carl: `p2pvpnctl peers` lists them", NULL);
+    assert_string_equal(f->t.note, "no peer carl: /peers lists them");
+    pv_tui_take_error(&f->t, "no peer carl: `p2pvpnctl -n work peers` lists them", NULL);
+    assert_string_equal(f->t.note, "no peer carl: /peers lists them");
+    pv_tui_take_error(&f->t, "denied: `p2pvpnctl why carl` says by whom", NULL);
+    assert_string_equal(f->t.note, "denied: `p2pvpnctl why carl` says by whom");
+}
+
 PV_TEST(a_failed_send_is_given_back)
 {
     char text[] = "my text", other[] = "/etc is full";
