@@ -123,24 +123,22 @@ static int invite_options(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *const *value = cli->args.value;
     uint64_t n = 1;
+    int code = 0;
     if (value[INVITE_USES] != NULL) {
-        int code = pv_cli_number(cli, "--uses", value[INVITE_USES], 1, PV_CTLAPI_MAX_USES, &n);
-        if (code != 0)
-            return code;
+        code = pv_cli_number(cli, "--uses", value[INVITE_USES], 1, PV_CTLAPI_MAX_USES, &n);
         req->terms.uses = (uint32_t)n;
     }
-    if (value[INVITE_EXPIRES] != NULL &&
-        /* An invite that has expired when it is made is a typing error. */
-        (pv_duration_parse(value[INVITE_EXPIRES], &req->terms.expires_s) < 0 ||
-         req->terms.expires_s == 0))
-        return pv_cli_usage(cli, "--expires \"%.40s\": give a time such as 90m, 24h or 7d",
-                            value[INVITE_EXPIRES]);
-    if (value[INVITE_MEMBER_FOR] != NULL &&
-        (pv_duration_parse(value[INVITE_MEMBER_FOR], &req->terms.lifetime_s) < 0 ||
-         req->terms.lifetime_s < PV_CTLAPI_MIN_MEMBER_S ||
-         req->terms.lifetime_s > PV_CTLAPI_MAX_MEMBER_S))
-        return pv_cli_usage(cli, "--member-for \"%.40s\": give a time from 1h to 520w, such as 90d",
-                            value[INVITE_MEMBER_FOR]);
+    /* An invite that has expired when it is made is a typing error. */
+    if (code == 0 && value[INVITE_EXPIRES] != NULL)
+        code = pv_cli_duration(cli, "--expires", value[INVITE_EXPIRES],
+                               "give a time such as 90m, 24h or 7d", 1, UINT64_MAX,
+                               &req->terms.expires_s);
+    if (code == 0 && value[INVITE_MEMBER_FOR] != NULL)
+        code = pv_cli_duration(cli, "--member-for", value[INVITE_MEMBER_FOR],
+                               "give a time from 1h to 520w, such as 90d", PV_CTLAPI_MIN_MEMBER_S,
+                               PV_CTLAPI_MAX_MEMBER_S, &req->terms.lifetime_s);
+    if (code != 0)
+        return code;
     req->terms.ephemeral = value[INVITE_EPHEMERAL] != NULL;
     if (req->terms.ephemeral && req->terms.lifetime_s > 0)
         return pv_cli_usage(cli, "--ephemeral says how long its machine is a member: leave out "

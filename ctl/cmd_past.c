@@ -72,12 +72,16 @@ static int events(struct pv_cli *cli)
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_WATCH);
     req.id = ++cli->last_id;
     memcpy(req.word, "all", sizeof("all"));
-    if (since != NULL && (pv_duration_parse(since, &ago) < 0 || ago == 0 || ago >= now))
-        return pv_cli_usage(cli, "bad --since %s: say how long ago, as 10m, 2h or 3d", since);
+    int code = since == NULL
+                   ? 0
+                   : pv_cli_duration(cli, "--since", since, "say how long ago, as 10m, 2h or 3d", 1,
+                                     now - 1, &ago);
+    if (code != 0)
+        return code;
     if (since != NULL || cli->args.value[EVENTS_PAST] != NULL)
         req.since_s = since == NULL ? 1 : now - ago;
     pv_cli_set_timeout(cli, 0);
-    int code = pv_cli_connect(cli);
+    code = pv_cli_connect(cli);
     if (code != 0)
         return code;
     int r = pv_client_send(&cli->client, &req, cli->deadline);

@@ -962,6 +962,19 @@ PV_TEST_IN(invite_prints_the_token_alone_and_lists, setup, teardown)
                         "{\"cmd\":\"invite_revoke\",\"invite\":\"AAA\"}\n");
 }
 
+PV_TEST_IN(a_time_without_a_unit_is_told_to_be_in_seconds, setup, teardown)
+{
+    answers("invite", "{\"id\":@,\"ok\":true,\"token\":\"p2pvpn-XYZ\",\"invite\":\"I\"}\n");
+    assert_int_equal(RUN("invite", "--expires", "90"), 0);
+    assert_string_equal(t.out, "p2pvpn-XYZ\n");
+    assert_non_null(strstr(t.err, "--expires 90 is in seconds: 90m would be minutes, 90h hours"));
+    assert_int_equal(RUN("invite", "--expires", "90m", "--member-for", "7d"), 0);
+    assert_string_equal(t.err, "");
+    assert_string_equal(t.requests,
+                        "{\"cmd\":\"invite\",\"uses\":1,\"expires\":90}\n"
+                        "{\"cmd\":\"invite\",\"uses\":1,\"expires\":5400,\"member_for\":604800}\n");
+}
+
 #define INVITE_1 "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE"
 #define INVITE_2 "AbCdEfGhIjKlZZOpQrStUvWxYz0123456789-_AbCdE"
 
