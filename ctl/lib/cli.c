@@ -335,12 +335,20 @@ int pv_cli_lost(struct pv_cli *cli, int status)
     }
 }
 
-const char *pv_cli_reason(enum pv_ctlapi_cmd cmd, const char *text)
+/* Behind the request's name, with `between` for its underscores ("route offer: "). NULL: the text
+ * does not begin so. */
+static const char *behind_name(enum pv_ctlapi_cmd cmd, char between, const char *text)
 {
     const char *wire = pv_ctlapi_cmd_name(cmd);
-    size_t len = strlen(wire);
-    bool names_it = strncmp(text, wire, len) == 0 && strncmp(text + len, ": ", 2) == 0;
-    return names_it ? text + len + 2 : text;
+    for (; *wire != '\0' && *text == (*wire == '_' ? between : *wire); wire++)
+        text++;
+    return *wire == '\0' && strncmp(text, ": ", 2) == 0 ? text + 2 : NULL;
+}
+
+const char *pv_cli_reason(enum pv_ctlapi_cmd cmd, const char *text)
+{
+    const char *reason = behind_name(cmd, '_', text);
+    return reason != NULL ? reason : text;
 }
 
 const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW_BUF])
@@ -353,7 +361,7 @@ const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW
 
 void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text)
 {
-    const char *reason = pv_cli_reason(cmd, text);
+    const char *reason = behind_name(cmd, '_', text);
     char how[PV_SHOW_BUF];
     /* The p2pvpnd that was asked does not know by which name: another of this machine may be in a
      * network, and without -n that one would be meant. */
@@ -362,7 +370,11 @@ void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, co
                       cli->node.name, pv_cli_how_to_join(cli, how));
         return;
     }
-    if (cli->cmd != NULL && reason != text)
+    /* `exit offer` asks for a route. */
+    if (reason == NULL && cli->cmd != NULL &&
+        strncmp(pv_ctlapi_cmd_name(cmd), cli->cmd->name, strlen(cli->cmd->name)) != 0)
+        reason = behind_name(cmd, ' ', text);
+    if (cli->cmd != NULL && reason != NULL)
         complain_line(cli, code, "%s: %s", cli->cmd->name, reason);
     else
         pv_cli_complain(cli, code, text);

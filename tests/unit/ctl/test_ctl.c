@@ -502,6 +502,12 @@ PV_TEST_IN(errors_name_the_command_and_not_the_request, setup, teardown)
     answers("file_send", "{\"id\":@,\"ok\":false,\"code\":6,\"error\":\"file_send: no peer\"}\n");
     assert_int_equal(RUN("send-file", "bob", "/proc/self/exe"), PV_CTLAPI_UNKNOWN_PEER);
     assert_string_equal(t.err, "p2pvpnctl: send-file: no peer\n");
+    answers("route_offer",
+            "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"route offer: not here\"}\n");
+    assert_int_equal(RUN("exit", "offer"), PV_CTLAPI_FAILED);
+    assert_string_equal(t.err, "p2pvpnctl: exit: not here\n");
+    assert_int_equal(RUN("route", "offer", "10.1.0.0/16"), PV_CTLAPI_FAILED);
+    assert_string_equal(t.err, "p2pvpnctl: route offer: not here\n");
 }
 
 PV_TEST_IN(something_else_behind_the_socket_is_told, setup, teardown)
