@@ -6,8 +6,9 @@ usage: tests/install/readme.py [SUITE]      as root; SUITE: bookworm (default) o
 
 Each machine is a minimal Debian with sudo and a user. On one the repository of packages is made as README says,
 and served on this machine's loopback. From there the packages are installed on another one, the ground of three:
-`server` (198.51.100.7, as in README), `laptop` and `pi` get the lines that README has for them, and then those of
-some tasks of OPERATIONS. `other`, a Debian 11 where the mirror has it, gets the static program and joins them. An
+`server` (198.51.100.7, as in README), `laptop` and `pi` get the lines that README has for them, and then, with more
+machines of that ground, those of eleven tasks of OPERATIONS: rights, rules, files, names, machines that leave, wait,
+are guests or were stolen, a coordinator restored from a backup, one that moves, one at home. `other`, a Debian 11 where the mirror has it, gets the static program and joins them. An
 example (the URL, the token) is replaced by what the line before printed. Lists that were changed after they were
 signed must be refused. Counts the commands from an installed machine to the first ping.
 """
@@ -163,25 +164,33 @@ def tamper(machine, served, suite):
             raise Failure(f"apt takes a {name} that nobody has signed")
 
 
+def in_net(machine, *command):
+    """A command of this machine in the network of that one."""
+    subprocess.run(["nsenter", "-t", str(machine.pid), "-n", "--", *command], check=True)
+
+
+def plug(machine, hub, interface, *addresses):
+    """Into the bridge of hub's network, which begins with hub's own address."""
+    end = "v" + machine.name[-12:]
+    in_net(machine, "ip", "link", "set", "lo", "up")
+    if machine is hub:
+        # A bridge without an address of its own takes that of a later end, and everybody else loses it.
+        in_net(hub, "ip", "link", "add", interface, "address", "02:00:00:00:00:01", "type", "bridge")
+    else:
+        in_net(machine, "ip", "link", "add", interface, "type", "veth", "peer", "name", end, "netns",
+               f"/proc/{hub.pid}/ns/net")
+        in_net(hub, "ip", "link", "set", end, "master", "br0", "up")
+    in_net(machine, "ip", "link", "set", interface, "up")
+    for address in addresses:
+        in_net(machine, "ip", "addr", "add", address, "dev", interface)
+
+
 def wire(machines):
-    """A network of its own with the server at README's address; no way out."""
-    first = machines[0]
+    """A network of its own with the server at README's address; no way out. The second coordinator's network is
+    another one on the same cable."""
     for n, machine in enumerate(machines):
-        ns = f"/proc/{machine.pid}/ns/net"
-        run = ["nsenter", "-t", str(machine.pid), "-n", "--", "ip"]
-        subprocess.run([*run, "link", "set", "lo", "up"], check=True)
-        if n == 0:
-            subprocess.run([*run, "link", "add", "br0", "type", "bridge"], check=True)
-            subprocess.run([*run, "link", "set", "br0", "up"], check=True)
-            subprocess.run([*run, "addr", "add", "198.51.100.7/24", "dev", "br0"], check=True)
-            continue
-        subprocess.run([*run, "link", "add", "eth0", "type", "veth", "peer", "name", f"v{n}", "netns",
-                        f"/proc/{first.pid}/ns/net"], check=True)
-        subprocess.run(["nsenter", "-t", str(first.pid), "-n", "--", "ip", "link", "set", f"v{n}", "master", "br0",
-                        "up"], check=True)
-        subprocess.run([*run, "addr", "add", f"198.51.100.{10 + n}/24", "dev", "eth0"], check=True)
-        subprocess.run([*run, "link", "set", "eth0", "up"], check=True)
-        del ns
+        at = f"198.51.100.{10 + n if n else 7}/24"
+        plug(machine, machines[0], "eth0" if n else "br0", at, f"203.0.113.{110 + n}/24")
 
 
 def use(lines, server, laptop, pi):
@@ -234,7 +243,7 @@ def task(title, *replaced):
     return lines
 
 
-def tasks(laptop, pi):
+def members(laptop, pi):
     """Some of what OPERATIONS says to type, with the names of these machines."""
     lines = task("Give a second person rights", ("desktop", "pi"))
     laptop.type(pick(lines, "admin grant"))
@@ -265,6 +274,162 @@ def tasks(laptop, pi):
     laptop.type("for n in $(seq 100); do p2pvpnctl peers | grep -q toms-laptop && break; sleep 0.1; done")
     laptop.type(pick(lines, "ctl admit"))
     laptop.type("p2pvpnctl wait --peer toms-laptop && p2pvpnctl ping toms-laptop")
+
+
+def joins(admin, machine, name, invite="sudo p2pvpnctl invite"):
+    """By a token that the line `invite` prints on the admin's machine, which it gives back."""
+    token = admin.type(invite).strip().split()[-1]
+    machine.type(f"sudo p2pvpnctl join {token} --name {name}")
+    admin.type(f"p2pvpnctl wait --peer {name} && p2pvpnctl ping {name} -c 1")
+    return token
+
+
+def refused(machine, line, words):
+    """A line that must not succeed, and the words of its answer."""
+    if words not in machine.type(f"! {line} 2>&1"):
+        raise Failure(f"{machine.name}: {line}: nothing says '{words}'")
+
+
+def guest_for_a_time(laptop, guest):
+    joins(laptop, guest, "guest", pick(task("Let somebody in for a time"), "member-for"))
+    # 90 days, and the moments since.
+    laptop.type("p2pvpnctl peers --json | grep -qE '\"expires\":[0-9]{10}' && p2pvpnctl peers --long | grep guest")
+    if "renewed while this node is used" not in guest.type("sudo p2pvpnctl status"):
+        raise Failure("the guest is not told for how long")
+
+
+def stolen(laptop, phone, other):
+    lines = task("A machine was stolen", ("desktop$ ", ""))
+    token = joins(laptop, phone, "phone", "sudo p2pvpnctl invite --uses 5")
+    other.type("sudo p2pvpnctl leave --forget")
+    joins(laptop, other, "pi", "sudo p2pvpnctl invite --uses 5")
+    laptop.type(pick(lines, "remove phone"))
+    phone.type("for n in $(seq 50); do sudo p2pvpnctl status | grep -q 'was removed' && exit; sleep 0.1; done; exit 1")
+    refused(laptop, "p2pvpnctl ping phone -c 1", "phone")
+    listed = [x for x in laptop.type(pick(lines, "invite list")).splitlines() if x.endswith("let in pi")]
+    laptop.type(pick(lines, "invite revoke").replace("ID", listed[0].split()[0]))
+    phone.type("sudo p2pvpnctl leave --forget || true")
+    refused(phone, f"sudo p2pvpnctl join {token} --name phone", "revoked")
+    laptop.type("p2pvpnctl ping pi -c 1")
+    joins(laptop, phone, "phone")
+
+
+# These machines have no systemd: what its units do is in units.sh. Typed as it stands, `systemctl` must do the same.
+SYSTEMCTL = r"""#!/bin/sh
+if [ "$1" = stop ]; then
+    for exe in /proc/[0-9]*/exe; do
+        case $(readlink "$exe") in */p2pvpn-coordinator) kill "$(echo "$exe" | cut -d/ -f3)" ;; esac
+    done
+    while ls -l /proc/[0-9]*/exe 2>/dev/null | grep -q /p2pvpn-coordinator$; do sleep 0.1; done
+    exit 0
+fi
+setsid p2pvpn-coordinator </dev/null >/run/coordinator.log 2>&1 &
+for n in $(seq 100); do
+    ! grep -q 'listening on' /run/coordinator.log || exit 0
+    sleep 0.1
+done
+cat /run/coordinator.log
+exit 1
+"""
+
+
+def at_every_boot(machine, *settings):
+    """The coordinator as a service, with these lines of coordinator.conf."""
+    machine.type(f"printf %s {shlex.quote(SYSTEMCTL)} >/usr/local/sbin/systemctl; chmod 755 /usr/local/sbin/systemctl; "
+                 f"printf '%s\\n' {shlex.join(settings)} >/etc/p2pvpn/coordinator.conf", user="root")
+    machine.type("systemctl stop p2pvpn-coordinator && systemctl start p2pvpn-coordinator", user="root")
+
+
+BACK = "for n in $(seq 600); do p2pvpnctl status | grep -q 'coordinator .* connected' && exit; sleep 0.1; done; exit 1"
+
+
+def backup_and_restore(server, laptop, phone):
+    lines = task("Backup and restore")
+    at_every_boot(server, "[coordinator]", "public = 198.51.100.7")
+    laptop.type(BACK)
+    before = server.type("p2pvpn-coordinator url --public 198.51.100.7", user="root")
+    token = laptop.type("sudo p2pvpnctl invite").strip().split()[-1]
+    server.type(pick(lines, "coordinator backup /root"), user="root")
+    cron = pick(lines, "root .*coordinator backup")
+    server.type("PATH=/usr/bin:/bin; " + cron.split("root ", 1)[1].replace("\\%", "%"), user="root")
+    server.type(pick(lines, "systemctl stop"), user="root")
+    # The disk is a new one.
+    server.type("rm -r /var/lib/p2pvpn-coordinator", user="root")
+    for pattern in ("coordinator restore", "systemctl start"):
+        server.type(pick(lines, pattern), user="root")
+    laptop.type(BACK)
+    if server.type("p2pvpn-coordinator url --public 198.51.100.7", user="root") != before:
+        raise Failure("the restored coordinator is another one")
+    # A member that begins anew, by a token from before.
+    phone.type("sudo p2pvpnctl leave --forget")
+    phone.type(f"sudo p2pvpnctl join {token} --name phone")
+    laptop.type("p2pvpnctl wait --peer phone && p2pvpnctl ping phone -c 1")
+
+
+def coordinator_moves(server, second, laptop, phone):
+    lines = task("Move the coordinator")
+    in_net(second, "ip", "addr", "add", "203.0.113.9/24", "dev", "eth0")
+    at_every_boot(second, "[coordinator]", "public = 203.0.113.9")
+    url = re.search(r"p2pvpn://[^\s']+", second.type("p2pvpn-coordinator url", user="root")).group(0)
+    laptop.type(pick(lines, "network coordinators$"))
+    laptop.type(re.sub(r"'p2pvpn://[^']*'", f"'{url}'", pick(lines, "coordinators add")))
+    phone.type("for n in $(seq 100); do sudo p2pvpnctl status | grep -q 203.0.113.9 && exit; sleep 0.1; done; exit 1")
+    laptop.type(pick(lines, "coordinators remove"))
+    server.type("systemctl stop p2pvpn-coordinator", user="root")
+    laptop.type("p2pvpnctl ping phone -c 1")
+    phone.type("sudo p2pvpnctl leave --forget")
+    joins(laptop, phone, "phone")
+
+
+def coordinator_at_home(router, nas, laptop, friend):
+    """nas and laptop stand behind the router, friend on the public network."""
+    lines = task("Run the coordinator at home")
+    for machine, at in ((nas, "3"), (laptop, "20")):
+        plug(machine, router, "eth0", f"192.168.1.{at}/24")
+        in_net(machine, "ip", "route", "add", "default", "via", "192.168.1.1")
+    in_net(router, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+    in_net(router, "nft", """table ip nat {
+        chain in {
+            type nat hook prerouting priority -100;
+            iifname "wan" meta l4proto { tcp, udp } th dport { 3478, 3479 } dnat to 192.168.1.3;
+        }
+        chain out {
+            type nat hook postrouting priority 100;
+            oifname "wan" masquerade;
+        }
+        chain through {
+            type filter hook forward priority 0;
+            ct status dnat accept;
+            iifname "wan" ct state new drop;
+        }
+    }""")
+    for machine in (nas, laptop, friend):
+        machine.type("echo 198.51.100.50 home.example.org >>/etc/hosts", user="root")
+    at_every_boot(nas, pick(lines, r"^\[coordinator\]"), *[x for x in lines if x.startswith("public = ")])
+    url = re.search(r"p2pvpn://[^\s']+", nas.type(pick(lines, "coordinator url"))).group(0)
+    laptop.type(re.sub(r"'p2pvpn://[^']*'", f"'{url}'", pick(lines, "p2pvpnctl create")))
+    laptop.type('sudo usermod -aG p2pvpn "$USER"')
+    listed = laptop.type("p2pvpnctl network coordinators")
+    if "192.168.1.3:3478" not in listed or "home.example.org:3478" not in listed:
+        raise Failure("not both addresses of the coordinator at home are in the network's record")
+    joins(laptop, nas, "nas")
+    joins(laptop, friend, "friend")
+    friend.type("sudo p2pvpnctl ping nas -c 1")
+
+
+def tasks(server, laptop, pi, made):
+    """made(name): another machine, not yet on any network."""
+    members(laptop, pi)
+    guest, phone, second, friend, router = more = [made(n) for n in ("guest", "phone", "second", "friend", "router")]
+    for n, machine in enumerate(more):
+        plug(machine, server, "wan" if machine is router else "eth0", f"198.51.100.{46 + n}/24",
+             f"203.0.113.{46 + n}/24")
+    guest_for_a_time(laptop, guest)
+    stolen(laptop, phone, pi)
+    backup_and_restore(server, laptop, phone)
+    coordinator_moves(server, second, laptop, phone)
+    plug(router, router, "br0", "192.168.1.1/24")
+    coordinator_at_home(router, made("nas"), made("desktop"), friend)
 
 
 def serve(directory):
@@ -314,7 +479,7 @@ def run(suite, work, machines):
     wire([*three, other])
     coordinator = use(lines, server, laptop, pi)
     join_by_one_file(lines, laptop, other)
-    tasks(laptop, pi)
+    tasks(server, laptop, pi, lambda name: machine(name, lower))
     coordinator.kill()
     tamper(machine("changed", lower, True), served, suite)
 
