@@ -220,6 +220,17 @@ class Docs(Tree):
         self.assertEqual(len(said), 1)
         self.assertIn("the field gone_since", said[0])
 
+    def test_a_field_of_status_that_a_function_beside_packs_is_documented(self):
+        said = self.problems("daemon/core/route/routelist.c", '"lan"', '"wave_lan"', "check_tables")
+        self.assertEqual(said, ['PROTOCOL-LOCAL.md "Status of a node": the field wave_lan of '
+                                "daemon/core/route/routelist.c is missing there"])
+
+    def test_a_new_field_of_an_answer_is_documented(self):
+        said = self.problems("daemon/core/client/info.c", '"{s:o, s:o, s:s}", "ip4"', '"{s:o, s:o, s:s}", "wave4"',
+                             "check_answers")
+        self.assertEqual(said, ['PROTOCOL-LOCAL.md "Control socket": the field wave4 of the answer of ip '
+                                "(daemon/core/client/info.c) is missing there"])
+
     def test_a_new_number_is_documented(self):
         said = self.problems("daemon/core/peer/peers.c", '"p2pvpn_peer_online"', '"p2pvpn_peer_waves"', "check_tables")
         self.assertEqual(len(said), 2)
