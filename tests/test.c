@@ -56,6 +56,16 @@ int test_teardown(void **state)
     return 0;
 }
 
+/* --- what most tests say --------------------------------------------------------------------- */
+
+void test_find_in(const char *text, const char *part, bool is_there, const char *file, int line)
+{
+    if (text != NULL && (strstr(text, part) != NULL) == is_there)
+        return;
+    print_error("%s \"%s\" in: %s\n", is_there ? "no" : "there is", part, text);
+    _fail(file, line);
+}
+
 /* --- what a failed test leaves on the heap --------------------------------------------------- */
 
 /* LeakSanitizer is not told of what a failed test had allocated: its body did not come to free it,

@@ -23,6 +23,8 @@
 
 #include <stdbool.h>
 
+#include "base/pv.h"
+
 /* --- what a program has -------------------------------------------------------------------- */
 
 /* The world that a test starts in: setup(&state) before it, teardown(&state) behind it; both may be
@@ -99,7 +101,18 @@ void test_end(void *ctx);
 /* Does all that was deferred. Every test ends with it; a teardown of its own may need it sooner. */
 int test_teardown(void **state);
 
+/* --- what most tests say --------------------------------------------------------------------- */
+
+/* A function of ours did it. */
+#define assert_ok(status) assert_int_equal(status, PV_OK)
+
+/* The text has this in it, or has it not; a failure shows both. */
+#define assert_has(text, part)   test_find_in(text, part, true, __FILE__, __LINE__)
+#define assert_lacks(text, part) test_find_in(text, part, false, __FILE__, __LINE__)
+
 /* --- the frame's own --------------------------------------------------------------------- */
+
+void test_find_in(const char *text, const char *part, bool is_there, const char *file, int line);
 
 /* Runs every test there is; whether all passed. */
 bool test_run_all(void);

@@ -91,7 +91,7 @@ static void make_ours(struct duo *d, bool controlling)
     open_socket(d);
     pv_ice_make_creds(&cfg.rng, &d->creds);
     cfg.local = d->creds;
-    assert_int_equal(pv_ice_new(&d->ours, &cfg, pv_clock_now()), PV_OK);
+    assert_ok(pv_ice_new(&d->ours, &cfg, pv_clock_now()));
     struct pv_ice_cand cand = our_cand(d);
     pv_ice_set_local(d->ours, &cand, 1, pv_clock_now());
 }
@@ -160,7 +160,7 @@ static void tell_ours(struct duo *d)
     }
     g_slist_free_full(list, (GDestroyNotify)nice_candidate_free);
     assert_true(n > 0);
-    assert_int_equal(pv_ice_set_remote(d->ours, &creds, cands, n, pv_clock_now()), PV_OK);
+    assert_ok(pv_ice_set_remote(d->ours, &creds, cands, n, pv_clock_now()));
 }
 
 static void send_to(const struct duo *d, const struct pv_addr *dst, const void *data, size_t len)
@@ -221,7 +221,7 @@ static void check_pair(const struct duo *d)
     nice_address_copy_to_sockaddr(&remote->addr, (struct sockaddr *)&r);
     struct pv_addr their_end = to_addr((const struct sockaddr_in *)&l);
     struct pv_addr our_end = to_addr((const struct sockaddr_in *)&r);
-    assert_int_equal(pv_ice_selected(d->ours, &path), PV_OK);
+    assert_ok(pv_ice_selected(d->ours, &path));
     assert_true(path.nominated);
     assert_true(pv_addr_equal(&path.remote, &their_end));
     assert_true(pv_addr_equal(&d->addr, &our_end));
@@ -244,7 +244,7 @@ static void meet(bool we_control)
     assert_true(is_over(&d));
     check_pair(&d);
 
-    assert_int_equal(pv_ice_selected(d.ours, &path), PV_OK);
+    assert_ok(pv_ice_selected(d.ours, &path));
     while (!(d.got_ping && d.got_pong) && pv_clock_now() < end) {
         send_to(&d, &path.remote, PING, sizeof(PING));
         (void)nice_agent_send(d.theirs, d.stream, 1, sizeof(PONG), PONG);

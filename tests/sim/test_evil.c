@@ -228,13 +228,11 @@ static void invent(struct liar *l, const uint8_t *network_id)
     seed[0] = 2;
     pv_sign_keypair(seed, node_sk, pk);
     memset(m.transport, 9, sizeof(m.transport));
-    assert_int_equal(pv_make_invite(network_id, pv_signer_sk(invite_sk), &inv, &l->invented_invite),
-                     PV_OK);
-    assert_int_equal(pv_make_member(network_id, invite_sk, node_sk, &m, &l->invented_member),
-                     PV_OK);
+    assert_ok(pv_make_invite(network_id, pv_signer_sk(invite_sk), &inv, &l->invented_invite));
+    assert_ok(pv_make_member(network_id, invite_sk, node_sk, &m, &l->invented_member));
     memcpy(receipt.network_id, network_id, sizeof(receipt.network_id));
     pv_statement_hash(pv_made_view(&l->invented_member), receipt.hash);
-    assert_int_equal(pv_receipt_make(&receipt, invite_sk, l->invented_receipt), PV_OK);
+    assert_ok(pv_receipt_make(&receipt, invite_sk, l->invented_receipt));
 }
 
 PV_SIM(an_invented_member_is_believed_by_nobody, SEEDS)
@@ -261,10 +259,8 @@ static void approve(struct liar *l, const uint8_t *network_id, const uint8_t *no
     uint8_t seed[32] = {3}, sk[64];
     struct pv_st_admin grant = {.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE, .time = 1};
     pv_sign_keypair(seed, sk, grant.node);
-    assert_int_equal(pv_make_admin(network_id, pv_signer_sk(sk), &grant, &l->invented_grant),
-                     PV_OK);
-    assert_int_equal(
-        pv_make_admission(network_id, pv_signer_sk(sk), node, 1, &l->invented_admission), PV_OK);
+    assert_ok(pv_make_admin(network_id, pv_signer_sk(sk), &grant, &l->invented_grant));
+    assert_ok(pv_make_admission(network_id, pv_signer_sk(sk), node, 1, &l->invented_admission));
 }
 
 static bool has_member(struct sim_node *n, const struct sim_node *other)
@@ -383,7 +379,7 @@ static void make_foreign(struct liar *l)
                           .node_name = "eve",
                           .range = {.base = pv_addr4(10, 99, 0, 0, 0), .bits = 16},
                           .coordinators = pv_written(&w)};
-    assert_int_equal(pv_make_create(&c, &l->foreign), PV_OK);
+    assert_ok(pv_make_create(&c, &l->foreign));
 }
 
 static void foreign(uint64_t seed, void *ctx)

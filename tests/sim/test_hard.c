@@ -83,7 +83,7 @@ static void configure(unsigned zone, const char *set)
     char *value = strchr(text, '=');
     assert_non_null(value);
     *value++ = '\0';
-    assert_int_equal(pv_nat_set(c, text, value), PV_OK);
+    assert_ok(pv_nat_set(c, text, value));
 }
 
 static unsigned zone_of(const struct kind *kind)

@@ -177,10 +177,9 @@ static inline void insert_row(struct world *w, const struct pv_storerow *row)
             note_wrong(w, "a statement was stored behind a later place of its log");
     }
     assert_true(w->n_rows < ROWS);
-    assert_int_equal(pv_storeop_new(PV_STOREOP_PUT, 1,
-                                    row->statement.len + row->receipt.len + row->foreign.len, &one),
-                     PV_OK);
-    assert_int_equal(pv_storeop_add(one, row), PV_OK);
+    assert_ok(pv_storeop_new(PV_STOREOP_PUT, 1,
+                             row->statement.len + row->receipt.len + row->foreign.len, &one));
+    assert_ok(pv_storeop_add(one, row));
     w->rows[w->n_rows++] = one;
 }
 
@@ -192,7 +191,7 @@ static inline size_t uses_of(const struct world *w, const uint8_t *invite, const
     *ret_own = NULL;
     for (size_t i = 0; i < w->n_rows; i++) {
         struct pv_statement st;
-        assert_int_equal(pv_statement_decode(w->rows[i]->rows[0].statement, &st), PV_OK);
+        assert_ok(pv_statement_decode(w->rows[i]->rows[0].statement, &st));
         if (st.type != PV_ST_MEMBER || memcmp(st.signer, invite, sizeof(st.signer)) != 0)
             continue;
         if (memcmp(st.u.member.node, node, sizeof(st.u.member.node)) == 0)
@@ -266,12 +265,12 @@ static inline struct pv_storeop *copy_network(const struct world *w, const uint8
                                               uint64_t *ret_above)
 {
     struct pv_storeop *all = NULL;
-    assert_int_equal(pv_storeop_new(PV_STOREOP_PUT, w->n_rows, w->n_rows * 4096, &all), PV_OK);
+    assert_ok(pv_storeop_new(PV_STOREOP_PUT, w->n_rows, w->n_rows * 4096, &all));
     for (size_t i = 0; i < w->n_rows; i++) {
         const struct pv_storerow *r = &w->rows[i]->rows[0];
         if (memcmp(r->network, network, PV_NETWORK_ID_LEN) != 0)
             continue;
-        assert_int_equal(pv_storeop_add(all, r), PV_OK);
+        assert_ok(pv_storeop_add(all, r));
         *ret_above = r->epoch > *ret_above ? r->epoch : *ret_above;
     }
     return all;
@@ -385,7 +384,7 @@ static void start_coordinator(struct world *w, struct coordinator *c)
 {
     struct pv_coord_config cfg = w->cw->cfg;
     cfg.homes = true;
-    assert_int_equal(pv_coord_new(&c->core, &cfg, &w->rng, &w->cw->log), PV_OK);
+    assert_ok(pv_coord_new(&c->core, &cfg, &w->rng, &w->cw->log));
     c->id = ++w->next_id;
     c->row = c->session = true;
     c->until = w->now + PV_MS(LEASE_MS);
@@ -517,7 +516,7 @@ static void connect_pipe(struct world *w, struct pipe *p)
         return;
     }
     p->conn = ++w->next_conn;
-    assert_int_equal(pv_coord_accept(c->core, p->conn, &from, w->now), PV_OK);
+    assert_ok(pv_coord_accept(c->core, p->conn, &from, w->now));
     pv_coordclient_connected(p->p->client, p->sid, w->now);
 }
 
@@ -560,7 +559,7 @@ static void connect_person(struct world *w, struct person *p)
         addrs[i] =
             (struct pv_coordclient_addr){.addr = pv_addr4(192, 0, 2, (uint8_t)(i + 1), 3478)};
     p->online = false;
-    assert_int_equal(pv_coordclient_start(p->client, &t, addrs, COORDS, w->now), PV_OK);
+    assert_ok(pv_coordclient_start(p->client, &t, addrs, COORDS, w->now));
 }
 
 /* An admin makes one invite after the other, each a statement of its own. */
@@ -569,8 +568,7 @@ static void put_next(struct world *w, struct person *p)
     struct cw_keys k = cw_keys_make(w->cw);
     struct pv_st_invite invite = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
     memcpy(invite.invite, k.pk, sizeof(invite.invite));
-    assert_int_equal(
-        pv_make_invite(w->nets[p->net], pv_signer_sk(p->node.id.sk), &invite, &p->made), PV_OK);
+    assert_ok(pv_make_invite(w->nets[p->net], pv_signer_sk(p->node.id.sk), &invite, &p->made));
     pv_statement_hash(pv_made_view(&p->made), p->hash);
     p->putting = true;
 }
@@ -590,7 +588,7 @@ static void send_join(struct person *p)
     memcpy(m.u.join.node, p->node.id.pk, PV_SIGN_PK_LEN);
     if (pv_coordclient_handshake_hash(p->client, hash) != PV_OK)
         return;
-    assert_int_equal(pv_ctl_join_sign(&m.u.join, hash, p->invite.sk), PV_OK);
+    assert_ok(pv_ctl_join_sign(&m.u.join, hash, p->invite.sk));
     (void)!pv_coordclient_request(p->client, &m, 2);
 }
 
@@ -601,8 +599,7 @@ static void send_register(struct world *w, struct person *p, const struct pv_ctl
     memcpy(s.ip4, r->ip4, sizeof(s.ip4));
     memcpy(s.ip6, r->ip6, sizeof(s.ip6));
     snprintf(s.name, sizeof(s.name), "%s", r->name);
-    assert_int_equal(pv_make_member(w->nets[p->net], p->invite.sk, p->node.id.sk, &s, &p->made),
-                     PV_OK);
+    assert_ok(pv_make_member(w->nets[p->net], p->invite.sk, p->node.id.sk, &s, &p->made));
     struct pv_ctl_msg m = cw_register_msg(&p->made);
     (void)!pv_coordclient_request(p->client, &m, 3);
 }
@@ -860,7 +857,7 @@ static void run(uint64_t seed, void *ctx)
                                                   .streams = &p->streams,
                                                   .kind = PV_STREAM_COORD,
                                                   .events = &p->events};
-        assert_int_equal(pv_coordclient_new(&p->client, &cfg), PV_OK);
+        assert_ok(pv_coordclient_new(&p->client, &cfg));
         connect_person(w, p);
     }
     while (w->now < w->start + PV_S(TROUBLE_S)) {

@@ -99,7 +99,7 @@ static size_t make_body(struct scene *s, uint8_t *body, size_t cap)
     case 3:
         scribble(s, offer.id, sizeof(offer.id));
         snprintf(offer.name, sizeof(offer.name), "file%u", draw(s, 1000000));
-        assert_int_equal(pv_file_notice_build(&offer, body, &len), PV_OK);
+        assert_ok(pv_file_notice_build(&offer, body, &len));
         return len;
     }
     scribble(s, body, len);
@@ -150,19 +150,17 @@ static size_t message_line(struct scene *s, char *buf)
     snprintf(text, sizeof(text), "buy %u", draw(s, 1000000));
     switch (draw(s, 8)) {
     case 0:
-        assert_int_equal(
-            pv_chat_write_ack(id, draw(s, 2) ? PV_CHAT_READ : PV_CHAT_DELIVERED, buf, &len), PV_OK);
+        assert_ok(pv_chat_write_ack(id, draw(s, 2) ? PV_CHAT_READ : PV_CHAT_DELIVERED, buf, &len));
         break;
     case 1:
-        assert_int_equal(pv_chat_write_noted(id, buf, &len), PV_OK);
+        assert_ok(pv_chat_write_noted(id, buf, &len));
         break;
     case 2:
-        assert_int_equal(pv_chat_write_later(id, PV_CHAT_LATER_FULL, 3600, buf, &len), PV_OK);
+        assert_ok(pv_chat_write_later(id, PV_CHAT_LATER_FULL, 3600, buf, &len));
         break;
     default: /* now and then a number that came before */
         s->seq += draw(s, 20) != 0;
-        assert_int_equal(pv_chat_write_message(id, s->seq > 0 ? s->seq : 1, 1, text, buf, &len),
-                         PV_OK);
+        assert_ok(pv_chat_write_message(id, s->seq > 0 ? s->seq : 1, 1, text, buf, &len));
     }
     return len;
 }

@@ -52,7 +52,7 @@ static void restart(int host)
     }
     struct pv_rng rng = w_rng(&w);
     pv_ice_make_creds(&rng, &h->creds);
-    assert_int_equal(pv_ice_restart(h->agent, &h->creds, w.now), PV_OK);
+    assert_ok(pv_ice_restart(h->agent, &h->creds, w.now));
 }
 
 static void fault(void)

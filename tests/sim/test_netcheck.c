@@ -63,7 +63,7 @@ static void world_init(struct world *w, uint64_t seed, enum server_kind kind,
 {
     *w = (struct world){.net = sim_net_new(seed), .kind = kind};
     struct pv_rng rng = sim_rng(sim_net_rng(w->net));
-    assert_int_equal(pv_stuns_new(&w->stuns, &rng), PV_OK);
+    assert_ok(pv_stuns_new(&w->stuns, &rng));
     w->server = sim_net_add_host(w->net, SIM_PUBLIC, line);
     w->second = sim_net_add_host(w->net, SIM_PUBLIC, line);
     for (uint8_t i = 10; i < 12; i++) {
@@ -100,7 +100,7 @@ static void world_client(struct world *w, const char *settings)
             char *value = strchr(p, '=');
             assert_non_null(value);
             *value = '\0';
-            assert_int_equal(pv_nat_set(&c, p, value + 1), PV_OK);
+            assert_ok(pv_nat_set(&c, p, value + 1));
         }
         w->zone = sim_net_add_nat(w->net, w->outer, &c);
         me = ip4(192, 168, 1, 2, 0);
@@ -401,7 +401,7 @@ PV_TEST(two_nats_are_as_bad_as_the_worse_one)
         pv_nat_config_init(&c);
         c.public_ip[0] = ip4(203, 0, 113, 2, 0);
         c.n_public = 1;
-        assert_int_equal(pv_nat_set(&c, "profile", rows[i].outer), PV_OK);
+        assert_ok(pv_nat_set(&c, "profile", rows[i].outer));
         w.outer = sim_net_add_nat(w.net, SIM_PUBLIC, &c);
         world_client(&w, rows[i].inner);
         run(&w);

@@ -429,7 +429,7 @@ static void hand(struct scene *s, const uint8_t *to, const uint8_t *from, struct
     size_t len = 0;
     memcpy(f.to, to, sizeof(f.to));
     memcpy(f.from, from, sizeof(f.from));
-    assert_int_equal(pv_forward_build(&f, body, sizeof(body), &len), PV_OK);
+    assert_ok(pv_forward_build(&f, body, sizeof(body), &len));
     sim_node_begin(s->n[2]);
     while (n-- > 0)
         pv_peers_send(pv_engine_node(s->n[2]->engine)->peers, peer_of(s, 2, 0), PV_INBAND_SIGNAL,

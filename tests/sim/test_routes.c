@@ -186,7 +186,7 @@ static void begin_lies(struct scene *s)
         struct pv_st_route st = {.slot = {.number = (uint16_t)p, .seq = 1}, .kind = PV_ROUTE_ALLOW};
         memcpy(st.node, sim_node_pk(sim.nodes[OUTSIDER]), sizeof(st.node));
         st.prefix = test_prefix(prefixes[p]);
-        assert_int_equal(pv_make_route(network, sk, &st, &l->permissions[p]), PV_OK);
+        assert_ok(pv_make_route(network, sk, &st, &l->permissions[p]));
     }
     sim_coord_set_hook(sim.coord, hook, l);
 }

@@ -40,7 +40,7 @@ static unsigned add_nat(const struct way *way, unsigned side)
     static const struct pv_link_config line = {.delay = PV_MS(10)};
     unsigned zone = sim_world_nat(SIM_PUBLIC, way->profile, &line);
     struct pv_nat_config *c = pv_nat_config(sim_net_nat(sim.net, zone));
-    assert_int_equal(pv_nat_set(c, "ipv6", way->ipv6_of[side]), PV_OK);
+    assert_ok(pv_nat_set(c, "ipv6", way->ipv6_of[side]));
     for (unsigned i = 1; i < way->n_public; i++)
         c->public_ip[i] = pv_addr4(203, 0, (uint8_t)(113 + i), (uint8_t)zone, 0);
     c->n_public = (uint8_t)way->n_public;
@@ -109,11 +109,11 @@ static struct sim_node *add_side(const char *name, const char *profile, bool nat
         return sim_world_node(SIM_PUBLIC, name, false);
     unsigned zone = sim_world_nat(SIM_PUBLIC, profile, &line);
     struct pv_nat_config *c = pv_nat_config(sim_net_nat(sim.net, zone));
-    assert_int_equal(pv_nat_set(c, "ipv6", "off"), PV_OK);
+    assert_ok(pv_nat_set(c, "ipv6", "off"));
     struct sim_node *n = sim_world_node(zone, name, nat64);
     if (!nat64)
         return n;
-    assert_int_equal(pv_nat_set(c, "nat64", "64:ff9b::"), PV_OK);
+    assert_ok(pv_nat_set(c, "nat64", "64:ff9b::"));
     struct pv_addr addrs[SIM_HOST_ADDRS];
     size_t n_addrs = sim_net_addrs(sim.net, sim_node_host(n), addrs);
     for (size_t i = 0; i < n_addrs; i++)

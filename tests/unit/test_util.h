@@ -107,7 +107,7 @@ static inline void test_read(const char *path, char *text, size_t cap)
 static inline struct pv_addr test_ip(const char *text)
 {
     struct pv_addr a;
-    assert_int_equal(pv_addr_parse_ip(text, &a), PV_OK);
+    assert_ok(pv_addr_parse_ip(text, &a));
     return a;
 }
 
@@ -115,14 +115,14 @@ static inline struct pv_addr test_ip(const char *text)
 static inline struct pv_addr test_addr(const char *text)
 {
     struct pv_addr a;
-    assert_int_equal(pv_addr_parse(text, &a), PV_OK);
+    assert_ok(pv_addr_parse(text, &a));
     return a;
 }
 
 static inline struct pv_prefix test_prefix(const char *text)
 {
     struct pv_prefix p;
-    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
+    assert_ok(pv_prefix_parse(text, &p));
     return p;
 }
 

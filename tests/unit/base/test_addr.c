@@ -10,7 +10,7 @@ PV_TEST(addresses_survive_text_and_back)
     char buf[PV_ADDR_TEXT];
     struct pv_addr a;
     for (size_t i = 0; i < PV_ARRAY_LEN(endpoints); i++) {
-        assert_int_equal(pv_addr_parse(endpoints[i], &a), PV_OK);
+        assert_ok(pv_addr_parse(endpoints[i], &a));
         assert_string_equal(pv_addr_format(&a, buf), endpoints[i]);
     }
     a = test_ip("2001:DB8:0:0:1:0:0:1");
@@ -24,8 +24,7 @@ PV_TEST(addresses_survive_text_and_back)
     p = test_prefix("192.0.2.7");
     assert_string_equal(pv_prefix_format(&p, buf), "192.0.2.7/32");
     /* The longest forms fit. */
-    assert_int_equal(pv_addr_parse("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535", &a),
-                     PV_OK);
+    assert_ok(pv_addr_parse("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535", &a));
     assert_string_equal(pv_addr_format(&a, buf), "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
 }
 
@@ -89,10 +88,10 @@ PV_TEST(bad_prefixes_are_refused)
         if (pv_prefix_parse(bad[i], &p) != PV_ERR_MALFORMED)
             fail_msg("accepted %s", bad[i]);
     }
-    assert_int_equal(pv_prefix_parse("0.0.0.0/0", &p), PV_OK);
-    assert_int_equal(pv_prefix_parse("::/0", &p), PV_OK);
-    assert_int_equal(pv_prefix_parse("10.66.0.1/32", &p), PV_OK);
-    assert_int_equal(pv_prefix_parse("fd00::1/128", &p), PV_OK);
+    assert_ok(pv_prefix_parse("0.0.0.0/0", &p));
+    assert_ok(pv_prefix_parse("::/0", &p));
+    assert_ok(pv_prefix_parse("10.66.0.1/32", &p));
+    assert_ok(pv_prefix_parse("fd00::1/128", &p));
 }
 
 PV_TEST(prefixes_contain_by_their_bits)
@@ -180,11 +179,11 @@ PV_TEST(only_sane_remotes_are_usable)
         .family = PV_AF_INET6, .port = 1, .ip = {[10] = 0xff, 0xff, 192, 0, 2, 1}};
     struct pv_addr a;
     for (size_t i = 0; i < PV_ARRAY_LEN(good); i++) {
-        assert_int_equal(pv_addr_parse(good[i], &a), PV_OK);
+        assert_ok(pv_addr_parse(good[i], &a));
         assert_true(pv_addr_is_usable_remote(&a));
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
-        assert_int_equal(pv_addr_parse(bad[i], &a), PV_OK);
+        assert_ok(pv_addr_parse(bad[i], &a));
         if (pv_addr_is_usable_remote(&a))
             fail_msg("%s is not usable", bad[i]);
     }

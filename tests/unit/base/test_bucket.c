@@ -56,7 +56,7 @@ PV_TEST(sources_share_by_network_and_not_beyond)
     a6 = test_ip("2001:db8:0:100::1");
     same6 = test_ip("2001:db8:0:1ff::1");
     other6 = test_ip("2001:db8:0:200::1");
-    assert_int_equal(pv_bucket_table_new(&t, 1024, 1, 1, &rng), PV_OK);
+    assert_ok(pv_bucket_table_new(&t, 1024, 1, 1, &rng));
     assert_true(pv_bucket_table_take(t, &a, 1, PV_S(1)));
     assert_false(pv_bucket_table_take(t, &same, 1, PV_S(1)));
     assert_true(pv_bucket_table_take(t, &other, 1, PV_S(1)));
@@ -76,7 +76,7 @@ PV_TEST(tokens_that_a_source_gets_back_it_may_take_again)
     struct pv_bucket_table *t;
     const struct pv_addr a = pv_addr4(192, 0, 2, 1, 1), same = pv_addr4(192, 0, 2, 9, 1),
                          other = pv_addr4(192, 0, 3, 1, 1);
-    assert_int_equal(pv_bucket_table_new(&t, 1024, 1, 2, &rng), PV_OK);
+    assert_ok(pv_bucket_table_new(&t, 1024, 1, 2, &rng));
     pv_bucket_table_give(t, &a, 5); /* it never took any */
     assert_true(pv_bucket_table_take(t, &a, 2, PV_S(1)));
     assert_false(pv_bucket_table_take(t, &a, 1, PV_S(1)));
@@ -96,7 +96,7 @@ PV_TEST(a_flood_of_sources_evicts_the_idle_first)
     struct pv_rng rng = test_rng_make(&seed, 2);
     struct pv_bucket_table *t;
     struct pv_addr busy = pv_addr4(10, 0, 0, 1, 1);
-    assert_int_equal(pv_bucket_table_new(&t, 4, 1, 2, &rng), PV_OK); /* one set of four */
+    assert_ok(pv_bucket_table_new(&t, 4, 1, 2, &rng)); /* one set of four */
     assert_true(pv_bucket_table_take(t, &busy, 2, PV_S(1)));
     for (uint32_t i = 0; i < 100; i++) {
         struct pv_addr a = pv_addr4_u32(0xc0000000u + (i << 8), 1);

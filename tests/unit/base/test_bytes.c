@@ -12,7 +12,7 @@ PV_TEST(fields_survive_writing_and_reading)
     pv_put_u64(&w, 0x08090a0b0c0d0e0fu);
     pv_put_bytes(&w, "\x10\x11", 2);
     pv_put_view16(&w, pv_view("abc", 3));
-    assert_int_equal(w.status, PV_OK);
+    assert_ok(w.status);
     for (size_t i = 0; i < 17; i++)
         assert_int_equal(buf[i], i + 1); /* big-endian, nothing in between */
 
@@ -25,7 +25,7 @@ PV_TEST(fields_survive_writing_and_reading)
     pv_get_copy(&r, two, 2);
     assert_memory_equal(two, "\x10\x11", 2);
     assert_true(pv_view_equal(pv_get_view16(&r, 3), pv_view("abc", 3)));
-    assert_int_equal(pv_reader_end(&r), PV_OK);
+    assert_ok(pv_reader_end(&r));
 }
 
 static void read_all(struct pv_reader *r)

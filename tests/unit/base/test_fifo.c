@@ -32,10 +32,10 @@ PV_TEST(values_come_out_once_and_in_order)
     for (int round = 0; round < 2; round++) {
         assert_int_equal(pv_fifo_take(&f, &out), PV_ERR_AGAIN);
         for (uint32_t i = 0; i < 100; i++)
-            assert_int_equal(pv_fifo_put(&f, &i, sizeof(i)), PV_OK);
+            assert_ok(pv_fifo_put(&f, &i, sizeof(i)));
         assert_int_equal(f.n, 100);
         for (uint32_t i = 0; i < 100; i++) {
-            assert_int_equal(pv_fifo_take(&f, &out), PV_OK);
+            assert_ok(pv_fifo_take(&f, &out));
             assert_int_equal(out, i);
         }
         assert_int_equal(f.n, 0);
@@ -46,11 +46,11 @@ PV_TEST(values_may_differ_in_length)
 {
     struct pv_fifo f = {.n = 0};
     char out[8] = "-------";
-    assert_int_equal(pv_fifo_put(&f, "abc", 3), PV_OK);
-    assert_int_equal(pv_fifo_put(&f, "d", 1), PV_OK);
-    assert_int_equal(pv_fifo_take(&f, out), PV_OK);
+    assert_ok(pv_fifo_put(&f, "abc", 3));
+    assert_ok(pv_fifo_put(&f, "d", 1));
+    assert_ok(pv_fifo_take(&f, out));
     assert_string_equal(out, "abc----");
-    assert_int_equal(pv_fifo_take(&f, out), PV_OK);
+    assert_ok(pv_fifo_take(&f, out));
     assert_string_equal(out, "dbc----");
 }
 
@@ -58,14 +58,14 @@ PV_TEST(without_memory_the_others_stay)
 {
     struct pv_fifo f = {.n = 0};
     char out = 0;
-    assert_int_equal(pv_fifo_put(&f, "a", 1), PV_OK);
+    assert_ok(pv_fifo_put(&f, "a", 1));
     no_memory = true;
     assert_int_equal(pv_fifo_put(&f, "b", 1), PV_ERR_NOMEM);
     no_memory = false;
-    assert_int_equal(pv_fifo_put(&f, "c", 1), PV_OK);
-    assert_int_equal(pv_fifo_take(&f, &out), PV_OK);
+    assert_ok(pv_fifo_put(&f, "c", 1));
+    assert_ok(pv_fifo_take(&f, &out));
     assert_int_equal(out, 'a');
-    assert_int_equal(pv_fifo_take(&f, &out), PV_OK);
+    assert_ok(pv_fifo_take(&f, &out));
     assert_int_equal(out, 'c');
     assert_int_equal(pv_fifo_take(&f, &out), PV_ERR_AGAIN);
 }
@@ -75,9 +75,9 @@ PV_TEST(places_that_values_leave_are_wiped)
     struct pv_fifo f = {.n = 0};
     char out[8];
     n_freed = 0;
-    assert_int_equal(pv_fifo_put(&f, "secret", 6), PV_OK);
-    assert_int_equal(pv_fifo_put(&f, "another", 7), PV_OK);
-    assert_int_equal(pv_fifo_take(&f, out), PV_OK);
+    assert_ok(pv_fifo_put(&f, "secret", 6));
+    assert_ok(pv_fifo_put(&f, "another", 7));
+    assert_ok(pv_fifo_take(&f, out));
     assert_int_equal(n_freed, 1);
     pv_fifo_clear(&f);
     assert_int_equal(n_freed, 2);

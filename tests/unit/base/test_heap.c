@@ -20,7 +20,7 @@ PV_TEST(nodes_come_out_by_deadline_and_only_when_due)
     pv_heap_init(&heap);
     assert_true(pv_heap_next(&heap) == PV_NEVER);
     assert_null(pop(&heap, PV_NEVER));
-    assert_int_equal(pv_heap_reserve(&heap, 3), PV_OK);
+    assert_ok(pv_heap_reserve(&heap, 3));
     pv_heap_set(&heap, &c[0].node, 30);
     pv_heap_set(&heap, &c[1].node, 10);
     pv_heap_set(&heap, &c[2].node, 20);
@@ -40,7 +40,7 @@ PV_TEST(equal_deadlines_keep_the_order_they_were_set_in)
     struct pv_heap heap;
     memset(c, 0, sizeof(c));
     pv_heap_init(&heap);
-    assert_int_equal(pv_heap_reserve(&heap, 40), PV_OK);
+    assert_ok(pv_heap_reserve(&heap, 40));
     for (int i = 0; i < 40; i++) {
         c[i].id = i;
         pv_heap_set(&heap, &c[i].node, 7);
@@ -60,7 +60,7 @@ PV_TEST(never_takes_a_node_out_and_is_harmless_twice)
     struct child c = {.id = 1};
     struct pv_heap heap;
     pv_heap_init(&heap);
-    assert_int_equal(pv_heap_reserve(&heap, 1), PV_OK);
+    assert_ok(pv_heap_reserve(&heap, 1));
     pv_heap_set(&heap, &c.node, PV_NEVER);
     pv_heap_set(&heap, &c.node, 5);
     pv_heap_set(&heap, &c.node, PV_NEVER);
@@ -81,7 +81,7 @@ PV_TEST(random_use_agrees_with_a_linear_scan)
     struct pv_rng rng = test_rng_make(&seed, 42);
     memset(c, 0, sizeof(c));
     pv_heap_init(&heap);
-    assert_int_equal(pv_heap_reserve(&heap, N), PV_OK);
+    assert_ok(pv_heap_reserve(&heap, N));
     for (size_t i = 0; i < N; i++)
         c[i].node.when = PV_NEVER;
     for (int step = 0; step < 20000; step++) {

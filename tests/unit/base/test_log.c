@@ -120,8 +120,7 @@ PV_TEST(levels_have_names_both_ways)
 {
     enum pv_log_level level;
     for (int i = PV_LOG_ERROR; i <= PV_LOG_DEBUG; i++) {
-        assert_int_equal(pv_log_level_parse(pv_log_level_name((enum pv_log_level)i), &level),
-                         PV_OK);
+        assert_ok(pv_log_level_parse(pv_log_level_name((enum pv_log_level)i), &level));
         assert_int_equal(level, i);
     }
     assert_int_equal(pv_log_level_parse("Debug", &level), PV_ERR_MALFORMED);

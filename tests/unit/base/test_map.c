@@ -30,7 +30,7 @@ PV_TEST(entries_are_found_until_deleted)
         e->value = i;
         memcpy(e->key, &i, sizeof(i));
         PV_MAP_ADD(&map, head, key, e, status);
-        assert_int_equal(status, PV_OK);
+        assert_ok(status);
     }
     struct entry extra = {.key = {0xff, 0xff, 0xff, 0xff}};
     PV_MAP_ADD(&map, head, key, &extra, status);

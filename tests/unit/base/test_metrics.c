@@ -9,7 +9,7 @@ static char *take(struct pv_metrics *m)
 {
     char *text = NULL;
     size_t len = 0;
-    assert_int_equal(pv_metrics_take(m, &text, &len), PV_OK);
+    assert_ok(pv_metrics_take(m, &text, &len));
     assert_int_equal(strlen(text), len);
     return text;
 }

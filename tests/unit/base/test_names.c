@@ -29,8 +29,8 @@ static struct pv_names build(uint8_t file[SIZE])
     struct pv_names_entry entries[N];
     struct pv_names names;
     fill(entries);
-    assert_int_equal(pv_names_build("home", entries, N, file, SIZE), PV_OK);
-    assert_int_equal(pv_names_open(pv_view(file, SIZE), &names), PV_OK);
+    assert_ok(pv_names_build("home", entries, N, file, SIZE));
+    assert_ok(pv_names_open(pv_view(file, SIZE), &names));
     return names;
 }
 
@@ -40,10 +40,10 @@ PV_TEST(everybody_is_found_by_name_and_by_both_addresses)
     struct pv_names names = build(file);
     struct pv_names_entry want[N], e;
     fill(want);
-    assert_int_equal(pv_names_check(&names), PV_OK);
+    assert_ok(pv_names_check(&names));
     assert_string_equal(names.network, "home");
     for (unsigned i = 0; i < N; i++) {
-        assert_int_equal(pv_names_by_name(&names, want[i].name, &e), PV_OK);
+        assert_ok(pv_names_by_name(&names, want[i].name, &e));
         assert_string_equal(e.name, want[i].name);
         assert_true(pv_addr_equal(&e.ip4, &want[i].ip4));
         assert_true(pv_addr_equal(&e.ip6, &want[i].ip6));
@@ -82,9 +82,9 @@ PV_TEST(an_empty_file_knows_nobody)
     struct pv_names names;
     struct pv_names_entry e;
     const struct pv_addr ip = pv_addr4(10, 66, 1, 1, 0);
-    assert_int_equal(pv_names_build("home", NULL, 0, file, sizeof(file)), PV_OK);
-    assert_int_equal(pv_names_open(pv_view(file, sizeof(file)), &names), PV_OK);
-    assert_int_equal(pv_names_check(&names), PV_OK);
+    assert_ok(pv_names_build("home", NULL, 0, file, sizeof(file)));
+    assert_ok(pv_names_open(pv_view(file, sizeof(file)), &names));
+    assert_ok(pv_names_check(&names));
     assert_int_equal(pv_names_by_name(&names, "bob", &e), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_names_by_ip(&names, &ip, &e), PV_ERR_NOT_FOUND);
 }
@@ -167,7 +167,7 @@ PV_TEST(a_damaged_record_is_not_given_out)
     assert_int_equal(pv_names_check(&names), PV_ERR_MALFORMED);
     assert_int_equal(pv_names_by_ip(&names, &alice6, &e), PV_ERR_MALFORMED);
     assert_int_equal(pv_names_by_name(&names, "alice", &e), PV_ERR_NOT_FOUND);
-    assert_int_equal(pv_names_by_name(&names, "bob", &e), PV_OK);
+    assert_ok(pv_names_by_name(&names, "bob", &e));
     names = build(file);
     pv_store_be32(file + PV_NAMES_HEAD + N * PV_NAMES_RECORD + 8, N); /* a number of no record */
     const struct pv_addr ip = pv_addr4(10, 66, 8, 1, 0);
@@ -214,8 +214,8 @@ PV_TEST(host_names_come_apart)
     }
     memset(text, 'a', sizeof(text));
     text[PV_NAME_MAX] = '\0';
-    assert_int_equal(pv_names_split(text, name, network), PV_OK);
-    assert_int_equal(pv_names_split(pv_names_full(name, name, full), name, network), PV_OK);
+    assert_ok(pv_names_split(text, name, network));
+    assert_ok(pv_names_split(pv_names_full(name, name, full), name, network));
     assert_string_equal(network, text);
     text[PV_NAME_MAX] = 'a';
     text[PV_NAME_MAX + 1] = '\0';

@@ -29,7 +29,7 @@ static struct pv_netplan full_plan(void)
 PV_TEST(a_full_plan_is_one_that_can_be_set)
 {
     struct pv_netplan p = full_plan();
-    assert_int_equal(pv_netplan_check(&p), PV_OK);
+    assert_ok(pv_netplan_check(&p));
     p.n_used++;
     assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
     p = full_plan();
@@ -95,7 +95,7 @@ PV_TEST(a_plan_that_says_too_much_is_refused)
     p.offered[0].prefix = test_prefix("192.168.1.0/24"); /* nobody's packets would be forwarded */
     assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
     p.overlay4 = test_prefix("10.66.0.0/16");
-    assert_int_equal(pv_netplan_check(&p), PV_OK);
+    assert_ok(pv_netplan_check(&p));
     p.overlay4 = test_prefix("fd00::/64");
     assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
 }

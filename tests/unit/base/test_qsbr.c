@@ -19,7 +19,7 @@ static int *publish(struct pv_qsbr *q, int value)
     int *object = malloc(sizeof(*object));
     assert_non_null(object);
     *object = value;
-    assert_int_equal(pv_qsbr_publish(q, object, count_free), PV_OK);
+    assert_ok(pv_qsbr_publish(q, object, count_free));
     return object;
 }
 
@@ -27,7 +27,7 @@ PV_TEST(an_object_lives_while_a_worker_may_hold_it)
 {
     struct pv_qsbr *q;
     freed = 0;
-    assert_int_equal(pv_qsbr_new(&q, 2), PV_OK);
+    assert_ok(pv_qsbr_new(&q, 2));
     assert_null(pv_qsbr_online(q, 0));
     pv_qsbr_offline(q, 0);
     int *first = publish(q, 1);
@@ -57,7 +57,7 @@ PV_TEST(freeing_takes_what_still_waits)
     struct pv_qsbr *q;
     freed = 0;
     assert_int_equal(pv_qsbr_new(&q, PV_QSBR_MAX_WORKERS + 1), PV_ERR_LIMIT);
-    assert_int_equal(pv_qsbr_new(&q, 1), PV_OK);
+    assert_ok(pv_qsbr_new(&q, 1));
     for (int i = 0; i < 10; i++)
         publish(q, i);
     pv_qsbr_free(q);
@@ -116,13 +116,13 @@ PV_TEST(workers_never_see_a_freed_or_torn_snapshot)
     };
     struct shared sh = {.q = NULL};
     pthread_t threads[WORKERS];
-    assert_int_equal(pv_qsbr_new(&sh.q, WORKERS), PV_OK);
+    assert_ok(pv_qsbr_new(&sh.q, WORKERS));
     for (uint64_t i = 1; i <= 20000; i++) {
         struct snap *s = malloc(sizeof(*s));
         assert_non_null(s);
         s->a = i;
         s->b = ~i;
-        assert_int_equal(pv_qsbr_publish(sh.q, s, free_snap), PV_OK);
+        assert_ok(pv_qsbr_publish(sh.q, s, free_snap));
         (void)pv_qsbr_reclaim(sh.q);
         if (i == 1) {
             for (int k = 0; k < WORKERS; k++)

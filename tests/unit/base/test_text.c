@@ -12,15 +12,14 @@ PV_TEST(base64url_matches_rfc4648)
         char text[16];
         uint8_t bytes[16];
         size_t len, n = strlen(rows[i].bytes);
-        assert_int_equal(pv_b64url_encode(pv_view(rows[i].bytes, n), text, PV_B64_LEN(n) + 1),
-                         PV_OK);
+        assert_ok(pv_b64url_encode(pv_view(rows[i].bytes, n), text, PV_B64_LEN(n) + 1));
         assert_string_equal(text, rows[i].text);
-        assert_int_equal(pv_b64url_decode(text, strlen(text), bytes, n, &len), PV_OK);
+        assert_ok(pv_b64url_decode(text, strlen(text), bytes, n, &len));
         assert_int_equal(len, n);
         assert_memory_equal(bytes, rows[i].bytes, n);
     }
     char text[8];
-    assert_int_equal(pv_b64url_encode(pv_view("\xfb\xff\xbf", 3), text, sizeof(text)), PV_OK);
+    assert_ok(pv_b64url_encode(pv_view("\xfb\xff\xbf", 3), text, sizeof(text)));
     assert_string_equal(text, "-_-_");
 }
 
@@ -48,10 +47,10 @@ PV_TEST(base64url_respects_every_capacity)
     size_t len;
     for (size_t cap = 0; cap < PV_B64_LEN(8) + 1; cap++)
         assert_int_equal(pv_b64url_encode(pv_view(bytes, 8), text, cap), PV_ERR_NO_SPACE);
-    assert_int_equal(pv_b64url_encode(pv_view(bytes, 8), text, PV_B64_LEN(8) + 1), PV_OK);
+    assert_ok(pv_b64url_encode(pv_view(bytes, 8), text, PV_B64_LEN(8) + 1));
     for (size_t cap = 0; cap < 8; cap++)
         assert_int_equal(pv_b64url_decode(text, strlen(text), bytes, cap, &len), PV_ERR_NO_SPACE);
-    assert_int_equal(pv_b64url_decode(text, strlen(text), bytes, 8, &len), PV_OK);
+    assert_ok(pv_b64url_decode(text, strlen(text), bytes, 8, &len));
     assert_int_equal(len, 8);
 }
 
@@ -63,9 +62,9 @@ PV_TEST(keys_survive_both_text_forms)
     struct pv_rng rng = test_rng_make(&seed, 1);
     for (int i = 0; i < 100; i++) {
         pv_rng_fill(&rng, key, sizeof(key));
-        assert_int_equal(pv_key_parse(pv_key_format(key, text), back), PV_OK);
+        assert_ok(pv_key_parse(pv_key_format(key, text), back));
         assert_memory_equal(key, back, 32);
-        assert_int_equal(pv_wgkey_parse(pv_wgkey_format(key, wg), back), PV_OK);
+        assert_ok(pv_wgkey_parse(pv_wgkey_format(key, wg), back));
         assert_memory_equal(key, back, 32);
         for (size_t k = 0; k < PV_KEY_TEXT; k++)
             assert_true(text[k] == wg[k] || (text[k] == '-' && wg[k] == '+') ||
@@ -117,7 +116,7 @@ PV_TEST(names_follow_the_dns_label_grammar)
                                       "a b", "b\xc3\xb6", "localhost", "LocalHost", A63 "a", "a\n"};
     char name[PV_NAME_BUF];
     for (size_t i = 0; i < PV_ARRAY_LEN(good); i++) {
-        assert_int_equal(pv_name_parse(good[i], strlen(good[i]), name), PV_OK);
+        assert_ok(pv_name_parse(good[i], strlen(good[i]), name));
         assert_string_equal(name, good[i]);
         assert_true(pv_name_is_valid(good[i]));
     }
@@ -129,7 +128,7 @@ PV_TEST(names_follow_the_dns_label_grammar)
     }
     assert_string_equal(name, "keep");
     assert_int_equal(pv_name_parse("a\0b", 3, name), PV_ERR_MALFORMED);
-    assert_int_equal(pv_name_parse("BoB", 3, name), PV_OK);
+    assert_ok(pv_name_parse("BoB", 3, name));
     assert_string_equal(name, "bob");
     assert_false(pv_name_is_valid("BoB"));
 }
@@ -138,16 +137,16 @@ PV_TEST(switches_are_on_or_off)
 {
     static const char *const bad[] = {"", "On", "onn", "o", "1", "true", "yes ", "of"};
     bool on = false;
-    assert_int_equal(pv_switch_parse("on", &on), PV_OK);
+    assert_ok(pv_switch_parse("on", &on));
     assert_true(on);
-    assert_int_equal(pv_switch_parse("no", &on), PV_OK);
+    assert_ok(pv_switch_parse("no", &on));
     assert_false(on);
-    assert_int_equal(pv_switch_parse("yes", &on), PV_OK);
+    assert_ok(pv_switch_parse("yes", &on));
     assert_true(on);
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
         assert_int_equal(pv_switch_parse(bad[i], &on), PV_ERR_MALFORMED);
     assert_true(on);
-    assert_int_equal(pv_switch_parse("off", &on), PV_OK);
+    assert_ok(pv_switch_parse("off", &on));
     assert_false(on);
 }
 
@@ -165,12 +164,12 @@ PV_TEST(numbers_are_bounded_and_whole)
     uint64_t v;
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
         assert_int_equal(pv_u64_parse(bad[i], 0, UINT64_MAX, &v), PV_ERR_MALFORMED);
-    assert_int_equal(pv_u64_parse("18446744073709551615", 0, UINT64_MAX, &v), PV_OK);
+    assert_ok(pv_u64_parse("18446744073709551615", 0, UINT64_MAX, &v));
     assert_true(v == UINT64_MAX);
     assert_int_equal(pv_u64_parse("0", 1, 9, &v), PV_ERR_MALFORMED);
     assert_int_equal(pv_u64_parse("10", 1, 9, &v), PV_ERR_MALFORMED);
-    assert_int_equal(pv_u64_parse("1", 1, 9, &v), PV_OK);
-    assert_int_equal(pv_u64_parse("9", 1, 9, &v), PV_OK);
+    assert_ok(pv_u64_parse("1", 1, 9, &v));
+    assert_ok(pv_u64_parse("9", 1, 9, &v));
 }
 
 PV_TEST(durations_take_one_unit)
@@ -185,7 +184,7 @@ PV_TEST(durations_take_one_unit)
         "", "s", "1y", "1 h", "1h30m", "-1h", "1hh", "3162240001", "18446744073709551615w"};
     uint64_t v;
     for (size_t i = 0; i < PV_ARRAY_LEN(good); i++) {
-        assert_int_equal(pv_duration_parse(good[i].text, &v), PV_OK);
+        assert_ok(pv_duration_parse(good[i].text, &v));
         assert_true(v == good[i].seconds);
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)

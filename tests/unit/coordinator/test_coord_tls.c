@@ -28,7 +28,7 @@ static void flush(struct wire *w)
     while (w->tls != NULL && pv_tls_out(w->tls).len > 0) {
         size_t n = 0;
         wait_for(w->fd, POLLOUT);
-        assert_int_equal(pv_stream_write(w->fd, pv_tls_out(w->tls), &n), PV_OK);
+        assert_ok(pv_stream_write(w->fd, pv_tls_out(w->tls), &n));
         pv_tls_wrote(w->tls, n);
     }
 }
@@ -67,9 +67,9 @@ static void wire_write(struct wire *w, const void *data, size_t len)
     size_t n = 0;
     if (w->tls == NULL) {
         wait_for(w->fd, POLLOUT);
-        assert_int_equal(pv_stream_write(w->fd, pv_view(data, len), &n), PV_OK);
+        assert_ok(pv_stream_write(w->fd, pv_view(data, len), &n));
     } else {
-        assert_int_equal(pv_tls_write(w->tls, pv_view(data, len), &n), PV_OK);
+        assert_ok(pv_tls_write(w->tls, pv_view(data, len), &n));
         flush(w);
     }
     assert_int_equal(n, len);
@@ -79,9 +79,9 @@ static struct wire wire_open(const struct pv_addr *server)
 {
     static const struct pv_stream_bind nowhere;
     struct wire w = {.fd = -1};
-    assert_int_equal(pv_stream_connect(server, &nowhere, &w.fd), PV_OK);
+    assert_ok(pv_stream_connect(server, &nowhere, &w.fd));
     wait_for(w.fd, POLLOUT);
-    assert_int_equal(pv_stream_connected(w.fd), PV_OK);
+    assert_ok(pv_stream_connected(w.fd));
     return w;
 }
 
@@ -93,8 +93,8 @@ static int start_tls(struct wire *w, const uint8_t *pin)
     int r = PV_OK;
     if (pin != NULL)
         memcpy(peer.pin, pin, sizeof(peer.pin));
-    assert_int_equal(pv_tls_ctx_new_client(&w->ctx, NULL, error), PV_OK);
-    assert_int_equal(pv_tls_new_client(&w->tls, w->ctx, &peer), PV_OK);
+    assert_ok(pv_tls_ctx_new_client(&w->ctx, NULL, error));
+    assert_ok(pv_tls_new_client(&w->tls, w->ctx, &peer));
     while (r == PV_OK && !pv_tls_is_ready(w->tls))
         r = step(w);
     flush(w);
@@ -116,13 +116,13 @@ static void stun_is_answered(struct wire *w)
     uint8_t answer[256];
     size_t n = 0;
     wire_write(w, request, sizeof(request));
-    assert_int_equal(wire_read(w, answer, sizeof(answer), &n), PV_OK);
+    assert_ok(wire_read(w, answer, sizeof(answer), &n));
     assert_true(n >= 32);
     assert_int_equal(answer[0], 1); /* success */
     assert_int_equal(answer[1], 1);
     assert_memory_equal(answer + 4, request + 4, 16);
     struct pv_stun_msg msg;
-    assert_int_equal(pv_stun_decode(pv_view(answer, n), &msg), PV_OK);
+    assert_ok(pv_stun_decode(pv_view(answer, n), &msg));
     assert_true(pv_stun_has(&msg, PV_STUN_ATTR_RESPONSE_ORIGIN));
 }
 
@@ -139,9 +139,8 @@ static struct pv_ctl_msg *welcome(struct wire *w, const uint8_t *pk)
     pv_rng_fill(&rng, seed, sizeof(seed));
     pv_sign_keypair(seed, id_sk, hello.u.hello.node);
     pv_dh_keypair(&rng, dh_sk, unused);
-    assert_int_equal(pv_sign_pk_to_dh(pk, server_dh), PV_OK);
-    assert_int_equal(pv_control_new_client(&control, PV_CONTROL_NAMED, dh_sk, server_dh, &rng),
-                     PV_OK);
+    assert_ok(pv_sign_pk_to_dh(pk, server_dh));
+    assert_ok(pv_control_new_client(&control, PV_CONTROL_NAMED, dh_sk, server_dh, &rng));
     while (msg == NULL) {
         struct pv_view view = pv_control_out(control);
         size_t n = 0;
@@ -150,17 +149,17 @@ static struct pv_ctl_msg *welcome(struct wire *w, const uint8_t *pk)
             pv_control_wrote(control, view.len);
             continue;
         }
-        assert_int_equal(wire_read(w, text, sizeof(text), &n), PV_OK);
-        assert_int_equal(pv_control_handle_bytes(control, pv_view(text, n), &n), PV_OK);
+        assert_ok(wire_read(w, text, sizeof(text), &n));
+        assert_ok(pv_control_handle_bytes(control, pv_view(text, n), &n));
         if (pv_control_poll_message(control, &view) == PV_OK) {
-            assert_int_equal(pv_ctl_parse(view, &msg), PV_OK);
+            assert_ok(pv_ctl_parse(view, &msg));
         } else if (!said && pv_control_state(control) == PV_CONTROL_READY) {
             hello.u.hello.v = 1;
             hello.u.hello.role = PV_CTL_GUEST;
-            assert_int_equal(pv_control_handshake_hash(control, hash), PV_OK);
-            assert_int_equal(pv_ctl_hello_sign(hello.u.hello.sig, hash, id_sk), PV_OK);
-            assert_int_equal(pv_ctl_build(&hello, text, sizeof(text), &n), PV_OK);
-            assert_int_equal(pv_control_send(control, pv_view(text, n)), PV_OK);
+            assert_ok(pv_control_handshake_hash(control, hash));
+            assert_ok(pv_ctl_hello_sign(hello.u.hello.sig, hash, id_sk));
+            assert_ok(pv_ctl_build(&hello, text, sizeof(text), &n));
+            assert_ok(pv_control_send(control, pv_view(text, n)));
             said = true;
         }
     }
@@ -178,7 +177,7 @@ static void read_url(void)
 {
     struct program u = START("url", "--public", "vpn.example");
     assert_int_equal(finish(&u), 0);
-    assert_int_equal(pv_url_parse(u.text, strcspn(u.text, "\n"), &url), PV_OK);
+    assert_ok(pv_url_parse(u.text, strcspn(u.text, "\n"), &url));
 }
 
 /* The pin that nodes are told, by the plain port. */
@@ -221,7 +220,7 @@ PV_TEST_IN(every_port_tells_tls_stun_and_control_apart, setup, teardown)
     for (size_t i = 0; i < 8; i++) {
         struct wire w = wire_open(&ports[i & 1]);
         if ((i & 2) != 0)
-            assert_int_equal(start_tls(&w, pin), PV_OK);
+            assert_ok(start_tls(&w, pin));
         if ((i & 4) != 0)
             stun_is_answered(&w);
         else
@@ -255,7 +254,7 @@ PV_TEST_IN(a_connection_that_speaks_neither_is_closed, setup, teardown)
         size_t n = 0;
         int r = PV_OK;
         if (rows[i].in_tls)
-            assert_int_equal(start_tls(&w, NULL), PV_OK);
+            assert_ok(start_tls(&w, NULL));
         wire_write(&w, rows[i].bytes, rows[i].len);
         for (int k = 0; k < 4 && r == PV_OK; k++) /* an alert may come first */
             r = wire_read(&w, buf, sizeof(buf), &n);
@@ -280,7 +279,7 @@ PV_TEST_IN(its_own_certificate_stays_over_restarts, setup, teardown)
         struct pv_addr server = listening(&p);
         told_pin(&server, i == 0 ? first : again);
         struct wire w = wire_open(&server);
-        assert_int_equal(start_tls(&w, first), PV_OK);
+        assert_ok(start_tls(&w, first));
         wire_close(&w);
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_mode & 0777, 0600);
@@ -288,11 +287,11 @@ PV_TEST_IN(its_own_certificate_stays_over_restarts, setup, teardown)
     }
     assert_memory_equal(first, again, sizeof(first));
     /* A broken one is named and left alone; without it there is a new one. */
-    assert_int_equal(pv_file_write(path, pv_view("junk", 4), 0600), PV_OK);
+    assert_ok(pv_file_write(path, pv_view("junk", 4), 0600));
     struct program p = START("--listen", "127.0.0.1:0");
     assert_int_equal(finish(&p), 1);
-    assert_non_null(strstr(p.text, "tls.pem"));
-    assert_non_null(strstr(p.text, "delete it and a new one is made"));
+    assert_has(p.text, "tls.pem");
+    assert_has(p.text, "delete it and a new one is made");
     assert_int_equal(unlink(path), 0);
     p = START("--listen", "127.0.0.1:0");
     struct pv_addr server = listening(&p);
@@ -308,17 +307,17 @@ static void give_cert(bool foreign_key)
     static const char *const names[] = {"vpn.example"};
     struct pv_tlscert made, other;
     char path[96], text[512];
-    assert_int_equal(pv_tlscert_make(&made, names, 1), PV_OK);
-    assert_int_equal(pv_tlscert_make(&other, names, 1), PV_OK);
+    assert_ok(pv_tlscert_make(&made, names, 1));
+    assert_ok(pv_tlscert_make(&other, names, 1));
     const char *key = foreign_key ? other.key : made.key;
     path_of("k.pem", path);
-    assert_int_equal(pv_file_write(path, pv_view(key, strlen(key)), 0600), PV_OK);
+    assert_ok(pv_file_write(path, pv_view(key, strlen(key)), 0600));
     path_of("c.pem", path);
-    assert_int_equal(pv_file_write(path, pv_view(made.cert, strlen(made.cert)), 0600), PV_OK);
+    assert_ok(pv_file_write(path, pv_view(made.cert, strlen(made.cert)), 0600));
     int n = snprintf(text, sizeof(text), "[coordinator]\ntls-cert = %s/c.pem\ntls-key = %s/k.pem\n",
                      dir, dir);
     path_of("conf", path);
-    assert_int_equal(pv_file_write(path, pv_view(text, (size_t)n), 0600), PV_OK);
+    assert_ok(pv_file_write(path, pv_view(text, (size_t)n), 0600));
 }
 
 PV_TEST_IN(a_given_certificate_is_read_again_when_it_is_told_so, setup, teardown)
@@ -332,7 +331,7 @@ PV_TEST_IN(a_given_certificate_is_read_again_when_it_is_told_so, setup, teardown
     struct pv_addr server = listening(&p);
     told_pin(&server, first);
     struct wire open = wire_open(&server);
-    assert_int_equal(start_tls(&open, first), PV_OK);
+    assert_ok(start_tls(&open, first));
 
     give_cert(false);
     p.len = 0;
@@ -345,7 +344,7 @@ PV_TEST_IN(a_given_certificate_is_read_again_when_it_is_told_so, setup, teardown
     assert_int_equal(start_tls(&w, first), PV_ERR_AUTH);
     wire_close(&w);
     w = wire_open(&server);
-    assert_int_equal(start_tls(&w, second), PV_OK);
+    assert_ok(start_tls(&w, second));
     wire_close(&w);
     stun_is_answered(&open); /* what is open goes on */
     wire_close(&open);
@@ -360,7 +359,7 @@ PV_TEST_IN(a_given_certificate_is_read_again_when_it_is_told_so, setup, teardown
 
     p = START("--listen", "127.0.0.1:0", "--config", conf);
     assert_int_equal(finish(&p), 1);
-    assert_non_null(strstr(p.text, "k.pem: not the key of the certificate"));
+    assert_has(p.text, "k.pem: not the key of the certificate");
     p = START("--config", conf, "--check");
     assert_int_equal(finish(&p), 2);
     assert_ptr_equal(strchr(p.text, '\n'), p.text + p.len - 1);
@@ -389,6 +388,6 @@ PV_TEST(people_are_told_of_a_certificates_dates)
         if (rows[i].part == NULL)
             assert_null(got);
         else
-            assert_non_null(strstr(got, rows[i].part));
+            assert_has(got, rows[i].part);
     }
 }

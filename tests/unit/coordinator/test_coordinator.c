@@ -30,7 +30,7 @@ PV_TEST(the_url_is_the_same_before_and_after_the_first_start)
     struct program u = START("url", "--public", "203.0.113.7");
     assert_int_equal(finish(&u), 0);
     struct pv_url url;
-    assert_int_equal(pv_url_parse(u.text, strcspn(u.text, "\n"), &url), PV_OK);
+    assert_ok(pv_url_parse(u.text, strcspn(u.text, "\n"), &url));
     assert_true(url.has_secret);
     assert_int_equal(url.addr.port, 3478);
     struct program p = START("--listen", "127.0.0.1:0");
@@ -39,14 +39,14 @@ PV_TEST(the_url_is_the_same_before_and_after_the_first_start)
     assert_int_equal(finish(&again), 0);
     /* Only where it made the keys it says so. */
     char *note = strchr(u.text, '\n') + 1;
-    assert_non_null(strstr(note, "made new keys in "));
-    assert_non_null(strstr(note, dir));
+    assert_has(note, "made new keys in ");
+    assert_has(note, dir);
     *note = '\0';
     assert_string_equal(u.text, again.text);
     assert_int_equal(stop(&p), 0);
-    assert_non_null(strstr(p.text, "ended"));
+    assert_has(p.text, "ended");
     /* The secret stands in no log. */
-    assert_null(strstr(p.text, strstr(u.text, "?c=") + 3));
+    assert_lacks(p.text, strstr(u.text, "?c=") + 3);
 
     static const char *const files[] = {"", "/coordinator.key", "/create.key", "/coordinator.db"};
     for (size_t i = 0; i < PV_ARRAY_LEN(files); i++) {
@@ -68,7 +68,7 @@ static int hold_lock(struct program *url, int *ret_watch)
     *url = START("url", "--public", "203.0.113.7");
     assert_int_equal(finish(url), 0);
     snprintf(path, sizeof(path), "%s/s/lock", dir);
-    assert_int_equal(pv_file_lock(path, &fd), PV_OK);
+    assert_ok(pv_file_lock(path, &fd));
     *ret_watch = inotify_init1(IN_CLOEXEC);
     assert_true(*ret_watch >= 0);
     assert_true(inotify_add_watch(*ret_watch, path, IN_CLOSE_WRITE) >= 0);
@@ -131,7 +131,7 @@ PV_TEST(a_new_secret_waits_for_a_coordinator_that_starts)
     rotate = START("secret", "rotate", "--public", "203.0.113.7");
     wait_for(watch, POLLIN);
     snprintf(path, sizeof(path), "%s/s/control.sock", dir);
-    assert_int_equal(pv_unix_listen(path, NULL, &p.fd), PV_OK);
+    assert_ok(pv_unix_listen(path, NULL, &p.fd));
     assert_int_equal(chmod(path, 0666), 0); /* of root's here; a coordinator's own has its user */
     assert_int_equal(poll(&p, 1, 30000), 1);
     int client = accept4(p.fd, NULL, NULL, SOCK_CLOEXEC);
@@ -150,8 +150,8 @@ PV_TEST(an_open_coordinators_url_has_no_secret)
 {
     struct program u = START("url", "--public", "a.example:77", "--open");
     assert_int_equal(finish(&u), 0);
-    assert_null(strstr(u.text, "?c="));
-    assert_non_null(strstr(u.text, "p2pvpn://a.example:77/"));
+    assert_lacks(u.text, "?c=");
+    assert_has(u.text, "p2pvpn://a.example:77/");
 }
 
 PV_TEST(wrong_usage_exits_with_2_and_one_line)
@@ -173,7 +173,7 @@ PV_TEST(wrong_usage_exits_with_2_and_one_line)
     test_write(path, "[store]\npostgres = hots=db.example\n");
     p = START("--check", "--config", path);
     assert_int_equal(finish(&p), 2);
-    assert_non_null(strstr(p.text, "[store] postgres: "));
+    assert_has(p.text, "[store] postgres: ");
     snprintf(path, sizeof(path), "%s/s", dir);
     assert_int_not_equal(access(path, F_OK), 0); /* nothing was made */
 }
@@ -185,15 +185,15 @@ PV_TEST(a_second_one_in_the_same_directory_or_port_is_refused)
     struct pv_addr addr = listening(&p);
     struct program q = START("--listen", "127.0.0.1:0");
     assert_int_equal(finish(&q), 1);
-    assert_non_null(strstr(q.text, "another p2pvpn-coordinator runs there"));
+    assert_has(q.text, "another p2pvpn-coordinator runs there");
     char elsewhere[96];
     snprintf(elsewhere, sizeof(elsewhere), "%s/t", dir);
     q = START("--state", elsewhere, "--listen", pv_addr_format(&addr, taken));
     assert_int_equal(finish(&q), 1);
-    assert_non_null(strstr(q.text, "the address is in use"));
+    assert_has(q.text, "the address is in use");
     q = START("--state", elsewhere, "--listen", "192.0.2.77:5000");
     assert_int_equal(finish(&q), 1);
-    assert_non_null(strstr(q.text, "not an address of this machine"));
+    assert_has(q.text, "not an address of this machine");
     assert_int_equal(stop(&p), 0);
 }
 
@@ -205,19 +205,19 @@ PV_TEST(a_state_directory_without_rights_is_named)
     }
     struct program p = start_as(65534, (const char *const[9]){"--listen", "127.0.0.1:0"});
     assert_int_equal(finish(&p), 1);
-    assert_non_null(strstr(p.text, "state directory"));
-    assert_non_null(strstr(p.text, "--state"));
+    assert_has(p.text, "state directory");
+    assert_has(p.text, "--state");
     /* One that is there, and that others must not read. */
     p = START("--listen", "127.0.0.1:0");
     (void)listening(&p);
     assert_int_equal(stop(&p), 0);
     p = start_as(65534, (const char *const[9]){"url", "--public", "192.0.2.1"});
     assert_int_equal(finish(&p), 5);
-    assert_non_null(strstr(p.text, "ask as root"));
+    assert_has(p.text, "ask as root");
     p = start_as(65534, (const char *const[9]){"--listen", "127.0.0.1:0"});
     assert_int_equal(finish(&p), 1);
-    assert_non_null(strstr(p.text, "run it as root or as the owner"));
-    assert_non_null(strstr(p.text, "--state"));
+    assert_has(p.text, "run it as root or as the owner");
+    assert_has(p.text, "--state");
 }
 
 PV_TEST(broken_keys_and_databases_are_named_and_left_alone)
@@ -237,8 +237,8 @@ PV_TEST(broken_keys_and_databases_are_named_and_left_alone)
         fclose(f);
         p = START("--listen", "127.0.0.1:0");
         assert_int_equal(finish(&p), 1);
-        assert_non_null(strstr(p.text, files[i]));
-        assert_non_null(strstr(p.text, "restore it from a backup"));
+        assert_has(p.text, files[i]);
+        assert_has(p.text, "restore it from a backup");
         struct stat st;
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_size, sizeof(junk));
@@ -253,19 +253,19 @@ PV_TEST(status_asks_the_one_that_runs)
     struct stat st;
     struct program none = START("status");
     assert_int_equal(finish(&none), 8);
-    assert_non_null(strstr(none.text, "no coordinator runs"));
-    assert_non_null(strstr(none.text, "--state"));
+    assert_has(none.text, "no coordinator runs");
+    assert_has(none.text, "--state");
     struct program p = START("--listen", "127.0.0.1:0", "--no-relay");
     struct pv_addr addr = listening(&p);
     char text[PV_ADDR_TEXT];
     struct program q = START("status");
     assert_int_equal(finish(&q), 0);
-    assert_non_null(strstr(q.text, pv_addr_format(&addr, text)));
-    assert_non_null(strstr(q.text, "relay         off"));
+    assert_has(q.text, pv_addr_format(&addr, text));
+    assert_has(q.text, "relay         off");
     q = START("status", "--json");
     assert_int_equal(finish(&q), 0);
     assert_int_equal(strncmp(q.text, "{\"version\":1,\"coordinator\":", 27), 0);
-    assert_non_null(strstr(q.text, "\"error\":null"));
+    assert_has(q.text, "\"error\":null");
 
     q = START("metrics");
     assert_int_equal(finish(&q), 0);
@@ -282,7 +282,7 @@ PV_TEST(status_asks_the_one_that_runs)
     if (geteuid() == 0) {
         q = start_as(65534, (const char *const[9]){"status"});
         assert_int_equal(finish(&q), 5);
-        assert_non_null(strstr(q.text, "not permitted: ask as root"));
+        assert_has(q.text, "not permitted: ask as root");
     }
     assert_int_equal(stop(&p), 0);
     assert_int_not_equal(access(path, F_OK), 0);
@@ -302,7 +302,7 @@ PV_TEST(status_asks_the_one_that_runs)
     kill(p.pid, SIGSTOP); /* it hangs: nobody waits for ever */
     q = START("status");
     assert_int_equal(finish(&q), 1);
-    assert_non_null(strstr(q.text, "does not answer"));
+    assert_has(q.text, "does not answer");
     kill(p.pid, SIGCONT);
     assert_int_equal(stop(&p), 0);
 }
@@ -322,12 +322,12 @@ PV_TEST(status_answers_while_all_descriptors_are_in_use)
     files_max = 0;
     const struct pv_stream_bind nowhere = {.ifname = NULL};
     for (size_t i = 0; i < STRANGERS; i++)
-        assert_int_equal(pv_stream_connect(&addr, &nowhere, &fds[i]), PV_OK);
+        assert_ok(pv_stream_connect(&addr, &nowhere, &fds[i]));
     read_until(&p, "out of descriptors");
     struct program q = START("status");
     assert_int_equal(finish(&q), 0);
-    assert_non_null(strstr(q.text, "all 80 descriptors are in use"));
-    assert_non_null(strstr(q.text, "LimitNOFILE="));
+    assert_has(q.text, "all 80 descriptors are in use");
+    assert_has(q.text, "LimitNOFILE=");
     q = START("networks");
     assert_int_equal(finish(&q), 0);
     for (size_t i = 0; i < STRANGERS; i++)
@@ -352,9 +352,9 @@ PV_TEST(a_state_directory_too_deep_for_the_socket_is_no_reason_to_stop)
     listening(&p);
     struct program q = START("status", "--state", deep);
     assert_int_equal(finish(&q), 1);
-    assert_non_null(strstr(q.text, "use a shorter --state"));
+    assert_has(q.text, "use a shorter --state");
     assert_int_equal(stop(&p), 0);
-    assert_non_null(strstr(p.text, "the path is too long for a socket"));
+    assert_has(p.text, "the path is too long for a socket");
 }
 
 /* --- spoken to ----------------------------------------------------------------------------- */
@@ -370,13 +370,13 @@ static void udp_answers_stun(const struct pv_addr *server)
     size_t n = 0;
     int fd = -1;
     any.port = 0;
-    assert_int_equal(pv_udp_open(&any, &opts, &fd), PV_OK);
-    assert_int_equal(pv_udp_receiver_new(&rx, 1, 2048), PV_OK);
+    assert_ok(pv_udp_open(&any, &opts, &fd));
+    assert_ok(pv_udp_receiver_new(&rx, 1, 2048));
     struct pv_udp_out out = {.dst = *server, .data = pv_view(request, sizeof(request))};
     pv_udp_send(fd, &out, 1, &counts);
     assert_int_equal(counts.sent, 1);
     wait_for(fd, POLLIN);
-    assert_int_equal(pv_udp_recv(rx, fd, &in, &n), PV_OK);
+    assert_ok(pv_udp_recv(rx, fd, &in, &n));
     assert_int_equal(in[0].ptr[0], 1); /* success */
     assert_memory_equal(in[0].ptr + 4, request + 4, 16);
     assert_true(pv_addr_equal(&in[0].src, server));
@@ -398,33 +398,32 @@ static struct pv_ctl_msg *tcp_says_hello(const struct pv_addr *server, const uin
     pv_rng_fill(&rng, seed, sizeof(seed));
     pv_sign_keypair(seed, id_sk, hello.u.hello.node);
     pv_dh_keypair(&rng, dh_sk, unused);
-    assert_int_equal(pv_sign_pk_to_dh(pk, server_dh), PV_OK);
-    assert_int_equal(pv_control_new_client(&control, PV_CONTROL_QUIET, dh_sk, server_dh, &rng),
-                     PV_OK);
-    assert_int_equal(pv_stream_connect(server, &bind, fd), PV_OK);
+    assert_ok(pv_sign_pk_to_dh(pk, server_dh));
+    assert_ok(pv_control_new_client(&control, PV_CONTROL_QUIET, dh_sk, server_dh, &rng));
+    assert_ok(pv_stream_connect(server, &bind, fd));
     wait_for(*fd, POLLOUT);
-    assert_int_equal(pv_stream_connected(*fd), PV_OK);
+    assert_ok(pv_stream_connected(*fd));
     while (msg == NULL) {
         struct pv_view view = pv_control_out(control);
         size_t n = 0;
         if (view.len > 0) {
             wait_for(*fd, POLLOUT);
-            assert_int_equal(pv_stream_write(*fd, view, &n), PV_OK);
+            assert_ok(pv_stream_write(*fd, view, &n));
             pv_control_wrote(control, n);
             continue;
         }
         wait_for(*fd, POLLIN);
-        assert_int_equal(pv_stream_read(*fd, text, sizeof(text), &n), PV_OK);
-        assert_int_equal(pv_control_handle_bytes(control, pv_view(text, n), &n), PV_OK);
+        assert_ok(pv_stream_read(*fd, text, sizeof(text), &n));
+        assert_ok(pv_control_handle_bytes(control, pv_view(text, n), &n));
         if (pv_control_poll_message(control, &view) == PV_OK) {
-            assert_int_equal(pv_ctl_parse(view, &msg), PV_OK);
+            assert_ok(pv_ctl_parse(view, &msg));
         } else if (!said && pv_control_state(control) == PV_CONTROL_READY) {
             hello.u.hello.v = 1;
             hello.u.hello.role = PV_CTL_GUEST;
-            assert_int_equal(pv_control_handshake_hash(control, hash), PV_OK);
-            assert_int_equal(pv_ctl_hello_sign(hello.u.hello.sig, hash, id_sk), PV_OK);
-            assert_int_equal(pv_ctl_build(&hello, text, sizeof(text), &n), PV_OK);
-            assert_int_equal(pv_control_send(control, pv_view(text, n)), PV_OK);
+            assert_ok(pv_control_handshake_hash(control, hash));
+            assert_ok(pv_ctl_hello_sign(hello.u.hello.sig, hash, id_sk));
+            assert_ok(pv_ctl_build(&hello, text, sizeof(text), &n));
+            assert_ok(pv_control_send(control, pv_view(text, n)));
             said = true;
         }
     }
@@ -437,7 +436,7 @@ PV_TEST(an_alternate_address_of_somebody_else_is_refused)
 {
     struct program p = START("--listen", "0.0.0.0:0", "--alt-address", "203.0.113.99");
     assert_int_equal(finish(&p), 1);
-    assert_non_null(strstr(p.text, "203.0.113.99: not an address of this machine"));
+    assert_has(p.text, "203.0.113.99: not an address of this machine");
 }
 
 PV_TEST(it_answers_on_tcp_and_udp_over_both_families)
@@ -446,7 +445,7 @@ PV_TEST(it_answers_on_tcp_and_udp_over_both_families)
     struct program u = START("url", "--public", "203.0.113.7");
     struct pv_url url;
     assert_int_equal(finish(&u), 0);
-    assert_int_equal(pv_url_parse(u.text, strcspn(u.text, "\n"), &url), PV_OK);
+    assert_ok(pv_url_parse(u.text, strcspn(u.text, "\n"), &url));
     for (size_t i = 0; i < PV_ARRAY_LEN(addrs); i++) {
         int fd = -1;
         char c;
@@ -493,14 +492,14 @@ PV_TEST_IN(a_coordinator_of_its_own_waits_for_nobody, setup, end)
     assert_int_equal(stop(&p), 0);
     list_begin();
     struct pv_coordstore *s = open_ok();
-    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    assert_ok(run(s, network_op(1)).status);
     assert_int_equal(all_of(s).n, 4);
     pv_coordstore_close(s);
     p = START("--listen", "127.0.0.1:0");
     (void)listening(&p);
     q = START("networks");
     assert_int_equal(finish(&q), 0);
-    assert_non_null(strstr(q.text, "not for "));
+    assert_has(q.text, "not for ");
     const pv_ns began = pv_clock_now();
     assert_int_equal(stop(&p), 0);
     assert_true(pv_clock_now() - began < PV_S(5));
@@ -528,8 +527,8 @@ PV_TEST_IN(the_command_is_shown_whole, NULL, NULL)
 {
     static char text[32768];
     assert_int_equal(lines_of(80, false, text), 1);
-    assert_non_null(strstr(text, "sudo p2pvpnctl create 'p2pvpn://198.51.100.7:3478/"));
-    assert_non_null(strstr(text, URL));
+    assert_has(text, "sudo p2pvpnctl create 'p2pvpn://198.51.100.7:3478/");
+    assert_has(text, URL);
 }
 
 PV_TEST_IN(a_code_is_drawn_where_it_fits, NULL, NULL)

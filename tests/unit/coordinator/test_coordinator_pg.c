@@ -104,31 +104,31 @@ PV_TEST(both_serve_and_one_that_is_killed_is_missed)
     status_until(1, "1 coordinator,");
     p = START("drain", "--state", state_of[1]);
     assert_int_equal(finish(&p), 1);
-    assert_non_null(strstr(p.text, "no other coordinator"));
+    assert_has(p.text, "no other coordinator");
     a = start(0);
     (void)listening(&a);
     status_until(1, "2 coordinators");
     p = START("drain", "--state", state_of[1]);
     assert_int_equal(finish(&p), 0);
-    assert_non_null(strstr(p.text, "0 networks given"));
+    assert_has(p.text, "0 networks given");
     p = START("homes", "--config", config, "--json", "--state", state_of[0]);
     assert_int_equal(finish(&p), 0);
-    assert_non_null(strstr(p.text, "\"draining\":true"));
+    assert_has(p.text, "\"draining\":true");
     p = START("networks", "--config", config, "--state", state_of[0]);
     assert_int_equal(finish(&p), 0);
-    assert_null(strstr(p.text, "not counted"));
-    assert_non_null(strstr(p.text, "lists those of all"));
+    assert_lacks(p.text, "not counted");
+    assert_has(p.text, "lists those of all");
     p = START("networks", "--config", "/dev/null", "--state", state_of[0]);
     assert_int_equal(finish(&p), 0);
-    assert_non_null(strstr(p.text, "copies are not counted: "));
+    assert_has(p.text, "copies are not counted: ");
     p = START("drop", "00112233445566778899aabbccddeeff", "--config", config, "--state",
               state_of[0]);
     assert_int_equal(finish(&p), 6);
-    assert_non_null(strstr(p.text, "not the home of such a network: it has no home"));
+    assert_has(p.text, "not the home of such a network: it has no home");
     p = START("secret", "rotate", "--public", "127.0.0.1", "--config", config, "--state",
               state_of[0]);
     assert_int_equal(finish(&p), 0);
-    assert_non_null(strstr(p.text, "other coordinators of this database take the old URL"));
+    assert_has(p.text, "other coordinators of this database take the old URL");
     assert_int_equal(stop(&b), 0);
     status_until(0, "1 coordinator,");
     assert_int_equal(stop(&a), 0);
@@ -157,7 +157,7 @@ PV_TEST(it_goes_on_while_the_database_is_away)
     pg_server_start(&server);
     check_until(0, "ok, in PostgreSQL", 0);
     assert_int_equal(stop(&a), 0);
-    assert_non_null(strstr(a.text, "the database is back"));
+    assert_has(a.text, "the database is back");
     /* One that stands by runs, and is not well either. */
     pg_server_stop(&server, SIGINT);
     a = start(0);
@@ -249,12 +249,12 @@ PV_TEST(it_waits_for_a_database_that_starts_later)
     /* The settings to be read again are read when it serves. */
     struct program p = START("reload", "--state", state_of[0]);
     assert_int_equal(finish(&p), 1);
-    assert_non_null(strstr(p.text, "as soon as it serves"));
+    assert_has(p.text, "as soon as it serves");
     pg_server_start(&server);
     (void)listening(&a);
     status_until(0, "in PostgreSQL");
     assert_int_equal(stop(&a), 0);
-    assert_non_null(strstr(a.text, "settings read again"));
+    assert_has(a.text, "settings read again");
 }
 
 /* The first of several that are upgraded says what it did to the others' database. */
@@ -263,17 +263,17 @@ PV_TEST(tables_of_an_earlier_version_are_changed_and_spoken_of)
     struct program a = start(0);
     (void)listening(&a);
     assert_int_equal(stop(&a), 0);
-    assert_null(strstr(a.text, "tables of the database have changed"));
+    assert_lacks(a.text, "tables of the database have changed");
     (void)pg_sql(&server, "DROP SCHEMA p2pvpn CASCADE");
     pg_sql_script(&server, "coordinator-pg-v1");
     a = start(0);
     (void)listening(&a);
     assert_int_equal(stop(&a), 0);
-    assert_non_null(strstr(a.text, "tables of the database have changed from version=1 to="));
+    assert_has(a.text, "tables of the database have changed from version=1 to=");
     (void)pg_sql(&server, "UPDATE p2pvpn.version SET version = 77");
     a = start(0);
     assert_int_equal(finish(&a), 1);
-    assert_non_null(strstr(a.text, "of a newer p2pvpn-coordinator (version 77"));
+    assert_has(a.text, "of a newer p2pvpn-coordinator (version 77");
 }
 
 static int exchange(const char *what, size_t i, struct program *p)
@@ -287,19 +287,19 @@ PV_TEST(import_and_export_want_nobody_beside_them)
     struct program p, a = start(0);
     (void)listening(&a);
     assert_int_equal(exchange("export", 0, &p), 1);
-    assert_non_null(strstr(p.text, "runs")); /* with this directory */
+    assert_has(p.text, "runs"); /* with this directory */
     assert_int_equal(exchange("export", 1, &p), 1);
-    assert_non_null(strstr(p.text, "serves from this database: stop it first"));
+    assert_has(p.text, "serves from this database: stop it first");
     assert_int_equal(stop(&a), 0);
     assert_int_equal(exchange("export", 1, &p), 0);
-    assert_non_null(strstr(p.text, "0 statements and 0 messages"));
+    assert_has(p.text, "0 statements and 0 messages");
     assert_int_equal(exchange("import", 1, &p), 0);
     /* The old file is not taken for the present one by anybody. */
     char file[160];
     snprintf(file, sizeof(file), "%s/backup", dir);
     p = START("backup", file, "--state", state_of[1]);
     assert_int_equal(finish(&p), 1);
-    assert_non_null(strstr(p.text, "pg_dump"));
+    assert_has(p.text, "pg_dump");
     p = START("import", "--state", state_of[1], "--config", "/dev/null");
     assert_int_equal(finish(&p), 2);
 }
@@ -322,7 +322,7 @@ PV_TEST(import_says_what_it_cannot_read)
                "these are no pages of a database, but as long as a header of one would be.\n"
                "these are no pages of a database, but as long as a header of one would be.\n");
     assert_int_equal(exchange("import", 1, &p), 1);
-    assert_non_null(strstr(p.text, "coordinator.db"));
+    assert_has(p.text, "coordinator.db");
     assert_int_equal(access(file, F_OK), 0);
     assert_int_equal(unlink(file), 0);
     (void)pg_sql(&server, "UPDATE p2pvpn.lease SET holder = '\\x08', name = 'a dead one',"
@@ -338,14 +338,14 @@ PV_TEST(a_setting_that_never_works_is_said_at_the_start)
     struct program stranger =
         START("--config", config, "--listen", "127.0.0.1:0", "--public", "127.0.0.1");
     assert_int_equal(finish(&stranger), 1);
-    assert_non_null(strstr(stranger.text, "another key"));
+    assert_has(stranger.text, "another key");
     write_config("hostt=x");
     struct program b = start(1);
     assert_int_equal(finish(&b), 1);
-    assert_non_null(strstr(b.text, "[store] postgres: invalid connection option"));
+    assert_has(b.text, "[store] postgres: invalid connection option");
     write_config("");
     b = start(1);
     assert_int_equal(finish(&b), 2);
-    assert_non_null(strstr(b.text, "expected the address of a database"));
+    assert_has(b.text, "expected the address of a database");
     assert_int_equal(stop(&a), 0);
 }

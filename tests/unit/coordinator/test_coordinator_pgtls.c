@@ -40,8 +40,8 @@ static void configure(void)
     static const char *const names[] = {"db.example"}, *const other_names[] = {"db.example"};
     struct pv_tlscert made, other;
     char path[160], text[320];
-    assert_int_equal(pv_tlscert_make(&made, names, 1), PV_OK);
-    assert_int_equal(pv_tlscert_make(&other, other_names, 1), PV_OK);
+    assert_ok(pv_tlscert_make(&made, names, 1));
+    assert_ok(pv_tlscert_make(&other, other_names, 1));
     snprintf(path, sizeof(path), "%s/key.pem", server.dir);
     write_to(path, made.key, PG_SERVER_UID, 0600);
     snprintf(path, sizeof(path), "%s/cert.pem", server.dir);
@@ -184,7 +184,7 @@ static void wait_with(const char *more, const char *why, const char *remedy)
     status_until(why);
     status_until(remedy);
     assert_int_equal(stop(&a), 0);
-    assert_non_null(strstr(a.text, why));
+    assert_has(a.text, why);
     expect_silence(&a, password);
 }
 
@@ -229,7 +229,7 @@ PV_TEST(a_password_that_is_wrong_is_not_repeated)
     write_to(config, "[store]\npostgres = postgresql://guarded:geheim@[::1/x\n", 0, 0644);
     struct program a = start_it();
     assert_int_equal(finish(&a), 1);
-    assert_non_null(strstr(a.text, "[store] postgres: "));
+    assert_has(a.text, "[store] postgres: ");
     expect_silence(&a, "geheim");
 }
 

@@ -35,14 +35,14 @@ static int reload(const char *before, const char *after)
     static char name[] = "p2pvpn-coordinator", option[] = "--config", open[] = "--open";
     static char *argv[] = {name, option, config, open, NULL};
     write_config(before);
-    assert_int_equal(pv_coordset_load(&set, 4, argv, error), PV_OK);
+    assert_ok(pv_coordset_load(&set, 4, argv, error));
     write_config(after);
     return pv_coordreload_read(&again, &set, error);
 }
 
 static void expect(const char *before, const char *after, const char *changed, const char *waiting)
 {
-    assert_int_equal(reload(before, after), PV_OK);
+    assert_ok(reload(before, after));
     assert_string_equal(again.changed, changed);
     assert_string_equal(again.waiting, waiting);
 }
@@ -114,7 +114,7 @@ PV_TEST_IN(settings_used_at_the_start_wait, setup, teardown)
 PV_TEST_IN(a_mistake_is_named_with_file_and_line, setup, teardown)
 {
     assert_int_equal(reload(BEGIN, BEGIN "opne = yes\n"), PV_ERR_MALFORMED);
-    assert_non_null(strstr(error, "conf:3: unknown key opne"));
+    assert_has(error, "conf:3: unknown key opne");
 }
 
 PV_TEST(a_list_of_names_that_is_full_says_so)
@@ -125,9 +125,9 @@ PV_TEST(a_list_of_names_that_is_full_says_so)
         pv_coordreload_name(list, name);
         pv_coordreload_name(list, name); /* each once */
     }
-    assert_non_null(strstr(list, "[turn-user somebody-1], [turn-user somebody-2], "));
+    assert_has(list, "[turn-user somebody-1], [turn-user somebody-2], ");
     assert_string_equal(list + strlen(list) - 5, ", ...");
-    assert_null(strstr(list, "..., "));
+    assert_lacks(list, "..., ");
 }
 
 /* --- the running program --------------------------------------------------------------------- */

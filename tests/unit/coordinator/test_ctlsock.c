@@ -51,16 +51,16 @@ static void begin(struct world *w)
 {
     *w = (struct world){.dir = "/tmp/pvctlsock.XXXXXX", .client = -1, .other = -1};
     assert_non_null(mkdtemp(w->dir));
-    assert_int_equal(pv_loop_new(&w->loop), PV_OK);
+    assert_ok(pv_loop_new(&w->loop));
     test_defer(done, w);
     w->status.greets = true;
     w->status.request = w->ctl.request = request;
     w->status.ctx = w->ctl.ctx = w;
     w->status.spare = w->ctl.spare = &w->spare;
-    assert_int_equal(pv_ctlsock_open(&w->status, w->loop, w->dir), PV_OK);
-    assert_int_equal(pv_ctlsock_open(&w->ctl, w->loop, w->dir), PV_OK);
-    assert_int_equal(pv_unix_connect(w->status.path, &w->client), PV_OK);
-    assert_int_equal(pv_unix_connect(w->ctl.path, &w->other), PV_OK);
+    assert_ok(pv_ctlsock_open(&w->status, w->loop, w->dir));
+    assert_ok(pv_ctlsock_open(&w->ctl, w->loop, w->dir));
+    assert_ok(pv_unix_connect(w->status.path, &w->client));
+    assert_ok(pv_unix_connect(w->ctl.path, &w->other));
 }
 
 static void fill_with_strangers(struct world *w)

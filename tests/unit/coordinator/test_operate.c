@@ -45,13 +45,13 @@ PV_TEST_IN(requests_are_answered_and_nonsense_is_not, setup, teardown)
 {
     char endless[1024];
     struct program p = start_listening();
-    assert_non_null(strstr(answer_to("{\"do\":\"networks\"}\n"), "\"networks\":[]"));
-    assert_non_null(strstr(answer_to("{\"do\":\"fly\"}\n"), "\"error\":\"bad_request\""));
-    assert_non_null(strstr(answer_to("{\"do\":\"drop\"}\n"), "\"error\":\"bad_request\""));
+    assert_has(answer_to("{\"do\":\"networks\"}\n"), "\"networks\":[]");
+    assert_has(answer_to("{\"do\":\"fly\"}\n"), "\"error\":\"bad_request\"");
+    assert_has(answer_to("{\"do\":\"drop\"}\n"), "\"error\":\"bad_request\"");
     assert_non_null(
         strstr(answer_to("{\"do\":\"drop\",\"network\":\"00112233445566778899aabbccddeeff\"}\n"),
                "\"error\":\"unknown_network\""));
-    assert_non_null(strstr(answer_to("{\"do\":\"drain\"}\n"), "one that several share"));
+    assert_has(answer_to("{\"do\":\"drain\"}\n"), "one that several share");
     assert_string_equal(answer_to("hello\n"), "");
     memset(endless, 'x', sizeof(endless) - 1);
     endless[sizeof(endless) - 1] = '\0';
@@ -68,10 +68,10 @@ PV_TEST_IN(silent_clients_keep_nobody_out, setup, teardown)
     struct program p = start_listening();
     for (size_t i = 0; i < PV_ARRAY_LEN(fds); i++)
         fds[i] = connect_to_it();
-    assert_non_null(strstr(answer_to("{\"do\":\"networks\"}\n"), "\"networks\":[]"));
+    assert_has(answer_to("{\"do\":\"networks\"}\n"), "\"networks\":[]");
     for (size_t i = 0; i < PV_ARRAY_LEN(fds); i++)
         close(fds[i]);
-    assert_non_null(strstr(answer_to("{\"do\":\"networks\"}\n"), "\"networks\":[]"));
+    assert_has(answer_to("{\"do\":\"networks\"}\n"), "\"networks\":[]");
     assert_int_equal(stop(&p), 0);
 }
 
@@ -82,7 +82,7 @@ PV_TEST(an_id_is_read_as_it_is_written)
     for (size_t i = 0; i < sizeof(id); i++)
         id[i] = (uint8_t)(i * 17);
     assert_string_equal(pv_netid_format(id, text), "00112233445566778899aabbccddeeff");
-    assert_int_equal(pv_netid_parse("00112233445566778899AABBccddeeff", back), PV_OK);
+    assert_ok(pv_netid_parse("00112233445566778899AABBccddeeff", back));
     assert_memory_equal(back, id, sizeof(id));
     assert_int_equal(pv_netid_parse("00112233445566778899aabbccddeef", back), PV_ERR_MALFORMED);
     assert_int_equal(pv_netid_parse("00112233445566778899aabbccddeeff0", back), PV_ERR_MALFORMED);

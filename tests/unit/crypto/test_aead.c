@@ -24,7 +24,7 @@ PV_TEST(one_message_matches_the_rfc)
     assert_memory_equal(out, ct.ptr, ct.len);
     assert_memory_equal(out + ct.len, tag.ptr, tag.len);
     struct pv_view sealed = pv_view(out, ct.len + tag.len);
-    assert_int_equal(pv_aead_open(out, key.ptr, counter, test_vector_view(&ad), sealed), PV_OK);
+    assert_ok(pv_aead_open(out, key.ptr, counter, test_vector_view(&ad), sealed));
     assert_memory_equal(out, pt.ptr, pt.len);
 }
 
@@ -51,7 +51,7 @@ PV_TEST(xchacha_matches_the_draft)
 
     uint8_t back[256];
     struct pv_view ct = pv_view(out, want_len);
-    assert_int_equal(pv_xaead_open(back, key, nonce, pv_view(ad, sizeof(ad)), ct), PV_OK);
+    assert_ok(pv_xaead_open(back, key, nonce, pv_view(ad, sizeof(ad)), ct));
     assert_memory_equal(back, text, len);
     ad[0] ^= 1;
     assert_int_equal(pv_xaead_open(back, key, nonce, pv_view(ad, sizeof(ad)), ct), PV_ERR_AUTH);
@@ -72,7 +72,7 @@ PV_TEST(open_refuses_every_truncation_and_every_changed_bit)
     }
     assert_int_equal(pv_aead_open(pt, key, 6, pv_view(ad, 3), pv_view(ct, sizeof(ct))),
                      PV_ERR_AUTH);
-    assert_int_equal(pv_aead_open(pt, key, 5, pv_view(ad, 3), pv_view(ct, sizeof(ct))), PV_OK);
+    assert_ok(pv_aead_open(pt, key, 5, pv_view(ad, 3), pv_view(ct, sizeof(ct))));
     assert_memory_equal(pt, key, 20);
 }
 
@@ -103,7 +103,7 @@ PV_TEST(long_messages_are_the_same_by_both_libraries)
         assert_true(pv_ct_is_zero(want, len));
         ct[len / 2] ^= 1;
         assert_int_equal(pv_aead_open(want, key, 78 + i, with, sealed), PV_ERR_AUTH);
-        assert_int_equal(pv_aead_open(ct, key, 77 + i, with, sealed), PV_OK);
+        assert_ok(pv_aead_open(ct, key, 77 + i, with, sealed));
         assert_memory_equal(ct, pt, len);
     }
     free(pt);
@@ -155,8 +155,7 @@ static void seal_elsewhere(enum pv_suite suite, uint8_t *ct, const uint8_t *key,
 static void open_elsewhere(enum pv_suite suite, uint8_t *pt, const uint8_t *key, uint64_t counter,
                            struct pv_view ct)
 {
-    assert_int_equal(
-        (suite == PV_SUITE_AES ? pv_gcm_open : pv_aead_open)(pt, key, counter, NONE, ct), PV_OK);
+    assert_ok((suite == PV_SUITE_AES ? pv_gcm_open : pv_aead_open)(pt, key, counter, NONE, ct));
 }
 
 /* The batch runs on one library, the single messages on another. */
@@ -174,7 +173,7 @@ static void check_batches(struct pv_aead_engine *engine, enum pv_suite suite)
     assert_non_null(want);
     for (size_t i = 0; i < KEYS; i++) {
         pv_rng_fill(&rng, keys[i], 32);
-        assert_int_equal(pv_aead_new(&aeads[i], suite, keys[i]), PV_OK);
+        assert_ok(pv_aead_new(&aeads[i], suite, keys[i]));
     }
 
     for (int round = 0; round < 20; round++) {
@@ -184,7 +183,7 @@ static void check_batches(struct pv_aead_engine *engine, enum pv_suite suite)
                            pv_view(ops[i].data, ops[i].len));
         pv_aead_seal_batch(engine, ops, n);
         for (size_t i = 0; i < n; i++) {
-            assert_int_equal(ops[i].status, PV_OK);
+            assert_ok(ops[i].status);
             ops[i].len += PV_AEAD_TAG_LEN;
             assert_memory_equal(ops[i].data, want + (ops[i].data - data), ops[i].len);
         }
@@ -200,7 +199,7 @@ static void check_batches(struct pv_aead_engine *engine, enum pv_suite suite)
                 assert_true(pv_ct_is_zero(ops[i].data, len));
                 continue;
             }
-            assert_int_equal(ops[i].status, PV_OK);
+            assert_ok(ops[i].status);
             open_elsewhere(suite, plain, keys[key_of[i]], ops[i].counter,
                            pv_view(want + (ops[i].data - data), ops[i].len));
             assert_memory_equal(ops[i].data, plain, len);
@@ -228,7 +227,7 @@ PV_TEST(batches_of_each_library_agree_with_single_messages)
         int r = pv_aead_engine_of(&engine, pv_aead_providers[i]);
         if (r == PV_ERR_CRYPTO && pv_aead_providers[i] != &pv_aead_openssl)
             continue;
-        assert_int_equal(r, PV_OK);
+        assert_ok(r);
         assert_string_equal(pv_aead_engine_name(engine), pv_aead_providers[i]->name);
         check_batches(engine, PV_SUITE_CHACHA);
         check_batches(engine, PV_SUITE_AES);
@@ -291,8 +290,8 @@ PV_TEST(threads_share_a_key_when_each_has_a_number)
         if (pv_aead_engine_of(&engine, pv_aead_providers[i]) < 0)
             continue; /* this processor cannot run it */
         pv_aead_engine_free(engine);
-        assert_int_equal(pv_aead_new(&keys[PV_SUITE_CHACHA], PV_SUITE_CHACHA, key), PV_OK);
-        assert_int_equal(pv_aead_new(&keys[PV_SUITE_AES], PV_SUITE_AES, key), PV_OK);
+        assert_ok(pv_aead_new(&keys[PV_SUITE_CHACHA], PV_SUITE_CHACHA, key));
+        assert_ok(pv_aead_new(&keys[PV_SUITE_AES], PV_SUITE_AES, key));
         for (unsigned n = 0; n < PV_AEAD_THREADS; n++) {
             sharers[n] =
                 (struct sharer){.provider = pv_aead_providers[i], .keys = keys, .number = n};
@@ -317,7 +316,7 @@ PV_TEST(each_library_gives_the_known_answer)
     for (size_t i = 0; i < sizeof(key); i++)
         key[i] = (uint8_t)(0x80 + i);
     assert_int_equal(test_unhex(KNOWN, want, sizeof(want)), len + PV_AEAD_TAG_LEN);
-    assert_int_equal(pv_aead_new(&aead, PV_SUITE_CHACHA, key), PV_OK);
+    assert_ok(pv_aead_new(&aead, PV_SUITE_CHACHA, key));
     for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
         struct pv_aead_engine *engine = NULL;
         if (pv_aead_engine_of(&engine, pv_aead_providers[i]) < 0)
@@ -326,11 +325,11 @@ PV_TEST(each_library_gives_the_known_answer)
         struct pv_aead_op op = {
             .aead = aead, .counter = 0x4746454443424140, .data = data, .len = len};
         pv_aead_seal_batch(engine, &op, 1);
-        assert_int_equal(op.status, PV_OK);
+        assert_ok(op.status);
         assert_memory_equal(data, want, len + PV_AEAD_TAG_LEN);
         op.len += PV_AEAD_TAG_LEN;
         pv_aead_open_batch(engine, &op, 1);
-        assert_int_equal(op.status, PV_OK);
+        assert_ok(op.status);
         assert_memory_equal(data, text, len);
         pv_aead_engine_free(engine);
     }
@@ -342,7 +341,7 @@ PV_TEST(aes_gcm_gives_the_answers_of_its_specification)
 {
     uint8_t key[32] = {0}, zero[16] = {0}, want[32], data[32];
     struct pv_aead *aead = NULL;
-    assert_int_equal(pv_aead_new(&aead, PV_SUITE_AES, key), PV_OK);
+    assert_ok(pv_aead_new(&aead, PV_SUITE_AES, key));
     for (size_t len = 0; len <= 16; len += 16) {
         size_t n = test_unhex(len == 0 ? "530f8afbc74536b9a963b4f1c4cb738b"
                                        : "cea7403d4d606b6e074ec5d3baf39d18"
@@ -358,7 +357,7 @@ PV_TEST(aes_gcm_gives_the_answers_of_its_specification)
             memset(data, 0, sizeof(data));
             struct pv_aead_op op = {.aead = aead, .data = data, .len = len};
             pv_aead_seal_batch(engine, &op, 1);
-            assert_int_equal(op.status, PV_OK);
+            assert_ok(op.status);
             assert_memory_equal(data, want, n);
             pv_aead_engine_free(engine);
         }
@@ -382,7 +381,7 @@ PV_TEST(gcm_open_refuses_every_truncation_and_every_changed_bit)
     }
     assert_int_equal(pv_gcm_open(pt, key, 6, pv_view(ad, 3), pv_view(ct, sizeof(ct))), PV_ERR_AUTH);
     assert_int_equal(pv_gcm_open(pt, key, 5, pv_view(ad, 2), pv_view(ct, sizeof(ct))), PV_ERR_AUTH);
-    assert_int_equal(pv_gcm_open(pt, key, 5, pv_view(ad, 3), pv_view(ct, sizeof(ct))), PV_OK);
+    assert_ok(pv_gcm_open(pt, key, 5, pv_view(ad, 3), pv_view(ct, sizeof(ct))));
     assert_memory_equal(pt, key, 20);
 }
 
@@ -408,7 +407,7 @@ PV_TEST(a_library_that_errs_is_not_used)
     credulous.open = credulous_open;
     assert_int_equal(pv_aead_engine_of(&engine, &wrong), PV_ERR_CRYPTO);
     assert_int_equal(pv_aead_engine_of(&engine, &credulous), PV_ERR_CRYPTO);
-    assert_int_equal(pv_aead_engine_new(&engine), PV_OK);
+    assert_ok(pv_aead_engine_new(&engine));
     pv_aead_engine_free(engine);
 }
 
@@ -417,18 +416,18 @@ PV_TEST(a_batch_open_shorter_than_a_tag_is_refused)
     uint8_t key[32] = {9}, data[16] = {0};
     struct pv_aead *aead = NULL;
     struct pv_aead_engine *engine = NULL;
-    assert_int_equal(pv_aead_engine_new(&engine), PV_OK);
-    assert_int_equal(pv_aead_new(&aead, PV_SUITE_CHACHA, key), PV_OK);
+    assert_ok(pv_aead_engine_new(&engine));
+    assert_ok(pv_aead_new(&aead, PV_SUITE_CHACHA, key));
     struct pv_aead_op op = {.aead = aead, .data = data, .len = 15, .status = 1};
     pv_aead_open_batch(engine, &op, 1);
     assert_int_equal(op.status, PV_ERR_AUTH);
 
     op.len = 0; /* a keepalive: nothing but the tag, and one key may both seal and open */
     pv_aead_seal_batch(engine, &op, 1);
-    assert_int_equal(op.status, PV_OK);
+    assert_ok(op.status);
     op.len = 16;
     pv_aead_open_batch(engine, &op, 1);
-    assert_int_equal(op.status, PV_OK);
+    assert_ok(op.status);
     pv_aead_free(aead);
     pv_aead_engine_free(engine);
 }
@@ -436,8 +435,8 @@ PV_TEST(a_batch_open_shorter_than_a_tag_is_refused)
 PV_TEST(libsodium_does_chacha_alone)
 {
     struct pv_aead_engine *e = NULL;
-    assert_int_equal(pv_aead_engine_new(&e), PV_OK);
-    assert_int_equal(pv_aead_engine_take(e, PV_SUITE_CHACHA, &pv_aead_libsodium), PV_OK);
+    assert_ok(pv_aead_engine_new(&e));
+    assert_ok(pv_aead_engine_take(e, PV_SUITE_CHACHA, &pv_aead_libsodium));
     check_batches(e, PV_SUITE_CHACHA);
     char before[sizeof(e->name)];
     memcpy(before, e->name, sizeof(before));
@@ -474,8 +473,8 @@ PV_TEST(each_suite_gets_the_library_that_was_measured_to_be_the_fastest)
     struct pv_aead_engine *e = NULL;
     slow_until = 20;
     told_times = 0;
-    assert_int_equal(pv_aead_choose("auto", told_clock), PV_OK);
-    assert_int_equal(pv_aead_engine_new(&e), PV_OK);
+    assert_ok(pv_aead_choose("auto", told_clock));
+    assert_ok(pv_aead_engine_new(&e));
     assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], nth_running(PV_SUITE_CHACHA, 1));
     assert_ptr_equal(e->by_suite[PV_SUITE_AES], nth_running(PV_SUITE_AES, 0));
     check_batches(e, PV_SUITE_CHACHA);
@@ -484,8 +483,8 @@ PV_TEST(each_suite_gets_the_library_that_was_measured_to_be_the_fastest)
     assert_true(pv_aead_prefers_aes());
 
     slow_until = UINT_MAX; /* all alike: the first */
-    assert_int_equal(pv_aead_choose("auto", told_clock), PV_OK);
-    assert_int_equal(pv_aead_engine_new(&e), PV_OK);
+    assert_ok(pv_aead_choose("auto", told_clock));
+    assert_ok(pv_aead_engine_new(&e));
     assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], nth_running(PV_SUITE_CHACHA, 0));
     pv_aead_engine_free(e);
 }
@@ -494,8 +493,8 @@ PV_TEST(a_library_that_is_named_does_the_suites_it_can_and_others_the_rest)
 {
     struct pv_aead_engine *e = NULL;
     slow_until = UINT_MAX;
-    assert_int_equal(pv_aead_choose("libsodium", told_clock), PV_OK);
-    assert_int_equal(pv_aead_engine_new(&e), PV_OK);
+    assert_ok(pv_aead_choose("libsodium", told_clock));
+    assert_ok(pv_aead_engine_new(&e));
     assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], &pv_aead_libsodium);
     assert_ptr_equal(e->by_suite[PV_SUITE_AES], nth_running(PV_SUITE_AES, 0));
     pv_aead_engine_free(e);
@@ -511,11 +510,11 @@ PV_TEST(a_choice_that_was_kept_is_taken_and_a_damaged_or_foreign_one_is_not)
     char text[PV_AEAD_CHOICE_MAX], bad[PV_AEAD_CHOICE_MAX];
     struct pv_aead_engine *e = NULL;
     slow_until = UINT_MAX;
-    assert_int_equal(pv_aead_choose("libsodium", told_clock), PV_OK);
+    assert_ok(pv_aead_choose("libsodium", told_clock));
     uint32_t aes = pv_aead_cost(PV_SUITE_AES), chacha = pv_aead_cost(PV_SUITE_CHACHA);
     assert_true(aes > 0 && chacha > 0);
     pv_aead_choice_format("libsodium", text);
-    assert_int_equal(pv_aead_choose("openssl", told_clock), PV_OK);
+    assert_ok(pv_aead_choose("openssl", told_clock));
     assert_int_equal(pv_aead_choice_take("auto", text), PV_ERR_NOT_FOUND); /* another setting */
     for (size_t i = 0; i < strlen(text); i++) { /* a character is another, or the end */
         memcpy(bad, text, sizeof(bad));
@@ -526,13 +525,13 @@ PV_TEST(a_choice_that_was_kept_is_taken_and_a_damaged_or_foreign_one_is_not)
     }
     snprintf(bad, sizeof(bad), "%.400s ", text);
     assert_int_equal(pv_aead_choice_take("libsodium", bad), PV_ERR_NOT_FOUND);
-    assert_int_equal(pv_aead_engine_new(&e), PV_OK);
+    assert_ok(pv_aead_engine_new(&e));
     assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], &pv_aead_openssl); /* nothing changed */
     pv_aead_engine_free(e);
-    assert_int_equal(pv_aead_choice_take("libsodium", text), PV_OK);
+    assert_ok(pv_aead_choice_take("libsodium", text));
     assert_int_equal(pv_aead_cost(PV_SUITE_AES), aes);
     assert_int_equal(pv_aead_cost(PV_SUITE_CHACHA), chacha);
-    assert_int_equal(pv_aead_engine_new(&e), PV_OK);
+    assert_ok(pv_aead_engine_new(&e));
     assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], &pv_aead_libsodium);
     pv_aead_engine_free(e);
 }

@@ -42,7 +42,7 @@ PV_TEST(every_command_and_flag_is_offered_with_what_it_does)
     char *commands = strdup(t.out);
     for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
         snprintf(want, sizeof(want), "%s\t%s\n", c->name, c->summary);
-        assert_non_null(strstr(commands, want));
+        assert_has(commands, want);
         OFFERS(c->name, "--");
         for (const struct pv_option *o = c->options; o->name != NULL; o++) {
             snprintf(want, sizeof(want), "\n--%s\t", o->name);
@@ -50,7 +50,7 @@ PV_TEST(every_command_and_flag_is_offered_with_what_it_does)
                 fail_msg("--%s of %s is not offered, or no line of its details begins with it",
                          o->name, c->name);
         }
-        assert_non_null(strstr(t.out, "\n--net\tthe node of this network"));
+        assert_has(t.out, "\n--net\tthe node of this network");
     }
     free(commands);
     assert_string_equal(t.requests, "");

@@ -18,7 +18,7 @@ PV_TEST(options_and_words_may_stand_in_any_order)
     struct pv_args_rest rest = {.argc = 8, .argv = argv};
     struct pv_args args = {.n_words = 0};
     char error[PV_ARGS_ERROR];
-    assert_int_equal(pv_args_parse(&args, table, 2, 99, &rest, error), PV_OK);
+    assert_ok(pv_args_parse(&args, table, 2, 99, &rest, error));
     assert_string_equal(args.value[0], "7"); /* the later one counts */
     assert_string_equal(args.value[1], "");
     assert_int_equal(args.n_words, 3);
@@ -36,7 +36,7 @@ PV_TEST(short_flags_may_be_joined)
     struct pv_args_rest rest = {.argc = 2, .argv = argv};
     struct pv_args args = {.n_words = 0};
     char error[PV_ARGS_ERROR];
-    assert_int_equal(pv_args_parse(&args, table, 2, 1, &rest, error), PV_OK);
+    assert_ok(pv_args_parse(&args, table, 2, 1, &rest, error));
     assert_string_equal(args.value[0], "7");
     assert_string_equal(args.value[1], "");
     /* Half of a word that is wrong is not taken. */
@@ -55,7 +55,7 @@ PV_TEST(a_key_is_no_flag)
     struct pv_args_rest rest = {.argc = 1, .argv = argv};
     struct pv_args args = {.n_words = 0};
     char error[PV_ARGS_ERROR];
-    assert_int_equal(pv_args_parse(&args, table, 1, 99, &rest, error), PV_OK);
+    assert_ok(pv_args_parse(&args, table, 1, 99, &rest, error));
     assert_int_equal(args.n_words, 1);
     assert_string_equal(args.word[0], key);
 }
@@ -156,19 +156,19 @@ PV_TEST_IN(wrong_usage_is_exit_code_2_without_a_word_to_the_daemon, setup, teard
 PV_TEST_IN(p2pvpnctl_alone_prints_what_there_is, setup, teardown)
 {
     assert_int_equal(RUN(NULL), PV_CTLAPI_USAGE);
-    assert_non_null(strstr(t.out, "\nevery day:\n  status "));
+    assert_has(t.out, "\nevery day:\n  status ");
     assert_one_line_error("no command given");
     assert_int_equal(RUN("--json"), PV_CTLAPI_USAGE);
-    assert_non_null(strstr(t.err, "\"error\":"));
+    assert_has(t.err, "\"error\":");
     assert_int_equal(t.out_len, 0);
 }
 
 PV_TEST_IN(help_is_a_command_and_mistyped_ones_are_guessed, setup, teardown)
 {
     assert_int_equal(RUN("help"), 0);
-    assert_non_null(strstr(t.out, "usage: p2pvpnctl [flags] COMMAND"));
+    assert_has(t.out, "usage: p2pvpnctl [flags] COMMAND");
     assert_int_equal(RUN("help", "ping"), 0);
-    assert_non_null(strstr(t.out, "usage: p2pvpnctl ping "));
+    assert_has(t.out, "usage: p2pvpnctl ping ");
     static const char *const rows[][2] = {
         {"staus", "status"}, {"peer", "peers"}, {"jion", "join"}, {"pign", "ping"}, {"hlp", NULL}};
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
@@ -177,19 +177,19 @@ PV_TEST_IN(help_is_a_command_and_mistyped_ones_are_guessed, setup, teardown)
         if (rows[i][1] != NULL)
             snprintf(want, sizeof(want), "did you mean %s? `p2pvpnctl %s -h` says", rows[i][1],
                      rows[i][1]);
-        assert_non_null(strstr(t.err, want));
+        assert_has(t.err, want);
     }
     assert_int_equal(RUN("dance"), 2);
-    assert_null(strstr(t.err, "did you mean"));
+    assert_lacks(t.err, "did you mean");
     /* Two changed letters leave nothing of a short word. */
     assert_int_equal(RUN("lsit"), 2);
-    assert_null(strstr(t.err, "did you mean"));
+    assert_lacks(t.err, "did you mean");
     assert_int_equal(RUN("msg"), 2);
-    assert_null(strstr(t.err, "did you mean"));
+    assert_lacks(t.err, "did you mean");
     assert_int_equal(RUN("create", "x", "--nmae", "y"), 2);
-    assert_non_null(strstr(t.err, "unknown flag --nmae: did you mean --name?"));
+    assert_has(t.err, "unknown flag --nmae: did you mean --name?");
     assert_int_equal(RUN("help", "staus"), 2);
-    assert_non_null(strstr(t.err, "did you mean status?"));
+    assert_has(t.err, "did you mean status?");
 }
 
 PV_TEST_IN(errors_are_json_where_answers_are, setup, teardown)
@@ -295,16 +295,16 @@ PV_TEST_IN(every_command_has_help_with_an_example, setup, teardown)
     assert_int_equal(RUN("-h"), 0);
     char *overview = strdup(t.out);
     for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
-        assert_non_null(strstr(overview, c->summary));
+        assert_has(overview, c->summary);
         assert_int_equal(RUN(c->name, "-h"), 0);
-        assert_non_null(strstr(t.out, "\nusage: p2pvpnctl "));
-        assert_non_null(strstr(t.out, "\nexample: "));
-        assert_non_null(strstr(t.out, c->name));
+        assert_has(t.out, "\nusage: p2pvpnctl ");
+        assert_has(t.out, "\nexample: ");
+        assert_has(t.out, c->name);
         assert_int_equal(t.err_len, 0);
     }
     free(overview);
     assert_int_equal(RUN("--help", "ping"), 0);
-    assert_non_null(strstr(t.out, "usage: p2pvpnctl ping"));
+    assert_has(t.out, "usage: p2pvpnctl ping");
     assert_string_equal(t.requests, "");
 }
 
@@ -436,10 +436,10 @@ PV_TEST_IN(an_alias_works_but_is_not_listed, setup, teardown)
         assert_non_null(c);
         assert_string_equal(c->name, a->stands_for);
         snprintf(row, sizeof(row), "\n  %s ", a->name);
-        assert_null(strstr(t.out, row));
+        assert_lacks(t.out, row);
     }
     assert_int_equal(RUN("getu", "-h"), 0);
-    assert_non_null(strstr(t.out, "usage: p2pvpnctl peers"));
+    assert_has(t.out, "usage: p2pvpnctl peers");
 }
 
 /* --- exit codes ---------------------------------------------------------------------------- */
@@ -524,8 +524,8 @@ PV_TEST_IN(a_name_that_changed_hands_is_told, setup, teardown)
     assert_int_equal(RUN("peers"), 0);
     assert_string_equal(t.err, ""); /* years ago: above every list it would hide what is new */
     assert_int_equal(RUN("peers", "--long"), 0);
-    assert_non_null(strstr(t.err, "bob is another machine since "));
-    assert_non_null(strstr(t.err, "`p2pvpnctl history key:AbCd`"));
+    assert_has(t.err, "bob is another machine since ");
+    assert_has(t.err, "`p2pvpnctl history key:AbCd`");
     char now[400];
     snprintf(now, sizeof(now),
              "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":\"bob\",\"former\":"
@@ -533,7 +533,7 @@ PV_TEST_IN(a_name_that_changed_hands_is_told, setup, teardown)
              (long long)time(NULL) - 6 * 24 * 3600);
     answers("peers", now);
     assert_int_equal(RUN("peers"), 0);
-    assert_non_null(strstr(t.err, "bob is another machine since "));
+    assert_has(t.err, "bob is another machine since ");
 }
 
 PV_TEST_IN(an_address_that_changed_hands_is_told, setup, teardown)
@@ -544,9 +544,9 @@ PV_TEST_IN(an_address_that_changed_hands_is_told, setup, teardown)
     assert_int_equal(RUN("peers"), 0);
     assert_string_equal(t.err, "");
     assert_int_equal(RUN("peers", "--long"), 0);
-    assert_non_null(strstr(t.err, "bob has 10.66.0.5 since "));
-    assert_non_null(strstr(t.err, "the address was that of key:AbCd"));
-    assert_null(strstr(t.err, "another machine"));
+    assert_has(t.err, "bob has 10.66.0.5 since ");
+    assert_has(t.err, "the address was that of key:AbCd");
+    assert_lacks(t.err, "another machine");
 }
 
 PV_TEST_IN(a_removal_says_who_knows_and_what_the_coordinator_said, setup, teardown)
@@ -554,16 +554,16 @@ PV_TEST_IN(a_removal_says_who_knows_and_what_the_coordinator_said, setup, teardo
     answers("remove", "{\"id\":@,\"ok\":true,\"code\":9,\"online\":4,\"know\":3,\"coordinator\":"
                       "\"limit\",\"invite\":{\"id\":\"AAA\",\"uses_left\":2,\"revoked\":true}}\n");
     assert_int_equal(RUN("remove", "bob"), PV_CTLAPI_UNREACHABLE);
-    assert_non_null(strstr(t.err, "bob is removed"));
-    assert_non_null(strstr(t.err, "3 of 4 members online know so far"));
-    assert_non_null(strstr(t.err, "has not stored it yet: it said limit"));
-    assert_non_null(strstr(t.err, "revoked too, 2 uses were left"));
+    assert_has(t.err, "bob is removed");
+    assert_has(t.err, "3 of 4 members online know so far");
+    assert_has(t.err, "has not stored it yet: it said limit");
+    assert_has(t.err, "revoked too, 2 uses were left");
     answers("remove", "{\"id\":@,\"ok\":true,\"online\":2,\"know\":1,\"coordinator\":\"stored\","
                       "\"invite\":{\"id\":\"AAA\",\"uses_left\":2,\"revoked\":false}}\n");
     assert_int_equal(RUN("remove", "--keep-invite", "bob"), 0);
-    assert_non_null(strstr(t.err, "the coordinator has stored it and tells the others"));
-    assert_non_null(strstr(t.err, "p2pvpnctl invite revoke AAA"));
-    assert_non_null(strstr(t.requests, "\"keep_invite\":true"));
+    assert_has(t.err, "the coordinator has stored it and tells the others");
+    assert_has(t.err, "p2pvpnctl invite revoke AAA");
+    assert_has(t.requests, "\"keep_invite\":true");
 }
 
 PV_TEST_IN(a_removal_that_this_disk_lacks_fails_for_scripts, setup, teardown)
@@ -572,10 +572,10 @@ PV_TEST_IN(a_removal_that_this_disk_lacks_fails_for_scripts, setup, teardown)
             "{\"id\":@,\"ok\":true,\"code\":1,\"online\":1,\"know\":1,\"coordinator\":\"away\","
             "\"disk\":\"store: disk full: free some space\",\"invite\":null}\n");
     assert_int_equal(RUN("remove", "bob"), PV_CTLAPI_FAILED);
-    assert_non_null(strstr(t.err, "bob is removed"));
-    assert_non_null(strstr(t.err, "does not have it yet (store: disk full: free some space)"));
+    assert_has(t.err, "bob is removed");
+    assert_has(t.err, "does not have it yet (store: disk full: free some space)");
     assert_int_equal(RUN("remove", "--json", "bob"), PV_CTLAPI_FAILED);
-    assert_non_null(strstr(t.out, "\"disk\":\"store: disk full"));
+    assert_has(t.out, "\"disk\":\"store: disk full");
 }
 
 PV_TEST_IN(the_end_of_rights_says_what_became_of_invites, setup, teardown)
@@ -583,13 +583,13 @@ PV_TEST_IN(the_end_of_rights_says_what_became_of_invites, setup, teardown)
     answers("admin_revoke", "{\"id\":@,\"ok\":true,\"online\":2,\"know\":2,\"coordinator\":"
                             "\"stored\",\"invites\":{\"open\":3,\"revoked\":true}}\n");
     assert_int_equal(RUN("admin", "revoke", "bob"), 0);
-    assert_non_null(strstr(t.err, "bob is no admin any more, and stays a member: all 2"));
-    assert_non_null(strstr(t.err, "revoked too (3)"));
+    assert_has(t.err, "bob is no admin any more, and stays a member: all 2");
+    assert_has(t.err, "revoked too (3)");
     answers("admin_revoke", "{\"id\":@,\"ok\":true,\"online\":2,\"know\":2,\"coordinator\":"
                             "\"stored\",\"invites\":{\"open\":1,\"revoked\":false}}\n");
     assert_int_equal(RUN("admin", "revoke", "bob", "--keep-invites"), 0);
-    assert_non_null(strstr(t.err, "still let in (1)"));
-    assert_non_null(strstr(t.requests, "\"keep_invite\":true"));
+    assert_has(t.err, "still let in (1)");
+    assert_has(t.requests, "\"keep_invite\":true");
     assert_int_equal(RUN("admin", "grant", "bob", "--keep-invites"), PV_CTLAPI_USAGE);
     assert_int_equal(RUN("admin", "bless", "bob"), PV_CTLAPI_USAGE);
 }
@@ -599,7 +599,7 @@ PV_TEST_IN(an_answer_from_the_cache_is_shown_with_exit_code_9, setup, teardown)
     answers("ip", "{\"id\":@,\"ok\":true,\"code\":9,\"ip4\":\"10.66.0.1\"}\n");
     assert_int_equal(RUN("ip", "bob"), PV_CTLAPI_UNREACHABLE);
     assert_string_equal(t.out, "10.66.0.1\n");
-    assert_non_null(strstr(t.err, "coordinator"));
+    assert_has(t.err, "coordinator");
 }
 
 void test_begin(void)
@@ -638,7 +638,7 @@ PV_TEST_IN(peers_prints_an_aligned_table, setup, teardown)
     assert_int_equal(t.out_len + t.err_len, 0);
     answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[]}\n");
     assert_int_equal(RUN("peers"), 0);
-    assert_non_null(strstr(t.err, "invite"));
+    assert_has(t.err, "invite");
 }
 
 /* A guest's file with its secret key, where others may read it: wg-genkey(1) warns, too. */
@@ -654,8 +654,8 @@ PV_TEST_IN(an_exported_file_that_others_may_read_is_told, setup, teardown)
         free(t.err);
         assert_int_equal(run_with(stdin, out, open_memstream(&t.err, &t.err_len), words), 0);
         assert_int_equal(strstr(t.err, "umask 077") != NULL, open);
-        assert_non_null(strstr(t.err, "`[guests] carry = on`"));
-        assert_non_null(strstr(t.err, "where a name server listens on pi"));
+        assert_has(t.err, "`[guests] carry = on`");
+        assert_has(t.err, "where a name server listens on pi");
     }
 }
 
@@ -664,11 +664,11 @@ PV_TEST_IN(an_endpoint_that_some_networks_do_not_reach_is_told, setup, teardown)
     answers("export", "{\"id\":@,\"ok\":true,\"name\":\"phone\",\"by\":\"pi\",\"endpoint\":"
                       "\"[2001:db8::7]:51820\"}\n");
     assert_int_equal(RUN("export", "phone"), 0);
-    assert_non_null(strstr(t.err, "the app finds pi by IPv6 alone"));
+    assert_has(t.err, "the app finds pi by IPv6 alone");
     answers("export", "{\"id\":@,\"ok\":true,\"name\":\"phone\",\"by\":\"pi\",\"endpoint\":"
                       "\"198.51.100.7:51820\"}\n");
     assert_int_equal(RUN("export", "phone"), 0);
-    assert_null(strstr(t.err, "IPv6"));
+    assert_lacks(t.err, "IPv6");
 }
 
 /* It is kept nowhere: who asked for a code that cannot be shown would have lost it. */
@@ -677,12 +677,12 @@ PV_TEST_IN(without_a_code_the_exported_file_is_printed, setup, teardown)
     answers("export", "{\"id\":@,\"ok\":true,\"name\":\"phone\",\"by\":\"pi\",\"dns\":null}\n");
     assert_int_equal(RUN("export", "phone"), 0);
     char *file = strdup(t.out);
-    assert_non_null(strstr(file, "[Interface]"));
+    assert_has(file, "[Interface]");
     setenv("LC_ALL", "C", 1);
     assert_int_equal(RUN("export", "phone", "--qr"), 0);
     unsetenv("LC_ALL");
     assert_string_equal(t.out, file);
-    assert_non_null(strstr(t.err, "no QR code: it needs a UTF-8 locale"));
+    assert_has(t.err, "no QR code: it needs a UTF-8 locale");
     free(file);
 }
 
@@ -692,15 +692,15 @@ PV_TEST_IN(peers_shows_tags_where_somebody_has_one, setup, teardown)
                      "{\"name\":\"tv\",\"ip4\":\"10.66.0.9\",\"tags\":[\"guests\",\"media\"]},"
                      "{\"name\":\"pc\",\"ip4\":\"10.66.0.8\",\"tags\":[]}]}\n");
     assert_int_equal(RUN("peers"), 0);
-    assert_non_null(strstr(t.out, "RTT  TAGS           STATE\n"));
-    assert_non_null(strstr(t.out, "  guests, media  offline\n"));
-    assert_non_null(strstr(t.out, "  -              offline\n"));
+    assert_has(t.out, "RTT  TAGS           STATE\n");
+    assert_has(t.out, "  guests, media  offline\n");
+    assert_has(t.out, "  -              offline\n");
     answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":\"tv\",\"tags\":["
                      "\"a-tag-that-is-long-a-tag-that-is-long-a-tag-that-is-long-1234\","
                      "\"a-tag-that-is-long-a-tag-that-is-long-a-tag-that-is-long-1235\"]}]}\n");
     assert_int_equal(RUN("peers"), 0);
-    assert_non_null(strstr(t.out, "-1234, a-tag-that-is-long-"));
-    assert_non_null(strstr(t.out, "...  offline\n"));
+    assert_has(t.out, "-1234, a-tag-that-is-long-");
+    assert_has(t.out, "...  offline\n");
 }
 
 /* A membership with an end: as it ends, in the table of peers and of invites. */
@@ -709,21 +709,21 @@ PV_TEST_IN(memberships_that_end_are_shown, setup, teardown)
     answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":\"old\",\"ip4\":"
                      "\"10.66.0.9\",\"online\":false,\"state\":\"expired\",\"expires\":1}]}\n");
     assert_int_equal(RUN("peers"), 0);
-    assert_non_null(strstr(t.out, "expired "));
+    assert_has(t.out, "expired ");
     answers("status",
             "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"up\",\"self\":{\"name\":\"lap\","
             "\"expires\":1790000000}}\n");
     assert_int_equal(RUN("status"), 0);
-    assert_non_null(strstr(t.out, "membership"));
-    assert_non_null(strstr(t.out, "renewed while this node is used"));
+    assert_has(t.out, "membership");
+    assert_has(t.out, "renewed while this node is used");
     answers("invite_list",
             "{\"id\":@,\"ok\":true,\"version\":1,\"invites\":[{\"id\":\"I\",\"uses\":1,"
             "\"used\":0,\"not_after\":null,\"member_for\":7776000}]}\n");
     assert_int_equal(RUN("invite", "list"), 0);
-    assert_non_null(strstr(t.out, "open (member for 90d 0h)"));
+    assert_has(t.out, "open (member for 90d 0h)");
     answers("invite", "{\"id\":@,\"ok\":true,\"token\":\"p2pvpn-XYZ\",\"invite\":\"I\"}\n");
     assert_int_equal(RUN("invite", "--member-for", "90d"), 0);
-    assert_non_null(strstr(t.requests, "\"member_for\":7776000"));
+    assert_has(t.requests, "\"member_for\":7776000");
 }
 
 PV_TEST_IN(ephemeral_invites_are_asked_for_and_shown, setup, teardown)
@@ -732,10 +732,10 @@ PV_TEST_IN(ephemeral_invites_are_asked_for_and_shown, setup, teardown)
             "{\"id\":@,\"ok\":true,\"version\":1,\"invites\":[{\"id\":\"I\",\"uses\":1,"
             "\"used\":0,\"not_after\":null,\"member_for\":1800}]}\n");
     assert_int_equal(RUN("invite", "list"), 0);
-    assert_non_null(strstr(t.out, "open (ephemeral)"));
+    assert_has(t.out, "open (ephemeral)");
     answers("invite", "{\"id\":@,\"ok\":true,\"token\":\"p2pvpn-XYZ\",\"invite\":\"I\"}\n");
     assert_int_equal(RUN("invite", "--ephemeral"), 0);
-    assert_non_null(strstr(t.requests, "\"ephemeral\":true"));
+    assert_has(t.requests, "\"ephemeral\":true");
     assert_int_equal(RUN("invite", "--ephemeral", "--member-for", "90d"), PV_CTLAPI_USAGE);
     assert_one_line_error("leave out --member-for");
 }
@@ -788,25 +788,25 @@ PV_TEST_IN(status_shows_what_matters, setup, teardown)
     answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"up\",\"lan\":"
                       "{\"broadcast\":\"auto\",\"sent\":false,\"online\":null}}\n");
     assert_int_equal(RUN("status"), 0);
-    assert_non_null(strstr(t.out, "not sent: how many members are online is not known"));
+    assert_has(t.out, "not sent: how many members are online is not known");
     answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"up\",\"lan\":"
                       "{\"broadcast\":\"auto\",\"sent\":false,\"online\":33}}\n");
     assert_int_equal(RUN("status"), 0);
-    assert_non_null(strstr(t.out, "not sent: more than 32 members are online"));
+    assert_has(t.out, "not sent: more than 32 members are online");
     /* A node that is down, or waits, does not miss its coordinator. */
     answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"down\",\"coordinator\":"
                       "{\"address\":\"a:1\",\"connected\":false,\"error\":null}}\n");
     assert_int_equal(RUN("status"), 0);
-    assert_non_null(strstr(t.out, "coordinator  a:1  not connected\n"));
+    assert_has(t.out, "coordinator  a:1  not connected\n");
     answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"up\",\"coordinator\":"
                       "{\"address\":\"a:1\",\"connected\":false,\"error\":\"no answer\"}}\n");
     assert_int_equal(RUN("status"), 0);
-    assert_non_null(strstr(t.out, "coordinator  a:1  unreachable\n"));
+    assert_has(t.out, "coordinator  a:1  unreachable\n");
     answers("status",
             "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"up\",\"coordinator\":{\"address\":"
             "\"[2001:db8:1234:5678:9abc:def0:1234:5678]:3478\",\"connected\":true}}\n");
     assert_int_equal(RUN("status"), 0);
-    assert_non_null(strstr(t.out, "[2001:db8:1234:5678:9abc:def0:1234:5678]:3478  connected\n"));
+    assert_has(t.out, "[2001:db8:1234:5678:9abc:def0:1234:5678]:3478  connected\n");
     answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"none\"}\n");
     assert_int_equal(RUN("status"), 0);
     assert_string_equal(t.out, "state  not joined: `p2pvpnctl join TOKEN`, or `create URL`\n");
@@ -866,7 +866,7 @@ static void make_url(char *buf, size_t cap)
     pv_rng_fill(&rng, seed, sizeof(seed));
     pv_sign_keypair(seed, sk, url.pk);
     snprintf(url.addr.host, sizeof(url.addr.host), "192.0.2.1");
-    assert_int_equal(pv_url_format(&url, buf, cap), PV_OK);
+    assert_ok(pv_url_format(&url, buf, cap));
 }
 
 PV_TEST_IN(create_prints_the_token_alone, setup, teardown)
@@ -877,15 +877,15 @@ PV_TEST_IN(create_prints_the_token_alone, setup, teardown)
     assert_int_equal(
         RUN("create", url, "--name", "LAP", "--network", "home", "--cidr", "10.7.0.0/16"), 0);
     assert_string_equal(t.out, "p2pvpn-XYZ\n");
-    assert_non_null(strstr(t.err, "created network home: this node is lap, address 10.66.0.1"));
+    assert_has(t.err, "created network home: this node is lap, address 10.66.0.1");
     snprintf(want, sizeof(want),
              "{\"cmd\":\"create\",\"network\":\"home\",\"name\":\"lap\",\"cidr\":\"10.7.0.0/16\","
              "\"url\":\"%s\",\"timeout_ms\":0}\n",
              url);
     assert_string_equal(t.requests, want);
-    assert_null(strstr(t.err, "private"));
+    assert_lacks(t.err, "private");
     assert_int_equal(RUN("create", url, "--cidr", "8.8.8.0/24"), 0);
-    assert_non_null(strstr(t.err, "8.8.8.0/24 is no private range"));
+    assert_has(t.err, "8.8.8.0/24 is no private range");
 
     t.requests[0] = '\0';
     char line[PV_URL_TEXT_BUF + 8];
@@ -895,14 +895,14 @@ PV_TEST_IN(create_prints_the_token_alone, setup, teardown)
     fclose(in);
     assert_string_equal(t.out, "p2pvpn-XYZ\n");
     assert_int_equal(t.err_len, 0);
-    assert_non_null(strstr(t.requests, url));
+    assert_has(t.requests, url);
     assert_int_equal(RUN("create", url, "--json"), 0);
     assert_string_equal(t.out, "{" JOINED ",\"token\":\"p2pvpn-XYZ\",\"format\":1}\n");
 
     t.requests[0] = '\0'; /* in quotes, as a mail program has wrapped it */
     snprintf(line, sizeof(line), "%.30s\r\n %s\t", url, url + 30);
     assert_int_equal(RUN("create", line), 0);
-    assert_non_null(strstr(t.requests, url));
+    assert_has(t.requests, url);
 }
 
 /* A user who is not root is told to use sudo where nothing else helps: not the group, not `up`. */
@@ -950,7 +950,7 @@ PV_TEST_IN(invite_prints_the_token_alone_and_lists, setup, teardown)
     answers("invite_revoke", "{\"id\":@,\"ok\":true}\n");
     assert_int_equal(RUN("invite", "--uses", "5", "--expires", "2h", "--admin"), 0);
     assert_string_equal(t.out, "p2pvpn-XYZ\n");
-    assert_non_null(strstr(t.err, "becomes an admin"));
+    assert_has(t.err, "becomes an admin");
     assert_int_equal(RUN("invite"), 0);
     assert_int_equal(t.err_len, 0);
     assert_int_equal(RUN("invite", "list"), 0);
@@ -973,7 +973,7 @@ PV_TEST_IN(a_time_without_a_unit_is_told_to_be_in_seconds, setup, teardown)
     answers("invite", "{\"id\":@,\"ok\":true,\"token\":\"p2pvpn-XYZ\",\"invite\":\"I\"}\n");
     assert_int_equal(RUN("invite", "--expires", "90"), 0);
     assert_string_equal(t.out, "p2pvpn-XYZ\n");
-    assert_non_null(strstr(t.err, "--expires 90 is in seconds: 90m would be minutes, 90h hours"));
+    assert_has(t.err, "--expires 90 is in seconds: 90m would be minutes, 90h hours");
     assert_int_equal(RUN("invite", "--expires", "90m", "--member-for", "7d"), 0);
     assert_string_equal(t.err, "");
     assert_string_equal(t.requests,
@@ -990,15 +990,15 @@ PV_TEST_IN(an_invite_is_revoked_by_the_beginning_of_its_id, setup, teardown)
                            "\"},{\"id\":\"" INVITE_2 "\"}]}\n");
     answers("invite_revoke", "{\"id\":@,\"ok\":true}\n");
     assert_int_equal(RUN("invite", "revoke", "AbCdEfGhIjKlZ"), 0);
-    assert_non_null(strstr(t.requests, "{\"cmd\":\"invite_revoke\",\"invite\":\"" INVITE_2 "\"}"));
+    assert_has(t.requests, "{\"cmd\":\"invite_revoke\",\"invite\":\"" INVITE_2 "\"}");
     t.requests[0] = '\0';
     assert_int_equal(RUN("invite", "revoke", "AbCdEfGhIjKl"), PV_CTLAPI_FAILED);
     assert_one_line_error("several invites begin with");
     assert_int_equal(RUN("invite", "revoke", "Zz"), PV_CTLAPI_FAILED);
     assert_one_line_error("is not an invite");
-    assert_null(strstr(t.requests, "invite_revoke"));
+    assert_lacks(t.requests, "invite_revoke");
     assert_int_equal(RUN("invite", "revoke", INVITE_1), 0);
-    assert_non_null(strstr(t.requests, INVITE_1));
+    assert_has(t.requests, INVITE_1);
 }
 
 /* As wide as the daemon's answers get: IPv6, long names, durations, reasons. */
@@ -1051,9 +1051,9 @@ PV_TEST_IN(tables_fit_80_columns, setup, teardown)
     }
     /* With --long nothing is missing, however wide the screen is. */
     assert_int_equal(RUN("invite", "list", "-l"), 0);
-    assert_non_null(strstr(t.out, INVITE_1));
+    assert_has(t.out, INVITE_1);
     assert_int_equal(RUN("peers", "-l"), 0);
-    assert_non_null(strstr(t.out, "direct [2001:db8:1234:5678:9abc:def0:1234:5678]:51820"));
+    assert_has(t.out, "direct [2001:db8:1234:5678:9abc:def0:1234:5678]:51820");
     unsetenv("COLUMNS");
 }
 
@@ -1088,11 +1088,11 @@ PV_TEST_IN(files_names_the_room_where_the_line_is_of_the_sender, setup, teardown
                                                                                         "#e") "]}"
                                                                                               "\n");
     assert_int_equal(RUN("files"), 0);
-    assert_non_null(strstr(t.out, "#a"));
-    assert_null(strstr(t.out, "#b"));
-    assert_non_null(strstr(t.out, "#c"));
-    assert_null(strstr(t.out, "#d"));
-    assert_null(strstr(t.out, "#e"));
+    assert_has(t.out, "#a");
+    assert_lacks(t.out, "#b");
+    assert_has(t.out, "#c");
+    assert_lacks(t.out, "#d");
+    assert_lacks(t.out, "#e");
 }
 
 PV_TEST_IN(files_are_listed_when_the_history_cannot_be_read, setup, teardown)
@@ -1102,8 +1102,8 @@ PV_TEST_IN(files_are_listed_when_the_history_cannot_be_read, setup, teardown)
     answers("history",
             "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"chat: the store is broken\"}\n");
     assert_int_equal(RUN("files"), 0);
-    assert_non_null(strstr(t.out, "f1"));
-    assert_non_null(strstr(t.err, "the store is broken"));
+    assert_has(t.out, "f1");
+    assert_has(t.err, "the store is broken");
 }
 
 /* A member that never answers hides nothing of the others. A file's number is that of its request
@@ -1120,7 +1120,7 @@ PV_TEST_IN(a_refusal_of_a_file_for_a_room_is_told_while_another_member_is_silent
     assert_int_not_equal(RUN("--timeout", "2", "send-file", "#crew", "/proc/self/exe"), 0);
     const char *refused = strstr(t.err, "f to bob: refused");
     assert_non_null(refused);
-    assert_non_null(strstr(refused, "\np2pvpnctl: ")); /* that pi did not answer in time */
+    assert_has(refused, "\np2pvpnctl: "); /* that pi did not answer in time */
 }
 
 /* The token alone is what a script gets. */
@@ -1134,7 +1134,7 @@ PV_TEST_IN(a_code_for_a_camera_stands_beside_the_token, setup, teardown)
     setenv("LC_ALL", "C", 1);
     assert_int_equal(RUN("invite", "--qr"), 0);
     assert_string_equal(t.out, "p2pvpn-XYZ\n");
-    assert_non_null(strstr(t.err, "no QR code: it needs a UTF-8 locale"));
+    assert_has(t.err, "no QR code: it needs a UTF-8 locale");
     unsetenv("LC_ALL");
 }
 
@@ -1147,12 +1147,12 @@ PV_TEST_IN(an_admission_may_come_with_a_tag, setup, teardown)
     assert_int_equal(RUN("admit", "tom", "--tag", "guest"), 0);
     assert_string_equal(t.requests, "{\"cmd\":\"tag\",\"peer\":\"tom\",\"tag\":\"guest\"}\n"
                                     "{\"cmd\":\"admit\",\"peer\":\"tom\"}\n");
-    assert_non_null(strstr(t.err, "it has tag:guest"));
+    assert_has(t.err, "it has tag:guest");
     /* As rules have it. */
     t.requests[0] = '\0';
     assert_int_equal(RUN("admit", "tom", "--tag", "tag:guest"), 0);
-    assert_non_null(strstr(t.requests, "\"tag\":\"guest\""));
-    assert_non_null(strstr(t.err, "it has tag:guest"));
+    assert_has(t.requests, "\"tag\":\"guest\"");
+    assert_has(t.err, "it has tag:guest");
     /* Nobody is let in for a tag that cannot be. */
     t.requests[0] = '\0';
     assert_int_equal(RUN("admit", "tom", "--tag", "No Tag!"), PV_CTLAPI_USAGE);
@@ -1177,7 +1177,7 @@ PV_TEST_IN(exit_alone_changes_nothing, setup, teardown)
     answers("routes", "{\"id\":@,\"ok\":true,\"version\":1,\"exit\":null,\"routes\":[]}\n");
     assert_int_equal(RUN("exit"), 0);
     assert_string_equal(t.out, "exit: none is used, everything goes out as ever\n");
-    assert_non_null(strstr(t.err, "nobody offers to be an exit"));
+    assert_has(t.err, "nobody offers to be an exit");
 }
 
 /* A user with two exits must see which one it is. */
@@ -1198,14 +1198,14 @@ PV_TEST_IN(a_long_name_is_said_whole, setup, teardown)
     answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":\"tv\",\"carrier\":"
                      "\"" LONG "\",\"last_handshake\":5}]}\n");
     assert_int_equal(RUN("exit", "use", LONG), 0);
-    assert_non_null(strstr(t.err, "by " LONG ": `p2pvpnctl exit off` ends that"));
+    assert_has(t.err, "by " LONG ": `p2pvpnctl exit off` ends that");
     assert_int_equal(RUN("admin", "grant", LONG), 0);
-    assert_non_null(strstr(t.err, LONG " is an admin: it may invite and remove"));
+    assert_has(t.err, LONG " is an admin: it may invite and remove");
     assert_int_equal(RUN("admit", LONG, "--tag", LONG), 0);
-    assert_non_null(strstr(t.err, "it has tag:" LONG));
-    assert_non_null(strstr(t.err, LONG " is a member now"));
+    assert_has(t.err, "it has tag:" LONG);
+    assert_has(t.err, LONG " is a member now");
     assert_int_equal(RUN("peers"), 0);
-    assert_non_null(strstr(t.out, "guest of " LONG ", handshake "));
+    assert_has(t.out, "guest of " LONG ", handshake ");
 #undef LONG
 }
 
@@ -1299,7 +1299,7 @@ PV_TEST_IN(ping_direct_is_exit_code_10_when_relayed, setup, teardown)
 {
     answers("ping", PONG("relay") "{\"id\":@,\"ok\":true,\"sent\":1,\"received\":1}\n");
     assert_int_equal(RUN("ping", "pi", "-c", "1"), 0);
-    assert_non_null(strstr(t.out, "1 from pi: 12.5 ms via relay 203.0.113.5:3478\n"));
+    assert_has(t.out, "1 from pi: 12.5 ms via relay 203.0.113.5:3478\n");
     assert_int_equal(RUN("ping", "pi", "-c", "1", "--direct"), PV_CTLAPI_RELAYED);
     assert_one_line_error("not directly");
 }

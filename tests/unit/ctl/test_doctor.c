@@ -25,15 +25,15 @@ PV_TEST(doctor_goes_through_everything)
 {
     answers("status", DOCTOR_OF("open", ""));
     (void)RUN("doctor"); /* the exit code depends on this machine's TUN, disk and names too */
-    assert_non_null(strstr(t.out, "ok   network       home\n"));
-    assert_non_null(strstr(t.out, "ok   interface     p2pvpn0 is up\n"));
-    assert_non_null(strstr(t.out, "ok   mtu           packets of 1420 bytes\n"));
-    assert_non_null(strstr(t.out, "ok   coordinator   203.0.113.7:3478, 12.0 ms\n"));
-    assert_non_null(strstr(t.out, "ok   rights        user 62575, no capabilities, seccomp\n"));
-    assert_non_null(strstr(t.out, "ok   udp           open\n"));
-    assert_non_null(strstr(t.out, "ok   nat           mapping same, ports random\n"));
-    assert_non_null(strstr(t.out, "ok   port mapping  ipv4: waiting: no router answers\n"));
-    assert_non_null(strstr(t.out, "ok   clock "));
+    assert_has(t.out, "ok   network       home\n");
+    assert_has(t.out, "ok   interface     p2pvpn0 is up\n");
+    assert_has(t.out, "ok   mtu           packets of 1420 bytes\n");
+    assert_has(t.out, "ok   coordinator   203.0.113.7:3478, 12.0 ms\n");
+    assert_has(t.out, "ok   rights        user 62575, no capabilities, seccomp\n");
+    assert_has(t.out, "ok   udp           open\n");
+    assert_has(t.out, "ok   nat           mapping same, ports random\n");
+    assert_has(t.out, "ok   port mapping  ipv4: waiting: no router answers\n");
+    assert_has(t.out, "ok   clock ");
     assert_string_equal(t.requests, "{\"cmd\":\"status\"}\n");
 }
 
@@ -64,16 +64,16 @@ PV_TEST(doctor_says_what_to_do)
 {
     answers("status", DOCTOR_OF("blocked", "\"the clock is 3 days behind: set it\",\"odd\""));
     assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
-    assert_non_null(strstr(t.out, "!!   udp           no answer by UDP"));
-    assert_non_null(strstr(t.out, "to do: let UDP out in the firewall here, or in to UDP 3478 at"));
-    assert_non_null(strstr(t.out, "!!   clock         the clock is 3 days behind: set it\n"));
-    assert_non_null(strstr(t.out, "!!   problem       odd\n"));
+    assert_has(t.out, "!!   udp           no answer by UDP");
+    assert_has(t.out, "to do: let UDP out in the firewall here, or in to UDP 3478 at");
+    assert_has(t.out, "!!   clock         the clock is 3 days behind: set it\n");
+    assert_has(t.out, "!!   problem       odd\n");
     answers("status", DOCTOR_OF("blocked-there", ""));
     assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
-    assert_non_null(strstr(t.out, "!!   udp           closed at the coordinator"));
-    assert_non_null(strstr(t.out, "to do: have the coordinator's operator let UDP 3478 in"));
+    assert_has(t.out, "!!   udp           closed at the coordinator");
+    assert_has(t.out, "to do: have the coordinator's operator let UDP 3478 in");
     assert_int_equal(RUN("doctor", "--json"), PV_CTLAPI_FAILED);
-    assert_non_null(strstr(t.out, "\"well\":false,\"checks\":["));
+    assert_has(t.out, "\"well\":false,\"checks\":[");
     assert_int_equal(RUN("doctor", "now"), PV_CTLAPI_USAGE);
 }
 
@@ -84,12 +84,12 @@ PV_TEST(doctor_says_why_it_hears_nothing)
         int locked = RUN("doctor"); /* the socket's directory is root's */
         assert_int_equal(seteuid(0), 0);
         assert_int_equal(locked, PV_CTLAPI_FAILED);
-        assert_non_null(strstr(t.out, "!!   daemon        this user may not ask p2pvpnd\n"));
+        assert_has(t.out, "!!   daemon        this user may not ask p2pvpnd\n");
     }
     stop_daemon();
     assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
-    assert_non_null(strstr(t.out, "!!   daemon        p2pvpnd does not run\n"));
-    assert_non_null(strstr(t.out, "to do: `sudo p2pvpnctl up`\n"));
+    assert_has(t.out, "!!   daemon        p2pvpnd does not run\n");
+    assert_has(t.out, "to do: `sudo p2pvpnctl up`\n");
 }
 
 /* --- bugreport ----------------------------------------------------------------------------- */
@@ -128,13 +128,13 @@ PV_TEST(the_report_has_every_part)
     script();
     assert_int_equal(RUN("bugreport", "-o", path), 0);
     read_report();
-    assert_non_null(strstr(text, "== versions\n"));
-    assert_non_null(strstr(text, "== status\n"));
-    assert_non_null(strstr(text, "== why, peer 1\n"));
-    assert_non_null(strstr(text, "== trace, peer 1\n"));
-    assert_non_null(strstr(text, "== metrics\np2pvpn_up 1\n"));
-    assert_non_null(strstr(text, "== configuration\n"));
-    assert_non_null(strstr(text, KEY));
+    assert_has(text, "== versions\n");
+    assert_has(text, "== status\n");
+    assert_has(text, "== why, peer 1\n");
+    assert_has(text, "== trace, peer 1\n");
+    assert_has(text, "== metrics\np2pvpn_up 1\n");
+    assert_has(text, "== configuration\n");
+    assert_has(text, KEY);
     free(text);
 }
 
@@ -146,13 +146,13 @@ PV_TEST(a_redacted_report_names_nobody)
     assert_int_equal(RUN("bugreport", "--redact", "--output", path), 0);
     read_report();
     for (size_t i = 0; i < PV_ARRAY_LEN(gone); i++)
-        assert_null(strstr(text, gone[i]));
-    assert_non_null(strstr(t.out, "read it before you give it away"));
+        assert_lacks(text, gone[i]);
+    assert_has(t.out, "read it before you give it away");
     /* The same word everywhere, ports and other words as they are. */
-    assert_non_null(strstr(text, "\"name\": \"name-3\""));
-    assert_non_null(strstr(text, "name-3 is at address-"));
-    assert_non_null(strstr(text, ":4711, not [address-"));
-    assert_non_null(strstr(text, "]:9; a happy line"));
+    assert_has(text, "\"name\": \"name-3\"");
+    assert_has(text, "name-3 is at address-");
+    assert_has(text, ":4711, not [address-");
+    assert_has(text, "]:9; a happy line");
     free(text);
 }
 

@@ -64,11 +64,11 @@ PV_TEST(export_prints_lines_that_import_reads)
     assert_int_equal(
         run_in(in, (const char *const[]){"root", "export", "--passphrase-file", "-", NULL}), 0);
     fclose(in);
-    assert_non_null(strstr(t.out, "# The root key of p2pvpn network home"));
-    assert_non_null(strstr(t.err, "keep the two apart"));
-    assert_null(strstr(t.requests, "six words"));
-    assert_null(strstr(t.requests, "key\":")); /* nothing that opens it, either */
-    assert_int_equal(pv_paperkey_parse(t.out, t.out_len, &p, &line), PV_OK);
+    assert_has(t.out, "# The root key of p2pvpn network home");
+    assert_has(t.err, "keep the two apart");
+    assert_lacks(t.requests, "six words");
+    assert_lacks(t.requests, "key\":"); /* nothing that opens it, either */
+    assert_ok(pv_paperkey_parse(t.out, t.out_len, &p, &line));
     assert_int_equal(p.cost.memory, PV_PWHASH_COST.memory);
     /* The printed page goes back as the same box, with a key that opens it. */
     snprintf(paper, sizeof(paper), "%s", t.out);
@@ -83,13 +83,13 @@ PV_TEST(export_prints_lines_that_import_reads)
     fclose(in);
     char text[PV_KEY_TEXT_BUF], box[PV_B64_LEN(PV_PAPERKEY_BOX_LEN) + 1];
     snprintf(text, sizeof(text), "%.43s", strstr(t.requests, "\"key\":\"") + 7);
-    assert_int_equal(pv_key_parse(text, key), PV_OK);
-    assert_int_equal(pv_paperkey_open(seed, key, p.box), PV_OK);
+    assert_ok(pv_key_parse(text, key));
+    assert_ok(pv_paperkey_open(seed, key, p.box));
     assert_int_equal(seed[0] & seed[31], 9);
-    assert_int_equal(pv_b64url_encode(pv_view(p.box, sizeof(p.box)), box, sizeof(box)), PV_OK);
-    assert_non_null(strstr(t.requests, box));
-    assert_non_null(strstr(t.err, "the root key of home is on this machine now, and this node is "
-                                  "an admin"));
+    assert_ok(pv_b64url_encode(pv_view(p.box, sizeof(p.box)), box, sizeof(box)));
+    assert_has(t.requests, box);
+    assert_has(t.err, "the root key of home is on this machine now, and this node is "
+                      "an admin");
 }
 
 /* An intruder who has taken p2pvpnd over names any file. */
@@ -111,7 +111,7 @@ PV_TEST(no_other_file_is_exported)
     assert_one_line_error("is not the root key that p2pvpnd has");
     says_where(file_of("root.key", "secret of another kind\n"), false);
     assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_FAILED);
-    assert_null(strstr(t.err, "another kind"));
+    assert_lacks(t.err, "another kind");
     assert_string_equal(t.out, "");
 }
 
@@ -125,9 +125,9 @@ PV_TEST(import_takes_what_was_typed)
     char text[PV_KEY_TEXT + 1];
     unsigned line;
     snprintf(text, sizeof(text), "%.43s", strstr(t.requests, "\"key\":\"") + 7);
-    assert_int_equal(pv_key_parse(text, key), PV_OK);
-    assert_int_equal(pv_paperkey_parse(PAPER, sizeof(PAPER) - 1, &p, &line), PV_OK);
-    assert_int_equal(pv_paperkey_open(seed, key, p.box), PV_OK);
+    assert_ok(pv_key_parse(text, key));
+    assert_ok(pv_paperkey_parse(PAPER, sizeof(PAPER) - 1, &p, &line));
+    assert_ok(pv_paperkey_open(seed, key, p.box));
 }
 
 PV_TEST(a_slip_is_told_before_anybody_is_asked)

@@ -99,17 +99,17 @@ PV_TEST(the_sockets_directory_is_not_taken_from_one_that_runs)
     int fd = -1;
     need_root();
     snprintf(dir, sizeof(dir), "%s/run", f->base);
-    assert_int_equal(pv_rights_take_directory(dir, &nobody, other), PV_OK); /* makes it */
+    assert_ok(pv_rights_take_directory(dir, &nobody, other)); /* makes it */
     assert_int_equal(owner_of(f->base, "run"), 0);
     snprintf(path, sizeof(path), "%s/work.sock", dir);
-    assert_int_equal(pv_unix_listen(path, NULL, &fd), PV_OK);
-    assert_int_equal(pv_rights_take_directory(dir, &nobody, other), PV_OK); /* both are root's */
+    assert_ok(pv_unix_listen(path, NULL, &fd));
+    assert_ok(pv_rights_take_directory(dir, &nobody, other)); /* both are root's */
     assert_int_equal(chown(dir, nobody.uid, nobody.gid), 0);
     assert_int_equal(pv_rights_take_directory(dir, &nobody, other), PV_ERR_EXISTS);
     assert_string_equal(other, path);
     assert_int_equal(owner_of(f->base, "run"), nobody.uid);
     close(fd); /* it died and left its socket */
-    assert_int_equal(pv_rights_take_directory(dir, &nobody, other), PV_OK);
+    assert_ok(pv_rights_take_directory(dir, &nobody, other));
     assert_int_equal(owner_of(f->base, "run"), 0);
 }
 
@@ -131,7 +131,7 @@ PV_TEST(a_file_in_the_sockets_directory_leads_root_nowhere)
     make(dir, "p2pvpnd.names.host", nobody.uid);
     make(dir, "identity.key", nobody.uid); /* of a state directory, given by mistake */
     assert_int_equal(chown(dir, nobody.uid, nobody.gid), 0);
-    assert_int_equal(pv_rights_take_directory(dir, &nobody, other), PV_OK);
+    assert_ok(pv_rights_take_directory(dir, &nobody, other));
     assert_int_equal(stat(dir, &st), 0);
     assert_int_equal(st.st_uid, 0);
     assert_int_equal(st.st_mode & 07777, 0755);
@@ -164,7 +164,7 @@ PV_TEST(a_socket_that_takes_nobody_is_not_waited_for_and_a_link_to_one_not_follo
     snprintf(other, sizeof(other), "%s/a.sock", dir);
     assert_int_equal(symlink(un.sun_path, other), 0);
     assert_int_equal(chown(dir, nobody.uid, nobody.gid), 0);
-    assert_int_equal(pv_rights_take_directory(dir, &nobody, other), PV_OK);
+    assert_ok(pv_rights_take_directory(dir, &nobody, other));
 }
 
 PV_TEST(a_sockets_directory_of_yet_others_is_refused)
@@ -175,7 +175,7 @@ PV_TEST(a_sockets_directory_of_yet_others_is_refused)
     assert_int_equal(chmod(f->other, 0775), 0);
     assert_int_equal(pv_rights_take_directory(f->other, &nobody, other), PV_ERR_REFUSED);
     assert_int_equal(chmod(f->other, 01777), 0); /* /tmp: nobody replaces what is root's */
-    assert_int_equal(pv_rights_take_directory(f->other, &nobody, other), PV_OK);
+    assert_ok(pv_rights_take_directory(f->other, &nobody, other));
     assert_int_equal(chmod(f->other, 0755), 0);
     assert_int_equal(chown(f->other, nobody.uid + 1, 0), 0);
     assert_int_equal(pv_rights_take_directory(f->other, &nobody, other), PV_ERR_REFUSED);
@@ -201,7 +201,7 @@ PV_TEST(the_directory_and_its_own_files_change_their_owner)
     assert_int_equal(link(target, path), 0);
     snprintf(path, sizeof(path), "%s/fifo", f->state);
     assert_int_equal(mkfifo(path, 0600), 0);
-    assert_int_equal(pv_rights_hand_over(f->state, &nobody), PV_OK);
+    assert_ok(pv_rights_hand_over(f->state, &nobody));
     assert_int_equal(owner_of(f->base, "state"), nobody.uid);
     assert_int_equal(owner_of(f->state, "identity.key"), nobody.uid);
     assert_int_equal(owner_of(f->state, "files/1-ab"), nobody.uid);
@@ -211,7 +211,7 @@ PV_TEST(the_directory_and_its_own_files_change_their_owner)
     assert_int_equal(owner_of(f->other, "precious"), 0);
     /* Another user later, or none: files follow the directory. */
     struct pv_confine_user root = {.name = "root"};
-    assert_int_equal(pv_rights_hand_over(f->state, &root), PV_OK);
+    assert_ok(pv_rights_hand_over(f->state, &root));
     assert_int_equal(owner_of(f->state, "identity.key"), 0);
 }
 
@@ -233,7 +233,7 @@ PV_TEST(below_a_closed_directory_it_stays_roots)
     need_root();
     make(f->state, "identity.key", 0);
     assert_int_equal(chmod(f->base, 0700), 0);
-    assert_int_equal(pv_rights_hand_over(f->state, &user), PV_OK);
+    assert_ok(pv_rights_hand_over(f->state, &user));
     assert_int_equal(user.uid, 0);
     assert_int_equal(owner_of(f->base, "state"), 0);
     assert_int_equal(owner_of(f->state, "identity.key"), 0);
@@ -355,7 +355,7 @@ PV_TEST(the_rights_that_it_needs_are_left)
 {
     struct fixture *f = *state;
     need_root();
-    assert_int_equal(pv_rights_hand_over(f->state, &nobody), PV_OK);
+    assert_ok(pv_rights_hand_over(f->state, &nobody));
     for (int thread = 0; thread < 2; thread++) {
         assert_int_equal(confined(f, write_state, thread), DONE);
         assert_int_equal(confined(f, open_sockets, thread), DONE);
@@ -599,7 +599,7 @@ PV_TEST(acts_of_an_intruder_fail)
     make(f->base, "readable", 0);
     snprintf(path, sizeof(path), "%s/readable", f->base);
     assert_int_equal(chmod(path, 0644), 0);
-    assert_int_equal(pv_rights_hand_over(f->state, &nobody), PV_OK);
+    assert_ok(pv_rights_hand_over(f->state, &nobody));
     spare_tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
     beside = start_beside();
     for (size_t i = 0; i < 2 * PV_ARRAY_LEN(rows); i++)

@@ -23,7 +23,7 @@ PV_TEST(an_empty_file_gives_the_defaults)
 {
     struct pv_settings s;
     char error[PV_SETTINGS_ERROR_MAX];
-    assert_int_equal(parse(&s, "", error), PV_OK);
+    assert_ok(parse(&s, "", error));
     assert_string_equal(s.tun_name, "");
     assert_int_equal(s.port, 0);
     assert_int_equal(s.engine.given.mtu, 1420);
@@ -115,7 +115,7 @@ PV_TEST(every_key_reaches_its_field)
     write_whole("/etc/p2pvpn", conf, sizeof(conf));
     int r = parse(&s, conf, error);
     assert_string_equal(error, "");
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     assert_string_equal(s.tun_name, "wg0");
     assert_int_equal(s.engine.given.n_own_addrs, 2);
     assert_string_equal(pv_prefix_format(&s.engine.given.own_addrs[0], text), "10.0.0.1/24");
@@ -193,7 +193,7 @@ PV_TEST(workers_are_a_number_automatic_or_a_single_thread)
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_settings s;
         char error[PV_SETTINGS_ERROR_MAX];
-        assert_int_equal(parse(&s, rows[i].text, error), PV_OK);
+        assert_ok(parse(&s, rows[i].text, error));
         assert_int_equal(s.workers, rows[i].workers);
         assert_int_equal(s.threads, rows[i].threads);
         pv_settings_done(&s);
@@ -343,7 +343,7 @@ PV_TEST(relays_are_uris)
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         len += (size_t)snprintf(conf + len, sizeof(conf) - len, "turn = %s\n", rows[i].uri);
     }
-    assert_int_equal(parse(&s, conf, error), PV_OK);
+    assert_ok(parse(&s, conf, error));
     assert_int_equal(s.engine.n_relays, PV_ARRAY_LEN(rows));
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         assert_string_equal(s.engine.relays[i].host, rows[i].host);
@@ -356,7 +356,7 @@ PV_TEST(relays_are_uris)
     for (size_t i = 0; i < 3; i++)
         len += (size_t)snprintf(conf + len, sizeof(conf) - len, "turn = turn:one.more\n");
     assert_int_equal(parse(&s, conf, error), PV_ERR_MALFORMED);
-    assert_non_null(strstr(error, "at most 7"));
+    assert_has(error, "at most 7");
     pv_settings_done(&s);
 }
 
@@ -380,20 +380,19 @@ PV_TEST(a_ca_file_has_to_hold_certificates)
     snprintf(conf, sizeof(conf), "[relay]\nca-file = %s\n", file);
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         if (rows[i].text != NULL)
-            assert_int_equal(pv_file_write(file, pv_view(rows[i].text, strlen(rows[i].text)), 0600),
-                             PV_OK);
-        assert_int_equal(parse(&s, conf, error), PV_OK);
+            assert_ok(pv_file_write(file, pv_view(rows[i].text, strlen(rows[i].text)), 0600));
+        assert_ok(parse(&s, conf, error));
         assert_string_equal(s.relay_ca_file, file);
         assert_int_equal(pv_settings_load_keys(&s, error), PV_ERR_REFUSED);
-        assert_non_null(strstr(error, file));
-        assert_non_null(strstr(error, rows[i].want));
+        assert_has(error, file);
+        assert_has(error, rows[i].want);
         assert_null(strchr(error, '\n'));
         pv_settings_done(&s);
     }
-    assert_int_equal(pv_tlscert_make(&made, NULL, 0), PV_OK);
-    assert_int_equal(pv_file_write(file, pv_view(made.cert, strlen(made.cert)), 0600), PV_OK);
-    assert_int_equal(parse(&s, conf, error), PV_OK);
-    assert_int_equal(pv_settings_load_keys(&s, error), PV_OK);
+    assert_ok(pv_tlscert_make(&made, NULL, 0));
+    assert_ok(pv_file_write(file, pv_view(made.cert, strlen(made.cert)), 0600));
+    assert_ok(parse(&s, conf, error));
+    assert_ok(pv_settings_load_keys(&s, error));
     pv_settings_done(&s);
     unlink(file);
     assert_int_equal(rmdir(dir), 0);
@@ -407,12 +406,12 @@ PV_TEST(limits_hold_exactly)
     size_t n = (size_t)snprintf(text, sizeof(text), "[peer a]\npublic-key = " KEY_A "\n");
     for (int i = 0; i < 64; i++)
         n += (size_t)snprintf(text + n, sizeof(text) - n, "allowed-ips = 10.0.%d.0/24\n", i);
-    assert_int_equal(parse(&s, text, error), PV_OK);
+    assert_ok(parse(&s, text, error));
     assert_int_equal(s.peers[0].peer.n_allowed, 64);
     pv_settings_done(&s);
     snprintf(text + n, sizeof(text) - n, "allowed-ips = 10.1.0.0/24\n");
     assert_int_equal(parse(&s, text, error), PV_ERR_MALFORMED);
-    assert_non_null(strstr(error, "conf:67:"));
+    assert_has(error, "conf:67:");
     pv_settings_done(&s);
 }
 
@@ -425,16 +424,16 @@ PV_TEST(key_files_are_read_strictly)
     assert_true(fd >= 0);
     close(fd);
     pv_settings_init(&s);
-    assert_int_equal(pv_file_write(path, pv_view(KEY_A "\n", 45), 0600), PV_OK);
-    assert_int_equal(pv_settings_read_key(&s, path, key, error), PV_OK);
-    assert_int_equal(pv_file_write(path, pv_view(KEY_A "x\n", 46), 0600), PV_OK);
+    assert_ok(pv_file_write(path, pv_view(KEY_A "\n", 45), 0600));
+    assert_ok(pv_settings_read_key(&s, path, key, error));
+    assert_ok(pv_file_write(path, pv_view(KEY_A "x\n", 46), 0600));
     assert_int_equal(pv_settings_read_key(&s, path, key, error), PV_ERR_MALFORMED);
-    assert_non_null(strstr(error, path));
-    assert_null(strstr(error, "HIgo9")); /* never shows what is in it */
+    assert_has(error, path);
+    assert_lacks(error, "HIgo9"); /* never shows what is in it */
     unlink(path);
     assert_int_equal(pv_settings_read_key(&s, path, key, error), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_settings_load(&s, path, error), PV_ERR_NOT_FOUND);
-    assert_non_null(strstr(error, "no such file"));
+    assert_has(error, "no such file");
 }
 
 PV_TEST(a_file_that_the_service_may_not_read_is_named_with_what_to_type)
@@ -458,12 +457,12 @@ PV_TEST(a_file_that_the_service_may_not_read_is_named_with_what_to_type)
     assert_int_equal(r, -EACCES);
     assert_int_equal(of_key, -EACCES);
     assert_int_equal(of_user, -EACCES);
-    assert_non_null(strstr(error[0], path));
-    assert_non_null(strstr(error[0], "chgrp p2pvpn it, and chmod 640"));
-    assert_non_null(strstr(error[1], path));
-    assert_non_null(strstr(error[1], "chown p2pvpn it, and chmod 400"));
-    assert_non_null(strstr(error[2], "chown it to yourself"));
-    assert_null(strstr(error[2], "user p2pvpn"));
+    assert_has(error[0], path);
+    assert_has(error[0], "chgrp p2pvpn it, and chmod 640");
+    assert_has(error[1], path);
+    assert_has(error[1], "chown p2pvpn it, and chmod 400");
+    assert_has(error[2], "chown it to yourself");
+    assert_lacks(error[2], "user p2pvpn");
     pv_settings_done(&s);
 }
 
@@ -488,7 +487,7 @@ PV_TEST(metrics_are_for_this_machine_unless_said_otherwise)
         assert_string_equal(error, rows[i].error);
         pv_settings_done(&s);
     }
-    assert_int_equal(parse(&s, "[metrics]\nallow-remote = on\nlisten = [::]:9586\n", error), PV_OK);
+    assert_ok(parse(&s, "[metrics]\nallow-remote = on\nlisten = [::]:9586\n", error));
     assert_int_equal(s.metrics.listen.port, 9586);
     pv_settings_done(&s);
 }
@@ -519,7 +518,7 @@ PV_TEST(the_page_is_kept_for_this_machine_alone)
 
 static void write_conf(const char *path, const char *text)
 {
-    assert_int_equal(pv_file_write(path, pv_view(text, strlen(text)), 0600), PV_OK);
+    assert_ok(pv_file_write(path, pv_view(text, strlen(text)), 0600));
 }
 
 PV_TEST(a_program_that_is_not_there_is_named)
@@ -537,7 +536,7 @@ PV_TEST(a_program_that_is_not_there_is_named)
         assert_int_equal(pv_settings_load_keys(&s, error),
                          rows[i].why == NULL ? PV_OK : PV_ERR_MALFORMED);
         if (rows[i].why != NULL)
-            assert_non_null(strstr(error, rows[i].why));
+            assert_has(error, rows[i].why);
         pv_settings_done(&s);
     }
 }
@@ -552,25 +551,25 @@ PV_TEST(a_reload_takes_all_or_nothing)
     close(fd);
     pv_settings_init(&s);
     write_conf(path, "[interface]\nmtu = 1300\n[chat]\nauto-accept = bob\n");
-    assert_int_equal(pv_reload_settings(&s, path, true, error, &keys), PV_OK);
+    assert_ok(pv_reload_settings(&s, path, true, error, &keys));
     assert_string_equal(keys.waiting, "");
     assert_int_equal(s.engine.given.mtu, 1300);
     assert_int_equal(s.n_auto_accept, 1);
     write_conf(path, "[interface]\nmtu = 1400\n[chat]\nautoaccept = bob\n");
     assert_int_equal(pv_reload_settings(&s, path, true, error, &keys), PV_ERR_MALFORMED);
-    assert_non_null(strstr(error, ":4: "));
+    assert_has(error, ":4: ");
     assert_int_equal(s.engine.given.mtu, 1300);
     assert_int_equal(s.n_auto_accept, 1);
     /* So does a file that the settings name. */
     write_conf(path, "[interface]\nmtu = 1400\n[relay]\npassword-file = /no/such/file\n"
                      "turn = turn:10.0.0.1:3478\nuser = a\n");
     assert_int_not_equal(pv_reload_settings(&s, path, true, error, &keys), PV_OK);
-    assert_non_null(strstr(error, "/no/such/file"));
+    assert_has(error, "/no/such/file");
     assert_int_equal(s.engine.given.mtu, 1300);
     unlink(path);
     assert_int_equal(pv_reload_settings(&s, path, false, error, &keys), PV_ERR_NOT_FOUND);
     assert_int_equal(s.engine.given.mtu, 1300);
-    assert_int_equal(pv_reload_settings(&s, path, true, error, &keys), PV_OK);
+    assert_ok(pv_reload_settings(&s, path, true, error, &keys));
     assert_int_equal(s.engine.given.mtu, PV_SETTINGS_MTU);
     pv_settings_done(&s);
 }
@@ -588,7 +587,7 @@ PV_TEST(a_setting_made_with_rights_waits_for_a_restart)
                "[interface]\nname = new\nrange = 25.0.0.0/8\nport = 7\nworkers = 2\nmtu = 1300\n"
                "private-key-file = /k\n[chat]\nnotify = /bin/true\n[metrics]\n"
                "listen = 127.0.0.1:9586\nallow-remote = on\n");
-    assert_int_equal(pv_reload_settings(&s, path, false, error, &keys), PV_OK);
+    assert_ok(pv_reload_settings(&s, path, false, error, &keys));
     assert_string_equal(
         keys.waiting,
         "[interface] name, [interface] range, [interface] port, "
@@ -623,7 +622,7 @@ PV_TEST(each_key_is_taken_over_or_kept_and_named)
     bool kept;
     assert_non_null(mkdtemp(dir));
     write_whole(dir, conf, sizeof(conf));
-    assert_int_equal(pv_tlscert_make(&made, NULL, 0), PV_OK);
+    assert_ok(pv_tlscert_make(&made, NULL, 0));
     write_in(dir, "conf", conf);
     write_in(dir, "psk", KEY_A);
     write_in(dir, "password", "secret");
@@ -632,7 +631,7 @@ PV_TEST(each_key_is_taken_over_or_kept_and_named)
     pv_settings_init(&s);
     int r = pv_reload_settings(&s, path, false, error, &keys);
     assert_string_equal(error, "");
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     for (size_t i = 0; pv_settings_key(i, name, &kept); i++) {
         bool waits = strstr(keys.waiting, name) != NULL;
         bool changed = strstr(keys.changed, name) != NULL;
@@ -672,7 +671,7 @@ PV_TEST(a_changed_setting_is_named)
     pv_settings_init(&s);
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         write_conf(path, rows[i].text);
-        assert_int_equal(pv_reload_settings(&s, path, false, error, &keys), PV_OK);
+        assert_ok(pv_reload_settings(&s, path, false, error, &keys));
         assert_string_equal(keys.changed, rows[i].changed);
         assert_string_equal(keys.waiting, "");
     }

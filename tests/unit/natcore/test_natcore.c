@@ -27,7 +27,7 @@ static struct pv_addr addr(const char *text)
 {
     struct pv_addr a = {.family = PV_AF_NONE};
     int r = pv_addr_parse(text, &a);
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     return a;
 }
 
@@ -40,8 +40,8 @@ static struct world start(const char *settings)
 {
     struct pv_nat_config config;
     pv_nat_config_init(&config);
-    assert_int_equal(pv_nat_set(&config, "public", "203.0.113.7"), PV_OK);
-    assert_int_equal(pv_nat_set(&config, "inside-ip", "10.0.0.1"), PV_OK);
+    assert_ok(pv_nat_set(&config, "public", "203.0.113.7"));
+    assert_ok(pv_nat_set(&config, "inside-ip", "10.0.0.1"));
     struct world w = {.now = PV_S(1000), .nat = pv_nat_new(&config, 7)};
     assert_non_null(w.nat);
     test_defer(free_nat, w.nat);
@@ -66,7 +66,7 @@ static bool next_packet(struct world *w)
     assert_true(w->len <= sizeof(w->data));
     memcpy(w->data, data, w->len);
     free(data);
-    assert_int_equal(pv_natpkt_parse(w->data, w->len, &w->pkt), PV_OK);
+    assert_ok(pv_natpkt_parse(w->data, w->len, &w->pkt));
     if (!w->pkt.fragment)
         assert_true(pv_natpkt_checksum_ok(&w->pkt));
     return true;
@@ -444,7 +444,7 @@ PV_TEST(a_packet_out_of_hops_makes_no_mapping)
     struct pv_addr d = addr(server);
     size_t len = pv_natpkt_udp(buf, sizeof(buf), &s, &d, pv_view("x", 1));
     struct pv_natpkt pkt;
-    assert_int_equal(pv_natpkt_parse(buf, len, &pkt), PV_OK);
+    assert_ok(pv_natpkt_parse(buf, len, &pkt));
     while (pkt.ttl > 1)
         pv_natpkt_hop(&pkt);
     assert_true(push(&w, PV_NAT_INSIDE, buf, len));
@@ -479,15 +479,15 @@ PV_TEST(a_packet_that_does_not_fit_is_cut_refused_or_swallowed)
     struct world f = start("");
     len = big_packet(buf, sizeof(buf), host, server, 1400);
     struct pv_natpkt whole;
-    assert_int_equal(pv_natpkt_parse(buf, len, &whole), PV_OK);
+    assert_ok(pv_natpkt_parse(buf, len, &whole));
     uint8_t piece[1000];
     size_t n = 0;
-    assert_int_equal(pv_natpkt_piece(&whole, sizeof(piece), 1, piece, &n), PV_OK);
+    assert_ok(pv_natpkt_piece(&whole, sizeof(piece), 1, piece, &n));
     assert_false(push(&f, PV_NAT_INSIDE, piece, n));
     assert_int_equal(drops(&f, PV_NAT_DROP_FRAGMENT), 1);
-    assert_int_equal(pv_natpkt_piece(&whole, sizeof(piece), 0, piece, &n), PV_OK);
+    assert_ok(pv_natpkt_piece(&whole, sizeof(piece), 0, piece, &n));
     assert_true(push(&f, PV_NAT_INSIDE, piece, n));
-    assert_int_equal(pv_natpkt_piece(&whole, sizeof(piece), 1, piece, &n), PV_OK);
+    assert_ok(pv_natpkt_piece(&whole, sizeof(piece), 1, piece, &n));
     assert_true(push(&f, PV_NAT_INSIDE, piece, n));
     assert_int_equal(f.pkt.src.ip[0], 203);
     test_end(f.nat);
@@ -514,12 +514,12 @@ PV_TEST(icmp_errors_follow_their_flow)
     struct world w = start("ports=random");
     struct pv_addr router = addr("192.0.2.1:0");
     port_of(&w, host, server);
-    assert_int_equal(pv_natpkt_error(&w.pkt, PV_NATPKT_TOO_BIG, 1280, &router, error, &len), PV_OK);
+    assert_ok(pv_natpkt_error(&w.pkt, PV_NATPKT_TOO_BIG, 1280, &router, error, &len));
     assert_true(push(&w, PV_NAT_OUTSIDE, error, len));
     assert_int_equal(w.side, PV_NAT_INSIDE);
     assert_string_equal(pv_addr_format_ip(&w.pkt.dst, text), "10.0.0.2");
     struct pv_natpkt quoted;
-    assert_int_equal(pv_natpkt_quoted(&w.pkt, &quoted), PV_OK);
+    assert_ok(pv_natpkt_quoted(&w.pkt, &quoted));
     assert_string_equal(pv_addr_format(&quoted.src, text), host);
     assert_string_equal(pv_addr_format(&quoted.dst, text), server);
 
@@ -528,21 +528,19 @@ PV_TEST(icmp_errors_follow_their_flow)
     leaves_as(&w, host, server, public);
     assert_true(comes_in(&w, server, public));
     struct pv_addr inner = addr("10.0.0.2:0");
-    assert_int_equal(pv_natpkt_error(&w.pkt, PV_NATPKT_PORT_UNREACHABLE, 0, &inner, error, &len),
-                     PV_OK);
+    assert_ok(pv_natpkt_error(&w.pkt, PV_NATPKT_PORT_UNREACHABLE, 0, &inner, error, &len));
     assert_true(push(&w, PV_NAT_INSIDE, error, len));
     assert_int_equal(w.side, PV_NAT_OUTSIDE);
     assert_string_equal(pv_addr_format_ip(&w.pkt.src, text), "203.0.113.7");
-    assert_int_equal(pv_natpkt_quoted(&w.pkt, &quoted), PV_OK);
+    assert_ok(pv_natpkt_quoted(&w.pkt, &quoted));
     assert_string_equal(pv_addr_format(&quoted.dst, text), public);
 
     /* One about a flow that does not exist goes nowhere. */
     struct pv_natpkt stranger;
     uint8_t buf[256];
     len = big_packet(buf, sizeof(buf), "203.0.113.7:9", "198.51.100.77:1", 8);
-    assert_int_equal(pv_natpkt_parse(buf, len, &stranger), PV_OK);
-    assert_int_equal(pv_natpkt_error(&stranger, PV_NATPKT_TOO_BIG, 1280, &router, error, &len),
-                     PV_OK);
+    assert_ok(pv_natpkt_parse(buf, len, &stranger));
+    assert_ok(pv_natpkt_error(&stranger, PV_NATPKT_TOO_BIG, 1280, &router, error, &len));
     assert_false(push(&w, PV_NAT_OUTSIDE, error, len));
 }
 
@@ -794,7 +792,7 @@ PV_TEST(the_line_delays_loses_and_repeats)
     while (link.len > 0) {
         pv_ns due = pv_link_next(&link);
         assert_int_equal(pv_link_receive(&link, due - 1, &data, &len, &tag), PV_ERR_AGAIN);
-        assert_int_equal(pv_link_receive(&link, due, &data, &len, &tag), PV_OK);
+        assert_ok(pv_link_receive(&link, due, &data, &len, &tag));
         assert_true(due >= PV_MS(tag) + PV_MS(30) && due <= PV_MS(tag) + PV_MS(40));
         assert_true(tag >= last); /* jitter alone keeps the order */
         last = tag;
@@ -818,7 +816,7 @@ PV_TEST(the_line_reorders_only_when_told)
         uint8_t *data = NULL;
         size_t len = 0;
         uint64_t tag = 0;
-        assert_int_equal(pv_link_receive(&link, PV_NEVER - 1, &data, &len, &tag), PV_OK);
+        assert_ok(pv_link_receive(&link, PV_NEVER - 1, &data, &len, &tag));
         swapped += tag < last ? 1 : 0;
         last = tag;
         free(data);
@@ -847,7 +845,7 @@ static void cross(struct pv_link *link, uint8_t *packet, size_t len)
     uint8_t *data = NULL;
     size_t n = 0;
     pv_link_send(link, packet, len, 0, PV_MS(1));
-    assert_int_equal(pv_link_receive(link, PV_MS(1), &data, &n, NULL), PV_OK);
+    assert_ok(pv_link_receive(link, PV_MS(1), &data, &n, NULL));
     assert_int_equal(n, len);
     memcpy(packet, data, len);
     free(data);

@@ -45,9 +45,9 @@ static void write_file(const char *file, const char *network, uint8_t n, unsigne
     e[0].ip6 = pv_addr6(ip6, 0);
     snprintf(e[1].name, sizeof(e[1].name), "only-%s", network);
     e[1].ip4 = pv_addr4(10, n, 0, 2, 0);
-    assert_int_equal(pv_names_build(network, e, 2, bytes, sizeof(bytes)), PV_OK);
+    assert_ok(pv_names_build(network, e, 2, bytes, sizeof(bytes)));
     snprintf(path, sizeof(path), "%s/%s", f->dir, file);
-    assert_int_equal(pv_file_write(path, pv_view(bytes, sizeof(bytes)), mode), PV_OK);
+    assert_ok(pv_file_write(path, pv_view(bytes, sizeof(bytes)), mode));
 }
 
 PV_TEST_IN(finds_in_one_network_and_in_several, make, drop)
@@ -57,20 +57,20 @@ PV_TEST_IN(finds_in_one_network_and_in_several, make, drop)
     write_file("a.names", "home", 1, 0644);
     /* Both have a bob: whoever means one of them says which. */
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_NOT_FOUND);
-    assert_int_equal(pv_nss_by_name(f->dir, "bob.home.p2p", &found), PV_OK);
+    assert_ok(pv_nss_by_name(f->dir, "bob.home.p2p", &found));
     assert_string_equal(found.full, "bob.home.p2p");
-    assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p.", &found), PV_OK);
+    assert_ok(pv_nss_by_name(f->dir, "bob.work.p2p.", &found));
     assert_string_equal(found.full, "bob.work.p2p");
     assert_int_equal(found.ip4.ip[1], 2);
-    assert_int_equal(pv_nss_by_name(f->dir, "only-work", &found), PV_OK);
+    assert_ok(pv_nss_by_name(f->dir, "only-work", &found));
     assert_int_equal(pv_nss_by_name(f->dir, "only-work.home.p2p", &found), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_nss_by_name(f->dir, "bob.elsewhere.p2p", &found), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_nss_by_name(f->dir, "www.debian.org", &found), PV_ERR_NOT_FOUND);
     struct pv_addr ip = pv_addr4(10, 2, 0, 2, 99);
-    assert_int_equal(pv_nss_by_addr(f->dir, &ip, &found), PV_OK);
+    assert_ok(pv_nss_by_addr(f->dir, &ip, &found));
     assert_string_equal(found.full, "only-work.work.p2p");
     ip = pv_addr6((const uint8_t[16]){0xfd, 1, [15] = 1}, 0);
-    assert_int_equal(pv_nss_by_addr(f->dir, &ip, &found), PV_OK);
+    assert_ok(pv_nss_by_addr(f->dir, &ip, &found));
     assert_string_equal(found.full, "bob.home.p2p");
     ip = pv_addr4(192, 0, 2, 1, 0);
     assert_int_equal(pv_nss_by_addr(f->dir, &ip, &found), PV_ERR_NOT_FOUND);
@@ -82,7 +82,7 @@ PV_TEST_IN(a_member_in_two_files_of_a_network_is_found, make, drop)
     struct pv_nss_found found;
     write_file("a.names", "home", 1, 0644);
     write_file("a.recent.names", "home", 1, 0644);
-    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_ok(pv_nss_by_name(f->dir, "bob", &found));
     assert_string_equal(found.full, "bob.home.p2p");
     write_file("b.names", "home", 2, 0644); /* another network of the same name */
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_NOT_FOUND);
@@ -94,12 +94,12 @@ PV_TEST_IN(a_network_that_two_daemons_claim_is_nobodys, make, drop)
 {
     struct pv_nss_found found;
     write_file("b.names", "work", 2, 0644);
-    assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p", &found), PV_OK);
+    assert_ok(pv_nss_by_name(f->dir, "bob.work.p2p", &found));
     write_file("a.names", "work", 1, 0644);
     assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p", &found), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_nss_by_name(f->dir, "only-work.work.p2p", &found), PV_ERR_NOT_FOUND);
     write_file("a.names", "home", 1, 0644);
-    assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p", &found), PV_OK);
+    assert_ok(pv_nss_by_name(f->dir, "bob.work.p2p", &found));
     assert_int_equal(found.ip4.ip[1], 2);
 }
 
@@ -109,11 +109,11 @@ PV_TEST_IN(the_first_networks_names_come_before_all_others, make, drop)
     struct pv_nss_found found;
     write_file("a.names", "work", 1, 0644);
     write_file("p2pvpnd.names", "home", 2, 0644);
-    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_ok(pv_nss_by_name(f->dir, "bob", &found));
     assert_string_equal(found.full, "bob.home.p2p");
-    assert_int_equal(pv_nss_by_name(f->dir, "only-work", &found), PV_OK);
+    assert_ok(pv_nss_by_name(f->dir, "only-work", &found));
     write_file("a.names", "home", 1, 0644); /* or so its daemon says */
-    assert_int_equal(pv_nss_by_name(f->dir, "bob.home.p2p", &found), PV_OK);
+    assert_ok(pv_nss_by_name(f->dir, "bob.home.p2p", &found));
     assert_int_equal(found.ip4.ip[1], 2);
 }
 
@@ -151,10 +151,10 @@ PV_TEST_IN(of_too_many_files_the_first_networks_stay, make, drop)
         snprintf(file, sizeof(file), "o%02u.names", i);
         write_file(file, "work", i, 0644);
     }
-    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_ok(pv_nss_by_name(f->dir, "bob", &found));
     assert_int_equal(found.ip4.ip[1], 200);
     write_file("p2pvpnd.names", "home", 201, 0644); /* another entry of the directory */
-    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_ok(pv_nss_by_name(f->dir, "bob", &found));
     assert_int_equal(found.ip4.ip[1], 201);
     for (unsigned i = 0; i < OTHERS; i++) {
         snprintf(path, sizeof(path), "%s/o%02u.names", f->dir, i);
@@ -191,11 +191,11 @@ PV_TEST_IN(a_broken_or_foreign_file_hides_nothing, make, drop)
     assert_int_equal(symlink(to, path), 0);
     assert_int_not_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
     write_file("c.names", "home", 1, 0644);
-    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_ok(pv_nss_by_name(f->dir, "bob", &found));
     assert_string_equal(found.full, "bob.home.p2p");
     snprintf(path, sizeof(path), "%s/a.names", f->dir);
-    assert_int_equal(pv_file_write(path, pv_view("garbage", 7), 0644), PV_OK);
-    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_ok(pv_file_write(path, pv_view("garbage", 7), 0644));
+    assert_ok(pv_nss_by_name(f->dir, "bob", &found));
 }
 
 /* A unit runs the daemon as a user of its own, and makes the directory for that user. */
@@ -211,7 +211,7 @@ PV_TEST_IN(the_owner_of_the_directory_is_believed, make, drop)
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_MALFORMED);
     assert_int_equal(chown(f->dir, 12345, 12345), 0);
     assert_int_equal(chmod(f->dir, 0755), 0);
-    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_ok(pv_nss_by_name(f->dir, "bob", &found));
     assert_int_equal(chmod(f->dir, 01777), 0);
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_MALFORMED);
 }
@@ -236,7 +236,7 @@ PV_TEST_IN(a_hosts_file_is_read_as_hosts_5_says, make, drop)
                                "#192.0.2.2 dave\n192.0.2.3\n\n   \n::1 last";
     char path[128];
     snprintf(path, sizeof(path), "%s/x", f->dir);
-    assert_int_equal(pv_file_write(path, pv_view(text, sizeof(text) - 1), 0644), PV_OK);
+    assert_ok(pv_file_write(path, pv_view(text, sizeof(text) - 1), 0644));
     assert_true(pv_nss_in_hosts(path, "bob"));
     assert_true(pv_nss_in_hosts(path, "pi"));
     assert_true(pv_nss_in_hosts(path, "last"));
@@ -292,7 +292,7 @@ PV_TEST(a_family_that_is_missing_is_not_found)
     found.ip6 = (struct pv_addr){0};
     assert_int_equal(pv_nss_fill_host(&found, AF_INET6, &host, buf, sizeof(buf)), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_nss_fill_host(&found, AF_UNIX, &host, buf, sizeof(buf)), PV_ERR_NOT_FOUND);
-    assert_int_equal(pv_nss_fill_tuples(&found, &tuple, buf, sizeof(buf)), PV_OK);
+    assert_ok(pv_nss_fill_tuples(&found, &tuple, buf, sizeof(buf)));
     assert_int_equal(tuple->family, AF_INET);
     assert_null(tuple->next);
     found.ip4 = (struct pv_addr){0};

@@ -55,9 +55,9 @@ static void begin_with(bool coordinator)
 {
     next_token[0] = '\0';
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, links), 0);
-    assert_int_equal(pv_loop_new(&loop), PV_OK);
-    assert_int_equal(pv_web_new(&web, loop, links[0], coordinator), PV_OK);
-    assert_int_equal(pv_web_offer(web), PV_OK);
+    assert_ok(pv_loop_new(&loop));
+    assert_ok(pv_web_new(&web, loop, links[0], coordinator));
+    assert_ok(pv_web_offer(web));
 }
 
 static void begin(void)
@@ -79,7 +79,7 @@ static int hand_over(const char *text, size_t len)
     int pair[2];
     size_t n;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    assert_int_equal(pv_unix_write(links[1], pv_view(text, len), pair[1], &n), PV_OK);
+    assert_ok(pv_unix_write(links[1], pv_view(text, len), pair[1], &n));
     close(pair[1]);
     return pair[0];
 }
@@ -151,7 +151,7 @@ static void enter(void)
     at = strstr(answer, "Set-Cookie: ");
     assert_non_null(at);
     assert_int_equal(sscanf(at, "Set-Cookie: %127[^;]", cookie), 1);
-    assert_non_null(strstr(at, "; HttpOnly; SameSite=Strict\r\n"));
+    assert_has(at, "; HttpOnly; SameSite=Strict\r\n");
     at = strstr(answer, "\"key\":\"");
     assert_non_null(at);
     assert_int_equal(sscanf(at, "\"key\":\"%43[^\"]", key), 1);
@@ -181,10 +181,10 @@ PV_TEST(a_request_is_passed_on_and_the_lines_of_the_reply_up_to_the_answer)
     assert_int_equal(write(daemon, replies, sizeof(replies) - 1), sizeof(replies) - 1);
     assert_int_equal(status_of(browser), 200);
     assert_true(read(daemon, asked, sizeof(asked) - 1) > 0);
-    assert_non_null(strstr(asked, "{\"id\":1,\"cmd\":\"ping\",\"peer\":\"b\""));
-    assert_null(strstr(asked, "\"x\"")); /* what p2pvpnctl would not have written */
-    assert_non_null(strstr(answer, "\"sent\":2}\n"));
-    assert_null(strstr(answer, "nothing after it"));
+    assert_has(asked, "{\"id\":1,\"cmd\":\"ping\",\"peer\":\"b\"");
+    assert_lacks(asked, "\"x\""); /* what p2pvpnctl would not have written */
+    assert_has(answer, "\"sent\":2}\n");
+    assert_lacks(answer, "nothing after it");
     close(daemon);
     end();
 }
@@ -214,14 +214,14 @@ PV_TEST(a_coordinators_page_has_three_questions_and_gets_all_of_each_answer)
     assert_int_equal(write(child, document, sizeof(document) - 1), sizeof(document) - 1);
     close(child);
     assert_int_equal(status_of(browser), 200);
-    assert_non_null(strstr(answer, "{\"networks\":[]}\n"));
+    assert_has(answer, "{\"networks\":[]}\n");
     assert_int_equal(status_of(ask_api("{\"id\":1,\"cmd\":\"drop\"}")), 400);
     assert_int_equal(status_of(ask_api("{\"id\":1,\"cmd\":\"status\",\"x\":1}")), 400);
     assert_int_equal(status_of(ask_api("")), 400);
     assert_int_equal(status_of(ask("POST", "/file?peer=b&name=x", "", "x")), 401);
     assert_int_equal(status_of(ask("GET", "/chat.js", "", "")), 404);
     assert_int_equal(status_of(ask("GET", "/", "", "")), 200);
-    assert_non_null(strstr(answer, "/coordinator.js"));
+    assert_has(answer, "/coordinator.js");
     assert_int_equal(hear_link(text, sizeof(text)), 0);
     end();
 }
@@ -262,20 +262,19 @@ PV_TEST(a_file_is_offered_to_each_peer_that_is_named)
     run_until(something_is_said, links[1]);
     assert_int_equal(hear_link(kind, sizeof(kind)), 1);
     assert_int_equal(kind[0], PV_WEBLINK_FILE);
-    assert_int_equal(pv_unix_write(links[1], pv_view(&place, 1), fileno(empty), &n), PV_OK);
+    assert_ok(pv_unix_write(links[1], pv_view(&place, 1), fileno(empty), &n));
     run_until(control_is_wanted, -1);
     int daemon = hand_over(&control, 1), passed = -1, files = 0;
     for (size_t len = 0; files < 2; len += n) {
         run_until(something_is_said, daemon);
-        assert_int_equal(pv_unix_read(daemon, asked + len, sizeof(asked) - 1 - len, &n, &passed),
-                         PV_OK);
+        assert_ok(pv_unix_read(daemon, asked + len, sizeof(asked) - 1 - len, &n, &passed));
         assert_true(passed >= 0);
         close(passed);
         files++;
     }
-    assert_non_null(strstr(asked, "{\"id\":1,\"cmd\":\"file_send\",\"peer\":\"bob\""));
-    assert_non_null(strstr(asked, "{\"id\":2,\"cmd\":\"file_send\",\"peer\":\"carol\""));
-    assert_non_null(strstr(asked, "\"transfer\":\"" ID "\""));
+    assert_has(asked, "{\"id\":1,\"cmd\":\"file_send\",\"peer\":\"bob\"");
+    assert_has(asked, "{\"id\":2,\"cmd\":\"file_send\",\"peer\":\"carol\"");
+    assert_has(asked, "\"transfer\":\"" ID "\"");
     close(daemon);
     assert_int_equal(status_of(browser), 200);
     fclose(empty);
@@ -290,9 +289,9 @@ PV_TEST(without_p2pvpnd_the_browser_is_told)
     enter();
     int browser = ask_api("{\"id\":1,\"cmd\":\"status\"}");
     run_until(control_is_wanted, -1);
-    assert_int_equal(pv_unix_write(links[1], pv_view(none, sizeof(none)), -1, &n), PV_OK);
+    assert_ok(pv_unix_write(links[1], pv_view(none, sizeof(none)), -1, &n));
     assert_int_equal(status_of(browser), 502);
-    assert_non_null(strstr(answer, "\"code\":8"));
+    assert_has(answer, "\"code\":8");
     end();
 }
 
@@ -306,7 +305,7 @@ PV_TEST(a_request_that_is_not_for_the_page_reaches_nobody)
     assert_int_equal(status_of(ask_api("")), 400);
     assert_int_equal(status_of(ask("POST", "/api", "", "{\"id\":1,\"cmd\":\"status\"}")), 401);
     assert_int_equal(status_of(ask("GET", "/", "", "")), 200);
-    assert_non_null(strstr(answer, "Content-Security-Policy: default-src 'none';"));
+    assert_has(answer, "Content-Security-Policy: default-src 'none';");
     assert_int_equal(status_of(ask("GET", "/../server.c", "", "")), 404);
     assert_int_equal(status_of(ask("PUT", "/", "", "")), 401);
     assert_int_equal(hear_link(text, sizeof(text)), 0);

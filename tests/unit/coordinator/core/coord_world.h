@@ -104,10 +104,10 @@ static inline void cw_log(void *ctx, enum pv_log_level level, const char *line)
 
 static inline void cw_start(struct cw *w)
 {
-    assert_int_equal(pv_coord_new(&w->coord, &w->cfg, &w->rng, &w->log), PV_OK);
+    assert_ok(pv_coord_new(&w->coord, &w->cfg, &w->rng, &w->log));
     for (size_t i = 0; i < w->n_rows; i++) {
         for (size_t k = 0; k < w->rows[i]->n_rows; k++)
-            assert_int_equal(pv_coord_load(w->coord, &w->rows[i]->rows[k]), PV_OK);
+            assert_ok(pv_coord_load(w->coord, &w->rows[i]->rows[k]));
     }
     pv_coord_set_wall(w->coord, CW_WALL * UINT64_C(1000000) + w->now / 1000, w->now);
 }
@@ -167,7 +167,7 @@ static inline struct cw *cw_new(uint64_t seed)
     w->now = PV_S(1000);
     w->next_conn = 1;
     w->coordinator = cw_keys_make(w);
-    assert_int_equal(pv_sign_pk_to_dh(w->coordinator.pk, w->coordinator_dh), PV_OK);
+    assert_ok(pv_sign_pk_to_dh(w->coordinator.pk, w->coordinator_dh));
     pv_rng_fill(&w->rng, w->secret, sizeof(w->secret));
     w->cfg = (struct pv_coord_config){
         .sk = w->coordinator.sk, .secret = w->secret, .policy = {.stun = stun, .n_stun = 1}};
@@ -187,7 +187,7 @@ static inline void cw_redeem(struct cw *w, const struct pv_storeop *op,
             struct pv_statement st;
             if (w->rows[i]->rows[k].statement.len == 0)
                 continue; /* forgets one */
-            assert_int_equal(pv_statement_decode(w->rows[i]->rows[k].statement, &st), PV_OK);
+            assert_ok(pv_statement_decode(w->rows[i]->rows[k].statement, &st));
             if (st.type != PV_ST_MEMBER || memcmp(st.signer, op->invite, 32) != 0)
                 continue;
             if (memcmp(st.u.member.node, op->node, 32) == 0) {
@@ -266,17 +266,17 @@ static inline bool cw_from_coord(struct cw *w, struct cw_client *c)
     size_t used = 0;
     if (c->closed || c->frozen || out.len == 0)
         return false;
-    assert_int_equal(pv_control_handle_bytes(c->control, out, &used), PV_OK);
+    assert_ok(pv_control_handle_bytes(c->control, out, &used));
     pv_coord_wrote(w->coord, c->conn, used, w->now);
     if (pv_control_poll_message(c->control, &text) == PV_OK) {
         c->n_pages += pv_ctlpage_is(text) ? 1 : 0;
         assert_true(c->n_inbox < CW_INBOX);
-        assert_int_equal(pv_ctl_parse(text, &c->inbox[c->n_inbox]), PV_OK);
+        assert_ok(pv_ctl_parse(text, &c->inbox[c->n_inbox]));
         assert_int_not_equal(c->inbox[c->n_inbox]->type, PV_CTL_UNKNOWN);
         assert_int_not_equal(c->inbox[c->n_inbox]->type, PV_CTL_INVALID);
         const struct pv_ctl_msg *m = c->inbox[c->n_inbox++];
         if (m->type == PV_CTL_HYBRID) /* what follows has other keys */
-            assert_int_equal(pv_control_accept(c->control, m->u.hybrid.mlkem768), PV_OK);
+            assert_ok(pv_control_accept(c->control, m->u.hybrid.mlkem768));
     }
     return true;
 }
@@ -367,10 +367,9 @@ static inline struct cw_client *cw_connect(struct cw *w, const struct cw_node *n
     c->conn = w->next_conn++;
     c->pages = w->pages;
     c->next_id = 1;
-    assert_int_equal(pv_control_new_client(&c->control, PV_CONTROL_QUIET, node->transport_sk,
-                                           w->coordinator_dh, &w->rng),
-                     PV_OK);
-    assert_int_equal(pv_coord_accept(w->coord, c->conn, &src, w->now), PV_OK);
+    assert_ok(pv_control_new_client(&c->control, PV_CONTROL_QUIET, node->transport_sk,
+                                    w->coordinator_dh, &w->rng));
+    assert_ok(pv_coord_accept(w->coord, c->conn, &src, w->now));
     w->clients[w->n_clients++] = c;
     cw_pump(w);
     return c;
@@ -383,8 +382,8 @@ static inline uint64_t cw_send(struct cw_client *c, struct pv_ctl_msg msg)
     size_t len = 0;
     msg.kind = PV_CTL_REQUEST;
     msg.id = c->next_id++;
-    assert_int_equal(pv_ctl_build(&msg, text, sizeof(text), &len), PV_OK);
-    assert_int_equal(pv_control_send(c->control, pv_view(text, len)), PV_OK);
+    assert_ok(pv_ctl_build(&msg, text, sizeof(text), &len));
+    assert_ok(pv_control_send(c->control, pv_view(text, len)));
     return msg.id;
 }
 
@@ -473,8 +472,8 @@ static inline struct pv_ctl_msg cw_hello(const struct cw_client *c, const struct
     if (network != NULL)
         memcpy(m.u.hello.network, network, PV_CTL_NETWORK_LEN);
     memcpy(m.u.hello.node, node->id.pk, PV_SIGN_PK_LEN);
-    assert_int_equal(pv_control_handshake_hash(c->control, hash), PV_OK);
-    assert_int_equal(pv_ctl_hello_sign(m.u.hello.sig, hash, node->id.sk), PV_OK);
+    assert_ok(pv_control_handshake_hash(c->control, hash));
+    assert_ok(pv_ctl_hello_sign(m.u.hello.sig, hash, node->id.sk));
     return m;
 }
 
@@ -538,7 +537,7 @@ static inline void cw_make_network(struct cw *w)
         .coordinators = pv_written(&lw),
         .wall = CW_WALL,
     };
-    assert_int_equal(pv_make_create(&create, &w->created), PV_OK);
+    assert_ok(pv_make_create(&create, &w->created));
 }
 
 static inline struct pv_ctl_msg cw_create_msg(const struct cw *w,
@@ -564,7 +563,7 @@ static inline void cw_create(struct cw *w)
     assert_int_equal(m->u.receipts.n, 4);
     for (size_t i = 0; i < 4; i++) {
         assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
-        assert_int_equal(pv_receipt_verify(m->u.receipts.results[i].receipt), PV_OK);
+        assert_ok(pv_receipt_verify(m->u.receipts.results[i].receipt));
     }
     cw_hang_up(w, c);
 }
@@ -614,8 +613,7 @@ static inline struct cw_keys cw_invite(struct cw *w, struct cw_client *alice, ui
     struct pv_st_invite invite = {
         .not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = uses};
     memcpy(invite.invite, k.pk, sizeof(invite.invite));
-    assert_int_equal(
-        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made), PV_OK);
+    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made));
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
     return k;
 }
@@ -628,8 +626,8 @@ static inline struct pv_ctl_msg cw_join_msg(const struct cw_client *c, const str
     memcpy(m.u.join.invite, invite->pk, PV_SIGN_PK_LEN);
     memcpy(m.u.join.node, node->id.pk, PV_SIGN_PK_LEN);
     snprintf(m.u.join.name, sizeof(m.u.join.name), "%s", name);
-    assert_int_equal(pv_control_handshake_hash(c->control, hash), PV_OK);
-    assert_int_equal(pv_ctl_join_sign(&m.u.join, hash, invite->sk), PV_OK);
+    assert_ok(pv_control_handshake_hash(c->control, hash));
+    assert_ok(pv_ctl_join_sign(&m.u.join, hash, invite->sk));
     return m;
 }
 
@@ -649,8 +647,7 @@ static inline struct pv_made cw_member_statement(const struct cw *w, const struc
     memcpy(m.transport, node->transport_pk, sizeof(m.transport));
     memcpy(m.ip4, claim.ip4, 4);
     snprintf(m.name, sizeof(m.name), "%s", claim.name);
-    assert_int_equal(pv_make_member(w->created.network_id, invite->sk, node->id.sk, &m, &made),
-                     PV_OK);
+    assert_ok(pv_make_member(w->created.network_id, invite->sk, node->id.sk, &m, &made));
     return made;
 }
 

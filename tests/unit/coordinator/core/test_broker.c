@@ -37,7 +37,7 @@ static void come_or_go(size_t i)
     if (m.online[i])
         pv_broker_leave(&m.broker, &m.conns[i], m.wall_us);
     else
-        assert_int_equal(pv_broker_online(&m.broker, &m.conns[i], m.wall_us, &old), PV_OK);
+        assert_ok(pv_broker_online(&m.broker, &m.conns[i], m.wall_us, &old));
     assert_null(old);
     change(i);
 }
@@ -47,7 +47,7 @@ static void want(size_t i, size_t node, bool on)
     if (!m.online[i])
         return;
     if (on)
-        assert_int_equal(pv_broker_subscribe(&m.broker, &m.conns[i], m.conns[node].node), PV_OK);
+        assert_ok(pv_broker_subscribe(&m.broker, &m.conns[i], m.conns[node].node));
     else
         pv_broker_unsubscribe(&m.broker, &m.conns[i], m.conns[node].node);
     m.wants[i][node] = on;

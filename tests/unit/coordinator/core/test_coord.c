@@ -34,7 +34,7 @@ PV_TEST(a_member_with_another_transport_key_comes_back_by_either)
     struct cw_client *c = cw_member(w, &w->alice);
     struct pv_st_transport st = {.serial = 1, .time = 7};
     memcpy(st.transport, fresh.transport_pk, sizeof(st.transport));
-    assert_int_equal(pv_make_transport(w->created.network_id, w->alice.id.sk, &st, &made), PV_OK);
+    assert_ok(pv_make_transport(w->created.network_id, w->alice.id.sk, &st, &made));
     assert_int_equal(cw_put(w, c, pv_made_view(&made)), PV_CTL_E_NONE);
     cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG); /* it goes on */
 
@@ -174,17 +174,15 @@ PV_TEST(a_node_joins_with_a_token)
     assert_int_equal(m->u.statements.n, 4);
     struct pv_roster *r = NULL;
     enum pv_roster_added added;
-    assert_int_equal(
-        pv_roster_new(m->u.statements.items[0].statement, w->created.network_id, &w->rng, &r),
-        PV_OK);
+    assert_ok(
+        pv_roster_new(m->u.statements.items[0].statement, w->created.network_id, &w->rng, &r));
     for (size_t i = 1; i < 4; i++) {
-        assert_int_equal(pv_roster_add(r, m->u.statements.items[i].statement,
-                                       m->u.statements.items[i].receipt, &added),
-                         PV_OK);
+        assert_ok(pv_roster_add(r, m->u.statements.items[i].statement,
+                                m->u.statements.items[i].receipt, &added));
         assert_int_equal(added, PV_ROSTER_NEW);
     }
     struct pv_roster_invite info;
-    assert_int_equal(pv_roster_invite(r, invite.pk, &info), PV_OK);
+    assert_ok(pv_roster_invite(r, invite.pk, &info));
     pv_roster_free(r);
 
     m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
@@ -196,7 +194,7 @@ PV_TEST(a_node_joins_with_a_token)
         w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 0, CW_WALL});
     m = cw_ask(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
     assert_true(pv_view_equal(m->u.registered.item.statement, pv_made_view(&made)));
-    assert_int_equal(pv_receipt_verify(m->u.registered.item.receipt), PV_OK);
+    assert_ok(pv_receipt_verify(m->u.registered.item.receipt));
     cw_hang_up(w, c);
     cw_member(w, &bob);
 }
@@ -311,8 +309,7 @@ PV_TEST(a_registration_is_answered_though_its_statement_goes_at_once)
     struct cw_claim claim = {.name = "bob", .ip4 = ip4, .issued = CW_WALL};
     struct pv_made made, first;
     memcpy(inv.invite, w->alice.id.pk, sizeof(inv.invite));
-    assert_int_equal(
-        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &inv, &made), PV_OK);
+    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &inv, &made));
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
     while (claim.serial < PV_ROSTER_MAX_SELF) {
         claim.serial++;
@@ -339,7 +336,7 @@ PV_TEST(a_registration_is_answered_though_its_statement_goes_at_once)
     cw_sleep(w, PV_COORD_SHARE * PV_COORD_DEBT);
     struct pv_ctl_msg *m = cw_answer(c, registered, PV_CTL_REGISTERED);
     assert_true(pv_view_equal(m->u.registered.item.statement, pv_made_view(&first)));
-    assert_int_equal(pv_receipt_verify(m->u.registered.item.receipt), PV_OK);
+    assert_ok(pv_receipt_verify(m->u.registered.item.receipt));
     m = cw_answer(alice, put, PV_CTL_RECEIPTS);
     assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
 }
@@ -412,9 +409,8 @@ PV_TEST(invites_end_by_time_by_use_and_by_revocation)
     memcpy(what.pk, revoked.pk, sizeof(what.pk));
     struct pv_statement st = {.type = PV_ST_REVOCATION, .u.revocation = what};
     memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-    assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, rev.raw,
-                                       sizeof(rev.raw), &rev.len),
-                     PV_OK);
+    assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, rev.raw, sizeof(rev.raw),
+                                &rev.len));
     assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
 
     struct cw_client *c = cw_guest(w, &carol);
@@ -502,7 +498,7 @@ PV_TEST(answers_of_the_store_in_any_order_keep_the_log_in_order)
     assert_int_equal(m->u.statements.n, 15);
     for (size_t i = 0; i < m->u.statements.n; i++) {
         struct pv_receipt r;
-        assert_int_equal(pv_receipt_decode(m->u.statements.items[i].receipt, &r), PV_OK);
+        assert_ok(pv_receipt_decode(m->u.statements.items[i].receipt, &r));
         assert_true(r.n > last);
         last = r.n;
     }
@@ -544,7 +540,7 @@ PV_TEST(receipts_never_go_back_in_time)
     uint64_t last = 0;
     for (size_t i = 0; i < m->u.statements.n; i++) {
         struct pv_receipt r;
-        assert_int_equal(pv_receipt_decode(m->u.statements.items[i].receipt, &r), PV_OK);
+        assert_ok(pv_receipt_decode(m->u.statements.items[i].receipt, &r));
         assert_true(r.time >= last);
         last = r.time;
     }
@@ -631,7 +627,7 @@ static void receive_elsewhere(struct cw *w, const struct cw_keys *other, struct 
     struct pv_receipt r = {.epoch = 1, .n = 1, .time = time};
     memcpy(r.network_id, w->created.network_id, sizeof(r.network_id));
     pv_statement_hash(statement, r.hash);
-    assert_int_equal(pv_receipt_make(&r, other->sk, ret_receipt), PV_OK);
+    assert_ok(pv_receipt_make(&r, other->sk, ret_receipt));
 }
 
 /* Does alice get the statement with this receipt, in answer to a put and to a pull? */
@@ -666,13 +662,12 @@ PV_TEST(a_better_receipt_of_what_is_known_is_kept_and_handed_out)
     struct cw_keys other = cw_keys_make(w), stranger = cw_keys_make(w);
     pv_coordlist_put(&lw, w->coordinator.pk, &addr, 1);
     pv_coordlist_put(&lw, other.pk, &addr, 1);
-    assert_int_equal(pv_make_coordinators(w->created.network_id, pv_signer_sk(w->root.sk), 2,
-                                          pv_written(&lw), &record),
-                     PV_OK);
+    assert_ok(pv_make_coordinators(w->created.network_id, pv_signer_sk(w->root.sk), 2,
+                                   pv_written(&lw), &record));
     assert_int_equal(cw_put(w, alice, pv_view(record.raw, record.len)), PV_CTL_E_NONE);
     struct pv_st_tag red = {.kind = PV_TAG_SET, .tag = "red", .time = CW_WALL};
     memcpy(red.node, w->alice.id.pk, sizeof(red.node));
-    assert_int_equal(pv_make_tag(w->created.network_id, w->alice.id.sk, &red, &tag), PV_OK);
+    assert_ok(pv_make_tag(w->created.network_id, w->alice.id.sk, &red, &tag));
     assert_int_equal(cw_put(w, alice, pv_made_view(&tag)), PV_CTL_E_NONE);
     /* One that the roster would prefer, but for its signer. */
     receive_elsewhere(w, &stranger, pv_made_view(&tag), CW_WALL - 100, forged);
@@ -712,11 +707,10 @@ PV_TEST(a_guest_that_joined_elsewhere_brings_what_its_word_rests_on_and_nothing_
     struct cw_node bob = cw_node_make(w);
     const struct pv_signer alice = pv_signer_sk(w->alice.id.sk);
     pv_coordlist_put(&lw, other.pk, &addr, 1);
-    assert_int_equal(
-        pv_make_coordinators(w->created.network_id, alice, 2, pv_written(&lw), &record), PV_OK);
+    assert_ok(pv_make_coordinators(w->created.network_id, alice, 2, pv_written(&lw), &record));
     struct pv_st_invite made = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
     memcpy(made.invite, key.pk, sizeof(made.invite));
-    assert_int_equal(pv_make_invite(w->created.network_id, alice, &made, &invite), PV_OK);
+    assert_ok(pv_make_invite(w->created.network_id, alice, &made, &invite));
     own = cw_member_statement(w, &key, &bob, (struct cw_claim){"bob", ip4, 0, CW_WALL});
     struct pv_ctl_item items[ITEMS] = {cw_item(pv_view(record.raw, record.len)),
                                        cw_item(pv_made_view(&invite)), cw_item(pv_made_view(&own))};
@@ -731,7 +725,7 @@ PV_TEST(a_guest_that_joined_elsewhere_brings_what_its_word_rests_on_and_nothing_
     /* A rule, or what a member says of itself, is no ground; nor do grounds come by themselves. */
     struct pv_st_tag red = {.kind = PV_TAG_SET, .tag = "red", .time = CW_WALL};
     memcpy(red.node, bob.id.pk, sizeof(red.node));
-    assert_int_equal(pv_make_tag(w->created.network_id, w->alice.id.sk, &red, &tag), PV_OK);
+    assert_ok(pv_make_tag(w->created.network_id, w->alice.id.sk, &red, &tag));
     struct pv_ctl_item with_tag[] = {cw_item(pv_made_view(&tag)), items[OWN]};
     put.u.put = (struct pv_ctl_put){.n = 2, .items = with_tag};
     cw_ask_error(w, c, put, PV_CTL_E_NOT_ALLOWED);

@@ -45,16 +45,15 @@ static void put_invite(struct bulk_net *n)
     struct pv_made made;
     struct cw_keys keys = cw_keys_make(n->w);
     memcpy(invite.invite, keys.pk, sizeof(invite.invite));
-    assert_int_equal(
-        pv_make_invite(n->w->created.network_id, pv_signer_sk(n->w->alice.id.sk), &invite, &made),
-        PV_OK);
+    assert_ok(
+        pv_make_invite(n->w->created.network_id, pv_signer_sk(n->w->alice.id.sk), &invite, &made));
     const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
     struct pv_ctl_msg m = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
     struct pv_storeop *op = NULL;
     (void)cw_send(n->alice, m);
     while (cw_to_coord(n->w, n->alice))
         ;
-    assert_int_equal(pv_coord_poll_job(n->w->coord, &op), PV_OK);
+    assert_ok(pv_coord_poll_job(n->w->coord, &op));
     cw_serve(n->w, op);
 }
 
@@ -99,7 +98,7 @@ PV_TEST(statements_that_come_during_a_round_share_its_messages)
     struct pv_coord_ready ready = {.bulk = false};
     put_invite(&n);
     while (!ready.bulk)
-        assert_int_equal(pv_coord_poll_ready(n.w->coord, &ready, n.w->now), PV_OK);
+        assert_ok(pv_coord_poll_ready(n.w->coord, &ready, n.w->now));
     put_invite(&n);
     cw_pump(n.w);
     for (size_t i = 0; i < MEMBERS; i++) {
@@ -119,7 +118,7 @@ PV_TEST(a_round_survives_its_members)
         put_invite(&n);
         ready.bulk = false;
         while (!ready.bulk)
-            assert_int_equal(pv_coord_poll_ready(n.w->coord, &ready, n.w->now), PV_OK);
+            assert_ok(pv_coord_poll_ready(n.w->coord, &ready, n.w->now));
         gone = ready.id; /* the one that was just told, by whom the round's place is known */
         pv_coord_closed(n.w->coord, gone, n.w->now);
         cw_by_conn(n.w, gone)->closed = true;
@@ -219,9 +218,8 @@ static void put_many_invites(struct bulk_net *n)
     for (size_t i = 0; i < PV_CTL_ITEMS_MAX; i++) {
         struct cw_keys keys = cw_keys_make(n->w);
         memcpy(invite.invite, keys.pk, sizeof(invite.invite));
-        assert_int_equal(pv_make_invite(n->w->created.network_id, pv_signer_sk(n->w->alice.id.sk),
-                                        &invite, &made[i]),
-                         PV_OK);
+        assert_ok(pv_make_invite(n->w->created.network_id, pv_signer_sk(n->w->alice.id.sk), &invite,
+                                 &made[i]));
         items[i] = (struct pv_ctl_item){.statement = pv_made_view(&made[i])};
     }
     struct pv_ctl_msg m = {.type = PV_CTL_PUT, .u.put = {.n = PV_CTL_ITEMS_MAX, .items = items}};
@@ -247,11 +245,11 @@ PV_TEST(the_member_that_came_first_has_the_whole_log_first)
     while (cw_to_coord(n.w, first))
         ;
     while (!ready.bulk)
-        assert_int_equal(pv_coord_poll_ready(n.w->coord, &ready, n.w->now), PV_OK);
+        assert_ok(pv_coord_poll_ready(n.w->coord, &ready, n.w->now));
     assert_int_equal(ready.id, first->conn);
     ready.bulk = false;
     while (!ready.bulk)
-        assert_int_equal(pv_coord_poll_ready(n.w->coord, &ready, n.w->now), PV_OK);
+        assert_ok(pv_coord_poll_ready(n.w->coord, &ready, n.w->now));
     assert_int_equal(ready.id, second->conn);
 }
 
@@ -290,9 +288,8 @@ static void put_place(struct bulk_net *n, uint64_t serial, struct pv_made *ret_m
     struct pv_st_place place = {.serial = serial, .name = "alice2", .time = CW_WALL};
     memcpy(place.node, n->w->alice.id.pk, sizeof(place.node));
     pv_store_be32(place.ip4, n->w->created.ip4);
-    assert_int_equal(
-        pv_make_place(n->w->created.network_id, pv_signer_sk(n->w->alice.id.sk), &place, ret_made),
-        PV_OK);
+    assert_ok(
+        pv_make_place(n->w->created.network_id, pv_signer_sk(n->w->alice.id.sk), &place, ret_made));
     assert_int_equal(cw_put(n->w, n->alice, pv_made_view(ret_made)), PV_CTL_E_NONE);
 }
 
@@ -609,7 +606,7 @@ PV_TEST(a_network_that_ends_leaves_nothing_behind)
     (void)cw_to_coord(w, alice);
     pv_coord_bill(w->coord, PV_S(60), w->now);
     assert_true(pv_coord_rests(w->coord));
-    assert_int_equal(pv_coord_drop_begin(w->coord, w->created.network_id), PV_OK);
+    assert_ok(pv_coord_drop_begin(w->coord, w->created.network_id));
     pv_coord_drop_end(w->coord, w->created.network_id, true, w->now);
     assert_false(pv_coord_rests(w->coord));
     cw_pump(w);

@@ -194,8 +194,7 @@ PV_TEST(strangers_words_do_not_use_up_what_those_who_join_need)
     for (size_t i = 0; i < 60; i++) {
         struct cw_node node = cw_node_make(w);
         struct pv_made leave;
-        assert_int_equal(pv_make_leave(w->created.network_id, node.id.sk, 1, CW_WALL, &leave),
-                         PV_OK);
+        assert_ok(pv_make_leave(w->created.network_id, node.id.sk, 1, CW_WALL, &leave));
         items[PV_CTL_GUEST_ITEMS - 1] = cw_item(pv_made_view(&leave));
         struct cw_client *c = cw_guest(w, &node);
         for (size_t k = 0; k < 12; k++)
@@ -285,7 +284,7 @@ PV_TEST(a_request_that_waited_is_paid_for_too)
     (void)cw_send(alice, ping);
     assert_true(cw_to_coord(w, alice));
     pv_coord_bill(w->coord, 0, w->now);
-    assert_int_equal(pv_coord_poll_ready(w->coord, &ready, w->now), PV_OK);
+    assert_ok(pv_coord_poll_ready(w->coord, &ready, w->now));
     pv_coord_bill(w->coord, PV_COORD_DEBT, w->now);
     assert_false(pv_coord_rests(w->coord));
     cw_pump(w);
@@ -296,7 +295,7 @@ PV_TEST(a_request_that_waited_is_paid_for_too)
     assert_true(cw_to_coord(w, alice));
     pv_coord_bill(w->coord, 0, w->now);
     do
-        assert_int_equal(pv_coord_poll_ready(w->coord, &ready, w->now), PV_OK);
+        assert_ok(pv_coord_poll_ready(w->coord, &ready, w->now));
     while (!ready.bulk);
     pv_coord_bill(w->coord, PV_COORD_DEBT, w->now);
     assert_true(pv_coord_rests(w->coord));
@@ -326,9 +325,8 @@ PV_TEST(a_network_that_takes_long_to_settle_keeps_nobody_waiting)
     struct pv_made made;
     memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
     memcpy(st.u.revocation.pk, invite.pk, sizeof(st.u.revocation.pk));
-    assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw,
-                                       sizeof(made.raw), &made.len),
-                     PV_OK);
+    assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw, sizeof(made.raw),
+                                &made.len));
     struct pv_ctl_item item = cw_item(pv_made_view(&made));
     uint64_t id = cw_send(alice, cw_put_msg(&item, 1));
     struct pv_ctl_msg *answer = NULL;
@@ -382,9 +380,8 @@ PV_TEST(members_that_are_removed_at_once_keep_nobody_waiting)
     struct pv_made made;
     memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
     memcpy(st.u.revocation.pk, invite.pk, sizeof(st.u.revocation.pk));
-    assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw,
-                                       sizeof(made.raw), &made.len),
-                     PV_OK);
+    assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw, sizeof(made.raw),
+                                &made.len));
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
     size_t closed = count_closed(members, PV_ARRAY_LEN(members));
     assert_in_range(closed, 1, 8);
@@ -460,8 +457,7 @@ PV_TEST(a_network_that_rests_takes_nothing_in)
     struct pv_st_invite invite = {.not_before = CW_WALL, .not_after = CW_WALL + 60, .uses = 1};
     struct pv_made made;
     memcpy(invite.invite, key.pk, sizeof(invite.invite));
-    assert_int_equal(
-        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made), PV_OK);
+    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made));
     struct pv_ctl_item item = cw_item(pv_made_view(&made));
     w->hold_jobs = true;
     uint64_t id = cw_send(alice, cw_put_msg(&item, 1));

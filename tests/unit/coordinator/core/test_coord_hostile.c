@@ -17,7 +17,7 @@ static uint64_t raw_open(struct cw *w)
 {
     struct pv_addr src = pv_addr4(203, 0, 113, 5, 999);
     uint64_t id = w->next_conn++;
-    assert_int_equal(pv_coord_accept(w->coord, id, &src, w->now), PV_OK);
+    assert_ok(pv_coord_accept(w->coord, id, &src, w->now));
     return id;
 }
 
@@ -112,7 +112,7 @@ PV_TEST(a_forged_frame_in_an_open_channel_ends_it)
 /* Sends text as it stands over the encrypted channel. */
 static void say(struct cw *w, struct cw_client *c, const char *text)
 {
-    assert_int_equal(pv_control_send(c->control, pv_view(text, strlen(text))), PV_OK);
+    assert_ok(pv_control_send(c->control, pv_view(text, strlen(text))));
     cw_pump(w);
 }
 
@@ -326,26 +326,23 @@ PV_TEST(members_may_not_sign_what_is_not_theirs)
     struct cw_client *b = cw_member(w, &bob);
 
     struct pv_st_invite inv = {.not_before = 1, .not_after = UINT64_MAX, .uses = 9};
-    assert_int_equal(pv_make_invite(w->created.network_id, pv_signer_sk(bob.id.sk), &inv, &made),
-                     PV_OK);
+    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(bob.id.sk), &inv, &made));
     assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_NOT_ALLOWED);
 
     struct pv_statement st = {.type = PV_ST_REVOCATION};
     st.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
     memcpy(st.u.revocation.pk, w->alice.id.pk, 32);
     memcpy(st.network_id, w->created.network_id, 16);
-    assert_int_equal(
-        pv_statement_make(&st, pv_signer_sk(bob.id.sk), NULL, rev.raw, sizeof(rev.raw), &rev.len),
-        PV_OK);
+    assert_ok(
+        pv_statement_make(&st, pv_signer_sk(bob.id.sk), NULL, rev.raw, sizeof(rev.raw), &rev.len));
     assert_int_equal(cw_put(w, b, pv_view(rev.raw, rev.len)), PV_CTL_E_NOT_ALLOWED);
 
     st = (struct pv_statement){.type = PV_ST_ADMIN};
     st.u.admin = (struct pv_st_admin){.rights = 3, .time = CW_WALL};
     memcpy(st.u.admin.node, bob.id.pk, 32);
     memcpy(st.network_id, w->created.network_id, 16);
-    assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, rev.raw,
-                                       sizeof(rev.raw), &rev.len),
-                     PV_OK);
+    assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, rev.raw, sizeof(rev.raw),
+                                &rev.len));
     assert_int_equal(cw_put(w, b, pv_view(rev.raw, rev.len)), PV_CTL_E_NOT_ALLOWED);
 
     /* A member by an invite comes by register, which counts the uses, never by put. */
@@ -356,7 +353,7 @@ PV_TEST(members_may_not_sign_what_is_not_theirs)
     struct pv_receipt r = {.epoch = 1, .n = 1, .time = CW_WALL};
     memcpy(r.network_id, w->created.network_id, 16);
     pv_statement_hash(pv_made_view(&made), r.hash);
-    assert_int_equal(pv_receipt_make(&r, bob.id.sk, receipt), PV_OK);
+    assert_ok(pv_receipt_make(&r, bob.id.sk, receipt));
     struct pv_ctl_item item = {.statement = pv_made_view(&made), .receipt = pv_view(receipt, 170)};
     struct pv_ctl_msg put = cw_put_msg(&item, 1);
     struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
@@ -367,7 +364,7 @@ PV_TEST(members_may_not_sign_what_is_not_theirs)
     made.raw[made.len - 1] ^= 1;
     assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_BAD_SIGNATURE);
     uint8_t other[16] = {1};
-    assert_int_equal(pv_make_leave(other, bob.id.sk, 5, CW_WALL, &made), PV_OK);
+    assert_ok(pv_make_leave(other, bob.id.sk, 5, CW_WALL, &made));
     assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_BAD_REQUEST);
     assert_int_equal(stats(w).statements, 6);
 }
@@ -383,13 +380,11 @@ PV_TEST(a_place_out_of_bounds_is_not_stored)
     size_t rows = w->n_rows;
     place.time = CW_WALL;
     memcpy(place.node, w->alice.id.pk, sizeof(place.node));
-    assert_int_equal(
-        pv_make_place(w->created.network_id, pv_signer_sk(w->alice.id.sk), &place, &made), PV_OK);
+    assert_ok(pv_make_place(w->created.network_id, pv_signer_sk(w->alice.id.sk), &place, &made));
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_BAD_REQUEST);
     pv_store_be32(place.ip4, w->created.ip4);
     snprintf(place.name, sizeof(place.name), "home"); /* the network's own */
-    assert_int_equal(
-        pv_make_place(w->created.network_id, pv_signer_sk(w->alice.id.sk), &place, &made), PV_OK);
+    assert_ok(pv_make_place(w->created.network_id, pv_signer_sk(w->alice.id.sk), &place, &made));
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_BAD_REQUEST);
     assert_int_equal(w->n_rows, rows);
 }
@@ -621,8 +616,7 @@ PV_TEST(a_receipt_that_is_not_genuine_never_reaches_the_disk)
     struct cw_keys next = cw_keys_make(w);
     struct pv_st_invite inv = {.not_before = 1, .not_after = UINT64_MAX, .uses = 9};
     memcpy(inv.invite, next.pk, 32);
-    assert_int_equal(
-        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &inv, &made), PV_OK);
+    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &inv, &made));
     struct pv_ctl_item item = {.statement = pv_made_view(&made), .receipt = pv_view(junk, 170)};
     struct pv_ctl_msg put = cw_put_msg(&item, 1);
     struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
@@ -652,9 +646,8 @@ PV_TEST(a_node_cannot_fill_the_store_with_statements_of_its_own)
                 (struct pv_st_transport){.serial = 1 + k * PV_CTL_ITEMS_MAX + i, .time = CW_WALL};
             pv_rng_fill(&w->rng, st.u.transport.transport, 32);
             memcpy(st.network_id, w->created.network_id, 16);
-            assert_int_equal(pv_statement_make(&st, pv_signer_sk(bob.id.sk), NULL, made[i].raw,
-                                               sizeof(made[i].raw), &made[i].len),
-                             PV_OK);
+            assert_ok(pv_statement_make(&st, pv_signer_sk(bob.id.sk), NULL, made[i].raw,
+                                        sizeof(made[i].raw), &made[i].len));
             items[i] = cw_item(pv_made_view(&made[i]));
         }
         struct pv_ctl_msg put = {.type = PV_CTL_PUT,

@@ -172,8 +172,7 @@ PV_TEST(a_slow_store_keeps_only_those_waiting_who_need_it)
     cw_ask_ok(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
     struct pv_st_invite st = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
     memcpy(st.invite, next.pk, sizeof(st.invite));
-    assert_int_equal(
-        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &st, &made), PV_OK);
+    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &st, &made));
     struct pv_ctl_item item = cw_item(pv_made_view(&made));
 
     /* Alice's invite waits for the store. */
@@ -214,9 +213,8 @@ PV_TEST(removing_a_node_drops_it_at_once_and_tells_everybody)
     st.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
     memcpy(st.u.revocation.pk, bob.id.pk, 32);
     memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-    assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, rev.raw,
-                                       sizeof(rev.raw), &rev.len),
-                     PV_OK);
+    assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, rev.raw, sizeof(rev.raw),
+                                &rev.len));
     cw_client_forget(alice);
     assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
     assert_true(b->closed);
@@ -240,7 +238,7 @@ PV_TEST(a_node_that_left_may_join_again_by_the_same_invite)
     struct cw_node bob = cw_node_make(w);
     cw_join(w, &invite, &bob, "bob");
     struct cw_client *b = cw_member(w, &bob);
-    assert_int_equal(pv_make_leave(w->created.network_id, bob.id.sk, 1, CW_WALL, &leave), PV_OK);
+    assert_ok(pv_make_leave(w->created.network_id, bob.id.sk, 1, CW_WALL, &leave));
     cw_put(w, b, pv_made_view(&leave));
     assert_true(b->closed);
     struct cw_client *c = cw_connect(w, &bob);
@@ -268,9 +266,8 @@ PV_TEST(two_thousand_statements_are_paged_and_news_follow)
             struct pv_st_invite invite = {
                 .not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
             memcpy(invite.invite, key.pk, 32);
-            assert_int_equal(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk),
-                                            &invite, &made[i]),
-                             PV_OK);
+            assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite,
+                                     &made[i]));
             items[i] = cw_item(pv_made_view(&made[i]));
         }
         struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 100, .items = items}};
@@ -346,7 +343,7 @@ static struct pv_view allocate_request(const struct pv_ctl_turn *turn, uint8_t *
     struct pv_turnauth_key key;
     struct pv_stun_writer sw;
     size_t len = 0;
-    assert_int_equal(pv_turnauth_key(turn->user, turn->password, &key), PV_OK);
+    assert_ok(pv_turnauth_key(turn->user, turn->password, &key));
     pv_stun_write_begin(&sw, buf, cap, PV_STUN_REQUEST, PV_TURN_ALLOCATE, txid);
     pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_TRANSPORT, 17u << 24);
     pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
@@ -354,7 +351,7 @@ static struct pv_view allocate_request(const struct pv_ctl_turn *turn, uint8_t *
     pv_stun_put(&sw, PV_STUN_ATTR_REALM, pv_view(turn->realm, strlen(turn->realm)));
     pv_stun_put(&sw, PV_STUN_ATTR_NONCE, pv_view(turn->nonce, strlen(turn->nonce)));
     pv_stun_put_integrity(&sw, pv_view(key.md5, sizeof(key.md5)));
-    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&sw, &len));
     return pv_view(buf, len);
 }
 
@@ -400,9 +397,8 @@ PV_TEST(welcome_opens_the_relay_and_removal_closes_it)
     st_rev.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
     memcpy(st_rev.u.revocation.pk, bob.id.pk, 32);
     memcpy(st_rev.network_id, w->created.network_id, sizeof(st_rev.network_id));
-    assert_int_equal(pv_statement_make(&st_rev, pv_signer_sk(w->alice.id.sk), NULL, rev.raw,
-                                       sizeof(rev.raw), &rev.len),
-                     PV_OK);
+    assert_ok(pv_statement_make(&st_rev, pv_signer_sk(w->alice.id.sk), NULL, rev.raw,
+                                sizeof(rev.raw), &rev.len));
     assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
     (void)cw_relay(w);
     assert_int_equal(tc_allocations(pv_relaycore_turns(pv_coord_relay(w->coord))), 0);
@@ -427,9 +423,8 @@ PV_TEST(a_datagram_gets_its_answer)
     struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
     cw_start(w);
     struct pv_relaycore *relay = pv_coord_relay(w->coord);
-    assert_int_equal(
-        pv_relaycore_answer(relay, &src, &place, pv_view(request, sizeof(request)), w->now, &reply),
-        PV_OK);
+    assert_ok(pv_relaycore_answer(relay, &src, &place, pv_view(request, sizeof(request)), w->now,
+                                  &reply));
     assert_int_equal(reply.len, 44); /* header, XOR-MAPPED-ADDRESS, RESPONSE-ORIGIN */
     assert_true(pv_addr_equal(&reply.from, &place.local));
     assert_true(pv_addr_equal(&reply.to, &src));
@@ -473,7 +468,7 @@ PV_TEST(a_stream_that_begins_with_stun_gets_its_answers_and_ends_in_time)
     memcpy(twice, request, sizeof(request));
     memcpy(twice + sizeof(request), request, sizeof(request));
     cw_start(w);
-    assert_int_equal(pv_coord_accept(w->coord, 900, &src, w->now), PV_OK);
+    assert_ok(pv_coord_accept(w->coord, 900, &src, w->now));
     size_t n = 0;
     for (size_t i = 0; i < sizeof(request); i++)
         n += by_stream(w, 900, pv_view(request + i, 1), out, sizeof(out));
@@ -502,7 +497,7 @@ PV_TEST(a_stream_that_says_anything_else_than_binding_is_closed_without_a_word)
     cw_start(w);
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         uint64_t id = 900 + i;
-        assert_int_equal(pv_coord_accept(w->coord, id, &src, w->now), PV_OK);
+        assert_ok(pv_coord_accept(w->coord, id, &src, w->now));
         assert_int_equal(by_stream(w, id, pv_view(rows[i], sizeof(rows[i])), out, sizeof(out)), 0);
         assert_true(is_closed(w, id));
     }
@@ -529,10 +524,10 @@ PV_TEST(a_stream_that_relays_stays_open)
     struct cw_client *b = cw_connect(w, &bob);
     struct pv_ctl_msg *m = cw_ask(w, b, cw_hello_member(w, b, &bob), PV_CTL_WELCOME);
     struct pv_view v = allocate_request(&m->u.welcome.turn, request, sizeof(request));
-    assert_int_equal(pv_coord_accept(w->coord, 900, &src, w->now), PV_OK);
-    assert_int_equal(pv_coord_accept(w->coord, 901, &src, w->now), PV_OK); /* says nothing */
+    assert_ok(pv_coord_accept(w->coord, 900, &src, w->now));
+    assert_ok(pv_coord_accept(w->coord, 901, &src, w->now)); /* says nothing */
     len = by_stream(w, 900, v, out, sizeof(out));
-    assert_int_equal(pv_stun_decode(pv_view(out, len), &msg), PV_OK);
+    assert_ok(pv_stun_decode(pv_view(out, len), &msg));
     assert_int_equal(msg.cls, PV_STUN_SUCCESS);
     assert_int_equal(n_allocations(w), 1);
 
@@ -542,12 +537,11 @@ PV_TEST(a_stream_that_relays_stays_open)
     pv_stun_write_begin(&sw, send, sizeof(send), PV_STUN_INDICATION, PV_TURN_SEND, txid);
     pv_stun_put_xor_addr(&sw, PV_TURN_ATTR_XOR_PEER_ADDRESS, &self);
     pv_stun_put(&sw, PV_TURN_ATTR_DATA, pv_view("hello", 5));
-    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&sw, &len));
     len = by_stream(w, 900, pv_view(send, len), out, sizeof(out));
     struct pv_addr peer;
     struct pv_view data;
-    assert_int_equal(pv_turn_indication_parse(pv_view(out, len), PV_TURN_DATA, &peer, &data),
-                     PV_OK);
+    assert_ok(pv_turn_indication_parse(pv_view(out, len), PV_TURN_DATA, &peer, &data));
     assert_true(pv_view_equal(data, pv_view("hello", 5)));
 
     for (int i = 0; i < 5; i++) {
@@ -571,7 +565,7 @@ PV_TEST(a_stream_whose_allocation_ended_is_closed)
     w->cfg.relay = &relay;
     cw_start(w);
     struct pv_relaylink *link = pv_relaycore_link(pv_coord_relay(w->coord));
-    assert_int_equal(pv_coord_accept(w->coord, 900, &src, w->now), PV_OK);
+    assert_ok(pv_coord_accept(w->coord, 900, &src, w->now));
     static const uint8_t unsigned_allocate[20] = {0, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1};
     uint8_t out[512];
     assert_true(by_stream(w, 900, pv_view(unsigned_allocate, 20), out, sizeof(out)) > 20);
@@ -629,8 +623,7 @@ static struct cw_keys terms(struct cw *w, struct cw_client *alice, uint8_t flags
                                   .flags = flags,
                                   .lifetime = lifetime};
     memcpy(invite.invite, k.pk, sizeof(invite.invite));
-    assert_int_equal(
-        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made), PV_OK);
+    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made));
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
     return k;
 }
@@ -646,9 +639,8 @@ static enum pv_ctl_error admit(struct cw *w, struct cw_client *by, const struct 
                                const struct cw_node *node)
 {
     struct pv_made made;
-    assert_int_equal(pv_make_admission(w->created.network_id, pv_signer_sk(signer->sk), node->id.pk,
-                                       CW_WALL, &made),
-                     PV_OK);
+    assert_ok(pv_make_admission(w->created.network_id, pv_signer_sk(signer->sk), node->id.pk,
+                                CW_WALL, &made));
     return cw_put(w, by, pv_made_view(&made));
 }
 
@@ -750,9 +742,8 @@ PV_TEST(a_member_that_has_expired_may_renew_itself)
                               .u.transport = {.serial = 1, .time = CW_WALL}};
     memcpy(st.u.transport.transport, bob.transport_pk, PV_DH_LEN);
     memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-    assert_int_equal(pv_statement_make(&st, pv_signer_sk(bob.id.sk), NULL, made.raw,
-                                       sizeof(made.raw), &made.len),
-                     PV_OK);
+    assert_ok(pv_statement_make(&st, pv_signer_sk(bob.id.sk), NULL, made.raw, sizeof(made.raw),
+                                &made.len));
     cw_hang_up(w, b);
     b = cw_member(w, &bob);
     assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_NONE);
@@ -794,7 +785,7 @@ PV_TEST(a_node_that_offers_is_welcomed_under_hybrid_keys)
         struct cw *w = world(kems[i]);
         struct cw_client *c = cw_connect(w, &w->alice);
         uint8_t ek[PV_KEM_EK_LEN];
-        assert_int_equal(pv_control_offer(c->control, kems[i], &w->rng, ek), PV_OK);
+        assert_ok(pv_control_offer(c->control, kems[i], &w->rng, ek));
         uint64_t id = say_hello(w, c, ek);
         cw_pump(w);
         (void)cw_told(c, PV_CTL_HYBRID);
@@ -817,7 +808,7 @@ PV_TEST(others_go_on_as_before)
     assert_int_equal(hybrids(w), 0);
     w = world(NULL);
     struct cw_client *c = cw_connect(w, &w->alice);
-    assert_int_equal(pv_control_offer(c->control, &kem_double, &w->rng, ek), PV_OK);
+    assert_ok(pv_control_offer(c->control, &kem_double, &w->rng, ek));
     uint64_t id = say_hello(w, c, ek);
     cw_pump(w);
     assert_null(cw_take_push(c, PV_CTL_HYBRID));
@@ -859,7 +850,7 @@ PV_TEST(nobody_causes_the_work_who_is_not_let_in)
     struct cw *w = world(&counting);
     struct cw_node stranger = cw_node_make(w);
     struct cw_client *c = cw_connect(w, &stranger);
-    assert_int_equal(pv_control_offer(c->control, &kem_double, &w->rng, ek), PV_OK);
+    assert_ok(pv_control_offer(c->control, &kem_double, &w->rng, ek));
     struct pv_ctl_msg m = cw_hello_member(w, c, &stranger);
     m.u.hello.mlkem768 = pv_view(ek, sizeof(ek));
     cw_ask_error(w, c, m, PV_CTL_E_UNKNOWN_NODE);

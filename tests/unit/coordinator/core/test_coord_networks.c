@@ -34,9 +34,8 @@ static enum pv_ctl_error revoke(struct cw *w, struct cw_client *alice, uint8_t k
                               .u.revocation = {.kind = kind, .time = CW_WALL}};
     memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
     memcpy(st.u.revocation.pk, pk, sizeof(st.u.revocation.pk));
-    assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw,
-                                       sizeof(made.raw), &made.len),
-                     PV_OK);
+    assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw, sizeof(made.raw),
+                                &made.len));
     return cw_put(w, alice, pv_view(made.raw, made.len));
 }
 
@@ -55,8 +54,7 @@ static enum pv_ctl_error move_to(struct cw *w, struct cw_client *c, const struct
     struct pv_made made;
     memcpy(place.node, node->id.pk, sizeof(place.node));
     pv_store_be32(place.ip4, ip4);
-    assert_int_equal(pv_make_place(w->created.network_id, pv_signer_sk(node->id.sk), &place, &made),
-                     PV_OK);
+    assert_ok(pv_make_place(w->created.network_id, pv_signer_sk(node->id.sk), &place, &made));
     return cw_put(w, c, pv_made_view(&made));
 }
 
@@ -148,9 +146,7 @@ static enum pv_ctl_error put_statement(struct cw *w, struct cw_client *c, struct
 {
     struct pv_made_long made;
     memcpy(st->network_id, w->created.network_id, sizeof(st->network_id));
-    assert_int_equal(
-        pv_statement_make(st, pv_signer_sk(sk), NULL, made.raw, sizeof(made.raw), &made.len),
-        PV_OK);
+    assert_ok(pv_statement_make(st, pv_signer_sk(sk), NULL, made.raw, sizeof(made.raw), &made.len));
     pv_statement_hash(pv_view(made.raw, made.len), ret_hash);
     return cw_put(w, c, pv_view(made.raw, made.len));
 }
@@ -220,8 +216,7 @@ PV_TEST(a_full_log_still_takes_what_ends_something)
     alice = restart_with(w, (struct pv_netlimits){.statements = 5});
     struct pv_st_invite more = {.not_before = CW_WALL, .not_after = CW_WALL + 60, .uses = 1};
     struct pv_made made;
-    assert_int_equal(
-        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &more, &made), PV_OK);
+    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &more, &made));
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_FULL);
     expect_join(w, &invite, &bob, PV_CTL_E_FULL);
     assert_int_equal(revoke(w, alice, PV_REVOKE_INVITE, invite.pk), PV_CTL_E_NONE);
@@ -284,7 +279,7 @@ PV_TEST(a_dropped_network_is_gone_with_what_was_under_way)
     assert_true(seen.seen_s >= CW_WALL);
 
     assert_int_equal(pv_coord_drop_begin(w->coord, other), PV_ERR_NOT_FOUND);
-    assert_int_equal(pv_coord_drop_begin(w->coord, id), PV_OK);
+    assert_ok(pv_coord_drop_begin(w->coord, id));
     assert_int_equal(pv_coord_drop_begin(w->coord, id), PV_ERR_EXISTS);
     assert_int_equal(revoke(w, alice, PV_REVOKE_INVITE, invite.pk), PV_CTL_E_STORAGE);
     /* The store could not: it goes on. */
@@ -295,11 +290,11 @@ PV_TEST(a_dropped_network_is_gone_with_what_was_under_way)
     w->hold_jobs = true; /* one is at the store when it ends */
     struct pv_st_invite more = {.not_before = CW_WALL, .not_after = CW_WALL + 60, .uses = 1};
     struct pv_made made;
-    assert_int_equal(pv_make_invite(id, pv_signer_sk(w->alice.id.sk), &more, &made), PV_OK);
+    assert_ok(pv_make_invite(id, pv_signer_sk(w->alice.id.sk), &more, &made));
     struct pv_ctl_item item = cw_item(pv_made_view(&made));
     (void)cw_send(alice, cw_put_msg(&item, 1));
     cw_pump(w);
-    assert_int_equal(pv_coord_drop_begin(w->coord, id), PV_OK);
+    assert_ok(pv_coord_drop_begin(w->coord, id));
     pv_coord_drop_end(w->coord, id, true, w->now);
     cw_release(w, false);
     assert_true(alice->closed && guest->closed);
@@ -359,7 +354,7 @@ static struct pv_ctl_item received(const struct cw *w, const struct cw_keys *for
     struct pv_receipt r = {.epoch = 1, .n = n, .time = CW_WALL - 9 * 86400};
     memcpy(r.network_id, w->created.network_id, sizeof(r.network_id));
     pv_statement_hash(made, r.hash);
-    assert_int_equal(pv_receipt_make(&r, former->sk, ret_receipt), PV_OK);
+    assert_ok(pv_receipt_make(&r, former->sk, ret_receipt));
     return (struct pv_ctl_item){.statement = made, .receipt = pv_view(ret_receipt, PV_RECEIPT_LEN)};
 }
 
@@ -373,11 +368,9 @@ static struct pv_roster *fetch_chain(struct cw *w, struct cw_client *guest,
     const struct pv_ctl_statements *st = &m->u.statements;
     struct pv_roster *r = NULL;
     enum pv_roster_added added;
-    assert_int_equal(pv_roster_new(st->items[0].statement, w->created.network_id, &w->rng, &r),
-                     PV_OK);
+    assert_ok(pv_roster_new(st->items[0].statement, w->created.network_id, &w->rng, &r));
     for (size_t i = 0; i < st->n; i++)
-        assert_int_equal(pv_roster_add(r, st->items[i].statement, st->items[i].receipt, &added),
-                         PV_OK);
+        assert_ok(pv_roster_add(r, st->items[i].statement, st->items[i].receipt, &added));
     return r;
 }
 
@@ -394,9 +387,8 @@ PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
     enum pv_roster_added added;
     struct cw_keys next = cw_keys_make(w);
     pv_coordlist_put(&lw, next.pk, &addr, 1);
-    assert_int_equal(pv_make_coordinators(w->created.network_id, pv_signer_sk(w->root.sk), 7,
-                                          pv_written(&lw), &record),
-                     PV_OK);
+    assert_ok(pv_make_coordinators(w->created.network_id, pv_signer_sk(w->root.sk), 7,
+                                   pv_written(&lw), &record));
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     assert_int_equal(cw_put(w, alice, pv_view(record.raw, record.len)), PV_CTL_E_NONE);
@@ -406,9 +398,8 @@ PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
     struct pv_roster *r = fetch_chain(w, c, &invite);
     struct pv_made made = cw_reserve(w, c, &invite, &bob, "bob");
     struct pv_ctl_msg *m = cw_ask(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
-    assert_int_equal(
-        pv_roster_add(r, m->u.registered.item.statement, m->u.registered.item.receipt, &added),
-        PV_OK);
+    assert_ok(
+        pv_roster_add(r, m->u.registered.item.statement, m->u.registered.item.receipt, &added));
     struct pv_roster_event event;
     while (pv_roster_poll_event(r, &event) == PV_OK)
         assert_int_not_equal(event.type, PV_ROSTER_EV_REFUSED);
@@ -425,9 +416,8 @@ static struct pv_made_long list_of(struct cw *w, const struct cw_node *signer, u
     struct pv_writer lw = pv_writer(list, sizeof(list));
     struct pv_made_long made;
     pv_coordlist_put(&lw, coordinator->pk, &addr, 1);
-    assert_int_equal(pv_make_coordinators(w->created.network_id, pv_signer_sk(signer->id.sk), seq,
-                                          pv_written(&lw), &made),
-                     PV_OK);
+    assert_ok(pv_make_coordinators(w->created.network_id, pv_signer_sk(signer->id.sk), seq,
+                                   pv_written(&lw), &made));
     return made;
 }
 
@@ -452,11 +442,9 @@ PV_TEST(a_guest_hears_that_who_moved_the_network_was_removed)
     memcpy(admin.node, bob.id.pk, sizeof(admin.node));
     memcpy(st.u.revocation.pk, bob.id.pk, PV_SIGN_PK_LEN);
     memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-    assert_int_equal(pv_make_admin(w->created.network_id, pv_signer_sk(w->root.sk), &admin, &grant),
-                     PV_OK);
-    assert_int_equal(
-        pv_statement_make(&st, pv_signer_sk(w->root.sk), NULL, end.raw, sizeof(end.raw), &end.len),
-        PV_OK);
+    assert_ok(pv_make_admin(w->created.network_id, pv_signer_sk(w->root.sk), &admin, &grant));
+    assert_ok(
+        pv_statement_make(&st, pv_signer_sk(w->root.sk), NULL, end.raw, sizeof(end.raw), &end.len));
     struct pv_made_long moved = list_of(w, &bob, 9, &next);
     struct pv_ctl_msg create = cw_create_msg(w, items);
     items[4] = cw_item(pv_made_view(&grant));
@@ -471,9 +459,8 @@ PV_TEST(a_guest_hears_that_who_moved_the_network_was_removed)
     while (pv_roster_poll_event(r, &event) == PV_OK)
         continue;
     struct pv_statement first;
-    assert_int_equal(pv_statement_decode(
-                         pv_view(w->created.coordinators.raw, w->created.coordinators.len), &first),
-                     PV_OK);
+    assert_ok(pv_statement_decode(pv_view(w->created.coordinators.raw, w->created.coordinators.len),
+                                  &first));
     assert_true(pv_view_equal(pv_roster_coordinators(r), first.u.coordinators.list));
     pv_roster_free(r);
 }
@@ -494,15 +481,13 @@ PV_TEST(whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves)
     struct cw_keys former = cw_keys_make(w), ended = cw_keys_make(w);
     struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
     pv_coordlist_put(&lw, former.pk, &addr, 1);
-    assert_int_equal(pv_make_coordinators(w->created.network_id, pv_signer_sk(w->root.sk), 7,
-                                          pv_written(&lw), &record),
-                     PV_OK);
+    assert_ok(pv_make_coordinators(w->created.network_id, pv_signer_sk(w->root.sk), 7,
+                                   pv_written(&lw), &record));
     struct pv_st_invite invite = {
         .not_before = CW_WALL - 10 * 86400, .not_after = CW_WALL - 8 * 86400, .uses = 2};
     memcpy(invite.invite, ended.pk, sizeof(invite.invite));
-    assert_int_equal(
-        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made[0]),
-        PV_OK);
+    assert_ok(
+        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made[0]));
     made[1] = cw_member_statement(
         w, &ended, &bob, (struct cw_claim){"bob", (const uint8_t[]){10, 66, 0, 7}, 0, CW_WALL});
     made[2] = cw_member_statement(

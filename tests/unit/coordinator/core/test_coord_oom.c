@@ -65,8 +65,7 @@ PV_TEST(an_invite_is_good_when_there_is_memory_again)
         struct cw_keys invite = cw_keys_make(w);
         struct cw_node bob = cw_node_make(w);
         memcpy(st.invite, invite.pk, sizeof(st.invite));
-        assert_int_equal(
-            pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &st, &made), PV_OK);
+        assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &st, &made));
         struct pv_ctl_item item = cw_item(pv_made_view(&made));
         struct pv_ctl_msg put = cw_put_msg(&item, 1);
         failed = is_taken(w, cw_member(w, &w->alice), put, n);
@@ -101,9 +100,8 @@ PV_TEST(everybody_who_is_removed_is_dropped)
                                   .u.revocation = {.kind = PV_REVOKE_INVITE, .time = CW_WALL}};
         memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
         memcpy(st.u.revocation.pk, invite.pk, sizeof(st.u.revocation.pk));
-        assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw,
-                                           sizeof(made.raw), &made.len),
-                         PV_OK);
+        assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw,
+                                    sizeof(made.raw), &made.len));
         struct pv_ctl_item item = cw_item(pv_view(made.raw, made.len));
         struct pv_ctl_msg put = cw_put_msg(&item, 1);
         failed = is_taken(w, alice, put, n);
@@ -120,10 +118,10 @@ static struct pv_storeop *all_rows(const struct cw *w)
     size_t n = 0;
     for (size_t i = 0; i < w->n_rows; i++)
         n += w->rows[i]->n_rows;
-    assert_int_equal(pv_storeop_new(PV_STOREOP_PUT, n, n * 4096, &all), PV_OK);
+    assert_ok(pv_storeop_new(PV_STOREOP_PUT, n, n * 4096, &all));
     for (size_t i = 0; i < w->n_rows; i++)
         for (size_t k = 0; k < w->rows[i]->n_rows; k++)
-            assert_int_equal(pv_storeop_add(all, &w->rows[i]->rows[k]), PV_OK);
+            assert_ok(pv_storeop_add(all, &w->rows[i]->rows[k]));
     return all;
 }
 

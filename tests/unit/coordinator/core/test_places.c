@@ -32,7 +32,7 @@ static struct world *make_world(void)
     struct world *w = test_alloc(sizeof(*w));
     struct pv_rng rng = test_rng_make(&w->rng, 1);
     pv_places_init(&w->places, MAX, SHARE, &rng);
-    assert_int_equal(pv_regulars_init(&w->regulars, &rng), PV_OK);
+    assert_ok(pv_regulars_init(&w->regulars, &rng));
     test_defer(end_world, w);
     return w;
 }
@@ -54,7 +54,7 @@ static struct pv_addr ip6(size_t net, size_t subnet, size_t host)
 static struct pv_place *enter(struct world *w, size_t i, struct pv_addr source)
 {
     struct pv_place *evicted = NULL;
-    assert_int_equal(pv_places_enter(&w->places, &w->at[i], &source, &evicted), PV_OK);
+    assert_ok(pv_places_enter(&w->places, &w->at[i], &source, &evicted));
     return evicted;
 }
 

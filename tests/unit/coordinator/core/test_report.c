@@ -137,7 +137,7 @@ static struct grammar *metrics_of(const json_t *doc)
 {
     char *text = NULL;
     size_t len = 0;
-    assert_int_equal(pv_report_metrics(doc, &text, &len), PV_OK);
+    assert_ok(pv_report_metrics(doc, &text, &len));
     struct grammar *g = grammar_read(text);
     free(text);
     return g;
@@ -312,7 +312,7 @@ static void lines(const struct pv_report *r, char text[static PV_REPORT_TEXT_MAX
 {
     json_t *doc = pv_report_json(r);
     assert_non_null(doc);
-    assert_int_equal(pv_report_text(doc, text), PV_OK);
+    assert_ok(pv_report_text(doc, text));
     json_decref(doc);
 }
 
@@ -372,11 +372,11 @@ PV_TEST(doors_have_a_line_where_there_are_any)
     pv_relaystat_set(&stats, PV_RELAYSTAT_DOOR_PACKETS, 30);
     pv_relaystat_set(&stats, PV_RELAYSTAT_DOOR_BYTES, 4000);
     lines(&r, text);
-    assert_non_null(strstr(text, " in 30 packets through doors, 2 doors open now\n"));
+    assert_has(text, " in 30 packets through doors, 2 doors open now\n");
     pv_relaystat_set(&stats, PV_RELAYSTAT_DOORS, 0);
     pv_relaystat_set(&stats, PV_RELAYSTAT_DOOR_PACKETS, 0);
     lines(&r, text);
-    assert_null(strstr(text, "through doors"));
+    assert_lacks(text, "through doors");
 }
 
 PV_TEST(udp_that_never_came_is_a_problem)
@@ -387,29 +387,29 @@ PV_TEST(udp_that_never_came_is_a_problem)
     r.store.error = NULL;
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 0);
     lines(&r, text);
-    assert_non_null(strstr(text, "problem       no UDP has come in, all nodes come by TCP only"));
-    assert_non_null(strstr(text, "or all nodes\n              that are here are in networks that"));
+    assert_has(text, "problem       no UDP has come in, all nodes come by TCP only");
+    assert_has(text, "or all nodes\n              that are here are in networks that");
     assert_true(is_well(&r)); /* it may be theirs */
     r.relay_on = false;       /* STUN answers all the same */
     lines(&r, text);
-    assert_non_null(strstr(text, "no UDP has come in"));
+    assert_has(text, "no UDP has come in");
     r.store.error = "the disk is full";
     assert_false(is_well(&r));
     r.store.error = NULL;
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 1);
     lines(&r, text);
     assert_true(is_well(&r));
-    assert_null(strstr(text, "problem"));
+    assert_lacks(text, "problem");
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 0);
     r.uptime_s = 5; /* the first node may have come just now */
     lines(&r, text);
-    assert_null(strstr(text, "problem"));
+    assert_lacks(text, "problem");
     r = busy();
     r.waiting = 0;
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 0);
     r.coord.online = 0;
     lines(&r, text);
-    assert_null(strstr(text, "problem"));
+    assert_lacks(text, "problem");
 }
 
 PV_TEST(a_part_that_is_off_or_well_is_short)
@@ -418,10 +418,10 @@ PV_TEST(a_part_that_is_off_or_well_is_short)
     static char text[PV_REPORT_TEXT_MAX];
     memset(&stats, 0, sizeof(stats));
     lines(&r, text);
-    assert_non_null(strstr(text, "relay         off\n"));
-    assert_null(strstr(text, "relayed"));
-    assert_non_null(strstr(text, "limits hit    none\n"));
-    assert_non_null(strstr(text, "store         ok, 0 B, 0 B left on the disk\n"));
+    assert_has(text, "relay         off\n");
+    assert_lacks(text, "relayed");
+    assert_has(text, "limits hit    none\n");
+    assert_has(text, "store         ok, 0 B, 0 B left on the disk\n");
 }
 
 /* A newer or a broken coordinator may answer anything. */
@@ -444,7 +444,7 @@ PV_TEST(other_documents_are_refused_or_survived)
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(survived); i++) {
         json_t *doc = json_loads(survived[i], 0, NULL);
-        assert_int_equal(pv_report_text(doc, text), PV_OK);
+        assert_ok(pv_report_text(doc, text));
         grammar_done(metrics_of(doc));
         json_decref(doc);
     }
@@ -471,11 +471,11 @@ PV_TEST(a_coordinator_that_stands_by_says_whom_it_waits_for)
         json_t *doc = json_loads(rows[i].doc, 0, NULL);
         char *metrics = NULL;
         size_t len = 0;
-        assert_int_equal(pv_report_text(doc, text), PV_OK);
-        assert_non_null(strstr(text, "standing by"));
-        assert_non_null(strstr(text, rows[i].part));
-        assert_int_equal(pv_report_metrics(doc, &metrics, &len), PV_OK);
-        assert_non_null(strstr(metrics, "p2pvpn_coordinator_standby 1"));
+        assert_ok(pv_report_text(doc, text));
+        assert_has(text, "standing by");
+        assert_has(text, rows[i].part);
+        assert_ok(pv_report_metrics(doc, &metrics, &len));
+        assert_has(metrics, "p2pvpn_coordinator_standby 1");
         free(metrics);
         json_decref(doc);
     }

@@ -67,21 +67,21 @@ static int prepare_world(void **state)
     struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);
     w = &the_world;
     memset(w, 0, sizeof(*w));
-    assert_int_equal(pv_relaycore_new(&w->core, &cfg, &rng), PV_OK);
+    assert_ok(pv_relaycore_new(&w->core, &cfg, &rng));
     w->link = pv_relaycore_link(w->core);
     w->stats = pv_turns_counters(pv_relaycore_turns(w->core));
-    assert_int_equal(pv_stunudp_new(&w->udp), PV_OK);
-    assert_int_equal(pv_udp_open(&any, &PLAIN, &fd), PV_OK);
-    assert_int_equal(pv_udp_local(fd, &w->server), PV_OK);
-    assert_int_equal(pv_stunudp_take(w->udp, fd, &w->server), PV_OK);
-    assert_int_equal(pv_relay_new(&w->relay, w->core, w->udp), PV_OK);
+    assert_ok(pv_stunudp_new(&w->udp));
+    assert_ok(pv_udp_open(&any, &PLAIN, &fd));
+    assert_ok(pv_udp_local(fd, &w->server));
+    assert_ok(pv_stunudp_take(w->udp, fd, &w->server));
+    assert_ok(pv_relay_new(&w->relay, w->core, w->udp));
     return 0;
 }
 
 static int make_world(void **state)
 {
     int r = prepare_world(state);
-    assert_int_equal(pv_relay_start(w->relay), PV_OK);
+    assert_ok(pv_relay_start(w->relay));
     return r;
 }
 
@@ -105,8 +105,8 @@ static struct client new_client(void)
 {
     struct client c = {.fd = -1};
     struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);
-    assert_int_equal(pv_udp_open(&any, &PLAIN, &c.fd), PV_OK);
-    assert_int_equal(pv_udp_local(c.fd, &c.at), PV_OK);
+    assert_ok(pv_udp_open(&any, &PLAIN, &c.fd));
+    assert_ok(pv_udp_local(c.fd, &c.at));
     return c;
 }
 
@@ -123,7 +123,7 @@ static bool take(struct client *c)
     static struct pv_udp_receiver *rx; /* one datagram at a time */
     struct pv_udp_in *in = NULL;
     size_t n = 0;
-    assert_int_equal(rx == NULL ? pv_udp_receiver_new(&rx, 1, sizeof(c->buf)) : PV_OK, PV_OK);
+    assert_ok(rx == NULL ? pv_udp_receiver_new(&rx, 1, sizeof(c->buf)) : PV_OK);
     bool got = pv_udp_recv(rx, c->fd, &in, &n) == PV_OK && n == 1;
     if (got) {
         memcpy(c->buf, in[0].ptr, in[0].len);
@@ -155,18 +155,18 @@ static struct pv_view finish(struct pv_stun_writer *sw, const struct pv_turnauth
 {
     struct pv_turnauth_key key;
     size_t len = 0;
-    assert_int_equal(pv_turnauth_key(creds->user, creds->password, &key), PV_OK);
+    assert_ok(pv_turnauth_key(creds->user, creds->password, &key));
     pv_stun_put(sw, PV_STUN_ATTR_USERNAME, pv_view(creds->user, strlen(creds->user)));
     pv_stun_put(sw, PV_STUN_ATTR_REALM, pv_view(PV_TURNAUTH_REALM, strlen(PV_TURNAUTH_REALM)));
     pv_stun_put(sw, PV_STUN_ATTR_NONCE, pv_view(creds->nonce, strlen(creds->nonce)));
     pv_stun_put_integrity(sw, pv_view(key.md5, sizeof(key.md5)));
-    assert_int_equal(pv_stun_write_end(sw, &len), PV_OK);
+    assert_ok(pv_stun_write_end(sw, &len));
     return pv_view(sw->buf, len);
 }
 
 static void expect_success(struct pv_view answer, struct pv_stun_msg *msg)
 {
-    assert_int_equal(pv_stun_decode(answer, msg), PV_OK);
+    assert_ok(pv_stun_decode(answer, msg));
     assert_int_equal(msg->cls, PV_STUN_SUCCESS);
 }
 
@@ -207,7 +207,7 @@ static struct client member(uint8_t i)
     uint8_t pk[32];
     uint8_t buf[512];
     node_pk(i, pk);
-    assert_int_equal(pv_relaylink_online(w->link, NET, pk, pv_clock_now(), &c.creds), PV_OK);
+    assert_ok(pv_relaylink_online(w->link, NET, pk, pv_clock_now(), &c.creds));
     send_to(&c, &w->server, write_allocate(&c.creds, true, buf, sizeof(buf)));
     expect_success(receive(&c), &msg);
     return c;
@@ -218,8 +218,8 @@ static void take_nonce(struct pv_view answer, struct pv_turnauth_creds *creds)
 {
     struct pv_stun_msg msg;
     struct pv_view nonce;
-    assert_int_equal(pv_stun_decode(answer, &msg), PV_OK);
-    assert_int_equal(pv_stun_find(&msg, PV_STUN_ATTR_NONCE, &nonce), PV_OK);
+    assert_ok(pv_stun_decode(answer, &msg));
+    assert_ok(pv_stun_find(&msg, PV_STUN_ATTR_NONCE, &nonce));
     memset(creds, 0, sizeof(*creds));
     memcpy(creds->nonce, nonce.ptr, nonce.len);
     memcpy(creds->user, "alice", 6);
@@ -269,7 +269,7 @@ PV_TEST_IN(a_binding_request_is_answered, make_world, end_world)
     struct pv_addr seen;
     send_to(&c, &w->server, pv_view(request, sizeof(request)));
     expect_success(receive(&c), &msg);
-    assert_int_equal(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &seen), PV_OK);
+    assert_ok(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &seen));
     assert_true(pv_addr_equal(&seen, &c.at));
     close(c.fd);
 }
@@ -339,7 +339,7 @@ PV_TEST_IN(others_come_and_go_while_one_floods_and_who_is_removed_gets_nothing, 
         struct pv_turnauth_creds creds;
         node_pk((uint8_t)(3 + i % 200), pk);
         pv_store_be32(pk + 4, i);
-        assert_int_equal(pv_relaylink_online(w->link, NET, pk, pv_clock_now(), &creds), PV_OK);
+        assert_ok(pv_relaylink_online(w->link, NET, pk, pv_clock_now(), &creds));
         if (i % 3 == 0)
             pv_relaylink_offline(w->link, NET, pk);
         if (i % 2 == 0)
@@ -398,7 +398,7 @@ PV_TEST_IN(runs_pass_through_a_relay_socket_whole_and_in_order, make_world, end_
     take_nonce(receive(&c), &c.creds);
     send_to(&c, &w->server, write_allocate(&c.creds, false, buf, sizeof(buf)));
     expect_success(receive(&c), &msg);
-    assert_int_equal(pv_stun_get_xor_addr(&msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), PV_OK);
+    assert_ok(pv_stun_get_xor_addr(&msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed));
     bind_channel(&c, 0x4000, &peer.at);
     static const size_t sizes[] = {64, 1204};
     for (size_t s = 0; s < PV_ARRAY_LEN(sizes); s++) {
@@ -441,7 +441,7 @@ PV_TEST_IN(a_stream_relays_through_the_link, make_world, end_world)
     news = next_news(got, sizeof(got));
     assert_true(news.stream == 5 && news.holds && !news.broken);
     expect_success(news.data, &msg);
-    assert_int_equal(pv_stun_get_xor_addr(&msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), PV_OK);
+    assert_ok(pv_stun_get_xor_addr(&msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed));
     begin(&sw, buf, sizeof(buf), PV_TURN_CHANNEL_BIND);
     pv_stun_put_u32(&sw, PV_TURN_ATTR_CHANNEL_NUMBER, 0x4005u << 16);
     pv_stun_put_xor_addr(&sw, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer.at);
@@ -476,7 +476,7 @@ PV_TEST_IN(datagrams_not_read_in_time_are_counted, prepare_world, end_world)
     for (size_t i = 0; i < 4 * PV_UDP_SOCKBUF / sizeof(run); i++)
         pv_udp_send(c.fd, &out, 1, &counts);
     assert_int_equal(pv_relaystat_get(w->stats, PV_RELAYSTAT_DROP_NOT_RECEIVED), 0);
-    assert_int_equal(pv_relay_start(w->relay), PV_OK);
+    assert_ok(pv_relay_start(w->relay));
     while (pv_relaystat_get(w->stats, PV_RELAYSTAT_DROP_NOT_RECEIVED) == 0)
         (void)!poll(NULL, 0, 1);
     barrier();

@@ -36,8 +36,8 @@ static inline struct pv_storeop *member_op(const struct cw_node *node, uint64_t 
     memset(receipt, (int)n, sizeof(receipt));
     memcpy(row.network, world->created.network_id, sizeof(row.network));
     pv_statement_hash(row.statement, row.hash);
-    assert_int_equal(pv_storeop_new(PV_STOREOP_REGISTER, 1, 1000, &op), PV_OK);
-    assert_int_equal(pv_storeop_add(op, &row), PV_OK);
+    assert_ok(pv_storeop_new(PV_STOREOP_REGISTER, 1, 1000, &op));
+    assert_ok(pv_storeop_add(op, &row));
     op->id = n;
     op->uses = uses;
     op->serial = serial;
@@ -55,7 +55,7 @@ static inline struct pv_storeop *network_op(uint64_t n)
         pv_made_view(&world->created.admin), pv_made_view(&world->created.member)};
     uint8_t receipt[PV_RECEIPT_LEN] = {1};
     struct pv_storeop *op = NULL;
-    assert_int_equal(pv_storeop_new(PV_STOREOP_PUT, 4, 4096, &op), PV_OK);
+    assert_ok(pv_storeop_new(PV_STOREOP_PUT, 4, 4096, &op));
     op->id = n;
     for (uint64_t i = 0; i < 4; i++) {
         struct pv_storerow row = {.epoch = 7,
@@ -66,7 +66,7 @@ static inline struct pv_storeop *network_op(uint64_t n)
             row.foreign = pv_view(receipt, sizeof(receipt));
         memcpy(row.network, world->created.network_id, sizeof(row.network));
         pv_statement_hash(row.statement, row.hash);
-        assert_int_equal(pv_storeop_add(op, &row), PV_OK);
+        assert_ok(pv_storeop_add(op, &row));
     }
     return op;
 }
@@ -106,6 +106,6 @@ static inline struct seen all_of(struct pv_coordstore *s)
 {
     char error[PV_STOREOP_ERROR_MAX];
     struct seen seen = {0};
-    assert_int_equal(pv_coordstore_load(s, see, &seen, error), PV_OK);
+    assert_ok(pv_coordstore_load(s, see, &seen, error));
     return seen;
 }

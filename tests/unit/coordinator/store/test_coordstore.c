@@ -165,7 +165,7 @@ PV_TEST(a_damaged_database_is_named_and_left_alone)
     struct stat after;
     for (uint64_t i = 1; i < 100; i++) {
         struct cw_node n = cw_node_make(world);
-        assert_int_equal(run(s, member_op(&n, i, 0, 1000)).status, PV_OK);
+        assert_ok(run(s, member_op(&n, i, 0, 1000)).status);
     }
     pv_coordstore_close(s);
     char junk[8192];
@@ -240,7 +240,7 @@ static struct marks load_and_mark(void)
     char error[PV_STOREOP_ERROR_MAX];
     struct marks m = {0};
     struct pv_coordstore *s = open_ok();
-    assert_int_equal(pv_coordstore_load(s, mark, &m, error), PV_OK);
+    assert_ok(pv_coordstore_load(s, mark, &m, error));
     pv_coordstore_close(s);
     return m;
 }
@@ -250,7 +250,7 @@ static struct marks load_and_mark(void)
 PV_TEST(rows_of_an_older_version_are_kept_and_marked)
 {
     struct pv_coordstore *s = open_ok();
-    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    assert_ok(run(s, network_op(1)).status);
     pv_coordstore_close(s);
     exec_sql("ALTER TABLE statements DROP COLUMN mark");
     struct marks first = load_and_mark(), second = load_and_mark();
@@ -265,11 +265,11 @@ PV_TEST(uses_of_an_older_version_count)
 {
     struct pv_coordstore *s = open_ok();
     struct cw_node a = cw_node_make(world), b = cw_node_make(world), c = cw_node_make(world);
-    assert_int_equal(run(s, member_op(&a, 1, 0, 2)).status, PV_OK);
+    assert_ok(run(s, member_op(&a, 1, 0, 2)).status);
     pv_coordstore_close(s);
     exec_sql("DROP TRIGGER member_came; DROP TRIGGER member_went; DROP TABLE invite_use");
     s = open_ok();
-    assert_int_equal(run(s, member_op(&b, 2, 0, 2)).status, PV_OK);
+    assert_ok(run(s, member_op(&b, 2, 0, 2)).status);
     s = pv_coordstore_close(s);
     s = open_ok();
     assert_int_equal(run(s, member_op(&c, 3, 0, 2)).status, PV_ERR_EXPIRED);
@@ -286,8 +286,8 @@ PV_TEST(a_clock_that_jumps_deletes_no_copies)
 {
     uint64_t n = 0;
     disk = open_ok();
-    assert_int_equal(keep(1, 2, 1, 0, 100), PV_OK);
-    assert_int_equal(keep(1, 2, 2, YEARS, 100), PV_OK);
+    assert_ok(keep(1, 2, 1, 0, 100));
+    assert_ok(keep(1, 2, 2, YEARS, 100));
     assert_int_equal(next(2, &n, false, YEARS + 3600), 1);
     pv_coordstore_close(disk);
     disk = open_ok();
@@ -306,8 +306,8 @@ PV_TEST(a_clock_that_was_behind_deletes_no_copies)
 {
     uint64_t n = 0;
     disk = open_ok();
-    assert_int_equal(keep(1, 2, 1, YEARS, 100), PV_OK);
-    assert_int_equal(keep(1, 2, 2, 0, 100), PV_OK);
+    assert_ok(keep(1, 2, 1, YEARS, 100));
+    assert_ok(keep(1, 2, 2, 0, 100));
     assert_int_equal(next(2, &n, false, YEARS), 1);
     assert_int_equal(next(2, &n, false, YEARS), 2);
     disk = pv_coordstore_close(disk);
@@ -318,7 +318,7 @@ PV_TEST(copies_of_an_older_version_are_not_from_the_future)
 {
     uint64_t n = 0;
     disk = open_ok();
-    assert_int_equal(keep(1, 2, 1, YEARS, 100), PV_OK);
+    assert_ok(keep(1, 2, 1, YEARS, 100));
     exec_sql("DELETE FROM age_clock");
     pass_days(0, PV_STOREOP_COPY_S / 86400);
     assert_int_equal(next(2, &n, false, PV_STOREOP_COPY_S), 1);
@@ -342,13 +342,13 @@ PV_TEST(copies_take_their_age_along)
     const uint64_t wall_s = pv_clock_wall_us() / 1000000;
     uint64_t before = 0, after = 0;
     disk = open_ok();
-    assert_int_equal(keep(1, 2, 1, 0, 100), PV_OK);
+    assert_ok(keep(1, 2, 1, 0, 100));
     exec_sql("DELETE FROM age_clock");
-    assert_int_equal(pv_coordstore_copies(disk, take_time, &before, error), PV_OK);
+    assert_ok(pv_coordstore_copies(disk, take_time, &before, error));
     snprintf(text, sizeof(text), "INSERT INTO age_clock VALUES(1, %llu, %llu)",
              (unsigned long long)(wall_s - 1000000), (unsigned long long)wall_s);
     exec_sql(text);
-    assert_int_equal(pv_coordstore_copies(disk, take_time, &after, error), PV_OK);
+    assert_ok(pv_coordstore_copies(disk, take_time, &after, error));
     assert_true(after == before + 1000000);
     disk = pv_coordstore_close(disk);
 }
@@ -358,16 +358,16 @@ PV_TEST(copies_take_their_age_along)
 PV_TEST(one_network_leaves_disk_for_others)
 {
     disk = open_ok();
-    assert_int_equal(keep(1, 2, 1, 0, 100), PV_OK);
+    assert_ok(keep(1, 2, 1, 0, 100));
     exec_sql("UPDATE mail_use SET bytes = 600 << 20");
     assert_int_equal(keep(1, 2, 2, 0, 100), PV_ERR_REFUSED);
     exec_sql("UPDATE mail_use SET bytes = 60 << 20; INSERT INTO mail_use VALUES(x'77', 600 << 20)");
-    assert_int_equal(keep(1, 2, 2, 0, 100), PV_OK);
+    assert_ok(keep(1, 2, 2, 0, 100));
     exec_sql("UPDATE mail_use SET bytes = 1 << 30 WHERE network = x'77'");
     assert_int_equal(keep(1, 2, 3, 0, 100), PV_ERR_REFUSED);
     pv_coordstore_close(disk);
     disk = open_ok(); /* counted anew: what is there */
-    assert_int_equal(keep(1, 2, 3, 0, 100), PV_OK);
+    assert_ok(keep(1, 2, 3, 0, 100));
     uint64_t n = 0;
     assert_int_equal(next(2, &n, false, 0), 1);
     assert_int_equal(next(2, &n, true, 0), 2);
@@ -460,7 +460,7 @@ static void expect_statements(void)
     size_t n = 0;
     if (pv_coordstore_open_sqlite(&s, dir, error) < 0)
         fail_msg("%s", error);
-    assert_int_equal(pv_coordstore_load(s, count_row, &n, error), PV_OK);
+    assert_ok(pv_coordstore_load(s, count_row, &n, error));
     assert_int_equal(n, 2);
     pv_coordstore_close(s);
 }
@@ -496,7 +496,7 @@ PV_TEST_IN(a_migration_that_breaks_off_leaves_the_old_database_whole, NULL, NULL
     old_database_exec(path, "CREATE VIEW mail AS SELECT 1 AS network");
     char *before = old_database_dump(path);
     assert_true(pv_coordstore_open_sqlite(&s, dir, error) < 0);
-    assert_non_null(strstr(error, "open "));
+    assert_has(error, "open ");
     char *after = old_database_dump(path);
     assert_string_equal(after, before);
     old_database_exec(path, "DROP VIEW mail");
@@ -513,7 +513,7 @@ PV_TEST_IN(a_newer_database_is_refused_with_both_versions_and_the_remedy, NULL, 
     make_old("coordinator-v1-marks");
     old_database_exec(path, "PRAGMA user_version = 77");
     assert_int_equal(pv_coordstore_open_sqlite(&s, dir, error), PV_ERR_UNSUPPORTED);
-    assert_non_null(strstr(error, "newer p2pvpn-coordinator (schema 77; this one knows up to 2): "
-                                  "install that version"));
+    assert_has(error, "newer p2pvpn-coordinator (schema 77; this one knows up to 2): "
+                      "install that version");
     assert_int_equal(test_dir_remove(dir), 0);
 }

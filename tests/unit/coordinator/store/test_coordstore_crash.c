@@ -67,8 +67,8 @@ static struct pv_storeop *register_op(unsigned op, const struct cw_node *node, u
                               .receipt = pv_view(receipt, sizeof(receipt))};
     memcpy(row.network, world->created.network_id, sizeof(row.network));
     pv_statement_hash(row.statement, row.hash);
-    assert_int_equal(pv_storeop_new(PV_STOREOP_REGISTER, 1, 1000, &out), PV_OK);
-    assert_int_equal(pv_storeop_add(out, &row), PV_OK);
+    assert_ok(pv_storeop_new(PV_STOREOP_REGISTER, 1, 1000, &out));
+    assert_ok(pv_storeop_add(out, &row));
     out->uses = 1;
     memcpy(out->invite, invites[op].pk, sizeof(out->invite));
     memcpy(out->node, node->id.pk, sizeof(out->node));
@@ -83,9 +83,7 @@ static struct pv_storeop *copy_op(enum pv_storeop_kind kind, unsigned op, uint64
         .network = {1}, .from = {7}, .to = {(uint8_t)op}, .key = {(uint8_t)op}, .wall_s = WALL_S};
     m.n = n;
     m.after = 0;
-    assert_int_equal(
-        pv_storeop_new_copy(kind, &m, pv_view(box, kind == PV_STOREOP_KEEP ? BOX : 0), &out),
-        PV_OK);
+    assert_ok(pv_storeop_new_copy(kind, &m, pv_view(box, kind == PV_STOREOP_KEEP ? BOX : 0), &out));
     return out;
 }
 
@@ -94,7 +92,7 @@ static struct pv_storeop *copy_op(enum pv_storeop_kind kind, unsigned op, uint64
 static uint64_t collect(struct pv_coordstore *s, unsigned op, uint64_t n)
 {
     struct pv_storeop_result res = run(s, copy_op(PV_STOREOP_COLLECT, op, n));
-    assert_int_equal(res.status, PV_OK);
+    assert_ok(res.status);
     uint64_t got = res.collected == NULL ? 0 : res.collected->n;
     if (res.collected != NULL)
         assert_int_equal(res.collected->len, BOX);
@@ -106,9 +104,9 @@ static void do_one(struct pv_coordstore *s, unsigned op)
 {
     begun[op] = crash.n;
     if (op % N_KINDS == REGISTER) {
-        assert_int_equal(run(s, register_op(op, &nodes[op], op)).status, PV_OK);
+        assert_ok(run(s, register_op(op, &nodes[op], op)).status);
     } else if (op % N_KINDS == KEEP) {
-        assert_int_equal(run(s, copy_op(PV_STOREOP_KEEP, op, 0)).status, PV_OK);
+        assert_ok(run(s, copy_op(PV_STOREOP_KEEP, op, 0)).status);
         answered[op] = crash.n;
         copies[op] = collect(s, op, 0);
         assert_true(copies[op] != 0);
@@ -138,7 +136,7 @@ static void check_members(struct pv_coordstore *s, size_t cut)
 {
     char error[PV_STOREOP_ERROR_MAX];
     struct seen seen = {0};
-    assert_int_equal(pv_coordstore_load(s, see, &seen, error), PV_OK);
+    assert_ok(pv_coordstore_load(s, see, &seen, error));
     for (unsigned op = 1; op <= OPS; op++) {
         if (op % N_KINDS != REGISTER)
             continue;
@@ -233,7 +231,7 @@ PV_TEST(an_upgrade_may_be_cut_short_at_any_write)
             assert_int_equal(mkdir(after, 0700), 0);
             crash_make(after, cut, left);
             struct pv_coordstore *s = open_in(after);
-            assert_int_equal(pv_coordstore_load(s, count_row, &n, error), PV_OK);
+            assert_ok(pv_coordstore_load(s, count_row, &n, error));
             assert_int_equal(n, 2);
             pv_coordstore_close(s);
             (void)snprintf(path, sizeof(path), "%s/coordinator.db", after);

@@ -47,7 +47,7 @@ static bool ask_for(const struct pg_server *server, const char *sql, bool row)
     char error[PV_PG_ERROR_MAX] = "";
     struct pv_pg *pg = NULL;
     bool found = false;
-    assert_int_equal(pv_pg_new(&pg, &cfg, error), PV_OK);
+    assert_ok(pv_pg_new(&pg, &cfg, error));
     while (!found && pv_clock_now() < until) {
         if (pv_pg_connect(pg, error) == PV_OK &&
             pv_pg_exec(pg, sql, take_any, &found, error) == PV_OK)
@@ -96,7 +96,7 @@ static void join(void)
     struct pv_pg_lease_config cfg = {
         .conninfo = conninfo, .pk = {1}, .holder = {1}, .name = "one", .shared = true};
     char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
-    assert_int_equal(pv_pg_lease_new(&lease, &cfg, error), PV_OK);
+    assert_ok(pv_pg_lease_new(&lease, &cfg, error));
     test_defer(end_lease, lease);
     if (pv_pg_lease_take(lease, other, error) != PV_OK)
         fail_msg("%s", error);
@@ -148,7 +148,7 @@ PV_TEST(nothing_answered_is_lost_when_the_primary_dies)
     struct pv_coordstore *s = open_ok();
     struct pv_storeop *made = network_op(MEMBERS + 2);
     made->fresh = true;
-    assert_int_equal(run(s, made).status, PV_OK);
+    assert_ok(run(s, made).status);
     assert_int_equal(pipe(fds), 0);
     pid_t pid = killer(fds[0]);
     for (uint64_t i = 1; i <= MEMBERS; i++) {

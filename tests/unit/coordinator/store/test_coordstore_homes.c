@@ -130,7 +130,7 @@ static inline struct pv_storeop_result order(struct member *m, enum pv_storeop_k
     struct pv_storeop_copy what = {.wall_s = 0};
     struct pv_storeop *op = NULL;
     memcpy(what.network, world->created.network_id, sizeof(what.network));
-    assert_int_equal(pv_storeop_new_copy(kind, &what, pv_view(NULL, 0), &op), PV_OK);
+    assert_ok(pv_storeop_new_copy(kind, &what, pv_view(NULL, 0), &op));
     op->id = 3;
     op->pleads = pleads;
     memcpy(op->node, pleader, sizeof(op->node));
@@ -185,8 +185,7 @@ static inline int keep_one(struct member *m)
     const uint8_t box[] = {7, 8, 9};
     struct pv_storeop *op = NULL;
     memcpy(copy.network, world->created.network_id, sizeof(copy.network));
-    assert_int_equal(pv_storeop_new_copy(PV_STOREOP_KEEP, &copy, pv_view(box, sizeof(box)), &op),
-                     PV_OK);
+    assert_ok(pv_storeop_new_copy(PV_STOREOP_KEEP, &copy, pv_view(box, sizeof(box)), &op));
     return run(m->store, op).status;
 }
 
@@ -198,7 +197,7 @@ PV_TEST(one_stores_and_the_other_is_told_where)
 {
     assert_int_equal(verdict(&two, false), PV_HOME_NONE);
     struct pv_storeop_result res = create(&one, 1);
-    assert_int_equal(res.status, PV_OK);
+    assert_ok(res.status);
     assert_true(res.fence > 0);
     struct pv_home_answer *a = ask(&two, PV_STOREOP_HOME, false);
     assert_int_equal(a->verdict, PV_HOME_THERE);
@@ -206,7 +205,7 @@ PV_TEST(one_stores_and_the_other_is_told_where)
     assert_string_equal(a->to[0], "192.0.2.1:3478");
     assert_string_equal(a->to[1], "[2001:db8::1]:3478");
     pv_home_answer_free(a);
-    assert_int_equal(put(&one, 9), PV_OK);
+    assert_ok(put(&one, 9));
     assert_int_equal(put(&two, 10), -ESTALE);
     assert_int_equal(create(&two, 20).status, -ESTALE); /* the same network again */
     assert_int_equal(all_of(open_ok()).n, 5);
@@ -215,13 +214,13 @@ PV_TEST(one_stores_and_the_other_is_told_where)
 /* In one batch of the store two networks may be written, of which one was taken away. */
 PV_TEST(a_network_that_was_lost_does_not_hurt_others)
 {
-    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_ok(create(&one, 1).status);
     struct cw *first = world;
     struct cw_keys first_invite = invite;
     world = cw_new(2);
     cw_make_network(world);
     invite = cw_keys_make(world);
-    assert_int_equal(create(&one, 20).status, PV_OK);
+    assert_ok(create(&one, 20).status);
     silence(1);
     run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
     assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
@@ -234,14 +233,14 @@ PV_TEST(a_network_that_was_lost_does_not_hurt_others)
     struct pv_storeop_result res[2];
     pv_coordstore_run(one.store, ops, res, 2);
     assert_int_equal(res[0].status, -ESTALE);
-    assert_int_equal(res[1].status, PV_OK);
+    assert_ok(res[1].status);
     pv_storeop_free(ops[0]);
     pv_storeop_free(ops[1]);
 }
 
 PV_TEST(a_network_given_away_goes_with_all_its_rows)
 {
-    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_ok(create(&one, 1).status);
     struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
     assert_int_equal(a->verdict, PV_HOME_THERE);
     assert_string_equal(a->to[0], "192.0.2.2:3478");
@@ -254,20 +253,20 @@ PV_TEST(a_network_given_away_goes_with_all_its_rows)
     assert_string_equal(a->why, "given to it");
     assert_true(a->epoch > 7); /* above all its receipts */
     pv_home_answer_free(a);
-    assert_int_equal(put(&two, 9), PV_OK);
+    assert_ok(put(&two, 9));
     /* A second time nothing happens: it is not its to give. */
     a = ask(&one, PV_STOREOP_LEAVE, false);
     assert_int_equal(a->verdict, PV_HOME_THERE);
     pv_home_answer_free(a);
-    assert_int_equal(put(&two, 10), PV_OK);
+    assert_ok(put(&two, 10));
 }
 
 /* The other drains too, or has ended: what nobody can have is not given to nobody. */
 PV_TEST(a_network_that_nobody_takes_stays)
 {
-    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_ok(create(&one, 1).status);
     run_sql("UPDATE p2pvpn.coordinators SET draining = true WHERE name = 'machine 2'");
-    assert_int_equal(renew(&one, 1), PV_OK);
+    assert_ok(renew(&one, 1));
     assert_true(one.renewal.living == 2 && one.renewal.few == UINT64_MAX);
     struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
     assert_int_equal(a->verdict, PV_HOME_WAIT);
@@ -276,13 +275,13 @@ PV_TEST(a_network_that_nobody_takes_stays)
     a = ask(&one, PV_STOREOP_LEAVE, false);
     assert_int_equal(a->verdict, PV_HOME_WAIT);
     pv_home_answer_free(a);
-    assert_int_equal(put(&one, 9), PV_OK);
+    assert_ok(put(&one, 9));
 }
 
 PV_TEST(one_that_sleeps_is_followed_and_learns_of_it)
 {
-    assert_int_equal(create(&one, 1).status, PV_OK);
-    assert_int_equal(renew(&one, 1), PV_OK);
+    assert_ok(create(&one, 1).status);
+    assert_ok(renew(&one, 1));
     assert_int_equal(one.renewal.n, 1);
     assert_int_equal(one.renewal.living, 2);
     silence(1);
@@ -291,19 +290,19 @@ PV_TEST(one_that_sleeps_is_followed_and_learns_of_it)
     run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
     assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
     assert_int_equal(put(&one, 9), -ESTALE);
-    assert_int_equal(renew(&one, 1), PV_OK);
+    assert_ok(renew(&one, 1));
     assert_true(one.renewal.has_list);
     assert_int_equal(one.renewal.n, 0);
-    assert_int_equal(renew(&one, 0), PV_OK);
+    assert_ok(renew(&one, 0));
     assert_false(one.renewal.has_list); /* nothing has changed since */
     assert_int_equal(verdict(&one, false), PV_HOME_THERE);
-    assert_int_equal(put(&two, 10), PV_OK);
+    assert_ok(put(&two, 10));
 }
 
 PV_TEST(a_renewal_says_what_time_it_is_there)
 {
     const uint64_t before = pv_clock_wall_us();
-    assert_int_equal(renew(&one, 0), PV_OK);
+    assert_ok(renew(&one, 0));
     assert_in_range(one.renewal.wall_us, before, pv_clock_wall_us());
     assert_true(one.renewal.wall_at <= pv_clock_now());
 }
@@ -321,8 +320,8 @@ static void set_clock(const char *by)
 
 static void both_have_renewed_for_long(void)
 {
-    assert_int_equal(renew(&one, 1), PV_OK);
-    assert_int_equal(renew(&two, 0), PV_OK);
+    assert_ok(renew(&one, 1));
+    assert_ok(renew(&two, 0));
     run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
 }
 
@@ -332,34 +331,34 @@ static void both_have_renewed_for_long(void)
 PV_TEST(a_jump_of_the_clock_moves_no_home_and_buries_no_dead)
 {
     static const char *const jumps[] = {"1 hour", "4 seconds", "-1 hour", "-4 seconds"};
-    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_ok(create(&one, 1).status);
     for (size_t i = 0; i < PV_ARRAY_LEN(jumps); i++) {
         both_have_renewed_for_long();
         assert_int_equal(verdict(&two, false), PV_HOME_THERE);
         set_clock(jumps[i]);
         assert_int_equal(verdict(&two, false), PV_HOME_WAIT);
-        assert_int_equal(renew(&two, 0), PV_OK);
+        assert_ok(renew(&two, 0));
         assert_int_equal(two.renewal.living, 1);
         assert_int_equal(verdict(&two, false), PV_HOME_WAIT);
-        assert_int_equal(renew(&one, 1), PV_OK);
+        assert_ok(renew(&one, 1));
         assert_int_equal(one.renewal.living, 2);
         assert_int_equal(verdict(&two, false), PV_HOME_THERE);
-        assert_int_equal(put(&one, 9 + i), PV_OK);
+        assert_ok(put(&one, 9 + i));
     }
     both_have_renewed_for_long();
     set_clock("-1 hour");
-    assert_int_equal(renew(&two, 0), PV_OK);
+    assert_ok(renew(&two, 0));
     run_sql("UPDATE p2pvpn.coordinators SET steady = steady - interval '4 seconds'"
             " WHERE name = 'machine 2'");
     assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
-    assert_int_equal(put(&two, 20), PV_OK);
+    assert_ok(put(&two, 20));
     assert_int_equal(put(&one, 21), -ESTALE);
 }
 
 PV_TEST(one_that_was_killed_is_followed_before_its_time)
 {
     char error[PV_PG_ERROR_MAX], other[PV_PG_NAME_MAX];
-    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_ok(create(&one, 1).status);
     run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
     run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() + interval '1.5 seconds'"
             " WHERE name = 'machine 1'");
@@ -368,17 +367,17 @@ PV_TEST(one_that_was_killed_is_followed_before_its_time)
     const pv_ns until = pv_clock_now() + PV_S(60);
     while (verdict(&two, false) == PV_HOME_THERE && pv_clock_now() < until)
         poll(NULL, 0, 20); /* the server notices the end of a session a moment later */
-    assert_int_equal(put(&two, 9), PV_OK);
+    assert_ok(put(&two, 9));
 
     /* Started again in its place it is one of them again, and an import has to wait for all. */
     one = join(1);
     assert_int_equal(verdict(&one, false), PV_HOME_THERE);
     struct pv_pg_lease *alone = lease_of(3, false);
     assert_int_equal(pv_pg_lease_take(alone, other, error), PV_ERR_AGAIN);
-    assert_non_null(strstr(other, "machine"));
+    assert_has(other, "machine");
     pv_pg_lease_release(one.lease);
     pv_pg_lease_release(two.lease);
-    assert_int_equal(pv_pg_lease_take(alone, other, error), PV_OK);
+    assert_ok(pv_pg_lease_take(alone, other, error));
     struct pv_pg_lease *third = lease_of(4, true);
     assert_int_equal(pv_pg_lease_take(third, other, error), PV_ERR_AGAIN);
     assert_string_equal(other, "machine 3");
@@ -388,7 +387,7 @@ PV_TEST(one_that_was_killed_is_followed_before_its_time)
 
 PV_TEST(a_home_that_members_cannot_reach_comes_back)
 {
-    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_ok(create(&one, 1).status);
     memcpy(pleader, world->alice.id.pk, sizeof(pleader));
     assert_int_equal(verdict(&two, true), PV_HOME_THERE);
     run_sql("UPDATE p2pvpn.homes SET since = since - interval '31 seconds'");
@@ -408,26 +407,25 @@ static void put_signed(struct pv_statement *st, const uint8_t *signer, uint64_t 
     size_t len;
     struct pv_storeop *op = NULL;
     memcpy(st->network_id, world->created.network_id, sizeof(st->network_id));
-    assert_int_equal(pv_statement_make(st, pv_signer_sk(signer), NULL, raw, sizeof(raw), &len),
-                     PV_OK);
+    assert_ok(pv_statement_make(st, pv_signer_sk(signer), NULL, raw, sizeof(raw), &len));
     struct pv_storerow row = {.epoch = 7,
                               .n = n,
                               .statement = pv_view(raw, len),
                               .receipt = pv_view(receipt, sizeof(receipt))};
     memcpy(row.network, st->network_id, sizeof(row.network));
     pv_statement_hash(row.statement, row.hash);
-    assert_int_equal(pv_storeop_new(PV_STOREOP_PUT, 1, 1000, &op), PV_OK);
-    assert_int_equal(pv_storeop_add(op, &row), PV_OK);
-    assert_int_equal(run(one.store, op).status, PV_OK);
+    assert_ok(pv_storeop_new(PV_STOREOP_PUT, 1, 1000, &op));
+    assert_ok(pv_storeop_add(op, &row));
+    assert_ok(run(one.store, op).status);
 }
 
 /* A removed machine knows enough of the network to knock as before. */
 PV_TEST(a_node_that_was_removed_or_left_moves_nothing)
 {
     struct cw_node bob = cw_node_make(world), eve = cw_node_make(world);
-    assert_int_equal(create(&one, 1).status, PV_OK);
-    assert_int_equal(run(one.store, member_op(&bob, 9, 3, 100)).status, PV_OK);
-    assert_int_equal(run(one.store, member_op(&eve, 10, 0, 100)).status, PV_OK);
+    assert_ok(create(&one, 1).status);
+    assert_ok(run(one.store, member_op(&bob, 9, 3, 100)).status);
+    assert_ok(run(one.store, member_op(&eve, 10, 0, 100)).status);
     run_sql("UPDATE p2pvpn.homes SET since = since - interval '31 seconds'");
 
     struct pv_statement removal = {.type = PV_ST_REVOCATION};
@@ -445,7 +443,7 @@ PV_TEST(a_node_that_was_removed_or_left_moves_nothing)
     /* Bob joins again: its newer statement counts. */
     struct pv_storeop *again = member_op(&bob, 13, 301, 100);
     again->min_serial = 301;
-    assert_int_equal(run(one.store, again).status, PV_OK);
+    assert_ok(run(one.store, again).status);
     assert_int_equal(verdict(&two, true), PV_HOME_TAKE);
 }
 
@@ -472,7 +470,7 @@ static void look_for_old_copies(void)
     run_sql(sql);
     run_sql("UPDATE p2pvpn.homes SET holder = (SELECT max(id) FROM p2pvpn.coordinators)");
     pv_home_answer_free(ask(&m, PV_STOREOP_HOME, false));
-    assert_int_equal(keep_one(&m), PV_OK);
+    assert_ok(keep_one(&m));
     leave(&m);
 }
 
@@ -480,8 +478,8 @@ static void look_for_old_copies(void)
  * too old go when that clock has stood for a while: it may have jumped. */
 PV_TEST(copies_grow_old_by_the_clock_of_the_database)
 {
-    assert_int_equal(create(&one, 1).status, PV_OK);
-    assert_int_equal(keep_one(&one), PV_OK); /* two days ago, says this one's clock */
+    assert_ok(create(&one, 1).status);
+    assert_ok(keep_one(&one)); /* two days ago, says this one's clock */
     assert_in_range(age_of_copy(), 0, 100);
     run_sql("UPDATE p2pvpn.mail SET key = '\\x77', time = time - 15 * 86400");
     look_for_old_copies();
@@ -563,8 +561,7 @@ static void take_both(uint8_t (*ids)[PV_NETWORK_ID_LEN], pid_t other)
     for (size_t i = 0; i < 2; i++) {
         struct pv_storeop_copy what = {.wall_s = 0};
         memcpy(what.network, ids[i], sizeof(what.network));
-        assert_int_equal(pv_storeop_new_copy(PV_STOREOP_HOME, &what, pv_view(NULL, 0), &ops[i]),
-                         PV_OK);
+        assert_ok(pv_storeop_new_copy(PV_STOREOP_HOME, &what, pv_view(NULL, 0), &ops[i]));
         ops[i]->id = i + 1;
     }
     pv_coordstore_run(two.store, ops, res, 2);
@@ -591,7 +588,7 @@ PV_TEST(coordinators_that_follow_at_once_do_not_wait_for_each_other)
         cw_make_network(world);
         invite = cw_keys_make(world);
         memcpy(ids[i], world->created.network_id, sizeof(ids[i]));
-        assert_int_equal(create(&one, 1 + 20 * i).status, PV_OK);
+        assert_ok(create(&one, 1 + 20 * i).status);
     }
     if (memcmp(ids[0], ids[1], sizeof(ids[0])) < 0) { /* the higher one stands first */
         uint8_t id[PV_NETWORK_ID_LEN];
@@ -632,24 +629,24 @@ PV_TEST(least_rights_are_enough)
     user = "few";
     one = join(1);
     two = join(2);
-    assert_int_equal(create(&one, 1).status, PV_OK);
-    assert_int_equal(put(&one, 9), PV_OK);
-    assert_int_equal(keep_one(&one), PV_OK);
-    assert_int_equal(renew(&one, 1), PV_OK);
-    assert_int_equal(pv_pgview_read(pg_server_conninfo(&server, user), &view, error), PV_OK);
+    assert_ok(create(&one, 1).status);
+    assert_ok(put(&one, 9));
+    assert_ok(keep_one(&one));
+    assert_ok(renew(&one, 1));
+    assert_ok(pv_pgview_read(pg_server_conninfo(&server, user), &view, error));
     assert_int_equal(n[2], 1);
     struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
     assert_int_equal(a->verdict, PV_HOME_THERE);
     pv_home_answer_free(a);
     assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
-    assert_int_equal(put(&two, 10), PV_OK);
+    assert_ok(put(&two, 10));
     struct pv_storeop_result res = order(&two, PV_STOREOP_DROP, false);
-    assert_int_equal(res.status, PV_OK);
+    assert_ok(res.status);
     pv_pg_lease_release(one.lease);
     pv_pg_lease_release(two.lease);
     struct pv_pg_lease *alone = lease_of(3, false);
     char other[PV_PG_NAME_MAX];
-    assert_int_equal(pv_pg_lease_take(alone, other, error), PV_OK);
+    assert_ok(pv_pg_lease_take(alone, other, error));
     pv_pg_lease_free(alone);
     user = "postgres";
     assert_string_equal(pg_sql(&server, "SELECT pg_has_role('few', 'pg_read_all_data', 'member')"
@@ -668,8 +665,8 @@ PV_TEST(an_operator_who_looks_sees_all_of_it)
     char error[PV_PG_ERROR_MAX] = "";
     unsigned n[3] = {0};
     const struct pv_pgview view = {.ctx = n, .coordinator = count_coordinator, .home = note_home};
-    assert_int_equal(create(&one, 1).status, PV_OK);
-    assert_int_equal(pv_pgview_read(pg_server_conninfo(&server, "postgres"), &view, error), PV_OK);
+    assert_ok(create(&one, 1).status);
+    assert_ok(pv_pgview_read(pg_server_conninfo(&server, "postgres"), &view, error));
     assert_int_equal(n[0], 2);
     assert_int_equal(n[1], 1);
     assert_int_equal(n[2], 1);
@@ -692,7 +689,7 @@ PV_TEST(the_name_of_another_is_shown_as_text)
     const struct pv_pgview view = {.ctx = &n, .coordinator = expect_harmless};
     run_sql("UPDATE p2pvpn.coordinators SET name = chr(27) || '[2J' || chr(252) || chr(10)"
             " || chr(127) || repeat('x', 500) WHERE name = 'machine 2'");
-    assert_int_equal(pv_pgview_read(pg_server_conninfo(&server, "postgres"), &view, error), PV_OK);
+    assert_ok(pv_pgview_read(pg_server_conninfo(&server, "postgres"), &view, error));
     assert_int_equal(n, 2);
 }
 
@@ -738,13 +735,13 @@ PV_TEST(a_coordinator_that_starts_holds_up_nobody_who_lives)
     test_defer(end_child, (void *)(intptr_t)start_again_and_again());
     for (int i = 0; i < 5; i++) {
         wait_for_waiters();
-        assert_int_equal(renew(&two, 0), PV_OK);
+        assert_ok(renew(&two, 0));
     }
     /* The one whose row it is hears why, before its lease is over. */
     const pv_ns began = pv_clock_now();
     one.renewal = (struct pv_pg_renewal){.homes = 0};
     assert_int_equal(pv_pg_lease_renew(one.lease, &one.renewal, error), PV_ERR_TIMEOUT);
-    assert_non_null(strstr(error, "another session holds a lock"));
+    assert_has(error, "another session holds a lock");
     assert_true(pv_clock_now() - began < PV_MS(PV_PG_LEASE_MS));
     pv_pg_free(somebody);
 }
@@ -754,9 +751,9 @@ PV_TEST(a_coordinator_that_starts_holds_up_nobody_who_lives)
 PV_TEST(a_coordinator_that_cannot_read_a_network_sends_its_members_elsewhere)
 {
     struct pg_line *line = pg_line_new(&server, NULL);
-    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_ok(create(&one, 1).status);
     for (uint64_t n = 9; n < 20; n++)
-        assert_int_equal(put(&one, n), PV_OK);
+        assert_ok(put(&one, n));
     struct member three = join_by(3, line->conninfo);
     pg_line_set(line, PG_LINE_NARROW);
     silence(1);
@@ -766,7 +763,7 @@ PV_TEST(a_coordinator_that_cannot_read_a_network_sends_its_members_elsewhere)
     struct pv_storeop_result res = order(&three, PV_STOREOP_HOME, false);
     pv_home_answer_free(res.home);
     assert_int_equal(res.status, PV_ERR_CLOSED);
-    assert_int_equal(renew(&two, 0), PV_OK);
+    assert_ok(renew(&two, 0));
     struct pv_home_answer *a = ask(&three, PV_STOREOP_HOME, false);
     assert_int_equal(a->verdict, PV_HOME_THERE);
     assert_string_equal(a->to[0], "192.0.2.2:3478");
@@ -799,7 +796,7 @@ static struct net net_make(struct member *home, uint64_t seed)
     struct net n = {.home = home};
     world = cw_new(seed);
     cw_make_network(world);
-    assert_int_equal(create(home, 100 * seed).status, PV_OK);
+    assert_ok(create(home, 100 * seed).status);
     memcpy(n.id, world->created.network_id, sizeof(n.id));
     return n;
 }
@@ -823,7 +820,7 @@ static struct pv_storeop *keep_op(const struct net *n, unsigned key, size_t len)
     struct pv_storeop *op = NULL;
     memcpy(m.network, n->id, sizeof(m.network));
     pv_store_be32(m.key, key);
-    assert_int_equal(pv_storeop_new_copy(PV_STOREOP_KEEP, &m, pv_view(box, len), &op), PV_OK);
+    assert_ok(pv_storeop_new_copy(PV_STOREOP_KEEP, &m, pv_view(box, len), &op));
     return op;
 }
 
@@ -839,7 +836,7 @@ static struct pv_storeop *stored_op(const struct net *n, bool last)
     memcpy(m.network, n->id, sizeof(m.network));
     m.n = m.after = strtoull(pg_sql(&server, sql), NULL, 10);
     assert_true(m.n > 0);
-    assert_int_equal(pv_storeop_new_copy(PV_STOREOP_COLLECT, &m, pv_view(NULL, 0), &op), PV_OK);
+    assert_ok(pv_storeop_new_copy(PV_STOREOP_COLLECT, &m, pv_view(NULL, 0), &op));
     return op;
 }
 
@@ -854,7 +851,7 @@ static void fill(const struct net *n, unsigned copies)
             ops[j] = keep_op(n, 1000 + i + j, BOX);
         pv_coordstore_run(n->home->store, ops, results, len);
         for (unsigned j = 0; j < len; j++) {
-            assert_int_equal(results[j].status, PV_OK);
+            assert_ok(results[j].status);
             pv_storeop_free(ops[j]);
         }
     }
@@ -1044,7 +1041,7 @@ PV_TEST(a_coordinator_of_before_is_refused_where_others_make_room)
              PV_STOREOP_COPY_FROM_BYTES, PV_STOREOP_COPY_BYTES, PV_STOREOP_COPY_PAIR,
              PV_STOREOP_COPY_PAIR_BYTES, PV_STOREOP_COPY_NET_BYTES);
     assert_string_equal(pg_sql(&server, sql), "1");
-    assert_int_equal(run(one.store, keep_op(&here, 1, 1)).status, PV_OK);
+    assert_ok(run(one.store, keep_op(&here, 1, 1)).status);
     assert_string_equal(pg_sql(&server, "SELECT count(*) FROM p2pvpn.mail"), "2");
 }
 
@@ -1066,13 +1063,13 @@ static void store_over(enum pg_line_state cut)
     leave(&one);
     one = join_by(1, line->conninfo);
     pg_line_set(line, cut);
-    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_ok(create(&one, 1).status);
     pg_line_set(line, cut);
-    assert_int_equal(run(one.store, member_op(&a, 9, 0, 1)).status, PV_OK);
+    assert_ok(run(one.store, member_op(&a, 9, 0, 1)).status);
     assert_int_equal(run(one.store, member_op(&b, 10, 0, 1)).status, PV_ERR_EXPIRED);
     assert_int_equal(run(one.store, member_op(&a, 11, 0, 1)).status, PV_ERR_EXISTS);
     pg_line_set(line, cut);
-    assert_int_equal(keep_one(&one), PV_OK);
+    assert_ok(keep_one(&one));
     assert_string_equal(pg_sql(&server, "SELECT count(*) FROM p2pvpn.mail"), "1");
     assert_int_equal(all_of(one.store).n, 5);
     pg_line_set(line, cut);
@@ -1110,21 +1107,21 @@ PV_TEST(of_a_gift_that_nobody_heard_the_database_knows)
     struct pg_line *line = pg_line_new(&server, NULL);
     leave(&one);
     one = join_by(1, line->conninfo);
-    assert_int_equal(create(&one, 1).status, PV_OK);
-    assert_int_equal(renew(&one, 1), PV_OK);
+    assert_ok(create(&one, 1).status);
+    assert_ok(renew(&one, 1));
     pg_line_set_behind(line, 1, PG_LINE_BEFORE_COMMIT);
     assert_int_equal(order(&one, PV_STOREOP_LEAVE, false).status, PV_ERR_CLOSED);
-    assert_int_equal(put_again(9), PV_OK);
+    assert_ok(put_again(9));
     assert_int_equal(verdict(&two, false), PV_HOME_THERE);
 
     pg_line_set_behind(line, 1, PG_LINE_AFTER_COMMIT);
     assert_int_equal(order(&one, PV_STOREOP_LEAVE, false).status, PV_ERR_CLOSED);
     assert_int_equal(put_again(10), -ESTALE);
-    assert_int_equal(renew(&one, 1), PV_OK);
+    assert_ok(renew(&one, 1));
     assert_true(one.renewal.has_list);
     assert_int_equal(one.renewal.n, 0);
     assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
-    assert_int_equal(put(&two, 11), PV_OK);
+    assert_ok(put(&two, 11));
 }
 
 /* Ends the sessions of all stores, and waits until their sockets are closed. */
@@ -1151,9 +1148,9 @@ static void end_sessions(void)
 /* The database was started anew while nobody stored anything: the next who does is not refused. */
 PV_TEST(a_session_that_ended_at_night_refuses_nobody)
 {
-    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_ok(create(&one, 1).status);
     end_sessions();
-    assert_int_equal(put(&one, 9), PV_OK);
+    assert_ok(put(&one, 9));
     end_sessions();
     assert_int_equal(verdict(&two, false), PV_HOME_THERE);
     end_sessions();
@@ -1175,7 +1172,7 @@ PV_TEST(a_session_that_is_ended_in_a_statement_is_made_anew)
                                      .n_statements = PV_ARRAY_LEN(statements)};
     char error[PV_PG_ERROR_MAX] = "";
     struct pv_pg *pg = NULL;
-    assert_int_equal(pv_pg_new(&pg, &cfg, error), PV_OK);
+    assert_ok(pv_pg_new(&pg, &cfg, error));
     for (int i = 0; i < 30; i++) {
         int r = pv_pg_connect(pg, error);
         if (r == PV_OK)
@@ -1220,16 +1217,16 @@ PV_TEST(statements_stored_are_known_again_beside_a_network_that_was_lost)
     leave(&one);
     one = join_by(1, line->conninfo);
     struct cw_node a = cw_node_make(world), b = cw_node_make(first);
-    assert_int_equal(create(&one, 20).status, PV_OK);
+    assert_ok(create(&one, 20).status);
     struct pv_storeop *lost = member_op(&a, 30, 0, 1);
     world = first;
     invite = first_invite;
-    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_ok(create(&one, 1).status);
     struct pv_storeop *ops[2] = {member_op(&b, 9, 0, 1), lost};
     struct pv_storeop_result res[2];
     pg_line_set(line, PG_LINE_AFTER_COMMIT);
     pv_coordstore_run(one.store, ops, res, 2);
-    assert_int_equal(res[0].status, PV_OK);
+    assert_ok(res[0].status);
     assert_int_equal(res[1].status, -ESTALE);
     pv_storeop_free(ops[0]);
     pv_storeop_free(ops[1]);

@@ -157,7 +157,7 @@ PV_TEST(an_answer_that_a_dead_machine_owes_is_asked_for_soon)
     struct pv_coordstore *s = open_ok();
     pg_line_set(line, PG_LINE_AFTER_COMMIT);
     const pv_ns began = pv_clock_now();
-    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    assert_ok(run(s, network_op(1)).status);
     const pv_ns took = pv_clock_now() - began;
     print_message("%.2f s\n", (double)took / 1e9);
     assert_true(took < PV_S(8));
@@ -172,8 +172,8 @@ PV_TEST(an_answer_may_take_long_while_it_comes)
         .conninfo = pg_server_conninfo(&server, "postgres"), .who = "test", .wait = PV_S(4)};
     char error[PV_PG_ERROR_MAX] = "";
     struct pv_pg *pg = NULL;
-    assert_int_equal(pv_pg_new(&pg, &cfg, error), PV_OK);
-    assert_int_equal(pv_pg_connect(pg, error), PV_OK);
+    assert_ok(pv_pg_new(&pg, &cfg, error));
+    assert_ok(pv_pg_connect(pg, error));
     const pv_ns began = pv_clock_now();
     if (pv_pg_exec(pg, "SELECT pg_sleep(0.2), repeat('x', 50000) FROM generate_series(1, 30)", NULL,
                    NULL, error) != PV_OK)
@@ -189,11 +189,11 @@ PV_TEST(a_database_that_is_away_refuses_with_a_reason_and_comes_back)
 {
     struct pv_coordstore *s = open_ok();
     struct cw_node a = cw_node_make(world);
-    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    assert_ok(run(s, network_op(1)).status);
     pg_server_stop(&server, SIGQUIT);
     struct pv_storeop_result res = run(s, member_op(&a, 9, 0, 1));
     assert_int_equal(res.status, PV_ERR_CLOSED);
-    assert_non_null(strstr(res.error, "database"));
+    assert_has(res.error, "database");
     pg_server_start(&server);
     const pv_ns until = pv_clock_now() + PV_S(60);
     do {
@@ -243,13 +243,13 @@ PV_TEST(a_machine_that_says_nothing_is_passed_over)
     if (open_with(list, &s, error) != PV_OK)
         fail_msg("%s", error);
     print_message("%.2f s\n", (double)(pv_clock_now() - began) / 1e9);
-    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    assert_ok(run(s, network_op(1)).status);
     pv_coordstore_close(s);
     /* Alone it is away, and that is known at once. */
     const pv_ns alone = pv_clock_now();
     snprintf(list, sizeof(list), "host=127.0.0.1 port=%u dbname=postgres user=postgres", port);
     assert_int_equal(open_with(list, &s, error), PV_ERR_CLOSED);
-    assert_non_null(strstr(error, "is it running and reachable?"));
+    assert_has(error, "is it running and reachable?");
     assert_true(pv_clock_now() - alone <
                 PV_S(5)); /* half a second, and whatever a busy machine takes */
     for (size_t i = 0; i <= CALLERS; i++)
@@ -273,29 +273,29 @@ PV_TEST(a_coordinator_that_lost_the_lease_stores_nothing)
     char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
     struct pv_pg_lease *one = lease_new(&first), *two = lease_new(&second);
     /* The same holder again need not wait; another one waits until it is over. */
-    assert_int_equal(pv_pg_lease_take(one, other, error), PV_OK);
+    assert_ok(pv_pg_lease_take(one, other, error));
     assert_true(pv_pg_lease_fence(one) > fence);
     fence = pv_pg_lease_fence(one);
     struct pv_coordstore *s = open_ok();
     assert_int_equal(pv_pg_lease_take(two, other, error), PV_ERR_AGAIN);
     assert_string_equal(other, "machine 1");
-    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    assert_ok(run(s, network_op(1)).status);
 
     /* A holder that lives and is busy, as at a start with many rows, has the whole time. */
-    assert_int_equal(take_while(two, PV_ERR_AGAIN, PV_S(60), other, error), PV_OK);
+    assert_ok(take_while(two, PV_ERR_AGAIN, PV_S(60), other, error));
     pv_pg_lease_release(two);
     pv_pg_lease_free(one);
     wait_for_no_session();
     one = lease_new(&first); /* started anew: it has never renewed */
     const pv_ns asked = pv_clock_now();
-    assert_int_equal(pv_pg_lease_take(one, other, error), PV_OK);
-    assert_int_equal(take_while(two, PV_ERR_AGAIN, PV_S(60), other, error), PV_OK);
+    assert_ok(pv_pg_lease_take(one, other, error));
+    assert_ok(take_while(two, PV_ERR_AGAIN, PV_S(60), other, error));
     assert_true(pv_clock_now() - asked >= PV_MS(PV_PG_LEASE_MS));
     assert_true(pv_pg_lease_fence(two) > fence);
     struct cw_node a = cw_node_make(world);
     struct pv_storeop_result res = run(s, member_op(&a, 9, 0, 1));
     assert_int_equal(res.status, -ESTALE);
-    assert_non_null(strstr(res.error, "another coordinator has taken over"));
+    assert_has(res.error, "another coordinator has taken over");
     assert_int_equal(all_of(s).n, 4);
     pv_coordstore_close(s);
 
@@ -303,7 +303,7 @@ PV_TEST(a_coordinator_that_lost_the_lease_stores_nothing)
     run_sql("UPDATE p2pvpn.lease SET until = clock_timestamp() + interval '1 minute'");
     assert_int_equal(pv_pg_lease_take(one, other, error), PV_ERR_AGAIN);
     pv_pg_lease_release(two);
-    assert_int_equal(pv_pg_lease_take(one, other, error), PV_OK);
+    assert_ok(pv_pg_lease_take(one, other, error));
     pv_pg_lease_free(one);
     pv_pg_lease_free(two);
 }
@@ -315,7 +315,7 @@ PV_TEST(coordinators_of_another_key_are_refused)
     cfg.pk[0] = 2;
     struct pv_pg_lease *l = lease_new(&cfg);
     assert_int_equal(pv_pg_lease_take(l, other, error), PV_ERR_EXISTS);
-    assert_non_null(strstr(error, "another key"));
+    assert_has(error, "another key");
     pv_pg_lease_free(l);
 }
 
@@ -354,7 +354,7 @@ PV_TEST(a_newer_database_is_refused)
     run_sql("UPDATE p2pvpn.version SET version = 99");
     struct pv_pg_lease *l = lease_new(&cfg);
     assert_int_equal(pv_pg_lease_take(l, other, error), PV_ERR_UNSUPPORTED);
-    assert_non_null(strstr(error, "newer"));
+    assert_has(error, "newer");
     pv_pg_lease_free(l);
 }
 
@@ -369,16 +369,16 @@ PV_TEST(a_user_with_few_rights_is_enough)
     cfg.conninfo = pg_server_conninfo(&server, "few");
     struct pv_pg_lease *l = lease_new(&cfg);
     assert_int_equal(pv_pg_lease_take(l, other, error), -EACCES);
-    assert_non_null(strstr(error, "permission denied"));
+    assert_has(error, "permission denied");
     run_sql("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA p2pvpn TO few;"
             "GRANT USAGE ON ALL SEQUENCES IN SCHEMA p2pvpn TO few");
-    assert_int_equal(pv_pg_lease_take(l, other, error), PV_OK);
+    assert_ok(pv_pg_lease_take(l, other, error));
     fence = pv_pg_lease_fence(l);
     conninfo = cfg.conninfo;
     struct pv_coordstore *s = open_ok();
-    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    assert_ok(run(s, network_op(1)).status);
     disk = s;
-    assert_int_equal(keep(1, 2, 1, 0, 100), PV_OK);
+    assert_ok(keep(1, 2, 1, 0, 100));
     disk = NULL;
     pv_coordstore_close(s);
     pv_pg_lease_free(l);
@@ -391,9 +391,9 @@ PV_TEST(a_bad_address_of_a_database_is_named)
     char error[PV_STOREOP_ERROR_MAX] = "";
     struct pv_coordstore *s = NULL;
     assert_int_equal(open_with("host", &s, error), PV_ERR_MALFORMED);
-    assert_non_null(strstr(error, "[store] postgres"));
+    assert_has(error, "[store] postgres");
     assert_int_equal(open_with("host=/nonexistent", &s, error), PV_ERR_CLOSED);
-    assert_non_null(strstr(error, "/nonexistent"));
+    assert_has(error, "/nonexistent");
     assert_null(s);
 }
 
@@ -471,8 +471,8 @@ static struct whole whole_of(struct pv_coordstore *s)
 {
     struct whole w = {{0}};
     char error[PV_STOREOP_ERROR_MAX] = "";
-    assert_int_equal(pv_coordstore_load(s, add_row, &w, error), PV_OK);
-    assert_int_equal(pv_coordstore_copies(s, add_copy, &w, error), PV_OK);
+    assert_ok(pv_coordstore_load(s, add_row, &w, error));
+    assert_ok(pv_coordstore_copies(s, add_copy, &w, error));
     return w;
 }
 
@@ -484,14 +484,14 @@ PV_TEST(all_of_it_goes_to_sqlite_and_back)
     uint64_t n = 0;
     assert_non_null(test_dir_make(where, sizeof(where)));
     struct pv_coordstore *pg = open_ok(), *file = open_sqlite(where);
-    assert_int_equal(run(pg, network_op(1)).status, PV_OK);
+    assert_ok(run(pg, network_op(1)).status);
     for (uint64_t i = 0; i < 200; i++) {
         struct cw_node a = cw_node_make(world);
-        assert_int_equal(run(pg, member_op(&a, 10 + i, 0, 200)).status, PV_OK);
+        assert_ok(run(pg, member_op(&a, 10 + i, 0, 200)).status);
     }
     disk = pg;
     for (uint8_t i = 1; i <= 100; i++)
-        assert_int_equal(keep(i, 8, i, 0, 100000), PV_OK);
+        assert_ok(keep(i, 8, i, 0, 100000));
     const struct whole before = whole_of(pg);
     transfer(pg, file, 204, 100);
     const struct whole between = whole_of(file);
@@ -499,7 +499,7 @@ PV_TEST(all_of_it_goes_to_sqlite_and_back)
     /* The marks of a start go along. */
     const uint8_t key[PV_ROWMARK_KEY_LEN] = {5};
     char error[PV_STOREOP_ERROR_MAX] = "";
-    assert_int_equal(pv_coordstore_load(file, mark_row, (void *)(uintptr_t)key, error), PV_OK);
+    assert_ok(pv_coordstore_load(file, mark_row, (void *)(uintptr_t)key, error));
     pv_coordstore_close(pg);
     run_sql("TRUNCATE p2pvpn.statements, p2pvpn.mail, p2pvpn.mail_use, p2pvpn.redeemed,"
             " p2pvpn.invites");
@@ -537,10 +537,10 @@ PV_TEST(a_transfer_that_fails_has_changed_nothing)
     char where[64];
     assert_non_null(test_dir_make(where, sizeof(where)));
     struct pv_coordstore *pg = open_ok(), *file = open_sqlite(where);
-    assert_int_equal(run(file, network_op(1)).status, PV_OK);
+    assert_ok(run(file, network_op(1)).status);
     disk = file;
     for (uint8_t i = 1; i <= 100; i++)
-        assert_int_equal(keep(i, 8, i, 0, i), PV_OK);
+        assert_ok(keep(i, 8, i, 0, i));
     disk = NULL;
     run_sql("ALTER TABLE p2pvpn.mail ADD CONSTRAINT short CHECK(size < 100)");
     expect_failure(file, pg, "violates check constraint");
@@ -578,19 +578,19 @@ PV_TEST(nobody_gets_a_store_that_is_held)
     struct pv_coordstore *s = open_ok();
     struct pv_pg *other = pg_sql_open(&server);
     run_sql("UPDATE p2pvpn.lease SET until = '-infinity'"); /* as when it takes long */
-    assert_int_equal(pv_coordstore_hold(s, error), PV_OK);
-    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    assert_ok(pv_coordstore_hold(s, error));
+    assert_ok(run(s, network_op(1)).status);
     pg_sql_in(other, "SET lock_timeout = '100ms'");
     for (size_t i = 0; i < PV_ARRAY_LEN(tries); i++) {
         assert_true(pv_pg_exec(other, tries[i], NULL, NULL, error) < 0);
-        assert_non_null(strstr(error, "lock timeout"));
+        assert_has(error, "lock timeout");
     }
     pv_coordstore_close(s); /* without keeping it */
     s = open_ok();
     assert_int_equal(all_of(s).n, 0);
-    assert_int_equal(pv_coordstore_hold(s, error), PV_OK);
-    assert_int_equal(run(s, network_op(1)).status, PV_OK);
-    assert_int_equal(pv_coordstore_keep(s, error), PV_OK);
+    assert_ok(pv_coordstore_hold(s, error));
+    assert_ok(run(s, network_op(1)).status);
+    assert_ok(pv_coordstore_keep(s, error));
     assert_int_equal(all_of(s).n, 4);
     assert_int_equal(pv_coordstore_keep(s, error), PV_ERR_CLOSED);
     pv_coordstore_close(s);

@@ -20,7 +20,7 @@ static const char *without_ids(char *requests)
         char *text = p + sizeof(field) - 1, *end = text + PV_CHAT_ID_TEXT;
         assert_int_equal(*end, '"');
         *end = '\0';
-        assert_int_equal(pv_chat_id_parse(text, id), PV_OK);
+        assert_ok(pv_chat_id_parse(text, id));
         memmove(p, end + 1, strlen(end + 1) + 1);
     }
     return requests;
@@ -39,7 +39,7 @@ PV_TEST(send_joins_words_and_says_what_became_of_it)
     FILE *in = input("two\nlines\n");
     assert_int_equal(run_in(in, (const char *const[]){"send", "pi", "-", NULL}), 0);
     fclose(in);
-    assert_non_null(strstr(t.out, "queued"));
+    assert_has(t.out, "queued");
     assert_int_equal(RUN("send", "--json", "pi", "x"), 0);
     assert_string_equal(t.out, "{\"message\":" MSG("A", "lap", "pi", "x",
                                                    "queued") ",\"online\":false,\"format\":1}\n");
@@ -139,9 +139,9 @@ PV_TEST(inbox_shows_who_and_what)
     /* A full disk keeps nobody from reading. */
     answers("read", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"the disk is full\"}\n");
     assert_int_equal(RUN("inbox"), 0);
-    assert_non_null(strstr(t.out, "there"));
-    assert_non_null(strstr(t.err, "the disk is full"));
-    assert_non_null(strstr(t.err, "warning: these messages stay unread"));
+    assert_has(t.out, "there");
+    assert_has(t.err, "the disk is full");
+    assert_has(t.err, "warning: these messages stay unread");
     /* As a sentence, as in the chat on a terminal. */
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
                          "A", "pi", "lap", "/me waves", "unread") "]}\n");
@@ -162,7 +162,7 @@ PV_TEST(history_shows_both_directions)
     assert_string_equal(t.out, WHEN "pi to lap: hi\n" WHEN "lap to pi: yes  (delivered)\n");
     assert_string_equal(t.requests, "{\"cmd\":\"history\",\"peer\":\"pi\",\"limit\":2}\n");
     assert_int_equal(RUN("history", "--json"), 0);
-    assert_null(strstr(t.out, "more"));
+    assert_lacks(t.out, "more");
 }
 
 PV_TEST(a_message_that_the_other_machine_does_not_take_is_said)
@@ -180,7 +180,7 @@ PV_TEST(a_message_that_the_other_machine_does_not_take_is_said)
     assert_string_equal(t.out, "-- queued: pi's machine takes no more from you for now\n");
     answers("history", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" HELD "]}\n");
     assert_int_equal(RUN("history", "pi"), 0);
-    assert_non_null(strstr(t.out, "lap to pi: yes  (queued: pi takes no more from you for now)\n"));
+    assert_has(t.out, "lap to pi: yes  (queued: pi takes no more from you for now)\n");
 }
 
 PV_TEST(a_former_holder_of_a_name_is_told_apart)
@@ -261,21 +261,21 @@ PV_TEST(chat_converses_on_a_pipe)
     FILE *in = input("send pi hello there\ngetu\nnonsense\nexit\n");
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
     fclose(in);
-    assert_non_null(strstr(t.out, WHEN "pi: live\n"));
-    assert_non_null(strstr(t.out, WHEN "pi: earlier\n"));
-    assert_non_null(strstr(t.out, "-- sent to pi\n"));
-    assert_non_null(strstr(t.out, "pi             10.66.1.5  online   direct\n"));
-    assert_null(strstr(strstr(t.out, "live") + 1, "live")); /* told twice, shown once */
+    assert_has(t.out, WHEN "pi: live\n");
+    assert_has(t.out, WHEN "pi: earlier\n");
+    assert_has(t.out, "-- sent to pi\n");
+    assert_has(t.out, "pi             10.66.1.5  online   direct\n");
+    assert_lacks(strstr(t.out, "live") + 1, "live"); /* told twice, shown once */
     assert_string_equal(t.err, "there is: send NAME TEXT, getu, exit\n");
     /* A typed line is read whenever it comes, so only some of the order is certain. */
     static const char first[] = "{\"cmd\":\"watch\",\"what\":\"chat\",\"seen\":true}\n"
                                 "{\"cmd\":\"inbox\",\"peek\":true}\n";
     assert_int_equal(strncmp(t.requests, first, sizeof(first) - 1), 0);
-    assert_non_null(strstr(t.requests, "{\"cmd\":\"read\",\"through\":\"B\",\"upto\":5}\n"));
+    assert_has(t.requests, "{\"cmd\":\"read\",\"through\":\"B\",\"upto\":5}\n");
     const char *sent =
         strstr(t.requests, "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"hello there\"}\n");
     assert_non_null(sent);
-    assert_non_null(strstr(sent, "{\"cmd\":\"peers\"}\n"));
+    assert_has(sent, "{\"cmd\":\"peers\"}\n");
 }
 
 #define NEWS(id, from, to, state)                                               \
@@ -297,7 +297,7 @@ PV_TEST(chat_says_that_a_name_changed_hands)
     const char *first = strstr(t.out, said);
     assert_non_null(first);
     assert_ptr_equal(strstr(first, WHEN "pi: hi\n"), first + sizeof(said) - 1);
-    assert_null(strstr(first + sizeof(said) - 1, "another machine"));
+    assert_lacks(first + sizeof(said) - 1, "another machine");
     /* A user who writes first hears it with the answer. */
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
     answers("send", "{\"id\":@,\"ok\":true,\"message\":" NEWS("C", "lap", "pi",
@@ -305,13 +305,13 @@ PV_TEST(chat_says_that_a_name_changed_hands)
     in = input("send pi hi\nexit\n");
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
     fclose(in);
-    assert_non_null(strstr(t.out, said));
+    assert_has(t.out, said);
     /* A script has the fields. */
     in = input("send pi hi\nexit\n");
     assert_int_equal(run_in(in, (const char *const[]){"chat", "--json", NULL}), 0);
     fclose(in);
-    assert_null(strstr(t.out, "another machine"));
-    assert_non_null(strstr(t.out, "\"another_since\":1000000000"));
+    assert_lacks(t.out, "another machine");
+    assert_has(t.out, "\"another_since\":1000000000");
 }
 
 PV_TEST(chat_with_a_peer_sends_plain_lines_there)
@@ -334,7 +334,7 @@ PV_TEST(chat_with_a_peer_sends_plain_lines_there)
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"send me the file\"}\n"
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"last line without "
                         "newline\"}\n");
-    assert_non_null(strstr(t.err, "p2pvpnctl: send: disk full\n"));
+    assert_has(t.err, "p2pvpnctl: send: disk full\n");
 }
 
 /* The names are known before the first line is read. */
@@ -366,8 +366,8 @@ PV_TEST(one_id_in_two_conversations_is_two_messages)
     FILE *in = input("");
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
     fclose(in);
-    assert_non_null(strstr(t.out, WHEN "eve: first\n"));
-    assert_non_null(strstr(t.out, WHEN "pi: second\n"));
+    assert_has(t.out, WHEN "eve: first\n");
+    assert_has(t.out, WHEN "pi: second\n");
 }
 
 /* One refused line ends nothing, and is not forgotten: a script sees it by the exit code. */
@@ -380,8 +380,8 @@ PV_TEST(a_refused_line_is_told_as_everything_is_told)
     assert_int_equal(run_in(in, (const char *const[]){"chat", "--json", NULL}),
                      PV_CTLAPI_UNKNOWN_PEER);
     fclose(in);
-    assert_non_null(strstr(t.err, "{\"format\":1,\"code\":6,\"error\":\"send: no peer pj\"}\n"));
-    assert_non_null(strstr(t.out, "\"event\":\"peers\""));
+    assert_has(t.err, "{\"format\":1,\"code\":6,\"error\":\"send: no peer pj\"}\n");
+    assert_has(t.out, "\"event\":\"peers\"");
     in = input("send p\xc3 hello\n"); /* no name at all */
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), PV_CTLAPI_USAGE);
     fclose(in);
@@ -392,7 +392,7 @@ PV_TEST(a_refused_line_is_told_as_everything_is_told)
     in = input("");
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
     fclose(in);
-    assert_non_null(strstr(t.err, "the disk is full"));
+    assert_has(t.err, "the disk is full");
 }
 
 /* As run_in(), with an output that nobody reads any more. */
@@ -416,12 +416,12 @@ PV_TEST(chat_ends_when_nobody_reads_it_any_more)
     answers("send", "{\"id\":@,\"ok\":true,\"message\":{},\"online\":true}\n");
     assert_int_equal(run_unheard("send pi hello\n", (const char *const[]){"chat", NULL}),
                      PV_CTLAPI_FAILED);
-    assert_null(strstr(t.requests, "hello"));
+    assert_lacks(t.requests, "hello");
     /* A raw one marks nothing, and goes on while it has something to send. */
     assert_int_equal(
         run_unheard("", (const char *const[]){"chat", "--raw", "-t", "20", "pi", NULL}), 0);
     assert_int_equal(run_unheard("hello\n", (const char *const[]){"chat", "--raw", "pi", NULL}), 0);
-    assert_non_null(strstr(t.requests, "hello"));
+    assert_has(t.requests, "hello");
 }
 
 #define ROOM_MSG(id, from, room, text)                                              \
@@ -448,7 +448,7 @@ PV_TEST(raw_prints_the_lines_of_one_conversation)
     fclose(in);
     assert_string_equal(t.out, "from pi\nfrom lap\n");
     assert_null(strchr(t.err, 0x1b)); /* whatever p2pvpnd says reaches no terminal as a command */
-    assert_non_null(strstr(t.err, "send: "));
+    assert_has(t.err, "send: ");
     answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.1.5\"}\n");
     answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
     in = input("hello\n");
@@ -468,7 +468,7 @@ PV_TEST(the_daemons_word_of_a_file_reaches_no_terminal_as_a_command)
     int code = RUN("send-file", "pi", path);
     unlink(path);
     assert_int_equal(code, 1);
-    assert_non_null(strstr(t.err, "no "));
+    assert_has(t.err, "no ");
     assert_null(strchr(t.err, 0x1b));
 }
 
@@ -518,11 +518,11 @@ PV_TEST(a_file_for_a_room_is_offered_to_each_member_that_is_there)
                     "\"AQAAAAAAAAAAAAAAAAAAAA\",\"room\":\"#crew\"}}\n");
     answers("file_send", "{\"id\":@,\"ok\":true,\"file\":{\"id\":3}}\n");
     assert_int_equal(RUN("send-file", "--no-wait", "#crew", "/proc/self/exe"), 0);
-    assert_non_null(strstr(t.requests, "\"text\":\"/me offers exe ("));
+    assert_has(t.requests, "\"text\":\"/me offers exe (");
     assert_int_equal(count(t.requests, "\"cmd\":\"file_send\""), 2);
     assert_int_equal(count(t.requests, "\"transfer\":\"AQAAAAAAAAAAAAAAAAAAAA\""), 2);
-    assert_null(strstr(t.requests, "\"peer\":\"eve\""));
-    assert_null(strstr(t.requests, "\"peer\":\"lap\""));
+    assert_lacks(t.requests, "\"peer\":\"eve\"");
+    assert_lacks(t.requests, "\"peer\":\"lap\"");
 }
 
 PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
@@ -530,8 +530,8 @@ PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
     answers("room_members", "{\"id\":@,\"ok\":true,\"room\":\"#crew\",\"members\":[" MEMBER(
                                 "lap", "true", "true") "]}\n");
     assert_int_equal(RUN("send-file", "#crew", "/proc/self/exe"), PV_CTLAPI_PEER_OFFLINE);
-    assert_non_null(strstr(t.err, "nobody else of #crew is there"));
-    assert_null(strstr(t.requests, "\"cmd\":\"send\""));
+    assert_has(t.err, "nobody else of #crew is there");
+    assert_lacks(t.requests, "\"cmd\":\"send\"");
 }
 
 PV_TEST(the_list_of_files_names_the_room_of_each)
@@ -543,8 +543,8 @@ PV_TEST(the_list_of_files_names_the_room_of_each)
     answers("history", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" ROOM_MSG(
                            "A", "pi", "#crew", "/me offers a.txt") "]}\n");
     assert_int_equal(RUN("files"), 0);
-    assert_non_null(strstr(t.out, "from  pi    #crew"));
-    assert_non_null(strstr(t.out, "from  bob         "));
+    assert_has(t.out, "from  pi    #crew");
+    assert_has(t.out, "from  bob         ");
 }
 
 /* The longest line drawn on a terminal of so many columns. */
@@ -573,7 +573,7 @@ static size_t longest_line(unsigned short cols, const char *path)
     close(slave);
     close(master);
     *end = '\0';
-    assert_non_null(strstr(text, "45%"));
+    assert_has(text, "45%");
     for (const char *p = text; *p != '\0'; p += strspn(p, "\r\n")) {
         size_t len = strcspn(p, "\r\n");
         longest = len > longest ? len : longest;

@@ -261,7 +261,7 @@ PV_TEST(forward_carries_connections_to_the_member)
         talk(socket_to(port, SOCK_STREAM), "");
     assert_int_equal(ended(SIGTERM), 0);
     assert_string_equal(t.err, "");
-    assert_non_null(strstr(t.requests, "\"peer\":\"pi\""));
+    assert_has(t.requests, "\"peer\":\"pi\"");
 }
 
 PV_TEST(forward_listens_at_a_path_and_takes_its_file_along)
@@ -294,7 +294,7 @@ PV_TEST(a_member_that_refuses_breaks_the_connection_off)
     assert_int_equal(errno, ECONNRESET);
     close(fd);
     assert_int_equal(ended(SIGTERM), 0);
-    assert_non_null(strstr(t.err, "no program listens there"));
+    assert_has(t.err, "no program listens there");
 }
 
 /* The member's program by UDP. */
@@ -485,16 +485,16 @@ PV_TEST(a_port_that_is_served_is_listed_and_removed)
     char at[8], want[64];
     const uint16_t port = free_port(SOCK_STREAM, at);
     assert_int_equal(RUN("serve"), 0);
-    assert_null(strstr(t.out, at));
+    assert_lacks(t.out, at);
     START("serve", at, place(k.port));
     (void)where_it_listens();
     assert_int_equal(RUN("serve"), 0);
     snprintf(want, sizeof(want), "tcp/%u", port);
-    assert_non_null(strstr(t.out, want));
+    assert_has(t.out, want);
     snprintf(want, sizeof(want), "127.0.0.1:%u", k.port);
-    assert_non_null(strstr(t.out, want));
+    assert_has(t.out, want);
     assert_int_equal(RUN("--json", "serve", "list"), 0);
-    assert_non_null(strstr(t.out, "\"protocol\":\"tcp\""));
+    assert_has(t.out, "\"protocol\":\"tcp\"");
     assert_int_equal(RUN("serve", "remove", at, "-u"), PV_CTLAPI_FAILED);
     assert_one_line_error("nothing of yours serves UDP port");
     assert_int_equal(RUN("serve", "remove", at), 0);
@@ -602,8 +602,8 @@ PV_TEST(socks_takes_members_by_their_names)
     talk(fd, "early ");
     assert_int_equal(ended(SIGTERM), 0);
     assert_string_equal(t.err, "");
-    assert_non_null(strstr(t.requests, "\"peer\":\"pi\""));
-    assert_null(strstr(t.requests, "Home"));
+    assert_has(t.requests, "\"peer\":\"pi\"");
+    assert_lacks(t.requests, "Home");
 }
 
 PV_TEST(socks_takes_connect_of_http_too)
@@ -644,8 +644,8 @@ PV_TEST(socks_says_why_a_member_is_not_reached)
         answers("ip", UNKNOWN);
     }
     assert_int_equal(ended(SIGTERM), 0);
-    assert_non_null(strstr(t.err, "no program listens there"));
-    assert_non_null(strstr(t.err, "no such peer"));
+    assert_has(t.err, "no program listens there");
+    assert_has(t.err, "no such peer");
 }
 
 PV_TEST(socks_passes_datagrams_on_as_long_as_they_are_asked_for)
@@ -712,7 +712,7 @@ PV_TEST(ncs_exit_code_says_how_it_ended)
     assert_int_equal(setsockopt(member, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
     close(member);
     assert_int_equal(ended(0), PV_CTLAPI_FAILED);
-    assert_non_null(strstr(t.err, "broke off"));
+    assert_has(t.err, "broke off");
 }
 
 PV_TEST(nc_that_a_signal_ends_says_so_and_failures_have_their_codes)

@@ -99,7 +99,7 @@ static void begin(struct world *w)
 {
     *w = (struct world){.loop = NULL};
     signal(SIGPIPE, SIG_IGN);
-    assert_int_equal(pv_loop_new(&w->loop), PV_OK);
+    assert_ok(pv_loop_new(&w->loop));
 }
 
 static void add(struct world *w, struct pv_twoway_end a, struct pv_twoway_end b, const char *first)
@@ -111,7 +111,7 @@ static void add(struct world *w, struct pv_twoway_end a, struct pv_twoway_end b,
                                          .first = pv_view(first, strlen(first)),
                                          .done = done,
                                          .ctx = w};
-    assert_int_equal(pv_twoway_new(&w->two[w->n], &cfg), PV_OK);
+    assert_ok(pv_twoway_new(&w->two[w->n], &cfg));
     w->n++;
     w->left++;
 }
@@ -158,7 +158,7 @@ PV_TEST(bytes_and_ends_pass_in_both_directions)
     run(&w);
     join(&a);
     join(&b);
-    assert_int_equal(w.status, PV_OK);
+    assert_ok(w.status);
     assert_int_equal(b.hears, BIG); /* and only then said anything */
     assert_int_equal(a.hears, BIG / 2);
 }
@@ -181,7 +181,7 @@ PV_TEST(an_end_that_is_two_pipes_gets_as_much_as_it_takes)
     run(&w);
     join(&a);
     join(&b);
-    assert_int_equal(w.status, PV_OK);
+    assert_ok(w.status);
     assert_int_equal(a.hears, BIG);
     assert_int_equal(b.hears, BIG);
 }
@@ -224,13 +224,13 @@ static void connect_tcp(int *ret_near, int *ret_far)
     const struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);
     struct pv_addr at, from, to;
     int listener = -1;
-    assert_int_equal(pv_stream_listen(&any, NULL, &listener), PV_OK);
-    assert_int_equal(pv_stream_local(listener, &at), PV_OK);
+    assert_ok(pv_stream_listen(&any, NULL, &listener));
+    assert_ok(pv_stream_local(listener, &at));
     *ret_far = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(at.port)};
     in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(connect(*ret_far, (struct sockaddr *)&in, sizeof(in)), 0);
-    assert_int_equal(pv_stream_accept(listener, ret_near, &from, &to), PV_OK);
+    assert_ok(pv_stream_accept(listener, ret_near, &from, &to));
     close(listener);
 }
 
@@ -275,5 +275,5 @@ PV_TEST(many_at_once_are_served)
         assert_int_equal(a[i].hears, 10);
         assert_int_equal(b[i].hears, 100000);
     }
-    assert_int_equal(w.status, PV_OK);
+    assert_ok(w.status);
 }

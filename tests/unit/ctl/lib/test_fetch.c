@@ -111,9 +111,9 @@ static void assert_text(const char *where, const char *want)
 
 PV_TEST(it_gets_its_name_or_the_users)
 {
-    assert_int_equal(pv_fetch(from, dir, "photo.jpg", NULL), PV_OK);
+    assert_ok(pv_fetch(from, dir, "photo.jpg", NULL));
     assert_text(in_dir("photo.jpg"), "what bob sent");
-    assert_int_equal(pv_fetch(from, ".", "photo.jpg", in_dir("mine")), PV_OK);
+    assert_ok(pv_fetch(from, ".", "photo.jpg", in_dir("mine")));
     assert_text(in_dir("mine"), "what bob sent");
     assert_int_equal(count(), 2);
 }
@@ -133,7 +133,7 @@ PV_TEST(no_name_leaves_the_directory)
 {
     static const char *const names[] = {"../up", "/tmp/pv_fetch_up", "a/b/c", "..", ".bashrc"};
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
-        assert_int_equal(pv_fetch(from, dir, names[i], NULL), PV_OK);
+        assert_ok(pv_fetch(from, dir, names[i], NULL));
     assert_int_equal(count(), PV_ARRAY_LEN(names));
     assert_text(in_dir("up"), "what bob sent");
     assert_text(in_dir("_bashrc"), "what bob sent");
@@ -158,14 +158,14 @@ PV_TEST(a_file_to_send_has_a_name_that_can_be_told)
     write_text(in_dir("gr\xfc\xdf"
                       "e.txt"),
                "hello"); /* Latin-1 */
-    assert_int_equal(pv_fetch_open(path, &fd, name, &size), PV_OK);
+    assert_ok(pv_fetch_open(path, &fd, name, &size));
     assert_string_equal(name, "gr__e.txt");
     assert_true(size == 5);
     close(fd);
     write_text(in_dir("gr\xc3\xbc\xc3\x9f"
                       "e"),
                "");
-    assert_int_equal(pv_fetch_open(path, &fd, name, &size), PV_OK);
+    assert_ok(pv_fetch_open(path, &fd, name, &size));
     assert_string_equal(name, "gr\xc3\xbc\xc3\x9f"
                               "e");
     close(fd);

@@ -10,12 +10,12 @@
 PV_TEST(paths_follow_from_the_name)
 {
     struct pv_instance i;
-    assert_int_equal(pv_instance_named("", &i), PV_OK);
+    assert_ok(pv_instance_named("", &i));
     assert_string_equal(i.socket, "/run/p2pvpn/p2pvpnd.sock");
     assert_string_equal(i.tun, "p2pvpn0");
-    assert_int_equal(pv_instance_named("default", &i), PV_OK);
+    assert_ok(pv_instance_named("default", &i));
     assert_string_equal(i.name, "");
-    assert_int_equal(pv_instance_named("work-at-ho1", &i), PV_OK);
+    assert_ok(pv_instance_named("work-at-ho1", &i));
     assert_string_equal(i.socket, "/run/p2pvpn/work-at-ho1.sock");
     assert_string_equal(i.state, "/var/lib/p2pvpn-work-at-ho1");
     assert_string_equal(i.config, "/etc/p2pvpn/work-at-ho1.conf");
@@ -38,17 +38,17 @@ PV_TEST(a_socket_tells_the_node)
 {
     char longer[PATH_MAX + 8];
     struct pv_instance i;
-    assert_int_equal(pv_instance_behind("/run/p2pvpn/work.sock", &i), PV_OK);
+    assert_ok(pv_instance_behind("/run/p2pvpn/work.sock", &i));
     assert_string_equal(i.name, "work");
     assert_true(i.is_usual);
-    assert_int_equal(pv_instance_behind("/run/p2pvpn/p2pvpnd.sock", &i), PV_OK);
+    assert_ok(pv_instance_behind("/run/p2pvpn/p2pvpnd.sock", &i));
     assert_string_equal(i.unit, "p2pvpnd.service");
     assert_true(i.is_usual);
-    assert_int_equal(pv_instance_behind("/tmp/work.sock", &i), PV_OK);
+    assert_ok(pv_instance_behind("/tmp/work.sock", &i));
     assert_string_equal(i.socket, "/tmp/work.sock");
     assert_string_equal(i.name, "");
     assert_false(i.is_usual);
-    assert_int_equal(pv_instance_behind("/run/p2pvpn/Work.sock", &i), PV_OK);
+    assert_ok(pv_instance_behind("/run/p2pvpn/Work.sock", &i));
     assert_false(i.is_usual);
     memset(longer, 'x', sizeof(longer));
     longer[sizeof(longer) - 1] = '\0';
@@ -78,16 +78,16 @@ PV_TEST(the_own_node_is_meant_when_it_is_down_but_not_where_there_never_was_one)
     test_defer(remove_dir, strdup(dir));
     assert_int_equal(setenv("XDG_STATE_HOME", dir, 1), 0);
     assert_int_equal(setenv("XDG_RUNTIME_DIR", dir, 1), 0);
-    assert_int_equal(pv_instance_find("", &i), PV_OK);
+    assert_ok(pv_instance_find("", &i));
     assert_false(i.is_user);
     snprintf(own, sizeof(own), "%s/p2pvpn", dir); /* p2pvpnctl's own file makes it, too */
     assert_int_equal(mkdir(own, 0700), 0);
-    assert_int_equal(pv_instance_find("default", &i), PV_OK);
+    assert_ok(pv_instance_find("default", &i));
     assert_false(i.is_user);
     touch(own, "lock");
-    assert_int_equal(pv_instance_find("", &i), PV_OK);
+    assert_ok(pv_instance_find("", &i));
     assert_true(i.is_user);
-    assert_int_equal(pv_instance_find("work", &i), PV_OK);
+    assert_ok(pv_instance_find("work", &i));
     assert_false(i.is_user);
 }
 

@@ -41,7 +41,7 @@ static void nothing_is_started(void)
     alarm(HELD_UP_S);
     assert_true(pv_launch_daemon(&l, &node, 0) < 0);
     assert_int_equal(l.pid, 0);
-    assert_non_null(strstr(l.why, log_path));
+    assert_has(l.why, log_path);
     assert_int_equal(stat(victim, &st), 0);
     assert_int_equal(st.st_size, 8);
 }
@@ -72,7 +72,7 @@ PV_TEST(a_wrong_line_of_the_settings_is_the_reason)
     snprintf(node.config, sizeof(node.config), "%.40s/conf", node.state);
     test_write(node.config, "[interface]\nprot = 1\n");
     pv_launch_why(&node, why, sizeof(why));
-    assert_non_null(strstr(why, "conf:2: unknown key prot in [interface]"));
+    assert_has(why, "conf:2: unknown key prot in [interface]");
     test_write(node.config, "");
     pv_launch_why(&node, why, sizeof(why));
     assert_string_equal(why, ""); /* nothing is wrong with them */

@@ -14,7 +14,7 @@ static char *print_on(size_t columns, const char *const *cells, size_t n)
     pv_table_begin(&t, 2);
     for (size_t i = 0; i < n; i++)
         pv_table_cell(&t, PV_PLAIN, cells[i]);
-    assert_int_equal(pv_table_print(&t, out, &screen), PV_OK);
+    assert_ok(pv_table_print(&t, out, &screen));
     fclose(out);
     return text;
 }

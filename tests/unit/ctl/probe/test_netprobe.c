@@ -50,7 +50,7 @@ PV_TEST(a_text_that_is_no_server_is_refused_without_a_look_up)
         if (r != (trailing ? PV_OK : PV_ERR_MALFORMED) || error[0] == '\0')
             fail_msg("\"%s\": %d", rows[i], r);
     }
-    assert_int_equal(pv_netprobe_resolve("[::1]", 3478, &s, error), PV_OK); /* as in URLs */
+    assert_ok(pv_netprobe_resolve("[::1]", 3478, &s, error)); /* as in URLs */
     memset(longest, 'a', sizeof(longest) - 1);
     longest[sizeof(longest) - 1] = '\0';
     assert_int_equal(pv_netprobe_resolve(longest, 3478, &s, error), PV_ERR_MALFORMED);
@@ -62,7 +62,7 @@ PV_TEST(without_a_server_of_a_family_nothing_is_tried)
 {
     struct pv_netprobe_servers s = {0};
     struct pv_netprobe_report report;
-    assert_int_equal(pv_netprobe_run(&s, false, &report), PV_OK);
+    assert_ok(pv_netprobe_run(&s, false, &report));
     assert_false(report.tried[0] || report.tried[1]);
 }
 

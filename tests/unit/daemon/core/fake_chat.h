@@ -32,7 +32,7 @@ static inline struct pv_peer *fake_chat_member(struct fake_chat *c, const struct
     fake_node_add(f, make_member_f(&f->world, &f->world.creator, k, &fields));
     const struct pv_member *m = pv_roster_by_node(f->node.roster, k->pk);
     assert_non_null(m);
-    assert_int_equal(pv_peers_add_member(f->node.peers, m, f->now), PV_OK);
+    assert_ok(pv_peers_add_member(f->node.peers, m, f->now));
     return pv_peers_by_pk(f->node.peers, k->pk);
 }
 
@@ -72,7 +72,7 @@ static inline void fake_chat_make_link(struct fake_chat *c,
                                      .tell = tell,
                                      .owner = n};
     memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
-    assert_int_equal(pv_chatlink_new(&n->chat.link, &cfg, c->peers.f.now), PV_OK);
+    assert_ok(pv_chatlink_new(&n->chat.link, &cfg, c->peers.f.now));
 }
 
 /* No peer comes to rooms here. */
@@ -87,7 +87,7 @@ static inline void fake_chat_make_rooms(struct fake_chat *c)
     struct pv_rooms_config cfg = {
         .rng = n->rng, .sk = n->identity->sign_sk, .jobs = &c->jobs, .kept = fake_chat_kept};
     memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
-    assert_int_equal(pv_rooms_new(&n->chat.rooms, &cfg), PV_OK);
+    assert_ok(pv_rooms_new(&n->chat.rooms, &cfg));
 }
 
 static inline void fake_chat_start(struct fake_chat *c)

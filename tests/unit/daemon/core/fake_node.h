@@ -80,7 +80,7 @@ static inline void fake_node_init(struct fake_node *f, const struct pv_part *par
     memcpy(f->node.given.hostname, "alice", 6);
     memcpy(f->node.given.tun_name, "pv0", 4);
     pv_jobqueue_init(&f->node.jobs, &f->node.rng, NULL);
-    assert_int_equal(pv_ctlsrv_new(&f->node.ctl, &f->node.streams, ""), PV_OK);
+    assert_ok(pv_ctlsrv_new(&f->node.ctl, &f->node.streams, ""));
     f->cfg = (struct pv_engine_config){
         .rng = f->node.rng, .identity = &f->identity, .saved = &f->saved, .given.mtu = 1420};
     test_defer(fake_node_done, f);
@@ -98,7 +98,7 @@ static inline void fake_node_end_gatherer(void *node)
 static inline void fake_node_gather(struct fake_node *f)
 {
     void *gatherer; /* node.ways.gatherer, too */
-    assert_int_equal(pv_part_make(&pv_part_gatherer, &f->node, &f->cfg, f->now, &gatherer), PV_OK);
+    assert_ok(pv_part_make(&pv_part_gatherer, &f->node, &f->cfg, f->now, &gatherer));
     test_defer(fake_node_end_gatherer, f);
 }
 
@@ -154,13 +154,13 @@ static inline void fake_node_settle(struct fake_node *f)
 /* The node has the part, and those that the test gave it behind that. */
 static inline void fake_node_start(struct fake_node *f)
 {
-    assert_int_equal(pv_part_make(f->part, &f->node, &f->cfg, f->now, &f->self), PV_OK);
+    assert_ok(pv_part_make(f->part, &f->node, &f->cfg, f->now, &f->self));
     if (f->node.n_parts == 0 || f->node.parts[0].part == f->part) {
         f->node.parts[0] = (struct pv_part_slot){.part = f->part, .self = f->self};
         f->node.n_parts = f->node.n_parts == 0 ? 1 : f->node.n_parts;
     }
     if (f->part->restore != NULL)
-        assert_int_equal(f->part->restore(f->self, &f->cfg, f->now), PV_OK);
+        assert_ok(f->part->restore(f->self, &f->cfg, f->now));
     fake_node_settle(f);
 }
 
@@ -297,7 +297,7 @@ static inline bool fake_node_has_metric(struct fake_node *f, const char *line)
     pv_metrics_init(&m);
     assert_non_null(f->part->metrics);
     f->part->metrics(f->self, &m, f->now);
-    assert_int_equal(pv_metrics_take(&m, &text, &len), PV_OK);
+    assert_ok(pv_metrics_take(&m, &text, &len));
     bool whole = false;
     for (const char *at = text; !whole && (at = strstr(at, line)) != NULL; at++)
         whole = (at == text || at[-1] == '\n') && at[strlen(line)] == '\n';

@@ -128,7 +128,7 @@ static int run(bool (*step)(struct pv_engine *e, pv_ns now))
                                .tun_name = "pvt0",
                                .reload = reload};
     world->engine.step = step;
-    assert_int_equal(pv_io_new(&io, &cfg), PV_OK);
+    assert_ok(pv_io_new(&io, &cfg));
     int r = pv_io_run(io, &world->again);
     pv_io_free(io);
     assert_int_equal(world->engine.shutdowns, 1);

@@ -35,11 +35,11 @@ static struct {
 void test_before_each(void)
 {
     memset(&w, 0, sizeof(w));
-    assert_int_equal(pv_loop_new(&w.loop), PV_OK);
-    assert_int_equal(pv_udp_receiver_new(&w.rx, 4, 2048), PV_OK);
+    assert_ok(pv_loop_new(&w.loop));
+    assert_ok(pv_udp_receiver_new(&w.rx, 4, 2048));
     const struct pv_dnsask_config cfg = {
         .loop = w.loop, .rx = w.rx, .counts = &w.counts, .rng = pv_entropy()};
-    assert_int_equal(pv_dnsask_new(&w.ask, &cfg), PV_OK);
+    assert_ok(pv_dnsask_new(&w.ask, &cfg));
     w.own = test_port_bind(SOCK_DGRAM | SOCK_NONBLOCK, &w.own_at);
     w.guest = test_port_bind(SOCK_DGRAM | SOCK_NONBLOCK, &w.guest_at);
     w.resolver = test_port_bind(SOCK_DGRAM | SOCK_NONBLOCK, &w.resolver_at);

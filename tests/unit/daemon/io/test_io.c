@@ -51,9 +51,9 @@ static bool ctl_step(struct pv_engine *e, pv_ns now)
         FILE *file = tmpfile();
         assert_non_null(file);
         assert_int_equal(pipe(pair), 0);
-        assert_int_equal(pv_unix_connect(world->socket, &e->client), PV_OK);
-        assert_int_equal(pv_unix_write(e->client, pv_view("hel", 3), fileno(file), &n), PV_OK);
-        assert_int_equal(pv_unix_write(e->client, pv_view("lo\n", 3), pair[0], &m), PV_OK);
+        assert_ok(pv_unix_connect(world->socket, &e->client));
+        assert_ok(pv_unix_write(e->client, pv_view("hel", 3), fileno(file), &n));
+        assert_ok(pv_unix_write(e->client, pv_view("lo\n", 3), pair[0], &m));
         assert_int_equal(n + m, 6);
         fclose(file);
         close(pair[0]);
@@ -94,13 +94,13 @@ static bool ctl_step(struct pv_engine *e, pv_ns now)
 
 PV_TEST_IN(a_control_client_gets_every_byte_also_after_close, setup, teardown)
 {
-    assert_int_equal(run(ctl_step), PV_OK);
+    assert_ok(run(ctl_step));
 }
 
 static bool leave_step(struct pv_engine *e, pv_ns now)
 {
     if (e->stage == 0) {
-        assert_int_equal(pv_unix_connect(world->socket, &e->client), PV_OK);
+        assert_ok(pv_unix_connect(world->socket, &e->client));
         e->stage++;
     } else if (e->stage == 1 && e->streams[0].open) {
         close(e->client);
@@ -112,7 +112,7 @@ static bool leave_step(struct pv_engine *e, pv_ns now)
 
 PV_TEST_IN(a_client_that_leaves_is_told_to_the_engine_once, setup, teardown)
 {
-    assert_int_equal(run(leave_step), PV_OK);
+    assert_ok(run(leave_step));
     assert_int_equal(world->engine.streams[0].status, PV_ERR_CLOSED);
 }
 
@@ -134,8 +134,8 @@ static bool connect_step(struct pv_engine *e, pv_ns now)
     int fd = -1;
     switch (e->stage) {
     case 0:
-        assert_int_equal(pv_stream_listen(&loopback, NULL, &e->client), PV_OK);
-        assert_int_equal(pv_stream_local(e->client, &e->addr), PV_OK);
+        assert_ok(pv_stream_listen(&loopback, NULL, &e->client));
+        assert_ok(pv_stream_local(e->client, &e->addr));
         push_op(e, (struct pv_stream_op){.type = PV_STREAM_OPEN, .sid = 3, .addr = e->addr});
         e->stage++;
         return false;
@@ -144,7 +144,7 @@ static bool connect_step(struct pv_engine *e, pv_ns now)
             return false;
         close(e->client); /* nobody listens there from now on */
         e->client = fd;
-        assert_int_equal(pv_stream_write(fd, pv_view("hi", 2), &n), PV_OK);
+        assert_ok(pv_stream_write(fd, pv_view("hi", 2), &n));
         push_op(e, (struct pv_stream_op){.type = PV_STREAM_OPEN, .sid = 4, .addr = e->addr});
         e->stage++;
         return false;
@@ -155,7 +155,7 @@ static bool connect_step(struct pv_engine *e, pv_ns now)
 
 PV_TEST_IN(connections_are_made_and_refusals_reported, setup, teardown)
 {
-    assert_int_equal(run(connect_step), PV_OK);
+    assert_ok(run(connect_step));
     assert_memory_equal(world->engine.streams[3].in, "hi", 2);
     assert_int_equal(world->engine.streams[4].status, -ECONNREFUSED);
 }
@@ -168,8 +168,8 @@ static bool full_step(struct pv_engine *e, pv_ns now)
     size_t n = 0;
     switch (e->stage) {
     case 0:
-        assert_int_equal(pv_unix_connect(world->socket, &e->client), PV_OK);
-        assert_int_equal(pv_unix_write(e->client, pv_view("a", 1), -1, &n), PV_OK);
+        assert_ok(pv_unix_connect(world->socket, &e->client));
+        assert_ok(pv_unix_write(e->client, pv_view("a", 1), -1, &n));
         e->stage++;
         return false;
     case 1:
@@ -182,7 +182,7 @@ static bool full_step(struct pv_engine *e, pv_ns now)
     case 2: /* it is told in between; output goes on */
         if (s->writable)
             return false;
-        assert_int_equal(pv_unix_write(e->client, pv_view("b", 1), -1, &n), PV_OK);
+        assert_ok(pv_unix_write(e->client, pv_view("b", 1), -1, &n));
         s->out_len = 3;
         s->writable = true;
         e->stage++;
@@ -203,7 +203,7 @@ static bool full_step(struct pv_engine *e, pv_ns now)
 
 PV_TEST_IN(a_stream_that_the_engine_cannot_take_is_not_read, setup, teardown)
 {
-    assert_int_equal(run(full_step), PV_OK);
+    assert_ok(run(full_step));
     assert_memory_equal(world->engine.streams[0].in, "ab", 2);
 }
 
@@ -217,8 +217,8 @@ static bool datagram_step(struct pv_engine *e, pv_ns now)
     uint8_t message[148] = {1}, buf[64];
     switch (e->stage) {
     case 0:
-        assert_int_equal(pv_udp_open(&loopback, &opts, &e->client), PV_OK);
-        assert_int_equal(pv_udp_local(e->client, &e->addr), PV_OK);
+        assert_ok(pv_udp_open(&loopback, &opts, &e->client));
+        assert_ok(pv_udp_local(e->client, &e->addr));
         struct pv_udp_out out = {.dst = world->udp_addr, .data = {message, sizeof(message)}};
         pv_udp_send(e->client, &out, 1, &counts);
         e->stage++;
@@ -246,8 +246,8 @@ static bool relay_step(struct pv_engine *e, pv_ns now)
     static int listener = -1;
     switch (e->stage) {
     case 0:
-        assert_int_equal(pv_stream_listen(&any, NULL, &listener), PV_OK);
-        assert_int_equal(pv_stream_local(listener, &e->addr), PV_OK);
+        assert_ok(pv_stream_listen(&any, NULL, &listener));
+        assert_ok(pv_stream_local(listener, &e->addr));
         e->relay_op =
             (struct pv_relaystream_op){.open = true, .stream = 8, .to = {.addr = e->addr}};
         e->has_relay_op = true;
@@ -283,7 +283,7 @@ static bool relay_step(struct pv_engine *e, pv_ns now)
 
 PV_TEST_IN(streams_to_relays_open_carry_and_end, setup, teardown)
 {
-    assert_int_equal(run(relay_step), PV_OK);
+    assert_ok(run(relay_step));
 }
 
 static void sock_op(struct pv_engine *e, enum pv_hardnat_op_type type)
@@ -309,8 +309,8 @@ static bool sock_step(struct pv_engine *e, pv_ns now)
     struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
     uint8_t buf[64];
     if (e->stage == 0) {
-        assert_int_equal(pv_udp_open(&loopback, &opts, &e->client), PV_OK);
-        assert_int_equal(pv_udp_local(e->client, &e->addr), PV_OK);
+        assert_ok(pv_udp_open(&loopback, &opts, &e->client));
+        assert_ok(pv_udp_local(e->client, &e->addr));
         sock_op(e, PV_HARDNAT_OPEN);
     } else if (e->stage == 1) {
         assert_int_not_equal(e->opened_port, 0);
@@ -342,12 +342,12 @@ static bool sock_step(struct pv_engine *e, pv_ns now)
 
 PV_TEST_IN(another_socket_is_watched_then_carried_then_closed, setup, teardown)
 {
-    assert_int_equal(run(sock_step), PV_OK);
+    assert_ok(run(sock_step));
 }
 
 PV_TEST_IN(datagrams_reach_the_engine_and_leave_it, setup, teardown)
 {
-    assert_int_equal(run(datagram_step), PV_OK);
+    assert_ok(run(datagram_step));
 }
 
 /* --- jobs ---------------------------------------------------------------------------------- */
@@ -369,7 +369,7 @@ static bool job_step(struct pv_engine *e, pv_ns now)
         return false;
     case 1:
         assert_int_equal(e->result.id, 7);
-        assert_int_equal(e->result.status, PV_OK);
+        assert_ok(e->result.status);
         job = calloc(1, sizeof(*job));
         job->id = 8;
         job->kind = PV_JOB_RESOLVE;
@@ -379,7 +379,7 @@ static bool job_step(struct pv_engine *e, pv_ns now)
         return false;
     case 2:
         assert_int_equal(e->result.id, 8);
-        assert_int_equal(e->result.status, PV_OK);
+        assert_ok(e->result.status);
         assert_int_equal(e->result.n_addrs, 1);
         struct pv_addr want = pv_addr4(192, 0, 2, 7, 3478);
         assert_true(pv_addr_equal(&e->result.addrs[0], &want));
@@ -392,7 +392,7 @@ static bool job_step(struct pv_engine *e, pv_ns now)
     case 3:
         assert_int_equal(e->result.id, 9);
         assert_int_equal(e->result.status, PV_ERR_NOT_FOUND);
-        assert_non_null(strstr(e->result.error, "resolve not a host name"));
+        assert_has(e->result.error, "resolve not a host name");
         job = calloc(1, sizeof(*job));
         job->id = 10;
         job->kind = PV_JOB_RESOLVE;
@@ -414,8 +414,8 @@ PV_TEST_IN(jobs_run_elsewhere_and_their_results_return, setup, teardown)
 {
     struct pv_store_saved saved;
     char error[PV_JOB_ERROR_MAX];
-    assert_int_equal(run(job_step), PV_OK);
-    assert_int_equal(pv_store_load(world->store, &saved, error), PV_OK);
+    assert_ok(run(job_step));
+    assert_ok(pv_store_load(world->store, &saved, error));
     assert_int_equal(saved.saved.n_meta, 1);
     pv_store_saved_done(&saved);
 }
@@ -475,8 +475,8 @@ static bool iface_step(struct pv_engine *e, pv_ns now)
         if (e->results < 1)
             return false;
         assert_string_equal(e->result.error, "");
-        assert_int_equal(e->result.status, PV_OK);
-        assert_int_equal(connect_chat(&e->client), PV_OK);
+        assert_ok(e->result.status);
+        assert_ok(connect_chat(&e->client));
         take_descriptors();
         give_at = now + PV_MS(200);
         e->stage++;
@@ -496,7 +496,7 @@ static bool iface_step(struct pv_engine *e, pv_ns now)
         assert_int_equal(e->streams[0].who.local.port, 2047);
         close(e->client);
         e->client = -1;
-        assert_int_equal(pv_ipcmd_run("link del dev pvt0\n", complaint), PV_OK);
+        assert_ok(pv_ipcmd_run("link del dev pvt0\n", complaint));
         looks = e->n_looks;
         e->stage++;
         return false;
@@ -531,8 +531,8 @@ PV_TEST_IN(the_interface_comes_up_heals_and_goes_down, setup, teardown)
         printf("skipped: needs root and /dev/net/tun\n");
         skip();
     }
-    assert_int_equal(pv_ipcmd_run("link set dev lo up\n", complaint), PV_OK);
-    assert_int_equal(run(iface_step), PV_OK);
+    assert_ok(pv_ipcmd_run("link set dev lo up\n", complaint));
+    assert_ok(run(iface_step));
 }
 
 static bool address_step(struct pv_engine *e, pv_ns now)
@@ -543,7 +543,7 @@ static bool address_step(struct pv_engine *e, pv_ns now)
     switch (e->stage) {
     case 0:
         before = e->n_links;
-        assert_int_equal(pv_ipcmd_run("addr add 10.9.9.9/32 dev lo\n", complaint), PV_OK);
+        assert_ok(pv_ipcmd_run("addr add 10.9.9.9/32 dev lo\n", complaint));
         take_descriptors();
         give_at = now + PV_MS(700); /* the look is after 250 */
         e->stage++;
@@ -567,8 +567,8 @@ PV_TEST_IN(an_address_that_could_not_be_read_is_read_later, setup, teardown)
         printf("skipped: needs root\n");
         skip();
     }
-    assert_int_equal(run(address_step), PV_OK);
-    assert_int_equal(pv_ipcmd_run("addr del 10.9.9.9/32 dev lo\n", complaint), PV_OK);
+    assert_ok(run(address_step));
+    assert_ok(pv_ipcmd_run("addr del 10.9.9.9/32 dev lo\n", complaint));
 }
 
 /* --- ends ---------------------------------------------------------------------------------- */
@@ -582,7 +582,7 @@ static bool hup_step(struct pv_engine *e, pv_ns now)
 
 PV_TEST_IN(settings_that_cannot_be_read_end_nothing, setup, teardown)
 {
-    assert_int_equal(run(hup_step), PV_OK);
+    assert_ok(run(hup_step));
     assert_int_equal(world->reloads, 1);
     assert_int_equal(world->engine.stage, 5);
 }
@@ -597,7 +597,7 @@ static bool hup_once_step(struct pv_engine *e, pv_ns now)
 PV_TEST_IN(sighup_begins_another_life, setup, teardown)
 {
     world->readable = true;
-    assert_int_equal(run(hup_once_step), PV_OK);
+    assert_ok(run(hup_once_step));
     assert_true(world->again);
 }
 
@@ -605,7 +605,7 @@ PV_TEST_IN(sighup_begins_another_life, setup, teardown)
 PV_TEST_IN(a_second_sighup_that_fails_does_not_end_the_daemon, setup, teardown)
 {
     world->readable = world->breaks = true;
-    assert_int_equal(run(hup_once_step), PV_OK);
+    assert_ok(run(hup_once_step));
     assert_int_equal(world->reloads, 2);
     assert_true(world->again);
 }
@@ -622,7 +622,7 @@ static bool term_beside_hup_step(struct pv_engine *e, pv_ns now)
 PV_TEST_IN(no_life_begins_after_sigterm_whatever_comes_besides, setup, teardown)
 {
     world->readable = true;
-    assert_int_equal(run(term_beside_hup_step), PV_OK);
+    assert_ok(run(term_beside_hup_step));
     assert_false(world->again);
 }
 
@@ -635,7 +635,7 @@ static bool term_leaves_step(struct pv_engine *e, pv_ns now)
 PV_TEST_IN(an_ephemeral_member_leaves_also_when_a_reload_comes_besides, setup, teardown)
 {
     world->readable = world->engine.leaves = true;
-    assert_int_equal(run(term_leaves_step), PV_OK);
+    assert_ok(run(term_leaves_step));
     assert_true(world->engine.has_left);
     assert_false(world->again);
 }

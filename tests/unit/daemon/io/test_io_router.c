@@ -20,7 +20,7 @@ static bool task_step(struct pv_engine *e, pv_ns now)
         e->job = portmap_job(TASK_SAYS_WHO_IT_IS);
         e->stage++;
     } else if (e->stage == 1 && e->results == 1) {
-        assert_int_equal(e->result.portmap.status, PV_OK);
+        assert_ok(e->result.portmap.status);
         assert_int_equal(e->result.portmap.external_port, 7); /* nobody, with nothing open */
         e->job = portmap_job(TASK_SAYS_TOO_LITTLE);
         e->stage++;
@@ -34,7 +34,7 @@ PV_TEST(a_request_to_a_router_runs_as_nobody)
 {
     if (geteuid() != 0)
         skip();
-    assert_int_equal(run(task_step), PV_OK);
+    assert_ok(run(task_step));
     assert_true(world->engine.result.portmap.status < 0);
     assert_true(strlen(world->engine.result.portmap.error) > 0);
 }
@@ -50,7 +50,7 @@ PV_TEST(a_router_that_hangs_does_not_keep_the_daemon)
 {
     if (geteuid() != 0)
         skip();
-    assert_int_equal(run(hang_step), PV_OK);
+    assert_ok(run(hang_step));
     assert_int_equal(world->engine.results, 0);
 }
 
@@ -64,8 +64,8 @@ static bool router_step(struct pv_engine *e, pv_ns now)
     char buf[16];
     switch (e->stage) {
     case 0:
-        assert_int_equal(pv_udp_open(&loopback, &opts, &e->client), PV_OK);
-        assert_int_equal(pv_udp_local(e->client, &e->addr), PV_OK);
+        assert_ok(pv_udp_open(&loopback, &opts, &e->client));
+        assert_ok(pv_udp_local(e->client, &e->addr));
         e->tx = (struct pv_engine_transmit){
             .router = true, .local = loopback, .dst = e->addr, .len = 4};
         memcpy(e->tx.buf, "ask!", 4);
@@ -86,7 +86,7 @@ static bool router_step(struct pv_engine *e, pv_ns now)
 
 PV_TEST(routers_are_asked_from_a_socket_of_their_own)
 {
-    assert_int_equal(run(router_step), PV_OK);
+    assert_ok(run(router_step));
     assert_memory_equal(world->engine.router_got, "granted", 7);
     assert_true(pv_addr_equal(&world->engine.router_from, &world->engine.addr));
 }

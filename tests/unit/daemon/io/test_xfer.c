@@ -117,8 +117,8 @@ static void lie(struct sender *s, int fd)
 {
     struct pv_blake2b512 *hash;
     uint8_t answer[PV_FILE_ANSWER_LEN], head[PV_FILE_HASH_LEN];
-    assert_int_equal(pv_blake2b512_new(&hash), PV_OK);
-    assert_int_equal(pv_blake2b512_digest(hash, head), PV_OK);
+    assert_ok(pv_blake2b512_new(&hash));
+    assert_ok(pv_blake2b512_digest(hash, head));
     pv_blake2b512_free(hash);
     pv_file_answer_build(PV_FILE_WHY_NONE, SIZE, head, answer);
     assert_int_equal(send(fd, answer, sizeof(answer), MSG_NOSIGNAL), sizeof(answer));
@@ -134,9 +134,9 @@ static int open_reader(void)
 {
     struct pv_source source = {.file = source_fd};
     int daemon = -1, fd = -1;
-    assert_int_equal(pv_source_new(source_fd, &daemon, &source.own), PV_OK);
-    assert_int_equal(pv_source_open(daemon, &fd), PV_OK);
-    assert_int_equal(pv_source_serve(&source, -1), PV_OK);
+    assert_ok(pv_source_new(source_fd, &daemon, &source.own));
+    assert_ok(pv_source_open(daemon, &fd));
+    assert_ok(pv_source_serve(&source, -1));
     close(daemon);
     close(source.own);
     return fd;
@@ -155,7 +155,7 @@ static void *serve(void *arg)
                         .sock = fd,
                         .file = open_reader()};
     x.op.offset = s->offset;
-    assert_int_equal(pv_xfer_init(&x), PV_OK);
+    assert_ok(pv_xfer_init(&x));
     pv_xfer_run(&x);
     s->why = x.why;
     pv_xfer_done(&x);
@@ -172,7 +172,7 @@ static enum pv_file_why fetch(struct sender *s, uint64_t *ret_done)
                         .dir = dir_fd};
     memcpy(x.op.id, id, sizeof(id));
     assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
-    assert_int_equal(pv_xfer_init(&x), PV_OK);
+    assert_ok(pv_xfer_init(&x));
     pv_xfer_run(&x);
     *ret_done = atomic_load(&x.done);
     pv_xfer_done(&x);
@@ -251,7 +251,7 @@ PV_TEST(a_file_that_does_not_answer_can_be_cancelled)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sock), 0);
     struct pv_xfer x = {
         .op = {.type = PV_FILEOP_SERVE, .size = SIZE}, .sock = sock[0], .file = pair[0]};
-    assert_int_equal(pv_xfer_init(&x), PV_OK);
+    assert_ok(pv_xfer_init(&x));
     pv_xfer_cancel(&x);
     pv_xfer_run(&x);
     assert_int_not_equal(x.why, PV_FILE_WHY_NONE);
@@ -268,7 +268,7 @@ PV_TEST(a_file_kept_already_needs_no_connection)
                         .dir = dir_fd};
     memcpy(x.op.id, id, sizeof(id));
     write_at("5-abcd010203040506", bytes, SIZE);
-    assert_int_equal(pv_xfer_init(&x), PV_OK);
+    assert_ok(pv_xfer_init(&x));
     pv_xfer_run(&x);
     assert_int_equal(x.why, PV_FILE_WHY_NONE);
     pv_xfer_done(&x);
@@ -282,7 +282,7 @@ PV_TEST(a_link_in_the_place_of_the_file_is_not_followed)
                         .dir = dir_fd};
     memcpy(x.op.id, id, sizeof(id));
     assert_int_equal(symlinkat("source", dir_fd, "5-abcd010203040506.part"), 0);
-    assert_int_equal(pv_xfer_init(&x), PV_OK);
+    assert_ok(pv_xfer_init(&x));
     pv_xfer_run(&x);
     assert_int_equal(x.why, PV_FILE_WHY_UNWRITABLE);
     pv_xfer_done(&x);
@@ -295,7 +295,7 @@ PV_TEST(a_cancelled_transfer_ends_at_once)
                         .file = -1,
                         .dir = dir_fd};
     memcpy(x.op.id, id, sizeof(id));
-    assert_int_equal(pv_xfer_init(&x), PV_OK);
+    assert_ok(pv_xfer_init(&x));
     pv_xfer_cancel(&x); /* nobody accepts: it would wait */
     pv_xfer_run(&x);
     assert_int_equal(x.why, PV_FILE_WHY_STOPPED);

@@ -41,14 +41,14 @@ static void set_tun(struct node *n)
     assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
     n->tun = pair[0];
     const struct pv_tun tun = {.n = 1, .read = {pair[1]}, .write = {pair[1]}};
-    assert_int_equal(pv_datapath_set_tun(n->dp, &tun), PV_OK);
+    assert_ok(pv_datapath_set_tun(n->dp, &tun));
 }
 
 static void publish(struct node *n)
 {
     struct pv_fp_snapshot *snap = NULL;
-    assert_int_equal(pv_fp_builder_snapshot(n->builder, &snap), PV_OK);
-    assert_int_equal(pv_datapath_publish(n->dp, snap), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(n->builder, &snap));
+    assert_ok(pv_datapath_publish(n->dp, snap));
     (void)pv_datapath_reclaim(n->dp, 0);
 }
 
@@ -62,13 +62,13 @@ static void init_node(struct node *n, unsigned i, unsigned threads)
     iface.own[0] = n->inner;
     iface.nets[0] = (struct pv_prefix){.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16};
     n->udp = (struct pv_udp_group){.n = 1, .fd6 = {-1}};
-    assert_int_equal(pv_udp_open(&loopback, &opts, &n->udp.fd4[0]), PV_OK);
-    assert_int_equal(pv_udp_local(n->udp.fd4[0], &n->addr), PV_OK);
+    assert_ok(pv_udp_open(&loopback, &opts, &n->udp.fd4[0]));
+    assert_ok(pv_udp_local(n->udp.fd4[0], &n->addr));
     struct pv_datapath_config cfg = {.udp = n->udp, .threads = threads, .deaf = n->deaf};
-    assert_int_equal(pv_datapath_new(&n->dp, &cfg), PV_OK);
-    assert_int_equal(pv_fp_builder_new(&n->builder, &rng), PV_OK);
-    assert_int_equal(pv_fp_builder_set_interface(n->builder, &iface), PV_OK);
-    assert_int_equal(pv_fp_builder_add_peer(n->builder, PV_FP_MEMBER, &n->peer), PV_OK);
+    assert_ok(pv_datapath_new(&n->dp, &cfg));
+    assert_ok(pv_fp_builder_new(&n->builder, &rng));
+    assert_ok(pv_fp_builder_set_interface(n->builder, &iface));
+    assert_ok(pv_fp_builder_add_peer(n->builder, PV_FP_MEMBER, &n->peer));
     n->index = pv_fp_builder_draw_index(n->builder, &rng, 0);
 }
 
@@ -81,11 +81,11 @@ static void introduce(struct node *a, const struct node *b, uint8_t send, uint8_
         .local_index = a->index, .remote_index = b->index, .birth = pv_clock_now()};
     memset(keys.send_key, send, 32);
     memset(keys.recv_key, recv, 32);
-    assert_int_equal(pv_fp_builder_set_routes(a->builder, a->peer, &route, 1), PV_OK);
-    assert_int_equal(pv_fp_builder_add_keys(a->builder, a->peer, &keys), PV_OK);
-    assert_int_equal(pv_fp_builder_send_with(a->builder, a->peer, a->index), PV_OK);
+    assert_ok(pv_fp_builder_set_routes(a->builder, a->peer, &route, 1));
+    assert_ok(pv_fp_builder_add_keys(a->builder, a->peer, &keys));
+    assert_ok(pv_fp_builder_send_with(a->builder, a->peer, a->index));
     if (path)
-        assert_int_equal(pv_fp_builder_set_path(a->builder, a->peer, &carrier, 0), PV_OK);
+        assert_ok(pv_fp_builder_set_path(a->builder, a->peer, &carrier, 0));
     publish(a);
 }
 
@@ -208,7 +208,7 @@ PV_TEST(packets_wait_for_a_path_and_then_go_in_order)
     struct pv_fp_punt punt = wait_punt(&w.node[0], PV_FP_PUNT_NEED_PATH, bytes);
     assert_int_equal(punt.peer, w.node[0].peer);
     struct pv_carrier carrier = {.kind = PV_CARRIER_UDP, .remote = w.node[1].addr};
-    assert_int_equal(pv_fp_builder_set_path(w.node[0].builder, w.node[0].peer, &carrier, 0), PV_OK);
+    assert_ok(pv_fp_builder_set_path(w.node[0].builder, w.node[0].peer, &carrier, 0));
     publish(&w.node[0]);
     for (uint32_t i = 0; i < 10; i++)
         assert_int_equal(receive_packet(&w.node[1]), i);
@@ -238,8 +238,8 @@ PV_TEST(news_told_once_survives_a_full_ring)
     uint64_t sent = 0;
     bool told = false;
     start_world(&w, 1, false);
-    assert_int_equal(pv_fp_builder_add_peer(n->builder, PV_FP_MEMBER, &id), PV_OK);
-    assert_int_equal(pv_fp_builder_set_routes(n->builder, id, &route, 1), PV_OK);
+    assert_ok(pv_fp_builder_add_peer(n->builder, PV_FP_MEMBER, &id));
+    assert_ok(pv_fp_builder_set_routes(n->builder, id, &route, 1));
     publish(n);
     for (; pv_datapath_counts(n->dp).punts_lost == 0; sent++) {
         assert_true(sent < 100000);
@@ -263,9 +263,8 @@ PV_TEST(injected_packets_arrive_as_punts_and_datagrams_are_punted)
         static struct world w;
         uint8_t bytes[64], inband[12] = {0xc1, 4, 0, 0, 0, 0, 0, 1, 0, 1};
         start_world(&w, threads, true);
-        assert_int_equal(
-            pv_datapath_inject(w.node[0].dp, w.node[0].peer, pv_view(inband, sizeof(inband))),
-            PV_OK);
+        assert_ok(
+            pv_datapath_inject(w.node[0].dp, w.node[0].peer, pv_view(inband, sizeof(inband))));
         struct pv_fp_punt punt = wait_punt(&w.node[1], PV_FP_PUNT_INBAND, bytes);
         assert_int_equal(punt.peer, w.node[1].peer);
         assert_memory_equal(bytes, inband, 10);
@@ -328,7 +327,7 @@ PV_TEST(a_datagram_of_any_length_stops_nothing)
         const struct pv_udp_opts opts = {0};
         int fd = -1;
         start_world(&w, threads, true);
-        assert_int_equal(pv_udp_open(&any, &opts, &fd), PV_OK);
+        assert_ok(pv_udp_open(&any, &opts, &fd));
         for (uint32_t i = 0; i < PV_ARRAY_LEN(lengths); i++) {
             struct pv_udp_out out = {.dst = w.node[1].addr, .data = {datagram, lengths[i]}};
             struct pv_udp_counts counts = {0};
@@ -353,9 +352,9 @@ PV_TEST(a_datagram_that_control_received_is_opened_like_the_rest)
         uint8_t datagram[256];
         int fd = -1;
         start_world(&w, threads, true);
-        assert_int_equal(pv_udp_open(&at, &opts, &fd), PV_OK);
-        assert_int_equal(pv_udp_local(fd, &to.remote), PV_OK);
-        assert_int_equal(pv_fp_builder_set_path(w.node[0].builder, w.node[0].peer, &to, 0), PV_OK);
+        assert_ok(pv_udp_open(&at, &opts, &fd));
+        assert_ok(pv_udp_local(fd, &to.remote));
+        assert_ok(pv_fp_builder_set_path(w.node[0].builder, w.node[0].peer, &to, 0));
         publish(&w.node[0]);
         for (uint32_t i = 0; i < 20; i++) {
             send_packet(&w.node[0], &w.node[1], i);
@@ -365,8 +364,7 @@ PV_TEST(a_datagram_that_control_received_is_opened_like_the_rest)
             assert_true(len > 0);
             const struct pv_carrier from = {
                 .kind = PV_CARRIER_UDP, .sock = 7, .remote = w.node[0].addr};
-            assert_int_equal(
-                pv_datapath_hand(w.node[1].dp, &from, 0, pv_view(datagram, (size_t)len)), PV_OK);
+            assert_ok(pv_datapath_hand(w.node[1].dp, &from, 0, pv_view(datagram, (size_t)len)));
             assert_int_equal(receive_packet(&w.node[1]), i);
         }
         close(fd);
@@ -386,16 +384,16 @@ PV_TEST(a_packet_injected_while_a_static_peer_moves_is_sent)
     uint8_t bytes[64];
     int fd = -1;
     start_world(&w, 1, true);
-    assert_int_equal(pv_udp_open(&at, &opts, &fd), PV_OK);
-    assert_int_equal(pv_udp_local(fd, &old.remote), PV_OK);
-    assert_int_equal(pv_fp_builder_remove_peer(n->builder, n->peer), PV_OK);
-    assert_int_equal(pv_fp_builder_add_peer(n->builder, PV_FP_STATIC, &n->peer), PV_OK);
+    assert_ok(pv_udp_open(&at, &opts, &fd));
+    assert_ok(pv_udp_local(fd, &old.remote));
+    assert_ok(pv_fp_builder_remove_peer(n->builder, n->peer));
+    assert_ok(pv_fp_builder_add_peer(n->builder, PV_FP_STATIC, &n->peer));
     introduce(n, &w.node[0], 2, 1, false);
-    assert_int_equal(pv_fp_builder_set_path(n->builder, n->peer, &old, 0), PV_OK);
+    assert_ok(pv_fp_builder_set_path(n->builder, n->peer, &old, 0));
     publish(n);
     send_packet(&w.node[0], n, 1);
     (void)wait_punt(n, PV_FP_PUNT_STRAY, bytes);
-    assert_int_equal(pv_datapath_inject(n->dp, n->peer, pv_view(NULL, 0)), PV_OK);
+    assert_ok(pv_datapath_inject(n->dp, n->peer, pv_view(NULL, 0)));
     struct pollfd in = {.fd = fd, .events = POLLIN};
     assert_int_equal(poll(&in, 1, 5000), 1);
     assert_int_equal(receive_packet(n), 1);
@@ -408,9 +406,8 @@ PV_TEST(a_packet_injected_before_the_end_is_sent)
     uint8_t bytes[64], inband[12] = {0xc1, 4, 0, 0, 0, 0, 0, 1, 0, 1};
     start_world(&w, 2, true);
     for (unsigned i = 0; i < 200; i++)
-        assert_int_equal(
-            pv_datapath_inject(w.node[0].dp, w.node[0].peer, pv_view(inband, sizeof(inband))),
-            PV_OK);
+        assert_ok(
+            pv_datapath_inject(w.node[0].dp, w.node[0].peer, pv_view(inband, sizeof(inband))));
     w.node[0].dp = pv_datapath_free(w.node[0].dp);
     for (unsigned i = 0; i < 200; i++)
         (void)wait_punt(&w.node[1], PV_FP_PUNT_INBAND, bytes);
@@ -424,7 +421,7 @@ PV_TEST(the_tun_may_come_go_and_change)
         send_packet(&w.node[0], &w.node[1], round);
         assert_int_equal(receive_packet(&w.node[1]), round);
         close(w.node[1].tun);
-        assert_int_equal(pv_datapath_set_tun(w.node[1].dp, NULL), PV_OK);
+        assert_ok(pv_datapath_set_tun(w.node[1].dp, NULL));
         set_tun(&w.node[1]);
     }
     assert_false(pv_datapath_tun_is_gone(w.node[1].dp));
@@ -532,13 +529,13 @@ static struct pv_helper *enter_namespace(struct node *n)
     char error[PV_HELPER_ERROR_MAX];
     struct pv_tun tun;
     assert_int_equal(unshare(CLONE_NEWNET), 0);
-    assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
-    assert_int_equal(helper_ready(h, "pvt0"), PV_OK);
+    assert_ok(pv_helper_start(&h, NULL));
+    assert_ok(helper_ready(h, "pvt0"));
     iface.addrs[0] = (struct pv_prefix){.base = n->inner, .bits = 16};
-    assert_int_equal(pv_helper_iface_up(h, &iface, &tun, error), PV_OK);
+    assert_ok(pv_helper_iface_up(h, &iface, &tun, error));
     close(n->tun);
     n->tun = -1;
-    assert_int_equal(pv_datapath_set_tun(n->dp, &tun), PV_OK);
+    assert_ok(pv_datapath_set_tun(n->dp, &tun));
     return h;
 }
 
@@ -586,17 +583,17 @@ PV_TEST(real_tuns_carry_tcp_between_two_namespaces)
         printf("skipped: needs root, /dev/net/tun and network namespaces\n");
         skip();
     }
-    assert_int_equal(pv_ipcmd_run("link set dev lo up\n", complaint), PV_OK);
+    assert_ok(pv_ipcmd_run("link set dev lo up\n", complaint));
     start_world(&w, 2, true);
     struct pv_helper *h0 = enter_namespace(&w.node[0]);
     struct pv_addr addr = w.node[0].inner, remote, local;
     int listener = -1, client = -1, server = -1;
     addr.port = 7777;
-    assert_int_equal(pv_stream_listen(&addr, NULL, &listener), PV_OK);
+    assert_ok(pv_stream_listen(&addr, NULL, &listener));
     struct pv_helper *h1 = enter_namespace(&w.node[1]);
-    assert_int_equal(pv_stream_connect(&addr, &nowhere, &client), PV_OK);
+    assert_ok(pv_stream_connect(&addr, &nowhere, &client));
     wait_for(listener, POLLIN);
-    assert_int_equal(pv_stream_accept(listener, &server, &remote, &local), PV_OK);
+    assert_ok(pv_stream_accept(listener, &server, &remote, &local));
     assert_true(pv_addr_equal_ip(&remote, &w.node[1].inner));
     transfer(client, server, 1 << 20);
     transfer(server, client, 1 << 20);

@@ -75,8 +75,8 @@ static void publish(struct node *n)
     struct pv_fp_snapshot *snap = NULL;
     if (!pv_fp_builder_changed(n->builder))
         return;
-    assert_int_equal(pv_fp_builder_snapshot(n->builder, &snap), PV_OK);
-    assert_int_equal(pv_datapath_publish(n->dp, snap), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(n->builder, &snap));
+    assert_ok(pv_datapath_publish(n->dp, snap));
     (void)pv_datapath_reclaim(n->dp, 0);
 }
 
@@ -90,16 +90,14 @@ static void set_path(struct node *n, const struct node *other, unsigned peer, bo
                                 .remote = behind_relay(peer),
                                 .relay = other->addr};
     n->ends[peer].path = there;
-    assert_int_equal(pv_fp_builder_set_path(n->builder, n->ends[peer].id, there ? &c : NULL, 0),
-                     PV_OK);
+    assert_ok(pv_fp_builder_set_path(n->builder, n->ends[peer].id, there ? &c : NULL, 0));
 }
 
 static void set_routes(struct node *n, const struct node *other, unsigned peer, bool extra)
 {
     struct pv_prefix routes[2] = {{.base = inner(other->net, peer), .bits = 32},
                                   {.base = inner((uint8_t)(other->net + 10), peer), .bits = 32}};
-    assert_int_equal(pv_fp_builder_set_routes(n->builder, n->ends[peer].id, routes, extra ? 2 : 1),
-                     PV_OK);
+    assert_ok(pv_fp_builder_set_routes(n->builder, n->ends[peer].id, routes, extra ? 2 : 1));
 }
 
 static uint32_t draw_index(struct world *w, struct node *n, unsigned peer)
@@ -124,7 +122,7 @@ static void add_keys(struct node *n, unsigned peer, uint32_t ours, uint32_t thei
     pv_store_le32(mine + 4, b);
     pv_store_le32(other, a);
     pv_store_le32(other + 4, b);
-    assert_int_equal(pv_fp_builder_add_keys(n->builder, n->ends[peer].id, &keys), PV_OK);
+    assert_ok(pv_fp_builder_add_keys(n->builder, n->ends[peer].id, &keys));
 }
 
 /* New keys at both ends, as a handshake makes them: the receiver first. The old ones go at the next
@@ -138,29 +136,28 @@ static void rekey(struct world *w, unsigned peer)
     add_keys(&w->b, peer, b->index, a->index);
     add_keys(&w->a, peer, a->index, b->index);
     publish(&w->b);
-    assert_int_equal(pv_fp_builder_send_with(w->a.builder, a->id, a->index), PV_OK);
+    assert_ok(pv_fp_builder_send_with(w->a.builder, a->id, a->index));
     publish(&w->a);
     if (old_a == 0)
         return;
-    assert_int_equal(pv_fp_builder_remove_keys(w->a.builder, a->id, old_a), PV_OK);
-    assert_int_equal(pv_fp_builder_remove_keys(w->b.builder, b->id, old_b), PV_OK);
+    assert_ok(pv_fp_builder_remove_keys(w->a.builder, a->id, old_a));
+    assert_ok(pv_fp_builder_remove_keys(w->b.builder, b->id, old_b));
 }
 
 static void add_peer(struct node *n, const struct node *other, unsigned peer)
 {
     struct pv_addr there = behind_relay(peer);
     n->ends[peer] = (struct end){.id = 0};
-    assert_int_equal(pv_fp_builder_add_peer(n->builder, PV_FP_MEMBER, &n->ends[peer].id), PV_OK);
+    assert_ok(pv_fp_builder_add_peer(n->builder, PV_FP_MEMBER, &n->ends[peer].id));
     set_routes(n, other, peer, false);
     set_path(n, other, peer, true, false);
     if (peer >= RELAYED)
-        assert_int_equal(
-            pv_fp_builder_set_channel(n->builder, 0, (uint16_t)(CHANNEL + peer), &there), PV_OK);
+        assert_ok(pv_fp_builder_set_channel(n->builder, 0, (uint16_t)(CHANNEL + peer), &there));
 }
 
 static void replace_peer(struct world *w, unsigned peer)
 {
-    assert_int_equal(pv_fp_builder_remove_peer(w->a.builder, w->a.ends[peer].id), PV_OK);
+    assert_ok(pv_fp_builder_remove_peer(w->a.builder, w->a.ends[peer].id));
     publish(&w->a);
     add_peer(&w->a, &w->b, peer);
     w->a.ends[peer].index = 0;
@@ -187,9 +184,9 @@ static void change_something(struct world *w, unsigned round)
             replace_peer(w, peer);
         break;
     default:
-        assert_int_equal(pv_fp_builder_set_offline(w->a.builder, w->a.ends[peer].id, true), PV_OK);
+        assert_ok(pv_fp_builder_set_offline(w->a.builder, w->a.ends[peer].id, true));
         publish(&w->a);
-        assert_int_equal(pv_fp_builder_set_offline(w->a.builder, w->a.ends[peer].id, false), PV_OK);
+        assert_ok(pv_fp_builder_set_offline(w->a.builder, w->a.ends[peer].id, false));
         break;
     }
     publish(&w->a);
@@ -236,7 +233,7 @@ static void open_queues(struct node *n, unsigned workers)
         tun.write[0] = tun.read[0];
         n->host_in = dup(n->host[0]);
     }
-    assert_int_equal(pv_datapath_set_tun(n->dp, &tun), PV_OK);
+    assert_ok(pv_datapath_set_tun(n->dp, &tun));
 }
 
 static void init_node(struct node *n, uint8_t net, unsigned workers, unsigned threads)
@@ -248,14 +245,14 @@ static void init_node(struct node *n, uint8_t net, unsigned workers, unsigned th
     n->rng = test_rng_make(&n->seed, net + 1u);
     n->udp.n = workers;
     memset(n->udp.fd6, 0xff, sizeof(n->udp.fd6)); /* -1 */
-    assert_int_equal(pv_udp_open_group(&loopback, &opts, workers, n->udp.fd4), PV_OK);
-    assert_int_equal(pv_udp_local(n->udp.fd4[0], &n->addr), PV_OK);
+    assert_ok(pv_udp_open_group(&loopback, &opts, workers, n->udp.fd4));
+    assert_ok(pv_udp_local(n->udp.fd4[0], &n->addr));
     struct pv_datapath_config cfg = {.udp = n->udp, .threads = threads};
-    assert_int_equal(pv_datapath_new(&n->dp, &cfg), PV_OK);
-    assert_int_equal(pv_fp_builder_new(&n->builder, &n->rng), PV_OK);
+    assert_ok(pv_datapath_new(&n->dp, &cfg));
+    assert_ok(pv_fp_builder_new(&n->builder, &n->rng));
     for (unsigned i = 0; i < PEERS; i++)
         iface.own[i] = inner(net, i);
-    assert_int_equal(pv_fp_builder_set_interface(n->builder, &iface), PV_OK);
+    assert_ok(pv_fp_builder_set_interface(n->builder, &iface));
     open_queues(n, workers);
 }
 
@@ -284,8 +281,8 @@ static void start_world(struct world *w, unsigned workers, unsigned threads)
     test_defer(stop_world, w);
     const struct pv_fp_relay_way way_a = {.server = w->b.addr, .udp = true};
     const struct pv_fp_relay_way way_b = {.server = w->a.addr, .udp = true};
-    assert_int_equal(pv_fp_builder_set_relay(w->a.builder, 0, &way_a), PV_OK);
-    assert_int_equal(pv_fp_builder_set_relay(w->b.builder, 0, &way_b), PV_OK);
+    assert_ok(pv_fp_builder_set_relay(w->a.builder, 0, &way_a));
+    assert_ok(pv_fp_builder_set_relay(w->b.builder, 0, &way_b));
     for (unsigned peer = 0; peer < PEERS; peer++) {
         add_peer(&w->a, &w->b, peer);
         add_peer(&w->b, &w->a, peer);

@@ -46,7 +46,7 @@ PV_TEST_WORLD(start, stop);
 static int begin(void)
 {
     const struct pv_confine_user self = {.uid = geteuid(), .gid = getegid()};
-    assert_int_equal(pv_keeper_start(&keeper), PV_OK);
+    assert_ok(pv_keeper_start(&keeper));
     return pv_keeper_open(keeper, dir, &self, &exposed, error);
 }
 
@@ -59,7 +59,7 @@ static int again(void)
 /* A key file as an earlier version has left it. */
 static void put_file(const char *text)
 {
-    assert_int_equal(pv_file_write(path, pv_view(text, strlen(text)), 0600), PV_OK);
+    assert_ok(pv_file_write(path, pv_view(text, strlen(text)), 0600));
 }
 
 static unsigned mode_of(const char *file)
@@ -100,19 +100,19 @@ PV_TEST(a_made_key_signs_and_is_there_after_a_restart)
     uint8_t first[PV_SIGN_PK_LEN];
     struct pv_statement st;
     struct pv_made made;
-    assert_int_equal(begin(), PV_OK);
+    assert_ok(begin());
     assert_false(pv_keeper_key(keeper, &key));
     assert_int_equal(grant(&made), PV_ERR_NOT_FOUND);
-    assert_int_equal(make_key(), PV_OK);
+    assert_ok(make_key());
     memcpy(first, key.pk, sizeof(first));
-    assert_int_equal(make_key(), PV_OK); /* it is used again */
+    assert_ok(make_key()); /* it is used again */
     assert_memory_equal(key.pk, first, sizeof(first));
-    assert_int_equal(again(), PV_OK);
+    assert_ok(again());
     assert_true(pv_keeper_key(keeper, &key));
     assert_memory_equal(key.pk, first, sizeof(first));
-    assert_int_equal(grant(&made), PV_OK);
-    assert_int_equal(pv_statement_decode(pv_made_view(&made), &st), PV_OK);
-    assert_int_equal(pv_statement_verify(&st), PV_OK);
+    assert_ok(grant(&made));
+    assert_ok(pv_statement_decode(pv_made_view(&made), &st));
+    assert_ok(pv_statement_verify(&st));
     assert_memory_equal(st.signer, first, sizeof(first));
 }
 
@@ -135,8 +135,8 @@ static bool can_read(void)
 
 PV_TEST(the_file_is_closed_to_its_own_user)
 {
-    assert_int_equal(begin(), PV_OK);
-    assert_int_equal(make_key(), PV_OK);
+    assert_ok(begin());
+    assert_ok(make_key());
     assert_int_equal(mode_of(path), 0);
     assert_false(can_read());
 }
@@ -148,7 +148,7 @@ PV_TEST(a_key_of_an_earlier_version_is_closed_too)
     assert_true(can_read());
     if (geteuid() == 0)
         assert_int_equal(chown(path, 0, 0), 0);
-    assert_int_equal(begin(), PV_OK);
+    assert_ok(begin());
     pk_of_nines(pk);
     assert_true(pv_keeper_key(keeper, &key));
     assert_memory_equal(key.pk, pk, sizeof(pk));
@@ -170,8 +170,8 @@ PV_TEST(where_root_starts_it_the_file_never_opens_to_its_user)
     assert_int_equal(chown(path, user.uid, user.gid), 0);
     assert_int_equal(chown(dir, user.uid, user.gid), 0);
     assert_true(inotify_add_watch(p.fd, path, IN_ATTRIB) >= 0);
-    assert_int_equal(pv_keeper_start(&keeper), PV_OK);
-    assert_int_equal(pv_keeper_open(keeper, dir, &user, &exposed, error), PV_OK);
+    assert_ok(pv_keeper_start(&keeper));
+    assert_ok(pv_keeper_open(keeper, dir, &user, &exposed, error));
     pk_of_nines(pk);
     assert_true(pv_keeper_key(keeper, &key));
     assert_memory_equal(key.pk, pk, sizeof(pk));
@@ -183,7 +183,7 @@ PV_TEST(a_file_that_is_no_key_is_never_overwritten)
 {
     put_file("hello\n");
     assert_int_equal(begin(), PV_ERR_MALFORMED);
-    assert_non_null(strstr(error, "root.key: not a key: restore it"));
+    assert_has(error, "root.key: not a key: restore it");
     assert_int_equal(make_key(), PV_ERR_STATE);
 }
 
@@ -197,7 +197,7 @@ PV_TEST(a_link_or_a_second_name_leads_to_no_other_key)
     assert_int_equal(rename(path, other), 0);
     assert_int_equal(symlink(other, path), 0);
     assert_int_equal(begin(), -ELOOP);
-    assert_non_null(strstr(error, "root.key: "));
+    assert_has(error, "root.key: ");
     assert_false(pv_keeper_key(keeper, &key));
     assert_int_equal(mode_of(other), 0600); /* its daemon can go on */
     assert_int_equal(unlink(path), 0);
@@ -221,11 +221,11 @@ PV_TEST(nothing_but_a_statement_of_roots_is_signed)
     const struct pv_st_admin admin = {.node = {5}, .rights = PV_RIGHT_INVITE, .time = 7};
     static const uint8_t nothing[PV_STATEMENT_MAX];
     struct pv_made made;
-    assert_int_equal(begin(), PV_OK);
-    assert_int_equal(make_key(), PV_OK);
-    assert_int_equal(grant(&made), PV_OK);
+    assert_ok(begin());
+    assert_ok(make_key());
+    assert_ok(grant(&made));
     const size_t body = made.len - PV_SIGN_LEN;
-    assert_int_equal(sign(made.raw, body), PV_OK);
+    assert_ok(sign(made.raw, body));
     /* Every part of it, and what is behind it. */
     for (size_t len = 0; len <= made.len; len++)
         if (len != body)
@@ -236,10 +236,10 @@ PV_TEST(nothing_but_a_statement_of_roots_is_signed)
     assert_int_equal(sign(made.raw, body), PV_ERR_MALFORMED);
     /* In the name of another key. */
     pv_sign_keypair(seed, other_sk, pk);
-    assert_int_equal(pv_make_admin(network, pv_signer_sk(other_sk), &admin, &made), PV_OK);
+    assert_ok(pv_make_admin(network, pv_signer_sk(other_sk), &admin, &made));
     assert_int_equal(sign(made.raw, body), PV_ERR_REFUSED);
     /* A node's own word. */
-    assert_int_equal(pv_make_leave(network, other_sk, 1, 7, &made), PV_OK);
+    assert_ok(pv_make_leave(network, other_sk, 1, 7, &made));
     memcpy(made.raw + 2 + PV_NETWORK_ID_LEN, key.pk, sizeof(key.pk));
     assert_int_equal(sign(made.raw, made.len - PV_SIGN_LEN), PV_ERR_REFUSED);
 }
@@ -262,7 +262,7 @@ PV_TEST(an_imported_key_must_be_that_of_the_network)
 {
     uint8_t pk[PV_SIGN_PK_LEN];
     struct pv_job_root want = sealed();
-    assert_int_equal(begin(), PV_OK);
+    assert_ok(begin());
     want.key[0] ^= 1;
     assert_int_equal(pv_keeper_have(keeper, &want, pk, error), PV_ERR_AUTH);
     want = sealed();
@@ -271,11 +271,11 @@ PV_TEST(an_imported_key_must_be_that_of_the_network)
     assert_false(pv_keeper_key(keeper, &key));
     assert_int_equal(mode_of(path), 0xffff);
     want = sealed();
-    assert_int_equal(pv_keeper_have(keeper, &want, pk, error), PV_OK);
+    assert_ok(pv_keeper_have(keeper, &want, pk, error));
     assert_memory_equal(pk, want.pk, sizeof(pk));
     assert_int_equal(mode_of(path), 0);
-    assert_int_equal(pv_keeper_have(keeper, &want, pk, error), PV_OK); /* once more */
-    assert_int_equal(again(), PV_OK);
+    assert_ok(pv_keeper_have(keeper, &want, pk, error)); /* once more */
+    assert_ok(again());
     assert_true(pv_keeper_key(keeper, &key));
     assert_memory_equal(key.pk, want.pk, sizeof(pk));
 }
@@ -284,11 +284,11 @@ PV_TEST(a_key_is_not_replaced_by_another)
 {
     uint8_t first[PV_SIGN_PK_LEN], pk[PV_SIGN_PK_LEN];
     const struct pv_job_root want = sealed();
-    assert_int_equal(begin(), PV_OK);
-    assert_int_equal(make_key(), PV_OK);
+    assert_ok(begin());
+    assert_ok(make_key());
     memcpy(first, key.pk, sizeof(first));
     assert_int_equal(pv_keeper_have(keeper, &want, pk, error), PV_ERR_EXISTS);
-    assert_int_equal(again(), PV_OK);
+    assert_ok(again());
     assert_true(pv_keeper_key(keeper, &key));
     assert_memory_equal(key.pk, first, sizeof(first));
 }
@@ -300,8 +300,8 @@ PV_TEST(nobody_has_the_file_open_that_the_key_is_written_to)
     snprintf(tmp, sizeof(tmp), "%s.tmp", path);
     int fd = open(tmp, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
-    assert_int_equal(begin(), PV_OK);
-    assert_int_equal(make_key(), PV_OK);
+    assert_ok(begin());
+    assert_ok(make_key());
     assert_int_equal(pread(fd, text, sizeof(text), 0), 0);
     close(fd);
 }
@@ -309,19 +309,19 @@ PV_TEST(nobody_has_the_file_open_that_the_key_is_written_to)
 PV_TEST(a_forgotten_key_is_gone)
 {
     struct pv_made made;
-    assert_int_equal(begin(), PV_OK);
-    assert_int_equal(make_key(), PV_OK);
-    assert_int_equal(pv_keeper_forget(keeper, error), PV_OK);
+    assert_ok(begin());
+    assert_ok(make_key());
+    assert_ok(pv_keeper_forget(keeper, error));
     assert_int_equal(mode_of(path), 0xffff);
     assert_int_equal(grant(&made), PV_ERR_NOT_FOUND);
-    assert_int_equal(again(), PV_OK);
+    assert_ok(again());
     assert_false(pv_keeper_key(keeper, &key));
 }
 
 PV_TEST(a_second_directory_is_refused)
 {
     const struct pv_confine_user self = {.uid = geteuid(), .gid = getegid()};
-    assert_int_equal(begin(), PV_OK);
+    assert_ok(begin());
     assert_int_equal(pv_keeper_open(keeper, "/etc", &self, &exposed, error), PV_ERR_STATE);
 }
 

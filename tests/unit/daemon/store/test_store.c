@@ -60,7 +60,7 @@ static struct pv_store *open_store(void)
     char error[PV_JOB_ERROR_MAX] = "";
     int r = pv_store_open(&s, dir, error);
     assert_string_equal(error, "");
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     return s;
 }
 
@@ -68,7 +68,7 @@ static struct pv_store_saved load(struct pv_store *s)
 {
     struct pv_store_saved saved;
     char error[PV_JOB_ERROR_MAX] = "";
-    assert_int_equal(pv_store_load(s, &saved, error), PV_OK);
+    assert_ok(pv_store_load(s, &saved, error));
     return saved;
 }
 
@@ -144,15 +144,15 @@ static struct pv_job *marked_job(const char *receipt, uint8_t mark)
 PV_TEST(a_mark_belongs_to_the_receipt_that_is_kept)
 {
     struct pv_store *s = open_store();
-    assert_int_equal(run(s, marked_job("", 0)), PV_OK);
+    assert_ok(run(s, marked_job("", 0)));
     assert_int_equal(mark_of(s), 0);
-    assert_int_equal(run(s, marked_job("", 1)), PV_OK);
+    assert_ok(run(s, marked_job("", 1)));
     assert_int_equal(mark_of(s), 1);
-    assert_int_equal(run(s, marked_job("one", 2)), PV_OK);
+    assert_ok(run(s, marked_job("one", 2)));
     assert_int_equal(mark_of(s), 2);
-    assert_int_equal(run(s, marked_job("", 3)), PV_OK); /* it stands with "one" */
+    assert_ok(run(s, marked_job("", 3))); /* it stands with "one" */
     assert_int_equal(mark_of(s), 2);
-    assert_int_equal(run(s, marked_job("two", 4)), PV_OK);
+    assert_ok(run(s, marked_job("two", 4)));
     assert_int_equal(mark_of(s), 4);
     pv_store_close(s);
 }
@@ -172,11 +172,11 @@ PV_TEST(rows_stored_are_there_after_reopening)
     memset(net->u.set_network.network_id, 7, 16);
     snprintf(net->u.set_network.name, PV_NAME_BUF, "home");
     snprintf(net->u.set_network.node_name, PV_NAME_BUF, "bob");
-    assert_int_equal(run(s, net), PV_OK);
-    assert_int_equal(run(s, statement_job("first", "")), PV_OK);
-    assert_int_equal(run(s, meta_job("seq", "41")), PV_OK);
-    assert_int_equal(run(s, meta_job("seq", "")), PV_OK);
-    assert_int_equal(run(s, meta_job("up", "1")), PV_OK);
+    assert_ok(run(s, net));
+    assert_ok(run(s, statement_job("first", "")));
+    assert_ok(run(s, meta_job("seq", "41")));
+    assert_ok(run(s, meta_job("seq", "")));
+    assert_ok(run(s, meta_job("up", "1")));
     pv_store_close(s);
 
     s = open_store();
@@ -200,8 +200,8 @@ PV_TEST(statements_come_back_in_the_order_they_were_stored_first)
     static const char *const texts[] = {"z", "a", "m", "b"};
     struct pv_store *s = open_store();
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
-        assert_int_equal(run(s, statement_job(texts[i], "")), PV_OK);
-    assert_int_equal(run(s, statement_job("z", "r")), PV_OK);
+        assert_ok(run(s, statement_job(texts[i], "")));
+    assert_ok(run(s, statement_job("z", "r")));
     struct pv_store_saved saved = load(s);
     assert_int_equal(saved.saved.n_statements, PV_ARRAY_LEN(texts));
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
@@ -213,9 +213,9 @@ PV_TEST(statements_come_back_in_the_order_they_were_stored_first)
 PV_TEST(statements_are_stored_once_and_keep_their_receipt)
 {
     struct pv_store *s = open_store();
-    assert_int_equal(run(s, statement_job("a", "")), PV_OK);
-    assert_int_equal(run(s, statement_job("a", "r1")), PV_OK);
-    assert_int_equal(run(s, statement_job("a", "")), PV_OK); /* none does not replace one */
+    assert_ok(run(s, statement_job("a", "")));
+    assert_ok(run(s, statement_job("a", "r1")));
+    assert_ok(run(s, statement_job("a", ""))); /* none does not replace one */
     struct pv_store_saved saved = load(s);
     assert_int_equal(saved.saved.n_statements, 1);
     assert_int_equal(saved.saved.statements[0].receipt.len, 2);
@@ -235,7 +235,7 @@ static void put_newcomer(struct pv_store *s, unsigned i)
     snprintf(cursor, sizeof(cursor), "%016u", i);
     struct pv_job *jobs[] = {statement_job(statement, receipt), meta_job("cursor", cursor)};
     jobs[0]->u.put_statements.items[0].has_mark = true;
-    assert_int_equal(run_all(s, jobs, 2, results), PV_OK);
+    assert_ok(run_all(s, jobs, 2, results));
 }
 
 static off_t size_of_log(void)
@@ -296,7 +296,7 @@ PV_TEST(rows_read_or_written_leave_no_pages_in_memory)
     assert_int_equal(saved.saved.n_statements, MANY);
     pv_store_saved_done(&saved);
     assert_in_range(sqlite3_memory_used(), 1, SMALL);
-    assert_int_equal(run(s, new_job(PV_JOB_FORGET_NETWORK, 1)), PV_OK); /* all pages change */
+    assert_ok(run(s, new_job(PV_JOB_FORGET_NETWORK, 1))); /* all pages change */
     assert_in_range(sqlite3_memory_used(), 1, SMALL);
     pv_store_close(s);
 }
@@ -308,8 +308,8 @@ PV_TEST(a_job_that_fails_takes_only_its_own_work_back)
     struct pv_job *chat = new_job(PV_JOB_CHAT, 9);
     chat->u.chat = pv_chatjob_new(PV_CHATJOB_COUNTS);
     struct pv_job *jobs[3] = {meta_job("a", "1"), chat, meta_job("b", "2")};
-    assert_int_equal(run_all(s, jobs, 3, results), PV_OK);
-    assert_int_equal(results[0].status, PV_OK);
+    assert_ok(run_all(s, jobs, 3, results));
+    assert_ok(results[0].status);
     assert_int_equal(results[1].status, PV_ERR_LIMIT);
     assert_null(results[1].chat);
     struct pv_store_saved saved = load(s);
@@ -336,34 +336,34 @@ PV_TEST(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked)
     const struct pv_confine_user self = {.uid = geteuid(), .gid = getegid()};
     char error[PV_JOB_ERROR_MAX];
     bool exposed;
-    assert_int_equal(pv_keeper_start(&keeper), PV_OK);
-    assert_int_equal(pv_keeper_open(keeper, dir, &self, &exposed, error), PV_OK);
+    assert_ok(pv_keeper_start(&keeper));
+    assert_ok(pv_keeper_open(keeper, dir, &self, &exposed, error));
     pv_store_set_keeper(s, keeper);
-    assert_int_equal(pv_identity_load(dir, NULL, &rng, &first, error), PV_OK);
-    assert_int_equal(run(s, statement_job("a", "")), PV_OK);
-    assert_int_equal(run(s, meta_job("seq", "5")), PV_OK);
-    assert_int_equal(run(s, new_job(PV_JOB_KEEP_ROOT, 4)), PV_OK);
+    assert_ok(pv_identity_load(dir, NULL, &rng, &first, error));
+    assert_ok(run(s, statement_job("a", "")));
+    assert_ok(run(s, meta_job("seq", "5")));
+    assert_ok(run(s, new_job(PV_JOB_KEEP_ROOT, 4)));
     assert_true(pv_keeper_key(keeper, &root));
-    assert_int_equal(run(s, new_job(PV_JOB_FORGET_NETWORK, 5)), PV_OK);
+    assert_ok(run(s, new_job(PV_JOB_FORGET_NETWORK, 5)));
     struct pv_store_saved saved = load(s);
     assert_int_equal(saved.saved.n_statements, 0);
     assert_int_equal(saved.saved.n_meta, 1);
     pv_store_saved_done(&saved);
-    assert_int_equal(pv_identity_load(dir, NULL, &rng, &second, error), PV_OK);
+    assert_ok(pv_identity_load(dir, NULL, &rng, &second, error));
     assert_memory_equal(first.sign_pk, second.sign_pk, 32);
     assert_true(has_file("root.key"));
 
     struct pv_job *job = new_job(PV_JOB_FORGET_NETWORK, 6);
     job->u.forget = PV_FORGET_KEYS;
-    assert_int_equal(run(s, job), PV_OK);
-    assert_int_equal(pv_identity_load(dir, NULL, &rng, &second, error), PV_OK);
+    assert_ok(run(s, job));
+    assert_ok(pv_identity_load(dir, NULL, &rng, &second, error));
     assert_memory_not_equal(first.sign_pk, second.sign_pk, 32);
     assert_memory_not_equal(first.dh_pk, second.dh_pk, 32);
     assert_true(has_file("root.key"));
 
     job = new_job(PV_JOB_FORGET_NETWORK, 7);
     job->u.forget = PV_FORGET_ROOT;
-    assert_int_equal(run(s, job), PV_OK);
+    assert_ok(run(s, job));
     assert_false(has_file("root.key"));
     assert_false(pv_keeper_key(keeper, &root));
     pv_keeper_stop(keeper);
@@ -387,11 +387,11 @@ static struct pv_job *endpoints_job(uint8_t node, size_t n)
 PV_TEST(addresses_of_members_are_replaced_forgotten_and_come_back_newest_first)
 {
     struct pv_store *s = open_store();
-    assert_int_equal(run(s, endpoints_job(1, 4)), PV_OK);
-    assert_int_equal(run(s, endpoints_job(2, 2)), PV_OK);
-    assert_int_equal(run(s, endpoints_job(3, 1)), PV_OK);
-    assert_int_equal(run(s, endpoints_job(1, 3)), PV_OK);
-    assert_int_equal(run(s, endpoints_job(2, 0)), PV_OK);
+    assert_ok(run(s, endpoints_job(1, 4)));
+    assert_ok(run(s, endpoints_job(2, 2)));
+    assert_ok(run(s, endpoints_job(3, 1)));
+    assert_ok(run(s, endpoints_job(1, 3)));
+    assert_ok(run(s, endpoints_job(2, 0)));
     pv_store_close(s);
 
     s = open_store();
@@ -407,7 +407,7 @@ PV_TEST(addresses_of_members_are_replaced_forgotten_and_come_back_newest_first)
         assert_int_equal(x[i].addr.seen_s, 101 - i);
     }
     pv_store_saved_done(&saved);
-    assert_int_equal(run(s, new_job(PV_JOB_FORGET_NETWORK, 5)), PV_OK);
+    assert_ok(run(s, new_job(PV_JOB_FORGET_NETWORK, 5)));
     saved = load(s);
     assert_int_equal(saved.saved.n_endpoints, 0);
     pv_store_saved_done(&saved);
@@ -418,7 +418,7 @@ PV_TEST(rows_that_are_no_addresses_are_left_out)
 {
     struct pv_store *s = open_store();
     sqlite3 *db;
-    assert_int_equal(run(s, endpoints_job(1, 1)), PV_OK);
+    assert_ok(run(s, endpoints_job(1, 1)));
     assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
     static const char *const bad[] = {
         "INSERT INTO endpoints VALUES(x'01', '203.0.113.1:5', 900)",
@@ -447,22 +447,22 @@ PV_TEST(keys_are_made_once_with_mode_0600_and_a_bad_file_is_kept)
     struct pv_identity id, again;
     char error[PV_JOB_ERROR_MAX] = "", path[96];
     struct stat st;
-    assert_int_equal(pv_identity_load(dir, NULL, &rng, &id, error), PV_OK);
-    assert_int_equal(pv_identity_load(dir, NULL, &rng, &again, error), PV_OK);
+    assert_ok(pv_identity_load(dir, NULL, &rng, &id, error));
+    assert_ok(pv_identity_load(dir, NULL, &rng, &again, error));
     assert_memory_equal(&id, &again, sizeof(id));
     snprintf(path, sizeof(path), "%s/identity.key", dir);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
 
     uint8_t wg_key[32] = {8};
-    assert_int_equal(pv_identity_load(dir, wg_key, &rng, &again, error), PV_OK);
+    assert_ok(pv_identity_load(dir, wg_key, &rng, &again, error));
     assert_memory_equal(again.dh_sk, wg_key, 32);
     assert_memory_equal(again.sign_pk, id.sign_pk, 32);
 
-    assert_int_equal(pv_file_write(path, pv_view("not a key\n", 10), 0600), PV_OK);
+    assert_ok(pv_file_write(path, pv_view("not a key\n", 10), 0600));
     assert_int_equal(pv_identity_load(dir, NULL, &rng, &again, error), PV_ERR_MALFORMED);
-    assert_non_null(strstr(error, "identity.key"));
-    assert_non_null(strstr(error, "backup"));
+    assert_has(error, "identity.key");
+    assert_has(error, "backup");
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_size, 10);
     assert_true(pv_ct_is_zero(&again, sizeof(again)));
@@ -477,7 +477,7 @@ PV_TEST(transport_keys_are_replaced_all_at_once_and_come_back_in_order)
     char error[PV_JOB_ERROR_MAX] = "", path[96];
     uint8_t pk[32];
     struct stat st;
-    assert_int_equal(pv_identity_load(dir, NULL, &rng, &id, error), PV_OK);
+    assert_ok(pv_identity_load(dir, NULL, &rng, &id, error));
     assert_false(id.others[0].used);
     struct pv_job *job = new_job(PV_JOB_SAVE_KEYS, 4);
     job->u.keys.n = PV_JOB_KEYS;
@@ -485,8 +485,8 @@ PV_TEST(transport_keys_are_replaced_all_at_once_and_come_back_in_order)
         memset(job->u.keys.keys[i].sk, 10 + i, 32);
         job->u.keys.keys[i].replaced_s = i == 2 ? 0 : UINT64_C(1800000000) + i;
     }
-    assert_int_equal(run(s, job), PV_OK);
-    assert_int_equal(pv_identity_load(dir, NULL, &rng, &again, error), PV_OK);
+    assert_ok(run(s, job));
+    assert_ok(pv_identity_load(dir, NULL, &rng, &again, error));
     assert_memory_equal(again.sign_pk, id.sign_pk, 32);
     assert_int_equal(again.dh_sk[31], 10);
     pv_dh_public(again.dh_sk, pk);
@@ -506,8 +506,8 @@ PV_TEST(transport_keys_are_replaced_all_at_once_and_come_back_in_order)
     job = new_job(PV_JOB_SAVE_KEYS, 5);
     job->u.keys.n = 1;
     memset(job->u.keys.keys[0].sk, 20, 32);
-    assert_int_equal(run(s, job), PV_OK);
-    assert_int_equal(pv_identity_load(dir, NULL, &rng, &again, error), PV_OK);
+    assert_ok(run(s, job));
+    assert_ok(pv_identity_load(dir, NULL, &rng, &again, error));
     assert_int_equal(again.dh_sk[0], 20);
     assert_false(again.others[0].used || again.others[1].used || again.others[2].used);
     pv_store_close(s);
@@ -529,7 +529,7 @@ PV_TEST(a_file_of_transport_keys_with_a_bad_line_is_refused_whole)
     struct pv_rng rng = test_rng_make(&seed, 2);
     struct pv_identity id;
     char error[PV_JOB_ERROR_MAX], path[96], text[400];
-    assert_int_equal(pv_identity_load(dir, NULL, &rng, &id, error), PV_OK);
+    assert_ok(pv_identity_load(dir, NULL, &rng, &id, error));
     snprintf(path, sizeof(path), "%s/transport.key", dir);
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
         size_t n = 0;
@@ -539,14 +539,14 @@ PV_TEST(a_file_of_transport_keys_with_a_bad_line_is_refused_whole)
             else if (*c != 's')
                 text[n++] = *c;
         }
-        assert_int_equal(pv_file_write(path, pv_view(text, n), 0600), PV_OK);
+        assert_ok(pv_file_write(path, pv_view(text, n), 0600));
         assert_true(pv_identity_load(dir, NULL, &rng, &id, error) < 0);
-        assert_non_null(strstr(error, "transport.key"));
+        assert_has(error, "transport.key");
         assert_true(pv_ct_is_zero(&id, sizeof(id)));
     }
     snprintf(text, sizeof(text), "%s\r\n%s 5\r\n", key, key);
-    assert_int_equal(pv_file_write(path, pv_view(text, strlen(text)), 0600), PV_OK);
-    assert_int_equal(pv_identity_load(dir, NULL, &rng, &id, error), PV_OK);
+    assert_ok(pv_file_write(path, pv_view(text, strlen(text)), 0600));
+    assert_ok(pv_identity_load(dir, NULL, &rng, &id, error));
     assert_int_equal(id.others[0].replaced_s, 5);
 }
 
@@ -557,13 +557,13 @@ static void expect_refusal(const char *want)
     struct pv_store *s = NULL;
     char error[PV_JOB_ERROR_MAX] = "", *before = NULL, *after = NULL;
     size_t len_before = 0, len_after = 0;
-    assert_int_equal(pv_file_read(db_path(), 1 << 20, &before, &len_before), PV_OK);
+    assert_ok(pv_file_read(db_path(), 1 << 20, &before, &len_before));
     assert_true(pv_store_open(&s, dir, error) < 0);
     assert_null(s);
-    assert_non_null(strstr(error, db_path()));
+    assert_has(error, db_path());
     if (strstr(error, want) == NULL)
         assert_string_equal(error, want);
-    assert_int_equal(pv_file_read(db_path(), 1 << 20, &after, &len_after), PV_OK);
+    assert_ok(pv_file_read(db_path(), 1 << 20, &after, &len_after));
     assert_int_equal(len_before, len_after);
     assert_memory_equal(before, after, len_before); /* never overwritten */
     pv_file_free(before, len_before);
@@ -574,7 +574,7 @@ PV_TEST(a_file_that_is_no_database_is_refused_and_kept)
 {
     static char junk[8192];
     memset(junk, 'x', sizeof(junk));
-    assert_int_equal(pv_file_write(db_path(), pv_view(junk, sizeof(junk)), 0600), PV_OK);
+    assert_ok(pv_file_write(db_path(), pv_view(junk, sizeof(junk)), 0600));
     expect_refusal("damaged");
 }
 
@@ -587,7 +587,7 @@ PV_TEST(a_damaged_database_is_refused_and_kept)
     for (int i = 0; i < 400; i++) {
         char name[16];
         snprintf(name, sizeof(name), "m%d", i);
-        assert_int_equal(run(s, meta_job(name, value)), PV_OK);
+        assert_ok(run(s, meta_job(name, value)));
     }
     pv_store_close(s); /* checkpoints: all is in the main file now */
     static char zeros[4096];
@@ -690,7 +690,7 @@ PV_TEST(a_full_disk_is_told_and_what_was_stored_stays)
         if (r >= 0)
             stored++;
         else
-            assert_non_null(strstr(result.error, "the disk is full"));
+            assert_has(result.error, "the disk is full");
     }
     assert_int_equal(r, -ENOSPC);
     assert_true(stored > 2);

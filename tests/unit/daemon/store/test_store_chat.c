@@ -25,7 +25,7 @@ static inline void sql(const char *text)
 static inline struct pv_chatjob_result *must(const struct pv_chatjob *job)
 {
     struct pv_chatjob_result *res = NULL;
-    assert_int_equal(chat_db_run(db, job, &res), PV_OK);
+    assert_ok(chat_db_run(db, job, &res));
     assert_non_null(res);
     return res;
 }
@@ -543,7 +543,7 @@ PV_TEST(a_damaged_row_is_an_error_and_no_message)
 PV_TEST(the_schema_can_be_made_again)
 {
     enqueue(BOB, 1);
-    assert_int_equal(pv_store_schema(db), PV_OK);
+    assert_ok(pv_store_schema(db));
     assert_outbox(BOB, 0, 0, "1");
 }
 
@@ -556,7 +556,7 @@ PV_TEST(a_database_of_the_first_version_is_brought_up_to_date)
         "DROP TABLE chat_usage; ALTER TABLE chat_message DROP COLUMN arrived_s;"
         "ALTER TABLE chat_message DROP COLUMN author;"
         "ALTER TABLE chat_message DROP COLUMN sent");
-    assert_int_equal(pv_store_schema(db), PV_OK);
+    assert_ok(pv_store_schema(db));
     assert_outbox(BOB, 0, 0, "1");
     assert_inbox(false, 0, "2");
     assert_true(mark(BOB, 1, PV_CHAT_SENT));
@@ -754,7 +754,7 @@ static size_t flood(const uint8_t *peer, uint32_t first, size_t n, size_t text_l
     pv_chatjob_result_free(res);
     free(text);
     free(msgs);
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     return taken;
 }
 
@@ -914,10 +914,10 @@ PV_TEST(a_database_without_sums_gets_them)
     commit(CAROL, 4, 1, 1);
     changes(job_of(PV_CHATJOB_SEEN, BOB, 2));
     sql("DELETE FROM chat_usage");
-    assert_int_equal(pv_store_schema(db), PV_OK);
+    assert_ok(pv_store_schema(db));
     assert_usage_is_true();
     assert_int_equal(number("SELECT count(*) FROM chat_usage"), 3);
-    assert_int_equal(pv_store_schema(db), PV_OK); /* once */
+    assert_ok(pv_store_schema(db)); /* once */
     assert_usage_is_true();
 }
 
@@ -931,7 +931,7 @@ static const uint64_t KEEP = UINT64_C(90) * 86400;
 static uint64_t now_at(uint64_t wall_s)
 {
     uint64_t now_s = 0;
-    assert_int_equal(pv_store_age_now(db, wall_s, &now_s), PV_OK);
+    assert_ok(pv_store_age_now(db, wall_s, &now_s));
     return now_s;
 }
 
@@ -939,7 +939,7 @@ static uint64_t now_at(uint64_t wall_s)
 static void purge(uint64_t wall_s)
 {
     struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
-    assert_int_equal(pv_store_age_look(db, wall_s), PV_OK);
+    assert_ok(pv_store_age_look(db, wall_s));
     job.terms.now_s = now_at(wall_s);
     job.keep_s = KEEP;
     pv_chatjob_result_free(must(&job));

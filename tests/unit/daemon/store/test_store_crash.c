@@ -136,7 +136,7 @@ static void check_roster(struct pv_store *s, size_t cut)
     struct pv_store_saved saved;
     char error[PV_JOB_ERROR_MAX] = "";
     unsigned mark = 0;
-    assert_int_equal(pv_store_load(s, &saved, error), PV_OK);
+    assert_ok(pv_store_load(s, &saved, error));
     for (size_t i = 0; i < saved.saved.n_meta; i++) {
         const struct pv_saved_meta *m = &saved.saved.meta[i];
         if (strcmp(m->name, "mark") != 0)
@@ -166,7 +166,7 @@ static void check_messages(struct pv_store *s, size_t cut)
     assert_non_null(job->u.chat);
     memcpy(job->u.chat->peer, BOB, sizeof(BOB));
     pv_store_run(s, &job, &result, 1);
-    assert_int_equal(result.status, PV_OK);
+    assert_ok(result.status);
     for (unsigned op = 1; op <= OPS; op++) {
         unsigned n = 0;
         for (size_t i = 0; i < result.chat->n_msgs; i++) {

@@ -36,7 +36,7 @@ static void expect_network(struct pv_store *s)
 {
     struct pv_store_saved saved;
     char error[PV_JOB_ERROR_MAX] = "";
-    assert_int_equal(pv_store_load(s, &saved, error), PV_OK);
+    assert_ok(pv_store_load(s, &saved, error));
     assert_true(saved.saved.has_network);
     assert_string_equal(saved.saved.network_name, "home");
     assert_string_equal(saved.saved.node_name, "anna");
@@ -99,7 +99,7 @@ PV_TEST(a_migration_that_breaks_off_leaves_the_old_database_whole)
         old_database_exec(path, "CREATE VIEW chat_gone AS SELECT 1 AS arrived_s");
         char *before = old_database_dump(path);
         assert_true(pv_store_open(&s, dir, error) < 0);
-        assert_non_null(strstr(error, "views may not be indexed"));
+        assert_has(error, "views may not be indexed");
         char *after = old_database_dump(path);
         assert_string_equal(after, before);
         old_database_exec(path, "DROP VIEW chat_gone");
@@ -122,8 +122,8 @@ PV_TEST(without_a_copy_nothing_is_migrated)
     assert_int_equal(mkdir(kept, 0700) | mkdir(inside, 0700), 0);
     char *before = old_database_dump(path);
     assert_true(pv_store_open(&s, dir, error) < 0);
-    assert_non_null(strstr(error, "copy the database to"));
-    assert_non_null(strstr(error, "before-v"));
+    assert_has(error, "copy the database to");
+    assert_has(error, "before-v");
     char *after = old_database_dump(path);
     assert_string_equal(after, before);
     (void)snprintf(inside, sizeof(inside), "%s.part", kept);
@@ -141,8 +141,8 @@ PV_TEST(a_newer_database_is_refused_with_both_versions_and_the_remedy)
     pv_store_close(open_store());
     old_database_exec(path, "PRAGMA user_version = 77");
     assert_int_equal(pv_store_open(&s, dir, error), PV_ERR_UNSUPPORTED);
-    assert_non_null(strstr(error, "schema 77; this one knows up to 5): install that version"));
-    assert_null(strstr(error, "before-v"));
+    assert_has(error, "schema 77; this one knows up to 5): install that version");
+    assert_lacks(error, "before-v");
     (void)snprintf(older, sizeof(older), "%s.before-v77", path);
     old_database_exec(older, "CREATE TABLE t(x)");
     assert_int_equal(pv_store_open(&s, dir, error), PV_ERR_UNSUPPORTED);

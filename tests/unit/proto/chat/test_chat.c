@@ -20,10 +20,10 @@ PV_TEST(message_survives_the_wire)
     static char line[PV_CHAT_LINE_MAX];
     size_t len = 0;
     const char *text = "caf\xc3\xa9 \"quoted\" \\ \n second line";
-    assert_int_equal(pv_chat_write_message(ID, 41, 1790000000123, text, line, &len), PV_OK);
+    assert_ok(pv_chat_write_message(ID, 41, 1790000000123, text, line, &len));
     assert_int_equal(line[len - 1], '\n');
     assert_null(memchr(line, '\n', len - 1));
-    assert_int_equal(pv_chat_frame_parse(pv_view(line, len - 1), &frame), PV_OK);
+    assert_ok(pv_chat_frame_parse(pv_view(line, len - 1), &frame));
     assert_int_equal(frame.kind, PV_CHAT_MESSAGE);
     assert_memory_equal(frame.id, ID, sizeof(ID));
     assert_int_equal(frame.seq, 41);
@@ -54,7 +54,7 @@ static bool write_sample(unsigned kind, char line[static PV_CHAT_LINE_MAX], size
         memcpy(line, "hi\n", *ret_len = 3);
         break;
     }
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     return *ret_len > 0;
 }
 
@@ -74,17 +74,16 @@ PV_TEST(message_has_the_fields_of_the_design_in_order)
 {
     static char line[PV_CHAT_LINE_MAX];
     size_t len = 0;
-    assert_int_equal(pv_chat_write_message(ID, 7, 1790000000250, "hi", line, &len), PV_OK);
+    assert_ok(pv_chat_write_message(ID, 7, 1790000000250, "hi", line, &len));
     assert_int_equal(len, strlen(MSG "\n"));
     assert_memory_equal(line, MSG "\n", len);
-    assert_int_equal(pv_chat_write_ack(ID, PV_CHAT_READ, line, &len), PV_OK);
+    assert_ok(pv_chat_write_ack(ID, PV_CHAT_READ, line, &len));
     assert_memory_equal(line, "{\"ack\":\"" ID_TEXT "\",\"state\":\"read\"}\n", len);
 }
 
 PV_TEST(ack_survives_the_wire)
 {
-    assert_int_equal(parse("{\"ack\":\"" ID_TEXT "\",\"state\":\"delivered\",\"more\":[1]}"),
-                     PV_OK);
+    assert_ok(parse("{\"ack\":\"" ID_TEXT "\",\"state\":\"delivered\",\"more\":[1]}"));
     assert_int_equal(frame.kind, PV_CHAT_ACK);
     assert_int_equal(frame.state, PV_CHAT_DELIVERED);
     assert_memory_equal(frame.id, ID, sizeof(ID));
@@ -95,22 +94,22 @@ PV_TEST(later_is_a_noted_with_two_more_fields)
     static const char wire[] = "{\"noted\":\"" ID_TEXT "\",\"later\":30,\"why\":\"disk\"}\n";
     static char line[PV_CHAT_LINE_MAX];
     size_t len = 0;
-    assert_int_equal(pv_chat_write_later(ID, PV_CHAT_LATER_DISK, 30, line, &len), PV_OK);
+    assert_ok(pv_chat_write_later(ID, PV_CHAT_LATER_DISK, 30, line, &len));
     assert_int_equal(len, strlen(wire));
     assert_memory_equal(line, wire, len);
-    assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\",\"later\":30,\"why\":\"disk\"}"), PV_OK);
+    assert_ok(parse("{\"noted\":\"" ID_TEXT "\",\"later\":30,\"why\":\"disk\"}"));
     assert_int_equal(frame.kind, PV_CHAT_LATER);
     assert_int_equal(frame.later, PV_CHAT_LATER_DISK);
     assert_int_equal(frame.wait_s, 30);
     /* A reason that is not known yet, or none, makes the sender wait as well. */
-    assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\",\"later\":1,\"why\":\"moon\"}"), PV_OK);
+    assert_ok(parse("{\"noted\":\"" ID_TEXT "\",\"later\":1,\"why\":\"moon\"}"));
     assert_int_equal(frame.later, PV_CHAT_LATER_FULL);
-    assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\",\"later\":3600}"), PV_OK);
+    assert_ok(parse("{\"noted\":\"" ID_TEXT "\",\"later\":3600}"));
     assert_int_equal(frame.later, PV_CHAT_LATER_FULL);
     assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\",\"later\":0}"), PV_ERR_MALFORMED);
     assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\",\"later\":3601}"), PV_ERR_MALFORMED);
     assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\",\"later\":true}"), PV_ERR_MALFORMED);
-    assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\"}"), PV_OK);
+    assert_ok(parse("{\"noted\":\"" ID_TEXT "\"}"));
     assert_int_equal(frame.kind, PV_CHAT_NOTED);
     assert_int_equal(pv_chat_write_later(ID, PV_CHAT_LATER_NO, 30, line, &len), PV_ERR_MALFORMED);
     assert_int_equal(pv_chat_write_later(ID, PV_CHAT_LATER_FULL, 0, line, &len), PV_ERR_MALFORMED);
@@ -123,7 +122,7 @@ PV_TEST(write_refuses_what_may_not_be_sent)
     static char big[PV_CHAT_TEXT_MAX + 2], line[PV_CHAT_LINE_MAX];
     size_t len = 0;
     memset(big, '\x01', PV_CHAT_TEXT_MAX); /* the worst case: six bytes each */
-    assert_int_equal(pv_chat_write_message(ID, 1, 1, big, line, &len), PV_OK);
+    assert_ok(pv_chat_write_message(ID, 1, 1, big, line, &len));
     big[PV_CHAT_TEXT_MAX] = 'x';
     assert_int_equal(pv_chat_write_message(ID, 1, 1, big, line, &len), PV_ERR_MALFORMED);
     assert_int_equal(pv_chat_write_message(ID, 1, 1, "", line, &len), PV_ERR_MALFORMED);
@@ -212,13 +211,13 @@ PV_TEST(text_of_exactly_the_limit_passes_and_one_more_does_not)
 
 PV_TEST(plain_text_of_nc_is_a_message)
 {
-    assert_int_equal(parse("hello there\r"), PV_OK);
+    assert_ok(parse("hello there\r"));
     assert_int_equal(frame.kind, PV_CHAT_PLAIN);
     assert_string_equal(frame.text, "hello there");
-    assert_int_equal(parse("caf\xe9 \xf0\x9f\x98\x80 \xc0\xaf \xed\xa0\x80"), PV_OK);
+    assert_ok(parse("caf\xe9 \xf0\x9f\x98\x80 \xc0\xaf \xed\xa0\x80"));
     assert_string_equal(frame.text, "caf\xef\xbf\xbd \xf0\x9f\x98\x80 \xef\xbf\xbd\xef\xbf\xbd "
                                     "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
-    assert_int_equal(pv_chat_frame_parse(pv_view("a\0b", 3), &frame), PV_OK);
+    assert_ok(pv_chat_frame_parse(pv_view("a\0b", 3), &frame));
     assert_string_equal(frame.text, "a\xef\xbf\xbd"
                                     "b");
     assert_true(pv_chat_text_is_valid(pv_view(frame.text, frame.text_len)));
@@ -258,8 +257,8 @@ PV_TEST(number_fields_are_bounded)
     json_t *obj = NULL;
     uint64_t v = 5;
     const char *text = "{\"a\":3,\"b\":\"3\",\"c\":null,\"d\":-3,\"e\":3.0}";
-    assert_int_equal(pv_jsonline_parse(pv_view(text, strlen(text)), 1, 5, &obj), PV_OK);
-    assert_int_equal(pv_jsonline_u64(obj, "a", 3, 3, &v), PV_OK);
+    assert_ok(pv_jsonline_parse(pv_view(text, strlen(text)), 1, 5, &obj));
+    assert_ok(pv_jsonline_u64(obj, "a", 3, 3, &v));
     assert_int_equal(v, 3);
     assert_int_equal(pv_jsonline_u64(obj, "a", 4, 9, &v), PV_ERR_MALFORMED);
     assert_int_equal(pv_jsonline_u64(obj, "a", 0, 2, &v), PV_ERR_MALFORMED);
@@ -272,6 +271,6 @@ PV_TEST(number_fields_are_bounded)
     assert_int_equal(pv_jsonline_parse(pv_view(text, strlen(text)), 1, 4, &obj), PV_ERR_LIMIT);
     assert_int_equal(pv_jsonline_parse(pv_view("[1]", 3), 2, 4, &obj), PV_ERR_MALFORMED);
     assert_int_equal(pv_jsonline_parse(pv_view("}", 1), 2, 4, &obj), PV_ERR_MALFORMED);
-    assert_int_equal(pv_jsonline_parse(pv_view("{\"a\":\"\\\"]]\"}", 12), 1, 4, &obj), PV_OK);
+    assert_ok(pv_jsonline_parse(pv_view("{\"a\":\"\\\"]]\"}", 12), 1, 4, &obj));
     json_decref(obj);
 }

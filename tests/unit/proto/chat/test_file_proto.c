@@ -40,8 +40,8 @@ PV_TEST(notices_come_out_as_they_went_in)
         size_t len;
         if (!sample(kind, &in))
             continue;
-        assert_int_equal(pv_file_notice_build(&in, buf, &len), PV_OK);
-        assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_OK);
+        assert_ok(pv_file_notice_build(&in, buf, &len));
+        assert_ok(pv_file_notice_parse(pv_view(buf, len), &n));
         assert_int_equal(n.kind, kind);
         assert_memory_equal(n.id, in.id, sizeof(n.id));
         assert_int_equal(n.size, in.size);
@@ -60,7 +60,7 @@ PV_TEST(every_truncation_and_every_extra_byte_is_refused)
         size_t len;
         if (!sample(kind, &in))
             continue;
-        assert_int_equal(pv_file_notice_build(&in, buf, &len), PV_OK);
+        assert_ok(pv_file_notice_build(&in, buf, &len));
         for (size_t cut = 0; cut < len; cut++)
             assert_int_equal(pv_file_notice_parse(pv_view(buf, cut), &n), PV_ERR_TRUNCATED);
         assert_int_equal(pv_file_notice_parse(pv_view(buf, len + 1), &n), PV_ERR_MALFORMED);
@@ -73,20 +73,20 @@ PV_TEST(numbers_one_over_their_bounds_are_refused)
     uint8_t buf[PV_FILE_NOTICE_MAX];
     size_t len;
     n.size = PV_FILE_SIZE_MAX;
-    assert_int_equal(pv_file_notice_build(&n, buf, &len), PV_OK);
-    assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_OK);
+    assert_ok(pv_file_notice_build(&n, buf, &len));
+    assert_ok(pv_file_notice_parse(pv_view(buf, len), &n));
     pv_store_be64(buf + 18, PV_FILE_SIZE_MAX + 1);
     assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_ERR_MALFORMED);
     n.size = PV_FILE_SIZE_MAX + 1;
     assert_int_equal(pv_file_notice_build(&n, buf, &len), PV_ERR_MALFORMED);
 
     n = (struct pv_file_notice){.kind = PV_FILE_STATE, .state = PV_FILE_N_STATES - 1};
-    assert_int_equal(pv_file_notice_build(&n, buf, &len), PV_OK);
+    assert_ok(pv_file_notice_build(&n, buf, &len));
     buf[18] = PV_FILE_N_STATES;
     assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_ERR_MALFORMED);
     buf[18] = 0;
     buf[19] = PV_FILE_N_WHYS; /* a reason of a newer version */
-    assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_OK);
+    assert_ok(pv_file_notice_parse(pv_view(buf, len), &n));
     assert_int_equal(n.why, PV_FILE_WHY_LOST);
 
     buf[0] = 2;
@@ -105,8 +105,8 @@ PV_TEST(the_longest_name_fits_and_one_byte_more_does_not)
     memset(name, 'a', sizeof(name));
     name[PV_FILE_NAME_MAX] = '\0';
     n = offer_of(name);
-    assert_int_equal(pv_file_notice_build(&n, buf, &len), PV_OK);
-    assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_OK);
+    assert_ok(pv_file_notice_build(&n, buf, &len));
+    assert_ok(pv_file_notice_parse(pv_view(buf, len), &n));
     assert_string_equal(n.name, name);
     pv_store_be16(buf + 34, PV_FILE_NAME_MAX + 1);
     buf[len] = 'a';
@@ -142,7 +142,7 @@ PV_TEST(names_of_others_lose_what_could_hurt)
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         char out[PV_FILE_NAME_BUF];
-        assert_int_equal(pv_file_name_clean(pv_view(rows[i].in, strlen(rows[i].in)), out), PV_OK);
+        assert_ok(pv_file_name_clean(pv_view(rows[i].in, strlen(rows[i].in)), out));
         assert_string_equal(out, rows[i].out);
     }
 }
@@ -152,7 +152,7 @@ PV_TEST(a_long_name_is_cut_at_a_character)
     char in[2 * PV_FILE_NAME_MAX], out[PV_FILE_NAME_BUF];
     for (size_t i = 0; i + 1 < sizeof(in); i += 2)
         memcpy(in + i, "\xc3\xa9", 2);
-    assert_int_equal(pv_file_name_clean(pv_view(in, sizeof(in)), out), PV_OK);
+    assert_ok(pv_file_name_clean(pv_view(in, sizeof(in)), out));
     assert_int_equal(strlen(out), PV_FILE_NAME_MAX - 1);
     assert_true(pv_utf8_is_valid(pv_view(out, strlen(out))));
     assert_int_equal(pv_file_name_clean(pv_view("\xff", 1), out), PV_ERR_MALFORMED);
@@ -168,7 +168,7 @@ PV_TEST(frames_come_out_as_they_went_in)
     enum pv_file_why why;
     uint64_t n;
     pv_file_get_build(id, PV_FILE_SIZE_MAX, get);
-    assert_int_equal(pv_file_get_parse(get, got, &n), PV_OK);
+    assert_ok(pv_file_get_parse(get, got, &n));
     assert_memory_equal(got, id, sizeof(id));
     assert_int_equal(n, PV_FILE_SIZE_MAX);
     pv_file_get_build(id, PV_FILE_SIZE_MAX + 1, get);
@@ -180,7 +180,7 @@ PV_TEST(frames_come_out_as_they_went_in)
     }
 
     pv_file_answer_build(PV_FILE_WHY_BUSY, 77, hash, answer);
-    assert_int_equal(pv_file_answer_parse(answer, &why, &n, &got_hash), PV_OK);
+    assert_ok(pv_file_answer_parse(answer, &why, &n, &got_hash));
     assert_int_equal(why, PV_FILE_WHY_BUSY);
     assert_int_equal(n, 77);
     assert_memory_equal(got_hash, hash, sizeof(hash));

@@ -67,7 +67,7 @@ static int open_box(const struct pv_signal_route *route, size_t len, struct pv_p
 PV_TEST(the_receiver_reads_what_the_author_wrote)
 {
     struct pv_parcel p;
-    assert_int_equal(open_box(&t.route, t.len, &p), PV_OK);
+    assert_ok(open_box(&t.route, t.len, &p));
     assert_memory_equal(p.id, hello().id, sizeof(p.id));
     assert_true(p.seq == 7 && p.time_ms == 1795161600123);
     assert_true(pv_view_equal(p.text, pv_view("hello", 5)));
@@ -100,13 +100,13 @@ PV_TEST(a_copy_of_somebody_else_in_the_authors_name_is_refused)
     struct pv_parcel p;
     struct side forger = t.eve;
     forger.noise = t.alice.noise;
-    assert_int_equal(seal_as(&forger, &in), PV_OK);
+    assert_ok(seal_as(&forger, &in));
     assert_int_equal(open_box(&t.route, t.len, &p), PV_ERR_AUTH);
     /* A new transport key of the author is fine. */
     forger = t.alice;
     forger.noise = t.eve.noise;
-    assert_int_equal(seal_as(&forger, &in), PV_OK);
-    assert_int_equal(open_box(&t.route, t.len, &p), PV_OK);
+    assert_ok(seal_as(&forger, &in));
+    assert_ok(open_box(&t.route, t.len, &p));
 }
 
 /* A receiver cannot pass a copy on: it is signed for him. */
@@ -114,9 +114,9 @@ PV_TEST(the_content_is_for_one_receiver_in_one_network)
 {
     struct pv_parcel p;
     struct pv_signal_route other = t.route;
-    assert_int_equal(open_box(&t.route, t.len, &p), PV_OK);
+    assert_ok(open_box(&t.route, t.len, &p));
     struct pv_view content = pv_view(t.buf, t.len - PV_NOISE_X_OVERHEAD);
-    assert_int_equal(pv_parcel_parse(&t.route, content, &p), PV_OK);
+    assert_ok(pv_parcel_parse(&t.route, content, &p));
     memcpy(other.to, t.eve.pk, 32);
     assert_int_equal(pv_parcel_parse(&other, content, &p), PV_ERR_AUTH);
     other = t.route;
@@ -135,12 +135,12 @@ PV_TEST(a_hybrid_copy_is_read_like_another_one)
         .local = &t.alice.noise, .remote = t.bob.noise.pk, .sk = t.alice.sk, .hybrid = &to};
     memset(text, 'x', sizeof(text));
     in.text = pv_view(text, sizeof(text));
-    assert_int_equal(pv_sealing_certify(&kem_double, t.bob.sk, cert), PV_OK);
-    assert_int_equal(pv_parcel_seal(&t.route, &keys, &t.rng, &in, t.box, &t.len), PV_OK);
+    assert_ok(pv_sealing_certify(&kem_double, t.bob.sk, cert));
+    assert_ok(pv_parcel_seal(&t.route, &keys, &t.rng, &in, t.box, &t.len));
     assert_int_equal(t.len, PV_PARCEL_BOX_MAX);
     const struct pv_view box = pv_view(t.box, t.len);
-    assert_int_equal(pv_sealing_secret(&kem_double, t.bob.sk, box, psk), PV_OK);
-    assert_int_equal(pv_parcel_open_hybrid(&t.route, psk, &t.bob.noise, box, t.buf, &p), PV_OK);
+    assert_ok(pv_sealing_secret(&kem_double, t.bob.sk, box, psk));
+    assert_ok(pv_parcel_open_hybrid(&t.route, psk, &t.bob.noise, box, t.buf, &p));
     assert_int_equal(p.text.len, sizeof(text));
     assert_true(pv_parcel_open(&t.route, &t.bob.noise, box, t.buf, &p) < 0);
     assert_int_equal(pv_parcel_open_hybrid(&t.route, psk, &t.eve.noise, box, t.buf, &p),
@@ -157,9 +157,9 @@ PV_TEST(limits_hold_at_their_edge)
     assert_non_null(text);
     memset(text, 'x', PV_CHAT_TEXT_MAX + 1);
     in.text = pv_view(text, PV_CHAT_TEXT_MAX);
-    assert_int_equal(seal_as(&t.alice, &in), PV_OK);
+    assert_ok(seal_as(&t.alice, &in));
     assert_int_equal(t.len, PV_PARCEL_CLASSICAL_MAX);
-    assert_int_equal(open_box(&t.route, t.len, &p), PV_OK);
+    assert_ok(open_box(&t.route, t.len, &p));
     assert_int_equal(p.text.len, PV_CHAT_TEXT_MAX);
     assert_int_equal(open_box(&t.route, t.len + 1, &p), PV_ERR_LIMIT);
     in.text.len++;
@@ -201,9 +201,8 @@ PV_TEST(signed_nonsense_is_refused)
         content[rows[i].at] = rows[i].value;
         memcpy(where, t.route.network_id, 16);
         memcpy(where + 16, t.route.to, 32);
-        assert_int_equal(pv_sign(content + PV_PARCEL_HEAD + 2, "p2pvpn chat v1", pv_view(where, 48),
-                                 pv_view(content, PV_PARCEL_HEAD + 2), t.alice.sk),
-                         PV_OK);
+        assert_ok(pv_sign(content + PV_PARCEL_HEAD + 2, "p2pvpn chat v1", pv_view(where, 48),
+                          pv_view(content, PV_PARCEL_HEAD + 2), t.alice.sk));
         assert_int_equal(pv_parcel_parse(&t.route, pv_view(content, sizeof(content)), &p),
                          rows[i].status);
         for (size_t len = 0; len < sizeof(content); len++)

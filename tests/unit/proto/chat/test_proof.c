@@ -17,9 +17,9 @@ PV_TEST(a_secret_survives_the_way)
     uint8_t body[PV_PROOF_BODY_LEN + 5] = {0};
     memcpy(msg.secret, one, sizeof(msg.secret));
     pv_proof_secret_build(&msg, body);
-    assert_int_equal(pv_proof_secret_parse(pv_view(body, PV_PROOF_BODY_LEN), &got), PV_OK);
+    assert_ok(pv_proof_secret_parse(pv_view(body, PV_PROOF_BODY_LEN), &got));
     assert_memory_equal(&got, &msg, sizeof(msg));
-    assert_int_equal(pv_proof_secret_parse(pv_view(body, sizeof(body)), &got), PV_OK);
+    assert_ok(pv_proof_secret_parse(pv_view(body, sizeof(body)), &got));
     for (size_t n = 0; n < PV_PROOF_BODY_LEN; n++)
         assert_int_equal(pv_proof_secret_parse(pv_view(body, n), &got), PV_ERR_TRUNCATED);
     body[1] = 2;
@@ -76,7 +76,7 @@ PV_TEST(lines_survive_the_way)
         assert_true(len < sizeof(buf));
         assert_int_equal(buf[len - 1], '\n');
         assert_true(pv_proof_is_line(pv_view(buf, len - 1)));
-        assert_int_equal(pv_proof_line_parse(pv_view(buf, len - 1), &got), PV_OK);
+        assert_ok(pv_proof_line_parse(pv_view(buf, len - 1), &got));
         assert_memory_equal(&got, &line, sizeof(line));
     }
 }
@@ -104,9 +104,8 @@ PV_TEST(bad_lines_are_refused)
     }
     memset(big, ' ', sizeof(big));
     assert_int_equal(pv_proof_line_parse(pv_view(big, PV_PROOF_LINE_MAX), &got), PV_ERR_LIMIT);
-    assert_int_equal(
-        pv_proof_line_parse(text("{\"prove\":\"AAECAwQFBgcICQoLDA0ODw\",\"new\":1}\r"), &got),
-        PV_OK);
+    assert_ok(
+        pv_proof_line_parse(text("{\"prove\":\"AAECAwQFBgcICQoLDA0ODw\",\"new\":1}\r"), &got));
     assert_false(pv_proof_is_line(text("{\"room\":1}")));
     assert_false(pv_proof_is_line(text("{\"pro")));
 }
@@ -123,7 +122,7 @@ PV_TEST(the_word_on_an_owner_survives_the_wire)
     struct pv_proof_owner got;
     for (size_t i = 0; i < PV_ARRAY_LEN(messages); i++) {
         pv_proof_owner_build(&messages[i], buf);
-        assert_int_equal(pv_proof_owner_parse(pv_view(buf, sizeof(buf)), &got), PV_OK);
+        assert_ok(pv_proof_owner_parse(pv_view(buf, sizeof(buf)), &got));
         assert_int_equal(got.answer, messages[i].answer);
         assert_int_equal(got.ip6, messages[i].ip6);
         assert_int_equal(got.port, messages[i].port);
@@ -132,7 +131,7 @@ PV_TEST(the_word_on_an_owner_survives_the_wire)
             assert_int_equal(pv_proof_owner_parse(pv_view(buf, len), &got), PV_ERR_TRUNCATED);
     }
     buf[3] = PV_CHAT_TYPISTS; /* of a later version */
-    assert_int_equal(pv_proof_owner_parse(pv_view(buf, sizeof(buf)), &got), PV_OK);
+    assert_ok(pv_proof_owner_parse(pv_view(buf, sizeof(buf)), &got));
     assert_int_equal(got.typist, PV_CHAT_SOMEBODY);
     buf[2] = 5;
     assert_int_equal(pv_proof_owner_parse(pv_view(buf, sizeof(buf)), &got), PV_ERR_MALFORMED);

@@ -47,23 +47,23 @@ PV_TEST(every_record_comes_back_as_it_was_made)
 {
     struct pv_room_record got;
     struct pv_room_have h;
-    assert_int_equal(make(record(PV_ROOM_CREATE), 0), PV_OK);
-    assert_int_equal(parse(&got), PV_OK);
+    assert_ok(make(record(PV_ROOM_CREATE), 0));
+    assert_ok(parse(&got));
     assert_string_equal(got.name, "crew");
     assert_memory_equal(got.room, got.hash, sizeof(got.room)); /* named by its hash */
-    assert_int_equal(make(record(PV_ROOM_INVITE), 3), PV_OK);
-    assert_int_equal(parse(&got), PV_OK);
+    assert_ok(make(record(PV_ROOM_INVITE), 3));
+    assert_ok(parse(&got));
     assert_int_equal(got.round, 2);
     assert_int_equal(got.node[0], 8);
     assert_true(pv_room_base(&got, 2, &h));
     assert_int_equal(h.seq, 2);
     assert_int_equal(h.author[5], 3);
     assert_false(pv_room_base(&got, 3, &h));
-    assert_int_equal(make(record(PV_ROOM_LEAVE), 0), PV_OK);
-    assert_int_equal(parse(&got), PV_OK);
+    assert_ok(make(record(PV_ROOM_LEAVE), 0));
+    assert_ok(parse(&got));
     assert_int_equal(got.seq, 7);
-    assert_int_equal(make(record(PV_ROOM_TEXT), 0), PV_OK);
-    assert_int_equal(parse(&got), PV_OK);
+    assert_ok(make(record(PV_ROOM_TEXT), 0));
+    assert_ok(parse(&got));
     assert_int_equal(got.text.len, 7);
     assert_memory_equal(got.signer, pk, sizeof(pk));
     assert_int_equal(got.time_ms, 1790000000123u);
@@ -74,10 +74,10 @@ PV_TEST(a_text_is_put_together_again_from_what_is_stored)
     struct pv_room_record got;
     uint8_t again[PV_ROOM_RECORD_MAX], sig[PV_SIGN_LEN];
     size_t len = 0;
-    assert_int_equal(make(record(PV_ROOM_TEXT), 0), PV_OK);
-    assert_int_equal(parse(&got), PV_OK);
+    assert_ok(make(record(PV_ROOM_TEXT), 0));
+    assert_ok(parse(&got));
     memcpy(sig, raw + raw_len - PV_SIGN_LEN, sizeof(sig));
-    assert_int_equal(pv_room_text_join(&got, sig, again, &len), PV_OK);
+    assert_ok(pv_room_text_join(&got, sig, again, &len));
     assert_int_equal(len, raw_len);
     assert_memory_equal(again, raw, len);
     struct pv_room_record other = record(PV_ROOM_LEAVE);
@@ -103,7 +103,7 @@ PV_TEST(every_cut_and_every_flipped_byte_is_refused)
     for (unsigned type = 0; type < 256; type++) {
         if (!is_type(type))
             continue;
-        assert_int_equal(make(record((enum pv_room_type)type), 2), PV_OK);
+        assert_ok(make(record((enum pv_room_type)type), 2));
         for (size_t cut = 0; cut < raw_len; cut++)
             assert_true(pv_room_record_parse(pv_view(raw, cut), NETWORK, &got) < 0);
         for (size_t i = 0; i < raw_len; i++) {
@@ -111,7 +111,7 @@ PV_TEST(every_cut_and_every_flipped_byte_is_refused)
             assert_true(parse(&got) < 0);
             raw[i] ^= 1;
         }
-        assert_int_equal(parse(&got), PV_OK);
+        assert_ok(parse(&got));
         uint8_t elsewhere[PV_ROOM_NETWORK_LEN] = {1, 2, 4};
         assert_int_equal(pv_room_record_parse(pv_view(raw, raw_len), elsewhere, &got), PV_ERR_AUTH);
     }
@@ -122,12 +122,12 @@ PV_TEST(a_record_out_of_its_range_is_not_made)
     static char text[PV_CHAT_TEXT_MAX + 2];
     struct pv_room_record rec = record(PV_ROOM_CREATE), got;
     memset(rec.name, 'a', PV_ROOM_NAME_MAX);
-    assert_int_equal(make(rec, 0), PV_OK);
+    assert_ok(make(rec, 0));
     snprintf(rec.name, sizeof(rec.name), "Not a name");
     assert_int_equal(make(rec, 0), PV_ERR_MALFORMED);
     rec = record(PV_ROOM_INVITE);
-    assert_int_equal(make(rec, PV_ROOM_MAX_MEMBERS), PV_OK);
-    assert_int_equal(parse(&got), PV_OK);
+    assert_ok(make(rec, PV_ROOM_MAX_MEMBERS));
+    assert_ok(parse(&got));
     assert_int_equal(make(rec, PV_ROOM_MAX_MEMBERS + 1), PV_ERR_MALFORMED);
     memcpy(base[1].author, base[0].author, sizeof(base[1].author)); /* not ascending */
     assert_int_equal(make(rec, 2), PV_ERR_MALFORMED);
@@ -136,7 +136,7 @@ PV_TEST(a_record_out_of_its_range_is_not_made)
     memset(text, 'x', PV_CHAT_TEXT_MAX + 1);
     rec = record(PV_ROOM_TEXT);
     rec.text = pv_view(text, PV_CHAT_TEXT_MAX);
-    assert_int_equal(make(rec, 0), PV_OK);
+    assert_ok(make(rec, 0));
     assert_int_equal(raw_len, PV_ROOM_RECORD_MAX);
     rec.text = pv_view(text, PV_CHAT_TEXT_MAX + 1);
     assert_int_equal(make(rec, 0), PV_ERR_MALFORMED);
@@ -162,15 +162,15 @@ static char line[PV_CHAT_LINE_MAX];
 static void cross(void)
 {
     size_t len = 0;
-    assert_int_equal(pv_room_frame_write(&out, line, &len), PV_OK);
+    assert_ok(pv_room_frame_write(&out, line, &len));
     assert_int_equal(line[len - 1], '\n');
     assert_true(pv_room_is_frame(pv_view(line, len)));
-    assert_int_equal(pv_room_frame_parse(pv_view(line, len - 1), &in), PV_OK);
+    assert_ok(pv_room_frame_parse(pv_view(line, len - 1), &in));
     assert_int_equal(in.kind, out.kind);
     assert_memory_equal(in.room, out.room, sizeof(in.room));
     for (size_t cut = 0; cut < len - 1 && len < 400; cut++)
         assert_true(pv_room_frame_parse(pv_view(line, cut), &in) < 0);
-    assert_int_equal(pv_room_frame_parse(pv_view(line, len - 1), &in), PV_OK);
+    assert_ok(pv_room_frame_parse(pv_view(line, len - 1), &in));
 }
 
 PV_TEST(frames_survive_the_wire_up_to_their_bounds)
@@ -239,7 +239,7 @@ PV_TEST(frames_of_every_kind_are_known_again)
     memset(&out, 0, sizeof(out));
     for (unsigned kind = 0; is_kind(kind); kind++) {
         out.kind = (enum pv_room_frame_kind)kind;
-        assert_int_equal(pv_room_frame_write(&out, line, &len), PV_OK);
+        assert_ok(pv_room_frame_write(&out, line, &len));
         int r = pv_room_frame_parse(pv_view(line, len - 1), &in);
         if (r < 0 || in.kind != out.kind)
             fail_msg("pv_room_frame_parse() takes %.*s, of kind %u, for kind %u (%s)", (int)len - 1,
@@ -278,7 +278,7 @@ PV_TEST(a_frame_that_is_none_is_refused)
     for (size_t i = 1; i < PV_ROOM_FRAME_MAX_RECORDS; i++, len += 3)
         memcpy(many + len, ",\"\"", 4);
     memcpy(many + len, "]}", 3);
-    assert_int_equal(pv_room_frame_parse(pv_view(many, len + 2), &in), PV_OK);
+    assert_ok(pv_room_frame_parse(pv_view(many, len + 2), &in));
     memcpy(many + len, ",\"\"]}", 6);
     assert_int_equal(pv_room_frame_parse(pv_view(many, strlen(many)), &in), PV_ERR_LIMIT);
     assert_int_equal(pv_room_frame_parse(pv_view(line, PV_CHAT_LINE_MAX), &in), PV_ERR_LIMIT);

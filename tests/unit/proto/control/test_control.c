@@ -27,10 +27,9 @@ static void setup_preamble(enum pv_control_preamble preamble)
     p->rng = test_rng_make(&p->rng_state, 7);
     pv_dh_keypair(&p->rng, p->server_sk, p->server_pk);
     pv_dh_keypair(&p->rng, sk, p->client_pk);
-    assert_int_equal(
-        pv_control_new_client(&p->client, preamble, test_keep_key(sk), p->server_pk, &p->rng),
-        PV_OK);
-    assert_int_equal(pv_control_new_server(&p->server, p->server_sk, NULL, &p->rng), PV_OK);
+    assert_ok(
+        pv_control_new_client(&p->client, preamble, test_keep_key(sk), p->server_pk, &p->rng));
+    assert_ok(pv_control_new_server(&p->server, p->server_sk, NULL, &p->rng));
 }
 
 static void setup(void)
@@ -75,8 +74,8 @@ static int move(struct pv_control *from, struct pv_control *to, size_t step)
 
 static void handshake(void)
 {
-    assert_int_equal(move(p->client, p->server, SIZE_MAX), PV_OK);
-    assert_int_equal(move(p->server, p->client, SIZE_MAX), PV_OK);
+    assert_ok(move(p->client, p->server, SIZE_MAX));
+    assert_ok(move(p->server, p->client, SIZE_MAX));
     assert_int_equal(pv_control_state(p->client), PV_CONTROL_READY);
     assert_int_equal(pv_control_state(p->server), PV_CONTROL_READY);
 }
@@ -84,7 +83,7 @@ static void handshake(void)
 static void expect(struct pv_control *c, const char *text)
 {
     struct pv_view got;
-    assert_int_equal(pv_control_poll_message(c, &got), PV_OK);
+    assert_ok(pv_control_poll_message(c, &got));
     assert_int_equal(got.len, strlen(text));
     assert_memory_equal(got.ptr, text, got.len);
     assert_int_equal(pv_control_poll_message(c, &got), PV_ERR_AGAIN);
@@ -104,12 +103,12 @@ PV_TEST(both_sides_agree_on_hash_and_keys)
     assert_int_equal(pv_control_handshake_hash(p->server, a), PV_ERR_STATE);
     assert_int_equal(pv_control_remote_static(p->server, a), PV_ERR_STATE);
     handshake();
-    assert_int_equal(pv_control_handshake_hash(p->client, a), PV_OK);
-    assert_int_equal(pv_control_handshake_hash(p->server, b), PV_OK);
+    assert_ok(pv_control_handshake_hash(p->client, a));
+    assert_ok(pv_control_handshake_hash(p->server, b));
     assert_memory_equal(a, b, 32);
-    assert_int_equal(pv_control_remote_static(p->server, a), PV_OK);
+    assert_ok(pv_control_remote_static(p->server, a));
     assert_memory_equal(a, p->client_pk, 32);
-    assert_int_equal(pv_control_remote_static(p->client, a), PV_OK);
+    assert_ok(pv_control_remote_static(p->client, a));
     assert_memory_equal(a, p->server_pk, 32);
 }
 
@@ -120,10 +119,10 @@ PV_TEST_IN(a_client_that_names_itself_is_served_too, NULL, NULL)
         setup_preamble(PV_CONTROL_NAMED);
         assert_int_equal(pv_control_out(p->client).len, 9 + 2 + 96);
         assert_memory_equal(pv_control_out(p->client).ptr, "P2PVPN/1\n\0\x60", 11);
-        assert_int_equal(move(p->client, p->server, step), PV_OK);
-        assert_int_equal(move(p->server, p->client, step), PV_OK);
-        assert_int_equal(pv_control_send(p->client, text("hello")), PV_OK);
-        assert_int_equal(move(p->client, p->server, step), PV_OK);
+        assert_ok(move(p->client, p->server, step));
+        assert_ok(move(p->server, p->client, step));
+        assert_ok(pv_control_send(p->client, text("hello")));
+        assert_ok(move(p->client, p->server, step));
         expect(p->server, "hello");
         teardown();
     }
@@ -140,7 +139,7 @@ PV_TEST_IN(a_preamble_that_was_changed_on_the_way_makes_no_connection, NULL, NUL
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         size_t used = 0;
         setup_preamble(rows[i].said);
-        assert_int_equal(pv_control_handle_bytes(p->server, rows[i].heard, &used), PV_OK);
+        assert_ok(pv_control_handle_bytes(p->server, rows[i].heard, &used));
         assert_int_equal(used, rows[i].heard.len);
         pv_control_wrote(p->client, rows[i].said == PV_CONTROL_QUIET ? 2 : 9);
         assert_int_equal(move(p->client, p->server, SIZE_MAX), PV_ERR_AUTH);
@@ -153,16 +152,16 @@ PV_TEST_IN(messages_cross_both_ways_in_pieces_of_any_size, NULL, NULL)
 {
     for (size_t step = 1; step < 120; step += step < 12 ? 1 : 13) {
         setup();
-        assert_int_equal(move(p->client, p->server, step), PV_OK);
-        assert_int_equal(move(p->server, p->client, step), PV_OK);
-        assert_int_equal(pv_control_send(p->client, text("{\"one\":1}")), PV_OK);
-        assert_int_equal(pv_control_send(p->client, text("{\"two\":22}")), PV_OK);
-        assert_int_equal(move(p->client, p->server, step), PV_OK);
+        assert_ok(move(p->client, p->server, step));
+        assert_ok(move(p->server, p->client, step));
+        assert_ok(pv_control_send(p->client, text("{\"one\":1}")));
+        assert_ok(pv_control_send(p->client, text("{\"two\":22}")));
+        assert_ok(move(p->client, p->server, step));
         expect(p->server, "{\"one\":1}");
-        assert_int_equal(move(p->client, p->server, step), PV_OK);
+        assert_ok(move(p->client, p->server, step));
         expect(p->server, "{\"two\":22}");
-        assert_int_equal(pv_control_send(p->server, text("back")), PV_OK);
-        assert_int_equal(move(p->server, p->client, step), PV_OK);
+        assert_ok(pv_control_send(p->server, text("back")));
+        assert_ok(move(p->server, p->client, step));
         expect(p->client, "back");
         teardown();
     }
@@ -172,17 +171,17 @@ PV_TEST(input_stops_at_a_message_until_it_is_polled)
 {
     size_t used = 0;
     handshake();
-    assert_int_equal(pv_control_send(p->client, text("first")), PV_OK);
+    assert_ok(pv_control_send(p->client, text("first")));
     size_t first = pv_control_out(p->client).len;
-    assert_int_equal(pv_control_send(p->client, text("second")), PV_OK);
+    assert_ok(pv_control_send(p->client, text("second")));
     struct pv_view out = pv_control_out(p->client);
-    assert_int_equal(pv_control_handle_bytes(p->server, out, &used), PV_OK);
+    assert_ok(pv_control_handle_bytes(p->server, out, &used));
     assert_int_equal(used, first);
-    assert_int_equal(pv_control_handle_bytes(p->server, out, &used), PV_OK);
+    assert_ok(pv_control_handle_bytes(p->server, out, &used));
     assert_int_equal(used, 0);
     expect(p->server, "first");
     out = pv_view(out.ptr + first, out.len - first);
-    assert_int_equal(pv_control_handle_bytes(p->server, out, &used), PV_OK);
+    assert_ok(pv_control_handle_bytes(p->server, out, &used));
     assert_int_equal(used, out.len);
     expect(p->server, "second");
 }
@@ -195,10 +194,10 @@ PV_TEST(the_longest_message_passes_and_one_more_byte_does_not)
     handshake();
     assert_int_equal(pv_control_send(p->client, pv_view(big, 0)), PV_ERR_NO_SPACE);
     assert_int_equal(pv_control_send(p->client, pv_view(big, sizeof(big))), PV_ERR_NO_SPACE);
-    assert_int_equal(pv_control_send(p->client, pv_view(big, sizeof(big) - 1)), PV_OK);
+    assert_ok(pv_control_send(p->client, pv_view(big, sizeof(big) - 1)));
     assert_int_equal(pv_control_out(p->client).len, 2 + PV_CONTROL_FRAME_MAX);
-    assert_int_equal(move(p->client, p->server, 4096), PV_OK);
-    assert_int_equal(pv_control_poll_message(p->server, &got), PV_OK);
+    assert_ok(move(p->client, p->server, 4096));
+    assert_ok(pv_control_poll_message(p->server, &got));
     assert_int_equal(got.len, PV_CONTROL_TEXT_MAX);
     assert_memory_equal(got.ptr, big, got.len);
 }
@@ -210,11 +209,11 @@ PV_TEST(full_output_is_an_answer_and_room_says_so_before)
     handshake();
     assert_int_equal(pv_control_room(p->client), PV_CONTROL_OUT_MAX - 18);
     for (int i = 0; i < 4; i++)
-        assert_int_equal(pv_control_send(p->client, pv_view(big, sizeof(big))), PV_OK);
+        assert_ok(pv_control_send(p->client, pv_view(big, sizeof(big))));
     size_t room = pv_control_room(p->client);
     assert_int_equal(pv_control_send(p->client, pv_view(big, room + 1)), PV_ERR_LIMIT);
     size_t waiting = pv_control_out(p->client).len;
-    assert_int_equal(pv_control_send(p->client, pv_view(big, room)), PV_OK);
+    assert_ok(pv_control_send(p->client, pv_view(big, room)));
     assert_int_equal(pv_control_out(p->client).len, waiting + 18 + room);
     assert_int_equal(pv_control_out(p->client).len, PV_CONTROL_OUT_MAX);
     assert_int_equal(pv_control_room(p->client), 0);
@@ -222,8 +221,8 @@ PV_TEST(full_output_is_an_answer_and_room_says_so_before)
     /* A refused frame took no nonce: the rest still arrives. */
     for (int i = 0; i < 5; i++) {
         struct pv_view got;
-        assert_int_equal(move(p->client, p->server, 10000), PV_OK);
-        assert_int_equal(pv_control_poll_message(p->server, &got), PV_OK);
+        assert_ok(move(p->client, p->server, 10000));
+        assert_ok(pv_control_poll_message(p->server, &got));
     }
     assert_int_equal(pv_control_out(p->client).len, 0);
 }
@@ -254,7 +253,7 @@ PV_TEST_IN(a_wrong_byte_anywhere_in_the_handshake_ends_it, NULL, NULL)
         uint8_t bytes[2 + 48];
         size_t used = 0;
         setup();
-        assert_int_equal(move(p->client, p->server, SIZE_MAX), PV_OK);
+        assert_ok(move(p->client, p->server, SIZE_MAX));
         assert_int_equal(pv_control_out(p->server).len, sizeof(bytes));
         memcpy(bytes, pv_control_out(p->server).ptr, sizeof(bytes));
         bytes[at] ^= 1;
@@ -275,7 +274,7 @@ PV_TEST_IN(no_truncated_handshake_gets_an_answer, NULL, NULL)
             teardown();
             continue;
         }
-        assert_int_equal(pv_control_handle_bytes(p->server, pv_view(out.ptr, cut), &used), PV_OK);
+        assert_ok(pv_control_handle_bytes(p->server, pv_view(out.ptr, cut), &used));
         assert_int_equal(used, cut);
         assert_int_equal(pv_control_state(p->server), PV_CONTROL_OPENING);
         assert_int_equal(pv_control_out(p->server).len, 0);
@@ -311,10 +310,10 @@ PV_TEST_IN(forged_replayed_and_misplaced_frames_end_it, NULL, NULL)
     uint8_t frame[64];
     setup();
     handshake();
-    assert_int_equal(pv_control_send(p->client, text("once")), PV_OK);
+    assert_ok(pv_control_send(p->client, text("once")));
     struct pv_view out = pv_control_out(p->client);
     memcpy(frame, out.ptr, out.len);
-    assert_int_equal(pv_control_handle_bytes(p->server, pv_view(frame, out.len), &used), PV_OK);
+    assert_ok(pv_control_handle_bytes(p->server, pv_view(frame, out.len), &used));
     expect(p->server, "once");
     assert_int_equal(pv_control_handle_bytes(p->server, pv_view(frame, out.len), &used),
                      PV_ERR_AUTH);
@@ -325,7 +324,7 @@ PV_TEST(a_server_with_another_key_is_not_believed)
 {
     p->server_sk[5] ^= 4;
     pv_control_free(p->server);
-    assert_int_equal(pv_control_new_server(&p->server, p->server_sk, NULL, &p->rng), PV_OK);
+    assert_ok(pv_control_new_server(&p->server, p->server_sk, NULL, &p->rng));
     assert_int_equal(move(p->client, p->server, SIZE_MAX), PV_ERR_AUTH);
 }
 
@@ -343,7 +342,7 @@ PV_TEST(a_failed_machine_says_nothing_more)
     struct pv_view got;
     assert_int_equal(pv_control_send(p->client, text("early")), PV_ERR_STATE);
     handshake();
-    assert_int_equal(pv_control_send(p->client, text("late")), PV_OK);
+    assert_ok(pv_control_send(p->client, text("late")));
     static const uint8_t too_long[] = {0xff, 0xff};
     size_t used;
     assert_int_equal(pv_control_handle_bytes(p->client, pv_view(too_long, sizeof(too_long)), &used),
@@ -362,13 +361,12 @@ static void go_over(const struct pv_kem *kem, struct pv_view *ret_ct)
 {
     static uint8_t ek[PV_KEM_EK_LEN], ct[PV_KEM_CT_LEN];
     struct pv_control_keys keys;
-    assert_int_equal(pv_control_offer(p->client, kem, &p->rng, ek), PV_OK);
-    assert_int_equal(pv_control_answer(p->server, kem, &p->rng, pv_view(ek, sizeof(ek)), ct, &keys),
-                     PV_OK);
-    assert_int_equal(pv_control_send(p->server, text("answer")), PV_OK);
+    assert_ok(pv_control_offer(p->client, kem, &p->rng, ek));
+    assert_ok(pv_control_answer(p->server, kem, &p->rng, pv_view(ek, sizeof(ek)), ct, &keys));
+    assert_ok(pv_control_send(p->server, text("answer")));
     pv_control_rekey(p->server, &keys);
     assert_true(pv_ct_is_zero(&keys, sizeof(keys)));
-    assert_int_equal(pv_control_send(p->server, text("welcome")), PV_OK);
+    assert_ok(pv_control_send(p->server, text("welcome")));
     *ret_ct = pv_view(ct, sizeof(ct));
 }
 
@@ -382,14 +380,14 @@ PV_TEST_IN(both_sides_go_over_to_hybrid_keys, NULL, NULL)
         go_over(kems[i], &ct);
         assert_true(pv_control_is_hybrid(p->server));
         assert_false(pv_control_is_hybrid(p->client));
-        assert_int_equal(move(p->server, p->client, 7), PV_OK);
+        assert_ok(move(p->server, p->client, 7));
         expect(p->client, "answer");
-        assert_int_equal(pv_control_accept(p->client, ct), PV_OK);
+        assert_ok(pv_control_accept(p->client, ct));
         assert_true(pv_control_is_hybrid(p->client));
-        assert_int_equal(move(p->server, p->client, 7), PV_OK);
+        assert_ok(move(p->server, p->client, 7));
         expect(p->client, "welcome");
-        assert_int_equal(pv_control_send(p->client, text("thanks")), PV_OK);
-        assert_int_equal(move(p->client, p->server, 7), PV_OK);
+        assert_ok(pv_control_send(p->client, text("thanks")));
+        assert_ok(move(p->client, p->server, 7));
         expect(p->server, "thanks");
         teardown();
     }
@@ -404,11 +402,11 @@ PV_TEST_IN(another_answer_gives_other_keys, NULL, NULL)
         setup();
         handshake();
         go_over(&kem_double, &ct);
-        assert_int_equal(move(p->server, p->client, SIZE_MAX), PV_OK);
+        assert_ok(move(p->server, p->client, SIZE_MAX));
         expect(p->client, "answer");
         memcpy(other, ct.ptr, sizeof(other));
         other[at] ^= 1;
-        assert_int_equal(pv_control_accept(p->client, pv_view(other, sizeof(other))), PV_OK);
+        assert_ok(pv_control_accept(p->client, pv_view(other, sizeof(other))));
         assert_int_equal(move(p->server, p->client, SIZE_MAX), PV_ERR_AUTH);
         teardown();
     }
@@ -424,10 +422,10 @@ PV_TEST_IN(the_handshakes_keys_open_nothing_that_follows, NULL, NULL)
         handshake();
         if (hybrid) {
             go_over(&kem_double, &ct);
-            assert_int_equal(move(p->server, p->client, SIZE_MAX), PV_OK);
+            assert_ok(move(p->server, p->client, SIZE_MAX));
             expect(p->client, "answer");
         } else {
-            assert_int_equal(pv_control_send(p->server, text("welcome")), PV_OK);
+            assert_ok(pv_control_send(p->server, text("welcome")));
         }
         /* The client has the keys of the handshake here, as the breaker of X25519 would. */
         assert_int_equal(move(p->server, p->client, SIZE_MAX), hybrid ? PV_ERR_AUTH : PV_OK);
@@ -461,7 +459,7 @@ PV_TEST(hybrid_keys_are_asked_for_once_and_in_turn)
     assert_int_equal(pv_control_offer(p->client, &kem_double, &p->rng, ek), PV_ERR_STATE);
     assert_int_equal(pv_control_answer(p->server, &kem_double, &p->rng, key, out, &keys),
                      PV_ERR_STATE);
-    assert_int_equal(move(p->server, p->client, SIZE_MAX), PV_OK);
+    assert_ok(move(p->server, p->client, SIZE_MAX));
     expect(p->client, "answer");
     assert_int_equal(pv_control_accept(p->client, pv_view(ct.ptr, ct.len - 1)), PV_ERR_MALFORMED);
     assert_int_equal(pv_control_accept(p->client, ct), PV_ERR_STATE);

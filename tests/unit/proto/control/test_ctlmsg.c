@@ -121,7 +121,7 @@ static size_t every_message(struct pv_ctl_msg out[static 42])
 static size_t build(const struct pv_ctl_msg *msg, char *buf)
 {
     size_t len = 0;
-    assert_int_equal(pv_ctl_build(msg, buf, PV_CTL_TEXT_MAX, &len), PV_OK);
+    assert_ok(pv_ctl_build(msg, buf, PV_CTL_TEXT_MAX, &len));
     return len;
 }
 
@@ -134,7 +134,7 @@ PV_TEST(every_message_survives_a_round_trip)
     for (size_t i = 0; i < n; i++) {
         struct pv_ctl_msg *got = NULL;
         size_t len = build(&all[i], text);
-        assert_int_equal(pv_ctl_parse(pv_view(text, len), &got), PV_OK);
+        assert_ok(pv_ctl_parse(pv_view(text, len), &got));
         assert_int_equal(got->type, all[i].type);
         assert_int_equal(got->kind, all[i].kind);
         assert_true(got->id == all[i].id);
@@ -154,7 +154,7 @@ PV_TEST(the_fields_arrive_as_they_were_sent)
         "\"BQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""
         ","
         "\"caps\":[\"later\",7,\"pages\"],\"new\":{\"x\":[1.5]},\"have\":{\"epoch\":7,\"n\":8}}";
-    assert_int_equal(pv_ctl_parse(pv_view(text, sizeof(text) - 1), &m), PV_OK);
+    assert_ok(pv_ctl_parse(pv_view(text, sizeof(text) - 1), &m));
     assert_int_equal(m->type, PV_CTL_HELLO);
     assert_int_equal(m->u.hello.v, 3);
     assert_int_equal(m->u.hello.role, PV_CTL_GUEST);
@@ -204,7 +204,7 @@ PV_TEST(no_short_buffer_is_overrun)
         size_t got = 0;
         uint8_t *exact = malloc(len);
         assert_non_null(exact);
-        assert_int_equal(pv_ctl_build(&all[i], exact, len, &got), PV_OK);
+        assert_ok(pv_ctl_build(&all[i], exact, len, &got));
         free(exact);
     }
 }
@@ -246,7 +246,7 @@ PV_TEST(bad_envelopes_are_refused)
     }
     struct pv_ctl_msg *m = NULL;
     const char eight[] = "{\"id\":1,\"t\":\"ping\",\"x\":[[[[[[[]]]]]]]}";
-    assert_int_equal(pv_ctl_parse(pv_view(eight, sizeof(eight) - 1), &m), PV_OK);
+    assert_ok(pv_ctl_parse(pv_view(eight, sizeof(eight) - 1), &m));
     pv_ctl_msg_free(m);
 }
 
@@ -323,7 +323,7 @@ PV_TEST(unknown_words_and_wrong_fields_keep_their_id)
 #undef WELCOME
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_ctl_msg *m = NULL;
-        assert_int_equal(pv_ctl_parse(pv_view(rows[i].text, strlen(rows[i].text)), &m), PV_OK);
+        assert_ok(pv_ctl_parse(pv_view(rows[i].text, strlen(rows[i].text)), &m));
         if (m->type != rows[i].type || m->id != 5)
             fail_msg("%s: type %d", rows[i].text, m->type);
         if (rows[i].field != NULL)
@@ -336,7 +336,7 @@ PV_TEST(a_word_of_a_later_version_is_another_error)
 {
     struct pv_ctl_msg *m = NULL;
     const char text[] = "{\"id\":2,\"ok\":false,\"error\":\"moonphase\",\"more\":1}";
-    assert_int_equal(pv_ctl_parse(pv_view(text, sizeof(text) - 1), &m), PV_OK);
+    assert_ok(pv_ctl_parse(pv_view(text, sizeof(text) - 1), &m));
     assert_int_equal(m->type, PV_CTL_ERROR);
     assert_int_equal(m->u.failure.error, PV_CTL_E_OTHER);
     assert_string_equal(m->u.failure.message, "");
@@ -359,13 +359,13 @@ PV_TEST(lists_hold_one_over_their_limit_is_refused)
     len = build(&m, text);
     /* The same list with one more, by hand: "]" becomes ,"key"]. */
     struct pv_ctl_msg *got = NULL;
-    assert_int_equal(pv_ctl_parse(pv_view(text, len), &got), PV_OK);
+    assert_ok(pv_ctl_parse(pv_view(text, len), &got));
     assert_int_equal(got->u.subscribe.n, PV_CTL_NODES_MAX);
     pv_ctl_msg_free(got);
     char *end = strchr(text, ']');
     assert_non_null(end);
     int more = snprintf(end, 64, ",\"%s\"]}", "BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
-    assert_int_equal(pv_ctl_parse(pv_view(text, (size_t)(end - text) + (size_t)more), &got), PV_OK);
+    assert_ok(pv_ctl_parse(pv_view(text, (size_t)(end - text) + (size_t)more), &got));
     assert_int_equal(got->type, PV_CTL_INVALID);
     pv_ctl_msg_free(got);
 
@@ -391,17 +391,16 @@ PV_TEST(a_value_one_byte_over_its_limit_is_refused)
 {
     static char text[PV_CTL_TEXT_MAX];
     static char b64[PV_B64_LEN(PV_CTL_STATEMENT_MAX + 1) + 1];
-    assert_int_equal(pv_b64url_encode(some(PV_CTL_STATEMENT_MAX + 1), b64, sizeof(b64)), PV_OK);
+    assert_ok(pv_b64url_encode(some(PV_CTL_STATEMENT_MAX + 1), b64, sizeof(b64)));
     for (int over = 0; over <= 1; over++) {
         struct pv_ctl_msg *m = NULL;
         if (over == 0)
-            assert_int_equal(pv_b64url_encode(some(PV_CTL_STATEMENT_MAX), b64, sizeof(b64)), PV_OK);
+            assert_ok(pv_b64url_encode(some(PV_CTL_STATEMENT_MAX), b64, sizeof(b64)));
         else
-            assert_int_equal(pv_b64url_encode(some(PV_CTL_STATEMENT_MAX + 1), b64, sizeof(b64)),
-                             PV_OK);
+            assert_ok(pv_b64url_encode(some(PV_CTL_STATEMENT_MAX + 1), b64, sizeof(b64)));
         int len =
             snprintf(text, sizeof(text), "{\"id\":1,\"t\":\"register\",\"member\":\"%s\"}", b64);
-        assert_int_equal(pv_ctl_parse(pv_view(text, (size_t)len), &m), PV_OK);
+        assert_ok(pv_ctl_parse(pv_view(text, (size_t)len), &m));
         assert_int_equal(m->type, over ? PV_CTL_INVALID : PV_CTL_REGISTER);
         pv_ctl_msg_free(m);
     }
@@ -413,7 +412,7 @@ PV_TEST(the_whole_message_has_a_limit)
     struct pv_ctl_msg *m = NULL;
     memset(text, ' ', sizeof(text));
     memcpy(text, "{\"id\":1,\"t\":\"ping\"}", 19);
-    assert_int_equal(pv_ctl_parse(pv_view(text, PV_CTL_TEXT_MAX), &m), PV_OK);
+    assert_ok(pv_ctl_parse(pv_view(text, PV_CTL_TEXT_MAX), &m));
     pv_ctl_msg_free(m);
     assert_int_equal(pv_ctl_parse(pv_view(text, PV_CTL_TEXT_MAX + 1), &m), PV_ERR_LIMIT);
 
@@ -428,7 +427,7 @@ PV_TEST(the_whole_message_has_a_limit)
         text[used++] = '0';
     }
     memcpy(text + used, "]}", 2);
-    assert_int_equal(pv_ctl_parse(pv_view(text, used + 2), &m), PV_OK);
+    assert_ok(pv_ctl_parse(pv_view(text, used + 2), &m));
     pv_ctl_msg_free(m);
     memcpy(text + used, ",0]}", 4);
     assert_int_equal(pv_ctl_parse(pv_view(text, used + 4), &m), PV_ERR_LIMIT);
@@ -468,9 +467,9 @@ PV_TEST(relay_credentials_have_limits)
     m.u.welcome.has_turn = true;
     m.u.welcome.turn =
         (struct pv_ctl_turn){.user = user, .password = "p", .realm = "r", .nonce = "n"};
-    assert_int_equal(pv_ctl_build(&m, text, sizeof(text), &len), PV_OK);
+    assert_ok(pv_ctl_build(&m, text, sizeof(text), &len));
     struct pv_ctl_msg *got = NULL;
-    assert_int_equal(pv_ctl_parse(pv_view(text, len), &got), PV_OK);
+    assert_ok(pv_ctl_parse(pv_view(text, len), &got));
     assert_int_equal(got->type, PV_CTL_WELCOME);
     assert_string_equal(got->u.welcome.turn.user, user);
     assert_string_equal(got->u.welcome.turn.nonce, "n");
@@ -508,15 +507,15 @@ PV_TEST(the_signatures_bind_connection_key_and_name)
     uint8_t hash[32] = {2};
     struct pv_ctl_hello hello = {.v = 1};
     pv_sign_keypair(seed, sk, hello.node);
-    assert_int_equal(pv_ctl_hello_sign(hello.sig, hash, sk), PV_OK);
-    assert_int_equal(pv_ctl_hello_verify(&hello, hash), PV_OK);
+    assert_ok(pv_ctl_hello_sign(hello.sig, hash, sk));
+    assert_ok(pv_ctl_hello_verify(&hello, hash));
     hash[0]++; /* the same hello on another connection */
     assert_int_equal(pv_ctl_hello_verify(&hello, hash), PV_ERR_AUTH);
 
     struct pv_ctl_join join = {.node = {7}, .name = "bob"};
     memcpy(join.invite, hello.node, sizeof(join.invite));
-    assert_int_equal(pv_ctl_join_sign(&join, hash, sk), PV_OK);
-    assert_int_equal(pv_ctl_join_verify(&join, hash), PV_OK);
+    assert_ok(pv_ctl_join_sign(&join, hash, sk));
+    assert_ok(pv_ctl_join_verify(&join, hash));
     memcpy(join.name, "bod", 4);
     assert_int_equal(pv_ctl_join_verify(&join, hash), PV_ERR_AUTH);
     memcpy(join.name, "bob", 4);

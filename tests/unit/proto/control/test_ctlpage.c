@@ -47,8 +47,8 @@ static void assert_same(const struct pv_ctl_msg *a, const struct pv_ctl_msg *b)
     }
     struct pv_ctl_msg s = *a, t = *b;
     s.u.statements.n = t.u.statements.n = 0; /* in JSON a page may be too long */
-    assert_int_equal(pv_ctl_build(&s, x, sizeof(x), &n), PV_OK);
-    assert_int_equal(pv_ctl_build(&t, y, sizeof(y), &k), PV_OK);
+    assert_ok(pv_ctl_build(&s, x, sizeof(x), &n));
+    assert_ok(pv_ctl_build(&t, y, sizeof(y), &k));
     assert_int_equal(n, k);
     assert_memory_equal(x, y, n);
 }
@@ -67,12 +67,12 @@ PV_TEST(pages_survive_a_round_trip)
             m.kind = PV_CTL_PUSH;
             m.id = 0;
         }
-        assert_int_equal(pv_ctlpage_build(&m, buf, sizeof(buf), &len), PV_OK);
+        assert_ok(pv_ctlpage_build(&m, buf, sizeof(buf), &len));
         for (size_t k = 0; k < m.u.statements.n; k++)
             most += pv_ctlpage_item_max(&items[k]);
         assert_true(len <= most);
         assert_true(pv_ctlpage_is(pv_view(buf, len)));
-        assert_int_equal(pv_ctl_parse(pv_view(buf, len), &back), PV_OK);
+        assert_ok(pv_ctl_parse(pv_view(buf, len), &back));
         assert_int_equal(back->kind, m.kind);
         assert_int_equal(back->type, PV_CTL_STATEMENTS);
         assert_int_equal(back->id, m.id);
@@ -105,9 +105,9 @@ PV_TEST(no_page_is_longer_than_it_may_be)
         m.u.statements = (struct pv_ctl_statements){
             .n = n, .items = items, .has_head = true, .has_members = true};
         assert_true(n > 10);
-        assert_int_equal(pv_ctlpage_build(&m, buf, sizeof(buf), &len), PV_OK);
+        assert_ok(pv_ctlpage_build(&m, buf, sizeof(buf), &len));
         assert_true(len <= PV_CTL_TEXT_MAX - room);
-        assert_int_equal(pv_ctl_parse(pv_view(buf, len), &back), PV_OK);
+        assert_ok(pv_ctl_parse(pv_view(buf, len), &back));
         assert_same(back, &m);
         pv_ctl_msg_free(back);
     }
@@ -123,7 +123,7 @@ PV_TEST(damaged_pages_are_refused)
     struct pv_ctl_msg m = page(&rng, items, 3), *back = NULL;
     static uint8_t buf[PV_CTL_TEXT_MAX + 1];
     size_t len = 0;
-    assert_int_equal(pv_ctlpage_build(&m, buf, sizeof(buf), &len), PV_OK);
+    assert_ok(pv_ctlpage_build(&m, buf, sizeof(buf), &len));
     for (size_t n = 1; n < len; n++) {
         uint8_t *cut = malloc(n);
         memcpy(cut, buf, n);

@@ -43,7 +43,7 @@ PV_TEST(descriptions_read_back)
     struct pv_desc want = sample(6), got;
     json_t *obj = pv_desc_to_json(&want);
     assert_non_null(obj);
-    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_ok(pv_desc_from_json(obj, &got));
     assert_memory_equal(&got, &want, sizeof(got));
     json_decref(obj);
 
@@ -54,7 +54,7 @@ PV_TEST(descriptions_read_back)
     memset(want.cands, 0, sizeof(want.cands));
     obj = pv_desc_to_json(&want);
     assert_non_null(obj);
-    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_ok(pv_desc_from_json(obj, &got));
     assert_memory_equal(&got, &want, sizeof(got));
     json_decref(obj);
 }
@@ -80,7 +80,7 @@ PV_TEST(candidates_of_every_type_read_back)
             continue;
         want.cands[0].type = (enum pv_ice_cand_type)value;
         json_t *obj = pv_desc_to_json(&want);
-        assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+        assert_ok(pv_desc_from_json(obj, &got));
         json_decref(obj);
         if (got.n_cands != 1 || got.cands[0].type != want.cands[0].type)
             fail_msg("candidates of type %u (\"%s\") have no word in cand_types[] of desc.c", value,
@@ -94,7 +94,7 @@ PV_TEST(more_local_candidates_than_allowed_are_left_out)
     want.cands[0].base = PV_ICE_MAX_LOCAL; /* a base that is left out */
     json_t *obj = pv_desc_to_json(&want);
     assert_non_null(obj);
-    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_ok(pv_desc_from_json(obj, &got));
     assert_int_equal(got.n_cands, PV_ICE_MAX_LOCAL);
     assert_int_equal(got.cands[0].base, 0);
     json_decref(obj);
@@ -116,17 +116,15 @@ PV_TEST(the_form_is_the_documented_one)
 PV_TEST(unknown_fields_are_skipped)
 {
     struct pv_desc d;
-    assert_int_equal(
-        parse(
-            "{\"gen\":1,\"rev\":1,\"re\":null,\"new\":{},\"caps\":[\"x\"],\"nat\":{\"m\":1}," CREDS
-            ",\"wg\":null,\"cands\":["
-            "{\"t\":\"warp\",\"a\":1},"                                                /* 0 */
-            "{\"t\":\"host\",\"a\":\"127.0.0.1:9\",\"b\":1,\"p\":1,\"f\":1},"          /* 1 */
-            "{\"t\":\"host\",\"a\":\"10.0.0.1:9\",\"b\":2,\"p\":1,\"f\":1},"           /* 2 */
-            "{\"t\":\"srflx\",\"a\":\"192.0.2.1:9\",\"b\":2,\"p\":1,\"f\":1,\"z\":0}," /* 3 */
-            "{\"t\":\"srflx\",\"a\":\"[2001:db8::1]:9\",\"b\":1,\"p\":1,\"f\":1}]}",   /* 4 */
-            &d),
-        PV_OK);
+    assert_ok(parse(
+        "{\"gen\":1,\"rev\":1,\"re\":null,\"new\":{},\"caps\":[\"x\"],\"nat\":{\"m\":1}," CREDS
+        ",\"wg\":null,\"cands\":["
+        "{\"t\":\"warp\",\"a\":1},"                                                /* 0 */
+        "{\"t\":\"host\",\"a\":\"127.0.0.1:9\",\"b\":1,\"p\":1,\"f\":1},"          /* 1 */
+        "{\"t\":\"host\",\"a\":\"10.0.0.1:9\",\"b\":2,\"p\":1,\"f\":1},"           /* 2 */
+        "{\"t\":\"srflx\",\"a\":\"192.0.2.1:9\",\"b\":2,\"p\":1,\"f\":1,\"z\":0}," /* 3 */
+        "{\"t\":\"srflx\",\"a\":\"[2001:db8::1]:9\",\"b\":1,\"p\":1,\"f\":1}]}",   /* 4 */
+        &d));
     assert_int_equal(d.n_cands, 3);
     assert_int_equal(d.cands[0].base, 0);
     assert_int_equal(d.cands[1].base, 0); /* 2 moved to 0 */
@@ -191,7 +189,7 @@ PV_TEST(wrong_fields_are_refused)
         assert_int_equal(d.gen, 77);
     }
     struct pv_desc d;
-    assert_int_equal(parse("{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[]}", &d), PV_OK);
+    assert_ok(parse("{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[]}", &d));
 }
 
 PV_TEST(thirty_two_candidates_pass_and_no_more)
@@ -229,7 +227,7 @@ PV_TEST(findings_about_a_nat_read_back)
         want.attempt = (struct pv_desc_try){.n = (uint32_t)i, .at_us = 1700000000000000 * i};
         json_t *obj = pv_desc_to_json(&want);
         assert_non_null(obj);
-        assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+        assert_ok(pv_desc_from_json(obj, &got));
         assert_memory_equal(&got, &want, sizeof(got));
         json_decref(obj);
     }
@@ -242,7 +240,7 @@ PV_TEST(a_word_of_another_version_is_skipped)
     json_t *obj = pv_desc_to_json(&want);
     assert_non_null(obj);
     assert_int_equal(json_array_append_new(json_object_get(obj, "caps"), json_string("hold")), 0);
-    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_ok(pv_desc_from_json(obj, &got));
     assert_int_equal(got.caps, PV_DESC_CAP_PROOF);
     json_decref(obj);
 }
@@ -256,10 +254,10 @@ PV_TEST(costs_are_told_whole_or_not_at_all)
     json_decref(obj);
     want.cost[PV_SUITE_AES] = PV_AEAD_COST_MAX;
     obj = pv_desc_to_json(&want);
-    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_ok(pv_desc_from_json(obj, &got));
     assert_memory_equal(&got, &want, sizeof(got));
     assert_int_equal(json_array_append_new(json_object_get(obj, "cost"), json_string("new")), 0);
-    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_ok(pv_desc_from_json(obj, &got));
     static const char *const bad[] = {"[1]",     "[0,1]", "[1,-1]", "[1,1000001]",
                                       "[1.5,2]", "7",     "{}"};
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
@@ -267,7 +265,7 @@ PV_TEST(costs_are_told_whole_or_not_at_all)
         assert_int_equal(pv_desc_from_json(obj, &got), PV_ERR_MALFORMED);
     }
     json_object_set_new(obj, "cost", json_null());
-    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_ok(pv_desc_from_json(obj, &got));
     assert_false(pv_desc_has_cost(got.cost));
     json_decref(obj);
 }

@@ -34,7 +34,7 @@ static struct side make_side(void)
     pv_sign_keypair(seed, s.sk, s.pk);
     pv_dh_keypair(&t.rng, sk, s.noise.pk);
     s.noise.sk = test_keep_key(sk);
-    assert_int_equal(pv_sealing_certify(t.kem, s.sk, s.cert), PV_OK);
+    assert_ok(pv_sealing_certify(t.kem, s.sk, s.cert));
     return s;
 }
 
@@ -54,7 +54,7 @@ static void begin(const struct pv_kem *kem)
     t.bob = make_side();
     t.eve = make_side();
     memset(t.text, 0x77, sizeof(t.text));
-    assert_int_equal(seal_for(&t.bob), PV_OK);
+    assert_ok(seal_for(&t.bob));
 }
 
 /* By the identity of who and the transport key of whose. */
@@ -73,13 +73,13 @@ PV_TEST(its_receiver_opens_a_box)
         uint8_t sender[PV_DH_LEN], out[TEXT_LEN];
         begin(kems[i]);
         assert_true(pv_sealing_is(pv_view(t.box, BOX_LEN)));
-        assert_int_equal(open_as(&t.bob, &t.bob, pv_view(t.box, BOX_LEN), sender, out), PV_OK);
+        assert_ok(open_as(&t.bob, &t.bob, pv_view(t.box, BOX_LEN), sender, out));
         assert_memory_equal(out, t.text, TEXT_LEN);
         assert_memory_equal(sender, t.alice.noise.pk, PV_DH_LEN);
         /* The same seed, and so the same key, each time. */
         const struct side again = t.bob;
         uint8_t cert[PV_SEALING_CERT_LEN];
-        assert_int_equal(pv_sealing_certify(t.kem, again.sk, cert), PV_OK);
+        assert_ok(pv_sealing_certify(t.kem, again.sk, cert));
         assert_memory_equal(cert, t.bob.cert, sizeof(cert));
     }
 }
@@ -109,12 +109,11 @@ PV_TEST(nothing_of_a_box_can_be_changed)
     for (size_t len = 0; len < BOX_LEN; len++)
         assert_true(open_as(&t.bob, &t.bob, pv_view(t.box, len), sender, out) < 0);
     /* A box of one place is none in another. */
-    assert_int_equal(pv_sealing_secret(t.kem, t.bob.sk, pv_view(t.box, BOX_LEN), psk), PV_OK);
+    assert_ok(pv_sealing_secret(t.kem, t.bob.sk, pv_view(t.box, BOX_LEN), psk));
     assert_int_equal(pv_sealing_open(psk, pv_view("elsewhere", 9), &t.bob.noise,
                                      pv_view(t.box, BOX_LEN), sender, out),
                      PV_ERR_AUTH);
-    assert_int_equal(
-        pv_sealing_open(psk, prologue, &t.bob.noise, pv_view(t.box, BOX_LEN), sender, out), PV_OK);
+    assert_ok(pv_sealing_open(psk, prologue, &t.bob.noise, pv_view(t.box, BOX_LEN), sender, out));
 }
 
 /* The same text to the same receiver twice: nobody sees that. */
@@ -123,7 +122,7 @@ PV_TEST(two_boxes_are_never_alike)
     uint8_t first[BOX_LEN];
     begin(&kem_double);
     memcpy(first, t.box, sizeof(first));
-    assert_int_equal(seal_for(&t.bob), PV_OK);
+    assert_ok(seal_for(&t.bob));
     for (size_t at = PV_SEALING_MARK_LEN; at + 32 <= BOX_LEN; at += 32)
         assert_memory_not_equal(first + at, t.box + at, 32);
 }
@@ -149,7 +148,7 @@ PV_TEST(a_certificate_is_its_owners)
 {
     uint8_t cert[PV_SEALING_CERT_LEN];
     begin(&kem_double);
-    assert_int_equal(pv_sealing_check(pv_view(t.bob.cert, sizeof(cert)), t.bob.pk), PV_OK);
+    assert_ok(pv_sealing_check(pv_view(t.bob.cert, sizeof(cert)), t.bob.pk));
     assert_int_equal(pv_sealing_check(pv_view(t.bob.cert, sizeof(cert)), t.eve.pk), PV_ERR_AUTH);
     assert_int_equal(pv_sealing_check(pv_view(t.bob.cert, sizeof(cert) - 1), t.bob.pk),
                      PV_ERR_MALFORMED);

@@ -36,8 +36,8 @@ PV_TEST(payloads_read_back)
     char buf[PV_SIGNAL_TEXT_MAX];
     size_t len = 0;
 
-    assert_int_equal(pv_signal_write(&want, buf, sizeof(buf), &len), PV_OK);
-    assert_int_equal(pv_signal_parse(pv_view(buf, len), &got), PV_OK);
+    assert_ok(pv_signal_write(&want, buf, sizeof(buf), &len));
+    assert_ok(pv_signal_parse(pv_view(buf, len), &got));
     assert_int_equal(got.sig.seq, want.seq);
     assert_memory_equal(got.sig.head, want.head, sizeof(want.head));
     assert_true(got.sig.has_desc);
@@ -50,9 +50,9 @@ PV_TEST(payloads_read_back)
     pv_signal_parsed_done(&got);
 
     memset(&want, 0, sizeof(want)); /* in-band, nothing but the head */
-    assert_int_equal(pv_signal_write(&want, buf, sizeof(buf), &len), PV_OK);
+    assert_ok(pv_signal_write(&want, buf, sizeof(buf), &len));
     assert_int_equal(len, strlen("{\"head\":\"\"}") + PV_KEY_TEXT);
-    assert_int_equal(pv_signal_parse(pv_view(buf, len), &got), PV_OK);
+    assert_ok(pv_signal_parse(pv_view(buf, len), &got));
     assert_int_equal(got.sig.seq, 0);
     assert_false(got.sig.has_desc);
     assert_int_equal(got.sig.n_chain, 0);
@@ -85,8 +85,8 @@ PV_TEST(halves_of_an_exchange_read_back)
         if (kind == PV_DESC_PQ_NONE)
             pq = (struct pv_desc_pq){.have = 7};
         want.desc.pq = &pq;
-        assert_int_equal(pv_signal_write(&want, buf, sizeof(buf), &len), PV_OK);
-        assert_int_equal(pv_signal_parse(pv_view(buf, len), &got), PV_OK);
+        assert_ok(pv_signal_write(&want, buf, sizeof(buf), &len));
+        assert_ok(pv_signal_parse(pv_view(buf, len), &got));
         assert_ptr_equal(got.sig.desc.pq, &got.sig.pq);
         assert_memory_equal(&got.sig.pq, &pq, sizeof(pq));
         pv_signal_parsed_done(&got);
@@ -109,9 +109,8 @@ PV_TEST(the_fullest_description_with_an_offer_fits)
         s.desc.cands[i].type = PV_ICE_SRFLX;
         s.desc.cands[i].priority = INT32_MAX;
         s.desc.cands[i].foundation = UINT8_MAX;
-        assert_int_equal(
-            pv_addr_parse("[2001:db8:1111:2222:3333:4444:5555:6666]:65535", &s.desc.cands[i].addr),
-            PV_OK);
+        assert_ok(
+            pv_addr_parse("[2001:db8:1111:2222:3333:4444:5555:6666]:65535", &s.desc.cands[i].addr));
     }
     s.desc.wg_len = PV_WGMSG_INITIATION_LEN;
     s.has_members = s.has_rules = true;
@@ -123,7 +122,7 @@ PV_TEST(the_fullest_description_with_an_offer_fits)
     static const uint8_t cert[PV_SEALING_CERT_LEN] = {7};
     s.seal = pv_view(cert, sizeof(cert));
     s.sealed = true;
-    assert_int_equal(pv_signal_write(&s, buf, sizeof(buf), &len), PV_OK);
+    assert_ok(pv_signal_write(&s, buf, sizeof(buf), &len));
     assert_in_range(len, 10000, PV_SIGNAL_HYBRID_TEXT_MAX);
 }
 
@@ -137,20 +136,20 @@ PV_TEST(a_sealing_key_reads_back)
     memset(cert, 0x5a, sizeof(cert));
     want.seal = pv_view(cert, PV_SEALING_CERT_LEN);
     want.sealed = true;
-    assert_int_equal(pv_signal_write(&want, buf, sizeof(buf), &len), PV_OK);
-    assert_int_equal(pv_signal_parse(pv_view(buf, len), &got), PV_OK);
+    assert_ok(pv_signal_write(&want, buf, sizeof(buf), &len));
+    assert_ok(pv_signal_parse(pv_view(buf, len), &got));
     assert_true(pv_view_equal(got.sig.seal, want.seal));
     assert_true(got.sig.sealed);
     assert_int_equal(got.sig.n_chain, 2); /* beside it in memory */
     assert_true(pv_view_equal(got.sig.chain[1].statement, want.chain[1].statement));
     pv_signal_parsed_done(&got);
     want.seal.len++;
-    assert_int_equal(pv_signal_write(&want, buf, sizeof(buf), &len), PV_OK);
+    assert_ok(pv_signal_write(&want, buf, sizeof(buf), &len));
     assert_true(pv_signal_parse(pv_view(buf, len), &got) < 0);
     want.seal.len = 0; /* one of an earlier version */
     want.sealed = false;
-    assert_int_equal(pv_signal_write(&want, buf, sizeof(buf), &len), PV_OK);
-    assert_int_equal(pv_signal_parse(pv_view(buf, len), &got), PV_OK);
+    assert_ok(pv_signal_write(&want, buf, sizeof(buf), &len));
+    assert_ok(pv_signal_parse(pv_view(buf, len), &got));
     assert_true(got.sig.seal.len == 0 && !got.sig.sealed);
     pv_signal_parsed_done(&got);
 }
@@ -190,7 +189,7 @@ PV_TEST(a_cut_payload_is_refused)
     size_t len = 0;
 
     s.n_chain = 1;
-    assert_int_equal(pv_signal_write(&s, buf, sizeof(buf), &len), PV_OK);
+    assert_ok(pv_signal_write(&s, buf, sizeof(buf), &len));
     for (size_t cut = 0; cut < len; cut++) {
         char *copy = malloc(cut + 1);
         assert_non_null(copy);
@@ -206,10 +205,10 @@ PV_TEST(writing_keeps_its_limits)
     char buf[PV_SIGNAL_TEXT_MAX + 1000];
     size_t len = 0, need = 0;
 
-    assert_int_equal(pv_signal_write(&s, buf, sizeof(buf), &need), PV_OK);
+    assert_ok(pv_signal_write(&s, buf, sizeof(buf), &need));
     assert_int_equal(pv_signal_write(&s, buf, need - 1, &len), PV_ERR_NO_SPACE);
     assert_int_equal(len, 0);
-    assert_int_equal(pv_signal_write(&s, buf, need, &len), PV_OK);
+    assert_ok(pv_signal_write(&s, buf, need, &len));
     s.n_chain = PV_SIGNAL_CHAIN_MAX + 1;
     assert_int_equal(pv_signal_write(&s, buf, sizeof(buf), &len), PV_ERR_LIMIT);
     s.n_chain = PV_SIGNAL_CHAIN_MAX;
@@ -263,7 +262,7 @@ PV_TEST(a_text_of_15000_bytes_passes_and_one_more_does_not)
     memset(buf, ' ', sizeof(buf));
     memcpy(buf, "{" HEAD "}", strlen("{" HEAD "}"));
     assert_int_equal(pv_signal_parse(pv_view(buf, sizeof(buf)), &got), PV_ERR_LIMIT);
-    assert_int_equal(pv_signal_parse(pv_view(buf, sizeof(buf) - 1), &got), PV_OK);
+    assert_ok(pv_signal_parse(pv_view(buf, sizeof(buf) - 1), &got));
     pv_signal_parsed_done(&got);
 }
 
@@ -300,11 +299,9 @@ PV_TEST(boxes_open_for_their_receiver_only)
 
     p.rng.ctx = &p.seed;
     memset(text, 0x77, sizeof(text));
-    assert_int_equal(
-        pv_signal_seal(&p.route, &p.alice, p.bob.pk, &p.rng, pv_view(text, sizeof(text)), box),
-        PV_OK);
-    assert_int_equal(pv_signal_open(&p.route, &p.bob, pv_view(box, sizeof(box)), sender, out),
-                     PV_OK);
+    assert_ok(
+        pv_signal_seal(&p.route, &p.alice, p.bob.pk, &p.rng, pv_view(text, sizeof(text)), box));
+    assert_ok(pv_signal_open(&p.route, &p.bob, pv_view(box, sizeof(box)), sender, out));
     assert_memory_equal(out, text, sizeof(text));
     assert_memory_equal(sender, p.alice.pk, 32);
     assert_int_equal(pv_signal_open(&p.route, &p.alice, pv_view(box, sizeof(box)), sender, out),
@@ -327,8 +324,7 @@ PV_TEST(a_box_belongs_to_its_network_sender_and_receiver)
     struct pv_signal_route other;
 
     p.rng.ctx = &p.seed;
-    assert_int_equal(pv_signal_seal(&p.route, &p.alice, p.bob.pk, &p.rng, pv_view("text", 4), box),
-                     PV_OK);
+    assert_ok(pv_signal_seal(&p.route, &p.alice, p.bob.pk, &p.rng, pv_view("text", 4), box));
     other = p.route;
     other.network_id[0] ^= 1;
     assert_int_equal(pv_signal_open(&other, &p.bob, pv_view(box, sizeof(box)), sender, out),
@@ -353,11 +349,9 @@ PV_TEST(boxes_have_a_limit)
     assert_int_equal(
         pv_signal_seal(&p.route, &p.alice, p.bob.pk, &p.rng, pv_view(text, sizeof(text)), box),
         PV_ERR_LIMIT);
-    assert_int_equal(
-        pv_signal_seal(&p.route, &p.alice, p.bob.pk, &p.rng, pv_view(text, sizeof(text) - 1), box),
-        PV_OK);
-    assert_int_equal(pv_signal_open(&p.route, &p.bob, pv_view(box, PV_SIGNAL_BOX_MAX), sender, out),
-                     PV_OK);
+    assert_ok(
+        pv_signal_seal(&p.route, &p.alice, p.bob.pk, &p.rng, pv_view(text, sizeof(text) - 1), box));
+    assert_ok(pv_signal_open(&p.route, &p.bob, pv_view(box, PV_SIGNAL_BOX_MAX), sender, out));
     assert_int_equal(pv_signal_open(&p.route, &p.bob, pv_view(box, sizeof(box)), sender, out),
                      PV_ERR_LIMIT);
 }
@@ -375,17 +369,16 @@ PV_TEST(hybrid_boxes_are_as_long_as_others_at_most)
 
     p.rng.ctx = &p.seed;
     pv_sign_keypair(id_seed, sk, pk);
-    assert_int_equal(pv_sealing_certify(&kem_double, sk, cert), PV_OK);
+    assert_ok(pv_sealing_certify(&kem_double, sk, cert));
     assert_int_equal(
         pv_signal_seal_hybrid(&p.route, &to, &keys, &p.rng, pv_view(text, sizeof(text)), box),
         PV_ERR_LIMIT);
     memset(text, 0x31, sizeof(text));
-    assert_int_equal(
-        pv_signal_seal_hybrid(&p.route, &to, &keys, &p.rng, pv_view(text, sizeof(text) - 1), box),
-        PV_OK);
+    assert_ok(
+        pv_signal_seal_hybrid(&p.route, &to, &keys, &p.rng, pv_view(text, sizeof(text) - 1), box));
     const struct pv_view whole = pv_view(box, PV_SIGNAL_BOX_MAX);
-    assert_int_equal(pv_sealing_secret(&kem_double, sk, whole, psk), PV_OK);
-    assert_int_equal(pv_signal_open_hybrid(&p.route, psk, &p.bob, whole, sender, out), PV_OK);
+    assert_ok(pv_sealing_secret(&kem_double, sk, whole, psk));
+    assert_ok(pv_signal_open_hybrid(&p.route, psk, &p.bob, whole, sender, out));
     assert_memory_equal(out, text, sizeof(text) - 1);
     assert_memory_equal(sender, p.alice.pk, 32);
     struct pv_signal_route other = p.route;
@@ -418,11 +411,11 @@ PV_TEST(a_forwarded_signal_comes_back_as_it_was)
         const struct pv_forward f = make(lens[i]);
         struct pv_forward got;
         size_t len;
-        assert_int_equal(pv_forward_build(&f, body, sizeof(body), &len), PV_OK);
+        assert_ok(pv_forward_build(&f, body, sizeof(body), &len));
         assert_int_equal(len, PV_FORWARD_HEADER + lens[i]);
         assert_int_equal(body[0], 1);
         assert_int_equal(body[32], 2);
-        assert_int_equal(pv_forward_parse(pv_view(body, len), &got), PV_OK);
+        assert_ok(pv_forward_parse(pv_view(body, len), &got));
         assert_memory_equal(got.to, f.to, sizeof(f.to));
         assert_memory_equal(got.from, f.from, sizeof(f.from));
         assert_true(pv_view_equal(got.box, f.box));
@@ -434,7 +427,7 @@ PV_TEST(every_truncation_is_refused)
     const struct pv_forward f = make(PV_NOISE_X_OVERHEAD);
     struct pv_forward got = {.to = {7}};
     size_t len;
-    assert_int_equal(pv_forward_build(&f, body, sizeof(body), &len), PV_OK);
+    assert_ok(pv_forward_build(&f, body, sizeof(body), &len));
     for (size_t i = 0; i < len; i++)
         assert_int_equal(pv_forward_parse(pv_view(body, i), &got), PV_ERR_TRUNCATED);
     assert_int_equal(got.to[0], 7);
@@ -446,12 +439,12 @@ PV_TEST(one_byte_too_many_and_signals_to_oneself_are_refused)
 {
     struct pv_forward f = make(PV_SIGNAL_BOX_MAX), got;
     size_t len;
-    assert_int_equal(pv_forward_build(&f, body, sizeof(body), &len), PV_OK);
+    assert_ok(pv_forward_build(&f, body, sizeof(body), &len));
     assert_int_equal(pv_forward_parse(pv_view(body, len + 1), &got), PV_ERR_LIMIT);
     f = make(PV_SIGNAL_BOX_MAX + 1);
     assert_int_equal(pv_forward_build(&f, body, sizeof(body), &len), PV_ERR_LIMIT);
     f = make(200);
     memcpy(f.from, f.to, sizeof(f.from));
-    assert_int_equal(pv_forward_build(&f, body, sizeof(body), &len), PV_OK);
+    assert_ok(pv_forward_build(&f, body, sizeof(body), &len));
     assert_int_equal(pv_forward_parse(pv_view(body, len), &got), PV_ERR_MALFORMED);
 }

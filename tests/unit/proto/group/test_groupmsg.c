@@ -9,7 +9,7 @@
 static int read_packet(const struct group_packet *p, struct pv_groupmsg *msg)
 {
     struct pv_ippkt ip;
-    assert_int_equal(pv_ippkt_parse(pv_view(p->bytes, p->len), &ip), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(p->bytes, p->len), &ip));
     return pv_groupmsg_read(&ip, msg);
 }
 
@@ -100,7 +100,7 @@ PV_TEST(each_kind_of_report_is_read)
         struct pv_groupmsg msg;
         struct pv_group g, want = group_named(cases[i].group);
         enum pv_group_change change;
-        assert_int_equal(read_packet(&p, &msg), PV_OK);
+        assert_ok(read_packet(&p, &msg));
         assert_true(pv_groupmsg_next(&msg, &g, &change));
         assert_true(pv_group_equal(&g, &want));
         assert_int_equal(change, cases[i].change);
@@ -122,7 +122,7 @@ PV_TEST(many_records_are_read)
     group_record(&p, TO_IN, "239.1.1.2", 0, 1);
     group_record(&p, IS_EX, "10.0.0.1", 0, 0); /* no group */
     group_record(&p, IS_EX, "239.1.1.3", 0, 0);
-    assert_int_equal(read_packet(&p, &msg), PV_OK);
+    assert_ok(read_packet(&p, &msg));
     while (pv_groupmsg_next(&msg, &g, &change)) {
         n++;
         assert_int_equal(g.ip[3], n);
@@ -154,11 +154,11 @@ PV_TEST(a_packet_that_is_no_report_is_refused)
     struct group_packet damaged = igmp_begin();
     group_put(&damaged, "\x22\0\0\0\0\0\0\x02", 8);
     group_put(&damaged, "\x02\0\xff\xff\xef\x01\x01\x01", 8);
-    assert_int_equal(read_packet(&damaged, &msg), PV_OK);
+    assert_ok(read_packet(&damaged, &msg));
     assert_false(pv_groupmsg_next(&msg, &g, &change));
     struct group_packet older = igmp_begin();
     group_put(&older, "\x16\0\0\0\x0a\0\0\x01", 8); /* 10.0.0.1 */
-    assert_int_equal(read_packet(&older, &msg), PV_OK);
+    assert_ok(read_packet(&older, &msg));
     assert_false(pv_groupmsg_next(&msg, &g, &change));
 }
 
@@ -173,7 +173,7 @@ PV_TEST(queries_are_packets_that_sum_up)
         const struct pv_group *group = i % 2 == 0 ? NULL : version == 4 ? &one4 : &one6;
         pv_groupmsg_query(version, group, 100, buf, &len);
         assert_in_range(len, 1, sizeof(buf));
-        assert_int_equal(pv_ippkt_parse(pv_view(buf, len), &ip), PV_OK);
+        assert_ok(pv_ippkt_parse(pv_view(buf, len), &ip));
         assert_int_equal(ip.whole.len, len);
         assert_int_equal(ip.version, version);
         assert_true(pv_groupmsg_is(&ip));
@@ -209,7 +209,7 @@ PV_TEST(a_set_that_is_told_is_read)
     t.groups[2] = group_named("ff05::c");
     pv_grouptell_build(&t, body, &len);
     assert_int_equal(len, PV_GROUPTELL_HEADER + 4 + 4 + 16);
-    assert_int_equal(pv_grouptell_parse(pv_view(body, len), &u), PV_OK);
+    assert_ok(pv_grouptell_parse(pv_view(body, len), &u));
     assert_int_equal(u.flags, t.flags);
     assert_int_equal(u.own.life, 0xdeadbeef);
     assert_int_equal(u.own.number, 7);
@@ -241,8 +241,8 @@ static int parse(uint16_t n4, uint16_t n6, const char *const *groups, size_t n)
 
 PV_TEST(a_list_that_makes_no_set_is_refused)
 {
-    assert_int_equal(parse(0, 0, NULL, 0), PV_OK);
-    assert_int_equal(parse(2, 0, (const char *[]){"239.1.1.1", "239.1.1.2"}, 2), PV_OK);
+    assert_ok(parse(0, 0, NULL, 0));
+    assert_ok(parse(2, 0, (const char *[]){"239.1.1.1", "239.1.1.2"}, 2));
     assert_int_equal(parse(2, 0, (const char *[]){"239.1.1.2", "239.1.1.1"}, 2), PV_ERR_MALFORMED);
     assert_int_equal(parse(2, 0, (const char *[]){"239.1.1.1", "239.1.1.1"}, 2), PV_ERR_MALFORMED);
     assert_int_equal(parse(1, 0, (const char *[]){"10.66.0.1"}, 1), PV_ERR_MALFORMED);
@@ -269,7 +269,7 @@ PV_TEST(a_full_set_fits)
     }
     pv_grouptell_build(&t, body, &len);
     assert_int_equal(len, PV_GROUPTELL_BODY_MAX);
-    assert_int_equal(pv_grouptell_parse(pv_view(body, len), &u), PV_OK);
+    assert_ok(pv_grouptell_parse(pv_view(body, len), &u));
     assert_int_equal(u.n, PV_GROUPTELL_MAX);
 }
 
@@ -286,7 +286,7 @@ static struct pv_querier *started(pv_ns now)
 
 static void hear(struct pv_querier *q, struct group_packet p, pv_ns now)
 {
-    assert_int_equal(pv_querier_hear(q, pv_view(p.bytes, p.len), now), PV_OK);
+    assert_ok(pv_querier_hear(q, pv_view(p.bytes, p.len), now));
 }
 
 static bool wants(const struct pv_querier *q, const char *group)

@@ -37,7 +37,7 @@ static inline void lone_begin(struct lone *l, bool controlling, bool foreign, bo
     pv_ice_make_creds(&l->rng, &cfg.local);
     l->mine = cfg.local;
     pv_ice_make_creds(&l->rng, &l->theirs);
-    assert_int_equal(pv_ice_new(&l->agent, &cfg, l->now), PV_OK);
+    assert_ok(pv_ice_new(&l->agent, &cfg, l->now));
     test_defer(lone_free, l->agent);
     struct pv_ice_cand host = {.type = PV_ICE_HOST,
                                .addr = l->local,
@@ -46,7 +46,7 @@ static inline void lone_begin(struct lone *l, bool controlling, bool foreign, bo
     pv_ice_set_local(l->agent, &host, 1, l->now);
     host.addr = l->remote;
     if (described)
-        assert_int_equal(pv_ice_set_remote(l->agent, &l->theirs, &host, 1, l->now), PV_OK);
+        assert_ok(pv_ice_set_remote(l->agent, &l->theirs, &host, 1, l->now));
 }
 
 struct req {
@@ -82,7 +82,7 @@ static inline size_t write_request(const struct req *q, uint8_t *buf, size_t cap
     if (!q->no_integrity)
         pv_stun_put_integrity(&sw, pv_view(q->pwd, strlen(q->pwd)));
     pv_stun_put_fingerprint(&sw);
-    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&sw, &len));
     return len;
 }
 
@@ -104,7 +104,7 @@ static inline int next_msg(struct lone *l, struct pv_ice_transmit *tx, struct pv
 {
     int r = pv_ice_poll_transmit(l->agent, tx);
     if (r == PV_OK)
-        assert_int_equal(pv_stun_decode(pv_view(tx->buf, tx->len), ret_msg), PV_OK);
+        assert_ok(pv_stun_decode(pv_view(tx->buf, tx->len), ret_msg));
     return r;
 }
 
@@ -126,12 +126,12 @@ static inline int answer(struct lone *l, const struct pv_ice_transmit *tx,
     struct pv_stun_writer sw;
     struct pv_ice_carrier c = {.local = l->local, .sock = l->answers_on};
     size_t len;
-    assert_int_equal(pv_stun_decode(pv_view(tx->buf, tx->len), &msg), PV_OK);
+    assert_ok(pv_stun_decode(pv_view(tx->buf, tx->len), &msg));
     pv_stun_write_answer(&sw, buf, sizeof(buf), PV_STUN_SUCCESS, &msg);
     pv_stun_put_xor_addr(&sw, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
     pv_stun_put_integrity(&sw, pv_view(pwd, strlen(pwd)));
     pv_stun_put_fingerprint(&sw);
-    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&sw, &len));
     return pv_ice_handle_input(l->agent, &c, src, pv_view(buf, len), l->now);
 }
 

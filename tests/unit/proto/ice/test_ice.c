@@ -22,10 +22,9 @@ PV_TEST(checks_are_sent_at_0_20_60_140_300_620_and_doubling)
             assert_int_equal(drain(&l), 0);
         }
         pv_ice_handle_timeout(l.agent, l.now);
-        assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
-        assert_int_equal(pv_stun_check_integrity(&msg, pv_view(l.theirs.pwd, strlen(l.theirs.pwd))),
-                         PV_OK);
-        assert_int_equal(pv_stun_check_fingerprint(&msg), PV_OK);
+        assert_ok(next_msg(&l, &tx, &msg));
+        assert_ok(pv_stun_check_integrity(&msg, pv_view(l.theirs.pwd, strlen(l.theirs.pwd))));
+        assert_ok(pv_stun_check_fingerprint(&msg));
         assert_true(pv_addr_equal(&tx.dst, &l.remote));
         assert_true(tx.len <= 128);
         assert_int_equal(drain(&l), 0);
@@ -76,11 +75,11 @@ PV_TEST(a_request_is_answered_only_when_it_is_authentic)
     assert_int_equal(send_request(&l, &bad, &l.remote), PV_ERR_AUTH);
     assert_int_equal(drain(&l), 0);
 
-    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_ok(send_request(&l, &q, &l.remote));
+    assert_ok(next_msg(&l, &tx, &msg));
     assert_int_equal(msg.cls, PV_STUN_SUCCESS);
-    assert_int_equal(pv_stun_check_integrity(&msg, pv_view(l.mine.pwd, strlen(l.mine.pwd))), PV_OK);
-    assert_int_equal(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &seen), PV_OK);
+    assert_ok(pv_stun_check_integrity(&msg, pv_view(l.mine.pwd, strlen(l.mine.pwd))));
+    assert_ok(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &seen));
     assert_true(pv_addr_equal(&seen, &l.remote));
     assert_true(pv_addr_equal(&tx.dst, &l.remote));
     assert_int_equal(drain(&l), 0); /* no description yet: nothing can be checked */
@@ -106,7 +105,7 @@ PV_TEST(every_truncation_of_a_request_is_dropped)
         free(exact);
     }
     char ufrag[PV_ICE_UFRAG_MAX + 1];
-    assert_int_equal(pv_ice_request_ufrag(pv_view(buf, len), ufrag), PV_OK);
+    assert_ok(pv_ice_request_ufrag(pv_view(buf, len), ufrag));
     assert_string_equal(ufrag, l.mine.ufrag);
     assert_int_equal(drain(&l), 0);
 }
@@ -123,18 +122,18 @@ PV_TEST(faulty_requests_get_the_errors_of_the_rfc)
 
     struct req q = good_request(&l);
     q.no_priority = true;
-    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
-    assert_int_equal(pv_stun_get_error(&msg, &code), PV_OK);
+    assert_ok(send_request(&l, &q, &l.remote));
+    assert_ok(next_msg(&l, &tx, &msg));
+    assert_ok(pv_stun_get_error(&msg, &code));
     assert_int_equal(code, 400);
 
     q = good_request(&l);
     q.unknown = 0x7f01;
-    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
-    assert_int_equal(pv_stun_get_error(&msg, &code), PV_OK);
+    assert_ok(send_request(&l, &q, &l.remote));
+    assert_ok(next_msg(&l, &tx, &msg));
+    assert_ok(pv_stun_get_error(&msg, &code));
     assert_int_equal(code, 420);
-    assert_int_equal(pv_stun_find(&msg, PV_STUN_ATTR_UNKNOWN_ATTRIBUTES, &v), PV_OK);
+    assert_ok(pv_stun_find(&msg, PV_STUN_ATTR_UNKNOWN_ATTRIBUTES, &v));
     assert_int_equal(pv_load_be16(v.ptr), 0x7f01);
     assert_int_equal(drain(&l), 0);
 }
@@ -148,11 +147,11 @@ static struct pv_ice_agent *make_other(struct lone *l)
                                .addr = l->remote,
                                .priority = pv_ice_priority(PV_ICE_HOST, 65000),
                                .carrier = {.local = l->remote}};
-    assert_int_equal(pv_ice_new(&other, &cfg, l->now), PV_OK);
+    assert_ok(pv_ice_new(&other, &cfg, l->now));
     test_defer(lone_free, other);
     pv_ice_set_local(other, &host, 1, l->now);
     host.addr = l->local;
-    assert_int_equal(pv_ice_set_remote(other, &l->mine, &host, 1, l->now), PV_OK);
+    assert_ok(pv_ice_set_remote(other, &l->mine, &host, 1, l->now));
     return other;
 }
 
@@ -166,12 +165,11 @@ PV_TEST(a_check_carries_nothing_that_another_agent_refuses)
     struct pv_ice_agent *other = make_other(&l);
     const struct pv_ice_carrier at = {.local = l.remote};
     pv_ice_handle_timeout(l.agent, l.now);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
-    assert_int_equal(pv_ice_handle_input(other, &at, &l.local, pv_view(tx.buf, tx.len), l.now),
-                     PV_OK);
+    assert_ok(next_msg(&l, &tx, &msg));
+    assert_ok(pv_ice_handle_input(other, &at, &l.local, pv_view(tx.buf, tx.len), l.now));
     do {
-        assert_int_equal(pv_ice_poll_transmit(other, &tx), PV_OK);
-        assert_int_equal(pv_stun_decode(pv_view(tx.buf, tx.len), &msg), PV_OK);
+        assert_ok(pv_ice_poll_transmit(other, &tx));
+        assert_ok(pv_stun_decode(pv_view(tx.buf, tx.len), &msg));
     } while (msg.cls == PV_STUN_REQUEST);
     if (pv_stun_find(&msg, PV_STUN_ATTR_UNKNOWN_ATTRIBUTES, &unknown) == PV_OK && unknown.len >= 2)
         fail_msg("a check is answered by 420: known[] of ice_check.c lacks attribute 0x%02x%02x",
@@ -191,7 +189,7 @@ PV_TEST(the_ufrag_is_found_only_within_its_bounds)
     assert_int_equal(pv_ice_request_ufrag(pv_view(buf, len), ufrag), PV_ERR_NOT_FOUND);
     longest[PV_ICE_UFRAG_MAX] = '\0';
     len = write_request(&q, buf, sizeof(buf));
-    assert_int_equal(pv_ice_request_ufrag(pv_view(buf, len), ufrag), PV_OK);
+    assert_ok(pv_ice_request_ufrag(pv_view(buf, len), ufrag));
     assert_string_equal(ufrag, longest);
     q.to = "";
     len = write_request(&q, buf, sizeof(buf));
@@ -211,7 +209,7 @@ PV_TEST(a_flood_of_authentic_requests_is_bounded)
     assert_int_equal(answered, 100);
     for (int i = 0; i < 20; i++) { /* not drained: the queue is bounded */
         l.now += PV_S(1);
-        assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+        assert_ok(send_request(&l, &q, &l.remote));
     }
     assert_int_equal(drain(&l), 16);
 }
@@ -226,7 +224,7 @@ PV_TEST(answers_count_only_from_the_pair_with_its_secret)
     struct pv_ice_path path;
     lone_begin(&l, false, false, true);
     pv_ice_handle_timeout(l.agent, l.now);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_ok(next_msg(&l, &tx, &msg));
     l.now += PV_MS(7);
 
     assert_int_equal(answer(&l, &tx, &stranger, l.local, l.theirs.pwd), PV_ERR_NOT_FOUND);
@@ -245,13 +243,13 @@ PV_TEST(answers_count_only_from_the_pair_with_its_secret)
     assert_int_equal(answer(&l, &copy, &l.remote, l.local, l.theirs.pwd), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_ice_selected(l.agent, &path), PV_ERR_NOT_FOUND);
 
-    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
-    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_ok(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd));
+    assert_ok(pv_ice_selected(l.agent, &path));
     assert_true(path.rtt == PV_MS(7));
     assert_int_equal(path.answers, 1);
     l.now += PV_MS(50);
-    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
-    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_ok(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd));
+    assert_ok(pv_ice_selected(l.agent, &path));
     assert_int_equal(path.answers, 1); /* a duplicate changes nothing */
     assert_true(path.rtt == PV_MS(7));
 }
@@ -265,19 +263,19 @@ PV_TEST(a_check_before_the_description_is_answered_and_honoured_later)
     lone_begin(&l, false, false, false);
     struct req q = good_request(&l);
     q.nomination = 5;
-    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+    assert_ok(send_request(&l, &q, &l.remote));
     q.nomination = 0; /* an older one, delayed */
-    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+    assert_ok(send_request(&l, &q, &l.remote));
     assert_int_equal(drain(&l), 2);
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_NEW);
 
     /* The description lists no address at all. */
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, NULL, 0, l.now), PV_OK);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, NULL, 0, l.now));
+    assert_ok(next_msg(&l, &tx, &msg));
     assert_true(pv_addr_equal(&tx.dst, &l.remote));
-    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_ok(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd));
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
-    assert_int_equal(pv_ice_poll_event(l.agent, &ev), PV_OK);
+    assert_ok(pv_ice_poll_event(l.agent, &ev));
     assert_int_equal(ev.type, PV_ICE_EV_SELECTED);
     assert_int_equal(ev.path.remote_type, PV_ICE_PRFLX);
 }
@@ -294,7 +292,7 @@ PV_TEST(checks_for_other_credentials_of_the_peer_move_nothing)
     for (uint16_t i = 0; i < 100; i++) {
         elsewhere.port = (uint16_t)(i + 1);
         l.now += PV_MS(20);
-        assert_int_equal(send_request(&l, &q, &elsewhere), PV_OK);
+        assert_ok(send_request(&l, &q, &elsewhere));
         (void)drain(&l);
     }
     struct pv_ice_path paths[4];
@@ -312,29 +310,29 @@ PV_TEST(the_controlled_side_follows_the_highest_counter)
     struct pv_addr other = pv_addr4(192, 0, 2, 9, 9000);
     lone_begin(&l, false, false, true);
     pv_ice_handle_timeout(l.agent, l.now);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
-    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_ok(next_msg(&l, &tx, &msg));
+    assert_ok(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd));
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_CONNECTED);
 
     struct req q = good_request(&l);
     q.nomination = 7;
-    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+    assert_ok(send_request(&l, &q, &l.remote));
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 
     /* Lower and equal counters elsewhere move nothing, nor does one of more than 24 bits. */
     const uint32_t REFUSED[] = {6, 7, 0x1000000};
     for (size_t i = 0; i < PV_ARRAY_LEN(REFUSED); i++) {
         q.nomination = REFUSED[i];
-        assert_int_equal(send_request(&l, &q, &other), PV_OK);
+        assert_ok(send_request(&l, &q, &other));
         while (next_msg(&l, &tx, &msg) == PV_OK)
             if (msg.cls == PV_STUN_REQUEST && pv_addr_equal(&tx.dst, &other))
-                assert_int_equal(answer(&l, &tx, &other, l.local, l.theirs.pwd), PV_OK);
-        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+                assert_ok(answer(&l, &tx, &other, l.local, l.theirs.pwd));
+        assert_ok(pv_ice_selected(l.agent, &path));
         assert_true(pv_addr_equal(&path.remote, &l.remote));
     }
     q.nomination = 0xffffff;
-    assert_int_equal(send_request(&l, &q, &other), PV_OK);
-    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_ok(send_request(&l, &q, &other));
+    assert_ok(pv_ice_selected(l.agent, &path));
     assert_true(pv_addr_equal(&path.remote, &other));
 }
 
@@ -347,12 +345,12 @@ PV_TEST(a_nominated_pair_is_used_once_it_is_proven)
     struct pv_addr other = pv_addr4(192, 0, 2, 9, 9000);
     lone_begin(&l, false, false, true);
     pv_ice_handle_timeout(l.agent, l.now);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_ok(next_msg(&l, &tx, &msg));
     struct pv_ice_transmit first = tx;
 
     struct req q = good_request(&l);
     q.nomination = 1;
-    assert_int_equal(send_request(&l, &q, &other), PV_OK);
+    assert_ok(send_request(&l, &q, &other));
     struct pv_ice_transmit triggered = {0};
     while (next_msg(&l, &tx, &msg) == PV_OK)
         if (msg.cls == PV_STUN_REQUEST && pv_addr_equal(&tx.dst, &other))
@@ -360,12 +358,12 @@ PV_TEST(a_nominated_pair_is_used_once_it_is_proven)
     assert_true(triggered.len > 0);
 
     /* Another pair is proven first and used meanwhile, without a word to the other side. */
-    assert_int_equal(answer(&l, &first, &l.remote, l.local, l.theirs.pwd), PV_OK);
-    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_ok(answer(&l, &first, &l.remote, l.local, l.theirs.pwd));
+    assert_ok(pv_ice_selected(l.agent, &path));
     assert_true(pv_addr_equal(&path.remote, &l.remote));
     assert_int_equal(drain(&l), 0);
-    assert_int_equal(answer(&l, &triggered, &other, l.local, l.theirs.pwd), PV_OK);
-    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_ok(answer(&l, &triggered, &other, l.local, l.theirs.pwd));
+    assert_ok(pv_ice_selected(l.agent, &path));
     assert_true(pv_addr_equal(&path.remote, &other));
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }
@@ -410,20 +408,20 @@ PV_TEST(a_late_answer_to_the_check_before_does_not_end_a_nomination)
     uint32_t n = 0;
     lone_begin(&l, true, false, true);
     pv_ice_handle_timeout(l.agent, l.now);
-    assert_int_equal(next_msg(&l, &first, &msg), PV_OK);
+    assert_ok(next_msg(&l, &first, &msg));
     l.now += PV_MS(20);
     pv_ice_handle_timeout(l.agent, l.now);
-    assert_int_equal(next_msg(&l, &second, &msg), PV_OK);
-    assert_int_equal(answer(&l, &first, &l.remote, l.local, l.theirs.pwd), PV_OK);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK); /* lost on its way */
-    assert_int_equal(pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &n), PV_OK);
+    assert_ok(next_msg(&l, &second, &msg));
+    assert_ok(answer(&l, &first, &l.remote, l.local, l.theirs.pwd));
+    assert_ok(next_msg(&l, &tx, &msg)); /* lost on its way */
+    assert_ok(pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &n));
     assert_int_equal(n, 1);
-    assert_int_equal(answer(&l, &second, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_ok(answer(&l, &second, &l.remote, l.local, l.theirs.pwd));
     l.now += PV_MS(25);
     pv_ice_handle_timeout(l.agent, l.now);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK); /* again */
-    assert_int_equal(pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &n), PV_OK);
-    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_ok(next_msg(&l, &tx, &msg)); /* again */
+    assert_ok(pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &n));
+    assert_ok(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd));
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }
 
@@ -437,17 +435,17 @@ PV_TEST(an_abandoned_nomination_is_followed_by_a_newer_one)
         {.type = PV_ICE_HOST, .addr = pv_addr4(192, 168, 7, 7, 2000), .priority = 200},
     };
     lone_begin(&l, true, false, false);
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 1, l.now), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 1, l.now));
     assert_int_equal(play(&l, PV_S(1), &cands[0].addr, PV_MS(5), mapped), 1);
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 
     /* The better pair answers its first check, and is silent once it is nominated. */
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now));
     (void)play(&l, PV_MS(3), &cands[1].addr, PV_MS(2), l.local);
     assert_int_equal(play(&l, PV_MS(5), &cands[1].addr, PV_NEVER, l.local), 2);
     uint32_t newer = play(&l, PV_S(7), &cands[0].addr, PV_MS(5), mapped);
     assert_int_equal(newer, 3);
-    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_ok(pv_ice_selected(l.agent, &path));
     assert_true(pv_addr_equal(&path.remote, &cands[0].addr));
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }
@@ -466,21 +464,21 @@ PV_TEST(a_pair_with_another_binding_is_not_held_down_for_the_one_before)
         struct lone l;
         struct pv_ice_path path;
         lone_begin(&l, true, false, false);
-        assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now), PV_OK);
+        assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now));
         assert_int_equal(play(&l, PV_MS(500), &cands[0].addr, PV_MS(5), mapped[0]), 1);
         (void)play(&l, PV_S(1), &cands[1].addr, PV_MS(5), mapped[0]);
         assert_true(is_proven(&l, &cands[1].addr));
 
         struct req q = good_request(&l);
         q.nomination = 1;
-        assert_int_equal(send_request(&l, &q, &cands[1].addr), PV_OK);
+        assert_ok(send_request(&l, &q, &cands[1].addr));
         assert_int_equal(play(&l, PV_MS(100), &cands[1].addr, PV_MS(5), mapped[0]), 2);
-        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+        assert_ok(pv_ice_selected(l.agent, &path));
         assert_true(pv_addr_equal(&path.remote, &cands[1].addr));
 
         pv_ice_kick(l.agent, l.now);
         (void)play(&l, PV_MS(300), &cands[0].addr, PV_MS(5), mapped[i]);
-        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+        assert_ok(pv_ice_selected(l.agent, &path));
         assert_true(pv_addr_equal(&path.remote, &cands[i == 0 ? 1 : 0].addr));
     }
 }
@@ -500,7 +498,7 @@ PV_TEST(a_pair_given_up_by_the_peer_as_talk_begins_is_not_held_down)
         struct lone l;
         struct pv_ice_path path;
         lone_begin(&l, true, false, false);
-        assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now), PV_OK);
+        assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now));
         assert_int_equal(play(&l, PV_MS(500), &cands[0].addr, PV_MS(5), mapped), 1);
         (void)play(&l, PV_S(1), &cands[1].addr, PV_MS(5), mapped);
         pv_ice_note_traffic(l.agent, l.now, l.now, l.now);
@@ -511,10 +509,10 @@ PV_TEST(a_pair_given_up_by_the_peer_as_talk_begins_is_not_held_down)
 
         struct req q = good_request(&l);
         q.nomination = 1;
-        assert_int_equal(send_request(&l, &q, &cands[1].addr), PV_OK);
+        assert_ok(send_request(&l, &q, &cands[1].addr));
         assert_int_equal(play(&l, PV_MS(100), &cands[1].addr, PV_MS(5), mapped), 2);
         (void)play(&l, PV_S(1), &cands[0].addr, PV_MS(5), mapped);
-        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+        assert_ok(pv_ice_selected(l.agent, &path));
         assert_true(pv_addr_equal(&path.remote, &cands[i == 0 ? 1 : 0].addr));
     }
 }
@@ -529,12 +527,12 @@ PV_TEST(a_relay_whose_nomination_nobody_confirms_gives_way_to_a_direct_pair)
         {.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 2, 2000), .priority = 200},
     };
     lone_begin(&l, true, false, false);
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 1, l.now), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 1, l.now));
     (void)play(&l, PV_MS(3), &cands[0].addr, PV_MS(2), mapped);
     assert_int_equal(play(&l, PV_MS(5), &cands[0].addr, PV_NEVER, mapped), 1);
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now));
     assert_int_equal(play(&l, PV_MS(700), &cands[1].addr, PV_MS(5), mapped), 2);
-    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_ok(pv_ice_selected(l.agent, &path));
     assert_true(pv_addr_equal(&path.remote, &cands[1].addr));
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }
@@ -576,7 +574,7 @@ PV_TEST(addresses_that_are_in_use_do_not_take_turns_in_the_list)
         cands[i] = (struct pv_ice_cand){
             .type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 2 + i, 2000), .priority = 200 + i};
     lone_begin(&l, true, false, false);
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, ADDRS, l.now), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, ADDRS, l.now));
     for (unsigned ms = 0; ms < MINUTES * 60000; ms += 5, l.now += PV_MS(5)) {
         pv_ice_handle_timeout(l.agent, l.now);
         if (ms % 100 == 0)
@@ -612,11 +610,11 @@ PV_TEST(a_path_that_turns_round_in_a_shared_nat_is_the_last_resort)
         {.type = PV_ICE_HOST, .addr = pv_addr4(192, 168, 7, 7, 2000), .priority = 200},
     };
     lone_begin(&l, true, false, false);
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 1, l.now), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 1, l.now));
     assert_int_equal(play(&l, PV_S(1), &cands[0].addr, PV_MS(1), mapped), 1);
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now));
     (void)play(&l, PV_S(1), &cands[1].addr, PV_MS(300), l.local); /* slow, but on the LAN */
-    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_ok(pv_ice_selected(l.agent, &path));
     assert_true(pv_addr_equal(&path.remote, &cands[1].addr));
 }
 
@@ -627,12 +625,12 @@ PV_TEST(a_use_candidate_counts_once_the_pair_is_proven)
     struct pv_stun_msg msg;
     lone_begin(&l, false, true, true);
     pv_ice_handle_timeout(l.agent, l.now);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_ok(next_msg(&l, &tx, &msg));
     struct req q = good_request(&l);
     q.use_candidate = true;
-    assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+    assert_ok(send_request(&l, &q, &l.remote));
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_CHECKING);
-    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_ok(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd));
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }
 
@@ -645,11 +643,11 @@ PV_TEST(a_nominated_pair_that_fails_gives_way_with_a_notice)
     struct pv_addr other = pv_addr4(192, 0, 2, 9, 9000);
     lone_begin(&l, false, false, true);
     pv_ice_handle_timeout(l.agent, l.now);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
-    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_ok(next_msg(&l, &tx, &msg));
+    assert_ok(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd));
     struct req q = good_request(&l);
     q.nomination = 3;
-    assert_int_equal(send_request(&l, &q, &other), PV_OK); /* which then never answers */
+    assert_ok(send_request(&l, &q, &other)); /* which then never answers */
     for (pv_ns end = l.now + PV_S(6); l.now < end; l.now += PV_MS(10)) {
         pv_ice_handle_timeout(l.agent, l.now);
         while (next_msg(&l, &tx, &msg) == PV_OK)
@@ -671,9 +669,9 @@ PV_TEST(a_path_in_use_outlives_its_place_in_the_description)
                                 .priority = pv_ice_priority(PV_ICE_HOST, 1)};
     lone_begin(&l, false, false, true);
     pv_ice_handle_timeout(l.agent, l.now);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
-    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, &other, 1, l.now), PV_OK);
+    assert_ok(next_msg(&l, &tx, &msg));
+    assert_ok(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd));
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, &other, 1, l.now));
     assert_int_equal(pv_ice_paths(l.agent, paths, 4), 2);
     assert_true(paths[0].selected && paths[0].valid);
     assert_true(pv_addr_equal(&paths[0].remote, &l.remote));
@@ -681,7 +679,7 @@ PV_TEST(a_path_in_use_outlives_its_place_in_the_description)
     assert_false(is_proven(&l, &other.addr));
 
     /* The unused one goes with the next description that does not list it. */
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, NULL, 0, l.now), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, NULL, 0, l.now));
     assert_int_equal(pv_ice_paths(l.agent, paths, 4), 1);
 }
 
@@ -717,15 +715,15 @@ PV_TEST(role_conflicts_are_settled_with_foreign_agents_only)
         q.controlling = ROWS[i].controlling;
         q.controlled = !ROWS[i].controlling;
         q.tie = ROWS[i].we_win ? 0 : UINT64_MAX;
-        assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
-        assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+        assert_ok(send_request(&l, &q, &l.remote));
+        assert_ok(next_msg(&l, &tx, &msg));
         bool got_487 = msg.cls == PV_STUN_ERROR && pv_stun_get_error(&msg, &code) == PV_OK &&
                        code == PV_STUN_E_ROLE_CONFLICT;
         assert_int_equal(got_487, ROWS[i].answered_487);
 
         l.now += PV_S(1);
         pv_ice_handle_timeout(l.agent, l.now);
-        assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+        assert_ok(next_msg(&l, &tx, &msg));
         bool now_controlling = pv_stun_has(&msg, PV_STUN_ATTR_ICE_CONTROLLING);
         assert_int_equal(now_controlling == ROWS[i].controlling, ROWS[i].stays);
         test_end(l.agent);
@@ -748,7 +746,7 @@ PV_TEST(addresses_that_cannot_be_reached_are_not_paired)
         {.type = PV_ICE_RELAY, .addr = pv_addr6(VIRTUAL, 3478)},
         {.type = PV_ICE_HOST, .addr = l.local},
     };
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, bad, PV_ARRAY_LEN(bad), l.now), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, bad, PV_ARRAY_LEN(bad), l.now));
     assert_int_equal(pv_ice_paths(l.agent, paths, 8), 0);
 }
 
@@ -774,8 +772,7 @@ PV_TEST(tables_stop_at_their_limits)
     pv_ice_set_local(l.agent, locals, PV_ARRAY_LEN(locals), l.now);
     struct pv_ice_cand got[PV_ICE_MAX_LOCAL + 1];
     assert_int_equal(pv_ice_locals(l.agent, got, PV_ARRAY_LEN(got)), PV_ICE_MAX_LOCAL);
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, remotes, PV_ARRAY_LEN(remotes), l.now),
-                     PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, remotes, PV_ARRAY_LEN(remotes), l.now));
     assert_int_equal(pv_ice_paths(l.agent, paths, PV_ARRAY_LEN(paths)), PV_ICE_MAX_PAIRS);
 
     pv_ice_set_local(l.agent, locals, 1, l.now);
@@ -787,16 +784,16 @@ PV_TEST(tables_stop_at_their_limits)
     struct pv_addr proven = pv_addr4(10, 3, 0, 1, 9);
     struct req first = good_request(&l);
     l.local = locals[0].addr;
-    assert_int_equal(send_request(&l, &first, &proven), PV_OK);
+    assert_ok(send_request(&l, &first, &proven));
     while (next_msg(&l, &tx, &msg) == PV_OK)
         if (msg.cls == PV_STUN_REQUEST && pv_addr_equal(&tx.dst, &proven))
-            assert_int_equal(answer(&l, &tx, &proven, l.local, l.theirs.pwd), PV_OK);
+            assert_ok(answer(&l, &tx, &proven, l.local, l.theirs.pwd));
     assert_true(is_proven(&l, &proven));
     struct req q = good_request(&l);
     for (uint16_t i = 0; i < 50; i++) { /* reflexive ones fill the rest and push each other out */
         struct pv_addr src = pv_addr4(10, 2, 0, 1, (uint16_t)(i + 1));
         l.now += PV_MS(100);
-        assert_int_equal(send_request(&l, &q, &src), PV_OK);
+        assert_ok(send_request(&l, &q, &src));
         (void)drain(&l);
     }
     assert_int_equal(pv_ice_paths(l.agent, paths, PV_ARRAY_LEN(paths)), PV_ICE_MAX_REMOTE);
@@ -816,7 +813,7 @@ PV_TEST(of_a_peers_former_addresses_the_latest_are_remembered)
     for (uint16_t i = 0; i < TIMES; i++) { /* its NAT forgets between two talks */
         struct pv_addr src = pv_addr4(10, 2, 0, 1, (uint16_t)(1000 + i));
         l.now += PV_S(60);
-        assert_int_equal(send_request(&l, &q, &src), PV_OK);
+        assert_ok(send_request(&l, &q, &src));
         (void)drain(&l);
     }
     bool seen[TIMES] = {false};
@@ -840,11 +837,11 @@ PV_TEST(until_the_peer_knows_us_only_our_own_nat_is_opened)
         cands[i] = (struct pv_ice_cand){.type = i == 0 ? PV_ICE_HOST : PV_ICE_SRFLX,
                                         .addr = pv_addr4(192, 0, 2, (uint8_t)(2 + i), 2000),
                                         .priority = 1000u - i};
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 3, l.now), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 3, l.now));
 
     /* Both pairs across NATs at once, with a TTL that dies on the way. */
     for (unsigned i = 1; i <= 2; i++) {
-        assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+        assert_ok(next_msg(&l, &tx, &msg));
         assert_true(pv_addr_equal(&tx.dst, &cands[i].addr));
         assert_int_equal(tx.ttl, 2);
     }
@@ -875,12 +872,12 @@ PV_TEST(an_acknowledgement_that_never_comes_delays_checks_by_a_second)
     struct pv_ice_transmit tx;
     lone_begin(&l, false, false, false);
     struct pv_ice_cand c = {.type = PV_ICE_SRFLX, .addr = l.remote, .priority = 1};
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, &c, 1, l.now), PV_OK);
-    assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, &c, 1, l.now));
+    assert_ok(pv_ice_poll_transmit(l.agent, &tx));
     assert_int_equal(tx.ttl, 2);
     for (unsigned i = 1; i <= 2; i++) {
         pv_ice_handle_timeout(l.agent, l.now + PV_MS(40 * i));
-        assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_OK);
+        assert_ok(pv_ice_poll_transmit(l.agent, &tx));
         assert_int_equal(tx.ttl, 2);
     }
     l.now += PV_S(1) - 1;
@@ -888,7 +885,7 @@ PV_TEST(an_acknowledgement_that_never_comes_delays_checks_by_a_second)
     assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_ERR_AGAIN);
     l.now += 1;
     pv_ice_handle_timeout(l.agent, l.now);
-    assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_OK);
+    assert_ok(pv_ice_poll_transmit(l.agent, &tx));
     assert_int_equal(tx.ttl, 0);
 }
 
@@ -911,13 +908,13 @@ PV_TEST(another_socket_is_a_base_for_the_pairs_the_peer_makes)
     assert_int_equal(pv_ice_handle_input(l.agent, &extra, &from, pv_view(buf, len), l.now),
                      PV_ERR_NOT_FOUND);
 
-    assert_int_equal(pv_ice_add_carrier(l.agent, &extra, l.now), PV_OK);
-    assert_int_equal(pv_ice_add_carrier(l.agent, &extra, l.now), PV_OK); /* again: the same one */
+    assert_ok(pv_ice_add_carrier(l.agent, &extra, l.now));
+    assert_ok(pv_ice_add_carrier(l.agent, &extra, l.now)); /* again: the same one */
     assert_int_equal(pv_ice_paths(l.agent, paths, 8), 1);
     struct pv_ice_cand locals[4];
     assert_int_equal(pv_ice_locals(l.agent, locals, 4), 1); /* it is not offered */
     len = write_request(&q, buf, sizeof(buf));
-    assert_int_equal(pv_ice_handle_input(l.agent, &extra, &from, pv_view(buf, len), l.now), PV_OK);
+    assert_ok(pv_ice_handle_input(l.agent, &extra, &from, pv_view(buf, len), l.now));
     assert_int_equal(pv_ice_paths(l.agent, paths, 8), 2);
     bool checked = false;
     while (next_msg(&l, &tx, &msg) == PV_OK)
@@ -933,7 +930,7 @@ PV_TEST(another_socket_is_a_base_for_the_pairs_the_peer_makes)
     size_t n = pv_ice_paths(l.agent, paths, 8);
     pv_ice_drop_carrier(l.agent, 7, l.now);
     assert_int_equal(pv_ice_paths(l.agent, paths, 8), n - 1);
-    assert_int_equal(pv_ice_add_carrier(l.agent, &extra, l.now), PV_OK);
+    assert_ok(pv_ice_add_carrier(l.agent, &extra, l.now));
     host.addr = host.carrier.local = pv_addr4(192, 0, 2, 77, 1000);
     pv_ice_set_local(l.agent, &host, 1, l.now);
     len = write_request(&q, buf, sizeof(buf));
@@ -961,9 +958,8 @@ static uint32_t answer_from(struct lone *l, uint16_t sock)
         pv_stun_put_xor_addr(&sw, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &c.local);
         pv_stun_put_integrity(&sw, pv_view(l->theirs.pwd, strlen(l->theirs.pwd)));
         pv_stun_put_fingerprint(&sw);
-        assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
-        assert_int_equal(pv_ice_handle_input(l->agent, &c, &tx.dst, pv_view(buf, len), l->now),
-                         PV_OK);
+        assert_ok(pv_stun_write_end(&sw, &len));
+        assert_ok(pv_ice_handle_input(l->agent, &c, &tx.dst, pv_view(buf, len), l->now));
     }
     return highest;
 }
@@ -979,7 +975,7 @@ PV_TEST(a_retiring_socket_serves_until_another_pair_is_proven)
         if (!controlling) { /* the peer nominates the pair */
             struct req q = good_request(&l);
             q.nomination = 4;
-            assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+            assert_ok(send_request(&l, &q, &l.remote));
         }
         (void)answer_from(&l, 0);
         assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
@@ -992,7 +988,7 @@ PV_TEST(a_retiring_socket_serves_until_another_pair_is_proven)
         l.now += PV_S(1);
         pv_ice_retire_carrier(l.agent, 0, PV_AF_INET, l.now);
         pv_ice_set_local(l.agent, &host, 1, l.now);
-        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+        assert_ok(pv_ice_selected(l.agent, &path));
         assert_int_equal(path.carrier.sock, 0);
         assert_true(path.valid);
         struct pv_ice_cand locals[4];
@@ -1000,12 +996,12 @@ PV_TEST(a_retiring_socket_serves_until_another_pair_is_proven)
 
         pv_ice_handle_timeout(l.agent, l.now);
         uint32_t told = answer_from(&l, 9);
-        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+        assert_ok(pv_ice_selected(l.agent, &path));
         assert_int_equal(path.carrier.sock, 9);
         assert_true(told >= (controlling ? 2 : 4)); /* a new nomination, or a notice of the last */
         pv_ice_drop_carrier(l.agent, 0, l.now);
         assert_int_equal(pv_ice_paths(l.agent, &path, 1), 1);
-        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+        assert_ok(pv_ice_selected(l.agent, &path));
         assert_int_equal(path.carrier.sock, 9);
         test_end(l.agent);
     }
@@ -1028,7 +1024,7 @@ PV_TEST(credentials_outside_the_bounds_are_refused)
     pv_ice_make_creds(&cfg.rng, &cfg.local);
     assert_int_equal(strlen(cfg.local.ufrag), PV_ICE_UFRAG_LEN);
     assert_int_equal(strlen(cfg.local.pwd), PV_ICE_PWD_LEN);
-    assert_int_equal(pv_ice_new(&agent, &cfg, 1), PV_OK);
+    assert_ok(pv_ice_new(&agent, &cfg, 1));
 
     const struct {
         size_t ufrag, pwd;
@@ -1075,8 +1071,7 @@ static void name_victim(struct lone *l, uint16_t first_port)
                                         .priority = pv_ice_priority(PV_ICE_SRFLX, 60000),
                                         .foundation = i,
                                         .base = i};
-    assert_int_equal(pv_ice_set_remote(l->agent, &l->theirs, cands, PV_ARRAY_LEN(cands), l->now),
-                     PV_OK);
+    assert_ok(pv_ice_set_remote(l->agent, &l->theirs, cands, PV_ARRAY_LEN(cands), l->now));
 }
 
 /* Until then: packets sent to the victim. Each is a small check. */
@@ -1139,8 +1134,8 @@ PV_TEST(an_address_known_from_data_gets_three_times_what_came)
     struct pv_ice_carrier c = {0};
     lone_begin(&l, true, false, true);
     pv_ice_handle_timeout(l.agent, l.now);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
-    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    assert_ok(next_msg(&l, &tx, &msg));
+    assert_ok(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd));
     (void)drain(&l);
 
     size_t got = 0;
@@ -1160,7 +1155,7 @@ PV_TEST(an_address_known_from_data_gets_three_times_what_came)
     bool asked = false;
     while (next_msg(&l, &tx, &msg) == PV_OK) {
         if (pv_addr_equal(&tx.dst, &stray)) {
-            assert_int_equal(answer(&l, &tx, &stray, l.local, l.theirs.pwd), PV_OK);
+            assert_ok(answer(&l, &tx, &stray, l.local, l.theirs.pwd));
             asked = true;
         }
     }
@@ -1194,7 +1189,7 @@ PV_TEST(candidates_of_ipv4_are_reached_by_a_nat64)
     pv_ice_set_local(l.agent, &own, 1, l.now);
     assert_true(pv_ice_set_nat64(l.agent, &prefix));
     assert_false(pv_ice_set_nat64(l.agent, &prefix));
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, theirs, 2, l.now), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, theirs, 2, l.now));
     for (unsigned i = 0; i < 50; i++, l.now += PV_MS(20)) {
         pv_ice_handle_timeout(l.agent, l.now);
         for (; next_msg(&l, &tx, &msg) == PV_OK; sent++)
@@ -1202,9 +1197,9 @@ PV_TEST(candidates_of_ipv4_are_reached_by_a_nat64)
     }
     assert_true(sent > 0);
     const struct req q = good_request(&l);
-    assert_int_equal(send_request(&l, &q, &there), PV_OK);
-    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_ok(send_request(&l, &q, &there));
+    assert_ok(next_msg(&l, &tx, &msg));
     assert_true(pv_addr_equal(&tx.dst, &there));
-    assert_int_equal(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped), PV_OK);
+    assert_ok(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped));
     assert_true(pv_addr_equal(&mapped, &theirs[0].addr));
 }

@@ -62,7 +62,7 @@ static void data_both_ways(pv_ns every)
 static struct pv_ice_path path_of(int host)
 {
     struct pv_ice_path p = {0};
-    assert_int_equal(pv_ice_selected(w.hosts[host].agent, &p), PV_OK);
+    assert_ok(pv_ice_selected(w.hosts[host].agent, &p));
     return p;
 }
 
@@ -189,7 +189,7 @@ PV_TEST(the_first_data_after_silence_has_the_path_checked_at_once)
     w_run(&w, pv_ice_alive_at(a) + PV_ICE_SURE_FOR);
     pv_ice_note_traffic(a, w.now, 0, w.now);
     assert_true(pv_ice_next_timeout(a) <= w.now);
-    assert_int_equal(pv_ice_poll_transmit(a, &tx), PV_OK);
+    assert_ok(pv_ice_poll_transmit(a, &tx));
 }
 
 /* A NAT may have ended the binding since the last answer. */
@@ -210,7 +210,7 @@ PV_TEST(after_a_rest_the_first_packet_has_its_path_checked_all_the_same)
     assert_int_equal(pv_ice_poll_transmit(a, &tx), PV_ERR_AGAIN);
     pv_ns begin = w.now;
     pv_ice_note_traffic(a, begin, 0, begin);
-    assert_int_equal(pv_ice_poll_transmit(a, &tx), PV_OK);
+    assert_ok(pv_ice_poll_transmit(a, &tx));
     assert_true(pv_ice_alive_at(a) != 0);
     while (pv_ice_alive_at(a) != 0) /* the answer is late */
         w_run(&w, w.now + PV_MS(10));
@@ -338,11 +338,11 @@ PV_TEST(a_path_that_slept_is_checked_before_it_is_given_up)
         w_run(&w, w.now + PV_MS(100));
     }
     pv_ns evening = w.now, morning = evening + PV_S(8 * 3600);
-    assert_int_equal(pv_ice_selected(agent, &path), PV_OK);
+    assert_ok(pv_ice_selected(agent, &path));
     pv_ice_kick(agent, morning);
     pv_ice_note_traffic(agent, morning, evening, morning);
     pv_ice_handle_timeout(agent, morning);
-    assert_int_equal(pv_ice_selected(agent, &path), PV_OK);
+    assert_ok(pv_ice_selected(agent, &path));
     assert_true(pv_ice_next_timeout(agent) <= morning + PV_S(1)); /* the check */
 }
 
@@ -618,7 +618,7 @@ PV_TEST(after_a_restart_old_checks_are_refused_and_the_path_stays)
     struct pv_rng rng = w_rng(&w);
     struct pv_ice_creds old = w.hosts[1].creds;
     pv_ice_make_creds(&rng, &fresh);
-    assert_int_equal(pv_ice_restart(w.hosts[1].agent, &fresh, w.now), PV_OK);
+    assert_ok(pv_ice_restart(w.hosts[1].agent, &fresh, w.now));
     w.hosts[1].creds = fresh;
     (void)path_of(1);
     assert_state(1, PV_ICE_CHECKING);

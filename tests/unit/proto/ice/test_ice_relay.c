@@ -34,8 +34,7 @@ static void describe(struct lone *l, const uint8_t *coord, bool with_host)
 {
     struct pv_ice_cand theirs[2] = {relay_cand(coord, THEM), host_cand(l->remote)};
     pv_ice_set_present(l->agent, true, l->now);
-    assert_int_equal(pv_ice_set_remote(l->agent, &l->theirs, theirs, with_host ? 2 : 1, l->now),
-                     PV_OK);
+    assert_ok(pv_ice_set_remote(l->agent, &l->theirs, theirs, with_host ? 2 : 1, l->now));
 }
 
 static bool selected(struct lone *l, enum pv_ice_carrier_kind kind)
@@ -73,9 +72,8 @@ static void answer_checks(struct lone *l, bool direct, bool relayed)
         pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
         pv_stun_put_integrity(&w, pv_view(l->theirs.pwd, strlen(l->theirs.pwd)));
         pv_stun_put_fingerprint(&w);
-        assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
-        assert_int_equal(pv_ice_handle_input(l->agent, &c, &tx.dst, pv_view(buf, len), l->now),
-                         PV_OK);
+        assert_ok(pv_stun_write_end(&w, &len));
+        assert_ok(pv_ice_handle_input(l->agent, &c, &tx.dst, pv_view(buf, len), l->now));
     }
 }
 
@@ -120,7 +118,7 @@ PV_TEST(of_a_peer_that_may_be_away_it_has_to_be_proven)
     struct lone l;
     begin(&l, false);
     struct pv_ice_cand theirs = relay_cand(COORD, THEM);
-    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, &theirs, 1, l.now), PV_OK);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, &theirs, 1, l.now));
     assert_false(selected(&l, PV_ICE_CARRIER_CHANNEL));
     pv_ice_set_present(l.agent, true, l.now);
     assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
@@ -277,7 +275,7 @@ static void two_begin(struct two *t, bool with_near)
     if (with_near)
         near_is_there(t);
     pv_ice_set_present(t->l.agent, true, t->l.now);
-    assert_int_equal(pv_ice_set_remote(t->l.agent, &t->l.theirs, theirs, 2, t->l.now), PV_OK);
+    assert_ok(pv_ice_set_remote(t->l.agent, &t->l.theirs, theirs, 2, t->l.now));
 }
 
 static void answer_late(struct two *t, const struct pv_ice_transmit *tx,
@@ -294,7 +292,7 @@ static void answer_late(struct two *t, const struct pv_ice_transmit *tx,
     pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
     pv_stun_put_integrity(&w, pv_view(t->l.theirs.pwd, strlen(t->l.theirs.pwd)));
     pv_stun_put_fingerprint(&w);
-    assert_int_equal(pv_stun_write_end(&w, &t->late[i].len), PV_OK);
+    assert_ok(pv_stun_write_end(&w, &t->late[i].len));
     t->late[i].at = t->l.now + t->rtt[via];
     t->late[i].c = tx->carrier;
     t->late[i].from = tx->dst;
@@ -303,7 +301,7 @@ static void answer_late(struct two *t, const struct pv_ice_transmit *tx,
 static uint16_t two_selected(struct two *t)
 {
     struct pv_ice_path path;
-    assert_int_equal(pv_ice_selected(t->l.agent, &path), PV_OK);
+    assert_ok(pv_ice_selected(t->l.agent, &path));
     return path.carrier.sock;
 }
 
@@ -397,12 +395,12 @@ PV_TEST(a_pair_that_the_peer_left_after_a_rest_has_to_be_proven_again)
     l.now += PV_ICE_SURE_FOR + PV_S(1);
     l.silent = l.remote;
     struct req q = good_request(&l);
-    assert_int_equal(send_request(&l, &q, &moved), PV_OK);
+    assert_ok(send_request(&l, &q, &moved));
     q.nomination = l.nomination;
     size_t len = write_request(&q, buf, sizeof(buf));
-    assert_int_equal(pv_ice_handle_input(l.agent, &relay, &them, pv_view(buf, len), l.now), PV_OK);
+    assert_ok(pv_ice_handle_input(l.agent, &relay, &them, pv_view(buf, len), l.now));
     pass(&l, PV_MS(300), true, true);
-    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_ok(pv_ice_selected(l.agent, &path));
     assert_true(pv_addr_equal(&path.remote, &moved));
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }

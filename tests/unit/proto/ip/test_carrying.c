@@ -22,7 +22,7 @@ PV_TEST(questions_and_answers_come_back)
         pv_carrying_build(&rows[i], buf, &len);
         /* A later version may say more. */
         for (size_t more = 0; more <= 3; more += 3) {
-            assert_int_equal(pv_carrying_parse(pv_view(buf, len + more), &c), PV_OK);
+            assert_ok(pv_carrying_parse(pv_view(buf, len + more), &c));
             assert_int_equal(c.asks, rows[i].asks);
             assert_int_equal(c.why, rows[i].why);
             assert_int_equal(c.names, rows[i].names);
@@ -77,6 +77,6 @@ PV_TEST(a_reason_of_a_later_version_is_one)
     size_t len;
     pv_carrying_build(&full, buf, &len);
     buf[33] = 200;
-    assert_int_equal(pv_carrying_parse(pv_view(buf, len), &c), PV_OK);
+    assert_ok(pv_carrying_parse(pv_view(buf, len), &c));
     assert_int_equal(c.why, PV_CARRYING_LATER);
 }

@@ -13,8 +13,7 @@ static void fill_body(void)
 static size_t build(uint32_t id, uint8_t part, size_t len, uint8_t *buf)
 {
     size_t n;
-    assert_int_equal(pv_inband_build(PV_INBAND_STATEMENTS, id, part, pv_view(body, len), buf, &n),
-                     PV_OK);
+    assert_ok(pv_inband_build(PV_INBAND_STATEMENTS, id, part, pv_view(body, len), buf, &n));
     return n;
 }
 
@@ -25,15 +24,14 @@ PV_TEST(a_short_message_is_one_part)
     struct pv_inband_receiver rx = {.whole = NULL};
     struct pv_inband_message m;
     size_t len;
-    assert_int_equal(pv_inband_build(PV_INBAND_ECHO, 0x01020304, 0, pv_view("hi", 2), buf, &len),
-                     PV_OK);
+    assert_ok(pv_inband_build(PV_INBAND_ECHO, 0x01020304, 0, pv_view("hi", 2), buf, &len));
     assert_int_equal(len, sizeof(want));
     assert_memory_equal(buf, want, len);
-    assert_int_equal(pv_inband_receive(&rx, pv_view(buf, len), 0, &m), PV_OK);
+    assert_ok(pv_inband_receive(&rx, pv_view(buf, len), 0, &m));
     assert_int_equal(m.type, PV_INBAND_ECHO);
     assert_true(pv_view_equal(m.body, pv_view("hi", 2)));
-    assert_int_equal(pv_inband_build(PV_INBAND_GOODBYE, 1, 0, pv_view(NULL, 0), buf, &len), PV_OK);
-    assert_int_equal(pv_inband_receive(&rx, pv_view(buf, len), 0, &m), PV_OK);
+    assert_ok(pv_inband_build(PV_INBAND_GOODBYE, 1, 0, pv_view(NULL, 0), buf, &len));
+    assert_ok(pv_inband_receive(&rx, pv_view(buf, len), 0, &m));
     assert_int_equal(m.body.len, 0);
     pv_inband_receiver_done(&rx);
 }
@@ -47,7 +45,7 @@ PV_TEST(long_messages_come_together_in_any_order)
     fill_body();
     for (size_t i = 0; i < PV_ARRAY_LEN(lens); i++) {
         uint8_t parts;
-        assert_int_equal(pv_inband_parts(lens[i], &parts), PV_OK);
+        assert_ok(pv_inband_parts(lens[i], &parts));
         assert_int_equal(parts, (lens[i] + 1199) / 1200);
         for (unsigned k = 0; k < parts; k++) {
             uint8_t part = (uint8_t)((k * 5 + 1) % parts); /* 5 divides none of the counts */
@@ -141,7 +139,7 @@ PV_TEST(parts_that_contradict_are_refused)
     buf[1] = PV_INBAND_STATEMENTS;
     assert_int_equal(pv_inband_receive(&rx, pv_view(buf, n), 1, &m), PV_ERR_AGAIN);
     n = build(7, 2, 3000, buf);
-    assert_int_equal(pv_inband_receive(&rx, pv_view(buf, n), 1, &m), PV_OK);
+    assert_ok(pv_inband_receive(&rx, pv_view(buf, n), 1, &m));
     assert_int_equal(m.body.len, 3000);
     pv_inband_receiver_done(&rx);
 }
@@ -175,11 +173,11 @@ PV_TEST(unfinished_messages_are_few_and_short_lived)
                          PV_ERR_AGAIN);
     }
     n = build(4, 1, 2000, buf);
-    assert_int_equal(pv_inband_receive(&rx, pv_view(buf, n), PV_MS(10), &m), PV_OK);
+    assert_ok(pv_inband_receive(&rx, pv_view(buf, n), PV_MS(10), &m));
     n = build(0, 1, 2000, buf); /* its first part gave way */
     assert_int_equal(pv_inband_receive(&rx, pv_view(buf, n), PV_MS(10), &m), PV_ERR_AGAIN);
     n = build(1, 1, 2000, buf); /* began at 2 ms */
-    assert_int_equal(pv_inband_receive(&rx, pv_view(buf, n), PV_MS(2001), &m), PV_OK);
+    assert_ok(pv_inband_receive(&rx, pv_view(buf, n), PV_MS(2001), &m));
     n = build(2, 1, 2000, buf); /* began at 3 ms: just too late */
     assert_int_equal(pv_inband_receive(&rx, pv_view(buf, n), PV_MS(2003), &m), PV_ERR_AGAIN);
     pv_inband_expire(&rx, PV_S(10));
@@ -198,12 +196,12 @@ PV_TEST(echoes_survive_both_ways)
     struct pv_inband_echo back;
     uint8_t buf[PV_INBAND_PART_MAX];
     size_t len;
-    assert_int_equal(pv_inband_echo_build(&e, buf, sizeof(buf), &len), PV_OK);
+    assert_ok(pv_inband_echo_build(&e, buf, sizeof(buf), &len));
     assert_memory_equal(buf,
                         "\x01\x01\x02\x03\x04\x05\x06\x07\x08\x02"
                         "fill",
                         14);
-    assert_int_equal(pv_inband_echo_parse(pv_view(buf, len), &back), PV_OK);
+    assert_ok(pv_inband_echo_parse(pv_view(buf, len), &back));
     assert_true(back.reply && back.token == e.token && back.path == PV_INBAND_PATH_RELAY);
     assert_true(pv_view_equal(back.filler, e.filler));
     for (size_t n = 0; n < PV_INBAND_ECHO_HEADER; n++)
@@ -213,7 +211,7 @@ PV_TEST(echoes_survive_both_ways)
     buf[0] = 2;
     assert_int_equal(pv_inband_echo_parse(pv_view(buf, len), &back), PV_ERR_MALFORMED);
     e.filler = pv_view(body, PV_INBAND_ECHO_MAX);
-    assert_int_equal(pv_inband_echo_build(&e, buf, sizeof(buf), &len), PV_OK);
+    assert_ok(pv_inband_echo_build(&e, buf, sizeof(buf), &len));
     e.filler.len++;
     assert_int_equal(pv_inband_echo_build(&e, buf, sizeof(buf), &len), PV_ERR_LIMIT);
 }
@@ -227,12 +225,12 @@ PV_TEST(a_probe_is_as_long_as_asked_and_names_its_token)
     uint32_t token;
     for (size_t i = 0; i < PV_ARRAY_LEN(lens); i++) {
         memset(buf, 0, sizeof(buf));
-        assert_int_equal(pv_inband_probe_build(0x01020304, lens[i], buf), PV_OK);
+        assert_ok(pv_inband_probe_build(0x01020304, lens[i], buf));
         for (size_t pad = 0; pad < PV_INBAND_PADDING; pad++) {
-            assert_int_equal(pv_inband_receive(&rx, pv_view(buf, lens[i] + pad), 0, &m), PV_OK);
+            assert_ok(pv_inband_receive(&rx, pv_view(buf, lens[i] + pad), 0, &m));
             assert_int_equal(m.type, PV_INBAND_PROBE);
             assert_int_equal(m.body.len, lens[i] - PV_INBAND_HEADER);
-            assert_int_equal(pv_inband_probe_parse(m.body, &token), PV_OK);
+            assert_ok(pv_inband_probe_parse(m.body, &token));
             assert_int_equal(token, 0x01020304);
         }
         for (size_t cut = 0; cut < lens[i]; cut += 1 + lens[i] / 100)
@@ -242,11 +240,11 @@ PV_TEST(a_probe_is_as_long_as_asked_and_names_its_token)
     assert_int_equal(pv_inband_probe_build(1, PV_INBAND_PROBE_MAX + 1, buf), PV_ERR_LIMIT);
     assert_int_equal(pv_inband_probe_parse(pv_view(buf, 3), &token), PV_ERR_TRUNCATED);
     /* One byte more than the longest, another type as long, and one in parts. */
-    assert_int_equal(pv_inband_probe_build(1, PV_INBAND_PROBE_MAX, buf), PV_OK);
+    assert_ok(pv_inband_probe_build(1, PV_INBAND_PROBE_MAX, buf));
     buf[3]++;
     assert_int_equal(pv_inband_receive(&rx, pv_view(buf, PV_INBAND_PROBE_MAX + 1), 0, &m),
                      PV_ERR_LIMIT);
-    assert_int_equal(pv_inband_probe_build(1, 1211, buf), PV_OK);
+    assert_ok(pv_inband_probe_build(1, 1211, buf));
     buf[1] = PV_INBAND_PROBED;
     assert_int_equal(pv_inband_receive(&rx, pv_view(buf, 1211), 0, &m), PV_ERR_LIMIT);
     buf[1] = PV_INBAND_PROBE;

@@ -45,7 +45,7 @@ PV_TEST(headers_are_read_and_padding_is_cut)
     uint8_t p[128];
     struct pv_ippkt ip;
     size_t len = make4(p, PV_IP_PROTO_UDP, 16);
-    assert_int_equal(pv_ippkt_parse(pv_view(p, len + 12), &ip), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(p, len + 12), &ip));
     assert_int_equal(ip.whole.len, len);
     assert_int_equal(ip.version, 4);
     assert_int_equal(ip.proto, PV_IP_PROTO_UDP);
@@ -55,7 +55,7 @@ PV_TEST(headers_are_read_and_padding_is_cut)
     assert_int_equal(pv_addr_u32(&dst), 0x0a420002);
 
     len = make6(p, PV_IP_PROTO_TCP, 20);
-    assert_int_equal(pv_ippkt_parse(pv_view(p, len + 4), &ip), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(p, len + 4), &ip));
     assert_int_equal(ip.whole.len, len);
     assert_int_equal(ip.proto, PV_IP_PROTO_TCP);
     assert_int_equal(pv_ippkt_dst(&ip).ip[15], 2);
@@ -68,11 +68,11 @@ PV_TEST(every_truncation_is_refused)
     size_t len = make4(p, PV_IP_PROTO_UDP, 16);
     for (size_t n = 0; n < len; n++)
         assert_int_equal(parse_exact(p, n, &ip), PV_ERR_TRUNCATED);
-    assert_int_equal(parse_exact(p, len, &ip), PV_OK);
+    assert_ok(parse_exact(p, len, &ip));
     len = make6(p, PV_IP_PROTO_UDP, 16);
     for (size_t n = 0; n < len; n++)
         assert_int_equal(parse_exact(p, n, &ip), PV_ERR_TRUNCATED);
-    assert_int_equal(parse_exact(p, len, &ip), PV_OK);
+    assert_ok(parse_exact(p, len, &ip));
 }
 
 PV_TEST(wrong_headers_are_refused)
@@ -87,7 +87,7 @@ PV_TEST(wrong_headers_are_refused)
     p[0] = 0x4a; /* header of 40 bytes in 36 */
     assert_int_equal(parse_exact(p, len, &ip), PV_ERR_MALFORMED);
     p[0] = 0x49; /* header of 36 bytes: all of it */
-    assert_int_equal(parse_exact(p, len, &ip), PV_OK);
+    assert_ok(parse_exact(p, len, &ip));
     assert_int_equal(ip.l4.len, 0);
     p[0] = 0xc1;
     assert_int_equal(parse_exact(p, len, &ip), PV_ERR_MALFORMED);
@@ -103,15 +103,15 @@ PV_TEST(extension_headers_are_walked_within_bounds)
     p[48] = 44;
     p[49] = 1;
     p[64] = PV_IP_PROTO_UDP;
-    assert_int_equal(parse_exact(p, len, &ip), PV_OK);
+    assert_ok(parse_exact(p, len, &ip));
     assert_int_equal(ip.proto, PV_IP_PROTO_UDP);
     assert_int_equal(ip.l4.len, 8);
     assert_false(ip.later_fragment);
     pv_store_be16(p + 66, 0x0008); /* offset 1 */
-    assert_int_equal(parse_exact(p, len, &ip), PV_OK);
+    assert_ok(parse_exact(p, len, &ip));
     assert_true(ip.later_fragment);
     p[49] = 200; /* beyond the packet */
-    assert_int_equal(parse_exact(p, len, &ip), PV_OK);
+    assert_ok(parse_exact(p, len, &ip));
     assert_int_equal(ip.proto, PV_IPPKT_UNKNOWN);
     assert_int_equal(ip.l4.len, 0);
     assert_true(pv_ippkt_is_housekeeping(&ip));
@@ -119,19 +119,19 @@ PV_TEST(extension_headers_are_walked_within_bounds)
     for (size_t n = 1; n <= PV_IPPKT_MAX_EXTENSIONS + 1; n++) {
         len = make6(p, 0, n * 8);
         p[40 + (n - 1) * 8] = PV_IP_PROTO_UDP;
-        assert_int_equal(parse_exact(p, len, &ip), PV_OK);
+        assert_ok(parse_exact(p, len, &ip));
         assert_int_equal(ip.proto,
                          n <= PV_IPPKT_MAX_EXTENSIONS ? PV_IP_PROTO_UDP : PV_IPPKT_UNKNOWN);
     }
     len = make6(p, 0, 1); /* a header cut in its first byte */
-    assert_int_equal(parse_exact(p, len, &ip), PV_OK);
+    assert_ok(parse_exact(p, len, &ip));
     assert_int_equal(ip.proto, PV_IPPKT_UNKNOWN);
 }
 
 static bool quiet(const uint8_t *p, size_t len)
 {
     struct pv_ippkt ip;
-    assert_int_equal(pv_ippkt_parse(pv_view(p, len), &ip), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(p, len), &ip));
     return pv_ippkt_is_housekeeping(&ip);
 }
 
@@ -183,11 +183,11 @@ PV_TEST(errors_over_ipv4_quote_and_sum_right)
     uint8_t p[1500], e[PV_IPPKT_ERROR_MAX];
     struct pv_ippkt ip, err;
     size_t len;
-    assert_int_equal(parse_exact(p, make4(p, PV_IP_PROTO_UDP, 8), &ip), PV_OK);
-    assert_int_equal(pv_ippkt_parse(pv_view(p, 28), &ip), PV_OK);
-    assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len), PV_OK);
+    assert_ok(parse_exact(p, make4(p, PV_IP_PROTO_UDP, 8), &ip));
+    assert_ok(pv_ippkt_parse(pv_view(p, 28), &ip));
+    assert_ok(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len));
     assert_int_equal(len, 28 + 28);
-    assert_int_equal(pv_ippkt_parse(pv_view(e, len), &err), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(e, len), &err));
     assert_int_equal(pv_ippkt_sum(pv_view(e, 20), 0), 0xffff);
     assert_int_equal(pv_ippkt_sum(err.l4, 0), 0xffff);
     assert_int_equal(err.proto, PV_IP_PROTO_ICMP);
@@ -197,10 +197,10 @@ PV_TEST(errors_over_ipv4_quote_and_sum_right)
     assert_memory_equal(err.l4.ptr + 8, p, 28);
 
     len = make4(p, PV_IP_PROTO_TCP, 1400);
-    assert_int_equal(pv_ippkt_parse(pv_view(p, len), &ip), PV_OK);
-    assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_TOO_BIG, 1300, e, sizeof(e), &len), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(p, len), &ip));
+    assert_ok(pv_ippkt_error(&ip, PV_IPPKT_TOO_BIG, 1300, e, sizeof(e), &len));
     assert_int_equal(len, 576);
-    assert_int_equal(pv_ippkt_parse(pv_view(e, len), &err), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(e, len), &err));
     assert_int_equal(pv_ippkt_sum(pv_view(e, 20), 0), 0xffff);
     assert_int_equal(pv_ippkt_sum(err.l4, 0), 0xffff);
     assert_memory_equal(err.l4.ptr, "\x03\x04", 2);
@@ -215,10 +215,10 @@ PV_TEST(errors_over_ipv6_quote_and_sum_right)
     uint8_t p[1600], e[PV_IPPKT_ERROR_MAX];
     struct pv_ippkt ip, err;
     size_t len = make6(p, PV_IP_PROTO_UDP, 1460);
-    assert_int_equal(pv_ippkt_parse(pv_view(p, len), &ip), PV_OK);
-    assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_TOO_BIG, 1280, e, sizeof(e), &len), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(p, len), &ip));
+    assert_ok(pv_ippkt_error(&ip, PV_IPPKT_TOO_BIG, 1280, e, sizeof(e), &len));
     assert_int_equal(len, PV_IPPKT_ERROR_MAX);
-    assert_int_equal(pv_ippkt_parse(pv_view(e, len), &err), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(e, len), &err));
     assert_memory_equal(err.l4.ptr, "\x02\x00", 2);
     assert_int_equal(pv_load_be32(err.l4.ptr + 4), 1280);
     assert_memory_equal(err.src, ip.dst, 16);
@@ -226,7 +226,7 @@ PV_TEST(errors_over_ipv6_quote_and_sum_right)
     uint32_t sum = pv_ippkt_sum(pv_view(err.src, 32), (uint32_t)err.l4.len + 58);
     assert_int_equal(pv_ippkt_sum(err.l4, sum), 0xffff);
 
-    assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len), PV_OK);
+    assert_ok(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len));
     assert_memory_equal(e + 40, "\x01\x03", 2);
 }
 
@@ -239,34 +239,34 @@ PV_TEST(no_error_answers_what_must_not_be_answered)
     for (size_t i = 0; i < PV_ARRAY_LEN(icmp4); i++) {
         make4(p, PV_IP_PROTO_ICMP, 8);
         p[20] = icmp4[i];
-        assert_int_equal(pv_ippkt_parse(pv_view(p, 28), &ip), PV_OK);
+        assert_ok(pv_ippkt_parse(pv_view(p, 28), &ip));
         assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len),
                          PV_ERR_REFUSED);
     }
     p[20] = 8; /* an echo request is no error */
-    assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len), PV_OK);
+    assert_ok(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len));
     for (size_t i = 0; i < PV_ARRAY_LEN(hosts); i++) {
         for (size_t at = 12; at <= 16; at += 4) {
             make4(p, PV_IP_PROTO_UDP, 8);
             memset(p + at, hosts[i], 4);
-            assert_int_equal(pv_ippkt_parse(pv_view(p, 28), &ip), PV_OK);
+            assert_ok(pv_ippkt_parse(pv_view(p, 28), &ip));
             assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_TOO_BIG, 1280, e, sizeof(e), &len),
                              PV_ERR_REFUSED);
         }
     }
     make4(p, PV_IP_PROTO_UDP, 8);
     pv_store_be16(p + 6, 1); /* a later fragment */
-    assert_int_equal(pv_ippkt_parse(pv_view(p, 28), &ip), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(p, 28), &ip));
     assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len),
                      PV_ERR_REFUSED);
 
     make6(p, PV_IP_PROTO_ICMP6, 8);
-    assert_int_equal(pv_ippkt_parse(pv_view(p, 48), &ip), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(p, 48), &ip));
     p[40] = 127;
     assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len),
                      PV_ERR_REFUSED);
     p[40] = 128;
-    assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len), PV_OK);
+    assert_ok(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len));
     p[24] = 0xff;
     assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len),
                      PV_ERR_REFUSED);
@@ -295,7 +295,7 @@ static size_t make(struct pv_rng *rng, uint8_t *p, const char *options, size_t n
 static struct pv_ippkt parsed(const uint8_t *p, size_t len)
 {
     struct pv_ippkt ip;
-    assert_int_equal(pv_ippkt_parse(pv_view(p, len), &ip), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(p, len), &ip));
     assert_int_equal(ip.whole.len, len);
     return ip;
 }
@@ -333,7 +333,7 @@ static void cut(struct receiver *rx, const uint8_t *whole, struct pv_ippkt ip, s
                 size_t second)
 {
     struct pv_ipfrag f;
-    assert_int_equal(pv_ipfrag_init(&f, &ip, mtu), PV_OK);
+    assert_ok(pv_ipfrag_init(&f, &ip, mtu));
     for (size_t len; (len = pv_ipfrag_next(&f)) != 0;) {
         uint8_t *p = malloc(len);
         assert_non_null(p);
@@ -393,7 +393,7 @@ PV_TEST(options_go_into_later_fragments_as_they_say)
     uint8_t p[600], out[600];
     struct pv_ipfrag f;
     struct pv_ippkt ip = parsed(p, make(&rng, p, options, 16, 500));
-    assert_int_equal(pv_ipfrag_init(&f, &ip, 300), PV_OK);
+    assert_ok(pv_ipfrag_init(&f, &ip, 300));
     pv_ipfrag_cut(&f, out);
     assert_int_equal(out[0], 0x49);
     assert_memory_equal(out + 20, options, 16);
@@ -412,11 +412,11 @@ PV_TEST(a_packet_that_must_not_be_cut_is_refused)
     struct pv_ippkt ip = parsed(p, make(&rng, p, "", 0, 1500));
     assert_true(pv_ipfrag_is_allowed(&ip));
     assert_int_equal(pv_ipfrag_init(&f, &ip, PV_IPFRAG_MIN - 1), PV_ERR_LIMIT);
-    assert_int_equal(pv_ipfrag_init(&f, &ip, PV_IPFRAG_MIN), PV_OK);
+    assert_ok(pv_ipfrag_init(&f, &ip, PV_IPFRAG_MIN));
     pv_store_be16(p + 6, 64040 / 8); /* would end at byte 65540 */
     assert_int_equal(pv_ipfrag_init(&f, &ip, 1000), PV_ERR_REFUSED);
     pv_store_be16(p + 6, 64032 / 8); /* ends at 65532 */
-    assert_int_equal(pv_ipfrag_init(&f, &ip, 1000), PV_OK);
+    assert_ok(pv_ipfrag_init(&f, &ip, 1000));
     pv_store_be16(p + 6, 0x4000);
     assert_false(pv_ipfrag_is_allowed(&ip));
     assert_int_equal(pv_ipfrag_init(&f, &ip, 1000), PV_ERR_REFUSED);

@@ -381,7 +381,7 @@ PV_TEST(answers_of_another_path_or_made_up_ones_change_nothing)
     uint16_t size;
     uint32_t token;
     start(1400, PV_MS(20), 7);
-    assert_int_equal(pv_mtu_poll_probe(&p->m, &size, &token), PV_OK);
+    assert_ok(pv_mtu_poll_probe(&p->m, &size, &token));
     pv_mtu_start(&p->m, &p->rng, HEADER, WANTED, p->now);
     pv_mtu_handle_answer(&p->m, token, p->now);
     for (uint32_t i = 0; i < 1000; i++)

@@ -156,8 +156,8 @@ static void cut_into(struct stream *s, const uint8_t *p, size_t len, const struc
 {
     struct pv_ippkt ip;
     struct pv_cutter c;
-    assert_int_equal(pv_ippkt_parse(pv_view(p, len), &ip), PV_OK);
-    assert_int_equal(pv_cutter_init(&c, &ip, o), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(p, len), &ip));
+    assert_ok(pv_cutter_init(&c, &ip, o));
     for (size_t n; (n = pv_cutter_next(&c)) != 0;)
         pv_cutter_cut(&c, add(s, n, false));
 }
@@ -311,7 +311,7 @@ static size_t join_and_cut(struct world *w)
     for (size_t i = 0; i < w->sent.n; i++) {
         struct pv_ippkt ip;
         uint8_t *p = w->joined.bytes + w->sent.item[i].at;
-        assert_int_equal(pv_ippkt_parse(pv_view(p, w->sent.item[i].len), &ip), PV_OK);
+        assert_ok(pv_ippkt_parse(pv_view(p, w->sent.item[i].len), &ip));
         pv_joiner_add(&w->joiner, &ip, p);
     }
     pv_joiner_finish(&w->joiner);
@@ -561,14 +561,14 @@ PV_TEST(offloads_that_do_not_fit_the_packet_are_refused)
     set_up(&w, 1);
     put_ip(&w, &f, p, sizeof(p), 0);
     p[32] = 0x50;
-    assert_int_equal(pv_ippkt_parse(pv_view(p, sizeof(p)), &ip), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(p, sizeof(p)), &ip));
     for (size_t i = 0; i < PV_ARRAY_LEN(bad_offloads); i++) {
         if (pv_cutter_init(&c, &ip, &bad_offloads[i].o) != bad_offloads[i].status)
             fail_msg("row %zu: %s", i, bad_offloads[i].why);
     }
     for (size_t cut = 20; cut < 41; cut++) { /* headers only, or not even those */
         put_ip(&w, &f, p, cut, 0);
-        assert_int_equal(pv_ippkt_parse(pv_view(p, cut), &ip), PV_OK);
+        assert_ok(pv_ippkt_parse(pv_view(p, cut), &ip));
         assert_int_equal(pv_cutter_init(&c, &ip, &bad_offloads[0].o), PV_ERR_MALFORMED);
     }
     tear_down(&w);
@@ -689,7 +689,7 @@ PV_TEST(packets_are_joined_by_the_rules)
                 p[n][join_rules[i].at] ^= join_rules[i].flip;
             set_sums(p[n], len);
             struct pv_ippkt ip;
-            assert_int_equal(pv_ippkt_parse(pv_view(p[n], len), &ip), PV_OK);
+            assert_ok(pv_ippkt_parse(pv_view(p[n], len), &ip));
             pv_joiner_add(&w.joiner, &ip, p[n]);
         }
         pv_joiner_finish(&w.joiner);

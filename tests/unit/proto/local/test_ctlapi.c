@@ -77,7 +77,7 @@ static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
     char *line = pv_ctlapi_request_write(&a);
     assert_non_null(line);
     line[strlen(line) - 1] = '\0';
-    assert_int_equal(parse(line, &b), PV_OK);
+    assert_ok(parse(line, &b));
     char *again = pv_ctlapi_request_write(&b);
     assert_non_null(again);
     again[strlen(again) - 1] = '\0';
@@ -107,10 +107,9 @@ PV_TEST(every_request_survives_the_wire)
 PV_TEST(fields_arrive_where_they_belong)
 {
     struct pv_ctlapi_request req = {0};
-    assert_int_equal(parse("{\"id\":1,\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":3,"
-                           "\"interval_ms\":200,\"size\":1000,\"future\":{}}",
-                           &req),
-                     PV_OK);
+    assert_ok(parse("{\"id\":1,\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":3,"
+                    "\"interval_ms\":200,\"size\":1000,\"future\":{}}",
+                    &req));
     assert_int_equal(req.cmd, PV_CTLAPI_PING);
     assert_string_equal(req.peer, "bob");
     assert_int_equal(req.count, 3);
@@ -118,16 +117,15 @@ PV_TEST(fields_arrive_where_they_belong)
     assert_int_equal(req.size, 1000);
     pv_ctlapi_request_done(&req);
 
-    assert_int_equal(parse("{\"id\":1,\"cmd\":\"create\",\"url\":\"p2pvpn://h:1/k?c=s\","
-                           "\"name\":\"LAP\",\"network\":null}",
-                           &req),
-                     PV_OK);
+    assert_ok(parse("{\"id\":1,\"cmd\":\"create\",\"url\":\"p2pvpn://h:1/k?c=s\","
+                    "\"name\":\"LAP\",\"network\":null}",
+                    &req));
     assert_string_equal(req.secret, "p2pvpn://h:1/k?c=s");
     assert_string_equal(req.name, "lap");
     assert_string_equal(req.network, "");
     pv_ctlapi_request_done(&req);
 
-    assert_int_equal(parse("{\"id\":2,\"cmd\":\"invite\"}", &req), PV_OK);
+    assert_ok(parse("{\"id\":2,\"cmd\":\"invite\"}", &req));
     assert_int_equal(req.terms.uses, 1);
     assert_int_equal(req.terms.expires_s, 86400);
     pv_ctlapi_request_done(&req);
@@ -230,13 +228,13 @@ PV_TEST(strings_are_bounded_to_the_character)
         {"{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"", PV_CHAT_TEXT_MAX},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        assert_int_equal(parse_long(rows[i].head, rows[i].max), PV_OK);
+        assert_ok(parse_long(rows[i].head, rows[i].max));
         assert_int_equal(parse_long(rows[i].head, rows[i].max + 1), PV_ERR_MALFORMED);
     }
     /* The line as a whole: the longest has one byte less than the limit, for its newline. */
     const char *head = "{\"id\":1,\"cmd\":\"ip\",\"unknown\":\"";
     size_t room = PV_CTLAPI_LINE_MAX - 1 - strlen(head) - 2;
-    assert_int_equal(parse_long(head, room), PV_OK);
+    assert_ok(parse_long(head, room));
     assert_int_equal(parse_long(head, room + 1), PV_ERR_LIMIT);
 }
 
@@ -458,7 +456,7 @@ PV_TEST(replies_are_told_apart)
     json_t *obj = pv_ctlapi_answer(5, json_pack("{s:i, s:i}", "sent", 3, "received", 2));
     char *line = pv_ctlapi_dump(obj, &len);
     assert_string_equal(line, "{\"id\":5,\"ok\":true,\"sent\":3,\"received\":2}\n");
-    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, len - 1), false, &reply), PV_OK);
+    assert_ok(pv_ctlapi_reply_parse(pv_view(line, len - 1), false, &reply));
     assert_true(reply.ok && !reply.is_event && reply.id == 5 && reply.code == PV_CTLAPI_DONE);
     pv_ctlapi_reply_done(&reply);
     free(line);
@@ -468,7 +466,7 @@ PV_TEST(replies_are_told_apart)
     line = pv_ctlapi_dump(obj, &len);
     assert_string_equal(line,
                         "{\"id\":null,\"ok\":false,\"code\":6,\"error\":\"ping: no such peer\"}\n");
-    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, len - 1), false, &reply), PV_OK);
+    assert_ok(pv_ctlapi_reply_parse(pv_view(line, len - 1), false, &reply));
     assert_true(!reply.ok && reply.code == PV_CTLAPI_UNKNOWN_PEER && reply.id == UINT64_MAX);
     assert_string_equal(reply.error, "ping: no such peer");
     pv_ctlapi_reply_done(&reply);
@@ -480,7 +478,7 @@ PV_TEST(replies_are_told_apart)
                           json_pack("{s:s, s:s, s:i}", "id", "x", "event", "y", "seq", 1));
     line = pv_ctlapi_dump(obj, &len);
     assert_string_equal(line, "{\"id\":6,\"event\":\"timeout\",\"seq\":1}\n");
-    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, len - 1), false, &reply), PV_OK);
+    assert_ok(pv_ctlapi_reply_parse(pv_view(line, len - 1), false, &reply));
     assert_true(reply.is_event && reply.id == 6);
     assert_string_equal(reply.event, "timeout");
     pv_ctlapi_reply_done(&reply);
@@ -495,14 +493,14 @@ PV_TEST(strings_of_replies_are_harmless)
                        "\"l\":[{\"text\":\"b\\n\xc2\x9b\xe2\x80\xae\xc3\xa9\"}],"
                        "\"k\\u001b\":1}";
     struct pv_ctlapi_reply reply;
-    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, strlen(line)), false, &reply), PV_OK);
+    assert_ok(pv_ctlapi_reply_parse(pv_view(line, strlen(line)), false, &reply));
     assert_string_equal(reply.error, "a\xef\xbf\xbd[m\xef\xbf\xbd\xef\xbf\xbd");
     const json_t *element = json_array_get(json_object_get(reply.body, "l"), 0);
     assert_string_equal(json_string_value(json_object_get(element, "text")),
                         "b\n\xef\xbf\xbd\xef\xbf\xbd\xc3\xa9");
     assert_int_equal(json_object_size(reply.body), 5);
     pv_ctlapi_reply_done(&reply);
-    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, strlen(line)), true, &reply), PV_OK);
+    assert_ok(pv_ctlapi_reply_parse(pv_view(line, strlen(line)), true, &reply));
     assert_string_equal(reply.error, "a\x1b[m\x7f\n");
     json_object_set_new(reply.body, "far", json_string("\xf0\x9f\x99\x82"));
     size_t len = 0;

@@ -14,7 +14,7 @@ static struct pv_view hex(const char *text)
 static struct pv_dns_query parse_ok(const char *text)
 {
     struct pv_dns_query q;
-    assert_int_equal(pv_dns_query_parse(hex(text), &q), PV_OK);
+    assert_ok(pv_dns_query_parse(hex(text), &q));
     return q;
 }
 
@@ -111,7 +111,7 @@ PV_TEST(the_longest_name_fits_and_a_longer_one_does_not)
         n += len;
     }
     memcpy(p + n, "\0\0\1\0\1", 5);
-    assert_int_equal(pv_dns_query_parse(pv_view(p, n + 5), &q), PV_OK);
+    assert_ok(pv_dns_query_parse(pv_view(p, n + 5), &q));
     assert_int_equal(strlen(q.name), 253);
     memmove(p + n + 1, p + n, 5);
     p[n] = 'a';
@@ -125,7 +125,7 @@ static void assert_answer(const char *query, const struct pv_dns_answer *a, cons
     size_t len = 0, n = test_unhex(query, packet, sizeof(packet));
     struct pv_dns_query q;
     (void)!pv_dns_query_parse(pv_view(packet, n), &q);
-    assert_int_equal(pv_dns_answer_build(&q, a, buf, &len), PV_OK);
+    assert_ok(pv_dns_answer_build(&q, a, buf, &len));
     size_t m = test_unhex(want, expected, sizeof(expected));
     assert_int_equal(len, m);
     assert_memory_equal(buf, expected, m);
@@ -170,10 +170,10 @@ PV_TEST(reverse_names_are_addresses_and_zones)
     char name[PV_DNS_NAME_BUF];
     struct pv_addr a;
     struct pv_prefix p = {.base = {.family = PV_AF_INET, .ip = {10, 66}}, .bits = 16};
-    assert_int_equal(pv_dns_reverse_parse("9.3.66.10.in-addr.arpa", &a), PV_OK);
+    assert_ok(pv_dns_reverse_parse("9.3.66.10.in-addr.arpa", &a));
     assert_memory_equal(a.ip, "\x0a\x42\x03\x09", 4);
     snprintf(name, sizeof(name), "%s.ip6.arpa", nibbles);
-    assert_int_equal(pv_dns_reverse_parse(name, &a), PV_OK);
+    assert_ok(pv_dns_reverse_parse(name, &a));
     assert_memory_equal(a.ip, "\xfd\xbc\xde\x01\x23\x45\0\0\0\0\0\0\0\0\x03\x09", 16);
     for (const char *const *bad =
              (const char *const[]){"3.66.10.in-addr.arpa", "256.3.66.10.in-addr.arpa",
@@ -183,12 +183,12 @@ PV_TEST(reverse_names_are_addresses_and_zones)
          *bad != NULL; bad++)
         assert_int_equal(pv_dns_reverse_parse(*bad, &a), PV_ERR_NOT_FOUND);
 
-    assert_int_equal(pv_prefix_reverse_zone(&p, name), PV_OK);
+    assert_ok(pv_prefix_reverse_zone(&p, name));
     assert_string_equal(name, "66.10.in-addr.arpa");
     p.bits = 20;
     assert_int_equal(pv_prefix_reverse_zone(&p, name), PV_ERR_UNSUPPORTED);
     p = (struct pv_prefix){
         .base = {.family = PV_AF_INET6, .ip = {0xfd, 0xbc, 0xde, 0x01, 0x23, 0x45}}, .bits = 64};
-    assert_int_equal(pv_prefix_reverse_zone(&p, name), PV_OK);
+    assert_ok(pv_prefix_reverse_zone(&p, name));
     assert_string_equal(name, "0.0.0.0.5.4.3.2.1.0.e.d.c.b.d.f.ip6.arpa");
 }

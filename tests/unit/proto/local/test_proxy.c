@@ -70,7 +70,7 @@ PV_TEST(requests_name_an_address_or_a_name)
         memcpy(more, rows[i].bytes, rows[i].len);
         more[rows[i].len] = 'x'; /* of what is for the member */
         struct heard h = hear(greeted, more, rows[i].len + 1);
-        assert_int_equal(h.status, PV_OK);
+        assert_ok(h.status);
         assert_int_equal(h.used, rows[i].len);
         assert_int_equal(h.said, 0);
         assert_string_equal(h.target.host, rows[i].host);
@@ -205,7 +205,7 @@ PV_TEST(datagrams_carry_their_place)
     struct pv_proxy_target target;
     struct pv_view data;
     uint8_t head[PV_PROXY_UDP_MAX];
-    assert_int_equal(pv_proxy_udp_parse(pv_view(BYTES(sent)), &target, &data), PV_OK);
+    assert_ok(pv_proxy_udp_parse(pv_view(BYTES(sent)), &target, &data));
     assert_string_equal(target.host, "pi");
     assert_int_equal(target.port, 53);
     assert_int_equal(data.len, 8);

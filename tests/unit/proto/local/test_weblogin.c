@@ -41,7 +41,7 @@ PV_TEST(a_token_works_once)
     test_begin();
     (void)pv_weblogin_token(&login, token);
     struct pv_view text = pv_view(token, strlen(token));
-    assert_int_equal(pv_weblogin_enter(&login, text, &rng, 0, cookie, key), PV_OK);
+    assert_ok(pv_weblogin_enter(&login, text, &rng, 0, cookie, key));
     assert_int_equal(pv_weblogin_enter(&login, text, &rng, 0, cookie, key), PV_ERR_AUTH);
     assert_string_not_equal(pv_weblogin_token(&login, again), token);
     assert_string_not_equal(cookie, key);
@@ -82,7 +82,7 @@ PV_TEST(a_request_needs_the_page_the_cookie_and_the_key)
         {403, "", "http://", "an empty one"},
     };
     test_begin();
-    assert_int_equal(enter(0), PV_OK);
+    assert_ok(enter(0));
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         unsigned status = judge(PV_WEBLOGIN_USE, rows[i].host, rows[i].origin, header, key);
         if (status != rows[i].status)
@@ -103,9 +103,9 @@ PV_TEST(the_cookie_of_one_session_does_not_go_with_the_key_of_another)
 {
     char first[PV_KEY_TEXT_BUF];
     test_begin();
-    assert_int_equal(enter(0), PV_OK);
+    assert_ok(enter(0));
     memcpy(first, key, sizeof(first));
-    assert_int_equal(enter(0), PV_OK);
+    assert_ok(enter(0));
     assert_int_equal(judge(PV_WEBLOGIN_USE, HERE, ORIGIN, header, first), 401);
     assert_int_equal(judge(PV_WEBLOGIN_USE, HERE, ORIGIN, header, key), 200);
 }
@@ -114,13 +114,13 @@ PV_TEST(the_session_that_was_unused_longest_makes_room_and_an_idle_one_ends)
 {
     char oldest_key[PV_KEY_TEXT_BUF], oldest[sizeof(header)];
     test_begin();
-    assert_int_equal(enter(0), PV_OK);
+    assert_ok(enter(0));
     memcpy(oldest_key, key, sizeof(key));
     memcpy(oldest, header, sizeof(header));
     for (pv_ns i = 1; i < PV_WEBLOGIN_SESSIONS; i++)
-        assert_int_equal(enter(PV_S(2)), PV_OK);
+        assert_ok(enter(PV_S(2)));
     assert_int_equal(judge(PV_WEBLOGIN_USE, HERE, ORIGIN, oldest, oldest_key), 200); /* at 1 s */
-    assert_int_equal(enter(PV_S(3)), PV_OK);
+    assert_ok(enter(PV_S(3)));
     assert_int_equal(judge(PV_WEBLOGIN_USE, HERE, ORIGIN, oldest, oldest_key), 401);
 
     const struct pv_weblogin_asked asked = {

@@ -72,7 +72,7 @@ static inline struct world world_make(unsigned seed)
     c.range = (struct pv_prefix){.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16};
     c.coordinators = pv_written(&writer);
     c.wall = T0;
-    assert_int_equal(pv_make_create(&c, &w.created), PV_OK);
+    assert_ok(pv_make_create(&c, &w.created));
     return w;
 }
 
@@ -89,7 +89,7 @@ static inline void receipt_at(const struct world *w, struct item *it, uint64_t e
 
     memcpy(f.network_id, w->created.network_id, sizeof(f.network_id));
     pv_statement_hash(pv_view(it->s.raw, it->s.len), f.hash);
-    assert_int_equal(pv_receipt_make(&f, w->coordinator.sk, it->r), PV_OK);
+    assert_ok(pv_receipt_make(&f, w->coordinator.sk, it->r));
     it->r_len = PV_RECEIPT_LEN;
 }
 
@@ -120,8 +120,7 @@ static inline struct item make_invite(struct world *w, const struct keys *signer
     struct pv_st_invite f = {.not_before = T0, .not_after = T0 + 86400, .uses = uses};
     struct pv_made m;
     memcpy(f.invite, invite->pk, sizeof(f.invite));
-    assert_int_equal(pv_make_invite(w->created.network_id, pv_signer_sk(signer->sk), &f, &m),
-                     PV_OK);
+    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(signer->sk), &f, &m));
     return item_of(w, &m);
 }
 
@@ -133,8 +132,7 @@ static inline struct item make_terms(struct world *w, const struct keys *signer,
         .not_before = T0, .not_after = T0 + 86400, .uses = 9, .flags = flags, .lifetime = lifetime};
     struct pv_made m;
     memcpy(f.invite, invite->pk, sizeof(f.invite));
-    assert_int_equal(pv_make_invite(w->created.network_id, pv_signer_sk(signer->sk), &f, &m),
-                     PV_OK);
+    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(signer->sk), &f, &m));
     return item_of(w, &m);
 }
 
@@ -142,9 +140,8 @@ static inline struct item make_admission(struct world *w, const struct keys *sig
                                          const struct keys *node)
 {
     struct pv_made m;
-    assert_int_equal(
-        pv_make_admission(w->created.network_id, pv_signer_sk(signer->sk), node->pk, w->time, &m),
-        PV_OK);
+    assert_ok(
+        pv_make_admission(w->created.network_id, pv_signer_sk(signer->sk), node->pk, w->time, &m));
     return item_of(w, &m);
 }
 
@@ -169,7 +166,7 @@ static inline struct item make_member_f(struct world *w, const struct keys *sign
                                         const struct keys *node, const struct pv_st_member *f)
 {
     struct pv_made m;
-    assert_int_equal(pv_make_member(w->created.network_id, signer->sk, node->sk, f, &m), PV_OK);
+    assert_ok(pv_make_member(w->created.network_id, signer->sk, node->sk, f, &m));
     return item_of(w, &m);
 }
 
@@ -183,7 +180,7 @@ static inline struct item make_member(struct world *w, const struct keys *signer
 static inline struct item make_leave(struct world *w, const struct keys *node, uint64_t serial)
 {
     struct pv_made m;
-    assert_int_equal(pv_make_leave(w->created.network_id, node->sk, serial, T0, &m), PV_OK);
+    assert_ok(pv_make_leave(w->created.network_id, node->sk, serial, T0, &m));
     return item_of(w, &m);
 }
 
@@ -193,8 +190,7 @@ static inline struct item make_statement(struct world *w, struct pv_statement *s
 {
     struct pv_made_long m;
     memcpy(st->network_id, w->created.network_id, sizeof(st->network_id));
-    assert_int_equal(
-        pv_statement_make(st, pv_signer_sk(signer->sk), NULL, m.raw, sizeof(m.raw), &m.len), PV_OK);
+    assert_ok(pv_statement_make(st, pv_signer_sk(signer->sk), NULL, m.raw, sizeof(m.raw), &m.len));
     return item_of_long(w, &m);
 }
 
@@ -316,9 +312,8 @@ static inline struct item make_unknown(struct world *w, const struct keys *signe
     memcpy(it.s.raw + 2, w->created.network_id, 16);
     memcpy(it.s.raw + 18, signer->pk, 32);
     memset(it.s.raw + 50, filler, 8);
-    assert_int_equal(pv_sign(it.s.raw + 58, "p2pvpn statement v1", pv_view(it.s.raw, 58),
-                             pv_view(NULL, 0), signer->sk),
-                     PV_OK);
+    assert_ok(pv_sign(it.s.raw + 58, "p2pvpn statement v1", pv_view(it.s.raw, 58), pv_view(NULL, 0),
+                      signer->sk));
     receipt_next(w, &it);
     return it;
 }
@@ -333,7 +328,7 @@ static inline int add_status(struct pv_roster *r, const struct item *it,
 static inline void add(struct pv_roster *r, const struct item *it)
 {
     enum pv_roster_added added;
-    assert_int_equal(add_status(r, it, &added), PV_OK);
+    assert_ok(add_status(r, it, &added));
     assert_int_equal(added, PV_ROSTER_NEW);
 }
 
@@ -374,8 +369,7 @@ static inline struct pv_roster *roster_to_own(struct world *w)
 {
     struct pv_rng rng = world_rng(w);
     struct pv_roster *r = NULL;
-    assert_int_equal(
-        pv_roster_new(pv_made_view(&w->created.network), w->created.network_id, &rng, &r), PV_OK);
+    assert_ok(pv_roster_new(pv_made_view(&w->created.network), w->created.network_id, &rng, &r));
     struct item coordinators = item_of_long(w, &w->created.coordinators);
     struct item admin = item_of(w, &w->created.admin);
     struct item member = item_of(w, &w->created.member);

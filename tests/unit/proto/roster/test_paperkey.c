@@ -12,7 +12,7 @@ static struct pv_paperkey sample(uint8_t ret_key[static PV_PWHASH_KEY_LEN])
 {
     struct pv_paperkey p = {.cost = {.passes = 1, .memory = PV_PWHASH_MEMORY_MIN}};
     memset(p.salt, 0x5a, sizeof(p.salt));
-    assert_int_equal(pv_pwhash(ret_key, pv_view("open sesame", 11), p.salt, p.cost), PV_OK);
+    assert_ok(pv_pwhash(ret_key, pv_view("open sesame", 11), p.salt, p.cost));
     pv_paperkey_seal(p.box, ret_key, SEED);
     return p;
 }
@@ -31,11 +31,11 @@ PV_TEST(a_key_comes_back_by_its_passphrase_only)
     unsigned line;
 
     pv_paperkey_format(&p, text);
-    assert_int_equal(pv_paperkey_parse(text, strlen(text), &back, &line), PV_OK);
+    assert_ok(pv_paperkey_parse(text, strlen(text), &back, &line));
     assert_memory_equal(&back, &p, sizeof(p));
-    assert_int_equal(pv_paperkey_open(seed, key, back.box), PV_OK);
+    assert_ok(pv_paperkey_open(seed, key, back.box));
     assert_memory_equal(seed, SEED, sizeof(seed));
-    assert_int_equal(pv_pwhash(key, pv_view("open sesame!", 12), back.salt, back.cost), PV_OK);
+    assert_ok(pv_pwhash(key, pv_view("open sesame!", 12), back.salt, back.cost));
     assert_int_equal(pv_paperkey_open(seed, key, back.box), PV_ERR_AUTH);
     assert_true(pv_ct_is_zero(seed, sizeof(seed)));
 }
@@ -74,10 +74,10 @@ PV_TEST(it_is_read_as_people_type_it)
             typed[n++] = '\t';
     }
     typed[n] = '\0';
-    assert_int_equal(parse(typed, &line), PV_OK);
+    assert_ok(parse(typed, &line));
     pv_paperkey_format_code(&p, code);
     assert_int_equal(strlen(code), PV_PAPERKEY_CHARS);
-    assert_int_equal(parse(code, &line), PV_OK);
+    assert_ok(parse(code, &line));
 }
 
 /* Every wrong letter is found, and the line named; also letters that were swapped or left out. */

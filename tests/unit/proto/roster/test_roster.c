@@ -41,8 +41,8 @@ PV_TEST(an_invited_node_becomes_a_member)
     struct item mem = make_member(&w, &invite, &bob, "bob", 0x0102);
 
     add(r, &inv);
-    assert_int_equal(pv_roster_check_invite(r, invite.pk, bob.pk, T0 + 5), PV_OK);
-    assert_int_equal(check_member(r, &mem, T0 + 5), PV_OK);
+    assert_ok(pv_roster_check_invite(r, invite.pk, bob.pk, T0 + 5));
+    assert_ok(check_member(r, &mem, T0 + 5));
     add(r, &mem);
     struct heard h = settle(r);
     assert_int_equal(h.added, 1);
@@ -52,14 +52,14 @@ PV_TEST(an_invited_node_becomes_a_member)
     assert_memory_equal(pv_roster_by_name(r, "bob")->admitted_by, invite.pk, 32);
 
     struct pv_roster_invite info;
-    assert_int_equal(pv_roster_invite(r, invite.pk, &info), PV_OK);
+    assert_ok(pv_roster_invite(r, invite.pk, &info));
     assert_int_equal(info.used, 1);
     assert_int_equal(info.uses, 1);
     assert_false(info.revoked);
     struct keys carol = keys_of(3);
     assert_int_equal(pv_roster_check_invite(r, invite.pk, carol.pk, T0 + 5), PV_ERR_EXPIRED);
-    assert_int_equal(pv_roster_check_invite(r, invite.pk, bob.pk, T0 + 5), PV_OK);
-    assert_int_equal(check_member(r, &mem, T0 + 5), PV_OK);
+    assert_ok(pv_roster_check_invite(r, invite.pk, bob.pk, T0 + 5));
+    assert_ok(check_member(r, &mem, T0 + 5));
 }
 
 PV_TEST(the_window_has_ten_minutes_of_slack_and_no_more)
@@ -117,11 +117,11 @@ PV_TEST(statements_may_arrive_in_any_order)
     assert_int_equal(pv_roster_count(a), 2);
 
     struct pv_rng rng = world_rng(&w);
-    assert_int_equal(pv_roster_new(pv_made_view(&w.created.network), NULL, &rng, &b), PV_OK);
+    assert_ok(pv_roster_new(pv_made_view(&w.created.network), NULL, &rng, &b));
     test_defer(free_roster, b);
     for (size_t i = n; i-- > 0;) {
         enum pv_roster_added added;
-        assert_int_equal(add_status(b, &items[i], &added), PV_OK);
+        assert_ok(add_status(b, &items[i], &added));
     }
     settle(b);
     assert_true(same_head(a, b));
@@ -141,7 +141,7 @@ PV_TEST(adding_twice_changes_nothing)
 
     add(r, &inv);
     settle(r);
-    assert_int_equal(add_status(r, &inv, &added), PV_OK);
+    assert_ok(add_status(r, &inv, &added));
     assert_int_equal(added, PV_ROSTER_KNOWN);
     struct heard h = settle(r), none;
     memset(&none, 0, sizeof(none));
@@ -176,14 +176,14 @@ PV_TEST(a_node_that_left_may_come_back_with_a_higher_serial)
 
     f.serial = 2;
     struct item back = make_member_f(&w, &invite, &bob, &f);
-    assert_int_equal(check_member(r, &back, T0), PV_OK);
+    assert_ok(check_member(r, &back, T0));
     add(r, &back);
     h = settle(r);
     assert_int_equal(h.added, 1);
     assert_int_equal(h.refused, 0);
     /* Its own invite again: not another use. */
     struct pv_roster_invite info;
-    assert_int_equal(pv_roster_invite(r, invite.pk, &info), PV_OK);
+    assert_ok(pv_roster_invite(r, invite.pk, &info));
     assert_int_equal(info.used, 1);
 }
 
@@ -231,7 +231,7 @@ PV_TEST(revoking_an_invite_keeps_those_who_stay)
     struct pv_made_long made;
     size_t iter = 0;
     memcpy(what.pk, invite.pk, sizeof(what.pk));
-    assert_int_equal(pv_make_revocation(r, pv_signer_sk(w.creator.sk), &what, &iter, &made), PV_OK);
+    assert_ok(pv_make_revocation(r, pv_signer_sk(w.creator.sk), &what, &iter, &made));
     assert_int_equal(iter, 0);
     struct item rev = item_of_long(&w, &made);
 
@@ -244,7 +244,7 @@ PV_TEST(revoking_an_invite_keeps_those_who_stay)
     assert_non_null(pv_roster_by_name(r, "bob"));
     assert_null(pv_roster_by_name(r, "carol"));
     struct pv_roster_invite info;
-    assert_int_equal(pv_roster_invite(r, invite.pk, &info), PV_OK);
+    assert_ok(pv_roster_invite(r, invite.pk, &info));
     assert_true(info.revoked);
 
     struct item late = make_member(&w, &invite, &dave, "dave", 3);
@@ -280,8 +280,7 @@ PV_TEST(more_than_one_list_of_those_who_stay)
     memcpy(what.pk, invite.pk, sizeof(what.pk));
     do {
         struct pv_made_long made;
-        assert_int_equal(pv_make_revocation(r, pv_signer_sk(w.creator.sk), &what, &iter, &made),
-                         PV_OK);
+        assert_ok(pv_make_revocation(r, pv_signer_sk(w.creator.sk), &what, &iter, &made));
         struct item rev = item_of_long(&w, &made);
         add(r, &rev);
         made_n++;
@@ -309,10 +308,10 @@ PV_TEST(admins_have_the_rights_root_gave_and_no_more)
     assert_int_equal(pv_roster_rights(r, nobody.pk), 0);
 
     struct item by_revoker = make_invite(&w, &revoker, &inv, 1);
-    assert_int_equal(add_status(r, &by_revoker, &added), PV_OK);
+    assert_ok(add_status(r, &by_revoker, &added));
     assert_int_equal(added, PV_ROSTER_ORPHAN);
     struct item by_nobody = make_invite(&w, &nobody, &inv, 1);
-    assert_int_equal(add_status(r, &by_nobody, &added), PV_OK);
+    assert_ok(add_status(r, &by_nobody, &added));
     assert_int_equal(added, PV_ROSTER_ORPHAN);
     struct item ok = make_invite(&w, &inviter, &inv, 1);
     add(r, &ok);
@@ -321,7 +320,7 @@ PV_TEST(admins_have_the_rights_root_gave_and_no_more)
     assert_int_equal(settle(r).added, 1);
 
     struct item rev = make_revocation(&w, &inviter, PV_REVOKE_NODE, bob.pk, NULL, 0);
-    assert_int_equal(add_status(r, &rev, &added), PV_OK);
+    assert_ok(add_status(r, &rev, &added));
     assert_int_equal(added, PV_ROSTER_ORPHAN);
     assert_int_equal(settle(r).gone, 0);
     struct item rev2 = make_revocation(&w, &revoker, PV_REVOKE_NODE, bob.pk, NULL, 0);
@@ -376,7 +375,7 @@ PV_TEST(root_cannot_be_revoked)
     assert_int_equal(pv_roster_rights(r, w.root.pk), 3);
     assert_true(pv_roster_is_coordinator(r, w.coordinator.pk));
     struct keys bob = keys_of(2);
-    assert_int_equal(pv_roster_check_invite(r, inv.pk, bob.pk, T0), PV_OK);
+    assert_ok(pv_roster_check_invite(r, inv.pk, bob.pk, T0));
 }
 
 PV_TEST(a_transport_key_statement_replaces_the_key)
@@ -410,8 +409,7 @@ PV_TEST(a_former_transport_key_is_known_as_the_nodes)
         struct pv_st_transport st = {.serial = i, .time = T0};
         struct pv_made made;
         memset(st.transport, i, sizeof(st.transport));
-        assert_int_equal(pv_make_transport(pv_roster_network_id(r), w.creator.sk, &st, &made),
-                         PV_OK);
+        assert_ok(pv_make_transport(pv_roster_network_id(r), w.creator.sk, &st, &made));
         struct item it = item_of(&w, &made);
         add(r, &it);
         (void)settle(r);
@@ -510,7 +508,7 @@ PV_TEST(unknown_types_are_kept_from_members_eight_each)
 
     struct keys stranger = keys_of(50);
     struct item foreign = make_unknown(&w, &stranger, 1);
-    assert_int_equal(add_status(a, &foreign, &added), PV_OK);
+    assert_ok(add_status(a, &foreign, &added));
     assert_int_equal(added, PV_ROSTER_ORPHAN);
 
     struct item rev = make_revocation(&w, &w.root, PV_REVOKE_NODE, w.creator.pk, NULL, 0);
@@ -585,12 +583,11 @@ static struct pv_roster *load(struct world *w, const struct disk *d)
     struct pv_rng rng = world_rng(w);
     struct pv_roster *r = NULL;
     assert_int_equal(d->entries[0]->st.type, PV_ST_NETWORK);
-    assert_int_equal(pv_roster_new(d->entries[0]->st.raw, NULL, &rng, &r), PV_OK);
+    assert_ok(pv_roster_new(d->entries[0]->st.raw, NULL, &rng, &r));
     test_defer(free_roster, r);
     for (size_t i = 0; i < d->n; i++) {
         enum pv_roster_added added;
-        assert_int_equal(pv_roster_add(r, d->entries[i]->st.raw, d->entries[i]->receipt, &added),
-                         PV_OK);
+        assert_ok(pv_roster_add(r, d->entries[i]->st.raw, d->entries[i]->receipt, &added));
         settle(r);
     }
     return r;
@@ -616,13 +613,13 @@ PV_TEST(a_stored_roster_loads_as_it_was)
         struct disk d = {.n = 0};
         struct pv_rng rng = world_rng(&w);
         struct pv_roster *a = NULL;
-        assert_int_equal(pv_roster_new(pv_made_view(&w.created.network), NULL, &rng, &a), PV_OK);
+        assert_ok(pv_roster_new(pv_made_view(&w.created.network), NULL, &rng, &a));
         test_defer(free_roster, a);
         save_events(a, &d);
         /* Latest first: in one batch order of arrival does not matter, in many it does. */
         for (size_t i = PV_ARRAY_LEN(items); i-- > 0;) {
             enum pv_roster_added added;
-            assert_int_equal(add_status(a, &items[i], &added), PV_OK);
+            assert_ok(add_status(a, &items[i], &added));
             if (batches == 1)
                 save_events(a, &d);
         }
@@ -649,15 +646,15 @@ PV_TEST(a_free_address_is_found_and_a_full_range_noticed)
     struct keys bob = keys_of(2), carol = keys_of(3);
     uint32_t first = 0, next = 0;
 
-    assert_int_equal(pv_roster_free_ip4(r, bob.pk, NULL, NULL, &first), PV_OK);
+    assert_ok(pv_roster_free_ip4(r, bob.pk, NULL, NULL, &first));
     assert_int_equal(first, pv_ip4_first(&pv_roster_network(r)->range, bob.pk));
     struct item m = make_member(&w, &w.creator, &carol, "carol", (uint16_t)first);
     add(r, &m);
     settle(r);
-    assert_int_equal(pv_roster_free_ip4(r, bob.pk, NULL, NULL, &next), PV_OK);
+    assert_ok(pv_roster_free_ip4(r, bob.pk, NULL, NULL, &next));
     assert_int_equal(next, pv_ip4_try(&pv_roster_network(r)->range, first, 1));
     /* Its own address is free for its holder. */
-    assert_int_equal(pv_roster_free_ip4(r, carol.pk, NULL, NULL, &next), PV_OK);
+    assert_ok(pv_roster_free_ip4(r, carol.pk, NULL, NULL, &next));
 }
 
 static bool everything_is_taken(const void *ctx, uint32_t ip4)
@@ -718,7 +715,7 @@ PV_TEST(a_name_that_changed_hands_is_told)
     settle(r); /* the claim that waited moves in */
     const struct pv_member *m = pv_roster_by_name(r, "bob");
     assert_memory_equal(m->node, late.pk, sizeof(late.pk));
-    assert_int_equal(pv_roster_former(r, m, &former), PV_OK);
+    assert_ok(pv_roster_former(r, m, &former));
     assert_memory_equal(former.node, bob.pk, sizeof(bob.pk));
     assert_int_equal(former.since, m->joined);
     assert_int_equal(pv_roster_former(r, pv_roster_by_name(r, "alice"), &former), PV_ERR_NOT_FOUND);

@@ -21,7 +21,7 @@ static void forge_member(struct item *it, const struct world *w, uint32_t i)
         f[74 + k] = (uint8_t)('a' + (i >> (4 * k)) % 16);
     pv_store_be16(f + 80 + 2, (uint16_t)(2 + i % 60000));
     pv_node_ip6(w->created.network_id, f, f + 84);
-    assert_int_equal(pv_statement_decode(pv_view(it->s.raw, it->s.len), &st), PV_OK);
+    assert_ok(pv_statement_decode(pv_view(it->s.raw, it->s.len), &st));
     memcpy(it->r + 66, st.hash, sizeof(st.hash));
     pv_store_be64(it->r + 58, i + 1000); /* its number */
 }
@@ -101,9 +101,8 @@ static struct item make_transport(struct world *w, const struct keys *node, uint
 static struct item make_record(struct world *w, const struct keys *signer)
 {
     struct pv_statement st = {.type = PV_ST_COORDINATORS}, first;
-    assert_int_equal(pv_statement_decode(
-                         pv_view(w->created.coordinators.raw, w->created.coordinators.len), &first),
-                     PV_OK);
+    assert_ok(pv_statement_decode(pv_view(w->created.coordinators.raw, w->created.coordinators.len),
+                                  &first));
     st.u.coordinators = (struct pv_st_coordinators){.seq = 9, .list = first.u.coordinators.list};
     return make_statement(w, &st, signer);
 }
@@ -128,7 +127,7 @@ PV_TEST(each_finds_the_room_that_is_its_own_in_a_full_roster)
     (void)fill(r, &w, &bad);
     settle(r);
     struct pv_statement grant;
-    assert_int_equal(pv_statement_decode(pv_view(begin[3].s.raw, begin[3].s.len), &grant), PV_OK);
+    assert_ok(pv_statement_decode(pv_view(begin[3].s.raw, begin[3].s.len), &grant));
     const struct {
         const char *what;
         struct item item;
@@ -162,7 +161,7 @@ PV_TEST(each_finds_the_room_that_is_its_own_in_a_full_roster)
         struct pv_statement st;
         enum pv_roster_added added;
         const struct item *it = &rows[i].item;
-        assert_int_equal(pv_statement_decode(pv_view(it->s.raw, it->s.len), &st), PV_OK);
+        assert_ok(pv_statement_decode(pv_view(it->s.raw, it->s.len), &st));
         int room = pv_roster_check_room(r, &st), status = add_status(r, it, &added);
         if (room != rows[i].status || status != rows[i].status)
             fail_msg("%s: check_room %s, add %s", rows[i].what, pv_strstatus(room),
@@ -185,14 +184,13 @@ PV_TEST(a_flood_of_coordinators_records_costs_as_much_as_any_other)
         named[i] = keys_of(500 + i);
         pv_coordlist_put(&writer, named[i].pk, &hp, 1);
     }
-    assert_int_equal(pv_make_coordinators(w.created.network_id, pv_signer_sk(w.creator.sk), 1,
-                                          pv_written(&writer), &made),
-                     PV_OK);
+    assert_ok(pv_make_coordinators(w.created.network_id, pv_signer_sk(w.creator.sk), 1,
+                                   pv_written(&writer), &made));
     struct item it = {.s = made};
     for (uint32_t i = 0; i < 5000; i++) {
         pv_store_be64(it.s.raw + 50, 2 + i);         /* its seq */
         pv_store_be32(it.s.raw + 50 + 8 + 2 + 4, i); /* the first coordinator's key */
-        assert_int_equal(load(r, &it), PV_OK);
+        assert_ok(load(r, &it));
         if (i % 1000 == 0)
             settle(r);
     }
@@ -223,21 +221,20 @@ PV_TEST(all_whom_records_name_are_coordinators)
     for (unsigned i = 0; i < EACH; i++)
         pv_coordlist_put(&writer, keys_of(500 + i).pk, &hp, 1);
     struct pv_view all = pv_written(&writer);
-    assert_int_equal(
-        pv_make_coordinators(w.created.network_id, pv_signer_sk(w.creator.sk), 1, all, &record.s),
-        PV_OK);
+    assert_ok(
+        pv_make_coordinators(w.created.network_id, pv_signer_sk(w.creator.sk), 1, all, &record.s));
     uint8_t *named = record.s.raw + record.s.len - PV_SIGN_LEN - all.len;
     for (uint32_t a = 0; a < ADMINS; a++) {
         pv_store_be32(grant.s.raw + FIELDS_AT, a);
         pv_store_be32(record.s.raw + SIGNER_AT, a);
         memcpy(grant.s.raw + FIELDS_AT + 4, record.s.raw + SIGNER_AT + 4, PV_SIGN_PK_LEN - 4);
-        assert_int_equal(load(r, &grant), PV_OK);
+        assert_ok(load(r, &grant));
         for (uint32_t i = 0; i < PV_ROSTER_MAX_RECORDS; i++) {
             pv_store_be64(record.s.raw + FIELDS_AT, i);
             for (uint32_t k = 0; k < EACH; k++)
                 pv_store_be32(named + k * all.len / EACH,
                               (a * PV_ROSTER_MAX_RECORDS + i) * EACH + k);
-            assert_int_equal(load(r, &record), PV_OK);
+            assert_ok(load(r, &record));
         }
     }
     settle(r);
@@ -374,8 +371,8 @@ PV_TEST(settling_in_steps_comes_to_the_same)
     add(by_steps, &invite);
     for (uint32_t i = 1; i <= 500; i++) {
         forge_member(&ghost, &w, i);
-        assert_int_equal(load(at_once, &ghost), PV_OK);
-        assert_int_equal(load(by_steps, &ghost), PV_OK);
+        assert_ok(load(at_once, &ghost));
+        assert_ok(load(by_steps, &ghost));
     }
     for (size_t round = 0; round < 2; round++) {
         if (round == 1) {
@@ -515,7 +512,7 @@ PV_TEST(reports_wait_in_order_and_the_newest_are_kept)
             pv_roster_report(r, PV_ROSTER_EV_REFUSED, NULL, "report %u", i);
         unsigned first = round > PV_ROSTER_MAX_REPORTS ? round - PV_ROSTER_MAX_REPORTS : 0;
         for (unsigned i = first; i < round; i++) {
-            assert_int_equal(pv_roster_take_report(r, &report), PV_OK);
+            assert_ok(pv_roster_take_report(r, &report));
             snprintf(text, sizeof(text), "report %u", i);
             assert_string_equal(report.text, text);
         }

@@ -215,8 +215,7 @@ static void offer_invite(struct offers *o, const struct keys *invite, uint32_t u
         f.not_before = T0 - 300 + below(&o->rng, 4) * 200;
         f.not_after = f.not_before + below(&o->rng, 4) * 100;
     }
-    assert_int_equal(
-        pv_make_invite(o->w.created.network_id, pv_signer_sk(some_admin(o)->sk), &f, &m), PV_OK);
+    assert_ok(pv_make_invite(o->w.created.network_id, pv_signer_sk(some_admin(o)->sk), &f, &m));
     offer(o, item_of(&o->w, &m));
 }
 
@@ -225,9 +224,8 @@ static void offer_admission(struct offers *o)
     const struct keys *node = &o->nodes[below(&o->rng, NODES)];
     struct pv_made m;
 
-    assert_int_equal(pv_make_admission(o->w.created.network_id, pv_signer_sk(some_admin(o)->sk),
-                                       node->pk, T0 + below(&o->rng, 2), &m),
-                     PV_OK);
+    assert_ok(pv_make_admission(o->w.created.network_id, pv_signer_sk(some_admin(o)->sk), node->pk,
+                                T0 + below(&o->rng, 2), &m));
     offer(o, item_of(&o->w, &m));
 }
 
@@ -352,9 +350,7 @@ static void take_events(struct machine *m)
 static void begin(struct machine *m, struct world *w)
 {
     struct pv_rng rng = world_rng(w);
-    assert_int_equal(
-        pv_roster_new(pv_made_view(&w->created.network), w->created.network_id, &rng, &m->r),
-        PV_OK);
+    assert_ok(pv_roster_new(pv_made_view(&w->created.network), w->created.network_id, &rng, &m->r));
     test_defer(free_roster, m->r);
     take_events(m);
 }

@@ -78,9 +78,9 @@ PV_TEST(only_who_may_remove_makes_rules)
     (void)say(grant);
     struct item by_member = make_rule(&t.w, &t.carol, 0, 1, PV_RULE_ALLOW, 1);
     struct item by_inviter = make_rule(&t.w, &dave, 0, 1, PV_RULE_ALLOW, 2);
-    assert_int_equal(add_status(t.r, &by_member, &added), PV_OK);
+    assert_ok(add_status(t.r, &by_member, &added));
     assert_int_equal(added, PV_ROSTER_ORPHAN);
-    assert_int_equal(add_status(t.r, &by_inviter, &added), PV_OK);
+    assert_ok(add_status(t.r, &by_inviter, &added));
     assert_int_equal(added, PV_ROSTER_ORPHAN);
     (void)say(make_rule(&t.w, &t.w.root, 0, 1, PV_RULE_ALLOW, 4));
     assert_int_equal(in_force(), 4);
@@ -191,7 +191,7 @@ static void assert_as_in_office(void)
     assert_null(pv_roster_next_route(t.r, route));
     assert_string_equal(pv_roster_by_node(t.r, t.carol.pk)->name, "carla");
     struct item list = make_list(&t.bob, 11, 8001);
-    assert_int_equal(pv_statement_decode(pv_view(list.s.raw, list.s.len), &st), PV_OK);
+    assert_ok(pv_statement_decode(pv_view(list.s.raw, list.s.len), &st));
     assert_true(pv_view_equal(pv_roster_coordinators(t.r), st.u.coordinators.list));
 }
 
@@ -243,14 +243,14 @@ PV_TEST(a_replacement_is_there_before_its_receipt)
     assert_int_equal(in_force(), 2);
     assert_int_equal(pv_roster_size(t.r), size + 1);
     struct pv_st_slot slot;
-    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_OK);
+    assert_ok(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot));
     assert_int_equal(slot.number, 1);
     (void)say(it);
     assert_int_equal(in_force(), 2);
     assert_int_equal(pv_roster_size(t.r), size);
     (void)say(unordered(make_rule(&t.w, &t.bob, 0, 3, PV_RULE_NONE, 0)));
     assert_int_equal(in_force(), 0);
-    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_OK);
+    assert_ok(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot));
     assert_int_equal(slot.number, 0);
     assert_int_equal(slot.seq, 4);
 }
@@ -271,20 +271,20 @@ PV_TEST(tags_are_listed_while_they_are_set)
 PV_TEST(a_free_slot_is_one_in_which_nothing_is_in_force)
 {
     struct pv_st_slot slot;
-    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_OK);
+    assert_ok(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot));
     assert_int_equal(slot.number, 0);
     assert_int_equal(slot.seq, 0);
     struct item it = say(make_rule(&t.w, &t.bob, 0, 5, PV_RULE_ALLOW, 1));
-    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_OK);
+    assert_ok(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot));
     assert_int_equal(slot.number, 1);
-    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_TAG, &slot), PV_OK);
+    assert_ok(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_TAG, &slot));
     assert_int_equal(slot.number, 0);
     (void)say(make_end(&t.w, &t.w.creator, t.bob.pk, hash_of(&it), NULL, 0));
-    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_OK);
+    assert_ok(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot));
     assert_int_equal(slot.number, 0);
     assert_int_equal(slot.seq, 6);
     for (uint16_t i = 0; i < PV_RULE_SLOTS; i++) {
-        assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_OK);
+        assert_ok(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot));
         assert_int_equal(slot.number, i);
         (void)say(make_rule(&t.w, &t.bob, slot.number, slot.seq, PV_RULE_DENY, 1));
     }
@@ -311,14 +311,14 @@ PV_TEST(routes_are_allowed_as_tags_are_set)
     assert_int_equal(allowed(), 3);
     assert_null(pv_roster_next_rule(t.r, NULL));
     struct item own = make_route(&t.w, &t.carol, 0, 1, &t.carol, 4);
-    assert_int_equal(add_status(t.r, &own, &added), PV_OK);
+    assert_ok(add_status(t.r, &own, &added));
     assert_int_equal(added, PV_ROSTER_ORPHAN);
     (void)say(make_route(&t.w, &t.w.creator, 0, 2, NULL, 0));
     assert_int_equal(allowed(), 1);
     (void)say(make_end(&t.w, &t.w.creator, t.bob.pk, hash_of(&it), NULL, 0));
     assert_int_equal(allowed(), 0);
     struct pv_st_slot slot;
-    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_ROUTE, &slot), PV_OK);
+    assert_ok(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_ROUTE, &slot));
     assert_int_equal(slot.number, 0);
     assert_int_equal(slot.seq, 2);
 }
@@ -444,7 +444,7 @@ PV_TEST(each_type_in_a_slot_comes_into_force_in_its_own_list)
         assert_int_equal(next_is(pv_roster_next_rule(t.r, NULL), types[i]), list == PV_LIST_RULES);
         assert_int_equal(next_is(pv_roster_next_route(t.r, NULL), types[i]),
                          list == PV_LIST_ROUTES);
-        assert_int_equal(pv_make_slot_empty(&e->st, t.w.creator.sk, T0, &empty), PV_OK);
+        assert_ok(pv_make_slot_empty(&e->st, t.w.creator.sk, T0, &empty));
         struct item gone = item_of(&t.w, &empty);
         (void)say(gone);
         assert_null(pv_roster_next_rule(t.r, NULL));

@@ -29,7 +29,7 @@ static inline int sign_statement(const struct pv_statement *st, struct made *m)
 static inline struct made make_signed(const struct pv_statement *st)
 {
     struct made m;
-    assert_int_equal(sign_statement(st, &m), PV_OK);
+    assert_ok(sign_statement(st, &m));
     return m;
 }
 
@@ -90,9 +90,8 @@ static struct made make(const struct pv_statement *st, const struct keys *signer
                         const struct keys *node)
 {
     struct made m;
-    assert_int_equal(pv_statement_make(st, pv_signer_sk(signer->sk), node == NULL ? NULL : node->sk,
-                                       m.buf, sizeof(m.buf), &m.len),
-                     PV_OK);
+    assert_ok(pv_statement_make(st, pv_signer_sk(signer->sk), node == NULL ? NULL : node->sk, m.buf,
+                                sizeof(m.buf), &m.len));
     return m;
 }
 
@@ -110,7 +109,7 @@ static size_t list_of(uint8_t *buf, size_t cap, size_t n_coords, size_t n_addrs)
         memset(pk, (int)i + 1, sizeof(pk));
         pv_coordlist_put(&w, pk, hps, n_addrs);
     }
-    assert_int_equal(w.status, PV_OK);
+    assert_ok(w.status);
     return w.len;
 }
 
@@ -234,8 +233,8 @@ PV_TEST(a_statement_made_reads_back_the_same)
     for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
         struct pv_statement want = sample(type), got;
         struct made m = make_sample(type);
-        assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
-        assert_int_equal(pv_statement_verify(&got), PV_OK);
+        assert_ok(pv_statement_decode(pv_view(m.buf, m.len), &got));
+        assert_ok(pv_statement_verify(&got));
         assert_int_equal(got.type, type);
         assert_memory_equal(got.signer, signer.pk, 32);
         if (type == PV_ST_NETWORK) {
@@ -278,7 +277,7 @@ PV_TEST(a_statement_that_was_read_is_made_again_the_same)
     for (size_t i = 0; i < PV_ARRAY_LEN(types); i++) {
         struct pv_statement got;
         struct made m = make_sample(types[i].number);
-        assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
+        assert_ok(pv_statement_decode(pv_view(m.buf, m.len), &got));
         struct made again = make(&got, &signer, NULL);
         assert_int_equal(again.len, m.len);
         assert_memory_equal(again.buf, m.buf, m.len);
@@ -336,7 +335,7 @@ PV_TEST(member_needs_the_nodes_own_signature)
     struct pv_statement st = sample(PV_ST_MEMBER), got;
     struct made m = make(&st, &signer, &other);
 
-    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
+    assert_ok(pv_statement_decode(pv_view(m.buf, m.len), &got));
     assert_int_equal(pv_statement_verify(&got), PV_ERR_AUTH);
 }
 
@@ -345,12 +344,12 @@ PV_TEST(member_may_be_signed_in_two_steps)
     struct keys signer = keys_from(1), node = keys_from(2);
     struct pv_statement st = sample(PV_ST_MEMBER), first, got;
     struct made m = make(&st, &signer, &node);
-    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &first), PV_OK);
+    assert_ok(pv_statement_decode(pv_view(m.buf, m.len), &first));
 
     memcpy(st.u.member.node_sig, first.u.member.node_sig, PV_SIGN_LEN);
     struct made again = make(&st, &signer, NULL);
-    assert_int_equal(pv_statement_decode(pv_view(again.buf, again.len), &got), PV_OK);
-    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_ok(pv_statement_decode(pv_view(again.buf, again.len), &got));
+    assert_ok(pv_statement_verify(&got));
     assert_int_equal(again.len, m.len);
     assert_memory_equal(again.buf, m.buf, m.len);
 }
@@ -496,8 +495,8 @@ PV_TEST(places_of_tls_are_added_as_far_as_they_fit)
     struct pv_coordinator one;
     struct pv_hostport hp;
     size_t len = list_of(list, sizeof(list), 1, 1), got = 0;
-    assert_int_equal(pv_coordlist_with(pv_view(list, len), &tls, out, sizeof(out), &got), PV_OK);
-    assert_int_equal(pv_coordlist_check(pv_view(out, got), sizeof(out)), PV_OK);
+    assert_ok(pv_coordlist_with(pv_view(list, len), &tls, out, sizeof(out), &got));
+    assert_ok(pv_coordlist_check(pv_view(out, got), sizeof(out)));
     struct pv_view rest = pv_view(out, got);
     assert_true(pv_coordlist_next(&rest, &one));
     static const char *const want[] = {"192.0.2.1:3478", "tls:vpn.example:443",
@@ -510,7 +509,7 @@ PV_TEST(places_of_tls_are_added_as_far_as_they_fit)
     /* Again: nothing is there twice. No room for more: the old one, and byte by byte upwards. */
     size_t again = 0;
     memcpy(list, out, got);
-    assert_int_equal(pv_coordlist_with(pv_view(list, got), &tls, out, sizeof(out), &again), PV_OK);
+    assert_ok(pv_coordlist_with(pv_view(list, got), &tls, out, sizeof(out), &again));
     assert_int_equal(again, got);
     len = list_of(list, sizeof(list), 1, 1);
     for (size_t cap = 0; cap <= got; cap++) {
@@ -518,15 +517,15 @@ PV_TEST(places_of_tls_are_added_as_far_as_they_fit)
         assert_int_equal(r, cap < len ? PV_ERR_NO_SPACE : PV_OK);
         if (r == PV_OK) {
             assert_in_range(again, len, cap);
-            assert_int_equal(pv_coordlist_check(pv_view(out, again), cap), PV_OK);
+            assert_ok(pv_coordlist_check(pv_view(out, again), cap));
         }
     }
     /* Eight places at most, and of several coordinators nobody knows whose it is. */
     len = list_of(list, sizeof(list), 1, PV_COORDINATOR_ADDRS_MAX);
-    assert_int_equal(pv_coordlist_with(pv_view(list, len), &tls, out, sizeof(out), &got), PV_OK);
+    assert_ok(pv_coordlist_with(pv_view(list, len), &tls, out, sizeof(out), &got));
     assert_int_equal(got, len);
     len = list_of(list, sizeof(list), 2, 1);
-    assert_int_equal(pv_coordlist_with(pv_view(list, len), &tls, out, sizeof(out), &got), PV_OK);
+    assert_ok(pv_coordlist_with(pv_view(list, len), &tls, out, sizeof(out), &got));
     assert_int_equal(got, len);
     assert_memory_equal(out, list, len);
 }
@@ -540,8 +539,8 @@ PV_TEST(other_addresses_of_a_coordinator_are_added)
     struct pv_coordinator one;
     struct pv_hostport hp;
     size_t len = list_of(list, sizeof(list), 1, 1), got = 0;
-    assert_int_equal(pv_coordlist_with(pv_view(list, len), &more, out, sizeof(out), &got), PV_OK);
-    assert_int_equal(pv_coordlist_check(pv_view(out, got), sizeof(out)), PV_OK);
+    assert_ok(pv_coordlist_with(pv_view(list, len), &more, out, sizeof(out), &got));
+    assert_ok(pv_coordlist_check(pv_view(out, got), sizeof(out)));
     struct pv_view rest = pv_view(out, got);
     assert_true(pv_coordlist_next(&rest, &one));
     static const char *const want[] = {"192.0.2.1:3478", "[2001:db8::1]:3478", "vpn.example:3478"};
@@ -556,8 +555,8 @@ PV_TEST(coordinator_lists_are_canonical_and_bounded)
 {
     uint8_t list[4096];
     size_t len = list_of(list, sizeof(list), PV_COORDINATORS_MAX, 2);
-    assert_int_equal(pv_coordlist_check(pv_view(list, len), PV_STATEMENT_LIST_MAX), PV_OK);
-    assert_int_equal(pv_coordlist_check(pv_view(list, len), len), PV_OK);
+    assert_ok(pv_coordlist_check(pv_view(list, len), PV_STATEMENT_LIST_MAX));
+    assert_ok(pv_coordlist_check(pv_view(list, len), len));
     assert_int_equal(pv_coordlist_check(pv_view(list, len), len - 1), PV_ERR_MALFORMED);
     for (size_t cut = 1; cut < 40; cut++)
         assert_int_not_equal(pv_coordlist_check(pv_view(list, cut), 4096), PV_OK);
@@ -565,7 +564,7 @@ PV_TEST(coordinator_lists_are_canonical_and_bounded)
     len = list_of(list, sizeof(list), PV_COORDINATORS_MAX + 1, 2);
     assert_int_equal(pv_coordlist_check(pv_view(list, len), 4096), PV_ERR_MALFORMED);
     len = list_of(list, sizeof(list), 1, PV_COORDINATOR_ADDRS_MAX);
-    assert_int_equal(pv_coordlist_check(pv_view(list, len), 4096), PV_OK);
+    assert_ok(pv_coordlist_check(pv_view(list, len), 4096));
     /* A ninth address by hand: the writer's own buffer would take it, the check must not. */
     len = list_of(list, sizeof(list), 1, PV_COORDINATOR_ADDRS_MAX + 1);
     assert_int_equal(pv_coordlist_check(pv_view(list, len), 4096), PV_ERR_MALFORMED);
@@ -652,7 +651,7 @@ PV_TEST(only_canonical_addresses_pass)
     for (size_t i = 60; i < 253; i += 60)
         text[i] = '.';
     memcpy(text + 253, ":1", 3);
-    assert_int_equal(pv_hostport_parse(text, 255, &hp), PV_OK);
+    assert_ok(pv_hostport_parse(text, 255, &hp));
     memcpy(text + 253, "a:1", 4);
     assert_int_equal(pv_hostport_parse(text, 256, &hp), PV_ERR_MALFORMED);
 }
@@ -679,11 +678,10 @@ PV_TEST(unknown_types_are_read_up_to_512_bytes)
 
     memcpy(buf + 18, signer.pk, 32);
     size_t body = PV_STATEMENT_SHORT_MAX - PV_SIGN_LEN;
-    assert_int_equal(
-        pv_sign(buf + body, "p2pvpn statement v1", pv_view(buf, body), pv_view(NULL, 0), signer.sk),
-        PV_OK);
-    assert_int_equal(pv_statement_decode(pv_view(buf, PV_STATEMENT_SHORT_MAX), &st), PV_OK);
-    assert_int_equal(pv_statement_verify(&st), PV_OK);
+    assert_ok(pv_sign(buf + body, "p2pvpn statement v1", pv_view(buf, body), pv_view(NULL, 0),
+                      signer.sk));
+    assert_ok(pv_statement_decode(pv_view(buf, PV_STATEMENT_SHORT_MAX), &st));
+    assert_ok(pv_statement_verify(&st));
     assert_int_equal(st.type, 200);
     assert_int_equal(st.u.unknown.len, body - 50);
     assert_int_equal(pv_statement_decode(pv_view(buf, sizeof(buf)), &st), PV_ERR_MALFORMED);
@@ -704,8 +702,7 @@ PV_TEST(make_leaves_a_short_buffer_alone)
                      PV_ERR_NO_SPACE);
     assert_int_equal(len, 0);
     assert_int_equal(buf[0], 0xee);
-    assert_int_equal(pv_statement_make(&st, pv_signer_sk(signer.sk), NULL, buf, m.len, &len),
-                     PV_OK);
+    assert_ok(pv_statement_make(&st, pv_signer_sk(signer.sk), NULL, buf, m.len, &len));
 }
 
 /* --- receipts -------------------------------------------------------------------------------- */
@@ -717,7 +714,7 @@ static struct pv_receipt sample_receipt(uint8_t out[static PV_RECEIPT_LEN])
     memset(f.network_id, 0x77, sizeof(f.network_id));
     memset(f.hash, 0x88, sizeof(f.hash));
     memcpy(f.coordinator, coordinator.pk, sizeof(f.coordinator));
-    assert_int_equal(pv_receipt_make(&f, coordinator.sk, out), PV_OK);
+    assert_ok(pv_receipt_make(&f, coordinator.sk, out));
     return f;
 }
 
@@ -726,9 +723,9 @@ PV_TEST(receipts_read_back_and_notice_every_change)
     uint8_t data[PV_RECEIPT_LEN + 1] = {0};
     struct pv_receipt want = sample_receipt(data), got;
 
-    assert_int_equal(pv_receipt_decode(pv_view(data, PV_RECEIPT_LEN), &got), PV_OK);
+    assert_ok(pv_receipt_decode(pv_view(data, PV_RECEIPT_LEN), &got));
     assert_memory_equal(&got, &want, sizeof(got));
-    assert_int_equal(pv_receipt_verify(pv_view(data, PV_RECEIPT_LEN)), PV_OK);
+    assert_ok(pv_receipt_verify(pv_view(data, PV_RECEIPT_LEN)));
     for (size_t len = 0; len < PV_RECEIPT_LEN; len++) {
         assert_int_not_equal(pv_receipt_decode(pv_view(data, len), &got), PV_OK);
         assert_int_equal(pv_receipt_verify(pv_view(data, len)), PV_ERR_AUTH);
@@ -750,10 +747,9 @@ PV_TEST(a_signature_for_one_purpose_serves_no_other)
     sample_receipt(data);
     struct keys coordinator = keys_from(9);
     data[1] = 129;
-    assert_int_equal(pv_sign(data + PV_RECEIPT_LEN - 64, "p2pvpn receipt v1",
-                             pv_view(data, PV_RECEIPT_LEN - 64), pv_view(NULL, 0), coordinator.sk),
-                     PV_OK);
-    assert_int_equal(pv_statement_decode(pv_view(data, sizeof(data)), &st), PV_OK);
+    assert_ok(pv_sign(data + PV_RECEIPT_LEN - 64, "p2pvpn receipt v1",
+                      pv_view(data, PV_RECEIPT_LEN - 64), pv_view(NULL, 0), coordinator.sk));
+    assert_ok(pv_statement_decode(pv_view(data, sizeof(data)), &st));
     assert_int_equal(pv_statement_verify(&st), PV_ERR_AUTH);
 }
 
@@ -924,7 +920,7 @@ static struct pv_view offers_of(const struct pv_offer *offers, size_t n)
 {
     struct pv_writer w = pv_writer(list_bytes, sizeof(list_bytes));
     pv_offerlist_put(&w, offers, n);
-    assert_int_equal(w.status, PV_OK);
+    assert_ok(w.status);
     return pv_view(list_bytes, w.len);
 }
 
@@ -949,8 +945,8 @@ PV_TEST(routes_and_offers_read_back_the_same)
     struct made m = make_signed(&want);
     struct pv_offer offer;
     char text[PV_ADDR_TEXT];
-    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
-    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_ok(pv_statement_decode(pv_view(m.buf, m.len), &got));
+    assert_ok(pv_statement_verify(&got));
     assert_int_equal(got.u.route.slot.number, 3);
     assert_int_equal(got.u.route.slot.seq, 11);
     assert_int_equal(got.u.route.kind, PV_ROUTE_ALLOW);
@@ -960,8 +956,8 @@ PV_TEST(routes_and_offers_read_back_the_same)
 
     want = sample_offers();
     m = make_signed(&want);
-    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
-    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_ok(pv_statement_decode(pv_view(m.buf, m.len), &got));
+    assert_ok(pv_statement_verify(&got));
     assert_int_equal(got.u.offers.serial, 5);
     assert_int_equal(got.u.offers.time, T0 + 1);
     static const char *const texts[] = {"0.0.0.0/0", "192.168.1.0/24", "2001:db8:1::/48"};
@@ -1070,7 +1066,7 @@ static struct pv_statement sample_rule(void)
     st.u.rule.from = (struct pv_selector){.kind = PV_SELECT_TAG, .len = 5, .value = "guest"};
     st.u.rule.to = (struct pv_selector){.kind = PV_SELECT_NODE, .len = PV_KEY_LEN};
     memcpy(st.u.rule.to.value, node.pk, PV_KEY_LEN);
-    assert_int_equal(pv_ports_parse("ping,tcp/80-90", &st.u.rule.ports), PV_OK);
+    assert_ok(pv_ports_parse("ping,tcp/80-90", &st.u.rule.ports));
     st.u.rule.time = T0 + 1;
     return st;
 }
@@ -1080,8 +1076,8 @@ PV_TEST(tags_and_rules_read_back_the_same)
     struct pv_statement want = sample_tag(), got;
     struct made m = make_signed(&want);
     char text[PV_PORTS_TEXT];
-    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
-    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_ok(pv_statement_decode(pv_view(m.buf, m.len), &got));
+    assert_ok(pv_statement_verify(&got));
     assert_int_equal(got.u.tag.slot.number, 3);
     assert_int_equal(got.u.tag.slot.seq, 11);
     assert_int_equal(got.u.tag.kind, PV_TAG_SET);
@@ -1091,8 +1087,8 @@ PV_TEST(tags_and_rules_read_back_the_same)
 
     want = sample_rule();
     m = make_signed(&want);
-    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
-    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_ok(pv_statement_decode(pv_view(m.buf, m.len), &got));
+    assert_ok(pv_statement_verify(&got));
     assert_int_equal(got.u.rule.slot.number, PV_RULE_SLOTS - 1);
     assert_int_equal(got.u.rule.slot.seq, 12);
     assert_int_equal(got.u.rule.kind, PV_RULE_ALLOW);
@@ -1151,7 +1147,7 @@ PV_TEST(the_longest_rule_is_short)
 static struct pv_view able(const struct pv_roster *r, const struct keys *k, uint32_t abilities,
                            struct pv_made *made)
 {
-    assert_int_equal(pv_make_able(r, k->sk, abilities, T0, made), PV_OK);
+    assert_ok(pv_make_able(r, k->sk, abilities, T0, made));
     return pv_made_view(made);
 }
 
@@ -1172,13 +1168,12 @@ PV_TEST(it_reads_back_and_its_encoding_stays)
     memset(st.network_id, 7, sizeof(st.network_id));
     st.u.able =
         (struct pv_st_able){.serial = 11, .abilities = PV_ABLE_PQ | 0x80000000, .time = 1700000009};
-    assert_int_equal(pv_statement_make(&st, pv_signer_sk(node.sk), NULL, buf, sizeof(buf), &len),
-                     PV_OK);
+    assert_ok(pv_statement_make(&st, pv_signer_sk(node.sk), NULL, buf, sizeof(buf), &len));
     assert_int_equal(len, 50 + 8 + 4 + 8 + 64);
     assert_int_equal(buf[1], 32);
     assert_memory_equal(buf + 50, "\0\0\0\0\0\0\0\x0b\x80\0\0\x01\0\0\0\0", 16);
-    assert_int_equal(pv_statement_decode(pv_view(buf, len), &got), PV_OK);
-    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_ok(pv_statement_decode(pv_view(buf, len), &got));
+    assert_ok(pv_statement_verify(&got));
     assert_memory_equal(&got.u.able, &st.u.able, sizeof(st.u.able));
 }
 
@@ -1195,7 +1190,7 @@ PV_TEST(the_highest_serial_counts)
     const struct pv_member *p = pv_roster_by_name(r, "bob");
     assert_int_equal(p->abilities, 0);
     for (uint32_t i = 0; i < 12; i++) {
-        assert_int_equal(add_raw(r, able(r, &bob, i % 2, &made[i])), PV_OK);
+        assert_ok(add_raw(r, able(r, &bob, i % 2, &made[i])));
         assert_int_equal(pv_roster_by_name(r, "bob")->abilities, i % 2);
     }
     assert_int_equal(add_raw(r, pv_made_view(&made[0])), PV_ERR_REPLAY); /* of long ago */

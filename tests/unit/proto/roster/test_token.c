@@ -15,7 +15,7 @@ static struct pv_token sample_token(void)
     memset(pk, 0x33, sizeof(pk));
     struct pv_writer w = pv_writer(t.list, sizeof(t.list));
     pv_coordlist_put(&w, pk, &hp, 1);
-    assert_int_equal(w.status, PV_OK);
+    assert_ok(w.status);
     t.list_len = w.len;
     return t;
 }
@@ -25,12 +25,12 @@ PV_TEST(tokens_read_back)
     struct pv_token want = sample_token(), got;
     char text[PV_TOKEN_TEXT_BUF];
 
-    assert_int_equal(pv_token_format(&want, text, sizeof(text)), PV_OK);
+    assert_ok(pv_token_format(&want, text, sizeof(text)));
     assert_memory_equal(text, "p2pvpn-", 7);
     assert_int_equal(strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
                                   "0123456789-_"),
                      strlen(text));
-    assert_int_equal(pv_token_parse(text, strlen(text), &got), PV_OK);
+    assert_ok(pv_token_parse(text, strlen(text), &got));
     assert_memory_equal(&got, &want, sizeof(got));
     pv_token_done(&got);
     assert_true(pv_ct_is_zero(&got, sizeof(got)));
@@ -40,7 +40,7 @@ PV_TEST(the_text_of_a_token_does_not_change)
 {
     struct pv_token t = sample_token();
     char text[PV_TOKEN_TEXT_BUF];
-    assert_int_equal(pv_token_format(&t, text, sizeof(text)), PV_OK);
+    assert_ok(pv_token_format(&t, text, sizeof(text)));
     assert_string_equal(text,
                         "p2pvpn-"
                         "AREREREREREREREREREREREiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIgAyMzMzMz"
@@ -71,7 +71,7 @@ PV_TEST(a_cut_or_mistyped_token_is_refused)
 {
     struct pv_token t = sample_token(), got;
     char text[PV_TOKEN_TEXT_BUF + 1];
-    assert_int_equal(pv_token_format(&t, text, sizeof(text)), PV_OK);
+    assert_ok(pv_token_format(&t, text, sizeof(text)));
     size_t len = strlen(text);
 
     for (size_t cut = 0; cut < len; cut++)
@@ -95,9 +95,9 @@ PV_TEST(move_tokens_read_back_and_damaged_ones_are_refused)
     struct pv_token invite = sample_token();
     want = (struct pv_movetoken){.n = 2, .items = {pv_view("grant", 5), pv_view("record", 6)}};
     memset(want.network_id, 0x11, sizeof(want.network_id));
-    assert_int_equal(pv_movetoken_format(&want, text, sizeof(text)), PV_OK);
+    assert_ok(pv_movetoken_format(&want, text, sizeof(text)));
     size_t len = strlen(text);
-    assert_int_equal(pv_movetoken_parse(text, len, &got), PV_OK);
+    assert_ok(pv_movetoken_parse(text, len, &got));
     assert_int_equal(got.n, 2);
     assert_memory_equal(got.network_id, want.network_id, sizeof(got.network_id));
     assert_int_equal(got.items[1].len, 6);
@@ -113,11 +113,11 @@ PV_TEST(move_tokens_read_back_and_damaged_ones_are_refused)
     /* Neither kind is taken for the other. */
     assert_int_equal(pv_token_parse(text, len, &invite), PV_ERR_UNSUPPORTED);
     invite = sample_token();
-    assert_int_equal(pv_token_format(&invite, text, sizeof(text)), PV_OK);
+    assert_ok(pv_token_format(&invite, text, sizeof(text)));
     assert_int_equal(pv_movetoken_parse(text, strlen(text), &got), PV_ERR_UNSUPPORTED);
     /* None, and more than fits. */
     want.n = 0;
-    assert_int_equal(pv_movetoken_format(&want, text, sizeof(text)), PV_OK);
+    assert_ok(pv_movetoken_format(&want, text, sizeof(text)));
     assert_int_equal(pv_movetoken_parse(text, strlen(text), &got), PV_ERR_MALFORMED);
     static uint8_t longest[PV_STATEMENT_MAX];
     want.n = 2;
@@ -140,12 +140,12 @@ PV_TEST(a_token_holds_512_bytes_of_coordinators_and_no_more)
     }
     struct pv_writer w = pv_writer(t.list, sizeof(t.list));
     pv_coordlist_put(&w, pk, hp, 2);
-    assert_int_equal(w.status, PV_OK);
+    assert_ok(w.status);
     assert_int_equal(w.len, PV_TOKEN_LIST_MAX);
     t.list_len = w.len;
-    assert_int_equal(pv_token_format(&t, text, sizeof(text)), PV_OK);
+    assert_ok(pv_token_format(&t, text, sizeof(text)));
     assert_int_equal(strlen(text), PV_TOKEN_TEXT_BUF - 1);
-    assert_int_equal(pv_token_parse(text, strlen(text), &got), PV_OK);
+    assert_ok(pv_token_parse(text, strlen(text), &got));
     assert_int_equal(pv_token_format(&t, text, sizeof(text) - 1), PV_ERR_NO_SPACE);
     t.list_len++;
     assert_int_equal(pv_token_format(&t, text, sizeof(text)), PV_ERR_MALFORMED);
@@ -166,8 +166,8 @@ PV_TEST(urls_read_back_with_and_without_a_secret)
         want.has_secret = i % 2 == 1;
         if (want.has_secret)
             memset(want.secret, 0x55, sizeof(want.secret));
-        assert_int_equal(pv_url_format(&want, text, sizeof(text)), PV_OK);
-        assert_int_equal(pv_url_parse(text, strlen(text), &got), PV_OK);
+        assert_ok(pv_url_format(&want, text, sizeof(text)));
+        assert_ok(pv_url_parse(text, strlen(text), &got));
         assert_string_equal(got.addr.host, want.addr.host);
         assert_int_equal(got.addr.port, want.addr.port);
         assert_int_equal(got.has_secret, want.has_secret);
@@ -214,7 +214,7 @@ PV_TEST(only_the_one_form_of_a_url_passes)
     };
     struct pv_url url;
     const char *good = "p2pvpn://192.0.2.1:3478/" KEY "?c=VVVVVVVVVVVVVVVVVVVVVQ";
-    assert_int_equal(pv_url_parse(good, strlen(good), &url), PV_OK);
+    assert_ok(pv_url_parse(good, strlen(good), &url));
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
         if (pv_url_parse(bad[i], strlen(bad[i]), &url) != PV_ERR_MALFORMED)
             fail_msg("%s", bad[i]);

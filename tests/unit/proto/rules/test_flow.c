@@ -70,7 +70,7 @@ static struct pv_flow flow_of(const struct packet *p, bool incoming)
     uint8_t *exact = malloc(p->len); /* reads beyond it are seen */
     assert_non_null(exact);
     memcpy(exact, p->b, p->len);
-    assert_int_equal(pv_ippkt_parse(pv_view(exact, p->len), &ip), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(exact, p->len), &ip));
     pv_flow_read(&ip, incoming, &f);
     free(exact);
     return f;
@@ -271,7 +271,7 @@ static struct pv_flowtable *new_table(void)
     static struct test_rng g = {.state = 5};
     const struct pv_rng rng = {.fill = test_rng_fill, .ctx = &g};
     struct pv_flowtable *t;
-    assert_int_equal(pv_flowtable_new(&rng, &t), PV_OK);
+    assert_ok(pv_flowtable_new(&rng, &t));
     return t;
 }
 

@@ -41,10 +41,10 @@ PV_TEST(texts_have_one_form)
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_ports p;
         char buf[PV_PORTS_TEXT], twice[PV_PORTS_TEXT];
-        assert_int_equal(pv_ports_parse(rows[i].text, &p), PV_OK);
+        assert_ok(pv_ports_parse(rows[i].text, &p));
         assert_string_equal(pv_ports_format(&p, buf), rows[i].form);
         struct pv_ports again;
-        assert_int_equal(pv_ports_parse(buf, &again), PV_OK);
+        assert_ok(pv_ports_parse(buf, &again));
         assert_string_equal(pv_ports_format(&again, twice), buf);
     }
 }
@@ -77,10 +77,9 @@ PV_TEST(bad_texts_are_refused)
         assert_int_equal(pv_ports_parse(bad[i], &p), PV_ERR_MALFORMED);
     }
     struct pv_ports p;
-    assert_int_equal(pv_ports_parse("tcp/1,tcp/3,tcp/5,tcp/7,tcp/9,tcp/11,tcp/13,tcp/15,tcp/17,"
-                                    "tcp/19,tcp/21,tcp/23,tcp/25,tcp/27,tcp/29,tcp/31",
-                                    &p),
-                     PV_OK);
+    assert_ok(pv_ports_parse("tcp/1,tcp/3,tcp/5,tcp/7,tcp/9,tcp/11,tcp/13,tcp/15,tcp/17,"
+                             "tcp/19,tcp/21,tcp/23,tcp/25,tcp/27,tcp/29,tcp/31",
+                             &p));
     assert_int_equal(pv_ports_parse("1,3,5,7,9,11,13,15,17", &p), PV_ERR_LIMIT);
 }
 
@@ -88,10 +87,10 @@ PV_TEST(bytes_read_back_and_have_one_form)
 {
     struct pv_ports p, got;
     uint8_t buf[PV_PORTS_BYTES];
-    assert_int_equal(pv_ports_parse("ping,tcp/22,udp/5-9,proto/47", &p), PV_OK);
+    assert_ok(pv_ports_parse("ping,tcp/22,udp/5-9,proto/47", &p));
     size_t len = pv_ports_encode(&p, buf);
     assert_int_equal(len, 4 * PV_PORTS_ENTRY);
-    assert_int_equal(pv_ports_decode(pv_view(buf, len), &got), PV_OK);
+    assert_ok(pv_ports_decode(pv_view(buf, len), &got));
     char text[PV_PORTS_TEXT];
     assert_string_equal(pv_ports_format(&got, text), "ping,tcp/22,udp/5-9,proto/47");
     for (size_t cut = 0; cut < len; cut++) {
@@ -143,7 +142,7 @@ static struct pv_ports random_ports(struct test_rng *g)
         snprintf(text, sizeof(text), "tcp/%u-%u,tcp/%u", lo, hi, 65535 - lo);
         break;
     }
-    assert_int_equal(pv_ports_parse(text, &p), PV_OK);
+    assert_ok(pv_ports_parse(text, &p));
     return p;
 }
 
@@ -175,7 +174,7 @@ PV_TEST(a_table_says_what_its_rules_say)
             lines[i] = (struct pv_ruleline){
                 .rule = (uint16_t)(3 * i + 1), .allow = below(&g, 2) == 0, .ports = &ports[i]};
         }
-        assert_int_equal(pv_ruletable_new(lines, n, allow, local, &t), PV_OK);
+        assert_ok(pv_ruletable_new(lines, n, allow, local, &t));
         for (size_t i = 0; i < 600; i++) {
             uint8_t proto = protos[below(&g, PV_ARRAY_LEN(protos))];
             uint16_t port = (uint16_t)(i < 100 ? i : 65535 - below(&g, 90));
@@ -192,13 +191,13 @@ PV_TEST(a_number_beyond_the_limit_is_refused)
 {
     struct pv_ports all;
     struct pv_ruletable *t;
-    assert_int_equal(pv_ports_parse("all", &all), PV_OK);
+    assert_ok(pv_ports_parse("all", &all));
     struct pv_ruleline line = {.rule = 0, .allow = true, .ports = &all};
     assert_int_equal(pv_ruletable_new(&line, 1, true, NULL, &t), PV_ERR_LIMIT);
     line.rule = PV_RULES_MAX + 1;
     assert_int_equal(pv_ruletable_new(&line, 1, true, NULL, &t), PV_ERR_LIMIT);
     line.rule = PV_RULES_MAX;
-    assert_int_equal(pv_ruletable_new(&line, 1, false, NULL, &t), PV_OK);
+    assert_ok(pv_ruletable_new(&line, 1, false, NULL, &t));
     assert_true(pv_ruletable_look(t, PV_PORTS_TCP, 65535).allow);
     assert_int_equal(pv_ruletable_look(t, PV_PORTS_TCP, 0).rule, PV_RULES_MAX);
     pv_ruletable_unref(t);
@@ -276,7 +275,7 @@ PV_TEST(a_policy_says_what_its_rules_say)
         bool has[NODES][TAGS] = {{false}};
         bool deny = below(&g, 2) == 0;
         size_t n = below(&g, 20);
-        assert_int_equal(pv_policy_new(&p), PV_OK);
+        assert_ok(pv_policy_new(&p));
         for (size_t i = 0; i < n; i++) {
             rules[i] = (struct pv_policy_rule){.place = below(&g, 6),
                                                .allow = below(&g, 2) == 0,
@@ -284,14 +283,14 @@ PV_TEST(a_policy_says_what_its_rules_say)
                                                .to = random_selector(&g),
                                                .ports = random_ports(&g)};
             memset(rules[i].id, (int)(i * 7 % 20 + 1), sizeof(rules[i].id));
-            assert_int_equal(pv_policy_add(p, &rules[i]), PV_OK);
+            assert_ok(pv_policy_add(p, &rules[i]));
         }
         for (size_t i = 0; i < 10; i++) {
             size_t node = below(&g, NODES), tag = below(&g, TAGS);
             uint8_t key[PV_KEY_LEN];
             node_key(node, key);
             has[node][tag] = true;
-            assert_int_equal(pv_policy_tag(p, key, tags[tag]), PV_OK);
+            assert_ok(pv_policy_tag(p, key, tags[tag]));
         }
         if (deny)
             pv_policy_deny_by_default(p);
@@ -317,7 +316,7 @@ PV_TEST(a_policy_says_what_its_rules_say)
             assert_int_equal(got.allow, want.allow);
             assert_int_equal(got.rule, want.rule);
             assert_int_equal(pv_policy_lines(p, f, t, got_lines), lines);
-            assert_int_equal(pv_ruletable_new(got_lines, lines, !deny, NULL, &table), PV_OK);
+            assert_ok(pv_ruletable_new(got_lines, lines, !deny, NULL, &table));
             got = pv_ruletable_look(table, proto, port);
             assert_int_equal(got.allow, want.allow);
             assert_int_equal(got.rule, want.rule);
@@ -333,10 +332,10 @@ PV_TEST(tags_are_listed_once_and_in_order)
     uint8_t key[PV_KEY_LEN], other[PV_KEY_LEN];
     node_key(0, key);
     node_key(1, other);
-    assert_int_equal(pv_policy_new(&p), PV_OK);
-    assert_int_equal(pv_policy_tag(p, key, "server"), PV_OK);
-    assert_int_equal(pv_policy_tag(p, key, "guest"), PV_OK);
-    assert_int_equal(pv_policy_tag(p, key, "server"), PV_OK);
+    assert_ok(pv_policy_new(&p));
+    assert_ok(pv_policy_tag(p, key, "server"));
+    assert_ok(pv_policy_tag(p, key, "guest"));
+    assert_ok(pv_policy_tag(p, key, "server"));
     pv_policy_finish(p);
     assert_true(pv_policy_is_empty(p)); /* tags alone restrict nobody */
     assert_string_equal(pv_policy_tag_of(p, key, 0), "guest");
@@ -355,7 +354,7 @@ PV_TEST(selectors_read_back_or_are_refused)
     for (size_t i = 0; i < 50; i++) {
         struct pv_selector s = random_selector(&g), got;
         size_t len = pv_selector_encode(&s, buf);
-        assert_int_equal(pv_selector_decode(pv_view(buf, len), &got), PV_OK);
+        assert_ok(pv_selector_decode(pv_view(buf, len), &got));
         assert_memory_equal(&got, &s, sizeof(s));
         for (size_t cut = 0; cut < len; cut++)
             assert_int_equal(pv_selector_decode(pv_view(buf, cut), &got), PV_ERR_MALFORMED);
@@ -381,18 +380,18 @@ PV_TEST(networks_behind_a_node_have_rules_of_their_own)
     lan = test_prefix("192.168.1.0/24");
     printer = test_prefix("192.168.1.7/32");
     other = test_prefix("192.168.2.0/24");
-    assert_int_equal(pv_policy_new(&p), PV_OK);
+    assert_ok(pv_policy_new(&p));
     struct pv_policy_rule r = {.place = 1, .allow = true};
-    assert_int_equal(pv_ports_parse("tcp/22", &r.ports), PV_OK);
+    assert_ok(pv_ports_parse("tcp/22", &r.ports));
     r.to = (struct pv_selector){.kind = PV_SELECT_NODE, .len = PV_KEY_LEN};
     memcpy(r.to.value, nas, PV_KEY_LEN);
-    assert_int_equal(pv_policy_add(p, &r), PV_OK);
+    assert_ok(pv_policy_add(p, &r));
     r.place = 2;
     r.to = pv_selector_of_prefix(&lan);
     assert_true(pv_selector_prefix(&r.to, &got));
     assert_true(pv_addr_equal(&got.base, &lan.base) && got.bits == lan.bits);
-    assert_int_equal(pv_ports_parse("tcp/80", &r.ports), PV_OK);
-    assert_int_equal(pv_policy_add(p, &r), PV_OK);
+    assert_ok(pv_ports_parse("tcp/80", &r.ports));
+    assert_ok(pv_policy_add(p, &r));
     pv_policy_deny_by_default(p);
     pv_policy_finish(p);
     assert_true(pv_policy_decide(p, alice, nas, PV_PORTS_TCP, 22).allow);
@@ -405,11 +404,11 @@ PV_TEST(networks_behind_a_node_have_rules_of_their_own)
     assert_int_equal(lines[0].rule, 2);
     pv_policy_free(p);
 
-    assert_int_equal(pv_policy_new(&p), PV_OK);
+    assert_ok(pv_policy_new(&p));
     r.allow = false;
     r.to = (struct pv_selector){.kind = PV_SELECT_NODE, .len = PV_KEY_LEN};
     memcpy(r.to.value, nas, PV_KEY_LEN);
-    assert_int_equal(pv_policy_add(p, &r), PV_OK);
+    assert_ok(pv_policy_add(p, &r));
     pv_policy_finish(p);
     assert_false(pv_policy_decide_beyond(p, alice, nas, &printer, web).allow);
     assert_true(pv_policy_decide_beyond(p, alice, alice, &printer, web).allow);

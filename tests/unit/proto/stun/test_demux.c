@@ -93,7 +93,7 @@ PV_TEST(no_length_makes_a_wireguard_message_out_of_stun)
                                     txid);
                 if (body > 0)
                     pv_stun_put_padding(&w, body - 4);
-                assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+                assert_ok(pv_stun_write_end(&w, &len));
                 assert_int_equal(pv_demux(pv_view(buf, len)), PV_DEMUX_STUN);
                 assert_false(buf[0] >= 1 && buf[0] <= 4 && buf[1] == 0 && buf[2] == 0);
             }

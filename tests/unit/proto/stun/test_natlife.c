@@ -61,7 +61,7 @@ static void answer(struct fixture *f, unsigned sock, struct pv_view request)
     uint32_t response = 0;
     unsigned to = sock;
     size_t len;
-    assert_int_equal(pv_stun_decode(request, &msg), PV_OK);
+    assert_ok(pv_stun_decode(request, &msg));
     struct pv_addr mapped = pv_addr4(198, 51, 100, 7, f->bindings[sock].port);
     bool asked = pv_stun_get_u32(&msg, PV_STUN_ATTR_RESPONSE_PORT, &response) == PV_OK;
     if (asked && f->old) {
@@ -77,7 +77,7 @@ static void answer(struct fixture *f, unsigned sock, struct pv_view request)
                 break;
         to = asked ? to : sock;
     }
-    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&w, &len));
     if (to < PV_NATLIFE_SOCKETS)
         (void)!pv_natlife_handle_input(&f->l, to, &f->server, pv_view(buf, len), f->now);
 }
@@ -185,7 +185,7 @@ PV_TEST(answers_of_strangers_count_nothing)
     size_t len;
     unsigned sock;
     begin(&f, PV_S(60), 0);
-    assert_int_equal(pv_natlife_poll_transmit(&f.l, buf, &len, &sock), PV_OK);
+    assert_ok(pv_natlife_poll_transmit(&f.l, buf, &len, &sock));
     assert_int_equal(sock, PV_NATLIFE_WATCH);
     struct pv_addr other = pv_addr4(192, 0, 2, 1, 3478);
     assert_int_equal(pv_natlife_handle_input(&f.l, 0, &other, pv_view(buf, len), f.now),

@@ -66,10 +66,10 @@ static void hold(struct pv_portmap *p, uint32_t lifetime, uint32_t epoch, pv_ns 
     uint8_t buf[60], bytes[60];
     struct pv_portmap_event ev;
     start(p, now);
-    assert_int_equal(pv_portmap_poll_transmit(p, buf), PV_OK);
+    assert_ok(pv_portmap_poll_transmit(p, buf));
     answer(bytes, lifetime, epoch);
-    assert_int_equal(give(p, bytes, 60, now), PV_OK);
-    assert_int_equal(pv_portmap_poll_event(p, &ev), PV_OK);
+    assert_ok(give(p, bytes, 60, now));
+    assert_ok(pv_portmap_poll_event(p, &ev));
     assert_int_equal(ev.type, PV_PORTMAP_MAPPED);
     assert_int_equal(p->state, PV_PORTMAP_HELD);
 }
@@ -113,7 +113,7 @@ PV_TEST(an_answer_is_read_whole)
 {
     struct pv_portmap_answer a;
     struct pv_addr want = pv_addr4(203, 0, 113, 7, 41641);
-    assert_int_equal(pv_portmap_decode(pv_view(GRANTED, 60), &a), PV_OK);
+    assert_ok(pv_portmap_decode(pv_view(GRANTED, 60), &a));
     assert_int_equal(a.opcode, PV_PORTMAP_MAP);
     assert_int_equal(a.code, PV_PORTMAP_SUCCESS);
     assert_int_equal(a.lifetime, 3600);
@@ -143,11 +143,11 @@ PV_TEST(bounds_are_kept)
     memcpy(big, GRANTED, 60);
     for (size_t at = 60; at < sizeof(big); at += 4) /* options without a body */
         memcpy(big + at, (uint8_t[]){200, 0, 0, 0}, 4);
-    assert_int_equal(pv_portmap_decode(pv_view(big, 1100), &a), PV_OK);
+    assert_ok(pv_portmap_decode(pv_view(big, 1100), &a));
     assert_int_equal(pv_portmap_decode(pv_view(big, 1104), &a), PV_ERR_LIMIT);
     assert_int_equal(pv_portmap_decode(pv_view(big, 62), &a), PV_ERR_MALFORMED);
     big[63] = 4; /* the first option ends with the message, then one beyond */
-    assert_int_equal(pv_portmap_decode(pv_view(big, 68), &a), PV_OK);
+    assert_ok(pv_portmap_decode(pv_view(big, 68), &a));
     big[63] = 5;
     assert_int_equal(pv_portmap_decode(pv_view(big, 68), &a), PV_ERR_MALFORMED);
     memcpy(big, REQUEST, 60);
@@ -161,7 +161,7 @@ PV_TEST(another_version_is_told_whatever_its_form)
 {
     static const uint8_t natpmp[8] = {0, 129, 0, 1, 0, 0, 0, 9}; /* RFC 6886 s3.5 */
     struct pv_portmap_answer a;
-    assert_int_equal(pv_portmap_decode(pv_view(natpmp, 8), &a), PV_OK);
+    assert_ok(pv_portmap_decode(pv_view(natpmp, 8), &a));
     assert_int_equal(a.version, 0);
     assert_int_equal(a.code, PV_PORTMAP_UNSUPP_VERSION);
     for (unsigned c = 0; c < 20; c++)
@@ -210,14 +210,14 @@ PV_TEST(a_mapping_is_asked_for_and_held)
     uint8_t buf[60];
     start(&p, PV_S(1));
     assert_int_equal(give(&p, GRANTED, 60, PV_S(1)), PV_ERR_NOT_FOUND); /* nobody has asked */
-    assert_int_equal(pv_portmap_poll_transmit(&p, buf), PV_OK);
+    assert_ok(pv_portmap_poll_transmit(&p, buf));
     assert_memory_equal(buf, REQUEST, 60);
     assert_int_equal(pv_portmap_poll_transmit(&p, buf), PV_ERR_AGAIN);
-    assert_int_equal(give(&p, GRANTED, 60, PV_S(1)), PV_OK);
-    assert_int_equal(pv_portmap_poll_event(&p, &ev), PV_OK);
+    assert_ok(give(&p, GRANTED, 60, PV_S(1)));
+    assert_ok(pv_portmap_poll_event(&p, &ev));
     assert_int_equal(ev.type, PV_PORTMAP_MAPPED);
     assert_true(pv_addr_equal(&ev.external, &want));
-    assert_int_equal(give(&p, GRANTED, 60, PV_S(1)), PV_OK); /* a duplicate is no news */
+    assert_ok(give(&p, GRANTED, 60, PV_S(1))); /* a duplicate is no news */
     assert_int_equal(pv_portmap_poll_event(&p, &ev), PV_ERR_AGAIN);
 }
 
@@ -227,7 +227,7 @@ PV_TEST(answers_to_others_do_not_count)
     uint8_t buf[60], bytes[60];
     struct pv_addr other = ROUTER;
     start(&p, PV_S(1));
-    assert_int_equal(pv_portmap_poll_transmit(&p, buf), PV_OK);
+    assert_ok(pv_portmap_poll_transmit(&p, buf));
     other.ip[3] = 2;
     assert_int_equal(pv_portmap_handle_input(&p, &other, pv_view(GRANTED, 60), PV_S(1)),
                      PV_ERR_NOT_FOUND);
@@ -276,11 +276,11 @@ PV_TEST(a_refusal_says_why_and_for_how_long)
         struct pv_portmap_event ev;
         uint8_t buf[60], bytes[60];
         start(&p, PV_S(1));
-        assert_int_equal(pv_portmap_poll_transmit(&p, buf), PV_OK);
+        assert_ok(pv_portmap_poll_transmit(&p, buf));
         answer(bytes, rows[i].lifetime, 5);
         bytes[3] = rows[i].code;
-        assert_int_equal(give(&p, bytes, 60, PV_S(1)), PV_OK);
-        assert_int_equal(pv_portmap_poll_event(&p, &ev), PV_OK);
+        assert_ok(give(&p, bytes, 60, PV_S(1)));
+        assert_ok(pv_portmap_poll_event(&p, &ev));
         assert_int_equal(ev.status, PV_ERR_REFUSED);
         assert_int_equal(ev.code, rows[i].code);
         assert_true(ev.retry_in == PV_S(rows[i].seconds));
@@ -295,12 +295,12 @@ PV_TEST(a_natpmp_router_is_told_apart)
     struct pv_portmap_event ev;
     uint8_t buf[60];
     start(&p, PV_S(1));
-    assert_int_equal(pv_portmap_poll_transmit(&p, buf), PV_OK);
-    assert_int_equal(give(&p, natpmp, sizeof(natpmp), PV_S(1)), PV_OK);
-    assert_int_equal(pv_portmap_poll_event(&p, &ev), PV_OK);
+    assert_ok(pv_portmap_poll_transmit(&p, buf));
+    assert_ok(give(&p, natpmp, sizeof(natpmp), PV_S(1)));
+    assert_ok(pv_portmap_poll_event(&p, &ev));
     assert_int_equal(ev.status, PV_ERR_UNSUPPORTED);
     hold(&p, 100, 5, PV_S(1)); /* what is held is not lost to a few forged bytes */
-    assert_int_equal(give(&p, natpmp, sizeof(natpmp), PV_S(2)), PV_OK);
+    assert_ok(give(&p, natpmp, sizeof(natpmp), PV_S(2)));
     assert_int_equal(p.state, PV_PORTMAP_HELD);
 }
 
@@ -311,14 +311,14 @@ PV_TEST(a_mapping_to_nowhere_is_none)
         struct pv_portmap_event ev;
         uint8_t buf[60], bytes[60];
         start(&p, PV_S(1));
-        assert_int_equal(pv_portmap_poll_transmit(&p, buf), PV_OK);
+        assert_ok(pv_portmap_poll_transmit(&p, buf));
         answer(bytes, i == 0 ? 0 : 60, 5);
         if (i == 1)
             pv_store_be16(bytes + 42, 0);
         if (i == 2)
             memset(bytes + 56, 0, 4);
-        assert_int_equal(give(&p, bytes, 60, PV_S(1)), PV_OK);
-        assert_int_equal(pv_portmap_poll_event(&p, &ev), PV_OK);
+        assert_ok(give(&p, bytes, 60, PV_S(1)));
+        assert_ok(pv_portmap_poll_event(&p, &ev));
         assert_int_equal(ev.type, PV_PORTMAP_FAILED);
     }
 }
@@ -360,12 +360,12 @@ PV_TEST(one_that_expired_unasked_is_asked_for_before_it_counts_as_lost)
     pv_ns now = PV_S(100 + 3 * 3600);
     pv_portmap_handle_timeout(&p, now);
     assert_int_equal(pv_portmap_poll_event(&p, &ev), PV_ERR_AGAIN);
-    assert_int_equal(pv_portmap_poll_transmit(&p, buf), PV_OK);
+    assert_ok(pv_portmap_poll_transmit(&p, buf));
     assert_memory_equal(buf + 56, GRANTED + 56, 4); /* it suggests what it had */
     answer(bytes, 800, 5 + 3 * 3600);
-    assert_int_equal(give(&p, bytes, 60, now), PV_OK);
+    assert_ok(give(&p, bytes, 60, now));
     assert_int_equal(p.state, PV_PORTMAP_HELD);
-    assert_int_equal(pv_portmap_poll_event(&p, &ev), PV_OK);
+    assert_ok(pv_portmap_poll_event(&p, &ev));
     assert_int_equal(ev.type, PV_PORTMAP_MAPPED);
 
     /* The router is silent: it ends after the usual four requests. */
@@ -386,10 +386,10 @@ PV_TEST(a_renewal_starts_the_life_anew)
     uint8_t buf[60], bytes[60];
     hold(&p, 800, 5, PV_S(100));
     pv_portmap_handle_timeout(&p, pv_portmap_next_timeout(&p));
-    assert_int_equal(pv_portmap_poll_transmit(&p, buf), PV_OK);
+    assert_ok(pv_portmap_poll_transmit(&p, buf));
     answer(bytes, 4000000000u, 5 + (uint32_t)(p.now / PV_S(1)) - 100);
     pv_ns now = p.now;
-    assert_int_equal(give(&p, bytes, 60, now), PV_OK);
+    assert_ok(give(&p, bytes, 60, now));
     assert_int_equal(pv_portmap_poll_event(&p, &ev), PV_ERR_AGAIN);
     assert_true(p.expires == now + PV_S(86400)); /* s15: no absurd lifetimes */
 }
@@ -402,8 +402,8 @@ PV_TEST(an_update_of_the_router_is_believed)
     hold(&p, 800, 5, PV_S(100));
     answer(bytes, 800, 15);
     bytes[59] = 99; /* s14.2: another outer address */
-    assert_int_equal(give(&p, bytes, 60, PV_S(110)), PV_OK);
-    assert_int_equal(pv_portmap_poll_event(&p, &ev), PV_OK);
+    assert_ok(give(&p, bytes, 60, PV_S(110)));
+    assert_ok(pv_portmap_poll_event(&p, &ev));
     assert_int_equal(ev.type, PV_PORTMAP_MAPPED);
     assert_int_equal(ev.external.ip[3], 99);
 }
@@ -414,14 +414,14 @@ PV_TEST(an_announced_restart_makes_it_ask_again)
     uint8_t announce[24] = {2, 128}, buf[60];
     hold(&p, 7200, 1000, PV_S(100));
     pv_store_be32(announce + 8, 1010);
-    assert_int_equal(give(&p, announce, 24, PV_S(110)), PV_OK);
+    assert_ok(give(&p, announce, 24, PV_S(110)));
     assert_int_equal(p.state, PV_PORTMAP_HELD); /* the epoch is as expected */
     pv_store_be32(announce + 8, 1);
-    assert_int_equal(give(&p, announce, 24, PV_S(111)), PV_OK);
+    assert_ok(give(&p, announce, 24, PV_S(111)));
     assert_int_equal(p.state, PV_PORTMAP_ASKING);
     assert_true(pv_portmap_next_timeout(&p) <= PV_S(116)); /* s14.1.3: 0 to 5 s */
     pv_portmap_handle_timeout(&p, pv_portmap_next_timeout(&p));
-    assert_int_equal(pv_portmap_poll_transmit(&p, buf), PV_OK);
+    assert_ok(pv_portmap_poll_transmit(&p, buf));
     assert_int_equal(pv_load_be16(buf + 42), 41641); /* the same port, please */
 }
 
@@ -431,7 +431,7 @@ PV_TEST(asking_again_is_at_once)
     uint8_t buf[60];
     hold(&p, 7200, 1000, PV_S(100));
     pv_portmap_again(&p, PV_S(105));
-    assert_int_equal(pv_portmap_poll_transmit(&p, buf), PV_OK);
+    assert_ok(pv_portmap_poll_transmit(&p, buf));
     assert_memory_equal(buf + 24, NONCE, 12);
 }
 
@@ -444,7 +444,7 @@ PV_TEST(a_mapping_is_given_back_with_its_own_nonce)
     pv_portmap_release(&p, PV_S(110));
     unsigned n = 0;
     for (; p.state != PV_PORTMAP_IDLE && n < 9; n++) {
-        assert_int_equal(pv_portmap_poll_transmit(&p, buf), PV_OK);
+        assert_ok(pv_portmap_poll_transmit(&p, buf));
         assert_memory_equal(buf + 24, NONCE, 12);
         assert_int_equal(pv_load_be32(buf + 4), 0);
         pv_portmap_handle_timeout(&p, pv_portmap_next_timeout(&p));

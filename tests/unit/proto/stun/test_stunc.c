@@ -20,7 +20,7 @@ static void begin(size_t padding)
     f->rng = test_rng_make(&f->seed, 7);
     f->cfg = (struct pv_stunc_config){.server = pv_addr4(192, 0, 2, 1, 3478), .padding = padding};
     pv_stunc_start(&f->c, &f->cfg, &f->rng, PV_S(1));
-    assert_int_equal(pv_stunc_poll_transmit(&f->c, f->req, sizeof(f->req), &f->req_len), PV_OK);
+    assert_ok(pv_stunc_poll_transmit(&f->c, f->req, sizeof(f->req), &f->req_len));
     size_t none;
     assert_int_equal(pv_stunc_poll_transmit(&f->c, f->req, sizeof(f->req), &none), PV_ERR_AGAIN);
 }
@@ -32,7 +32,7 @@ static struct pv_view answer(uint8_t *buf, size_t cap, uint16_t attr)
     struct pv_addr mapped = pv_addr4(203, 0, 113, 9, 40000);
     size_t len;
 
-    assert_int_equal(pv_stun_decode(pv_view(f->req, f->req_len), &msg), PV_OK);
+    assert_ok(pv_stun_decode(pv_view(f->req, f->req_len), &msg));
     if (attr == PV_STUN_ATTR_ERROR_CODE) {
         pv_stun_write_answer(&w, buf, cap, PV_STUN_ERROR, &msg);
         pv_stun_put_error(&w, PV_STUN_E_UNKNOWN_ATTRIBUTE, "");
@@ -43,7 +43,7 @@ static struct pv_view answer(uint8_t *buf, size_t cap, uint16_t attr)
         else if (attr != 0)
             pv_stun_put_xor_addr(&w, attr, &mapped);
     }
-    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&w, &len));
     return pv_view(buf, len);
 }
 
@@ -56,9 +56,8 @@ PV_TEST(reports_the_mapped_address_and_the_round_trip)
         uint8_t buf[128];
         begin(0);
         struct pv_view ans = answer(buf, sizeof(buf), ATTRS[i]);
-        assert_int_equal(pv_stunc_handle_input(&f->c, &f->cfg.server, ans, PV_S(1) + PV_MS(30)),
-                         PV_OK);
-        assert_int_equal(pv_stunc_poll_event(&f->c, &ev), PV_OK);
+        assert_ok(pv_stunc_handle_input(&f->c, &f->cfg.server, ans, PV_S(1) + PV_MS(30)));
+        assert_ok(pv_stunc_poll_event(&f->c, &ev));
         assert_int_equal(ev.type, PV_STUNC_MAPPED);
         assert_true(pv_addr_equal(&ev.mapped, &want));
         assert_true(ev.rtt == PV_MS(30));
@@ -88,7 +87,7 @@ PV_TEST(ignores_other_sources_ids_and_kinds)
     for (size_t len = 0; len < ans.len; len++)
         assert_int_equal(pv_stunc_handle_input(&f->c, &f->cfg.server, pv_view(buf, len), PV_S(1)),
                          PV_ERR_TRUNCATED);
-    assert_int_equal(pv_stunc_handle_input(&f->c, &f->cfg.server, ans, PV_S(1)), PV_OK);
+    assert_ok(pv_stunc_handle_input(&f->c, &f->cfg.server, ans, PV_S(1)));
 }
 
 PV_TEST(an_answer_from_elsewhere_counts_where_it_was_asked_for)
@@ -115,7 +114,7 @@ PV_TEST(an_answer_from_elsewhere_counts_where_it_was_asked_for)
                                           .change = rows[i].change,
                                           .response_port = 0xa2a9};
         pv_stunc_start(&f->c, &f->cfg, &f->rng, PV_S(1));
-        assert_int_equal(pv_stunc_poll_transmit(&f->c, f->req, sizeof(f->req), &len), PV_OK);
+        assert_ok(pv_stunc_poll_transmit(&f->c, f->req, sizeof(f->req), &len));
         f->req_len = len;
         assert_int_equal(len, 20 + 8 + 8 + 8);
         const uint8_t attrs[16] = {0, 3,    0, 4, 0,    0,    0, (uint8_t)rows[i].change,
@@ -127,8 +126,8 @@ PV_TEST(an_answer_from_elsewhere_counts_where_it_was_asked_for)
             assert_int_equal(r, PV_ERR_NOT_FOUND);
             continue;
         }
-        assert_int_equal(r, PV_OK);
-        assert_int_equal(pv_stunc_poll_event(&f->c, &ev), PV_OK);
+        assert_ok(r);
+        assert_ok(pv_stunc_poll_event(&f->c, &ev));
         if (rows[i].status != (ev.type == PV_STUNC_MAPPED ? PV_OK : ev.status))
             fail_msg("%s", rows[i].why);
     }
@@ -148,7 +147,7 @@ PV_TEST(repeats_as_the_rfc_says_and_gives_up_at_39_5_seconds)
         pv_stunc_handle_timeout(&f->c, at - 1);
         assert_int_equal(pv_stunc_poll_transmit(&f->c, again, sizeof(again), &len), PV_ERR_AGAIN);
         pv_stunc_handle_timeout(&f->c, at);
-        assert_int_equal(pv_stunc_poll_transmit(&f->c, again, sizeof(again), &len), PV_OK);
+        assert_ok(pv_stunc_poll_transmit(&f->c, again, sizeof(again), &len));
         assert_int_equal(len, f->req_len);
         assert_memory_equal(again, f->req, len);
     }
@@ -156,7 +155,7 @@ PV_TEST(repeats_as_the_rfc_says_and_gives_up_at_39_5_seconds)
     pv_stunc_handle_timeout(&f->c, PV_S(1) + PV_MS(39500) - 1);
     assert_int_equal(pv_stunc_poll_event(&f->c, &ev), PV_ERR_AGAIN);
     pv_stunc_handle_timeout(&f->c, PV_S(1) + PV_MS(39500));
-    assert_int_equal(pv_stunc_poll_event(&f->c, &ev), PV_OK);
+    assert_ok(pv_stunc_poll_event(&f->c, &ev));
     assert_int_equal(ev.type, PV_STUNC_FAILED);
     assert_int_equal(ev.status, PV_ERR_TIMEOUT);
     assert_false(pv_stunc_is_running(&f->c));
@@ -170,23 +169,23 @@ PV_TEST(asks_again_without_padding_when_the_server_does_not_know_it)
     uint8_t first_id[PV_STUN_TXID_LEN];
 
     begin(40);
-    assert_int_equal(pv_stun_decode(pv_view(f->req, f->req_len), &msg), PV_OK);
+    assert_ok(pv_stun_decode(pv_view(f->req, f->req_len), &msg));
     assert_true(pv_stun_has(&msg, PV_STUN_ATTR_PADDING));
     assert_true(f->req_len >= 52);
     memcpy(first_id, msg.txid, sizeof(first_id));
 
     struct pv_view refusal = answer(buf, sizeof(buf), PV_STUN_ATTR_ERROR_CODE);
-    assert_int_equal(pv_stunc_handle_input(&f->c, &f->cfg.server, refusal, PV_S(2)), PV_OK);
+    assert_ok(pv_stunc_handle_input(&f->c, &f->cfg.server, refusal, PV_S(2)));
     assert_int_equal(pv_stunc_poll_event(&f->c, &ev), PV_ERR_AGAIN);
-    assert_int_equal(pv_stunc_poll_transmit(&f->c, f->req, sizeof(f->req), &f->req_len), PV_OK);
-    assert_int_equal(pv_stun_decode(pv_view(f->req, f->req_len), &msg), PV_OK);
+    assert_ok(pv_stunc_poll_transmit(&f->c, f->req, sizeof(f->req), &f->req_len));
+    assert_ok(pv_stun_decode(pv_view(f->req, f->req_len), &msg));
     assert_false(pv_stun_has(&msg, PV_STUN_ATTR_PADDING));
     assert_memory_not_equal(first_id, msg.txid, sizeof(first_id));
 
     /* The second refusal is final. */
     refusal = answer(buf, sizeof(buf), PV_STUN_ATTR_ERROR_CODE);
-    assert_int_equal(pv_stunc_handle_input(&f->c, &f->cfg.server, refusal, PV_S(2)), PV_OK);
-    assert_int_equal(pv_stunc_poll_event(&f->c, &ev), PV_OK);
+    assert_ok(pv_stunc_handle_input(&f->c, &f->cfg.server, refusal, PV_S(2)));
+    assert_ok(pv_stunc_poll_event(&f->c, &ev));
     assert_int_equal(ev.status, PV_ERR_REFUSED);
     assert_int_equal(ev.error, 420);
 }
@@ -197,8 +196,8 @@ PV_TEST(an_answer_without_an_address_is_a_failure)
     uint8_t buf[128];
     begin(0);
     struct pv_view ans = answer(buf, sizeof(buf), 0);
-    assert_int_equal(pv_stunc_handle_input(&f->c, &f->cfg.server, ans, PV_S(1)), PV_OK);
-    assert_int_equal(pv_stunc_poll_event(&f->c, &ev), PV_OK);
+    assert_ok(pv_stunc_handle_input(&f->c, &f->cfg.server, ans, PV_S(1)));
+    assert_ok(pv_stunc_poll_event(&f->c, &ev));
     assert_int_equal(ev.status, PV_ERR_MALFORMED);
 }
 
@@ -212,15 +211,14 @@ PV_TEST(a_server_may_name_another_one)
         uint8_t buf[128];
         size_t len;
         begin(0);
-        assert_int_equal(pv_stun_decode(pv_view(f->req, f->req_len), &msg), PV_OK);
+        assert_ok(pv_stun_decode(pv_view(f->req, f->req_len), &msg));
         pv_stun_write_answer(&w, buf, sizeof(buf), PV_STUN_ERROR, &msg);
         pv_stun_put_error(&w, PV_STUN_E_TRY_ALTERNATE, "");
         if (named == 1)
             pv_stun_put_addr(&w, PV_STUN_ATTR_ALTERNATE_SERVER, &other);
-        assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
-        assert_int_equal(pv_stunc_handle_input(&f->c, &f->cfg.server, pv_view(buf, len), PV_S(1)),
-                         PV_OK);
-        assert_int_equal(pv_stunc_poll_event(&f->c, &ev), PV_OK);
+        assert_ok(pv_stun_write_end(&w, &len));
+        assert_ok(pv_stunc_handle_input(&f->c, &f->cfg.server, pv_view(buf, len), PV_S(1)));
+        assert_ok(pv_stunc_poll_event(&f->c, &ev));
         assert_int_equal(ev.status, PV_ERR_REFUSED);
         assert_int_equal(ev.error, 300);
         if (named == 1)
@@ -239,7 +237,7 @@ PV_TEST(a_short_buffer_keeps_the_request_due)
     pv_stunc_start(&f->c, &f->cfg, &f->rng, 1);
     assert_int_equal(pv_stunc_poll_transmit(&f->c, f->req, PV_STUNC_MTU - 1, &len),
                      PV_ERR_NO_SPACE);
-    assert_int_equal(pv_stunc_poll_transmit(&f->c, f->req, PV_STUNC_MTU, &len), PV_OK);
+    assert_ok(pv_stunc_poll_transmit(&f->c, f->req, PV_STUNC_MTU, &len));
     assert_int_equal(len, PV_STUNC_MTU);
 }
 

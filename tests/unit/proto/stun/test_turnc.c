@@ -45,15 +45,15 @@ static void setup(void)
     f->relayed = pv_turn_virtual_addr(coord, own);
     f->peer = pv_turn_virtual_addr(coord, other);
     f->mapped = pv_addr4(203, 0, 113, 1, 4000);
-    assert_int_equal(pv_turn_key("u", "r", "p", f->key), PV_OK);
-    assert_int_equal(pv_turnc_new(&f->c, &f->rng), PV_OK);
+    assert_ok(pv_turn_key("u", "r", "p", f->key));
+    assert_ok(pv_turnc_new(&f->c, &f->rng));
     test_defer(free_client, f->c);
 }
 
 static void start(void)
 {
     setup();
-    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
 }
 
 /* Is there a request now? Decoded into f->msg. */
@@ -63,8 +63,8 @@ static bool next_request(void)
     pv_turnc_handle_timeout(f->c, f->now);
     if (pv_turnc_poll_transmit(f->c, f->req, sizeof(f->req), &len) != PV_OK)
         return false;
-    assert_int_equal(pv_stun_decode(pv_view(f->req, len), &f->msg), PV_OK);
-    assert_int_equal(pv_stun_check_fingerprint(&f->msg), PV_OK);
+    assert_ok(pv_stun_decode(pv_view(f->req, len), &f->msg));
+    assert_ok(pv_stun_check_fingerprint(&f->msg));
     return true;
 }
 
@@ -74,9 +74,9 @@ static void expect(uint16_t method, const char *nonce)
     assert_true(next_request());
     assert_int_equal(f->msg.cls, PV_STUN_REQUEST);
     assert_int_equal(f->msg.method, method);
-    assert_int_equal(pv_stun_find(&f->msg, PV_STUN_ATTR_NONCE, &v), PV_OK);
+    assert_ok(pv_stun_find(&f->msg, PV_STUN_ATTR_NONCE, &v));
     assert_true(pv_view_equal(v, pv_view(nonce, strlen(nonce))));
-    assert_int_equal(pv_stun_check_integrity(&f->msg, pv_view(f->key, sizeof(f->key))), PV_OK);
+    assert_ok(pv_stun_check_integrity(&f->msg, pv_view(f->key, sizeof(f->key))));
 }
 
 /* Answers f->msg: error 0 is success. */
@@ -114,7 +114,7 @@ static int answer(unsigned error, const char *nonce)
     if (error != PV_TURN_E_STALE_NONCE && error != PV_STUN_E_UNAUTHENTICATED)
         pv_stun_put_integrity(&w, pv_view(f->key, sizeof(f->key)));
     pv_stun_put_fingerprint(&w);
-    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&w, &len));
     return pv_turnc_handle_input(f->c, &f->cfg.server, pv_view(buf, len), f->now);
 }
 
@@ -129,7 +129,7 @@ static bool is_up(void)
 static struct pv_turnc_event event(void)
 {
     struct pv_turnc_event ev;
-    assert_int_equal(pv_turnc_poll_event(f->c, &ev), PV_OK);
+    assert_ok(pv_turnc_poll_event(f->c, &ev));
     return ev;
 }
 
@@ -143,7 +143,7 @@ static void up(void)
 {
     start();
     expect(PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(event().type, PV_TURNC_UP);
     no_event();
 }
@@ -154,13 +154,13 @@ PV_TEST(credentials_of_welcome_allocate_in_one_round_trip)
     start();
     assert_true(pv_turnc_next_timeout(f->c) <= f->now);
     expect(PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(pv_stun_get_u32(&f->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, &v), PV_OK);
+    assert_ok(pv_stun_get_u32(&f->msg, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, &v));
     assert_int_equal(v, 0x02000000);
-    assert_int_equal(pv_stun_get_u32(&f->msg, PV_TURN_ATTR_REQUESTED_TRANSPORT, &v), PV_OK);
+    assert_ok(pv_stun_get_u32(&f->msg, PV_TURN_ATTR_REQUESTED_TRANSPORT, &v));
     assert_int_equal(v, 0x11000000);
     assert_false(next_request());
     assert_false(is_up());
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_true(is_up());
     struct pv_turnc_event ev = event();
     assert_int_equal(ev.type, PV_TURNC_UP);
@@ -174,12 +174,12 @@ PV_TEST(without_realm_and_nonce_it_asks_first)
 {
     setup();
     f->cfg.nonce[0] = f->cfg.realm[0] = '\0';
-    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
     assert_true(next_request());
     assert_false(pv_stun_has(&f->msg, PV_STUN_ATTR_USERNAME));
-    assert_int_equal(answer(PV_STUN_E_UNAUTHENTICATED, "n1"), PV_OK);
+    assert_ok(answer(PV_STUN_E_UNAUTHENTICATED, "n1"));
     expect(PV_TURN_ALLOCATE, "n1");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(event().type, PV_TURNC_UP);
 }
 
@@ -211,13 +211,13 @@ PV_TEST(a_stale_nonce_is_followed_but_not_for_ever)
 {
     start();
     expect(PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(PV_TURN_E_STALE_NONCE, "n1"), PV_OK);
+    assert_ok(answer(PV_TURN_E_STALE_NONCE, "n1"));
     expect(PV_TURN_ALLOCATE, "n1");
-    assert_int_equal(answer(PV_TURN_E_STALE_NONCE, "n2"), PV_OK);
+    assert_ok(answer(PV_TURN_E_STALE_NONCE, "n2"));
     expect(PV_TURN_ALLOCATE, "n2");
-    assert_int_equal(answer(PV_TURN_E_STALE_NONCE, "n3"), PV_OK);
+    assert_ok(answer(PV_TURN_E_STALE_NONCE, "n3"));
     expect(PV_TURN_ALLOCATE, "n3");
-    assert_int_equal(answer(PV_TURN_E_STALE_NONCE, "n4"), PV_OK);
+    assert_ok(answer(PV_TURN_E_STALE_NONCE, "n4"));
     assert_false(next_request());
     assert_int_equal(event().type, PV_TURNC_DOWN);
 }
@@ -226,7 +226,7 @@ PV_TEST(wrong_credentials_are_told)
 {
     start();
     expect(PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(PV_STUN_E_UNAUTHENTICATED, "n0"), PV_OK);
+    assert_ok(answer(PV_STUN_E_UNAUTHENTICATED, "n0"));
     struct pv_turnc_event ev = event();
     assert_int_equal(ev.type, PV_TURNC_DOWN);
     assert_int_equal(ev.status, PV_ERR_AUTH);
@@ -249,7 +249,7 @@ PV_TEST(answers_of_strangers_and_forged_ones_count_nothing)
     assert_int_equal(answer(0, NULL), PV_ERR_NOT_FOUND);
     f->req[10] ^= 1;
     no_event();
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
 }
 
 PV_TEST(channels_are_bound_and_bound_again_in_time)
@@ -257,18 +257,18 @@ PV_TEST(channels_are_bound_and_bound_again_in_time)
     uint32_t number;
     struct pv_addr peer;
     up();
-    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
-    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
+    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
     expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(pv_stun_get_u32(&f->msg, PV_TURN_ATTR_CHANNEL_NUMBER, &number), PV_OK);
+    assert_ok(pv_stun_get_u32(&f->msg, PV_TURN_ATTR_CHANNEL_NUMBER, &number));
     assert_int_equal(number >> 16, pv_turnc_number(f->c, &f->peer));
-    assert_int_equal(pv_stun_get_xor_addr(&f->msg, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer), PV_OK);
+    assert_ok(pv_stun_get_xor_addr(&f->msg, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer));
     assert_true(pv_addr_equal(&peer, &f->peer));
     assert_false(next_request());
     assert_int_equal(pv_turnc_channel(f->c, &f->peer), 0);
-    assert_int_equal(answer(PV_TURN_E_STALE_NONCE, "n1"), PV_OK);
+    assert_ok(answer(PV_TURN_E_STALE_NONCE, "n1"));
     expect(PV_TURN_CHANNEL_BIND, "n1");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     struct pv_turnc_event ev = event();
     assert_int_equal(ev.type, PV_TURNC_CHANNEL);
     assert_int_equal(ev.channel, pv_turnc_number(f->c, &f->peer));
@@ -276,12 +276,12 @@ PV_TEST(channels_are_bound_and_bound_again_in_time)
     assert_int_equal(pv_turnc_channel(f->c, &f->peer), pv_turnc_number(f->c, &f->peer));
     f->now += PV_TURNC_REBIND;
     expect(PV_TURN_CHANNEL_BIND, "n1");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     no_event();
     f->now += PV_S(60);
     expect(PV_TURN_REFRESH, "n1");
     assert_true(pv_turnc_next_timeout(f->c) > f->now); /* it waits for the answer */
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     pv_turnc_unbind(f->c, &f->peer, f->now);
     assert_int_equal(pv_turnc_channel(f->c, &f->peer), 0);
     f->now += PV_TURNC_REBIND;
@@ -292,13 +292,13 @@ PV_TEST(a_peer_that_comes_back_gets_the_channel_it_had)
 {
     const struct pv_addr other = pv_addr4(192, 0, 2, 77, 7);
     up();
-    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
     expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(event().type, PV_TURNC_CHANNEL);
     pv_turnc_unbind(f->c, &f->peer, f->now);
-    assert_int_equal(pv_turnc_bind(f->c, &other, f->now), PV_OK);
-    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    assert_ok(pv_turnc_bind(f->c, &other, f->now));
+    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
     assert_int_equal(pv_turnc_number(f->c, &f->peer), 0x4000);
     assert_int_equal(pv_turnc_number(f->c, &other), 0x4001);
 }
@@ -344,17 +344,17 @@ PV_TEST(a_kick_ends_the_wait_for_a_server)
 PV_TEST(a_moved_client_allocates_anew_and_keeps_its_channels)
 {
     up();
-    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
     expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(event().type, PV_TURNC_CHANNEL);
     pv_turnc_moved(f->c, f->now);
     expect(PV_TURN_ALLOCATE, "n0");
     assert_int_equal(pv_turnc_channel(f->c, &f->peer), pv_turnc_number(f->c, &f->peer));
     assert_true(is_up());
-    assert_int_equal(answer(PV_TURN_E_STALE_NONCE, "n7"), PV_OK);
+    assert_ok(answer(PV_TURN_E_STALE_NONCE, "n7"));
     expect(PV_TURN_ALLOCATE, "n7");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(event().type, PV_TURNC_UP);
     no_event();
     assert_false(next_request());
@@ -363,46 +363,46 @@ PV_TEST(a_moved_client_allocates_anew_and_keeps_its_channels)
 PV_TEST(a_server_that_forgot_us_is_asked_for_all_again)
 {
     up();
-    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
     expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(event().channel, pv_turnc_number(f->c, &f->peer));
     f->now += PV_S(300);
     expect(PV_TURN_REFRESH, "n0");
-    assert_int_equal(answer(PV_TURN_E_ALLOCATION_MISMATCH, NULL), PV_OK);
+    assert_ok(answer(PV_TURN_E_ALLOCATION_MISMATCH, NULL));
     assert_int_equal(event().channel, 0); /* not usable for now */
     expect(PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(event().type, PV_TURNC_UP);
     expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(event().channel, pv_turnc_number(f->c, &f->peer));
 }
 
 PV_TEST(new_credentials_keep_the_channels_and_bind_them_again)
 {
     up();
-    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
     expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(event().channel, pv_turnc_number(f->c, &f->peer));
     f->cfg.nonce[1] = '5';
-    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
     no_event();
     expect(PV_TURN_ALLOCATE, "n5");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(event().type, PV_TURNC_UP);
     assert_int_equal(pv_turnc_channel(f->c, &f->peer), pv_turnc_number(f->c, &f->peer));
     expect(PV_TURN_CHANNEL_BIND, "n5");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     no_event();
     assert_int_equal(pv_turnc_channel_before(f->c, &f->peer), 0);
     f->cfg.server.port++; /* another server knows nothing */
-    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
     assert_int_equal(event().channel, 0);
     assert_int_equal(pv_turnc_channel_before(f->c, &f->peer), pv_turnc_number(f->c, &f->peer));
     f->cfg.server.port++; /* the last one never bound it */
-    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
     assert_int_equal(pv_turnc_channel_before(f->c, &f->peer), 0);
 }
 
@@ -411,13 +411,13 @@ PV_TEST(an_allocation_of_a_former_life_is_released_first)
     uint32_t lifetime;
     start();
     expect(PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(PV_TURN_E_ALLOCATION_MISMATCH, NULL), PV_OK);
+    assert_ok(answer(PV_TURN_E_ALLOCATION_MISMATCH, NULL));
     expect(PV_TURN_REFRESH, "n0");
-    assert_int_equal(pv_stun_get_u32(&f->msg, PV_TURN_ATTR_LIFETIME, &lifetime), PV_OK);
+    assert_ok(pv_stun_get_u32(&f->msg, PV_TURN_ATTR_LIFETIME, &lifetime));
     assert_int_equal(lifetime, 0);
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     expect(PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(event().type, PV_TURNC_UP);
 }
 
@@ -425,14 +425,14 @@ PV_TEST(a_stock_server_gets_permissions)
 {
     setup();
     f->cfg.permissions = true;
-    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
     expect(PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
-    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    assert_ok(answer(0, NULL));
+    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
     expect(PV_TURN_CREATE_PERMISSION, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
 }
 
 /* A permission ended early: the path becomes suspect, and lives again once the channel is bound. */
@@ -440,14 +440,14 @@ static void stock_up(void)
 {
     setup();
     f->cfg.permissions = true;
-    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
     expect(PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
-    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    assert_ok(answer(0, NULL));
+    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
     expect(PV_TURN_CREATE_PERMISSION, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_false(next_request());
 }
 
@@ -462,17 +462,17 @@ PV_TEST(a_server_that_forgets_permissions_early_is_found_out)
     expect(PV_TURN_CHANNEL_BIND, "n0");
     pv_turnc_suspect(f->c, &f->peer, f->now);
     assert_false(next_request());
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     f->now += PV_MS(100);
     pv_turnc_healed(f->c, &f->peer, f->now);
     assert_int_equal(pv_turnc_next_timeout(f->c), f->now - PV_MS(100) + PV_S(30));
     f->now = pv_turnc_next_timeout(f->c); /* half of the 60 s that it lasted */
     expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     f->now += PV_S(10);
     pv_turnc_suspect(f->c, &f->peer, f->now);
     expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     pv_turnc_healed(f->c, &f->peer, f->now);
     assert_int_equal(pv_turnc_next_timeout(f->c), f->now + PV_TURNC_REBIND_MIN);
 }
@@ -494,7 +494,7 @@ PV_TEST(a_path_that_heals_for_other_reasons_teaches_nothing)
         if (how == 2)
             pv_turnc_healed(f->c, &f->peer, f->now); /* before the answer */
         if (how > 0) {
-            assert_int_equal(answer(0, NULL), PV_OK);
+            assert_ok(answer(0, NULL));
             bound = f->now;
         }
         if (how == 3)
@@ -505,7 +505,7 @@ PV_TEST(a_path_that_heals_for_other_reasons_teaches_nothing)
             bool again = false;
             while (next_request()) {
                 again = again || f->msg.method == PV_TURN_CHANNEL_BIND;
-                assert_int_equal(answer(0, NULL), PV_OK);
+                assert_ok(answer(0, NULL));
             }
             assert_int_equal(again, n);
         }
@@ -533,7 +533,7 @@ PV_TEST(an_alternate_server_is_told)
         start();
         f->alternate = i < PV_ARRAY_LEN(rows) ? rows[i].to : ok;
         expect(PV_TURN_ALLOCATE, "n0");
-        assert_int_equal(answer(PV_STUN_E_TRY_ALTERNATE, NULL), PV_OK);
+        assert_ok(answer(PV_STUN_E_TRY_ALTERNATE, NULL));
         struct pv_turnc_event ev = event();
         assert_int_equal(ev.type, PV_TURNC_DOWN);
         assert_int_equal(ev.error, PV_STUN_E_TRY_ALTERNATE);
@@ -548,7 +548,7 @@ PV_TEST(an_alternate_server_is_told)
             f->cfg.server = ok;
             f->alternate.family = PV_AF_NONE;
             expect(PV_TURN_ALLOCATE, "n0"); /* the same credentials */
-            assert_int_equal(answer(0, NULL), PV_OK);
+            assert_ok(answer(0, NULL));
             assert_int_equal(event().type, PV_TURNC_UP);
         }
         test_end(f->c);
@@ -559,7 +559,7 @@ PV_TEST(in_haste_an_address_is_given_up_soon)
 {
     setup();
     f->cfg.sends = 3;
-    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
     unsigned sends = 0;
     pv_ns begun = f->now;
     struct pv_turnc_event ev;
@@ -575,7 +575,7 @@ PV_TEST(in_haste_an_address_is_given_up_soon)
     pv_turnc_reach(f->c, &f->cfg.server, 3, f->now);
     pv_turnc_kick(f->c, f->now);
     expect(PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(event().type, PV_TURNC_UP);
     pv_turnc_moved(f->c, f->now); /* once it has answered it has time */
     sends = 0;
@@ -603,12 +603,12 @@ PV_TEST(a_server_of_the_other_family_is_asked_for_that)
     f->cfg.permissions = true;
     f->cfg.ipv6 = false;
     f->relayed = pv_addr6((const uint8_t[16]){0x20, 0x01, 0x0d, 0xb8, [15] = 9}, 50000);
-    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
     expect_family(false);
-    assert_int_equal(answer(PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
+    assert_ok(answer(PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL));
     expect_family(true);
     f->nowhere_first = true; /* as coturn does */
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     struct pv_turnc_event ev = event();
     assert_int_equal(ev.type, PV_TURNC_UP);
     assert_true(pv_addr_equal(&ev.relayed, &f->relayed));
@@ -616,10 +616,10 @@ PV_TEST(a_server_of_the_other_family_is_asked_for_that)
 
     setup();
     f->cfg.permissions = true;
-    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
     for (unsigned i = 0; i < 4; i++) {
         expect_family(i % 2 == 0);
-        assert_int_equal(answer(PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
+        assert_ok(answer(PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL));
     }
     assert_false(next_request());
     ev = event();
@@ -629,7 +629,7 @@ PV_TEST(a_server_of_the_other_family_is_asked_for_that)
 
     start(); /* our own has virtual addresses: IPv6 or nothing */
     expect_family(true);
-    assert_int_equal(answer(PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
+    assert_ok(answer(PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL));
     assert_int_equal(event().type, PV_TURNC_DOWN);
 }
 
@@ -638,7 +638,7 @@ PV_TEST(an_address_that_is_none_is_no_allocation)
     start();
     f->relayed = (struct pv_addr){.family = PV_AF_INET};
     expect(PV_TURN_ALLOCATE, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(event().type, PV_TURNC_DOWN);
 }
 
@@ -654,19 +654,17 @@ PV_TEST(data_goes_by_indication_until_there_is_a_channel)
                      PV_ERR_STATE);
     test_end(f->c);
     up();
-    assert_int_equal(pv_turnc_wrap(f->c, &f->peer, pv_view("hi", 2), buf, sizeof(buf), &len),
-                     PV_OK);
-    assert_int_equal(pv_turn_indication_parse(pv_view(buf, len), PV_TURN_SEND, &peer, &data),
-                     PV_OK);
+    assert_ok(pv_turnc_wrap(f->c, &f->peer, pv_view("hi", 2), buf, sizeof(buf), &len));
+    assert_ok(pv_turn_indication_parse(pv_view(buf, len), PV_TURN_SEND, &peer, &data));
     assert_true(pv_addr_equal(&peer, &f->peer));
-    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
     expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(pv_turnc_wrap(f->c, &f->peer, pv_view("hi", 2), buf, 5, &len),
                      PV_ERR_NO_SPACE);
-    assert_int_equal(pv_turnc_wrap(f->c, &f->peer, pv_view("hi", 2), buf, 6, &len), PV_OK);
+    assert_ok(pv_turnc_wrap(f->c, &f->peer, pv_view("hi", 2), buf, 6, &len));
     assert_int_equal(len, 6);
-    assert_int_equal(pv_turn_channel_parse(pv_view(buf, len), &number, &data), PV_OK);
+    assert_ok(pv_turn_channel_parse(pv_view(buf, len), &number, &data));
     assert_int_equal(number, pv_turnc_channel(f->c, &f->peer));
     assert_true(pv_view_equal(data, pv_view("hi", 2)));
 }
@@ -677,7 +675,7 @@ PV_TEST(the_table_of_channels_has_a_limit)
     struct pv_addr peer = f->peer;
     for (unsigned i = 0; i < PV_TURNC_MAX_CHANNELS; i++) {
         pv_store_be16(peer.ip + 14, (uint16_t)i);
-        assert_int_equal(pv_turnc_bind(f->c, &peer, f->now), PV_OK);
+        assert_ok(pv_turnc_bind(f->c, &peer, f->now));
     }
     pv_store_be16(peer.ip + 14, PV_TURNC_MAX_CHANNELS);
     assert_int_equal(pv_turnc_bind(f->c, &peer, f->now), PV_ERR_LIMIT);
@@ -691,12 +689,12 @@ PV_TEST(a_peer_that_comes_back_gets_the_number_it_had)
         struct pv_addr peer = f->peer, other = f->peer;
         pv_store_be16(peer.ip + 14, i);
         pv_store_be16(other.ip + 14, (uint16_t)(i + 1000));
-        assert_int_equal(pv_turnc_bind(f->c, &peer, f->now), PV_OK);
+        assert_ok(pv_turnc_bind(f->c, &peer, f->now));
         uint16_t number = pv_turnc_number(f->c, &peer);
         pv_turnc_unbind(f->c, &peer, f->now);
-        assert_int_equal(pv_turnc_bind(f->c, &other, f->now), PV_OK);
+        assert_ok(pv_turnc_bind(f->c, &other, f->now));
         assert_int_not_equal(pv_turnc_number(f->c, &other), number);
-        assert_int_equal(pv_turnc_bind(f->c, &peer, f->now), PV_OK);
+        assert_ok(pv_turnc_bind(f->c, &peer, f->now));
         assert_int_equal(pv_turnc_number(f->c, &peer), number);
     }
 }
@@ -716,34 +714,34 @@ PV_TEST(a_door_is_asked_for_until_it_is_open)
     f->door = pv_addr4(192, 0, 2, 1, 50123);
     pv_turnc_want_door(f->c, true, f->now);
     assert_true(asks_for_door(PV_TURN_REFRESH));
-    assert_int_equal(answer(0, NULL), PV_OK); /* it is being opened */
+    assert_ok(answer(0, NULL)); /* it is being opened */
     assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNKNOWN);
     assert_false(next_request());
     f->now += PV_TURNC_DOOR_WAIT;
     assert_true(asks_for_door(PV_TURN_REFRESH));
     f->door_code = -1;
     f->door = pv_addr4(127, 0, 0, 1, 50123);
-    assert_int_equal(answer(0, NULL), PV_OK); /* no stranger finds that */
+    assert_ok(answer(0, NULL)); /* no stranger finds that */
     assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNKNOWN);
     f->now += 2 * PV_TURNC_DOOR_WAIT;
     assert_true(asks_for_door(PV_TURN_REFRESH));
     f->door = pv_addr4(192, 0, 2, 1, 50123);
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_OPEN);
     assert_true(pv_addr_equal(&pv_turnc_door(f->c)->addr, &f->door));
     f->now += PV_S(250);
     assert_false(next_request());
     f->now += PV_S(50);
     assert_true(asks_for_door(PV_TURN_REFRESH)); /* as usual, and it is kept */
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     pv_turnc_moved(f->c, f->now);
     assert_true(asks_for_door(PV_TURN_ALLOCATE));
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_OPEN);
     pv_turnc_want_door(f->c, false, f->now);
     assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNKNOWN);
     assert_false(asks_for_door(PV_TURN_REFRESH));
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_false(next_request());
 }
 
@@ -755,12 +753,12 @@ PV_TEST(a_wish_for_a_door_outlives_the_request_under_way_and_the_server)
     f->door = pv_addr4(192, 0, 2, 1, 50123);
     assert_false(asks_for_door(PV_TURN_ALLOCATE));
     pv_turnc_want_door(f->c, true, f->now);
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_true(asks_for_door(PV_TURN_REFRESH));
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_OPEN);
     f->cfg.server.port++;
-    assert_int_equal(pv_turnc_start(f->c, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
     assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNKNOWN);
     assert_true(asks_for_door(PV_TURN_ALLOCATE));
 }
@@ -770,13 +768,13 @@ PV_TEST(a_server_says_why_there_is_no_door)
     up();
     pv_turnc_want_door(f->c, true, f->now);
     assert_true(asks_for_door(PV_TURN_REFRESH));
-    assert_int_equal(answer(0, NULL), PV_OK); /* as coturn does */
+    assert_ok(answer(0, NULL)); /* as coturn does */
     assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_UNSUPPORTED);
     f->knows_doors = true;
     f->door_code = 486;
     f->now += PV_S(300);
     assert_true(asks_for_door(PV_TURN_REFRESH));
-    assert_int_equal(answer(0, NULL), PV_OK);
+    assert_ok(answer(0, NULL));
     assert_int_equal(pv_turnc_door(f->c)->state, PV_TURNC_DOOR_REFUSED);
     assert_int_equal(pv_turnc_door(f->c)->error, 486);
     assert_false(next_request());
@@ -785,7 +783,7 @@ PV_TEST(a_server_says_why_there_is_no_door)
 PV_TEST(a_stopped_client_is_silent)
 {
     up();
-    assert_int_equal(pv_turnc_bind(f->c, &f->peer, f->now), PV_OK);
+    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
     pv_turnc_stop(f->c);
     assert_int_equal(event().type, PV_TURNC_DOWN);
     assert_false(next_request());

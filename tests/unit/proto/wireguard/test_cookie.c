@@ -23,7 +23,7 @@ static struct world make_world(void)
     pv_wg_device_init(&w.init, test_keep_key(sk));
     pv_rng_fill(&rng, sk, 32);
     pv_wg_device_init(&w.resp, test_keep_key(sk));
-    assert_int_equal(pv_wg_remote_init(&w.to_resp, &w.init, w.resp.keys.pk, psk), PV_OK);
+    assert_ok(pv_wg_remote_init(&w.to_resp, &w.init, w.resp.keys.pk, psk));
     w.src = pv_addr4(192, 0, 2, 1, 51820);
     return w;
 }
@@ -32,15 +32,14 @@ static struct world make_world(void)
 static void start(struct world *w)
 {
     w->rng = (struct pv_rng){test_rng_fill, &w->r};
-    assert_int_equal(pv_cookie_checker_new(&w->checker, &w->rng), PV_OK);
+    assert_ok(pv_cookie_checker_new(&w->checker, &w->rng));
 }
 
 static void make_msg1(struct world *w, uint8_t msg[PV_WGMSG_INITIATION_LEN], pv_ns now)
 {
     struct pv_wg_pending pending = {.local_index = 7};
     uint8_t tai64n[PV_TAI64N_LEN] = {1};
-    assert_int_equal(pv_wgmsg_initiate(&pending, &w->init, &w->to_resp, &w->rng, tai64n, msg),
-                     PV_OK);
+    assert_ok(pv_wgmsg_initiate(&pending, &w->init, &w->to_resp, &w->rng, tai64n, msg));
     pv_cookie_jar_stamp(&w->jar, msg, PV_WGMSG_INITIATION_LEN, true, now);
 }
 
@@ -57,8 +56,7 @@ static void get_cookie(struct world *w, pv_ns now)
     make_msg1(w, msg, now);
     assert_int_equal(check(w, msg, true, now), PV_COOKIE_REPLY);
     pv_cookie_reply(w->checker, &w->resp, pv_view(msg, sizeof(msg)), &w->src, now, reply);
-    assert_int_equal(pv_cookie_jar_put(&w->jar, &w->to_resp, pv_view(reply, sizeof(reply)), now),
-                     PV_OK);
+    assert_ok(pv_cookie_jar_put(&w->jar, &w->to_resp, pv_view(reply, sizeof(reply)), now));
 }
 
 PV_TEST(without_load_mac1_is_enough)
@@ -154,7 +152,7 @@ PV_TEST(the_jar_takes_one_genuine_answer_to_its_last_message)
     for (size_t len = 0; len < sizeof(reply); len++)
         assert_int_equal(pv_cookie_jar_put(&w.jar, &w.to_resp, pv_view(reply, len), 3),
                          PV_ERR_MALFORMED);
-    assert_int_equal(pv_cookie_jar_put(&w.jar, &w.to_resp, pv_view(reply, 64), 3), PV_OK);
+    assert_ok(pv_cookie_jar_put(&w.jar, &w.to_resp, pv_view(reply, 64), 3));
     assert_int_equal(pv_cookie_jar_put(&w.jar, &w.to_resp, pv_view(reply, 64), 3), PV_ERR_STATE);
 
     /* A message in a signal carries no mac2, cookie or not. */

@@ -7,7 +7,7 @@ static struct pv_cryptokey *table(uint64_t seed_value)
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, seed_value);
     struct pv_cryptokey *t;
-    assert_int_equal(pv_cryptokey_new(&t, &rng), PV_OK);
+    assert_ok(pv_cryptokey_new(&t, &rng));
     return t;
 }
 
@@ -33,12 +33,12 @@ PV_TEST(the_longest_prefix_wins)
 {
     struct pv_cryptokey *t = table(1);
     assert_int_equal(find(t, "10.0.0.1"), 0);
-    assert_int_equal(add(t, "0.0.0.0/0", 1), PV_OK);
-    assert_int_equal(add(t, "10.0.0.0/8", 2), PV_OK);
-    assert_int_equal(add(t, "10.66.0.0/16", PV_CRYPTOKEY_NOBODY), PV_OK);
-    assert_int_equal(add(t, "10.66.0.7", 3), PV_OK);
-    assert_int_equal(add(t, "::/0", 4), PV_OK);
-    assert_int_equal(add(t, "fd00::7", 5), PV_OK);
+    assert_ok(add(t, "0.0.0.0/0", 1));
+    assert_ok(add(t, "10.0.0.0/8", 2));
+    assert_ok(add(t, "10.66.0.0/16", PV_CRYPTOKEY_NOBODY));
+    assert_ok(add(t, "10.66.0.7", 3));
+    assert_ok(add(t, "::/0", 4));
+    assert_ok(add(t, "fd00::7", 5));
     assert_int_equal(find(t, "192.0.2.1"), 1);
     assert_int_equal(find(t, "10.67.0.1"), 2);
     assert_int_equal(find(t, "10.66.0.8"), PV_CRYPTOKEY_NOBODY); /* not peer 2's */
@@ -54,15 +54,15 @@ PV_TEST(a_prefix_belongs_to_one_peer)
 {
     struct pv_cryptokey *t = table(2);
     struct pv_prefix bad = {.base = {.family = PV_AF_NONE}};
-    assert_int_equal(add(t, "10.66.0.7", 3), PV_OK);
-    assert_int_equal(add(t, "10.66.0.7", 3), PV_OK);
+    assert_ok(add(t, "10.66.0.7", 3));
+    assert_ok(add(t, "10.66.0.7", 3));
     assert_int_equal(add(t, "10.66.0.7", 4), PV_ERR_EXISTS);
     take(t, "10.66.0.7", 4);
     assert_int_equal(find(t, "10.66.0.7"), 3);
     take(t, "10.66.0.7", 3);
     take(t, "10.66.0.7", 3);
     assert_int_equal(find(t, "10.66.0.7"), 0);
-    assert_int_equal(add(t, "10.66.0.7", 4), PV_OK);
+    assert_ok(add(t, "10.66.0.7", 4));
     assert_int_equal(pv_cryptokey_add(t, &bad, 1), PV_ERR_MALFORMED);
     bad = (struct pv_prefix){.base = {.family = PV_AF_INET}, .bits = 33};
     assert_int_equal(pv_cryptokey_add(t, &bad, 1), PV_ERR_MALFORMED);
@@ -72,12 +72,12 @@ PV_TEST(a_prefix_belongs_to_one_peer)
 PV_TEST(a_copy_lives_on_its_own)
 {
     struct pv_cryptokey *t = table(3), *copy;
-    assert_int_equal(add(t, "10.66.0.0/24", 1), PV_OK);
-    assert_int_equal(pv_cryptokey_copy(t, &copy), PV_OK);
+    assert_ok(add(t, "10.66.0.0/24", 1));
+    assert_ok(pv_cryptokey_copy(t, &copy));
     take(t, "10.66.0.0/24", 1);
     assert_int_equal(find(t, "10.66.0.9"), 0);
     assert_int_equal(find(copy, "10.66.0.9"), 1);
-    assert_int_equal(add(copy, "10.66.1.0/24", 2), PV_OK);
+    assert_ok(add(copy, "10.66.1.0/24", 2));
     assert_int_equal(find(t, "10.66.1.1"), 0);
     pv_cryptokey_free(t);
     pv_cryptokey_free(copy);
@@ -131,7 +131,7 @@ PV_TEST(random_changes_agree_with_a_naive_reference)
         uint32_t i = pv_rng_below(&rng, N_PREFIXES);
         if (owner[i] == 0) {
             owner[i] = 1 + pv_rng_below(&rng, 1000);
-            assert_int_equal(pv_cryptokey_add(t, &p[i], owner[i]), PV_OK);
+            assert_ok(pv_cryptokey_add(t, &p[i], owner[i]));
         } else {
             pv_cryptokey_remove(t, &p[i], owner[i]);
             owner[i] = 0;

@@ -45,18 +45,18 @@ PV_TEST(ik_makes_the_messages_of_another_implementation)
 
     pv_noise_ik_init_initiator(&init, ik_prologue(), &si, sr.pk);
     pv_noise_ik_init_responder(&resp, ik_prologue(), &sr);
-    assert_int_equal(pv_noise_ik_write1(&init, &irng, msg1), PV_OK);
+    assert_ok(pv_noise_ik_write1(&init, &irng, msg1));
     assert_field(msg1, sizeof(msg1), "ik_msg1");
-    assert_int_equal(pv_noise_ik_read1(&resp, pv_view(msg1, sizeof(msg1)), remote), PV_OK);
+    assert_ok(pv_noise_ik_read1(&resp, pv_view(msg1, sizeof(msg1)), remote));
     assert_memory_equal(remote, si.pk, 32);
-    assert_int_equal(pv_noise_ik_write2(&resp, &rrng, msg2), PV_OK);
+    assert_ok(pv_noise_ik_write2(&resp, &rrng, msg2));
     assert_field(msg2, sizeof(msg2), "ik_msg2");
-    assert_int_equal(pv_noise_ik_read2(&init, pv_view(msg2, sizeof(msg2))), PV_OK);
+    assert_ok(pv_noise_ik_read2(&init, pv_view(msg2, sizeof(msg2))));
 
     struct pv_noise_cipher is, ir, rs, rr;
     uint8_t ih[32], rh[32];
-    assert_int_equal(pv_noise_ik_finish(&init, &is, &ir, ih), PV_OK);
-    assert_int_equal(pv_noise_ik_finish(&resp, &rs, &rr, rh), PV_OK);
+    assert_ok(pv_noise_ik_finish(&init, &is, &ir, ih));
+    assert_ok(pv_noise_ik_finish(&resp, &rs, &rr, rh));
     assert_field(ih, 32, "ik_hash");
     assert_memory_equal(ih, rh, 32);
 
@@ -65,14 +65,14 @@ PV_TEST(ik_makes_the_messages_of_another_implementation)
     for (int i = 0; i < 2; i++) {
         uint8_t buf[64], back[64];
         (void)snprintf((char *)back, sizeof(back), "request %d", i);
-        assert_int_equal(pv_noise_seal(&is, buf, pv_view(back, 9)), PV_OK);
+        assert_ok(pv_noise_seal(&is, buf, pv_view(back, 9)));
         assert_field(buf, 25, to_r[i]);
-        assert_int_equal(pv_noise_open(&rr, buf, pv_view(buf, 25)), PV_OK);
+        assert_ok(pv_noise_open(&rr, buf, pv_view(buf, 25)));
         assert_memory_equal(buf, back, 9);
         (void)snprintf((char *)back, sizeof(back), "answer %d", i);
-        assert_int_equal(pv_noise_seal(&rs, buf, pv_view(back, 8)), PV_OK);
+        assert_ok(pv_noise_seal(&rs, buf, pv_view(back, 8)));
         assert_field(buf, 24, to_i[i]);
-        assert_int_equal(pv_noise_open(&ir, buf, pv_view(buf, 24)), PV_OK);
+        assert_ok(pv_noise_open(&ir, buf, pv_view(buf, 24)));
         assert_memory_equal(buf, back, 8);
     }
 }
@@ -87,13 +87,11 @@ PV_TEST(x_makes_and_opens_the_box_of_another_implementation)
     uint8_t box[256], out[256], sender[32];
     size_t box_len = payload.len + PV_NOISE_X_OVERHEAD;
 
-    assert_int_equal(pv_noise_x_seal(&rng, test_vector_view(&prologue), &si, sr.pk,
-                                     test_vector_view(&payload), box),
-                     PV_OK);
+    assert_ok(pv_noise_x_seal(&rng, test_vector_view(&prologue), &si, sr.pk,
+                              test_vector_view(&payload), box));
     assert_field(box, box_len, "x_box");
-    assert_int_equal(
-        pv_noise_x_open(test_vector_view(&prologue), &sr, pv_view(box, box_len), sender, out),
-        PV_OK);
+    assert_ok(
+        pv_noise_x_open(test_vector_view(&prologue), &sr, pv_view(box, box_len), sender, out));
     assert_memory_equal(out, payload.ptr, payload.len);
     assert_memory_equal(sender, si.pk, 32);
 }
@@ -113,9 +111,9 @@ PV_TEST(xpsk_makes_and_opens_the_box_of_another_implementation)
         .prologue = test_vector_view(&prologue), .local = &si, .remote = sr.pk, .psk = psk.ptr};
     struct pv_noise_parties at = {
         .prologue = test_vector_view(&prologue), .local = &sr, .psk = psk.ptr};
-    assert_int_equal(pv_noise_xpsk_seal(&from, &rng, test_vector_view(&payload), box), PV_OK);
+    assert_ok(pv_noise_xpsk_seal(&from, &rng, test_vector_view(&payload), box));
     assert_field(box, box_len, "xpsk_box");
-    assert_int_equal(pv_noise_xpsk_open(&at, pv_view(box, box_len), sender, out), PV_OK);
+    assert_ok(pv_noise_xpsk_open(&at, pv_view(box, box_len), sender, out));
     assert_memory_equal(out, payload.ptr, payload.len);
     assert_memory_equal(sender, si.pk, 32);
     psk.ptr[31] ^= 1;
@@ -162,8 +160,8 @@ PV_TEST(x_seals_up_to_the_largest_noise_message_and_no_more)
     size_t max = PV_NOISE_MSG_MAX - PV_NOISE_X_OVERHEAD;
     assert_non_null(pt);
     assert_non_null(box);
-    assert_int_equal(pv_noise_x_seal(&rng, none, &a, b.pk, pv_view(pt, max), box), PV_OK);
-    assert_int_equal(pv_noise_x_open(none, &b, pv_view(box, PV_NOISE_MSG_MAX), sender, pt), PV_OK);
+    assert_ok(pv_noise_x_seal(&rng, none, &a, b.pk, pv_view(pt, max), box));
+    assert_ok(pv_noise_x_open(none, &b, pv_view(box, PV_NOISE_MSG_MAX), sender, pt));
     assert_int_equal(pv_noise_x_open(none, &b, pv_view(box, PV_NOISE_MSG_MAX + 1), sender, pt),
                      PV_ERR_AUTH);
     assert_int_equal(pv_noise_x_seal(&rng, none, &a, b.pk, pv_view(pt, max + 1), box),
@@ -200,13 +198,13 @@ PV_TEST(ik_refuses_every_truncation_and_every_changed_byte)
             continue;
         memcpy(buf, msg2.ptr, msg2.len);
         pv_noise_ik_init_initiator(&ik, ik_prologue(), &si, sr.pk);
-        assert_int_equal(pv_noise_ik_write1(&ik, &irng, out), PV_OK);
+        assert_ok(pv_noise_ik_write1(&ik, &irng, out));
         assert_int_equal(pv_noise_ik_read2(&ik, pv_view(buf, i)), PV_ERR_AUTH);
         if (i > msg2.len)
             continue;
         buf[i] ^= 1;
         pv_noise_ik_init_initiator(&ik, ik_prologue(), &si, sr.pk);
-        assert_int_equal(pv_noise_ik_write1(&ik, &irng, out), PV_OK);
+        assert_ok(pv_noise_ik_write1(&ik, &irng, out));
         assert_int_equal(pv_noise_ik_read2(&ik, pv_view(buf, msg2.len)), PV_ERR_AUTH);
     }
 }
@@ -226,7 +224,7 @@ PV_TEST(ik_refuses_calls_out_of_turn)
     assert_int_equal(pv_noise_ik_read2(&ik, test_vector_view(&msg1)), PV_ERR_STATE);
     assert_int_equal(pv_noise_ik_write2(&ik, &rng, out), PV_ERR_STATE);
     assert_int_equal(pv_noise_ik_finish(&ik, &a, &b, hash), PV_ERR_STATE);
-    assert_int_equal(pv_noise_ik_write1(&ik, &rng, out), PV_OK);
+    assert_ok(pv_noise_ik_write1(&ik, &rng, out));
     assert_int_equal(pv_noise_ik_write1(&ik, &rng, out), PV_ERR_STATE);
     pv_noise_ik_wipe(&ik);
     assert_int_equal(pv_noise_ik_read2(&ik, test_vector_view(&msg1)), PV_ERR_STATE);
@@ -252,10 +250,10 @@ PV_TEST(transport_refuses_reorder_and_the_last_nonce)
 {
     struct pv_noise_cipher a = {.key = {1}}, b = {.key = {1}};
     uint8_t one[17], two[17], byte = 7;
-    assert_int_equal(pv_noise_seal(&a, one, pv_view(&byte, 1)), PV_OK);
-    assert_int_equal(pv_noise_seal(&a, two, pv_view(&byte, 1)), PV_OK);
+    assert_ok(pv_noise_seal(&a, one, pv_view(&byte, 1)));
+    assert_ok(pv_noise_seal(&a, two, pv_view(&byte, 1)));
     assert_int_equal(pv_noise_open(&b, &byte, pv_view(two, 17)), PV_ERR_AUTH);
-    assert_int_equal(pv_noise_open(&b, &byte, pv_view(one, 17)), PV_OK);
+    assert_ok(pv_noise_open(&b, &byte, pv_view(one, 17)));
     assert_int_equal(pv_noise_open(&b, &byte, pv_view(one, 17)), PV_ERR_AUTH);
     a.n = UINT64_MAX;
     assert_int_equal(pv_noise_seal(&a, one, pv_view(&byte, 1)), PV_ERR_LIMIT);

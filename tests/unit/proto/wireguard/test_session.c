@@ -96,7 +96,7 @@ static inline struct pv_session *w_session(const struct world *w, int i, int pee
         memset(cfg.psk, 0x77, sizeof(cfg.psk));
     if (o->other_psk && i == 1)
         cfg.psk[0] ^= 1;
-    assert_int_equal(pv_session_new(&s, &cfg), PV_OK);
+    assert_ok(pv_session_new(&s, &cfg));
     return s;
 }
 
@@ -124,7 +124,7 @@ static inline struct world *w_new(struct w_options o)
         pv_wg_device_init(&w->n[i].dev, test_keep_key(sk));
         w->n[i].next_index = 0x1000 * (uint32_t)(i + 1);
         w->n[i].stamp_us = 1700000000000000u;
-        assert_int_equal(pv_cookie_checker_new(&w->n[i].checker, &w->rng), PV_OK);
+        assert_ok(pv_cookie_checker_new(&w->n[i].checker, &w->rng));
     }
     for (int i = 0; i < 2; i++) {
         w->n[i].session = w_session(w, i, 1 - i, &o);
@@ -278,7 +278,7 @@ static inline void w_message(struct world *w, const struct w_packet *p)
     struct pv_view msg = pv_view(p->msg, p->len);
     struct pv_addr src = pv_addr4(192, 0, 2, (uint8_t)(1 + p->to), 1000);
     uint8_t type = 0;
-    assert_int_equal(pv_wgmsg_type(msg, &type), PV_OK);
+    assert_ok(pv_wgmsg_type(msg, &type));
     if (type == PV_WGMSG_COOKIE) {
         n->last_status = pv_session_handle_cookie(n->session, msg, w->now);
         return;
@@ -776,7 +776,7 @@ PV_TEST(a_replayed_message_1_is_refused)
     assert_int_equal(w_initiation(w, 1, &old), PV_ERR_REPLAY); /* older than the greatest */
     w_run(w, PV_S(5));
     struct w_packet again = catch_msg1(w);
-    assert_int_equal(w_initiation(w, 1, &again), PV_OK);
+    assert_ok(w_initiation(w, 1, &again));
     w_run(w, PV_S(1));
     assert_int_equal(w_initiation(w, 1, &again), PV_ERR_REPLAY);
     assert_int_equal(w->n[1].msg2, 2);
@@ -809,14 +809,13 @@ PV_TEST(fifty_messages_1_a_second_are_accepted_and_no_more)
     unsigned accepted = 0;
     struct pv_wg_remote remote;
     uint8_t psk[32] = {0};
-    assert_int_equal(pv_wg_remote_init(&remote, &n->dev, w->n[1].dev.keys.pk, psk), PV_OK);
+    assert_ok(pv_wg_remote_init(&remote, &n->dev, w->n[1].dev.keys.pk, psk));
     for (unsigned ms = 0; ms < 1000; ms++) {
         struct pv_wg_pending pending = {.local_index = ms};
         struct w_packet p = {.len = PV_WGMSG_INITIATION_LEN, .via = PV_SESSION_BY_UDP};
         uint8_t tai64n[PV_TAI64N_LEN] = {0x40};
         pv_store_be32(tai64n + 8, ms);
-        assert_int_equal(pv_wgmsg_initiate(&pending, &n->dev, &remote, &w->rng, tai64n, p.msg),
-                         PV_OK);
+        assert_ok(pv_wgmsg_initiate(&pending, &n->dev, &remote, &w->rng, tai64n, p.msg));
         int r = w_initiation(w, 1, &p);
         assert_true(r == PV_OK || r == PV_ERR_LIMIT);
         accepted += r == PV_OK ? 1u : 0u;
@@ -833,7 +832,7 @@ PV_TEST(under_load_a_cookie_is_asked_and_the_retry_carries_it)
     w_run(w, PV_S(4));
     assert_int_equal(w->n[1].cookies, 1);
     assert_int_equal(w->n[1].msg2, 0);
-    assert_int_equal(w->n[0].last_status, PV_OK);
+    assert_ok(w->n[0].last_status);
     w_run(w, PV_S(2));
     assert_int_equal(w->n[0].msg1, 2);
     assert_int_equal(w->n[1].cookies, 1);
@@ -878,26 +877,25 @@ PV_TEST(an_older_static_key_of_the_peer_or_of_ours_still_works)
     struct pv_wg_remote to1;
     struct pv_wg_pending pending = {.local_index = 9};
     struct w_packet p = {.len = PV_WGMSG_INITIATION_LEN, .via = PV_SESSION_BY_UDP};
-    assert_int_equal(pv_wg_remote_init(&to1, &fresh, w->n[1].dev.keys.pk, psk), PV_OK);
-    assert_int_equal(pv_wgmsg_initiate(&pending, &fresh, &to1, &w->rng, tai64n, p.msg), PV_OK);
-    assert_int_equal(w_initiation(w, 1, &p), PV_OK);
+    assert_ok(pv_wg_remote_init(&to1, &fresh, w->n[1].dev.keys.pk, psk));
+    assert_ok(pv_wgmsg_initiate(&pending, &fresh, &to1, &w->rng, tai64n, p.msg));
+    assert_ok(w_initiation(w, 1, &p));
     w_drain(w, 1);
     struct pv_wg_keys keys;
     struct pv_view msg2 = pv_view(w->n[1].last_tx.msg, PV_WGMSG_RESPONSE_LEN);
     assert_true(pv_wgmsg_mac1_ok(&fresh, msg2));
-    assert_int_equal(pv_wgmsg_read_response(&pending, &fresh, &to1, msg2, &keys), PV_OK);
+    assert_ok(pv_wgmsg_read_response(&pending, &fresh, &to1, msg2, &keys));
 
     /* A message made for a former key of node 1. */
     w->n[1].old_dev = fresh;
     tai64n[0] = 0x42;
     w->now += PV_S(1);
-    assert_int_equal(pv_wg_remote_init(&to1, &w->n[0].dev, fresh.keys.pk, psk), PV_OK);
-    assert_int_equal(pv_wgmsg_initiate(&pending, &w->n[0].dev, &to1, &w->rng, tai64n, p.msg),
-                     PV_OK);
-    assert_int_equal(w_initiation(w, 1, &p), PV_OK);
+    assert_ok(pv_wg_remote_init(&to1, &w->n[0].dev, fresh.keys.pk, psk));
+    assert_ok(pv_wgmsg_initiate(&pending, &w->n[0].dev, &to1, &w->rng, tai64n, p.msg));
+    assert_ok(w_initiation(w, 1, &p));
     w_drain(w, 1);
     msg2 = pv_view(w->n[1].last_tx.msg, PV_WGMSG_RESPONSE_LEN);
-    assert_int_equal(pv_wgmsg_read_response(&pending, &w->n[0].dev, &to1, msg2, &keys), PV_OK);
+    assert_ok(pv_wgmsg_read_response(&pending, &w->n[0].dev, &to1, msg2, &keys));
 }
 
 PV_TEST(a_remote_key_of_small_order_makes_no_session)
@@ -948,8 +946,8 @@ PV_TEST(keys_of_the_answer_before_are_received_with)
         struct pv_session_transmit tx;
         struct w_packet p = catch_msg1(w);
         w->n[0].stamp_us += 6000000;
-        assert_int_equal(w_initiation(w, 1, &p), PV_OK);
-        assert_int_equal(pv_session_poll_transmit(n->session, first + i, 0, w->now, &tx), PV_OK);
+        assert_ok(w_initiation(w, 1, &p));
+        assert_ok(pv_session_poll_transmit(n->session, first + i, 0, w->now, &tx));
         while (pv_session_poll_event(n->session, &e) == PV_OK) {
             keys += e.type == PV_SESSION_KEYS ? 1u : 0u;
             /* The fourth answer takes the place of the first. */
@@ -1247,9 +1245,8 @@ static int signal_to_node1(struct world *w)
     pv_session_peer_new_gen(w->n[0].session);
     pv_session_want(w->n[0].session, w->now);
     w->n[0].next_index += 0x100;
-    assert_int_equal(pv_session_poll_transmit(w->n[0].session, w->n[0].next_index, w->n[0].stamp_us,
-                                              w->now, &tx),
-                     PV_OK);
+    assert_ok(pv_session_poll_transmit(w->n[0].session, w->n[0].next_index, w->n[0].stamp_us,
+                                       w->now, &tx));
     w->n[0].indices++;
     p.len = tx.len;
     memcpy(p.msg, tx.msg, tx.len);
@@ -1262,15 +1259,15 @@ PV_TEST(messages_1_by_signal_are_limited_and_a_new_gen_lifts_that_once)
 {
     struct world *w = w_new(MEMBERS);
     w_reach_both(w, PV_SESSION_BY_SIGNAL);
-    assert_int_equal(signal_to_node1(w), PV_OK);
+    assert_ok(signal_to_node1(w));
     w->now += PV_S(1);
     assert_int_equal(signal_to_node1(w), PV_ERR_LIMIT);
     pv_session_peer_new_gen(w->n[1].session);
-    assert_int_equal(signal_to_node1(w), PV_OK);
+    assert_ok(signal_to_node1(w));
     w->now += PV_S(1);
     assert_int_equal(signal_to_node1(w), PV_ERR_LIMIT);
     w->now += PV_SESSION_SIGNAL_GAP;
-    assert_int_equal(signal_to_node1(w), PV_OK);
+    assert_ok(signal_to_node1(w));
 }
 
 PV_TEST(a_peer_that_restarted_gets_new_keys_at_once)
@@ -1407,10 +1404,10 @@ PV_TEST(members_that_both_give_way_have_keys_at_once_and_lose_nothing_under_way)
     w->delay = PV_MS(150);
     assert_true(w_send(w, 0, false) && w_send(w, 1, false)); /* with the keys of before */
     w->delay = PV_MS(20);
-    assert_int_equal(w_initiation(w, 1, &old), PV_OK);
+    assert_ok(w_initiation(w, 1, &old));
     pv_session_peer_new_gen(w->n[0].session);
     pv_session_want(w->n[0].session, w->now);
-    assert_int_equal(w_initiation(w, 0, &other), PV_OK);
+    assert_ok(w_initiation(w, 0, &other));
     w_drain(w, 0);
     w_drain(w, 1);
     w_reach_both(w, PV_SESSION_BY_UDP);
@@ -1744,7 +1741,7 @@ static void change_key(struct world *w, int i)
 
 static void tell_peer(struct world *w, int i)
 {
-    assert_int_equal(pv_session_set_remote(w->n[1 - i].session, w->n[i].old_dev.keys.pk), PV_OK);
+    assert_ok(pv_session_set_remote(w->n[1 - i].session, w->n[i].old_dev.keys.pk));
 }
 
 /* Packets both ways for that long: none may be lost that the wire did not lose. */
@@ -1865,10 +1862,9 @@ PV_TEST(an_initiation_to_a_wiped_key_is_not_answered)
     struct pv_session_transmit tx;
     struct pv_wg_initiation in;
     pv_session_want(w->n[1].session, w->now);
-    assert_int_equal(pv_session_poll_transmit(w->n[1].session, 7, 1, w->now, &tx), PV_OK);
-    assert_int_equal(pv_wgmsg_identify(&w->n[0].dev, pv_view(tx.msg, tx.len), &in), PV_OK);
-    assert_int_equal(pv_session_handle_initiation(w->n[0].session, &in, PV_SESSION_BY_UDP, w->now),
-                     PV_OK);
+    assert_ok(pv_session_poll_transmit(w->n[1].session, 7, 1, w->now, &tx));
+    assert_ok(pv_wgmsg_identify(&w->n[0].dev, pv_view(tx.msg, tx.len), &in));
+    assert_ok(pv_session_handle_initiation(w->n[0].session, &in, PV_SESSION_BY_UDP, w->now));
     change_key(w, 0);
     pv_session_forget_device(w->n[0].session, &w->n[0].dev);
     assert_int_equal(pv_session_poll_transmit(w->n[0].session, 8, 1, w->now, &tx), PV_ERR_AGAIN);
@@ -1929,7 +1925,7 @@ PV_TEST(a_trial_is_answered_and_makes_keys)
 {
     struct world *w = apart();
     struct pv_session_transmit tx;
-    assert_int_equal(trial(w, 0, &tx), PV_OK);
+    assert_ok(trial(w, 0, &tx));
     assert_int_equal(tx.type, PV_WGMSG_INITIATION);
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].msg2, 1);
@@ -1947,15 +1943,15 @@ PV_TEST(within_five_seconds_the_same_message_is_given_again)
     struct pv_session_transmit first, second;
     w->no_messages = true;
     w->cut[1] = true;
-    assert_int_equal(trial(w, 0, &first), PV_OK);
+    assert_ok(trial(w, 0, &first));
     w_run(w, PV_S(3));
     assert_int_equal(w->n[0].msg1, 1); /* the session repeats nothing by itself */
-    assert_int_equal(trial(w, 0, &second), PV_OK);
+    assert_ok(trial(w, 0, &second));
     assert_false(second.took_index);
     assert_memory_equal(first.msg, second.msg, PV_WGMSG_INITIATION_LEN);
     w_run(w, PV_S(17));
     assert_int_equal(w->n[0].msg1, 2);
-    assert_int_equal(trial(w, 0, &second), PV_OK);
+    assert_ok(trial(w, 0, &second));
     assert_true(second.took_index);
     assert_memory_not_equal(first.msg, second.msg, PV_WGMSG_INITIATION_LEN);
     w_run(w, PV_S(200));
@@ -1967,11 +1963,11 @@ PV_TEST(a_trial_under_load_comes_back_with_the_cookie)
     struct world *w = apart();
     struct pv_session_transmit first, second;
     w->n[1].under_load = true;
-    assert_int_equal(trial(w, 0, &first), PV_OK);
+    assert_ok(trial(w, 0, &first));
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].cookies, 1);
     assert_int_equal(w->n[1].msg2, 0);
-    assert_int_equal(trial(w, 0, &second), PV_OK);
+    assert_ok(trial(w, 0, &second));
     assert_memory_equal(first.msg, second.msg, PV_WGMSG_INITIATION_LEN - 16);
     assert_memory_not_equal(first.msg, second.msg, PV_WGMSG_INITIATION_LEN); /* mac2 */
     w_run(w, PV_S(1));
@@ -1983,8 +1979,8 @@ PV_TEST(trials_that_cross_make_one_session)
 {
     struct world *w = apart();
     struct pv_session_transmit tx;
-    assert_int_equal(trial(w, 0, &tx), PV_OK);
-    assert_int_equal(trial(w, 1, &tx), PV_OK);
+    assert_ok(trial(w, 0, &tx));
+    assert_ok(trial(w, 1, &tx));
     w_run(w, PV_S(1));
     /* The lower identity's stands: the other side answered, and tries no more. */
     assert_true(has_keys(w, 0));
@@ -1999,8 +1995,8 @@ PV_TEST(a_trial_repeats_the_answer_to_the_peers_own)
     struct world *w = apart();
     struct pv_session_transmit tx;
     w->cut[0] = true;
-    assert_int_equal(trial(w, 0, &tx), PV_OK);
-    assert_int_equal(trial(w, 1, &tx), PV_OK);
+    assert_ok(trial(w, 0, &tx));
+    assert_ok(trial(w, 1, &tx));
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].msg2, 1);
     assert_false(has_keys(w, 0));

@@ -46,8 +46,8 @@ static struct pair make_pair(const char *tag)
     struct test_vector psk = field(tag, "psk");
     pv_wg_device_init(&p.init, test_keep_key(field(tag, "si").ptr));
     pv_wg_device_init(&p.resp, test_keep_key(field(tag, "sr").ptr));
-    assert_int_equal(pv_wg_remote_init(&p.to_resp, &p.init, p.resp.keys.pk, psk.ptr), PV_OK);
-    assert_int_equal(pv_wg_remote_init(&p.to_init, &p.resp, p.init.keys.pk, psk.ptr), PV_OK);
+    assert_ok(pv_wg_remote_init(&p.to_resp, &p.init, p.resp.keys.pk, psk.ptr));
+    assert_ok(pv_wg_remote_init(&p.to_init, &p.resp, p.init.keys.pk, psk.ptr));
     return p;
 }
 
@@ -62,7 +62,7 @@ static void check_transport(const char *tag, const struct pv_wg_keys *send,
     bool aes = send->suite == PV_SUITE_AES;
     (aes ? pv_gcm_seal : pv_aead_seal)(packet + 16, send->send, 0, none, test_vector_view(&plain));
     assert_memory_equal(packet, want.ptr, want.len);
-    assert_int_equal((aes ? pv_gcm_open : pv_aead_open)(back, recv->recv, 0, none, sealed), PV_OK);
+    assert_ok((aes ? pv_gcm_open : pv_aead_open)(back, recv->recv, 0, none, sealed));
     assert_memory_equal(back, plain.ptr, plain.len);
 }
 
@@ -79,26 +79,25 @@ static void check_handshake(const char *tag, enum pv_suite suite, const uint8_t 
     uint8_t msg1[PV_WGMSG_INITIATION_LEN], msg2[PV_WGMSG_RESPONSE_LEN], tai64n[PV_TAI64N_LEN];
     struct pv_view m1 = pv_view(msg1, sizeof(msg1)), m2 = pv_view(msg2, sizeof(msg2));
 
-    assert_int_equal(pv_wgmsg_initiate(&pending, &p.init, &p.to_resp, &irng, stamp.ptr, msg1),
-                     PV_OK);
+    assert_ok(pv_wgmsg_initiate(&pending, &p.init, &p.to_resp, &irng, stamp.ptr, msg1));
     if (cookie != NULL)
         pv_wgmsg_put_mac2(msg1, sizeof(msg1), cookie);
     assert_field(msg1, sizeof(msg1), tag, "msg1");
     assert_true(pv_wgmsg_mac1_ok(&p.resp, m1));
     assert_false(pv_wgmsg_mac1_ok(&p.init, m1));
 
-    assert_int_equal(pv_wgmsg_identify(&p.resp, m1, &in), PV_OK);
+    assert_ok(pv_wgmsg_identify(&p.resp, m1, &in));
     assert_memory_equal(in.static_pk, p.init.keys.pk, 32);
     assert_int_equal(in.remote_index, 0x11223344);
-    assert_int_equal(pv_wgmsg_accept(&in, &p.to_init, tai64n), PV_OK);
+    assert_ok(pv_wgmsg_accept(&in, &p.to_init, tai64n));
     assert_memory_equal(tai64n, stamp.ptr, sizeof(tai64n));
-    assert_int_equal(pv_wgmsg_respond(&in, &p.to_init, &rrng, 0xaabbccdd, msg2, &rk), PV_OK);
+    assert_ok(pv_wgmsg_respond(&in, &p.to_init, &rrng, 0xaabbccdd, msg2, &rk));
     assert_field(msg2, sizeof(msg2), tag, "msg2");
     assert_int_equal(rk.remote_index, 0x11223344);
     assert_true(pv_wgmsg_mac1_ok(&p.init, m2));
     assert_int_equal(pv_wgmsg_receiver(m2), 0x11223344);
 
-    assert_int_equal(pv_wgmsg_read_response(&pending, &p.init, &p.to_resp, m2, &ik), PV_OK);
+    assert_ok(pv_wgmsg_read_response(&pending, &p.init, &p.to_resp, m2, &ik));
     assert_int_equal(ik.remote_index, 0xaabbccdd);
     assert_field(ik.send, 32, tag, "initiator_send_key");
     assert_field(ik.recv, 32, tag, "initiator_recv_key");
@@ -136,9 +135,8 @@ PV_TEST(cookie_reply_matches_another_implementation)
     pv_wgmsg_make_cookie(&p.resp, &rng, test_vector_view(&msg1), value.ptr, made);
     assert_memory_equal(made, msg3.ptr, msg3.len);
     assert_int_equal(pv_wgmsg_receiver(test_vector_view(&msg3)), 0x11223344);
-    assert_int_equal(pv_wgmsg_read_cookie(&p.to_resp, test_vector_view(&msg3),
-                                          pv_wgmsg_mac1(test_vector_view(&msg1)).ptr, cookie),
-                     PV_OK);
+    assert_ok(pv_wgmsg_read_cookie(&p.to_resp, test_vector_view(&msg3),
+                                   pv_wgmsg_mac1(test_vector_view(&msg1)).ptr, cookie));
     assert_memory_equal(cookie, value.ptr, sizeof(cookie));
 
     struct test_vector with = field("psk", "msg1"), without = field("plain", "msg1");
@@ -225,8 +223,7 @@ PV_TEST(every_truncation_and_changed_byte_of_a_message_is_refused)
     struct pv_wg_initiation in;
     struct pv_wg_keys keys;
     uint8_t msg[PV_WGMSG_INITIATION_LEN], tai64n[PV_TAI64N_LEN], cookie[16];
-    assert_int_equal(pv_wgmsg_initiate(&pending, &p.init, &p.to_resp, &irng, stamp.ptr, msg),
-                     PV_OK);
+    assert_ok(pv_wgmsg_initiate(&pending, &p.init, &p.to_resp, &irng, stamp.ptr, msg));
 
     for (size_t i = 0; i < m1.len; i++) {
         assert_true(pv_wgmsg_identify(&p.resp, pv_view(m1.ptr, i), &in) < 0);
@@ -255,9 +252,8 @@ PV_TEST(every_truncation_and_changed_byte_of_a_message_is_refused)
         assert_int_equal(r == PV_OK, i >= 4 && i < 8);
         m3.ptr[i] ^= 1;
     }
-    assert_int_equal(
-        pv_wgmsg_read_response(&pending, &p.init, &p.to_resp, test_vector_view(&m2), &keys),
-        PV_OK); /* the forgeries did no harm */
+    assert_ok(pv_wgmsg_read_response(&pending, &p.init, &p.to_resp, test_vector_view(&m2),
+                                     &keys)); /* the forgeries did no harm */
 }
 
 PV_TEST(another_psk_or_static_key_is_refused)
@@ -272,15 +268,14 @@ PV_TEST(another_psk_or_static_key_is_refused)
     uint8_t msg[PV_WGMSG_INITIATION_LEN], tai64n[PV_TAI64N_LEN], zero[32] = {0};
 
     /* message 1 does not depend on the psk, message 2 does */
-    assert_int_equal(pv_wgmsg_initiate(&pending, &p.init, &p.to_resp, &irng, stamp.ptr, msg),
-                     PV_OK);
+    assert_ok(pv_wgmsg_initiate(&pending, &p.init, &p.to_resp, &irng, stamp.ptr, msg));
     p.to_resp.psk[31] ^= 1;
     assert_int_equal(
         pv_wgmsg_read_response(&pending, &p.init, &p.to_resp, test_vector_view(&m2), &keys),
         PV_ERR_AUTH);
 
     assert_int_equal(pv_wgmsg_identify(&other.resp, test_vector_view(&m1), &in), PV_ERR_AUTH);
-    assert_int_equal(pv_wgmsg_identify(&p.resp, test_vector_view(&m1), &in), PV_OK);
+    assert_ok(pv_wgmsg_identify(&p.resp, test_vector_view(&m1), &in));
     assert_int_equal(pv_wgmsg_accept(&in, &other.to_init, tai64n), PV_ERR_AUTH);
     struct pv_wg_remote remote;
     assert_int_equal(pv_wg_remote_init(&remote, &p.init, zero, zero), PV_ERR_AUTH);

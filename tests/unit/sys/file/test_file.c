@@ -51,10 +51,10 @@ PV_TEST_IN(write_then_read_gives_the_same_bytes_and_mode, setup, teardown)
 {
     const char *path = path_of(state, "a");
     umask(0);
-    assert_int_equal(pv_file_write(path, pv_view("hello\0x", 7), 0600), PV_OK);
+    assert_ok(pv_file_write(path, pv_view("hello\0x", 7), 0600));
     char *data = NULL;
     size_t len = 0;
-    assert_int_equal(pv_file_read(path, 7, &data, &len), PV_OK);
+    assert_ok(pv_file_read(path, 7, &data, &len));
     assert_int_equal(len, 7);
     assert_memory_equal(data, "hello\0x", 8); /* the NUL behind it too */
     pv_file_free(data, len);
@@ -68,7 +68,7 @@ PV_TEST_IN(read_refuses_longer_missing_and_special_files, setup, teardown)
     char *data = NULL;
     size_t len = 0;
     assert_int_equal(pv_file_read(path_of(state, "a"), 10, &data, &len), PV_ERR_NOT_FOUND);
-    assert_int_equal(pv_file_write(path_of(state, "a"), pv_view("12345", 5), 0644), PV_OK);
+    assert_ok(pv_file_write(path_of(state, "a"), pv_view("12345", 5), 0644));
     assert_int_equal(pv_file_read(path_of(state, "a"), 4, &data, &len), PV_ERR_LIMIT);
     assert_int_equal(mkfifo(path_of(state, "fifo"), 0600), 0);
     assert_int_equal(pv_file_read(path_of(state, "fifo"), 10, &data, &len), PV_ERR_LIMIT);
@@ -80,11 +80,11 @@ PV_TEST_IN(read_refuses_longer_missing_and_special_files, setup, teardown)
 PV_TEST_IN(write_replaces_atomically_and_leaves_no_temporary, setup, teardown)
 {
     const char *path = path_of(state, "a");
-    assert_int_equal(pv_file_write(path, pv_view("old old old", 11), 0600), PV_OK);
-    assert_int_equal(pv_file_write(path, pv_view("new", 3), 0600), PV_OK);
+    assert_ok(pv_file_write(path, pv_view("old old old", 11), 0600));
+    assert_ok(pv_file_write(path, pv_view("new", 3), 0600));
     char *data = NULL;
     size_t len = 0;
-    assert_int_equal(pv_file_read(path, 100, &data, &len), PV_OK);
+    assert_ok(pv_file_read(path, 100, &data, &len));
     assert_string_equal(data, "new");
     pv_file_free(data, len);
     assert_int_equal(access(path_of(state, "a.tmp"), F_OK), -1);
@@ -98,24 +98,24 @@ PV_TEST_IN(write_into_a_missing_directory_fails_with_enoent, setup, teardown)
 PV_TEST_IN(dir_make_makes_parents_and_closes_an_open_directory, setup, teardown)
 {
     struct stat st;
-    assert_int_equal(pv_dir_make(path_of(state, "sub/deep"), 0700), PV_OK);
+    assert_ok(pv_dir_make(path_of(state, "sub/deep"), 0700));
     assert_int_equal(stat(path_of(state, "sub/deep"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
     assert_int_equal(chmod(path_of(state, "sub/deep"), 0755), 0);
-    assert_int_equal(pv_dir_make(path_of(state, "sub/deep"), 0700), PV_OK);
+    assert_ok(pv_dir_make(path_of(state, "sub/deep"), 0700));
     assert_int_equal(stat(path_of(state, "sub/deep"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
-    assert_int_equal(pv_file_write(path_of(state, "a"), pv_view("x", 1), 0600), PV_OK);
+    assert_ok(pv_file_write(path_of(state, "a"), pv_view("x", 1), 0600));
     assert_int_equal(pv_dir_make(path_of(state, "a"), 0700), -20);
 }
 
 PV_TEST_IN(lock_is_held_against_another_process_and_freed_by_close, setup, teardown)
 {
     int fd = -1, other = -1;
-    assert_int_equal(pv_file_lock(path_of(state, "lock"), &fd), PV_OK);
+    assert_ok(pv_file_lock(path_of(state, "lock"), &fd));
     assert_int_equal(pv_file_lock(path_of(state, "lock"), &other), PV_ERR_EXISTS);
     close(fd);
-    assert_int_equal(pv_file_lock(path_of(state, "lock"), &other), PV_OK);
+    assert_ok(pv_file_lock(path_of(state, "lock"), &other));
     close(other);
 }
 
@@ -209,7 +209,7 @@ static void assert_content(const char *want)
 {
     char *data = NULL;
     size_t len = 0;
-    assert_int_equal(pv_file_read(path, 100, &data, &len), PV_OK);
+    assert_ok(pv_file_read(path, 100, &data, &len));
     assert_int_equal(len, strlen(want) + 1);
     assert_string_equal(data, want);
     pv_file_free(data, len);
@@ -221,7 +221,7 @@ PV_TEST_IN(a_cut_at_any_moment_leaves_the_old_file_or_the_new_one, setup_crash, 
     size_t written = 0, safe = 0;
     bool named = false, kept = false;
     disk.most = 3;
-    assert_int_equal(write_new(), PV_OK);
+    assert_ok(write_new());
     for (size_t i = 0; i < disk.n; i++) {
         written += disk.kind[i] == WROTE ? disk.bytes[i] : 0;
         safe = disk.kind[i] == SYNCED_FILE ? written : safe;

@@ -38,7 +38,7 @@ PV_TEST(sections_and_keys_come_in_order_with_their_lines)
         "last = 1";
     struct seen seen = {0};
     struct pv_ini_error error = {0};
-    assert_int_equal(pv_ini_parse(pv_view(text, strlen(text)), on_item, &seen, &error), PV_OK);
+    assert_ok(pv_ini_parse(pv_view(text, strlen(text)), on_item, &seen, &error));
     assert_string_equal(
         seen.text, "3[interface];4 interface/address=10.0.0.1/24;5 interface/port=5;"
                    "7[peer a-name-that-is-longer-than-what-inih-keeps-of-a-section-name];"
@@ -53,7 +53,7 @@ PV_TEST(a_mark_at_the_beginning_hides_no_section)
     static const char *const text = "\xef\xbb\xbf[log]\nlevel = debug\n";
     struct seen seen = {0};
     struct pv_ini_error error = {0};
-    assert_int_equal(pv_ini_parse(pv_view(text, strlen(text)), on_item, &seen, &error), PV_OK);
+    assert_ok(pv_ini_parse(pv_view(text, strlen(text)), on_item, &seen, &error));
     assert_string_equal(seen.text, "1[log];2 log/level=debug;");
 }
 
@@ -81,7 +81,7 @@ PV_TEST(bad_lines_are_named)
         assert_int_equal(pv_ini_parse(pv_view(rows[i].text, len), on_item, &seen, &error),
                          PV_ERR_MALFORMED);
         assert_int_equal(error.line, rows[i].line);
-        assert_non_null(strstr(error.text, rows[i].why));
+        assert_has(error.text, rows[i].why);
     }
 }
 
@@ -93,8 +93,8 @@ PV_TEST(a_line_of_198_characters_fits_and_one_more_does_not)
     struct seen seen = {0};
     struct pv_ini_error error = {0};
     text[198] = '\n';
-    assert_int_equal(pv_ini_parse(pv_view(text, 199), on_item, &seen, &error), PV_OK);
-    assert_int_equal(pv_ini_parse(pv_view(text, 198), on_item, &seen, &error), PV_OK);
+    assert_ok(pv_ini_parse(pv_view(text, 199), on_item, &seen, &error));
+    assert_ok(pv_ini_parse(pv_view(text, 198), on_item, &seen, &error));
     text[198] = 'v';
     text[199] = '\n';
     assert_int_equal(pv_ini_parse(pv_view(text, 200), on_item, &seen, &error), PV_ERR_MALFORMED);

@@ -138,8 +138,8 @@ PV_TEST(a_full_file_steps_aside)
     assert_int_equal(stat(f->old, &st), 0);
     assert_int_equal(st.st_size, PV_LOGSINK_FILE_MAX - 10);
     const char *text = content(f->file);
-    assert_non_null(strstr(text, "prog: info: the first of a new file\n"));
-    assert_non_null(strstr(text, "prog: info: the second\n"));
+    assert_has(text, "prog: info: the first of a new file\n");
+    assert_has(text, "prog: info: the second\n");
     assert_int_equal(stat(f->file, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
 }

@@ -31,12 +31,12 @@ PV_TEST(the_variables_say_where_files_are)
     assert_non_null(test_dir_make(run, sizeof(run)));
     test_defer(remove_dir, strdup(run));
     set("/home/a", "/s", "/c", run);
-    assert_int_equal(pv_userdirs_find("", &d), PV_OK);
+    assert_ok(pv_userdirs_find("", &d));
     assert_string_equal(d.state, "/s/p2pvpn");
     assert_string_equal(d.config, "/c/p2pvpn/p2pvpnd.conf");
     snprintf(want, sizeof(want), "%s/p2pvpn/p2pvpnd.sock", run);
     assert_string_equal(d.socket, want);
-    assert_int_equal(pv_userdirs_find("work", &d), PV_OK);
+    assert_ok(pv_userdirs_find("work", &d));
     assert_string_equal(d.state, "/s/p2pvpn-work");
     assert_string_equal(d.config, "/c/p2pvpn/work.conf");
     snprintf(want, sizeof(want), "%s/p2pvpn/work.sock", run);
@@ -48,7 +48,7 @@ PV_TEST(without_them_they_are_below_the_home_directory)
     struct pv_userdirs d;
     char login[64];
     set("/home/a", NULL, "relative/path", NULL); /* that one is ignored */
-    assert_int_equal(pv_userdirs_find("", &d), PV_OK);
+    assert_ok(pv_userdirs_find("", &d));
     assert_string_equal(d.state, "/home/a/.local/state/p2pvpn");
     assert_string_equal(d.config, "/home/a/.config/p2pvpn/p2pvpnd.conf");
     snprintf(login, sizeof(login), "/run/user/%u", (unsigned)geteuid());
@@ -66,7 +66,7 @@ PV_TEST(a_directory_of_another_user_holds_no_sockets_of_ours)
     test_defer(remove_dir, strdup(run));
     assert_int_equal(chown(run, 65534, 65534), 0);
     set("/home/a", NULL, NULL, run);
-    assert_int_equal(pv_userdirs_find("", &d), PV_OK);
+    assert_ok(pv_userdirs_find("", &d));
     assert_int_not_equal(strncmp(d.run, run, strlen(run)), 0);
 }
 
@@ -84,7 +84,7 @@ PV_TEST(the_home_directory_of_another_user_is_not_ours)
     assert_int_equal(mkdir(own, 0700), 0);
     assert_int_equal(chmod(home, 0755), 0);
     set(home, NULL, NULL, NULL);
-    assert_int_equal(pv_userdirs_find("", &d), PV_OK);
+    assert_ok(pv_userdirs_find("", &d));
     assert_int_equal(strncmp(d.state, home, strlen(home)), 0); /* it is root's */
     assert_int_equal(chown(home, 65534, 65534), 0);
     const char *const homes[] = {home, own, below}; /* he can exchange what is root's, too */
@@ -99,7 +99,7 @@ PV_TEST(the_home_directory_of_another_user_is_not_ours)
     set(home, NULL, NULL, NULL);
     int r = pv_userdirs_find("", &d);
     assert_int_equal(seteuid(0), 0);
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     assert_int_equal(strncmp(d.state, home, strlen(home)), 0);
 }
 
@@ -113,7 +113,7 @@ PV_TEST(a_directory_that_others_write_to_holds_nothing_of_ours)
     test_defer(remove_dir, strdup(dir));
     assert_int_equal(chmod(dir, 01777), 0);
     set("/home/a", NULL, NULL, dir);
-    assert_int_equal(pv_userdirs_find("", &d), PV_OK);
+    assert_ok(pv_userdirs_find("", &d));
     assert_int_not_equal(strncmp(d.run, dir, strlen(dir)), 0);
     assert_int_equal(seteuid(65534), 0);
     set(dir, NULL, NULL, NULL); /* root's, but anybody may make a .local in it */

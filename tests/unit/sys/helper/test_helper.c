@@ -53,7 +53,7 @@ static size_t addresses_of(const char *ifname, struct pv_net_addr out[static 8])
 {
     struct pv_net_addr all[64];
     size_t n = 0, found = 0;
-    assert_int_equal(pv_net_addrs(all, 64, &n), PV_OK);
+    assert_ok(pv_net_addrs(all, 64, &n));
     for (size_t i = 0; i < n && found < 8; i++)
         if (strcmp(all[i].ifname, ifname) == 0)
             out[found++] = all[i];
@@ -102,7 +102,7 @@ PV_TEST_IN(iface_up_sets_addresses_mtu_and_routes_and_down_removes_all, setup, t
     iface.routes[1] = prefix("fd99::", 48);
     int r = iface_up(*state, &iface, &fd, error);
     assert_string_equal(error, "");
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     assert_true(fd >= 0);
     assert_int_equal(addresses_of("pvt0", got), 2); /* no link-local one */
     assert_true(pv_addr_equal_ip(&got[0].addr.base, &iface.addrs[0].base));
@@ -116,12 +116,12 @@ PV_TEST_IN(iface_up_sets_addresses_mtu_and_routes_and_down_removes_all, setup, t
     iface.addrs[0] = prefix("10.66.9.9", 16);
     iface.n_addrs = 1;
     iface.n_routes = 1;
-    assert_int_equal(iface_up(*state, &iface, &again, error), PV_OK);
+    assert_ok(iface_up(*state, &iface, &again, error));
     assert_int_equal(addresses_of("pvt0", got), 1);
     assert_true(pv_addr_equal_ip(&got[0].addr.base, &iface.addrs[0].base));
     close(again);
 
-    assert_int_equal(pv_helper_iface_down(*state, error), PV_OK);
+    assert_ok(pv_helper_iface_down(*state, error));
     close(fd);
     assert_int_equal(addresses_of("pvt0", got), 0);
 }
@@ -131,11 +131,11 @@ PV_TEST_IN(packets_pass_through_the_tun, setup, teardown)
     struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX];
     int tun = -1, sock = -1;
-    assert_int_equal(iface_up(*state, &iface, &tun, error), PV_OK);
+    assert_ok(iface_up(*state, &iface, &tun, error));
     struct pv_addr any = {.family = PV_AF_INET}, local;
     const struct pv_udp_opts opts = {0};
-    assert_int_equal(pv_udp_open(&any, &opts, &sock), PV_OK);
-    assert_int_equal(pv_udp_local(sock, &local), PV_OK);
+    assert_ok(pv_udp_open(&any, &opts, &sock));
+    assert_ok(pv_udp_local(sock, &local));
     struct pv_udp_out out = {.dst = pv_addr4(10, 66, 3, 3, 7), .data = pv_view("ping", 4)};
     struct pv_udp_counts counts = {0};
     pv_udp_send(sock, &out, 1, &counts);
@@ -145,7 +145,7 @@ PV_TEST_IN(packets_pass_through_the_tun, setup, teardown)
     size_t n = 0;
     struct pollfd p = {.fd = tun, .events = POLLIN};
     assert_int_equal(poll(&p, 1, 10000), 1);
-    assert_int_equal(pv_tun_read(tun, packet, sizeof(packet), &n), PV_OK);
+    assert_ok(pv_tun_read(tun, packet, sizeof(packet), &n));
     assert_int_equal(n, HEADER + 32);
     assert_memory_equal(packet + HEADER + 28, "ping", 4);
     assert_int_equal(pv_tun_read(tun, packet, sizeof(packet), &n), PV_ERR_AGAIN);
@@ -158,13 +158,13 @@ PV_TEST_IN(packets_pass_through_the_tun, setup, teardown)
     memcpy(back + HEADER + 16, packet + HEADER + 12, 4);
     memcpy(back + HEADER + 20, packet + HEADER + 22, 2);
     memcpy(back + HEADER + 22, packet + HEADER + 20, 2);
-    assert_int_equal(tun_write(tun, pv_view(back, sizeof(back))), PV_OK);
+    assert_ok(tun_write(tun, pv_view(back, sizeof(back))));
     p.fd = sock;
     assert_int_equal(poll(&p, 1, 10000), 1);
     struct pv_udp_receiver *rx = NULL;
     struct pv_udp_in *in = NULL;
-    assert_int_equal(pv_udp_receiver_new(&rx, 1, 64), PV_OK);
-    assert_int_equal(pv_udp_recv(rx, sock, &in, &n), PV_OK);
+    assert_ok(pv_udp_receiver_new(&rx, 1, 64));
+    assert_ok(pv_udp_recv(rx, sock, &in, &n));
     assert_true(pv_addr_equal(&in[0].src, &out.dst));
     const uint8_t junk[HEADER + 4] = {0};
     assert_int_equal(tun_write(tun, pv_view(junk, sizeof(junk))), -EINVAL);
@@ -182,11 +182,11 @@ PV_TEST_IN(a_tun_deleted_from_outside_reads_closed_and_comes_back_by_up, setup, 
     uint8_t packet[64];
     size_t n = 0;
     int tun = -1, again = -1;
-    assert_int_equal(iface_up(*state, &iface, &tun, error), PV_OK);
-    assert_int_equal(pv_ipcmd_run("link del dev pvt0\n", complaint), PV_OK);
+    assert_ok(iface_up(*state, &iface, &tun, error));
+    assert_ok(pv_ipcmd_run("link del dev pvt0\n", complaint));
     assert_int_equal(pv_tun_read(tun, packet, sizeof(packet), &n), PV_ERR_CLOSED);
     assert_int_equal(tun_write(tun, pv_view(packet, 20)), PV_ERR_CLOSED);
-    assert_int_equal(iface_up(*state, &iface, &again, error), PV_OK);
+    assert_ok(iface_up(*state, &iface, &again, error));
     assert_int_equal(pv_tun_read(again, packet, sizeof(packet), &n), PV_ERR_AGAIN);
     close(tun);
     close(again);
@@ -239,7 +239,7 @@ PV_TEST_IN(every_bad_interface_request_is_refused_by_the_helper, setup, teardown
             iface.n_routes = 1;
         }
         assert_true(iface_up(*state, &iface, &fd, error) < 0);
-        assert_non_null(strstr(error, rows[i].why));
+        assert_has(error, rows[i].why);
         assert_int_equal(fd, -1);
     }
     for (uint8_t queues = 0; queues <= PV_TUN_QUEUES + 1; queues += PV_TUN_QUEUES + 1) {
@@ -248,7 +248,7 @@ PV_TEST_IN(every_bad_interface_request_is_refused_by_the_helper, setup, teardown
         int fd = -1;
         iface.queues = queues;
         assert_int_equal(iface_up(*state, &iface, &fd, error), -EINVAL);
-        assert_non_null(strstr(error, "1 to 8 queues"));
+        assert_has(error, "1 to 8 queues");
     }
 }
 
@@ -258,16 +258,14 @@ PV_TEST_IN(a_range_in_use_on_this_host_is_refused_with_both_named, setup, teardo
     char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
     struct pv_net_addr got[8];
     int fd = -1;
-    assert_int_equal(
-        pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer up\n"
-                     "link set dev pvlan up\n"
-                     "addr add 10.66.200.1/24 dev pvlan\n",
-                     complaint),
-        PV_OK);
+    assert_ok(pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer up\n"
+                           "link set dev pvlan up\n"
+                           "addr add 10.66.200.1/24 dev pvlan\n",
+                           complaint));
     assert_int_equal(iface_up(*state, &iface, &fd, error), PV_ERR_EXISTS);
-    assert_non_null(strstr(error, "10.66.200.1/24 on pvlan"));
+    assert_has(error, "10.66.200.1/24 on pvlan");
     assert_int_equal(addresses_of("pvt0", got), 0);
-    assert_int_equal(pv_ipcmd_run("link del dev pvlan\n", complaint), PV_OK);
+    assert_ok(pv_ipcmd_run("link del dev pvlan\n", complaint));
 }
 
 PV_TEST_IN(a_name_in_use_is_refused, setup, teardown)
@@ -275,10 +273,10 @@ PV_TEST_IN(a_name_in_use_is_refused, setup, teardown)
     struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
     int fd = -1;
-    assert_int_equal(pv_ipcmd_run("link add pvt0 type veth peer name pvpeer\n", complaint), PV_OK);
+    assert_ok(pv_ipcmd_run("link add pvt0 type veth peer name pvpeer\n", complaint));
     assert_int_equal(iface_up(*state, &iface, &fd, error), PV_ERR_EXISTS);
-    assert_non_null(strstr(error, "--tun"));
-    assert_int_equal(pv_ipcmd_run("link del dev pvt0\n", complaint), PV_OK);
+    assert_has(error, "--tun");
+    assert_ok(pv_ipcmd_run("link del dev pvt0\n", complaint));
 }
 
 /* A route to a network that this host is in, or to a part of it, would take it away; a larger one
@@ -291,19 +289,17 @@ PV_TEST_IN(routes_leave_the_hosts_networks_alone, setup, teardown)
     const struct pv_net_route_query query = {.table = 254};
     size_t n = 0, ours = 0;
     int fd = -1;
-    assert_int_equal(
-        pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer up\n"
-                     "link set dev pvlan up\n"
-                     "addr add 192.168.5.1/24 dev pvlan\n",
-                     complaint),
-        PV_OK);
+    assert_ok(pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer up\n"
+                           "link set dev pvlan up\n"
+                           "addr add 192.168.5.1/24 dev pvlan\n",
+                           complaint));
     iface.n_routes = 3;
     iface.routes[0] = prefix("192.168.5.0", 24);
     iface.routes[1] = prefix("192.168.5.9", 32);
     iface.routes[2] = prefix("192.168.0.0", 16);
-    assert_int_equal(iface_up(*state, &iface, &fd, error), PV_OK);
-    assert_non_null(strstr(error, "this host is in 192.168.5.1/24 on pvlan"));
-    assert_int_equal(pv_net_routes(&query, routes, PV_ARRAY_LEN(routes), &n), PV_OK);
+    assert_ok(iface_up(*state, &iface, &fd, error));
+    assert_has(error, "this host is in 192.168.5.1/24 on pvlan");
+    assert_ok(pv_net_routes(&query, routes, PV_ARRAY_LEN(routes), &n));
     for (size_t i = 0; i < n; i++) {
         if (routes[i].ifindex != if_nametoindex("pvt0"))
             continue;
@@ -312,7 +308,7 @@ PV_TEST_IN(routes_leave_the_hosts_networks_alone, setup, teardown)
     }
     assert_int_equal(ours, 2);
     close(fd);
-    assert_int_equal(pv_ipcmd_run("link del dev pvlan\n", complaint), PV_OK);
+    assert_ok(pv_ipcmd_run("link del dev pvlan\n", complaint));
 }
 
 static uint32_t way(const char *to, uint32_t mark)
@@ -330,7 +326,7 @@ static void router_is(const char *to, const char *ifname)
     struct pv_addr router = {.family = PV_AF_NONE};
     const struct pv_addr wanted = prefix(to, 0).base;
     uint32_t ifindex = 0;
-    assert_int_equal(pv_net_router(wanted.family, &router, &ifindex), PV_OK);
+    assert_ok(pv_net_router(wanted.family, &router, &ifindex));
     assert_true(pv_addr_equal(&router, &wanted));
     assert_int_equal(ifindex, if_nametoindex(ifname));
 }
@@ -340,58 +336,49 @@ PV_TEST_IN(the_router_is_that_of_the_default_route_with_the_lowest_metric, setup
     char complaint[PV_IPCMD_ERROR_MAX];
     struct pv_addr router;
     uint32_t ifindex;
-    assert_int_equal(pv_ipcmd_run("link add pva type veth peer name pvb\n"
-                                  "link set dev pva up\nlink set dev pvb up\n"
-                                  "addr add 192.0.2.2/24 dev pva\n"
-                                  "addr add 198.51.100.2/24 dev pvb\n",
-                                  complaint),
-                     PV_OK);
+    assert_ok(pv_ipcmd_run("link add pva type veth peer name pvb\n"
+                           "link set dev pva up\nlink set dev pvb up\n"
+                           "addr add 192.0.2.2/24 dev pva\n"
+                           "addr add 198.51.100.2/24 dev pvb\n",
+                           complaint));
     assert_int_equal(pv_net_router(PV_AF_INET, &router, &ifindex), PV_ERR_NOT_FOUND);
-    assert_int_equal(pv_ipcmd_run("route add default dev pva metric 10\n"
-                                  "route add default via 192.0.2.1 metric 300 table 77\n"
-                                  "route add 203.0.113.0/24 via 192.0.2.1\n",
-                                  complaint),
-                     PV_OK);
+    assert_ok(pv_ipcmd_run("route add default dev pva metric 10\n"
+                           "route add default via 192.0.2.1 metric 300 table 77\n"
+                           "route add 203.0.113.0/24 via 192.0.2.1\n",
+                           complaint));
     assert_int_equal(pv_net_router(PV_AF_INET, &router, &ifindex), PV_ERR_NOT_FOUND);
-    assert_int_equal(pv_ipcmd_run("route add default via 192.0.2.1 metric 600\n"
-                                  "route add default via 198.51.100.1 metric 500\n",
-                                  complaint),
-                     PV_OK);
-    assert_int_equal(pv_ipcmd_run6("route add default via fe80::1 dev pvb\n", complaint), PV_OK);
+    assert_ok(pv_ipcmd_run("route add default via 192.0.2.1 metric 600\n"
+                           "route add default via 198.51.100.1 metric 500\n",
+                           complaint));
+    assert_ok(pv_ipcmd_run6("route add default via fe80::1 dev pvb\n", complaint));
     router_is("198.51.100.1", "pvb");
     router_is("fe80::1", "pvb");
-    assert_int_equal(pv_ipcmd_run("route add default metric 20 nexthop via 192.0.2.7 dev pva "
-                                  "nexthop via 198.51.100.7 dev pvb\n",
-                                  complaint),
-                     PV_OK);
+    assert_ok(pv_ipcmd_run("route add default metric 20 nexthop via 192.0.2.7 dev pva "
+                           "nexthop via 198.51.100.7 dev pvb\n",
+                           complaint));
     router_is("192.0.2.7", "pva");
-    assert_int_equal(pv_ipcmd_run("link del dev pva\n", complaint), PV_OK);
+    assert_ok(pv_ipcmd_run("link del dev pva\n", complaint));
 }
 
 /* As OpenVPN takes everything, and as wg-quick does. */
 PV_TEST_IN(the_way_out_is_where_routes_and_rules_lead, setup, teardown)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
-    assert_int_equal(pv_ipcmd_run("link add pva type veth peer name pvb\n"
-                                  "link set dev pva up\nlink set dev pvb up\n",
-                                  complaint),
-                     PV_OK);
+    assert_ok(pv_ipcmd_run("link add pva type veth peer name pvb\n"
+                           "link set dev pva up\nlink set dev pvb up\n",
+                           complaint));
     const uint32_t a = if_nametoindex("pva"), b = if_nametoindex("pvb");
     assert_int_equal(way("198.41.0.4", 0), 0);
-    assert_int_equal(pv_ipcmd_run("route add default dev pva\n", complaint), PV_OK);
+    assert_ok(pv_ipcmd_run("route add default dev pva\n", complaint));
     assert_int_equal(way("198.41.0.4", 0), a);
-    assert_int_equal(
-        pv_ipcmd_run("route add 0.0.0.0/1 dev pvb\nroute add 128.0.0.0/1 dev pvb\n", complaint),
-        PV_OK);
+    assert_ok(
+        pv_ipcmd_run("route add 0.0.0.0/1 dev pvb\nroute add 128.0.0.0/1 dev pvb\n", complaint));
     assert_int_equal(way("198.41.0.4", 0), b);
-    assert_int_equal(
-        pv_ipcmd_run("route add default dev pva table 100\nrule add not fwmark 7 table 100\n",
-                     complaint),
-        PV_OK);
+    assert_ok(pv_ipcmd_run("route add default dev pva table 100\nrule add not fwmark 7 table 100\n",
+                           complaint));
     assert_int_equal(way("198.41.0.4", 0), a);
     assert_int_equal(way("198.41.0.4", 7), b);
-    assert_int_equal(pv_ipcmd_run("rule del not fwmark 7 table 100\nlink del dev pva\n", complaint),
-                     PV_OK);
+    assert_ok(pv_ipcmd_run("rule del not fwmark 7 table 100\nlink del dev pva\n", complaint));
     assert_int_equal(way("198.41.0.4", 0), 0);
 }
 
@@ -413,11 +400,11 @@ static void check_cut(const struct pv_udp_group *group)
     int mode = -1;
     socklen_t len = sizeof(mode);
     assert_true(group->has_cut);
-    assert_int_equal(pv_udp_local(group->cut4, &local), PV_OK);
+    assert_ok(pv_udp_local(group->cut4, &local));
     assert_int_equal(local.port, 23456);
     assert_int_equal(getsockopt(group->cut4, IPPROTO_IP, IP_MTU_DISCOVER, &mode, &len), 0);
     assert_int_equal(mode, IP_PMTUDISC_OMIT);
-    assert_int_equal(pv_udp_local(group->cut6, &local), PV_OK);
+    assert_ok(pv_udp_local(group->cut6, &local));
     assert_int_equal(local.port, 23456);
     assert_int_equal(getsockopt(group->cut6, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &mode, &len), 0);
     assert_int_equal(mode, IPV6_PMTUDISC_DONT);
@@ -431,30 +418,30 @@ PV_TEST_IN(udp_sockets_come_with_one_port_and_a_busy_port_is_refused, setup_port
     struct pv_addr any = {.family = PV_AF_INET, .port = 23456};
     const struct pv_udp_opts opts = {0};
     int busy = -1;
-    assert_int_equal(pv_udp_open(&any, &opts, &busy), PV_OK);
+    assert_ok(pv_udp_open(&any, &opts, &busy));
     assert_int_equal(pv_helper_open_udp(*state, 23456, 1, &other, error), PV_ERR_EXISTS);
-    assert_non_null(strstr(error, "23456"));
-    assert_non_null(strstr(error, "--port"));
+    assert_has(error, "23456");
+    assert_has(error, "--port");
     close(busy);
     assert_int_equal(pv_helper_open_udp(*state, 0, 1, &other, error), -EINVAL);
     assert_int_equal(pv_helper_open_udp(*state, 1023, 1, &other, error), -EINVAL);
     assert_int_equal(pv_helper_open_udp(*state, 23456, PV_UDP_GROUP_MAX + 1, &other, error),
                      PV_ERR_LIMIT);
     assert_int_equal(other.n, 0);
-    assert_int_equal(pv_helper_open_udp(*state, 23456, 3, &group, error), PV_OK);
+    assert_ok(pv_helper_open_udp(*state, 23456, 3, &group, error));
     assert_int_equal(group.n, 3);
     for (unsigned i = 0; i < group.n; i++) {
-        assert_int_equal(pv_udp_local(group.fd4[i], &local), PV_OK);
+        assert_ok(pv_udp_local(group.fd4[i], &local));
         assert_int_equal(local.port, 23456);
-        assert_int_equal(pv_udp_local(group.fd6[i], &local), PV_OK);
+        assert_ok(pv_udp_local(group.fd6[i], &local));
         assert_int_equal(local.port, 23456);
         assert_int_equal(local.family, PV_AF_INET6);
     }
     check_cut(&group);
     pv_udp_group_close(&group);
     /* The helper kept nothing, since it has answered once more: the port is free again. */
-    assert_int_equal(pv_helper_iface_down(*state, error), PV_OK);
-    assert_int_equal(pv_udp_open(&any, &opts, &busy), PV_OK);
+    assert_ok(pv_helper_iface_down(*state, error));
+    assert_ok(pv_udp_open(&any, &opts, &busy));
     close(busy);
 }
 
@@ -475,7 +462,7 @@ static void write_answer(int fd, uint16_t port)
     ip[22] = (uint8_t)(port >> 8);
     ip[23] = (uint8_t)port;
     ip[25] = 9;
-    assert_int_equal(tun_write(fd, pv_view(p, sizeof(p))), PV_OK);
+    assert_ok(tun_write(fd, pv_view(p, sizeof(p))));
 }
 
 /* Sends from sock into the TUN and tells which queue it comes out of. */
@@ -494,7 +481,7 @@ static unsigned queue_of(const struct pv_tun *tun, int sock)
     for (unsigned i = 0; i < tun->n; i++) {
         if (fds[i].revents == 0)
             continue;
-        assert_int_equal(pv_tun_read(fds[i].fd, packet, sizeof(packet), &n), PV_OK);
+        assert_ok(pv_tun_read(fds[i].fd, packet, sizeof(packet), &n));
         return i;
     }
     return tun->n;
@@ -510,7 +497,7 @@ PV_TEST_IN(nobody_else_may_open_a_queue, setup, teardown)
     struct pv_tun tun;
     int status = 0;
     iface.queues = 2;
-    assert_int_equal(pv_helper_iface_up(*state, &iface, &tun, error), PV_OK);
+    assert_ok(pv_helper_iface_up(*state, &iface, &tun, error));
     pid_t pid = fork();
     if (pid == 0) {
         struct ifreq ifr = {.ifr_flags =
@@ -540,12 +527,12 @@ PV_TEST_IN(a_flow_keeps_its_queue_whichever_writer_gets_the_answers, setup, tear
     struct pv_tun tun, again;
     unsigned seen[4] = {0};
     iface.queues = 4;
-    assert_int_equal(pv_helper_iface_up(*state, &iface, &tun, error), PV_OK);
+    assert_ok(pv_helper_iface_up(*state, &iface, &tun, error));
     assert_int_equal(tun.n, 4);
     for (unsigned flow = 0; flow < FLOWS; flow++) {
         int sock = -1;
-        assert_int_equal(pv_udp_open(&any, &opts, &sock), PV_OK);
-        assert_int_equal(pv_udp_local(sock, &local), PV_OK);
+        assert_ok(pv_udp_open(&any, &opts, &sock));
+        assert_ok(pv_udp_local(sock, &local));
         unsigned queue = queue_of(&tun, sock);
         for (unsigned i = 0; i < tun.n; i++) {
             struct pollfd p = {.fd = sock, .events = POLLIN};
@@ -562,7 +549,7 @@ PV_TEST_IN(a_flow_keeps_its_queue_whichever_writer_gets_the_answers, setup, tear
         assert_in_range(seen[i], 1, FLOWS - 1); /* the kernel does spread them */
 
     /* The same queues again, and no more of them: with others the packets would go astray. */
-    assert_int_equal(pv_helper_iface_up(*state, &iface, &again, error), PV_OK);
+    assert_ok(pv_helper_iface_up(*state, &iface, &again, error));
     assert_int_equal(again.n, 4);
     pv_tun_close(&again);
     pv_tun_close(&tun);
@@ -573,7 +560,7 @@ PV_TEST(the_death_of_the_helper_is_seen_and_told)
     struct pv_helper *h = NULL;
     char error[PV_HELPER_ERROR_MAX];
     struct pollfd p = {.events = POLLIN};
-    assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
+    assert_ok(pv_helper_start(&h, NULL));
     p.fd = pv_helper_alive_fd(h);
     assert_int_equal(poll(&p, 1, 0), 0);
     /* Its pid is the youngest child of this process; the kernel lists them. */
@@ -586,7 +573,7 @@ PV_TEST(the_death_of_the_helper_is_seen_and_told)
     assert_int_equal(kill((pid_t)strtol(text, NULL, 10), SIGKILL), 0);
     assert_int_equal(poll(&p, 1, 10000), 1);
     assert_int_equal(pv_helper_iface_down(h, error), PV_ERR_CLOSED);
-    assert_non_null(strstr(error, "restart p2pvpnd"));
+    assert_has(error, "restart p2pvpnd");
     pv_helper_stop(h);
 }
 
@@ -595,14 +582,13 @@ PV_TEST(changes_are_noticed_debounced_and_own_ones_ignored)
     struct pv_net_monitor *mon = NULL;
     char complaint[PV_IPCMD_ERROR_MAX];
     bool rerouted = false;
-    assert_int_equal(pv_net_monitor_new(&mon), PV_OK);
+    assert_ok(pv_net_monitor_new(&mon));
     assert_true(pv_net_monitor_next(mon) == PV_NEVER);
-    assert_int_equal(pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer "
-                                  "up\nlink set dev pvlan up\n"
-                                  "addr add 192.0.2.1/24 dev pvlan\n"
-                                  "route add default via 192.0.2.2\n",
-                                  complaint),
-                     PV_OK);
+    assert_ok(pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer "
+                           "up\nlink set dev pvlan up\n"
+                           "addr add 192.0.2.1/24 dev pvlan\n"
+                           "route add default via 192.0.2.2\n",
+                           complaint));
     pv_ns now = PV_S(100);
     pv_net_monitor_ready(mon, 0, now);
     assert_true(pv_net_monitor_next(mon) == now + PV_MS(250));
@@ -617,17 +603,16 @@ PV_TEST(changes_are_noticed_debounced_and_own_ones_ignored)
      * or so (carrier, IPv6), hence several tries. */
     bool ignored = false;
     for (unsigned i = 0; i < 1000 && !ignored; i++) {
-        assert_int_equal(pv_ipcmd_run("addr add 192.0.2.9/24 dev pvlan\n"
-                                      "addr del 192.0.2.9/24 dev pvlan\n",
-                                      complaint),
-                         PV_OK);
+        assert_ok(pv_ipcmd_run("addr add 192.0.2.9/24 dev pvlan\n"
+                               "addr del 192.0.2.9/24 dev pvlan\n",
+                               complaint));
         pv_net_monitor_ready(mon, got[0].ifindex, now);
         ignored = pv_net_monitor_next(mon) == PV_NEVER &&
                   pv_net_monitor_next_own(mon) == now + PV_MS(250);
         (void)pv_net_monitor_due(mon, now + PV_S(2), &rerouted);
     }
     assert_true(ignored);
-    assert_int_equal(pv_ipcmd_run("link del dev pvlan\n", complaint), PV_OK);
+    assert_ok(pv_ipcmd_run("link del dev pvlan\n", complaint));
     pv_net_monitor_free(mon);
 }
 
@@ -640,25 +625,23 @@ PV_TEST(lost_messages_count_as_changes_of_all)
     bool rerouted = false;
     const int small = 1;
     pv_ns now = PV_S(1);
-    assert_int_equal(pv_ipcmd_run("link add pvlan type veth peer name pvpeer\n"
-                                  "addr add 192.0.2.1/24 dev pvlan\n",
-                                  complaint),
-                     PV_OK);
+    assert_ok(pv_ipcmd_run("link add pvlan type veth peer name pvpeer\n"
+                           "addr add 192.0.2.1/24 dev pvlan\n",
+                           complaint));
     assert_true(addresses_of("pvlan", got) >= 1);
-    assert_int_equal(pv_net_monitor_new(&mon), PV_OK);
+    assert_ok(pv_net_monitor_new(&mon));
     assert_int_equal(
         setsockopt(pv_net_monitor_fd(mon), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
-    assert_int_equal(pv_ipcmd_run("link add pvother type veth peer name pvother2\n"
-                                  "addr add 192.0.2.2/24 dev pvother\n"
-                                  "addr add 192.0.2.3/24 dev pvother\n",
-                                  complaint),
-                     PV_OK);
+    assert_ok(pv_ipcmd_run("link add pvother type veth peer name pvother2\n"
+                           "addr add 192.0.2.2/24 dev pvother\n"
+                           "addr add 192.0.2.3/24 dev pvother\n",
+                           complaint));
     pv_net_monitor_ready(mon, got[0].ifindex, now); /* pvlan is ours */
     assert_true(pv_net_monitor_next_own(mon) == now + PV_MS(250));
     assert_true(pv_net_monitor_due(mon, now + PV_MS(250), &rerouted));
     assert_true(rerouted);
     assert_true(pv_net_monitor_own_due(mon, now + PV_MS(250)));
-    assert_int_equal(pv_ipcmd_run("link del dev pvlan\nlink del dev pvother\n", complaint), PV_OK);
+    assert_ok(pv_ipcmd_run("link del dev pvlan\nlink del dev pvother\n", complaint));
     pv_net_monitor_free(mon);
 }
 
@@ -688,14 +671,14 @@ PV_TEST(the_inside_has_the_interface_and_this_machine_has_none)
     struct pv_net_addr got[8], in[8];
     size_t n = 0;
     int fd = -1, giver = -1, pid = 0;
-    assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
+    assert_ok(pv_helper_start(&h, NULL));
     test_defer(stop_helper, h);
     int r = pv_helper_go_inside(h, &giver, &pid, error);
     if (r == -EPERM || r == -ENOSPC) {
         print_message("%s\n", error);
         skip();
     }
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     assert_true(pid > 0);
     pv_inside_use(giver);
     test_defer(use_own_network, NULL);
@@ -704,9 +687,9 @@ PV_TEST(the_inside_has_the_interface_and_this_machine_has_none)
     assert_int_equal(pv_helper_go_inside(h, &giver, &pid, error), PV_ERR_STATE); /* too late */
     r = iface_up(h, &iface, &fd, error);
     assert_string_equal(error, "");
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     assert_int_equal(addresses_of("pvt0", got), 0);
-    assert_int_equal(pv_net_inside_addrs(in, 8, &n), PV_OK);
+    assert_ok(pv_net_inside_addrs(in, 8, &n));
     bool found = false;
     for (size_t i = 0; i < n; i++)
         found = found || (strcmp(in[i].ifname, "pvt0") == 0 &&
@@ -727,12 +710,12 @@ PV_TEST(the_giver_gives_sockets_of_the_overlay_and_no_others)
     struct pv_helper *h = NULL;
     char error[PV_HELPER_ERROR_MAX];
     int giver = -1, pid = 0;
-    assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
+    assert_ok(pv_helper_start(&h, NULL));
     test_defer(stop_helper, h);
     int r = pv_helper_go_inside(h, &giver, &pid, error);
     if (r == -EPERM || r == -ENOSPC)
         skip();
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     pv_inside_use(giver);
     test_defer(use_own_network, NULL);
     assert_true(pv_inside_is_apart());
@@ -757,12 +740,12 @@ PV_TEST(a_giver_that_somebody_stopped_is_given_up)
     struct pv_helper *h = NULL;
     char error[PV_HELPER_ERROR_MAX];
     int giver = -1, pid = 0;
-    assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
+    assert_ok(pv_helper_start(&h, NULL));
     test_defer(stop_helper, h);
     int r = pv_helper_go_inside(h, &giver, &pid, error);
     if (r == -EPERM || r == -ENOSPC)
         skip();
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     pv_inside_use(giver);
     test_defer(use_own_network, NULL);
     assert_int_equal(kill(pid, SIGSTOP), 0);
@@ -796,8 +779,8 @@ static bool start_stack(struct pv_helper **ret_helper, const char *path, int *re
 {
     char error[PV_HELPER_ERROR_MAX];
     int listener = -1, giver = -1;
-    assert_int_equal(pv_helper_start(ret_helper, NULL), PV_OK);
-    assert_int_equal(pv_unix_listen(path, NULL, &listener), PV_OK);
+    assert_ok(pv_helper_start(ret_helper, NULL));
+    assert_ok(pv_unix_listen(path, NULL, &listener));
     int r = pv_helper_go_stack(*ret_helper, listener, &giver, ret_pid, error);
     close(listener);
     if (r == PV_ERR_UNSUPPORTED) {
@@ -805,7 +788,7 @@ static bool start_stack(struct pv_helper **ret_helper, const char *path, int *re
         *ret_helper = pv_helper_stop(*ret_helper);
         return false;
     }
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     pv_inside_use_stack(giver, false);
     stack_giver = giver;
     test_defer(use_own_network, NULL);
@@ -828,22 +811,22 @@ PV_TEST(lwip_serves_what_is_about_the_interface_and_its_file_goes_with_the_helpe
     own.port = 2047;
     const char *name = "pvt0";
     assert_int_equal(pv_stream_listen(&own, name, &fd), -ENETDOWN);
-    assert_int_equal(iface_up(h, &iface, &tun, error), PV_OK);
-    assert_int_equal(pv_stream_listen(&own, name, &fd), PV_OK);
+    assert_ok(iface_up(h, &iface, &tun, error));
+    assert_ok(pv_stream_listen(&own, name, &fd));
     close(fd);
     assert_int_equal(pv_inside_socket(AF_INET, SOCK_STREAM, 0), -1);
     assert_int_equal(errno, EAFNOSUPPORT);
     assert_int_equal(pv_helper_open_dns(h, &own, &fd, error), PV_ERR_UNSUPPORTED);
-    assert_int_equal(pv_helper_netplan(h, &plan, NULL, error), PV_OK);
+    assert_ok(pv_helper_netplan(h, &plan, NULL, error));
     plan.exit = plan.exit4 = true;
     assert_int_equal(pv_helper_netplan(h, &plan, NULL, error), PV_ERR_UNSUPPORTED);
     /* a program of this user */
     int program = -1, daemons = dup(stack_giver);
-    assert_int_equal(pv_unix_connect(path, &program), PV_OK);
+    assert_ok(pv_unix_connect(path, &program));
     pv_inside_use_stack(program, true);
     const struct pv_stream_bind tie = {.local = iface.addrs[0].base, .ifname = name};
     const struct pv_addr to = pv_addr4(10, 66, 3, 3, 80);
-    assert_int_equal(pv_stream_connect(&to, &tie, &fd), PV_OK);
+    assert_ok(pv_stream_connect(&to, &tie, &fd));
     struct pollfd p = {.fd = tun, .events = POLLIN};
     assert_int_equal(poll(&p, 1, 20000), 1); /* a packet that begins it */
     assert_int_equal(pv_stream_connected(fd), PV_ERR_AGAIN);

@@ -180,18 +180,18 @@ static void go_through_the_phases(void)
     static const uint32_t run[] = {PV_HELPER_IFACE_UP, PV_HELPER_IFACE_DOWN, PV_HELPER_NAMES,
                                    PV_HELPER_OPEN_DNS, PV_HELPER_TASK,       PV_HELPER_NETPLAN};
     every_request_but_these_is_refused(fix, PV_ARRAY_LEN(fix));
-    assert_int_equal(confine(), PV_OK);
+    assert_ok(confine());
     every_request_but_these_is_refused(port, PV_ARRAY_LEN(port));
-    assert_int_equal(open_port(), PV_OK);
+    assert_ok(open_port());
     every_request_but_these_is_refused(run, PV_ARRAY_LEN(run));
     /* The requests that a running daemon needs are served. */
     good_iface();
-    assert_int_equal(ask(), PV_OK);
+    assert_ok(ask());
     assert_int_equal(f->got, 1);
     blank(PV_HELPER_TASK)->args_len = 3;
-    assert_int_equal(ask(), PV_OK);
+    assert_ok(ask());
     blank(PV_HELPER_IFACE_DOWN);
-    assert_int_equal(ask(), PV_OK);
+    assert_ok(ask());
 }
 
 PV_TEST_IN(each_phase_has_its_requests_alone, setup, teardown)
@@ -214,30 +214,30 @@ PV_TEST_IN(a_helper_in_the_inside_serves_what_is_about_the_interface, setup, tea
     int r = ask();
     if (r == -EPERM || r == -ENOSPC)
         skip();
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     assert_int_equal(f->got, 1);
     blank(PV_HELPER_ENTER);
     assert_int_equal(ask(), PV_ERR_STATE);
     blank(PV_HELPER_SECOND);
     assert_int_equal(ask(), PV_ERR_STATE);
-    assert_int_equal(confine(), PV_OK);
+    assert_ok(confine());
     every_request_but_these_is_refused(run, PV_ARRAY_LEN(run));
 }
 
 PV_TEST_IN(a_list_of_others_is_not_told_as_ours, setup_boxed, teardown)
 {
-    assert_int_equal(confine(), PV_OK);
-    assert_non_null(strstr(f->reply.error, ", no seccomp,"));
+    assert_ok(confine());
+    assert_has(f->reply.error, ", no seccomp,");
 }
 
 /* The control run: the same request, at its time, starts that program's process. */
 PV_TEST_IN(notify_is_served_before_and_never_after, setup, teardown)
 {
     snprintf(blank(PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/sh");
-    assert_int_equal(ask(), PV_OK);
+    assert_ok(ask());
     assert_int_equal(f->got, 1);
-    assert_int_equal(confine(), PV_OK);
-    assert_int_equal(open_port(), PV_OK);
+    assert_ok(confine());
+    assert_ok(open_port());
     snprintf(blank(PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/sh");
     assert_int_equal(ask(), PV_ERR_STATE);
 }
@@ -262,11 +262,11 @@ PV_TEST_IN(fixed_settings_are_checked, setup, teardown)
     /* A port of root's is opened when the settings name it. */
     f->req->fixed.n_ranges = 0;
     f->req->fixed.udp_port = 601;
-    assert_int_equal(ask(), PV_OK);
+    assert_ok(ask());
     assert_int_equal(open_port(), -EINVAL);
     blank(PV_HELPER_OPEN_UDP)->udp_port = 601;
     f->req->udp_sockets = 1;
-    assert_int_equal(ask(), PV_OK);
+    assert_ok(ask());
 }
 
 /* --- values -------------------------------------------------------------------------------- */
@@ -293,19 +293,18 @@ static char *look_at_host(void)
 static void add_uplink(void)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
-    assert_int_equal(pv_ipcmd_run("link add eth9 type veth peer name peer9\n"
-                                  "link set peer9 addrgenmode none\nlink set peer9 up\n"
-                                  "link set eth9 addrgenmode none\nlink set eth9 up\n"
-                                  "addr add 192.168.9.2/24 dev eth9\n"
-                                  "route add default via 192.168.9.1\n",
-                                  complaint),
-                     PV_OK);
+    assert_ok(pv_ipcmd_run("link add eth9 type veth peer name peer9\n"
+                           "link set peer9 addrgenmode none\nlink set peer9 up\n"
+                           "link set eth9 addrgenmode none\nlink set eth9 up\n"
+                           "addr add 192.168.9.2/24 dev eth9\n"
+                           "route add default via 192.168.9.1\n",
+                           complaint));
 }
 
 static void remove_uplink(void)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
-    assert_int_equal(pv_ipcmd_run("link del dev eth9\n", complaint), PV_OK);
+    assert_ok(pv_ipcmd_run("link del dev eth9\n", complaint));
 }
 
 static uint64_t rnd(uint64_t *x) /* xorshift64 */
@@ -390,8 +389,8 @@ PV_TEST_IN(no_values_reach_anything_but_the_interface, setup, teardown)
     uint64_t x = 0x9e3779b97f4a7c15;
     unsigned served = 0, refused = 0;
     add_uplink();
-    assert_int_equal(confine(), PV_OK);
-    assert_int_equal(open_port(), PV_OK);
+    assert_ok(confine());
+    assert_ok(open_port());
     char *before = look_at_host();
     for (int i = 0; i < 400; i++) {
         if (i % 4 != 0)
@@ -428,10 +427,10 @@ PV_TEST_IN(attacks_tried_by_others_are_refused, setup, teardown)
         {"10.66.1.2", "224.0.0.0", 16, 8},
     };
     add_uplink();
-    assert_int_equal(confine(), PV_OK);
-    assert_int_equal(open_port(), PV_OK);
+    assert_ok(confine());
+    assert_ok(open_port());
     good_iface();
-    assert_int_equal(ask(), PV_OK);
+    assert_ok(ask());
     char *before = look_at_host();
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_helper_iface *want = good_iface();
@@ -456,26 +455,25 @@ PV_TEST_IN(routes_that_others_have_set_stay, setup, teardown)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
     add_uplink();
-    assert_int_equal(pv_ipcmd_run("addr add fd09::2/64 dev eth9 nodad\n"
-                                  "route add 10.20.0.0/16 via 192.168.9.1\n"
-                                  "route add fd20::/32 via fd09::1\n",
-                                  complaint),
-                     PV_OK);
-    assert_int_equal(confine(), PV_OK);
-    assert_int_equal(open_port(), PV_OK);
+    assert_ok(pv_ipcmd_run("addr add fd09::2/64 dev eth9 nodad\n"
+                           "route add 10.20.0.0/16 via 192.168.9.1\n"
+                           "route add fd20::/32 via fd09::1\n",
+                           complaint));
+    assert_ok(confine());
+    assert_ok(open_port());
     char *before = look_at_host();
     struct pv_helper_iface *want = good_iface();
     want->routes[0] = prefix("10.20.0.0", 16);
     want->routes[1] = prefix("fd20::", 32);
     want->routes[2] = prefix("10.21.0.0", 16);
     want->n_routes = 3;
-    assert_int_equal(ask(), PV_OK);
-    assert_non_null(strstr(f->reply.error, "fd20::/32"));
+    assert_ok(ask());
+    assert_has(f->reply.error, "fd20::/32");
     char *during = look("ip route show dev " IFNAME);
-    assert_non_null(strstr(during, "10.21.0.0/16"));
-    assert_int_equal(ask(), PV_OK); /* ours is no other's */
+    assert_has(during, "10.21.0.0/16");
+    assert_ok(ask()); /* ours is no other's */
     blank(PV_HELPER_IFACE_DOWN);
-    assert_int_equal(ask(), PV_OK);
+    assert_ok(ask());
     char *after = look_at_host();
     assert_string_equal(after, before);
     free(before);
@@ -487,17 +485,17 @@ PV_TEST_IN(routes_that_others_have_set_stay, setup, teardown)
 /* More of them than one request can name would be there in the end. */
 PV_TEST_IN(no_route_is_left_of_a_request_that_names_one_twice, setup, teardown)
 {
-    assert_int_equal(confine(), PV_OK);
-    assert_int_equal(open_port(), PV_OK);
+    assert_ok(confine());
+    assert_ok(open_port());
     struct pv_helper_iface *want = good_iface();
     want->routes[0] = want->routes[1] = prefix("10.20.0.0", 16);
     want->routes[2] = prefix("10.21.0.0", 16);
     want->n_routes = 3;
-    assert_int_equal(ask(), PV_OK);
+    assert_ok(ask());
     good_iface();
-    assert_int_equal(ask(), PV_OK);
+    assert_ok(ask());
     char *after = look("ip route show dev " IFNAME);
-    assert_null(strstr(after, "10.21.0.0/16"));
+    assert_lacks(after, "10.21.0.0/16");
     free(after);
 }
 
@@ -533,23 +531,23 @@ PV_TEST_IN(no_network_of_the_hosts_is_called_members, setup, teardown)
     if (system("command -v nft >/dev/null") != 0)
         skip();
     add_uplink();
-    assert_int_equal(pv_ipcmd_run("addr add fd09::2/64 dev eth9 nodad\n", complaint), PV_OK);
-    assert_int_equal(confine(), PV_OK);
-    assert_int_equal(open_port(), PV_OK);
+    assert_ok(pv_ipcmd_run("addr add fd09::2/64 dev eth9 nodad\n", complaint));
+    assert_ok(confine());
+    assert_ok(open_port());
     for (size_t up = 0; up < 2; up++) {
         for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
             assert_int_equal(set_members(rows[i].ip, rows[i].bits) == PV_OK, i < 4);
             if (drops(rows[i].range))
                 fail_msg("%s is dropped", rows[i].range);
         }
-        assert_int_equal(set_members("10.66.0.0", 16), PV_OK);
+        assert_ok(set_members("10.66.0.0", 16));
         assert_true(drops("10.66.0.0/16"));
         good_iface();
-        assert_int_equal(ask(), PV_OK);
+        assert_ok(ask());
     }
     /* A LAN that this host comes into later does not end what the interface has. */
-    assert_int_equal(pv_ipcmd_run("addr add 10.66.9.9/24 dev eth9\n", complaint), PV_OK);
-    assert_int_equal(set_members("10.66.0.0", 16), PV_OK);
+    assert_ok(pv_ipcmd_run("addr add 10.66.9.9/24 dev eth9\n", complaint));
+    assert_ok(set_members("10.66.0.0", 16));
     assert_true(drops("10.66.0.0/16"));
     remove_uplink();
 }
@@ -571,7 +569,7 @@ static void send_with(int pass)
 {
     struct pv_helper_reply reply;
     size_t n = 0;
-    assert_int_equal(pv_unix_write(f->fd, pv_view(f->req, sizeof(*f->req)), pass, &n), PV_OK);
+    assert_ok(pv_unix_write(f->fd, pv_view(f->req, sizeof(*f->req)), pass, &n));
     assert_int_equal(recv(f->fd, &reply, sizeof(reply), 0), sizeof(reply));
     f->reply = reply;
 }
@@ -586,9 +584,9 @@ PV_TEST_IN(no_descriptor_that_comes_along_leads_anywhere, setup, teardown)
     blank(PV_HELPER_FILES);
     snprintf(f->req->socket, sizeof(f->req->socket), "%s", dir);
     snprintf(f->req->names, sizeof(f->req->names), "%s/a.names", dir);
-    assert_int_equal(ask(), PV_OK);
-    assert_int_equal(confine(), PV_OK);
-    assert_int_equal(open_port(), PV_OK);
+    assert_ok(ask());
+    assert_ok(confine());
+    assert_ok(open_port());
     assert_int_equal(pipe(pipe_ends), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
     const int passed[] = {pipe_ends[0],
@@ -645,7 +643,7 @@ PV_TEST_IN(helper_and_notifier_end_with_the_daemon_whoever_has_the_sockets, setu
     struct pollfd p[2] = {{.fd = f->fd, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
     size_t n = 0;
     assert_int_equal(poll(p, 1, 20000), 1); /* it runs */
-    assert_int_equal(pv_unix_read(f->fd, &f->reply, sizeof(f->reply), &n, &p[1].fd), PV_OK);
+    assert_ok(pv_unix_read(f->fd, &f->reply, sizeof(f->reply), &n, &p[1].fd));
     assert_true(p[1].fd >= 0);
     f->fd = own;
     assert_int_equal(kill(daemon, SIGKILL), 0);
@@ -663,10 +661,10 @@ PV_TEST_IN(plans_leave_the_hosts_own_networks_alone, setup, teardown)
     uint64_t x = 0x2545f4914f6cdd1d;
     unsigned served = 0;
     add_uplink();
-    assert_int_equal(confine(), PV_OK);
-    assert_int_equal(open_port(), PV_OK);
+    assert_ok(confine());
+    assert_ok(open_port());
     good_iface();
-    assert_int_equal(ask(), PV_OK);
+    assert_ok(ask());
     char *before = look(look_at);
     for (int i = 0; i < 240; i++) {
         struct pv_netplan plan = {.ifname = IFNAME, .n_used = 1, .exit_lan = (uint8_t)i};

@@ -91,21 +91,20 @@ PV_TEST(names_and_socket_are_fixed_once)
 {
     char error[PV_HELPER_ERROR_MAX];
     assert_int_equal(pv_helper_fix_files(f->helper, "/no/such", f->names, error), -ENOENT);
-    assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
+    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, error));
     assert_int_equal(pv_helper_fix_files(f->helper, f->socket, "/etc/passwd", error), PV_ERR_STATE);
-    assert_int_equal(helper_ready(f->helper, "pvd0"), PV_OK);
-    assert_int_equal(pv_helper_write_names(f->helper, pv_view("one", 3), false, error), PV_OK);
+    assert_ok(helper_ready(f->helper, "pvd0"));
+    assert_ok(pv_helper_write_names(f->helper, pv_view("one", 3), false, error));
     assert_names("one");
-    assert_int_equal(pv_helper_write_names(f->helper, pv_view("two", 3), false, error), PV_OK);
+    assert_ok(pv_helper_write_names(f->helper, pv_view("two", 3), false, error));
     assert_names("two");
     char recent[sizeof(f->names) + 8];
     snprintf(recent, sizeof(recent), "%.*s.recent.names", (int)strlen(f->names) - 6, f->names);
     for (int i = 0; i < 2; i++) { /* the whole file, or the end of both, ends the small one */
-        assert_int_equal(pv_helper_write_names(f->helper, pv_view("new", 3), true, error), PV_OK);
+        assert_ok(pv_helper_write_names(f->helper, pv_view("new", 3), true, error));
         assert_names("two");
         assert_int_equal(access(recent, F_OK), 0);
-        assert_int_equal(
-            pv_helper_write_names(f->helper, pv_view("two", i == 0 ? 3 : 0), false, error), PV_OK);
+        assert_ok(pv_helper_write_names(f->helper, pv_view("two", i == 0 ? 3 : 0), false, error));
         assert_int_equal(access(recent, F_OK), -1);
     }
     assert_int_equal(access(f->names, F_OK), -1);
@@ -119,7 +118,7 @@ PV_TEST(a_later_socket_with_the_same_inode_stays)
 {
     const struct timespec later[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 4000000000}};
     char error[PV_HELPER_ERROR_MAX];
-    assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
+    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, error));
     assert_int_equal(utimensat(AT_FDCWD, f->socket, later, AT_SYMLINK_NOFOLLOW), 0);
     f->helper = pv_helper_stop(f->helper);
     assert_int_equal(access(f->socket, F_OK), 0);
@@ -129,10 +128,10 @@ PV_TEST(a_socket_of_another_daemon_stays)
 {
     char error[PV_HELPER_ERROR_MAX], aside[80];
     int fd = -1;
-    assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
+    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, error));
     snprintf(aside, sizeof(aside), "%s/aside", f->dir);
     assert_int_equal(rename(f->socket, aside), 0);
-    assert_int_equal(pv_unix_listen(f->socket, NULL, &fd), PV_OK);
+    assert_ok(pv_unix_listen(f->socket, NULL, &fd));
     f->helper = pv_helper_stop(f->helper);
     assert_int_equal(access(f->socket, F_OK), 0);
     close(fd);
@@ -147,11 +146,11 @@ PV_TEST(the_name_servers_port_is_opened_at_own_addresses_only)
     struct pv_tun tun = {.n = 0};
     int fd = -1;
     iface.addrs[0] = (struct pv_prefix){.base = pv_addr4(10, 77, 1, 2, 0), .bits = 16};
-    assert_int_equal(helper_ready(f->helper, "pvd0"), PV_OK);
+    assert_ok(helper_ready(f->helper, "pvd0"));
     assert_int_equal(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error), -EINVAL);
-    assert_int_equal(pv_helper_iface_up(f->helper, &iface, &tun, error), PV_OK);
+    assert_ok(pv_helper_iface_up(f->helper, &iface, &tun, error));
     assert_int_equal(pv_helper_open_dns(f->helper, &other, &fd, error), -EINVAL);
-    assert_int_equal(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error), PV_OK);
+    assert_ok(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error));
     struct sockaddr_in at;
     socklen_t len = sizeof(at);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
@@ -175,14 +174,14 @@ static void set_plans(void)
     p.offered[0].prefix = (struct pv_prefix){.base = pv_addr4(192, 168, 78, 0, 0), .bits = 24};
     int r = pv_helper_netplan(f->helper, &p, &events, error);
     assert_string_equal(error, "");
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     assert_true(events >= 0);
-    assert_int_equal(pv_helper_netplan_event(events, &host), PV_OK);
+    assert_ok(pv_helper_netplan_event(events, &host));
     assert_string_equal(host.fault, "");
     assert_int_equal(pv_helper_netplan_event(events, &host), PV_ERR_AGAIN);
     p.exit = false;
     p.n_used = p.n_offered = 0;
-    assert_int_equal(pv_helper_netplan(f->helper, &p, NULL, error), PV_OK);
+    assert_ok(pv_helper_netplan(f->helper, &p, NULL, error));
     snprintf(p.ifname, sizeof(p.ifname), "other"); /* one interface, one table */
     assert_int_equal(pv_helper_netplan(f->helper, &p, NULL, error), PV_ERR_STATE);
     close(events);
@@ -198,28 +197,28 @@ PV_TEST(a_confined_helper_does_its_work)
     struct pv_udp_group group;
     int fd = -1;
     iface.addrs[0] = (struct pv_prefix){.base = pv_addr4(10, 78, 1, 2, 0), .bits = 16};
-    assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
+    assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, error));
     const struct pv_helper_fixed fixed = {.uid = 61300, .ifname = "pvd1", .udp_port = 600};
-    assert_int_equal(pv_helper_confine(f->helper, &fixed, text), PV_OK);
-    assert_int_equal(pv_confine_spare_user("p2pvpn-task", &own), PV_OK);
-    assert_non_null(strstr(text, "CAP_NET_ADMIN"));
-    assert_non_null(strstr(text, "no new privileges"));
-    assert_non_null(strstr(text, ", seccomp, "));
+    assert_ok(pv_helper_confine(f->helper, &fixed, text));
+    assert_ok(pv_confine_spare_user("p2pvpn-task", &own));
+    assert_has(text, "CAP_NET_ADMIN");
+    assert_has(text, "no new privileges");
+    assert_has(text, ", seccomp, ");
     assert_int_equal(pv_helper_open_udp(f->helper, 53, 1, &group, error), -EINVAL);
-    assert_int_equal(pv_helper_open_udp(f->helper, 600, 2, &group, error), PV_OK);
+    assert_ok(pv_helper_open_udp(f->helper, 600, 2, &group, error));
     pv_udp_group_close(&group);
-    assert_int_equal(pv_helper_iface_up(f->helper, &iface, &tun, error), PV_OK);
-    assert_int_equal(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error), PV_OK);
+    assert_ok(pv_helper_iface_up(f->helper, &iface, &tun, error));
+    assert_ok(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error));
     close(fd);
-    assert_int_equal(pv_helper_write_names(f->helper, pv_view("n", 1), false, error), PV_OK);
+    assert_ok(pv_helper_write_names(f->helper, pv_view("n", 1), false, error));
     assert_names("n");
-    assert_int_equal(pv_helper_run_task(f->helper, pv_view("abc", 3), &fd, error), PV_OK);
+    assert_ok(pv_helper_run_task(f->helper, pv_view("abc", 3), &fd, error));
     assert_true(read(fd, got, sizeof(got) - 1) > 0);
     snprintf(want, sizeof(want), "%u 3", (unsigned)own.uid);
     assert_string_equal(got, want);
     close(fd);
     set_plans();
-    assert_int_equal(pv_helper_iface_down(f->helper, error), PV_OK);
+    assert_ok(pv_helper_iface_down(f->helper, error));
     pv_tun_close(&tun);
 }
 
@@ -383,7 +382,7 @@ PV_TEST(a_task_can_do_nothing_but_speak)
 {
     static const char attempts[] = "uswprbitkfmnldx";
     char error[PV_HELPER_ERROR_MAX];
-    assert_int_equal(helper_ready(f->helper, "pvd0"), PV_OK);
+    assert_ok(helper_ready(f->helper, "pvd0"));
     for (size_t i = 0; i < sizeof(attempts) - 1; i++) {
         char args[2] = {'?', attempts[i]}, said[16] = "";
         int fd = -1;
@@ -391,7 +390,7 @@ PV_TEST(a_task_can_do_nothing_but_speak)
         if (args[1] == 'f')
             continue;
 #endif
-        assert_int_equal(pv_helper_run_task(f->helper, pv_view(args, 2), &fd, error), PV_OK);
+        assert_ok(pv_helper_run_task(f->helper, pv_view(args, 2), &fd, error));
         ssize_t n = read(fd, said, sizeof(said) - 1);
         close(fd);
         /* No word: the call has ended it. */
@@ -405,9 +404,9 @@ PV_TEST(a_task_that_has_ended_leaves_no_zombie)
 {
     char error[PV_HELPER_ERROR_MAX], command[128], text[32] = "";
     int fd = -1;
-    assert_int_equal(helper_ready(f->helper, "pvd0"), PV_OK);
+    assert_ok(helper_ready(f->helper, "pvd0"));
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(pv_helper_run_task(f->helper, pv_view("abc", 3), &fd, error), PV_OK);
+        assert_ok(pv_helper_run_task(f->helper, pv_view("abc", 3), &fd, error));
         while (read(fd, text, sizeof(text)) > 0) {
         }
         close(fd);

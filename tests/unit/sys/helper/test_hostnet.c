@@ -60,14 +60,14 @@ static size_t routes_in(uint32_t table)
     static struct pv_net_route routes[PV_NETWORDS_ROUTES];
     const struct pv_net_route_query query = {.table = table, .proto = PV_NET_PROTO_OWN};
     size_t n = 0;
-    assert_int_equal(pv_net_routes(&query, routes, PV_NETWORDS_ROUTES, &n), PV_OK);
+    assert_ok(pv_net_routes(&query, routes, PV_NETWORDS_ROUTES, &n));
     return n;
 }
 
 static size_t rules_of(uint16_t family)
 {
     size_t n = 0;
-    assert_int_equal(pv_net_rules(family, PV_NET_PROTO_OWN, &n), PV_OK);
+    assert_ok(pv_net_rules(family, PV_NET_PROTO_OWN, &n));
     return n;
 }
 
@@ -86,7 +86,7 @@ static bool ruleset_has(const char *what)
 {
     static const char *const words[] = {"ruleset"};
     struct finding f = {.what = what};
-    assert_int_equal(pv_nftcmd_list(words, 1, take_line, &f), PV_OK);
+    assert_ok(pv_nftcmd_list(words, 1, take_line, &f));
     return f.found;
 }
 
@@ -94,7 +94,7 @@ static struct pv_hostnet *new_net(void)
 {
     struct pv_hostnet *net = NULL;
     const struct pv_hostnet_config cfg = {.uids = {61300}, .n_uids = 1, .path = FILE_PATH};
-    assert_int_equal(pv_hostnet_new(&net, &cfg), PV_OK);
+    assert_ok(pv_hostnet_new(&net, &cfg));
     pv_hostnet_port(net, 4000);
     pv_hostnet_iface(net, "p2p0");
     return net;
@@ -175,8 +175,7 @@ static size_t used_rules(void)
 {
     size_t n[2] = {0};
     for (unsigned turn = 0; turn < 2; turn++)
-        assert_int_equal(pv_net_rules(PV_AF_INET, pv_networds_used_proto("p2p0", turn), &n[turn]),
-                         PV_OK);
+        assert_ok(pv_net_rules(PV_AF_INET, pv_networds_used_proto("p2p0", turn), &n[turn]));
     return n[0] + n[1];
 }
 
@@ -512,14 +511,14 @@ PV_TEST(a_second_exit_and_an_exit_without_a_user_of_its_own_are_refused)
     snprintf(q.ifname, sizeof(q.ifname), "lan1");
     q.exit = q.exit4 = true;
     assert_int_equal(pv_hostnet_set(other, &q, error), PV_ERR_EXISTS);
-    assert_non_null(strstr(error, "exit off"));
+    assert_has(error, "exit off");
     assert_true(has_rules(net)); /* the other's cleaning spares what is in use */
     pv_hostnet_end(other);
     assert_true(has_rules(net));
     pv_hostnet_end(net);
-    assert_int_equal(pv_hostnet_new(&other, &nobody), PV_OK);
+    assert_ok(pv_hostnet_new(&other, &nobody));
     assert_int_equal(pv_hostnet_set(other, &p, error), PV_ERR_UNSUPPORTED);
-    assert_non_null(strstr(error, "start it by its unit"));
+    assert_has(error, "start it by its unit");
     assert_int_equal(rules_of(PV_AF_INET), 0);
     pv_hostnet_end(other);
 }
@@ -555,7 +554,7 @@ PV_TEST(a_drop_by_others_is_told_with_the_remedy)
         (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     assert_true(pv_hostnet_report(net, false, &host));
-    assert_non_null(strstr(host.fault, "iptables -I DOCKER-USER -i p2p0 -j ACCEPT"));
+    assert_has(host.fault, "iptables -I DOCKER-USER -i p2p0 -j ACCEPT");
     nft("insert rule ip filter DOCKER-USER iifname p2p0 accept\n");
     set(net, &p);
     assert_true(pv_hostnet_report(net, false, &host));
@@ -575,7 +574,7 @@ PV_TEST(firewalld_is_named_too)
         (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     assert_true(pv_hostnet_report(net, false, &host));
-    assert_non_null(strstr(host.fault, "firewall-cmd"));
+    assert_has(host.fault, "firewall-cmd");
     pv_hostnet_end(net);
     nft("flush ruleset\n");
 }
@@ -616,10 +615,10 @@ PV_TEST(without_nft_the_package_is_named)
     int forward = read_switch("ipv4/conf/lan0/forwarding");
     assert_int_equal(umount("/usr/sbin/nft"), 0);
     assert_int_equal(r, PV_ERR_NOT_FOUND);
-    assert_non_null(strstr(error, "install the package nftables"));
-    assert_int_equal(q, PV_OK);
+    assert_has(error, "install the package nftables");
+    assert_ok(q);
     assert_true(told);
-    assert_non_null(strstr(host.fault, "install the package nftables"));
+    assert_has(host.fault, "install the package nftables");
     assert_int_equal(forward, 0);
     pv_hostnet_end(net);
 }

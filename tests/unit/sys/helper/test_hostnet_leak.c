@@ -179,7 +179,7 @@ static void assert_open(void)
 
 static void make_tun(void)
 {
-    assert_int_equal(pv_tun_open("p2p0", 1, &world.tun), PV_OK);
+    assert_ok(pv_tun_open("p2p0", 1, &world.tun));
     ip("link set p2p0 up\n"
        "addr add 10.66.0.2/16 dev p2p0\n"
        "addr add fd00:66::2/64 dev p2p0 nodad\n");
@@ -224,7 +224,7 @@ static struct pv_hostnet *new_net(void)
 {
     struct pv_hostnet *net = NULL;
     const struct pv_hostnet_config cfg = {.uids = {61300}, .n_uids = 1};
-    assert_int_equal(pv_hostnet_new(&net, &cfg), PV_OK);
+    assert_ok(pv_hostnet_new(&net, &cfg));
     pv_hostnet_port(net, OWN_PORT);
     pv_hostnet_iface(net, "p2p0");
     return net;
@@ -282,7 +282,7 @@ PV_TEST(nothing_leaks_while_an_exit_is_disturbed)
     assert_tight("another default route, and one from the LAN's DHCP");
     work(net);
     assert_tight("and looked at");
-    assert_int_equal(pv_nftcmd_run("flush ruleset\n", complaint), PV_OK);
+    assert_ok(pv_nftcmd_run("flush ruleset\n", complaint));
     work(net);
     (void)look_after_rounds(1);
     assert_tight("after a flushed rule set");

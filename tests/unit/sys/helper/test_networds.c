@@ -55,9 +55,8 @@ static bool has_rule(const struct pv_netplan *plan, const struct pv_networds_hos
     size_t n;
     snprintf(want, sizeof(want), "rule add %s ", rule);
     for (unsigned i = 0; i < 2; i++) {
-        assert_int_equal(pv_networds_used_rules(plan, host, i == 0 ? PV_AF_INET : PV_AF_INET6, 0,
-                                                text, sizeof(text), &n),
-                         PV_OK);
+        assert_ok(pv_networds_used_rules(plan, host, i == 0 ? PV_AF_INET : PV_AF_INET6, 0, text,
+                                         sizeof(text), &n));
         if (strstr(text, want) != NULL)
             return true;
     }
@@ -109,22 +108,19 @@ PV_TEST(our_own_packets_look_at_no_used_prefix)
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT], rules[PV_NETWORDS_RULES];
     size_t n = 9;
-    assert_int_equal(pv_networds_used_rules(&p, &h, PV_AF_INET, 0, rules, sizeof(rules), &n),
-                     PV_OK);
+    assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET, 0, rules, sizeof(rules), &n));
     assert_int_equal(n, 0);
     p.used[p.n_used++].prefix = test_prefix("192.0.2.0/24");
-    assert_int_equal(pv_networds_used_rules(&p, &h, PV_AF_INET, 1, rules, sizeof(rules), &n),
-                     PV_OK);
+    assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET, 1, rules, sizeof(rules), &n));
     assert_int_equal(n, 4);
     const char *mark = strstr(rules, "rule add fwmark 0x703276 lookup main priority ");
     const char *user = strstr(rules, "rule add uidrange 61300-61300 lookup main priority ");
     const char *to = strstr(rules, "rule add to 192.0.2.0/24");
     assert_true(mark != NULL && mark < user && user < to);
-    assert_int_equal(pv_networds_used_rules(&p, &h, PV_AF_INET6, 1, rules, sizeof(rules), &n),
-                     PV_OK);
+    assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET6, 1, rules, sizeof(rules), &n));
     assert_int_equal(n, 0);
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
-    assert_non_null(strstr(text, "chain marked_in"));
+    assert_ok(pv_networds_nft(&p, &h, text));
+    assert_has(text, "chain marked_in");
     assert_int_not_equal(pv_networds_slot("p2pvpn0"), pv_networds_slot("p2pvpn1"));
 }
 
@@ -135,7 +131,7 @@ PV_TEST(a_sender_that_speaks_for_members_beside_the_interface_is_dropped)
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT];
     assert_true(pv_networds_wants_table(&p));
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_ok(pv_networds_nft(&p, &h, text));
     const char *own = strstr(text, "iifname { \"lo\", \"p2p0\" } accept");
     const char *from = strstr(text, "ip6 saddr fd00:66::/64 counter drop");
     const char *container = strstr(text, "iifname \"docker0\" accept");
@@ -152,19 +148,19 @@ PV_TEST(an_exit_speaks_for_nobody_near_its_user)
     struct pv_netplan p = plan_of();
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT];
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
-    assert_null(strstr(text, "chain neighbours"));
+    assert_ok(pv_networds_nft(&p, &h, text));
+    assert_lacks(text, "chain neighbours");
     p.exit = p.exit4 = true;
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_ok(pv_networds_nft(&p, &h, text));
     const char *chain = strstr(text, "chain neighbours"), *end = strstr(chain, " }\n");
     const char *answers = strstr(chain, "  ct state established ct direction reply accept\n");
     const char *members = strstr(chain, "  ip saddr 10.66.0.0/16 accept\n");
     const char *lan = strstr(chain, "  ip saddr 192.168.1.0/24 counter drop\n");
-    assert_non_null(strstr(chain, "  ip saddr 172.17.0.0/16 counter drop\n"));
+    assert_has(chain, "  ip saddr 172.17.0.0/16 counter drop\n");
     assert_true(answers != NULL && answers < members && members < lan && lan < end);
     assert_true(strstr(chain, "203.0.113.0/24") == NULL || strstr(chain, "203.0.113.0/24") > end);
     /* The DHCP that it marks is for this host: what is forwarded goes around no exit by that. */
-    assert_non_null(strstr(text, "fib daddr type { local, broadcast, anycast } udp sport 67"));
+    assert_has(text, "fib daddr type { local, broadcast, anycast } udp sport 67");
 }
 
 PV_TEST(an_exit_leaves_alone_what_stays_on_the_machine)
@@ -198,18 +194,18 @@ PV_TEST(the_lan_is_left_alone_when_asked_for_and_private)
     assert_false(has_route(&p, &h, "throw 8.8.8.8/32 table 28784 metric 0"));
     /* But not for names. */
     assert_false(has_route(&p, &h, "throw 192.168.1.0/24 table 28785 metric 0"));
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_ok(pv_networds_nft(&p, &h, text));
     const char *drop = strstr(text, "th dport { 53, 853, 5355 } counter drop");
     const char *lan = strstr(text, "oifname \"eth0\" ip daddr 192.168.1.0/24 accept");
     assert_non_null(drop);
     assert_non_null(lan);
     assert_true(drop < lan);
     /* A program that gets a port that the daemon had may send from it as anybody may. */
-    assert_non_null(strstr(text, "  ct direction reply ct mark 0x703276 accept\n"));
-    assert_null(strstr(text, "\n  ct mark 0x703276 accept\n"));
+    assert_has(text, "  ct direction reply ct mark 0x703276 accept\n");
+    assert_lacks(text, "\n  ct mark 0x703276 accept\n");
     p.exit_lan = false;
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
-    assert_null(strstr(text, "eth0"));
+    assert_ok(pv_networds_nft(&p, &h, text));
+    assert_lacks(text, "eth0");
 }
 
 PV_TEST(another_default_route_by_halves_is_found)
@@ -234,41 +230,41 @@ PV_TEST(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides)
         (struct pv_netplan_offered){.prefix = test_prefix("192.168.0.0/16"), .snat = true};
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = test_prefix("192.168.1.0/24"), .snat = false};
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_ok(pv_networds_nft(&p, &h, text));
     const char *plain = strstr(text, "ip daddr 192.168.1.0/24 return");
     const char *changed = strstr(text, "ip daddr 192.168.0.0/16 masquerade");
     assert_non_null(plain);
     assert_non_null(changed);
     assert_true(plain < changed);
-    assert_non_null(strstr(text, "ip saddr 10.66.0.0/16 counter drop"));
-    assert_null(strstr(text, "0.0.0.0/8")); /* no exit */
-    assert_null(strstr(text, "guard"));
-    assert_null(strstr(text, "chain inside"));
+    assert_has(text, "ip saddr 10.66.0.0/16 counter drop");
+    assert_lacks(text, "0.0.0.0/8"); /* no exit */
+    assert_lacks(text, "guard");
+    assert_lacks(text, "chain inside");
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = test_prefix("0.0.0.0/0"), .snat = true};
     h.dns4 = pv_addr4(192, 0, 2, 53, 0);
     h.beside[h.n_beside++] = test_prefix("198.51.100.7/32");
     h.beside[h.n_beside++] = test_prefix("2001:db8:7::/64");
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
-    assert_non_null(strstr(text, "ip saddr 10.66.0.0/16 ip daddr != { 0.0.0.0/8"));
-    assert_non_null(strstr(text, "dnat ip to 192.0.2.53"));
-    assert_null(strstr(text, "dnat ip6"));
+    assert_ok(pv_networds_nft(&p, &h, text));
+    assert_has(text, "ip saddr 10.66.0.0/16 ip daddr != { 0.0.0.0/8");
+    assert_has(text, "dnat ip to 192.0.2.53");
+    assert_lacks(text, "dnat ip6");
     /* A service inside this host is no part of the internet. */
     const char *own = strstr(text, "  ip daddr 10.66.0.0/16 accept");
     const char *inside = strstr(text, "  ip saddr 10.66.0.0/16 jump inside_ip\n");
     assert_true(own != NULL && inside != NULL && own < inside);
-    assert_null(strstr(text, "jump inside_ip6"));
+    assert_lacks(text, "jump inside_ip6");
     /* Nor is what is in its networks, be it private or not. */
     assert_non_null(
         strstr(text, "  fib daddr type { local, broadcast, anycast } goto offered_inside\n"));
-    assert_non_null(strstr(text, "  ip daddr 203.0.113.0/24 goto offered_inside\n"));
-    assert_non_null(strstr(text, "  ip daddr 172.17.0.0/16 goto offered_inside\n"));
-    assert_null(strstr(text, "  ip daddr 8.8.8.8/32 goto")); /* by a router */
-    assert_non_null(strstr(text, "  ip daddr 198.51.100.7/32 goto offered_inside\n"));
-    assert_non_null(strstr(text, "  ip6 daddr 2001:db8:7::/64 goto offered_inside\n"));
-    assert_non_null(strstr(text, "64:ff9b::a00:0/104")); /* 10.0.0.0/8 behind a NAT64 */
+    assert_has(text, "  ip daddr 203.0.113.0/24 goto offered_inside\n");
+    assert_has(text, "  ip daddr 172.17.0.0/16 goto offered_inside\n");
+    assert_lacks(text, "  ip daddr 8.8.8.8/32 goto"); /* by a router */
+    assert_has(text, "  ip daddr 198.51.100.7/32 goto offered_inside\n");
+    assert_has(text, "  ip6 daddr 2001:db8:7::/64 goto offered_inside\n");
+    assert_has(text, "64:ff9b::a00:0/104"); /* 10.0.0.0/8 behind a NAT64 */
     /* A flow that members began is judged anew, packet by packet. */
-    assert_null(strstr(text, "ct state established,related accept"));
+    assert_lacks(text, "ct state established,related accept");
 }
 
 /* Packets of members for a LAN whose cable is out are not for the uplink. */
@@ -279,17 +275,17 @@ PV_TEST(traffic_for_the_network_of_an_interface_goes_out_by_it)
     char text[PV_NETWORDS_TEXT];
     p.offered[p.n_offered++] = (struct pv_netplan_offered){
         .prefix = test_prefix("192.168.1.0/24"), .snat = true, .linked = true};
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
-    assert_non_null(strstr(text, "  oifname \"eth0\" ip daddr 192.168.1.0/24 accept\n"));
-    assert_null(strstr(text, "\n  ip daddr 192.168.1.0/24 accept\n"));
+    assert_ok(pv_networds_nft(&p, &h, text));
+    assert_has(text, "  oifname \"eth0\" ip daddr 192.168.1.0/24 accept\n");
+    assert_lacks(text, "\n  ip daddr 192.168.1.0/24 accept\n");
     h.up[0] = false;
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
-    assert_null(strstr(text, "ip daddr 192.168.1.0/24 accept\n"));
+    assert_ok(pv_networds_nft(&p, &h, text));
+    assert_lacks(text, "ip daddr 192.168.1.0/24 accept\n");
     /* Wider than the network there: the rest of it is behind a router. */
     h.up[0] = true;
     p.offered[0].prefix = test_prefix("192.168.0.0/16");
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
-    assert_non_null(strstr(text, "\n  ip daddr 192.168.0.0/16 accept\n"));
+    assert_ok(pv_networds_nft(&p, &h, text));
+    assert_has(text, "\n  ip daddr 192.168.0.0/16 accept\n");
 }
 
 PV_TEST(forwarding_of_ours_is_for_members)
@@ -304,20 +300,20 @@ PV_TEST(forwarding_of_ours_is_for_members)
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = test_prefix("172.17.0.0/16"), .snat = true};
     assert_true(pv_networds_forwards4(&p, &h.links[2]));
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
-    assert_null(strstr(text, "nfproto"));
+    assert_ok(pv_networds_nft(&p, &h, text));
+    assert_lacks(text, "nfproto");
     snprintf(h.alone4[h.n_alone4++], sizeof(h.alone4[0]), "eth1");
     h.alone6 = true;
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_ok(pv_networds_nft(&p, &h, text));
     assert_non_null(
         strstr(text, "ipv4 iifname \"eth1\" oifname != { \"lo\", \"p2p0\" } oifgroup != 28784"));
-    assert_null(strstr(text, "return\n  meta nfproto ipv6 iifname !="));
-    assert_non_null(strstr(text, "ipv6 iifname != \"p2p0\" oifname != \"p2p0\" iifgroup != 28784"));
+    assert_lacks(text, "return\n  meta nfproto ipv6 iifname !=");
+    assert_has(text, "ipv6 iifname != \"p2p0\" oifname != \"p2p0\" iifgroup != 28784");
     /* The packets that a bridge passes on within itself. */
     h.bridge[1] = true;
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
-    assert_non_null(strstr(text, "ipv4 iifname \"eth1\" oifname != { \"eth1\", \"p2p0\" }"));
-    assert_non_null(strstr(text, "ipv6 iifname \"eth1\" oifname \"eth1\" return\n"));
+    assert_ok(pv_networds_nft(&p, &h, text));
+    assert_has(text, "ipv4 iifname \"eth1\" oifname != { \"eth1\", \"p2p0\" }");
+    assert_has(text, "ipv6 iifname \"eth1\" oifname \"eth1\" return\n");
 }
 
 /* A default route that somebody sets by its router alone asks the policy rules how to get there. */
@@ -331,9 +327,9 @@ PV_TEST(no_route_of_ours_leads_to_a_router)
     assert_string_equal(
         text, "route replace 0.0.0.0/0 dev p2p0 scope global table 28784 metric 0 proto 112\n");
     assert_true(pv_networds_route_line("del", &v4, "p2p0", text, sizeof(text)) > 0);
-    assert_null(strstr(text, "scope"));
+    assert_lacks(text, "scope");
     assert_true(pv_networds_route_line("replace", &v6, "p2p0", text, sizeof(text)) > 0);
-    assert_null(strstr(text, "scope"));
+    assert_lacks(text, "scope");
 }
 
 /* The most that a plan and a host can have. */
@@ -363,13 +359,12 @@ PV_TEST(the_longest_text_fits)
         h.beside[h.n_beside++] = test_prefix(range);
     }
     h.alone6 = true;
-    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_ok(pv_networds_nft(&p, &h, text));
     static struct pv_networds_route routes[PV_NETWORDS_ROUTES];
     assert_true(pv_networds_routes(&p, &h, routes) < PV_NETWORDS_ROUTES);
     char rules[PV_NETWORDS_RULES];
-    assert_int_equal(pv_networds_rules(&p, &h, rules, sizeof(rules), &n), PV_OK);
+    assert_ok(pv_networds_rules(&p, &h, rules, sizeof(rules), &n));
     assert_int_equal(n, 10);
-    assert_int_equal(pv_networds_used_rules(&p, &h, PV_AF_INET6, 1, rules, sizeof(rules), &n),
-                     PV_OK);
+    assert_ok(pv_networds_used_rules(&p, &h, PV_AF_INET6, 1, rules, sizeof(rules), &n));
     assert_int_equal(n, 3 + 2 * PV_NETPLAN_USED);
 }

@@ -65,9 +65,9 @@ static bool is_ready(int fd, short events, int ms)
 static void meet(struct fixture *f, int *ret_client, int *ret_way)
 {
     struct pv_unix_cred cred;
-    assert_int_equal(pv_unix_connect(f->path, ret_client), PV_OK);
+    assert_ok(pv_unix_connect(f->path, ret_client));
     assert_true(is_ready(pv_usher_fd(f->usher), POLLIN, LONG));
-    assert_int_equal(pv_usher_accept(f->usher, ret_way, &cred), PV_OK);
+    assert_ok(pv_usher_accept(f->usher, ret_way, &cred));
     assert_int_equal(cred.uid, geteuid());
 }
 
@@ -77,7 +77,7 @@ static void assert_reads(int fd, const char *want)
     size_t n = 0;
     int passed = -1;
     assert_true(is_ready(fd, POLLIN, LONG));
-    assert_int_equal(pv_unix_read(fd, got, sizeof(got) - 1, &n, &passed), PV_OK);
+    assert_ok(pv_unix_read(fd, got, sizeof(got) - 1, &n, &passed));
     assert_int_equal(passed, -1);
     assert_string_equal(got, want);
 }
@@ -149,7 +149,7 @@ static int take_passed(int way)
     size_t n = 0;
     int passed = -1;
     assert_true(is_ready(way, POLLIN, LONG));
-    assert_int_equal(pv_unix_read(way, &byte, 1, &n, &passed), PV_OK);
+    assert_ok(pv_unix_read(way, &byte, 1, &n, &passed));
     return passed;
 }
 
@@ -176,7 +176,7 @@ PV_TEST(a_file_is_read_by_its_clients_process)
     size_t n = 0;
     meet(*state, &client, &way);
     int file = make_file(*state, "0123456789");
-    assert_int_equal(pv_unix_write(client, pv_view("x", 1), file, &n), PV_OK);
+    assert_ok(pv_unix_write(client, pv_view("x", 1), file, &n));
     int source = take_passed(way);
     assert_true(source >= 0);
     struct stat st;
@@ -188,8 +188,8 @@ PV_TEST(a_file_is_read_by_its_clients_process)
     close(client);
     assert_ended(way);
     close(way);
-    assert_int_equal(pv_source_open(source, &one), PV_OK);
-    assert_int_equal(pv_source_open(source, &two), PV_OK);
+    assert_ok(pv_source_open(source, &one));
+    assert_ok(pv_source_open(source, &two));
     read_range(one, 2, 3, 3, "234");
     read_range(two, 8, 9, 2, "89");
     assert_int_equal(ftruncate(file, 4), 0);
@@ -216,16 +216,16 @@ PV_TEST(a_file_is_taken_for_each_member_of_a_full_room)
     int file = make_file(*state, "0123456789");
     for (size_t i = 0; i < PV_ARRAY_LEN(sources); i++) {
         struct pv_source_info info = {0};
-        assert_int_equal(pv_unix_write(client, pv_view("x", 1), file, &n), PV_OK);
+        assert_ok(pv_unix_write(client, pv_view("x", 1), file, &n));
         sources[i] = take_passed(way);
         assert_true(sources[i] >= 0);
         assert_true(pv_source_take(sources[i], &info));
         assert_int_equal(info.size, 10);
     }
-    assert_int_equal(pv_unix_write(client, pv_view("x", 1), file, &n), PV_OK);
+    assert_ok(pv_unix_write(client, pv_view("x", 1), file, &n));
     assert_int_equal(take_passed(way), -1);
     for (size_t i = 0; i < PV_ARRAY_LEN(sources); i++) {
-        assert_int_equal(pv_source_open(sources[i], &one), PV_OK);
+        assert_ok(pv_source_open(sources[i], &one));
         read_range(one, 2, 3, 3, "234");
         close(one);
         close(sources[i]);
@@ -245,7 +245,7 @@ PV_TEST(only_regular_files_that_can_be_read_are_taken)
         size_t n = 0;
         meet(f, &client, &way);
         assert_true(fds[i] >= 0);
-        assert_int_equal(pv_unix_write(client, pv_view("x", 1), fds[i], &n), PV_OK);
+        assert_ok(pv_unix_write(client, pv_view("x", 1), fds[i], &n));
         assert_int_equal(take_passed(way), -1);
         close(client);
         close(way);
@@ -290,7 +290,7 @@ PV_TEST(a_user_has_a_share_and_the_usher_lives)
         int more = -1;
         /* The descriptor shall be there before the usher looks. */
         halt(usher);
-        assert_int_equal(pv_unix_connect(f->path, &more), PV_OK);
+        assert_ok(pv_unix_connect(f->path, &more));
         pass_tar(more, flags[i], &peers[i]);
         if (i == 1) /* behind urgent data there are others */
             assert_int_equal(send(more, "abc", 3, 0), 3);
@@ -304,13 +304,13 @@ PV_TEST(a_user_has_a_share_and_the_usher_lives)
     close(ways[0]);
     for (bool in = false; !in;) {
         struct pv_unix_cred cred;
-        assert_int_equal(pv_unix_connect(f->path, &clients[0]), PV_OK);
+        assert_ok(pv_unix_connect(f->path, &clients[0]));
         struct pollfd p[] = {{.fd = pv_usher_fd(f->usher), .events = POLLIN},
                              {.fd = clients[0], .events = POLLIN}};
         assert_true(poll(p, 2, LONG) > 0); /* taken, or sent away: the place is not free yet */
         in = p[0].revents != 0;
         if (in)
-            assert_int_equal(pv_usher_accept(f->usher, &ways[0], &cred), PV_OK);
+            assert_ok(pv_usher_accept(f->usher, &ways[0], &cred));
         else
             close(clients[0]);
     }
@@ -331,11 +331,11 @@ static void start_with(struct fixture *f, rlim_t files)
     less = (struct rlimit){.rlim_cur = files, .rlim_max = lim.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &less), 0);
     f->usher = pv_usher_stop(f->usher);
-    assert_int_equal(pv_usher_start(&f->usher), PV_OK);
+    assert_ok(pv_usher_start(&f->usher));
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &lim), 0);
     while (pv_unix_listen(f->path, NULL, &fd) == PV_ERR_EXISTS) /* the other ends */
         poll(NULL, 0, 10);
-    assert_int_equal(pv_usher_open(f->usher, fd), PV_OK);
+    assert_ok(pv_usher_open(f->usher, fd));
 }
 
 PV_TEST(a_machine_that_allows_few_files_has_clients_all_the_same)
@@ -365,7 +365,7 @@ PV_TEST(connections_that_are_refused_use_up_nothing)
     for (size_t i = 0; i < most; i++)
         meet(f, &clients[i], &ways[i]);
     for (size_t i = 0; i < REFUSED; i++) {
-        assert_int_equal(pv_unix_connect(f->path, &fd), PV_OK);
+        assert_ok(pv_unix_connect(f->path, &fd));
         if (pv_unix_write(fd, pv_view("x", 1), STDIN_FILENO, &n) == PV_OK)
             assert_true(is_ready(fd, POLLRDHUP, LONG));
         close(fd);
@@ -413,12 +413,12 @@ PV_TEST(one_user_does_not_lock_out_root)
     int ways[PV_USHER_OF_USER];
     for (size_t i = 0; i < PV_USHER_OF_USER; i++) {
         assert_true(is_ready(pv_usher_fd(f->usher), POLLIN, LONG));
-        assert_int_equal(pv_usher_accept(f->usher, &ways[i], &cred), PV_OK);
+        assert_ok(pv_usher_accept(f->usher, &ways[i], &cred));
         assert_int_equal(cred.uid, 65534);
     }
-    assert_int_equal(pv_unix_connect(f->path, &client), PV_OK);
+    assert_ok(pv_unix_connect(f->path, &client));
     assert_true(is_ready(pv_usher_fd(f->usher), POLLIN, LONG));
-    assert_int_equal(pv_usher_accept(f->usher, &way, &cred), PV_OK);
+    assert_ok(pv_usher_accept(f->usher, &way, &cred));
     assert_int_equal(cred.uid, 0);
     close(client);
     close(way);
@@ -451,14 +451,14 @@ PV_TEST(three_users_do_not_lock_out_root_together)
     }
     for (size_t i = 0; i < PV_USHER_OF_OTHERS; i++) {
         assert_true(is_ready(pv_usher_fd(f->usher), POLLIN, LONG));
-        assert_int_equal(pv_usher_accept(f->usher, &ways[i], &cred), PV_OK);
+        assert_ok(pv_usher_accept(f->usher, &ways[i], &cred));
         assert_int_not_equal(cred.uid, 0);
     }
     for (int i = 0; i < USERS; i++)
         assert_int_equal(read(done[0], &x[i], 1), 1);
-    assert_int_equal(pv_unix_connect(f->path, &client), PV_OK);
+    assert_ok(pv_unix_connect(f->path, &client));
     assert_true(is_ready(pv_usher_fd(f->usher), POLLIN, LONG));
-    assert_int_equal(pv_usher_accept(f->usher, &way, &cred), PV_OK);
+    assert_ok(pv_usher_accept(f->usher, &way, &cred));
     assert_int_equal(cred.uid, 0);
     close(client);
     close(way);

@@ -25,9 +25,9 @@ static void open_ends(struct ends *e)
     const struct pv_udp_opts opts = {.df = true}, merged = {.df = true, .gro = true};
     struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
     memset(e, 0, sizeof(*e));
-    assert_int_equal(pv_udp_open(&loopback, &opts, &e->tx), PV_OK);
-    assert_int_equal(pv_udp_open(&loopback, &merged, &e->rx), PV_OK);
-    assert_int_equal(pv_udp_local(e->rx, &e->to), PV_OK);
+    assert_ok(pv_udp_open(&loopback, &opts, &e->tx));
+    assert_ok(pv_udp_open(&loopback, &merged, &e->rx));
+    assert_ok(pv_udp_local(e->rx, &e->to));
     for (size_t i = 0; i < sizeof(e->bytes); i++)
         e->bytes[i] = (uint8_t)(i / SIZE + i * 3);
 }
@@ -54,7 +54,7 @@ static void expect_run(struct ends *e)
 {
     struct pv_udp_receiver *rx = NULL;
     size_t got = 0;
-    assert_int_equal(pv_udp_receiver_new(&rx, 4, 65536), PV_OK);
+    assert_ok(pv_udp_receiver_new(&rx, 4, 65536));
     while (got < sizeof(e->bytes) + 7) {
         struct pollfd in = {.fd = e->rx, .events = POLLIN};
         struct pv_udp_in *list = NULL;

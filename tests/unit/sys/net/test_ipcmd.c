@@ -41,7 +41,7 @@ PV_TEST(long_batches_are_written_and_their_complaints_read)
     char complaint[PV_IPCMD_ERROR_MAX];
     alarm(60);
     make_batch("add");
-    assert_int_equal(pv_ipcmd_run(batch, complaint), PV_OK);
+    assert_ok(pv_ipcmd_run(batch, complaint));
     assert_string_equal(complaint, "");
     /* The first line fails, and ip reads no more. */
     assert_int_equal(pv_ipcmd_run(batch, complaint), PV_ERR_REFUSED);
@@ -49,7 +49,7 @@ PV_TEST(long_batches_are_written_and_their_complaints_read)
     /* Every line fails, so ip has more to say than was written to it. */
     assert_int_equal(pv_ipcmd_force(batch), PV_ERR_REFUSED);
     make_batch("del");
-    assert_int_equal(pv_ipcmd_run(batch, complaint), PV_OK);
+    assert_ok(pv_ipcmd_run(batch, complaint));
     alarm(0);
 }
 
@@ -73,8 +73,8 @@ PV_TEST(a_long_ruleset_is_set_and_listed)
         len += (size_t)snprintf(batch + len, sizeof(batch) - len, "%s\tip daddr 10.9.%d.%d drop\n",
                                 i == 0 ? "table inet t {\nchain c {\n" : "", i / 250, i % 250);
     snprintf(batch + len, sizeof(batch) - len, "}\n}\n");
-    assert_int_equal(pv_nftcmd_run(batch, complaint), PV_OK);
-    assert_int_equal(pv_nftcmd_list(words, 3, count_line, &n), PV_OK);
+    assert_ok(pv_nftcmd_run(batch, complaint));
+    assert_ok(pv_nftcmd_list(words, 3, count_line, &n));
     assert_int_equal(n, 304);
     alarm(0);
 }

@@ -60,20 +60,20 @@ static void begin(struct world *w, size_t answer_len)
     const struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);
     *w = (struct world){.answer_len = answer_len, .fd = -1};
     test_defer(done, w);
-    assert_int_equal(pv_loop_new(&w->loop), PV_OK);
-    assert_int_equal(pv_stream_listen(&any, NULL, &cfg.fd), PV_OK);
-    assert_int_equal(pv_stream_local(cfg.fd, &w->addr), PV_OK);
-    assert_int_equal(pv_oneshot_new(&w->oneshot, w->loop, &cfg), PV_OK);
+    assert_ok(pv_loop_new(&w->loop));
+    assert_ok(pv_stream_listen(&any, NULL, &cfg.fd));
+    assert_ok(pv_stream_local(cfg.fd, &w->addr));
+    assert_ok(pv_oneshot_new(&w->oneshot, w->loop, &cfg));
 }
 
 static int client(struct world *w)
 {
     const struct pv_stream_bind nowhere = {.ifname = NULL};
     int fd = -1;
-    assert_int_equal(pv_stream_connect(&w->addr, &nowhere, &fd), PV_OK);
+    assert_ok(pv_stream_connect(&w->addr, &nowhere, &fd));
     struct pollfd p = {.fd = fd, .events = POLLOUT};
     assert_int_equal(poll(&p, 1, 10000), 1);
-    assert_int_equal(pv_stream_connected(fd), PV_OK);
+    assert_ok(pv_stream_connected(fd));
     return fd;
 }
 

@@ -64,11 +64,11 @@ PV_TEST(the_holder_of_a_connection_is_found)
         int r = pv_sockowner_find(&local, &remote, 0, &uid);
         if (r == PV_ERR_UNSUPPORTED)
             skip();
-        assert_int_equal(r, PV_OK);
+        assert_ok(r);
         assert_int_equal(uid, getuid());
         /* It still counts when it has said all it has to say. */
         assert_int_equal(shutdown(client, SHUT_WR), 0);
-        assert_int_equal(pv_sockowner_find(&local, &remote, 0, &uid), PV_OK);
+        assert_ok(pv_sockowner_find(&local, &remote, 0, &uid));
         /* Another port: what listens there is no connection. */
         struct pv_addr other = remote;
         other.port = 9;
@@ -102,7 +102,7 @@ PV_TEST(a_connection_of_ipv4_by_a_socket_of_ipv6_is_found)
     hang_up();
     if (r == PV_ERR_UNSUPPORTED)
         skip();
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     assert_int_equal(uid, getuid());
 }
 
@@ -122,10 +122,10 @@ PV_TEST(the_sender_of_a_datagram_is_found)
     int r = pv_sockowner_find(&from, &at, PV_SOCKOWNER_UDP, &uid);
     bool asked = r != PV_ERR_UNSUPPORTED;
     if (asked) {
-        assert_int_equal(r, PV_OK);
+        assert_ok(r);
         assert_int_equal(uid, getuid());
         assert_int_equal(connect(sender, (struct sockaddr *)&ss, len), 0);
-        assert_int_equal(pv_sockowner_find(&from, &at, PV_SOCKOWNER_UDP, &uid), PV_OK);
+        assert_ok(pv_sockowner_find(&from, &at, PV_SOCKOWNER_UDP, &uid));
     }
     close(sender); /* its port is anybody's */
     if (asked)
@@ -190,7 +190,7 @@ PV_TEST(another_users_connection_is_that_users)
     hang_up();
     if (r == PV_ERR_UNSUPPORTED)
         skip();
-    assert_int_equal(r, PV_OK);
+    assert_ok(r);
     assert_int_equal(uid, 65534);
 }
 

@@ -33,25 +33,25 @@ PV_TEST(tcp_connects_both_ways_and_closes_orderly)
     for (int v6 = 0; v6 < 2; v6++) {
         struct pv_addr addr = loopback(v6, 0), remote, local, client_local;
         int listener = -1, client = -1, server = -1;
-        assert_int_equal(pv_stream_listen(&addr, NULL, &listener), PV_OK);
-        assert_int_equal(pv_stream_local(listener, &addr), PV_OK);
+        assert_ok(pv_stream_listen(&addr, NULL, &listener));
+        assert_ok(pv_stream_local(listener, &addr));
         assert_int_equal(pv_stream_accept(listener, &server, &remote, &local), PV_ERR_AGAIN);
-        assert_int_equal(pv_stream_connect(&addr, &nowhere, &client), PV_OK);
+        assert_ok(pv_stream_connect(&addr, &nowhere, &client));
         wait_for(client, POLLOUT);
-        assert_int_equal(pv_stream_connected(client), PV_OK);
+        assert_ok(pv_stream_connected(client));
         wait_for(listener, POLLIN);
-        assert_int_equal(pv_stream_accept(listener, &server, &remote, &local), PV_OK);
-        assert_int_equal(pv_stream_local(client, &client_local), PV_OK);
+        assert_ok(pv_stream_accept(listener, &server, &remote, &local));
+        assert_ok(pv_stream_local(client, &client_local));
         assert_true(pv_addr_equal(&remote, &client_local));
         assert_true(pv_addr_equal(&local, &addr));
 
         char buf[16];
         size_t n = 0;
         assert_int_equal(pv_stream_read(server, buf, sizeof(buf), &n), PV_ERR_AGAIN);
-        assert_int_equal(pv_stream_write(client, pv_view("hello", 5), &n), PV_OK);
+        assert_ok(pv_stream_write(client, pv_view("hello", 5), &n));
         assert_int_equal(n, 5);
         wait_for(server, POLLIN);
-        assert_int_equal(pv_stream_read(server, buf, sizeof(buf), &n), PV_OK);
+        assert_ok(pv_stream_read(server, buf, sizeof(buf), &n));
         assert_int_equal(n, 5);
         close(client);
         wait_for(server, POLLIN);
@@ -80,12 +80,12 @@ PV_TEST(a_connection_may_have_less_patience_than_others)
     struct pv_addr addr = loopback(0, 0);
     int listener = -1, client = -1, ms = 0;
     socklen_t len = sizeof(ms);
-    assert_int_equal(pv_stream_listen(&addr, NULL, &listener), PV_OK);
-    assert_int_equal(pv_stream_local(listener, &addr), PV_OK);
-    assert_int_equal(pv_stream_connect(&addr, &nowhere, &client), PV_OK);
+    assert_ok(pv_stream_listen(&addr, NULL, &listener));
+    assert_ok(pv_stream_local(listener, &addr));
+    assert_ok(pv_stream_connect(&addr, &nowhere, &client));
     assert_int_equal(getsockopt(client, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &len), 0);
     assert_int_equal(ms, PV_STREAM_USER_TIMEOUT);
-    assert_int_equal(pv_stream_set_user_timeout(client, 5000), PV_OK);
+    assert_ok(pv_stream_set_user_timeout(client, 5000));
     assert_int_equal(getsockopt(client, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &len), 0);
     assert_int_equal(ms, 5000);
     close(client);
@@ -96,8 +96,8 @@ PV_TEST(a_taken_port_is_an_error)
 {
     struct pv_addr addr = loopback(0, 0);
     int listener = -1, other = -1;
-    assert_int_equal(pv_stream_listen(&addr, NULL, &listener), PV_OK);
-    assert_int_equal(pv_stream_local(listener, &addr), PV_OK);
+    assert_ok(pv_stream_listen(&addr, NULL, &listener));
+    assert_ok(pv_stream_local(listener, &addr));
     assert_int_equal(pv_stream_listen(&addr, NULL, &other), PV_ERR_EXISTS);
     close(listener);
 }
@@ -147,12 +147,12 @@ PV_TEST_IN(unix_socket_says_who_connects_and_has_mode_0660, make_dir, remove_dir
     int listener = -1, client = -1, server = -1;
     struct pv_unix_cred cred;
     struct stat st;
-    assert_int_equal(pv_unix_listen(path, "no-such-group", &listener), PV_OK);
+    assert_ok(pv_unix_listen(path, "no-such-group", &listener));
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0660);
     assert_int_equal(pv_unix_accept(listener, &server, &cred), PV_ERR_AGAIN);
-    assert_int_equal(pv_unix_connect(path, &client), PV_OK);
-    assert_int_equal(pv_unix_accept(listener, &server, &cred), PV_OK);
+    assert_ok(pv_unix_connect(path, &client));
+    assert_ok(pv_unix_accept(listener, &server, &cred));
     assert_int_equal(cred.uid, getuid());
     assert_int_equal(cred.pid, getpid());
     close(client);
@@ -164,11 +164,11 @@ PV_TEST_IN(a_stale_socket_is_replaced_and_a_living_one_is_not, make_dir, remove_
 {
     const char *path = sock_path(state);
     int first = -1, second = -1;
-    assert_int_equal(pv_unix_listen(path, "p2pvpn", &first), PV_OK);
+    assert_ok(pv_unix_listen(path, "p2pvpn", &first));
     assert_int_equal(pv_unix_listen(path, "p2pvpn", &second), PV_ERR_EXISTS);
     close(first); /* the file stays, as after kill -9 */
     assert_int_equal(pv_unix_connect(path, &second), PV_ERR_NOT_FOUND);
-    assert_int_equal(pv_unix_listen(path, "p2pvpn", &first), PV_OK);
+    assert_ok(pv_unix_listen(path, "p2pvpn", &first));
     close(first);
 }
 
@@ -227,11 +227,11 @@ static int make_world(void **state)
     assert_non_null(mkdtemp(w->dir));
     snprintf(cert, sizeof(cert), "%s/cert.pem", w->dir);
     snprintf(key, sizeof(key), "%s/key.pem", w->dir);
-    assert_int_equal(pv_tlscert_make(&made, &name, 1), PV_OK);
-    assert_int_equal(pv_file_write(cert, pv_view(made.cert, strlen(made.cert)), 0600), PV_OK);
-    assert_int_equal(pv_file_write(key, pv_view(made.key, strlen(made.key)), 0600), PV_OK);
-    assert_int_equal(pv_tls_ctx_new_client(&w->ctx[0], cert, error), PV_OK);
-    assert_int_equal(pv_tls_ctx_new_server(&w->ctx[1], cert, key, error), PV_OK);
+    assert_ok(pv_tlscert_make(&made, &name, 1));
+    assert_ok(pv_file_write(cert, pv_view(made.cert, strlen(made.cert)), 0600));
+    assert_ok(pv_file_write(key, pv_view(made.key, strlen(made.key)), 0600));
+    assert_ok(pv_tls_ctx_new_client(&w->ctx[0], cert, error));
+    assert_ok(pv_tls_ctx_new_server(&w->ctx[1], cert, key, error));
     for (size_t i = 0; i < BODY; i++)
         w->body[i] = (uint8_t)(i * 31 + i / 251);
     w->fd[0] = w->fd[1] = -1;
@@ -265,8 +265,8 @@ static void dial(const struct pv_tls_peer *peer)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, w->fd), 0);
     for (int i = 0; i < 2; i++)
         assert_int_equal(setsockopt(w->fd[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
-    assert_int_equal(pv_tls_new_client(&w->tls[0], w->ctx[0], peer), PV_OK);
-    assert_int_equal(pv_tls_new_server(&w->tls[1], w->ctx[1]), PV_OK);
+    assert_ok(pv_tls_new_client(&w->tls[0], w->ctx[0], peer));
+    assert_ok(pv_tls_new_server(&w->tls[1], w->ctx[1]));
     assert_true(pv_streamtls_is_full(w->tls[0])); /* its first words */
     assert_false(pv_streamtls_is_full(w->tls[1]));
 }
@@ -353,11 +353,11 @@ PV_TEST_IN(words_before_the_end_are_heard, make_world, end_world)
     size_t n = 0;
     dial(&anybody);
     shake_hands();
-    assert_int_equal(pv_streamtls_write(w->tls[0], w->fd[0], pv_view("bye", 3), &n), PV_OK);
+    assert_ok(pv_streamtls_write(w->tls[0], w->fd[0], pv_view("bye", 3), &n));
     pv_tls_close(w->tls[0]);
-    assert_int_equal(pv_streamtls_flush(w->tls[0], w->fd[0]), PV_OK);
+    assert_ok(pv_streamtls_flush(w->tls[0], w->fd[0]));
     hang_up(0);
-    assert_int_equal(pv_streamtls_read(w->tls[1], w->fd[1], buf, sizeof(buf), &n), PV_OK);
+    assert_ok(pv_streamtls_read(w->tls[1], w->fd[1], buf, sizeof(buf), &n));
     assert_int_equal(n, 3);
     assert_int_equal(pv_streamtls_read(w->tls[1], w->fd[1], buf, sizeof(buf), &n), PV_ERR_CLOSED);
     assert_int_equal(pv_streamtls_read(w->tls[1], w->fd[1], buf, sizeof(buf), &n), PV_ERR_CLOSED);
@@ -396,7 +396,7 @@ PV_TEST_IN(a_key_is_known_by_its_pin, make_world, end_world)
         dial(&peer);
         assert_int_equal(shake_until_it_ends(&end), PV_ERR_AUTH);
         assert_int_equal(end, 0);
-        assert_non_null(strstr(pv_tls_error(w->tls[0]), "key it is known by"));
+        assert_has(pv_tls_error(w->tls[0]), "key it is known by");
         assert_int_equal(shake_until_it_ends(&end), PV_ERR_AUTH); /* it stays so, */
         hang_up(0);
         assert_int_equal(step(1), PV_ERR_REFUSED); /* and the alert has told the other side */
@@ -423,7 +423,7 @@ PV_TEST_IN(a_client_that_speaks_no_tls_is_told_apart, make_world, end_world)
     dial(&anybody);
     assert_int_equal(write(w->fd[1], answer, sizeof(answer)), sizeof(answer));
     assert_int_equal(step(0), PV_ERR_MALFORMED);
-    assert_non_null(strstr(pv_tls_error(w->tls[0]), "does not speak TLS"));
+    assert_has(pv_tls_error(w->tls[0]), "does not speak TLS");
     dial(&anybody);
     assert_int_equal(write(w->fd[0], request, sizeof(request)), sizeof(request));
     assert_int_equal(step(1), PV_ERR_MALFORMED);

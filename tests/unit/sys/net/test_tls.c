@@ -27,7 +27,7 @@ static const char *const names[] = {"turn.example", "192.0.2.1", "2001:db8::1"};
 
 static void put(const char *path, const char *text)
 {
-    assert_int_equal(pv_file_write(path, pv_view(text, strlen(text)), 0600), PV_OK);
+    assert_ok(pv_file_write(path, pv_view(text, strlen(text)), 0600));
 }
 
 static int make_world(void **state)
@@ -39,11 +39,11 @@ static int make_world(void **state)
     assert_non_null(mkdtemp(w->dir));
     snprintf(w->cert, sizeof(w->cert), "%s/cert.pem", w->dir);
     snprintf(w->key, sizeof(w->key), "%s/key.pem", w->dir);
-    assert_int_equal(pv_tlscert_make(&made, names, PV_ARRAY_LEN(names)), PV_OK);
+    assert_ok(pv_tlscert_make(&made, names, PV_ARRAY_LEN(names)));
     put(w->cert, made.cert);
     put(w->key, made.key);
-    assert_int_equal(pv_tls_ctx_new_server(&w->server, w->cert, w->key, w->error), PV_OK);
-    assert_int_equal(pv_tls_ctx_new_client(&w->client, NULL, w->error), PV_OK);
+    assert_ok(pv_tls_ctx_new_server(&w->server, w->cert, w->key, w->error));
+    assert_ok(pv_tls_ctx_new_client(&w->client, NULL, w->error));
     return 0;
 }
 
@@ -94,18 +94,18 @@ static const struct pv_tls_peer anybody = {.trust = PV_TLS_TRUST_ANY};
 static void pair(const struct pv_tls_peer *peer, struct pv_tls **ret_client,
                  struct pv_tls **ret_server)
 {
-    assert_int_equal(pv_tls_new_client(ret_client, w->client, peer), PV_OK);
-    assert_int_equal(pv_tls_new_server(ret_server, w->server), PV_OK);
+    assert_ok(pv_tls_new_client(ret_client, w->client, peer));
+    assert_ok(pv_tls_new_server(ret_server, w->server));
 }
 
 static void say(struct pv_tls *from, struct pv_tls *to, const char *text)
 {
     char buf[64];
     size_t n = 0, moved = 0;
-    assert_int_equal(pv_tls_write(from, pv_view(text, strlen(text)), &n), PV_OK);
+    assert_ok(pv_tls_write(from, pv_view(text, strlen(text)), &n));
     assert_int_equal(n, strlen(text));
-    assert_int_equal(carry(from, to, SIZE_MAX, &moved), PV_OK);
-    assert_int_equal(pv_tls_read(to, buf, sizeof(buf), &n), PV_OK);
+    assert_ok(carry(from, to, SIZE_MAX, &moved));
+    assert_ok(pv_tls_read(to, buf, sizeof(buf), &n));
     assert_int_equal(n, strlen(text));
     assert_memory_equal(buf, text, n);
     assert_int_equal(pv_tls_read(to, buf, sizeof(buf), &n), PV_ERR_AGAIN);
@@ -121,7 +121,7 @@ PV_TEST_IN(both_sides_talk_in_pieces_of_any_size, make_world, end_world)
         assert_true(pv_tls_out(c).len > 0);
         assert_int_equal(pv_tls_write(c, pv_view("x", 1), &n), PV_ERR_AGAIN);
         assert_int_equal(pv_tls_read(c, &n, sizeof(n), &n), PV_ERR_AGAIN);
-        assert_int_equal(shake(c, s, chunks[i]), PV_OK);
+        assert_ok(shake(c, s, chunks[i]));
         assert_true(pv_tls_is_ready(c));
         assert_true(pv_tls_is_ready(s));
         say(c, s, "hello");
@@ -144,7 +144,7 @@ PV_TEST_IN(a_pin_lets_its_server_through_and_no_other, make_world, end_world)
         assert_int_equal(pv_tls_is_ready(c), !wrong);
         if (wrong) {
             size_t n = 0;
-            assert_non_null(strstr(pv_tls_error(c), "key it is known by"));
+            assert_has(pv_tls_error(c), "key it is known by");
             /* It stays ended, and the server was told by an alert. */
             assert_int_equal(pv_tls_write(c, pv_view("x", 1), &n), PV_ERR_AUTH);
             assert_int_equal(pv_tls_read(c, &n, 1, &n), PV_ERR_AUTH);
@@ -170,16 +170,15 @@ PV_TEST_IN(an_authority_vouches_for_names_and_addresses, make_world, end_world)
         {"192.0.2.2", false, false, "is for another name"},
         {"turn.example", true, false, "authority that is not trusted"}, /* not among the system's */
     };
-    assert_int_equal(pv_tls_ctx_new_client(&trusting, w->cert, w->error), PV_OK);
+    assert_ok(pv_tls_ctx_new_client(&trusting, w->cert, w->error));
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_tls *c = NULL, *s = NULL;
         struct pv_tls_peer peer = {.trust = PV_TLS_TRUST_CA, .host = rows[i].host};
-        assert_int_equal(pv_tls_new_client(&c, rows[i].system ? w->client : trusting, &peer),
-                         PV_OK);
-        assert_int_equal(pv_tls_new_server(&s, w->server), PV_OK);
+        assert_ok(pv_tls_new_client(&c, rows[i].system ? w->client : trusting, &peer));
+        assert_ok(pv_tls_new_server(&s, w->server));
         assert_int_equal(shake(c, s, SIZE_MAX), rows[i].good ? PV_OK : PV_ERR_AUTH);
         assert_int_equal(pv_tls_is_ready(c), rows[i].good);
-        assert_non_null(strstr(pv_tls_error(c), rows[i].why));
+        assert_has(pv_tls_error(c), rows[i].why);
         pv_tls_free(c);
         pv_tls_free(s);
     }
@@ -200,7 +199,7 @@ PV_TEST_IN(names_are_sent_as_sni_and_addresses_are_not, make_world, end_world)
     for (size_t i = 0; i < PV_ARRAY_LEN(hosts); i++) {
         struct pv_tls *c = NULL;
         struct pv_tls_peer peer = {.trust = PV_TLS_TRUST_ANY, .host = hosts[i]};
-        assert_int_equal(pv_tls_new_client(&c, w->client, &peer), PV_OK);
+        assert_ok(pv_tls_new_client(&c, w->client, &peer));
         assert_int_equal(has_text(pv_tls_out(c), hosts[i]), i == 0);
         pv_tls_free(c);
     }
@@ -217,7 +216,7 @@ PV_TEST_IN(everything_arrives_and_nothing_waits_beyond_the_limits, make_world, e
     size_t sent = 0, received = 0, n = 0, moved = 0;
     tx.state = rx.state = 1;
     pair(&anybody, &c, &s);
-    assert_int_equal(shake(c, s, SIZE_MAX), PV_OK);
+    assert_ok(shake(c, s, SIZE_MAX));
     bool was_full = false, had_limit = false;
     test_rng_fill(&tx, chunk, sizeof(chunk));
     size_t at = 0;
@@ -264,7 +263,7 @@ PV_TEST_IN(an_unread_connection_takes_no_more_than_its_limit, make_world, end_wo
     size_t n = 0, moved = 0;
     int r = PV_OK;
     pair(&anybody, &c, &s);
-    assert_int_equal(shake(c, s, SIZE_MAX), PV_OK);
+    assert_ok(shake(c, s, SIZE_MAX));
     for (int i = 0; i < 8 && r != PV_ERR_LIMIT; i++) {
         r = pv_tls_write(c, pv_view(chunk, sizeof(chunk)), &n);
         assert_true(r == PV_OK || r == PV_ERR_AGAIN);
@@ -275,7 +274,7 @@ PV_TEST_IN(an_unread_connection_takes_no_more_than_its_limit, make_world, end_wo
     /* Reading makes room. */
     while (pv_tls_read(s, chunk, sizeof(chunk), &n) == PV_OK)
         continue;
-    assert_int_equal(carry(c, s, 1000, &moved), PV_OK);
+    assert_ok(carry(c, s, 1000, &moved));
     pv_tls_free(c);
     pv_tls_free(s);
 }
@@ -286,12 +285,12 @@ PV_TEST_IN(an_orderly_end_is_told_apart, make_world, end_world)
     char buf[8];
     size_t n = 0;
     pair(&anybody, &c, &s);
-    assert_int_equal(shake(c, s, SIZE_MAX), PV_OK);
-    assert_int_equal(pv_tls_write(c, pv_view("bye", 3), &n), PV_OK);
+    assert_ok(shake(c, s, SIZE_MAX));
+    assert_ok(pv_tls_write(c, pv_view("bye", 3), &n));
     pv_tls_close(c);
     assert_int_equal(pv_tls_write(c, pv_view("x", 1), &n), PV_ERR_STATE);
-    assert_int_equal(shake(c, s, SIZE_MAX), PV_OK);
-    assert_int_equal(pv_tls_read(s, buf, sizeof(buf), &n), PV_OK);
+    assert_ok(shake(c, s, SIZE_MAX));
+    assert_ok(pv_tls_read(s, buf, sizeof(buf), &n));
     assert_int_equal(n, 3);
     assert_int_equal(pv_tls_read(s, buf, sizeof(buf), &n), PV_ERR_CLOSED);
     say(s, c, "half open");
@@ -319,18 +318,18 @@ PV_TEST_IN(bytes_that_are_not_tls_end_it_at_once, make_world, end_world)
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_tls *s = NULL;
         const uint8_t *p = rows[i].bytes;
-        assert_int_equal(pv_tls_new_server(&s, w->server), PV_OK);
+        assert_ok(pv_tls_new_server(&s, w->server));
         for (size_t k = 0; k + 1 < rows[i].len && k < 8; k++)
-            assert_int_equal(pv_tls_handle_bytes(s, pv_view(p + k, 1)), PV_OK);
+            assert_ok(pv_tls_handle_bytes(s, pv_view(p + k, 1)));
         assert_int_equal(pv_tls_handle_bytes(s, pv_view(p + 8, rows[i].len - 8)), rows[i].status);
         assert_int_equal(pv_tls_handle_bytes(s, pv_view("x", 1)), rows[i].status);
         pv_tls_free(s);
     }
     struct pv_tls *c = NULL;
-    assert_int_equal(pv_tls_new_client(&c, w->client, &anybody), PV_OK);
+    assert_ok(pv_tls_new_client(&c, w->client, &anybody));
     assert_int_equal(pv_tls_handle_bytes(c, pv_view("HTTP/1.1 400 Bad Request\r\n", 26)),
                      PV_ERR_MALFORMED);
-    assert_non_null(strstr(pv_tls_error(c), "does not speak TLS"));
+    assert_has(pv_tls_error(c), "does not speak TLS");
     pv_tls_free(c);
 }
 
@@ -338,12 +337,12 @@ PV_TEST_IN(bytes_that_are_not_tls_end_it_at_once, make_world, end_world)
 PV_TEST_IN(a_damaged_hello_never_makes_a_connection, make_world, end_world)
 {
     struct pv_tls *c = NULL;
-    assert_int_equal(pv_tls_new_client(&c, w->client, &anybody), PV_OK);
+    assert_ok(pv_tls_new_client(&c, w->client, &anybody));
     struct pv_view hello = pv_tls_out(c);
     for (size_t len = 0; len < hello.len; len++) {
         struct pv_tls *s = NULL;
-        assert_int_equal(pv_tls_new_server(&s, w->server), PV_OK);
-        assert_int_equal(pv_tls_handle_bytes(s, pv_view(hello.ptr, len)), PV_OK);
+        assert_ok(pv_tls_new_server(&s, w->server));
+        assert_ok(pv_tls_handle_bytes(s, pv_view(hello.ptr, len)));
         assert_false(pv_tls_is_ready(s));
         assert_int_equal(pv_tls_out(s).len, 0);
         pv_tls_free(s);
@@ -354,7 +353,7 @@ PV_TEST_IN(a_damaged_hello_never_makes_a_connection, make_world, end_world)
         assert_true(hello.len <= sizeof(bytes));
         memcpy(bytes, hello.ptr, hello.len);
         bytes[i] ^= 0xff;
-        assert_int_equal(pv_tls_new_server(&s, w->server), PV_OK);
+        assert_ok(pv_tls_new_server(&s, w->server));
         (void)!pv_tls_handle_bytes(s, pv_view(bytes, hello.len));
         assert_false(pv_tls_is_ready(s));
         pv_tls_free(s);
@@ -436,8 +435,8 @@ PV_TEST_IN(a_hello_of_several_segments_is_answered, make_world, end_world)
         protos[i] = i % 10 == 0 ? 9 : 'x';
     stock_client(&k, TLS1_3_VERSION);
     assert_int_equal(SSL_set_alpn_protos(k.ssl, protos, sizeof(protos)), 0);
-    assert_int_equal(pv_tls_new_server(&s, w->server), PV_OK);
-    assert_int_equal(stock_turn(&k, s), PV_OK);
+    assert_ok(pv_tls_new_server(&s, w->server));
+    assert_ok(stock_turn(&k, s));
     assert_true(pv_tls_is_ready(s));
     pv_tls_free(s);
     stock_done(&k);
@@ -456,7 +455,7 @@ PV_TEST_IN(old_versions_are_refused_and_both_new_ones_work, make_world, end_worl
         struct stock k;
         struct pv_tls *s = NULL;
         stock_client(&k, rows[i].version);
-        assert_int_equal(pv_tls_new_server(&s, w->server), PV_OK);
+        assert_ok(pv_tls_new_server(&s, w->server));
         assert_int_equal(stock_turn(&k, s), rows[i].good ? PV_OK : PV_ERR_MALFORMED);
         assert_int_equal(pv_tls_is_ready(s), rows[i].good);
         assert_int_equal(SSL_is_init_finished(k.ssl), rows[i].good);
@@ -472,8 +471,8 @@ PV_TEST_IN(renegotiation_is_refused, make_world, end_world)
     char buf[16];
     size_t n = 0;
     stock_client(&k, TLS1_2_VERSION);
-    assert_int_equal(pv_tls_new_server(&s, w->server), PV_OK);
-    assert_int_equal(stock_turn(&k, s), PV_OK);
+    assert_ok(pv_tls_new_server(&s, w->server));
+    assert_ok(stock_turn(&k, s));
     assert_int_equal(SSL_renegotiate(k.ssl), 1);
     (void)stock_turn(&k, s);
     (void)!pv_tls_read(s, buf, sizeof(buf), &n);
@@ -491,7 +490,7 @@ static void refused(const char *cert, const char *key, const char *why)
     struct pv_tls_ctx *ctx = NULL;
     w->error[0] = '\0';
     assert_int_equal(pv_tls_ctx_new_server(&ctx, cert, key, w->error), PV_ERR_REFUSED);
-    assert_non_null(strstr(w->error, why));
+    assert_has(w->error, why);
     assert_null(ctx);
 }
 
@@ -516,7 +515,7 @@ PV_TEST_IN(wrong_files_are_named_with_a_reason, make_world, end_world)
     snprintf(other_key, sizeof(other_key), "%s/other.pem", w->dir);
     snprintf(junk, sizeof(junk), "%s/junk.pem", w->dir);
     snprintf(locked, sizeof(locked), "%s/locked.pem", w->dir);
-    assert_int_equal(pv_tlscert_make(&other, NULL, 0), PV_OK);
+    assert_ok(pv_tlscert_make(&other, NULL, 0));
     put(other_key, other.key);
     put(junk, "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n");
     a_locked_key(w->key, locked);
@@ -535,11 +534,11 @@ PV_TEST_IN(connections_outlive_their_context, make_world, end_world)
 {
     struct pv_tls *c = NULL, *s = NULL;
     struct pv_tls_ctx *server = NULL;
-    assert_int_equal(pv_tls_ctx_new_server(&server, w->cert, w->key, w->error), PV_OK);
-    assert_int_equal(pv_tls_new_server(&s, server), PV_OK);
+    assert_ok(pv_tls_ctx_new_server(&server, w->cert, w->key, w->error));
+    assert_ok(pv_tls_new_server(&s, server));
     pv_tls_ctx_free(server);
-    assert_int_equal(pv_tls_new_client(&c, w->client, &anybody), PV_OK);
-    assert_int_equal(shake(c, s, SIZE_MAX), PV_OK);
+    assert_ok(pv_tls_new_client(&c, w->client, &anybody));
+    assert_ok(shake(c, s, SIZE_MAX));
     say(c, s, "still here");
     pv_tls_free(c);
     pv_tls_free(s);
@@ -550,8 +549,8 @@ PV_TEST_IN(connections_outlive_their_context, make_world, end_world)
 PV_TEST(the_certificate_says_what_it_is_for)
 {
     struct pv_tlscert a, b;
-    assert_int_equal(pv_tlscert_make(&a, names, PV_ARRAY_LEN(names)), PV_OK);
-    assert_int_equal(pv_tlscert_make(&b, names, PV_ARRAY_LEN(names)), PV_OK);
+    assert_ok(pv_tlscert_make(&a, names, PV_ARRAY_LEN(names)));
+    assert_ok(pv_tlscert_make(&b, names, PV_ARRAY_LEN(names)));
     assert_string_not_equal(a.key, b.key);
     BIO *bio = BIO_new_mem_buf(a.cert, -1);
     X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
@@ -579,8 +578,8 @@ PV_TEST(a_certificate_takes_no_name_and_long_names_and_not_too_many)
     const char *many[PV_TLSCERT_NAMES_MAX + 1];
     for (size_t i = 0; i < PV_ARRAY_LEN(many); i++)
         many[i] = label;
-    assert_int_equal(pv_tlscert_make(&made, NULL, 0), PV_OK);
-    assert_int_equal(pv_tlscert_make(&made, many, PV_TLSCERT_NAMES_MAX), PV_OK);
+    assert_ok(pv_tlscert_make(&made, NULL, 0));
+    assert_ok(pv_tlscert_make(&made, many, PV_TLSCERT_NAMES_MAX));
     assert_int_equal(pv_tlscert_make(&made, many, PV_TLSCERT_NAMES_MAX + 1), PV_ERR_LIMIT);
 }
 
@@ -602,7 +601,7 @@ PV_TEST(the_name_of_the_program_is_in_no_certificate)
     label[199] = '\0';
     const char *const long_one = label;
     for (size_t n = 0; n < 2; n++) {
-        assert_int_equal(pv_tlscert_make(&made, &long_one, n), PV_OK);
+        assert_ok(pv_tlscert_make(&made, &long_one, n));
         X509 *cert = cert_of(&made);
         assert_true(X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, common,
                                               sizeof(common)) > 0);
@@ -650,7 +649,7 @@ PV_TEST(a_certificate_of_an_earlier_version_is_made_again_around_its_key)
                 {"p2pvpn.example", PV_ERR_STATE}, /* a name that somebody chose */
                 {"turn.example", PV_ERR_STATE}};
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        assert_int_equal(pv_tlscert_make(&old, NULL, 0), PV_OK);
+        assert_ok(pv_tlscert_make(&old, NULL, 0));
         name_it(&old, rows[i].common);
         int n = snprintf(pem, sizeof(pem), "%s%s", old.key, old.cert);
         struct pv_view text = pv_view(pem, (size_t)n);

@@ -25,8 +25,8 @@ static void wait_readable(int fd)
 static int share_on(struct pv_addr addr, struct pv_addr *ret)
 {
     int fds[PV_UDP_GROUP_MAX];
-    assert_int_equal(pv_udp_open_group(&addr, &plain, 1, fds), PV_OK);
-    assert_int_equal(pv_udp_local(fds[0], ret), PV_OK);
+    assert_ok(pv_udp_open_group(&addr, &plain, 1, fds));
+    assert_ok(pv_udp_local(fds[0], ret));
     return fds[0];
 }
 
@@ -34,8 +34,8 @@ static int share_on(struct pv_addr addr, struct pv_addr *ret)
 static int open_on(struct pv_addr addr, const struct pv_udp_opts *opts, struct pv_addr *ret)
 {
     int fd = -1;
-    assert_int_equal(pv_udp_open(&addr, opts, &fd), PV_OK);
-    assert_int_equal(pv_udp_local(fd, ret), PV_OK);
+    assert_ok(pv_udp_open(&addr, opts, &fd));
+    assert_ok(pv_udp_local(fd, ret));
     return fd;
 }
 
@@ -58,13 +58,13 @@ PV_TEST(batches_arrive_in_order_with_both_addresses)
         assert_int_equal(counts.sent, 100);
 
         struct pv_udp_receiver *rx = NULL;
-        assert_int_equal(pv_udp_receiver_new(&rx, 64, 2048), PV_OK);
+        assert_ok(pv_udp_receiver_new(&rx, 64, 2048));
         unsigned got = 0;
         while (got < 100) {
             struct pv_udp_in *in = NULL;
             size_t n = 0;
             wait_readable(rx_fd);
-            assert_int_equal(pv_udp_recv(rx, rx_fd, &in, &n), PV_OK);
+            assert_ok(pv_udp_recv(rx, rx_fd, &in, &n));
             for (size_t i = 0; i < n; i++) {
                 assert_int_equal(in[i].len, 2);
                 assert_int_equal(in[i].ptr[0], got++);
@@ -91,12 +91,12 @@ static void wait_for_stamps(int rx_fd, int tx_fd, const struct pv_addr *to)
     struct pv_udp_receiver *rx = NULL;
     struct pv_udp_in *in = NULL;
     size_t n = 0;
-    assert_int_equal(pv_udp_receiver_new(&rx, 1, 64), PV_OK);
+    assert_ok(pv_udp_receiver_new(&rx, 1, 64));
     do {
         pv_udp_send(tx_fd, &out, 1, &counts);
         wait_readable(rx_fd);
         (void)poll(NULL, 0, 2); /* ms that it lies there */
-        assert_int_equal(pv_udp_recv(rx, rx_fd, &in, &n), PV_OK);
+        assert_ok(pv_udp_recv(rx, rx_fd, &in, &n));
     } while (in[0].waited < PV_MS(1));
     pv_udp_receiver_free(rx);
 }
@@ -115,11 +115,11 @@ static void receive_calls(size_t len, size_t calls[static 100])
         pv_udp_send(tx_fd, &out, 1, &counts);
     assert_int_equal(counts.sent, 100);
     struct pv_udp_receiver *rx = NULL;
-    assert_int_equal(pv_udp_receiver_new(&rx, 16, 65536), PV_OK);
+    assert_ok(pv_udp_receiver_new(&rx, 16, 65536));
     for (size_t got = 0, k = 0; got < 100; got += calls[k++]) {
         struct pv_udp_in *in = NULL;
         wait_readable(rx_fd);
-        assert_int_equal(pv_udp_recv(rx, rx_fd, &in, &calls[k]), PV_OK);
+        assert_ok(pv_udp_recv(rx, rx_fd, &in, &calls[k]));
         for (size_t i = 0; i < calls[k]; i++) {
             assert_int_equal(in[i].len, len);
             assert_true(in[i].waited > 0 && in[i].waited < PV_S(60));
@@ -152,11 +152,11 @@ PV_TEST(a_datagram_longer_than_the_buffer_is_marked)
     struct pv_udp_counts counts = {0};
     pv_udp_send(b, out, 2, &counts);
     struct pv_udp_receiver *rx = NULL;
-    assert_int_equal(pv_udp_receiver_new(&rx, 8, 64), PV_OK);
+    assert_ok(pv_udp_receiver_new(&rx, 8, 64));
     struct pv_udp_in *in = NULL;
     size_t n = 0;
     wait_readable(a);
-    assert_int_equal(pv_udp_recv(rx, a, &in, &n), PV_OK);
+    assert_ok(pv_udp_recv(rx, a, &in, &n));
     assert_int_equal(n, 2);
     assert_false(in[0].cut);
     assert_true(in[1].cut);
@@ -202,11 +202,11 @@ PV_TEST(a_waiting_icmp_error_does_not_eat_the_next_datagram)
     assert_int_equal(counts.sent, 2);
     assert_int_equal(counts.icmp, 1);
     struct pv_udp_receiver *rx = NULL;
-    assert_int_equal(pv_udp_receiver_new(&rx, 1, 64), PV_OK);
+    assert_ok(pv_udp_receiver_new(&rx, 1, 64));
     struct pv_udp_in *in = NULL;
     size_t n = 0;
     wait_readable(rx_fd);
-    assert_int_equal(pv_udp_recv(rx, rx_fd, &in, &n), PV_OK);
+    assert_ok(pv_udp_recv(rx, rx_fd, &in, &n));
     assert_memory_equal(in[0].ptr, "yes", 3);
 
     /* A socket with only an error waiting is not "readable for ever". */
@@ -229,7 +229,7 @@ PV_TEST(errors_name_the_destination_and_the_reason)
     struct pv_udp_counts counts = {0};
     pv_udp_send(fd, &bad, 1, &counts);
     struct pv_udp_error error;
-    assert_int_equal(pv_udp_read_error(fd, &error), PV_OK);
+    assert_ok(pv_udp_read_error(fd, &error));
     assert_true(pv_addr_equal(&error.dst, &gone));
     assert_int_equal(error.err, ECONNREFUSED);
     assert_false(error.local);
@@ -272,14 +272,14 @@ static void pass_run(const struct pv_udp_opts *rx_opts, struct pv_udp_out out,
     out.dst = to;
     pv_udp_send(tx_fd, &out, 1, counts);
     struct pv_udp_receiver *rx = NULL;
-    assert_int_equal(pv_udp_receiver_new(&rx, 4, 65536), PV_OK);
+    assert_ok(pv_udp_receiver_new(&rx, 4, 65536));
     size_t bytes = 0;
     *ret_datagrams = *ret_reads = 0;
     while (bytes < want) {
         struct pv_udp_in *in = NULL;
         size_t n = 0;
         wait_readable(rx_fd);
-        assert_int_equal(pv_udp_recv(rx, rx_fd, &in, &n), PV_OK);
+        assert_ok(pv_udp_recv(rx, rx_fd, &in, &n));
         for (size_t i = 0; i < n; i++) {
             assert_memory_equal(in[i].ptr, out.data.ptr + bytes, in[i].len);
             assert_int_equal(in[i].ecn, rx_opts->ecn ? out.ecn : 0);
@@ -372,7 +372,7 @@ PV_TEST(a_deep_receiver_keeps_its_rows_and_takes_what_is_longer_than_its_buffers
     bool is_long = true;
     int rx_fd = open_on(loopback(0, 0), &merged, &to);
     int tx_fd = open_on(loopback(0, 0), &plain, &from);
-    assert_int_equal(pv_udp_receiver_new_deep(&rx, ROWS, CAP), PV_OK);
+    assert_ok(pv_udp_receiver_new_deep(&rx, ROWS, CAP));
     for (size_t i = 0; i < N; i++) {
         /* Lengths differ, so that nothing is merged. */
         struct pv_udp_out out = {.dst = to, .data = {body[i], 1 + i % CAP}};
@@ -381,7 +381,7 @@ PV_TEST(a_deep_receiver_keeps_its_rows_and_takes_what_is_longer_than_its_buffers
     }
     for (size_t row = 0; row < ROWS; row++) {
         wait_readable(rx_fd);
-        assert_int_equal(pv_udp_recv_row(rx, rx_fd, row, &in, &n, &is_long), PV_OK);
+        assert_ok(pv_udp_recv_row(rx, rx_fd, row, &in, &n, &is_long));
         assert_false(is_long);
         assert_int_equal(n, row < 2 ? PV_UDP_BATCH : 10);
         memcpy(kept[row], in, n * sizeof(in[0]));
@@ -398,7 +398,7 @@ PV_TEST(a_deep_receiver_keeps_its_rows_and_takes_what_is_longer_than_its_buffers
     pv_udp_send(tx_fd, &out, 1, &counts);
     while (total < sizeof(run)) {
         wait_readable(rx_fd);
-        assert_int_equal(pv_udp_recv_row(rx, rx_fd, 1, &in, &n, &is_long), PV_OK);
+        assert_ok(pv_udp_recv_row(rx, rx_fd, 1, &in, &n, &is_long));
         assert_true(is_long);
         for (size_t i = 0; i < n; i++) {
             assert_memory_equal(in[i].ptr, run + total, in[i].len);
@@ -449,12 +449,12 @@ static void open_group(struct group *g, int v6)
 {
     const struct pv_udp_opts opts = {.df = true, .gro = true};
     struct pv_addr any = {.family = v6 ? PV_AF_INET6 : PV_AF_INET};
-    assert_int_equal(pv_udp_open_group(&any, &opts, GROUP, g->fds), PV_OK);
-    assert_int_equal(pv_udp_local(g->fds[0], &any), PV_OK);
-    assert_int_equal(pv_udp_join(g->fds[0], &opts, &g->silent), PV_OK);
+    assert_ok(pv_udp_open_group(&any, &opts, GROUP, g->fds));
+    assert_ok(pv_udp_local(g->fds[0], &any));
+    assert_ok(pv_udp_join(g->fds[0], &opts, &g->silent));
     g->to = loopback(v6, any.port);
     g->sender = open_on(loopback(v6, 0), &plain, &g->from);
-    assert_int_equal(pv_udp_receiver_new(&g->rx, 16, 65536), PV_OK);
+    assert_ok(pv_udp_receiver_new(&g->rx, 16, 65536));
 }
 
 static void close_group(struct group *g)
@@ -547,7 +547,7 @@ PV_TEST(a_run_for_one_owner_stays_whole)
     send_to_group(&g, pv_view(run, sizeof(run)), ONE);
     while (got < sizeof(run)) {
         wait_readable(g.fds[2]);
-        assert_int_equal(pv_udp_recv(g.rx, g.fds[2], &in, &n), PV_OK);
+        assert_ok(pv_udp_recv(g.rx, g.fds[2], &in, &n));
         for (size_t i = 0; i < n; i++) {
             assert_memory_equal(in[i].ptr, run + got, in[i].len);
             got += in[i].len;
@@ -568,7 +568,7 @@ PV_TEST(all_members_send_from_the_port_of_the_group)
         struct pv_udp_counts counts = {0};
         pv_udp_send(i < GROUP ? g.fds[i] : g.silent, &out, 1, &counts);
         wait_readable(g.sender);
-        assert_int_equal(pv_udp_recv(g.rx, g.sender, &in, &n), PV_OK);
+        assert_ok(pv_udp_recv(g.rx, g.sender, &in, &n));
         assert_true(pv_addr_equal(&in[0].src, &g.to));
     }
     close_group(&g);
@@ -601,7 +601,7 @@ PV_TEST(a_group_has_a_size)
     assert_int_equal(pv_udp_open_group(&any, &plain, 0, fds), PV_ERR_LIMIT);
     assert_int_equal(pv_udp_open_group(&any, &plain, PV_UDP_GROUP_MAX + 1, fds), PV_ERR_LIMIT);
     assert_int_equal(pv_udp_open_group(&nowhere, &plain, 1, fds), -EAFNOSUPPORT);
-    assert_int_equal(pv_udp_open_group(&any, &plain, PV_UDP_GROUP_MAX, fds), PV_OK);
+    assert_ok(pv_udp_open_group(&any, &plain, PV_UDP_GROUP_MAX, fds));
     struct pv_udp_group group = {.n = PV_UDP_GROUP_MAX};
     memcpy(group.fd4, fds, sizeof(fds));
     memset(group.fd6, 0xff, sizeof(group.fd6));

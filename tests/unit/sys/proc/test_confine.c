@@ -127,13 +127,13 @@ PV_TEST(rights_that_a_user_keeps_its_programs_have_too)
 PV_TEST(a_spare_user_is_the_same_every_time_and_nobody_else)
 {
     struct pv_confine_user a, b, c;
-    assert_int_equal(pv_confine_spare_user("p2pvpn-one", &a), PV_OK);
-    assert_int_equal(pv_confine_spare_user("p2pvpn-one", &b), PV_OK);
-    assert_int_equal(pv_confine_spare_user("p2pvpn-two", &c), PV_OK);
+    assert_ok(pv_confine_spare_user("p2pvpn-one", &a));
+    assert_ok(pv_confine_spare_user("p2pvpn-one", &b));
+    assert_ok(pv_confine_spare_user("p2pvpn-two", &c));
     assert_int_equal(a.uid, b.uid);
     assert_int_not_equal(a.uid, c.uid);
     assert_in_range(a.uid, 61184, 65519);
-    assert_int_equal(pv_confine_find_user("root", &a), PV_OK);
+    assert_ok(pv_confine_find_user("root", &a));
     assert_int_equal(a.uid, 0);
     assert_int_equal(pv_confine_find_user("no-such-user-here", &a), PV_ERR_NOT_FOUND);
 }
@@ -410,6 +410,5 @@ PV_TEST(the_report_says_what_is_missing)
                         "user 61200, CAP_NET_ADMIN CAP_NET_BIND_SERVICE, no new privileges, "
                         "seccomp, Landlock 6");
     r.caps = UINT64_MAX;
-    assert_non_null(strstr(pv_confine_format(&r, text),
-                           "CAP_IPC_LOCK CAP_SETUID CAP_SETGID capabilities ffff"));
+    assert_has(pv_confine_format(&r, text), "CAP_IPC_LOCK CAP_SETUID CAP_SETGID capabilities ffff");
 }

@@ -43,7 +43,7 @@ PV_TEST(the_timer_wakes_the_loop_at_the_deadline)
 {
     struct world w = {.stop_after = 2, .deadline = PV_MS(5)};
     struct pv_loop_owner owner = {turn, &w};
-    assert_int_equal(pv_loop_new(&w.loop), PV_OK);
+    assert_ok(pv_loop_new(&w.loop));
     pv_loop_run(w.loop, &owner);
     assert_true(w.last - w.first >= PV_MS(5));
     pv_loop_free(w.loop);
@@ -73,7 +73,7 @@ PV_TEST(the_loop_knows_its_slow_turns)
     struct world w = {.stop_after = 3, .deadline = 0};
     struct pv_loop_owner owner = {slow_turn, &w};
     struct pv_loop_stats stats;
-    assert_int_equal(pv_loop_new(&w.loop), PV_OK);
+    assert_ok(pv_loop_new(&w.loop));
     pv_loop_run(w.loop, &owner);
     pv_loop_stats(w.loop, &stats);
     assert_int_equal(stats.turns, 3);
@@ -84,7 +84,7 @@ PV_TEST(the_loop_knows_its_slow_turns)
     pv_loop_free(w.loop);
     w = (struct world){.stop_after = 3, .deadline = 0};
     owner.turn = sleepy_turn;
-    assert_int_equal(pv_loop_new(&w.loop), PV_OK);
+    assert_ok(pv_loop_new(&w.loop));
     pv_loop_run(w.loop, &owner);
     pv_loop_stats(w.loop, &stats);
     assert_true(stats.slow >= 1);
@@ -96,7 +96,7 @@ PV_TEST(a_deadline_in_the_past_makes_a_turn_at_once)
 {
     struct world w = {.stop_after = 4, .deadline = 0};
     struct pv_loop_owner owner = {turn, &w};
-    assert_int_equal(pv_loop_new(&w.loop), PV_OK);
+    assert_ok(pv_loop_new(&w.loop));
     pv_loop_run(w.loop, &owner);
     assert_int_equal(w.turns, 4);
     pv_loop_free(w.loop);
@@ -106,9 +106,9 @@ PV_TEST(a_raised_event_calls_its_watcher_once)
 {
     struct world w = {.stop_after = 2, .deadline = PV_NEVER};
     struct pv_loop_owner owner = {turn, &w};
-    assert_int_equal(pv_loop_new(&w.loop), PV_OK);
-    assert_int_equal(pv_event_open(&w.fd), PV_OK);
-    assert_int_equal(pv_watch_new(&w.watch, w.loop, w.fd, PV_LOOP_READ, on_event, &w), PV_OK);
+    assert_ok(pv_loop_new(&w.loop));
+    assert_ok(pv_event_open(&w.fd));
+    assert_ok(pv_watch_new(&w.watch, w.loop, w.fd, PV_LOOP_READ, on_event, &w));
     pv_event_raise(w.fd);
     pv_event_raise(w.fd);
     pv_loop_run(w.loop, &owner);
@@ -122,10 +122,10 @@ PV_TEST(signals_are_read_instead_of_delivered)
 {
     const int signals[] = {SIGUSR1, SIGHUP};
     int fd = -1, signo = 0;
-    assert_int_equal(pv_signals_open(signals, 2, &fd), PV_OK);
+    assert_ok(pv_signals_open(signals, 2, &fd));
     assert_int_equal(pv_signals_read(fd, &signo), PV_ERR_AGAIN);
     assert_int_equal(raise(SIGHUP), 0);
-    assert_int_equal(pv_signals_read(fd, &signo), PV_OK);
+    assert_ok(pv_signals_read(fd, &signo));
     assert_int_equal(signo, SIGHUP);
     close(fd);
 }

@@ -11,10 +11,10 @@ PV_TEST(bytes_to_read_are_told_until_it_is_read)
     struct pv_poller *p = NULL;
     int fds[2];
     uint32_t tags[4];
-    assert_int_equal(pv_poller_new(&p), PV_OK);
+    assert_ok(pv_poller_new(&p));
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(pv_event_open(&fds[i]), PV_OK);
-        assert_int_equal(pv_poller_add(p, fds[i], 70 + (uint32_t)i), PV_OK);
+        assert_ok(pv_event_open(&fds[i]));
+        assert_ok(pv_poller_add(p, fds[i], 70 + (uint32_t)i));
     }
     assert_true(pv_poller_add(p, fds[0], 9) < 0); /* it is there */
     assert_int_equal(pv_poller_wait(p, 0, tags, 4), 0);
@@ -38,7 +38,7 @@ PV_TEST(a_wait_lasts_at_least_as_long_as_asked)
 {
     struct pv_poller *p = NULL;
     uint32_t tag;
-    assert_int_equal(pv_poller_new(&p), PV_OK);
+    assert_ok(pv_poller_new(&p));
     pv_ns began = pv_clock_now();
     assert_int_equal(pv_poller_wait(p, PV_MS(5) + 1, &tag, 1), 0);
     assert_true(pv_clock_now() - began >= PV_MS(5));

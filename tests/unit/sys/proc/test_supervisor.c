@@ -28,7 +28,7 @@ void test_before_each(void)
     memcpy(un.sun_path, f->path, strlen(f->path) + 1);
     f->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(f->fd, (struct sockaddr *)&un, sizeof(un)), 0);
-    assert_int_equal(pv_loop_new(&f->loop), PV_OK);
+    assert_ok(pv_loop_new(&f->loop));
     unsetenv("NOTIFY_SOCKET");
     unsetenv("WATCHDOG_USEC");
     unsetenv("WATCHDOG_PID");

@@ -58,7 +58,7 @@ static struct pv_worker *start(size_t limit, size_t batch)
     struct pv_worker *w = NULL;
     memset(&world, 0, sizeof(world));
     sem_init(&world.gate, 0, 0);
-    assert_int_equal(pv_worker_new(&w, &cfg), PV_OK);
+    assert_ok(pv_worker_new(&w, &cfg));
     test_defer(stop, w);
     return w;
 }
@@ -67,7 +67,7 @@ PV_TEST(items_come_back_in_order_with_their_result)
 {
     struct pv_worker *w = start(8, 1);
     for (size_t i = 0; i < 5; i++) {
-        assert_int_equal(pv_worker_submit(w, &world.items[i]), PV_OK);
+        assert_ok(pv_worker_submit(w, &world.items[i]));
         open_gate(1);
     }
     for (size_t i = 0; i < 5; i++) {
@@ -84,7 +84,7 @@ PV_TEST(waiting_work_is_run_as_one_batch)
 {
     struct pv_worker *w = start(32, 8);
     for (size_t i = 0; i < 20; i++)
-        assert_int_equal(pv_worker_submit(w, &world.items[i]), PV_OK);
+        assert_ok(pv_worker_submit(w, &world.items[i]));
     open_gate(20);
     for (size_t i = 0; i < 20; i++)
         assert_ptr_equal(take(w), &world.items[i]);
@@ -96,12 +96,12 @@ PV_TEST(waiting_work_is_run_as_one_batch)
 PV_TEST(the_limit_counts_until_items_are_taken)
 {
     struct pv_worker *w = start(2, 1);
-    assert_int_equal(pv_worker_submit(w, &world.items[0]), PV_OK);
-    assert_int_equal(pv_worker_submit(w, &world.items[1]), PV_OK);
+    assert_ok(pv_worker_submit(w, &world.items[0]));
+    assert_ok(pv_worker_submit(w, &world.items[1]));
     assert_int_equal(pv_worker_submit(w, &world.items[2]), PV_ERR_LIMIT);
     open_gate(1);
     assert_ptr_equal(take(w), &world.items[0]);
-    assert_int_equal(pv_worker_submit(w, &world.items[2]), PV_OK);
+    assert_ok(pv_worker_submit(w, &world.items[2]));
     open_gate(2);
     pv_worker_finish(w); /* runs what is queued */
     assert_int_equal(world.items[1] + world.items[2], 2);

@@ -114,13 +114,13 @@ void test_before_each(void)
     int fds[PV_STACK_QUEUES], pair[2];
     w.pace = 1;
     w.wild = false;
-    assert_int_equal(pv_loop_new(&w.loop), PV_OK);
-    assert_int_equal(pv_stack_new(&w.stack, w.loop, 1), PV_OK);
-    assert_int_equal(pv_stack_up(w.stack, own, PV_ARRAY_LEN(own), MTU, 1, fds), PV_OK);
+    assert_ok(pv_loop_new(&w.loop));
+    assert_ok(pv_stack_new(&w.stack, w.loop, 1));
+    assert_ok(pv_stack_up(w.stack, own, PV_ARRAY_LEN(own), MTU, 1, fds));
     w.queue = fds[0];
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
     w.asker = pair[0];
-    assert_int_equal(pv_stack_serve(w.stack, pair[1], NULL), PV_OK);
+    assert_ok(pv_stack_serve(w.stack, pair[1], NULL));
 }
 
 void test_after_each(void)
@@ -156,7 +156,7 @@ static int ask(const struct pv_inside_want *want, int *ret_fd)
     size_t n = 0;
     assert_int_equal(send(w.asker, want, sizeof(*want), 0), sizeof(*want));
     run_until(is_answered);
-    assert_int_equal(pv_unix_read(w.asker, &got, sizeof(got), &n, ret_fd), PV_OK);
+    assert_ok(pv_unix_read(w.asker, &got, sizeof(got), &n, ret_fd));
     assert_int_equal(n, sizeof(got));
     assert_true((got.error == 0) == (*ret_fd >= 0));
     return got.error;
@@ -208,7 +208,7 @@ static void accept_from(int listener, int *ret_fd, struct pv_addr from)
     struct pv_inside_came came;
     watched = listener;
     run_until(is_watched_readable);
-    assert_int_equal(pv_inside_accept(listener, ret_fd, &came), PV_OK);
+    assert_ok(pv_inside_accept(listener, ret_fd, &came));
     assert_true(pv_addr_equal_ip(&came.remote, &from));
 }
 
@@ -216,7 +216,7 @@ static void connected_pair(int pair[static 2], bool strict)
 {
     int listener = listen_at(at(1, 2047));
     pair[0] = connect_to(at(2, 2047), strict);
-    assert_int_equal(outcome_of(pair[0]), PV_OK);
+    assert_ok(outcome_of(pair[0]));
     accept_from(listener, &pair[1], at(2, 0));
     close(listener);
 }
@@ -336,7 +336,7 @@ PV_TEST(both_sides_may_speak_at_once_and_end_at_once)
 PV_TEST(ipv6_is_carried_as_well)
 {
     int listener = listen_at(at6(1, 2048)), fd = connect_to(at6(2, 2048), false), other = -1;
-    assert_int_equal(outcome_of(fd), PV_OK);
+    assert_ok(outcome_of(fd));
     accept_from(listener, &other, at6(2, 0));
     send_over(fd, other, BULK);
     close(fd);

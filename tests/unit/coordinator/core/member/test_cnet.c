@@ -20,7 +20,7 @@ static void take(const struct item *it, uint64_t n)
                                     .statement = pv_view(it->s.raw, it->s.len),
                                     .receipt = pv_view(it->r, it->r_len),
                                     .verified = true};
-    assert_int_equal(pv_cnet_take(net, &row), PV_OK);
+    assert_ok(pv_cnet_take(net, &row));
 }
 
 static void settle_net(void)
@@ -38,7 +38,7 @@ static struct world make_net(const struct keys *invite)
                                  item_of(&w, &w.created.member),
                                  item_of_long(&w, &w.created.coordinators),
                                  make_invite(&w, &w.creator, invite, 2 * IMAGES)};
-    assert_int_equal(pv_cnet_new(&net, pv_view(items[0].s.raw, items[0].s.len), true, &rng), PV_OK);
+    assert_ok(pv_cnet_new(&net, pv_view(items[0].s.raw, items[0].s.len), true, &rng));
     test_defer(free_net, NULL);
     for (size_t i = 0; i < PV_ARRAY_LEN(items); i++)
         take(&items[i], i + 1);

@@ -21,7 +21,7 @@ static void make(struct world *w, bool has_relay, size_t bytes)
     pv_turnauth_init(&w->auth, &rng);
     const struct pv_relaylink_config cfg = {
         .auth = &w->auth, .has_relay = has_relay, .stats = &w->stats, .bytes = bytes};
-    assert_int_equal(pv_relaylink_new(&w->link, &cfg), PV_OK);
+    assert_ok(pv_relaylink_new(&w->link, &cfg));
 }
 
 PV_TEST(commands_arrive_whole_and_in_order)
@@ -32,8 +32,8 @@ PV_TEST(commands_arrive_whole_and_in_order)
     const struct pv_addr from = pv_addr4(192, 0, 2, 7, 99);
     make(&w, true, 0);
     assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_ERR_AGAIN);
-    assert_int_equal(pv_relaylink_online(w.link, NET, NODE, PV_S(1), &creds), PV_OK);
-    assert_int_equal(pv_relaylink_online(w.link, NET, NODE, PV_S(1), &again), PV_OK);
+    assert_ok(pv_relaylink_online(w.link, NET, NODE, PV_S(1), &creds));
+    assert_ok(pv_relaylink_online(w.link, NET, NODE, PV_S(1), &again));
     assert_string_equal(creds.user, again.user);
     assert_string_not_equal(creds.nonce, again.nonce);
     pv_relaylink_message(w.link, 7, &from, &LOCAL, pv_view("hello", 5));
@@ -48,7 +48,7 @@ PV_TEST(commands_arrive_whole_and_in_order)
         PV_RELAYCMD_ONLINE, PV_RELAYCMD_ONLINE,  PV_RELAYCMD_MESSAGE, PV_RELAYCMD_ASK,
         PV_RELAYCMD_CLOSED, PV_RELAYCMD_OFFLINE, PV_RELAYCMD_GONE,    PV_RELAYCMD_SEEN};
     for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
-        assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_OK);
+        assert_ok(pv_relaylink_command(w.link, &cmd));
         assert_int_equal(cmd.kind, want[i]);
         if (i < 2)
             assert_int_equal(cmd.serial, i + 1);
@@ -104,7 +104,7 @@ PV_TEST(a_message_lost_all_the_same_makes_the_relay_forget_everything)
         pv_relaylink_gone(w.link, NET, NODE);
     assert_int_equal(pv_relaylink_online(w.link, NET, NODE, 0, &creds), PV_ERR_NO_SPACE);
     for (;; gone++) {
-        assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_OK);
+        assert_ok(pv_relaylink_command(w.link, &cmd));
         if (cmd.kind != PV_RELAYCMD_GONE)
             break;
         pv_relaylink_taken(w.link);
@@ -113,8 +113,8 @@ PV_TEST(a_message_lost_all_the_same_makes_the_relay_forget_everything)
     assert_int_equal(cmd.kind, PV_RELAYCMD_FORGET);
     pv_relaylink_taken(w.link);
     assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_ERR_AGAIN); /* once */
-    assert_int_equal(pv_relaylink_online(w.link, NET, NODE, 0, &creds), PV_OK);
-    assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_OK);
+    assert_ok(pv_relaylink_online(w.link, NET, NODE, 0, &creds));
+    assert_ok(pv_relaylink_command(w.link, &cmd));
     assert_int_equal(cmd.kind, PV_RELAYCMD_ONLINE);
     pv_relaylink_free(w.link);
 }
@@ -140,11 +140,11 @@ PV_TEST(looking_does_not_take_the_order_to_forget)
         pv_relaylink_taken(w.link);
     assert_int_equal(cmd.kind, PV_RELAYCMD_FORGET); /* looked at */
     pv_relaylink_set_policy(w.link, policy_of(1));
-    assert_int_equal(pv_relaylink_online(w.link, NET, NODE, 0, &creds), PV_OK);
+    assert_ok(pv_relaylink_online(w.link, NET, NODE, 0, &creds));
     static const enum pv_relaycmd_kind want[] = {PV_RELAYCMD_FORGET, PV_RELAYCMD_POLICY,
                                                  PV_RELAYCMD_ONLINE};
     for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
-        assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_OK);
+        assert_ok(pv_relaylink_command(w.link, &cmd));
         assert_int_equal(cmd.kind, want[i]);
         pv_relaylink_taken(w.link);
     }
@@ -205,16 +205,16 @@ PV_TEST(the_last_policy_arrives_once)
     pv_relaylink_set_policy(w.link, policy_of(2));
     assert_true(pv_relaylink_take_wake_relay(w.link));
     for (int i = 0; i < 2; i++) { /* looking does not take it */
-        assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_OK);
+        assert_ok(pv_relaylink_command(w.link, &cmd));
         assert_int_equal(cmd.kind, PV_RELAYCMD_POLICY);
         assert_int_equal(cmd.policy->bandwidth, 2);
     }
     pv_relaylink_taken(w.link);
-    assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_OK);
+    assert_ok(pv_relaylink_command(w.link, &cmd));
     assert_int_equal(cmd.kind, PV_RELAYCMD_GONE);
     pv_relaylink_set_policy(w.link, policy_of(3)); /* this command is taken all the same */
     pv_relaylink_taken(w.link);
-    assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_OK);
+    assert_ok(pv_relaylink_command(w.link, &cmd));
     assert_int_equal(cmd.policy->bandwidth, 3);
     pv_relaylink_set_policy(w.link, policy_of(4));
     pv_relaylink_free(w.link); /* with both */

@@ -18,7 +18,7 @@ static struct pv_stuns *server(void)
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 1);
     struct pv_stuns *s = NULL;
-    assert_int_equal(pv_stuns_new(&s, &rng), PV_OK);
+    assert_ok(pv_stuns_new(&s, &rng));
     test_defer(free_stuns, s);
     return s;
 }
@@ -43,7 +43,7 @@ static struct pv_view request(uint8_t *buf, size_t cap, const uint16_t *types, s
         pv_stun_put_u32(&w, types[i], 0);
     if (fp)
         pv_stun_put_fingerprint(&w);
-    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&w, &len));
     return pv_view(buf, len);
 }
 
@@ -58,13 +58,12 @@ PV_TEST(tells_both_families_their_address)
             struct pv_stun_msg msg;
             struct pv_addr addr;
             struct pv_view r = request(req, sizeof(req), NULL, 0, fp);
-            assert_int_equal(answer(s, &from[i], r, &a), PV_OK);
+            assert_ok(answer(s, &from[i], r, &a));
             assert_int_equal(a.len, (i == 0 ? 44u : 56u) + (fp ? 8u : 0u));
-            assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
+            assert_ok(pv_stun_decode(pv_view(a.buf, a.len), &msg));
             assert_int_equal(msg.cls, PV_STUN_SUCCESS);
             assert_memory_equal(msg.txid, TXID, sizeof(TXID));
-            assert_int_equal(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &addr),
-                             PV_OK);
+            assert_ok(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &addr));
             assert_true(pv_addr_equal(&addr, &from[i]));
             assert_int_equal(pv_stun_check_fingerprint(&msg), fp ? PV_OK : PV_ERR_NOT_FOUND);
         }
@@ -78,7 +77,7 @@ PV_TEST(a_mapped_source_is_reported_as_ipv4)
     struct pv_addr from = pv_addr6(MAPPED, 99);
     uint8_t req[64];
     struct pv_stuns_reply a;
-    assert_int_equal(answer(s, &from, request(req, sizeof(req), NULL, 0, false), &a), PV_OK);
+    assert_ok(answer(s, &from, request(req, sizeof(req), NULL, 0, false), &a));
     assert_int_equal(a.len, 44);
 }
 
@@ -95,13 +94,13 @@ PV_TEST(unknown_attributes_are_named_in_a_420)
     unsigned code;
 
     struct pv_view r = request(req, sizeof(req), TYPES, PV_ARRAY_LEN(TYPES), true);
-    assert_int_equal(answer(s, &from, r, &a), PV_OK);
+    assert_ok(answer(s, &from, r, &a));
     assert_int_equal(a.len, PV_STUNS_SHORT_ANSWER);
-    assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
+    assert_ok(pv_stun_decode(pv_view(a.buf, a.len), &msg));
     assert_int_equal(msg.cls, PV_STUN_ERROR);
-    assert_int_equal(pv_stun_get_error(&msg, &code), PV_OK);
+    assert_ok(pv_stun_get_error(&msg, &code));
     assert_int_equal(code, 420);
-    assert_int_equal(pv_stun_find(&msg, PV_STUN_ATTR_UNKNOWN_ATTRIBUTES, &v), PV_OK);
+    assert_ok(pv_stun_find(&msg, PV_STUN_ATTR_UNKNOWN_ATTRIBUTES, &v));
     assert_int_equal(v.len, 12);
     assert_int_equal(pv_load_be16(v.ptr), 0x0101);
     assert_int_equal(pv_load_be16(v.ptr + 4), 0x0107);
@@ -119,9 +118,9 @@ PV_TEST(a_change_request_is_refused_only_when_it_asks_for_something)
         size_t len;
         pv_stun_write_begin(&w, req, sizeof(req), PV_STUN_REQUEST, PV_STUN_BINDING, TXID);
         pv_stun_put_u32(&w, PV_STUN_ATTR_CHANGE_REQUEST, flags);
-        assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
-        assert_int_equal(answer(s, &from, pv_view(req, len), &a), PV_OK);
-        assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
+        assert_ok(pv_stun_write_end(&w, &len));
+        assert_ok(answer(s, &from, pv_view(req, len), &a));
+        assert_ok(pv_stun_decode(pv_view(a.buf, a.len), &msg));
         assert_int_equal(msg.cls, flags == 0 ? PV_STUN_SUCCESS : PV_STUN_ERROR);
     }
 }
@@ -135,7 +134,7 @@ PV_TEST(classic_requests_get_classic_answers)
 
     for (size_t i = 0; i < 2; i++) {
         struct pv_view r = pv_view(req, PV_STUN_HEADER_LEN);
-        assert_int_equal(answer(s, &from[i], r, &a), PV_OK);
+        assert_ok(answer(s, &from[i], r, &a));
         assert_int_equal(a.len, 44); /* IPv4: with SOURCE-ADDRESS, all that RFC 3489 knows */
         assert_int_equal(pv_load_be16(a.buf), 0x0101);
         assert_memory_equal(a.buf + 4, req + 4, PV_STUN_CLASSIC_ID_LEN);
@@ -148,7 +147,7 @@ PV_TEST(classic_requests_get_classic_answers)
     pv_store_be16(req + 2, 8);
     pv_store_be16(req + 20, 0x0002);
     pv_store_be16(req + 22, 4);
-    assert_int_equal(answer(s, &from[0], pv_view(req, sizeof(req)), &a), PV_OK);
+    assert_ok(answer(s, &from[0], pv_view(req, sizeof(req)), &a));
     assert_int_equal(pv_load_be16(a.buf), 0x0111);
     assert_int_equal(a.len, 36);
     assert_int_equal(pv_load_be32(a.buf + 32), 0x00020002);
@@ -312,7 +311,7 @@ static struct pv_view discovery_request(uint8_t *buf, size_t cap, const struct d
         pv_stun_put_padding(&w, (size_t)d->padding);
     if (d->fp)
         pv_stun_put_fingerprint(&w);
-    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&w, &len));
     if (d->classic)
         buf[4] ^= 0xff;
     return pv_view(buf, len);
@@ -340,7 +339,7 @@ PV_TEST(answers_come_from_where_the_change_request_says)
         struct pv_stun_msg msg;
         struct pv_addr addr;
         struct pv_view r = discovery_request(req, sizeof(req), &d);
-        assert_int_equal(pv_stuns_answer(s, &from[v6], &place, r, PV_S(1), &a), PV_OK);
+        assert_ok(pv_stuns_answer(s, &from[v6], &place, r, PV_S(1), &a));
         assert_true(pv_addr_equal(&a.from, &want));
         assert_true(pv_addr_equal(&a.to, &from[v6]));
         assert_true(a.len <= PV_STUNS_MAX_ANSWER);
@@ -349,10 +348,10 @@ PV_TEST(answers_come_from_where_the_change_request_says)
             assert_true(a.len <= PV_STUNS_PLAIN_ANSWER);
             continue;
         }
-        assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
-        assert_int_equal(pv_stun_get_addr(&msg, PV_STUN_ATTR_RESPONSE_ORIGIN, &addr), PV_OK);
+        assert_ok(pv_stun_decode(pv_view(a.buf, a.len), &msg));
+        assert_ok(pv_stun_get_addr(&msg, PV_STUN_ATTR_RESPONSE_ORIGIN, &addr));
         assert_true(pv_addr_equal(&addr, &want));
-        assert_int_equal(pv_stun_get_addr(&msg, PV_STUN_ATTR_OTHER_ADDRESS, &addr), PV_OK);
+        assert_ok(pv_stun_get_addr(&msg, PV_STUN_ATTR_OTHER_ADDRESS, &addr));
         assert_true(pv_addr_equal(&addr, &place.other));
     }
 }
@@ -372,11 +371,11 @@ PV_TEST(plain_answers_stay_within_their_bounds)
         if (i >> 2)
             place.other = server_at(v6, 1, 3479);
         struct pv_view r = discovery_request(req, sizeof(req), &d);
-        assert_int_equal(pv_stuns_answer(s, &from[v6], &place, r, PV_S(1), &a), PV_OK);
+        assert_ok(pv_stuns_answer(s, &from[v6], &place, r, PV_S(1), &a));
         assert_true(a.len <= (size_t)(i >> 2 ? PV_STUNS_MAX_ANSWER : PV_STUNS_PLAIN_ANSWER));
         if (d.classic)
             continue;
-        assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
+        assert_ok(pv_stun_decode(pv_view(a.buf, a.len), &msg));
         struct pv_addr origin;
         assert_int_equal(pv_stun_has(&msg, PV_STUN_ATTR_OTHER_ADDRESS), i >> 2);
         int r2 = pv_stun_get_addr(&msg, PV_STUN_ATTR_RESPONSE_ORIGIN, &origin);
@@ -422,8 +421,8 @@ PV_TEST(by_ipv4_a_bare_request_is_told_everything)
     struct pv_stuns_reply a;
     struct pv_stun_msg msg;
     struct pv_view r = request(req, sizeof(req), NULL, 0, false);
-    assert_int_equal(pv_stuns_answer(server(), &from, &place, r, PV_S(1), &a), PV_OK);
-    assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
+    assert_ok(pv_stuns_answer(server(), &from, &place, r, PV_S(1), &a));
+    assert_ok(pv_stun_decode(pv_view(a.buf, a.len), &msg));
     assert_true(pv_stun_has(&msg, PV_STUN_ATTR_RESPONSE_ORIGIN));
     assert_true(pv_stun_has(&msg, PV_STUN_ATTR_OTHER_ADDRESS));
 }
@@ -440,16 +439,16 @@ PV_TEST(a_connection_is_told_its_origin_and_granted_nothing)
     struct pv_stuns_reply a;
     struct pv_stun_msg msg;
     struct pv_view r = discovery_request(req, sizeof(req), &d);
-    assert_int_equal(pv_stuns_answer(s, &from, &place, r, PV_S(1), &a), PV_OK);
-    assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
+    assert_ok(pv_stuns_answer(s, &from, &place, r, PV_S(1), &a));
+    assert_ok(pv_stun_decode(pv_view(a.buf, a.len), &msg));
     assert_int_equal(msg.cls, PV_STUN_SUCCESS);
-    assert_int_equal(pv_stun_get_addr(&msg, PV_STUN_ATTR_RESPONSE_ORIGIN, &origin), PV_OK);
+    assert_ok(pv_stun_get_addr(&msg, PV_STUN_ATTR_RESPONSE_ORIGIN, &origin));
     assert_true(pv_addr_equal(&origin, &place.local));
     assert_false(pv_stun_has(&msg, PV_STUN_ATTR_OTHER_ADDRESS));
     d.response_port = 4000;
     r = discovery_request(req, sizeof(req), &d);
-    assert_int_equal(pv_stuns_answer(s, &from, &place, r, PV_S(1), &a), PV_OK);
-    assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
+    assert_ok(pv_stuns_answer(s, &from, &place, r, PV_S(1), &a));
+    assert_ok(pv_stun_decode(pv_view(a.buf, a.len), &msg));
     assert_int_equal(msg.cls, PV_STUN_ERROR);
     assert_int_equal(a.to.port, from.port);
 }
@@ -467,7 +466,7 @@ PV_TEST(classic_answers_name_source_and_changed_address)
     uint8_t req[64];
     struct pv_stuns_reply a;
     struct pv_view r = discovery_request(req, sizeof(req), &d);
-    assert_int_equal(pv_stuns_answer(s, &from, &place, r, PV_S(1), &a), PV_OK);
+    assert_ok(pv_stuns_answer(s, &from, &place, r, PV_S(1), &a));
     assert_int_equal(a.len, PV_STUN_HEADER_LEN + sizeof(WANT));
     assert_memory_equal(a.buf + 4, req + 4, PV_STUN_CLASSIC_ID_LEN);
     assert_memory_equal(a.buf + PV_STUN_HEADER_LEN, WANT, sizeof(WANT));
@@ -519,7 +518,7 @@ PV_TEST(requests_of_behaviour_discovery_are_granted_or_refused)
         struct pv_view r = discovery_request(req, sizeof(req), &ROWS[i].d);
         if (pv_stuns_answer(s, &from, ROWS[i].place == STREAM ? NULL : &place, r, PV_S(1), &a) < 0)
             fail_msg("%s: no answer", ROWS[i].why);
-        assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
+        assert_ok(pv_stun_decode(pv_view(a.buf, a.len), &msg));
         if (pv_stun_get_error(&msg, &code) < 0)
             code = 0;
         if (code != ROWS[i].error || a.to.port != ROWS[i].to_port || msg.cls != (code ? 3 : 2))
@@ -540,7 +539,7 @@ PV_TEST(a_classic_client_is_not_served_at_another_port)
     uint8_t req[64];
     struct pv_stuns_reply a;
     struct pv_view r = discovery_request(req, sizeof(req), &d);
-    assert_int_equal(answer(s, &from, r, &a), PV_OK);
+    assert_ok(answer(s, &from, r, &a));
     assert_int_equal(pv_load_be16(a.buf), 0x0111);
     assert_true(pv_addr_equal(&a.to, &from));
 }
@@ -557,8 +556,8 @@ PV_TEST(a_response_port_may_lack_its_padding_but_nothing_else)
         size_t len;
         pv_stun_write_begin(&w, req, sizeof(req), PV_STUN_REQUEST, PV_STUN_BINDING, TXID);
         pv_stun_put(&w, PV_STUN_ATTR_RESPONSE_PORT, pv_view(VALUE, n));
-        assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
-        assert_int_equal(answer(s, &from, pv_view(req, len), &a), PV_OK);
+        assert_ok(pv_stun_write_end(&w, &len));
+        assert_ok(answer(s, &from, pv_view(req, len), &a));
         assert_int_equal(a.to.port, n == 2 || n == 4 ? 0x1234 : 1024);
     }
 }

@@ -52,7 +52,7 @@ static inline unsigned open_sockets(struct tw *w, int status, struct pv_turns_so
         *last = op;
         if (n > 0) {
             w->out = out[0];
-            assert_int_equal(pv_stun_decode(w->out.data, &w->msg), PV_OK);
+            assert_ok(pv_stun_decode(w->out.data, &w->msg));
         }
     }
     return opened;
@@ -115,12 +115,12 @@ PV_TEST(a_member_allocates_in_one_round_trip)
     struct pv_addr want = tw_virtual(1);
     got = tw_relayed(w);
     assert_true(pv_addr_equal(&got, &want));
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &got), PV_OK);
+    assert_ok(pv_stun_get_xor_addr(&w->msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &got));
     assert_true(pv_addr_equal(&got, &a.src));
-    assert_int_equal(pv_stun_get_u32(&w->msg, PV_TURN_ATTR_LIFETIME, &lifetime), PV_OK);
+    assert_ok(pv_stun_get_u32(&w->msg, PV_TURN_ATTR_LIFETIME, &lifetime));
     assert_int_equal(lifetime, 600);
-    assert_int_equal(pv_turnauth_key(a.user, a.password, &key), PV_OK);
-    assert_int_equal(pv_stun_check_integrity(&w->msg, pv_view(key.md5, 16)), PV_OK);
+    assert_ok(pv_turnauth_key(a.user, a.password, &key));
+    assert_ok(pv_stun_check_integrity(&w->msg, pv_view(key.md5, 16)));
 }
 
 PV_TEST(data_passes_before_and_after_channels_are_bound)
@@ -290,7 +290,7 @@ PV_TEST(refresh_with_zero_deletes_and_other_lifetimes_have_bounds)
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         uint32_t got = 0;
         assert_int_equal(tw_refresh(w, &a, rows[i][0]), 0);
-        assert_int_equal(pv_stun_get_u32(&w->msg, PV_TURN_ATTR_LIFETIME, &got), PV_OK);
+        assert_ok(pv_stun_get_u32(&w->msg, PV_TURN_ATTR_LIFETIME, &got));
         assert_int_equal(got, rows[i][1]);
     }
     assert_int_equal(tw_refresh(w, &a, 0), 0);
@@ -400,7 +400,7 @@ PV_TEST(a_member_is_answered_while_strangers_flood)
     tw_online(w, &a, TW_NET, 1);
     assert_int_equal(tw_allocate(w, &a, 6), 0);
     tw_begin_allocate(w, 0);
-    assert_int_equal(pv_stun_write_end(&w->sw, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&w->sw, &len));
     unsigned answered = 0;
     for (unsigned i = 0; i < 2 * PV_STUNS_TOTAL_BURST; i++) {
         stranger.src = pv_addr4(11, (uint8_t)(i >> 8), (uint8_t)i, 1, 9);
@@ -483,7 +483,7 @@ PV_TEST(a_nonce_is_bound_to_its_source)
     for (int features = 0; features < 2; features++) {
         const char *text = pv_turnauth_nonce(&auth, &src, PV_S(5), features, nonce);
         size_t len = strlen(text), from = (size_t)(text - nonce);
-        assert_int_equal(pv_turnauth_check(&auth, pv_view(text, len), &src, PV_S(5), &got), PV_OK);
+        assert_ok(pv_turnauth_check(&auth, pv_view(text, len), &src, PV_S(5), &got));
         assert_int_equal(pv_turnauth_check(&auth, pv_view(text, len), &port, PV_S(5), &got),
                          PV_ERR_AUTH);
         assert_int_equal(pv_turnauth_check(&auth, pv_view(text, len), &host, PV_S(5), &got),
@@ -508,13 +508,13 @@ PV_TEST(unauthenticated_answers_are_small_and_shared)
     unsigned answers = 0;
     tw_begin_allocate(w, 0);
     pv_stun_put_fingerprint(&w->sw);
-    assert_int_equal(pv_stun_write_end(&w->sw, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&w->sw, &len));
     assert_int_equal(tw_code(w, tw_in(w, &c, w->request, len)), PV_STUN_E_UNAUTHENTICATED);
     assert_true(w->out.data.len <= PV_TURNS_UNAUTH_MAX);
     assert_true(pv_stun_has(&w->msg, PV_STUN_ATTR_REALM));
     assert_true(pv_stun_has(&w->msg, PV_STUN_ATTR_NONCE));
     assert_true(pv_stun_has(&w->msg, PV_STUN_ATTR_PASSWORD_ALGORITHMS));
-    assert_int_equal(pv_stun_check_fingerprint(&w->msg), PV_OK);
+    assert_ok(pv_stun_check_fingerprint(&w->msg));
     for (int i = 0; i < 1000; i++) {
         c.src.port++;
         answers += tw_in(w, &c, w->request, len) ? 1 : 0;
@@ -533,7 +533,7 @@ static int ask_unsigned(struct tw *w, const struct tw_client *c, uint16_t method
         pv_stun_put_padding(&w->sw, (uint16_t)(padding - 4));
     if (fp)
         pv_stun_put_fingerprint(&w->sw);
-    assert_int_equal(pv_stun_write_end(&w->sw, ret_len), PV_OK);
+    assert_ok(pv_stun_write_end(&w->sw, ret_len));
     return tw_in(w, c, w->request, *ret_len) ? tw_code(w, true) : -1;
 }
 
@@ -602,7 +602,7 @@ PV_TEST(a_disabled_relay_says_nothing)
     struct tw_client c = tw_client(1, 1000);
     struct pv_turns *off = NULL;
     struct pv_turns_config cfg = {.coordinator_pk = TW_COORD_PK};
-    assert_int_equal(pv_turns_new(&off, &cfg, w->stuns, &w->rng), PV_OK);
+    assert_ok(pv_turns_new(&off, &cfg, w->stuns, &w->rng));
     assert_int_equal(pv_turns_online(off, TW_NET, TW_COORD_PK, 1), PV_ERR_UNSUPPORTED);
     struct pv_turns *on = w->turns;
     w->turns = off;
@@ -687,7 +687,7 @@ PV_TEST(turn_is_told_from_binding_and_junk)
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         size_t len = 0;
         pv_stun_write_begin(&sw, buf, sizeof(buf), rows[i].cls, rows[i].method, txid);
-        assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+        assert_ok(pv_stun_write_end(&sw, &len));
         assert_int_equal(pv_turns_is_turn(pv_view(buf, len)), rows[i].turn);
         buf[4] ^= 1; /* no cookie: RFC 3489 */
         assert_false(pv_turns_is_turn(pv_view(buf, len)));
@@ -922,7 +922,7 @@ PV_TEST(a_reservation_is_nobodys_relayed_address)
     tw_begin_allocate(w, 0);
     pv_stun_put(&w->sw, PV_TURN_ATTR_EVEN_PORT, pv_view("\x80", 1));
     assert_int_equal(finish_allocate(w, &a, PV_OK, &sock), 0);
-    assert_int_equal(pv_stun_find(&w->msg, PV_TURN_ATTR_RESERVATION_TOKEN, &token), PV_OK);
+    assert_ok(pv_stun_find(&w->msg, PV_TURN_ATTR_RESERVATION_TOKEN, &token));
     memcpy(kept, token.ptr, sizeof(kept));
     assert_int_equal(tw_permit(w, &a, &own, 1), PV_TURN_E_FORBIDDEN);
     tw_begin_allocate(w, 0);
@@ -1036,14 +1036,14 @@ PV_TEST(sha256_and_userhash_are_used_where_the_client_offers_them)
     c.sha256 = true;
     c.userhash = true;
     assert_int_equal(allocate(w, &c, &sock), 0);
-    assert_int_equal(pv_turnauth_key("alice", "secret", &key), PV_OK);
-    assert_int_equal(pv_stun_check_integrity_sha256(&w->msg, pv_view(key.sha256, 32)), PV_OK);
+    assert_ok(pv_turnauth_key("alice", "secret", &key));
+    assert_ok(pv_stun_check_integrity_sha256(&w->msg, pv_view(key.sha256, 32)));
     assert_false(pv_stun_has(&w->msg, PV_STUN_ATTR_MESSAGE_INTEGRITY));
     assert_int_equal(tw_refresh(w, &c, 600), 0);
-    assert_int_equal(pv_stun_check_integrity_sha256(&w->msg, pv_view(key.sha256, 32)), PV_OK);
+    assert_ok(pv_stun_check_integrity_sha256(&w->msg, pv_view(key.sha256, 32)));
     c.sha256 = false; /* the same user, the old way */
     assert_int_equal(tw_refresh(w, &c, 600), 0);
-    assert_int_equal(pv_stun_check_integrity(&w->msg, pv_view(key.md5, 16)), PV_OK);
+    assert_ok(pv_stun_check_integrity(&w->msg, pv_view(key.md5, 16)));
 }
 
 PV_TEST(half_an_algorithm_is_a_bad_request)
@@ -1178,7 +1178,7 @@ PV_TEST(a_port_in_use_is_replaced_by_another)
     assert_int_equal(tw_request(w, &c), -1);
     uint16_t tried = 0;
     for (int i = 0; i < PV_TURNS_PORT_TRIES - 1; i++) {
-        assert_int_equal(pv_turns_poll_socket(w->turns, &sock), PV_OK);
+        assert_ok(pv_turns_poll_socket(w->turns, &sock));
         assert_true(sock.open && sock.addr.port != tried);
         tried = sock.addr.port;
         pv_turns_opened(w->turns, sock.sock, PV_ERR_EXISTS, w->now);
@@ -1225,7 +1225,7 @@ PV_TEST(an_even_port_and_its_reserved_neighbour)
     assert_int_equal(finish_allocate(w, &c, PV_OK, &odd), 0);
     assert_int_equal(odd.addr.port % 2, 1);
     assert_true(odd.addr.port <= 50010);
-    assert_int_equal(pv_stun_find(&w->msg, PV_TURN_ATTR_RESERVATION_TOKEN, &token), PV_OK);
+    assert_ok(pv_stun_find(&w->msg, PV_TURN_ATTR_RESERVATION_TOKEN, &token));
     assert_int_equal(token.len, 8);
     memcpy(kept, token.ptr, 8);
     struct pv_addr relayed = tw_relayed(w);
@@ -1321,7 +1321,7 @@ PV_TEST(half_of_two_families_is_said_to_be_missing)
         tw_begin_allocate(w, 0);
         pv_stun_put_u32(&w->sw, numbers[i][0], 2u << 24);
         assert_int_equal(finish_allocate(w, &c, PV_OK, &sock), 0);
-        assert_int_equal(pv_stun_find(&w->msg, numbers[i][1], &error), PV_OK);
+        assert_ok(pv_stun_find(&w->msg, numbers[i][1], &error));
         assert_int_equal(error.ptr[0], PV_TURN_FAMILY_IPV6);
         assert_int_equal(error.ptr[2] * 100 + error.ptr[3], PV_TURN_E_FAMILY_NOT_SUPPORTED);
     }
@@ -1602,7 +1602,7 @@ PV_TEST(a_door_is_told_once_it_is_open)
     assert_int_equal(door_code(w), -2); /* not asked, not told */
     assert_int_equal(wish(w, &a, PV_OK, &sock), 0);
     assert_int_equal(wish(w, &a, PV_OK, &sock), -1);
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_DOOR, &shown), PV_OK);
+    assert_ok(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_DOOR, &shown));
     assert_true(pv_addr_equal_ip(&shown, &a.local));
     assert_int_equal(shown.port, sock.addr.port);
     assert_in_range(shown.port, 49152, 65535);
@@ -1650,7 +1650,7 @@ PV_TEST(a_port_in_use_gives_way_to_the_next_and_in_the_end_to_an_error)
     struct tw_client a = tw_member(w, 1);
     struct pv_turns_socket op, next;
     assert_int_equal(ask(w, &a, PV_TURN_REFRESH, true), 0);
-    assert_int_equal(pv_turns_poll_socket(w->turns, &op), PV_OK);
+    assert_ok(pv_turns_poll_socket(w->turns, &op));
     pv_turns_opened(w->turns, op.sock, PV_ERR_EXISTS, w->now);
     assert_int_equal(open_sockets(w, PV_OK, &next), 1);
     assert_int_not_equal(next.addr.port, op.addr.port);
@@ -1748,10 +1748,8 @@ static bool out_by_send(struct tw *w, const struct tw_client *c, const struct pv
     uint8_t data[1400] = {0}, buf[1500];
     size_t n = 0;
     size_t least = wireguard(type, data);
-    assert_int_equal(pv_turn_indication_build(PV_TURN_SEND, txid, to,
-                                              pv_view(data, len == 0 ? least : len), buf,
-                                              sizeof(buf), &n),
-                     PV_OK);
+    assert_ok(pv_turn_indication_build(
+        PV_TURN_SEND, txid, to, pv_view(data, len == 0 ? least : len), buf, sizeof(buf), &n));
     return tw_in(w, c, buf, n);
 }
 
@@ -1765,7 +1763,7 @@ PV_TEST(messages_of_wireguard_pass_both_ways)
     uint16_t number = 0;
     assert_true(at_door(w, &door, &PHONE, 1)); /* a stranger */
     assert_true(pv_addr_equal(&w->out.dst, &a.src));
-    assert_int_equal(pv_turn_indication_parse(w->out.data, PV_TURN_DATA, &got, &data), PV_OK);
+    assert_ok(pv_turn_indication_parse(w->out.data, PV_TURN_DATA, &got, &data));
     assert_true(pv_addr_equal(&got, &PHONE));
     assert_int_equal(data.len, 148);
     assert_true(out_by_send(w, &a, &PHONE, 2, 0));
@@ -1775,7 +1773,7 @@ PV_TEST(messages_of_wireguard_pass_both_ways)
 
     assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0); /* a guest */
     assert_true(at_door(w, &door, &PHONE, 4));
-    assert_int_equal(pv_turn_channel_parse(w->out.data, &number, &data), PV_OK);
+    assert_ok(pv_turn_channel_parse(w->out.data, &number, &data));
     assert_int_equal(number, 0x4001);
     assert_int_equal(data.len, 32);
     assert_true(out_by_channel(w, &a, 0x4001, 4));
@@ -1805,7 +1803,7 @@ PV_TEST(nothing_but_wireguard_passes)
     assert_false(from_peer(w, &door, &PHONE, "hello"));
     size_t len = 0;
     tw_begin(w, PV_STUN_BINDING);
-    assert_int_equal(pv_stun_write_end(&w->sw, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&w->sw, &len));
     assert_false(tw_in(w, &there, w->request, len));
     /* And nothing else leaves. */
     assert_int_equal(tw_bind(w, &a, 0x4001, &PHONE), 0);

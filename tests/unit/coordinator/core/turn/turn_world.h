@@ -62,8 +62,8 @@ static inline struct tw *tw_new_with(const struct pv_turns_config *cfg)
     w->cfg.enabled = true;
     w->cfg.coordinator_pk = TW_COORD_PK;
     w->now = PV_S(1000);
-    assert_int_equal(pv_stuns_new(&w->stuns, &w->rng), PV_OK);
-    assert_int_equal(pv_turns_new(&w->turns, &w->cfg, w->stuns, &w->rng), PV_OK);
+    assert_ok(pv_stuns_new(&w->stuns, &w->rng));
+    assert_ok(pv_turns_new(&w->turns, &w->cfg, w->stuns, &w->rng));
     return w;
 }
 
@@ -97,7 +97,7 @@ static inline bool tw_in(struct tw *w, const struct tw_client *c, const void *da
     assert_int_equal(n, 1);
     w->out = out[0];
     if (w->out.data.len >= 20 && w->out.data.ptr[0] < 4 && w->out.sock < PV_TURNS_RELAY0)
-        assert_int_equal(pv_stun_decode(w->out.data, &w->msg), PV_OK);
+        assert_ok(pv_stun_decode(w->out.data, &w->msg));
     return true;
 }
 
@@ -137,9 +137,9 @@ static inline size_t tw_sign(const struct tw_client *c, struct pv_stun_writer *s
     struct pv_turnauth_key key;
     uint8_t hash[PV_SHA256_LEN];
     size_t len = 0;
-    assert_int_equal(pv_turnauth_key(c->user, c->password, &key), PV_OK);
+    assert_ok(pv_turnauth_key(c->user, c->password, &key));
     if (c->userhash) {
-        assert_int_equal(pv_turnauth_userhash(c->user, hash), PV_OK);
+        assert_ok(pv_turnauth_userhash(c->user, hash));
         pv_stun_put(sw, PV_STUN_ATTR_USERHASH, pv_view(hash, sizeof(hash)));
     } else {
         pv_stun_put(sw, PV_STUN_ATTR_USERNAME, tw_text(c->user));
@@ -153,7 +153,7 @@ static inline size_t tw_sign(const struct tw_client *c, struct pv_stun_writer *s
     } else {
         pv_stun_put_integrity(sw, pv_view(key.md5, sizeof(key.md5)));
     }
-    assert_int_equal(pv_stun_write_end(sw, &len), PV_OK);
+    assert_ok(pv_stun_write_end(sw, &len));
     return len;
 }
 
@@ -166,7 +166,7 @@ static inline int tw_code(struct tw *w, bool answered)
     if (w->msg.cls == PV_STUN_SUCCESS)
         return 0;
     assert_int_equal(w->msg.cls, PV_STUN_ERROR);
-    assert_int_equal(pv_stun_get_error(&w->msg, &code), PV_OK);
+    assert_ok(pv_stun_get_error(&w->msg, &code));
     return (int)code;
 }
 
@@ -174,7 +174,7 @@ static inline int tw_code(struct tw *w, bool answered)
 static inline void tw_take_nonce(struct tw *w, struct tw_client *c)
 {
     struct pv_view v;
-    assert_int_equal(pv_stun_find(&w->msg, PV_STUN_ATTR_NONCE, &v), PV_OK);
+    assert_ok(pv_stun_find(&w->msg, PV_STUN_ATTR_NONCE, &v));
     assert_true(v.len < sizeof(c->nonce));
     memcpy(c->nonce, v.ptr, v.len);
     c->nonce[v.len] = '\0';
@@ -251,7 +251,7 @@ static inline bool tw_send(struct tw *w, const struct tw_client *c, const struct
     pv_stun_put(&sw, PV_TURN_ATTR_DATA, tw_text(text));
     if (df)
         pv_stun_put(&sw, PV_TURN_ATTR_DONT_FRAGMENT, pv_view(NULL, 0));
-    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&sw, &len));
     return tw_in(w, c, buf, len);
 }
 
@@ -269,7 +269,7 @@ static inline void tw_assert_channel(const struct tw *w, uint16_t number, const 
 {
     uint16_t got = 0;
     struct pv_view data;
-    assert_int_equal(pv_turn_channel_parse(w->out.data, &got, &data), PV_OK);
+    assert_ok(pv_turn_channel_parse(w->out.data, &got, &data));
     assert_int_equal(got, number);
     assert_true(pv_view_equal(data, tw_text(text)));
     assert_int_equal(w->out.data.len, 4 + data.len);
@@ -280,7 +280,7 @@ static inline void tw_assert_data(const struct tw *w, const struct pv_addr *peer
 {
     struct pv_addr got;
     struct pv_view data;
-    assert_int_equal(pv_turn_indication_parse(w->out.data, PV_TURN_DATA, &got, &data), PV_OK);
+    assert_ok(pv_turn_indication_parse(w->out.data, PV_TURN_DATA, &got, &data));
     assert_true(pv_addr_equal(&got, peer));
     assert_true(pv_view_equal(data, tw_text(text)));
 }
@@ -289,7 +289,7 @@ static inline void tw_assert_data(const struct tw *w, const struct pv_addr *peer
 static inline struct pv_addr tw_relayed(const struct tw *w)
 {
     struct pv_addr a;
-    assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &a), PV_OK);
+    assert_ok(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &a));
     return a;
 }
 

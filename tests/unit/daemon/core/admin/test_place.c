@@ -93,14 +93,14 @@ PV_TEST(a_new_name_and_address_are_in_force_when_it_says_so)
     assert_true(renames(1) && renames(2));
     const char *said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
                                 "\"10.66.0.7\"}");
-    assert_non_null(strstr(said, "another member's"));
+    assert_has(said, "another member's");
     said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
                     "\"10.66.0.0\"}");
-    assert_non_null(strstr(said, "the first and the last are nobody's"));
+    assert_has(said, "the first and the last are nobody's");
     said = run_line("{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"bob\"}");
-    assert_non_null(strstr(said, "is taken"));
+    assert_has(said, "is taken");
     said = run_line("{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"home\"}");
-    assert_non_null(strstr(said, "the network's own"));
+    assert_has(said, "the network's own");
     assert_int_equal(n_answered, 2);
 }
 
@@ -114,9 +114,8 @@ PV_TEST(the_last_number_is_told)
     struct pv_made made;
     memcpy(last.node, self->node, sizeof(last.node));
     memcpy(last.ip4, self->ip4.ip, sizeof(last.ip4));
-    assert_int_equal(pv_make_place(pv_roster_network_id(node.node.roster),
-                                   pv_signer_sk(node.identity.sign_sk), &last, &made),
-                     PV_OK);
+    assert_ok(pv_make_place(pv_roster_network_id(node.node.roster),
+                            pv_signer_sk(node.identity.sign_sk), &last, &made));
     const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
     assert_int_equal(pv_membership_add(&node.node, &item, 1, node.now), 0);
     for (unsigned i = 0; i < 32; i++)
@@ -137,9 +136,9 @@ PV_TEST(an_address_of_a_machine_that_is_gone_rests)
     fake_node_settle(&node);
     const char *said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
                                 "\"10.66.0.7\"}");
-    assert_non_null(strstr(said, "given to nobody for 30 days more"));
+    assert_has(said, "given to nobody for 30 days more");
     said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
                     "\"10.66.0.9\"}");
-    assert_non_null(strstr(said, "\"ok\":true"));
+    assert_has(said, "\"ok\":true");
     assert_int_equal(n_answered, 1);
 }

@@ -67,7 +67,7 @@ static void add_fresh(void)
     struct pv_url url = {.addr = {.host = "192.0.2.9", .port = 3478}};
     char text[PV_URL_TEXT_BUF], line[PV_URL_TEXT_BUF + 64];
     memcpy(url.pk, fresh.pk, sizeof(url.pk));
-    assert_int_equal(pv_url_format(&url, text, sizeof(text)), PV_OK);
+    assert_ok(pv_url_format(&url, text, sizeof(text)));
     snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"coordinator_add\",\"url\":\"%s\"}", text);
     run_line(line);
 }
@@ -137,7 +137,7 @@ PV_TEST(a_new_coordinator_is_given_everything_before_the_list_counts)
 
     struct pv_ctl_msg *asked = answer_all(PV_CTL_CREATE, PV_CTL_E_NONE);
     struct pv_statement st;
-    assert_int_equal(pv_statement_decode(asked->u.put.items[0].statement, &st), PV_OK);
+    assert_ok(pv_statement_decode(asked->u.put.items[0].statement, &st));
     assert_int_equal(st.type, PV_ST_NETWORK); /* what all else rests on */
     pv_ctl_msg_free(asked);
     assert_memory_equal(fake_coord.pk, fresh.pk, PV_SIGN_PK_LEN);
@@ -263,7 +263,7 @@ PV_TEST(a_member_that_is_no_admin_changes_nothing)
 static void add_statement(struct pv_view statement)
 {
     enum pv_roster_added added;
-    assert_int_equal(pv_roster_add(node.node.roster, statement, pv_view(NULL, 0), &added), PV_OK);
+    assert_ok(pv_roster_add(node.node.roster, statement, pv_view(NULL, 0), &added));
     (void)settle(node.node.roster);
 }
 
@@ -279,10 +279,8 @@ PV_TEST(the_last_number_in_lists_that_count_is_ended)
         struct pv_hostport at = {.host = "192.0.2.66", .port = (uint16_t)(100 + i)};
         struct pv_writer w = pv_writer(list, sizeof(list));
         pv_coordlist_put(&w, fresh.pk, &at, 1);
-        assert_int_equal(pv_make_coordinators(pv_roster_network_id(node.node.roster),
-                                              pv_signer_sk(bob.sk), UINT64_MAX,
-                                              pv_view(list, w.len), &made),
-                         PV_OK);
+        assert_ok(pv_make_coordinators(pv_roster_network_id(node.node.roster), pv_signer_sk(bob.sk),
+                                       UINT64_MAX, pv_view(list, w.len), &made));
         add_statement(pv_view(made.raw, made.len));
     }
     expect_preferred(fresh.pk, 1);
@@ -308,24 +306,20 @@ PV_TEST(the_last_number_in_a_void_list_stops_nobody)
         pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq;
     size_t iter = 0;
     memcpy(right.node, bob.pk, sizeof(right.node));
-    assert_int_equal(pv_make_admin(network_id, pv_signer_sk(node.world.root.sk), &right, &made),
-                     PV_OK);
+    assert_ok(pv_make_admin(network_id, pv_signer_sk(node.world.root.sk), &right, &made));
     add_statement(pv_view(made.raw, made.len));
-    assert_int_equal(
-        pv_make_coordinators(network_id, pv_signer_sk(bob.sk), UINT64_MAX, list, &list_made),
-        PV_OK);
+    assert_ok(pv_make_coordinators(network_id, pv_signer_sk(bob.sk), UINT64_MAX, list, &list_made));
     add_statement(pv_view(list_made.raw, list_made.len));
     assert_true(pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq ==
                 UINT64_MAX);
-    assert_int_equal(pv_make_rights_end(node.node.roster, pv_signer_sk(node.world.root.sk), bob.pk,
-                                        T0 + 9, &iter, &made),
-                     PV_OK);
+    assert_ok(pv_make_rights_end(node.node.roster, pv_signer_sk(node.world.root.sk), bob.pk, T0 + 9,
+                                 &iter, &made));
     add_statement(pv_view(made.raw, made.len));
     assert_true(pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq == in_force);
     run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"192.0.2.5:99\"}");
     struct pv_ctl_msg *asked = answer_all(PV_CTL_PUT, PV_CTL_E_NONE);
     struct pv_statement st;
-    assert_int_equal(pv_statement_decode(asked->u.put.items[0].statement, &st), PV_OK);
+    assert_ok(pv_statement_decode(asked->u.put.items[0].statement, &st));
     assert_int_equal(st.u.coordinators.seq, in_force + 1);
     pv_ctl_msg_free(asked);
     struct pv_coordinator c;
@@ -348,9 +342,9 @@ PV_TEST(a_token_tells_the_list_to_members_only)
     assert_reply(&node, client, "\"ok\":true");
     struct pv_movetoken *token = calloc(1, sizeof(*token));
     test_defer(free, token);
-    assert_int_equal(pv_movetoken_parse(text, strlen(text), token), PV_OK);
+    assert_ok(pv_movetoken_parse(text, strlen(text), token));
     token->network_id[0] ^= 1;
-    assert_int_equal(pv_movetoken_format(token, text, sizeof(text)), PV_OK);
+    assert_ok(pv_movetoken_format(token, text, sizeof(text)));
     snprintf(line, sizeof(line), "{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text);
     run_line(line);
     assert_reply(&node, client, "another network");

@@ -47,7 +47,7 @@ static void join(const struct keys *invite, unsigned seed, const char *name)
     fake_node_add(&x.f, make_member(&x.f.world, invite, &k, name, (uint16_t)seed));
     const struct pv_member *m = pv_roster_by_name(x.f.node.roster, name);
     assert_non_null(m);
-    assert_int_equal(pv_peers_add_member(x.f.node.peers, m, x.f.now), PV_OK);
+    assert_ok(pv_peers_add_member(x.f.node.peers, m, x.f.now));
     fake_peers_settle(&x);
 }
 
@@ -74,9 +74,8 @@ PV_TEST(nobody_becomes_an_admin_twice_by_one_token)
     struct pv_made made;
     size_t iter = 0;
     join(&door, 8, "carol");
-    assert_int_equal(pv_make_rights_end(x.f.node.roster, pv_signer_sk(x.f.world.root.sk), carol.pk,
-                                        T0, &iter, &made),
-                     PV_OK);
+    assert_ok(pv_make_rights_end(x.f.node.roster, pv_signer_sk(x.f.world.root.sk), carol.pk, T0,
+                                 &iter, &made));
     fake_node_add(&x.f, item_of(&x.f.world, &made));
     fake_node_raise(&x.f, PV_FACT_ONLINE);
     fake_peers_settle(&x);
@@ -146,9 +145,8 @@ static void lose_root(bool rights)
     struct pv_made made;
     size_t iter = 0;
     if (!rights) {
-        assert_int_equal(pv_make_rights_end(x.f.node.roster, pv_signer_sk(x.f.world.root.sk),
-                                            x.f.world.creator.pk, T0, &iter, &made),
-                         PV_OK);
+        assert_ok(pv_make_rights_end(x.f.node.roster, pv_signer_sk(x.f.world.root.sk),
+                                     x.f.world.creator.pk, T0, &iter, &made));
         fake_node_add(&x.f, item_of(&x.f.world, &made));
     }
     x.f.identity.has_root = false;
@@ -175,13 +173,13 @@ PV_TEST(an_export_says_where_the_key_is_and_shows_no_more)
 {
     static const char cmd[] = "\"cmd\":\"root_export\"";
     char pk[PV_KEY_TEXT_BUF];
-    assert_non_null(strstr(ask(cmd), "\"network\":\"home\",\"file\":\"/state/root.key\""));
-    assert_non_null(strstr(ask(cmd), pv_key_format(x.f.world.root.pk, pk)));
+    assert_has(ask(cmd), "\"network\":\"home\",\"file\":\"/state/root.key\"");
+    assert_has(ask(cmd), pv_key_format(x.f.world.root.pk, pk));
     /* It is left over from another network, and may be the only one. */
     fake_node_give_root(&x.f, true);
-    assert_non_null(strstr(ask(cmd), "\"network\":null"));
+    assert_has(ask(cmd), "\"network\":null");
     x.f.identity.has_root = false;
-    assert_non_null(strstr(ask(cmd), "there is no root key on this machine"));
+    assert_has(ask(cmd), "there is no root key on this machine");
 }
 
 PV_TEST(an_imported_key_is_used)
@@ -190,12 +188,12 @@ PV_TEST(an_imported_key_is_used)
     assert_int_equal(pv_roster_rights(x.f.node.roster, x.f.world.creator.pk), 0);
     assert_string_equal(import(KEY, BOX), "");
     assert_false(x.f.identity.has_root); /* not before it is on disk */
-    assert_non_null(strstr(keep(PV_OK), "\"network\":\"home\",\"granted\":true"));
+    assert_has(keep(PV_OK), "\"network\":\"home\",\"granted\":true");
     assert_true(x.f.identity.has_root);
     assert_int_equal(pv_roster_rights(x.f.node.roster, x.f.world.creator.pk), 3);
     /* Once more: nothing to grant. */
     assert_string_equal(import(KEY, BOX), "");
-    assert_non_null(strstr(keep(PV_OK), "\"granted\":false"));
+    assert_has(keep(PV_OK), "\"granted\":false");
 }
 
 PV_TEST(a_key_that_the_keeper_does_not_take_changes_nothing)
@@ -210,17 +208,17 @@ PV_TEST(a_key_that_the_keeper_does_not_take_changes_nothing)
         {PV_ERR_NO_SPACE, "the disk is gone"},
     };
     lose_root(true);
-    assert_non_null(strstr(import("x", BOX), "is no key"));
-    assert_non_null(strstr(import(KEY, "AAAA"), "no box"));
+    assert_has(import("x", BOX), "is no key");
+    assert_has(import(KEY, "AAAA"), "no box");
     assert_null(fake_node_job(&x.f));
     for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
         assert_string_equal(import(KEY, BOX), "");
-        assert_non_null(strstr(keep(cases[i].status), cases[i].says));
+        assert_has(keep(cases[i].status), cases[i].says);
         assert_false(x.f.identity.has_root);
     }
     assert_string_equal(import(KEY, BOX), "");
-    assert_non_null(strstr(import(KEY, BOX), "another one is under way"));
-    assert_non_null(strstr(keep(PV_OK), "\"granted\":false"));
+    assert_has(import(KEY, BOX), "another one is under way");
+    assert_has(keep(PV_OK), "\"granted\":false");
 }
 
 PV_TEST(a_keeper_that_is_gone_signs_nothing)

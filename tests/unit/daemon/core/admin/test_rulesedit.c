@@ -80,15 +80,14 @@ void test_before_each(void)
     is_admin = true;
     fake_peers_init(&peers, &pv_part_rulesedit);
     fake_node_enter(node);
-    assert_int_equal(pv_part_make(&pv_part_rules, &node->node, &node->cfg, node->now, &rules),
-                     PV_OK);
+    assert_ok(pv_part_make(&pv_part_rules, &node->node, &node->cfg, node->now, &rules));
     node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = rules};
     node->node.n_parts = 1;
     fake_node_start(node);
     (void)fake_peers_member(&peers, BOB, "bob", 7);
     (void)fake_peers_member(&peers, CAROL, "carol", 8);
     fake_peers_settle(&peers);
-    assert_int_equal(pv_part_rules.restore(rules, &node->cfg, node->now), PV_OK);
+    assert_ok(pv_part_rules.restore(rules, &node->cfg, node->now));
     client = fake_ctl_open(node);
 }
 
@@ -181,7 +180,7 @@ PV_TEST(there_is_room_for_many_rules_at_one_place)
         reply = ask("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"any\",\"to\":\"any\","
                     "\"ports\":\"udp\",\"place\":2");
     assert_in_range(n, 30, 40);
-    assert_non_null(strstr(reply, "no rule fits before rule 2"));
+    assert_has(reply, "no rule fits before rule 2");
 }
 
 /* Whom a rule denies something comes back by no token; rules about others end no invite. */
@@ -190,16 +189,16 @@ PV_TEST(the_invite_of_who_is_denied_goes)
     static const char about[] = "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"bob\","
                                 "\"to\":\"carol\",\"ports\":\"tcp/22\"";
     char keeping[256];
-    assert_non_null(strstr(ask(about), "\"uses_left\":2,\"revoked\":true"));
+    assert_has(ask(about), "\"uses_left\":2,\"revoked\":true");
     snprintf(keeping, sizeof(keeping), "%s,\"keep_invite\":true", about);
-    assert_non_null(strstr(ask(keeping), "\"uses_left\":2,\"revoked\":false"));
+    assert_has(ask(keeping), "\"uses_left\":2,\"revoked\":false");
     const char *others[] = {"\"deny\",\"from\":\"any\"", "\"allow\",\"from\":\"bob\""};
     for (size_t i = 0; i < PV_ARRAY_LEN(others); i++) {
         char text[256];
         snprintf(text, sizeof(text),
                  "\"cmd\":\"rule_add\",\"verdict\":%s,\"to\":\"carol\",\"ports\":\"tcp/22\"",
                  others[i]);
-        assert_non_null(strstr(ask(text), "\"invite\":null"));
+        assert_has(ask(text), "\"invite\":null");
     }
 }
 
@@ -210,15 +209,15 @@ PV_TEST(the_invites_of_members_with_a_denied_tag_go)
     static const char denying[] = "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":"
                                   "\"tag:guest\",\"to\":\"any\",\"ports\":\"all\"";
     char keeping[256];
-    assert_non_null(strstr(ask(tagging), "\"invite\":null")); /* no rule is about it yet */
+    assert_has(ask(tagging), "\"invite\":null"); /* no rule is about it yet */
     snprintf(keeping, sizeof(keeping), "%s,\"keep_invite\":true", denying);
-    assert_non_null(strstr(ask(keeping), "\"invites\":null"));
-    assert_non_null(strstr(ask(denying), "\"invites\":{\"open\":1,\"revoked\":true}"));
+    assert_has(ask(keeping), "\"invites\":null");
+    assert_has(ask(denying), "\"invites\":{\"open\":1,\"revoked\":true}");
     must("\"cmd\":\"untag\",\"peer\":\"bob\",\"tag\":\"guest\"");
-    assert_non_null(strstr(ask(tagging), "\"uses_left\":2,\"revoked\":true"));
+    assert_has(ask(tagging), "\"uses_left\":2,\"revoked\":true");
     must("\"cmd\":\"untag\",\"peer\":\"bob\",\"tag\":\"guest\"");
     snprintf(keeping, sizeof(keeping), "%s,\"keep_invite\":true", tagging);
-    assert_non_null(strstr(ask(keeping), "\"uses_left\":2,\"revoked\":false"));
+    assert_has(ask(keeping), "\"uses_left\":2,\"revoked\":false");
 }
 
 /* One that left before the rule would come back by the token, as another machine without the tag.
@@ -228,9 +227,9 @@ PV_TEST(the_invite_of_a_tagged_member_that_left_goes)
     must("\"cmd\":\"tag\",\"peer\":\"bob\",\"tag\":\"guest\"");
     const struct keys b = keys_of(BOB);
     fake_node_add(node, make_leave(&node->world, &b, 1));
-    assert_non_null(strstr(ask("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":"
-                               "\"tag:guest\",\"to\":\"any\",\"ports\":\"all\""),
-                           "\"invites\":{\"open\":1,\"revoked\":true}"));
+    assert_has(ask("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":"
+                   "\"tag:guest\",\"to\":\"any\",\"ports\":\"all\""),
+               "\"invites\":{\"open\":1,\"revoked\":true}");
 }
 
 /* A rule means machines: names are those of the moment in which it was made. */
@@ -304,8 +303,8 @@ PV_TEST(a_machine_that_comes_by_a_tagged_invite_has_its_tag)
     struct pv_made tag;
     fake_node_add(node, make_invite(&node->world, &node->world.creator, &door, 5));
     fake_node_add(node, make_member(&node->world, &door, &eve, "eve", 9));
-    assert_int_equal(pv_rules_make_tag(&node->node, door.pk, "guest", node->now, &tag), PV_OK);
-    assert_int_equal(pv_membership_say(&node->node, pv_made_view(&tag), node->now), PV_OK);
+    assert_ok(pv_rules_make_tag(&node->node, door.pk, "guest", node->now, &tag));
+    assert_ok(pv_membership_say(&node->node, pv_made_view(&tag), node->now));
     add_rule("deny", "tag:guest", "any", "all", 0);
     assert_false(may(EVE, BOB, 1));
     assert_true(may(BOB, EVE, 1));
@@ -316,13 +315,12 @@ PV_TEST(a_machine_that_comes_by_a_tagged_invite_has_its_tag)
     fake_node_add(node, make_member(&node->world, &door, &door, "evil", 11));
     assert_false(may(EVE, BOB, 1));
     assert_false(may(51, BOB, 1));
-    assert_int_equal(pv_peers_add_member(node->node.peers,
-                                         pv_roster_by_node(node->node.roster, eve.pk), node->now),
-                     PV_OK);
+    assert_ok(pv_peers_add_member(node->node.peers, pv_roster_by_node(node->node.roster, eve.pk),
+                                  node->now));
     must("\"cmd\":\"tag\",\"peer\":\"eve\",\"tag\":\"guest\""); /* it has it: nothing new */
 
     /* A machine in fay's place came by another invite: it has the tag by its own name. */
-    assert_int_equal(pv_rulesedit_carry(&node->node, fay.pk, keys_of(BOB).pk, node->now), PV_OK);
+    assert_ok(pv_rulesedit_carry(&node->node, fay.pk, keys_of(BOB).pk, node->now));
     assert_false(may(BOB, CAROL, 1));
 
     /* Taken from one, it stays with the others, and nobody else comes by that invite. */

@@ -154,7 +154,7 @@ static void start(int i)
         n->keys = said_new(&n->said, &cfg.rng, n->pk);
     cfg.keys = n->keys;
     pv_jobqueue_init(&n->queue, &rng, NULL);
-    assert_int_equal(pv_chatlink_new(&n->link, &cfg, w.now), PV_OK);
+    assert_ok(pv_chatlink_new(&n->link, &cfg, w.now));
     n->sees_peer = false;
 }
 
@@ -188,8 +188,7 @@ static void online(int i, bool yes)
         return;
     look(i);
     if (yes)
-        assert_int_equal(pv_chatlink_peer_online(n->link, peer->pk, peer->name, &peer->addr, w.now),
-                         PV_OK);
+        assert_ok(pv_chatlink_peer_online(n->link, peer->pk, peer->name, &peer->addr, w.now));
     else
         pv_chatlink_peer_offline(n->link, peer->pk, w.now);
 }

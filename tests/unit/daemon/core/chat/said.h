@@ -43,7 +43,7 @@ static struct pv_linkkeys *said_new(struct said *s, const struct pv_rng *rng, co
 {
     const struct pv_linkkeys_hands hands = {.kept = said_kept, .send = said_put, .owner = s};
     struct pv_linkkeys *keys = NULL;
-    assert_int_equal(pv_linkkeys_new(&keys, rng, own_pk, &hands), PV_OK);
+    assert_ok(pv_linkkeys_new(&keys, rng, own_pk, &hands));
     return keys;
 }
 

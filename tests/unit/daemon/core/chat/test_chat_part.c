@@ -39,7 +39,7 @@ static void send_to_bob(void)
 {
     const struct pv_chatlink_message msg = {
         .pk = chat.bob_keys.pk, .name = "bob", .text = "hello", .wall_ms = 1};
-    assert_int_equal(pv_chatlink_send(node->node.chat.link, 77, &msg, node->now), PV_OK);
+    assert_ok(pv_chatlink_send(node->node.chat.link, 77, &msg, node->now));
     fake_peers_settle(&chat.peers);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ENQUEUE), PV_OK,
                      fake_chat_messages(chat.bob_keys.pk, 1));
@@ -49,7 +49,7 @@ static void watch(bool seen)
 {
     struct fake_asked asked =
         fake_node_ask(node, chat.client, "{\"id\":5,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
-    assert_int_equal(pv_events_listen(&node->node.events, asked.handle, seen), PV_OK);
+    assert_ok(pv_events_listen(&node->node.events, asked.handle, seen));
     pv_ctlapi_request_done(&asked.req);
 }
 
@@ -100,7 +100,7 @@ PV_TEST(nobody_is_called_after_the_goodbye)
 PV_TEST(no_connection_is_tried_to_a_guest)
 {
     const struct pv_member *m = pv_roster_by_node(node->node.roster, chat.bob_keys.pk);
-    assert_int_equal(pv_peers_set_guest(node->node.peers, m, true, node->now), PV_OK);
+    assert_ok(pv_peers_set_guest(node->node.peers, m, true, node->now));
     chat.bob = pv_peers_by_pk(node->node.peers, chat.bob_keys.pk);
     send_to_bob();
     fake_peers_reach(&chat.peers, chat.bob);
@@ -134,7 +134,7 @@ PV_TEST(only_members_may_connect)
 {
     const struct pv_addr stranger = pv_addr4(10, 66, 9, 9, 0);
     uint32_t sid;
-    assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
+    assert_ok(accept_from(pv_peer_ip4(chat.bob), &sid));
     assert_int_equal(accept_from(&stranger, &sid), PV_ERR_REFUSED);
     assert_int_equal(accept_from(&pv_node_self(&node->node)->ip4, &sid), PV_ERR_REFUSED);
 }
@@ -152,7 +152,7 @@ PV_TEST(a_line_that_came_is_told_once_it_is_stored)
     static const char line[] = "hi there\n";
     uint32_t sid;
     watch(true);
-    assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
+    assert_ok(accept_from(pv_peer_ip4(chat.bob), &sid));
     pv_part_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
     wait_for_word();
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_COMMIT);
@@ -172,7 +172,7 @@ PV_TEST(a_line_that_is_not_stored_is_not_told)
     static const char line[] = "hi there\n";
     uint32_t sid;
     watch(true);
-    assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
+    assert_ok(accept_from(pv_peer_ip4(chat.bob), &sid));
     pv_part_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
     wait_for_word();
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_COMMIT), PV_ERR_NO_SPACE, NULL);
@@ -183,9 +183,9 @@ PV_TEST(connections_of_a_member_that_leaves_are_closed)
 {
     struct pv_stream_op op;
     uint32_t sid;
-    assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
+    assert_ok(accept_from(pv_peer_ip4(chat.bob), &sid));
     fake_peers_leaves(&chat.peers, chat.bob);
-    assert_int_equal(pv_streams_next_op(&node->node.streams, &op), PV_OK);
+    assert_ok(pv_streams_next_op(&node->node.streams, &op));
     assert_int_equal(op.type, PV_STREAM_CLOSE);
     assert_int_equal(pv_sid_local(op.sid), sid);
 }

@@ -10,7 +10,7 @@ PV_TEST(a_message_arrives_and_is_acknowledged)
     both_online();
     run_for(PV_MS(50));
     assert_int_equal(w.nodes[0].opens + w.nodes[1].opens, 0); /* nothing to say, no connection */
-    assert_int_equal(send_text(0, "hello"), PV_OK);
+    assert_ok(send_text(0, "hello"));
     run_for(PV_MS(40 + 20 + 20 + 40)); /* connect, message, acknowledgement, jobs */
     assert_string_equal(w.nodes[1].last_text, "hello");
     assert_int_equal(w.nodes[0].sent, 1);
@@ -18,7 +18,7 @@ PV_TEST(a_message_arrives_and_is_acknowledged)
     assert_conversation(0, true);
 
     w.nodes[1].last_text[0] = '\0';
-    assert_int_equal(send_text(0, "again"), PV_OK);
+    assert_ok(send_text(0, "again"));
     run_for(PV_MS(DELAY_MS + 20)); /* the connection is there: one way and the disk */
     assert_string_equal(w.nodes[1].last_text, "again");
     assert_int_equal(w.nodes[0].opens, 1);
@@ -74,7 +74,7 @@ PV_TEST(many_messages_flow_in_windows)
     for (int i = 0; i < 200; i++) {
         char text[16];
         snprintf(text, sizeof(text), "%d", i);
-        assert_int_equal(send_text(0, text), PV_OK);
+        assert_ok(send_text(0, text));
     }
     run_for(PV_S(10));
     assert_int_equal(w.nodes[0].sent, 200);
@@ -234,7 +234,7 @@ static uint32_t connect_by_hand(void)
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "anna"};
     uint32_t sid = 0;
     source.pk[0] = 1;
-    assert_int_equal(pv_chatlink_accepted(w.nodes[1].link, &source, w.now, &sid), PV_OK);
+    assert_ok(pv_chatlink_accepted(w.nodes[1].link, &source, w.now, &sid));
     return sid;
 }
 
@@ -336,7 +336,7 @@ PV_TEST(only_members_may_chat)
 static void assert_closed_by_bob(uint32_t sid)
 {
     struct pv_stream_op op;
-    assert_int_equal(pv_streams_next_op(&w.nodes[1].streams, &op), PV_OK);
+    assert_ok(pv_streams_next_op(&w.nodes[1].streams, &op));
     assert_int_equal(op.type, PV_STREAM_CLOSE);
     assert_int_equal(pv_sid_local(op.sid), sid);
 }
@@ -402,7 +402,7 @@ PV_TEST(read_receipts_reach_the_sender_also_later)
 
     struct pv_chatjob job = {.kind = PV_CHATJOB_INBOX, .mark_read = true};
     struct pv_chatjob_result *inbox = NULL;
-    assert_int_equal(chat_db_run(w.nodes[1].db, &job, &inbox), PV_OK);
+    assert_ok(chat_db_run(w.nodes[1].db, &job, &inbox));
     assert_int_equal(inbox->n_msgs, 2);
     pv_chatlink_read(w.nodes[1].link, inbox, w.now);
     pv_chatjob_result_free(inbox);
@@ -470,12 +470,12 @@ PV_TEST(a_flood_of_receipts_is_refused_and_counted)
     char line[PV_CHAT_LINE_MAX];
     uint32_t sid = 0;
     both_online();
-    assert_int_equal(pv_chatlink_accepted(w.nodes[0].link, &source, w.now, &sid), PV_OK);
+    assert_ok(pv_chatlink_accepted(w.nodes[0].link, &source, w.now, &sid));
     unsigned jobs = w.jobs_done;
     for (unsigned i = 0; i < 20000; i++) {
         uint8_t id[PV_CHAT_ID_LEN] = {(uint8_t)i, (uint8_t)(i >> 8)};
         size_t len = 0;
-        assert_int_equal(pv_chat_write_ack(id, PV_CHAT_READ, line, &len), PV_OK);
+        assert_ok(pv_chat_write_ack(id, PV_CHAT_READ, line, &len));
         pv_chatlink_handle_bytes(w.nodes[0].link, sid, pv_view(line, len), wall_ms(), w.now);
         if (i % 100 == 0)
             run_for(PV_MS(1));
@@ -513,16 +513,16 @@ PV_TEST(a_stored_copy_and_the_message_itself_are_one)
     send_text(0, "one");
     send_text(0, "two");
     run_for(PV_S(1));
-    assert_int_equal(give_copy(1, 41), PV_OK);
+    assert_ok(give_copy(1, 41));
     assert_int_equal(w.nodes[1].copies, 1);
     assert_int_equal(w.nodes[1].copy, 41);
-    assert_int_equal(w.nodes[1].copy_status, PV_OK);
+    assert_ok(w.nodes[1].copy_status);
     assert_int_equal(w.nodes[1].messages, 1);
     assert_string_equal(w.nodes[1].last_text, "one");
     both_online(); /* both come the straight way too */
     run_for(PV_S(2));
     assert_int_equal(w.nodes[1].messages, 2);
-    assert_int_equal(give_copy(2, 42), PV_OK); /* and then the other's copy */
+    assert_ok(give_copy(2, 42)); /* and then the other's copy */
     assert_int_equal(w.nodes[1].messages, 2);
     assert_int_equal(w.nodes[1].copies, 2);
     assert_conversation(0, true);
@@ -533,12 +533,12 @@ PV_TEST(a_stored_copy_that_cannot_be_stored_is_told)
     send_text(0, "one");
     run_for(PV_S(1));
     w.job_fail_pc = 100;
-    assert_int_equal(give_copy(1, 41), PV_OK);
+    assert_ok(give_copy(1, 41));
     assert_int_equal(w.nodes[1].copies, 1);
     assert_true(w.nodes[1].copy_status < 0);
     w.job_fail_pc = 0;
-    assert_int_equal(give_copy(1, 41), PV_OK);
-    assert_int_equal(w.nodes[1].copy_status, PV_OK);
+    assert_ok(give_copy(1, 41));
+    assert_ok(w.nodes[1].copy_status);
     assert_int_equal(w.nodes[1].messages, 1);
     const struct pv_chatlink_copy own = {.pk = w.nodes[1].pk, .text = pv_view("x", 1)};
     assert_int_equal(pv_chatlink_take_copy(w.nodes[1].link, &own, w.now), PV_ERR_REFUSED);
@@ -550,14 +550,14 @@ PV_TEST(a_stored_copy_behind_one_that_fails_is_told_too)
     send_text(0, "two");
     run_for(PV_S(1));
     w.job_fail_pc = 100;
-    assert_int_equal(put_copy(1, 41), PV_OK);
-    assert_int_equal(put_copy(2, 42), PV_OK); /* waits until the first is stored */
+    assert_ok(put_copy(1, 41));
+    assert_ok(put_copy(2, 42)); /* waits until the first is stored */
     run_for(PV_S(1));
     assert_int_equal(w.nodes[1].copies, 2);
     assert_true(w.nodes[1].copy_status < 0);
     w.job_fail_pc = 0;
-    assert_int_equal(give_copy(1, 43), PV_OK);
-    assert_int_equal(w.nodes[1].copy_status, PV_OK);
+    assert_ok(give_copy(1, 43));
+    assert_ok(w.nodes[1].copy_status);
 }
 
 PV_TEST(a_message_seen_live_is_read)
@@ -580,7 +580,7 @@ PV_TEST(a_store_that_fails_is_not_asked_in_a_loop)
         run_for(PV_S(1));
         w.fail_kind = (enum pv_chatjob_kind)kind;
         w.fails_kind = kind != PV_CHATJOB_COUNTS;
-        assert_int_equal(send_text(0, "hello"), PV_OK);
+        assert_ok(send_text(0, "hello"));
         run_for(PV_S(5));
         if (chat_db_count(w.nodes[1].db) > 0)
             pv_chatlink_seen(w.nodes[1].link, w.nodes[0].pk, stored(1, 0)->rec.id, w.now);
@@ -638,8 +638,8 @@ PV_TEST(a_page_of_the_outbox_that_comes_too_late_is_dropped)
 {
     for (int which = 0; which < 2; which++) {
         for (int i = 0; i < 60; i++)
-            assert_int_equal(send_text(0, "x"), PV_OK);
-        assert_int_equal(send_text(1, "y"), PV_OK);
+            assert_ok(send_text(0, "x"));
+        assert_ok(send_text(1, "y"));
         run_for(PV_S(5));
         both_online(); /* both open a connection */
         struct node *n = &w.nodes[0];
@@ -676,7 +676,7 @@ static void disturb(void)
         char text[32];
         snprintf(text, sizeof(text), "message %u", (unsigned)chance(1000000));
         if (w.nodes[i].link != NULL)
-            assert_int_equal(send_text(i, text), PV_OK);
+            assert_ok(send_text(i, text));
         break;
     }
     case 3:
@@ -744,7 +744,7 @@ static void send_numbers(int n)
     for (int i = 0; i < n; i++) {
         char text[16];
         snprintf(text, sizeof(text), "%d", i);
-        assert_int_equal(send_text(0, text), PV_OK);
+        assert_ok(send_text(0, text));
     }
     run_for(PV_S(10));
 }
@@ -848,7 +848,7 @@ PV_TEST(a_peer_that_does_not_wait_costs_nothing)
     for (unsigned i = 1; i < 5000; i++) {
         const uint8_t id[PV_CHAT_ID_LEN] = {(uint8_t)i, (uint8_t)(i >> 8)};
         size_t len = 0;
-        assert_int_equal(pv_chat_write_message(id, i, wall_ms(), "hello", line, &len), PV_OK);
+        assert_ok(pv_chat_write_message(id, i, wall_ms(), "hello", line, &len));
         pv_chatlink_handle_bytes(w.nodes[1].link, sid, pv_view(line, len), wall_ms(), w.now);
         if (i % 50 == 0)
             run_for(PV_MS(200));
@@ -859,7 +859,7 @@ PV_TEST(a_peer_that_does_not_wait_costs_nothing)
     /* A message before the first one that was refused, and then that one itself, count again. */
     const uint8_t id[PV_CHAT_ID_LEN] = {2};
     size_t len = 0;
-    assert_int_equal(pv_chat_write_message(id, 2, wall_ms(), "second", line, &len), PV_OK);
+    assert_ok(pv_chat_write_message(id, 2, wall_ms(), "second", line, &len));
     pv_chatlink_handle_bytes(w.nodes[1].link, sid, pv_view(line, len), wall_ms(), w.now);
     run_for(PV_S(1));
     assert_int_equal(w.nodes[1].messages, 2);
@@ -887,9 +887,9 @@ PV_TEST(a_stored_copy_without_room_is_told_so)
     send_text(0, "one");
     send_text(0, "two");
     run_for(PV_S(1));
-    assert_int_equal(give_copy(1, 41), PV_OK);
-    assert_int_equal(w.nodes[1].copy_status, PV_OK);
-    assert_int_equal(give_copy(2, 42), PV_OK);
+    assert_ok(give_copy(1, 41));
+    assert_ok(w.nodes[1].copy_status);
+    assert_ok(give_copy(2, 42));
     assert_int_equal(w.nodes[1].copies, 2);
     assert_int_equal(w.nodes[1].copy, 42);
     assert_int_equal(w.nodes[1].copy_status, PV_ERR_REFUSED);

@@ -25,7 +25,7 @@ static uint32_t dial(void)
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "anna"};
     uint32_t sid = 0;
     memcpy(source.pk, w.nodes[0].pk, sizeof(source.pk));
-    assert_int_equal(pv_chatlink_accepted(w.nodes[1].link, &source, w.now, &sid), PV_OK);
+    assert_ok(pv_chatlink_accepted(w.nodes[1].link, &source, w.now, &sid));
     return sid;
 }
 
@@ -71,7 +71,7 @@ static void prove(const uint8_t *nonce, const char *answer, struct pv_proof_line
 {
     struct pv_proof_line theirs;
     uint8_t key[PV_PROOF_KEY_LEN];
-    assert_int_equal(pv_proof_line_parse(pv_view(answer, strlen(answer) - 1), &theirs), PV_OK);
+    assert_ok(pv_proof_line_parse(pv_view(answer, strlen(answer) - 1), &theirs));
     assert_true(pv_linkkeys_key(w.nodes[0].keys, w.nodes[1].pk, key));
     const struct pv_proof proof = {.key = key,
                                    .opener = w.nodes[0].pk,
@@ -87,8 +87,8 @@ PV_TEST(two_daemons_prove_themselves_and_talk)
 {
     assert_int_equal(pv_linkkeys_state(w.nodes[0].keys, w.nodes[1].pk), PV_LINKKEYS_CONFIRMED);
     for (int i = 0; i < 20; i++) {
-        assert_int_equal(send_text(0, "hello"), PV_OK);
-        assert_int_equal(send_text(1, "hello to you"), PV_OK);
+        assert_ok(send_text(0, "hello"));
+        assert_ok(send_text(1, "hello to you"));
     }
     run_for(PV_S(5));
     assert_conversation(0, true);
@@ -109,7 +109,7 @@ PV_TEST(a_frame_without_a_proof_ends_the_connection)
         "{\"proof\":\"AAECAwQFBgcICQoLDA0ODwABAgMEBQYHCAkKCwwNDg8\"}\n",
     };
     w.network = false; /* node 1 cannot reach the daemon itself */
-    assert_int_equal(send_text(1, "a secret"), PV_OK);
+    assert_ok(send_text(1, "a secret"));
     run_for(PV_S(1));
     for (size_t i = 0; i < PV_ARRAY_LEN(frames); i++) {
         uint32_t sid = dial();
@@ -127,7 +127,7 @@ PV_TEST(plain_text_goes_in_and_nothing_comes_out)
     w.network = false;
     uint32_t sid = dial();
     type_line(sid, "typed by somebody\n");
-    assert_int_equal(send_text(1, "a secret"), PV_OK);
+    assert_ok(send_text(1, "a secret"));
     run_for(PV_S(1));
     assert_int_equal(w.nodes[1].messages, 1);
     assert_int_equal(stored(1, 0)->rec.seq, 0); /* which is how it is told apart */
@@ -142,7 +142,7 @@ static uint32_t dial_from(uint16_t port)
     uint32_t sid = 0;
     memcpy(source.pk, w.nodes[0].pk, sizeof(source.pk));
     source.remote = (struct pv_addr){.family = PV_AF_INET, .ip = {10, 66, 0, 1}, .port = port};
-    assert_int_equal(pv_chatlink_accepted(w.nodes[1].link, &source, w.now, &sid), PV_OK);
+    assert_ok(pv_chatlink_accepted(w.nodes[1].link, &source, w.now, &sid));
     return sid;
 }
 
@@ -243,7 +243,7 @@ PV_TEST(a_stranger_who_only_has_the_port_gets_nothing)
     struct pv_chatlink *link = w.nodes[0].link;
     struct pv_stream_op op;
     w.network = false;
-    assert_int_equal(send_text(0, "a secret"), PV_OK);
+    assert_ok(send_text(0, "a secret"));
     for (size_t i = 0; i < PV_ARRAY_LEN(answers); i++) {
         /* The daemon's attempt, taken out of the world's hands. */
         do {
@@ -282,7 +282,7 @@ PV_TEST(a_proof_counts_for_its_connection_only)
     assert_int_equal(pv_chatlink_counts(w.nodes[1].link).unproven, 1);
     type_proof(first, &proof);
     assert_int_equal(pv_chatlink_counts(w.nodes[1].link).unproven, 1);
-    assert_int_equal(pv_chatlink_say(w.nodes[1].link, w.nodes[0].pk, pv_view("x\n", 2)), PV_OK);
+    assert_ok(pv_chatlink_say(w.nodes[1].link, w.nodes[0].pk, pv_view("x\n", 2)));
 }
 
 PV_TEST(an_acceptors_proof_is_none_of_an_opener)
@@ -292,7 +292,7 @@ PV_TEST(an_acceptors_proof_is_none_of_an_opener)
     uint32_t sid = dial();
     type_proof(sid, &hello);
     const char *answer = heard(sid);
-    assert_int_equal(pv_proof_line_parse(pv_view(answer, strlen(answer) - 1), &echo), PV_OK);
+    assert_ok(pv_proof_line_parse(pv_view(answer, strlen(answer) - 1), &echo));
     echo.has_nonce = false;
     type_proof(sid, &echo);
     assert_true(closes(sid));
@@ -304,7 +304,7 @@ PV_TEST(an_acceptors_proof_is_none_of_an_opener)
 
 PV_TEST(another_life_of_the_daemon_needs_another_proof)
 {
-    assert_int_equal(send_text(0, "one"), PV_OK);
+    assert_ok(send_text(0, "one"));
     run_for(PV_S(2));
     assert_int_equal(w.nodes[1].messages, 1);
     /* Node 0's machine dies; its end of the connection stays open for node 1. */
@@ -319,7 +319,7 @@ PV_TEST(another_life_of_the_daemon_needs_another_proof)
     tell_secrets(0);
     assert_true(closes(sid));
     run_for(PV_S(2));
-    assert_int_equal(send_text(1, "two"), PV_OK);
+    assert_ok(send_text(1, "two"));
     run_for(PV_S(5));
     assert_int_equal(w.nodes[0].messages, 1);
 }
@@ -330,7 +330,7 @@ PV_TEST(nothing_is_opened_before_there_is_a_key)
     w.nodes[1].mute = true;
     start(0);
     online(0, true);
-    assert_int_equal(send_text(0, "hello"), PV_OK);
+    assert_ok(send_text(0, "hello"));
     run_for(PV_S(100));
     assert_int_equal(w.nodes[0].opens, 0);
     w.nodes[1].mute = false;
@@ -347,8 +347,8 @@ PV_TEST(nothing_is_taken_of_an_older_daemon_until_it_is_updated)
         start(i);
     }
     both_online();
-    assert_int_equal(send_text(0, "from the old one"), PV_OK);
-    assert_int_equal(send_text(1, "from the new one"), PV_OK);
+    assert_ok(send_text(0, "from the old one"));
+    assert_ok(send_text(1, "from the new one"));
     run_for(PV_S(100));
     assert_int_equal(w.nodes[1].messages, 0);
     assert_int_equal(w.nodes[0].messages, 0);
@@ -384,18 +384,18 @@ static bool is_there(uint32_t sid)
 PV_TEST(many_connections_of_some_keep_nobody_out)
 {
     uint32_t sid = 0, honest = 0;
-    assert_int_equal(connect_as(200, &honest), PV_OK);
+    assert_ok(connect_as(200, &honest));
     for (uint8_t round = 0; round < 20; round++) {
         for (uint8_t bad = 0; bad < 32; bad++) {
             w.now += PV_MS(1);
-            assert_int_equal(connect_as((uint8_t)(100 + bad), &sid), PV_OK);
+            assert_ok(connect_as((uint8_t)(100 + bad), &sid));
         }
     }
     assert_true(is_there(honest));
-    assert_int_equal(connect_as(201, &sid), PV_OK);
+    assert_ok(connect_as(201, &sid));
     assert_true(is_there(sid));
     /* And the daemons still find a place. */
-    assert_int_equal(send_text(0, "from the daemon"), PV_OK);
+    assert_ok(send_text(0, "from the daemon"));
     run_for(PV_S(3));
     assert_string_equal(w.nodes[1].last_text, "from the daemon");
 }
@@ -432,24 +432,24 @@ PV_TEST(members_that_talk_leave_room_for_what_this_node_has_to_say)
     uint32_t sid, first = 0;
     pv_ns now = PV_S(1000);
     pv_jobqueue_init(&queue, &cfg.rng, NULL);
-    assert_int_equal(pv_chatlink_new(&link, &cfg, now), PV_OK);
+    assert_ok(pv_chatlink_new(&link, &cfg, now));
     know_the_backlog(&queue, now);
     for (unsigned i = 0; i < PV_CHATLINK_MAX_CONNS; i++, now += PV_MS(1)) {
         source.pk[0] = 2;
         source.pk[1] = (uint8_t)i;
-        assert_int_equal(pv_chatlink_accepted(link, &source, now, &sid), PV_OK);
+        assert_ok(pv_chatlink_accepted(link, &source, now, &sid));
         pv_chatlink_handle_bytes(link, sid, pv_view(line, sizeof(line) - 1), 1, now);
         first = first == 0 ? sid : first;
     }
     source.pk[0] = 3;
     assert_int_equal(pv_chatlink_accepted(link, &source, now, &sid), PV_ERR_LIMIT);
     source.pk[0] = 4;
-    assert_int_equal(pv_chatlink_peer_online(link, source.pk, "bob", &addr, now), PV_OK);
-    assert_int_equal(pv_chatlink_want(link, source.pk, now), PV_OK);
-    assert_int_equal(pv_streams_next_op(&streams, &op), PV_OK);
+    assert_ok(pv_chatlink_peer_online(link, source.pk, "bob", &addr, now));
+    assert_ok(pv_chatlink_want(link, source.pk, now));
+    assert_ok(pv_streams_next_op(&streams, &op));
     assert_int_equal(op.type, PV_STREAM_CLOSE);
     assert_int_equal(pv_sid_local(op.sid), first); /* it was silent longest */
-    assert_int_equal(pv_streams_next_op(&streams, &op), PV_OK);
+    assert_ok(pv_streams_next_op(&streams, &op));
     assert_int_equal(op.type, PV_STREAM_OPEN);
     assert_true(pv_addr_equal_ip(&op.addr, &addr));
     pv_chatlink_free(link);

@@ -85,7 +85,7 @@ static void connect_member(size_t i)
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "anna"};
     pk_of(i, source.pk);
     w.members[i] = (struct member){.closed = false};
-    assert_int_equal(pv_chatlink_accepted(w.link, &source, w.now, &w.members[i].sid), PV_OK);
+    assert_ok(pv_chatlink_accepted(w.link, &source, w.now, &w.members[i].sid));
     /* It says something that only daemons say: its place is not one of those for strangers. */
     const char *hello = "{\"noted\":\"AAAAAAAAAAAAAAAAAAAAAA\"}\n";
     pv_chatlink_handle_bytes(w.link, w.members[i].sid, pv_view(hello, strlen(hello)), 1, w.now);
@@ -105,7 +105,7 @@ static void say(size_t i)
     size_t len = 0;
     m->said++;
     memcpy(id, &m->said, sizeof(m->said));
-    assert_int_equal(pv_chat_write_message(id, m->said, 1, w.text, w.line, &len), PV_OK);
+    assert_ok(pv_chat_write_message(id, m->said, 1, w.text, w.line, &len));
     m->unstored += TEXT;
     pv_chatlink_handle_bytes(w.link, m->sid, pv_view(w.line, len), 1, w.now);
     drain();
@@ -184,7 +184,7 @@ void test_before_each(void)
     pv_jobqueue_init(&w.queue, &cfg.rng, NULL);
     cfg.own_pk[0] = 1; /* members' second byte is not 0 */
     memset(w.text, 'x', TEXT);
-    assert_int_equal(pv_chatlink_new(&w.link, &cfg, w.now), PV_OK);
+    assert_ok(pv_chatlink_new(&w.link, &cfg, w.now));
     drain();
     answer_all();
 }
@@ -271,7 +271,7 @@ PV_TEST(plain_text_waits_although_its_stream_has_ended)
         flood(i, FLOOD);
     /* A user of one of their machines. */
     pk_of(0, source.pk);
-    assert_int_equal(pv_chatlink_accepted(w.link, &source, w.now, &nc->sid), PV_OK);
+    assert_ok(pv_chatlink_accepted(w.link, &source, w.now, &nc->sid));
     for (; lines < FLOOD && !is_full(HOSTILE); lines++) {
         w.text[TEXT - 1] = '\n';
         pv_chatlink_handle_bytes(w.link, nc->sid, pv_view(w.text, TEXT), 1, w.now);
@@ -346,7 +346,7 @@ PV_TEST(a_stored_copy_has_no_room_beyond_the_share_either)
     for (size_t i = 0; i < HOSTILE; i++)
         flood(i, FLOOD);
     assert_int_equal(take_copy(0), PV_ERR_LIMIT);
-    assert_int_equal(take_copy(HOSTILE), PV_OK);
+    assert_ok(take_copy(HOSTILE));
 }
 
 /* As much as one may have in memory at all, whatever the others' room. */

@@ -93,7 +93,7 @@ static uint8_t *make_box(uint8_t id, size_t *ret_len)
     memcpy(route.network_id, pv_roster_network_id(node->node.roster), sizeof(route.network_id));
     memcpy(route.from, chat.bob_keys.pk, sizeof(route.from));
     memcpy(route.to, node->identity.sign_pk, sizeof(route.to));
-    assert_int_equal(pv_parcel_seal(&route, &keys, &node->node.rng, &parcel, box, ret_len), PV_OK);
+    assert_ok(pv_parcel_seal(&route, &keys, &node->node.rng, &parcel, box, ret_len));
     return box;
 }
 
@@ -178,7 +178,7 @@ PV_TEST_IN(a_copy_can_be_opened_by_its_receiver_alone, start, stop)
     memcpy(route.from, node->identity.sign_pk, sizeof(route.from));
     memcpy(route.to, chat.bob_keys.pk, sizeof(route.to));
     memcpy(bob.pk, chat.bob_pk, sizeof(bob.pk));
-    assert_int_equal(pv_parcel_open(&route, &bob, m->u.keep.box, buf, &parcel), PV_OK);
+    assert_ok(pv_parcel_open(&route, &bob, m->u.keep.box, buf, &parcel));
     assert_int_equal(parcel.text.len, 5);
     assert_memory_equal(parcel.text.ptr, "hello", 5);
     uint8_t wrong[PV_DH_LEN];
@@ -379,7 +379,7 @@ PV_TEST_IN(a_long_hybrid_copy_to_a_former_key_is_opened, start, stop)
     uint8_t cert[PV_SEALING_CERT_LEN];
     const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
     change_key_twice();
-    assert_int_equal(pv_sealing_certify(&kem_double, node->identity.sign_sk, cert), PV_OK);
+    assert_ok(pv_sealing_certify(&kem_double, node->identity.sign_sk, cert));
     set_online(true);
     memset(sealed_text, 'x', PV_CHAT_TEXT_MAX);
     sealed_to = node->identity.others[2].pk;
@@ -401,7 +401,7 @@ PV_TEST_IN(a_hybrid_copy_is_read_or_left_where_it_is, start, stop)
 {
     uint8_t cert[PV_SEALING_CERT_LEN];
     const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
-    assert_int_equal(pv_sealing_certify(&kem_double, node->identity.sign_sk, cert), PV_OK);
+    assert_ok(pv_sealing_certify(&kem_double, node->identity.sign_sk, cert));
     set_online(true);
     sealed_hybrid = &to;
     hand_over(17, false);

@@ -79,8 +79,8 @@ PV_TEST(the_inbox_is_marked_read_unless_one_only_peeks)
     r->msgs[0].outgoing = r->msgs[1].outgoing = false;
     fake_chat_answer(&chat, job, PV_OK, r);
     const char *reply = fake_ctl_reply(node, chat.client);
-    assert_non_null(strstr(reply, "\"from\":\"bob\""));
-    assert_non_null(strstr(reply, "\"to\":\"alice\""));
+    assert_has(reply, "\"from\":\"bob\"");
+    assert_has(reply, "\"to\":\"alice\"");
 
     say("{\"id\":2,\"cmd\":\"inbox\",\"peer\":\"bob\",\"peek\":true}");
     job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
@@ -182,15 +182,15 @@ PV_TEST(a_name_that_changed_hands_is_said)
     memcpy(r->msgs[2].peer, other.pk, sizeof(r->msgs[2].peer));
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_HISTORY), PV_OK, r);
     char key[PV_B64_LEN(32) + 1], want[96];
-    assert_int_equal(pv_b64url_encode(pv_view(chat.bob_keys.pk, 32), key, sizeof(key)), PV_OK);
+    assert_ok(pv_b64url_encode(pv_view(chat.bob_keys.pk, 32), key, sizeof(key)));
     const char *reply = fake_ctl_reply(node, chat.client);
     snprintf(want, sizeof(want), "\"from_former\":\"%s\"", key);
-    assert_non_null(strstr(reply, want));
+    assert_has(reply, want);
     snprintf(want, sizeof(want), "\"to_former\":\"%s\"", key);
-    assert_non_null(strstr(reply, want));
+    assert_has(reply, want);
     assert_null(
         strstr(strstr(reply, want) + strlen(want), "_former")); /* the third is the new one's */
-    assert_null(strstr(reply, "changed"));
+    assert_lacks(reply, "changed");
     /* The conversation with the new one says since when, and who it was before. */
     say("{\"id\":2,\"cmd\":\"history\",\"peer\":\"bob\"}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
@@ -198,9 +198,9 @@ PV_TEST(a_name_that_changed_hands_is_said)
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(other.pk, 1));
     reply = fake_ctl_reply(node, chat.client);
     snprintf(want, sizeof(want), ",\"key\":\"%s\"}", key);
-    assert_non_null(strstr(reply, "\"changed\":{\"since\":"));
-    assert_non_null(strstr(reply, want));
-    assert_null(strstr(reply, "_former"));
+    assert_has(reply, "\"changed\":{\"since\":");
+    assert_has(reply, want);
+    assert_lacks(reply, "_former");
     /* The one before by the short form of its key, as everything that names it shows it. */
     char brief[PV_KEY_SHORT_BUF], ask[128];
     snprintf(ask, sizeof(ask), "{\"id\":4,\"cmd\":\"history\",\"peer\":\"%s\"}",
@@ -220,7 +220,7 @@ PV_TEST(a_name_that_changed_hands_is_said)
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_INBOX), PV_OK, r);
     reply = fake_ctl_reply(node, chat.client);
     snprintf(want, sizeof(want), ",\"former\":\"%s\",\"another_since\":", key);
-    assert_non_null(strstr(reply, want));
+    assert_has(reply, want);
 }
 
 PV_TEST(a_store_that_fails_is_said)

@@ -129,9 +129,8 @@ static void joins_by(const struct keys *invite, unsigned seed, const char *name,
 {
     const struct keys k = keys_of(seed);
     fake_node_add(node, make_member(&node->world, invite, &k, name, ip));
-    assert_int_equal(pv_peers_add_member(node->node.peers,
-                                         pv_roster_by_node(node->node.roster, k.pk), node->now),
-                     PV_OK);
+    assert_ok(pv_peers_add_member(node->node.peers, pv_roster_by_node(node->node.roster, k.pk),
+                                  node->now));
     fake_peers_settle(&chat.peers);
 }
 

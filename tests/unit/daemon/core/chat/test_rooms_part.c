@@ -146,7 +146,7 @@ PV_TEST(a_client_that_waits_behind_one_that_cannot_be_stored_is_told_what_to_do)
     say("{\"id\":2,\"cmd\":\"room_create\",\"room\":\"band\"}");
     fake_chat_answer(&chat, crew, PV_ERR_NO_SPACE, NULL);
     const char *reply = fake_ctl_reply(node, chat.client);
-    assert_non_null(strstr(reply, "room: given up before the store answered: look whether"));
+    assert_has(reply, "room: given up before the store answered: look whether");
     pv_job_free(fake_chat_job(&chat, PV_CHATJOB_ROOM));
 }
 
@@ -159,11 +159,11 @@ PV_TEST(members_are_shown_as_present_by_the_one_answer_to_that)
     assert_reply(node, chat.client, "\"ok\":true");
     say("{\"id\":3,\"cmd\":\"room_members\",\"room\":\"crew\"}");
     const char *reply = fake_ctl_reply(node, chat.client);
-    assert_non_null(strstr(reply, "\"online\":false"));
+    assert_has(reply, "\"online\":false");
     fake_peers_reach(&chat.peers, chat.bob); /* without a coordinator */
     say("{\"id\":4,\"cmd\":\"room_members\",\"room\":\"crew\"}");
     reply = fake_ctl_reply(node, chat.client);
-    assert_null(strstr(reply, "\"online\":false"));
+    assert_lacks(reply, "\"online\":false");
 }
 
 /* Another machine may be called bob today. */
@@ -186,7 +186,7 @@ static void bob_says(const char *line)
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};
     uint32_t sid;
     memcpy(source.pk, chat.bob_keys.pk, sizeof(source.pk));
-    assert_int_equal(pv_chatlink_accepted(node->node.chat.link, &source, node->now, &sid), PV_OK);
+    assert_ok(pv_chatlink_accepted(node->node.chat.link, &source, node->now, &sid));
     pv_chatlink_handle_bytes(node->node.chat.link, sid, pv_view(line, strlen(line)), 1, node->now);
     fake_peers_settle(&chat.peers);
 }
@@ -199,7 +199,7 @@ PV_TEST(a_sleep_ends_nobody_s_time)
     change("{\"id\":2,\"cmd\":\"room_invite\",\"room\":\"crew\",\"peer\":\"bob\"}");
     const struct pv_rooms_say text = {.room = pv_rooms_find(node->node.chat.rooms, "crew", false),
                                       .text = "hello"};
-    assert_int_equal(pv_b64url_encode(pv_view(text.room, PV_ROOM_ID_LEN), id, sizeof(id)), PV_OK);
+    assert_ok(pv_b64url_encode(pv_view(text.room, PV_ROOM_ID_LEN), id, sizeof(id)));
     pv_key_format(node->identity.sign_pk, own);
     /* Bob says that our log is longer, and may show a text of it within a minute. */
     snprintf(line, sizeof(line), "{\"room\":\"%s\",\"digest\":\"%s\",\"have\":[[\"%s\",9]]}\n", id,
@@ -211,7 +211,7 @@ PV_TEST(a_sleep_ends_nobody_s_time)
     fake_peers_settle(&chat.peers);
     assert_int_equal(pv_rooms_say(node->node.chat.rooms, 1, &text, 1, node->now), PV_ERR_STATE);
     node->now += PV_S(60);
-    assert_int_equal(pv_rooms_say(node->node.chat.rooms, 1, &text, 1, node->now), PV_OK);
+    assert_ok(pv_rooms_say(node->node.chat.rooms, 1, &text, 1, node->now));
 }
 
 PV_TEST(a_peer_that_sends_nonsense_is_cut_off)
@@ -219,7 +219,7 @@ PV_TEST(a_peer_that_sends_nonsense_is_cut_off)
     struct pv_stream_op op;
     load();
     bob_says("{\"room\":\"what\"}\n");
-    assert_int_equal(pv_streams_next_op(&node->node.streams, &op), PV_OK);
+    assert_ok(pv_streams_next_op(&node->node.streams, &op));
     assert_int_equal(op.type, PV_STREAM_CLOSE);
     assert_int_equal(fake_node_drops(node, "room-frame"), 1);
     assert_int_equal(fake_node_drops(node, "room-flood"), 0);

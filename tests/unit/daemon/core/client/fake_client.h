@@ -90,7 +90,7 @@ static inline void fake_far_init(struct fake_peers *x, struct fake_far *far, uns
     fake_node_add(&x->f, make_member_f(&x->f.world, &x->f.world.creator, &k, &m));
     const struct pv_member *member = pv_roster_by_name(x->f.node.roster, name);
     assert_non_null(member);
-    assert_int_equal(pv_peers_add_member(x->f.node.peers, member, x->f.now), PV_OK);
+    assert_ok(pv_peers_add_member(x->f.node.peers, member, x->f.now));
     far->peer = pv_peers_by_pk(x->f.node.peers, member->node);
     assert_non_null(far->peer);
 }
@@ -106,12 +106,12 @@ static inline void fake_far_begin(struct fake_peers *x, const struct pv_wg_devic
     struct pv_wg_initiation in;
     cfg.takes[PV_SUITE_CHACHA] = true;
     pv_dh_public(x->f.identity.dh_sk, cfg.remote_pk);
-    assert_int_equal(pv_session_new(&s, &cfg), PV_OK);
+    assert_ok(pv_session_new(&s, &cfg));
     pv_session_set_reach(s, PV_SESSION_BY_UDP, x->f.now);
     pv_session_want(s, x->f.now);
-    assert_int_equal(pv_session_poll_transmit(s, 77, x->f.node.wall.us, x->f.now, &out), PV_OK);
-    assert_int_equal(pv_wgmsg_identify(&x->device, pv_view(out.msg, out.len), &in), PV_OK);
-    assert_int_equal(pv_peer_handle_initiation(p, &in, from, x->f.now), PV_OK);
+    assert_ok(pv_session_poll_transmit(s, 77, x->f.node.wall.us, x->f.now, &out));
+    assert_ok(pv_wgmsg_identify(&x->device, pv_view(out.msg, out.len), &in));
+    assert_ok(pv_peer_handle_initiation(p, &in, from, x->f.now));
     pv_peers_touch(x->f.node.peers, p, x->f.now);
     pv_session_free(s);
 }

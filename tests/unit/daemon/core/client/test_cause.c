@@ -117,7 +117,7 @@ PV_TEST(a_member_that_is_being_reached_is_given_time)
 PV_TEST(a_static_peer_needs_something_to_send)
 {
     const struct pv_static_peer conf = {.name = "phone", .public_key = {9}};
-    assert_int_equal(pv_peers_add_static(x.f.node.peers, &conf, x.f.now), PV_OK);
+    assert_ok(pv_peers_add_static(x.f.node.peers, &conf, x.f.now));
     bob = pv_peers_find(x.f.node.peers, "phone");
     assert_non_null(bob);
     expect_cause("no endpoint is configured for phone, and it has not called us");
@@ -175,12 +175,12 @@ static void bob_shakes_hands(void)
     struct pv_session_config cfg = {
         .device = &dev, .member = true, .takes = {true, true}, .rng = x.f.node.rng};
     memcpy(cfg.remote_pk, x.device.keys.pk, sizeof(cfg.remote_pk));
-    assert_int_equal(pv_session_new(&theirs, &cfg), PV_OK);
+    assert_ok(pv_session_new(&theirs, &cfg));
     pv_session_set_reach(theirs, PV_SESSION_BY_UDP, x.f.now);
     pv_session_want(theirs, x.f.now);
-    assert_int_equal(pv_session_poll_transmit(theirs, 77, x.f.node.wall.us, x.f.now, &tx), PV_OK);
-    assert_int_equal(pv_wgmsg_identify(&x.device, pv_view(tx.msg, tx.len), &in), PV_OK);
-    assert_int_equal(pv_peer_handle_initiation(bob, &in, &from, x.f.now), PV_OK);
+    assert_ok(pv_session_poll_transmit(theirs, 77, x.f.node.wall.us, x.f.now, &tx));
+    assert_ok(pv_wgmsg_identify(&x.device, pv_view(tx.msg, tx.len), &in));
+    assert_ok(pv_peer_handle_initiation(bob, &in, &from, x.f.now));
     pv_peer_settle(bob, x.f.now);
     assert_int_equal(bob->talk->n_out, 1);
     const struct pv_fp_punt proven = {.kind = PV_FP_PUNT_KEYS_CONFIRMED,

@@ -102,7 +102,7 @@ PV_TEST(a_server_for_this_node_alone_answers_nobody_else)
     assert_true(ask(&bob, "bob.home.p2p", PV_DNS_A));
     pv_part_free(&pv_part_dns, x.f.self);
     x.f.cfg.dns = PV_DNS_PROGRAMS;
-    assert_int_equal(pv_part_make(&pv_part_dns, &x.f.node, &x.f.cfg, x.f.now, &x.f.self), PV_OK);
+    assert_ok(pv_part_make(&pv_part_dns, &x.f.node, &x.f.cfg, x.f.now, &x.f.self));
     x.f.node.parts[0].self = x.f.self;
     assert_false(ask(&bob, "bob.home.p2p", PV_DNS_A));
     assert_true(ask(&own, "bob.home.p2p", PV_DNS_A));
@@ -137,7 +137,7 @@ PV_TEST(malformed_questions_are_told_so_or_nothing)
 static void carry_bob(void)
 {
     const struct pv_member *m = pv_roster_by_name(x.f.node.roster, "bob");
-    assert_int_equal(pv_peers_set_guest(x.f.node.peers, m, true, x.f.now), PV_OK);
+    assert_ok(pv_peers_set_guest(x.f.node.peers, m, true, x.f.now));
     x.f.node.host.plan.resolvers[0] = pv_addr4(127, 0, 0, 53, 0);
     x.f.node.host.plan.resolvers[1] = pv_addr4(192, 0, 2, 53, 0);
 }

@@ -83,7 +83,7 @@ PV_TEST(status_has_the_share_of_every_part)
     expect_status("the printer is on fire: call somebody");
     expect_status("something happened");
     expect_status("\"forged\":3");
-    assert_null(strstr(fake_ctl_output, "never-happened"));
+    assert_lacks(fake_ctl_output, "never-happened");
     expect_status("\"state\":\"connecting\"");
 }
 
@@ -127,7 +127,7 @@ PV_TEST(the_newest_reports_are_kept)
     for (unsigned i = 0; i < PV_NODE_SOURCE_REPORTS + 2; i++)
         report(PV_FROM_STATEMENTS, "report", i);
     ask_status(PV_OK);
-    assert_null(strstr(fake_ctl_output, "report 1."));
+    assert_lacks(fake_ctl_output, "report 1.");
     const char *oldest = strstr(fake_ctl_output, "report 2.");
     const char *newest = strstr(fake_ctl_output, "report 9.");
     assert_true(oldest != NULL && newest != NULL && oldest < newest);
@@ -143,7 +143,7 @@ PV_TEST(a_source_with_many_reports_hides_no_others)
     expect_status("bob differs 0.");
     expect_status("refused 99.");
     expect_status("replaced 0.");
-    assert_null(strstr(fake_ctl_output, "refused 91."));
+    assert_lacks(fake_ctl_output, "refused 91.");
 }
 
 PV_TEST(reports_that_repeat_are_counted)
@@ -190,7 +190,7 @@ PV_TEST(ports_that_others_have_are_told)
     ask_status(PV_OK);
     expect_status("\"aead_ns\":[]");
     expect_status("another program listens at port 2047");
-    assert_null(strstr(fake_ctl_output, "2048"));
+    assert_lacks(fake_ctl_output, "2048");
     d.no_chat = false;
     d.no_files = true;
     d.aead_ns[PV_SUITE_CHACHA] = 812;
@@ -211,7 +211,7 @@ PV_TEST(metrics_have_the_share_of_every_part)
     pv_info_set_datapath(&x.f.node, &d);
     pv_info_set_process(&x.f.node, &(struct pv_metrics_process){.fds = 5});
     fake_peers_member(&x, 7, "bob", 7);
-    assert_int_equal(pv_info_metrics(&x.f.node, x.f.now, &text, &len), PV_OK);
+    assert_ok(pv_info_metrics(&x.f.node, x.f.now, &text, &len));
     assert_int_equal(strlen(text), len);
     struct grammar *g = grammar_read(text);
     free(text);
@@ -245,8 +245,8 @@ PV_TEST(peers_without_the_coordinator_are_marked_as_remembered)
     x.f.node.online = true;
     fake_client_ask(&x, client, "\"cmd\":\"peers\"");
     const char *all = fake_client_read(&x, client);
-    assert_null(strstr(all, "\"code\""));
-    assert_non_null(strstr(all, "\"bob\""));
+    assert_lacks(all, "\"code\"");
+    assert_has(all, "\"bob\"");
 }
 
 /* Names and addresses are what people and firewalls know machines by. */
@@ -265,10 +265,10 @@ PV_TEST(peers_say_whose_a_name_and_an_address_were)
     x.f.node.online = true;
     fake_client_ask(&x, client, "\"cmd\":\"peers\"");
     const char *all = fake_client_read(&x, client);
-    assert_non_null(strstr(all, name_of));
-    assert_non_null(strstr(all, ip4_of));
-    assert_null(strstr(strstr(all, name_of) + 1, name_of));
-    assert_null(strstr(strstr(all, ip4_of) + 1, ip4_of));
+    assert_has(all, name_of);
+    assert_has(all, ip4_of);
+    assert_lacks(strstr(all, name_of) + 1, name_of);
+    assert_lacks(strstr(all, ip4_of) + 1, ip4_of);
 }
 
 /* In a large network the coordinator is asked who is there; it may go before it answers. */
@@ -344,7 +344,7 @@ PV_TEST(a_reload_is_asked_of_the_shell_once)
     assert_int_equal(pv_info_take_reload(&x.f.node), PV_ERR_AGAIN);
     fake_client_ask(&x, client, "\"cmd\":\"reload\"");
     assert_string_equal(fake_client_read(&x, client), "");
-    assert_int_equal(pv_info_take_reload(&x.f.node), PV_OK);
+    assert_ok(pv_info_take_reload(&x.f.node));
     assert_int_equal(pv_info_take_reload(&x.f.node), PV_ERR_AGAIN);
     /* A second one must not be answered with what the first one found. */
     fake_client_ask(&x, client, "\"cmd\":\"reload\"");
@@ -354,7 +354,7 @@ PV_TEST(a_reload_is_asked_of_the_shell_once)
     expect_said("\"file\":\"/c\",\"changed\":[\"[chat] keep\",\"[log] level\"],"
                 "\"restart\":[\"[interface] port\"]");
     fake_client_ask(&x, client, "\"cmd\":\"reload\"");
-    assert_int_equal(pv_info_take_reload(&x.f.node), PV_OK);
+    assert_ok(pv_info_take_reload(&x.f.node));
     pv_info_reloaded(&x.f.node, &bad);
     expect_said("reload: nothing is changed: /c:4: level: no such level");
 }

@@ -19,8 +19,7 @@ static void expect_written(size_t n, int status)
         assert_null(job->u.names.bytes);
     } else {
         struct pv_names names;
-        assert_int_equal(pv_names_open(pv_view(job->u.names.bytes, job->u.names.len), &names),
-                         PV_OK);
+        assert_ok(pv_names_open(pv_view(job->u.names.bytes, job->u.names.len), &names));
         assert_int_equal(names.n, n);
         assert_string_equal(names.network, "home");
     }
@@ -71,8 +70,8 @@ static void expect_file(size_t n, bool recent)
     struct pv_names names;
     assert_non_null(job);
     assert_int_equal(job->u.names.recent, recent);
-    assert_int_equal(pv_names_open(pv_view(job->u.names.bytes, job->u.names.len), &names), PV_OK);
-    assert_int_equal(pv_names_check(&names), PV_OK);
+    assert_ok(pv_names_open(pv_view(job->u.names.bytes, job->u.names.len), &names));
+    assert_ok(pv_names_check(&names));
     assert_int_equal(names.n, n);
     fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
 }

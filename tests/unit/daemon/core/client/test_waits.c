@@ -33,7 +33,7 @@ static struct pv_inband_echo take_echo(void)
     struct pv_view body;
     struct pv_inband_echo echo;
     assert_true(fake_peers_told(&x, NULL, PV_INBAND_ECHO, &body));
-    assert_int_equal(pv_inband_echo_parse(body, &echo), PV_OK);
+    assert_ok(pv_inband_echo_parse(body, &echo));
     return echo;
 }
 
@@ -41,7 +41,7 @@ static void give_echo(struct pv_peer *from, struct pv_inband_echo echo)
 {
     uint8_t body[PV_INBAND_PART_MAX];
     size_t len;
-    assert_int_equal(pv_inband_echo_build(&echo, body, sizeof(body), &len), PV_OK);
+    assert_ok(pv_inband_echo_build(&echo, body, sizeof(body), &len));
     assert_int_equal(pv_part_waits.inband[0].type, PV_INBAND_ECHO);
     pv_part_waits.inband[0].take(x.f.self, from, pv_view(body, len), x.f.now);
     fake_peers_settle(&x);
@@ -89,8 +89,8 @@ PV_TEST(an_echo_without_an_answer_is_lost_after_five_seconds)
     expect_silence();
     fake_node_wait(&x.f, PV_MS(200));
     const char *said = fake_client_read(&x, client);
-    assert_non_null(strstr(said, "\"event\":\"timeout\",\"seq\":1"));
-    assert_non_null(strstr(said, "\"sent\":1,\"received\":0"));
+    assert_has(said, "\"event\":\"timeout\",\"seq\":1");
+    assert_has(said, "\"sent\":1,\"received\":0");
 }
 
 PV_TEST(a_ping_wants_a_path_and_gives_up_after_half_a_minute)

@@ -82,12 +82,12 @@ void test_before_each(void)
     bob = fake_peers_member(&x, 7, "bob", 7);
     x.f.node.online = true;
     fake_node_start(&x.f);
-    assert_int_equal(pv_part_make(&pv_part_hardnat, &x.f.node, &x.f.cfg, x.f.now, &hardnat), PV_OK);
-    assert_int_equal(pv_part_make(&pv_part_recall, &x.f.node, &x.f.cfg, x.f.now, &recall), PV_OK);
+    assert_ok(pv_part_make(&pv_part_hardnat, &x.f.node, &x.f.cfg, x.f.now, &hardnat));
+    assert_ok(pv_part_make(&pv_part_recall, &x.f.node, &x.f.cfg, x.f.now, &recall));
     x.f.node.parts[1] = (struct pv_part_slot){&pv_part_hardnat, hardnat};
     x.f.node.parts[2] = (struct pv_part_slot){&pv_part_recall, recall};
     x.f.node.n_parts = 3;
-    assert_int_equal(pv_relayway_new(&x.f.node.ways.relays[0], 0, &x.f.node.rng), PV_OK);
+    assert_ok(pv_relayway_new(&x.f.node.ways.relays[0], 0, &x.f.node.rng));
     client = fake_client_open(&x);
 }
 
@@ -197,7 +197,7 @@ PV_TEST(blocked_udp_is_told_where_it_matters)
 
 PV_TEST(a_relay_that_is_not_reached_is_named)
 {
-    assert_int_equal(pv_relayway_new(&x.f.node.ways.relays[2], 2, &x.f.node.rng), PV_OK);
+    assert_ok(pv_relayway_new(&x.f.node.ways.relays[2], 2, &x.f.node.rng));
     expect_not("cannot reach the relay");
     pv_relayway_failed(x.f.node.ways.relays[2], "its name is not found");
     expect("  cannot reach the relay relay2: its name is not found");

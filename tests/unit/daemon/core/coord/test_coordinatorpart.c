@@ -360,7 +360,7 @@ PV_TEST_IN(a_list_of_none_ends_what_was_tried, start, coordpart_stop)
     list_len = 0;
     connect_as(PV_CTL_MEMBER);
     assert_int_equal(pv_coordclient_state(node.node.coord), PV_COORDCLIENT_STOPPED);
-    assert_int_equal(pv_streams_next_op(&node.node.streams, &op), PV_OK);
+    assert_ok(pv_streams_next_op(&node.node.streams, &op));
     assert_int_equal(op.type, PV_STREAM_CLOSE);
 }
 
@@ -392,15 +392,15 @@ static void say(struct pv_ctl_msg msg)
 {
     static uint8_t text[PV_CTL_TEXT_MAX];
     size_t len;
-    assert_int_equal(pv_ctl_build(&msg, text, sizeof(text), &len), PV_OK);
-    assert_int_equal(pv_control_send(server, pv_view(text, len)), PV_OK);
+    assert_ok(pv_ctl_build(&msg, text, sizeof(text), &len));
+    assert_ok(pv_control_send(server, pv_view(text, len)));
 }
 
 static void become_hybrid(struct pv_view ek)
 {
     uint8_t ct[PV_KEM_CT_LEN];
     struct pv_control_keys keys;
-    assert_int_equal(pv_control_answer(server, &kem_double, &node.node.rng, ek, ct, &keys), PV_OK);
+    assert_ok(pv_control_answer(server, &kem_double, &node.node.rng, ek, ct, &keys));
     say((struct pv_ctl_msg){.kind = PV_CTL_PUSH,
                             .type = PV_CTL_HYBRID,
                             .u.hybrid = {.mlkem768 = pv_view(ct, sizeof(ct))}});
@@ -416,12 +416,12 @@ static void exchange(uint32_t sid, const struct pv_ctl_welcome *welcome)
     uint8_t copy[4096];
     size_t n;
     if (out.len > 0) {
-        assert_int_equal(pv_control_handle_bytes(server, out, &n), PV_OK);
+        assert_ok(pv_control_handle_bytes(server, out, &n));
         stream->wrote(client, sid, n, node.now);
     }
     while (pv_control_poll_message(server, &text) == PV_OK) {
         struct pv_ctl_msg *req;
-        assert_int_equal(pv_ctl_parse(text, &req), PV_OK);
+        assert_ok(pv_ctl_parse(text, &req));
         struct pv_ctl_msg m = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME, .id = req->id};
         if (server_is_able && req->u.hello.mlkem768.len > 0)
             become_hybrid(req->u.hello.mlkem768);
@@ -444,7 +444,7 @@ static void let_in(uint32_t sid, const struct pv_ctl_welcome *welcome)
 {
     uint8_t dh[32];
     pv_sign_sk_to_dh(node.world.coordinator.sk, dh);
-    assert_int_equal(pv_control_new_server(&server, dh, NULL, &node.node.rng), PV_OK);
+    assert_ok(pv_control_new_server(&server, dh, NULL, &node.node.rng));
     pv_part_coordinator.streams[0].connected(node.node.coord, sid, node.now);
     for (int i = 0; i < 4; i++)
         exchange(sid, welcome);
@@ -480,7 +480,7 @@ static int stop_server(void **state)
 static bool has_server(const char *text)
 {
     struct pv_addr want;
-    assert_int_equal(pv_addr_parse(text, &want), PV_OK);
+    assert_ok(pv_addr_parse(text, &want));
     for (size_t i = 0; i < node.node.coord_info.n_servers; i++) {
         if (pv_addr_equal(&node.node.coord_info.servers[i], &want))
             return true;
@@ -537,7 +537,7 @@ static void be_at(const char *host)
     struct pv_link_addr *l = &node.node.host.links[0];
     node.node.host.n_links = 1;
     *l = (struct pv_link_addr){.up = true};
-    assert_int_equal(pv_addr_parse_ip(host, &l->addr.base), PV_OK);
+    assert_ok(pv_addr_parse_ip(host, &l->addr.base));
 }
 
 /* Its network's NAT64 leads to servers that are named by IPv4 alone. */
@@ -623,7 +623,7 @@ PV_TEST_IN(a_coordinator_that_stops_being_hybrid_is_named, start, stop_server)
             assert_true(fake_node_has_problem(&node, LOST));
         } else {
             assert_false(node.node.online);
-            assert_non_null(strstr(node.node.coord_info.error, "it was hybrid"));
+            assert_has(node.node.coord_info.error, "it was hybrid");
         }
         meet_again(true);
         assert_true(node.node.online && is_shown_as("hybrid"));

@@ -129,10 +129,10 @@ PV_TEST(no_way_to_the_only_kind_of_address_is_said)
         "no route to the coordinator's IPv4 address, and no IPv6 address of it is known",
         "no route to the coordinator's IPv6 address, and no IPv4 address of it is known"};
     for (int v6 = 0; v6 < 2; v6++) {
-        assert_non_null(strstr(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, false), only[v6]));
-        assert_null(strstr(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, true), "is known"));
-        assert_non_null(strstr(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, true),
-                               v6 ? "has it IPv6?" : "has it IPv4?"));
+        assert_has(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, false), only[v6]);
+        assert_lacks(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, true), "is known");
+        assert_has(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, true),
+                   v6 ? "has it IPv6?" : "has it IPv4?");
     }
 }
 

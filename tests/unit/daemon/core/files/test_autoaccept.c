@@ -29,7 +29,7 @@ static const struct pv_log log_to_test = {.level = PV_LOG_INFO, .sink = count_wa
 static void live(const struct pv_auto_accept *rules, size_t n, struct pv_view saved)
 {
     a = pv_autoaccept_free(a);
-    assert_int_equal(pv_autoaccept_new(&a, rules, n, saved, &log_to_test), PV_OK);
+    assert_ok(pv_autoaccept_new(&a, rules, n, saved, &log_to_test));
     pv_autoaccept_enter(a, home);
 }
 

@@ -107,7 +107,7 @@ static inline void start(int i)
                                      .tell = look,
                                      .owner = s};
     memcpy(cfg.own_pk, s->pk, sizeof(cfg.own_pk));
-    assert_int_equal(pv_filelink_new(&s->link, &cfg, pv_view(s->saved, s->saved_len)), PV_OK);
+    assert_ok(pv_filelink_new(&s->link, &cfg, pv_view(s->saved, s->saved_len)));
     s->up = true;
 }
 
@@ -406,7 +406,7 @@ static inline int offer(int i, const char *name, uint64_t size, uint32_t *ret_nu
 static inline uint32_t must_offer(int i, const char *name, uint64_t size)
 {
     uint32_t number = 0;
-    assert_int_equal(offer(i, name, size, &number), PV_OK);
+    assert_ok(offer(i, name, size, &number));
     return number;
 }
 
@@ -442,14 +442,14 @@ PV_TEST(a_file_is_offered_accepted_and_arrives)
     turns(50);
     assert_int_equal(f->state, PV_FILE_OFFERED);
     assert_int_equal(file(0, a)->state, PV_FILE_OFFERED);
-    assert_int_equal(pv_filelink_accept(w.side[1].link, f->number, w.now), PV_OK);
+    assert_ok(pv_filelink_accept(w.side[1].link, f->number, w.now));
     turns(200);
     assert_int_equal(f->state, PV_FILE_DONE);
     assert_int_equal(file(0, a)->state, PV_FILE_DONE);
     assert_int_equal(file(0, a)->done, 5000);
     assert_int_equal(count_open(0), 0);
     assert_true(w.side[1].whole[f->number]);
-    assert_int_equal(pv_filelink_saved(w.side[1].link, f->number, w.now), PV_OK);
+    assert_ok(pv_filelink_saved(w.side[1].link, f->number, w.now));
     turns(2);
     assert_false(w.side[1].whole[f->number]);
     assert_int_equal(pv_filelink_saved(w.side[1].link, f->number, w.now), PV_ERR_STATE);
@@ -516,8 +516,8 @@ PV_TEST(refused_and_withdrawn_reach_the_other_side)
     turns(3);
     uint32_t in_a = pv_filelink_at(w.side[1].link, 0)->number;
     uint32_t in_b = pv_filelink_at(w.side[1].link, 1)->number;
-    assert_int_equal(pv_filelink_stop(w.side[1].link, in_a, w.now), PV_OK);
-    assert_int_equal(pv_filelink_stop(w.side[0].link, b, w.now), PV_OK);
+    assert_ok(pv_filelink_stop(w.side[1].link, in_a, w.now));
+    assert_ok(pv_filelink_stop(w.side[0].link, b, w.now));
     turns(3);
     assert_int_equal(file(0, a)->state, PV_FILE_REFUSED);
     assert_int_equal(file(1, in_b)->state, PV_FILE_WITHDRAWN);
@@ -567,12 +567,12 @@ PV_TEST(an_offer_says_where_its_sender_is)
     memcpy(n.id, e->id, sizeof(n.id));
     memcpy(n.name, e->name, sizeof(n.name));
     n.size = e->size;
-    assert_int_equal(pv_file_notice_build(&n, body, &len), PV_OK);
+    assert_ok(pv_file_notice_build(&n, body, &len));
     struct pv_filelink_peer alice = peer_of(1);
     alice.addr = pv_addr4(10, 66, 0, 7, 0);
     pv_filelink_handle_notice(w.side[1].link, &alice, pv_view(body, len), w.now);
     while (op.type != PV_FILEOP_FETCH)
-        assert_int_equal(pv_fifo_take(&w.side[1].ops, &op), PV_OK);
+        assert_ok(pv_fifo_take(&w.side[1].ops, &op));
     const struct pv_addr there = pv_addr4(10, 66, 0, 7, PV_FILE_PORT);
     assert_true(pv_addr_equal(&op.addr, &there));
 }
@@ -600,14 +600,14 @@ PV_TEST(a_file_offered_by_its_id_again_comes_once)
     static const uint8_t id[PV_FILE_ID_LEN] = {7};
     uint32_t a = 0, again = 0;
     w.side[1].auto_max = PV_FILE_SIZE_MAX;
-    assert_int_equal(offer_as(0, "big", 3000, id, &a), PV_OK);
+    assert_ok(offer_as(0, "big", 3000, id, &a));
     turns(50);
     assert_int_equal(file(0, a)->state, PV_FILE_DONE);
-    assert_int_equal(offer_as(0, "big", 3000, id, &again), PV_OK);
+    assert_ok(offer_as(0, "big", 3000, id, &again));
     assert_int_equal(again, a);
     assert_int_equal(offer_as(0, "big", 3001, id, &again), PV_ERR_EXISTS);
     end_before_anything_is_kept(0);
-    assert_int_equal(offer_as(0, "big", 3000, id, &a), PV_OK);
+    assert_ok(offer_as(0, "big", 3000, id, &a));
     turns(50);
     assert_int_equal(file(0, a)->state, PV_FILE_DONE);
     assert_int_equal(count_files(1), 1);
@@ -622,7 +622,7 @@ PV_TEST(a_file_that_its_sender_forgot_comes_when_it_is_offered_again)
         end(NULL);
         begin(NULL);
         w.side[1].auto_max = PV_FILE_SIZE_MAX;
-        assert_int_equal(offer_as(0, "big", 100000, id, &a), PV_OK);
+        assert_ok(offer_as(0, "big", 100000, id, &a));
         turns(20);
         uint32_t in = pv_filelink_at(w.side[1].link, 0)->number;
         assert_true(file(1, in)->running);
@@ -630,11 +630,11 @@ PV_TEST(a_file_that_its_sender_forgot_comes_when_it_is_offered_again)
         turns(50); /* it is asked, and does not know */
         assert_int_equal(file(1, in)->state, PV_FILE_WITHDRAWN);
         w.side[1].auto_max = yes == 1 ? PV_FILE_SIZE_MAX : 0;
-        assert_int_equal(offer_as(0, "big", 100000, id, &a), PV_OK);
+        assert_ok(offer_as(0, "big", 100000, id, &a));
         turns(5);
         assert_int_equal(file(1, in)->state, yes == 1 ? PV_FILE_ACCEPTED : PV_FILE_OFFERED);
         if (yes == 0)
-            assert_int_equal(pv_filelink_accept(w.side[1].link, in, w.now), PV_OK);
+            assert_ok(pv_filelink_accept(w.side[1].link, in, w.now));
         turns(1500);
         assert_int_equal(file(0, a)->state, PV_FILE_DONE);
         assert_int_equal(file(1, in)->state, PV_FILE_DONE);
@@ -668,8 +668,7 @@ PV_TEST(a_full_disk_is_told_and_tried_again)
     assert_int_equal(file(0, a)->why, PV_FILE_WHY_DISK_FULL);
     assert_int_equal(file(1, in)->why, PV_FILE_WHY_DISK_FULL);
     assert_int_equal(file(1, in)->state, PV_FILE_ACCEPTED);
-    assert_int_equal(pv_filelink_accept(w.side[1].link, in, w.now),
-                     PV_OK); /* not in a minute: now */
+    assert_ok(pv_filelink_accept(w.side[1].link, in, w.now)); /* not in a minute: now */
     turns(50);
     assert_int_equal(file(0, a)->state, PV_FILE_DONE);
 }
@@ -684,14 +683,14 @@ PV_TEST(a_flood_of_offers_is_refused_and_hurts_nobody)
         size_t len;
         n.id[0] = (uint8_t)i;
         n.id[1] = (uint8_t)(i >> 8);
-        assert_int_equal(pv_file_notice_build(&n, buf, &len), PV_OK);
+        assert_ok(pv_file_notice_build(&n, buf, &len));
         pv_filelink_handle_notice(w.side[1].link, &from, pv_view(buf, len), w.now);
     }
     while (pv_filelink_at(w.side[1].link, known) != NULL)
         known++;
     assert_int_equal(known, PV_FILELINK_MAX_OFFERS);
     turns(5);
-    assert_int_equal(pv_filelink_accept(w.side[1].link, 1, w.now), PV_OK);
+    assert_ok(pv_filelink_accept(w.side[1].link, 1, w.now));
 }
 
 /* A notice of side 0 for side 1. */
@@ -700,7 +699,7 @@ static void tell_1(const struct pv_file_notice *n)
     const struct pv_filelink_peer from = peer_of(1);
     uint8_t buf[PV_FILE_NOTICE_MAX];
     size_t len;
-    assert_int_equal(pv_file_notice_build(n, buf, &len), PV_OK);
+    assert_ok(pv_file_notice_build(n, buf, &len));
     pv_filelink_handle_notice(w.side[1].link, &from, pv_view(buf, len), w.now);
 }
 
@@ -748,8 +747,8 @@ PV_TEST(a_table_full_of_living_files_takes_no_more_and_old_ones_give_way)
     for (unsigned i = 0; i < PV_FILELINK_MAX; i++)
         assert_int_equal(must_offer(0, "x", i), i + 1);
     assert_int_equal(offer(0, "x", 10000, &number), PV_ERR_LIMIT);
-    assert_int_equal(pv_filelink_stop(w.side[0].link, 7, w.now), PV_OK);
-    assert_int_equal(offer(0, "x", 10000, &number), PV_OK);
+    assert_ok(pv_filelink_stop(w.side[0].link, 7, w.now));
+    assert_ok(offer(0, "x", 10000, &number));
     assert_null(pv_filelink_find(w.side[0].link, 7));
     assert_int_equal(number, PV_FILELINK_MAX + 1);
     uint8_t *buf = malloc(PV_FILELINK_SAVE_MAX);
@@ -769,9 +768,9 @@ PV_TEST(only_the_receiver_gets_a_file)
     pv_file_get_build(file(0, a)->id, 0, get);
     while (pv_fifo_take(&w.side[0].ops, &op) == PV_OK)
         continue;
-    assert_int_equal(pv_filelink_accepted(w.side[0].link, eve, w.now, &sid), PV_OK);
+    assert_ok(pv_filelink_accepted(w.side[0].link, eve, w.now, &sid));
     pv_filelink_handle_bytes(w.side[0].link, sid, pv_view(get, sizeof(get)), w.now);
-    assert_int_equal(pv_fifo_take(&w.side[0].ops, &op), PV_OK);
+    assert_ok(pv_fifo_take(&w.side[0].ops, &op));
     assert_int_equal(op.type, PV_FILEOP_ANSWER);
     assert_int_equal(op.why, PV_FILE_WHY_GONE);
     assert_int_equal(pv_fifo_take(&w.side[0].ops, &op), PV_ERR_AGAIN);
@@ -798,12 +797,12 @@ PV_TEST(an_id_offered_to_many_is_a_file_for_each_and_eight_move_at_once)
             .size = 9,
             .handle = i,
             .id = id};
-        assert_int_equal(pv_filelink_offer(l, &o, w.now, &numbers[i]), PV_OK);
+        assert_ok(pv_filelink_offer(l, &o, w.now, &numbers[i]));
         assert_true(i == 0 || numbers[i] != numbers[i - 1]);
     }
     for (uint8_t i = 0; i < MEMBERS; i++) {
         pk[0] = (uint8_t)(100 + i);
-        assert_int_equal(pv_filelink_accepted(l, pk, w.now, &sid), PV_OK);
+        assert_ok(pv_filelink_accepted(l, pk, w.now, &sid));
         pv_filelink_handle_bytes(l, sid, pv_view(get, sizeof(get)), w.now);
         while (pv_fifo_take(&w.side[0].ops, &op) == PV_OK) {
             served += op.type == PV_FILEOP_SERVE && op.handle == i;
@@ -813,7 +812,7 @@ PV_TEST(an_id_offered_to_many_is_a_file_for_each_and_eight_move_at_once)
     assert_int_equal(served, PV_FILELINK_MAX_RUNNING);
     assert_int_equal(busy, 2);
     /* One ends, and no other. */
-    assert_int_equal(pv_filelink_stop(l, numbers[1], w.now), PV_OK);
+    assert_ok(pv_filelink_stop(l, numbers[1], w.now));
     assert_int_equal(file(0, numbers[1])->state, PV_FILE_WITHDRAWN);
     assert_int_equal(file(0, numbers[2])->state, PV_FILE_ACCEPTED); /* it asked */
 }
@@ -870,20 +869,20 @@ PV_TEST(connections_that_do_not_ask_are_closed_and_few)
     uint32_t sid = 0;
     unsigned closed = 0;
     for (unsigned i = 0; i < PV_FILELINK_MAX_PEER_CONNS; i++)
-        assert_int_equal(pv_filelink_accepted(w.side[0].link, w.side[1].pk, w.now, &sid), PV_OK);
+        assert_ok(pv_filelink_accepted(w.side[0].link, w.side[1].pk, w.now, &sid));
     /* One more takes the place of the oldest. */
-    assert_int_equal(pv_filelink_accepted(w.side[0].link, w.side[1].pk, w.now, &sid), PV_OK);
-    assert_int_equal(pv_fifo_take(&w.side[0].ops, &op), PV_OK);
+    assert_ok(pv_filelink_accepted(w.side[0].link, w.side[1].pk, w.now, &sid));
+    assert_ok(pv_fifo_take(&w.side[0].ops, &op));
     assert_int_equal(op.type, PV_FILEOP_CLOSE);
     w.now += PV_S(PV_FILELINK_ASK_S);
     pv_filelink_handle_timeout(w.side[0].link, w.now);
     while (pv_fifo_take(&w.side[0].ops, &op) == PV_OK)
         closed += op.type == PV_FILEOP_CLOSE;
     assert_int_equal(closed, PV_FILELINK_MAX_PEER_CONNS);
-    assert_int_equal(pv_filelink_accepted(w.side[0].link, w.side[1].pk, w.now, &sid), PV_OK);
+    assert_ok(pv_filelink_accepted(w.side[0].link, w.side[1].pk, w.now, &sid));
     pv_filelink_handle_bytes(w.side[0].link, sid, pv_view("not what we speak, and too long.", 33),
                              w.now);
-    assert_int_equal(pv_fifo_take(&w.side[0].ops, &op), PV_OK);
+    assert_ok(pv_fifo_take(&w.side[0].ops, &op));
     assert_int_equal(op.type, PV_FILEOP_CLOSE);
 }
 
@@ -910,17 +909,14 @@ PV_TEST(members_with_many_connections_keep_nobody_out)
     uint32_t theirs[PV_FILELINK_MAX_CONNS], sid = 0, honest = 0;
     for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
         pk[i % HOSTILE][0] = (uint8_t)(i % HOSTILE + 1);
-        assert_int_equal(
-            pv_filelink_accepted(w.side[0].link, pk[i % HOSTILE], w.now + i, &theirs[i]), PV_OK);
+        assert_ok(pv_filelink_accepted(w.side[0].link, pk[i % HOSTILE], w.now + i, &theirs[i]));
     }
     assert_int_equal(count_closed(theirs, PV_FILELINK_MAX_CONNS), 0);
     pk[HOSTILE][0] = 0xff;
-    assert_int_equal(pv_filelink_accepted(w.side[0].link, pk[HOSTILE], w.now + 100, &honest),
-                     PV_OK);
+    assert_ok(pv_filelink_accepted(w.side[0].link, pk[HOSTILE], w.now + 100, &honest));
     assert_int_equal(count_closed(theirs, PV_FILELINK_MAX_CONNS), 1);
     for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
-        assert_int_equal(
-            pv_filelink_accepted(w.side[0].link, pk[i % HOSTILE], w.now + 200 + i, &sid), PV_OK);
+        assert_ok(pv_filelink_accepted(w.side[0].link, pk[i % HOSTILE], w.now + 200 + i, &sid));
         assert_int_equal(count_closed(&honest, 1), 0);
     }
 }
@@ -955,8 +951,7 @@ static void offer_again(const struct sending *s, uint8_t number)
     const uint8_t id[PV_FILE_ID_LEN] = {1, number};
     uint32_t unused;
     if (w.side[s->from].up)
-        assert_int_equal(offer_as(s->from, s->name, number % 2 == 0 ? 20000 : 100, id, &unused),
-                         PV_OK);
+        assert_ok(offer_as(s->from, s->name, number % 2 == 0 ? 20000 : 100, id, &unused));
 }
 
 /* Each has arrived, once. */
@@ -1064,7 +1059,7 @@ static size_t too_many;    /* that was told so often that there are too many */
 static void count_notice(void *owner, const uint8_t *pk, struct pv_view notice, pv_ns at)
 {
     struct pv_file_notice n;
-    assert_int_equal(pv_file_notice_parse(notice, &n), PV_OK);
+    assert_ok(pv_file_notice_parse(notice, &n));
     too_many += (unsigned)(pk[0] | pk[1] << 8) == asked_for && n.kind == PV_FILE_STATE &&
                 n.state == PV_FILE_REFUSED && n.why == PV_FILE_WHY_TOO_MANY;
 }
@@ -1073,7 +1068,7 @@ static void restart(struct pv_view table)
 {
     const struct pv_filelink_config cfg = {
         .rng = rng, .streams = &streams, .ops = &ops, .send = count_notice};
-    assert_int_equal(pv_filelink_new(&node, &cfg, table), PV_OK);
+    assert_ok(pv_filelink_new(&node, &cfg, table));
 }
 
 static int begin_alone(void **unused)
@@ -1105,7 +1100,7 @@ static void hear(unsigned member, const struct pv_file_notice *n, uint64_t auto_
     struct pv_fileop op;
     uint8_t buf[PV_FILE_NOTICE_MAX];
     size_t len;
-    assert_int_equal(pv_file_notice_build(n, buf, &len), PV_OK);
+    assert_ok(pv_file_notice_build(n, buf, &len));
     pv_filelink_handle_notice(node, &from, pv_view(buf, len), now);
     while (pv_fifo_take(&ops, &op) == PV_OK)
         continue;
@@ -1171,7 +1166,7 @@ static void accept_all(void)
     const struct pv_file_entry *f;
     for (size_t i = 0; (f = pv_filelink_at(node, i)) != NULL; i++)
         if (!f->outgoing && f->state == PV_FILE_OFFERED)
-            assert_int_equal(pv_filelink_accept(node, f->number, now), PV_OK);
+            assert_ok(pv_filelink_accept(node, f->number, now));
 }
 
 /* --- tests ---------------------------------------------------------------------------------- */
@@ -1181,7 +1176,7 @@ PV_TEST_IN(users_send_whatever_members_offer, begin_alone, end_alone)
     offer_all_they_may(GREEDY);
     assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
     for (unsigned i = 0; i < HELD_BY_USERS; i++) {
-        assert_int_equal(user_sends(i), PV_OK);
+        assert_ok(user_sends(i));
         offers(1 + i % GREEDY, PV_FILELINK_MAX_OFFERS + i);
     }
     assert_int_equal(user_sends(HELD_BY_USERS), PV_ERR_LIMIT);
@@ -1259,7 +1254,7 @@ PV_TEST_IN(a_file_accepted_or_received_gives_way_to_nobody, begin_alone, end_alo
     assert_true(pv_filelink_take_dirty(node, now));
     (void)pv_filelink_save(node, saved, &save);
     pv_filelink_kept(node, save, now);
-    assert_int_equal(pv_fifo_take(&ops, &op), PV_OK);
+    assert_ok(pv_fifo_take(&ops, &op));
     assert_int_equal(op.type, PV_FILEOP_FETCH);
     number = op.number;
     pv_filelink_done(node, op.tag, PV_FILE_WHY_NONE, 1, now);
@@ -1273,7 +1268,7 @@ PV_TEST_IN(a_file_accepted_or_received_gives_way_to_nobody, begin_alone, end_alo
     assert_int_equal(count(0, PV_FILE_ACCEPTED), PV_FILELINK_MAX_INCOMING - 1);
     assert_int_equal(pv_filelink_find(node, number)->state, PV_FILE_DONE);
     /* A file that the user has done with makes room. */
-    assert_int_equal(pv_filelink_saved(node, number, now), PV_OK);
+    assert_ok(pv_filelink_saved(node, number, now));
     offers(HONEST, 300);
     assert_int_equal(count(HONEST, PV_FILE_OFFERED), 1);
 }
@@ -1287,7 +1282,7 @@ PV_TEST_IN(a_peer_with_a_rule_goes_before_spare_offers_and_not_before_all, begin
     assert_int_equal(count(HONEST, PV_FILE_ACCEPTED), PV_FILELINK_MAX_OF_PEER);
     for (unsigned member = 1; member <= GREEDY; member++)
         assert_in_range(count(member, PV_FILE_OFFERED), 3, 4);
-    assert_int_equal(user_sends(0), PV_OK);
+    assert_ok(user_sends(0));
 }
 
 /* Its daemon said that it knows nothing of a file, and offers it again. */
@@ -1299,7 +1294,7 @@ PV_TEST_IN(an_offer_that_comes_back_needs_a_place_like_another, begin_alone, end
         offers_by_rule(1, id, 100);
         (void)pv_filelink_save(node, saved, &save);
         pv_filelink_kept(node, save, now);
-        assert_int_equal(pv_fifo_take(&ops, &op), PV_OK);
+        assert_ok(pv_fifo_take(&ops, &op));
         pv_filelink_done(node, op.tag, PV_FILE_WHY_GONE, 0, now);
         while (pv_fifo_take(&ops, &op) == PV_OK)
             continue;
@@ -1328,7 +1323,7 @@ PV_TEST_IN(a_table_that_holds_more_than_the_limit_loses_nothing, begin_alone, en
     };
     uint64_t save;
     for (unsigned i = 0; i < KEPT; i++)
-        assert_int_equal(user_sends(i), PV_OK);
+        assert_ok(user_sends(i));
     size_t len = pv_filelink_save(node, saved, &save);
     size_t entry = (len - HEAD) / KEPT;
     for (unsigned i = 0; i < KEPT; i++)
@@ -1340,9 +1335,9 @@ PV_TEST_IN(a_table_that_holds_more_than_the_limit_loses_nothing, begin_alone, en
     assert_int_equal(count(HONEST, PV_FILE_OFFERED), 0);
     assert_int_equal(count_told_too_many(HONEST), 1);
     assert_int_equal(count(0, PV_FILE_OFFERED), KEPT);
-    assert_int_equal(user_sends(KEPT), PV_OK);
+    assert_ok(user_sends(KEPT));
     for (unsigned i = 0; i <= KEPT - PV_FILELINK_MAX_INCOMING; i++)
-        assert_int_equal(pv_filelink_stop(node, i + 1, now), PV_OK);
+        assert_ok(pv_filelink_stop(node, i + 1, now));
     offers(HONEST, 0);
     assert_int_equal(count(HONEST, PV_FILE_OFFERED), 1);
 }

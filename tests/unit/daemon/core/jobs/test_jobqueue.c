@@ -49,7 +49,7 @@ static void ask_until(struct asker *asker, pv_ns deadline)
 static uint64_t take(void)
 {
     struct pv_job *job;
-    assert_int_equal(pv_jobqueue_poll(&queue, &job), PV_OK);
+    assert_ok(pv_jobqueue_poll(&queue, &job));
     uint64_t id = job->id;
     pv_job_free(job);
     return id;

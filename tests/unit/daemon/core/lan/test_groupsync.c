@@ -33,8 +33,8 @@ static void start(struct pair *p, int i)
 {
     pv_groupsync_leave(&p->other[i]);
     pv_groupsync_free(p->sync[i]);
-    assert_int_equal(pv_groupsync_new(&p->sync[i], &p->source), PV_OK);
-    assert_int_equal(pv_groupsync_join(p->sync[i], &p->other[i], OTHER), PV_OK);
+    assert_ok(pv_groupsync_new(&p->sync[i], &p->source));
+    assert_ok(pv_groupsync_join(p->sync[i], &p->other[i], OTHER));
 }
 
 static struct pair *make_pair(void)

@@ -36,7 +36,7 @@ static const char *receivers(const char *group)
     struct pv_fp_snapshot *snap;
     const struct pv_group key = group_named(group);
     pass(PV_LAN_SETTLE);
-    assert_int_equal(pv_fp_builder_snapshot(node->node.fp, &snap), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(node->node.fp, &snap));
     const struct pv_fp_group *g = pv_fp_snapshot_group(snap, &key);
     text[0] = '\0';
     for (size_t i = 0; g != NULL && i < g->n; i++) {
@@ -55,7 +55,7 @@ static const char *receivers(const char *group)
 static bool takes_discovery_of(const struct pv_peer *p)
 {
     struct pv_fp_snapshot *snap;
-    assert_int_equal(pv_fp_builder_snapshot(node->node.fp, &snap), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(node->node.fp, &snap));
     bool unwanted = pv_fp_snapshot_peer(snap, pv_peer_id(p))->unwanted;
     pv_fp_snapshot_free(snap);
     return !unwanted;
@@ -88,7 +88,7 @@ static unsigned take_told(const struct pv_peer *p, struct pv_grouptell *ret_tell
     struct pv_view body;
     unsigned n = 0;
     for (; fake_peers_told(&peers, p, PV_INBAND_GROUPS, &body); n++)
-        assert_int_equal(pv_grouptell_parse(body, ret_tell), PV_OK);
+        assert_ok(pv_grouptell_parse(body, ret_tell));
     return n;
 }
 
@@ -186,7 +186,7 @@ PV_TEST(the_kernel_is_asked_and_its_reports_are_shown)
     while (pv_fifo_take(&node->node.ways.injects, &inject) == PV_OK) {
         struct pv_ippkt ip;
         assert_int_equal(inject.peer, 0);
-        assert_int_equal(pv_ippkt_parse(pv_view(inject.buf, inject.len), &ip), PV_OK);
+        assert_ok(pv_ippkt_parse(pv_view(inject.buf, inject.len), &ip));
         assert_true(pv_groupmsg_is(&ip));
         queries++;
     }

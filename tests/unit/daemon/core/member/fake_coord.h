@@ -39,8 +39,8 @@ int pv_coord_ask(struct pv_node *n, const struct pv_part *owner, struct pv_ctl_m
     assert_true(fake_coord.n < FAKE_COORD_MAX);
     msg->kind = PV_CTL_REQUEST;
     msg->id = fake_coord.n + 1;
-    assert_int_equal(pv_ctl_build(msg, (uint8_t *)text, sizeof(text), &len), PV_OK);
-    assert_int_equal(pv_ctl_parse(pv_view(text, len), &fake_coord.asked[fake_coord.n].msg), PV_OK);
+    assert_ok(pv_ctl_build(msg, (uint8_t *)text, sizeof(text), &len));
+    assert_ok(pv_ctl_parse(pv_view(text, len), &fake_coord.asked[fake_coord.n].msg));
     fake_coord.asked[fake_coord.n].owner = owner;
     fake_coord.asked[fake_coord.n++].tag = tag;
     return PV_OK;

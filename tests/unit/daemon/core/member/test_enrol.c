@@ -31,8 +31,7 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 {
     for (size_t i = 0; i < n_items; i++) {
         enum pv_roster_added added;
-        assert_int_equal(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added),
-                         PV_OK);
+        assert_ok(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added));
     }
     (void)settle(n->roster);
     return 0;
@@ -73,7 +72,7 @@ void test_before_each(void)
     fake_coord_init();
     invite = keys_of(50);
     bob = keys_of(60);
-    assert_int_equal(pv_ctlsrv_accepted(node.node.ctl, true, &client), PV_OK);
+    assert_ok(pv_ctlsrv_accepted(node.node.ctl, true, &client));
     fake_node_start(&node);
 }
 
@@ -89,7 +88,7 @@ static uint64_t handle_of(void)
 static void expect_failure(const char *text)
 {
     const char *got = fake_ctl_reply(&node, client);
-    assert_non_null(strstr(got, "\"ok\":false"));
+    assert_has(got, "\"ok\":false");
     if (strstr(got, text) == NULL)
         fail_msg("\"%s\" is not in %s", text, got);
 }
@@ -130,7 +129,7 @@ static uint64_t join(void)
     memcpy(token.seed, seed, sizeof(seed));
     pv_coordlist_put(&w, node.world.coordinator.pk, &hp, 1);
     token.list_len = w.len;
-    assert_int_equal(pv_token_format(&token, text, sizeof(text)), PV_OK);
+    assert_ok(pv_token_format(&token, text, sizeof(text)));
     return run_command(PV_CTLAPI_JOIN, text, "bob");
 }
 
@@ -303,7 +302,7 @@ PV_TEST(join_ends_as_a_member_with_an_interface)
     set_iface(PV_IFACE_RISING, "");
     expect_silence();
     set_iface(PV_IFACE_UP, "");
-    assert_non_null(strstr(fake_ctl_reply(&node, client), "\"ok\":true"));
+    assert_has(fake_ctl_reply(&node, client), "\"ok\":true");
     assert_true(pv_part_enrol.next_timeout(node.self) == PV_NEVER);
 }
 
@@ -325,7 +324,7 @@ PV_TEST(join_waits_until_the_members_are_known)
     expect_silence();
     listed = true;
     fake_node_raise(&node, PV_FACT_STATEMENTS);
-    assert_non_null(strstr(fake_ctl_reply(&node, client), "\"ok\":true"));
+    assert_has(fake_ctl_reply(&node, client), "\"ok\":true");
     assert_true(pv_part_enrol.next_timeout(node.self) == PV_NEVER);
 }
 
@@ -335,7 +334,7 @@ PV_TEST(join_does_not_wait_long_for_a_coordinator_that_lists_nothing)
     fake_node_wait(&node, PV_ENROL_LISTED - 1);
     expect_silence();
     fake_node_wait(&node, 1);
-    assert_non_null(strstr(fake_ctl_reply(&node, client), "\"ok\":true"));
+    assert_has(fake_ctl_reply(&node, client), "\"ok\":true");
     assert_true(pv_part_enrol.next_timeout(node.self) == PV_NEVER);
 }
 
@@ -576,7 +575,7 @@ static void create(void)
     char text[PV_URL_TEXT_BUF];
     memcpy(url.pk, node.world.coordinator.pk, sizeof(url.pk));
     memset(node.identity.dh_pk, 9, sizeof(node.identity.dh_pk));
-    assert_int_equal(pv_url_format(&url, text, sizeof(text)), PV_OK);
+    assert_ok(pv_url_format(&url, text, sizeof(text)));
     run_command(PV_CTLAPI_CREATE, text, "alice");
 }
 
@@ -619,7 +618,7 @@ static void accept_statements(enum pv_ctl_type type)
         struct pv_statement st;
         it[i] = (struct item){.s.len = asked->u.put.items[i].statement.len};
         memcpy(it[i].s.raw, asked->u.put.items[i].statement.ptr, it[i].s.len);
-        assert_int_equal(pv_statement_decode(asked->u.put.items[n - 1].statement, &st), PV_OK);
+        assert_ok(pv_statement_decode(asked->u.put.items[n - 1].statement, &st));
         memcpy(node.world.created.network_id, st.network_id, sizeof(st.network_id));
         receipt_next(&node.world, &it[i]);
         results[i].receipt = pv_view(it[i].r, it[i].r_len);
@@ -652,7 +651,7 @@ PV_TEST(create_ends_with_a_token)
     node.node.online = true;
     fake_node_raise(&node, PV_FACT_ONLINE);
     accept_statements(PV_CTL_PUT);
-    assert_non_null(strstr(fake_ctl_reply(&node, client), "p2pvpn-"));
+    assert_has(fake_ctl_reply(&node, client), "p2pvpn-");
 }
 
 /* Every member of the network would connect to what its first record says. */
@@ -673,7 +672,7 @@ PV_TEST(the_record_of_a_new_network_has_no_place_near_its_members)
     msg.u.welcome.stun = msg.u.welcome.tls.addrs = named;
     push(msg);
     struct pv_ctl_msg *asked = fake_coord_take(PV_CTL_CREATE, &tag);
-    assert_int_equal(pv_statement_decode(asked->u.put.items[1].statement, &st), PV_OK);
+    assert_ok(pv_statement_decode(asked->u.put.items[1].statement, &st));
     struct pv_view all = st.u.coordinators.list;
     assert_true(pv_coordlist_next(&all, &c));
     while (n < PV_ARRAY_LEN(texts) && pv_coordlist_next_addr(&c.addrs, &hp))

@@ -138,7 +138,7 @@ PV_TEST(a_statement_stored_without_a_mark_is_stored_again_with_it)
     x.f.saved.statements = stored;
     x.f.saved.n_statements = PV_ARRAY_LEN(items);
     for (unsigned round = 0; round < 2; round++) {
-        assert_int_equal(x.f.part->restore(x.f.self, &x.f.cfg, x.f.now), PV_OK);
+        assert_ok(x.f.part->restore(x.f.self, &x.f.cfg, x.f.now));
         struct pv_job *job = fake_node_job(&x.f);
         size_t n = 0;
         for (; job != NULL; job = fake_node_job(&x.f)) {
@@ -321,7 +321,7 @@ PV_TEST(an_address_in_the_networks_range_is_noticed)
         .addr = {.base = pv_addr4(10, 66, 5, 1, 0), .bits = 24}, .ifname = "eth0", .up = true};
     x.f.node.host.n_links = 1;
     fake_node_raise(&x.f, PV_FACT_LINKS);
-    assert_non_null(strstr(pv_membership_overlap(&x.f.node, &range), "eth0"));
+    assert_has(pv_membership_overlap(&x.f.node, &range), "eth0");
     assert_int_equal(range.bits, 24);
     assert_true(fake_node_has_problem(&x.f, "eth0"));
     x.f.node.host.n_links = 0;

@@ -20,8 +20,7 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 {
     enum pv_roster_added added;
     for (size_t i = 0; i < n_items; i++)
-        assert_int_equal(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added),
-                         PV_OK);
+        assert_ok(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added));
     return 0;
 }
 

@@ -98,7 +98,7 @@ static struct net *net_make(size_t n_nodes, unsigned loss)
         n->roster = roster_of(&same);
         net->w.n = same.n;
         net->w.time = same.time;
-        assert_int_equal(pv_rostersync_new(&n->sync, &cfg), PV_OK);
+        assert_ok(pv_rostersync_new(&n->sync, &cfg));
         pv_rostersync_set_roster(n->sync, n->roster);
     }
     return net;
@@ -116,7 +116,7 @@ static void connect_all(struct net *net)
     for (size_t i = 0; i < net->n_nodes; i++) {
         for (size_t j = 0; j < net->n_nodes; j++) {
             if (i != j)
-                assert_int_equal(bring_up(net, i, j), PV_OK);
+                assert_ok(bring_up(net, i, j));
         }
     }
 }
@@ -166,10 +166,8 @@ static pv_ns run(struct net *net, pv_ns time)
                 continue;
             }
             net->flying[i] = net->flying[--net->n_flying];
-            assert_int_equal(pv_rostersync_handle(net->nodes[f.to].sync,
-                                                  &net->nodes[f.to].peers[f.from],
-                                                  pv_view(f.body, f.len), net->now),
-                             PV_OK);
+            assert_ok(pv_rostersync_handle(net->nodes[f.to].sync, &net->nodes[f.to].peers[f.from],
+                                           pv_view(f.body, f.len), net->now));
             free(f.body);
         }
         for (size_t i = 0; i < net->n_nodes; i++)
@@ -387,9 +385,8 @@ PV_TEST(a_peer_that_keeps_differing_is_reported_and_rests)
     for (size_t i = 0; i < 2; i++) {
         enum pv_roster_added added;
         inv.s.raw[50] = (uint8_t)i;
-        assert_int_equal(pv_roster_load(net->nodes[i].roster, pv_view(inv.s.raw, inv.s.len), NULL,
-                                        pv_view(NULL, 0), &added),
-                         PV_OK);
+        assert_ok(pv_roster_load(net->nodes[i].roster, pv_view(inv.s.raw, inv.s.len), NULL,
+                                 pv_view(NULL, 0), &added));
         settle(net->nodes[i].roster);
     }
     connect_all(net);
@@ -417,7 +414,7 @@ PV_TEST(no_more_than_two_peers_at_a_time)
     struct net *net = net_make(MAX_NODES, 0);
     give_members(net, 0, 2, 2);
     for (size_t j = 1; j < MAX_NODES; j++)
-        assert_int_equal(bring_up(net, 0, j), PV_OK);
+        assert_ok(bring_up(net, 0, j));
     uint8_t head[32] = {9};
     for (size_t j = 1; j < MAX_NODES; j++)
         pv_rostersync_head_seen(net->nodes[0].sync, &net->nodes[0].peers[j], head, NULL, net->now);
@@ -448,9 +445,8 @@ static void let_lie(struct net *net, const struct liars *l)
             pv_roster_head(victim->roster, head + 1);
         else
             memset(head + 1, (int)(net->now / PV_MS(1)) + (int)i, sizeof(head) - 1);
-        assert_int_equal(
-            pv_rostersync_handle(victim->sync, p, pv_view(head, sizeof(head)), net->now), PV_OK);
-        assert_int_equal(pv_rostersync_handle(victim->sync, p, pv_view(want, 1), net->now), PV_OK);
+        assert_ok(pv_rostersync_handle(victim->sync, p, pv_view(head, sizeof(head)), net->now));
+        assert_ok(pv_rostersync_handle(victim->sync, p, pv_view(want, 1), net->now));
     }
 }
 
@@ -465,11 +461,11 @@ PV_TEST(members_that_talk_without_end_keep_no_other_waiting)
         give_members(net, 0, 3, 1u << honest);
         for (size_t k = 0; k < l->n; k++) {
             net->nodes[l->from + k].deaf = true;
-            assert_int_equal(bring_up(net, l->of, l->from + k), PV_OK);
+            assert_ok(bring_up(net, l->of, l->from + k));
         }
         let_lie(net, l);
-        assert_int_equal(bring_up(net, l->of, honest), PV_OK);
-        assert_int_equal(bring_up(net, honest, l->of), PV_OK);
+        assert_ok(bring_up(net, l->of, honest));
+        assert_ok(bring_up(net, honest, l->of));
         pv_ns began = net->now;
         while (!same_head(net->nodes[l->of].roster, net->nodes[honest].roster) &&
                net->now < began + PV_S(120)) {

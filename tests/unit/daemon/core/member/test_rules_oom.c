@@ -26,7 +26,7 @@ static struct fake_node *const node = &peers.f;
 static bool lets_in(const struct pv_peer *p, uint16_t port)
 {
     struct pv_fp_snapshot *snap;
-    assert_int_equal(pv_fp_builder_snapshot(node->node.fp, &snap), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(node->node.fp, &snap));
     const struct pv_fp_peer *x = pv_fp_snapshot_peer(snap, pv_peer_id(p));
     bool in = x->rules == NULL || pv_ruletable_look(x->rules, PV_PORTS_TCP, port).allow;
     pv_fp_snapshot_free(snap);

@@ -24,7 +24,7 @@ static void start_with(const char *firewall)
     fake_peers_init(&peers, &pv_part_rules);
     node->cfg.has_firewall = firewall != NULL;
     if (firewall != NULL)
-        assert_int_equal(pv_ports_parse(firewall, &node->cfg.firewall), PV_OK);
+        assert_ok(pv_ports_parse(firewall, &node->cfg.firewall));
     fake_node_enter(node);
     fake_node_start(node);
     bob = fake_peers_member(&peers, BOB, "bob", 7);
@@ -61,7 +61,7 @@ static void say_rule(uint16_t slot, uint64_t seq, uint8_t kind, uint16_t port)
 static const struct pv_fp_peer *seen(const struct pv_peer *p)
 {
     pv_fp_snapshot_free(snap);
-    assert_int_equal(pv_fp_builder_snapshot(node->node.fp, &snap), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(node->node.fp, &snap));
     const struct pv_fp_peer *x = pv_fp_snapshot_peer(snap, pv_peer_id(p));
     assert_non_null(x);
     return x;

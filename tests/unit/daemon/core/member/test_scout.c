@@ -37,10 +37,9 @@ static void say(uint64_t seq, const uint8_t *first, const uint8_t *second)
     pv_coordlist_put(&w, first, &at9, 1);
     if (second != NULL)
         pv_coordlist_put(&w, second, &at7, 1);
-    assert_int_equal(pv_make_coordinators(node->world.created.network_id,
-                                          pv_signer_sk(node->world.root.sk), seq,
-                                          pv_view(list, w.len), &made),
-                     PV_OK);
+    assert_ok(pv_make_coordinators(node->world.created.network_id,
+                                   pv_signer_sk(node->world.root.sk), seq, pv_view(list, w.len),
+                                   &made));
     struct item it = {.s.len = made.len};
     memcpy(it.s.raw, made.raw, made.len);
     fake_node_add(node, it);
@@ -91,7 +90,7 @@ PV_TEST(a_preferred_one_is_visited_every_minute_for_a_moment)
         assert_true(waited >= PV_SCOUT_HOME / 2 && waited <= PV_SCOUT_HOME + PV_S(1));
         assert_true(last == 9);
         fake_node_wait(node, PV_SCOUT_LIMIT);
-        assert_int_equal(pv_streams_next_op(&node->node.streams, &op), PV_OK);
+        assert_ok(pv_streams_next_op(&node->node.streams, &op));
         assert_int_equal(op.type, PV_STREAM_CLOSE);
     }
     /* The one in use is not visited, whatever its place. */
@@ -133,9 +132,8 @@ static void remove_bob(void)
     size_t iter = 0;
     fake_node_member(node, 60, "bob", 7);
     memcpy(what.pk, pv_roster_by_name(node->node.roster, "bob")->node, sizeof(what.pk));
-    assert_int_equal(pv_make_revocation(node->node.roster, pv_signer_sk(node->world.root.sk), &what,
-                                        &iter, &made),
-                     PV_OK);
+    assert_ok(pv_make_revocation(node->node.roster, pv_signer_sk(node->world.root.sk), &what, &iter,
+                                 &made));
     struct item it = {.s.len = made.len};
     memcpy(it.s.raw, made.raw, made.len);
     fake_node_add(node, it);
@@ -151,9 +149,8 @@ PV_TEST(one_whose_receipt_the_record_has_is_not_visited)
     const struct pv_roster_entry *e = pv_roster_coordinators_record(node->node.roster);
     memcpy(receipt.network_id, node->world.created.network_id, PV_NETWORK_ID_LEN);
     memcpy(receipt.hash, e->st.hash, sizeof(receipt.hash));
-    assert_int_equal(pv_receipt_make(&receipt, node->world.coordinator.sk, raw), PV_OK);
-    assert_int_equal(pv_roster_add(node->node.roster, e->st.raw, pv_view(raw, sizeof(raw)), &added),
-                     PV_OK);
+    assert_ok(pv_receipt_make(&receipt, node->world.coordinator.sk, raw));
+    assert_ok(pv_roster_add(node->node.roster, e->st.raw, pv_view(raw, sizeof(raw)), &added));
     (void)settle(node->node.roster);
     online_at(other.pk);
     assert_true(next_visit(PV_S(3700), &last) == PV_NEVER);
@@ -184,7 +181,7 @@ PV_TEST(a_visit_ends_with_the_connection_in_use)
     assert_true(next_visit(PV_S(100), &last) != PV_NEVER);
     node->node.online = false;
     fake_node_raise(node, PV_FACT_OFFLINE);
-    assert_int_equal(pv_streams_next_op(&node->node.streams, &op), PV_OK);
+    assert_ok(pv_streams_next_op(&node->node.streams, &op));
     assert_int_equal(op.type, PV_STREAM_CLOSE);
     node->node.online = true;
     node->node.up = false;
@@ -225,10 +222,9 @@ PV_TEST(names_are_looked_up_for_a_visit)
     struct pv_writer w = pv_writer(list, sizeof(list));
     struct pv_job_result found = {.status = PV_OK, .n_addrs = 1};
     pv_coordlist_put(&w, other.pk, &hp, 1);
-    assert_int_equal(pv_make_coordinators(node->world.created.network_id,
-                                          pv_signer_sk(node->world.root.sk), 5,
-                                          pv_view(list, w.len), &made),
-                     PV_OK);
+    assert_ok(pv_make_coordinators(node->world.created.network_id,
+                                   pv_signer_sk(node->world.root.sk), 5, pv_view(list, w.len),
+                                   &made));
     struct item it = {.s.len = made.len};
     memcpy(it.s.raw, made.raw, made.len);
     fake_node_add(node, it);
@@ -243,6 +239,6 @@ PV_TEST(names_are_looked_up_for_a_visit)
     found.addrs[0] = pv_addr4(192, 0, 2, 5, 3478);
     fake_node_answer(node, job, &found);
     fake_node_wait(node, PV_MS(100));
-    assert_int_equal(pv_streams_next_op(&node->node.streams, &op), PV_OK);
+    assert_ok(pv_streams_next_op(&node->node.streams, &op));
     assert_true(pv_addr_equal(&op.addr, &found.addrs[0]));
 }

@@ -16,7 +16,7 @@ static void begin(const struct pv_kem *kem, enum pv_pq_policy policy)
     x.f.cfg.given.kem = x.f.node.given.kem = kem;
     x.f.cfg.given.pq = x.f.node.given.pq = policy;
     bob_keys = keys_of(7);
-    assert_int_equal(pv_sealing_certify(&kem_double, bob_keys.sk, bob_cert), PV_OK);
+    assert_ok(pv_sealing_certify(&kem_double, bob_keys.sk, bob_cert));
 }
 
 static void go(void)
@@ -39,9 +39,8 @@ static void state_of(const uint8_t *sk, uint32_t abilities)
 {
     struct pv_made able;
     enum pv_roster_added added;
-    assert_int_equal(pv_make_able(x.f.node.roster, sk, abilities, T0, &able), PV_OK);
-    assert_int_equal(pv_roster_add(x.f.node.roster, pv_made_view(&able), pv_view(NULL, 0), &added),
-                     PV_OK);
+    assert_ok(pv_make_able(x.f.node.roster, sk, abilities, T0, &able));
+    assert_ok(pv_roster_add(x.f.node.roster, pv_made_view(&able), pv_view(NULL, 0), &added));
     (void)settle(x.f.node.roster);
 }
 
@@ -77,7 +76,7 @@ PV_TEST_IN(a_key_is_told_until_it_is_known_there, start, NULL)
     assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, 0); /* an earlier version */
     state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
     struct pv_view cert = pv_sealkeys_cert_for(&x.f.node, bob);
-    assert_int_equal(pv_sealing_check(cert, x.f.identity.sign_pk), PV_OK);
+    assert_ok(pv_sealing_check(cert, x.f.identity.sign_pk));
     hear(pv_view(NULL, 0), true);
     assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, 0);
     hear(pv_view(NULL, 0), false); /* he lost it */
@@ -136,7 +135,7 @@ PV_TEST_IN(a_key_that_somebody_else_signed_is_not_believed, start, NULL)
     uint8_t cert[PV_SEALING_CERT_LEN];
     const struct keys eve = keys_of(8);
     state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
-    assert_int_equal(pv_sealing_certify(&kem_double, eve.sk, cert), PV_OK);
+    assert_ok(pv_sealing_certify(&kem_double, eve.sk, cert));
     hear(whole(cert), true);
     hear(pv_view(bob_cert, sizeof(bob_cert) - 1), true);
     hear(pv_view(bob_cert, 1), true);
@@ -174,7 +173,7 @@ static struct pv_peer *meet(unsigned seed)
     snprintf(name, sizeof(name), "m%u", seed);
     struct pv_peer *p = fake_peers_member(&x, seed, name, (uint16_t)seed);
     state_of(k.sk, PV_ABLE_SEALED);
-    assert_int_equal(pv_sealing_certify(&kem_double, k.sk, cert), PV_OK);
+    assert_ok(pv_sealing_certify(&kem_double, k.sk, cert));
     pv_sealkeys_heard(&x.f.node, p, whole(cert), true);
     return p;
 }
@@ -272,13 +271,12 @@ PV_TEST(a_node_that_cannot_or_does_not_want_to_takes_no_part)
         assert_null(pv_sealkeys_to(&x.f.node, bob));
         assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, 0);
         assert_null(stored());
-        assert_int_equal(pv_sealing_certify(&kem_double, x.f.identity.sign_sk, cert), PV_OK);
+        assert_ok(pv_sealing_certify(&kem_double, x.f.identity.sign_sk, cert));
         const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
         const struct pv_noise_static local = {.sk = x.f.identity.dh_sk};
         const struct pv_noise_parties parties = {
             .prologue = pv_view("x", 1), .local = &local, .remote = pv_peer_transport(bob)};
-        assert_int_equal(pv_sealing_seal(&to, &parties, &x.f.node.rng, pv_view(NULL, 0), box),
-                         PV_OK);
+        assert_ok(pv_sealing_seal(&to, &parties, &x.f.node.rng, pv_view(NULL, 0), box));
         assert_int_equal(pv_sealkeys_secret(&x.f.node, pv_view(box, sizeof(box)), psk),
                          rows[i].kem != NULL);
         fake_node_done(&x.f);

@@ -149,9 +149,8 @@ static struct pv_peer *add_dana(void)
     memcpy(f.transport, dana.pk, sizeof(f.transport));
     memcpy(x.f.identity.dh_pk, x.device.keys.pk, sizeof(x.f.identity.dh_pk));
     fake_node_add(&x.f, make_member_f(&x.f.world, &x.f.world.creator, &k, &f));
-    assert_int_equal(
-        pv_peers_add_member(x.f.node.peers, pv_roster_by_name(x.f.node.roster, "dana"), x.f.now),
-        PV_OK);
+    assert_ok(
+        pv_peers_add_member(x.f.node.peers, pv_roster_by_name(x.f.node.roster, "dana"), x.f.now));
     struct pv_peer *p = pv_peers_by_pk(x.f.node.peers, k.pk);
     assert_non_null(p);
     return p;
@@ -167,10 +166,9 @@ static void bring(const struct pv_peer *p, const struct pv_signal *sig)
     memcpy(route.network_id, pv_roster_network_id(x.f.node.roster), sizeof(route.network_id));
     memcpy(route.from, pv_peer_pk(p), sizeof(route.from));
     memcpy(route.to, x.f.identity.sign_pk, sizeof(route.to));
-    assert_int_equal(pv_signal_write(sig, text, sizeof(text), &len), PV_OK);
-    assert_int_equal(
-        pv_signal_seal(&route, &dana, x.f.identity.dh_pk, &x.f.node.rng, pv_view(text, len), box),
-        PV_OK);
+    assert_ok(pv_signal_write(sig, text, sizeof(text), &len));
+    assert_ok(
+        pv_signal_seal(&route, &dana, x.f.identity.dh_pk, &x.f.node.rng, pv_view(text, len), box));
     memcpy(msg.u.signal.node, pv_peer_pk(p), PV_SIGN_PK_LEN);
     msg.u.signal.box = pv_view(box, len + PV_NOISE_X_OVERHEAD);
     pv_part_signals.on_push(x.f.self, &msg, x.f.now);

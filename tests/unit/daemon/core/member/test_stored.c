@@ -40,7 +40,7 @@ void test_before_each(void)
 static bool loads_bob(bool *ret_marked)
 {
     struct pv_roster *r = NULL;
-    assert_int_equal(pv_stored_load(&f.node, &f.saved, &r, ret_marked), PV_OK);
+    assert_ok(pv_stored_load(&f.node, &f.saved, &r, ret_marked));
     assert_non_null(pv_roster_by_name(r, "alice"));
     bool there = pv_roster_by_name(r, "bob") != NULL;
     pv_roster_free(r);
@@ -127,7 +127,7 @@ PV_TEST(a_row_that_another_network_left_behind_is_passed_over)
     memcpy(all + 1, stored, sizeof(stored));
     f.saved.statements = all;
     f.saved.n_statements = ITEMS + 1;
-    assert_int_equal(pv_stored_load(&f.node, &f.saved, &r, &marked), PV_OK);
+    assert_ok(pv_stored_load(&f.node, &f.saved, &r, &marked));
     assert_non_null(pv_roster_by_node(r, keys_of(7).pk));
     pv_roster_free(r);
 }

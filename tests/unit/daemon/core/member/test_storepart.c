@@ -85,7 +85,7 @@ PV_TEST(a_write_that_finds_no_place_among_the_jobs_counts_too)
     node.node.jobs.map.limit = 0;
     fake_node_start(&node);
     assert_null(fake_node_job(&node));
-    assert_non_null(strstr(node.node.store.error, "too many writes wait"));
+    assert_has(node.node.store.error, "too many writes wait");
     node.node.jobs.map.limit = limit;
     fake_node_settle(&node); /* the next turn */
     fake_node_wait(&node, PV_S(31));

@@ -155,7 +155,7 @@ static void begin(struct rig *r, struct pv_hardnat_config cfg, const struct pv_d
     pv_ice_make_creds(&r->rng, &r->target.theirs);
     r->target.nat = *theirs;
     r->target.addr = pv_addr4(203, 0, 113, 9, 4000);
-    assert_int_equal(pv_hardnat_new(&r->h, &r->rng, &cfg, &wanted), PV_OK);
+    assert_ok(pv_hardnat_new(&r->h, &r->rng, &cfg, &wanted));
     test_defer(clear_wanted, NULL);
     test_defer(free_hardnat, r->h);
 }
@@ -182,7 +182,7 @@ static void ops(struct rig *r)
 static bool asks_for_change(const struct pv_hardnat_transmit *tx)
 {
     struct pv_stun_msg msg;
-    assert_int_equal(pv_stun_decode(pv_view(tx->buf, tx->len), &msg), PV_OK);
+    assert_ok(pv_stun_decode(pv_view(tx->buf, tx->len), &msg));
     return pv_stun_has(&msg, PV_STUN_ATTR_CHANGE_REQUEST);
 }
 
@@ -193,7 +193,7 @@ static void measure(struct rig *r, const uint16_t ports[9])
     struct pv_hardnat_transmit tx;
     uint16_t port;
     unsigned n = 0;
-    assert_int_equal(pv_hardnat_begin(r->h, 3, servers, r->now), PV_OK);
+    assert_ok(pv_hardnat_begin(r->h, 3, servers, r->now));
     assert_int_equal(pv_hardnat_phase(r->h), PV_HARDNAT_MEASURING);
     ops(r);
     while (pv_hardnat_poll_transmit(r->h, &tx) == PV_OK) {
@@ -207,7 +207,7 @@ static void measure(struct rig *r, const uint16_t ports[9])
             mapped.port = (uint16_t)(30000 + tx.sock);
         pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_SUCCESS, PV_STUN_BINDING, tx.buf + 8);
         pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
-        assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+        assert_ok(pv_stun_write_end(&w, &len));
         /* From elsewhere it does not count. */
         struct pv_addr elsewhere = pv_addr4(192, 0, 2, 2, 3478);
         assert_int_equal(
@@ -294,7 +294,7 @@ PV_TEST(the_budget_holds_for_the_side_that_probes)
         struct rig r;
         const struct pv_addr servers[2] = {none, none};
         begin(&r, (struct pv_hardnat_config){.max_pps = 0}, nats[i]);
-        assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_OK);
+        assert_ok(pv_hardnat_begin(r.h, 3, servers, r.now));
         assert_true(pv_hardnat_run(r.h, &r.target, r.now + PV_MS(70), r.now));
         assert_int_equal(pv_hardnat_next_timeout(r.h), r.now + PV_MS(70));
         struct tally t = run_out(&r);
@@ -402,7 +402,7 @@ static void answer_with(struct rig *r, const struct pv_hardnat_transmit *tx,
     uint16_t port;
     pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_SUCCESS, PV_STUN_BINDING, tx->buf + 8);
     pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
-    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&w, &len));
     assert_int_equal(
         pv_hardnat_handle_input(r->h, tx->sock, from, pv_view(buf, len), r->now, &port),
         PV_ERR_NOT_FOUND);
@@ -425,7 +425,7 @@ PV_TEST(a_router_on_which_early_packets_take_the_port_is_found)
         unsigned asked = 0;
         servers[1].port++;
         begin(&r, (struct pv_hardnat_config){.max_pps = 0}, &cone);
-        assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_OK);
+        assert_ok(pv_hardnat_begin(r.h, 3, servers, r.now));
         ops(&r);
         memset(&change, 0, sizeof(change));
         while (pv_hardnat_poll_transmit(r.h, &tx) == PV_OK) {
@@ -528,7 +528,7 @@ static size_t check_of(const struct rig *r, const char *pwd, uint8_t *buf, size_
     pv_stun_write_begin(&w, buf, cap, PV_STUN_REQUEST, PV_STUN_BINDING, txid);
     pv_stun_put(&w, PV_STUN_ATTR_USERNAME, pv_view(username, strlen(username)));
     pv_stun_put_integrity(&w, pv_view(pwd, strlen(pwd)));
-    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&w, &len));
     return len;
 }
 
@@ -553,9 +553,8 @@ PV_TEST(only_an_authentic_check_wins_and_the_losers_are_closed)
     assert_int_equal(
         pv_hardnat_handle_input(r.h, 60000, &r.target.addr, pv_view(buf, len), r.now, &port),
         PV_ERR_NOT_FOUND);
-    assert_int_equal(
-        pv_hardnat_handle_input(r.h, r.some_sock, &r.target.addr, pv_view(buf, len), r.now, &port),
-        PV_OK);
+    assert_ok(
+        pv_hardnat_handle_input(r.h, r.some_sock, &r.target.addr, pv_view(buf, len), r.now, &port));
     assert_int_equal(port, 30000 + r.some_sock);
     pv_hardnat_end(r.h, r.some_sock);
     ops(&r);
@@ -580,7 +579,7 @@ PV_TEST(eight_sockets_are_kept_and_no_ninth_attempt_begins)
     assert_int_equal(r.adopted, PV_HARDNAT_KEPT);
     assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_ERR_STATE);
     pv_hardnat_release(r.h, r.last_adopted);
-    assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_OK);
+    assert_ok(pv_hardnat_begin(r.h, 3, servers, r.now));
     assert_int_equal(pv_hardnat_begin(r.h, 4, servers, r.now), PV_ERR_STATE); /* one at a time */
 }
 
@@ -599,7 +598,7 @@ PV_TEST(a_server_that_is_silent_leaves_the_nat_unknown)
     struct pv_hardnat_transmit tx;
     unsigned n = 0;
     begin(&r, (struct pv_hardnat_config){.max_pps = 0}, &cone);
-    assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_OK);
+    assert_ok(pv_hardnat_begin(r.h, 3, servers, r.now));
     ops(&r);
     while (pv_hardnat_phase(r.h) == PV_HARDNAT_MEASURING) {
         while (pv_hardnat_poll_transmit(r.h, &tx) == PV_OK)

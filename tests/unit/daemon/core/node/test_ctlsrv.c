@@ -40,7 +40,7 @@ static int setup_work(void **state)
 static uint32_t open_client(bool may_change)
 {
     uint32_t sid = 0;
-    assert_int_equal(pv_ctlsrv_accepted(srv, may_change, &sid), PV_OK);
+    assert_ok(pv_ctlsrv_accepted(srv, may_change, &sid));
     assert_true(sid > 0 && sid < 1u << 28);
     return sid;
 }
@@ -88,7 +88,7 @@ static void assert_closes(uint32_t sid)
 {
     struct pv_stream_op op;
     assert_false(pv_ctlsrv_is_open(srv, sid));
-    assert_int_equal(pv_streams_next_op(&streams, &op), PV_OK);
+    assert_ok(pv_streams_next_op(&streams, &op));
     assert_int_equal(op.type, PV_STREAM_CLOSE);
     assert_int_equal(op.sid, pv_sid(PV_STREAM_CTL, sid));
 }
@@ -149,7 +149,7 @@ PV_TEST(several_requests_run_side_by_side)
     pv_ctlsrv_event(srv, watch, "presence", presence(true));
     pv_ctlsrv_done(srv, up);
     pv_ctlsrv_event(srv, watch, "presence", presence(false));
-    assert_int_equal(pv_streams_next_turn(&streams, &writable), PV_OK);
+    assert_ok(pv_streams_next_turn(&streams, &writable));
     assert_int_equal(writable, pv_sid(PV_STREAM_CTL, sid));
     assert_int_equal(pv_streams_next_turn(&streams, &writable), PV_ERR_AGAIN);
     assert_string_equal(take_output(sid),
@@ -208,7 +208,7 @@ PV_TEST(a_user_who_is_not_root_may_read_and_chat_only)
         free(line);
         if (pv_ctlapi_cmd_changes(req.cmd)) {
             assert_no_request();
-            assert_non_null(strstr(take_output(sid), "\"code\":5,"));
+            assert_has(take_output(sid), "\"code\":5,");
         } else {
             pv_ctlsrv_done(srv, take_request(req.cmd));
             assert_string_equal(take_output(sid), "{\"id\":1,\"ok\":true}\n");
@@ -220,12 +220,12 @@ PV_TEST(bad_lines_are_answered_and_the_next_one_works)
 {
     uint32_t sid = open_client(true);
     say(sid, "hello\n");
-    assert_non_null(strstr(take_output(sid), "{\"id\":null,\"ok\":false,\"code\":2,"));
+    assert_has(take_output(sid), "{\"id\":null,\"ok\":false,\"code\":2,");
     say(sid, "{\"id\":8,\"cmd\":\"dance\"}\n");
-    assert_non_null(strstr(take_output(sid), "{\"id\":8,\"ok\":false,\"code\":2,"));
+    assert_has(take_output(sid), "{\"id\":8,\"ok\":false,\"code\":2,");
     say(sid, "{\"id\":9,\"cmd\":\"version\"}\n");
     pv_ctlsrv_answer(srv, take_request(PV_CTLAPI_VERSION), NULL);
-    assert_non_null(strstr(take_output(sid), "{\"id\":9,\"ok\":false,\"code\":1,"));
+    assert_has(take_output(sid), "{\"id\":9,\"ok\":false,\"code\":1,");
     assert_nothing_closes();
 }
 
@@ -239,7 +239,7 @@ PV_TEST(a_line_of_64_kib_ends_the_connection)
     say(sid, "\n{\"id\":9,\"cmd\":\"version\"}\n");
     assert_no_request();
     assert_nothing_closes(); /* the refusal is written first */
-    assert_non_null(strstr(take_output(sid), "\"code\":2,"));
+    assert_has(take_output(sid), "\"code\":2,");
     assert_closes(sid);
     assert_nothing_closes();
 }
@@ -277,7 +277,7 @@ PV_TEST(many_requests_in_one_go_are_refused_even_where_they_are_answered_at_once
     pv_ctlsrv_handle_bytes(srv, sid, pv_view(many, (PV_CTLSRV_MAX_REQUESTS + 4) * len),
                            answer_at_once, &served);
     assert_int_equal(served, PV_CTLSRV_MAX_REQUESTS);
-    assert_non_null(strstr(take_output(sid), "too many requests at once"));
+    assert_has(take_output(sid), "too many requests at once");
     pv_ctlsrv_handle_bytes(srv, sid, pv_view(one, len), answer_at_once, &served);
     assert_int_equal(served, PV_CTLSRV_MAX_REQUESTS + 1);
 }
@@ -311,7 +311,7 @@ PV_TEST(too_many_requests_are_refused_one_by_one)
         say(sid, "{\"id\":1,\"cmd\":\"wait\"}\n");
     assert_string_equal(take_output(sid), "");
     say(sid, "{\"id\":17,\"cmd\":\"wait\"}\n");
-    assert_non_null(strstr(take_output(sid), "{\"id\":17,\"ok\":false,\"code\":1,"));
+    assert_has(take_output(sid), "{\"id\":17,\"ok\":false,\"code\":1,");
     pv_ctlsrv_done(srv, take_request(PV_CTLAPI_WAIT));
     take_output(sid);
     say(sid, "{\"id\":18,\"cmd\":\"wait\"}\n");
@@ -416,9 +416,9 @@ PV_TEST_IN(commands_in_answers_and_events_name_the_network, setup_work, teardown
     uint32_t sid = open_client(true);
     say(sid, "{\"id\":1,\"cmd\":\"up\"}\n");
     pv_ctlsrv_fail(srv, take_request(PV_CTLAPI_UP), PV_CTLAPI_FAILED, "no: `p2pvpnctl status`");
-    assert_non_null(strstr(take_output(sid), "no: `p2pvpnctl -n work status`"));
+    assert_has(take_output(sid), "no: `p2pvpnctl -n work status`");
     say(sid, "{\"id\":2,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
     pv_ctlsrv_event(srv, take_request(PV_CTLAPI_WATCH), "problem",
                     json_pack("{s:s}", "text", "`p2pvpnctl peers`"));
-    assert_non_null(strstr(take_output(sid), "`p2pvpnctl -n work peers`"));
+    assert_has(take_output(sid), "`p2pvpnctl -n work peers`");
 }

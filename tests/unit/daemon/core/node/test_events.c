@@ -18,7 +18,7 @@ static int setup(void **state)
 {
     wall = T0;
     pv_events_begin(&events, wall);
-    assert_int_equal(pv_ctlsrv_new(&srv, &streams, ""), PV_OK);
+    assert_ok(pv_ctlsrv_new(&srv, &streams, ""));
     return pv_ctlsrv_accepted(srv, false, &sid);
 }
 
@@ -50,7 +50,7 @@ static uint64_t request(void)
 static uint64_t follow(uint64_t since_us, uint64_t seq)
 {
     uint64_t handle = request();
-    assert_int_equal(pv_events_follow(&events, handle, since_us, seq), PV_OK);
+    assert_ok(pv_events_follow(&events, handle, since_us, seq));
     pv_events_run(&events, srv);
     return handle;
 }
@@ -105,13 +105,13 @@ PV_TEST(a_follower_hears_in_full_what_happens_and_the_ring_keeps_no_more_than_it
                  "\"what\":\"joined\",\"who\":\"bob\",\"text\":\"bob joined\","
                  "\"secret\":\"word\"}\n");
     follow(1, 0);
-    assert_non_null(strstr(heard(), "bob joined"));
-    assert_null(strstr(output, "secret"));
+    assert_has(heard(), "bob joined");
+    assert_lacks(output, "secret");
 }
 
 PV_TEST(a_listener_of_chat_hears_chat_as_before_and_nothing_else)
 {
-    assert_int_equal(pv_events_listen(&events, request(), true), PV_OK);
+    assert_ok(pv_events_listen(&events, request(), true));
     happen("bob joined", json_pack("{s:s}", "peer", "bob"));
     assert_string_equal(heard(), "{\"id\":1,\"event\":\"state\",\"peer\":\"bob\"}\n");
     pv_events_tell(&events, srv, wall,
@@ -126,10 +126,10 @@ PV_TEST(the_past_is_told_from_a_time_or_from_a_number_on)
         happen("one", NULL);
     follow(T0 + 4 * 1000000, 0); /* the fourth happened then */
     assert_int_equal(count(heard(), "\"event\":\"member\""), 2);
-    assert_null(strstr(output, "missed"));
+    assert_lacks(output, "missed");
     follow(0, T0); /* after the first */
     assert_int_equal(count(heard(), "\"event\":\"member\""), 4);
-    assert_null(strstr(output, "missed"));
+    assert_lacks(output, "missed");
     assert_true(strstr(output, "\"event\":\"now\"") > strstr(output, "\"seq\":1700000000000004"));
 }
 
@@ -137,12 +137,12 @@ PV_TEST(events_of_another_run_of_the_daemon_are_told_as_missed)
 {
     happen("one", NULL);
     follow(T0 - 1, 0);
-    assert_non_null(strstr(heard(), "\"event\":\"missed\",\"count\":null"));
+    assert_has(heard(), "\"event\":\"missed\",\"count\":null");
     follow(0, T0 - 5000); /* a number of an earlier run */
-    assert_non_null(strstr(heard(), "\"event\":\"missed\",\"count\":null"));
+    assert_has(heard(), "\"event\":\"missed\",\"count\":null");
     assert_int_equal(count(output, "\"event\":\"member\""), 1);
     follow(0, T0 + 5000); /* of one whose clock was ahead */
-    assert_non_null(strstr(heard(), "\"event\":\"missed\",\"count\":null"));
+    assert_has(heard(), "\"event\":\"missed\",\"count\":null");
 }
 
 PV_TEST(a_follower_that_does_not_read_costs_little_and_is_told_how_much_it_missed)
@@ -160,11 +160,11 @@ PV_TEST(a_follower_that_does_not_read_costs_little_and_is_told_how_much_it_misse
     char missed[80];
     snprintf(missed, sizeof(missed), "\"event\":\"missed\",\"count\":%u",
              3 * PV_EVENTS_KEPT - told);
-    assert_non_null(strstr(output, missed));
+    assert_has(output, missed);
     assert_true(told >= PV_EVENTS_KEPT);
     assert_int_equal(count(output, "\"event\":\"now\""), 0);
     happen("it reads again", json_pack("{s:b}", "full", true));
-    assert_non_null(strstr(heard(), "\"full\":true"));
+    assert_has(heard(), "\"full\":true");
 }
 
 PV_TEST(amounts_are_told_as_often_as_a_follower_wants_and_are_no_events)
@@ -205,14 +205,14 @@ PV_TEST(a_member_that_floods_pushes_out_its_own_events_and_not_those_of_others)
     char missed[80];
     snprintf(missed, sizeof(missed), "\"event\":\"missed\",\"count\":%u",
              FLOOD - (PV_EVENTS_KEPT - OTHERS));
-    assert_non_null(strstr(output, missed));
+    assert_has(output, missed);
 }
 
 PV_TEST(there_are_at_most_as_many_listeners_as_connections)
 {
     for (unsigned i = 0; i < PV_EVENTS_LISTENERS; i++)
-        assert_int_equal(pv_events_listen(&events, i + 1, false), PV_OK);
+        assert_ok(pv_events_listen(&events, i + 1, false));
     assert_int_equal(pv_events_follow(&events, 1000, 0, 0), PV_ERR_LIMIT);
     pv_events_drop(&events, 5);
-    assert_int_equal(pv_events_follow(&events, 1000, 0, 0), PV_OK);
+    assert_ok(pv_events_follow(&events, 1000, 0, 0));
 }

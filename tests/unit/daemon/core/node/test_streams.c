@@ -18,13 +18,13 @@ static void open_one(enum pv_stream_kind kind, uint32_t local)
 {
     const struct pv_stream_op op = {
         .type = PV_STREAM_OPEN, .kind = kind, .sid = local, .addr = pv_addr4(192, 0, 2, 7, 1)};
-    assert_int_equal(pv_streams_open(&s, &op), PV_OK);
+    assert_ok(pv_streams_open(&s, &op));
 }
 
 static void assert_op(enum pv_stream_op_type type, enum pv_stream_kind kind, uint32_t local)
 {
     struct pv_stream_op op;
-    assert_int_equal(pv_streams_next_op(&s, &op), PV_OK);
+    assert_ok(pv_streams_next_op(&s, &op));
     assert_int_equal(op.type, type);
     assert_int_equal(op.kind, kind);
     assert_int_equal(op.sid, pv_sid(kind, local));
@@ -40,7 +40,7 @@ static void assert_no_op(void)
 static void assert_turn(uint32_t sid)
 {
     uint32_t got = 0;
-    assert_int_equal(pv_streams_next_turn(&s, &got), PV_OK);
+    assert_ok(pv_streams_next_turn(&s, &got));
     assert_int_equal(got, sid);
 }
 

@@ -51,8 +51,7 @@ static const struct pv_fp_punt *punt(const struct pv_fp_results *r, enum pv_fp_p
 /* Seals any content at a, as the control side could. */
 static size_t sealed(const void *content, size_t len, uint8_t *out)
 {
-    assert_int_equal(pv_fp_inject(p->a.w, p->a.snap, p->b_at_a, pv_view(content, len), p->now),
-                     PV_OK);
+    assert_ok(pv_fp_inject(p->a.w, p->a.snap, p->b_at_a, pv_view(content, len), p->now));
     struct pv_fp_results r = pv_fp_results(p->a.w);
     memcpy(out, r.sends[0].data, r.sends[0].len);
     return r.sends[0].len;
@@ -231,7 +230,7 @@ PV_TEST_IN(an_unknown_index_is_dropped, setup, NULL)
     pv_store_le32(out + 4, 0);
     rx(&p->b, out, len, 1, p->now);
     pv_store_le32(out + 4, p->b_index);
-    assert_int_equal(pv_fp_builder_remove_keys(p->b.b, p->a_at_b, p->b_index), PV_OK);
+    assert_ok(pv_fp_builder_remove_keys(p->b.b, p->a_at_b, p->b_index));
     fp_publish(&p->b);
     rx(&p->b, out, len, 1, p->now);
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_INDEX), 3);
@@ -545,8 +544,8 @@ PV_TEST_IN(a_static_peer_is_held_to_its_allowed_ips_only, setup, NULL)
 {
     uint8_t in[60], buf[128];
 
-    assert_int_equal(pv_fp_builder_remove_peer(p->b.b, p->a_at_b), PV_OK);
-    assert_int_equal(pv_fp_builder_remove_peer(p->a.b, p->b_at_a), PV_OK);
+    assert_ok(pv_fp_builder_remove_peer(p->b.b, p->a_at_b));
+    assert_ok(pv_fp_builder_remove_peer(p->a.b, p->b_at_a));
     p->b_at_a = fp_add_static(&p->a, "0.0.0.0/0");
     p->a_at_b = fp_add_static(&p->b, "192.168.7.0/24");
     fp_set_path(&p->a, p->b_at_a, 2, 0);

@@ -42,19 +42,19 @@ PV_TEST(a_snapshot_does_not_see_later_changes)
     uint32_t id = fp_add_member(n, 2);
     fp_set_path(n, id, 2, 0);
     struct pv_fp_key_init k = keys_with(0x100);
-    assert_int_equal(pv_fp_builder_add_keys(n->b, id, &k), PV_OK);
-    assert_int_equal(pv_fp_builder_send_with(n->b, id, 0x100), PV_OK);
+    assert_ok(pv_fp_builder_add_keys(n->b, id, &k));
+    assert_ok(pv_fp_builder_send_with(n->b, id, 0x100));
     assert_true(pv_fp_builder_changed(n->b));
-    assert_int_equal(pv_fp_builder_snapshot(n->b, &before), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(n->b, &before));
     assert_false(pv_fp_builder_changed(n->b));
 
-    assert_int_equal(pv_fp_builder_set_path(n->b, id, NULL, 0), PV_OK);
-    assert_int_equal(pv_fp_builder_set_offline(n->b, id, true), PV_OK);
-    assert_int_equal(pv_fp_builder_remove_keys(n->b, id, 0x100), PV_OK);
+    assert_ok(pv_fp_builder_set_path(n->b, id, NULL, 0));
+    assert_ok(pv_fp_builder_set_offline(n->b, id, true));
+    assert_ok(pv_fp_builder_remove_keys(n->b, id, 0x100));
     struct pv_prefix other = {.base = fp_ip4(9), .bits = 32};
-    assert_int_equal(pv_fp_builder_set_routes(n->b, id, &other, 1), PV_OK);
+    assert_ok(pv_fp_builder_set_routes(n->b, id, &other, 1));
     assert_true(pv_fp_builder_changed(n->b));
-    assert_int_equal(pv_fp_builder_snapshot(n->b, &after), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(n->b, &after));
 
     const struct pv_fp_peer *old = pv_fp_snapshot_peer(before, id);
     assert_int_equal(old->path.kind, PV_CARRIER_UDP);
@@ -84,9 +84,9 @@ PV_TEST(groups_replace_those_before)
     const uint32_t ids[3] = {7, 8, 9};
     struct pv_fp_snapshot *before, *after;
 
-    assert_int_equal(pv_fp_builder_set_groups(n->b, groups, 2, ids, 3), PV_OK);
-    assert_int_equal(pv_fp_builder_snapshot(n->b, &before), PV_OK);
-    assert_int_equal(pv_fp_builder_set_groups(n->b, groups, 2, ids, 3), PV_OK);
+    assert_ok(pv_fp_builder_set_groups(n->b, groups, 2, ids, 3));
+    assert_ok(pv_fp_builder_snapshot(n->b, &before));
+    assert_ok(pv_fp_builder_set_groups(n->b, groups, 2, ids, 3));
     assert_false(pv_fp_builder_changed(n->b));
 
     /* A wrong list changes nothing. */
@@ -101,8 +101,8 @@ PV_TEST(groups_replace_those_before)
     assert_false(pv_fp_builder_changed(n->b));
 
     groups[0].wakes = true;
-    assert_int_equal(pv_fp_builder_set_groups(n->b, groups, 1, ids + 1, 1), PV_OK);
-    assert_int_equal(pv_fp_builder_snapshot(n->b, &after), PV_OK);
+    assert_ok(pv_fp_builder_set_groups(n->b, groups, 1, ids + 1, 1));
+    assert_ok(pv_fp_builder_snapshot(n->b, &after));
     const struct pv_fp_group *g = pv_fp_snapshot_group(before, &groups[1].group);
     assert_non_null(g);
     assert_int_equal(before->groups->peers[g->first], 8);
@@ -121,19 +121,19 @@ PV_TEST(setting_what_is_so_changes_nothing)
     uint32_t id = fp_add_member(n, 2);
 
     fp_set_path(n, id, 2, 1400);
-    assert_int_equal(pv_fp_builder_set_offline(n->b, id, true), PV_OK);
+    assert_ok(pv_fp_builder_set_offline(n->b, id, true));
     fp_publish(n);
     fp_set_path(n, id, 2, 1400);
-    assert_int_equal(pv_fp_builder_set_offline(n->b, id, true), PV_OK);
-    assert_int_equal(pv_fp_builder_take_discovery(n->b, id, true), PV_OK);
-    assert_int_equal(pv_fp_builder_set_groups(n->b, NULL, 0, NULL, 0), PV_OK);
+    assert_ok(pv_fp_builder_set_offline(n->b, id, true));
+    assert_ok(pv_fp_builder_take_discovery(n->b, id, true));
+    assert_ok(pv_fp_builder_set_groups(n->b, NULL, 0, NULL, 0));
     assert_false(pv_fp_builder_changed(n->b));
     fp_set_path(n, id, 2, 1401);
     assert_true(pv_fp_builder_changed(n->b));
     fp_publish(n);
     struct pv_carrier c = fp_carrier(2);
     c.local = fp_ip4(7); /* where to send from is part of it */
-    assert_int_equal(pv_fp_builder_set_path(n->b, id, &c, 1401), PV_OK);
+    assert_ok(pv_fp_builder_set_path(n->b, id, &c, 1401));
     assert_true(pv_fp_builder_changed(n->b));
 }
 
@@ -144,12 +144,12 @@ PV_TEST(snapshots_outlive_the_builder_and_each_other)
 
     uint32_t id = fp_add_member(n, 2);
     struct pv_fp_key_init k = keys_with(0x100);
-    assert_int_equal(pv_fp_builder_add_keys(n->b, id, &k), PV_OK);
+    assert_ok(pv_fp_builder_add_keys(n->b, id, &k));
     for (size_t i = 0; i < 3; i++) {
         fp_set_path(n, id, 2 + (uint32_t)i, 0);
-        assert_int_equal(pv_fp_builder_snapshot(n->b, &s[i]), PV_OK);
+        assert_ok(pv_fp_builder_snapshot(n->b, &s[i]));
     }
-    assert_int_equal(pv_fp_builder_remove_peer(n->b, id), PV_OK);
+    assert_ok(pv_fp_builder_remove_peer(n->b, id));
     n->b = pv_fp_builder_free(n->b);
     pv_fp_snapshot_free(s[1]);
     assert_int_equal(pv_fp_snapshot_peer(s[0], id)->keys[0]->remote_index, 7);
@@ -169,9 +169,9 @@ PV_TEST(a_part_that_did_not_change_is_shared)
         last = fp_add_member(n, 2 + i);
         first = i == 0 ? last : first;
     }
-    assert_int_equal(pv_fp_builder_snapshot(n->b, &a), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(n->b, &a));
     fp_set_path(n, last, 1, 0);
-    assert_int_equal(pv_fp_builder_snapshot(n->b, &b), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(n->b, &b));
     assert_ptr_equal(a->chunks[0], b->chunks[0]);
     assert_ptr_not_equal(a->chunks[1], b->chunks[1]);
     assert_ptr_equal(a->routes, b->routes);
@@ -189,12 +189,12 @@ PV_TEST(a_path_by_another_relay_is_another_path)
                               .remote = pv_addr4(192, 0, 2, 2, 4000),
                               .relay = pv_addr4(192, 0, 2, 9, 3478)};
     uint32_t id = fp_add_member(n, 2);
-    assert_int_equal(pv_fp_builder_set_path(n->b, id, &path, 0), PV_OK);
+    assert_ok(pv_fp_builder_set_path(n->b, id, &path, 0));
     fp_publish(n);
-    assert_int_equal(pv_fp_builder_set_path(n->b, id, &path, 0), PV_OK);
+    assert_ok(pv_fp_builder_set_path(n->b, id, &path, 0));
     assert_false(pv_fp_builder_changed(n->b));
     path.via = 1;
-    assert_int_equal(pv_fp_builder_set_path(n->b, id, &path, 0), PV_OK);
+    assert_ok(pv_fp_builder_set_path(n->b, id, &path, 0));
     assert_true(pv_fp_builder_changed(n->b));
     fp_publish(n);
     assert_int_equal(pv_fp_snapshot_peer(n->snap, id)->path.via, 1);
@@ -207,14 +207,14 @@ PV_TEST(ids_of_removed_peers_mean_nobody)
     struct pv_fp_key_init k = keys_with(0x100);
 
     assert_int_not_equal(old, 0);
-    assert_int_equal(pv_fp_builder_add_keys(n->b, old, &k), PV_OK);
+    assert_ok(pv_fp_builder_add_keys(n->b, old, &k));
     assert_int_equal(owner_of(n, 0x100), old);
-    assert_int_equal(pv_fp_builder_remove_peer(n->b, old), PV_OK);
+    assert_ok(pv_fp_builder_remove_peer(n->b, old));
     assert_int_equal(owner_of(n, 0x100), 0);
     do {
         id = fp_add_member(n, 2); /* its address is free again */
         assert_int_not_equal(id, old);
-        assert_int_equal(pv_fp_builder_remove_peer(n->b, id), PV_OK);
+        assert_ok(pv_fp_builder_remove_peer(n->b, id));
     } while (pv_fp_slot_of(id) != pv_fp_slot_of(old));
     id = fp_add_member(n, 2);
     fp_publish(n);
@@ -239,12 +239,12 @@ PV_TEST(routes_and_ranges_do_not_collide)
     uint32_t a = fp_add_member(n, 2), b;
     struct pv_prefix same = {.base = fp_ip4(2), .bits = 32}, net;
 
-    assert_int_equal(pv_fp_builder_add_peer(n->b, PV_FP_STATIC, &b), PV_OK);
+    assert_ok(pv_fp_builder_add_peer(n->b, PV_FP_STATIC, &b));
     assert_int_equal(pv_fp_builder_set_routes(n->b, b, &same, 1), PV_ERR_EXISTS);
     net = test_prefix("10.66.0.0/16");
     assert_int_equal(pv_fp_builder_set_routes(n->b, b, &net, 1), PV_ERR_EXISTS);
     net = test_prefix("0.0.0.0/0");
-    assert_int_equal(pv_fp_builder_set_routes(n->b, b, &net, 1), PV_OK);
+    assert_ok(pv_fp_builder_set_routes(n->b, b, &net, 1));
     fp_publish(n);
     assert_int_equal(pv_fp_snapshot_route(n->snap, 4, fp_ip4(2).ip)->id, a);
     assert_null(pv_fp_snapshot_route(n->snap, 4, fp_ip4(3).ip)); /* in the network, nobody's */
@@ -256,7 +256,7 @@ PV_TEST(routes_and_ranges_do_not_collide)
     fp_publish(n);
     assert_null(pv_fp_snapshot_route(n->snap, 4, fp_ip4(3).ip));
     iface.nets[0] = (struct pv_prefix){.bits = 0};
-    assert_int_equal(pv_fp_builder_set_interface(n->b, &iface), PV_OK);
+    assert_ok(pv_fp_builder_set_interface(n->b, &iface));
     fp_publish(n);
     assert_int_equal(pv_fp_snapshot_route(n->snap, 4, fp_ip4(3).ip)->id, b);
     iface.n_own = PV_FP_MAX_OWN + 1;
@@ -273,7 +273,7 @@ PV_TEST(keys_have_unique_indices_and_few_slots)
 
     for (uint32_t i = 0; i < PV_FP_KEYS_PER_PEER; i++) {
         struct pv_fp_key_init k = keys_with(0x100 + i);
-        assert_int_equal(pv_fp_builder_add_keys(n->b, a, &k), PV_OK);
+        assert_ok(pv_fp_builder_add_keys(n->b, a, &k));
     }
     struct pv_fp_key_init k = keys_with(0x200);
     assert_int_equal(pv_fp_builder_add_keys(n->b, a, &k), PV_ERR_LIMIT);
@@ -282,10 +282,10 @@ PV_TEST(keys_have_unique_indices_and_few_slots)
     k = keys_with(0);
     assert_int_equal(pv_fp_builder_add_keys(n->b, b, &k), PV_ERR_EXISTS);
     assert_int_equal(pv_fp_builder_send_with(n->b, b, 0x100), PV_ERR_NOT_FOUND);
-    assert_int_equal(pv_fp_builder_remove_keys(n->b, b, 0x100), PV_OK); /* not b's: stays */
+    assert_ok(pv_fp_builder_remove_keys(n->b, b, 0x100)); /* not b's: stays */
     assert_int_equal(owner_of(n, 0x100), a);
-    assert_int_equal(pv_fp_builder_send_with(n->b, a, 0x100), PV_OK);
-    assert_int_equal(pv_fp_builder_remove_keys(n->b, a, 0x100), PV_OK);
+    assert_ok(pv_fp_builder_send_with(n->b, a, 0x100));
+    assert_ok(pv_fp_builder_remove_keys(n->b, a, 0x100));
     fp_publish(n);
     assert_null(pv_fp_snapshot_peer(n->snap, a)->send);
 }
@@ -307,7 +307,7 @@ PV_TEST(indices_name_their_worker_and_are_never_the_cookie)
     struct fp_node *n = *state;
     uint32_t a = fp_add_member(n, 2);
     struct pv_fp_key_init k = keys_with(0x80000042);
-    assert_int_equal(pv_fp_builder_add_keys(n->b, a, &k), PV_OK);
+    assert_ok(pv_fp_builder_add_keys(n->b, a, &k));
 
     static const uint32_t cookie[] = {PV_FP_COOKIE, 0x00000099, 0x800000ff, 0x12345678};
     struct feed f = {cookie};
@@ -331,7 +331,7 @@ PV_TEST(a_large_network_is_built_and_taken_down)
     for (uint32_t i = 0; i < PEERS; i++) {
         ids[i] = fp_add_member(n, 2 + i);
         struct pv_fp_key_init k = keys_with((i + 1) << 8);
-        assert_int_equal(pv_fp_builder_add_keys(n->b, ids[i], &k), PV_OK);
+        assert_ok(pv_fp_builder_add_keys(n->b, ids[i], &k));
         if (i % 500 == 0)
             fp_publish(n);
     }
@@ -344,7 +344,7 @@ PV_TEST(a_large_network_is_built_and_taken_down)
         assert_int_equal(keys->local_index, (i + 1) << 8);
     }
     for (uint32_t i = 0; i < PEERS; i += 2)
-        assert_int_equal(pv_fp_builder_remove_peer(n->b, ids[i]), PV_OK);
+        assert_ok(pv_fp_builder_remove_peer(n->b, ids[i]));
     fp_publish(n);
     for (uint32_t i = 0; i < PEERS; i++) {
         struct pv_fp_keys *keys;

@@ -43,8 +43,7 @@ static bool carried_by(const char *text, uint32_t first, uint32_t second, uint8_
     struct pv_fp_carried c = {.prefix = test_prefix(text), .ids = {first, second}};
     c.n = first == 0 ? 0 : second == 0 ? 1 : 2;
     c.n_live = n_live;
-    assert_int_equal(pv_fp_builder_set_carried(t.a.b, &c, c.n == 0 ? 0 : 1, NULL, 0, &t.a.rng),
-                     PV_OK);
+    assert_ok(pv_fp_builder_set_carried(t.a.b, &c, c.n == 0 ? 0 : 1, NULL, 0, &t.a.rng));
     fp_publish(&t.a);
     return c.n != 0 && c.taken;
 }
@@ -53,7 +52,7 @@ static bool carried_by(const char *text, uint32_t first, uint32_t second, uint8_
 static void carries(struct fp_node *n, const char *text)
 {
     struct pv_prefix here = test_prefix(text);
-    assert_int_equal(pv_fp_builder_set_carried(n->b, NULL, 0, &here, 1, &n->rng), PV_OK);
+    assert_ok(pv_fp_builder_set_carried(n->b, NULL, 0, &here, 1, &n->rng));
     fp_publish(n);
 }
 
@@ -111,7 +110,7 @@ PV_TEST(the_longest_prefix_goes_to_its_carrier)
         {.prefix = test_prefix("192.168.1.0/24"), .n = 1, .n_live = 1, .ids = {t.c_at_a}},
         {.prefix = test_prefix("2001:db8::/32"), .n = 1, .n_live = 1, .ids = {t.c_at_a}},
     };
-    assert_int_equal(pv_fp_builder_set_carried(t.a.b, all, 3, NULL, 0, &t.a.rng), PV_OK);
+    assert_ok(pv_fp_builder_set_carried(t.a.b, all, 3, NULL, 0, &t.a.rng));
     assert_true(all[0].taken && all[1].taken && all[2].taken);
     fp_publish(&t.a);
     assert_int_equal(goes_by("192.168.1.7", 1), t.c_at_a);
@@ -147,7 +146,7 @@ PV_TEST(an_exit_speaks_for_no_member)
     assert_false(comes_from(&t.b, "10.66.9.9", "10.66.0.1"));
     struct pv_fp_carried c = {.prefix = test_prefix("192.168.9.0/24"), .n = 1, .n_live = 1};
     c.ids[0] = t.a_at_b;
-    assert_int_equal(pv_fp_builder_set_carried(t.b.b, &c, 1, NULL, 0, &t.b.rng), PV_OK);
+    assert_ok(pv_fp_builder_set_carried(t.b.b, &c, 1, NULL, 0, &t.b.rng));
     fp_publish(&t.b);
     assert_false(comes_from(&t.b, "8.8.8.8", "192.168.9.9")); /* a carries nothing */
     assert_int_equal(drops_of(&t.a, PV_FP_DROP_DESTINATION), 1);
@@ -172,14 +171,14 @@ PV_TEST(nothing_is_carried_to_members)
     struct pv_prefix here = test_prefix("0.0.0.0/0");
     struct pv_fp_carried c = {.prefix = test_prefix("192.168.1.0/24"), .n = 1, .n_live = 1};
     c.ids[0] = t.a_at_b;
-    assert_int_equal(pv_fp_builder_set_carried(t.b.b, &c, 1, &here, 1, &t.b.rng), PV_OK);
+    assert_ok(pv_fp_builder_set_carried(t.b.b, &c, 1, &here, 1, &t.b.rng));
     fp_publish(&t.b);
     assert_true(carried_by("0.0.0.0/0", t.b_at_a, 0, 1));
     assert_true(arrives_at_b("192.168.2.7"));
     assert_false(arrives_at_b("192.168.1.7"));
     struct pv_fp_carried net = {
         .prefix = test_prefix("10.66.7.0/24"), .n = 1, .n_live = 1, .ids = {t.b_at_a}};
-    assert_int_equal(pv_fp_builder_set_carried(t.a.b, &net, 1, NULL, 0, &t.a.rng), PV_OK);
+    assert_ok(pv_fp_builder_set_carried(t.a.b, &net, 1, NULL, 0, &t.a.rng));
     fp_publish(&t.a);
     assert_false(arrives_at_b("10.66.7.7")); /* an address of the network that nobody has */
 }
@@ -240,13 +239,13 @@ PV_TEST(a_prefix_of_somebody_is_left_out)
         {.prefix = test_prefix("10.66.0.0/16"), .n = 1, .n_live = 1, .ids = {t.b_at_a}},
     };
     for (int i = 0; i < 2; i++) { /* the second time nothing is new */
-        assert_int_equal(pv_fp_builder_set_carried(t.a.b, all, 2, NULL, 0, &t.a.rng), PV_OK);
+        assert_ok(pv_fp_builder_set_carried(t.a.b, all, 2, NULL, 0, &t.a.rng));
         assert_false(all[0].taken || all[1].taken);
     }
     fp_publish(&t.a);
     assert_int_equal(pv_fp_snapshot_route(t.a.snap, 4, test_ip("192.168.1.7").ip)->id, s);
     assert_int_equal(goes_by("10.66.9.9", 1), 0);
-    assert_int_equal(pv_fp_builder_set_carried(t.a.b, NULL, 0, NULL, 0, &t.a.rng), PV_OK);
+    assert_ok(pv_fp_builder_set_carried(t.a.b, NULL, 0, NULL, 0, &t.a.rng));
     fp_publish(&t.a);
     assert_int_equal(pv_fp_snapshot_route(t.a.snap, 4, test_ip("192.168.1.7").ip)->id, s);
     assert_int_equal(
@@ -265,10 +264,10 @@ PV_TEST(nothing_new_changes_nothing)
     struct pv_fp_carried c = {.prefix = test_prefix("192.168.1.0/24"), .n = 2, .n_live = 2};
     c.ids[0] = t.b_at_a;
     c.ids[1] = t.c_at_a;
-    assert_int_equal(pv_fp_builder_set_carried(t.a.b, &c, 1, NULL, 0, &t.a.rng), PV_OK);
+    assert_ok(pv_fp_builder_set_carried(t.a.b, &c, 1, NULL, 0, &t.a.rng));
     assert_false(pv_fp_builder_changed(t.a.b));
     assert_true(c.taken);
-    assert_int_equal(pv_fp_builder_remove_peer(t.a.b, t.b_at_a), PV_OK);
+    assert_ok(pv_fp_builder_remove_peer(t.a.b, t.b_at_a));
     fp_publish(&t.a);
     assert_int_equal(goes_by("192.168.1.7", 1), 0);
 }
@@ -277,9 +276,9 @@ static struct pv_ruletable *table_of(const char *ports, uint16_t rule)
 {
     struct pv_ports set;
     struct pv_ruletable *table;
-    assert_int_equal(pv_ports_parse(ports, &set), PV_OK);
+    assert_ok(pv_ports_parse(ports, &set));
     const struct pv_ruleline line = {.rule = rule, .allow = true, .ports = &set};
-    assert_int_equal(pv_ruletable_new(&line, 1, false, NULL, &table), PV_OK);
+    assert_ok(pv_ruletable_new(&line, 1, false, NULL, &table));
     return table;
 }
 
@@ -291,15 +290,15 @@ PV_TEST(networks_behind_have_rules_of_their_own)
                         *printer = table_of("udp/5001", 3);
     assert_true(carried_by("192.168.1.0/24", t.b_at_a, 0, 1));
     carries(&t.b, "192.168.1.0/24");
-    assert_int_equal(pv_fp_builder_set_guard(t.b.b, 3, &none, &t.b.rng), PV_OK);
-    assert_int_equal(pv_fp_builder_set_rules(t.b.b, t.a_at_b, own), PV_OK);
+    assert_ok(pv_fp_builder_set_guard(t.b.b, 3, &none, &t.b.rng));
+    assert_ok(pv_fp_builder_set_rules(t.b.b, t.a_at_b, own));
     fp_publish(&t.b);
     assert_true(arrives_at_b("192.168.1.7")); /* without regions the rules hold for all */
     const struct pv_fp_region regions[] = {
         {.prefix = test_prefix("192.168.1.7/32"), .rules = printer},
         {.prefix = test_prefix("192.168.1.0/24"), .rules = lan},
     };
-    assert_int_equal(pv_fp_builder_set_regions(t.b.b, t.a_at_b, regions, 2), PV_OK);
+    assert_ok(pv_fp_builder_set_regions(t.b.b, t.a_at_b, regions, 2));
     pv_ruletable_unref(own);
     pv_ruletable_unref(lan);
     pv_ruletable_unref(printer);
@@ -307,7 +306,7 @@ PV_TEST(networks_behind_have_rules_of_their_own)
     assert_true(arrives_at_b("192.168.1.7"));
     assert_false(arrives_at_b("192.168.1.8"));
     assert_true(arrives_at_b("10.66.0.2")); /* the node itself */
-    assert_int_equal(pv_fp_builder_set_regions(t.b.b, t.a_at_b, NULL, 0), PV_OK);
+    assert_ok(pv_fp_builder_set_regions(t.b.b, t.a_at_b, NULL, 0));
     fp_publish(&t.b);
     assert_true(arrives_at_b("192.168.1.9"));
     assert_int_equal(pv_fp_builder_set_regions(t.b.b, t.a_at_b, regions, PV_FP_MAX_REGIONS + 1),
@@ -320,7 +319,7 @@ PV_TEST(networks_behind_have_rules_of_their_own)
 static uint32_t guest_by_b(void)
 {
     uint32_t phone = fp_add_member(&t.a, 9);
-    assert_int_equal(pv_fp_builder_set_by(t.a.b, phone, t.b_at_a), PV_OK);
+    assert_ok(pv_fp_builder_set_by(t.a.b, phone, t.b_at_a));
     fp_publish(&t.a);
     return phone;
 }
@@ -330,10 +329,10 @@ PV_TEST(packets_for_a_guest_go_by_the_member_that_carries_it)
     uint32_t phone = guest_by_b();
     assert_int_equal(goes_by("10.66.0.9", 1), t.b_at_a);
     assert_int_equal(goes_by("fd00::9", 1), t.b_at_a);
-    assert_int_equal(pv_fp_builder_set_by(t.a.b, phone, t.c_at_a), PV_OK);
+    assert_ok(pv_fp_builder_set_by(t.a.b, phone, t.c_at_a));
     fp_publish(&t.a);
     assert_int_equal(goes_by("10.66.0.9", 1), t.c_at_a);
-    assert_int_equal(pv_fp_builder_remove_peer(t.a.b, t.c_at_a), PV_OK);
+    assert_ok(pv_fp_builder_remove_peer(t.a.b, t.c_at_a));
     fp_publish(&t.a);
     assert_int_equal(goes_by("10.66.0.9", 1), 0);
     assert_int_equal(pv_fp_builder_set_by(t.a.b, 77, 0), PV_ERR_NOT_FOUND);
@@ -346,7 +345,7 @@ PV_TEST(only_the_member_that_carries_a_guest_speaks_for_it)
     assert_true(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
     assert_true(comes_from(&t.b, "fd00::9", "fd00::1"));
     assert_false(comes_from(&t.c, "10.66.0.9", "10.66.0.1"));
-    assert_int_equal(pv_fp_builder_remove_peer(t.a.b, phone), PV_OK);
+    assert_ok(pv_fp_builder_remove_peer(t.a.b, phone));
     fp_publish(&t.a);
     assert_false(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
     assert_int_equal(goes_by("10.66.0.9", 1), 0);
@@ -359,17 +358,17 @@ PV_TEST(a_guest_has_rules_of_its_own)
     const struct pv_fp_doubt none = {.until = 0};
     struct pv_ruletable *yes = table_of("udp/5001", 1), *no = table_of("tcp/80", 2);
     uint32_t phone = guest_by_b();
-    assert_int_equal(pv_fp_builder_set_guard(t.a.b, 2, &none, &t.a.rng), PV_OK);
-    assert_int_equal(pv_fp_builder_set_rules(t.a.b, t.b_at_a, yes), PV_OK);
+    assert_ok(pv_fp_builder_set_guard(t.a.b, 2, &none, &t.a.rng));
+    assert_ok(pv_fp_builder_set_rules(t.a.b, t.b_at_a, yes));
     fp_publish(&t.a);
     assert_false(comes_from(&t.b, "10.66.0.9", "10.66.0.1")); /* before its rules are there */
-    assert_int_equal(pv_fp_builder_set_rules(t.a.b, phone, no), PV_OK);
+    assert_ok(pv_fp_builder_set_rules(t.a.b, phone, no));
     fp_publish(&t.a);
     assert_true(comes_from(&t.b, "10.66.0.2", "10.66.0.1"));
     assert_false(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
     assert_int_equal(pv_fp_builder_denied(t.a.b, PV_RULE_DEFAULT), 1);
-    assert_int_equal(pv_fp_builder_set_rules(t.a.b, t.b_at_a, no), PV_OK);
-    assert_int_equal(pv_fp_builder_set_rules(t.a.b, phone, yes), PV_OK);
+    assert_ok(pv_fp_builder_set_rules(t.a.b, t.b_at_a, no));
+    assert_ok(pv_fp_builder_set_rules(t.a.b, phone, yes));
     fp_publish(&t.a);
     assert_true(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
     assert_false(comes_from(&t.b, "10.66.0.2", "10.66.0.1"));
@@ -384,9 +383,9 @@ PV_TEST(a_guest_may_answer)
     struct pv_ruletable *no = table_of("tcp/80", 2);
     uint8_t p[100];
     uint32_t phone = guest_by_b();
-    assert_int_equal(pv_fp_builder_set_guard(t.a.b, 2, &none, &t.a.rng), PV_OK);
-    assert_int_equal(pv_fp_builder_set_rules(t.a.b, t.b_at_a, no), PV_OK);
-    assert_int_equal(pv_fp_builder_set_rules(t.a.b, phone, no), PV_OK);
+    assert_ok(pv_fp_builder_set_guard(t.a.b, 2, &none, &t.a.rng));
+    assert_ok(pv_fp_builder_set_rules(t.a.b, t.b_at_a, no));
+    assert_ok(pv_fp_builder_set_rules(t.a.b, phone, no));
     pv_ruletable_unref(no);
     fp_publish(&t.a);
     assert_false(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
@@ -408,19 +407,19 @@ PV_TEST(a_carrying_member_passes_on_what_guests_send_and_get)
                                   {.base = fp_ip6(9), .bits = 128}};
     (void)guest_by_b();
     assert_false(arrives_at_b("10.66.0.9"));
-    assert_int_equal(pv_fp_builder_add_peer(t.b.b, PV_FP_GUEST, &phone), PV_OK);
-    assert_int_equal(pv_fp_builder_set_routes(t.b.b, phone, routes, 2), PV_OK);
+    assert_ok(pv_fp_builder_add_peer(t.b.b, PV_FP_GUEST, &phone));
+    assert_ok(pv_fp_builder_set_routes(t.b.b, phone, routes, 2));
     fp_publish(&t.b);
     assert_true(arrives_at_b("10.66.0.9"));
     assert_true(arrives_at_b("fd00::9"));
 
     /* Node c plays the app: b knows it as the guest. */
     uint32_t b_at_app = fp_add_member(&t.c, 2);
-    assert_int_equal(pv_fp_builder_remove_peer(t.c.b, t.a_at_c), PV_OK);
+    assert_ok(pv_fp_builder_remove_peer(t.c.b, t.a_at_c));
     const struct pv_prefix all[] = {test_prefix("10.66.0.0/16"), test_prefix("8.8.8.8/32")};
     struct pv_fp_interface own = {.n_own = 1, .mtu = 1420, .own = {fp_ip4(9)}};
-    assert_int_equal(pv_fp_builder_set_interface(t.c.b, &own), PV_OK);
-    assert_int_equal(pv_fp_builder_set_routes(t.c.b, b_at_app, all, 2), PV_OK);
+    assert_ok(pv_fp_builder_set_interface(t.c.b, &own));
+    assert_ok(pv_fp_builder_set_routes(t.c.b, b_at_app, all, 2));
     fp_set_path(&t.c, b_at_app, 2, 0);
     fp_set_path(&t.b, phone, 3, 0);
     (void)fp_add_keys(&t.c, b_at_app, &t.b, phone, t.now, NULL);
@@ -456,14 +455,14 @@ PV_TEST(the_own_programs_keep_the_rules_about_a_guest)
     struct pv_ruletable *yes = table_of("udp/5001", 1), *no = table_of("tcp/80", 2);
     const struct pv_prefix route = {.base = fp_ip4(9), .bits = 32};
     uint32_t phone;
-    assert_int_equal(pv_fp_builder_add_peer(t.a.b, PV_FP_GUEST, &phone), PV_OK);
-    assert_int_equal(pv_fp_builder_set_routes(t.a.b, phone, &route, 1), PV_OK);
+    assert_ok(pv_fp_builder_add_peer(t.a.b, PV_FP_GUEST, &phone));
+    assert_ok(pv_fp_builder_set_routes(t.a.b, phone, &route, 1));
     fp_set_path(&t.a, phone, 3, 0);
     (void)fp_add_keys(&t.a, phone, &t.c, t.a_at_c, t.now, NULL);
     assert_int_equal(pv_fp_builder_set_out(t.a.b, phone, no), PV_ERR_STATE);
-    assert_int_equal(pv_fp_builder_set_guard(t.a.b, 2, &none, &t.a.rng), PV_OK);
-    assert_int_equal(pv_fp_builder_set_rules(t.a.b, phone, yes), PV_OK);
-    assert_int_equal(pv_fp_builder_set_out(t.a.b, phone, no), PV_OK);
+    assert_ok(pv_fp_builder_set_guard(t.a.b, 2, &none, &t.a.rng));
+    assert_ok(pv_fp_builder_set_rules(t.a.b, phone, yes));
+    assert_ok(pv_fp_builder_set_out(t.a.b, phone, no));
     fp_publish(&t.a);
     assert_int_equal(goes_by("10.66.0.9", 1), 0);
     assert_int_equal(drops_of(&t.a, PV_FP_DROP_RULES), 1);
@@ -477,7 +476,7 @@ PV_TEST(the_own_programs_keep_the_rules_about_a_guest)
     fp_publish(&t.a);
     assert_int_equal(fp_tx_one(&t.a, p, len, t.now).n_sends, 0);
     assert_int_equal(drops_of(&t.a, PV_FP_DROP_RULES), 3);
-    assert_int_equal(pv_fp_builder_set_out(t.a.b, phone, yes), PV_OK);
+    assert_ok(pv_fp_builder_set_out(t.a.b, phone, yes));
     fp_publish(&t.a);
     assert_int_equal(fp_tx_one(&t.a, p, len, t.now).n_sends, 1);
     assert_int_equal(goes_by("10.66.0.9", 1), phone);

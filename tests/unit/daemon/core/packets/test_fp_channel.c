@@ -47,14 +47,14 @@ static void begin(struct pair *p)
     const struct pv_fp_relay_way way = {.server = p->server, .udp = true};
     struct pv_carrier to_b = channel(p, CHANNEL_A, &p->vb), to_a = channel(p, CHANNEL_B, &p->va);
     assert_int_equal(pv_fp_builder_set_channel(p->a.b, 0, CHANNEL_A, &p->vb), PV_ERR_STATE);
-    assert_int_equal(pv_fp_builder_set_relay(p->a.b, 0, &way), PV_OK);
-    assert_int_equal(pv_fp_builder_set_relay(p->b.b, 0, &way), PV_OK);
-    assert_int_equal(pv_fp_builder_set_channel(p->a.b, 0, CHANNEL_A, &p->vb), PV_OK);
-    assert_int_equal(pv_fp_builder_set_channel(p->b.b, 0, CHANNEL_B, &p->va), PV_OK);
+    assert_ok(pv_fp_builder_set_relay(p->a.b, 0, &way));
+    assert_ok(pv_fp_builder_set_relay(p->b.b, 0, &way));
+    assert_ok(pv_fp_builder_set_channel(p->a.b, 0, CHANNEL_A, &p->vb));
+    assert_ok(pv_fp_builder_set_channel(p->b.b, 0, CHANNEL_B, &p->va));
     assert_int_equal(pv_fp_builder_set_channel(p->a.b, 0, 0x3fff, &p->vb), PV_ERR_MALFORMED);
     assert_int_equal(pv_fp_builder_set_channel(p->a.b, 0, 0x5000, &p->vb), PV_ERR_MALFORMED);
-    assert_int_equal(pv_fp_builder_set_path(p->a.b, p->pa, &to_b, 1472), PV_OK);
-    assert_int_equal(pv_fp_builder_set_path(p->b.b, p->pb, &to_a, 1472), PV_OK);
+    assert_ok(pv_fp_builder_set_path(p->a.b, p->pa, &to_b, 1472));
+    assert_ok(pv_fp_builder_set_path(p->b.b, p->pb, &to_a, 1472));
     fp_publish(&p->a);
     fp_publish(&p->b);
 }
@@ -89,7 +89,7 @@ PV_TEST(packets_go_through_channels)
     begin(&p);
     for (size_t size = 100; size <= 1420; size += 120) {
         size_t len = sent(&p, size, 7, buf);
-        assert_int_equal(pv_turn_channel_parse(pv_view(buf, len), &number, &data), PV_OK);
+        assert_ok(pv_turn_channel_parse(pv_view(buf, len), &number, &data));
         assert_int_equal(number, CHANNEL_A);
         assert_int_equal(data.len + PV_TURN_CHANNEL_HEADER, len); /* no padding over UDP */
         assert_true(len <= 1472);
@@ -108,7 +108,7 @@ PV_TEST(the_header_of_a_channel_counts_against_the_mtu)
     begin(&p);
     struct pv_carrier to_b = channel(&p, CHANNEL_A, &p.vb);
     for (uint16_t mtu = 1400; mtu < 1410; mtu++) {
-        assert_int_equal(pv_fp_builder_set_path(p.a.b, p.pa, &to_b, mtu), PV_OK);
+        assert_ok(pv_fp_builder_set_path(p.a.b, p.pa, &to_b, mtu));
         fp_publish(&p.a);
         size_t largest = (size_t)mtu - PV_FP_OVERHEAD - PV_TURN_CHANNEL_HEADER;
         assert_int_equal(sent(&p, largest, 1, buf), mtu);
@@ -123,11 +123,10 @@ PV_TEST(data_is_received_by_indications_too)
     size_t ind_len;
     begin(&p);
     size_t len = sent(&p, 200, 7, buf);
-    assert_int_equal(pv_turn_indication_build(
-                         PV_TURN_DATA, TXID, &p.va,
-                         pv_view(buf + PV_TURN_CHANNEL_HEADER, len - PV_TURN_CHANNEL_HEADER), ind,
-                         sizeof(ind), &ind_len),
-                     PV_OK);
+    assert_ok(pv_turn_indication_build(
+        PV_TURN_DATA, TXID, &p.va,
+        pv_view(buf + PV_TURN_CHANNEL_HEADER, len - PV_TURN_CHANNEL_HEADER), ind, sizeof(ind),
+        &ind_len));
     struct pv_fp_results r = received(&p.b, &p.server, ind, ind_len);
     assert_int_equal(r.n_writes, 1);
     for (size_t i = 0; i < r.n_punts; i++)
@@ -177,7 +176,7 @@ PV_TEST(a_message_not_of_our_server_is_dropped)
     r = received(&p.b, &p.server, copy, len + 4);
     assert_int_equal(r.n_writes + r.n_punts, 0);
     assert_int_equal(pv_fp_drops(p.b.w, PV_FP_DROP_JUNK), 3);
-    assert_int_equal(pv_fp_builder_set_relay(p.b.b, 0, NULL), PV_OK);
+    assert_ok(pv_fp_builder_set_relay(p.b.b, 0, NULL));
     fp_publish(&p.b);
     r = received(&p.b, &p.server, buf, len);
     assert_int_equal(r.n_writes + r.n_punts, 0);
@@ -191,7 +190,7 @@ PV_TEST(a_message_of_the_former_server_is_received)
     begin(&p);
     struct pv_fp_relay_way way = {
         .server = pv_addr4(192, 0, 2, 97, 3478), .udp = true, .former = p.server};
-    assert_int_equal(pv_fp_builder_set_relay(p.b.b, 0, &way), PV_OK);
+    assert_ok(pv_fp_builder_set_relay(p.b.b, 0, &way));
     fp_publish(&p.b);
     const struct pv_addr both[] = {way.server, way.former};
     for (size_t i = 0; i < PV_ARRAY_LEN(both); i++) {
@@ -203,7 +202,7 @@ PV_TEST(a_message_of_the_former_server_is_received)
             assert_int_not_equal(r.punts[k].kind, PV_FP_PUNT_STRAY); /* it is the selected path */
     }
     way.former = (struct pv_addr){.family = PV_AF_NONE};
-    assert_int_equal(pv_fp_builder_set_relay(p.b.b, 0, &way), PV_OK);
+    assert_ok(pv_fp_builder_set_relay(p.b.b, 0, &way));
     fp_publish(&p.b);
     for (size_t i = 0; i < PV_ARRAY_LEN(both); i++) {
         size_t len = sent(&p, 200, 7, buf);
@@ -280,8 +279,8 @@ PV_TEST(a_thousand_switches_lose_and_double_nothing)
         bool relayed = s % 2 == 0;
         struct pv_carrier to_b = relayed ? channel(&w->p, CHANNEL_A, &w->p.vb) : fp_carrier(2);
         struct pv_carrier to_a = relayed ? channel(&w->p, CHANNEL_B, &w->p.va) : fp_carrier(1);
-        assert_int_equal(pv_fp_builder_set_path(w->p.a.b, w->p.pa, &to_b, 0), PV_OK);
-        assert_int_equal(pv_fp_builder_set_path(w->p.b.b, w->p.pb, &to_a, 0), PV_OK);
+        assert_ok(pv_fp_builder_set_path(w->p.a.b, w->p.pa, &to_b, 0));
+        assert_ok(pv_fp_builder_set_path(w->p.b.b, w->p.pb, &to_a, 0));
         fp_publish(&w->p.a);
         fp_publish(&w->p.b);
         for (unsigned i = 0; i < PER_SWITCH; i++, mark++) {

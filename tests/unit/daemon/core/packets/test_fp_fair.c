@@ -22,7 +22,7 @@ void test_before_each(void)
     w = test_alloc(sizeof(*w));
     w->memory = malloc(PV_FP_FAIR_MEMORY);
     assert_non_null(w->memory);
-    assert_int_equal(pv_fp_fair_new(&w->f, w->memory, 7), PV_OK);
+    assert_ok(pv_fp_fair_new(&w->f, w->memory, 7));
     w->rng.state = 1;
 }
 

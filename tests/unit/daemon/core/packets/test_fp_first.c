@@ -27,7 +27,7 @@ void test_before_each(void)
 {
     fp_pair_connect(w);
     const struct pv_carrier c = spare();
-    assert_int_equal(pv_fp_builder_set_spare(w->a.b, w->b_at_a, &c), PV_OK);
+    assert_ok(pv_fp_builder_set_spare(w->a.b, w->b_at_a, &c));
     fp_publish(&w->a);
     live = pv_fp_builder_live(w->a.b, w->b_at_a);
     pv_fp_live_set_alive(live, w->now);
@@ -199,13 +199,13 @@ PV_TEST(after_a_rest_it_goes_again_only_by_a_path_that_takes_over)
 PV_TEST(after_a_rest_on_the_relay_it_goes_once_more_by_the_direct_path)
 {
     const struct pv_carrier relay = spare(), none = {.kind = PV_CARRIER_NONE};
-    assert_int_equal(pv_fp_builder_set_path(w->a.b, w->b_at_a, &relay, 0), PV_OK);
-    assert_int_equal(pv_fp_builder_set_spare(w->a.b, w->b_at_a, &none), PV_OK);
+    assert_ok(pv_fp_builder_set_path(w->a.b, w->b_at_a, &relay, 0));
+    assert_ok(pv_fp_builder_set_spare(w->a.b, w->b_at_a, &none));
     fp_publish(&w->a);
     rest();
     assert_int_equal(send_one(1).n_sends, 1);
     fp_set_path(&w->a, w->b_at_a, 2, 0);
-    assert_int_equal(pv_fp_builder_set_spare(w->a.b, w->b_at_a, &relay), PV_OK);
+    assert_ok(pv_fp_builder_set_spare(w->a.b, w->b_at_a, &relay));
     fp_publish(&w->a);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, ++w->now));
     struct pv_fp_results r = pv_fp_results(w->a.w);
@@ -284,11 +284,11 @@ PV_TEST(control_and_probes_are_not_doubled_unless_somebody_asked)
     static const uint8_t inner[] = {PV_INBAND_FIRST, 1, 2, 3};
     const struct pv_view in = pv_view(inner, sizeof(inner));
     fall_silent();
-    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, in, w->now), PV_OK);
+    assert_ok(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, in, w->now));
     assert_int_equal(pv_fp_results(w->a.w).n_sends, 1);
     atomic_store(&live->last_asked, w->now);
-    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, in, w->now), PV_OK);
+    assert_ok(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, in, w->now));
     assert_int_equal(pv_fp_results(w->a.w).n_sends, 2);
-    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, pv_view(NULL, 0), w->now), PV_OK);
+    assert_ok(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, pv_view(NULL, 0), w->now));
     assert_int_equal(pv_fp_results(w->a.w).n_sends, 1);
 }

@@ -159,12 +159,12 @@ PV_TEST(the_whole_is_judged_as_any_packet)
     /* Damaged inside: the length is another. */
     uint8_t part[1280];
     struct pv_parts_plan plan;
-    assert_int_equal(pv_parts_plan(1280, 1220, &plan), PV_OK);
+    assert_ok(pv_parts_plan(1280, 1220, &plan));
     p[5]++;
     for (uint8_t i = 0; i < 2; i++) {
         pv_parts_put(&plan, p, i, 77, part);
         struct pv_view inner = pv_view(part, pv_parts_len(&plan, i));
-        assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, inner, w->now), PV_OK);
+        assert_ok(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, inner, w->now));
         r = pv_fp_results(w->a.w);
         r = carry(&r, NULL, PV_ECN_NONE);
         assert_int_equal(r.n_writes + r.n_punts, 0);
@@ -172,7 +172,7 @@ PV_TEST(the_whole_is_judged_as_any_packet)
     assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_INNER), 1);
     /* And parts that are none. */
     part[9] = 9;
-    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, pv_view(part, 600), w->now), PV_OK);
+    assert_ok(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, pv_view(part, 600), w->now));
     r = pv_fp_results(w->a.w);
     r = carry(&r, NULL, PV_ECN_NONE);
     assert_int_equal(r.n_writes + r.n_punts, 0);
@@ -186,10 +186,10 @@ static struct pv_fp_datagram half(uint32_t at_a, uint32_t from, uint8_t i, uint3
     uint8_t p[1280], part[1280];
     struct pv_parts_plan plan;
     fp_packet(p, fp_ip6(from), fp_ip6(2), sizeof(p), id);
-    assert_int_equal(pv_parts_plan(sizeof(p), 1220, &plan), PV_OK);
+    assert_ok(pv_parts_plan(sizeof(p), 1220, &plan));
     pv_parts_put(&plan, p, i, id, part);
     struct pv_view inner = pv_view(part, pv_parts_len(&plan, i));
-    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, at_a, inner, w->now), PV_OK);
+    assert_ok(pv_fp_inject(w->a.w, w->a.snap, at_a, inner, w->now));
     struct pv_fp_results r = pv_fp_results(w->a.w);
     memcpy(wire, r.sends[0].data, r.sends[0].len);
     return (struct pv_fp_datagram){.from = fp_carrier(from), .data = wire, .len = r.sends[0].len};
@@ -290,18 +290,18 @@ PV_TEST(the_first_packet_of_a_super_packet_is_quoted)
         uint8_t expected[1500];
         struct pv_ippkt whole;
         struct pv_cutter cut;
-        assert_int_equal(pv_ippkt_parse(pv_view(packet.data, packet.len), &whole), PV_OK);
-        assert_int_equal(pv_cutter_init(&cut, &whole, &packet.offload), PV_OK);
+        assert_ok(pv_ippkt_parse(pv_view(packet.data, packet.len), &whole));
+        assert_ok(pv_cutter_init(&cut, &whole, &packet.offload));
         assert_int_equal(pv_cutter_next(&cut), first);
         pv_cutter_cut(&cut, expected);
-        assert_int_equal(pv_ippkt_parse(pv_view(expected, first), &quoted), PV_OK);
+        assert_ok(pv_ippkt_parse(pv_view(expected, first), &quoted));
         assert_true(is_sum_right(&quoted));
 
         assert_int_equal(pv_fp_tx(w->a.w, w->a.snap, &packet, 1, w->now), 1);
         struct pv_fp_results r = pv_fp_results(w->a.w);
         assert_int_equal(r.n_sends, 0);
         assert_int_equal(r.n_writes, 1);
-        assert_int_equal(pv_ippkt_parse(pv_view(r.writes[0].data, r.writes[0].len), &ip), PV_OK);
+        assert_ok(pv_ippkt_parse(pv_view(r.writes[0].data, r.writes[0].len), &ip));
         assert_int_equal(ip.proto, v6 ? PV_IP_PROTO_ICMP6 : PV_IP_PROTO_ICMP);
         assert_int_equal(v6 ? ip.l4.ptr[0] : pv_load_be16(ip.l4.ptr), v6 ? 2 : 0x0304);
         assert_int_equal(pv_load_be16(ip.l4.ptr + 6), 1280);
@@ -333,7 +333,7 @@ static uint32_t add_static(struct pv_addr remote, uint16_t mtu)
 {
     uint32_t at_a = fp_add_static(&w->a, "fd77::2/128"), at_b = fp_add_static(&w->b, "fd77::1/128");
     const struct pv_carrier path = {.kind = PV_CARRIER_UDP, .remote = remote};
-    assert_int_equal(pv_fp_builder_set_path(w->a.b, at_a, &path, mtu), PV_OK);
+    assert_ok(pv_fp_builder_set_path(w->a.b, at_a, &path, mtu));
     fp_add_keys(&w->a, at_a, &w->b, at_b, w->now, NULL);
     fp_pair_publish(w);
     return at_a;
@@ -345,10 +345,10 @@ PV_TEST(a_static_peer_gets_no_parts_and_sends_none)
     uint32_t at_a = add_static(pv_addr4(192, 0, 2, 3, 4242), 0);
     struct pv_parts_plan plan;
     fp_packet(p, fp_ip6(1), fp_ip6(2), 1240, 1);
-    assert_int_equal(pv_parts_plan(1240, 1220, &plan), PV_OK);
+    assert_ok(pv_parts_plan(1240, 1220, &plan));
     pv_parts_put(&plan, p, 0, 1, part);
     struct pv_view inner = pv_view(part, pv_parts_len(&plan, 0));
-    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, at_a, inner, w->now), PV_OK);
+    assert_ok(pv_fp_inject(w->a.w, w->a.snap, at_a, inner, w->now));
     struct pv_fp_results r = pv_fp_results(w->a.w);
     r = carry(&r, NULL, PV_ECN_NONE);
     assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_INBAND), 1);
@@ -383,14 +383,14 @@ PV_TEST(a_static_peer_over_ipv6_is_told_what_its_path_carries)
     assert_false(r.sends[0].cut);
     /* It carries 1352 bytes: 1320 inside. */
     const struct pv_carrier path = {.kind = PV_CARRIER_UDP, .remote = pv_addr6(ip, 4242)};
-    assert_int_equal(pv_fp_builder_set_path(w->a.b, id, &path, 1352), PV_OK);
+    assert_ok(pv_fp_builder_set_path(w->a.b, id, &path, 1352));
     fp_publish(&w->a);
     assert_false(to_static(1320).sends[0].cut);
     r = to_static(1321);
     assert_int_equal(r.n_sends, 0);
     assert_int_equal(pv_load_be32(r.writes[0].data + 44), 1320);
     /* It carries 1232, as an underlay of 1280: never less than 1280 is said, and that passes. */
-    assert_int_equal(pv_fp_builder_set_path(w->a.b, id, &path, 1232), PV_OK);
+    assert_ok(pv_fp_builder_set_path(w->a.b, id, &path, 1232));
     fp_publish(&w->a);
     r = to_static(1281);
     assert_int_equal(r.n_sends, 0);
@@ -401,7 +401,7 @@ PV_TEST(a_static_peer_over_ipv6_is_told_what_its_path_carries)
     assert_true(r.sends[0].cut);
     assert_false(to_static(1200).sends[0].cut);
     /* A packet that waited for keys goes so too. */
-    assert_int_equal(pv_fp_builder_send_with(w->a.b, id, 0), PV_OK);
+    assert_ok(pv_fp_builder_send_with(w->a.b, id, 0));
     fp_publish(&w->a);
     assert_int_equal(to_static(1280).n_sends, 0);
 }
@@ -425,7 +425,7 @@ PV_TEST(only_what_was_just_sent_counts_as_quoted)
 PV_TEST(a_packet_that_waited_goes_in_parts_too)
 {
     uint8_t p[3][1280];
-    assert_int_equal(pv_fp_builder_set_path(w->a.b, w->b_at_a, NULL, 0), PV_OK);
+    assert_ok(pv_fp_builder_set_path(w->a.b, w->b_at_a, NULL, 0));
     fp_publish(&w->a);
     for (uint32_t i = 0; i < 3; i++)
         assert_int_equal(tx(p[i], make(p[i], i != 1, 1280, i)).n_sends, 0);
@@ -443,7 +443,7 @@ PV_TEST(broadcast_goes_in_parts_where_it_must)
 {
     uint8_t p[1280];
     const struct pv_fp_group all = {.group = pv_group_broadcast(), .wakes = true, .n = 1};
-    assert_int_equal(pv_fp_builder_set_groups(w->a.b, &all, 1, &w->b_at_a, 1), PV_OK);
+    assert_ok(pv_fp_builder_set_groups(w->a.b, &all, 1, &w->b_at_a, 1));
     fp_publish(&w->a);
     fp_packet(p, fp_ip4(1), pv_addr4(10, 66, 255, 255, 0), 1280, 9);
     struct pv_fp_results r = tx(p, 1280);

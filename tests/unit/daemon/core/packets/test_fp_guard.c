@@ -22,8 +22,8 @@ static struct fp_pair pair, *const t = &pair;
 static void later(pv_ns by)
 {
     t->now += by;
-    assert_int_equal(pv_fp_builder_remove_keys(t->a.b, t->b_at_a, t->a_index), PV_OK);
-    assert_int_equal(pv_fp_builder_remove_keys(t->b.b, t->a_at_b, t->b_index), PV_OK);
+    assert_ok(pv_fp_builder_remove_keys(t->a.b, t->b_at_a, t->a_index));
+    assert_ok(pv_fp_builder_remove_keys(t->b.b, t->a_at_b, t->b_index));
     fp_pair_add_keys(t);
     fp_pair_publish(t);
 }
@@ -38,13 +38,13 @@ static void let_in_since(const char *ports, struct pv_fp_doubt doubt)
 {
     struct pv_ports some, all;
     struct pv_ruletable *table;
-    assert_int_equal(pv_ports_parse(ports, &some), PV_OK);
-    assert_int_equal(pv_ports_parse("all", &all), PV_OK);
+    assert_ok(pv_ports_parse(ports, &some));
+    assert_ok(pv_ports_parse("all", &all));
     const struct pv_ruleline lines[2] = {{.rule = 1, .allow = true, .ports = &some},
                                          {.rule = RULE, .allow = false, .ports = &all}};
-    assert_int_equal(pv_ruletable_new(lines, 2, true, NULL, &table), PV_OK);
-    assert_int_equal(pv_fp_builder_set_guard(t->b.b, RULE, &doubt, &t->b.rng), PV_OK);
-    assert_int_equal(pv_fp_builder_set_rules(t->b.b, t->a_at_b, table), PV_OK);
+    assert_ok(pv_ruletable_new(lines, 2, true, NULL, &table));
+    assert_ok(pv_fp_builder_set_guard(t->b.b, RULE, &doubt, &t->b.rng));
+    assert_ok(pv_fp_builder_set_rules(t->b.b, t->a_at_b, table));
     pv_ruletable_unref(table);
     fp_publish(&t->b);
 }
@@ -145,7 +145,7 @@ PV_TEST(a_packet_that_no_rule_allows_is_dropped_and_counted)
     assert_int_equal(pv_fp_drops(t->b.w, PV_FP_DROP_RULES), 6);
     assert_int_equal(pv_fp_builder_denied(t->b.b, RULE), 6);
     assert_int_equal(pv_fp_builder_denied(t->b.b, 1), 0);
-    assert_int_equal(pv_fp_builder_set_rules(t->b.b, t->a_at_b, NULL), PV_OK);
+    assert_ok(pv_fp_builder_set_rules(t->b.b, t->a_at_b, NULL));
     pv_fp_builder_drop_guard(t->b.b);
     fp_publish(&t->b);
     assert_true(a_sends(TCP, 40000, 23, SYN));
@@ -352,7 +352,7 @@ static void join_group(struct fp_node *n, uint32_t peer)
 {
     static const uint8_t ip4[] = {239, 1, 2, 3};
     const struct pv_fp_group g = {.group = pv_group_of(4, ip4), .n = 1};
-    assert_int_equal(pv_fp_builder_set_groups(n->b, &g, 1, &peer, 1), PV_OK);
+    assert_ok(pv_fp_builder_set_groups(n->b, &g, 1, &peer, 1));
     fp_publish(n);
 }
 
@@ -512,12 +512,12 @@ static size_t cross_in_parts(const struct inner *packets, size_t n)
     struct pv_parts_plan plan;
     size_t n_sent = 0;
     for (size_t k = 0; k < n; k++) {
-        assert_int_equal(pv_parts_plan(packets[k].len, 60, &plan), PV_OK);
+        assert_ok(pv_parts_plan(packets[k].len, 60, &plan));
         for (uint8_t i = 0; i < plan.n; i++, n_sent++) {
             assert_in_range(n_sent, 0, PV_ARRAY_LEN(wire) - 1);
             pv_parts_put(&plan, packets[k].b, i, (uint32_t)k, part);
             struct pv_view inner = pv_view(part, pv_parts_len(&plan, i));
-            assert_int_equal(pv_fp_inject(t->a.w, t->a.snap, t->b_at_a, inner, t->now), PV_OK);
+            assert_ok(pv_fp_inject(t->a.w, t->a.snap, t->b_at_a, inner, t->now));
             struct pv_fp_results r = pv_fp_results(t->a.w);
             assert_int_equal(r.n_sends, 1);
             memcpy(wire[n_sent], r.sends[0].data, r.sends[0].len);

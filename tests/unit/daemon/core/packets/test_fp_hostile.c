@@ -43,7 +43,7 @@ static struct inner packet(const char *dst, uint8_t proto, const uint8_t *l4, si
 static bool passes(const struct inner *p)
 {
     uint8_t wire[400];
-    assert_int_equal(pv_fp_inject(t.a.w, t.a.snap, t.b_at_a, pv_view(p->b, p->len), t.now), PV_OK);
+    assert_ok(pv_fp_inject(t.a.w, t.a.snap, t.b_at_a, pv_view(p->b, p->len), t.now));
     struct pv_fp_results r = pv_fp_results(t.a.w);
     assert_int_equal(r.n_sends, 1);
     assert_true(r.sends[0].len <= sizeof(wire));

@@ -53,7 +53,7 @@ static void add_members(uint32_t n)
         uint32_t k = w->n++;
         w->ids[k] = fp_add_member(&w->a, 100 + k);
         fp_set_path(&w->a, w->ids[k], 100 + k, 0);
-        assert_int_equal(pv_fp_builder_add_peer(w->b.b, PV_FP_MEMBER, &w->at_b[k]), PV_OK);
+        assert_ok(pv_fp_builder_add_peer(w->b.b, PV_FP_MEMBER, &w->at_b[k]));
         fp_add_keys(&w->a, w->ids[k], &w->b, w->at_b[k], w->now, NULL);
         use(k);
     }
@@ -66,7 +66,7 @@ static void want(const char *group, uint32_t first, uint32_t n, bool wakes)
 {
     const struct pv_fp_group g = {
         .group = group_named(group), .wakes = wakes, .first = first, .n = n};
-    assert_int_equal(pv_fp_builder_set_groups(w->a.b, &g, 1, w->ids, w->n), PV_OK);
+    assert_ok(pv_fp_builder_set_groups(w->a.b, &g, 1, w->ids, w->n));
     fp_publish(&w->a);
 }
 
@@ -120,7 +120,7 @@ PV_TEST(the_packet_that_arrives_is_the_one_sent)
     static const uint8_t hops[] = {1, 2, 255};
     add_members(1);
     struct pv_prefix route = {.base = fp_ip4(1), .bits = 32};
-    assert_int_equal(pv_fp_builder_set_routes(w->b.b, w->at_b[0], &route, 1), PV_OK);
+    assert_ok(pv_fp_builder_set_routes(w->b.b, w->at_b[0], &route, 1));
     fp_publish(&w->b);
     want("224.0.0.251", 0, 1, false);
     for (size_t i = 0; i < PV_ARRAY_LEN(hops); i++) {
@@ -182,7 +182,7 @@ PV_TEST(discovery_may_wake_who_is_asked_to)
     add_members(1);
     w->ids[w->n++] = fp_add_member(&w->a, 9);
     w->ids[w->n++] = fp_add_member(&w->a, 10);
-    assert_int_equal(pv_fp_builder_set_offline(w->a.b, w->ids[2], true), PV_OK);
+    assert_ok(pv_fp_builder_set_offline(w->a.b, w->ids[2], true));
     want("239.255.255.250", 0, 3, true);
     struct pv_fp_results r = send("239.255.255.250", 100);
     assert_int_equal(r.n_sends, 1);
@@ -232,7 +232,7 @@ PV_TEST(data_beside_discovery_counts_as_use)
 PV_TEST(copies_go_behind_what_waits)
 {
     add_members(1);
-    assert_int_equal(pv_fp_builder_set_path(w->a.b, w->ids[0], NULL, 0), PV_OK);
+    assert_ok(pv_fp_builder_set_path(w->a.b, w->ids[0], NULL, 0));
     want("239.66.0.1", 0, 1, false);
     send("10.66.0.100", 100);
     assert_int_equal(pv_fp_queue_len(w->a.w->queue), 1);
@@ -257,7 +257,7 @@ PV_TEST(each_group_has_a_budget)
     const struct pv_fp_group two[] = {{.group = group_named("224.0.0.251"), .n = 1},
                                       {.group = group_named("239.66.0.1"), .n = 1},
                                       {.group = pv_group_broadcast(), .n = 1}};
-    assert_int_equal(pv_fp_builder_set_groups(w->a.b, two, 3, w->ids, 1), PV_OK);
+    assert_ok(pv_fp_builder_set_groups(w->a.b, two, 3, w->ids, 1));
     fp_publish(&w->a);
     assert_int_equal(send_times("224.0.0.251", 100, 150), PV_FP_DISCOVERY_PACKETS);
     assert_int_equal(drops(PV_FP_DROP_RATE), 150 - PV_FP_DISCOVERY_PACKETS);
@@ -339,7 +339,7 @@ PV_TEST(a_packet_not_of_this_node_is_not_copied)
     add_members(2);
     const struct pv_fp_group two[] = {{.group = group_named("239.66.0.1"), .n = 2},
                                       {.group = pv_group_broadcast(), .n = 2}};
-    assert_int_equal(pv_fp_builder_set_groups(w->a.b, two, 2, w->ids, 2), PV_OK);
+    assert_ok(pv_fp_builder_set_groups(w->a.b, two, 2, w->ids, 2));
     fp_publish(&w->a);
     const struct pv_addr from[] = {fp_ip4(100), pv_addr4(192, 168, 1, 7, 0)};
     for (size_t i = 0; i < 2; i++) {
@@ -358,7 +358,7 @@ PV_TEST(reports_are_handed_up_and_go_nowhere)
                                group_old(131, "ff02::fb")};
     add_members(1);
     const struct pv_fp_group one = {.group = group_named("239.1.1.1"), .n = 1};
-    assert_int_equal(pv_fp_builder_set_groups(w->a.b, &one, 1, w->ids, 1), PV_OK);
+    assert_ok(pv_fp_builder_set_groups(w->a.b, &one, 1, w->ids, 1));
     fp_publish(&w->a);
     /* An IGMPv2 report goes to the group itself. */
     memcpy(p[2].bytes + 16, group_named("239.1.1.1").ip, 4);
@@ -384,7 +384,7 @@ PV_TEST(housekeeping_stays_at_home)
     add_members(1);
     const struct pv_fp_group two[] = {{.group = pv_group_broadcast(), .n = 1},
                                       {.group = group_named("ff02::2"), .n = 1}};
-    assert_int_equal(pv_fp_builder_set_groups(w->a.b, two, 2, w->ids, 1), PV_OK);
+    assert_ok(pv_fp_builder_set_groups(w->a.b, two, 2, w->ids, 1));
     fp_publish(&w->a);
     size_t len = fp_packet(p, fp_ip4(1), pv_addr4(255, 255, 255, 255, 0), 40, 0);
     pv_store_be16(p + 22, 67);
@@ -403,7 +403,7 @@ PV_TEST(a_range_of_two_addresses_has_no_broadcast)
 {
     struct pv_fp_interface iface = {.n_own = 1, .own = {fp_ip4(1)}, .mtu = 1420};
     iface.nets[0] = test_prefix("10.66.0.100/31");
-    assert_int_equal(pv_fp_builder_set_interface(w->a.b, &iface), PV_OK);
+    assert_ok(pv_fp_builder_set_interface(w->a.b, &iface));
     add_members(2);
     /* RFC 3021: an address like any other. */
     assert_int_equal(send("10.66.0.101", 100).n_sends, 1);
@@ -419,7 +419,7 @@ PV_TEST(copies_that_do_not_fit_follow)
     add_members(MEMBERS);
     struct pv_fp_interface iface = {.n_own = 1, .own = {fp_ip4(1)}, .mtu = 9000};
     iface.nets[0] = test_prefix("10.66.0.0/16");
-    assert_int_equal(pv_fp_builder_set_interface(w->a.b, &iface), PV_OK);
+    assert_ok(pv_fp_builder_set_interface(w->a.b, &iface));
     want("239.66.0.1", 0, PV_FP_MAX_COPIES, false);
     struct pv_fp_packet v[3];
     for (size_t i = 0; i < 3; i++) {
@@ -448,12 +448,12 @@ PV_TEST(a_packet_that_comes_as_discovery_is_no_use_and_may_be_unwanted)
 {
     add_members(1);
     struct pv_prefix route = {.base = fp_ip4(1), .bits = 32};
-    assert_int_equal(pv_fp_builder_set_routes(w->b.b, w->at_b[0], &route, 1), PV_OK);
+    assert_ok(pv_fp_builder_set_routes(w->b.b, w->at_b[0], &route, 1));
     fp_publish(&w->b);
     const struct pv_fp_live *l = pv_fp_builder_live(w->b.b, w->at_b[0]);
     for (int i = 0; i < 3; i++) {
         const char *group = i == 2 ? "239.66.0.1" : "255.255.255.255";
-        assert_int_equal(pv_fp_builder_take_discovery(w->b.b, w->at_b[0], i == 0), PV_OK);
+        assert_ok(pv_fp_builder_take_discovery(w->b.b, w->at_b[0], i == 0));
         fp_publish(&w->b);
         want(group, 0, 1, false);
         struct pv_fp_results r = send(group, 100);
@@ -474,7 +474,7 @@ PV_TEST(a_static_peer_gets_what_its_routes_say)
     add_members(1);
     uint32_t id = fp_add_static(&w->a, "224.0.0.0/4");
     fp_set_path(&w->a, id, 90, 0);
-    assert_int_equal(pv_fp_builder_add_peer(w->b.b, PV_FP_STATIC, &at_b), PV_OK);
+    assert_ok(pv_fp_builder_add_peer(w->b.b, PV_FP_STATIC, &at_b));
     fp_add_keys(&w->a, id, &w->b, at_b, w->now, NULL);
     fp_publish(&w->a);
     assert_int_equal(send("239.66.0.1", 100).n_sends, 1);
@@ -488,7 +488,7 @@ PV_TEST(control_writes_to_the_tun)
     uint8_t p[60];
     add_members(1);
     fp_packet(p, fp_ip4(1), pv_addr4(224, 0, 0, 1, 0), sizeof(p), 0);
-    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, 0, pv_view(p, sizeof(p)), w->now), PV_OK);
+    assert_ok(pv_fp_inject(w->a.w, w->a.snap, 0, pv_view(p, sizeof(p)), w->now));
     struct pv_fp_results r = pv_fp_results(w->a.w);
     assert_int_equal(r.n_sends, 0);
     assert_int_equal(r.n_writes, 1);

@@ -217,7 +217,7 @@ PV_TEST(a_run_has_one_ecn_and_one_way_with_routers)
     const uint8_t ip[16] = {0x20, 1, 13, 0xb8};
     const struct pv_carrier path = {.kind = PV_CARRIER_UDP, .remote = pv_addr6(ip, 4242)};
     uint32_t c = fp_add_static(&w->a, "10.77.0.0/16"), a_at_c = fp_add_member(&w->b, 9);
-    assert_int_equal(pv_fp_builder_set_path(w->a.b, c, &path, 1232), PV_OK);
+    assert_ok(pv_fp_builder_set_path(w->a.b, c, &path, 1232));
     fp_add_keys(&w->a, c, &w->b, a_at_c, w->now, NULL);
     fp_publish(&w->a);
     for (uint32_t i = 0; i < 2; i++)
@@ -233,7 +233,7 @@ PV_TEST(a_run_has_one_ecn_and_one_way_with_routers)
 PV_TEST(a_super_packet_waits_as_the_packets_in_it)
 {
     static uint8_t got[65536];
-    assert_int_equal(pv_fp_builder_set_path(w->a.b, w->b_at_a, NULL, 0), PV_OK);
+    assert_ok(pv_fp_builder_set_path(w->a.b, w->b_at_a, NULL, 0));
     fp_publish(&w->a);
     struct pv_fp_packet packet = make_super(SUPER, MSS);
     assert_int_equal(tx(&packet).n_sends, 0);

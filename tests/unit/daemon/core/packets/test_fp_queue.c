@@ -6,7 +6,7 @@
 static struct pv_fp_queue *queue(void)
 {
     struct pv_fp_queue *q;
-    assert_int_equal(pv_fp_queue_new(&q), PV_OK);
+    assert_ok(pv_fp_queue_new(&q));
     return q;
 }
 

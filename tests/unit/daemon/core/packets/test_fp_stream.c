@@ -48,11 +48,11 @@ static void begin(struct pair *p, uint16_t mtu)
     const struct pv_carrier to_b = stream(p, TO_B, &p->at_b), to_a = stream(p, TO_A, &p->at_a);
     struct pv_fp_builder *builders[] = {p->a.b, p->b.b};
     for (size_t i = 0; i < 2; i++)
-        assert_int_equal(pv_fp_builder_set_relay(builders[i], VIA, &way), PV_OK);
-    assert_int_equal(pv_fp_builder_set_channel(p->a.b, VIA, TO_B, &p->at_b), PV_OK);
-    assert_int_equal(pv_fp_builder_set_channel(p->b.b, VIA, TO_A, &p->at_a), PV_OK);
-    assert_int_equal(pv_fp_builder_set_path(p->a.b, p->pa, &to_b, mtu), PV_OK);
-    assert_int_equal(pv_fp_builder_set_path(p->b.b, p->pb, &to_a, mtu), PV_OK);
+        assert_ok(pv_fp_builder_set_relay(builders[i], VIA, &way));
+    assert_ok(pv_fp_builder_set_channel(p->a.b, VIA, TO_B, &p->at_b));
+    assert_ok(pv_fp_builder_set_channel(p->b.b, VIA, TO_A, &p->at_a));
+    assert_ok(pv_fp_builder_set_path(p->a.b, p->pa, &to_b, mtu));
+    assert_ok(pv_fp_builder_set_path(p->b.b, p->pb, &to_a, mtu));
     fp_publish(&p->a);
     fp_publish(&p->b);
 }
@@ -87,7 +87,7 @@ PV_TEST(packets_go_through_streams)
     begin(&p, 0); /* no size is probed: the largest packet of the interface fits */
     for (size_t size = 60; size <= 1420; size += 136) {
         size_t len = sent(&p, size, buf);
-        assert_int_equal(pv_turn_channel_parse(pv_view(buf, len), &number, &data), PV_OK);
+        assert_ok(pv_turn_channel_parse(pv_view(buf, len), &number, &data));
         assert_int_equal(number, TO_B);
         assert_int_equal(data.len + PV_TURN_CHANNEL_HEADER, len); /* who writes it pads it */
         pv_turn_channel_header(buf, TO_A, (uint16_t)data.len);    /* what the relay does */
@@ -114,8 +114,7 @@ PV_TEST(a_batch_is_one_message_for_each_packet)
         uint16_t number;
         struct pv_view data;
         assert_int_equal(r.sends[i].to->sock, STREAM);
-        assert_int_equal(
-            pv_turn_channel_parse(pv_view(r.sends[i].data, r.sends[i].len), &number, &data), PV_OK);
+        assert_ok(pv_turn_channel_parse(pv_view(r.sends[i].data, r.sends[i].len), &number, &data));
     }
     /* A packet that the stream does not take is counted. */
     pv_fp_send_lost(p.a.w, &r.sends[0]);
@@ -132,9 +131,8 @@ PV_TEST(data_is_received_by_indications_too)
     size_t len = sent(&p, 200, buf);
     const struct pv_view inner =
         pv_view(buf + PV_TURN_CHANNEL_HEADER, len - PV_TURN_CHANNEL_HEADER);
-    assert_int_equal(
-        pv_turn_indication_build(PV_TURN_DATA, txid, &p.at_a, inner, ind, sizeof(ind), &ind_len),
-        PV_OK);
+    assert_ok(
+        pv_turn_indication_build(PV_TURN_DATA, txid, &p.at_a, inner, ind, sizeof(ind), &ind_len));
     struct pv_fp_results r = received(&p, &FROM_STREAM, ind, ind_len);
     assert_int_equal(r.n_writes, 1);
     for (size_t i = 0; i < r.n_punts; i++)
@@ -190,7 +188,7 @@ PV_TEST(a_message_of_the_former_stream_is_received)
                                   .former_stream = STREAM};
     const struct pv_carrier present = {.kind = PV_CARRIER_STREAM, .sock = STREAM + 8};
     for (int held = 1; held >= 0; held--) {
-        assert_int_equal(pv_fp_builder_set_relay(p.b.b, VIA, &way), PV_OK);
+        assert_ok(pv_fp_builder_set_relay(p.b.b, VIA, &way));
         fp_publish(&p.b);
         size_t len = sent(&p, 200, buf);
         pv_turn_channel_header(buf, TO_A, (uint16_t)(len - PV_TURN_CHANNEL_HEADER));
@@ -230,8 +228,8 @@ PV_TEST(bytes_are_counted_for_the_relay_they_went_through)
     uint8_t buf[1600];
     begin(&p, 0);
     const struct pv_fp_relay_way way = {.server = pv_addr4(192, 0, 2, 98, 3478), .udp = true};
-    assert_int_equal(pv_fp_builder_set_relay(p.b.b, 0, &way), PV_OK);
-    assert_int_equal(pv_fp_builder_set_channel(p.b.b, 0, TO_A, &p.at_a), PV_OK);
+    assert_ok(pv_fp_builder_set_relay(p.b.b, 0, &way));
+    assert_ok(pv_fp_builder_set_channel(p.b.b, 0, TO_A, &p.at_a));
     fp_publish(&p.b);
     const struct pv_carrier sources[] = {
         FROM_STREAM,

@@ -18,10 +18,10 @@ static void add_keys(struct fp_pair *p, bool hybrid)
     memcpy(ib.send_key, ia.recv_key, 32);
     ia.local_index = ib.remote_index = pv_fp_builder_draw_index(p->a.b, &p->a.rng, 0);
     ib.local_index = ia.remote_index = pv_fp_builder_draw_index(p->b.b, &p->b.rng, 0);
-    assert_int_equal(pv_fp_builder_add_keys(p->a.b, p->b_at_a, &ia), PV_OK);
-    assert_int_equal(pv_fp_builder_add_keys(p->b.b, p->a_at_b, &ib), PV_OK);
-    assert_int_equal(pv_fp_builder_send_with(p->a.b, p->b_at_a, ia.local_index), PV_OK);
-    assert_int_equal(pv_fp_builder_send_with(p->b.b, p->a_at_b, ib.local_index), PV_OK);
+    assert_ok(pv_fp_builder_add_keys(p->a.b, p->b_at_a, &ia));
+    assert_ok(pv_fp_builder_add_keys(p->b.b, p->a_at_b, &ib));
+    assert_ok(pv_fp_builder_send_with(p->a.b, p->b_at_a, ia.local_index));
+    assert_ok(pv_fp_builder_send_with(p->b.b, p->a_at_b, ib.local_index));
     fp_pair_publish(p);
 }
 
@@ -37,7 +37,7 @@ static struct fp_pair *make_pair(uint16_t mtu)
 
 static void set_strict(struct fp_node *n, uint32_t peer, enum pv_fp_strict strict)
 {
-    assert_int_equal(pv_fp_builder_set_strict(n->b, peer, strict), PV_OK);
+    assert_ok(pv_fp_builder_set_strict(n->b, peer, strict));
     fp_publish(n);
 }
 
@@ -122,10 +122,8 @@ PV_TEST(in_band_control_passes_under_any_keys)
     size_t len;
     set_strict(&p->a, p->b_at_a, PV_FP_STRICT_ALL);
     set_strict(&p->b, p->a_at_b, PV_FP_STRICT_ALL);
-    assert_int_equal(
-        pv_inband_build(PV_INBAND_DESCRIPTION, 1, 0, pv_view("hello", 5), packet, &len), PV_OK);
-    assert_int_equal(pv_fp_inject(p->a.w, p->a.snap, p->b_at_a, pv_view(packet, len), p->now),
-                     PV_OK);
+    assert_ok(pv_inband_build(PV_INBAND_DESCRIPTION, 1, 0, pv_view("hello", 5), packet, &len));
+    assert_ok(pv_fp_inject(p->a.w, p->a.snap, p->b_at_a, pv_view(packet, len), p->now));
     struct pv_fp_results r = pv_fp_results(p->a.w);
     assert_int_equal(r.n_sends, 1);
     len = r.sends[0].len;

@@ -187,13 +187,13 @@ PV_TEST(workers_run_while_control_publishes)
     fp_node_init(&s.a, 1);
     fp_node_init(&s.b, 2);
     test_defer(stop, &s);
-    assert_int_equal(pv_qsbr_new(&s.qa, 1), PV_OK);
-    assert_int_equal(pv_qsbr_new(&s.qb, 1), PV_OK);
-    assert_int_equal(pv_ring_new(&s.wire, WIRE), PV_OK);
+    assert_ok(pv_qsbr_new(&s.qa, 1));
+    assert_ok(pv_qsbr_new(&s.qb, 1));
+    assert_ok(pv_ring_new(&s.wire, WIRE));
     stays[0] = fp_add_member(&s.a, 2);
     stays[1] = fp_add_member(&s.b, 1);
     goes[0] = fp_add_member(&s.a, 3);
-    assert_int_equal(pv_fp_builder_add_peer(s.b.b, PV_FP_MEMBER, &goes[1]), PV_OK);
+    assert_ok(pv_fp_builder_add_peer(s.b.b, PV_FP_MEMBER, &goes[1]));
     fp_set_path(&s.a, stays[0], 2, 0);
     index[0] = fp_add_keys(&s.a, stays[0], &s.b, stays[1], s.now, &index[1]);
     publish_both(&s);

@@ -83,7 +83,7 @@ static struct pv_fp_live *live(void)
 /* As control does when it hears of the first packet. */
 static void use_peer(void)
 {
-    assert_int_equal(pv_fp_builder_use_peer(w->a.b, w->id), PV_OK);
+    assert_ok(pv_fp_builder_use_peer(w->a.b, w->id));
     fp_publish(&w->a);
 }
 
@@ -198,19 +198,19 @@ PV_TEST(a_packet_for_a_peer_that_went_is_answered)
     struct pv_ippkt ip;
 
     tx_to(fp_ip4(2), 100, 0);
-    assert_int_equal(pv_fp_builder_set_offline(w->a.b, w->id, true), PV_OK);
+    assert_ok(pv_fp_builder_set_offline(w->a.b, w->id, true));
     fp_publish(&w->a);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     struct pv_fp_results r = pv_fp_results(w->a.w);
     assert_int_equal(r.n_writes, 1);
-    assert_int_equal(pv_ippkt_parse(pv_view(r.writes[0].data, r.writes[0].len), &ip), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(r.writes[0].data, r.writes[0].len), &ip));
     assert_memory_equal(ip.l4.ptr, "\x03\x01", 2);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_OFFLINE), 1);
 
-    assert_int_equal(pv_fp_builder_set_offline(w->a.b, w->id, false), PV_OK);
+    assert_ok(pv_fp_builder_set_offline(w->a.b, w->id, false));
     fp_publish(&w->a);
     tx_to(fp_ip4(2), 100, 0);
-    assert_int_equal(pv_fp_builder_remove_peer(w->a.b, w->id), PV_OK);
+    assert_ok(pv_fp_builder_remove_peer(w->a.b, w->id));
     fp_publish(&w->a);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
     assert_int_equal(pv_fp_queue_len(w->a.w->queue), 0);
@@ -228,7 +228,7 @@ PV_TEST(a_long_flush_comes_in_pieces_and_loses_nothing)
     for (uint32_t i = 0; i < PEERS; i++) {
         uint32_t id = fp_add_member(&w->a, 100 + i), at_b;
         fp_set_path(&w->a, id, 100 + i, 0);
-        assert_int_equal(pv_fp_builder_add_peer(w->b.b, PV_FP_MEMBER, &at_b), PV_OK);
+        assert_ok(pv_fp_builder_add_peer(w->b.b, PV_FP_MEMBER, &at_b));
         fp_publish(&w->a);
         for (uint32_t k = 0; k < PV_FP_QUEUE_PACKETS; k++)
             tx_to(fp_ip4(100 + i), 1400, k);
@@ -290,7 +290,7 @@ PV_TEST(an_address_without_member_is_unreachable)
     struct pv_fp_results r = tx_to(fp_ip4(99), 100, 0);
     assert_int_equal(r.n_sends + r.n_punts, 0);
     assert_int_equal(r.n_writes, 1);
-    assert_int_equal(pv_ippkt_parse(pv_view(r.writes[0].data, r.writes[0].len), &ip), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(r.writes[0].data, r.writes[0].len), &ip));
     struct pv_addr dst = pv_ippkt_dst(&ip), self = fp_ip4(1);
     assert_true(pv_addr_equal(&dst, &self));
     r = tx_to(fp_ip6(99), 100, 0);
@@ -307,7 +307,7 @@ PV_TEST(an_address_without_member_is_unreachable)
 PV_TEST(a_member_known_to_be_offline_is_unreachable_unless_it_has_a_path)
 {
 
-    assert_int_equal(pv_fp_builder_set_offline(w->a.b, w->id, true), PV_OK);
+    assert_ok(pv_fp_builder_set_offline(w->a.b, w->id, true));
     fp_publish(&w->a);
     struct pv_fp_results r = tx_to(fp_ip4(2), 100, 0);
     assert_int_equal(r.n_writes, 1);
@@ -347,7 +347,7 @@ PV_TEST(the_paths_mtu_bounds_packets_and_padding)
     r = tx_to(fp_ip4(2), 1369, 0);
     assert_int_equal(r.n_sends, 0);
     assert_int_equal(r.n_writes, 1);
-    assert_int_equal(pv_ippkt_parse(pv_view(r.writes[0].data, r.writes[0].len), &ip), PV_OK);
+    assert_ok(pv_ippkt_parse(pv_view(r.writes[0].data, r.writes[0].len), &ip));
     assert_memory_equal(ip.l4.ptr, "\x03\x04", 2);
     assert_int_equal(pv_load_be16(ip.l4.ptr + 6), 1368);
     r = tx_to(fp_ip6(2), 1369, 0);
@@ -395,7 +395,7 @@ PV_TEST(control_injects_keepalives_and_inband_packets)
     give_path(0);
     assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view("", 0), w->now), PV_ERR_STATE);
     give_keys(w->now);
-    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view("", 0), w->now), PV_OK);
+    assert_ok(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view("", 0), w->now));
     r = pv_fp_results(w->a.w);
     assert_int_equal(r.n_sends, 1);
     assert_int_equal(r.sends[0].len, 32);
@@ -403,7 +403,7 @@ PV_TEST(control_injects_keepalives_and_inband_packets)
     assert_true(atomic_load(&live()->last_tx_any) == w->now);
     assert_true(atomic_load(&live()->last_tx_data) == 0);
     static uint8_t body[PV_FP_INNER_MAX + 1] = {0xc1};
-    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(body, 1210), w->now), PV_OK);
+    assert_ok(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(body, 1210), w->now));
     assert_int_equal(pv_fp_results(w->a.w).sends[0].len, 1216 + 32);
     assert_int_equal(
         pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(body, PV_FP_INNER_MAX + 1), w->now),
@@ -418,9 +418,8 @@ PV_TEST(a_probe_is_as_long_as_the_datagram_it_asks_about)
     give_path(0);
     give_keys(w->now);
     for (size_t len = 500; len < 533; len++) {
-        assert_int_equal(pv_inband_probe_build(7, len, probe), PV_OK);
-        assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(probe, len), w->now),
-                         PV_OK);
+        assert_ok(pv_inband_probe_build(7, len, probe));
+        assert_ok(pv_fp_inject(w->a.w, w->a.snap, w->id, pv_view(probe, len), w->now));
         assert_int_equal(pv_fp_results(w->a.w).sends[0].len, len + 32);
     }
 }

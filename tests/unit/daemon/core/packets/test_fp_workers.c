@@ -184,7 +184,7 @@ PV_TEST(workers_that_send_never_use_a_counter_twice)
     static uint8_t packets[PV_AEAD_BATCH_MAX * 2][LEN];
     struct pv_fp_packet in[PV_AEAD_BATCH_MAX * 2];
     uint64_t next = 0;
-    assert_int_equal(pv_fp_worker_new(&w[1]), PV_OK);
+    assert_ok(pv_fp_worker_new(&w[1]));
     for (unsigned i = 0; i < 2; i++)
         pv_fp_worker_share(w[i], i, 2);
     for (size_t i = 0; i < PV_ARRAY_LEN(in); i++)

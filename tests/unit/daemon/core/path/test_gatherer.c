@@ -17,7 +17,7 @@ void test_before_each(void)
     fake_peers_init(&x, &pv_part_gatherer);
     const struct pv_coordclient_config cc = {
         .rng = x.f.node.rng, .streams = &x.f.node.streams, .events = &events};
-    assert_int_equal(pv_coordclient_new(&x.f.node.coord, &cc), PV_OK);
+    assert_ok(pv_coordclient_new(&x.f.node.coord, &cc));
     memset(&route, 0, sizeof(route));
     has_news = false;
     x.f.node.ways.stunroute = &route;
@@ -134,12 +134,12 @@ static bool answer_to(const struct pv_engine_transmit *tx, const char *mapped,
     size_t len;
     struct pv_addr addr = test_addr(mapped);
     const struct pv_carrier from = {.kind = kind, .remote = tx->dst};
-    assert_int_equal(pv_stun_decode(pv_view(tx->buf, tx->len), &msg), PV_OK);
+    assert_ok(pv_stun_decode(pv_view(tx->buf, tx->len), &msg));
     memcpy(txid, msg.txid, sizeof(txid));
     txid[0] ^= of_ours ? 0 : 1;
     pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_SUCCESS, msg.method, txid);
     pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &addr);
-    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&w, &len));
     return x.f.part->handle_stun(x.f.self, &from, pv_view(buf, len), x.f.now);
 }
 

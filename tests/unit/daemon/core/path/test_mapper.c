@@ -167,7 +167,7 @@ static void server_answers(const struct pv_engine_transmit *tx)
     uint8_t buf[128];
     uint32_t change = 0, port = 0;
     size_t len;
-    assert_int_equal(pv_stun_decode(pv_view(tx->buf, tx->len), &msg), PV_OK);
+    assert_ok(pv_stun_decode(pv_view(tx->buf, tx->len), &msg));
     bool probe = pv_stun_get_u32(&msg, PV_STUN_ATTR_CHANGE_REQUEST, &change) == PV_OK;
     seen.port = 1234;
     if (w.server_away)
@@ -178,10 +178,10 @@ static void server_answers(const struct pv_engine_transmit *tx)
         pv_stun_put_error(&out, PV_STUN_E_UNKNOWN_ATTRIBUTE, "");
     else
         pv_stun_put_xor_addr(&out, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &seen);
-    assert_int_equal(pv_stun_write_end(&out, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&out, &len));
     if (probe && !refused) {
         w.probes++;
-        assert_int_equal(pv_stun_get_u32(&msg, PV_STUN_ATTR_RESPONSE_PORT, &port), PV_OK);
+        assert_ok(pv_stun_get_u32(&msg, PV_STUN_ATTR_RESPONSE_PORT, &port));
         from.port++;
         if (!w.forwards || port >> 16 != w.mapped || (w.forwards_other && w.mapped == PORT))
             return;
@@ -364,7 +364,7 @@ PV_TEST(why_no_port_is_mapped_is_shown)
     run(PV_S(10));
     assert_string_equal(fake_node_shown(&f, field, 0, "family"), "ipv4");
     assert_string_equal(fake_node_shown(&f, field, 0, "state"), "waiting");
-    assert_non_null(strstr(fake_node_shown(&f, field, 0, "why"), "UPnP: no answer"));
+    assert_has(fake_node_shown(&f, field, 0, "why"), "UPnP: no answer");
     assert_string_equal(fake_node_shown(&f, field, 1, "family"), "ipv6");
     assert_true(fake_node_has_metric(&f, "p2pvpn_port_mapped{family=\"ipv4\"} 0"));
     /* Another network may have the same addresses, and the last one made it wait. */

@@ -98,7 +98,7 @@ static bool next_request(struct pv_stun_msg *ret_msg)
     fake_peers_settle(&x);
     if (!pv_part_relays.poll_transmit(x.f.self, &sent))
         return false;
-    assert_int_equal(pv_stun_decode(pv_view(sent.buf, sent.len), ret_msg), PV_OK);
+    assert_ok(pv_stun_decode(pv_view(sent.buf, sent.len), ret_msg));
     return true;
 }
 
@@ -114,7 +114,7 @@ static void answer(const struct pv_stun_msg *req)
     size_t len;
     if (sent.stream != 0)
         from = (struct pv_carrier){.kind = PV_CARRIER_STREAM, .sock = sent.stream};
-    assert_int_equal(pv_turn_key("u", "r", "p", key), PV_OK);
+    assert_ok(pv_turn_key("u", "r", "p", key));
     pv_stun_write_answer(&w, buf, sizeof(buf), PV_STUN_SUCCESS, req);
     if (req->method == PV_TURN_ALLOCATE) {
         pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed);
@@ -124,7 +124,7 @@ static void answer(const struct pv_stun_msg *req)
         pv_stun_put_xor_addr(&w, PV_TURN_ATTR_DOOR, &door);
     pv_stun_put_integrity(&w, pv_view(key, sizeof(key)));
     pv_stun_put_fingerprint(&w);
-    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_ok(pv_stun_write_end(&w, &len));
     assert_true(pv_part_relays.handle_stun(x.f.self, &from, pv_view(buf, len), x.f.now));
     fake_peers_settle(&x);
 }
@@ -272,7 +272,7 @@ static struct pv_peer *add_phone(bool by_door)
     snprintf(conf.name, sizeof(conf.name), "phone%u", n);
     memset(conf.public_key, 9 + n, sizeof(conf.public_key));
     conf.allowed[0] = (struct pv_prefix){.base = pv_addr4(10, 99, 0, n, 0), .bits = 32};
-    assert_int_equal(pv_peers_add_static(ps, &conf, x.f.now), PV_OK);
+    assert_ok(pv_peers_add_static(ps, &conf, x.f.now));
     struct pv_peer *p = pv_peers_find(ps, conf.name);
     assert_non_null(p);
     return p;
@@ -367,7 +367,7 @@ static bool threads_know(const struct pv_addr *by)
     const struct pv_addr at = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
     uint32_t i = (uint32_t)pv_relayway_number(members(), &at) - PV_TURN_CHANNEL_MIN;
     struct pv_fp_snapshot *snap = NULL;
-    assert_int_equal(pv_fp_builder_snapshot(x.f.node.fp, &snap), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(x.f.node.fp, &snap));
     const struct pv_fp_relay *relay = snap->relays[0];
     bool know = relay != NULL && pv_addr_equal(&relay->way.server, by) && i < relay->n &&
                 pv_addr_equal(&relay->channels[i], &at);
@@ -459,7 +459,7 @@ PV_TEST(silence_by_udp_opens_a_stream_and_is_told)
     assert_true(fake_node_has_problem(&x.f, "UDP is blocked: no server's answer comes in"));
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_udp_blocked 1"));
     assert_string_equal(udp_word(), "blocked");
-    assert_int_equal(pv_relays_poll_op(&x.f.node, &op), PV_OK);
+    assert_ok(pv_relays_poll_op(&x.f.node, &op));
     assert_true(op.open && pv_addr_equal(&op.to.addr, &server));
     while (next_request(&req)) /* by UDP: lost */
         continue;

@@ -20,7 +20,7 @@ void test_before_each(void)
     node.cfg.relays[1].port = 5349;
     node.cfg.relays[1].stream = node.cfg.relays[1].tls = true;
     node.cfg.n_relays = 2;
-    assert_int_equal(pv_turnservers_init(&servers, &node.node, &node.cfg, relays), PV_OK);
+    assert_ok(pv_turnservers_init(&servers, &node.node, &node.cfg, relays));
 }
 
 void test_after_each(void)
@@ -62,7 +62,7 @@ PV_TEST(a_name_that_is_not_found_is_asked_for_again_after_a_while)
     pv_turnservers_start(&servers, node.now);
     expect_lookup("turn.example", PV_ERR_NOT_FOUND);
     expect_lookup("2001:db8::1", PV_OK);
-    assert_non_null(strstr(pv_relayway_error(relays[1]), "no such host"));
+    assert_has(pv_relayway_error(relays[1]), "no such host");
     assert_int_equal(pv_turnservers_next_timeout(&servers), node.now + PV_S(30));
     node.now += PV_S(29);
     pv_turnservers_handle_timeout(&servers, node.now);
@@ -137,7 +137,7 @@ PV_TEST(without_servers_everything_is_a_no_op)
     struct pv_turnservers none;
     char name[PV_TURNSERVERS_NAME];
     node.cfg.n_relays = 0;
-    assert_int_equal(pv_turnservers_init(&none, &node.node, &node.cfg, relays), PV_OK);
+    assert_ok(pv_turnservers_init(&none, &node.node, &node.cfg, relays));
     pv_turnservers_start(&none, node.now);
     pv_turnservers_stop(&none, node.now);
     pv_turnservers_handle_timeout(&none, node.now);

@@ -35,8 +35,8 @@ static inline void fake_peers_init(struct fake_peers *x, const struct pv_part *p
     struct pv_node *n = &x->f.node;
     pv_wg_device_init(&x->device, x->f.identity.dh_sk);
     n->keys.device = &x->device;
-    assert_int_equal(pv_fp_builder_new(&n->fp, &n->rng), PV_OK);
-    assert_int_equal(pv_peers_new(&n->peers, n), PV_OK);
+    assert_ok(pv_fp_builder_new(&n->fp, &n->rng));
+    assert_ok(pv_peers_new(&n->peers, n));
     n->common->gen.safe = n->common->tai.safe = UINT64_MAX; /* marks are on disk */
     n->common->gen.own = true;
     x->f.end = fake_peers_done;
@@ -51,7 +51,7 @@ static inline struct pv_peer *fake_peers_member(struct fake_peers *x, unsigned s
     fake_node_member(&x->f, seed, name, ip);
     const struct pv_member *m = pv_roster_by_node(x->f.node.roster, k.pk);
     assert_non_null(m);
-    assert_int_equal(pv_peers_add_member(x->f.node.peers, m, x->f.now), PV_OK);
+    assert_ok(pv_peers_add_member(x->f.node.peers, m, x->f.now));
     struct pv_peer *p = pv_peers_by_pk(x->f.node.peers, k.pk);
     assert_non_null(p);
     return p;
@@ -68,7 +68,7 @@ static inline bool fake_peers_told(struct fake_peers *x, const struct pv_peer *p
     while (pv_fifo_take(&x->f.node.ways.injects, &inject) == PV_OK) {
         if (inject.len == 0 || inject.buf[0] != PV_INBAND_FIRST) /* a keepalive, a packet */
             continue;
-        assert_int_equal(pv_inband_parse(pv_view(inject.buf, inject.len), &part), PV_OK);
+        assert_ok(pv_inband_parse(pv_view(inject.buf, inject.len), &part));
         if (part.type != type || (p != NULL && inject.peer != pv_peer_id(p)))
             continue;
         assert_int_equal(part.parts, 1);

@@ -12,7 +12,7 @@ static struct pv_peer *add_static(struct fake_peers *node, const char *name,
     struct pv_static_peer conf = {.endpoint_port = 51820};
     snprintf(conf.name, sizeof(conf.name), "%s", name);
     memcpy(conf.public_key, who->keys.pk, sizeof(conf.public_key));
-    assert_int_equal(pv_peers_add_static(node->f.node.peers, &conf, node->f.now), PV_OK);
+    assert_ok(pv_peers_add_static(node->f.node.peers, &conf, node->f.now));
     return pv_peers_find(node->f.node.peers, name);
 }
 
@@ -31,7 +31,7 @@ void test_before_each(void)
 static void call(uint8_t msg[static PV_WGMSG_INITIATION_LEN])
 {
     struct pv_peer *p = pv_peers_find(caller.f.node.peers, "x");
-    assert_int_equal(pv_peer_trial(p, caller.f.now, msg), PV_OK);
+    assert_ok(pv_peer_trial(p, caller.f.now, msg));
 }
 
 static void take(const uint8_t *msg, size_t len)

@@ -63,7 +63,7 @@ PV_TEST(all_numbers_at_once_are_well_formed)
     memset(s.direct, 1, sizeof(s.direct));
     pv_metrics_init(&m);
     pv_pathstats_metrics(&s, &m);
-    assert_int_equal(pv_metrics_take(&m, &text, &len), PV_OK);
+    assert_ok(pv_metrics_take(&m, &text, &len));
     struct grammar *g = grammar_read(text);
     size_t attempts = PV_PATH_METHODS * PV_PATH_RESULTS * PV_NATCLASSES * PV_NATCLASSES;
     size_t ends = (size_t)PV_PATH_ENDS * PV_PATH_ENDS;

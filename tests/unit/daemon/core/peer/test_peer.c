@@ -70,7 +70,7 @@ static void make_node(int i)
         .foundation = 1,
         .carrier = {.kind = PV_ICE_CARRIER_UDP, .local = n->addr},
     };
-    assert_int_equal(pv_fp_builder_new(&node->fp, &node->rng), PV_OK);
+    assert_ok(pv_fp_builder_new(&node->fp, &node->rng));
     pv_peers_common_init(&n->common, node);
     n->common.signalling = true;
     n->common.gen.safe = n->common.tai.safe = UINT64_MAX; /* marks are on disk */
@@ -82,7 +82,7 @@ static struct pv_peer *add_peer(int i, const uint8_t *pk, const uint8_t *transpo
     struct node *n = &w->n[i];
     struct pv_peer *p;
     assert_true(n->n_peers < MAX_PEERS);
-    assert_int_equal(pv_peer_new_member(&p, &n->node, pk, transport), PV_OK);
+    assert_ok(pv_peer_new_member(&p, &n->node, pk, transport));
     n->peers[n->n_peers++] = p;
     return p;
 }
@@ -406,7 +406,7 @@ static bool asks_for_path(struct pv_peer *p)
 static void ask_for_path(struct pv_peer *p)
 {
     const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_PATH, .peer = p->id};
-    assert_int_equal(pv_fp_builder_use_peer(p->node->fp, p->id), PV_OK);
+    assert_ok(pv_fp_builder_use_peer(p->node->fp, p->id));
     atomic_store(&pv_fp_builder_live(p->node->fp, p->id)->asked_path, true);
     pv_peer_handle_punt(p, &punt, w->now);
     pump();
@@ -611,7 +611,7 @@ PV_TEST(the_relayed_count_outlives_the_peer)
 {
     struct node *n = &w->n[1];
     struct pv_peer_relayed sum = {.tx = 1};
-    assert_int_equal(pv_fp_builder_use_peer(n->node.fp, n->peers[0]->id), PV_OK);
+    assert_ok(pv_fp_builder_use_peer(n->node.fp, n->peers[0]->id));
     struct pv_fp_live *live = pv_fp_builder_live(n->node.fp, n->peers[0]->id);
     assert_non_null(live);
     atomic_store(&live->tx_relayed[2], 5);
@@ -840,14 +840,14 @@ PV_TEST(an_initiation_out_of_the_blue_is_answered_to_its_source)
     struct pv_session_config cfg = {
         .device = &w->n[0].device, .member = true, .lower_identity = true, .rng = w->n[0].node.rng};
     memcpy(cfg.remote_pk, w->n[1].dh_pk, 32);
-    assert_int_equal(pv_session_new(&s, &cfg), PV_OK);
+    assert_ok(pv_session_new(&s, &cfg));
     pv_session_set_reach(s, PV_SESSION_BY_UDP, w->now);
     pv_session_want(s, w->now);
     struct pv_session_transmit tx;
-    assert_int_equal(pv_session_poll_transmit(s, 55, w->n[0].node.wall.us, w->now, &tx), PV_OK);
+    assert_ok(pv_session_poll_transmit(s, 55, w->n[0].node.wall.us, w->now, &tx));
     struct pv_wg_initiation in;
-    assert_int_equal(pv_wgmsg_identify(&w->n[1].device, pv_view(tx.msg, tx.len), &in), PV_OK);
-    assert_int_equal(pv_peer_handle_initiation(p, &in, &from, w->now), PV_OK);
+    assert_ok(pv_wgmsg_identify(&w->n[1].device, pv_view(tx.msg, tx.len), &in));
+    assert_ok(pv_peer_handle_initiation(p, &in, &from, w->now));
     pv_peer_settle(p, w->now);
     struct pv_peer_transmit out;
     bool answered = false;
@@ -856,7 +856,7 @@ PV_TEST(an_initiation_out_of_the_blue_is_answered_to_its_source)
             continue;
         answered = true;
         assert_true(pv_addr_equal(&out.dst, &w->n[0].addr));
-        assert_int_equal(pv_session_handle_response(s, pv_view(out.buf, out.len), w->now), PV_OK);
+        assert_ok(pv_session_handle_response(s, pv_view(out.buf, out.len), w->now));
     }
     assert_true(answered);
     pv_session_free(s);
@@ -966,7 +966,7 @@ PV_TEST(a_member_with_another_key_keeps_its_session_and_path)
     const struct pv_session *session = p->session;
     uint32_t id = p->id;
     change_own_key(&k->device[0]);
-    assert_int_equal(pv_peer_set_transport(p, k->device[0].keys.pk, w->now), PV_OK);
+    assert_ok(pv_peer_set_transport(p, k->device[0].keys.pk, w->now));
     pass(PV_S(1));
     assert_ptr_equal(p->session, session);
     assert_int_equal(p->id, id);
@@ -983,7 +983,7 @@ PV_TEST(the_former_key_is_taken_for_three_minutes)
     struct pv_peer *p = w->n[1].peers[0];
     const uint8_t *old = w->n[0].dh_pk;
     assert_true(pv_peer_has_key(p, old, w->now));
-    assert_int_equal(pv_peer_set_transport(p, k->device[0].keys.pk, w->now), PV_OK);
+    assert_ok(pv_peer_set_transport(p, k->device[0].keys.pk, w->now));
     assert_true(pv_peer_has_key(p, k->device[0].keys.pk, w->now));
     assert_true(pv_peer_has_key(p, old, w->now + PV_PEER_FORMER_TIME - 1));
     assert_false(pv_peer_has_key(p, old, w->now + PV_PEER_FORMER_TIME));
@@ -1041,10 +1041,10 @@ PV_TEST(all_keys_of_ours_are_answered_also_one_that_is_not_announced)
     change_own_key(&k->device[0]);
     rekey(1); /* to the first */
     assert_false(pv_peer_knows_own_key(w->n[0].peers[0]));
-    assert_int_equal(pv_peer_set_transport(far, k->device[1].keys.pk, w->now), PV_OK);
+    assert_ok(pv_peer_set_transport(far, k->device[1].keys.pk, w->now));
     rekey(1); /* it heard of it before this node knew that it had told */
     assert_false(pv_peer_knows_own_key(w->n[0].peers[0]));
-    assert_int_equal(pv_peer_set_transport(far, k->device[0].keys.pk, w->now), PV_OK);
+    assert_ok(pv_peer_set_transport(far, k->device[0].keys.pk, w->now));
     rekey(1);
     assert_true(pv_peer_knows_own_key(w->n[0].peers[0]));
 }
@@ -1055,7 +1055,7 @@ PV_TEST(a_forgotten_key_is_not_answered_and_its_sessions_go_on)
     const struct more_keys *k = more_keys();
     struct pv_peer *p = w->n[0].peers[0];
     change_own_key(&k->device[0]);
-    assert_int_equal(pv_peer_set_transport(w->n[1].peers[0], k->device[0].keys.pk, w->now), PV_OK);
+    assert_ok(pv_peer_set_transport(w->n[1].peers[0], k->device[0].keys.pk, w->now));
     w->n[0].node.keys.n_former = 0;
     pv_peer_forget_own_key(p, &w->n[0].device);
     memset(&w->n[0].device, 0xee, sizeof(w->n[0].device));

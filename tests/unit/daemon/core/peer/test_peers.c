@@ -29,7 +29,7 @@ static struct pv_peer *add_static(const char *name, const char *host)
     pv_dh_keypair(&x.f.node.rng, sk, conf.public_key);
     uint8_t net = (uint8_t)pv_peers_count_statics(table());
     conf.allowed[0] = (struct pv_prefix){.base = pv_addr4(192, 168, net, 0, 0), .bits = 24};
-    assert_int_equal(pv_peers_add_static(table(), &conf, x.f.now), PV_OK);
+    assert_ok(pv_peers_add_static(table(), &conf, x.f.now));
     return pv_peers_find(table(), name);
 }
 
@@ -166,7 +166,7 @@ static struct pv_peer *add_guests(struct pv_peer *bob, struct pv_peer **ret_tabl
 {
     const uint8_t *pk = pv_peer_pk(fake_peers_member(&x, 2, "phone", 3));
     const struct pv_member *m = pv_roster_by_node(x.f.node.roster, pk);
-    assert_int_equal(pv_peers_set_guest(table(), m, true, x.f.now), PV_OK);
+    assert_ok(pv_peers_set_guest(table(), m, true, x.f.now));
     *ret_tablet = fake_peers_member(&x, 3, "tablet", 4);
     pv_peer_set_by(*ret_tablet, pv_peer_id(bob));
     return pv_peers_find(table(), "phone");
@@ -216,7 +216,7 @@ PV_TEST_IN(more_packets_than_fit_are_dropped, start, NULL)
     }
     assert_int_equal(n, PV_PEERS_MAX_INJECT);
     pv_peers_send(table(), bob, PV_INBAND_GOODBYE, pv_view(NULL, 0));
-    assert_int_equal(pv_fifo_take(&x.f.node.ways.injects, &out), PV_OK);
+    assert_ok(pv_fifo_take(&x.f.node.ways.injects, &out));
 }
 
 static const struct pv_inband_handler *handler_of(enum pv_inband_type type)
@@ -237,7 +237,7 @@ PV_TEST_IN(a_probe_is_answered_and_a_goodbye_ends_the_path, start, NULL)
     handler_of(PV_INBAND_PROBE)->take(x.f.self, bob, pv_view("abc", 3), x.f.now);
     assert_int_equal(pv_fifo_take(&x.f.node.ways.injects, &out), PV_ERR_AGAIN); /* too short */
     handler_of(PV_INBAND_PROBE)->take(x.f.self, bob, pv_view("abcdefgh", 8), x.f.now);
-    assert_int_equal(pv_fifo_take(&x.f.node.ways.injects, &out), PV_OK);
+    assert_ok(pv_fifo_take(&x.f.node.ways.injects, &out));
     handler_of(PV_INBAND_GOODBYE)->take(x.f.self, bob, pv_view(NULL, 0), x.f.now);
     assert_null(pv_peer_path(bob));
     assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_OFFLINE);
@@ -352,7 +352,7 @@ static void send(uint64_t gen, uint64_t rev)
     snprintf(d.creds.ufrag, sizeof(d.creds.ufrag), "abcdEF12");
     snprintf(d.creds.pwd, sizeof(d.creds.pwd), "0123456789+/ABCDEFGHabcd");
     pv_dh_public(seed, pq.dh);
-    assert_int_equal(kem_double.keypair(seed, pq.kem), PV_OK);
+    assert_ok(kem_double.keypair(seed, pq.kem));
     d.pq = &pq;
     pv_peer_handle_desc(p, &d, x.f.now);
 }

@@ -175,7 +175,7 @@ PV_TEST(members_leave_nothing_of_their_exchange)
             struct pv_pqx_config cfg = {.kem = &telling, .rng = rng};
             cfg.own_pk[0] = (uint8_t)i;
             cfg.peer_pk[0] = (uint8_t)(1 - i);
-            assert_int_equal(pv_pqx_new(&x[i], &cfg), PV_OK);
+            assert_ok(pv_pqx_new(&x[i], &cfg));
             pv_ice_make_creds(&rng, &creds[i]);
             own[i] =
                 (struct pv_pqx_own){.id = {.gen = (uint64_t)i + 1, .rev = 1}, .creds = &creds[i]};
@@ -191,7 +191,7 @@ PV_TEST(members_leave_nothing_of_their_exchange)
             (void)!pv_pqx_take(x[1 - from], &own[1 - from], &d, turn == 0, 1);
         }
         for (int i = 0; i < 2; i++) {
-            assert_int_equal(pv_pqx_poll_key(x[i], &key), PV_OK);
+            assert_ok(pv_pqx_poll_key(x[i], &key));
             note(key.key.psk);
             pv_wipe(&key, sizeof(key));
         }
@@ -210,7 +210,7 @@ PV_TEST(an_exchange_that_ends_early_leaves_nothing)
         struct pv_pqx_config cfg = {.kem = &telling, .rng = rng, .own_pk = {1}};
         struct pv_ice_creds creds;
         struct pv_pqx *x;
-        assert_int_equal(pv_pqx_new(&x, &cfg), PV_OK);
+        assert_ok(pv_pqx_new(&x, &cfg));
         pv_ice_make_creds(&rng, &creds);
         const struct pv_pqx_own own = {.id = {.gen = 1, .rev = 1}, .creds = &creds};
         pv_pqx_begin(x, &own, true);
@@ -228,7 +228,7 @@ static void carry(struct pv_control *from, struct pv_control *to)
 {
     size_t used;
     struct pv_view out = pv_control_out(from);
-    assert_int_equal(pv_control_handle_bytes(to, out, &used), PV_OK);
+    assert_ok(pv_control_handle_bytes(to, out, &used));
     pv_control_wrote(from, used);
 }
 
@@ -244,18 +244,17 @@ PV_TEST(both_ends_of_a_control_channel_leave_nothing)
         struct pv_control_keys keys;
         pv_dh_keypair(&rng, csk, pk);
         pv_dh_keypair(&rng, ssk, pk);
-        assert_int_equal(pv_control_new_client(&client, PV_CONTROL_QUIET, csk, pk, &rng), PV_OK);
-        assert_int_equal(pv_control_new_server(&server, ssk, NULL, &rng), PV_OK);
+        assert_ok(pv_control_new_client(&client, PV_CONTROL_QUIET, csk, pk, &rng));
+        assert_ok(pv_control_new_server(&server, ssk, NULL, &rng));
         carry(client, server);
         carry(server, client);
-        assert_int_equal(pv_control_offer(client, &telling, &rng, ek), PV_OK);
+        assert_ok(pv_control_offer(client, &telling, &rng, ek));
         assert_int_equal(copies(false), 2);
         if (answered) {
-            assert_int_equal(
-                pv_control_answer(server, &telling, &rng, pv_view(ek, sizeof(ek)), ct, &keys),
-                PV_OK);
+            assert_ok(
+                pv_control_answer(server, &telling, &rng, pv_view(ek, sizeof(ek)), ct, &keys));
             pv_control_rekey(server, &keys);
-            assert_int_equal(pv_control_accept(client, pv_view(ct, sizeof(ct))), PV_OK);
+            assert_ok(pv_control_accept(client, pv_view(ct, sizeof(ct))));
             expect_none("the change to hybrid keys");
         }
         pv_control_free(client);
@@ -276,17 +275,17 @@ PV_TEST(boxes_leave_nothing)
         pv_dh_keypair(&rng, asf, a.pk);
         pv_dh_keypair(&rng, bsf, b.pk);
         pv_sign_keypair(seed, sk, pk);
-        assert_int_equal(pv_sealing_certify(&telling, sk, cert), PV_OK);
+        assert_ok(pv_sealing_certify(&telling, sk, cert));
         expect_none("a certificate");
         const struct pv_sealing_to to = {.kem = &telling, .ek = cert};
         const struct pv_noise_parties parties = {
             .prologue = pv_view("p", 1), .local = &a, .remote = b.pk};
-        assert_int_equal(pv_sealing_seal(&to, &parties, &rng, pv_view("text", 4), box), PV_OK);
+        assert_ok(pv_sealing_seal(&to, &parties, &rng, pv_view("text", 4), box));
         expect_none("sealing a box");
         const struct pv_view whole = pv_view(box, sizeof(box));
-        assert_int_equal(pv_sealing_secret(&telling, sk, whole, psk), PV_OK);
+        assert_ok(pv_sealing_secret(&telling, sk, whole, psk));
         assert_int_not_equal(copies(false), 0); /* psk */
-        assert_int_equal(pv_sealing_open(psk, pv_view("p", 1), &b, whole, sender, out), PV_OK);
+        assert_ok(pv_sealing_open(psk, pv_view("p", 1), &b, whole, sender, out));
         pv_wipe(psk, sizeof(psk));
         expect_none("opening a box");
     }

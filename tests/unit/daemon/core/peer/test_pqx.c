@@ -55,7 +55,7 @@ static void make_machine(struct world *w, int i)
     memset(cfg.network_id, 9, sizeof(cfg.network_id));
     memcpy(cfg.own_pk, w->s[i].pk, 32);
     memcpy(cfg.peer_pk, w->s[1 - i].pk, 32);
-    assert_int_equal(pv_pqx_new(&w->s[i].x, &cfg), PV_OK);
+    assert_ok(pv_pqx_new(&w->s[i].x, &cfg));
 }
 
 static struct world *make_world(const struct pv_kem *kem, uint64_t seed)

@@ -52,7 +52,7 @@ static void load(unsigned i, struct pv_addr a, uint64_t seen_s)
     memcpy(e.node, pv_peer_pk(member[i]), sizeof(e.node));
     x.f.saved.endpoints = &e;
     x.f.saved.n_endpoints = 1;
-    assert_int_equal(pv_part_recall.restore(x.f.self, &x.f.cfg, x.f.now), PV_OK);
+    assert_ok(pv_part_recall.restore(x.f.self, &x.f.cfg, x.f.now));
     x.f.saved.n_endpoints = 0;
 }
 

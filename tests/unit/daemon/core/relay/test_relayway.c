@@ -58,8 +58,8 @@ static inline void setup(bool stock)
     };
     f->relayed = stock ? pv_addr4(192, 0, 2, 1, 50000) : pv_turn_virtual_addr(coord, own);
     f->peer = stock ? pv_addr4(203, 0, 113, 9, 999) : pv_turn_virtual_addr(coord, other);
-    assert_int_equal(pv_turn_key("u", "r", "p", f->key), PV_OK);
-    assert_int_equal(pv_relayway_new(&f->r, VIA, &f->rng), PV_OK);
+    assert_ok(pv_turn_key("u", "r", "p", f->key));
+    assert_ok(pv_relayway_new(&f->r, VIA, &f->rng));
     test_defer(free_way, f->r);
 }
 
@@ -70,7 +70,7 @@ static inline bool next_request(void)
     if (pv_relayway_poll_transmit(f->r, &m) != PV_OK)
         return false;
     f->stream = m.stream;
-    assert_int_equal(pv_stun_decode(pv_view(f->req, m.len), &f->msg), PV_OK);
+    assert_ok(pv_stun_decode(pv_view(f->req, m.len), &f->msg));
     return true;
 }
 
@@ -95,8 +95,8 @@ static inline void answer(void)
         pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &f->relayed);
     pv_stun_put_integrity(&w, pv_view(f->key, sizeof(f->key)));
     pv_stun_put_fingerprint(&w);
-    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
-    assert_int_equal(pv_relayway_handle_input(f->r, &from, pv_view(buf, len), f->now), PV_OK);
+    assert_ok(pv_stun_write_end(&w, &len));
+    assert_ok(pv_relayway_handle_input(f->r, &from, pv_view(buf, len), f->now));
 }
 
 static inline void take_event(void *owner, uint16_t via, const struct pv_relayway_event *ev)
@@ -147,7 +147,7 @@ static inline void sleep_until_due(void)
 static inline void up_by_udp(bool stock)
 {
     setup(stock);
-    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_relayway_start(f->r, &f->cfg, f->now));
     expect(PV_TURN_ALLOCATE, 0);
     answer();
     assert_int_equal(ways(), 1);
@@ -176,7 +176,7 @@ PV_TEST(a_members_channel_goes_from_udp_to_the_stream_and_back)
 {
     struct pv_carrier c;
     up_by_udp(false);
-    assert_int_equal(pv_relayway_bind(f->r, &f->peer, f->now), PV_OK);
+    assert_ok(pv_relayway_bind(f->r, &f->peer, f->now));
     expect(PV_TURN_CHANNEL_BIND, 0);
     assert_false(pv_relayway_carrier(f->r, &f->peer, &c));
     answer();
@@ -218,7 +218,7 @@ PV_TEST(a_request_that_left_by_udp_is_asked_again_by_the_stream)
 {
     setup(false);
     pv_relayway_set_blocked(f->r, true, f->now);
-    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_relayway_start(f->r, &f->cfg, f->now));
     uint16_t stream = opened();
     assert_int_not_equal(stream, 0);
     expect(PV_TURN_ALLOCATE, 0); /* nobody hears it */
@@ -251,7 +251,7 @@ PV_TEST(a_stream_that_ends_is_made_again_ever_slower)
     pv_relayway_closed(f->r, 1, "closed", f->now); /* nobody's */
     /* New credentials: the server is there, whatever it was before. */
     assert_int_equal(opened(), 0);
-    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_relayway_start(f->r, &f->cfg, f->now));
     assert_int_not_equal(opened(), 0);
 }
 
@@ -287,7 +287,7 @@ PV_TEST(udp_that_does_not_carry_turn_is_left_alone)
 {
     uint16_t stream;
     setup(false);
-    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_relayway_start(f->r, &f->cfg, f->now));
     while ((stream = opened()) == 0) {
         while (next_request())
             assert_int_equal(f->stream, 0);
@@ -317,7 +317,7 @@ PV_TEST(a_stock_server_that_knows_only_streams_waits_for_one)
     struct pv_relayway_message m = {.buf = buf, .cap = sizeof(buf)};
     setup(true);
     f->cfg.udp = false;
-    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_relayway_start(f->r, &f->cfg, f->now));
     uint16_t stream = opened();
     assert_int_not_equal(stream, 0);
     assert_false(next_request());
@@ -328,7 +328,7 @@ PV_TEST(a_stock_server_that_knows_only_streams_waits_for_one)
     assert_true(pv_addr_equal(pv_relayway_relayed(f->r), &f->relayed));
 
     /* A peer that is written to gets a permission and a channel. */
-    assert_int_equal(pv_relayway_wrap(f->r, &f->peer, pv_view("x", 1), &m), PV_OK);
+    assert_ok(pv_relayway_wrap(f->r, &f->peer, pv_view("x", 1), &m));
     assert_int_equal(m.stream, stream);
     expect(PV_TURN_CREATE_PERMISSION, stream);
     answer();
@@ -364,7 +364,7 @@ PV_TEST(why_it_is_not_reached_is_told_once_in_words)
 {
     setup(true);
     f->cfg.udp = false;
-    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_relayway_start(f->r, &f->cfg, f->now));
     for (unsigned i = 0; i < 3; i++) {
         uint16_t stream = 0;
         while ((stream = opened()) == 0)
@@ -403,7 +403,7 @@ static void start_three(bool udp, bool stream)
     f->cfg.others[1] = pv_addr4(192, 0, 2, 3, 3478);
     if (!stream)
         f->cfg.to.addr.family = PV_AF_NONE;
-    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_relayway_start(f->r, &f->cfg, f->now));
 }
 
 static uint8_t server(void)
@@ -510,14 +510,14 @@ static void send_on(uint8_t to)
     pv_stun_write_answer(&w, buf, sizeof(buf), PV_STUN_ERROR, &f->msg);
     pv_stun_put_error(&w, PV_STUN_E_TRY_ALTERNATE, "");
     pv_stun_put_addr(&w, PV_STUN_ATTR_ALTERNATE_SERVER, &alternate);
-    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
-    assert_int_equal(pv_relayway_handle_input(f->r, &from, pv_view(buf, len), f->now), PV_OK);
+    assert_ok(pv_stun_write_end(&w, &len));
+    assert_ok(pv_relayway_handle_input(f->r, &from, pv_view(buf, len), f->now));
 }
 
 PV_TEST(a_server_that_sends_us_on_is_obeyed)
 {
     setup(true);
-    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_relayway_start(f->r, &f->cfg, f->now));
     expect(PV_TURN_ALLOCATE, 0);
     send_on(40);
     assert_string_equal(told(), "");
@@ -536,7 +536,7 @@ PV_TEST(a_server_that_sends_us_on_is_obeyed)
 
     setup(true); /* by the same transport */
     f->cfg.udp = false;
-    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_relayway_start(f->r, &f->cfg, f->now));
     uint16_t stream = opened();
     pv_relayway_connected(f->r, stream, f->now);
     expect(PV_TURN_ALLOCATE, stream);
@@ -570,7 +570,7 @@ PV_TEST(channels_nobody_uses_are_given_up)
     up_by_udp(true);
     for (unsigned i = 0; i < PV_RELAYUSES_MAX + 10; i++) { /* bounded: the oldest gives way */
         struct pv_addr peer = pv_addr4(203, 0, 113, 9, (uint16_t)(1000 + i));
-        assert_int_equal(pv_relayway_wrap(f->r, &peer, pv_view("x", 1), &m), PV_OK);
+        assert_ok(pv_relayway_wrap(f->r, &peer, pv_view("x", 1), &m));
     }
     struct pv_addr first = pv_addr4(203, 0, 113, 9, 1000);
     struct pv_addr last = pv_addr4(203, 0, 113, 9, 1000 + PV_RELAYUSES_MAX + 9);
@@ -606,7 +606,7 @@ PV_TEST(stopping_closes_and_forgets)
 static struct pv_addr leave_for_another(void)
 {
     up_by_udp(false);
-    assert_int_equal(pv_relayway_bind(f->r, &f->peer, f->now), PV_OK);
+    assert_ok(pv_relayway_bind(f->r, &f->peer, f->now));
     expect(PV_TURN_CHANNEL_BIND, 0);
     answer();
     (void)ways();
@@ -614,7 +614,7 @@ static struct pv_addr leave_for_another(void)
     assert_true(pv_relayway_can_hold(f->r));
     f->cfg.turn.server = f->cfg.to.addr = pv_addr4(192, 0, 2, 2, 3478);
     f->cfg.held = true;
-    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_relayway_start(f->r, &f->cfg, f->now));
     return left;
 }
 
@@ -636,7 +636,7 @@ PV_TEST(the_server_that_is_left_carries_until_the_peer_has_left_it_too)
     expect(PV_TURN_CHANNEL_BIND, 0);
     answer();
     /* A peer that had no channel at the former server does not wait. */
-    assert_int_equal(pv_relayway_bind(f->r, &late, f->now), PV_OK);
+    assert_ok(pv_relayway_bind(f->r, &late, f->now));
     expect(PV_TURN_CHANNEL_BIND, 0);
     answer();
     (void)ways();
@@ -706,7 +706,7 @@ PV_TEST(a_server_that_is_left_is_not_sent_to_without_udp)
 static uint16_t leave_by_stream(bool held)
 {
     uint16_t stream = up_by_stream(false);
-    assert_int_equal(pv_relayway_bind(f->r, &f->peer, f->now), PV_OK);
+    assert_ok(pv_relayway_bind(f->r, &f->peer, f->now));
     expect(PV_TURN_CHANNEL_BIND, stream);
     answer();
     (void)ways();
@@ -714,7 +714,7 @@ static uint16_t leave_by_stream(bool held)
     f->cfg.to.addr = pv_addr4(192, 0, 2, 2, 443);
     f->cfg.held = held;
     assert_true(pv_relayway_can_hold(f->r));
-    assert_int_equal(pv_relayway_start(f->r, &f->cfg, f->now), PV_OK);
+    assert_ok(pv_relayway_start(f->r, &f->cfg, f->now));
     return stream;
 }
 

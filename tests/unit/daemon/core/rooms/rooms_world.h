@@ -140,7 +140,7 @@ static inline void start(int i)
                                   .owner = &w.n[i]};
     memcpy(cfg.own_pk, w.n[i].keys.pk, sizeof(cfg.own_pk));
     pv_jobqueue_init(&w.n[i].queue, &rng, NULL);
-    assert_int_equal(pv_rooms_new(&w.n[i].rooms, &cfg), PV_OK);
+    assert_ok(pv_rooms_new(&w.n[i].rooms, &cfg));
     pv_rooms_set_accepted(w.n[i].rooms, pv_view(w.n[i].accepted, w.n[i].accepted_len));
     pv_rooms_set_network(w.n[i].rooms, w.roster, w.n[i].keys.pk, w.now);
 }
@@ -254,7 +254,7 @@ static inline void tell_up(int a, int b, bool up)
 {
     if (w.n[a].rooms == NULL)
         return;
-    assert_int_equal(pv_rooms_peer_online(w.n[a].rooms, w.n[b].keys.pk, up, w.now), PV_OK);
+    assert_ok(pv_rooms_peer_online(w.n[a].rooms, w.n[b].keys.pk, up, w.now));
     pv_rooms_peer_up(w.n[a].rooms, w.n[b].keys.pk, up, w.now);
 }
 
@@ -349,6 +349,6 @@ static inline void anna_and_bob(void)
 {
     run_for(PV_MS(1));
     all_meet();
-    assert_int_equal(open_room(ANNA, "crew"), PV_OK);
-    assert_int_equal(invite(ANNA, "crew", BOB), PV_OK);
+    assert_ok(open_room(ANNA, "crew"));
+    assert_ok(invite(ANNA, "crew", BOB));
 }

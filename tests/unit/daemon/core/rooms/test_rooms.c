@@ -11,10 +11,10 @@ PV_TEST(a_text_reaches_every_member_at_once)
 {
     anna_and_bob();
     assert_int_equal(w.n[BOB].invited, 1);
-    assert_int_equal(invite(BOB, "#crew", CARL), PV_OK); /* any member may */
-    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
-    assert_int_equal(say(BOB, "crew", "two"), PV_OK);
-    assert_int_equal(say(CARL, "#crew", "three"), PV_OK);
+    assert_ok(invite(BOB, "#crew", CARL)); /* any member may */
+    assert_ok(say(ANNA, "crew", "one"));
+    assert_ok(say(BOB, "crew", "two"));
+    assert_ok(say(CARL, "#crew", "three"));
     assert_string_equal(w.n[ANNA].said, "two three");
     assert_string_equal(w.n[BOB].said, "one three");
     assert_string_equal(w.n[CARL].said, "one two");
@@ -33,52 +33,52 @@ PV_TEST(a_text_reaches_every_member_at_once)
 PV_TEST(a_text_that_a_rule_denies_is_passed_on_and_not_shown)
 {
     anna_and_bob();
-    assert_int_equal(invite(ANNA, "#crew", CARL), PV_OK);
+    assert_ok(invite(ANNA, "#crew", CARL));
     w.n[BOB].denies = w.n[CARL].keys.pk;
-    assert_int_equal(say(CARL, "#crew", "denied"), PV_OK);
-    assert_int_equal(say(ANNA, "#crew", "allowed"), PV_OK);
-    assert_int_equal(say(BOB, "#crew", "answer"), PV_OK);
+    assert_ok(say(CARL, "#crew", "denied"));
+    assert_ok(say(ANNA, "#crew", "allowed"));
+    assert_ok(say(BOB, "#crew", "answer"));
     assert_string_equal(w.n[ANNA].said, "denied answer");
     assert_string_equal(w.n[BOB].said, "allowed");
     assert_string_equal(w.n[CARL].said, "allowed answer");
     /* Nor is an invitation of it followed, whoever tells of the room. */
-    assert_int_equal(open_room(CARL, "lure"), PV_OK);
-    assert_int_equal(invite(CARL, "#lure", ANNA), PV_OK);
-    assert_int_equal(invite(CARL, "#lure", BOB), PV_OK);
+    assert_ok(open_room(CARL, "lure"));
+    assert_ok(invite(CARL, "#lure", ANNA));
+    assert_ok(invite(CARL, "#lure", BOB));
     run_for(PV_S(300));
     assert_null(pv_rooms_find(w.n[BOB].rooms, "lure", true));
     w.n[BOB].denies = NULL;
-    assert_int_equal(say(CARL, "#crew", "again"), PV_OK);
+    assert_ok(say(CARL, "#crew", "again"));
     assert_string_equal(w.n[BOB].said, "allowed again");
 }
 
 PV_TEST(a_send_that_is_repeated_is_said_once)
 {
     anna_and_bob();
-    assert_int_equal(say_as(ANNA, "crew", "one", 1), PV_OK);
-    assert_int_equal(say_as(ANNA, "crew", "one", 1), PV_OK);
-    assert_int_equal(say_as(ANNA, "crew", "two", 2), PV_OK);
+    assert_ok(say_as(ANNA, "crew", "one", 1));
+    assert_ok(say_as(ANNA, "crew", "one", 1));
+    assert_ok(say_as(ANNA, "crew", "two", 2));
     assert_int_equal(w.n[ANNA].sent, 3); /* each is answered */
     restart(ANNA);
-    assert_int_equal(say_as(ANNA, "crew", "one", 1), PV_OK);
+    assert_ok(say_as(ANNA, "crew", "one", 1));
     assert_int_equal(w.n[ANNA].sent, 4);
     assert_string_equal(w.n[BOB].said, "one two");
     /* Two at once, before the store knows of either. */
     uint8_t id[PV_CHAT_ID_LEN] = {3};
     const struct pv_rooms_say twice = {.room = room_of(ANNA, "crew"), .text = "three", .id = id};
-    assert_int_equal(pv_rooms_say(w.n[ANNA].rooms, 5, &twice, 8, w.now), PV_OK);
-    assert_int_equal(pv_rooms_say(w.n[ANNA].rooms, 6, &twice, 8, w.now), PV_OK);
+    assert_ok(pv_rooms_say(w.n[ANNA].rooms, 5, &twice, 8, w.now));
+    assert_ok(pv_rooms_say(w.n[ANNA].rooms, 6, &twice, 8, w.now));
     run_for(PV_S(1));
     assert_int_equal(w.n[ANNA].sent, 6);
     assert_string_equal(w.n[BOB].said, "one two three");
     /* One that could not be stored is said when it is repeated; another's name is another's. */
     w.n[ANNA].full = true;
-    assert_int_equal(say_as(ANNA, "crew", "four", 4), PV_OK);
+    assert_ok(say_as(ANNA, "crew", "four", 4));
     assert_int_equal(w.n[ANNA].failed, 1);
     w.n[ANNA].full = false;
     run_for(PV_S(20));
-    assert_int_equal(say_as(ANNA, "crew", "four", 4), PV_OK);
-    assert_int_equal(say_as(BOB, "crew", "five", 4), PV_OK);
+    assert_ok(say_as(ANNA, "crew", "four", 4));
+    assert_ok(say_as(BOB, "crew", "five", 4));
     assert_string_equal(w.n[BOB].said, "one two three four");
     assert_string_equal(w.n[ANNA].said, "five");
 }
@@ -87,7 +87,7 @@ PV_TEST(a_line_that_found_no_room_in_the_output_is_said_again)
 {
     anna_and_bob();
     w.n[ANNA].choked = true;
-    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    assert_ok(say(ANNA, "crew", "one"));
     unsigned before = w.lines;
     run_for(PV_S(20));
     assert_string_equal(w.n[BOB].said, "");
@@ -100,12 +100,12 @@ PV_TEST(a_line_that_found_no_room_in_the_output_is_said_again)
 PV_TEST(a_member_that_was_away_gets_it_from_anybody)
 {
     anna_and_bob();
-    assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
+    assert_ok(invite(ANNA, "crew", CARL));
     alone(CARL);
     for (int i = 0; i < 300; i++) {
         char text[16];
         snprintf(text, sizeof(text), "%d", i);
-        assert_int_equal(say(ANNA, "crew", text), PV_OK);
+        assert_ok(say(ANNA, "crew", text));
     }
     alone(ANNA); /* for good */
     restart(BOB);
@@ -121,7 +121,7 @@ PV_TEST(a_member_that_was_never_there_takes_no_memory)
     anna_and_bob();
     struct pv_rooms *rooms = w.n[ANNA].rooms;
     assert_non_null(pv_rooms_peer_find(rooms, w.n[BOB].keys.pk));
-    assert_int_equal(pv_rooms_peer_online(rooms, w.n[EVE].keys.pk, false, w.now), PV_OK);
+    assert_ok(pv_rooms_peer_online(rooms, w.n[EVE].keys.pk, false, w.now));
     pv_rooms_peer_up(rooms, w.n[EVE].keys.pk, false, w.now);
     assert_null(pv_rooms_peer_find(rooms, w.n[EVE].keys.pk));
     pv_rooms_peer_up(rooms, w.n[EVE].keys.pk, true, w.now);
@@ -131,17 +131,17 @@ PV_TEST(a_member_that_was_never_there_takes_no_memory)
 PV_TEST(a_member_that_comes_late_gets_what_was_said_since_the_invitation)
 {
     anna_and_bob();
-    assert_int_equal(say(ANNA, "crew", "before"), PV_OK);
-    assert_int_equal(say(BOB, "crew", "too"), PV_OK);
+    assert_ok(say(ANNA, "crew", "before"));
+    assert_ok(say(BOB, "crew", "too"));
     alone(CARL);
-    assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
-    assert_int_equal(say(ANNA, "crew", "after"), PV_OK);
-    assert_int_equal(say(BOB, "crew", "also"), PV_OK);
+    assert_ok(invite(ANNA, "crew", CARL));
+    assert_ok(say(ANNA, "crew", "after"));
+    assert_ok(say(BOB, "crew", "also"));
     alone(ANNA);
     connect(BOB, CARL, true); /* from bob, who did not invite */
     run_for(PV_S(3));
     assert_string_equal(w.n[CARL].said, "after also");
-    assert_int_equal(say(CARL, "crew", "hi"), PV_OK);
+    assert_ok(say(CARL, "crew", "hi"));
     assert_string_equal(w.n[BOB].said, "before after hi");
 }
 
@@ -176,11 +176,11 @@ PV_TEST(nothing_is_lost_or_doubled_through_restarts_and_full_disks)
 PV_TEST(texts_that_are_not_taken_are_fetched_later)
 {
     anna_and_bob();
-    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    assert_ok(say(ANNA, "crew", "one"));
     w.n[BOB].low_disk = true;
-    assert_int_equal(say(ANNA, "crew", "two"), PV_OK);
-    assert_int_equal(say(BOB, "crew", "mine"), PV_OK); /* own texts are the user's business */
-    assert_int_equal(say(ANNA, "crew", "three"), PV_OK);
+    assert_ok(say(ANNA, "crew", "two"));
+    assert_ok(say(BOB, "crew", "mine")); /* own texts are the user's business */
+    assert_ok(say(ANNA, "crew", "three"));
     run_for(PV_S(300));
     assert_string_equal(w.n[BOB].said, "one");
     assert_string_equal(w.n[ANNA].said, "mine");
@@ -194,7 +194,7 @@ PV_TEST(a_disk_without_room_is_tried_less_and_less_often)
 {
     anna_and_bob();
     w.n[BOB].low_disk = true;
-    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    assert_ok(say(ANNA, "crew", "one"));
     unsigned lines = w.lines;
     run_for(PV_S(30 + 60 + 120 + 240 + 480 * 7) + PV_S(30));
     /* Eleven times a want, the texts, and a have. */
@@ -204,7 +204,7 @@ PV_TEST(a_disk_without_room_is_tried_less_and_less_often)
     run_for(PV_S(480));
     assert_string_equal(w.n[BOB].said, "one");
     w.n[BOB].low_disk = true; /* from the beginning */
-    assert_int_equal(say(ANNA, "crew", "two"), PV_OK);
+    assert_ok(say(ANNA, "crew", "two"));
     w.n[BOB].low_disk = false;
     run_for(PV_S(45));
     assert_string_equal(w.n[BOB].said, "one two");
@@ -213,34 +213,34 @@ PV_TEST(a_disk_without_room_is_tried_less_and_less_often)
 PV_TEST(a_member_that_left_hears_and_says_no_more_and_may_be_invited_again)
 {
     anna_and_bob();
-    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
-    assert_int_equal(leave(BOB, "crew"), PV_OK);
+    assert_ok(say(ANNA, "crew", "one"));
+    assert_ok(leave(BOB, "crew"));
     assert_int_equal(w.n[ANNA].left, 1);
     assert_int_equal(say(BOB, "crew", "no"), PV_ERR_STATE);
-    assert_int_equal(say(ANNA, "crew", "two"), PV_OK);
+    assert_ok(say(ANNA, "crew", "two"));
     assert_string_equal(w.n[BOB].said, "one");
     assert_non_null(pv_rooms_find(w.n[BOB].rooms, "crew", true)); /* its history is there */
     restart(BOB);
     run_for(PV_S(1));
     assert_null(room_of(BOB, "crew"));
-    assert_int_equal(invite(ANNA, "crew", BOB), PV_OK);
-    assert_int_equal(say(ANNA, "crew", "three"), PV_OK);
+    assert_ok(invite(ANNA, "crew", BOB));
+    assert_ok(say(ANNA, "crew", "three"));
     assert_string_equal(w.n[BOB].said, "one three");
-    assert_int_equal(say(BOB, "crew", "back"), PV_OK);
+    assert_ok(say(BOB, "crew", "back"));
     assert_string_equal(w.n[ANNA].said, "back");
 }
 
 PV_TEST(a_node_that_was_revoked_is_heard_no_more)
 {
     anna_and_bob();
-    assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
-    assert_int_equal(say(CARL, "crew", "one"), PV_OK);
+    assert_ok(invite(ANNA, "crew", CARL));
+    assert_ok(say(CARL, "crew", "one"));
     struct item gone =
         make_revocation(&w.world, &w.world.creator, PV_REVOKE_NODE, w.n[CARL].keys.pk, NULL, 0);
     add(w.roster, &gone);
     settle(w.roster);
-    assert_int_equal(say(CARL, "crew", "two"), PV_OK);
-    assert_int_equal(say(ANNA, "crew", "three"), PV_OK);
+    assert_ok(say(CARL, "crew", "two"));
+    assert_ok(say(ANNA, "crew", "three"));
     assert_string_equal(w.n[BOB].said, "one three");
     assert_string_equal(w.n[CARL].said, ""); /* and hears nothing */
     assert_int_equal(invite(ANNA, "crew", CARL), PV_ERR_NOT_FOUND);
@@ -251,9 +251,9 @@ PV_TEST(two_rooms_of_one_name_are_told_apart)
     char a[PV_ROOMS_NAME_BUF], b[PV_ROOMS_NAME_BUF];
     struct pv_rooms_info one, two;
     anna_and_bob();
-    assert_int_equal(open_room(CARL, "crew"), PV_OK);
+    assert_ok(open_room(CARL, "crew"));
     assert_int_equal(open_room(CARL, "crew"), PV_ERR_EXISTS);
-    assert_int_equal(invite(CARL, "crew", BOB), PV_OK);
+    assert_ok(invite(CARL, "crew", BOB));
     assert_true(pv_rooms_info(w.n[BOB].rooms, 0, &one));
     assert_true(pv_rooms_info(w.n[BOB].rooms, 1, &two));
     assert_false(pv_rooms_info(w.n[BOB].rooms, 2, &two) && two.id == one.id);
@@ -263,7 +263,7 @@ PV_TEST(two_rooms_of_one_name_are_told_apart)
     assert_string_equal(a, "#crew");
     assert_memory_equal(b, "#crew~", 6);
     assert_ptr_equal(pv_rooms_find(w.n[BOB].rooms, b, false), two.id);
-    assert_int_equal(say(BOB, b, "to the other"), PV_OK);
+    assert_ok(say(BOB, b, "to the other"));
     assert_string_equal(w.n[CARL].said, "to the other");
     assert_string_equal(w.n[ANNA].said, "");
 }
@@ -293,7 +293,7 @@ PV_TEST(an_invitation_waits_for_a_user)
 {
     w.n[BOB].hesitates = true;
     anna_and_bob();
-    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    assert_ok(say(ANNA, "crew", "one"));
     run_for(PV_S(600));
     assert_string_equal(w.n[BOB].said, "");
     assert_true(is_invited(BOB, "#crew"));
@@ -301,15 +301,15 @@ PV_TEST(an_invitation_waits_for_a_user)
     run_for(PV_S(60));
     assert_string_equal(w.n[BOB].said, "");
     assert_true(is_invited(BOB, "#crew"));
-    assert_int_equal(open_room(BOB, "crew"), PV_OK);
+    assert_ok(open_room(BOB, "crew"));
     assert_false(is_invited(BOB, "#crew"));
     char invited[PV_ROOMS_NAME_BUF];
     pv_rooms_name(w.n[BOB].rooms, room_of(ANNA, "crew"), invited);
     assert_memory_equal(invited, "#crew~", 6);
-    assert_int_equal(accept_room(BOB, invited), PV_OK);
+    assert_ok(accept_room(BOB, invited));
     assert_string_equal(w.n[BOB].said, "one");
     restart(BOB);
-    assert_int_equal(say(ANNA, "crew", "two"), PV_OK);
+    assert_ok(say(ANNA, "crew", "two"));
     assert_string_equal(w.n[BOB].said, "one two");
 }
 
@@ -317,16 +317,16 @@ PV_TEST(a_user_who_speaks_in_a_room_has_accepted_it_and_is_asked_again_after_lea
 {
     w.n[BOB].hesitates = true;
     anna_and_bob();
-    assert_int_equal(say(BOB, "crew", "hello"), PV_OK);
+    assert_ok(say(BOB, "crew", "hello"));
     assert_false(is_invited(BOB, "#crew"));
     assert_string_equal(w.n[ANNA].said, "hello");
-    assert_int_equal(leave(BOB, "crew"), PV_OK);
+    assert_ok(leave(BOB, "crew"));
     assert_int_equal(accept_room(BOB, "crew"), PV_ERR_STATE);
-    assert_int_equal(invite(ANNA, "crew", BOB), PV_OK);
+    assert_ok(invite(ANNA, "crew", BOB));
     assert_true(is_invited(BOB, "#crew"));
-    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    assert_ok(say(ANNA, "crew", "one"));
     assert_string_equal(w.n[BOB].said, "");
-    assert_int_equal(accept_room(BOB, "crew"), PV_OK);
+    assert_ok(accept_room(BOB, "crew"));
     assert_string_equal(w.n[BOB].said, "one");
 }
 
@@ -338,7 +338,7 @@ PV_TEST(rooms_of_an_earlier_version_stay_accepted)
     w.n[BOB].accepted_len = 0;
     restart(BOB);
     assert_false(is_invited(BOB, "#crew"));
-    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    assert_ok(say(ANNA, "crew", "one"));
     assert_string_equal(w.n[BOB].said, "one");
 }
 
@@ -352,10 +352,10 @@ PV_TEST(an_impossible_request_is_refused_with_its_reason)
     assert_int_equal(say(ANNA, "crew", "\xff"), PV_ERR_MALFORMED);
     assert_int_equal(say(ANNA, "crew", ""), PV_ERR_MALFORMED);
     w.n[ANNA].full = true;
-    assert_int_equal(say(ANNA, "crew", "lost"), PV_OK);
+    assert_ok(say(ANNA, "crew", "lost"));
     assert_int_equal(w.n[ANNA].failed, 1);
     w.n[ANNA].full = false;
-    assert_int_equal(say(ANNA, "crew", "kept"), PV_OK);
+    assert_ok(say(ANNA, "crew", "kept"));
     assert_string_equal(w.n[BOB].said, "kept");
 }
 
@@ -365,13 +365,13 @@ PV_TEST(rooms_are_limited_in_number)
     run_for(PV_MS(1));
     for (int i = 0; i < PV_ROOM_MAX_ROOMS; i++) {
         snprintf(name, sizeof(name), "r%d", i);
-        assert_int_equal(open_room(ANNA, name), PV_OK);
+        assert_ok(open_room(ANNA, name));
     }
     assert_int_equal(open_room(ANNA, "more"), PV_ERR_LIMIT);
     all_meet();
     for (int i = 0; i < PV_ROOMS_MAX_OF_CREATOR + 2; i++) {
         snprintf(name, sizeof(name), "r%d", i);
-        assert_int_equal(invite(ANNA, name, BOB), PV_OK);
+        assert_ok(invite(ANNA, name, BOB));
     }
     struct pv_rooms_info info;
     assert_true(pv_rooms_info(w.n[BOB].rooms, PV_ROOMS_MAX_OF_CREATOR - 1, &info));
@@ -388,7 +388,7 @@ static char text_line[PV_CHAT_LINE_MAX];
 static int eve_says(int i)
 {
     size_t len = 0;
-    assert_int_equal(pv_room_frame_write(&frame, text_line, &len), PV_OK);
+    assert_ok(pv_room_frame_write(&frame, text_line, &len));
     int r =
         pv_rooms_handle_frame(w.n[i].rooms, w.n[EVE].keys.pk, pv_view(text_line, len - 1), w.now);
     run_for(PV_MS(20));
@@ -403,7 +403,7 @@ static int eve_hands(int i, struct pv_room_record rec, int signer, int author)
     size_t len = 0;
     memcpy(rec.signer, w.n[author].keys.pk, sizeof(rec.signer));
     memcpy(rec.room, room_of(ANNA, "crew"), sizeof(rec.room));
-    assert_int_equal(pv_room_record_make(&with, &rec, raw, &len), PV_OK);
+    assert_ok(pv_room_record_make(&with, &rec, raw, &len));
     memset(&frame, 0, sizeof(frame));
     frame.kind = PV_ROOM_F_RECORDS;
     memcpy(frame.room, rec.room, sizeof(frame.room));
@@ -449,13 +449,13 @@ static void ghost_leaves(unsigned i, uint64_t time_ms)
     size_t len = 0;
     memcpy(rec.signer, ghost[i].pk, sizeof(rec.signer));
     memcpy(rec.room, room_of(ANNA, "crew"), sizeof(rec.room));
-    assert_int_equal(pv_room_record_make(&with, &rec, raw, &len), PV_OK);
+    assert_ok(pv_room_record_make(&with, &rec, raw, &len));
     memset(&frame, 0, sizeof(frame));
     frame.kind = PV_ROOM_F_RECORDS;
     memcpy(frame.room, rec.room, sizeof(frame.room));
     frame.records[0] = pv_view(raw, len);
     frame.n_records = 1;
-    assert_int_equal(eve_says(ANNA), PV_OK);
+    assert_ok(eve_says(ANNA));
     run_for(PV_S(2));
 }
 
@@ -475,10 +475,10 @@ PV_TEST(a_member_that_is_gone_gives_its_place_to_one_that_comes)
     make_ghosts();
     anna_and_bob();
     connect(ANNA, EVE, true);
-    assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
+    assert_ok(invite(ANNA, "crew", CARL));
     for (unsigned i = 0; i < GHOSTS - 3; i++)
-        assert_int_equal(invite_ghost(i), PV_OK);
-    assert_int_equal(say(BOB, "crew", "full"), PV_OK);
+        assert_ok(invite_ghost(i));
+    assert_ok(say(BOB, "crew", "full"));
     assert_int_equal(invite(ANNA, "crew", EVE), PV_ERR_LIMIT);
     ghost_leaves(5, 100);
     ghost_leaves(7, 50);
@@ -487,13 +487,13 @@ PV_TEST(a_member_that_is_gone_gives_its_place_to_one_that_comes)
     add(w.roster, &gone);
     settle(w.roster);
     alone(CARL); /* it hears of all that later, from who has forgotten them */
-    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    assert_ok(invite(ANNA, "crew", EVE));
     assert_false(has_place(ANNA, 9));
     assert_true(has_place(ANNA, 7));
-    assert_int_equal(invite_ghost(GHOSTS - 3), PV_OK);
+    assert_ok(invite_ghost(GHOSTS - 3));
     assert_false(has_place(ANNA, 7));
     restart(ANNA);
-    assert_int_equal(invite_ghost(GHOSTS - 2), PV_OK);
+    assert_ok(invite_ghost(GHOSTS - 2));
     assert_int_equal(invite_ghost(GHOSTS - 1), PV_ERR_LIMIT);
     connect(CARL, BOB, true);
     run_for(PV_S(200));
@@ -505,24 +505,24 @@ PV_TEST(a_member_that_is_gone_gives_its_place_to_one_that_comes)
     unsigned before = w.lines;
     run_for(PV_S(600));
     assert_int_equal(w.lines, before);
-    assert_int_equal(say(CARL, "crew", "still"), PV_OK);
-    assert_int_equal(say(BOB, "crew", "here"), PV_OK);
+    assert_ok(say(CARL, "crew", "still"));
+    assert_ok(say(BOB, "crew", "here"));
     assert_string_equal(w.n[CARL].said, "full here");
     restart(BOB);
     run_for(PV_S(5));
     assert_false(has_place(BOB, 5) || has_place(BOB, 7) || has_place(BOB, 9));
-    assert_int_equal(say(CARL, "crew", "now"), PV_OK);
+    assert_ok(say(CARL, "crew", "now"));
     assert_string_equal(w.n[BOB].said, "still now");
     /* A member that gave its place away comes back: its own word from before is heard once more. */
-    assert_int_equal(leave(CARL, "crew"), PV_OK);
-    assert_int_equal(invite_ghost(GHOSTS - 1), PV_OK);
+    assert_ok(leave(CARL, "crew"));
+    assert_ok(invite_ghost(GHOSTS - 1));
     assert_true(has_place(ANNA, GHOSTS - 1));
     ghost_leaves(4, 200);
-    assert_int_equal(invite(BOB, "crew", CARL), PV_OK);
+    assert_ok(invite(BOB, "crew", CARL));
     run_for(PV_S(5));
     assert_null(room_of(CARL, "crew"));
-    assert_int_equal(invite(BOB, "crew", CARL), PV_OK);
-    assert_int_equal(say(CARL, "crew", "again"), PV_OK);
+    assert_ok(invite(BOB, "crew", CARL));
+    assert_ok(say(CARL, "crew", "again"));
     run_for(PV_S(60));
     assert_string_equal(w.n[BOB].said, "still now again");
     assert_string_equal(w.n[ANNA].said, "full still here now again");
@@ -535,17 +535,17 @@ PV_TEST(forged_senders_are_refused_and_counted)
     connect(ANNA, EVE, true);
     assert_int_equal(eve_hands(ANNA, text, EVE, BOB), PV_ERR_REFUSED); /* bob never said it */
     assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).forged, 1);
-    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK); /* she did, and is not in the room */
+    assert_ok(eve_hands(ANNA, text, EVE, EVE)); /* she did, and is not in the room */
     assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).strangers, 1);
     struct pv_room_record in = {.type = PV_ROOM_INVITE, .round = 1};
     memcpy(in.node, w.n[EVE].keys.pk, sizeof(in.node));
     assert_int_equal(eve_hands(ANNA, in, EVE, ANNA), PV_ERR_REFUSED); /* anna did not invite her */
-    assert_int_equal(eve_hands(ANNA, in, EVE, EVE), PV_OK); /* nor can she do it herself */
+    assert_ok(eve_hands(ANNA, in, EVE, EVE)); /* nor can she do it herself */
     struct pv_room_record out = {.type = PV_ROOM_LEAVE, .round = 1};
     assert_int_equal(eve_hands(ANNA, out, EVE, BOB), PV_ERR_REFUSED); /* bob does not leave */
     assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).forged, 3);
     assert_string_equal(w.n[ANNA].said, "");
-    assert_int_equal(say(BOB, "crew", "all is well"), PV_OK);
+    assert_ok(say(BOB, "crew", "all is well"));
     assert_string_equal(w.n[ANNA].said, "all is well");
 }
 
@@ -555,16 +555,16 @@ PV_TEST(a_member_that_left_cannot_invite_itself_again)
     struct pv_room_record out = {.type = PV_ROOM_LEAVE, .round = 1};
     struct pv_rooms_member m;
     anna_and_bob();
-    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    assert_ok(invite(ANNA, "crew", EVE));
     connect(ANNA, EVE, true);
-    assert_int_equal(eve_hands(ANNA, out, EVE, EVE), PV_OK);
+    assert_ok(eve_hands(ANNA, out, EVE, EVE));
     assert_true(pv_rooms_member(w.n[ANNA].rooms, room_of(ANNA, "crew"), 2, &m));
     assert_true(m.has_left);
     memcpy(again.node, w.n[EVE].keys.pk, sizeof(again.node));
-    assert_int_equal(eve_hands(ANNA, again, EVE, EVE), PV_OK);
+    assert_ok(eve_hands(ANNA, again, EVE, EVE));
     assert_true(pv_rooms_member(w.n[ANNA].rooms, room_of(ANNA, "crew"), 2, &m));
     assert_true(m.has_left);
-    assert_int_equal(eve_hands(ANNA, again, ANNA, ANNA), PV_OK); /* somebody else may */
+    assert_ok(eve_hands(ANNA, again, ANNA, ANNA)); /* somebody else may */
     assert_true(pv_rooms_member(w.n[ANNA].rooms, room_of(ANNA, "crew"), 2, &m));
     assert_false(m.has_left);
 }
@@ -574,14 +574,14 @@ PV_TEST(a_text_that_comes_unasked_for_is_not_taken_before_a_user_accepts)
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
     w.n[BOB].hesitates = true;
     anna_and_bob();
-    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    assert_ok(invite(ANNA, "crew", EVE));
     connect(ANNA, BOB, false);
     connect(BOB, EVE, true);
-    assert_int_equal(eve_hands(BOB, text, ANNA, ANNA), PV_OK);
+    assert_ok(eve_hands(BOB, text, ANNA, ANNA));
     run_for(PV_S(10));
     assert_string_equal(w.n[BOB].said, "");
-    assert_int_equal(accept_room(BOB, "crew"), PV_OK);
-    assert_int_equal(eve_hands(BOB, text, ANNA, ANNA), PV_OK);
+    assert_ok(accept_room(BOB, "crew"));
+    assert_ok(eve_hands(BOB, text, ANNA, ANNA));
     assert_string_equal(w.n[BOB].said, "hi");
 }
 
@@ -607,7 +607,7 @@ PV_TEST(an_invitation_that_is_made_anew_is_told_once_and_none_before_a_user_acce
     struct pv_room_record rec = {.type = PV_ROOM_INVITE, .round = 1}, parsed;
     w.n[BOB].hesitates = true;
     anna_and_bob();
-    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    assert_ok(invite(ANNA, "crew", EVE));
     connect(ANNA, EVE, true);
     connect(BOB, EVE, true);
     const unsigned before = w.n[BOB].invited;
@@ -617,8 +617,8 @@ PV_TEST(an_invitation_that_is_made_anew_is_told_once_and_none_before_a_user_acce
     for (size_t i = 0; i < VARIANTS; i++) {
         struct variant *v = &variants[i];
         rec.time_ms = 1790000000000u + i;
-        assert_int_equal(pv_room_record_make(&with, &rec, v->raw, &v->len), PV_OK);
-        assert_int_equal(pv_room_record_parse(pv_view(v->raw, v->len), NULL, &parsed), PV_OK);
+        assert_ok(pv_room_record_make(&with, &rec, v->raw, &v->len));
+        assert_ok(pv_room_record_parse(pv_view(v->raw, v->len), NULL, &parsed));
         memcpy(v->hash, parsed.hash, sizeof(v->hash));
     }
     qsort(variants, VARIANTS, sizeof(variants[0]), by_falling_hash);
@@ -628,9 +628,9 @@ PV_TEST(an_invitation_that_is_made_anew_is_told_once_and_none_before_a_user_acce
         frame.n_records = PV_ROOM_FRAME_MAX_RECORDS;
         for (size_t k = 0; k < PV_ROOM_FRAME_MAX_RECORDS; k++)
             frame.records[k] = pv_view(variants[i + k].raw, variants[i + k].len);
-        assert_int_equal(eve_says(BOB), PV_OK);
+        assert_ok(eve_says(BOB));
         if (i == 0)
-            assert_int_equal(eve_says(ANNA), PV_OK);
+            assert_ok(eve_says(ANNA));
     }
     run_for(PV_S(1));
     assert_int_equal(w.n[BOB].invited, before);
@@ -642,9 +642,9 @@ PV_TEST(records_out_of_form_are_counted_and_those_before_them_stay)
     static uint8_t raw[PV_ROOM_RECORD_MAX], bad[PV_ROOM_RECORD_MAX];
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
     anna_and_bob();
-    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    assert_ok(invite(ANNA, "crew", EVE));
     connect(ANNA, EVE, true);
-    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK);
+    assert_ok(eve_hands(ANNA, text, EVE, EVE));
     assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).bad_frames, 0);
 
     /* The next text, and behind it one of a type that there is not. */
@@ -654,7 +654,7 @@ PV_TEST(records_out_of_form_are_counted_and_those_before_them_stay)
     size_t len = 0;
     memcpy(text.signer, w.n[EVE].keys.pk, sizeof(text.signer));
     memcpy(text.room, room_of(ANNA, "crew"), sizeof(text.room));
-    assert_int_equal(pv_room_record_make(&with, &text, raw, &len), PV_OK);
+    assert_ok(pv_room_record_make(&with, &text, raw, &len));
     memcpy(bad, raw, len);
     bad[1] = 0xff;
     frame.records[0] = pv_view(raw, len);
@@ -667,7 +667,7 @@ PV_TEST(records_out_of_form_are_counted_and_those_before_them_stay)
     /* A good record in a frame that names another room. */
     text.seq = 3;
     text.room[0] ^= 1;
-    assert_int_equal(pv_room_record_make(&with, &text, raw, &len), PV_OK);
+    assert_ok(pv_room_record_make(&with, &text, raw, &len));
     frame.records[0] = pv_view(raw, len);
     frame.n_records = 1;
     assert_int_equal(eve_says(ANNA), PV_ERR_REFUSED);
@@ -680,18 +680,18 @@ PV_TEST(a_member_cannot_speak_for_another_nor_say_a_number_twice)
 {
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
     anna_and_bob();
-    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    assert_ok(invite(ANNA, "crew", EVE));
     connect(ANNA, EVE, true);
     assert_int_equal(eve_hands(ANNA, text, EVE, BOB), PV_ERR_REFUSED);
-    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK);
-    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK); /* again: known */
+    assert_ok(eve_hands(ANNA, text, EVE, EVE));
+    assert_ok(eve_hands(ANNA, text, EVE, EVE)); /* again: known */
     text.text = pv_view("other", 5);
-    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK); /* the number is taken */
+    assert_ok(eve_hands(ANNA, text, EVE, EVE)); /* the number is taken */
     text.seq = 5;
-    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK); /* something is missing before */
+    assert_ok(eve_hands(ANNA, text, EVE, EVE)); /* something is missing before */
     text.seq = 2;
     text.text = pv_view("\x1b[2J", 4); /* made harmless where it is shown (pv_chat_show()) */
-    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK);
+    assert_ok(eve_hands(ANNA, text, EVE, EVE));
     assert_string_equal(w.n[ANNA].said, "hi \x1b[2J");
     run_for(PV_S(60));
     assert_string_equal(w.n[BOB].said, "hi \x1b[2J"); /* by way of anna */
@@ -703,10 +703,10 @@ PV_TEST(the_log_of_an_author_has_an_end)
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("first", 5)};
     char sql[64];
     anna_and_bob();
-    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    assert_ok(invite(ANNA, "crew", EVE));
     connect(ANNA, EVE, true);
-    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK);
-    assert_int_equal(say(ANNA, "crew", "mine"), PV_OK);
+    assert_ok(eve_hands(ANNA, text, EVE, EVE));
+    assert_ok(say(ANNA, "crew", "mine"));
     alone(ANNA);
     snprintf(sql, sizeof(sql), "UPDATE room_log SET last = %d", PV_ROOM_MAX_TEXTS - 1);
     assert_int_equal(sqlite3_exec(w.n[ANNA].db, sql, NULL, NULL, NULL), SQLITE_OK);
@@ -714,13 +714,13 @@ PV_TEST(the_log_of_an_author_has_an_end)
     connect(ANNA, EVE, true);
     text.seq = PV_ROOM_MAX_TEXTS;
     text.text = pv_view("last", 4);
-    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK);
+    assert_ok(eve_hands(ANNA, text, EVE, EVE));
     text.seq++;
     text.text = pv_view("more", 4);
-    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK);
+    assert_ok(eve_hands(ANNA, text, EVE, EVE));
     assert_string_equal(w.n[ANNA].said, "first last");
     assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).full, 1);
-    assert_int_equal(say(ANNA, "crew", "my last"), PV_OK);
+    assert_ok(say(ANNA, "crew", "my last"));
     assert_int_equal(say(ANNA, "crew", "one more"), PV_ERR_LIMIT);
 }
 
@@ -728,7 +728,7 @@ PV_TEST(the_log_of_an_author_has_an_end)
 PV_TEST(a_text_that_a_member_claims_to_have_is_not_delivered_before_it_is_said)
 {
     anna_and_bob();
-    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    assert_ok(invite(ANNA, "crew", EVE));
     alone(ANNA);
     connect(ANNA, EVE, true);
     memset(&frame, 0, sizeof(frame));
@@ -737,10 +737,10 @@ PV_TEST(a_text_that_a_member_claims_to_have_is_not_delivered_before_it_is_said)
     memcpy(frame.have[0].author, w.n[ANNA].keys.pk, sizeof(frame.have[0].author));
     frame.have[0].seq = 9;
     frame.n_have = 1;
-    assert_int_equal(eve_says(ANNA), PV_OK);
+    assert_ok(eve_says(ANNA));
     run_for(PV_S(700)); /* which she does not show */
     connect(ANNA, EVE, false);
-    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    assert_ok(say(ANNA, "crew", "one"));
     assert_int_equal(w.n[ANNA].delivered, 0);
     connect(ANNA, BOB, true);
     run_for(PV_S(60));
@@ -751,7 +751,7 @@ PV_TEST(a_text_that_a_member_claims_to_have_is_not_delivered_before_it_is_said)
 PV_TEST(a_stranger_gets_nothing_of_a_room)
 {
     anna_and_bob();
-    assert_int_equal(say(ANNA, "crew", "secret"), PV_OK);
+    assert_ok(say(ANNA, "crew", "secret"));
     connect(ANNA, EVE, true);
     run_for(PV_S(1));
     unsigned before = w.lines;
@@ -760,9 +760,9 @@ PV_TEST(a_stranger_gets_nothing_of_a_room)
     frame.kind = PV_ROOM_F_WANT;
     memcpy(frame.have[0].author, w.n[ANNA].keys.pk, PV_SIGN_PK_LEN);
     frame.n_have = 1;
-    assert_int_equal(eve_says(ANNA), PV_OK);
+    assert_ok(eve_says(ANNA));
     frame.kind = PV_ROOM_F_LIST;
-    assert_int_equal(eve_says(ANNA), PV_OK);
+    assert_ok(eve_says(ANNA));
     assert_int_equal(w.lines, before);
     assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).strangers, 2);
 }
@@ -772,20 +772,20 @@ PV_TEST(only_members_of_the_network_can_be_invited)
 {
     struct pv_rooms_member m;
     anna_and_bob();
-    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    assert_ok(invite(ANNA, "crew", EVE));
     connect(ANNA, EVE, true);
     uint64_t before = pv_rooms_counts(w.n[ANNA].rooms).strangers;
     for (unsigned i = 0; i < 2 * PV_ROOM_MAX_MEMBERS; i++) {
         struct pv_room_record in = {.type = PV_ROOM_INVITE, .round = 1};
         memcpy(in.node, &i, sizeof(i));
-        assert_int_equal(eve_hands(ANNA, in, EVE, EVE), PV_OK);
+        assert_ok(eve_hands(ANNA, in, EVE, EVE));
         run_for(PV_S(1));
     }
     assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).strangers, before + 2 * PV_ROOM_MAX_MEMBERS);
     assert_true(pv_rooms_member(w.n[ANNA].rooms, room_of(ANNA, "crew"), 2, &m));
     assert_false(pv_rooms_member(w.n[ANNA].rooms, room_of(ANNA, "crew"), 3, &m));
-    assert_int_equal(invite(BOB, "crew", CARL), PV_OK); /* there is room for who is real */
-    assert_int_equal(say(CARL, "crew", "here"), PV_OK);
+    assert_ok(invite(BOB, "crew", CARL)); /* there is room for who is real */
+    assert_ok(say(CARL, "crew", "here"));
     assert_string_equal(w.n[ANNA].said, "here");
 }
 
@@ -805,17 +805,17 @@ PV_TEST(floods_and_rubbish_close_the_connection_and_nothing_else)
     for (; i < 3 * PV_ROOMS_FRAME_BURST && r == PV_OK; i++) {
         memcpy(frame.room, &i, sizeof(i)); /* each another room */
         size_t len = 0;
-        assert_int_equal(pv_room_frame_write(&frame, text_line, &len), PV_OK);
+        assert_ok(pv_room_frame_write(&frame, text_line, &len));
         r = pv_rooms_handle_frame(w.n[ANNA].rooms, w.n[EVE].keys.pk, pv_view(text_line, len - 1),
                                   w.now);
     }
     assert_int_equal(r, PV_ERR_REFUSED);
     assert_in_range(i, 100, PV_ROOMS_FRAME_BURST + 10);
     assert_true(pv_rooms_counts(w.n[ANNA].rooms).floods > 0);
-    assert_int_equal(say(BOB, "crew", "all is well"), PV_OK);
+    assert_ok(say(BOB, "crew", "all is well"));
     assert_string_equal(w.n[ANNA].said, "all is well");
-    assert_int_equal(open_room(BOB, "late"), PV_OK);
-    assert_int_equal(invite(BOB, "late", ANNA), PV_OK); /* comes although eve's do not */
+    assert_ok(open_room(BOB, "late"));
+    assert_ok(invite(BOB, "late", ANNA)); /* comes although eve's do not */
     run_for(PV_S(1));
     assert_non_null(room_of(ANNA, "late"));
     run_for(PV_S(60)); /* what she spoke of is forgotten */
@@ -828,19 +828,19 @@ PV_TEST(a_node_with_an_older_disk_fetches_its_own_lines_first)
 {
     sqlite3 *older = NULL;
     anna_and_bob();
-    assert_int_equal(say(BOB, "crew", "one"), PV_OK);
+    assert_ok(say(BOB, "crew", "one"));
     assert_int_equal(sqlite3_open(":memory:", &older), SQLITE_OK);
     sqlite3_backup *copy = sqlite3_backup_init(older, "main", w.n[BOB].db, "main");
     assert_non_null(copy);
     assert_int_equal(sqlite3_backup_step(copy, -1), SQLITE_DONE);
     sqlite3_backup_finish(copy);
-    assert_int_equal(say(BOB, "crew", "two"), PV_OK);
+    assert_ok(say(BOB, "crew", "two"));
     alone(BOB);
     sqlite3_close(w.n[BOB].db);
     w.n[BOB].db = older; /* restored from a backup */
     restart(BOB);
     connect(ANNA, BOB, true);
     run_for(PV_S(2));
-    assert_int_equal(say(BOB, "crew", "three"), PV_OK);
+    assert_ok(say(BOB, "crew", "three"));
     assert_string_equal(w.n[ANNA].said, "one two three");
 }

@@ -37,7 +37,7 @@ static size_t make(const struct keys *who, struct pv_room_record *rec,
     const struct pv_room_make with = {.network = w.world.created.network_id, .sk = who->sk};
     size_t len = 0;
     memcpy(rec->signer, who->pk, sizeof(rec->signer));
-    assert_int_equal(pv_room_record_make(&with, rec, raw, &len), PV_OK);
+    assert_ok(pv_room_record_make(&with, rec, raw, &len));
     return len;
 }
 
@@ -45,10 +45,9 @@ static void eve_says(const struct pv_room_frame *frame)
 {
     static char line[PV_CHAT_LINE_MAX];
     size_t len = 0;
-    assert_int_equal(pv_room_frame_write(frame, line, &len), PV_OK);
-    assert_int_equal(
-        pv_rooms_handle_frame(w.n[BOB].rooms, w.n[EVE].keys.pk, pv_view(line, len - 1), w.now),
-        PV_OK);
+    assert_ok(pv_room_frame_write(frame, line, &len));
+    assert_ok(
+        pv_rooms_handle_frame(w.n[BOB].rooms, w.n[EVE].keys.pk, pv_view(line, len - 1), w.now));
     run_for(PV_MS(20));
 }
 
@@ -70,7 +69,7 @@ static bool draws_in(unsigned by, unsigned number)
     snprintf(made.name, sizeof(made.name), "%s", name_of(by, number));
     memset(&frame, 0, sizeof(frame));
     frame.records[0] = pv_view(raw[0], make(&maker[by], &made, raw[0]));
-    assert_int_equal(pv_room_record_parse(frame.records[0], NULL, &parsed), PV_OK);
+    assert_ok(pv_room_record_parse(frame.records[0], NULL, &parsed));
     memcpy(asked.room, parsed.room, sizeof(asked.room));
     memcpy(asked.node, w.n[BOB].keys.pk, sizeof(asked.node));
     frame.records[1] = pv_view(raw[1], make(&maker[by], &asked, raw[1]));
@@ -95,7 +94,7 @@ static unsigned draws_in_many(unsigned by, unsigned first, unsigned n)
 static void bob_leaves(unsigned by, unsigned first, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
-        assert_int_equal(leave(BOB, name_of(by, first + i)), PV_OK);
+        assert_ok(leave(BOB, name_of(by, first + i)));
 }
 
 /* The maker invites bob once more to a room that he left; is he in it then? */
@@ -147,7 +146,7 @@ PV_TEST(others_fill_their_part_and_the_user_frees_it_by_leaving)
     assert_true(pv_rooms_are_full(w.n[BOB].rooms));
     assert_false(draws_in(4, 0));
     /* Bob's own rooms have places of their own. */
-    assert_int_equal(open_room(BOB, "mine"), PV_OK);
+    assert_ok(open_room(BOB, "mine"));
     for (unsigned by = 0; by < 3; by++)
         bob_leaves(by, 0, PV_ROOMS_MAX_OF_CREATOR);
     assert_false(pv_rooms_are_full(w.n[BOB].rooms));
@@ -162,8 +161,8 @@ PV_TEST(a_member_without_a_place_is_not_told_of_it_without_end)
     for (unsigned by = 0; by < 3; by++)
         draws_in_many(by, 0, PV_ROOMS_MAX_OF_CREATOR);
     connect(ANNA, BOB, true);
-    assert_int_equal(open_room(ANNA, "crew"), PV_OK);
-    assert_int_equal(invite(ANNA, "crew", BOB), PV_OK);
+    assert_ok(open_room(ANNA, "crew"));
+    assert_ok(invite(ANNA, "crew", BOB));
     run_for(PV_S(120));
     assert_null(room_of(BOB, "crew"));
     w.lines = 0;
@@ -187,7 +186,7 @@ PV_TEST(rooms_that_were_left_do_not_come_back_into_the_users_own_places)
     for (unsigned i = 0; i < PV_ROOMS_MAX_OF_CREATOR; i++)
         back += draws_back(0, i);
     assert_int_equal(back, 0);
-    assert_int_equal(open_room(BOB, "mine"), PV_OK);
+    assert_ok(open_room(BOB, "mine"));
     /* It was refused for want of a place, which there is as soon as he leaves another one. */
     bob_leaves(1, 0, 1);
     assert_true(draws_back(0, 0));
@@ -203,11 +202,11 @@ PV_TEST(own_rooms_take_all_places)
     char name[16];
     for (int i = 0; i < PV_ROOM_MAX_ROOMS; i++) {
         snprintf(name, sizeof(name), "own%d", i);
-        assert_int_equal(open_room(BOB, name), PV_OK);
+        assert_ok(open_room(BOB, name));
     }
     assert_int_equal(open_room(BOB, "more"), PV_ERR_LIMIT);
     assert_false(draws_in(0, 0));
-    assert_int_equal(leave(BOB, "own7"), PV_OK);
+    assert_ok(leave(BOB, "own7"));
     assert_true(draws_in(0, 0));
     assert_int_equal(open_room(BOB, "more"), PV_ERR_LIMIT);
 }
@@ -215,9 +214,9 @@ PV_TEST(own_rooms_take_all_places)
 /* A room in which bob spoke, then 129 in which he did not; all of them left. */
 static void fill_with_left_rooms(void)
 {
-    assert_int_equal(open_room(BOB, "mine"), PV_OK);
-    assert_int_equal(say(BOB, "mine", "worth keeping"), PV_OK);
-    assert_int_equal(leave(BOB, "mine"), PV_OK);
+    assert_ok(open_room(BOB, "mine"));
+    assert_ok(say(BOB, "mine", "worth keeping"));
+    assert_ok(leave(BOB, "mine"));
     for (unsigned by = 0; by < 4; by++) {
         unsigned n = by < 3 ? PV_ROOMS_MAX_OF_CREATOR : PV_ROOMS_MAX_OF_CREATOR - 1;
         assert_int_equal(draws_in_many(by, 0, n), n);
@@ -270,25 +269,24 @@ static void makes_up(unsigned by, unsigned n)
         size_t len = 0;
         memset(&frame, 0, sizeof(frame));
         test_rng_fill(&w.rng, frame.room, sizeof(frame.room));
-        assert_int_equal(pv_room_frame_write(&frame, line, &len), PV_OK);
-        assert_int_equal(
-            pv_rooms_handle_frame(w.n[BOB].rooms, maker[by].pk, pv_view(line, len - 1), w.now),
-            PV_OK);
+        assert_ok(pv_room_frame_write(&frame, line, &len));
+        assert_ok(
+            pv_rooms_handle_frame(w.n[BOB].rooms, maker[by].pk, pv_view(line, len - 1), w.now));
     }
 }
 
 PV_TEST(made_up_rooms_keep_no_invitation_out)
 {
     for (unsigned by = 0; by < MAKERS; by++) {
-        assert_int_equal(pv_rooms_peer_online(w.n[BOB].rooms, maker[by].pk, true, w.now), PV_OK);
+        assert_ok(pv_rooms_peer_online(w.n[BOB].rooms, maker[by].pk, true, w.now));
         pv_rooms_peer_up(w.n[BOB].rooms, maker[by].pk, true, w.now);
     }
-    assert_int_equal(open_room(CARL, "crew"), PV_OK);
+    assert_ok(open_room(CARL, "crew"));
     for (unsigned by = 0; by < MAKERS; by++)
         makes_up(by, 2 * PV_ROOMS_MAX_PEER_PENDING);
     uint64_t refused = pv_rooms_counts(w.n[BOB].rooms).full;
     makes_up(0, 1); /* all have their share */
     assert_int_equal(pv_rooms_counts(w.n[BOB].rooms).full, refused + 1);
-    assert_int_equal(invite(CARL, "crew", BOB), PV_OK);
+    assert_ok(invite(CARL, "crew", BOB));
     assert_non_null(room_of(BOB, "crew"));
 }

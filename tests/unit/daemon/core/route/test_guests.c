@@ -31,13 +31,13 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
     struct pv_statement st;
     size_t refused = 0;
     for (size_t i = 0; i < n_items; i++) {
-        assert_int_equal(pv_statement_decode(items[i].statement, &st), PV_OK);
+        assert_ok(pv_statement_decode(items[i].statement, &st));
         refused += st.type == refused_type ? 1 : fake_node_take(n, &items[i], 1);
     }
     pv_node_raise(n, PV_FACT_STATEMENTS);
     for (const struct pv_member *m = NULL; (m = pv_roster_next(n->roster, m)) != NULL;) {
         if (memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) != 0)
-            assert_int_equal(pv_peers_add_member(n->peers, m, now), PV_OK);
+            assert_ok(pv_peers_add_member(n->peers, m, now));
     }
     return refused;
 }
@@ -142,7 +142,7 @@ static const struct pv_peer *way_to(const char *ip)
 {
     struct pv_fp_snapshot *snap;
     struct pv_addr a = test_ip(ip);
-    assert_int_equal(pv_fp_builder_snapshot(x.f.node.fp, &snap), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(x.f.node.fp, &snap));
     const struct pv_fp_peer *p = pv_fp_snapshot_way(snap, pv_fp_snapshot_route(snap, 4, a.ip));
     uint32_t id = p == NULL ? 0 : p->id;
     pv_fp_snapshot_free(snap);
@@ -183,7 +183,7 @@ PV_TEST(a_guest_is_reached_by_the_member_that_carries_it)
     fake_peers_settle(&x);
     assert_null(way_to("10.66.0.9"));
     const struct pv_member *m = pv_roster_by_name(x.f.node.roster, "bob");
-    assert_int_equal(pv_peers_add_member(x.f.node.peers, m, x.f.now), PV_OK);
+    assert_ok(pv_peers_add_member(x.f.node.peers, m, x.f.now));
     fake_peers_settle(&x);
     assert_ptr_equal(way_to("10.66.0.9"), peer_of("bob"));
     told(make_route(&x.f.world, &x.f.world.creator, number, 2, NULL, 0));
@@ -248,7 +248,7 @@ static void carry_for_dave(void)
     fake_node_add(&x.f, make_member(&x.f.world, &dave, &phone, "phone", 9));
     const struct pv_member *m = pv_roster_by_node(x.f.node.roster, phone.pk);
     assert_non_null(m);
-    assert_int_equal(pv_peers_add_member(x.f.node.peers, m, x.f.now), PV_OK);
+    assert_ok(pv_peers_add_member(x.f.node.peers, m, x.f.now));
     (void)carry_by(&dave, x.f.identity.sign_pk, 9);
 }
 
@@ -303,7 +303,7 @@ PV_TEST(export_makes_a_guest_and_its_file)
     const char *at = strstr(said, "\"private_key\":\"") + strlen("\"private_key\":\"");
     uint8_t sk[PV_DH_LEN], pk[PV_DH_LEN];
     snprintf(key, sizeof(key), "%.*s", PV_WG_KEY_TEXT_BUF - 1, at);
-    assert_int_equal(pv_wgkey_parse(key, sk), PV_OK);
+    assert_ok(pv_wgkey_parse(key, sk));
     pv_dh_public(sk, pk);
     assert_memory_equal(pk, pv_peer_transport(p), sizeof(pk));
     const struct pv_member *self = pv_node_self(&x.f.node);
@@ -439,7 +439,7 @@ PV_TEST(files_with_a_former_address_are_named)
     uint8_t buf[PV_GUESTENDS_BYTES];
     const struct pv_addr at = pv_addr4(192, 0, 2, 1, 1);
     memset(&e, 0, sizeof(e));
-    assert_int_equal(pv_guestends_note(&e, keys_of(BOB).pk, &at, true, true, x.f.now), PV_OK);
+    assert_ok(pv_guestends_note(&e, keys_of(BOB).pk, &at, true, true, x.f.now));
     assert_int_equal(pv_guestends_note(&e, keys_of(BOB).pk, &at, true, true, x.f.now),
                      PV_ERR_EXISTS);
     const struct pv_view kept = pv_guestends_pack(&e, buf);
@@ -461,7 +461,7 @@ static void let_phone_in(struct pv_wg_device *ret_key)
     uint8_t sk[PV_DH_LEN];
     assert_non_null(said);
     memcpy(text, said + sizeof(field) - 1, sizeof(text) - 1);
-    assert_int_equal(pv_wgkey_parse(text, sk), PV_OK);
+    assert_ok(pv_wgkey_parse(text, sk));
     pv_wg_device_init(ret_key, test_keep_key(sk));
     fake_peers_settle(&x);
 }
@@ -559,7 +559,7 @@ static bool sent(struct pv_carrying *ret)
     struct pv_view body;
     if (!fake_peers_told(&x, NULL, PV_INBAND_CARRYING, &body))
         return false;
-    assert_int_equal(pv_carrying_parse(body, ret), PV_OK);
+    assert_ok(pv_carrying_parse(body, ret));
     assert_false(fake_peers_told(&x, NULL, PV_INBAND_CARRYING, &body));
     return true;
 }

@@ -27,7 +27,7 @@ void test_before_each(void)
     carol = fake_peers_member(&x, CAROL, "carol", 8);
     struct pv_fp_interface iface = {.mtu = 1420};
     iface.nets[0] = test_prefix("10.66.0.0/16");
-    assert_int_equal(pv_fp_builder_set_interface(x.f.node.fp, &iface), PV_OK);
+    assert_ok(pv_fp_builder_set_interface(x.f.node.fp, &iface));
     fake_node_start(&x.f);
     client = fake_client_open(&x);
     fake_peers_settle(&x);
@@ -119,7 +119,7 @@ static const struct pv_peer *goes_to(const char *ip)
 {
     struct pv_fp_snapshot *snap;
     struct pv_addr a = test_ip(ip);
-    assert_int_equal(pv_fp_builder_snapshot(x.f.node.fp, &snap), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(x.f.node.fp, &snap));
     uint32_t owner = pv_fp_snapshot_owner(snap, a.family == PV_AF_INET ? 4 : 6, a.ip);
     size_t i = (size_t)owner - PV_FP_OWNER_CARRIED;
     uint32_t id = owner >= PV_FP_OWNER_CARRIED && i < snap->routes->n_carried
@@ -133,7 +133,7 @@ static bool is_here(const char *ip)
 {
     struct pv_fp_snapshot *snap;
     struct pv_addr a = test_ip(ip);
-    assert_int_equal(pv_fp_builder_snapshot(x.f.node.fp, &snap), PV_OK);
+    assert_ok(pv_fp_builder_snapshot(x.f.node.fp, &snap));
     bool here = pv_fp_snapshot_owner(snap, 4, a.ip) == PV_FP_OWNER_HERE;
     pv_fp_snapshot_free(snap);
     return here;

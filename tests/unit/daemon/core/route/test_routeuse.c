@@ -16,14 +16,14 @@ static void say_peer(struct pv_routeuse *u, const uint8_t *pk, bool on)
 {
     struct pv_routeuse_entry e = {.on = on};
     memcpy(e.pk, pk, sizeof(e.pk));
-    assert_int_equal(pv_routeuse_set(u, &e), PV_OK);
+    assert_ok(pv_routeuse_set(u, &e));
 }
 
 static void say_prefix(struct pv_routeuse *u, const char *text, bool on)
 {
     const struct pv_routeuse_entry e = {
         .on = on, .is_prefix = true, .prefix = offer_of(text, 0).prefix};
-    assert_int_equal(pv_routeuse_set(u, &e), PV_OK);
+    assert_ok(pv_routeuse_set(u, &e));
 }
 
 PV_TEST(the_mode_decides_where_nothing_was_said)
@@ -82,7 +82,7 @@ PV_TEST(a_choice_stored_reads_back_the_same)
     say_prefix(&u, "2001:db8::/32", false);
     say_prefix(&u, "10.1.0.0/16", true);
     size_t len = pv_routeuse_encode(&u, buf);
-    assert_int_equal(pv_routeuse_decode(pv_view(buf, len), &got), PV_OK);
+    assert_ok(pv_routeuse_decode(pv_view(buf, len), &got));
     assert_int_equal(pv_routeuse_encode(&got, again), len);
     assert_memory_equal(buf, again, len);
     assert_true(got.exit && got.exit_block && !got.exit_lan);
@@ -106,11 +106,11 @@ PV_TEST(there_is_room_for_so_many)
     uint8_t buf[PV_ROUTEUSE_BYTES];
     for (uint8_t i = 0; i < PV_ROUTEUSE_MAX; i++) {
         e.pk[0] = i;
-        assert_int_equal(pv_routeuse_set(&u, &e), PV_OK);
+        assert_ok(pv_routeuse_set(&u, &e));
     }
     assert_true(pv_routeuse_encode(&u, buf) <= PV_ROUTEUSE_BYTES);
     e.on = false;
-    assert_int_equal(pv_routeuse_set(&u, &e), PV_OK); /* of one that is there */
+    assert_ok(pv_routeuse_set(&u, &e)); /* of one that is there */
     e.pk[0] = PV_ROUTEUSE_MAX;
     assert_int_equal(pv_routeuse_set(&u, &e), PV_ERR_LIMIT);
 }

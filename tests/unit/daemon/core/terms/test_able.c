@@ -18,8 +18,7 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
     if (refused)
         return n_items;
     for (size_t i = 0; i < n_items; i++)
-        assert_int_equal(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added),
-                         PV_OK);
+        assert_ok(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added));
     (void)settle(n->roster);
     return 0;
 }
@@ -97,13 +96,12 @@ PV_TEST(members_know_it_from_the_statement)
     fake_node_enter(&x.f);
     struct pv_peer *p = fake_peers_member(&x, 7, "bob", 7);
     assert_false(pv_peer_pq(p, x.f.now).announced);
-    assert_int_equal(pv_make_able(x.f.node.roster, bob.sk, PV_ABLE_PQ, T0, &able), PV_OK);
-    assert_int_equal(pv_roster_add(x.f.node.roster, pv_made_view(&able), pv_view(NULL, 0), &added),
-                     PV_OK);
+    assert_ok(pv_make_able(x.f.node.roster, bob.sk, PV_ABLE_PQ, T0, &able));
+    assert_ok(pv_roster_add(x.f.node.roster, pv_made_view(&able), pv_view(NULL, 0), &added));
     (void)settle(x.f.node.roster);
     const struct pv_member *m = pv_roster_by_name(x.f.node.roster, "bob");
     assert_int_equal(m->abilities, PV_ABLE_PQ);
-    assert_int_equal(pv_peers_add_member(x.f.node.peers, m, x.f.now), PV_OK);
+    assert_ok(pv_peers_add_member(x.f.node.peers, m, x.f.now));
     assert_true(pv_peer_pq(p, x.f.now).announced);
 
     struct pv_desc d = {.gen = 1, .rev = 1}; /* of which somebody took the word out */

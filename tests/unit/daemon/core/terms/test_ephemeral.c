@@ -47,7 +47,7 @@ static void begin(uint32_t lifetime)
     const struct pv_member *member = pv_roster_by_name(x.f.node.roster, "guest");
     assert_non_null(member);
     assert_int_equal(pv_member_is_ephemeral(member), lifetime < PV_ROSTER_EPHEMERAL_BELOW);
-    assert_int_equal(pv_peers_add_member(x.f.node.peers, member, x.f.now), PV_OK);
+    assert_ok(pv_peers_add_member(x.f.node.peers, member, x.f.now));
     guest = pv_peers_by_pk(x.f.node.peers, member->node);
     fake_node_start(&x.f);
     x.f.node.online = true;

@@ -19,8 +19,7 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 {
     enum pv_roster_added added;
     for (size_t i = 0; i < n_items; i++)
-        assert_int_equal(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added),
-                         PV_OK);
+        assert_ok(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added));
     made += n_items;
     (void)settle(n->roster);
     return 0;
@@ -103,9 +102,8 @@ PV_TEST(a_key_that_nobody_stored_stops_no_renewal)
         struct pv_st_transport st = {
             .serial = pv_roster_next_serial(f.node.roster, f.identity.sign_pk), .time = clock_s()};
         memset(st.transport, 0x40 + i, sizeof(st.transport));
-        assert_int_equal(
-            pv_make_transport(pv_roster_network_id(f.node.roster), f.identity.sign_sk, &st, &key),
-            PV_OK);
+        assert_ok(
+            pv_make_transport(pv_roster_network_id(f.node.roster), f.identity.sign_sk, &st, &key));
         struct item item = item_of(&f.world, &key);
         if (i == 0)
             item.r_len = 0;

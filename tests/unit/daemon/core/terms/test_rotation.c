@@ -27,8 +27,7 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
     if (refuses)
         return n_items;
     for (size_t i = 0; i < n_items; i++)
-        assert_int_equal(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added),
-                         PV_OK);
+        assert_ok(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added));
     (void)settle(n->roster);
     pv_node_raise(n, PV_FACT_ROSTER | PV_FACT_STATEMENTS);
     return 0;
@@ -200,7 +199,7 @@ PV_TEST(a_key_is_on_the_disk_before_anybody_hears_of_it)
     assert_int_equal(x.f.node.keys.n_former, 1);
     assert_memory_equal(x.f.node.keys.former[0]->keys.sk, old_sk, 32);
     assert_int_equal(n_told, 1);
-    assert_non_null(strstr(fake_client_read(&x, client), "\"ok\":true"));
+    assert_has(fake_client_read(&x, client), "\"ok\":true");
 
     job = keys_job(2);
     assert_memory_equal(job->u.keys.keys[0].sk, id->dh_sk, 32);
@@ -216,7 +215,7 @@ PV_TEST(a_key_that_cannot_be_stored_is_told_to_nobody)
     memcpy(old, id->dh_pk, 32);
     (void)ask(false);
     answer(keys_job(2), PV_ERR_NO_SPACE);
-    assert_non_null(strstr(fake_client_read(&x, client), "key rotate: disk full: free some space"));
+    assert_has(fake_client_read(&x, client), "key rotate: disk full: free some space");
     assert_int_equal(n_statements(), before);
     assert_memory_equal(id->dh_pk, old, 32);
     assert_false(id->others[0].used);
@@ -228,7 +227,7 @@ PV_TEST(a_key_that_cannot_be_stored_is_told_to_nobody)
 PV_TEST(the_second_of_two_commands_at_once_is_refused)
 {
     (void)ask(false);
-    assert_non_null(strstr(ask(false), "another change is under way"));
+    assert_has(ask(false), "another change is under way");
     answer(keys_job(2), PV_OK);
     answer(keys_job(2), PV_OK);
     change(3);
@@ -265,7 +264,7 @@ PV_TEST(a_statement_that_is_not_taken_is_tried_again)
     (void)ask(false);
     refuses = true;
     answer(keys_job(2), PV_OK);
-    assert_non_null(strstr(fake_client_read(&x, client), "it is tried again"));
+    assert_has(fake_client_read(&x, client), "it is tried again");
     assert_memory_equal(announced(), old, 32);
     refuses = false;
     fake_node_wait(&x.f, 2 * PV_ROTATION_LOOK);
@@ -282,7 +281,7 @@ PV_TEST(a_key_that_is_not_taken_gets_no_second_one_beside_it)
     (void)ask(false);
     refuses = true;
     answer(keys_job(3), PV_OK);
-    assert_non_null(strstr(fake_client_read(&x, client), "it is tried again"));
+    assert_has(fake_client_read(&x, client), "it is tried again");
     memcpy(next, x.f.node.keys.next->keys.pk, 32);
     for (unsigned i = 0; i < 4; i++) {
         (void)ask(false);
@@ -461,9 +460,8 @@ PV_TEST(renewals_make_no_key_younger)
     for (unsigned i = 0; i < 2 * PV_ROSTER_MAX_SELF; i++) {
         struct pv_made made;
         x.f.node.wall.us += UINT64_C(3600) * 1000000;
-        assert_int_equal(pv_make_renewal(x.f.node.roster, x.f.world.creator.sk,
-                                         pv_node_wall_s(&x.f.node, x.f.now), &made),
-                         PV_OK);
+        assert_ok(pv_make_renewal(x.f.node.roster, x.f.world.creator.sk,
+                                  pv_node_wall_s(&x.f.node, x.f.now), &made));
         fake_node_add(&x.f, item_of(&x.f.world, &made));
         fake_peers_settle(&x);
     }
@@ -518,8 +516,8 @@ PV_TEST(static_peers_are_asked_about)
 {
     struct pv_static_peer conf = {.name = "phone"};
     memset(conf.public_key, 9, sizeof(conf.public_key));
-    assert_int_equal(pv_peers_add_static(x.f.node.peers, &conf, x.f.now), PV_OK);
-    assert_non_null(strstr(ask(false), "static peer phone knows this node by its present key"));
+    assert_ok(pv_peers_add_static(x.f.node.peers, &conf, x.f.now));
+    assert_has(ask(false), "static peer phone knows this node by its present key");
     assert_null(next_job());
     pass(100); /* nor by itself */
     assert_null(next_job());
@@ -534,7 +532,7 @@ PV_TEST(a_key_of_the_configuration_is_not_replaced)
 {
     x.f.cfg.key_given = true;
     restart();
-    assert_non_null(strstr(ask(false), "private-key-file"));
+    assert_has(ask(false), "private-key-file");
     memset(id->dh_pk, 0x55, sizeof(id->dh_pk)); /* and then its user changed it */
     restart();
     fake_node_wait(&x.f, PV_ROTATION_LOOK);
@@ -545,6 +543,6 @@ PV_TEST(a_key_of_the_configuration_is_not_replaced)
 PV_TEST(a_node_that_is_down_is_told_to_go_up)
 {
     x.f.node.up = false;
-    assert_non_null(strstr(ask(false), "`p2pvpnctl up` first"));
+    assert_has(ask(false), "`p2pvpnctl up` first");
     assert_null(next_job());
 }

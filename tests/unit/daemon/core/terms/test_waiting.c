@@ -109,13 +109,13 @@ PV_TEST(watchers_are_told_once)
     eve_asks();
     others.refuses = others.holds = true;
     fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
-    assert_int_equal(pv_events_listen(&x.f.node.events, others.handle, false), PV_OK);
+    assert_ok(pv_events_listen(&x.f.node.events, others.handle, false));
     fake_node_raise(&x.f, PV_FACT_ROSTER);
     assert_string_equal(fake_client_read(&x, client), ""); /* as soon as it is known from where */
     answer_from("203.0.113.9");
     expect("\"event\":\"waiting\"");
-    assert_non_null(strstr(fake_ctl_output, "\"name\":\"eve\""));
-    assert_non_null(strstr(fake_ctl_output, "\"asks_from\":\"203.0.113.9\""));
+    assert_has(fake_ctl_output, "\"name\":\"eve\"");
+    assert_has(fake_ctl_output, "\"asks_from\":\"203.0.113.9\"");
     struct pv_job *job = fake_node_expect(&x.f, PV_JOB_NOTIFY);
     assert_string_equal(job->u.notify->from, "?eve"); /* no member's name */
     assert_string_equal(job->u.notify->text,
@@ -144,11 +144,11 @@ PV_TEST(a_flood_by_one_invite_does_not_hide_a_holder_of_another)
     fake_node_settle(&x.f);
     others.refuses = others.holds = true;
     fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
-    assert_int_equal(pv_events_listen(&x.f.node.events, others.handle, false), PV_OK);
+    assert_ok(pv_events_listen(&x.f.node.events, others.handle, false));
     answer_from("203.0.113.9");
     expect("\"name\":\"flood15\"");
-    assert_non_null(strstr(fake_ctl_output, "\"name\":\"eve\""));
-    assert_null(strstr(fake_ctl_output, "\"name\":\"flood16\""));
+    assert_has(fake_ctl_output, "\"name\":\"eve\"");
+    assert_lacks(fake_ctl_output, "\"name\":\"flood16\"");
     struct pv_job *job;
     size_t n = 0;
     for (; (job = fake_node_job(&x.f)) != NULL; n++)
