@@ -106,7 +106,11 @@ int test_teardown(void **state);
 /* A function of ours did it. */
 #define assert_ok(status) assert_int_equal(status, PV_OK)
 
-/* The text has this in it, or has it not; a failure shows both. */
+/* Whether the text has this in it. A ' of the part stands for a " as well, so that JSON needs no
+ * backslashes. */
+bool test_has(const char *text, const char *part);
+
+/* The text has it, or has it not; a failure shows both. */
 #define assert_has(text, part)   test_find_in(text, part, true, __FILE__, __LINE__)
 #define assert_lacks(text, part) test_find_in(text, part, false, __FILE__, __LINE__)
 

@@ -64,6 +64,14 @@ static inline size_t test_unhex(const char *hex, uint8_t *dst, size_t cap)
     return n;
 }
 
+/* Puts " for each ', as tests write JSON. */
+static inline char *test_quotes(char *text)
+{
+    for (char *at = strchr(text, '\''); at != NULL; at = strchr(at, '\''))
+        *at = '"';
+    return text;
+}
+
 /* --- memory and files ---------------------------------------------------------------------- */
 
 /* Zeroed, and there. */

@@ -71,7 +71,7 @@ static inline bool grammar_ends(const char *name, size_t len, const char *suffix
 static inline void grammar_bucket(struct grammar *g, const char *line, size_t name, double value)
 {
     if (grammar_ends(line, name, "_bucket")) {
-        assert_has(line, "le=\"");
+        assert_has(line, "le='");
         assert_true(value >= g->last_bucket);
         g->last_bucket = value;
         if (strstr(line, "le=\"+Inf\"") != NULL)

@@ -21,7 +21,7 @@ enum {
     MAX_SCRIPT = 12,
 };
 
-/* The daemon's answer to a command: lines, "@" stands for the request's id. */
+/* The daemon's answer to a command: lines, "@" stands for the request's id, and ' for ". */
 struct answer {
     const char *cmd;
     const char *lines;
@@ -47,7 +47,7 @@ static void say(int fd, const char *lines, long long id)
         if (*p == '@')
             n += (size_t)snprintf(buf + n, sizeof(buf) - n, "%lld", id);
         else
-            buf[n++] = *p;
+            buf[n++] = *p == '\'' ? '"' : *p;
     }
     (void)!send(fd, buf, n, MSG_NOSIGNAL);
 }
@@ -177,7 +177,7 @@ static inline FILE *input(const char *text)
 
 static inline void assert_one_line_error(const char *part)
 {
-    if (strncmp(t.err, "p2pvpnctl: ", 11) != 0 || strstr(t.err, part) == NULL ||
+    if (strncmp(t.err, "p2pvpnctl: ", 11) != 0 || !test_has(t.err, part) ||
         strchr(t.err, '\n') != t.err + t.err_len - 1)
         fail_msg("not one line with \"%s\": %s", part, t.err);
 }

@@ -18,20 +18,18 @@ static bool offered(const char *word)
 
 static void answer_names(void)
 {
-    answers("peers", "{\"id\":@,\"ok\":true,\"peers\":[{\"name\":\"pi\",\"online\":true},"
-                     "{\"name\":\"$(reboot)\"},{\"name\":\"nas\"}]}\n");
-    answers("room_list", "{\"id\":@,\"ok\":true,\"rooms\":[{\"room\":\"#crew\",\"members\":3},"
-                         "{\"room\":\"#`reboot`\"},{\"room\":\"crew\"}]}\n");
+    answers("peers", "{'id':@,'ok':true,'peers':[{'name':'pi','online':true},{'name':'$(reboot)'},{"
+                     "'name':'nas'}]}\n");
+    answers("room_list", "{'id':@,'ok':true,'rooms':[{'room':'#crew','members':3},{'room':'#`"
+                         "reboot`'},{'room':'crew'}]}\n");
     answers("files", "{\"id\":@,\"ok\":true,\"files\":[{\"id\":7,\"direction\":\"in\",\"peer\":"
                      "\"pi\",\"name\":\"a\\u001bb.jpg\",\"state\":\"offered\"}]}\n");
-    answers("rules",
-            "{\"id\":@,\"ok\":true,\"rules\":[{\"number\":2,\"verdict\":\"deny\",\"from\":"
-            "\"tag:guest\",\"to\":\"any\",\"ports\":\"ssh\"}],\"tags\":[{\"tag\":\"guest\","
-            "\"peer\":\"pi\"}]}\n");
-    answers("invite_list", "{\"id\":@,\"ok\":true,\"invites\":[{\"id\":"
-                           "\"AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE\",\"used\":1,\"uses\":5},"
-                           "{\"id\":\"BbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE\",\"used\":1,"
-                           "\"uses\":1},{\"id\":\"$(reboot)\",\"uses\":1}]}\n");
+    answers("rules", "{'id':@,'ok':true,'rules':[{'number':2,'verdict':'deny','from':'tag:guest','"
+                     "to':'any','ports':'ssh'}],'tags':[{'tag':'guest','peer':'pi'}]}\n");
+    answers("invite_list",
+            "{'id':@,'ok':true,'invites':[{'id':'AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE','"
+            "used':1,'uses':5},{'id':'BbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE','used':1,'uses':"
+            "1},{'id':'$(reboot)','uses':1}]}\n");
 }
 
 PV_TEST(every_command_and_flag_is_offered_with_what_it_does)

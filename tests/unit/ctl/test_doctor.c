@@ -73,7 +73,7 @@ PV_TEST(doctor_says_what_to_do)
     assert_has(t.out, "!!   udp           closed at the coordinator");
     assert_has(t.out, "to do: have the coordinator's operator let UDP 3478 in");
     assert_int_equal(RUN("doctor", "--json"), PV_CTLAPI_FAILED);
-    assert_has(t.out, "\"well\":false,\"checks\":[");
+    assert_has(t.out, "'well':false,'checks':[");
     assert_int_equal(RUN("doctor", "now"), PV_CTLAPI_USAGE);
 }
 
@@ -112,14 +112,14 @@ static void read_report(void)
 static void script(void)
 {
     snprintf(path, sizeof(path), "%s/report", t.dir);
-    answers("status",
-            "{\"id\":@,\"ok\":true,\"version\":1,\"network\":{\"name\":\"home\"},\"self\":"
-            "{\"name\":\"lap\",\"ip4\":\"10.66.0.1\"},\"problems\":[]}\n");
-    answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":\"pi\",\"ip4\":"
-                     "\"10.66.0.2\",\"key\":\"" KEY "\"}]}\n");
-    answers("why", "{\"id\":@,\"ok\":true,\"version\":1,\"lines\":[\"pi is at 198.51.100.7:4711, "
-                   "not [2001:db8::5]:9; a happy line\"]}\n");
-    answers("trace", "{\"id\":@,\"ok\":true,\"version\":1,\"events\":[]}\n");
+    answers("status", "{'id':@,'ok':true,'version':1,'network':{'name':'home'},'self':{'name':'lap'"
+                      ",'ip4':'10.66.0.1'},'problems':[]}\n");
+    answers("peers",
+            "{'id':@,'ok':true,'version':1,'peers':[{'name':'pi','ip4':'10.66.0.2','key':'" KEY
+            "'}]}\n");
+    answers("why", "{'id':@,'ok':true,'version':1,'lines':['pi is at 198.51.100.7:4711, not "
+                   "[2001:db8::5]:9; a happy line']}\n");
+    answers("trace", "{'id':@,'ok':true,'version':1,'events':[]}\n");
     answers("metrics", "{\"id\":@,\"ok\":true,\"version\":1,\"text\":\"p2pvpn_up 1\\n\"}\n");
 }
 
@@ -149,7 +149,7 @@ PV_TEST(a_redacted_report_names_nobody)
         assert_lacks(text, gone[i]);
     assert_has(t.out, "read it before you give it away");
     /* The same word everywhere, ports and other words as they are. */
-    assert_has(text, "\"name\": \"name-3\"");
+    assert_has(text, "'name': 'name-3'");
     assert_has(text, "name-3 is at address-");
     assert_has(text, ":4711, not [address-");
     assert_has(text, "]:9; a happy line");

@@ -67,14 +67,14 @@ PV_TEST(export_prints_lines_that_import_reads)
     assert_has(t.out, "# The root key of p2pvpn network home");
     assert_has(t.err, "keep the two apart");
     assert_lacks(t.requests, "six words");
-    assert_lacks(t.requests, "key\":"); /* nothing that opens it, either */
+    assert_lacks(t.requests, "key':"); /* nothing that opens it, either */
     assert_ok(pv_paperkey_parse(t.out, t.out_len, &p, &line));
     assert_int_equal(p.cost.memory, PV_PWHASH_COST.memory);
     /* The printed page goes back as the same box, with a key that opens it. */
     snprintf(paper, sizeof(paper), "%s", t.out);
     pv_paperkey_format_code(&p, code);
     t.requests[0] = '\0';
-    answers("root_import", "{\"id\":@,\"ok\":true,\"network\":\"home\",\"granted\":true}\n");
+    answers("root_import", "{'id':@,'ok':true,'network':'home','granted':true}\n");
     const char *pass = file_of("pass", "six words would be better\r\n");
     in = input(paper);
     assert_int_equal(
@@ -117,7 +117,7 @@ PV_TEST(no_other_file_is_exported)
 
 PV_TEST(import_takes_what_was_typed)
 {
-    answers("root_import", "{\"id\":@,\"ok\":true,\"network\":\"home\",\"granted\":false}\n");
+    answers("root_import", "{'id':@,'ok':true,'network':'home','granted':false}\n");
     const char *paper = file_of("paper", PAPER), *pass = file_of("pass", "open sesame");
     assert_int_equal(RUN("root", "import", paper, "--passphrase-file", pass), 0);
     struct pv_paperkey p;
@@ -162,8 +162,8 @@ PV_TEST(a_passphrase_that_could_be_guessed_is_not_taken)
 /* Nobody is asked for a passphrase where there is nothing to seal. */
 PV_TEST(a_user_who_may_not_export_is_told_before_a_passphrase_is_asked_for)
 {
-    answers("root_export", "{\"id\":@,\"ok\":false,\"code\":5,\"error\":\"root_export: not "
-                           "permitted: use sudo\"}\n");
+    answers("root_export",
+            "{'id':@,'ok':false,'code':5,'error':'root_export: not permitted: use sudo'}\n");
     assert_int_equal(RUN("root", "export", "--passphrase-file", file_of("pass", "short")),
                      PV_CTLAPI_PERMISSION);
     assert_one_line_error("not permitted: use sudo");

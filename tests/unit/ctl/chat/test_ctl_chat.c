@@ -68,13 +68,13 @@ PV_TEST(a_send_without_an_answer_says_how_it_is_repeated)
     const char *said = strstr(t.err, "the same again with --id ");
     assert_non_null(said);
     assert_memory_equal(said + 25, id + 11, PV_CHAT_ID_TEXT);
-    answers("send", "{\"id\":@,\"ok\":true,\"message\":{},\"online\":true}\n");
+    answers("send", "{'id':@,'ok':true,'message':{},'online':true}\n");
     t.requests[0] = '\0';
     assert_int_equal(RUN("send", "--id", "AAECAwQFBgcICQoLDA0ODw", "pi", "x"), 0);
     assert_string_equal(t.requests, "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"x\","
                                     "\"message\":\"AAECAwQFBgcICQoLDA0ODw\"}\n");
     assert_int_equal(RUN("send", "--id", "short", "pi", "x"), PV_CTLAPI_USAGE);
-    answers("send", "{\"id\":@,\"ok\":true,\"message\":{},\"online\":true}\n");
+    answers("send", "{'id':@,'ok':true,'message':{},'online':true}\n");
     t.requests[0] = '\0';
     assert_int_equal(RUN("send", "--id", "AAECAwQFBgcICQoLDA0ODw", "#crew", "x"), 0);
     assert_string_equal(t.requests, "{\"cmd\":\"send\",\"peer\":\"#crew\",\"text\":\"x\","
@@ -85,7 +85,7 @@ PV_TEST(a_text_of_the_limit_passes_and_one_more_byte_does_not)
 {
     static char text[PV_CHAT_TEXT_MAX + 2];
     memset(text, 'x', PV_CHAT_TEXT_MAX);
-    answers("send", "{\"id\":@,\"ok\":true,\"message\":{},\"online\":true}\n");
+    answers("send", "{'id':@,'ok':true,'message':{},'online':true}\n");
     assert_int_equal(RUN("send", "pi", text), 0);
     text[PV_CHAT_TEXT_MAX] = 'x';
     assert_int_equal(RUN("send", "pi", text), PV_CTLAPI_USAGE);
@@ -106,7 +106,7 @@ PV_TEST(no_part_of_an_input_is_sent)
 {
     static char text[PV_CHAT_TEXT_MAX + 8];
     memset(text, 'x', PV_CHAT_TEXT_MAX);
-    answers("send", "{\"id\":@,\"ok\":true,\"message\":{},\"online\":true}\n");
+    answers("send", "{'id':@,'ok':true,'message':{},'online':true}\n");
     memcpy(text + PV_CHAT_TEXT_MAX, "\nmore", 6);
     assert_int_equal(send_input(input(text)), PV_CTLAPI_USAGE);
     FILE *in = input("");
@@ -125,7 +125,7 @@ PV_TEST(inbox_shows_who_and_what)
 {
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
                          "A", "pi", "lap", "hi\\u001b[2J\\nthere", "unread") "]}\n");
-    answers("read", "{\"id\":@,\"ok\":true,\"read\":1}\n");
+    answers("read", "{'id':@,'ok':true,'read':1}\n");
     assert_int_equal(RUN("inbox", "--peek"), 0);
     assert_string_equal(t.out, WHEN "pi: hi\xef\xbf\xbd[2J\n    there\n");
     assert_int_equal(RUN("inbox", "--json"), 0);
@@ -137,7 +137,7 @@ PV_TEST(inbox_shows_who_and_what)
                                     "{\"cmd\":\"inbox\",\"peek\":true}\n"
                                     "{\"cmd\":\"read\",\"through\":\"A\"}\n");
     /* A full disk keeps nobody from reading. */
-    answers("read", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"the disk is full\"}\n");
+    answers("read", "{'id':@,'ok':false,'code':1,'error':'the disk is full'}\n");
     assert_int_equal(RUN("inbox"), 0);
     assert_has(t.out, "there");
     assert_has(t.err, "the disk is full");
@@ -147,7 +147,7 @@ PV_TEST(inbox_shows_who_and_what)
                          "A", "pi", "lap", "/me waves", "unread") "]}\n");
     assert_int_equal(RUN("inbox", "--peek"), 0);
     assert_string_equal(t.out, WHEN "* pi waves\n");
-    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
+    answers("inbox", "{'id':@,'ok':true,'version':1,'messages':[]}\n");
     assert_int_equal(RUN("inbox"), 0);
     assert_int_equal(t.out_len, 0);
     assert_string_equal(t.err, "no new messages\n");
@@ -170,26 +170,24 @@ PV_TEST(a_message_that_the_other_machine_does_not_take_is_said)
 #define HELD                                                                                \
     "{\"id\":\"A\",\"from\":\"lap\",\"to\":\"pi\",\"room\":null,\"text\":\"yes\",\"time\":" \
     "1790000000.5,\"state\":\"queued\",\"held\":\"full\"}"
-    answers("send", "{\"id\":@,\"ok\":true,\"message\":" HELD ",\"online\":true}\n");
+    answers("send", "{'id':@,'ok':true,'message':" HELD ",'online':true}\n");
     assert_int_equal(RUN("send", "pi", "yes"), 0);
     assert_string_equal(t.out, "queued: pi's machine takes no more from you for now\n");
-    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
+    answers("inbox", "{'id':@,'ok':true,'version':1,'messages':[]}\n");
     FILE *in = input("send pi yes\n");
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
     fclose(in);
     assert_string_equal(t.out, "-- queued: pi's machine takes no more from you for now\n");
-    answers("history", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" HELD "]}\n");
+    answers("history", "{'id':@,'ok':true,'version':1,'messages':[" HELD "]}\n");
     assert_int_equal(RUN("history", "pi"), 0);
     assert_has(t.out, "lap to pi: yes  (queued: pi takes no more from you for now)\n");
 }
 
 PV_TEST(a_former_holder_of_a_name_is_told_apart)
 {
-    answers(
-        "history",
-        "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[{\"id\":\"A\",\"from\":\"pi\",\"to\":"
-        "\"lap\",\"room\":null,\"text\":\"hi\",\"time\":1000000000,\"state\":\"read\","
-        "\"from_former\":\"AbCdEf\"}],\"changed\":{\"since\":1000000000,\"key\":\"AbCdEf\"}}\n");
+    answers("history", "{'id':@,'ok':true,'version':1,'messages':[{'id':'A','from':'pi','to':'lap',"
+                       "'room':null,'text':'hi','time':1000000000,'state':'read','from_former':'"
+                       "AbCdEf'}],'changed':{'since':1000000000,'key':'AbCdEf'}}\n");
     assert_int_equal(RUN("history", "pi"), 0);
     assert_string_equal(t.out,
                         "-- pi is another machine since 2001-09-09 01:46 (before: key:AbCd)\n"
@@ -199,13 +197,10 @@ PV_TEST(a_former_holder_of_a_name_is_told_apart)
 /* "read" is said of what comes in, too, where it would tell the reader of itself. */
 PV_TEST(history_says_what_the_other_side_has_read)
 {
-    answers(
-        "history",
-        "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":["
-        "{\"id\":\"A\",\"from\":\"lap\",\"own\":true,\"to\":\"pi\",\"room\":null,\"text\":\"ours\","
-        "\"time\":1000000000,\"state\":\"read\"},"
-        "{\"id\":\"B\",\"from\":\"pi\",\"to\":\"lap\",\"room\":null,\"text\":\"theirs\","
-        "\"time\":1000000000,\"state\":\"read\"}]}\n");
+    answers("history",
+            "{'id':@,'ok':true,'version':1,'messages':[{'id':'A','from':'lap','own':true,'to':'pi',"
+            "'room':null,'text':'ours','time':1000000000,'state':'read'},{'id':'B','from':'pi','to'"
+            ":'lap','room':null,'text':'theirs','time':1000000000,'state':'read'}]}\n");
     assert_int_equal(RUN("history", "pi"), 0);
     assert_string_equal(t.out, "[2001-09-09 01:46] lap to pi: ours  (read)\n"
                                "[2001-09-09 01:46] pi to lap: theirs\n");
@@ -213,7 +208,7 @@ PV_TEST(history_says_what_the_other_side_has_read)
 
 PV_TEST(history_is_cleared_when_one_is_sure)
 {
-    answers("history_clear", "{\"id\":@,\"ok\":true,\"deleted\":12}\n");
+    answers("history_clear", "{'id':@,'ok':true,'deleted':12}\n");
     assert_int_equal(RUN("history", "clear", "pi", "--yes"), 0);
     assert_string_equal(t.out, "12 messages deleted on this machine\n");
     assert_string_equal(t.requests, "{\"cmd\":\"history_clear\",\"peer\":\"pi\"}\n");
@@ -233,9 +228,9 @@ PV_TEST(history_is_cleared_when_one_is_sure)
 
 PV_TEST(mute_says_what_it_does)
 {
-    answers("mute", "{\"id\":@,\"ok\":true,\"changed\":true}\n");
-    answers("unmute", "{\"id\":@,\"ok\":true,\"changed\":false}\n");
-    answers("muted", "{\"id\":@,\"ok\":true,\"version\":1,\"muted\":[\"#crew\",\"pi\"]}\n");
+    answers("mute", "{'id':@,'ok':true,'changed':true}\n");
+    answers("unmute", "{'id':@,'ok':true,'changed':false}\n");
+    answers("muted", "{'id':@,'ok':true,'version':1,'muted':['#crew','pi']}\n");
     assert_int_equal(RUN("mute", "#crew"), 0);
     assert_string_equal(t.out, "#crew is muted: its words stand in the history only\n");
     assert_string_equal(t.requests, "{\"cmd\":\"mute\",\"peer\":\"#crew\"}\n");
@@ -254,10 +249,10 @@ PV_TEST(chat_converses_on_a_pipe)
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
                          "A", "pi", "lap", "earlier",
                          "unread") "," MSG("B", "pi", "lap", "live", "unread") "],\"upto\":5}\n");
-    answers("read", "{\"id\":@,\"ok\":true,\"read\":2}\n");
+    answers("read", "{'id':@,'ok':true,'read':2}\n");
     answers("send", "{\"id\":@,\"ok\":true,\"message\":" MSG("C", "lap", "pi", "hello",
                                                              "queued") ",\"online\":true}\n");
-    answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
+    answers("peers", "{'id':@,'ok':true," PEERS "}\n");
     FILE *in = input("send pi hello there\ngetu\nnonsense\nexit\n");
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
     fclose(in);
@@ -271,11 +266,11 @@ PV_TEST(chat_converses_on_a_pipe)
     static const char first[] = "{\"cmd\":\"watch\",\"what\":\"chat\",\"seen\":true}\n"
                                 "{\"cmd\":\"inbox\",\"peek\":true}\n";
     assert_int_equal(strncmp(t.requests, first, sizeof(first) - 1), 0);
-    assert_has(t.requests, "{\"cmd\":\"read\",\"through\":\"B\",\"upto\":5}\n");
+    assert_has(t.requests, "{'cmd':'read','through':'B','upto':5}\n");
     const char *sent =
         strstr(t.requests, "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"hello there\"}\n");
     assert_non_null(sent);
-    assert_has(sent, "{\"cmd\":\"peers\"}\n");
+    assert_has(sent, "{'cmd':'peers'}\n");
 }
 
 #define NEWS(id, from, to, state)                                               \
@@ -290,7 +285,7 @@ PV_TEST(chat_says_that_a_name_changed_hands)
         "-- pi is another machine since 2001-09-09 01:46 (before: key:AbCd)\n";
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" NEWS(
                          "A", "pi", "lap", "unread") "," NEWS("B", "pi", "lap", "unread") "]}\n");
-    answers("read", "{\"id\":@,\"ok\":true,\"read\":2}\n");
+    answers("read", "{'id':@,'ok':true,'read':2}\n");
     FILE *in = input("exit\n");
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
     fclose(in);
@@ -299,7 +294,7 @@ PV_TEST(chat_says_that_a_name_changed_hands)
     assert_ptr_equal(strstr(first, WHEN "pi: hi\n"), first + sizeof(said) - 1);
     assert_lacks(first + sizeof(said) - 1, "another machine");
     /* A user who writes first hears it with the answer. */
-    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
+    answers("inbox", "{'id':@,'ok':true,'version':1,'messages':[]}\n");
     answers("send", "{\"id\":@,\"ok\":true,\"message\":" NEWS("C", "lap", "pi",
                                                               "queued") ",\"online\":true}\n");
     in = input("send pi hi\nexit\n");
@@ -311,16 +306,16 @@ PV_TEST(chat_says_that_a_name_changed_hands)
     assert_int_equal(run_in(in, (const char *const[]){"chat", "--json", NULL}), 0);
     fclose(in);
     assert_lacks(t.out, "another machine");
-    assert_has(t.out, "\"another_since\":1000000000");
+    assert_has(t.out, "'another_since':1000000000");
 }
 
 PV_TEST(chat_with_a_peer_sends_plain_lines_there)
 {
-    answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.0.1\"}\n");
-    answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
-    answers("room_list", "{\"id\":@,\"ok\":false,\"code\":2,\"error\":\"unknown\"}\n");
-    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
-    answers("send", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"send: disk full\"}\n");
+    answers("ip", "{'id':@,'ok':true,'ip4':'10.66.0.1'}\n");
+    answers("peers", "{'id':@,'ok':true," PEERS "}\n");
+    answers("room_list", "{'id':@,'ok':false,'code':2,'error':'unknown'}\n");
+    answers("inbox", "{'id':@,'ok':true,'version':1,'messages':[]}\n");
+    answers("send", "{'id':@,'ok':false,'code':1,'error':'send: disk full'}\n");
     FILE *in = input("hello\nsend me the file\nlast line without newline");
     assert_int_equal(run_in(in, (const char *const[]){"chat", "pi", NULL}), 1);
     fclose(in);
@@ -340,10 +335,10 @@ PV_TEST(chat_with_a_peer_sends_plain_lines_there)
 /* The names are known before the first line is read. */
 PV_TEST(chat_with_a_peer_sends_what_names_another_member_or_a_room_there)
 {
-    answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.0.1\"}\n");
-    answers("peers", "{\"id\":@,\"ok\":true,\"peers\":[{\"name\":\"nas\"},{\"name\":\"pi\"}]}\n");
-    answers("room_list", "{\"id\":@,\"ok\":true,\"rooms\":[{\"room\":\"#crew\"}]}\n");
-    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
+    answers("ip", "{'id':@,'ok':true,'ip4':'10.66.0.1'}\n");
+    answers("peers", "{'id':@,'ok':true,'peers':[{'name':'nas'},{'name':'pi'}]}\n");
+    answers("room_list", "{'id':@,'ok':true,'rooms':[{'room':'#crew'}]}\n");
+    answers("inbox", "{'id':@,'ok':true,'version':1,'messages':[]}\n");
     answers("send", "{\"id\":@,\"ok\":true,\"message\":" MSG("C", "lap", "nas", "secret",
                                                              "queued") ",\"online\":true}\n");
     FILE *in = input("send nas secret\nsend NAS too\nsend #crew all\nsend #x no room\n");
@@ -362,7 +357,7 @@ PV_TEST(one_id_in_two_conversations_is_two_messages)
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
                          "A", "eve", "lap", "first", "unread") "," MSG("A", "pi", "lap", "second",
                                                                        "unread") "]}\n");
-    answers("read", "{\"id\":@,\"ok\":true,\"read\":2}\n");
+    answers("read", "{'id':@,'ok':true,'read':2}\n");
     FILE *in = input("");
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
     fclose(in);
@@ -373,22 +368,22 @@ PV_TEST(one_id_in_two_conversations_is_two_messages)
 /* One refused line ends nothing, and is not forgotten: a script sees it by the exit code. */
 PV_TEST(a_refused_line_is_told_as_everything_is_told)
 {
-    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
-    answers("send", "{\"id\":@,\"ok\":false,\"code\":6,\"error\":\"send: no peer pj\"}\n");
-    answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
+    answers("inbox", "{'id':@,'ok':true,'version':1,'messages':[]}\n");
+    answers("send", "{'id':@,'ok':false,'code':6,'error':'send: no peer pj'}\n");
+    answers("peers", "{'id':@,'ok':true," PEERS "}\n");
     FILE *in = input("send pj hello\ngetu\n");
     assert_int_equal(run_in(in, (const char *const[]){"chat", "--json", NULL}),
                      PV_CTLAPI_UNKNOWN_PEER);
     fclose(in);
-    assert_has(t.err, "{\"format\":1,\"code\":6,\"error\":\"send: no peer pj\"}\n");
-    assert_has(t.out, "\"event\":\"peers\"");
+    assert_has(t.err, "{'format':1,'code':6,'error':'send: no peer pj'}\n");
+    assert_has(t.out, "'event':'peers'");
     in = input("send p\xc3 hello\n"); /* no name at all */
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), PV_CTLAPI_USAGE);
     fclose(in);
     /* A message that was shown and stays unread is no failure of the conversation. */
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
                          "A", "pi", "lap", "hi", "unread") "]}\n");
-    answers("read", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"the disk is full\"}\n");
+    answers("read", "{'id':@,'ok':false,'code':1,'error':'the disk is full'}\n");
     in = input("");
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
     fclose(in);
@@ -410,10 +405,10 @@ static int run_unheard(const char *text, const char *const *words)
 /* p2pvpnd takes for read what it tells a chat, so a chat that nobody reads must end. */
 PV_TEST(chat_ends_when_nobody_reads_it_any_more)
 {
-    answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.1.5\"}\n");
-    answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
-    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
-    answers("send", "{\"id\":@,\"ok\":true,\"message\":{},\"online\":true}\n");
+    answers("ip", "{'id':@,'ok':true,'ip4':'10.66.1.5'}\n");
+    answers("peers", "{'id':@,'ok':true," PEERS "}\n");
+    answers("inbox", "{'id':@,'ok':true,'version':1,'messages':[]}\n");
+    answers("send", "{'id':@,'ok':true,'message':{},'online':true}\n");
     assert_int_equal(run_unheard("send pi hello\n", (const char *const[]){"chat", NULL}),
                      PV_CTLAPI_FAILED);
     assert_lacks(t.requests, "hello");
@@ -431,7 +426,7 @@ PV_TEST(chat_ends_when_nobody_reads_it_any_more)
 /* A raw conversation prints the lines of the peer, or of the room, and of nobody else. */
 PV_TEST(raw_prints_the_lines_of_one_conversation)
 {
-    answers("room_members", "{\"id\":@,\"ok\":true,\"room\":\"#crew\",\"members\":[]}\n");
+    answers("room_members", "{'id':@,'ok':true,'room':'#crew','members':[]}\n");
     answers(
         "inbox",
         "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" ROOM_MSG(
@@ -441,7 +436,7 @@ PV_TEST(raw_prints_the_lines_of_one_conversation)
                                                              "elsewhere") "," MSG("D", "pi", "lap",
                                                                                   "private",
                                                                                   "unread") "]}\n");
-    answers("read", "{\"id\":@,\"ok\":true,\"read\":4}\n");
+    answers("read", "{'id':@,'ok':true,'read':4}\n");
     answers("send", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"send: \\u001b[2J\"}\n");
     FILE *in = input("hello\n");
     assert_int_equal(run_in(in, (const char *const[]){"chat", "--raw", "#crew", NULL}), 1);
@@ -449,8 +444,8 @@ PV_TEST(raw_prints_the_lines_of_one_conversation)
     assert_string_equal(t.out, "from pi\nfrom lap\n");
     assert_null(strchr(t.err, 0x1b)); /* whatever p2pvpnd says reaches no terminal as a command */
     assert_has(t.err, "send: ");
-    answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.1.5\"}\n");
-    answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
+    answers("ip", "{'id':@,'ok':true,'ip4':'10.66.1.5'}\n");
+    answers("peers", "{'id':@,'ok':true," PEERS "}\n");
     in = input("hello\n");
     assert_int_equal(run_in(in, (const char *const[]){"chat", "--raw", "pi", NULL}), 1);
     fclose(in);
@@ -463,7 +458,7 @@ PV_TEST(the_daemons_word_of_a_file_reaches_no_terminal_as_a_command)
     int fd = mkstemp(path);
     assert_true(fd >= 0 && write(fd, "x", 1) == 1);
     close(fd);
-    answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.1.5\"}\n");
+    answers("ip", "{'id':@,'ok':true,'ip4':'10.66.1.5'}\n");
     answers("file_send", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"no \\u001b[2J\"}\n");
     int code = RUN("send-file", "pi", path);
     unlink(path);
@@ -478,8 +473,8 @@ PV_TEST(each_file_that_is_sent_has_an_id_of_its_own)
     int fd = mkstemp(path);
     assert_true(fd >= 0 && write(fd, "x", 1) == 1);
     close(fd);
-    answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.1.5\"}\n");
-    answers("file_send", "{\"id\":@,\"ok\":true,\"file\":{\"id\":3}}\n");
+    answers("ip", "{'id':@,'ok':true,'ip4':'10.66.1.5'}\n");
+    answers("file_send", "{'id':@,'ok':true,'file':{'id':3}}\n");
     int first = RUN("send-file", "--no-wait", "pi", path);
     int second = RUN("send-file", "--no-wait", "pi", path);
     unlink(path);
@@ -514,15 +509,15 @@ PV_TEST(a_file_for_a_room_is_offered_to_each_member_that_is_there)
                                                        "false") "," MEMBER("eve", "false",
                                                                            "false") "]"
                                                                                     "}\n");
-    answers("send", "{\"id\":@,\"ok\":true,\"online\":true,\"message\":{\"id\":"
-                    "\"AQAAAAAAAAAAAAAAAAAAAA\",\"room\":\"#crew\"}}\n");
-    answers("file_send", "{\"id\":@,\"ok\":true,\"file\":{\"id\":3}}\n");
+    answers("send", "{'id':@,'ok':true,'online':true,'message':{'id':'AQAAAAAAAAAAAAAAAAAAAA','"
+                    "room':'#crew'}}\n");
+    answers("file_send", "{'id':@,'ok':true,'file':{'id':3}}\n");
     assert_int_equal(RUN("send-file", "--no-wait", "#crew", "/proc/self/exe"), 0);
-    assert_has(t.requests, "\"text\":\"/me offers exe (");
+    assert_has(t.requests, "'text':'/me offers exe (");
     assert_int_equal(count(t.requests, "\"cmd\":\"file_send\""), 2);
     assert_int_equal(count(t.requests, "\"transfer\":\"AQAAAAAAAAAAAAAAAAAAAA\""), 2);
-    assert_lacks(t.requests, "\"peer\":\"eve\"");
-    assert_lacks(t.requests, "\"peer\":\"lap\"");
+    assert_lacks(t.requests, "'peer':'eve'");
+    assert_lacks(t.requests, "'peer':'lap'");
 }
 
 PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
@@ -531,15 +526,14 @@ PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
                                 "lap", "true", "true") "]}\n");
     assert_int_equal(RUN("send-file", "#crew", "/proc/self/exe"), PV_CTLAPI_PEER_OFFLINE);
     assert_has(t.err, "nobody else of #crew is there");
-    assert_lacks(t.requests, "\"cmd\":\"send\"");
+    assert_lacks(t.requests, "'cmd':'send'");
 }
 
 PV_TEST(the_list_of_files_names_the_room_of_each)
 {
-    answers("files", "{\"id\":@,\"ok\":true,\"files\":[{\"id\":1,\"transfer\":\"A\",\"direction\":"
-                     "\"in\",\"peer\":\"pi\",\"state\":\"offered\",\"name\":\"a.txt\",\"size\":1},"
-                     "{\"id\":2,\"transfer\":\"B\",\"direction\":\"in\",\"peer\":\"bob\",\"state\":"
-                     "\"offered\",\"name\":\"b.txt\",\"size\":1}]}\n");
+    answers("files", "{'id':@,'ok':true,'files':[{'id':1,'transfer':'A','direction':'in','peer':'"
+                     "pi','state':'offered','name':'a.txt','size':1},{'id':2,'transfer':'B','"
+                     "direction':'in','peer':'bob','state':'offered','name':'b.txt','size':1}]}\n");
     answers("history", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" ROOM_MSG(
                            "A", "pi", "#crew", "/me offers a.txt") "]}\n");
     assert_int_equal(RUN("files"), 0);
@@ -588,9 +582,9 @@ PV_TEST(progress_fits_the_terminal)
     int fd = mkstemp(path);
     assert_true(fd >= 0 && write(fd, "x", 1) == 1);
     close(fd);
-    answers("file_send", "{\"id\":@,\"ok\":true,\"file\":{\"id\":3}}\n");
-    answers("files", "{\"id\":@,\"ok\":true,\"files\":[{\"id\":3,\"state\":\"accepted\","
-                     "\"running\":true,\"done\":45000,\"size\":100000,\"peer\":\"pi\"}]}\n");
+    answers("file_send", "{'id':@,'ok':true,'file':{'id':3}}\n");
+    answers("files", "{'id':@,'ok':true,'files':[{'id':3,'state':'accepted','running':true,'done':"
+                     "45000,'size':100000,'peer':'pi'}]}\n");
     size_t narrow = longest_line(20, path), wide = longest_line(200, path);
     unlink(path);
     assert_in_range(narrow, 6, 19);
@@ -599,14 +593,14 @@ PV_TEST(progress_fits_the_terminal)
 
 PV_TEST(chat_with_an_unknown_peer_is_told_at_once)
 {
-    answers("ip", "{\"id\":@,\"ok\":false,\"code\":6,\"error\":\"ip: no peer pj\"}\n");
+    answers("ip", "{'id':@,'ok':false,'code':6,'error':'ip: no peer pj'}\n");
     assert_int_equal(RUN("chat", "pj"), PV_CTLAPI_UNKNOWN_PEER);
 }
 
 PV_TEST(chat_without_a_network_ends)
 {
-    answers("watch", "{\"id\":@,\"ok\":false,\"code\":4,\"error\":\"chat: not joined\"}\n");
-    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
+    answers("watch", "{'id':@,'ok':false,'code':4,'error':'chat: not joined'}\n");
+    answers("inbox", "{'id':@,'ok':true,'version':1,'messages':[]}\n");
     int fds[2];
     assert_int_equal(pipe(fds), 0);
     FILE *in = fdopen(fds[0], "r");
@@ -617,7 +611,7 @@ PV_TEST(chat_without_a_network_ends)
 
 PV_TEST(chat_tells_states_of_what_it_sent)
 {
-    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
+    answers("inbox", "{'id':@,'ok':true,'version':1,'messages':[]}\n");
     answers("send", "{\"id\":@,\"ok\":true,\"message\":" MSG("C", "lap", "pi", "hello\\nyou",
                                                              "queued") ",\"online\":false}\n");
     answers("peers",

@@ -609,7 +609,7 @@ PV_TEST(a_search_in_the_networks_pane_is_about_everything)
     assert_int_equal(f->t.convs[0].n_lines, 2);
     assert_has(f->t.convs[0].lines[0].text, " pi to lap: the key is here");
     assert_has(f->t.convs[0].lines[1].text, " bob in #crew: key\xef\xbf\xbd?");
-    assert_has(f->t.note, "2 lines have \"Key\"");
+    assert_has(f->t.note, "2 lines have 'Key'");
     assert_true(f->t.convs[0].lines[0].time == 0); /* it says its own */
     pv_tui_take_found(&f->t, "nowhere", body);
     assert_string_equal(f->t.note, "nothing has \"nowhere\"");
@@ -1618,7 +1618,7 @@ PV_TEST(a_search_goes_to_what_is_older)
         assert_true(seen);
     }
     line(t, "/search needle");
-    assert_has(t->note, "nothing older has \"needle\"");
+    assert_has(t->note, "nothing older has 'needle'");
     assert_nothing_asked(t); /* nobody was sent the word */
 }
 

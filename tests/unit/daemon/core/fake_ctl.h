@@ -17,13 +17,15 @@ static inline uint32_t fake_ctl_open(struct fake_node *f)
     return sid;
 }
 
-/* Sends the line, which has no newline; the command runs where what it needs is there, as the
- * engine does it. */
+/* Sends the line, which has no newline and ' for "; the command runs where what it needs is there,
+ * as the engine does it. */
 static inline void fake_ctl_say(struct fake_node *f, uint32_t sid, const char *line)
 {
     bool found = false;
     assert_null(strchr(line, '\n')); /* it comes last, once it is known who asks */
-    pv_ctlsrv_handle_bytes(f->node.ctl, sid, pv_view(line, strlen(line)), fake_node_keep, NULL);
+    char *json = test_quotes(strdup(line));
+    pv_ctlsrv_handle_bytes(f->node.ctl, sid, pv_view(json, strlen(json)), fake_node_keep, NULL);
+    free(json);
     struct fake_asked asked = fake_node_ask(f, sid, "\n");
     for (size_t i = 0; i < f->part->n_commands && !found; i++) {
         const struct pv_command_handler *c = &f->part->commands[i];
@@ -60,6 +62,6 @@ static inline const char *fake_ctl_reply(struct fake_node *f, uint32_t sid)
 #define assert_reply(f, sid, text)                      \
     do {                                                \
         const char *reply_ = fake_ctl_reply(f, sid);    \
-        if (strstr(reply_, text) == NULL)               \
+        if (!test_has(reply_, text))                    \
             fail_msg("no \"%s\" in: %s", text, reply_); \
     } while (0)

@@ -276,7 +276,7 @@ PV_TEST(traffic_for_the_network_of_an_interface_goes_out_by_it)
     p.offered[p.n_offered++] = (struct pv_netplan_offered){
         .prefix = test_prefix("192.168.1.0/24"), .snat = true, .linked = true};
     assert_ok(pv_networds_nft(&p, &h, text));
-    assert_has(text, "  oifname \"eth0\" ip daddr 192.168.1.0/24 accept\n");
+    assert_has(text, "  oifname 'eth0' ip daddr 192.168.1.0/24 accept\n");
     assert_lacks(text, "\n  ip daddr 192.168.1.0/24 accept\n");
     h.up[0] = false;
     assert_ok(pv_networds_nft(&p, &h, text));
@@ -308,12 +308,12 @@ PV_TEST(forwarding_of_ours_is_for_members)
     assert_non_null(
         strstr(text, "ipv4 iifname \"eth1\" oifname != { \"lo\", \"p2p0\" } oifgroup != 28784"));
     assert_lacks(text, "return\n  meta nfproto ipv6 iifname !=");
-    assert_has(text, "ipv6 iifname != \"p2p0\" oifname != \"p2p0\" iifgroup != 28784");
+    assert_has(text, "ipv6 iifname != 'p2p0' oifname != 'p2p0' iifgroup != 28784");
     /* The packets that a bridge passes on within itself. */
     h.bridge[1] = true;
     assert_ok(pv_networds_nft(&p, &h, text));
-    assert_has(text, "ipv4 iifname \"eth1\" oifname != { \"eth1\", \"p2p0\" }");
-    assert_has(text, "ipv6 iifname \"eth1\" oifname \"eth1\" return\n");
+    assert_has(text, "ipv4 iifname 'eth1' oifname != { 'eth1', 'p2p0' }");
+    assert_has(text, "ipv6 iifname 'eth1' oifname 'eth1' return\n");
 }
 
 /* A default route that somebody sets by its router alone asks the policy rules how to get there. */

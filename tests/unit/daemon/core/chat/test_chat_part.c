@@ -113,14 +113,14 @@ PV_TEST(a_lost_coordinator_makes_nobody_go_away)
 {
     watch(false);
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
-    assert_reply(node, chat.client, "\"online\":true");
+    assert_reply(node, chat.client, "'online':true");
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_UNKNOWN);
     assert_string_equal(fake_ctl_reply(node, chat.client), "");
     send_to_bob();
     fake_ctl_reply(node, chat.client);
     assert_true(opens());
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
-    assert_reply(node, chat.client, "\"online\":false");
+    assert_reply(node, chat.client, "'online':false");
 }
 
 static int accept_from(const struct pv_addr *ip, uint32_t *ret_sid)
@@ -162,7 +162,7 @@ PV_TEST(a_line_that_came_is_told_once_it_is_stored)
     r->msgs[0].outgoing = false;
     r->msgs[0].state = PV_CHAT_UNREAD;
     fake_chat_answer(&chat, job, PV_OK, r);
-    assert_reply(node, chat.client, "\"event\":\"message\"");
+    assert_reply(node, chat.client, "'event':'message'");
     /* Somebody reads along: it counts as read. */
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_SEEN), PV_OK, NULL);
 }

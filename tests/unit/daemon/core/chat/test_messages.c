@@ -41,7 +41,7 @@ static unsigned enqueued(void)
 
 PV_TEST(a_message_to_a_member_is_given_to_chatlink)
 {
-    say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hello\"}");
+    say("{'id':1,'cmd':'send','peer':'bob','text':'hello'}");
     assert_int_equal(enqueued(), 1);
     assert_string_equal(fake_ctl_reply(node, chat.client), ""); /* answered once it is stored */
     assert_true(pv_peer_is_wanted(chat.bob, node->now));
@@ -49,7 +49,7 @@ PV_TEST(a_message_to_a_member_is_given_to_chatlink)
 
 PV_TEST(a_message_to_nobody_is_refused)
 {
-    say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"dave\",\"text\":\"hello\"}");
+    say("{'id':1,'cmd':'send','peer':'dave','text':'hello'}");
     assert_reply(node, chat.client, "no peer dave");
     assert_int_equal(enqueued(), 0);
 }
@@ -57,21 +57,21 @@ PV_TEST(a_message_to_nobody_is_refused)
 PV_TEST(a_message_to_a_guest_is_refused)
 {
     pv_peer_set_by(chat.bob, 1);
-    say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hello\"}");
+    say("{'id':1,'cmd':'send','peer':'bob','text':'hello'}");
     assert_reply(node, chat.client, "bob is a guest");
     assert_int_equal(enqueued(), 0);
 }
 
 PV_TEST(a_message_to_a_room_goes_to_rooms)
 {
-    say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"#crew\",\"text\":\"hello\"}");
+    say("{'id':1,'cmd':'send','peer':'#crew','text':'hello'}");
     assert_reply(node, chat.client, "the rooms are not loaded yet");
     assert_int_equal(enqueued(), 0);
 }
 
 PV_TEST(the_inbox_is_marked_read_unless_one_only_peeks)
 {
-    say("{\"id\":1,\"cmd\":\"inbox\"}");
+    say("{'id':1,'cmd':'inbox'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
     assert_true(job->u.chat->mark_read);
     assert_false(job->u.chat->of_peer);
@@ -79,52 +79,51 @@ PV_TEST(the_inbox_is_marked_read_unless_one_only_peeks)
     r->msgs[0].outgoing = r->msgs[1].outgoing = false;
     fake_chat_answer(&chat, job, PV_OK, r);
     const char *reply = fake_ctl_reply(node, chat.client);
-    assert_has(reply, "\"from\":\"bob\"");
-    assert_has(reply, "\"to\":\"alice\"");
+    assert_has(reply, "'from':'bob'");
+    assert_has(reply, "'to':'alice'");
 
-    say("{\"id\":2,\"cmd\":\"inbox\",\"peer\":\"bob\",\"peek\":true}");
+    say("{'id':2,'cmd':'inbox','peer':'bob','peek':true}");
     job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
     assert_false(job->u.chat->mark_read);
     assert_true(job->u.chat->of_peer);
     assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 0));
-    assert_reply(node, chat.client, "\"messages\":[]");
+    assert_reply(node, chat.client, "'messages':[]");
 }
 
 /* Only what a client has is read: it peeks, and says then how far it got. */
 PV_TEST(a_message_that_a_client_has_is_read)
 {
-    say("{\"id\":1,\"cmd\":\"read\",\"through\":\"AAECAwQFBgcICQoLDA0ODw\"}");
+    say("{'id':1,'cmd':'read','through':'AAECAwQFBgcICQoLDA0ODw'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
     assert_true(job->u.chat->mark_read && job->u.chat->through);
     assert_int_equal(job->u.chat->id[15], 15);
     struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 2);
     r->msgs[0].outgoing = r->msgs[1].outgoing = false;
     fake_chat_answer(&chat, job, PV_OK, r);
-    assert_reply(node, chat.client, "\"read\":2");
-    say("{\"id\":4,\"cmd\":\"read\",\"through\":\"AAECAwQFBgcICQoLDA0ODw\",\"upto\":9}");
+    assert_reply(node, chat.client, "'read':2");
+    say("{'id':4,'cmd':'read','through':'AAECAwQFBgcICQoLDA0ODw','upto':9}");
     job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
     assert_int_equal(job->u.chat->upto, 9);
     r = fake_chat_messages(chat.bob_keys.pk, 0);
     fake_chat_answer(&chat, job, PV_OK, r);
-    assert_reply(node, chat.client, "\"read\":0");
+    assert_reply(node, chat.client, "'read':0");
 
-    say("{\"id\":2,\"cmd\":\"inbox\",\"peek\":true,\"after\":\"AAECAwQFBgcICQoLDA0ODw\"}");
+    say("{'id':2,'cmd':'inbox','peek':true,'after':'AAECAwQFBgcICQoLDA0ODw'}");
     job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
     assert_false(job->u.chat->mark_read);
     assert_true(job->u.chat->after);
     r = fake_chat_messages(chat.bob_keys.pk, 0);
     r->upto = 7;
     fake_chat_answer(&chat, job, PV_OK, r);
-    assert_reply(node, chat.client, "\"messages\":[],\"upto\":7");
-    say("{\"id\":3,\"cmd\":\"read\",\"through\":\"everything\"}");
+    assert_reply(node, chat.client, "'messages':[],'upto':7");
+    say("{'id':3,'cmd':'read','through':'everything'}");
     assert_reply(node, chat.client, "is the id of a message");
 }
 
 PV_TEST(a_send_may_choose_its_id)
 {
-    say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hi\","
-        "\"message\":\"AAECAwQFBgcICQoLDA0ODw\"}");
+    say("{'id':1,'cmd':'send','peer':'bob','text':'hi','message':'AAECAwQFBgcICQoLDA0ODw'}");
     fake_peers_settle(&chat.peers);
     struct pv_chatjob *job = NULL;
     uint64_t tag;
@@ -134,20 +133,20 @@ PV_TEST(a_send_may_choose_its_id)
         pv_chatjob_free(job);
     }
     assert_true(found);
-    say("{\"id\":2,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hi\",\"message\":\"x\"}");
+    say("{'id':2,'cmd':'send','peer':'bob','text':'hi','message':'x'}");
     assert_reply(node, chat.client, "22 characters");
 }
 
 PV_TEST(history_of_all_and_of_one_are_different_questions)
 {
-    say("{\"id\":1,\"cmd\":\"history\",\"limit\":5}");
+    say("{'id':1,'cmd':'history','limit':5}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
     assert_true(job->u.chat->all_peers);
     assert_int_equal(job->u.chat->limit, 5);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
-    assert_reply(node, chat.client, "\"to\":\"bob\"");
+    assert_reply(node, chat.client, "'to':'bob'");
 
-    say("{\"id\":2,\"cmd\":\"history\",\"peer\":\"carol\"}");
+    say("{'id':2,'cmd':'history','peer':'carol'}");
     job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
     assert_false(job->u.chat->all_peers);
     assert_memory_equal(job->u.chat->peer, chat.carol_keys.pk, 32);
@@ -158,12 +157,12 @@ PV_TEST(the_word_of_a_member_that_left_is_still_found_by_name)
 {
     fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
     fake_peers_leaves(&chat.peers, chat.bob);
-    say("{\"id\":1,\"cmd\":\"history\",\"peer\":\"bob\"}");
+    say("{'id':1,'cmd':'history','peer':'bob'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
     assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
     assert_reply(node, chat.client, "hello");
-    say("{\"id\":2,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hello\"}");
+    say("{'id':2,'cmd':'send','peer':'bob','text':'hello'}");
     assert_reply(node, chat.client, "left the network");
 }
 
@@ -176,7 +175,7 @@ PV_TEST(a_name_that_changed_hands_is_said)
     pv_dh_keypair(&node->node.rng, sk, pk);
     assert_non_null(fake_chat_member(&chat, &other, pk, "bob", 9));
     /* Old lines stay with who wrote them, or got them. */
-    say("{\"id\":1,\"cmd\":\"history\"}");
+    say("{'id':1,'cmd':'history'}");
     struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 3);
     r->msgs[0].outgoing = false;
     memcpy(r->msgs[2].peer, other.pk, sizeof(r->msgs[2].peer));
@@ -192,13 +191,13 @@ PV_TEST(a_name_that_changed_hands_is_said)
         strstr(strstr(reply, want) + strlen(want), "_former")); /* the third is the new one's */
     assert_lacks(reply, "changed");
     /* The conversation with the new one says since when, and who it was before. */
-    say("{\"id\":2,\"cmd\":\"history\",\"peer\":\"bob\"}");
+    say("{'id':2,'cmd':'history','peer':'bob'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
     assert_memory_equal(job->u.chat->peer, other.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(other.pk, 1));
     reply = fake_ctl_reply(node, chat.client);
     snprintf(want, sizeof(want), ",\"key\":\"%s\"}", key);
-    assert_has(reply, "\"changed\":{\"since\":");
+    assert_has(reply, "'changed':{'since':");
     assert_has(reply, want);
     assert_lacks(reply, "_former");
     /* The one before by the short form of its key, as everything that names it shows it. */
@@ -210,10 +209,10 @@ PV_TEST(a_name_that_changed_hands_is_said)
     assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
     assert_reply(node, chat.client, "hello");
-    say("{\"id\":5,\"cmd\":\"history\",\"peer\":\"key:abc\"}"); /* too short to be anybody */
+    say("{'id':5,'cmd':'history','peer':'key:abc'}"); /* too short to be anybody */
     assert_reply(node, chat.client, "no peer key:abc");
     /* News of the new one says it with each message, for whoever reads along. */
-    say("{\"id\":3,\"cmd\":\"inbox\",\"peek\":true}");
+    say("{'id':3,'cmd':'inbox','peek':true}");
     r = fake_chat_messages(other.pk, 1);
     r->msgs[0].outgoing = false;
     r->msgs[0].state = PV_CHAT_UNREAD;
@@ -225,14 +224,14 @@ PV_TEST(a_name_that_changed_hands_is_said)
 
 PV_TEST(a_store_that_fails_is_said)
 {
-    say("{\"id\":1,\"cmd\":\"inbox\"}");
+    say("{'id':1,'cmd':'inbox'}");
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_INBOX), PV_ERR_NO_SPACE, NULL);
     assert_reply(node, chat.client, "no room");
 }
 
 PV_TEST(an_answer_for_a_client_that_is_gone_is_dropped)
 {
-    say("{\"id\":1,\"cmd\":\"history\"}");
+    say("{'id':1,'cmd':'history'}");
     pv_ctlsrv_closed(node->node.ctl, chat.client);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_HISTORY), PV_OK,
                      fake_chat_messages(chat.bob_keys.pk, 3));

@@ -52,7 +52,7 @@ PV_TEST(old_messages_are_looked_for_at_the_start_and_every_hour)
 
 PV_TEST(clearing_goes_on_until_nothing_is_left)
 {
-    say("{\"id\":1,\"cmd\":\"history_clear\",\"peer\":\"bob\"}");
+    say("{'id':1,'cmd':'history_clear','peer':'bob'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
     assert_false(job->u.chat->all_peers);
     assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
@@ -61,19 +61,19 @@ PV_TEST(clearing_goes_on_until_nothing_is_left)
     job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
     assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, deleted(5, false));
-    assert_reply(node, chat.client, "\"deleted\":1005");
+    assert_reply(node, chat.client, "'deleted':1005");
 }
 
 PV_TEST(clearing_all_and_nobody_are_told_apart)
 {
-    say("{\"id\":1,\"cmd\":\"history_clear\"}");
+    say("{'id':1,'cmd':'history_clear'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
     assert_true(job->u.chat->all_peers);
     fake_chat_answer(&chat, job, PV_ERR_NO_SPACE, NULL);
     assert_reply(node, chat.client, "no room");
-    say("{\"id\":2,\"cmd\":\"history_clear\",\"peer\":\"dave\"}");
+    say("{'id':2,'cmd':'history_clear','peer':'dave'}");
     assert_reply(node, chat.client, "no peer dave");
-    say("{\"id\":3,\"cmd\":\"history_clear\",\"peer\":\"#crew\"}");
+    say("{'id':3,'cmd':'history_clear','peer':'#crew'}");
     assert_reply(node, chat.client, "the rooms are not loaded yet");
     assert_null(fake_node_job(node));
 }
@@ -82,11 +82,11 @@ PV_TEST(words_of_a_member_that_left_can_be_deleted)
 {
     fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
     fake_peers_leaves(&chat.peers, chat.bob);
-    say("{\"id\":1,\"cmd\":\"history_clear\",\"peer\":\"bob\"}");
+    say("{'id':1,'cmd':'history_clear','peer':'bob'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
     assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, deleted(1, false));
-    assert_reply(node, chat.client, "\"deleted\":1");
+    assert_reply(node, chat.client, "'deleted':1");
 }
 
 static struct pv_chatjob_result *bob_alone(void)
@@ -100,7 +100,7 @@ static struct pv_chatjob_result *bob_alone(void)
 
 PV_TEST(muting_is_asked_of_the_store_by_key)
 {
-    say("{\"id\":1,\"cmd\":\"mute\",\"peer\":\"bob\"}");
+    say("{'id':1,'cmd':'mute','peer':'bob'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
     assert_true(job->u.chat->mute);
     assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
@@ -108,20 +108,20 @@ PV_TEST(muting_is_asked_of_the_store_by_key)
     struct pv_chatjob_result *r = deleted(0, false);
     r->changed = true;
     fake_chat_answer(&chat, job, PV_OK, r);
-    assert_reply(node, chat.client, "\"changed\":true");
+    assert_reply(node, chat.client, "'changed':true");
     /* The list is asked for again, for those who are told of files. */
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, bob_alone());
     assert_true(pv_retention_is_muted(&node->node, chat.bob_keys.pk));
-    say("{\"id\":2,\"cmd\":\"unmute\",\"peer\":\"bob\"}");
+    say("{'id':2,'cmd':'unmute','peer':'bob'}");
     job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
     assert_false(job->u.chat->mute);
     fake_chat_answer(&chat, job, PV_OK, deleted(0, false));
-    assert_reply(node, chat.client, "\"changed\":false");
+    assert_reply(node, chat.client, "'changed':false");
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, deleted(0, false));
     assert_false(pv_retention_is_muted(&node->node, chat.bob_keys.pk));
-    say("{\"id\":3,\"cmd\":\"mute\",\"peer\":\"dave\"}");
+    say("{'id':3,'cmd':'mute','peer':'dave'}");
     assert_reply(node, chat.client, "no peer dave");
-    say("{\"id\":4,\"cmd\":\"mute\",\"peer\":\"#crew\"}");
+    say("{'id':4,'cmd':'mute','peer':'#crew'}");
     assert_reply(node, chat.client, "the rooms are not loaded yet");
 }
 
@@ -168,7 +168,7 @@ PV_TEST(a_member_that_comes_back_by_the_same_token_is_muted)
     muted_are(eve.pk, back.pk);
     assert_true(pv_retention_is_muted(&node->node, back.pk));
     assert_null(fake_node_job(node)); /* dora is not, nor who came by other tokens */
-    say("{\"id\":1,\"cmd\":\"muted\"}");
+    say("{'id':1,'cmd':'muted'}");
     job = fake_chat_job(&chat, PV_CHATJOB_MUTED);
     struct pv_chatjob_result *r = deleted(0, false);
     r->backlog = test_alloc(sizeof(*r->backlog));
@@ -176,7 +176,7 @@ PV_TEST(a_member_that_comes_back_by_the_same_token_is_muted)
     fake_chat_answer(&chat, job, PV_OK, r);
     assert_reply(node, chat.client, "eve (former, key:");
     /* Once unmuted it is heard, and nobody else is taken for eve. */
-    say("{\"id\":2,\"cmd\":\"unmute\",\"peer\":\"adam\"}");
+    say("{'id':2,'cmd':'unmute','peer':'adam'}");
     job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
     assert_false(job->u.chat->mute);
     assert_memory_equal(job->u.chat->peer, eve.pk, 32);
@@ -194,7 +194,7 @@ PV_TEST(a_peer_that_was_muted_stays_so_where_the_list_cannot_be_read)
     pv_part_handle_timeout(&pv_part_retention, node->self, node->now);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_OK, deleted(0, false));
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, bob_alone());
-    say("{\"id\":1,\"cmd\":\"mute\",\"peer\":\"carol\"}");
+    say("{'id':1,'cmd':'mute','peer':'carol'}");
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTE), PV_OK, deleted(0, false));
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_ERR_NO_SPACE, NULL);
     assert_true(pv_retention_is_muted(&node->node, chat.bob_keys.pk));
@@ -208,7 +208,7 @@ PV_TEST(a_peer_that_was_muted_stays_so_where_the_list_cannot_be_read)
 
 PV_TEST(the_muted_are_listed_by_their_present_names)
 {
-    say("{\"id\":1,\"cmd\":\"muted\"}");
+    say("{'id':1,'cmd':'muted'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_MUTED);
     struct pv_chatjob_result *r = deleted(0, false);
     r->backlog = calloc(2, sizeof(*r->backlog));
@@ -218,5 +218,5 @@ PV_TEST(the_muted_are_listed_by_their_present_names)
     memcpy(r->backlog[0].peer_name, "bobby", 6);
     memcpy(r->backlog[1].peer_name, "gone", 5);
     fake_chat_answer(&chat, job, PV_OK, r);
-    assert_reply(node, chat.client, "\"muted\":[\"bob\",\"gone\"]");
+    assert_reply(node, chat.client, "'muted':['bob','gone']");
 }

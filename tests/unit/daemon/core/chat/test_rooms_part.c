@@ -46,20 +46,20 @@ static void say(const char *line)
 
 static void open_crew(void)
 {
-    say("{\"id\":1,\"cmd\":\"room_create\",\"room\":\"crew\"}");
+    say("{'id':1,'cmd':'room_create','room':'crew'}");
     assert_string_equal(fake_ctl_reply(node, chat.client), "");
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
-    assert_reply(node, chat.client, "\"room\":\"#crew\"");
+    assert_reply(node, chat.client, "'room':'#crew'");
 }
 
 PV_TEST(rooms_are_loaded_when_the_node_is_in_a_network)
 {
     assert_false(pv_rooms_are_ready(node->node.chat.rooms));
-    say("{\"id\":1,\"cmd\":\"room_members\",\"room\":\"crew\"}");
+    say("{'id':1,'cmd':'room_members','room':'crew'}");
     assert_reply(node, chat.client, "not loaded yet");
     load();
     assert_true(pv_rooms_are_ready(node->node.chat.rooms));
-    say("{\"id\":2,\"cmd\":\"room_members\",\"room\":\"crew\"}");
+    say("{'id':2,'cmd':'room_members','room':'crew'}");
     assert_reply(node, chat.client, "no room #crew");
 }
 
@@ -77,15 +77,15 @@ PV_TEST(a_room_is_answered_once_it_is_stored)
 {
     load();
     open_crew();
-    say("{\"id\":2,\"cmd\":\"room_list\"}");
-    assert_reply(node, chat.client, "\"room\":\"#crew\"");
-    say("{\"id\":3,\"cmd\":\"room_create\",\"room\":\"crew\"}");
+    say("{'id':2,'cmd':'room_list'}");
+    assert_reply(node, chat.client, "'room':'#crew'");
+    say("{'id':3,'cmd':'room_create','room':'crew'}");
     assert_reply(node, chat.client, "room #crew exists already");
-    say("{\"id\":4,\"cmd\":\"room_create\",\"room\":\"#Crew\"}"); /* as names of members */
+    say("{'id':4,'cmd':'room_create','room':'#Crew'}"); /* as names of members */
     assert_reply(node, chat.client, "exists already");
-    say("{\"id\":5,\"cmd\":\"room_members\",\"room\":\"CREW\"}");
-    assert_reply(node, chat.client, "\"ok\":true");
-    say("{\"id\":6,\"cmd\":\"room_create\",\"room\":\"My_Room\"}");
+    say("{'id':5,'cmd':'room_members','room':'CREW'}");
+    assert_reply(node, chat.client, "'ok':true");
+    say("{'id':6,'cmd':'room_create','room':'My_Room'}");
     assert_reply(node, chat.client, "\\\"My_Room\\\" is not a room's name: use 1 to 32 of a-z");
 }
 
@@ -109,7 +109,7 @@ static void change(const char *line)
 {
     say(line);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
-    assert_reply(node, chat.client, "\"ok\":true");
+    assert_reply(node, chat.client, "'ok':true");
 }
 
 /* The command that the answer and `status` name makes the place. */
@@ -121,7 +121,7 @@ PV_TEST(one_room_too_many_is_told_why)
         snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"room_create\",\"room\":\"r%d\"}", i);
         change(line);
     }
-    say("{\"id\":2,\"cmd\":\"room_create\",\"room\":\"more\"}");
+    say("{'id':2,'cmd':'room_create','room':'more'}");
     assert_reply(node, chat.client, "128 rooms at most (leave some");
     assert_true(fake_node_has_problem(node, "nobody can invite this node to another room: "));
     change("{\"id\":3,\"cmd\":\"room_leave\",\"room\":\"r0\"}");
@@ -132,7 +132,7 @@ PV_TEST(one_room_too_many_is_told_why)
 PV_TEST(a_room_that_cannot_be_stored_is_said)
 {
     load();
-    say("{\"id\":1,\"cmd\":\"room_create\",\"room\":\"crew\"}");
+    say("{'id':1,'cmd':'room_create','room':'crew'}");
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), -ENOSPC, NULL);
     assert_reply(node, chat.client, "No space left on device: free some space");
 }
@@ -141,9 +141,9 @@ PV_TEST(a_room_that_cannot_be_stored_is_said)
 PV_TEST(a_client_that_waits_behind_one_that_cannot_be_stored_is_told_what_to_do)
 {
     load();
-    say("{\"id\":1,\"cmd\":\"room_create\",\"room\":\"crew\"}");
+    say("{'id':1,'cmd':'room_create','room':'crew'}");
     struct pv_job *crew = fake_chat_job(&chat, PV_CHATJOB_ROOM);
-    say("{\"id\":2,\"cmd\":\"room_create\",\"room\":\"band\"}");
+    say("{'id':2,'cmd':'room_create','room':'band'}");
     fake_chat_answer(&chat, crew, PV_ERR_NO_SPACE, NULL);
     const char *reply = fake_ctl_reply(node, chat.client);
     assert_has(reply, "room: given up before the store answered: look whether");
@@ -154,16 +154,16 @@ PV_TEST(members_are_shown_as_present_by_the_one_answer_to_that)
 {
     load();
     open_crew();
-    say("{\"id\":2,\"cmd\":\"room_invite\",\"room\":\"crew\",\"peer\":\"bob\"}");
+    say("{'id':2,'cmd':'room_invite','room':'crew','peer':'bob'}");
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
-    assert_reply(node, chat.client, "\"ok\":true");
-    say("{\"id\":3,\"cmd\":\"room_members\",\"room\":\"crew\"}");
+    assert_reply(node, chat.client, "'ok':true");
+    say("{'id':3,'cmd':'room_members','room':'crew'}");
     const char *reply = fake_ctl_reply(node, chat.client);
-    assert_has(reply, "\"online\":false");
+    assert_has(reply, "'online':false");
     fake_peers_reach(&chat.peers, chat.bob); /* without a coordinator */
-    say("{\"id\":4,\"cmd\":\"room_members\",\"room\":\"crew\"}");
+    say("{'id':4,'cmd':'room_members','room':'crew'}");
     reply = fake_ctl_reply(node, chat.client);
-    assert_lacks(reply, "\"online\":false");
+    assert_lacks(reply, "'online':false");
 }
 
 /* Another machine may be called bob today. */
@@ -171,13 +171,13 @@ PV_TEST(a_member_that_is_gone_is_shown_as_former)
 {
     load();
     open_crew();
-    say("{\"id\":2,\"cmd\":\"room_invite\",\"room\":\"crew\",\"peer\":\"bob\"}");
+    say("{'id':2,'cmd':'room_invite','room':'crew','peer':'bob'}");
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
-    assert_reply(node, chat.client, "\"ok\":true");
+    assert_reply(node, chat.client, "'ok':true");
     fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
     fake_peers_leaves(&chat.peers, chat.bob);
-    say("{\"id\":3,\"cmd\":\"room_members\",\"room\":\"crew\"}");
-    assert_reply(node, chat.client, "\"bob (former, key:");
+    say("{'id':3,'cmd':'room_members','room':'crew'}");
+    assert_reply(node, chat.client, "'bob (former, key:");
 }
 
 /* On a connection of its own. */

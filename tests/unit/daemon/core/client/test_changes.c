@@ -166,7 +166,7 @@ PV_TEST(amounts_of_peers_with_a_path_are_told_to_followers_that_want_them)
     assert_ok(pv_events_follow(e, asked.handle, 0, 0));
     pv_events_want_figures(e, asked.handle, PV_S(10), x.f.now);
     fake_node_wait(&x.f, PV_S(1));
-    assert_has(fake_client_read(&x, sid), "\"event\":\"figures\",\"peers\":[]");
+    assert_has(fake_client_read(&x, sid), "'event':'figures','peers':[]");
     fake_peers_path(&x, bob, &there);
     assert_lacks(fake_client_read(&x, sid), "figures");
     fake_node_wait(&x.f, PV_S(11));

@@ -47,14 +47,14 @@ void test_before_each(void)
 static void expect_said(const char *text)
 {
     const char *all = fake_client_read(&x, client);
-    if (strstr(all, text) == NULL)
+    if (!test_has(all, text))
         fail_msg("the client read: %s", all);
 }
 
 /* Asks for `status`; the store has counted, or failed. The answer is in fake_ctl_output. */
 static void ask_status(int store_status)
 {
-    fake_client_ask(&x, client, "\"cmd\":\"status\"");
+    fake_client_ask(&x, client, "'cmd':'status'");
     assert_string_equal(fake_client_read(&x, client), ""); /* not before the store has counted */
     struct pv_job *job = fake_node_expect(&x.f, PV_JOB_CHAT);
     assert_int_equal(job->u.chat->kind, PV_CHATJOB_COUNTS);
@@ -71,7 +71,7 @@ static void ask_status(int store_status)
 
 static void expect_status(const char *text)
 {
-    if (strstr(fake_ctl_output, text) == NULL)
+    if (!test_has(fake_ctl_output, text))
         fail_msg("status is: %s", fake_ctl_output);
 }
 
@@ -224,7 +224,7 @@ PV_TEST(metrics_have_the_share_of_every_part)
     assert_true(grammar_value(g, "p2pvpn_drops_total{reason=\"never-happened\"}") == 0);
     assert_true(grammar_value(g, "p2pvpn_peer_online{peer=\"bob\",kind=\"member\"}") == 0);
     grammar_done(g);
-    fake_client_ask(&x, client, "\"cmd\":\"metrics\"");
+    fake_client_ask(&x, client, "'cmd':'metrics'");
     expect_said("p2pvpn_printers 2");
 }
 
@@ -240,13 +240,13 @@ static const char *peer_name(unsigned i)
 PV_TEST(peers_without_the_coordinator_are_marked_as_remembered)
 {
     fake_peers_member(&x, 7, "bob", 7);
-    fake_client_ask(&x, client, "\"cmd\":\"peers\"");
-    expect_said("\"code\":9"); /* PV_CTLAPI_UNREACHABLE */
+    fake_client_ask(&x, client, "'cmd':'peers'");
+    expect_said("'code':9"); /* PV_CTLAPI_UNREACHABLE */
     x.f.node.online = true;
-    fake_client_ask(&x, client, "\"cmd\":\"peers\"");
+    fake_client_ask(&x, client, "'cmd':'peers'");
     const char *all = fake_client_read(&x, client);
-    assert_lacks(all, "\"code\"");
-    assert_has(all, "\"bob\"");
+    assert_lacks(all, "'code'");
+    assert_has(all, "'bob'");
 }
 
 /* Names and addresses are what people and firewalls know machines by. */
@@ -263,7 +263,7 @@ PV_TEST(peers_say_whose_a_name_and_an_address_were)
     fake_peers_member(&x, 8, "eve", 7);
     fake_peers_member(&x, 9, "bob", 9);
     x.f.node.online = true;
-    fake_client_ask(&x, client, "\"cmd\":\"peers\"");
+    fake_client_ask(&x, client, "'cmd':'peers'");
     const char *all = fake_client_read(&x, client);
     assert_has(all, name_of);
     assert_has(all, ip4_of);
@@ -277,12 +277,12 @@ PV_TEST(peers_are_answered_when_the_coordinator_goes)
     for (unsigned i = 0; i < PV_PRESENCE_ALL; i++)
         fake_node_member(&x.f, 1000 + i, peer_name(i), (uint16_t)(1000 + i));
     x.f.node.online = true;
-    fake_client_ask(&x, client, "\"cmd\":\"peers\"");
+    fake_client_ask(&x, client, "'cmd':'peers'");
     assert_string_equal(fake_client_read(&x, client), "");
     assert_int_equal(fake_coord.n, 1);
     x.f.node.online = false;
     fake_node_raise(&x.f, PV_FACT_OFFLINE);
-    expect_said("\"code\":9");
+    expect_said("'code':9");
     /* The client is answered once, also by one that says it late. */
     const struct pv_ctl_msg late = {.kind = PV_CTL_ANSWER, .type = PV_CTL_ERROR};
     pv_part_info.on_answer(x.f.self, fake_coord.asked[0].tag, &late, x.f.now);
@@ -297,7 +297,7 @@ PV_TEST(the_presence_of_all_is_asked_for_page_by_page)
     for (unsigned i = 0; i < PV_PRESENCE_ALL; i++)
         fake_node_member(&x.f, 1000 + i, peer_name(i), (uint16_t)(1000 + i));
     x.f.node.online = true;
-    fake_client_ask(&x, client, "\"cmd\":\"peers\"");
+    fake_client_ask(&x, client, "'cmd':'peers'");
     pv_ctl_msg_free(fake_coord_take(PV_CTL_LIST, &tag));
     memset(last.node, 9, sizeof(last.node));
     page.u.presence = (struct pv_ctl_presences){.n = 1, .nodes = &last, .more = true};
@@ -317,22 +317,22 @@ PV_TEST(the_presence_of_all_is_asked_for_page_by_page)
 PV_TEST(ip_is_that_of_this_node_or_of_the_named_peer)
 {
     fake_peers_member(&x, 7, "bob", 7);
-    fake_client_ask(&x, client, "\"cmd\":\"ip\",\"peer\":\"bob\"");
+    fake_client_ask(&x, client, "'cmd':'ip','peer':'bob'");
     expect_said("10.66.0.7");
-    fake_client_ask(&x, client, "\"cmd\":\"ip\"");
-    expect_said("\"ip4\":\"10.66.104.88\""); /* drawn from its key */
-    fake_client_ask(&x, client, "\"cmd\":\"ip\",\"peer\":\"carol\"");
+    fake_client_ask(&x, client, "'cmd':'ip'");
+    expect_said("'ip4':'10.66.104.88'"); /* drawn from its key */
+    fake_client_ask(&x, client, "'cmd':'ip','peer':'carol'");
     expect_said("no peer carol");
 }
 
 PV_TEST(the_log_level_is_set_at_once)
 {
-    fake_client_ask(&x, client, "\"cmd\":\"log\",\"level\":\"debug\"");
-    expect_said("\"ok\":true");
+    fake_client_ask(&x, client, "'cmd':'log','level':'debug'");
+    expect_said("'ok':true");
     assert_int_equal(x.f.node.given.log.level, PV_LOG_DEBUG);
-    fake_client_ask(&x, client, "\"cmd\":\"log\",\"level\":\"loud\"");
+    fake_client_ask(&x, client, "'cmd':'log','level':'loud'");
     expect_said("no such level");
-    fake_client_ask(&x, client, "\"cmd\":\"version\"");
+    fake_client_ask(&x, client, "'cmd':'version'");
     expect_said(PV_VERSION);
 }
 
@@ -342,18 +342,18 @@ PV_TEST(a_reload_is_asked_of_the_shell_once)
         .file = "/c", .changed = "[chat] keep, [log] level", .waiting = "[interface] port"};
     const struct pv_engine_reloaded bad = {.file = "/c", .error = "/c:4: level: no such level"};
     assert_int_equal(pv_info_take_reload(&x.f.node), PV_ERR_AGAIN);
-    fake_client_ask(&x, client, "\"cmd\":\"reload\"");
+    fake_client_ask(&x, client, "'cmd':'reload'");
     assert_string_equal(fake_client_read(&x, client), "");
     assert_ok(pv_info_take_reload(&x.f.node));
     assert_int_equal(pv_info_take_reload(&x.f.node), PV_ERR_AGAIN);
     /* A second one must not be answered with what the first one found. */
-    fake_client_ask(&x, client, "\"cmd\":\"reload\"");
+    fake_client_ask(&x, client, "'cmd':'reload'");
     expect_said("another one is under way");
     assert_int_equal(pv_info_take_reload(&x.f.node), PV_ERR_AGAIN);
     pv_info_reloaded(&x.f.node, &good);
-    expect_said("\"file\":\"/c\",\"changed\":[\"[chat] keep\",\"[log] level\"],"
-                "\"restart\":[\"[interface] port\"]");
-    fake_client_ask(&x, client, "\"cmd\":\"reload\"");
+    expect_said(
+        "'file':'/c','changed':['[chat] keep','[log] level'],'restart':['[interface] port']");
+    fake_client_ask(&x, client, "'cmd':'reload'");
     assert_ok(pv_info_take_reload(&x.f.node));
     pv_info_reloaded(&x.f.node, &bad);
     expect_said("reload: nothing is changed: /c:4: level: no such level");
@@ -362,7 +362,7 @@ PV_TEST(a_reload_is_asked_of_the_shell_once)
 /* The daemon would begin anew where it was told to end. */
 PV_TEST(no_reload_is_asked_of_a_shell_that_ends)
 {
-    fake_client_ask(&x, client, "\"cmd\":\"reload\"");
+    fake_client_ask(&x, client, "'cmd':'reload'");
     pv_part_info.on_stop(pv_node_part(&x.f.node, &pv_part_info), x.f.now);
     assert_int_equal(pv_info_take_reload(&x.f.node), PV_ERR_AGAIN);
 }

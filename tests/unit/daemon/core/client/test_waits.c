@@ -18,7 +18,7 @@ void test_before_each(void)
 static void expect_said(const char *text)
 {
     const char *all = fake_client_read(&x, client);
-    if (strstr(all, text) == NULL)
+    if (!test_has(all, text))
         fail_msg("the client read: %s", all);
 }
 
@@ -60,63 +60,60 @@ static struct fake_far bob(bool talks)
 PV_TEST(an_answered_ping_tells_the_time_it_took)
 {
     struct fake_far b = bob(true);
-    fake_client_ask(&x, client,
-                    "\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":2,\"interval_ms\":1000");
+    fake_client_ask(&x, client, "'cmd':'ping','peer':'bob','count':2,'interval_ms':1000");
     struct pv_inband_echo echo = take_echo();
     assert_false(echo.reply);
     expect_silence();
     fake_node_wait(&x.f, PV_MS(20));
     echo.reply = true;
     give_echo(b.peer, echo);
-    expect_said("\"event\":\"pong\",\"seq\":1,\"rtt_ms\":20.0");
+    expect_said("'event':'pong','seq':1,'rtt_ms':20.0");
     give_echo(b.peer, echo); /* once more: nobody asked with that token any more */
     expect_silence();
     fake_node_wait(&x.f, PV_S(1));
     echo = take_echo();
     echo.reply = true;
     give_echo(b.peer, echo);
-    expect_said("\"ok\":true,\"sent\":2,\"received\":2");
+    expect_said("'ok':true,'sent':2,'received':2");
     assert_int_equal(x.f.part->next_timeout(x.f.self), PV_NEVER);
 }
 
 PV_TEST(an_echo_without_an_answer_is_lost_after_five_seconds)
 {
     bob(true);
-    fake_client_ask(&x, client,
-                    "\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":1,\"interval_ms\":1000");
+    fake_client_ask(&x, client, "'cmd':'ping','peer':'bob','count':1,'interval_ms':1000");
     (void)take_echo();
     fake_node_wait(&x.f, PV_MS(4900));
     expect_silence();
     fake_node_wait(&x.f, PV_MS(200));
     const char *said = fake_client_read(&x, client);
-    assert_has(said, "\"event\":\"timeout\",\"seq\":1");
-    assert_has(said, "\"sent\":1,\"received\":0");
+    assert_has(said, "'event':'timeout','seq':1");
+    assert_has(said, "'sent':1,'received':0");
 }
 
 PV_TEST(a_ping_wants_a_path_and_gives_up_after_half_a_minute)
 {
     struct fake_far b = bob(false);
-    fake_client_ask(&x, client,
-                    "\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":1,\"interval_ms\":1000");
+    fake_client_ask(&x, client, "'cmd':'ping','peer':'bob','count':1,'interval_ms':1000");
     assert_true(pv_peer_is_wanted(b.peer, x.f.now));
     fake_node_wait(&x.f, PV_S(29));
     expect_silence();
     fake_node_wait(&x.f, PV_S(2));
-    expect_said("\"sent\":1,\"received\":0");
+    expect_said("'sent':1,'received':0");
 }
 
 PV_TEST(a_ping_to_an_offline_peer_fails_at_once)
 {
     struct fake_far b = bob(false);
     pv_peer_set_presence(b.peer, PV_PRESENCE_OFFLINE, 0, x.f.now);
-    fake_client_ask(&x, client, "\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":1");
+    fake_client_ask(&x, client, "'cmd':'ping','peer':'bob','count':1");
     expect_said("bob is offline: try again when it is back");
 }
 
 PV_TEST(a_ping_ends_when_the_peer_leaves_the_network)
 {
     struct fake_far b = bob(false);
-    fake_client_ask(&x, client, "\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":1");
+    fake_client_ask(&x, client, "'cmd':'ping','peer':'bob','count':1");
     expect_silence();
     pv_peers_drop(x.f.node.peers, b.peer, x.f.now);
     fake_node_settle(&x.f);
@@ -138,50 +135,49 @@ PV_TEST(an_echo_of_a_peer_is_answered_with_its_own_content)
 
 PV_TEST(a_wait_for_this_node_ends_when_its_interface_is_up)
 {
-    fake_client_ask(&x, client, "\"cmd\":\"wait\"");
+    fake_client_ask(&x, client, "'cmd':'wait'");
     expect_silence();
     x.f.node.iface.state = PV_IFACE_UP;
     fake_node_settle(&x.f);
-    expect_said("\"ok\":true");
+    expect_said("'ok':true");
 }
 
 PV_TEST(a_wait_for_the_coordinator_ends_when_it_hears_this_node)
 {
-    fake_client_ask(&x, client, "\"cmd\":\"wait\",\"online\":true");
+    fake_client_ask(&x, client, "'cmd':'wait','online':true");
     expect_silence();
     x.f.node.online = true;
     fake_node_settle(&x.f);
-    expect_said("\"ok\":true");
+    expect_said("'ok':true");
 }
 
 PV_TEST(a_wait_for_a_peer_to_be_online_wants_no_path)
 {
     struct fake_far b = bob(false);
-    fake_client_ask(&x, client, "\"cmd\":\"wait\",\"peer\":\"bob\",\"online\":true");
+    fake_client_ask(&x, client, "'cmd':'wait','peer':'bob','online':true");
     expect_silence();
     assert_false(pv_peer_is_wanted(b.peer, x.f.now));
     pv_peer_set_presence(b.peer, PV_PRESENCE_ONLINE, 1, x.f.now);
     fake_node_settle(&x.f);
-    expect_said("\"ok\":true");
+    expect_said("'ok':true");
 }
 
 PV_TEST(a_wait_for_a_path_ends_when_in_band_messages_reach_the_peer)
 {
     struct fake_far b = bob(false);
-    fake_client_ask(&x, client, "\"cmd\":\"wait\",\"peer\":\"bob\",\"direct\":true");
+    fake_client_ask(&x, client, "'cmd':'wait','peer':'bob','direct':true");
     expect_silence();
     assert_true(pv_peer_is_wanted(b.peer, x.f.now));
     fake_far_talk(&x, &b, &there);
-    expect_said("\"ok\":true");
+    expect_said("'ok':true");
 }
 
 PV_TEST(a_client_that_goes_ends_what_it_waited_for)
 {
     struct fake_far b = bob(true);
-    fake_client_ask(&x, client,
-                    "\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":9,\"interval_ms\":1000");
+    fake_client_ask(&x, client, "'cmd':'ping','peer':'bob','count':9,'interval_ms':1000");
     struct pv_inband_echo echo = take_echo();
-    fake_client_ask(&x, client, "\"cmd\":\"watch\",\"what\":\"chat\"");
+    fake_client_ask(&x, client, "'cmd':'watch','what':'chat'");
     assert_int_equal(x.f.node.events.n, 1);
     fake_client_leave(&x, client);
     assert_int_equal(x.f.node.events.n, 0);
@@ -193,22 +189,22 @@ PV_TEST(a_client_that_goes_ends_what_it_waited_for)
 /* Else one user's connections would take every place, and root would hear of no message. */
 PV_TEST(a_connection_listens_once)
 {
-    fake_client_ask(&x, client, "\"cmd\":\"watch\",\"what\":\"all\",\"figures\":10");
-    fake_client_ask(&x, client, "\"cmd\":\"watch\",\"what\":\"chat\"");
+    fake_client_ask(&x, client, "'cmd':'watch','what':'all','figures':10");
+    fake_client_ask(&x, client, "'cmd':'watch','what':'chat'");
     expect_said("too many listeners");
     assert_int_equal(x.f.node.events.n, 1);
     assert_int_equal(x.f.node.events.listeners[0].figures, PV_S(10));
     uint32_t other = fake_client_open(&x);
-    fake_client_ask(&x, other, "\"cmd\":\"watch\",\"what\":\"chat\"");
+    fake_client_ask(&x, other, "'cmd':'watch','what':'chat'");
     assert_int_equal(x.f.node.events.n, 2);
 }
 
 PV_TEST(an_impossible_wait_is_refused_with_the_reason)
 {
     bob(false);
-    fake_client_ask(&x, client, "\"cmd\":\"wait\",\"direct\":true");
+    fake_client_ask(&x, client, "'cmd':'wait','direct':true");
     expect_said("--direct needs --peer PEER");
-    fake_client_ask(&x, client, "\"cmd\":\"wait\",\"peer\":\"carol\"");
+    fake_client_ask(&x, client, "'cmd':'wait','peer':'carol'");
     expect_said("no peer carol");
 }
 
@@ -218,11 +214,11 @@ PV_TEST(more_waits_than_there_is_room_for_are_refused)
     for (unsigned i = 0; i < PV_WAITS_MAX; i++) {
         if (i % 8 == 0)
             sid = fake_client_open(&x);
-        fake_client_ask(&x, sid, "\"cmd\":\"wait\"");
+        fake_client_ask(&x, sid, "'cmd':'wait'");
     }
-    fake_client_ask(&x, client, "\"cmd\":\"wait\"");
+    fake_client_ask(&x, client, "'cmd':'wait'");
     expect_said("too many at once");
     fake_client_leave(&x, sid);
-    fake_client_ask(&x, client, "\"cmd\":\"wait\"");
+    fake_client_ask(&x, client, "'cmd':'wait'");
     expect_silence();
 }

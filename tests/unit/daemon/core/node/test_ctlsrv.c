@@ -208,7 +208,7 @@ PV_TEST(a_user_who_is_not_root_may_read_and_chat_only)
         free(line);
         if (pv_ctlapi_cmd_changes(req.cmd)) {
             assert_no_request();
-            assert_has(take_output(sid), "\"code\":5,");
+            assert_has(take_output(sid), "'code':5,");
         } else {
             pv_ctlsrv_done(srv, take_request(req.cmd));
             assert_string_equal(take_output(sid), "{\"id\":1,\"ok\":true}\n");
@@ -220,12 +220,12 @@ PV_TEST(bad_lines_are_answered_and_the_next_one_works)
 {
     uint32_t sid = open_client(true);
     say(sid, "hello\n");
-    assert_has(take_output(sid), "{\"id\":null,\"ok\":false,\"code\":2,");
+    assert_has(take_output(sid), "{'id':null,'ok':false,'code':2,");
     say(sid, "{\"id\":8,\"cmd\":\"dance\"}\n");
-    assert_has(take_output(sid), "{\"id\":8,\"ok\":false,\"code\":2,");
+    assert_has(take_output(sid), "{'id':8,'ok':false,'code':2,");
     say(sid, "{\"id\":9,\"cmd\":\"version\"}\n");
     pv_ctlsrv_answer(srv, take_request(PV_CTLAPI_VERSION), NULL);
-    assert_has(take_output(sid), "{\"id\":9,\"ok\":false,\"code\":1,");
+    assert_has(take_output(sid), "{'id':9,'ok':false,'code':1,");
     assert_nothing_closes();
 }
 
@@ -239,7 +239,7 @@ PV_TEST(a_line_of_64_kib_ends_the_connection)
     say(sid, "\n{\"id\":9,\"cmd\":\"version\"}\n");
     assert_no_request();
     assert_nothing_closes(); /* the refusal is written first */
-    assert_has(take_output(sid), "\"code\":2,");
+    assert_has(take_output(sid), "'code':2,");
     assert_closes(sid);
     assert_nothing_closes();
 }
@@ -311,7 +311,7 @@ PV_TEST(too_many_requests_are_refused_one_by_one)
         say(sid, "{\"id\":1,\"cmd\":\"wait\"}\n");
     assert_string_equal(take_output(sid), "");
     say(sid, "{\"id\":17,\"cmd\":\"wait\"}\n");
-    assert_has(take_output(sid), "{\"id\":17,\"ok\":false,\"code\":1,");
+    assert_has(take_output(sid), "{'id':17,'ok':false,'code':1,");
     pv_ctlsrv_done(srv, take_request(PV_CTLAPI_WAIT));
     take_output(sid);
     say(sid, "{\"id\":18,\"cmd\":\"wait\"}\n");

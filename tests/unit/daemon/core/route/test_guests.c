@@ -157,7 +157,7 @@ static const char *ask(const char *fields)
 
 static void expect(const char *answer, const char *text)
 {
-    if (strstr(answer, text) == NULL)
+    if (!test_has(answer, text))
         fail_msg("no %s in %s", text, answer);
 }
 
@@ -236,7 +236,7 @@ PV_TEST(no_more_guests_are_carried_than_there_is_room_for)
     assert_int_equal(pv_peers_count_guests(x.f.node.peers), PV_FP_MAX_GUESTS);
     expect(fake_node_status(&x.f)->problems[0], "no more than 16 guests");
     be_public();
-    expect(ask("\"cmd\":\"export\",\"name\":\"tablet\""), "as many guests as it can");
+    expect(ask("'cmd':'export','name':'tablet'"), "as many guests as it can");
 }
 
 /* Dave, who is an admin too, has let phone in, and wants this node to carry it. */
@@ -279,7 +279,7 @@ PV_TEST(a_node_without_rights_carries_none)
     assert_false(pv_peer_is_static(peer_of("phone")));
     expect(fake_node_status(&x.f)->problems[0], "--user");
     be_public();
-    expect(ask("\"cmd\":\"export\",\"name\":\"tablet\""), "--user carries nothing");
+    expect(ask("'cmd':'export','name':'tablet'"), "--user carries nothing");
 }
 
 /* --- export ----------------------------------------------------------------------------------- */
@@ -287,14 +287,14 @@ PV_TEST(a_node_without_rights_carries_none)
 PV_TEST(export_makes_a_guest_and_its_file)
 {
     be_public();
-    const char *said = ask("\"cmd\":\"export\",\"name\":\"Phone\"");
+    const char *said = ask("'cmd':'export','name':'Phone'");
     const struct pv_peer *p = peer_of("phone");
     assert_non_null(p);
     assert_true(pv_peer_is_guest(p));
-    expect(said, "\"by\":\"alice\"");
-    expect(said, "\"endpoint\":\"198.51.100.1:51820\",\"keepalive\":25");
-    expect(said, "\"allowed4\":\"10.66.0.0/16\",\"allowed6\":\"fd");
-    expect(said, "\"dns\":\"10.66.");
+    expect(said, "'by':'alice'");
+    expect(said, "'endpoint':'198.51.100.1:51820','keepalive':25");
+    expect(said, "'allowed4':'10.66.0.0/16','allowed6':'fd");
+    expect(said, "'dns':'10.66.");
     char line[200], ip[PV_ADDR_TEXT], key[PV_WG_KEY_TEXT_BUF];
     snprintf(line, sizeof(line), "\"address4\":\"%s\",\"address6\":\"fd",
              pv_addr_format_ip(pv_peer_ip4(p), ip));
@@ -313,18 +313,17 @@ PV_TEST(export_makes_a_guest_and_its_file)
 
 PV_TEST(export_takes_another_member_and_endpoint)
 {
-    const char *said = ask("\"cmd\":\"export\",\"name\":\"phone\",\"peer\":\"bob\","
-                           "\"endpoint\":\"home.example.net:4500\"");
-    expect(said, "\"by\":\"bob\"");
-    expect(said, "\"endpoint\":\"home.example.net:4500\"");
-    expect(said, "\"dns\":null"); /* nobody tells whether bob has a name server */
+    const char *said =
+        ask("'cmd':'export','name':'phone','peer':'bob','endpoint':'home.example.net:4500'");
+    expect(said, "'by':'bob'");
+    expect(said, "'endpoint':'home.example.net:4500'");
+    expect(said, "'dns':null"); /* nobody tells whether bob has a name server */
     const struct pv_peer *p = peer_of("phone");
     assert_false(pv_peer_is_guest(p));
     assert_int_equal(pv_peer_by(p), pv_peer_id(bob));
-    expect(ask("\"cmd\":\"export\",\"name\":\"tablet\",\"peer\":\"phone\","
-               "\"endpoint\":\"192.0.2.1:1\""),
+    expect(ask("'cmd':'export','name':'tablet','peer':'phone','endpoint':'192.0.2.1:1'"),
            "a guest carries nobody");
-    expect(ask("\"cmd\":\"export\",\"name\":\"phone\",\"endpoint\":\"192.0.2.1:1\""),
+    expect(ask("'cmd':'export','name':'phone','endpoint':'192.0.2.1:1'"),
            "phone is a guest, whose file was shown once: `p2pvpnctl remove phone` ends it");
 }
 
@@ -349,7 +348,7 @@ PV_TEST(export_says_what_is_wrong_and_makes_nothing)
     }
     is_admin = false;
     be_public();
-    expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "no admin");
+    expect(ask("'cmd':'export','name':'phone'"), "no admin");
     assert_int_equal(pv_roster_count(x.f.node.roster), members);
 }
 
@@ -360,12 +359,12 @@ PV_TEST(an_export_of_which_half_is_refused_makes_no_guest)
     be_public();
     for (size_t i = 0; i < PV_ARRAY_LEN(types); i++) {
         refused_type = types[i];
-        expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "try again");
+        expect(ask("'cmd':'export','name':'phone'"), "try again");
         assert_null(pv_roster_by_name(x.f.node.roster, "phone"));
         assert_null(peer_of("phone"));
     }
     refused_type = 0;
-    expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "\"by\":\"alice\"");
+    expect(ask("'cmd':'export','name':'phone'"), "'by':'alice'");
 }
 
 /* Behind a NAT only a port that the router maps lets strangers in. */
@@ -375,9 +374,9 @@ PV_TEST(the_endpoint_is_one_that_strangers_reach)
     x.f.node.ways.locals[1] = (struct pv_ice_cand){
         .type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 9, 1000), .base = 0};
     x.f.node.ways.n_locals = 2;
-    expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "no app could reach it");
+    expect(ask("'cmd':'export','name':'phone'"), "no app could reach it");
     x.f.node.ways.portmapped[0] = pv_addr4(203, 0, 113, 9, 51820);
-    expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "\"endpoint\":\"203.0.113.9:51820\"");
+    expect(ask("'cmd':'export','name':'phone'"), "'endpoint':'203.0.113.9:51820'");
 }
 
 /* --- by the door ------------------------------------------------------------------------------ */
@@ -392,12 +391,12 @@ static void open_door(void)
 PV_TEST(an_export_waits_for_the_door_and_names_it)
 {
     x.f.node.online = true;
-    assert_string_equal(ask("\"cmd\":\"export\",\"name\":\"phone\""), "");
+    assert_string_equal(ask("'cmd':'export','name':'phone'"), "");
     assert_true(x.f.node.ways.wants_door);
-    expect(ask("\"cmd\":\"export\",\"name\":\"tablet\""), "no app could reach it"); /* one waits */
+    expect(ask("'cmd':'export','name':'tablet'"), "no app could reach it"); /* one waits */
     open_door();
     fake_peers_settle(&x);
-    expect(fake_client_read(&x, client), "\"endpoint\":\"203.0.113.5:50123\"");
+    expect(fake_client_read(&x, client), "'endpoint':'203.0.113.5:50123'");
     fake_peers_settle(&x);
     assert_true(x.f.node.ways.wants_door); /* for as long as there is a guest */
     assert_false(fake_node_has_problem(&x.f, "the door is elsewhere"));
@@ -425,10 +424,10 @@ PV_TEST(an_export_waits_for_the_door_and_names_it)
 PV_TEST(files_with_a_former_address_are_named)
 {
     be_public();
-    (void)ask("\"cmd\":\"export\",\"name\":\"phone\"");
-    (void)ask("\"cmd\":\"export\",\"name\":\"byhand\",\"endpoint\":\"192.0.2.9:9\"");
+    (void)ask("'cmd':'export','name':'phone'");
+    (void)ask("'cmd':'export','name':'byhand','endpoint':'192.0.2.9:9'");
     x.f.node.ways.locals[0].addr.ip[3] = 2;
-    (void)ask("\"cmd\":\"export\",\"name\":\"tablet\"");
+    (void)ask("'cmd':'export','name':'tablet'");
     fake_node_raise(&x.f, PV_FACT_CANDIDATES);
     fake_peers_settle(&x);
     x.f.now += PV_GUESTENDS_LOST;
@@ -456,7 +455,7 @@ PV_TEST(files_with_a_former_address_are_named)
 static void let_phone_in(struct pv_wg_device *ret_key)
 {
     static const char field[] = "\"private_key\":\"";
-    const char *said = strstr(ask("\"cmd\":\"export\",\"name\":\"phone\""), field);
+    const char *said = strstr(ask("'cmd':'export','name':'phone'"), field);
     char text[PV_WG_KEY_TEXT_BUF] = "";
     uint8_t sk[PV_DH_LEN];
     assert_non_null(said);
@@ -543,12 +542,12 @@ PV_TEST(a_public_ipv6_address_comes_after_the_door)
     be_public();
     x.f.node.ways.locals[0].addr = test_addr("[2001:db8::7]:51820");
     x.f.node.online = true;
-    assert_string_equal(ask("\"cmd\":\"export\",\"name\":\"phone\""), "");
+    assert_string_equal(ask("'cmd':'export','name':'phone'"), "");
     open_door();
     fake_peers_settle(&x);
-    expect(fake_client_read(&x, client), "\"endpoint\":\"203.0.113.5:50123\"");
+    expect(fake_client_read(&x, client), "'endpoint':'203.0.113.5:50123'");
     x.f.node.ways.door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_REFUSED, .error = 403};
-    expect(ask("\"cmd\":\"export\",\"name\":\"tablet\""), "\"endpoint\":\"[2001:db8::7]:51820\"");
+    expect(ask("'cmd':'export','name':'tablet'"), "'endpoint':'[2001:db8::7]:51820'");
 }
 
 /* --- by another member ------------------------------------------------------------------------ */
@@ -589,10 +588,10 @@ PV_TEST(a_member_that_is_to_carry_says_where_it_is_reached)
 {
     struct pv_carrying c, told = {.names = true, .at = pv_addr4(203, 0, 113, 7, 50007)};
     meet_nas();
-    assert_string_equal(ask("\"cmd\":\"export\",\"name\":\"phone\",\"peer\":\"nas\""), "");
+    assert_string_equal(ask("'cmd':'export','name':'phone','peer':'nas'"), "");
     assert_true(sent(&c) && c.asks);
     assert_false(x.f.node.ways.wants_door);
-    expect(ask("\"cmd\":\"export\",\"name\":\"tablet\",\"peer\":\"nas\""), "another export waits");
+    expect(ask("'cmd':'export','name':'tablet','peer':'nas'"), "another export waits");
     memcpy(told.guest, c.guest, sizeof(told.guest));
     come(bob, &told); /* nobody asked bob */
     told.guest[0]++;
@@ -605,9 +604,9 @@ PV_TEST(a_member_that_is_to_carry_says_where_it_is_reached)
     assert_memory_equal(c.guest, told.guest, sizeof(c.guest));
     come(nas.peer, &told);
     const char *said = fake_client_read(&x, client);
-    expect(said, "\"by\":\"nas\"");
-    expect(said, "\"endpoint\":\"203.0.113.7:50007\"");
-    expect(said, "\"dns\":\"10.66.0.41\"");
+    expect(said, "'by':'nas'");
+    expect(said, "'endpoint':'203.0.113.7:50007'");
+    expect(said, "'dns':'10.66.0.41'");
     assert_memory_equal(pv_peer_pk(peer_of("phone")), c.guest, sizeof(c.guest));
     x.f.now += PV_S(1);
     pv_part_guests.handle_timeout(x.f.self, x.f.now);
@@ -629,13 +628,13 @@ PV_TEST(a_member_that_carries_none_says_why)
     meet_nas();
     for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
         struct pv_carrying c, told = {.why = cases[i].why};
-        (void)ask("\"cmd\":\"export\",\"name\":\"phone\",\"peer\":\"nas\"");
+        (void)ask("'cmd':'export','name':'phone','peer':'nas'");
         assert_true(sent(&c));
         memcpy(told.guest, c.guest, sizeof(told.guest));
         come(nas.peer, &told);
         expect(fake_client_read(&x, client), cases[i].said);
     }
-    (void)ask("\"cmd\":\"export\",\"name\":\"phone\",\"peer\":\"bob\""); /* who is away */
+    (void)ask("'cmd':'export','name':'phone','peer':'bob'"); /* who is away */
     x.f.now += PV_S(15);
     fake_peers_settle(&x);
     expect(fake_client_read(&x, client), "no app could reach bob: it does not say");
@@ -709,7 +708,7 @@ PV_TEST_IN(questions_of_admins_take_a_few_places, start_willing, NULL)
         assert_true(sent(&c));
     }
     assert_int_equal(c.why, PV_CARRYING_FULL);
-    expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "\"endpoint\":\"203.0.113.5:50123\"");
+    expect(ask("'cmd':'export','name':'phone'"), "'endpoint':'203.0.113.5:50123'");
     fake_peers_settle(&x);
     x.f.now += PV_GUESTENDS_COMING;
     pv_part_guests.handle_timeout(x.f.self, x.f.now);
@@ -723,10 +722,10 @@ PV_TEST_IN(questions_change_nothing_of_a_guest_that_is_here, start_willing, NULL
     struct pv_carrying c, q = {.asks = true};
     make_nas_admin();
     x.f.node.online = true;
-    (void)ask("\"cmd\":\"export\",\"name\":\"phone\"");
+    (void)ask("'cmd':'export','name':'phone'");
     open_door();
     fake_peers_settle(&x);
-    expect(fake_client_read(&x, client), "\"endpoint\":\"203.0.113.5:50123\"");
+    expect(fake_client_read(&x, client), "'endpoint':'203.0.113.5:50123'");
     be_public();
     memcpy(q.guest, pv_peer_pk(peer_of("phone")), sizeof(q.guest));
     come(nas.peer, &q);
@@ -797,7 +796,7 @@ PV_TEST(an_admin_is_told_that_the_user_did_not_agree)
 PV_TEST(a_client_that_goes_away_leaves_no_guest)
 {
     x.f.node.online = true;
-    assert_string_equal(ask("\"cmd\":\"export\",\"name\":\"phone\""), "");
+    assert_string_equal(ask("'cmd':'export','name':'phone'"), "");
     fake_client_leave(&x, client);
     fake_peers_settle(&x);
     assert_false(x.f.node.ways.wants_door);
@@ -809,7 +808,7 @@ PV_TEST(a_client_that_goes_away_leaves_no_guest)
 PV_TEST(an_export_waits_no_longer_than_the_coordinator_takes)
 {
     x.f.node.online = true;
-    assert_string_equal(ask("\"cmd\":\"export\",\"name\":\"phone\""), "");
+    assert_string_equal(ask("'cmd':'export','name':'phone'"), "");
     x.f.now += PV_S(4);
     pv_part_guests.handle_timeout(x.f.self, x.f.now);
     fake_peers_settle(&x);
@@ -820,6 +819,6 @@ PV_TEST(an_export_waits_no_longer_than_the_coordinator_takes)
     expect(fake_client_read(&x, client), "coordinator opens no door");
     assert_false(x.f.node.ways.wants_door);
     x.f.node.ways.door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_REFUSED, .error = 403};
-    expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "coordinator opens no door");
+    expect(ask("'cmd':'export','name':'phone'"), "coordinator opens no door");
     assert_null(peer_of("phone"));
 }

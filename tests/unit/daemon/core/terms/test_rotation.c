@@ -139,7 +139,7 @@ static void answer(struct pv_job *job, int status)
 static const char *ask(bool statics)
 {
     fake_client_ask(&x, client,
-                    statics ? "\"cmd\":\"key_rotate\",\"statics\":true" : "\"cmd\":\"key_rotate\"");
+                    statics ? "'cmd':'key_rotate','statics':true" : "'cmd':'key_rotate'");
     return fake_client_read(&x, client);
 }
 
@@ -199,7 +199,7 @@ PV_TEST(a_key_is_on_the_disk_before_anybody_hears_of_it)
     assert_int_equal(x.f.node.keys.n_former, 1);
     assert_memory_equal(x.f.node.keys.former[0]->keys.sk, old_sk, 32);
     assert_int_equal(n_told, 1);
-    assert_has(fake_client_read(&x, client), "\"ok\":true");
+    assert_has(fake_client_read(&x, client), "'ok':true");
 
     job = keys_job(2);
     assert_memory_equal(job->u.keys.keys[0].sk, id->dh_sk, 32);
