@@ -705,19 +705,27 @@ static void assert_helpers_end(const struct pv_helper *h)
     assert_int_equal(poll(&p, 1, 20000), 1);
 }
 
-PV_TEST(the_giver_gives_sockets_of_the_overlay_and_no_others)
+/* A helper whose network this process uses, by a giver with this pid. */
+static struct pv_helper *go_inside(int *ret_pid)
 {
     struct pv_helper *h = NULL;
     char error[PV_HELPER_ERROR_MAX];
-    int giver = -1, pid = 0;
+    int giver = -1;
     assert_ok(pv_helper_start(&h, NULL));
     test_defer(stop_helper, h);
-    int r = pv_helper_go_inside(h, &giver, &pid, error);
+    int r = pv_helper_go_inside(h, &giver, ret_pid, error);
     if (r == -EPERM || r == -ENOSPC)
         skip();
     assert_ok(r);
     pv_inside_use(giver);
     test_defer(use_own_network, NULL);
+    return h;
+}
+
+PV_TEST(the_giver_gives_sockets_of_the_overlay_and_no_others)
+{
+    int pid = 0;
+    struct pv_helper *h = go_inside(&pid);
     assert_true(pv_inside_is_apart());
     int fd = pv_inside_socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
@@ -737,17 +745,8 @@ PV_TEST(the_giver_gives_sockets_of_the_overlay_and_no_others)
 
 PV_TEST(a_giver_that_somebody_stopped_is_given_up)
 {
-    struct pv_helper *h = NULL;
-    char error[PV_HELPER_ERROR_MAX];
-    int giver = -1, pid = 0;
-    assert_ok(pv_helper_start(&h, NULL));
-    test_defer(stop_helper, h);
-    int r = pv_helper_go_inside(h, &giver, &pid, error);
-    if (r == -EPERM || r == -ENOSPC)
-        skip();
-    assert_ok(r);
-    pv_inside_use(giver);
-    test_defer(use_own_network, NULL);
+    int pid = 0;
+    struct pv_helper *h = go_inside(&pid);
     assert_int_equal(kill(pid, SIGSTOP), 0);
     assert_int_equal(pv_inside_socket(AF_INET, SOCK_STREAM, 0), -1);
     assert_int_equal(errno, ENETDOWN);

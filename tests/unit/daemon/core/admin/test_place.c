@@ -6,18 +6,13 @@
 #include "daemon/core/parts.h"
 #include "proto/local/ctlapi.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
+#include "tests/unit/daemon/core/fake_membership.h"
 
 static struct fake_node node;
 static uint32_t client;
 static unsigned n_answered;
 
 /* --- what stands in for other parts ----------------------------------------------------------- */
-
-size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
-                         pv_ns now)
-{
-    return fake_node_take(n, items, n_items);
-}
 
 void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 {
@@ -91,15 +86,13 @@ static bool renames(unsigned i)
 PV_TEST(a_new_name_and_address_are_in_force_when_it_says_so)
 {
     assert_true(renames(1) && renames(2));
-    const char *said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
-                                "\"10.66.0.7\"}");
+    const char *said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.7'}");
     assert_has(said, "another member's");
-    said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
-                    "\"10.66.0.0\"}");
+    said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.0'}");
     assert_has(said, "the first and the last are nobody's");
-    said = run_line("{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"bob\"}");
+    said = run_line("{'id':1,'cmd':'rename','peer':'','name':'bob'}");
     assert_has(said, "is taken");
-    said = run_line("{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"home\"}");
+    said = run_line("{'id':1,'cmd':'rename','peer':'','name':'home'}");
     assert_has(said, "the network's own");
     assert_int_equal(n_answered, 2);
 }
@@ -134,11 +127,9 @@ PV_TEST(an_address_of_a_machine_that_is_gone_rests)
                pv_node_wall_s(&node.node, node.now));
     fake_node_add(&node, gone);
     fake_node_settle(&node);
-    const char *said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
-                                "\"10.66.0.7\"}");
+    const char *said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.7'}");
     assert_has(said, "given to nobody for 30 days more");
-    said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
-                    "\"10.66.0.9\"}");
-    assert_has(said, "\"ok\":true");
+    said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.9'}");
+    assert_has(said, "'ok':true");
     assert_int_equal(n_answered, 1);
 }

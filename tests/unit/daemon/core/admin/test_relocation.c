@@ -7,23 +7,15 @@
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/token.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
+#include "tests/unit/daemon/core/fake_membership.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 
 static struct fake_node node;
 static struct keys fresh; /* the new coordinator */
 static uint32_t client;
-static size_t n_added; /* statements that came to count here */
 static struct pv_owed_told told;
 
 /* --- what stands in for other parts ----------------------------------------------------------- */
-
-size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
-                         pv_ns now)
-{
-    size_t refused = fake_node_take(n, items, n_items);
-    n_added += n_items - refused;
-    return refused;
-}
 
 bool pv_membership_is_stored(const struct pv_node *n)
 {
@@ -46,7 +38,7 @@ void test_before_each(void)
     fake_node_init(&node, &pv_part_relocation);
     fake_coord_init();
     fresh = keys_of(90);
-    n_added = 0;
+    fake_membership.added = 0;
     told = (struct pv_owed_told){.online = 2, .know = 1, .coordinator = "stored", .done = true};
     client = fake_ctl_open(&node);
     fake_node_start(&node);
@@ -106,7 +98,7 @@ static void expect_home(void)
     assert_true(fake_coord.connected && fake_coord.as_member);
     assert_memory_equal(fake_coord.pk, node.world.coordinator.pk, PV_SIGN_PK_LEN);
     assert_false(node.node.coord_info.visiting);
-    assert_int_equal(n_added, 0);
+    assert_int_equal(fake_membership.added, 0);
     assert_true(pv_part_relocation.next_timeout(node.self) == PV_NEVER);
 }
 
@@ -147,7 +139,7 @@ PV_TEST(a_new_coordinator_is_given_everything_before_the_list_counts)
         asked = answer_all(PV_CTL_PUT, PV_CTL_E_NONE);
         seeded += asked->u.put.n;
         pv_ctl_msg_free(asked);
-        assert_int_equal(n_added, 0);
+        assert_int_equal(fake_membership.added, 0);
     }
     assert_int_equal(seeded, pv_roster_size(node.node.roster));
 
@@ -159,11 +151,11 @@ PV_TEST(a_new_coordinator_is_given_everything_before_the_list_counts)
     asked = answer_all(PV_CTL_PUT, PV_CTL_E_NONE);
     assert_int_equal(asked->u.put.n, 1);
     pv_ctl_msg_free(asked);
-    assert_int_equal(n_added, 1);
+    assert_int_equal(fake_membership.added, 1);
     expect_preferred(fresh.pk, 2);
     assert_string_equal(fake_ctl_reply(&node, client), "");
     fake_node_wait(&node, PV_S(3));
-    assert_reply(&node, client, "\"online\":2,\"know\":1,\"former\":true");
+    assert_reply(&node, client, "'online':2,'know':1,'former':true");
 }
 
 PV_TEST(a_former_one_that_is_gone_is_not_waited_for)
@@ -178,7 +170,7 @@ PV_TEST(a_former_one_that_is_gone_is_not_waited_for)
     node.node.online = false;
     fake_node_wait(&node, PV_S(9));
     expect_preferred(fresh.pk, 2);
-    assert_reply(&node, client, "\"former\":false");
+    assert_reply(&node, client, "'former':false");
 }
 
 PV_TEST(a_new_one_that_refuses_or_is_silent_changes_nothing)
@@ -214,7 +206,7 @@ PV_TEST(a_new_one_that_refuses_or_is_silent_changes_nothing)
     node.node.up = false;
     fake_node_raise(&node, PV_FACT_UP);
     assert_reply(&node, client, "went down");
-    assert_int_equal(n_added, 0);
+    assert_int_equal(fake_membership.added, 0);
 }
 
 PV_TEST(a_statement_that_cannot_be_sent_after_a_pause_ends_the_change)
@@ -235,18 +227,17 @@ PV_TEST(a_statement_that_cannot_be_sent_after_a_pause_ends_the_change)
 
 PV_TEST(the_last_one_stays_and_addresses_are_checked)
 {
-    run_line("{\"id\":1,\"cmd\":\"coordinator_remove\",\"coordinator\":\"192.0.2.77\"}");
+    run_line("{'id':1,'cmd':'coordinator_remove','coordinator':'192.0.2.77'}");
     assert_reply(&node, client, "which one");
-    run_line("{\"id\":1,\"cmd\":\"coordinators\"}");
-    assert_reply(&node, client, "\"addresses\":[\"");
-    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"nonsense\"}");
+    run_line("{'id':1,'cmd':'coordinators'}");
+    assert_reply(&node, client, "'addresses':['");
+    run_line("{'id':1,'cmd':'coordinator_address','addresses':'nonsense'}");
     assert_reply(&node, client, "no addresses");
-    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"192.0.2.5:99,tls:x.example:"
-             "443\"}");
+    run_line("{'id':1,'cmd':'coordinator_address','addresses':'192.0.2.5:99,tls:x.example:443'}");
     pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_NONE));
-    assert_reply(&node, client, "\"former\":true");
+    assert_reply(&node, client, "'former':true");
     expect_preferred(node.world.coordinator.pk, 1);
-    run_line("{\"id\":1,\"cmd\":\"coordinator_remove\",\"coordinator\":\"192.0.2.5\"}");
+    run_line("{'id':1,'cmd':'coordinator_remove','coordinator':'192.0.2.5'}");
     assert_reply(&node, client, "needs a coordinator");
 }
 
@@ -284,9 +275,9 @@ PV_TEST(the_last_number_in_lists_that_count_is_ended)
         add_statement(pv_view(made.raw, made.len));
     }
     expect_preferred(fresh.pk, 1);
-    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"192.0.2.5:99\"}");
+    run_line("{'id':1,'cmd':'coordinator_address','addresses':'192.0.2.5:99'}");
     pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_NONE));
-    assert_reply(&node, client, "\"former\":true");
+    assert_reply(&node, client, "'former':true");
     const struct pv_roster_entry *record = pv_roster_coordinators_record(node.node.roster);
     assert_memory_equal(record->st.signer, node.identity.sign_pk, PV_SIGN_PK_LEN);
     assert_true(record->st.u.coordinators.seq < UINT64_MAX);
@@ -316,7 +307,7 @@ PV_TEST(the_last_number_in_a_void_list_stops_nobody)
                                  &iter, &made));
     add_statement(pv_view(made.raw, made.len));
     assert_true(pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq == in_force);
-    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"192.0.2.5:99\"}");
+    run_line("{'id':1,'cmd':'coordinator_address','addresses':'192.0.2.5:99'}");
     struct pv_ctl_msg *asked = answer_all(PV_CTL_PUT, PV_CTL_E_NONE);
     struct pv_statement st;
     assert_ok(pv_statement_decode(asked->u.put.items[0].statement, &st));
@@ -333,13 +324,13 @@ PV_TEST(the_last_number_in_a_void_list_stops_nobody)
 PV_TEST(a_token_tells_the_list_to_members_only)
 {
     char line[PV_MOVETOKEN_TEXT_BUF + 64], text[PV_MOVETOKEN_TEXT_BUF];
-    run_line("{\"id\":1,\"cmd\":\"coordinator_token\"}");
+    run_line("{'id':1,'cmd':'coordinator_token'}");
     const char *at = strstr(fake_ctl_reply(&node, client), "p2pvpn-");
     assert_non_null(at);
     snprintf(text, sizeof(text), "%.*s", (int)strcspn(at, "\""), at);
     snprintf(line, sizeof(line), "{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text);
     run_line(line);
-    assert_reply(&node, client, "\"ok\":true");
+    assert_reply(&node, client, "'ok':true");
     struct pv_movetoken *token = calloc(1, sizeof(*token));
     test_defer(free, token);
     assert_ok(pv_movetoken_parse(text, strlen(text), token));
@@ -348,6 +339,6 @@ PV_TEST(a_token_tells_the_list_to_members_only)
     snprintf(line, sizeof(line), "{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text);
     run_line(line);
     assert_reply(&node, client, "another network");
-    run_line("{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"p2pvpn-AAAA\"}");
+    run_line("{'id':2,'cmd':'coordinator_take','token':'p2pvpn-AAAA'}");
     assert_reply(&node, client, "damaged");
 }

@@ -4,17 +4,11 @@
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/member/membership.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
+#include "tests/unit/daemon/core/fake_membership.h"
 
 static struct fake_peers x;
 static uint32_t client;
 static struct keys door; /* an invite that root has signed, for two */
-
-/* Stands in for membership.c. */
-size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
-                         pv_ns now)
-{
-    return fake_node_take(n, items, n_items);
-}
 
 static int nobody_signs(void *keeper, struct pv_view body, uint8_t ret_sig[static PV_SIGN_LEN])
 {
@@ -173,11 +167,11 @@ PV_TEST(an_export_says_where_the_key_is_and_shows_no_more)
 {
     static const char cmd[] = "\"cmd\":\"root_export\"";
     char pk[PV_KEY_TEXT_BUF];
-    assert_has(ask(cmd), "\"network\":\"home\",\"file\":\"/state/root.key\"");
+    assert_has(ask(cmd), "'network':'home','file':'/state/root.key'");
     assert_has(ask(cmd), pv_key_format(x.f.world.root.pk, pk));
     /* It is left over from another network, and may be the only one. */
     fake_node_give_root(&x.f, true);
-    assert_has(ask(cmd), "\"network\":null");
+    assert_has(ask(cmd), "'network':null");
     x.f.identity.has_root = false;
     assert_has(ask(cmd), "there is no root key on this machine");
 }
@@ -188,12 +182,12 @@ PV_TEST(an_imported_key_is_used)
     assert_int_equal(pv_roster_rights(x.f.node.roster, x.f.world.creator.pk), 0);
     assert_string_equal(import(KEY, BOX), "");
     assert_false(x.f.identity.has_root); /* not before it is on disk */
-    assert_has(keep(PV_OK), "\"network\":\"home\",\"granted\":true");
+    assert_has(keep(PV_OK), "'network':'home','granted':true");
     assert_true(x.f.identity.has_root);
     assert_int_equal(pv_roster_rights(x.f.node.roster, x.f.world.creator.pk), 3);
     /* Once more: nothing to grant. */
     assert_string_equal(import(KEY, BOX), "");
-    assert_has(keep(PV_OK), "\"granted\":false");
+    assert_has(keep(PV_OK), "'granted':false");
 }
 
 PV_TEST(a_key_that_the_keeper_does_not_take_changes_nothing)
@@ -218,7 +212,7 @@ PV_TEST(a_key_that_the_keeper_does_not_take_changes_nothing)
     }
     assert_string_equal(import(KEY, BOX), "");
     assert_has(import(KEY, BOX), "another one is under way");
-    assert_has(keep(PV_OK), "\"granted\":false");
+    assert_has(keep(PV_OK), "'granted':false");
 }
 
 PV_TEST(a_keeper_that_is_gone_signs_nothing)

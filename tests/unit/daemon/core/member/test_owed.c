@@ -5,6 +5,7 @@
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/member/signals.h"
+#include "tests/unit/daemon/core/fake_membership.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
@@ -13,16 +14,6 @@ static struct pv_peer *bob;
 static bool bob_knows;
 static unsigned n_told; /* signals about what is spread */
 static uint8_t last_told;
-
-/* Stands in for membership.c: receipts reach the roster. */
-size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
-                         pv_ns now)
-{
-    enum pv_roster_added added;
-    for (size_t i = 0; i < n_items; i++)
-        assert_ok(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added));
-    return 0;
-}
 
 /* Stands in for rostersync_part.c. */
 bool pv_rostersync_member_knows(const struct pv_node *n, const struct pv_peer *p)

@@ -3,26 +3,12 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/puts.h"
 #include "daemon/core/parts.h"
+#include "tests/unit/daemon/core/fake_membership.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 
 static struct fake_node node;
 static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
-static size_t n_added;   /* statements that the membership was given */
 static unsigned n_moved; /* how often it was told that the cursor has moved */
-
-/* Stands in for membership.c: no peers follow from the roster here. */
-size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *given, size_t n_given,
-                         pv_ns now)
-{
-    size_t refused = 0;
-    for (size_t i = 0; i < n_given; i++) {
-        enum pv_roster_added added;
-        refused += pv_roster_add(n->roster, given[i].statement, given[i].receipt, &added) != PV_OK;
-    }
-    (void)settle(n->roster); /* its events are the membership's business */
-    n_added += n_given;
-    return refused;
-}
 
 void pv_membership_cursor_moved(struct pv_node *n, pv_ns now)
 {
@@ -35,7 +21,7 @@ void test_before_each(void)
     fake_coord_init();
     fake_node_enter(&node);
     fake_node_start(&node);
-    n_added = n_moved = 0;
+    fake_membership.given = n_moved = 0;
 }
 
 static void come_online(void)
@@ -140,9 +126,9 @@ PV_TEST(a_statement_that_the_coordinator_lacks_is_brought_to_it)
     assert_int_equal(n_put, 1);
     assert_true(same);
     /* Its receipt comes back, and is merged. */
-    n_added = 0;
+    fake_membership.given = 0;
     take_receipt(tag);
-    assert_int_equal(n_added, 1);
+    assert_int_equal(fake_membership.given, 1);
     assert_int_equal(fake_coord.n, 0);
 }
 
@@ -279,10 +265,10 @@ PV_TEST(uploads_end_with_the_connection)
     assert_int_equal(fake_coord.n, 1); /* all of ours in one put */
     node.node.online = false;
     fake_node_raise(&node, PV_FACT_OFFLINE);
-    n_added = 0;
+    fake_membership.given = 0;
     const struct pv_ctl_msg late = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
     answer(fake_coord.asked[0].tag, late);
-    assert_int_equal(n_added, 0);
+    assert_int_equal(fake_membership.given, 0);
 }
 
 /* --- a coordinator that lies ------------------------------------------------------------------ */

@@ -54,16 +54,22 @@ PV_TEST(gives_up_after_a_bounded_number_of_sends_and_kick_starts_anew)
     assert_true(pv_descx_take_due(&a, PV_S(601)));
 }
 
+/* Two that begin now, and have heard each other. */
+static void meet(struct pv_descx *a, struct pv_descx *b)
+{
+    *a = *b = (struct pv_descx){0};
+    pv_descx_begin(a, 1);
+    pv_descx_begin(b, 2);
+    (void)pv_descx_take_due(a, 0);
+    (void)pv_descx_take_due(b, 0);
+    deliver(a, b);
+    deliver(b, a);
+}
+
 PV_TEST(a_lost_answer_is_repeated_when_the_peer_repeats)
 {
-    struct pv_descx a = {0};
-    struct pv_descx b = {0};
-    pv_descx_begin(&a, 1);
-    pv_descx_begin(&b, 2);
-    (void)pv_descx_take_due(&a, 0);
-    (void)pv_descx_take_due(&b, 0);
-    deliver(&a, &b);
-    deliver(&b, &a);
+    struct pv_descx a, b;
+    meet(&a, &b);
     deliver(&a, &b);
     pv_descx_changed(&a); /* rev 2 */
     assert_true(pv_descx_take_due(&a, 1));
@@ -167,14 +173,8 @@ PV_TEST(other_content_never_leaves_under_a_number_that_was_sent)
 
 PV_TEST(repeat_brings_it_to_a_peer_that_forgot)
 {
-    struct pv_descx a = {0};
-    struct pv_descx b = {0};
-    pv_descx_begin(&a, 1);
-    pv_descx_begin(&b, 2);
-    (void)pv_descx_take_due(&a, 0);
-    (void)pv_descx_take_due(&b, 0);
-    deliver(&a, &b);
-    deliver(&b, &a);
+    struct pv_descx a, b;
+    meet(&a, &b);
     b = (struct pv_descx){0};
     pv_descx_repeat(&a);
     assert_true(pv_descx_take_due(&a, 1));

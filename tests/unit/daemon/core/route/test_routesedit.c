@@ -5,6 +5,7 @@
 #include "daemon/core/route/routes.h"
 #include "daemon/core/route/routesedit.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
+#include "tests/unit/daemon/core/fake_membership.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
 static struct fake_peers peers;
@@ -13,12 +14,6 @@ static uint32_t client;
 static bool is_admin;
 
 /* --- what stands in for other parts ----------------------------------------------------------- */
-
-size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
-                         pv_ns now)
-{
-    return fake_node_take(n, items, n_items);
-}
 
 bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
 {
@@ -61,7 +56,7 @@ static void says(const char *cmd, const char *peer, const char *prefix, const ch
              both ? "\"peer\":\"" : "", peer, both ? "\"," : "", prefix);
     fake_ctl_say(node, client, line);
     const char *reply = fake_ctl_reply(node, client);
-    if (strstr(reply, text) == NULL)
+    if (!test_has(reply, text))
         fail_msg("%s %s %s: no \"%s\" in %s", cmd, peer, prefix, text, reply);
 }
 

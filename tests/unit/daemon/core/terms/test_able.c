@@ -3,30 +3,15 @@
  * it. */
 #include "daemon/core/member/membership.h"
 #include "daemon/core/parts.h"
+#include "tests/unit/daemon/core/fake_membership.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
 static struct fake_peers x;
-static size_t made;  /* statements */
-static bool refused; /* the roster takes none */
-
-/* Stands in for membership.c: the statement reaches the roster. */
-size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
-                         pv_ns now)
-{
-    enum pv_roster_added added;
-    made += n_items;
-    if (refused)
-        return n_items;
-    for (size_t i = 0; i < n_items; i++)
-        assert_ok(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added));
-    (void)settle(n->roster);
-    return 0;
-}
 
 void test_before_each(void)
 {
-    made = 0;
-    refused = false;
+    fake_membership.given = 0;
+    fake_membership.refuses = false;
     fake_peers_init(&x, &pv_part_able);
     fake_node_start(&x.f);
 }
@@ -41,11 +26,11 @@ PV_TEST(a_node_says_what_it_can_once)
     x.f.node.ways.caps = PV_DESC_CAP_PQ | PV_DESC_CAP_AES;
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
-    assert_int_equal(made, 1);
+    assert_int_equal(fake_membership.given, 1);
     assert_int_equal(said(), PV_ABLE_PQ | PV_ABLE_SEALED);
     fake_node_raise(&x.f, PV_FACT_ROSTER);
     fake_node_wait(&x.f, PV_S(1000));
-    assert_int_equal(made, 1);
+    assert_int_equal(fake_membership.given, 1);
 }
 
 PV_TEST(one_that_can_nothing_special_says_nothing)
@@ -54,7 +39,7 @@ PV_TEST(one_that_can_nothing_special_says_nothing)
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
     fake_node_wait(&x.f, PV_S(1000));
-    assert_int_equal(made, 0);
+    assert_int_equal(fake_membership.given, 0);
 }
 
 PV_TEST(one_that_can_it_no_more_takes_it_back)
@@ -66,24 +51,24 @@ PV_TEST(one_that_can_it_no_more_takes_it_back)
     x.f.node.ways.caps = 0;
     fake_node_raise(&x.f, PV_FACT_ROSTER);
     fake_node_wait(&x.f, PV_S(60));
-    assert_int_equal(made, 2);
+    assert_int_equal(fake_membership.given, 2);
     assert_int_equal(said(), 0);
 }
 
 PV_TEST(a_refused_statement_is_said_again_a_minute_later)
 {
-    refused = true;
+    fake_membership.refuses = true;
     x.f.node.ways.caps = PV_DESC_CAP_PQ;
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
     for (int i = 0; i < 10; i++)
         fake_node_raise(&x.f, PV_FACT_ROSTER);
-    assert_int_equal(made, 1);
+    assert_int_equal(fake_membership.given, 1);
     fake_node_wait(&x.f, PV_S(59));
-    assert_int_equal(made, 1);
-    refused = false;
+    assert_int_equal(fake_membership.given, 1);
+    fake_membership.refuses = false;
     fake_node_wait(&x.f, PV_S(2));
-    assert_int_equal(made, 2);
+    assert_int_equal(fake_membership.given, 2);
     assert_int_equal(said(), PV_ABLE_PQ | PV_ABLE_SEALED);
 }
 

@@ -2,6 +2,7 @@
 /* A membership with a lifetime: when it is renewed, how often, and whose end is told. */
 #include "daemon/core/member/membership.h"
 #include "daemon/core/parts.h"
+#include "tests/unit/daemon/core/fake_membership.h"
 #include "tests/unit/daemon/core/fake_node.h"
 
 enum {
@@ -11,19 +12,6 @@ enum {
 
 static struct fake_node f;
 static struct keys guest;
-static size_t made; /* renewals */
-
-/* Stands in for membership.c: the statement reaches the roster, without a receipt. */
-size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
-                         pv_ns now)
-{
-    enum pv_roster_added added;
-    for (size_t i = 0; i < n_items; i++)
-        assert_ok(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added));
-    made += n_items;
-    (void)settle(n->roster);
-    return 0;
-}
 
 static uint64_t clock_s(void)
 {
@@ -42,7 +30,7 @@ static void join(uint32_t lifetime)
 
 void test_before_each(void)
 {
-    made = 0;
+    fake_membership.given = 0;
     guest = keys_of(31);
     fake_node_init(&f, &pv_part_renewal);
     fake_node_start(&f);
@@ -79,18 +67,18 @@ PV_TEST(a_third_before_the_end_it_is_renewed_once)
 {
     join(LIFETIME);
     wait_days(50);
-    assert_int_equal(made, 0);
+    assert_int_equal(fake_membership.given, 0);
     wait_days(11);
-    assert_int_equal(made, 1);
+    assert_int_equal(fake_membership.given, 1);
     wait_days(20); /* nobody takes it: another one would not help */
-    assert_int_equal(made, 1);
+    assert_int_equal(fake_membership.given, 1);
     coordinator_stores();
     assert_int_equal(pv_roster_by_node(f.node.roster, f.identity.sign_pk)->expires,
                      clock_s() + LIFETIME);
     wait_days(50);
-    assert_int_equal(made, 1);
+    assert_int_equal(fake_membership.given, 1);
     wait_days(11);
-    assert_int_equal(made, 2);
+    assert_int_equal(fake_membership.given, 2);
 }
 
 /* A key that was replaced before the coordinator heard of it never gets a receipt. */
@@ -111,9 +99,9 @@ PV_TEST(a_key_that_nobody_stored_stops_no_renewal)
     }
     (void)settle(f.node.roster);
     fake_node_raise(&f, PV_FACT_STATEMENTS | PV_FACT_ROSTER);
-    assert_int_equal(made, 0);
+    assert_int_equal(fake_membership.given, 0);
     wait_days(61);
-    assert_int_equal(made, 1);
+    assert_int_equal(fake_membership.given, 1);
 }
 
 PV_TEST(a_member_that_came_by_a_plain_invite_never_renews)
@@ -121,7 +109,7 @@ PV_TEST(a_member_that_came_by_a_plain_invite_never_renews)
     fake_node_enter(&f);
     fake_node_settle(&f);
     wait_days(400);
-    assert_int_equal(made, 0);
+    assert_int_equal(fake_membership.given, 0);
     assert_int_equal(fake_node_status(&f)->s.expires_s, 0);
 }
 
@@ -130,10 +118,10 @@ PV_TEST(a_node_that_is_down_is_not_in_use)
     f.node.up = false;
     join(LIFETIME);
     wait_days(80);
-    assert_int_equal(made, 0);
+    assert_int_equal(fake_membership.given, 0);
     f.node.up = true;
     fake_node_raise(&f, PV_FACT_UP);
-    assert_int_equal(made, 1);
+    assert_int_equal(fake_membership.given, 1);
 }
 
 /* Switched on after half a year: its own roster knows nothing of that time, but the coordinator's
@@ -143,11 +131,11 @@ PV_TEST(after_a_long_absence_the_coordinators_clock_counts)
     join(LIFETIME);
     f.node.wall = (struct pv_wall){.us = 1, .at = f.now}; /* its battery is empty */
     fake_node_raise(&f, PV_FACT_ROSTER);
-    assert_int_equal(made, 0);
+    assert_int_equal(fake_membership.given, 0);
     f.node.coord_info.clock =
         (struct pv_wall){.us = (uint64_t)(T0 + 180 * DAY) * 1000000, .at = f.now};
     fake_node_raise(&f, PV_FACT_ONLINE);
-    assert_int_equal(made, 1);
+    assert_int_equal(fake_membership.given, 1);
 }
 
 /* A coordinator that gives receipts of long ago: no end is reached by renewing, and not in a hurry.
@@ -162,7 +150,7 @@ PV_TEST(a_renewal_that_does_not_help_is_not_repeated_in_a_loop)
         fake_node_wait(&f, PV_S(60));
         coordinator_stores();
     }
-    assert_in_range(made, 2, 12);
+    assert_in_range(fake_membership.given, 2, 12);
 }
 
 /* --- what it says ----------------------------------------------------------------------------- */
@@ -214,7 +202,7 @@ PV_TEST(a_member_that_has_expired_is_told_what_it_needs)
     const struct keys other = keys_of(77);
     fake_node_add(&f, make_invite(&f.world, &f.world.creator, &other, 1));
     fake_node_settle(&f);
-    assert_int_equal(made, 1);
+    assert_int_equal(fake_membership.given, 1);
     assert_true(fake_node_has_problem(&f, "this node's membership has expired"));
     f.now += PV_S(100 * DAY);
     coordinator_stores();
