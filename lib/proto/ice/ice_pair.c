@@ -114,15 +114,19 @@ int pv_ice_remote_find(const struct pv_ice_agent *a, const struct pv_addr *addr)
     return PV_ICE_NONE;
 }
 
-/* A candidate that no description names and that no valid or selected pair uses may give way to a
- * new one. */
+/* A candidate that no description names may give way to a new one where no pair uses it that is
+ * valid, selected or nominated: a peer that opens many ports of its NAT at once is seen at all of
+ * them, and would else push out the one that it has settled on before this side's check of it is
+ * answered. */
 static bool is_expendable(const struct pv_ice_agent *a, int remote)
 {
     if (a->remotes[remote].described)
         return false;
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
         const struct pv_ice_pair *p = &a->pairs[i];
-        if (p->used && p->remote == remote && (p->state == PV_ICE_PAIR_VALID || a->selected == i))
+        if (p->used && p->remote == remote &&
+            (p->state == PV_ICE_PAIR_VALID || a->selected == i || a->nominated == i ||
+             a->nominating == i))
             return false;
     }
     return true;

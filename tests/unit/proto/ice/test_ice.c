@@ -537,6 +537,34 @@ PV_TEST(a_relay_whose_nomination_nobody_confirms_gives_way_to_a_direct_pair)
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }
 
+/* As one that opens many ports of its NAT in an attempt is, each of which we see. */
+PV_TEST(a_nominated_pair_is_kept_while_the_peer_is_seen_at_many_other_addresses)
+{
+    struct lone l;
+    struct pv_ice_path path;
+    struct pv_ice_transmit tx, check = {.len = 0};
+    struct pv_stun_msg msg;
+    struct pv_addr settled = pv_addr4(203, 0, 113, 2, 30000);
+    lone_begin(&l, false, false, true);
+    struct req q = good_request(&l);
+    q.nomination = 5;
+    assert_int_equal(send_request(&l, &q, &settled), PV_OK);
+    while (next_msg(&l, &tx, &msg) == PV_OK)
+        check = msg.cls == PV_STUN_REQUEST && pv_addr_equal(&tx.dst, &settled) ? tx : check;
+    assert_true(check.len > 0);
+    q.nomination = 0;
+    for (uint16_t i = 1; i <= 2 * PV_ICE_MAX_REMOTE; i++) {
+        struct pv_addr other = pv_addr4(203, 0, 113, 2, (uint16_t)(30000 + i));
+        l.now += PV_MS(1);
+        pv_ice_handle_timeout(l.agent, l.now);
+        assert_int_equal(send_request(&l, &q, &other), PV_OK);
+        (void)drain(&l);
+    }
+    assert_int_equal(answer(&l, &check, &settled, l.local, l.theirs.pwd), PV_OK);
+    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_true(pv_addr_equal(&path.remote, &settled));
+}
+
 PV_TEST(of_our_own_former_addresses_the_latest_are_described)
 {
     struct lone l;
