@@ -419,6 +419,7 @@ static int ensure_machines(struct pv_peer *p, pv_ns now)
         .binding_lifetime = p->node->ways.binding_lifetime,
         .rng = p->node->rng,
         .trace = &p->trace,
+        .blind = p->node->common->blind,
     };
     int r = pv_ice_new(&p->ice, &cfg, now);
     pv_wipe(&cfg, sizeof(cfg));

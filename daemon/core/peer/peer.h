@@ -126,10 +126,11 @@ struct pv_peers_common {
     bool signalling;   /* the coordinator is there: signals can be sent */
     size_t n_in_sync;  /* those that in-band messages reach: they pass signals on */
     size_t n_reaching; /* those in that state by our own wish */
-    uint8_t network_id[PV_NETWORK_ID_LEN];                 /* of the members */
-    struct pv_highwater gen;                               /* of descriptions */
-    struct pv_highwater tai;                               /* of message 1's timestamps */
-    struct pv_bucket attempts;                             /* of our own accord */
+    uint8_t network_id[PV_NETWORK_ID_LEN]; /* of the members */
+    struct pv_highwater gen;               /* of descriptions */
+    struct pv_highwater tai;               /* of message 1's timestamps */
+    struct pv_bucket attempts;             /* of our own accord */
+    struct pv_bucket_table *blind;         /* checks to where nobody has answered, ice.h */
     struct pv_peer_relayed relayed_gone[PV_FP_MAX_RELAYS]; /* of peers that were removed */
     struct pv_peer_sums gone;                              /* the same peers' */
     struct pv_pathstats stats;

@@ -54,6 +54,12 @@ int pv_peers_new(struct pv_peers **ret_peers, struct pv_node *node)
     struct pv_peers *ps = calloc(1, sizeof(*ps));
     if (ps == NULL)
         return PV_ERR_NOMEM;
+    int r = pv_bucket_table_new(&ps->common.blind, PV_ICE_BLIND_NETWORKS, PV_ICE_BLIND_A_SECOND,
+                                PV_ICE_BLIND_AT_ONCE, &node->rng);
+    if (r != PV_OK) {
+        free(ps);
+        return r;
+    }
     ps->node = node;
     ps->map = pv_map_make(&node->rng, PV_PEER_MAX);
     pv_peers_common_init(&ps->common, node);
@@ -78,6 +84,7 @@ struct pv_peers *pv_peers_free(struct pv_peers *ps)
     pv_heap_done(&ps->timers);
     free(ps->by_slot);
     free(ps->static_routes);
+    pv_bucket_table_free(ps->common.blind);
     ps->node->common = NULL;
     free(ps);
     return NULL;

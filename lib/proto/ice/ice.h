@@ -40,6 +40,7 @@
 #pragma once
 
 #include "base/addr.h"
+#include "base/bucket.h"
 #include "base/pv.h"
 #include "base/trace.h"
 
@@ -118,6 +119,19 @@ struct pv_ice_config {
     struct pv_ice_creds local;
     struct pv_rng rng;      /* transaction ids, tie-breaker, jitter */
     struct pv_trace *trace; /* decisions in words; borrowed for the agent's life, may be NULL */
+    /* Checks to where nobody has answered yet, of all agents that share it, by network: buckets
+     * of PV_ICE_BLIND_A_SECOND and PV_ICE_BLIND_AT_ONCE. Borrowed for the agent's life; NULL: no
+     * such limit. */
+    struct pv_bucket_table *blind;
+};
+
+enum {
+    /* Ours: of checks to one network where nobody has answered, a second and at once. All of a
+     * description's unanswered checks are some 300; a crowd of members behind one NAT, of which
+     * PV_PEER_NEW_PER_S are begun with a second, takes some ten each. */
+    PV_ICE_BLIND_A_SECOND = 50,
+    PV_ICE_BLIND_AT_ONCE = 2000,
+    PV_ICE_BLIND_NETWORKS = 256, /* that are told apart */
 };
 
 struct pv_ice_agent; /* opaque; one per remote peer */

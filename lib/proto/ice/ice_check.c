@@ -360,6 +360,16 @@ void pv_ice_set_known(struct pv_ice_agent *a, bool known, pv_ns now)
     }
 }
 
+/* Members whose descriptions name somebody else's address get few checks sent there, however many
+ * they are and however often they describe it. Where somebody has answered there is no victim. A
+ * primer ends before it is there. */
+static bool may_ask(struct pv_ice_agent *a, const struct pv_ice_pair *p, bool primer)
+{
+    return a->cfg.blind == NULL || primer || p->answers > 0 ||
+           a->bases[p->base].carrier.kind != PV_ICE_CARRIER_UDP ||
+           pv_bucket_table_take(a->cfg.blind, &a->remotes[p->remote].cand.addr, 1, a->now);
+}
+
 /* The rule of three: an address known only from data gets no more than three times the bytes that
  * came from there, so that nobody can use us to flood a third party. */
 static bool may_spend(struct pv_ice_pair *p, size_t len)
@@ -407,8 +417,8 @@ int pv_ice_poll_transmit(struct pv_ice_agent *a, struct pv_ice_transmit *ret_tx)
         }
         struct pv_ice_pair *p = &a->pairs[i];
         int r = build_request(a, p, ret_tx);
-        bool send = r == PV_OK && may_spend(p, ret_tx->len);
         bool primer = is_primer(a, p);
+        bool send = r == PV_OK && may_spend(p, ret_tx->len) && may_ask(a, p, primer);
         ret_tx->ttl = primer ? PV_ICE_PRIMER_TTL : 0;
         p->cur.max_sends += primer ? 1 : 0; /* it takes nothing from the check itself */
         note_sent(a, p);

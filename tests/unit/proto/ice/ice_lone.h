@@ -27,13 +27,15 @@ static inline void lone_free(void *ctx)
     pv_ice_free(ctx);
 }
 
-static inline void lone_begin(struct lone *l, bool controlling, bool foreign, bool described)
+static inline void lone_begin_beside(struct lone *l, struct pv_bucket_table *blind,
+                                     bool controlling, bool foreign, bool described)
 {
     *l = (struct lone){.now = PV_S(10)};
     l->rng = test_rng_make(&l->seed, 11);
     l->local = pv_addr4(192, 0, 2, 1, 1000);
     l->remote = pv_addr4(192, 0, 2, 2, 2000);
-    struct pv_ice_config cfg = {.controlling = controlling, .foreign = foreign, .rng = l->rng};
+    struct pv_ice_config cfg = {
+        .controlling = controlling, .foreign = foreign, .rng = l->rng, .blind = blind};
     pv_ice_make_creds(&l->rng, &cfg.local);
     l->mine = cfg.local;
     pv_ice_make_creds(&l->rng, &l->theirs);
@@ -47,6 +49,11 @@ static inline void lone_begin(struct lone *l, bool controlling, bool foreign, bo
     host.addr = l->remote;
     if (described)
         assert_ok(pv_ice_set_remote(l->agent, &l->theirs, &host, 1, l->now));
+}
+
+static inline void lone_begin(struct lone *l, bool controlling, bool foreign, bool described)
+{
+    lone_begin_beside(l, NULL, controlling, foreign, described);
 }
 
 struct req {

@@ -1153,6 +1153,53 @@ PV_TEST(naming_ever_new_ports_of_a_victim_is_paced)
     assert_int_equal(run_until(&l, l.now + PV_S(600)), 0);
 }
 
+static void table_free(void *ctx)
+{
+    pv_bucket_table_free(ctx);
+}
+
+/* Several of them, all the time: what all agents of a node send there has one budget. Another
+ * network's is not touched, and where somebody has answered there is none. */
+PV_TEST(members_that_name_one_victim_share_what_is_sent_there)
+{
+    struct lone l[3];
+    struct pv_bucket_table *blind;
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 12);
+    unsigned n = 0;
+    assert_int_equal(pv_bucket_table_new(&blind, PV_ICE_BLIND_NETWORKS, PV_ICE_BLIND_A_SECOND,
+                                         PV_ICE_BLIND_AT_ONCE, &rng),
+                     PV_OK);
+    test_defer(table_free, blind);
+    for (unsigned i = 0; i < 3; i++)
+        lone_begin_beside(&l[i], blind, true, false, i == 2);
+    for (uint16_t round = 0; round < 300; round++) {
+        for (unsigned i = 0; i < 2; i++) {
+            name_victim(&l[i], (uint16_t)(5000 + 40 * round));
+            pv_ice_set_known(l[i].agent, true, l[i].now);
+            n += run_until(&l[i], l[i].now + PV_MS(200));
+        }
+    }
+    assert_in_range(n, PV_ICE_BLIND_AT_ONCE, PV_ICE_BLIND_AT_ONCE + 60 * PV_ICE_BLIND_A_SECOND + 1);
+
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct lone *honest = &l[2];
+    honest->now = l[0].now;
+    pv_ice_handle_timeout(honest->agent, honest->now);
+    assert_int_equal(next_msg(honest, &tx, &msg), PV_OK);
+    assert_int_equal(answer(honest, &tx, &honest->remote, honest->local, honest->theirs.pwd),
+                     PV_OK);
+    while (pv_bucket_table_take(blind, &honest->remote, 1, honest->now))
+        continue;
+    pv_ns next = pv_ice_next_timeout(honest->agent);
+    honest->now = next > honest->now ? next : honest->now;
+    pv_ice_handle_timeout(honest->agent, honest->now);
+    while (pv_bucket_table_take(blind, &honest->remote, 1, honest->now))
+        continue;
+    assert_int_equal(next_msg(honest, &tx, &msg), PV_OK);
+}
+
 PV_TEST(an_address_known_from_data_gets_three_times_what_came)
 {
     struct lone l;
