@@ -195,3 +195,52 @@ PV_TEST(a_seed_repeats_a_meeting_exactly)
         assert_int_equal(hash_of(seed), hash_of(seed));
     assert_int_not_equal(hash_of(1), hash_of(2));
 }
+
+/* --- the first packet to one that has just joined ----------------------------------------------
+ */
+
+static bool a_sees_b(void *ctx)
+{
+    (void)ctx;
+    return sim_world_says(sim.nodes[0], "'cmd':'peers'", "'online':true");
+}
+
+static const char *draw_kind(void)
+{
+    static const char *const kinds[] = {NULL, "full-cone", "port-restricted", "symmetric"};
+    return kinds[pv_natrng_below(sim_net_rng(sim.net), PV_ARRAY_LEN(kinds))];
+}
+
+/* One ping each way, or both at once, as soon as they see each other or up to two seconds later,
+ * with disks and a coordinator that are slow: answered, by the relay or directly. */
+PV_SIM(the_first_ping_to_one_that_has_just_joined_is_answered, SEEDS)
+{
+    sim_world_init(seed, &(struct pv_link_config){.delay = PV_MS(1)});
+    struct pv_natrng *rng = sim_net_rng(sim.net);
+    struct sim_node *nodes[2];
+    for (unsigned i = 0; i < 2; i++) {
+        struct pv_link_config line = {.delay = PV_MS(1 + pv_natrng_below(rng, 50)),
+                                      .jitter = PV_MS(pv_natrng_below(rng, 10))};
+        const char *kind = draw_kind();
+        unsigned zone = kind == NULL ? SIM_PUBLIC : sim_world_nat(SIM_PUBLIC, kind, &line);
+        sim_case("%s %s", sim_case_name(), kind == NULL ? "public" : kind);
+        nodes[i] = sim_world_node(zone, i == 0 ? "a" : "b", false);
+        sim_node_set_job_delay(nodes[i], PV_MS(1 + pv_natrng_below(rng, 200)));
+        sim_node_set_iface(nodes[i], false, PV_MS(pv_natrng_below(rng, 500)));
+    }
+    sim_coord_set_store_delay(sim.coord, PV_MS(1 + pv_natrng_below(rng, 200)));
+    sim_must(sim_world_join_all(), "joining:");
+    unsigned who = 1 + pv_natrng_below(rng, 3);
+    sim_must((who & 1) == 0 || sim_world_until(PV_S(5), a_sees_b, NULL), "b is not seen:");
+    sim_world_run(PV_MS(pv_natrng_below(rng, 2) * pv_natrng_below(rng, 2000)));
+    struct pv_addr to[] = {sim_node_overlay(nodes[1], PV_AF_INET),
+                           sim_node_overlay(nodes[0], PV_AF_INET)};
+    for (unsigned i = 0; i < 2; i++)
+        sim_must((who & 1u << i) == 0 || sim_node_ping(nodes[i], &to[i], 32), "no interface");
+    sim_world_run(PV_S(2));
+    for (unsigned i = 0; i < 2; i++) {
+        struct sim_pings seen = sim_node_pings(nodes[i]);
+        snprintf(sim.why, sizeof(sim.why), "of %s, who %u", sim_node_name(nodes[i]), who);
+        sim_must(seen.answered == (who >> i & 1), "the first ping was lost:");
+    }
+}
