@@ -23,7 +23,6 @@ struct pv_relaycfg {
     struct pv_coordset_user names[PV_TURNS_USERS_MAX];
     char passwords[PV_TURNS_USERS_MAX][PASSWORD_MAX + 1];
     struct pv_turns_user users[PV_TURNS_USERS_MAX];
-    struct pv_prefix allow[PV_TURNS_ALLOW_MAX];
     struct pv_addr own[PV_TURNS_OWN_MAX];
 };
 
@@ -108,7 +107,6 @@ static void take_addresses(struct pv_relaycfg *c, const struct pv_coordset *set)
         if (pv_addr_parse_ip(set->public[i].host, &a) == PV_OK)
             add_own(c, &a);
     }
-    take_public(set, c->cfg.relay_public);
     for (size_t i = 0; i < set->n_alt; i++)
         add_own(c, &set->alt[i]);
     if (pv_net_addrs(addrs, ADDRS_MAX, &n) < 0)
@@ -143,22 +141,14 @@ int pv_relaycfg_new(struct pv_relaycfg **ret_cfg, const struct pv_coordset *set,
     }
     const struct pv_coordset_relay *r = &set->relay;
     memset(c, 0, sizeof(*c));
-    memcpy(c->allow, r->allow, sizeof(c->allow));
     c->cfg = (struct pv_turns_config){
         .enabled = !r->off,
         .users = c->users,
         .n_users = r->n_users,
-        .port_lo = r->port_lo,
-        .port_hi = r->port_hi,
-        .allow = c->allow,
-        .n_allow = r->n_allow,
         .own = c->own,
-        .limits = {.relays = most_relays(), .per_user = r->per_user, .bandwidth = r->bandwidth},
-        .doors = r->doors,
-        .doors_per_net = r->doors_per_net,
-        .nets = set->limits.relay, /* which outlives this */
-        .n_nets = set->limits.n,
+        .limits = {.relays = most_relays()},
     };
+    pv_relaycfg_policy(set, &c->cfg.policy);
     for (size_t i = 0; i < r->n_users; i++) {
         c->names[i] = r->users[i];
         c->users[i] = (struct pv_turns_user){.name = c->names[i].name, .password = c->passwords[i]};

@@ -204,13 +204,10 @@ struct pv_turns {
     struct pv_turnauth auth;
     uint8_t prefix[8]; /* of virtual addresses */
     struct pv_turns_limits limits;
-    struct pv_turns_net nets[PV_TURNS_NETS_MAX];
-    size_t n_nets;
-    uint16_t port_lo, port_hi;                                     /* of relay sockets */
-    struct pv_addr relay_bind[2], relay_public[2], relay_other[2]; /* as in pv_turns_config */
-    struct pv_prefix allow[PV_TURNS_ALLOW_MAX];
+    struct pv_turns_policy policy;                /* defaults filled in */
+    struct pv_addr relay_bind[2], relay_other[2]; /* as in pv_turns_config */
     struct pv_addr own[PV_TURNS_OWN_MAX];
-    struct pv_turnpeer_rules rules; /* points to allow and own */
+    struct pv_turnpeer_rules rules; /* points to policy.allow and own */
     struct user *users;
     size_t n_users;
 
@@ -233,8 +230,7 @@ struct pv_turns {
     struct shown shown[SHOWN_MAX];
     struct relay *ops_head, *ops_tail; /* what the owner has to do */
 
-    uint32_t doors, doors_per_net; /* as in pv_turns_policy, without 0 for a default */
-    uint32_t n_doors;              /* opened or being opened */
+    uint32_t n_doors; /* opened or being opened */
     struct pv_bucket_table *door_sources;
     uint8_t door_key[PV_BLAKE2B_LEN]; /* as in pv_turns_config */
 
@@ -350,7 +346,7 @@ static bool relay_can(const struct pv_turns *t, size_t family, const struct pv_a
 static void relay_locate(const struct pv_turns *t, struct relay *r, size_t family,
                          const struct pv_addr *local)
 {
-    const struct pv_addr *shown = &t->relay_public[family];
+    const struct pv_addr *shown = &t->policy.relay_public[family];
     r->bind = bind_addr(t, family, local);
     r->shown = shown->family != PV_AF_NONE ? *shown : r->bind;
 }
@@ -372,11 +368,11 @@ static uint32_t draw_of_door(const struct pv_turns *t, const struct relay *r, ui
  * who wants to send to a relayed address first has to find it. */
 static void relay_choose_port(struct pv_turns *t, struct relay *r)
 {
-    uint32_t n = (uint32_t)t->port_hi - t->port_lo + 1;
+    uint32_t n = (uint32_t)t->policy.port_hi - t->policy.port_lo + 1;
     uint32_t draw = r->is_door ? draw_of_door(t, r, n) : pv_rng_below(&t->rng, n);
-    uint16_t port = (uint16_t)(t->port_lo + draw);
+    uint16_t port = (uint16_t)(t->policy.port_lo + draw);
     if (r->even && port % 2 == 1)
-        port = port == t->port_lo ? (uint16_t)(port + 1) : (uint16_t)(port - 1);
+        port = port == t->policy.port_lo ? (uint16_t)(port + 1) : (uint16_t)(port - 1);
     r->bind.port = port;
     r->shown.port = port;
 }
@@ -387,7 +383,8 @@ static bool relay_port_fits(const struct pv_turns *t, const struct relay *r)
     uint16_t last = r->bind.port;
     if (r->reserve)
         last++;
-    return r->bind.port >= t->port_lo && last <= t->port_hi && (!r->even || r->bind.port % 2 == 0);
+    return r->bind.port >= t->policy.port_lo && last <= t->policy.port_hi &&
+           (!r->even || r->bind.port % 2 == 0);
 }
 
 /* For its answer (turns.c), which repeats and completes what relay_want() began. Numbers are
@@ -1387,12 +1384,12 @@ static uint16_t open_door(struct pv_turns *t, struct alloc *a, pv_ns now)
 {
     size_t family = relay_can(t, 0, &a->way.local) ? 0 : 1;
     struct relay *r = NULL;
-    if (t->doors == 0)
+    if (t->policy.doors == 0)
         return PV_TURN_E_FORBIDDEN;
-    if (count_of_net(t, a->member->who) >= t->doors_per_net)
+    if (count_of_net(t, a->member->who) >= t->policy.doors_per_net)
         return PV_TURN_E_QUOTA_REACHED;
     /* Static users keep most of the sockets that there are. */
-    if (t->n_doors >= t->doors || t->n_doors >= t->limits.relays / DOORS_PART ||
+    if (t->n_doors >= t->policy.doors || t->n_doors >= t->limits.relays / DOORS_PART ||
         !pv_bucket_take(&a->member->door_opens, 1, PV_TURNS_DOOR_OPENS, 1, now) ||
         !relay_can(t, family, &a->way.local) || relay_new(t, &r) < 0)
         return PV_TURN_E_NO_CAPACITY;
@@ -1421,7 +1418,7 @@ static void door_wish(struct pv_turns *t, const struct req *q, struct alloc *a)
 {
     bool failed = a->door_failed;
     a->door_failed = false;
-    if (!pv_stun_has(q->msg, PV_TURN_ATTR_DOOR) || t->n_doors > t->doors)
+    if (!pv_stun_has(q->msg, PV_TURN_ATTR_DOOR) || t->n_doors > t->policy.doors)
         close_door(t, a);
     if (a->door == NULL && !failed && pv_stun_has(q->msg, PV_TURN_ATTR_DOOR))
         a->door_error = open_door(t, a, q->now);
@@ -1641,7 +1638,7 @@ static void to_client(struct pv_turns *t, const struct relay *r, const struct pv
         count(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
     }
-    if (!out_may(t->limits.bandwidth, &a->user->down, data.len, now)) {
+    if (!out_may(t->policy.bandwidth, &a->user->down, data.len, now)) {
         count(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
@@ -1665,7 +1662,7 @@ static void to_peer(struct pv_turns *t, struct alloc *a, const struct pv_addr *p
         count(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
     }
-    if (!out_may(t->limits.bandwidth, &a->user->up, data.len, now)) {
+    if (!out_may(t->policy.bandwidth, &a->user->up, data.len, now)) {
         count(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
@@ -2070,12 +2067,12 @@ static unsigned judge_quota(const struct pv_turns *t, const struct user *user,
                             const struct allocate_wish *w)
 {
     uint32_t held = user->n_allocs + user->n_reserved;
-    uint32_t reserved_max = t->limits.per_user / PV_TURNS_RESERVED_PART;
+    uint32_t reserved_max = t->policy.per_user / PV_TURNS_RESERVED_PART;
     if (reserved_max < PV_TURNS_RESERVED_MIN)
         reserved_max = PV_TURNS_RESERVED_MIN;
     if (w->has_token && user->n_reserved > 0)
         held--; /* it becomes an allocation */
-    if (held >= t->limits.per_user || (w->reserve && user->n_reserved >= reserved_max))
+    if (held >= t->policy.per_user || (w->reserve && user->n_reserved >= reserved_max))
         return PV_TURN_E_QUOTA_REACHED;
     return w->has_token || has_socket_for(t, user) ? 0 : PV_TURN_E_NO_CAPACITY;
 }
@@ -2380,11 +2377,11 @@ static void member_forget(struct pv_turns *t, struct member *m)
  * that of all. */
 static uint32_t policy_bandwidth(const struct pv_turns *t, const uint8_t *net)
 {
-    for (size_t i = 0; i < t->n_nets; i++) {
-        if (memcmp(t->nets[i].net, net, PV_TURNAUTH_NET_LEN) == 0)
-            return t->nets[i].bandwidth;
+    for (size_t i = 0; i < t->policy.n_nets; i++) {
+        if (memcmp(t->policy.nets[i].net, net, PV_TURNAUTH_NET_LEN) == 0)
+            return t->policy.nets[i].bandwidth;
     }
-    return t->limits.bandwidth;
+    return t->policy.bandwidth;
 }
 
 /* Name and password are derived again here rather than handed over by the control thread: both ends
@@ -2565,33 +2562,12 @@ static int take_users(struct pv_turns *t, const struct pv_turns_config *cfg)
     return PV_OK;
 }
 
-/* The part of the configuration that may change later goes the way that its changes go. */
-static void take_policy(struct pv_turns *t, const struct pv_turns_config *cfg)
-{
-    struct pv_turns_policy policy = {.per_user = cfg->limits.per_user,
-                                     .bandwidth = cfg->limits.bandwidth,
-                                     .port_lo = cfg->port_lo,
-                                     .port_hi = cfg->port_hi,
-                                     .n_allow = cfg->n_allow,
-                                     .n_nets = cfg->n_nets,
-                                     .doors = cfg->doors,
-                                     .doors_per_net = cfg->doors_per_net};
-    memcpy(policy.relay_public, cfg->relay_public, sizeof(policy.relay_public));
-    /* memcpy() from NULL is undefined even for no bytes. */
-    if (cfg->n_allow > 0)
-        memcpy(policy.allow, cfg->allow, cfg->n_allow * sizeof(policy.allow[0]));
-    if (cfg->n_nets > 0)
-        memcpy(policy.nets, cfg->nets, cfg->n_nets * sizeof(policy.nets[0]));
-    pv_turns_set_policy(t, &policy);
-}
-
 /* Copies the configuration. The virtual prefix is a ULA (RFC 4193) made of the coordinator's key,
  * so each node can compute the relayed address of any other without asking. */
 static int take_config(struct pv_turns *t, const struct pv_turns_config *cfg)
 {
     uint8_t hash[PV_BLAKE2B_LEN];
-    if (cfg->n_allow > PV_TURNS_ALLOW_MAX || cfg->n_own > PV_TURNS_OWN_MAX ||
-        cfg->n_nets > PV_TURNS_NETS_MAX || cfg->port_hi < cfg->port_lo)
+    if (cfg->n_own > PV_TURNS_OWN_MAX || cfg->policy.port_hi < cfg->policy.port_lo)
         return PV_ERR_LIMIT;
     pv_blake2b(hash, pv_view(cfg->coordinator_pk, PV_SIGN_PK_LEN), pv_view(NULL, 0),
                pv_view(NULL, 0));
@@ -2607,8 +2583,9 @@ static int take_config(struct pv_turns *t, const struct pv_turns_config *cfg)
     memcpy(t->relay_other, cfg->relay_other, sizeof(t->relay_other));
     if (cfg->n_own > 0)
         memcpy(t->own, cfg->own, cfg->n_own * sizeof(t->own[0]));
-    t->rules = (struct pv_turnpeer_rules){.allow = t->allow, .own = t->own, .n_own = cfg->n_own};
-    take_policy(t, cfg);
+    t->rules =
+        (struct pv_turnpeer_rules){.allow = t->policy.allow, .own = t->own, .n_own = cfg->n_own};
+    pv_turns_set_policy(t, &cfg->policy);
     return take_users(t, cfg);
 }
 
@@ -2886,19 +2863,14 @@ static void add_own(struct pv_turns *t, const struct pv_addr *a)
 
 void pv_turns_set_policy(struct pv_turns *t, const struct pv_turns_policy *policy)
 {
-    t->limits.per_user = policy->per_user == 0 ? PER_USER : policy->per_user;
-    t->limits.bandwidth = policy->bandwidth;
-    t->port_lo = policy->port_lo == 0 ? PORT_LO : policy->port_lo;
-    t->port_hi = policy->port_hi == 0 ? PORT_HI : policy->port_hi;
-    memcpy(t->relay_public, policy->relay_public, sizeof(t->relay_public));
-    memcpy(t->allow, policy->allow, sizeof(t->allow));
+    t->policy = *policy;
+    t->policy.per_user = or_default(policy->per_user, PER_USER);
+    t->policy.port_lo = (uint16_t)or_default(policy->port_lo, PORT_LO);
+    t->policy.port_hi = (uint16_t)or_default(policy->port_hi, PORT_HI);
+    t->policy.doors_per_net = or_default(policy->doors_per_net, PV_TURNS_DOORS_NET);
     t->rules.n_allow = policy->n_allow;
-    add_own(t, &t->relay_public[0]);
-    add_own(t, &t->relay_public[1]);
-    memcpy(t->nets, policy->nets, sizeof(t->nets));
-    t->n_nets = policy->n_nets;
-    t->doors = policy->doors;
-    t->doors_per_net = policy->doors_per_net == 0 ? PV_TURNS_DOORS_NET : policy->doors_per_net;
+    add_own(t, &policy->relay_public[0]);
+    add_own(t, &policy->relay_public[1]);
     for (size_t i = 0; i < t->members.n_slots; i++) {
         struct member *m = t->members.slots[i].entry;
         if (m != NULL)

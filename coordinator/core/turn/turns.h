@@ -89,13 +89,11 @@ struct pv_turns_user {
 /* Zero = the default. */
 struct pv_turns_limits {
     uint32_t relays;      /* 4096 relay sockets, half of them shared evenly by the users; 508 */
-    uint32_t per_user;    /* 128 allocations and reserved ports of one static user; 486 */
     uint32_t permissions; /* 256 of one allocation of a static user; 508 */
     uint32_t channels;    /* 1024 of one allocation; 508 */
-    uint32_t bandwidth;   /* bytes a second in each direction of one user or member; 0: no limit */
 };
 
-/* The bandwidth of one network's members, in the place of that of the limits; 0: no limit. */
+/* The bandwidth of one network's members, in the place of everybody's; 0: no limit. */
 struct pv_turns_net {
     uint8_t net[PV_TURNAUTH_NET_LEN];
     uint32_t bandwidth;
@@ -103,10 +101,11 @@ struct pv_turns_net {
 
 /* The settings that an operator may change while the server runs; zero as in the limits. */
 struct pv_turns_policy {
-    uint32_t per_user, bandwidth; /* as in pv_turns_limits */
-    uint16_t port_lo, port_hi;    /* the rest as in pv_turns_config */
-    struct pv_addr relay_public[2];
-    struct pv_prefix allow[PV_TURNS_ALLOW_MAX];
+    uint32_t per_user;  /* 128 allocations and reserved ports of one static user; 486 */
+    uint32_t bandwidth; /* bytes a second in each direction of one user or member; 0: no limit */
+    uint16_t port_lo, port_hi;      /* relay ports; 0: 49152-65535 (RFC 8656 s7.2) */
+    struct pv_addr relay_public[2]; /* what clients are told, as relay_bind of pv_turns_config */
+    struct pv_prefix allow[PV_TURNS_ALLOW_MAX]; /* peers allowed against the default */
     size_t n_allow;
     struct pv_turns_net nets[PV_TURNS_NETS_MAX];
     size_t n_nets;
@@ -122,20 +121,14 @@ struct pv_turns_config {
     uint8_t door_key[PV_BLAKE2B_LEN];
     const struct pv_turns_user *users; /* copied as keys */
     size_t n_users;                    /* <= PV_TURNS_USERS_MAX */
-    uint16_t port_lo, port_hi;         /* relay ports; 0: 49152-65535 (RFC 8656 s7.2) */
-    /* Where relay sockets are bound, and what clients are told; PV_AF_NONE: the address to which
-     * the client sent, if that has the family. Ports are ignored. [0] IPv4, [1] IPv6. */
+    /* Where relay sockets are bound; PV_AF_NONE: the address to which the client sent, if that has
+     * the family. Ports are ignored. [0] IPv4, [1] IPv6. */
     struct pv_addr relay_bind[2];
-    struct pv_addr relay_public[2];
     struct pv_addr relay_other[2]; /* bound when neither relay_bind nor the client has the family */
-    const struct pv_prefix *allow; /* peers allowed against the default, copied */
-    size_t n_allow;
-    const struct pv_addr *own; /* addresses of this machine, refused as peers, copied */
+    const struct pv_addr *own;     /* addresses of this machine, refused as peers, copied */
     size_t n_own;
     struct pv_turns_limits limits;
-    const struct pv_turns_net *nets; /* copied */
-    size_t n_nets;                   /* <= PV_TURNS_NETS_MAX */
-    uint32_t doors, doors_per_net;   /* as in pv_turns_policy */
+    struct pv_turns_policy policy; /* at first */
 };
 
 struct pv_turns; /* opaque */

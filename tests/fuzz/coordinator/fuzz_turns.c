@@ -230,11 +230,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         .n_users = 1,
         .own = &own,
         .n_own = 1,
-        .port_lo = 50000,
-        .port_hi = 50007,
-        .doors = 3,
-        .doors_per_net = 2,
-        .limits = {.relays = 6, .per_user = 4, .permissions = 4, .channels = 4},
+        .limits = {.relays = 6, .permissions = 4, .channels = 4},
+        .policy =
+            {.per_user = 4, .port_lo = 50000, .port_hi = 50007, .doors = 3, .doors_per_net = 2},
     };
     struct world w = {.now = PV_S(100)};
     w.rng = (struct pv_rng){.fill = fuzz_fill_mix, .ctx = &w.random};

@@ -53,15 +53,13 @@ static int prepare_world(void **state)
     static const struct pv_turns_user users[] = {{"alice", "secret"}};
     static struct world the_world;
     struct pv_rng rng = pv_entropy();
-    struct pv_prefix allow = test_prefix("127.0.0.0/8");
     const struct pv_turns_config cfg = {
         .enabled = true,
         .coordinator_pk = COORD_PK,
         .users = users,
         .n_users = 1,
         .relay_bind = {pv_addr4(127, 0, 0, 1, 0)},
-        .allow = &allow,
-        .n_allow = 1,
+        .policy = {.allow = {test_prefix("127.0.0.0/8")}, .n_allow = 1},
     };
     int fd = -1;
     struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);

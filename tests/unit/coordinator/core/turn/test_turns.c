@@ -365,7 +365,7 @@ PV_TEST(channels_of_one_member_have_a_limit)
 
 PV_TEST(bandwidth_has_a_limit)
 {
-    struct tw *w = tw_new_with(&(struct pv_turns_config){.limits = {.bandwidth = 65536}});
+    struct tw *w = tw_new_with(&(struct pv_turns_config){.policy = {.bandwidth = 65536}});
     struct tw_client a = tw_member(w, 1);
     struct tw_client b = tw_member(w, 2);
     struct pv_addr vb = tw_virtual(2);
@@ -702,10 +702,12 @@ PV_TEST(turn_is_told_from_binding_and_junk)
 /* TW_NET has a limit of its own here, the others that of all. */
 PV_TEST(a_network_may_have_its_own_bandwidth)
 {
-    struct pv_turns_net own[2] = {{.net = {0xee}, .bandwidth = 1000}, {.bandwidth = 200000}};
-    memcpy(own[1].net, TW_NET, sizeof(own[1].net));
-    struct tw *w = tw_new_with(&(struct pv_turns_config){
-        .limits = {.bandwidth = 65536}, .nets = own, .n_nets = PV_ARRAY_LEN(own)});
+    struct pv_turns_config cfg = {
+        .policy = {.bandwidth = 65536,
+                   .nets = {{.net = {0xee}, .bandwidth = 1000}, {.bandwidth = 200000}},
+                   .n_nets = 2}};
+    memcpy(cfg.policy.nets[1].net, TW_NET, sizeof(cfg.policy.nets[1].net));
+    struct tw *w = tw_new_with(&cfg);
     struct tw_client a = tw_member(w, 1);
     struct tw_client b = tw_member(w, 2);
     struct pv_addr vb = tw_virtual(2);
@@ -734,7 +736,7 @@ static size_t count_passed(struct tw *w, struct tw_client *a)
 PV_TEST(a_policy_takes_effect_at_once)
 {
     static struct pv_turns_policy policy = {.nets = {{.bandwidth = 100000}}, .n_nets = 1};
-    struct tw *w = tw_new_with(&(struct pv_turns_config){.limits = {.bandwidth = 65536}});
+    struct tw *w = tw_new_with(&(struct pv_turns_config){.policy = {.bandwidth = 65536}});
     struct tw_client a = tw_member(w, 1), b = tw_member(w, 2);
     (void)b;
     assert_int_equal(count_passed(w, &a), 65536 / 400);
@@ -749,7 +751,7 @@ PV_TEST(a_policy_takes_effect_at_once)
 
 PV_TEST(drops_are_counted_by_their_reason)
 {
-    struct tw *w = tw_new_with(&(struct pv_turns_config){.limits = {.bandwidth = 65536}});
+    struct tw *w = tw_new_with(&(struct pv_turns_config){.policy = {.bandwidth = 65536}});
     const struct pv_relaystats *st = pv_turns_counters(w->turns);
     struct tw_client a = tw_member(w, 1);
     struct tw_client b = tw_member(w, 2);
@@ -869,7 +871,7 @@ PV_TEST(two_clients_meet_on_their_relays_and_reach_nothing_else_here)
     struct pv_addr own[2] = {pv_addr4(192, 0, 2, 1, 0), pv_addr4(203, 0, 113, 1, 0)};
     cfg.own = own;
     cfg.n_own = 2;
-    cfg.relay_public[0] = own[1]; /* behind a 1:1 NAT */
+    cfg.policy.relay_public[0] = own[1]; /* behind a 1:1 NAT */
     struct tw *w = tw_new_with(&cfg);
     struct tw_client a = alice(1), b = alice(2);
     struct pv_turns_socket sock;
@@ -913,7 +915,7 @@ PV_TEST(a_reservation_is_nobodys_relayed_address)
     struct pv_addr own = pv_addr4(203, 0, 113, 1, 0);
     cfg.own = &own;
     cfg.n_own = 1;
-    cfg.relay_public[0] = own;
+    cfg.policy.relay_public[0] = own;
     struct tw *w = tw_new_with(&cfg);
     struct tw_client a = alice(1), b = alice(2);
     struct pv_turns_socket sock;
@@ -1204,8 +1206,8 @@ PV_TEST(an_even_port_and_its_reserved_neighbour)
     static const uint8_t even = 0x00;
     static const uint8_t reserve = 0x80;
     struct pv_turns_config cfg = config();
-    cfg.port_lo = 50001;
-    cfg.port_hi = 50010;
+    cfg.policy.port_lo = 50001;
+    cfg.policy.port_hi = 50010;
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
     struct tw_client d = alice(2);
@@ -1331,14 +1333,14 @@ PV_TEST(the_public_address_of_a_nat_is_what_clients_are_told)
 {
     struct pv_turns_config cfg = config();
     cfg.relay_bind[0] = pv_addr4(10, 0, 0, 5, 0);
-    cfg.relay_public[0] = pv_addr4(203, 0, 113, 200, 0);
+    cfg.policy.relay_public[0] = pv_addr4(203, 0, 113, 200, 0);
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
     struct pv_turns_socket sock = {.sock = 0};
     assert_int_equal(allocate(w, &c, &sock), 0);
     assert_true(pv_addr_equal_ip(&sock.addr, &cfg.relay_bind[0]));
     struct pv_addr relayed = tw_relayed(w);
-    assert_true(pv_addr_equal_ip(&relayed, &cfg.relay_public[0]));
+    assert_true(pv_addr_equal_ip(&relayed, &cfg.policy.relay_public[0]));
     assert_int_equal(relayed.port, sock.addr.port);
 }
 
@@ -1347,7 +1349,8 @@ PV_TEST(the_public_address_of_a_nat_is_what_clients_are_told)
 PV_TEST(quotas_have_their_answers)
 {
     struct pv_turns_config cfg = config();
-    cfg.limits = (struct pv_turns_limits){.relays = 4, .per_user = 3, .permissions = 2};
+    cfg.limits = (struct pv_turns_limits){.relays = 4, .permissions = 2};
+    cfg.policy.per_user = 3;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket sock = {.sock = 0};
     struct tw_client c[5];
@@ -1391,7 +1394,8 @@ static int reserve_and_leave(struct tw *w, struct tw_client *c)
 PV_TEST(reserved_ports_count_and_are_limited)
 {
     struct pv_turns_config cfg = config();
-    cfg.limits = (struct pv_turns_limits){.relays = 64, .per_user = 4};
+    cfg.limits = (struct pv_turns_limits){.relays = 64};
+    cfg.policy.per_user = 4;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket sock;
     struct tw_client c[5];
@@ -1416,7 +1420,8 @@ PV_TEST(reserved_ports_count_and_are_limited)
 PV_TEST(many_clients_of_one_user_may_each_reserve_a_port)
 {
     struct pv_turns_config cfg = config();
-    cfg.limits = (struct pv_turns_limits){.relays = 256, .per_user = 128};
+    cfg.limits = (struct pv_turns_limits){.relays = 256};
+    cfg.policy.per_user = 128;
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
     for (int i = 0; i < 32; i++)
@@ -1427,7 +1432,8 @@ PV_TEST(many_clients_of_one_user_may_each_reserve_a_port)
 PV_TEST(each_user_finds_its_part_of_the_sockets)
 {
     struct pv_turns_config cfg = config();
-    cfg.limits = (struct pv_turns_limits){.relays = 16, .per_user = 100};
+    cfg.limits = (struct pv_turns_limits){.relays = 16};
+    cfg.policy.per_user = 100;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket sock;
     size_t got[2] = {0};
@@ -1451,9 +1457,10 @@ PV_TEST(ten_thousand_allocations_are_abandoned_and_nothing_stays)
         N = 10000
     };
     struct pv_turns_config cfg = config();
-    cfg.limits = (struct pv_turns_limits){.relays = 2 * N, .per_user = N};
-    cfg.port_lo = 20000;
-    cfg.port_hi = 65535;
+    cfg.limits = (struct pv_turns_limits){.relays = 2 * N};
+    cfg.policy.per_user = N;
+    cfg.policy.port_lo = 20000;
+    cfg.policy.port_hi = 65535;
     struct tw *w = tw_new_with(&cfg);
     struct tw_client served[2] = {tw_member(w, 250), tw_member(w, 251)};
     struct pv_addr to = tw_virtual(251);
@@ -1529,7 +1536,7 @@ static const uint8_t OUTSIDE[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 9};
 
 static struct pv_turns_config with_doors(uint32_t n)
 {
-    return (struct pv_turns_config){.doors = n};
+    return (struct pv_turns_config){.policy = {.doors = n}};
 }
 
 static struct tw *doors(uint32_t n)
@@ -1666,7 +1673,7 @@ PV_TEST(a_port_in_use_gives_way_to_the_next_and_in_the_end_to_an_error)
 PV_TEST(doors_are_limited_for_a_network_and_in_all)
 {
     struct pv_turns_config cfg = with_doors(3);
-    cfg.doors_per_net = 2;
+    cfg.policy.doors_per_net = 2;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket sock;
     struct tw_client a = with_door(w, 1, &sock);
@@ -1942,7 +1949,7 @@ PV_TEST(a_door_is_no_way_to_send_to_strangers)
 PV_TEST(bandwidth_holds_at_doors_too)
 {
     struct pv_turns_config cfg = with_doors(1);
-    cfg.limits.bandwidth = 100000;
+    cfg.policy.bandwidth = 100000;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket door;
     struct tw_client a = with_door(w, 1, &door);
@@ -2010,7 +2017,7 @@ PV_TEST(channels_of_one_member_leave_room_for_guests_of_others)
 PV_TEST(floods_at_many_doors_leave_one_that_is_not_flooded_its_share)
 {
     struct pv_turns_config cfg = with_doors(40);
-    cfg.doors_per_net = 40;
+    cfg.policy.doors_per_net = 40;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket evil[32], other;
     for (uint8_t i = 0; i < 32; i++)
@@ -2027,7 +2034,7 @@ PV_TEST(floods_at_many_doors_leave_one_that_is_not_flooded_its_share)
 PV_TEST(strangers_at_a_door_leave_its_member_the_bandwidth)
 {
     struct pv_turns_config cfg = with_doors(1);
-    cfg.limits.bandwidth = 65536;
+    cfg.policy.bandwidth = 65536;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket door;
     (void)with_door(w, 1, &door);
@@ -2045,7 +2052,7 @@ PV_TEST(strangers_at_a_door_leave_its_member_the_bandwidth)
 PV_TEST(doors_leave_static_users_most_of_the_sockets)
 {
     struct pv_turns_config cfg = with_doors(8);
-    cfg.doors_per_net = 8;
+    cfg.policy.doors_per_net = 8;
     cfg.limits.relays = 8;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket sock;
