@@ -53,9 +53,9 @@ struct pv_coord {
     struct pv_places members_places; /* the same, from addresses of members */
     struct pv_regulars regulars;
     struct pv_heap timers;
-    struct pv_conn *ready;                 /* by ready_next */
-    struct pv_cnet *bulk_head, *bulk_tail; /* networks with statements to send */
-    struct pv_pages pages;                 /* of them, as they are sent */
+    struct pv_conn *ready; /* by ready_next */
+    struct pv_cnet *bulk;  /* networks with statements to send, by bulk.next */
+    struct pv_pages pages; /* of them, as they are sent */
 
     struct pv_cnet *billed; /* whose request was worked on last; NULL: nobody's */
     struct pv_heap rests;   /* resting networks */
@@ -105,22 +105,7 @@ static void list_net(struct pv_coord *c, struct pv_cnet *net)
     if (net->bulk.listed)
         return;
     net->bulk.listed = true;
-    net->bulk.next = NULL;
-    if (c->bulk_tail == NULL)
-        c->bulk_head = net;
-    else
-        c->bulk_tail->bulk.next = net;
-    c->bulk_tail = net;
-}
-
-static struct pv_cnet *unlist_first(struct pv_coord *c)
-{
-    struct pv_cnet *net = c->bulk_head;
-    c->bulk_head = net->bulk.next;
-    if (c->bulk_head == NULL)
-        c->bulk_tail = NULL;
-    net->bulk.listed = false;
-    return net;
+    PV_LIST_ADD_BY(c->bulk, net, bulk.prev, bulk.next);
 }
 
 /* The log has grown: all members are told in a round. */
@@ -156,14 +141,14 @@ static void bulk_forget(struct pv_conn *s)
     s->log.listed = false;
 }
 
-/* The first member behind the one that was told last. By key and not by place, as members come and
- * go between two turns. */
-static size_t first_untold(const struct pv_cnet *net)
+/* The first connection of a member whose key is above this one. By key and not by place, as members
+ * come and go between two turns. */
+static size_t first_behind(const struct pv_cnet *net, const uint8_t key[static PV_SIGN_PK_LEN])
 {
-    size_t low = 0, high = net->bulk.round == PV_ROUND_GOES_ON ? net->n_members : 0;
+    size_t low = 0, high = net->n_members;
     while (low < high) {
         size_t mid = low + (high - low) / 2;
-        if (memcmp(net->members[mid]->node, net->bulk.told, PV_SIGN_PK_LEN) <= 0)
+        if (memcmp(net->members[mid]->node, key, PV_SIGN_PK_LEN) <= 0)
             low = mid + 1;
         else
             high = mid;
@@ -181,7 +166,8 @@ static struct pv_conn *next_told(struct pv_cnet *net)
             net->bulk.has_news = false;
             net->bulk.round = PV_ROUND_NEW;
         }
-        for (size_t i = first_untold(net); i < net->n_members; i++) {
+        size_t i = net->bulk.round == PV_ROUND_GOES_ON ? first_behind(net, net->bulk.told) : 0;
+        for (; i < net->n_members; i++) {
             struct pv_conn *s = net->members[i];
             if (!bulk_is_behind(s))
                 continue;
@@ -198,8 +184,10 @@ static struct pv_conn *next_told(struct pv_cnet *net)
  * networks with each other. */
 static struct pv_conn *bulk_next(struct pv_coord *c)
 {
-    while (c->bulk_head != NULL) {
-        struct pv_cnet *net = unlist_first(c);
+    while (c->bulk != NULL) {
+        struct pv_cnet *net = c->bulk;
+        PV_LIST_DEL_BY(c->bulk, net, bulk.prev, bulk.next);
+        net->bulk.listed = false;
         struct pv_conn *s = net->bulk.ask_is_next ? NULL : next_told(net);
         if (s == NULL && net->bulk.head != NULL) {
             s = net->bulk.head;
@@ -556,24 +544,17 @@ static void drop(struct pv_coord *c, struct pv_conn *s, const struct pv_member *
 
 static void enter_gone(struct pv_coord *c, struct pv_cnet *net)
 {
-    struct pv_cnet **at = &c->gone;
     if (net->is_going)
         return;
     net->is_going = true;
-    net->next_going = NULL;
-    while (*at != NULL)
-        at = &(*at)->next_going;
-    *at = net;
+    PV_LIST_ADD_BY(c->gone, net, prev_going, next_going);
 }
 
 static void leave_gone(struct pv_coord *c, struct pv_cnet *net)
 {
-    struct pv_cnet **at = &c->gone;
     if (!net->is_going)
         return;
-    while (*at != net)
-        at = &(*at)->next_going;
-    *at = net->next_going;
+    PV_LIST_DEL_BY(c->gone, net, prev_going, next_going);
     net->is_going = false;
 }
 
@@ -1082,20 +1063,6 @@ static void handle_subscribe(struct request *q)
     pv_answer_send(s, &m);
 }
 
-/* The first of the network's connections whose key is above `after`. */
-static size_t first_behind(const struct pv_cnet *net, const struct pv_ctl_list *list)
-{
-    size_t low = 0, high = list->has_after ? net->n_members : 0;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (memcmp(net->members[mid]->node, list->after, PV_SIGN_PK_LEN) <= 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
 /* Answers with one page of the members that are online, in ascending order; `more` says that
  * another one follows behind its last key. A connection that was replaced is none. */
 static void handle_list(struct request *q)
@@ -1103,9 +1070,10 @@ static void handle_list(struct request *q)
     struct pv_conn *s = q->s;
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
     struct pv_ctl_msg m = pv_answer_to(q->msg, PV_CTL_PRESENCE);
-    size_t n = 0;
+    const struct pv_ctl_list *list = &q->msg->u.list;
+    size_t n = 0, i = list->has_after ? first_behind(s->net, list->after) : 0;
     bool more = false;
-    for (size_t i = first_behind(s->net, &q->msg->u.list); i < s->net->n_members && !more; i++) {
+    for (; i < s->net->n_members && !more; i++) {
         const struct pv_conn *o = s->net->members[i];
         if (o->bnode == NULL)
             continue;
@@ -1450,9 +1418,8 @@ static void feed_bytes(struct pv_coord *c, struct pv_conn *s, struct pv_view dat
         stash(c, s, data, now);
 }
 
-/* Requests that the connection held back go on, as far as it may, at its network's cost. Goes on
- * with what waited, as far as it may now, at its network's cost. The held request first: it came
- * before the bytes. */
+/* Goes on with what waited, as far as it may now, at its network's cost. The held request first: it
+ * came before the bytes. */
 static void resume_conn(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     bool waited = s->held != NULL || s->in_len > 0;
@@ -2176,7 +2143,7 @@ bool pv_coord_is_urgent(const struct pv_coord *c)
 
 bool pv_coord_has_bulk(const struct pv_coord *c)
 {
-    return c->bulk_head != NULL;
+    return c->bulk != NULL;
 }
 
 size_t pv_coord_strangers(const struct pv_coord *c)

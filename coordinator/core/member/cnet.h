@@ -79,7 +79,7 @@ struct pv_cnet {
     size_t n_gone;
     size_t gone_cap;
     bool is_going; /* in the list of networks with some in gone */
-    struct pv_cnet *next_going;
+    struct pv_cnet *prev_going, *next_going;
     uint8_t (*dropped)[PV_STATEMENT_HASH_LEN]; /* rows that the store may forget; NULL: none yet */
     size_t n_dropped;
     struct pv_map invite_map;
@@ -107,7 +107,7 @@ struct pv_cnet {
     size_t members_cap;
     struct {
         struct pv_conn *head; /* connections that wait for statements, by log.next */
-        struct pv_cnet *next;
+        struct pv_cnet *prev, *next;
         bool listed;      /* in the list of networks with statements to send */
         bool ask_is_next; /* else the next one is of the round */
         bool has_news;    /* members are to be told after the present round */
