@@ -11,6 +11,7 @@
 #include "base/bucket.h"
 #include "base/bytes.h"
 #include "base/heap.h"
+#include "base/list.h"
 #include "base/vec.h"
 #include "coordinator/core/turn/stuns.h"
 #include "coordinator/core/turn/turnpeer.h"
@@ -134,22 +135,22 @@ struct shown {
 struct relay {
     uint32_t sock; /* its number, from PV_TURNS_RELAY0 on */
     enum relay_state state;
-    struct pv_addr bind;      /* with port */
-    struct pv_addr shown;     /* what the client is told; port as bind */
-    uint8_t place[PLACE_KEY]; /* open: `shown` as key of the table `by_place` */
-    struct shown *counted;    /* where `shown` is counted; NULL: nowhere */
-    struct alloc *alloc;      /* NULL: reserved, or being closed */
-    struct user *holder;      /* whose sockets it counts among; NULL: being closed, a door */
-    bool is_door;             /* of the member that has alloc */
-    bool promised;            /* it counts among the holder's reserved ports */
-    struct relay *pair;       /* EVEN-PORT with R: the other of the two, until both are open */
-    bool even;                /* its port has to be even */
-    bool reserve;             /* the odd port above is still to be opened */
-    unsigned tries;           /* ports that were taken */
-    uint8_t token[TOKEN_LEN]; /* reserved: the token that its next client has to show */
-    struct timer timer;       /* reserved: the end of that */
-    struct relay *next_op;    /* in the queue of what the owner has to do */
-    bool queued;              /* it stands in that queue */
+    struct pv_addr bind;       /* with port */
+    struct pv_addr shown;      /* what the client is told; port as bind */
+    uint8_t place[PLACE_KEY];  /* open: `shown` as key of the table `by_place` */
+    struct shown *counted;     /* where `shown` is counted; NULL: nowhere */
+    struct alloc *alloc;       /* NULL: reserved, or being closed */
+    struct user *holder;       /* whose sockets it counts among; NULL: being closed, a door */
+    bool is_door;              /* of the member that has alloc */
+    bool promised;             /* it counts among the holder's reserved ports */
+    struct relay *pair;        /* EVEN-PORT with R: the other of the two, until both are open */
+    bool even;                 /* its port has to be even */
+    bool reserve;              /* the odd port above is still to be opened */
+    unsigned tries;            /* ports that were taken */
+    uint8_t token[TOKEN_LEN];  /* reserved: the token that its next client has to show */
+    struct timer timer;        /* reserved: the end of that */
+    struct relay *prev, *next; /* in the queue of what the owner has to do */
+    bool queued;               /* it stands in that queue */
 };
 
 /* An allocation (RFC 8656 s3.2): of a member or of a static user. */
@@ -228,7 +229,7 @@ struct pv_turns {
     size_t n_relays;       /* slots in use */
     size_t next_relay;     /* the slot at which the search for a free one begins */
     struct shown shown[SHOWN_MAX];
-    struct relay *ops_head, *ops_tail; /* what the owner has to do */
+    struct relay *ops; /* what the owner has to do */
 
     uint32_t n_doors; /* opened or being opened */
     struct pv_bucket_table *door_sources;
@@ -284,12 +285,7 @@ static void enqueue(struct pv_turns *t, struct relay *r)
     if (r->queued)
         return;
     r->queued = true;
-    r->next_op = NULL;
-    if (t->ops_tail == NULL)
-        t->ops_head = r;
-    else
-        t->ops_tail->next_op = r;
-    t->ops_tail = r;
+    PV_LIST_ADD(t->ops, r);
 }
 
 /* The number is free again only now, when the owner knows that the socket is to be closed. */
@@ -304,12 +300,10 @@ static void free_relay(struct pv_turns *t, struct relay *r)
 /* Closing needs no answer, so the socket is forgotten as soon as the owner has been told. */
 int pv_turns_poll_socket(struct pv_turns *t, struct pv_turns_socket *ret_op)
 {
-    struct relay *r = t->ops_head;
+    struct relay *r = t->ops;
     if (r == NULL)
         return PV_ERR_AGAIN;
-    t->ops_head = r->next_op;
-    if (t->ops_head == NULL)
-        t->ops_tail = NULL;
+    PV_LIST_DEL(t->ops, r);
     r->queued = false;
     ret_op->sock = r->sock;
     ret_op->open = r->state != RELAY_CLOSING;
