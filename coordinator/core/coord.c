@@ -1897,7 +1897,6 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     pv_heap_init(&c->timers);
     pv_heap_init(&c->rests);
     pv_broker_init(&c->broker, NODES_MAX, rng);
-    pv_copies_init(&c->copies);
     /* One network may take half, so that the other half is for all others also in quiet times. */
     pv_places_init(&c->strangers, c->limits.guests, (c->limits.guests + 1) / 2, rng);
     pv_places_init(&c->members_places, c->limits.regulars, c->limits.regulars, rng);

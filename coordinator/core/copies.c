@@ -6,11 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void pv_copies_init(struct pv_copies *copies)
-{
-    *copies = (struct pv_copies){.waits = NULL};
-    copies->end = &copies->waits;
-}
+#include "base/list.h"
 
 static void wait_free(struct pv_copies_wait *w)
 {
@@ -21,11 +17,10 @@ static void wait_free(struct pv_copies_wait *w)
 void pv_copies_done(struct pv_copies *copies)
 {
     while (copies->waits != NULL) {
-        struct pv_copies_wait *next = copies->waits->next;
-        wait_free(copies->waits);
-        copies->waits = next;
+        struct pv_copies_wait *w = copies->waits;
+        PV_LIST_DEL(copies->waits, w);
+        wait_free(w);
     }
-    pv_copies_init(copies);
 }
 
 /* The list is short most of the time, and never longer than PV_COPIES_PENDING. */
@@ -85,8 +80,7 @@ enum pv_ctl_error pv_copies_ask(struct pv_copies *copies, const struct pv_conn *
     w->keep = keep;
     w->net = s->net;
     memcpy(w->to, copy.to, sizeof(w->to));
-    *copies->end = w;
-    copies->end = &w->next;
+    PV_LIST_ADD(copies->waits, w);
     copies->n++;
     return PV_CTL_E_NONE;
 }
@@ -107,13 +101,10 @@ int pv_copies_poll_job(struct pv_copies *copies, struct pv_storeop **ret_op)
 /* The store answers in order, so the first entry is the one most of the time. */
 struct pv_copies_wait *pv_copies_take(struct pv_copies *copies, uint64_t op)
 {
-    for (struct pv_copies_wait **at = &copies->waits; *at != NULL; at = &(*at)->next) {
-        struct pv_copies_wait *w = *at;
+    for (struct pv_copies_wait *w = copies->waits; w != NULL; w = w->next) {
         if (w->op != op)
             continue;
-        *at = w->next;
-        if (*at == NULL)
-            copies->end = at;
+        PV_LIST_DEL(copies->waits, w);
         copies->n--;
         return w;
     }

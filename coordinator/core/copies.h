@@ -22,7 +22,7 @@ enum {
 
 /* A request that waits for the store. */
 struct pv_copies_wait {
-    struct pv_copies_wait *next;
+    struct pv_copies_wait *prev, *next;
     uint64_t op;                /* number of the store operation */
     uint64_t conn;              /* connection that asked */
     uint64_t request;           /* number of its request */
@@ -32,14 +32,12 @@ struct pv_copies_wait {
     struct pv_storeop *job;     /* owned until it was polled, then NULL */
 };
 
-struct pv_copies {
+struct pv_copies {                /* zeroed at first */
     struct pv_copies_wait *waits; /* in the order of their operations */
-    struct pv_copies_wait **end;  /* where the next one goes */
     size_t n;                     /* length of waits */
     uint64_t last_op;             /* newest number, without PV_COPIES_OP */
 };
 
-void pv_copies_init(struct pv_copies *copies);
 void pv_copies_done(struct pv_copies *copies);
 
 /* Makes the store operation of msg, KEEP or COLLECT of the member s. PV_CTL_E_NONE: the store will

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/list.h"
 #include "base/vec.h"
 
 int pv_homes_init(struct pv_homes *h, bool on)
@@ -29,7 +30,7 @@ void pv_homes_done(struct pv_homes *h)
 {
     while (h->asks != NULL) {
         struct pv_homes_ask *ask = h->asks;
-        h->asks = ask->next;
+        PV_LIST_DEL(h->asks, ask);
         pv_homes_ask_free(ask);
     }
     free(h->told);
@@ -68,15 +69,12 @@ static void make_job(struct pv_homes *h, struct pv_homes_ask *ask, pv_ns now)
 static int new_ask(struct pv_homes *h, const uint8_t *network, pv_ns now,
                    struct pv_homes_ask **ret_ask)
 {
-    struct pv_homes_ask **end = &h->asks;
     struct pv_homes_ask *ask = h->n < PV_HOMES_ASKS ? calloc(1, sizeof(*ask)) : NULL;
     if (ask == NULL)
         return h->n < PV_HOMES_ASKS ? PV_ERR_NOMEM : PV_ERR_LIMIT;
     memcpy(ask->network, network, sizeof(ask->network));
     ask->until = now + PV_HOMES_GIVE_UP;
-    while (*end != NULL)
-        end = &(*end)->next;
-    *end = ask;
+    PV_LIST_ADD(h->asks, ask);
     h->n++;
     *ret_ask = ask;
     return PV_OK;
@@ -137,14 +135,12 @@ int pv_homes_poll_job(struct pv_homes *h, struct pv_storeop **ret_op)
 
 struct pv_homes_ask *pv_homes_take(struct pv_homes *h, uint64_t op)
 {
-    struct pv_homes_ask **at = &h->asks;
-    while (*at != NULL && ((*at)->op != op || (*at)->job != NULL))
-        at = &(*at)->next;
-    struct pv_homes_ask *ask = *at;
+    struct pv_homes_ask *ask = h->asks;
+    while (ask != NULL && (ask->op != op || ask->job != NULL))
+        ask = ask->next;
     if (ask == NULL)
         return NULL;
-    *at = ask->next;
-    ask->next = NULL;
+    PV_LIST_DEL(h->asks, ask);
     ask->op = 0;
     h->n--;
     return ask;
@@ -155,8 +151,7 @@ bool pv_homes_again(struct pv_homes *h, struct pv_homes_ask *ask, pv_ns now)
     if (now + PV_HOMES_AGAIN > ask->until)
         return false;
     ask->again_at = now + PV_HOMES_AGAIN;
-    ask->next = h->asks;
-    h->asks = ask;
+    PV_LIST_ADD_FIRST(h->asks, ask);
     h->n++;
     return true;
 }

@@ -35,7 +35,7 @@ enum pv_homes_why {
 
 /* One network that is asked for, or left. */
 struct pv_homes_ask {
-    struct pv_homes_ask *next;
+    struct pv_homes_ask *prev, *next;
     uint8_t network[PV_NETWORK_ID_LEN];
     bool leave;
     enum pv_homes_why why; /* LEAVE */

@@ -124,7 +124,7 @@ struct pv_cnet {
     uint64_t seen_s; /* Unix seconds when a member last came or went; 0: none has in this run */
     struct pv_cnet *next_dropped;
     bool unsettled; /* in the list of networks that are not settled yet */
-    struct pv_cnet *next_unsettled;
+    struct pv_cnet *prev_unsettled, *next_unsettled;
     bool changed; /* in the registry's list of changed networks */
     struct pv_cnet *next_changed;
     UT_hash_handle hh; /* in the registry, by id */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
 #include "crypto/ct.h"
 
 enum {
@@ -15,7 +16,7 @@ enum {
 
 /* A store operation under way, and what has to be taken in when it is done. */
 struct pv_op {
-    struct pv_op *next;
+    struct pv_op *prev, *next;
     uint64_t id;
     struct pv_storeop *job; /* until it was polled */
     struct pv_work *work;
@@ -89,9 +90,9 @@ void pv_registry_done(struct pv_registry *reg)
     struct pv_cnet *net;
     struct pv_cnet *next;
     struct pv_work *work;
-    while (reg->ops_head != NULL) {
-        struct pv_op *op = reg->ops_head;
-        reg->ops_head = op->next;
+    while (reg->ops != NULL) {
+        struct pv_op *op = reg->ops;
+        PV_LIST_DEL(reg->ops, op);
         pv_work_free(op->work);
         op_free(op);
     }
@@ -118,13 +119,13 @@ struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
     return net;
 }
 
-static void remove_unsettled(struct pv_unsettled *u, struct pv_cnet *net);
+static void remove_unsettled(struct pv_registry *reg, struct pv_cnet *net);
 
 /* Connections that are being closed, and operations under way, have it a little longer. */
 void pv_registry_drop(struct pv_registry *reg, struct pv_cnet *net)
 {
     PV_MAP_DEL(reg->nets, net);
-    remove_unsettled(&reg->unsettled, net);
+    remove_unsettled(reg, net);
     net->next_dropped = reg->dropped;
     reg->dropped = net;
 }
@@ -132,10 +133,10 @@ void pv_registry_drop(struct pv_registry *reg, struct pv_cnet *net)
 /* Is an operation or a work about it? */
 static bool is_worked_on(const struct pv_registry *reg, const struct pv_cnet *net)
 {
-    for (const struct pv_op *op = reg->ops_head; op != NULL; op = op->next)
+    for (const struct pv_op *op = reg->ops; op != NULL; op = op->next)
         if (op->net == net || op->work->net == net)
             return true;
-    for (const struct pv_work *work = reg->done_head; work != NULL; work = work->next)
+    for (const struct pv_work *work = reg->done; work != NULL; work = work->next)
         if (work->net == net)
             return true;
     return false;
@@ -169,22 +170,14 @@ static void finish_work(struct pv_registry *reg, struct pv_work *work, enum pv_c
 {
     if (error != PV_CTL_E_NONE)
         work->error = error;
-    work->next = NULL;
-    if (reg->done_tail == NULL)
-        reg->done_head = work;
-    else
-        reg->done_tail->next = work;
-    reg->done_tail = work;
+    PV_LIST_ADD(reg->done, work);
 }
 
 struct pv_work *pv_registry_poll_done(struct pv_registry *reg)
 {
-    struct pv_work *work = reg->done_head;
-    if (work == NULL)
-        return NULL;
-    reg->done_head = work->next;
-    if (reg->done_head == NULL)
-        reg->done_tail = NULL;
+    struct pv_work *work = reg->done;
+    if (work != NULL)
+        PV_LIST_DEL(reg->done, work);
     return work;
 }
 
@@ -348,11 +341,7 @@ static struct pv_op *queue_op(struct pv_registry *reg, struct pv_work *work, str
     }
     op->job->id = op->id;
     op->job->fresh = net == work->fresh;
-    if (reg->ops_tail == NULL)
-        reg->ops_head = op;
-    else
-        reg->ops_tail->next = op;
-    reg->ops_tail = op;
+    PV_LIST_ADD(reg->ops, op);
     reg->n_ops++;
     if (reg->next_job == NULL)
         reg->next_job = op;
@@ -715,16 +704,16 @@ static void take_in(struct pv_registry *reg, struct pv_op *op, int taken, uint64
 
 /* May an operation be taken in: is it answered, and every earlier one of its network too? Networks
  * do not wait for each other. */
-static struct pv_op **next_ripe(struct pv_registry *reg)
+static struct pv_op *next_ripe(const struct pv_registry *reg)
 {
-    for (struct pv_op **at = &reg->ops_head; *at != NULL; at = &(*at)->next) {
-        if (!(*at)->answered || (*at)->starved || (*at)->net->unsettled || (*at)->net->resting)
+    for (struct pv_op *op = reg->ops; op != NULL; op = op->next) {
+        if (!op->answered || op->starved || op->net->unsettled || op->net->resting)
             continue;
         bool waits = false;
-        for (struct pv_op *e = reg->ops_head; e != *at && !waits; e = e->next)
-            waits = memcmp(e->net->id, (*at)->net->id, PV_NETWORK_ID_LEN) == 0;
+        for (const struct pv_op *e = reg->ops; e != op && !waits; e = e->next)
+            waits = memcmp(e->net->id, op->net->id, PV_NETWORK_ID_LEN) == 0;
         if (!waits)
-            return at;
+            return op;
     }
     return NULL;
 }
@@ -732,8 +721,8 @@ static struct pv_op **next_ripe(struct pv_registry *reg)
 /* Takes in what is ripe; each may make others so, which waited for it. */
 static void take_ripe(struct pv_registry *reg, uint64_t wall, pv_ns now)
 {
-    for (struct pv_op **at = next_ripe(reg); at != NULL; at = next_ripe(reg)) {
-        struct pv_op *ripe = *at;
+    struct pv_op *ripe;
+    while ((ripe = next_ripe(reg)) != NULL) {
         int taken = take_rows(reg, ripe, now);
         if (taken == PV_ERR_AGAIN)
             continue;
@@ -742,31 +731,26 @@ static void take_ripe(struct pv_registry *reg, uint64_t wall, pv_ns now)
             reg->retry_at = pv_min_ns(reg->retry_at, now + PV_S(PV_REGISTRY_RETRY_S));
             continue;
         }
-        *at = ripe->next;
-        if (reg->ops_tail == ripe) {
-            reg->ops_tail = reg->ops_head;
-            while (reg->ops_tail != NULL && reg->ops_tail->next != NULL)
-                reg->ops_tail = reg->ops_tail->next;
-        }
+        PV_LIST_DEL(reg->ops, ripe);
         reg->n_ops--;
         take_in(reg, ripe, taken, pv_registry_time(ripe->net, wall));
         op_free(ripe);
     }
 }
 
-static struct pv_cnet *next_unsettled(const struct pv_unsettled *u);
+static struct pv_cnet *next_unsettled(const struct pv_registry *reg);
 
 struct pv_cnet *pv_registry_retry(struct pv_registry *reg, uint64_t wall, pv_ns now)
 {
     if (now < reg->retry_at)
         return NULL;
     reg->retry_at = PV_NEVER;
-    for (struct pv_op *op = reg->ops_head; op != NULL; op = op->next)
+    for (struct pv_op *op = reg->ops; op != NULL; op = op->next)
         op->starved = false;
-    struct pv_cnet *net = next_unsettled(&reg->unsettled);
+    struct pv_cnet *net = next_unsettled(reg);
     if (net != NULL)
         (void)!settle_some(reg, net, now);
-    if (next_unsettled(&reg->unsettled) != NULL && reg->retry_at == PV_NEVER)
+    if (next_unsettled(reg) != NULL && reg->retry_at == PV_NEVER)
         reg->retry_at = now;
     take_ripe(reg, wall, now);
     return net;
@@ -777,7 +761,7 @@ struct pv_cnet *pv_registry_handle_job(struct pv_registry *reg,
                                        const struct pv_storeop_result *result, uint64_t wall,
                                        pv_ns now)
 {
-    struct pv_op *op = reg->ops_head;
+    struct pv_op *op = reg->ops;
     uint8_t id[PV_NETWORK_ID_LEN];
     while (op != NULL && op->id != result->id)
         op = op->next;
@@ -797,45 +781,30 @@ struct pv_cnet *pv_registry_handle_job(struct pv_registry *reg,
  * small ones waiting. */
 
 /* One that is not in the list stays as it is. */
-static void remove_unsettled(struct pv_unsettled *u, struct pv_cnet *net)
+static void remove_unsettled(struct pv_registry *reg, struct pv_cnet *net)
 {
-    struct pv_cnet *before = NULL;
-    if (!net->unsettled)
-        return;
+    if (net->unsettled)
+        PV_LIST_DEL_BY(reg->unsettled, net, prev_unsettled, next_unsettled);
     net->unsettled = false;
-    for (struct pv_cnet *n = u->first; n != net; n = n->next_unsettled)
-        before = n;
-    if (before != NULL)
-        before->next_unsettled = net->next_unsettled;
-    else
-        u->first = net->next_unsettled;
-    if (u->last == net)
-        u->last = before;
 }
 
 /* Settles net, at most so many steps. Not PV_OK (PV_ERR_AGAIN, PV_ERR_NOMEM): it is in the list
  * now, and goes on in its turn. */
-static int settle_or_list(struct pv_unsettled *u, struct pv_cnet *net, size_t steps,
-                          const struct pv_log *log)
+static int settle_or_list(struct pv_registry *reg, struct pv_cnet *net, size_t steps)
 {
-    int r = pv_cnet_settle(net, steps, log);
-    remove_unsettled(u, net);
+    int r = pv_cnet_settle(net, steps, reg->log);
+    remove_unsettled(reg, net);
     if (r == PV_OK)
         return r;
     net->unsettled = true;
-    net->next_unsettled = NULL;
-    if (u->last != NULL)
-        u->last->next_unsettled = net;
-    else
-        u->first = net;
-    u->last = net;
+    PV_LIST_ADD_BY(reg->unsettled, net, prev_unsettled, next_unsettled);
     return r;
 }
 
 /* Whose turn is it? Networks that rest are passed over. NULL: nobody's. */
-static struct pv_cnet *next_unsettled(const struct pv_unsettled *u)
+static struct pv_cnet *next_unsettled(const struct pv_registry *reg)
 {
-    struct pv_cnet *net = u->first;
+    struct pv_cnet *net = reg->unsettled;
     while (net != NULL && net->resting)
         net = net->next_unsettled;
     return net;
@@ -911,7 +880,7 @@ void pv_registry_start(struct pv_registry *reg, uint64_t wall)
     for (struct pv_cnet *net = reg->nets; net != NULL; net = net->hh.next) {
         int r;
         do {
-            r = settle_or_list(&reg->unsettled, net, PV_UNSETTLED_START, reg->log);
+            r = settle_or_list(reg, net, PV_UNSETTLED_START);
             net->n_gone = 0; /* nobody is connected yet */
         } while (r == PV_ERR_NOMEM);
         if (r == PV_ERR_AGAIN)
@@ -944,7 +913,7 @@ struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg)
 /* Members that went are told of as they go, so that their end costs others no more than this. */
 static int settle_some(struct pv_registry *reg, struct pv_cnet *net, pv_ns now)
 {
-    int r = settle_or_list(&reg->unsettled, net, reg->steps, reg->log);
+    int r = settle_or_list(reg, net, reg->steps);
     bool stuck = r == PV_ERR_NOMEM && net->n_gone == 0;
     if (r == PV_OK || net->n_gone > 0)
         mark_changed(reg, net);

@@ -27,11 +27,6 @@ enum {
     PV_UNSETTLED_START = 1024 * 1024, /* ours: steps of a network before the first connection */
 };
 
-/* In the order in which they have their turns. */
-struct pv_unsettled {
-    struct pv_cnet *first, *last;
-};
-
 /* --- the registry ---------------------------------------------------------------------------- */
 
 /* A request that changes something, from the connection that got it to its answer. */
@@ -50,7 +45,7 @@ struct pv_work {
     struct pv_view registered, receipt;
 
     /* The registry's own. */
-    struct pv_work *next;
+    struct pv_work *prev, *next;
     struct pv_cnet *fresh;               /* CREATE: the network being made */
     const struct pv_cnet *trial;         /* CREATE: all of it, while its rows are made */
     size_t at;                           /* first statement that is not decided */
@@ -77,18 +72,16 @@ struct pv_registry {
     uint64_t epoch;                          /* of the receipts given in this run; 0 until start */
     uint64_t next_n;
     uint64_t next_op;
-    struct pv_op *ops_head; /* in order of their receipts */
-    struct pv_op *ops_tail;
+    struct pv_op *ops; /* in order of their receipts */
     size_t n_ops;
     pv_ns complain_at; /* earliest time of the next line about a store that fails */
     pv_ns retry_at;    /* of pv_registry_retry(); PV_NEVER: not needed */
     struct pv_op *next_job;
     struct pv_cnet *dropped; /* networks that the operator ended; others may still point to them */
-    struct pv_unsettled unsettled;
-    size_t steps;            /* of settling a network at once */
-    struct pv_cnet *changed; /* networks whose log or members changed */
-    struct pv_work *done_head;
-    struct pv_work *done_tail;
+    struct pv_cnet *unsettled; /* in the order of their turns, by next_unsettled */
+    size_t steps;              /* of settling a network at once */
+    struct pv_cnet *changed;   /* networks whose log or members changed */
+    struct pv_work *done;      /* in order */
 };
 
 /* sk, log: kept. max_nets: networks in all. */
