@@ -412,9 +412,6 @@ static int admin(struct pv_cli *cli)
     struct pv_ctlapi_request req =
         pv_ctlapi_request_of(revoke ? PV_CTLAPI_ADMIN_REVOKE : PV_CTLAPI_ADMIN_GRANT);
     req.keep_invite = keep;
-    int code = pv_cli_peer(cli, &req, cli->args.word[1]);
-    if (code != 0)
-        return code;
     return pv_cli_ask_and_tell_of(cli, &req, cli->args.word[1],
                                   revoke ? "is no admin any more, and stays a member"
                                          : "is an admin: it may invite and remove",
@@ -425,10 +422,8 @@ static int remove_peer(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_REMOVE);
     req.keep_invite = cli->args.value[0] != NULL;
-    int code = pv_cli_peer(cli, &req, cli->args.word[0]);
-    return code != 0 ? code
-                     : pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0],
-                                              "is removed and cannot come back with its key", NULL);
+    return pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0],
+                                  "is removed and cannot come back with its key", NULL);
 }
 
 /* --- admit, deny ----------------------------------------------------------------------------- */
@@ -444,11 +439,11 @@ static int admit(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req, tag_it;
     const char *tag = cli->args.value[0];
+    int code = 0;
     req = pv_ctlapi_request_of(PV_CTLAPI_ADMIT);
-    int code = pv_cli_peer(cli, &req, cli->args.word[0]);
     /* The tag goes before: at no moment is the machine a member without the rules about it. One of
      * which the coordinator has yet to hear is told before the admission, too. */
-    if (code == 0 && tag != NULL)
+    if (tag != NULL)
         code = pv_cli_tag_request(cli, PV_CTLAPI_TAG, cli->args.word[0], tag, &tag_it);
     if (code == 0 && tag != NULL)
         code = tell_tagged(cli, &tag_it);
@@ -466,11 +461,8 @@ static int deny(struct pv_cli *cli)
         return pv_cli_usage(cli, "there is deny PEER, and deny FROM TO PORTS [--before N] "
                                  "[--keep-invite]");
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_DENY);
-    int code = pv_cli_peer(cli, &req, cli->args.word[0]);
-    return code != 0
-               ? code
-               : pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0],
-                                        "is denied: with this key it stays out for good", NULL);
+    return pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0],
+                                  "is denied: with this key it stays out for good", NULL);
 }
 
 /* --- rename, address, replace ---------------------------------------------------------------- */

@@ -125,10 +125,11 @@ int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, const
     return code == 0 && late ? PV_CTLAPI_UNREACHABLE : code;
 }
 
-int pv_cli_ask_and_tell_of(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *name,
+int pv_cli_ask_and_tell_of(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *word,
                            const char *now, pv_cli_print_fn *more)
 {
     char done[PV_NAME_BUF + PV_SHOW_BUF];
-    snprintf(done, sizeof(done), "%.*s %s", PV_NAME_MAX, name, now);
-    return pv_cli_ask_and_tell(cli, req, done, more);
+    int code = pv_cli_peer(cli, req, word);
+    snprintf(done, sizeof(done), "%.*s %s", PV_NAME_MAX, word, now);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, req, done, more);
 }

@@ -19,6 +19,6 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body);
  * says whether all have stored it. */
 int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *done,
                         pv_cli_print_fn *more);
-/* The same of what was done to a member: NAME and what it is now. */
-int pv_cli_ask_and_tell_of(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *name,
+/* The same of the member that a word names, which becomes req->peer: NAME and what it is now. */
+int pv_cli_ask_and_tell_of(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *word,
                            const char *now, pv_cli_print_fn *more);
