@@ -4,35 +4,28 @@
 
 #include "ctl/chat/chatcmds.h"
 
-/* As a table; the last column is empty for rooms that this node is in. */
+/* The last column is empty for a room that this node is in. */
+static void room_row(struct pv_table *t, const json_t *room)
+{
+    char members[PV_SHOW_BUF];
+    snprintf(members, sizeof(members), "%.0f", pv_json_real(room, "members", 0));
+    pv_table_cell(t, PV_BOLD, pv_json_text(room, "room", "?"));
+    pv_table_cell(t, PV_PLAIN, members);
+    pv_table_cell(t, PV_PLAIN, pv_json_text(room, "creator", "?"));
+    pv_table_cell(t, PV_DIM,
+                  pv_json_bool(room, "left")      ? "left"
+                  : pv_json_bool(room, "invited") ? "invited"
+                                                  : "");
+}
+
 static int print_rooms(struct pv_cli *cli, const json_t *body)
 {
-    const json_t *list = json_object_get(body, "rooms"), *room;
-    struct pv_table t;
-    size_t i;
-    if (json_array_size(list) == 0) {
-        pv_cli_note(cli, "this node is in no room: room create NAME makes one");
-        return 0;
-    }
-    pv_table_begin(&t, 4);
-    pv_table_cell(&t, PV_DIM, "ROOM");
-    pv_table_cell(&t, PV_DIM, "MEMBERS");
-    pv_table_cell(&t, PV_DIM, "MADE BY");
-    pv_table_cell(&t, PV_DIM, "");
-    json_array_foreach(list, i, room)
-    {
-        char members[32];
-        snprintf(members, sizeof(members), "%lld",
-                 (long long)json_integer_value(json_object_get(room, "members")));
-        pv_table_cell(&t, PV_BOLD, pv_json_text(room, "room", "?"));
-        pv_table_cell(&t, PV_PLAIN, members);
-        pv_table_cell(&t, PV_PLAIN, pv_json_text(room, "creator", "?"));
-        pv_table_cell(&t, PV_DIM,
-                      pv_json_bool(room, "left")      ? "left"
-                      : pv_json_bool(room, "invited") ? "invited"
-                                                      : "");
-    }
-    return pv_cli_print_table(cli, &t);
+    static const char *const head[] = {"ROOM", "MEMBERS", "MADE BY", ""};
+    const json_t *list = json_object_get(body, "rooms");
+    if (json_array_size(list) > 0)
+        return pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), list, room_row);
+    pv_cli_note(cli, "this node is in no room: room create NAME makes one");
+    return 0;
 }
 
 /* Online is the daemon's word on reach, as everywhere: by presence or by a path. */
