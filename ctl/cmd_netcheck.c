@@ -45,24 +45,16 @@ static void row(struct pv_table *t, const char *name, enum pv_colour colour, con
 static bool ask_daemon(struct pv_cli *cli, char *buf, size_t cap, bool *ret_elsewhere)
 {
     json_t *body = NULL;
-    bool found = false;
-    FILE *err = cli->err;
-    FILE *null = fopen("/dev/null", "w");
-    if (null == NULL)
+    /* Without a daemon the user is asked for a server. */
+    if (pv_client_ask(cli->node.socket, cli->node.is_user, PV_CTLAPI_STATUS, PV_S(STATUS_S),
+                      &body) < 0)
         return false;
-    cli->err = null; /* without a daemon the user is asked for a server */
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);
-    pv_cli_set_timeout(cli, STATUS_S);
-    if (pv_cli_connect(cli) == 0 && pv_cli_call(cli, &req, NULL, NULL, &body) == 0) {
-        const char *a = pv_json_text(json_object_get(body, "coordinator"), "address", "");
-        found = a[0] != '\0' && strlen(a) < cap;
-        if (found)
-            memcpy(buf, a, strlen(a) + 1);
-        *ret_elsewhere = strcmp(pv_json_text(body, "udp", ""), "blocked-there") == 0;
-        json_decref(body);
-    }
-    cli->err = err;
-    fclose(null);
+    const char *a = pv_json_text(json_object_get(body, "coordinator"), "address", "");
+    bool found = a[0] != '\0' && strlen(a) < cap;
+    if (found)
+        memcpy(buf, a, strlen(a) + 1);
+    *ret_elsewhere = strcmp(pv_json_text(body, "udp", ""), "blocked-there") == 0;
+    json_decref(body);
     return found;
 }
 
