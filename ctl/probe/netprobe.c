@@ -685,11 +685,11 @@ static void receive(struct measure *m, unsigned sock, struct pv_udp_receiver *rx
     if (pv_udp_recv(rx, m->fds[sock], &in, &n) < 0)
         return;
     pv_ns now = pv_clock_now();
-    unsigned strange = 0;
-    for (size_t i = 0; i < n; i++)
-        strange += in[i].cut || pv_netcheck_handle_input(&m->nc, sock, &in[i].src,
-                                                         pv_view(in[i].ptr, in[i].len), now) < 0;
-    (void)strange; /* answers to repeated requests, or nothing of ours */
+    for (size_t i = 0; i < n; i++) {
+        if (!in[i].cut) /* answers to repeated requests are refused, and what is not ours */
+            (void)!pv_netcheck_handle_input(&m->nc, sock, &in[i].src, pv_view(in[i].ptr, in[i].len),
+                                            now);
+    }
 }
 
 /* The router is asked from a socket of its own. */
@@ -729,14 +729,13 @@ static void receive_router(struct router *r, struct pv_udp_receiver *rx)
 {
     struct pv_udp_in *in = NULL;
     size_t n = 0;
-    unsigned strange = 0;
     if (pv_udp_recv(rx, r->fd, &in, &n) < 0)
         return;
-    for (size_t i = 0; i < n; i++)
-        strange += in[i].cut ||
-                   pv_routercheck_handle_input(&r->rc, &in[i].src, pv_view(in[i].ptr, in[i].len),
-                                               pv_clock_now()) < 0;
-    (void)strange; /* other devices answer searches too */
+    for (size_t i = 0; i < n; i++) {
+        if (!in[i].cut) /* other devices answer searches too, and are refused */
+            (void)!pv_routercheck_handle_input(&r->rc, &in[i].src, pv_view(in[i].ptr, in[i].len),
+                                               pv_clock_now());
+    }
 }
 
 /* Sleeps until something is due or arrives, and hands it in. */
