@@ -510,6 +510,18 @@ PV_TEST_IN(errors_name_the_command_and_not_the_request, setup, teardown)
     assert_string_equal(t.err, "p2pvpnctl: route offer: not here\n");
 }
 
+PV_TEST_IN(netcheck_measures_with_the_coordinator_of_the_daemon, setup, teardown)
+{
+    answers("status", "{\"id\":@,\"ok\":true,\"coordinator\":{\"address\":\"no server\"}}\n");
+    assert_int_equal(RUN("netcheck"), PV_CTLAPI_USAGE);
+    assert_non_null(strstr(t.err, "\"no server\" is not a server"));
+    answers("status", "{\"id\":@,\"ok\":false,\"code\":4,\"error\":\"not joined\"}\n");
+    assert_int_equal(RUN("netcheck"), PV_CTLAPI_USAGE);
+    assert_non_null(strstr(t.err, "name a STUN server, such as your coordinator"));
+    assert_null(strstr(t.err, "not joined"));
+    assert_string_equal(t.requests, "{\"cmd\":\"status\"}\n{\"cmd\":\"status\"}\n");
+}
+
 PV_TEST_IN(something_else_behind_the_socket_is_told, setup, teardown)
 {
     answers("peers", "SSH-2.0-OpenSSH\n");
