@@ -506,23 +506,6 @@ static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_
     pv_node_raise(c->node, PV_FACT_SERVERS);
 }
 
-/* A host without IPv4 that came to a coordinator with IPv4 alone: its network translates (NAT64,
- * RFC 6146), and leads to the server that is named by an IPv4 address as it led to the coordinator,
- * by the address that its DNS made. */
-static void add_translated(struct pv_node *n)
-{
-    const struct pv_coord_info *info = &n->coord_info;
-    struct pv_addr addr = info->addr;
-    if (addr.family != PV_AF_INET6 || info->n_servers == 0 || pv_node_has_ipv4(n))
-        return;
-    for (size_t i = 0; i < info->n_servers; i++) {
-        if (info->servers[i].family == PV_AF_INET6)
-            return;
-    }
-    addr.port = info->servers[0].port;
-    add_server(n, &addr);
-}
-
 /* The list replaces the one before: a server that the coordinator does not name any more is not
  * used.
  */
@@ -541,7 +524,6 @@ static void take_servers(struct pv_coord *c, const struct pv_ctl_welcome *w)
     /* The address that works for TCP is the best guess when it names none. */
     if (w->n_stun == 0 && n->coord_info.addr.family != PV_AF_NONE)
         add_server(n, &n->coord_info.addr);
-    add_translated(n);
     pv_node_raise(c->node, PV_FACT_SERVERS);
 }
 

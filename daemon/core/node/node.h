@@ -129,7 +129,8 @@ struct pv_coord_info {
     uint8_t pin[PV_CTL_PIN_LEN];
     bool handed_over; /* the one before it gave the network away, and goes on
                          relaying for a moment */
-    struct pv_addr servers[PV_CTL_ADDRS_MAX]; /* STUN, as its welcome says */
+    struct pv_addr
+        servers[PV_CTL_ADDRS_MAX]; /* STUN, as its welcome says; a NAT64 may lead there */
     size_t n_servers;
     bool as_member; /* the connection wanted or there is a member's; else a guest's */
     /* Written by relocation: that connection is to a coordinator that is only being given this
@@ -170,6 +171,7 @@ struct pv_node_ways {
     struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
     size_t n_locals;
     struct pv_prefix nat64;            /* by which this host, without IPv4, writes to IPv4 */
+    bool asking_nat64;                 /* it is being looked for */
     bool gathering;                    /* a public address of ours is still being asked for */
     struct pv_addr stun[PV_NODE_STUN]; /* of [traversal] stun, while it answers */
     size_t n_stun;

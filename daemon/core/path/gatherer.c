@@ -68,7 +68,6 @@ struct pv_gatherer {
     struct pv_stun_server stun; /* of the configuration */
     struct stun_family by[2];   /* IPv4, IPv6 */
     bool asking;                /* a job looks it up */
-    bool asking_nat64;          /* a job looks for the prefix */
     uint64_t nat64_round;       /* of looking for it: the network of an older one may be another */
     pv_ns retry_at;             /* it is looked up again; PV_NEVER: need not be */
 };
@@ -568,7 +567,8 @@ static void take_nat64(struct pv_jobwait *wait, struct pv_job_result *result, pv
 {
     struct pv_gatherer *g = wait->self;
     struct pv_prefix prefix;
-    g->asking_nat64 = false;
+    g->node->ways.asking_nat64 = false;
+    pv_node_raise(g->node, PV_FACT_SERVERS); /* a relay may have waited for it */
     if (wait->tag != g->nat64_round) {
         look_for_nat64(g, now);
         return;
@@ -592,8 +592,8 @@ static void look_for_nat64(struct pv_gatherer *g, pv_ns now)
     g->nat64_round++;
     if (pv_node_has_ipv4(g->node))
         set_nat64(g, &nowhere, now);
-    else if (!g->asking_nat64 && g->node->host.n_links > 0)
-        g->asking_nat64 =
+    else if (!g->node->ways.asking_nat64 && g->node->host.n_links > 0)
+        g->node->ways.asking_nat64 =
             pv_jobqueue_resolve(&g->node->jobs, PV_NAT64_NAME, 0, take_nat64, g, g->nat64_round);
 }
 

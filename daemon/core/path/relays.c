@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/nat64.h"
 #include "crypto/ct.h"
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/udpwatch.h"
@@ -177,20 +178,26 @@ static void set_text(char *dst, size_t cap, const char *text)
 }
 
 /* The server that is the coordinator we talk to, else one of its family, else the first. The
- * address that the control channel uses is proven, the others are only told. */
-static const struct pv_addr *choose_server(const struct pv_coord_info *info)
+ * address that the control channel uses is proven, the others are only told. None while it is not
+ * known by which address this host, without IPv4, reaches the one with IPv4: a nonce is good for
+ * one of them. */
+static struct pv_addr choose_server(const struct pv_node *n)
 {
-    const struct pv_addr *best = info->n_servers > 0 ? &info->servers[0] : NULL;
-    if (info->addr.family == PV_AF_NONE)
-        return best;
-    for (size_t i = info->n_servers; i-- > 0;) {
-        if (info->servers[i].family == info->addr.family)
-            best = &info->servers[i];
-    }
+    const struct pv_coord_info *info = &n->coord_info;
+    struct pv_addr best = {.family = PV_AF_NONE};
+    unsigned best_rank = 0;
     for (size_t i = 0; i < info->n_servers; i++) {
-        if (pv_addr_equal_ip(&info->servers[i], &info->addr))
-            return &info->servers[i];
+        const struct pv_addr at = pv_nat64_make(&n->ways.nat64, &info->servers[i]);
+        unsigned rank = pv_addr_equal_ip(&at, &info->addr)             ? 3
+                        : info->servers[i].family == info->addr.family ? 2
+                                                                       : 1;
+        if (rank <= best_rank)
+            continue;
+        best = at;
+        best_rank = rank;
     }
+    if (best.family == PV_AF_INET && n->ways.asking_nat64)
+        best.family = PV_AF_NONE;
     return best;
 }
 
@@ -226,8 +233,8 @@ static void start_members(struct pv_relays *r, pv_ns now)
 {
     struct pv_node *n = r->node;
     struct pv_relayway *way = r->ways[MEMBERS];
-    const struct pv_addr *server = choose_server(&n->coord_info);
-    if (server == NULL || !is_up(n))
+    const struct pv_addr server = choose_server(n);
+    if (server.family == PV_AF_NONE || !is_up(n))
         return;
     /* Also without an offer: the watch needs a server to ask, not a relay. */
     pv_udpwatch_start(&r->udp, now);
@@ -235,12 +242,12 @@ static void start_members(struct pv_relays *r, pv_ns now)
         return;
     bool held = n->coord_info.handed_over && pv_relayway_can_hold(way);
     bool same_key = memcmp(r->channels_of, n->coord_info.pk, sizeof(r->channels_of)) == 0;
-    if (!held && !(same_key && pv_addr_equal(pv_relayway_server(way), server)))
+    if (!held && !(same_key && pv_addr_equal(pv_relayway_server(way), &server)))
         drop_channels(r, now);
     memcpy(r->channels_of, n->coord_info.pk, sizeof(r->channels_of));
     struct pv_relayway_config cfg = {
         .turn = r->offer, .udp = true, .to = stream_target(&n->coord_info), .held = held};
-    cfg.turn.server = *server;
+    cfg.turn.server = server;
     int status = pv_relayway_start(way, &cfg, now);
     pv_wipe(&cfg, sizeof(cfg));
     if (status != PV_OK) {

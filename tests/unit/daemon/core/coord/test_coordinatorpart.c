@@ -532,34 +532,6 @@ PV_TEST_IN(a_coordinator_on_this_machine_may_name_it, start, stop_server)
     assert_int_equal(node.node.coord_info.n_servers, 2);
 }
 
-static void be_at(const char *host)
-{
-    struct pv_link_addr *l = &node.node.host.links[0];
-    node.node.host.n_links = 1;
-    *l = (struct pv_link_addr){.up = true};
-    assert_ok(pv_addr_parse_ip(host, &l->addr.base));
-}
-
-/* Its network's NAT64 leads to servers that are named by IPv4 alone. */
-PV_TEST_IN(a_host_with_ipv6_alone_finds_servers_behind_its_nat64, start, stop_server)
-{
-    static const char *const four[] = {"192.0.2.9:3479"};
-    fake_node_start(&node);
-    be_at("2001:db8:7::1");
-    go_online("64:ff9b::c000:209", four, 1);
-    assert_true(has_server("[64:ff9b::c000:209]:3479"));
-    assert_int_equal(node.node.coord_info.n_servers, 2);
-}
-
-PV_TEST_IN(a_host_with_ipv4_asks_those_that_are_named, start, stop_server)
-{
-    static const char *const four[] = {"192.0.2.9:3479"};
-    fake_node_start(&node);
-    be_at("198.51.100.7");
-    go_online("2001:db8::9", four, 1);
-    assert_int_equal(node.node.coord_info.n_servers, 1);
-}
-
 PV_TEST_IN(without_any_server_the_coordinators_own_address_is_one, start, stop_server)
 {
     fake_node_start(&node);

@@ -189,6 +189,28 @@ PV_TEST(an_offer_waits_until_a_server_is_known)
     assert_true(pv_addr_equal(pv_relayway_server(members()), &server));
 }
 
+/* Its network's NAT64 leads to a server that is named by IPv4 alone; where it does not have one,
+ * nothing does. */
+PV_TEST(a_host_with_ipv6_alone_reaches_the_relay_by_its_nat64)
+{
+    const struct pv_addr by = test_addr("[64:ff9b::cb00:7105]:3478");
+    struct pv_job_result found = {.addrs = {test_ip("64:ff9b::c000:aa")}, .n_addrs = 1};
+    for (unsigned known = 0; known < 2; known++) {
+        x.f.node.host.links[0].addr.base = test_ip("2001:db8::20");
+        pv_part_gatherer.on_facts(x.f.node.ways.gatherer, PV_FACT_LINKS, x.f.now);
+        struct pv_job *job = fake_node_job(&x.f);
+        welcome(true);
+        assert_false(pv_relayway_is_on(members())); /* the nonce would be lost on the other */
+        fake_node_answer(&x.f, job, known ? &found : &(struct pv_job_result){.n_addrs = 0});
+        fake_peers_settle(&x);
+        pv_part_relays.on_facts(x.f.self, PV_FACT_SERVERS, x.f.now);
+        assert_true(pv_addr_equal(pv_relayway_server(members()), known ? &by : &server));
+        fake_node_raise(&x.f, PV_FACT_TEARDOWN);
+        for (struct pv_job *other; (other = fake_node_job(&x.f)) != NULL;) /* of other servers */
+            fake_node_answer(&x.f, other, &(struct pv_job_result){.n_addrs = 0});
+    }
+}
+
 PV_TEST(the_server_is_the_one_that_the_control_channel_proved)
 {
     const struct pv_addr a = pv_addr4(203, 0, 113, 9, 3478), b = server;
