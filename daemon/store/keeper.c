@@ -7,11 +7,9 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -20,6 +18,7 @@
 #include "crypto/ct.h"
 #include "daemon/store/identity.h"
 #include "proto/roster/paperkey.h"
+#include "sys/proc/child.h"
 #include "sys/proc/entropy.h"
 #include "sys/proc/procinfo.h"
 
@@ -257,24 +256,13 @@ static void serve(int fd, int daemon)
 }
 
 /* In the child. It stays until the daemon has finished with it, whatever the terminal says. */
-static void be_keeper(int fd, pid_t parent)
+static void be_keeper(int fd, pid_t parent, const void *ctx)
 {
-    enum {
-        ONLY = 3
-    };
-    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT};
-    for (size_t i = 0; i < PV_ARRAY_LEN(ignored); i++)
-        signal(ignored[i], SIG_IGN);
     int daemon = -1;
-    prctl(PR_SET_NAME, "p2pvpnd-keeper");
     /* A daemon that was taken over reads no answer, and must not hold it up beyond its own end. */
-    if ((fd == ONLY || dup2(fd, ONLY) == ONLY) && fcntl(ONLY, F_SETFL, O_NONBLOCK) == 0 &&
-        pv_crypto_init() == PV_OK) {
-        close_range(ONLY + 1, ~0u, 0);
-        if (pv_procinfo_watch_parent(parent, &daemon) == PV_OK)
-            serve(ONLY, daemon);
-    }
-    _exit(0);
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && pv_crypto_init() == PV_OK &&
+        pv_procinfo_watch_parent(parent, &daemon) == PV_OK)
+        serve(fd, daemon);
 }
 
 /* --- the daemon's side ----------------------------------------------------------------------- */
@@ -290,28 +278,15 @@ struct pv_keeper {
 
 int pv_keeper_start(struct pv_keeper **ret_keeper)
 {
-    int pair[2];
     struct pv_keeper *k = calloc(1, sizeof(*k));
     if (k == NULL)
         return PV_ERR_NOMEM;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-        free(k);
-        return -errno;
-    }
-    fflush(NULL); /* or the child would write what we have buffered once more */
-    pid_t parent = getpid();
-    k->pid = fork();
-    int r = k->pid < 0 ? -errno : PV_OK;
-    if (k->pid == 0)
-        be_keeper(pair[1], parent);
-    close(pair[1]);
+    int r = pv_child_fork("p2pvpnd-keeper", be_keeper, NULL, NULL, &k->fd, &k->pid);
     if (r < 0) {
-        close(pair[0]);
         free(k);
         return r;
     }
     pthread_mutex_init(&k->lock, NULL);
-    k->fd = pair[0];
     *ret_keeper = k;
     return PV_OK;
 }

@@ -10,18 +10,17 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "sys/helper/helper_proto.h"
 #include "sys/net/unixsock.h"
+#include "sys/proc/child.h"
 
 struct pv_helper {
     pthread_mutex_t lock; /* one request at a time */
@@ -31,96 +30,33 @@ struct pv_helper {
     pid_t pid;
 };
 
-void pv_helper_keep_fds(const int *fds, size_t n)
+/* No death signal: it sees the daemon's end by its socket, and has to clean up after it. */
+static void be_helper(int fd, pid_t parent, const void *ctx)
 {
-    unsigned from = STDERR_FILENO + 1;
-    /* The lowest that is left, again and again: there are few. */
-    for (;;) {
-        unsigned next = ~0u;
-        for (size_t i = 0; i < n; i++)
-            if (fds[i] >= 0 && (unsigned)fds[i] >= from && (unsigned)fds[i] < next)
-                next = (unsigned)fds[i];
-        if (next > from)
-            close_range(from, next == ~0u ? next : next - 1, 0);
-        if (next == ~0u)
-            return;
-        from = next + 1;
-    }
-}
-
-int pv_helper_fork(const char *name, void (*be)(int fd, pid_t parent, const void *ctx),
-                   const void *ctx, int *ret_fd, pid_t *ret_pid)
-{
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return -errno;
-    pid_t parent = getpid(), pid = fork();
-    if (pid == 0) {
-        pv_helper_keep_fds(&pair[1], 1);
-        prctl(PR_SET_NAME, name);
-        be(pair[1], parent, ctx);
-        _exit(0);
-    }
-    int r = pid < 0 ? -errno : PV_OK;
-    close(pair[1]);
-    if (r < 0) {
-        close(pair[0]);
-        return r;
-    }
-    *ret_fd = pair[0];
-    *ret_pid = pid;
-    return PV_OK;
-}
-
-/* In the child. The terminal's Ctrl-C and systemd's SIGTERM reach the helper too; it stays until
- * the daemon has finished with it. */
-static void be_helper(int fd, int alive_fd, pid_t parent, pv_helper_task *task)
-{
-    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT};
-    for (size_t i = 0; i < PV_ARRAY_LEN(ignored); i++)
-        signal(ignored[i], SIG_IGN);
-    /* No death signal: it sees the daemon's end by its socket, and has to clean up after it. */
-    prctl(PR_SET_NAME, "p2pvpnd-helper");
-    pv_helper_keep_fds((const int[]){fd, alive_fd}, 2);
-    pv_helper_serve(fd, parent, task);
-    _exit(0);
+    pv_helper_serve(fd, parent, *(pv_helper_task *const *)ctx);
 }
 
 /* The pipe whose other end only the helper holds tells its death without SIGCHLD, which libraries
  * may use. */
 int pv_helper_start(struct pv_helper **ret_helper, pv_helper_task *task)
 {
-    int pair[2] = {-1, -1}, alive[2] = {-1, -1};
+    int alive[2];
     struct pv_helper *h = calloc(1, sizeof(*h));
     if (h == NULL)
         return PV_ERR_NOMEM;
-    int r = PV_OK;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||
-        pipe2(alive, O_CLOEXEC | O_NONBLOCK) < 0)
-        r = -errno;
-    if (r >= 0) {
-        pid_t parent = getpid();
-        fflush(NULL); /* or the child would write what we have buffered once more */
-        h->pid = fork();
-        if (h->pid == 0)
-            be_helper(pair[1], alive[1], parent, task);
-        if (h->pid < 0)
-            r = -errno;
-    }
-    if (pair[1] >= 0)
-        close(pair[1]);
-    if (alive[1] >= 0)
+    int r = pipe2(alive, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : PV_OK;
+    if (r == PV_OK) {
+        r = pv_child_fork("p2pvpnd-helper", be_helper, &task, (const int[]){alive[1], -1}, &h->fd,
+                          &h->pid);
         close(alive[1]);
-    if (r < 0) {
-        if (pair[0] >= 0)
-            close(pair[0]);
-        if (alive[0] >= 0)
+        if (r < 0)
             close(alive[0]);
+    }
+    if (r < 0) {
         free(h);
         return r;
     }
     pthread_mutex_init(&h->lock, NULL);
-    h->fd = pair[0];
     h->inside = -1;
     h->alive_fd = alive[0];
     *ret_helper = h;

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "sys/helper/helper_proto.h"
 #include "sys/net/inside.h"
+#include "sys/proc/child.h"
 
 /* --- namespaces ---------------------------------------------------------------------------- */
 
@@ -129,5 +130,5 @@ static void be_giver(int daemon, pid_t parent, const void *ctx)
 
 int pv_helper_inside_giver(int *ret_fd, pid_t *ret_pid)
 {
-    return pv_helper_fork("p2pvpnd-giver", be_giver, NULL, ret_fd, ret_pid);
+    return pv_child_fork("p2pvpnd-giver", be_giver, NULL, NULL, ret_fd, ret_pid);
 }

@@ -60,16 +60,6 @@ struct pv_helper_reply {
     char error[PV_HELPER_ERROR_MAX];
 };
 
-/* Keeps these descriptors (at most 8, those below 0 mean nothing) and the standard streams, closes
- * every other one. A lock or listener that a child holds by accident would outlive the daemon. */
-void pv_helper_keep_fds(const int *fds, size_t n);
-
-/* Forks a process that does be(), as what `ps` shows by name, with its end of a socket pair and the
- * standard streams alone. *ret_fd: our end. -errno. */
-PV_MUST_CHECK int pv_helper_fork(const char *name,
-                                 void (*be)(int fd, pid_t parent, const void *ctx), const void *ctx,
-                                 int *ret_fd, pid_t *ret_pid);
-
 /* The helper's life: serves requests until the other end closes, or its parent ends: the daemon,
  * or of the second helper the first. */
 void pv_helper_serve(int fd, pid_t parent, pv_helper_task *task);

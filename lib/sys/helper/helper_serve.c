@@ -33,6 +33,7 @@
 #include "sys/net/resolved.h"
 #include "sys/net/udp.h"
 #include "sys/net/unixsock.h"
+#include "sys/proc/child.h"
 #include "sys/proc/confine.h"
 #include "sys/proc/procinfo.h"
 
@@ -553,7 +554,7 @@ static int start_notify(struct helper_server *s, const struct pv_helper_request 
         !pv_notify_command_is_valid(command))
         return fail_reply(s, -EINVAL,
                           "fix the notify command: not an absolute path with arguments");
-    int r = pv_helper_fork("p2pvpnd-notify", be_notifier, command, &fd, &pid);
+    int r = pv_child_fork("p2pvpnd-notify", be_notifier, command, NULL, &fd, &pid);
     if (r < 0)
         return fail_reply(s, r, "start the notifier: %s", strerror(-r));
     s->notify = true;
@@ -667,7 +668,7 @@ static int start_second(struct helper_server *s, const struct pv_helper_request 
     pid_t pid;
     if (s->next.pid != 0 || s->inside)
         return fail_reply(s, PV_ERR_STATE, "start a second helper: there is one");
-    int r = pv_helper_fork("p2pvpnd-inside", be_second, NULL, &fd, &pid);
+    int r = pv_child_fork("p2pvpnd-inside", be_second, NULL, NULL, &fd, &pid);
     if (r < 0)
         return fail_reply(s, r, "start a second helper: %s", strerror(-r));
     watch_next(s, pid);

@@ -6,13 +6,13 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "sys/helper/helper_proto.h"
 #include "sys/net/unixsock.h"
+#include "sys/proc/child.h"
 #include "sys/proc/confine.h"
 #include "sys/proc/entropy.h"
 #include "sys/proc/loop.h"
@@ -188,39 +188,30 @@ static void run(struct stack_server *s, int asker, pid_t parent)
     pv_loop_free(s->loop);
 }
 
-static void be_stack(struct stack_server *s, int asker, pid_t parent)
+struct ends {
+    int asker, listener;
+};
+
+static void be_stack(int daemon, pid_t parent, const void *ctx)
 {
-    prctl(PR_SET_NAME, "p2pvpnd-stack");
-    pv_helper_keep_fds((const int[]){s->fd, asker, s->listener}, 3);
-    run(s, asker, parent);
-    _exit(0);
+    const struct ends *ends = ctx;
+    run(&(struct stack_server){.fd = daemon, .listener = ends->listener}, ends->asker, parent);
 }
 
 int pv_helper_stack_start(int listener, int ret_fds[static 2], pid_t *ret_pid)
 {
-    int daemon[2], asker[2];
+    int asker[2];
     if (!pv_stack_is_built())
         return PV_ERR_UNSUPPORTED;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, daemon) < 0)
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, asker) < 0)
         return -errno;
-    int r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, asker) < 0 ? -errno : PV_OK;
-    if (r == PV_OK) {
-        struct stack_server s = {.fd = daemon[1], .listener = listener};
-        const pid_t parent = getpid(), pid = fork();
-        if (pid == 0)
-            be_stack(&s, asker[1], parent);
-        *ret_pid = pid;
-        r = pid < 0 ? -errno : PV_OK;
-        close(asker[1]);
-        if (r < 0)
-            close(asker[0]);
-    }
-    close(daemon[1]);
-    if (r < 0) {
-        close(daemon[0]);
-        return r;
-    }
-    ret_fds[0] = daemon[0];
-    ret_fds[1] = asker[0];
-    return PV_OK;
+    const struct ends ends = {.asker = asker[1], .listener = listener};
+    int r = pv_child_fork("p2pvpnd-stack", be_stack, &ends, (const int[]){asker[1], listener},
+                          &ret_fds[0], ret_pid);
+    close(asker[1]);
+    if (r < 0)
+        close(asker[0]);
+    else
+        ret_fds[1] = asker[0];
+    return r;
 }

@@ -20,6 +20,7 @@
 
 #include "sys/helper/helper_proto.h"
 #include "sys/helper/source.h"
+#include "sys/proc/child.h"
 
 enum {
     BUFFER = 65536, /* bytes under way, of each direction; what the daemon takes at a time */
@@ -206,7 +207,7 @@ _Noreturn void pv_porter_run(const struct pv_porter *porter)
     const int fds[] = {porter->client, porter->daemon, porter->life};
     uint8_t go;
     prctl(PR_SET_NAME, "p2pvpnd-porter");
-    pv_helper_keep_fds(fds, PV_ARRAY_LEN(fds));
+    pv_child_keep_fds(fds, PV_ARRAY_LEN(fds));
     /* Before this byte the client's user must not be able to end this process: the usher would be
      * the one that closes the client's socket. */
     if (recv(porter->daemon, &go, sizeof(go), 0) != (ssize_t)sizeof(go))

@@ -16,6 +16,7 @@
 
 #include "sys/helper/helper_proto.h"
 #include "sys/net/unixsock.h"
+#include "sys/proc/child.h"
 
 /* O_PATH gives no right to read, and a client could pass any path with it. */
 static struct pv_source_info look_at(int file)
@@ -98,7 +99,7 @@ static void be_reader(int out, int file, int life)
     struct pv_source_request req;
     uint8_t *buf = malloc(PV_SOURCE_CHUNK_MAX + sizeof(uint32_t));
     prctl(PR_SET_NAME, "p2pvpnd-reader");
-    pv_helper_keep_fds(fds, PV_ARRAY_LEN(fds));
+    pv_child_keep_fds(fds, PV_ARRAY_LEN(fds));
     (void)posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL);
     while (buf != NULL && recv(out, &req, sizeof(req), MSG_WAITALL) == (ssize_t)sizeof(req)) {
         const struct pv_source_info info = look_at(file);

@@ -21,6 +21,7 @@
 
 #include "sys/helper/helper_proto.h"
 #include "sys/helper/porter.h"
+#include "sys/proc/child.h"
 #include "sys/proc/procinfo.h"
 
 enum {
@@ -268,16 +269,11 @@ static size_t count_held(void)
     return lim.rlim_cur / 4 < HELD_MAX ? (size_t)(lim.rlim_cur / 4) : HELD_MAX;
 }
 
-static void be_usher(int daemon, pid_t parent)
+static void be_usher(int daemon, pid_t parent, const void *ctx)
 {
-    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT};
     static struct ushering d;
-    for (size_t i = 0; i < PV_ARRAY_LEN(ignored); i++)
-        signal(ignored[i], SIG_IGN);
     signal(SIGCHLD, SIG_IGN); /* nobody waits for porters */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_NAME, "p2pvpnd-usher");
-    pv_helper_keep_fds(&daemon, 1);
     d.daemon = daemon;
     d.listener = -1;
     d.most_held = count_held();
@@ -288,33 +284,20 @@ static void be_usher(int daemon, pid_t parent)
     if (pv_procinfo_watch_parent(parent, &d.end) == PV_OK && d.keeping != MAP_FAILED &&
         pv_helper_confine_as(PV_HELPER_ROLE_USHER, NULL) == PV_OK)
         serve_usher(&d);
-    _exit(0);
 }
 
 /* --- the daemon's side --------------------------------------------------------------------- */
 
 int pv_usher_start(struct pv_usher **ret_usher)
 {
-    int pair[2];
     struct pv_usher *d = calloc(1, sizeof(*d));
     if (d == NULL)
         return PV_ERR_NOMEM;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+    int r = pv_child_fork("p2pvpnd-usher", be_usher, NULL, NULL, &d->fd, &d->pid);
+    if (r < 0) {
         free(d);
-        return -errno;
+        return r;
     }
-    pid_t parent = getpid();
-    fflush(NULL); /* or the child would write what we have buffered once more */
-    d->pid = fork();
-    if (d->pid == 0)
-        be_usher(pair[1], parent);
-    close(pair[1]);
-    if (d->pid < 0) {
-        close(pair[0]);
-        free(d);
-        return PV_ERR_LIMIT;
-    }
-    d->fd = pair[0];
     *ret_usher = d;
     return PV_OK;
 }

@@ -8,6 +8,7 @@
  */
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,24 +24,34 @@
 static struct pv_helper_request req;
 static FILE *said;
 
-/* The helper was started before everything else: its socket is the first of its kind. */
+static struct pv_helper_request *ask_for(uint32_t kind)
+{
+    memset(&req, 0, sizeof(req));
+    req.kind = kind;
+    return &req;
+}
+
+/* The usher, whose socket is of the same kind, answers nothing. */
+static bool is_answered(int fd)
+{
+    struct pv_helper_reply reply;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return send(fd, ask_for(0), sizeof(req), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(req) &&
+           poll(&p, 1, 1000) == 1 &&
+           recv(fd, &reply, sizeof(reply), MSG_DONTWAIT) == (ssize_t)sizeof(reply);
+}
+
 static int find_helper(void)
 {
     for (int fd = 3; fd < 64; fd++) {
         int type = 0, domain = 0;
         socklen_t len = sizeof(type);
         if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET &&
-            getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX)
+            getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX &&
+            is_answered(fd))
             return fd;
     }
     return -1;
-}
-
-static struct pv_helper_request *ask_for(uint32_t kind)
-{
-    memset(&req, 0, sizeof(req));
-    req.kind = kind;
-    return &req;
 }
 
 static void tell(const char *what, bool could)
