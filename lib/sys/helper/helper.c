@@ -85,6 +85,14 @@ int pv_helper_alive_fd(const struct pv_helper *h)
 
 /* --- calls --------------------------------------------------------------------------------- */
 
+/* One request, and what comes back. */
+struct call {
+    struct pv_helper_request req;
+    int pass; /* goes along; -1: nothing */
+    struct pv_helper_reply reply;
+    int fds[PV_HELPER_MAX_FDS]; /* reply.n_fds of them */
+};
+
 static void take_fds(struct msghdr *msg, int fds[static PV_HELPER_MAX_FDS], uint32_t *ret_n)
 {
     *ret_n = 0;
@@ -97,12 +105,11 @@ static void take_fds(struct msghdr *msg, int fds[static PV_HELPER_MAX_FDS], uint
     }
 }
 
-/* pass: goes along; -1: nothing. */
-static ssize_t send_request(int fd, const struct pv_helper_request *req, int pass)
+static ssize_t send_request(int fd, const struct call *c)
 {
     size_t n = 0;
     for (;;) {
-        int r = pv_unix_write(fd, pv_view(req, sizeof(*req)), pass, &n);
+        int r = pv_unix_write(fd, pv_view(&c->req, sizeof(c->req)), c->pass, &n);
         if (r != PV_ERR_AGAIN)
             return r < 0 ? -1 : (ssize_t)n;
         struct pollfd p = {.fd = fd, .events = POLLOUT};
@@ -110,40 +117,50 @@ static ssize_t send_request(int fd, const struct pv_helper_request *req, int pas
     }
 }
 
-/* Sends the request and waits for its reply; fds[] is filled up to *ret_n_fds. There is one request
- * at a time and SEQPACKET keeps the boundaries, so a reply always belongs to the last request. */
-static int call_locked(int fd, const struct pv_helper_request *req, int pass, int *fds,
-                       struct pv_helper_reply *ret_reply)
+/* Sends the request and waits for its reply. There is one request at a time and SEQPACKET keeps the
+ * boundaries, so a reply always belongs to the last request. */
+static int call_locked(int fd, struct call *c)
 {
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(PV_HELPER_MAX_FDS * sizeof(int))];
-    struct iovec iov = {.iov_base = ret_reply, .iov_len = sizeof(*ret_reply)};
+    struct iovec iov = {.iov_base = &c->reply, .iov_len = sizeof(c->reply)};
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
                          .msg_control = control,
                          .msg_controllen = sizeof(control)};
     uint32_t n_fds = 0;
-    ssize_t n = send_request(fd, req, pass);
-    if (n == (ssize_t)sizeof(*req)) {
+    c->fds[0] = c->fds[1] = -1; /* what callers take of a reply that has none */
+    ssize_t n = send_request(fd, c);
+    if (n == (ssize_t)sizeof(c->req)) {
         do {
             n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
         } while (n < 0 && errno == EINTR);
     }
-    if (n != (ssize_t)sizeof(*ret_reply)) {
-        ret_reply->n_fds = 0;
-        snprintf(ret_reply->error, PV_HELPER_ERROR_MAX,
+    if (n != (ssize_t)sizeof(c->reply)) {
+        c->reply.n_fds = 0;
+        snprintf(c->reply.error, PV_HELPER_ERROR_MAX,
                  "ask the privileged helper: it is gone: restart p2pvpnd");
         return PV_ERR_CLOSED;
     }
-    take_fds(&msg, fds, &n_fds);
-    if (n_fds != ret_reply->n_fds) { /* out of descriptors: the kernel dropped some */
+    take_fds(&msg, c->fds, &n_fds);
+    if (n_fds != c->reply.n_fds) { /* out of descriptors: the kernel dropped some */
         for (uint32_t i = 0; i < n_fds; i++)
-            close(fds[i]);
-        ret_reply->n_fds = 0;
-        snprintf(ret_reply->error, PV_HELPER_ERROR_MAX,
+            close(c->fds[i]);
+        c->reply.n_fds = 0;
+        snprintf(c->reply.error, PV_HELPER_ERROR_MAX,
                  "take descriptors from the helper: too many open files: raise the limit");
         return PV_ERR_LIMIT;
     }
-    return ret_reply->status;
+    return c->reply.status;
+}
+
+static int call_one(struct pv_helper *h, int fd, struct call *c,
+                    char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    pthread_mutex_lock(&h->lock);
+    int r = call_locked(fd, c);
+    pthread_mutex_unlock(&h->lock);
+    memcpy(ret_error, c->reply.error, PV_HELPER_ERROR_MAX);
+    return r;
 }
 
 /* The second helper serves these where there is one. */
@@ -153,30 +170,21 @@ static bool is_of_inside(uint32_t kind)
            kind == PV_HELPER_OPEN_DNS || kind == PV_HELPER_NETPLAN || kind == PV_HELPER_ENTER;
 }
 
-static int call_one(struct pv_helper *h, int fd, const struct pv_helper_request *req, int pass,
-                    int *fds, struct pv_helper_reply *ret_reply)
+static int call_helper(struct pv_helper *h, struct call *c,
+                       char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    pthread_mutex_lock(&h->lock);
-    int r = call_locked(fd, req, pass, fds, ret_reply);
-    pthread_mutex_unlock(&h->lock);
-    return r;
+    bool inside = h->inside >= 0 && is_of_inside(c->req.kind);
+    return call_one(h, inside ? h->inside : h->fd, c, ret_error);
 }
 
-static int call_passing(struct pv_helper *h, const struct pv_helper_request *req, int pass,
-                        int *fds, uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
+/* A request that is answered by one descriptor. */
+static int call_for_fd(struct pv_helper *h, struct call *c, int *ret_fd,
+                       char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_reply reply = {0};
-    int fd = h->inside >= 0 && is_of_inside(req->kind) ? h->inside : h->fd;
-    int r = call_one(h, fd, req, pass, fds, &reply);
-    memcpy(ret_error, reply.error, PV_HELPER_ERROR_MAX);
-    *ret_n_fds = reply.n_fds;
+    int r = call_helper(h, c, ret_error);
+    if (r == PV_OK)
+        *ret_fd = c->fds[0];
     return r;
-}
-
-static int call_helper(struct pv_helper *h, const struct pv_helper_request *req, int *fds,
-                       uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
-{
-    return call_passing(h, req, -1, fds, ret_n_fds, ret_error);
 }
 
 /* The order of the descriptors is that of open_udp() on the other side: the receiving sockets, the
@@ -184,15 +192,15 @@ static int call_helper(struct pv_helper *h, const struct pv_helper_request *req,
 int pv_helper_open_udp(struct pv_helper *h, uint16_t port, unsigned n,
                        struct pv_udp_group *ret_group, char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {
-        .kind = PV_HELPER_OPEN_UDP, .udp_port = port, .udp_sockets = (uint16_t)n};
+    struct call c = {
+        .req = {.kind = PV_HELPER_OPEN_UDP, .udp_port = port, .udp_sockets = (uint16_t)n},
+        .pass = -1};
     struct pv_udp_group group = {.n = n, .has_cut = true};
-    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
-    uint32_t n_fds = 0;
-    int r = call_helper(h, &req, fds, &n_fds, ret_error);
+    const int *fds = c.fds;
+    int r = call_helper(h, &c, ret_error);
     if (r < 0)
         return r;
-    bool has_v6 = n_fds > n + 1;
+    bool has_v6 = c.reply.n_fds > n + 1;
     for (unsigned i = 0; i < n; i++) {
         group.fd4[i] = fds[i];
         group.fd6[i] = has_v6 ? fds[n + 1 + i] : -1;
@@ -206,112 +214,89 @@ int pv_helper_open_udp(struct pv_helper *h, uint16_t port, unsigned n,
 int pv_helper_iface_up(struct pv_helper *h, const struct pv_helper_iface *iface,
                        struct pv_tun *ret_tun, char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {.kind = PV_HELPER_IFACE_UP, .iface = *iface};
-    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
-    uint32_t n = 0;
-    int r = call_helper(h, &req, fds, &n, ret_error);
-    return r < 0 ? r : pv_tun_of_fds(fds, n, ret_tun);
+    struct call c = {.req = {.kind = PV_HELPER_IFACE_UP, .iface = *iface}, .pass = -1};
+    int r = call_helper(h, &c, ret_error);
+    return r < 0 ? r : pv_tun_of_fds(c.fds, c.reply.n_fds, ret_tun);
 }
 
 int pv_helper_iface_down(struct pv_helper *h, char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {.kind = PV_HELPER_IFACE_DOWN};
-    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
-    uint32_t n = 0;
-    return call_helper(h, &req, fds, &n, ret_error);
+    struct call c = {.req = {.kind = PV_HELPER_IFACE_DOWN}, .pass = -1};
+    return call_helper(h, &c, ret_error);
 }
 
 int pv_helper_notify(struct pv_helper *h, const char *command, int *ret_fd,
                      char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {.kind = PV_HELPER_NOTIFY};
-    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
-    uint32_t n = 0;
-    snprintf(req.notify, sizeof(req.notify), "%s", command);
-    int r = call_helper(h, &req, fds, &n, ret_error);
-    if (r == PV_OK)
-        *ret_fd = fds[0];
-    return r;
+    struct call c = {.req = {.kind = PV_HELPER_NOTIFY}, .pass = -1};
+    snprintf(c.req.notify, sizeof(c.req.notify), "%s", command);
+    return call_for_fd(h, &c, ret_fd, ret_error);
 }
 
 /* The arguments are bytes that only the task understands; the helper passes them on unread. */
 int pv_helper_run_task(struct pv_helper *h, struct pv_view args, int *ret_fd,
                        char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {.kind = PV_HELPER_TASK, .args_len = (uint16_t)args.len};
-    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
-    uint32_t n = 0;
-    if (args.len > sizeof(req.args)) {
+    struct call c = {.req = {.kind = PV_HELPER_TASK, .args_len = (uint16_t)args.len}, .pass = -1};
+    if (args.len > sizeof(c.req.args)) {
         snprintf(ret_error, PV_HELPER_ERROR_MAX, "start a task: its arguments are too long");
         return PV_ERR_LIMIT;
     }
-    memcpy(req.args, args.ptr, args.len);
-    int r = call_helper(h, &req, fds, &n, ret_error);
-    if (r == PV_OK)
-        *ret_fd = fds[0];
-    return r;
+    memcpy(c.req.args, args.ptr, args.len);
+    return call_for_fd(h, &c, ret_fd, ret_error);
 }
 
 int pv_helper_go_inside(struct pv_helper *h, int *ret_giver, int *ret_pid,
                         char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    const struct pv_helper_request second = {.kind = PV_HELPER_SECOND},
-                                   enter = {.kind = PV_HELPER_ENTER};
-    struct pv_helper_reply reply = {0};
-    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
-    int r = call_one(h, h->fd, &second, -1, fds, &reply);
+    struct call second = {.req = {.kind = PV_HELPER_SECOND}, .pass = -1},
+                enter = {.req = {.kind = PV_HELPER_ENTER}, .pass = -1};
+    int r = call_one(h, h->fd, &second, ret_error);
     if (r == PV_OK) {
-        h->inside = fds[0];
-        r = call_one(h, h->inside, &enter, -1, fds, &reply);
+        h->inside = second.fds[0];
+        r = call_one(h, h->inside, &enter, ret_error);
     }
-    memcpy(ret_error, reply.error, PV_HELPER_ERROR_MAX);
     if (r < 0)
         return r;
-    *ret_giver = fds[0];
-    *ret_pid = reply.pid;
+    *ret_giver = enter.fds[0];
+    *ret_pid = enter.reply.pid;
     return PV_OK;
 }
 
 int pv_helper_go_stack(struct pv_helper *h, int listener, int *ret_giver, int *ret_pid,
                        char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    const struct pv_helper_request req = {.kind = PV_HELPER_STACK};
-    struct pv_helper_reply reply = {0};
-    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
-    int r = call_one(h, h->fd, &req, listener, fds, &reply);
-    memcpy(ret_error, reply.error, PV_HELPER_ERROR_MAX);
+    struct call c = {.req = {.kind = PV_HELPER_STACK}, .pass = listener};
+    int r = call_one(h, h->fd, &c, ret_error);
     if (r < 0)
         return r;
     if (h->inside >= 0)
         close(h->inside);
-    h->inside = fds[0];
-    *ret_giver = fds[1];
-    *ret_pid = reply.pid;
+    h->inside = c.fds[0];
+    *ret_giver = c.fds[1];
+    *ret_pid = c.reply.pid;
     return PV_OK;
 }
 
 int pv_helper_fix_files(struct pv_helper *h, const char *socket, const char *names,
                         char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {.kind = PV_HELPER_FILES};
-    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
-    uint32_t n = 0;
-    if (strlen(socket) >= sizeof(req.socket) || strlen(names) >= sizeof(req.names)) {
+    struct call c = {.req = {.kind = PV_HELPER_FILES}, .pass = -1};
+    if (strlen(socket) >= sizeof(c.req.socket) || strlen(names) >= sizeof(c.req.names)) {
         snprintf(ret_error, PV_HELPER_ERROR_MAX, "--socket: the path is too long");
         return PV_ERR_LIMIT;
     }
-    snprintf(req.socket, sizeof(req.socket), "%s", socket);
-    snprintf(req.names, sizeof(req.names), "%s", names);
-    return call_helper(h, &req, fds, &n, ret_error);
+    snprintf(c.req.socket, sizeof(c.req.socket), "%s", socket);
+    snprintf(c.req.names, sizeof(c.req.names), "%s", names);
+    return call_helper(h, &c, ret_error);
 }
 
 /* Any number of bytes fits a memory file, and neither side waits for the other. */
 int pv_helper_write_names(struct pv_helper *h, struct pv_view bytes, bool recent,
                           char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {.kind = PV_HELPER_NAMES, .recent = recent};
-    int fds[PV_HELPER_MAX_FDS] = {-1, -1}, fd = -1;
-    uint32_t n = 0;
+    struct call c = {.req = {.kind = PV_HELPER_NAMES, .recent = recent}};
+    int fd = -1;
     if (bytes.len > 0) {
         fd = memfd_create("p2pvpn-names", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         if (fd < 0 || write(fd, bytes.ptr, bytes.len) != (ssize_t)bytes.len) {
@@ -321,7 +306,8 @@ int pv_helper_write_names(struct pv_helper *h, struct pv_view bytes, bool recent
             return PV_ERR_NOMEM;
         }
     }
-    int r = call_passing(h, &req, fd, fds, &n, ret_error);
+    c.pass = fd;
+    int r = call_helper(h, &c, ret_error);
     if (fd >= 0)
         close(fd);
     return r;
@@ -330,44 +316,36 @@ int pv_helper_write_names(struct pv_helper *h, struct pv_view bytes, bool recent
 int pv_helper_open_dns(struct pv_helper *h, const struct pv_addr *addr, int *ret_fd,
                        char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {.kind = PV_HELPER_OPEN_DNS, .dns = *addr};
-    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
-    uint32_t n = 0;
-    int r = call_helper(h, &req, fds, &n, ret_error);
-    if (r == PV_OK)
-        *ret_fd = fds[0];
-    return r;
+    struct call c = {.req = {.kind = PV_HELPER_OPEN_DNS, .dns = *addr}, .pass = -1};
+    return call_for_fd(h, &c, ret_fd, ret_error);
 }
 
 int pv_helper_confine(struct pv_helper *h, const struct pv_helper_fixed *fixed,
                       char ret_text[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {.kind = PV_HELPER_CONFINE, .fixed = *fixed};
-    struct pv_helper_reply reply = {0};
-    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
-    int r = call_one(h, h->fd, &req, -1, fds, &reply);
-    memcpy(ret_text, reply.error, PV_HELPER_ERROR_MAX);
+    struct call c = {.req = {.kind = PV_HELPER_CONFINE, .fixed = *fixed}, .pass = -1};
+    char of_second[PV_HELPER_ERROR_MAX];
+    int r = call_one(h, h->fd, &c, ret_text);
     if (r < 0 || h->inside < 0)
         return r;
     /* The second has the same but for capabilities, which are worth nothing outside. */
-    r = call_one(h, h->inside, &req, -1, fds, &reply);
+    r = call_one(h, h->inside, &c, of_second);
     if (r < 0)
-        memcpy(ret_text, reply.error, PV_HELPER_ERROR_MAX);
+        memcpy(ret_text, of_second, sizeof(of_second));
     return r;
 }
 
 int pv_helper_netplan(struct pv_helper *h, const struct pv_netplan *plan, int *ret_events,
                       char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {
-        .kind = PV_HELPER_NETPLAN, .events = ret_events != NULL, .plan = *plan};
-    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
-    uint32_t n = 0;
+    struct call c = {
+        .req = {.kind = PV_HELPER_NETPLAN, .events = ret_events != NULL, .plan = *plan},
+        .pass = -1};
     if (ret_events != NULL)
         *ret_events = -1;
-    int r = call_helper(h, &req, fds, &n, ret_error);
-    if (ret_events != NULL && n > 0)
-        *ret_events = fds[0];
+    int r = call_helper(h, &c, ret_error);
+    if (ret_events != NULL && c.reply.n_fds > 0)
+        *ret_events = c.fds[0];
     return r;
 }
 
