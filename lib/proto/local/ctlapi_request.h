@@ -18,24 +18,21 @@
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-/* One request. Fields not named by the command are zero; "" = not given. */
+/* One request. The rows of ctlcmd.h say which command has which fields; the others are zero.
+ * "" = not given. */
 struct pv_ctlapi_request {
     uint64_t id; /* chosen by the client, repeated in every reply; <= 2^53 */
     enum pv_ctlapi_cmd cmd;
-    char peer[PV_CTLAPI_PEER_BUF]; /* PING REMOVE SEND WHY TRACE MUTE UNMUTE; WAIT IP INBOX HISTORY
-                                      HISTORY_CLEAR: may be "" */
-    char network[PV_NAME_BUF];     /* CREATE, may be "" */
-    char name[PV_NAME_BUF];        /* CREATE JOIN: of this node, may be ""; RENAME REPLACE; tag of
-                                      TAG UNTAG */
-    char from[PV_CTLAPI_PEER_BUF]; /* RULE_ADD, CAN: whom a rule means */
+    char peer[PV_CTLAPI_PEER_BUF];
+    char network[PV_NAME_BUF];
+    char name[PV_NAME_BUF];        /* of a node, or a tag */
+    char from[PV_CTLAPI_PEER_BUF]; /* whom a rule means */
     char to[PV_CTLAPI_PEER_BUF];   /* the same */
-    char cidr[PV_ADDR_TEXT];       /* CREATE, may be ""; ROUTE_*: a prefix, or "default" */
-    char invite[PV_CTLAPI_INVITE_BUF];           /* INVITE_REVOKE */
-    char room[PV_CTLAPI_ROOM_BUF];               /* ROOM_*, LIST excepted */
-    char word[PV_CTLAPI_WORD_BUF];               /* LOG: level; WATCH: "chat", "all";
-                                                    ADDRESS_SET: address */
-    char coordinator[PV_CTLAPI_COORDINATOR_BUF]; /* COORDINATOR_REMOVE, _ADDRESS: key, address or
-                                          host; may be "" where there is one only */
+    char cidr[PV_ADDR_TEXT];       /* a prefix; of routes also "default" */
+    char invite[PV_CTLAPI_INVITE_BUF];
+    char room[PV_CTLAPI_ROOM_BUF];
+    char word[PV_CTLAPI_WORD_BUF];               /* a level, an address, or what is watched */
+    char coordinator[PV_CTLAPI_COORDINATOR_BUF]; /* key, address or host; "": the only one */
     char *secret; /* CREATE, COORDINATOR_ADD: url, JOIN, COORDINATOR_TAKE:
                      token, ROOT_*: key; owned, wiped when freed */
     char *text;   /* ROOT_IMPORT: box; SEND: owned, valid for pv_chat_text_is_valid();
