@@ -121,6 +121,11 @@ static bool has_options(const struct pv_cli *cli)
 
 static int invite_options(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
+    static const struct pv_cli_span expires = {"--expires", "give a time such as 90m, 24h or 7d", 1,
+                                               UINT64_MAX},
+                                    member_for = {"--member-for",
+                                                  "give a time from 1h to 520w, such as 90d",
+                                                  PV_CTLAPI_MIN_MEMBER_S, PV_CTLAPI_MAX_MEMBER_S};
     const char *const *value = cli->args.value;
     uint64_t n = 1;
     int code = 0;
@@ -130,13 +135,9 @@ static int invite_options(struct pv_cli *cli, struct pv_ctlapi_request *req)
     }
     /* An invite that has expired when it is made is a typing error. */
     if (code == 0 && value[INVITE_EXPIRES] != NULL)
-        code = pv_cli_duration(cli, "--expires", value[INVITE_EXPIRES],
-                               "give a time such as 90m, 24h or 7d", 1, UINT64_MAX,
-                               &req->terms.expires_s);
+        code = pv_cli_duration(cli, &expires, value[INVITE_EXPIRES], &req->terms.expires_s);
     if (code == 0 && value[INVITE_MEMBER_FOR] != NULL)
-        code = pv_cli_duration(cli, "--member-for", value[INVITE_MEMBER_FOR],
-                               "give a time from 1h to 520w, such as 90d", PV_CTLAPI_MIN_MEMBER_S,
-                               PV_CTLAPI_MAX_MEMBER_S, &req->terms.lifetime_s);
+        code = pv_cli_duration(cli, &member_for, value[INVITE_MEMBER_FOR], &req->terms.lifetime_s);
     if (code != 0)
         return code;
     req->terms.ephemeral = value[INVITE_EPHEMERAL] != NULL;

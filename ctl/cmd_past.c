@@ -72,10 +72,8 @@ static int events(struct pv_cli *cli)
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_WATCH);
     req.id = ++cli->last_id;
     memcpy(req.word, "all", sizeof("all"));
-    int code = since == NULL
-                   ? 0
-                   : pv_cli_duration(cli, "--since", since, "say how long ago, as 10m, 2h or 3d", 1,
-                                     now - 1, &ago);
+    struct pv_cli_span span = {"--since", "say how long ago, as 10m, 2h or 3d", 1, now - 1};
+    int code = since == NULL ? 0 : pv_cli_duration(cli, &span, since, &ago);
     if (code != 0)
         return code;
     if (since != NULL || cli->args.value[EVENTS_PAST] != NULL)

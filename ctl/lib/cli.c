@@ -194,14 +194,15 @@ int pv_cli_number(struct pv_cli *cli, const char *flag, const char *text, uint64
 }
 
 /* Somebody who means 90 minutes, or days, is told at once, and not by a token that is of no use. */
-int pv_cli_duration(struct pv_cli *cli, const char *flag, const char *text, const char *give,
-                    uint64_t min, uint64_t max, uint64_t *ret_seconds)
+int pv_cli_duration(struct pv_cli *cli, const struct pv_cli_span *span, const char *text,
+                    uint64_t *ret_seconds)
 {
-    if (pv_duration_parse(text, ret_seconds) < 0 || *ret_seconds < min || *ret_seconds > max)
-        return pv_cli_usage(cli, "%s \"%.40s\": %s", flag, text, give);
+    if (pv_duration_parse(text, ret_seconds) < 0 || *ret_seconds < span->min ||
+        *ret_seconds > span->max)
+        return pv_cli_usage(cli, "%s \"%.40s\": %s", span->flag, text, span->give);
     if (strspn(text, "0123456789") == strlen(text))
-        pv_cli_note(cli, "%s %s is in seconds: %sm would be minutes, %sh hours, %sd days", flag,
-                    text, text, text, text);
+        pv_cli_note(cli, "%s %s is in seconds: %sm would be minutes, %sh hours, %sd days",
+                    span->flag, text, text, text, text);
     return 0;
 }
 

@@ -101,11 +101,16 @@ PV_MUST_CHECK int pv_cli_open_gate(struct pv_cli *cli, struct pv_gate *g, const 
 /* A whole number of an option. 0 or an exit code. */
 PV_MUST_CHECK int pv_cli_number(struct pv_cli *cli, const char *flag, const char *text,
                                 uint64_t min, uint64_t max, uint64_t *ret_value);
-/* Seconds from min to max of an option such as "90m"; give says what to give. A number alone counts
- * seconds, which is noted. 0 or an exit code. */
-PV_MUST_CHECK int pv_cli_duration(struct pv_cli *cli, const char *flag, const char *text,
-                                  const char *give, uint64_t min, uint64_t max,
-                                  uint64_t *ret_seconds);
+/* A time that an option takes: seconds from min to max; give says what to give. */
+struct pv_cli_span {
+    const char *flag, *give;
+    uint64_t min, max;
+};
+
+/* Seconds of an option such as "90m". A number alone counts seconds, which is noted. 0 or an exit
+ * code. */
+PV_MUST_CHECK int pv_cli_duration(struct pv_cli *cli, const struct pv_cli_span *span,
+                                  const char *text, uint64_t *ret_seconds);
 
 /* Has -n a node on this machine that somebody made? Else an exit code, told to the user. */
 PV_MUST_CHECK int pv_cli_check_node(struct pv_cli *cli);
