@@ -75,7 +75,7 @@ start)
     mount --bind "$UNITS_BUILD" /run/built
     mount --bind "$UNITS_OUT" /run/out
     cp "$0" /run/units.sh
-    cp "${0%/*}/../../dist/setup" /run/setup
+    cp "${0%/*}/../../dist/setup" "${0%/*}/../../dist/examples"/notify-* /run/
     cp -a /etc /run/rw/etc
     # Nothing of this machine can change: what is written goes into memory.
     mount --bind /run/rw/etc /etc
@@ -313,6 +313,34 @@ check)
     as_carol systemctl --user start p2pvpnd@work.service || fail "a user has no second network"
     as_carol p2pvpnctl networks >/run/out/networks
     has /run/out/networks '^work '
+    # A message stands on the desktop of whoever owns the program, as OPERATIONS says, with no right left out in the unit.
+    install -D -m 644 -t /run/units/p2pvpnd.service.d /run/notify-as-owner.conf
+    install -o carol -m 755 /run/notify-desktop /usr/local/bin/p2pvpn-notify
+    printf '#!/bin/sh\nprintf "%%s|" "$(id -un)" "$@" | nc -NU "${DBUS_SESSION_BUS_ADDRESS#unix:path=}"\n' \
+        >/usr/local/bin/notify-send
+    chmod 755 /usr/local/bin/notify-send
+    as_carol nc -lU /run/user/1971/bus >/run/out/desktop &
+    printf '[chat]\nnotify = /usr/local/bin/p2pvpn-notify\n' >/etc/p2pvpn/p2pvpnd.conf
+    systemctl daemon-reload && systemctl restart p2pvpnd.service
+    until_true 30 as_carol p2pvpnctl ping lap -c 1
+    as_carol p2pvpnctl send lap '/me is <here>'
+    until_true 20 grep -q . /run/out/desktop
+    has /run/out/desktop '^carol|--app-name=p2pvpn|--|carol|\* is &lt;here&gt;|'
+    p2pvpnctl status >/run/out/status
+    ! grep notify /run/out/status || fail "a program of [chat] notify that runs is a problem"
+    # One that others may change does not run, and is a problem that status names with its remedy.
+    chmod 775 /usr/local/bin/p2pvpn-notify
+    as_carol p2pvpnctl send lap again
+    until_true 20 sh -c 'p2pvpnctl status | grep -q "notify.*: chmod go-w it"'
+    # What keeps p2pvpnd from starting is in the answer of up.
+    printf '[chat]\nnotify = /usr/local/bin/gone\n' >/etc/p2pvpn/p2pvpnd.conf
+    systemctl stop p2pvpnd.service
+    if p2pvpnctl up >/run/out/up 2>&1; then fail "up with a program that is not there"; fi
+    has /run/out/up 'notify = /usr/local/bin/gone: no such file: give the path'
+    printf '[interface]\nprot = 1\n' >/etc/p2pvpn/p2pvpnd.conf
+    if p2pvpnctl up >/run/out/up 2>&1; then fail "up with a mistake in the settings"; fi
+    has /run/out/up 'p2pvpnd.conf:2: unknown key prot'
+    rm /etc/p2pvpn/p2pvpnd.conf
     systemctl stop carol.service
     ! pgrep -u 1971 p2pvpn || fail "p2pvpnd is left when its user has gone"
     systemctl stop p2pvpnd.service p2pvpnd@work.service p2pvpn-coordinator.service
