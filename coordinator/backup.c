@@ -263,12 +263,14 @@ static int open_backup(const char *file, sqlite3 **ret_db, struct pv_backup *b,
     struct stat st;
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return errno == ENOENT ? fail(PV_ERR_NOT_FOUND, error, "restore", file, "no such file")
+        return errno == ENOENT ? fail(PV_ERR_NOT_FOUND, error, "restore", file,
+                                      "no such file: is the path right?")
                                : fail_errno(-errno, error, "restore", file);
     bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     close(fd);
     if (!regular)
-        return fail(PV_ERR_MALFORMED, error, "restore", file, "not a regular file");
+        return fail(PV_ERR_MALFORMED, error, "restore", file,
+                    "not a regular file: name a file of `p2pvpn-coordinator backup`");
     b->bytes = (uint64_t)st.st_size;
     if (sqlite3_open_v2(file, ret_db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
                         pv_sqlite_vfs()) != SQLITE_OK)

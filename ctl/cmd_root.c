@@ -250,7 +250,9 @@ static int read_paper(struct pv_cli *cli, const char *path, struct pv_paperkey *
     if (line != 0)
         return pv_cli_fail(
             cli, PV_CTLAPI_BAD_TOKEN,
-            "there is a slip in line %u of the root key: compare it letter by letter", line);
+            "there is a slip in line %u of the root key: compare it letter by letter, with what "
+            "`p2pvpnctl root export` printed; or that is another file",
+            line);
     return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                        "that is no root key, or a damaged one: it is what `p2pvpnctl root export` "
                        "printed");

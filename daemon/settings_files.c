@@ -18,7 +18,7 @@
 
 static const char *why_unread(int r, bool for_user, const char *give)
 {
-    return r == PV_ERR_NOT_FOUND ? "no such file"
+    return r == PV_ERR_NOT_FOUND ? "no such file: is the path right?"
            : r != -EACCES        ? pv_strstatus(r)
            : for_user            ? GIVE_USER
                                  : give;

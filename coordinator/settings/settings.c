@@ -699,7 +699,7 @@ static int load_file(struct pv_coordset *set, const char *file, bool must_exist,
         r = pv_coordset_parse(set, file, pv_view(text, len), ret_error);
     else
         snprintf(ret_error, PV_COORDSET_ERROR_MAX, "read %.200s: %s", file,
-                 r == PV_ERR_NOT_FOUND ? "no such file"
+                 r == PV_ERR_NOT_FOUND ? "no such file: is the path right?"
                  : r == PV_ERR_LIMIT   ? "not a regular file of at most 256 KiB"
                  : r == -EACCES ? "not permitted: make it readable for the coordinator's user; a "
                                   "directory that is new needs a restart"

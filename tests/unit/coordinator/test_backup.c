@@ -133,8 +133,8 @@ static void expect_refusal(const char *part, const char *file)
 PV_TEST(a_file_that_is_no_backup_is_refused)
 {
     make_backup();
-    expect_refusal("no such file", "none");
-    expect_refusal("not a regular file", "s");
+    expect_refusal("no such file: is the path right?", "none");
+    expect_refusal("not a regular file: name a file", "s");
     write_text("text", "hello\n");
     expect_refusal("not a backup of a coordinator", "text");
     old_database_make(in_dir("plain.db"), "coordinator-v1-marks");

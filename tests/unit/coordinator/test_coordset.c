@@ -170,7 +170,7 @@ PV_TEST(wrong_options_say_what_and_why)
         {"--public a.example:99999", "expected an address"},
         {"--public tls:a.example", "expected an address"},
         {"--state=", "its value is empty"},
-        {"--config /nonexistent/x", "no such file"},
+        {"--config /nonexistent/x", "no such file: is the path right?"},
         {"--config /tmp", "not a regular file"},
         {"--tls-listen=1.2.3.4", "such as 192.0.2.1:443"},
         {"--tls-listen 1.2.3.4:443 --tls-listen 1.2.3.4:443", "given twice"},

@@ -137,6 +137,8 @@ PV_TEST(a_slip_is_told_before_anybody_is_asked)
     *strstr(slip, "7G2QF") = '8';
     assert_int_equal(RUN("root", "import", file_of("paper", slip)), PV_CTLAPI_BAD_TOKEN);
     assert_one_line_error("a slip in line 3");
+    assert_int_equal(RUN("root", "import", "/etc/passwd"), PV_CTLAPI_BAD_TOKEN);
+    assert_one_line_error("or that is another file");
     slip[80] = '\0';
     assert_int_equal(RUN("root", "import", file_of("paper", slip)), PV_CTLAPI_BAD_TOKEN);
     assert_one_line_error("it has 5 lines, and here are 2");

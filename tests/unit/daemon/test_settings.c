@@ -433,7 +433,7 @@ PV_TEST(key_files_are_read_strictly)
     unlink(path);
     assert_int_equal(pv_settings_read_key(&s, path, key, error), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_settings_load(&s, path, error), PV_ERR_NOT_FOUND);
-    assert_has(error, "no such file");
+    assert_has(error, "no such file: is the path right?");
 }
 
 PV_TEST(a_file_that_the_service_may_not_read_is_named_with_what_to_type)
