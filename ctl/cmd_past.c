@@ -48,7 +48,10 @@ static int take_events(struct pv_cli *cli)
             return pv_cli_lost(cli, r);
         if (!reply.is_event) {
             int code = (int)reply.code;
-            pv_cli_complain_of(cli, PV_CTLAPI_WATCH, code, reply.error);
+            if (reply.ok) /* what asks for events is answered by them */
+                code = pv_cli_lost(cli, PV_ERR_MALFORMED);
+            else
+                pv_cli_complain_of(cli, PV_CTLAPI_WATCH, code, reply.error);
             pv_ctlapi_reply_done(&reply);
             return code;
         }

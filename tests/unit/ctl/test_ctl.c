@@ -847,6 +847,13 @@ PV_TEST_IN(why_and_trace_print_lines, setup, teardown)
                         "{\"version\":1,\"events\":[{\"t\":1.5,\"text\":\"x\"}],\"format\":1}\n");
 }
 
+PV_TEST_IN(events_end_with_an_answer_that_is_none, setup, teardown)
+{
+    answers("watch", "{'id':@,'ok':true}\n");
+    assert_int_equal(RUN("events", "--past"), PV_CTLAPI_FAILED);
+    assert_has(t.err, "does not speak p2pvpnd's language");
+}
+
 PV_TEST_IN(metrics_are_printed_as_they_come, setup, teardown)
 {
     answers("metrics", "{\"id\":@,\"ok\":true,\"version\":1,"
