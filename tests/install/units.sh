@@ -332,7 +332,7 @@ check)
     chmod 775 /usr/local/bin/p2pvpn-notify
     as_carol p2pvpnctl send lap again
     until_true 20 sh -c 'p2pvpnctl status | grep -q "notify.*: chmod go-w it"'
-    # What keeps p2pvpnd from starting is in the answer of up.
+    # The reason why a p2pvpnd does not start is in the answer of up.
     printf '[chat]\nnotify = /usr/local/bin/gone\n' >/etc/p2pvpn/p2pvpnd.conf
     systemctl stop p2pvpnd.service
     if p2pvpnctl up >/run/out/up 2>&1; then fail "up with a program that is not there"; fi
