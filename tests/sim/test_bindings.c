@@ -221,7 +221,8 @@ PV_TEST(the_first_packets_after_silence_arrive)
 
 PV_TEST(the_first_packets_after_each_of_many_silences_arrive)
 {
-    static const uint64_t ends_in_use[] = {109, 112}; /* a binding, by its age, as both talk */
+    static const uint64_t ends_in_use[] = {25, 109, 112,
+                                           121}; /* a binding, by its age, as both talk */
     bool many = true;
     sim_seeds(1, silences, &many);
     for (size_t i = 0; i < PV_ARRAY_LEN(ends_in_use); i++)

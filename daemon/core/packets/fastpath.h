@@ -157,7 +157,8 @@ struct pv_fp_live {
     _Alignas(64) _Atomic uint64_t drops[PV_FP_DROP_REASONS];
 };
 
-/* Was the path heard once, and not for PV_FP_SURE_FOR? A NAT may have forgotten it. */
+/* Was the path heard once, and not for PV_FP_SURE_FOR, or, as talk begins after a rest, not in the
+ * second before? A NAT may have forgotten it. */
 bool pv_fp_live_is_silent(const struct pv_fp_live *live, pv_ns now);
 /* Control: the path in use was shown to live then. An earlier time than before changes nothing. */
 void pv_fp_live_set_alive(struct pv_fp_live *live, pv_ns at);

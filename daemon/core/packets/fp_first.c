@@ -16,20 +16,31 @@ enum {
 /* Ours: for so long packets count as the first ones after a rest, if nothing is heard. */
 #define WAKING PV_S(1)
 
+/* Ours: a packet within that time after one that came is an answer to it. */
+#define JUST PV_S(1)
+
 /* Ours: between the repetitions of a datagram. Most lie where both ends have been told through the
  * coordinator and have shown a relay that lost them where they are, and where TCP still waits: it
  * repeats itself 200 ms after a round trip (RFC 6298 in Linux). */
 static const pv_ns waits[] = {PV_MS(100), PV_MS(60),  PV_MS(60), PV_MS(80),
                               PV_MS(100), PV_MS(200), PV_MS(300)};
 
+/* Does a packet or an answer of then show that the path lives now? For a peer that begins to talk
+ * only when it was just before: a NAT that ends bindings at some age may have ended one since. */
+static bool shows_life(pv_ns at, pv_ns woken, pv_ns now)
+{
+    return now < at + PV_FP_SURE_FOR && (now >= woken + WAKING || at + JUST > woken);
+}
+
 bool pv_fp_live_is_silent(const struct pv_fp_live *live, pv_ns now)
 {
-    /* This one first: it lies where tx writes anyway, and control renews it in use. */
+    /* These first: they lie where tx writes anyway, and control renews alive_at in use. */
     pv_ns alive = atomic_load_explicit(&live->alive_at, memory_order_relaxed);
-    if (now < alive + PV_FP_SURE_FOR)
+    pv_ns woken = atomic_load_explicit(&live->woken_at, memory_order_relaxed);
+    if (shows_life(alive, woken, now))
         return false;
     pv_ns heard = atomic_load_explicit(&live->last_rx_selected, memory_order_relaxed);
-    return (alive | heard) != 0 && now >= heard + PV_FP_SURE_FOR;
+    return (alive | heard) != 0 && !shows_life(heard, woken, now);
 }
 
 void pv_fp_live_set_alive(struct pv_fp_live *live, pv_ns at)

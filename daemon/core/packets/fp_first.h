@@ -3,8 +3,9 @@
  * fp_first.h - the first packets after silence (adr/0077): a path that was not heard for
  * PV_FP_SURE_FOR may be forgotten by a NAT on it. Until an answer shows that it lives, datagrams go
  * by the relay as well, and the first few are repeated as they are, by the ways there are by then.
- * The receiver's replay window drops what comes twice. A path that rested and whose checks are
- * answered lives, most likely: the first few are sent again only when another one takes over.
+ * The receiver's replay window drops what comes twice. A path that rested, and was heard in the
+ * second before talk begins again, lives, most likely: the first few are sent again only when
+ * another one takes over.
  * Internal to the fast path; tx.
  */
 #pragma once

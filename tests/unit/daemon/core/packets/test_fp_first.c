@@ -159,12 +159,29 @@ PV_TEST(one_that_was_repeated_goes_once_more_when_the_path_is_heard)
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
 }
 
-/* Its checks are answered, and no data was sent for a while. */
-static void rest(void)
+/* A check was answered so long ago, and no data was sent for a while. */
+static void rest_since(pv_ns answer)
 {
     send_one(100);
     w->now += PV_FP_SURE_FOR;
-    pv_fp_live_set_alive(live, w->now - PV_S(1));
+    pv_fp_live_set_alive(live, w->now - answer);
+}
+
+static void rest(void)
+{
+    rest_since(PV_MS(900));
+}
+
+/* A NAT that ends bindings at some age may have ended one since the answer. */
+PV_TEST(after_a_rest_it_goes_both_ways_unless_a_check_was_just_answered)
+{
+    rest_since(PV_S(1));
+    struct pv_fp_results r = send_one(1);
+    assert_int_equal(r.n_sends, 2);
+    assert_int_equal(r.sends[1].to->kind, PV_CARRIER_CHANNEL);
+    assert_int_equal(send_one(2).n_sends, 2);
+    pv_fp_live_set_alive(live, ++w->now);
+    assert_int_equal(send_one(3).n_sends, 1);
 }
 
 PV_TEST(after_a_rest_it_goes_again_only_by_a_path_that_takes_over)
