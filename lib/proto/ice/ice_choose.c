@@ -166,11 +166,13 @@ static bool has_just_woken(const struct pv_ice_agent *a)
 }
 
 /* Uses the pair that the peer fell back to. It receives nothing on ours: where that was not heard
- * lately it has lapsed, and only an answer from now on counts for it. */
+ * lately, or talk begins after a rest, it has lapsed, and only an answer from now on counts for it:
+ * else it would be nominated again at once, before one that is proven. */
 static void follow(struct pv_ice_agent *a, int index)
 {
     int left = a->selected;
-    bool lapsed = left != index && pv_ice_is_valid(a, left) && !was_heard(a, left);
+    bool lapsed = left != index && pv_ice_is_valid(a, left) &&
+                  (!was_heard(a, left) || has_just_woken(a));
     fall_back(a, index);
     if (!lapsed)
         return;
@@ -190,14 +192,34 @@ static void leave_retiring(struct pv_ice_agent *a, int best)
     fall_back(a, best);
 }
 
-/* A nomination is waited for, but that of a relay no longer than a dead path is: it may be dead at
- * the other end, where a direct pair is proven. */
-static bool may_supersede(const struct pv_ice_agent *a, int best)
+/* The best valid pair other than the selected one that answered after `since`: an answer from
+ * before the outage proves nothing about the time after it. */
+static int best_proven_since(const struct pv_ice_agent *a, pv_ns since)
+{
+    int best = PV_ICE_NONE;
+
+    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
+        const struct pv_ice_pair *p = &a->pairs[i];
+        if (!p->used || i == a->selected || p->state != PV_ICE_PAIR_VALID || p->last_answer < since)
+            continue;
+        if (best == PV_ICE_NONE || pv_ice_pair_is_better(a, p, &a->pairs[best]))
+            best = i;
+    }
+    return best;
+}
+
+/* What takes the place of a nomination that waits for longer than a dead path does, PV_ICE_NONE for
+ * nothing: a pair that has answered since, for the nominated one may have been proven before a NAT
+ * forgot it; or, where that is the relay, which may be dead at the other end, a direct pair. */
+static int successor(const struct pv_ice_agent *a, int best)
 {
     const struct pv_ice_pair *p = &a->pairs[a->nominating];
-    return !a->cfg.foreign && p->cur.sends > 0 &&
-           a->now >= p->cur.sent[0] + pv_ice_max_ns(PV_ICE_DEAD_MIN, 2 * p->srtt) &&
-           pv_ice_pair_is_relayed(a, p) && !pv_ice_pair_is_relayed(a, &a->pairs[best]);
+    if (a->cfg.foreign || p->cur.sends == 0 ||
+        a->now < p->cur.sent[0] + pv_ice_max_ns(PV_ICE_DEAD_MIN, 2 * p->srtt))
+        return PV_ICE_NONE;
+    if (pv_ice_pair_is_relayed(a, p) && !pv_ice_pair_is_relayed(a, &a->pairs[best]))
+        return best;
+    return best_proven_since(a, p->cur.sent[0]);
 }
 
 /* The controlling side looks for something to nominate. For foreign agents there is one nomination
@@ -208,8 +230,11 @@ void pv_ice_choose_consider(struct pv_ice_agent *a)
 
     if (best != PV_ICE_NONE)
         leave_retiring(a, best);
-    if (!a->cfg.controlling || best == PV_ICE_NONE || a->suspect ||
-        (a->nominating != PV_ICE_NONE && !may_supersede(a, best)))
+    if (!a->cfg.controlling || best == PV_ICE_NONE || a->suspect)
+        return;
+    if (a->nominating != PV_ICE_NONE)
+        best = successor(a, best);
+    if (best == PV_ICE_NONE)
         return;
     if (a->cfg.foreign) {
         bool may_improve = has_open_checks(a) && a->now < a->last_switch + PV_ICE_NOMINATE_BY;
@@ -277,22 +302,6 @@ void pv_ice_choose_retry_all(struct pv_ice_agent *a)
             p->state = PV_ICE_PAIR_WAITING;
     }
     a->next_ta = a->now;
-}
-
-/* The best valid pair other than the selected one that answered after `since`: an answer from
- * before the outage proves nothing about the time after it. */
-static int best_proven_since(const struct pv_ice_agent *a, pv_ns since)
-{
-    int best = PV_ICE_NONE;
-
-    for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
-        const struct pv_ice_pair *p = &a->pairs[i];
-        if (!p->used || i == a->selected || p->state != PV_ICE_PAIR_VALID || p->last_answer < since)
-            continue;
-        if (best == PV_ICE_NONE || pv_ice_pair_is_better(a, p, &a->pairs[best]))
-            best = i;
-    }
-    return best;
 }
 
 /* No other pair has proven itself lately: all are checked at once, and the first that answers takes

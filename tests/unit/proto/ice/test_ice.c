@@ -517,6 +517,55 @@ PV_TEST(a_pair_given_up_by_the_peer_as_talk_begins_is_not_held_down)
     }
 }
 
+/* NATs have forgotten it since its last answer, which came a moment ago. */
+PV_TEST(a_pair_given_up_by_the_peer_as_talk_begins_has_to_answer_anew)
+{
+    struct lone l;
+    struct pv_ice_path path;
+    struct pv_addr mapped = pv_addr4(203, 0, 113, 1, 7000), other = pv_addr4(203, 0, 113, 2, 2001);
+    struct pv_ice_cand cands[2] = {
+        {.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 2, 2000), .priority = 200},
+        {.type = PV_ICE_RELAY, .addr = pv_addr4(198, 51, 100, 1, 5000), .priority = 100},
+    };
+    lone_begin(&l, true, false, false);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now));
+    assert_int_equal(play(&l, PV_MS(500), &cands[0].addr, PV_MS(5), mapped), 1);
+    (void)play(&l, PV_S(1), &cands[1].addr, PV_MS(5), mapped);
+    pv_ice_note_traffic(l.agent, l.now, l.now, l.now);
+    (void)play(&l, PV_S(8), &cands[0].addr, PV_MS(5), mapped);
+
+    struct req q = good_request(&l);
+    q.nomination = 1;
+    assert_ok(send_request(&l, &q, &cands[1].addr));
+    assert_int_equal(play(&l, PV_MS(100), &cands[1].addr, PV_MS(5), mapped), 2);
+    q.nomination = 0;
+    assert_ok(send_request(&l, &q, &other));
+    assert_int_equal(play(&l, PV_MS(100), &other, PV_MS(5), mapped), 3);
+    assert_ok(pv_ice_selected(l.agent, &path));
+    assert_true(pv_addr_equal(&path.remote, &other));
+}
+
+PV_TEST(a_pair_whose_nomination_nobody_confirms_gives_way_to_one_that_answers)
+{
+    struct lone l;
+    struct pv_ice_path path;
+    struct pv_addr mapped = pv_addr4(203, 0, 113, 1, 7000);
+    struct pv_ice_cand cands[2] = {
+        {.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 2, 2000), .priority = 200},
+        {.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 2, 2001), .priority = 100},
+    };
+    lone_begin(&l, true, false, false);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 1, l.now));
+    (void)play(&l, PV_MS(3), &cands[0].addr, PV_MS(2), mapped);
+    assert_int_equal(play(&l, PV_MS(5), &cands[0].addr, PV_NEVER, mapped), 1);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now));
+    assert_int_equal(play(&l, PV_MS(150), &cands[1].addr, PV_MS(5), mapped), 0); /* not at once */
+    assert_int_equal(play(&l, PV_MS(700), &cands[1].addr, PV_MS(5), mapped), 2);
+    assert_ok(pv_ice_selected(l.agent, &path));
+    assert_true(pv_addr_equal(&path.remote, &cands[1].addr));
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+}
+
 PV_TEST(a_relay_whose_nomination_nobody_confirms_gives_way_to_a_direct_pair)
 {
     struct lone l;
