@@ -229,6 +229,30 @@ PV_TEST(the_first_packets_after_each_of_many_silences_arrive)
         assert_true(sim_run(ends_in_use[i], silences, &many));
 }
 
+/* Both NATs forget every UDP binding up to a second before the first ping of an idle pair, whose
+ * last check may have been answered a moment before: neither the path nor the way in from the relay
+ * is there. */
+PV_SIM(the_first_ping_after_both_nats_forgot_is_answered, 4)
+{
+    static const char *const kinds[] = {"port-restricted", "address-restricted"};
+    static const unsigned most_s[] = {60, 170, 400, 900};
+    struct pair p = {.ipv6 = false};
+    const char *const profiles[2] = {kinds[seed % 2], kinds[seed / 2 % 2]};
+    sim_must(met_between(&p, seed, profiles, "direct"), "not met");
+    struct pv_natrng *rng = sim_net_rng(sim.net);
+    for (int i = 0; i < 4; i++) {
+        unsigned silence = 10 + pv_natrng_below(rng, most_s[i]);
+        sim_world_run(PV_S(silence));
+        pv_nat_flush(sim_net_nat(sim.net, p.za));
+        pv_nat_flush(sim_net_nat(sim.net, p.zb));
+        sim_world_run(PV_MS(pv_natrng_below(rng, 1000)));
+        bool by_a = pv_natrng_below(rng, 2) == 0;
+        sim_case("%s and %s, %u s", profiles[0], profiles[1], silence);
+        const char *why = speak(&p, by_a ? p.a : p.b, by_a ? p.b : p.a, true);
+        sim_must(why == NULL, why);
+    }
+}
+
 /* --- bindings that end whatever passes -------------------------------------------------------- */
 
 /* Both NATs end every binding after a minute. Once that is known another socket is there before:

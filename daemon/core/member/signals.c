@@ -326,9 +326,10 @@ static void send_desc(struct signals *s, struct pv_peer *p, const struct pv_desc
     sig->sealed = pv_sealkeys_to(n, p) != NULL;
     const struct pv_descx *x = pv_peer_descx(p);
     bool online = n->online && pv_peer_presence(p) != PV_PRESENCE_OFFLINE;
-    /* A silent path may be forgotten by a NAT: what is said then is mostly about that. */
+    /* A NAT may have forgotten a path that rested, also since a check on it was answered: what is
+     * said then is mostly about that. */
     bool inband = pv_peer_can_talk(p, now) && pv_peer_path_state(p) != PV_PATH_STATE_SUSPECT &&
-                  !(online && pv_peer_is_silent(p, now));
+                  !(online && pv_peer_rests(p, now));
     /* In-band may go into a path that just died: from the second repetition on both ways. */
     if (inband)
         send_inband(s, p, sig);

@@ -327,15 +327,15 @@ static bool can_signal(const struct pv_peer *p)
            p->node->common->n_in_sync > (p->notes.in_sync ? 1U : 0U);
 }
 
-/* How the session's messages can travel now. A suspect or silent path may swallow a handshake; the
- * coordinator does not. */
+/* How the session's messages can travel now. A suspect path, or one that rested, may swallow a
+ * handshake, also where a check was answered a moment ago; the coordinator does not. */
 static void update_reach(struct pv_peer *p, pv_ns now)
 {
     if (p->session == NULL)
         return;
     enum pv_session_reach reach = PV_SESSION_NOWHERE;
     if (pv_peer_path_works(p))
-        reach = can_signal(p) && pv_peer_is_silent(p, now) ? PV_SESSION_BY_BOTH : PV_SESSION_BY_UDP;
+        reach = can_signal(p) && pv_peer_rests(p, now) ? PV_SESSION_BY_BOTH : PV_SESSION_BY_UDP;
     else if (can_signal(p))
         reach = PV_SESSION_BY_SIGNAL;
     else if (pv_peer_has_path(p))
