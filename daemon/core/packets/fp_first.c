@@ -22,8 +22,8 @@ enum {
 /* Ours: between the repetitions of a datagram. Most lie where both ends have been told through the
  * coordinator and have shown a relay that lost them where they are, and where TCP still waits: it
  * repeats itself 200 ms after a round trip (RFC 6298 in Linux). */
-static const pv_ns waits[] = {PV_MS(100), PV_MS(60),  PV_MS(60), PV_MS(80),
-                              PV_MS(100), PV_MS(200), PV_MS(300)};
+static const pv_ns waits[] = {PV_MS(100), PV_MS(60),  PV_MS(60),  PV_MS(80),
+                              PV_MS(100), PV_MS(200), PV_MS(300), PV_MS(300)};
 
 /* Does a packet or an answer of then show that the path lives now? For a peer that begins to talk
  * only when it was just before: a NAT that ends bindings at some age may have ended one since. */
