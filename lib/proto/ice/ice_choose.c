@@ -171,8 +171,8 @@ static bool has_just_woken(const struct pv_ice_agent *a)
 static void follow(struct pv_ice_agent *a, int index)
 {
     int left = a->selected;
-    bool lapsed = left != index && pv_ice_is_valid(a, left) &&
-                  (!was_heard(a, left) || has_just_woken(a));
+    bool lapsed =
+        left != index && pv_ice_is_valid(a, left) && (!was_heard(a, left) || has_just_woken(a));
     fall_back(a, index);
     if (!lapsed)
         return;
@@ -208,9 +208,9 @@ static int best_proven_since(const struct pv_ice_agent *a, pv_ns since)
     return best;
 }
 
-/* What takes the place of a nomination that waits for longer than a dead path does, PV_ICE_NONE for
- * nothing: a pair that has answered since, for the nominated one may have been proven before a NAT
- * forgot it; or, where that is the relay, which may be dead at the other end, a direct pair. */
+/* A nomination that waits for longer than a dead path does gives way to a pair that has answered
+ * since, for the nominated one may have been proven before a NAT forgot it; that of a relay, which
+ * may be dead at the other end, to any direct pair. PV_ICE_NONE: it is waited for. */
 static int successor(const struct pv_ice_agent *a, int best)
 {
     const struct pv_ice_pair *p = &a->pairs[a->nominating];
