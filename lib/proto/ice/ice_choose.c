@@ -209,7 +209,7 @@ static int best_proven_since(const struct pv_ice_agent *a, pv_ns since)
 }
 
 /* A nomination that waits for longer than a dead path does gives way to a pair that has answered
- * since, for the nominated one may have been proven before a NAT forgot it; that of a relay, which
+ * after the nominated one last did, which a NAT may have forgotten since; that of a relay, which
  * may be dead at the other end, to any direct pair. PV_ICE_NONE: it is waited for. */
 static int successor(const struct pv_ice_agent *a, int best)
 {
@@ -219,7 +219,7 @@ static int successor(const struct pv_ice_agent *a, int best)
         return PV_ICE_NONE;
     if (pv_ice_pair_is_relayed(a, p) && !pv_ice_pair_is_relayed(a, &a->pairs[best]))
         return best;
-    return best_proven_since(a, p->cur.sent[0]);
+    return best_proven_since(a, p->last_answer + 1);
 }
 
 /* The controlling side looks for something to nominate. For foreign agents there is one nomination
