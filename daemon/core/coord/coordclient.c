@@ -753,10 +753,10 @@ void pv_coordclient_remapped(struct pv_coordclient *c, pv_ns now)
         begin_round(c, now);
 }
 
-void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now)
+void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns at)
 {
     if (c->state == PV_COORDCLIENT_ONLINE && c->pulse.pinged_at == 0)
-        send_ping(c, now);
+        pv_coordpulse_hasten(&c->pulse, at);
 }
 
 pv_ns pv_coordclient_heard_at(const struct pv_coordclient *c)

@@ -123,9 +123,10 @@ void pv_coordclient_woke(struct pv_coordclient *c, pv_ns now);
 /* Servers see this node at another address than before, or it found one more: as a kick, but it
  * shortens no later wait, and none at all of who was dropped. The coordinator is such a server. */
 void pv_coordclient_remapped(struct pv_coordclient *c, pv_ns now);
-/* The connection to the coordinator may have failed: a connected client pings now. Silence ends
- * nothing by itself, but then other addresses are looked at (coordpulse.h). */
-void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now);
+/* The connection to the coordinator may have failed: a connected client pings at that time, which
+ * may have come, where no ping is out and none is due before. Silence ends nothing by itself, but
+ * then other addresses are looked at (coordpulse.h). */
+void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns at);
 /* When something came from it last; 0: never on this connection. */
 pv_ns pv_coordclient_heard_at(const struct pv_coordclient *c);
 /* Until then packets may wait for what only the coordinator can help with: the pauses between

@@ -438,10 +438,9 @@ void pv_coord_hurry(struct pv_node *n, pv_ns until, pv_ns now)
     pv_coordclient_hurry(n->coord, until, now);
 }
 
-void pv_coord_doubt(const struct pv_node *n, pv_ns now)
+void pv_coord_doubt(const struct pv_node *n)
 {
-    if (now >= pv_coordclient_heard_at(n->coord) + PV_STREAM_UNACKED)
-        pv_coordclient_doubt(n->coord, now);
+    pv_coordclient_doubt(n->coord, pv_coordclient_heard_at(n->coord) + PV_STREAM_UNACKED);
 }
 
 struct pv_ctl_cursor pv_coord_cursor(const struct pv_node *n)

@@ -66,8 +66,8 @@ PV_MUST_CHECK int pv_coord_hash(const struct pv_node *n, uint8_t ret_hash[static
 /* Somebody waits for the coordinator until then: attempts to connect begin more often. */
 void pv_coord_hurry(struct pv_node *n, pv_ns until, pv_ns now);
 /* The coordinator's word may be out of date, as when packets are for a member who is away: a ping
- * asks whether it is still there, when nothing came from it for PV_STREAM_UNACKED. */
-void pv_coord_doubt(const struct pv_node *n, pv_ns now);
+ * asks whether it is still there, as soon as its last word is PV_STREAM_UNACKED old. */
+void pv_coord_doubt(const struct pv_node *n);
 
 /* How much of the coordinator's log this node has; of the next hello too. Kept over restarts. */
 struct pv_ctl_cursor pv_coord_cursor(const struct pv_node *n);

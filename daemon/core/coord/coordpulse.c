@@ -37,6 +37,11 @@ void pv_coordpulse_pinged(struct pv_coordpulse *p, bool sent, bool others, pv_ns
     p->look_at = pv_min_ns(p->look_at, now + patience(p));
 }
 
+void pv_coordpulse_hasten(struct pv_coordpulse *p, pv_ns at)
+{
+    p->ping_at = pv_min_ns(p->ping_at, at);
+}
+
 void pv_coordpulse_answered(struct pv_coordpulse *p, pv_ns now)
 {
     if (p->pinged_at != 0)

@@ -37,6 +37,8 @@ struct pv_coordpulse {
 void pv_coordpulse_begin(struct pv_coordpulse *p, bool others, pv_ns now);
 /* It is time for a ping; sent: it could leave. One that could not is tried an interval later. */
 void pv_coordpulse_pinged(struct pv_coordpulse *p, bool sent, bool others, pv_ns now);
+/* The next ping is due at that time, if not before. */
+void pv_coordpulse_hasten(struct pv_coordpulse *p, pv_ns at);
 void pv_coordpulse_answered(struct pv_coordpulse *p, pv_ns now); /* the ping */
 /* Every message that comes proves that the way still works. */
 void pv_coordpulse_heard(struct pv_coordpulse *p, pv_ns now);

@@ -178,7 +178,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
         x->ask_at = pv_min_ns(x->ask_at, now + PV_PRESENCE_DOUBT);
     /* It may have come, and this node's way to the coordinator died without a word. */
     if (pv_peer_presence(p) == PV_PRESENCE_OFFLINE && pv_peer_is_wanted(p, now))
-        pv_coord_doubt(n, now);
+        pv_coord_doubt(n);
     if (reaching && !n->online)
         pv_coord_hurry(n, now + HURRY_REACHING, now);
     /* In a large network nobody asked before it was wanted; in a small one it may be new. */

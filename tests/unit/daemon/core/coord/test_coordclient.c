@@ -1142,6 +1142,30 @@ PV_TEST(a_silent_one_is_left_for_one_that_answers)
     assert_int_equal(the_stream()->addr.ip[3], 1);
 }
 
+/* A doubt that comes a moment after its last word is not lost: the way may have died since. */
+PV_TEST(a_doubt_about_a_fresh_word_has_it_asked_when_the_word_is_old)
+{
+    w = world_online(1);
+    size_t pings = w->n_pings;
+    pv_ns heard_at = pv_coordclient_heard_at(w->client);
+    assert_true(w->now < heard_at + PV_S(7));
+    pv_coordclient_doubt(w->client, heard_at + PV_S(7));
+    pv_coordclient_doubt(w->client, heard_at + PV_S(9)); /* the earlier one holds */
+    pass(heard_at + PV_MS(6900) - w->now);
+    assert_int_equal(w->n_pings, pings);
+    pass(PV_MS(200));
+    assert_int_equal(w->n_pings, pings + 1);
+    pass(PV_S(9)); /* answered: the next is due an interval later */
+    assert_int_equal(w->n_pings, pings + 1);
+    w->silent = true;
+    pass(PV_S(2)); /* one is out, and a doubt asks nothing more */
+    assert_int_equal(w->n_pings, pings + 2);
+    pv_coordclient_doubt(w->client, w->now);
+    w->silent = false;
+    pass(PV_S(1));
+    assert_int_equal(w->n_pings, pings + 2);
+}
+
 /* The ping that is due finds it out, too: here another was answered a moment before. */
 PV_TEST(without_a_doubt_it_takes_nine_seconds_at_most)
 {

@@ -96,7 +96,7 @@ void pv_coord_hurry(struct pv_node *n, pv_ns until, pv_ns now)
     fake_coord.n_hurry++;
 }
 
-void pv_coord_doubt(const struct pv_node *n, pv_ns now)
+void pv_coord_doubt(const struct pv_node *n)
 {
     fake_coord.n_doubt++;
 }
