@@ -45,7 +45,7 @@ def browse(host, server, ways):
         "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--no-first-run", "--disable-background-networking", "--user-data-dir=/run/chromium",
         f"--remote-debugging-port={PORT}",
-        f"--ignore-certificate-errors-spki-list={pin(server)}", url)
+        f"--ignore-certificate-errors-spki-list={pin(server)}", url, env={"TMPDIR": "/run"})
 
     def done():
         program.must_run()

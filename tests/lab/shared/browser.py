@@ -100,7 +100,7 @@ class Browser:
             if shutil.which(program) is None:
                 raise Skip(f"{program} is not installed (scripts/deps test)")
         self.driver = host.start("chromedriver", f"--port={PORT}", name="chromedriver",
-                                 env={"HOME": "/run"})
+                                 env={"HOME": "/run", "TMPDIR": "/run"})
         self.asker = Asker(host)
         wait("chromedriver to listen", lambda: self.asker.ask("GET", f"http://127.0.0.1:{PORT}/status")[0] == 200)
         options = {"args": FLAGS, "binary": shutil.which("chromium")}

@@ -14,6 +14,7 @@
 #include "ctl/commands.h"
 #include "ctl/help.h"
 #include "ctl/run.h"
+#include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
 
 enum {
@@ -118,8 +119,7 @@ static inline void stop_daemon(void)
 static int teardown(void **state)
 {
     stop_daemon();
-    unlink(t.path);
-    rmdir(t.dir);
+    test_dir_remove(t.dir);
     free(t.out);
     free(t.err);
     return 0;
