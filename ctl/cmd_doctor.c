@@ -131,7 +131,7 @@ static void look_at_group(struct page *p)
 /* Starting it again is no remedy for settings that it refuses. */
 static void not_running(struct page *p)
 {
-    char why[240] = "";
+    char why[PV_LAUNCH_WHY] = "";
     if (p->cli->node.is_usual)
         pv_launch_why(&p->cli->node, why, sizeof(why));
     put(p, "daemon", false,

@@ -25,7 +25,6 @@
 
 enum {
     POLL_MS = 20,
-    LAST_WORDS = 160,  /* bytes of its last line that are repeated to the user */
     LOG_BYTES = 65536, /* of a log's end that are looked at, with the NUL */
     LINE_BYTES = 1024, /* shown of a line of it, with the NUL */
 };
@@ -176,7 +175,7 @@ static bool is_answering(int fd, pv_ns deadline)
 /* Waits until the socket answers or the child ends. */
 static int wait_for_socket(struct pv_launch *l, int log, const char *socket, pv_ns deadline)
 {
-    char words[LAST_WORDS];
+    char words[PV_LAUNCH_WHY];
     for (;;) {
         int fd = -1;
         /* The socket may answer by another daemon that somebody else has just started; that
@@ -365,7 +364,7 @@ json_t *pv_launch_log(const struct pv_instance *node, char ret_from[static PV_LA
 /* As a service: systemd keeps its log and starts it anew when it fails. */
 static int start_unit(struct pv_launch *l, const struct pv_instance *node)
 {
-    char words[LAST_WORDS];
+    char words[PV_LAUNCH_WHY];
     snprintf(l->program, sizeof(l->program), "the service %s", node->unit);
     if (pv_systemd_run("start", node->unit) == PV_OK)
         return PV_OK;

@@ -10,13 +10,18 @@
 
 #include "ctl/lib/instance.h"
 
+enum {
+    PV_LAUNCH_WHY =
+        560, /* bytes of a reason: a mistake in the settings and its file, with the NUL */
+};
+
 /* The started program, for the user. */
 struct pv_launch {
     char program[PATH_MAX];
     char log[PV_INSTANCE_PATH_BUF + 16]; /* file its messages go to; "": systemd's journal */
     long log_size;                       /* of it before, bytes */
     int pid;
-    char why[256]; /* when it failed: "why: what to do" */
+    char why[PV_LAUNCH_WHY + 128]; /* when it failed: "why: what to do" */
 };
 
 /* The p2pvpnd that goes with this program. False: there is none. */

@@ -81,6 +81,10 @@ def configurations(lab):
     h.run("sh", "-c", "cat >/run/good.conf", stdin="[interface]\nmtu = 1400\n")
     equal(h.run(lab.bin("p2pvpnd"), "--config", "/run/good.conf", "--check").code, 0, "--check")
     check(h.run("ls", "/var/lib").out.strip() == "", "something was written")
+    # The longest of these explanations is said whole: its last words are part of the remedy.
+    h.run("sh", "-c", "cat >/etc/p2pvpn/p2pvpnd.conf", stdin="[intreface]\n")
+    for r in (h.ctl("up", code=8), h.ctl("doctor", code=1)):
+        check("[firewall] and [log]" in r.out + r.err, f"the reason is cut: {r}")
 
 
 @scenario

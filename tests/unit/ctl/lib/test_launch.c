@@ -66,7 +66,7 @@ PV_TEST(a_log_that_is_a_pipe_is_not_waited_for)
 
 PV_TEST(a_wrong_line_of_the_settings_is_the_reason)
 {
-    char why[200];
+    char why[PV_LAUNCH_WHY];
     if (access(PV_BIN_DIR "/p2pvpnd", X_OK) != 0)
         skip(); /* it is not built */
     snprintf(node.config, sizeof(node.config), "%.40s/conf", node.state);
