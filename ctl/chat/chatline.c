@@ -367,10 +367,11 @@ static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
     if (!reply->ok) {
         pv_cli_complain(c->cli, (int)reply->code, reply->error);
         /* A line that cannot be sent does not end the conversation, but the exit code remembers it;
-         * without the watch it is none. A message that was shown and stays unread is no failure. */
+         * without the watch it is none, and without names "send nas secret" would go to the peer. A
+         * message that was shown and stays unread is no failure. */
         if (kind != ASKED_READ)
             c->code = (int)reply->code;
-        return kind == ASKED_WATCH ? c->code : 0;
+        return kind == ASKED_WATCH || kind == ASKED_NAMES ? c->code : 0;
     }
     if (kind == ASKED_SEND)
         show_sent(c, reply->body);

@@ -351,6 +351,20 @@ PV_TEST(chat_with_a_peer_sends_what_names_another_member_or_a_room_there)
                               "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"send #x no room\"}\n");
 }
 
+/* A line that may be meant for somebody else goes to nobody. */
+PV_TEST(chat_with_a_peer_ends_where_the_names_are_not_told)
+{
+    answers("ip", "{'id':@,'ok':true,'ip4':'10.66.0.1'}\n");
+    answers("peers", "{'id':@,'ok':false,'code':1,'error':'peers: out of memory'}\n");
+    answers("room_list", "{'id':@,'ok':true,'rooms':[]}\n");
+    answers("inbox", "{'id':@,'ok':true,'version':1,'messages':[]}\n");
+    FILE *in = input("send nas secret\n");
+    assert_int_equal(run_in(in, (const char *const[]){"chat", "pi", NULL}), PV_CTLAPI_FAILED);
+    fclose(in);
+    assert_has(t.err, "out of memory");
+    assert_lacks(t.requests, "secret");
+}
+
 /* A peer that takes the id of another's message must not keep that one from being shown. */
 PV_TEST(one_id_in_two_conversations_is_two_messages)
 {
