@@ -190,9 +190,12 @@ def down_and_up(lab):
 
 
 SYSTEMCTL = """#!/bin/sh
-# A systemctl that writes down what it is told, and starts what the unit would start.
+# A systemctl that writes down what it is told, and starts what the unit would start, where that works.
 echo "$*" >>/run/systemctl.log
-case "$*" in *start*) setsid {daemon} </dev/null >/run/p2pvpnd.log 2>&1 &
+case "$*" in
+*is-enabled*) grep -q '^--quiet enable' /run/systemctl.log ;;
+*start*) [ ! -e /run/broken ] || exit 1
+    setsid {daemon} </dev/null >/run/p2pvpnd.log 2>&1 &
     n=0; until [ -S /run/p2pvpn/p2pvpnd.sock ] || [ $n -gt 1200 ]; do sleep 0.05; n=$((n + 1)); done ;; esac
 """
 
@@ -200,14 +203,15 @@ case "$*" in *start*) setsid {daemon} </dev/null >/run/p2pvpnd.log 2>&1 &
 @scenario
 def with_systemd_the_service_is_started_and_enabled(lab):
     coordinator = lab.coordinator()
-    a, b = lab.host("a"), lab.host("b")
-    for h in (a, b):
+    a, b, c = (lab.host(n) for n in "abc")
+    for h in (a, b, c):
         h.run("sh", "-ec", """
             mkdir -p /run/systemd/system /run/bin/upper /run/bin/work
             mount -t overlay overlay -o lowerdir=/usr/bin,upperdir=/run/bin/upper,workdir=/run/bin/work /usr/bin
-            rm -f /usr/bin/systemctl
+            rm -f /usr/bin/systemctl /usr/bin/journalctl
             cat >/usr/bin/systemctl
-            chmod 755 /usr/bin/systemctl
+            printf '#!/bin/sh\\n[ "$*" = "-q -u p2pvpnd.service -t p2pvpnd -n1 -ocat" ] && cat /run/broken\\n' >/usr/bin/journalctl
+            chmod 755 /usr/bin/systemctl /usr/bin/journalctl
         """, stdin=SYSTEMCTL.format(daemon=lab.bin("p2pvpnd")))
 
     def told(host):
@@ -220,6 +224,13 @@ def with_systemd_the_service_is_started_and_enabled(lab):
     b.ctl("join", r.out.strip(), "--name", "b", "--no-boot", timeout=60)
     equal(told(b), ["cat p2pvpnd.service", "start p2pvpnd.service"], "what systemctl was told by join --no-boot")
     a.wait_peer(b)
+    says = "p2pvpnd.service does not start at boot: `systemctl enable p2pvpnd.service` changes that"
+    check(says in b.ctl("up").err, "up does not say that b is gone after the next boot")
+    check("boot" not in a.ctl("up").err, "up speaks of the boot where the service is enabled")
+    # The last line of its unit is the reason why it does not run.
+    c.run("sh", "-c", "echo 'p2pvpnd: open UDP port 40000: in use' >/run/broken")
+    for r in (c.ctl("up", code=8), c.ctl("doctor", code=1)):
+        check("open UDP port 40000: in use" in r.out + r.err, f"not why it does not start: {r}")
 
 
 @scenario
