@@ -155,7 +155,7 @@ class Docs(Tree):
 
     def problems(self, path, old, new, check):
         docs = load("check-docs")
-        for tree in ("docs", "lib", "daemon", "coordinator"):
+        for tree in ("docs", "lib", "daemon", "coordinator", "ctl", "cmake"):
             shutil.copytree(os.path.join(ROOT, tree), tree, dirs_exist_ok=True, copy_function=link)
         for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
             link(os.path.join(ROOT, page), page)
@@ -191,6 +191,25 @@ class Docs(Tree):
         said = "GLOSSARY.md: no file and nothing in the code is called coordwave"
         self.assertNotIn(said, self.problems("docs/GLOSSARY.md", "`coordclient`", "`coordclient`", "check_paths"))
         self.assertIn(said, self.problems("docs/GLOSSARY.md", "`coordclient`", "`coordwave`", "check_paths"))
+
+    def test_a_command_for_root_is_typed_with_sudo(self):
+        for page, old in (("README.md", "sudo p2pvpnctl exit use pi"),
+                          ("docs/OPERATIONS.md", "sudo p2pvpnctl -n work join p2pvpn"),
+                          ("ctl/cmd_rules.c", "sudo p2pvpnctl rules default deny")):
+            with self.subTest(old):
+                said = self.problems(page, old, old.replace("sudo ", ""), "check_sudo")
+                self.assertEqual(len(said), 1, said)
+                self.assertIn("is for root: write sudo before it", said[0])
+        # Everybody may read the list; and without root there is nobody to ask.
+        self.assertEqual(self.problems("docs/OPERATIONS.md", "sudo p2pvpnctl invite list", "p2pvpnctl invite list",
+                                       "check_sudo"), [])
+
+    def test_a_manual_names_documents_that_its_package_has(self):
+        page, old = "docs/man/p2pvpnd.conf.5", "/usr/share/doc/p2pvpn/OPERATIONS.md"
+        for new, said in (("/usr/share/doc/p2pvpn/TESTING.md", ["the package p2pvpn has no TESTING.md"]),
+                          ("docs/OPERATIONS.md", ["docs/ is nowhere when it is installed: say /usr/share/doc/p2pvpn"])):
+            with self.subTest(new):
+                self.assertEqual([p.split(": ", 1)[1] for p in self.problems(page, old, new, "check_packed")], said)
 
     def test_a_part_that_is_not_in_the_engine_is_named(self):
         said = self.problems("daemon/core/parts.h", "    X(dns) \\\n", "", "check_parts")
