@@ -147,8 +147,8 @@ export function network(main) {
   }
 
   const stop = hear(event => {
-    if (event === null) return paint();
-    if (["rules", "member", "waiting", "coordinator", "missed", "caught-up"].includes(event.event)) load();
+    if (event === null && failed === "") return paint();
+    if (event === null || ["rules", "member", "waiting", "coordinator", "missed", "caught-up"].includes(event.event)) load();
   });
   load();
   return stop;

@@ -150,7 +150,10 @@ class Browser:
                         css, text, row)
 
     def one(self, css, text=None, row=None):
-        return wait(f"the page to have {css} {text or ''}", lambda: self.find(css, text, row))[0]
+        try:
+            return wait(f"the page to have {css} {text or ''}", lambda: self.find(css, text, row))[0]
+        except Failure as e:
+            raise Failure(f"{e}; at {self.run('return location.hash')} it says: {self.text('#notes')!r} {self.text('main')!r}") from e
 
     def act(self, what, body, css, text, row=None):
         """As a user: waits until it can be used, and nothing covers it, as a note does for some seconds. One that was drawn

@@ -346,6 +346,25 @@ def a_click_is_one_on_what_it_was_aimed_at(lab):
     browser.must_be_clean(page.origin)
 
 
+@scenario
+def what_the_network_page_did_not_hear_is_asked_again(lab):
+    """One request is lost, as where a machine stands still for long: the page says so, and fills when it hears of the next
+    state."""
+    _, (a,) = world(lab, "a")
+    browser = Browser(a)
+    browser.open(Page(a).link())
+    browser.click("header nav a", "Network")
+    browser.one("[data-key=invite]")
+    browser.click("header nav a", "Overview")
+    pause(3, "what else is heard at first")
+    browser.run("""const real = window.fetch;
+        window.fetch = (...x) => String(x[1]?.body).includes('"rules"') ? Promise.reject(new Error("it got lost")) : real(...x);
+        window.found = () => { window.fetch = real; }; location.hash = '#/network'""")
+    browser.sees("it got lost")
+    browser.run("window.found()")
+    browser.one("[data-key=invite]")
+
+
 def file_for_a_room(a, b, browser):
     browser.click("button", "Invite")
     browser.type("dialog input", "b")
