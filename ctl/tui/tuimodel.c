@@ -119,7 +119,7 @@ size_t pv_tui_find(struct pv_tui *t, const char *name, bool create)
 void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c)
 {
     size_t i = c->n_lines;
-    if (c->unread == 0)
+    if (c->unread == 0 || t->too_small)
         return;
     while (i > 0 && (c->lines[i - 1].outgoing || c->lines[i - 1].id[0] == '\0'))
         i--;

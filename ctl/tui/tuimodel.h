@@ -164,6 +164,7 @@ struct pv_tui {
     double now;                 /* Unix seconds; its owner keeps it */
     bool lost;                  /* the daemon is gone: what is sent waits */
     bool leaving;               /* the person was told what would be lost */
+    bool too_small;             /* the screen has no room for lines, so nobody sees what comes */
     uint64_t last_wait;         /* of lines that wait */
     bool ended;
 };

@@ -685,7 +685,8 @@ int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols, struct pv_tui_scre
     if (r < 0 || screen->rows == 0 || screen->cols == 0)
         return r;
     /* Below this size the subtractions of the drawing functions would wrap around. */
-    if (screen->rows < PV_TUI_MIN_ROWS || screen->cols < PV_TUI_MIN_COLS) {
+    t->too_small = screen->rows < PV_TUI_MIN_ROWS || screen->cols < PV_TUI_MIN_COLS;
+    if (t->too_small) {
         struct pen p = {screen, 0, 0, 0, screen->cols, 0, 0};
         write_text(&p, "too small");
         return PV_OK;
@@ -700,6 +701,9 @@ int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols, struct pv_tui_scre
     draw_lines(t, screen, 1, bottom, start);
     draw_bar(t, screen, bottom, bar);
     draw_input(t, screen, bottom + bar);
+    /* A line that came while the screen was too small is seen only now. */
+    if (t->convs[t->current].scroll == 0)
+        pv_tui_mark_read(t, &t->convs[t->current]);
     return PV_OK;
 }
 

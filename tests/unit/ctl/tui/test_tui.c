@@ -1134,6 +1134,20 @@ PV_TEST(a_line_below_the_window_is_counted_and_stays_unread)
     drop_actions(t);
 }
 
+PV_TEST(a_line_that_comes_to_a_screen_too_small_for_it_stays_unread)
+{
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    draw(3, 10);
+    drop_actions(t);
+    take(t, pv_tui_take_message, MSG("N1", "pi", "lap", "one", "unread"));
+    draw(3, 10);
+    assert_nothing_asked(t);
+    draw(13, 60);
+    assert_has(row(10), "pi: one");
+    assert_action(t, PV_TUI_READ, "pi", "N1");
+}
+
 PV_TEST(a_user_who_sends_a_line_sees_it)
 {
     struct pv_tui *t = &f->t;
@@ -1507,6 +1521,30 @@ PV_TEST(news_and_deeds_and_their_authors_are_seen)
     for (size_t i = 0; i < f->screen.rows * f->screen.cols; i++)
         coloured += c[i].colour != 0;
     assert_in_range(coloured, 6, 60);
+    drop_actions(t);
+}
+
+/* In a room of many two of one colour are seldom. */
+PV_TEST(many_names_have_more_than_six_colours)
+{
+    struct pv_tui *t = &f->t;
+    bool seen[PV_TUI_COLOURS + 1] = {false};
+    unsigned n = 0;
+    for (int i = 0; i < 30; i++) {
+        char text[256];
+        snprintf(text, sizeof(text),
+                 "{\"id\":\"%d\",\"from\":\"node%d\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":"
+                 "\"hi\",\"time\":" T0 ",\"state\":\"read\"}",
+                 i, i);
+        take(t, pv_tui_take_message, text);
+    }
+    pv_tui_open(t, pv_tui_find(t, "#crew", false));
+    draw(40, 80);
+    for (size_t i = 0; i < f->screen.rows * f->screen.cols; i++)
+        seen[f->screen.cells[i].colour] = true;
+    for (size_t i = 1; i <= PV_TUI_COLOURS; i++)
+        n += seen[i];
+    assert_in_range(n, 8, PV_TUI_COLOURS);
     drop_actions(t);
 }
 
