@@ -230,7 +230,9 @@ done
             code, lines, runs = self.outcome(bad, "", **env)
             self.assertEqual((code, runs), (1, 1), lines)
             self.assertIn(f"{len(bad.split())} failed", lines[1])
-        self.assertEqual(self.outcome("", "")[::2], (0, 1))
+        code, lines, runs = self.outcome("", "")
+        self.assertEqual((code, runs), (0, 1))
+        self.assertRegex(lines[0], r"^time: \d+ s; everything .* 900 s at most$")
 
 
 class LabLogs(unittest.TestCase):
