@@ -21,11 +21,14 @@ class Repository(unittest.TestCase):
         os.makedirs(self.at("dist"))
         for name in ("repository", "repository.html"):
             shutil.copy(os.path.join(ROOT, "dist", name), self.at("dist"))
-        self.write("deb/DEBIAN/control", "Package: p2pvpn\nVersion: 1\nArchitecture: amd64\nMaintainer: x\n"
+        self.pack("bookworm", "amd64")
+
+    def pack(self, suite, arch):
+        self.write("deb/DEBIAN/control", f"Package: p2pvpn\nVersion: 1\nArchitecture: {arch}\nMaintainer: x\n"
                                          "Description: x\n")
-        os.makedirs(self.at("build/packages/bookworm"))
+        os.makedirs(self.at(f"build/packages/{suite}"), exist_ok=True)
         subprocess.run(["dpkg-deb", "--root-owner-group", "-b", self.at("deb"),
-                        self.at("build/packages/bookworm/p2pvpn_1_amd64.deb")], check=True, capture_output=True)
+                        self.at(f"build/packages/{suite}/p2pvpn_1_{arch}.deb")], check=True, capture_output=True)
 
     def tearDown(self):
         for home in (self.key, self.at("www/data/p2pvpn/repository-key")):
@@ -79,6 +82,23 @@ class Repository(unittest.TestCase):
         self.assertEqual(self.read("www/p2pvpn.asc"), key)
         self.assertEqual(self.read("www/index.html"), page)
         self.assertEqual(self.read("www/robots.txt"), "mine")
+
+    def test_each_suite_has_its_lists_for_each_architecture_and_is_signed(self):
+        for suite, arch in (("bookworm", "arm64"), ("trixie", "amd64"), ("trixie", "arm64")):
+            self.pack(suite, arch)
+        said, code = self.make(self.at("www"), "https://apt.example.org")
+        self.assertEqual(code, 0, said)
+        os.makedirs(self.at("anybody"), 0o700)
+        gpg = ["gpg", "--homedir", self.at("anybody"), "--no-autostart", "--batch"]
+        subprocess.run([*gpg, "--import", self.at("www/p2pvpn.asc")], check=True, capture_output=True)
+        for number, suite in (("12", "bookworm"), ("13", "trixie")):
+            for arch in ("amd64", "arm64"):
+                self.assertEqual(self.read(f"www/dists/{suite}/main/binary-{arch}/Packages").count("Architecture: "), 1)
+                self.assertIn(f"Filename: pool/{suite}/p2pvpn_1_{arch}.deb\n",
+                              self.read(f"www/dists/{suite}/main/binary-{arch}/Packages"))
+            subprocess.run([*gpg, "--verify", self.at(f"www/dists/{suite}/InRelease")], check=True, capture_output=True)
+            self.assertIn("Signed-By: ", self.read(f"www/{number}.sources"))
+            self.assertIn(f"main/binary-{arch}/Packages", self.read(f"www/dists/{suite}/InRelease"))
 
     def test_a_first_run_that_was_interrupted_is_made_up_for(self):
         os.makedirs(self.key, 0o700)
