@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -27,7 +26,6 @@
 #include "sys/proc/clock.h"
 #include "sys/proc/confine.h"
 #include "sys/proc/entropy.h"
-#include "sys/term/qr.h"
 
 /* --- url ------------------------------------------------------------------------------------- */
 
@@ -97,12 +95,9 @@ static int print_url(struct pv_coordset *set)
 static void announce(const struct pv_coordset *set, const struct pv_coordkeys *keys)
 {
     char note[PV_COORDURL_NOTE_MAX], text[PV_URL_TEXT_BUF] = "";
-    struct winsize size = {.ws_col = 0};
     if (!isatty(STDOUT_FILENO) || format_url(set, keys, text, note) != PV_COORDEXIT_DONE)
         return;
-    (void)!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
-    /* A terminal that does not know its size says 0. */
-    pv_coordurl_show(text, size.ws_col == 0 ? 80 : size.ws_col, pv_term_is_utf8(), stdout);
+    pv_coordurl_show(text, stdout);
     if (note[0] != '\0')
         fprintf(stderr, "p2pvpn-coordinator: %s\n", note);
     fflush(stdout);

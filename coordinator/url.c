@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "sys/net/netlink.h"
-#include "sys/term/qr.h"
 
 enum {
     ADDRS_MAX = 128, /* ours: addresses of this machine that are looked at */
@@ -217,9 +216,7 @@ int pv_coordurl_first(const struct pv_coordset *set, const struct pv_addr *alt,
     return PV_OK;
 }
 
-void pv_coordurl_show(const char *url, unsigned columns, bool utf8, FILE *out)
+void pv_coordurl_show(const char *url, FILE *out)
 {
     fprintf(out, "p2pvpn-coordinator: make a network with: sudo p2pvpnctl create '%s'\n", url);
-    if (utf8)
-        (void)pv_qr_print(url, columns, out); /* the URL itself stands above */
 }

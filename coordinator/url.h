@@ -50,7 +50,5 @@ PV_MUST_CHECK int pv_coordurl_first(const struct pv_coordset *set, const struct 
 bool pv_coordurl_is_doubtful(const struct pv_coordset *set,
                              char ret_note[static PV_COORDURL_NOTE_MAX]);
 
-/* Shows the URL on a terminal of this many columns. The URL holds a secret: only for a terminal,
- * never for a log. utf8: the terminal knows block characters, which the QR code is made of; it is
- * left out where it does not fit, or where libqrencode was missing when this was built. */
-void pv_coordurl_show(const char *url, unsigned columns, bool utf8, FILE *out);
+/* Shows the URL. It holds a secret: only for a terminal, never for a log. */
+void pv_coordurl_show(const char *url, FILE *out);

@@ -2,6 +2,25 @@
 #include "sys/term/qr.h"
 #include "tests/unit/test_util.h"
 
+PV_TEST(a_code_is_drawn_where_it_fits)
+{
+    static const char said[] =
+        "p2pvpn://198.51.100.7:3478/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA?c=BBBBBBBBBB";
+    char text[32768] = "";
+    size_t n = 0;
+    FILE *out = fmemopen(text, sizeof(text), "w");
+    assert_non_null(out);
+    bool narrow = pv_qr_print(said, 20, out), wide = pv_qr_print(said, 80, out);
+    fclose(out);
+    assert_false(narrow);
+    assert_int_equal(wide, pv_qr_is_there());
+    for (const char *p = text; *p != '\0'; p++)
+        n += *p == '\n';
+    /* It has two rows of modules in a line; the smallest for so many bytes has 33. */
+    assert_in_range(n, wide ? 18 : 0, wide ? 30 : 0);
+    assert_memory_equal(text, wide ? "\u2588\u2588\u2588\u2588" : "", wide ? 12 : 1);
+}
+
 PV_TEST(the_locale_says_whether_text_is_utf8)
 {
     unsetenv("LC_ALL");
