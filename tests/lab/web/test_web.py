@@ -347,7 +347,7 @@ def a_click_is_one_on_what_it_was_aimed_at(lab):
 
 
 @scenario
-def what_the_network_page_did_not_hear_is_asked_again(lab):
+def the_network_page_asks_again_for_an_answer_that_was_lost(lab):
     """One request is lost, as where a machine stands still for long: the page says so, and fills when it hears of the next
     state."""
     _, (a,) = world(lab, "a")
