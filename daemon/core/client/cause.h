@@ -16,10 +16,15 @@ struct pv_cause_own {
     struct pv_prefix overlap_net; /* the part of the range whose packets go to that interface */
 };
 
+enum {
+    /* Bytes with the NUL: the longest repeats why there is no coordinator. */
+    PV_CAUSE_TEXT = PV_COORD_WHY_MAX + PV_NAME_BUF + 64,
+};
+
 /* The reason why a peer's path is what it is, and what would help: one sentence each. */
 struct pv_cause {
     const char *code; /* of PROTOCOL-LOCAL.md "Control socket", static */
-    char text[320];
+    char text[PV_CAUSE_TEXT];
     char todo[320]; /* "": nothing */
 };
 

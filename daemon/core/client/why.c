@@ -26,7 +26,7 @@
 static void line(json_t **lines, const char *fmt, ...) PV_PRINTF(2, 3);
 static void line(json_t **lines, const char *fmt, ...)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
+    char text[PV_CAUSE_TEXT + 16];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);

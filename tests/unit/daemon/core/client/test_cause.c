@@ -81,6 +81,20 @@ PV_TEST(without_the_coordinator_nobody_can_be_asked)
     expect_cause("cannot reach the coordinator (no route)");
 }
 
+/* Its last words are the remedy. */
+PV_TEST(why_there_is_no_coordinator_is_repeated_whole)
+{
+    static const char name[] = "a23456789-b23456789-c23456789-d23456789-e23456789-f23456789-g23";
+    char error[PV_COORD_WHY_MAX + 1];
+    memset(error, 'x', sizeof(error) - 1);
+    error[sizeof(error) - 1] = '\0';
+    bob = fake_peers_member(&x, 8, name, 8);
+    x.f.node.online = false;
+    own.coord_error = error;
+    expect_cause(
+        "x), so a23456789-b23456789-c23456789-d23456789-e23456789-f23456789-g23 cannot be asked");
+}
+
 PV_TEST(a_direct_path_is_well_whatever_the_coordinator_knows)
 {
     fake_peers_path(&x, bob, &there);

@@ -178,6 +178,14 @@ PV_TEST(the_cause_is_a_line_for_people_and_a_field_for_programs)
     ask();
     assert_true(said("  to do: wait"));
     assert_true(said("'todo':'wait'"));
+    char *end = others.cause.text + sizeof(others.cause.text) - 1;
+    memset(others.cause.text, 'x', sizeof(others.cause.text));
+    memcpy(end - 5, "whole", 6);
+    ask();
+    /* Of the line, too. */
+    const char *first = strstr(fake_ctl_output, "xwhole\"");
+    assert_non_null(first);
+    assert_non_null(strstr(first + 1, "xwhole\""));
 }
 
 /* --- what stands in the way ------------------------------------------------------------------- */
