@@ -304,7 +304,9 @@ def same_keys_twice(w):
 
 @fault("paths", long=False)
 def this_node_down(w):
+    wait("a path", lambda: "; in use" in w.a.ctl("why", "b").out)
     w.a.ctl("down")
+    check("; in use" not in w.a.ctl("why", "b", check_rc=False).out, "a path of a machine that is down is in use")
     yield why(w.a, "b"), "cause: this machine is down", "p2pvpnctl up"
     w.a.ctl("up")
 
