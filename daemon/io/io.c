@@ -133,8 +133,11 @@ static void send_datagram(struct pv_io *io, const struct pv_engine_transmit *tx)
     }
     if (tx->sock != 0)
         fd = pv_io_sock_fd(io, tx->sock);
-    struct pv_udp_out out = {
-        .dst = tx->dst, .local = tx->local, .data = pv_view(tx->buf, tx->len), .ttl = tx->ttl};
+    struct pv_udp_out out = {.dst = tx->dst,
+                             .local = tx->local,
+                             .data = pv_view(tx->buf, tx->len),
+                             .ttl = tx->ttl,
+                             .opener = tx->opener};
     if (tx->sock != 0 && tx->ttl != 0)
         pv_io_sock_errors(io, tx->sock); /* a send would drop those of the one before */
     if (tx->stream != 0)

@@ -487,12 +487,19 @@ class Lab:
             raise Failure("lab: IPv6 behind two NATs is not wired up")
         return lan
 
-    def masquerade(self, name, drop_input, random=False, ipv6=False, net4=NAT4):
+    def masquerade(self, name, drop_input, random=False, ipv6=False, net4=NAT4, beside=False):
         """A private network behind plain nftables masquerading, as a Linux router does it. net4:
-        the first three bytes of its public address."""
+        the first three bytes of its public address. beside: it is a neighbour of all others that are, without a hop
+        between them."""
         lan, n = self._lan(name, ipv6)
         lan.public = f"{net4}.{n}"
         inet = self.inet.ns
+        if beside:
+            lan.public = f"{INET4}.{100 + n}"
+            inet.ip(f"link add nat{n} type veth peer name wan netns {lan.ns.holder.pid}",
+                    f"link set nat{n} master br0 up")
+            lan.ns.ip("link set wan up", f"addr add {lan.public}/24 dev wan", f"route add default via {INET4}.1")
+            return self._masquerading(lan, drop_input, random)
         inet.ip(f"link add nat{n} type veth peer name wan netns {lan.ns.holder.pid}",
                 f"link set nat{n} up", f"addr add 10.255.{n}.1/30 dev nat{n}",
                 f"route add {lan.public}/32 dev nat{n}",
@@ -503,6 +510,9 @@ class Lab:
                   f"route add default via 10.255.{n}.1 src {lan.public}",
                   *([f"addr add fd00:ff:{n}::2/64 dev wan nodad",
                      f"route add ::/0 via fd00:ff:{n}::1"] if ipv6 else []))
+        return self._masquerading(lan, drop_input, random)
+
+    def _masquerading(self, lan, drop_input, random):
         rules = f"""
 table ip nat {{
     chain postrouting {{

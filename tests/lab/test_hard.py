@@ -5,7 +5,7 @@ import time
 from lab import check, equal, scenario, wait
 
 
-def meet(lab, lan_a, lan_b):
+def meet(lab, lan_a, lan_b, timeout=180):
     """One host behind each; they must come to a direct path. Returns the seconds it took."""
     coordinator = lab.coordinator()
     a, b = lab.host("a", lan_a), lab.host("b", lan_b)
@@ -13,7 +13,7 @@ def meet(lab, lan_a, lan_b):
     a.wait_peer(b)
     began = time.monotonic()
     a.run("ping", "-c1", "-W1", a.addr(b), check_rc=False)
-    a.wait_direct(b, timeout=180)  # by chance, where both ends guess
+    a.wait_direct(b, timeout=timeout)  # by chance, where both ends guess
     took = time.monotonic() - began
     check(a.os_ping(a.addr(b), count=5), "pings over the path that was opened")
     check(b.os_ping(b.addr(a), count=5), "pings back over it")
@@ -68,6 +68,13 @@ def linux_routers_that_take_early_packets(lab):
     a, _ = meet(lab, lab.masquerade("la", drop_input=False),
                 lab.masquerade("lb", drop_input=False, random=True))
     check("takes the port" in a.ctl("why", "b").out, a.ctl("why", "b").out)
+
+
+@scenario
+def linux_routers_side_by_side(lab):
+    """The one that takes early packets is the other's neighbour, so that all of them would reach it."""
+    meet(lab, lab.masquerade("la", drop_input=True, random=True, beside=True),
+         lab.masquerade("lb", drop_input=False, beside=True), timeout=30)
 
 
 @scenario

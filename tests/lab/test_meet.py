@@ -123,6 +123,22 @@ def linux_masquerading(lab):
 
 
 @scenario
+def linux_routers_side_by_side(lab):
+    """As above, and no hop stands between them, where a packet could die that shall open one router and not reach the
+    other: two in one network of their provider's, or of somebody who tries this."""
+    coordinator = lab.coordinator()
+    lans = [lab.masquerade(n, drop_input=n.startswith("s"), beside=True) for n in ("o1", "o2", "s1", "o3", "o4", "s2")]
+    hosts = [lab.host("h" + lan.name, lan) for lan in lans]
+    lab.network(coordinator, hosts)
+    for a, b in ((0, 1), (2, 3), (4, 5)):
+        a, b = hosts[a], hosts[b]
+        a.wait_peer(b)
+        check(a.os_ping(a.addr(b)), "the first ping is lost")
+        a.wait_direct(b, timeout=10)  # by the first attempt
+        equal(a.path(b)["remote"].rsplit(":", 1)[0], b.lan.public, "where it is reached")
+
+
+@scenario
 def one_has_ipv4_only_and_the_other_ipv6_only(lab):
     """The coordinator has both and says so with --public: `create` writes both down, tokens carry
     them, and the relay joins the two."""

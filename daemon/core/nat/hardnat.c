@@ -397,9 +397,10 @@ static uint8_t short_ttl(const struct pv_hardnat *h)
 {
     if (!wants_short_ttl(h))
         return 0;
-    if (h->reached > FIRST_TTL)
-        return h->reached - 1;
-    return h->expired > 0 ? h->expired : h->reached > 0 ? 0 : GUESSED_TTL;
+    if (h->reached >
+        0) /* of two neighbours the other one takes it in, but for that it is an opener */
+        return h->reached > FIRST_TTL ? h->reached - 1 : FIRST_TTL;
+    return h->expired > 0 ? h->expired : GUESSED_TTL;
 }
 
 /* One packet for each TTL to another port of theirs, from one socket: one mapping. */
@@ -706,6 +707,7 @@ static int build(const struct pv_hardnat *h, const struct out *o, struct pv_hard
     pv_stun_put_fingerprint(&w);
     tx->sock = o->sock;
     tx->ttl = o->ttl;
+    tx->opener = o->ttl == FIRST_TTL && !o->plain;
     tx->dst = o->dst;
     return pv_stun_write_end(&w, &tx->len);
 }

@@ -143,6 +143,7 @@ pv_ns pv_hardnat_next_timeout(const struct pv_hardnat *h); /* PV_NEVER if idle *
 struct pv_hardnat_transmit {
     uint16_t sock; /* 0 = the main socket */
     uint8_t ttl;   /* 0 = the system's */
+    bool opener;   /* see struct pv_udp_out */
     struct pv_addr dst;
     size_t len;
     uint8_t buf[PV_ICE_MTU];

@@ -21,6 +21,7 @@ struct pv_engine_transmit {
     bool router;          /* from the socket that asks routers; sock does not count */
     uint16_t sock;        /* socket id; 0 = the main sockets, family by dst */
     uint8_t ttl;          /* 0 = default */
+    bool opener;          /* see struct pv_udp_out */
     struct pv_addr local; /* source address to use, PV_AF_NONE = the kernel chooses */
     struct pv_addr dst;
     uint16_t stream; /* not 0: one message (turnframe.h) for this stream to a relay instead */
@@ -37,6 +38,7 @@ static inline bool pv_transmit_to(struct pv_engine_transmit *tx, const struct pv
     tx->router = false;
     tx->sock = 0;
     tx->ttl = 0;
+    tx->opener = false;
     tx->local = (struct pv_addr){.family = PV_AF_NONE};
     tx->dst = *dst;
     tx->stream = 0;

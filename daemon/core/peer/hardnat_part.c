@@ -471,6 +471,7 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
         return false;
     ret_tx->sock = tx.sock;
     ret_tx->ttl = tx.ttl;
+    ret_tx->opener = tx.opener;
     ret_tx->local = local_addr(a);
     return true;
 }

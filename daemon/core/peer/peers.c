@@ -856,6 +856,7 @@ static bool address(struct pv_peers *ps, const struct pv_peer *p, const struct p
         return false;
     ret_tx->sock = tx->sock;
     ret_tx->ttl = tx->ttl;
+    ret_tx->opener = tx->ttl != 0;
     ret_tx->local = tx->local;
     return true;
 }

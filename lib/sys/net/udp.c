@@ -27,8 +27,8 @@
 #include "sys/proc/compat.h"
 
 enum {
-    /* PKTINFO (32 or 40 bytes), a time (32) and TTL, TOS, segment (24 each), or an ICMP error with
-     * its offender (64). */
+    /* PKTINFO (32 or 40 bytes), a time (32) and TTL, options, TOS, segment (24 each), or an ICMP
+     * error with its offender (64). */
     CONTROL_SIZE = 192,
 };
 
@@ -70,6 +70,28 @@ static void add_ttl(struct msghdr *msg, struct control *control, const struct pv
     if (ttl != 0)
         add_cmsg(msg, control, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_HOPLIMIT : IP_TTL,
                  pv_view(&ttl, sizeof(ttl)));
+}
+
+/*
+ * A TTL is counted where a packet is forwarded, so the router that it is for takes it in with any,
+ * and its connection tracking remembers it. Linux counts IP's timestamp option (RFC 791) wherever a
+ * packet comes in: one without room for a time counts the machines it has passed in four bits, and
+ * where these are full it is dropped before connection tracking has it for good. Others pass the
+ * option on or drop the packet; on most of the internet's ways it would be dropped, but there the
+ * TTL has been used up.
+ */
+static void add_stop(struct msghdr *msg, struct control *control, const struct pv_udp_out *out)
+{
+    enum {
+        TIMESTAMP = 68,
+        LEN = 4,
+        FULL = LEN + 1,
+        OVERFLOWS = 16
+    };
+    if (!out->opener || out->dst.family != PV_AF_INET || out->ttl < 2 || out->ttl > OVERFLOWS)
+        return;
+    uint8_t option[LEN] = {TIMESTAMP, LEN, FULL, (uint8_t)((OVERFLOWS - out->ttl) << 4)};
+    add_cmsg(msg, control, IPPROTO_IP, IP_RETOPTS, pv_view(option, sizeof(option)));
 }
 
 static void add_ecn(struct msghdr *msg, struct control *control, const struct pv_udp_out *out)
@@ -127,6 +149,7 @@ static void fill_outgoing(struct send_batch *o, size_t i, const struct pv_udp_ou
     }
     add_source(msg, &o->controls[i], &out->local);
     add_ttl(msg, &o->controls[i], out);
+    add_stop(msg, &o->controls[i], out);
     add_ecn(msg, &o->controls[i], out);
     add_segment(msg, &o->controls[i], out);
 }

@@ -119,6 +119,8 @@ struct pv_udp_out {
     struct pv_addr local; /* source address to use (its port is ignored); PV_AF_NONE = kernel's */
     struct pv_view data;  /* one datagram, or a run of them (segment) */
     uint8_t ttl;          /* of the IP header; 0 = the system's default */
+    bool opener;          /* over IPv4, with a TTL: the router that uses that up does not take it
+                           * in either where it is the destination itself, if it is Linux */
     uint8_t ecn;          /* ECN field of the IP header */
     uint16_t segment;     /* not 0: data is datagrams of this many bytes, the last may be shorter;
                            * at most 64 and 65,000 bytes */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -80,6 +81,60 @@ PV_TEST(batches_arrive_in_order_with_both_addresses)
         close(rx_fd);
         close(tx_fd);
     }
+}
+
+/* The IP options of a datagram that we send to ourselves, as it arrives: this machine has counted
+ * one more. */
+static size_t options_of(const struct pv_udp_out *out, uint8_t *options, size_t cap)
+{
+    struct pv_addr to, from;
+    int rx_fd = open_on(loopback(0, 0), &plain, &to),
+        tx_fd = open_on(loopback(0, 0), &plain, &from);
+    int on = 1;
+    assert_int_equal(setsockopt(rx_fd, IPPROTO_IP, IP_RECVOPTS, &on, sizeof(on)), 0);
+    struct pv_udp_out here = *out;
+    here.dst = to;
+    struct pv_udp_counts counts = {0};
+    pv_udp_send(tx_fd, &here, 1, &counts);
+    assert_int_equal(counts.sent, 1);
+    wait_readable(rx_fd);
+    uint8_t body[8], control[256];
+    struct iovec iov = {.iov_base = body, .iov_len = sizeof(body)};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control,
+                         .msg_controllen = sizeof(control)};
+    assert_int_equal(recvmsg(rx_fd, &msg, 0), 1);
+    size_t len = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c)) {
+        if (c->cmsg_level != IPPROTO_IP || c->cmsg_type != IP_RECVOPTS)
+            continue;
+        len = c->cmsg_len - CMSG_LEN(0);
+        assert_true(len <= cap);
+        memcpy(options, CMSG_DATA(c), len);
+    }
+    close(rx_fd);
+    close(tx_fd);
+    return len;
+}
+
+PV_TEST(an_opener_is_let_in_by_fewer_machines_than_its_ttl)
+{
+    struct pv_udp_out out = {.data = pv_view("x", 1), .ttl = 2};
+    uint8_t options[40];
+    assert_int_equal(options_of(&out, options, sizeof(options)), 0);
+    out.opener = true;
+    /* This machine was the first; the next one would let in nothing whose count is 15. */
+    for (uint8_t ttl = 2; ttl <= 16; ttl++) {
+        out.ttl = ttl;
+        assert_int_equal(options_of(&out, options, sizeof(options)), 4);
+        const uint8_t full[4] = {68, 4, 5, (uint8_t)((17 - ttl) << 4)};
+        assert_memory_equal(options, full, sizeof(full));
+    }
+    out.ttl = 17; /* more than can be counted */
+    assert_int_equal(options_of(&out, options, sizeof(options)), 0);
+    out.ttl = 0;
+    assert_int_equal(options_of(&out, options, sizeof(options)), 0);
 }
 
 /* Until datagrams are stamped when they come: the kernel begins with it a moment after the first

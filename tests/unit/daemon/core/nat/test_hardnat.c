@@ -496,7 +496,7 @@ PV_TEST(no_packet_comes_in_early_where_that_takes_the_port)
         r.now = pv_hardnat_next_timeout(r.h);
         pv_hardnat_handle_timeout(r.h, r.now);
         while (pv_hardnat_poll_transmit(r.h, &tx) == PV_OK) {
-            assert_true(tx.ttl == 4 || tx.ttl == 0);
+            assert_true((tx.ttl == 4 || tx.ttl == 0) && !tx.opener);
             near += tx.ttl == 4;
             if (tx.ttl == 0 && first_far == PV_NEVER)
                 first_far = r.now;
@@ -504,6 +504,34 @@ PV_TEST(no_packet_comes_in_early_where_that_takes_the_port)
     }
     assert_int_equal(near, 246); /* 256, 9 of the measurement, one that looked */
     assert_true(first_far - start >= PV_S(5) && first_far != PV_NEVER);
+}
+
+/* Of two neighbours the other one takes in what has any TTL, unless it is an opener. */
+PV_TEST(no_packet_comes_in_early_at_a_neighbour)
+{
+    static const struct pv_desc_nat takes = {.mapping = PV_DESC_MAPPING_SAME, .early = true};
+    struct rig r;
+    struct pv_hardnat_transmit tx;
+    begin(&r, (struct pv_hardnat_config){.max_pps = 0}, &takes);
+    measure(&r, random_ports);
+    assert_true(pv_hardnat_run(r.h, &r.target, r.now + PV_MS(100), r.now));
+    ops(&r);
+    while (pv_hardnat_poll_transmit(r.h, &tx) == PV_OK) {
+        assert_true(tx.ttl >= 2 && !tx.opener); /* looks, all of which reach them */
+        pv_hardnat_bounced(r.h, tx.sock, pv_view(tx.buf, PV_STUN_HEADER_LEN), false);
+    }
+    pv_ns start = r.now;
+    unsigned openers = 0;
+    while (pv_hardnat_phase(r.h) == PV_HARDNAT_RUNNING) {
+        r.now = pv_hardnat_next_timeout(r.h);
+        pv_hardnat_handle_timeout(r.h, r.now);
+        while (pv_hardnat_poll_transmit(r.h, &tx) == PV_OK) {
+            assert_int_equal(tx.ttl, tx.opener ? 2 : 0);
+            assert_true(tx.opener || r.now - start >= PV_S(5));
+            openers += tx.opener ? 1 : 0;
+        }
+    }
+    assert_int_equal(openers, 246);
 }
 
 PV_TEST(predictions_keep_a_low_rate_too)
