@@ -52,6 +52,7 @@ class Database:
         self.program = self.host.start(
             "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"{self.bin}/postgres",
             "-D", "/run/pg/data", "-c", "listen_addresses=*", "-c", "unix_socket_directories=/run/pg",
+            "-c", "dynamic_shared_memory_type=mmap",  # or each that is killed leaves some in /dev/shm
             name="postgres")
         wait("the database to answer", lambda: self.host.run(
             f"{self.bin}/pg_isready", "-h", "/run/pg", check_rc=False).code == 0)
