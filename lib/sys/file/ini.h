@@ -11,7 +11,7 @@
 #include "base/pv.h"
 
 enum {
-    PV_INI_ERROR_MAX = 200,      /* bytes of a message, with the NUL */
+    PV_INI_ERROR_MAX = 240,      /* bytes of a message, with the NUL: one that names all sections */
     PV_INI_LINE_MAX = 198,       /* characters of a line; inih would cut a longer one */
     PV_INI_FILE_MAX = 256 << 10, /* bytes of a file that make sense to read */
 };

@@ -206,8 +206,9 @@ PV_TEST(every_bad_line_is_named_with_file_and_line)
         const char *text, *want;
     } rows[] = {
         {"port = 1\n", "conf:1: a key before the first section"},
-        {"[interfaces]\n",
-         "conf:1: unknown section [interfaces]: there are [interface], [peer NAME], "
+        {"[the-interface-of-a-network-with-a-name-of-sixty-characters-]\n",
+         "conf:1: unknown section [the-interface-of-a-network-with-a-name-of-sixty-characters-]: "
+         "there are [interface], [peer NAME], "
          "[traversal], [relay], [lan], [chat], [dns], [guests], [metrics], [web], [security], "
          "[crypto], [firewall] and [log]"},
         {"[peer]\n", "conf:1: unknown section"},
