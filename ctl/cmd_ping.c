@@ -197,7 +197,8 @@ const struct pv_command pv_cmds_ping[] = {
         .name = "wait",
         .args = "[--peer PEER] [--direct] [--online]",
         .summary = "block until it is true, for scripts",
-        .details = "Without --peer: until this node is connected.\n"
+        .details = "Without --peer: until this node is connected. It waits without end where no\n"
+                   "--timeout says how long.\n"
                    "  --peer PEER     until PEER is reachable\n"
                    "  --direct        by a direct path\n"
                    "  --online        until the coordinator says that it is there\n",
