@@ -3,7 +3,6 @@
  * questions that both directions ask. The packets themselves are handled in fp_tx.c and fp_rx.c. */
 #include "daemon/core/packets/fastpath.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 
 #include "daemon/core/packets/fp_worker.h"
@@ -169,9 +168,8 @@ void pv_fp_worker_drop(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
 
 void pv_fp_send_lost(struct pv_fp_worker *w, const struct pv_fp_send *send)
 {
-    const char *path = (const char *)send->to;
-    const void *peer = path - offsetof(struct pv_fp_peer, path);
-    pv_fp_worker_drop(w, peer, PV_FP_DROP_STREAM);
+    pv_fp_worker_drop(w, NULL, PV_FP_DROP_STREAM);
+    pv_fp_add(&send->live->drops[PV_FP_DROP_STREAM], 1);
 }
 
 void pv_fp_handed_lost(struct pv_fp_worker *w, const struct pv_fp_handed *handed)

@@ -199,8 +199,9 @@ struct pv_fp_send {
     const uint8_t *data;         /* in the worker */
     size_t len;
     uint32_t peer;
-    uint8_t ecn; /* for the outer IP header: the inner packet's, RFC 6040 s4.1 */
-    bool cut;    /* routers, and this host, may cut it into fragments: no DF */
+    struct pv_fp_live *live; /* of that peer */
+    uint8_t ecn;             /* for the outer IP header: the inner packet's, RFC 6040 s4.1 */
+    bool cut;                /* routers, and this host, may cut it into fragments: no DF */
     /* This many sends from here on go the same way, lie behind each other in memory and are of one
      * length, but for the last, which may be shorter: one system call may take them all. At least
      * 1, at most PV_FP_RUN_MAX. */

@@ -87,8 +87,12 @@ static void send_by(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
     if (wrap > 0)
         pv_turn_channel_header(p, to->channel, (uint16_t)msg.len);
     memcpy(p + wrap, msg.ptr, msg.len);
-    w->sends[w->n_sends++] = (struct pv_fp_send){
-        .to = to, .data = p, .len = wrap + msg.len, .peer = peer->id, .ecn = ecn};
+    w->sends[w->n_sends++] = (struct pv_fp_send){.to = to,
+                                                 .data = p,
+                                                 .len = wrap + msg.len,
+                                                 .peer = peer->id,
+                                                 .live = &peer->live->live,
+                                                 .ecn = ecn};
 }
 
 static void send_by_spare(struct pv_fp_worker *w, const struct pv_fp_peer *peer, struct pv_view msg,

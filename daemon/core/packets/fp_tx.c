@@ -196,6 +196,7 @@ static uint8_t *add_padded(struct pv_fp_worker *w, const struct pv_fp_peer *peer
                                                  .data = start,
                                                  .len = len_on_wire,
                                                  .peer = peer->id,
+                                                 .live = &peer->live->live,
                                                  .ecn = ecn,
                                                  .cut = may_be_cut(peer, len_on_wire)};
     return p + HEADER;

@@ -74,6 +74,22 @@ PV_TEST(after_silence_the_same_datagram_goes_by_the_relay_too)
     assert_memory_equal(wire[1] + PV_TURN_CHANNEL_HEADER, wire[0], r.sends[0].len);
 }
 
+/* The stream to the relay may be full, or gone: the copy is counted where the packet is. */
+PV_TEST(a_copy_that_the_stream_to_the_relay_does_not_take_is_counted)
+{
+    struct pv_carrier c = spare();
+    c.kind = PV_CARRIER_STREAM;
+    assert_ok(pv_fp_builder_set_spare(w->a.b, w->b_at_a, &c));
+    fp_publish(&w->a);
+    fall_silent();
+    struct pv_fp_results r = send_one(1);
+    assert_int_equal(r.n_sends, 2);
+    assert_int_equal(r.sends[1].to->kind, PV_CARRIER_STREAM);
+    pv_fp_send_lost(w->a.w, &r.sends[1]);
+    assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_STREAM), 1);
+    assert_int_equal(atomic_load(&live->drops[PV_FP_DROP_STREAM]), 1);
+}
+
 PV_TEST(a_datagram_that_comes_twice_is_delivered_once)
 {
     fall_silent();
