@@ -127,13 +127,30 @@ static pv_ns plan_interval(const struct pv_ice_agent *a, const struct pv_ice_pai
     return pv_ice_max_ns(SINGLE_MIN, 4 * p->srtt);
 }
 
+/* Is a verdict on the pair awaited? */
+static bool is_examined(const struct pv_ice_agent *a, int index)
+{
+    const struct pv_ice_pair *p = &a->pairs[index];
+
+    return a->probe.runs && a->selected == index && p->cur.plan == PV_ICE_PLAN_PROBE &&
+           p->check_end != PV_NEVER;
+}
+
 /* The superseded check moves to `prev`: its late answers still prove the pair, which matters where
  * the round trip is longer than our first intervals. The one before is counted as lost or answered
- * for good. */
+ * for good. What is asked of a pair under suspicion is asked by probes and puts no verdict off: a
+ * full check takes five seconds, in which nothing would be suspected. */
 void pv_ice_check_start(struct pv_ice_agent *a, int index, enum pv_ice_plan plan)
 {
     struct pv_ice_pair *p = &a->pairs[index];
+    pv_ns end = PV_NEVER;
 
+    if (plan == PV_ICE_PLAN_PROBE)
+        end = a->now + dead_after(p);
+    else if (is_examined(a, index)) {
+        plan = PV_ICE_PLAN_PROBE;
+        end = p->check_end;
+    }
     account_lost(a, p, &p->prev);
     p->prev = p->cur;
     p->cur = (struct pv_ice_txn){
@@ -148,7 +165,7 @@ void pv_ice_check_start(struct pv_ice_agent *a, int index, enum pv_ice_plan plan
         p->cur.nomination = a->nomination;
     pv_rng_fill(&a->cfg.rng, p->cur.id, sizeof(p->cur.id));
     p->next_send = a->now;
-    p->check_end = plan == PV_ICE_PLAN_PROBE ? a->now + dead_after(p) : PV_NEVER;
+    p->check_end = end;
     if (p->state != PV_ICE_PAIR_VALID)
         p->state = PV_ICE_PAIR_CHECKING;
 }

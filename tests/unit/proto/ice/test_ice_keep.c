@@ -403,6 +403,26 @@ PV_TEST(a_dead_path_under_traffic_is_replaced_within_a_second)
     }
 }
 
+/* Somebody wants the peer, or it is said to be away, while its path is examined. */
+PV_TEST(a_kick_puts_no_verdict_off)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        two_homes(seed);
+        meet(false);
+        w_run(&w, PV_S(3));
+        data_both_ways(PV_MS(20));
+        w_run(&w, PV_S(9));
+        w.cut = true;
+        w_run(&w, PV_S(9) + PV_MS(500));
+        for (int i = 0; i < 2; i++)
+            pv_ice_kick(w.hosts[i].agent, w.now);
+        w_run(&w, PV_S(10));
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(w.hosts[i].suspects, 1);
+        test_end(&w);
+    }
+}
+
 PV_TEST(a_better_path_that_died_is_used_again_when_it_lives)
 {
     begin_world(21);
