@@ -210,14 +210,16 @@ static int best_proven_since(const struct pv_ice_agent *a, pv_ns since)
 
 /* A nomination that waits for longer than a dead path does gives way to a pair that has answered
  * after the nominated one last did, which a NAT may have forgotten since; that of a relay, which
- * may be dead at the other end, to any direct pair. PV_ICE_NONE: it is waited for. */
+ * may be dead at the other end, to any direct pair but one that is being asked, and which may be as
+ * silent: they would be nominated in turn for ever. PV_ICE_NONE: it is waited for. */
 static int successor(const struct pv_ice_agent *a, int best)
 {
     const struct pv_ice_pair *p = &a->pairs[a->nominating];
     if (a->cfg.foreign || p->cur.sends == 0 ||
         a->now < p->cur.sent[0] + pv_ice_max_ns(PV_ICE_DEAD_MIN, 2 * p->srtt))
         return PV_ICE_NONE;
-    if (pv_ice_pair_is_relayed(a, p) && !pv_ice_pair_is_relayed(a, &a->pairs[best]))
+    if (pv_ice_pair_is_relayed(a, p) && !pv_ice_pair_is_relayed(a, &a->pairs[best]) &&
+        !pv_ice_check_is_running(&a->pairs[best]))
         return best;
     return best_proven_since(a, p->last_answer + 1);
 }

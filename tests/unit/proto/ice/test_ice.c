@@ -586,6 +586,36 @@ PV_TEST(a_relay_whose_nomination_nobody_confirms_gives_way_to_a_direct_pair)
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }
 
+/* Neither confirms anything: the peer is gone, or its line is. */
+PV_TEST(two_pairs_that_have_fallen_silent_are_not_nominated_in_turn)
+{
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_addr mapped = pv_addr4(203, 0, 113, 1, 7000);
+    struct pv_ice_cand cands[2] = {
+        {.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 2, 2000), .priority = 200},
+        {.type = PV_ICE_RELAY, .addr = pv_addr4(198, 51, 100, 1, 5000), .priority = 100},
+    };
+    lone_begin(&l, true, false, false);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now));
+    (void)play(&l, PV_MS(3), &cands[0].addr, PV_MS(2), mapped);
+    (void)play(&l, PV_MS(150), &cands[1].addr, PV_MS(5), mapped);
+    assert_true(is_proven(&l, &cands[0].addr) && is_proven(&l, &cands[1].addr));
+    uint32_t highest = 0;
+    unsigned sent = 0;
+    for (pv_ns end = l.now + PV_S(60); l.now < end; l.now += PV_MS(10)) {
+        pv_ice_handle_timeout(l.agent, l.now);
+        while (next_msg(&l, &tx, &msg) == PV_OK) {
+            (void)!pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &highest);
+            sent++;
+        }
+    }
+    assert_true(highest <= 3);
+    assert_true(sent <= 60);
+    assert_int_not_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+}
+
 /* As one that opens many ports of its NAT in an attempt is, each of which we see. */
 PV_TEST(a_nominated_pair_is_kept_while_the_peer_is_seen_at_many_other_addresses)
 {
