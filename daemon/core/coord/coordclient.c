@@ -123,6 +123,7 @@ static void drop_all(struct pv_coordclient *c)
     /* No answer to these can come on another connection. */
     memset(c->pending, 0, sizeof(c->pending));
     c->pulse.pinged_at = 0;
+    c->pulse.n_out = 0;
     c->pulse.kicked = false;
 }
 

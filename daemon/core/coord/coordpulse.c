@@ -24,6 +24,7 @@ void pv_coordpulse_begin(struct pv_coordpulse *p, bool others, pv_ns now)
     p->ping_at = now + interval(others);
     p->rtt = now - p->pinged_at;
     p->pinged_at = 0;
+    p->n_out = 0;
     pv_coordpulse_heard(p, now);
 }
 
@@ -33,6 +34,7 @@ void pv_coordpulse_pinged(struct pv_coordpulse *p, bool sent, bool others, pv_ns
     if (!sent)
         return;
     p->pinged_at = now;
+    p->n_out++;
     /* A ping behind one that is out (a kick) puts nothing off. */
     p->look_at = pv_min_ns(p->look_at, now + patience(p));
 }
@@ -42,10 +44,14 @@ void pv_coordpulse_hasten(struct pv_coordpulse *p, pv_ns at)
     p->ping_at = pv_min_ns(p->ping_at, at);
 }
 
+/* Answers come in the order of the pings, and the time of the last ping alone is known: were the
+ * answer to one before it measured by that, the next kick would leave a slow line no time. */
 void pv_coordpulse_answered(struct pv_coordpulse *p, pv_ns now)
 {
-    if (p->pinged_at != 0)
-        p->rtt = now - p->pinged_at;
+    p->n_out -= p->n_out > 0 ? 1 : 0;
+    if (p->n_out > 0 || p->pinged_at == 0)
+        return;
+    p->rtt = now - p->pinged_at;
     p->pinged_at = 0;
 }
 

@@ -25,7 +25,8 @@ struct pv_coordpulse {
     pv_ns heard_at;     /* when something came last */
     pv_ns must_hear_by; /* dead after that */
     pv_ns look_at;      /* other addresses are worth a look; PV_NEVER: not, or not any more */
-    pv_ns pinged_at;    /* 0 = no ping is out */
+    pv_ns pinged_at;    /* when the last ping left; 0 = none is out */
+    unsigned n_out;     /* pings that are out */
     bool kicked;        /* must_hear_by was shortened: the network changed */
     pv_ns rtt;          /* of the last ping; 0 = unknown */
     uint64_t time_us;   /* the coordinator's clock at time_at; 0 = never told */

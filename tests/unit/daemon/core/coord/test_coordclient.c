@@ -1276,6 +1276,21 @@ PV_TEST(a_look_is_due_once_a_silence)
     assert_true(pv_coordpulse_time_us(&p, PV_S(28)) == 3050000);
 }
 
+/* As after a kick, whose ping leaves behind one that is out. */
+PV_TEST(the_round_trip_is_that_of_the_ping_which_is_answered)
+{
+    struct pv_coordpulse p = {.pinged_at = PV_S(1)};
+    pv_coordpulse_begin(&p, false, PV_MS(1800));
+    pv_coordpulse_pinged(&p, true, false, PV_S(12));
+    pv_coordpulse_pinged(&p, true, false, PV_MS(12700));
+    pv_coordpulse_answered(&p, PV_MS(12800));
+    assert_true(p.rtt == PV_MS(800));
+    assert_false(pv_coordpulse_is_due(&p, PV_S(40))); /* one is out */
+    pv_coordpulse_answered(&p, PV_MS(13500));
+    assert_true(p.rtt == PV_MS(800));
+    assert_true(pv_coordpulse_is_due(&p, PV_S(40)));
+}
+
 /* A home that is only far must not be left. */
 PV_TEST(on_a_slow_line_a_look_waits_two_round_trips)
 {
