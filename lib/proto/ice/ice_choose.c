@@ -437,6 +437,7 @@ static void settle_nomination(struct pv_ice_agent *a, int index, const struct pv
     if (a->nominating == index && confirmed) {
         a->nominating = PV_ICE_NONE;
         a->nominated = index;
+        a->wanted = PV_ICE_NONE; /* what the peer fell back to before this is over */
         select_pair(a, index);
     }
     if (a->wanted == index) {

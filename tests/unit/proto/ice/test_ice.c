@@ -586,6 +586,34 @@ PV_TEST(a_relay_whose_nomination_nobody_confirms_gives_way_to_a_direct_pair)
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }
 
+/* A relay that the peer fell back to answers at last, long after both agreed on a better pair. */
+PV_TEST(a_fall_back_is_not_followed_after_a_newer_nomination)
+{
+    struct lone l;
+    struct pv_ice_path path;
+    struct pv_addr mapped = pv_addr4(203, 0, 113, 1, 7000);
+    struct pv_ice_cand cands[3] = {
+        {.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 2, 2000), .priority = 200},
+        {.type = PV_ICE_RELAY, .addr = pv_addr4(198, 51, 100, 1, 5000), .priority = 100},
+        {.type = PV_ICE_HOST, .addr = pv_addr4(192, 0, 2, 9, 2000), .priority = 300},
+    };
+    lone_begin(&l, true, false, false);
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now));
+    assert_int_equal(play(&l, PV_S(1), &cands[0].addr, PV_MS(5), mapped), 1);
+    struct req q = good_request(&l);
+    q.nomination = 1;
+    assert_ok(send_request(&l, &q, &cands[1].addr)); /* our checks do not get there */
+    assert_ok(pv_ice_set_remote(l.agent, &l.theirs, cands, 3, l.now));
+    assert_int_equal(play(&l, PV_S(10), &cands[2].addr, PV_MS(5), l.local), 2);
+    q.nomination = 0;
+    assert_ok(send_request(&l, &q, &cands[1].addr));
+    assert_int_equal(play(&l, PV_S(1), &cands[1].addr, PV_MS(5), mapped), 0);
+    assert_true(is_proven(&l, &cands[1].addr));
+    assert_ok(pv_ice_selected(l.agent, &path));
+    assert_true(pv_addr_equal(&path.remote, &cands[2].addr));
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+}
+
 /* Neither confirms anything: the peer is gone, or its line is. */
 PV_TEST(two_pairs_that_have_fallen_silent_are_not_nominated_in_turn)
 {
