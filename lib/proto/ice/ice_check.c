@@ -138,7 +138,7 @@ static bool is_examined(const struct pv_ice_agent *a, int index)
 
 /* The superseded check moves to `prev`: its late answers still prove the pair, which matters where
  * the round trip is longer than our first intervals. The one before is counted as lost or answered
- * for good. What is asked of a pair under suspicion is asked by probes and puts no verdict off: a
+ * for good. A pair under suspicion is asked anything else by its probes, and the verdict stands: a
  * full check takes five seconds, in which nothing would be suspected. */
 void pv_ice_check_start(struct pv_ice_agent *a, int index, enum pv_ice_plan plan)
 {
