@@ -1143,6 +1143,20 @@ PV_TEST_IN(a_code_for_a_camera_stands_beside_the_token, setup, teardown)
     unsetenv("LC_ALL");
 }
 
+PV_TEST_IN(an_invite_may_come_with_a_tag, setup, teardown)
+{
+    answers("invite", "{'id':@,'ok':true,'token':'p2pvpn-XYZ','invite':'I'}\n");
+    assert_int_equal(RUN("invite", "--tag", "tag:guest"), 0); /* as rules have it */
+    assert_has(t.requests, "'tag':'guest'");
+    t.requests[0] = '\0';
+    assert_int_equal(RUN("invite", "--tag", "No Tag!"), PV_CTLAPI_USAGE);
+    assert_string_equal(t.requests, "");
+    answers("invite_list", "{'id':@,'ok':true,'version':1,'invites':[{'id':'I','uses':1,'used':1,'"
+                           "not_after':null,'tags':['guest'],'members':['pi']}]}\n");
+    assert_int_equal(RUN("invite", "list"), 0);
+    assert_has(t.out, "used up tag:guest; let in pi\n");
+}
+
 PV_TEST_IN(an_admission_may_come_with_a_tag, setup, teardown)
 {
     const char *done =
