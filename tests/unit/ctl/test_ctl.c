@@ -1281,6 +1281,27 @@ PV_TEST_IN(a_leave_says_who_knows_and_what_brings_the_node_back, setup, teardown
                 "0 of 2 members online know so far, the coordinator has stored it and tells");
 }
 
+PV_TEST_IN(a_root_key_goes_only_where_it_is_named, setup, teardown)
+{
+    answers("leave", "{'id':@,'ok':true,'removed':false}\n");
+    assert_int_equal(RUN("leave", "--delete-root-key"), PV_CTLAPI_USAGE);
+    assert_one_line_error("--delete-root-key goes with --forget");
+    assert_string_equal(t.requests, "");
+    assert_int_equal(RUN("leave", "--forget", "--last"), 0);
+    assert_lacks(t.requests, "delete_root");
+    assert_int_equal(RUN("leave", "--forget", "--last", "--delete-root-key"), 0);
+    assert_has(t.requests, "'forget':true,'last':true,'delete_root':true}");
+}
+
+PV_TEST_IN(a_machine_that_is_there_is_replaced_by_force_alone, setup, teardown)
+{
+    answers("replace", "{'id':@,'ok':true}\n");
+    assert_int_equal(RUN("node", "replace", "old", "new"), 0);
+    assert_lacks(t.requests, "force");
+    assert_int_equal(RUN("node", "replace", "old", "new", "--force"), 0);
+    assert_has(t.requests, "'force':true");
+}
+
 PV_TEST_IN(a_reload_says_what_came_of_it, setup, teardown)
 {
     answers("reload", "{'id':@,'ok':true,'file':'c','changed':['[a] b'],'restart':['[e] f']}\n");
