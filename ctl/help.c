@@ -6,7 +6,8 @@
 
 #include "ctl/commands.h"
 
-/* The most used come first. A test finds a command that is in none. */
+/* The most used come first. A test finds a command that is in none, and a name without a command.
+ */
 const struct pv_help_group pv_help_groups[] = {
     {"every day", "status peers web ping ip up down networks run"},
     {"connections", "nc forward socks serve pipe"},
@@ -33,11 +34,13 @@ const char pv_help_flags[] =
 static void print_group(const struct pv_help_group *group, FILE *out)
 {
     char name[32];
+    const struct pv_command *c;
     fprintf(out, "%s:\n", group->title);
     for (const char *at = group->commands; *at != '\0'; at += strspn(at, " ")) {
         size_t len = strcspn(at, " ");
         snprintf(name, sizeof(name), "%.*s", (int)len, at);
-        fprintf(out, "  %-10s %s\n", name, pv_command_find(name)->summary);
+        c = pv_command_find(name);
+        fprintf(out, "  %-10s %s\n", name, c == NULL ? "(there is no such command)" : c->summary);
         at += len;
     }
     fputc('\n', out);

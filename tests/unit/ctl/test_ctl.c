@@ -332,6 +332,22 @@ PV_TEST_IN(every_command_is_in_one_group_of_the_overview, setup, teardown)
     }
 }
 
+PV_TEST(every_name_in_the_overview_is_a_commands)
+{
+    for (const struct pv_help_group *g = pv_help_groups; g->title != NULL; g++) {
+        for (const char *at = g->commands; *at != '\0'; at += strspn(at, " ")) {
+            char name[32];
+            size_t len = strcspn(at, " ");
+            snprintf(name, sizeof(name), "%.*s", (int)len, at);
+            if (pv_command_find(name) == NULL)
+                fail_msg("ctl/help.c names %s under \"%s\", and no table of ctl/cmd_*.c or "
+                         "ctl/chat/cmd_*.c has a row for it",
+                         name, g->title);
+            at += len;
+        }
+    }
+}
+
 PV_TEST_IN(no_line_of_help_is_wider_than_80_columns, setup, teardown)
 {
     const struct pv_command *c;
