@@ -219,8 +219,26 @@ class Docs(Tree):
     def test_a_new_in_band_type_is_documented(self):
         said = self.problems("lib/proto/ip/inband.h", "    X(DESCRIPTION, 1,",
                              "    X(WAVE, 77, PV_INBAND_PART_MAX, true) \\\n    X(DESCRIPTION, 1,", "check_tables")
-        self.assertEqual(len(said), 1)
+        self.assertEqual(len(said), 2)
         self.assertIn("type 77 (WAVE)", said[0])
+        self.assertIn("the list above PV_INBAND_TYPES does not say what WAVE is", said[1])
+
+    def test_a_setting_that_no_core_is_told_is_named(self):
+        page, old = "coordinator/core/coord.h", "    size_t n_stun;"
+        self.assertEqual(self.problems(page, old, old, "check_told"), [])
+        self.assertEqual(self.problems(page, old, "    uint32_t wave;\n" + old, "check_told"),
+                         ["coordinator/reload.c: pv_coordtold_make() does not fill in wave of struct pv_coord_policy "
+                          "(coordinator/core/coord.h)"])
+        said = self.problems("coordinator/relaycfg.c", ".doors_per_net = ", ".doors = ", "check_told")
+        self.assertEqual(len(said), 1)
+        self.assertIn("pv_relaycfg_policy() does not fill in doors_per_net", said[0])
+
+    def test_a_field_of_a_member_whose_change_nobody_hears_of_is_named(self):
+        page, old = "lib/proto/roster/roster.h", "    uint32_t abilities; "
+        self.assertEqual(self.problems(page, old, old, "check_members"), [])
+        said = self.problems(page, old, "    uint8_t wave;\n" + old, "check_members")
+        self.assertEqual(len(said), 1)
+        self.assertIn("same_member() does not compare wave of struct pv_member", said[0])
 
     def test_a_new_command_is_documented(self):
         said = self.problems("lib/proto/local/ctlcmd.h", "    X(WHY,",
