@@ -647,6 +647,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
     bool told = t->list_asked;
     size_t i;
     t->list_asked = false;
+    t->has_peers = true;
     /* A member that has gone has no address: it may be another's now. */
     for (i = 0; i < t->n_convs; i++)
         t->convs[i].ip4[0] = '\0';
@@ -774,6 +775,7 @@ void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
 {
     const json_t *room;
     size_t i;
+    t->has_rooms = true;
     json_array_foreach(json_object_get(body, "rooms"), i, room)
     {
         const char *name = pv_json_text(room, "room", "");

@@ -155,6 +155,7 @@ struct pv_tui {
     } gift;
     json_t *told;                      /* names whose change of hands was said: {"pi": since} */
     bool list_asked;                   /* getu: the next list of peers is told */
+    bool has_peers, has_rooms;         /* a list came: other names are nobody's */
     size_t *order;                     /* owned: the conversations as the roster shows them */
     char note_id[PV_CHAT_ID_TEXT_BUF]; /* the note is about this message; "" = about none */
     char *paste;                /* owned: lines that wait for an answer whether to send them */

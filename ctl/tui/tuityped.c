@@ -366,6 +366,13 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
     return false;
 }
 
+/* Has nobody this name? A line that is typed before the first list came may be for somebody. */
+static bool is_nobody(struct pv_tui *t, const char *name)
+{
+    return (pv_tui_is_room(name) ? t->has_rooms : t->has_peers) &&
+           pv_tui_find(t, name, false) == SIZE_MAX;
+}
+
 /* False: nothing came of it. */
 static bool use_line(struct pv_tui *t, const char *line)
 {
@@ -374,7 +381,7 @@ static bool use_line(struct pv_tui *t, const char *line)
     enum pv_tui_word word = pv_tui_split(line, &w);
     /* "send me the file" is a line for the peer, unless there is somebody of that name. */
     bool for_peer = w.classic && word == PV_TUI_W_SEND && has_peer &&
-                    (w.text[0] == '\0' || pv_tui_find(t, w.name, false) == SIZE_MAX);
+                    (w.text[0] == '\0' || is_nobody(t, w.name));
     if (w.is_command && !for_peer) {
         /* The answer of a command appears at the bottom; a search goes elsewhere. */
         go_down(t);

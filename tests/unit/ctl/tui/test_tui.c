@@ -278,6 +278,31 @@ PV_TEST(lines_go_where_they_belong)
     assert_true(t->ended);
 }
 
+/* Lines that were typed ahead are read before the daemon has told who is there. */
+PV_TEST(a_line_that_may_be_for_somebody_else_goes_to_nobody)
+{
+    struct pv_tui early;
+    assert_ok(pv_tui_init(&early));
+    pv_tui_open(&early, pv_tui_find(&early, "pi", true));
+    drop_actions(&early);
+    static const char *const lines[] = {"send nas secret", "send #crew secret"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(lines); i++) {
+        line(&early, lines[i]);
+        assert_nothing_asked(&early);
+        assert_string_equal(early.edit.text, lines[i]); /* it is not lost */
+        pv_tui_key(&early, PV_TUI_EDIT, PV_TUIEDIT_KILL_START);
+    }
+    take(&early, pv_tui_take_peers, "{\"peers\":[" PEER("nas", "true", "direct", "3") "]}");
+    take(&early, pv_tui_take_rooms, "{\"rooms\":[{\"room\":\"#crew\",\"members\":3}]}");
+    line(&early, "send nas secret");
+    assert_action(&early, PV_TUI_SEND, "nas", "secret");
+    line(&early, "send #crew secret");
+    assert_action(&early, PV_TUI_SEND, "#crew", "secret");
+    line(&early, "send #x no room");
+    assert_action(&early, PV_TUI_SEND, "pi", "send #x no room");
+    pv_tui_done(&early);
+}
+
 /* A line of a machine whose name is another's by now is no line of that other one. */
 PV_TEST(a_former_conversation_is_opened_by_its_name_or_key)
 {
