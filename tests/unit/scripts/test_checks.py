@@ -182,6 +182,11 @@ class Docs(Tree):
                 found = self.problems(page, old, words, "check_references")
                 self.assertEqual([p.split(": ", 1)[1] for p in found], said)
 
+    def test_a_link_to_a_heading_that_is_not_there_is_named(self):
+        said = self.problems("docs/OPERATIONS.md", "## Every day", "## Each day", "check_paths")
+        self.assertIn("OPERATIONS.md: a link leads to no heading: #every-day", said)
+        self.assertNotIn("OPERATIONS.md: a link leads to no heading: #set-up", said)
+
     def test_a_title_of_another_piece_of_a_document_names_the_piece(self):
         found = self.problems("docs/PROTOCOL-PEERS.md", 'PROTOCOL-COORDINATOR "Signals"', '"Signals"', "check_references")
         self.assertEqual([p.split(": ", 1)[1] for p in found],
