@@ -221,6 +221,15 @@ class Docs(Tree):
         self.assertEqual(len(said), 1)
         self.assertIn("pv_part_dns (daemon/core/client/dns.c) is not in PV_PARTS", said[0])
 
+    def test_a_thread_or_process_that_the_map_lacks_is_named(self):
+        for page, old, new, said in (("daemon/io/io_jobs.c", '"pv-store"', '"pv-wave"', "the thread wave (daemon/io/io_jobs.c)"),
+                                     ("docs/ARCHITECTURE.md", "p2pvpnd keeper", "p2pvpnd waver", "the process keeper (daemon/main.c)")):
+            with self.subTest(said):
+                self.assertEqual(self.problems(page, old, old, "check_threads"), [])
+                found = self.problems(page, old, new, "check_threads")
+                self.assertEqual(len(found), 1)
+                self.assertIn(said, found[0])
+
     def test_a_new_in_band_type_is_documented(self):
         said = self.problems("lib/proto/ip/inband.h", "    X(DESCRIPTION, 1,",
                              "    X(WAVE, 77, PV_INBAND_PART_MAX, true) \\\n    X(DESCRIPTION, 1,", "check_tables")
