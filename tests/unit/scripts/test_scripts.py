@@ -187,6 +187,7 @@ done
 echo "<testsuite tests=\\"$all\\" failures=\\"$1\\" skipped=\\"0\\" disabled=\\"0\\">" >"$xml"
 for one in $bad; do
     echo "<testcase name=\\"${one#*:}\\" status=\\"fail\\">" >>"$xml"
+    echo "<system-out>ERROR: ${one#*:} lacks a &quot;row&quot;" >>"$xml"
 done
 """
 
@@ -213,17 +214,20 @@ done
                                env={"PATH": tree + "/bin:" + os.environ["PATH"], **env})
             with open(os.path.join(tree, "runs"), encoding="utf-8") as f:
                 left = len(f.readlines())
+        self.said = r.stdout.splitlines()[:-2]
         return r.returncode, r.stdout.splitlines()[-2:], len(runs) - left
 
     def test_passes_alone(self):
         code, lines, runs = self.outcome("7:unit/a 9:unit/b", "")
         self.assertEqual((code, runs, lines[1]), (0, 2, "5 passed, 0 failed, 0 skipped"))
         self.assertTrue(lines[0].startswith("unsteady") and lines[0].endswith(" unit/a unit/b"), lines)
+        self.assertNotIn("ERROR", "".join(self.said))
 
     def test_fails_again(self):
         code, lines, runs = self.outcome("7:unit/a 9:unit/b", "9:unit/b")
         self.assertEqual((code, runs), (1, 2))
         self.assertEqual(lines, ["failed: unit/b", "4 passed, 1 failed, 0 skipped"])
+        self.assertEqual(self.said[-1], 'ERROR: unit/b lacks a "row"')
 
     def test_no_second_run(self):
         for bad, env in (("1:a 2:b 3:c 4:d", {}), ("1:a", {"PV_TEST_AGAIN": "0"})):
