@@ -97,9 +97,16 @@ enum pv_descx_verdict pv_descx_receive(struct pv_descx *x, struct pv_descx_id th
     return new_gen ? PV_DESCX_NEW_GEN : PV_DESCX_NEW_REV;
 }
 
+/* The next one leaves no sooner, however much it is due. */
+static pv_ns may_send_at(const struct pv_descx *x)
+{
+    const pv_ns ahead = PV_DESCX_AT_ONCE * PV_DESCX_EVERY;
+    return x->spent_until > ahead ? x->spent_until - ahead : 0;
+}
+
 bool pv_descx_take_due(struct pv_descx *x, pv_ns now)
 {
-    if (x->own.gen == 0)
+    if (x->own.gen == 0 || now < may_send_at(x))
         return false;
     bool resend = !x->acked && x->resend_at != PV_NEVER && x->resend_at != 0 && now >= x->resend_at;
     if (!x->due && !resend)
@@ -107,6 +114,7 @@ bool pv_descx_take_due(struct pv_descx *x, pv_ns now)
     x->due = false;
     x->sent = true;
     x->sends++;
+    x->spent_until = (x->spent_until > now ? x->spent_until : now) + PV_DESCX_EVERY;
     /* After PV_DESCX_MAX_SENDS nobody is there to hear it: presence or an attempt begins anew. */
     if (x->acked || x->sends >= PV_DESCX_MAX_SENDS) {
         x->resend_at = PV_NEVER;
@@ -123,9 +131,8 @@ pv_ns pv_descx_next_timeout(const struct pv_descx *x)
 {
     if (x->own.gen == 0)
         return PV_NEVER;
-    if (x->due)
-        return 0;
-    return x->acked || x->resend_at == 0 ? PV_NEVER : x->resend_at;
+    pv_ns due = x->due ? 0 : x->acked || x->resend_at == 0 ? PV_NEVER : x->resend_at;
+    return due > may_send_at(x) ? due : may_send_at(x);
 }
 
 void pv_descx_kick(struct pv_descx *x)

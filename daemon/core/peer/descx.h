@@ -17,10 +17,14 @@
 
 #define PV_DESCX_FIRST_RESEND PV_MS(250) /* DESIGN 5 */
 #define PV_DESCX_MAX_RESEND   PV_S(8)    /* DESIGN 5 */
+/* Ours: between descriptions on average. A peer can draw one by each of its own, or by an answer to
+ * a check that names another address of ours, and all peers share what the coordinator takes. */
+#define PV_DESCX_EVERY PV_MS(500)
 
 enum {
     PV_DESCX_DUP_ANSWERS = 8, /* ours: answers to one received revision beyond the first */
     PV_DESCX_MAX_SENDS = 12,  /* ours: unanswered sendings of one revision, about 60 s */
+    PV_DESCX_AT_ONCE = 20,    /* ours: sent at once, before that average holds */
 };
 
 /* The number of one description. gen 0: none. */
@@ -41,6 +45,7 @@ struct pv_descx {
     unsigned answers;          /* to duplicates of theirs */
     pv_ns resend_at;           /* PV_NEVER or 0: none */
     pv_ns backoff;
+    pv_ns spent_until; /* PV_DESCX_EVERY for each that left, from then on */
 };
 
 enum pv_descx_verdict {
@@ -70,7 +75,7 @@ enum pv_descx_verdict pv_descx_receive(struct pv_descx *x, struct pv_descx_id th
 
 /* True when own must be sent now; marks it sent and arms the next resend. */
 bool pv_descx_take_due(struct pv_descx *x, pv_ns now);
-/* When take_due() must be called: 0 = at once, PV_NEVER = nothing to send. */
+/* When take_due() must be called: it may have come, 0 = at once; PV_NEVER = nothing to send. */
 pv_ns pv_descx_next_timeout(const struct pv_descx *x);
 /* Start resending anew what is not acknowledged: a new way to the peer opened. */
 void pv_descx_kick(struct pv_descx *x);

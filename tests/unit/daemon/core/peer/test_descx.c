@@ -54,6 +54,29 @@ PV_TEST(gives_up_after_a_bounded_number_of_sends_and_kick_starts_anew)
     assert_true(pv_descx_take_due(&a, PV_S(601)));
 }
 
+/* A peer that says something new without end draws few answers. */
+PV_TEST(a_peer_draws_two_descriptions_a_second)
+{
+    struct pv_descx a = {0};
+    unsigned sends = 0;
+    pv_descx_begin(&a, 1);
+    for (uint64_t i = 1; i <= 6000; i++) {
+        pv_ns now = PV_S(1) + i * PV_MS(5);
+        (void)pv_descx_receive(&a, (struct pv_descx_id){.gen = 7, .rev = i}, a.own);
+        pv_descx_changed(&a);
+        if (pv_descx_next_timeout(&a) <= now) {
+            assert_true(pv_descx_take_due(&a, now));
+            sends++;
+        } else {
+            assert_false(pv_descx_take_due(&a, now));
+        }
+    }
+    assert_in_range(sends, PV_DESCX_AT_ONCE + 58, PV_DESCX_AT_ONCE + 62); /* 30 s */
+    pv_ns next = pv_descx_next_timeout(&a);
+    assert_true(next <= PV_S(31) + PV_DESCX_EVERY);
+    assert_true(pv_descx_take_due(&a, next));
+}
+
 /* Two that begin now, and have heard each other. */
 static void meet(struct pv_descx *a, struct pv_descx *b)
 {

@@ -817,6 +817,24 @@ PV_TEST(descriptions_without_use_do_no_harm)
     assert_true(is_up(0));
 }
 
+PV_TEST(a_peer_that_describes_itself_without_end_draws_few_descriptions)
+{
+    want(0);
+    pass(PV_S(1));
+    assert_true(is_up(0) && is_up(1));
+    struct pv_desc d = w->n[1].last;
+    size_t before = w->n[0].n_descs;
+    w->no_signals = true;
+    d.wg_len = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        d.rev++;
+        pv_peer_handle_desc(w->n[0].peers[0], &d, w->now);
+        pass(PV_MS(10));
+    }
+    assert_true(w->n[0].n_descs - before <= PV_DESCX_AT_ONCE + 21);
+    assert_true(is_up(0));
+}
+
 PV_TEST(two_wishes_at_once_make_one_session)
 {
     pv_peer_want(w->n[0].peers[0], "a test", w->now);
