@@ -5,13 +5,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -40,21 +38,6 @@ int pv_fetch_open(const char *path, int *ret_fd, char name[static PV_FILE_NAME_B
     }
     *ret_fd = fd;
     *ret_size = (double)st.st_size;
-    return PV_OK;
-}
-
-/* A new file below dir, whatever name says. */
-static int create_beneath(int dir, const char *name, int *ret_fd)
-{
-    const struct open_how how = {
-        .flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-        .mode = MODE,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-    };
-    long fd = syscall(SYS_openat2, dir, name, &how, sizeof(how));
-    if (fd < 0)
-        return errno == EEXIST ? PV_ERR_EXISTS : -errno;
-    *ret_fd = (int)fd;
     return PV_OK;
 }
 
@@ -92,13 +75,14 @@ static int put_whole(int from, int dir, const char *name)
 /* As name, which has no slash, in dir. */
 static int put(int from, int dir, const char *name)
 {
-    int to = -1;
     int r = put_whole(from, dir, name);
     if (r != PV_ERR_UNSUPPORTED)
         return r;
-    r = create_beneath(dir, name, &to); /* a file system without O_TMPFILE, or no /proc */
-    if (r < 0)
-        return r;
+    /* A file system without O_TMPFILE, or no /proc. A name without a slash that must be new is
+     * nowhere but in dir, and no link that is there. */
+    int to = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, MODE);
+    if (to < 0)
+        return errno == EEXIST ? PV_ERR_EXISTS : -errno;
     r = copy(from, to);
     close(to);
     if (r < 0)
