@@ -367,6 +367,15 @@ pv_ns pv_gatherer_unanswered(const struct pv_gatherer *g, uint16_t family)
     return since == 0 ? PV_NEVER : since;
 }
 
+bool pv_gatherer_is_seen_at(const struct pv_gatherer *g, const struct pv_addr *addr)
+{
+    for (size_t i = 0; i < g->n_bases; i++) {
+        if (pv_addr_equal(&g->bases[i].addr, addr) || pv_addr_equal(&g->bases[i].mapped, addr))
+            return true;
+    }
+    return false;
+}
+
 static void ask_servers(struct pv_gatherer *g, pv_ns now)
 {
     for (size_t i = 0; i < g->n_bases; i++) {

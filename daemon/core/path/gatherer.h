@@ -50,6 +50,8 @@ void pv_candidates_compose(struct pv_node *n, pv_ns now);
 /* Since when the server of this family owes an answer to every address of ours that asks it;
  * PV_NEVER: one of them has its answer, or none asks. */
 pv_ns pv_gatherer_unanswered(const struct pv_gatherer *g, uint16_t family);
+/* Is that an address of the machine itself, or where a server sees one? */
+bool pv_gatherer_is_seen_at(const struct pv_gatherer *g, const struct pv_addr *addr);
 /* Does nobody tell this node an address at which others could reach it, since the coordinator that
  * it asks is on its side of the NAT, in its own LAN? */
 bool pv_candidates_are_unseen(const struct pv_node *n);

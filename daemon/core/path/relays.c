@@ -293,18 +293,13 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
     start_members(r, now);
 }
 
-/* The relay's mapping of us is no candidate any more: we are seen elsewhere. Only the allocation's
- * own Refresh from the present address moves it there. */
+/* STUN does not see us where the relay did any more. Only the allocation's own Refresh from the
+ * present address moves it there. Candidates do not say it: some are guesses. */
 static void check_mapped(struct pv_relays *r, pv_ns now)
 {
-    const struct pv_node *n = r->node;
-    if (r->mapped.family == PV_AF_NONE)
-        return;
-    for (size_t i = 0; i < n->ways.n_locals; i++) {
-        if (pv_addr_equal(&n->ways.locals[i].addr, &r->mapped))
-            return;
-    }
-    pv_relayway_moved(r->ways[MEMBERS], now);
+    if (r->mapped.family != PV_AF_NONE &&
+        !pv_gatherer_is_seen_at(r->node->ways.gatherer, &r->mapped))
+        pv_relayway_moved(r->ways[MEMBERS], now);
 }
 
 /* After a change of links or a suspend this may be another network: each way asks at once whether

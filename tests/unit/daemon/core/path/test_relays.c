@@ -2,6 +2,7 @@
 /* The part that keeps relays ready: the coordinator's offer, channels of peers in use, and the way
  * when UDP is blocked. The server is played here. */
 #include "daemon/core/coord/coordclient.h"
+#include "daemon/core/nat/stunroute.h"
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/packets/fp_state.h"
 #include "daemon/core/path/relays.h"
@@ -13,7 +14,8 @@ static struct pv_peer *bob;
 static const struct pv_addr server = {.family = PV_AF_INET, .ip = {203, 0, 113, 5}, .port = 3478};
 static struct pv_addr door; /* that the server gives; PV_AF_NONE: it knows no doors */
 
-static pv_ns heard_at; /* the coordinator, by TCP; PV_NEVER: all the time */
+static struct pv_addr mapped; /* where the server sees this node */
+static pv_ns heard_at;        /* the coordinator, by TCP; PV_NEVER: all the time */
 static unsigned n_doubts;
 
 /* Stand in for coordclient.c. */
@@ -39,6 +41,7 @@ void test_before_each(void)
 {
     n_doubts = 0;
     heard_at = PV_NEVER;
+    mapped = pv_addr4(198, 51, 100, 1, 40000);
     door = (struct pv_addr){.family = PV_AF_NONE};
     fake_peers_init(&x, &pv_part_relays);
     struct pv_node *n = &x.f.node;
@@ -107,7 +110,6 @@ static void answer(const struct pv_stun_msg *req)
 {
     const uint8_t *pk = x.f.node.coord_info.pk;
     const struct pv_addr relayed = pv_turn_virtual_addr(pk, x.f.identity.sign_pk);
-    const struct pv_addr mapped = pv_addr4(198, 51, 100, 1, 40000);
     struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = sent.dst};
     uint8_t buf[512], key[PV_MD5_LEN];
     struct pv_stun_writer w;
@@ -161,6 +163,46 @@ PV_TEST(an_offer_becomes_an_allocation_that_everybody_hears_of)
     assert_null(fake_node_shown(&x.f, PV_STATUS_RELAYS, 1, "name"));
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_relay_up{relay=\"coordinator\"} 1"));
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_udp_blocked 0"));
+}
+
+/* The STUN server is asked, and answers with `mapped`. */
+static void look(void)
+{
+    void *g = x.f.node.ways.gatherer;
+    struct pv_engine_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_stun_writer w;
+    uint8_t buf[128];
+    size_t len;
+    if (x.f.node.ways.stunroute == NULL)
+        x.f.node.ways.stunroute = test_alloc(sizeof(*x.f.node.ways.stunroute));
+    x.f.now += PV_GATHERER_REFRESH;
+    pv_gatherer_refresh(g, x.f.now);
+    pv_part_gatherer.handle_timeout(g, x.f.now);
+    assert_true(pv_part_gatherer.poll_transmit(g, &tx));
+    assert_ok(pv_stun_decode(pv_view(tx.buf, tx.len), &msg));
+    pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_SUCCESS, msg.method, msg.txid);
+    pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
+    assert_ok(pv_stun_write_end(&w, &len));
+    const struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = tx.dst};
+    assert_true(pv_part_gatherer.handle_stun(g, &from, pv_view(buf, len), x.f.now));
+    pv_part_gatherer.run(g, x.f.now);
+    fake_peers_settle(&x);
+}
+
+/* That our own port may be open as well is a guess, which shall not pass for what the NAT shows. */
+PV_TEST(the_allocation_moves_when_the_nat_gives_our_own_port_away)
+{
+    mapped.port = x.f.node.given.udp_port;
+    welcome(true);
+    assert_int_equal(serve(PV_TURN_ALLOCATE), 1);
+    look();
+    assert_int_equal(serve(PV_TURN_ALLOCATE), 0);
+    mapped.port++;
+    look();
+    assert_int_equal(serve(PV_TURN_ALLOCATE), 1);
+    look();
+    assert_int_equal(serve(PV_TURN_ALLOCATE), 0);
 }
 
 PV_TEST(only_a_member_that_is_up_allocates)
