@@ -66,63 +66,49 @@ static int change(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return code;
 }
 
-static int bounded(struct pv_cli *cli, const char *word, char *dst, size_t cap)
+static int fill_url(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
+    return pv_cli_secret(cli, cli->args.word[2], req);
+}
+
+/* Which coordinator is meant. */
+static int fill_which(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    const char *word = cli->args.word[2];
     size_t len = strlen(word);
-    if (len == 0 || len >= cap)
+    if (len == 0 || len >= sizeof(req->coordinator))
         return pv_cli_usage(cli, "\"%.60s\" is no coordinator's key, address or host", word);
-    memcpy(dst, word, len + 1);
+    memcpy(req->coordinator, word, len + 1);
     return 0;
 }
 
 /* The addresses are the last word; which of several coordinators is meant stands before. */
-static int change_address(struct pv_cli *cli, struct pv_ctlapi_request *req)
+static int fill_address(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    int n = cli->args.n_words, code = 0;
-    if (n < 3 || n > 4)
+    int n = cli->args.n_words;
+    if (n < 3)
         return pv_cli_usage(cli, "give the new addresses: address [COORDINATOR] HOST:PORT[,...]");
-    if (n == 4)
-        code = bounded(cli, cli->args.word[2], req->coordinator, sizeof(req->coordinator));
+    int code = n == 4 ? fill_which(cli, req) : 0;
     req->text = strdup(cli->args.word[n - 1]);
-    if (code == 0 && req->text == NULL)
-        code = pv_cli_no_memory(cli);
-    return code;
+    return code == 0 && req->text == NULL ? pv_cli_no_memory(cli) : code;
 }
 
-/* Several commands in one word, as with invite: the words behind it say which. */
+/* The words that say what is wanted stand behind `coordinators`. */
 static int network(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    char **word = cli->args.word;
-    int n = cli->args.n_words, code = 0;
-    const char *what = n > 1 ? word[1] : "";
-    if (strcmp(word[0], "coordinators") != 0)
+    static const struct pv_verb verbs[] = {
+        {"", 1, 1, PV_CTLAPI_COORDINATORS, .print = print_list},
+        {"token", 2, 2, PV_CTLAPI_COORDINATOR_TOKEN, .print = pv_cli_print_token},
+        {"add", 3, 3, PV_CTLAPI_COORDINATOR_ADD, fill_url, .ask = change},
+        {"remove", 3, 3, PV_CTLAPI_COORDINATOR_REMOVE, fill_which, .ask = change},
+        {"address", 2, 4, PV_CTLAPI_COORDINATOR_ADDRESS, fill_address, .ask = change},
+        {.word = NULL},
+    };
+    static const char there[] = "behind network coordinators stands nothing, add URL, remove "
+                                "COORDINATOR, address [COORDINATOR] HOST:PORT[,...] or token";
+    if (strcmp(cli->args.word[0], "coordinators") != 0)
         return pv_cli_usage(cli, "behind network stands the word coordinators");
-    if (n == 1) {
-        req = pv_ctlapi_request_of(PV_CTLAPI_COORDINATORS);
-        return pv_cli_ask_and_print(cli, &req, print_list);
-    }
-    if (strcmp(what, "token") == 0 && n == 2) {
-        req = pv_ctlapi_request_of(PV_CTLAPI_COORDINATOR_TOKEN);
-        return pv_cli_ask_and_print(cli, &req, pv_cli_print_token);
-    }
-    if (strcmp(what, "add") == 0 && n == 3) {
-        req = pv_ctlapi_request_of(PV_CTLAPI_COORDINATOR_ADD);
-        code = pv_cli_secret(cli, word[2], &req);
-    } else if (strcmp(what, "remove") == 0 && n == 3) {
-        req = pv_ctlapi_request_of(PV_CTLAPI_COORDINATOR_REMOVE);
-        code = bounded(cli, word[2], req.coordinator, sizeof(req.coordinator));
-    } else if (strcmp(what, "address") == 0) {
-        req = pv_ctlapi_request_of(PV_CTLAPI_COORDINATOR_ADDRESS);
-        code = change_address(cli, &req);
-    } else {
-        return pv_cli_usage(cli, "behind network coordinators stands nothing, add URL, remove "
-                                 "COORDINATOR, address [COORDINATOR] HOST:PORT[,...] or token");
-    }
-    if (code == 0)
-        code = change(cli, &req);
-    pv_ctlapi_request_done(&req);
-    return code;
+    return pv_cli_run_verb(cli, verbs, 1, there, there);
 }
 
 const struct pv_command pv_cmds_coordinators[] = {

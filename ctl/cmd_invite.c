@@ -16,7 +16,6 @@ enum {
     INVITE_TAG,
     INVITE_QR,
     INVITE_EPHEMERAL,
-    INVITE_OPTIONS,
 };
 
 enum {
@@ -110,16 +109,7 @@ static int print_invites(struct pv_cli *cli, const json_t *body)
 
 /* --- making one ---------------------------------------------------------------------------- */
 
-static bool has_options(const struct pv_cli *cli)
-{
-    for (size_t i = 0; i < INVITE_OPTIONS; i++) {
-        if (cli->args.value[i] != NULL)
-            return true;
-    }
-    return false;
-}
-
-static int invite_options(struct pv_cli *cli, struct pv_ctlapi_request *req)
+static int fill_invite(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     static const struct pv_cli_span expires = {"--expires", "give a time such as 90m, 24h or 7d", 1,
                                                UINT64_MAX},
@@ -164,13 +154,6 @@ static int print_invite(struct pv_cli *cli, const json_t *body)
     return pv_cli_print_token(cli, body);
 }
 
-static int make(struct pv_cli *cli)
-{
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INVITE);
-    int code = invite_options(cli, &req);
-    return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print_invite);
-}
-
 /* --- revoking one -------------------------------------------------------------------------- */
 
 /* The whole id of the one invite that begins so, as the list shows it. 0 or an exit code. */
@@ -198,39 +181,34 @@ static int complete_id(struct pv_cli *cli, const char *begin, char *id, size_t c
                        begin);
 }
 
-static int revoke(struct pv_cli *cli, const char *word)
+static int fill_revoke(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     uint8_t whole[PV_KEY_LEN];
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INVITE_REVOKE);
-    int code = 0;
-    if (pv_key_parse(word, whole) == PV_OK)
-        snprintf(req.invite, sizeof(req.invite), "%s", word);
-    else if (word[0] == '\0')
-        code = pv_cli_usage(cli, "\"\" is not an invite: see `p2pvpnctl invite list`");
-    else
-        code = complete_id(cli, word, req.invite, sizeof(req.invite));
-    return code != 0
-               ? code
-               : pv_cli_ask_and_tell(
-                     cli, &req, "revoked: nobody else can join with it; machines that joined stay",
-                     NULL);
+    const char *word = cli->args.word[1];
+    if (word[0] == '\0')
+        return pv_cli_usage(cli, "\"\" is not an invite: see `p2pvpnctl invite list`");
+    if (pv_key_parse(word, whole) < 0)
+        return complete_id(cli, word, req->invite, sizeof(req->invite));
+    snprintf(req->invite, sizeof(req->invite), "%s", word);
+    return 0;
 }
 
-/* Three commands in one word: list and revoke are about invites that there are, and take none of
- * the options. */
+static int revoke(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_ask_and_tell(
+        cli, req, "revoked: nobody else can join with it; machines that joined stay", NULL);
+}
+
 static int invite(struct pv_cli *cli)
 {
-    const char *what = cli->args.n_words > 0 ? cli->args.word[0] : "";
-    if (what[0] != '\0' && has_options(cli))
-        return pv_cli_usage(cli, "the options of invite are for new invites");
-    if (cli->args.n_words == 0)
-        return make(cli);
-    if (strcmp(what, "revoke") == 0 && cli->args.n_words == 2)
-        return revoke(cli, cli->args.word[1]);
-    if (strcmp(what, "list") != 0 || cli->args.n_words != 1)
-        return pv_cli_usage(cli, "there is invite, invite list and invite revoke ID");
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INVITE_LIST);
-    return pv_cli_ask_and_print(cli, &req, print_invites);
+    static const struct pv_verb verbs[] = {
+        {"", 0, 0, PV_CTLAPI_INVITE, fill_invite, .print = print_invite, .options = true},
+        {"list", 1, 1, PV_CTLAPI_INVITE_LIST, .print = print_invites},
+        {"revoke", 2, 2, PV_CTLAPI_INVITE_REVOKE, fill_revoke, .ask = revoke},
+        {.word = NULL},
+    };
+    return pv_cli_run_verb(cli, verbs, 0, "there is invite, invite list and invite revoke ID",
+                           "the options of invite are for new invites");
 }
 
 const struct pv_command pv_cmds_invite[] = {

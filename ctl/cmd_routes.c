@@ -79,13 +79,6 @@ static int print_routes(struct pv_cli *cli, const json_t *body)
     return code;
 }
 
-/* Any user may see it: who does not reach a network asks here first. */
-static int list(struct pv_cli *cli)
-{
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTES);
-    return pv_cli_ask_and_print(cli, &req, print_routes);
-}
-
 /* --- offers, permissions, choice ----------------------------------------------------------- */
 
 /* The daemon decides what it is: it knows the network's range. 0 or an exit code. */
@@ -97,91 +90,84 @@ static int take_prefix(struct pv_cli *cli, struct pv_ctlapi_request *req, const 
     return 0;
 }
 
-/* Flags belong to the offer: members see them, too. */
-static int offer(struct pv_cli *cli, const char *prefix)
+/* A prefix is the last word; a member stands before it where an admin has a say. The flags are
+ * those of an offer: members see them, too. */
+static int fill_route(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTE_OFFER);
-    req.route.no_snat = cli->args.value[ROUTE_NO_SNAT] != NULL;
-    req.route.automatic = cli->args.value[ROUTE_AUTO] != NULL;
-    int code = take_prefix(cli, &req, prefix);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", NULL);
+    int n = cli->args.n_words;
+    int code = n == 3 ? pv_cli_peer(cli, req, cli->args.word[1]) : 0;
+    req->route.no_snat = cli->args.value[ROUTE_NO_SNAT] != NULL;
+    req->route.automatic = cli->args.value[ROUTE_AUTO] != NULL;
+    return code != 0 ? code : take_prefix(cli, req, cli->args.word[n - 1]);
 }
 
-/* Also of an exit, which is the offer of everything. */
-static int withdraw(struct pv_cli *cli, const char *prefix)
+static int change_route(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTE_WITHDRAW);
-    int code = take_prefix(cli, &req, prefix);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", NULL);
-}
-
-/* Allowing and denying differ in the request alone. */
-static int permit(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer, const char *prefix)
-{
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
-    int code = pv_cli_peer(cli, &req, peer);
-    if (code == 0)
-        code = take_prefix(cli, &req, prefix);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", NULL);
+    return pv_cli_ask_and_tell(cli, req, "done", NULL);
 }
 
 /* "use bob", "use 192.168.1.0/24", "use off bob"; all, auto and off go as they are. */
-static int use(struct pv_cli *cli, const char *first, const char *second)
+static int fill_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    const char *what = second == NULL ? first : second;
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTE_USE);
-    req.route.off = second != NULL;
-    if (second != NULL && strcmp(first, "off") != 0)
+    int n = cli->args.n_words;
+    req->route.off = n == 3;
+    if (n == 3 && strcmp(cli->args.word[1], "off") != 0)
         return pv_cli_usage(cli, "give one member or prefix to use, or off before it");
-    int code = pv_cli_peer(cli, &req, what);
-    return code != 0 ? code
-                     : pv_cli_change(cli, &req, "done: `p2pvpnctl route list` says what is used");
+    return pv_cli_peer(cli, req, cli->args.word[n - 1]);
 }
 
-/* One word for all that concerns a prefix; which words follow depends on the first. */
+static int use(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_change(cli, req, "done: `p2pvpnctl route list` says what is used");
+}
+
+/* Any user may see the list: one that does not reach a network asks here first. */
 static int route(struct pv_cli *cli)
 {
-    char **word = cli->args.word;
-    int n = cli->args.n_words;
-    bool flags = cli->args.value[ROUTE_NO_SNAT] != NULL || cli->args.value[ROUTE_AUTO] != NULL;
-    if (flags && (n == 0 || strcmp(word[0], "offer") != 0))
-        return pv_cli_usage(cli, "--no-snat and --auto are said of an offer");
-    if (n == 0 || (n == 1 && strcmp(word[0], "list") == 0))
-        return list(cli);
-    if (n == 2 && strcmp(word[0], "offer") == 0)
-        return offer(cli, word[1]);
-    if (n == 2 && strcmp(word[0], "withdraw") == 0)
-        return withdraw(cli, word[1]);
-    if (n == 3 && strcmp(word[0], "allow") == 0)
-        return permit(cli, PV_CTLAPI_ROUTE_ALLOW, word[1], word[2]);
-    if (n == 3 && strcmp(word[0], "deny") == 0)
-        return permit(cli, PV_CTLAPI_ROUTE_DENY, word[1], word[2]);
-    if ((n == 2 || n == 3) && strcmp(word[0], "use") == 0)
-        return use(cli, word[1], n == 3 ? word[2] : NULL);
-    return pv_cli_usage(cli,
-                        "there are route list, offer PREFIX, withdraw PREFIX, allow PEER PREFIX, "
-                        "deny PEER PREFIX, use all|auto|off|PEER|PREFIX and use off PEER|PREFIX");
+    static const struct pv_verb verbs[] = {
+        {"", 0, 0, PV_CTLAPI_ROUTES, .print = print_routes},
+        {"list", 1, 1, PV_CTLAPI_ROUTES, .print = print_routes},
+        {"offer", 2, 2, PV_CTLAPI_ROUTE_OFFER, fill_route, .ask = change_route, .options = true},
+        {"withdraw", 2, 2, PV_CTLAPI_ROUTE_WITHDRAW, fill_route, .ask = change_route},
+        {"allow", 3, 3, PV_CTLAPI_ROUTE_ALLOW, fill_route, .ask = change_route},
+        {"deny", 3, 3, PV_CTLAPI_ROUTE_DENY, fill_route, .ask = change_route},
+        {"use", 2, 3, PV_CTLAPI_ROUTE_USE, fill_use, .ask = use},
+        {.word = NULL},
+    };
+    return pv_cli_run_verb(
+        cli, verbs, 0,
+        "there are route list, offer PREFIX, withdraw PREFIX, allow PEER PREFIX, "
+        "deny PEER PREFIX, use all|auto|off|PEER|PREFIX and use off PEER|PREFIX",
+        "--no-snat and --auto are said of an offer");
 }
 
 /* --- exits --------------------------------------------------------------------------------- */
 
-/* The answer comes when the host has done it: what is said after that is true. */
-static int exit_use(struct pv_cli *cli, const char *peer)
+static int fill_exit(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_EXIT_USE);
-    req.route.lan = cli->args.value[EXIT_LAN] != NULL;
-    req.route.block = cli->args.value[EXIT_BLOCK] != NULL;
-    char done[PV_NAME_BUF + 64];
-    snprintf(done, sizeof(done), "everything goes by %.*s: `p2pvpnctl exit off` ends that",
-             PV_NAME_MAX, peer);
-    int code = pv_cli_peer(cli, &req, peer);
-    return code != 0 ? code : pv_cli_change(cli, &req, done);
+    req->route.lan = cli->args.value[EXIT_LAN] != NULL;
+    req->route.block = cli->args.value[EXIT_BLOCK] != NULL;
+    return pv_cli_peer(cli, req, cli->args.word[1]);
 }
 
-static int exit_off(struct pv_cli *cli)
+/* The answer comes when the host has done it: what is said after that is true. */
+static int exit_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_EXIT_OFF);
-    return pv_cli_change(cli, &req, "everything goes out as before");
+    char done[PV_NAME_BUF + 64];
+    snprintf(done, sizeof(done), "everything goes by %.*s: `p2pvpnctl exit off` ends that",
+             PV_NAME_MAX, cli->args.word[1]);
+    return pv_cli_change(cli, req, done);
+}
+
+static int exit_off(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_change(cli, req, "everything goes out as before");
+}
+
+/* An exit is the offer of both default routes. */
+static int fill_default(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return take_prefix(cli, req, "default");
 }
 
 /* The members that offer to be one, and the one that is used. */
@@ -215,36 +201,21 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
     return code;
 }
 
-static int exit_list(struct pv_cli *cli)
-{
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROUTES);
-    return pv_cli_ask_and_print(cli, &req, print_exits);
-}
-
-/* An exit is the offer of both default routes. Without a word it shows what there is: it was `down`
- * once, which ends --block and lets everything out in the clear. */
+/* Without a word it shows what there is: it was `down` once, which ends --block and lets everything
+ * out in the clear. */
 static int exit_command(struct pv_cli *cli)
 {
-    char **word = cli->args.word;
-    int n = cli->args.n_words;
-    bool flags = cli->args.value[EXIT_LAN] != NULL || cli->args.value[EXIT_BLOCK] != NULL;
-    struct pv_ctlapi_request req;
-    if (n == 2 && strcmp(word[0], "use") == 0)
-        return exit_use(cli, word[1]);
-    if (n == 0 && !flags)
-        return exit_list(cli);
-    if (flags)
-        return pv_cli_usage(cli, "--lan and --block are said with exit use PEER");
-    if (n == 1 && strcmp(word[0], "off") == 0)
-        return exit_off(cli);
-    if (n == 1 && strcmp(word[0], "withdraw") == 0)
-        return withdraw(cli, "default");
-    if (n == 1 && strcmp(word[0], "offer") == 0) {
-        req = pv_ctlapi_request_of(PV_CTLAPI_ROUTE_OFFER);
-        snprintf(req.cidr, sizeof(req.cidr), "default");
-        return pv_cli_ask_and_tell(cli, &req, "done", NULL);
-    }
-    return pv_cli_usage(cli, "there are exit offer, exit withdraw, exit use PEER and exit off");
+    static const struct pv_verb verbs[] = {
+        {"", 0, 0, PV_CTLAPI_ROUTES, .print = print_exits},
+        {"use", 2, 2, PV_CTLAPI_EXIT_USE, fill_exit, .ask = exit_use, .options = true},
+        {"off", 1, 1, PV_CTLAPI_EXIT_OFF, .ask = exit_off},
+        {"offer", 1, 1, PV_CTLAPI_ROUTE_OFFER, fill_default, .ask = change_route},
+        {"withdraw", 1, 1, PV_CTLAPI_ROUTE_WITHDRAW, fill_default, .ask = change_route},
+        {.word = NULL},
+    };
+    return pv_cli_run_verb(cli, verbs, 0,
+                           "there are exit offer, exit withdraw, exit use PEER and exit off",
+                           "--lan and --block are said with exit use PEER");
 }
 
 const struct pv_command pv_cmds_routes[] = {

@@ -75,53 +75,33 @@ static int print_left(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
-/* The words of the command room. */
-static const struct verb {
-    const char *word; /* the first argument */
-    int n_words;      /* arguments in all */
-    enum pv_ctlapi_cmd cmd;
-    pv_cli_print_fn *print; /* the answer */
-} VERBS[] = {
-    {"create", 2, PV_CTLAPI_ROOM_CREATE, print_created},
-    {"invite", 3, PV_CTLAPI_ROOM_INVITE, print_invited},
-    {"accept", 2, PV_CTLAPI_ROOM_ACCEPT, print_accepted},
-    {"leave", 2, PV_CTLAPI_ROOM_LEAVE, print_left},
-    {"list", 1, PV_CTLAPI_ROOM_LIST, print_rooms},
-    {"members", 2, PV_CTLAPI_ROOM_MEMBERS, print_members},
-};
-
-static int make_request(struct pv_cli *cli, struct pv_ctlapi_request *req,
-                        const struct verb **ret_verb)
+static int fill_room(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    const char *const *word = (const char *const *)cli->args.word;
-    const struct verb *verb = NULL;
-    for (size_t i = 0; i < PV_ARRAY_LEN(VERBS); i++) {
-        if (strcmp(word[0], VERBS[i].word) == 0 && cli->args.n_words == VERBS[i].n_words)
-            verb = &VERBS[i];
-    }
-    if (verb == NULL)
-        return pv_cli_usage(cli, "there is create ROOM, invite ROOM PEER, accept ROOM, leave ROOM, "
-                                 "list and members ROOM");
-    *ret_verb = verb;
-    *req = pv_ctlapi_request_of(verb->cmd);
-    if (verb->n_words > 1) {
-        size_t len = strlen(word[1]);
-        if (len == 0 || len >= sizeof(req->room) || strpbrk(word[1], " \t\n") != NULL)
-            return pv_cli_usage(cli,
-                                "\"%.60s\" is not a room: room names are one word, 1 to 32 of a-z "
-                                "0-9 and -",
-                                word[1]);
-        memcpy(req->room, word[1], len + 1);
-    }
-    return verb->n_words == 3 ? pv_cli_peer(cli, req, word[2]) : 0;
+    char **word = cli->args.word;
+    size_t len = strlen(word[1]);
+    if (len == 0 || len >= sizeof(req->room) || strpbrk(word[1], " \t\n") != NULL)
+        return pv_cli_usage(cli,
+                            "\"%.60s\" is not a room: room names are one word, 1 to 32 of a-z "
+                            "0-9 and -",
+                            word[1]);
+    memcpy(req->room, word[1], len + 1);
+    return cli->args.n_words == 3 ? pv_cli_peer(cli, req, word[2]) : 0;
 }
 
 static int room(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
-    const struct verb *verb = NULL;
-    int code = make_request(cli, &req, &verb);
-    return code != 0 ? code : pv_cli_ask_and_print(cli, &req, verb->print);
+    static const struct pv_verb verbs[] = {
+        {"create", 2, 2, PV_CTLAPI_ROOM_CREATE, fill_room, .print = print_created},
+        {"invite", 3, 3, PV_CTLAPI_ROOM_INVITE, fill_room, .print = print_invited},
+        {"accept", 2, 2, PV_CTLAPI_ROOM_ACCEPT, fill_room, .print = print_accepted},
+        {"leave", 2, 2, PV_CTLAPI_ROOM_LEAVE, fill_room, .print = print_left},
+        {"list", 1, 1, PV_CTLAPI_ROOM_LIST, .print = print_rooms},
+        {"members", 2, 2, PV_CTLAPI_ROOM_MEMBERS, fill_room, .print = print_members},
+        {.word = NULL},
+    };
+    static const char there[] = "there is create ROOM, invite ROOM PEER, accept ROOM, leave ROOM, "
+                                "list and members ROOM";
+    return pv_cli_run_verb(cli, verbs, 0, there, there);
 }
 
 const struct pv_command pv_cmds_room[] = {

@@ -485,6 +485,35 @@ int pv_cli_take_replies(struct pv_cli *cli, pv_cli_reply_fn *take, void *ctx)
     }
 }
 
+/* Has the user given one of the command's own options? */
+static bool has_options(const struct pv_cli *cli)
+{
+    bool any = false;
+    for (size_t i = 0; i < PV_COMMAND_OPTIONS; i++)
+        any = any || cli->args.value[i] != NULL;
+    return any;
+}
+
+int pv_cli_run_verb(struct pv_cli *cli, const struct pv_verb *verbs, int place, const char *there,
+                    const char *misplaced)
+{
+    int n = cli->args.n_words;
+    const char *word = n > place ? cli->args.word[place] : "";
+    const struct pv_verb *v = verbs;
+    while (v->word != NULL && strcmp(v->word, word) != 0)
+        v++;
+    if (!v->options && has_options(cli))
+        return pv_cli_usage(cli, "%s", misplaced);
+    if (v->word == NULL || n < v->min_words || n > v->max_words)
+        return pv_cli_usage(cli, "%s", there);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(v->cmd);
+    int code = v->fill == NULL ? 0 : v->fill(cli, &req);
+    if (code == 0)
+        code = v->print != NULL ? pv_cli_ask_and_print(cli, &req, v->print) : v->ask(cli, &req);
+    pv_ctlapi_request_done(&req);
+    return code;
+}
+
 int pv_cli_print_table(struct pv_cli *cli, struct pv_table *t)
 {
     pv_table_name_commands(t, cli->flag);

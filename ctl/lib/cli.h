@@ -134,6 +134,21 @@ typedef int pv_cli_print_fn(struct pv_cli *cli, const json_t *body);
 int pv_cli_ask_and_print(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print);
 /* Asks for a change and notes that it is done; as JSON, the answer. The exit code. */
 int pv_cli_change(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *done);
+/* A word by which a command goes on, as "list" of `route list`, and what it does then. */
+struct pv_verb {
+    const char *word;         /* "": none; NULL: the row behind the last */
+    int min_words, max_words; /* of the command, with this one */
+    enum pv_ctlapi_cmd cmd;   /* what p2pvpnd is asked */
+    /* Puts what the user gave into the request; NULL: nothing. 0 or an exit code. */
+    int (*fill)(struct pv_cli *cli, struct pv_ctlapi_request *req);
+    pv_cli_print_fn *print; /* asks and prints; NULL: ask() does it in its own way */
+    int (*ask)(struct pv_cli *cli, struct pv_ctlapi_request *req);
+    bool options; /* may be given the command's options */
+};
+/* Does what the word at this place says. Where no row fits there tells what may stand, and where an
+ * option was given to a word that takes none, misplaced. The exit code. */
+int pv_cli_run_verb(struct pv_cli *cli, const struct pv_verb *verbs, int place, const char *there,
+                    const char *misplaced);
 /* Shows everything that has come and does not wait for more, until take() returns an exit code
  * other than 0. 0, that code, or what pv_cli_lost() says of a connection that ended. */
 typedef int pv_cli_reply_fn(void *ctx, const struct pv_ctlapi_reply *reply);
