@@ -148,22 +148,34 @@ static json_t *tags_json(const char *const *tags, size_t n)
 
 json_t *pv_ctlapi_peer_json(const struct pv_ctlapi_peer *peer)
 {
-    return pv_ctlapi_pack(
-        "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:s?, s:o, s:o, "
-        "s:o, s:o, s:s, "
-        "s:o, s:s?, s:o, s:o, s:s?}",
-        "name", peer->name, "ip4", pv_ctlapi_ip(&peer->ip4), "ip6", pv_ctlapi_ip(&peer->ip6), "key",
-        pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online", peer->online,
-        "admin", peer->admin, "path", pv_ctlapi_path_json(&peer->path), "tx_bytes",
-        pv_ctlapi_u64(peer->tx_bytes), "rx_bytes", pv_ctlapi_u64(peer->rx_bytes), "last_handshake",
-        time_json(peer->last_handshake_ms), "last_seen", time_json(peer->last_seen_ms), "session",
-        peer->session, "proof", peer->proof, "former", pv_ctlapi_key(peer->former), "another_since",
-        peer->former == NULL ? json_null() : pv_ctlapi_u64(peer->another_since_s), "ip4_former",
-        pv_ctlapi_key(peer->ip4_former), "ip4_since",
-        peer->ip4_former == NULL ? json_null() : pv_ctlapi_u64(peer->ip4_since_s), "state",
-        peer->standing, "expires", u64_or_null(peer->expires_s), "asks_from", peer->asks_from,
-        "groups", peer->tells_groups ? ips_json(peer->groups, peer->n_groups) : json_null(), "tags",
-        tags_json(peer->tags, peer->n_tags), "carrier", peer->carrier);
+    json_t *obj = pv_ctlapi_pack("{s:s}", "name", peer->name);
+    pv_jsonline_set(&obj, "ip4", pv_ctlapi_ip(&peer->ip4));
+    pv_jsonline_set(&obj, "ip6", pv_ctlapi_ip(&peer->ip6));
+    pv_jsonline_set(&obj, "key", pv_ctlapi_key(peer->key));
+    pv_jsonline_set(&obj, "wg_key", wgkey_json(peer->wg_key));
+    pv_jsonline_set(&obj, "online", json_boolean(peer->online));
+    pv_jsonline_set(&obj, "admin", json_boolean(peer->admin));
+    pv_jsonline_set(&obj, "path", pv_ctlapi_path_json(&peer->path));
+    pv_jsonline_set(&obj, "tx_bytes", pv_ctlapi_u64(peer->tx_bytes));
+    pv_jsonline_set(&obj, "rx_bytes", pv_ctlapi_u64(peer->rx_bytes));
+    pv_jsonline_set(&obj, "last_handshake", time_json(peer->last_handshake_ms));
+    pv_jsonline_set(&obj, "last_seen", time_json(peer->last_seen_ms));
+    pv_jsonline_set(&obj, "session", or_null(peer->session));
+    pv_jsonline_set(&obj, "proof", or_null(peer->proof));
+    pv_jsonline_set(&obj, "former", pv_ctlapi_key(peer->former));
+    pv_jsonline_set(&obj, "another_since",
+                    peer->former == NULL ? json_null() : pv_ctlapi_u64(peer->another_since_s));
+    pv_jsonline_set(&obj, "ip4_former", pv_ctlapi_key(peer->ip4_former));
+    pv_jsonline_set(&obj, "ip4_since",
+                    peer->ip4_former == NULL ? json_null() : pv_ctlapi_u64(peer->ip4_since_s));
+    pv_jsonline_set(&obj, "state", or_null(peer->standing));
+    pv_jsonline_set(&obj, "expires", u64_or_null(peer->expires_s));
+    pv_jsonline_set(&obj, "asks_from", or_null(peer->asks_from));
+    pv_jsonline_set(&obj, "groups",
+                    peer->tells_groups ? ips_json(peer->groups, peer->n_groups) : json_null());
+    pv_jsonline_set(&obj, "tags", tags_json(peer->tags, peer->n_tags));
+    pv_jsonline_set(&obj, "carrier", or_null(peer->carrier));
+    return obj;
 }
 
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
