@@ -167,7 +167,7 @@ void pv_answer_send(struct pv_conn *s, const struct pv_ctl_msg *msg)
 void pv_answer_refuse(struct pv_conn *s, const struct pv_ctl_msg *request, enum pv_ctl_error error,
                       const char *message)
 {
-    pv_conn_error(s, request->id, error, message);
+    pv_conn_error(s, request->id, error, message != NULL ? message : pv_answer_text(error));
 }
 
 const char *pv_answer_text(enum pv_ctl_error error)

@@ -733,7 +733,7 @@ static void welcome(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_m
     m.u.welcome.have = pv_cnet_end(net);
     s->log.at = pv_cnet_seek(net, &h->have);
     if (enter_member(c, s, now) < 0) {
-        pv_answer_refuse(s, msg, PV_CTL_E_FULL, pv_answer_text(PV_CTL_E_FULL));
+        pv_answer_refuse(s, msg, PV_CTL_E_FULL, NULL);
         end_conn(c, s, PV_CTL_E_FULL, pv_answer_text(PV_CTL_E_FULL), now);
         return;
     }
@@ -821,7 +821,7 @@ static void handle_fetch(struct request *q)
     struct pv_ctl_msg m = pv_answer_to(msg, PV_CTL_STATEMENTS);
     size_t n = pv_cnet_chain(s->net, msg->u.fetch.invite, items);
     if (n == 0) {
-        pv_answer_refuse(s, msg, PV_CTL_E_UNKNOWN_INVITE, pv_answer_text(PV_CTL_E_UNKNOWN_INVITE));
+        pv_answer_refuse(s, msg, PV_CTL_E_UNKNOWN_INVITE, NULL);
         return;
     }
     m.u.statements = (struct pv_ctl_statements){.n = n, .items = items};
@@ -875,7 +875,7 @@ static void handle_change(struct request *q)
     }
     if (msg->type == PV_CTL_CREATE && !may_create(c, s, &msg->u.put, q->now, &e)) {
         pv_answer_refuse(s, msg, e,
-                         e == PV_CTL_E_LIMIT ? pv_answer_text(e)
+                         e == PV_CTL_E_LIMIT ? NULL
                                              : "creating a network needs this coordinator's URL");
         return;
     }
@@ -883,12 +883,12 @@ static void handle_change(struct request *q)
      * invite was looked at (cnet_judge.c). */
     if (s->state == PV_CONN_MEMBER &&
         !network_has_room(c, s->net, (uint32_t)msg->u.put.n, q->now)) {
-        pv_answer_refuse(s, msg, PV_CTL_E_LIMIT, pv_answer_text(PV_CTL_E_LIMIT));
+        pv_answer_refuse(s, msg, PV_CTL_E_LIMIT, NULL);
         return;
     }
     struct pv_work *work = NULL;
     if (pv_work_new(msg, &work) < 0) {
-        pv_answer_refuse(s, msg, PV_CTL_E_STORAGE, pv_answer_text(PV_CTL_E_STORAGE));
+        pv_answer_refuse(s, msg, PV_CTL_E_STORAGE, NULL);
         return;
     }
     q->msg = NULL; /* the work's */
@@ -948,7 +948,7 @@ static void handle_put(struct request *q)
     if (s->state == PV_CONN_GUEST &&
         !pv_bucket_take(&s->net->strays, PV_CNET_STRAY_RATE, PV_CNET_STRAY_BURST, (uint32_t)put->n,
                         q->now)) {
-        pv_answer_refuse(s, q->msg, PV_CTL_E_LIMIT, pv_answer_text(PV_CTL_E_LIMIT));
+        pv_answer_refuse(s, q->msg, PV_CTL_E_LIMIT, NULL);
         return;
     }
     handle_change(q);
@@ -987,7 +987,7 @@ static void request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *
     if (joined != NULL && joined->state == PV_MEMBER_WAITING)
         pv_askers_note(work->net, s->node, &s->source, wall_us_at(c, now));
     if (work->error != PV_CTL_E_NONE) {
-        pv_answer_refuse(s, work->msg, work->error, pv_answer_text(work->error));
+        pv_answer_refuse(s, work->msg, work->error, NULL);
     } else if (work->msg->type == PV_CTL_REGISTER) {
         struct pv_ctl_msg m = pv_answer_to(work->msg, PV_CTL_REGISTERED);
         m.u.registered.item =
@@ -1025,7 +1025,7 @@ static void handle_join(struct request *q)
     if (e == PV_CTL_E_FULL || e == PV_CTL_E_LIMIT)
         count_limit(q->c, e == PV_CTL_E_FULL ? PV_COORD_LIMIT_FULL : PV_COORD_LIMIT_NETWORK);
     if (e != PV_CTL_E_NONE)
-        pv_answer_refuse(s, msg, e, pv_answer_text(e));
+        pv_answer_refuse(s, msg, e, NULL);
     else
         pv_answer_send(s, &m);
 }
@@ -1099,7 +1099,7 @@ static void handle_signal(struct request *q)
     struct pv_conn *to = pv_broker_find(&c->broker, s->net, sig->node);
     if (!pv_bucket_take(&s->signals, c->limits.signal_rate, c->limits.signal_burst, 1, q->now)) {
         count_limit(c, PV_COORD_LIMIT_SIGNALS);
-        pv_answer_refuse(s, msg, PV_CTL_E_LIMIT, pv_answer_text(PV_CTL_E_LIMIT));
+        pv_answer_refuse(s, msg, PV_CTL_E_LIMIT, NULL);
         return;
     }
     if (to == NULL) {
@@ -1132,7 +1132,7 @@ static void handle_copy(struct request *q)
         return;
     if (error == PV_CTL_E_LIMIT || error == PV_CTL_E_BUSY)
         count_limit(q->c, PV_COORD_LIMIT_SIGNALS);
-    pv_answer_refuse(s, msg, error, pv_answer_text(error));
+    pv_answer_refuse(s, msg, error, NULL);
 }
 
 /* The list of nodes that wait to be admitted, and from where, is for those who can admit them. */
@@ -1237,7 +1237,7 @@ static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_
         return true;
     }
     count_limit(c, PV_COORD_LIMIT_REQUESTS);
-    pv_answer_refuse(s, msg, PV_CTL_E_LIMIT, pv_answer_text(PV_CTL_E_LIMIT));
+    pv_answer_refuse(s, msg, PV_CTL_E_LIMIT, NULL);
     if (++s->refusals > PV_CONN_REFUSALS_MAX)
         end_conn(c, s, PV_CTL_E_LIMIT, "too many requests for too long", now);
     return false;
