@@ -259,8 +259,7 @@ static bool wait_socket(PGconn *conn, bool write, pv_ns until)
 {
     struct pollfd p = {.fd = PQsocket(conn), .events = (short)(POLLIN | (write ? POLLOUT : 0))};
     for (pv_ns now = pv_clock_now(); p.fd >= 0 && now < until; now = pv_clock_now()) {
-        pv_ns most = pv_min_ns(until - now, PV_MS(LOOK_MS));
-        int n = poll(&p, 1, (int)(most / PV_MS(1)) + 1);
+        int n = poll(&p, 1, pv_poll_ms(pv_min_ns(until, now + PV_MS(LOOK_MS)), now));
         if (n != 0)
             return n > 0 || errno == EINTR;
         if (is_cut(p.fd))

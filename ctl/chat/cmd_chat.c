@@ -2,7 +2,6 @@
 /* The commands send, inbox, history and chat. A conversation by lines is chatline.c, one for
  * scripts reads the raw form here, one on a terminal tui.c. */
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,15 +192,6 @@ static bool is_over(const struct raw *c)
     return c->ended && c->sent > 0 && c->unsent == 0 && !c->asking && !c->stale;
 }
 
-static int poll_time(pv_ns deadline)
-{
-    pv_ns now = pv_clock_now();
-    if (deadline == PV_NEVER)
-        return -1;
-    pv_ns ms = deadline > now ? (deadline - now) / PV_MS(1) + 1 : 0;
-    return ms > INT_MAX ? INT_MAX : (int)ms;
-}
-
 /* Until the input has ended and every line is answered; with --timeout, which is how long to
  * listen, it is a success when something came. */
 static int converse(struct raw *c)
@@ -223,7 +213,7 @@ static int converse(struct raw *c)
             code = ask_inbox(c);
             continue;
         }
-        int n = poll(p, PV_ARRAY_LEN(p), poll_time(deadline));
+        int n = poll(p, PV_ARRAY_LEN(p), pv_poll_ms(deadline, pv_clock_now()));
         if (n < 0 && errno != EINTR)
             return pv_cli_fail(c->cli, PV_CTLAPI_FAILED, "cannot wait: %s", strerror(errno));
         if (n == 0)

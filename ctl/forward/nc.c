@@ -36,10 +36,7 @@ static int connect_within(struct pv_overlay *o, const struct pv_addr *to, int *r
     pv_cli_set_timeout(o->cli, WAIT_S);
     while (r == PV_OK) {
         struct pollfd p = {.fd = *ret_fd, .events = POLLOUT};
-        pv_ns now = pv_clock_now();
-        int ms =
-            o->cli->deadline > now ? (int)((o->cli->deadline - now + PV_MS(1) - 1) / PV_MS(1)) : 0;
-        int n = poll(&p, 1, ms);
+        int n = poll(&p, 1, pv_poll_ms(o->cli->deadline, pv_clock_now()));
         int done = n > 0 ? pv_stream_connected(*ret_fd) : PV_ERR_AGAIN;
         if (done == PV_OK)
             return PV_OK;

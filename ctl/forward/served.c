@@ -198,7 +198,7 @@ static void hear(int from, pv_served_fn *fn, void *ctx)
     size_t n = 0;
     for (pv_ns now = pv_clock_now(); now < until && n < sizeof(text); now = pv_clock_now()) {
         struct pollfd p = {.fd = from, .events = POLLIN};
-        if (poll(&p, 1, (int)((until - now) / PV_MS(1)) + 1) <= 0)
+        if (poll(&p, 1, pv_poll_ms(until, now)) <= 0)
             continue;
         ssize_t got = read(from, text + n, sizeof(text) - n);
         if (got <= 0)

@@ -3,7 +3,6 @@
 #include "ctl/lib/client.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,13 +50,10 @@ static int wait_for(const struct pv_client *c, short events, pv_ns deadline)
     for (;;) {
         /* A deadline of 0 only looks, without reading the clock. */
         pv_ns now = deadline == PV_NEVER || deadline == 0 ? 0 : pv_clock_now();
-        pv_ns left = deadline > now ? deadline - now : 0;
-        /* The milliseconds are rounded up, so that the last wait does not spin. */
-        pv_ns ms = left / PV_MS(1) + (left % PV_MS(1) != 0);
-        int n = poll(&p, 1, deadline == PV_NEVER ? -1 : ms > INT_MAX ? INT_MAX : (int)ms);
+        int n = poll(&p, 1, pv_poll_ms(deadline, now));
         if (n > 0)
             return PV_OK;
-        if (n == 0 && left == 0)
+        if (n == 0 && deadline <= now)
             return PV_ERR_TIMEOUT;
         if (n < 0 && errno != EINTR)
             return -errno;

@@ -163,13 +163,8 @@ static bool is_answering(int fd, pv_ns deadline)
     static const char ask[] = "{\"id\":0,\"cmd\":\"version\"}\n";
     struct pollfd p = {.fd = fd, .events = POLLIN};
     char byte;
-    if (send(fd, ask, sizeof(ask) - 1, MSG_NOSIGNAL) < 0)
-        return false;
-    while (pv_clock_now() < deadline) {
-        if (poll(&p, 1, POLL_MS) > 0)
-            return read(fd, &byte, 1) > 0;
-    }
-    return false;
+    return send(fd, ask, sizeof(ask) - 1, MSG_NOSIGNAL) > 0 &&
+           poll(&p, 1, pv_poll_ms(deadline, pv_clock_now())) > 0 && read(fd, &byte, 1) > 0;
 }
 
 /* Waits until the socket answers or the child ends. */

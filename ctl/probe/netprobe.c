@@ -169,10 +169,7 @@ enum {
 static int wait_for(int fd, short events, pv_ns until)
 {
     struct pollfd p = {.fd = fd, .events = events};
-    pv_ns now = pv_clock_now();
-    /* "+ 1" rounds up: a wait of 0 ms before the deadline would spin. */
-    int ms = until > now ? (int)((until - now) / 1000000u) + 1 : 0;
-    int n = poll(&p, 1, ms);
+    int n = poll(&p, 1, pv_poll_ms(until, pv_clock_now()));
     return n > 0 ? PV_OK : n < 0 && errno != EINTR ? -errno : PV_ERR_AGAIN;
 }
 

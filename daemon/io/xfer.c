@@ -66,9 +66,7 @@ static int wait_for_fd(const struct pv_xfer *x, int fd, short events, unsigned s
     const pv_ns until = pv_clock_now() + PV_S(seconds);
     struct pollfd p[2] = {{.fd = fd, .events = events}, {.fd = x->cancel_fd, .events = POLLIN}};
     for (;;) {
-        pv_ns now = pv_clock_now();
-        /* "+ 1" rounds up: a wait of 0 ms before the deadline would spin. */
-        int n = now >= until ? 0 : poll(p, 2, (int)((until - now) / PV_MS(1)) + 1);
+        int n = poll(p, 2, pv_poll_ms(until, pv_clock_now()));
         if (n == 0)
             return PV_ERR_TIMEOUT;
         if (n < 0 && errno != EINTR)

@@ -283,16 +283,14 @@ static bool work_round(struct pv_lane *lane)
     return (lane->rx && rx_round(lane, now)) || more;
 }
 
-/* Milliseconds for poll(), rounded up; -1 = for ever. */
+/* As pv_poll_ms(). */
 static int sleep_time(const struct pv_lane *lane)
 {
     pv_ns now = pv_clock_now(), next = lane->tx ? pv_fp_next_timeout(lane->worker) : PV_NEVER;
     /* The memory of a crowd is given back even when nothing else has to be done. */
     if (lane->pool_used && next > now + POOL_IDLE)
         next = now + POOL_IDLE;
-    if (next == PV_NEVER)
-        return -1;
-    return next <= now ? 0 : (int)((next - now + PV_MS(1) - 1) / PV_MS(1));
+    return pv_poll_ms(next, now);
 }
 
 static void wait_for_work(struct pv_lane *lane)

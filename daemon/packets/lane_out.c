@@ -255,7 +255,7 @@ static void wait_for_roaming(struct pv_lane *lane, uint64_t published)
     bool woken = false;
     while (now < deadline && atomic_load(&dp->published) == published &&
            !atomic_load(&dp->stopping)) {
-        if (poll(&wake, 1, (int)((deadline - now) / PV_MS(1)) + 1) > 0) {
+        if (poll(&wake, 1, pv_poll_ms(deadline, now)) > 0) {
             pv_event_clear(lane->wake_fd);
             woken = true;
         }

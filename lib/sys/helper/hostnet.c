@@ -720,10 +720,7 @@ void pv_hostnet_poll(const struct pv_hostnet *net, struct pollfd ret_fds[static 
 
 int pv_hostnet_timeout(const struct pv_hostnet *net, pv_ns now)
 {
-    pv_ns due = pv_min_ns(net->due, net->resolvers_at);
-    if (due == PV_NEVER)
-        return -1;
-    return due <= now ? 0 : (int)((due - now) / PV_MS(1)) + 1;
+    return pv_poll_ms(pv_min_ns(net->due, net->resolvers_at), now);
 }
 
 /* A table that was flushed is set again at once; all else waits until it is quiet. */

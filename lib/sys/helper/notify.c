@@ -180,8 +180,7 @@ static void wait_for_program(pid_t pid, const char *path, struct notify_reply *r
     struct pollfd p = {.fd = fd, .events = POLLIN};
     int n = 0;
     do {
-        pv_ns now = pv_clock_now();
-        n = fd < 0 ? 1 : poll(&p, 1, now < until ? (int)((until - now) / PV_MS(1)) + 1 : 0);
+        n = fd < 0 ? 1 : poll(&p, 1, pv_poll_ms(until, pv_clock_now()));
     } while (n < 0 && errno == EINTR);
     if (n <= 0) {
         kill(-pid, SIGKILL);

@@ -55,7 +55,7 @@ static bool wait_for(short events, pv_ns deadline)
     pv_ns now = pv_clock_now();
     if (now >= deadline)
         return false;
-    (void)poll(&p, 1, (int)((deadline - now) / PV_MS(1)) + 1);
+    (void)poll(&p, 1, pv_poll_ms(deadline, now));
     return true;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "sys/proc/clock.h"
 
+#include <limits.h>
 #include <time.h>
 
 /* These clocks exist on every kernel that runs us, so the call cannot fail. */
@@ -18,6 +19,15 @@ static pv_ns read_clock(clockid_t id)
 pv_ns pv_clock_now(void)
 {
     return read_clock(CLOCK_BOOTTIME);
+}
+
+int pv_poll_ms(pv_ns deadline, pv_ns now)
+{
+    pv_ns left = deadline > now ? deadline - now : 0;
+    pv_ns ms = left / PV_MS(1) + (left % PV_MS(1) != 0);
+    if (deadline == PV_NEVER)
+        return -1;
+    return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
 uint64_t pv_clock_wall_us(void)

@@ -10,6 +10,9 @@
 
 /* CLOCK_BOOTTIME: runs on while the machine sleeps, never jumps. */
 pv_ns pv_clock_now(void);
+/* The milliseconds that poll() may sleep from now to deadline, rounded up, since a wait of none
+ * before it would spin; -1, for ever: PV_NEVER. */
+int pv_poll_ms(pv_ns deadline, pv_ns now);
 /* Microseconds since 1970, UTC. May jump either way: only for what is shown, stored or signed. */
 uint64_t pv_clock_wall_us(void);
 /* BOOTTIME - MONOTONIC: how long the machine has slept since it booted. Growth by more than a

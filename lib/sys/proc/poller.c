@@ -5,10 +5,11 @@
 #include "sys/proc/poller.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
+
+#include "sys/proc/clock.h"
 
 enum {
     EVENTS = 256, /* ours: descriptors told at once */
@@ -57,19 +58,10 @@ void pv_poller_del(struct pv_poller *poller, int fd)
     (void)epoll_ctl(poller->fd, EPOLL_CTL_DEL, fd, &ev);
 }
 
-/* Rounded up: rounded down a thread would wake just before its deadline and spin. */
-static int milliseconds(pv_ns timeout)
-{
-    pv_ns ms = timeout / PV_MS(1) + (timeout % PV_MS(1) != 0 ? 1 : 0);
-    if (timeout == PV_NEVER)
-        return -1;
-    return ms < INT_MAX ? (int)ms : INT_MAX;
-}
-
 size_t pv_poller_wait(struct pv_poller *poller, pv_ns timeout, uint32_t *ret_tags, size_t max)
 {
     int n = epoll_wait(poller->fd, poller->events, max < EVENTS ? (int)max : EVENTS,
-                       milliseconds(timeout));
+                       pv_poll_ms(timeout, 0));
     for (int i = 0; i < n; i++)
         ret_tags[i] = poller->events[i].data.u32;
     return n < 0 ? 0 : (size_t)n;

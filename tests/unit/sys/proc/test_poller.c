@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <limits.h>
 #include <unistd.h>
 
 #include "sys/proc/clock.h"
@@ -32,6 +33,18 @@ PV_TEST(bytes_to_read_are_told_until_it_is_read)
     for (int i = 0; i < 2; i++)
         close(fds[i]);
     pv_poller_free(p);
+}
+
+PV_TEST(the_milliseconds_of_poll_are_rounded_up_and_have_ends)
+{
+    const pv_ns now = PV_S(7);
+    assert_int_equal(pv_poll_ms(now - 1, now), 0);
+    assert_int_equal(pv_poll_ms(now, now), 0);
+    assert_int_equal(pv_poll_ms(now + 1, now), 1);
+    assert_int_equal(pv_poll_ms(now + PV_MS(1), now), 1);
+    assert_int_equal(pv_poll_ms(now + PV_MS(1) + 1, now), 2);
+    assert_int_equal(pv_poll_ms(PV_NEVER - 1, now), INT_MAX);
+    assert_int_equal(pv_poll_ms(PV_NEVER, now), -1);
 }
 
 PV_TEST(a_wait_lasts_at_least_as_long_as_asked)
