@@ -7,7 +7,6 @@
  */
 #pragma once
 
-#include <poll.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -77,32 +76,6 @@ PV_MUST_CHECK int pv_helper_stack_start(int listener, int ret_fds[static 2], pid
 PV_MUST_CHECK int pv_helper_inside_make(char ret_error[static PV_HELPER_ERROR_MAX]);
 /* Forks the giver there; *ret_fd is the daemon's end (sys/net/inside.h). -errno. */
 PV_MUST_CHECK int pv_helper_inside_giver(int *ret_fd, pid_t *ret_pid);
-
-/* helper_net.c: the host's network, as hostnet.h keeps it. */
-struct pv_helper_net {
-    struct pv_hostnet *net; /* NULL: no plan yet */
-    const char *names;      /* path of the file of names, "": there is none; borrowed */
-    int events;             /* our end; -1: none yet */
-    uint32_t uid;           /* of the daemon; 0: unknown, or of others too */
-    uint32_t task_uid;      /* of the helper's tasks; 0: of others too */
-    uint16_t udp_port;      /* 0: no socket yet */
-    bool late;              /* an answer did not fit */
-    bool inside;            /* nothing of the daemon's own is in this network */
-};
-enum {
-    PV_HELPER_NET_FDS = 2, /* to poll, PV_HOSTNET_FDS */
-};
-/* A plan that was checked. events: the daemon wants (other) events, and *ret_daemon is its end of
- * them; else -1. up: the interface exists. */
-PV_MUST_CHECK int pv_helper_net_set(struct pv_helper_net *n, const struct pv_netplan *plan,
-                                    bool events, bool up, int *ret_daemon,
-                                    char ret_error[static PV_HELPER_ERROR_MAX]);
-/* "": there is no interface. */
-void pv_helper_net_iface(struct pv_helper_net *n, const char *ifname);
-void pv_helper_net_poll(const struct pv_helper_net *n, struct pollfd ret_fds[static 2]);
-int pv_helper_net_timeout(const struct pv_helper_net *n); /* milliseconds, -1: none */
-void pv_helper_net_work(struct pv_helper_net *n);
-void pv_helper_net_end(struct pv_helper_net *n);
 
 /* helper_task.c: forks a task; *ret_fd = the end to read its output from. PV_ERR_LIMIT, -errno. */
 struct pv_helper_tasks {

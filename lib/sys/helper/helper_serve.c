@@ -26,6 +26,7 @@
 
 #include "base/netplan.h"
 #include "sys/helper/helper_proto.h"
+#include "sys/helper/hostnet.h"
 #include "sys/helper/networds.h"
 #include "sys/net/ipcmd.h"
 #include "sys/net/netlink.h"
@@ -34,6 +35,7 @@
 #include "sys/net/udp.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/child.h"
+#include "sys/proc/clock.h"
 #include "sys/proc/confine.h"
 #include "sys/proc/procinfo.h"
 
@@ -49,6 +51,7 @@ enum {
     HOST_ROUTES_MAX = 4096,
     METRIC_V6 = 1024, /* what the kernel gives an IPv6 route that says none (IP6_RT_PRIO_USER) */
     METRIC_V6_NETWORK = 256, /* and the one to an address's network (IP6_RT_PRIO_ADDRCONF) */
+    HOST_RETRY_MS = 1000,    /* for an answer that found the daemon's queue full */
 };
 
 /* One way: from each to the next. */
@@ -73,9 +76,12 @@ struct helper_server {
     pv_helper_task *task;         /* NULL: there are none */
     struct pv_helper_tasks tasks;
     struct pv_helper_files files;
-    int passed; /* came with the request; -1: nothing */
-    struct pv_helper_net net;
-    bool inside; /* this is the second helper, in the inside */
+    int passed;             /* came with the request; -1: nothing */
+    struct pv_hostnet *net; /* of this host; NULL: no plan yet */
+    int host_events;        /* our end of the way that tells of it; -1: none yet */
+    bool host_late;         /* an answer did not fit */
+    uint16_t udp_port;      /* 0: no socket yet */
+    bool inside;            /* this is the second helper, in the inside */
     struct {
         pid_t pid; /* 0: there is none */
         int pidfd; /* readable when it has ended; -1: the kernel has none */
@@ -143,7 +149,7 @@ static int open_udp(struct helper_server *s, const struct pv_helper_request *req
         return fail_reply(s, r, "open UDP port %u: %s", port, pv_strstatus(r));
     }
     s->close_fds = true;
-    s->net.udp_port = port;
+    s->udp_port = port;
     s->phase = PHASE_RUN;
     for (unsigned i = 0; i < n; i++)
         give_fd(s, group.fd4[i]);
@@ -500,9 +506,28 @@ static void tell_resolved(struct helper_server *s, const struct pv_helper_iface 
                  link.ifname, r == PV_ERR_NOT_FOUND ? "there is no resolvectl" : pv_strstatus(r));
 }
 
+/* The newest answer of the host is all that counts: one that does not fit is sent later, by a
+ * socket of its own, since nobody waits for it. */
+static void tell_host(struct helper_server *s)
+{
+    struct pv_netplan_host host;
+    if (s->net == NULL || s->host_events < 0 || !pv_hostnet_report(s->net, s->host_late, &host))
+        return;
+    s->host_late = send(s->host_events, &host, sizeof(host), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+                   (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+/* "": there is no interface. */
+static void host_iface(struct helper_server *s, const char *ifname)
+{
+    if (s->net != NULL)
+        pv_hostnet_iface(s->net, ifname);
+    tell_host(s);
+}
+
 static int iface_down(struct helper_server *s, const struct pv_helper_request *req)
 {
-    pv_helper_net_iface(&s->net, "");
+    host_iface(s, "");
     pv_tun_close(&s->tun);
     return PV_OK;
 }
@@ -527,7 +552,7 @@ static int iface_up(struct helper_server *s, const struct pv_helper_request *req
     }
     s->now = want;
     tell_resolved(s, &want);
-    pv_helper_net_iface(&s->net, s->fixed.ifname);
+    host_iface(s, s->fixed.ifname);
     s->reply.n_fds = (uint32_t)pv_tun_fds(&s->tun, s->fds);
     return PV_OK;
 }
@@ -642,7 +667,6 @@ static int confine(struct helper_server *s, const struct pv_helper_request *req)
         return fail_reply(s, r, "confine the helper: %s", pv_strstatus(r));
     s->phase = s->inside ? PHASE_RUN : PHASE_PORT; /* the port is the first one's */
     s->fixed = req->fixed;
-    s->net.uid = req->fixed.uid;
     pv_confine_read(&report, seccomp, 0);
     snprintf(s->reply.error, sizeof(s->reply.error), "%s", pv_confine_format(&report, text));
     return PV_OK;
@@ -722,7 +746,7 @@ static int enter_inside(struct helper_server *s, const struct pv_helper_request 
     if (r < 0)
         return fail_reply(s, r, "start the giver of sockets: %s", pv_strstatus(r));
     watch_next(s, pid);
-    s->inside = s->net.inside = true;
+    s->inside = true;
     s->reply.pid = pid;
     s->close_fds = true;
     give_fd(s, fd);
@@ -731,24 +755,58 @@ static int enter_inside(struct helper_server *s, const struct pv_helper_request 
 
 /* --- the host's network -------------------------------------------------------------------- */
 
+/* The file is beside that of names, which is told apart by instance as well. */
+static int begin_host(struct helper_server *s)
+{
+    char path[PV_HELPER_PATH_MAX + 8];
+    struct pv_hostnet_config cfg = {.uids = {s->fixed.uid, s->tasks.user}, .alone = s->inside};
+    cfg.n_uids = s->fixed.uid == 0 || s->inside ? 0 : s->tasks.user == NOBODY ? 1 : 2;
+    snprintf(path, sizeof(path), "%s.host", s->files.names);
+    cfg.path = s->files.names[0] == '\0' ? NULL : path;
+    return pv_hostnet_new(&s->net, &cfg);
+}
+
+/* Gives the daemon its end of the way on which answers come; it knows nothing yet. */
+static int begin_events(struct helper_server *s)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+        return -errno;
+    if (s->host_events >= 0)
+        close(s->host_events);
+    s->host_events = pair[0];
+    s->host_late = true;
+    s->close_fds = true;
+    give_fd(s, pair[1]);
+    return PV_OK;
+}
+
+static int host_timeout(const struct helper_server *s)
+{
+    int ms = s->net == NULL ? -1 : pv_hostnet_timeout(s->net, pv_clock_now());
+    return s->host_late && (ms < 0 || ms > HOST_RETRY_MS) ? HOST_RETRY_MS : ms;
+}
+
 /* A plan whose exit cannot be used is in force all the same but for the exit. So the daemon's end
  * of the events goes with a failure too. */
 static int set_network(struct helper_server *s, const struct pv_helper_request *req)
 {
     const struct pv_netplan *plan = &req->plan;
-    int daemon = -1, r = pv_netplan_check(plan);
+    int r = pv_netplan_check(plan);
     if (r == PV_OK && strcmp(plan->ifname, s->fixed.ifname) != 0)
         r = PV_ERR_STATE;
     if (r == PV_OK && !(may_be_members(s, &plan->overlay4) && may_be_members(s, &plan->overlay6)))
         r = PV_ERR_REFUSED;
+    if (r == PV_OK && s->net == NULL)
+        r = begin_host(s);
+    if (r == PV_OK && req->events != 0)
+        r = begin_events(s);
     if (r < 0)
         return fail_reply(s, r, "set routes: %s", pv_strstatus(r));
-    r = pv_helper_net_set(&s->net, plan, req->events != 0, s->tun.n > 0, &daemon, s->reply.error);
-    s->reply.status = r;
-    if (daemon >= 0) {
-        s->close_fds = true;
-        give_fd(s, daemon);
-    }
+    pv_hostnet_port(s->net, s->udp_port);
+    pv_hostnet_iface(s->net, s->tun.n > 0 ? plan->ifname : "");
+    s->reply.status = pv_hostnet_set(s->net, plan, s->reply.error);
+    tell_host(s);
     return PV_OK;
 }
 
@@ -835,7 +893,7 @@ static bool await_request(struct helper_server *s)
         NEXT,
         NET
     };
-    struct pollfd p[NET + PV_HELPER_NET_FDS];
+    struct pollfd p[NET + PV_HOSTNET_FDS];
     do {
         p[0] = (struct pollfd){.fd = s->fd, .events = POLLIN};
         p[DAEMON] = (struct pollfd){.fd = s->daemon, .events = POLLIN};
@@ -845,12 +903,16 @@ static bool await_request(struct helper_server *s)
             p[1 + i] =
                 (struct pollfd){.fd = runs ? s->tasks.running[i].pidfd : -1, .events = POLLIN};
         }
-        pv_helper_net_poll(&s->net, p + NET);
-        if (poll(p, PV_ARRAY_LEN(p), pv_helper_net_timeout(&s->net)) > 0)
+        nfds_t n = s->net == NULL ? NET : PV_ARRAY_LEN(p);
+        if (s->net != NULL)
+            pv_hostnet_poll(s->net, p + NET);
+        if (poll(p, n, host_timeout(s)) > 0)
             pv_helper_task_reap(&s->tasks);
         else
             p[0].revents = p[DAEMON].revents = p[NEXT].revents = 0;
-        pv_helper_net_work(&s->net);
+        if (s->net != NULL)
+            pv_hostnet_work(s->net, pv_clock_now());
+        tell_host(s);
     } while (p[0].revents == 0 && p[DAEMON].revents == 0 && p[NEXT].revents == 0);
     return p[DAEMON].revents == 0 && p[NEXT].revents == 0;
 }
@@ -860,7 +922,7 @@ static void choose_task_user(struct helper_server *s)
 {
     struct pv_confine_user user;
     if (pv_confine_spare_user("p2pvpn-task", &user) == PV_OK)
-        s->tasks.user = s->net.task_uid = user.uid;
+        s->tasks.user = user.uid;
     else
         s->tasks.user = NOBODY;
 }
@@ -868,10 +930,9 @@ static void choose_task_user(struct helper_server *s)
 void pv_helper_serve(int fd, pid_t parent, pv_helper_task *task)
 {
     struct pv_helper_request req;
-    struct helper_server s = {.fd = fd, .task = task, .net = {.events = -1}, .next = {.pidfd = -1}};
+    struct helper_server s = {.fd = fd, .task = task, .host_events = -1, .next = {.pidfd = -1}};
     if (pv_procinfo_watch_parent(parent, &s.daemon) < 0)
         return;
-    s.net.names = s.files.names;
     choose_task_user(&s);
     while (await_request(&s)) {
         size_t n = 0;
@@ -888,6 +949,6 @@ void pv_helper_serve(int fd, pid_t parent, pv_helper_task *task)
     }
     /* First, for the next daemon wants the name; an exit is guarded without it too. */
     pv_tun_close(&s.tun);
-    pv_helper_net_end(&s.net);
+    s.net = pv_hostnet_end(s.net);
     pv_helper_files_end(&s.files);
 }
