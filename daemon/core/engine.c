@@ -335,7 +335,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
 
 /* --- what the shell counted, and asks for ----------------------------------------------------- */
 
-void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath)
+void pv_engine_set_datapath(struct pv_engine *e, const struct pv_datapath_counts *datapath)
 {
     pv_info_set_datapath(&e->node, datapath);
 }

@@ -25,10 +25,10 @@
 #include "daemon/core/jobs/job.h"
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/node/config.h"
-#include "daemon/core/node/datapath.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/streams.h"
 #include "daemon/core/node/transmit.h"
+#include "daemon/core/packets/counts.h"
 #include "daemon/core/packets/fastpath.h"
 #include "daemon/core/relay/relayway.h"
 #include "proto/ip/inband.h"
@@ -62,7 +62,7 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now);
 void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now);
 
 /* Whenever somebody may want to see it. */
-void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath);
+void pv_engine_set_datapath(struct pv_engine *e, const struct pv_datapath_counts *datapath);
 void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process *process);
 /* All numbers as text for Prometheus (metrics.h), with a NUL: free() it. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text,

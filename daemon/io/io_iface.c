@@ -227,7 +227,8 @@ static void use_tun(struct pv_io_iface *i, const struct pv_io_iface_job *done)
     struct pv_datapath_counts c = pv_datapath_counts(i->io->datapath);
     pv_log(i->io->log, PV_LOG_INFO,
            "what=\"packets\" workers=%u threads=%u tcp-offload=%s udp-offload=%s aead=%s",
-           c.workers, c.threads, c.tun.tso ? "yes" : "no", c.tun.uso ? "yes" : "no", c.aead);
+           c.workers, c.threads, c.tcp_offload ? "yes" : "no", c.udp_offload ? "yes" : "no",
+           c.aead);
     if (done->result->error[0] != '\0') /* up all the same */
         pv_log(i->io->log, PV_LOG_WARN, "why=\"%s\"", done->result->error);
     i->index = if_nametoindex(done->job->u.iface->name);

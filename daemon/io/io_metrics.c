@@ -19,30 +19,15 @@
 /* The engine does not see the packet threads: it shows what it is told here. */
 void pv_io_counts_tell(struct pv_io *io)
 {
-    const struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
+    struct pv_datapath_counts c = pv_datapath_counts(io->datapath);
     const struct pv_relayio_counts relay = pv_relayio_counts(io->relayio);
-    struct pv_engine_datapath d = {
-        .workers = c.workers,
-        .threads = c.threads,
-        .aead = c.aead,
-        .tcp_offload = c.tun.tso,
-        .udp_offload = c.tun.uso,
-        .not_received = c.udp_not_received,
-        .not_sent = c.udp_failed + io->udp.full + io->udp.too_big + io->udp.failed,
-        .not_written = c.tun_failed,
-        .not_handled = c.punts_lost,
-        .not_injected = c.injects_lost,
-        .not_relayed = relay.dropped + relay.overrun,
-        .no_chat = io->no_chat,
-        .no_files = io->no_files,
-    };
-    _Static_assert(sizeof(d.drops) == sizeof(c.drops), "the same reasons");
+    c.udp_failed += io->udp.full + io->udp.too_big + io->udp.failed;
+    c.not_relayed = relay.dropped + relay.overrun;
+    c.no_chat = io->no_chat;
+    c.no_files = io->no_files;
     for (int suite = 0; suite < PV_SUITES; suite++)
-        d.aead_ns[suite] = pv_aead_cost((enum pv_suite)suite);
-    memcpy(d.drops, c.drops, sizeof(d.drops));
-    memcpy(d.off, c.off, sizeof(d.off));
-    d.n_off = c.n_off;
-    pv_engine_set_datapath(io->engine, &d);
+        c.aead_ns[suite] = pv_aead_cost((enum pv_suite)suite);
+    pv_engine_set_datapath(io->engine, &c);
     if (io->now < io->process_at)
         return;
     struct pv_metrics_process process;

@@ -315,7 +315,8 @@ static void add_refused(const struct pv_datapath *dp, struct pv_datapath_counts 
 /* Relaxed: each counter is right for itself, and nobody subtracts one from another. */
 struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp)
 {
-    struct pv_datapath_counts sum = {.tun = dp->offloads,
+    struct pv_datapath_counts sum = {.tcp_offload = dp->offloads.tso,
+                                     .udp_offload = dp->offloads.uso,
                                      .workers = dp->cfg.udp.n,
                                      .threads = dp->n_lanes,
                                      .aead = pv_fp_worker_aead(dp->lanes[0].worker)};

@@ -16,6 +16,7 @@
 #pragma once
 
 #include "base/pv.h"
+#include "daemon/core/packets/counts.h"
 #include "daemon/core/packets/fastpath.h"
 #include "daemon/packets/relayio.h"
 #include "daemon/packets/sockset.h"
@@ -76,23 +77,6 @@ int pv_datapath_event_fd(const struct pv_datapath *dp);
 PV_MUST_CHECK int pv_datapath_peek_punt(struct pv_datapath *dp, struct pv_fp_punt *ret_punt);
 void pv_datapath_pop_punt(struct pv_datapath *dp);
 
-/* The threads' counts so far; each number is a moment old. */
-struct pv_datapath_counts {
-    uint64_t udp_sent, udp_failed; /* datagrams; failed: no room, too big, no route */
-    uint64_t udp_received;
-    uint64_t udp_calls;               /* messages sent, each a datagram or a run */
-    uint64_t tun_read;                /* packets and super-packets */
-    uint64_t tun_written, tun_failed; /* packets */
-    uint64_t tun_calls;               /* writes, each of one packet or many */
-    uint64_t punts_lost;   /* the control thread was too slow, or rx for what control received */
-    uint64_t injects_lost; /* of control, to peers without path or keys, or too many */
-    uint64_t udp_not_received; /* by the main sockets, which were full */
-    uint64_t drops[PV_FP_DROP_REASONS];
-    unsigned workers, threads; /* threads in all */
-    struct pv_tun_offloads tun;
-    const char *aead;                           /* the library that seals and opens */
-    struct pv_offload_off off[PV_OFFLOAD_OFFS]; /* what is not used, and why */
-    size_t n_off;
-};
-/* The counts, and what the TUN can do. */
+/* The threads' counts so far, each a moment old, and what the TUN can do; but for what is the
+ * control thread's own. */
 struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp);

@@ -31,7 +31,7 @@ struct info {
     struct pv_node *node;
     const char *confined;               /* borrowed; NULL: nothing was told */
     const char *stack, *stack_why;      /* as config.h has them */
-    struct pv_engine_datapath datapath; /* as the shell told it last */
+    struct pv_datapath_counts datapath; /* as the shell told it last */
     struct pv_metrics_process process;
     uint64_t asking[MAX_ASKING]; /* clients of `peers` that wait for the coordinator's list */
     size_t n_asking;
@@ -48,7 +48,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     return PV_OK;
 }
 
-void pv_info_set_datapath(struct pv_node *n, const struct pv_engine_datapath *datapath)
+void pv_info_set_datapath(struct pv_node *n, const struct pv_datapath_counts *datapath)
 {
     struct info *x = pv_node_part(n, &pv_part_info);
     x->datapath = *datapath;
@@ -81,7 +81,7 @@ static const char *state_name(const struct pv_node *n)
 
 /* Packets are counted by threads that know no parts: their figures come from the shell, a little
  * older than the rest of the page. */
-static void show_datapath(const struct pv_engine_datapath *d, struct pv_statuspage *st)
+static void show_datapath(const struct pv_datapath_counts *d, struct pv_statuspage *st)
 {
     json_t *off = json_array();
     /* A feature that is off says why, so that a slow node needs no second look at its kernel. */
@@ -104,16 +104,16 @@ static void show_datapath(const struct pv_engine_datapath *d, struct pv_statuspa
     /* Of all packets, also those of nobody and of peers that have gone. */
     for (unsigned r = 0; r < PV_FP_DROP_REASONS; r++)
         pv_statuspage_drop(st, pv_fp_drop_name((enum pv_fp_drop)r), d->drops[r]);
-    pv_statuspage_drop(st, "not-received", d->not_received);
-    pv_statuspage_drop(st, "not-sent", d->not_sent);
-    pv_statuspage_drop(st, "not-written", d->not_written);
-    pv_statuspage_drop(st, "not-handled", d->not_handled);
-    pv_statuspage_drop(st, "not-injected", d->not_injected);
+    pv_statuspage_drop(st, "not-received", d->udp_not_received);
+    pv_statuspage_drop(st, "not-sent", d->udp_failed);
+    pv_statuspage_drop(st, "not-written", d->tun_failed);
+    pv_statuspage_drop(st, "not-handled", d->punts_lost);
+    pv_statuspage_drop(st, "not-injected", d->injects_lost);
     pv_statuspage_drop(st, "not-relayed", d->not_relayed);
 }
 
 /* Any user of this machine can do that while the daemon is off. */
-static void show_taken_ports(const struct pv_engine_datapath *d, struct pv_statuspage *st)
+static void show_taken_ports(const struct pv_datapath_counts *d, struct pv_statuspage *st)
 {
     static const char remedy[] =
         " (ss -ltnp shows which; it is tried again until that program has ended)";
@@ -157,7 +157,7 @@ static void gauge(struct pv_metrics *m, const char *name, const char *help, doub
 
 /* Words such as the cipher's name are labels of a sample that is always 1: samples are numbers
  * only, and dashboards join them by label. */
-static void put_datapath(const struct pv_engine_datapath *d, struct pv_metrics *m)
+static void put_datapath(const struct pv_datapath_counts *d, struct pv_metrics *m)
 {
     gauge(m, "p2pvpn_workers", "Pairs of threads, or one thread, that carry packets.", d->workers);
     gauge(m, "p2pvpn_threads", "Threads that carry packets.", d->threads);

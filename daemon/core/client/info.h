@@ -11,13 +11,13 @@
 #pragma once
 
 #include "base/metrics.h"
-#include "daemon/core/node/datapath.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/packets/counts.h"
 
 extern const struct pv_part pv_part_info;
 
 /* The shell's counts, whenever somebody may want to see it. */
-void pv_info_set_datapath(struct pv_node *n, const struct pv_engine_datapath *datapath);
+void pv_info_set_datapath(struct pv_node *n, const struct pv_datapath_counts *datapath);
 void pv_info_set_process(struct pv_node *n, const struct pv_metrics_process *process);
 
 /* A client wants the settings to be read again: PV_OK once for each, else PV_ERR_AGAIN. The shell

@@ -172,6 +172,13 @@ struct pv_given {
     enum pv_pq_policy pq;
 };
 
+/* The result of reading the settings again. */
+struct pv_engine_reloaded {
+    const char *error;             /* nothing has changed, and why; NULL: all was read */
+    const char *file;              /* the configuration */
+    const char *changed, *waiting; /* keys, "[chat] keep, [log] level"; waiting: for a restart */
+};
+
 struct pv_engine_config {
     struct pv_given given;
     struct pv_rng rng;

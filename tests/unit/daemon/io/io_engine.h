@@ -29,7 +29,7 @@ struct fake_stream {
 };
 
 struct pv_engine {
-    struct pv_engine_datapath datapath;
+    struct pv_datapath_counts datapath;
     bool (*step)(struct pv_engine *e, pv_ns now); /* true: the test is over */
     pv_ns started, next;
     unsigned stage;
@@ -93,7 +93,7 @@ int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text, size_t *r
     return PV_ERR_NOMEM;
 }
 
-void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath)
+void pv_engine_set_datapath(struct pv_engine *e, const struct pv_datapath_counts *datapath)
 {
     e->datapath = *datapath;
 }

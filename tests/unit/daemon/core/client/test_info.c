@@ -185,7 +185,7 @@ PV_TEST(the_log_says_at_last_how_many_lines_it_left_out)
 
 PV_TEST(ports_that_others_have_are_told)
 {
-    struct pv_engine_datapath d = {.workers = 1, .threads = 1, .aead = "test", .no_chat = true};
+    struct pv_datapath_counts d = {.workers = 1, .threads = 1, .aead = "test", .no_chat = true};
     pv_info_set_datapath(&x.f.node, &d);
     ask_status(PV_OK);
     expect_status("\"aead_ns\":[]");
@@ -206,7 +206,7 @@ PV_TEST(metrics_have_the_share_of_every_part)
 {
     char *text = NULL;
     size_t len = 0;
-    struct pv_engine_datapath d = {.workers = 2, .threads = 4, .aead = "test", .not_sent = 7};
+    struct pv_datapath_counts d = {.workers = 2, .threads = 4, .aead = "test", .udp_failed = 7};
     d.drops[0] = 9;
     pv_info_set_datapath(&x.f.node, &d);
     pv_info_set_process(&x.f.node, &(struct pv_metrics_process){.fds = 5});
