@@ -13,18 +13,15 @@ enum {
     ROUNDS = 4, /* receive calls a turn */
 };
 
-/* One of them. */
-struct dns_socket {
-    struct pv_io_dns *dns;
-    struct dns_socket *next;
-    int fd;
-    struct pv_watch *watch;
-};
-
 struct pv_io_dns {
     struct pv_io *io;
-    struct dns_socket *sockets; /* a list, owned */
-    struct pv_dnsask *ask;      /* for guests */
+    struct dns_socket {
+        struct pv_io_dns *dns; /* back, for the watch */
+        int fd;
+        struct pv_watch *watch;
+    } sockets[PV_HELPER_MAX_PREFIXES];
+    size_t n;
+    struct pv_dnsask *ask; /* for guests */
 };
 
 int pv_io_dns_new(struct pv_io_dns **ret_dns, struct pv_io *io)
@@ -69,39 +66,27 @@ static void on_query(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-/* Takes fd. */
-static int add_one(struct pv_io_dns *dns, int fd)
-{
-    struct dns_socket *d = calloc(1, sizeof(*d));
-    int r = PV_ERR_NOMEM;
-    if (d != NULL) {
-        *d = (struct dns_socket){.dns = dns, .fd = fd};
-        r = pv_watch_new(&d->watch, dns->io->loop, fd, PV_LOOP_READ, on_query, d);
-    }
-    if (r < 0) {
-        close(fd);
-        free(d);
-        return r;
-    }
-    d->next = dns->sockets;
-    dns->sockets = d;
-    return PV_OK;
-}
-
 /* The old sockets go first: they are bound to addresses that the interface may have lost. */
 void pv_io_dns_listen(struct pv_io_dns *dns, struct pv_io_dns_fds *sockets)
 {
     pv_dnsask_forget(dns->ask);
-    while (dns->sockets != NULL) {
-        struct dns_socket *d = dns->sockets;
-        dns->sockets = d->next;
+    while (dns->n > 0) {
+        struct dns_socket *d = &dns->sockets[--dns->n];
         pv_watch_free(d->watch);
         close(d->fd);
-        free(d);
     }
-    for (size_t i = 0; sockets != NULL && i < sockets->n; i++)
-        if (sockets->fds[i] >= 0 && add_one(dns, sockets->fds[i]) < 0)
+    for (size_t i = 0; sockets != NULL && i < sockets->n; i++) {
+        struct dns_socket *d = &dns->sockets[dns->n];
+        *d = (struct dns_socket){.dns = dns, .fd = sockets->fds[i]};
+        if (d->fd < 0)
+            continue;
+        if (pv_watch_new(&d->watch, dns->io->loop, d->fd, PV_LOOP_READ, on_query, d) == PV_OK) {
+            dns->n++;
+        } else {
+            close(d->fd);
             pv_log(dns->io->log, PV_LOG_WARN, "what=\"no name server\" why=\"out of memory\"");
+        }
+    }
     if (sockets != NULL)
         sockets->n = 0;
 }

@@ -13,28 +13,35 @@
 #include "sys/net/netroutes.h"
 #include "sys/net/sockaddr.h"
 
-/* --- sockets for PCP (RFC 6887) -------------------------------------------------------------- */
-
-/* One a family is for requests, one a family for what routers announce to everybody on the link.
- * They are apart from the main sockets, so that nothing a router says goes near the packets' way,
- * and because an IPv6 router is reached at a link-local address, which needs its interface. A
- * socket that cannot be opened is done without. */
-
-enum {
-    ROUTERSOCK_FDS = 4,
-    ROUTERSOCK_MAX = 1104, /* bytes; a PCP message has at most 1100 (RFC 6887 s7) */
-};
-
-struct routersock {
-    int fds[ROUTERSOCK_FDS]; /* -1: not there */
-};
-
+/* One socket a family is for requests of PCP (RFC 6887), one a family for what routers announce to
+ * everybody on the link. They are apart from the main sockets, so that nothing a router says goes
+ * near the packets' way, and because an IPv6 router is reached at a link-local address, which needs
+ * its interface. A socket that cannot be opened is done without. */
 enum {
     REQUESTS4,
     REQUESTS6,
     ANNOUNCED4,
     ANNOUNCED6,
+    SOCKETS,
 };
+
+enum {
+    DATAGRAMS_A_TURN = 16, /* ours: then other descriptors get their turn */
+    DATAGRAM_MAX = 1104,   /* bytes; a PCP message has at most 1100 (RFC 6887 s7) */
+};
+
+struct pv_io_router {
+    struct pv_io *io;
+    bool open; /* the sockets were opened, as far as they could be */
+    struct routersock {
+        int fd;                      /* -1: not there */
+        struct pv_io_router *router; /* back, for the watch */
+        struct pv_watch *watch;
+    } socks[SOCKETS];
+    struct pv_engine_router routers[PV_NODE_ROUTERS]; /* as they were found last */
+};
+
+/* --- the sockets ----------------------------------------------------------------------------- */
 
 /* Several programs of this host may listen to announcements (RFC 6887 s14.1.3). */
 static int open_router_socket(const struct pv_addr *at, bool shared)
@@ -55,27 +62,47 @@ static int open_router_socket(const struct pv_addr *at, bool shared)
     return fd;
 }
 
-/* announce_port: PV_PORTMAP_ANNOUNCE_PORT. */
-static void routersock_open(struct routersock *rs, uint16_t announce_port)
+/* Answers, and announcements that the router has restarted (RFC 6887 s14.1). A longer datagram is
+ * cut. */
+static void on_readable(void *ctx, unsigned ready, pv_ns now)
 {
-    const struct pv_addr any4 = {.family = PV_AF_INET};
-    const struct pv_addr any6 = {.family = PV_AF_INET6};
-    /* 224.0.0.1 and ff02::1: every host is in these groups. A socket bound to a link-local group
-     * needs an interface, so the IPv6 one takes what comes to the port. */
-    const struct pv_addr all4 = pv_addr4(224, 0, 0, 1, announce_port);
-    const struct pv_addr all6 = {.family = PV_AF_INET6, .port = announce_port};
-    rs->fds[REQUESTS4] = open_router_socket(&any4, false);
-    rs->fds[REQUESTS6] = open_router_socket(&any6, false);
-    rs->fds[ANNOUNCED4] = open_router_socket(&all4, true);
-    rs->fds[ANNOUNCED6] = open_router_socket(&all6, true);
+    struct routersock *s = ctx;
+    struct pv_io *io = s->router->io;
+    uint8_t buf[DATAGRAM_MAX];
+    pv_io_turn_begin(io, now);
+    for (unsigned k = 0; k < DATAGRAMS_A_TURN; k++) {
+        struct sockaddr_storage ss = {0};
+        socklen_t len = sizeof(ss);
+        ssize_t n = recvfrom(s->fd, buf, sizeof(buf), 0, (struct sockaddr *)&ss, &len);
+        if (n < 0)
+            return;
+        const struct pv_addr src = pv_sockaddr_to(&ss);
+        pv_engine_handle_router_datagram(io->engine, &src, pv_view(buf, (size_t)n), now);
+    }
 }
 
-static void routersock_close(struct routersock *rs)
+/* With the first request: a node that asks nobody hears nobody. */
+static void open_socks(struct pv_io_router *router)
 {
-    for (size_t i = 0; i < ROUTERSOCK_FDS; i++) {
-        if (rs->fds[i] >= 0)
-            close(rs->fds[i]);
-        rs->fds[i] = -1;
+    /* 224.0.0.1 and ff02::1: every host is in these groups. A socket bound to a link-local group
+     * needs an interface, so the IPv6 one takes what comes to the port. */
+    const struct pv_addr at[SOCKETS] = {
+        [REQUESTS4] = {.family = PV_AF_INET},
+        [REQUESTS6] = {.family = PV_AF_INET6},
+        [ANNOUNCED4] = pv_addr4(224, 0, 0, 1, PV_PORTMAP_ANNOUNCE_PORT),
+        [ANNOUNCED6] = {.family = PV_AF_INET6, .port = PV_PORTMAP_ANNOUNCE_PORT},
+    };
+    if (router->open)
+        return;
+    router->open = true;
+    for (size_t i = 0; i < SOCKETS; i++) {
+        struct routersock *s = &router->socks[i];
+        *s = (struct routersock){.router = router,
+                                 .fd = open_router_socket(&at[i], i >= ANNOUNCED4)};
+        if (s->fd < 0 ||
+            pv_watch_new(&s->watch, router->io->loop, s->fd, PV_LOOP_READ, on_readable, s) < 0)
+            pv_log(router->io->log, PV_LOG_DEBUG,
+                   "what=\"a socket for routers is not there\" n=%zu", i);
     }
 }
 
@@ -105,14 +132,14 @@ static void put_source(struct msghdr *msg, const struct pv_addr *local, uint32_t
  * -errno; PV_ERR_UNSUPPORTED: no socket of that family.
  * The source address is set for each datagram, since the mapping is made for the address that it
  * comes from (RFC 6887 s8.1). */
-static int routersock_send(const struct routersock *rs, const struct pv_addr *dst,
-                           const struct pv_addr *local, uint32_t ifindex, struct pv_view data)
+static int send_request(const struct pv_io_router *router, const struct pv_addr *dst,
+                        const struct pv_addr *local, uint32_t ifindex, struct pv_view data)
 {
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(struct in6_pktinfo))] = {0};
-    uint8_t bytes[ROUTERSOCK_MAX];
+    uint8_t bytes[DATAGRAM_MAX];
     struct sockaddr_storage ss;
     socklen_t len = pv_sockaddr_from(dst, &ss);
-    int fd = rs->fds[dst->family == PV_AF_INET6 ? REQUESTS6 : REQUESTS4];
+    int fd = router->socks[dst->family == PV_AF_INET6 ? REQUESTS6 : REQUESTS4].fd;
     if (fd < 0 || len == 0 || local->family != dst->family || data.len > sizeof(bytes))
         return PV_ERR_UNSUPPORTED;
     memcpy(bytes, data.ptr, data.len);
@@ -135,37 +162,7 @@ static int routersock_send(const struct routersock *rs, const struct pv_addr *ds
     return sendmsg(fd, &msg, MSG_NOSIGNAL) < 0 ? -errno : PV_OK;
 }
 
-/* The next datagram on that socket. PV_ERR_AGAIN: none (errors are eaten). A longer one is cut. */
-static int routersock_recv(const struct routersock *rs, size_t i,
-                           uint8_t buf[static ROUTERSOCK_MAX], struct pv_addr *ret_src,
-                           size_t *ret_len)
-{
-    struct sockaddr_storage ss = {0};
-    socklen_t len = sizeof(ss);
-    ssize_t n = recvfrom(rs->fds[i], buf, ROUTERSOCK_MAX, 0, (struct sockaddr *)&ss, &len);
-    if (n < 0)
-        return PV_ERR_AGAIN;
-    *ret_src = pv_sockaddr_to(&ss);
-    *ret_len = (size_t)n;
-    return PV_OK;
-}
-
 /* --- the routers ----------------------------------------------------------------------------- */
-
-enum {
-    DATAGRAMS_A_TURN = 16, /* ours: then other descriptors get their turn */
-};
-
-struct pv_io_router {
-    struct pv_io *io;
-    bool open; /* the sockets were opened, as far as they could be */
-    struct routersock socks;
-    struct watched {
-        struct pv_io_router *router; /* back, for the watch */
-        struct pv_watch *watch;
-    } watched[ROUTERSOCK_FDS];
-    struct pv_engine_router routers[PV_NODE_ROUTERS]; /* as they were found last */
-};
 
 int pv_io_router_new(struct pv_io_router **ret_router, struct pv_io *io)
 {
@@ -177,48 +174,15 @@ int pv_io_router_new(struct pv_io_router **ret_router, struct pv_io *io)
     return PV_OK;
 }
 
-/* Answers, and announcements that the router has restarted (RFC 6887 s14.1). */
-static void on_readable(void *ctx, unsigned ready, pv_ns now)
-{
-    struct watched *w = ctx;
-    struct pv_io_router *router = w->router;
-    uint8_t buf[ROUTERSOCK_MAX];
-    struct pv_addr src;
-    size_t len = 0;
-    pv_io_turn_begin(router->io, now);
-    for (unsigned k = 0; k < DATAGRAMS_A_TURN; k++) {
-        if (routersock_recv(&router->socks, (size_t)(w - router->watched), buf, &src, &len) < 0)
-            return;
-        pv_engine_handle_router_datagram(router->io->engine, &src, pv_view(buf, len), now);
-    }
-}
-
-/* With the first request: who asks nobody hears nobody. */
-static void open_socks(struct pv_io_router *router)
-{
-    if (router->open)
-        return;
-    router->open = true;
-    routersock_open(&router->socks, PV_PORTMAP_ANNOUNCE_PORT);
-    for (size_t i = 0; i < ROUTERSOCK_FDS; i++) {
-        struct watched *w = &router->watched[i];
-        int fd = router->socks.fds[i];
-        w->router = router;
-        if (fd < 0 ||
-            pv_watch_new(&w->watch, router->io->loop, fd, PV_LOOP_READ, on_readable, w) < 0)
-            pv_log(router->io->log, PV_LOG_DEBUG,
-                   "what=\"a socket for routers is not there\" n=%zu", i);
-    }
-}
-
 struct pv_io_router *pv_io_router_free(struct pv_io_router *router)
 {
     if (router == NULL)
         return NULL;
-    for (size_t i = 0; i < ROUTERSOCK_FDS; i++)
-        pv_watch_free(router->watched[i].watch);
-    if (router->open)
-        routersock_close(&router->socks);
+    for (size_t i = 0; i < SOCKETS && router->open; i++) {
+        pv_watch_free(router->socks[i].watch);
+        if (router->socks[i].fd >= 0)
+            close(router->socks[i].fd);
+    }
     free(router);
     return NULL;
 }
@@ -248,8 +212,7 @@ void pv_io_router_send(struct pv_io_router *router, const struct pv_engine_trans
 {
     const struct pv_engine_router *r = &router->routers[tx->dst.family == PV_AF_INET6 ? 1 : 0];
     open_socks(router);
-    int e = routersock_send(&router->socks, &tx->dst, &tx->local, r->ifindex,
-                            pv_view(tx->buf, tx->len));
+    int e = send_request(router, &tx->dst, &tx->local, r->ifindex, pv_view(tx->buf, tx->len));
     if (e < 0)
         pv_log(router->io->log, PV_LOG_DEBUG, "what=\"router not asked\" why=\"%s\"",
                pv_strstatus(e));
