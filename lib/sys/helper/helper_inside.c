@@ -15,47 +15,23 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "sys/helper/helper_proto.h"
+#include "sys/helper/hostctl.h"
 #include "sys/net/inside.h"
 #include "sys/proc/child.h"
 
 /* --- namespaces ---------------------------------------------------------------------------- */
-
-static int write_proc(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    int r = write(fd, text, strlen(text)) < 0 ? -errno : PV_OK;
-    close(fd);
-    return r;
-}
-
-/* A switch of the kernel; no_value where it has none. */
-static uint64_t read_switch(const char *path, uint64_t no_value)
-{
-    char text[24] = "";
-    uint64_t value = no_value;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    text[strcspn(text, "\n")] = '\0';
-    return pv_u64_parse(text, 0, UINT64_MAX, &value) < 0 ? no_value : value;
-}
 
 /* A switch of this machine keeps users from namespaces: which one, and who can change it. */
 static const char *remedy(int err)
 {
     if (err == EINVAL || err == ENOSYS)
         return "this kernel has no user namespaces: start p2pvpnd as root";
-    if (err == ENOSPC || err == EUSERS || read_switch("/proc/sys/user/max_user_namespaces", 1) == 0)
+    if (err == ENOSPC || err == EUSERS || pv_switch_read("/proc/sys/user/max_user_namespaces") == 0)
         return "no more are allowed: as root: sysctl user.max_user_namespaces=1000";
-    if (read_switch("/proc/sys/kernel/unprivileged_userns_clone", 1) == 0)
+    if (pv_switch_read("/proc/sys/kernel/unprivileged_userns_clone") == 0)
         return "users may not make any: as root: sysctl kernel.unprivileged_userns_clone=1";
-    if (read_switch("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", 0) != 0)
+    if (pv_switch_read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") > 0)
         return "AppArmor keeps users from them: as root: sysctl "
                "kernel.apparmor_restrict_unprivileged_userns=0, or a profile with `userns,`";
     return "not permitted, as in a container of docker's default profile: start that with "
@@ -68,13 +44,13 @@ static int map_user(uid_t uid, gid_t gid)
 {
     char line[64];
     snprintf(line, sizeof(line), "%u %u 1\n", (unsigned)uid, (unsigned)uid);
-    int r = write_proc("/proc/self/uid_map", line);
+    int r = pv_switch_write("/proc/self/uid_map", line);
     if (r == -EPERM && uid == 0)
         r = PV_OK;
     snprintf(line, sizeof(line), "%u %u 1\n", (unsigned)gid, (unsigned)gid);
     if (r == PV_OK)
-        r = write_proc("/proc/self/setgroups", "deny");
-    return r == PV_OK ? write_proc("/proc/self/gid_map", line) : r;
+        r = pv_switch_write("/proc/self/setgroups", "deny");
+    return r == PV_OK ? pv_switch_write("/proc/self/gid_map", line) : r;
 }
 
 /* Programs speak to themselves by it, and the kernel to its own addresses. */
@@ -106,9 +82,9 @@ int pv_helper_inside_make(char ret_error[static PV_HELPER_ERROR_MAX])
     }
     /* ping(8) without rights, as systemd allows it on most machines. Not worth a network. */
     snprintf(line, sizeof(line), "%u %u", (unsigned)gid, (unsigned)gid);
-    (void)!write_proc("/proc/sys/net/ipv4/ping_group_range", line);
+    (void)!pv_switch_write("/proc/sys/net/ipv4/ping_group_range", line);
     /* All programs there are this user's, so no port is anybody else's to keep. */
-    (void)!write_proc("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+    (void)!pv_switch_write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     r = set_up_loopback();
     if (r < 0)
         snprintf(ret_error, PV_HELPER_ERROR_MAX, "set up lo of this user's network: %s: %s",

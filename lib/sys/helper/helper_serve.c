@@ -26,6 +26,7 @@
 
 #include "base/netplan.h"
 #include "sys/helper/helper_proto.h"
+#include "sys/helper/hostctl.h"
 #include "sys/helper/hostnet.h"
 #include "sys/helper/networds.h"
 #include "sys/net/ipcmd.h"
@@ -327,17 +328,10 @@ static int open_tun(struct helper_server *s, unsigned queues)
 /* True when the interface can have IPv6 addresses, which a system-wide default may forbid. */
 static bool enable_v6(const char *name)
 {
-    char path[96], value = '1';
+    char path[96];
     snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", name);
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        fd = open(path, O_RDONLY | O_CLOEXEC); /* a container's read-only /proc/sys */
-    if (fd < 0)
-        return false;
-    if (read(fd, &value, 1) == 1 && value == '1' && pwrite(fd, "0", 1, 0) == 1)
-        value = '0';
-    close(fd);
-    return value == '0';
+    int64_t off = pv_switch_read(path);
+    return off == 0 || (off == 1 && pv_switch_write(path, "0") == PV_OK);
 }
 
 static bool has_prefix(const struct pv_prefix *list, size_t n, const struct pv_prefix *p)

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "sys/file/file.h"
 
 enum {
@@ -29,33 +30,45 @@ static const char key_forward6[] = "ipv6/conf/all/forwarding";
 static const char key_default6[] = "ipv6/conf/default/forwarding";
 static const char key_mark[] = "ipv4/conf/all/src_valid_mark";
 
-/* -1: there is no such switch. */
-static int read_switch(const char *key)
+int64_t pv_switch_read(const char *path)
 {
-    char path[PV_HOSTCTL_KEY_MAX + sizeof(ROOT)], text[16] = "";
-    int value = -1;
-    snprintf(path, sizeof(path), ROOT "%s", key);
+    char text[24] = "";
+    uint64_t value;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -1;
-    if (read(fd, text, sizeof(text) - 1) > 0 && text[0] >= '0' && text[0] <= '9' &&
-        (text[1] == '\n' || text[1] == '\0'))
-        value = text[0] - '0';
+    ssize_t n = read(fd, text, sizeof(text) - 1);
     close(fd);
-    return value;
+    text[n > 0 ? n : 0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    return pv_u64_parse(text, 0, INT64_MAX, &value) < 0 ? -1 : (int64_t)value;
+}
+
+int pv_switch_write(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = write(fd, text, strlen(text)) < 0 ? -errno : PV_OK;
+    close(fd);
+    return r;
+}
+
+/* -1: there is no such switch, or it has more values than the file can keep. */
+static int read_switch(const char *key)
+{
+    char path[PV_HOSTCTL_KEY_MAX + sizeof(ROOT)];
+    snprintf(path, sizeof(path), ROOT "%s", key);
+    int64_t value = pv_switch_read(path);
+    return value > 9 ? -1 : (int)value;
 }
 
 static int write_switch(const char *key, int value)
 {
-    char path[PV_HOSTCTL_KEY_MAX + sizeof(ROOT)];
-    const char text[2] = {(char)('0' + value), '\n'};
+    char path[PV_HOSTCTL_KEY_MAX + sizeof(ROOT)], text[4];
     snprintf(path, sizeof(path), ROOT "%s", key);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    int r = write(fd, text, sizeof(text)) == (ssize_t)sizeof(text) ? PV_OK : -errno;
-    close(fd);
-    return r;
+    snprintf(text, sizeof(text), "%d\n", value);
+    return pv_switch_write(path, text);
 }
 
 /* --- what was before ----------------------------------------------------------------------- */

@@ -27,6 +27,10 @@ struct pv_hostctl {
     size_t n;
 };
 
+/* The number in a file below /proc; -1: there is none, or no such file. */
+int64_t pv_switch_read(const char *path);
+PV_MUST_CHECK int pv_switch_write(const char *path, const char *text); /* -errno */
+
 /* The switches that shall be on. */
 struct pv_hostctl_wants {
     bool forward4, forward6;
