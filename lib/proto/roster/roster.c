@@ -254,9 +254,7 @@ static void drop_item(struct pv_roster *r, struct pv_roster_item *e)
     if (pv_st_does(&e->pub.st, PV_DOES_SLOT))
         pv_roster_remove_rule(r, e);
     if (e->subject != NULL) {
-        *(e->prev_about == NULL ? &k->about : &e->prev_about->next_about) = e->next_about;
-        if (e->next_about != NULL)
-            e->next_about->prev_about = e->prev_about;
+        PV_LIST_DEL_BY(k->about, e, prev_about, next_about);
         k->n_about--;
         k->n_self--;
         pv_roster_mark(r, k);
@@ -265,14 +263,8 @@ static void drop_item(struct pv_roster *r, struct pv_roster_item *e)
         e->signer->claims--;
         pv_roster_mark(r, e->signer);
     }
-    if (e->prev_issued != NULL)
-        e->prev_issued->next_issued = e->next_issued;
-    else
-        e->signer->issued = e->next_issued;
-    if (e->next_issued != NULL)
-        e->next_issued->prev_issued = e->prev_issued;
-    *(e->prev == NULL ? &r->first : &e->prev->next) = e->next;
-    *(e->next == NULL ? &r->last : &e->next->prev) = e->prev;
+    PV_LIST_DEL_BY(e->signer->issued, e, prev_issued, next_issued);
+    PV_LIST_DEL(r->first, e);
     e->gone = true;
     if (!e->is_news) { /* else it leaves the queue of news by itself */
         e->is_news = true;
@@ -310,25 +302,14 @@ static void link_entry(struct pv_roster *r, struct pv_roster_item *e, struct pv_
 {
     e->subject = subject;
     e->signer = signer;
-    e->next_issued = signer->issued;
-    if (signer->issued != NULL)
-        signer->issued->prev_issued = e;
-    signer->issued = e;
+    PV_LIST_ADD_FIRST_BY(signer->issued, e, prev_issued, next_issued);
     if (subject != NULL) {
-        e->next_about = subject->about;
-        if (subject->about != NULL)
-            subject->about->prev_about = e;
-        subject->about = e;
+        PV_LIST_ADD_FIRST_BY(subject->about, e, prev_about, next_about);
         subject->n_about++;
     }
     if (pv_roster_quota_of(e->pub.st.type) != PV_ROSTER_QUOTA_NONE)
         pv_roster_quota_add(subject != NULL ? subject : signer, e);
-    e->prev = r->last;
-    if (r->last == NULL)
-        r->first = e;
-    else
-        r->last->next = e;
-    r->last = e;
+    PV_LIST_ADD(r->first, e);
     pv_roster_set_hold(r, e);
     pv_roster_count_end(r, &e->pub.st, true);
     /* Of a removed node statements of unknown types are held, and listed if it turns out that it

@@ -446,19 +446,13 @@ bool pv_roster_signer_counts(const struct pv_roster *r, const struct pv_roster_i
 
 void pv_roster_add_rule(struct pv_roster *r, struct pv_roster_item *e)
 {
-    e->prev_record = NULL;
-    e->next_record = r->rules;
-    if (r->rules != NULL)
-        r->rules->prev_record = e;
-    r->rules = e;
+    PV_LIST_ADD_FIRST_BY(r->rules, e, prev_record, next_record);
     r->anew.rules = true;
 }
 
 void pv_roster_remove_rule(struct pv_roster *r, struct pv_roster_item *e)
 {
-    *(e->prev_record == NULL ? &r->rules : &e->prev_record->next_record) = e->next_record;
-    if (e->next_record != NULL)
-        e->next_record->prev_record = e->prev_record;
+    PV_LIST_DEL_BY(r->rules, e, prev_record, next_record);
     r->anew.rules = true;
 }
 

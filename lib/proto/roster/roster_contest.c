@@ -296,15 +296,8 @@ static void withdraw(struct pv_roster *r, struct pv_roster_claim *c)
 
     for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
         struct pv_roster_stake *s = &c->stakes[i];
-        if (s->value == NULL)
-            continue;
-        if (s->prev != NULL)
-            s->prev->next = s->next;
-        else
-            s->value->stakes = s->next;
-        if (s->next != NULL)
-            s->next->prev = s->prev;
-        s->prev = s->next = NULL;
+        if (s->value != NULL)
+            PV_LIST_DEL(s->value->stakes, s);
     }
     if (won)
         lose(r, c);
@@ -325,10 +318,8 @@ static void enter(struct pv_roster *r, struct pv_roster_claim *c, struct pv_rost
         /* A node need not win again what it has by its member statement. */
         if (v == NULL || (c != &k->claim && v == k->claim.item->values[i]))
             continue;
-        *s = (struct pv_roster_stake){.value = v, .claim = c, .next = v->stakes};
-        if (v->stakes != NULL)
-            v->stakes->prev = s;
-        v->stakes = s;
+        *s = (struct pv_roster_stake){.value = v, .claim = c};
+        PV_LIST_ADD_FIRST(v->stakes, s);
     }
     queue_claim(r, c);
 }

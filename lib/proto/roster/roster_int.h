@@ -14,6 +14,7 @@
  */
 #pragma once
 
+#include "base/list.h"
 #include "base/map.h"
 #include "proto/roster/roster.h"
 
@@ -244,7 +245,7 @@ struct pv_roster {
     struct pv_map key_map, value_map, coordinator_map; /* hash keys and limits of the tables */
     struct pv_roster_key *keys;                        /* every key heard of, by pk */
     struct pv_roster_value *values;      /* names, addresses and transport keys claimed */
-    struct pv_roster_item *first, *last; /* all statements in order of arrival */
+    struct pv_roster_item *first;        /* all statements in order of arrival */
     struct pv_roster_item *records;      /* all coordinators records (type 8) */
     struct pv_roster_item *rules;        /* all routes, tags and rules (16 to 18) */
     struct pv_roster_item *in_force;     /* the coordinators record in force, NULL = none */
@@ -290,8 +291,8 @@ struct pv_roster {
         bool rules;   /* which tags and rules are in force */
         bool time;    /* which receipt is the latest */
     } anew;           /* to be decided */
-    struct pv_roster_key *active_first, *active_last;
-    struct pv_roster_key *aside_first, *aside_last; /* who waits or has expired */
+    struct pv_roster_key *active;
+    struct pv_roster_key *aside; /* who waits or has expired */
     size_t n_active, n_aside;
 
     uint64_t time;                 /* the latest in a receipt by clock, if root names it; 0: none */

@@ -22,6 +22,12 @@ const struct pv_st_network *pv_roster_network(const struct pv_roster *r)
     return &r->record->pub.st.u.network;
 }
 
+/* pub is the first member of struct pv_roster_item. NULL of NULL. */
+static const struct pv_roster_item *item_of(const struct pv_roster_entry *entry)
+{
+    return (const struct pv_roster_item *)(const void *)entry;
+}
+
 /* --- members --------------------------------------------------------------------------------- */
 
 static const struct pv_member *member_of(const struct pv_roster_key *k)
@@ -136,7 +142,7 @@ bool pv_roster_had_transport(const struct pv_roster *r, const uint8_t node[stati
 const struct pv_member *pv_roster_next(const struct pv_roster *r, const struct pv_member *prev)
 {
     if (prev == NULL)
-        return member_of(r->active_first);
+        return member_of(r->active);
     const struct pv_roster_key *k = pv_roster_key(r, prev->node);
     return k == NULL ? NULL : member_of(k->next_active);
 }
@@ -150,7 +156,7 @@ const struct pv_member *pv_roster_next_aside(const struct pv_roster *r,
                                              const struct pv_member *prev)
 {
     if (prev == NULL)
-        return member_of(r->aside_first);
+        return member_of(r->aside);
     const struct pv_roster_key *k = pv_roster_key(r, prev->node);
     return k == NULL || !k->in.aside ? NULL : member_of(k->next_active);
 }
@@ -283,8 +289,7 @@ uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_S
 
 bool pv_roster_in_force(const struct pv_roster_entry *entry)
 {
-    /* pub is the first member of struct pv_roster_item. */
-    return ((const struct pv_roster_item *)(const void *)entry)->effective;
+    return item_of(entry)->effective;
 }
 
 /* --- guests ---------------------------------------------------------------------------------- */
@@ -345,8 +350,7 @@ const struct pv_member *pv_roster_carries(const struct pv_roster *r, const struc
 
 bool pv_roster_is_lasting(const struct pv_roster *r, const struct pv_roster_entry *entry)
 {
-    /* pub is the first member of struct pv_roster_item. */
-    const struct pv_roster_item *e = (const struct pv_roster_item *)(const void *)entry;
+    const struct pv_roster_item *e = item_of(entry);
     return e->signer == r->record->signer || pv_roster_is_ordered(e->receipt);
 }
 
@@ -369,11 +373,9 @@ const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,
                                                    const struct pv_roster_entry *prev)
 {
     const struct pv_roster_key *k = pv_roster_key(r, pk);
-    /* pub is the first member of struct pv_roster_item. */
-    const struct pv_roster_item *e =
-        prev != NULL ? ((const struct pv_roster_item *)(const void *)prev)->next_office
-        : k != NULL  ? k->grants
-                     : NULL;
+    const struct pv_roster_item *e = prev != NULL ? item_of(prev)->next_office
+                                     : k != NULL  ? k->grants
+                                                  : NULL;
 
     while (e != NULL && e->ended_by != NULL)
         e = e->next_office;
@@ -387,10 +389,9 @@ const struct pv_roster_entry *pv_roster_next_proof(const struct pv_roster *r,
     const struct pv_roster_key *k = pv_roster_key(r, pk);
     if (pv_roster_next_grant(r, pk, NULL) != NULL)
         return pv_roster_next_grant(r, pk, prev);
-    const struct pv_roster_item *e =
-        prev != NULL ? ((const struct pv_roster_item *)(const void *)prev)->next_office
-        : k != NULL  ? k->grants
-                     : NULL;
+    const struct pv_roster_item *e = prev != NULL ? item_of(prev)->next_office
+                                     : k != NULL  ? k->grants
+                                                  : NULL;
     return e == NULL ? NULL : &e->pub;
 }
 
@@ -435,9 +436,7 @@ struct pv_view pv_roster_coordinators(const struct pv_roster *r)
 const struct pv_roster_entry *pv_roster_next_record(const struct pv_roster *r,
                                                     const struct pv_roster_entry *prev)
 {
-    const struct pv_roster_item *e =
-        prev == NULL ? r->records
-                     : ((const struct pv_roster_item *)(const void *)prev)->next_record;
+    const struct pv_roster_item *e = prev == NULL ? r->records : item_of(prev)->next_record;
     while (e != NULL && !e->effective)
         e = e->next_record;
     return e == NULL ? NULL : &e->pub;
@@ -622,11 +621,9 @@ const struct pv_roster_entry *pv_roster_next_let_in(const struct pv_roster *r,
                                                     const struct pv_roster_entry *prev)
 {
     const struct pv_roster_key *k = prev != NULL ? NULL : pv_roster_key(r, invite);
-    /* pub is the first member of struct pv_roster_item. */
-    const struct pv_roster_item *e =
-        prev != NULL ? ((const struct pv_roster_item *)(const void *)prev)->next_issued
-        : k != NULL  ? k->issued
-                     : NULL;
+    const struct pv_roster_item *e = prev != NULL ? item_of(prev)->next_issued
+                                     : k != NULL  ? k->issued
+                                                  : NULL;
     while (e != NULL && (e->pub.st.type != PV_ST_MEMBER || !stands_for_all(e) || !let_in(r, e)))
         e = e->next_issued;
     return e == NULL ? NULL : &e->pub;
@@ -808,9 +805,7 @@ int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event)
 const struct pv_roster_entry *pv_roster_next_entry(const struct pv_roster *r,
                                                    const struct pv_roster_entry *prev)
 {
-    /* pub is the first member of struct pv_roster_item. */
-    const struct pv_roster_item *e =
-        prev == NULL ? r->first : ((const struct pv_roster_item *)(const void *)prev)->next;
+    const struct pv_roster_item *e = prev == NULL ? r->first : item_of(prev)->next;
 
     while (e != NULL && !e->listed)
         e = e->next;

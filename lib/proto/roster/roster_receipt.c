@@ -108,11 +108,7 @@ int pv_roster_add_record(struct pv_roster *r, struct pv_roster_item *e)
         if (e->signer == r->record->signer && ++c->by_root == 1)
             mark_receipts_of(r, c);
     }
-    e->prev_record = NULL;
-    e->next_record = r->records;
-    if (r->records != NULL)
-        r->records->prev_record = e;
-    r->records = e;
+    PV_LIST_ADD_FIRST_BY(r->records, e, prev_record, next_record);
     r->anew.records = true;
     return PV_OK;
 }
@@ -158,12 +154,7 @@ void pv_roster_remove_record(struct pv_roster *r, struct pv_roster_item *e)
     if (e->effective)
         set_effective(r, e, false);
     uncount_record(r, e, SIZE_MAX);
-    if (e->prev_record != NULL)
-        e->prev_record->next_record = e->next_record;
-    else
-        r->records = e->next_record;
-    if (e->next_record != NULL)
-        e->next_record->prev_record = e->prev_record;
+    PV_LIST_DEL_BY(r->records, e, prev_record, next_record);
     if (r->in_force == e)
         set_in_force(r, NULL);
     r->anew.records = true;
@@ -326,11 +317,7 @@ static void link_dated(struct pv_roster_item *e)
 {
     struct pv_roster_coordinator *c = e->receipt->by;
 
-    e->prev_dated = NULL;
-    e->next_dated = c->dated;
-    if (c->dated != NULL)
-        c->dated->prev_dated = e;
-    c->dated = e;
+    PV_LIST_ADD_FIRST_BY(c->dated, e, prev_dated, next_dated);
     c->receipts++;
 }
 
@@ -338,9 +325,7 @@ static void unlink_dated(struct pv_roster_item *e)
 {
     struct pv_roster_coordinator *c = e->receipt->by;
 
-    *(e->prev_dated == NULL ? &c->dated : &e->prev_dated->next_dated) = e->next_dated;
-    if (e->next_dated != NULL)
-        e->next_dated->prev_dated = e->prev_dated;
+    PV_LIST_DEL_BY(c->dated, e, prev_dated, next_dated);
     c->receipts--;
 }
 

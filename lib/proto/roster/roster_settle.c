@@ -253,22 +253,11 @@ static void queue_member_event(struct pv_roster *r, struct pv_roster_key *k)
     r->key_news_last = k;
 }
 
-/* A key is in one of the two lists at most. */
-static void append(struct pv_roster_key **first, struct pv_roster_key **last,
-                   struct pv_roster_key *k)
+/* A key is in one of the two lists at most. One that is in neither has no next. */
+static void take_out(struct pv_roster_key **list, struct pv_roster_key *k)
 {
+    PV_LIST_DEL_BY(*list, k, prev_active, next_active);
     k->next_active = NULL;
-    k->prev_active = *last;
-    *(*last == NULL ? first : &(*last)->next_active) = k;
-    *last = k;
-}
-
-static void take_out(struct pv_roster_key **first, struct pv_roster_key **last,
-                     struct pv_roster_key *k)
-{
-    *(k->prev_active != NULL ? &k->prev_active->next_active : first) = k->next_active;
-    *(k->next_active != NULL ? &k->next_active->prev_active : last) = k->prev_active;
-    k->prev_active = k->next_active = NULL;
 }
 
 /* The list of active members is kept in the order of joining, in which listings show them; by_pk
@@ -278,13 +267,13 @@ static void append_active(struct pv_roster *r, struct pv_roster_key *k)
     if (!k->in.by_pk)
         r->by_pk[r->n_by_pk++] = k;
     k->in.by_pk = true;
-    append(&r->active_first, &r->active_last, k);
+    PV_LIST_ADD_BY(r->active, k, prev_active, next_active);
     r->n_active++;
 }
 
 static void remove_active(struct pv_roster *r, struct pv_roster_key *k)
 {
-    take_out(&r->active_first, &r->active_last, k);
+    take_out(&r->active, k);
     r->n_active--;
 }
 
@@ -295,9 +284,9 @@ static void set_aside(struct pv_roster *r, struct pv_roster_key *k, bool aside)
         return;
     k->in.aside = aside;
     if (aside)
-        append(&r->aside_first, &r->aside_last, k);
+        PV_LIST_ADD_BY(r->aside, k, prev_active, next_active);
     else
-        take_out(&r->aside_first, &r->aside_last, k);
+        take_out(&r->aside, k);
     r->n_aside += aside ? 1 : (size_t)-1;
 }
 
