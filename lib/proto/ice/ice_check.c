@@ -144,12 +144,14 @@ void pv_ice_check_start(struct pv_ice_agent *a, int index, enum pv_ice_plan plan
 {
     struct pv_ice_pair *p = &a->pairs[index];
     pv_ns end = PV_NEVER;
+    bool triggered = false;
 
     if (plan == PV_ICE_PLAN_PROBE)
         end = a->now + dead_after(p);
     else if (is_examined(a, index)) {
         plan = PV_ICE_PLAN_PROBE;
         end = p->check_end;
+        triggered = p->cur.triggered; /* the verdict is put off once, see probe_again() */
     }
     account_lost(a, p, &p->prev);
     p->prev = p->cur;
@@ -158,6 +160,7 @@ void pv_ice_check_start(struct pv_ice_agent *a, int index, enum pv_ice_plan plan
         .max_sends = plan_sends(a, plan),
         .interval = plan_interval(a, p, plan),
         .controlling = a->cfg.controlling,
+        .triggered = triggered,
     };
     if (a->nominating == index && a->cfg.foreign)
         p->cur.use_candidate = true;
