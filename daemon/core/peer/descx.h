@@ -19,7 +19,7 @@
 #define PV_DESCX_MAX_RESEND   PV_S(8)    /* DESIGN 5 */
 /* Ours: between descriptions on average. A peer can draw one by each of its own, or by an answer to
  * a check that names another address of ours, and all peers share what the coordinator takes. */
-#define PV_DESCX_EVERY PV_MS(500)
+#define PV_DESCX_EVERY PV_MS(100)
 
 enum {
     PV_DESCX_DUP_ANSWERS = 8, /* ours: answers to one received revision beyond the first */
