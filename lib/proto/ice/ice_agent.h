@@ -229,7 +229,7 @@ struct pv_ice_agent {
     unsigned no_data;         /* checks answered since data was last received, while it was sent */
     pv_ns defer_until;        /* no suspicion before */
     bool lapsed;              /* the suspected path was not used when it may have died */
-    pv_ns talk_from;          /* when traffic began after a rest of PV_ICE_SURE_FOR; 0 = never */
+    pv_ns talk_from; /* when traffic, or a kick, came after a rest of PV_ICE_SURE_FOR; 0 = never */
     struct {
         bool runs;
         pv_ns from;     /* when it began */

@@ -109,6 +109,13 @@ static bool is_unsure(const struct pv_ice_agent *a, bool rested)
     return a->now >= heard + PV_ICE_SURE_FOR;
 }
 
+/* Has talk begun lately, and nothing shown since then that the path lives? It died at rest. */
+static bool has_lapsed(const struct pv_ice_agent *a)
+{
+    return a->talk_from != 0 && a->now < a->talk_from + PV_ICE_SURE_FOR &&
+           pv_ice_max_ns(a->last_rx, a->pairs[a->selected].last_answer) <= a->talk_from;
+}
+
 /* Called with what the packet threads saw, about ten times a second: it only compares times. */
 void pv_ice_keep_traffic(struct pv_ice_agent *a)
 {
@@ -130,7 +137,7 @@ void pv_ice_keep_traffic(struct pv_ice_agent *a)
     a->in_use = in_use;
     if (newer &&
         is_unsure(a, rested)) /* the first packet after silence waits for no doubt (adr/0077) */
-        suspect(a, rested);
+        suspect(a, has_lapsed(a));
     if (a->probe.runs && a->last_rx > a->probe.from)
         a->probe.runs = false;
     if (a->last_rx > a->heard)
@@ -443,7 +450,7 @@ void pv_ice_keep_handle_timeout(struct pv_ice_agent *a)
         pv_ice_choose_died(a, a->now - PV_ICE_CONSENT_EXPIRES, true);
     }
     if (a->now >= suspicion_due(a))
-        suspect(a, false);
+        suspect(a, has_lapsed(a));
     if (a->now >= late_due(a))
         be_late(a);
     if (a->now >= retry_due(a))
@@ -522,6 +529,8 @@ void pv_ice_keep_kick(struct pv_ice_agent *a)
     a->patience_until = a->now + (a->cfg.foreign ? PV_ICE_PATIENCE_RFC : PV_ICE_PATIENCE_OURS);
     pv_ice_keep_try_others(a);
     if (a->selected != PV_ICE_NONE) {
+        if (a->now >= a->active_at + PV_ICE_SURE_FOR) /* the data that follows begins no talk */
+            a->talk_from = a->now;
         a->active_at = pv_ice_max_ns(a->active_at, a->now);
         pv_ice_check_start(a, a->selected, PV_ICE_PLAN_FULL);
     }

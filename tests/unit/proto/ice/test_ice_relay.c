@@ -184,6 +184,32 @@ PV_TEST(a_path_without_an_answer_since_the_peer_began_anew_is_not_held_down)
     assert_true(selected(&l, PV_ICE_CARRIER_UDP));
 }
 
+/* Somebody wants the peer, and data follows when there are keys again: NATs may have forgotten the
+ * path meanwhile, and one end gives it up a moment before both are open. */
+PV_TEST(a_path_that_was_kicked_after_a_rest_is_not_held_down)
+{
+    struct lone l;
+    begin(&l, true);
+    describe(&l, COORD, true);
+    pass(&l, PV_S(30), true, true);
+    assert_true(selected(&l, PV_ICE_CARRIER_UDP));
+    pass(&l, PV_S(200), true, true);
+    pv_ice_kick(l.agent, l.now);
+    pass(&l, PV_MS(150), false, true);
+    pv_ns begun = l.now;
+    for (int i = 0; i < 6; i++) {
+        pv_ice_note_traffic(l.agent, l.now, 0, l.now);
+        pass(&l, PV_MS(100), false, true);
+    }
+    assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
+    pv_ice_try_others(l.agent, l.now); /* their description, as they leave the relay */
+    while (l.now < begun + PV_S(2)) {
+        pv_ice_note_traffic(l.agent, l.now, l.now, l.now);
+        pass(&l, PV_MS(100), true, true);
+    }
+    assert_true(selected(&l, PV_ICE_CARRIER_UDP));
+}
+
 PV_TEST(a_relay_that_does_not_answer_either_is_given_up)
 {
     struct lone l;
