@@ -10,6 +10,7 @@
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
 static struct fake_peers x;
+static struct pv_stunroute route;
 static struct pv_peer *bob;
 static const struct pv_addr server = {.family = PV_AF_INET, .ip = {203, 0, 113, 5}, .port = 3478};
 static struct pv_addr door; /* that the server gives; PV_AF_NONE: it knows no doors */
@@ -39,6 +40,7 @@ void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now)
 
 void test_before_each(void)
 {
+    memset(&route, 0, sizeof(route));
     n_doubts = 0;
     heard_at = PV_NEVER;
     mapped = pv_addr4(198, 51, 100, 1, 40000);
@@ -174,8 +176,7 @@ static void look(void)
     struct pv_stun_writer w;
     uint8_t buf[128];
     size_t len;
-    if (x.f.node.ways.stunroute == NULL)
-        x.f.node.ways.stunroute = test_alloc(sizeof(*x.f.node.ways.stunroute));
+    x.f.node.ways.stunroute = &route;
     x.f.now += PV_GATHERER_REFRESH;
     pv_gatherer_refresh(g, x.f.now);
     pv_part_gatherer.handle_timeout(g, x.f.now);
