@@ -44,14 +44,12 @@ static bool may_be_end(const struct pv_statement *st)
 
 int pv_roster_reserve_end(struct pv_roster *r, const struct pv_statement *st)
 {
-    if (!may_be_end(st) || r->n_ends < r->ends_cap)
+    if (!may_be_end(st))
         return PV_OK;
-    size_t cap = r->ends_cap == 0 ? 4 : r->ends_cap * 2;
-    struct pv_roster_item **ends = realloc(r->ends, cap * sizeof(struct pv_roster_item *));
+    void *ends = pv_vec_room(r->ends, r->n_ends, &r->ends_cap, 4, sizeof(struct pv_roster_item *));
     if (ends == NULL)
         return PV_ERR_NOMEM;
     r->ends = ends;
-    r->ends_cap = cap;
     return PV_OK;
 }
 
@@ -390,22 +388,16 @@ bool pv_roster_settle_revocations(struct pv_roster *r)
     return true;
 }
 
+static int cmp_pks(const void *a, const void *b)
+{
+    return memcmp(a, b, PV_SIGN_PK_LEN);
+}
+
 /* Is node in this list, which ascends strictly? */
 static bool holds(struct pv_view stay, const uint8_t *node)
 {
-    size_t lo = 0, hi = stay.len / PV_SIGN_PK_LEN;
-
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        int c = memcmp(stay.ptr + mid * PV_SIGN_PK_LEN, node, PV_SIGN_PK_LEN);
-        if (c == 0)
-            return true;
-        if (c < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return false;
+    return stay.len > 0 &&
+           bsearch(node, stay.ptr, stay.len / PV_SIGN_PK_LEN, PV_SIGN_PK_LEN, cmp_pks) != NULL;
 }
 
 bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind,

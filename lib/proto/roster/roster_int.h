@@ -16,6 +16,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/vec.h"
 #include "proto/roster/roster.h"
 
 enum {

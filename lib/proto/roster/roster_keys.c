@@ -20,19 +20,15 @@ struct pv_roster_key *pv_roster_key(const struct pv_roster *r, const uint8_t *pk
 struct pv_roster_key *pv_roster_get_or_add_key(struct pv_roster *r, const uint8_t *pk)
 {
     struct pv_roster_key *k = pv_roster_key(r, pk);
-    size_t n = HASH_CNT(hh, r->keys);
     int status;
 
     if (k != NULL)
         return k;
-    if (n == r->by_pk_cap) {
-        size_t cap = n == 0 ? 16 : 2 * n;
-        struct pv_roster_key **by_pk = realloc(r->by_pk, cap * sizeof(struct pv_roster_key *));
-        if (by_pk == NULL)
-            return NULL;
-        r->by_pk = by_pk;
-        r->by_pk_cap = cap;
-    }
+    void *by_pk = pv_vec_room(r->by_pk, HASH_CNT(hh, r->keys), &r->by_pk_cap, 16,
+                              sizeof(struct pv_roster_key *));
+    if (by_pk == NULL)
+        return NULL;
+    r->by_pk = by_pk;
     k = calloc(1, sizeof(*k));
     if (k == NULL)
         return NULL;

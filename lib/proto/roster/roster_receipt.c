@@ -298,14 +298,10 @@ static void note_stamp(struct pv_roster *r, struct pv_roster_coordinator *c,
     }
     if (c->n >= MAX_STAMPS)
         c->n = c->n_sorted = 0;
-    if (c->n == c->cap) {
-        size_t cap = c->cap == 0 ? 16 : c->cap * 2;
-        struct pv_roster_stamp *stamps = realloc(c->stamps, cap * sizeof(*stamps));
-        if (stamps == NULL)
-            return;
-        c->stamps = stamps;
-        c->cap = cap;
-    }
+    void *stamps = pv_vec_room(c->stamps, c->n, &c->cap, 16, sizeof(c->stamps[0]));
+    if (stamps == NULL)
+        return;
+    c->stamps = stamps;
     struct pv_roster_stamp *s = &c->stamps[c->n++];
     *s = (struct pv_roster_stamp){.epoch = receipt->epoch, .n = receipt->n, .time = receipt->time};
     memcpy(&s->mark, hash, sizeof(s->mark));

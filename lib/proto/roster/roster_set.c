@@ -155,14 +155,11 @@ int pv_roster_set_reserve(struct pv_roster *r, const uint8_t *hash)
         if (status != PV_OK)
             return status;
     }
-    if (r->n_held == r->scratch_cap) {
-        size_t cap = r->scratch_cap == 0 ? SCRATCH_FIRST : r->scratch_cap * 2;
-        uint8_t *scratch = realloc(r->scratch, cap * PV_STATEMENT_HASH_LEN);
-        if (scratch == NULL)
-            return PV_ERR_NOMEM;
-        r->scratch = scratch;
-        r->scratch_cap = cap;
-    }
+    void *scratch =
+        pv_vec_room(r->scratch, r->n_held, &r->scratch_cap, SCRATCH_FIRST, PV_STATEMENT_HASH_LEN);
+    if (scratch == NULL)
+        return PV_ERR_NOMEM;
+    r->scratch = scratch;
     return PV_OK;
 }
 

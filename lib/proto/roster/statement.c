@@ -161,9 +161,9 @@ static void get_fields(struct pv_reader *r, struct pv_statement *st)
 
 /* --- statements ------------------------------------------------------------------------------ */
 
-/* The signature is the tail of every type, unknown ones included: a node can verify, keep and pass
- * on statements that it does not understand. */
-/* Everything but the hash, and what follows from it. */
+/* Everything but the hash, and what follows from it. The signature is the tail of every type,
+ * unknown ones included: a node can verify, keep and pass on statements that it does not
+ * understand. */
 static int decode_fields(struct pv_view data, struct pv_statement *ret_st)
 {
     struct pv_statement st = {.raw = data};
@@ -185,7 +185,6 @@ static int decode_fields(struct pv_view data, struct pv_statement *ret_st)
     if (r.status != PV_OK)
         return r.status;
 
-    /* The signature is the tail, whatever the type; the fields are what lies before it. */
     if (r.rest.len < PV_SIGN_LEN)
         return PV_ERR_TRUNCATED;
     r.rest.len -= PV_SIGN_LEN;
@@ -242,27 +241,15 @@ int pv_statement_verify(const struct pv_statement *st)
     return pv_sign_verify(st->u.member.node_sig, node_context, claim, none, st->u.member.node);
 }
 
-/* Appends a signature over all that has been written so far. */
-static int put_signature(struct pv_writer *w, const char *context, const uint8_t *sk)
+/* Appends a signature over all that has been written so far. A kept key signs statements alone, and
+ * knows their context. */
+static int put_signature(struct pv_writer *w, const char *context, struct pv_signer signer)
 {
     uint8_t sig[PV_SIGN_LEN];
     if (w->status != PV_OK)
         return w->status;
-    int r = pv_sign(sig, context, pv_written(w), pv_view(NULL, 0), sk);
-    if (r != PV_OK)
-        return r;
-    pv_put_bytes(w, sig, sizeof(sig));
-    return w->status;
-}
-
-/* The signer's, over all that has been written so far. */
-static int put_signer(struct pv_writer *w, struct pv_signer signer)
-{
-    uint8_t sig[PV_SIGN_LEN];
-    if (signer.sk != NULL)
-        return put_signature(w, statement_context, signer.sk);
-    int r =
-        w->status != PV_OK ? w->status : signer.kept->sign(signer.kept->keeper, pv_written(w), sig);
+    int r = signer.sk != NULL ? pv_sign(sig, context, pv_written(w), pv_view(NULL, 0), signer.sk)
+                              : signer.kept->sign(signer.kept->keeper, pv_written(w), sig);
     if (r != PV_OK)
         return r;
     pv_put_bytes(w, sig, sizeof(sig));
@@ -291,10 +278,10 @@ int pv_statement_make(const struct pv_statement *st, struct pv_signer signer,
     int r = w.status != PV_OK ? PV_ERR_MALFORMED : PV_OK;
     if (r == PV_OK && st->type == PV_ST_MEMBER && node_sk != NULL) {
         w.len -= PV_SIGN_LEN; /* its last field, made now */
-        r = put_signature(&w, node_context, node_sk);
+        r = put_signature(&w, node_context, pv_signer_sk(node_sk));
     }
     if (r == PV_OK)
-        r = put_signer(&w, signer);
+        r = put_signature(&w, statement_context, signer);
     if (r != PV_OK)
         return r == PV_ERR_NO_SPACE ? PV_ERR_MALFORMED : r;
     r = pv_statement_decode(pv_written(&w), &check);
@@ -382,7 +369,7 @@ int pv_receipt_make(const struct pv_receipt *receipt, const uint8_t sk[static PV
     pv_put_u64(&w, receipt->n);
     pv_put_bytes(&w, receipt->hash, sizeof(receipt->hash));
     pv_put_u64(&w, receipt->time);
-    int r = put_signature(&w, receipt_context, sk);
+    int r = put_signature(&w, receipt_context, pv_signer_sk(sk));
     if (r == PV_OK)
         memcpy(ret_data, out, sizeof(out));
     return r;

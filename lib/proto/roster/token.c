@@ -33,17 +33,39 @@ static void token_checksum(struct pv_view bin, uint8_t ret_sum[static TOKEN_CHEC
     memcpy(ret_sum, hash, TOKEN_CHECK_LEN);
 }
 
-static int parse_bin(struct pv_view bin, struct pv_token *token)
+/* A token's bytes before their checksum, which is right, out of its text; in bin. */
+static int open_text(const char *text, size_t len, uint8_t *bin, size_t cap,
+                     struct pv_view *ret_body)
+{
+    uint8_t sum[TOKEN_CHECK_LEN];
+    size_t n;
+
+    if (len < TOKEN_PREFIX_LEN || memcmp(text, token_prefix, TOKEN_PREFIX_LEN) != 0 ||
+        pv_b64url_decode(text + TOKEN_PREFIX_LEN, len - TOKEN_PREFIX_LEN, bin, cap, &n) != PV_OK ||
+        n <= TOKEN_CHECK_LEN)
+        return PV_ERR_MALFORMED;
+    *ret_body = pv_view(bin, n - TOKEN_CHECK_LEN);
+    token_checksum(*ret_body, sum);
+    return pv_ct_equal(sum, bin + ret_body->len, sizeof(sum)) ? PV_OK : PV_ERR_MALFORMED;
+}
+
+/* The text of what has been written, to which its checksum is added. PV_ERR_NO_SPACE. */
+static int close_text(struct pv_writer *w, char *buf, size_t cap)
 {
     uint8_t sum[TOKEN_CHECK_LEN];
 
-    if (bin.len <= TOKEN_CHECK_LEN)
-        return PV_ERR_MALFORMED;
-    struct pv_view body = pv_view(bin.ptr, bin.len - TOKEN_CHECK_LEN);
-    token_checksum(body, sum);
-    if (!pv_ct_equal(sum, body.ptr + body.len, sizeof(sum)))
-        return PV_ERR_MALFORMED;
+    token_checksum(pv_written(w), sum);
+    pv_put_bytes(w, sum, sizeof(sum));
+    if (w->status != PV_OK)
+        return w->status;
+    if (cap < TOKEN_PREFIX_LEN + PV_B64_LEN(w->len) + 1)
+        return PV_ERR_NO_SPACE;
+    memcpy(buf, token_prefix, TOKEN_PREFIX_LEN);
+    return pv_b64url_encode(pv_written(w), buf + TOKEN_PREFIX_LEN, cap - TOKEN_PREFIX_LEN);
+}
 
+static int parse_body(struct pv_view body, struct pv_token *token)
+{
     struct pv_reader r = pv_reader(body);
     if (pv_get_u8(&r) != 1)
         return PV_ERR_UNSUPPORTED;
@@ -63,13 +85,11 @@ int pv_token_parse(const char *text, size_t len, struct pv_token *ret_token)
 {
     uint8_t bin[PV_TOKEN_BIN_MAX];
     struct pv_token token = {.list_len = 0};
-    size_t bin_len;
+    struct pv_view body;
+    int r = open_text(text, len, bin, sizeof(bin), &body);
 
-    if (len < TOKEN_PREFIX_LEN || memcmp(text, token_prefix, TOKEN_PREFIX_LEN) != 0 ||
-        pv_b64url_decode(text + TOKEN_PREFIX_LEN, len - TOKEN_PREFIX_LEN, bin, sizeof(bin),
-                         &bin_len) != PV_OK)
-        return PV_ERR_MALFORMED;
-    int r = parse_bin(pv_view(bin, bin_len), &token);
+    if (r == PV_OK)
+        r = parse_body(body, &token);
     if (r == PV_OK)
         *ret_token = token;
     pv_wipe(bin, sizeof(bin));
@@ -80,7 +100,6 @@ int pv_token_parse(const char *text, size_t len, struct pv_token *ret_token)
 int pv_token_format(const struct pv_token *token, char *buf, size_t cap)
 {
     uint8_t bin[PV_TOKEN_BIN_MAX];
-    uint8_t sum[TOKEN_CHECK_LEN];
     struct pv_writer w = pv_writer(bin, sizeof(bin));
 
     if (token->list_len > sizeof(token->list) ||
@@ -90,16 +109,7 @@ int pv_token_format(const struct pv_token *token, char *buf, size_t cap)
     pv_put_bytes(&w, token->network_id, sizeof(token->network_id));
     pv_put_bytes(&w, token->seed, sizeof(token->seed));
     pv_put_view16(&w, pv_view(token->list, token->list_len));
-    token_checksum(pv_written(&w), sum);
-    pv_put_bytes(&w, sum, sizeof(sum));
-
-    int r = w.status;
-    if (r == PV_OK && cap < TOKEN_PREFIX_LEN + PV_B64_LEN(w.len) + 1)
-        r = PV_ERR_NO_SPACE;
-    if (r == PV_OK) {
-        memcpy(buf, token_prefix, TOKEN_PREFIX_LEN);
-        r = pv_b64url_encode(pv_written(&w), buf + TOKEN_PREFIX_LEN, cap - TOKEN_PREFIX_LEN);
-    }
+    int r = close_text(&w, buf, cap);
     pv_wipe(bin, sizeof(bin));
     return r;
 }
@@ -129,17 +139,10 @@ enum {
 
 int pv_movetoken_parse(const char *text, size_t len, struct pv_movetoken *ret_token)
 {
-    uint8_t sum[TOKEN_CHECK_LEN];
-    size_t bin_len;
-    if (len < TOKEN_PREFIX_LEN || memcmp(text, token_prefix, TOKEN_PREFIX_LEN) != 0 ||
-        pv_b64url_decode(text + TOKEN_PREFIX_LEN, len - TOKEN_PREFIX_LEN, ret_token->bin,
-                         sizeof(ret_token->bin), &bin_len) != PV_OK ||
-        bin_len <= TOKEN_CHECK_LEN)
-        return PV_ERR_MALFORMED;
-    struct pv_view body = pv_view(ret_token->bin, bin_len - TOKEN_CHECK_LEN);
-    token_checksum(body, sum);
-    if (!pv_ct_equal(sum, body.ptr + body.len, sizeof(sum)))
-        return PV_ERR_MALFORMED;
+    struct pv_view body;
+    int status = open_text(text, len, ret_token->bin, sizeof(ret_token->bin), &body);
+    if (status != PV_OK)
+        return status;
     struct pv_reader r = pv_reader(body);
     if (pv_get_u8(&r) != MOVE_VERSION)
         return PV_ERR_UNSUPPORTED;
@@ -154,21 +157,14 @@ int pv_movetoken_parse(const char *text, size_t len, struct pv_movetoken *ret_to
 
 int pv_movetoken_format(const struct pv_movetoken *token, char *buf, size_t cap)
 {
-    uint8_t bin[PV_MOVETOKEN_BIN_MAX], sum[TOKEN_CHECK_LEN];
+    uint8_t bin[PV_MOVETOKEN_BIN_MAX];
     struct pv_writer w = pv_writer(bin, sizeof(bin));
     pv_put_u8(&w, MOVE_VERSION);
     pv_put_bytes(&w, token->network_id, sizeof(token->network_id));
     pv_put_u8(&w, (uint8_t)token->n);
     for (size_t i = 0; i < token->n; i++)
         pv_put_view16(&w, token->items[i]);
-    token_checksum(pv_written(&w), sum);
-    pv_put_bytes(&w, sum, sizeof(sum));
-    if (w.status != PV_OK)
-        return w.status;
-    if (cap < TOKEN_PREFIX_LEN + PV_B64_LEN(w.len) + 1)
-        return PV_ERR_NO_SPACE;
-    memcpy(buf, token_prefix, TOKEN_PREFIX_LEN);
-    return pv_b64url_encode(pv_written(&w), buf + TOKEN_PREFIX_LEN, cap - TOKEN_PREFIX_LEN);
+    return close_text(&w, buf, cap);
 }
 
 /* --- URLs ------------------------------------------------------------------------------------- */
