@@ -488,7 +488,6 @@ static void ask_again(struct pv_turnc *c, bool anew, pv_ns now)
     c->retry = PV_TURNC_RETRY_FIRST;
     if (c->cfg.permissions) /* a stock server knows nothing of the new address's past */
         unbind_all(c, now);
-    /* A question that has just left says the same, whatever address it left from. */
     if (anew || c->state != ALLOCATING || c->main_kind != ALLOCATE || c->main.sends > 2)
         start_allocate(c, now);
     touch(c);
@@ -754,7 +753,7 @@ static void main_succeeded(struct pv_turnc *c, const struct pv_stun_msg *msg, pv
         take_door(c, msg, now);
     } else {
         start_allocate(c, now);
-        c->main.challenges = challenges + 1; /* no circle of 437 and release */
+        c->main.challenges = challenges + 1;
     }
 }
 
@@ -930,7 +929,7 @@ void pv_turnc_handle_timeout(struct pv_turnc *c, pv_ns now)
     for (size_t i = 0; i < c->n_channels && c->state == READY; i++) {
         struct chan *ch = &c->channels[i];
         if (txn_timeout(c, &ch->permit, now))
-            txn_stop(&ch->permit); /* the bind says whether the server is there */
+            txn_stop(&ch->permit);
         if (txn_timeout(c, &ch->bind, now)) {
             txn_stop(&ch->bind);
             start_anew(c, now); /* is the server still there? */
