@@ -7,6 +7,7 @@
 #include "daemon/settings.h"
 #include "sys/file/file.h"
 #include "sys/net/tlscert.h"
+#include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
 
 #define KEY_A "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw="
@@ -614,7 +615,6 @@ static void write_in(const char *dir, const char *name, const char *text)
 
 PV_TEST(each_key_is_taken_over_or_kept_and_named)
 {
-    static const char *const files[] = {"conf", "key", "psk", "password", "ca.pem"};
     struct pv_settings s;
     struct pv_reload_keys keys;
     struct pv_tlscert made;
@@ -644,11 +644,7 @@ PV_TEST(each_key_is_taken_over_or_kept_and_named)
                 : changed ? "taken"
                           : "unchanged");
     }
-    for (size_t i = 0; i < PV_ARRAY_LEN(files); i++) {
-        snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
-        (void)unlink(path);
-    }
-    (void)rmdir(dir);
+    assert_int_equal(test_dir_remove(dir), 0);
     pv_settings_done(&s);
 }
 

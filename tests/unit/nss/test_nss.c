@@ -6,6 +6,7 @@
 #include "nss/answer.h"
 #include "nss/find.h"
 #include "sys/file/file.h"
+#include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
 
 struct fixture {
@@ -24,16 +25,9 @@ static int make(void **state)
 
 static int drop(void **state)
 {
-    static const char *const names[] = {"a.names",  "b.names", "c.names",      "a.recent.names",
-                                        "note.txt", "x",       "p2pvpnd.names"};
-    char path[128];
-    for (unsigned i = 0; i < PV_ARRAY_LEN(names); i++) {
-        snprintf(path, sizeof(path), "%s/%s", f->dir, names[i]);
-        (void)unlink(path);
-    }
-    rmdir(f->dir);
+    int r = test_dir_remove(f->dir);
     free(f);
-    return 0;
+    return r;
 }
 
 /* bob in this network, with the address 10.n.0.1 and fd0n::1; and a node of its own name. */

@@ -9,6 +9,7 @@
 #include "ctl/tui/tuiview.h"
 #include "ctl/tui/tuiwords.h"
 #include "sys/file/file.h"
+#include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
 
 /* --- a chat without a terminal --------------------------------------------------------------- */
@@ -573,12 +574,8 @@ PV_TEST(tab_offers_what_belongs_where_the_cursor_is)
     assert_lacks(f->t.note, ".hidden");
     assert_has(f->t.note, "notes.txt");
     setenv("HOME", was, 1);
-    unlink("phone pictures/first.jpg");
-    unlink("notes.txt");
-    unlink(".hidden");
-    rmdir("phone pictures");
     assert_int_equal(chdir("/"), 0);
-    rmdir(dir);
+    assert_int_equal(test_dir_remove(dir), 0);
     drop_actions(&f->t);
 }
 
@@ -1950,11 +1947,7 @@ PV_TEST(the_file_is_the_users_own)
     snprintf(path, sizeof(path), "%s/.config", dir);
     setenv("XDG_CONFIG_HOME", path, 1);
     assert_ok(pv_tui_settings_load(&s, error));
-    snprintf(path, sizeof(path), "%s/.config/p2pvpn", dir);
-    rmdir(path);
-    *strrchr(path, '/') = '\0';
-    rmdir(path);
-    rmdir(dir);
+    assert_int_equal(test_dir_remove(dir), 0);
 }
 
 /* --- the screen --------------------------------------------------------------------------------
