@@ -748,7 +748,7 @@ bool pv_tui_is_possible(const struct pv_cli *cli)
 /* Until it ends: 0 or an exit code; *ret_status says why the connection did not go on. */
 static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_status)
 {
-    while (!u->model.ended) {
+    while (u->model.leave != PV_TUI_ENDED) {
         find_daemon(u);
         if (!u->lost && ask_what_waits(u) < 0)
             lose_daemon(u);

@@ -612,7 +612,9 @@ void pv_tui_take_loss(struct pv_tui *t)
 
 void pv_tui_take_return(struct pv_tui *t)
 {
-    t->lost = t->leaving = false;
+    t->lost = false;
+    if (t->leave == PV_TUI_WARNED)
+        t->leave = PV_TUI_STAYS;
     for (size_t i = 1; i < t->n_convs; i++)
         t->convs[i].asked = false;
     if (t->current > 0) {

@@ -131,6 +131,13 @@ enum pv_tui_key {
     PV_TUI_QUIT,
 };
 
+/* How far the user is with leaving. */
+enum pv_tui_leave {
+    PV_TUI_STAYS,
+    PV_TUI_WARNED, /* told what would be lost; the next line but another /exit goes back */
+    PV_TUI_ENDED,
+};
+
 /* Fields may be read by the view. */
 struct pv_tui {
     char me[PV_NAME_BUF], network[PV_NAME_BUF];
@@ -164,10 +171,9 @@ struct pv_tui {
     bool ring;                  /* the bell is to be rung; the taker clears it */
     double now;                 /* Unix seconds; its owner keeps it */
     bool lost;                  /* the daemon is gone: what is sent waits */
-    bool leaving;               /* the person was told what would be lost */
-    bool too_small;             /* the screen has no room for lines, so nobody sees what comes */
-    uint64_t last_wait;         /* of lines that wait */
-    bool ended;
+    enum pv_tui_leave leave;
+    bool too_small;     /* the screen has no room for lines, so nobody sees what comes */
+    uint64_t last_wait; /* of lines that wait */
 };
 
 /* PV_ERR_NOMEM. */

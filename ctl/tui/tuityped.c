@@ -194,8 +194,7 @@ static void leave(struct pv_tui *t, bool drafts)
         waiting += t->lost && t->actions[i].kind == PV_TUI_SEND;
     for (size_t i = 0; drafts && i < t->n_convs; i++)
         begun += t->convs[i].draft != NULL;
-    t->ended = t->leaving || waiting + begun == 0;
-    t->leaving = true;
+    t->leave = t->leave == PV_TUI_WARNED || waiting + begun == 0 ? PV_TUI_ENDED : PV_TUI_WARNED;
     if (waiting > 0)
         pv_tui_note(t, "%zu line%s not sent: once more ends the chat without %s", waiting,
                     waiting == 1 ? " is" : "s are", waiting == 1 ? "it" : "them");
@@ -398,12 +397,13 @@ static bool use_line(struct pv_tui *t, const char *line)
 static void enter(struct pv_tui *t)
 {
     char *line = pv_tuiedit_take(&t->edit);
-    const bool leaving = t->leaving;
+    const bool warned = t->leave == PV_TUI_WARNED;
     t->note[0] = '\0';
     /* The whole line is given back: half of it could be sent to whoever is open. */
     if (line != NULL && line[strspn(line, " ")] != '\0' && !use_line(t, line))
         pv_tuiedit_set(&t->edit, line);
-    t->leaving = t->leaving && !leaving; /* another line was typed since the question */
+    if (warned && t->leave == PV_TUI_WARNED)
+        t->leave = PV_TUI_STAYS; /* another line was typed since the question */
     free(line);
 }
 

@@ -274,9 +274,9 @@ PV_TEST(lines_go_where_they_belong)
     edit(t, PV_TUIEDIT_KILL_START);
     line(t, "   ");
     assert_nothing_asked(t);
-    assert_false(t->ended);
+    assert_int_not_equal(t->leave, PV_TUI_ENDED);
     line(t, "exit");
-    assert_true(t->ended);
+    assert_int_equal(t->leave, PV_TUI_ENDED);
 }
 
 /* Lines that were typed ahead are read before the daemon has told who is there. */
@@ -1197,11 +1197,11 @@ PV_TEST(a_line_that_waits_for_the_daemon_is_shown_and_not_lost_at_the_end_withou
     assert_has(row(10), PV_TUI_LOST);
     assert_lacks(row(2), "direct");
     line(t, "/exit");
-    assert_false(t->ended);
+    assert_int_not_equal(t->leave, PV_TUI_ENDED);
     assert_has(t->note, "1 line is not sent");
     line(t, "/help"); /* something else: the question is over */
     line(t, "/exit");
-    assert_false(t->ended);
+    assert_int_not_equal(t->leave, PV_TUI_ENDED);
     pv_tui_take_return(t);
     while (pv_tui_poll(t, &a) == PV_OK && a.kind != PV_TUI_SEND)
         free(a.text);
@@ -1211,7 +1211,7 @@ PV_TEST(a_line_that_waits_for_the_daemon_is_shown_and_not_lost_at_the_end_withou
     for (size_t i = 0; i < 12; i++)
         assert_lacks(row(i), "into the dark"); /* until the daemon says it */
     line(t, "/exit");
-    assert_true(t->ended);
+    assert_int_equal(t->leave, PV_TUI_ENDED);
 }
 
 PV_TEST(ctrl_c_asks_where_a_line_was_begun)
@@ -1219,10 +1219,10 @@ PV_TEST(ctrl_c_asks_where_a_line_was_begun)
     struct pv_tui *t = &f->t;
     type(t, "half a th");
     pv_tui_key(t, PV_TUI_QUIT, 0);
-    assert_false(t->ended);
+    assert_int_not_equal(t->leave, PV_TUI_ENDED);
     assert_has(t->note, "a line was begun");
     pv_tui_key(t, PV_TUI_QUIT, 0);
-    assert_true(t->ended);
+    assert_int_equal(t->leave, PV_TUI_ENDED);
 }
 
 PV_TEST(words_are_passed_and_cut)
@@ -1269,9 +1269,9 @@ PV_TEST(ctrl_d_takes_a_character_and_ends_an_empty_line)
     pv_tui_key(&f->t, PV_TUI_EOF, 0);
     assert_string_equal(f->t.edit.text, "b");
     pv_tui_key(&f->t, PV_TUI_EOF, 0);
-    assert_false(f->t.ended);
+    assert_int_not_equal(f->t.leave, PV_TUI_ENDED);
     pv_tui_key(&f->t, PV_TUI_EOF, 0);
-    assert_true(f->t.ended);
+    assert_int_equal(f->t.leave, PV_TUI_ENDED);
 }
 
 /* An address, a key or a long name is no second conversation. */
