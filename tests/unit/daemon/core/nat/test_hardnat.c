@@ -459,16 +459,24 @@ PV_TEST(a_router_on_which_early_packets_take_the_port_is_found)
     }
 }
 
+/* An attempt begins from behind random ports, towards a NAT that takes the port of what comes
+ * early.
+ */
+static void run_towards_one_that_takes(struct rig *r)
+{
+    static const struct pv_desc_nat takes = {.mapping = PV_DESC_MAPPING_SAME, .early = true};
+    begin(r, (struct pv_hardnat_config){.max_pps = 0}, &takes);
+    measure(r, random_ports);
+    assert_true(pv_hardnat_run(r->h, &r->target, r->now + PV_MS(100), r->now));
+    ops(r);
+}
+
 /* Then our first packets leave our NAT and die before theirs. */
 PV_TEST(no_packet_comes_in_early_where_that_takes_the_port)
 {
-    static const struct pv_desc_nat takes = {.mapping = PV_DESC_MAPPING_SAME, .early = true};
     struct rig r;
     struct pv_hardnat_transmit tx;
-    begin(&r, (struct pv_hardnat_config){.max_pps = 0}, &takes);
-    measure(&r, random_ports);
-    assert_true(pv_hardnat_run(r.h, &r.target, r.now + PV_MS(100), r.now));
-    ops(&r);
+    run_towards_one_that_takes(&r);
     uint16_t looker = 0;
     uint8_t looks[7][PV_STUN_HEADER_LEN];
     size_t n = 0;
@@ -509,13 +517,9 @@ PV_TEST(no_packet_comes_in_early_where_that_takes_the_port)
 /* Of two neighbours the other one takes in what has any TTL, unless it is an opener. */
 PV_TEST(no_packet_comes_in_early_at_a_neighbour)
 {
-    static const struct pv_desc_nat takes = {.mapping = PV_DESC_MAPPING_SAME, .early = true};
     struct rig r;
     struct pv_hardnat_transmit tx;
-    begin(&r, (struct pv_hardnat_config){.max_pps = 0}, &takes);
-    measure(&r, random_ports);
-    assert_true(pv_hardnat_run(r.h, &r.target, r.now + PV_MS(100), r.now));
-    ops(&r);
+    run_towards_one_that_takes(&r);
     while (pv_hardnat_poll_transmit(r.h, &tx) == PV_OK) {
         assert_true(tx.ttl >= 2 && !tx.opener); /* looks, all of which reach them */
         pv_hardnat_bounced(r.h, tx.sock, pv_view(tx.buf, PV_STUN_HEADER_LEN), false);
