@@ -6,8 +6,7 @@
 
 #include "ctl/commands.h"
 
-/* The most used come first. A test finds a command that is in none, and a name without a command.
- */
+/* The most used come first. A test finds a command that is in none, and a name of none. */
 const struct pv_help_group pv_help_groups[] = {
     {"every day", "status peers web ping ip up down networks run"},
     {"connections", "nc forward socks serve pipe"},

@@ -170,7 +170,7 @@ static inline struct pv_ctl_msg pv_answer_to(const struct pv_ctl_msg *request,
 /* Requests are worked on only while the longest answer fits, so only lack of memory fails here; the
  * connection ends then. */
 void pv_answer_send(struct pv_conn *s, const struct pv_ctl_msg *msg);
-/* Refuses a request; the message is for people, programs go by the error. NULL: pv_answer_text().
+/* Refuses a request; the message is for people (NULL: pv_answer_text()), programs go by the error.
  */
 void pv_answer_refuse(struct pv_conn *s, const struct pv_ctl_msg *request, enum pv_ctl_error error,
                       const char *message);

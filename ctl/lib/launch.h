@@ -11,8 +11,8 @@
 #include "ctl/lib/instance.h"
 
 enum {
-    PV_LAUNCH_WHY =
-        560, /* bytes of a reason: a mistake in the settings and its file, with the NUL */
+    /* Bytes of a reason with the NUL: a mistake in the settings, and its file. */
+    PV_LAUNCH_WHY = 560,
 };
 
 /* The started program, for the user. */

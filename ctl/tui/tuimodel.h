@@ -134,7 +134,7 @@ enum pv_tui_key {
 /* How far the user is with leaving. */
 enum pv_tui_leave {
     PV_TUI_STAYS,
-    PV_TUI_WARNED, /* told what would be lost; the next line but another /exit goes back */
+    PV_TUI_WARNED, /* was told what would be lost: /exit again ends it, any other line stays */
     PV_TUI_ENDED,
 };
 

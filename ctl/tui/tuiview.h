@@ -40,8 +40,9 @@ struct pv_tui_screen {
     size_t cursor_row, cursor_col;
 };
 
-/* Draws the model; brings the scroll position of its conversation back into bounds. Sizes beyond
- * the limits above are cut, below them only a word is shown. PV_ERR_NOMEM. */
+/* Draws the model; brings the scroll position of its conversation back into bounds. Messages that
+ * are in sight then count as read. Sizes beyond the limits above are cut; below them only a word is
+ * shown, and nothing that comes counts as read. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols,
                                 struct pv_tui_screen *screen);
 /* Writes the newest lines of the conversation that is shown, at most so many, oldest first, as they

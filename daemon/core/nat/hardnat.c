@@ -397,8 +397,8 @@ static uint8_t short_ttl(const struct pv_hardnat *h)
 {
     if (!wants_short_ttl(h))
         return 0;
-    if (h->reached >
-        0) /* of two neighbours the other one takes it in, but for that it is an opener */
+    /* A neighbour takes in whatever reaches it with any TTL, unless it is an opener. */
+    if (h->reached > 0)
         return h->reached > FIRST_TTL ? h->reached - 1 : FIRST_TTL;
     return h->expired > 0 ? h->expired : GUESSED_TTL;
 }
