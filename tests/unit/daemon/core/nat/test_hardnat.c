@@ -459,9 +459,7 @@ PV_TEST(a_router_on_which_early_packets_take_the_port_is_found)
     }
 }
 
-/* An attempt begins from behind random ports, towards a NAT that takes the port of what comes
- * early.
- */
+/* From behind random ports, towards a NAT that takes the port of what comes early. */
 static void run_towards_one_that_takes(struct rig *r)
 {
     static const struct pv_desc_nat takes = {.mapping = PV_DESC_MAPPING_SAME, .early = true};
