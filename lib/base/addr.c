@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 bool pv_addr_equal(const struct pv_addr *a, const struct pv_addr *b)
 {
     return a->port == b->port && pv_addr_equal_ip(a, b);
@@ -188,16 +190,15 @@ int pv_prefix_reverse_zone(const struct pv_prefix *range, char ret_name[static P
 {
     bool v6 = range->base.family == PV_AF_INET6;
     unsigned step = v6 ? 4 : 8;
-    size_t n = 0;
+    struct pv_text name = pv_text_in(ret_name, PV_ADDR_ZONE_BUF);
     if (range->bits % step != 0 || range->bits == 0)
         return PV_ERR_UNSUPPORTED;
     for (unsigned i = range->bits / step; i-- > 0;) {
         unsigned byte = range->base.ip[v6 ? i / 2 : i];
         unsigned nibble = i % 2 == 0 ? byte >> 4 : byte & 0xf;
-        n += (size_t)snprintf(ret_name + n, PV_ADDR_ZONE_BUF - n, v6 ? "%x." : "%u.",
-                              v6 ? nibble : byte);
+        pv_text_add(&name, v6 ? "%x." : "%u.", v6 ? nibble : byte);
     }
-    snprintf(ret_name + n, PV_ADDR_ZONE_BUF - n, "%s", v6 ? "ip6.arpa" : "in-addr.arpa");
+    pv_text_add(&name, "%s", v6 ? "ip6.arpa" : "in-addr.arpa");
     return PV_OK;
 }
 

@@ -57,6 +57,11 @@ PV_MUST_CHECK int pv_prefix_parse(const char *text, struct pv_prefix *ret_prefix
 const char *pv_addr_format(const struct pv_addr *a, char buf[static PV_ADDR_TEXT]);
 const char *pv_addr_format_ip(const struct pv_addr *a, char buf[static PV_ADDR_TEXT]);
 const char *pv_prefix_format(const struct pv_prefix *p, char buf[static PV_ADDR_TEXT]);
+/* The same in a buffer of their own, for a text that is printed at once: it lasts until the end of
+ * the block that they stand in. All macros *_STR are such. */
+#define PV_ADDR_STR(a)   pv_addr_format(a, (char[PV_ADDR_TEXT]){0})
+#define PV_IP_STR(a)     pv_addr_format_ip(a, (char[PV_ADDR_TEXT]){0})
+#define PV_PREFIX_STR(p) pv_prefix_format(p, (char[PV_ADDR_TEXT]){0})
 
 /* The zone of names of a range whose length is whole bytes (IPv4) or nibbles (IPv6), RFC 1035 s3.5,
  * RFC 3596 s2.5: "66.10.in-addr.arpa"; host bits do not count. PV_ERR_UNSUPPORTED: it is not. */

@@ -6,6 +6,7 @@
  */
 #include "base/text.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -116,10 +117,9 @@ const char *pv_key_shorten(const char *key_text, char buf[static PV_KEY_SHORT_BU
 
 bool pv_key_is_short(const char *text, const uint8_t key[static PV_KEY_LEN])
 {
-    char whole[PV_KEY_TEXT_BUF];
     size_t len = strlen(text);
     return len >= PV_KEY_SHORT_BUF - 1 && memcmp(text, "key:", 4) == 0 &&
-           strncmp(pv_key_format(key, whole), text + 4, len - 4) == 0;
+           strncmp(PV_KEY_STR(key), text + 4, len - 4) == 0;
 }
 
 /* The form of wg(8), standard base64 with padding, so that keys can be compared with its output. */
@@ -308,4 +308,38 @@ const char *pv_duration_format(double seconds, char buf[static PV_AMOUNT_BUF])
     else
         snprintf(buf, PV_AMOUNT_BUF, "%lldd %lldh", s / 86400, s / 3600 % 24);
     return buf;
+}
+
+/* --- texts by printf ----------------------------------------------------------------------- */
+
+char *pv_text_print(char *buf, size_t cap, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(buf, cap, fmt, ap);
+    va_end(ap);
+    return buf;
+}
+
+struct pv_text pv_text_in(char *buf, size_t cap)
+{
+    buf[0] = '\0';
+    return (struct pv_text){.text = buf, .cap = cap};
+}
+
+void pv_text_add(struct pv_text *t, const char *fmt, ...)
+{
+    size_t room = t->cap - t->len;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(t->text + t->len, room, fmt, ap);
+    va_end(ap);
+    t->cut = t->cut || n < 0 || (size_t)n >= room;
+    t->len = n < 0 || (size_t)n >= room ? t->cap - 1 : t->len + (size_t)n;
+}
+
+void pv_text_part(struct pv_text *t, const char *separator)
+{
+    if (t->len > 0)
+        pv_text_add(t, "%s", separator);
 }

@@ -15,6 +15,7 @@ enum {
     PV_KEY_TEXT_BUF = PV_KEY_TEXT + 1,
     PV_WG_KEY_TEXT_BUF = 45, /* wg's form: base64 with padding, and the NUL */
     PV_AMOUNT_BUF = 32,      /* bytes for a size or a duration, with the NUL */
+    PV_STR_BUF = 1024,       /* bytes for what PV_STR() prints, with the NUL */
 };
 #define PV_B64_LEN(n) (((n)*4 + 2) / 3) /* characters of n bytes in unpadded base64 */
 
@@ -26,6 +27,7 @@ PV_MUST_CHECK int pv_b64url_decode(const char *text, size_t text_len, uint8_t *d
                                    size_t *ret_len);
 /* A 32-byte key in base64url; never fails. Returns buf. */
 const char *pv_key_format(const uint8_t key[static PV_KEY_LEN], char buf[static PV_KEY_TEXT_BUF]);
+#define PV_KEY_STR(key) pv_key_format(key, (char[PV_KEY_TEXT_BUF]){0})
 /* PV_ERR_MALFORMED unless text is exactly 43 valid characters. */
 PV_MUST_CHECK int pv_key_parse(const char *text, uint8_t ret_key[static PV_KEY_LEN]);
 /* The short form of a key for people, "key:AbCd", which commands take where only one begins so. */
@@ -36,11 +38,13 @@ enum {
 /* Its short form; key_text: from pv_key_format(), or what another program gave as one. Returns buf.
  */
 const char *pv_key_shorten(const char *key_text, char buf[static PV_KEY_SHORT_BUF]);
+#define PV_KEY_SHORT_STR(key_text) pv_key_shorten(key_text, (char[PV_KEY_SHORT_BUF]){0})
 /* Is text "key:" and the first characters of this key, PV_KEY_SHORT of them or more? */
 bool pv_key_is_short(const char *text, const uint8_t key[static PV_KEY_LEN]);
 /* wg's form of a key: base64 with '+', '/' and one '='. */
 const char *pv_wgkey_format(const uint8_t key[static PV_KEY_LEN],
                             char buf[static PV_WG_KEY_TEXT_BUF]);
+#define PV_WGKEY_STR(key) pv_wgkey_format(key, (char[PV_WG_KEY_TEXT_BUF]){0})
 /* PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_wgkey_parse(const char *text, uint8_t ret_key[static PV_KEY_LEN]);
 
@@ -66,3 +70,25 @@ bool pv_utf8_is_valid(struct pv_view text);
 /* For people: "1.2 MiB" (of 1024), "3d 2h", "12 s". Return buf. */
 const char *pv_bytes_format(double bytes, char buf[static PV_AMOUNT_BUF]);
 const char *pv_duration_format(double seconds, char buf[static PV_AMOUNT_BUF]);
+#define PV_BYTES_STR(bytes)      pv_bytes_format(bytes, (char[PV_AMOUNT_BUF]){0})
+#define PV_DURATION_STR(seconds) pv_duration_format(seconds, (char[PV_AMOUNT_BUF]){0})
+
+/* snprintf() into cap bytes at buf. Returns buf. */
+char *pv_text_print(char *buf, size_t cap, const char *fmt, ...) PV_PRINTF(3, 4);
+/* The same in a buffer of its own, of PV_STR_BUF bytes, for a text that is passed on at once. */
+#define PV_STR(...) pv_text_print((char[PV_STR_BUF]){0}, PV_STR_BUF, __VA_ARGS__)
+
+/* A text that is put together in a buffer of the caller's, and cut where that ends. */
+struct pv_text {
+    char *text; /* always ended by a NUL */
+    size_t len, cap;
+    bool cut;
+};
+
+/* Empty, in so many bytes; at least one. */
+struct pv_text pv_text_in(char *buf, size_t cap);
+/* Behind what is there; where the buffer ends the text is cut, in the middle of a character as
+ * well. */
+void pv_text_add(struct pv_text *t, const char *fmt, ...) PV_PRINTF(2, 3);
+/* The separator that stands before all items of a list but the first. */
+void pv_text_part(struct pv_text *t, const char *separator);

@@ -13,6 +13,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
+#include "base/text.h"
 #include "tests/test.h"
 
 /* --- random bytes and hex ------------------------------------------------------------------ */

@@ -7,25 +7,24 @@ PV_TEST(addresses_survive_text_and_back)
     static const char *const endpoints[] = {
         "192.0.2.1:3478", "0.0.0.0:0",   "255.255.255.255:65535",  "[2001:db8::1]:3478",
         "[::]:0",         "[fe80::1]:1", "[1:2:3:4:5:6:7:8]:65535"};
-    char buf[PV_ADDR_TEXT];
     struct pv_addr a;
     for (size_t i = 0; i < PV_ARRAY_LEN(endpoints); i++) {
         assert_ok(pv_addr_parse(endpoints[i], &a));
-        assert_string_equal(pv_addr_format(&a, buf), endpoints[i]);
+        assert_string_equal(PV_ADDR_STR(&a), endpoints[i]);
     }
     a = test_ip("2001:DB8:0:0:1:0:0:1");
-    assert_string_equal(pv_addr_format_ip(&a, buf), "2001:db8::1:0:0:1"); /* RFC 5952 s4.2.3 */
+    assert_string_equal(PV_IP_STR(&a), "2001:db8::1:0:0:1"); /* RFC 5952 s4.2.3 */
     assert_int_equal(a.port, 0);
     struct pv_addr none = {.family = PV_AF_NONE};
-    assert_string_equal(pv_addr_format(&none, buf), "-");
-    assert_string_equal(pv_addr_format_ip(&none, buf), "-");
+    assert_string_equal(PV_ADDR_STR(&none), "-");
+    assert_string_equal(PV_IP_STR(&none), "-");
     struct pv_prefix p = test_prefix("fd00::/8");
-    assert_string_equal(pv_prefix_format(&p, buf), "fd00::/8");
+    assert_string_equal(PV_PREFIX_STR(&p), "fd00::/8");
     p = test_prefix("192.0.2.7");
-    assert_string_equal(pv_prefix_format(&p, buf), "192.0.2.7/32");
+    assert_string_equal(PV_PREFIX_STR(&p), "192.0.2.7/32");
     /* The longest forms fit. */
     assert_ok(pv_addr_parse("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535", &a));
-    assert_string_equal(pv_addr_format(&a, buf), "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
+    assert_string_equal(PV_ADDR_STR(&a), "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
 }
 
 PV_TEST(bad_addresses_are_refused)

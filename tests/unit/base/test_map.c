@@ -45,8 +45,7 @@ PV_TEST(entries_are_found_until_deleted)
     }
     PV_MAP_FIND(&map, head, extra.key, sizeof(extra.key), e);
     assert_null(e);
-    HASH_ITER(hh, head, e, next)
-    {
+    HASH_ITER(hh, head, e, next) {
         PV_MAP_DEL(head, e);
         free(e);
     }

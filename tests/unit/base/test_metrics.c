@@ -54,14 +54,12 @@ PV_TEST(values_of_labels_are_escaped_and_made_utf8)
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_metrics m;
-        char want[128];
         pv_metrics_init(&m);
         pv_metrics_family(&m, PV_METRICS_GAUGE, "x", "X.");
         pv_metrics_count(&m, 1, "v", rows[i].value, NULL);
         char *text = take(&m);
-        snprintf(want, sizeof(want), "# HELP x X.\n# TYPE x gauge\nx{v=\"%s\"} 1\n",
-                 rows[i].written);
-        assert_string_equal(text, want);
+        assert_string_equal(
+            text, PV_STR("# HELP x X.\n# TYPE x gauge\nx{v=\"%s\"} 1\n", rows[i].written));
         grammar_done(grammar_read(text));
         free(text);
     }
@@ -120,12 +118,10 @@ PV_TEST(histograms_are_cumulative)
 PV_TEST(a_long_text_comes_whole)
 {
     struct pv_metrics m;
-    char name[16];
     pv_metrics_init(&m);
     pv_metrics_family(&m, PV_METRICS_GAUGE, "x", "X.");
     for (unsigned i = 0; i < 3000; i++) {
-        snprintf(name, sizeof(name), "peer%u", i);
-        pv_metrics_count(&m, i, "peer", name, NULL);
+        pv_metrics_count(&m, i, "peer", PV_STR("peer%u", i), NULL);
     }
     char *text = take(&m);
     struct grammar *g = grammar_read(text);

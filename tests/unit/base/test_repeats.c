@@ -44,9 +44,7 @@ PV_TEST(texts_that_always_differ_run_out_of_tokens)
 {
     unsigned said = 0;
     for (unsigned i = 0; i < 600000; i++) { /* for ten minutes */
-        char text[32];
-        snprintf(text, sizeof(text), "number %u", i);
-        said += pv_repeats_say(&r, text, now, &more);
+        said += pv_repeats_say(&r, PV_STR("number %u", i), now, &more);
         now += PV_MS(1);
     }
     assert_in_range(said, 60, 60 + PV_REPEATS_BURST);

@@ -75,8 +75,8 @@ PV_TEST(keys_survive_both_text_forms)
 PV_TEST(the_short_form_of_a_key_is_its_beginning)
 {
     const uint8_t key[32] = {1, 2, 3, 4, 5};
-    char text[PV_KEY_TEXT_BUF], brief[PV_KEY_SHORT_BUF], longer[PV_KEY_TEXT_BUF + 4];
-    pv_key_shorten(pv_key_format(key, text), brief);
+    char text[PV_KEY_TEXT_BUF], longer[PV_KEY_TEXT_BUF + 4];
+    const char *brief = PV_KEY_SHORT_STR(pv_key_format(key, text));
     assert_string_equal(brief, "key:AQID");
     snprintf(longer, sizeof(longer), "key:%s", text);
     assert_true(pv_key_is_short(brief, key));
@@ -248,4 +248,30 @@ PV_TEST(utf8_is_checked_as_rfc3629_says)
             fail_msg("accepted: %s", bad[i].why);
     }
     assert_false(pv_utf8_is_valid(pv_view("a\0b", 3)));
+}
+
+PV_TEST(a_text_grows_until_its_buffer_is_full)
+{
+    char buf[12];
+    struct pv_text t = pv_text_in(buf, sizeof(buf));
+    pv_text_part(&t, ", "); /* nothing to part yet */
+    pv_text_add(&t, "%s%d", "a", 1);
+    pv_text_part(&t, ", ");
+    pv_text_add(&t, "b");
+    assert_string_equal(buf, "a1, b");
+    assert_int_equal(t.len, 5);
+    assert_false(t.cut);
+    pv_text_add(&t, "-1234567");
+    pv_text_add(&t, "8");
+    assert_string_equal(buf, "a1, b-12345");
+    assert_int_equal(t.len, sizeof(buf) - 1);
+    assert_true(t.cut);
+}
+
+/* Each has a buffer of its own, so that one call may have several. */
+PV_TEST(texts_that_are_printed_at_once_do_not_overwrite_each_other)
+{
+    const struct pv_addr a = pv_addr4(192, 0, 2, 1, 80), b = pv_addr4(192, 0, 2, 2, 81);
+    assert_string_equal(PV_STR("%s %s", PV_ADDR_STR(&a), PV_ADDR_STR(&b)),
+                        "192.0.2.1:80 192.0.2.2:81");
 }
