@@ -211,6 +211,10 @@ for c in $first; do mkdir $c && mount -t cgroup -o $c cgroup $c; done""")
         with open(path, "r+b" if os.path.exists(path) else "wb", buffering=0) as f:
             f.write(struct.pack("=q", int(seconds * 1e9)))
 
+    def forget_connections(self):
+        """Has the kernel's connection tracking forget all of them, as `conntrack -F` does."""
+        self.run("python3", "-c", FORGET)
+
     def nft(self, rules):
         self.run("nft", "-f", "-", stdin=rules)
 
@@ -364,6 +368,15 @@ class Nat:
         return self.command("flush")
 
 
+# Deletes without a filter: nfnetlink's header alone, of IPCTNL_MSG_CT_DELETE, with an acknowledgement.
+FORGET = """
+import socket, struct
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+s.send(struct.pack("=IHHIIBBH", 20, 0x102, 5, 1, 0, 0, 0, 0))
+assert struct.unpack_from("=i", s.recv(4096), 16)[0] == 0
+"""
+
+
 def bridge(n):
     """One with an address of its own: else it takes the lowest of its ports', another one with a new port, and does
     not hear hosts that know the former one until they ask again."""
@@ -487,19 +500,21 @@ class Lab:
             raise Failure("lab: IPv6 behind two NATs is not wired up")
         return lan
 
-    def masquerade(self, name, drop_input, random=False, ipv6=False, net4=NAT4, beside=False):
+    def masquerade(self, name, drop_input, random=False, ipv6=False, net4=NAT4, beside=False, outer=None):
         """A private network behind plain nftables masquerading, as a Linux router does it. net4:
         the first three bytes of its public address. beside: it is a neighbour of all others that are, without a hop
-        between them."""
+        between them. outer: another such network that it is in, behind whose address it is."""
         lan, n = self._lan(name, ipv6)
         lan.public = f"{net4}.{n}"
         inet = self.inet.ns
-        if beside:
-            lan.public = f"{INET4}.{100 + n}"
-            inet.ip(f"link add nat{n} type veth peer name wan netns {lan.ns.holder.pid}",
-                    f"link set nat{n} master br0 up")
-            lan.ns.ip("link set wan up", f"addr add {lan.public}/24 dev wan", f"route add default via {INET4}.1")
-            return self._masquerading(lan, drop_input, random)
+        if beside or outer:
+            around = outer or self.inet
+            own = f"{around.subnet4}.{100 + n}"
+            lan.public = outer.public if outer else own
+            around.ns.ip(f"link add nat{n} type veth peer name wan netns {lan.ns.holder.pid}",
+                         f"link set nat{n} master br0 up")
+            lan.ns.ip("link set wan up", f"addr add {own}/24 dev wan", f"route add default via {around.subnet4}.1")
+            return self._masquerading(lan, own, drop_input, random)
         inet.ip(f"link add nat{n} type veth peer name wan netns {lan.ns.holder.pid}",
                 f"link set nat{n} up", f"addr add 10.255.{n}.1/30 dev nat{n}",
                 f"route add {lan.public}/32 dev nat{n}",
@@ -510,14 +525,14 @@ class Lab:
                   f"route add default via 10.255.{n}.1 src {lan.public}",
                   *([f"addr add fd00:ff:{n}::2/64 dev wan nodad",
                      f"route add ::/0 via fd00:ff:{n}::1"] if ipv6 else []))
-        return self._masquerading(lan, drop_input, random)
+        return self._masquerading(lan, lan.public, drop_input, random)
 
-    def _masquerading(self, lan, drop_input, random):
+    def _masquerading(self, lan, own, drop_input, random):
         rules = f"""
 table ip nat {{
     chain postrouting {{
         type nat hook postrouting priority 100;
-        oifname "wan" snat to {lan.public} {"fully-random" if random else ""}
+        oifname "wan" snat to {own} {"fully-random" if random else ""}
     }}
 }}
 table inet filter {{

@@ -2,7 +2,7 @@
 """Networks that let no UDP out: found out within seconds, everything goes through a stream."""
 import signal
 
-from lab import LONG, SLOW, Coordinator, Stopwatch, check, equal, scenario, wait
+from lab import LONG, SLOW, Coordinator, Stopwatch, check, equal, pause, scenario, wait
 from turnlab import by, restart_under_traffic, send_file
 
 
@@ -125,3 +125,29 @@ def only_tcp_443(lab):
     west.nat.set(udp="off", tcp="80,443")
     wait("b to use TLS", lambda: by(b, "tls"), 60)
     wait("a ping between two of them", lambda: a.os_ping(a.addr(b), timeout=1))
+
+
+@scenario
+def one_of_two_addresses_of_the_coordinator_is_enough(lab):
+    """The first of them leads nowhere from here: the second is asked for everything, so that UDP is open and the own
+    public address known."""
+    host = lab.host("coord")
+    second = f"{host.ip4.rpartition('.')[0]}.200"
+    host.ip(f"addr add {second}/24 dev eth0")
+    coordinator = Coordinator(lab, host, args=["--public", second])
+    lan = lab.lan("east", "profile=port-restricted", "delay=5ms")
+    a, b = lab.host("a", lan), lab.host("b")
+    lab.network(coordinator, [b, a])
+    a.stop_daemon()
+    lan.ns.ip(f"route add blackhole {host.ip4}/32")
+    a.daemon()
+    wait("a to have its coordinator by the second address",
+         lambda: (a.json("status")["coordinator"] or {}).get("address") == f"{second}:3478")
+    wait("a to know its public address",
+         lambda: any(at.startswith(f"{lan.public}:") for at in a.json("status")["public"]), 10)
+    seen = []
+    for _ in range(4):  # links that change have it ask again, which a verdict follows
+        a.ip("addr add 192.0.2.77/32 dev lo", "addr del 192.0.2.77/32 dev lo")
+        pause(2, "a verdict takes 1.2 s")
+        seen.append(a.json("status")["udp"])
+    equal(seen, ["open"] * 4, "what status says of UDP")

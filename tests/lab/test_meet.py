@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Two machines behind NATs meet: directly, by the right addresses, without losing a packet."""
+import signal
+import time
+
 from lab import Coordinator, check, equal, scenario, wait
 
 
@@ -136,6 +139,53 @@ def linux_routers_side_by_side(lab):
         check(a.os_ping(a.addr(b)), "the first ping is lost")
         a.wait_direct(b, timeout=10)  # by the first attempt
         equal(a.path(b)["remote"].rsplit(":", 1)[0], b.lan.public, "where it is reached")
+
+
+@scenario
+def linux_routers_behind_linux_routers(lab):
+    """Two in a row on each side, which take in what comes unasked: what opens the inner one has to open the outer one
+    as well, and must not come as far as the other side's. Neighbours, and with a hop between them."""
+    coordinator = lab.coordinator()
+    outer = [lab.masquerade(n, drop_input=False, beside=n.startswith("b")) for n in ("b1", "b2", "f1", "f2")]
+    lans = [lab.masquerade("in" + lan.name, drop_input=False, outer=lan) for lan in outer]
+    single = lab.masquerade("b3", drop_input=False, beside=True)
+    hosts = [lab.host("h" + lan.name, lan) for lan in lans + [single]]
+    lab.network(coordinator, hosts)
+    for a, b in ((0, 1), (2, 3), (0, 4), (2, 4)):
+        a, b = hosts[a], hosts[b]
+        a.wait_peer(b)
+        began = time.monotonic()
+        check(a.os_ping(a.addr(b)), "the first ping is lost")
+        a.wait_direct(b, timeout=15)
+        print(f"    {a.name} x {b.name}: direct after {time.monotonic() - began:.1f} s", flush=True)
+        equal(a.path(b)["remote"].rsplit(":", 1)[0], b.lan.public, "where it is reached")
+        check(a.os_ping(a.addr(b), count=3), "pings over the direct path")
+
+
+@scenario
+def linux_routers_that_forget(lab):
+    """A router has lost its table, and packets that come in meanwhile take the ports of the path: with other ports it is
+    direct again."""
+    coordinator = lab.coordinator()
+    lans = [lab.masquerade(n, drop_input=False, beside=True) for n in ("o1", "o2")]
+    a, b = (lab.host(n, lan) for n, lan in zip("ab", lans))
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b)), "the first ping is lost")
+    a.wait_direct(b)
+    # The next packet at the router that forgot comes from outside.
+    for forget, src, dst in ((lans[1:], a, b), (lans[:1], b, a), (lans, a, b)):
+        traffic = src.start("ping", "-i", "0.1", str(src.addr(dst)), name="traffic")
+        wait("the path to be in use", lambda: traffic.text().count("bytes from") > 5)
+        for lan in forget:
+            lan.ns.forget_connections()
+        wait("the path to be left", lambda: (src.path(dst) or {"type": None})["type"] != "direct", 20)
+        began = time.monotonic()
+        a.wait_direct(b, timeout=10)
+        b.wait_direct(a, timeout=10)
+        print(f"    direct again after {time.monotonic() - began:.1f} s", flush=True)
+        traffic.end(signal.SIGINT)
+        check(a.os_ping(a.addr(b), count=3), "pings over the direct path")
 
 
 @scenario

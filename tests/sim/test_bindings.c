@@ -135,7 +135,7 @@ PV_SIM(the_lifetime_of_bindings_is_learnt_and_kept_to, 3)
 static void forget(struct pair *p, unsigned zone, unsigned life_s)
 {
     struct pv_nat_config *c = pv_nat_config(sim_net_nat(sim.net, zone));
-    uint32_t kind = pv_natrng_below(sim_net_rng(sim.net), 4);
+    uint32_t kind = sim_draw(4);
     c->udp_unreplied = c->udp_replied = PV_S(life_s);
     c->inbound_refresh = kind == 0;
     c->absolute = kind == 3 ? PV_S(life_s < 30 ? 30 : life_s) : 0;

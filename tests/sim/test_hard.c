@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "base/jsonread.h"
 #include "tests/natcore/natcore_text.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
@@ -52,6 +53,7 @@ static const struct kind kinds[] = {
     {.name = "block of 256", .profile = "symmetric-block", .set = "block-size=256"},
     {.name = "block of 1024", .profile = "symmetric-block", .set = "block-size=1024"},
     {.name = "block of 4096", .profile = "symmetric-block", .set = "block-size=4096"},
+    {.name = "Linux router behind a Linux router", .profile = "linux", .outer = "linux"},
     {.name = "home router behind a random CGN", .profile = "port-restricted", .outer = "symmetric"},
     {.name = "home router behind a CGN's block",
      .profile = "port-restricted",
@@ -119,16 +121,13 @@ static pv_ns wait_direct(struct sim_node *a, struct sim_node *b)
 /* When the trace of this node says that an attempt started. */
 static void read_trace(struct sim_node *n, const char *peer, pv_ns answered, struct cell *cell)
 {
-    size_t i;
-    json_t *event;
     const char *answer = sim_world_ask(n, PV_S(1), "'cmd':'trace','peer':'%s'", peer);
     json_t *root = json_loads(answer == NULL ? "{}" : answer, 0, NULL);
     double now = (double)sim_net_now(sim.net) / 1e9;
     double started = -1;
-    json_array_foreach(json_object_get(root, "events"), i, event)
-    {
-        const char *text = json_string_value(json_object_get(event, "text"));
-        double t = now - json_number_value(json_object_get(event, "t"));
+    PV_EACH_JSON(json_object_get(root, "events"), event) {
+        const char *text = pv_json_text(event, "text", NULL);
+        double t = now - pv_json_real(event, "t", 0);
         unsigned wait;
         const char *began = strstr(text, "sockets, in ");
         if (began != NULL && sscanf(began, "sockets, in %u", &wait) == 1)
@@ -144,7 +143,7 @@ static double hard_number(struct sim_node *n, const char *name)
 {
     const char *answer = sim_world_ask(n, PV_S(1), "'cmd':'status'");
     json_t *root = json_loads(answer == NULL ? "{}" : answer, 0, NULL);
-    double v = json_number_value(json_object_get(json_object_get(root, "hard_nat"), name));
+    double v = pv_json_real(json_object_get(root, "hard_nat"), name, 0);
     json_decref(root);
     return v;
 }
@@ -311,6 +310,13 @@ PV_TEST(a_port_restricted_and_a_random_nat_are_crossed)
     expect("symmetric block", "port-restricted", 99);
 }
 
+/* Packets that open the inner ones alone let the outer ones take the ports (TRAVERSAL 5). */
+PV_TEST(linux_routers_in_a_row_are_crossed)
+{
+    expect("Linux router behind a Linux router", "Linux router behind a Linux router", 99);
+    expect("Linux router", "Linux router behind a Linux router", 99);
+}
+
 /* With K sockets a first attempt at a block of R ports succeeds in K / R of cases, and at two
  * blocks in its square: a half and a quarter here, after five attempts nearly all and three in
  * four. */
@@ -388,9 +394,9 @@ PV_SIM(a_peer_is_met_again_by_whichever_uplink_leads_out, 4)
         sim_must_take(took, PV_S(75), "not direct:");
         slow += took > PV_S(12) ? 1 : 0;
         /* There and back, also before the path is direct. */
-        for (unsigned k = 1 + 2 * pv_natrng_below(sim_net_rng(sim.net), 3); k > 0; k--) {
+        for (unsigned k = 1 + 2 * sim_draw(3); k > 0; k--) {
             wander(a, uplinks[(i + k) % 2]);
-            (void)talk(PV_MS(200 + pv_natrng_below(sim_net_rng(sim.net), 8000)));
+            (void)talk(PV_MS(200 + sim_draw(8000)));
         }
     }
     sim_must(slow <= (random ? 2 : 0), "it took longer than 12 s");
@@ -405,9 +411,8 @@ static int print_table(const char *which)
            "|---|---|---|---|---|---|---|---|---|---|---|\n");
     const char *slash = strchr(which, '/'); /* "ONE SIDE/THE OTHER" */
     if (slash != NULL) {
-        char one[64];
-        snprintf(one, sizeof(one), "%.*s", (int)(slash - which), which);
-        (void)run_pair(kind_of(one), kind_of(slash + 1), SEEDS, true);
+        (void)run_pair(kind_of(PV_STR("%.*s", (int)(slash - which), which)), kind_of(slash + 1),
+                       SEEDS, true);
         return 0;
     }
     for (unsigned a = 0; a < TABLE_KINDS; a++)

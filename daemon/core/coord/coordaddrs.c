@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/nat64.h"
+#include "base/text.h"
 
 void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list)
 {
@@ -185,12 +186,10 @@ void pv_coordaddrs_load_learnt(struct pv_coordaddrs *a, struct pv_view text)
 size_t pv_coordaddrs_write_learnt(const struct pv_coordaddrs *a,
                                   char text[static PV_COORDADDRS_TEXT])
 {
-    char one[PV_HOSTPORT_BUF];
-    size_t len = 0;
+    struct pv_text lines = pv_text_in(text, PV_COORDADDRS_TEXT);
     for (size_t i = 0; i < a->n_tls_hosts; i++)
-        len += (size_t)snprintf(text + len, PV_COORDADDRS_TEXT - len, "%s\n",
-                                pv_hostport_format(&a->tls_hosts[i], one));
-    return len;
+        pv_text_add(&lines, "%s\n", PV_HOSTPORT_STR(&a->tls_hosts[i]));
+    return lines.len;
 }
 
 /* A coordinator that once spoke TLS somewhere is looked for there, also after a restart in a

@@ -3,6 +3,7 @@
  * connection: hello, pings, requests in order, and a jittered wait before the next attempt. */
 #include "daemon/core/coord/coordclient.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,9 @@ struct pv_coordclient {
     uint32_t next_sid;
     size_t next_addr; /* of this round */
     enum pv_coordround round;
-    pv_ns stagger_at;     /* start the next address */
+    pv_ns stagger_at; /* start the next address */
+    /* One that has refused while others are silent, to be tried again; without a family: none. */
+    struct pv_coordclient_addr again;
     struct attempt *used; /* HELLO, ONLINE */
     struct pv_coordclient_addr last_addr;
     pv_ns deadline;             /* CONNECTING, HELLO: give up; WAITING: try again */
@@ -178,6 +181,7 @@ static void begin_round(struct pv_coordclient *c, pv_ns now)
      * none. */
     c->state = PV_COORDCLIENT_CONNECTING;
     c->round = PV_COORDROUND_SILENT;
+    c->again = (struct pv_coordclient_addr){0};
     c->next_addr = 0;
     c->stagger_at = c->n_addrs > 0 ? now : PV_NEVER;
     c->deadline = c->n_addrs > 0 ? now + PV_COORDCLIENT_CONNECT : PV_NEVER;
@@ -268,6 +272,18 @@ static int begin_attempt(struct pv_coordclient *c, struct attempt *a,
     return PV_OK;
 }
 
+/* One that refuses is tried again as after a round of its own: a program that starts anew is soon
+ * there, and a firewall may swallow all that goes elsewhere. */
+static void plan_next(struct pv_coordclient *c, pv_ns now)
+{
+    if (c->next_addr < c->n_addrs)
+        c->stagger_at = now + PV_COORDCLIENT_STAGGER;
+    else if (c->again.addr.family != PV_AF_NONE)
+        c->stagger_at = now + pv_coordwait_pause(&c->wait, &c->cfg.rng, now);
+    else
+        c->stagger_at = PV_NEVER;
+}
+
 /* Addresses are started in turn, a little apart, and the first finished handshake wins (as in RFC
  * 8305): an address that does not answer costs the stagger and not a whole timeout. */
 static void start_next(struct pv_coordclient *c, pv_ns now)
@@ -277,18 +293,23 @@ static void start_next(struct pv_coordclient *c, pv_ns now)
         at++;
     if (c->used != NULL)
         c->next_addr = pv_coorddetour_other(c->addrs, c->n_addrs, c->next_addr, &c->used->addr);
-    /* The list may have become shorter meanwhile. */
-    if (c->next_addr >= c->n_addrs || at == PV_COORDCLIENT_MAX_ADDRS) {
-        c->stagger_at = PV_NEVER;
+    c->stagger_at = PV_NEVER;
+    if (at == PV_COORDCLIENT_MAX_ADDRS)
         return;
-    }
-    const struct pv_coordclient_addr *addr = &c->addrs[c->next_addr++];
-    c->stagger_at = c->next_addr < c->n_addrs ? now + PV_COORDCLIENT_STAGGER : PV_NEVER;
-    if (begin_attempt(c, &c->attempts[at], addr) != PV_OK)
+    struct pv_coordclient_addr addr = c->again;
+    /* The list may have become shorter meanwhile. */
+    if (c->next_addr < c->n_addrs)
+        addr = c->addrs[c->next_addr++];
+    else
+        c->again = (struct pv_coordclient_addr){0};
+    if (addr.addr.family == PV_AF_NONE)
+        return;
+    plan_next(c, now);
+    if (begin_attempt(c, &c->attempts[at], &addr) != PV_OK)
         return;
     if (c->used == NULL)
-        c->last_addr = *addr;
-    pv_coorddetour_tried(&c->detour, &addr->addr);
+        c->last_addr = addr;
+    pv_coorddetour_tried(&c->detour, &addr.addr);
 }
 
 /* Do all that still run, and those that follow, go to guessed addresses? */
@@ -366,8 +387,14 @@ static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int stat
         if (only_guesses(c))
             c->deadline = pv_min_ns(c->deadline, now + PV_COORDCLIENT_GUESS);
     }
-    if (any_runs(c))
+    if (any_runs(c)) {
+        if (status != -ECONNREFUSED || guess || c->state != PV_COORDCLIENT_CONNECTING)
+            return;
+        c->again = place;
+        if (c->stagger_at == PV_NEVER)
+            plan_next(c, now);
         return;
+    }
     if (c->next_addr < c->n_addrs)
         c->stagger_at = now; /* do not wait for the stagger when nothing else runs */
     else
@@ -545,6 +572,7 @@ static void win(struct pv_coordclient *c, struct attempt *a, pv_ns now)
     c->used = a;
     c->last_addr = a->addr;
     c->state = PV_COORDCLIENT_HELLO;
+    c->again = (struct pv_coordclient_addr){0};
     c->stagger_at = PV_NEVER;
     c->deadline = now + PV_COORDCLIENT_CONNECT;
     c->pulse.pinged_at = now; /* the hello is a ping too */
@@ -859,7 +887,6 @@ const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c)
 const char *pv_coordclient_tried(const struct pv_coordclient *c,
                                  char buf[static PV_COORDCLIENT_TRIED_BUF])
 {
-    char text[PV_ADDR_TEXT];
     size_t n = 0;
     buf[0] = '\0';
     for (size_t i = 0; c != NULL && i < c->n_addrs; i++) {
@@ -867,7 +894,7 @@ const char *pv_coordclient_tried(const struct pv_coordclient *c,
         if (a->guess || (a->tls && n > 0))
             continue;
         if (n++ == 0)
-            snprintf(buf, PV_COORDCLIENT_TRIED_BUF, " (tried %s)", pv_addr_format(&a->addr, text));
+            snprintf(buf, PV_COORDCLIENT_TRIED_BUF, " (tried %s)", PV_ADDR_STR(&a->addr));
     }
     if (n > 1) {
         size_t len = strlen(buf) - 1;

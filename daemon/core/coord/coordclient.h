@@ -19,6 +19,9 @@
  *   HELLO      --refused: the network's home is elsewhere--> CONNECTING   (event AWAY)
  *   ONLINE     --bye: the same-->                           CONNECTING    (events OFFLINE, AWAY)
  *
+ * In a round an address that refuses is tried again, after the pause that else follows a round, for
+ * as long as others are silent.
+ *
  * Several coordinators may have one key, of which one is the home of the network. One that is not
  * says so, and is tried last until one is; after PV_COORDDETOUR_HOPS of them it waits as after a
  * refusal, so that two that disagree are not run between.

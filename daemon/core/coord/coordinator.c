@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/pv.h"
+#include "base/text.h"
 #include "crypto/ct.h"
 #include "crypto/sign.h"
 #include "daemon/core/coord/coordaddrs.h"
@@ -37,7 +38,6 @@ static void show_problems(const struct pv_node *n, bool has_kem, struct pv_statu
                           pv_ns now)
 {
     int64_t off = clock_off(n, now);
-    char text[120], time[PV_AMOUNT_BUF];
     /* To be offline is a problem only where the user wants to be online. A removed node has a line
      * of its own. */
     if (n->roster != NULL && n->up && !n->removed && !n->online && n->coord_info.error[0] != '\0')
@@ -49,10 +49,11 @@ static void show_problems(const struct pv_node *n, bool has_kem, struct pv_statu
                               "(3.5 or newer)");
     if (off == 0)
         return;
-    snprintf(text, sizeof(text), "this machine's clock is %s %s the coordinator's: ",
-             pv_duration_format((double)(off < 0 ? -off : off), time),
-             off < 0 ? "behind" : "ahead of");
-    pv_statuspage_problem(st, text, "one of the two is wrong: see timedatectl on both");
+    pv_statuspage_problem(st,
+                          PV_STR("this machine's clock is %s %s the coordinator's: ",
+                                 PV_DURATION_STR((double)(off < 0 ? -off : off)),
+                                 off < 0 ? "behind" : "ahead of"),
+                          "one of the two is wrong: see timedatectl on both");
 }
 
 /* A name as it was given, of addresses the one in use: of several not all may be reached. */
@@ -480,21 +481,28 @@ void pv_coord_forget_cursor(struct pv_node *n)
 /* --- what welcome says ------------------------------------------------------------------------ */
 
 /* A name may lead anywhere, and this node would send to every address it got: so only those are
- * used that can belong to the coordinator (pv_coordaddrs_is_believed()). */
+ * used that can belong to the coordinator (pv_coordaddrs_is_believed()). The one by which it is
+ * reached goes first: the others are only told, and a network may lead to none of them. */
 static void add_server(struct pv_node *n, const struct pv_addr *addr)
 {
-    char text[PV_ADDR_TEXT];
     if (!pv_coordaddrs_is_believed(&n->coord_info.addr, addr)) {
         pv_log(n->log, PV_LOG_INFO, "what=\"server not used\" address=%s why=\"%s\"",
-               pv_addr_format(addr, text), "the coordinator is not reached in such a network");
+               PV_ADDR_STR(addr), "the coordinator is not reached in such a network");
         return;
     }
     for (size_t i = 0; i < n->coord_info.n_servers; i++) {
         if (pv_addr_equal(&n->coord_info.servers[i], addr))
             return;
     }
-    if (n->coord_info.n_servers < PV_ARRAY_LEN(n->coord_info.servers))
-        n->coord_info.servers[n->coord_info.n_servers++] = *addr;
+    struct pv_addr *list = n->coord_info.servers;
+    if (n->coord_info.n_servers == PV_ARRAY_LEN(n->coord_info.servers))
+        return;
+    list[n->coord_info.n_servers++] = *addr;
+    /* A part that asks one of a family asks the first of it. */
+    if (pv_addr_equal_ip(addr, &n->coord_info.addr)) {
+        memmove(list + 1, list, (n->coord_info.n_servers - 1) * sizeof(*list));
+        list[0] = *addr;
+    }
 }
 
 static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
@@ -571,8 +579,7 @@ static void note_hybrid(struct pv_coord *c, bool hybrid)
 /* A push has no owner: any part may want what the coordinator tells of its own accord. */
 static void push_to_all(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns now)
 {
-    PV_EACH_PART(c->node, slot)
-    {
+    PV_EACH_PART(c->node, slot) {
         if (slot->part->on_push != NULL)
             slot->part->on_push(slot->self, msg, now);
     }
@@ -752,13 +759,12 @@ static void look_again(struct pv_coord *c, pv_ns now)
  */
 static void not_reached(struct pv_coord *c, const char *text, pv_ns now)
 {
-    char tried[PV_COORDCLIENT_TRIED_BUF], why[PV_COORD_WHY_MAX + 1];
+    char tried[PV_COORDCLIENT_TRIED_BUF];
     if (text == NULL || c->node->online) {
         go_offline(c, text == NULL ? c->unfound : text, now);
         return;
     }
-    snprintf(why, sizeof(why), "%s%s", text, pv_coordclient_tried(c->node->coord, tried));
-    go_offline(c, why, now);
+    go_offline(c, PV_STR("%s%s", text, pv_coordclient_tried(c->node->coord, tried)), now);
 }
 
 /* Takes all events, in their order: each may be about what the one before it has changed. */

@@ -18,15 +18,23 @@ enum {
     ASK_SECOND = PV_HARDNAT_SAMPLES,
     ASK_CHANGE,
     ASK_EARLY,
-    ASKS,
+    /* Of a socket each, which has sent a packet of a short TTL there: an answer from another port.
+     * OPENS plain ones with one TTL after the other, then as many openers. */
+    ASK_OPEN,
+    OPENS = 3,       /* TTLs from FIRST_TTL on: the way out of one NAT, of two, of three */
+    FIRST_OPENS = 2, /* of these sockets: the first is the fresh one, the second asked ASK_CHANGE */
+    ASKS = ASK_OPEN + 2 * OPENS,
     NEAR = 7, /* TTLs tried on the way to the other side */
 };
+_Static_assert((int)FIRST_OPENS + 2 * (int)OPENS <= (int)PV_HARDNAT_SAMPLES,
+               "a socket for each way out");
 
 /* Does a packet that comes in early take the port? */
 enum early {
     EARLY_OPEN,    /* not looked at yet */
     EARLY_WAITING, /* until such a packet must have come */
     EARLY_ASKED,   /* the server it came from which port we have towards it */
+    EARLY_OPENING, /* it does: which packets open our NATs and reach nobody */
     EARLY_DECIDED, /* nat.early, or it cannot be told */
 };
 
@@ -43,6 +51,7 @@ struct out {
     uint8_t txid[PV_STUN_TXID_LEN];
     bool plain;  /* a question to a STUN server, or without meaning */
     bool change; /* its answer is to come from the server's other port */
+    bool opener; /* see struct pv_udp_out */
 };
 
 struct pv_hardnat {
@@ -61,7 +70,9 @@ struct pv_hardnat {
     uint8_t txid[ASKS][PV_STUN_TXID_LEN];
     struct pv_hardnat_samples samples;
     unsigned sends;
+    bool asked_change;
     enum early early;
+    unsigned opened; /* a bit for each ASK_OPEN that was answered */
     pv_ns measure_end;
     struct pv_desc_nat nat;
     pv_ns nat_at;  /* 0 = never measured */
@@ -96,6 +107,8 @@ struct pv_hardnat {
 
 enum {
     ROUNDS = 6,
+    FRESH_ROUNDS = 8,
+    FRESH_OPENS = 3, /* the first rounds of these, which only open our own NATs */
     FAN_ROUNDS = 3,
     VOLLEYS = 3,
     MEET_ROUNDS = 10,
@@ -113,6 +126,8 @@ enum {
 /* When the few packets of a prediction are repeated: TRAVERSAL 8 rule 6. */
 static const pv_ns rounds[ROUNDS] = {PV_MS(0),   PV_MS(20),  PV_MS(60),
                                      PV_MS(140), PV_MS(300), PV_MS(620)};
+static const pv_ns fresh_rounds[FRESH_ROUNDS] = {PV_MS(0),   PV_MS(20),  PV_MS(60),   PV_MS(140),
+                                                 PV_MS(300), PV_MS(620), PV_MS(1200), PV_MS(2000)};
 
 /*
  * Two sequential NATs: fresh sockets of both sides aim at one future port of the other (TRAVERSAL
@@ -205,7 +220,7 @@ static void count_packet(struct pv_hardnat *h)
     h->sent_at = (h->sent_at + 1) % h->cfg.max_pps;
 }
 
-static void push_check(struct pv_hardnat *h, uint16_t sock, uint16_t port, uint8_t ttl)
+static void push_check(struct pv_hardnat *h, uint16_t sock, uint16_t port, uint8_t ttl, bool opener)
 {
     struct pv_addr dst = h->target.addr;
     dst.port = port;
@@ -213,6 +228,7 @@ static void push_check(struct pv_hardnat *h, uint16_t sock, uint16_t port, uint8
     if (o == NULL)
         return;
     o->ttl = ttl;
+    o->opener = opener;
     pv_rng_fill(&h->rng, o->txid, sizeof(o->txid));
     count_packet(h);
 }
@@ -238,7 +254,7 @@ static bool is_tried(const struct pv_hardnat *h, unsigned port)
 static void try_port(struct pv_hardnat *h, unsigned port)
 {
     h->tried[port / 8] |= (uint8_t)(1u << (port % 8));
-    push_check(h, 0, (uint16_t)port, 0);
+    push_check(h, 0, (uint16_t)port, 0, false);
 }
 
 /* --- the side that probes from its main socket ------------------------------------------------ */
@@ -296,7 +312,7 @@ static void round_of_sockets(struct pv_hardnat *h)
 {
     for (size_t i = h->first; i < h->n_socks && i < h->first + h->in_use; i++)
         if (h->socks[i].port != 0)
-            push_check(h, h->socks[i].id, h->aim, 0);
+            push_check(h, h->socks[i].id, h->aim, 0, false);
 }
 
 /* Sockets [first, first + n) from now on. Sockets are opened when their turn comes: a mapping that
@@ -371,6 +387,26 @@ static void send_meet(struct pv_hardnat *h)
     h->next = ++h->round < MEET_ROUNDS ? h->start + h->round * MEET_PAUSE : PV_NEVER;
 }
 
+/* The TTL of packets that leave our NATs and reach nobody, as far as it was measured: the shortest
+ * way out, which ends before their NAT wherever that is. */
+static uint8_t way_out(const struct pv_hardnat *h, bool *ret_opener)
+{
+    *ret_opener = h->opened >> OPENS != 0 || h->opened == 0;
+    for (unsigned i = 0; i < OPENS; i++)
+        if ((h->opened >> i & 1) != 0 || (h->opened >> (OPENS + i) & 1) != 0)
+            return (uint8_t)(FIRST_TTL + i);
+    return FIRST_TTL;
+}
+
+/* First the own NATs are opened, so that what the other side sends then takes no port from us. */
+static void send_fresh(struct pv_hardnat *h)
+{
+    bool opener = false;
+    uint8_t ttl = h->round < FRESH_OPENS ? way_out(h, &opener) : 0;
+    push_check(h, h->in_use > 0 ? h->socks[h->first].id : 0, h->aim, ttl, opener);
+    h->next = ++h->round < FRESH_ROUNDS ? h->start + fresh_rounds[h->round] : PV_NEVER;
+}
+
 /* --- many packets, one at a time -------------------------------------------------------------- */
 
 /* When the side that probes has been through what was likely: the other one opens all it may. */
@@ -385,7 +421,8 @@ static pv_ns likely_end(const struct pv_hardnat *h)
 /* Where an early packet takes the port; of two NATs that both open it is not known. */
 static bool wants_short_ttl(const struct pv_hardnat *h)
 {
-    return h->target.nat.early || h->plan.method == PV_HARDNAT_MEET;
+    return h->plan.method == PV_HARDNAT_MEET ||
+           (h->target.nat.early && h->plan.method != PV_HARDNAT_FRESH);
 }
 
 /*
@@ -457,8 +494,9 @@ static pv_ns second_pass(const struct pv_hardnat *h)
 static bool send_next_socket(struct pv_hardnat *h)
 {
     const struct sock *s = &h->socks[h->first + h->round % h->in_use];
+    uint8_t ttl = h->round < h->in_use ? short_ttl(h) : 0;
     if (s->port != 0)
-        push_check(h, s->id, h->aim, h->round < h->in_use ? short_ttl(h) : 0);
+        push_check(h, s->id, h->aim, ttl, ttl == FIRST_TTL);
     if (h->round + 1 == h->in_use && second_pass(h) > h->next)
         h->next = second_pass(h);
     return h->round + 1 < PASSES * h->in_use;
@@ -504,6 +542,8 @@ static bool is_allowed(const struct pv_hardnat *h, const struct pv_hardnat_plan 
     case PV_HARDNAT_BLOCK:
     case PV_HARDNAT_BIRTHDAY:
         return !h->cfg.birthday_off;
+    case PV_HARDNAT_FRESH: /* the ports are known */
+        return true;
     case PV_HARDNAT_NONE:
         break;
     }
@@ -521,6 +561,8 @@ static uint16_t aim_of(const struct pv_hardnat *h)
         return nat->ports == PV_DESC_PORTS_SEQUENTIAL
                    ? predicted(nat, PV_HARDNAT_VOLLEY_AHEAD)
                    : (uint16_t)(nat->lo + (nat->hi - nat->lo) / 2);
+    case PV_HARDNAT_FRESH:
+        return nat->last != 0 ? nat->last : h->target.addr.port;
     case PV_HARDNAT_FAN:
     case PV_HARDNAT_BLOCK:
     case PV_HARDNAT_BIRTHDAY:
@@ -537,6 +579,8 @@ static pv_ns duration(const struct pv_hardnat *h)
         return volleys[VOLLEYS - 1].at + again[PV_ARRAY_LEN(again) - 1];
     case PV_HARDNAT_MEET:
         return pv_min_ns(PASSES * PV_HARDNAT_MAX_MAPPINGS * interval(h), LONGEST);
+    case PV_HARDNAT_FRESH:
+        return fresh_rounds[FRESH_ROUNDS - 1];
     case PV_HARDNAT_FAN:
     case PV_HARDNAT_BLOCK:
     case PV_HARDNAT_BIRTHDAY:
@@ -558,10 +602,22 @@ static unsigned first_sockets(const struct pv_hardnat_plan *plan)
         return PV_HARDNAT_BLOCK_SOCKETS;
     case PV_HARDNAT_MEET:
     case PV_HARDNAT_BIRTHDAY:
+    case PV_HARDNAT_FRESH:
     case PV_HARDNAT_NONE:
         break;
     }
     return plan->sockets;
+}
+
+/* The socket that measured the port which was announced goes first. */
+static void use_fresh(struct pv_hardnat *h)
+{
+    h->first = h->in_use = 0;
+    for (unsigned i = 0; i < h->n_socks && i < PV_HARDNAT_SAMPLES && h->plan.sockets > 0; i++)
+        if (h->samples.ports[i] == h->nat.last && h->socks[i].port != 0) {
+            h->first = i;
+            h->in_use = 1;
+        }
 }
 
 bool pv_hardnat_run(struct pv_hardnat *h, const struct pv_hardnat_target *target, pv_ns start,
@@ -570,9 +626,11 @@ bool pv_hardnat_run(struct pv_hardnat *h, const struct pv_hardnat_target *target
     if (h->phase != PV_HARDNAT_READY)
         return false;
     h->target = *target;
-    unsigned left = h->cfg.max_mappings - h->used;
+    /* A socket that finds an opening is kept. */
+    unsigned left = h->n_kept == PV_HARDNAT_KEPT ? h->used : h->cfg.max_mappings;
+    left -= h->used;
     if (h->used > 0) /* those that measured have a mapping to the server and get one to the peer */
-        left -= PV_HARDNAT_SAMPLES;
+        left -= least(left, PV_HARDNAT_SAMPLES);
     h->plan = pv_hardnat_plan(&h->nat, &target->nat, target->loose, left);
     if (wants_short_ttl(h) && left > 0) /* looking for routers takes one */
         h->plan.sockets = least(h->plan.sockets, left - 1);
@@ -589,7 +647,10 @@ bool pv_hardnat_run(struct pv_hardnat *h, const struct pv_hardnat_target *target
     h->ahead = 0;
     memset(h->tried, 0, sizeof(h->tried));
     h->aim = aim_of(h);
-    use_sockets(h, 0, first_sockets(&h->plan));
+    if (h->plan.method == PV_HARDNAT_FRESH)
+        use_fresh(h);
+    else
+        use_sockets(h, 0, first_sockets(&h->plan));
     /* An announced start that has passed is now: the clocks differ, or the signal was slow. */
     h->start = start > now ? start : now;
     h->over_at = h->start + duration(h) + LINGER;
@@ -612,6 +673,8 @@ static void go_on(struct pv_hardnat *h, pv_ns now)
             send_fan(h);
         else if (h->plan.method == PV_HARDNAT_MEET && h->in_use <= PV_HARDNAT_VOLLEY)
             send_meet(h);
+        else if (h->plan.method == PV_HARDNAT_FRESH)
+            send_fresh(h);
         else
             send_paced(h, now);
     }
@@ -707,7 +770,7 @@ static int build(const struct pv_hardnat *h, const struct out *o, struct pv_hard
     pv_stun_put_fingerprint(&w);
     tx->sock = o->sock;
     tx->ttl = o->ttl;
-    tx->opener = o->ttl == FIRST_TTL && !o->plain;
+    tx->opener = o->opener;
     tx->dst = o->dst;
     return pv_stun_write_end(&w, &tx->len);
 }
@@ -742,13 +805,26 @@ static void ask(struct pv_hardnat *h, size_t place, uint16_t sock, const struct 
     if (o == NULL)
         return;
     o->plain = true;
-    o->change = place == ASK_CHANGE;
+    o->change = place == ASK_CHANGE || place >= ASK_OPEN;
     memcpy(o->txid, h->txid[place], sizeof(o->txid));
+}
+
+/* The first server answers and the second has had its time: it may be another address of the first
+ * that does not lead there from here. The other port of the first has to do. */
+static void leave_second(struct pv_hardnat *h)
+{
+    if (h->sends < MEASURE_SENDS - 1 || h->samples.ports[0] == 0 || h->samples.second != 0 ||
+        h->servers[1].family == PV_AF_NONE || h->servers[0].port == UINT16_MAX)
+        return;
+    h->servers[1] = h->servers[0];
+    h->servers[1].port++;
+    h->samples.one_address = true;
 }
 
 /* Asks for what is not answered yet. */
 static void ask_all(struct pv_hardnat *h, pv_ns now)
 {
+    leave_second(h);
     for (size_t i = 0; i < PV_HARDNAT_SAMPLES; i++) {
         if (h->socks[i].failed)
             continue;
@@ -757,8 +833,10 @@ static void ask_all(struct pv_hardnat *h, pv_ns now)
         if (i == 0 && h->samples.second == 0)
             ask(h, ASK_SECOND, h->socks[0].id, &h->servers[1]);
     }
-    if (h->sends == 0 && h->samples.one_address)
+    if (!h->asked_change && h->samples.one_address) {
+        h->asked_change = true;
         ask(h, ASK_CHANGE, h->socks[1].id, &h->servers[0]);
+    }
     h->next = now + (MEASURE_FIRST << h->sends++);
     if (h->sends >= MEASURE_SENDS || h->next > h->measure_end)
         h->next = h->measure_end;
@@ -775,6 +853,15 @@ static void choose_range(struct pv_hardnat *h)
     h->nat.hi = (uint16_t)(h->wish + PV_HARDNAT_OWN_RANGE - 1);
 }
 
+/* A NAT that is not hard keeps the port of the first socket, which has asked nobody else, for the
+ * other side as well. Without room for another socket the main one has to do. */
+static void offer_fresh(struct pv_hardnat *h)
+{
+    if (h->nat.mapping == PV_DESC_MAPPING_SAME && h->nat.ports != PV_DESC_PORTS_SEQUENTIAL &&
+        h->n_kept < PV_HARDNAT_KEPT)
+        h->nat.last = h->samples.ports[0];
+}
+
 static void measured(struct pv_hardnat *h, pv_ns now)
 {
     /* Found by a question of its own, which the samples do not answer. */
@@ -785,6 +872,7 @@ static void measured(struct pv_hardnat *h, pv_ns now)
     if (pv_hardnat_keeps_first(&h->samples))
         choose_range(h);
     h->nat.early = early;
+    offer_fresh(h);
     h->nat_at = now;
     h->phase = PV_HARDNAT_READY;
     h->next = PV_NEVER;
@@ -803,12 +891,44 @@ static void look_for_early(struct pv_hardnat *h, pv_ns now)
     }
 }
 
+/* An early packet takes the port here, so packets of ours have to open our NATs and reach nobody.
+ * Which do is told by answers from the server's other port, which they were sent to: such an answer
+ * is let in where one of them got out. No ICMP is asked, which routers send some of only. */
+static void look_for_opening(struct pv_hardnat *h, pv_ns now)
+{
+    h->early = EARLY_OPENING;
+    h->next = now + EARLY_TIME;
+    for (unsigned i = 0; i < 2 * OPENS; i++) {
+        const struct sock *s = &h->socks[FIRST_OPENS + i];
+        struct out *o = s->port == 0 ? NULL : push_out(h, s->id, &h->servers[1]);
+        if (o == NULL)
+            continue;
+        o->plain = true;
+        o->ttl = (uint8_t)(FIRST_TTL + i % OPENS);
+        o->opener = i >= OPENS;
+        pv_rng_fill(&h->rng, o->txid, sizeof(o->txid));
+        ask(h, ASK_OPEN + i, s->id, &h->servers[0]);
+    }
+}
+
+/* The first of both kinds is the shortest way out. Of the others the answers come at about the same
+ * time. */
+static void note_opened(struct pv_hardnat *h, unsigned i, pv_ns now)
+{
+    const unsigned first = 1u | 1u << OPENS;
+    h->opened |= 1u << i;
+    if ((h->opened & first) == first)
+        h->early = EARLY_DECIDED;
+    else
+        h->next = pv_min_ns(h->next, now + EARLY_WAIT);
+}
+
 /* A measurement costs eight mappings and up to a second, so it is kept while it can still predict
- * something. */
+ * something: not where a socket of it is to be used, nor a port near its own. */
 static bool nat_is_good(const struct pv_hardnat *h, pv_ns now)
 {
     return h->nat_at != 0 && now - h->nat_at < NAT_FRESH &&
-           h->nat.mapping != PV_DESC_MAPPING_UNKNOWN &&
+           h->nat.mapping == PV_DESC_MAPPING_VARIES &&
            h->nat.ports != PV_DESC_PORTS_SEQUENTIAL && /* its next port is another one by now */
            !pv_hardnat_keeps_first(&h->samples);
 }
@@ -816,7 +936,7 @@ static bool nat_is_good(const struct pv_hardnat *h, pv_ns now)
 int pv_hardnat_begin(struct pv_hardnat *h, uint32_t peer, const struct pv_addr servers[static 2],
                      pv_ns now)
 {
-    if (pv_hardnat_is_off(h) || h->phase != PV_HARDNAT_IDLE || h->n_kept == PV_HARDNAT_KEPT)
+    if (pv_hardnat_is_off(h) || h->phase != PV_HARDNAT_IDLE)
         return PV_ERR_STATE;
     h->peer = peer;
     h->used = 0;
@@ -836,7 +956,9 @@ int pv_hardnat_begin(struct pv_hardnat *h, uint32_t peer, const struct pv_addr s
     h->samples =
         (struct pv_hardnat_samples){.one_address = pv_addr_equal_ip(&servers[0], &servers[1])};
     h->sends = 0;
+    h->asked_change = false;
     h->early = EARLY_OPEN;
+    h->opened = 0;
     h->nat.early = false;
     h->used = 1; /* towards the second server */
     h->measure_end = now + MEASURE_TIME;
@@ -848,6 +970,23 @@ int pv_hardnat_begin(struct pv_hardnat *h, uint32_t peer, const struct pv_addr s
     return PV_OK;
 }
 
+static void take_answer(struct pv_hardnat *h, unsigned place, uint16_t port, pv_ns now)
+{
+    if (place < PV_HARDNAT_SAMPLES) {
+        h->samples.ports[place] = port;
+    } else if (place == ASK_SECOND) {
+        h->samples.second = port;
+    } else if (place >= ASK_OPEN) {
+        note_opened(h, place - ASK_OPEN, now);
+    } else {
+        h->nat.early = place == ASK_EARLY && port != h->samples.ports[1];
+        if (h->nat.early)
+            look_for_opening(h, now);
+        else /* one from the other port that was let in takes nothing */
+            h->early = EARLY_DECIDED;
+    }
+}
+
 /* The answer must come from the server that was asked: a forged one could make us believe in a NAT
  * that needs hundreds of packets. */
 static void take_sample(struct pv_hardnat *h, const struct pv_addr *src,
@@ -857,18 +996,11 @@ static void take_sample(struct pv_hardnat *h, const struct pv_addr *src,
     if (msg->cls != PV_STUN_SUCCESS ||
         pv_stun_get_xor_addr(msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped) != PV_OK)
         return;
-    for (size_t i = 0; i < ASKS; i++) {
+    for (unsigned i = 0; i < ASKS; i++) {
         if (memcmp(msg->txid, h->txid[i], PV_STUN_TXID_LEN) != 0 ||
             !pv_addr_equal(src, &h->servers[i < PV_HARDNAT_SAMPLES ? 0 : 1]))
             continue;
-        if (i < PV_HARDNAT_SAMPLES)
-            h->samples.ports[i] = mapped.port;
-        else if (i == ASK_SECOND)
-            h->samples.second = mapped.port;
-        else if (i == ASK_EARLY)
-            h->nat.early = mapped.port != h->samples.ports[1];
-        if (i > ASK_SECOND) /* one from the other port that was let in takes nothing */
-            h->early = EARLY_DECIDED;
+        take_answer(h, i, mapped.port, now);
     }
     if (all_answered(h))
         look_for_early(h, now);
@@ -907,7 +1039,7 @@ void pv_hardnat_handle_timeout(struct pv_hardnat *h, pv_ns now)
             ask(h, ASK_EARLY, h->socks[1].id, &h->servers[1]);
             h->early = EARLY_ASKED;
             h->next = now + EARLY_TIME;
-        } else if (now >= h->measure_end || h->early == EARLY_ASKED) {
+        } else if (now >= h->measure_end || h->early == EARLY_ASKED || h->early == EARLY_OPENING) {
             measured(h, now);
         } else {
             ask_all(h, now);
@@ -967,6 +1099,8 @@ void pv_hardnat_end(struct pv_hardnat *h, uint16_t keep)
         }
     }
     h->n_socks = 0;
+    if (h->nat.ports != PV_DESC_PORTS_SEQUENTIAL)
+        h->nat.last = 0; /* it is no longer fresh, or closed */
     h->wish = 0;
     h->n_out = 0;
     h->out_first = 0;

@@ -49,6 +49,8 @@ enum pv_hardnat_method {
     PV_HARDNAT_MEET,       /* block x block or sequential: all sockets aim at one port of the other,
                               which each side gets with the chance sockets / size of its block */
     PV_HARDNAT_BIRTHDAY,   /* sockets x random ports */
+    PV_HARDNAT_FRESH,      /* neither is hard: a fresh socket of each, whose ports both announced,
+                              where packets that came early have taken those of the main sockets */
 };
 const char *pv_hardnat_method_name(enum pv_hardnat_method method);
 

@@ -29,6 +29,8 @@ const char *pv_hardnat_method_name(enum pv_hardnat_method method)
         return "one port of the block";
     case PV_HARDNAT_BIRTHDAY:
         return "random ports";
+    case PV_HARDNAT_FRESH:
+        return "fresh ports";
     }
     return "unknown";
 }
@@ -236,15 +238,36 @@ static struct pv_hardnat_plan plan_hard(const struct pv_desc_nat *own, enum pv_d
     return plan;
 }
 
+static bool has_fresh(const struct pv_desc_nat *nat)
+{
+    return nat->mapping == PV_DESC_MAPPING_SAME && nat->last != 0;
+}
+
+/* Neither NAT is hard. A way between one port that is fresh and any other is one that no packet has
+ * taken yet. */
+static struct pv_hardnat_plan plan_fresh(const struct pv_desc_nat *own,
+                                         const struct pv_desc_nat *theirs)
+{
+    struct pv_hardnat_plan plan = {.method = PV_HARDNAT_NONE};
+    if (has_fresh(own) || has_fresh(theirs))
+        plan.method = PV_HARDNAT_FRESH;
+    plan.sockets = has_fresh(own) ? 1 : 0;
+    return plan;
+}
+
 struct pv_hardnat_plan pv_hardnat_plan(const struct pv_desc_nat *own,
                                        const struct pv_desc_nat *theirs, bool loose,
                                        unsigned max_mappings)
 {
     struct pv_hardnat_plan plan = {.method = PV_HARDNAT_NONE};
     enum pv_desc_ports us = kind_of(own, false), them = kind_of(theirs, false);
-    if (loose && us == PV_DESC_PORTS_UNKNOWN && them == PV_DESC_PORTS_UNKNOWN) {
-        us = kind_of(own, true);
-        them = kind_of(theirs, true);
+    if (us == PV_DESC_PORTS_UNKNOWN && them == PV_DESC_PORTS_UNKNOWN) {
+        if (own->early || theirs->early)
+            return plan_fresh(own, theirs);
+        if (loose && own->ports == PV_DESC_PORTS_UNKNOWN && theirs->ports == PV_DESC_PORTS_UNKNOWN)
+            return plan_fresh(own, theirs);
+        us = kind_of(own, loose);
+        them = kind_of(theirs, loose);
     }
     if (us == PV_DESC_PORTS_UNKNOWN) {
         plan.method = method_against(them);

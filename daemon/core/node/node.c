@@ -57,8 +57,7 @@ void pv_part_handle_timeout(const struct pv_part *part, void *self, pv_ns now)
 
 void *pv_node_part(const struct pv_node *n, const struct pv_part *part)
 {
-    PV_EACH_PART(n, slot)
-    {
+    PV_EACH_PART(n, slot) {
         if (slot->part == part)
             return slot->self;
     }
@@ -104,12 +103,10 @@ const char *pv_node_who(const struct pv_node *n, const uint8_t pk[static PV_SIGN
                         char buf[static PV_NODE_WHO])
 {
     const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, pk);
-    char key[PV_KEY_TEXT_BUF], brief[PV_KEY_SHORT_BUF];
     if (m == NULL || m->name[0] == '\0')
         snprintf(buf, PV_NODE_WHO, "?");
     else if (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED)
-        snprintf(buf, PV_NODE_WHO, "%s (former, %s)", m->name,
-                 pv_key_shorten(pv_key_format(pk, key), brief));
+        snprintf(buf, PV_NODE_WHO, "%s (former, %s)", m->name, PV_KEY_SHORT_STR(PV_KEY_STR(pk)));
     else
         snprintf(buf, PV_NODE_WHO, "%s", m->name);
     return buf;

@@ -311,6 +311,7 @@ enum {
  * another one may have its name today, or "?". Not for commands that are to be copied. */
 const char *pv_node_who(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
                         char buf[static PV_NODE_WHO]);
+#define PV_WHO_STR(n, pk) pv_node_who(n, pk, (char[PV_NODE_WHO]){0})
 /* The machine, whatever became of it, whose key begins as the short form "key:AbCd" says; NULL:
  * none or several, *ret_several (may be NULL) says which. Former ones count, for somebody may have
  * made a key that begins as theirs. Walks over all statements. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/nat64.h"
+#include "base/text.h"
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/node/statuspage.h"
@@ -561,11 +562,10 @@ static const struct pv_prefix nowhere = {.bits = 0};
 static void set_nat64(struct pv_gatherer *g, const struct pv_prefix *prefix, pv_ns now)
 {
     struct pv_node *n = g->node;
-    char text[PV_ADDR_TEXT];
     if (pv_addr_equal_ip(&prefix->base, &n->ways.nat64.base) && prefix->bits == n->ways.nat64.bits)
         return;
     n->ways.nat64 = *prefix;
-    pv_log(n->log, PV_LOG_INFO, "what=\"NAT64\" prefix=%s", pv_prefix_format(prefix, text));
+    pv_log(n->log, PV_LOG_INFO, "what=\"NAT64\" prefix=%s", PV_PREFIX_STR(prefix));
     set_servers(g, now);
     pv_candidates_compose(n, now);
 }
@@ -793,7 +793,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     struct pv_gatherer *g = part;
     const struct pv_node *n = g->node;
     struct pv_ice_cand cands[PV_ICE_MAX_LOCAL];
-    char what[160];
     /* That list has neither relayed addresses nor those that only peers told. */
     size_t count = list_own(g, cands);
     st->s.public_addrs = st->publics;
@@ -802,12 +801,11 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
             st->publics[st->s.n_public++] = cands[i].addr;
     }
     st->s.unseen = pv_candidates_are_unseen(n);
-    snprintf(what, sizeof(what), "the STUN server %.100s of [traversal] stun ", g->stun.host);
     if (n->ways.has_stun && n->online && !g->asking && (n->ways.n_stun == 0 || is_silent(g)))
-        pv_statuspage_problem(st, what,
-                              g->by[0].silent || g->by[1].silent
-                                  ? "does not answer: name another, or none"
-                                  : "is not found: correct the name, or leave it out");
+        pv_statuspage_problem(
+            st, PV_STR("the STUN server %.100s of [traversal] stun ", g->stun.host),
+            g->by[0].silent || g->by[1].silent ? "does not answer: name another, or none"
+                                               : "is not found: correct the name, or leave it out");
     if (n->roster != NULL && n->up && !n->removed && n->ways.n_locals == 0)
         pv_statuspage_problem(
             st, "this machine has no network: ", "no interface has an address: check the link");

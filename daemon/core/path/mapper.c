@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/text.h"
 #include "crypto/ct.h"
 #include "crypto/hash.h"
 #include "daemon/core/nat/stunroute.h"
@@ -411,13 +412,12 @@ static bool is_inner(const struct line *l, const struct pv_addr *seen)
  * its rule, or let another host use the port. */
 static void does_not_work(struct mapper *m, struct line *l, const struct pv_addr *seen, pv_ns now)
 {
-    char claimed[PV_ADDR_TEXT], ip[PV_ADDR_TEXT];
-    pv_addr_format(&l->claimed, claimed);
+    const char *claimed = PV_ADDR_STR(&l->claimed);
     withdraw(m, l);
     if (is_inner(l, seen)) {
         snprintf(l->reason, sizeof(l->reason),
                  "the router maps %s by %s, but the world sees us at %s: %s", claimed,
-                 pv_mapper_protocol_name(l->protocol), pv_addr_format_ip(seen, ip),
+                 pv_mapper_protocol_name(l->protocol), PV_IP_STR(seen),
                  pv_addr_is_private(&l->claimed) ? "another NAT stands behind the router"
                                                  : "traffic takes another way out");
         give_back(m, l, now);
@@ -811,18 +811,14 @@ static void explain_off(const struct mapper *m, const struct line *l, char *buf,
 /* Each protocol that was tried has failed for a reason of its own. */
 static void explain_failures(const struct line *l, char *buf, size_t cap)
 {
-    size_t len = 0;
-    int n = snprintf(buf, cap, "the router did not open a port (");
-    len = n < 0 ? 0 : (size_t)n;
-    for (size_t i = 0; i < PV_MAPPER_PROTOCOLS && len < cap; i++) {
-        if (l->failed[i][0] == '\0')
-            continue;
-        n = snprintf(buf + len, cap - len, "%s%s: %s", i == 0 ? "" : "; ",
-                     pv_mapper_protocol_name((enum pv_mapper_protocol)i), l->failed[i]);
-        len += n < 0 ? 0 : (size_t)n;
+    struct pv_text text = pv_text_in(buf, cap);
+    pv_text_add(&text, "the router did not open a port (");
+    for (size_t i = 0; i < PV_MAPPER_PROTOCOLS; i++) {
+        if (l->failed[i][0] != '\0')
+            pv_text_add(&text, "%s%s: %s", i == 0 ? "" : "; ",
+                        pv_mapper_protocol_name((enum pv_mapper_protocol)i), l->failed[i]);
     }
-    if (len < cap)
-        snprintf(buf + len, cap - len, ")");
+    pv_text_add(&text, ")");
 }
 
 /* The state of a family now, and in words why nothing is offered. */
@@ -874,10 +870,9 @@ struct pv_mapper_view pv_mapper_view(const struct pv_node *n, uint16_t family)
 
 static void log_change(const struct mapper *m, const struct pv_mapper_view *v)
 {
-    char external[PV_ADDR_TEXT];
     if (v->external.family != PV_AF_NONE)
         pv_log(m->node->log, PV_LOG_INFO, "what=\"the router maps our port\" by=%s address=%s",
-               pv_mapper_protocol_name(v->protocol), pv_addr_format(&v->external, external));
+               pv_mapper_protocol_name(v->protocol), PV_ADDR_STR(&v->external));
     else if (v->why[0] != '\0')
         pv_log(m->node->log, PV_LOG_DEBUG, "what=\"no mapped port\" why=\"%s\"", v->why);
 }

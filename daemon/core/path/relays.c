@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/nat64.h"
+#include "base/text.h"
 #include "crypto/ct.h"
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/udpwatch.h"
@@ -340,14 +341,13 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 /* A way that is off without an error has nothing to tell: this node does not want it now. */
 static void log_way(const struct pv_relays *r, uint16_t via)
 {
-    char text[PV_ADDR_TEXT], name[PV_TURNSERVERS_NAME];
     const struct pv_relayway *way = r->ways[via];
     if (pv_relayway_error(way)[0] != '\0')
         pv_log(r->node->log, PV_LOG_WARN, "relay=%s what=\"not reached\" why=\"%s\"",
-               pv_relays_name(r->node, via, name), pv_relayway_error(way));
+               PV_RELAY_STR(r->node, via), pv_relayway_error(way));
     else if (pv_relayway_way(way) != PV_RELAYWAY_NONE)
         pv_log(r->node->log, PV_LOG_INFO, "relay=%s what=\"reached\" by=%s",
-               pv_addr_format(pv_relayway_server(way), text), pv_relayway_transport(way));
+               PV_ADDR_STR(pv_relayway_server(way)), pv_relayway_transport(way));
 }
 
 static void take_event(void *part, uint16_t via, const struct pv_relayway_event *ev)
@@ -449,7 +449,6 @@ static void make_public(struct pv_turnc_door *door, const struct pv_addr *server
 static void pump_door(struct pv_relays *r, pv_ns now)
 {
     struct pv_node *n = r->node;
-    char text[PV_ADDR_TEXT];
     bool wanted = n->ways.wants_door || pv_peers_want_door(n->peers);
     pv_relayway_want_door(r->ways[MEMBERS], wanted, now);
     struct pv_turnc_door door = *pv_relayway_door(r->ways[MEMBERS]);
@@ -462,7 +461,7 @@ static void pump_door(struct pv_relays *r, pv_ns now)
     pv_node_raise(n, PV_FACT_DOOR);
     if (door.state == PV_TURNC_DOOR_OPEN)
         pv_log(n->log, PV_LOG_INFO, "what=\"the door is open\" address=%s",
-               pv_addr_format(&door.addr, text));
+               PV_ADDR_STR(&door.addr));
     else if (door_why(&door) != NULL)
         pv_log(n->log, PV_LOG_WARN, "what=\"no door\" why=\"%s\"", door_why(&door));
 }
@@ -617,7 +616,6 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
  * which the part `coordinator` says. */
 static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
 {
-    char name[PV_TURNSERVERS_NAME], what[PV_TURNSERVERS_NAME + 32];
     if (r->node->ways.udp_blocked && r->node->online && pv_peers_udp_elsewhere(r->node->peers))
         pv_statuspage_problem(st, "UDP is closed at the coordinator: ",
                               "it reaches others from here: the coordinator's operator must let "
@@ -633,9 +631,8 @@ static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
         const char *error = pv_relayway_error(r->ways[via]);
         if (error[0] == '\0' || (via == MEMBERS && !r->node->online))
             continue;
-        snprintf(what, sizeof(what),
-                 "cannot reach the relay %s: ", pv_relays_name(r->node, via, name));
-        pv_statuspage_problem(st, what, error);
+        pv_statuspage_problem(st, PV_STR("cannot reach the relay %s: ", PV_RELAY_STR(r->node, via)),
+                              error);
     }
 }
 
@@ -657,20 +654,19 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         if (!pv_relayway_is_on(way) && pv_relayway_error(way)[0] == '\0')
             continue;
         static const struct pv_addr none = {.family = PV_AF_NONE};
-        char name[PV_TURNSERVERS_NAME], address[PV_ADDR_TEXT];
         pv_ctlapi_put(
             &list, NULL,
-            pv_ctlapi_pack(
-                "{s:s, s:s?, s:s, s:s, s:o, s:o, s:s?, s:o, s:o, s:o}", "name",
-                pv_relays_name(r->node, via, name), "address",
-                pv_relayway_is_on(way) ? pv_addr_format(pv_relayway_server(way), address) : NULL,
-                "transport", pv_relayway_transport(way), "state",
-                pv_relayway_is_reached(way) ? "up" : "connecting", "relayed",
-                pv_ctlapi_addr(pv_relayway_relayed(way)), "rtt_ms",
-                pv_ctlapi_real(rtt == 0 ? -1 : (double)rtt / 1e6), "error",
-                pv_relayway_error(way)[0] != '\0' ? pv_relayway_error(way) : NULL, "tx_bytes",
-                pv_ctlapi_u64(sum.tx), "rx_bytes", pv_ctlapi_u64(sum.rx), "door",
-                pv_ctlapi_addr(via == MEMBERS ? &r->node->ways.door.addr : &none)));
+            pv_ctlapi_pack("{s:s, s:s?, s:s, s:s, s:o, s:o, s:s?, s:o, s:o, s:o}", "name",
+                           PV_RELAY_STR(r->node, via), "address",
+                           pv_relayway_is_on(way) ? PV_ADDR_STR(pv_relayway_server(way)) : NULL,
+                           "transport", pv_relayway_transport(way), "state",
+                           pv_relayway_is_reached(way) ? "up" : "connecting", "relayed",
+                           pv_ctlapi_addr(pv_relayway_relayed(way)), "rtt_ms",
+                           pv_ctlapi_real(rtt == 0 ? -1 : (double)rtt / 1e6), "error",
+                           pv_relayway_error(way)[0] != '\0' ? pv_relayway_error(way) : NULL,
+                           "tx_bytes", pv_ctlapi_u64(sum.tx), "rx_bytes", pv_ctlapi_u64(sum.rx),
+                           "door",
+                           pv_ctlapi_addr(via == MEMBERS ? &r->node->ways.door.addr : &none)));
     }
     /* Where nothing gets through at all, nobody can tell what stops UDP. */
     const char *udp =

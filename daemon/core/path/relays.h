@@ -17,6 +17,7 @@ extern const struct pv_part pv_part_relays;
 /* The name of relay via, for logs, status and metrics. */
 const char *pv_relays_name(const struct pv_node *n, uint16_t via,
                            char buf[static PV_TURNSERVERS_NAME]);
+#define PV_RELAY_STR(n, via) pv_relays_name(n, via, (char[PV_TURNSERVERS_NAME]){0})
 const struct pv_udpwatch *pv_relays_udpwatch(const struct pv_node *n);
 
 /* Streams to relays, which the shell opens and closes (relay/relayway.h). PV_ERR_AGAIN. */

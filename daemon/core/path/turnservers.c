@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "crypto/ct.h"
 
 #define ASK_AGAIN PV_S(30) /* ours: after a name was not found, or nobody answered there */
@@ -90,7 +91,6 @@ static void resolved(struct pv_jobwait *wait, struct pv_job_result *result, pv_n
 {
     struct pv_turnservers *t = wait->self;
     const uint16_t via = (uint16_t)wait->tag;
-    char why[PV_RELAYWAY_ERROR_MAX];
     t->list[via - 1].asking = false;
     if (!t->node->up || pv_node_self(t->node) == NULL)
         return; /* taken down meanwhile */
@@ -102,8 +102,7 @@ static void resolved(struct pv_jobwait *wait, struct pv_job_result *result, pv_n
             begin(t, via, result, now);
         return;
     }
-    snprintf(why, sizeof(why), "its name is not found: %.200s", result->error);
-    pv_relayway_failed(t->relays[via], why);
+    pv_relayway_failed(t->relays[via], PV_STR("its name is not found: %.200s", result->error));
     t->list[via - 1].retry_at = now + ASK_AGAIN;
 }
 

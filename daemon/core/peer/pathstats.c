@@ -25,6 +25,7 @@ static const char *method_name(enum pv_hardnat_method method)
         [PV_HARDNAT_BLOCK] = "block",
         [PV_HARDNAT_MEET] = "meet",
         [PV_HARDNAT_BIRTHDAY] = "birthday",
+        [PV_HARDNAT_FRESH] = "fresh",
     };
     return names[method];
 }

@@ -31,7 +31,7 @@ enum pv_natclass pv_natclass(const struct pv_desc_nat *nat, const struct pv_ice_
 
 /* PV_HARDNAT_NONE stands for ordinary checks. */
 enum {
-    PV_PATH_METHODS = PV_HARDNAT_BIRTHDAY + 1,
+    PV_PATH_METHODS = PV_HARDNAT_FRESH + 1,
 };
 
 enum pv_path_result {

@@ -734,12 +734,11 @@ int pv_peer_handle_stun(struct pv_peer *p, const struct pv_carrier *from, struct
  * unless that leads through the door as well. */
 static void roam_by_door(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
 {
-    char text[PV_ADDR_TEXT];
     if (from->via != 0 || pv_turn_is_virtual(&from->remote) ||
         p->node->ways.door.state != PV_TURNC_DOOR_OPEN)
         return;
     if (!pv_addr_equal(&p->beyond_door, &from->remote))
-        pv_trace_add(&p->trace, now, "now at %s, by our door", pv_addr_format(&from->remote, text));
+        pv_trace_add(&p->trace, now, "now at %s, by our door", PV_ADDR_STR(&from->remote));
     p->beyond_door = from->remote;
     pv_peer_relay_changed(p, now);
 }
@@ -753,9 +752,8 @@ static void roam(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
         roam_by_door(p, from, now);
         return;
     }
-    char text[PV_ADDR_TEXT];
     p->beyond_door = (struct pv_addr){.family = PV_AF_NONE};
-    pv_trace_add(&p->trace, now, "now at %s", pv_addr_format(&from->remote, text));
+    pv_trace_add(&p->trace, now, "now at %s", PV_ADDR_STR(&from->remote));
     pv_peer_use_path(p, from, now);
     pv_peer_set_state(p, PV_PEER_UP, "it sent from there", now);
 }

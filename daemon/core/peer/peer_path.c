@@ -365,10 +365,10 @@ int pv_peer_receive_inband(struct pv_peer *p, struct pv_view packet, pv_ns now,
  * else out of the trace. */
 void pv_peer_note_denied(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns now)
 {
-    char port[PV_PORTS_TEXT], rule[PV_RULE_TEXT];
+    char port[PV_PORTS_TEXT];
     pv_trace_add(&p->trace, now, "%s from it: denied by %s",
                  pv_ports_format_one((uint8_t)(punt->count >> 16), (uint16_t)punt->count, port),
-                 pv_rule_format((uint16_t)punt->index, rule));
+                 PV_RULE_STR((uint16_t)punt->index));
 }
 
 /* --- its share of the numbers about paths (pathstats.h) -------------------------------------- */

@@ -559,7 +559,6 @@ void pv_peer_check_trial(struct pv_peer *p, pv_ns now)
  * data may flow before ICE has checked anything. */
 static void try_proven(struct pv_peer *p, pv_ns now)
 {
-    char text[PV_ADDR_TEXT];
     bool needed = !pv_peer_has_path(p) ||
                   (p->path_state == PV_PATH_STATE_SUSPECT && !p->node->common->signalling);
     if (p->is_static || !needed || p->proven.kind != PV_CARRIER_UDP ||
@@ -572,8 +571,7 @@ static void try_proven(struct pv_peer *p, pv_ns now)
     pv_peer_set_state(p, PV_PEER_REACHING, "it answers from another address", now);
     p->deadline = now + PV_PEER_REACH_TIME;
     p->recalled = p->proven.remote;
-    pv_trace_add(&p->trace, now, "handshake at %s: trying that path",
-                 pv_addr_format(&p->recalled, text));
+    pv_trace_add(&p->trace, now, "handshake at %s: trying that path", PV_ADDR_STR(&p->recalled));
     pv_peer_use_path(p, &p->proven, now);
     p->path_state = PV_PATH_STATE_TRIAL;
     pv_descx_kick(&p->descx);

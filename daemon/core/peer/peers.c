@@ -73,8 +73,7 @@ struct pv_peers *pv_peers_free(struct pv_peers *ps)
     if (ps == NULL)
         return NULL;
     struct pv_peer *p, *tmp;
-    HASH_ITER(hh, ps->members, p, tmp)
-    {
+    HASH_ITER(hh, ps->members, p, tmp) {
         PV_MAP_DEL(ps->members, p);
         pv_peer_free(p);
     }
@@ -497,8 +496,7 @@ void pv_peers_told(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
 void pv_peers_node_changed(struct pv_peers *ps, bool locals, pv_ns now)
 {
     struct pv_peer *p, *tmp;
-    HASH_ITER(hh, ps->members, p, tmp)
-    {
+    HASH_ITER(hh, ps->members, p, tmp) {
         if (p->ice == NULL && p->session == NULL)
             continue; /* never used: of thousands of members most are */
         pv_peer_node_changed(p, locals, now);
@@ -555,8 +553,7 @@ static int take_slot(struct pv_peers *ps, struct pv_peer *p)
 static void release(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
 {
     size_t slot = slot_of(p->id);
-    PV_EACH_PART(ps->node, part)
-    {
+    PV_EACH_PART(ps->node, part) {
         if (part->part->on_peer_gone != NULL)
             part->part->on_peer_gone(part->self, p, now);
     }
@@ -659,7 +656,7 @@ void pv_peers_drop_members(struct pv_peers *ps, pv_ns now)
 {
     struct pv_peer *p, *tmp;
     HASH_ITER(hh, ps->members, p, tmp)
-    pv_peers_drop(ps, p, now);
+        pv_peers_drop(ps, p, now);
 }
 
 static int remember_routes(struct pv_peers *ps, const struct pv_static_peer *conf)

@@ -417,7 +417,6 @@ static bool others_wait(const struct recall *r, pv_ns now)
 static void try_addresses(struct recall *r, const struct kept *k, pv_ns now)
 {
     struct trial item;
-    char text[PV_ADDR_TEXT];
     if (pv_peer_trial(k->peer, now, item.msg) != PV_OK)
         return;
     for (size_t i = 0; i < k->n && r->trials.n < MAX_TRIALS; i++) {
@@ -425,7 +424,7 @@ static void try_addresses(struct recall *r, const struct kept *k, pv_ns now)
         (void)!pv_fifo_put(&r->trials, &item, sizeof(item));
     }
     pv_trace_add(&k->peer->trace, now, "no coordinator: handshake to its cached address %s%s",
-                 pv_addr_format(&k->addrs[0].addr, text), k->n > 1 ? " and older ones" : "");
+                 PV_ADDR_STR(&k->addrs[0].addr), k->n > 1 ? " and older ones" : "");
     pv_peers_touch(r->node->peers, k->peer, now);
 }
 

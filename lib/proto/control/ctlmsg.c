@@ -16,6 +16,8 @@
 
 #include "base/addr.h"
 #include "base/bytes.h"
+#include "base/jsonread.h"
+#include "base/text.h"
 #include "crypto/ct.h"
 #include "proto/control/ctlmsg_words.h"
 #include "proto/control/ctlpage.h"
@@ -288,9 +290,7 @@ static void put_raw(struct pv_writer *w, const char *text)
 
 static void put_number(struct pv_writer *w, uint64_t v)
 {
-    char text[24];
-    snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
-    put_raw(w, text);
+    put_raw(w, PV_STR("%llu", (unsigned long long)v));
 }
 
 /* A comma in front of whatever is not the first in its braces. */
@@ -334,10 +334,8 @@ static void put_string(struct pv_writer *w, const char *text, size_t max)
     }
     put_raw(w, "\"");
     for (size_t i = 0; i < v.len; i++) {
-        char escaped[8];
         if (v.ptr[i] < 0x20 || v.ptr[i] == '"' || v.ptr[i] == '\\') {
-            snprintf(escaped, sizeof(escaped), "\\u%04x", v.ptr[i]);
-            put_raw(w, escaped);
+            put_raw(w, PV_STR("\\u%04x", v.ptr[i]));
         } else {
             pv_put_u8(w, v.ptr[i]);
         }
@@ -369,8 +367,7 @@ static void put_result(struct pv_writer *w, const struct pv_ctl_result *r)
 
 static void put_ip(struct pv_writer *w, struct pv_addr addr)
 {
-    char text[PV_ADDR_TEXT];
-    put_string(w, pv_addr_format_ip(&addr, text), PV_ADDR_TEXT);
+    put_string(w, PV_IP_STR(&addr), PV_ADDR_TEXT);
 }
 
 static uint64_t number_of(const struct pv_ctl_field *f, const void *at)
@@ -748,10 +745,7 @@ static enum pv_ctl_error get_error(struct msg_parser *p, const json_t *v, const 
 /* Is the word among hello's caps? Other words there are passed over. */
 static bool has_cap(const json_t *caps, const char *word)
 {
-    size_t i;
-    json_t *cap;
-    json_array_foreach(caps, i, cap)
-    {
+    PV_EACH_JSON(caps, cap) {
         if (json_is_string(cap) && strcmp(json_string_value(cap), word) == 0)
             return true;
     }

@@ -55,11 +55,9 @@ static json_t *integer_json(uint64_t v)
  * list would make the peer refuse the whole description. */
 static json_t *cand_to_json(const struct pv_ice_cand *c, size_t index, size_t n)
 {
-    char addr[PV_ADDR_TEXT];
     return json_pack("{s:s, s:s, s:I, s:I, s:I}", "t", cand_word(c->type), "a",
-                     pv_addr_format(&c->addr, addr), "b",
-                     (json_int_t)(c->base < n ? c->base : index), "p", (json_int_t)c->priority, "f",
-                     (json_int_t)c->foundation);
+                     PV_ADDR_STR(&c->addr), "b", (json_int_t)(c->base < n ? c->base : index), "p",
+                     (json_int_t)c->priority, "f", (json_int_t)c->foundation);
 }
 
 /* Cut at the limit instead of failing: the first candidates are the best ones. */
@@ -117,6 +115,11 @@ const char *pv_desc_ports_word(enum pv_desc_ports ports)
     return ports_words[ports];
 }
 
+static bool has_fresh(const struct pv_desc_nat *nat)
+{
+    return nat->mapping == PV_DESC_MAPPING_SAME && nat->last != 0;
+}
+
 /* Only the numbers that belong to the kind of port allocation are written: a reader must not guess
  * which of them mean something. */
 static json_t *nat_to_json(const struct pv_desc_nat *nat)
@@ -124,10 +127,10 @@ static json_t *nat_to_json(const struct pv_desc_nat *nat)
     json_t *obj = json_pack("{s:s}", "map", mapping_words[nat->mapping]);
     if (nat->ports != PV_DESC_PORTS_UNKNOWN)
         pv_jsonline_set(&obj, "ports", json_string(ports_words[nat->ports]));
-    if (nat->ports == PV_DESC_PORTS_SEQUENTIAL) {
+    if (nat->ports == PV_DESC_PORTS_SEQUENTIAL)
         pv_jsonline_set(&obj, "step", json_integer(nat->step));
+    if (nat->ports == PV_DESC_PORTS_SEQUENTIAL || has_fresh(nat))
         pv_jsonline_set(&obj, "last", integer_json(nat->last));
-    }
     if (nat->ports == PV_DESC_PORTS_BLOCK) {
         pv_jsonline_set(&obj, "lo", integer_json(nat->lo));
         pv_jsonline_set(&obj, "hi", integer_json(nat->hi));
@@ -373,6 +376,10 @@ static int read_nat(const json_t *obj, struct pv_desc_nat *nat)
             pv_jsonline_u64(obj, "last", 1, UINT16_MAX, &last) != PV_OK)
             return PV_ERR_MALFORMED;
         nat->step = (int)v;
+        nat->last = (uint16_t)last;
+    } else if (nat->mapping == PV_DESC_MAPPING_SAME && json_object_get(obj, "last") != NULL) {
+        if (pv_jsonline_u64(obj, "last", 1, UINT16_MAX, &last) != PV_OK)
+            return PV_ERR_MALFORMED;
         nat->last = (uint16_t)last;
     }
     if (nat->ports == PV_DESC_PORTS_BLOCK) {

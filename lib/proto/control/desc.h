@@ -39,7 +39,8 @@ struct pv_desc_nat {
     enum pv_desc_mapping mapping;
     enum pv_desc_ports ports; /* of a mapping that varies */
     int step;                 /* SEQUENTIAL: -16..16, not 0 */
-    uint16_t last;            /* SEQUENTIAL: port of the newest mapping */
+    uint16_t last;            /* SEQUENTIAL: port of the newest mapping; SAME: that of a fresh
+                                 socket for the attempt that is announced, 0 = none */
     uint16_t lo, hi;          /* BLOCK */
     bool early;               /* SAME: a packet that comes in early takes the port (TRAVERSAL 5) */
 };

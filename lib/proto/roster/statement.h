@@ -419,6 +419,7 @@ struct pv_hostport {
 /* Only the canonical form: what pv_hostport_format() writes. PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_hostport_parse(const char *text, size_t len, struct pv_hostport *ret_hp);
 const char *pv_hostport_format(const struct pv_hostport *hp, char buf[static PV_HOSTPORT_BUF]);
+#define PV_HOSTPORT_STR(hp) pv_hostport_format(hp, (char[PV_HOSTPORT_BUF]){0})
 
 struct pv_coordinator {
     const uint8_t *pk;    /* PV_SIGN_PK_LEN bytes inside the list */

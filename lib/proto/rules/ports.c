@@ -205,8 +205,7 @@ static bool is_both(const struct pv_ports *p, size_t i)
 
 const char *pv_ports_format(const struct pv_ports *ports, char buf[static PV_PORTS_TEXT])
 {
-    size_t at = 0;
-    snprintf(buf, PV_PORTS_TEXT, "none");
+    struct pv_text list = pv_text_in(buf, PV_PORTS_TEXT);
     for (size_t i = 0; i < ports->n; i++) {
         char one[ITEM_MAX];
         bool both = is_both(ports, i);
@@ -214,13 +213,14 @@ const char *pv_ports_format(const struct pv_ports *ports, char buf[static PV_POR
             continue;
         format_range(&ports->v[i], one, sizeof(one));
         const char *text = both && strchr(one, '/') != NULL ? strchr(one, '/') + 1 : one;
-        int n = snprintf(buf + at, PV_PORTS_TEXT - at, "%s%s", at > 0 ? "," : "", text);
+        pv_text_part(&list, ",");
+        pv_text_add(&list, "%s", text);
         /* A service whose range both protocols have is said by its name, and the other one too. */
-        if (n > 0 && both && text == one)
-            n += snprintf(buf + at + n, PV_PORTS_TEXT - at - (size_t)n, ",udp/%u",
-                          ports->v[i].first);
-        at += (size_t)n;
+        if (both && text == one)
+            pv_text_add(&list, ",udp/%u", ports->v[i].first);
     }
+    if (list.len == 0)
+        pv_text_add(&list, "none");
     return buf;
 }
 

@@ -44,6 +44,7 @@ struct pv_ports {
 PV_MUST_CHECK int pv_ports_parse(const char *text, struct pv_ports *ret_ports);
 /* The shortest such text; "none" of an empty set. Returns buf. */
 const char *pv_ports_format(const struct pv_ports *ports, char buf[static PV_PORTS_TEXT]);
+#define PV_PORTS_STR(ports) pv_ports_format(ports, (char[PV_PORTS_TEXT]){0})
 /* One protocol and port as such a text, for answers: "tcp/22", "ping". Returns buf. */
 const char *pv_ports_format_one(uint8_t proto, uint16_t port, char buf[static PV_PORTS_TEXT]);
 

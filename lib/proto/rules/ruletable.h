@@ -45,3 +45,4 @@ struct pv_verdict pv_ruletable_look(const struct pv_ruletable *t, uint8_t proto,
 
 /* For people: "rule 3", "default", "[firewall] of this node". Returns buf. */
 const char *pv_rule_format(uint16_t rule, char buf[static PV_RULE_TEXT]);
+#define PV_RULE_STR(rule) pv_rule_format(rule, (char[PV_RULE_TEXT]){0})

@@ -97,9 +97,8 @@ static void log_line(void *ctx, enum pv_log_level level, const char *line)
 static void make_url(struct sim_coord *c, const struct pv_addr *addr)
 {
     struct pv_url url = {.has_secret = true};
-    char ip[PV_ADDR_TEXT];
     snprintf(url.addr.host, sizeof(url.addr.host), "%s",
-             c->cluster != NULL ? SIM_COORD_NAME : pv_addr_format_ip(addr, ip));
+             c->cluster != NULL ? SIM_COORD_NAME : PV_IP_STR(addr));
     url.addr.port = SIM_COORD_PORT;
     memcpy(url.pk, c->pk, sizeof(url.pk));
     memcpy(url.secret, c->secret, sizeof(url.secret));

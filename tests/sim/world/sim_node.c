@@ -240,6 +240,12 @@ void sim_node_start(struct sim_node *n)
     sim_node_end(n);
 }
 
+void sim_node_restart(struct sim_node *n)
+{
+    sim_node_kill(n);
+    sim_node_start(n);
+}
+
 /* Power off: of the jobs under way the first few were done. */
 void sim_node_kill(struct sim_node *n)
 {

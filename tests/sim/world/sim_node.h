@@ -50,6 +50,7 @@ void sim_node_stop(struct sim_node *n);
 bool sim_node_leave(struct sim_node *n);
 bool sim_node_has_left(const struct sim_node *n);
 void sim_node_start(struct sim_node *n);
+void sim_node_restart(struct sim_node *n); /* kill and start */
 bool sim_node_runs(const struct sim_node *n);
 /* The machine is suspended: time goes on without it, its streams die unseen. And wakes. */
 void sim_node_sleep(struct sim_node *n);

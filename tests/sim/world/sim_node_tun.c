@@ -403,9 +403,8 @@ struct sim_pings sim_node_pings(const struct sim_node *n)
 
 static void report(struct sim_node *n, const struct pv_group *g, uint8_t type)
 {
-    char text[PV_ADDR_TEXT];
     struct pv_addr a = pv_group_addr(g);
-    struct group_packet p = group_report(type, pv_addr_format_ip(&a, text), 0);
+    struct group_packet p = group_report(type, PV_IP_STR(&a), 0);
     sim_node_tun_in(n, p.bytes, p.len);
 }
 

@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "base/jsonread.h"
 #include "crypto/ct.h"
 #include "tests/natcore/natcore_text.h"
 #include "tests/test.h"
@@ -19,6 +20,11 @@ enum {
 };
 
 struct sim_world sim;
+
+uint32_t sim_draw(uint32_t bound)
+{
+    return pv_natrng_below(sim_net_rng(sim.net), bound);
+}
 
 static void end_world(void *ctx)
 {
@@ -108,7 +114,7 @@ struct sim_node *sim_world_node(unsigned zone, const char *name, bool ipv6)
         struct pv_addr a6 = pv_addr6(ip6, 0);
         sim_net_add_addr(sim.net, host, &a6);
     }
-    uint16_t port = (uint16_t)(20000 + pv_natrng_below(sim_net_rng(sim.net), 40000));
+    uint16_t port = (uint16_t)(20000 + sim_draw(40000));
     sim.nodes[sim.n_nodes] = sim_node_new(sim.net, host, name, port);
     for (size_t i = 0; i < sim.n_routers; i++) {
         if (sim.routers[i].zone == zone)
@@ -241,9 +247,7 @@ bool sim_world_says(struct sim_node *n, const char *fields, const char *text)
 
 bool sim_world_path_is(struct sim_node *n, const char *type)
 {
-    char want[64];
-    snprintf(want, sizeof(want), "'type':'%s'", type);
-    return sim_world_says(n, "'cmd':'peers'", want);
+    return sim_world_says(n, "'cmd':'peers'", PV_STR("'type':'%s'", type));
 }
 
 bool sim_world_enter(struct sim_node *n, const char *room)
@@ -258,8 +262,7 @@ bool sim_world_enter(struct sim_node *n, const char *room)
 
 bool sim_world_field(const char *answer, const char *name, char *buf, size_t cap)
 {
-    char key[64];
-    snprintf(key, sizeof(key), "\"%s\":\"", name);
+    const char *key = PV_STR("\"%s\":\"", name);
     const char *at = strstr(answer, key);
     if (at == NULL)
         return false;
@@ -346,17 +349,14 @@ unsigned sim_world_unanswered(pv_ns every, pv_ns duration)
 
 void sim_world_explain(struct sim_node *n, const char *peer)
 {
-    size_t i;
-    json_t *event;
     double now = (double)sim_net_now(sim.net) / 1e9;
     if (!sim_node_runs(n))
         return;
     const char *answer = sim_world_ask(n, PV_S(1), "'cmd':'trace','peer':'%s'", peer);
     json_t *root = json_loads(answer == NULL ? "{}" : answer, 0, NULL);
-    json_array_foreach(json_object_get(root, "events"), i, event)
-    {
-        printf("  %.4f %s about %s: %s\n", now - json_number_value(json_object_get(event, "t")),
-               sim_node_name(n), peer, json_string_value(json_object_get(event, "text")));
+    PV_EACH_JSON(json_object_get(root, "events"), event) {
+        printf("  %.4f %s about %s: %s\n", now - pv_json_real(event, "t", 0), sim_node_name(n),
+               peer, pv_json_text(event, "text", "?"));
     }
     json_decref(root);
 }

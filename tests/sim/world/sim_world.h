@@ -33,6 +33,9 @@ struct sim_world {
 /* The world that there is: from one sim_world_init() to the next, or to the end of the test. */
 extern struct sim_world sim;
 
+/* A number below bound, of the world's seed. */
+uint32_t sim_draw(uint32_t bound);
+
 /* A network with a coordinator at 198.51.100.10 on a line of that quality. */
 void sim_world_init(uint64_t seed, const struct pv_link_config *line);
 /* That with two nodes "a" and "b", each behind a NAT with this profile (NULL: public), all lines of

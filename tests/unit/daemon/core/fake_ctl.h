@@ -65,3 +65,10 @@ static inline const char *fake_ctl_reply(struct fake_node *f, uint32_t sid)
         if (!test_has(reply_, text))                    \
             fail_msg("no \"%s\" in: %s", text, reply_); \
     } while (0)
+
+/* Sends the line, whose answer must contain the text. */
+#define assert_answered(f, sid, line, text) \
+    do {                                    \
+        fake_ctl_say(f, sid, line);         \
+        assert_reply(f, sid, text);         \
+    } while (0)

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "base/jsonread.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/path/gatherer.h"
@@ -255,7 +256,7 @@ static inline const char *fake_node_shown(struct fake_node *f, enum pv_statuspag
                                           size_t at, const char *key)
 {
     const json_t *list = fake_node_status(f)->fields[field];
-    return json_string_value(json_object_get(json_array_get(list, at), key));
+    return pv_json_text(json_array_get(list, at), key, NULL);
 }
 
 /* A value of a field that is no list. */

@@ -573,14 +573,12 @@ static void write_corpus(const char *dir)
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
     for (size_t i = 0; i < n; i++) {
-        char path[512];
         if (all[i].type == PV_CTL_SIGNAL && all[i].kind == PV_CTL_REQUEST)
             all[i].u.signal.box.len = 100; /* seeds stay small */
         size_t len = build(&all[i], text);
         if (len > 4000)
             continue;
-        snprintf(path, sizeof(path), "%s/%02zu", dir, i);
-        FILE *f = fopen(path, "wb");
+        FILE *f = fopen(PV_STR("%s/%02zu", dir, i), "wb");
         assert_non_null(f);
         assert_int_equal(fwrite(text, 1, len, f), len);
         fclose(f);

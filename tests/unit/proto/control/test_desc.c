@@ -213,6 +213,7 @@ PV_TEST(findings_about_a_nat_read_back)
     static const struct pv_desc_nat nats[] = {
         {.mapping = PV_DESC_MAPPING_SAME},
         {.mapping = PV_DESC_MAPPING_SAME, .early = true},
+        {.mapping = PV_DESC_MAPPING_SAME, .last = 65535, .early = true},
         {.mapping = PV_DESC_MAPPING_VARIES},
         {.mapping = PV_DESC_MAPPING_VARIES, .ports = PV_DESC_PORTS_RANDOM},
         {.mapping = PV_DESC_MAPPING_VARIES,
@@ -286,6 +287,9 @@ PV_TEST(nat_data_outside_the_bounds_is_refused)
         {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":0,\"last\":1}}", PV_ERR_MALFORMED},
         {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":1,\"last\":65536}}", PV_ERR_MALFORMED},
         {HEAD "\"nat\":{\"ports\":\"sequential\",\"step\":1}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"map\":\"same\",\"last\":65535}}", PV_OK},
+        {HEAD "\"nat\":{\"map\":\"same\",\"last\":65536}}", PV_ERR_MALFORMED},
+        {HEAD "\"nat\":{\"map\":\"same\",\"last\":0}}", PV_ERR_MALFORMED},
         {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":5,\"hi\":5}}", PV_OK},
         {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":5,\"hi\":4}}", PV_ERR_MALFORMED},
         {HEAD "\"nat\":{\"ports\":\"block\",\"lo\":0,\"hi\":4}}", PV_ERR_MALFORMED},

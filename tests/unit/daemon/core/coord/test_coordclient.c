@@ -7,7 +7,7 @@
 #include "daemon/core/coord/coordpulse.h"
 #include "daemon/core/coord/coordwait.h"
 #include "proto/control/control.h"
-#include "tests/unit/test_util.h"
+#include "tests/unit/counts.h"
 
 /* --- scripted servers ------------------------------------------------------------------------ */
 
@@ -55,6 +55,9 @@ struct world {
     size_t n_hellos, n_pings;
     struct pv_coordclient_event last[6]; /* newest of each type */
     size_t n_events[6];
+    enum pv_coordclient_state state; /* of the client, when a test looked last, */
+    uint8_t at;                      /* the last byte of its address, 255 without one, */
+    bool dropped, tls;               /* and what else it is */
 };
 
 static struct world *w; /* of the test that runs */
@@ -343,6 +346,67 @@ static inline struct stream *the_stream(void)
     return s;
 }
 
+/* --- what has happened ----------------------------------------------------------------------- */
+
+static const char *const STATES[] = {"stopped", "connecting", "hello", "online", "waiting", NULL};
+
+static const struct test_count COUNTS[] = {
+    TEST_COUNT(world, n_opened, "opened"),
+    TEST_COUNT(world, n_closed, "closed"),
+    TEST_COUNT(world, n_hellos, "hellos"),
+    TEST_COUNT(world, n_pings, "pings"),
+    TEST_COUNT(world, n_events[PV_COORDCLIENT_EV_ONLINE], "online"),
+    TEST_COUNT(world, n_events[PV_COORDCLIENT_EV_REFUSED], "refused"),
+    TEST_COUNT(world, n_events[PV_COORDCLIENT_EV_AWAY], "away"),
+    TEST_COUNT(world, n_events[PV_COORDCLIENT_EV_OFFLINE], "offline"),
+    TEST_COUNT(world, n_events[PV_COORDCLIENT_EV_ANSWER], "answer"),
+    TEST_COUNT(world, n_events[PV_COORDCLIENT_EV_PUSH], "push"),
+    TEST_COUNT_WORDS(world, state, "state", STATES),
+    TEST_COUNT(world, at, "at"),
+    TEST_COUNT_WORDS(world, dropped, "dropped", TEST_NO_YES),
+    TEST_COUNT_WORDS(world, tls, "tls", TEST_NO_YES),
+};
+
+static const struct world *look(void)
+{
+    const struct pv_addr *at = pv_coordclient_addr(w->client);
+    w->state = pv_coordclient_state(w->client);
+    w->at = at == NULL ? 255 : at->ip[3];
+    w->dropped = pv_coordclient_is_dropped(w->client);
+    w->tls = pv_coordclient_is_tls(w->client);
+    return w;
+}
+
+#define expect(text) assert_counts(COUNTS, look(), 1, text)
+
+/* That much later. */
+#define after(time, text) \
+    do {                  \
+        pass(time);       \
+        expect(text);     \
+    } while (0)
+
+/* How long it takes until the client tries once more. */
+static pv_ns time_to_next_attempt(void)
+{
+    size_t opened = w->n_opened;
+    pv_ns begin = w->now;
+    while (w->n_opened == opened)
+        pass(PV_MS(10));
+    return w->now - begin;
+}
+
+/* A client that was refused that long waits until it tries again; now it would be served. */
+static void wait_after_refusals(pv_ns time)
+{
+    w->behaviours[0] = REFUSES;
+    start(1);
+    pass(time);
+    while (pv_coordclient_state(w->client) != PV_COORDCLIENT_WAITING)
+        pass(PV_MS(1));
+    w->behaviours[0] = SERVES;
+}
+
 /* --- connecting ------------------------------------------------------------------------------ */
 
 void test_before_each(void)
@@ -353,18 +417,17 @@ void test_before_each(void)
 PV_TEST(it_connects_says_hello_and_is_online)
 {
     uint8_t hash[PV_CTL_HASH_LEN];
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_STOPPED);
+    expect("state stopped");
     assert_int_equal(pv_coordclient_handshake_hash(w->client, hash), PV_ERR_STATE);
     start(1);
-    pass(PV_MS(1));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
+    after(PV_MS(1), "online 1");
     assert_int_equal(w->last[PV_COORDCLIENT_EV_ONLINE].msg->u.welcome.time_us, 1700000000000000);
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    expect("state online");
     assert_true(
         pv_addr_equal(pv_coordclient_addr(w->client),
                       &(struct pv_addr){.family = PV_AF_INET, .port = 3478, .ip = {192, 0, 2, 0}}));
     assert_ok(pv_coordclient_handshake_hash(w->client, hash));
-    assert_int_equal(w->n_hellos, 1);
+    expect("hellos 1");
 }
 
 PV_TEST(addresses_are_tried_250_ms_apart_and_the_first_proven_one_wins)
@@ -373,42 +436,30 @@ PV_TEST(addresses_are_tried_250_ms_apart_and_the_first_proven_one_wins)
     w->behaviours[1] = MUTE; /* accepts the connection: not enough to win */
     w->behaviours[2] = SERVES;
     start(4);
-    pass(PV_MS(499));
-    assert_int_equal(w->n_opened, 2);
-    assert_int_equal(w->n_hellos, 0);
-    pass(PV_MS(2));
-    assert_int_equal(w->n_opened, 3);
-    assert_int_equal(w->n_closed, 2);
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(PV_MS(499), "opened 2, hellos 0");
+    after(PV_MS(2), "opened 3, closed 2, state online");
     assert_int_equal(the_stream()->addr.ip[3], 2);
-    pass(PV_S(5));
-    assert_int_equal(w->n_opened, 3); /* the fourth is not tried any more */
+    after(PV_S(5), "opened 3"); /* the fourth is not tried any more */
 }
 
 PV_TEST(a_refused_address_is_followed_by_the_next_at_once)
 {
     w->behaviours[0] = w->behaviours[1] = REFUSES;
     start(3);
-    pass(PV_MS(1));
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(PV_MS(1), "state online");
 }
 
 PV_TEST(attempts_go_on_with_growing_jittered_pauses)
 {
+    pv_ns longest = 0, shortest = PV_NEVER;
     w->behaviours[0] = REFUSES;
     start(1);
     pump();
-    size_t opened = w->n_opened;
-    pv_ns longest = 0, shortest = PV_NEVER, last = w->now;
-    pass(PV_MS(1));
     for (unsigned i = 0; i < 60; i++) {
-        while (w->n_opened == opened)
-            pass(PV_MS(10));
-        opened = w->n_opened;
-        longest = w->now - last > longest ? w->now - last : longest;
+        pv_ns pause = time_to_next_attempt();
+        longest = pause > longest ? pause : longest;
         if (i > 0)
-            shortest = pv_min_ns(shortest, w->now - last);
-        last = w->now;
+            shortest = pv_min_ns(shortest, pause);
     }
     assert_true(shortest >= PV_MS(480));
     assert_true(longest <= PV_S(31));
@@ -418,31 +469,18 @@ PV_TEST(attempts_go_on_with_growing_jittered_pauses)
 
 PV_TEST(while_somebody_waits_the_pauses_stay_short)
 {
+    pv_ns longest = 0;
     w->behaviours[0] = REFUSES;
     start(1);
-    for (unsigned i = 0; i < 12000; i++) /* two minutes: by now it takes its time */
-        pass(PV_MS(10));
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
+    after(PV_S(120), "state waiting"); /* by now it takes its time */
     pv_ns until = w->now + PV_S(100);
-    size_t opened = w->n_opened;
-    pv_ns longest = 0, last = w->now;
     pv_coordclient_hurry(w->client, until, w->now);
     pv_coordclient_hurry(w->client, until - PV_S(50), w->now); /* the later one counts */
-    while (w->now < until) {
-        pass(PV_MS(10));
-        if (w->n_opened == opened)
-            continue;
-        opened = w->n_opened;
-        longest = w->now - last > longest ? w->now - last : longest;
-        last = w->now;
-    }
-    assert_true(longest <= PV_COORDWAIT_HURRY + PV_MS(20));
+    while (w->now < until - PV_COORDWAIT_HURRY)
+        assert_true(time_to_next_attempt() <= PV_COORDWAIT_HURRY + PV_MS(20));
     for (unsigned i = 0; i < 30; i++) { /* and then again */
-        while (w->n_opened == opened)
-            pass(PV_MS(10));
-        opened = w->n_opened;
-        longest = w->now - last > longest ? w->now - last : longest;
-        last = w->now;
+        pv_ns pause = time_to_next_attempt();
+        longest = pause > longest ? pause : longest;
     }
     assert_true(longest > PV_S(10));
 }
@@ -452,11 +490,8 @@ PV_TEST(a_round_that_hangs_ends_after_ten_seconds)
     w->behaviours[0] = HANGS;
     w->behaviours[1] = MUTE;
     start(2);
-    pass(PV_MS(9999));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    pass(PV_MS(2));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
-    assert_int_equal(w->n_closed, 2);
+    after(PV_MS(9999), "offline 0");
+    after(PV_MS(2), "offline 1, closed 2");
 }
 
 /* A coordinator that starts again refuses where TLS goes, and a firewall swallows the rest: who
@@ -466,18 +501,32 @@ PV_TEST(a_round_that_is_refused_does_not_wait_for_what_hangs)
     w->behaviours[0] = HANGS;
     w->behaviours[1] = REFUSES;
     start(2);
-    pass(PV_COORDWAIT_OTHERS);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    pass(PV_MS(300));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    after(PV_COORDWAIT_OTHERS, "offline 0");
+    after(PV_MS(300), "offline 1");
     assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "refuses the connection");
     char tried[PV_COORDCLIENT_TRIED_BUF];
     pv_coordclient_tried(w->client, tried);
     assert_memory_equal(tried, " (tried ", 8);
     assert_has(tried, " and 1 more)");
     w->behaviours[1] = SERVES;
-    pass(PV_S(2));
+    after(PV_S(2), "online 1");
+}
+
+PV_TEST(one_that_refuses_is_tried_again_while_others_hang)
+{
+    w->behaviours[0] = w->behaviours[2] = HANGS;
+    w->behaviours[1] = REFUSES;
+    start(3);
+    pass(PV_MS(501));
+    assert_int_equal(w->n_opened, 3);
+    pass(PV_COORDWAIT_MIN);
+    assert_int_equal(w->n_opened, 4);
+    w->behaviours[1] = SERVES;
+    pass(PV_COORDWAIT_MIN + PV_MS(1));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    assert_int_equal(the_stream()->addr.ip[3], 1);
+    assert_int_equal(w->n_opened, 5);
 }
 
 PV_TEST(only_what_goes_through_tls_gets_through)
@@ -485,10 +534,9 @@ PV_TEST(only_what_goes_through_tls_gets_through)
     for (size_t i = 0; i < 4; i++)
         w->behaviours[i] = HANGS;
     start(5);
-    pass(PV_S(1) + PV_MS(1)); /* four that hang, a quarter of a second each */
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
+    after(PV_S(1) + PV_MS(1), "online 1"); /* four that hang, a quarter of a second each */
     assert_true(the_stream()->tls);
-    assert_true(pv_coordclient_is_tls(w->client));
+    expect("tls yes");
 }
 
 static bool is_named(struct pv_view out)
@@ -517,15 +565,11 @@ PV_TEST(where_the_quiet_preamble_is_not_known_tls_is_tried_at_once)
     assert_int_equal(op.addr.port, 3478);
     open_stream(&op);
     assert_true(is_named(pv_coordclient_out(w->client, op.sid)));
-    pass(PV_MS(1));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    assert_true(pv_coordclient_is_tls(w->client));
+    after(PV_MS(1), "online 1, offline 0, tls yes");
     /* Each time anew, and no oftener. */
     size_t opened = w->n_opened;
     hang_up(the_stream());
-    pass(PV_S(2));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
+    after(PV_S(2), "online 2");
     assert_int_equal(w->n_opened, opened + 2);
 }
 
@@ -534,20 +578,16 @@ PV_TEST(a_server_that_closes_inside_tls_too_is_left_alone_until_the_next_round)
     w->behaviours[0] = SERVES;
     w->coord_dh[3] ^= 1; /* another key: it closes on whatever is sealed to ours */
     start(1);
-    pass(PV_MS(1));
-    assert_int_equal(w->n_opened, 2);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    after(PV_MS(1), "opened 2, offline 1");
     assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "closes the connection");
-    pass(PV_S(1));
-    assert_int_equal(w->n_opened, 4);
+    after(PV_S(1), "opened 4");
 }
 
 PV_TEST(a_guess_is_tried_beside_what_hangs)
 {
     w->behaviours[0] = HANGS;
     start_guessing();
-    pass(PV_MS(260));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
+    after(PV_MS(260), "online 1");
     assert_true(the_stream()->tls);
 }
 
@@ -556,22 +596,18 @@ PV_TEST(a_guess_keeps_nobody_waiting_and_says_nothing)
     w->behaviours[0] = REFUSES;
     w->behaviours[1] = MUTE; /* some web server */
     start_guessing();
-    pass(PV_COORDCLIENT_GUESS - PV_MS(1));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    pass(PV_MS(300));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    after(PV_COORDCLIENT_GUESS - PV_MS(1), "offline 0");
+    after(PV_MS(300), "offline 1");
     assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "refuses the connection");
 }
 
 PV_TEST(addresses_may_come_later)
 {
     start(0);
-    pass(PV_S(100));
-    assert_int_equal(w->n_opened, 0);
+    after(PV_S(100), "opened 0");
     struct pv_coordclient_addr a = {.addr = addr_of(0)};
     pv_coordclient_set_addrs(w->client, &a, 1, w->now);
-    pass(PV_MS(1));
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(PV_MS(1), "state online");
 }
 
 /* Names are looked up anew while an attempt runs: for a moment there may be no address at all. */
@@ -580,13 +616,11 @@ PV_TEST(an_attempt_that_runs_outlives_a_change_of_the_addresses)
     const struct pv_coordclient_addr other = {.addr = addr_of(1)};
     w->behaviours[0] = HANGS;
     start(1);
-    pass(PV_MS(100));
-    assert_int_equal(w->n_opened, 1);
+    after(PV_MS(100), "opened 1");
     pv_coordclient_set_addrs(w->client, NULL, 0, w->now);
     pass(PV_MS(100));
     pv_coordclient_set_addrs(w->client, &other, 1, w->now);
-    pass(PV_S(60));
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(PV_S(60), "state online");
     assert_int_equal(w->n_closed, w->n_opened - 1); /* the one that hung was closed */
 }
 
@@ -612,23 +646,18 @@ PV_TEST(another_key_than_the_pinned_one_is_no_coordinator)
 {
     w->coord_dh[5] ^= 0x40; /* the server has another key than the URL says */
     start(1);
-    pass(PV_MS(100));
-    assert_int_equal(w->n_hellos, 0);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 0);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    after(PV_MS(100), "hellos 0, online 0, offline 1");
 }
 
 PV_TEST(a_refused_hello_is_told_and_tried_again_later)
 {
     w->hello_error = PV_CTL_E_REVOKED;
     start(1);
-    pass(PV_MS(1));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_REFUSED], 1);
+    after(PV_MS(1), "refused 1");
     assert_int_equal(w->last[PV_COORDCLIENT_EV_REFUSED].msg->u.failure.error, PV_CTL_E_REVOKED);
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
+    expect("state waiting");
     w->hello_error = PV_CTL_E_NONE;
-    pass(PV_S(40));
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(PV_S(40), "state online");
 }
 
 /* --- staying --------------------------------------------------------------------------------- */
@@ -637,20 +666,14 @@ PV_TEST(silence_is_probed_after_ten_and_fatal_after_twenty_five_seconds)
 {
     start(1);
     pass(PV_MS(1));
-    pass(PV_S(60));
-    assert_in_range(w->n_pings, 5, 6);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(PV_S(60), "pings 5..6, offline 0, state online");
 
     w->silent = true;
-    pass(PV_S(14));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    pass(PV_S(12));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    after(PV_S(14), "offline 0");
+    after(PV_S(12), "offline 1");
     assert_int_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].status, PV_ERR_TIMEOUT);
     w->silent = false;
-    pass(PV_S(40));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
+    after(PV_S(40), "online 2");
 }
 
 PV_TEST(a_client_that_only_listens_is_heard_of_all_the_same)
@@ -663,8 +686,7 @@ PV_TEST(a_client_that_only_listens_is_heard_of_all_the_same)
                     (struct pv_ctl_msg){.kind = PV_CTL_PUSH, .type = PV_CTL_PRESENCE});
         pass(PV_S(1));
     }
-    assert_in_range(w->n_pings, 5, 7);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    expect("pings 5..7, offline 0");
 }
 
 PV_TEST(a_closed_connection_is_made_again_within_a_second)
@@ -680,15 +702,9 @@ PV_TEST(a_closed_connection_is_made_again_within_a_second)
 
 PV_TEST(a_kick_makes_a_waiting_client_connect_at_once)
 {
-    w->behaviours[0] = REFUSES;
-    start(1);
-    pass(PV_S(100));
-    w->behaviours[0] = SERVES;
-    while (pv_coordclient_state(w->client) != PV_COORDCLIENT_WAITING)
-        pass(PV_MS(1));
+    wait_after_refusals(PV_S(100));
     pv_coordclient_kick(w->client, w->now);
-    pass(0);
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(0, "state online");
 }
 
 PV_TEST(a_kicked_connection_must_answer_within_three_seconds)
@@ -696,14 +712,11 @@ PV_TEST(a_kicked_connection_must_answer_within_three_seconds)
     start(1);
     pass(PV_S(1));
     pv_coordclient_kick(w->client, w->now);
-    pass(PV_S(4));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    after(PV_S(4), "offline 0");
     w->silent = true;
     pv_coordclient_kick(w->client, w->now);
-    pass(PV_MS(2999));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    pass(PV_MS(2));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    after(PV_MS(2999), "offline 0");
+    after(PV_MS(2), "offline 1");
 }
 
 PV_TEST(a_connection_silent_after_a_kick_is_made_again_without_waiting)
@@ -715,12 +728,11 @@ PV_TEST(a_connection_silent_after_a_kick_is_made_again_without_waiting)
     pv_coordclient_kick(w->client, w->now); /* one is enough */
     pass(PV_MS(2990));
     size_t opened = w->n_opened;
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    expect("offline 0");
     w->silent = false;
     pv_coordclient_kick(w->client, w->now); /* lengthens nothing */
     w->silent = true;
-    pass(PV_MS(11));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    after(PV_MS(11), "offline 1");
     assert_int_equal(w->n_opened, opened + 1);
 }
 
@@ -740,25 +752,17 @@ PV_TEST(a_client_that_slept_while_connecting_begins_anew)
         w->behaviours[0] = SERVES;
         w->silent = false;
         pv_coordclient_woke(w->client, w->now);
-        pass(0);
-        assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-        assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+        after(0, "state online, offline 0");
     }
 }
 
 PV_TEST(a_client_that_slept_while_waiting_or_connected_connects_at_once)
 {
-    w->behaviours[0] = REFUSES;
-    start(1);
-    pass(PV_S(100));
-    while (pv_coordclient_state(w->client) != PV_COORDCLIENT_WAITING)
-        pass(PV_MS(1));
-    w->behaviours[0] = SERVES;
+    wait_after_refusals(PV_S(100));
     for (int i = 0; i < 2; i++) {
         w->now += PV_S(8 * 3600);
         pv_coordclient_woke(w->client, w->now);
-        pass(0);
-        assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+        after(0, "state online");
     }
 }
 
@@ -766,23 +770,16 @@ PV_TEST(a_node_whose_address_is_gone_connects_at_once)
 {
     pv_coordclient_moved(w->client, w->now); /* not started: nothing to do */
     start(1);
-    pass(PV_S(1));
-    assert_int_equal(w->n_opened, 1);
+    after(PV_S(1), "opened 1");
     pv_coordclient_moved(w->client, w->now);
-    pass(PV_MS(1));
-    assert_int_equal(w->n_opened, 2);
-    assert_int_equal(w->n_closed, 1);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(PV_MS(1), "opened 2, closed 1, offline 1, state online");
     /* Also in the middle of connecting, which is no loss worth telling. */
     w->behaviours[0] = HANGS;
     pv_coordclient_moved(w->client, w->now);
     pass(PV_S(1));
     w->behaviours[0] = SERVES;
     pv_coordclient_moved(w->client, w->now);
-    pass(PV_MS(1));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 2);
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(PV_MS(1), "offline 2, state online");
 }
 
 PV_TEST(a_client_that_was_replaced_does_not_push_the_other_out_at_once)
@@ -794,15 +791,12 @@ PV_TEST(a_client_that_was_replaced_does_not_push_the_other_out_at_once)
                                        .type = PV_CTL_BYE,
                                        .u.failure = {PV_CTL_E_REPLACED, "a newer one"}});
     pump();
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_PUSH], 1);
+    expect("push 1");
     hang_up(the_stream());
-    pass(PV_S(14));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
-    pass(PV_S(17));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
+    after(PV_S(14), "online 1");
+    after(PV_S(17), "online 2");
     hang_up(the_stream()); /* an ordinary end again */
-    pass(PV_S(2));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 3);
+    after(PV_S(2), "online 3");
 }
 
 PV_TEST(stop_closes_and_stays_quiet)
@@ -810,9 +804,7 @@ PV_TEST(stop_closes_and_stays_quiet)
     start(1);
     pass(PV_S(1));
     pv_coordclient_stop(w->client);
-    pass(PV_S(1000));
-    assert_int_equal(w->n_closed, 1);
-    assert_int_equal(w->n_opened, 1);
+    after(PV_S(1000), "closed 1, opened 1");
     assert_int_equal(pv_coordclient_next_timeout(w->client), PV_NEVER);
     struct pv_ctl_msg msg = {.type = PV_CTL_LIST};
     assert_int_equal(pv_coordclient_request(w->client, &msg, 1), PV_ERR_STATE);
@@ -839,7 +831,7 @@ PV_TEST(answers_find_their_requests)
     refused.u.failure.message = "slow down";
     server_send(s, refused);
     pump();
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ANSWER], 2);
+    expect("answer 2");
     assert_int_equal(w->last[PV_COORDCLIENT_EV_ANSWER].tag, 71);
     assert_int_equal(w->last[PV_COORDCLIENT_EV_ANSWER].msg->u.failure.error, PV_CTL_E_LIMIT);
 }
@@ -852,11 +844,10 @@ PV_TEST(unknown_pushes_are_ignored_and_bad_json_ends_the_connection)
     struct stream *s = the_stream();
     assert_ok(pv_control_send(s->server, pv_view(news, strlen(news))));
     pump();
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_PUSH], 0);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    expect("push 0, offline 0");
     assert_ok(pv_control_send(s->server, pv_view(bad, strlen(bad))));
     pump();
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    expect("offline 1");
 }
 
 PV_TEST(requests_without_answers_are_bounded)
@@ -877,11 +868,7 @@ PV_TEST(it_goes_round_until_one_is_the_home)
 {
     w->home = 2;
     start(3);
-    pass(PV_S(1));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 2);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_REFUSED], 0);
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 2);
+    after(PV_S(1), "away 2, refused 0, state online, at 2");
     assert_true(w->request->type != PV_CTL_HELLO || w->request->u.hello.moved);
 }
 
@@ -894,17 +881,14 @@ static void be_sent_elsewhere(void)
     pump();
     pv_coordclient_handle_timeout(w->client, w->now);
     pump();
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 1);
+    expect("away 1");
     pv_coordclient_detour(w->client, &home, w->now);
 }
 
 PV_TEST(it_goes_where_it_is_sent_before_all_others)
 {
     be_sent_elsewhere();
-    pass(PV_MS(10));
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 7);
-    assert_int_equal(w->n_hellos, 2);
+    after(PV_MS(10), "state online, at 7, hellos 2");
 }
 
 PV_TEST(where_a_former_coordinator_sent_it_counts_no_more)
@@ -912,9 +896,7 @@ PV_TEST(where_a_former_coordinator_sent_it_counts_no_more)
     be_sent_elsewhere();
     w->home = 0;
     start(3);
-    pass(PV_MS(10));
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
+    after(PV_MS(10), "state online, at 0");
 }
 
 PV_TEST(two_that_disagree_do_not_keep_it_running)
@@ -923,26 +905,21 @@ PV_TEST(two_that_disagree_do_not_keep_it_running)
     start(2);
     pass(PV_MS(10));
     assert_int_equal(w->n_hellos, PV_COORDDETOUR_HOPS + 1);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_REFUSED], 1);
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
+    expect("refused 1, state waiting");
 }
 
 PV_TEST(a_bye_that_says_moved_is_followed_at_once)
 {
     start(2);
-    pass(PV_MS(10));
-    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
+    after(PV_MS(10), "at 0");
     w->home = 1;
     w->tells = true;
     struct pv_ctl_msg bye = {.kind = PV_CTL_PUSH, .type = PV_CTL_BYE};
     bye.u.failure = moved_to();
     server_send(the_stream(), bye);
-    pass(PV_MS(10));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 1);
+    after(PV_MS(10), "offline 1, away 1");
     assert_int_equal(w->last[PV_COORDCLIENT_EV_AWAY].msg->u.failure.n_to, 1);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
-    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 1);
+    expect("online 2, at 1");
 }
 
 /* One lets it in and sends it away, again and again. How often it connects in that time. */
@@ -969,8 +946,7 @@ PV_TEST(a_client_let_in_and_sent_away_for_ever_takes_its_time)
     start(2);
     assert_in_range(send_away(PV_S(600)), PV_COORDDETOUR_HOPS + 600 / 31,
                     PV_COORDDETOUR_HOPS + 2 + 600 / 15);
-    pass(PV_S(40));
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(PV_S(40), "state online");
     /* Once a connection lasted the next ones are left at once. */
     pass(PV_COORDDETOUR_LASTS);
     size_t before = w->n_events[PV_COORDCLIENT_EV_ONLINE];
@@ -1025,7 +1001,7 @@ PV_TEST(a_client_let_in_and_dropped_for_ever_takes_its_time)
     /* A few restarts in a row are followed as each of them would be. */
     assert_in_range(drop(PV_MS(3400), NULL), PV_COORDWAIT_WELCOMES, 6);
     assert_in_range(drop(PV_S(1500), NULL), 25, 25 * MANY_PER_MINUTE);
-    assert_true(pv_coordclient_is_dropped(w->client));
+    expect("dropped yes");
     assert_has(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "tell its operator");
 }
 
@@ -1034,10 +1010,8 @@ PV_TEST(a_client_that_was_dropped_is_back_soon_when_that_ends)
     start(1);
     drop(PV_S(1500), NULL);
     assert_true(time_to_return() <= PV_COORDWAIT_MAX + PV_S(1));
-    pass(PV_S(5));
-    assert_true(pv_coordclient_is_dropped(w->client)); /* that could be one more */
-    pass(PV_S(6));
-    assert_false(pv_coordclient_is_dropped(w->client));
+    after(PV_S(5), "dropped yes"); /* that could be one more */
+    after(PV_S(6), "dropped no");
     /* An end now is a restart like any other. */
     hang_up(the_stream());
     assert_true(time_to_return() <= PV_MS(1200));
@@ -1052,7 +1026,7 @@ PV_TEST(a_client_that_hears_nothing_after_the_welcome_was_dropped)
         assert_true(time_to_return() <= PV_S(2));
         fall_silent();
     }
-    assert_true(pv_coordclient_is_dropped(w->client));
+    expect("dropped yes");
 }
 
 static void hurry(void)
@@ -1092,60 +1066,45 @@ PV_TEST(silence_after_a_change_is_followed_at_once_a_few_times)
 
 PV_TEST(a_new_address_ends_an_ordinary_wait_but_not_a_rest)
 {
-    w->behaviours[0] = REFUSES;
-    start(1);
-    pass(PV_S(200));
-    while (pv_coordclient_state(w->client) != PV_COORDCLIENT_WAITING)
-        pass(PV_MS(1));
-    w->behaviours[0] = SERVES;
+    wait_after_refusals(PV_S(200));
     remap();
-    pass(0);
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(0, "state online");
     server_send(the_stream(), (struct pv_ctl_msg){.kind = PV_CTL_PUSH,
                                                   .type = PV_CTL_BYE,
                                                   .u.failure = {PV_CTL_E_REPLACED, "a newer"}});
     pump();
     hang_up(the_stream());
     remap(); /* another machine has this one's key: that is not mended by it */
-    pass(PV_S(14));
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
+    after(PV_S(14), "state waiting");
     pv_coordclient_kick(w->client, w->now); /* a link of this machine came up */
-    pass(0);
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(0, "state online");
 }
 
 /* --- a client whose coordinator falls silent ------------------------------------------------- */
 
 /* Online at the first address, and a while later. */
-static struct world *world_online(uint8_t n_addrs)
+static void be_online(uint8_t n_addrs)
 {
     start(n_addrs);
-    pass(PV_S(5));
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
-    return w;
+    after(PV_S(5), "state online, at 0");
 }
 
 PV_TEST(a_silent_one_is_left_for_one_that_answers)
 {
-    w = world_online(2);
+    be_online(2);
     w->behaviours[0] = HANGS;
     pv_coordclient_doubt(w->client, w->now);
-    pass(PV_MS(1999));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    assert_int_equal(w->n_opened, 1);
-    pass(PV_MS(2));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    after(PV_MS(1999), "offline 0, opened 1");
+    after(PV_MS(2), "offline 1");
     assert_int_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].status, PV_ERR_TIMEOUT);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
-    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 1);
+    expect("online 2, at 1");
     assert_int_equal(the_stream()->addr.ip[3], 1);
 }
 
 /* A doubt that comes a moment after its last word is not lost: the way may have died since. */
 PV_TEST(a_doubt_about_a_fresh_word_has_it_asked_when_the_word_is_old)
 {
-    w = world_online(1);
+    be_online(1);
     size_t pings = w->n_pings;
     pv_ns heard_at = pv_coordclient_heard_at(w->client);
     assert_true(w->now < heard_at + PV_S(7));
@@ -1169,42 +1128,33 @@ PV_TEST(a_doubt_about_a_fresh_word_has_it_asked_when_the_word_is_old)
 /* The ping that is due finds it out, too: here another was answered a moment before. */
 PV_TEST(without_a_doubt_it_takes_nine_seconds_at_most)
 {
-    w = world_online(3);
+    be_online(3);
     size_t pings = w->n_pings;
     pass(PV_MS(1100));
     assert_int_equal(w->n_pings, pings + 1);
     w->behaviours[0] = w->behaviours[1] = HANGS;
-    pass(PV_S(9));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
-    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 2);
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(PV_S(9), "offline 1, at 2, state online");
 }
 
 PV_TEST(a_network_that_pauses_ends_nothing)
 {
-    w = world_online(3);
+    be_online(3);
     for (int i = 0; i < 3; i++)
         w->behaviours[i] = PAUSES;
     pv_coordclient_doubt(w->client, w->now);
-    pass(PV_S(15));
-    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
-    assert_int_equal(w->n_opened, 3);
+    after(PV_S(15), "at 0, opened 3");
     for (int i = 0; i < 3; i++)
         w->behaviours[i] = SERVES;
-    pass(PV_S(60));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    assert_int_equal(w->n_opened, 3);
+    after(PV_S(60), "offline 0, opened 3");
     assert_int_equal(the_stream()->addr.ip[3], 0);
 }
 
 PV_TEST(pings_that_are_answered_cost_no_look)
 {
-    w = world_online(3);
+    be_online(3);
     pv_coordclient_doubt(w->client, w->now);
     pv_coordclient_doubt(w->client, w->now);
-    pass(PV_S(600));
-    assert_int_equal(w->n_opened, 1);
-    assert_in_range(w->n_pings, 100, 103);
+    after(PV_S(600), "opened 1, pings 100..103");
 }
 
 /* The others send it back to a home that only paused. */
@@ -1212,16 +1162,12 @@ PV_TEST(a_home_that_paused_is_found_again)
 {
     w->home = 2;
     start(3);
-    pass(PV_S(5));
-    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 2);
+    after(PV_S(5), "at 2");
     w->behaviours[2] = PAUSES;
     pv_coordclient_doubt(w->client, w->now);
-    pass(PV_S(3));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    after(PV_S(3), "offline 1");
     w->behaviours[2] = SERVES;
-    pass(PV_S(15));
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 2);
+    after(PV_S(15), "state online, at 2");
 }
 
 PV_TEST(without_another_address_it_waits)
@@ -1230,29 +1176,24 @@ PV_TEST(without_another_address_it_waits)
     pass(PV_S(5));
     w->behaviours[0] = PAUSES;
     pv_coordclient_doubt(w->client, w->now);
-    pass(PV_S(15));
-    assert_int_equal(w->n_opened, 1);
+    after(PV_S(15), "opened 1");
     w->behaviours[0] = SERVES;
-    pass(PV_S(1));
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    after(PV_S(1), "offline 0");
 }
 
 /* The one in use may end while another is being tried. */
 PV_TEST(a_look_outlives_nothing)
 {
-    w = world_online(3);
+    be_online(3);
     w->behaviours[1] = w->behaviours[2] = HANGS;
     w->silent = true;
     pv_coordclient_doubt(w->client, w->now);
-    pass(PV_S(3));
-    assert_int_equal(w->n_opened, 3);
+    after(PV_S(3), "opened 3");
     w->silent = false;
     pv_coordclient_stop(w->client);
-    pass(PV_S(60));
-    assert_int_equal(w->n_closed, 3);
+    after(PV_S(60), "closed 3");
     start(1);
-    pass(PV_S(1));
-    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    after(PV_S(1), "state online");
 }
 
 PV_TEST(a_look_is_due_once_a_silence)

@@ -49,6 +49,14 @@ static inline void connect_as(enum pv_ctl_role role)
     fake_node_settle(&node);
 }
 
+/* A node that is to be connected to this host. */
+static inline void start_at(const char *host, enum pv_ctl_role role)
+{
+    fake_node_start(&node);
+    at(host);
+    connect_as(role);
+}
+
 /* The next address that is tried; false: none is. */
 static inline bool next_open(struct pv_stream_op *ret_op)
 {
@@ -97,12 +105,11 @@ static int start(void **state)
     return coordpart_start(state);
 }
 
+static struct pv_stream_op op; /* the newest of the stream */
+
 PV_TEST_IN(an_address_is_tried_at_once, start, coordpart_stop)
 {
-    struct pv_stream_op op;
-    fake_node_start(&node);
-    at("192.0.2.9");
-    connect_as(PV_CTL_MEMBER);
+    start_at("192.0.2.9", PV_CTL_MEMBER);
     assert_true(next_open(&op));
     assert_int_equal(op.addr.port, 3478);
     assert_false(op.tls);
@@ -112,10 +119,7 @@ PV_TEST_IN(an_address_is_tried_at_once, start, coordpart_stop)
 
 PV_TEST_IN(a_connection_that_fails_is_told_and_made_again, start, coordpart_stop)
 {
-    struct pv_stream_op op;
-    fake_node_start(&node);
-    at("192.0.2.9");
-    connect_as(PV_CTL_MEMBER);
+    start_at("192.0.2.9", PV_CTL_MEMBER);
     assert_true(next_open(&op));
     pv_part_coordinator.streams[0].closed(node.node.coord, op.sid, -111, node.now);
     fake_node_settle(&node);
@@ -134,7 +138,6 @@ static void count_line(void *ctx, enum pv_log_level level, const char *line)
 /* One attempt, which fails so. */
 static void fail_with(int status)
 {
-    struct pv_stream_op op;
     for (int i = 0; i < 100 && !next_open(&op); i++)
         fake_node_wait(&node, PV_S(1));
     pv_part_coordinator.streams[0].closed(node.node.coord, op.sid, status, node.now);
@@ -146,9 +149,7 @@ PV_TEST_IN(attempts_without_end_fill_no_log, start, coordpart_stop)
     unsigned lines = 0;
     const struct pv_log log = {.level = PV_LOG_INFO, .sink = count_line, .ctx = &lines};
     node.node.log = &log;
-    fake_node_start(&node);
-    at("192.0.2.9");
-    connect_as(PV_CTL_MEMBER);
+    start_at("192.0.2.9", PV_CTL_MEMBER);
     for (int i = 0; i < 20; i++)
         fail_with(-ECONNREFUSED);
     assert_int_equal(lines, 1);
@@ -163,9 +164,9 @@ PV_TEST_IN(attempts_without_end_fill_no_log, start, coordpart_stop)
     assert_int_equal(lines, 5);
 }
 
-static void refuse_connection(const struct pv_stream_op *op)
+static void refuse_connection(const struct pv_stream_op *opened)
 {
-    pv_part_coordinator.streams[0].closed(node.node.coord, op->sid, -111, node.now);
+    pv_part_coordinator.streams[0].closed(node.node.coord, opened->sid, -111, node.now);
     fake_node_settle(&node);
 }
 
@@ -173,7 +174,6 @@ PV_TEST_IN(one_that_does_not_answer_makes_way_for_the_next_in_a_circle, start, c
 {
     static const uint8_t tried[] = {9, 7, 9, 7};
     const struct keys other = keys_of(77);
-    struct pv_stream_op op;
     fake_node_start(&node);
     at_two("192.0.2.9", "192.0.2.7", other.pk);
     connect_as(PV_CTL_MEMBER);
@@ -190,10 +190,7 @@ PV_TEST_IN(one_that_does_not_answer_makes_way_for_the_next_in_a_circle, start, c
 PV_TEST_IN(a_record_that_names_another_is_followed_at_once, start, coordpart_stop)
 {
     const struct keys other = keys_of(77);
-    struct pv_stream_op op;
-    fake_node_start(&node);
-    at("192.0.2.9");
-    connect_as(PV_CTL_MEMBER);
+    start_at("192.0.2.9", PV_CTL_MEMBER);
     assert_true(next_open(&op));
     pv_coord_follow(&node.node, pv_view(list, list_len), node.now); /* the same list */
     assert_false(next_open(&op));
@@ -214,12 +211,9 @@ PV_TEST_IN(only_members_are_looked_for_where_it_once_spoke_tls, start, coordpart
     static const char learnt[] = "tls:192.0.2.10:8443\n";
     const struct pv_saved_meta meta = {.name = "tls-hosts",
                                        .value = pv_view(learnt, strlen(learnt))};
-    struct pv_stream_op op;
     node.saved.meta = &meta;
     node.saved.n_meta = 1;
-    fake_node_start(&node);
-    at("192.0.2.9");
-    connect_as(PV_CTL_GUEST);
+    start_at("192.0.2.9", PV_CTL_GUEST);
     assert_true(next_open(&op) && !op.tls);
     fake_node_wait(&node, PV_S(1));
     assert_true(next_open(&op) && op.tls); /* a guess: nothing else may be let out here */
@@ -251,7 +245,6 @@ static void begin_learnt(void)
 /* How many addresses are tried inside TLS; *ret_near: of them in 192.168.7. */
 static size_t count_tls(size_t *ret_near)
 {
-    struct pv_stream_op op;
     size_t n = 0;
     *ret_near = 0;
     for (int i = 0; i < 20; i++) {
@@ -341,10 +334,7 @@ PV_TEST_IN(the_cursor_is_kept_over_restarts, start, coordpart_stop)
 
 PV_TEST_IN(a_disconnected_node_tries_nothing, start, coordpart_stop)
 {
-    struct pv_stream_op op;
-    fake_node_start(&node);
-    at("192.0.2.9");
-    connect_as(PV_CTL_MEMBER);
+    start_at("192.0.2.9", PV_CTL_MEMBER);
     pv_coord_disconnect(&node.node);
     fake_node_wait(&node, PV_S(120));
     assert_false(next_open(&op));
@@ -352,10 +342,7 @@ PV_TEST_IN(a_disconnected_node_tries_nothing, start, coordpart_stop)
 
 PV_TEST_IN(a_list_of_none_ends_what_was_tried, start, coordpart_stop)
 {
-    struct pv_stream_op op;
-    fake_node_start(&node);
-    at("192.0.2.9");
-    connect_as(PV_CTL_MEMBER);
+    start_at("192.0.2.9", PV_CTL_MEMBER);
     assert_true(next_open(&op));
     list_len = 0;
     connect_as(PV_CTL_MEMBER);
@@ -366,7 +353,6 @@ PV_TEST_IN(a_list_of_none_ends_what_was_tried, start, coordpart_stop)
 
 PV_TEST_IN(status_says_where_it_is_and_why_it_is_not_reached, start, coordpart_stop)
 {
-    struct pv_stream_op op;
     fake_node_start(&node);
     assert_null(fake_node_status(&node)->s.coordinator);
     at("192.0.2.9");
@@ -456,7 +442,6 @@ static uint32_t meet(const char *host, const char *const *stun, size_t n_stun)
 {
     const struct pv_ctl_welcome welcome = {
         .time_us = (uint64_t)T0 * 1000000, .n_stun = n_stun, .stun = stun};
-    struct pv_stream_op op;
     at(host);
     connect_as(PV_CTL_MEMBER);
     assert_true(next_open(&op));
@@ -522,6 +507,20 @@ PV_TEST_IN(a_coordinator_of_the_own_network_may_name_servers_there, start, stop_
     assert_false(has_server("224.0.0.1:3478"));
 }
 
+/* Of its addresses the one by which it is reached is asked: to the others nothing may lead. */
+PV_TEST_IN(the_server_by_which_the_coordinator_is_reached_goes_first, start, stop_server)
+{
+    static const char *const both[] = {"203.0.113.5:3478", "[2001:db8::5]:3478",
+                                       "203.0.113.7:3478"};
+    fake_node_start(&node);
+    go_online("203.0.113.7", both, 3);
+    assert_int_equal(node.node.coord_info.n_servers, 3);
+    const struct pv_addr reached = pv_addr4(203, 0, 113, 7, 3478);
+    assert_true(pv_addr_equal(&node.node.coord_info.servers[0], &reached));
+    assert_true(has_server("203.0.113.5:3478"));
+    assert_true(has_server("[2001:db8::5]:3478"));
+}
+
 PV_TEST_IN(a_coordinator_on_this_machine_may_name_it, start, stop_server)
 {
     static const char *const own[] = {"127.0.0.1:3478", "[::1]:3478", "0.0.0.0:3478"};
@@ -551,7 +550,6 @@ static void meet_again(bool able)
 {
     pv_coord_disconnect(&node.node);
     fake_node_settle(&node);
-    struct pv_stream_op op;
     while (pv_streams_next_op(&node.node.streams, &op) == PV_OK)
         assert_int_equal(op.type, PV_STREAM_CLOSE);
     server = pv_control_free(server);
@@ -653,7 +651,6 @@ PV_TEST_IN(whether_it_gave_the_network_away_is_known, start, stop_server)
                                     .type = PV_CTL_BYE,
                                     .u.failure = {.error = PV_CTL_E_MOVED, .message = "x"}};
     fake_node_start(&node);
-    struct pv_stream_op op;
     uint32_t sid = go_online("203.0.113.9", NULL, 0);
     assert_false(info->handed_over);
     say(away);
@@ -675,18 +672,18 @@ PV_TEST_IN(whether_it_gave_the_network_away_is_known, start, stop_server)
 PV_TEST_IN(one_that_drops_this_node_again_and_again_makes_way_for_the_next, start, stop_server)
 {
     const struct keys other = keys_of(77);
-    struct pv_stream_op op = {0};
+    struct pv_stream_op opened = {0};
     size_t n = 0;
     fake_node_start(&node);
     at_two("192.0.2.9", "192.0.2.7", other.pk);
     connect_as(PV_CTL_MEMBER);
-    for (wait_open(&op); op.addr.ip[3] == 9 && n < 100; n++) {
-        let_in(op.sid, &(struct pv_ctl_welcome){.time_us = (uint64_t)T0 * 1000000});
+    for (wait_open(&opened); opened.addr.ip[3] == 9 && n < 100; n++) {
+        let_in(opened.sid, &(struct pv_ctl_welcome){.time_us = (uint64_t)T0 * 1000000});
         assert_true(node.node.online);
-        pv_part_coordinator.streams[0].closed(node.node.coord, op.sid, PV_ERR_CLOSED, node.now);
+        pv_part_coordinator.streams[0].closed(node.node.coord, opened.sid, PV_ERR_CLOSED, node.now);
         fake_node_settle(&node);
         server = pv_control_free(server);
-        wait_open(&op);
+        wait_open(&opened);
     }
     assert_int_equal(n, 4);
     assert_memory_equal(node.node.coord_info.pk, other.pk, PV_SIGN_PK_LEN);
@@ -714,10 +711,7 @@ static void answer(struct pv_job *job, struct pv_job_result result)
 
 PV_TEST_IN(a_name_is_looked_up_and_its_failure_told, coordpart_start, coordpart_stop)
 {
-    struct pv_stream_op op;
-    fake_node_start(&node);
-    at("coord.example");
-    connect_as(PV_CTL_MEMBER);
+    start_at("coord.example", PV_CTL_MEMBER);
     assert_false(next_open(&op));
     fake_node_answer(
         &node, expect_resolve("coord.example"),
@@ -728,11 +722,8 @@ PV_TEST_IN(a_name_is_looked_up_and_its_failure_told, coordpart_start, coordpart_
 
 PV_TEST_IN(addresses_of_a_name_are_tried_when_they_come, coordpart_start, coordpart_stop)
 {
-    struct pv_stream_op op;
     struct pv_job_result found = {.status = PV_OK, .n_addrs = 1};
-    fake_node_start(&node);
-    at("coord.example");
-    connect_as(PV_CTL_MEMBER);
+    start_at("coord.example", PV_CTL_MEMBER);
     found.addrs[0] = pv_addr4(192, 0, 2, 5, 3478);
     fake_node_answer(&node, expect_resolve("coord.example"), &found);
     assert_true(next_open(&op));
@@ -742,12 +733,9 @@ PV_TEST_IN(addresses_of_a_name_are_tried_when_they_come, coordpart_start, coordp
 /* As on a machine that starts before its network is there. */
 PV_TEST_IN(a_name_that_is_not_found_is_looked_up_again, coordpart_start, coordpart_stop)
 {
-    struct pv_stream_op op;
     struct pv_job *job;
     unsigned lookups = 0;
-    fake_node_start(&node);
-    at("coord.example");
-    connect_as(PV_CTL_MEMBER);
+    start_at("coord.example", PV_CTL_MEMBER);
     for (const pv_ns end = node.now + PV_S(300); node.now < end; fake_node_wait(&node, PV_S(1))) {
         while ((job = fake_node_job(&node)) != NULL) {
             answer(job, not_found("coord.example: unknown"));
@@ -767,11 +755,8 @@ PV_TEST_IN(a_name_that_is_not_found_is_looked_up_again, coordpart_start, coordpa
 /* Its network has come. */
 PV_TEST_IN(a_kick_has_names_looked_up_at_once, coordpart_start, coordpart_stop)
 {
-    struct pv_stream_op op;
     struct pv_job *job;
-    fake_node_start(&node);
-    at("coord.example");
-    connect_as(PV_CTL_MEMBER);
+    start_at("coord.example", PV_CTL_MEMBER);
     for (int i = 0; i < 100; i++, fake_node_wait(&node, PV_S(1)))
         while ((job = fake_node_job(&node)) != NULL)
             answer(job, not_found("coord.example: unknown"));
@@ -785,7 +770,6 @@ PV_TEST_IN(a_kick_has_names_looked_up_at_once, coordpart_start, coordpart_stop)
 PV_TEST_IN(a_coordinator_without_an_address_makes_way_for_the_next, coordpart_start, coordpart_stop)
 {
     const struct keys other = keys_of(77);
-    struct pv_stream_op op;
     struct pv_job *job;
     fake_node_start(&node);
     at_two("coord.example", "192.0.2.7", other.pk);
@@ -801,10 +785,7 @@ PV_TEST_IN(a_coordinator_without_an_address_makes_way_for_the_next, coordpart_st
 /* An answer about a former coordinator is not where the present one is. */
 PV_TEST_IN(a_late_answer_about_another_coordinator_is_not_taken, coordpart_start, coordpart_stop)
 {
-    struct pv_stream_op op;
-    fake_node_start(&node);
-    at("old.example");
-    connect_as(PV_CTL_MEMBER);
+    start_at("old.example", PV_CTL_MEMBER);
     struct pv_job *late = expect_resolve("old.example");
     at("new.example");
     connect_as(PV_CTL_MEMBER);
@@ -819,7 +800,6 @@ PV_TEST_IN(a_late_answer_about_another_coordinator_is_not_taken, coordpart_start
 
 PV_TEST_IN(a_name_that_is_not_found_is_no_error_beside_an_address, coordpart_start, coordpart_stop)
 {
-    struct pv_stream_op op;
     fake_node_start(&node);
     also = "192.0.2.9";
     at("coord.example");
@@ -832,7 +812,6 @@ PV_TEST_IN(a_name_that_is_not_found_is_no_error_beside_an_address, coordpart_sta
 /* A name server that does not answer for long is not asked the same again and again. */
 PV_TEST_IN(a_name_being_looked_up_is_not_asked_again, coordpart_start, coordpart_stop)
 {
-    struct pv_stream_op op;
     fake_node_start(&node);
     also = "192.0.2.9";
     at("coord.example");

@@ -79,6 +79,11 @@ static const struct pv_desc_nat narrow = {
 static const struct pv_desc_nat perhaps = {.mapping = PV_DESC_MAPPING_SAME,
                                            .ports = PV_DESC_PORTS_RANDOM};
 
+static const struct pv_desc_nat fresh = {.mapping = PV_DESC_MAPPING_SAME, .last = 41000};
+static const struct pv_desc_nat taken = {.mapping = PV_DESC_MAPPING_SAME, .early = true};
+static const struct pv_desc_nat taking = {
+    .mapping = PV_DESC_MAPPING_SAME, .early = true, .last = 41000};
+
 PV_TEST(both_sides_come_to_plans_that_match)
 {
     static const struct {
@@ -107,6 +112,16 @@ PV_TEST(both_sides_come_to_plans_that_match)
         {&cone, &perhaps, false, PV_HARDNAT_NONE, 0, 0},
         {&cone, &perhaps, true, PV_HARDNAT_BIRTHDAY, 0, 250},
         {&perhaps, &block, true, PV_HARDNAT_BLOCK, 0, 250},
+        /* Where early packets take ports, those of fresh sockets are tried, whatever else may be;
+         * where that could not be asked they are what is left. */
+        {&fresh, &taking, false, PV_HARDNAT_FRESH, 1, 1},
+        {&unknown, &taking, false, PV_HARDNAT_FRESH, 0, 1},
+        {&perhaps, &taking, true, PV_HARDNAT_FRESH, 0, 1},
+        {&taken, &cone, false, PV_HARDNAT_NONE, 0, 0}, /* and none is known */
+        {&fresh, &cone, false, PV_HARDNAT_NONE, 0, 0},
+        {&fresh, &cone, true, PV_HARDNAT_FRESH, 1, 0},
+        {&fresh, &perhaps, true, PV_HARDNAT_BIRTHDAY, 0, 250},
+        {&taking, &randomly, false, PV_HARDNAT_BIRTHDAY, 0, 250},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_hardnat_plan a = pv_hardnat_plan(rows[i].a, rows[i].b, rows[i].loose, 250);
@@ -443,6 +458,8 @@ PV_TEST(a_router_on_which_early_packets_take_the_port_is_found)
             r.now = pv_hardnat_next_timeout(r.h);
             pv_hardnat_handle_timeout(r.h, r.now);
             while (pv_hardnat_poll_transmit(r.h, &tx) == PV_OK) {
+                if (kind == TAKES && tx.sock != change.sock)
+                    continue; /* it looks for the way out */
                 asked++;
                 assert_int_equal(tx.sock, change.sock);
                 assert_true(pv_addr_equal(&tx.dst, &servers[1]));
@@ -455,6 +472,87 @@ PV_TEST(a_router_on_which_early_packets_take_the_port_is_found)
         assert_true(r.now - began <= PV_MS(310));
         assert_int_equal(pv_hardnat_nat(r.h)->mapping, PV_DESC_MAPPING_SAME);
         assert_int_equal(pv_hardnat_nat(r.h)->early, kind == TAKES);
+        test_end(r.h);
+    }
+}
+
+/* Measures a router on which early packets take the port. A packet with a TTL above depth opens it,
+ * one with IP's option only if that passes. */
+static void measure_taking(struct rig *r, unsigned depth, bool passes)
+{
+    const struct pv_addr servers[2] = {server, pv_addr4(192, 0, 2, 1, 3479)};
+    bool open[PV_HARDNAT_SAMPLES + 1] = {false};
+    struct pv_hardnat_transmit tx;
+    assert_ok(pv_hardnat_begin(r->h, 3, servers, r->now));
+    ops(r);
+    const uint16_t first = (uint16_t)(r->some_sock - PV_HARDNAT_SAMPLES + 1);
+    pv_ns began = r->now;
+    for (;;) {
+        while (pv_hardnat_poll_transmit(r->h, &tx) == PV_OK) {
+            const unsigned i = (unsigned)(tx.sock - first);
+            if (tx.ttl != 0) {
+                assert_true(pv_addr_equal(&tx.dst, &servers[1]) && i > 1);
+                open[i] = tx.ttl > depth && (passes || !tx.opener);
+            } else if (!asks_for_change(&tx)) {
+                bool early = i == 1 && pv_addr_equal(&tx.dst, &servers[1]);
+                answer_with(r, &tx, &tx.dst, (uint16_t)(early ? 999 : 30000 + tx.sock));
+            } else if (open[i]) {
+                answer_with(r, &tx, &servers[1], (uint16_t)(30000 + tx.sock));
+            }
+        }
+        if (pv_hardnat_phase(r->h) != PV_HARDNAT_MEASURING)
+            break;
+        r->now = pv_hardnat_next_timeout(r->h);
+        assert_true(r->now - began <= PV_MS(310));
+        pv_hardnat_handle_timeout(r->h, r->now);
+    }
+    assert_true(pv_hardnat_nat(r->h)->early);
+}
+
+/* Both sides open their NATs before either's packets come to the other, and aim at ports that
+ * nothing has come to. */
+PV_TEST(where_ports_are_taken_fresh_ones_meet)
+{
+    static const struct {
+        unsigned depth; /* NATs of ours */
+        bool passes;    /* IP's option */
+        uint8_t ttl;
+        bool opener;
+    } rows[] = {
+        {1, true, 2, true},   {2, true, 3, true},   {3, true, 4, true},
+        {1, false, 2, false}, {2, false, 3, false}, {9, true, 2, true}, /* not known */
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct rig r;
+        struct pv_hardnat_transmit tx;
+        unsigned near = 0, far = 0;
+        begin(&r, (struct pv_hardnat_config){.max_pps = 0}, &taking);
+        measure_taking(&r, rows[i].depth, rows[i].passes);
+        const uint16_t port = pv_hardnat_nat(r.h)->last;
+        assert_int_not_equal(port, 0);
+        assert_true(pv_hardnat_run(r.h, &r.target, r.now + PV_MS(70), r.now));
+        assert_int_equal(pv_hardnat_counts(r.h).plan.method, PV_HARDNAT_FRESH);
+        assert_int_equal(pv_hardnat_poll_transmit(r.h, &tx), PV_ERR_AGAIN);
+        const pv_ns start = r.now + PV_MS(70);
+        while (pv_hardnat_phase(r.h) == PV_HARDNAT_RUNNING) {
+            r.now = pv_hardnat_next_timeout(r.h);
+            pv_hardnat_handle_timeout(r.h, r.now);
+            while (pv_hardnat_poll_transmit(r.h, &tx) == PV_OK) {
+                assert_int_equal(30000 + tx.sock, port);
+                assert_true(pv_addr_equal_ip(&tx.dst, &r.target.addr));
+                assert_int_equal(tx.dst.port, taking.last);
+                assert_true(tx.ttl == 0 || far == 0);
+                near += tx.ttl == rows[i].ttl && tx.opener == rows[i].opener;
+                far += tx.ttl == 0 && !tx.opener && r.now >= start + PV_MS(100);
+            }
+        }
+        if (near != 3 || far != 5)
+            fail_msg("row %zu: %u openings, %u checks", i, near, far);
+        assert_true(r.now - start <= PV_S(4));
+        pv_hardnat_end(r.h, 0);
+        assert_int_equal(pv_hardnat_nat(r.h)->last, 0);
+        ops(&r);
+        assert_int_equal(r.open, 0);
         test_end(r.h);
     }
 }
@@ -552,9 +650,8 @@ static size_t check_of(const struct rig *r, const char *pwd, uint8_t *buf, size_
 {
     struct pv_stun_writer w;
     uint8_t txid[PV_STUN_TXID_LEN] = {1};
-    char username[80];
     size_t len;
-    snprintf(username, sizeof(username), "%s:%s", r->target.own.ufrag, r->target.theirs.ufrag);
+    const char *username = PV_STR("%s:%s", r->target.own.ufrag, r->target.theirs.ufrag);
     pv_stun_write_begin(&w, buf, cap, PV_STUN_REQUEST, PV_STUN_BINDING, txid);
     pv_stun_put(&w, PV_STUN_ATTR_USERNAME, pv_view(username, strlen(username)));
     pv_stun_put_integrity(&w, pv_view(pwd, strlen(pwd)));
@@ -595,9 +692,11 @@ PV_TEST(only_an_authentic_check_wins_and_the_losers_are_closed)
     assert_int_equal(r.open, 0);
 }
 
-PV_TEST(eight_sockets_are_kept_and_no_ninth_attempt_begins)
+/* A further attempt sends from the main socket what such a one can. */
+PV_TEST(eight_sockets_are_kept_and_no_ninth)
 {
     struct rig r;
+    struct pv_hardnat_transmit tx;
     const struct pv_addr servers[2] = {none, none};
     begin(&r, (struct pv_hardnat_config){.max_pps = 0}, &cone);
     for (unsigned i = 0; i < PV_HARDNAT_KEPT; i++) {
@@ -607,10 +706,57 @@ PV_TEST(eight_sockets_are_kept_and_no_ninth_attempt_begins)
         ops(&r);
     }
     assert_int_equal(r.adopted, PV_HARDNAT_KEPT);
-    assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_ERR_STATE);
+    pv_hardnat_forget(r.h);
+    measure(&r, random_ports);
+    assert_false(pv_hardnat_run(r.h, &r.target, r.now, r.now));
+    pv_hardnat_end(r.h, 0);
+    ops(&r);
+    pv_hardnat_forget(r.h);
+    measure_taking(&r, 1, true);
+    assert_int_equal(pv_hardnat_nat(r.h)->last, 0);
+    r.target.nat = taking;
+    assert_true(pv_hardnat_run(r.h, &r.target, r.now, r.now));
+    pv_hardnat_handle_timeout(r.h, r.now);
+    assert_ok(pv_hardnat_poll_transmit(r.h, &tx));
+    assert_int_equal(tx.sock, 0);
+    assert_int_equal(tx.dst.port, taking.last);
+    pv_hardnat_end(r.h, 0);
+    ops(&r);
+    assert_int_equal(r.open, PV_HARDNAT_KEPT);
+    pv_hardnat_forget(r.h);
+    measure_taking(&r, 1, true);
+    pv_hardnat_end(r.h, 0);
     pv_hardnat_release(r.h, r.last_adopted);
-    assert_ok(pv_hardnat_begin(r.h, 3, servers, r.now));
+    measure_taking(&r, 1, true);
+    assert_int_not_equal(pv_hardnat_nat(r.h)->last, 0);
     assert_int_equal(pv_hardnat_begin(r.h, 4, servers, r.now), PV_ERR_STATE); /* one at a time */
+}
+
+/* Two addresses of one server, of which this node reaches the first alone: its other port has to
+ * do, and tells the kind of the NAT and whether it lets early packets take ports. */
+PV_TEST(a_second_server_out_of_reach_is_replaced)
+{
+    struct rig r;
+    struct pv_hardnat_transmit tx;
+    const struct pv_addr servers[2] = {server, pv_addr4(192, 0, 2, 7, 3478)};
+    bool change = false;
+    begin(&r, (struct pv_hardnat_config){.max_pps = 0}, &cone);
+    assert_ok(pv_hardnat_begin(r.h, 3, servers, r.now));
+    ops(&r);
+    const pv_ns began = r.now;
+    for (;;) {
+        while (pv_hardnat_poll_transmit(r.h, &tx) == PV_OK) {
+            change = change || asks_for_change(&tx);
+            if (pv_addr_equal_ip(&tx.dst, &servers[0]) && !asks_for_change(&tx))
+                answer_with(&r, &tx, &tx.dst, (uint16_t)(30000 + tx.sock));
+        }
+        if (pv_hardnat_phase(r.h) != PV_HARDNAT_MEASURING)
+            break;
+        r.now = pv_hardnat_next_timeout(r.h);
+        pv_hardnat_handle_timeout(r.h, r.now);
+    }
+    assert_true(change && r.now - began <= PV_MS(600));
+    assert_int_equal(pv_hardnat_nat(r.h)->mapping, PV_DESC_MAPPING_SAME);
 }
 
 PV_TEST(switched_off_nothing_begins)

@@ -45,55 +45,52 @@ static unsigned take_ops(enum pv_hardnat_op_type type)
     return n;
 }
 
+/* How many sockets it has opened by then. */
+static size_t opens_within(pv_ns time)
+{
+    fake_node_wait(&peers.f, time);
+    return take_ops(PV_HARDNAT_OPEN);
+}
+
 PV_TEST(without_a_nat_nothing_is_measured)
 {
-    fake_node_wait(&peers.f, PV_S(3600));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), 0);
+    assert_int_equal(opens_within(PV_S(3600)), 0);
 }
 
 PV_TEST(a_nat_is_measured_once_after_a_minute)
 {
     see_nat(1);
-    fake_node_wait(&peers.f, PV_S(59));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), 0);
-    fake_node_wait(&peers.f, PV_S(2));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
+    assert_int_equal(opens_within(PV_S(59)), 0);
+    assert_int_equal(opens_within(PV_S(2)), PV_NATLIFE_SOCKETS);
     see_nat(1); /* the same network */
-    fake_node_wait(&peers.f, PV_S(600));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), 0);
+    assert_int_equal(opens_within(PV_S(600)), 0);
 }
 
 PV_TEST(a_measurement_that_waits_for_the_coordinator_is_tried_again)
 {
     peers.f.node.online = false;
     see_nat(1);
-    fake_node_wait(&peers.f, PV_S(120));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), 0);
+    assert_int_equal(opens_within(PV_S(120)), 0);
     peers.f.node.online = true;
-    fake_node_wait(&peers.f, PV_S(600));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
+    assert_int_equal(opens_within(PV_S(600)), PV_NATLIFE_SOCKETS);
 }
 
 PV_TEST(a_socket_that_fails_ends_the_measurement_for_ten_minutes)
 {
     see_nat(1);
-    fake_node_wait(&peers.f, PV_S(61));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
+    assert_int_equal(opens_within(PV_S(61)), PV_NATLIFE_SOCKETS);
     peers.f.part->sock_opened(peers.f.self, PV_BINDINGS_SOCK, 0, peers.f.now);
     assert_int_equal(take_ops(PV_HARDNAT_CLOSE), PV_NATLIFE_SOCKETS);
     /* what comes late for a socket of that attempt changes nothing */
     peers.f.part->sock_opened(peers.f.self, PV_BINDINGS_SOCK + 1, 4001, peers.f.now);
-    fake_node_wait(&peers.f, PV_S(599));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), 0);
-    fake_node_wait(&peers.f, PV_S(2));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
+    assert_int_equal(opens_within(PV_S(599)), 0);
+    assert_int_equal(opens_within(PV_S(2)), PV_NATLIFE_SOCKETS);
 }
 
 static void measure(void)
 {
     see_nat(1);
-    fake_node_wait(&peers.f, PV_S(61));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
+    assert_int_equal(opens_within(PV_S(61)), PV_NATLIFE_SOCKETS);
     for (uint16_t i = 0; i < PV_NATLIFE_SOCKETS; i++)
         peers.f.part->sock_opened(peers.f.self, (uint16_t)(PV_BINDINGS_SOCK + i),
                                   (uint16_t)(5000 + i), peers.f.now);
@@ -106,8 +103,7 @@ PV_TEST(another_network_is_measured_anew)
     see_nat(2);
     assert_false(is_measuring());
     assert_int_equal(take_ops(PV_HARDNAT_CLOSE), PV_NATLIFE_SOCKETS);
-    fake_node_wait(&peers.f, PV_S(61));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
+    assert_int_equal(opens_within(PV_S(61)), PV_NATLIFE_SOCKETS);
 }
 
 PV_TEST(a_measurement_that_slept_is_made_anew)
@@ -118,8 +114,7 @@ PV_TEST(a_measurement_that_slept_is_made_anew)
     assert_false(is_measuring());
     assert_int_equal(take_ops(PV_HARDNAT_CLOSE), PV_NATLIFE_SOCKETS);
     fake_node_raise(&peers.f, PV_FACT_RESUMED); /* nothing is being measured: nothing to void */
-    fake_node_wait(&peers.f, PV_S(61));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
+    assert_int_equal(opens_within(PV_S(61)), PV_NATLIFE_SOCKETS);
     assert_int_equal(take_ops(PV_HARDNAT_CLOSE), 0);
 }
 
@@ -146,8 +141,7 @@ PV_TEST(a_measurement_asks_the_server_from_its_own_sockets)
 PV_TEST(sockets_of_others_are_left_to_them)
 {
     see_nat(1);
-    fake_node_wait(&peers.f, PV_S(61));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
+    assert_int_equal(opens_within(PV_S(61)), PV_NATLIFE_SOCKETS);
     peers.f.part->sock_opened(peers.f.self, 7, 0, peers.f.now);
     peers.f.part->sock_opened(peers.f.self, PV_STANDBY_SOCK, 0, peers.f.now);
     assert_int_equal(take_ops(PV_HARDNAT_CLOSE), 0); /* as when one of ours fails */

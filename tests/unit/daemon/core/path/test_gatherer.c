@@ -124,6 +124,13 @@ static void set_server(void)
     x.f.part->handle_timeout(x.f.self, x.f.now);
 }
 
+/* A machine with these addresses, which knows where it can ask for its public one. */
+static void begin_at(const char *first, const char *second)
+{
+    set_links(first, second);
+    set_server();
+}
+
 /* The answer to this request, from the server, which sees it come from mapped. */
 static bool answer_to(const struct pv_engine_transmit *tx, const char *mapped,
                       enum pv_carrier_kind kind, bool of_ours)
@@ -278,8 +285,7 @@ PV_TEST(a_tunnel_that_leads_out_is_offered_and_ends_what_was_seen_elsewhere)
 PV_TEST(another_socket_takes_the_place_of_the_main_one_for_ipv4)
 {
     struct pv_engine_transmit tx;
-    set_links("192.168.1.20", "2001:db8::7");
-    set_server();
+    begin_at("192.168.1.20", "2001:db8::7");
     assert_int_equal(answer_all("198.51.100.7:40015"), 1);
     assert_true(has_moved());
     pv_gatherer_set_socket(x.f.node.ways.gatherer, 9, 50000, x.f.now);
@@ -299,8 +305,7 @@ PV_TEST(an_address_that_a_router_maps_is_offered_before_what_the_server_sees)
     struct pv_gatherer *g = x.f.node.ways.gatherer;
     struct pv_addr mapped = test_addr("198.51.100.7:41641"), local = test_ip("192.168.1.20");
     const struct pv_addr none = {.family = PV_AF_NONE}, elsewhere = test_ip("192.168.1.99");
-    set_links("192.168.1.20", NULL);
-    set_server();
+    begin_at("192.168.1.20", NULL);
     (void)answer_all("198.51.100.7:1111");
     assert_true(has_moved());
     pv_gatherer_set_mapped(g, &local, &mapped);
@@ -346,16 +351,14 @@ PV_TEST(a_server_owes_an_answer_when_no_address_gets_one)
 
 PV_TEST(a_public_address_has_no_reflexive_twin)
 {
-    set_links("198.51.100.7", NULL);
-    set_server();
+    begin_at("198.51.100.7", NULL);
     assert_int_equal(answer_all("198.51.100.7:51820"), 1);
     assert_int_equal(count(), 1);
 }
 
 PV_TEST(a_server_is_asked_every_25_s_and_a_changed_mapping_told)
 {
-    set_links("192.168.1.20", NULL);
-    set_server();
+    begin_at("192.168.1.20", NULL);
     (void)answer_all("198.51.100.7:1111");
     assert_true(has_moved());
     assert_int_equal(x.f.part->next_timeout(x.f.self), x.f.now + PV_GATHERER_REFRESH);
@@ -371,8 +374,7 @@ PV_TEST(a_silent_server_keeps_the_old_mapping_and_is_asked_again)
 {
     struct pv_engine_transmit tx;
     unsigned sent = 0;
-    set_links("192.168.1.20", NULL);
-    set_server();
+    begin_at("192.168.1.20", NULL);
     (void)answer_all("198.51.100.7:1111");
     assert_true(has_moved());
     for (const pv_ns end = x.f.now + PV_S(120);
@@ -389,8 +391,7 @@ PV_TEST(a_silent_server_keeps_the_old_mapping_and_is_asked_again)
 
 PV_TEST(each_address_asks_for_itself_and_a_vanished_one_is_forgotten)
 {
-    set_links("192.168.1.20", "10.0.0.5");
-    set_server();
+    begin_at("192.168.1.20", "10.0.0.5");
     assert_int_equal(answer_all("198.51.100.7:1111"), 2);
     assert_int_equal(count(), 4); /* one mapping seen twice is one candidate */
     assert_true(has_moved());
@@ -404,8 +405,7 @@ PV_TEST(each_address_asks_for_itself_and_a_vanished_one_is_forgotten)
 PV_TEST(a_changed_port_is_offered_together_with_the_kept_one)
 {
     const struct pv_addr kept = test_addr("198.51.100.7:51820");
-    set_links("192.168.1.20", NULL);
-    set_server();
+    begin_at("192.168.1.20", NULL);
     (void)answer_all("198.51.100.7:1111");
     assert_int_equal(count(), 3);
     assert_int_equal(at(1)->addr.port, 1111);
@@ -424,8 +424,7 @@ PV_TEST(another_service_at_the_server_tells_the_address_as_well)
     const struct pv_addr mapped = test_addr("198.51.100.7:40015");
     const struct pv_addr other = test_addr("198.51.100.7:9");
     assert_false(x.f.node.ways.gathering);
-    set_links("192.168.1.20", "192.168.2.20");
-    set_server();
+    begin_at("192.168.1.20", "192.168.2.20");
     const struct pv_addr server = x.f.node.coord_info.servers[0];
     pv_gatherer_note_mapped(g, &server, &mapped); /* which of the two addresses? */
     assert_int_equal(count(), 2);
@@ -445,8 +444,7 @@ PV_TEST(another_service_at_the_server_tells_the_address_as_well)
 
 PV_TEST(a_question_too_soon_is_asked_a_little_later)
 {
-    set_links("192.168.1.20", NULL);
-    set_server();
+    begin_at("192.168.1.20", NULL);
     assert_int_equal(answer_all("198.51.100.7:40015"), 1);
     const pv_ns asked = x.f.now;
     x.f.now += PV_MS(100);
@@ -459,8 +457,7 @@ PV_TEST(a_question_too_soon_is_asked_a_little_later)
 
 PV_TEST(an_address_that_a_server_sees_is_a_candidate)
 {
-    set_links("192.168.1.20", NULL);
-    set_server();
+    begin_at("192.168.1.20", NULL);
     heed();
     assert_true(x.f.node.ways.gathering);
     assert_true(answer("198.51.100.7:40000", PV_CARRIER_UDP, true));
@@ -480,8 +477,7 @@ PV_TEST(a_stun_server_that_the_user_names_is_asked_before_the_coordinator)
     const struct pv_addr at = pv_addr4(198, 51, 100, 9, 3478);
     struct pv_engine_transmit tx;
     name_stun_server((struct pv_stun_server){.host = "stun.example", .port = 3478});
-    set_links("192.168.1.20", NULL);
-    set_server();
+    begin_at("192.168.1.20", NULL);
     assert_true(x.f.part->poll_transmit(x.f.self, &tx));
     assert_true(pv_addr_equal(&tx.dst, &x.f.node.coord_info.servers[0]));
     x.f.node.online = true;
@@ -545,8 +541,7 @@ PV_TEST(a_stun_server_that_dies_later_is_replaced_and_looked_up_again)
     const struct pv_addr at = pv_addr4(198, 51, 100, 9, 3478), moved = pv_addr4(192, 0, 2, 9, 3478);
     const struct pv_addr *coord = &x.f.node.coord_info.servers[0];
     name_stun_server((struct pv_stun_server){.host = "stun.example", .port = 3478});
-    set_links("192.168.1.20", NULL);
-    set_server();
+    begin_at("192.168.1.20", NULL);
     assert_true(asks(coord));
     x.f.node.online = true;
     fake_node_raise(&x.f, PV_FACT_ONLINE);
@@ -574,8 +569,7 @@ PV_TEST(a_stun_server_that_answers_in_one_family_may_be_silent_in_the_other)
     const struct pv_addr at[] = {pv_addr4(198, 51, 100, 9, 3478),
                                  {.family = PV_AF_INET6, .ip = {0x20, 1, 0xd, 0xb8}, .port = 3478}};
     name_stun_server((struct pv_stun_server){.host = "stun.example", .port = 3478});
-    set_links("2001:db8::20", "192.168.1.20");
-    set_server();
+    begin_at("2001:db8::20", "192.168.1.20");
     (void)asks(&at[0]);
     x.f.node.online = true;
     fake_node_raise(&x.f, PV_FACT_ONLINE);
@@ -625,8 +619,7 @@ PV_TEST(a_host_with_ipv6_alone_finds_the_way_to_ipv4)
 
 PV_TEST(answers_of_others_are_left_to_them)
 {
-    set_links("192.168.1.20", NULL);
-    set_server();
+    begin_at("192.168.1.20", NULL);
     assert_false(answer("198.51.100.7:40000", PV_CARRIER_UDP, false));
     heed();
     assert_null(listed("198.51.100.7:40000"));
@@ -634,8 +627,7 @@ PV_TEST(answers_of_others_are_left_to_them)
 
 PV_TEST(an_answer_through_a_relay_says_nothing_of_our_nat)
 {
-    set_links("192.168.1.20", NULL);
-    set_server();
+    begin_at("192.168.1.20", NULL);
     assert_true(answer("198.51.100.7:40000", PV_CARRIER_CHANNEL, true));
     heed();
     assert_null(listed("198.51.100.7:40000"));

@@ -116,6 +116,11 @@ static void begin(void)
     begin_as(false);
 }
 
+void test_before_each(void)
+{
+    begin();
+}
+
 static struct pv_mapper_view view(void)
 {
     return pv_mapper_view(&f.node, PV_AF_INET);
@@ -264,14 +269,19 @@ static void expect(enum pv_mapper_state state, const char *why)
     assert_int_equal(v.external.family == PV_AF_NONE, state != PV_MAPPER_WORKING);
 }
 
+/* That much later. */
+static void after(pv_ns duration, enum pv_mapper_state state, const char *why)
+{
+    run(duration);
+    expect(state, why);
+}
+
 /* --- what is asked, and in which order ------------------------------------------------------- */
 
 PV_TEST(pcp_is_asked_first_and_its_mapping_is_proven)
 {
-    begin();
     expect(PV_MAPPER_ASKING, "PCP");
-    run(PV_MS(10));
-    expect(PV_MAPPER_WORKING, "");
+    after(PV_MS(10), PV_MAPPER_WORKING, "");
     struct pv_addr want = OUTER;
     want.port = PORT;
     struct pv_mapper_view v = view();
@@ -296,8 +306,7 @@ PV_TEST(natpmp_and_upnp_have_their_turn)
         w.pcp = false;
         w.natpmp = i == 0;
         w.upnp = i == 1;
-        run(PV_S(6));
-        expect(PV_MAPPER_WORKING, "");
+        after(PV_S(6), PV_MAPPER_WORKING, "");
         assert_int_equal(view().protocol, i == 0 ? PV_MAPPER_NATPMP : PV_MAPPER_UPNP);
         assert_int_equal(w.jobs, (unsigned)(1 + i));
         run(PV_S(10000)); /* renewed at half life */
@@ -308,10 +317,8 @@ PV_TEST(natpmp_and_upnp_have_their_turn)
 
 PV_TEST(a_router_that_opens_nothing_is_asked_less_and_less)
 {
-    begin();
     w.pcp = false;
-    run(PV_S(10));
-    expect(PV_MAPPER_WAITING, "PCP: no answer; NAT-PMP: no answer; UPnP: no answer");
+    after(PV_S(10), PV_MAPPER_WAITING, "PCP: no answer; NAT-PMP: no answer; UPnP: no answer");
     run(PV_S(100));
     unsigned early = w.jobs;
     assert_true(early >= 4 && early <= 10);
@@ -321,17 +328,14 @@ PV_TEST(a_router_that_opens_nothing_is_asked_less_and_less)
     assert_true(w.jobs - before <= 50);
     w.upnp = true; /* the network changed: at once, not in an hour */
     set_router(&ROUTER, &LOCAL);
-    run(PV_S(6));
-    expect(PV_MAPPER_WORKING, "");
+    after(PV_S(6), PV_MAPPER_WORKING, "");
 }
 
 PV_TEST(a_refusal_is_respected_for_its_lifetime)
 {
-    begin();
     w.refuses = PV_PORTMAP_NOT_AUTHORIZED;
     w.lifetime = 600;
-    run(PV_S(500));
-    expect(PV_MAPPER_WAITING, "PCP: it does not allow it");
+    after(PV_S(500), PV_MAPPER_WAITING, "PCP: it does not allow it");
     assert_int_equal(w.asked, 1); /* RFC 6887 s8.3 */
     run(PV_S(120));
     assert_int_equal(w.asked, 2);
@@ -340,7 +344,6 @@ PV_TEST(a_refusal_is_respected_for_its_lifetime)
 PV_TEST(the_router_is_asked_from_the_address_on_its_link)
 {
     struct pv_engine_transmit tx;
-    begin();
     f.node.host.links[0] = (struct pv_link_addr){
         .up = true, .ifindex = 3, .addr = {.base = pv_addr4(10, 9, 9, 9, 0), .bits = 24}};
     f.node.host.links[1] = (struct pv_link_addr){
@@ -359,7 +362,6 @@ PV_TEST(the_router_is_asked_from_the_address_on_its_link)
 PV_TEST(why_no_port_is_mapped_is_shown)
 {
     const enum pv_statuspage_field field = PV_STATUS_PORT_MAPPINGS;
-    begin();
     w.pcp = false;
     run(PV_S(10));
     assert_string_equal(fake_node_shown(&f, field, 0, "family"), "ipv4");
@@ -377,7 +379,6 @@ PV_TEST(why_no_port_is_mapped_is_shown)
 PV_TEST(it_is_asked_only_where_it_helps)
 {
     struct pv_addr public_local = OUTER;
-    begin();
     run(PV_S(1));
     set_router(&ROUTER, &public_local);
     expect(PV_MAPPER_OFF, "not needed: our address is public");
@@ -401,7 +402,6 @@ PV_TEST(ipv6_gets_a_pinhole_by_pcp_alone)
     struct pv_addr r = pv_addr6(router6, 0), l = pv_addr6(local6, 0), s = pv_addr6(server6, 3478);
     struct pv_addr u = pv_addr6(ula, 0);
     struct pv_engine_transmit tx;
-    begin();
     set_router(&NOBODY, &NOBODY);
     set_server(&s);
     set_router(&r, &u);
@@ -423,10 +423,8 @@ PV_TEST(ipv6_gets_a_pinhole_by_pcp_alone)
 
 PV_TEST(a_mapping_that_does_not_work_is_made_anew_then_elsewhere_then_given_up)
 {
-    begin();
     w.forwards = false;
-    run(PV_S(60));
-    expect(PV_MAPPER_WAITING, "nothing comes in through it");
+    after(PV_S(60), PV_MAPPER_WAITING, "nothing comes in through it");
     assert_false(take_changed()); /* it never was a candidate */
     assert_int_equal(w.asked, 3);
     assert_true(w.released >= 3);
@@ -434,36 +432,29 @@ PV_TEST(a_mapping_that_does_not_work_is_made_anew_then_elsewhere_then_given_up)
     run(PV_S(1700));
     assert_int_equal(w.asked, asked); /* half an hour of peace */
     w.forwards = true;
-    run(PV_S(300));
-    expect(PV_MAPPER_WORKING, "");
+    after(PV_S(300), PV_MAPPER_WORKING, "");
 }
 
 PV_TEST(another_port_may_work)
 {
-    begin();
     w.forwards_other = true;
-    run(PV_S(60));
-    expect(PV_MAPPER_WORKING, "");
+    after(PV_S(60), PV_MAPPER_WORKING, "");
     assert_true(view().external.port != PORT && view().external.port >= 20000);
 }
 
 PV_TEST(behind_another_nat_it_is_given_up_at_once)
 {
-    begin();
     w.claims = pv_addr4(100, 64, 3, 9, 0);
     w.forwards = false;
-    run(PV_S(20));
-    expect(PV_MAPPER_WAITING, "another NAT stands behind the router");
+    after(PV_S(20), PV_MAPPER_WAITING, "another NAT stands behind the router");
     assert_int_equal(w.asked, 1);
     assert_int_equal(w.mapped, 0); /* and given back */
 }
 
 PV_TEST(a_private_claim_that_works_is_offered_as_the_world_sees_it)
 {
-    begin();
     w.claims = pv_addr4(100, 64, 3, 9, 0); /* the outer NAT lets everything in */
-    run(PV_S(2));
-    expect(PV_MAPPER_WORKING, "");
+    after(PV_S(2), PV_MAPPER_WORKING, "");
     assert_memory_equal(view().external.ip, OUTER.ip, 4);
 }
 
@@ -473,12 +464,10 @@ PV_TEST(a_mapping_that_is_forgotten_is_healed)
         begin();
         w.pcp = !upnp;
         w.upnp = upnp;
-        run(PV_S(8));
-        expect(PV_MAPPER_WORKING, "");
+        after(PV_S(8), PV_MAPPER_WORKING, "");
         assert_true(take_changed());
         w.mapped = 0; /* without a word */
-        run(PV_S(110));
-        expect(PV_MAPPER_WORKING, "");
+        after(PV_S(110), PV_MAPPER_WORKING, "");
         assert_true(take_changed());
         assert_int_equal(w.mapped, PORT);
     }
@@ -486,7 +475,6 @@ PV_TEST(a_mapping_that_is_forgotten_is_healed)
 
 PV_TEST(a_failure_of_a_path_makes_it_look_at_once)
 {
-    begin();
     run(PV_S(10));
     w.mapped = 0;
     raise(PV_FACT_NAT_DOUBT);
@@ -501,12 +489,10 @@ PV_TEST(a_failure_of_a_path_makes_it_look_at_once)
 
 PV_TEST(a_server_that_is_away_proves_nothing)
 {
-    begin();
     run(PV_S(2));
     assert_true(take_changed());
     w.server_away = true;
-    run(PV_S(3600));
-    expect(PV_MAPPER_WORKING, ""); /* what worked is still offered */
+    after(PV_S(3600), PV_MAPPER_WORKING, ""); /* what worked is still offered */
     assert_false(take_changed());
     w.server_away = false;
     w.mapped = 0;
@@ -515,15 +501,12 @@ PV_TEST(a_server_that_is_away_proves_nothing)
     assert_true(view().state != PV_MAPPER_WORKING);
     begin();
     w.server_away = true;
-    run(PV_S(20));
-    expect(PV_MAPPER_CHECKING, "does not answer");
+    after(PV_S(20), PV_MAPPER_CHECKING, "does not answer");
     w.server_away = false;
-    run(PV_S(60));
-    expect(PV_MAPPER_WORKING, "");
+    after(PV_S(60), PV_MAPPER_WORKING, "");
     begin();
     w.no_second = true;
-    run(PV_S(20));
-    expect(PV_MAPPER_CHECKING, "no second port");
+    after(PV_S(20), PV_MAPPER_CHECKING, "no second port");
 }
 
 /* --- changes --------------------------------------------------------------------------------- */
@@ -547,8 +530,7 @@ PV_TEST(a_natpmp_router_that_restarts_gets_it_again)
     begin();
     w.pcp = false;
     w.natpmp = true;
-    run(PV_S(30));
-    expect(PV_MAPPER_WORKING, "");
+    after(PV_S(30), PV_MAPPER_WORKING, "");
     w.mapped = 0;
     w.born = f.now;
     from_router(&ROUTER, 5351, announce, 12);
@@ -576,7 +558,6 @@ PV_TEST(another_network_begins_anew)
 
 PV_TEST(the_same_addresses_may_be_another_network)
 {
-    begin();
     run(PV_S(10));
     w.mapped = 0;
     set_router(&ROUTER, &LOCAL);
@@ -617,7 +598,6 @@ PV_TEST(the_mapping_is_given_back_at_the_end)
 PV_TEST(down_and_up_at_once_gives_back_by_the_old_protocol)
 {
     struct pv_job *job;
-    begin();
     w.pcp = false;
     w.upnp = true;
     run(PV_S(8));
@@ -627,44 +607,36 @@ PV_TEST(down_and_up_at_once_gives_back_by_the_old_protocol)
     assert_non_null(job);
     assert_true(job->u.portmap.release && job->u.portmap.protocol == PV_PORTMAPJOB_UPNP);
     job_runs(job);
-    run(PV_S(8));
-    expect(PV_MAPPER_WORKING, "");
+    after(PV_S(8), PV_MAPPER_WORKING, "");
 }
 
 PV_TEST(a_port_that_is_taken_makes_it_ask_for_another)
 {
-    begin();
     w.pcp = false;
     w.upnp = true;
     w.conflicts = 2;
-    run(PV_S(10));
-    expect(PV_MAPPER_WORKING, "");
+    after(PV_S(10), PV_MAPPER_WORKING, "");
     assert_true(view().external.port != PORT);
     begin();
     w.pcp = false;
     w.upnp = true;
     w.conflicts = 100;
-    run(PV_S(10));
-    expect(PV_MAPPER_WAITING, NULL);
+    after(PV_S(10), PV_MAPPER_WAITING, NULL);
 }
 
 PV_TEST(a_renewal_without_answer_is_tried_again_until_it_ends)
 {
-    begin();
     w.pcp = false;
     w.natpmp = true;
     w.lifetime = 600;
     run(PV_S(10));
     w.natpmp = false;
-    run(PV_S(400));
-    expect(PV_MAPPER_WORKING, "");
+    after(PV_S(400), PV_MAPPER_WORKING, "");
     w.natpmp = true; /* back in time */
-    run(PV_S(250));
-    expect(PV_MAPPER_WORKING, "");
+    after(PV_S(250), PV_MAPPER_WORKING, "");
     w.natpmp = false;
     w.mapped = 0;
-    run(PV_S(700));
-    expect(PV_MAPPER_WAITING, "NAT-PMP: no answer");
+    after(PV_S(700), PV_MAPPER_WAITING, "NAT-PMP: no answer");
 }
 
 PV_TEST(a_result_that_comes_behind_another_router_changes_nothing)
@@ -673,7 +645,6 @@ PV_TEST(a_result_that_comes_behind_another_router_changes_nothing)
     const struct pv_portmapjob_result r = {.status = PV_OK, .external_port = 9, .lifetime = 100};
     struct pv_engine_transmit tx;
     struct pv_job *job = NULL;
-    begin();
     while ((job = fake_node_job(&f)) == NULL) { /* no PCP */
         f.now = f.part->next_timeout(f.self);
         f.part->handle_timeout(f.self, f.now);

@@ -145,6 +145,13 @@ static unsigned serve(uint16_t method)
     return n;
 }
 
+/* The coordinator has a relay, and gives this node an allocation there. */
+static void begin_relay(void)
+{
+    welcome(true);
+    (void)serve(PV_TURN_ALLOCATE);
+}
+
 static const struct pv_relayway *members(void)
 {
     return x.f.node.ways.relays[0];
@@ -281,8 +288,7 @@ PV_TEST(the_server_is_the_one_that_the_control_channel_proved)
 
 PV_TEST(a_coordinator_without_a_relay_ends_the_one_that_was)
 {
-    welcome(true);
-    (void)serve(PV_TURN_ALLOCATE);
+    begin_relay();
     welcome(false);
     assert_false(pv_relayway_is_on(members()));
 }
@@ -303,8 +309,7 @@ PV_TEST(a_peer_has_a_channel_while_it_is_in_use)
     struct pv_carrier c;
     bob_is(PV_PEER_REACHING);
     assert_int_equal(pv_peer_channel(bob)->family, PV_AF_NONE); /* there is no relay yet */
-    welcome(true);
-    (void)serve(PV_TURN_ALLOCATE);
+    begin_relay();
     bob_is(PV_PEER_REACHING);
     assert_true(pv_addr_equal(pv_peer_channel(bob), &want));
     assert_int_equal(serve(PV_TURN_CHANNEL_BIND), 1);
@@ -319,8 +324,7 @@ PV_TEST(a_peer_has_a_channel_while_it_is_in_use)
 PV_TEST(a_peer_that_goes_gives_its_channel_back)
 {
     const struct pv_addr at = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
-    welcome(true);
-    (void)serve(PV_TURN_ALLOCATE);
+    begin_relay();
     bob_is(PV_PEER_UP);
     assert_int_not_equal(pv_relayway_number(members(), &at), 0);
     pv_peers_drop(x.f.node.peers, bob, x.f.now);
@@ -445,8 +449,7 @@ static bool threads_know(const struct pv_addr *by)
 PV_TEST(at_another_server_the_packet_threads_know_the_channels_again)
 {
     const struct pv_addr moved = pv_addr4(203, 0, 113, 77, 3478);
-    welcome(true);
-    (void)serve(PV_TURN_ALLOCATE);
+    begin_relay();
     bob_is(PV_PEER_UP);
     (void)serve(PV_TURN_CHANNEL_BIND);
     assert_true(threads_know(&server));
@@ -461,8 +464,7 @@ PV_TEST(at_another_server_the_packet_threads_know_the_channels_again)
 PV_TEST(with_another_key_at_the_same_server_channels_are_bound_anew)
 {
     const struct pv_addr was = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
-    welcome(true);
-    (void)serve(PV_TURN_ALLOCATE);
+    begin_relay();
     bob_is(PV_PEER_UP);
     (void)serve(PV_TURN_CHANNEL_BIND);
     x.f.node.coord_info.pk[0] ^= 1;
@@ -481,8 +483,7 @@ PV_TEST(a_network_that_is_given_away_keeps_its_channels)
     const struct pv_addr at = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
     const struct pv_addr other = pv_addr4(203, 0, 113, 77, 3478);
     struct pv_carrier c;
-    welcome(true);
-    (void)serve(PV_TURN_ALLOCATE);
+    begin_relay();
     bob_is(PV_PEER_UP);
     (void)serve(PV_TURN_CHANNEL_BIND);
     x.f.node.coord_info.handed_over = true;
@@ -501,8 +502,7 @@ PV_TEST(a_network_that_is_given_away_keeps_its_channels)
 
 PV_TEST(teardown_ends_allocation_and_channels)
 {
-    welcome(true);
-    (void)serve(PV_TURN_ALLOCATE);
+    begin_relay();
     bob_is(PV_PEER_UP);
     fake_node_raise(&x.f, PV_FACT_TEARDOWN);
     assert_false(pv_relayway_is_on(members()));
@@ -623,7 +623,6 @@ PV_TEST(nobody_else_speaks_on_a_relays_stream)
 PV_TEST(relays_of_the_configuration_begin_with_the_first_welcome)
 {
     struct pv_job_result result = {.status = PV_OK, .n_addrs = 1};
-    char name[PV_TURNSERVERS_NAME];
     struct pv_stun_msg req;
     assert_null(fake_node_job(&x.f));
     welcome(false);
@@ -632,7 +631,7 @@ PV_TEST(relays_of_the_configuration_begin_with_the_first_welcome)
     const struct pv_addr at = result.addrs[0];
     fake_node_answer(&x.f, job, &result);
     assert_true(pv_relayway_is_on(x.f.node.ways.relays[1]));
-    assert_string_equal(pv_relays_name(&x.f.node, 1, name), "turn:turn.example:3478");
+    assert_string_equal(PV_RELAY_STR(&x.f.node, 1), "turn:turn.example:3478");
     assert_true(next_request(&req));
     assert_true(pv_addr_equal(&sent.dst, &at));
     fake_node_raise(&x.f, PV_FACT_TEARDOWN);

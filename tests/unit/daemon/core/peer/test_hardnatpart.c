@@ -47,6 +47,12 @@ static enum pv_hardnat_phase phase(void)
     return pv_hardnat_phase(pv_hardnat_of(&x.f.node));
 }
 
+static enum pv_hardnat_phase phase_after(pv_ns t)
+{
+    wait_for(t);
+    return phase();
+}
+
 /* Sockets that the part wants opened are there; how many. */
 static unsigned open_sockets(void)
 {
@@ -63,10 +69,8 @@ static unsigned open_sockets(void)
 
 PV_TEST(an_attempt_begins_when_ordinary_checks_had_their_time)
 {
-    wait_for(PV_MS(100));
-    assert_int_equal(phase(), PV_HARDNAT_IDLE);
-    wait_for(PV_MS(150));
-    assert_int_equal(phase(), PV_HARDNAT_MEASURING);
+    assert_int_equal(phase_after(PV_MS(100)), PV_HARDNAT_IDLE);
+    assert_int_equal(phase_after(PV_MS(150)), PV_HARDNAT_MEASURING);
     assert_true(open_sockets() > 0);
     struct pv_engine_transmit tx;
     assert_true(pv_part_hardnat.poll_transmit(x.f.self, &tx));
@@ -77,8 +81,7 @@ PV_TEST(an_attempt_begins_when_ordinary_checks_had_their_time)
 PV_TEST(no_attempt_where_udp_does_not_pass)
 {
     x.f.node.ways.udp_blocked = true;
-    wait_for(PV_S(2));
-    assert_int_equal(phase(), PV_HARDNAT_IDLE);
+    assert_int_equal(phase_after(PV_S(2)), PV_HARDNAT_IDLE);
 }
 
 /* Its NAT64 shows an address of IPv4. */
@@ -90,22 +93,19 @@ PV_TEST(no_attempt_from_a_host_with_ipv6_alone)
     c[1].type = PV_ICE_SRFLX;
     c[1].addr = pv_addr4(198, 51, 100, 1, 5);
     x.f.node.ways.n_locals = 2;
-    wait_for(PV_S(2));
-    assert_int_equal(phase(), PV_HARDNAT_IDLE);
+    assert_int_equal(phase_after(PV_S(2)), PV_HARDNAT_IDLE);
 }
 
 PV_TEST(no_attempt_for_a_peer_that_is_offline)
 {
     pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
-    wait_for(PV_S(2));
-    assert_int_equal(phase(), PV_HARDNAT_IDLE);
+    assert_int_equal(phase_after(PV_S(2)), PV_HARDNAT_IDLE);
 }
 
 PV_TEST(a_direct_path_ends_the_attempt)
 {
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
-    wait_for(PV_MS(300));
-    assert_int_equal(phase(), PV_HARDNAT_MEASURING);
+    assert_int_equal(phase_after(PV_MS(300)), PV_HARDNAT_MEASURING);
     open_sockets();
     fake_peers_path(&x, bob, &there);
     assert_int_equal(phase(), PV_HARDNAT_IDLE);
@@ -117,8 +117,7 @@ PV_TEST(our_description_announces_the_attempt_once_our_nat_is_measured)
     x.f.node.coord_info.clock = (struct pv_wall){.us = (uint64_t)T0 * 1000000, .at = x.f.now};
     wait_for(PV_MS(300));
     open_sockets();
-    wait_for(PV_S(2));
-    assert_int_equal(phase(), PV_HARDNAT_READY);
+    assert_int_equal(phase_after(PV_S(2)), PV_HARDNAT_READY);
     assert_true(bob->hard.announced);
     assert_int_equal(bob->hard.n, 1);
     assert_true(bob->hard.at_us > (uint64_t)T0 * 1000000);
@@ -155,8 +154,7 @@ static void bob_moves(uint8_t last)
 static void fail_attempt(void)
 {
     open_sockets();
-    wait_for(PV_S(10));
-    assert_int_equal(phase(), PV_HARDNAT_IDLE);
+    assert_int_equal(phase_after(PV_S(10)), PV_HARDNAT_IDLE);
     assert_true(bob->hard.not_before > x.f.now);
 }
 

@@ -212,6 +212,18 @@ static void want(int i)
     pump();
 }
 
+/* Node i wants the other one, and that much time passes. */
+static void want_for(int i, pv_ns time)
+{
+    want(i);
+    pass(time);
+}
+
+static bool both_up(void)
+{
+    return is_up(0) && is_up(1);
+}
+
 /* --- meeting ------------------------------------------------------------------------------- */
 
 void test_before_each(void)
@@ -221,10 +233,8 @@ void test_before_each(void)
 
 PV_TEST(a_wish_makes_a_path_and_keys_on_both_sides)
 {
-    want(0);
-    pass(PV_S(1));
-    assert_true(is_up(0));
-    assert_true(is_up(1));
+    want_for(0, PV_S(1));
+    assert_true(both_up());
     assert_true(pv_session_has_keys(w->n[0].peers[0]->session, w->now));
     assert_int_equal(w->n[0].node.common->n_reaching, 0);
     assert_true((w->n[0].peers[0]->due & PV_PEER_DUE_KEEPALIVE) !=
@@ -243,8 +253,7 @@ PV_TEST(a_peer_that_is_offline_is_reached_when_it_comes)
 {
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, w->now);
-    want(0);
-    pass(PV_S(10));
+    want_for(0, PV_S(10));
     assert_int_equal(p->state, PV_PEER_IDLE);
     assert_int_equal(w->n[0].n_descs, 0);
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 5, w->now);
@@ -256,8 +265,7 @@ PV_TEST(nobody_waits_a_minute_for_a_peer_to_come)
 {
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, w->now);
-    want(0);
-    pass(PV_PEER_WANTED_FOR);
+    want_for(0, PV_PEER_WANTED_FOR);
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 5, w->now);
     pass(PV_S(1));
     assert_int_equal(p->state, PV_PEER_IDLE);
@@ -294,8 +302,7 @@ PV_TEST(checks_that_all_failed_are_followed_by_silence)
 {
     struct pv_peer *p = w->n[0].peers[0];
     w->no_network = true; /* descriptions arrive, checks do not */
-    want(0);
-    pass(PV_S(12));
+    want_for(0, PV_S(12));
     assert_int_equal(p->state, PV_PEER_FAILED);
     assert_int_equal(w->n[1].peers[0]->state, PV_PEER_FAILED);
     size_t sent = w->datagrams;
@@ -313,8 +320,7 @@ PV_TEST(without_a_wish_a_failed_attempt_is_the_last)
 {
     struct pv_peer *p = w->n[0].peers[0];
     w->no_network = w->no_signals = true;
-    want(0);
-    pass(PV_S(600));
+    want_for(0, PV_S(600));
     assert_int_equal(p->state, PV_PEER_IDLE);
     size_t sent = w->datagrams + w->n[0].n_descs;
     assert_in_range(w->n[0].n_descs, 5, 150); /* the session repeats itself for 90 s */
@@ -327,8 +333,7 @@ PV_TEST(without_a_wish_a_failed_attempt_is_the_last)
 PV_TEST(a_wish_without_a_carrier_begins_anew_when_the_choice_is_suspect)
 {
     struct pv_peer *p = w->n[0].peers[0];
-    want(0);
-    pass(PV_S(1));
+    want_for(0, PV_S(1));
     assert_true(is_up(0));
     pv_peer_use_path(p, NULL, w->now);
     want(0);
@@ -348,8 +353,7 @@ PV_TEST(another_network_is_news_for_a_failed_peer)
 {
     struct pv_peer *p = w->n[0].peers[0];
     w->no_network = true;
-    want(0);
-    pass(PV_PEER_REACH_TIME + PV_S(1));
+    want_for(0, PV_PEER_REACH_TIME + PV_S(1));
     assert_int_equal(p->state, PV_PEER_FAILED);
     w->no_network = false;
     pv_peer_node_changed(p, true, w->now);
@@ -450,8 +454,7 @@ PV_TEST(packets_that_wait_for_keys_wake_a_dormant_path)
 {
     struct pv_peer *p = w->n[0].peers[0];
     const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_KEYS};
-    want(0);
-    pass(PV_S(700));
+    want_for(0, PV_S(700));
     assert_int_equal(p->state, PV_PEER_UP);
     assert_int_equal(pv_ice_state(p->ice), PV_ICE_DORMANT);
     w->no_network = true;
@@ -470,8 +473,7 @@ PV_TEST(a_peer_that_wants_to_reach_us_needs_no_turn)
     struct pv_peer *other = w->n[0].peers[0];
     w->n[0].peers[0] = first;
     w->no_signals = w->no_network = false;
-    want(1);
-    pass(PV_S(1));
+    want_for(1, PV_S(1));
     assert_true(is_up(0));
     pv_peer_free(other);
 }
@@ -500,8 +502,7 @@ PV_TEST(peers_that_want_to_reach_us_take_no_turn_of_others)
 
 PV_TEST(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed)
 {
-    want(0);
-    pass(PV_S(1));
+    want_for(0, PV_S(1));
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_handle_goodbye(p, w->now);
     assert_int_equal(p->state, PV_PEER_IDLE);
@@ -518,15 +519,13 @@ PV_TEST(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed)
     w->n[1].node.wall.us += 1000000;
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 77, w->now);
     pass(PV_S(1));
-    assert_true(is_up(0));
-    assert_true(is_up(1));
+    assert_true(both_up());
 }
 
 PV_TEST(a_description_that_was_under_way_at_a_goodbye_brings_nobody_back)
 {
     struct pv_peer *p = w->n[0].peers[0];
-    want(0);
-    pass(PV_S(1));
+    want_for(0, PV_S(1));
     struct pv_desc late = w->n[1].last;
     pv_peer_handle_goodbye(p, w->now);
     late.rev++;
@@ -544,8 +543,7 @@ PV_TEST(a_peer_that_the_coordinator_calls_gone_is_asked_at_once)
 {
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 1, w->now);
-    want(0);
-    pass(PV_S(1));
+    want_for(0, PV_S(1));
     assert_true(is_up(0));
     pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, w->now);
     pass(PV_S(5));
@@ -563,16 +561,14 @@ PV_TEST(a_restart_is_noticed_by_the_new_connection)
 {
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 1, w->now);
-    want(0);
-    pass(PV_S(1));
+    want_for(0, PV_S(1));
     pv_peer_free(w->n[1].peers[0]);
     w->n[1].n_peers = 0;
     pass(PV_S(2));
     add_peer(1, w->n[0].pk, w->n[0].dh_pk);
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 2, w->now);
     pass(PV_MS(500));
-    assert_true(is_up(0));
-    assert_true(is_up(1));
+    assert_true(both_up());
     assert_true(pv_session_has_keys(w->n[1].peers[0]->session, w->now) ||
                 pv_session_has_keys(p->session, w->now));
 }
@@ -642,8 +638,7 @@ PV_TEST(a_generation_too_low_is_renumbered_once_its_mark_is_stored)
     pv_highwater_stored(gen, w->n[0].node.wall.us + PV_HIGHWATER_AHEAD_US);
     pass(PV_S(3));
     assert_true(w->n[0].last.gen > MARK + 50);
-    assert_true(is_up(0));
-    assert_true(is_up(1));
+    assert_true(both_up());
 }
 
 PV_TEST(old_descriptions_change_nothing)
@@ -674,9 +669,8 @@ static void repeat_behind(void)
 PV_TEST(candidates_that_change_behind_a_repetition_arrive)
 {
     struct pv_node_ways *ways = &w->n[0].node.ways;
-    want(0);
-    pass(PV_S(1));
-    assert_true(is_up(0) && is_up(1));
+    want_for(0, PV_S(1));
+    assert_true(both_up());
     repeat_behind();
     ways->locals[1] = ways->locals[0];
     ways->locals[1].addr.port++;
@@ -696,8 +690,7 @@ PV_TEST(candidates_that_change_behind_a_repetition_arrive)
 PV_TEST(candidates_that_change_while_a_path_is_dormant_arrive_with_its_use)
 {
     struct pv_node_ways *ways = &w->n[0].node.ways;
-    want(0);
-    pass(PV_S(700));
+    want_for(0, PV_S(700));
     assert_int_equal(pv_ice_state(w->n[0].peers[0]->ice), PV_ICE_DORMANT);
     ways->locals[1] = ways->locals[0];
     ways->locals[1].addr.port++;
@@ -706,8 +699,7 @@ PV_TEST(candidates_that_change_while_a_path_is_dormant_arrive_with_its_use)
     pv_peer_node_changed(w->n[0].peers[0], true, w->now);
     pass(PV_S(1));
     assert_int_equal(w->n[1].peers[0]->remote->n_cands, 1);
-    want(1);
-    pass(PV_S(1));
+    want_for(1, PV_S(1));
     assert_int_equal(w->n[1].peers[0]->remote->n_cands, 2);
     assert_int_equal(w->n[1].peers[0]->remote->caps, PV_DESC_CAP_GROUPS);
 }
@@ -720,8 +712,7 @@ PV_TEST(an_answer_behind_a_repetition_arrives)
         w->n[i].node.given.pq = PV_PQ_ON;
         w->n[i].node.ways.caps = PV_DESC_CAP_PQ;
     }
-    want(0);
-    pass(PV_S(1));
+    want_for(0, PV_S(1));
     struct pv_peer *p = w->n[1].peers[0]; /* the higher key: it offers */
     uint32_t before = pv_pqx_say(p->agreed.x)->have;
     assert_int_not_equal(before, 0);
@@ -759,8 +750,7 @@ PV_TEST(two_members_use_the_suite_that_costs_both_together_the_least)
             memcpy(w->n[k].node.ways.cost, rows[i].cost[k], sizeof(rows[i].cost[k]));
             w->n[k].node.ways.caps = rows[i].aes[k] ? PV_DESC_CAP_AES : 0;
         }
-        want(0);
-        pass(PV_S(20));
+        want_for(0, PV_S(20));
         for (int k = 0; k < 2; k++)
             if (pv_session_suite(w->n[k].peers[0]->session) != rows[i].suite)
                 fail_msg("row %zu, node %d: %s", i, k,
@@ -819,9 +809,8 @@ PV_TEST(descriptions_without_use_do_no_harm)
 
 PV_TEST(a_peer_that_describes_itself_without_end_draws_few_descriptions)
 {
-    want(0);
-    pass(PV_S(1));
-    assert_true(is_up(0) && is_up(1));
+    want_for(0, PV_S(1));
+    assert_true(both_up());
     struct pv_desc d = w->n[1].last;
     size_t before = w->n[0].n_descs;
     w->no_signals = true;
@@ -840,8 +829,7 @@ PV_TEST(two_wishes_at_once_make_one_session)
     pv_peer_want(w->n[0].peers[0], "a test", w->now);
     pv_peer_want(w->n[1].peers[0], "a test", w->now);
     pass(PV_S(1));
-    assert_true(is_up(0));
-    assert_true(is_up(1));
+    assert_true(both_up());
     assert_true(pv_session_has_keys(w->n[0].peers[0]->session, w->now));
 }
 
@@ -959,9 +947,8 @@ static void change_own_key(const struct pv_wg_device *to)
 
 static struct world *make_pair(void)
 {
-    want(0);
-    pass(PV_S(2));
-    assert_true(is_up(0) && is_up(1));
+    want_for(0, PV_S(2));
+    assert_true(both_up());
     return w;
 }
 
@@ -988,7 +975,7 @@ PV_TEST(a_member_with_another_key_keeps_its_session_and_path)
     pass(PV_S(1));
     assert_ptr_equal(p->session, session);
     assert_int_equal(p->id, id);
-    assert_true(is_up(0) && is_up(1));
+    assert_true(both_up());
     assert_memory_equal(pv_peer_transport(p), k->device[0].keys.pk, 32);
     rekey(1);
     assert_true(pv_peer_knows_own_key(w->n[0].peers[0]));

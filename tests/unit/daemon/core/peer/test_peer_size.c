@@ -17,9 +17,8 @@ static const struct pv_part no_part = {.name = "none"};
 static void add_members(struct fake_peers *peers, unsigned from, unsigned to)
 {
     for (unsigned i = from; i < to; i++) {
-        char name[PV_NAME_BUF];
-        snprintf(name, sizeof(name), "member-%u", i);
-        assert_non_null(fake_peers_member(peers, 100 + i, name, (uint16_t)(100 + i)));
+        assert_non_null(
+            fake_peers_member(peers, 100 + i, PV_STR("member-%u", i), (uint16_t)(100 + i)));
     }
 }
 

@@ -64,10 +64,10 @@ PV_TEST_IN(a_peer_is_found_by_all_that_names_it, start, NULL)
 PV_TEST_IN(a_short_key_names_nobody_when_a_former_machine_has_it_too, start, NULL)
 {
     const struct keys gone = keys_of(952), ground = keys_of(1133);
-    char text[PV_KEY_TEXT_BUF], brief[PV_KEY_SHORT_BUF], longer[PV_KEY_TEXT_BUF];
+    char text[PV_KEY_TEXT_BUF], longer[PV_KEY_TEXT_BUF];
     bool several;
     assert_memory_equal(gone.pk, ground.pk, 3);
-    pv_key_shorten(pv_key_format(ground.pk, text), brief);
+    const char *brief = PV_KEY_SHORT_STR(pv_key_format(ground.pk, text));
     snprintf(longer, sizeof(longer), "key:%.8s", text);
     struct pv_peer *kid = fake_peers_member(&x, 952, "kid", 2);
     assert_ptr_equal(pv_peers_find(table(), brief), kid);

@@ -22,9 +22,8 @@ void test_before_each(void)
 static void add_members(unsigned n)
 {
     for (; n_members < n; n_members++) {
-        char name[16];
-        snprintf(name, sizeof(name), "m%u", n_members);
-        member[n_members] = fake_peers_member(&x, 1 + n_members, name, (uint16_t)(2 + n_members));
+        member[n_members] = fake_peers_member(&x, 1 + n_members, PV_STR("m%u", n_members),
+                                              (uint16_t)(2 + n_members));
     }
 }
 
