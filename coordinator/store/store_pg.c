@@ -158,8 +158,7 @@ static void free_homes(struct pv_pgstore *s)
 {
     struct home *h;
     struct home *next;
-    HASH_ITER(hh, s->homes, h, next)
-    {
+    HASH_ITER(hh, s->homes, h, next) {
         PV_MAP_DEL(s->homes, h);
         free(h);
     }

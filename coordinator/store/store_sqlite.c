@@ -14,6 +14,7 @@
 #include "coordinator/store/schema.sql.h"
 #include "coordinator/store/statements.sql.h"
 #include "coordinator/store/store.h"
+#include "sys/file/sqlquery.h"
 #include "sys/proc/clock.h"
 
 enum sql {
@@ -429,17 +430,12 @@ static int prepare_all(struct pv_sqlitestore *s, char ret_error[static PV_STOREO
 /* The column that the first version lacks; the last programs of that version have added it. */
 static int add_marks(struct pv_sqlitestore *s)
 {
-    sqlite3_stmt *st = NULL;
-    int there = -1;
-    if (sqlite3_prepare_v2(s->db,
-                           "SELECT count(*) FROM pragma_table_info('statements')"
-                           " WHERE name = 'mark'",
-                           -1, &st, NULL) == SQLITE_OK &&
-        sqlite3_step(st) == SQLITE_ROW)
-        there = sqlite3_column_int(st, 0);
-    sqlite3_finalize(st);
-    if (there != 0)
-        return there < 0 ? -EIO : PV_OK;
+    struct pv_query q =
+        pv_query(s->db, "SELECT count(*) FROM pragma_table_info('statements') WHERE name = 'mark'");
+    uint64_t there;
+    int r = pv_query_u64(&q, &there);
+    if (r < 0 || there != 0)
+        return r;
     return pv_sqlite_exec(s->file, "ALTER TABLE statements ADD COLUMN mark BLOB");
 }
 
@@ -652,20 +648,28 @@ static int keep(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ER
 
 /* --- loading --------------------------------------------------------------------------------- */
 
-/* A column's bytes, valid until the next step. */
-static struct pv_view column(sqlite3_stmt *st, int i)
+/* Ends a query all of whose rows were to be read; r: what their taker said. */
+static int end_reading(const struct pv_sqlitestore *s, struct pv_query *q, int r,
+                       char ret_error[static PV_STOREOP_ERROR_MAX])
 {
-    const void *p = sqlite3_column_blob(st, i);
-    return pv_view(p, p == NULL ? 0 : (size_t)sqlite3_column_bytes(st, i));
+    if (r == PV_ERR_MALFORMED)
+        pv_sqlite_damaged(s->file, "read", ret_error);
+    else if (r < 0)
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read %.120s: %s", pv_sqlite_path(s->file),
+                 pv_strstatus(r));
+    else if (q->rc != SQLITE_DONE)
+        r = explain_database(s, "read", ret_error);
+    (void)!pv_query_end(q);
+    return r;
 }
 
-static int read_statement_row(sqlite3_stmt *st, struct pv_storerow *row)
+static int read_statement_row(const struct pv_query *q, struct pv_storerow *row)
 {
     struct pv_view v[PV_ROW_COLUMNS];
-    row->epoch = (uint64_t)sqlite3_column_int64(st, 0);
-    row->n = (uint64_t)sqlite3_column_int64(st, 1);
+    row->epoch = (uint64_t)sqlite3_column_int64(q->stmt, 0);
+    row->n = (uint64_t)sqlite3_column_int64(q->stmt, 1);
     for (int i = 0; i < PV_ROW_COLUMNS; i++)
-        v[i] = column(st, 2 + i);
+        v[i] = pv_column_view(q, 2 + i);
     return pv_row_take(row, v);
 }
 
@@ -692,30 +696,19 @@ static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct 
                      void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     struct pv_sqlitestore *s = (struct pv_sqlitestore *)store;
-    static const char text[] =
-        "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
-        " FROM statements ORDER BY epoch, n";
-    sqlite3_stmt *st = NULL;
+    struct pv_query q =
+        pv_query(s->db, "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
+                        " FROM statements ORDER BY epoch, n");
     int r = PV_OK;
-    int code = SQLITE_ROW;
-    if (sqlite3_prepare_v2(s->db, text, -1, &st, NULL) != SQLITE_OK)
-        return explain_database(s, "read", ret_error);
-    if (!s->held)
+    if (!s->held && q.rc == SQLITE_OK)
         (void)run(s, SQL_BEGIN); /* of the marks */
-    while (r == PV_OK && (code = sqlite3_step(st)) == SQLITE_ROW) {
+    while (r == PV_OK && pv_query_next(&q)) {
         struct pv_storerow row;
-        r = read_statement_row(st, &row);
+        r = read_statement_row(&q, &row);
         if (r == PV_OK)
             r = give_row(s, &row, take, ctx);
     }
-    if (r == PV_ERR_MALFORMED)
-        pv_sqlite_damaged(s->file, "read", ret_error);
-    else if (r < 0)
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read %.120s: %s", pv_sqlite_path(s->file),
-                 pv_strstatus(r));
-    else if (code != SQLITE_DONE)
-        r = explain_database(s, "read", ret_error);
-    sqlite3_finalize(st);
+    r = end_reading(s, &q, r, ret_error);
     if (!s->held && !sqlite3_get_autocommit(s->db) && run(s, SQL_COMMIT) < 0)
         (void)run(s, SQL_ROLLBACK);
     return r;
@@ -725,16 +718,16 @@ static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct 
 
 /* ahead_s: by how much the wall clock is ahead of the clock that copies grow old by. Others are
  * told when it came by the wall clock, so that its age goes along. */
-static int take_copy(sqlite3_stmt *st, int64_t ahead_s,
+static int take_copy(const struct pv_query *q, int64_t ahead_s,
                      int (*take)(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box),
                      void *ctx)
 {
-    struct pv_storeop_copy m = {.wall_s = (uint64_t)(sqlite3_column_int64(st, 4) + ahead_s)};
+    struct pv_storeop_copy m = {.wall_s = (uint64_t)(sqlite3_column_int64(q->stmt, 4) + ahead_s)};
     struct pv_view v[PV_COPY_COLUMNS];
     for (int i = 0; i < PV_COPY_COLUMNS; i++)
-        v[i] = column(st, i);
+        v[i] = pv_column_view(q, i);
     int r = pv_copy_take(&m, v);
-    return r == PV_OK ? take(ctx, &m, column(st, 5)) : r;
+    return r == PV_OK ? take(ctx, &m, pv_column_view(q, 5)) : r;
 }
 
 static int each_copy(struct pv_coordstore *store,
@@ -745,20 +738,14 @@ static int each_copy(struct pv_coordstore *store,
     const uint64_t wall_s = pv_clock_wall_us() / 1000000;
     struct pv_ageclock c;
     bool found;
-    sqlite3_stmt *st = NULL;
-    int r = age_clock(s, wall_s, &c, &found), code = SQLITE_ROW;
-    if (r < 0 || sqlite3_prepare_v2(
-                     s->db, "SELECT network, sender, receiver, key, time, box FROM mail ORDER BY n",
-                     -1, &st, NULL) != SQLITE_OK)
+    int r = age_clock(s, wall_s, &c, &found);
+    if (r < 0)
         return explain_database(s, "read", ret_error);
-    while (r == PV_OK && (code = sqlite3_step(st)) == SQLITE_ROW)
-        r = take_copy(st, (int64_t)(wall_s - pv_ageclock_now(&c, wall_s)), take, ctx);
-    if (r == PV_ERR_MALFORMED)
-        pv_sqlite_damaged(s->file, "read", ret_error);
-    else if (r == PV_OK && code != SQLITE_DONE)
-        r = explain_database(s, "read", ret_error);
-    sqlite3_finalize(st);
-    return r;
+    struct pv_query q =
+        pv_query(s->db, "SELECT network, sender, receiver, key, time, box FROM mail ORDER BY n");
+    while (r == PV_OK && pv_query_next(&q))
+        r = take_copy(&q, (int64_t)(wall_s - pv_ageclock_now(&c, wall_s)), take, ctx);
+    return end_reading(s, &q, r, ret_error);
 }
 
 /* --- the store ------------------------------------------------------------------------------- */
@@ -807,17 +794,16 @@ void pv_coordstore_bytes(const char *dir,
 {
     char path[PATH_MAX];
     sqlite3 *db = NULL;
-    sqlite3_stmt *st = NULL;
     snprintf(path, sizeof(path), "%.4000s/%s", dir, PV_COORDSTORE_FILE);
     if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, pv_sqlite_vfs()) ==
-            SQLITE_OK &&
-        sqlite3_prepare_v2(db, "SELECT network, bytes FROM mail_use", -1, &st, NULL) == SQLITE_OK) {
-        while (sqlite3_step(st) == SQLITE_ROW) {
-            struct pv_view network = column(st, 0);
+        SQLITE_OK) {
+        struct pv_query q = pv_query(db, "SELECT network, bytes FROM mail_use");
+        while (pv_query_next(&q)) {
+            struct pv_view network = pv_column_view(&q, 0);
             if (network.len == PV_NETWORK_ID_LEN)
-                each(ctx, network.ptr, (uint64_t)sqlite3_column_int64(st, 1));
+                each(ctx, network.ptr, pv_column_u64(&q, 1));
         }
+        (void)!pv_query_end(&q);
     }
-    sqlite3_finalize(st);
     sqlite3_close(db);
 }

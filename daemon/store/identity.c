@@ -184,16 +184,16 @@ int pv_identity_save_transport(const char *dir, const struct pv_job_keys *keys,
                                char ret_error[static PV_JOB_ERROR_MAX])
 {
     char path[PATH_MAX], text[KEYS_FILE], key[PV_KEY_TEXT_BUF];
-    size_t len = 0;
+    struct pv_text lines = pv_text_in(text, sizeof(text));
     key_path(dir, transport_file, path);
     for (size_t i = 0; i < keys->n; i++) {
         pv_key_format(keys->keys[i].sk, key);
-        int n = i == 0 ? snprintf(text, sizeof(text), "%s\n", key)
-                       : snprintf(text + len, sizeof(text) - len, "%s %" PRIu64 "\n", key,
-                                  keys->keys[i].replaced_s);
-        len += (size_t)n;
+        pv_text_add(&lines, "%s", key);
+        if (i > 0)
+            pv_text_add(&lines, " %" PRIu64, keys->keys[i].replaced_s);
+        pv_text_add(&lines, "\n");
     }
-    int r = pv_file_write(path, pv_view(text, len), 0600);
+    int r = pv_file_write(path, pv_view(text, lines.len), 0600);
     pv_wipe(text, sizeof(text));
     pv_wipe(key, sizeof(key));
     if (r < 0)

@@ -4,7 +4,7 @@
 
 #include "daemon/core/jobs/chatjob.h"
 #include "daemon/store/schema.sql.h"
-#include "daemon/store/store_sql.h"
+#include "sys/file/sqlquery.h"
 
 _Static_assert(PV_CHATJOB_ROW_BYTES == 512, "the triggers have the number in their text");
 

@@ -17,10 +17,10 @@
 #include "daemon/store/schema.h"
 #include "daemon/store/store_budget.h"
 #include "daemon/store/store_chat.h"
-#include "daemon/store/store_sql.h"
 #include "proto/roster/statement.h"
 #include "sys/file/file.h"
 #include "sys/file/sqlite.h"
+#include "sys/file/sqlquery.h"
 #include "sys/proc/clock.h"
 
 /* --- addresses at which members were reached ------------------------------------------------- */
@@ -46,9 +46,8 @@ static int store_endpoints_put(sqlite3 *db, const struct pv_job_put_endpoints *p
         return r;
     q = pv_query(db, "INSERT OR REPLACE INTO endpoints(node, address, seen) VALUES(?1, ?2, ?3)");
     for (size_t i = 0; i < put->n; i++) {
-        char text[PV_ADDR_TEXT];
         pv_bind_blob(&q, put->node, sizeof(put->node));
-        pv_bind_text(&q, pv_addr_format(&put->addrs[i].addr, text));
+        pv_bind_text(&q, PV_ADDR_STR(&put->addrs[i].addr));
         pv_bind_u64(&q, put->addrs[i].seen_s);
         pv_query_run_again(&q);
     }

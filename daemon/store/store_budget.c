@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/ageclock.h"
-#include "daemon/store/store_sql.h"
+#include "sys/file/sqlquery.h"
 
 enum {
     DAY_S = 86400,

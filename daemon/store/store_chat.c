@@ -8,7 +8,7 @@
 #include "base/vec.h"
 #include "daemon/store/store_budget.h"
 #include "daemon/store/store_room.h"
-#include "daemon/store/store_sql.h"
+#include "sys/file/sqlquery.h"
 
 enum {
     FIRST_ROWS = 16, /* records allocated at first; the list doubles */

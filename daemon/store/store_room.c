@@ -8,7 +8,7 @@
 
 #include "base/vec.h"
 #include "daemon/store/store_budget.h"
-#include "daemon/store/store_sql.h"
+#include "sys/file/sqlquery.h"
 
 static void bind_room(struct pv_query *q, const uint8_t *room)
 {

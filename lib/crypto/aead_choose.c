@@ -197,36 +197,25 @@ static const char *processor(char ret_text[static PROCESSOR_MAX])
     return ret_text;
 }
 
-/* Behind what text has; what does not fit is left out. */
-static void append(char *text, const char *fmt, ...) PV_PRINTF(2, 3);
-
-static void append(char *text, const char *fmt, ...)
-{
-    size_t len = strlen(text);
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text + len, PV_AEAD_CHOICE_MAX - len, fmt, ap);
-    va_end(ap);
-}
-
 /* The lines that a choice depends on; those by suite follow. */
-static void format_head(const char *only, char ret_text[static PV_AEAD_CHOICE_MAX])
+static struct pv_text format_head(const char *only, char ret_text[static PV_AEAD_CHOICE_MAX])
 {
     char cpu[PROCESSOR_MAX];
-    ret_text[0] = '\0';
-    append(ret_text, "provider %s\nprocessor %s\nlibraries", only, processor(cpu));
+    struct pv_text t = pv_text_in(ret_text, PV_AEAD_CHOICE_MAX);
+    pv_text_add(&t, "provider %s\nprocessor %s\nlibraries", only, processor(cpu));
     for (size_t i = 0; pv_aead_providers[i] != NULL; i++)
-        append(ret_text, " %s %s", pv_aead_providers[i]->name, pv_aead_providers[i]->version());
-    append(ret_text, "\n");
+        pv_text_add(&t, " %s %s", pv_aead_providers[i]->name, pv_aead_providers[i]->version());
+    pv_text_add(&t, "\n");
+    return t;
 }
 
 const char *pv_aead_choice_format(const char *only, char ret_text[static PV_AEAD_CHOICE_MAX])
 {
-    format_head(only, ret_text);
+    struct pv_text t = format_head(only, ret_text);
     for (int suite = 0; suite < PV_SUITES; suite++) {
         if (chosen[suite] != NULL)
-            append(ret_text, "%s %s %u\n", pv_suite_name((enum pv_suite)suite), chosen[suite]->name,
-                   cost[suite]);
+            pv_text_add(&t, "%s %s %u\n", pv_suite_name((enum pv_suite)suite), chosen[suite]->name,
+                        cost[suite]);
     }
     return ret_text;
 }

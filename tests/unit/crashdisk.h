@@ -399,9 +399,7 @@ static inline bool crash_is_next(size_t cut, unsigned left)
 
 static void crash_save(const char *dir, const char *name, const struct crash_image *f)
 {
-    char path[128];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = open(PV_STR("%s/%s", dir, name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, f->bytes, f->len), f->len);
     close(fd);
@@ -437,11 +435,9 @@ static inline void crash_make(const char *dir, size_t cut, unsigned left)
 /* SQLite itself finds the database whole. */
 static inline void crash_check_whole(const char *dir, const char *name)
 {
-    char path[128];
     sqlite3 *db = NULL;
     sqlite3_stmt *st = NULL;
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_open(PV_STR("%s/%s", dir, name), &db), SQLITE_OK);
     assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &st, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_step(st), SQLITE_ROW);
     assert_string_equal((const char *)sqlite3_column_text(st, 0), "ok");

@@ -63,10 +63,8 @@ struct process {
 
 static bool read_process(const char *pid, struct process *p)
 {
-    char path[300];
     *p = (struct process){.pid = 0};
-    snprintf(path, sizeof(path), "/proc/%s/stat", pid);
-    FILE *f = fopen(path, "r");
+    FILE *f = fopen(PV_STR("/proc/%s/stat", pid), "r");
     if (f == NULL)
         return false;
     int n = fscanf(f, "%d (%31[^)]) %c %d", &p->pid, p->name, &p->state, &p->parent);
@@ -101,8 +99,7 @@ static inline pid_t await_child(pid_t of, const char *name)
 static void halt(pid_t pid)
 {
     struct process p;
-    char name[16];
-    snprintf(name, sizeof(name), "%d", (int)pid);
+    const char *name = PV_STR("%d", (int)pid);
     assert_true(pid > 0);
     assert_int_equal(kill(pid, SIGSTOP), 0);
     do

@@ -219,11 +219,10 @@ static int write_frame(json_t *obj, char *buf, size_t *ret_len)
 int pv_chat_write_message(const uint8_t id[static PV_CHAT_ID_LEN], uint64_t seq, uint64_t time_ms,
                           const char *text, char buf[static PV_CHAT_LINE_MAX], size_t *ret_len)
 {
-    char idtext[PV_CHAT_ID_TEXT_BUF];
     if (!pv_chat_text_is_valid(pv_view(text, strlen(text))) || seq == 0 || seq > PV_CHAT_SEQ_MAX ||
         time_ms > MAX_TIME_MS)
         return PV_ERR_MALFORMED;
-    return write_frame(json_pack("{s:s, s:I, s:f, s:s}", "id", pv_chat_id_format(id, idtext), "seq",
+    return write_frame(json_pack("{s:s, s:I, s:f, s:s}", "id", PV_CHAT_ID_STR(id), "seq",
                                  (json_int_t)seq, "time", (double)time_ms / 1000.0, "text", text),
                        buf, ret_len);
 }
@@ -231,28 +230,25 @@ int pv_chat_write_message(const uint8_t id[static PV_CHAT_ID_LEN], uint64_t seq,
 int pv_chat_write_ack(const uint8_t id[static PV_CHAT_ID_LEN], enum pv_chat_state state,
                       char buf[static PV_CHAT_LINE_MAX], size_t *ret_len)
 {
-    char idtext[PV_CHAT_ID_TEXT_BUF];
     if (state != PV_CHAT_DELIVERED && state != PV_CHAT_READ)
         return PV_ERR_MALFORMED;
-    return write_frame(json_pack("{s:s, s:s}", "ack", pv_chat_id_format(id, idtext), "state",
-                                 pv_chat_state_name(state)),
-                       buf, ret_len);
+    return write_frame(
+        json_pack("{s:s, s:s}", "ack", PV_CHAT_ID_STR(id), "state", pv_chat_state_name(state)), buf,
+        ret_len);
 }
 
 int pv_chat_write_noted(const uint8_t id[static PV_CHAT_ID_LEN], char buf[static PV_CHAT_LINE_MAX],
                         size_t *ret_len)
 {
-    char idtext[PV_CHAT_ID_TEXT_BUF];
-    return write_frame(json_pack("{s:s}", "noted", pv_chat_id_format(id, idtext)), buf, ret_len);
+    return write_frame(json_pack("{s:s}", "noted", PV_CHAT_ID_STR(id)), buf, ret_len);
 }
 
 int pv_chat_write_later(const uint8_t id[static PV_CHAT_ID_LEN], enum pv_chat_later why,
                         uint32_t wait_s, char buf[static PV_CHAT_LINE_MAX], size_t *ret_len)
 {
-    char idtext[PV_CHAT_ID_TEXT_BUF];
     if (why == PV_CHAT_LATER_NO || wait_s == 0 || wait_s > PV_CHAT_LATER_MAX_S)
         return PV_ERR_MALFORMED;
-    return write_frame(json_pack("{s:s, s:i, s:s}", "noted", pv_chat_id_format(id, idtext), "later",
+    return write_frame(json_pack("{s:s, s:i, s:s}", "noted", PV_CHAT_ID_STR(id), "later",
                                  (int)wait_s, "why", pv_chat_later_name(why)),
                        buf, ret_len);
 }

@@ -111,6 +111,7 @@ PV_MUST_CHECK int pv_chat_write_noted(const uint8_t id[static PV_CHAT_ID_LEN],
 const char *pv_chat_state_name(enum pv_chat_state state); /* "queued", "delivered", "read", … */
 const char *pv_chat_id_format(const uint8_t id[static PV_CHAT_ID_LEN],
                               char buf[static PV_CHAT_ID_TEXT_BUF]);
+#define PV_CHAT_ID_STR(id) pv_chat_id_format(id, (char[PV_CHAT_ID_TEXT_BUF]){0})
 PV_MUST_CHECK int pv_chat_id_parse(const char *text, uint8_t ret_id[static PV_CHAT_ID_LEN]);
 
 /* Does a terminal act on this character, or does it hide or reorder what is around it (Unicode TR

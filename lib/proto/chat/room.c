@@ -13,6 +13,8 @@
 #include <jansson.h>
 
 #include "base/bytes.h"
+#include "base/jsonread.h"
+#include "base/text.h"
 #include "proto/control/jsonline.h"
 
 enum {
@@ -255,16 +257,13 @@ static bool parse_fixed(const json_t *v, uint8_t *dst, size_t len)
 static int parse_have(const json_t *list, struct pv_room_have have[static PV_ROOM_MAX_MEMBERS],
                       size_t *ret_n)
 {
-    const json_t *pair;
-    size_t i;
     if (!json_is_array(list))
         return PV_ERR_MALFORMED;
     if (json_array_size(list) > PV_ROOM_MAX_MEMBERS)
         return PV_ERR_LIMIT;
-    json_array_foreach(list, i, pair)
-    {
+    PV_EACH_JSON(list, pair) {
         const json_t *seq = json_array_get(pair, 1);
-        struct pv_room_have *h = &have[i];
+        struct pv_room_have *h = &have[pair_i];
         if (json_array_size(pair) != 2 ||
             !parse_fixed(json_array_get(pair, 0), h->author, sizeof(h->author)) ||
             !json_is_integer(seq) || json_integer_value(seq) < 0 ||
@@ -272,20 +271,17 @@ static int parse_have(const json_t *list, struct pv_room_have have[static PV_ROO
             return PV_ERR_MALFORMED;
         h->seq = (uint64_t)json_integer_value(seq);
     }
-    *ret_n = i;
+    *ret_n = json_array_size(list);
     return PV_OK;
 }
 
 static int parse_list(const json_t *list, struct pv_room_frame *f)
 {
-    const json_t *prefix;
-    size_t i;
     if (!json_is_array(list))
         return PV_ERR_MALFORMED;
     if (json_array_size(list) > PV_ROOM_MAX_RECORDS)
         return PV_ERR_LIMIT;
-    json_array_foreach(list, i, prefix)
-    {
+    PV_EACH_JSON(list, prefix) {
         if (!parse_fixed(prefix, f->prefix[f->n_prefix++], PV_ROOM_PREFIX_LEN))
             return PV_ERR_MALFORMED;
     }
@@ -296,14 +292,12 @@ static int parse_list(const json_t *list, struct pv_room_frame *f)
  * cannot overrun: base64 shrinks. */
 static int parse_records(const json_t *list, struct pv_room_frame *f)
 {
-    const json_t *v;
-    size_t i, used = 0;
+    size_t used = 0;
     if (!json_is_array(list))
         return PV_ERR_MALFORMED;
     if (json_array_size(list) > PV_ROOM_FRAME_MAX_RECORDS)
         return PV_ERR_LIMIT;
-    json_array_foreach(list, i, v)
-    {
+    PV_EACH_JSON(list, v) {
         size_t n = 0;
         const char *text = json_string_value(v);
         if (text == NULL || pv_b64url_decode(text, json_string_length(v), f->bytes + used,
@@ -393,12 +387,10 @@ static void pen_put_bytes(struct frame_pen *p, const uint8_t *bytes, size_t len)
 
 static void pen_put_have(struct frame_pen *p, const struct pv_room_have *have, size_t n)
 {
-    char number[32];
     for (size_t i = 0; i < n; i++) {
         pen_put(p, i == 0 ? "[" : ",[");
         pen_put_bytes(p, have[i].author, sizeof(have[i].author));
-        snprintf(number, sizeof(number), ",%llu]", (unsigned long long)have[i].seq);
-        pen_put(p, number);
+        pen_put(p, PV_STR(",%llu]", (unsigned long long)have[i].seq));
     }
 }
 

@@ -712,8 +712,7 @@ static void learn_local(struct pv_ice_agent *a, const struct pv_ice_pair *p)
         .carrier = base->carrier,
     };
     pv_ice_event_add(a, PV_ICE_EV_CANDIDATES_CHANGED);
-    char text[PV_ADDR_TEXT];
-    PV_ICE_TRACE(a, "the peer sees us at %s", pv_addr_format(&p->mapped, text));
+    PV_ICE_TRACE(a, "the peer sees us at %s", PV_ADDR_STR(&p->mapped));
 }
 
 /* An answer to an older transmission counts as much as one to the newest: it proves the pair, under

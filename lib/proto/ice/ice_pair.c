@@ -427,12 +427,9 @@ const char *pv_ice_pair_text(const struct pv_ice_agent *a, int index,
                              char buf[static PV_ICE_PAIR_TEXT])
 {
     const struct pv_ice_pair *p = &a->pairs[index];
-    char local[PV_ADDR_TEXT];
-    char remote[PV_ADDR_TEXT];
 
-    pv_addr_format(&a->bases[p->base].carrier.local, local);
-    pv_addr_format(&a->remotes[p->remote].cand.addr, remote);
-    if (snprintf(buf, PV_ICE_PAIR_TEXT, "%s -> %s", local, remote) < 0)
+    if (snprintf(buf, PV_ICE_PAIR_TEXT, "%s -> %s", PV_ADDR_STR(&a->bases[p->base].carrier.local),
+                 PV_ADDR_STR(&a->remotes[p->remote].cand.addr)) < 0)
         buf[0] = '\0';
     return buf;
 }

@@ -34,14 +34,12 @@ static json_t *or_null(const char *text)
 
 static json_t *prefix_json(const struct pv_prefix *p)
 {
-    char buf[PV_ADDR_TEXT];
-    return p->base.family == PV_AF_NONE ? json_null() : json_string(pv_prefix_format(p, buf));
+    return p->base.family == PV_AF_NONE ? json_null() : json_string(PV_PREFIX_STR(p));
 }
 
 static json_t *wgkey_json(const uint8_t *key)
 {
-    char buf[PV_WG_KEY_TEXT_BUF];
-    return key == NULL ? json_null() : json_string(pv_wgkey_format(key, buf));
+    return key == NULL ? json_null() : json_string(PV_WGKEY_STR(key));
 }
 
 static json_t *u64_or_null(uint64_t v)
@@ -180,9 +178,8 @@ json_t *pv_ctlapi_peer_json(const struct pv_ctlapi_peer *peer)
 
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
 {
-    char id[PV_CHAT_ID_TEXT_BUF];
     json_t *obj = pv_ctlapi_pack(
-        "{s:s, s:s, s:b, s:s, s:s?, s:s, s:o, s:s}", "id", pv_chat_id_format(msg->id, id), "from",
+        "{s:s, s:s, s:b, s:s, s:s?, s:s, s:o, s:s}", "id", PV_CHAT_ID_STR(msg->id), "from",
         msg->from, "unproven", msg->unproven, "to", msg->to, "room", msg->room, "text", msg->text,
         "time", json_real((double)msg->time_ms / 1000.0), "state", pv_chat_state_name(msg->state));
     /* A rare field is left out where it does not apply. */
@@ -339,12 +336,11 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
 json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *f)
 {
     json_t *why = f->why == PV_FILE_WHY_NONE ? json_null() : json_string(pv_file_why_text(f->why));
-    char id[PV_CHAT_ID_TEXT_BUF];
     _Static_assert((int)PV_FILE_ID_LEN == (int)PV_CHAT_ID_LEN, "both are written alike");
     return pv_ctlapi_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:o, s:b, s:b, s:o}", "id",
-                          (json_int_t)f->number, "transfer", pv_chat_id_format(f->id, id),
-                          "direction", f->outgoing ? "out" : "in", "peer", f->peer, "name", f->name,
-                          "size", (json_int_t)f->size, "done", (json_int_t)f->done, "state",
+                          (json_int_t)f->number, "transfer", PV_CHAT_ID_STR(f->id), "direction",
+                          f->outgoing ? "out" : "in", "peer", f->peer, "name", f->name, "size",
+                          (json_int_t)f->size, "done", (json_int_t)f->done, "state",
                           pv_file_state_name(f->state), "why", why, "running", f->running, "online",
                           f->online, "time", json_real((double)f->time_ms / 1000.0));
 }

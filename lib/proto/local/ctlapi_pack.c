@@ -62,8 +62,7 @@ void pv_ctlapi_put(json_t **obj, const char *key, json_t *item)
 
 json_t *pv_ctlapi_key(const uint8_t *key)
 {
-    char buf[PV_KEY_TEXT_BUF];
-    return key == NULL ? json_null() : json_string(pv_key_format(key, buf));
+    return key == NULL ? json_null() : json_string(PV_KEY_STR(key));
 }
 
 json_t *pv_ctlapi_u64(uint64_t v)
@@ -73,14 +72,12 @@ json_t *pv_ctlapi_u64(uint64_t v)
 
 json_t *pv_ctlapi_ip(const struct pv_addr *a)
 {
-    char buf[PV_ADDR_TEXT];
-    return a->family == PV_AF_NONE ? json_null() : json_string(pv_addr_format_ip(a, buf));
+    return a->family == PV_AF_NONE ? json_null() : json_string(PV_IP_STR(a));
 }
 
 json_t *pv_ctlapi_addr(const struct pv_addr *a)
 {
-    char buf[PV_ADDR_TEXT];
-    return a->family == PV_AF_NONE ? json_null() : json_string(pv_addr_format(a, buf));
+    return a->family == PV_AF_NONE ? json_null() : json_string(PV_ADDR_STR(a));
 }
 
 json_t *pv_ctlapi_real(double v)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/text.h"
 
 enum {
     HEADER = 12,         /* bytes, RFC 1035 s4.1.1 */
@@ -152,8 +153,7 @@ static void close_record(struct pv_writer *w, size_t len_at)
  * time for which "no such name" may be kept (RFC 2308 s5). */
 static void put_soa_data(struct pv_writer *w, const char *zone, uint32_t serial)
 {
-    char mailbox[PV_DNS_NAME_BUF];
-    snprintf(mailbox, sizeof(mailbox), "root.%s", zone);
+    const char *mailbox = PV_STR("root.%s", zone);
     put_dns_name(w, zone);
     put_dns_name(w, mailbox);
     pv_put_u32(w, serial);

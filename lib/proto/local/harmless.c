@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/jsonread.h"
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "proto/chat/chat.h"
@@ -61,14 +62,11 @@ static int clean_value(json_t *value, const char *name)
     const char *key;
     json_t *member;
     void *next;
-    size_t i;
-    json_array_foreach(value, i, member)
-    {
+    PV_EACH_JSON(value, element) {
         if (r == PV_OK)
-            r = clean_value(member, name);
+            r = clean_value(element, name);
     }
-    json_object_foreach_safe(value, next, key, member)
-    {
+    json_object_foreach_safe(value, next, key, member) {
         int clean = key_is_clean(key);
         if (r == PV_OK)
             r = clean < 0 ? clean : clean_value(member, key);

@@ -669,8 +669,7 @@ struct pv_roster *pv_roster_free(struct pv_roster *r)
         pv_roster_free_item(r, e);
     }
     struct pv_roster_key *k, *next_k;
-    HASH_ITER(hh, r->keys, k, next_k)
-    {
+    HASH_ITER(hh, r->keys, k, next_k) {
         PV_MAP_DEL(r->keys, k);
         free(k->second);
         free(k->third);

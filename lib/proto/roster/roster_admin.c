@@ -311,7 +311,6 @@ static void mark_staying(struct pv_roster *r, const struct pv_roster_item *e)
 static void report_void(struct pv_roster *r, struct pv_roster_item *e)
 {
     const struct pv_roster_item *claim = e->signer->kept[PV_ROSTER_QUOTA_MEMBER];
-    char who[PV_KEY_TEXT_BUF];
 
     if (e->refused != PV_ROSTER_REFUSE_NONE)
         return;
@@ -320,8 +319,7 @@ static void report_void(struct pv_roster *r, struct pv_roster_item *e)
         r, PV_ROSTER_EV_REFUSED, NULL,
         "\"%s\" (%s) revokes something without the right to it, or after it lost that: "
         "it has no effect",
-        claim == NULL ? "somebody" : claim->pub.st.u.member.name,
-        pv_key_format(e->signer->pk, who));
+        claim == NULL ? "somebody" : claim->pub.st.u.member.name, PV_KEY_STR(e->signer->pk));
 }
 
 /* Statements of unknown types are kept of those who are in the network. */

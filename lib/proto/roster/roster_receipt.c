@@ -373,10 +373,9 @@ static int cmp_stamps(const void *a, const void *b)
 static void report_break(struct pv_roster *r, const struct pv_roster_coordinator *c,
                          const struct pv_roster_stamp *s, const char *what)
 {
-    char who[PV_KEY_TEXT_BUF];
     pv_roster_report(r, PV_ROSTER_EV_BREAK, NULL,
                      "coordinator %s contradicts itself: it %s (epoch %llu, number %llu)",
-                     pv_key_format(c->pk, who), what, (unsigned long long)s->epoch,
+                     PV_KEY_STR(c->pk), what, (unsigned long long)s->epoch,
                      (unsigned long long)s->n);
 }
 
@@ -443,8 +442,7 @@ void pv_roster_receipts_done(struct pv_roster *r)
 {
     struct pv_roster_coordinator *c, *next;
 
-    HASH_ITER(hh, r->coordinators, c, next)
-    {
+    HASH_ITER(hh, r->coordinators, c, next) {
         PV_MAP_DEL(r->coordinators, c);
         free(c->stamps);
         free(c);

@@ -84,21 +84,20 @@ void pv_roster_report_refusal(struct pv_roster *r, struct pv_roster_item *e,
 {
     const struct pv_st_member *m =
         e->pub.st.type == PV_ST_MEMBER ? &e->pub.st.u.member : claim_of(e->subject);
-    char who[PV_NAME_BUF + PV_KEY_TEXT_BUF + 8], key[PV_KEY_TEXT_BUF], ip[PV_ADDR_TEXT];
     enum pv_roster_event_type type = PV_ROSTER_EV_REFUSED;
 
     if (e->refused == why || m == NULL)
         return;
     e->refused = why;
     struct pv_addr ip4 = pv_addr4_u32(pv_load_be32(m->ip4), 0);
-    snprintf(who, sizeof(who), "\"%s\" (%s)", m->name, pv_key_format(e->subject->pk, key));
+    const char *who = PV_STR("\"%s\" (%s)", m->name, PV_KEY_STR(e->subject->pk));
     switch (why) {
     case PV_ROSTER_REFUSE_NAME:
         pv_roster_report(r, type, e->subject, "%s claims a name that belongs to another key", who);
         break;
     case PV_ROSTER_REFUSE_ADDRESS:
         pv_roster_report(r, type, e->subject, "%s claims %s, which belongs to \"%s\"", who,
-                         pv_addr_format_ip(&ip4, ip), owner_name(e, PV_ROSTER_BIND_IP4));
+                         PV_IP_STR(&ip4), owner_name(e, PV_ROSTER_BIND_IP4));
         break;
     case PV_ROSTER_REFUSE_TRANSPORT:
         pv_roster_report(r, type, e->subject, "%s claims the transport key of \"%s\"", who,

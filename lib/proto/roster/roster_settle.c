@@ -137,7 +137,6 @@ static void settle_uses(struct pv_roster *r, struct pv_roster_key *k)
 {
     const struct pv_roster_item *invite = k->is_invite ? pv_roster_invite_entry(r, k) : NULL;
     bool over = invite != NULL && k->claims > invite->pub.st.u.invite.uses;
-    char who[PV_KEY_TEXT_BUF];
 
     if (over == k->is_overclaimed)
         return;
@@ -150,7 +149,7 @@ static void settle_uses(struct pv_roster *r, struct pv_roster_key *k)
         pv_roster_report(r, PV_ROSTER_EV_BREAK, NULL,
                          "invite %s for %u uses let in %u machines: a coordinator let in more than "
                          "it allows: remove those you do not know, and revoke it",
-                         pv_key_format(k->pk, who), invite->pub.st.u.invite.uses, k->claims);
+                         PV_KEY_STR(k->pk), invite->pub.st.u.invite.uses, k->claims);
 }
 
 /* Does x say the same as e, with as much right? */

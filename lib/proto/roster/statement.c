@@ -605,10 +605,9 @@ static bool dns_name_is_valid(const char *host)
 static bool host_is_valid(const char *host)
 {
     struct pv_addr ip;
-    char text[PV_ADDR_TEXT];
 
     if (pv_addr_parse_ip(host, &ip) == PV_OK)
-        return strcmp(pv_addr_format_ip(&ip, text), host) == 0;
+        return strcmp(PV_IP_STR(&ip), host) == 0;
     return dns_name_is_valid(host);
 }
 
@@ -625,7 +624,6 @@ const char *pv_hostport_format(const struct pv_hostport *hp, char buf[static PV_
 int pv_hostport_parse(const char *text, size_t len, struct pv_hostport *ret_hp)
 {
     struct pv_hostport hp = {.tls = false};
-    char canonical[PV_HOSTPORT_BUF];
     char buf[PV_HOSTPORT_BUF];
     uint64_t port;
 
@@ -655,7 +653,7 @@ int pv_hostport_parse(const char *text, size_t len, struct pv_hostport *ret_hp)
     hp.port = (uint16_t)port;
 
     /* Every accepted text is written back the same: brackets where they belong, no odd zeros. */
-    pv_hostport_format(&hp, canonical);
+    const char *canonical = PV_HOSTPORT_STR(&hp);
     if (strlen(canonical) != len || memcmp(canonical, text, len) != 0)
         return PV_ERR_MALFORMED;
     *ret_hp = hp;
@@ -745,10 +743,9 @@ void pv_coordlist_put(struct pv_writer *w, const uint8_t pk[static PV_SIGN_PK_LE
 {
     uint8_t list[PV_COORDINATOR_ADDRS_MAX * (PV_HOSTPORT_BUF + 1)];
     struct pv_writer inner = pv_writer(list, sizeof(list));
-    char text[PV_HOSTPORT_BUF];
 
     for (size_t i = 0; i < n_addrs; i++) {
-        pv_hostport_format(&addrs[i], text);
+        const char *text = PV_HOSTPORT_STR(&addrs[i]);
         pv_put_view16(&inner, pv_view(text, strlen(text)));
     }
     if (w->status == PV_OK)

@@ -219,12 +219,10 @@ bool pv_url_has_key(const struct pv_url *url)
 
 int pv_url_format(const struct pv_url *url, char *buf, size_t cap)
 {
-    char addr[PV_HOSTPORT_BUF];
-    char key[PV_KEY_TEXT_BUF];
     char secret[URL_SECRET_TEXT + 1] = "";
     struct pv_hostport check;
 
-    pv_hostport_format(&url->addr, addr);
+    const char *addr = PV_HOSTPORT_STR(&url->addr);
     if (url->addr.tls || pv_hostport_parse(addr, strlen(addr), &check) != PV_OK)
         return PV_ERR_MALFORMED;
     if (url->has_secret) {
@@ -235,7 +233,7 @@ int pv_url_format(const struct pv_url *url, char *buf, size_t cap)
     if (cap < URL_PREFIX_LEN + strlen(addr) + 1 + PV_KEY_TEXT +
                   (url->has_secret ? 3 + URL_SECRET_TEXT : 0) + 1)
         return PV_ERR_NO_SPACE;
-    snprintf(buf, cap, "%s%s/%s%s%s", url_prefix, addr, pv_key_format(url->pk, key),
+    snprintf(buf, cap, "%s%s/%s%s%s", url_prefix, addr, PV_KEY_STR(url->pk),
              url->has_secret ? "?c=" : "", secret);
     pv_wipe(secret, sizeof(secret));
     return PV_OK;

@@ -156,6 +156,11 @@ static int write_tmp(const char *tmp, struct pv_view data, unsigned mode)
     return r;
 }
 
+int pv_file_rename(const char *from, const char *to)
+{
+    return rename(from, to) < 0 ? -errno : sync_parent(to);
+}
+
 int pv_file_write(const char *path, struct pv_view data, unsigned mode)
 {
     char tmp[PATH_MAX];

@@ -28,6 +28,10 @@ char *pv_file_free(char *data, size_t len);
  */
 PV_MUST_CHECK int pv_file_write(const char *path, struct pv_view data, unsigned mode);
 
+/* Gives a file whose content is on disk another name, in the place of the one that has it: after a
+ * power cut the name leads to the one or to the other. -errno. */
+PV_MUST_CHECK int pv_file_rename(const char *from, const char *to);
+
 /* Makes the directory (and missing parents, 0755) with exactly this mode, or checks that it is
  * there. An existing one owned by us that is open to group or others loses those rights when mode
  * grants none. -errno: ENOTDIR, EACCES, EROFS, ... */

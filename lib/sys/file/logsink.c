@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 /* "2026-11-20 21:03:11.042Z": UTC, so that logs of two machines can be laid side by side. */
 static void format_time(char text[static 32])
 {
@@ -68,17 +70,17 @@ static bool send_entry(const struct pv_logsink *sink, int priority, const char *
         const char *key, *field;
     } fields[] = {{"peer=", "PEER"}, {"network=", "NETWORK"}};
     char text[2 * PV_LOG_LINE_MAX + 128];
+    struct pv_text entry = pv_text_in(text, sizeof(text));
     int len = 0;
-    int n = snprintf(text, sizeof(text), "MESSAGE=%s\nPRIORITY=%d\nSYSLOG_IDENTIFIER=%s\n", line,
-                     priority, sink->program);
-    for (size_t i = 0; i < PV_ARRAY_LEN(fields) && n > 0 && (size_t)n < sizeof(text); i++) {
+    pv_text_add(&entry, "MESSAGE=%s\nPRIORITY=%d\nSYSLOG_IDENTIFIER=%s\n", line, priority,
+                sink->program);
+    for (size_t i = 0; i < PV_ARRAY_LEN(fields); i++) {
         const char *value = find_key(line, fields[i].key, &len);
         if (value != NULL)
-            n += snprintf(text + n, sizeof(text) - (size_t)n, "%s=%.*s\n", fields[i].field, len,
-                          value);
+            pv_text_add(&entry, "%s=%.*s\n", fields[i].field, len, value);
     }
-    return n > 0 && (size_t)n < sizeof(text) &&
-           send(sink->journal_fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) == n;
+    return !entry.cut && send(sink->journal_fd, text, entry.len, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+                             (ssize_t)entry.len;
 }
 
 /* One write(2) for a line, so that lines of several threads do not mix; stdio would need a lock. */
@@ -125,15 +127,13 @@ static bool is_journal(const struct stat *st)
 /* The path of the file that standard error appends to, when it is called PROGRAM.log. */
 static void find_file(struct pv_logsink *sink, const struct stat *st)
 {
-    char name[64];
     int flags = fcntl(STDERR_FILENO, F_GETFL);
     if (!S_ISREG(st->st_mode) || flags < 0 || (flags & O_APPEND) == 0)
         return;
     ssize_t n = readlink("/proc/self/fd/2", sink->path, sizeof(sink->path) - 1);
     sink->path[n > 0 ? n : 0] = '\0';
     const char *slash = strrchr(sink->path, '/');
-    snprintf(name, sizeof(name), "%s.log", sink->program);
-    if (slash == NULL || strcmp(slash + 1, name) != 0)
+    if (slash == NULL || strcmp(slash + 1, PV_STR("%s.log", sink->program)) != 0)
         sink->path[0] = '\0';
     uint64_t size = (uint64_t)st->st_size;
     sink->room = size < PV_LOGSINK_FILE_MAX ? PV_LOGSINK_FILE_MAX - size : 0;

@@ -5,12 +5,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "sys/file/file.h"
+#include "sys/file/sqlquery.h"
 
 /* SQLite's companions of a file that was cut short would be taken for those of the next. */
 static void remove_part(const char *part)
@@ -51,14 +53,9 @@ static int status_of(sqlite3 *db)
 /* VACUUM INTO reads at one moment of the database, and writes no log beside the copy. */
 static int write_part(sqlite3 *from, const char *part)
 {
-    sqlite3_stmt *st = NULL;
-    int r = PV_OK;
-    if (sqlite3_prepare_v2(from, "VACUUM INTO ?1", -1, &st, NULL) != SQLITE_OK ||
-        sqlite3_bind_text(st, 1, part, -1, SQLITE_STATIC) != SQLITE_OK ||
-        sqlite3_step(st) != SQLITE_DONE)
-        r = status_of(from);
-    sqlite3_finalize(st);
-    return r;
+    struct pv_query q = pv_query(from, "VACUUM INTO ?1");
+    pv_bind_text(&q, part);
+    return pv_query_run(&q) < 0 ? status_of(from) : PV_OK;
 }
 
 static int change_part(const struct pv_sqlcopy *copy, const char *part)
@@ -76,24 +73,14 @@ static int change_part(const struct pv_sqlcopy *copy, const char *part)
     return r;
 }
 
-static int sync_path(const char *path, int flags)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
-    int r = fd < 0 || fsync(fd) < 0 ? -errno : PV_OK;
-    if (fd >= 0)
-        close(fd);
-    return r;
-}
-
 /* Once the name is in the directory on disk, a power cut leaves the old copy or this one. */
 static int name_part(const char *part, const char *path)
 {
-    char dir[PATH_MAX];
-    int r = sync_path(part, 0);
-    if (r == PV_OK && rename(part, path) < 0)
-        r = -errno;
-    snprintf(dir, sizeof(dir), "%s", path);
-    return r < 0 ? r : sync_path(dirname(dir), O_DIRECTORY);
+    int fd = open(part, O_RDONLY | O_CLOEXEC);
+    int r = fd < 0 || fsync(fd) < 0 ? -errno : PV_OK;
+    if (fd >= 0)
+        close(fd);
+    return r < 0 ? r : pv_file_rename(part, path);
 }
 
 int pv_sqlcopy(const struct pv_sqlcopy *copy, char ret_error[static PV_SQLCOPY_ERROR_MAX])

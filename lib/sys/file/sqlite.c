@@ -14,7 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "sys/file/sqlcopy.h"
+#include "sys/file/sqlquery.h"
 
 enum {
     BUSY_TIMEOUT = 5000,   /* ms: an administrator's sqlite3 may hold a lock for a moment */
@@ -91,14 +93,10 @@ int pv_sqlite_exec(struct pv_sqlite *db, const char *sql)
 
 static int pragma_int(struct pv_sqlite *s, const char *sql, int *ret_value)
 {
-    sqlite3_stmt *st = NULL;
-    int r = -EIO;
-    if (sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) == SQLITE_OK &&
-        sqlite3_step(st) == SQLITE_ROW) {
-        *ret_value = sqlite3_column_int(st, 0);
-        r = PV_OK;
-    }
-    sqlite3_finalize(st);
+    struct pv_query q = pv_query(s->db, sql);
+    uint64_t n;
+    int r = pv_query_u64(&q, &n);
+    *ret_value = (int)n;
     return r;
 }
 
@@ -115,13 +113,14 @@ static int refuse_newer(const struct pv_sqlite *s, int version,
 {
     char copy[PATH_MAX];
     bool kept = copy_path(s, version, copy) == PV_OK && access(copy, F_OK) == 0;
-    int n = snprintf(ret_error, PV_SQLITE_ERROR_MAX,
-                     "open %.80s: written by a newer %s (schema %d; this one knows up to %d): "
-                     "install that version",
-                     s->path, s->kind->program, version, s->kind->schema);
-    if (kept && n > 0 && n < PV_SQLITE_ERROR_MAX)
-        snprintf(ret_error + n, (size_t)(PV_SQLITE_ERROR_MAX - n),
-                 ", or put the older copy in its place, with the end .before-v%d", version);
+    struct pv_text error = pv_text_in(ret_error, PV_SQLITE_ERROR_MAX);
+    pv_text_add(&error,
+                "open %.80s: written by a newer %s (schema %d; this one knows up to %d): install "
+                "that version",
+                s->path, s->kind->program, version, s->kind->schema);
+    if (kept)
+        pv_text_add(&error, ", or put the older copy in its place, with the end .before-v%d",
+                    version);
     return PV_ERR_UNSUPPORTED;
 }
 
@@ -147,46 +146,43 @@ static int check_owner(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERRO
     return PV_OK;
 }
 
-/* SQLite's own check; it reads the whole database once. */
+bool pv_sqlite_is_whole(sqlite3 *db)
+{
+    struct pv_query q = pv_query(db, "PRAGMA quick_check(1)");
+    char text[8] = "";
+    if (pv_query_next(&q))
+        pv_column_text(&q, 0, text, sizeof(text));
+    return pv_query_end(&q) == PV_OK && strcmp(text, "ok") == 0;
+}
+
 static int check_whole(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
 {
-    sqlite3_stmt *st = NULL;
-    bool ok = false;
-    if (sqlite3_prepare_v2(s->db, "PRAGMA quick_check(1)", -1, &st, NULL) == SQLITE_OK &&
-        sqlite3_step(st) == SQLITE_ROW) {
-        const unsigned char *text = sqlite3_column_text(st, 0);
-        ok = text != NULL && strcmp((const char *)text, "ok") == 0;
-    }
-    bool full = !ok && is_full(s);
-    sqlite3_finalize(st);
-    if (full)
-        return pv_sqlite_explain(s, "open", ret_error);
-    return ok ? PV_OK : pv_sqlite_damaged(s, "open", ret_error);
+    if (pv_sqlite_is_whole(s->db))
+        return PV_OK;
+    return is_full(s) ? pv_sqlite_explain(s, "open", ret_error)
+                      : pv_sqlite_damaged(s, "open", ret_error);
 }
 
 /* A database keeps the size that its pages had when it was made. The log is put into it when it has
  * as many bytes as by default, whatever the size. */
 static int set_page(struct pv_sqlite *s)
 {
-    char pragma[48];
     int page = 0;
     if (s->kind->page == 0)
         return PV_OK;
-    snprintf(pragma, sizeof(pragma), "PRAGMA page_size = %d", s->kind->page);
-    if (pv_sqlite_exec(s, pragma) < 0 || pragma_int(s, "PRAGMA page_size", &page) < 0 || page <= 0)
+    if (pv_sqlite_exec(s, PV_STR("PRAGMA page_size = %d", s->kind->page)) < 0 ||
+        pragma_int(s, "PRAGMA page_size", &page) < 0 || page <= 0)
         return -EIO;
-    snprintf(pragma, sizeof(pragma), "PRAGMA wal_autocheckpoint = %d", LOG_MAX / page);
-    return pv_sqlite_exec(s, pragma);
+    return pv_sqlite_exec(s, PV_STR("PRAGMA wal_autocheckpoint = %d", LOG_MAX / page));
 }
 
 /* WAL with FULL: a committed message survives a power cut, and readers do not block the writer. A
  * database that is as it should be is not written to: that would need room on the disk. */
 static int begin_first(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
 {
-    char pragmas[96];
     int app = 0, version = 0;
-    snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
-             s->kind->application_id, s->kind->schema);
+    const char *pragmas = PV_STR("PRAGMA application_id = %d; PRAGMA user_version = %d;",
+                                 s->kind->application_id, s->kind->schema);
     int r = set_page(s);
     if (r >= 0)
         r = pv_sqlite_exec(

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "sys/helper/helper_proto.h"
 #include "sys/helper/hostctl.h"
 #include "sys/net/inside.h"
@@ -69,7 +70,6 @@ int pv_helper_inside_make(char ret_error[static PV_HELPER_ERROR_MAX])
 {
     const uid_t uid = geteuid();
     const gid_t gid = getegid();
-    char line[64];
     int r = unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0 ? -errno : PV_OK;
     /* The files of a process that is not dumpable belong to root. */
     (void)prctl(PR_SET_DUMPABLE, 1);
@@ -81,8 +81,8 @@ int pv_helper_inside_make(char ret_error[static PV_HELPER_ERROR_MAX])
         return r;
     }
     /* ping(8) without rights, as systemd allows it on most machines. Not worth a network. */
-    snprintf(line, sizeof(line), "%u %u", (unsigned)gid, (unsigned)gid);
-    (void)!pv_switch_write("/proc/sys/net/ipv4/ping_group_range", line);
+    (void)!pv_switch_write("/proc/sys/net/ipv4/ping_group_range",
+                           PV_STR("%u %u", (unsigned)gid, (unsigned)gid));
     /* All programs there are this user's, so no port is anybody else's to keep. */
     (void)!pv_switch_write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     r = set_up_loopback();

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/netplan.h"
+#include "base/text.h"
 #include "sys/helper/helper_proto.h"
 #include "sys/helper/hostctl.h"
 #include "sys/helper/hostnet.h"
@@ -174,12 +175,11 @@ static int check_iface(struct helper_server *s, const struct pv_helper_iface *if
         return fail_reply(s, -EINVAL, "%s: an interface has 1 to 8 queues", what);
     bool v6 = false;
     for (size_t i = 0; i < iface->n_addrs; i++) {
-        char text[PV_ADDR_TEXT];
         if (!pv_netplan_is_own(&iface->addrs[i], s->fixed.ranges, s->fixed.n_ranges))
             return fail_reply(s, -EINVAL,
                               "%s: %s is not of a private range: give the network's range in "
                               "[interface] range, then restart p2pvpnd",
-                              what, pv_prefix_format(&iface->addrs[i], text));
+                              what, PV_PREFIX_STR(&iface->addrs[i]));
         v6 = v6 || iface->addrs[i].base.family == PV_AF_INET6;
     }
     for (size_t i = 0; i < iface->n_routes; i++)
@@ -221,16 +221,15 @@ static bool keeps_route(struct helper_server *s, const struct pv_prefix *route,
 {
     const uint32_t metric = route->base.family == PV_AF_INET6 ? METRIC_V6 : 0;
     const uint32_t own = if_nametoindex(s->fixed.ifname);
-    char text[PV_ADDR_TEXT], other[PV_ADDR_TEXT], name[IF_NAMESIZE];
+    char name[IF_NAMESIZE];
     for (size_t k = 0; k < h->n_addrs; k++) {
         const struct pv_prefix *p = &h->addrs[k].addr;
         if (strcmp(h->addrs[k].ifname, s->fixed.ifname) == 0 || route->bits < p->bits ||
             !pv_prefix_overlaps(route, p))
             continue;
         snprintf(s->reply.error, sizeof(s->reply.error),
-                 "no route to %s through %s: this host is in %s on %s",
-                 pv_prefix_format(route, text), s->fixed.ifname, pv_prefix_format(p, other),
-                 h->addrs[k].ifname);
+                 "no route to %s through %s: this host is in %s on %s", PV_PREFIX_STR(route),
+                 s->fixed.ifname, PV_PREFIX_STR(p), h->addrs[k].ifname);
         return false;
     }
     for (size_t k = 0; k < h->n_routes; k++) {
@@ -240,7 +239,7 @@ static bool keeps_route(struct helper_server *s, const struct pv_prefix *route,
             continue;
         snprintf(s->reply.error, sizeof(s->reply.error),
                  "no route to %s through %s: this host has another one, on %s",
-                 pv_prefix_format(route, text), s->fixed.ifname,
+                 PV_PREFIX_STR(route), s->fixed.ifname,
                  if_indextoname(r->ifindex, name) != NULL ? name : "no interface");
         return false;
     }
@@ -342,24 +341,6 @@ static bool has_prefix(const struct pv_prefix *list, size_t n, const struct pv_p
     return false;
 }
 
-struct line_batch {
-    char text[PV_IPCMD_LINES_MAX];
-    size_t len;
-};
-
-static void add_line(struct line_batch *b, const char *fmt, ...) PV_PRINTF(2, 3);
-
-/* 260 lines of at most 110 bytes always fit. */
-static void add_line(struct line_batch *b, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(b->text + b->len, sizeof(b->text) - b->len, fmt, ap);
-    va_end(ap);
-    if (n > 0 && (size_t)n < sizeof(b->text) - b->len)
-        b->len += (size_t)n;
-}
-
 struct prefix_list {
     const struct pv_prefix *p;
     size_t n;
@@ -367,98 +348,94 @@ struct prefix_list {
 
 /* One line for each prefix of list that is not in except. nodad: an IPv6 address is usable at once,
  * nobody else can have it on a tunnel. */
-static void prefix_lines(struct line_batch *b, const char *verb, const char *dev,
+static void prefix_lines(struct pv_text *b, const char *verb, const char *dev,
                          struct prefix_list list, struct prefix_list except, bool v6)
 {
     bool adds_addr = strcmp(verb, "addr replace") == 0;
-    char text[PV_ADDR_TEXT];
     for (size_t i = 0; i < list.n; i++) {
         bool is_v6 = list.p[i].base.family == PV_AF_INET6;
         if ((v6 || !is_v6) && !has_prefix(except.p, except.n, &list.p[i]))
-            add_line(b, "%s %s %s%s\n", verb, pv_prefix_format(&list.p[i], text), dev,
-                     adds_addr && is_v6 ? " nodad" : "");
+            pv_text_add(b, "%s %s %s%s\n", verb, PV_PREFIX_STR(&list.p[i]), dev,
+                        adds_addr && is_v6 ? " nodad" : "");
     }
 }
 
 /* The settings of before that are not wanted now. Lines may fail, and hold up no other: a route
  * goes with its address. */
 static void remove_old(struct helper_server *s, const struct pv_helper_iface *want, const char *dev,
-                       struct line_batch *b)
+                       char *lines)
 {
     const struct pv_helper_iface *now = &s->now;
-    b->len = 0;
-    b->text[0] = '\0';
-    prefix_lines(b, "route del", dev, (struct prefix_list){now->routes, now->n_routes},
+    struct pv_text b = pv_text_in(lines, PV_IPCMD_LINES_MAX);
+    prefix_lines(&b, "route del", dev, (struct prefix_list){now->routes, now->n_routes},
                  (struct prefix_list){want->routes, want->n_routes}, s->v6);
-    prefix_lines(b, "addr del", dev, (struct prefix_list){now->addrs, now->n_addrs},
+    prefix_lines(&b, "addr del", dev, (struct prefix_list){now->addrs, now->n_addrs},
                  (struct prefix_list){want->addrs, want->n_addrs}, s->v6);
-    if (b->len > 0)
-        (void)!pv_ipcmd_force(b->text);
+    if (b.len > 0)
+        (void)!pv_ipcmd_force(b.text);
 }
 
 /* The kernel makes the route to an address's network with the address, and not again when somebody
  * has taken that route alone. Lines may fail, and hold up no other: it is still there, or another
  * one that somebody wants has its place. */
 static void restore_networks(struct helper_server *s, const struct pv_helper_iface *want,
-                             const char *dev, struct line_batch *b)
+                             const char *dev, char *lines)
 {
-    b->len = 0;
-    b->text[0] = '\0';
+    struct pv_text b = pv_text_in(lines, PV_IPCMD_LINES_MAX);
     for (size_t i = 0; i < want->n_addrs; i++) {
         const struct pv_addr *own = &want->addrs[i].base;
         const struct pv_prefix net = pv_netplan_range(&want->addrs[i]);
-        char to[PV_ADDR_TEXT], from[PV_ADDR_TEXT];
         if (net.bits == pv_addr_ip_len(own) * 8 || (own->family == PV_AF_INET6 && !s->v6))
             continue;
-        (void)pv_prefix_format(&net, to);
+        const char *to = PV_PREFIX_STR(&net);
         if (own->family == PV_AF_INET6)
-            add_line(b, "route add %s %s proto kernel metric %d\n", to, dev, METRIC_V6_NETWORK);
+            pv_text_add(&b, "route add %s %s proto kernel metric %d\n", to, dev, METRIC_V6_NETWORK);
         else
-            add_line(b, "route add %s %s proto kernel scope link src %s\n", to, dev,
-                     pv_addr_format_ip(own, from));
+            pv_text_add(&b, "route add %s %s proto kernel scope link src %s\n", to, dev,
+                        PV_IP_STR(own));
     }
-    if (b->len > 0)
-        (void)!pv_ipcmd_force(b->text);
+    if (b.len > 0)
+        (void)!pv_ipcmd_force(b.text);
 }
 
 /* addrgenmode none (addr_gen_mode 1) before up: without it the kernel makes a link-local address
  * and sends router solicitations into the tunnel. */
 static int set_new(struct helper_server *s, const struct pv_helper_iface *want, const char *dev,
-                   struct line_batch *b, char complaint[static PV_IPCMD_ERROR_MAX])
+                   char *lines, char complaint[static PV_IPCMD_ERROR_MAX])
 {
     const struct prefix_list none = {NULL, 0};
-    b->len = 0;
-    add_line(b, "link set %s mtu %u txqueuelen %d\n", dev, want->mtu, TX_QUEUE);
+    struct pv_text b = pv_text_in(lines, PV_IPCMD_LINES_MAX);
+    pv_text_add(&b, "link set %s mtu %u txqueuelen %d\n", dev, want->mtu, TX_QUEUE);
     if (s->v6)
-        add_line(b, "link set %s addrgenmode none\n", dev);
-    add_line(b, "link set %s up\n", dev);
-    prefix_lines(b, "addr replace", dev, (struct prefix_list){want->addrs, want->n_addrs}, none,
+        pv_text_add(&b, "link set %s addrgenmode none\n", dev);
+    pv_text_add(&b, "link set %s up\n", dev);
+    prefix_lines(&b, "addr replace", dev, (struct prefix_list){want->addrs, want->n_addrs}, none,
                  s->v6);
-    prefix_lines(b, "route replace", dev, (struct prefix_list){want->routes, want->n_routes}, none,
+    prefix_lines(&b, "route replace", dev, (struct prefix_list){want->routes, want->n_routes}, none,
                  s->v6);
     /* No LAN is there that could be meant: programs that choose no interface reach members. */
     if (s->inside)
-        add_line(b, "route replace 255.255.255.255/32 %s\nroute replace 224.0.0.0/4 %s\n", dev,
-                 dev);
-    return pv_ipcmd_run(b->text, complaint);
+        pv_text_add(&b, "route replace 255.255.255.255/32 %s\nroute replace 224.0.0.0/4 %s\n", dev,
+                    dev);
+    return pv_ipcmd_run(b.text, complaint);
 }
 
 /* Old lines are removed first and may fail; new ones are set in one batch, and the first complaint
  * of `ip` is what the user sees. */
 static int configure(struct helper_server *s, const struct pv_helper_iface *want, bool again)
 {
-    char complaint[PV_IPCMD_ERROR_MAX] = "", dev[PV_TUN_NAME + 8];
+    char complaint[PV_IPCMD_ERROR_MAX] = "";
     const char *name = s->fixed.ifname;
-    struct line_batch *b = malloc(sizeof(*b));
-    if (b == NULL)
+    char *lines = malloc(PV_IPCMD_LINES_MAX);
+    if (lines == NULL)
         return fail_reply(s, PV_ERR_NOMEM, "set up %s: out of memory", name);
     s->v6 = enable_v6(name);
-    snprintf(dev, sizeof(dev), "dev %s", name);
-    remove_old(s, want, dev, b);
-    int r = set_new(s, want, dev, b, complaint);
+    const char *dev = PV_STR("dev %s", name);
+    remove_old(s, want, dev, lines);
+    int r = set_new(s, want, dev, lines, complaint);
     if (r >= 0 && again)
-        restore_networks(s, want, dev, b);
-    free(b);
+        restore_networks(s, want, dev, lines);
+    free(lines);
     if (r == PV_ERR_NOT_FOUND)
         return fail_reply(s, r, "set up %s: there is no ip program: install iproute2", name);
     if (r < 0)
@@ -488,12 +465,10 @@ static void tell_resolved(struct helper_server *s, const struct pv_helper_iface 
     }
     int r = pv_resolved_set(&link);
     if (r == PV_ERR_REFUSED && geteuid() != 0) { /* as in a unit: it obeys root alone */
-        char server[PV_ADDR_TEXT];
         snprintf(s->reply.error, sizeof(s->reply.error),
                  "names work through libnss_p2pvpn only; as root: "
                  "resolvectl dns %s %s; resolvectl domain %s ~%.67s",
-                 link.ifname, pv_addr_format_ip(&link.server, server), link.ifname,
-                 link.domains[0]);
+                 link.ifname, PV_IP_STR(&link.server), link.ifname, link.domains[0]);
     } else if (r < 0)
         snprintf(s->reply.error, sizeof(s->reply.error),
                  "tell systemd-resolved about %s: %s: names work through libnss_p2pvpn only",

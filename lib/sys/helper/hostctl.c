@@ -111,13 +111,12 @@ bool pv_hostctl_load(struct pv_hostctl *ctl)
 static void save(const struct pv_hostctl *ctl)
 {
     char text[FILE_MAX];
-    size_t len = 0;
+    struct pv_text lines = pv_text_in(text, sizeof(text));
     if (ctl->path[0] == '\0')
         return;
     for (size_t i = 0; i < ctl->n; i++)
-        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s %d\n", ctl->kept[i].key,
-                                ctl->kept[i].before);
-    (void)!pv_file_write(ctl->path, pv_view(text, len), 0600);
+        pv_text_add(&lines, "%s %d\n", ctl->kept[i].key, ctl->kept[i].before);
+    (void)!pv_file_write(ctl->path, pv_view(text, lines.len), 0600);
 }
 
 void pv_hostctl_mark(const struct pv_hostctl *ctl)

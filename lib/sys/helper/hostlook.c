@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "sys/net/ipcmd.h"
 #include "sys/net/netlink.h"
 #include "sys/net/netroutes.h"
@@ -31,9 +32,7 @@ static enum pv_netplan_kind kind_of(bool tunnel, bool container)
 
 static bool is_bridge(const char *ifname)
 {
-    char path[64];
-    snprintf(path, sizeof(path), "/sys/class/net/%s/bridge", ifname);
-    return access(path, F_OK) == 0;
+    return access(PV_STR("/sys/class/net/%s/bridge", ifname), F_OK) == 0;
 }
 
 /* As in struct pv_networds_host. */

@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "sys/helper/hostctl.h"
 #include "sys/helper/hostlook.h"
 #include "sys/helper/networds.h"
@@ -304,9 +305,8 @@ static int run_ip(uint16_t family, const char *lines, char complaint[static PV_I
 
 static int flush_rules(uint16_t family, unsigned proto)
 {
-    char line[64], complaint[PV_IPCMD_ERROR_MAX];
-    snprintf(line, sizeof(line), "rule flush protocol %u\n", proto);
-    return run_ip(family, line, complaint);
+    char complaint[PV_IPCMD_ERROR_MAX];
+    return run_ip(family, PV_STR("rule flush protocol %u\n", proto), complaint);
 }
 
 static int add_rules(struct pv_hostnet *net, uint16_t family, const char *lines)
@@ -468,11 +468,10 @@ static int allow_exit(struct pv_hostnet *net, bool patient)
         return PV_ERR_EXISTS;
     }
     if (rival != NULL) {
-        char text[PV_ADDR_TEXT];
         fault(net,
               "use an exit: another VPN has the route %s on %s, which our own packets would "
               "follow: stop that VPN",
-              pv_prefix_format(&rival->prefix, text), rival->ifname);
+              PV_PREFIX_STR(&rival->prefix), rival->ifname);
         return PV_ERR_EXISTS;
     }
     return PV_OK;
@@ -582,7 +581,6 @@ static void close_exit(struct pv_hostnet *net)
 static void leave_out_taken(struct pv_hostnet *net)
 {
     struct pv_prefix *overlay[] = {&net->plan.overlay4, &net->plan.overlay6};
-    char text[PV_ADDR_TEXT];
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
         if (overlay[i]->base.family == PV_AF_NONE ||
             pv_networds_may_be_members(&net->host, net->plan.ifname, overlay[i]))
@@ -590,7 +588,7 @@ static void leave_out_taken(struct pv_hostnet *net)
         fault(net,
               "keep members' range %s to %s: this host is in it by another interface: leave that "
               "network",
-              pv_prefix_format(overlay[i], text), net->plan.ifname);
+              PV_PREFIX_STR(overlay[i]), net->plan.ifname);
         for (size_t k = net->plan.n_offered; k-- > 0;)
             if (net->plan.offered[k].prefix.base.family == overlay[i]->base.family)
                 net->plan.offered[k] = net->plan.offered[--net->plan.n_offered];
@@ -697,9 +695,7 @@ void pv_hostnet_iface(struct pv_hostnet *net, const char *ifname)
     bool changed = strcmp(net->ifname, ifname) != 0;
     snprintf(net->ifname, sizeof(net->ifname), "%s", ifname);
     if (ifname[0] != '\0') { /* another network's table knows it by that */
-        char line[64];
-        snprintf(line, sizeof(line), "link set dev %s group %d\n", ifname, PV_NETWORDS_GROUP);
-        (void)pv_ipcmd_force(line);
+        (void)pv_ipcmd_force(PV_STR("link set dev %s group %d\n", ifname, PV_NETWORDS_GROUP));
     }
     if (net->known && (changed || ifname[0] != '\0'))
         (void)apply(net, false);

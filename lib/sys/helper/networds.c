@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 enum {
     LEAST = 8,        /* bits: a shorter route of others is a default route by another name */
     METRIC_V6 = 1024, /* what the kernel gives an IPv6 route that says none (IP6_RT_PRIO_USER) */
@@ -35,28 +37,6 @@ enum {
 /* To what others began. A flow that a member began is judged packet by packet: what it was allowed
  * when it began, or led elsewhere then, may be forbidden by now. */
 #define ANSWERS "  ct state established ct direction reply accept\n  ct state related accept\n"
-
-struct words {
-    char *text;
-    size_t cap, len;
-    bool full;
-};
-
-static void add(struct words *w, const char *fmt, ...) PV_PRINTF(2, 3);
-
-static void add(struct words *w, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(w->text + w->len, w->cap - w->len, fmt, ap);
-    va_end(ap);
-    if (n < 0 || (size_t)n >= w->cap - w->len) {
-        w->full = true;
-        w->text[w->len] = '\0';
-        return;
-    }
-    w->len += (size_t)n;
-}
 
 static bool is_v6(const struct pv_prefix *p)
 {
@@ -219,11 +199,12 @@ static bool is_bridge(const struct pv_networds_host *host, const char *ifname)
 /* Forwarding that is on for members, of any of this host's networks, is on for nobody else: where
  * it was off, no packet of others passed, nor came back by the interface that it had come by. But
  * bridged packets, which netfilter may see as well, do. */
-static void add_members_only(struct words *w, const struct pv_netplan *plan,
+static void add_members_only(struct pv_text *w, const struct pv_netplan *plan,
                              const struct pv_networds_host *host)
 {
     for (size_t i = 0; i < host->n_alone4; i++)
-        add(w,
+        pv_text_add(
+            w,
             "  meta nfproto ipv4 iifname \"%s\" oifname != { \"%s\", \"%s\" } oifgroup != %d "
             "counter drop\n",
             host->alone4[i], is_bridge(host, host->alone4[i]) ? host->alone4[i] : "lo",
@@ -233,9 +214,10 @@ static void add_members_only(struct words *w, const struct pv_netplan *plan,
     for (size_t i = 0; i < host->n_links; i++)
         if (host->bridge[i] &&
             (i == 0 || strcmp(host->links[i - 1].ifname, host->links[i].ifname) != 0))
-            add(w, "  meta nfproto ipv6 iifname \"%s\" oifname \"%s\" return\n",
-                host->links[i].ifname, host->links[i].ifname);
-    add(w,
+            pv_text_add(w, "  meta nfproto ipv6 iifname \"%s\" oifname \"%s\" return\n",
+                        host->links[i].ifname, host->links[i].ifname);
+    pv_text_add(
+        w,
         "  meta nfproto ipv6 iifname != \"%s\" oifname != \"%s\" iifgroup != %d oifgroup != %d "
         "counter drop\n",
         plan->ifname, plan->ifname, PV_NETWORDS_GROUP, PV_NETWORDS_GROUP);
@@ -251,138 +233,140 @@ static bool is_reached(const struct pv_netplan_offered *o, const struct pv_netwo
            pv_prefix_overlaps(&o->prefix, &host->links[i].prefix);
 }
 
-static void add_offered(struct words *w, const struct pv_netplan *plan,
+static void add_offered(struct pv_text *w, const struct pv_netplan *plan,
                         const struct pv_netplan_offered *o, const struct pv_networds_host *host)
 {
     const struct pv_prefix *p = &o->prefix;
-    char text[PV_ADDR_TEXT];
     bool anywhere = !o->linked && !is_members(plan, p);
-    pv_prefix_format(p, text);
+    const char *text = PV_PREFIX_STR(p);
     if (is_members(plan, p))
-        add(w, "  oifname \"%s\" %s daddr %s accept\n", plan->ifname, ip_of(p), text);
+        pv_text_add(w, "  oifname \"%s\" %s daddr %s accept\n", plan->ifname, ip_of(p), text);
     for (size_t i = 0; i < host->n_links && o->linked; i++) {
         if (!is_reached(o, host, i))
             continue;
         anywhere = anywhere || host->links[i].prefix.bits > p->bits;
-        add(w, "  oifname \"%s\" %s daddr %s accept\n", host->links[i].ifname, ip_of(p), text);
+        pv_text_add(w, "  oifname \"%s\" %s daddr %s accept\n", host->links[i].ifname, ip_of(p),
+                    text);
     }
     if (anywhere)
-        add(w, "  %s daddr %s accept\n", ip_of(p), text);
+        pv_text_add(w, "  %s daddr %s accept\n", ip_of(p), text);
 }
 
 /* A member's packet goes where it was offered and nowhere else, whatever this host forwards for
  * others. Members' own ranges may be sources too: their nodes need not change addresses. Other
  * sources are those of static peers, whose forwarding the user has set up. */
-static void add_forward(struct words *w, const struct pv_netplan *plan,
+static void add_forward(struct pv_text *w, const struct pv_netplan *plan,
                         const struct pv_networds_host *host)
 {
     char text[PV_ADDR_TEXT];
     const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
-    add(w, " chain offered {\n");
+    pv_text_add(w, " chain offered {\n");
     for (size_t i = 0; i < plan->n_offered; i++)
         if (!is_everything(&plan->offered[i].prefix))
             add_offered(w, plan, &plan->offered[i], host);
-    add(w,
+    pv_text_add(
+        w,
         " }\n chain forwarded {\n"
         "  type filter hook forward priority -5; policy accept;\n"
         "  oifname \"%s\" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu\n",
         plan->ifname);
     add_members_only(w, plan, host);
-    add(w, "  iifname != \"%s\" return\n" ANSWERS "  ct status dnat accept\n", plan->ifname);
+    pv_text_add(w, "  iifname != \"%s\" return\n" ANSWERS "  ct status dnat accept\n",
+                plan->ifname);
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
         if (overlay[i]->base.family == PV_AF_NONE)
             continue;
         pv_prefix_format(overlay[i], text);
-        add(w, "  %s saddr %s jump offered\n", ip_of(overlay[i]), text);
+        pv_text_add(w, "  %s saddr %s jump offered\n", ip_of(overlay[i]), text);
         if (offers_exit(plan, overlay[i]->base.family))
-            add(w, "  %s saddr %s %s daddr != %s accept\n", ip_of(overlay[i]), text,
-                ip_of(overlay[i]), is_v6(overlay[i]) ? PRIVATE6 : PRIVATE4);
+            pv_text_add(w, "  %s saddr %s %s daddr != %s accept\n", ip_of(overlay[i]), text,
+                        ip_of(overlay[i]), is_v6(overlay[i]) ? PRIVATE6 : PRIVATE4);
     }
     for (size_t i = 0; i < plan->n_used; i++)
-        add(w, "  %s saddr %s jump offered\n  %s saddr %s counter drop\n",
-            ip_of(&plan->used[i].prefix), pv_prefix_format(&plan->used[i].prefix, text),
-            ip_of(&plan->used[i].prefix), text);
+        pv_text_add(w, "  %s saddr %s jump offered\n  %s saddr %s counter drop\n",
+                    ip_of(&plan->used[i].prefix), pv_prefix_format(&plan->used[i].prefix, text),
+                    ip_of(&plan->used[i].prefix), text);
     /* A question that nobody answers here is asked elsewhere at once. */
     if (offers_exit(plan, PV_AF_INET) || offers_exit(plan, PV_AF_INET6))
-        add(w, "  meta l4proto { tcp, udp } th dport 53 counter reject\n");
+        pv_text_add(w, "  meta l4proto { tcp, udp } th dport 53 counter reject\n");
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
         if (overlay[i]->base.family != PV_AF_NONE)
-            add(w, "  %s saddr %s counter drop\n", ip_of(overlay[i]),
-                pv_prefix_format(overlay[i], text));
-    add(w, " }\n");
+            pv_text_add(w, "  %s saddr %s counter drop\n", ip_of(overlay[i]),
+                        pv_prefix_format(overlay[i], text));
+    pv_text_add(w, " }\n");
 }
 
 /* The inside: this host itself, and where a packet's next stop is its destination, be its addresses
  * private or anybody's. The private ranges stand beside it: what is there behind a router is no
  * internet either. */
-static void add_inside(struct words *w, const struct pv_networds_host *host, bool v6)
+static void add_inside(struct pv_text *w, const struct pv_networds_host *host, bool v6)
 {
     const char *ip = v6 ? "ip6" : "ip", *private = v6 ? PRIVATE6 : PRIVATE4;
     char text[PV_ADDR_TEXT];
-    add(w,
-        " chain inside_%s {\n  %s daddr %s return\n"
-        "  %s daddr %s meta l4proto { tcp, udp } th dport 53 return\n"
-        "  fib daddr type " HERE " goto offered_inside\n"
-        "  %s daddr %s goto offered_inside\n",
-        ip, ip, v6 ? GROUPS6 : GROUPS4, ip, private, ip, private);
+    pv_text_add(w,
+                " chain inside_%s {\n  %s daddr %s return\n"
+                "  %s daddr %s meta l4proto { tcp, udp } th dport 53 return\n"
+                "  fib daddr type " HERE " goto offered_inside\n"
+                "  %s daddr %s goto offered_inside\n",
+                ip, ip, v6 ? GROUPS6 : GROUPS4, ip, private, ip, private);
     for (size_t i = 0; i < host->n_links; i++)
         if (host->direct[i] && is_v6(&host->links[i].prefix) == v6 &&
             host->links[i].prefix.bits >= LEAST)
-            add(w, "  %s daddr %s goto offered_inside\n", ip,
-                pv_prefix_format(&host->links[i].prefix, text));
+            pv_text_add(w, "  %s daddr %s goto offered_inside\n", ip,
+                        pv_prefix_format(&host->links[i].prefix, text));
     for (size_t i = 0; i < host->n_beside; i++)
         if (is_v6(&host->beside[i]) == v6 && host->beside[i].bits >= LEAST)
-            add(w, "  %s daddr %s goto offered_inside\n", ip,
-                pv_prefix_format(&host->beside[i], text));
-    add(w, " }\n");
+            pv_text_add(w, "  %s daddr %s goto offered_inside\n", ip,
+                        pv_prefix_format(&host->beside[i], text));
+    pv_text_add(w, " }\n");
 }
 
 /* A member that uses this exit gets the internet by it. A service at this host's addresses, to its
  * LAN, its containers or its machines, is inside, as what is behind it: so this stands before
  * anybody changes where a packet goes. But questions for names are answered there: the router at a
  * member's home may have the address of this host. */
-static void add_local(struct words *w, const struct pv_netplan *plan,
+static void add_local(struct pv_text *w, const struct pv_netplan *plan,
                       const struct pv_networds_host *host)
 {
     char text[PV_ADDR_TEXT];
     const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
-    add(w, " chain offered_inside {\n");
+    pv_text_add(w, " chain offered_inside {\n");
     for (size_t i = 0; i < plan->n_offered; i++) {
         const struct pv_prefix *p = &plan->offered[i].prefix;
         if (!is_everything(p)) /* by which way is asked later */
-            add(w, "  %s daddr %s accept\n", ip_of(p), pv_prefix_format(p, text));
+            pv_text_add(w, "  %s daddr %s accept\n", ip_of(p), pv_prefix_format(p, text));
     }
-    add(w, "  counter drop\n }\n");
+    pv_text_add(w, "  counter drop\n }\n");
     add_inside(w, host, false);
     add_inside(w, host, true);
-    add(w,
-        " chain inside {\n  type filter hook prerouting priority mangle; policy accept;\n"
-        "  iifname != \"%s\" return\n" ANSWERS,
-        plan->ifname);
+    pv_text_add(w,
+                " chain inside {\n  type filter hook prerouting priority mangle; policy accept;\n"
+                "  iifname != \"%s\" return\n" ANSWERS,
+                plan->ifname);
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
         const char *ip = ip_of(overlay[i]);
         uint16_t family = overlay[i]->base.family;
         if (family == PV_AF_NONE || !offers_exit(plan, family))
             continue;
         pv_prefix_format(overlay[i], text);
-        add(w, "  %s daddr %s accept\n  %s saddr %s jump inside_%s\n", ip, text, ip, text, ip);
+        pv_text_add(w, "  %s daddr %s accept\n  %s saddr %s jump inside_%s\n", ip, text, ip, text,
+                    ip);
         for (size_t k = 0; k < plan->n_used; k++)
             if (plan->used[k].prefix.base.family == family)
-                add(w, "  %s saddr %s jump inside_%s\n", ip,
-                    pv_prefix_format(&plan->used[k].prefix, text), ip);
+                pv_text_add(w, "  %s saddr %s jump inside_%s\n", ip,
+                            pv_prefix_format(&plan->used[k].prefix, text), ip);
     }
-    add(w, " }\n");
+    pv_text_add(w, " }\n");
 }
 
 /* Members that use this exit ask the name server they have at home, which is often their router:
  * this host's own answers instead. */
-static void add_names(struct words *w, const struct pv_netplan *plan,
+static void add_names(struct pv_text *w, const struct pv_netplan *plan,
                       const struct pv_networds_host *host)
 {
-    char range[PV_ADDR_TEXT], server[PV_ADDR_TEXT];
     const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
     const struct pv_addr *dns[] = {&host->dns4, &host->dns6};
-    add(w, " chain names {\n  type nat hook prerouting priority dstnat; policy accept;\n");
+    pv_text_add(w, " chain names {\n  type nat hook prerouting priority dstnat; policy accept;\n");
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
         uint16_t family = overlay[i]->base.family;
         if (family == PV_AF_NONE || dns[i]->family == PV_AF_NONE || !offers_exit(plan, family))
@@ -390,76 +374,76 @@ static void add_names(struct words *w, const struct pv_netplan *plan,
         for (size_t k = 0; k < plan->n_offered; k++) {
             const struct pv_prefix *p = &plan->offered[k].prefix;
             if (!is_everything(p) && p->base.family == family)
-                add(w, "  iifname \"%s\" %s daddr %s return\n", plan->ifname, ip_of(p),
-                    pv_prefix_format(p, range));
+                pv_text_add(w, "  iifname \"%s\" %s daddr %s return\n", plan->ifname, ip_of(p),
+                            PV_PREFIX_STR(p));
         }
-        add(w,
-            "  iifname \"%s\" %s saddr %s %s daddr %s fib daddr type != local "
-            "meta l4proto { tcp, udp } th dport 53 dnat %s to %s\n",
-            plan->ifname, ip_of(overlay[i]), pv_prefix_format(overlay[i], range), ip_of(overlay[i]),
-            is_v6(overlay[i]) ? PRIVATE6 : PRIVATE4, ip_of(overlay[i]),
-            pv_addr_format_ip(dns[i], server));
+        pv_text_add(w,
+                    "  iifname \"%s\" %s saddr %s %s daddr %s fib daddr type != local "
+                    "meta l4proto { tcp, udp } th dport 53 dnat %s to %s\n",
+                    plan->ifname, ip_of(overlay[i]), PV_PREFIX_STR(overlay[i]), ip_of(overlay[i]),
+                    is_v6(overlay[i]) ? PRIVATE6 : PRIVATE4, ip_of(overlay[i]), PV_IP_STR(dns[i]));
     }
-    add(w, " }\n");
+    pv_text_add(w, " }\n");
 }
 
-static void add_leaving(struct words *w, const struct pv_netplan *plan)
+static void add_leaving(struct pv_text *w, const struct pv_netplan *plan)
 {
     const struct pv_netplan_offered *sorted[PV_NETPLAN_OFFERED];
     size_t n = by_length(plan, sorted);
-    char text[PV_ADDR_TEXT];
-    add(w, " chain leaving {\n");
+    pv_text_add(w, " chain leaving {\n");
     for (size_t i = 0; i < n; i++) {
         const struct pv_prefix *p = &sorted[i]->prefix;
         const char *verdict = sorted[i]->snat ? "masquerade" : "return";
         if (is_everything(p)) {
-            add(w, "  %s daddr != %s %s\n", ip_of(p), is_v6(p) ? PRIVATE6 : PRIVATE4, verdict);
-            add(w, "  meta nfproto %s ct status dnat meta l4proto { tcp, udp } th dport 53 %s\n",
+            pv_text_add(w, "  %s daddr != %s %s\n", ip_of(p), is_v6(p) ? PRIVATE6 : PRIVATE4,
+                        verdict);
+            pv_text_add(
+                w, "  meta nfproto %s ct status dnat meta l4proto { tcp, udp } th dport 53 %s\n",
                 is_v6(p) ? "ipv6" : "ipv4", "masquerade");
         } else {
-            add(w, "  %s daddr %s %s\n", ip_of(p), pv_prefix_format(p, text), verdict);
+            pv_text_add(w, "  %s daddr %s %s\n", ip_of(p), PV_PREFIX_STR(p), verdict);
         }
     }
-    add(w, " }\n");
+    pv_text_add(w, " }\n");
 }
 
 /* Packets of this host that were bound to another address before the exit was there have no way
  * through it: no member accepts them. They get our address. */
-static void add_entering(struct words *w, const struct pv_netplan *plan)
+static void add_entering(struct pv_text *w, const struct pv_netplan *plan)
 {
     char text[PV_ADDR_TEXT];
     const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
-    add(w, " chain entering {\n");
+    pv_text_add(w, " chain entering {\n");
     for (size_t i = 0; i < plan->n_offered && plan->exit; i++) {
         const struct pv_prefix *p = &plan->offered[i].prefix;
         if (!is_everything(p) && !plan->offered[i].snat)
-            add(w, "  %s saddr %s return\n", ip_of(p), pv_prefix_format(p, text));
+            pv_text_add(w, "  %s saddr %s return\n", ip_of(p), pv_prefix_format(p, text));
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay) && plan->exit; i++)
         if (overlay[i]->base.family != PV_AF_NONE)
-            add(w, "  %s saddr != %s masquerade\n", ip_of(overlay[i]),
-                pv_prefix_format(overlay[i], text));
-    add(w, " }\n");
+            pv_text_add(w, "  %s saddr != %s masquerade\n", ip_of(overlay[i]),
+                        pv_prefix_format(overlay[i], text));
+    pv_text_add(w, " }\n");
 }
 
-static void add_postrouting(struct words *w, const struct pv_netplan *plan)
+static void add_postrouting(struct pv_text *w, const struct pv_netplan *plan)
 {
     char text[PV_ADDR_TEXT];
     const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
     add_leaving(w, plan);
     add_entering(w, plan);
-    add(w,
-        " chain addresses {\n  type nat hook postrouting priority srcnat; policy accept;\n"
-        "  oifname \"%s\" goto entering\n",
-        plan->ifname);
+    pv_text_add(w,
+                " chain addresses {\n  type nat hook postrouting priority srcnat; policy accept;\n"
+                "  oifname \"%s\" goto entering\n",
+                plan->ifname);
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
         if (overlay[i]->base.family != PV_AF_NONE)
-            add(w, "  %s saddr %s jump leaving\n", ip_of(overlay[i]),
-                pv_prefix_format(overlay[i], text));
+            pv_text_add(w, "  %s saddr %s jump leaving\n", ip_of(overlay[i]),
+                        pv_prefix_format(overlay[i], text));
     for (size_t i = 0; i < plan->n_used && plan->n_offered > 0; i++)
-        add(w, "  %s saddr %s jump leaving\n", ip_of(&plan->used[i].prefix),
-            pv_prefix_format(&plan->used[i].prefix, text));
-    add(w, " }\n");
+        pv_text_add(w, "  %s saddr %s jump leaving\n", ip_of(&plan->used[i].prefix),
+                    pv_prefix_format(&plan->used[i].prefix, text));
+    pv_text_add(w, " }\n");
 }
 
 /* --- the table: members' addresses ---------------------------------------------------------- */
@@ -467,153 +451,158 @@ static void add_postrouting(struct words *w, const struct pv_netplan *plan)
 /* Nobody but members speaks for members, and what listens at this node's own address hears nobody
  * else: a neighbour in a LAN could send both, as the kernel takes packets for all its addresses on
  * every interface. Containers of this host are a part of it. */
-static void add_strangers(struct words *w, const struct pv_netplan *plan,
+static void add_strangers(struct pv_text *w, const struct pv_netplan *plan,
                           const struct pv_networds_host *host)
 {
     char text[PV_ADDR_TEXT];
     const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
-    add(w,
-        " chain strangers {\n  type filter hook prerouting priority raw; policy accept;\n"
-        "  iifname { \"lo\", \"%s\" } accept\n",
-        plan->ifname);
+    pv_text_add(w,
+                " chain strangers {\n  type filter hook prerouting priority raw; policy accept;\n"
+                "  iifname { \"lo\", \"%s\" } accept\n",
+                plan->ifname);
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
         if (overlay[i]->base.family != PV_AF_NONE)
-            add(w, "  %s saddr %s counter drop\n", ip_of(overlay[i]),
-                pv_prefix_format(overlay[i], text));
+            pv_text_add(w, "  %s saddr %s counter drop\n", ip_of(overlay[i]),
+                        pv_prefix_format(overlay[i], text));
     for (size_t i = 0; i < host->n_links; i++)
         if (host->links[i].kind == PV_NETPLAN_CONTAINER)
-            add(w, "  iifname \"%s\" accept\n", host->links[i].ifname);
+            pv_text_add(w, "  iifname \"%s\" accept\n", host->links[i].ifname);
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
         if (overlay[i]->base.family != PV_AF_NONE)
-            add(w, "  %s daddr %s fib daddr type " HERE " counter drop\n", ip_of(overlay[i]),
-                pv_prefix_format(overlay[i], text));
-    add(w, " }\n");
+            pv_text_add(w, "  %s daddr %s fib daddr type " HERE " counter drop\n",
+                        ip_of(overlay[i]), pv_prefix_format(overlay[i], text));
+    pv_text_add(w, " }\n");
 }
 
 /* --- the table: an exit that is used -------------------------------------------------------- */
 
 /* Our own packets carry the mark in both directions: a strict check of the source's way back
  * (rp_filter with src_valid_mark) then asks the right table. */
-static void add_marks(struct words *w, const struct pv_netplan *plan,
+static void add_marks(struct pv_text *w, const struct pv_netplan *plan,
                       const struct pv_networds_host *host)
 {
-    add(w,
+    pv_text_add(
+        w,
         " chain marked_in {\n  type filter hook prerouting priority mangle; policy accept;\n"
         "  iifname \"%s\" return\n  ct mark 0x%x meta mark set 0x%x\n",
         plan->ifname, PV_NETWORDS_MARK, PV_NETWORDS_MARK);
     if (host->udp_port != 0)
-        add(w, "  fib daddr type local udp dport %u meta mark set 0x%x\n", host->udp_port,
-            PV_NETWORDS_MARK);
-    add(w, "  fib daddr type " HERE " udp sport 67 udp dport 68 meta mark set 0x%x\n }\n",
-        PV_NETWORDS_MARK);
-    add(w,
+        pv_text_add(w, "  fib daddr type local udp dport %u meta mark set 0x%x\n", host->udp_port,
+                    PV_NETWORDS_MARK);
+    pv_text_add(w, "  fib daddr type " HERE " udp sport 67 udp dport 68 meta mark set 0x%x\n }\n",
+                PV_NETWORDS_MARK);
+    pv_text_add(
+        w,
         " chain marked_out {\n  type filter hook postrouting priority mangle; policy accept;\n"
         "  meta mark 0x%x ct mark set 0x%x\n",
         PV_NETWORDS_MARK, PV_NETWORDS_MARK);
     for (size_t i = 0; i < host->n_uids; i++)
-        add(w, "  meta skuid %u ct mark set 0x%x\n", host->uids[i], PV_NETWORDS_MARK);
-    add(w, " }\n");
+        pv_text_add(w, "  meta skuid %u ct mark set 0x%x\n", host->uids[i], PV_NETWORDS_MARK);
+    pv_text_add(w, " }\n");
 }
 
 /* An exit speaks for the internet, and for nobody whom this host reaches without it, but where it
  * answers for a name server there. Public networks that the host is in do not count: neighbours
  * there are reached by the exit as well. */
-static void add_neighbours(struct words *w, const struct pv_netplan *plan,
+static void add_neighbours(struct pv_text *w, const struct pv_netplan *plan,
                            const struct pv_networds_host *host)
 {
     char text[PV_ADDR_TEXT];
     const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
-    add(w,
+    pv_text_add(
+        w,
         " chain neighbours {\n  type filter hook prerouting priority mangle; policy accept;\n"
         "  iifname != \"%s\" return\n" ANSWERS,
         plan->ifname);
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
         if (overlay[i]->base.family != PV_AF_NONE)
-            add(w, "  %s saddr %s accept\n", ip_of(overlay[i]), pv_prefix_format(overlay[i], text));
+            pv_text_add(w, "  %s saddr %s accept\n", ip_of(overlay[i]),
+                        pv_prefix_format(overlay[i], text));
     for (size_t i = 0; i < host->n_links; i++) {
         const struct pv_netplan_link *l = &host->links[i];
         if (host->connected[i] &&
             (l->kind == PV_NETPLAN_CONTAINER || pv_addr_is_private(&l->prefix.base)))
-            add(w, "  %s saddr %s counter drop\n", ip_of(&l->prefix),
-                pv_prefix_format(&l->prefix, text));
+            pv_text_add(w, "  %s saddr %s counter drop\n", ip_of(&l->prefix),
+                        pv_prefix_format(&l->prefix, text));
     }
-    add(w, " }\n");
+    pv_text_add(w, " }\n");
 }
 
-static void add_own(struct words *w, const struct pv_netplan *plan,
+static void add_own(struct pv_text *w, const struct pv_netplan *plan,
                     const struct pv_networds_host *host, const char *verdict)
 {
-    add(w, "  oifname \"lo\" %s\n  oifname \"%s\" %s\n  meta mark 0x%x %s\n", verdict, plan->ifname,
-        verdict, PV_NETWORDS_MARK, verdict);
+    pv_text_add(w, "  oifname \"lo\" %s\n  oifname \"%s\" %s\n  meta mark 0x%x %s\n", verdict,
+                plan->ifname, verdict, PV_NETWORDS_MARK, verdict);
     for (size_t i = 0; i < host->n_uids; i++)
-        add(w, "  meta skuid %u %s\n", host->uids[i], verdict);
+        pv_text_add(w, "  meta skuid %u %s\n", host->uids[i], verdict);
 }
 
 /* The networks of this kind that are left alone: only through their own interface. */
-static void add_links(struct words *w, const struct pv_netplan *plan,
+static void add_links(struct pv_text *w, const struct pv_netplan *plan,
                       const struct pv_networds_host *host, bool lan, const char *verdict)
 {
-    char text[PV_ADDR_TEXT];
     for (size_t i = 0; i < host->n_links; i++) {
         const struct pv_netplan_link *l = &host->links[i];
         if ((l->kind == PV_NETPLAN_LAN) != lan || !is_left_alone(plan, host, i))
             continue;
-        add(w, "  oifname \"%s\" %s daddr %s %s\n", l->ifname, ip_of(&l->prefix),
-            pv_prefix_format(&l->prefix, text), verdict);
+        pv_text_add(w, "  oifname \"%s\" %s daddr %s %s\n", l->ifname, ip_of(&l->prefix),
+                    PV_PREFIX_STR(&l->prefix), verdict);
         if (lan)
-            add(w, "  oifname \"%s\" %s %s\n", l->ifname,
-                is_v6(&l->prefix) ? "ip6 daddr { fe80::/10, ff02::/16 }"
-                                  : "ip daddr { 224.0.0.0/4, 255.255.255.255 }",
-                verdict);
+            pv_text_add(w, "  oifname \"%s\" %s %s\n", l->ifname,
+                        is_v6(&l->prefix) ? "ip6 daddr { fe80::/10, ff02::/16 }"
+                                          : "ip daddr { 224.0.0.0/4, 255.255.255.255 }",
+                        verdict);
     }
 }
 
 /* A resolver that sends its questions by one interface, as systemd-resolved does, has chosen that
  * interface before any rule was asked: its packets are routed again. */
-static void add_reroute(struct words *w, const struct pv_netplan *plan,
+static void add_reroute(struct pv_text *w, const struct pv_netplan *plan,
                         const struct pv_networds_host *host)
 {
-    add(w, " chain asked_elsewhere {\n  type route hook output priority mangle; policy accept;\n");
+    pv_text_add(
+        w, " chain asked_elsewhere {\n  type route hook output priority mangle; policy accept;\n");
     add_own(w, plan, host, "return");
     add_links(w, plan, host, false, "return");
-    add(w, "  meta l4proto { tcp, udp } th dport { 53, 853 } meta mark set 0x%x\n }\n",
-        PV_NETWORDS_MARK_ALL);
+    pv_text_add(w, "  meta l4proto { tcp, udp } th dport { 53, 853 } meta mark set 0x%x\n }\n",
+                PV_NETWORDS_MARK_ALL);
 }
 
 /* A packet that does not leave by the exit does not leave: whatever routes, rules and other
  * programs say. Before anything of an exit is changed this stands, and it goes last. At the last
  * hook, which knows where a packet goes that was routed twice. */
-static void add_guard(struct words *w, const struct pv_netplan *plan,
+static void add_guard(struct pv_text *w, const struct pv_netplan *plan,
                       const struct pv_networds_host *host)
 {
-    add(w, " chain guard {\n  type filter hook postrouting priority 90; policy drop;\n");
+    pv_text_add(w, " chain guard {\n  type filter hook postrouting priority 90; policy drop;\n");
     add_own(w, plan, host, "accept");
     /* Answers, and what the kernel sends for a connection of ours that was closed. A port of UDP
      * may be somebody else's by now. */
-    add(w,
-        "  ct direction reply ct mark 0x%x accept\n"
-        "  meta l4proto tcp tcp flags & syn == 0 ct mark 0x%x accept\n"
-        "  iifname \"%s\" accept\n",
-        PV_NETWORDS_MARK, PV_NETWORDS_MARK, plan->ifname);
+    pv_text_add(w,
+                "  ct direction reply ct mark 0x%x accept\n"
+                "  meta l4proto tcp tcp flags & syn == 0 ct mark 0x%x accept\n"
+                "  iifname \"%s\" accept\n",
+                PV_NETWORDS_MARK, PV_NETWORDS_MARK, plan->ifname);
     /* Without these a link has no addresses and no neighbours. */
-    add(w, "  udp sport 68 udp dport 67 accept\n  udp sport 546 udp dport 547 accept\n"
-           "  icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, "
-           "nd-router-advert, mld-listener-report, mld2-listener-report, mld-listener-done } "
-           "accept\n");
+    pv_text_add(w,
+                "  udp sport 68 udp dport 67 accept\n  udp sport 546 udp dport 547 accept\n"
+                "  icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, "
+                "nd-router-advert, mld-listener-report, mld2-listener-report, mld-listener-done } "
+                "accept\n");
     add_links(w, plan, host, false, "accept");
     /* Names asked for in the LAN tell it where one goes. */
-    add(w, "  meta l4proto { tcp, udp } th dport { 53, 853, 5355 } counter drop\n");
+    pv_text_add(w, "  meta l4proto { tcp, udp } th dport { 53, 853, 5355 } counter drop\n");
     add_links(w, plan, host, true, "accept");
-    add(w, "  counter drop\n }\n");
+    pv_text_add(w, "  counter drop\n }\n");
 }
 
 int pv_networds_nft(const struct pv_netplan *plan, const struct pv_networds_host *host,
                     char ret_text[static PV_NETWORDS_TEXT])
 {
-    struct words w = {.text = ret_text, .cap = PV_NETWORDS_TEXT};
+    struct pv_text w = pv_text_in(ret_text, PV_NETWORDS_TEXT);
     char name[PV_NETWORDS_NAME];
     pv_networds_table(plan->ifname, name);
-    add(&w, "table inet %s\ndelete table inet %s\ntable inet %s {\n", name, name, name);
+    pv_text_add(&w, "table inet %s\ndelete table inet %s\ntable inet %s {\n", name, name, name);
     if (plan->n_offered > 0) {
         add_forward(&w, plan, host);
         add_names(&w, plan, host);
@@ -630,8 +619,8 @@ int pv_networds_nft(const struct pv_netplan *plan, const struct pv_networds_host
         add_reroute(&w, plan, host);
         add_guard(&w, plan, host);
     }
-    add(&w, "}\n");
-    return w.full ? PV_ERR_LIMIT : PV_OK;
+    pv_text_add(&w, "}\n");
+    return w.cut ? PV_ERR_LIMIT : PV_OK;
 }
 
 void pv_networds_nft_none(const char *ifname, char ret_text[static PV_NETWORDS_TEXT])
@@ -712,29 +701,27 @@ size_t pv_networds_routes(const struct pv_netplan *plan, const struct pv_netword
 int pv_networds_route_line(const char *verb, const struct pv_networds_route *r, const char *ifname,
                            char *dst, size_t cap)
 {
-    char text[PV_ADDR_TEXT];
     /* Of a smaller scope it would be a way to next hops: a default route that somebody sets by its
      * router alone would be one through our interface. */
     bool global = r->type == PV_NET_ROUTE_UNICAST && !is_v6(&r->dst) && strcmp(verb, "del") != 0;
-    int n =
-        snprintf(dst, cap, "route %s %s%s%s%s%s table %u metric %u proto %d\n", verb,
-                 r->type == PV_NET_ROUTE_THROW         ? "throw "
-                 : r->type == PV_NET_ROUTE_UNREACHABLE ? "unreachable "
-                                                       : "",
-                 pv_prefix_format(&r->dst, text), r->type == PV_NET_ROUTE_UNICAST ? " dev " : "",
-                 r->type == PV_NET_ROUTE_UNICAST ? ifname : "", global ? " scope global" : "",
-                 r->table, r->metric, PV_NET_PROTO_OWN);
+    int n = snprintf(dst, cap, "route %s %s%s%s%s%s table %u metric %u proto %d\n", verb,
+                     r->type == PV_NET_ROUTE_THROW         ? "throw "
+                     : r->type == PV_NET_ROUTE_UNREACHABLE ? "unreachable "
+                                                           : "",
+                     PV_PREFIX_STR(&r->dst), r->type == PV_NET_ROUTE_UNICAST ? " dev " : "",
+                     r->type == PV_NET_ROUTE_UNICAST ? ifname : "", global ? " scope global" : "",
+                     r->table, r->metric, PV_NET_PROTO_OWN);
     return n < 0 || (size_t)n >= cap ? PV_ERR_NO_SPACE : n;
 }
 
 /* --- rules --------------------------------------------------------------------------------- */
 
-static int count_lines(const struct words *w, size_t *ret_n)
+static int count_lines(const struct pv_text *w, size_t *ret_n)
 {
     *ret_n = 0;
     for (const char *c = w->text; *c != '\0'; c++)
         *ret_n += *c == '\n';
-    return w->full ? PV_ERR_LIMIT : PV_OK;
+    return w->cut ? PV_ERR_LIMIT : PV_OK;
 }
 
 int pv_networds_rules(const struct pv_netplan *plan, const struct pv_networds_host *host, char *dst,
@@ -743,24 +730,25 @@ int pv_networds_rules(const struct pv_netplan *plan, const struct pv_networds_ho
     static const char *const asked[] = {"udp dport 53", "tcp dport 53", "udp dport 853",
                                         "tcp dport 853"};
     const int p = PV_NETWORDS_PRIORITY, proto = PV_NET_PROTO_OWN;
-    struct words w = {.text = dst, .cap = cap};
-    dst[0] = '\0';
+    struct pv_text w = pv_text_in(dst, cap);
     *ret_n = 0;
     if (!plan->exit)
         return PV_OK;
-    add(&w, "rule add fwmark 0x%x lookup main priority %d protocol %d\n", PV_NETWORDS_MARK, p,
-        proto);
+    pv_text_add(&w, "rule add fwmark 0x%x lookup main priority %d protocol %d\n", PV_NETWORDS_MARK,
+                p, proto);
     for (size_t i = 0; i < host->n_uids; i++)
-        add(&w, "rule add uidrange %u-%u lookup main priority %d protocol %d\n", host->uids[i],
-            host->uids[i], p + 1, proto);
+        pv_text_add(&w, "rule add uidrange %u-%u lookup main priority %d protocol %d\n",
+                    host->uids[i], host->uids[i], p + 1, proto);
     /* The packets of members to this host's networks. */
-    add(&w, "rule add iif %s lookup main priority %d protocol %d\n", plan->ifname, p + 1, proto);
-    add(&w, "rule add fwmark 0x%x lookup %d priority %d protocol %d\n", PV_NETWORDS_MARK_ALL,
-        PV_NETWORDS_TABLE_ALL, p + 2, proto);
+    pv_text_add(&w, "rule add iif %s lookup main priority %d protocol %d\n", plan->ifname, p + 1,
+                proto);
+    pv_text_add(&w, "rule add fwmark 0x%x lookup %d priority %d protocol %d\n",
+                PV_NETWORDS_MARK_ALL, PV_NETWORDS_TABLE_ALL, p + 2, proto);
     for (size_t i = 0; i < PV_ARRAY_LEN(asked); i++)
-        add(&w, "rule add ipproto %s lookup %d priority %d protocol %d\n", asked[i],
-            PV_NETWORDS_TABLE_ALL, p + 3, proto);
-    add(&w, "rule add lookup %d priority %d protocol %d\n", PV_NETWORDS_TABLE, p + 4, proto);
+        pv_text_add(&w, "rule add ipproto %s lookup %d priority %d protocol %d\n", asked[i],
+                    PV_NETWORDS_TABLE_ALL, p + 3, proto);
+    pv_text_add(&w, "rule add lookup %d priority %d protocol %d\n", PV_NETWORDS_TABLE, p + 4,
+                proto);
     return count_lines(&w, ret_n);
 }
 
@@ -787,26 +775,25 @@ int pv_networds_used_rules(const struct pv_netplan *plan, const struct pv_networ
     const unsigned slot = pv_networds_slot(plan->ifname);
     const unsigned p = PV_NETWORDS_PRIORITY_USED + 8 * slot + 4 * turn;
     const unsigned proto = pv_networds_used_proto(plan->ifname, turn);
-    struct words w = {.text = dst, .cap = cap};
-    char text[PV_ADDR_TEXT];
+    struct pv_text w = pv_text_in(dst, cap);
     dst[0] = '\0';
     for (size_t i = 0; i < plan->n_used; i++) {
         const struct pv_prefix *used = &plan->used[i].prefix;
         if (used->base.family != family)
             continue;
         if (w.len == 0) {
-            add(&w, "rule add fwmark 0x%x lookup main priority %u protocol %u\n", PV_NETWORDS_MARK,
-                p, proto);
+            pv_text_add(&w, "rule add fwmark 0x%x lookup main priority %u protocol %u\n",
+                        PV_NETWORDS_MARK, p, proto);
             for (size_t k = 0; k < host->n_uids; k++)
-                add(&w, "rule add uidrange %u-%u lookup main priority %u protocol %u\n",
-                    host->uids[k], host->uids[k], p + 1, proto);
+                pv_text_add(&w, "rule add uidrange %u-%u lookup main priority %u protocol %u\n",
+                            host->uids[k], host->uids[k], p + 1, proto);
         }
-        pv_prefix_format(used, text);
-        add(&w,
-            "rule add to %s lookup main suppress_prefixlength %u priority %u protocol %u\n"
-            "rule add to %s lookup %u priority %u protocol %u\n",
-            text, most_suppressed(used, host), p + 2, proto, text, PV_NETWORDS_TABLE_USED + slot,
-            p + 3, proto);
+        const char *text = PV_PREFIX_STR(used);
+        pv_text_add(&w,
+                    "rule add to %s lookup main suppress_prefixlength %u priority %u protocol %u\n"
+                    "rule add to %s lookup %u priority %u protocol %u\n",
+                    text, most_suppressed(used, host), p + 2, proto, text,
+                    PV_NETWORDS_TABLE_USED + slot, p + 3, proto);
     }
     return count_lines(&w, ret_n);
 }

@@ -28,6 +28,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 enum {
     CAP_WORDS = _LINUX_CAPABILITY_U32S_3,
 };
@@ -57,9 +59,8 @@ int pv_confine_find_user(const char *name, struct pv_confine_user *ret_user)
 /* A service of systemd that has the number as its own leaves a file while it runs. */
 static bool is_taken(uid_t uid)
 {
-    char path[64];
-    snprintf(path, sizeof(path), "/run/systemd/dynamic-uid/%u", (unsigned)uid);
-    return getpwuid(uid) != NULL || getgrgid(uid) != NULL || access(path, F_OK) == 0;
+    return getpwuid(uid) != NULL || getgrgid(uid) != NULL ||
+           access(PV_STR("/run/systemd/dynamic-uid/%u", (unsigned)uid), F_OK) == 0;
 }
 
 /* The number depends on the name alone, so that files of an earlier run have the right owner. */
@@ -202,28 +203,29 @@ static void format_caps(uint64_t caps, char *dst, size_t size)
                  {CAP_IPC_LOCK, "CAP_IPC_LOCK"},
                  {CAP_SETUID, "CAP_SETUID"},
                  {CAP_SETGID, "CAP_SETGID"}};
-    size_t used = 0;
-    dst[0] = '\0';
+    struct pv_text list = pv_text_in(dst, size);
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
         uint64_t bit = (uint64_t)1 << names[i].cap;
-        if ((caps & bit) != 0 && used < size)
-            used += (size_t)snprintf(dst + used, size - used, "%s%s", used > 0 ? " " : "",
-                                     names[i].name);
+        if ((caps & bit) != 0) {
+            pv_text_part(&list, " ");
+            pv_text_add(&list, "%s", names[i].name);
+        }
         caps &= ~bit;
     }
-    if (caps != 0 && used < size)
-        snprintf(dst + used, size - used, "%scapabilities %llx", used > 0 ? " " : "",
-                 (unsigned long long)caps);
+    if (caps == 0)
+        return;
+    pv_text_part(&list, " ");
+    pv_text_add(&list, "capabilities %llx", (unsigned long long)caps);
 }
 
 const char *pv_confine_format(const struct pv_confine_report *report,
                               char ret_text[static PV_CONFINE_TEXT_MAX])
 {
-    char caps[128], landlock[24];
+    char caps[128];
     char uid[16] = "";
     format_caps(report->caps, caps, sizeof(caps));
-    snprintf(landlock, sizeof(landlock), report->landlock > 0 ? "Landlock %d" : "no Landlock",
-             report->landlock);
+    const char *landlock =
+        PV_STR(report->landlock > 0 ? "Landlock %d" : "no Landlock", report->landlock);
     if (report->user.name[0] < '0' || report->user.name[0] > '9')
         snprintf(uid, sizeof(uid), " (%u)", (unsigned)report->user.uid);
     snprintf(ret_text, PV_CONFINE_TEXT_MAX, "user %s%s, %s, %s, %s, %s", report->user.name, uid,

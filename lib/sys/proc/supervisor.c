@@ -95,14 +95,12 @@ void pv_supervisor_ready(struct pv_supervisor *s, struct pv_loop *loop)
 /* With the time, by which Type=notify-reload tells this from an earlier reload (sd_notify(3)). */
 void pv_supervisor_reloading(const struct pv_supervisor *s)
 {
-    char text[64];
     struct timespec now = {0};
     if (s == NULL)
         return;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld",
-             (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
-    tell(s, text);
+    tell(s, PV_STR("RELOADING=1\nMONOTONIC_USEC=%lld",
+                   (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000));
 }
 
 void pv_supervisor_reloaded(const struct pv_supervisor *s)

@@ -150,7 +150,6 @@ static inline void pg_line_run(const struct pg_line *l, int fd)
 /* Listens where a client is to come, and says where. */
 static inline int pg_line_listen(struct pg_line *l)
 {
-    char path[96];
     in_port_t port = 0;
     if (l->tcp) {
         int fd = pg_line_port(&port);
@@ -160,7 +159,7 @@ static inline int pg_line_listen(struct pg_line *l)
     }
     assert_true(test_dir_make(l->dir, sizeof(l->dir)) != NULL && chmod(l->dir, 0711) == 0);
     snprintf(l->conninfo, sizeof(l->conninfo), "host=%s dbname=postgres user=postgres", l->dir);
-    snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", l->dir);
+    const char *path = PV_STR("%s/.s.PGSQL.5432", l->dir);
     int fd = pg_line_socket(l->dir, true);
     return fd >= 0 && chmod(path, 0777) == 0 ? fd : -1;
 }

@@ -71,20 +71,16 @@ static inline bool pg_server_wait(pid_t pid)
 /* Starts it; it answers soon. */
 static inline void pg_server_start(struct pg_server *s)
 {
-    char data[96], socket[96], port[32];
-    snprintf(data, sizeof(data), "%s/data", s->dir);
-    snprintf(port, sizeof(port), "port=%u", s->tcp_port == 0 ? 5432 : s->tcp_port);
-    snprintf(socket, sizeof(socket), "unix_socket_directories=%s", s->dir);
     const char *const args[] = {"postgres",
                                 "-D",
-                                data,
+                                PV_STR("%s/data", s->dir),
                                 "-c",
-                                socket,
+                                PV_STR("unix_socket_directories=%s", s->dir),
                                 "-c",
                                 s->tcp_port == 0 ? "listen_addresses="
                                                  : "listen_addresses=127.0.0.1",
                                 "-c",
-                                port,
+                                PV_STR("port=%u", s->tcp_port == 0 ? 5432 : s->tcp_port),
                                 "-c",
                                 "dynamic_shared_memory_type=mmap",
                                 NULL};
@@ -202,8 +198,6 @@ static inline void pg_sql_wait(const struct pg_server *server)
 static inline void pg_sql_script(const struct pg_server *server, const char *name)
 {
     static char sql[16384];
-    char path[512];
-    snprintf(path, sizeof(path), "%s/databases/%s.sql", PV_TEST_DATA, name);
-    test_read(path, sql, sizeof(sql));
+    test_read(PV_STR("%s/databases/%s.sql", PV_TEST_DATA, name), sql, sizeof(sql));
     (void)pg_sql(server, sql);
 }

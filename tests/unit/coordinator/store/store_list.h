@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store_list.h - what every kind of store must do: tests that a program takes by including them,
- * over SQLite, PostgreSQL and the store in memory. Each starts in the world of the program, with an
- * empty store.
+ * over SQLite and PostgreSQL. Each starts in the world of the program, with an empty store.
  */
 #pragma once
 
@@ -61,15 +60,13 @@ PV_TEST(an_invite_is_redeemed_as_often_as_it_says)
 /* Has the sum of a network's copies say this, whatever there is. */
 static void set_bytes(uint8_t network, uint64_t bytes);
 
-/* --- copies: one list over both stores ------------------------------------------------------ */
+/* --- copies --------------------------------------------------------------------------------- */
 
-static struct pv_coordstore *disk; /* NULL: the one in memory */
-static struct copymem memory;
+static struct pv_coordstore *disk;
 
 static struct pv_storeop_result run_copy(enum pv_storeop_kind kind, struct pv_storeop_copy m,
                                          size_t box_len)
 {
-    struct pv_storeop_result res = {.id = 5};
     struct pv_storeop *op = NULL;
     uint8_t *box = calloc(1, box_len + 1);
     assert_non_null(box);
@@ -78,11 +75,7 @@ static struct pv_storeop_result run_copy(enum pv_storeop_kind kind, struct pv_st
     assert_ok(pv_storeop_new_copy(kind, &m, pv_view(box, box_len), &op));
     op->id = 5;
     free(box);
-    if (disk != NULL)
-        return run(disk, op);
-    assert_true(copymem_run(&memory, op, &res));
-    pv_storeop_free(op);
-    return res;
+    return run(disk, op);
 }
 
 static int keep(uint8_t from, uint8_t to, uint8_t key, uint64_t wall_s, size_t len)
@@ -375,12 +368,6 @@ PV_TEST(as_many_give_way_as_it_takes)
 
 PV_TEST(copies_wait_and_have_quotas)
 {
-    copies_wait_in_order_until_they_are_taken();
-    quotas_of_copies_hold_at_their_edge();
-    one_sender_leaves_room_for_others();
-    who_has_most_gives_way_to_who_has_less();
-    equal_parts_stay();
-    copymem_done(&memory);
     disk = open_ok();
     copies_wait_in_order_until_they_are_taken();
     pv_coordstore_close(disk);

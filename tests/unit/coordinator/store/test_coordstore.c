@@ -152,10 +152,8 @@ static void exec_sql(const char *sql)
 
 static void set_bytes(uint8_t network, uint64_t bytes)
 {
-    char sql[256];
-    snprintf(sql, sizeof(sql), "INSERT OR REPLACE INTO mail_use VALUES(x'%02x%030x', %" PRIu64 ")",
-             network, 0, bytes);
-    exec_sql(sql);
+    exec_sql(PV_STR("INSERT OR REPLACE INTO mail_use VALUES(x'%02x%030x', %" PRIu64 ")", network, 0,
+                    bytes));
 }
 
 PV_TEST(a_damaged_database_is_named_and_left_alone)
@@ -338,16 +336,15 @@ static int take_time(void *ctx, const struct pv_storeop_copy *copy, struct pv_vi
  * which that of its store may differ by all the days that this coordinator was off. */
 PV_TEST(copies_take_their_age_along)
 {
-    char text[128], error[PV_STOREOP_ERROR_MAX];
+    char error[PV_STOREOP_ERROR_MAX];
     const uint64_t wall_s = pv_clock_wall_us() / 1000000;
     uint64_t before = 0, after = 0;
     disk = open_ok();
     assert_ok(keep(1, 2, 1, 0, 100));
     exec_sql("DELETE FROM age_clock");
     assert_ok(pv_coordstore_copies(disk, take_time, &before, error));
-    snprintf(text, sizeof(text), "INSERT INTO age_clock VALUES(1, %llu, %llu)",
-             (unsigned long long)(wall_s - 1000000), (unsigned long long)wall_s);
-    exec_sql(text);
+    exec_sql(PV_STR("INSERT INTO age_clock VALUES(1, %llu, %llu)",
+                    (unsigned long long)(wall_s - 1000000), (unsigned long long)wall_s));
     assert_ok(pv_coordstore_copies(disk, take_time, &after, error));
     assert_true(after == before + 1000000);
     disk = pv_coordstore_close(disk);
@@ -377,7 +374,6 @@ PV_TEST(one_network_leaves_disk_for_others)
 /* In a mount namespace of its own: 0 right, 1 wrong, 77 not possible here. */
 static int try_full_disk(void)
 {
-    char path[96];
     static const char block[4096];
     if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
         mount("tmpfs", dir, "tmpfs", 0, "size=512k") < 0)
@@ -386,7 +382,7 @@ static int try_full_disk(void)
     struct cw_node n = cw_node_make(world);
     if (run(s, member_op(&n, 1, 0, 1000)).status != PV_OK)
         return 1;
-    snprintf(path, sizeof(path), "%s/filler", dir);
+    const char *path = PV_STR("%s/filler", dir);
     int fd = open(path, O_WRONLY | O_CREAT, 0600);
     while (write(fd, block, sizeof(block)) > 0)
         ;

@@ -60,11 +60,9 @@ static void run_sql(const char *sql)
 
 static void set_bytes(uint8_t network, uint64_t bytes)
 {
-    char sql[256];
-    snprintf(sql, sizeof(sql),
-             "INSERT INTO p2pvpn.mail_use VALUES('\\x%02x%030x', %" PRIu64 ")"
-             " ON CONFLICT(network) DO UPDATE SET bytes = excluded.bytes",
-             network, 0, bytes);
+    const char *sql = PV_STR("INSERT INTO p2pvpn.mail_use VALUES('\\x%02x%030x', %" PRIu64 ")"
+                             " ON CONFLICT(network) DO UPDATE SET bytes = excluded.bytes",
+                             network, 0, bytes);
     run_sql(sql);
 }
 

@@ -74,9 +74,7 @@ static int start_as(const char *user, char error[static PV_PG_ERROR_MAX])
 /* A database as coordinators of this version left it. */
 static void make_old(int version)
 {
-    char name[32];
-    snprintf(name, sizeof(name), "coordinator-pg-v%d", version);
-    pg_sql_script(&server, name);
+    pg_sql_script(&server, PV_STR("coordinator-pg-v%d", version));
     pg_sql(&server, "INSERT INTO p2pvpn.installation(pk) VALUES(decode('01' || repeat('00', 31),"
                     " 'hex')); UPDATE p2pvpn.lease SET fence = 5, holder = '\\x07'");
     assert_int_equal(strtol(pg_sql(&server, "SELECT version FROM p2pvpn.version"), NULL, 10),

@@ -191,8 +191,7 @@ PV_TEST(a_file_that_is_no_key_is_never_overwritten)
  * of the next start may read what other networks of the machine have. */
 PV_TEST(a_link_or_a_second_name_leads_to_no_other_key)
 {
-    char other[96];
-    snprintf(other, sizeof(other), "%s/other.key", dir);
+    const char *other = PV_STR("%s/other.key", dir);
     put_file(NINES "\n");
     assert_int_equal(rename(path, other), 0);
     assert_int_equal(symlink(other, path), 0);
@@ -296,9 +295,8 @@ PV_TEST(a_key_is_not_replaced_by_another)
 /* An intruder who may write in the directory has the file that becomes the key open beforehand. */
 PV_TEST(nobody_has_the_file_open_that_the_key_is_written_to)
 {
-    char tmp[96], text[64];
-    snprintf(tmp, sizeof(tmp), "%s.tmp", path);
-    int fd = open(tmp, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    char text[64];
+    int fd = open(PV_STR("%s.tmp", path), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     assert_ok(begin());
     assert_ok(make_key());

@@ -42,8 +42,18 @@ static int setup(void **state)
     return test_dir_make(dir, sizeof(dir)) == NULL ? -1 : 0;
 }
 
+static struct pv_store *store;      /* NULL: it is closed */
+static struct pv_store_saved saved; /* what was loaded last */
+
+static void close_store(void)
+{
+    store = pv_store_close(store);
+}
+
 static int teardown(void **state)
 {
+    pv_store_saved_done(&saved);
+    close_store();
     DIR *d = opendir(dir);
     for (struct dirent *e = readdir(d); e != NULL; e = readdir(d))
         if (e->d_name[0] != '.')
@@ -54,22 +64,21 @@ static int teardown(void **state)
 
 PV_TEST_WORLD(setup, teardown);
 
-static struct pv_store *open_store(void)
+/* As the next life of the daemon does, where it is open already. */
+static void open_store(void)
 {
-    struct pv_store *s = NULL;
     char error[PV_JOB_ERROR_MAX] = "";
-    int r = pv_store_open(&s, dir, error);
+    close_store();
+    int r = pv_store_open(&store, dir, error);
     assert_string_equal(error, "");
     assert_ok(r);
-    return s;
 }
 
-static struct pv_store_saved load(struct pv_store *s)
+static void load(void)
 {
-    struct pv_store_saved saved;
     char error[PV_JOB_ERROR_MAX] = "";
-    assert_ok(pv_store_load(s, &saved, error));
-    return saved;
+    pv_store_saved_done(&saved);
+    assert_ok(pv_store_load(store, &saved, error));
 }
 
 /* --- jobs ---------------------------------------------------------------------------------- */
@@ -103,10 +112,9 @@ static struct pv_job *statement_job(const char *statement, const char *receipt)
 }
 
 /* Runs jobs as one batch and frees them; status of the last one. */
-static int run_all(struct pv_store *s, struct pv_job **jobs, size_t n,
-                   struct pv_job_result *results)
+static int run_all(struct pv_job **jobs, size_t n, struct pv_job_result *results)
 {
-    pv_store_run(s, jobs, results, n);
+    pv_store_run(store, jobs, results, n);
     for (size_t i = 0; i < n; i++) {
         assert_int_equal(results[i].id, jobs[i]->id);
         assert_int_equal(results[i].kind, jobs[i]->kind);
@@ -116,19 +124,18 @@ static int run_all(struct pv_store *s, struct pv_job **jobs, size_t n,
     return results[n - 1].status;
 }
 
-static int run(struct pv_store *s, struct pv_job *job)
+static int run(struct pv_job *job)
 {
     struct pv_job_result result;
-    return run_all(s, &job, 1, &result);
+    return run_all(&job, 1, &result);
 }
 
 /* The mark of what the row holds then; 0: it has none. */
-static int mark_of(struct pv_store *s)
+static int mark_of(void)
 {
-    struct pv_store_saved saved = load(s);
+    load();
     assert_int_equal(saved.saved.n_statements, 1);
     int mark = saved.statements[0].has_mark ? saved.statements[0].mark[0] : 0;
-    pv_store_saved_done(&saved);
     return mark;
 }
 
@@ -143,44 +150,42 @@ static struct pv_job *marked_job(const char *receipt, uint8_t mark)
 /* It is about statement and receipt together, so it stays and goes with the receipt. */
 PV_TEST(a_mark_belongs_to_the_receipt_that_is_kept)
 {
-    struct pv_store *s = open_store();
-    assert_ok(run(s, marked_job("", 0)));
-    assert_int_equal(mark_of(s), 0);
-    assert_ok(run(s, marked_job("", 1)));
-    assert_int_equal(mark_of(s), 1);
-    assert_ok(run(s, marked_job("one", 2)));
-    assert_int_equal(mark_of(s), 2);
-    assert_ok(run(s, marked_job("", 3))); /* it stands with "one" */
-    assert_int_equal(mark_of(s), 2);
-    assert_ok(run(s, marked_job("two", 4)));
-    assert_int_equal(mark_of(s), 4);
-    pv_store_close(s);
+    open_store();
+    assert_ok(run(marked_job("", 0)));
+    assert_int_equal(mark_of(), 0);
+    assert_ok(run(marked_job("", 1)));
+    assert_int_equal(mark_of(), 1);
+    assert_ok(run(marked_job("one", 2)));
+    assert_int_equal(mark_of(), 2);
+    assert_ok(run(marked_job("", 3))); /* it stands with "one" */
+    assert_int_equal(mark_of(), 2);
+    assert_ok(run(marked_job("two", 4)));
+    assert_int_equal(mark_of(), 4);
 }
 
 PV_TEST(rows_stored_are_there_after_reopening)
 {
-    struct pv_store *s = open_store();
+    open_store();
     struct stat st;
     assert_int_equal(stat(db_path(), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
-    struct pv_store_saved saved = load(s);
+    load();
     assert_false(saved.saved.has_network);
     assert_int_equal(saved.saved.n_statements + saved.saved.n_meta, 0);
-    pv_store_saved_done(&saved);
 
     struct pv_job *net = new_job(PV_JOB_SET_NETWORK, 3);
     memset(net->u.set_network.network_id, 7, 16);
     snprintf(net->u.set_network.name, PV_NAME_BUF, "home");
     snprintf(net->u.set_network.node_name, PV_NAME_BUF, "bob");
-    assert_ok(run(s, net));
-    assert_ok(run(s, statement_job("first", "")));
-    assert_ok(run(s, meta_job("seq", "41")));
-    assert_ok(run(s, meta_job("seq", "")));
-    assert_ok(run(s, meta_job("up", "1")));
-    pv_store_close(s);
+    assert_ok(run(net));
+    assert_ok(run(statement_job("first", "")));
+    assert_ok(run(meta_job("seq", "41")));
+    assert_ok(run(meta_job("seq", "")));
+    assert_ok(run(meta_job("up", "1")));
+    close_store();
 
-    s = open_store();
-    saved = load(s);
+    open_store();
+    load();
     assert_true(saved.saved.has_network);
     assert_int_equal(saved.saved.network_id[15], 7);
     assert_string_equal(saved.saved.network_name, "home");
@@ -191,59 +196,50 @@ PV_TEST(rows_stored_are_there_after_reopening)
     assert_string_equal(saved.saved.meta[0].name, "seq");
     assert_int_equal(saved.saved.meta[0].value.len, 0);
     assert_memory_equal(saved.saved.meta[1].value.ptr, "1", 1);
-    pv_store_saved_done(&saved);
-    pv_store_close(s);
 }
 
 PV_TEST(statements_come_back_in_the_order_they_were_stored_first)
 {
     static const char *const texts[] = {"z", "a", "m", "b"};
-    struct pv_store *s = open_store();
+    open_store();
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
-        assert_ok(run(s, statement_job(texts[i], "")));
-    assert_ok(run(s, statement_job("z", "r")));
-    struct pv_store_saved saved = load(s);
+        assert_ok(run(statement_job(texts[i], "")));
+    assert_ok(run(statement_job("z", "r")));
+    load();
     assert_int_equal(saved.saved.n_statements, PV_ARRAY_LEN(texts));
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
         assert_memory_equal(saved.saved.statements[i].statement.ptr, texts[i], 1);
-    pv_store_saved_done(&saved);
-    pv_store_close(s);
 }
 
 PV_TEST(statements_are_stored_once_and_keep_their_receipt)
 {
-    struct pv_store *s = open_store();
-    assert_ok(run(s, statement_job("a", "")));
-    assert_ok(run(s, statement_job("a", "r1")));
-    assert_ok(run(s, statement_job("a", ""))); /* none does not replace one */
-    struct pv_store_saved saved = load(s);
+    open_store();
+    assert_ok(run(statement_job("a", "")));
+    assert_ok(run(statement_job("a", "r1")));
+    assert_ok(run(statement_job("a", ""))); /* none does not replace one */
+    load();
     assert_int_equal(saved.saved.n_statements, 1);
     assert_int_equal(saved.saved.statements[0].receipt.len, 2);
     assert_memory_equal(saved.saved.statements[0].receipt.ptr, "r1", 2);
-    pv_store_saved_done(&saved);
-    pv_store_close(s);
 }
 
 /* A statement as long as a member's, with its receipt and mark, and where the log goes on. */
-static void put_newcomer(struct pv_store *s, unsigned i)
+static void put_newcomer(unsigned i)
 {
     static char statement[320], receipt[200];
-    char cursor[24];
     struct pv_job_result results[2];
     snprintf(statement, sizeof(statement), "%u %0310u", i, i);
     snprintf(receipt, sizeof(receipt), "%u %0190u", i, i);
-    snprintf(cursor, sizeof(cursor), "%016u", i);
-    struct pv_job *jobs[] = {statement_job(statement, receipt), meta_job("cursor", cursor)};
+    struct pv_job *jobs[] = {statement_job(statement, receipt),
+                             meta_job("cursor", PV_STR("%016u", i))};
     jobs[0]->u.put_statements.items[0].has_mark = true;
-    assert_ok(run_all(s, jobs, 2, results));
+    assert_ok(run_all(jobs, 2, results));
 }
 
 static off_t size_of_log(void)
 {
-    char path[128];
     struct stat st;
-    snprintf(path, sizeof(path), "%s-wal", db_path());
-    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(stat(PV_STR("%s-wal", db_path()), &st), 0);
     return st.st_size;
 }
 
@@ -252,10 +248,10 @@ enum {
 };
 
 /* A store with many statements, put in at once: what they cost is not the question. */
-static struct pv_store *open_large_store(void)
+static void open_large_store(void)
 {
-    struct pv_store *s = open_store();
-    pv_store_close(s);
+    open_store();
+    close_store();
     sqlite3 *db = NULL;
     assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
     assert_int_equal(
@@ -267,7 +263,7 @@ static struct pv_store *open_large_store(void)
                      NULL, NULL, NULL),
         SQLITE_OK);
     sqlite3_close(db);
-    return open_store();
+    open_store();
 }
 
 /* With pages of 4096 bytes it was 14 KB. */
@@ -276,13 +272,12 @@ PV_TEST(a_newcomer_alone_writes_less_than_4_kib)
     enum {
         N = 50
     };
-    struct pv_store *s = open_large_store();
-    put_newcomer(s, MANY);
+    open_large_store();
+    put_newcomer(MANY);
     off_t before = size_of_log();
     for (unsigned i = 1; i <= N; i++)
-        put_newcomer(s, MANY + i);
+        put_newcomer(MANY + i);
     assert_in_range((size_of_log() - before) / N, 1, 4095);
-    pv_store_close(s);
 }
 
 /* SQLite would keep the pages that it has read and written, up to 2 MB. */
@@ -291,31 +286,27 @@ PV_TEST(rows_read_or_written_leave_no_pages_in_memory)
     enum {
         SMALL = 256 * 1024 /* bytes */
     };
-    struct pv_store *s = open_large_store();
-    struct pv_store_saved saved = load(s);
+    open_large_store();
+    load();
     assert_int_equal(saved.saved.n_statements, MANY);
-    pv_store_saved_done(&saved);
     assert_in_range(sqlite3_memory_used(), 1, SMALL);
-    assert_ok(run(s, new_job(PV_JOB_FORGET_NETWORK, 1))); /* all pages change */
+    assert_ok(run(new_job(PV_JOB_FORGET_NETWORK, 1))); /* all pages change */
     assert_in_range(sqlite3_memory_used(), 1, SMALL);
-    pv_store_close(s);
 }
 
 PV_TEST(a_job_that_fails_takes_only_its_own_work_back)
 {
-    struct pv_store *s = open_store();
+    open_store();
     struct pv_job_result results[3];
     struct pv_job *chat = new_job(PV_JOB_CHAT, 9);
     chat->u.chat = pv_chatjob_new(PV_CHATJOB_COUNTS);
     struct pv_job *jobs[3] = {meta_job("a", "1"), chat, meta_job("b", "2")};
-    assert_ok(run_all(s, jobs, 3, results));
+    assert_ok(run_all(jobs, 3, results));
     assert_ok(results[0].status);
     assert_int_equal(results[1].status, PV_ERR_LIMIT);
     assert_null(results[1].chat);
-    struct pv_store_saved saved = load(s);
+    load();
     assert_int_equal(saved.saved.n_meta, 2); /* a and b, not half */
-    pv_store_saved_done(&saved);
-    pv_store_close(s);
 }
 
 static bool has_file(const char *name)
@@ -327,7 +318,7 @@ static bool has_file(const char *name)
 
 PV_TEST(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked)
 {
-    struct pv_store *s = open_store();
+    open_store();
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 1);
     struct pv_identity first, second;
@@ -338,24 +329,23 @@ PV_TEST(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked)
     bool exposed;
     assert_ok(pv_keeper_start(&keeper));
     assert_ok(pv_keeper_open(keeper, dir, &self, &exposed, error));
-    pv_store_set_keeper(s, keeper);
+    pv_store_set_keeper(store, keeper);
     assert_ok(pv_identity_load(dir, NULL, &rng, &first, error));
-    assert_ok(run(s, statement_job("a", "")));
-    assert_ok(run(s, meta_job("seq", "5")));
-    assert_ok(run(s, new_job(PV_JOB_KEEP_ROOT, 4)));
+    assert_ok(run(statement_job("a", "")));
+    assert_ok(run(meta_job("seq", "5")));
+    assert_ok(run(new_job(PV_JOB_KEEP_ROOT, 4)));
     assert_true(pv_keeper_key(keeper, &root));
-    assert_ok(run(s, new_job(PV_JOB_FORGET_NETWORK, 5)));
-    struct pv_store_saved saved = load(s);
+    assert_ok(run(new_job(PV_JOB_FORGET_NETWORK, 5)));
+    load();
     assert_int_equal(saved.saved.n_statements, 0);
     assert_int_equal(saved.saved.n_meta, 1);
-    pv_store_saved_done(&saved);
     assert_ok(pv_identity_load(dir, NULL, &rng, &second, error));
     assert_memory_equal(first.sign_pk, second.sign_pk, 32);
     assert_true(has_file("root.key"));
 
     struct pv_job *job = new_job(PV_JOB_FORGET_NETWORK, 6);
     job->u.forget = PV_FORGET_KEYS;
-    assert_ok(run(s, job));
+    assert_ok(run(job));
     assert_ok(pv_identity_load(dir, NULL, &rng, &second, error));
     assert_memory_not_equal(first.sign_pk, second.sign_pk, 32);
     assert_memory_not_equal(first.dh_pk, second.dh_pk, 32);
@@ -363,11 +353,10 @@ PV_TEST(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked)
 
     job = new_job(PV_JOB_FORGET_NETWORK, 7);
     job->u.forget = PV_FORGET_ROOT;
-    assert_ok(run(s, job));
+    assert_ok(run(job));
     assert_false(has_file("root.key"));
     assert_false(pv_keeper_key(keeper, &root));
     pv_keeper_stop(keeper);
-    pv_store_close(s);
 }
 
 /* --- endpoints ----------------------------------------------------------------------------- */
@@ -386,16 +375,16 @@ static struct pv_job *endpoints_job(uint8_t node, size_t n)
 
 PV_TEST(addresses_of_members_are_replaced_forgotten_and_come_back_newest_first)
 {
-    struct pv_store *s = open_store();
-    assert_ok(run(s, endpoints_job(1, 4)));
-    assert_ok(run(s, endpoints_job(2, 2)));
-    assert_ok(run(s, endpoints_job(3, 1)));
-    assert_ok(run(s, endpoints_job(1, 3)));
-    assert_ok(run(s, endpoints_job(2, 0)));
-    pv_store_close(s);
+    open_store();
+    assert_ok(run(endpoints_job(1, 4)));
+    assert_ok(run(endpoints_job(2, 2)));
+    assert_ok(run(endpoints_job(3, 1)));
+    assert_ok(run(endpoints_job(1, 3)));
+    assert_ok(run(endpoints_job(2, 0)));
+    close_store();
 
-    s = open_store();
-    struct pv_store_saved saved = load(s);
+    open_store();
+    load();
     assert_int_equal(saved.saved.n_endpoints, 4);
     const struct pv_saved_endpoint *x = saved.saved.endpoints;
     struct pv_addr want = pv_addr4(203, 0, 113, 3, 1000);
@@ -406,19 +395,16 @@ PV_TEST(addresses_of_members_are_replaced_forgotten_and_come_back_newest_first)
         assert_int_equal(x[i].node[0], 1);
         assert_int_equal(x[i].addr.seen_s, 101 - i);
     }
-    pv_store_saved_done(&saved);
-    assert_ok(run(s, new_job(PV_JOB_FORGET_NETWORK, 5)));
-    saved = load(s);
+    assert_ok(run(new_job(PV_JOB_FORGET_NETWORK, 5)));
+    load();
     assert_int_equal(saved.saved.n_endpoints, 0);
-    pv_store_saved_done(&saved);
-    pv_store_close(s);
 }
 
 PV_TEST(rows_that_are_no_addresses_are_left_out)
 {
-    struct pv_store *s = open_store();
+    open_store();
     sqlite3 *db;
-    assert_ok(run(s, endpoints_job(1, 1)));
+    assert_ok(run(endpoints_job(1, 1)));
     assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
     static const char *const bad[] = {
         "INSERT INTO endpoints VALUES(x'01', '203.0.113.1:5', 900)",
@@ -431,11 +417,9 @@ PV_TEST(rows_that_are_no_addresses_are_left_out)
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
         assert_int_equal(sqlite3_exec(db, bad[i], NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    struct pv_store_saved saved = load(s);
+    load();
     assert_int_equal(saved.saved.n_endpoints, 1);
     assert_int_equal(saved.saved.endpoints[0].node[0], 1);
-    pv_store_saved_done(&saved);
-    pv_store_close(s);
 }
 
 /* --- identity ------------------------------------------------------------------------------ */
@@ -445,12 +429,12 @@ PV_TEST(keys_are_made_once_with_mode_0600_and_a_bad_file_is_kept)
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 2);
     struct pv_identity id, again;
-    char error[PV_JOB_ERROR_MAX] = "", path[96];
+    char error[PV_JOB_ERROR_MAX] = "";
     struct stat st;
     assert_ok(pv_identity_load(dir, NULL, &rng, &id, error));
     assert_ok(pv_identity_load(dir, NULL, &rng, &again, error));
     assert_memory_equal(&id, &again, sizeof(id));
-    snprintf(path, sizeof(path), "%s/identity.key", dir);
+    const char *path = PV_STR("%s/identity.key", dir);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
 
@@ -470,11 +454,11 @@ PV_TEST(keys_are_made_once_with_mode_0600_and_a_bad_file_is_kept)
 
 PV_TEST(transport_keys_are_replaced_all_at_once_and_come_back_in_order)
 {
-    struct pv_store *s = open_store();
+    open_store();
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 2);
     struct pv_identity id, again;
-    char error[PV_JOB_ERROR_MAX] = "", path[96];
+    char error[PV_JOB_ERROR_MAX] = "";
     uint8_t pk[32];
     struct stat st;
     assert_ok(pv_identity_load(dir, NULL, &rng, &id, error));
@@ -485,7 +469,7 @@ PV_TEST(transport_keys_are_replaced_all_at_once_and_come_back_in_order)
         memset(job->u.keys.keys[i].sk, 10 + i, 32);
         job->u.keys.keys[i].replaced_s = i == 2 ? 0 : UINT64_C(1800000000) + i;
     }
-    assert_ok(run(s, job));
+    assert_ok(run(job));
     assert_ok(pv_identity_load(dir, NULL, &rng, &again, error));
     assert_memory_equal(again.sign_pk, id.sign_pk, 32);
     assert_int_equal(again.dh_sk[31], 10);
@@ -499,18 +483,16 @@ PV_TEST(transport_keys_are_replaced_all_at_once_and_come_back_in_order)
         assert_memory_equal(other->pk, pk, 32);
         assert_int_equal(other->replaced_s, i == 2 ? 0 : UINT64_C(1800000000) + i);
     }
-    snprintf(path, sizeof(path), "%s/transport.key", dir);
-    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(stat(PV_STR("%s/transport.key", dir), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
 
     job = new_job(PV_JOB_SAVE_KEYS, 5);
     job->u.keys.n = 1;
     memset(job->u.keys.keys[0].sk, 20, 32);
-    assert_ok(run(s, job));
+    assert_ok(run(job));
     assert_ok(pv_identity_load(dir, NULL, &rng, &again, error));
     assert_int_equal(again.dh_sk[0], 20);
     assert_false(again.others[0].used || again.others[1].used || again.others[2].used);
-    pv_store_close(s);
 }
 
 PV_TEST(a_file_of_transport_keys_with_a_bad_line_is_refused_whole)
@@ -528,9 +510,9 @@ PV_TEST(a_file_of_transport_keys_with_a_bad_line_is_refused_whole)
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 2);
     struct pv_identity id;
-    char error[PV_JOB_ERROR_MAX], path[96], text[400];
+    char error[PV_JOB_ERROR_MAX], text[400];
     assert_ok(pv_identity_load(dir, NULL, &rng, &id, error));
-    snprintf(path, sizeof(path), "%s/transport.key", dir);
+    const char *path = PV_STR("%s/transport.key", dir);
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
         size_t n = 0;
         for (const char *c = bad[i]; *c != '\0'; c++) {
@@ -581,15 +563,15 @@ PV_TEST(a_file_that_is_no_database_is_refused_and_kept)
 PV_TEST(a_damaged_database_is_refused_and_kept)
 {
     char value[200];
-    struct pv_store *s = open_store();
+    open_store();
     memset(value, 'v', sizeof(value) - 1);
     value[sizeof(value) - 1] = '\0';
     for (int i = 0; i < 400; i++) {
         char name[16];
         snprintf(name, sizeof(name), "m%d", i);
-        assert_ok(run(s, meta_job(name, value)));
+        assert_ok(run(meta_job(name, value)));
     }
-    pv_store_close(s); /* checkpoints: all is in the main file now */
+    close_store(); /* checkpoints: all is in the main file now */
     static char zeros[4096];
     int fd = open(db_path(), O_WRONLY | O_CLOEXEC);
     assert_true(fd >= 0);
@@ -607,7 +589,8 @@ PV_TEST(somebody_elses_and_newer_databases_are_refused)
     sqlite3_close(db);
     expect_refusal("not a database of p2pvpnd");
     unlink(db_path());
-    pv_store_close(open_store());
+    open_store();
+    close_store();
     assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
@@ -617,20 +600,17 @@ PV_TEST(somebody_elses_and_newer_databases_are_refused)
 /* Writes statements and a counter for ever; tells the counter after each commit. */
 static void child(int tell)
 {
-    struct pv_store *s = NULL;
     char error[PV_JOB_ERROR_MAX];
-    if (pv_store_open(&s, dir, error) < 0)
+    if (pv_store_open(&store, dir, error) < 0)
         _exit(1);
-    struct pv_store_saved saved = load(s);
+    load();
     unsigned n = (unsigned)saved.saved.n_statements;
-    pv_store_saved_done(&saved);
     for (;;) {
-        char text[16];
         n++;
-        snprintf(text, sizeof(text), "%u", n);
+        const char *text = PV_STR("%u", n);
         struct pv_job_result results[2];
         struct pv_job *jobs[2] = {statement_job(text, "r"), meta_job("n", text)};
-        if (run_all(s, jobs, 2, results) < 0 || write(tell, &n, sizeof(n)) != sizeof(n))
+        if (run_all(jobs, 2, results) < 0 || write(tell, &n, sizeof(n)) != sizeof(n))
             _exit(1);
     }
 }
@@ -656,15 +636,14 @@ PV_TEST(nothing_acknowledged_is_lost_when_the_daemon_is_killed)
         waitpid(pid, NULL, 0);
         close(pipe_fd[0]);
 
-        struct pv_store *s = open_store();
-        struct pv_store_saved saved = load(s);
+        open_store();
+        load();
         char text[16] = "";
         memcpy(text, saved.saved.meta[0].value.ptr, saved.saved.meta[0].value.len);
         unsigned stored = (unsigned)strtoul(text, NULL, 10);
         assert_true(stored >= told);
         assert_int_equal(saved.saved.n_statements, stored); /* a batch is whole or absent */
-        pv_store_saved_done(&saved);
-        pv_store_close(s);
+        close_store();
     }
 }
 
@@ -676,17 +655,15 @@ PV_TEST(a_full_disk_is_told_and_what_was_stored_stays)
         printf("skipped: needs root and mount namespaces\n");
         skip();
     }
-    struct pv_store *s = open_store();
+    open_store();
     static char big[30000];
     memset(big, 'b', sizeof(big) - 1);
     int r = PV_OK;
     unsigned stored = 0;
     for (unsigned i = 0; i < 200 && r >= 0; i++) {
-        char name[16];
         struct pv_job_result result;
-        snprintf(name, sizeof(name), "m%u", i);
-        struct pv_job *job = meta_job(name, big);
-        r = run_all(s, &job, 1, &result);
+        struct pv_job *job = meta_job(PV_STR("m%u", i), big);
+        r = run_all(&job, 1, &result);
         if (r >= 0)
             stored++;
         else
@@ -697,17 +674,14 @@ PV_TEST(a_full_disk_is_told_and_what_was_stored_stays)
     /* A batch in which one job meets the end of the disk: what is told is what is stored. */
     struct pv_job_result results[3];
     struct pv_job *jobs[3] = {meta_job("x", "1"), meta_job("y", big), meta_job("z", "1")};
-    assert_int_equal(run_all(s, jobs, 3, results), -ENOSPC);
+    assert_int_equal(run_all(jobs, 3, results), -ENOSPC);
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(results[i].status, -ENOSPC);
-    struct pv_store_saved saved = load(s); /* the running daemon goes on with what it has */
+    load(); /* the running daemon goes on with what it has */
     assert_int_equal(saved.saved.n_meta, stored);
-    pv_store_saved_done(&saved);
-    pv_store_close(s);
-    s = open_store();
-    saved = load(s);
+    open_store();
+    load();
     assert_int_equal(saved.saved.n_meta, stored);
-    pv_store_saved_done(&saved);
-    pv_store_close(s);
+    close_store();
     umount(dir);
 }

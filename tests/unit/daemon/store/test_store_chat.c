@@ -16,18 +16,20 @@ static const uint8_t BOB[PV_SIGN_PK_LEN] = {0xb0};
 static const uint8_t CAROL[PV_SIGN_PK_LEN] = {0xca};
 
 static sqlite3 *db;
+static struct pv_chatjob_result *result; /* of the newest job */
 
 static inline void sql(const char *text)
 {
     chat_db_sql(db, text);
 }
 
-static inline struct pv_chatjob_result *must(const struct pv_chatjob *job)
+/* Does it; the result is there until the next call. */
+static inline const struct pv_chatjob_result *must(const struct pv_chatjob *job)
 {
-    struct pv_chatjob_result *res = NULL;
-    assert_ok(chat_db_run(db, job, &res));
-    assert_non_null(res);
-    return res;
+    result = pv_chatjob_result_free(result);
+    assert_ok(chat_db_run(db, job, &result));
+    assert_non_null(result);
+    return result;
 }
 
 static inline struct pv_chat_record record(const uint8_t *peer, uint8_t id, char *text)
@@ -44,14 +46,12 @@ static inline uint64_t enqueue(const uint8_t *peer, uint8_t id)
     char text[] = "out";
     struct pv_chat_record m = record(peer, id, text);
     struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
-    struct pv_chatjob_result *res = must(&job);
+    const struct pv_chatjob_result *res = must(&job);
     assert_int_equal(res->n_msgs, 1);
     assert_true(res->msgs[0].outgoing);
     assert_string_equal(res->msgs[0].text, "out");
     assert_int_equal(res->msgs[0].time_ms, 1000u + id);
-    uint64_t seq = res->msgs[0].seq;
-    pv_chatjob_result_free(res);
-    return seq;
+    return res->msgs[0].seq;
 }
 
 /* Stores n incoming messages with ids from first on, as one job; returns how many were new. */
@@ -64,14 +64,12 @@ static inline size_t commit(const uint8_t *peer, uint8_t first, uint8_t n, uint6
         msgs[i].seq = seq == 0 ? 0 : seq + i;
     }
     struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = n};
-    struct pv_chatjob_result *res = must(&job);
-    size_t n_new = res->n_msgs;
-    for (size_t i = 0; i < n_new; i++) {
+    const struct pv_chatjob_result *res = must(&job);
+    for (size_t i = 0; i < res->n_msgs; i++) {
         assert_int_equal(res->msgs[i].state, PV_CHAT_UNREAD);
         assert_false(res->msgs[i].outgoing);
     }
-    pv_chatjob_result_free(res);
-    return n_new;
+    return res->n_msgs;
 }
 
 static inline struct pv_chatjob job_of(enum pv_chatjob_kind kind, const uint8_t *peer, uint8_t id)
@@ -84,10 +82,7 @@ static inline struct pv_chatjob job_of(enum pv_chatjob_kind kind, const uint8_t 
 
 static inline bool changes(struct pv_chatjob job)
 {
-    struct pv_chatjob_result *res = must(&job);
-    bool changed = res->changed;
-    pv_chatjob_result_free(res);
-    return changed;
+    return must(&job)->changed;
 }
 
 static inline bool mark(const uint8_t *peer, uint8_t id, enum pv_chat_state state)
@@ -97,12 +92,11 @@ static inline bool mark(const uint8_t *peer, uint8_t id, enum pv_chat_state stat
     job.ids = ids;
     job.n_ids = 1;
     job.state = state;
-    struct pv_chatjob_result *res = must(&job);
+    const struct pv_chatjob_result *res = must(&job);
     bool changed = res->n_msgs == 1 && res->msgs[0].id[0] == id &&
                    memcmp(res->msgs[0].peer, peer, PV_SIGN_PK_LEN) == 0 &&
                    res->msgs[0].state == state && res->msgs[0].text == NULL;
     assert_true(changed || res->n_msgs == 0);
-    pv_chatjob_result_free(res);
     return changed;
 }
 
@@ -111,12 +105,11 @@ static inline void assert_list(struct pv_chatjob job, const char *want)
 {
     char got[256] = "";
     size_t n = 0;
-    struct pv_chatjob_result *res = must(&job);
+    const struct pv_chatjob_result *res = must(&job);
     for (size_t i = 0; i < res->n_msgs; i++)
         n += (size_t)snprintf(got + n, sizeof(got) - n, "%s%u", i == 0 ? "" : " ",
                               res->msgs[i].id[0]);
     snprintf(got + n, sizeof(got) - n, "%s", res->more ? "!" : "");
-    pv_chatjob_result_free(res);
     assert_string_equal(got, want);
 }
 
@@ -143,10 +136,7 @@ static bool keep(const uint8_t *peer, uint8_t id)
     struct pv_chatjob job = job_of(PV_CHATJOB_COPIED, peer, 0);
     job.ids = ids;
     job.n_ids = 1;
-    struct pv_chatjob_result *res = must(&job);
-    bool changed = res->n_msgs == 1;
-    pv_chatjob_result_free(res);
-    return changed;
+    return must(&job)->n_msgs == 1;
 }
 
 static void assert_owed(const uint8_t *peer, const char *want)
@@ -163,6 +153,7 @@ void test_before_each(void)
 
 void test_after_each(void)
 {
+    result = pv_chatjob_result_free(result);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
@@ -196,9 +187,8 @@ PV_TEST(one_id_twice_in_a_batch_is_stored_once)
     char text[] = "in";
     struct pv_chat_record msgs[2] = {record(BOB, 7, text), record(BOB, 7, text)};
     struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = 2};
-    struct pv_chatjob_result *res = must(&job);
+    const struct pv_chatjob_result *res = must(&job);
     assert_int_equal(res->n_msgs, 1);
-    pv_chatjob_result_free(res);
     assert_inbox(false, 0, "7");
 }
 
@@ -256,11 +246,10 @@ PV_TEST(a_message_kept_elsewhere_is_not_listed_again)
     assert_outbox(BOB, 0, 0, "2 3 4"); /* it still goes to the peer itself */
 
     struct pv_chatjob again = {.kind = PV_CHATJOB_RECOPY};
-    struct pv_chatjob_result *res = must(&again);
+    const struct pv_chatjob_result *res = must(&again);
     assert_int_equal(res->n_backlog, 1);
     assert_memory_equal(res->backlog[0].peer, BOB, sizeof(res->backlog[0].peer));
     assert_true(res->backlog[0].queued == 3);
-    pv_chatjob_result_free(res);
     list.limit = 0;
     assert_list(list, "2 3 4");
     assert_false(keep(BOB, 2)); /* it was sent before */
@@ -275,11 +264,10 @@ PV_TEST(a_message_handed_over_is_sent_and_stays_in_the_outbox)
     assert_false(mark(BOB, 1, PV_CHAT_SENT));
     assert_false(mark(CAROL, 2, PV_CHAT_SENT)); /* it is not to her */
     struct pv_chatjob job = job_of(PV_CHATJOB_OUTBOX, BOB, 0);
-    struct pv_chatjob_result *res = must(&job);
+    const struct pv_chatjob_result *res = must(&job);
     assert_int_equal(res->n_msgs, 2);
     assert_int_equal(res->msgs[0].state, PV_CHAT_SENT);
     assert_int_equal(res->msgs[1].state, PV_CHAT_QUEUED);
-    pv_chatjob_result_free(res);
     assert_true(mark(BOB, 1, PV_CHAT_DELIVERED));
     assert_false(mark(BOB, 1, PV_CHAT_SENT)); /* never back */
     assert_true(mark(BOB, 1, PV_CHAT_READ));
@@ -325,12 +313,10 @@ PV_TEST(the_inbox_is_read_as_far_as_the_client_says)
 /* Runs a list of the inbox that ends at this id; gives the place of that end. */
 static uint64_t upto_of(const struct pv_chatjob *job, uint8_t last)
 {
-    struct pv_chatjob_result *res = must(job);
-    const uint64_t upto = res->upto;
+    const struct pv_chatjob_result *res = must(job);
     assert_true(res->n_msgs > 0);
     assert_int_equal(res->msgs[res->n_msgs - 1].id[0], last);
-    pv_chatjob_result_free(res);
-    return upto;
+    return res->upto;
 }
 
 /* Ids are their senders' choice: who talks to this node in two conversations may give one twice.
@@ -367,7 +353,7 @@ PV_TEST(a_message_in_the_place_of_deleted_ones_is_not_read)
     job.limit = 4;
     job.upto = upto_of(&job, 3);
     clear.all_peers = true;
-    pv_chatjob_result_free(must(&clear));
+    (void)must(&clear);
     commit(CAROL, 4, 2, 1);
     job.through = job.mark_read = true;
     assert_list(job, "");
@@ -447,9 +433,8 @@ PV_TEST(history_gives_the_newest_oldest_first)
 PV_TEST(counts_say_who_waits_for_what)
 {
     struct pv_chatjob job = {.kind = PV_CHATJOB_COUNTS};
-    struct pv_chatjob_result *res = must(&job);
+    const struct pv_chatjob_result *res = must(&job);
     assert_true(res->unread == 0 && res->queued == 0 && res->n_backlog == 0);
-    pv_chatjob_result_free(res);
 
     enqueue(BOB, 1);
     enqueue(BOB, 2);
@@ -468,7 +453,6 @@ PV_TEST(counts_say_who_waits_for_what)
         assert_int_equal(b->queued, bob ? 1 : 0);
         assert_int_equal(b->owed, bob ? 0 : 1);
     }
-    pv_chatjob_result_free(res);
 }
 
 PV_TEST(lists_are_limited_in_bytes_too)
@@ -480,18 +464,16 @@ PV_TEST(lists_are_limited_in_bytes_too)
         struct pv_chat_record m = record(BOB, (uint8_t)i, big);
         m.id[1] = (uint8_t)(i >> 8);
         struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = &m, .n_msgs = 1};
-        pv_chatjob_result_free(must(&job));
+        (void)must(&job);
         total++;
     }
     struct pv_chatjob job = {.kind = PV_CHATJOB_INBOX, .mark_read = true};
-    struct pv_chatjob_result *res = must(&job);
+    const struct pv_chatjob_result *res = must(&job);
     assert_true(res->more);
     assert_int_equal(res->n_msgs, total - 1);
-    pv_chatjob_result_free(res);
     res = must(&job);
     assert_false(res->more);
     assert_int_equal(res->n_msgs, 1);
-    pv_chatjob_result_free(res);
 }
 
 PV_TEST(a_job_without_its_message_is_refused)
@@ -574,7 +556,7 @@ static unsigned steps_of(struct pv_chatjob job)
 {
     steps = 0;
     sqlite3_progress_handler(db, 1, count_step, NULL);
-    pv_chatjob_result_free(must(&job));
+    (void)must(&job);
     sqlite3_progress_handler(db, 0, NULL, NULL);
     return steps;
 }
@@ -608,13 +590,12 @@ static unsigned work_of_a_day(uint8_t id)
 
 static void fill_history(unsigned n)
 {
-    char text[640];
-    snprintf(text, sizeof(text),
-             "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < %u)"
-             " INSERT INTO chat_message (id, peer, peer_name, outgoing, state, seq, time_ms, text)"
-             " SELECT randomblob(16), CASE WHEN x %% 3 THEN x'b0%062d' ELSE x'ca%062d' END,"
-             " 'bob', x & 1, 2, x, x, 'line ' || x FROM c",
-             0, 0, n);
+    const char *text = PV_STR(
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < %u)"
+        " INSERT INTO chat_message (id, peer, peer_name, outgoing, state, seq, time_ms, text)"
+        " SELECT randomblob(16), CASE WHEN x %% 3 THEN x'b0%062d' ELSE x'ca%062d' END,"
+        " 'bob', x & 1, 2, x, x, 'line ' || x FROM c",
+        0, 0, n);
     sql(text);
 }
 
@@ -651,11 +632,10 @@ PV_TEST(a_muted_conversation_has_nothing_unread)
     struct pv_chat_record m = record(BOB, 1, text);
     m.seq = 1;
     struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = &m, .n_msgs = 1};
-    struct pv_chatjob_result *res = must(&job);
+    const struct pv_chatjob_result *res = must(&job);
     assert_int_equal(res->n_msgs, 1);
     assert_int_equal(res->n_taken, 1);
     assert_int_equal(res->msgs[0].state, PV_CHAT_READ);
-    pv_chatjob_result_free(res);
     commit(CAROL, 2, 1, 1);
     assert_inbox(false, 0, "2");
     assert_list(job_of(PV_CHATJOB_OWED, BOB, 0), ""); /* nobody read it */
@@ -666,7 +646,6 @@ PV_TEST(a_muted_conversation_has_nothing_unread)
     assert_int_equal(res->n_backlog, 1);
     assert_string_equal(res->backlog[0].peer_name, "bob");
     assert_memory_equal(res->backlog[0].peer, BOB, PV_SIGN_PK_LEN);
-    pv_chatjob_result_free(res);
     mute.mute = false;
     assert_true(changes(mute));
     assert_false(changes(mute));
@@ -675,11 +654,9 @@ PV_TEST(a_muted_conversation_has_nothing_unread)
 
 static size_t deletes(struct pv_chatjob job, bool *ret_more)
 {
-    struct pv_chatjob_result *res = must(&job);
-    size_t n = res->n_deleted;
+    const struct pv_chatjob_result *res = must(&job);
     *ret_more = res->more;
-    pv_chatjob_result_free(res);
-    return n;
+    return res->n_deleted;
 }
 
 PV_TEST(clearing_deletes_what_is_past_and_nothing_else)
@@ -730,10 +707,11 @@ static void assert_usage_is_true(void)
                             " FROM chat_message WHERE outgoing = 0 AND state = 3"));
 }
 
-/* One peer sends n messages of so many bytes, with ids from first on. How many are taken, and why
- * no more? */
+static enum pv_chat_later later; /* why the newest flood() took no more */
+
+/* One peer sends n messages of so many bytes, with ids from first on. How many are taken? */
 static size_t flood(const uint8_t *peer, uint32_t first, size_t n, size_t text_len,
-                    const struct pv_chatjob_terms *terms, enum pv_chat_later *ret_later)
+                    const struct pv_chatjob_terms *terms)
 {
     struct pv_chat_record *msgs = calloc(n, sizeof(*msgs));
     char *text = malloc(text_len + 1);
@@ -750,7 +728,7 @@ static size_t flood(const uint8_t *peer, uint32_t first, size_t n, size_t text_l
     struct pv_chatjob_result *res = NULL;
     int r = chat_db_run(db, &job, &res);
     size_t taken = res == NULL ? 0 : res->n_taken;
-    *ret_later = res == NULL ? PV_CHAT_LATER_NO : res->later;
+    later = res == NULL ? PV_CHAT_LATER_NO : res->later;
     pv_chatjob_result_free(res);
     free(text);
     free(msgs);
@@ -763,34 +741,32 @@ static size_t flood(const uint8_t *peer, uint32_t first, size_t n, size_t text_l
 PV_TEST(a_sender_has_so_many_unread_messages_and_no_more)
 {
     const struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
-    enum pv_chat_later later;
     size_t taken = 0;
     for (uint32_t first = 1; first < 12000; first += 1000)
-        taken += flood(BOB, first, 1000, 4, &terms, &later);
+        taken += flood(BOB, first, 1000, 4, &terms);
     assert_int_equal(taken, PV_CHATJOB_MAX_UNREAD);
     assert_int_equal(later, PV_CHAT_LATER_FULL);
     /* Its messages there are confirmed again, and others are not concerned. */
-    assert_int_equal(flood(BOB, 1, 3, 4, &terms, &later), 3);
+    assert_int_equal(flood(BOB, 1, 3, 4, &terms), 3);
     assert_int_equal(later, PV_CHAT_LATER_NO);
-    assert_int_equal(flood(CAROL, 1, 3, 4, &terms, &later), 3);
+    assert_int_equal(flood(CAROL, 1, 3, 4, &terms), 3);
     /* Of a job that is half known the rest waits. */
-    assert_int_equal(flood(BOB, 9999, 5, 4, &terms, &later), 2);
+    assert_int_equal(flood(BOB, 9999, 5, 4, &terms), 2);
     assert_int_equal(later, PV_CHAT_LATER_FULL);
     /* Reading makes room. */
     struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
     inbox.of_peer = inbox.mark_read = true;
     inbox.limit = 10;
-    pv_chatjob_result_free(must(&inbox));
-    assert_int_equal(flood(BOB, 10001, 11, 4, &terms, &later), 10);
+    (void)must(&inbox);
+    assert_int_equal(flood(BOB, 10001, 11, 4, &terms), 10);
     assert_usage_is_true();
 }
 
 PV_TEST(a_sender_has_so_many_unread_bytes_and_no_more)
 {
     const struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
-    enum pv_chat_later later;
     size_t want = PV_CHATJOB_MAX_UNREAD_BYTES / (PV_CHAT_TEXT_MAX + PV_CHATJOB_ROW_BYTES);
-    assert_int_equal(flood(BOB, 1, 2000, PV_CHAT_TEXT_MAX, &terms, &later), want);
+    assert_int_equal(flood(BOB, 1, 2000, PV_CHAT_TEXT_MAX, &terms), want);
     assert_int_equal(later, PV_CHAT_LATER_FULL);
     /* None that would fit overtakes it: what came behind it in the same job waits too. */
     assert_int_equal(number("SELECT max(seq) FROM chat_message"), want);
@@ -800,34 +776,32 @@ PV_TEST(a_sender_has_so_many_unread_bytes_and_no_more)
 PV_TEST(a_sender_has_a_budget_for_each_day)
 {
     struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
-    enum pv_chat_later later;
     /* Most of the day's budget is used up, of what is deleted since. */
-    assert_int_equal(flood(BOB, 1, 1, 4, &terms, &later), 1);
+    assert_int_equal(flood(BOB, 1, 1, 4, &terms), 1);
     sql("UPDATE chat_usage SET day_bytes = 32 * 1048576 - 3 * (16384 + 512) WHERE author <> x''");
-    assert_int_equal(flood(BOB, 2, 4, PV_CHAT_TEXT_MAX, &terms, &later), 3);
+    assert_int_equal(flood(BOB, 2, 4, PV_CHAT_TEXT_MAX, &terms), 3);
     assert_int_equal(later, PV_CHAT_LATER_FULL);
     /* Deleting does not give the day back: the disk has been written to. */
     for (bool more = true; more;)
         deletes(job_of(PV_CHATJOB_CLEAR, BOB, 0), &more);
-    assert_int_equal(flood(BOB, 4001, 1, PV_CHAT_TEXT_MAX, &terms, &later), 0);
-    assert_int_equal(flood(CAROL, 1, 1, PV_CHAT_TEXT_MAX, &terms, &later), 1);
+    assert_int_equal(flood(BOB, 4001, 1, PV_CHAT_TEXT_MAX, &terms), 0);
+    assert_int_equal(flood(CAROL, 1, 1, PV_CHAT_TEXT_MAX, &terms), 1);
     terms.now_s = ON_DAY(20001);
-    assert_int_equal(flood(BOB, 4001, 5, PV_CHAT_TEXT_MAX, &terms, &later), 5);
+    assert_int_equal(flood(BOB, 4001, 5, PV_CHAT_TEXT_MAX, &terms), 5);
     assert_usage_is_true();
 }
 
 PV_TEST(a_sender_has_a_share_of_all_there_is)
 {
     const struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000), .max_bytes = 4 << 20};
-    enum pv_chat_later later;
     const size_t share = (1 << 20) / (1024 + PV_CHATJOB_ROW_BYTES);
-    assert_int_equal(flood(BOB, 1, 1000, 1024, &terms, &later), share);
+    assert_int_equal(flood(BOB, 1, 1000, 1024, &terms), share);
     assert_int_equal(later, PV_CHAT_LATER_FULL);
-    assert_int_equal(flood(CAROL, 1, 1000, 1024, &terms, &later), share);
+    assert_int_equal(flood(CAROL, 1, 1000, 1024, &terms), share);
     /* Four such senders are the whole: then there is nothing for the fifth. */
     for (uint8_t i = 1; i < 4; i++) {
         const uint8_t peer[PV_SIGN_PK_LEN] = {i};
-        size_t taken = flood(peer, 1, 1000, 1024, &terms, &later);
+        size_t taken = flood(peer, 1, 1000, 1024, &terms);
         assert_true(i == 3 ? taken < 10 : taken == share);
     }
     assert_usage_is_true();
@@ -836,10 +810,9 @@ PV_TEST(a_sender_has_a_share_of_all_there_is)
 PV_TEST(nothing_is_taken_while_the_disk_is_nearly_full)
 {
     struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
-    enum pv_chat_later later;
-    assert_int_equal(flood(BOB, 1, 1, 4, &terms, &later), 1);
+    assert_int_equal(flood(BOB, 1, 1, 4, &terms), 1);
     terms.low_disk = true;
-    assert_int_equal(flood(BOB, 1, 2, 4, &terms, &later), 1); /* the known one */
+    assert_int_equal(flood(BOB, 1, 2, 4, &terms), 1); /* the known one */
     assert_int_equal(later, PV_CHAT_LATER_DISK);
     enqueue(BOB, 9); /* what this node's users send is theirs to decide */
 }
@@ -847,14 +820,13 @@ PV_TEST(nothing_is_taken_while_the_disk_is_nearly_full)
 PV_TEST(old_messages_go_but_no_unread_and_no_waiting_ones)
 {
     struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000)};
-    enum pv_chat_later later;
     struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
     bool more;
-    flood(BOB, 1, 3, 4, &terms, &later);
+    flood(BOB, 1, 3, 4, &terms);
     struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
     inbox.mark_read = true;
     inbox.limit = 2;
-    pv_chatjob_result_free(must(&inbox));
+    (void)must(&inbox);
     enqueue(BOB, 200);
     enqueue(BOB, 201); /* by the sender's clock it is of 1970 */
     mark(BOB, 200, PV_CHAT_DELIVERED);
@@ -872,7 +844,6 @@ PV_TEST(old_messages_go_but_no_unread_and_no_waiting_ones)
 PV_TEST(a_full_history_loses_its_oldest_read_messages_first)
 {
     struct pv_chatjob_terms terms = {.now_s = ON_DAY(20000), .max_bytes = 4 << 20};
-    enum pv_chat_later later;
     struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
     bool more;
     job.terms = terms;
@@ -880,14 +851,14 @@ PV_TEST(a_full_history_loses_its_oldest_read_messages_first)
     /* Four senders with a quarter each; half of it is read. */
     for (uint8_t i = 0; i < 4; i++) {
         const uint8_t peer[PV_SIGN_PK_LEN] = {(uint8_t)(1 + i)};
-        assert_int_equal(flood(peer, 1, 1000, 1024, &terms, &later), (1 << 20) / size);
+        assert_int_equal(flood(peer, 1, 1000, 1024, &terms), (1 << 20) / size);
     }
     struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
     inbox.mark_read = true;
     inbox.limit = 1000;
-    pv_chatjob_result_free(must(&inbox));
+    (void)must(&inbox);
     inbox.limit = 400;
-    pv_chatjob_result_free(must(&inbox));
+    (void)must(&inbox);
     uint64_t unread = number("SELECT count(*) FROM chat_message WHERE state = 3");
     uint64_t newest_read = number("SELECT max(n) FROM chat_message WHERE state = 2");
     size_t deleted = deletes(job, &more);
@@ -942,7 +913,7 @@ static void purge(uint64_t wall_s)
     assert_ok(pv_store_age_look(db, wall_s));
     job.terms.now_s = now_at(wall_s);
     job.keep_s = KEEP;
-    pv_chatjob_result_free(must(&job));
+    (void)must(&job);
 }
 
 /* A message to Bob that he has. */
@@ -952,7 +923,7 @@ static void say(uint8_t id, uint64_t wall_s)
     struct pv_chat_record m = record(BOB, id, text);
     struct pv_chatjob job = {
         .kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1, .terms = {.now_s = now_at(wall_s)}};
-    pv_chatjob_result_free(must(&job));
+    (void)must(&job);
     assert_true(mark(BOB, id, PV_CHAT_DELIVERED));
 }
 
@@ -961,16 +932,20 @@ static uint64_t messages(void)
     return number("SELECT count(*) FROM chat_message");
 }
 
+static uint64_t left_after(uint64_t wall_s)
+{
+    purge(wall_s);
+    return messages();
+}
+
 PV_TEST(old_messages_go_as_days_pass)
 {
     purge(BEGIN);
     say(1, BEGIN);
     for (uint64_t day = 1; day <= 90; day++) {
-        purge(BEGIN + day * DAY);
-        assert_int_equal(messages(), 1);
+        assert_int_equal(left_after(BEGIN + day * DAY), 1);
     }
-    purge(BEGIN + 90 * DAY + 1);
-    assert_int_equal(messages(), 0);
+    assert_int_equal(left_after(BEGIN + 90 * DAY + 1), 0);
 }
 
 /* An empty battery: the clock comes up in the future, and is corrected some time later. */
@@ -981,16 +956,13 @@ PV_TEST(a_clock_that_jumps_ahead_deletes_nothing)
     purge(BEGIN + 3600 * DAY);
     say(2, BEGIN + 3600 * DAY + 60);
     purge(BEGIN + 3600 * DAY + 3600);
-    purge(BEGIN + 7200);
-    assert_int_equal(messages(), 2);
+    assert_int_equal(left_after(BEGIN + 7200), 2);
     /* The jump counts as a day, and what came meanwhile is not kept for ever. */
     for (uint64_t day = 1; day <= 89; day++)
         purge(BEGIN + day * DAY);
     assert_int_equal(messages(), 2);
-    purge(BEGIN + 90 * DAY);
-    assert_int_equal(messages(), 1);
-    purge(BEGIN + 91 * DAY);
-    assert_int_equal(messages(), 0);
+    assert_int_equal(left_after(BEGIN + 90 * DAY), 1);
+    assert_int_equal(left_after(BEGIN + 91 * DAY), 0);
 }
 
 /* A machine without a battery: each start is in 1970, until a time server says when it is. */
@@ -1001,8 +973,7 @@ PV_TEST(a_clock_that_begins_in_the_past_deletes_nothing)
     purge(60);
     say(2, 120);
     purge(3600 + 60);
-    purge(BEGIN + 7200);
-    assert_int_equal(messages(), 2);
+    assert_int_equal(left_after(BEGIN + 7200), 2);
     for (uint64_t day = 1; day <= 91; day++)
         purge(BEGIN + day * DAY);
     assert_int_equal(messages(), 0);
@@ -1038,8 +1009,8 @@ PV_TEST(a_message_from_the_future_has_come_today)
 
 static const uint8_t CREW[PV_ROOM_ID_LEN] = {0xc0}, CLUB[PV_ROOM_ID_LEN] = {0xc1};
 
-static struct pv_chatjob_result *must_room(enum pv_roomjob_kind kind, const uint8_t *room,
-                                           struct pv_roomjob *job)
+static const struct pv_chatjob_result *must_room(enum pv_roomjob_kind kind, const uint8_t *room,
+                                                 struct pv_roomjob *job)
 {
     struct pv_chatjob outer = {.kind = PV_CHATJOB_ROOM, .room = job};
     outer.terms.now_s = 1790000000;
@@ -1053,7 +1024,7 @@ static void make_room(const uint8_t *room)
     static uint8_t bytes[] = {1, 2, 3};
     struct pv_room_raw raw = {.bytes = bytes, .len = sizeof(bytes)};
     struct pv_roomjob job = {.records = &raw, .n_records = 1};
-    pv_chatjob_result_free(must_room(PV_ROOMJOB_KEEP, room, &job));
+    (void)must_room(PV_ROOMJOB_KEEP, room, &job);
 }
 
 /* Bob says n texts, of numbers from first on. */
@@ -1068,19 +1039,15 @@ static void take(const uint8_t *room, uint64_t first, size_t n)
         memcpy(texts[i].id, &texts[i].seq, sizeof(texts[i].seq));
         texts[i].id[PV_CHAT_ID_LEN - 1] = room[0];
     }
-    struct pv_chatjob_result *res = must_room(PV_ROOMJOB_TAKE, room, &job);
-    assert_int_equal(res->n_msgs, n);
-    pv_chatjob_result_free(res);
+    assert_int_equal(must_room(PV_ROOMJOB_TAKE, room, &job)->n_msgs, n);
 }
 
 static bool forget(const uint8_t *room, size_t *ret_deleted)
 {
     struct pv_roomjob job = {0};
-    struct pv_chatjob_result *res = must_room(PV_ROOMJOB_FORGET, room, &job);
-    bool more = res->more;
+    const struct pv_chatjob_result *res = must_room(PV_ROOMJOB_FORGET, room, &job);
     *ret_deleted = res->n_deleted;
-    pv_chatjob_result_free(res);
-    return more;
+    return res->more;
 }
 
 PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
@@ -1105,9 +1072,7 @@ PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
     /* The unread are counted without it, and so is the room of its author. */
     struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
     inbox.of_peer = false;
-    struct pv_chatjob_result *res = must(&inbox);
-    assert_int_equal(res->n_msgs, 3);
-    pv_chatjob_result_free(res);
+    assert_int_equal(must(&inbox)->n_msgs, 3);
     assert_int_equal(number("SELECT bytes FROM chat_usage WHERE author = x'' AND peer = x''"),
                      3 * (4 + PV_CHATJOB_ROW_BYTES));
     /* It may be repeated, and the room may come again from its beginning. */
@@ -1122,37 +1087,17 @@ PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
 /* A question asked often, or page by page, costs the same however long the history is. */
 
 enum {
-    LONG = 20000,            /* messages that nobody asks for */
-    BEAT = 100,              /* steps of SQLite between two calls of count_beat() */
-    MAX_BEATS = LONG / BEAT, /* reading each message takes many steps */
+    LONG = 20000, /* messages that nobody asks for: reading each takes many steps */
 };
-
-static int count_beat(void *beats)
-{
-    ++*(unsigned *)beats;
-    return 0;
-}
-
-/* The steps a job takes, in beats. */
-static unsigned cost(struct pv_chatjob job)
-{
-    unsigned beats = 0;
-    sqlite3_progress_handler(db, BEAT, count_beat, &beats);
-    struct pv_chatjob_result *res = must(&job);
-    sqlite3_progress_handler(db, 0, NULL, NULL);
-    pv_chatjob_result_free(res);
-    return beats;
-}
 
 /* The history of somebody else. */
 static void add_long_history(void)
 {
-    char text[512];
-    snprintf(text, sizeof(text),
-             "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < %d)"
-             " INSERT INTO chat_message (id, peer, outgoing, state, seq, time_ms, peer_name, text)"
-             " SELECT randomblob(16), x'ca%062d', 0, 2, n, 1, 'carol', 'in' FROM i",
-             LONG, 0);
+    const char *text = PV_STR(
+        "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < %d)"
+        " INSERT INTO chat_message (id, peer, outgoing, state, seq, time_ms, peer_name, text)"
+        " SELECT randomblob(16), x'ca%062d', 0, 2, n, 1, 'carol', 'in' FROM i",
+        LONG, 0);
     sql(text);
 }
 
@@ -1160,12 +1105,11 @@ PV_TEST(counts_do_not_read_the_history)
 {
     add_long_history();
     enqueue(BOB, 1);
-    assert_in_range(cost(job_of(PV_CHATJOB_COUNTS, BOB, 0)), 0, MAX_BEATS);
+    assert_in_range(steps_of(job_of(PV_CHATJOB_COUNTS, BOB, 0)), 0, LONG);
     struct pv_chatjob job = {.kind = PV_CHATJOB_COUNTS};
-    struct pv_chatjob_result *res = must(&job);
+    const struct pv_chatjob_result *res = must(&job);
     assert_int_equal(res->n_backlog, 1);
     assert_int_equal(res->queued, 1);
-    pv_chatjob_result_free(res);
 }
 
 PV_TEST(an_id_is_found_without_reading_the_history)
@@ -1174,11 +1118,11 @@ PV_TEST(an_id_is_found_without_reading_the_history)
     commit(BOB, 1, 3, 1);
     struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 1);
     job.after = true;
-    assert_in_range(cost(job), 0, MAX_BEATS);
+    assert_in_range(steps_of(job), 0, LONG);
     assert_list(job, "2 3");
     job.after = false;
     job.through = true;
-    assert_in_range(cost(job), 0, MAX_BEATS);
+    assert_in_range(steps_of(job), 0, LONG);
     assert_list(job, "1");
 }
 
@@ -1189,7 +1133,7 @@ PV_TEST(older_messages_are_found_without_reading_the_conversation)
     struct pv_chatjob job = job_of(PV_CHATJOB_HISTORY, CAROL, 3);
     job.before = true;
     job.limit = 2;
-    assert_in_range(cost(job), 0, MAX_BEATS);
+    assert_in_range(steps_of(job), 0, LONG);
     assert_list(job, "1 2!");
 }
 
@@ -1197,7 +1141,7 @@ PV_TEST(clearing_one_conversation_does_not_read_the_others)
 {
     add_long_history();
     commit(BOB, 1, 3, 1);
-    assert_in_range(cost(job_of(PV_CHATJOB_CLEAR, BOB, 0)), 0, MAX_BEATS);
+    assert_in_range(steps_of(job_of(PV_CHATJOB_CLEAR, BOB, 0)), 0, LONG);
     assert_list(job_of(PV_CHATJOB_HISTORY, BOB, 0), "");
 }
 
@@ -1206,8 +1150,8 @@ PV_TEST(clearing_everything_reads_no_more_than_it_deletes)
 {
     add_long_history();
     struct pv_chatjob job = {.kind = PV_CHATJOB_CLEAR, .all_peers = true};
-    unsigned first = cost(job);
+    unsigned first = steps_of(job);
     sql("DELETE FROM chat_message WHERE n > 3000");
-    unsigned last = cost(job);
+    unsigned last = steps_of(job);
     assert_in_range(first, 1, last + last / 4);
 }

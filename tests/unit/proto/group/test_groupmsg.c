@@ -53,13 +53,12 @@ PV_TEST(groups_are_told_apart)
     }
     struct pv_group hosts = group_named("224.0.0.1"), all = pv_group_broadcast();
     assert_true(pv_group_equal(&hosts, &all));
-    char text[PV_ADDR_TEXT];
     struct pv_group g = group_named("ff05::c");
     struct pv_addr a = pv_group_addr(&g);
-    assert_string_equal(pv_addr_format_ip(&a, text), "ff05::c");
+    assert_string_equal(PV_IP_STR(&a), "ff05::c");
     g = group_named("239.1.2.3");
     a = pv_group_addr(&g);
-    assert_string_equal(pv_addr_format_ip(&a, text), "239.1.2.3");
+    assert_string_equal(PV_IP_STR(&a), "239.1.2.3");
     size_t n = 0;
     while (pv_group_discovery(n).version != 0)
         n++;
@@ -405,9 +404,7 @@ PV_TEST(there_is_a_limit)
 {
     struct pv_querier *q = started(PV_S(1));
     for (unsigned i = 0; i < PV_QUERIER_MAX + 10; i++) {
-        char group[32];
-        snprintf(group, sizeof(group), "239.2.%u.%u", i / 100, i % 100);
-        hear(q, group_report(IS_EX, group, 0), PV_S(2));
+        hear(q, group_report(IS_EX, PV_STR("239.2.%u.%u", i / 100, i % 100), 0), PV_S(2));
     }
     assert_int_equal(q->n, PV_QUERIER_MAX);
     assert_int_equal(q->refused, 10);

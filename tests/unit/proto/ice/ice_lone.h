@@ -9,6 +9,14 @@
 #include "proto/stun/stun.h"
 #include "tests/unit/test_util.h"
 
+static inline struct pv_ice_cand host_cand(struct pv_addr a)
+{
+    return (struct pv_ice_cand){.type = PV_ICE_HOST,
+                                .addr = a,
+                                .priority = pv_ice_priority(PV_ICE_HOST, 65000),
+                                .carrier = {.local = a}};
+}
+
 struct lone {
     struct test_rng seed;
     struct pv_rng rng;
@@ -16,45 +24,83 @@ struct lone {
     struct pv_ice_creds mine, theirs;
     struct pv_addr local, remote;
     pv_ns now;
-    uint16_t answers_on;   /* the socket on which answer() comes in; 0: the one that asked */
-    struct pv_addr silent; /* checks that go there are not answered */
-    uint32_t nomination;   /* the newest that its checks carried */
+    uint16_t answers_on;       /* the socket on which answer() comes in; 0: the one that asked */
+    struct pv_addr silent;     /* checks that go there are not answered */
+    uint32_t nomination;       /* the newest that its checks carried */
+    struct pv_ice_transmit tx; /* taken last, */
+    struct pv_stun_msg msg;    /* and what it says */
 };
 
-/* One agent, one pair; the test plays the other side. */
+/* Of an agent. DESCRIBED: the other side has told it of its one address. */
+enum {
+    CONTROLLING = 1,
+    FOREIGN = 2,
+    DESCRIBED = 4,
+};
+
 static inline void lone_free(void *ctx)
 {
-    pv_ice_free(ctx);
+    struct lone *l = ctx;
+    pv_ice_free(l->agent);
+    free(l);
 }
 
-static inline void lone_begin_beside(struct lone *l, struct pv_bucket_table *blind,
-                                     bool controlling, bool foreign, bool described)
+/* One agent, one pair; the test plays the other side. */
+static inline struct lone *lone_beside(struct pv_bucket_table *blind, unsigned flags)
 {
-    *l = (struct lone){.now = PV_S(10)};
+    struct lone *l = test_alloc(sizeof(*l));
+    l->now = PV_S(10);
     l->rng = test_rng_make(&l->seed, 11);
     l->local = pv_addr4(192, 0, 2, 1, 1000);
     l->remote = pv_addr4(192, 0, 2, 2, 2000);
-    struct pv_ice_config cfg = {
-        .controlling = controlling, .foreign = foreign, .rng = l->rng, .blind = blind};
+    struct pv_ice_config cfg = {.controlling = flags & CONTROLLING,
+                                .foreign = flags & FOREIGN,
+                                .rng = l->rng,
+                                .blind = blind};
     pv_ice_make_creds(&l->rng, &cfg.local);
     l->mine = cfg.local;
     pv_ice_make_creds(&l->rng, &l->theirs);
     assert_ok(pv_ice_new(&l->agent, &cfg, l->now));
-    test_defer(lone_free, l->agent);
-    struct pv_ice_cand host = {.type = PV_ICE_HOST,
-                               .addr = l->local,
-                               .priority = pv_ice_priority(PV_ICE_HOST, 65000),
-                               .carrier = {.local = l->local}};
-    pv_ice_set_local(l->agent, &host, 1, l->now);
-    host.addr = l->remote;
-    if (described)
-        assert_ok(pv_ice_set_remote(l->agent, &l->theirs, &host, 1, l->now));
+    test_defer(lone_free, l);
+    const struct pv_ice_cand own = host_cand(l->local), theirs = host_cand(l->remote);
+    pv_ice_set_local(l->agent, &own, 1, l->now);
+    if ((flags & DESCRIBED) != 0)
+        assert_ok(pv_ice_set_remote(l->agent, &l->theirs, &theirs, 1, l->now));
+    return l;
 }
 
-static inline void lone_begin(struct lone *l, bool controlling, bool foreign, bool described)
+static inline struct lone *lone_new(unsigned flags)
 {
-    lone_begin_beside(l, NULL, controlling, foreign, described);
+    return lone_beside(NULL, flags);
 }
+
+static inline void describe(struct lone *l, const struct pv_ice_cand *theirs, size_t n)
+{
+    assert_ok(pv_ice_set_remote(l->agent, &l->theirs, theirs, n, l->now));
+}
+
+/* --- what it uses ---------------------------------------------------------------------------- */
+
+/* Is there a valid pair with this other end? */
+static inline bool is_proven(const struct lone *l, const struct pv_addr *remote)
+{
+    struct pv_ice_path paths[PV_ICE_MAX_PAIRS];
+    size_t n = pv_ice_paths(l->agent, paths, PV_ARRAY_LEN(paths));
+    for (size_t i = 0; i < n; i++) {
+        if (paths[i].valid && pv_addr_equal(&paths[i].remote, remote))
+            return true;
+    }
+    return false;
+}
+
+/* Is the path to this address the one in use? */
+static inline bool uses(const struct lone *l, const struct pv_addr *remote)
+{
+    struct pv_ice_path path;
+    return pv_ice_selected(l->agent, &path) == PV_OK && pv_addr_equal(&path.remote, remote);
+}
+
+/* --- the other side's requests --------------------------------------------------------------- */
 
 struct req {
     const char *to, *from, *pwd;
@@ -68,10 +114,9 @@ static inline size_t write_request(const struct req *q, uint8_t *buf, size_t cap
 {
     static uint8_t serial;
     uint8_t txid[PV_STUN_TXID_LEN] = {++serial, 0xaa};
-    char username[80];
     struct pv_stun_writer sw;
     size_t len;
-    snprintf(username, sizeof(username), "%s:%s", q->to, q->from);
+    const char *username = PV_STR("%s:%s", q->to, q->from);
     pv_stun_write_begin(&sw, buf, cap, PV_STUN_REQUEST, PV_STUN_BINDING, txid);
     pv_stun_put(&sw, PV_STUN_ATTR_USERNAME, pv_view(username, strlen(username)));
     if (!q->no_priority)
@@ -106,22 +151,64 @@ static inline int send_request(struct lone *l, const struct req *q, const struct
     return pv_ice_handle_input(l->agent, &c, src, pv_view(buf, len), l->now);
 }
 
-/* Takes the next datagram and decodes it into *ret_msg (views into *tx). */
-static inline int next_msg(struct lone *l, struct pv_ice_transmit *tx, struct pv_stun_msg *ret_msg)
+/* A check of the peer from there. */
+static inline void check_from(struct lone *l, const struct pv_addr *src)
 {
-    int r = pv_ice_poll_transmit(l->agent, tx);
+    const struct req q = good_request(l);
+    assert_ok(send_request(l, &q, src));
+}
+
+/* One that nominates the pair. */
+static inline void nominate(struct lone *l, uint32_t nomination, const struct pv_addr *src)
+{
+    struct req q = good_request(l);
+    q.nomination = nomination;
+    assert_ok(send_request(l, &q, src));
+}
+
+/* --- its requests, and the other side's answers ---------------------------------------------- */
+
+/* Takes the next datagram and decodes it: l->tx and l->msg. */
+static inline int next_msg(struct lone *l)
+{
+    int r = pv_ice_poll_transmit(l->agent, &l->tx);
     if (r == PV_OK)
-        assert_ok(pv_stun_decode(pv_view(tx->buf, tx->len), ret_msg));
+        assert_ok(pv_stun_decode(pv_view(l->tx.buf, l->tx.len), &l->msg));
     return r;
+}
+
+static inline void tick(struct lone *l)
+{
+    pv_ice_handle_timeout(l->agent, l->now);
+}
+
+/* Takes the check that is due now. */
+static inline void take_check(struct lone *l)
+{
+    tick(l);
+    assert_ok(next_msg(l));
 }
 
 static inline unsigned drain(struct lone *l)
 {
-    struct pv_ice_transmit tx;
     unsigned n = 0;
-    while (pv_ice_poll_transmit(l->agent, &tx) == PV_OK)
+    while (pv_ice_poll_transmit(l->agent, &l->tx) == PV_OK)
         n++;
     return n;
+}
+
+/* An answer to the request, which says that it came from `mapped`; its length. */
+static inline size_t write_answer(const struct pv_stun_msg *request, struct pv_addr mapped,
+                                  const char *pwd, uint8_t *buf, size_t cap)
+{
+    struct pv_stun_writer sw;
+    size_t len;
+    pv_stun_write_answer(&sw, buf, cap, PV_STUN_SUCCESS, request);
+    pv_stun_put_xor_addr(&sw, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
+    pv_stun_put_integrity(&sw, pv_view(pwd, strlen(pwd)));
+    pv_stun_put_fingerprint(&sw);
+    assert_ok(pv_stun_write_end(&sw, &len));
+    return len;
 }
 
 /* Answers the request in tx as the other side would, seeing us at `mapped`. */
@@ -130,26 +217,27 @@ static inline int answer(struct lone *l, const struct pv_ice_transmit *tx,
 {
     uint8_t buf[256];
     struct pv_stun_msg msg;
-    struct pv_stun_writer sw;
     struct pv_ice_carrier c = {.local = l->local, .sock = l->answers_on};
-    size_t len;
     assert_ok(pv_stun_decode(pv_view(tx->buf, tx->len), &msg));
-    pv_stun_write_answer(&sw, buf, sizeof(buf), PV_STUN_SUCCESS, &msg);
-    pv_stun_put_xor_addr(&sw, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
-    pv_stun_put_integrity(&sw, pv_view(pwd, strlen(pwd)));
-    pv_stun_put_fingerprint(&sw);
-    assert_ok(pv_stun_write_end(&sw, &len));
+    size_t len = write_answer(&msg, mapped, pwd, buf, sizeof(buf));
     return pv_ice_handle_input(l->agent, &c, src, pv_view(buf, len), l->now);
 }
 
-/* Is there a valid pair with this other end? */
-static inline bool is_proven(const struct lone *l, const struct pv_addr *remote)
+/* The request in tx went to its peer's one address, which answers it. */
+static inline void answer_check(struct lone *l, const struct pv_ice_transmit *tx)
 {
-    struct pv_ice_path paths[PV_ICE_MAX_PAIRS];
-    size_t n = pv_ice_paths(l->agent, paths, PV_ARRAY_LEN(paths));
-    for (size_t i = 0; i < n; i++) {
-        if (paths[i].valid && pv_addr_equal(&paths[i].remote, remote))
-            return true;
+    assert_ok(answer(l, tx, &l->remote, l->local, l->theirs.pwd));
+}
+
+/* Answers the checks that go to this address, and no others; how many. */
+static inline unsigned answer_at(struct lone *l, const struct pv_addr *there)
+{
+    unsigned n = 0;
+    while (next_msg(l) == PV_OK) {
+        if (l->msg.cls != PV_STUN_REQUEST || !pv_addr_equal(&l->tx.dst, there))
+            continue;
+        assert_ok(answer(l, &l->tx, there, l->local, l->theirs.pwd));
+        n++;
     }
-    return false;
+    return n;
 }

@@ -7,6 +7,7 @@
 #include "proto/ice/ice_agent.h"
 #include "proto/ice/rhythm.h"
 #include "tests/sim/world/ice_world.h"
+#include "tests/unit/counts.h"
 
 static struct w_world w; /* too large for the stack */
 
@@ -31,12 +32,18 @@ static void two_nats(uint64_t seed)
     }
 }
 
-static void meet(bool foreign)
+static void meet_as(bool foreign, pv_ns until)
 {
     for (int i = 0; i < 2; i++)
         w_start(&w, i, foreign);
     w_describe(&w, 0);
     w_describe(&w, 1);
+    w_run(&w, until);
+}
+
+static void meet(pv_ns until)
+{
+    meet_as(false, until);
 }
 
 /* Two hosts with two addresses each, all in the internet: four pairs, all good. */
@@ -49,6 +56,18 @@ static void two_homes(uint64_t seed)
     }
 }
 
+static void meet_behind_nats(uint64_t seed, pv_ns until)
+{
+    two_nats(seed);
+    meet(until);
+}
+
+static void meet_in_homes(uint64_t seed, pv_ns until)
+{
+    two_homes(seed);
+    meet(until);
+}
+
 static void data_both_ways(pv_ns every)
 {
     for (int i = 0; i < 2; i++) {
@@ -57,6 +76,12 @@ static void data_both_ways(pv_ns every)
         w.hosts[i].next_data = w.now;
         w.hosts[i].next_note = w.now;
     }
+}
+
+static void data_until(pv_ns every, pv_ns until)
+{
+    data_both_ways(every);
+    w_run(&w, until);
 }
 
 static struct pv_ice_path path_of(int host)
@@ -74,42 +99,69 @@ static void assert_state(int host, enum pv_ice_state state)
     }
 }
 
+static void assert_states(enum pv_ice_state state)
+{
+    assert_state(0, state);
+    assert_state(1, state);
+}
+
+/* Both use the same pair then. */
+static void assert_agreed_at(pv_ns time)
+{
+    w_run(&w, time);
+    assert_true(w_agree(&w));
+}
+
+/* How many datagrams host 0 sends until then. */
+static unsigned sent_until(pv_ns end)
+{
+    unsigned before = w.hosts[0].sent;
+    w_run(&w, end);
+    return w.hosts[0].sent - before;
+}
+
+static const struct test_count COUNTS[] = {
+    TEST_COUNT(w_host, selects, "selects"),
+    TEST_COUNT(w_host, suspects, "suspects"),
+    TEST_COUNT(w_host, losts, "losts"),
+};
+
+/* The hosts were told this, host 0 first. */
+#define expect(text) assert_counts(COUNTS, w.hosts, 2, text)
+
+static void kick_both(void)
+{
+    for (int i = 0; i < 2; i++)
+        pv_ice_kick(w.hosts[i].agent, w.now);
+}
+
 PV_TEST(the_controlling_side_answers_a_fall_back_with_a_new_nomination)
 {
-    two_homes(5);
-    meet(false);
-    w_run(&w, PV_S(3));
+    meet_in_homes(5, PV_S(3));
     assert_true(w_agree(&w));
-    data_both_ways(PV_MS(20));
-    w_run(&w, PV_S(4));
+    data_until(PV_MS(20), PV_S(4));
 
     /* Only the controlled side's datagrams on this path vanish: it notices first. */
     struct pv_ice_path before = path_of(1);
     w.blocked = before.remote;
-    w_run(&w, PV_S(6));
-    assert_true(w_agree(&w));
+    assert_agreed_at(PV_S(6));
     struct pv_ice_path after = path_of(1);
     assert_false(pv_addr_equal(&after.remote, &before.remote));
-    assert_state(0, PV_ICE_COMPLETED);
-    assert_state(1, PV_ICE_COMPLETED);
+    assert_states(PV_ICE_COMPLETED);
 }
 
 PV_TEST(foreign_agents_meet_with_one_nomination)
 {
     two_nats(4);
-    meet(true);
-    w_run(&w, PV_S(5));
+    meet_as(true, PV_S(5));
     assert_true(w_agree(&w));
-    assert_state(0, PV_ICE_COMPLETED);
-    assert_state(1, PV_ICE_COMPLETED);
-    assert_int_equal(w.hosts[0].selects, 1);
-    unsigned before = w.hosts[0].sent;
-    w_run(&w, PV_S(55));
+    assert_states(PV_ICE_COMPLETED);
+    expect("selects 1 -");
     /* Consent goes on although nothing is sent: 8 to 13 checks and as many answers in 50 s. */
-    assert_in_range(w.hosts[0].sent - before, 16, 28);
+    assert_in_range(sent_until(PV_S(55)), 16, 28);
     w.cut = true;
     w_run(&w, PV_S(90));
-    assert_int_equal(w.hosts[0].losts, 1);
+    expect("losts 1 -");
     assert_state(0, PV_ICE_FAILED);
 }
 
@@ -118,11 +170,9 @@ PV_TEST(foreign_agents_in_the_same_role_settle_it_and_meet)
     for (uint64_t seed = 1; seed <= 20; seed++) {
         two_nats(seed);
         w.roles = seed % 2 == 0 ? W_BOTH_CONTROL : W_NONE_CONTROLS;
-        meet(true);
-        w_run(&w, PV_S(12));
+        meet_as(true, PV_S(12));
         assert_true(w_agree(&w));
-        assert_state(0, PV_ICE_COMPLETED);
-        assert_state(1, PV_ICE_COMPLETED);
+        assert_states(PV_ICE_COMPLETED);
         test_end(&w);
     }
 }
@@ -131,59 +181,42 @@ PV_TEST(foreign_agents_in_the_same_role_settle_it_and_meet)
 
 PV_TEST(a_path_in_use_is_checked_every_5_seconds)
 {
-    two_nats(1);
-    meet(false);
-    w_run(&w, PV_S(8));
-    data_both_ways(PV_MS(50));
-    w_run(&w, PV_S(10));
-    unsigned before = w.hosts[0].sent;
-    w_run(&w, PV_S(70));
+    meet_behind_nats(1, PV_S(8));
+    data_until(PV_MS(50), PV_S(10));
     /* 60 s: 10 to 15 checks and as many answers, and one more try of the pair that failed. */
-    assert_in_range(w.hosts[0].sent - before, 28, 42);
-    assert_int_equal(w.hosts[0].selects, 1);
-    assert_int_equal(w.hosts[0].losts + w.hosts[0].suspects, 0);
+    assert_in_range(sent_until(PV_S(70)), 28, 42);
+    expect("selects 1 -, losts 0 -, suspects 0 -");
 }
 
 PV_TEST(an_idle_path_is_kept_then_dormant_and_silent)
 {
-    two_nats(2);
-    meet(false);
-    w_run(&w, PV_S(10));
-    unsigned before = w.hosts[0].sent;
-    w_run(&w, PV_S(590));
+    meet_behind_nats(2, PV_S(10));
     /* 580 s: a check every 20 to 25 s and as many answers; the mapping of 60 s lives. */
-    assert_in_range(w.hosts[0].sent - before, 44, 62);
+    assert_in_range(sent_until(PV_S(590)), 44, 62);
     assert_state(0, PV_ICE_COMPLETED);
     w_run(&w, PV_S(640));
-    assert_state(0, PV_ICE_DORMANT);
-    assert_state(1, PV_ICE_DORMANT);
+    assert_states(PV_ICE_DORMANT);
     assert_true(pv_ice_next_timeout(w.hosts[0].agent) == PV_NEVER);
-    before = w.hosts[0].sent + w.hosts[1].sent;
+    unsigned before = w.hosts[0].sent + w.hosts[1].sent;
     w_run(&w, PV_S(100000));
     assert_int_equal(w.hosts[0].sent + w.hosts[1].sent, before);
-    assert_int_equal(w.hosts[0].losts, 0);
+    expect("losts 0 -");
 }
 
 PV_TEST(an_idle_path_is_kept_at_the_learnt_lifetime)
 {
-    two_nats(3);
-    meet(false);
-    w_run(&w, PV_S(3));
+    meet_behind_nats(3, PV_S(3));
     for (int i = 0; i < 2; i++)
         pv_ice_set_lifetime(w.hosts[i].agent, PV_S(50), w.now);
     w_run(&w, PV_S(30));
-    unsigned before = w.hosts[0].sent;
-    w_run(&w, PV_S(530));
-    assert_in_range(w.hosts[0].sent - before, 18, 30); /* 500 s: 9 to 13 checks, as many answers */
-    assert_int_equal(w.hosts[0].losts + w.hosts[0].suspects, 0);
+    assert_in_range(sent_until(PV_S(530)), 18, 30); /* 500 s: 9 to 13 checks, as many answers */
+    expect("losts 0 -, suspects 0 -");
 }
 
 /* One direct pair, whose NATs keep the port and forget who may send in. */
 PV_TEST(the_first_data_after_silence_has_the_path_checked_at_once)
 {
-    two_nats(3);
-    meet(false);
-    w_run(&w, PV_S(30));
+    meet_behind_nats(3, PV_S(30));
     struct pv_ice_agent *a = w.hosts[0].agent;
     struct pv_ice_transmit tx;
     w_run(&w, pv_ice_alive_at(a) + PV_ICE_SURE_FOR);
@@ -195,9 +228,7 @@ PV_TEST(the_first_data_after_silence_has_the_path_checked_at_once)
 /* A NAT may have ended the binding since the last answer. */
 PV_TEST(after_a_rest_the_first_packet_has_its_path_checked_all_the_same)
 {
-    two_nats(3);
-    meet(false);
-    w_run(&w, PV_S(10));
+    meet_behind_nats(3, PV_S(10));
     struct pv_ice_agent *a = w.hosts[0].agent;
     struct pv_ice_transmit tx;
     pv_ns used = w.now;
@@ -215,15 +246,13 @@ PV_TEST(after_a_rest_the_first_packet_has_its_path_checked_all_the_same)
     while (pv_ice_alive_at(a) != 0) /* the answer is late */
         w_run(&w, w.now + PV_MS(10));
     assert_true(w.now < begin + PV_MS(500));
-    assert_int_equal(w.hosts[0].suspects, 0);
+    expect("suspects 0 -");
 }
 
 /* Its request comes as the verdict on a path is near, and has opened what kept ours out. */
 PV_TEST(a_request_of_the_peer_puts_a_verdict_off_until_ours_can_be_answered)
 {
-    two_nats(3);
-    meet(false);
-    w_run(&w, PV_S(30));
+    meet_behind_nats(3, PV_S(30));
     struct pv_ice_agent *a = w.hosts[0].agent, *b = w.hosts[1].agent;
     w_run(&w, pv_ice_alive_at(b) + PV_ICE_SURE_FOR);
     pv_ns begin = w.now;
@@ -233,39 +262,37 @@ PV_TEST(a_request_of_the_peer_puts_a_verdict_off_until_ours_can_be_answered)
     w.cut = false;
     pv_ice_note_traffic(a, w.now, 0, w.now);
     w_run(&w, begin + PV_ICE_DEAD_MIN + PV_MS(200));
-    assert_int_equal(w.hosts[1].suspects, 0);
+    expect("suspects - 0");
     assert_true(pv_ice_alive_at(b) > begin);
+}
+
+/* NATs that keep a binding that long, as the gatherer knows. */
+static void set_nats(pv_ns timeout)
+{
+    for (int i = 0; i < W_NODES; i++) {
+        w.nodes[i].timeout = timeout;
+        w.nodes[i].kept = true;
+    }
 }
 
 PV_TEST(a_pair_that_lapsed_at_rest_is_used_again_as_soon_as_it_answers)
 {
     two_nats(3);
-    for (int i = 0; i < W_NODES; i++) {
-        w.nodes[i].timeout = PV_S(5);
-        w.nodes[i].kept = true; /* by the gatherer */
-    }
-    meet(false);
-    w_run(&w, PV_S(60));
+    set_nats(PV_S(5));
+    meet(PV_S(60));
     pv_ns began = w.now;
-    data_both_ways(PV_MS(50));
-    w_run(&w, began + PV_S(2));
+    data_until(PV_MS(50), began + PV_S(2));
     assert_true(pv_ice_alive_at(w.hosts[0].agent) > began);
-    for (int i = 0; i < 2; i++)
-        assert_state(i, PV_ICE_COMPLETED);
+    assert_states(PV_ICE_COMPLETED);
     assert_true(w_agree(&w));
 }
 
 static void make_dormant(uint64_t seed, pv_ns timeout)
 {
     two_nats(seed);
-    for (int i = 0; i < W_NODES; i++) {
-        w.nodes[i].timeout = timeout;
-        w.nodes[i].kept = true; /* by the gatherer */
-    }
-    meet(false);
-    w_run(&w, PV_S(700));
-    assert_state(0, PV_ICE_DORMANT);
-    assert_state(1, PV_ICE_DORMANT);
+    set_nats(timeout);
+    meet(PV_S(700));
+    assert_states(PV_ICE_DORMANT);
 }
 
 PV_TEST(the_peers_check_wakes_a_dormant_agent_for_a_moment_only)
@@ -274,8 +301,7 @@ PV_TEST(the_peers_check_wakes_a_dormant_agent_for_a_moment_only)
     unsigned selects = w.hosts[1].selects;
     pv_ice_kick(w.hosts[0].agent, w.now);
     w_run(&w, PV_S(701));
-    assert_state(0, PV_ICE_COMPLETED);
-    assert_state(1, PV_ICE_COMPLETED);
+    assert_states(PV_ICE_COMPLETED);
     assert_int_equal(w.hosts[1].selects, selects + 1);
     w_run(&w, PV_S(712));
     assert_state(1, PV_ICE_DORMANT); /* no traffic came */
@@ -296,8 +322,7 @@ PV_TEST(both_kicked_a_dormant_path_is_back_within_two_round_trips)
     w_run(&w, begin + PV_MS(400));
     assert_true(w.hosts[0].first_path != 0 && w.hosts[0].first_path - begin <= PV_MS(250));
     assert_true(w.hosts[1].first_path != 0 && w.hosts[1].first_path - begin <= PV_MS(250));
-    w_run(&w, begin + PV_S(2));
-    assert_true(w_agree(&w));
+    assert_agreed_at(begin + PV_S(2));
 }
 
 PV_TEST(traffic_wakes_a_dormant_agent)
@@ -311,9 +336,7 @@ PV_TEST(traffic_wakes_a_dormant_agent)
 
 PV_TEST(consent_ends_after_30_seconds_without_an_answer)
 {
-    two_nats(6);
-    meet(false);
-    w_run(&w, PV_S(3));
+    meet_behind_nats(6, PV_S(3));
     /* Data keeps coming in (as if replayed by a box on the way), so silence is not noticed. */
     struct pv_ice_agent *agent = w.hosts[0].agent;
     w.cut = true;
@@ -330,8 +353,7 @@ PV_TEST(consent_ends_after_30_seconds_without_an_answer)
 PV_TEST(a_path_that_slept_is_checked_before_it_is_given_up)
 {
     struct pv_ice_path path;
-    two_nats(6);
-    meet(false);
+    meet_behind_nats(6, w.now);
     struct pv_ice_agent *agent = w.hosts[0].agent;
     for (pv_ns end = w.now + PV_S(20); w.now < end;) {
         pv_ice_note_traffic(agent, w.now, w.now, w.now);
@@ -348,9 +370,7 @@ PV_TEST(a_path_that_slept_is_checked_before_it_is_given_up)
 
 PV_TEST(kicks_close_together_are_one)
 {
-    two_nats(7);
-    meet(false);
-    w_run(&w, PV_S(9));
+    meet_behind_nats(7, PV_S(9));
     unsigned before = w.hosts[0].sent;
     for (int i = 0; i < 20; i++) {
         pv_ice_kick(w.hosts[0].agent, w.now);
@@ -368,10 +388,8 @@ PV_TEST(a_dead_path_under_traffic_is_replaced_within_a_second)
         for (uint64_t seed = 1; seed <= 10; seed++) {
             two_homes(seed);
             w.delay = PV_MS(DELAYS[d]);
-            meet(false);
-            w_run(&w, PV_S(3));
-            data_both_ways(PV_MS(20));
-            w_run(&w, PV_S(9) + PV_MS(w_draw(&w, 1000)));
+            meet(PV_S(3));
+            data_until(PV_MS(20), PV_S(9) + PV_MS(w_draw(&w, 1000)));
             assert_true(w_agree(&w));
             struct pv_ice_path p = path_of(0);
             w.blocked = p.remote; /* the peer's address dies, for one direction or both */
@@ -386,11 +404,10 @@ PV_TEST(a_dead_path_under_traffic_is_replaced_within_a_second)
                 w_print(&w);
                 fail_msg("not replaced, delay %u, seed %u", DELAYS[d], (unsigned)seed);
             }
-            w_run(&w, begin + PV_S(3));
-            assert_true(w_agree(&w));
+            assert_agreed_at(begin + PV_S(3));
             for (int i = 0; i < 2; i++)
                 assert_true(w.now - w.hosts[i].last_got <= PV_MS(150));
-            assert_int_equal(w.hosts[0].losts + w.hosts[1].losts, 0);
+            expect("losts 0");
 
             /* Alive again it is not trusted at once. */
             w.blocked = (struct pv_addr){0};
@@ -407,18 +424,13 @@ PV_TEST(a_dead_path_under_traffic_is_replaced_within_a_second)
 PV_TEST(a_kick_puts_no_verdict_off)
 {
     for (uint64_t seed = 1; seed <= 10; seed++) {
-        two_homes(seed);
-        meet(false);
-        w_run(&w, PV_S(3));
-        data_both_ways(PV_MS(20));
-        w_run(&w, PV_S(9));
+        meet_in_homes(seed, PV_S(3));
+        data_until(PV_MS(20), PV_S(9));
         w.cut = true;
         w_run(&w, PV_S(9) + PV_MS(500));
-        for (int i = 0; i < 2; i++)
-            pv_ice_kick(w.hosts[i].agent, w.now);
+        kick_both();
         w_run(&w, PV_S(10));
-        for (int i = 0; i < 2; i++)
-            assert_int_equal(w.hosts[i].suspects, 1);
+        expect("suspects 1");
         test_end(&w);
     }
 }
@@ -430,59 +442,45 @@ PV_TEST(a_better_path_that_died_is_used_again_when_it_lives)
     w.nodes[nat].hairpin = true;
     for (uint8_t i = 0; i < 2; i++)
         w_add_if(&w, i, nat, pv_addr4(192, 168, 1, (uint8_t)(10 + i), 5000), 65000);
-    meet(false);
-    w_run(&w, PV_S(3));
-    data_both_ways(PV_MS(20));
-    w_run(&w, PV_S(5));
+    meet(PV_S(3));
+    data_until(PV_MS(20), PV_S(5));
     assert_int_equal(path_of(0).remote_type, PV_ICE_HOST);
     w.blocked = path_of(0).remote;
-    w_run(&w, PV_S(7));
-    assert_true(w_agree(&w));
+    assert_agreed_at(PV_S(7));
     assert_int_equal(path_of(0).remote_type, PV_ICE_SRFLX); /* the hairpin, as the last resort */
     w.blocked = (struct pv_addr){0};
-    for (int i = 0; i < 2; i++)
-        pv_ice_kick(w.hosts[i].agent, w.now); /* proven again at once, but not trusted yet */
+    kick_both(); /* proven again at once, but not trusted yet */
     w_run(&w, PV_S(14));
     assert_int_equal(path_of(0).remote_type, PV_ICE_SRFLX);
-    w_run(&w, PV_S(70));
-    assert_true(w_agree(&w));
+    assert_agreed_at(PV_S(70));
     assert_int_equal(path_of(0).remote_type, PV_ICE_HOST);
-    assert_int_equal(w.hosts[0].losts + w.hosts[1].losts, 0);
+    expect("losts 0");
 }
 
 PV_TEST(a_one_way_flow_costs_three_checks_a_second)
 {
-    two_nats(8);
-    meet(false);
-    w_run(&w, PV_S(3));
+    meet_behind_nats(8, PV_S(3));
     w.hosts[0].sends_data = true;
     w.hosts[0].data_every = PV_MS(10);
     w.hosts[1].data_every = PV_MS(10);
     w.hosts[0].next_data = w.now;
     w_run(&w, PV_S(13));
-    unsigned before = w.hosts[0].sent;
-    w_run(&w, PV_S(33));
-    assert_in_range(w.hosts[0].sent - before, 55, 75);
-    assert_int_equal(w.hosts[0].suspects + w.hosts[0].losts, 0);
-    assert_int_equal(w.hosts[0].selects, 1);
+    assert_in_range(sent_until(PV_S(33)), 55, 75);
+    expect("losts 0 -, suspects 0 -, selects 1 -");
 }
 
 /* Each packet has its check, which is answered in time: nobody else is asked. */
 PV_TEST(standbys_are_asked_only_when_the_answer_is_late)
 {
-    two_homes(10);
-    meet(false);
-    w_run(&w, PV_S(3));
+    meet_in_homes(10, PV_S(3));
     w.hosts[0].sends_data = true;
     w.hosts[0].data_every = w.hosts[1].data_every = PV_S(1);
     w.hosts[0].next_data = w.now;
     w_run(&w, PV_S(33));
-    unsigned before = w.hosts[0].sent;
-    w_run(&w, PV_S(93));
     /* 60 s: a check a second and, as the other side looks too, an answer; of two standbys each 15 s
      * as many checks and answers. Were they asked as well, it would be 240 more. */
-    assert_in_range(w.hosts[0].sent - before, 130, 180);
-    assert_int_equal(w.hosts[0].suspects + w.hosts[0].losts, 0);
+    assert_in_range(sent_until(PV_S(93)), 130, 180);
+    expect("losts 0 -, suspects 0 -");
 
     struct pv_ice_path p = path_of(0);
     w.blocked = p.remote;
@@ -490,35 +488,30 @@ PV_TEST(standbys_are_asked_only_when_the_answer_is_late)
     w_run(&w, begin + PV_S(1) + PV_MS(900)); /* up to a second passes until the next packet */
     struct pv_ice_path after = path_of(0);
     assert_false(pv_addr_equal(&after.remote, &p.remote));
-    assert_int_equal(w.hosts[0].losts, 0);
+    expect("losts 0 -");
 }
 
 PV_TEST(the_only_path_is_suspect_before_it_is_lost)
 {
-    two_nats(9);
-    meet(false);
-    w_run(&w, PV_S(3));
-    data_both_ways(PV_MS(20));
-    w_run(&w, PV_S(5));
+    meet_behind_nats(9, PV_S(3));
+    data_until(PV_MS(20), PV_S(5));
     w.cut = true;
     w_run(&w, PV_S(6));
-    assert_int_equal(w.hosts[0].suspects, 1);
-    assert_int_equal(w.hosts[0].losts, 0);
+    expect("suspects 1 -, losts 0 -");
     assert_state(0, PV_ICE_CHECKING);
     (void)path_of(0); /* still there */
     w.cut = false;
     w_run(&w, PV_S(8));
     assert_state(0, PV_ICE_COMPLETED);
     assert_true(w_agree(&w));
-    assert_int_equal(w.hosts[0].losts, 0);
+    expect("losts 0 -");
     w.cut = true;
     w_run(&w, PV_S(20));
-    assert_int_equal(w.hosts[0].losts, 1);
+    expect("losts 1 -");
     w_run(&w, PV_S(40));
     assert_state(0, PV_ICE_FAILED);
     w.cut = false;
-    pv_ice_kick(w.hosts[0].agent, w.now);
-    pv_ice_kick(w.hosts[1].agent, w.now);
+    kick_both();
     w_run(&w, PV_S(41));
     assert_state(0, PV_ICE_COMPLETED);
 }
@@ -527,11 +520,8 @@ PV_TEST(a_nat_that_began_anew_heals_before_the_path_is_given_up)
 {
     for (uint64_t seed = 1; seed <= 10; seed++) {
         for (int which = 0; which < 2; which++) {
-            two_nats(seed);
-            meet(false);
-            w_run(&w, PV_S(3));
-            data_both_ways(PV_MS(20));
-            w_run(&w, PV_S(7));
+            meet_behind_nats(seed, PV_S(3));
+            data_until(PV_MS(20), PV_S(7));
             /* This NAT gives new ports; the other one must let strangers in to hear of it. */
             w.nodes[which == 0 ? 2 : 0].filter = W_ADF;
             int nat = which == 0 ? 0 : 2;
@@ -545,8 +535,7 @@ PV_TEST(a_nat_that_began_anew_heals_before_the_path_is_given_up)
                     fail_msg("host %d gets nothing", i);
                 }
             }
-            w_run(&w, begin + PV_S(3));
-            assert_true(w_agree(&w));
+            assert_agreed_at(begin + PV_S(3));
             test_end(&w);
         }
     }
@@ -562,8 +551,7 @@ PV_TEST(a_reflexive_address_is_learnt_on_both_sides)
     w_add_if(&w, 0, sym, pv_addr4(192, 168, 1, 10, 5000), 65000);
     int cone = w_add_nat(&w, W_INTERNET, pv_addr4(203, 0, 113, 2, 0), W_ADF);
     w_add_if(&w, 1, cone, pv_addr4(192, 168, 2, 10, 5000), 65000);
-    meet(false);
-    w_run(&w, PV_S(3));
+    meet(PV_S(3));
     assert_true(w_agree(&w));
     assert_int_equal(path_of(0).local_type, PV_ICE_PRFLX);
     assert_int_equal(path_of(1).remote_type, PV_ICE_PRFLX);
@@ -587,8 +575,7 @@ PV_TEST(a_better_candidate_that_appears_later_takes_over)
     int nat = w_add_nat(&w, W_INTERNET, pv_addr4(203, 0, 113, 1, 0), W_EIF);
     w_add_if(&w, 0, nat, pv_addr4(192, 168, 1, 10, 5000), 65000);
     w_add_if(&w, 1, W_INTERNET, pv_addr4(203, 0, 113, 2, 6000), 65000);
-    meet(false);
-    w_run(&w, PV_S(3));
+    meet(PV_S(3));
     assert_true(w_agree(&w));
     assert_int_equal(path_of(0).local_type, PV_ICE_SRFLX);
 
@@ -596,30 +583,25 @@ PV_TEST(a_better_candidate_that_appears_later_takes_over)
     w_add_if(&w, 1, nat, pv_addr4(192, 168, 1, 11, 6000), 65000);
     pv_ice_set_local(w.hosts[1].agent, w.hosts[1].cands, w.hosts[1].n_cands, w.now);
     w_describe(&w, 0);
-    w_run(&w, w.now + PV_MS(300));
-    assert_true(w_agree(&w));
+    assert_agreed_at(w.now + PV_MS(300));
     assert_int_equal(path_of(0).local_type, PV_ICE_HOST);
     assert_int_equal(path_of(0).remote_type, PV_ICE_HOST);
-    assert_int_equal(w.hosts[0].selects, 2);
+    expect("selects 2 -");
 
     /* And leaves it: at once for its own side, by silence for the other. */
-    data_both_ways(PV_MS(20));
-    w_run(&w, w.now + PV_MS(500));
+    data_until(PV_MS(20), w.now + PV_MS(500));
     pv_ice_set_local(w.hosts[1].agent, w.hosts[1].cands, 1, w.now);
-    w_run(&w, w.now + PV_S(1));
-    assert_true(w_agree(&w));
+    assert_agreed_at(w.now + PV_S(1));
     assert_int_equal(path_of(0).local_type, PV_ICE_SRFLX);
-    assert_int_equal(w.hosts[0].losts + w.hosts[1].losts, 0);
+    expect("losts 0");
 }
 
 PV_TEST(without_any_base_the_path_is_lost)
 {
-    two_nats(14);
-    meet(false);
-    w_run(&w, PV_S(3));
+    meet_behind_nats(14, PV_S(3));
     pv_ice_set_local(w.hosts[0].agent, NULL, 0, w.now);
     w_run(&w, PV_S(4));
-    assert_int_equal(w.hosts[0].losts, 1);
+    expect("losts 1 -");
     struct pv_ice_path p;
     assert_int_equal(pv_ice_selected(w.hosts[0].agent, &p), PV_ERR_NOT_FOUND);
     pv_ice_set_local(w.hosts[0].agent, w.hosts[0].cands, w.hosts[0].n_cands, w.now);
@@ -631,9 +613,7 @@ PV_TEST(without_any_base_the_path_is_lost)
 
 PV_TEST(after_a_restart_old_checks_are_refused_and_the_path_stays)
 {
-    two_nats(15);
-    meet(false);
-    w_run(&w, PV_S(3));
+    meet_behind_nats(15, PV_S(3));
     struct pv_ice_creds fresh;
     struct pv_rng rng = w_rng(&w);
     struct pv_ice_creds old = w.hosts[1].creds;
@@ -653,28 +633,22 @@ PV_TEST(after_a_restart_old_checks_are_refused_and_the_path_stays)
 
     w_run(&w, w.now + PV_MS(50));
     w_describe(&w, 0);
-    w_run(&w, w.now + PV_MS(300));
-    assert_true(w_agree(&w));
-    assert_state(0, PV_ICE_COMPLETED);
-    assert_state(1, PV_ICE_COMPLETED);
-    assert_int_equal(w.hosts[0].losts + w.hosts[1].losts, 0);
+    assert_agreed_at(w.now + PV_MS(300));
+    assert_states(PV_ICE_COMPLETED);
+    expect("losts 0");
 }
 
 PV_TEST(a_peer_that_lost_its_memory_is_met_again)
 {
     for (int which = 0; which < 2; which++) {
-        two_nats(16);
-        meet(false);
-        w_run(&w, PV_S(3));
+        meet_behind_nats(16, PV_S(3));
         w.hosts[which].agent = pv_ice_free(w.hosts[which].agent);
         w_start(&w, which, false);
         w_describe(&w, which);
         w_run(&w, w.now + PV_MS(60));
         w_describe(&w, 1 - which);
-        w_run(&w, w.now + PV_MS(400));
-        assert_true(w_agree(&w));
-        assert_state(0, PV_ICE_COMPLETED);
-        assert_state(1, PV_ICE_COMPLETED);
+        assert_agreed_at(w.now + PV_MS(400));
+        assert_states(PV_ICE_COMPLETED);
         test_end(&w);
     }
 }

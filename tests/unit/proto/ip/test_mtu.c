@@ -94,6 +94,12 @@ static unsigned used(void)
     return (p->size == 0 ? p->m.wanted : p->size) + HEADER;
 }
 
+static unsigned used_after(pv_ns time)
+{
+    run(time);
+    return used();
+}
+
 PV_TEST(a_path_that_carries_all_is_never_narrowed)
 {
     start(1500, PV_MS(40), 1);
@@ -114,8 +120,7 @@ PV_TEST(narrow_paths_are_found_within_2_seconds_to_20_bytes)
             assert_true(used() <= links[i]);
             assert_true(used() + (links[i] < 1280 ? 225 : 20) > links[i]);
             unsigned found = used(), changes = p->changes;
-            run(PV_S(30));
-            assert_int_equal(used(), found);
+            assert_int_equal(used_after(PV_S(30)), found);
             assert_int_equal(p->changes, changes);
         }
     }
@@ -128,8 +133,7 @@ PV_TEST(a_path_that_narrows_is_noticed_within_5_seconds_in_use)
         start(1500, PV_MS(rtts[i % 4]), i);
         run(PV_S(10) + PV_MS(53 * i));
         p->link = 1300;
-        run(PV_S(5));
-        assert_int_equal(used(), 1300);
+        assert_int_equal(used_after(PV_S(5)), 1300);
     }
 }
 
@@ -210,8 +214,7 @@ PV_TEST(the_far_ends_search_shows_that_the_own_size_is_too_large)
         pv_mtu_note_probed(&p->m, 1420, p->now); /* and one of these */
         assert_int_equal(p->m.state, PV_MTU_KNOWN);
         pv_mtu_note_probed(&p->m, 1240, p->now);
-        run(PV_S(1));
-        assert_int_equal(used(), 1300);
+        assert_int_equal(used_after(PV_S(1)), 1300);
     }
     /* Of a size that holds no other sizes are tried, so two ends do not go on waking each other. */
     start(1500, PV_MS(40), 7);
@@ -244,8 +247,7 @@ PV_TEST(a_stall_is_looked_into_once_and_loss_does_not_narrow)
     }
     assert_in_range(p->changes, 0, 4); /* both copies lost: one in 400, and found out at once */
     p->loss = 0;
-    run(PV_S(30));
-    assert_int_equal(used(), 1480);
+    assert_int_equal(used_after(PV_S(30)), 1480);
 }
 
 PV_TEST(a_path_that_widens_is_noticed_within_10_minutes)
@@ -253,8 +255,7 @@ PV_TEST(a_path_that_widens_is_noticed_within_10_minutes)
     start(1300, PV_MS(20), 3);
     run(PV_S(10));
     p->link = 1500;
-    run(PV_S(605));
-    assert_int_equal(used(), 1480);
+    assert_int_equal(used_after(PV_S(605)), 1480);
 }
 
 /* It was full rather than narrow, or the detour is over. */
@@ -264,16 +265,13 @@ PV_TEST(a_path_that_narrowed_in_use_is_looked_at_again_soon)
         start(1500, PV_MS(20), seed);
         run(PV_S(10));
         p->link = 1300;
-        run(PV_S(5));
-        assert_int_equal(used(), 1300);
+        assert_int_equal(used_after(PV_S(5)), 1300);
         p->link = 1500;
-        run(PV_S(18));
-        assert_int_equal(used(), 1480);
+        assert_int_equal(used_after(PV_S(18)), 1480);
         p->link = 1300; /* it stays narrow: ever fewer looks, and nothing is taken back */
         run(PV_S(100));
         size_t before = p->bytes;
-        run(PV_S(1200));
-        assert_int_equal(used(), 1300);
+        assert_int_equal(used_after(PV_S(1200)), 1300);
         assert_true(p->bytes - before < 1200 / 2 * 2000 + 4 * 80000);
     }
 }
@@ -293,16 +291,13 @@ PV_TEST(loss_alone_does_not_narrow_a_path)
 PV_TEST(a_silent_path_keeps_what_was_known_and_is_asked_ever_less)
 {
     start(1400, PV_MS(20), 4);
-    run(PV_S(10));
-    assert_int_equal(used(), 1400);
+    assert_int_equal(used_after(PV_S(10)), 1400);
     p->link = 0;
     size_t before = p->probes;
-    run(PV_S(300));
-    assert_int_equal(used(), 1400);
+    assert_int_equal(used_after(PV_S(300)), 1400);
     assert_true(p->probes - before < 100);
     p->link = 1400;
-    run(PV_S(70));
-    assert_int_equal(used(), 1400);
+    assert_int_equal(used_after(PV_S(70)), 1400);
     assert_int_equal(p->m.state, PV_MTU_KNOWN);
 }
 
@@ -317,8 +312,7 @@ PV_TEST(an_idle_path_is_not_probed)
     assert_int_equal(p->probes, before);
     p->link = 1300;
     p->idle = false;
-    run(PV_S(5));
-    assert_int_equal(used(), 1300);
+    assert_int_equal(used_after(PV_S(5)), 1300);
 }
 
 /* Small packets pass everywhere. The first large packet after an hour has the size looked at. */
@@ -332,8 +326,7 @@ PV_TEST(small_packets_need_no_checks)
     assert_int_equal(p->probes, before);
     p->link = 1300;
     p->packet = 1452;
-    run(PV_S(2));
-    assert_int_equal(used(), 1300);
+    assert_int_equal(used_after(PV_S(2)), 1300);
 }
 
 /* A silent path is asked again even so: it is not known yet. */
@@ -343,8 +336,7 @@ PV_TEST(small_packets_ask_what_is_not_known)
     p->packet = 200;
     run(PV_S(20));
     p->link = 1400;
-    run(PV_S(40));
-    assert_int_equal(used(), 1400);
+    assert_int_equal(used_after(PV_S(40)), 1400);
 }
 
 PV_TEST(few_large_packets_are_checked_ever_more_rarely)
@@ -360,20 +352,17 @@ PV_TEST(few_large_packets_are_checked_ever_more_rarely)
     assert_int_equal(used(), 1300);
     p->packet = 0; /* and much is checked as often as ever */
     p->link = 1200;
-    run(PV_S(5));
-    assert_int_equal(used(), 1200);
+    assert_int_equal(used_after(PV_S(5)), 1200);
 }
 
 PV_TEST(jumbo_paths_are_used_as_far_as_they_go)
 {
     start(9000, PV_MS(1), 6);
     pv_mtu_start(&p->m, &p->rng, HEADER, 8972, p->now);
-    run(PV_S(5));
-    assert_int_equal(used(), 9000);
+    assert_int_equal(used_after(PV_S(5)), 9000);
     start(4400, PV_MS(1), 6);
     pv_mtu_start(&p->m, &p->rng, HEADER, 8972, p->now);
-    run(PV_S(5));
-    assert_int_equal(used(), 4352);
+    assert_int_equal(used_after(PV_S(5)), 4352);
 }
 
 PV_TEST(answers_of_another_path_or_made_up_ones_change_nothing)
@@ -402,12 +391,10 @@ PV_TEST(a_doubt_is_looked_into_at_once)
         run(PV_S(10) + PV_MS(97 * seed));
         p->link = 1300;
         pv_mtu_doubt(&p->m, p->now);
-        run(PV_S(1));
-        assert_int_equal(used(), 1300);
+        assert_int_equal(used_after(PV_S(1)), 1300);
         unsigned changes = p->changes;
         pv_mtu_doubt(&p->m, p->now); /* without a reason */
-        run(PV_S(1));
-        assert_int_equal(used(), 1300);
+        assert_int_equal(used_after(PV_S(1)), 1300);
         assert_int_equal(p->changes, changes);
     }
 }
@@ -437,7 +424,6 @@ PV_TEST(a_size_told_of_a_path_holds_for_10_minutes)
     /* A probed path listens to its probes only. */
     start(1500, PV_MS(20), 8);
     pv_mtu_tell(&p->m, 1300, WANTED, p->now);
-    run(PV_S(5));
-    assert_int_equal(used(), 1480);
+    assert_int_equal(used_after(PV_S(5)), 1480);
     assert_int_equal(p->changes, 0);
 }

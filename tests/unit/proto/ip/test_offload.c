@@ -393,9 +393,10 @@ static void tear_down(struct world *w)
     free(w->back.bytes);
 }
 
+static struct world w;
+
 PV_TEST(cutting_then_joining_is_the_identity_on_random_streams)
 {
-    static struct world w;
     size_t longest = 0;
     for (uint64_t seed = 1; seed <= 60; seed++) {
         set_up(&w, seed);
@@ -410,7 +411,6 @@ PV_TEST(cutting_then_joining_is_the_identity_on_random_streams)
 
 PV_TEST(a_damaged_packet_is_never_part_of_a_super_packet)
 {
-    static struct world w;
     static uint8_t super[65536];
     struct pv_offload o;
     for (uint32_t bit = 0; bit < 160 * 8; bit++) {
@@ -481,7 +481,6 @@ PV_TEST(a_small_packet_gets_the_checksum_the_kernel_left_out)
     static const struct {
         bool v6, tcp;
     } rows[] = {{false, false}, {false, true}, {true, false}, {true, true}};
-    static struct world w;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         set_up(&w, i);
         uint8_t p[200] = {0};
@@ -553,7 +552,6 @@ static const struct {
 
 PV_TEST(offloads_that_do_not_fit_the_packet_are_refused)
 {
-    static struct world w;
     uint8_t p[1542] = {0};
     struct flow f = {.tcp = true};
     struct pv_ippkt ip;
@@ -595,7 +593,6 @@ PV_TEST(the_virtio_header_is_read_and_written)
 
 PV_TEST(nothing_is_joined_unless_allowed)
 {
-    static struct world w;
     set_up(&w, 5);
     w.joiner.tcp = w.joiner.udp = false;
     fill_stream(&w);
@@ -673,7 +670,6 @@ static const struct {
 
 PV_TEST(packets_are_joined_by_the_rules)
 {
-    static struct world w;
     static uint8_t p[3][200];
     for (size_t i = 0; i < PV_ARRAY_LEN(join_rules); i++) {
         struct flow f = {.v6 = join_rules[i].v6,
@@ -709,7 +705,6 @@ PV_TEST(a_super_packet_has_at_most_65535_bytes_and_so_many_packets)
         {false, 100, PV_JOIN_UDP},
         {true, 65483, 1},
     };
-    static struct world w;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct flow f = {.tcp = rows[i].tcp, .df = true};
         set_up(&w, i);
@@ -726,7 +721,6 @@ PV_TEST(a_super_packet_has_at_most_65535_bytes_and_so_many_packets)
 
 PV_TEST(only_the_first_keeps_cwr_and_only_the_last_fin_and_psh)
 {
-    static struct world w;
     uint8_t p[452];
     struct flow f = {.tcp = true};
     set_up(&w, 1);

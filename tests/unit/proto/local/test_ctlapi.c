@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/jsonread.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
@@ -266,10 +267,9 @@ PV_TEST(only_commands_that_change_nothing_are_for_everybody)
         "unmute muted read coordinators coordinator_token rules can routes room_accept "
         "stats ";
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
-        char word[64];
         const char *name = pv_ctlapi_cmd_name((enum pv_ctlapi_cmd)c);
-        snprintf(word, sizeof(word), " %s ", name);
-        if (pv_ctlapi_cmd_changes((enum pv_ctlapi_cmd)c) != (strstr(everybody, word) == NULL))
+        if (pv_ctlapi_cmd_changes((enum pv_ctlapi_cmd)c) !=
+            (strstr(everybody, PV_STR(" %s ", name)) == NULL))
             fail_msg("the request %s is for %s by its row in lib/proto/local/ctlcmd.h, and not by "
                      "the list in this test: who may ask it?",
                      name, pv_ctlapi_cmd_changes((enum pv_ctlapi_cmd)c) ? "root" : "everybody");
@@ -513,8 +513,7 @@ PV_TEST(strings_of_replies_are_harmless)
     assert_ok(pv_ctlapi_reply_parse(pv_view(line, strlen(line)), false, &reply));
     assert_string_equal(reply.error, "a\xef\xbf\xbd[m\xef\xbf\xbd\xef\xbf\xbd");
     const json_t *element = json_array_get(json_object_get(reply.body, "l"), 0);
-    assert_string_equal(json_string_value(json_object_get(element, "text")),
-                        "b\n\xef\xbf\xbd\xef\xbf\xbd\xc3\xa9");
+    assert_string_equal(pv_json_text(element, "text", "?"), "b\n\xef\xbf\xbd\xef\xbf\xbd\xc3\xa9");
     assert_int_equal(json_object_size(reply.body), 5);
     pv_ctlapi_reply_done(&reply);
     assert_ok(pv_ctlapi_reply_parse(pv_view(line, strlen(line)), true, &reply));

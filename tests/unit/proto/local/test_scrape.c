@@ -80,9 +80,7 @@ PV_TEST(a_local_page_is_not_for_foreign_names)
         {403, "[127.0.0.1]"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        char request[256];
-        snprintf(request, sizeof(request), "GET /metrics HTTP/1.1\r\nhOsT:%s\r\n\r\n",
-                 rows[i].host);
+        const char *request = PV_STR("GET /metrics HTTP/1.1\r\nhOsT:%s\r\n\r\n", rows[i].host);
         assert_int_equal(status_of(request, true), rows[i].status);
         assert_int_equal(status_of(request, false), 200);
     }
@@ -147,9 +145,8 @@ PV_TEST(answers_have_their_length_and_end_the_connection)
     free(text);
     static const unsigned codes[] = {400, 403, 404, 431, 505};
     for (size_t i = 0; i < PV_ARRAY_LEN(codes); i++) {
-        char line[32];
         text = answer(codes[i], false, "secret");
-        snprintf(line, sizeof(line), "HTTP/1.1 %u ", codes[i]);
+        const char *line = PV_STR("HTTP/1.1 %u ", codes[i]);
         assert_int_equal(strncmp(text, line, strlen(line)), 0);
         assert_lacks(text, "secret");
         free(text);

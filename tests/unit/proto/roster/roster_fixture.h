@@ -332,6 +332,18 @@ static inline void add(struct pv_roster *r, const struct item *it)
     assert_int_equal(added, PV_ROSTER_NEW);
 }
 
+/* Without its receipt. */
+static inline struct item bare(struct item it)
+{
+    it.r_len = 0;
+    return it;
+}
+
+static inline void add_item(struct pv_roster *r, struct item it)
+{
+    add(r, &it);
+}
+
 /* The words of a round of events. */
 struct heard {
     size_t statements, added, changed, gone, waits, refused, breaks, coordinators;
@@ -357,6 +369,13 @@ static inline struct heard settle(struct pv_roster *r)
             memcpy(h.text, ev.text, sizeof(h.text));
     }
     return h;
+}
+
+/* Adds it; the words that follow. */
+static inline struct heard learn(struct pv_roster *r, struct item it)
+{
+    add(r, &it);
+    return settle(r);
 }
 
 static inline void free_roster(void *ctx)

@@ -267,11 +267,8 @@ PV_TEST(more_than_one_list_of_those_who_stay)
 
     add(r, &inv);
     for (unsigned i = 0; i < N; i++) {
-        char name[16];
         struct keys node = keys_of(1000 + i);
-        snprintf(name, sizeof(name), "n%u", i);
-        struct item m = make_member(&w, &invite, &node, name, (uint16_t)(1 + i));
-        add(r, &m);
+        add_item(r, make_member(&w, &invite, &node, PV_STR("n%u", i), (uint16_t)(1 + i)));
     }
     assert_int_equal(settle(r).added, N);
 
@@ -281,8 +278,7 @@ PV_TEST(more_than_one_list_of_those_who_stay)
     do {
         struct pv_made_long made;
         assert_ok(pv_make_revocation(r, pv_signer_sk(w.creator.sk), &what, &iter, &made));
-        struct item rev = item_of_long(&w, &made);
-        add(r, &rev);
+        add_item(r, item_of_long(&w, &made));
         made_n++;
     } while (iter != 0 && made_n < 10);
     assert_int_equal(made_n, 2);
@@ -313,19 +309,15 @@ PV_TEST(admins_have_the_rights_root_gave_and_no_more)
     struct item by_nobody = make_invite(&w, &nobody, &inv, 1);
     assert_ok(add_status(r, &by_nobody, &added));
     assert_int_equal(added, PV_ROSTER_ORPHAN);
-    struct item ok = make_invite(&w, &inviter, &inv, 1);
-    add(r, &ok);
-    struct item mem = make_member(&w, &inv, &bob, "bob", 1);
-    add(r, &mem);
-    assert_int_equal(settle(r).added, 1);
+    add_item(r, make_invite(&w, &inviter, &inv, 1));
+    assert_int_equal(learn(r, make_member(&w, &inv, &bob, "bob", 1)).added, 1);
 
     struct item rev = make_revocation(&w, &inviter, PV_REVOKE_NODE, bob.pk, NULL, 0);
     assert_ok(add_status(r, &rev, &added));
     assert_int_equal(added, PV_ROSTER_ORPHAN);
     assert_int_equal(settle(r).gone, 0);
-    struct item rev2 = make_revocation(&w, &revoker, PV_REVOKE_NODE, bob.pk, NULL, 0);
-    add(r, &rev2);
-    assert_int_equal(settle(r).gone, 1);
+    assert_int_equal(learn(r, make_revocation(&w, &revoker, PV_REVOKE_NODE, bob.pk, NULL, 0)).gone,
+                     1);
 }
 
 PV_TEST(removing_an_admin_removes_what_it_admitted_unless_it_stays)
@@ -345,18 +337,14 @@ PV_TEST(removing_an_admin_removes_what_it_admitted_unless_it_stays)
         add(r, &items[i]);
     assert_int_equal(settle(r).added, 3);
 
-    struct item rev = make_revocation(&w, &w.root, PV_REVOKE_NODE, admin.pk, bob.pk, 1);
-    add(r, &rev);
-    struct heard h = settle(r);
+    struct heard h = learn(r, make_revocation(&w, &w.root, PV_REVOKE_NODE, admin.pk, bob.pk, 1));
     assert_int_equal(h.gone, 2); /* the admin and carol */
     assert_non_null(pv_roster_by_name(r, "bob"));
     assert_int_equal(pv_roster_rights(r, admin.pk), 0);
     assert_int_equal(pv_roster_check_invite(r, inv.pk, dave.pk, T0), PV_ERR_REFUSED);
 
     /* Nor may it revoke any more, though its statements stay in the set. */
-    struct item late = make_revocation(&w, &admin, PV_REVOKE_NODE, w.creator.pk, NULL, 0);
-    add(r, &late);
-    h = settle(r);
+    h = learn(r, make_revocation(&w, &admin, PV_REVOKE_NODE, w.creator.pk, NULL, 0));
     assert_int_equal(h.gone, 0);
     assert_int_equal(h.refused, 1);
 }
@@ -410,9 +398,7 @@ PV_TEST(a_former_transport_key_is_known_as_the_nodes)
         struct pv_made made;
         memset(st.transport, i, sizeof(st.transport));
         assert_ok(pv_make_transport(pv_roster_network_id(r), w.creator.sk, &st, &made));
-        struct item it = item_of(&w, &made);
-        add(r, &it);
-        (void)settle(r);
+        (void)learn(r, item_of(&w, &made));
     }
     const struct pv_member *alice = pv_roster_by_node(r, w.creator.pk);
     memset(later, PV_ROSTER_MAX_SELF + 1, sizeof(later));
@@ -442,9 +428,7 @@ PV_TEST(a_member_may_change_its_name_and_frees_the_old_one)
     assert_null(pv_roster_by_node(r, carol.pk));
 
     struct pv_st_member f = member_fields(&bob, "robert", 1, 1);
-    struct item m3 = make_member_f(&w, &w.creator, &bob, &f);
-    add(r, &m3);
-    h = settle(r);
+    h = learn(r, make_member_f(&w, &w.creator, &bob, &f));
     assert_int_equal(h.changed, 1);
     assert_int_equal(h.added, 1); /* carol's claim was waiting for the name */
     assert_memory_equal(pv_roster_by_name(r, "bob")->node, carol.pk, 32);
@@ -511,9 +495,7 @@ PV_TEST(unknown_types_are_kept_from_members_eight_each)
     assert_ok(add_status(a, &foreign, &added));
     assert_int_equal(added, PV_ROSTER_ORPHAN);
 
-    struct item rev = make_revocation(&w, &w.root, PV_REVOKE_NODE, w.creator.pk, NULL, 0);
-    add(a, &rev);
-    settle(a);
+    (void)learn(a, make_revocation(&w, &w.root, PV_REVOKE_NODE, w.creator.pk, NULL, 0));
     assert_int_equal(pv_roster_size(a), size + 1);
     (void)add_status(a, &items[0], &added);
     settle(a);
@@ -648,9 +630,7 @@ PV_TEST(a_free_address_is_found_and_a_full_range_noticed)
 
     assert_ok(pv_roster_free_ip4(r, bob.pk, NULL, NULL, &first));
     assert_int_equal(first, pv_ip4_first(&pv_roster_network(r)->range, bob.pk));
-    struct item m = make_member(&w, &w.creator, &carol, "carol", (uint16_t)first);
-    add(r, &m);
-    settle(r);
+    (void)learn(r, make_member(&w, &w.creator, &carol, "carol", (uint16_t)first));
     assert_ok(pv_roster_free_ip4(r, bob.pk, NULL, NULL, &next));
     assert_int_equal(next, pv_ip4_try(&pv_roster_network(r)->range, first, 1));
     /* Its own address is free for its holder. */
@@ -710,8 +690,7 @@ PV_TEST(a_name_that_changed_hands_is_told)
     settle(r);
     assert_int_equal(pv_roster_former(r, pv_roster_by_name(r, "bob"), &former), PV_ERR_NOT_FOUND);
 
-    struct item rev = make_revocation(&w, &w.creator, PV_REVOKE_NODE, bob.pk, NULL, 0);
-    add(r, &rev);
+    add_item(r, make_revocation(&w, &w.creator, PV_REVOKE_NODE, bob.pk, NULL, 0));
     settle(r); /* the claim that waited moves in */
     const struct pv_member *m = pv_roster_by_name(r, "bob");
     assert_memory_equal(m->node, late.pk, sizeof(late.pk));

@@ -16,9 +16,7 @@ static struct net net_make(unsigned seed)
     struct net n = {
         .w = world_make(seed), .invite = keys_of(1), .bob = keys_of(2), .carol = keys_of(3)};
     n.r = roster_of(&n.w);
-    struct item inv = make_invite(&n.w, &n.w.creator, &n.invite, 5);
-    add(n.r, &inv);
-    settle(n.r);
+    (void)learn(n.r, make_invite(&n.w, &n.w.creator, &n.invite, 5));
     return n;
 }
 
@@ -293,9 +291,7 @@ PV_TEST(a_coordinator_that_ignores_the_uses_is_named_and_throws_nobody_out)
         assert_int_equal(h.gone, 0);
 
         /* The remedy: those who are known stay, and all that the token brought is gone. */
-        struct item rev = make_revocation(&w, &w.creator, PV_REVOKE_INVITE, used.pk, carol.pk, 1);
-        add(r, &rev);
-        settle(r);
+        (void)learn(r, make_revocation(&w, &w.creator, PV_REVOKE_INVITE, used.pk, carol.pk, 1));
         assert_int_equal(pv_roster_count(r), 3);
         assert_non_null(pv_roster_by_name(r, "carol"));
         test_end(r);
@@ -316,9 +312,7 @@ PV_TEST(an_honest_coordinator_lets_in_no_more_than_the_uses)
     settle(r);
     assert_int_equal(check_member(r, &second, T0), PV_ERR_EXPIRED);
     /* A use is used up for good. */
-    struct item leave = make_leave(&w, &a, 1);
-    add(r, &leave);
-    assert_int_equal(settle(r).gone, 1);
+    assert_int_equal(learn(r, make_leave(&w, &a, 1)).gone, 1);
     assert_int_equal(pv_roster_check_invite(r, invite.pk, keys_of(9).pk, T0), PV_ERR_EXPIRED);
 }
 
@@ -387,9 +381,7 @@ PV_TEST(somebody_elses_transport_key_cannot_be_claimed)
 PV_TEST(taken_names_and_addresses_are_told_before_a_receipt_is_given)
 {
     struct net n = net_make(18);
-    struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
-    add(n.r, &bob);
-    settle(n.r);
+    (void)learn(n.r, make_member(&n.w, &n.invite, &n.bob, "bob", 1));
     struct item name = make_member(&n.w, &n.invite, &n.carol, "bob", 2);
     struct item ip = make_member(&n.w, &n.invite, &n.carol, "carol", 1);
     struct item ok = make_member(&n.w, &n.invite, &n.carol, "carol", 2);
@@ -553,7 +545,5 @@ PV_TEST(orphans_are_bounded_and_the_newest_kept)
         assert_int_equal(added, PV_ROSTER_ORPHAN);
     }
     assert_ok(add_status(n.r, &wanted, &added));
-    struct item inv = make_invite(&n.w, &n.w.creator, &invite, 1);
-    add(n.r, &inv);
-    assert_int_equal(settle(n.r).added, 1);
+    assert_int_equal(learn(n.r, make_invite(&n.w, &n.w.creator, &invite, 1)).added, 1);
 }

@@ -65,9 +65,8 @@ PV_TEST(a_full_roster_can_be_repaired)
     enum pv_roster_added added;
     assert_int_equal(add_status(r, &late, &added), PV_ERR_LIMIT);
 
-    struct item remove = make_revocation(&w, &w.creator, PV_REVOKE_NODE, bob.pk, NULL, 0);
-    add(r, &remove);
-    assert_int_equal(settle(r).gone, 1);
+    assert_int_equal(
+        learn(r, make_revocation(&w, &w.creator, PV_REVOKE_NODE, bob.pk, NULL, 0)).gone, 1);
 
     /* An admin that uses up the reserve of admins does not reach root's. */
     struct item any = make_revocation(&w, &w.creator, PV_REVOKE_NODE, bad.pk, NULL, 0);
@@ -77,9 +76,7 @@ PV_TEST(a_full_roster_can_be_repaired)
         pv_store_be32(any.s.raw + 51, ++n);
     while (load(r, &any) == PV_OK);
     assert_int_equal(n, PV_ROSTER_RESERVE / 2 + 1); /* bob's place was free again */
-    struct item revoke = make_revocation(&w, &w.root, PV_REVOKE_INVITE, bad.pk, carol.pk, 1);
-    add(r, &revoke);
-    settle(r);
+    (void)learn(r, make_revocation(&w, &w.root, PV_REVOKE_INVITE, bad.pk, carol.pk, 1));
     assert_int_equal(pv_roster_count(r), 2); /* alice and carol */
 
     /* The invite's member does not count any more: life goes on. */
@@ -121,8 +118,7 @@ PV_TEST(each_finds_the_room_that_is_its_own_in_a_full_roster)
     for (size_t i = 0; i < PV_ARRAY_LEN(begin); i++)
         add(r, &begin[i]);
     for (uint64_t i = 1; i <= PV_ROSTER_MAX_SELF; i++) {
-        struct item own = make_transport(&w, &bob, i);
-        add(r, &own);
+        add_item(r, make_transport(&w, &bob, i));
     }
     (void)fill(r, &w, &bad);
     settle(r);
@@ -463,9 +459,7 @@ PV_TEST(the_compared_set_follows_from_the_statements_alone)
     bool was_one = false, is_split = false;
     for (unsigned i = 0; i < STATEMENTS; i++) {
         struct keys door = keys_of(1000 + i);
-        struct item it = make_invite(&w, &w.creator, &door, 1);
-        add(r, &it);
-        (void)settle(r);
+        (void)learn(r, make_invite(&w, &w.creator, &door, 1));
         expect_head(r);
         if (i % 20 != 0)
             continue;
@@ -506,15 +500,13 @@ PV_TEST(reports_wait_in_order_and_the_newest_are_kept)
     struct world w = world_make(3);
     struct pv_roster *r = roster_of(&w);
     struct pv_roster_report report;
-    char text[PV_ROSTER_TEXT];
     for (unsigned round = 1; round < 2 * PV_ROSTER_MAX_REPORTS; round += 7) {
         for (unsigned i = 0; i < round; i++)
             pv_roster_report(r, PV_ROSTER_EV_REFUSED, NULL, "report %u", i);
         unsigned first = round > PV_ROSTER_MAX_REPORTS ? round - PV_ROSTER_MAX_REPORTS : 0;
         for (unsigned i = first; i < round; i++) {
             assert_ok(pv_roster_take_report(r, &report));
-            snprintf(text, sizeof(text), "report %u", i);
-            assert_string_equal(report.text, text);
+            assert_string_equal(report.text, PV_STR("report %u", i));
         }
         assert_int_equal(pv_roster_take_report(r, &report), PV_ERR_AGAIN);
         assert_null(r->reports);

@@ -64,9 +64,7 @@ PV_TEST(words_from_before_stay)
 
     add(o.r, &by_anna);
     add(o.r, &revoked);
-    struct item end = end_of(&o, &o.w.creator, &o.anna, &o.grant_anna);
-    add(o.r, &end);
-    settle(o.r);
+    (void)learn(o.r, end_of(&o, &o.w.creator, &o.anna, &o.grant_anna));
     assert_int_equal(pv_roster_rights(o.r, o.anna.pk), 0);
     const struct pv_member *anna = pv_roster_by_name(o.r, "anna");
     assert_non_null(anna); /* who is no admin any more is a member all the same */
@@ -161,9 +159,7 @@ PV_TEST(only_some_may_end_rights)
     assert_int_equal(pv_roster_rights(o.r, o.anna.pk), 3);
     assert_int_equal(pv_roster_rights(o.r, o.ben.pk), 3);
     assert_int_equal(pv_roster_rights(o.r, o.w.root.pk), 3);
-    struct item own = end_of(&o, &inviter, &inviter, &grant);
-    add(o.r, &own);
-    settle(o.r);
+    (void)learn(o.r, end_of(&o, &inviter, &inviter, &grant));
     assert_int_equal(pv_roster_rights(o.r, inviter.pk), 0);
 }
 
@@ -177,21 +173,17 @@ PV_TEST(a_member_that_rests_on_a_word_without_receipt_stays_if_named)
     size_t iter = 0, statements = 0;
 
     for (unsigned i = 0; i < PV_ARRAY_LEN(nodes); i++) {
-        char name[PV_NAME_BUF];
         nodes[i] = keys_of(20 + i);
-        snprintf(name, sizeof(name), "node%u", i);
-        struct item m = make_member(&o.w, &o.anna, &nodes[i], name, (uint16_t)(100 + i));
+        struct item m =
+            make_member(&o.w, &o.anna, &nodes[i], PV_STR("node%u", i), (uint16_t)(100 + i));
         m.r_len = 0;
         add(o.r, &m);
     }
-    struct item again = make_admin(&o.w, &o.w.root, &o.anna, PV_RIGHT_INVITE);
-    add(o.r, &again);
-    settle(o.r);
+    (void)learn(o.r, make_admin(&o.w, &o.w.root, &o.anna, PV_RIGHT_INVITE));
     do {
         assert_ok(
             pv_make_rights_end(o.r, pv_signer_sk(o.ben.sk), o.anna.pk, T0 + 90000, &iter, &made));
-        struct item it = item_of(&o.w, &made);
-        add(o.r, &it);
+        add_item(o.r, item_of(&o.w, &made));
         statements++;
     } while (iter != 0 && statements < 10);
     assert_int_equal(statements, 2); /* two grants; ten nodes and then two */
@@ -332,9 +324,7 @@ static void assert_is(const struct keys *node, const char *name, uint8_t last)
 static struct heard place(const struct keys *by, const struct keys *node, const char *name,
                           uint16_t ip, uint64_t serial)
 {
-    struct item it = make_place(&t.w, by, node, name, ip, serial);
-    add(t.r, &it);
-    return settle(t.r);
+    return learn(t.r, make_place(&t.w, by, node, name, ip, serial));
 }
 
 PV_TEST_IN(a_member_is_where_its_newest_place_says, start, NULL)
@@ -367,12 +357,8 @@ PV_TEST_IN(its_first_name_stays_its_own, start, NULL)
 PV_TEST_IN(a_removed_node_leaves_name_and_address_to_its_successor, start, NULL)
 {
     struct keys fresh = keys_of(4);
-    struct item m = make_member(&t.w, &t.w.creator, &fresh, "bob-2", 8);
-    add(t.r, &m);
-    (void)settle(t.r);
-    struct item gone = make_revocation(&t.w, &t.w.creator, PV_REVOKE_NODE, t.bob.pk, NULL, 0);
-    add(t.r, &gone);
-    (void)settle(t.r);
+    (void)learn(t.r, make_member(&t.w, &t.w.creator, &fresh, "bob-2", 8));
+    (void)learn(t.r, make_revocation(&t.w, &t.w.creator, PV_REVOKE_NODE, t.bob.pk, NULL, 0));
     assert_int_equal(place(&t.w.creator, &fresh, "bob", 5, 1).changed, 1);
     assert_is(&fresh, "bob", 5);
     struct pv_roster_former former;
@@ -395,9 +381,7 @@ PV_TEST_IN(a_signer_that_may_not_say_it_changes_nothing, start, NULL)
     /* A former admin's word in office stays; afterwards its word is nothing. */
     uint8_t hash[PV_STATEMENT_HASH_LEN];
     pv_statement_hash(pv_view(grant.s.raw, grant.s.len), hash);
-    struct item end = make_end(&t.w, &t.w.root, t.carol.pk, hash, NULL, 0);
-    add(t.r, &end);
-    (void)settle(t.r);
+    (void)learn(t.r, make_end(&t.w, &t.w.root, t.carol.pk, hash, NULL, 0));
     assert_is(&t.bob, "fool", 9);
     (void)place(&t.carol, &t.bob, "knave", 10, 10);
     assert_is(&t.bob, "fool", 9);
@@ -421,10 +405,8 @@ PV_TEST_IN(a_place_outside_the_network_is_refused, start, NULL)
 
 PV_TEST_IN(of_a_node_eight_places_are_kept, start, NULL)
 {
-    char name[8];
     for (unsigned i = 1; i <= 12; i++) {
-        snprintf(name, sizeof(name), "n%u", i);
-        (void)place(&t.bob, &t.bob, name, (uint16_t)(20 + i), i);
+        (void)place(&t.bob, &t.bob, PV_STR("n%u", i), (uint16_t)(20 + i), i);
     }
     assert_is(&t.bob, "n12", 32);
     assert_true(pv_roster_name_is_free(t.r, "n4", t.carol.pk));
@@ -523,23 +505,15 @@ PV_TEST_IN(newcomers_get_an_address_that_nobody_had_or_the_one_let_go_first, sta
 /* A coordinator gives no receipt for an address that rests; a node that asks none has none. */
 PV_TEST_IN(a_node_moves_itself_to_another_address_only_with_a_receipt, start, NULL)
 {
-    struct item bare = make_place(&t.w, &t.bob, &t.bob, "rob", 5, 1);
-    bare.r_len = 0;
-    add(t.r, &bare);
-    assert_int_equal(settle(t.r).changed, 1);
+    assert_int_equal(learn(t.r, bare(make_place(&t.w, &t.bob, &t.bob, "rob", 5, 1))).changed, 1);
     assert_is(&t.bob, "rob", 5); /* another name at its own address */
-    struct item move = make_place(&t.w, &t.bob, &t.bob, "rob", 9, 2), told = move;
-    move.r_len = 0;
-    add(t.r, &move);
-    assert_int_equal(settle(t.r).changed, 0);
+    struct item move = make_place(&t.w, &t.bob, &t.bob, "rob", 9, 2);
+    assert_int_equal(learn(t.r, bare(move)).changed, 0);
     assert_is(&t.bob, "rob", 5);
-    add(t.r, &told);
-    assert_int_equal(settle(t.r).changed, 1);
+    assert_int_equal(learn(t.r, move).changed, 1);
     assert_is(&t.bob, "rob", 9);
-    struct item by_admin = make_place(&t.w, &t.w.creator, &t.bob, "rob", 12, 3);
-    by_admin.r_len = 0;
-    add(t.r, &by_admin);
-    assert_int_equal(settle(t.r).changed, 1);
+    assert_int_equal(learn(t.r, bare(make_place(&t.w, &t.w.creator, &t.bob, "rob", 12, 3))).changed,
+                     1);
     assert_is(&t.bob, "rob", 12);
 }
 
@@ -548,9 +522,7 @@ PV_TEST_IN(the_former_owner_of_an_address_is_known, start, NULL)
     struct pv_roster_former former;
     const struct pv_member *carol = pv_roster_by_node(t.r, t.carol.pk);
     assert_int_equal(pv_roster_former_ip4(t.r, carol, &former), PV_ERR_NOT_FOUND);
-    struct item gone = make_revocation(&t.w, &t.w.creator, PV_REVOKE_NODE, t.bob.pk, NULL, 0);
-    add(t.r, &gone);
-    (void)settle(t.r);
+    (void)learn(t.r, make_revocation(&t.w, &t.w.creator, PV_REVOKE_NODE, t.bob.pk, NULL, 0));
     (void)place(&t.w.creator, &t.carol, "carol", 5, 1);
     assert_is(&t.carol, "carol", 5);
     assert_ok(pv_roster_former_ip4(t.r, carol, &former));
@@ -580,8 +552,7 @@ static struct net net_make(uint8_t flags, uint32_t lifetime)
     n.bob = keys_of(41);
     n.carol = keys_of(42);
     n.r = roster_of(&n.w);
-    struct item invite = make_terms(&n.w, &n.w.creator, &n.guest, flags, lifetime);
-    add(n.r, &invite);
+    add_item(n.r, make_terms(&n.w, &n.w.creator, &n.guest, flags, lifetime));
     return n;
 }
 
@@ -597,22 +568,19 @@ static void time_passes(struct net *n, uint64_t seconds)
 {
     n->w.time += seconds;
     struct keys other = keys_of((unsigned)(500 + n->w.n));
-    struct item it = make_invite(&n->w, &n->w.creator, &other, 1);
-    add(n->r, &it);
+    add_item(n->r, make_invite(&n->w, &n->w.creator, &other, 1));
 }
 
 static void renew(struct net *n, const struct keys *k)
 {
     struct pv_made m;
     assert_ok(pv_make_renewal(n->r, k->sk, n->w.time, &m));
-    struct item it = item_of(&n->w, &m);
-    add(n->r, &it);
+    add_item(n->r, item_of(&n->w, &m));
 }
 
 static void bob_joins(struct net *n)
 {
-    struct item it = make_member(&n->w, &n->guest, &n->bob, "bob", 7);
-    add(n->r, &it);
+    add_item(n->r, make_member(&n->w, &n->guest, &n->bob, "bob", 7));
 }
 
 /* --- expiry ----------------------------------------------------------------------------------- */
@@ -656,8 +624,7 @@ PV_TEST(a_membership_ends_when_its_admin_said)
     struct net n = net_make(0, LIFETIME);
     struct pv_st_member f = member_fields(&n.carol, "carol", 8, 0);
     f.expires = T0 + 30 * DAY;
-    struct item carol = make_member_f(&n.w, &n.w.creator, &n.carol, &f);
-    add(n.r, &carol);
+    add_item(n.r, make_member_f(&n.w, &n.w.creator, &n.carol, &f));
     assert_int_equal(state_of(&n, &n.carol), PV_MEMBER_ACTIVE);
     assert_int_equal(pv_roster_by_name(n.r, "carol")->expires, f.expires);
     time_passes(&n, 29 * DAY);
@@ -698,9 +665,7 @@ PV_TEST(nobody_expires_by_the_clock_of_a_stranger)
     struct pv_writer w = pv_writer(list, sizeof(list));
     pv_coordlist_put(&w, second.pk, &hp, 1);
     st.u.coordinators.list = pv_written(&w);
-    struct item record = make_statement(&n.w, &st, &n.w.creator);
-    add(n.r, &record);
-    settle(n.r);
+    (void)learn(n.r, make_statement(&n.w, &st, &n.w.creator));
     uint64_t before = pv_roster_time(n.r);
     n.w.coordinator = second;
     time_passes(&n, 10 * (uint64_t)LIFETIME);
@@ -727,8 +692,7 @@ PV_TEST(a_network_that_moves_has_another_clock)
     st.u.coordinators.list = pv_written(&w);
     n.w.coordinator = second;
     n.w.time = truth;
-    struct item record = make_statement(&n.w, &st, &n.w.root);
-    add(n.r, &record);
+    add_item(n.r, make_statement(&n.w, &st, &n.w.root));
     time_passes(&n, DAY);
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_ACTIVE);
     assert_true(pv_roster_time(n.r) < truth + 2 * DAY);
@@ -746,8 +710,7 @@ PV_TEST(a_member_that_has_expired_outlives_the_invite)
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_EXPIRED);
     memcpy(what.pk, n.guest.pk, sizeof(what.pk));
     assert_ok(pv_make_revocation(n.r, pv_signer_sk(n.w.creator.sk), &what, &iter, &made));
-    struct item it = item_of_long(&n.w, &made);
-    add(n.r, &it);
+    add_item(n.r, item_of_long(&n.w, &made));
     renew(&n, &n.bob);
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_ACTIVE);
 }
@@ -762,13 +725,9 @@ PV_TEST(a_renewal_keeps_its_place_in_order)
     memset(key, 0x77, sizeof(key));
     memcpy(st.u.transport.transport, key, sizeof(key));
     bob_joins(&n);
-    struct item thief = make_member(&n.w, &n.guest, &n.carol, "carol", 8);
-    add(n.r, &thief);
-    struct item rotated = make_statement(&n.w, &st, &n.bob);
-    add(n.r, &rotated);
-    struct item stolen = make_statement(&n.w, &st, &n.carol);
-    add(n.r, &stolen);
-    settle(n.r);
+    add_item(n.r, make_member(&n.w, &n.guest, &n.carol, "carol", 8));
+    add_item(n.r, make_statement(&n.w, &st, &n.bob));
+    (void)learn(n.r, make_statement(&n.w, &st, &n.carol));
     for (unsigned i = 0; i < 5; i++) {
         time_passes(&n, LIFETIME / 2);
         renew(&n, &n.bob);
@@ -821,8 +780,7 @@ PV_TEST(renewals_do_not_push_out_what_they_repeat)
     memset(st.u.transport.transport, 0x78, PV_DH_LEN);
     for (size_t i = 0; i < PV_ROSTER_MAX_SELF; i++) {
         st.u.transport.serial = 100 + i;
-        struct item it = make_statement(&n.w, &st, &n.bob);
-        add(n.r, &it);
+        add_item(n.r, make_statement(&n.w, &st, &n.bob));
     }
     settle(n.r);
     assert_int_equal(pv_roster_size(n.r), size - 1);
@@ -848,9 +806,7 @@ PV_TEST(a_node_that_waits_is_no_member_until_an_admin_says_so)
     assert_false(pv_roster_ip4_is_free(n.r, ip4, n.carol.pk));
     assert_true(pv_roster_name_is_free(n.r, "bob", n.bob.pk));
 
-    struct item yes = make_admission(&n.w, &n.w.creator, &n.bob);
-    add(n.r, &yes);
-    h = settle(n.r);
+    h = learn(n.r, make_admission(&n.w, &n.w.creator, &n.bob));
     assert_int_equal(h.added, 1);
     assert_true(pv_roster_by_name(n.r, "bob") == bob);
     assert_null(pv_roster_next_aside(n.r, NULL));
@@ -878,12 +834,10 @@ PV_TEST(a_denied_one_is_out_and_frees_the_name)
     struct net n = net_make(PV_INVITE_APPROVAL, 0);
     bob_joins(&n);
     settle(n.r);
-    struct item no = make_revocation(&n.w, &n.w.creator, PV_REVOKE_NODE, n.bob.pk, NULL, 0);
-    add(n.r, &no);
+    add_item(n.r, make_revocation(&n.w, &n.w.creator, PV_REVOKE_NODE, n.bob.pk, NULL, 0));
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_REVOKED);
     assert_true(pv_roster_name_is_free(n.r, "bob", n.carol.pk));
-    struct item yes = make_admission(&n.w, &n.w.creator, &n.bob);
-    add(n.r, &yes);
+    add_item(n.r, make_admission(&n.w, &n.w.creator, &n.bob));
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_REVOKED);
 }
 
@@ -892,16 +846,12 @@ PV_TEST(a_node_admitted_later_takes_no_name)
 {
     struct net n = net_make(PV_INVITE_APPROVAL, 0);
     struct keys open = keys_of(33);
-    struct item invite = make_invite(&n.w, &n.w.creator, &open, 5);
-    add(n.r, &invite);
-    struct item carol = make_member(&n.w, &open, &n.carol, "bob", 9);
-    add(n.r, &carol);
+    add_item(n.r, make_invite(&n.w, &n.w.creator, &open, 5));
+    add_item(n.r, make_member(&n.w, &open, &n.carol, "bob", 9));
     struct item bob = make_member(&n.w, &n.guest, &n.bob, "bob", 7);
     receipt_at(&n.w, &bob, T0 - 9, 1, T0 - 100);
     add(n.r, &bob);
-    struct item yes = make_admission(&n.w, &n.w.creator, &n.bob);
-    add(n.r, &yes);
-    settle(n.r);
+    (void)learn(n.r, make_admission(&n.w, &n.w.creator, &n.bob));
     assert_memory_equal(pv_roster_by_name(n.r, "bob")->node, n.carol.pk, PV_SIGN_PK_LEN);
 }
 
@@ -911,14 +861,10 @@ PV_TEST(a_member_that_was_admitted_outlives_the_admin)
 {
     struct net n = net_make(PV_INVITE_APPROVAL, 0);
     struct keys admin = keys_of(50);
-    struct item grant = make_admin(&n.w, &n.w.root, &admin, 3);
-    add(n.r, &grant);
-    struct item member = make_member(&n.w, &n.w.creator, &admin, "dora", 3);
-    add(n.r, &member);
+    add_item(n.r, make_admin(&n.w, &n.w.root, &admin, 3));
+    add_item(n.r, make_member(&n.w, &n.w.creator, &admin, "dora", 3));
     bob_joins(&n);
-    struct item yes = make_admission(&n.w, &admin, &n.bob);
-    add(n.r, &yes);
-    settle(n.r);
+    (void)learn(n.r, make_admission(&n.w, &admin, &n.bob));
     assert_true(pv_roster_rests_on(n.r, pv_roster_by_name(n.r, "bob"), admin.pk, 0));
     struct pv_st_revocation what = {.kind = PV_REVOKE_NODE, .time = T0};
     struct pv_made_long made;
@@ -929,10 +875,8 @@ PV_TEST(a_member_that_was_admitted_outlives_the_admin)
     add(n.r, &it);
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_ACTIVE);
     /* Its admissions afterwards have no effect. */
-    struct item carol = make_member(&n.w, &n.guest, &n.carol, "carol", 8);
-    add(n.r, &carol);
-    struct item late = make_admission(&n.w, &admin, &n.carol);
-    add(n.r, &late);
+    add_item(n.r, make_member(&n.w, &n.guest, &n.carol, "carol", 8));
+    add_item(n.r, make_admission(&n.w, &admin, &n.carol));
     assert_int_equal(state_of(&n, &n.carol), PV_MEMBER_WAITING);
 }
 
@@ -942,9 +886,7 @@ PV_TEST(an_unknown_condition_admits_nobody)
 {
     struct net n = net_make(PV_INVITE_APPROVAL | 0x40, 0);
     bob_joins(&n);
-    struct item yes = make_admission(&n.w, &n.w.creator, &n.bob);
-    add(n.r, &yes);
-    assert_int_equal(settle(n.r).refused, 1);
+    assert_int_equal(learn(n.r, make_admission(&n.w, &n.w.creator, &n.bob)).refused, 1);
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_NONE);
 }
 
@@ -971,7 +913,6 @@ PV_TEST(an_admission_counts_as_a_sign_of_life)
     bob_joins(&n);
     time_passes(&n, 2 * (uint64_t)LIFETIME);
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_WAITING);
-    struct item yes = make_admission(&n.w, &n.w.creator, &n.bob);
-    add(n.r, &yes);
+    add_item(n.r, make_admission(&n.w, &n.w.creator, &n.bob));
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_ACTIVE);
 }

@@ -139,13 +139,38 @@ static void no_event(void)
     assert_int_equal(pv_turnc_poll_event(f->c, &ev), PV_ERR_AGAIN);
 }
 
+/* It asks for this with that nonce, and gets it; */
+static void grant(uint16_t method, const char *nonce)
+{
+    expect(method, nonce);
+    assert_ok(answer(0, NULL));
+}
+
+/* which it tells; */
+static void grant_and_hear(uint16_t method, const char *nonce, enum pv_turnc_event_type type)
+{
+    grant(method, nonce);
+    assert_int_equal(event().type, type);
+}
+
+/* or it does not get it. next: the server's nonce from now on; NULL: the same. */
+static void refuse(uint16_t method, const char *nonce, unsigned error, const char *next)
+{
+    expect(method, nonce);
+    assert_ok(answer(error, next));
+}
+
 static void up(void)
 {
     start();
-    expect(PV_TURN_ALLOCATE, "n0");
-    assert_ok(answer(0, NULL));
-    assert_int_equal(event().type, PV_TURNC_UP);
+    grant_and_hear(PV_TURN_ALLOCATE, "n0", PV_TURNC_UP);
     no_event();
+}
+
+static void bind_peer(void)
+{
+    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
+    grant_and_hear(PV_TURN_CHANNEL_BIND, "n0", PV_TURNC_CHANNEL);
 }
 
 PV_TEST(credentials_of_welcome_allocate_in_one_round_trip)
@@ -178,9 +203,7 @@ PV_TEST(without_realm_and_nonce_it_asks_first)
     assert_true(next_request());
     assert_false(pv_stun_has(&f->msg, PV_STUN_ATTR_USERNAME));
     assert_ok(answer(PV_STUN_E_UNAUTHENTICATED, "n1"));
-    expect(PV_TURN_ALLOCATE, "n1");
-    assert_ok(answer(0, NULL));
-    assert_int_equal(event().type, PV_TURNC_UP);
+    grant_and_hear(PV_TURN_ALLOCATE, "n1", PV_TURNC_UP);
 }
 
 PV_TEST(a_lost_request_is_repeated_and_given_up_in_the_end)
@@ -210,14 +233,10 @@ PV_TEST(a_lost_request_is_repeated_and_given_up_in_the_end)
 PV_TEST(a_stale_nonce_is_followed_but_not_for_ever)
 {
     start();
-    expect(PV_TURN_ALLOCATE, "n0");
-    assert_ok(answer(PV_TURN_E_STALE_NONCE, "n1"));
-    expect(PV_TURN_ALLOCATE, "n1");
-    assert_ok(answer(PV_TURN_E_STALE_NONCE, "n2"));
-    expect(PV_TURN_ALLOCATE, "n2");
-    assert_ok(answer(PV_TURN_E_STALE_NONCE, "n3"));
-    expect(PV_TURN_ALLOCATE, "n3");
-    assert_ok(answer(PV_TURN_E_STALE_NONCE, "n4"));
+    refuse(PV_TURN_ALLOCATE, "n0", PV_TURN_E_STALE_NONCE, "n1");
+    refuse(PV_TURN_ALLOCATE, "n1", PV_TURN_E_STALE_NONCE, "n2");
+    refuse(PV_TURN_ALLOCATE, "n2", PV_TURN_E_STALE_NONCE, "n3");
+    refuse(PV_TURN_ALLOCATE, "n3", PV_TURN_E_STALE_NONCE, "n4");
     assert_false(next_request());
     assert_int_equal(event().type, PV_TURNC_DOWN);
 }
@@ -225,8 +244,7 @@ PV_TEST(a_stale_nonce_is_followed_but_not_for_ever)
 PV_TEST(wrong_credentials_are_told)
 {
     start();
-    expect(PV_TURN_ALLOCATE, "n0");
-    assert_ok(answer(PV_STUN_E_UNAUTHENTICATED, "n0"));
+    refuse(PV_TURN_ALLOCATE, "n0", PV_STUN_E_UNAUTHENTICATED, "n0");
     struct pv_turnc_event ev = event();
     assert_int_equal(ev.type, PV_TURNC_DOWN);
     assert_int_equal(ev.status, PV_ERR_AUTH);
@@ -267,16 +285,14 @@ PV_TEST(channels_are_bound_and_bound_again_in_time)
     assert_false(next_request());
     assert_int_equal(pv_turnc_channel(f->c, &f->peer), 0);
     assert_ok(answer(PV_TURN_E_STALE_NONCE, "n1"));
-    expect(PV_TURN_CHANNEL_BIND, "n1");
-    assert_ok(answer(0, NULL));
+    grant(PV_TURN_CHANNEL_BIND, "n1");
     struct pv_turnc_event ev = event();
     assert_int_equal(ev.type, PV_TURNC_CHANNEL);
     assert_int_equal(ev.channel, pv_turnc_number(f->c, &f->peer));
     assert_true(pv_addr_equal(&ev.peer, &f->peer));
     assert_int_equal(pv_turnc_channel(f->c, &f->peer), pv_turnc_number(f->c, &f->peer));
     f->now += PV_TURNC_REBIND;
-    expect(PV_TURN_CHANNEL_BIND, "n1");
-    assert_ok(answer(0, NULL));
+    grant(PV_TURN_CHANNEL_BIND, "n1");
     no_event();
     f->now += PV_S(60);
     expect(PV_TURN_REFRESH, "n1");
@@ -292,10 +308,7 @@ PV_TEST(a_peer_that_comes_back_gets_the_channel_it_had)
 {
     const struct pv_addr other = pv_addr4(192, 0, 2, 77, 7);
     up();
-    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
-    expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_ok(answer(0, NULL));
-    assert_int_equal(event().type, PV_TURNC_CHANNEL);
+    bind_peer();
     pv_turnc_unbind(f->c, &f->peer, f->now);
     assert_ok(pv_turnc_bind(f->c, &other, f->now));
     assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
@@ -344,18 +357,13 @@ PV_TEST(a_kick_ends_the_wait_for_a_server)
 PV_TEST(a_moved_client_allocates_anew_and_keeps_its_channels)
 {
     up();
-    assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
-    expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_ok(answer(0, NULL));
-    assert_int_equal(event().type, PV_TURNC_CHANNEL);
+    bind_peer();
     pv_turnc_moved(f->c, f->now);
     expect(PV_TURN_ALLOCATE, "n0");
     assert_int_equal(pv_turnc_channel(f->c, &f->peer), pv_turnc_number(f->c, &f->peer));
     assert_true(is_up());
     assert_ok(answer(PV_TURN_E_STALE_NONCE, "n7"));
-    expect(PV_TURN_ALLOCATE, "n7");
-    assert_ok(answer(0, NULL));
-    assert_int_equal(event().type, PV_TURNC_UP);
+    grant_and_hear(PV_TURN_ALLOCATE, "n7", PV_TURNC_UP);
     no_event();
     assert_false(next_request());
 }
@@ -364,18 +372,13 @@ PV_TEST(a_server_that_forgot_us_is_asked_for_all_again)
 {
     up();
     assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
-    expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_ok(answer(0, NULL));
+    grant(PV_TURN_CHANNEL_BIND, "n0");
     assert_int_equal(event().channel, pv_turnc_number(f->c, &f->peer));
     f->now += PV_S(300);
-    expect(PV_TURN_REFRESH, "n0");
-    assert_ok(answer(PV_TURN_E_ALLOCATION_MISMATCH, NULL));
+    refuse(PV_TURN_REFRESH, "n0", PV_TURN_E_ALLOCATION_MISMATCH, NULL);
     assert_int_equal(event().channel, 0); /* not usable for now */
-    expect(PV_TURN_ALLOCATE, "n0");
-    assert_ok(answer(0, NULL));
-    assert_int_equal(event().type, PV_TURNC_UP);
-    expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_ok(answer(0, NULL));
+    grant_and_hear(PV_TURN_ALLOCATE, "n0", PV_TURNC_UP);
+    grant(PV_TURN_CHANNEL_BIND, "n0");
     assert_int_equal(event().channel, pv_turnc_number(f->c, &f->peer));
 }
 
@@ -383,18 +386,14 @@ PV_TEST(new_credentials_keep_the_channels_and_bind_them_again)
 {
     up();
     assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
-    expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_ok(answer(0, NULL));
+    grant(PV_TURN_CHANNEL_BIND, "n0");
     assert_int_equal(event().channel, pv_turnc_number(f->c, &f->peer));
     f->cfg.nonce[1] = '5';
     assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
     no_event();
-    expect(PV_TURN_ALLOCATE, "n5");
-    assert_ok(answer(0, NULL));
-    assert_int_equal(event().type, PV_TURNC_UP);
+    grant_and_hear(PV_TURN_ALLOCATE, "n5", PV_TURNC_UP);
     assert_int_equal(pv_turnc_channel(f->c, &f->peer), pv_turnc_number(f->c, &f->peer));
-    expect(PV_TURN_CHANNEL_BIND, "n5");
-    assert_ok(answer(0, NULL));
+    grant(PV_TURN_CHANNEL_BIND, "n5");
     no_event();
     assert_int_equal(pv_turnc_channel_before(f->c, &f->peer), 0);
     f->cfg.server.port++; /* another server knows nothing */
@@ -410,15 +409,12 @@ PV_TEST(an_allocation_of_a_former_life_is_released_first)
 {
     uint32_t lifetime;
     start();
-    expect(PV_TURN_ALLOCATE, "n0");
-    assert_ok(answer(PV_TURN_E_ALLOCATION_MISMATCH, NULL));
+    refuse(PV_TURN_ALLOCATE, "n0", PV_TURN_E_ALLOCATION_MISMATCH, NULL);
     expect(PV_TURN_REFRESH, "n0");
     assert_ok(pv_stun_get_u32(&f->msg, PV_TURN_ATTR_LIFETIME, &lifetime));
     assert_int_equal(lifetime, 0);
     assert_ok(answer(0, NULL));
-    expect(PV_TURN_ALLOCATE, "n0");
-    assert_ok(answer(0, NULL));
-    assert_int_equal(event().type, PV_TURNC_UP);
+    grant_and_hear(PV_TURN_ALLOCATE, "n0", PV_TURNC_UP);
 }
 
 static void stock_up(void)
@@ -426,13 +422,10 @@ static void stock_up(void)
     setup();
     f->cfg.permissions = true;
     assert_ok(pv_turnc_start(f->c, &f->cfg, f->now));
-    expect(PV_TURN_ALLOCATE, "n0");
-    assert_ok(answer(0, NULL));
+    grant(PV_TURN_ALLOCATE, "n0");
     assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
-    expect(PV_TURN_CREATE_PERMISSION, "n0");
-    assert_ok(answer(0, NULL));
-    expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_ok(answer(0, NULL));
+    grant(PV_TURN_CREATE_PERMISSION, "n0");
+    grant(PV_TURN_CHANNEL_BIND, "n0");
     assert_false(next_request());
 }
 
@@ -458,12 +451,10 @@ PV_TEST(a_server_that_forgets_permissions_early_is_found_out)
     pv_turnc_healed(f->c, &f->peer, f->now);
     assert_int_equal(pv_turnc_next_timeout(f->c), f->now - PV_MS(100) + PV_S(30));
     f->now = pv_turnc_next_timeout(f->c); /* half of the 60 s that it lasted */
-    expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_ok(answer(0, NULL));
+    grant(PV_TURN_CHANNEL_BIND, "n0");
     f->now += PV_S(10);
     pv_turnc_suspect(f->c, &f->peer, f->now);
-    expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_ok(answer(0, NULL));
+    grant(PV_TURN_CHANNEL_BIND, "n0");
     pv_turnc_healed(f->c, &f->peer, f->now);
     assert_int_equal(pv_turnc_next_timeout(f->c), f->now + PV_TURNC_REBIND_MIN);
 }
@@ -523,8 +514,7 @@ PV_TEST(an_alternate_server_is_told)
     for (size_t i = 0; i <= PV_ARRAY_LEN(rows); i++) {
         start();
         f->alternate = i < PV_ARRAY_LEN(rows) ? rows[i].to : ok;
-        expect(PV_TURN_ALLOCATE, "n0");
-        assert_ok(answer(PV_STUN_E_TRY_ALTERNATE, NULL));
+        refuse(PV_TURN_ALLOCATE, "n0", PV_STUN_E_TRY_ALTERNATE, NULL);
         struct pv_turnc_event ev = event();
         assert_int_equal(ev.type, PV_TURNC_DOWN);
         assert_int_equal(ev.error, PV_STUN_E_TRY_ALTERNATE);
@@ -565,9 +555,7 @@ PV_TEST(in_haste_an_address_is_given_up_soon)
     f->cfg.server.ip[3]++;
     pv_turnc_reach(f->c, &f->cfg.server, 3, f->now);
     pv_turnc_kick(f->c, f->now);
-    expect(PV_TURN_ALLOCATE, "n0");
-    assert_ok(answer(0, NULL));
-    assert_int_equal(event().type, PV_TURNC_UP);
+    grant_and_hear(PV_TURN_ALLOCATE, "n0", PV_TURNC_UP);
     pv_turnc_moved(f->c, f->now); /* once it has answered it has time */
     sends = 0;
     while (pv_turnc_poll_event(f->c, &ev) != PV_OK) {
@@ -628,9 +616,7 @@ PV_TEST(an_address_that_is_none_is_no_allocation)
 {
     start();
     f->relayed = (struct pv_addr){.family = PV_AF_INET};
-    expect(PV_TURN_ALLOCATE, "n0");
-    assert_ok(answer(0, NULL));
-    assert_int_equal(event().type, PV_TURNC_DOWN);
+    grant_and_hear(PV_TURN_ALLOCATE, "n0", PV_TURNC_DOWN);
 }
 
 PV_TEST(data_goes_by_indication_until_there_is_a_channel)
@@ -649,8 +635,7 @@ PV_TEST(data_goes_by_indication_until_there_is_a_channel)
     assert_ok(pv_turn_indication_parse(pv_view(buf, len), PV_TURN_SEND, &peer, &data));
     assert_true(pv_addr_equal(&peer, &f->peer));
     assert_ok(pv_turnc_bind(f->c, &f->peer, f->now));
-    expect(PV_TURN_CHANNEL_BIND, "n0");
-    assert_ok(answer(0, NULL));
+    grant(PV_TURN_CHANNEL_BIND, "n0");
     assert_int_equal(pv_turnc_wrap(f->c, &f->peer, pv_view("hi", 2), buf, 5, &len),
                      PV_ERR_NO_SPACE);
     assert_ok(pv_turnc_wrap(f->c, &f->peer, pv_view("hi", 2), buf, 6, &len));

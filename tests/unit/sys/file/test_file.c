@@ -32,8 +32,7 @@ static int teardown(void **state)
     struct fixture *f = *state;
     static const char *const names[] = {"a", "a.tmp", "lock", "sub/deep", "sub", "fifo"};
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
-        char path[64];
-        snprintf(path, sizeof(path), "%s/%s", f->dir, names[i]);
+        const char *path = PV_STR("%s/%s", f->dir, names[i]);
         if (unlink(path) < 0)
             (void)!rmdir(path);
     }

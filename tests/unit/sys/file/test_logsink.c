@@ -72,11 +72,9 @@ PV_TEST(lines_have_a_time_and_a_level)
 static void pretend_journal(void)
 {
     struct stat st;
-    char stream[64];
     assert_int_equal(fstat(f->fd, &st), 0);
-    snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
-             (unsigned long long)st.st_ino);
-    setenv("JOURNAL_STREAM", stream, 1);
+    setenv("JOURNAL_STREAM",
+           PV_STR("%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino), 1);
 }
 
 static void expect_entry(int fd, const char *text)

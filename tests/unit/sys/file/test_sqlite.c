@@ -50,15 +50,14 @@ static int use_database(const char *dir)
 
 PV_TEST(large_statements_need_no_file_elsewhere)
 {
-    char dir[] = "/tmp/pvsqlite.XXXXXX", path[64];
+    char dir[] = "/tmp/pvsqlite.XXXXXX";
     int status = -1;
     assert_non_null(mkdtemp(dir));
     pid_t pid = fork();
     if (pid == 0)
         _exit(use_database(dir));
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    snprintf(path, sizeof(path), "%s/x.db", dir);
-    unlink(path);
+    unlink(PV_STR("%s/x.db", dir));
     rmdir(dir);
     assert_true(WIFEXITED(status));
     if (WEXITSTATUS(status) == UNCONFINED)

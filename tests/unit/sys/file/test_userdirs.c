@@ -27,32 +27,28 @@ static void remove_dir(void *dir)
 PV_TEST(the_variables_say_where_files_are)
 {
     struct pv_userdirs d;
-    char run[64], want[128];
+    char run[64];
     assert_non_null(test_dir_make(run, sizeof(run)));
     test_defer(remove_dir, strdup(run));
     set("/home/a", "/s", "/c", run);
     assert_ok(pv_userdirs_find("", &d));
     assert_string_equal(d.state, "/s/p2pvpn");
     assert_string_equal(d.config, "/c/p2pvpn/p2pvpnd.conf");
-    snprintf(want, sizeof(want), "%s/p2pvpn/p2pvpnd.sock", run);
-    assert_string_equal(d.socket, want);
+    assert_string_equal(d.socket, PV_STR("%s/p2pvpn/p2pvpnd.sock", run));
     assert_ok(pv_userdirs_find("work", &d));
     assert_string_equal(d.state, "/s/p2pvpn-work");
     assert_string_equal(d.config, "/c/p2pvpn/work.conf");
-    snprintf(want, sizeof(want), "%s/p2pvpn/work.sock", run);
-    assert_string_equal(d.socket, want);
+    assert_string_equal(d.socket, PV_STR("%s/p2pvpn/work.sock", run));
 }
 
 PV_TEST(without_them_they_are_below_the_home_directory)
 {
     struct pv_userdirs d;
-    char login[64];
     set("/home/a", NULL, "relative/path", NULL); /* that one is ignored */
     assert_ok(pv_userdirs_find("", &d));
     assert_string_equal(d.state, "/home/a/.local/state/p2pvpn");
     assert_string_equal(d.config, "/home/a/.config/p2pvpn/p2pvpnd.conf");
-    snprintf(login, sizeof(login), "/run/user/%u", (unsigned)geteuid());
-    if (access(login, F_OK) < 0)
+    if (access(PV_STR("/run/user/%u", (unsigned)geteuid()), F_OK) < 0)
         assert_string_equal(d.socket, "/home/a/.local/state/p2pvpn.run/p2pvpnd.sock");
 }
 
@@ -74,13 +70,13 @@ PV_TEST(a_directory_of_another_user_holds_no_sockets_of_ours)
 PV_TEST(the_home_directory_of_another_user_is_not_ours)
 {
     struct pv_userdirs d;
-    char home[64], own[80], below[96];
+    char home[64];
     if (geteuid() != 0)
         skip();
     assert_non_null(test_dir_make(home, sizeof(home)));
     test_defer(remove_dir, strdup(home));
-    snprintf(own, sizeof(own), "%s/of-root", home);
-    snprintf(below, sizeof(below), "%s/not/there/yet", home);
+    const char *own = PV_STR("%s/of-root", home);
+    const char *below = PV_STR("%s/not/there/yet", home);
     assert_int_equal(mkdir(own, 0700), 0);
     assert_int_equal(chmod(home, 0755), 0);
     set(home, NULL, NULL, NULL);

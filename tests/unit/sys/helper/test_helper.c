@@ -564,9 +564,8 @@ PV_TEST(the_death_of_the_helper_is_seen_and_told)
     p.fd = pv_helper_alive_fd(h);
     assert_int_equal(poll(&p, 1, 0), 0);
     /* Its pid is the youngest child of this process; the kernel lists them. */
-    char path[64], text[64] = "";
-    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)gettid());
-    FILE *f = fopen(path, "r");
+    char text[64] = "";
+    FILE *f = fopen(PV_STR("/proc/self/task/%d/children", (int)gettid()), "r");
     assert_non_null(f);
     assert_non_null(fgets(text, sizeof(text), f));
     fclose(f);

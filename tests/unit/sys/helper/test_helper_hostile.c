@@ -510,9 +510,7 @@ static int set_members(const char *ip, uint8_t bits)
 static bool drops(const char *range)
 {
     char *text = look("nft list ruleset; echo");
-    char line[64];
-    snprintf(line, sizeof(line), "saddr %s counter", range);
-    bool found = strstr(text, line) != NULL;
+    bool found = strstr(text, PV_STR("saddr %s counter", range)) != NULL;
     free(text);
     return found;
 }
@@ -555,11 +553,10 @@ PV_TEST_IN(no_network_of_the_hosts_is_called_members, setup, teardown)
 /* Of the helper, once it has finished with the request before. */
 static size_t count_fds(void)
 {
-    char command[64], *text;
+    char *text;
     blank(0);
     assert_int_equal(ask(), -EINVAL);
-    snprintf(command, sizeof(command), "ls /proc/%d/fd | wc -l", f->helper);
-    text = look(command);
+    text = look(PV_STR("ls /proc/%d/fd | wc -l", f->helper));
     size_t n = strtoul(text, NULL, 10);
     free(text);
     return n;

@@ -126,10 +126,10 @@ PV_TEST(a_later_socket_with_the_same_inode_stays)
 
 PV_TEST(a_socket_of_another_daemon_stays)
 {
-    char error[PV_HELPER_ERROR_MAX], aside[80];
+    char error[PV_HELPER_ERROR_MAX];
     int fd = -1;
     assert_ok(pv_helper_fix_files(f->helper, f->socket, f->names, error));
-    snprintf(aside, sizeof(aside), "%s/aside", f->dir);
+    const char *aside = PV_STR("%s/aside", f->dir);
     assert_int_equal(rename(f->socket, aside), 0);
     assert_ok(pv_unix_listen(f->socket, NULL, &fd));
     f->helper = pv_helper_stop(f->helper);
@@ -191,7 +191,7 @@ static void set_plans(void)
 PV_TEST(a_confined_helper_does_its_work)
 {
     struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420, .queues = 2};
-    char error[PV_HELPER_ERROR_MAX], text[PV_HELPER_ERROR_MAX], got[32] = "", want[32];
+    char error[PV_HELPER_ERROR_MAX], text[PV_HELPER_ERROR_MAX], got[32] = "";
     struct pv_confine_user own;
     struct pv_tun tun = {.n = 0};
     struct pv_udp_group group;
@@ -214,8 +214,7 @@ PV_TEST(a_confined_helper_does_its_work)
     assert_names("n");
     assert_ok(pv_helper_run_task(f->helper, pv_view("abc", 3), &fd, error));
     assert_true(read(fd, got, sizeof(got) - 1) > 0);
-    snprintf(want, sizeof(want), "%u 3", (unsigned)own.uid);
-    assert_string_equal(got, want);
+    assert_string_equal(got, PV_STR("%u 3", (unsigned)own.uid));
     close(fd);
     set_plans();
     assert_ok(pv_helper_iface_down(f->helper, error));
@@ -230,7 +229,7 @@ static void serve_as_a_user(void)
                           (uint64_t)1 << CAP_NET_BIND_SERVICE;
     struct pv_helper *h = NULL;
     struct pv_confine_user user;
-    char error[PV_HELPER_ERROR_MAX], got[32] = "", want[32];
+    char error[PV_HELPER_ERROR_MAX], got[32] = "";
     int fd = -1;
     if (pv_confine_spare_user("p2pvpn-test", &user) < 0 || pv_confine_become(&user, caps) < 0 ||
         pv_helper_start(&h, say_who) < 0)
@@ -239,8 +238,7 @@ static void serve_as_a_user(void)
         _exit(2);
     if (pv_helper_run_task(h, pv_view("abc", 3), &fd, error) < 0)
         _exit(3);
-    snprintf(want, sizeof(want), "%u 3", (unsigned)user.uid);
-    if (read(fd, got, sizeof(got) - 1) <= 0 || strcmp(got, want) != 0)
+    if (read(fd, got, sizeof(got) - 1) <= 0 || strcmp(got, PV_STR("%u 3", (unsigned)user.uid)) != 0)
         _exit(4);
     pv_helper_stop(h);
     _exit(0);
@@ -402,7 +400,7 @@ PV_TEST(a_task_can_do_nothing_but_speak)
 /* The helper has nobody who waits for its tasks but itself. */
 PV_TEST(a_task_that_has_ended_leaves_no_zombie)
 {
-    char error[PV_HELPER_ERROR_MAX], command[128], text[32] = "";
+    char error[PV_HELPER_ERROR_MAX], text[32] = "";
     int fd = -1;
     assert_ok(helper_ready(f->helper, "pvd0"));
     for (int i = 0; i < 3; i++) {
@@ -412,9 +410,9 @@ PV_TEST(a_task_that_has_ended_leaves_no_zombie)
         close(fd);
     }
     /* Its process ends after its output: the next look may be a little early. */
-    snprintf(command, sizeof(command),
-             "for p in $(ps -o pid= --ppid %d); do ps -o stat= --ppid $p; done | grep -c ^Z",
-             (int)getpid());
+    const char *command =
+        PV_STR("for p in $(ps -o pid= --ppid %d); do ps -o stat= --ppid $p; done | grep -c ^Z",
+               (int)getpid());
     bool gone = false;
     for (int i = 0; i < 200 && !gone; i++) {
         FILE *p = popen(command, "r");

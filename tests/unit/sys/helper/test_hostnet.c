@@ -38,9 +38,8 @@ static void nft(const char *text)
 
 static int read_switch(const char *key)
 {
-    char path[128], value = '?';
-    snprintf(path, sizeof(path), "/proc/sys/net/%s", key);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char value = '?';
+    int fd = open(PV_STR("/proc/sys/net/%s", key), O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0 && read(fd, &value, 1) == 1);
     close(fd);
     return value - '0';
@@ -189,7 +188,6 @@ PV_TEST(a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan)
     struct pv_netplan_host host = {.n_lan = 0};
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    char line[80];
     p.used[p.n_used++].prefix = test_prefix("192.168.7.0/24");
     set(net, &p);
     assert_true(goes_by_members(net));
@@ -200,14 +198,10 @@ PV_TEST(a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan)
     assert_string_equal(host.lan[0].ifname, "lan0");
     assert_false(pv_hostnet_report(net, false, &host));
 
-    snprintf(line, sizeof(line), "route flush table %u\n",
-             PV_NETWORDS_TABLE_USED + pv_networds_slot("p2p0"));
-    ip(line);
+    ip(PV_STR("route flush table %u\n", PV_NETWORDS_TABLE_USED + pv_networds_slot("p2p0")));
     work_until(net, goes_by_members);
     for (unsigned turn = 0; turn < 2; turn++) {
-        snprintf(line, sizeof(line), "rule flush protocol %u\n",
-                 pv_networds_used_proto("p2p0", turn));
-        ip(line);
+        ip(PV_STR("rule flush protocol %u\n", pv_networds_used_proto("p2p0", turn)));
     }
     work_until(net, has_used_rules);
     /* A network around it that is a router's. */

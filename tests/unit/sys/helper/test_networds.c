@@ -36,9 +36,9 @@ static bool has_route(const struct pv_netplan *plan, const struct pv_networds_ho
                       const char *line)
 {
     static struct pv_networds_route routes[PV_NETWORDS_ROUTES];
-    char text[256], want[256];
+    char text[256];
     size_t n = pv_networds_routes(plan, host, routes);
-    snprintf(want, sizeof(want), "route del %s proto 112\n", line);
+    const char *want = PV_STR("route del %s proto 112\n", line);
     for (size_t i = 0; i < n; i++) {
         assert_true(pv_networds_route_line("del", &routes[i], "p2p0", text, sizeof(text)) > 0);
         if (strcmp(text, want) == 0)
@@ -51,9 +51,8 @@ static bool has_rule(const struct pv_netplan *plan, const struct pv_networds_hos
                      const char *rule)
 {
     static char text[PV_NETWORDS_RULES];
-    char want[160];
     size_t n;
-    snprintf(want, sizeof(want), "rule add %s ", rule);
+    const char *want = PV_STR("rule add %s ", rule);
     for (unsigned i = 0; i < 2; i++) {
         assert_ok(pv_networds_used_rules(plan, host, i == 0 ? PV_AF_INET : PV_AF_INET6, 0, text,
                                          sizeof(text), &n));
@@ -81,14 +80,12 @@ PV_TEST(used_prefixes_never_take_a_connected_network_away)
         struct pv_networds_host h = host_of();
         struct pv_netplan_overlap o[PV_NETPLAN_OVERLAPS];
         const unsigned table = PV_NETWORDS_TABLE_USED + pv_networds_slot("p2p0");
-        char line[128], ends[128], rule[128];
         p.used[p.n_used++].prefix = test_prefix(rows[i].used);
-        snprintf(line, sizeof(line), "%s dev p2p0 table %u metric %u", rows[i].used, table,
-                 p.used[0].prefix.base.family == PV_AF_INET6 ? 1024 : 0);
-        snprintf(ends, sizeof(ends), "unreachable %s table %u metric 2147483647", rows[i].used,
-                 table);
-        snprintf(rule, sizeof(rule), "to %s lookup main suppress_prefixlength %u", rows[i].used,
-                 rows[i].suppressed);
+        const char *line = PV_STR("%s dev p2p0 table %u metric %u", rows[i].used, table,
+                                  p.used[0].prefix.base.family == PV_AF_INET6 ? 1024 : 0);
+        const char *ends = PV_STR("unreachable %s table %u metric 2147483647", rows[i].used, table);
+        const char *rule =
+            PV_STR("to %s lookup main suppress_prefixlength %u", rows[i].used, rows[i].suppressed);
         assert_true(has_route(&p, &h, line));
         assert_true(has_route(&p, &h, ends));
         assert_true(has_rule(&p, &h, rule));
@@ -337,26 +334,22 @@ PV_TEST(the_longest_text_fits)
 {
     struct pv_netplan p = plan_of();
     struct pv_networds_host h = {.has_iface = true, .n_uids = 2};
-    char text[PV_NETWORDS_TEXT], range[PV_ADDR_TEXT];
+    char text[PV_NETWORDS_TEXT];
     size_t n = 0;
     p.exit = p.exit4 = p.exit6 = p.exit_lan = true;
     for (unsigned i = 0; i < PV_NETPLAN_USED; i++) {
-        snprintf(range, sizeof(range), "fd01:2345:6789:%x::/64", 0xf000 + i);
-        p.used[p.n_used++].prefix = test_prefix(range);
+        p.used[p.n_used++].prefix = test_prefix(PV_STR("fd01:2345:6789:%x::/64", 0xf000 + i));
     }
     for (unsigned i = 0; i < PV_NETPLAN_OFFERED; i++) {
-        snprintf(range, sizeof(range), "fd02:2345:6789:%x::/64", 0xf000 + i);
-        p.offered[p.n_offered++].prefix = test_prefix(range);
+        p.offered[p.n_offered++].prefix = test_prefix(PV_STR("fd02:2345:6789:%x::/64", 0xf000 + i));
     }
     p.offered[0].prefix = test_prefix("::/0");
     p.offered[1].prefix = test_prefix("0.0.0.0/0");
     for (unsigned i = 0; i < PV_NETWORDS_LINKS; i++) {
-        snprintf(range, sizeof(range), "fd03:2345:6789:%x::/64", 0xf000 + i);
-        add_link(&h, range, "enp0s31f6long15", i % 2 == 0 ? PV_NETPLAN_LAN : PV_NETPLAN_TUNNEL,
-                 true);
+        add_link(&h, PV_STR("fd03:2345:6789:%x::/64", 0xf000 + i), "enp0s31f6long15",
+                 i % 2 == 0 ? PV_NETPLAN_LAN : PV_NETPLAN_TUNNEL, true);
         snprintf(h.alone4[h.n_alone4++], sizeof(h.alone4[0]), "enp0s31f6long%02x", i);
-        snprintf(range, sizeof(range), "fd04:2345:6789:%x::/64", 0xf000 + i);
-        h.beside[h.n_beside++] = test_prefix(range);
+        h.beside[h.n_beside++] = test_prefix(PV_STR("fd04:2345:6789:%x::/64", 0xf000 + i));
     }
     h.alone6 = true;
     assert_ok(pv_networds_nft(&p, &h, text));

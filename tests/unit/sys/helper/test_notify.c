@@ -59,9 +59,8 @@ static void read_output(char *buf, size_t cap)
 /* One run by a process of its own, as the helper starts it. */
 static int run(const char *args)
 {
-    char command[PV_NOTIFY_COMMAND_MAX];
     int pair[2];
-    snprintf(command, sizeof(command), "%s%s", script, args);
+    const char *command = PV_STR("%s%s", script, args);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     pid_t helper = getpid(), pid = fork();
     if (pid == 0) {

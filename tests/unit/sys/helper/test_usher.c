@@ -133,8 +133,7 @@ PV_TEST(a_large_answer_waits_for_a_slow_client)
 
 static int make_file(const struct fixture *f, const char *text)
 {
-    char path[64];
-    snprintf(path, sizeof(path), "%s/file", f->dir);
+    const char *path = PV_STR("%s/file", f->dir);
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
     assert_true(fd >= 0);
     unlink(path);

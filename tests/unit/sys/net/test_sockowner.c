@@ -196,10 +196,10 @@ PV_TEST(another_users_connection_is_that_users)
 
 PV_TEST(a_user_is_in_a_group_by_its_entry_or_the_groups)
 {
-    char dir[64], passwd[96], group[96];
+    char dir[64];
     assert_non_null(test_dir_make(dir, sizeof(dir)));
-    snprintf(passwd, sizeof(passwd), "%s/passwd", dir);
-    snprintf(group, sizeof(group), "%s/group", dir);
+    const char *passwd = PV_STR("%s/passwd", dir);
+    const char *group = PV_STR("%s/group", dir);
     FILE *f = fopen(passwd, "we");
     assert_non_null(f);
     fputs("root:x:0:0::/root:/bin/sh\nanna:x:1000:1000::/:/bin/sh\nbob:x:1001:900::/:/bin/sh\n"

@@ -219,14 +219,14 @@ static struct world *w; /* of the test that runs */
 static int make_world(void **state)
 {
     w = calloc(1, sizeof(*w));
-    char cert[64], key[64], error[PV_TLS_ERROR_MAX];
+    char error[PV_TLS_ERROR_MAX];
     struct pv_tlscert made;
     static const char *const name = "turn.example";
     assert_non_null(w);
     snprintf(w->dir, sizeof(w->dir), "/tmp/pvstreamtls.XXXXXX");
     assert_non_null(mkdtemp(w->dir));
-    snprintf(cert, sizeof(cert), "%s/cert.pem", w->dir);
-    snprintf(key, sizeof(key), "%s/key.pem", w->dir);
+    const char *cert = PV_STR("%s/cert.pem", w->dir);
+    const char *key = PV_STR("%s/key.pem", w->dir);
     assert_ok(pv_tlscert_make(&made, &name, 1));
     assert_ok(pv_file_write(cert, pv_view(made.cert, strlen(made.cert)), 0600));
     assert_ok(pv_file_write(key, pv_view(made.key, strlen(made.key)), 0600));

@@ -511,10 +511,9 @@ PV_TEST_IN(wrong_files_are_named_with_a_reason, make_world, end_world)
 {
     struct pv_tlscert other;
     struct pv_tls_ctx *ctx = NULL;
-    char other_key[64], junk[64], locked[64];
-    snprintf(other_key, sizeof(other_key), "%s/other.pem", w->dir);
-    snprintf(junk, sizeof(junk), "%s/junk.pem", w->dir);
-    snprintf(locked, sizeof(locked), "%s/locked.pem", w->dir);
+    const char *other_key = PV_STR("%s/other.pem", w->dir);
+    const char *junk = PV_STR("%s/junk.pem", w->dir);
+    const char *locked = PV_STR("%s/locked.pem", w->dir);
     assert_ok(pv_tlscert_make(&other, NULL, 0));
     put(other_key, other.key);
     put(junk, "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n");

@@ -142,9 +142,7 @@ PV_TEST(a_spare_user_is_the_same_every_time_and_nobody_else)
 
 static bool can_open(const char *dir, const char *name, int flags)
 {
-    char path[600];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    int fd = open(path, flags | O_CLOEXEC, 0600);
+    int fd = open(PV_STR("%s/%s", dir, name), flags | O_CLOEXEC, 0600);
     if (fd >= 0)
         close(fd);
     return fd >= 0;
@@ -153,11 +151,9 @@ static bool can_open(const char *dir, const char *name, int flags)
 static void confine_files(void *ctx)
 {
     const char *dir = ctx;
-    char own[512], file[512];
-    snprintf(own, sizeof(own), "%s/own", dir);
-    snprintf(file, sizeof(file), "%s/single", dir);
+    const char *own = PV_STR("%s/own", dir);
     const struct pv_confine_path paths[] = {{own, PV_CONFINE_READ | PV_CONFINE_WRITE},
-                                            {file, PV_CONFINE_READ},
+                                            {PV_STR("%s/single", dir), PV_CONFINE_READ},
                                             {"/no/such/path", PV_CONFINE_READ}};
     int abi = -1;
     EXPECT(pv_confine_no_new_privs() == PV_OK);
@@ -179,12 +175,10 @@ static void remove_dir(void *ctx)
 
 PV_TEST(only_named_files_can_be_opened)
 {
-    char path[512];
     char *dir = strdup("/tmp/pv-confine-XXXXXX");
     assert_non_null(mkdtemp(dir));
     test_defer(remove_dir, dir);
-    snprintf(path, sizeof(path), "%s/own", dir);
-    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(mkdir(PV_STR("%s/own", dir), 0700), 0);
     assert_true(can_open(dir, "single", O_CREAT | O_WRONLY));
     assert_true(can_open(dir, "other", O_CREAT | O_WRONLY));
     expect_fine(confine_files, dir);

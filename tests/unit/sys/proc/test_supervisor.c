@@ -62,8 +62,7 @@ static pv_ns turn(void *ctx, pv_ns now)
 PV_TEST(ready_alive_and_ending_are_told)
 {
     const struct pv_loop_owner owner = {.turn = turn, .ctx = f};
-    char pid[16];
-    snprintf(pid, sizeof(pid), "%d", (int)getpid());
+    const char *pid = PV_STR("%d", (int)getpid());
     setenv("NOTIFY_SOCKET", f->path, 1);
     setenv("WATCHDOG_USEC", "20000", 1);
     setenv("WATCHDOG_PID", pid, 1);

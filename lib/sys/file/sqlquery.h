@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_sql.h - one SQLite statement, sticky: the first failure stays in rc and later calls do
- * nothing, so that callers check once, at the end. For the files of the store.
+ * sqlquery.h - one SQLite statement, sticky: the first failure stays in rc and later calls do
+ * nothing, so that callers check once, at the end.
  */
 #pragma once
 
@@ -110,12 +110,19 @@ static inline void pv_column_text(const struct pv_query *q, int column, char *ds
     snprintf(dst, cap, "%s", text == NULL ? "" : text);
 }
 
+/* Bytes, valid until the next row; empty for NULL. */
+static inline struct pv_view pv_column_view(const struct pv_query *q, int column)
+{
+    const void *bytes = sqlite3_column_blob(q->stmt, column);
+    return pv_view(bytes, bytes == NULL ? 0 : (size_t)sqlite3_column_bytes(q->stmt, column));
+}
+
 /* A blob of exactly this length. */
 static inline bool pv_column_bytes(const struct pv_query *q, int column, uint8_t *dst, size_t len)
 {
-    const void *bytes = sqlite3_column_blob(q->stmt, column);
-    if (bytes == NULL || (size_t)sqlite3_column_bytes(q->stmt, column) != len)
+    const struct pv_view v = pv_column_view(q, column);
+    if (v.ptr == NULL || v.len != len)
         return false;
-    memcpy(dst, bytes, len);
+    memcpy(dst, v.ptr, len);
     return true;
 }
