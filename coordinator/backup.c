@@ -18,6 +18,7 @@
 #include "sys/file/file.h"
 #include "sys/file/sqlcopy.h"
 #include "sys/file/sqlite.h"
+#include "sys/file/sqlquery.h"
 
 enum {
     BACKUP_ID = 0x70327062,  /* "p2pb", PRAGMA application_id */
@@ -54,11 +55,9 @@ static int fail_errno(int r, char error[static PV_BACKUP_ERROR_MAX], const char 
 
 static uint64_t number_of(sqlite3 *db, const char *sql)
 {
-    sqlite3_stmt *st = NULL;
-    uint64_t n = 0;
-    if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
-        n = (uint64_t)sqlite3_column_int64(st, 0);
-    sqlite3_finalize(st);
+    struct pv_query q = pv_query(db, sql);
+    uint64_t n;
+    (void)!pv_query_u64(&q, &n); /* 0: it cannot be read */
     return n;
 }
 
@@ -111,7 +110,7 @@ struct adding {
 
 /* One file of the state directory as a row. Root reads it, and whoever restores gives it to the
  * directory's user. */
-static int add_file(const char *state, const struct kept_file *kept, sqlite3_stmt *st)
+static int add_file(const char *state, const struct kept_file *kept, struct pv_query *q)
 {
     char path[PATH_MAX], *text = NULL;
     size_t len = 0;
@@ -123,10 +122,10 @@ static int add_file(const char *state, const struct kept_file *kept, sqlite3_stm
     if (r == PV_OK && kept->key_len > 0 && !pv_coordkeys_is_key(pv_view(text, len), kept->key_len))
         r = PV_ERR_MALFORMED;
     if (r == PV_OK) {
-        sqlite3_bind_text(st, 1, kept->name, -1, SQLITE_STATIC);
-        sqlite3_bind_blob(st, 2, text, (int)len, SQLITE_STATIC);
-        r = sqlite3_step(st) == SQLITE_DONE ? PV_OK : -EIO;
-        sqlite3_reset(st);
+        pv_bind_text(q, kept->name);
+        pv_bind_view(q, pv_view(text, len));
+        pv_query_run_again(q);
+        r = pv_query_status(q->rc);
     }
     pv_file_free(text, len);
     return r;
@@ -136,7 +135,6 @@ static int add_file(const char *state, const struct kept_file *kept, sqlite3_stm
 static int add_files(void *ctx, sqlite3 *copy)
 {
     const struct adding *adding = ctx;
-    sqlite3_stmt *st = NULL;
     char sql[320];
     snprintf(sql, sizeof(sql),
              "PRAGMA application_id = %d;"
@@ -144,15 +142,14 @@ static int add_files(void *ctx, sqlite3 *copy)
              "INSERT INTO backup_made VALUES(%llu, '" PV_VERSION "');"
              "CREATE TABLE backup_files(name TEXT PRIMARY KEY, content BLOB NOT NULL);",
              BACKUP_ID, (unsigned long long)adding->wall);
-    int r = sqlite3_exec(copy, sql, NULL, NULL, NULL) == SQLITE_OK &&
-                    sqlite3_prepare_v2(copy, "INSERT INTO backup_files VALUES(?1, ?2)", -1, &st,
-                                       NULL) == SQLITE_OK
-                ? PV_OK
-                : -EIO;
+    if (sqlite3_exec(copy, sql, NULL, NULL, NULL) != SQLITE_OK)
+        return -EIO;
+    struct pv_query q = pv_query(copy, "INSERT INTO backup_files VALUES(?1, ?2)");
+    int r = PV_OK;
     for (size_t i = 0; i < PV_ARRAY_LEN(kept_files) && r == PV_OK; i++)
-        r = add_file(adding->state, &kept_files[i], st);
-    sqlite3_finalize(st);
-    return r;
+        r = add_file(adding->state, &kept_files[i], &q);
+    int end = pv_query_end(&q);
+    return r < 0 ? r : end;
 }
 
 int pv_backup_make(const char *state, const char *file, uint64_t wall, struct pv_backup *ret_backup,
@@ -190,30 +187,15 @@ int pv_backup_make(const char *state, const char *file, uint64_t wall, struct pv
 
 /* --- checking -------------------------------------------------------------------------------- */
 
-static bool is_whole(sqlite3 *db)
-{
-    sqlite3_stmt *st = NULL;
-    bool ok = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &st, NULL) == SQLITE_OK &&
-              sqlite3_step(st) == SQLITE_ROW && sqlite3_column_text(st, 0) != NULL &&
-              strcmp((const char *)sqlite3_column_text(st, 0), "ok") == 0;
-    sqlite3_finalize(st);
-    return ok;
-}
-
-/* One row of the files; the statement is stepped to it, and finalized by the caller. */
-static int find_file(sqlite3 *db, const struct kept_file *kept, sqlite3_stmt **ret_st,
+/* One row of the files; the content is there until the caller ends the query. */
+static int find_file(sqlite3 *db, const struct kept_file *kept, struct pv_query *ret_q,
                      struct pv_view *ret_content)
 {
-    int r = sqlite3_prepare_v2(db, "SELECT content FROM backup_files WHERE name = ?1", -1, ret_st,
-                               NULL) == SQLITE_OK &&
-                    sqlite3_bind_text(*ret_st, 1, kept->name, -1, SQLITE_STATIC) == SQLITE_OK
-                ? PV_OK
-                : PV_ERR_MALFORMED;
-    int code = r == PV_OK ? sqlite3_step(*ret_st) : SQLITE_ERROR;
-    if (code != SQLITE_ROW)
-        return code == SQLITE_DONE && kept->key_len == 0 ? PV_ERR_NOT_FOUND : PV_ERR_MALFORMED;
-    const void *p = sqlite3_column_blob(*ret_st, 0);
-    *ret_content = pv_view(p, p == NULL ? 0 : (size_t)sqlite3_column_bytes(*ret_st, 0));
+    *ret_q = pv_query(db, "SELECT content FROM backup_files WHERE name = ?1");
+    pv_bind_text(ret_q, kept->name);
+    if (!pv_query_next(ret_q))
+        return ret_q->rc == SQLITE_DONE && kept->key_len == 0 ? PV_ERR_NOT_FOUND : PV_ERR_MALFORMED;
+    *ret_content = pv_column_view(ret_q, 0);
     bool good = kept->key_len > 0 ? pv_coordkeys_is_key(*ret_content, kept->key_len)
                                   : ret_content->len > 0 && ret_content->len <= CONTENT_MAX;
     return good ? PV_OK : PV_ERR_MALFORMED;
@@ -225,10 +207,10 @@ static int check_files(sqlite3 *db)
 {
     int r = PV_OK;
     for (size_t i = 0; i < PV_ARRAY_LEN(kept_files) && r == PV_OK; i++) {
-        sqlite3_stmt *st = NULL;
+        struct pv_query q;
         struct pv_view content;
-        r = find_file(db, &kept_files[i], &st, &content);
-        sqlite3_finalize(st);
+        r = find_file(db, &kept_files[i], &q, &content);
+        (void)!pv_query_end(&q);
         if (r == PV_ERR_NOT_FOUND)
             r = PV_OK;
     }
@@ -238,19 +220,18 @@ static int check_files(sqlite3 *db)
 /* Everything is read before anything is changed. */
 static int check_backup(sqlite3 *db, const char *file, char error[static PV_BACKUP_ERROR_MAX])
 {
-    char why[120];
     uint64_t version = number_of(db, "PRAGMA user_version");
     if (number_of(db, "PRAGMA application_id") != BACKUP_ID)
         return fail(PV_ERR_MALFORMED, error, "restore", file,
                     "not a backup of a coordinator: name a file of `p2pvpn-coordinator backup`");
     if (version > PV_COORDSTORE_SCHEMA) {
-        snprintf(why, sizeof(why),
-                 "made by a newer p2pvpn-coordinator (schema %llu; this one knows up to %d): "
-                 "install that version",
-                 (unsigned long long)version, PV_COORDSTORE_SCHEMA);
+        const char *why =
+            PV_STR("made by a newer p2pvpn-coordinator (schema %llu; this one knows up to %d): "
+                   "install that version",
+                   (unsigned long long)version, PV_COORDSTORE_SCHEMA);
         return fail(PV_ERR_UNSUPPORTED, error, "restore", file, why);
     }
-    if (!is_whole(db) || check_files(db) < 0)
+    if (!pv_sqlite_is_whole(db) || check_files(db) < 0)
         return fail(PV_ERR_MALFORMED, error, "restore", file,
                     "the backup is damaged: take an older one");
     return PV_OK;
@@ -288,11 +269,10 @@ static int open_backup(const char *file, sqlite3 **ret_db, struct pv_backup *b,
 /* Turns the copy of a backup into a store. */
 static int remove_files(void *ctx, sqlite3 *copy)
 {
-    char sql[200];
-    snprintf(sql, sizeof(sql),
-             "PRAGMA secure_delete = ON; DROP TABLE backup_files; DROP TABLE backup_made;"
-             "PRAGMA application_id = %d; VACUUM;",
-             pv_coordstore_kind.application_id);
+    const char *sql =
+        PV_STR("PRAGMA secure_delete = ON; DROP TABLE backup_files; DROP TABLE backup_made;"
+               "PRAGMA application_id = %d; VACUUM;",
+               pv_coordstore_kind.application_id);
     return sqlite3_exec(copy, sql, NULL, NULL, NULL) == SQLITE_OK ? PV_OK : -EIO;
 }
 
@@ -321,8 +301,8 @@ static int move_log(const char *state, const char *end)
     static const char *const logs[] = {"-wal", "-shm"};
     int r = PV_OK;
     for (size_t i = 0; i < PV_ARRAY_LEN(logs) && r == PV_OK; i++) {
-        char from[PATH_MAX], to[PATH_MAX], end_of_log[PV_BACKUP_END_MAX + 8];
-        snprintf(end_of_log, sizeof(end_of_log), "%s%s", end, logs[i]);
+        char from[PATH_MAX], to[PATH_MAX];
+        const char *end_of_log = PV_STR("%s%s", end, logs[i]);
         name_in(state, PV_COORDSTORE_FILE, logs[i], from);
         name_in(state, PV_COORDSTORE_FILE, end_of_log, to);
         if (rename(from, to) < 0 && errno != ENOENT)
@@ -335,26 +315,17 @@ static int write_files(const char *state, sqlite3 *db)
 {
     int r = PV_OK;
     for (size_t i = 0; i < PV_ARRAY_LEN(kept_files) && r == PV_OK; i++) {
-        sqlite3_stmt *st = NULL;
+        struct pv_query q;
         struct pv_view content;
         char path[PATH_MAX];
         name_in(state, kept_files[i].name, "", path);
-        r = find_file(db, &kept_files[i], &st, &content);
+        r = find_file(db, &kept_files[i], &q, &content);
         if (r == PV_OK)
             r = pv_file_write(path, content, 0600);
         else if (r == PV_ERR_NOT_FOUND)
             r = unlink(path) < 0 && errno != ENOENT ? -errno : PV_OK;
-        sqlite3_finalize(st);
+        (void)!pv_query_end(&q);
     }
-    return r;
-}
-
-static int sync_directory(const char *dir)
-{
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = fd < 0 || fsync(fd) < 0 ? -errno : PV_OK;
-    if (fd >= 0)
-        close(fd);
     return r;
 }
 
@@ -377,9 +348,7 @@ static int replace_state(const char *state, sqlite3 *db, struct pv_backup *b, ui
         r = move_log(state, end);
     name_in(state, PV_COORDSTORE_FILE, ".restored", fresh);
     name_in(state, PV_COORDSTORE_FILE, "", path);
-    if (r == PV_OK && rename(fresh, path) < 0)
-        r = -errno;
-    return r == PV_OK ? sync_directory(state) : r;
+    return r == PV_OK ? pv_file_rename(fresh, path) : r;
 }
 
 int pv_backup_restore(struct pv_coordset *set, const char *file, uint64_t wall,

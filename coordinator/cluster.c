@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/jsonread.h"
 #include "base/text.h"
 #include "coordinator/commands.h"
 #include "coordinator/core/report.h"
@@ -73,35 +74,24 @@ static void add_home(void *ctx, const struct pv_pgview_home *h)
                   h->living, "loaded", h->loaded, "since", (json_int_t)h->since_s, "why", h->why));
 }
 
-static const char *text_at(const json_t *o, const char *key)
-{
-    const char *text = json_string_value(json_object_get(o, key));
-    return text == NULL ? "-" : text;
-}
-
 /* A home whose coordinator does not live has another as soon as a member knocks. */
 static void print_homes(const struct listing *l)
 {
-    const json_t *o;
-    size_t i;
     uint64_t wall = pv_clock_wall_us() / 1000000;
-    json_array_foreach(l->coordinators, i, o)
-    {
-        printf("%-40s %6lld homes%s\n", text_at(o, "name"),
-               (long long)json_integer_value(json_object_get(o, "homes")),
-               !json_is_true(json_object_get(o, "living"))    ? "  away"
-               : json_is_true(json_object_get(o, "draining")) ? "  gives them away"
-                                                              : "");
+    PV_EACH_JSON(l->coordinators, o) {
+        printf("%-40s %6lld homes%s\n", pv_json_text(o, "name", "-"),
+               (long long)pv_json_int(o, "homes"),
+               !pv_json_bool(o, "living")    ? "  away"
+               : pv_json_bool(o, "draining") ? "  gives them away"
+                                             : "");
     }
     printf("\n%-32s  %-8s  %-34s  %s\n", "NETWORK", "SINCE", "WHY", "HOME");
-    json_array_foreach(l->homes, i, o)
-    {
-        char time[PV_AMOUNT_BUF];
-        uint64_t since = (uint64_t)json_integer_value(json_object_get(o, "since"));
-        printf("%-32s  %-8s  %-34s  %s%s\n", text_at(o, "network"),
-               pv_duration_format(wall > since ? (double)(wall - since) : 0, time),
-               text_at(o, "why"), text_at(o, "home"),
-               json_is_true(json_object_get(o, "living")) ? "" : " (away)");
+    PV_EACH_JSON(l->homes, o) {
+        uint64_t since = (uint64_t)pv_json_int(o, "since");
+        printf("%-32s  %-8s  %-34s  %s%s\n", pv_json_text(o, "network", "-"),
+               PV_DURATION_STR(wall > since ? (double)(wall - since) : 0),
+               pv_json_text(o, "why", "-"), pv_json_text(o, "home", "-"),
+               pv_json_bool(o, "living") ? "" : " (away)");
     }
 }
 
@@ -183,7 +173,7 @@ int pv_cluster_drain(const struct pv_coordset *set)
         return code;
     if (set->json)
         return pv_coord_print_json(doc);
-    json_int_t n = json_integer_value(json_object_get(doc, "given"));
+    json_int_t n = pv_json_int(doc, "given");
     printf("%lld network%s given to other coordinators; none comes here until this one is "
            "restarted\n",
            (long long)n, n == 1 ? "" : "s");

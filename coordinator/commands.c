@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "base/jsonread.h"
 #include "base/text.h"
 #include "coordinator/backup.h"
 #include "coordinator/core/report.h"
@@ -67,7 +68,7 @@ static void print_counts(const struct pv_backup *b)
 /* How much is in it tells an operator at once when it was made of the wrong directory. */
 static int backup(const struct pv_coordset *set)
 {
-    char error[PV_BACKUP_ERROR_MAX], size[PV_AMOUNT_BUF];
+    char error[PV_BACKUP_ERROR_MAX];
     struct pv_backup b;
     int r = pv_backup_make(set->state, set->operand, pv_clock_wall_us() / 1000000, &b, error);
     if (r < 0) {
@@ -81,14 +82,14 @@ static int backup(const struct pv_coordset *set)
                       "networks", (json_int_t)b.networks, "statements", (json_int_t)b.statements));
     print_counts(&b);
     printf(", %s in %s\nIt has the coordinator's keys: keep it as safe as those.\n",
-           pv_bytes_format((double)b.bytes, size), set->operand);
+           PV_BYTES_STR((double)b.bytes), set->operand);
     return PV_COORDEXIT_DONE;
 }
 
 /* Its age tells whether it is the one that was meant; what was there is never deleted here. */
 static int restore(struct pv_coordset *set)
 {
-    char error[PV_BACKUP_ERROR_MAX], age[PV_AMOUNT_BUF];
+    char error[PV_BACKUP_ERROR_MAX];
     struct pv_backup b;
     uint64_t wall = pv_clock_wall_us() / 1000000;
     int r = pv_backup_restore(set, set->operand, wall, &b, error);
@@ -102,8 +103,7 @@ static int restore(struct pv_coordset *set)
             "made", (json_int_t)b.made, "networks", (json_int_t)b.networks, "statements",
             (json_int_t)b.statements, "kept", b.kept[0] == '\0' ? NULL : b.kept));
     print_counts(&b);
-    printf(" of %s ago restored\n",
-           pv_duration_format(wall > b.made ? (double)(wall - b.made) : 0, age));
+    printf(" of %s ago restored\n", PV_DURATION_STR(wall > b.made ? (double)(wall - b.made) : 0));
     if (b.kept[0] != '\0')
         printf("The former files are kept beside it: coordinator.db%s and so on.\n", b.kept);
     return PV_COORDEXIT_DONE;
@@ -189,17 +189,16 @@ int pv_coord_ask(const struct pv_coordset *set, json_t *request, json_t **ret_do
             (void)pv_coord_print_error(why);
         return r == PV_ERR_NOT_FOUND ? PV_COORDEXIT_NOT_RUNNING : exit_of(r);
     }
-    const char *code = json_string_value(json_object_get(doc, "error"));
+    const char *code = pv_json_text(doc, "error", NULL);
     if (code != NULL) {
-        const char *text = json_string_value(json_object_get(doc, "message"));
         bool elsewhere = strcmp(code, "elsewhere") == 0;
         bool unknown = elsewhere || strcmp(code, "unknown_network") == 0;
         char remedy[500] = "`p2pvpn-coordinator networks` lists their ids";
         if (elsewhere)
             pv_cluster_home_of(set, set->operand, remedy, sizeof(remedy));
         bool has_remedy = unknown || strcmp(code, "bad_request") == 0;
-        snprintf(why, sizeof(why), "%.600s%s%s", text == NULL ? code : text, has_remedy ? ": " : "",
-                 has_remedy ? remedy : "");
+        snprintf(why, sizeof(why), "%.600s%s%s", pv_json_text(doc, "message", code),
+                 has_remedy ? ": " : "", has_remedy ? remedy : "");
         (void)pv_coord_print_error(why);
         json_decref(doc);
         return unknown ? PV_COORDEXIT_UNKNOWN : PV_COORDEXIT_FAILED;
@@ -211,60 +210,48 @@ int pv_coord_ask(const struct pv_coordset *set, json_t *request, json_t **ret_do
 void pv_coord_set_copies(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN], uint64_t bytes)
 {
     char id[PV_NETID_BUF];
-    json_t *list = ctx, *n;
-    size_t i;
+    json_t *list = ctx;
     pv_netid_format(network, id);
-    json_array_foreach(list, i, n)
-    {
-        const char *text = json_string_value(json_object_get(n, "id"));
-        if (text != NULL && strcmp(text, id) == 0)
+    PV_EACH_JSON(list, n) {
+        if (pv_json_is(n, "id", id))
             json_object_set_new(n, "copies", json_integer((json_int_t)bytes));
     }
-}
-
-static json_int_t number_at(const json_t *obj, const char *key)
-{
-    return json_integer_value(json_object_get(obj, key));
 }
 
 /* One line for people. uptime: for how long nobody may have been seen without being known. */
 static void print_network(const json_t *n, uint64_t wall, json_int_t uptime)
 {
-    char size[PV_AMOUNT_BUF], time[PV_AMOUNT_BUF], seen[2 * PV_AMOUNT_BUF];
-    const char *id = json_string_value(json_object_get(n, "id"));
-    const char *name = json_string_value(json_object_get(n, "name"));
+    char seen[2 * PV_AMOUNT_BUF];
+    const char *name = pv_json_text(n, "name", "");
     const json_t *at = json_object_get(n, "seen");
     json_int_t ago = (json_int_t)wall - json_integer_value(at);
-    if (number_at(n, "online") > 0)
+    if (pv_json_int(n, "online") > 0)
         snprintf(seen, sizeof(seen), "now");
     else if (json_is_integer(at))
-        snprintf(seen, sizeof(seen), "%s ago", pv_duration_format(ago > 0 ? (double)ago : 0, time));
+        snprintf(seen, sizeof(seen), "%s ago", PV_DURATION_STR(ago > 0 ? (double)ago : 0));
     else
-        snprintf(seen, sizeof(seen), "not for %s", pv_duration_format((double)uptime, time));
-    printf("%-32s %7lld %6lld %10lld %9s  %s%s%s\n", id == NULL ? "?" : id,
-           (long long)number_at(n, "members"), (long long)number_at(n, "online"),
-           (long long)number_at(n, "statements"),
-           pv_bytes_format((double)(number_at(n, "bytes") + number_at(n, "copies")), size), seen,
-           name == NULL ? "" : "  ", name == NULL ? "" : name);
+        snprintf(seen, sizeof(seen), "not for %s", PV_DURATION_STR((double)uptime));
+    printf("%-32s %7lld %6lld %10lld %9s  %s%s%s\n", pv_json_text(n, "id", "?"),
+           (long long)pv_json_int(n, "members"), (long long)pv_json_int(n, "online"),
+           (long long)pv_json_int(n, "statements"),
+           PV_BYTES_STR((double)(pv_json_int(n, "bytes") + pv_json_int(n, "copies"))), seen,
+           name[0] == '\0' ? "" : "  ", name);
 }
 
 /* The coordinator has no figures of copies: they are added here, from where they are kept. */
 static int networks(const struct pv_coordset *set)
 {
-    json_t *doc = NULL, *n;
-    size_t i;
+    json_t *doc = NULL;
     int status = 0;
     int code = pv_coord_ask(set, json_pack("{s:s, s:b}", "do", "networks", "names", set->names),
                             &doc, &status);
     if (code != PV_COORDEXIT_DONE)
         return code;
     json_t *list = json_object_get(doc, "networks");
-    json_array_foreach(list, i, n)
-    {
+    PV_EACH_JSON(list, n)
         json_object_set_new(n, "copies", json_integer(0));
-    }
     char why[PV_RIGHTS_ERROR_MAX];
-    bool shared = json_is_true(json_object_get(doc, "shared"));
+    bool shared = pv_json_bool(doc, "shared");
     if (!shared)
         pv_coordstore_bytes(set->state, pv_coord_set_copies, list);
     else if (!pv_cluster_copies(set, list, why, sizeof(why)))
@@ -273,10 +260,8 @@ static int networks(const struct pv_coordset *set)
         return pv_coord_print_json(doc);
     printf("%-32s %7s %6s %10s %9s  %s%s\n", "NETWORK", "MEMBERS", "ONLINE", "STATEMENTS", "STORED",
            "LAST SEEN", set->names ? "  NAME" : "");
-    json_array_foreach(list, i, n)
-    {
-        print_network(n, pv_clock_wall_us() / 1000000, number_at(doc, "uptime"));
-    }
+    PV_EACH_JSON(list, n)
+        print_network(n, pv_clock_wall_us() / 1000000, pv_json_int(doc, "uptime"));
     json_decref(doc);
     if (shared)
         printf("This coordinator is their home; `p2pvpn-coordinator homes` lists those of all.\n");
@@ -354,12 +339,9 @@ static int rotate(struct pv_coordset *set)
 
 static void print_names(const char *what, const json_t *list)
 {
-    const json_t *name;
-    size_t i;
-    json_array_foreach(list, i, name)
-    {
-        printf("%s %s%s", i == 0 ? what : "", json_string_value(name),
-               i + 1 == json_array_size(list) ? "\n" : ",");
+    PV_EACH_JSON(list, name) {
+        printf("%s %s%s", name_i == 0 ? what : "", pv_json_string(name),
+               name_i + 1 == json_array_size(list) ? "\n" : ",");
     }
 }
 
@@ -374,7 +356,7 @@ static int reload(const struct pv_coordset *set)
         return pv_coord_print_json(doc);
     const json_t *changed = json_object_get(doc, "changed");
     const json_t *restart = json_object_get(doc, "restart");
-    printf("read %s%s\n", json_string_value(json_object_get(doc, "file")),
+    printf("read %s%s\n", pv_json_text(doc, "file", "?"),
            json_array_size(changed) + json_array_size(restart) == 0 ? ": nothing has changed" : "");
     print_names("changed:", changed);
     print_names("waits for a restart:", restart);

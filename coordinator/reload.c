@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "coordinator/settings/settings_limits.h"
 
 /* A list that is full ends with dots. */
@@ -69,12 +70,10 @@ static const struct pv_coordset_user *user_named(const struct pv_coordset_relay 
 static void name_users(const struct pv_coordset_relay *a, const struct pv_coordset_relay *b,
                        char *waiting)
 {
-    char text[PV_TURNAUTH_USER_BUF + 16];
     for (size_t i = 0; i < a->n_users; i++) {
         const struct pv_coordset_user *u = &a->users[i], *other = user_named(b, u->name);
-        snprintf(text, sizeof(text), "[turn-user %s]", u->name);
         if (other == NULL || strcmp(u->password_file, other->password_file) != 0)
-            pv_coordreload_name(waiting, text);
+            pv_coordreload_name(waiting, PV_STR("[turn-user %s]", u->name));
     }
 }
 
@@ -133,14 +132,14 @@ static void keep_old(struct pv_coordset *now, const struct pv_coordset *old)
 static void name_networks(const struct pv_coordset_limits *a, const struct pv_coordset_limits *b,
                           char *changed)
 {
-    char id[PV_NETID_BUF], text[PV_NETID_BUF + 16];
+    char id[PV_NETID_BUF];
     for (size_t i = 0; i < a->n; i++) {
         size_t k = 0;
         while (k < b->n && memcmp(a->nets[i].id, b->nets[k].id, sizeof(a->nets[i].id)) != 0)
             k++;
-        snprintf(text, sizeof(text), "[network %s]", pv_netid_format(a->nets[i].id, id));
         if (k == b->n || !pv_coordset_limits_same(a, i, b, k))
-            pv_coordreload_name(changed, text);
+            pv_coordreload_name(changed,
+                                PV_STR("[network %s]", pv_netid_format(a->nets[i].id, id)));
     }
 }
 

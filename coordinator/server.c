@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/heap.h"
+#include "base/jsonread.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/text.h"
@@ -497,11 +498,10 @@ static int take_listener(struct pv_coordserver *s, int tcp, const char *prefix,
                          const struct pv_addr *bound)
 {
     struct listener *l = &s->listeners[s->n_listeners++];
-    char text[PV_ADDR_TEXT];
     size_t used = strlen(s->addresses);
     *l = (struct listener){.server = s, .tcp = tcp};
     snprintf(s->addresses + used, sizeof(s->addresses) - used, "%s%s%s", used > 0 ? " " : "",
-             prefix, pv_addr_format(bound, text));
+             prefix, PV_ADDR_STR(bound));
     return pv_watch_new(&l->tcp_watch, s->loop, tcp, PV_LOOP_READ, on_accept, l);
 }
 
@@ -634,9 +634,8 @@ static void tell_tls(struct pv_coordserver *s)
 /* Of a certificate that was read; its dates are looked at soon. */
 static void log_cert(struct pv_coordserver *s)
 {
-    char pin[PV_KEY_TEXT_BUF];
     pv_log(s->log, PV_LOG_INFO, "tls certificate=%.200s pin=%s", s->cert.cert_file,
-           pv_key_format(s->cert.is.pin, pin));
+           PV_KEY_STR(s->cert.is.pin));
     s->cert_warn_at = 0;
 }
 
@@ -661,12 +660,10 @@ static void note_passwords(struct pv_coordserver *s)
 /* Passwords are read with rights that are gone; that a file has another one can be seen without. */
 static void name_passwords(const struct pv_coordserver *s, char *waiting)
 {
-    char text[PV_TURNAUTH_USER_BUF + 16];
     for (size_t i = 0; i < s->set->relay.n_users; i++) {
         struct pv_filestamp now = password_stamp(s, i);
-        snprintf(text, sizeof(text), "[turn-user %s]", s->set->relay.users[i].name);
         if (!pv_filestamp_equal(&now, &s->passwords[i]))
-            pv_coordreload_name(waiting, text);
+            pv_coordreload_name(waiting, PV_STR("[turn-user %s]", s->set->relay.users[i].name));
     }
 }
 
@@ -880,8 +877,7 @@ static void list_network(void *ctx, const struct pv_coord_network *n)
 /* Names are the members' own: they are told only when they are asked for. */
 static json_t *networks_json(const struct pv_coordserver *s, const json_t *request, pv_ns now)
 {
-    struct listing l = {.list = json_array(),
-                        .names = json_is_true(json_object_get(request, "names"))};
+    struct listing l = {.list = json_array(), .names = pv_json_bool(request, "names")};
     pv_coord_networks(s->coord, now, list_network, &l);
     return json_pack("{s:i, s:I, s:b, s:o}", "version", PV_REPORT_VERSION, "uptime",
                      (json_int_t)((now - s->started) / PV_S(1)), "shared", s->lease != NULL,
@@ -914,7 +910,7 @@ static int order_drop(struct pv_coordserver *s, uint64_t client,
 
 static void drop(struct pv_coordserver *s, uint64_t client, const json_t *request, pv_ns now)
 {
-    const char *text = json_string_value(json_object_get(request, "network"));
+    const char *text = pv_json_text(request, "network", NULL);
     uint8_t id[PV_NETWORK_ID_LEN];
     int r = text == NULL ? PV_ERR_MALFORMED : pv_netid_parse(text, id);
     if (r == PV_OK)
@@ -968,10 +964,8 @@ static json_t *names_json(const char *names)
 static json_t *answer_reload(struct pv_coordserver *s)
 {
     char error[PV_COORDSERVER_ERROR_MAX], path[PATH_MAX];
-    char text[PV_COORDSERVER_ERROR_MAX + 32];
     if (reload(s, error) < 0) {
-        snprintf(text, sizeof(text), "nothing is changed: %s", error);
-        return error_json("settings", text);
+        return error_json("settings", PV_STR("nothing is changed: %s", error));
     }
     return json_pack("{s:i, s:s, s:o, s:o}", "version", PV_REPORT_VERSION, "file",
                      pv_coordset_path(s->set, s->set->config, path), "changed",
@@ -1037,7 +1031,7 @@ static pv_ns check_drain(struct pv_coordserver *s, pv_ns now)
 static void on_request(void *ctx, uint64_t id, const json_t *request, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
-    const char *what = json_string_value(json_object_get(request, "do"));
+    const char *what = pv_json_text(request, "do", NULL);
     if (what != NULL && strcmp(what, "drop") == 0)
         drop(s, id, request, now);
     else if (what != NULL && strcmp(what, "networks") == 0)
@@ -1283,7 +1277,6 @@ static void forget_failure(struct pv_coordserver *s)
 /* Of two clocks that differ nobody knows here which one is right. */
 static void look_at_clock(struct pv_coordserver *s, pv_ns now)
 {
-    char time[PV_AMOUNT_BUF];
     bool said = s->clock_error[0] != '\0';
     if (!s->keep.asking && s->keep.renewal.wall_us != 0)
         pv_coord_set_common(s->coord, s->keep.renewal.wall_us, s->keep.renewal.wall_at);
@@ -1293,7 +1286,7 @@ static void look_at_clock(struct pv_coordserver *s, pv_ns now)
         snprintf(s->clock_error, sizeof(s->clock_error),
                  "this machine's clock is %s %s the database's: set the one that is wrong "
                  "(timedatectl on both); until then nothing that members sign is stored",
-                 pv_duration_format(ahead > 0 ? (double)ahead : -(double)ahead, time),
+                 PV_DURATION_STR(ahead > 0 ? (double)ahead : -(double)ahead),
                  ahead > 0 ? "ahead of" : "behind");
     if (ahead != 0 && !said)
         pv_log(s->log, PV_LOG_WARN, "%s", s->clock_error);
@@ -1538,8 +1531,7 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
     struct peer *next;
     if (s == NULL)
         return NULL;
-    HASH_ITER(hh, s->peers, p, next)
-    {
+    HASH_ITER(hh, s->peers, p, next) {
         peer_free(p);
     }
     for (size_t i = 0; i < s->n_listeners; i++) {

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/jsonread.h"
+#include "base/text.h"
 #include "coordinator/core/report.h"
 #include "coordinator/ctlsock.h"
 #include "coordinator/store/pg_schema.h"
@@ -64,11 +66,10 @@ int pv_standby_lease(struct pv_pg_lease **ret_lease, const struct pv_coordset *s
 {
     struct pv_pg_lease_config cfg = {.conninfo = set->store.postgres, .shared = shared};
     struct pv_coordurl_list public;
-    size_t len = 0;
+    struct pv_text addrs = pv_text_in(cfg.addrs, sizeof(cfg.addrs));
     pv_coordurl_public(set, &public);
-    for (size_t i = 0; i < public.n && len < sizeof(cfg.addrs); i++)
-        len += (size_t)snprintf(cfg.addrs + len, sizeof(cfg.addrs) - len, "%s%s", i == 0 ? "" : " ",
-                                public.texts[i]);
+    for (size_t i = 0; i < public.n; i++)
+        pv_text_add(&addrs, "%s%s", i == 0 ? "" : " ", public.texts[i]);
     memcpy(cfg.pk, pk, sizeof(cfg.pk));
     if (gethostname(cfg.name, sizeof(cfg.name) - 1) < 0)
         snprintf(cfg.name, sizeof(cfg.name), "?");
@@ -146,7 +147,7 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
 static void on_request(void *ctx, uint64_t id, const json_t *request, pv_ns now)
 {
     struct standby *s = ctx;
-    const char *what = json_string_value(json_object_get(request, "do"));
+    const char *what = pv_json_text(request, "do", NULL);
     bool reload = what != NULL && strcmp(what, "reload") == 0 && raise(SIGHUP) == 0;
     pv_ctlsock_answer(&s->ctl, id,
                       json_pack("{s:i, s:s, s:s}", "version", PV_REPORT_VERSION, "error", "standby",

@@ -55,7 +55,6 @@ int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_a
 {
     struct pv_net_addr addrs[ADDRS_MAX];
     struct pv_addr best = {.family = PV_AF_INET};
-    char text[PV_ADDR_TEXT];
     size_t n = 0;
     ret_note[0] = '\0';
     if (set->n_public > 0) {
@@ -80,7 +79,7 @@ int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_a
         return PV_ERR_NOT_FOUND;
     }
     *ret_addr = (struct pv_hostport){.port = pv_coordset_port(set)};
-    pv_addr_format_ip(&best, text);
+    const char *text = PV_IP_STR(&best);
     memcpy(ret_addr->host, text, strlen(text) + 1);
     if (pv_addr_is_private(&best))
         snprintf(ret_note, PV_COORDURL_NOTE_MAX,
@@ -156,9 +155,8 @@ void pv_coordurl_tls(const struct pv_coordset *set, struct pv_coordurl_list *ret
     ret_list->n = 0;
     for (size_t i = 0; i < set->n_tls_listen; i++) {
         const struct pv_addr *at = &set->tls_listen[i];
-        char ip[PV_ADDR_TEXT];
         if (rank(at) >= 3)
-            add_tls(ret_list, pv_addr_format_ip(at, ip), at->port);
+            add_tls(ret_list, PV_IP_STR(at), at->port);
         for (size_t k = 0; rank(at) < 3 && k < set->n_public; k++)
             add_tls(ret_list, set->public[k].host, at->port);
         if (rank(at) < 3 && guessed)

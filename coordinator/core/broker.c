@@ -19,8 +19,7 @@ void pv_broker_done(struct pv_broker *b)
 {
     struct pv_bnode *n;
     struct pv_bnode *next;
-    HASH_ITER(hh, b->nodes, n, next)
-    {
+    HASH_ITER(hh, b->nodes, n, next) {
         PV_MAP_DEL(b->nodes, n);
         free(n->subs);
         free(n);

@@ -957,7 +957,6 @@ static void handle_put(struct request *q)
 /* The operator's log has names of networks and nodes, and nothing else of them. */
 static void log_done(const struct pv_coord *c, const struct pv_work *work)
 {
-    char key[PV_KEY_TEXT_BUF];
     struct pv_statement st;
     if (work->error != PV_CTL_E_NONE || work->net == NULL)
         return;
@@ -967,7 +966,7 @@ static void log_done(const struct pv_coord *c, const struct pv_work *work)
     else if (work->msg->type == PV_CTL_REGISTER &&
              pv_statement_decode(work->registered, &st) == PV_OK)
         pv_log(c->log, PV_LOG_INFO, "node joined network=%s name=%s node=%s", network,
-               st.u.member.name, pv_key_format(work->joiner.node, key));
+               st.u.member.name, PV_KEY_STR(work->joiner.node));
 }
 
 /* Answers a finished work and takes it; s is NULL when its connection is gone. The connection
@@ -1585,8 +1584,7 @@ bool pv_coord_homes_are(struct pv_coord *c, struct pv_coord_home *list, size_t n
     struct pv_cnet *next;
     bool all = true;
     qsort(list, n, sizeof(*list), by_network);
-    HASH_ITER(hh, c->registry.nets, net, next)
-    {
+    HASH_ITER(hh, c->registry.nets, net, next) {
         struct pv_coord_home key = {.fence = 0};
         memcpy(key.network, net->id, sizeof(key.network));
         const struct pv_coord_home *h = bsearch(&key, list, n, sizeof(*list), by_network);
@@ -1936,8 +1934,7 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
     struct pv_conn *next;
     if (c == NULL)
         return NULL;
-    HASH_ITER(hh, c->conns, s, next)
-    {
+    HASH_ITER(hh, c->conns, s, next) {
         forget_conn(c, s, c->wall_at);
     }
     pv_broker_done(&c->broker);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/jsonread.h"
 #include "base/text.h"
 #include "proto/control/jsonline.h"
 
@@ -227,141 +228,108 @@ json_t *pv_report_json(const struct pv_report *r)
 
 /* --- lines ----------------------------------------------------------------------------------- */
 
-/* Text under construction, of at most PV_REPORT_TEXT_MAX bytes. */
-struct report_lines {
-    char *text;
-    size_t len; /* PV_REPORT_TEXT_MAX - 1: it is full */
-};
-
-static void put_text(struct report_lines *l, const char *fmt, ...) PV_PRINTF(2, 3);
-static void put_text(struct report_lines *l, const char *fmt, ...)
+/* Writes a number of the object as a field of put_words() says it. */
+static void put_field(struct pv_text *l, const json_t *obj, struct pv_view field)
 {
-    va_list ap;
-    va_start(ap, fmt);
-    size_t room = PV_REPORT_TEXT_MAX - l->len;
-    int n = vsnprintf(l->text + l->len, room, fmt, ap);
-    va_end(ap);
-    l->len = n < 0 || (size_t)n >= room ? PV_REPORT_TEXT_MAX - 1 : l->len + (size_t)n;
+    char key[48];
+    snprintf(key, sizeof(key), "%.*s", (int)field.len, (const char *)field.ptr);
+    char *noun = strchr(key, ' ');
+    if (noun != NULL)
+        *noun++ = '\0';
+    json_int_t n = pv_json_int(obj, key);
+    if (noun == NULL)
+        pv_text_add(l, "%" JSON_INTEGER_FORMAT, n);
+    else if (strcmp(noun, "*") == 0)
+        pv_text_add(l, "%s", PV_BYTES_STR((double)n));
+    else
+        pv_text_add(l, "%" JSON_INTEGER_FORMAT " %s%s", n, noun, n == 1 ? "" : "s");
 }
 
-/* A number that is not there is 0: another version may have made the document. */
-static json_int_t number_at(const json_t *obj, const char *key)
+/* Writes words about an object. In them "{key}" is a number of it, "{key guest}" one with its noun
+ * ("1 guest", "2 guests"), and "{key *}" one of bytes ("3.0 MiB"). */
+static void put_words(struct pv_text *l, const json_t *obj, const char *words)
 {
-    return json_integer_value(json_object_get(obj, key));
+    while (*words != '\0') {
+        size_t plain = strcspn(words, "{"), field = strcspn(words + plain, "}");
+        pv_text_add(l, "%.*s", (int)plain, words);
+        words += plain;
+        if (*words == '\0')
+            return;
+        put_field(l, obj, pv_view(words + 1, field - 1));
+        words += field + 1;
+    }
 }
 
-/* A number of bytes for people: "3.0 MiB". */
-static const char *bytes_at(const json_t *obj, const char *key, char buf[static PV_AMOUNT_BUF])
+/* A line of them behind its label. */
+static void put_line(struct pv_text *l, const char *label, const json_t *obj, const char *words)
 {
-    return pv_bytes_format((double)number_at(obj, key), buf);
-}
-
-/* Writes a number with its noun: "1 guest", "2 guests". */
-static void put_number_of(struct report_lines *l, const json_t *obj, const char *key,
-                          const char *noun)
-{
-    json_int_t n = number_at(obj, key);
-    put_text(l, "%" JSON_INTEGER_FORMAT " %s%s", n, noun, n == 1 ? "" : "s");
+    pv_text_add(l, "%-14s", label);
+    put_words(l, obj, words);
+    pv_text_add(l, "\n");
 }
 
 /* Writes "NAME 3, OTHER 1" of the counters that are not zero, else "none". */
-static void put_counts(struct report_lines *l, const char *label, json_t *counts)
+static void put_counts(struct pv_text *l, const char *label, json_t *counts)
 {
     const char *name;
     json_t *value;
     bool any = false;
-    put_text(l, "%-14s", label);
-    json_object_foreach(counts, name, value)
-    {
+    pv_text_add(l, "%-14s", label);
+    json_object_foreach(counts, name, value) {
         if (json_integer_value(value) == 0)
             continue;
-        put_text(l, "%s%s %" JSON_INTEGER_FORMAT, any ? ", " : "", name, json_integer_value(value));
+        pv_text_add(l, "%s%s %" JSON_INTEGER_FORMAT, any ? ", " : "", name,
+                    json_integer_value(value));
         any = true;
     }
-    put_text(l, any ? "\n" : "none\n");
+    pv_text_add(l, any ? "\n" : "none\n");
 }
 
 /* Writes version, addresses, networks and connections. Any of them may be missing or of another
  * type in the document, which reads as 0 or "?". */
-static void put_head(struct report_lines *l, const json_t *doc)
+static void put_head(struct pv_text *l, const json_t *doc)
 {
-    char buf[PV_AMOUNT_BUF];
-    const char *version = json_string_value(json_object_get(doc, "coordinator"));
-    const json_t *list = json_object_get(doc, "listen"), *addr;
-    const json_t *conns = json_object_get(doc, "connections");
-    const json_t *requests = json_object_get(doc, "requests");
-    size_t i;
-    put_text(l, "%-14s%s, up %s\n", "coordinator", version == NULL ? "?" : version,
-             pv_duration_format((double)number_at(doc, "uptime"), buf));
-    const char *rights = json_string_value(json_object_get(doc, "rights"));
+    pv_text_add(l, "%-14s%s, up %s\n", "coordinator", pv_json_text(doc, "coordinator", "?"),
+                PV_DURATION_STR((double)pv_json_int(doc, "uptime")));
+    const char *rights = pv_json_text(doc, "rights", NULL);
     if (rights != NULL)
-        put_text(l, "%-14s%s\n", "rights", rights);
-    put_text(l, "%-14s", "listening");
-    json_array_foreach(list, i, addr)
-    {
-        const char *text = json_string_value(addr);
-        put_text(l, "%s%s", i == 0 ? "" : " ", text == NULL ? "?" : text);
-    }
-    put_text(l, "\n%-14s%" JSON_INTEGER_FORMAT ", ", "networks", number_at(doc, "networks"));
-    put_number_of(l, doc, "statements", "statement");
-    put_text(l, "\n%-14s%" JSON_INTEGER_FORMAT "\n", "nodes online", number_at(doc, "online"));
-    put_text(l, "%-14s%" JSON_INTEGER_FORMAT ": ", "connections", number_at(conns, "open"));
-    put_number_of(l, conns, "members", "member");
-    put_text(l, ", ");
-    put_number_of(l, conns, "guests", "guest");
-    put_text(l,
-             ", %" JSON_INTEGER_FORMAT " TURN, %" JSON_INTEGER_FORMAT " STUN, %" JSON_INTEGER_FORMAT
-             " opening, %" JSON_INTEGER_FORMAT " closing; %" JSON_INTEGER_FORMAT
-             " by TLS, %" JSON_INTEGER_FORMAT " hybrid\n",
-             number_at(conns, "turn"), number_at(conns, "stun"), number_at(conns, "opening"),
-             number_at(conns, "closing"), number_at(conns, "tls"), number_at(conns, "hybrid"));
-    put_text(l, "%-14s", "requests");
-    put_number_of(l, requests, "signals", "signal");
-    put_text(l, " passed on, ");
-    put_number_of(l, requests, "failed", "connection");
-    put_text(l, " closed for protocol errors\n");
+        pv_text_add(l, "%-14s%s\n", "rights", rights);
+    pv_text_add(l, "%-14s", "listening");
+    PV_EACH_JSON(json_object_get(doc, "listen"), addr)
+        pv_text_add(l, "%s%s", addr_i == 0 ? "" : " ", pv_json_string(addr));
+    pv_text_add(l, "\n");
+    put_line(l, "networks", doc, "{networks}, {statements statement}");
+    put_line(l, "nodes online", doc, "{online}");
+    put_line(l, "connections", json_object_get(doc, "connections"),
+             "{open}: {members member}, {guests guest}, {turn} TURN, {stun} STUN, {opening} "
+             "opening, {closing} closing; {tls} by TLS, {hybrid} hybrid");
+    put_line(l, "requests", json_object_get(doc, "requests"),
+             "{signals signal} passed on, {failed connection} closed for protocol errors");
 }
 
 /* Writes the traffic of the relay, for members and for each static user, and its drops by
  * reason. */
-static void put_relay(struct report_lines *l, const json_t *relay)
+static void put_relay(struct pv_text *l, const json_t *relay)
 {
-    char text[PV_AMOUNT_BUF];
-    const json_t *user;
-    size_t i;
-    if (!json_is_true(json_object_get(relay, "enabled"))) {
-        put_text(l, "%-14soff\n", "relay");
+    if (!pv_json_bool(relay, "enabled")) {
+        pv_text_add(l, "%-14soff\n", "relay");
         return;
     }
-    put_text(l, "%-14s", "relay");
-    put_number_of(l, relay, "member_allocations", "allocation");
-    put_text(l, " of members, %" JSON_INTEGER_FORMAT " of static users on ",
-             number_at(relay, "static_allocations"));
-    put_number_of(l, relay, "sockets", "socket");
-    put_text(l, "\n%-14s%s in ", "relayed", bytes_at(relay, "member_bytes", text));
-    put_number_of(l, relay, "member_packets", "packet");
-    put_text(l, " for members\n%-14s%s in ", "", bytes_at(relay, "static_bytes", text));
-    put_number_of(l, relay, "static_packets", "packet");
-    put_text(l, " for static users\n");
-    if (number_at(relay, "doors") > 0 || number_at(relay, "door_packets") > 0) {
-        put_text(l, "%-14s%s in ", "", bytes_at(relay, "door_bytes", text));
-        put_number_of(l, relay, "door_packets", "packet");
-        put_text(l, " through doors, ");
-        put_number_of(l, relay, "doors", "door");
-        put_text(l, " open now\n");
+    put_line(l, "relay", relay,
+             "{member_allocations allocation} of members, {static_allocations} of static users on "
+             "{sockets socket}");
+    put_line(l, "relayed", relay, "{member_bytes *} in {member_packets packet} for members");
+    put_line(l, "", relay, "{static_bytes *} in {static_packets packet} for static users");
+    if (pv_json_int(relay, "doors") > 0 || pv_json_int(relay, "door_packets") > 0)
+        put_line(l, "", relay,
+                 "{door_bytes *} in {door_packets packet} through doors, {doors door} open now");
+    PV_EACH_JSON(json_object_get(relay, "users"), user) {
+        pv_text_add(l, "%-14s", "");
+        put_words(l, user, "{bytes *} in {packets packet}");
+        pv_text_add(l, " for %s, ", pv_json_text(user, "name", "?"));
+        put_words(l, user, "{allocations allocation} now\n");
     }
-    json_array_foreach(json_object_get(relay, "users"), i, user)
-    {
-        const char *name = json_string_value(json_object_get(user, "name"));
-        put_text(l, "%-14s%s in ", "", bytes_at(user, "bytes", text));
-        put_number_of(l, user, "packets", "packet");
-        put_text(l, " for %s, ", name == NULL ? "?" : name);
-        put_number_of(l, user, "allocations", "allocation");
-        put_text(l, " now\n");
-    }
-    put_text(l, "%-14s", "");
-    put_number_of(l, relay, "refused", "request");
-    put_text(l, " answered by an error\n");
+    put_line(l, "", relay, "{refused request} answered by an error");
     put_counts(l, "not relayed", json_object_get(relay, "drops"));
 }
 
@@ -371,90 +339,79 @@ bool pv_report_is_udp_silent(uint64_t online, uint64_t received, uint64_t uptime
 }
 
 /* A report of an older program does not say. */
-static void put_udp_problem(struct report_lines *l, const json_t *doc)
+static void put_udp_problem(struct pv_text *l, const json_t *doc)
 {
     const json_t *received = json_object_get(json_object_get(doc, "relay"), "udp_received");
     if (!json_is_integer(received) ||
-        !pv_report_is_udp_silent((uint64_t)number_at(doc, "online"),
+        !pv_report_is_udp_silent((uint64_t)pv_json_int(doc, "online"),
                                  (uint64_t)json_integer_value(received),
-                                 (uint64_t)number_at(doc, "uptime")))
+                                 (uint64_t)pv_json_int(doc, "uptime")))
         return;
-    put_text(l, "%-14sno UDP has come in, all nodes come by TCP only: let UDP in to the ports\n",
-             "problem");
-    put_text(l, "%-14sabove, in the firewall of this machine and in front of it; or all nodes\n",
-             "");
-    put_text(l, "%-14sthat are here are in networks that let no UDP out\n", "");
+    put_line(l, "problem", NULL,
+             "no UDP has come in, all nodes come by TCP only: let UDP in to the ports");
+    put_line(l, "", NULL,
+             "above, in the firewall of this machine and in front of it; or all nodes");
+    put_line(l, "", NULL, "that are here are in networks that let no UDP out");
 }
 
-static void put_problems(struct report_lines *l, const json_t *doc)
+static void put_problems(struct pv_text *l, const json_t *doc)
 {
     put_udp_problem(l, doc);
-    if (number_at(json_object_get(doc, "connections"), "waiting") == 0)
+    if (pv_json_int(json_object_get(doc, "connections"), "waiting") == 0)
         return;
-    put_text(l, "%-14sall %" JSON_INTEGER_FORMAT " descriptors are in use, new connections wait:\n",
-             "problem", number_at(json_object_get(doc, "process"), "max_fds"));
-    put_text(l,
-             "%-14sset a higher LimitNOFILE= (`systemctl edit p2pvpn-coordinator`) and restart\n",
-             "");
+    put_line(l, "problem", json_object_get(doc, "process"),
+             "all {max_fds} descriptors are in use, new connections wait:");
+    put_line(l, "", NULL,
+             "set a higher LimitNOFILE= (`systemctl edit p2pvpn-coordinator`) and restart");
 }
 
 /* The store is ok as long as its last operation was: a disk that is full shows here first. */
-static void put_store(struct report_lines *l, const json_t *store)
+static void put_store(struct pv_text *l, const json_t *store)
 {
-    char size[PV_AMOUNT_BUF], left[PV_AMOUNT_BUF];
-    const char *error = json_string_value(json_object_get(store, "error"));
-    const char *kind = json_string_value(json_object_get(store, "kind"));
-    put_text(l, "%-14s%s, ", "store", error == NULL ? "ok" : "failing");
-    if (kind != NULL && strcmp(kind, "postgres") == 0)
-        put_text(l, "in PostgreSQL");
+    const char *error = pv_json_text(store, "error", NULL);
+    pv_text_add(l, "%-14s%s, ", "store", error == NULL ? "ok" : "failing");
+    if (pv_json_is(store, "kind", "postgres"))
+        pv_text_add(l, "in PostgreSQL");
     else
-        put_text(l, "%s, %s left on the disk", bytes_at(store, "bytes", size),
-                 bytes_at(store, "disk_free", left));
-    if (number_at(store, "pending") > 0) {
-        put_text(l, ", ");
-        put_number_of(l, store, "pending", "change");
-        put_text(l, " waiting");
-    }
-    if (number_at(store, "failed") > 0)
-        put_text(l, ", %" JSON_INTEGER_FORMAT " failed", number_at(store, "failed"));
-    put_text(l, "\n");
+        put_words(l, store, "{bytes *}, {disk_free *} left on the disk");
+    if (pv_json_int(store, "pending") > 0)
+        put_words(l, store, ", {pending change} waiting");
+    if (pv_json_int(store, "failed") > 0)
+        put_words(l, store, ", {failed} failed");
+    pv_text_add(l, "\n");
     if (error != NULL)
-        put_text(l, "%-14s%s\n", "", error);
+        pv_text_add(l, "%-14s%s\n", "", error);
 }
 
 /* A coordinator that waits for its turn has nothing to count. */
-static void put_standby(struct report_lines *l, const json_t *doc)
+static void put_standby(struct pv_text *l, const json_t *doc)
 {
-    const char *serves = json_string_value(json_object_get(doc, "serves"));
-    const char *error = json_string_value(json_object_get(doc, "error"));
-    put_text(l, "%-14sstanding by: %s\n", "coordinator",
-             serves != NULL  ? "somebody has the database alone"
-             : error != NULL ? error
-                             : "it asks the database");
+    const char *serves = pv_json_text(doc, "serves", NULL);
+    const char *error = pv_json_text(doc, "error", NULL);
+    pv_text_add(l, "%-14sstanding by: %s\n", "coordinator",
+                serves != NULL  ? "somebody has the database alone"
+                : error != NULL ? error
+                                : "it asks the database");
     if (serves != NULL)
-        put_text(l, "%-14s%s\n", "who has it", serves);
+        pv_text_add(l, "%-14s%s\n", "who has it", serves);
 }
 
 /* Of a coordinator with a database of its own there is nothing to say. */
-static void put_cluster(struct report_lines *l, const json_t *doc)
+static void put_cluster(struct pv_text *l, const json_t *doc)
 {
     const json_t *cluster = json_object_get(doc, "cluster");
-    if (number_at(cluster, "coordinators") == 0)
+    if (pv_json_int(cluster, "coordinators") == 0)
         return;
-    put_text(l, "%-14s", "cluster");
-    put_number_of(l, cluster, "coordinators", "coordinator");
-    put_text(l, ", home of ");
-    put_number_of(l, doc, "networks", "network");
-    put_text(l,
-             " here: %" JSON_INTEGER_FORMAT " came, %" JSON_INTEGER_FORMAT
-             " were given away, %" JSON_INTEGER_FORMAT " were taken by others\n",
-             number_at(cluster, "taken"), number_at(cluster, "given"), number_at(cluster, "lost"));
+    pv_text_add(l, "%-14s", "cluster");
+    put_words(l, cluster, "{coordinators coordinator}, home of ");
+    put_words(l, doc, "{networks network} here: ");
+    put_words(l, cluster, "{taken} came, {given} were given away, {lost} were taken by others\n");
 }
 
 bool pv_report_is_well(const json_t *doc)
 {
     const json_t *store = json_object_get(doc, "store");
-    return !json_is_true(json_object_get(doc, "standby")) && json_is_object(store) &&
+    return !pv_json_bool(doc, "standby") && json_is_object(store) &&
            !json_is_string(json_object_get(store, "error"));
 }
 
@@ -462,10 +419,10 @@ bool pv_report_is_well(const json_t *doc)
  * version. */
 int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
 {
-    struct report_lines l = {.text = ret_text};
-    if (number_at(doc, "version") != PV_REPORT_VERSION)
+    struct pv_text l = pv_text_in(ret_text, PV_REPORT_TEXT_MAX);
+    if (pv_json_int(doc, "version") != PV_REPORT_VERSION)
         return PV_ERR_MALFORMED;
-    if (json_is_true(json_object_get(doc, "standby"))) {
+    if (pv_json_bool(doc, "standby")) {
         put_standby(&l, doc);
         return PV_OK;
     }
@@ -475,7 +432,7 @@ int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
     put_store(&l, json_object_get(doc, "store"));
     put_cluster(&l, doc);
     put_problems(&l, doc);
-    return l.len == PV_REPORT_TEXT_MAX - 1 ? PV_ERR_NO_SPACE : PV_OK;
+    return l.cut ? PV_ERR_NO_SPACE : PV_OK;
 }
 
 /* --- metrics (docs/OPERATIONS.md "Metrics") --------------------------------------------------- */
@@ -490,7 +447,7 @@ enum {
 /* Counters are never below zero, whatever stands there. */
 static uint64_t count_at(const json_t *obj, const char *key)
 {
-    json_int_t n = number_at(obj, key);
+    json_int_t n = pv_json_int(obj, key);
     return n < 0 ? 0 : (uint64_t)n;
 }
 
@@ -499,8 +456,7 @@ static void put_object(struct pv_metrics *m, const char *label, json_t *counts)
 {
     const char *name;
     json_t *value;
-    json_object_foreach(counts, name, value)
-    {
+    json_object_foreach(counts, name, value) {
         if (json_is_integer(value))
             pv_metrics_count(m, count_at(counts, name), label, name, NULL);
     }
@@ -566,12 +522,12 @@ static void put_rest(struct pv_metrics *m, const json_t *doc)
     const json_t *relay = json_object_get(doc, "relay");
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_build_info",
                       "The version that runs.");
-    pv_metrics_count(m, 1, "version", json_string_value(json_object_get(doc, "coordinator")), NULL);
+    pv_metrics_count(m, 1, "version", pv_json_text(doc, "coordinator", NULL), NULL);
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_limited_total",
                       "Connections and requests turned away, by the limit that was hit.");
     put_object(m, "limit", json_object_get(doc, "limits"));
     pv_metrics_one(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_relay_enabled", "1: the relay is on.",
-                   json_is_true(json_object_get(relay, "enabled")));
+                   pv_json_bool(relay, "enabled"));
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_relay_drops_total",
                       "Datagrams not relayed, by reason.");
     put_object(m, "reason", json_object_get(relay, "drops"));
@@ -583,15 +539,12 @@ static void put_rest(struct pv_metrics *m, const json_t *doc)
 
 static void put_users(struct pv_metrics *m, const json_t *relay)
 {
-    const json_t *user;
-    size_t i;
     for (int f = 0; f < PV_RELAYSTAT_USER_N; f++) {
         const struct pv_stat_row *row = pv_relaystat_user_row((enum pv_relaystat_user)f);
         pv_metrics_family(m, row->type, row->family, row->help);
-        json_array_foreach(json_object_get(relay, "users"), i, user)
-        {
+        PV_EACH_JSON(json_object_get(relay, "users"), user) {
             pv_metrics_count(m, count_at(user, row->key), row->label,
-                             json_string_value(json_object_get(user, "name")), NULL);
+                             pv_json_text(user, "name", NULL), NULL);
         }
     }
 }
@@ -600,8 +553,8 @@ static void put_users(struct pv_metrics *m, const json_t *relay)
 static void put_process(struct pv_metrics *m, const json_t *process)
 {
     const struct pv_metrics_process p = {
-        .cpu_s = json_number_value(json_object_get(process, "cpu")),
-        .start_s = json_number_value(json_object_get(process, "start")),
+        .cpu_s = pv_json_real(process, "cpu", 0),
+        .start_s = pv_json_real(process, "start", 0),
         .resident = count_at(process, "resident"),
         .fds = count_at(process, "fds"),
         .max_fds = count_at(process, "max_fds"),
@@ -612,7 +565,7 @@ static void put_process(struct pv_metrics *m, const json_t *process)
 int pv_report_metrics(const json_t *doc, char **ret_text, size_t *ret_len)
 {
     struct pv_metrics m;
-    bool standby = json_is_true(json_object_get(doc, "standby"));
+    bool standby = pv_json_bool(doc, "standby");
     if (count_at(doc, "version") != PV_REPORT_VERSION)
         return PV_ERR_MALFORMED;
     pv_metrics_init(&m);

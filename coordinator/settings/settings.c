@@ -555,12 +555,11 @@ static int begin_section(struct file *f, const struct section *section,
 static int unknown_key(const struct section *section, const struct pv_ini_item *item, char *error,
                        size_t cap)
 {
-    /* snprintf() returns what it would have written, so n may pass cap: then the list ends. */
-    int n = snprintf(error, cap, "unknown key %.60s in [%.60s]: there %s", item->key, item->section,
-                     section->n_keys == 1 ? "is" : "are");
-    for (size_t i = 0; n > 0 && (size_t)n < cap && i < section->n_keys; i++)
-        n +=
-            snprintf(error + n, cap - (size_t)n, "%s %s", i == 0 ? "" : ",", section->keys[i].name);
+    struct pv_text text = pv_text_in(error, cap);
+    pv_text_add(&text, "unknown key %.60s in [%.60s]: there %s", item->key, item->section,
+                section->n_keys == 1 ? "is" : "are");
+    for (size_t i = 0; i < section->n_keys; i++)
+        pv_text_add(&text, "%s %s", i == 0 ? "" : ",", section->keys[i].name);
     return PV_ERR_MALFORMED;
 }
 

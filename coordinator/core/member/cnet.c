@@ -65,8 +65,7 @@ struct pv_cnet *pv_cnet_free(struct pv_cnet *net)
     struct pv_cnet_invite *next;
     if (net == NULL)
         return NULL;
-    HASH_ITER(hh, net->invites, invite, next)
-    {
+    HASH_ITER(hh, net->invites, invite, next) {
         PV_MAP_DEL(net->invites, invite);
         free(invite);
     }

@@ -98,8 +98,7 @@ void pv_registry_done(struct pv_registry *reg)
     }
     while ((work = pv_registry_poll_done(reg)) != NULL)
         pv_work_free(work);
-    HASH_ITER(hh, reg->nets, net, next)
-    {
+    HASH_ITER(hh, reg->nets, net, next) {
         PV_MAP_DEL(reg->nets, net);
         pv_cnet_free(net);
     }

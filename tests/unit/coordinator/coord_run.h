@@ -123,13 +123,11 @@ static inline struct program start_listening(void)
 static inline struct pv_addr listening(struct program *p)
 {
     static const char mark[] = "listening on ";
-    char text[PV_ADDR_TEXT];
     read_until(p, mark);
     while (strchr(strstr(p->text, mark), '\n') == NULL)
         read_until(p, "\n");
     const char *at = strstr(p->text, mark) + strlen(mark);
-    snprintf(text, sizeof(text), "%.*s", (int)strcspn(at, " \n"), at);
-    struct pv_addr addr = test_addr(text);
+    struct pv_addr addr = test_addr(PV_STR("%.*s", (int)strcspn(at, " \n"), at));
     return addr;
 }
 

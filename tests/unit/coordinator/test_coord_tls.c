@@ -198,11 +198,9 @@ static void path_of(const char *name, char path[static 96])
 /* The address behind "tls:". */
 static struct pv_addr tls_listening(struct program *p)
 {
-    char text[PV_ADDR_TEXT];
     const char *at = strstr(p->text, " tls:");
     assert_non_null(at);
-    snprintf(text, sizeof(text), "%.*s", (int)strcspn(at + 5, " \n"), at + 5);
-    struct pv_addr addr = test_addr(text);
+    struct pv_addr addr = test_addr(PV_STR("%.*s", (int)strcspn(at + 5, " \n"), at + 5));
     return addr;
 }
 

@@ -50,10 +50,8 @@ PV_TEST(the_url_is_the_same_before_and_after_the_first_start)
 
     static const char *const files[] = {"", "/coordinator.key", "/create.key", "/coordinator.db"};
     for (size_t i = 0; i < PV_ARRAY_LEN(files); i++) {
-        char path[128];
         struct stat st;
-        snprintf(path, sizeof(path), "%s/s%s", dir, files[i]);
-        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(stat(PV_STR("%s/s%s", dir, files[i]), &st), 0);
         assert_int_equal(st.st_mode & 0777, i == 0 ? 0700 : 0600);
     }
 }
@@ -63,11 +61,10 @@ PV_TEST(the_url_is_the_same_before_and_after_the_first_start)
  */
 static int hold_lock(struct program *url, int *ret_watch)
 {
-    char path[96];
     int fd = -1;
     *url = START("url", "--public", "203.0.113.7");
     assert_int_equal(finish(url), 0);
-    snprintf(path, sizeof(path), "%s/s/lock", dir);
+    const char *path = PV_STR("%s/s/lock", dir);
     assert_ok(pv_file_lock(path, &fd));
     *ret_watch = inotify_init1(IN_CLOEXEC);
     assert_true(*ret_watch >= 0);
@@ -80,9 +77,8 @@ static void put_keys(bool back)
 {
     static const char *const files[] = {"coordinator.key", "create.key"};
     for (size_t i = 0; i < PV_ARRAY_LEN(files); i++) {
-        char here[96], away[96];
-        snprintf(here, sizeof(here), "%s/s/%s", dir, files[i]);
-        snprintf(away, sizeof(away), "%s/%s", dir, files[i]);
+        const char *here = PV_STR("%s/s/%s", dir, files[i]);
+        const char *away = PV_STR("%s/%s", dir, files[i]);
         assert_int_equal(back ? rename(away, here) : rename(here, away), 0);
     }
 }
@@ -124,13 +120,13 @@ PV_TEST(a_start_waits_for_a_command_that_has_the_lock)
 PV_TEST(a_new_secret_waits_for_a_coordinator_that_starts)
 {
     struct program url, rotate;
-    char path[96], request[64] = "";
+    char request[64] = "";
     struct pollfd p = {.fd = -1, .events = POLLIN};
     int watch;
     int lock = hold_lock(&url, &watch);
     rotate = START("secret", "rotate", "--public", "203.0.113.7");
     wait_for(watch, POLLIN);
-    snprintf(path, sizeof(path), "%s/s/control.sock", dir);
+    const char *path = PV_STR("%s/s/control.sock", dir);
     assert_ok(pv_unix_listen(path, NULL, &p.fd));
     assert_int_equal(chmod(path, 0666), 0); /* of root's here; a coordinator's own has its user */
     assert_int_equal(poll(&p, 1, 30000), 1);
@@ -180,15 +176,13 @@ PV_TEST(wrong_usage_exits_with_2_and_one_line)
 
 PV_TEST(a_second_one_in_the_same_directory_or_port_is_refused)
 {
-    char taken[PV_ADDR_TEXT];
     struct program p = START("--listen", "127.0.0.1:0");
     struct pv_addr addr = listening(&p);
     struct program q = START("--listen", "127.0.0.1:0");
     assert_int_equal(finish(&q), 1);
     assert_has(q.text, "another p2pvpn-coordinator runs there");
-    char elsewhere[96];
-    snprintf(elsewhere, sizeof(elsewhere), "%s/t", dir);
-    q = START("--state", elsewhere, "--listen", pv_addr_format(&addr, taken));
+    const char *elsewhere = PV_STR("%s/t", dir);
+    q = START("--state", elsewhere, "--listen", PV_ADDR_STR(&addr));
     assert_int_equal(finish(&q), 1);
     assert_has(q.text, "the address is in use");
     q = START("--state", elsewhere, "--listen", "192.0.2.77:5000");
@@ -249,7 +243,6 @@ PV_TEST(broken_keys_and_databases_are_named_and_left_alone)
 
 PV_TEST(status_asks_the_one_that_runs)
 {
-    char path[96];
     struct stat st;
     struct program none = START("status");
     assert_int_equal(finish(&none), 8);
@@ -257,10 +250,9 @@ PV_TEST(status_asks_the_one_that_runs)
     assert_has(none.text, "--state");
     struct program p = START("--listen", "127.0.0.1:0", "--no-relay");
     struct pv_addr addr = listening(&p);
-    char text[PV_ADDR_TEXT];
     struct program q = START("status");
     assert_int_equal(finish(&q), 0);
-    assert_has(q.text, pv_addr_format(&addr, text));
+    assert_has(q.text, PV_ADDR_STR(&addr));
     assert_has(q.text, "relay         off");
     q = START("status", "--json");
     assert_int_equal(finish(&q), 0);
@@ -275,7 +267,7 @@ PV_TEST(status_asks_the_one_that_runs)
     assert_true(grammar_value(g, "p2pvpn_coordinator_process_cpu_seconds_total") >= 0);
     grammar_done(g);
 
-    snprintf(path, sizeof(path), "%s/s/status.sock", dir);
+    const char *path = PV_STR("%s/s/status.sock", dir);
     assert_int_equal(stat(path, &st), 0);
     assert_true(S_ISSOCK(st.st_mode));
     assert_int_equal(st.st_mode & 0777, 0600);
@@ -469,10 +461,9 @@ PV_TEST(it_answers_on_tcp_and_udp_over_both_families)
 
 static struct pv_coordstore *open_ok(void)
 {
-    char state[96], error[PV_STOREOP_ERROR_MAX] = "";
+    char error[PV_STOREOP_ERROR_MAX] = "";
     struct pv_coordstore *s = NULL;
-    snprintf(state, sizeof(state), "%s/s", dir);
-    if (pv_coordstore_open_sqlite(&s, state, error) != PV_OK)
+    if (pv_coordstore_open_sqlite(&s, PV_STR("%s/s", dir), error) != PV_OK)
         fail_msg("%s", error);
     return s;
 }

@@ -21,9 +21,9 @@ static void write_config(const char *conninfo)
 /* The second has the keys of the first, as OPERATIONS.md says. */
 static void copy_key(const char *name)
 {
-    char from[160], to[160], key[256];
-    snprintf(from, sizeof(from), "%s/%s", state_of[0], name);
-    snprintf(to, sizeof(to), "%s/%s", state_of[1], name);
+    char key[256];
+    const char *from = PV_STR("%s/%s", state_of[0], name);
+    const char *to = PV_STR("%s/%s", state_of[1], name);
     FILE *in = fopen(from, "r"), *out = fopen(to, "w");
     assert_true(in != NULL && out != NULL);
     size_t n = fread(key, 1, sizeof(key), in);
@@ -208,12 +208,9 @@ static pid_t stranger(const char *where)
 
 PV_TEST(a_database_that_is_away_is_waited_for)
 {
-    char conninfo[128], path[128];
     pid_t pid = stranger(dir);
-    snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", dir);
-    assert_int_equal(chmod(path, 0777), 0);
-    snprintf(conninfo, sizeof(conninfo), "host=%s user=postgres", dir);
-    write_config(conninfo);
+    assert_int_equal(chmod(PV_STR("%s/.s.PGSQL.5432", dir), 0777), 0);
+    write_config(PV_STR("host=%s user=postgres", dir));
     struct program a = start(0);
     status_until(0, "expected authentication request from server");
     assert_int_equal(stop(&a), 0);
@@ -224,11 +221,10 @@ PV_TEST(a_database_that_is_away_is_waited_for)
 /* Nothing of root's but the rights to open ports, and of these none that no port needs. */
 static void assert_few_rights(pid_t pid)
 {
-    char path[64], line[128];
+    char line[128];
     unsigned uid = 0;
     unsigned long long caps = ~0ull;
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-    FILE *f = fopen(path, "r");
+    FILE *f = fopen(PV_STR("/proc/%d/status", (int)pid), "r");
     assert_non_null(f);
     while (fgets(line, sizeof(line), f) != NULL) {
         (void)sscanf(line, "Uid:\t%u", &uid);
@@ -295,9 +291,7 @@ PV_TEST(import_and_export_want_nobody_beside_them)
     assert_has(p.text, "0 statements and 0 messages");
     assert_int_equal(exchange("import", 1, &p), 0);
     /* The old file is not taken for the present one by anybody. */
-    char file[160];
-    snprintf(file, sizeof(file), "%s/backup", dir);
-    p = START("backup", file, "--state", state_of[1]);
+    p = START("backup", PV_STR("%s/backup", dir), "--state", state_of[1]);
     assert_int_equal(finish(&p), 1);
     assert_has(p.text, "pg_dump");
     p = START("import", "--state", state_of[1], "--config", "/dev/null");
@@ -314,10 +308,9 @@ static void write_text(const char *path, const char *text)
 PV_TEST(import_says_what_it_cannot_read)
 {
     struct program p, a = start(0);
-    char file[160];
     (void)listening(&a);
     assert_int_equal(stop(&a), 0);
-    snprintf(file, sizeof(file), "%s/coordinator.db", state_of[1]);
+    const char *file = PV_STR("%s/coordinator.db", state_of[1]);
     write_text(file,
                "these are no pages of a database, but as long as a header of one would be.\n"
                "these are no pages of a database, but as long as a header of one would be.\n");

@@ -27,11 +27,11 @@ static void write_to(const char *path, const char *text, uid_t owner, mode_t mod
 
 static void write_config(const char *more)
 {
-    char text[640];
-    snprintf(text, sizeof(text),
-             "[store]\npostgres = hostaddr=127.0.0.1 port=%u dbname=postgres user=guarded %s\n",
-             port, more);
-    write_to(config, text, 0, 0644);
+    write_to(
+        config,
+        PV_STR("[store]\npostgres = hostaddr=127.0.0.1 port=%u dbname=postgres user=guarded %s\n",
+               port, more),
+        0, 0644);
 }
 
 /* TLS and a password for who comes by TCP; the test itself comes by the unix socket. */
@@ -39,7 +39,7 @@ static void configure(void)
 {
     static const char *const names[] = {"db.example"}, *const other_names[] = {"db.example"};
     struct pv_tlscert made, other;
-    char path[160], text[320];
+    char path[160];
     assert_ok(pv_tlscert_make(&made, names, 1));
     assert_ok(pv_tlscert_make(&other, other_names, 1));
     snprintf(path, sizeof(path), "%s/key.pem", server.dir);
@@ -53,16 +53,16 @@ static void configure(void)
     write_to(path, "local all all trust\nhostssl postgres all 127.0.0.1/32 scram-sha-256\n",
              PG_SERVER_UID, 0600);
     snprintf(path, sizeof(path), "%s/data/postgresql.auto.conf", server.dir);
-    snprintf(text, sizeof(text),
-             "ssl = on\nssl_cert_file = '%s/cert.pem'\nssl_key_file = '%s/key.pem'\n"
-             "log_statement = 'none'\n",
-             server.dir, server.dir);
+    const char *text =
+        PV_STR("ssl = on\nssl_cert_file = '%s/cert.pem'\nssl_key_file = '%s/key.pem'\n"
+               "log_statement = 'none'\n",
+               server.dir, server.dir);
     write_to(path, text, PG_SERVER_UID, 0600);
 }
 
 static int setup_guarded(void **st)
 {
-    char text[256], state[96];
+    char text[256];
     if (setup(st) < 0)
         return -1;
     snprintf(config, sizeof(config), "%s/conf", dir);
@@ -85,7 +85,7 @@ static int setup_guarded(void **st)
     (void)pg_sql(&server, text);
     snprintf(text, sizeof(text), "*:*:*:guarded:%s\n", password);
     write_to(pass, text, COORD_UID, 0600);
-    snprintf(state, sizeof(state), "%s/s", dir);
+    const char *state = PV_STR("%s/s", dir);
     assert_int_equal(mkdir(state, 0700), 0);
     if (geteuid() == 0)
         assert_int_equal(chown(state, COORD_UID, COORD_UID), 0);
@@ -128,9 +128,8 @@ static void status_until(const char *part)
 
 static void expect_no_argument(pid_t pid)
 {
-    char path[64], line[1024] = "";
-    snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
-    size_t n = test_read_bytes(path, line, sizeof(line));
+    char line[1024] = "";
+    size_t n = test_read_bytes(PV_STR("/proc/%d/cmdline", (int)pid), line, sizeof(line));
     assert_true(n > 0 && memmem(line, n, password, strlen(password)) == NULL);
 }
 
@@ -236,14 +235,11 @@ PV_TEST(a_password_that_is_wrong_is_not_repeated)
 /* The password is mended in its file while the coordinator stands by. */
 PV_TEST(it_serves_as_soon_as_the_password_is_right)
 {
-    char text[256], more[256];
     write_to(pass, "*:*:*:guarded:geheim\n", COORD_UID, 0600);
-    snprintf(more, sizeof(more), "sslmode=require passfile=%s", pass);
-    write_config(more);
+    write_config(PV_STR("sslmode=require passfile=%s", pass));
     struct program a = start_it();
     status_until("see user and password of [store]");
-    snprintf(text, sizeof(text), "*:*:*:guarded:%s\n", password);
-    write_to(pass, text, COORD_UID, 0600);
+    write_to(pass, PV_STR("*:*:*:guarded:%s\n", password), COORD_UID, 0600);
     status_until("\"store\"");
     assert_int_equal(stop(&a), 0);
     expect_silence(&a, "geheim");

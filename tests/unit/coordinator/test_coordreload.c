@@ -18,9 +18,7 @@ static void write_config(const char *text)
 
 static void write_password(const char *name, const char *password)
 {
-    char path[128];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    test_write(path, password);
+    test_write(PV_STR("%s/%s", dir, name), password);
 }
 
 /* --- comparing ------------------------------------------------------------------------------- */
@@ -119,9 +117,9 @@ PV_TEST_IN(a_mistake_is_named_with_file_and_line, setup, teardown)
 
 PV_TEST(a_list_of_names_that_is_full_says_so)
 {
-    char list[PV_COORDRELOAD_TEXT_MAX] = "", name[64];
+    char list[PV_COORDRELOAD_TEXT_MAX] = "";
     for (int i = 0; i < 200; i++) {
-        snprintf(name, sizeof(name), "[turn-user somebody-%d]", i);
+        const char *name = PV_STR("[turn-user somebody-%d]", i);
         pv_coordreload_name(list, name);
         pv_coordreload_name(list, name); /* each once */
     }
@@ -141,10 +139,9 @@ static struct program start_coordinator(void)
 
 static json_t *ask(const char *what)
 {
-    char state[96], why[512];
+    char why[512];
     json_t *request = json_pack("{s:s}", "do", what), *doc = NULL;
-    snprintf(state, sizeof(state), "%s/s", dir);
-    if (pv_ctlsock_ask(state, request, &doc, why, sizeof(why)) < 0)
+    if (pv_ctlsock_ask(PV_STR("%s/s", dir), request, &doc, why, sizeof(why)) < 0)
         fail_msg("%s", why);
     json_decref(request);
     return doc;
@@ -179,10 +176,7 @@ PV_TEST_IN(it_takes_all_or_nothing, setup, teardown)
     expect_answer("restart", "[\"listen\"]"); /* still */
     expect_answer("changed", "[]");
     write_password("web2", "open\n");
-    char from[128], to[128];
-    snprintf(from, sizeof(from), "%s/web2", dir);
-    snprintf(to, sizeof(to), "%s/web", dir);
-    assert_int_equal(rename(from, to), 0);
+    assert_int_equal(rename(PV_STR("%s/web2", dir), PV_STR("%s/web", dir)), 0);
     expect_answer("restart", "[\"listen\",\"[turn-user web]\"]");
 
     write_config(BEGIN "public = other.example\nmembres = 2\n");

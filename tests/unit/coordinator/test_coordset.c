@@ -114,9 +114,8 @@ PV_TEST(public_takes_names_and_addresses_with_and_without_port)
         {"vpn.example:8", "vpn.example:8"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        char args[128];
         struct pv_coordurl_list list;
-        snprintf(args, sizeof(args), "--public %s", rows[i].arg);
+        const char *args = PV_STR("--public %s", rows[i].arg);
         assert_ok(load(args));
         pv_coordurl_public(&set, &list);
         assert_int_equal(list.n, 1);
@@ -375,8 +374,7 @@ PV_TEST(one_alternate_address_a_family_is_taken)
     assert_true(load("--alt-address 192.0.2.2 --alt-address 192.0.2.3") < 0);
     assert_has(error, "twice");
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
-        char args[64];
-        snprintf(args, sizeof(args), "--alt-address=%s", bad[i]);
+        const char *args = PV_STR("--alt-address=%s", bad[i]);
         assert_true(load(args) < 0);
     }
     write_config("[coordinator]\nalt-address = 192.0.2.2\nlisten = 192.0.2.1:3478\n");

@@ -21,6 +21,7 @@ enum {
     CW_JOBS = 64,
     CW_ROWS = 4096,
     CW_TAKEN = 64,
+    CW_SIGNED = 16,
 };
 
 #define CW_WALL 1795161600u /* 2026-11-20, Unix seconds */
@@ -110,6 +111,13 @@ static inline void cw_start(struct cw *w)
             assert_ok(pv_coord_load(w->coord, &w->rows[i]->rows[k]));
     }
     pv_coord_set_wall(w->coord, CW_WALL * UINT64_C(1000000) + w->now / 1000, w->now);
+}
+
+static inline struct pv_coord_stats cw_stats(const struct cw *w)
+{
+    struct pv_coord_stats st;
+    pv_coord_stats(w->coord, &st);
+    return st;
 }
 
 static inline void cw_client_forget(struct cw_client *c)
@@ -387,17 +395,20 @@ static inline uint64_t cw_send(struct cw_client *c, struct pv_ctl_msg msg)
     return msg.id;
 }
 
+/* Message i of the inbox, taken out. */
+static inline struct pv_ctl_msg *cw_take_at(struct cw_client *c, size_t i)
+{
+    struct pv_ctl_msg *m = c->inbox[i];
+    memmove(c->inbox + i, c->inbox + i + 1, (--c->n_inbox - i) * sizeof(c->inbox[0]));
+    return cw_keep(m);
+}
+
 /* The answer to a request, taken out of the inbox; NULL: not there. */
 static inline struct pv_ctl_msg *cw_take(struct cw_client *c, uint64_t id)
 {
-    for (size_t i = 0; i < c->n_inbox; i++) {
-        if (c->inbox[i]->id != id || c->inbox[i]->kind != PV_CTL_ANSWER)
-            continue;
-        struct pv_ctl_msg *m = c->inbox[i];
-        memmove(c->inbox + i, c->inbox + i + 1, (c->n_inbox - i - 1) * sizeof(c->inbox[0]));
-        c->n_inbox--;
-        return cw_keep(m);
-    }
+    for (size_t i = 0; i < c->n_inbox; i++)
+        if (c->inbox[i]->id == id && c->inbox[i]->kind == PV_CTL_ANSWER)
+            return cw_take_at(c, i);
     return NULL;
 }
 
@@ -413,14 +424,9 @@ static inline struct pv_ctl_msg *cw_answer(struct cw_client *c, uint64_t id, enu
 /* The oldest push of a type; NULL: none. */
 static inline struct pv_ctl_msg *cw_take_push(struct cw_client *c, enum pv_ctl_type type)
 {
-    for (size_t i = 0; i < c->n_inbox; i++) {
-        if (c->inbox[i]->type != type || c->inbox[i]->kind != PV_CTL_PUSH)
-            continue;
-        struct pv_ctl_msg *m = c->inbox[i];
-        memmove(c->inbox + i, c->inbox + i + 1, (c->n_inbox - i - 1) * sizeof(c->inbox[0]));
-        c->n_inbox--;
-        return cw_keep(m);
-    }
+    for (size_t i = 0; i < c->n_inbox; i++)
+        if (c->inbox[i]->type == type && c->inbox[i]->kind == PV_CTL_PUSH)
+            return cw_take_at(c, i);
     return NULL;
 }
 
@@ -430,6 +436,13 @@ static inline struct pv_ctl_msg *cw_told(struct cw_client *c, enum pv_ctl_type t
     struct pv_ctl_msg *m = cw_take_push(c, type);
     assert_non_null(m);
     return m;
+}
+
+/* The coordinator has closed it, and said why. */
+static inline void cw_told_bye(struct cw_client *c, enum pv_ctl_error error)
+{
+    assert_true(c->closed);
+    assert_int_equal(cw_told(c, PV_CTL_BYE)->u.failure.error, error);
 }
 
 /* Sends a request and gives its answer, which has this type. */
@@ -502,6 +515,28 @@ static inline struct pv_ctl_msg cw_hello_member(const struct cw *w, const struct
                                                 const struct cw_node *node)
 {
     return cw_hello(c, node, w->created.network_id, PV_CTL_MEMBER);
+}
+
+/* The welcome of a member that connects. */
+static inline struct pv_ctl_msg *cw_welcome(struct cw *w, const struct cw_node *node)
+{
+    struct cw_client *c = cw_connect(w, node);
+    return cw_ask(w, c, cw_hello_member(w, c, node), PV_CTL_WELCOME);
+}
+
+/* A node that says it were a member is told why not, and that is the end of its connection. */
+static inline void cw_refused(struct cw *w, const struct cw_node *node, enum pv_ctl_error error)
+{
+    struct cw_client *c = cw_connect(w, node);
+    cw_ask_error(w, c, cw_hello_member(w, c, node), error);
+    assert_true(c->closed);
+}
+
+static inline struct pv_ctl_msg cw_signal(const struct cw_node *to, struct pv_view box)
+{
+    struct pv_ctl_msg m = {.type = PV_CTL_SIGNAL, .u.signal.box = box};
+    memcpy(m.u.signal.node, to->id.pk, sizeof(m.u.signal.node));
+    return m;
 }
 
 static inline void cw_hang_up(struct cw *w, struct cw_client *c)
@@ -577,6 +612,22 @@ static inline struct cw *cw_home(uint64_t seed)
     return w;
 }
 
+/* The coordinator starts and has the network, whose creator is connected. */
+static inline struct cw_client *cw_open(struct cw *w)
+{
+    cw_start(w);
+    cw_create(w);
+    return cw_member(w, &w->alice);
+}
+
+/* The coordinator starts, and somebody is connected who is about to create the network. */
+static inline struct cw_client *cw_creator(struct cw *w)
+{
+    cw_start(w);
+    cw_make_network(w);
+    return cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+}
+
 /* The coordinator starts anew from what it stored; all connections are gone. */
 static inline void cw_restart(struct cw *w)
 {
@@ -591,29 +642,122 @@ static inline struct pv_ctl_msg *cw_pull(struct cw *w, struct cw_client *c)
     return cw_ask(w, c, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
 }
 
-static inline struct pv_ctl_msg cw_put_msg(struct pv_ctl_item *items, size_t n)
+static inline struct pv_ctl_msg cw_put_msg(const struct pv_ctl_item *items, size_t n)
 {
     return (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = n, .items = items}};
 }
 
-/* Puts one statement as this member; the answer's result. */
-static inline enum pv_ctl_error cw_put(struct cw *w, struct cw_client *c, struct pv_view statement)
+/* Puts one statement, with a receipt or without; the answer's result. */
+static inline enum pv_ctl_error cw_put_item(struct cw *w, struct cw_client *c,
+                                            struct pv_ctl_item item)
 {
-    struct pv_ctl_item item = cw_item(statement);
     struct pv_ctl_msg *m = cw_ask(w, c, cw_put_msg(&item, 1), PV_CTL_RECEIPTS);
     assert_int_equal(m->u.receipts.n, 1);
     return m->u.receipts.results[0].error;
 }
 
-/* A new invite by alice, put by her. */
-static inline struct cw_keys cw_invite(struct cw *w, struct cw_client *alice, uint32_t uses)
+static inline enum pv_ctl_error cw_put(struct cw *w, struct cw_client *c, struct pv_view statement)
+{
+    return cw_put_item(w, c, cw_item(statement));
+}
+
+/* Queues one without waiting; the number of the request. */
+static inline uint64_t cw_send_put(struct cw_client *c, struct pv_view statement)
+{
+    struct pv_ctl_item item = cw_item(statement);
+    return cw_send(c, cw_put_msg(&item, 1));
+}
+
+/* All of these are taken. */
+static inline void cw_expect_taken(const struct pv_ctl_msg *receipts)
+{
+    for (size_t i = 0; i < receipts->u.receipts.n; i++)
+        assert_int_equal(receipts->u.receipts.results[i].error, PV_CTL_E_NONE);
+}
+
+/* Statements that a test has had signed: each is there until as many more are. */
+static struct {
+    struct pv_made_long all[CW_SIGNED];
+    size_t n;
+} cw_signed;
+
+static inline struct pv_made_long *cw_next_signed(void)
+{
+    return &cw_signed.all[cw_signed.n++ % CW_SIGNED];
+}
+
+/* A statement of the network, of any type. */
+static inline struct pv_view cw_sign(const struct cw *w, struct pv_statement st, const uint8_t *sk)
+{
+    struct pv_made_long *made = cw_next_signed();
+    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
+    assert_ok(
+        pv_statement_make(&st, pv_signer_sk(sk), NULL, made->raw, sizeof(made->raw), &made->len));
+    return pv_view(made->raw, made->len);
+}
+
+/* Alice removes a node or an invite (enum pv_revoke_kind). */
+static inline struct pv_view cw_revocation(const struct cw *w, uint8_t kind,
+                                           const uint8_t pk[static PV_SIGN_PK_LEN])
+{
+    struct pv_statement st = {.type = PV_ST_REVOCATION,
+                              .u.revocation = {.kind = kind, .time = CW_WALL}};
+    memcpy(st.u.revocation.pk, pk, sizeof(st.u.revocation.pk));
+    return cw_sign(w, st, w->alice.id.sk);
+}
+
+/* The record that these are the network's coordinators. */
+static inline struct pv_view cw_record(const struct cw *w, const uint8_t *sk, uint64_t seq,
+                                       const uint8_t *const *coordinators, size_t n)
+{
+    static const struct pv_hostport addr = {.host = "next.example", .port = 3478};
+    uint8_t list[PV_STATEMENT_LIST_MAX];
+    struct pv_writer lw = pv_writer(list, sizeof(list));
+    struct pv_made_long *made = cw_next_signed();
+    for (size_t i = 0; i < n; i++)
+        pv_coordlist_put(&lw, coordinators[i], &addr, 1);
+    assert_ok(
+        pv_make_coordinators(w->created.network_id, pv_signer_sk(sk), seq, pv_written(&lw), made));
+    return pv_view(made->raw, made->len);
+}
+
+/* A statement with the receipt that another coordinator gave. */
+static inline struct pv_ctl_item cw_received(const struct cw *w, const struct cw_keys *by,
+                                             struct pv_view statement, uint64_t time,
+                                             uint8_t ret_receipt[static PV_RECEIPT_LEN])
+{
+    struct pv_receipt r = {.epoch = 1, .n = 1, .time = time};
+    memcpy(r.network_id, w->created.network_id, sizeof(r.network_id));
+    pv_statement_hash(statement, r.hash);
+    assert_ok(pv_receipt_make(&r, by->sk, ret_receipt));
+    return (struct pv_ctl_item){.statement = statement,
+                                .receipt = pv_view(ret_receipt, PV_RECEIPT_LEN)};
+}
+
+/* An invite by alice with these conditions; its key is filled in. */
+static inline struct pv_made cw_make_terms(const struct cw *w, const struct cw_keys *key,
+                                           struct pv_st_invite invite)
 {
     struct pv_made made;
-    struct cw_keys k = cw_keys_make(w);
-    struct pv_st_invite invite = {
-        .not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = uses};
-    memcpy(invite.invite, k.pk, sizeof(invite.invite));
+    memcpy(invite.invite, key->pk, sizeof(invite.invite));
     assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made));
+    return made;
+}
+
+/* An invite for a day. */
+static inline struct pv_made cw_make_invite(const struct cw *w, const struct cw_keys *key,
+                                            uint32_t uses)
+{
+    return cw_make_terms(
+        w, key,
+        (struct pv_st_invite){.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = uses});
+}
+
+/* A new one, put by alice. */
+static inline struct cw_keys cw_invite(struct cw *w, struct cw_client *alice, uint32_t uses)
+{
+    struct cw_keys k = cw_keys_make(w);
+    struct pv_made made = cw_make_invite(w, &k, uses);
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
     return k;
 }
@@ -675,4 +819,19 @@ static inline void cw_join(struct cw *w, const struct cw_keys *invite, const str
     struct pv_made made = cw_reserve(w, c, invite, node, name);
     cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
     cw_hang_up(w, c);
+}
+
+/* A new node that has joined by this invite. */
+static inline struct cw_node cw_joined(struct cw *w, const struct cw_keys *invite, const char *name)
+{
+    struct cw_node node = cw_node_make(w);
+    cw_join(w, invite, &node, name);
+    return node;
+}
+
+/* The same by an invite for it alone, which alice puts. */
+static inline struct cw_node cw_invited(struct cw *w, struct cw_client *alice, const char *name)
+{
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    return cw_joined(w, &invite, name);
 }

@@ -8,15 +8,13 @@
 PV_TEST(a_network_is_created_and_its_creator_comes_back_as_member)
 {
     struct cw *w = cw_home(1);
-    struct cw_client *c = cw_connect(w, &w->alice);
-    struct pv_ctl_msg *m = cw_ask(w, c, cw_hello_member(w, c, &w->alice), PV_CTL_WELCOME);
+    struct pv_ctl_msg *m = cw_welcome(w, &w->alice);
     assert_int_equal(m->u.welcome.n_stun, 1);
     assert_string_equal(m->u.welcome.stun[0], "coord.example:3478");
     assert_true(m->u.welcome.time_us / 1000000 == CW_WALL + 1000);
     assert_int_equal(m->u.welcome.coordinators.len, w->created.coordinators.len);
     assert_true(m->u.welcome.have.n > 0);
-    struct pv_coord_stats st;
-    pv_coord_stats(w->coord, &st);
+    struct pv_coord_stats st = cw_stats(w);
     assert_int_equal(st.online, 1);
     assert_int_equal(st.networks, 1);
     assert_int_equal(st.statements, 4);
@@ -38,12 +36,9 @@ PV_TEST(a_member_with_another_transport_key_comes_back_by_either)
     assert_int_equal(cw_put(w, c, pv_made_view(&made)), PV_CTL_E_NONE);
     cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG); /* it goes on */
 
-    c = cw_connect(w, &fresh);
-    cw_ask_ok(w, c, cw_hello_member(w, c, &fresh), PV_CTL_WELCOME);
-    c = cw_connect(w, &w->alice);
-    cw_ask_ok(w, c, cw_hello_member(w, c, &w->alice), PV_CTL_WELCOME);
-    c = cw_connect(w, &stranger);
-    cw_ask_error(w, c, cw_hello_member(w, c, &stranger), PV_CTL_E_NOT_ALLOWED);
+    (void)cw_member(w, &fresh);
+    (void)cw_member(w, &w->alice);
+    cw_refused(w, &stranger, PV_CTL_E_NOT_ALLOWED);
 }
 
 PV_TEST(members_are_told_where_tls_is_and_by_what_key)
@@ -52,8 +47,7 @@ PV_TEST(members_are_told_where_tls_is_and_by_what_key)
     const struct pv_ctl_tls tls = {.pin = {1, 2, 3}, .n = 1, .addrs = addrs};
     struct cw *w = cw_home(1);
     for (int i = 0; i < 2; i++) {
-        struct cw_client *c = cw_connect(w, &w->alice);
-        struct pv_ctl_msg *m = cw_ask(w, c, cw_hello_member(w, c, &w->alice), PV_CTL_WELCOME);
+        struct pv_ctl_msg *m = cw_welcome(w, &w->alice);
         assert_int_equal(m->u.welcome.has_tls, i == 1);
         if (i == 1) {
             assert_memory_equal(m->u.welcome.tls.pin, tls.pin, sizeof(tls.pin));
@@ -81,9 +75,7 @@ PV_TEST(two_creates_of_one_network_at_once_end_alike)
 {
     struct cw *w = cw_new(3);
     struct pv_ctl_item items[4];
-    cw_start(w);
-    cw_make_network(w);
-    struct cw_client *a = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    struct cw_client *a = cw_creator(w);
     struct cw_client *b = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
     w->hold_jobs = true;
     uint64_t ia = cw_send(a, cw_create_msg(w, items));
@@ -106,9 +98,7 @@ PV_TEST(create_needs_the_secret_unless_the_coordinator_is_open)
         struct cw *w = cw_new(4);
         struct pv_ctl_item items[4];
         w->cfg.policy.switches.open = open != 0;
-        cw_start(w);
-        cw_make_network(w);
-        struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+        struct cw_client *c = cw_creator(w);
         struct pv_ctl_msg m = cw_create_msg(w, items);
         if (!open) {
             m.u.put.secret[3] ^= 1;
@@ -127,9 +117,7 @@ PV_TEST(create_is_all_or_nothing)
 {
     struct cw *w = cw_new(5);
     struct pv_ctl_item items[4];
-    cw_start(w);
-    cw_make_network(w);
-    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    struct cw_client *c = cw_creator(w);
     struct pv_ctl_msg m = cw_create_msg(w, items);
     /* Without its member, without the coordinators record, twice the same, out of order. */
     m.u.put.n = 3;
@@ -152,9 +140,7 @@ PV_TEST(create_is_all_or_nothing)
     /* The store fails: nothing is left of it, and it works later. */
     w->fail_status = PV_ERR_LIMIT;
     cw_ask_error(w, c, cw_create_msg(w, items), PV_CTL_E_STORAGE);
-    struct pv_coord_stats st;
-    pv_coord_stats(w->coord, &st);
-    assert_int_equal(st.networks, 0);
+    assert_int_equal(cw_stats(w).networks, 0);
     w->fail_status = 0;
     cw_ask_ok(w, c, cw_create_msg(w, items), PV_CTL_RECEIPTS);
 }
@@ -212,11 +198,7 @@ PV_TEST(of_two_registers_with_a_one_use_token_at_once_one_wins)
         uint64_t id[2];
         for (int i = 0; i < 2; i++) {
             c[i] = cw_guest(w, &nodes[i]);
-            struct pv_ctl_msg *m = cw_ask(w, c[i], cw_join_msg(c[i], &invite, &nodes[i], names[i]),
-                                          PV_CTL_RESERVATION);
-            made[i] =
-                cw_member_statement(w, &invite, &nodes[i],
-                                    (struct cw_claim){names[i], m->u.reservation.ip4, 0, CW_WALL});
+            made[i] = cw_reserve(w, c[i], &invite, &nodes[i], names[i]);
         }
         w->hold_jobs = true;
         for (int i = 0; i < 2; i++)
@@ -304,12 +286,9 @@ PV_TEST(a_registration_is_answered_though_its_statement_goes_at_once)
     struct cw *w = cw_home(19);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_node bob = cw_node_make(w);
-    struct pv_st_invite inv = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 2};
     const uint8_t ip4[PV_IP4_LEN] = {10, 66, 0, 9};
     struct cw_claim claim = {.name = "bob", .ip4 = ip4, .issued = CW_WALL};
-    struct pv_made made, first;
-    memcpy(inv.invite, w->alice.id.pk, sizeof(inv.invite));
-    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &inv, &made));
+    struct pv_made made = cw_make_invite(w, &w->alice.id, 2), first;
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
     while (claim.serial < PV_ROSTER_MAX_SELF) {
         claim.serial++;
@@ -325,8 +304,7 @@ PV_TEST(a_registration_is_answered_though_its_statement_goes_at_once)
     cw_pump(w);
     claim.serial++;
     made = cw_member_statement(w, &w->alice.id, &bob, claim);
-    struct pv_ctl_item item = cw_item(pv_made_view(&made));
-    uint64_t put = cw_send(alice, cw_put_msg(&item, 1));
+    uint64_t put = cw_send_put(alice, pv_made_view(&made));
     cw_pump(w);
     assert_int_equal(w->n_jobs, 2);
     pv_coord_bill(w->coord, PV_COORD_DEBT, w->now);
@@ -337,8 +315,7 @@ PV_TEST(a_registration_is_answered_though_its_statement_goes_at_once)
     struct pv_ctl_msg *m = cw_answer(c, registered, PV_CTL_REGISTERED);
     assert_true(pv_view_equal(m->u.registered.item.statement, pv_made_view(&first)));
     assert_ok(pv_receipt_verify(m->u.registered.item.receipt));
-    m = cw_answer(alice, put, PV_CTL_RECEIPTS);
-    assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
+    cw_expect_taken(cw_answer(alice, put, PV_CTL_RECEIPTS));
 }
 
 PV_TEST(a_taken_name_gets_a_number_and_addresses_never_clash)
@@ -372,20 +349,18 @@ PV_TEST(a_reservation_holds_for_its_node_and_ends_after_sixty_seconds)
     struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     uint8_t ip4[4];
     memcpy(ip4, m->u.reservation.ip4, 4);
-    struct pv_made grab =
-        cw_member_statement(w, &invite, &eve, (struct cw_claim){"bob", ip4, 0, CW_WALL});
-    uint8_t other[4] = {10, 66, 200, 1};
-    struct pv_made grab_ip =
-        cw_member_statement(w, &invite, &eve, (struct cw_claim){"eve", ip4, 0, CW_WALL});
-    struct pv_made grab_name =
-        cw_member_statement(w, &invite, &eve, (struct cw_claim){"bob", other, 0, CW_WALL});
+    const uint8_t other[4] = {10, 66, 200, 1};
+    const struct cw_claim grabs[] = {
+        {"bob", ip4, 0, CW_WALL}, {"eve", ip4, 0, CW_WALL}, {"bob", other, 0, CW_WALL}};
     struct cw_client *e = cw_guest(w, &eve);
-    cw_ask_error(w, e, cw_register_msg(&grab), PV_CTL_E_TAKEN);
-    cw_ask_error(w, e, cw_register_msg(&grab_ip), PV_CTL_E_TAKEN);
-    cw_ask_error(w, e, cw_register_msg(&grab_name), PV_CTL_E_TAKEN);
+    struct pv_made grab;
+    for (size_t i = 0; i < PV_ARRAY_LEN(grabs); i++) {
+        grab = cw_member_statement(w, &invite, &eve, grabs[i]);
+        cw_ask_error(w, e, cw_register_msg(&grab), PV_CTL_E_TAKEN);
+    }
     cw_sleep(w, PV_S(60));
     e = cw_guest(w, &eve);
-    cw_ask_ok(w, e, cw_register_msg(&grab_name), PV_CTL_REGISTERED);
+    cw_ask_ok(w, e, cw_register_msg(&grab), PV_CTL_REGISTERED); /* the name alone */
     /* And bob, who was slow, gets another name but the same address. */
     c = cw_guest(w, &bob);
     m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
@@ -396,7 +371,6 @@ PV_TEST(a_reservation_holds_for_its_node_and_ends_after_sixty_seconds)
 PV_TEST(invites_end_by_time_by_use_and_by_revocation)
 {
     struct cw *w = cw_home(12);
-    struct pv_made_long rev;
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys used = cw_invite(w, alice, 1);
     struct cw_keys revoked = cw_invite(w, alice, 9);
@@ -405,13 +379,8 @@ PV_TEST(invites_end_by_time_by_use_and_by_revocation)
     struct cw_node carol = cw_node_make(w);
     cw_join(w, &used, &bob, "bob");
 
-    struct pv_st_revocation what = {.kind = PV_REVOKE_INVITE, .time = CW_WALL};
-    memcpy(what.pk, revoked.pk, sizeof(what.pk));
-    struct pv_statement st = {.type = PV_ST_REVOCATION, .u.revocation = what};
-    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-    assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, rev.raw, sizeof(rev.raw),
-                                &rev.len));
-    assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
+    struct pv_view end = cw_revocation(w, PV_REVOKE_INVITE, revoked.pk);
+    assert_int_equal(cw_put(w, alice, end), PV_CTL_E_NONE);
 
     struct cw_client *c = cw_guest(w, &carol);
     cw_ask_error(w, c, cw_join_msg(c, &used, &carol, "carol"), PV_CTL_E_INVITE_USED);
@@ -479,20 +448,17 @@ PV_TEST(answers_of_the_store_in_any_order_keep_the_log_in_order)
     struct cw_client *c[10];
     uint64_t id[10];
     for (int i = 0; i < 10; i++) {
-        char name[16];
         struct cw_node n = cw_node_make(w);
-        snprintf(name, sizeof(name), "n%d", i);
         c[i] = cw_guest(w, &n);
-        struct pv_made made = cw_reserve(w, c[i], &invite, &n, name);
+        struct pv_made made = cw_reserve(w, c[i], &invite, &n, "n");
         w->hold_jobs = true;
         id[i] = cw_send(c[i], cw_register_msg(&made));
         cw_pump(w);
         w->hold_jobs = false;
     }
     cw_release(w, true);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 10; i++)
         (void)cw_answer(c[i], id[i], PV_CTL_REGISTERED);
-    }
     struct pv_ctl_msg *m = cw_pull(w, alice);
     uint64_t last = 0;
     assert_int_equal(m->u.statements.n, 15);
@@ -567,14 +533,10 @@ PV_TEST(the_time_of_a_network_is_its_own)
     cw_invite(w, cw_member(w, &w->alice), 1);
     pv_coord_set_wall(w->coord, CW_WALL * UINT64_C(1000000), w->now);
     cw_create(w); /* another one */
-    struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 1);
-    struct cw_node bob = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
+    (void)cw_invited(w, cw_member(w, &w->alice), "bob");
     /* The same where it was read out of the store. */
     cw_restart(w);
-    invite = cw_invite(w, cw_member(w, &w->alice), 1);
-    struct cw_node carol = cw_node_make(w);
-    cw_join(w, &invite, &carol, "carol");
+    (void)cw_invited(w, cw_member(w, &w->alice), "carol");
 }
 
 /* The clock that it shares with others differs from its own: nothing gets a time that is wrong. */
@@ -620,16 +582,6 @@ PV_TEST(every_request_of_the_protocol_has_its_row)
     }
 }
 
-/* A receipt for a statement by another coordinator, whose key this is. */
-static void receive_elsewhere(struct cw *w, const struct cw_keys *other, struct pv_view statement,
-                              uint64_t time, uint8_t ret_receipt[static PV_RECEIPT_LEN])
-{
-    struct pv_receipt r = {.epoch = 1, .n = 1, .time = time};
-    memcpy(r.network_id, w->created.network_id, sizeof(r.network_id));
-    pv_statement_hash(statement, r.hash);
-    assert_ok(pv_receipt_make(&r, other->sk, ret_receipt));
-}
-
 /* Does alice get the statement with this receipt, in answer to a put and to a pull? */
 static void expect_receipt(struct cw *w, struct cw_client *c, struct pv_ctl_item item,
                            const uint8_t *receipt)
@@ -652,33 +604,23 @@ static void expect_receipt(struct cw *w, struct cw_client *c, struct pv_ctl_item
 
 PV_TEST(a_better_receipt_of_what_is_known_is_kept_and_handed_out)
 {
-    static const struct pv_hostport addr = {.host = "other.example", .port = 3478};
     struct cw *w = cw_home(31);
-    struct pv_made_long record;
     struct pv_made tag;
-    uint8_t list[PV_STATEMENT_LIST_MAX], better[PV_RECEIPT_LEN], forged[PV_RECEIPT_LEN];
-    struct pv_writer lw = pv_writer(list, sizeof(list));
+    uint8_t better[PV_RECEIPT_LEN], forged[PV_RECEIPT_LEN];
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys other = cw_keys_make(w), stranger = cw_keys_make(w);
-    pv_coordlist_put(&lw, w->coordinator.pk, &addr, 1);
-    pv_coordlist_put(&lw, other.pk, &addr, 1);
-    assert_ok(pv_make_coordinators(w->created.network_id, pv_signer_sk(w->root.sk), 2,
-                                   pv_written(&lw), &record));
-    assert_int_equal(cw_put(w, alice, pv_view(record.raw, record.len)), PV_CTL_E_NONE);
+    const uint8_t *const both[] = {w->coordinator.pk, other.pk};
+    assert_int_equal(cw_put(w, alice, cw_record(w, w->root.sk, 2, both, 2)), PV_CTL_E_NONE);
     struct pv_st_tag red = {.kind = PV_TAG_SET, .tag = "red", .time = CW_WALL};
     memcpy(red.node, w->alice.id.pk, sizeof(red.node));
     assert_ok(pv_make_tag(w->created.network_id, w->alice.id.sk, &red, &tag));
     assert_int_equal(cw_put(w, alice, pv_made_view(&tag)), PV_CTL_E_NONE);
     /* One that the roster would prefer, but for its signer. */
-    receive_elsewhere(w, &stranger, pv_made_view(&tag), CW_WALL - 100, forged);
-    receive_elsewhere(w, &other, pv_made_view(&tag), CW_WALL - 100, better);
-    struct pv_ctl_item item = {.statement = pv_made_view(&tag),
-                               .receipt = pv_view(forged, sizeof(forged))};
+    struct pv_ctl_item item = cw_received(w, &stranger, pv_made_view(&tag), CW_WALL - 100, forged);
     size_t n_rows = w->n_rows;
-    struct pv_ctl_msg put = cw_put_msg(&item, 1);
-    cw_ask_ok(w, alice, put, PV_CTL_RECEIPTS);
+    (void)cw_put_item(w, alice, item);
     assert_int_equal(w->n_rows, n_rows);
-    item.receipt = pv_view(better, sizeof(better));
+    item = cw_received(w, &other, pv_made_view(&tag), CW_WALL - 100, better);
     expect_receipt(w, alice, item, better);
     assert_int_equal(w->n_rows, n_rows + 1); /* and the second time nothing is stored */
     expect_receipt(w, alice, item, better);
@@ -690,7 +632,6 @@ PV_TEST(a_better_receipt_of_what_is_known_is_kept_and_handed_out)
 
 PV_TEST(a_guest_that_joined_elsewhere_brings_what_its_word_rests_on_and_nothing_else)
 {
-    static const struct pv_hostport addr = {.host = "other.example", .port = 3478};
     static const uint8_t ip4[4] = {10, 66, 0, 9};
     enum {
         RECORD,
@@ -699,42 +640,28 @@ PV_TEST(a_guest_that_joined_elsewhere_brings_what_its_word_rests_on_and_nothing_
         ITEMS
     };
     struct cw *w = cw_home(32);
-    struct pv_made_long record;
     struct pv_made invite, own, tag;
-    uint8_t list[PV_STATEMENT_LIST_MAX], receipts[ITEMS][PV_RECEIPT_LEN];
-    struct pv_writer lw = pv_writer(list, sizeof(list));
+    uint8_t receipts[ITEMS][PV_RECEIPT_LEN];
     struct cw_keys other = cw_keys_make(w), key = cw_keys_make(w);
     struct cw_node bob = cw_node_make(w);
-    const struct pv_signer alice = pv_signer_sk(w->alice.id.sk);
-    pv_coordlist_put(&lw, other.pk, &addr, 1);
-    assert_ok(pv_make_coordinators(w->created.network_id, alice, 2, pv_written(&lw), &record));
-    struct pv_st_invite made = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
-    memcpy(made.invite, key.pk, sizeof(made.invite));
-    assert_ok(pv_make_invite(w->created.network_id, alice, &made, &invite));
+    const uint8_t *const moved[] = {other.pk};
+    invite = cw_make_invite(w, &key, 1);
     own = cw_member_statement(w, &key, &bob, (struct cw_claim){"bob", ip4, 0, CW_WALL});
-    struct pv_ctl_item items[ITEMS] = {cw_item(pv_view(record.raw, record.len)),
-                                       cw_item(pv_made_view(&invite)), cw_item(pv_made_view(&own))};
-    for (size_t i = 0; i < ITEMS; i++) {
-        receive_elsewhere(w, &other, items[i].statement, CW_WALL + 1 + i, receipts[i]);
-        items[i].receipt = pv_view(receipts[i], sizeof(receipts[i]));
-    }
+    const struct pv_view statements[ITEMS] = {cw_record(w, w->alice.id.sk, 2, moved, 1),
+                                              pv_made_view(&invite), pv_made_view(&own)};
+    struct pv_ctl_item items[ITEMS];
+    for (size_t i = 0; i < ITEMS; i++)
+        items[i] = cw_received(w, &other, statements[i], CW_WALL + 1 + i, receipts[i]);
     struct cw_client *c = cw_guest(w, &bob);
-    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &items[OWN]}};
-    struct pv_ctl_msg *m = cw_ask(w, c, put, PV_CTL_RECEIPTS);
-    assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NOT_ALLOWED);
+    assert_int_equal(cw_put_item(w, c, items[OWN]), PV_CTL_E_NOT_ALLOWED);
     /* A rule, or what a member says of itself, is no ground; nor do grounds come by themselves. */
     struct pv_st_tag red = {.kind = PV_TAG_SET, .tag = "red", .time = CW_WALL};
     memcpy(red.node, bob.id.pk, sizeof(red.node));
     assert_ok(pv_make_tag(w->created.network_id, w->alice.id.sk, &red, &tag));
     struct pv_ctl_item with_tag[] = {cw_item(pv_made_view(&tag)), items[OWN]};
-    put.u.put = (struct pv_ctl_put){.n = 2, .items = with_tag};
-    cw_ask_error(w, c, put, PV_CTL_E_NOT_ALLOWED);
-    put.u.put = (struct pv_ctl_put){.n = 2, .items = items};
-    cw_ask_error(w, c, put, PV_CTL_E_NOT_ALLOWED);
-    put.u.put = (struct pv_ctl_put){.n = ITEMS, .items = items};
-    m = cw_ask(w, c, put, PV_CTL_RECEIPTS);
-    for (size_t i = 0; i < ITEMS; i++)
-        assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
+    cw_ask_error(w, c, cw_put_msg(with_tag, 2), PV_CTL_E_NOT_ALLOWED);
+    cw_ask_error(w, c, cw_put_msg(items, 2), PV_CTL_E_NOT_ALLOWED);
+    cw_expect_taken(cw_ask(w, c, cw_put_msg(items, ITEMS), PV_CTL_RECEIPTS));
     cw_hang_up(w, c);
     assert_non_null(cw_member(w, &bob));
 }

@@ -5,7 +5,6 @@
 #include "coordinator/core/copies.h"
 #include "coordinator/core/member/home.h"
 #include "coordinator/core/pages.h"
-#include "tests/unit/coordinator/core/coord_world.h"
 
 enum {
     MEMBERS = 8, /* beside alice */
@@ -22,39 +21,44 @@ struct bulk_net {
 static struct bulk_net bulk_net(uint64_t seed)
 {
     struct bulk_net n = {.w = cw_new(seed)};
-    cw_start(n.w);
-    cw_create(n.w);
-    n.alice = cw_member(n.w, &n.w->alice);
+    n.alice = cw_open(n.w);
     struct cw_keys invite = cw_invite(n.w, n.alice, MEMBERS);
-    for (size_t i = 0; i < MEMBERS; i++) {
-        n.nodes[i] = cw_node_make(n.w);
-        cw_join(n.w, &invite, &n.nodes[i], "x");
-    }
+    for (size_t i = 0; i < MEMBERS; i++)
+        n.nodes[i] = cw_joined(n.w, &invite, "x");
     for (size_t i = 0; i < MEMBERS; i++) {
         n.clients[i] = cw_member(n.w, &n.nodes[i]);
-        cw_ask_ok(n.w, n.clients[i], (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
+        (void)cw_pull(n.w, n.clients[i]);
         cw_client_forget(n.clients[i]);
     }
     return n;
 }
 
+/* The coordinator hears all that this client has sent, and has answered nothing yet. */
+static void deliver(struct bulk_net *n, struct cw_client *from)
+{
+    while (cw_to_coord(n->w, from))
+        ;
+}
+
 /* Another invite is stored, and nobody was told yet. */
 static void put_invite(struct bulk_net *n)
 {
-    struct pv_st_invite invite = {.not_before = CW_WALL, .not_after = UINT64_MAX, .uses = 1};
-    struct pv_made made;
     struct cw_keys keys = cw_keys_make(n->w);
-    memcpy(invite.invite, keys.pk, sizeof(invite.invite));
-    assert_ok(
-        pv_make_invite(n->w->created.network_id, pv_signer_sk(n->w->alice.id.sk), &invite, &made));
-    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
-    struct pv_ctl_msg m = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    struct pv_made made = cw_make_invite(n->w, &keys, 1);
     struct pv_storeop *op = NULL;
-    (void)cw_send(n->alice, m);
-    while (cw_to_coord(n->w, n->alice))
-        ;
+    (void)cw_send_put(n->alice, pv_made_view(&made));
+    deliver(n, n->alice);
     assert_ok(pv_coord_poll_job(n->w->coord, &op));
     cw_serve(n->w, op);
+}
+
+/* Everything urgent, and then one message with statements; for which connection. */
+static uint64_t next_bulk(struct bulk_net *n)
+{
+    struct pv_coord_ready ready = {.bulk = false};
+    while (!ready.bulk)
+        assert_ok(pv_coord_poll_ready(n->w->coord, &ready, n->w->now));
+    return ready.id;
 }
 
 static size_t count_pushes(struct cw_client *c, size_t *ret_items)
@@ -72,16 +76,12 @@ static size_t count_pushes(struct cw_client *c, size_t *ret_items)
 PV_TEST(a_signal_passes_statements_that_wait)
 {
     struct bulk_net n = bulk_net(1);
-    struct pv_ctl_msg m = {.type = PV_CTL_SIGNAL};
     struct pv_coord_ready ready;
     size_t n_bulk = 0;
     bool receiver_first = false;
     put_invite(&n);
-    memcpy(m.u.signal.node, n.nodes[1].id.pk, PV_SIGN_PK_LEN);
-    m.u.signal.box = pv_view("box", 3);
-    (void)cw_send(n.clients[0], m);
-    while (cw_to_coord(n.w, n.clients[0]))
-        ;
+    (void)cw_send(n.clients[0], cw_signal(&n.nodes[1], pv_view("box", 3)));
+    deliver(&n, n.clients[0]);
     while (pv_coord_poll_ready(n.w->coord, &ready, n.w->now) == PV_OK) {
         receiver_first |= n_bulk == 0 && ready.id == n.clients[1]->conn;
         if (n_bulk > 0)
@@ -95,16 +95,14 @@ PV_TEST(a_signal_passes_statements_that_wait)
 PV_TEST(statements_that_come_during_a_round_share_its_messages)
 {
     struct bulk_net n = bulk_net(2);
-    struct pv_coord_ready ready = {.bulk = false};
     put_invite(&n);
-    while (!ready.bulk)
-        assert_ok(pv_coord_poll_ready(n.w->coord, &ready, n.w->now));
+    uint64_t first = next_bulk(&n);
     put_invite(&n);
     cw_pump(n.w);
     for (size_t i = 0; i < MEMBERS; i++) {
         size_t items = 0, pushes = count_pushes(n.clients[i], &items);
         assert_int_equal(items, 2);
-        assert_int_equal(pushes, n.clients[i]->conn == ready.id ? 2 : 1);
+        assert_int_equal(pushes, n.clients[i]->conn == first ? 2 : 1);
     }
 }
 
@@ -112,16 +110,10 @@ PV_TEST(statements_that_come_during_a_round_share_its_messages)
 PV_TEST(a_round_survives_its_members)
 {
     struct bulk_net n = bulk_net(3);
-    struct pv_coord_ready ready = {.bulk = false};
-    uint64_t gone = 0;
     for (size_t step = 0; step < MEMBERS / 2; step++) {
         put_invite(&n);
-        ready.bulk = false;
-        while (!ready.bulk)
-            assert_ok(pv_coord_poll_ready(n.w->coord, &ready, n.w->now));
-        gone = ready.id; /* the one that was just told, by whom the round's place is known */
-        pv_coord_closed(n.w->coord, gone, n.w->now);
-        cw_by_conn(n.w, gone)->closed = true;
+        /* The one that was just told goes, by whom the round's place is known. */
+        cw_hang_up(n.w, cw_by_conn(n.w, next_bulk(&n)));
         cw_pump(n.w);
         for (size_t i = 0; i < MEMBERS; i++) {
             size_t items = 0;
@@ -187,17 +179,12 @@ PV_TEST(a_member_without_room_is_told_later)
     struct bulk_net n = bulk_net(5);
     size_t items = 0, sent = 0;
     struct cw_client *bob = n.clients[0];
-    struct pv_ctl_msg m = {.type = PV_CTL_SIGNAL};
-    static uint8_t box[PV_CTL_BOX_MAX];
+    static const uint8_t box[PV_CTL_BOX_MAX];
     bob->frozen = true;
-    memcpy(m.u.signal.node, n.nodes[0].id.pk, PV_SIGN_PK_LEN);
-    m.u.signal.box = pv_view(box, sizeof(box));
-    for (int i = 0; i < 8; i++, sent++) {
-        uint64_t id = cw_send(n.clients[1], m);
+    for (; sent < 8; sent++) {
+        uint64_t id = cw_send(n.clients[1], cw_signal(&n.nodes[0], pv_view(box, sizeof(box))));
         cw_pump(n.w);
-        struct pv_ctl_msg *answer = cw_take(n.clients[1], id);
-        bool done = answer->type == PV_CTL_DONE;
-        if (!done)
+        if (cw_take(n.clients[1], id)->type != PV_CTL_DONE)
             break;
     }
     assert_true(sent > 0 && sent < 8);
@@ -214,16 +201,12 @@ static void put_many_invites(struct bulk_net *n)
 {
     static struct pv_made made[PV_CTL_ITEMS_MAX];
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
-    struct pv_st_invite invite = {.not_before = CW_WALL, .not_after = UINT64_MAX, .uses = 1};
     for (size_t i = 0; i < PV_CTL_ITEMS_MAX; i++) {
         struct cw_keys keys = cw_keys_make(n->w);
-        memcpy(invite.invite, keys.pk, sizeof(invite.invite));
-        assert_ok(pv_make_invite(n->w->created.network_id, pv_signer_sk(n->w->alice.id.sk), &invite,
-                                 &made[i]));
-        items[i] = (struct pv_ctl_item){.statement = pv_made_view(&made[i])};
+        made[i] = cw_make_invite(n->w, &keys, 1);
+        items[i] = cw_item(pv_made_view(&made[i]));
     }
-    struct pv_ctl_msg m = {.type = PV_CTL_PUT, .u.put = {.n = PV_CTL_ITEMS_MAX, .items = items}};
-    cw_ask_ok(n->w, n->alice, m, PV_CTL_RECEIPTS);
+    cw_ask_ok(n->w, n->alice, cw_put_msg(items, PV_CTL_ITEMS_MAX), PV_CTL_RECEIPTS);
 }
 
 /* A member that has begun to read the log goes on before others begin. */
@@ -231,26 +214,18 @@ PV_TEST(the_member_that_came_first_has_the_whole_log_first)
 {
     struct bulk_net n = bulk_net(8);
     struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
-    struct pv_coord_ready ready = {.bulk = false};
     put_many_invites(&n);
     put_many_invites(&n);
     struct cw_client *first = cw_member(n.w, &n.nodes[0]), *second = cw_member(n.w, &n.nodes[1]);
     struct pv_ctl_msg *m = cw_ask(n.w, first, pull, PV_CTL_STATEMENTS);
     assert_true(m->u.statements.more);
     (void)cw_send(second, pull);
-    while (cw_to_coord(n.w, second))
-        ;
+    deliver(&n, second);
     pull.u.pull = m->u.statements.have;
     (void)cw_send(first, pull);
-    while (cw_to_coord(n.w, first))
-        ;
-    while (!ready.bulk)
-        assert_ok(pv_coord_poll_ready(n.w->coord, &ready, n.w->now));
-    assert_int_equal(ready.id, first->conn);
-    ready.bulk = false;
-    while (!ready.bulk)
-        assert_ok(pv_coord_poll_ready(n.w->coord, &ready, n.w->now));
-    assert_int_equal(ready.id, second->conn);
+    deliver(&n, first);
+    assert_int_equal(next_bulk(&n), first->conn);
+    assert_int_equal(next_bulk(&n), second->conn);
 }
 
 /* Both kinds of nodes get the same, and each only what it reads. */
@@ -333,14 +308,9 @@ struct scene {
 static struct scene begin(uint64_t seed)
 {
     struct scene s = {.w = cw_new(seed)};
-    cw_start(s.w);
-    cw_create(s.w);
-    s.alice = cw_member(s.w, &s.w->alice);
-    struct cw_keys invite = cw_invite(s.w, s.alice, 2);
-    s.bob = cw_node_make(s.w);
-    s.carol = cw_node_make(s.w);
-    cw_join(s.w, &invite, &s.bob, "bob");
-    cw_join(s.w, &invite, &s.carol, "carol");
+    s.alice = cw_open(s.w);
+    s.bob = cw_invited(s.w, s.alice, "bob");
+    s.carol = cw_invited(s.w, s.alice, "carol");
     return s;
 }
 
@@ -378,9 +348,7 @@ PV_TEST(a_copy_waits_for_its_receiver_through_a_restart)
     cw_ask_ok(s.w, s.alice, keep(s.bob.id.pk, 1, "one"), PV_CTL_DONE);
     cw_ask_ok(s.w, s.alice, keep(s.bob.id.pk, 2, "two"), PV_CTL_DONE);
     cw_ask_ok(s.w, s.alice, keep(s.bob.id.pk, 1, "one again"), PV_CTL_DONE); /* as it was */
-    cw_drop_clients(s.w);
-    s.w->coord = pv_coord_free(s.w->coord);
-    cw_start(s.w);
+    cw_restart(s.w);
 
     struct cw_client *carol = cw_member(s.w, &s.carol);
     expect(&s, carol, collect(0, 0), NULL);
@@ -412,7 +380,7 @@ PV_TEST(only_members_keep_and_only_for_members)
     struct cw_node stranger = cw_node_make(s.w);
     cw_ask_error(s.w, s.alice, keep(stranger.id.pk, 1, "x"), PV_CTL_E_UNKNOWN_NODE);
     cw_ask_error(s.w, s.alice, keep(s.w->alice.id.pk, 1, "x"), PV_CTL_E_NOT_ALLOWED);
-    struct cw_client *guest = cw_login(s.w, &stranger, s.w->created.network_id, PV_CTL_GUEST);
+    struct cw_client *guest = cw_guest(s.w, &stranger);
     cw_ask_error(s.w, guest, keep(s.bob.id.pk, 1, "x"), PV_CTL_E_NOT_ALLOWED);
     cw_ask_error(s.w, guest, collect(0, 0), PV_CTL_E_NOT_ALLOWED);
 }
@@ -601,7 +569,7 @@ PV_TEST(a_network_that_ends_leaves_nothing_behind)
 {
     struct cw *w = shared(2);
     struct cw_client *alice = cw_member(w, &w->alice);
-    cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
+    (void)cw_pull(w, alice);
     (void)cw_send(alice, (struct pv_ctl_msg){.type = PV_CTL_PING});
     (void)cw_to_coord(w, alice);
     pv_coord_bill(w->coord, PV_S(60), w->now);

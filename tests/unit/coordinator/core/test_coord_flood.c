@@ -6,21 +6,12 @@
 #include "coordinator/core/broker.h"
 #include "tests/unit/heap_use.h"
 
-static struct pv_coord_stats stats(const struct cw *w)
-{
-    struct pv_coord_stats st;
-    pv_coord_stats(w->coord, &st);
-    return st;
-}
-
 PV_TEST(one_network_has_a_rate_of_connections)
 {
     struct cw *w = cw_new(15);
     w->cfg.limits.source_rate = 10;
     w->cfg.limits.source_burst = 30;
-    cw_start(w);
-    cw_create(w);
-    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_client *alice = cw_open(w);
     struct pv_addr flood = pv_addr4(192, 0, 2, 1, 1);
     size_t taken = 0;
     for (unsigned i = 0; i < 100; i++) {
@@ -28,10 +19,10 @@ PV_TEST(one_network_has_a_rate_of_connections)
         taken += pv_coord_accept(w->coord, 1000 + i, &flood, w->now) == PV_OK ? 1 : 0;
     }
     assert_int_equal(taken, 30);
-    assert_int_equal(stats(w).limits[PV_COORD_LIMIT_SOURCE], 70);
+    assert_int_equal(cw_stats(w).limits[PV_COORD_LIMIT_SOURCE], 70);
     cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
     cw_sleep(w, PV_S(10)); /* the silent ones are gone, others come in */
-    assert_int_equal(stats(w).conns, 1);
+    assert_int_equal(cw_stats(w).conns, 1);
     cw_member(w, &w->alice);
 }
 
@@ -56,18 +47,14 @@ PV_TEST(members_behind_one_address_come_back_at_once)
     struct cw_keys invite = cw_invite(w, alice, MEMBERS);
     struct cw_node nodes[MEMBERS];
     for (unsigned i = 0; i < MEMBERS; i++) {
-        char name[] = "node-00";
-        name[5] = (char)('a' + i / 10);
-        name[6] = (char)('a' + i % 10);
-        nodes[i] = cw_node_make(w);
         w->source = pv_addr4(192, 0, (uint8_t)(10 + i), 1, 1);
-        cw_join(w, &invite, &nodes[i], name);
+        nodes[i] = cw_joined(w, &invite, "x");
     }
     cw_restart(w);
     w->source = pv_addr4(203, 0, 113, 7, 1);
     for (unsigned i = 0; i < MEMBERS; i++)
         cw_member(w, &nodes[i]);
-    assert_int_equal(stats(w).online, MEMBERS);
+    assert_int_equal(cw_stats(w).online, MEMBERS);
     /* Each time as the newer connection of one that stands: nothing is given back. */
     size_t again = 0;
     while (pv_coord_accept(w->coord, 100000 + again, &w->source, w->now) == PV_OK)
@@ -135,9 +122,7 @@ PV_TEST(a_flood_from_many_networks_displaces_itself)
     struct cw *w = cw_new(15);
     w->cfg.limits.guests = 40;
     w->cfg.limits.regulars = 4;
-    cw_start(w);
-    cw_create(w);
-    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_client *alice = cw_open(w);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
     flood(w, 1000, 2000);
@@ -152,11 +137,11 @@ PV_TEST(a_flood_from_many_networks_displaces_itself)
     assert_false(back->closed);
     cw_join(w, &invite, &bob, "bob");
     cw_ask_ok(w, cw_member(w, &w->alice), (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
-    assert_true(stats(w).limits[PV_COORD_LIMIT_GUESTS] > 5000);
-    assert_true(stats(w).conns <= 40 + 4 + 2);
+    assert_true(cw_stats(w).limits[PV_COORD_LIMIT_GUESTS] > 5000);
+    assert_true(cw_stats(w).conns <= 40 + 4 + 2);
     /* They had a second to say something, since the places were crowded. */
     cw_sleep(w, PV_S(PV_COORD_HURRY_BYTE_S));
-    assert_true(stats(w).conns <= 40 / 2 + 6);
+    assert_true(cw_stats(w).conns <= 40 / 2 + 6);
 }
 
 /* Sixty guests ask to join as often as they may, half the time by an invite that is used up: the
@@ -166,12 +151,9 @@ PV_TEST(guests_do_not_use_up_what_members_need)
     struct cw *w = cw_new(33);
     w->cfg.limits.network_rate = 10;
     w->cfg.limits.network_burst = 20;
-    cw_start(w);
-    cw_create(w);
-    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_client *alice = cw_open(w);
     struct cw_keys used = cw_invite(w, alice, 1), good = cw_invite(w, alice, 100);
-    struct cw_node carol = cw_node_make(w);
-    cw_join(w, &used, &carol, "carol");
+    (void)cw_joined(w, &used, "carol");
     for (size_t i = 0; i < 60; i++) {
         struct cw_node node = cw_node_make(w);
         struct cw_client *c = cw_guest(w, &node);
@@ -198,15 +180,12 @@ PV_TEST(strangers_words_do_not_use_up_what_those_who_join_need)
         items[PV_CTL_GUEST_ITEMS - 1] = cw_item(pv_made_view(&leave));
         struct cw_client *c = cw_guest(w, &node);
         for (size_t k = 0; k < 12; k++)
-            cw_send(c, (struct pv_ctl_msg){.type = PV_CTL_PUT,
-                                           .u.put = {.n = PV_CTL_GUEST_ITEMS, .items = items}});
+            cw_send(c, cw_put_msg(items, PV_CTL_GUEST_ITEMS));
         cw_pump(w);
         cw_client_forget(c);
     }
-    for (size_t i = 0; i < 10; i++) {
-        struct cw_node node = cw_node_make(w);
-        cw_join(w, &good, &node, "x");
-    }
+    for (size_t i = 0; i < 10; i++)
+        (void)cw_joined(w, &good, "x");
 }
 
 /* A network fills its share of the table of presence, and no more; members come in all the same. */
@@ -214,9 +193,7 @@ PV_TEST(a_network_has_a_share_of_presence)
 {
     struct cw *w = cw_new(91);
     w->cfg.limits.subscriptions = 100000;
-    cw_start(w);
-    cw_create(w);
-    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_client *alice = cw_open(w);
     uint8_t keys[PV_CTL_NODES_MAX][PV_SIGN_PK_LEN];
     struct pv_ctl_msg m = {.type = PV_CTL_SUBSCRIBE};
     m.u.subscribe = (struct pv_ctl_subscribe){
@@ -252,7 +229,7 @@ PV_TEST(a_network_that_takes_long_rests)
     pv_ns rest = (PV_COORD_SHARE - 1) * 3 * PV_COORD_DEBT / 2;
     assert_true(pv_coord_next_timeout(w->coord) <= w->now + rest);
     cw_sleep(w, rest);
-    struct pv_ctl_msg *m = cw_answer(alice, id, PV_CTL_PONG);
+    (void)cw_answer(alice, id, PV_CTL_PONG);
     /* It need not while nobody else has anything to do. */
     pv_coord_bill(w->coord, 2 * PV_COORD_DEBT, w->now);
     assert_true(pv_coord_rests(w->coord));
@@ -262,8 +239,7 @@ PV_TEST(a_network_that_takes_long_rests)
     pv_coord_idle(w->coord, w->now);
     assert_false(pv_coord_rests(w->coord));
     cw_pump(w);
-    m = cw_take(alice, id);
-    assert_non_null(m);
+    (void)cw_answer(alice, id, PV_CTL_PONG);
     /* Requests of long ago are forgotten. */
     for (int i = 0; i < 10; i++) {
         cw_sleep(w, PV_S(1));
@@ -308,11 +284,9 @@ PV_TEST(a_network_that_takes_long_to_settle_keeps_nobody_waiting)
     struct cw *w = cw_home(93);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 100);
-    struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
-    for (size_t i = 0; i < 20; i++) {
-        struct cw_node node = i == 0 ? bob : cw_node_make(w);
-        cw_join(w, &invite, &node, "x");
-    }
+    struct cw_node bob = cw_joined(w, &invite, "bob"), carol = cw_node_make(w);
+    for (size_t i = 1; i < 20; i++)
+        (void)cw_joined(w, &invite, "x");
     cw_drop_clients(w);
     pv_coord_free(w->coord);
     w->cfg.limits.steps = 4;
@@ -320,23 +294,14 @@ PV_TEST(a_network_that_takes_long_to_settle_keeps_nobody_waiting)
     alice = cw_member(w, &w->alice);
     struct cw_client *b = cw_member(w, &bob);
     struct cw_client *guest = cw_login(w, &carol, NULL, PV_CTL_GUEST);
-    struct pv_statement st = {.type = PV_ST_REVOCATION,
-                              .u.revocation = {.kind = PV_REVOKE_INVITE, .time = CW_WALL}};
-    struct pv_made made;
-    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-    memcpy(st.u.revocation.pk, invite.pk, sizeof(st.u.revocation.pk));
-    assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw, sizeof(made.raw),
-                                &made.len));
-    struct pv_ctl_item item = cw_item(pv_made_view(&made));
-    uint64_t id = cw_send(alice, cw_put_msg(&item, 1));
+    uint64_t id = cw_send_put(alice, cw_revocation(w, PV_REVOKE_INVITE, invite.pk));
     struct pv_ctl_msg *answer = NULL;
     size_t turns = 0;
     cw_pump(w);
     for (answer = cw_take(alice, id); answer == NULL; answer = cw_take(alice, id)) {
         assert_true(pv_coord_next_timeout(w->coord) <= w->now);
         cw_ask_ok(w, guest, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
-        struct cw_client *late = cw_connect(w, &carol);
-        cw_ask_error(w, late, cw_hello_member(w, late, &carol), PV_CTL_E_STORAGE);
+        cw_refused(w, &carol, PV_CTL_E_STORAGE);
         pv_coord_handle_timeout(w->coord, w->now);
         cw_pump(w);
         turns++;
@@ -344,8 +309,7 @@ PV_TEST(a_network_that_takes_long_to_settle_keeps_nobody_waiting)
     assert_true(turns > 5);
     assert_int_equal(answer->type, PV_CTL_RECEIPTS);
     assert_true(b->closed);
-    struct cw_client *late = cw_connect(w, &bob);
-    cw_ask_error(w, late, cw_hello_member(w, late, &bob), PV_CTL_E_REVOKED);
+    cw_refused(w, &bob, PV_CTL_E_REVOKED);
 }
 
 /* Members that are there, all by one invite. */
@@ -375,14 +339,8 @@ PV_TEST(members_that_are_removed_at_once_keep_nobody_waiting)
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 100);
     bring_members(w, &invite, members, PV_ARRAY_LEN(members));
-    struct pv_statement st = {.type = PV_ST_REVOCATION,
-                              .u.revocation = {.kind = PV_REVOKE_INVITE, .time = CW_WALL}};
-    struct pv_made made;
-    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-    memcpy(st.u.revocation.pk, invite.pk, sizeof(st.u.revocation.pk));
-    assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw, sizeof(made.raw),
-                                &made.len));
-    assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
+    struct pv_view end = cw_revocation(w, PV_REVOKE_INVITE, invite.pk);
+    assert_int_equal(cw_put(w, alice, end), PV_CTL_E_NONE);
     size_t closed = count_closed(members, PV_ARRAY_LEN(members));
     assert_in_range(closed, 1, 8);
     while (closed < PV_ARRAY_LEN(members)) {
@@ -403,13 +361,9 @@ PV_TEST(one_network_leaves_connections_to_others)
     struct cw_client *members[16];
     struct cw *w = cw_new(98);
     w->cfg.limits.conns = 16;
-    cw_start(w);
-    cw_create(w);
-    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_client *alice = cw_open(w);
     struct cw_keys invite = cw_invite(w, alice, 100);
-    struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
-    cw_join(w, &invite, &carol, "carol");
+    struct cw_node bob = cw_joined(w, &invite, "bob"), carol = cw_joined(w, &invite, "carol");
     bring_members(w, &invite, members, 10);
     struct cw_client *b = cw_member(w, &bob); /* the twelfth: there is no other network yet */
     struct cw_client *last = cw_member(w, &carol);
@@ -437,13 +391,12 @@ PV_TEST(members_that_fall_silent_at_once_keep_nobody_waiting)
     cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
     w->now += PV_S(2);
     for (size_t ended = 0; ended < PV_ARRAY_LEN(members);) {
-        struct pv_coord_stats before, after;
-        pv_coord_stats(w->coord, &before);
+        uint64_t before = cw_stats(w).online;
         assert_true(pv_coord_next_timeout(w->coord) <= w->now);
         pv_coord_handle_timeout(w->coord, w->now);
-        pv_coord_stats(w->coord, &after);
-        assert_in_range(before.online - after.online, 1, 8);
-        ended += before.online - after.online;
+        uint64_t gone = before - cw_stats(w).online;
+        assert_in_range(gone, 1, 8);
+        ended += gone;
         cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
     }
 }
@@ -454,13 +407,9 @@ PV_TEST(a_network_that_rests_takes_nothing_in)
     struct cw *w = cw_home(94);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys key = cw_keys_make(w);
-    struct pv_st_invite invite = {.not_before = CW_WALL, .not_after = CW_WALL + 60, .uses = 1};
-    struct pv_made made;
-    memcpy(invite.invite, key.pk, sizeof(invite.invite));
-    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made));
-    struct pv_ctl_item item = cw_item(pv_made_view(&made));
+    struct pv_made made = cw_make_invite(w, &key, 1);
     w->hold_jobs = true;
-    uint64_t id = cw_send(alice, cw_put_msg(&item, 1));
+    uint64_t id = cw_send_put(alice, pv_made_view(&made));
     cw_pump(w);
     pv_coord_bill(w->coord, PV_COORD_DEBT, w->now); /* what it asked for took long */
     cw_release(w, false);
@@ -516,10 +465,8 @@ static size_t bytes_of(unsigned networks, unsigned members)
         cw_create(w);
         struct cw_client *alice = cw_member(w, &w->alice);
         struct cw_keys invite = cw_invite(w, alice, MEMBERS);
-        for (unsigned i = 1; i < members; i++) {
-            struct cw_node node = cw_node_make(w);
-            cw_join(w, &invite, &node, "x");
-        }
+        for (unsigned i = 1; i < members; i++)
+            (void)cw_joined(w, &invite, "x");
         cw_hang_up(w, alice);
     }
     cw_sleep(w, PV_S(120)); /* what is kept for moments is not meant */

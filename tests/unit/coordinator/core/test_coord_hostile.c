@@ -3,13 +3,6 @@
 #include "coord_world.h"
 #include "coordinator/core/member/cnet.h"
 
-static struct pv_coord_stats stats(const struct cw *w)
-{
-    struct pv_coord_stats st;
-    pv_coord_stats(w->coord, &st);
-    return st;
-}
-
 /* --- bytes --------------------------------------------------------------------------------- */
 
 /* Opens a connection that is only bytes; returns its id. */
@@ -52,8 +45,8 @@ PV_TEST(garbage_is_dropped_without_an_answer)
         assert_int_equal(pv_coord_out(w->coord, id).len, 0);
         assert_true(raw_is_closed(w, id));
     }
-    assert_int_equal(stats(w).conns, 0);
-    assert_int_equal(stats(w).failed, PV_ARRAY_LEN(rows));
+    assert_int_equal(cw_stats(w).conns, 0);
+    assert_int_equal(cw_stats(w).failed, PV_ARRAY_LEN(rows));
 }
 
 PV_TEST(random_bytes_behind_a_good_preamble_are_dropped)
@@ -92,9 +85,7 @@ PV_TEST(a_slow_handshake_ends_after_ten_seconds)
     struct cw_node n = cw_node_make(w);
     struct cw_client *c = cw_connect(w, &n); /* and one that never says hello */
     cw_sleep(w, PV_S(10));
-    assert_true(c->closed);
-    struct pv_ctl_msg *m = cw_told(c, PV_CTL_BYE);
-    assert_int_equal(m->u.failure.error, PV_CTL_E_TIMEOUT);
+    cw_told_bye(c, PV_CTL_E_TIMEOUT);
 }
 
 PV_TEST(a_forged_frame_in_an_open_channel_ends_it)
@@ -102,11 +93,11 @@ PV_TEST(a_forged_frame_in_an_open_channel_ends_it)
     struct cw *w = cw_home(4);
     static const uint8_t frame[2 + 40] = {0, 40, 1, 2, 3};
     struct cw_client *alice = cw_member(w, &w->alice);
-    assert_int_equal(stats(w).online, 1);
+    assert_int_equal(cw_stats(w).online, 1);
     pv_coord_handle_bytes(w->coord, alice->conn, pv_view(frame, sizeof(frame)), w->now);
     cw_pump(w);
     assert_true(alice->closed);
-    assert_int_equal(stats(w).online, 0);
+    assert_int_equal(cw_stats(w).online, 0);
 }
 
 /* Sends text as it stands over the encrypted channel. */
@@ -129,9 +120,7 @@ PV_TEST(messages_that_are_no_requests_end_the_connection)
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct cw_client *c = cw_member(w, &w->alice);
         say(w, c, rows[i]);
-        assert_true(c->closed);
-        struct pv_ctl_msg *m = cw_told(c, PV_CTL_BYE);
-        assert_int_equal(m->u.failure.error, PV_CTL_E_BAD_REQUEST);
+        cw_told_bye(c, PV_CTL_E_BAD_REQUEST);
     }
 }
 
@@ -169,8 +158,7 @@ PV_TEST(a_hello_is_good_for_one_connection_and_one_key)
 
     struct cw_node mixed = thief; /* alice's identity, another transport key */
     mixed.id = w->alice.id;
-    c = cw_connect(w, &mixed);
-    cw_ask_error(w, c, cw_hello_member(w, c, &mixed), PV_CTL_E_NOT_ALLOWED);
+    cw_refused(w, &mixed, PV_CTL_E_NOT_ALLOWED);
 
     c = cw_connect(w, &thief);
     struct pv_ctl_msg *unknown = cw_ask(w, c, cw_hello_member(w, c, &thief), PV_CTL_ERROR);
@@ -187,7 +175,7 @@ PV_TEST(a_hello_is_good_for_one_connection_and_one_key)
     m = cw_hello(c, &thief, w->created.network_id, PV_CTL_GUEST);
     m.u.hello.v = 2;
     cw_ask_error(w, c, m, PV_CTL_E_VERSION);
-    assert_int_equal(stats(w).online, 0);
+    assert_int_equal(cw_stats(w).online, 0);
     cw_ask_ok(w, first, hello, PV_CTL_WELCOME);
     cw_ask_error(w, first, hello, PV_CTL_E_STATE); /* once is enough */
 }
@@ -218,13 +206,10 @@ PV_TEST(guests_may_only_join_or_create)
     struct cw_client *c = cw_guest(w, &bob);
     struct pv_ctl_msg sub = {.type = PV_CTL_SUBSCRIBE,
                              .u.subscribe = {.on = true, .n = 1, .nodes = nodes}};
-    struct pv_ctl_msg sig = {.type = PV_CTL_SIGNAL, .u.signal.box = {(const uint8_t *)"x", 1}};
     struct pv_ctl_item item = cw_item(pv_made_view(&w->created.network));
-    struct pv_ctl_msg put = cw_put_msg(&item, 1);
-    memcpy(sig.u.signal.node, w->alice.id.pk, 32);
     cw_ask_error(w, c, sub, PV_CTL_E_NOT_ALLOWED);
-    cw_ask_error(w, c, sig, PV_CTL_E_NOT_ALLOWED);
-    cw_ask_error(w, c, put, PV_CTL_E_NOT_ALLOWED);
+    cw_ask_error(w, c, cw_signal(&w->alice, pv_view("x", 1)), PV_CTL_E_NOT_ALLOWED);
+    cw_ask_error(w, c, cw_put_msg(&item, 1), PV_CTL_E_NOT_ALLOWED);
     cw_ask_error(w, c, (struct pv_ctl_msg){.type = PV_CTL_LIST}, PV_CTL_E_NOT_ALLOWED);
     cw_ask_error(w, c, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_E_NOT_ALLOWED);
     cw_ask_error(w, c, cw_create_msg(w, items), PV_CTL_E_NOT_ALLOWED);
@@ -279,31 +264,33 @@ PV_TEST(a_registration_is_for_the_connections_own_keys)
     struct cw_node bob = cw_node_make(w);
     struct cw_node eve = cw_node_make(w);
     struct cw_client *c = cw_guest(w, &eve);
-    const struct cw_claim claim = {"bob", ip4, 0, CW_WALL};
-    struct pv_made made = cw_member_statement(w, &invite, &bob, claim);
-    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_REQUEST);
-    struct pv_ctl_msg join = cw_join_msg(c, &invite, &bob, "bob");
-    cw_ask_error(w, c, join, PV_CTL_E_BAD_REQUEST);
+    cw_ask_error(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_E_BAD_REQUEST);
+    static const uint8_t outside[4] = {10, 67, 0, 1}, broadcast[4] = {10, 66, 255, 255};
+    struct cw_keys own = cw_keys_make(w);
     struct cw_node mixed = eve;
     memcpy(mixed.transport_pk, bob.transport_pk, 32);
-    made = cw_member_statement(w, &invite, &mixed, claim);
-    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_REQUEST);
-    /* By an invite that does not exist, by no invite, with a name or address out of bounds. */
-    struct cw_keys own = cw_keys_make(w);
-    made = cw_member_statement(w, &own, &eve, claim);
-    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_UNKNOWN_INVITE);
-    made = cw_member_statement(w, &eve.id, &eve, claim);
-    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_UNKNOWN_INVITE);
-    static const uint8_t outside[4] = {10, 67, 0, 1};
-    static const uint8_t broadcast[4] = {10, 66, 255, 255};
-    made = cw_member_statement(w, &invite, &eve, (struct cw_claim){"eve", outside, 0, CW_WALL});
-    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_REQUEST);
-    made = cw_member_statement(w, &invite, &eve, (struct cw_claim){"eve", broadcast, 0, CW_WALL});
-    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_REQUEST);
-    made = cw_member_statement(w, &invite, &eve, (struct cw_claim){"home", ip4, 0, CW_WALL});
-    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_REQUEST);
-    made = cw_member_statement(w, &invite, &eve, (struct cw_claim){"alice", ip4, 0, CW_WALL});
-    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_TAKEN);
+    const struct {
+        const struct cw_keys *invite;
+        const struct cw_node *node;
+        const char *name;
+        const uint8_t *ip4;
+        enum pv_ctl_error error;
+    } rows[] = {
+        {&invite, &bob, "bob", ip4, PV_CTL_E_BAD_REQUEST},
+        {&invite, &mixed, "bob", ip4, PV_CTL_E_BAD_REQUEST},
+        {&own, &eve, "bob", ip4, PV_CTL_E_UNKNOWN_INVITE}, /* that does not exist */
+        {&eve.id, &eve, "bob", ip4, PV_CTL_E_UNKNOWN_INVITE},
+        {&invite, &eve, "eve", outside, PV_CTL_E_BAD_REQUEST},
+        {&invite, &eve, "eve", broadcast, PV_CTL_E_BAD_REQUEST},
+        {&invite, &eve, "home", ip4, PV_CTL_E_BAD_REQUEST},
+        {&invite, &eve, "alice", ip4, PV_CTL_E_TAKEN},
+    };
+    struct pv_made made;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        made = cw_member_statement(w, rows[i].invite, rows[i].node,
+                                   (struct cw_claim){rows[i].name, rows[i].ip4, 0, CW_WALL});
+        cw_ask_error(w, c, cw_register_msg(&made), rows[i].error);
+    }
     made = cw_member_statement(w, &invite, &eve, (struct cw_claim){"eve", ip4, 0, CW_WALL});
     made.raw[made.len - 1] ^= 1;
     cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_SIGNATURE);
@@ -316,7 +303,6 @@ PV_TEST(members_may_not_sign_what_is_not_theirs)
 {
     struct cw *w = cw_home(13);
     struct pv_made made;
-    struct pv_made_long rev;
     static const uint8_t ip4[4] = {10, 66, 3, 4};
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 5);
@@ -329,35 +315,22 @@ PV_TEST(members_may_not_sign_what_is_not_theirs)
     assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(bob.id.sk), &inv, &made));
     assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_NOT_ALLOWED);
 
-    struct pv_statement st = {.type = PV_ST_REVOCATION};
-    st.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
+    struct pv_statement st = {.type = PV_ST_REVOCATION,
+                              .u.revocation = {.kind = PV_REVOKE_NODE, .time = CW_WALL}};
     memcpy(st.u.revocation.pk, w->alice.id.pk, 32);
-    memcpy(st.network_id, w->created.network_id, 16);
-    assert_ok(
-        pv_statement_make(&st, pv_signer_sk(bob.id.sk), NULL, rev.raw, sizeof(rev.raw), &rev.len));
-    assert_int_equal(cw_put(w, b, pv_view(rev.raw, rev.len)), PV_CTL_E_NOT_ALLOWED);
+    assert_int_equal(cw_put(w, b, cw_sign(w, st, bob.id.sk)), PV_CTL_E_NOT_ALLOWED);
 
-    st = (struct pv_statement){.type = PV_ST_ADMIN};
-    st.u.admin = (struct pv_st_admin){.rights = 3, .time = CW_WALL};
+    st = (struct pv_statement){.type = PV_ST_ADMIN, .u.admin = {.rights = 3, .time = CW_WALL}};
     memcpy(st.u.admin.node, bob.id.pk, 32);
-    memcpy(st.network_id, w->created.network_id, 16);
-    assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, rev.raw, sizeof(rev.raw),
-                                &rev.len));
-    assert_int_equal(cw_put(w, b, pv_view(rev.raw, rev.len)), PV_CTL_E_NOT_ALLOWED);
+    assert_int_equal(cw_put(w, b, cw_sign(w, st, w->alice.id.sk)), PV_CTL_E_NOT_ALLOWED);
 
     /* A member by an invite comes by register, which counts the uses, never by put. */
     made = cw_member_statement(w, &invite, &mate, (struct cw_claim){"mate", ip4, 0, CW_WALL});
     assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_NOT_ALLOWED);
     /* Not with a receipt that another signed, or that is for something else, either. */
     uint8_t receipt[PV_RECEIPT_LEN];
-    struct pv_receipt r = {.epoch = 1, .n = 1, .time = CW_WALL};
-    memcpy(r.network_id, w->created.network_id, 16);
-    pv_statement_hash(pv_made_view(&made), r.hash);
-    assert_ok(pv_receipt_make(&r, bob.id.sk, receipt));
-    struct pv_ctl_item item = {.statement = pv_made_view(&made), .receipt = pv_view(receipt, 170)};
-    struct pv_ctl_msg put = cw_put_msg(&item, 1);
-    struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
-    assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NOT_ALLOWED);
+    struct pv_ctl_item item = cw_received(w, &bob.id, pv_made_view(&made), CW_WALL, receipt);
+    assert_int_equal(cw_put_item(w, b, item), PV_CTL_E_NOT_ALLOWED);
 
     /* Damaged, and of another network. */
     assert_int_equal(cw_put(w, b, pv_view("\1\2\3", 3)), PV_CTL_E_BAD_REQUEST);
@@ -366,7 +339,7 @@ PV_TEST(members_may_not_sign_what_is_not_theirs)
     uint8_t other[16] = {1};
     assert_ok(pv_make_leave(other, bob.id.sk, 5, CW_WALL, &made));
     assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_BAD_REQUEST);
-    assert_int_equal(stats(w).statements, 6);
+    assert_int_equal(cw_stats(w).statements, 6);
 }
 
 /* A statement that no roster takes must not reach the disk either: nothing would ever take it
@@ -394,9 +367,7 @@ PV_TEST(a_flood_of_requests_is_answered_with_limit_and_ends)
     struct cw *w = cw_new(14);
     w->cfg.limits.request_rate = 10;
     w->cfg.limits.request_burst = 20;
-    cw_start(w);
-    cw_create(w);
-    struct cw_client *c = cw_member(w, &w->alice);
+    struct cw_client *c = cw_open(w);
     size_t limited = 0;
     for (int i = 0; i < 100; i++) {
         uint64_t id = cw_send(c, (struct pv_ctl_msg){.type = PV_CTL_PING});
@@ -414,7 +385,7 @@ PV_TEST(a_flood_of_requests_is_answered_with_limit_and_ends)
         cw_client_forget(c);
     }
     assert_true(c->closed);
-    assert_int_equal(stats(w).online, 0);
+    assert_int_equal(cw_stats(w).online, 0);
 }
 
 PV_TEST(a_reader_that_does_not_read_costs_a_bounded_queue)
@@ -422,35 +393,28 @@ PV_TEST(a_reader_that_does_not_read_costs_a_bounded_queue)
     struct cw *w = cw_home(16);
     static const uint8_t box[PV_CTL_BOX_MAX];
     struct cw_client *alice = cw_member(w, &w->alice);
-    struct cw_keys invite = cw_invite(w, alice, 1);
-    struct cw_node bob = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
+    struct cw_node bob = cw_invited(w, alice, "bob");
     struct cw_client *b = cw_member(w, &bob);
     b->frozen = true;
-    struct pv_ctl_msg sig = {.type = PV_CTL_SIGNAL, .u.signal.box = {box, sizeof(box)}};
-    memcpy(sig.u.signal.node, bob.id.pk, 32);
+    struct pv_ctl_msg sig = cw_signal(&bob, pv_view(box, sizeof(box)));
     size_t sent = 0;
-    struct pv_ctl_msg *m = NULL;
-    for (int i = 0; i < 50; i++) {
+    for (; sent < 50; sent++) {
         uint64_t id = cw_send(alice, sig);
         cw_pump(w);
-        m = cw_take(alice, id);
+        struct pv_ctl_msg *m = cw_take(alice, id);
         assert_non_null(m);
-        bool busy = m->type == PV_CTL_ERROR;
-        if (busy)
+        if (m->type == PV_CTL_ERROR) {
             assert_int_equal(m->u.failure.error, PV_CTL_E_BUSY);
-        if (busy)
             break;
-        sent++;
+        }
     }
     assert_true(sent >= 2 && sent < 10);
     assert_true(pv_coord_out(w->coord, b->conn).len <= PV_CONTROL_OUT_MAX);
     /* Its own requests wait once no answer would fit; when it reads again all goes on. */
     b->frozen = false;
     cw_pump(w);
-    for (size_t i = 0; i < sent; i++) {
-        m = cw_told(b, PV_CTL_SIGNAL);
-    }
+    for (size_t i = 0; i < sent; i++)
+        (void)cw_told(b, PV_CTL_SIGNAL);
     cw_ask_ok(w, alice, sig, PV_CTL_DONE);
     cw_ask_ok(w, b, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
 }
@@ -459,9 +423,7 @@ PV_TEST(requests_wait_while_no_answer_fits)
 {
     struct cw *w = cw_new(17);
     w->cfg.limits.request_burst = 100000;
-    cw_start(w);
-    cw_create(w);
-    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_client *alice = cw_open(w);
     alice->frozen = true;
     /* A page of the log as often as it takes to fill the output. */
     for (int i = 0; i < 400; i++) {
@@ -488,11 +450,8 @@ PV_TEST(signals_and_subscriptions_have_limits)
     w->cfg.limits.signal_rate = 1;
     w->cfg.limits.signal_burst = 5;
     w->cfg.limits.subscriptions = 2;
-    cw_start(w);
-    cw_create(w);
-    struct cw_client *alice = cw_member(w, &w->alice);
-    struct pv_ctl_msg sig = {.type = PV_CTL_SIGNAL, .u.signal.box = {(const uint8_t *)"x", 1}};
-    memcpy(sig.u.signal.node, w->alice.id.pk, 32);
+    struct cw_client *alice = cw_open(w);
+    struct pv_ctl_msg sig = cw_signal(&w->alice, pv_view("x", 1));
     for (int i = 0; i < 5; i++)
         cw_ask_ok(w, alice, sig, PV_CTL_DONE);
     cw_ask_error(w, alice, sig, PV_CTL_E_LIMIT);
@@ -500,10 +459,7 @@ PV_TEST(signals_and_subscriptions_have_limits)
     struct cw_keys invite = cw_invite(w, alice, 5);
     uint8_t nodes[3][PV_SIGN_PK_LEN];
     for (int i = 0; i < 3; i++) {
-        char name[16];
-        struct cw_node n = cw_node_make(w);
-        snprintf(name, sizeof(name), "n%d", i);
-        cw_join(w, &invite, &n, name);
+        struct cw_node n = cw_joined(w, &invite, "n");
         memcpy(nodes[i], n.id.pk, 32);
     }
     struct pv_ctl_msg sub = {
@@ -541,9 +497,8 @@ PV_TEST(reservations_under_one_invite_are_bounded)
         free(c);
         w->n_clients--;
     }
-    assert_int_equal(held, 65); /* 64, and one for its one use */
-    struct cw_node bob = cw_node_make(w);
-    cw_join(w, &other, &bob, "bob"); /* the holder of another invite is not in the way */
+    assert_int_equal(held, 65);        /* 64, and one for its one use */
+    (void)cw_joined(w, &other, "bob"); /* the holder of another invite is not in the way */
 }
 
 PV_TEST(a_coordinator_has_room_for_so_many_networks)
@@ -564,7 +519,7 @@ PV_TEST(a_coordinator_has_room_for_so_many_networks)
         else
             cw_ask_error(w, c, m, i < 4 ? PV_CTL_E_FULL : PV_CTL_E_LIMIT);
     }
-    assert_int_equal(stats(w).networks, 2);
+    assert_int_equal(cw_stats(w).networks, 2);
 }
 
 PV_TEST(connections_that_end_in_the_middle_leave_nothing_behind)
@@ -581,8 +536,8 @@ PV_TEST(connections_that_end_in_the_middle_leave_nothing_behind)
     cw_pump(w);
     cw_hang_up(w, c); /* with one request at the store and one held */
     cw_release(w, false);
-    assert_int_equal(stats(w).conns, 1);
-    assert_int_equal(stats(w).jobs, 0);
+    assert_int_equal(cw_stats(w).conns, 1);
+    assert_int_equal(cw_stats(w).jobs, 0);
     cw_member(w, &bob); /* the registration was stored: it stands */
 }
 
@@ -590,41 +545,32 @@ PV_TEST(operations_that_never_come_back_end_with_the_coordinator)
 {
     struct cw *w = cw_new(22);
     struct pv_ctl_item items[4];
-    cw_start(w);
-    cw_make_network(w);
-    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    struct cw_client *c = cw_creator(w);
     w->hold_jobs = true;
     cw_send(c, cw_create_msg(w, items));
     cw_pump(w);
-    assert_int_equal(stats(w).jobs, 1);
+    assert_int_equal(cw_stats(w).jobs, 1);
     struct pv_storeop_result res = {.id = 999};
     pv_coord_handle_job(w->coord, &res, w->now); /* an answer to nothing */
-    assert_int_equal(stats(w).jobs, 1);
+    assert_int_equal(cw_stats(w).jobs, 1);
 }
 
 PV_TEST(a_receipt_that_is_not_genuine_never_reaches_the_disk)
 {
     struct cw *w = cw_home(23);
-    struct pv_made made;
     uint8_t junk[PV_RECEIPT_LEN] = {1, 128};
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
-    struct cw_node bob = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
+    struct cw_node bob = cw_joined(w, &invite, "bob");
     struct cw_client *b = cw_member(w, &bob);
     /* Bob has heard of an invite of alice's before she put it, and spoils its receipt. */
     struct cw_keys next = cw_keys_make(w);
-    struct pv_st_invite inv = {.not_before = 1, .not_after = UINT64_MAX, .uses = 9};
-    memcpy(inv.invite, next.pk, 32);
-    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &inv, &made));
+    struct pv_made made = cw_make_invite(w, &next, 1);
     struct pv_ctl_item item = {.statement = pv_made_view(&made), .receipt = pv_view(junk, 170)};
-    struct pv_ctl_msg put = cw_put_msg(&item, 1);
-    struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
-    assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
+    assert_int_equal(cw_put_item(w, b, item), PV_CTL_E_NONE);
     assert_int_equal(w->rows[w->n_rows - 1]->rows[0].foreign.len, 0);
     cw_restart(w);
-    struct cw_node carol = cw_node_make(w);
-    cw_join(w, &next, &carol, "carol");
+    (void)cw_joined(w, &next, "carol");
 }
 
 PV_TEST(a_node_cannot_fill_the_store_with_statements_of_its_own)
@@ -633,26 +579,18 @@ PV_TEST(a_node_cannot_fill_the_store_with_statements_of_its_own)
     static struct pv_made made[PV_CTL_ITEMS_MAX];
     static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
     struct cw_client *alice = cw_member(w, &w->alice);
-    struct cw_keys invite = cw_invite(w, alice, 1);
-    struct cw_node bob = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
+    struct cw_node bob = cw_invited(w, alice, "bob");
     struct cw_client *b = cw_member(w, &bob);
     cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
     size_t stored = 0, told = 0, forgotten = 0;
     for (uint64_t k = 0; k < 6; k++) {
         for (uint64_t i = 0; i < PV_CTL_ITEMS_MAX; i++) {
-            struct pv_statement st = {.type = PV_ST_TRANSPORT};
-            st.u.transport =
-                (struct pv_st_transport){.serial = 1 + k * PV_CTL_ITEMS_MAX + i, .time = CW_WALL};
-            pv_rng_fill(&w->rng, st.u.transport.transport, 32);
-            memcpy(st.network_id, w->created.network_id, 16);
-            assert_ok(pv_statement_make(&st, pv_signer_sk(bob.id.sk), NULL, made[i].raw,
-                                        sizeof(made[i].raw), &made[i].len));
+            struct pv_st_transport st = {.serial = 1 + k * PV_CTL_ITEMS_MAX + i, .time = CW_WALL};
+            pv_rng_fill(&w->rng, st.transport, sizeof(st.transport));
+            assert_ok(pv_make_transport(w->created.network_id, bob.id.sk, &st, &made[i]));
             items[i] = cw_item(pv_made_view(&made[i]));
         }
-        struct pv_ctl_msg put = {.type = PV_CTL_PUT,
-                                 .u.put = {.n = PV_CTL_ITEMS_MAX, .items = items}};
-        struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
+        struct pv_ctl_msg *m = cw_ask(w, b, cw_put_msg(items, PV_CTL_ITEMS_MAX), PV_CTL_RECEIPTS);
         for (size_t i = 0; i < PV_CTL_ITEMS_MAX; i++)
             stored += m->u.receipts.results[i].error == PV_CTL_E_NONE ? 1 : 0;
         /* Others are told of what is left, once. */

@@ -15,48 +15,39 @@ static struct pv_ctl_msg subscribe_to(const struct cw_node *node, uint8_t (*buf)
         .u.subscribe = {.on = true, .n = 1, .nodes = (const uint8_t(*)[PV_SIGN_PK_LEN])buf}};
 }
 
-static void expect_presence(struct cw_client *c, const struct cw_node *node, bool online,
-                            uint64_t *ret_since)
+/* Is told that the node has come or gone; since when. */
+static uint64_t expect_presence(struct cw_client *c, const struct cw_node *node, bool online)
 {
     struct pv_ctl_msg *m = cw_told(c, PV_CTL_PRESENCE);
     assert_int_equal(m->u.presence.n, 1);
     assert_memory_equal(m->u.presence.nodes[0].node, node->id.pk, 32);
     assert_int_equal(m->u.presence.nodes[0].online, online);
-    *ret_since = m->u.presence.nodes[0].since_us;
+    return m->u.presence.nodes[0].since_us;
 }
 
 PV_TEST(presence_goes_to_subscribers_only_and_tells_restarts)
 {
     struct cw *w = cw_home(18);
     uint8_t buf[1][PV_SIGN_PK_LEN];
-    uint64_t s1 = 0;
-    uint64_t s2 = 0;
     struct cw_client *alice = cw_member(w, &w->alice);
-    struct cw_keys invite = cw_invite(w, alice, 2);
-    struct cw_node bob = cw_node_make(w);
-    struct cw_node carol = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
-    cw_join(w, &invite, &carol, "carol");
+    struct cw_node bob = cw_invited(w, alice, "bob"), carol = cw_invited(w, alice, "carol");
     struct cw_client *c = cw_member(w, &carol);
     struct pv_ctl_msg *m = cw_ask(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
     assert_false(m->u.presence.nodes[0].online);
 
     struct cw_client *b = cw_member(w, &bob);
     cw_pump(w);
-    expect_presence(alice, &bob, true, &s1);
+    uint64_t since = expect_presence(alice, &bob, true);
     assert_null(cw_take_push(c, PV_CTL_PRESENCE));
 
     struct cw_client *b2 = cw_member(w, &bob); /* restarted: the older connection ends */
     cw_pump(w);
-    expect_presence(alice, &bob, true, &s2);
-    assert_true(s2 > s1);
-    assert_true(b->closed);
-    m = cw_told(b, PV_CTL_BYE);
-    assert_int_equal(m->u.failure.error, PV_CTL_E_REPLACED);
+    assert_true(expect_presence(alice, &bob, true) > since);
+    cw_told_bye(b, PV_CTL_E_REPLACED);
 
     cw_hang_up(w, b2);
     cw_pump(w);
-    expect_presence(alice, &bob, false, &s1);
+    (void)expect_presence(alice, &bob, false);
 
     m = cw_ask(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
     struct pv_ctl_msg off = subscribe_to(&bob, buf);
@@ -72,7 +63,6 @@ PV_TEST(a_node_that_is_not_known_yet_can_be_subscribed_to)
 {
     struct cw *w = cw_home(28);
     uint8_t buf[1][PV_SIGN_PK_LEN];
-    uint64_t since = 0;
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w);
@@ -81,18 +71,15 @@ PV_TEST(a_node_that_is_not_known_yet_can_be_subscribed_to)
     cw_join(w, &invite, &bob, "bob");
     cw_member(w, &bob);
     cw_pump(w);
-    expect_presence(alice, &bob, true, &since);
+    (void)expect_presence(alice, &bob, true);
 }
 
 PV_TEST(a_node_that_vanished_is_offline_within_25_seconds)
 {
     struct cw *w = cw_home(19);
     uint8_t buf[1][PV_SIGN_PK_LEN];
-    uint64_t since = 0;
     struct cw_client *alice = cw_member(w, &w->alice);
-    struct cw_keys invite = cw_invite(w, alice, 1);
-    struct cw_node bob = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
+    struct cw_node bob = cw_invited(w, alice, "bob");
     struct cw_client *b = cw_member(w, &bob);
     cw_ask_ok(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
     for (int i = 0; i < 3; i++) {
@@ -106,7 +93,7 @@ PV_TEST(a_node_that_vanished_is_offline_within_25_seconds)
     assert_null(cw_take_push(alice, PV_CTL_PRESENCE));
     assert_false(b->closed);
     cw_sleep(w, 1);
-    expect_presence(alice, &bob, false, &since);
+    (void)expect_presence(alice, &bob, false);
 }
 
 PV_TEST(list_pages_through_everybody_online_in_order)
@@ -116,10 +103,7 @@ PV_TEST(list_pages_through_everybody_online_in_order)
     struct cw_keys invite = cw_invite(w, alice, 20);
     struct pv_ctl_msg list = {.type = PV_CTL_LIST};
     for (int i = 0; i < 12; i++) {
-        char name[16];
-        struct cw_node n = cw_node_make(w);
-        snprintf(name, sizeof(name), "n%d", i);
-        cw_join(w, &invite, &n, name);
+        struct cw_node n = cw_joined(w, &invite, "n");
         struct cw_client *c = cw_member(w, &n);
         if (i % 3 == 2)
             cw_hang_up(w, c);
@@ -141,15 +125,9 @@ PV_TEST(signals_reach_the_node_they_are_for)
     struct cw *w = cw_home(21);
     static const uint8_t box[300] = {1, 2, 3};
     struct cw_client *alice = cw_member(w, &w->alice);
-    struct cw_keys invite = cw_invite(w, alice, 1);
-    struct cw_node bob = cw_node_make(w);
-    struct cw_node nobody = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
-    struct pv_ctl_msg sig = {.type = PV_CTL_SIGNAL};
-    sig.u.signal.box = pv_view(box, sizeof(box));
-    memcpy(sig.u.signal.node, nobody.id.pk, 32);
-    cw_ask_error(w, alice, sig, PV_CTL_E_UNKNOWN_NODE);
-    memcpy(sig.u.signal.node, bob.id.pk, 32);
+    struct cw_node bob = cw_invited(w, alice, "bob"), nobody = cw_node_make(w);
+    cw_ask_error(w, alice, cw_signal(&nobody, pv_view(box, 300)), PV_CTL_E_UNKNOWN_NODE);
+    struct pv_ctl_msg sig = cw_signal(&bob, pv_view(box, sizeof(box)));
     cw_ask_error(w, alice, sig, PV_CTL_E_OFFLINE);
     struct cw_client *b = cw_member(w, &bob);
     cw_ask_ok(w, alice, sig, PV_CTL_DONE);
@@ -163,64 +141,44 @@ PV_TEST(a_slow_store_keeps_only_those_waiting_who_need_it)
 {
     struct cw *w = cw_home(28);
     uint8_t buf[1][PV_SIGN_PK_LEN];
-    uint64_t since = 0;
-    struct pv_made made;
     struct cw_client *alice = cw_member(w, &w->alice);
-    struct cw_keys invite = cw_invite(w, alice, 1), next = cw_keys_make(w);
-    struct cw_node bob = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
+    struct cw_keys next = cw_keys_make(w);
+    struct pv_made made = cw_make_invite(w, &next, 1);
+    struct cw_node bob = cw_invited(w, alice, "bob");
     cw_ask_ok(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
-    struct pv_st_invite st = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
-    memcpy(st.invite, next.pk, sizeof(st.invite));
-    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &st, &made));
-    struct pv_ctl_item item = cw_item(pv_made_view(&made));
 
     /* Alice's invite waits for the store. */
     w->hold_jobs = true;
-    uint64_t put = cw_send(alice, cw_put_msg(&item, 1));
+    uint64_t put = cw_send_put(alice, pv_made_view(&made));
     cw_pump(w);
     assert_int_equal(w->n_jobs, 1);
 
     /* Bob comes, is seen, pulls, and his signal arrives. */
     struct cw_client *b = cw_member(w, &bob);
     cw_pump(w);
-    expect_presence(alice, &bob, true, &since);
-    cw_ask_ok(w, b, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
-    struct pv_ctl_msg sig = {.type = PV_CTL_SIGNAL, .u.signal.box = pv_view("box", 3)};
-    memcpy(sig.u.signal.node, w->alice.id.pk, PV_SIGN_PK_LEN);
-    cw_ask_ok(w, b, sig, PV_CTL_DONE);
-    struct pv_ctl_msg *m = cw_told(alice, PV_CTL_SIGNAL);
+    (void)expect_presence(alice, &bob, true);
+    (void)cw_pull(w, b);
+    cw_ask_ok(w, b, cw_signal(&w->alice, pv_view("box", 3)), PV_CTL_DONE);
+    (void)cw_told(alice, PV_CTL_SIGNAL);
     assert_null(cw_take(alice, put));
     assert_int_equal(w->n_jobs, 1);
 
     cw_release(w, false);
-    m = cw_take(alice, put);
-    assert_non_null(m);
-    assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
+    cw_expect_taken(cw_answer(alice, put, PV_CTL_RECEIPTS));
 }
 
 PV_TEST(removing_a_node_drops_it_at_once_and_tells_everybody)
 {
     struct cw *w = cw_home(22);
-    struct pv_made_long rev;
     struct cw_client *alice = cw_member(w, &w->alice);
     (void)cw_pull(w, alice);
-    struct cw_keys invite = cw_invite(w, alice, 1);
-    struct cw_node bob = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
+    struct cw_node bob = cw_invited(w, alice, "bob");
     struct cw_client *b = cw_member(w, &bob);
-    struct pv_statement st = {.type = PV_ST_REVOCATION};
-    st.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
-    memcpy(st.u.revocation.pk, bob.id.pk, 32);
-    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-    assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, rev.raw, sizeof(rev.raw),
-                                &rev.len));
+    struct pv_view removal = cw_revocation(w, PV_REVOKE_NODE, bob.id.pk);
     cw_client_forget(alice);
-    assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
-    assert_true(b->closed);
-    struct pv_ctl_msg *m = cw_told(b, PV_CTL_BYE);
-    assert_int_equal(m->u.failure.error, PV_CTL_E_REVOKED);
-    m = cw_told(alice, PV_CTL_STATEMENTS);
+    assert_int_equal(cw_put(w, alice, removal), PV_CTL_E_NONE);
+    cw_told_bye(b, PV_CTL_E_REVOKED);
+    (void)cw_told(alice, PV_CTL_STATEMENTS);
     for (int role = PV_CTL_MEMBER; role <= PV_CTL_GUEST; role++) {
         b = cw_connect(w, &bob);
         cw_ask_error(w, b, cw_hello(b, &bob, w->created.network_id, (enum pv_ctl_role)role),
@@ -235,15 +193,13 @@ PV_TEST(a_node_that_left_may_join_again_by_the_same_invite)
     struct pv_made leave;
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
-    struct cw_node bob = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
+    struct cw_node bob = cw_joined(w, &invite, "bob");
     struct cw_client *b = cw_member(w, &bob);
     assert_ok(pv_make_leave(w->created.network_id, bob.id.sk, 1, CW_WALL, &leave));
     cw_put(w, b, pv_made_view(&leave));
     assert_true(b->closed);
-    struct cw_client *c = cw_connect(w, &bob);
-    cw_ask_error(w, c, cw_hello_member(w, c, &bob), PV_CTL_E_UNKNOWN_NODE);
-    c = cw_guest(w, &bob);
+    cw_refused(w, &bob, PV_CTL_E_UNKNOWN_NODE);
+    struct cw_client *c = cw_guest(w, &bob);
     struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_int_equal(m->u.reservation.serial, 2); /* above its leave */
     struct pv_made made = cw_member_statement(
@@ -263,17 +219,10 @@ PV_TEST(two_thousand_statements_are_paged_and_news_follow)
         static struct pv_ctl_item items[100];
         for (int i = 0; i < 100; i++) {
             struct cw_keys key = cw_keys_make(w);
-            struct pv_st_invite invite = {
-                .not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
-            memcpy(invite.invite, key.pk, 32);
-            assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite,
-                                     &made[i]));
+            made[i] = cw_make_invite(w, &key, 1);
             items[i] = cw_item(pv_made_view(&made[i]));
         }
-        struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 100, .items = items}};
-        struct pv_ctl_msg *m = cw_ask(w, alice, put, PV_CTL_RECEIPTS);
-        for (size_t i = 0; i < 100; i++)
-            assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
+        cw_expect_taken(cw_ask(w, alice, cw_put_msg(items, 100), PV_CTL_RECEIPTS));
         cw_sleep(w, PV_S(1)); /* within the network's rate */
     }
     struct cw_client *reader = cw_member(w, &w->alice);
@@ -304,14 +253,11 @@ PV_TEST(two_thousand_statements_are_paged_and_news_follow)
 PV_TEST(a_restored_backup_is_repaired_by_what_a_node_still_has)
 {
     struct cw *w = cw_home(25);
-    struct pv_made_long rev;
     size_t backup = w->n_rows;
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
-    struct cw_node bob = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
+    struct cw_node bob = cw_joined(w, &invite, "bob");
     struct pv_ctl_msg *all = cw_pull(w, alice);
-    (void)rev;
 
     cw_drop_clients(w);
     pv_coord_free(w->coord);
@@ -319,15 +265,11 @@ PV_TEST(a_restored_backup_is_repaired_by_what_a_node_still_has)
         pv_storeop_free(w->rows[--w->n_rows]);
     cw_start(w);
     cw_sleep(w, PV_S(86400 * 3)); /* the invite is long over; the receipts say when it was used */
-    struct cw_client *b = cw_connect(w, &bob);
-    cw_ask_error(w, b, cw_hello_member(w, b, &bob), PV_CTL_E_UNKNOWN_NODE);
+    cw_refused(w, &bob, PV_CTL_E_UNKNOWN_NODE);
     alice = cw_member(w, &w->alice);
-    struct pv_ctl_msg put = {.type = PV_CTL_PUT,
-                             .u.put = {.n = all->u.statements.n, .items = all->u.statements.items}};
-    struct pv_ctl_msg *m = cw_ask(w, alice, put, PV_CTL_RECEIPTS);
-    for (size_t i = 0; i < m->u.receipts.n; i++)
-        assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
-    m = cw_pull(w, alice);
+    struct pv_ctl_msg put = cw_put_msg(all->u.statements.items, all->u.statements.n);
+    cw_expect_taken(cw_ask(w, alice, put, PV_CTL_RECEIPTS));
+    struct pv_ctl_msg *m = cw_pull(w, alice);
     assert_memory_equal(m->u.statements.head, all->u.statements.head, 32);
     /* The receipts of the lost time are the ones that count: they are lower. */
     for (size_t i = 0; i < m->u.statements.n; i++)
@@ -380,28 +322,16 @@ PV_TEST(welcome_opens_the_relay_and_removal_closes_it)
     static const struct pv_turns_config relay = {.enabled = true};
     struct cw *w = cw_new(27);
     w->cfg.relay = &relay;
-    cw_start(w);
-    cw_create(w);
-    struct cw_client *alice = cw_member(w, &w->alice);
-    struct cw_keys invite = cw_invite(w, alice, 1);
-    struct cw_node bob = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
-    struct cw_client *b = cw_connect(w, &bob);
-    struct pv_ctl_msg *m = cw_ask(w, b, cw_hello_member(w, b, &bob), PV_CTL_WELCOME);
+    struct cw_client *alice = cw_open(w);
+    struct cw_node bob = cw_invited(w, alice, "bob");
+    struct pv_ctl_msg *m = cw_welcome(w, &bob);
     assert_true(m->u.welcome.has_turn);
     assert_string_equal(m->u.welcome.turn.realm, PV_TURNAUTH_REALM);
     assert_int_equal(allocate(w, &m->u.welcome.turn), 1);
 
-    struct pv_statement st_rev = {.type = PV_ST_REVOCATION};
-    struct pv_made_long rev;
-    st_rev.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
-    memcpy(st_rev.u.revocation.pk, bob.id.pk, 32);
-    memcpy(st_rev.network_id, w->created.network_id, sizeof(st_rev.network_id));
-    assert_ok(pv_statement_make(&st_rev, pv_signer_sk(w->alice.id.sk), NULL, rev.raw,
-                                sizeof(rev.raw), &rev.len));
-    assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
-    (void)cw_relay(w);
-    assert_int_equal(tc_allocations(pv_relaycore_turns(pv_coord_relay(w->coord))), 0);
+    struct pv_view removal = cw_revocation(w, PV_REVOKE_NODE, bob.id.pk);
+    assert_int_equal(cw_put(w, alice, removal), PV_CTL_E_NONE);
+    assert_int_equal(n_allocations(w), 0);
     assert_int_equal(tc_members(pv_relaycore_turns(pv_coord_relay(w->coord))), 1); /* alice */
     assert_int_equal(allocate(w, &m->u.welcome.turn), 0);
 }
@@ -409,8 +339,7 @@ PV_TEST(welcome_opens_the_relay_and_removal_closes_it)
 PV_TEST(without_a_relay_welcome_has_none)
 {
     struct cw *w = cw_home(28);
-    struct cw_client *c = cw_connect(w, &w->alice);
-    struct pv_ctl_msg *m = cw_ask(w, c, cw_hello_member(w, c, &w->alice), PV_CTL_WELCOME);
+    struct pv_ctl_msg *m = cw_welcome(w, &w->alice);
     assert_false(m->u.welcome.has_turn);
 }
 
@@ -515,14 +444,9 @@ PV_TEST(a_stream_that_relays_stays_open)
     size_t len = 0;
     struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
     w->cfg.relay = &relay;
-    cw_start(w);
-    cw_create(w);
-    struct cw_client *alice = cw_member(w, &w->alice);
-    struct cw_keys invite = cw_invite(w, alice, 1);
-    struct cw_node bob = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
-    struct cw_client *b = cw_connect(w, &bob);
-    struct pv_ctl_msg *m = cw_ask(w, b, cw_hello_member(w, b, &bob), PV_CTL_WELCOME);
+    struct cw_client *alice = cw_open(w);
+    struct cw_node bob = cw_invited(w, alice, "bob");
+    struct pv_ctl_msg *m = cw_welcome(w, &bob);
     struct pv_view v = allocate_request(&m->u.welcome.turn, request, sizeof(request));
     assert_ok(pv_coord_accept(w->coord, 900, &src, w->now));
     assert_ok(pv_coord_accept(w->coord, 901, &src, w->now)); /* says nothing */
@@ -592,9 +516,8 @@ PV_TEST(shutting_down_says_bye_to_everybody)
     pv_coord_shutdown(w->coord, w->now);
     assert_int_equal(pv_coord_accept(w->coord, 999, &src, w->now), PV_ERR_LIMIT);
     cw_pump(w);
-    assert_true(alice->closed && silent->closed);
-    struct pv_ctl_msg *m = cw_told(alice, PV_CTL_BYE);
-    assert_int_equal(m->u.failure.error, PV_CTL_E_SHUTDOWN);
+    assert_true(silent->closed);
+    cw_told_bye(alice, PV_CTL_E_SHUTDOWN);
 }
 
 /* --- invites with conditions ----------------------------------------------------------------- */
@@ -606,33 +529,18 @@ enum {
     DAY = 86400,
 };
 
-static struct cw *begin(uint64_t seed)
-{
-    struct cw *w = cw_home(seed);
-    return w;
-}
-
 /* An invite by alice with conditions, put by her. */
 static struct cw_keys terms(struct cw *w, struct cw_client *alice, uint8_t flags, uint32_t lifetime)
 {
     struct cw_keys k = cw_keys_make(w);
-    struct pv_made made;
-    struct pv_st_invite invite = {.not_before = CW_WALL,
-                                  .not_after = CW_WALL + 400 * DAY,
-                                  .uses = 9,
-                                  .flags = flags,
-                                  .lifetime = lifetime};
-    memcpy(invite.invite, k.pk, sizeof(invite.invite));
-    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made));
+    struct pv_made made = cw_make_terms(w, &k,
+                                        (struct pv_st_invite){.not_before = CW_WALL,
+                                                              .not_after = CW_WALL + 400 * DAY,
+                                                              .uses = 9,
+                                                              .flags = flags,
+                                                              .lifetime = lifetime});
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
     return k;
-}
-
-static void expect_hello(struct cw *w, const struct cw_node *node, enum pv_ctl_error error)
-{
-    struct cw_client *c = cw_connect(w, node);
-    cw_ask_error(w, c, cw_hello_member(w, c, node), error);
-    assert_true(c->closed);
 }
 
 static enum pv_ctl_error admit(struct cw *w, struct cw_client *by, const struct cw_keys *signer,
@@ -646,12 +554,12 @@ static enum pv_ctl_error admit(struct cw *w, struct cw_client *by, const struct 
 
 PV_TEST(a_node_that_waits_is_told_so_until_an_admin_admits_it)
 {
-    struct cw *w = begin(1);
+    struct cw *w = cw_home(1);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = terms(w, alice, PV_INVITE_APPROVAL, 0);
     struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
     cw_join(w, &invite, &bob, "bob");
-    expect_hello(w, &bob, PV_CTL_E_WAITING);
+    cw_refused(w, &bob, PV_CTL_E_WAITING);
     /* As a guest it sees no more than any guest, and its name is nobody else's. */
     struct cw_client *c = cw_guest(w, &bob);
     cw_ask_error(w, c, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_E_NOT_ALLOWED);
@@ -665,14 +573,14 @@ PV_TEST(a_node_that_waits_is_told_so_until_an_admin_admits_it)
     /* Its own word admits it not, and a member's without the right neither. */
     assert_int_equal(admit(w, alice, &bob.id, &bob), PV_CTL_E_NOT_ALLOWED);
     assert_int_equal(admit(w, alice, &w->coordinator, &bob), PV_CTL_E_NOT_ALLOWED);
-    expect_hello(w, &bob, PV_CTL_E_WAITING);
+    cw_refused(w, &bob, PV_CTL_E_WAITING);
     assert_int_equal(admit(w, alice, &w->alice.id, &bob), PV_CTL_E_NONE);
     (void)cw_member(w, &bob);
 }
 
 PV_TEST(admins_hear_from_where_it_asks)
 {
-    struct cw *w = begin(2);
+    struct cw *w = cw_home(2);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = terms(w, alice, PV_INVITE_APPROVAL, 0), open = cw_invite(w, alice, 1);
     struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
@@ -683,7 +591,7 @@ PV_TEST(admins_hear_from_where_it_asks)
     w->source = pv_addr4(203, 0, 113, 5, 4444);
     cw_join(w, &invite, &bob, "bob");
     w->source = pv_addr4(203, 0, 113, 6, 5555);
-    expect_hello(w, &bob, PV_CTL_E_WAITING);
+    cw_refused(w, &bob, PV_CTL_E_WAITING);
     m = cw_ask(w, alice, (struct pv_ctl_msg){.type = PV_CTL_ASKERS}, PV_CTL_ASKED);
     const struct pv_addr now = pv_addr4(203, 0, 113, 6, 0);
     assert_int_equal(m->u.asked.n, 1);
@@ -699,17 +607,14 @@ PV_TEST(admins_hear_from_where_it_asks)
 /* Of more than the table holds those who asked longest ago are forgotten; who is denied is, too. */
 PV_TEST(the_table_of_who_asks_is_bounded)
 {
-    struct cw *w = begin(3);
+    struct cw *w = cw_home(3);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_node last = {0};
     for (unsigned i = 0; i < PV_CTL_ASKERS_MAX + 5; i++) {
-        char name[16];
         if (i % 8 == 0) /* of one invite, a few */
             cw_sleep(w, PV_S(1));
         struct cw_keys invite = terms(w, alice, PV_INVITE_APPROVAL, 0);
-        last = cw_node_make(w);
-        snprintf(name, sizeof(name), "n%u", i);
-        cw_join(w, &invite, &last, name);
+        last = cw_joined(w, &invite, "n");
         cw_hang_up(w, w->clients[w->n_clients - 1]);
         if (w->n_clients > CW_CLIENTS - 4) {
             cw_drop_clients(w);
@@ -728,7 +633,7 @@ PV_TEST(the_table_of_who_asks_is_bounded)
 /* Its first word after the end is taken like any other, and it is a member again. */
 PV_TEST(a_member_that_has_expired_may_renew_itself)
 {
-    struct cw *w = begin(4);
+    struct cw *w = cw_home(4);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = terms(w, alice, 0, 90 * DAY);
     struct cw_node bob = cw_node_make(w);
@@ -738,18 +643,13 @@ PV_TEST(a_member_that_has_expired_may_renew_itself)
     pv_coord_set_wall(w->coord, (CW_WALL + UINT64_C(91) * DAY) * 1000000, w->now);
     (void)cw_invite(w, alice, 1); /* tells the time */
     assert_false(b->closed);      /* it works: it has all it needs to go on */
-    struct pv_statement st = {.type = PV_ST_TRANSPORT,
-                              .u.transport = {.serial = 1, .time = CW_WALL}};
-    memcpy(st.u.transport.transport, bob.transport_pk, PV_DH_LEN);
-    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-    assert_ok(pv_statement_make(&st, pv_signer_sk(bob.id.sk), NULL, made.raw, sizeof(made.raw),
-                                &made.len));
+    struct pv_st_transport st = {.serial = 1, .time = CW_WALL};
+    memcpy(st.transport, bob.transport_pk, PV_DH_LEN);
+    assert_ok(pv_make_transport(w->created.network_id, bob.id.sk, &st, &made));
     cw_hang_up(w, b);
     b = cw_member(w, &bob);
     assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_NONE);
-    struct pv_ctl_msg signal = {.type = PV_CTL_SIGNAL, .u.signal.box = pv_view("x", 1)};
-    memcpy(signal.u.signal.node, bob.id.pk, PV_SIGN_PK_LEN);
-    cw_ask_ok(w, alice, signal, PV_CTL_DONE);
+    cw_ask_ok(w, alice, cw_signal(&bob, pv_view("x", 1)), PV_CTL_DONE);
 }
 
 /* --- hybrid keys: nodes with them, without them, and with nonsense --------------------------- */
@@ -758,8 +658,7 @@ static struct cw *world(const struct pv_kem *kem)
 {
     struct cw *w = cw_new(7);
     w->cfg.kem = kem;
-    cw_start(w);
-    cw_create(w);
+    cw_hang_up(w, cw_open(w));
     return w;
 }
 

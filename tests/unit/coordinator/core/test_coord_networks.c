@@ -6,15 +6,13 @@
 static struct pv_netlimits_table table;
 static struct pv_netlimits_of own;
 
-static struct cw *begin(uint64_t seed, struct pv_netlimits all)
+/* All networks have these limits; alice is connected. */
+static struct cw_client *begin(struct cw *w, struct pv_netlimits all)
 {
-    struct cw *w = cw_new(seed);
     table = (struct pv_netlimits_table){.all = all, .nets = &own, .n = 1};
     own = (struct pv_netlimits_of){.id = {0}};
     w->cfg.policy.net_limits = &table;
-    cw_start(w);
-    cw_create(w);
-    return w;
+    return cw_open(w);
 }
 
 /* Another start, with limits of the network's own. */
@@ -29,14 +27,7 @@ static struct cw_client *restart_with(struct cw *w, struct pv_netlimits limits)
 static enum pv_ctl_error revoke(struct cw *w, struct cw_client *alice, uint8_t kind,
                                 const uint8_t *pk)
 {
-    struct pv_made_long made;
-    struct pv_statement st = {.type = PV_ST_REVOCATION,
-                              .u.revocation = {.kind = kind, .time = CW_WALL}};
-    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-    memcpy(st.u.revocation.pk, pk, sizeof(st.u.revocation.pk));
-    assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw, sizeof(made.raw),
-                                &made.len));
-    return cw_put(w, alice, pv_view(made.raw, made.len));
+    return cw_put(w, alice, cw_revocation(w, kind, pk));
 }
 
 static void expect_join(struct cw *w, const struct cw_keys *invite, const struct cw_node *node,
@@ -78,12 +69,10 @@ static void expect_register(struct cw *w, const struct cw_keys *invite, uint32_t
 
 PV_TEST(an_address_of_a_removed_machine_is_nobodys_for_thirty_days)
 {
-    struct cw *w = begin(1, (struct pv_netlimits){.members = 0});
-    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw *w = cw_new(1);
+    struct cw_client *alice = cw_open(w);
     struct cw_keys invite = cw_invite(w, alice, 9);
-    struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
-    cw_join(w, &invite, &carol, "carol");
+    struct cw_node bob = cw_joined(w, &invite, "bob"), carol = cw_joined(w, &invite, "carol");
     struct cw_client *c = cw_member(w, &carol);
     const struct pv_prefix range = {.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16};
     uint32_t bobs = pv_ip4_first(&range, bob.id.pk);
@@ -100,11 +89,11 @@ PV_TEST(an_address_of_a_removed_machine_is_nobodys_for_thirty_days)
 
 PV_TEST(a_network_has_so_many_members)
 {
-    struct cw *w = begin(1, (struct pv_netlimits){.members = 2});
-    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw *w = cw_new(1);
+    struct cw_client *alice = begin(w, (struct pv_netlimits){.members = 2});
     struct cw_keys invite = cw_invite(w, alice, 9);
-    struct cw_node bob = cw_node_make(w), carol = cw_node_make(w), dan = cw_node_make(w);
-    cw_join(w, &invite, &bob, "bob");
+    struct cw_node bob = cw_joined(w, &invite, "bob"), carol = cw_node_make(w),
+                   dan = cw_node_make(w);
     expect_join(w, &invite, &carol, PV_CTL_E_FULL);
     /* A member may repeat it; one that goes makes room. */
     struct cw_client *c = cw_guest(w, &bob);
@@ -119,18 +108,14 @@ PV_TEST(a_network_has_so_many_members)
 /* The last place is promised to many, and taken by one. */
 PV_TEST(the_last_place_is_taken_once)
 {
-    struct cw *w = begin(2, (struct pv_netlimits){.members = 2});
-    struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 9);
+    struct cw *w = cw_new(2);
+    struct cw_keys invite = cw_invite(w, begin(w, (struct pv_netlimits){.members = 2}), 9);
     struct cw_node nodes[2] = {cw_node_make(w), cw_node_make(w)};
     struct cw_client *c[2];
     struct pv_made made[2];
     for (size_t i = 0; i < 2; i++) {
         c[i] = cw_guest(w, &nodes[i]);
-        struct pv_ctl_msg *r =
-            cw_ask(w, c[i], cw_join_msg(c[i], &invite, &nodes[i], "n"), PV_CTL_RESERVATION);
-        made[i] = cw_member_statement(
-            w, &invite, &nodes[i],
-            (struct cw_claim){r->u.reservation.name, r->u.reservation.ip4, 0, CW_WALL});
+        made[i] = cw_reserve(w, c[i], &invite, &nodes[i], "n");
     }
     w->hold_jobs = true; /* the first is at the store */
     uint64_t id = cw_send(c[0], cw_register_msg(&made[0]));
@@ -140,47 +125,33 @@ PV_TEST(the_last_place_is_taken_once)
     (void)cw_answer(c[0], id, PV_CTL_REGISTERED);
 }
 
-/* A statement of the network's own, of any type. */
-static enum pv_ctl_error put_statement(struct cw *w, struct cw_client *c, struct pv_statement *st,
-                                       const uint8_t *sk, uint8_t *ret_hash)
-{
-    struct pv_made_long made;
-    memcpy(st->network_id, w->created.network_id, sizeof(st->network_id));
-    assert_ok(pv_statement_make(st, pv_signer_sk(sk), NULL, made.raw, sizeof(made.raw), &made.len));
-    pv_statement_hash(pv_view(made.raw, made.len), ret_hash);
-    return cw_put(w, c, pv_view(made.raw, made.len));
-}
-
 /* Whose rights have ended is believed no more. */
 PV_TEST(rights_end_by_who_may_revoke)
 {
-    struct cw *w = begin(6, (struct pv_netlimits){.members = 0});
-    struct cw_client *alice = cw_member(w, &w->alice);
-    struct cw_keys invite = cw_invite(w, alice, 9);
-    struct cw_node bob = cw_node_make(w);
-    uint8_t hash[PV_STATEMENT_HASH_LEN];
-    cw_join(w, &invite, &bob, "bob");
+    struct cw *w = cw_new(6);
+    struct cw_client *alice = cw_open(w);
+    struct cw_node bob = cw_invited(w, alice, "bob");
     struct pv_statement grant = {.type = PV_ST_ADMIN, .u.admin = {.rights = 1, .time = CW_WALL}};
     memcpy(grant.u.admin.node, bob.id.pk, PV_SIGN_PK_LEN);
-    assert_int_equal(put_statement(w, alice, &grant, w->root.sk, hash), PV_CTL_E_NONE);
+    struct pv_view granted = cw_sign(w, grant, w->root.sk);
+    assert_int_equal(cw_put(w, alice, granted), PV_CTL_E_NONE);
     struct pv_statement end = {.type = PV_ST_END, .u.end.time = CW_WALL};
-    memcpy(end.u.end.hash, hash, sizeof(hash));
+    pv_statement_hash(granted, end.u.end.hash);
     /* An admin who may only invite ends nobody's rights but its own. */
     memcpy(end.u.end.about, w->alice.id.pk, PV_SIGN_PK_LEN);
-    assert_int_equal(put_statement(w, alice, &end, bob.id.sk, hash), PV_CTL_E_NOT_ALLOWED);
+    assert_int_equal(cw_put(w, alice, cw_sign(w, end, bob.id.sk)), PV_CTL_E_NOT_ALLOWED);
     memcpy(end.u.end.about, bob.id.pk, PV_SIGN_PK_LEN);
-    assert_int_equal(put_statement(w, alice, &end, w->alice.id.sk, hash), PV_CTL_E_NONE);
+    assert_int_equal(cw_put(w, alice, cw_sign(w, end, w->alice.id.sk)), PV_CTL_E_NONE);
     /* A former admin may repeat that it is none, and no more. */
     end.u.end.time++;
-    assert_int_equal(put_statement(w, alice, &end, bob.id.sk, hash), PV_CTL_E_NONE);
+    assert_int_equal(cw_put(w, alice, cw_sign(w, end, bob.id.sk)), PV_CTL_E_NONE);
     struct pv_statement more = {.type = PV_ST_INVITE, .u.invite = {.not_after = 9, .uses = 1}};
-    assert_int_equal(put_statement(w, alice, &more, bob.id.sk, hash), PV_CTL_E_NOT_ALLOWED);
+    assert_int_equal(cw_put(w, alice, cw_sign(w, more, bob.id.sk)), PV_CTL_E_NOT_ALLOWED);
 }
 
 /* Alice tags herself, or takes the tag in this place back. */
 static enum pv_ctl_error put_tag(struct cw *w, struct cw_client *c, uint16_t place, bool set)
 {
-    uint8_t hash[PV_STATEMENT_HASH_LEN];
     struct pv_statement st = {.type = PV_ST_TAG,
                               .u.tag = {.slot = {.number = place, .seq = set ? 1 : 2},
                                         .kind = set ? PV_TAG_SET : PV_TAG_NONE,
@@ -188,14 +159,14 @@ static enum pv_ctl_error put_tag(struct cw *w, struct cw_client *c, uint16_t pla
     snprintf(st.u.tag.tag, sizeof(st.u.tag.tag), "%s", set ? "printer" : "none");
     if (set)
         memcpy(st.u.tag.node, w->alice.id.pk, PV_SIGN_PK_LEN);
-    return put_statement(w, c, &st, w->alice.id.sk, hash);
+    return cw_put(w, c, cw_sign(w, st, w->alice.id.sk));
 }
 
 /* A network that cannot grow goes on: what was allowed is taken back, and its members stay. */
 PV_TEST(a_full_log_still_takes_what_takes_no_place)
 {
-    struct cw *w = begin(8, (struct pv_netlimits){.members = 0});
-    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw *w = cw_new(8);
+    struct cw_client *alice = begin(w, (struct pv_netlimits){.members = 0});
     assert_int_equal(put_tag(w, alice, 1, true), PV_CTL_E_NONE);
     alice = restart_with(w, (struct pv_netlimits){.statements = 1});
     assert_int_equal(put_tag(w, alice, 2, true), PV_CTL_E_FULL);
@@ -203,26 +174,22 @@ PV_TEST(a_full_log_still_takes_what_takes_no_place)
     /* A renewal, or another key in the place of a stolen one. */
     struct pv_statement key = {.type = PV_ST_TRANSPORT,
                                .u.transport = {.serial = 9, .transport = {9}, .time = CW_WALL}};
-    uint8_t hash[PV_STATEMENT_HASH_LEN];
-    assert_int_equal(put_statement(w, alice, &key, w->alice.id.sk, hash), PV_CTL_E_NONE);
+    assert_int_equal(cw_put(w, alice, cw_sign(w, key, w->alice.id.sk)), PV_CTL_E_NONE);
 }
 
 PV_TEST(a_full_log_still_takes_what_ends_something)
 {
-    struct cw *w = begin(3, (struct pv_netlimits){.members = 0});
-    struct cw_client *alice = cw_member(w, &w->alice);
-    struct cw_keys invite = cw_invite(w, alice, 9);
+    struct cw *w = cw_new(3);
+    struct cw_keys invite = cw_invite(w, begin(w, (struct pv_netlimits){.members = 0}), 9);
     struct cw_node bob = cw_node_make(w);
-    alice = restart_with(w, (struct pv_netlimits){.statements = 5});
-    struct pv_st_invite more = {.not_before = CW_WALL, .not_after = CW_WALL + 60, .uses = 1};
-    struct pv_made made;
-    assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &more, &made));
-    assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_FULL);
+    struct cw_client *alice = restart_with(w, (struct pv_netlimits){.statements = 5});
+    struct cw_keys next = cw_keys_make(w);
+    struct pv_made more = cw_make_invite(w, &next, 1);
+    assert_int_equal(cw_put(w, alice, pv_made_view(&more)), PV_CTL_E_FULL);
     expect_join(w, &invite, &bob, PV_CTL_E_FULL);
     assert_int_equal(revoke(w, alice, PV_REVOKE_INVITE, invite.pk), PV_CTL_E_NONE);
     struct pv_statement end = {.type = PV_ST_END, .u.end.time = CW_WALL};
-    uint8_t hash[PV_STATEMENT_HASH_LEN];
-    assert_int_equal(put_statement(w, alice, &end, w->alice.id.sk, hash), PV_CTL_E_NONE);
+    assert_int_equal(cw_put(w, alice, cw_sign(w, end, w->alice.id.sk)), PV_CTL_E_NONE);
 }
 
 static void set_wall(struct cw *w, uint64_t seconds)
@@ -233,29 +200,19 @@ static void set_wall(struct cw *w, uint64_t seconds)
 /* The window of receipts is wider than that: whoever was promised a place in time may take it. */
 PV_TEST(an_invite_ends_when_it_says)
 {
-    struct cw *w = begin(7, (struct pv_netlimits){.members = 0});
+    struct cw *w = cw_home(7);
     const uint64_t end = CW_WALL + 86400; /* as cw_invite() has it */
     struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 9);
     struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
     struct cw_client *c = cw_guest(w, &bob);
     set_wall(w, end - 1);
-    struct pv_ctl_msg *r = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
-    struct pv_made made = cw_member_statement(
-        w, &invite, &bob,
-        (struct cw_claim){r->u.reservation.name, r->u.reservation.ip4, 0, CW_WALL});
+    struct pv_made made = cw_reserve(w, c, &invite, &bob, "bob");
     set_wall(w, end);
     expect_join(w, &invite, &carol, PV_CTL_E_INVITE_EXPIRED);
     set_wall(w, end + PV_COORD_RESERVE_S);
     cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_INVITE_EXPIRED);
     set_wall(w, end + PV_COORD_RESERVE_S - 1);
     cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
-}
-
-static uint64_t count_networks(struct cw *w)
-{
-    struct pv_coord_stats stats;
-    pv_coord_stats(w->coord, &stats);
-    return stats.networks;
 }
 
 static void note_network(void *ctx, const struct pv_coord_network *n)
@@ -265,10 +222,10 @@ static void note_network(void *ctx, const struct pv_coord_network *n)
 
 PV_TEST(a_dropped_network_is_gone_with_what_was_under_way)
 {
-    struct cw *w = begin(4, (struct pv_netlimits){.members = 0});
+    struct cw *w = cw_new(4);
     const uint8_t *id = w->created.network_id;
     struct pv_coord_network seen = {.members = 0};
-    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_client *alice = cw_open(w);
     struct cw_keys invite = cw_invite(w, alice, 9);
     struct cw_node bob = cw_node_make(w);
     struct cw_client *guest = cw_login(w, &bob, id, PV_CTL_GUEST);
@@ -285,29 +242,26 @@ PV_TEST(a_dropped_network_is_gone_with_what_was_under_way)
     /* The store could not: it goes on. */
     pv_coord_drop_end(w->coord, id, false, w->now);
     assert_int_equal(revoke(w, alice, PV_REVOKE_INVITE, invite.pk), PV_CTL_E_NONE);
-    assert_int_equal(count_networks(w), 1);
+    assert_int_equal(cw_stats(w).networks, 1);
 
     w->hold_jobs = true; /* one is at the store when it ends */
-    struct pv_st_invite more = {.not_before = CW_WALL, .not_after = CW_WALL + 60, .uses = 1};
-    struct pv_made made;
-    assert_ok(pv_make_invite(id, pv_signer_sk(w->alice.id.sk), &more, &made));
-    struct pv_ctl_item item = cw_item(pv_made_view(&made));
-    (void)cw_send(alice, cw_put_msg(&item, 1));
+    struct cw_keys next = cw_keys_make(w);
+    struct pv_made more = cw_make_invite(w, &next, 1);
+    (void)cw_send_put(alice, pv_made_view(&more));
     cw_pump(w);
     assert_ok(pv_coord_drop_begin(w->coord, id));
     pv_coord_drop_end(w->coord, id, true, w->now);
     cw_release(w, false);
     assert_true(alice->closed && guest->closed);
-    assert_int_equal(count_networks(w), 0);
-    struct cw_client *c = cw_connect(w, &w->alice);
-    cw_ask_error(w, c, cw_hello(c, &w->alice, id, PV_CTL_MEMBER), PV_CTL_E_UNKNOWN_NETWORK);
+    assert_int_equal(cw_stats(w).networks, 0);
+    cw_refused(w, &w->alice, PV_CTL_E_UNKNOWN_NETWORK);
     pv_coord_drop_end(w->coord, id, true, w->now); /* a second answer is none */
     cw_sleep(w, PV_S(60));
 }
 
 PV_TEST(a_new_secret_counts_at_once)
 {
-    struct cw *w = begin(5, (struct pv_netlimits){.members = 0});
+    struct cw *w = cw_home(5);
     struct pv_ctl_item items[4];
     uint8_t secret[PV_CTL_SECRET_LEN] = {7};
     pv_coord_set_secret(w->coord, secret);
@@ -324,9 +278,8 @@ PV_TEST(a_policy_holds_from_now_on)
 {
     static const char *const stun[] = {"new.example:3478"};
     static const struct pv_netlimits_table none = {.nets = NULL};
-    struct cw *w = begin(6, (struct pv_netlimits){.members = 1});
-    struct cw_client *alice = cw_member(w, &w->alice);
-    struct cw_keys invite = cw_invite(w, alice, 9);
+    struct cw *w = cw_new(6);
+    struct cw_keys invite = cw_invite(w, begin(w, (struct pv_netlimits){.members = 1}), 9);
     struct cw_node bob = cw_node_make(w);
     struct pv_ctl_item items[4];
     expect_join(w, &invite, &bob, PV_CTL_E_FULL);
@@ -336,26 +289,20 @@ PV_TEST(a_policy_holds_from_now_on)
     assert_non_null(relay);
     pv_coord_set_policy(w->coord, &policy, relay);
     cw_join(w, &invite, &bob, "bob");
-    struct cw_client *c = cw_connect(w, &bob);
-    struct pv_ctl_msg *welcome = cw_ask(w, c, cw_hello_member(w, c, &bob), PV_CTL_WELCOME);
+    struct pv_ctl_msg *welcome = cw_welcome(w, &bob);
     assert_int_equal(welcome->u.welcome.n_stun, 1);
     assert_string_equal(welcome->u.welcome.stun[0], stun[0]);
     memset(w->secret, 0, sizeof(w->secret));
     cw_make_network(w);
-    c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
     cw_ask_ok(w, c, cw_create_msg(w, items), PV_CTL_RECEIPTS);
 }
 
-/* Makes the receipt that a former coordinator gave, and the item to put. */
+/* The receipt that a former coordinator gave nine days ago. */
 static struct pv_ctl_item received(const struct cw *w, const struct cw_keys *former,
-                                   struct pv_view made, uint64_t n,
-                                   uint8_t ret_receipt[static PV_RECEIPT_LEN])
+                                   struct pv_view made, uint8_t *ret_receipt)
 {
-    struct pv_receipt r = {.epoch = 1, .n = n, .time = CW_WALL - 9 * 86400};
-    memcpy(r.network_id, w->created.network_id, sizeof(r.network_id));
-    pv_statement_hash(made, r.hash);
-    assert_ok(pv_receipt_make(&r, former->sk, ret_receipt));
-    return (struct pv_ctl_item){.statement = made, .receipt = pv_view(ret_receipt, PV_RECEIPT_LEN)};
+    return cw_received(w, former, made, CW_WALL - 9 * 86400, ret_receipt);
 }
 
 /* The chain of an invite that a guest is shown, as a roster; to be freed. */
@@ -374,24 +321,32 @@ static struct pv_roster *fetch_chain(struct cw *w, struct cw_client *guest,
     return r;
 }
 
+/* The record that this one is the only coordinator. */
+static struct pv_view record_of(const struct cw *w, const uint8_t *sk, const struct cw_keys *only)
+{
+    const uint8_t *const pk[] = {only->pk};
+    return cw_record(w, sk, 7, pk, 1);
+}
+
+static struct pv_view list_in(struct pv_view record)
+{
+    struct pv_statement st;
+    assert_ok(pv_statement_decode(record, &st));
+    return st.u.coordinators.list;
+}
+
 /* The network has moved to another coordinator, and a token leads to this one. A node that joins
  * here sees that it became a member, although the list in force does not name who signed its
  * receipt. */
 PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
 {
-    static const struct pv_hostport addr = {.host = "next.example", .port = 3478};
     struct cw *w = cw_home(11);
-    uint8_t list[PV_STATEMENT_LIST_MAX];
-    struct pv_writer lw = pv_writer(list, sizeof(list));
-    struct pv_made_long record;
     enum pv_roster_added added;
     struct cw_keys next = cw_keys_make(w);
-    pv_coordlist_put(&lw, next.pk, &addr, 1);
-    assert_ok(pv_make_coordinators(w->created.network_id, pv_signer_sk(w->root.sk), 7,
-                                   pv_written(&lw), &record));
+    const struct pv_view moved = record_of(w, w->root.sk, &next);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
-    assert_int_equal(cw_put(w, alice, pv_view(record.raw, record.len)), PV_CTL_E_NONE);
+    assert_int_equal(cw_put(w, alice, moved), PV_CTL_E_NONE);
 
     struct cw_node bob = cw_node_make(w);
     struct cw_client *c = cw_guest(w, &bob);
@@ -403,22 +358,9 @@ PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
     struct pv_roster_event event;
     while (pv_roster_poll_event(r, &event) == PV_OK)
         assert_int_not_equal(event.type, PV_ROSTER_EV_REFUSED);
-    assert_true(pv_view_equal(pv_roster_coordinators(r), pv_written(&lw)));
+    assert_true(pv_view_equal(pv_roster_coordinators(r), list_in(moved)));
     assert_non_null(pv_roster_enrolled(r, bob.id.pk));
     pv_roster_free(r);
-}
-
-static struct pv_made_long list_of(struct cw *w, const struct cw_node *signer, uint64_t seq,
-                                   const struct cw_keys *coordinator)
-{
-    static const struct pv_hostport addr = {.host = "next.example", .port = 3478};
-    uint8_t list[PV_STATEMENT_LIST_MAX];
-    struct pv_writer lw = pv_writer(list, sizeof(list));
-    struct pv_made_long made;
-    pv_coordlist_put(&lw, coordinator->pk, &addr, 1);
-    assert_ok(pv_make_coordinators(w->created.network_id, pv_signer_sk(signer->id.sk), seq,
-                                   pv_written(&lw), &made));
-    return made;
 }
 
 /* An admin moved a part of the network that was cut off, and was removed meanwhile. A node that
@@ -428,40 +370,27 @@ PV_TEST(a_guest_hears_that_who_moved_the_network_was_removed)
     struct cw *w = cw_new(12);
     struct pv_ctl_item items[7];
     struct pv_made grant;
-    struct pv_made_long end;
     uint8_t receipt[PV_RECEIPT_LEN];
-    cw_start(w);
-    cw_make_network(w);
+    struct cw_client *alice = cw_creator(w);
     struct cw_keys next = cw_keys_make(w);
     struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
     struct pv_st_admin admin = {.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE};
-    struct pv_statement st = {
-        .type = PV_ST_REVOCATION,
-        .u.revocation = {.kind = PV_REVOKE_NODE, .time = CW_WALL},
-    };
     memcpy(admin.node, bob.id.pk, sizeof(admin.node));
-    memcpy(st.u.revocation.pk, bob.id.pk, PV_SIGN_PK_LEN);
-    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
     assert_ok(pv_make_admin(w->created.network_id, pv_signer_sk(w->root.sk), &admin, &grant));
-    assert_ok(
-        pv_statement_make(&st, pv_signer_sk(w->root.sk), NULL, end.raw, sizeof(end.raw), &end.len));
-    struct pv_made_long moved = list_of(w, &bob, 9, &next);
     struct pv_ctl_msg create = cw_create_msg(w, items);
     items[4] = cw_item(pv_made_view(&grant));
-    items[5] = cw_item(pv_view(end.raw, end.len));
-    items[6] = received(w, &next, pv_view(moved.raw, moved.len), 1, receipt);
+    items[5] = cw_item(cw_revocation(w, PV_REVOKE_NODE, bob.id.pk));
+    items[6] = received(w, &next, record_of(w, bob.id.sk, &next), receipt);
     create.u.put.n = PV_ARRAY_LEN(items);
-    cw_ask_ok(w, cw_login(w, &w->alice, NULL, PV_CTL_GUEST), create, PV_CTL_RECEIPTS);
+    cw_ask_ok(w, alice, create, PV_CTL_RECEIPTS);
 
     struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 1);
     struct pv_roster *r = fetch_chain(w, cw_guest(w, &carol), &invite);
     struct pv_roster_event event;
     while (pv_roster_poll_event(r, &event) == PV_OK)
         continue;
-    struct pv_statement first;
-    assert_ok(pv_statement_decode(pv_view(w->created.coordinators.raw, w->created.coordinators.len),
-                                  &first));
-    assert_true(pv_view_equal(pv_roster_coordinators(r), first.u.coordinators.list));
+    const struct pv_made_long *first = &w->created.coordinators;
+    assert_true(pv_view_equal(pv_roster_coordinators(r), list_in(pv_view(first->raw, first->len))));
     pv_roster_free(r);
 }
 
@@ -469,41 +398,32 @@ PV_TEST(a_guest_hears_that_who_moved_the_network_was_removed)
  * bob, who moves the network, and carol, of whose removal this one hears first. */
 PV_TEST(whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves)
 {
-    static const struct pv_hostport addr = {.host = "former.example", .port = 3478};
     struct cw *w = cw_new(10);
-    uint8_t list[PV_STATEMENT_LIST_MAX], receipts[2][PV_RECEIPT_LEN];
-    struct pv_writer lw = pv_writer(list, sizeof(list));
+    uint8_t receipts[2][PV_RECEIPT_LEN];
     struct pv_ctl_item items[7];
-    struct pv_made_long record;
     struct pv_made made[3];
     cw_start(w);
     cw_make_network(w);
     struct cw_keys former = cw_keys_make(w), ended = cw_keys_make(w);
     struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
-    pv_coordlist_put(&lw, former.pk, &addr, 1);
-    assert_ok(pv_make_coordinators(w->created.network_id, pv_signer_sk(w->root.sk), 7,
-                                   pv_written(&lw), &record));
-    struct pv_st_invite invite = {
-        .not_before = CW_WALL - 10 * 86400, .not_after = CW_WALL - 8 * 86400, .uses = 2};
-    memcpy(invite.invite, ended.pk, sizeof(invite.invite));
-    assert_ok(
-        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made[0]));
+    made[0] = cw_make_terms(w, &ended,
+                            (struct pv_st_invite){.not_before = CW_WALL - 10 * 86400,
+                                                  .not_after = CW_WALL - 8 * 86400,
+                                                  .uses = 2});
     made[1] = cw_member_statement(
         w, &ended, &bob, (struct cw_claim){"bob", (const uint8_t[]){10, 66, 0, 7}, 0, CW_WALL});
     made[2] = cw_member_statement(
         w, &ended, &carol, (struct cw_claim){"carol", (const uint8_t[]){10, 66, 0, 8}, 0, CW_WALL});
 
     struct pv_ctl_msg create = cw_create_msg(w, items);
-    items[4] = cw_item(pv_view(record.raw, record.len));
+    items[4] = cw_item(record_of(w, w->root.sk, &former));
     items[5] = cw_item(pv_made_view(&made[0]));
-    items[6] = received(w, &former, pv_made_view(&made[1]), 1, receipts[0]);
+    items[6] = received(w, &former, pv_made_view(&made[1]), receipts[0]);
     create.u.put.n = PV_ARRAY_LEN(items);
     cw_ask_ok(w, cw_login(w, &bob, NULL, PV_CTL_GUEST), create, PV_CTL_RECEIPTS);
     struct cw_client *b = cw_member(w, &bob), *alice = cw_member(w, &w->alice);
 
     assert_int_equal(revoke(w, alice, PV_REVOKE_NODE, carol.id.pk), PV_CTL_E_NONE);
-    struct pv_ctl_item late = received(w, &former, pv_made_view(&made[2]), 2, receipts[1]);
-    struct pv_ctl_msg put = cw_put_msg(&late, 1);
-    struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
-    assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
+    struct pv_ctl_item late = received(w, &former, pv_made_view(&made[2]), receipts[1]);
+    assert_int_equal(cw_put_item(w, b, late), PV_CTL_E_NONE);
 }

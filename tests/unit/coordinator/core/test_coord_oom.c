@@ -33,9 +33,7 @@ static bool is_taken(struct cw *w, struct cw_client *c, struct pv_ctl_msg msg, u
 
 static void expect_all(struct cw *w)
 {
-    struct cw_node bob = cw_node_make(w);
-    struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 1);
-    cw_join(w, &invite, &bob, "bob");
+    (void)cw_invited(w, cw_member(w, &w->alice), "bob");
 }
 
 PV_TEST(a_network_is_created_when_there_is_memory_again)
@@ -45,9 +43,7 @@ PV_TEST(a_network_is_created_when_there_is_memory_again)
     while (failed) {
         struct pv_ctl_item items[4];
         struct cw *w = cw_new(++n);
-        cw_start(w);
-        cw_make_network(w);
-        struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+        struct cw_client *c = cw_creator(w);
         failed = is_taken(w, c, cw_create_msg(w, items), n);
         expect_all(w);
     }
@@ -59,17 +55,12 @@ PV_TEST(an_invite_is_good_when_there_is_memory_again)
     unsigned n = 0;
     bool failed = true;
     while (failed) {
-        struct pv_made made;
-        struct pv_st_invite st = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
         struct cw *w = cw_home(++n);
         struct cw_keys invite = cw_keys_make(w);
-        struct cw_node bob = cw_node_make(w);
-        memcpy(st.invite, invite.pk, sizeof(st.invite));
-        assert_ok(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &st, &made));
+        struct pv_made made = cw_make_invite(w, &invite, 1);
         struct pv_ctl_item item = cw_item(pv_made_view(&made));
-        struct pv_ctl_msg put = cw_put_msg(&item, 1);
-        failed = is_taken(w, cw_member(w, &w->alice), put, n);
-        cw_join(w, &invite, &bob, "bob");
+        failed = is_taken(w, cw_member(w, &w->alice), cw_put_msg(&item, 1), n);
+        (void)cw_joined(w, &invite, "bob");
         expect_all(w);
     }
     assert_true(n > 2); /* the invite, and the table */
@@ -85,26 +76,15 @@ PV_TEST(everybody_who_is_removed_is_dropped)
     bool failed = true;
     while (failed) {
         struct cw_client *guests[GUESTS];
-        struct pv_made_long made;
         struct cw *w = cw_home(++n);
         struct cw_client *alice = cw_member(w, &w->alice);
         struct cw_keys invite = cw_invite(w, alice, GUESTS);
         for (unsigned i = 0; i < GUESTS; i++) {
-            struct cw_node guest = cw_node_make(w);
-            char name[16];
-            snprintf(name, sizeof(name), "guest%u", i);
-            cw_join(w, &invite, &guest, name);
+            struct cw_node guest = cw_joined(w, &invite, "guest");
             guests[i] = cw_member(w, &guest);
         }
-        struct pv_statement st = {.type = PV_ST_REVOCATION,
-                                  .u.revocation = {.kind = PV_REVOKE_INVITE, .time = CW_WALL}};
-        memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-        memcpy(st.u.revocation.pk, invite.pk, sizeof(st.u.revocation.pk));
-        assert_ok(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw,
-                                    sizeof(made.raw), &made.len));
-        struct pv_ctl_item item = cw_item(pv_view(made.raw, made.len));
-        struct pv_ctl_msg put = cw_put_msg(&item, 1);
-        failed = is_taken(w, alice, put, n);
+        struct pv_ctl_item item = cw_item(cw_revocation(w, PV_REVOKE_INVITE, invite.pk));
+        failed = is_taken(w, alice, cw_put_msg(&item, 1), n);
         for (unsigned i = 0; i < GUESTS; i++)
             assert_true(guests[i]->closed);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A coordinator's report on itself: the numbers as JSON, and JSON as lines. */
+#include "base/jsonread.h"
 #include "coordinator/core/report.h"
 #include "tests/unit/base/metrics_grammar.h"
 
@@ -119,16 +120,15 @@ PV_TEST(every_number_has_its_place)
     const json_t *relay = json_object_get(doc, "relay");
     assert_int_equal(at(relay, "drops", "no_channel"), 1000 + PV_RELAYSTAT_DROP_NO_CHANNEL);
     assert_int_equal(at(relay, "drops", "bandwidth"), 1000 + PV_RELAYSTAT_DROP_BANDWIDTH);
-    assert_true(json_is_true(json_object_get(relay, "enabled")));
+    assert_true(pv_json_bool(relay, "enabled"));
     const json_t *users = json_object_get(relay, "users"), *bob = json_array_get(users, 1);
     assert_int_equal(json_array_size(users), 2);
-    assert_string_equal(json_string_value(json_object_get(bob, "name")), "bob");
+    assert_string_equal(pv_json_text(bob, "name", "?"), "bob");
     assert_int_equal(at(bob, NULL, "packets"), 71);
     assert_int_equal(at(bob, NULL, "bytes"), 72);
     assert_int_equal(at(bob, NULL, "allocations"), 73);
     assert_int_equal(json_object_size(json_object_get(doc, "limits")), PV_COORD_LIMITS + 2);
-    assert_string_equal(json_string_value(json_object_get(json_object_get(doc, "store"), "error")),
-                        r.store.error);
+    assert_string_equal(pv_json_text(json_object_get(doc, "store"), "error", "?"), r.store.error);
     assert_int_equal(json_array_size(json_object_get(doc, "listen")), 2);
     json_decref(doc);
 }

@@ -35,8 +35,14 @@ static inline struct pv_coordstore *open_ok(void)
     return one.store;
 }
 
-static inline void run_sql(const char *sql)
+static void run_sql(const char *fmt, ...) PV_PRINTF(1, 2);
+static void run_sql(const char *fmt, ...)
 {
+    char sql[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    assert_in_range(vsnprintf(sql, sizeof(sql), fmt, ap), 1, sizeof(sql) - 1);
+    va_end(ap);
     (void)pg_sql(&server, sql);
 }
 
@@ -121,37 +127,60 @@ static inline struct pv_storeop_result create(struct member *m, uint64_t n)
     return run(m->store, op);
 }
 
-static uint8_t pleader[PV_SIGN_PK_LEN];
-
-/* HOME, LEAVE or DROP; the answer is the caller's. */
-static inline struct pv_storeop_result order(struct member *m, enum pv_storeop_kind kind,
-                                             bool pleads)
+/* HOME, LEAVE or DROP, for which this node pleads (NULL: nobody); the answer is the caller's. */
+static struct pv_storeop_result order_for(struct member *m, enum pv_storeop_kind kind,
+                                          const struct cw_node *pleader)
 {
     struct pv_storeop_copy what = {.wall_s = 0};
     struct pv_storeop *op = NULL;
     memcpy(what.network, world->created.network_id, sizeof(what.network));
     assert_ok(pv_storeop_new_copy(kind, &what, pv_view(NULL, 0), &op));
     op->id = 3;
-    op->pleads = pleads;
-    memcpy(op->node, pleader, sizeof(op->node));
+    op->pleads = pleader != NULL;
+    if (pleader != NULL)
+        memcpy(op->node, pleader->id.pk, sizeof(op->node));
     return run(m->store, op);
 }
 
-static inline struct pv_home_answer *ask(struct member *m, enum pv_storeop_kind kind, bool pleads)
+static struct pv_storeop_result order(struct member *m, enum pv_storeop_kind kind)
 {
-    struct pv_storeop_result res = order(m, kind, pleads);
+    return order_for(m, kind, NULL);
+}
+
+static struct pv_home_answer *answer_in(struct pv_storeop_result res)
+{
     if (res.status != PV_OK)
         fail_msg("%d %s", res.status, res.error);
     assert_non_null(res.home);
     return res.home;
 }
 
-static inline enum pv_home_verdict verdict(struct member *m, bool pleads)
+static struct pv_home_answer *ask(struct member *m, enum pv_storeop_kind kind)
 {
-    struct pv_home_answer *a = ask(m, PV_STOREOP_HOME, pleads);
+    return answer_in(order(m, kind));
+}
+
+static enum pv_home_verdict verdict_in(struct pv_home_answer *a)
+{
     enum pv_home_verdict v = a->verdict;
     pv_home_answer_free(a);
     return v;
+}
+
+static enum pv_home_verdict verdict(struct member *m)
+{
+    return verdict_in(ask(m, PV_STOREOP_HOME));
+}
+
+static enum pv_home_verdict verdict_for(struct member *m, const struct cw_node *pleader)
+{
+    return verdict_in(answer_in(order_for(m, PV_STOREOP_HOME, pleader)));
+}
+
+/* It gives the network away. */
+static enum pv_home_verdict give(struct member *m)
+{
+    return verdict_in(ask(m, PV_STOREOP_LEAVE));
 }
 
 static inline int put(struct member *m, uint64_t n)
@@ -164,19 +193,34 @@ static inline int put(struct member *m, uint64_t n)
 /* Somebody else's clock says so. */
 static inline void silence(unsigned machine)
 {
-    char sql[256];
-    snprintf(sql, sizeof(sql),
-             "UPDATE p2pvpn.coordinators SET until = clock_timestamp() - interval '1 second'"
-             " WHERE name = 'machine %u'",
-             machine);
-    run_sql(sql);
+    run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() - interval '1 second'"
+            " WHERE name = 'machine %u'",
+            machine);
 }
 
-static inline void hex_of(const uint8_t id[static PV_NETWORK_ID_LEN],
-                          char ret_hex[static 2 * PV_NETWORK_ID_LEN + 1])
+/* Nobody's clock has jumped lately. */
+static void all_are_steady(void)
 {
+    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
+}
+
+/* A network's id in SQL; there are a few of these at a time. */
+static const char *hex_of(const uint8_t id[static PV_NETWORK_ID_LEN])
+{
+    static char hex[8][2 * PV_NETWORK_ID_LEN + 1];
+    static size_t n;
+    char *text = hex[n++ % PV_ARRAY_LEN(hex)];
     for (size_t i = 0; i < PV_NETWORK_ID_LEN; i++)
-        snprintf(ret_hex + 2 * i, 3, "%02x", id[i]);
+        snprintf(text + 2 * i, 3, "%02x", id[i]);
+    return text;
+}
+
+/* From here on another network is what is created and joined. */
+static void another_network(uint64_t seed)
+{
+    world = cw_new(seed);
+    cw_make_network(world);
+    invite = cw_keys_make(world);
 }
 
 static inline int keep_one(struct member *m)
@@ -195,11 +239,11 @@ PV_TEST_WORLD(setup, teardown);
 
 PV_TEST(one_stores_and_the_other_is_told_where)
 {
-    assert_int_equal(verdict(&two, false), PV_HOME_NONE);
+    assert_int_equal(verdict(&two), PV_HOME_NONE);
     struct pv_storeop_result res = create(&one, 1);
     assert_ok(res.status);
     assert_true(res.fence > 0);
-    struct pv_home_answer *a = ask(&two, PV_STOREOP_HOME, false);
+    struct pv_home_answer *a = ask(&two, PV_STOREOP_HOME);
     assert_int_equal(a->verdict, PV_HOME_THERE);
     assert_int_equal(a->n_to, 2);
     assert_string_equal(a->to[0], "192.0.2.1:3478");
@@ -217,13 +261,11 @@ PV_TEST(a_network_that_was_lost_does_not_hurt_others)
     assert_ok(create(&one, 1).status);
     struct cw *first = world;
     struct cw_keys first_invite = invite;
-    world = cw_new(2);
-    cw_make_network(world);
-    invite = cw_keys_make(world);
+    another_network(2);
     assert_ok(create(&one, 20).status);
     silence(1);
-    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
-    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+    all_are_steady();
+    assert_int_equal(verdict(&two), PV_HOME_TAKE);
 
     struct cw_node a = cw_node_make(world), b = cw_node_make(world);
     struct pv_storeop *lost = member_op(&a, 30, 0, 9);
@@ -241,13 +283,13 @@ PV_TEST(a_network_that_was_lost_does_not_hurt_others)
 PV_TEST(a_network_given_away_goes_with_all_its_rows)
 {
     assert_ok(create(&one, 1).status);
-    struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
+    struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE);
     assert_int_equal(a->verdict, PV_HOME_THERE);
     assert_string_equal(a->to[0], "192.0.2.2:3478");
     pv_home_answer_free(a);
     assert_int_equal(put(&one, 9), -ESTALE);
-    assert_int_equal(verdict(&one, false), PV_HOME_THERE);
-    a = ask(&two, PV_STOREOP_HOME, false);
+    assert_int_equal(verdict(&one), PV_HOME_THERE);
+    a = ask(&two, PV_STOREOP_HOME);
     assert_int_equal(a->verdict, PV_HOME_TAKE);
     assert_int_equal(a->rows->n_rows, 4);
     assert_string_equal(a->why, "given to it");
@@ -255,9 +297,7 @@ PV_TEST(a_network_given_away_goes_with_all_its_rows)
     pv_home_answer_free(a);
     assert_ok(put(&two, 9));
     /* A second time nothing happens: it is not its to give. */
-    a = ask(&one, PV_STOREOP_LEAVE, false);
-    assert_int_equal(a->verdict, PV_HOME_THERE);
-    pv_home_answer_free(a);
+    assert_int_equal(give(&one), PV_HOME_THERE);
     assert_ok(put(&two, 10));
 }
 
@@ -268,13 +308,9 @@ PV_TEST(a_network_that_nobody_takes_stays)
     run_sql("UPDATE p2pvpn.coordinators SET draining = true WHERE name = 'machine 2'");
     assert_ok(renew(&one, 1));
     assert_true(one.renewal.living == 2 && one.renewal.few == UINT64_MAX);
-    struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
-    assert_int_equal(a->verdict, PV_HOME_WAIT);
-    pv_home_answer_free(a);
+    assert_int_equal(give(&one), PV_HOME_WAIT);
     silence(2);
-    a = ask(&one, PV_STOREOP_LEAVE, false);
-    assert_int_equal(a->verdict, PV_HOME_WAIT);
-    pv_home_answer_free(a);
+    assert_int_equal(give(&one), PV_HOME_WAIT);
     assert_ok(put(&one, 9));
 }
 
@@ -286,16 +322,16 @@ PV_TEST(one_that_sleeps_is_followed_and_learns_of_it)
     assert_int_equal(one.renewal.living, 2);
     silence(1);
     /* It may have been cut off as everybody was: who has just come waits. */
-    assert_int_equal(verdict(&two, false), PV_HOME_WAIT);
-    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
-    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+    assert_int_equal(verdict(&two), PV_HOME_WAIT);
+    all_are_steady();
+    assert_int_equal(verdict(&two), PV_HOME_TAKE);
     assert_int_equal(put(&one, 9), -ESTALE);
     assert_ok(renew(&one, 1));
     assert_true(one.renewal.has_list);
     assert_int_equal(one.renewal.n, 0);
     assert_ok(renew(&one, 0));
     assert_false(one.renewal.has_list); /* nothing has changed since */
-    assert_int_equal(verdict(&one, false), PV_HOME_THERE);
+    assert_int_equal(verdict(&one), PV_HOME_THERE);
     assert_ok(put(&two, 10));
 }
 
@@ -310,19 +346,16 @@ PV_TEST(a_renewal_says_what_time_it_is_there)
 /* The database's clock is set by that much: all that it has noted is earlier, or later, by it. */
 static void set_clock(const char *by)
 {
-    char sql[160];
-    snprintf(sql, sizeof(sql),
-             "UPDATE p2pvpn.coordinators SET until = until - interval '%s',"
-             " steady = steady - interval '%s'",
-             by, by);
-    run_sql(sql);
+    run_sql("UPDATE p2pvpn.coordinators SET until = until - interval '%s',"
+            " steady = steady - interval '%s'",
+            by, by);
 }
 
 static void both_have_renewed_for_long(void)
 {
     assert_ok(renew(&one, 1));
     assert_ok(renew(&two, 0));
-    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
+    all_are_steady();
 }
 
 /* A coordinator that asks first after a jump takes nothing from one that lives and has not renewed
@@ -334,15 +367,15 @@ PV_TEST(a_jump_of_the_clock_moves_no_home_and_buries_no_dead)
     assert_ok(create(&one, 1).status);
     for (size_t i = 0; i < PV_ARRAY_LEN(jumps); i++) {
         both_have_renewed_for_long();
-        assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+        assert_int_equal(verdict(&two), PV_HOME_THERE);
         set_clock(jumps[i]);
-        assert_int_equal(verdict(&two, false), PV_HOME_WAIT);
+        assert_int_equal(verdict(&two), PV_HOME_WAIT);
         assert_ok(renew(&two, 0));
         assert_int_equal(two.renewal.living, 1);
-        assert_int_equal(verdict(&two, false), PV_HOME_WAIT);
+        assert_int_equal(verdict(&two), PV_HOME_WAIT);
         assert_ok(renew(&one, 1));
         assert_int_equal(one.renewal.living, 2);
-        assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+        assert_int_equal(verdict(&two), PV_HOME_THERE);
         assert_ok(put(&one, 9 + i));
     }
     both_have_renewed_for_long();
@@ -350,7 +383,7 @@ PV_TEST(a_jump_of_the_clock_moves_no_home_and_buries_no_dead)
     assert_ok(renew(&two, 0));
     run_sql("UPDATE p2pvpn.coordinators SET steady = steady - interval '4 seconds'"
             " WHERE name = 'machine 2'");
-    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+    assert_int_equal(verdict(&two), PV_HOME_TAKE);
     assert_ok(put(&two, 20));
     assert_int_equal(put(&one, 21), -ESTALE);
 }
@@ -359,19 +392,19 @@ PV_TEST(one_that_was_killed_is_followed_before_its_time)
 {
     char error[PV_PG_ERROR_MAX], other[PV_PG_NAME_MAX];
     assert_ok(create(&one, 1).status);
-    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
+    all_are_steady();
     run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() + interval '1.5 seconds'"
             " WHERE name = 'machine 1'");
-    assert_int_equal(verdict(&two, false), PV_HOME_THERE); /* its session has the lock */
+    assert_int_equal(verdict(&two), PV_HOME_THERE); /* its session has the lock */
     leave(&one);
     const pv_ns until = pv_clock_now() + PV_S(60);
-    while (verdict(&two, false) == PV_HOME_THERE && pv_clock_now() < until)
+    while (verdict(&two) == PV_HOME_THERE && pv_clock_now() < until)
         poll(NULL, 0, 20); /* the server notices the end of a session a moment later */
     assert_ok(put(&two, 9));
 
     /* Started again in its place it is one of them again, and an import has to wait for all. */
     one = join(1);
-    assert_int_equal(verdict(&one, false), PV_HOME_THERE);
+    assert_int_equal(verdict(&one), PV_HOME_THERE);
     struct pv_pg_lease *alone = lease_of(3, false);
     assert_int_equal(pv_pg_lease_take(alone, other, error), PV_ERR_AGAIN);
     assert_has(other, "machine");
@@ -388,31 +421,23 @@ PV_TEST(one_that_was_killed_is_followed_before_its_time)
 PV_TEST(a_home_that_members_cannot_reach_comes_back)
 {
     assert_ok(create(&one, 1).status);
-    memcpy(pleader, world->alice.id.pk, sizeof(pleader));
-    assert_int_equal(verdict(&two, true), PV_HOME_THERE);
+    assert_int_equal(verdict_for(&two, &world->alice), PV_HOME_THERE);
     run_sql("UPDATE p2pvpn.homes SET since = since - interval '31 seconds'");
-    assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+    assert_int_equal(verdict(&two), PV_HOME_THERE);
     /* Somebody who knows the network, and has not joined it, moves nothing. */
     struct cw_node stranger = cw_node_make(world);
-    memcpy(pleader, stranger.id.pk, sizeof(pleader));
-    assert_int_equal(verdict(&two, true), PV_HOME_THERE);
-    memcpy(pleader, world->alice.id.pk, sizeof(pleader));
-    assert_int_equal(verdict(&two, true), PV_HOME_TAKE);
+    assert_int_equal(verdict_for(&two, &stranger), PV_HOME_THERE);
+    assert_int_equal(verdict_for(&two, &world->alice), PV_HOME_TAKE);
 }
 
-/* Puts the n-th statement of the network's log, signed by that key. */
-static void put_signed(struct pv_statement *st, const uint8_t *signer, uint64_t n)
+/* Puts the n-th statement of the network's log. */
+static void put_statement(struct pv_view statement, uint64_t n)
 {
-    uint8_t raw[PV_STATEMENT_SHORT_MAX], receipt[PV_RECEIPT_LEN] = {1};
-    size_t len;
+    uint8_t receipt[PV_RECEIPT_LEN] = {1};
     struct pv_storeop *op = NULL;
-    memcpy(st->network_id, world->created.network_id, sizeof(st->network_id));
-    assert_ok(pv_statement_make(st, pv_signer_sk(signer), NULL, raw, sizeof(raw), &len));
-    struct pv_storerow row = {.epoch = 7,
-                              .n = n,
-                              .statement = pv_view(raw, len),
-                              .receipt = pv_view(receipt, sizeof(receipt))};
-    memcpy(row.network, st->network_id, sizeof(row.network));
+    struct pv_storerow row = {
+        .epoch = 7, .n = n, .statement = statement, .receipt = pv_view(receipt, sizeof(receipt))};
+    memcpy(row.network, world->created.network_id, sizeof(row.network));
     pv_statement_hash(row.statement, row.hash);
     assert_ok(pv_storeop_new(PV_STOREOP_PUT, 1, 1000, &op));
     assert_ok(pv_storeop_add(op, &row));
@@ -428,23 +453,17 @@ PV_TEST(a_node_that_was_removed_or_left_moves_nothing)
     assert_ok(run(one.store, member_op(&eve, 10, 0, 100)).status);
     run_sql("UPDATE p2pvpn.homes SET since = since - interval '31 seconds'");
 
-    struct pv_statement removal = {.type = PV_ST_REVOCATION};
-    removal.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
-    memcpy(removal.u.revocation.pk, eve.id.pk, sizeof(eve.id.pk));
-    put_signed(&removal, world->alice.id.sk, 11);
-    memcpy(pleader, eve.id.pk, sizeof(pleader));
-    assert_int_equal(verdict(&two, true), PV_HOME_THERE);
+    put_statement(cw_revocation(world, PV_REVOKE_NODE, eve.id.pk), 11);
+    assert_int_equal(verdict_for(&two, &eve), PV_HOME_THERE);
 
-    struct pv_statement leave = {.type = PV_ST_LEAVE};
-    leave.u.leave = (struct pv_st_leave){.serial = 300, .time = CW_WALL};
-    put_signed(&leave, bob.id.sk, 12);
-    memcpy(pleader, bob.id.pk, sizeof(pleader));
-    assert_int_equal(verdict(&two, true), PV_HOME_THERE);
+    struct pv_statement leave = {.type = PV_ST_LEAVE, .u.leave = {.serial = 300, .time = CW_WALL}};
+    put_statement(cw_sign(world, leave, bob.id.sk), 12);
+    assert_int_equal(verdict_for(&two, &bob), PV_HOME_THERE);
     /* Bob joins again: its newer statement counts. */
     struct pv_storeop *again = member_op(&bob, 13, 301, 100);
     again->min_serial = 301;
     assert_ok(run(one.store, again).status);
-    assert_int_equal(verdict(&two, true), PV_HOME_TAKE);
+    assert_int_equal(verdict_for(&two, &bob), PV_HOME_TAKE);
 }
 
 /* How many seconds ago the copy came, by the clock of the database. */
@@ -461,15 +480,12 @@ static void look_for_old_copies(void)
 {
     static uint8_t number = 10;
     struct member m = join(number);
-    char sql[256];
-    snprintf(sql, sizeof(sql),
-             "UPDATE p2pvpn.coordinators SET until = until + interval '1 minute',"
-             " steady = (SELECT steady FROM p2pvpn.coordinators"
-             " WHERE name = 'machine 1') WHERE name = 'machine %u'",
-             (unsigned)number++);
-    run_sql(sql);
+    run_sql("UPDATE p2pvpn.coordinators SET until = until + interval '1 minute',"
+            " steady = (SELECT steady FROM p2pvpn.coordinators"
+            " WHERE name = 'machine 1') WHERE name = 'machine %u'",
+            (unsigned)number++);
     run_sql("UPDATE p2pvpn.homes SET holder = (SELECT max(id) FROM p2pvpn.coordinators)");
-    pv_home_answer_free(ask(&m, PV_STOREOP_HOME, false));
+    (void)verdict(&m);
     assert_ok(keep_one(&m));
     leave(&m);
 }
@@ -515,7 +531,7 @@ static void note_home(void *ctx, const struct pv_pgview_home *h)
  * these homes free meanwhile. */
 static pid_t hold_until_waited_for(const char *lock, const char *const *free_homes, size_t n)
 {
-    char error[PV_PG_ERROR_MAX] = "", text[PV_PG_ERROR_MAX] = "0", sql[256];
+    char error[PV_PG_ERROR_MAX] = "", text[PV_PG_ERROR_MAX] = "0";
     int ready[2];
     assert_int_equal(pipe(ready), 0);
     pid_t pid = fork();
@@ -539,10 +555,9 @@ static pid_t hold_until_waited_for(const char *lock, const char *const *free_hom
                        error);
     }
     for (size_t i = 0; r == PV_OK && i < n; i++) {
-        snprintf(sql, sizeof(sql),
-                 "SELECT 1 FROM p2pvpn.homes WHERE network = decode('%s', 'hex')"
-                 " FOR UPDATE NOWAIT",
-                 free_homes[i]);
+        const char *sql = PV_STR("SELECT 1 FROM p2pvpn.homes WHERE network = decode('%s', 'hex')"
+                                 " FOR UPDATE NOWAIT",
+                                 free_homes[i]);
         r = pv_pg_exec(pg, sql, NULL, NULL, error);
     }
     if (r == PV_OK)
@@ -582,11 +597,9 @@ static void take_both(uint8_t (*ids)[PV_NETWORK_ID_LEN], pid_t other)
 PV_TEST(coordinators_that_follow_at_once_do_not_wait_for_each_other)
 {
     uint8_t ids[2][PV_NETWORK_ID_LEN];
-    char low[2 * PV_NETWORK_ID_LEN + 1], high[2 * PV_NETWORK_ID_LEN + 1], sql[160];
+    char sql[160];
     for (uint64_t i = 0; i < 2; i++) {
-        world = cw_new(10 + i);
-        cw_make_network(world);
-        invite = cw_keys_make(world);
+        another_network(10 + i);
         memcpy(ids[i], world->created.network_id, sizeof(ids[i]));
         assert_ok(create(&one, 1 + 20 * i).status);
     }
@@ -596,18 +609,16 @@ PV_TEST(coordinators_that_follow_at_once_do_not_wait_for_each_other)
         memcpy(ids[0], ids[1], sizeof(id));
         memcpy(ids[1], id, sizeof(id));
     }
-    hex_of(ids[0], high);
-    hex_of(ids[1], low);
     silence(1);
-    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
-    const char *const both[] = {high, low};
+    all_are_steady();
+    const char *const both[] = {hex_of(ids[0]), hex_of(ids[1])};
     take_both(ids, hold_until_waited_for("UPDATE p2pvpn.coordinators SET lost = lost"
                                          " WHERE name = 'machine 1'",
                                          both, 2));
 
     run_sql("UPDATE p2pvpn.homes SET holder = 0"); /* as of one that was started anew */
     snprintf(sql, sizeof(sql),
-             "SELECT 1 FROM p2pvpn.homes WHERE network = decode('%s', 'hex') FOR UPDATE", low);
+             "SELECT 1 FROM p2pvpn.homes WHERE network = decode('%s', 'hex') FOR UPDATE", both[1]);
     take_both(ids, hold_until_waited_for(sql, both, 1));
 }
 
@@ -635,13 +646,10 @@ PV_TEST(least_rights_are_enough)
     assert_ok(renew(&one, 1));
     assert_ok(pv_pgview_read(pg_server_conninfo(&server, user), &view, error));
     assert_int_equal(n[2], 1);
-    struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
-    assert_int_equal(a->verdict, PV_HOME_THERE);
-    pv_home_answer_free(a);
-    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+    assert_int_equal(give(&one), PV_HOME_THERE);
+    assert_int_equal(verdict(&two), PV_HOME_TAKE);
     assert_ok(put(&two, 10));
-    struct pv_storeop_result res = order(&two, PV_STOREOP_DROP, false);
-    assert_ok(res.status);
+    assert_ok(order(&two, PV_STOREOP_DROP).status);
     pv_pg_lease_release(one.lease);
     pv_pg_lease_release(two.lease);
     struct pv_pg_lease *alone = lease_of(3, false);
@@ -757,18 +765,18 @@ PV_TEST(a_coordinator_that_cannot_read_a_network_sends_its_members_elsewhere)
     struct member three = join_by(3, line->conninfo);
     pg_line_set(line, PG_LINE_NARROW);
     silence(1);
-    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
+    all_are_steady();
     run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() + interval '2.9 seconds',"
             " draining = name <> 'machine 2' WHERE name <> 'machine 1'");
-    struct pv_storeop_result res = order(&three, PV_STOREOP_HOME, false);
+    struct pv_storeop_result res = order(&three, PV_STOREOP_HOME);
     pv_home_answer_free(res.home);
     assert_int_equal(res.status, PV_ERR_CLOSED);
     assert_ok(renew(&two, 0));
-    struct pv_home_answer *a = ask(&three, PV_STOREOP_HOME, false);
+    struct pv_home_answer *a = ask(&three, PV_STOREOP_HOME);
     assert_int_equal(a->verdict, PV_HOME_THERE);
     assert_string_equal(a->to[0], "192.0.2.2:3478");
     pv_home_answer_free(a);
-    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+    assert_int_equal(verdict(&two), PV_HOME_TAKE);
     leave(&three);
 }
 
@@ -804,13 +812,9 @@ static struct net net_make(struct member *home, uint64_t seed)
 /* Has the database believe that this network's copies have so many bytes. */
 static void set_bytes_of(const struct net *n, uint64_t bytes)
 {
-    char hex[2 * PV_NETWORK_ID_LEN + 1], sql[256];
-    hex_of(n->id, hex);
-    snprintf(sql, sizeof(sql),
-             "INSERT INTO p2pvpn.mail_use VALUES('\\x%s', %" PRIu64 ")"
-             " ON CONFLICT(network) DO UPDATE SET bytes = excluded.bytes",
-             hex, bytes);
-    run_sql(sql);
+    run_sql("INSERT INTO p2pvpn.mail_use VALUES('\\x%s', %" PRIu64 ")"
+            " ON CONFLICT(network) DO UPDATE SET bytes = excluded.bytes",
+            hex_of(n->id), bytes);
 }
 
 static struct pv_storeop *keep_op(const struct net *n, unsigned key, size_t len)
@@ -828,11 +832,10 @@ static struct pv_storeop *keep_op(const struct net *n, unsigned key, size_t len)
 static struct pv_storeop *stored_op(const struct net *n, bool last)
 {
     struct pv_storeop_copy m = {.to = {3}, .wall_s = 1795161600};
-    char hex[2 * PV_NETWORK_ID_LEN + 1], sql[256];
+    char sql[256];
     struct pv_storeop *op = NULL;
-    hex_of(n->id, hex);
     snprintf(sql, sizeof(sql), "SELECT %s(n) FROM p2pvpn.mail WHERE network = '\\x%s'",
-             last ? "max" : "min", hex);
+             last ? "max" : "min", hex_of(n->id));
     memcpy(m.network, n->id, sizeof(m.network));
     m.n = m.after = strtoull(pg_sql(&server, sql), NULL, 10);
     assert_true(m.n > 0);
@@ -896,15 +899,13 @@ static void expect_stored(struct job *j)
 /* A session that holds up whoever stores for these networks, until it ends. */
 static struct pv_pg *hold_up(const struct net *a, const struct net *b)
 {
-    char hex_a[2 * PV_NETWORK_ID_LEN + 1], hex_b[sizeof(hex_a)], sql[256];
+    char sql[256];
     struct pv_pg *pg = pg_sql_open(&server);
-    hex_of(a->id, hex_a);
-    hex_of(b->id, hex_b);
     snprintf(sql, sizeof(sql),
              "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0; SELECT 'held' FROM "
              "p2pvpn.homes WHERE network IN ('\\x%s', '\\x%s')"
              " FOR UPDATE",
-             hex_a, hex_b);
+             hex_of(a->id), hex_of(b->id));
     assert_string_equal(pg_sql_in(pg, sql), "held");
     return pg;
 }
@@ -1010,18 +1011,16 @@ PV_TEST(old_copies_of_a_busy_network_stay_until_the_next_look)
 {
     const struct net busy = net_make(&one, 2), idle = net_make(&one, 3);
     struct member third = join(3); /* has not looked yet */
-    char hex[2 * PV_NETWORK_ID_LEN + 1];
     fill(&busy, 1);
     fill(&idle, 1);
     run_sql("UPDATE p2pvpn.mail SET time = time - 15 * 86400;"
             "UPDATE p2pvpn.coordinators SET steady = steady - interval '7 hours',"
             " until = until + interval '1 minute'");
     struct pv_pg *pg = hold_up(&busy, &busy);
-    hex_of(busy.id, hex);
     (void)net_make(&third, 4);
     const char *left =
         pg_sql_in(pg, "SELECT string_agg(encode(network, 'hex'), ' ') FROM p2pvpn.mail");
-    assert_string_equal(left, hex);
+    assert_string_equal(left, hex_of(busy.id));
     pv_pg_free(pg);
     leave(&third);
 }
@@ -1030,14 +1029,13 @@ PV_TEST(old_copies_of_a_busy_network_stay_until_the_next_look)
 PV_TEST(a_coordinator_of_before_is_refused_where_others_make_room)
 {
     const struct net here = net_make(&one, 2), large = net_make(&two, 3);
-    char hex[2 * PV_NETWORK_ID_LEN + 1], sql[512];
+    char sql[512];
     fill(&large, 2);
     set_bytes_of(&large, PV_STOREOP_COPY_BYTES);
-    hex_of(here.id, hex);
     snprintf(sql, sizeof(sql),
              "SELECT p2pvpn.keep('\\x%s', '\\x03', '\\x09', '\\x01', 0, '\\x07', 0, 0,"
              " %d, %d, %d, %d, %d, %d, %d, %d)",
-             hex, PV_STOREOP_COPY_TO, PV_STOREOP_COPY_TO_BYTES, PV_STOREOP_COPY_FROM,
+             hex_of(here.id), PV_STOREOP_COPY_TO, PV_STOREOP_COPY_TO_BYTES, PV_STOREOP_COPY_FROM,
              PV_STOREOP_COPY_FROM_BYTES, PV_STOREOP_COPY_BYTES, PV_STOREOP_COPY_PAIR,
              PV_STOREOP_COPY_PAIR_BYTES, PV_STOREOP_COPY_NET_BYTES);
     assert_string_equal(pg_sql(&server, sql), "1");
@@ -1073,11 +1071,11 @@ static void store_over(enum pg_line_state cut)
     assert_string_equal(pg_sql(&server, "SELECT count(*) FROM p2pvpn.mail"), "1");
     assert_int_equal(all_of(one.store).n, 5);
     pg_line_set(line, cut);
-    struct pv_storeop_result res = order(&one, PV_STOREOP_DROP, false);
+    struct pv_storeop_result res = order(&one, PV_STOREOP_DROP);
     if (res.status != PV_OK)
         fail_msg("%d %s", res.status, res.error);
     assert_int_equal(all_of(one.store).n, 0);
-    assert_int_equal(verdict(&two, false), PV_HOME_NONE);
+    assert_int_equal(verdict(&two), PV_HOME_NONE);
 }
 
 PV_TEST(a_commit_whose_answer_is_lost_counts_once)
@@ -1110,17 +1108,17 @@ PV_TEST(of_a_gift_that_nobody_heard_the_database_knows)
     assert_ok(create(&one, 1).status);
     assert_ok(renew(&one, 1));
     pg_line_set_behind(line, 1, PG_LINE_BEFORE_COMMIT);
-    assert_int_equal(order(&one, PV_STOREOP_LEAVE, false).status, PV_ERR_CLOSED);
+    assert_int_equal(order(&one, PV_STOREOP_LEAVE).status, PV_ERR_CLOSED);
     assert_ok(put_again(9));
-    assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+    assert_int_equal(verdict(&two), PV_HOME_THERE);
 
     pg_line_set_behind(line, 1, PG_LINE_AFTER_COMMIT);
-    assert_int_equal(order(&one, PV_STOREOP_LEAVE, false).status, PV_ERR_CLOSED);
+    assert_int_equal(order(&one, PV_STOREOP_LEAVE).status, PV_ERR_CLOSED);
     assert_int_equal(put_again(10), -ESTALE);
     assert_ok(renew(&one, 1));
     assert_true(one.renewal.has_list);
     assert_int_equal(one.renewal.n, 0);
-    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+    assert_int_equal(verdict(&two), PV_HOME_TAKE);
     assert_ok(put(&two, 11));
 }
 
@@ -1152,11 +1150,9 @@ PV_TEST(a_session_that_ended_at_night_refuses_nobody)
     end_sessions();
     assert_ok(put(&one, 9));
     end_sessions();
-    assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+    assert_int_equal(verdict(&two), PV_HOME_THERE);
     end_sessions();
-    struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
-    assert_int_equal(a->verdict, PV_HOME_THERE);
-    pv_home_answer_free(a);
+    assert_int_equal(give(&one), PV_HOME_THERE);
 }
 
 /* The database says why it ends a session, and then closes the connection: in a statement as text,
@@ -1196,11 +1192,8 @@ static uint8_t lost_network[PV_NETWORK_ID_LEN];
 
 static void lose_network(void)
 {
-    char sql[160], hex[2 * PV_NETWORK_ID_LEN + 1];
-    hex_of(lost_network, hex);
-    snprintf(sql, sizeof(sql),
-             "UPDATE p2pvpn.homes SET fence = fence + 1 WHERE network = decode('%s', 'hex')", hex);
-    run_sql(sql);
+    run_sql("UPDATE p2pvpn.homes SET fence = fence + 1 WHERE network = decode('%s', 'hex')",
+            hex_of(lost_network));
 }
 
 /* A batch is stored, nobody hears of it, and one of its two networks is lost before it is sent
@@ -1209,9 +1202,7 @@ PV_TEST(statements_stored_are_known_again_beside_a_network_that_was_lost)
 {
     struct cw *first = world;
     struct cw_keys first_invite = invite;
-    world = cw_new(2);
-    cw_make_network(world);
-    invite = cw_keys_make(world);
+    another_network(2);
     memcpy(lost_network, world->created.network_id, sizeof(lost_network));
     struct pg_line *line = pg_line_new(&server, lose_network);
     leave(&one);

@@ -74,13 +74,11 @@ PV_TEST(machines_of_one_image_all_get_a_name)
 {
     const struct keys invite = keys_of(50);
     struct world w = make_net(&invite);
-    char name[PV_NAME_BUF];
     for (unsigned i = 0; i < IMAGES; i++) {
         const struct keys node = keys_of(10000 + i);
         /* Each comes a minute after the one before, so that its address is free by then. */
         struct pv_ctl_reservation r = reserve(&node, &invite, "raspberrypi", PV_S(100 * (i + 1)));
-        snprintf(name, sizeof(name), i == 0 ? "raspberrypi" : "raspberrypi-%u", i + 1);
-        assert_string_equal(r.name, name);
+        assert_string_equal(r.name, PV_STR(i == 0 ? "raspberrypi" : "raspberrypi-%u", i + 1));
         make_member_of(&w, &node, &invite, &r, 100 + i);
     }
     assert_int_equal(pv_roster_count(net->roster), IMAGES + 1);
@@ -133,12 +131,6 @@ PV_TEST(a_node_that_joins_again_may_ask_for_another_name)
     assert_string_equal(r.name, "laptop-2");
 }
 
-static struct item without_receipt(struct item it)
-{
-    it.r_len = 0;
-    return it;
-}
-
 static enum pv_ctl_error judge(const struct item *it)
 {
     enum pv_cnet_known known;
@@ -157,14 +149,14 @@ PV_TEST(the_word_of_a_removed_admin_is_taken_while_no_order_is_known)
     struct item admins[] = {make_admin(&w, &w.root, &bob, PV_RIGHT_INVITE | PV_RIGHT_REVOKE),
                             make_admin(&w, &w.root, &dave, PV_RIGHT_INVITE | PV_RIGHT_REVOKE)};
     struct item ordered = make_revocation(&w, &bob, PV_REVOKE_NODE, dave.pk, NULL, 0);
-    struct item end = without_receipt(ordered), rule = make_rule(&w, &dave, 0, 1, PV_RULE_DENY, 22);
+    struct item end = bare(ordered), rule = make_rule(&w, &dave, 0, 1, PV_RULE_DENY, 22);
     struct item late = make_revocation(&w, &dave, PV_REVOKE_NODE, carol.pk, NULL, 0);
     struct item by_bob = make_revocation(&w, &bob, PV_REVOKE_NODE, carol.pk, NULL, 0);
     struct item by_root = make_revocation(&w, &w.root, PV_REVOKE_NODE, bob.pk, NULL, 0);
-    rule = without_receipt(rule);
-    late = without_receipt(late);
-    by_bob = without_receipt(by_bob);
-    by_root = without_receipt(by_root);
+    rule = bare(rule);
+    late = bare(late);
+    by_bob = bare(by_bob);
+    by_root = bare(by_root);
     take(&admins[0], 10);
     take(&admins[1], 11);
     take(&end, 12);

@@ -5,9 +5,7 @@
 /* A network with an invite in the store of w; *ret_row is that invite's row. */
 static struct cw *make_world(struct pv_storerow **ret_row, uint8_t ret_key[PV_ROWMARK_KEY_LEN])
 {
-    struct cw *w = cw_new(3);
-    cw_start(w);
-    cw_create(w);
+    struct cw *w = cw_home(3);
     (void)cw_invite(w, cw_member(w, &w->alice), 1);
     struct pv_storeop *op = w->rows[w->n_rows - 1];
     *ret_row = &op->rows[op->n_rows - 1];
@@ -17,13 +15,8 @@ static struct cw *make_world(struct pv_storerow **ret_row, uint8_t ret_key[PV_RO
 
 static uint64_t count_after_restart(struct cw *w)
 {
-    struct pv_coord_stats st;
-    cw_drop_clients(w);
-    w->n_clients = 0;
-    w->coord = pv_coord_free(w->coord);
-    cw_start(w);
-    pv_coord_stats(w->coord, &st);
-    return st.statements;
+    cw_restart(w);
+    return cw_stats(w).statements;
 }
 
 PV_TEST(every_row_that_the_coordinator_stores_has_a_mark)
@@ -67,15 +60,14 @@ PV_TEST(a_marked_row_is_not_verified_again)
     struct pv_storerow *row = NULL;
     uint8_t key[PV_ROWMARK_KEY_LEN], *bytes;
     struct cw *w = make_world(&row, key);
-    struct pv_coord_stats st;
-    pv_coord_stats(w->coord, &st);
+    const uint64_t all = cw_stats(w).statements;
     bytes = (uint8_t *)(uintptr_t)row->receipt.ptr;
     bytes[row->receipt.len - 1] ^= 1;
-    assert_int_equal(count_after_restart(w), st.statements - 1);
+    assert_int_equal(count_after_restart(w), all - 1);
     pv_rowmark_set(key, row);
-    assert_int_equal(count_after_restart(w), st.statements);
+    assert_int_equal(count_after_restart(w), all);
     row->mark[0] ^= 1;
-    assert_int_equal(count_after_restart(w), st.statements - 1);
+    assert_int_equal(count_after_restart(w), all - 1);
 }
 
 /* A record whose signature is wrong names another network, so it stands alone. */
@@ -84,20 +76,17 @@ PV_TEST(a_marked_record_is_not_verified_again)
     struct pv_storerow *row = NULL;
     uint8_t key[PV_ROWMARK_KEY_LEN], *bytes;
     struct cw *w = make_world(&row, key);
-    struct pv_coord_stats st;
     row = &w->rows[0]->rows[0];
     bytes = (uint8_t *)(uintptr_t)row->statement.ptr;
     bytes[row->statement.len - 1] ^= 1;
     pv_statement_hash(row->statement, row->hash);
     memcpy(row->network, row->hash, sizeof(row->network));
     pv_rowmark_set(key, row);
-    (void)count_after_restart(w);
-    pv_coord_stats(w->coord, &st);
-    assert_int_equal(st.networks, 1);
+    cw_restart(w);
+    assert_int_equal(cw_stats(w).networks, 1);
     row->mark[0] ^= 1;
-    (void)count_after_restart(w);
-    pv_coord_stats(w->coord, &st);
-    assert_int_equal(st.networks, 0);
+    cw_restart(w);
+    assert_int_equal(cw_stats(w).networks, 0);
 }
 
 /* As an older version left it: verified once, and marked from then on. */
@@ -108,6 +97,6 @@ PV_TEST(a_row_without_a_mark_gets_one)
     struct cw *w = make_world(&row, key);
     memset(row->mark, 0, sizeof(row->mark));
     row->has_mark = false;
-    (void)count_after_restart(w);
+    cw_restart(w);
     assert_true(pv_rowmark_is_good(key, row));
 }

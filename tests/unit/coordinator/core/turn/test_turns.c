@@ -126,22 +126,19 @@ PV_TEST(a_member_allocates_in_one_round_trip)
 PV_TEST(data_passes_before_and_after_channels_are_bound)
 {
     struct tw *w = tw_new();
-    struct tw_client a = tw_member(w, 1);
-    struct tw_client b = tw_member(w, 2);
-    struct pv_addr va = tw_virtual(1);
-    struct pv_addr vb = tw_virtual(2);
+    struct tw_client a = tw_member(w, 1), b = tw_member(w, 2);
 
-    assert_true(tw_send(w, &a, &vb, "hello", false)); /* no permission, no channel */
+    assert_true(tw_send(w, &a, &b.virt, "hello", false)); /* no permission, no channel */
     assert_true(pv_addr_equal(&w->out.dst, &b.src));
-    tw_assert_data(w, &va, "hello");
+    tw_assert_data(w, &a.virt, "hello");
 
-    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0); /* the sender's alone */
+    assert_int_equal(tw_bind(w, &a, 0x4001, &b.virt), 0); /* the sender's alone */
     assert_true(tw_channel_data(w, &a, 0x4001, "two"));
-    tw_assert_data(w, &va, "two");
-    assert_true(tw_send(w, &b, &va, "back", false));
+    tw_assert_data(w, &a.virt, "two");
+    assert_true(tw_send(w, &b, &a.virt, "back", false));
     tw_assert_channel(w, 0x4001, "back");
 
-    assert_int_equal(tw_bind(w, &b, 0x4abc, &va), 0); /* both */
+    assert_int_equal(tw_bind(w, &b, 0x4abc, &a.virt), 0); /* both */
     assert_true(tw_channel_data(w, &a, 0x4001, "three"));
     assert_true(pv_addr_equal(&w->out.dst, &b.src));
     tw_assert_channel(w, 0x4abc, "three");
@@ -152,19 +149,15 @@ PV_TEST(data_passes_before_and_after_channels_are_bound)
     assert_true(tw_channel_data(w, &b, 0x4abc, "")); /* no data is data */
     tw_assert_channel(w, 0x4001, "");
 
-    assert_int_equal(tw_permit(w, &a, &vb, 1), 0); /* not needed, answered */
+    assert_int_equal(tw_permit(w, &a, &b.virt, 1), 0); /* not needed, answered */
 }
 
 PV_TEST(padding_of_channel_data_is_not_passed_on)
 {
     struct tw *w = tw_new();
-    struct tw_client a = tw_member(w, 1);
-    struct tw_client b = tw_member(w, 2);
-    struct pv_addr va = tw_virtual(1);
-    struct pv_addr vb = tw_virtual(2);
+    struct tw_client a = tw_member(w, 1), b = tw_member(w, 2);
     const uint8_t padded[] = {0x40, 0x01, 0, 5, 'h', 'e', 'l', 'l', 'o', 0, 0, 0};
-    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
-    assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
+    tw_bind_both(w, &a, &b);
     assert_true(tw_in(w, &a, padded, sizeof(padded)));
     tw_assert_channel(w, 0x4002, "hello");
     for (size_t len = 0; len < 9; len++) /* shorter than it says */
@@ -210,12 +203,8 @@ PV_TEST(real_addresses_are_no_peers_of_members)
 PV_TEST(the_newest_allocate_moves_the_allocation_with_its_channels)
 {
     struct tw *w = tw_new();
-    struct tw_client a = tw_member(w, 1);
-    struct tw_client b = tw_member(w, 2);
-    struct pv_addr va = tw_virtual(1);
-    struct pv_addr vb = tw_virtual(2);
-    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
-    assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
+    struct tw_client a = tw_member(w, 1), b = tw_member(w, 2);
+    tw_bind_both(w, &a, &b);
     struct tw_client old = b;
     b.src = pv_addr4(203, 0, 113, 77, 1234); /* it roamed */
     assert_int_equal(tw_allocate(w, &b, 6), 0);
@@ -233,13 +222,9 @@ PV_TEST(the_newest_allocate_moves_the_allocation_with_its_channels)
 PV_TEST(revocation_ends_relayed_traffic_at_once)
 {
     struct tw *w = tw_new();
-    struct tw_client a = tw_member(w, 1);
-    struct tw_client b = tw_member(w, 2);
-    struct pv_addr va = tw_virtual(1);
-    struct pv_addr vb = tw_virtual(2);
+    struct tw_client a = tw_member(w, 1), b = tw_member(w, 2);
     uint8_t pk[32];
-    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
-    assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
+    tw_bind_both(w, &a, &b);
     tw_node(2, pk);
     struct tw_client former = b;
     b.src = pv_addr4(203, 0, 113, 78, 1234); /* and no way around by where it was before */
@@ -248,7 +233,7 @@ PV_TEST(revocation_ends_relayed_traffic_at_once)
     assert_false(tw_channel_data(w, &former, 0x4002, "from where I was"));
     assert_false(tw_channel_data(w, &b, 0x4002, "still here"));
     assert_false(tw_channel_data(w, &a, 0x4001, "to nobody"));
-    assert_false(tw_send(w, &a, &vb, "to nobody", false));
+    assert_false(tw_send(w, &a, &b.virt, "to nobody", false));
     assert_int_equal(tw_allocate(w, &b, 6), PV_STUN_E_UNAUTHENTICATED);
     assert_int_equal(tc_allocations(w->turns), 1);
     assert_int_equal(tc_members(w->turns), 1);
@@ -301,22 +286,18 @@ PV_TEST(refresh_with_zero_deletes_and_other_lifetimes_have_bounds)
 PV_TEST(a_channel_ends_after_ten_minutes_unless_it_is_bound_again)
 {
     struct tw *w = tw_new();
-    struct tw_client a = tw_member(w, 1);
-    struct tw_client b = tw_member(w, 2);
-    struct pv_addr va = tw_virtual(1);
-    struct pv_addr vb = tw_virtual(2);
-    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
-    assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
+    struct tw_client a = tw_member(w, 1), b = tw_member(w, 2);
+    tw_bind_both(w, &a, &b);
     w->now += PV_S(300);
-    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &b.virt), 0);
     w->now += PV_S(299);
     assert_true(tw_channel_data(w, &a, 0x4001, "x"));
     tw_assert_channel(w, 0x4002, "x");
     w->now += PV_S(1);
     assert_true(tw_channel_data(w, &a, 0x4001, "x")); /* the receiver's is gone */
-    tw_assert_data(w, &va, "x");
+    tw_assert_data(w, &a.virt, "x");
     assert_false(tw_channel_data(w, &b, 0x4002, "x"));
-    assert_int_equal(tw_bind(w, &b, 0x4fff, &va), 0);
+    assert_int_equal(tw_bind(w, &b, 0x4fff, &a.virt), 0);
     assert_true(tw_channel_data(w, &a, 0x4001, "x"));
     tw_assert_channel(w, 0x4fff, "x");
 }
@@ -363,29 +344,30 @@ PV_TEST(channels_of_one_member_have_a_limit)
     assert_int_equal(tw_bind(w, &a, 0x4100, &one_more), PV_TURN_E_NO_CAPACITY);
 }
 
+/* How many of 600 messages of 400 bytes pass at once, which two members send in turns. */
+static size_t count_passed(struct tw *w, struct tw_client *a, struct tw_client *b,
+                           const struct tw_client *to)
+{
+    static char text[401];
+    size_t passed = 0;
+    memset(text, 'x', 400);
+    for (int i = 0; i < 600; i++)
+        passed += tw_send(w, i % 2 == 0 ? a : b, &to->virt, text, false) ? 1 : 0;
+    return passed;
+}
+
 PV_TEST(bandwidth_has_a_limit)
 {
     struct tw *w = tw_new_with(&(struct pv_turns_config){.policy = {.bandwidth = 65536}});
-    struct tw_client a = tw_member(w, 1);
-    struct tw_client b = tw_member(w, 2);
-    struct pv_addr vb = tw_virtual(2);
-    static char text[401];
-    size_t passed = 0;
-    (void)b;
-    memset(text, 'x', 400);
-    for (int i = 0; i < 200; i++)
-        passed += tw_send(w, &a, &vb, text, false) ? 1 : 0;
-    assert_int_equal(passed, 65536 / 400);
+    struct tw_client a = tw_member(w, 1), b = tw_member(w, 2);
+    assert_int_equal(count_passed(w, &a, &a, &b), 65536 / 400);
     w->now += PV_S(1);
-    assert_true(tw_send(w, &a, &vb, text, false));
+    assert_true(tw_send(w, &a, &b.virt, "again", false));
 
     /* Nor do two together get more to one than its share. */
     w->now += PV_S(1);
     struct tw_client c = tw_member(w, 3);
-    passed = 0;
-    for (int i = 0; i < 200; i++)
-        passed += tw_send(w, i % 2 == 0 ? &a : &c, &vb, text, false) ? 1 : 0;
-    assert_int_equal(passed, 65536 / 400);
+    assert_int_equal(count_passed(w, &a, &c, &b), 65536 / 400);
 }
 
 /* --- credentials --------------------------------------------------------------------------- */
@@ -646,14 +628,10 @@ PV_TEST(ten_thousand_allocations_come_and_go)
 PV_TEST(a_batch_answers_each_of_its_datagrams)
 {
     struct tw *w = tw_new();
-    struct tw_client a = tw_member(w, 1);
-    struct tw_client b = tw_member(w, 2);
-    struct pv_addr va = tw_virtual(1);
-    struct pv_addr vb = tw_virtual(2);
+    struct tw_client a = tw_member(w, 1), b = tw_member(w, 2);
     struct pv_turns_in in[PV_TURNS_BATCH + 1];
     size_t n = 0;
-    assert_int_equal(tw_bind(w, &a, 0x4001, &vb), 0);
-    assert_int_equal(tw_bind(w, &b, 0x4002, &va), 0);
+    tw_bind_both(w, &a, &b);
     for (size_t i = 0; i < PV_TURNS_BATCH; i++) {
         const struct tw_client *c = i % 2 == 0 ? &a : &b;
         in[i] = (struct pv_turns_in){.src = c->src, .local = c->local, .ptr = w->buf[i], .len = 5};
@@ -708,28 +686,8 @@ PV_TEST(a_network_may_have_its_own_bandwidth)
                    .n_nets = 2}};
     memcpy(cfg.policy.nets[1].net, TW_NET, sizeof(cfg.policy.nets[1].net));
     struct tw *w = tw_new_with(&cfg);
-    struct tw_client a = tw_member(w, 1);
-    struct tw_client b = tw_member(w, 2);
-    struct pv_addr vb = tw_virtual(2);
-    static char text[401];
-    size_t passed = 0;
-    (void)b;
-    memset(text, 'x', 400);
-    for (int i = 0; i < 600; i++)
-        passed += tw_send(w, &a, &vb, text, false) ? 1 : 0;
-    assert_int_equal(passed, 200000 / 400);
-}
-
-/* How many of 600 messages of 400 bytes pass at once. */
-static size_t count_passed(struct tw *w, struct tw_client *a)
-{
-    static char text[401];
-    struct pv_addr to = tw_virtual(2);
-    size_t passed = 0;
-    memset(text, 'x', 400);
-    for (int i = 0; i < 600; i++)
-        passed += tw_send(w, a, &to, text, false) ? 1 : 0;
-    return passed;
+    struct tw_client a = tw_member(w, 1), b = tw_member(w, 2);
+    assert_int_equal(count_passed(w, &a, &a, &b), 200000 / 400);
 }
 
 /* Members that are there have the new limits, and so have those who come. */
@@ -738,23 +696,21 @@ PV_TEST(a_policy_takes_effect_at_once)
     static struct pv_turns_policy policy = {.nets = {{.bandwidth = 100000}}, .n_nets = 1};
     struct tw *w = tw_new_with(&(struct pv_turns_config){.policy = {.bandwidth = 65536}});
     struct tw_client a = tw_member(w, 1), b = tw_member(w, 2);
-    (void)b;
-    assert_int_equal(count_passed(w, &a), 65536 / 400);
+    assert_int_equal(count_passed(w, &a, &a, &b), 65536 / 400);
     memcpy(policy.nets[0].net, TW_NET, sizeof(policy.nets[0].net));
     pv_turns_set_policy(w->turns, &policy);
     w->now += PV_S(10);
-    assert_int_equal(count_passed(w, &a), 100000 / 400);
+    assert_int_equal(count_passed(w, &a, &a, &b), 100000 / 400);
     policy = (struct pv_turns_policy){.bandwidth = 0};
     pv_turns_set_policy(w->turns, &policy);
-    assert_int_equal(count_passed(w, &a), 600);
+    assert_int_equal(count_passed(w, &a, &a, &b), 600);
 }
 
 PV_TEST(drops_are_counted_by_their_reason)
 {
     struct tw *w = tw_new_with(&(struct pv_turns_config){.policy = {.bandwidth = 65536}});
     const struct pv_relaystats *st = pv_turns_counters(w->turns);
-    struct tw_client a = tw_member(w, 1);
-    struct tw_client b = tw_member(w, 2);
+    struct tw_client a = tw_member(w, 1), b = tw_member(w, 2);
     struct tw_client stranger = tw_client(9, 9);
     struct pv_addr to = tw_virtual(2);
     static const uint8_t unbound[] = {0x40, 0x07, 0, 1, 'x'};

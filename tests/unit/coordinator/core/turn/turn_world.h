@@ -41,8 +41,9 @@ struct tw_client {
     char user[80];
     char password[80];
     char nonce[80];
-    bool sha256;   /* with PASSWORD-ALGORITHM(S) and MESSAGE-INTEGRITY-SHA256 */
-    bool userhash; /* USERHASH for USERNAME */
+    bool sha256;         /* with PASSWORD-ALGORITHM(S) and MESSAGE-INTEGRITY-SHA256 */
+    bool userhash;       /* USERHASH for USERNAME */
+    struct pv_addr virt; /* tw_member(): its relayed address */
 };
 
 static inline void tw_free(void *ctx)
@@ -342,7 +343,15 @@ static inline void tw_online(struct tw *w, struct tw_client *c, const uint8_t *n
 static inline struct tw_client tw_member(struct tw *w, uint8_t i)
 {
     struct tw_client c = tw_client(i, (uint16_t)(40000 + i));
+    c.virt = tw_virtual(i);
     tw_online(w, &c, TW_NET, i);
     assert_int_equal(tw_allocate(w, &c, 6), 0);
     return c;
+}
+
+/* Each of two members binds a channel to the other: 0x4001 is a's, 0x4002 is b's. */
+static inline void tw_bind_both(struct tw *w, struct tw_client *a, struct tw_client *b)
+{
+    assert_int_equal(tw_bind(w, a, 0x4001, &b->virt), 0);
+    assert_int_equal(tw_bind(w, b, 0x4002, &a->virt), 0);
 }
