@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "crypto/aead.h"
 #include "crypto/ct.h"
 #include "daemon/io/io.h"
@@ -601,10 +602,8 @@ static int open_stack(struct daemon *d)
 static int open_inside(struct daemon *d)
 {
     /* Settings that come later are read as well: this process may only look where something is. */
-    char dir[PV_USERDIRS_BUF];
-    snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(d->dirs.config, '/') - d->dirs.config),
-             d->dirs.config);
-    (void)!pv_dir_make(dir, 0700);
+    (void)!pv_dir_make(
+        PV_STR("%.*s", (int)(strrchr(d->dirs.config, '/') - d->dirs.config), d->dirs.config), 0700);
     if (d->stack != STACK_LWIP && open_kernel(d) == EXIT_OK)
         return EXIT_OK;
     if (d->stack == STACK_KERNEL)
@@ -626,7 +625,6 @@ static int open_notify(struct daemon *d)
 static int open_metrics(struct daemon *d)
 {
     const struct pv_addr *addr = &d->settings.metrics.listen;
-    char text[PV_ADDR_TEXT];
     if (addr->family == PV_AF_NONE)
         return EXIT_OK;
     /* Only [metrics] allow-remote lets this be another address than a loopback one; settings.c
@@ -634,7 +632,7 @@ static int open_metrics(struct daemon *d)
     int r = pv_stream_listen(addr, NULL, &d->metrics_fd);
     if (r >= 0)
         return EXIT_OK;
-    return say(EXIT_FAILED, "[metrics] listen = %s: %s", pv_addr_format(addr, text),
+    return say(EXIT_FAILED, "[metrics] listen = %s: %s", PV_ADDR_STR(addr),
                r == PV_ERR_EXISTS    ? "the address is in use: choose another port"
                : r == -EADDRNOTAVAIL ? "not an address of this machine: choose another"
                : r > -1000           ? strerror(-r)

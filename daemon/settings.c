@@ -385,7 +385,6 @@ static int take_endpoint(struct ctx *c)
     static const char *const why = "endpoint: expected HOST:PORT, ADDRESS:PORT or [IPV6]:PORT";
     struct pv_static_peer *p = &c->peer->peer;
     struct pv_addr addr;
-    char text[PV_ADDR_TEXT];
     /* The last colon counts: an IPv6 address has others. */
     const char *colon = strrchr(c->value, ':');
     uint64_t port = 0;
@@ -395,7 +394,7 @@ static int take_endpoint(struct ctx *c)
     /* An address is kept as text too, so that the engine has one way to an endpoint, by name or
      * not. */
     if (pv_addr_parse(c->value, &addr) == PV_OK)
-        snprintf(p->endpoint_host, sizeof(p->endpoint_host), "%s", pv_addr_format_ip(&addr, text));
+        snprintf(p->endpoint_host, sizeof(p->endpoint_host), "%s", PV_IP_STR(&addr));
     else if (host_is_sane(c->value, len))
         snprintf(p->endpoint_host, sizeof(p->endpoint_host), "%.*s", (int)len, c->value);
     else
@@ -567,13 +566,14 @@ static int take_pq(struct ctx *c)
 
 static int take_provider(struct ctx *c)
 {
-    char why[96] = "provider: expected auto";
+    char why[96];
+    struct pv_text list = pv_text_in(why, sizeof(why));
     bool known = strcmp(c->value, "auto") == 0;
     const char *name;
+    pv_text_add(&list, "provider: expected auto");
     for (size_t i = 0; (name = pv_aead_library(i)) != NULL; i++) {
-        size_t len = strlen(why);
         known = known || strcmp(c->value, name) == 0;
-        snprintf(why + len, sizeof(why) - len, ", %s", name);
+        pv_text_add(&list, ", %s", name);
     }
     if (!known)
         return bad(c, why);
@@ -815,11 +815,10 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
 
 static int unknown_key(struct ctx *c, const struct section *section, const char *key)
 {
-    int n = snprintf(c->error, c->cap, "unknown key %.40s in [%s]: there are", key, section->name);
-    /* snprintf() returns the length it would need, so n may exceed the buffer. */
-    for (size_t i = 0; i < section->n_keys && n > 0 && (size_t)n < c->cap; i++)
-        n += snprintf(c->error + n, c->cap - (size_t)n, "%s %s", i == 0 ? "" : ",",
-                      section->keys[i].name);
+    struct pv_text text = pv_text_in(c->error, c->cap);
+    pv_text_add(&text, "unknown key %.40s in [%s]: there are", key, section->name);
+    for (size_t i = 0; i < section->n_keys; i++)
+        pv_text_add(&text, "%s %s", i == 0 ? "" : ",", section->keys[i].name);
     return PV_ERR_MALFORMED;
 }
 

@@ -17,8 +17,7 @@ static void deliver_peer(struct pv_node *n, pv_ns now)
     unsigned facts;
     struct pv_peer *p = pv_peers_take_news(n->peers, &facts);
     uint32_t id = pv_peer_id(p);
-    PV_EACH_PART(n, slot)
-    {
+    PV_EACH_PART(n, slot) {
         /* One part's action may end the membership that made the peer. */
         if (slot->part->on_peer != NULL && pv_peers_by_id(n->peers, id) == p)
             slot->part->on_peer(slot->self, p, facts, now);
@@ -33,8 +32,7 @@ static void deliver_facts(struct pv_node *n, pv_ns now)
 {
     unsigned facts = n->facts;
     n->facts = 0;
-    PV_EACH_PART(n, slot)
-    {
+    PV_EACH_PART(n, slot) {
         if (facts != 0 && slot->part->on_facts != NULL)
             slot->part->on_facts(slot->self, facts, now);
     }

@@ -67,8 +67,7 @@ static int make_parts(struct pv_engine *e, const struct pv_engine_config *cfg, p
  * of members, whom membership brings back. */
 static int restore_parts(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
-    PV_EACH_PART(&e->node, slot)
-    {
+    PV_EACH_PART(&e->node, slot) {
         int r = slot->part->restore == NULL ? PV_OK : slot->part->restore(slot->self, cfg, now);
         if (r != PV_OK)
             return r;
@@ -95,8 +94,7 @@ enum {
 static bool give_inband(struct pv_engine *e, struct pv_peer *from,
                         const struct pv_inband_message *msg, pv_ns now)
 {
-    PV_EACH_PART(&e->node, slot)
-    {
+    PV_EACH_PART(&e->node, slot) {
         for (size_t k = 0; k < slot->part->n_inband; k++) {
             if (slot->part->inband[k].type != msg->type)
                 continue;
@@ -110,8 +108,7 @@ static bool give_inband(struct pv_engine *e, struct pv_peer *from,
 /* Parts act on what their machines have to say. */
 static void run_parts(struct pv_engine *e, pv_ns now)
 {
-    PV_EACH_PART(&e->node, slot)
-    {
+    PV_EACH_PART(&e->node, slot) {
         if (slot->part->run != NULL)
             slot->part->run(slot->self, now);
     }
@@ -225,8 +222,7 @@ bool pv_engine_has_left(const struct pv_engine *e)
  * the engine, so a part that waits for an answer would wait in vain. */
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
 {
-    PV_EACH_PART(&e->node, slot)
-    {
+    PV_EACH_PART(&e->node, slot) {
         if (slot->part->on_stop != NULL)
             slot->part->on_stop(slot->self, now);
     }
@@ -315,8 +311,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
 {
     pv_jobqueue_handle_timeout(&e->node.jobs, now);
     pv_peers_handle_timeout(e->node.peers, now);
-    PV_EACH_PART(&e->node, slot)
-    {
+    PV_EACH_PART(&e->node, slot) {
         pv_part_handle_timeout(slot->part, slot->self, now);
     }
     settle(e, now);
@@ -326,8 +321,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
 {
     pv_ns next =
         pv_min_ns(pv_peers_next_timeout(e->node.peers), pv_jobqueue_next_timeout(&e->node.jobs));
-    PV_EACH_PART(&e->node, slot)
-    {
+    PV_EACH_PART(&e->node, slot) {
         next = pv_min_ns(next, pv_part_next_timeout(slot->part, slot->self));
     }
     return next;
@@ -388,8 +382,7 @@ void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why
 static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
                       pv_ns now)
 {
-    PV_EACH_PART(&e->node, slot)
-    {
+    PV_EACH_PART(&e->node, slot) {
         if (slot->part->handle_stun != NULL && slot->part->handle_stun(slot->self, from, data, now))
             return;
     }
@@ -463,8 +456,7 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
 /* Each part knows the ids of its own sockets, and passes over the others. */
 void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted, bool expired)
 {
-    PV_EACH_PART(&e->node, slot)
-    {
+    PV_EACH_PART(&e->node, slot) {
         if (slot->part->sock_bounced != NULL)
             slot->part->sock_bounced(slot->self, sock, quoted, expired);
     }
@@ -472,8 +464,7 @@ void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view q
 
 void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now)
 {
-    PV_EACH_PART(&e->node, slot)
-    {
+    PV_EACH_PART(&e->node, slot) {
         if (slot->part->sock_opened != NULL)
             slot->part->sock_opened(slot->self, sock, port, now);
     }
@@ -496,8 +487,7 @@ void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_
 static const struct pv_stream_handler *find_kind(const struct pv_engine *e,
                                                  enum pv_stream_kind kind, void **ret_part)
 {
-    PV_EACH_PART(&e->node, slot)
-    {
+    PV_EACH_PART(&e->node, slot) {
         for (size_t i = 0; i < slot->part->n_streams; i++) {
             if (slot->part->streams[i].kind != kind)
                 continue;
@@ -594,8 +584,7 @@ bool pv_engine_stream_is_full(struct pv_engine *e, uint32_t sid)
 static int next_datagram(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
 {
     ret_tx->router = false; /* all but the mapper's are for the network */
-    PV_EACH_PART(&e->node, slot)
-    {
+    PV_EACH_PART(&e->node, slot) {
         if (slot->part->poll_transmit != NULL && slot->part->poll_transmit(slot->self, ret_tx))
             return PV_OK;
     }

@@ -626,7 +626,6 @@ static void note_missing(struct pv_io_streams *all, pv_ns now)
 
 static void listen_again(struct pv_io_streams *all, pv_ns now)
 {
-    char text[PV_ADDR_TEXT];
     size_t kept = 0;
     for (size_t i = 0; i < all->n_missing; i++) {
         const struct missing m = all->missing[i];
@@ -634,7 +633,7 @@ static void listen_again(struct pv_io_streams *all, pv_ns now)
             all->missing[kept++] = m;
         else
             pv_log(all->io->log, PV_LOG_INFO, "addr=%s what=\"%s listener is there now\"",
-                   pv_addr_format(&m.addr, text), listener_name(m.kind));
+                   PV_ADDR_STR(&m.addr), listener_name(m.kind));
     }
     all->n_missing = kept;
     note_missing(all, now);
@@ -648,14 +647,13 @@ static void listen_overlay(struct pv_io_streams *all, enum pv_stream_kind kind, 
     remove_listeners(all, kind);
     for (size_t i = 0; iface != NULL && i < iface->n_addrs; i++) {
         struct missing m = {.kind = kind, .addr = iface->addrs[i].base};
-        char text[PV_ADDR_TEXT];
         m.addr.port = port;
         int r = listen_one(all, &m);
         if (r >= 0)
             continue;
         all->missing[all->n_missing++] = m;
         pv_log(all->io->log, PV_LOG_WARN, "addr=%s what=\"no %s listener\" why=\"%s\"",
-               pv_addr_format(&m.addr, text), listener_name(kind), pv_strstatus(r));
+               PV_ADDR_STR(&m.addr), listener_name(kind), pv_strstatus(r));
     }
 }
 

@@ -172,17 +172,15 @@ static bool read_device(const struct pv_portmapjob *job, const char *url, struct
 static bool find_device(const struct pv_portmapjob *job, struct UPNPUrls *urls,
                         struct IGDdatas *data, struct pv_portmapjob_result *r)
 {
-    char local[PV_ADDR_TEXT];
     int error = 0;
     bool found = false;
     if (job->url[0] != '\0' && read_device(job, job->url, urls, data)) {
         memcpy(r->url, job->url, sizeof(r->url));
         return true;
     }
-    pv_addr_format_ip(&job->local, local);
     struct UPNPDev *list =
-        upnpDiscoverDevice("urn:schemas-upnp-org:device:InternetGatewayDevice:1", SEARCH_MS, local,
-                           NULL, UPNP_LOCAL_PORT_ANY, 0, 2, &error);
+        upnpDiscoverDevice("urn:schemas-upnp-org:device:InternetGatewayDevice:1", SEARCH_MS,
+                           PV_IP_STR(&job->local), NULL, UPNP_LOCAL_PORT_ANY, 0, 2, &error);
     for (const struct UPNPDev *d = list; d != NULL && !found; d = d->pNext) {
         found = read_device(job, d->descURL, urls, data);
         /* A URL that is too long is used but not kept. */
@@ -219,12 +217,12 @@ static void upnp_failed(int e, struct pv_portmapjob_result *r)
 static void upnp_map(const struct pv_portmapjob *job, const struct UPNPUrls *urls,
                      const struct IGDdatas *data, struct pv_portmapjob_result *r)
 {
-    char outer[8], inner[8], lease[16], local[PV_ADDR_TEXT], ip[64] = "";
+    char outer[8], inner[8], ip[64] = "";
     const char *url = urls->controlURL, *service = data->first.servicetype;
     snprintf(outer, sizeof(outer), "%u", job->external_port);
     snprintf(inner, sizeof(inner), "%u", job->local.port);
-    snprintf(lease, sizeof(lease), "%u", job->lifetime);
-    pv_addr_format_ip(&job->local, local);
+    const char *lease = PV_STR("%u", job->lifetime);
+    const char *local = PV_IP_STR(&job->local);
     if (job->release) {
         int e = UPNP_DeletePortMapping(url, service, outer, "UDP", NULL);
         if (e != UPNPCOMMAND_SUCCESS)

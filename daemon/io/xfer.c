@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/text.h"
 #include "crypto/ct.h"
 #include "crypto/hash.h"
 #include "sys/file/file.h"
@@ -52,10 +53,11 @@ void pv_xfer_done(struct pv_xfer *x)
 void pv_xfer_name(uint32_t number, const uint8_t id[static PV_FILE_ID_LEN], bool part,
                   char buf[static PV_XFER_NAME_BUF])
 {
-    int n = snprintf(buf, PV_XFER_NAME_BUF, "%lu-", (unsigned long)number);
+    struct pv_text name = pv_text_in(buf, PV_XFER_NAME_BUF);
+    pv_text_add(&name, "%lu-", (unsigned long)number);
     for (size_t i = 0; i < 8; i++)
-        n += snprintf(buf + n, PV_XFER_NAME_BUF - (size_t)n, "%02x", id[i]);
-    snprintf(buf + n, PV_XFER_NAME_BUF - (size_t)n, "%s", part ? ".part" : "");
+        pv_text_add(&name, "%02x", id[i]);
+    pv_text_add(&name, "%s", part ? ".part" : "");
 }
 
 /* --- the socket ---------------------------------------------------------------------------- */

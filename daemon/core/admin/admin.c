@@ -414,9 +414,8 @@ static json_t *joined_by(const struct pv_node *n, const uint8_t *invite)
 {
     json_t *names = json_array();
     const struct pv_roster_entry *e = NULL;
-    char who[PV_NODE_WHO];
     while (names != NULL && (e = pv_roster_next_let_in(n->roster, invite, e)) != NULL) {
-        const char *name = pv_node_who(n, e->st.u.member.node, who);
+        const char *name = PV_WHO_STR(n, e->st.u.member.node);
         pv_ctlapi_put(&names, NULL, json_string(name));
     }
     return names;

@@ -125,7 +125,6 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
     struct pv_st_place place = *to;
     const struct pv_st_network *net = pv_roster_network(n->roster);
     struct pv_made made;
-    char range[PV_ADDR_TEXT];
     if (!pv_roster_name_is_free(n->roster, name, m->node) || strcmp(name, net->name) == 0) {
         pv_ctlsrv_failf(n->ctl, o->handle, PV_CTLAPI_REFUSED,
                         "%s: %s is taken: names of members, those they had before, and the "
@@ -138,7 +137,7 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
         pv_ctlsrv_failf(n->ctl, o->handle, PV_CTLAPI_REFUSED,
                         "%s: that address is another member's, or not one for members in %s, of "
                         "which the first and the last are nobody's: choose another",
-                        o->what, pv_prefix_format(&net->range, range));
+                        o->what, PV_PREFIX_STR(&net->range));
         return;
     }
     if (memcmp(m->ip4.ip, ip4, sizeof(place.ip4)) != 0 && pv_roster_carrier(n->roster, m) != NULL) {

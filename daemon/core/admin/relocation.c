@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "crypto/ct.h"
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/coord/coordaddrs.h"
@@ -166,14 +167,12 @@ static int coordedit_move(struct pv_view list, const uint8_t pk[static PV_SIGN_P
 static bool is_meant(const struct pv_coordinator *c, const char *which)
 {
     struct pv_hostport hosts[PV_COORDINATOR_ADDRS_MAX];
-    char text[PV_HOSTPORT_BUF];
     uint8_t pk[PV_SIGN_PK_LEN];
     if (which[0] == '\0' || (pv_key_parse(which, pk) == PV_OK && is(c, pk)))
         return true;
     size_t n = addrs_of(c, hosts);
     for (size_t i = 0; i < n; i++)
-        if (strcmp(which, hosts[i].host) == 0 ||
-            strcmp(which, pv_hostport_format(&hosts[i], text)) == 0)
+        if (strcmp(which, hosts[i].host) == 0 || strcmp(which, PV_HOSTPORT_STR(&hosts[i])) == 0)
             return true;
     return false;
 }
@@ -281,9 +280,8 @@ static void go_home(struct relocation *x, pv_ns now)
 static void fail(struct relocation *x, enum pv_ctlapi_code code, const char *why,
                  const char *remedy, pv_ns now)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
     uint64_t handle = x->handle;
-    snprintf(text, sizeof(text), "network coordinators: %s: %s", why, remedy);
+    const char *text = PV_STR("network coordinators: %s: %s", why, remedy);
     pv_log(x->node->log, PV_LOG_WARN, "what=\"coordinators not changed\" why=\"%s\"", text);
     go_home(x, now);
     forget(x);
@@ -661,7 +659,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void handle_timeout(void *part, pv_ns now)
 {
     struct relocation *x = part;
-    char why[PV_COORD_WHY_MAX + 64];
     if (x->step == NONE || now < x->until)
         return;
     if (x->step == SPREAD) {
@@ -673,9 +670,9 @@ static void handle_timeout(void *part, pv_ns now)
         put_more(x, now);
     } else {
         const char *error = x->node->coord_info.error;
-        snprintf(why, sizeof(why), "the new coordinator: %s",
-                 error[0] == '\0' ? "no answer" : error);
-        fail(x, PV_CTLAPI_UNREACHABLE, why, "does it run, and is the URL right?", now);
+        fail(x, PV_CTLAPI_UNREACHABLE,
+             PV_STR("the new coordinator: %s", error[0] == '\0' ? "no answer" : error),
+             "does it run, and is the URL right?", now);
     }
 }
 
@@ -731,12 +728,11 @@ static void run_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct pv_coordinator c;
     while (out != NULL && pv_coordlist_next(&list, &c)) {
         struct pv_hostport host;
-        char text[PV_HOSTPORT_BUF];
         bool used = n->online && memcmp(n->coord_info.pk, c.pk, PV_SIGN_PK_LEN) == 0;
         json_t *shown = pv_ctlapi_pack("{s:o, s:[], s:b}", "key", pv_ctlapi_key(c.pk), "addresses",
                                        "used", used);
         while (pv_coordlist_next_addr(&c.addrs, &host))
-            pv_ctlapi_put(&shown, "addresses", json_string(pv_hostport_format(&host, text)));
+            pv_ctlapi_put(&shown, "addresses", json_string(PV_HOSTPORT_STR(&host)));
         pv_ctlapi_put(&out, "coordinators", shown);
     }
     pv_ctlsrv_answer(n->ctl, handle, out);

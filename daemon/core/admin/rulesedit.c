@@ -577,15 +577,15 @@ static void run_untag(void *part, struct pv_ctlapi_request *req, struct pv_peer 
 static void say_why(const struct pv_node *n, struct pv_verdict v, char *text, size_t size)
 {
     const struct pv_policy *policy = pv_rules_policy(n);
-    char from[PV_RULES_WHO], to[PV_RULES_WHO], ports[PV_PORTS_TEXT], name[PV_RULE_TEXT];
+    char from[PV_RULES_WHO], to[PV_RULES_WHO];
     if (v.rule == PV_RULE_DEFAULT || v.rule > PV_RULES_MAX || policy == NULL) {
-        snprintf(text, size, "%s", pv_rule_format(v.rule, name));
+        snprintf(text, size, "%s", PV_RULE_STR(v.rule));
         return;
     }
     const struct pv_policy_rule *rule = pv_policy_at(policy, v.rule);
-    snprintf(text, size, "%s: %s %s %s %s", pv_rule_format(v.rule, name),
-             rule->allow ? "allow" : "deny", pv_rules_who(n, &rule->from, from),
-             pv_rules_who(n, &rule->to, to), pv_ports_format(&rule->ports, ports));
+    snprintf(text, size, "%s: %s %s %s %s", PV_RULE_STR(v.rule), rule->allow ? "allow" : "deny",
+             pv_rules_who(n, &rule->from, from), pv_rules_who(n, &rule->to, to),
+             PV_PORTS_STR(&rule->ports));
 }
 
 /* One port, not many: a bare number is TCP's, as most people mean it. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "daemon/core/chat/chatlink_int.h"
 #include "daemon/core/chat/copies.h"
 #include "daemon/core/chat/tell.h"
@@ -323,15 +324,13 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     pv_statuspage_drop(st, "chat-flood", counts.floods);
     pv_statuspage_drop(st, "chat-unproven", counts.unproven);
     const char *name;
-    char why[256];
     size_t n = pv_chatlink_holding(c, &name);
     if (n == 0)
         return;
-    snprintf(why, sizeof(why),
-             "%s%s: read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear %s`", name,
-             n > 1 ? " and others" : "", name);
     pv_statuspage_problem(
-        st, "no more messages are taken for now, for what is unread or stored here, from ", why);
+        st, "no more messages are taken for now, for what is unread or stored here, from ",
+        PV_STR("%s%s: read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear %s`", name,
+               n > 1 ? " and others" : "", name));
 }
 
 static const struct pv_inband_handler inband[] = {{PV_INBAND_OWNER, take_owner}};

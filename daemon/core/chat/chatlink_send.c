@@ -149,8 +149,7 @@ void pv_chatlink_handle_later(struct pv_chatlink *link, struct pv_chatlink_peer 
 void pv_chatlink_rules_changed(struct pv_chatlink *link, pv_ns now)
 {
     struct pv_chatlink_peer *peer, *next;
-    HASH_ITER(hh, link->peers, peer, next)
-    {
+    HASH_ITER(hh, link->peers, peer, next) {
         if (peer->held != PV_CHAT_LATER_RULES)
             continue;
         peer->held = PV_CHAT_LATER_NO;
@@ -371,8 +370,7 @@ void pv_chatlink_handle_backlog(struct pv_chatlink *link, int status,
         if (b->owed > 0)
             pv_chatlink_owe(peer);
     }
-    HASH_ITER(hh, link->peers, peer, next)
-    {
+    HASH_ITER(hh, link->peers, peer, next) {
         pv_chatlink_pump(link, peer, now);
     }
 }

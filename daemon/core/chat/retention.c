@@ -98,12 +98,11 @@ bool pv_retention_conversation(struct pv_node *n, const char *name, const char *
                                char ret_name[static PV_NAME_BUF])
 {
     if (name[0] == '#') {
-        char shown[PV_ROOMS_NAME_BUF];
         const uint8_t *room = pv_rooms_part_need(n, name, true, what, handle);
         if (room == NULL)
             return false;
         pv_room_key(room, ret_key);
-        snprintf(ret_name, PV_NAME_BUF, "%s", pv_rooms_name(n->chat.rooms, ret_key, shown));
+        snprintf(ret_name, PV_NAME_BUF, "%s", PV_ROOM_STR(n->chat.rooms, ret_key));
         return true;
     }
     /* A peer's words stay until they are deleted, also when it has gone. */
@@ -213,14 +212,13 @@ static void mute_beside(struct retention *r, const struct pv_member *m, bool mut
 static void inherit_mute(struct retention *r, const struct pv_member *m)
 {
     const struct pv_roster *roster = r->node->roster;
-    char who[PV_NODE_WHO];
     if (m == NULL || pv_retention_is_muted(r->node, m->node))
         return;
     for (size_t i = 0; i < r->n_muted; i++) {
         if (!came_after(roster, m, r->muted[i]))
             continue;
         pv_log(r->node->log, PV_LOG_INFO, "peer=%s what=\"muted: came by the token of %s\"",
-               m->name, pv_node_who(r->node, r->muted[i], who));
+               m->name, PV_WHO_STR(r->node, r->muted[i]));
         mute_beside(r, m, true);
         return;
     }
@@ -317,10 +315,9 @@ static json_t *muted_list(const struct pv_node *n, const struct pv_chatjob_resul
 {
     json_t *out = pv_ctlapi_list("muted");
     for (size_t i = 0; out != NULL && i < list->n_backlog; i++) {
-        char who[PV_NODE_WHO];
         bool known = n->roster != NULL && pv_roster_known(n->roster, list->backlog[i].peer) != NULL;
         const char *name =
-            known ? pv_node_who(n, list->backlog[i].peer, who) : list->backlog[i].peer_name;
+            known ? PV_WHO_STR(n, list->backlog[i].peer) : list->backlog[i].peer_name;
         pv_ctlapi_put(&out, "muted", json_string(name));
     }
     return out;

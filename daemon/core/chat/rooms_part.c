@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "daemon/core/chat/chat_part.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/tell.h"
@@ -237,29 +238,24 @@ static json_t *id_json(const uint8_t *id)
 
 static void answer_room(const struct pv_node *n, const uint8_t *id, uint64_t handle)
 {
-    char name[PV_ROOMS_NAME_BUF];
-    pv_ctlsrv_answer(n->ctl, handle,
-                     pv_ctlapi_pack("{s:s, s:o}", "room", pv_rooms_name(n->chat.rooms, id, name),
-                                    "id", id_json(id)));
+    pv_ctlsrv_answer(
+        n->ctl, handle,
+        pv_ctlapi_pack("{s:s, s:o}", "room", PV_ROOM_STR(n->chat.rooms, id), "id", id_json(id)));
 }
 
 static void tell_room(struct pv_node *n, const struct pv_rooms_event *ev)
 {
-    char room[PV_ROOMS_NAME_BUF];
-    char node[PV_NODE_WHO], by[PV_NODE_WHO];
     bool invited = ev->type == PV_ROOMS_INVITED;
-    pv_rooms_name(n->chat.rooms, ev->room, room);
-    (void)pv_node_who(n, ev->node, node);
-    (void)pv_node_who(n, ev->by, by);
+    const char *room = PV_ROOM_STR(n->chat.rooms, ev->room);
+    const char *node = PV_WHO_STR(n, ev->node);
+    const char *by = PV_WHO_STR(n, ev->by);
     bool self = memcmp(ev->node, n->identity->sign_pk, sizeof(ev->node)) == 0;
-    char text[PV_EVENTS_TEXT];
-    snprintf(text, sizeof(text), invited ? "%s was invited to %s by %s" : "%s left %s", node, room,
-             by);
-    const struct pv_event event = {.chat = "room",
-                                   .kind = "room",
-                                   .what = invited ? "invited" : "left",
-                                   .who = room,
-                                   .text = text};
+    const struct pv_event event = {
+        .chat = "room",
+        .kind = "room",
+        .what = invited ? "invited" : "left",
+        .who = room,
+        .text = PV_STR(invited ? "%s was invited to %s by %s" : "%s left %s", node, room, by)};
     pv_node_tell(n, &event,
                  pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:b}", "room", room, "what", event.what,
                                 "peer", node, "by", by, "self", self));
@@ -372,12 +368,11 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct pv_rooms_info info;
     json_t *out = pv_ctlapi_list("rooms");
     for (size_t i = 0; out != NULL && pv_rooms_info(r->rooms, i, &info); i++) {
-        char name[PV_ROOMS_NAME_BUF], creator[PV_NODE_WHO];
         pv_ctlapi_put(&out, "rooms",
                       pv_ctlapi_pack("{s:s, s:o, s:s, s:i, s:b, s:b}", "room",
-                                     pv_rooms_name(r->rooms, info.id, name), "id", id_json(info.id),
-                                     "creator", pv_node_who(r->node, info.creator, creator),
-                                     "members", (int)info.members, "left", info.left, "invited",
+                                     PV_ROOM_STR(r->rooms, info.id), "id", id_json(info.id),
+                                     "creator", PV_WHO_STR(r->node, info.creator), "members",
+                                     (int)info.members, "left", info.left, "invited",
                                      info.invited));
     }
     pv_ctlsrv_answer(r->node->ctl, handle, out);
@@ -388,21 +383,18 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
 {
     struct pv_rooms_member m;
-    char name[PV_ROOMS_NAME_BUF];
     json_t *out = pv_ctlapi_pack("{s:i, s:s, s:[]}", "version", PV_CTLAPI_FORMAT, "room",
-                                 pv_rooms_name(n->chat.rooms, id, name), "members");
+                                 PV_ROOM_STR(n->chat.rooms, id), "members");
     for (size_t i = 0; out != NULL && pv_rooms_member(n->chat.rooms, id, i, &m); i++) {
         const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
-        char who[PV_NODE_WHO];
         bool self = memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
         if (m.has_left)
             continue;
         bool online = self || (p != NULL && pv_peer_reach(p) != PV_REACH_NO);
         pv_ctlapi_put(&out, "members",
-                      pv_ctlapi_pack("{s:s, s:o, s:b, s:b, s:b, s:I}", "name",
-                                     pv_node_who(n, m.pk, who), "key", pv_ctlapi_key(m.pk),
-                                     "online", online, "creator", m.is_creator, "self", self,
-                                     "texts", (json_int_t)m.texts));
+                      pv_ctlapi_pack("{s:s, s:o, s:b, s:b, s:b, s:I}", "name", PV_WHO_STR(n, m.pk),
+                                     "key", pv_ctlapi_key(m.pk), "online", online, "creator",
+                                     m.is_creator, "self", self, "texts", (json_int_t)m.texts));
     }
     return out;
 }
@@ -472,13 +464,11 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct pv_rooms_counts counts = pv_rooms_counts(r->rooms);
     const uint8_t *author, *room;
     if (pv_rooms_holding(r->rooms, now, &author, &room)) {
-        char why[256], name[PV_ROOMS_NAME_BUF], who[PV_NODE_WHO];
-        pv_rooms_name(r->rooms, room, name);
-        snprintf(why, sizeof(why),
-                 "%s in %s: read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear '%s'`",
-                 pv_node_who(r->node, author, who), name, name);
+        const char *name = PV_ROOM_STR(r->rooms, room);
         pv_statuspage_problem(
-            st, "no more lines are taken for now, for what is unread or stored here, of ", why);
+            st, "no more lines are taken for now, for what is unread or stored here, of ",
+            PV_STR("%s in %s: read them (`p2pvpnctl inbox`), or `p2pvpnctl history clear '%s'`",
+                   PV_WHO_STR(r->node, author), name, name));
     }
     if (pv_rooms_are_full(r->rooms))
         pv_statuspage_problem(st, "nobody can invite this node to another room: ",

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/notifier.h"
 #include "daemon/core/peer/peers.h"
@@ -75,15 +76,15 @@ void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns 
     bool unread = !rec->outgoing && rec->state == PV_CHAT_UNREAD; /* not of a muted peer */
     bool seen = pv_events_is_seen(&n->events) && unread;
     const char *other = rec->outgoing || msg.room != NULL ? msg.to : msg.from;
-    char text[PV_EVENTS_TEXT];
-    snprintf(text, sizeof(text), "a message %s %s%s%s", rec->outgoing ? "to" : "from",
-             rec->outgoing ? msg.to : msg.from, msg.room != NULL && !rec->outgoing ? " in " : "",
-             msg.room != NULL && !rec->outgoing ? msg.room : "");
     const struct pv_event event = {.chat = "message",
                                    .kind = "message",
                                    .what = rec->outgoing ? "sent" : "received",
                                    .who = other,
-                                   .text = text};
+                                   .text =
+                                       PV_STR("a message %s %s%s%s", rec->outgoing ? "to" : "from",
+                                              rec->outgoing ? msg.to : msg.from,
+                                              msg.room != NULL && !rec->outgoing ? " in " : "",
+                                              msg.room != NULL && !rec->outgoing ? msg.room : "")};
     pv_node_tell(n, &event, pv_ctlapi_pack("{s:o}", "message", pv_ctlapi_message_json(&msg)));
     if (unread)
         pv_notifier_message(pv_node_part(n, &pv_part_notifier), &msg, now);
@@ -93,25 +94,22 @@ void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns 
 
 void pv_tell_state(struct pv_node *n, const struct pv_chat_record *rec)
 {
-    char room[PV_ROOMS_NAME_BUF];
     const struct pv_peer *p = rec->in_room ? NULL : pv_peers_by_pk(n->peers, rec->peer);
     /* The name that was stored with the message may be an older one. */
-    const char *other = rec->in_room ? pv_rooms_name(n->chat.rooms, rec->peer, room)
+    const char *other = rec->in_room ? PV_ROOM_STR(n->chat.rooms, rec->peer)
                         : p != NULL  ? pv_peer_name(p)
                                      : rec->peer_name;
-    char id[PV_CHAT_ID_TEXT_BUF];
-    char text[PV_EVENTS_TEXT];
-    snprintf(text, sizeof(text), "a message %s %s: %s", rec->outgoing ? "to" : "from", other,
-             pv_chat_state_name(rec->state));
     const struct pv_event event = {.chat = "state",
                                    .kind = "state",
                                    .what = pv_chat_state_name(rec->state),
                                    .who = other,
-                                   .text = text};
+                                   .text =
+                                       PV_STR("a message %s %s: %s", rec->outgoing ? "to" : "from",
+                                              other, pv_chat_state_name(rec->state))};
     /* The key is msg_id and not id, which is the envelope's and would win. */
     pv_node_tell(n, &event,
-                 pv_ctlapi_pack("{s:s, s:s, s:s}", "msg_id", pv_chat_id_format(rec->id, id), "peer",
-                                other, "state", pv_chat_state_name(rec->state)));
+                 pv_ctlapi_pack("{s:s, s:s, s:s}", "msg_id", PV_CHAT_ID_STR(rec->id), "peer", other,
+                                "state", pv_chat_state_name(rec->state)));
 }
 
 void pv_tell_states(struct pv_node *n, const struct pv_chatjob_result *result)

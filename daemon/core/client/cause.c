@@ -191,17 +191,15 @@ static bool static_well(const struct scene *s, struct pv_cause *c)
 /* Somebody at its address, or anywhere while it has none, uses a key that nobody here has. */
 static bool static_stranger(const struct scene *s, struct pv_cause *c)
 {
-    char text[PV_ADDR_TEXT], key[PV_WG_KEY_TEXT_BUF];
     const struct pv_handshakes *h = pv_node_part(s->n, &pv_part_handshakes);
     const struct pv_handshakes_stranger *who = h == NULL ? NULL : pv_handshakes_stranger(h);
     const struct pv_carrier *path = pv_peer_path(s->p);
     if (who == NULL || who->from.family == PV_AF_NONE ||
         (path != NULL && !pv_addr_equal_ip(&who->from, &path->remote)))
         return false;
-    pv_wgkey_format(who->key, key);
     return say(c, "correct public-key in its [peer], or that machine's private key",
                "handshakes with a key that is not configured come from %s: %s",
-               pv_addr_format(&who->from, text), key);
+               PV_ADDR_STR(&who->from), PV_WGKEY_STR(who->key));
 }
 
 /* WireGuard learns an address from whoever speaks first, so one side must have been told one. */
@@ -216,18 +214,16 @@ static bool static_nowhere(const struct scene *s, struct pv_cause *c)
  * arrives and does not open, where another key would bring no answer at all. */
 static bool static_misfit(const struct scene *s, struct pv_cause *c)
 {
-    char text[PV_ADDR_TEXT];
     return pv_peer_is_misfit(s->p) &&
            say(c, "give both sides the same preshared-key-file",
                "its answers do not fit our keys: the preshared key at %s is another, or there is "
                "one on one side only",
-               pv_addr_format(&pv_peer_path(s->p)->remote, text));
+               PV_ADDR_STR(&pv_peer_path(s->p)->remote));
 }
 
 /* Three reasons look the same from here, so all of them are named. */
 static bool static_silent(const struct scene *s, struct pv_cause *c)
 {
-    char text[PV_ADDR_TEXT];
     /* A static peer without a path has ended the search at static_nowhere. */
     const struct pv_session *session = pv_peer_session(s->p);
     return session != NULL && pv_session_is_trying(session) &&
@@ -236,15 +232,14 @@ static bool static_silent(const struct scene *s, struct pv_cause *c)
                "gets through",
                "handshakes are not answered by %s: it is off, has another key than public-key "
                "says or does not know ours, or UDP to it is filtered",
-               pv_addr_format(&pv_peer_path(s->p)->remote, text));
+               PV_ADDR_STR(&pv_peer_path(s->p)->remote));
 }
 
 /* WireGuard says nothing without a packet to carry, so silence of both sides is no fault. */
 static bool static_idle(const struct scene *s, struct pv_cause *c)
 {
-    char text[PV_ADDR_TEXT];
     return say(c, "send it something", "no handshake was tried: nothing was sent to %s",
-               pv_addr_format(&pv_peer_path(s->p)->remote, text));
+               PV_ADDR_STR(&pv_peer_path(s->p)->remote));
 }
 
 /* --- is it there at all? ---------------------------------------------------------------------- */
@@ -252,13 +247,11 @@ static bool static_idle(const struct scene *s, struct pv_cause *c)
 static bool guest_elsewhere(const struct scene *s, struct pv_cause *c)
 {
     const struct pv_peer *by = pv_peers_by_id(s->n->peers, pv_peer_by(s->p));
-    char todo[PV_NAME_BUF + 32];
     if (by == NULL)
         return false;
-    snprintf(todo, sizeof(todo), "`p2pvpnctl why %s`, and there `p2pvpnctl peers`",
-             pv_peer_name(by));
-    return say(c, todo, "%s is a guest with a WireGuard app: %s carries it, and packets go there",
-               s->name, pv_peer_name(by));
+    return say(c, PV_STR("`p2pvpnctl why %s`, and there `p2pvpnctl peers`", pv_peer_name(by)),
+               "%s is a guest with a WireGuard app: %s carries it, and packets go there", s->name,
+               pv_peer_name(by));
 }
 
 static bool peer_offline(const struct scene *s, struct pv_cause *c)
@@ -282,10 +275,9 @@ static bool peer_unasked(const struct scene *s, struct pv_cause *c)
 
 static bool peer_unwanted(const struct scene *s, struct pv_cause *c)
 {
-    char todo[96];
-    snprintf(todo, sizeof(todo), "`p2pvpnctl ping %s`", s->name);
     return pv_peer_state(s->p) == PV_PEER_IDLE &&
-           say(c, todo, "nobody has asked for a path to %s yet", s->name);
+           say(c, PV_STR("`p2pvpnctl ping %s`", s->name), "nobody has asked for a path to %s yet",
+               s->name);
 }
 
 /* The coordinator believes in a connection until its keep-alives fail, so for half a minute a
@@ -462,11 +454,10 @@ static bool udp_unseen_here(const struct scene *s, struct pv_cause *c)
 /* Both are behind one NAT, and no direct pair answers. */
 static bool udp_shared_nat(const struct scene *s, struct pv_cause *c)
 {
-    char text[PV_ADDR_TEXT];
     if (s->seen.sent < ENOUGH_CHECKS || s->our_public == NULL || s->their_public == NULL ||
         s->our_public->family != PV_AF_INET || !pv_addr_equal_ip(s->our_public, s->their_public))
         return false;
-    pv_addr_format_ip(s->their_public, text);
+    const char *text = PV_IP_STR(s->their_public);
     if (share_lan(s))
         return say(c, "allow clients to talk to each other (no guest network, no client isolation)",
                    "both are behind the same public address %s, and that network keeps them apart",
@@ -488,12 +479,11 @@ static bool udp_without_data(const struct scene *s, struct pv_cause *c)
 
 static bool udp_one_way(const struct scene *s, struct pv_cause *c)
 {
-    char text[PV_ADDR_TEXT];
     return s->seen.heard >= ENOUGH_HEARD && s->seen.sent >= ENOUGH_CHECKS &&
            say(c, "look at the firewalls: outgoing UDP here, incoming UDP there",
                "UDP passes in one direction only: checks of %s arrive here, ours are not "
                "answered: from here to %s is filtered (%s)",
-               s->name, s->name, pv_addr_format(&s->seen.to, text));
+               s->name, s->name, PV_ADDR_STR(&s->seen.to));
 }
 
 /* --- NATs stand in the way -------------------------------------------------------------------- */
@@ -568,7 +558,6 @@ static bool nat_unmeasured(const struct scene *s, struct pv_cause *c)
 
 static bool nat_filtered(const struct scene *s, struct pv_cause *c)
 {
-    char text[PV_ADDR_TEXT];
     /* The rules before this one speak of symmetric NATs: by now a firewall is the likeliest. */
     return s->seen.sent >= ENOUGH_CHECKS && !s->seen.answers &&
            say(c,
@@ -576,7 +565,7 @@ static bool nat_filtered(const struct scene *s, struct pv_cause *c)
                "direction: it says so when our checks arrive there",
                "UDP between here and %s is dropped on the way, though both reach the "
                "coordinator: %u checks left for %s, none of %s's arrived here",
-               s->name, s->seen.sent, pv_addr_format(&s->seen.to, text), s->name);
+               s->name, s->seen.sent, PV_ADDR_STR(&s->seen.to), s->name);
 }
 
 static bool still_trying(const struct scene *s, struct pv_cause *c)

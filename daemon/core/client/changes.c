@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/bucket.h"
+#include "base/text.h"
 #include "daemon/core/client/info.h"
 #include "daemon/core/client/why.h"
 #include "daemon/core/member/rules.h"
@@ -84,26 +85,23 @@ static void tell(struct pv_node *n, const char *kind, const char *what, const ch
 /* state_name()'s words are static. */
 static void look_at_state(struct changes *c, const struct pv_statuspage *st)
 {
-    char text[PV_EVENTS_TEXT];
     if (strcmp(c->state, st->s.state) == 0)
         return;
     snprintf(c->state, sizeof(c->state), "%s", st->s.state);
-    snprintf(text, sizeof(text), "this node is %s",
-             strcmp(st->s.state, "none") == 0 ? "in no network" : st->s.state);
     tell(c->node, "node", st->s.state, c->node->node_name[0] == '\0' ? NULL : c->node->node_name,
-         text);
+         PV_STR("this node is %s",
+                strcmp(st->s.state, "none") == 0 ? "in no network" : st->s.state));
 }
 
 static void look_at_coordinator(struct changes *c, const struct pv_statuspage *st)
 {
-    char text[PV_EVENTS_TEXT];
     if (c->connected == st->s.connected)
         return;
     c->connected = st->s.connected;
-    snprintf(text, sizeof(text),
-             c->connected ? "the coordinator is connected%s%s" : "cannot reach the coordinator%s%s",
-             st->s.coordinator_error == NULL || c->connected ? "" : ": ",
-             st->s.coordinator_error == NULL || c->connected ? "" : st->s.coordinator_error);
+    const char *text = PV_STR(
+        c->connected ? "the coordinator is connected%s%s" : "cannot reach the coordinator%s%s",
+        st->s.coordinator_error == NULL || c->connected ? "" : ": ",
+        st->s.coordinator_error == NULL || c->connected ? "" : st->s.coordinator_error);
     tell(c->node, "coordinator", c->connected ? "connected" : "away", st->s.coordinator, text);
 }
 
@@ -201,14 +199,13 @@ static uint64_t rules_now(const struct pv_node *n)
 static void look_at_rules(struct changes *c)
 {
     const struct pv_policy *p = pv_rules_policy(c->node);
-    char text[PV_EVENTS_TEXT];
     uint64_t rules = rules_now(c->node);
     if (rules == c->rules)
         return;
     c->rules = rules;
-    snprintf(text, sizeof(text), "rules: %zu, default %s", p == NULL ? 0 : pv_policy_count(p),
-             p != NULL && pv_policy_denies_by_default(p) ? "deny" : "allow");
-    tell(c->node, "rules", "changed", NULL, text);
+    tell(c->node, "rules", "changed", NULL,
+         PV_STR("rules: %zu, default %s", p == NULL ? 0 : pv_policy_count(p),
+                p != NULL && pv_policy_denies_by_default(p) ? "deny" : "allow"));
 }
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
@@ -263,7 +260,6 @@ static void look_at_peer(struct changes *c, struct pv_peer *p, pv_ns now)
     struct told *t = pv_peer_find_slot(p, &pv_part_changes);
     enum way way = way_of(p);
     bool online = !pv_peer_is_static(p) && c->node->up && pv_peer_reach(p) != PV_REACH_NO;
-    char text[PV_EVENTS_TEXT];
     if (t == NULL && way <= WAY_LOST && !online)
         return;
     if (t == NULL)
@@ -276,8 +272,8 @@ static void look_at_peer(struct changes *c, struct pv_peer *p, pv_ns now)
         return;
     }
     if (online != t->online) {
-        snprintf(text, sizeof(text), "%s is %s", pv_peer_name(p), online ? "online" : "offline");
-        tell(c->node, "member", online ? "online" : "offline", pv_peer_name(p), text);
+        tell(c->node, "member", online ? "online" : "offline", pv_peer_name(p),
+             PV_STR("%s is %s", pv_peer_name(p), online ? "online" : "offline"));
     }
     if (way != t->way && way + t->way > WAY_LOST)
         tell_way(c->node, p, way, now);

@@ -14,8 +14,7 @@
 static const struct pv_command_handler *find(const struct pv_node *node, enum pv_ctlapi_cmd cmd,
                                              void **ret_part)
 {
-    PV_EACH_PART(node, slot)
-    {
+    PV_EACH_PART(node, slot) {
         for (size_t i = 0; i < slot->part->n_commands; i++) {
             if (slot->part->commands[i].cmd != cmd)
                 continue;
@@ -60,8 +59,7 @@ static void cancelled(void *arg, uint64_t handle)
 {
     const struct turn *turn = arg;
     pv_events_drop(&turn->node->events, handle);
-    PV_EACH_PART(turn->node, slot)
-    {
+    PV_EACH_PART(turn->node, slot) {
         if (slot->part->on_cancel != NULL)
             slot->part->on_cancel(slot->self, handle, turn->now);
     }

@@ -202,14 +202,14 @@ void pv_dns_serve(struct pv_node *n, const struct pv_addr *src, struct pv_view p
     struct dns *d = pv_node_part(n, &pv_part_dns);
     struct pv_dns_query q;
     struct pv_dns_answer a = {.rcode = PV_DNS_OK};
-    char zone[PV_NAMES_FULL_BUF], full[PV_NAMES_FULL_BUF];
+    char full[PV_NAMES_FULL_BUF];
     const struct pv_addr bucket = bucket_of(src);
     ret_reply->len = ret_reply->n_ask = 0;
     /* Strangers get no answer at all, not even an error: nobody can use this server to reflect
      * packets. */
     if (n->roster == NULL || !may_ask(d, src) || !pv_bucket_table_take(d->rate, &bucket, 1, now))
         return;
-    snprintf(zone, sizeof(zone), "%s.p2p", pv_roster_network(n->roster)->name);
+    const char *zone = PV_STR("%s.p2p", pv_roster_network(n->roster)->name);
     int r = pv_dns_query_parse(packet, &q);
     if (r == PV_ERR_MALFORMED)
         a.rcode = PV_DNS_FORMERR;

@@ -181,8 +181,7 @@ struct pv_statuspage *pv_info_page(const struct pv_node *n, pv_ns now)
         return NULL;
     /* These mean "not known", should no part say more. */
     st->s.coordinator_rtt_ms = -1;
-    PV_EACH_PART(n, slot)
-    {
+    PV_EACH_PART(n, slot) {
         if (slot->part->status != NULL)
             slot->part->status(slot->self, st, now);
     }
@@ -215,8 +214,7 @@ int pv_info_metrics(struct pv_node *n, pv_ns now, char **ret_text, size_t *ret_l
     put_page(st, &m);
     pv_statuspage_free(st);
     put_datapath(&x->datapath, &m);
-    PV_EACH_PART(n, slot)
-    {
+    PV_EACH_PART(n, slot) {
         if (slot->part->metrics != NULL)
             slot->part->metrics(slot->self, &m, now);
     }
@@ -450,10 +448,9 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
 static void answer_ip(const struct info *x, const struct pv_addr *ip4, const struct pv_addr *ip6,
                       const uint8_t *wg_key, uint64_t handle)
 {
-    char key[PV_WG_KEY_TEXT_BUF];
     pv_ctlsrv_answer(x->node->ctl, handle,
                      pv_ctlapi_pack("{s:o, s:o, s:s}", "ip4", pv_ctlapi_ip(ip4), "ip6",
-                                    pv_ctlapi_ip(ip6), "wg_key", pv_wgkey_format(wg_key, key)));
+                                    pv_ctlapi_ip(ip6), "wg_key", PV_WGKEY_STR(wg_key)));
 }
 
 /* A plain WireGuard node has no member's address, so it tells the first that its configuration

@@ -78,9 +78,9 @@ static void why_pq(const struct pv_peer *p, json_t **lines, pv_ns now)
 static void path_words(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_ERROR_BUF],
                        pv_ns now)
 {
-    char remote[PV_ADDR_TEXT], via[PV_ADDR_TEXT], since[32] = "";
+    char since[32] = "";
     const char *name = pv_peer_name(p), *is = news ? "is" : "has been", *silent = "";
-    pv_addr_format(&pv_peer_path(p)->remote, remote);
+    const char *remote = PV_ADDR_STR(&pv_peer_path(p)->remote);
     if (pv_peer_is_static(p)) {
         snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s is a %s, reached at %s", name,
                  pv_peer_is_guest(p) ? "guest of this node" : "static peer", remote);
@@ -94,7 +94,7 @@ static void path_words(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_E
     if (pv_peer_is_relayed(p))
         snprintf(buf, PV_CTLAPI_ERROR_BUF,
                  "%s %s reached through the relay %s%s%s: no direct path is proven", name, is,
-                 pv_addr_format(pv_carrier_dst(pv_peer_path(p)), via), since, silent);
+                 PV_ADDR_STR(pv_carrier_dst(pv_peer_path(p))), since, silent);
     else
         snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s %s reached directly at %s%s%s", name, is, remote,
                  since, silent);
@@ -103,7 +103,6 @@ static void path_words(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_E
 /* The figures behind the path. A static peer has no agent that could say more than the address. */
 static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
 {
-    char local[PV_ADDR_TEXT];
     struct pv_ice_path path;
     if (pv_peer_is_static(p))
         return;
@@ -112,7 +111,7 @@ static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
     why_pq(p, lines, now);
     if (pv_peer_agent(p) != NULL && pv_ice_selected(pv_peer_agent(p), &path) == PV_OK)
         line(lines, "  our address, %s: %s; their address: %s; round trip %.1f ms, loss %.1f %%",
-             pv_ice_cand_type_name(path.local_type), pv_addr_format(&path.carrier.local, local),
+             pv_ice_cand_type_name(path.local_type), PV_ADDR_STR(&path.carrier.local),
              pv_ice_cand_type_name(path.remote_type), (double)path.rtt / 1e6,
              (double)path.loss / 10.0);
 }
@@ -120,7 +119,6 @@ static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
 /* By which means without the coordinator it was found. */
 static void why_found(struct pv_node *n, struct pv_peer *p, json_t **lines)
 {
-    char text[PV_ADDR_TEXT];
     const struct pv_recall_addr *addrs;
     const struct pv_peer *via = pv_peers_by_id(n->peers, pv_peer_notes_of(p)->passed_by);
     bool cached = false;
@@ -129,7 +127,7 @@ static void why_found(struct pv_node *n, struct pv_peer *p, json_t **lines)
         for (size_t i = 0; i < n_addrs; i++)
             cached = cached || pv_addr_equal(&addrs[i].addr, pv_peer_recalled(p));
         line(lines, "  found without the coordinator, at its %s %s",
-             cached ? "cached address" : "new address", pv_addr_format(pv_peer_recalled(p), text));
+             cached ? "cached address" : "new address", PV_ADDR_STR(pv_peer_recalled(p)));
     } else if (via != NULL) {
         line(lines, "  found without the coordinator, through %s", pv_peer_name(via));
     }
@@ -201,18 +199,15 @@ static void why_pairs(const struct pv_node *n, struct pv_peer *p, json_t **lines
     const struct pv_ice_agent *agent = pv_peer_agent(p);
     size_t n_paths = agent == NULL ? 0 : pv_ice_paths(agent, paths, PV_ARRAY_LEN(paths));
     for (size_t i = 0; i < n_paths; i++) {
-        char local[PV_ADDR_TEXT];
-        char remote[PV_ADDR_TEXT];
         char last[48] = "", heard[48] = "";
         if (paths[i].unanswered > 0)
             snprintf(last, sizeof(last), ", the last %u not", paths[i].unanswered);
         if (paths[i].heard > 0)
             snprintf(heard, sizeof(heard), "; %u of theirs arrived meanwhile", paths[i].heard);
         line(lines, "  tried %s -> %s, %s: %u of %u checks answered%s%s%s",
-             pv_addr_format(&paths[i].carrier.local, local),
-             pv_addr_format(&paths[i].remote, remote), pv_ice_cand_type_name(paths[i].remote_type),
-             paths[i].answers, paths[i].checks, last, heard,
-             paths[i].selected && n->up ? "; in use" : "");
+             PV_ADDR_STR(&paths[i].carrier.local), PV_ADDR_STR(&paths[i].remote),
+             pv_ice_cand_type_name(paths[i].remote_type), paths[i].answers, paths[i].checks, last,
+             heard, paths[i].selected && n->up ? "; in use" : "");
     }
 }
 
@@ -239,12 +234,11 @@ static void why_portmap(struct pv_node *n, const struct pv_peer *p, json_t **lin
 {
     const struct pv_mapper_view v = pv_mapper_view(n, PV_AF_INET);
     bool direct = pv_peer_path(p) != NULL && pv_peer_path(p)->kind == PV_CARRIER_UDP;
-    char text[PV_ADDR_TEXT];
     if (pv_peer_is_static(p))
         return;
     if (v.state == PV_MAPPER_WORKING)
-        line(lines, "  the router maps %s by %s, proven from outside",
-             pv_addr_format(&v.external, text), pv_mapper_protocol_name(v.protocol));
+        line(lines, "  the router maps %s by %s, proven from outside", PV_ADDR_STR(&v.external),
+             pv_mapper_protocol_name(v.protocol));
     else if (!direct)
         line(lines, "  no port is mapped here: %s", v.why);
 }
@@ -322,13 +316,12 @@ static void why_udp(const struct pv_node *n, const struct pv_peer *p, json_t **l
 /* Which relays do not carry it. */
 static void why_relays(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
-    char name[PV_TURNSERVERS_NAME];
     if (pv_peer_is_static(p) || (pv_peer_path(p) != NULL && !pv_peer_is_relayed(p)))
         return;
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         const struct pv_relayway *r = n->ways.relays[i];
         if (r != NULL && pv_relayway_error(r)[0] != '\0')
-            line(lines, "  cannot reach the relay %s: %s", pv_relays_name(n, i, name),
+            line(lines, "  cannot reach the relay %s: %s", PV_RELAY_STR(n, i),
                  pv_relayway_error(r));
     }
 }
@@ -413,7 +406,6 @@ static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t *
                    "rules and the packet threads know them by these names");
     const struct pv_policy *policy = pv_rules_policy(n);
     const struct pv_member *me = pv_node_self(n);
-    char rule[PV_RULE_TEXT];
     if (pv_peer_is_static(p) || me == NULL)
         return;
     for (int i = 0; i < 2 * PV_SERVICES; i++) {
@@ -422,7 +414,7 @@ static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t *
         struct pv_verdict v = pv_rules_serve(n, pv_peer_pk(p), service, to);
         if (!v.allow)
             line(lines, "  %s %s %s is denied by %s", pv_service_name(service), to ? "to" : "from",
-                 pv_peer_name(p), pv_rule_format(v.rule, rule));
+                 pv_peer_name(p), PV_RULE_STR(v.rule));
     }
     if (policy != NULL && !pv_policy_is_empty(policy))
         line(lines, "  there are rules: `p2pvpnctl can %s %s:PORT` says what they let through",

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/chat/retention.h"
 #include "daemon/core/files/autoaccept.h"
@@ -326,14 +327,13 @@ static void tell_watchers(void *part, uint32_t number)
                           pv_retention_is_muted(f->node, entry->peer)))
         return;
     const struct pv_ctlapi_file file = shown(f->node, entry, who);
-    char text[PV_EVENTS_TEXT];
-    snprintf(text, sizeof(text), "file %s %s %s: %s", file.name, file.outgoing ? "to" : "from",
-             file.peer, pv_file_state_name(file.state));
     const struct pv_event event = {.chat = "file",
                                    .kind = "file",
                                    .what = pv_file_state_name(file.state),
                                    .who = file.peer,
-                                   .text = text};
+                                   .text = PV_STR("file %s %s %s: %s", file.name,
+                                                  file.outgoing ? "to" : "from", file.peer,
+                                                  pv_file_state_name(file.state))};
     pv_node_tell(f->node, &event, pv_ctlapi_pack("{s:o}", "file", pv_ctlapi_file_json(&file)));
 }
 

@@ -29,8 +29,7 @@ static void free_wait(struct pv_jobwait *wait)
 void pv_jobqueue_done(struct pv_jobqueue *q)
 {
     struct pv_jobwait *wait, *tmp;
-    HASH_ITER(hh, q->waits, wait, tmp)
-    {
+    HASH_ITER(hh, q->waits, wait, tmp) {
         end_wait(q, wait);
         free_wait(wait);
     }

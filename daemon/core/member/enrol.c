@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "crypto/ct.h"
 #include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordclient.h"
@@ -263,15 +264,13 @@ static int take_record(struct pv_enrol *x, const struct pv_ctl_statements *st)
 /* Would the interface's addresses be in another network's way? Asked before anything is used up. */
 static bool is_in_the_way(struct pv_enrol *x, pv_ns now)
 {
-    char why[PV_CTLAPI_ERROR_BUF / 2], range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
     const struct pv_st_network *net = pv_roster_network(x->roster);
     const struct pv_link_addr *link = pv_node_link_in(x->node, &net->range);
     if (link == NULL)
         return false;
-    snprintf(why, sizeof(why), "the range %s of network %s overlaps %s on %s",
-             pv_prefix_format(&net->range, range), net->name, pv_prefix_format(&link->addr, other),
-             link->ifname);
-    fail(x, PV_CTLAPI_FAILED, now, why,
+    fail(x, PV_CTLAPI_FAILED, now,
+         PV_STR("the range %s of network %s overlaps %s on %s", PV_PREFIX_STR(&net->range),
+                net->name, PV_PREFIX_STR(&link->addr), link->ifname),
          "take that address away, or join a network that was made with another range "
          "(create --cidr); the token is not used up");
     return true;
@@ -489,10 +488,9 @@ static void forget(struct pv_enrol *x)
 static void fail(struct pv_enrol *x, enum pv_ctlapi_code code, pv_ns now, const char *why,
                  const char *remedy)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
     struct pv_node *n = x->node;
     uint64_t handle = x->handle;
-    snprintf(text, sizeof(text), "%s: %s: %s", x->create ? "create" : "join", why, remedy);
+    const char *text = PV_STR("%s: %s: %s", x->create ? "create" : "join", why, remedy);
     pv_log(n->log, PV_LOG_WARN, "what=\"%s failed\" why=\"%s\"", x->create ? "create" : "join",
            text);
     forget(x);
@@ -620,13 +618,13 @@ static bool take_url(const char *text, struct pv_enrol *x)
 /* Would the interface's addresses be in another network's way? Then no network is made. */
 static bool is_range_taken(struct pv_enrol *x, pv_ns now)
 {
-    char why[PV_CTLAPI_ERROR_BUF / 2], range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
     const struct pv_link_addr *link = pv_node_link_in(x->node, &x->range);
     if (link == NULL)
         return false;
-    snprintf(why, sizeof(why), "%s overlaps %s on %s", pv_prefix_format(&x->range, range),
-             pv_prefix_format(&link->addr, other), link->ifname);
-    fail(x, PV_CTLAPI_FAILED, now, why, "choose another range with --cidr, such as 10.99.0.0/16");
+    fail(x, PV_CTLAPI_FAILED, now,
+         PV_STR("%s overlaps %s on %s", PV_PREFIX_STR(&x->range), PV_PREFIX_STR(&link->addr),
+                link->ifname),
+         "choose another range with --cidr, such as 10.99.0.0/16");
     return true;
 }
 
@@ -704,7 +702,6 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 
 static void end_invite(struct pv_enrol *x, struct pv_put *put, enum pv_ctl_error error)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
     struct pv_node *n = x->node;
     uint64_t handle = x->handle;
     bool away = error == PV_CTL_E_OFFLINE;
@@ -713,10 +710,10 @@ static void end_invite(struct pv_enrol *x, struct pv_put *put, enum pv_ctl_error
     } else if (error == PV_CTL_E_NONE) {
         succeed(x, put->token);
     } else {
-        snprintf(text, sizeof(text),
-                 "create: the coordinator %s%s: the network is there; make a token with "
-                 "`p2pvpnctl invite`",
-                 away ? "was lost" : "said ", away ? "" : pv_ctl_error_word(error));
+        const char *text =
+            PV_STR("create: the coordinator %s%s: the network is there; make a token with "
+                   "`p2pvpnctl invite`",
+                   away ? "was lost" : "said ", away ? "" : pv_ctl_error_word(error));
         forget(x);
         pv_ctlsrv_fail(n->ctl, handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED, text);
     }
@@ -832,11 +829,10 @@ static void iface_is_up(struct pv_enrol *x, pv_ns now)
  * so the message says both. */
 static void iface_is_not_up(struct pv_enrol *x)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
     struct pv_node *n = x->node;
     uint64_t handle = x->handle;
-    snprintf(text, sizeof(text), "%s: joined, but the interface is not up: %s",
-             x->create ? "create" : "join", n->iface.error);
+    const char *text = PV_STR("%s: joined, but the interface is not up: %s",
+                              x->create ? "create" : "join", n->iface.error);
     forget(x);
     pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
 }
@@ -888,7 +884,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
 static void handle_timeout(void *part, pv_ns now)
 {
     struct pv_enrol *x = part;
-    char why[PV_COORD_WHY_MAX + PV_COORDCLIENT_TRIED_BUF], tried[PV_COORDCLIENT_TRIED_BUF];
+    char tried[PV_COORDCLIENT_TRIED_BUF];
     /* The network is there, and only the token is missing: the client is told so. */
     if (x->invite != NULL && now >= x->deadline) {
         struct pv_put *put = x->invite;
@@ -900,8 +896,9 @@ static void handle_timeout(void *part, pv_ns now)
         succeed(x, NULL);
     if (!is_guest(x) || now < x->deadline || (now < x->until && ask_next(x, now)))
         return;
-    snprintf(why, sizeof(why), "%s%s", x->why,
-             strstr(x->why, "(tried ") != NULL ? "" : pv_coordclient_tried(x->node->coord, tried));
+    const char *why = PV_STR(
+        "%s%s", x->why,
+        strstr(x->why, "(tried ") != NULL ? "" : pv_coordclient_tried(x->node->coord, tried));
     const struct pv_refusal *f = pv_refusal_find(x->unknown);
     if (f != NULL)
         fail(x, f->code, now, f->why, f->remedy);

@@ -178,8 +178,7 @@ static void tell_member(struct pv_node *n, const char *name, const char *what, c
 static void tell_here(struct pv_node *n, const struct pv_member *m, const struct pv_peer *p,
                       bool added)
 {
-    char text[PV_ADDR_TEXT];
-    pv_addr_format_ip(&m->ip4, text);
+    const char *text = PV_IP_STR(&m->ip4);
     if (added && is_news(n, m))
         tell_member(n, m->name, "joined", "%s joined the network, at %s", m->name, text);
     if (added || p == NULL)
@@ -207,7 +206,6 @@ static void tell_gone(struct pv_node *n, const struct pv_member *m)
  */
 static void member_here(struct pv_node *n, const struct pv_member *m, bool added, pv_ns now)
 {
-    char text[PV_ADDR_TEXT];
     pv_node_raise(n, PV_FACT_ROSTER);
     if (is_self(n, m)) {
         memcpy(n->node_name, m->name, sizeof(n->node_name));
@@ -225,14 +223,13 @@ static void member_here(struct pv_node *n, const struct pv_member *m, bool added
                pv_strstatus(r));
     else
         pv_log(n->log, PV_LOG_INFO, "peer=%s address=%s what=\"member %s\"", m->name,
-               pv_addr_format_ip(&m->ip4, text), added ? "added" : "changed");
+               PV_IP_STR(&m->ip4), added ? "added" : "changed");
 }
 
 /* Parts forget the member before its peer goes: some of them look at the peer while they do. */
 static void tell_member_gone(struct pv_node *n, const uint8_t *pk, pv_ns now)
 {
-    PV_EACH_PART(n, slot)
-    {
+    PV_EACH_PART(n, slot) {
         if (slot->part->on_member_gone != NULL)
             slot->part->on_member_gone(slot->self, pk, now);
     }
@@ -375,7 +372,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
     size_t refused = 0;
     for (size_t i = 0; n->roster != NULL && i < n_items; i++) {
         enum pv_roster_added added;
-        char text[PV_ROSTER_TEXT];
         int r = pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added);
         if (r == PV_OK)
             continue;
@@ -384,7 +380,7 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
          * statements have replaced: that is nobody's trouble. */
         if (r == PV_ERR_REPLAY)
             continue;
-        snprintf(text, sizeof(text), "a statement was refused: %s", pv_strstatus(r));
+        const char *text = PV_STR("a statement was refused: %s", pv_strstatus(r));
         /* Want of memory is this machine's trouble, not a sign of a liar: it stays out of the
          * reports. */
         if (r == PV_ERR_NOMEM)
@@ -509,7 +505,6 @@ static void iface_done(struct pv_jobwait *wait, struct pv_job_result *result, pv
 static void note_overlap(struct membership *m)
 {
     const struct pv_node *n = m->node;
-    char range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
     m->overlap[0] = '\0';
     if (n->roster == NULL)
         return;
@@ -524,8 +519,7 @@ static void note_overlap(struct membership *m)
                  "%s on %s is in this network's range %s: packets to members there go "
                  "astray: remove it, or move to a network with another range (create "
                  "--cidr)",
-                 pv_prefix_format(&link->addr, other), link->ifname,
-                 pv_prefix_format(&nets[k], range));
+                 PV_PREFIX_STR(&link->addr), link->ifname, PV_PREFIX_STR(&nets[k]));
     }
 }
 

@@ -500,15 +500,15 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct owed *o = part;
     struct pv_owed_told t;
-    char text[PV_ROSTER_TEXT];
     /* The part that talks to it names one that is away; a put on its way is no problem yet. */
     if (o->n == 0 || !o->node->online || (o->refusal == NULL && !is_silent(o, now)))
         return;
     bool quiet = o->refusal == NULL || strcmp(o->refusal, "silent") == 0;
     pv_owed_told(o->node, &t);
-    snprintf(text, sizeof(text), "it %s%s; %zu of %zu members online lack it%s; it is told again",
-             quiet ? "does not answer" : "said ", quiet ? "" : o->refusal, t.online - t.know,
-             t.online, t.know < t.online ? " and are told" : "");
+    const char *text =
+        PV_STR("it %s%s; %zu of %zu members online lack it%s; it is told again",
+               quiet ? "does not answer" : "said ", quiet ? "" : o->refusal, t.online - t.know,
+               t.online, t.know < t.online ? " and are told" : "");
     char what[sizeof(o->first) + 48];
     snprintf(what, sizeof(what), "the coordinator has not stored that %s: ", o->first);
     pv_statuspage_problem(st, what, text);

@@ -53,15 +53,14 @@ static void tell_outcome(void *owner, struct pv_rostersync_peer *p,
 {
     struct rostersync_part *g = owner;
     const char *peer = pv_peer_name(peer_of(p));
-    char differ[PV_ROSTER_TEXT], other[PV_ROSTER_TEXT];
-    snprintf(differ, sizeof(differ),
-             "this node and %s keep different statements although they exchanged them: one of them "
-             "was told something else",
-             peer);
-    snprintf(other, sizeof(other),
-             "this node and %s have the same statements and not the same members: update the older "
-             "of the two",
-             peer);
+    const char *differ = PV_STR(
+        "this node and %s keep different statements although they exchanged them: one of them "
+        "was told something else",
+        peer);
+    const char *other = PV_STR(
+        "this node and %s have the same statements and not the same members: update the older "
+        "of the two",
+        peer);
     if (outcome != PV_ROSTERSYNC_DISAGREES)
         pv_node_report_over(g->node, PV_FROM_MEMBERS, differ);
     if (outcome != PV_ROSTERSYNC_DIFFERS)

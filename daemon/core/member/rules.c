@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "daemon/core/member/closed.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
@@ -565,13 +566,11 @@ bool pv_rules_refuse(const struct pv_node *n, const struct pv_peer *p, enum pv_s
                      const char *cmd, uint64_t handle)
 {
     const struct pv_verdict v = pv_rules_serve(n, pv_peer_pk(p), service, true);
-    char rule[PV_RULE_TEXT];
     if (!v.allow)
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "%s: %s from this node to %s is denied by %s: `p2pvpnctl rules` lists the "
                         "rules, admins change them",
-                        cmd, pv_service_name(service), pv_peer_name(p),
-                        pv_rule_format(v.rule, rule));
+                        cmd, pv_service_name(service), pv_peer_name(p), PV_RULE_STR(v.rule));
     return !v.allow;
 }
 
@@ -703,15 +702,15 @@ static void list_rule(const struct rules *r, size_t number, json_t **out)
 {
     const struct pv_policy_rule *rule = pv_policy_at(r->policy, number);
     const struct pv_roster_entry *e = pv_roster_find(r->node->roster, rule->id);
-    char by[PV_NODE_WHO], from[PV_RULES_WHO], to[PV_RULES_WHO], ports[PV_PORTS_TEXT];
+    char from[PV_RULES_WHO], to[PV_RULES_WHO];
     bool known = e != NULL && pv_roster_known(r->node->roster, e->st.signer) != NULL;
     pv_ctlapi_put(out, "rules",
                   pv_ctlapi_pack("{s:i, s:s, s:s, s:s, s:s, s:s?, s:I}", "number", (int)number,
                                  "verdict", rule->allow ? "allow" : "deny", "from",
                                  pv_rules_who(r->node, &rule->from, from), "to",
                                  pv_rules_who(r->node, &rule->to, to), "ports",
-                                 pv_ports_format(&rule->ports, ports), "by",
-                                 known ? pv_node_who(r->node, e->st.signer, by) : NULL, "denied",
+                                 PV_PORTS_STR(&rule->ports), "by",
+                                 known ? PV_WHO_STR(r->node, e->st.signer) : NULL, "denied",
                                  (json_int_t)denied_by(r, number)));
 }
 
@@ -732,14 +731,13 @@ static void run_rules(void *part, struct pv_ctlapi_request *req, struct pv_peer 
                       pv_ns now)
 {
     struct rules *r = part;
-    char firewall[PV_PORTS_TEXT];
     size_t n = count_of(r->policy);
     bool allows = !r->unknown.is && (r->policy == NULL || !pv_policy_denies_by_default(r->policy));
-    json_t *out = pv_ctlapi_pack(
-        "{s:i, s:[], s:s, s:I, s:s?, s:I, s:[]}", "version", PV_CTLAPI_FORMAT, "rules", "default",
-        allows ? "allow" : "deny", "default_denied", (json_int_t)denied_by(r, 0), "firewall",
-        r->firewall == NULL ? NULL : pv_ports_format(r->firewall, firewall), "firewall_denied",
-        (json_int_t)denied_by(r, n + 1), "tags");
+    json_t *out = pv_ctlapi_pack("{s:i, s:[], s:s, s:I, s:s?, s:I, s:[]}", "version",
+                                 PV_CTLAPI_FORMAT, "rules", "default", allows ? "allow" : "deny",
+                                 "default_denied", (json_int_t)denied_by(r, 0), "firewall",
+                                 r->firewall == NULL ? NULL : PV_PORTS_STR(r->firewall),
+                                 "firewall_denied", (json_int_t)denied_by(r, n + 1), "tags");
     for (size_t i = 1; i <= n; i++)
         list_rule(r, i, &out);
     if (r->policy != NULL && r->node->roster != NULL)
@@ -869,10 +867,8 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
     pv_metrics_count(m, denied_by(r, 0), "rule", "default", NULL);
     pv_metrics_count(m, denied_by(r, n + 1), "rule", "firewall", NULL);
     for (size_t i = 1; i <= n; i++) {
-        char number[16];
-        snprintf(number, sizeof(number), "%zu", i);
         if (!pv_policy_at(r->policy, i)->allow)
-            pv_metrics_count(m, denied_by(r, i), "rule", number, NULL);
+            pv_metrics_count(m, denied_by(r, i), "rule", PV_STR("%zu", i), NULL);
     }
 }
 

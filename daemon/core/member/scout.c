@@ -937,7 +937,6 @@ static bool is_without_trace(const struct scout *s)
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct scout *s = part;
-    char text[160];
     size_t others = 0;
     if (!s->node->online || s->node->roster == NULL)
         return;
@@ -945,10 +944,10 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     size_t missing = s->apart.apart ? count(s->node, &others) : 0;
     if (missing == 0 || !is_without_trace(s))
         return;
-    snprintf(text, sizeof(text),
-             "%zu of %zu other members have not been seen since the network moved to another "
-             "coordinator: ",
-             missing, others);
+    const char *text =
+        PV_STR("%zu of %zu other members have not been seen since the network moved to another "
+               "coordinator: ",
+               missing, others);
     pv_statuspage_problem(st, text,
                           "those that are on use another one: type `p2pvpnctl network coordinators "
                           "token` here, go to one of them, and there `p2pvpnctl join TOKEN`");

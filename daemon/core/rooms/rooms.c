@@ -143,11 +143,10 @@ static bool is_called(const char *name, const char *typed)
 /* Compared without the "#", which is often left out, since a shell wants it quoted. */
 static struct pv_rooms_room *find_by_name(const struct pv_rooms *rs, const char *name, bool left)
 {
-    char buf[PV_ROOMS_NAME_BUF];
     for (size_t i = 0; i < rs->n_rooms; i++) {
         struct pv_rooms_room *room = rs->rooms[i];
         if (is_listed(room) && (left || room_is_in(room->self)) &&
-            is_called(pv_rooms_name(rs, room->id, buf) + 1, name + (name[0] == '#')))
+            is_called(PV_ROOM_STR(rs, room->id) + 1, name + (name[0] == '#')))
             return room;
     }
     return NULL;

@@ -124,6 +124,7 @@ const uint8_t *pv_rooms_find(const struct pv_rooms *rooms, const char *name, boo
  * and the beginning of its id. */
 const char *pv_rooms_name(const struct pv_rooms *rooms, const uint8_t *room,
                           char buf[static PV_ROOMS_NAME_BUF]);
+#define PV_ROOM_STR(rooms, room) pv_rooms_name(rooms, room, (char[PV_ROOMS_NAME_BUF]){0})
 
 struct pv_rooms_info {
     const uint8_t *id;

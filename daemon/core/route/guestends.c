@@ -113,11 +113,10 @@ struct pv_view pv_guestends_pack(const struct pv_guestends *e,
                                  uint8_t buf[static PV_GUESTENDS_BYTES])
 {
     struct pv_writer w = pv_writer(buf, PV_GUESTENDS_BYTES);
-    char text[PV_ADDR_TEXT];
     for (size_t i = 0; i < e->n; i++) {
         pv_put_bytes(&w, e->list[i].pk, PV_SIGN_PK_LEN);
         pv_put_u8(&w, e->list[i].by_door ? 1 : 0);
-        pv_addr_format(&e->list[i].at, text);
+        const char *text = PV_ADDR_STR(&e->list[i].at);
         pv_put_u8(&w, (uint8_t)strlen(text));
         pv_put_bytes(&w, text, strlen(text));
     }
@@ -216,7 +215,7 @@ static bool list_lost(const struct pv_guestends *e, const struct pv_node *n, pv_
 void pv_guestends_show(const struct pv_guestends *e, const struct pv_node *n,
                        struct pv_statuspage *st, pv_ns now)
 {
-    char names[NAMES], what[NAMES + 80], remedy[PV_ADDR_TEXT + 40], at[PV_ADDR_TEXT];
+    char names[NAMES], remedy[PV_ADDR_TEXT + 40];
     struct pv_addr open;
     const char *why;
     if (n->roster == NULL)
@@ -224,11 +223,10 @@ void pv_guestends_show(const struct pv_guestends *e, const struct pv_node *n,
     const bool more = list_lost(e, n, now, names);
     if (names[0] == '\0')
         return;
-    snprintf(what, sizeof(what), "apps look for this node where it no longer is (%s%s): ", names,
-             more ? ", and others" : "");
+    const char *what = PV_STR("apps look for this node where it no longer is (%s%s): ", names,
+                              more ? ", and others" : "");
     if (pv_openport(n, &open, &why) == PV_OK) {
-        snprintf(remedy, sizeof(remedy), "change the endpoint in them to %s",
-                 pv_addr_format(&open, at));
+        snprintf(remedy, sizeof(remedy), "change the endpoint in them to %s", PV_ADDR_STR(&open));
         why = remedy;
     }
     pv_statuspage_problem(st, what, why);

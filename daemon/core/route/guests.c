@@ -331,11 +331,10 @@ static bool choose_endpoint(struct pv_node *n, struct making *x)
 {
     const char *text = x->req->coordinator;
     struct pv_hostport hp;
-    char buf[PV_ADDR_TEXT];
     if (text[0] == '\0') {
         if (!find_endpoint(n, x))
             return false;
-        snprintf(x->endpoint, sizeof(x->endpoint), "%s", pv_addr_format(&x->at, buf));
+        snprintf(x->endpoint, sizeof(x->endpoint), "%s", PV_ADDR_STR(&x->at));
         return true;
     }
     if (pv_hostport_parse(text, strlen(text), &hp) != PV_OK || hp.tls)
@@ -422,23 +421,21 @@ static void answer(struct pv_node *n, const struct making *x)
     const struct pv_prefix ula = pv_network_ula(pv_roster_network_id(n->roster));
     const struct pv_st_network *net = pv_roster_network(n->roster);
     const bool all = x->req->everything;
-    char sk[PV_WG_KEY_TEXT_BUF], key[PV_WG_KEY_TEXT_BUF], ip4[PV_ADDR_TEXT], ip6[PV_ADDR_TEXT];
-    char range4[PV_ADDR_TEXT], range6[PV_ADDR_TEXT], by[PV_ADDR_TEXT];
+    char sk[PV_WG_KEY_TEXT_BUF];
     if (m == NULL || pv_roster_carrier(n->roster, m) != x->by) {
         (void)refuse(n, x, PV_CTLAPI_FAILED, "the statements do not count: try again");
         return;
     }
-    pv_ctlsrv_answer(
-        n->ctl, x->handle,
-        pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:s, s:s, s:i}", "name",
-                       m->name, "network", net->name, "by", x->by->name, "private_key",
-                       pv_wgkey_format(x->sk, sk), "address4", pv_addr_format_ip(&m->ip4, ip4),
-                       "address6", pv_addr_format_ip(&m->ip6, ip6), "dns",
-                       x->names ? pv_addr_format_ip(&x->by->ip4, by) : NULL, "public_key",
-                       pv_wgkey_format(x->by->transport, key), "allowed4",
-                       all ? "0.0.0.0/0" : pv_prefix_format(&net->range, range4), "allowed6",
-                       all ? "::/0" : pv_prefix_format(&ula, range6), "endpoint", x->endpoint,
-                       "keepalive", (int)PV_GUESTS_KEEPALIVE));
+    pv_ctlsrv_answer(n->ctl, x->handle,
+                     pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:s, s:s, s:i}",
+                                    "name", m->name, "network", net->name, "by", x->by->name,
+                                    "private_key", pv_wgkey_format(x->sk, sk), "address4",
+                                    PV_IP_STR(&m->ip4), "address6", PV_IP_STR(&m->ip6), "dns",
+                                    x->names ? PV_IP_STR(&x->by->ip4) : NULL, "public_key",
+                                    PV_WGKEY_STR(x->by->transport), "allowed4",
+                                    all ? "0.0.0.0/0" : PV_PREFIX_STR(&net->range), "allowed6",
+                                    all ? "::/0" : PV_PREFIX_STR(&ula), "endpoint", x->endpoint,
+                                    "keepalive", (int)PV_GUESTS_KEEPALIVE));
     pv_wipe(sk, sizeof(sk));
 }
 

@@ -59,10 +59,9 @@ static const char *word_of(const struct pv_prefix *p, char text[static PV_ADDR_T
 static void begin(struct row *row, const struct pv_node *n, const uint8_t *pk,
                   const struct pv_prefix *prefix)
 {
-    char who[PV_NODE_WHO];
     *row = (struct row){.rtt_ms = -1, .self = is_self(n, pk)};
     (void)pv_prefix_format(prefix, row->prefix);
-    snprintf(row->peer, sizeof(row->peer), "%s", pv_node_who(n, pk, who));
+    snprintf(row->peer, sizeof(row->peer), "%s", PV_WHO_STR(n, pk));
 }
 
 /* The command that the user has to type, to be copied as it stands. */
@@ -147,12 +146,11 @@ static void say_overlap(struct row *row, const struct pv_node *n, const struct p
 {
     for (size_t i = 0; i < n->host.plan.n_overlaps; i++) {
         const struct pv_netplan_overlap *o = &n->host.plan.overlaps[i];
-        char text[PV_ADDR_TEXT];
         size_t len = strlen(row->why);
         if (pv_route_compare(&o->used, &route->prefix) != 0)
             continue;
         snprintf(row->why + len, sizeof(row->why) - len, "; on this machine %s goes by %s",
-                 pv_prefix_format(&o->other.prefix, text), o->other.ifname);
+                 PV_PREFIX_STR(&o->other.prefix), o->other.ifname);
         return;
     }
 }
@@ -352,14 +350,14 @@ static void name_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *
 {
     struct naming *x = arg;
     const struct pv_member *m = pv_roster_known(x->n->roster, pk);
-    char text[SENTENCE], prefix[PV_ADDR_TEXT], word[PV_ADDR_TEXT];
+    char word[PV_ADDR_TEXT];
     if ((!x->admin && !is_self(x->n, pk)) || x->found++ >= MAX_PROBLEMS || m == NULL)
         return;
-    snprintf(text, sizeof(text),
-             "%s offers to carry %s, which no admin has allowed: %s`p2pvpnctl route allow %s %s`",
-             m->name, pv_prefix_format(&offer->prefix, prefix),
-             x->admin ? "if you trust it, " : "ask for an admin's ", m->name,
-             word_of(&offer->prefix, word));
+    const char *text =
+        PV_STR("%s offers to carry %s, which no admin has allowed: %s`p2pvpnctl route allow %s %s`",
+               m->name, PV_PREFIX_STR(&offer->prefix),
+               x->admin ? "if you trust it, " : "ask for an admin's ", m->name,
+               word_of(&offer->prefix, word));
     pv_statuspage_problem(x->st, text, "");
 }
 
@@ -367,13 +365,12 @@ static void name_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *
  * or everything is seen by the network that was to be avoided. */
 static void name_exit(const struct exit *x, struct pv_statuspage *st)
 {
-    char text[SENTENCE];
     if (x->peer == NULL || x->works)
         return;
-    snprintf(text, sizeof(text), "the exit %.96s does not answer, or may not be one any more: %s",
-             x->peer,
-             x->block ? "nothing goes out until it does: `p2pvpnctl exit off` goes without it"
-                      : "all goes out as without it");
+    const char *text =
+        PV_STR("the exit %.96s does not answer, or may not be one any more: %s", x->peer,
+               x->block ? "nothing goes out until it does: `p2pvpnctl exit off` goes without it"
+                        : "all goes out as without it");
     pv_statuspage_problem(st, text, "");
 }
 
@@ -381,16 +378,15 @@ static void name_exit(const struct exit *x, struct pv_statuspage *st)
 static void name_away(const struct pv_node *n, const struct pv_route *route,
                       struct pv_statuspage *st)
 {
-    char text[2 * SENTENCE], prefix[PV_ADDR_TEXT];
-    pv_prefix_format(&route->prefix, prefix);
+    const char *prefix = PV_PREFIX_STR(&route->prefix);
     for (size_t i = 0; i < route->n && route->why == PV_ROUTE_HERE; i++) {
         if (!is_self(n, route->by[i].pk) || !is_away(n, &route->prefix, route->by[i].flags))
             continue;
-        snprintf(text, sizeof(text),
-                 "%s is not carried for members: no interface of this machine is in it any more: "
-                 "look at its cable and address; if a router leads there now, say `p2pvpnctl route "
-                 "offer %s` again",
-                 prefix, prefix);
+        const char *text = PV_STR(
+            "%s is not carried for members: no interface of this machine is in it any more: "
+            "look at its cable and address; if a router leads there now, say `p2pvpnctl route "
+            "offer %s` again",
+            prefix, prefix);
         pv_statuspage_problem(st, text, "");
     }
 }
@@ -418,11 +414,9 @@ void pv_routelist_status(const struct pv_node *n, struct pv_statuspage *st)
     x.admin = (pv_roster_rights(n->roster, n->identity->sign_pk) & PV_RIGHT_REVOKE) != 0;
     each_unallowed(n, name_unallowed, &x);
     if (x.found > MAX_PROBLEMS) {
-        char text[SENTENCE];
-        snprintf(text, sizeof(text),
-                 "%zu more offers that no admin has allowed: `p2pvpnctl route "
-                 "list` shows all",
-                 x.found - MAX_PROBLEMS);
+        const char *text = PV_STR("%zu more offers that no admin has allowed: `p2pvpnctl route "
+                                  "list` shows all",
+                                  x.found - MAX_PROBLEMS);
         pv_statuspage_problem(st, text, "");
     }
 }

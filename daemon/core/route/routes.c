@@ -296,10 +296,9 @@ static void look_at_gateways(struct pv_routes *r, struct pv_route *route, pv_ns 
             ask(r->node, p, now);
     }
     const struct pv_peer *p = pv_peers_by_id(r->node->peers, x->front);
-    char text[PV_ADDR_TEXT];
     if (x->front != front && p != NULL)
         pv_log(r->node->log, PV_LOG_INFO, "peer=%s what=\"carries a prefix\" prefix=%s",
-               pv_peer_name(p), pv_prefix_format(&route->prefix, text));
+               pv_peer_name(p), PV_PREFIX_STR(&route->prefix));
 }
 
 /* --- what this node reaches of what it offers ------------------------------------------------ */

@@ -29,7 +29,7 @@ struct prefixes {
 /* "192.168.1.7/24": what was meant is clear, and is said. True: the client is answered. */
 static bool name_range(struct pv_node *n, const char *what, const char *text, uint64_t handle)
 {
-    char ip[PV_ADDR_TEXT], range[PV_ADDR_TEXT];
+    char ip[PV_ADDR_TEXT];
     const char *slash = strchr(text, '/');
     struct pv_prefix p;
     uint64_t bits;
@@ -42,8 +42,7 @@ static bool name_range(struct pv_node *n, const char *what, const char *text, ui
     p.bits = (uint8_t)bits;
     p = pv_netplan_range(&p);
     pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
-                    "%s: %.60s is an address in a network: give %s", what, text,
-                    pv_prefix_format(&p, range));
+                    "%s: %.60s is an address in a network: give %s", what, text, PV_PREFIX_STR(&p));
     return true;
 }
 

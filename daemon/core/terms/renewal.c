@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/part.h"
@@ -141,10 +142,9 @@ static bool is_near_end(const struct pv_member *m, uint64_t time)
 /* "in 9d 4h" */
 static const char *until_end(const struct pv_member *m, uint64_t time, char *buf, size_t cap)
 {
-    char left[PV_AMOUNT_BUF];
     if (left_of(m, time) == 0)
         return "now";
-    snprintf(buf, cap, "in %s", pv_duration_format((double)left_of(m, time), left));
+    snprintf(buf, cap, "in %s", PV_DURATION_STR((double)left_of(m, time)));
     return buf;
 }
 
@@ -152,7 +152,7 @@ static const char *until_end(const struct pv_member *m, uint64_t time, char *buf
 static void show_own(const struct pv_node *n, struct pv_statuspage *st, uint64_t time)
 {
     const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
-    char in[PV_AMOUNT_BUF + 4], text[PV_AMOUNT_BUF + 48];
+    char in[PV_AMOUNT_BUF + 4];
     if (self == NULL || self->state == PV_MEMBER_WAITING)
         return;
     if (self->state == PV_MEMBER_EXPIRED) {
@@ -167,19 +167,19 @@ static void show_own(const struct pv_node *n, struct pv_statuspage *st, uint64_t
     st->s.expires_s = self->expires;
     if (!is_near_end(self, time))
         return;
-    snprintf(text, sizeof(text),
-             "this node's membership ends %s: ", until_end(self, time, in, sizeof(in)));
-    pv_statuspage_problem(st, text,
-                          "it could not be renewed for long: let this machine, or a member that it "
-                          "talks to, reach the coordinator");
+    pv_statuspage_problem(
+        st, PV_STR("this node's membership ends %s: ", until_end(self, time, in, sizeof(in))),
+        "it could not be renewed for long: let this machine, or a member that it "
+        "talks to, reach the coordinator");
 }
 
 /* Nobody has heard of some members for so long that their membership ends soon: admins may want to
  * switch those machines on, or to let them go. */
 static void show_others(const struct pv_node *n, struct pv_statuspage *st, uint64_t time)
 {
-    char names[PV_STATUSPAGE_PROBLEM_TEXT] = "";
-    size_t found = 0, len = 0;
+    char text[PV_STATUSPAGE_PROBLEM_TEXT];
+    struct pv_text list = pv_text_in(text, sizeof(text));
+    size_t found = 0;
     if ((pv_roster_rights(n->roster, n->identity->sign_pk) & PV_RIGHT_INVITE) == 0)
         return;
     for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
@@ -190,16 +190,14 @@ static void show_others(const struct pv_node *n, struct pv_statuspage *st, uint6
             continue;
         if (found++ >= NAMED)
             continue;
-        int r = snprintf(names + len, sizeof(names) - len, "%s%s's %s", len > 0 ? ", " : "",
-                         m->name, until_end(m, time, in, sizeof(in)));
-        len += r > 0 && (size_t)r < sizeof(names) - len ? (size_t)r : 0;
+        pv_text_add(&list, "%s%s's %s", list.len == 0 ? "memberships end: " : ", ", m->name,
+                    until_end(m, time, in, sizeof(in)));
     }
     if (found == 0)
         return;
-    if (found > NAMED && len < sizeof(names))
-        snprintf(names + len, sizeof(names) - len, " and those of %zu more", found - NAMED);
-    char text[sizeof(names) + 24];
-    snprintf(text, sizeof(text), "memberships end: %s: ", names);
+    if (found > NAMED)
+        pv_text_add(&list, " and those of %zu more", found - NAMED);
+    pv_text_add(&list, ": ");
     pv_statuspage_problem(
         st, text, "nobody has heard of these machines for long; switch them on to keep them");
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/text.h"
 #include "crypto/ct.h"
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/coord/coordclient.h"
@@ -310,10 +311,8 @@ static void follow_roster(struct rotation *r, bool starting, pv_ns now)
 /* A failure while nobody waits is logged, and tried again at another look. */
 static void answer_error(struct rotation *r, enum pv_ctlapi_code code, const char *why)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
-    snprintf(text, sizeof(text), "key rotate: %s", why);
     if (r->waiting)
-        pv_ctlsrv_fail(r->node->ctl, r->handle, code, text);
+        pv_ctlsrv_fail(r->node->ctl, r->handle, code, PV_STR("key rotate: %s", why));
     else
         pv_log(r->node->log, PV_LOG_WARN, "what=\"transport key not replaced\" why=\"%s\"", why);
     r->waiting = false;
@@ -612,14 +611,13 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct rotation *r = part;
     uint64_t wall = pv_node_wall_s(r->node, now), until = statics_until(r);
-    char text[PV_ROSTER_TEXT];
     if (r->node->roster != NULL)
         st->s.wg_key_since_s = r->since_s;
     if (r->node->roster != NULL && by_itself(r))
         st->s.wg_key_until_s = r->since_s + lifetime(r);
     if (until > wall) {
-        snprintf(text, sizeof(text), "%u days more; give them the new one: `p2pvpnctl ip --wg-key`",
-                 (unsigned)((until - wall) / 86400));
+        const char *text = PV_STR("%u days more; give them the new one: `p2pvpnctl ip --wg-key`",
+                                  (unsigned)((until - wall) / 86400));
         pv_statuspage_problem(st, "static peers may use the former key of this node for ", text);
     }
     if (r->lost && r->given)

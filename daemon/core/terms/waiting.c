@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rootkey.h"
@@ -123,16 +124,16 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
  * `status` say it all the same. */
 static void run_program(struct waiting *w, const struct pv_member *m, const char *from, pv_ns now)
 {
-    char text[PV_CTLAPI_ERROR_BUF], said[PV_CTLAPI_ERROR_BUF];
+    char said[PV_CTLAPI_ERROR_BUF];
     struct pv_node *n = w->node;
     struct pv_job *job = w->notify && w->n_out < NOTIFY_MAX ? pv_job_new(PV_JOB_NOTIFY) : NULL;
     if (job == NULL)
         return;
-    snprintf(text, sizeof(text),
-             "%s asks to be admitted to network %s%s%s: `p2pvpnctl admit %s`, or `p2pvpnctl deny "
-             "%s`",
-             m->name, pv_roster_network(n->roster)->name, from == NULL ? "" : ", from ",
-             from == NULL ? "" : from, m->name, m->name);
+    const char *text =
+        PV_STR("%s asks to be admitted to network %s%s%s: `p2pvpnctl admit %s`, or `p2pvpnctl deny "
+               "%s`",
+               m->name, pv_roster_network(n->roster)->name, from == NULL ? "" : ", from ",
+               from == NULL ? "" : from, m->name, m->name);
     pv_remedy_name(n->given.flag, text, said, sizeof(said));
     job->u.notify = calloc(1, sizeof(*job->u.notify));
     if (job->u.notify != NULL)
@@ -149,11 +150,12 @@ static void run_program(struct waiting *w, const struct pv_member *m, const char
 
 static void tell_event(struct pv_node *n, const struct pv_member *m, const char *from)
 {
-    char text[PV_EVENTS_TEXT];
-    snprintf(text, sizeof(text), "%s asks to be admitted, from %s", m->name,
-             from == NULL ? "somewhere" : from);
-    const struct pv_event event = {
-        .chat = "waiting", .kind = "member", .what = "waiting", .who = m->name, .text = text};
+    const struct pv_event event = {.chat = "waiting",
+                                   .kind = "member",
+                                   .what = "waiting",
+                                   .who = m->name,
+                                   .text = PV_STR("%s asks to be admitted, from %s", m->name,
+                                                  from == NULL ? "somewhere" : from)};
     pv_node_tell(n, &event,
                  pv_ctlapi_pack("{s:s, s:o, s:s?}", "name", m->name, "key", pv_ctlapi_key(m->node),
                                 "asks_from", from));
@@ -252,7 +254,6 @@ static void fail_nobody(struct pv_node *n, const char *peer, const char *what, u
 static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi_request *req,
                                        const char *what, uint64_t handle)
 {
-    char key[PV_KEY_TEXT_BUF];
     const struct pv_member *found = NULL;
     uint8_t pk[PV_SIGN_PK_LEN];
     size_t matches = 0;
@@ -275,7 +276,7 @@ static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi
         n->ctl, handle, PV_CTLAPI_FAILED,
         "%s: %zu machines ask as %s: name the one that you mean by its key, from `p2pvpnctl "
         "peers --json`; one of them is %s",
-        what, matches, req->peer, pv_key_format(found->node, key));
+        what, matches, req->peer, PV_KEY_STR(found->node));
     return NULL;
 }
 
@@ -366,8 +367,7 @@ static const struct pv_command_handler commands[] = {
 static void show_own(const struct pv_node *n, struct pv_statuspage *st)
 {
     const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
-    char text[PV_NAME_BUF + 64];
-    snprintf(text, sizeof(text), "an admin's `p2pvpnctl admit %s` lets it in", self->name);
+    const char *text = PV_STR("an admin's `p2pvpnctl admit %s` lets it in", self->name);
     /* Only the coordinator says so, and the word of an admin would not reach this node. */
     if (n->coord_info.standing == PV_COORD_DENIED)
         pv_statuspage_problem(st, "an admin denied this machine, the coordinator says: ",
@@ -387,8 +387,9 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct waiting *w = part;
     const struct pv_node *n = w->node;
-    char names[PV_STATUSPAGE_PROBLEM_TEXT] = "", todo[2 * PV_NAME_BUF + 80];
-    size_t found = 0, len = 0;
+    char names[PV_STATUSPAGE_PROBLEM_TEXT];
+    struct pv_text list = pv_text_in(names, sizeof(names));
+    size_t found = 0;
     if (pv_node_waits(n)) {
         show_own(n, st);
         return;
@@ -399,21 +400,21 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         if (found++ >= NAMED)
             continue;
         const char *from = pv_waiting_from(n, m->node);
-        int r = snprintf(names + len, sizeof(names) - len, "%s%s%s%s%s", len > 0 ? ", " : "",
-                         m->name, from == NULL ? "" : " (from ", from == NULL ? "" : from,
-                         from == NULL ? "" : ")");
-        len += r > 0 && (size_t)r < sizeof(names) - len ? (size_t)r : 0;
+        pv_text_part(&list, ", ");
+        pv_text_add(&list, "%s", m->name);
+        if (from != NULL)
+            pv_text_add(&list, " (from %s)", from);
     }
     if (found == 0)
         return;
     if (found > NAMED)
-        snprintf(names + len, sizeof(names) - len, " and %zu more", found - NAMED);
+        pv_text_add(&list, " and %zu more", found - NAMED);
     const struct pv_member *one = next_waiting(n, NULL);
-    snprintf(todo, sizeof(todo),
-             found == 1 ? " asks to be admitted: `p2pvpnctl admit %s`, or `p2pvpnctl deny %s`"
-                        : " ask to be admitted: `p2pvpnctl admit %s`, or `p2pvpnctl deny %s`, and "
-                          "so on",
-             one->name, one->name);
+    const char *todo = PV_STR(
+        found == 1 ? " asks to be admitted: `p2pvpnctl admit %s`, or `p2pvpnctl deny %s`"
+                   : " ask to be admitted: `p2pvpnctl admit %s`, or `p2pvpnctl deny %s`, and "
+                     "so on",
+        one->name, one->name);
     pv_statuspage_problem(st, names, todo);
 }
 
