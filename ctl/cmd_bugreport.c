@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/addr.h"
+#include "base/text.h"
 #include "ctl/commands.h"
 #include "sys/proc/clock.h"
 
@@ -231,17 +232,11 @@ static void put_configuration(struct report *r)
 
 static void put_peers(struct report *r, const json_t *peers)
 {
-    const json_t *peer;
-    size_t i;
-    json_array_foreach(json_object_get(peers, "peers"), i, peer)
-    {
+    PV_EACH_JSON(json_object_get(peers, "peers"), peer) {
         const char *name = pv_json_text(peer, "name", "");
         json_t *why = ask(r, PV_CTLAPI_WHY, name), *trace = ask(r, PV_CTLAPI_TRACE, name);
-        char head[WORD_BUF];
-        snprintf(head, sizeof(head), "why, peer %zu", i + 1);
-        put_json(r, head, why);
-        snprintf(head, sizeof(head), "trace, peer %zu", i + 1);
-        put_json(r, head, trace);
+        put_json(r, PV_STR("why, peer %zu", peer_i + 1), why);
+        put_json(r, PV_STR("trace, peer %zu", peer_i + 1), trace);
         json_decref(why);
         json_decref(trace);
     }
@@ -254,14 +249,10 @@ static void put_all(struct report *r)
     /* After one question without an answer the others would only say the same again. */
     json_t *peers = status == NULL ? NULL : ask(r, PV_CTLAPI_PEERS, NULL);
     json_t *metrics = status == NULL ? NULL : ask(r, PV_CTLAPI_METRICS, NULL);
-    const json_t *peer;
-    size_t i;
     note_name(r, pv_json_text(json_object_get(status, "network"), "name", ""));
     note_name(r, pv_json_text(json_object_get(status, "self"), "name", ""));
-    json_array_foreach(json_object_get(peers, "peers"), i, peer)
-    {
+    PV_EACH_JSON(json_object_get(peers, "peers"), peer)
         note_name(r, pv_json_text(peer, "name", ""));
-    }
     put_versions(r);
     put_json(r, "status", status);
     put_json(r, "peers", peers);
@@ -301,15 +292,10 @@ static int bugreport(struct pv_cli *cli)
     cli->cached = false;
     if (!ok)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "cannot write %s: is the disk full?", path);
-    if (cli->json) {
-        json_t *body = json_pack("{s:s}", "file", path);
-        if (body == NULL)
-            return pv_cli_no_memory(cli);
-        pv_cli_print_json(cli, body);
-        json_decref(body);
-    } else if (!cli->quiet) {
+    if (cli->json)
+        return pv_cli_print_packed(cli, "{s:s}", "file", path);
+    if (!cli->quiet)
         fprintf(cli->out, "%s: read it before you give it away\n", path);
-    }
     return PV_CTLAPI_DONE;
 }
 

@@ -85,8 +85,7 @@ const struct pv_command pv_cmds_completion[] = {
                    "  words WORD...  for these scripts: what may stand in the place of the last\n"
                    "                 WORD of a line, and behind a tab what that is\n",
         .example = "p2pvpnctl completion fish >~/.config/fish/completions/p2pvpnctl.fish",
-        .min_words = 1,
-        .max_words = PV_ARGS_MAX_WORDS,
+        .words = {1, PV_ARGS_MAX_WORDS},
         .verbatim_after = 1,
         .run = completion,
     },

@@ -14,19 +14,14 @@ enum {
 static int print_list(struct pv_cli *cli, const json_t *body)
 {
     static const char *const head[] = {"COORDINATOR", "ADDRESS", "STATE"};
-    const json_t *c, *addr;
     struct pv_table t;
-    size_t i, k;
     pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
-    json_array_foreach(json_object_get(body, "coordinators"), i, c)
-    {
-        const char *state = pv_json_bool(c, "used") ? "in use" : i == 0 ? "preferred" : "";
-        json_array_foreach(json_object_get(c, "addresses"), k, addr)
-        {
-            const char *text = json_string_value(addr);
-            pv_table_cell(&t, PV_PLAIN, k == 0 ? pv_json_text(c, "key", "?") : "");
-            pv_table_cell(&t, PV_PLAIN, text == NULL ? "?" : text);
-            pv_table_cell(&t, PV_GREEN, k == 0 ? state : "");
+    PV_EACH_JSON(json_object_get(body, "coordinators"), c) {
+        const char *state = pv_json_bool(c, "used") ? "in use" : c_i == 0 ? "preferred" : "";
+        PV_EACH_JSON(json_object_get(c, "addresses"), addr) {
+            pv_table_cell(&t, PV_PLAIN, addr_i == 0 ? pv_json_text(c, "key", "?") : "");
+            pv_table_cell(&t, PV_PLAIN, pv_json_string(addr));
+            pv_table_cell(&t, PV_GREEN, addr_i == 0 ? state : "");
         }
     }
     return pv_cli_print_table(cli, &t);
@@ -127,8 +122,7 @@ const struct pv_command pv_cmds_coordinators[] = {
             "Changes need an admin's node. Members follow by themselves.\n",
         .example =
             "sudo p2pvpnctl network coordinators add 'p2pvpn://203.0.113.9:3478/KEY?c=SECRET'",
-        .min_words = 1,
-        .max_words = 4,
+        .words = {1, 4},
         .run = network,
     },
     {.name = NULL},

@@ -198,17 +198,16 @@ static void look_at_firewall(struct page *p, const json_t *status)
 {
     const json_t *iface = json_object_get(status, "interface");
     struct pv_hostwall wall;
-    char todo[400];
     const char *ifname = pv_json_text(iface, "name", "p2pvpn0");
     if (geteuid() != 0 || !json_is_object(iface) || strlen(ifname) >= IF_NAMESIZE)
         return;
     enum pv_hostwall_is is = pv_hostwall_look(ifname, &wall);
-    snprintf(todo, sizeof(todo),
-             "let in what you want members to reach: with ufw `ufw allow in on %s`, with "
-             "firewalld `firewall-cmd --permanent --zone=trusted --add-interface=%s` and "
-             "`firewall-cmd --reload`, else a rule `iifname \"%s\" accept` (or `-i %s -j "
-             "ACCEPT`) in that table",
-             ifname, ifname, ifname, ifname);
+    const char *todo =
+        PV_STR("let in what you want members to reach: with ufw `ufw allow in on %s`, with "
+               "firewalld `firewall-cmd --permanent --zone=trusted --add-interface=%s` and "
+               "`firewall-cmd --reload`, else a rule `iifname \"%s\" accept` (or `-i %s -j "
+               "ACCEPT`) in that table",
+               ifname, ifname, ifname, ifname);
     if (is == PV_HOSTWALL_UNREAD)
         put(p, "firewall", true, "",
             "could not look: %s is missing or fails; rules of this host's may drop what members "
@@ -224,14 +223,13 @@ static void look_at_firewall(struct page *p, const json_t *status)
 static void look_at_coordinator(struct page *p, const json_t *status)
 {
     const json_t *c = json_object_get(status, "coordinator");
-    char ms[PV_SHOW_BUF];
     double rtt = pv_json_real(c, "rtt_ms", -1); /* not yet measured: below 0 */
     /* A node that is down does not connect, and that is no fault. */
-    if (!json_is_object(c) || strcmp(pv_json_text(status, "state", ""), "down") == 0)
+    if (!json_is_object(c) || pv_json_is(status, "state", "down"))
         return;
     if (pv_json_bool(c, "connected"))
         put(p, "coordinator", true, "", "%s%s%s", pv_json_text(c, "address", "?"),
-            rtt < 0 ? "" : ", ", rtt < 0 ? "" : pv_show_ms(rtt, ms));
+            rtt < 0 ? "" : ", ", rtt < 0 ? "" : PV_MS_STR(rtt));
     else
         put(p, "coordinator", false, "members that are known are reached without it meanwhile",
             "cannot reach %s: %s", pv_json_text(c, "address", "?"),
@@ -266,11 +264,9 @@ static void look_at_nat(struct page *p, const json_t *status)
 /* UDP, the NAT, and what the router does about it. A NAT in itself is nothing to be mended. */
 static void look_at_way_out(struct page *p, const json_t *status)
 {
-    const json_t *map;
     const char *udp = pv_json_text(status, "udp", "unknown");
     bool there = strcmp(udp, "blocked-there") == 0;
     bool blocked = there || strcmp(udp, "blocked") == 0;
-    size_t i;
     if (!json_is_object(json_object_get(status, "network")))
         return;
     put(p, "udp", !blocked,
@@ -282,8 +278,7 @@ static void look_at_way_out(struct page *p, const json_t *status)
         : blocked ? "no answer by UDP: everything goes by TCP or TLS"
                   : udp);
     look_at_nat(p, status);
-    json_array_foreach(json_object_get(status, "port_mappings"), i, map)
-    {
+    PV_EACH_JSON(json_object_get(status, "port_mappings"), map) {
         const char *why = pv_json_text(map, "why", "");
         put(p, "port mapping", true, "", "%s: %s%s%s", pv_json_text(map, "family", "?"),
             pv_json_text(map, "state", "?"), why[0] == '\0' ? "" : ": ", why);
@@ -302,16 +297,13 @@ static void look_at_shared_names(struct page *p, json_t *status)
 /* The problems that p2pvpnd names itself, the clock among them; each sentence says what to do. */
 static void look_at_problems(struct page *p, const json_t *status)
 {
-    const json_t *problem;
     bool clock = false;
-    size_t i;
-    json_array_foreach(json_object_get(status, "problems"), i, problem)
-    {
-        const char *text = json_string_value(problem);
+    PV_EACH_JSON(json_object_get(status, "problems"), problem) {
+        const char *text = pv_json_string(problem);
         /* A problem is a sentence and has no kind, so the word in it has to do. */
-        bool of_clock = text != NULL && strstr(text, "clock") != NULL;
+        bool of_clock = strstr(text, "clock") != NULL;
         clock = clock || of_clock;
-        put(p, of_clock ? "clock" : "problem", false, "", "%s", text == NULL ? "?" : text);
+        put(p, of_clock ? "clock" : "problem", false, "", "%s", text);
     }
     if (!clock && pv_json_bool(json_object_get(status, "coordinator"), "connected"))
         put(p, "clock", true, "", "as the coordinator's");
@@ -323,10 +315,7 @@ static void look_at_problems(struct page *p, const json_t *status)
 static void print_page(const struct page *p)
 {
     struct pv_cli *cli = p->cli;
-    const json_t *check;
-    size_t i;
-    json_array_foreach(p->checks, i, check)
-    {
+    PV_EACH_JSON(p->checks, check) {
         bool well = pv_json_bool(check, "well");
         const char *todo = pv_json_text(check, "todo", "");
         enum pv_colour colour = well ? PV_GREEN : PV_RED;
@@ -370,15 +359,11 @@ static int doctor(struct pv_cli *cli)
     json_decref(status);
     if (p.checks == NULL)
         return pv_cli_no_memory(cli);
-    if (cli->json) {
-        json_t *body =
-            json_pack("{s:i, s:b, s:O}", "version", 1, "well", p.well, "checks", p.checks);
-        if (body != NULL)
-            pv_cli_print_json(cli, body);
-        json_decref(body);
-    } else {
+    if (cli->json)
+        (void)pv_cli_print_packed(cli, "{s:i, s:b, s:O}", "version", 1, "well", p.well, "checks",
+                                  p.checks);
+    else
         print_page(&p);
-    }
     json_decref(p.checks);
     cli->cached = false; /* that the coordinator is away is one of the lines */
     return p.well ? PV_CTLAPI_DONE : PV_CTLAPI_FAILED;

@@ -122,19 +122,18 @@ static int print_file(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
-static int export_guest(struct pv_cli *cli)
+static int fill_guest(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *const *value = cli->args.value, *word = cli->args.word[0];
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_EXPORT);
-    if (pv_name_parse(word, strlen(word), req.name) != PV_OK)
+    if (pv_name_parse(word, strlen(word), req->name) != PV_OK)
         return pv_cli_usage(
             cli, "\"%.60s\" is no name: give 1 to 63 of a-z 0-9 and -, not at the ends", word);
     if (value[EXPORT_BY] != NULL)
-        snprintf(req.peer, sizeof(req.peer), "%s", value[EXPORT_BY]);
+        snprintf(req->peer, sizeof(req->peer), "%s", value[EXPORT_BY]);
     if (value[EXPORT_ENDPOINT] != NULL)
-        snprintf(req.coordinator, sizeof(req.coordinator), "%s", value[EXPORT_ENDPOINT]);
-    req.everything = value[EXPORT_EVERYTHING] != NULL;
-    return pv_cli_ask_and_print(cli, &req, print_file);
+        snprintf(req->coordinator, sizeof(req->coordinator), "%s", value[EXPORT_ENDPOINT]);
+    req->everything = value[EXPORT_EVERYTHING] != NULL;
+    return 0;
 }
 
 const struct pv_command pv_cmds_export[] = {
@@ -155,9 +154,8 @@ const struct pv_command pv_cmds_export[] = {
         .example = "sudo p2pvpnctl export phone --qr",
         .options =
             {{"qr", 0, false}, {"by", 0, true}, {"everything", 0, false}, {"endpoint", 0, true}},
-        .min_words = 1,
-        .max_words = 1,
-        .run = export_guest,
+        .words = {1, 1},
+        .verb = {.cmd = PV_CTLAPI_EXPORT, .fill = fill_guest, .print = print_file},
     },
     {.name = NULL},
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "ctl/commands.h"
 #include "ctl/forward/links.h"
 #include "ctl/forward/nc.h"
@@ -63,11 +64,8 @@ static int say_where(struct pv_cli *cli, const struct pv_gate *gate)
     char addr[PV_ADDR_TEXT];
     const char *name = pv_gate_name(gate, addr);
     if (cli->json) {
-        json_t *body = json_pack("{s:s}", "listen", name);
-        if (body == NULL)
-            return pv_cli_no_memory(cli);
-        pv_cli_print_json(cli, body);
-        json_decref(body);
+        if (pv_cli_print_packed(cli, "{s:s}", "listen", name) != 0)
+            return PV_CTLAPI_FAILED;
     } else {
         fprintf(cli->out, "%s\n", name);
     }
@@ -205,13 +203,12 @@ static void on_served(void *ctx, const struct pv_served *what, pid_t pid)
 
 static void served_row(struct pv_table *t, const json_t *one)
 {
-    char text[PV_SHOW_BUF];
-    snprintf(text, sizeof(text), "%s/%.0f", pv_json_text(one, "protocol", "?"),
-             pv_json_real(one, "port", 0));
-    pv_table_cell(t, PV_PLAIN, text);
+    pv_table_cellf(t, PV_PLAIN, "%s/%.0f", pv_json_text(one, "protocol", "?"),
+                   pv_json_real(one, "port", 0));
     pv_table_cell(t, PV_PLAIN, pv_json_text(one, "to", "?"));
-    snprintf(text, sizeof(text), "%.0f", pv_json_real(one, "pid", 0));
-    pv_table_cell(t, PV_PLAIN, pv_json_real(one, "pid", 0) > 0 ? text : "-");
+    pv_table_cell(t, PV_PLAIN,
+                  pv_json_real(one, "pid", 0) > 0 ? PV_STR("%.0f", pv_json_real(one, "pid", 0))
+                                                  : "-");
 }
 
 static int list_served(struct pv_cli *cli)
@@ -221,16 +218,12 @@ static int list_served(struct pv_cli *cli)
     int r = x.all == NULL ? PV_ERR_NOMEM : pv_served_each(on_served, &x), code = 0;
     if (r < 0)
         code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "ask the kernel: %s", pv_strstatus(r));
-    if (code == 0 && cli->json) {
-        json_t *body = json_pack("{s:O}", "served", x.all);
-        if (body != NULL)
-            pv_cli_print_json(cli, body);
-        json_decref(body);
-    } else if (code == 0 && json_array_size(x.all) == 0) {
+    if (code == 0 && cli->json)
+        code = pv_cli_print_packed(cli, "{s:O}", "served", x.all);
+    else if (code == 0 && json_array_size(x.all) == 0)
         pv_cli_note(cli, "nothing is served: serve PORT [HOST:]PORT leads members out");
-    } else if (code == 0) {
+    else if (code == 0)
         code = pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), x.all, served_row);
-    }
     json_decref(x.all);
     return code;
 }
@@ -288,8 +281,7 @@ const struct pv_command pv_cmds_forward[] = {
             "                  the last one\n",
         .example = "p2pvpnctl nc pi 22",
         .options = {{"udp", 'u', false}},
-        .min_words = 2,
-        .max_words = 2,
+        .words = {2, 2},
         .run = nc,
     },
     {
@@ -303,8 +295,7 @@ const struct pv_command pv_cmds_forward[] = {
             "  -u, --udp       datagrams\n",
         .example = "p2pvpnctl forward 8080 pi:80",
         .options = {{"udp", 'u', false}},
-        .min_words = 2,
-        .max_words = 2,
+        .words = {2, 2},
         .run = forward,
     },
     {
@@ -332,7 +323,7 @@ const struct pv_command pv_cmds_forward[] = {
             "  -u, --udp       datagrams\n",
         .example = "p2pvpnctl serve 8080 3000",
         .options = {{"udp", 'u', false}},
-        .max_words = 2,
+        .words = {0, 2},
         .run = serve,
     },
     {.name = NULL},

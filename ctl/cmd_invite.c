@@ -37,71 +37,52 @@ static const char *invite_state(const json_t *invite, double now)
 }
 
 /* "open; let in laptop, pi" */
-static void add_came(const json_t *members, char text[static CAME])
+static void add_came(struct pv_text *text, const json_t *members)
 {
-    const json_t *name;
-    size_t i;
-    json_array_foreach(members, i, name)
-    {
-        size_t len = strlen(text);
-        const char *word = json_string_value(name);
-        if (len + PV_SHOW_BUF > CAME) {
-            snprintf(text + len, CAME - len, " and %zu more", json_array_size(members) - i);
+    PV_EACH_JSON(members, name) {
+        if (text->len + PV_SHOW_BUF > CAME) {
+            pv_text_add(text, " and %zu more", json_array_size(members) - name_i);
             return;
         }
-        snprintf(text + len, CAME - len, "%s%.80s", i == 0 ? "; let in " : ", ",
-                 word == NULL ? "?" : word);
-    }
-}
-
-static void add_tags(const json_t *tags, char *text)
-{
-    const json_t *tag;
-    size_t i;
-    json_array_foreach(tags, i, tag)
-    {
-        const size_t len = strlen(text);
-        const char *word = json_string_value(tag);
-        snprintf(text + len, CAME - len, " tag:%.63s", word == NULL ? "?" : word);
+        pv_text_add(text, "%s%.80s", name_i == 0 ? "; let in " : ", ", pv_json_string(name));
     }
 }
 
 /* The state is judged here, by this machine's clock: the daemon tells what an invite says. */
 static void invite_row(struct pv_table *t, const json_t *invite, double now, bool all)
 {
-    char text[PV_SHOW_BUF], when[PV_SHOW_BUF], life[PV_AMOUNT_BUF + 24] = "";
+    char more[CAME];
+    struct pv_text text = pv_text_in(more, sizeof(more));
     double member_for = pv_json_real(invite, "member_for", 0);
     double end = pv_json_real(invite, "not_after", 0);
     const char *state = invite_state(invite, now);
-    snprintf(text, sizeof(text), "%.*s", all ? PV_NAME_MAX : SHOWN_OF_ID,
-             pv_json_text(invite, "id", "?"));
-    pv_table_cell(t, PV_PLAIN, text);
-    snprintf(text, sizeof(text), "%.0f of %.0f", pv_json_real(invite, "used", 0),
-             pv_json_real(invite, "uses", 0));
-    pv_table_cell(t, PV_PLAIN, text);
-    pv_table_cell(t, PV_PLAIN, end > 0 ? pv_show_time(end, now, when) : "never");
+    pv_table_cellf(t, PV_PLAIN, "%.*s", all ? PV_NAME_MAX : SHOWN_OF_ID,
+                   pv_json_text(invite, "id", "?"));
+    pv_table_cellf(t, PV_PLAIN, "%.0f of %.0f", pv_json_real(invite, "used", 0),
+                   pv_json_real(invite, "uses", 0));
+    pv_table_cell(t, PV_PLAIN, end > 0 ? PV_TIME_STR(end, now) : "never");
+    pv_text_add(&text, "%s%s", state, pv_json_bool(invite, "admin") ? " (for an admin)" : "");
     if (member_for > 0 && member_for < PV_CTLAPI_MIN_MEMBER_S)
-        snprintf(life, sizeof(life), " (ephemeral)");
+        pv_text_add(&text, " (ephemeral)");
     else if (member_for > 0)
-        snprintf(life, sizeof(life), " (member for %s)", pv_duration_format(member_for, when));
-    char more[CAME];
-    snprintf(more, sizeof(more), "%s%s%s%s", state,
-             pv_json_bool(invite, "admin") ? " (for an admin)" : "", life,
-             pv_json_bool(invite, "approve") ? " (an admin admits)" : "");
-    add_tags(json_object_get(invite, "tags"), more);
-    add_came(json_object_get(invite, "members"), more);
+        pv_text_add(&text, " (member for %s)", PV_DURATION_STR(member_for));
+    if (pv_json_bool(invite, "approve"))
+        pv_text_add(&text, " (an admin admits)");
+    PV_EACH_JSON(json_object_get(invite, "tags"), tag)
+        pv_text_add(&text, " tag:%s", pv_json_string(tag));
+    add_came(&text, json_object_get(invite, "members"));
     pv_table_cell(t, strcmp(state, "open") == 0 ? PV_GREEN : PV_DIM, more);
 }
 
 static int print_invites(struct pv_cli *cli, const json_t *body)
 {
     static const char *const head[] = {"INVITE", "USED", "EXPIRES", "STATE"};
-    const json_t *list = json_object_get(body, "invites"), *invite;
+    const json_t *list = json_object_get(body, "invites");
     double now = (double)pv_clock_wall_us() / 1e6;
     struct pv_table t;
-    size_t i;
     pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
-    json_array_foreach(list, i, invite) invite_row(&t, invite, now, cli->all);
+    PV_EACH_JSON(list, invite)
+        invite_row(&t, invite, now, cli->all);
     if (json_array_size(list) == 0)
         pv_cli_note(cli, "no invites: `p2pvpnctl invite` makes one");
     return pv_cli_print_table(cli, &t);
@@ -159,15 +140,13 @@ static int print_invite(struct pv_cli *cli, const json_t *body)
 /* The whole id of the one invite that begins so, as the list shows it. 0 or an exit code. */
 static int complete_id(struct pv_cli *cli, const char *begin, char *id, size_t cap)
 {
-    const json_t *invite;
     json_t *body = NULL;
-    size_t i, found = 0, len = strlen(begin);
+    size_t found = 0, len = strlen(begin);
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INVITE_LIST);
     int code = pv_cli_ask(cli, &req, &body);
     if (code != 0)
         return code;
-    json_array_foreach(json_object_get(body, "invites"), i, invite)
-    {
+    PV_EACH_JSON(json_object_get(body, "invites"), invite) {
         const char *whole = pv_json_text(invite, "id", "");
         if (strncmp(whole, begin, len) == 0 && strlen(whole) < cap && found++ == 0)
             memcpy(id, whole, strlen(whole) + 1);
@@ -199,17 +178,12 @@ static int revoke(struct pv_cli *cli, struct pv_ctlapi_request *req)
         cli, req, "revoked: nobody else can join with it; machines that joined stay", NULL);
 }
 
-static int invite(struct pv_cli *cli)
-{
-    static const struct pv_verb verbs[] = {
-        {"", 0, 0, PV_CTLAPI_INVITE, fill_invite, .print = print_invite, .options = true},
-        {"list", 1, 1, PV_CTLAPI_INVITE_LIST, .print = print_invites},
-        {"revoke", 2, 2, PV_CTLAPI_INVITE_REVOKE, fill_revoke, .ask = revoke},
-        {.word = NULL},
-    };
-    return pv_cli_run_verb(cli, verbs, 0, "there is invite, invite list and invite revoke ID",
-                           "the options of invite are for new invites");
-}
+static const struct pv_verb invite_verbs[] = {
+    {"", 0, 0, PV_CTLAPI_INVITE, fill_invite, .print = print_invite, .options = true},
+    {"list", 1, 1, PV_CTLAPI_INVITE_LIST, .print = print_invites},
+    {"revoke", 2, 2, PV_CTLAPI_INVITE_REVOKE, fill_revoke, .ask = revoke},
+    {.word = NULL},
+};
 
 const struct pv_command pv_cmds_invite[] = {
     {
@@ -240,8 +214,10 @@ const struct pv_command pv_cmds_invite[] = {
                     {"tag", 0, true},
                     {"qr", 0, false},
                     {"ephemeral", 0, false}},
-        .max_words = 2,
-        .run = invite,
+        .words = {0, 2},
+        .verbs = invite_verbs,
+        .there = "there is invite, invite list and invite revoke ID",
+        .misplaced = "the options of invite are for new invites",
     },
     {.name = NULL},
 };

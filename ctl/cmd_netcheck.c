@@ -2,6 +2,7 @@
 /* Commands that measure the way out, without the daemon, rights or a network: netcheck, stun. */
 #include <string.h>
 
+#include "base/text.h"
 #include "ctl/commands.h"
 #include "ctl/probe/netprobe.h"
 
@@ -18,24 +19,17 @@ static const char *const FAMILY_TEXT[] = {"IPv4", "IPv6"};
 /* NULL for a missing address. */
 static json_t *addr_json(const struct pv_addr *a)
 {
-    char text[PV_ADDR_TEXT];
     if (a->family == PV_AF_NONE)
         /* json_pack() with "o" takes over the reference, so every helper here returns one that
          * is its caller's, also for "nothing". */
         return json_null();
-    return json_string(a->port != 0 ? pv_addr_format(a, text) : pv_addr_format_ip(a, text));
+    return json_string(a->port != 0 ? PV_ADDR_STR(a) : PV_IP_STR(a));
 }
 
 static json_t *ms_json(pv_ns t)
 {
     /* Two decimals of a millisecond: more would be noise. */
     return json_real((double)(t / 10000u) / 100);
-}
-
-static void row(struct pv_table *t, const char *name, enum pv_colour colour, const char *text)
-{
-    pv_table_cell(t, PV_DIM, name);
-    pv_table_cell(t, colour, text);
 }
 
 /* --- which server -------------------------------------------------------------------------- */
@@ -53,7 +47,7 @@ static bool ask_daemon(struct pv_cli *cli, char *buf, size_t cap, bool *ret_else
     bool found = a[0] != '\0' && strlen(a) < cap;
     if (found)
         memcpy(buf, a, strlen(a) + 1);
-    *ret_elsewhere = strcmp(pv_json_text(body, "udp", ""), "blocked-there") == 0;
+    *ret_elsewhere = pv_json_is(body, "udp", "blocked-there");
     json_decref(body);
     return found;
 }
@@ -182,15 +176,10 @@ static int print_json(struct pv_cli *cli, const struct check *c)
 {
     /* "blocked" needs a proof that the server lives; silence by both ways proves nothing. */
     const char *udp = reached(c) ? "works" : c->tcp ? "blocked" : "unknown";
-    json_t *body = json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "version", 1, "udp", udp,
-                             FAMILY_KEY[0], result_json(c, 0), FAMILY_KEY[1], result_json(c, 1),
-                             "router", router_json(c), "hops", hops_json(c), "nat_levels",
-                             levels_json(c), "verdict", c->verdict);
-    if (body == NULL)
-        return pv_cli_no_memory(cli);
-    pv_cli_print_json(cli, body);
-    json_decref(body);
-    return 0;
+    return pv_cli_print_packed(cli, "{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "version", 1, "udp",
+                               udp, FAMILY_KEY[0], result_json(c, 0), FAMILY_KEY[1],
+                               result_json(c, 1), "router", router_json(c), "hops", hops_json(c),
+                               "nat_levels", levels_json(c), "verdict", c->verdict);
 }
 
 static void ports_row(struct pv_table *t, const struct pv_netcheck_result *r)
@@ -202,7 +191,7 @@ static void ports_row(struct pv_table *t, const struct pv_netcheck_result *r)
         snprintf(text, sizeof(text), "in a block of %u from about %u", r->block_size, r->block_lo);
     else
         snprintf(text, sizeof(text), "%s", pv_netcheck_ports_text(r->ports));
-    row(t, "  ports", PV_PLAIN, text);
+    pv_table_fact(t, "  ports", PV_PLAIN, "%s", text);
 }
 
 static void life_row(struct pv_table *t, const struct pv_netcheck_result *r)
@@ -216,7 +205,7 @@ static void life_row(struct pv_table *t, const struct pv_netcheck_result *r)
     else
         snprintf(text, sizeof(text), "%llu to %llu s of silence", min,
                  (unsigned long long)(r->life_max / PV_S(1)));
-    row(t, "  lifetime", PV_PLAIN, text);
+    pv_table_fact(t, "  lifetime", PV_PLAIN, "%s", text);
 }
 
 /* A rule, or what is known of it. */
@@ -228,67 +217,64 @@ static void rule_row(struct pv_table *t, const char *name, enum pv_netcheck_rule
      * half an answer is told as such. */
     if (rule == PV_NETCHECK_RULE_UNKNOWN && by_port == PV_NETCHECK_NO)
         text = "not by port; by address: unknown";
-    row(t, name, PV_PLAIN, text);
+    pv_table_fact(t, name, PV_PLAIN, "%s", text);
 }
 
 /* Rows that would say "unknown" for lack of a NAT are left out: mapping, ports and hairpin exist
  * only where addresses are translated. */
 static void family_rows(struct pv_table *t, const struct check *c, size_t f)
 {
-    char text[PV_SHOW_BUF], a[PV_ADDR_TEXT], b[PV_ADDR_TEXT], ms[PV_SHOW_BUF];
+    char a[PV_ADDR_TEXT];
     const struct pv_netcheck_result *r = &c->report.result[f];
     if (!c->report.tried[f]) {
-        row(t, FAMILY_TEXT[f], PV_DIM,
-            c->servers.n[f] == 0 ? "the server has no such address" : "none here");
+        pv_table_fact(t, FAMILY_TEXT[f], PV_DIM, "%s",
+                      c->servers.n[f] == 0 ? "the server has no such address" : "none here");
         return;
     }
     if (!r->reached) {
-        row(t, FAMILY_TEXT[f], PV_RED, "no answer by UDP");
+        pv_table_fact(t, FAMILY_TEXT[f], PV_RED, "no answer by UDP");
         return;
     }
-    snprintf(text, sizeof(text), "%s (here: %s)", pv_addr_format(&r->mapped, a),
-             pv_addr_format_ip(&c->report.local[f], b));
-    row(t, FAMILY_TEXT[f], PV_BOLD, text);
+    pv_table_fact(t, FAMILY_TEXT[f], PV_BOLD, "%s (here: %s)", pv_addr_format(&r->mapped, a),
+                  PV_IP_STR(&c->report.local[f]));
     for (size_t i = 1; i < r->n_publics; i++)
-        row(t, "", PV_BOLD, pv_addr_format_ip(&r->publics[i], a));
-    row(t, "  NAT", r->name == PV_NETCHECK_SYMMETRIC ? PV_YELLOW : PV_GREEN,
-        r->name == PV_NETCHECK_NAME_UNKNOWN && r->translated == PV_NETCHECK_NO
-            ? "none"
-            : pv_netcheck_name_text(r->name));
+        pv_table_fact(t, "", PV_BOLD, "%s", pv_addr_format_ip(&r->publics[i], a));
+    pv_table_fact(t, "  NAT", r->name == PV_NETCHECK_SYMMETRIC ? PV_YELLOW : PV_GREEN, "%s",
+                  r->name == PV_NETCHECK_NAME_UNKNOWN && r->translated == PV_NETCHECK_NO
+                      ? "none"
+                      : pv_netcheck_name_text(r->name));
     if (r->translated == PV_NETCHECK_YES)
         rule_row(t, "  mapping", r->mapping, r->mapping_port);
     rule_row(t, "  filtering", r->filtering, r->filtering_port);
     if (r->translated == PV_NETCHECK_YES) {
         ports_row(t, r);
-        row(t, "  hairpin", PV_PLAIN, pv_netcheck_answer_text(r->hairpin));
+        pv_table_fact(t, "  hairpin", PV_PLAIN, "%s", pv_netcheck_answer_text(r->hairpin));
     }
     if (c->lifetime)
         life_row(t, r);
-    snprintf(text, sizeof(text), "%s, %s%s", pv_addr_format(&r->server, a),
-             pv_show_ms((double)r->rtt / 1e6, ms),
-             r->two_addresses ? "" : ", without a second address");
-    row(t, "  server", PV_DIM, text);
+    pv_table_fact(t, "  server", PV_DIM, "%s, %s%s", pv_addr_format(&r->server, a),
+                  PV_MS_STR((double)r->rtt / 1e6),
+                  r->two_addresses ? "" : ", without a second address");
 }
 
 /* The router's answer when asked for a port, and whether it is the only NAT. */
 static void router_rows(struct pv_table *t, const struct check *c)
 {
-    char text[PV_SHOW_BUF], a[PV_ADDR_TEXT];
     const struct pv_routercheck_result *r = &c->report.router;
     int levels = pv_routercheck_levels(r, &c->report.result[0], &c->report.trace);
     if (levels >= 1)
-        row(t, "NAT levels", levels == 1 ? PV_PLAIN : PV_YELLOW,
-            levels == 1                        ? "one"
-            : r->external.family != PV_AF_NONE ? "two or more"
-                                               : "two or more (private networks on the way out)");
+        pv_table_fact(t, "NAT levels", levels == 1 ? PV_PLAIN : PV_YELLOW, "%s",
+                      levels == 1 ? "one"
+                      : r->external.family != PV_AF_NONE
+                          ? "two or more"
+                          : "two or more (private networks on the way out)");
     if (r->router.family == PV_AF_NONE)
         return;
-    snprintf(text, sizeof(text), "%s: PCP %s, NAT-PMP %s, UPnP %s",
-             pv_addr_format_ip(&r->router, a), pv_netcheck_answer_text(r->pcp),
-             pv_netcheck_answer_text(r->natpmp), pv_netcheck_answer_text(r->upnp));
-    row(t, "router", PV_PLAIN, text);
+    pv_table_fact(t, "router", PV_PLAIN, "%s: PCP %s, NAT-PMP %s, UPnP %s", PV_IP_STR(&r->router),
+                  pv_netcheck_answer_text(r->pcp), pv_netcheck_answer_text(r->natpmp),
+                  pv_netcheck_answer_text(r->upnp));
     if (r->external.family != PV_AF_NONE)
-        row(t, "  outside", PV_PLAIN, pv_addr_format_ip(&r->external, a));
+        pv_table_fact(t, "  outside", PV_PLAIN, "%s", PV_IP_STR(&r->external));
 }
 
 /* The findings first, then one sentence of what they mean. */
@@ -358,7 +344,6 @@ static int netcheck(struct pv_cli *cli)
 static void tell_answer(struct pv_cli *cli, json_t *list, const struct pv_addr *server,
                         const char *how, int status, const struct pv_netprobe_answer *answer)
 {
-    char a[PV_ADDR_TEXT], b[PV_ADDR_TEXT], ms[PV_SHOW_BUF];
     bool good = status == PV_OK;
     const char *why = pv_strstatus(status);
     /* The server is told with each answer: one name may stand for several addresses. */
@@ -371,10 +356,10 @@ static void tell_answer(struct pv_cli *cli, json_t *list, const struct pv_addr *
         return;
     }
     if (good)
-        fprintf(cli->out, "%s  by %s from %s in %s\n", pv_addr_format(&answer->mapped, a), how,
-                pv_addr_format(server, b), pv_show_ms((double)answer->rtt / 1e6, ms));
+        fprintf(cli->out, "%s  by %s from %s in %s\n", PV_ADDR_STR(&answer->mapped), how,
+                PV_ADDR_STR(server), PV_MS_STR((double)answer->rtt / 1e6));
     else
-        fprintf(cli->out, "no answer  by %s from %s: %s\n", how, pv_addr_format(server, b), why);
+        fprintf(cli->out, "no answer  by %s from %s: %s\n", how, PV_ADDR_STR(server), why);
     /* Each try may take seconds: what is known is shown at once. */
     fflush(cli->out);
 }
@@ -414,13 +399,9 @@ static int stun(struct pv_cli *cli)
             /* ask_server() stands first: "||" would skip the other servers after the first
              * answer. */
             any = ask_server(cli, list, &servers.addr[f][i], ways) || any;
-    if (code == 0 && cli->json) {
+    if (code == 0 && cli->json)
         /* "O" keeps the list's own reference, which is given up below on every way. */
-        json_t *body = json_pack("{s:i, s:O}", "version", 1, "answers", list);
-        if (body != NULL)
-            pv_cli_print_json(cli, body);
-        json_decref(body);
-    }
+        code = pv_cli_print_packed(cli, "{s:i, s:O}", "version", 1, "answers", list);
     json_decref(list);
     if (code == 0 && !any)
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
@@ -455,8 +436,7 @@ const struct pv_command pv_cmds_netcheck[] = {
             "another is given. Needs no rights, no p2pvpnd and no network.\n",
         .example = "p2pvpnctl stun 198.51.100.7",
         .options = {{"tls", 0, false}},
-        .min_words = 1,
-        .max_words = 1,
+        .words = {1, 1},
         .run = stun,
     },
     {.name = NULL},

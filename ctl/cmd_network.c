@@ -66,7 +66,6 @@ static int preflight_range(const struct pv_prefix *range, const char *own,
 {
     struct ifaddrs *all = NULL;
     struct pv_prefix addr;
-    char mine[PV_ADDR_TEXT], theirs[PV_ADDR_TEXT];
     int r = PV_OK;
     if (getifaddrs(&all) < 0)
         return PV_OK; /* p2pvpnd looks again */
@@ -76,7 +75,7 @@ static int preflight_range(const struct pv_prefix *range, const char *own,
             continue;
         snprintf(ret_why, PREFLIGHT_WHY,
                  "%s overlaps %s on %s: choose another range with --cidr, such as 10.99.0.0/16",
-                 pv_prefix_format(range, mine), pv_prefix_format(&addr, theirs), i->ifa_name);
+                 PV_PREFIX_STR(range), PV_PREFIX_STR(&addr), i->ifa_name);
         r = PV_ERR_EXISTS;
     }
     freeifaddrs(all);
@@ -105,9 +104,8 @@ static bool begins(const char *text, const char *with)
 /* No answer may come from there for some seconds. */
 static void wait_for_host(struct pv_cli *cli, const struct pv_hostport *host)
 {
-    char text[PV_HOSTPORT_BUF];
     snprintf(cli->waits_for, sizeof(cli->waits_for), "waiting for the coordinator at %s",
-             pv_hostport_format(host, text));
+             PV_HOSTPORT_STR(host));
 }
 
 /* --- create -------------------------------------------------------------------------------- */
@@ -430,9 +428,7 @@ static int remove_peer(struct pv_cli *cli)
 
 static int tell_tagged(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    char done[PV_SHOW_BUF];
-    snprintf(done, sizeof(done), "it has tag:%s", req->name);
-    return pv_cli_ask_and_tell(cli, req, done, NULL);
+    return pv_cli_ask_and_tell(cli, req, PV_STR("it has tag:%s", req->name), NULL);
 }
 
 static int admit(struct pv_cli *cli)
@@ -468,49 +464,42 @@ static int deny(struct pv_cli *cli)
 /* --- rename, address, replace ---------------------------------------------------------------- */
 
 /* "rename NAME" is about this node, "rename PEER NAME" about another. */
-static int rename_node(struct pv_cli *cli)
+static int fill_rename(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    int n = cli->args.n_words, code = 0;
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_RENAME);
-    if (n == 2)
-        code = pv_cli_peer(cli, &req, cli->args.word[0]);
-    if (code == 0 &&
-        pv_name_parse(cli->args.word[n - 1], strlen(cli->args.word[n - 1]), req.name) < 0)
+    int n = cli->args.n_words, code = n == 2 ? pv_cli_fill_peer(cli, req) : 0;
+    const char *name = cli->args.word[n - 1];
+    if (code == 0 && pv_name_parse(name, strlen(name), req->name) < 0)
         return pv_cli_usage(cli,
                             "\"%.80s\" is not a name: use 1 to 63 of a-z 0-9 and -, not at the "
                             "ends, not localhost",
-                            cli->args.word[n - 1]);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", NULL);
+                            name);
+    return code;
 }
 
-static int address(struct pv_cli *cli)
+static int fill_address(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     struct pv_addr ip4;
-    int n = cli->args.n_words, code = 0;
+    int n = cli->args.n_words;
     const char *text = cli->args.word[n - 1];
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ADDRESS_SET);
     if (strcmp(cli->args.word[0], "set") != 0)
         return pv_cli_usage(cli, "there is address set [PEER] ADDRESS");
     if (pv_addr_parse_ip(text, &ip4) < 0 || ip4.family != PV_AF_INET)
         return pv_cli_usage(cli, "\"%.60s\": give an IPv4 address of the network, as 10.66.0.9",
                             text);
-    snprintf(req.word, sizeof(req.word), "%s", text);
-    if (n == 3)
-        code = pv_cli_peer(cli, &req, cli->args.word[1]);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", NULL);
+    snprintf(req->word, sizeof(req->word), "%s", text);
+    return n == 3 ? pv_cli_peer(cli, req, cli->args.word[1]) : 0;
 }
 
-static int replace(struct pv_cli *cli)
+static int fill_replace(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *fresh = cli->args.word[2];
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_REPLACE);
-    req.force = cli->args.value[0] != NULL;
+    req->force = cli->args.value[0] != NULL;
     if (strcmp(cli->args.word[0], "replace") != 0)
         return pv_cli_usage(cli, "there is node replace OLD NEW [--force]");
-    int code = pv_cli_peer(cli, &req, cli->args.word[1]);
-    if (code == 0 && pv_name_parse(fresh, strlen(fresh), req.name) < 0)
+    int code = pv_cli_peer(cli, req, cli->args.word[1]);
+    if (code == 0 && pv_name_parse(fresh, strlen(fresh), req->name) < 0)
         return pv_cli_usage(cli, "\"%.80s\" is not a member's name: see `p2pvpnctl peers`", fresh);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", NULL);
+    return code;
 }
 
 const struct pv_command pv_cmds_network[] = {
@@ -529,8 +518,7 @@ const struct pv_command pv_cmds_network[] = {
         .example = "sudo p2pvpnctl create 'p2pvpn://198.51.100.7:3478/KEY?c=SECRET' --name laptop",
         .options =
             {{"network", 0, true}, {"name", 0, true}, {"cidr", 0, true}, {"no-boot", 0, false}},
-        .min_words = 1,
-        .max_words = 1,
+        .words = {1, 1},
         .run = create,
     },
     {
@@ -547,8 +535,7 @@ const struct pv_command pv_cmds_network[] = {
             "boot.\n",
         .example = "sudo p2pvpnctl join p2pvpn-AbC... --name pi",
         .options = {{"name", 0, true}, {"no-boot", 0, false}, {"wait", 0, false}},
-        .min_words = 1,
-        .max_words = 1,
+        .words = {1, 1},
         .run = join,
     },
     {
@@ -561,8 +548,7 @@ const struct pv_command pv_cmds_network[] = {
             "  --tag TAG  with this tag, by which rules can mean it\n",
         .example = "sudo p2pvpnctl admit pi --tag guest",
         .options = {{"tag", 0, true}},
-        .min_words = 1,
-        .max_words = 1,
+        .words = {1, 1},
         .run = admit,
     },
     {
@@ -576,8 +562,7 @@ const struct pv_command pv_cmds_network[] = {
             "  --keep-invite  leave the invite that let FROM in, if that lets in more\n",
         .example = "sudo p2pvpnctl deny tag:guest any all",
         .options = {{"before", 0, true}, {"keep-invite", 0, false}},
-        .min_words = 1,
-        .max_words = 3,
+        .words = {1, 3},
         .run = deny,
     },
     {
@@ -591,8 +576,7 @@ const struct pv_command pv_cmds_network[] = {
                    "\"p2pvpnctl peers\" shows who is an admin.\n",
         .example = "sudo p2pvpnctl admin grant desktop",
         .options = {{"keep-invites", 0, false}},
-        .min_words = 2,
-        .max_words = 2,
+        .words = {2, 2},
         .run = admin,
     },
     {
@@ -603,9 +587,8 @@ const struct pv_command pv_cmds_network[] = {
             "Its first name stays its own: nobody else gets it. Messages of before stay with\n"
             "who wrote them.\n",
         .example = "sudo p2pvpnctl rename old-laptop",
-        .min_words = 1,
-        .max_words = 2,
-        .run = rename_node,
+        .words = {1, 2},
+        .verb = {.cmd = PV_CTLAPI_RENAME, .fill = fill_rename, .ask = pv_cli_ask_and_tell_done},
     },
     {
         .name = "address",
@@ -615,9 +598,10 @@ const struct pv_command pv_cmds_network[] = {
             "ADDRESS is a free IPv4 address of the network's range. Connections that use the\n"
             "old one end.\n",
         .example = "sudo p2pvpnctl address set printer 10.66.0.9",
-        .min_words = 2,
-        .max_words = 3,
-        .run = address,
+        .words = {2, 3},
+        .verb = {.cmd = PV_CTLAPI_ADDRESS_SET,
+                 .fill = fill_address,
+                 .ask = pv_cli_ask_and_tell_done},
     },
     {
         .name = "node",
@@ -629,9 +613,8 @@ const struct pv_command pv_cmds_network[] = {
                    "  --force  also where OLD is online, or its rights stay behind\n",
         .example = "sudo p2pvpnctl node replace laptop laptop-2",
         .options = {{"force", 0, false}},
-        .min_words = 3,
-        .max_words = 3,
-        .run = replace,
+        .words = {3, 3},
+        .verb = {.cmd = PV_CTLAPI_REPLACE, .fill = fill_replace, .ask = pv_cli_ask_and_tell_done},
     },
     {
         .name = "leave",
@@ -654,8 +637,7 @@ const struct pv_command pv_cmds_network[] = {
             "it has it.\n",
         .example = "sudo p2pvpnctl remove stolen-phone",
         .options = {{"keep-invite", 0, false}},
-        .min_words = 1,
-        .max_words = 1,
+        .words = {1, 1},
         .run = remove_peer,
     },
     {.name = NULL},

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "ctl/commands.h"
 #include "nss/find.h"
 
@@ -53,10 +54,8 @@ static void print_row(struct pv_table *t, const json_t *row, bool all)
     if (json_is_number(json_object_get(row, "members")))
         snprintf(people, sizeof(people), "%.0f of %.0f", pv_json_real(row, "online", 0),
                  pv_json_real(row, "members", 0));
-    char name[PV_SHOW_BUF];
-    snprintf(name, sizeof(name), "%.60s%s", pv_json_text(row, "name", "?"),
-             pv_json_bool(row, "user") ? " (yours)" : "");
-    pv_table_cell(t, PV_BOLD, name);
+    pv_table_cellf(t, PV_BOLD, "%.60s%s", pv_json_text(row, "name", "?"),
+                   pv_json_bool(row, "user") ? " (yours)" : "");
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
         pv_table_cell(t, PV_PLAIN, pv_json_text(row, texts[i], "-"));
     if (all)
@@ -118,14 +117,9 @@ static int networks(struct pv_cli *cli)
             json_array_append_new(list, describe(&node)) != 0)
             code = pv_cli_no_memory(cli);
     }
-    if (code == 0 && cli->json) {
-        json_t *body = json_pack("{s:O}", "networks", list);
-        if (body != NULL)
-            pv_cli_print_json(cli, body);
-        json_decref(body);
-    } else if (code == 0) {
-        code = print_networks(cli, list);
-    }
+    if (code == 0)
+        code = cli->json ? pv_cli_print_packed(cli, "{s:O}", "networks", list)
+                         : print_networks(cli, list);
     json_decref(list);
     return code;
 }

@@ -30,21 +30,14 @@ static int up(struct pv_cli *cli)
     return code;
 }
 
-static int down(struct pv_cli *cli)
-{
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_DOWN);
-    return pv_cli_change(cli, &req, "down: `sudo p2pvpnctl up` brings it back");
-}
-
-static int set_log(struct pv_cli *cli)
+static int fill_level(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     enum pv_log_level level;
     const char *word = cli->args.word[0];
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_LOG);
     if (pv_log_level_parse(word, &level) < 0)
         return pv_cli_usage(cli, "\"%.40s\" is not a level: give error, warn, info or debug", word);
-    snprintf(req.word, sizeof(req.word), "%s", pv_log_level_name(level));
-    return pv_cli_change(cli, &req, "done");
+    snprintf(req->word, sizeof(req->word), "%s", pv_log_level_name(level));
+    return 0;
 }
 
 /* The own version comes before p2pvpnd is asked, so that it is there when p2pvpnd is not. */
@@ -68,13 +61,11 @@ static int version(struct pv_cli *cli)
 
 static void print_keys(struct pv_cli *cli, const char *what, const json_t *keys)
 {
-    size_t i;
-    const json_t *key;
     if (json_array_size(keys) == 0)
         return;
     fputs(what, cli->out);
-    json_array_foreach(keys, i, key)
-        fprintf(cli->out, "%s %s", i == 0 ? "" : ",", json_string_value(key));
+    PV_EACH_JSON(keys, key)
+        fprintf(cli->out, "%s %s", key_i == 0 ? "" : ",", pv_json_string(key));
     fputc('\n', cli->out);
 }
 
@@ -89,12 +80,6 @@ static int print_reloaded(struct pv_cli *cli, const json_t *body)
     print_keys(cli, "changed:", changed);
     print_keys(cli, "waits for a restart of p2pvpnd:", restart);
     return 0;
-}
-
-static int reload(struct pv_cli *cli)
-{
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_RELOAD);
-    return pv_cli_ask_and_print(cli, &req, print_reloaded);
 }
 
 const struct pv_command pv_cmds_node[] = {
@@ -112,7 +97,7 @@ const struct pv_command pv_cmds_node[] = {
         .summary = "disconnect; identity and membership stay",
         .details = "",
         .example = "sudo p2pvpnctl down",
-        .run = down,
+        .verb = {.cmd = PV_CTLAPI_DOWN, .done = "down: `sudo p2pvpnctl up` brings it back"},
     },
     {
         .name = "version",
@@ -128,9 +113,8 @@ const struct pv_command pv_cmds_node[] = {
         .summary = "set the log level of p2pvpnd: error, warn, info or debug",
         .details = "",
         .example = "sudo p2pvpnctl log debug",
-        .min_words = 1,
-        .max_words = 1,
-        .run = set_log,
+        .words = {1, 1},
+        .verb = {.cmd = PV_CTLAPI_LOG, .fill = fill_level, .done = "done"},
     },
     {
         .name = "reload",
@@ -140,7 +124,7 @@ const struct pv_command pv_cmds_node[] = {
             "All of it is read before anything changes: a typo is named with file and line,\n"
             "and changes nothing. Says what changed and what waits for a restart.\n",
         .example = "sudo p2pvpnctl reload",
-        .run = reload,
+        .verb = {.cmd = PV_CTLAPI_RELOAD, .print = print_reloaded},
     },
     {.name = NULL},
 };

@@ -16,7 +16,6 @@ enum {
 /* "11:20  path         bob is reached directly at 192.0.2.7:41414": one line, whatever the text. */
 static void print_event(struct pv_cli *cli, const struct pv_ctlapi_reply *event)
 {
-    char when[PV_SHOW_BUF];
     double now = (double)pv_clock_wall_us() / 1e6, time = pv_json_real(event->body, "time", 0);
     double count = pv_json_real(event->body, "count", -1);
     if (strcmp(event->event, "now") == 0)
@@ -30,7 +29,7 @@ static void print_event(struct pv_cli *cli, const struct pv_ctlapi_reply *event)
                         count);
         return;
     }
-    fprintf(cli->out, "%s  %-11s  ", pv_show_time(time, now, when), event->event);
+    fprintf(cli->out, "%s  %-11s  ", PV_TIME_STR(time, now), event->event);
     pv_show_text(cli->out, pv_json_text(event->body, "text", ""));
     fputc('\n', cli->out);
 }
@@ -165,20 +164,19 @@ static void print_paths(struct pv_cli *cli, const struct plot *p)
 
 static void print_plots(struct pv_cli *cli, const char *title, const json_t *rows, size_t n)
 {
-    char text[PV_AMOUNT_BUF], ms[PV_SHOW_BUF];
     size_t have = json_array_size(json_object_get(rows, "rx_bytes"));
     const struct plot p = {.rows = rows,
                            .missing = have < n ? n - have : 0,
                            .a_column = n / COLUMNS,
                            .plain = !pv_term_is_utf8()};
     double column = pv_json_real(rows, "step", 60) * (double)p.a_column, most;
-    fprintf(cli->out, "%s, a column is %s\n", title, pv_duration_format(column, text));
+    fprintf(cli->out, "%s, a column is %s\n", title, PV_DURATION_STR(column));
     most = print_bars(cli, &p, "received", "rx_bytes", true);
-    fprintf(cli->out, " %s\n", pv_bytes_format(most, text));
+    fprintf(cli->out, " %s\n", PV_BYTES_STR(most));
     most = print_bars(cli, &p, "sent", "tx_bytes", true);
-    fprintf(cli->out, " %s\n", pv_bytes_format(most, text));
+    fprintf(cli->out, " %s\n", PV_BYTES_STR(most));
     most = print_bars(cli, &p, "round trip", "rtt_ms", false);
-    fprintf(cli->out, " %s\n", most > 0 ? pv_show_ms(most, ms) : "-");
+    fprintf(cli->out, " %s\n", most > 0 ? PV_MS_STR(most) : "-");
     most = print_bars(cli, &p, "lost", "loss", false);
     fprintf(cli->out, " %.1f %%\n", most * 100);
     print_paths(cli, &p);
@@ -186,11 +184,11 @@ static void print_plots(struct pv_cli *cli, const char *title, const json_t *row
 
 static void sum_cells(struct pv_table *t, const json_t *sum)
 {
-    char text[PV_SHOW_BUF], amount[PV_AMOUNT_BUF];
+    char text[PV_SHOW_BUF];
     double rtt = pv_json_real(sum, "rtt_ms", -1), loss = pv_json_real(sum, "loss", -1);
     double direct = pv_json_real(sum, "direct", -1);
-    pv_table_cell(t, PV_PLAIN, pv_bytes_format(pv_json_real(sum, "rx_bytes", 0), amount));
-    pv_table_cell(t, PV_PLAIN, pv_bytes_format(pv_json_real(sum, "tx_bytes", 0), amount));
+    pv_table_cell(t, PV_PLAIN, PV_BYTES_STR(pv_json_real(sum, "rx_bytes", 0)));
+    pv_table_cell(t, PV_PLAIN, PV_BYTES_STR(pv_json_real(sum, "tx_bytes", 0)));
     pv_table_cell(t, PV_PLAIN, rtt < 0 ? "-" : pv_show_ms(rtt, text));
     snprintf(text, sizeof(text), "%.1f %%", loss * 100);
     pv_table_cell(t, PV_PLAIN, loss < 0 ? "-" : text);
@@ -201,9 +199,8 @@ static void sum_cells(struct pv_table *t, const json_t *sum)
 static int print_stats(struct pv_cli *cli, const json_t *body)
 {
     static const char *const head[] = {"THE LAST DAY", "RECEIVED", "SENT", "RTT", "LOSS", "DIRECT"};
-    const json_t *list = json_object_get(body, "peers"), *peer;
+    const json_t *list = json_object_get(body, "peers");
     struct pv_table t;
-    size_t i;
     if (cli->quiet)
         return 0;
     pv_show_text(cli->out, pv_json_text(body, "peer", "this node"));
@@ -213,19 +210,11 @@ static int print_stats(struct pv_cli *cli, const json_t *body)
         return 0;
     fputc('\n', cli->out);
     pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
-    json_array_foreach(list, i, peer)
-    {
+    PV_EACH_JSON(list, peer) {
         pv_table_cell(&t, PV_BOLD, pv_json_text(peer, "peer", "?"));
         sum_cells(&t, json_object_get(json_object_get(peer, "sums"), "day"));
     }
     return pv_cli_print_table(cli, &t);
-}
-
-static int stats(struct pv_cli *cli)
-{
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATS);
-    int code = cli->args.n_words > 0 ? pv_cli_peer(cli, &req, cli->args.word[0]) : 0;
-    return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print_stats);
 }
 
 const struct pv_command pv_cmds_past[] = {
@@ -251,8 +240,8 @@ const struct pv_command pv_cmds_past[] = {
             "path: d direct (of this node: the coordinator is connected), r relay, - none.\n"
             "Amounts are known to 6 percent.\n",
         .example = "p2pvpnctl stats pi",
-        .max_words = 1,
-        .run = stats,
+        .words = {0, 1},
+        .verb = {.cmd = PV_CTLAPI_STATS, .fill = pv_cli_fill_peer, .print = print_stats},
     },
     {.name = NULL},
 };

@@ -36,7 +36,6 @@ static void print_path(struct pv_cli *cli, const json_t *path)
 
 static void pong(struct pv_cli *cli, const struct pv_ctlapi_reply *event, struct ping *p)
 {
-    char ms[PV_SHOW_BUF];
     const json_t *path = json_object_get(event->body, "path");
     double rtt = pv_json_real(event->body, "rtt_ms", 0);
     const char *type = pv_json_text(path, "type", "none");
@@ -53,7 +52,7 @@ static void pong(struct pv_cli *cli, const struct pv_ctlapi_reply *event, struct
     if (cli->json || cli->quiet)
         return;
     fprintf(cli->out, "%.0f from %s: %s via ", pv_json_real(event->body, "seq", 0), p->peer,
-            pv_show_ms(rtt, ms));
+            PV_MS_STR(rtt));
     print_path(cli, path);
     fputc('\n', cli->out);
 }
@@ -189,8 +188,7 @@ const struct pv_command pv_cmds_ping[] = {
                     {"interval", 'i', true},
                     {"size", 's', true},
                     {"direct", 0, false}},
-        .min_words = 1,
-        .max_words = 1,
+        .words = {1, 1},
         .run = ping,
     },
     {

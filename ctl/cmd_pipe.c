@@ -321,7 +321,7 @@ const struct pv_command pv_cmds_pipe[] = {
             "  PROGRAM            this end is its standard input and output\n",
         .example = "p2pvpnctl pipe p2pvpn-... > file",
         .options = {{"coordinator", 0, true}, {"forward", 0, true}},
-        .max_words = PV_ARGS_MAX_WORDS,
+        .words = {0, PV_ARGS_MAX_WORDS},
         .run = pipe_command,
     },
     {.name = NULL},

@@ -140,12 +140,7 @@ static int print_export(struct pv_cli *cli, const struct pv_paperkey *paper, con
     if (cli->json) {
         char code[PV_PAPERKEY_CHARS + 1];
         pv_paperkey_format_code(paper, code);
-        json_t *out = json_pack("{s:s?, s:s}", "network", network, "text", code);
-        if (out == NULL)
-            return pv_cli_no_memory(cli);
-        pv_cli_print_json(cli, out);
-        json_decref(out);
-        return 0;
+        return pv_cli_print_packed(cli, "{s:s?, s:s}", "network", network, "text", code);
     }
     print_paper(cli, paper, network);
     pv_cli_note(cli,
@@ -342,8 +337,7 @@ const struct pv_command pv_cmds_root[] = {
             "machine that ran create.\n",
         .example = "sudo p2pvpnctl root export --qr | lp",
         .options = {{"passphrase-file", 0, true}, {"qr", 0, false}},
-        .min_words = 1,
-        .max_words = 2,
+        .words = {1, 2},
         .run = root,
     },
     {
@@ -356,8 +350,7 @@ const struct pv_command pv_cmds_root[] = {
                    "unless there are static peers.\n",
         .example = "sudo p2pvpnctl key rotate",
         .options = {{"static", 0, false}},
-        .min_words = 1,
-        .max_words = 1,
+        .words = {1, 1},
         .run = key,
     },
     {.name = NULL},

@@ -2,6 +2,7 @@
 /* Commands about prefixes that members carry for each other: route, exit. */
 #include <string.h>
 
+#include "base/text.h"
 #include "ctl/commands.h"
 #include "ctl/told.h"
 
@@ -101,11 +102,6 @@ static int fill_route(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return code != 0 ? code : take_prefix(cli, req, cli->args.word[n - 1]);
 }
 
-static int change_route(struct pv_cli *cli, struct pv_ctlapi_request *req)
-{
-    return pv_cli_ask_and_tell(cli, req, "done", NULL);
-}
-
 /* "use bob", "use 192.168.1.0/24", "use off bob"; all, auto and off go as they are. */
 static int fill_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
@@ -116,30 +112,19 @@ static int fill_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return pv_cli_peer(cli, req, cli->args.word[n - 1]);
 }
 
-static int use(struct pv_cli *cli, struct pv_ctlapi_request *req)
-{
-    return pv_cli_change(cli, req, "done: `p2pvpnctl route list` says what is used");
-}
-
 /* Any user may see the list: one that does not reach a network asks here first. */
-static int route(struct pv_cli *cli)
-{
-    static const struct pv_verb verbs[] = {
-        {"", 0, 0, PV_CTLAPI_ROUTES, .print = print_routes},
-        {"list", 1, 1, PV_CTLAPI_ROUTES, .print = print_routes},
-        {"offer", 2, 2, PV_CTLAPI_ROUTE_OFFER, fill_route, .ask = change_route, .options = true},
-        {"withdraw", 2, 2, PV_CTLAPI_ROUTE_WITHDRAW, fill_route, .ask = change_route},
-        {"allow", 3, 3, PV_CTLAPI_ROUTE_ALLOW, fill_route, .ask = change_route},
-        {"deny", 3, 3, PV_CTLAPI_ROUTE_DENY, fill_route, .ask = change_route},
-        {"use", 2, 3, PV_CTLAPI_ROUTE_USE, fill_use, .ask = use},
-        {.word = NULL},
-    };
-    return pv_cli_run_verb(
-        cli, verbs, 0,
-        "there are route list, offer PREFIX, withdraw PREFIX, allow PEER PREFIX, "
-        "deny PEER PREFIX, use all|auto|off|PEER|PREFIX and use off PEER|PREFIX",
-        "--no-snat and --auto are said of an offer");
-}
+static const struct pv_verb route_verbs[] = {
+    {"", 0, 0, PV_CTLAPI_ROUTES, .print = print_routes},
+    {"list", 1, 1, PV_CTLAPI_ROUTES, .print = print_routes},
+    {"offer", 2, 2, PV_CTLAPI_ROUTE_OFFER, fill_route, .ask = pv_cli_ask_and_tell_done,
+     .options = true},
+    {"withdraw", 2, 2, PV_CTLAPI_ROUTE_WITHDRAW, fill_route, .ask = pv_cli_ask_and_tell_done},
+    {"allow", 3, 3, PV_CTLAPI_ROUTE_ALLOW, fill_route, .ask = pv_cli_ask_and_tell_done},
+    {"deny", 3, 3, PV_CTLAPI_ROUTE_DENY, fill_route, .ask = pv_cli_ask_and_tell_done},
+    {"use", 2, 3, PV_CTLAPI_ROUTE_USE, fill_use,
+     .done = "done: `p2pvpnctl route list` says what is used"},
+    {.word = NULL},
+};
 
 /* --- exits --------------------------------------------------------------------------------- */
 
@@ -153,15 +138,9 @@ static int fill_exit(struct pv_cli *cli, struct pv_ctlapi_request *req)
 /* The answer comes when the host has done it: what is said after that is true. */
 static int exit_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    char done[PV_NAME_BUF + 64];
-    snprintf(done, sizeof(done), "everything goes by %.*s: `p2pvpnctl exit off` ends that",
-             PV_NAME_MAX, cli->args.word[1]);
-    return pv_cli_change(cli, req, done);
-}
-
-static int exit_off(struct pv_cli *cli, struct pv_ctlapi_request *req)
-{
-    return pv_cli_change(cli, req, "everything goes out as before");
+    return pv_cli_change(cli, req,
+                         PV_STR("everything goes by %.*s: `p2pvpnctl exit off` ends that",
+                                PV_NAME_MAX, cli->args.word[1]));
 }
 
 /* An exit is the offer of both default routes. */
@@ -174,14 +153,13 @@ static int fill_default(struct pv_cli *cli, struct pv_ctlapi_request *req)
 static int print_exits(struct pv_cli *cli, const json_t *body)
 {
     static const char *const head[] = {"PREFIX", "BY", "STATE", "RTT", "WHY"};
-    const json_t *route, *x = json_object_get(body, "exit");
+    const json_t *x = json_object_get(body, "exit");
     struct pv_table t;
-    size_t i, n = 0;
+    size_t n = 0;
     int code = 0;
     if (cli->quiet)
         return 0;
-    json_array_foreach(json_object_get(body, "routes"), i, route)
-    {
+    PV_EACH_JSON(json_object_get(body, "routes"), route) {
         const char *prefix = pv_json_text(route, "prefix", "");
         if (strcmp(prefix, "0.0.0.0/0") != 0 && strcmp(prefix, "::/0") != 0)
             continue;
@@ -203,20 +181,14 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
 
 /* Without a word it shows what there is: it was `down` once, which ends --block and lets everything
  * out in the clear. */
-static int exit_command(struct pv_cli *cli)
-{
-    static const struct pv_verb verbs[] = {
-        {"", 0, 0, PV_CTLAPI_ROUTES, .print = print_exits},
-        {"use", 2, 2, PV_CTLAPI_EXIT_USE, fill_exit, .ask = exit_use, .options = true},
-        {"off", 1, 1, PV_CTLAPI_EXIT_OFF, .ask = exit_off},
-        {"offer", 1, 1, PV_CTLAPI_ROUTE_OFFER, fill_default, .ask = change_route},
-        {"withdraw", 1, 1, PV_CTLAPI_ROUTE_WITHDRAW, fill_default, .ask = change_route},
-        {.word = NULL},
-    };
-    return pv_cli_run_verb(cli, verbs, 0,
-                           "there are exit offer, exit withdraw, exit use PEER and exit off",
-                           "--lan and --block are said with exit use PEER");
-}
+static const struct pv_verb exit_verbs[] = {
+    {"", 0, 0, PV_CTLAPI_ROUTES, .print = print_exits},
+    {"use", 2, 2, PV_CTLAPI_EXIT_USE, fill_exit, .ask = exit_use, .options = true},
+    {"off", 1, 1, PV_CTLAPI_EXIT_OFF, .done = "everything goes out as before"},
+    {"offer", 1, 1, PV_CTLAPI_ROUTE_OFFER, fill_default, .ask = pv_cli_ask_and_tell_done},
+    {"withdraw", 1, 1, PV_CTLAPI_ROUTE_WITHDRAW, fill_default, .ask = pv_cli_ask_and_tell_done},
+    {.word = NULL},
+};
 
 const struct pv_command pv_cmds_routes[] = {
     {
@@ -241,8 +213,11 @@ const struct pv_command pv_cmds_routes[] = {
             "PREFIX may be IPv4 or IPv6; default is everything, see `exit`.\n",
         .example = "sudo p2pvpnctl route offer 192.168.1.0/24 --auto",
         .options = {{"no-snat", 0, false}, {"auto", 0, false}},
-        .max_words = 3,
-        .run = route,
+        .words = {0, 3},
+        .verbs = route_verbs,
+        .there = "there are route list, offer PREFIX, withdraw PREFIX, allow PEER PREFIX, "
+                 "deny PEER PREFIX, use all|auto|off|PEER|PREFIX and use off PEER|PREFIX",
+        .misplaced = "--no-snat and --auto are said of an offer",
     },
     {
         .name = "exit",
@@ -258,8 +233,10 @@ const struct pv_command pv_cmds_routes[] = {
                    "Alone it shows who offers to be one, and which is used.\n",
         .example = "sudo p2pvpnctl exit use office --lan",
         .options = {{"lan", 0, false}, {"block", 0, false}},
-        .max_words = 2,
-        .run = exit_command,
+        .words = {0, 2},
+        .verbs = exit_verbs,
+        .there = "there are exit offer, exit withdraw, exit use PEER and exit off",
+        .misplaced = "--lan and --block are said with exit use PEER",
     },
     {.name = NULL},
 };

@@ -34,13 +34,10 @@ static void warn_of_default(struct pv_cli *cli)
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_RULES);
     if (pv_cli_ask(cli, &req, &body) != 0)
         return;
-    const json_t *list = json_object_get(body, "rules"), *rule;
-    bool denies = strcmp(pv_json_text(body, "default", "allow"), "deny") == 0;
-    size_t i;
-    json_array_foreach(list, i, rule)
-    {
-        denies = denies || strcmp(pv_json_text(rule, "verdict", "allow"), "deny") == 0;
-    }
+    const json_t *list = json_object_get(body, "rules");
+    bool denies = pv_json_is(body, "default", "deny");
+    PV_EACH_JSON(list, rule)
+        denies = denies || pv_json_is(rule, "verdict", "deny");
     if (!denies)
         pv_cli_note(cli, "no rule denies anything yet, so all members still reach all: "
                          "`p2pvpnctl rules default deny` lets in only what rules allow");
@@ -104,31 +101,28 @@ int pv_cli_deny_rule(struct pv_cli *cli)
 
 /* --- rules -------------------------------------------------------------------------------- */
 
+static const char there_are[] =
+    "there are rules list, rules remove NUMBER and rules default allow|deny";
+
 /* A rule that allows keeps nothing out, so it has no number there. */
 static void rule_row(struct pv_table *t, const json_t *rule)
 {
-    char text[PV_SHOW_BUF];
-    bool allow_it = strcmp(pv_json_text(rule, "verdict", ""), "allow") == 0;
+    bool allow_it = pv_json_is(rule, "verdict", "allow");
     double denied = pv_json_real(rule, "denied", 0);
-    snprintf(text, sizeof(text), "%.0f", pv_json_real(rule, "number", 0));
-    pv_table_cell(t, PV_BOLD, text);
+    pv_table_cellf(t, PV_BOLD, "%.0f", pv_json_real(rule, "number", 0));
     pv_table_cell(t, allow_it ? PV_GREEN : PV_YELLOW, allow_it ? "allow" : "deny");
     pv_table_cell(t, PV_PLAIN, pv_json_text(rule, "from", "?"));
     pv_table_cell(t, PV_PLAIN, pv_json_text(rule, "to", "?"));
     pv_table_cell(t, PV_PLAIN, pv_json_text(rule, "ports", "?"));
     pv_table_cell(t, PV_DIM, pv_json_text(rule, "by", "-"));
-    snprintf(text, sizeof(text), "%.0f", denied);
-    pv_table_cell(t, PV_DIM, allow_it ? "-" : text);
+    pv_table_cell(t, PV_DIM, allow_it ? "-" : PV_STR("%.0f", denied));
 }
 
 /* A line each, since a member may have many: they would not fit a column of the table. */
 static void print_tags(struct pv_cli *cli, const json_t *body)
 {
-    const json_t *tag;
-    size_t i;
-    json_array_foreach(json_object_get(body, "tags"), i, tag)
-    {
-        fprintf(cli->out, "%s %s has tag:%s\n", i == 0 ? "tags:" : "     ",
+    PV_EACH_JSON(json_object_get(body, "tags"), tag) {
+        fprintf(cli->out, "%s %s has tag:%s\n", tag_i == 0 ? "tags:" : "     ",
                 pv_json_text(tag, "peer", "?"), pv_json_text(tag, "tag", "?"));
     }
 }
@@ -153,32 +147,35 @@ static int print_rules(struct pv_cli *cli, const json_t *body)
     return code;
 }
 
-/* One word for all that concerns the list as a whole. */
-static int rules(struct pv_cli *cli)
+static int fill_number(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    char **word = cli->args.word;
-    int n = cli->args.n_words, code = 0;
-    uint64_t number;
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_RULES);
-    if (n == 0 || (n == 1 && strcmp(word[0], "list") == 0))
-        return pv_cli_ask_and_print(cli, &req, print_rules);
-    if (n == 2 && strcmp(word[0], "remove") == 0) {
-        req = pv_ctlapi_request_of(PV_CTLAPI_RULE_REMOVE);
-        code = pv_cli_number(cli, "remove", word[1], 1, UINT32_MAX, &number);
-        if (code != 0)
-            return code;
-        req.number = (uint32_t)number;
-        return pv_cli_ask_and_tell(cli, &req, "done", note_invites);
-    }
-    if (n == 2 && strcmp(word[0], "default") == 0 &&
-        (strcmp(word[1], "allow") == 0 || strcmp(word[1], "deny") == 0)) {
-        req = pv_ctlapi_request_of(PV_CTLAPI_RULES_DEFAULT);
-        snprintf(req.word, sizeof(req.word), "%s", word[1]);
-        return pv_cli_ask_and_tell(cli, &req, "done", note_invites);
-    }
-    return pv_cli_usage(cli,
-                        "there are rules list, rules remove NUMBER and rules default allow|deny");
+    uint64_t number = 0;
+    int code = pv_cli_number(cli, "remove", cli->args.word[1], 1, UINT32_MAX, &number);
+    req->number = (uint32_t)number;
+    return code;
 }
+
+static int fill_default(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    const char *word = cli->args.word[1];
+    if (strcmp(word, "allow") != 0 && strcmp(word, "deny") != 0)
+        return pv_cli_usage(cli, "%s", there_are);
+    snprintf(req->word, sizeof(req->word), "%s", word);
+    return 0;
+}
+
+static int change(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_ask_and_tell(cli, req, "done", note_invites);
+}
+
+static const struct pv_verb rules_verbs[] = {
+    {"", 0, 0, PV_CTLAPI_RULES, .print = print_rules},
+    {"list", 1, 1, PV_CTLAPI_RULES, .print = print_rules},
+    {"remove", 2, 2, PV_CTLAPI_RULE_REMOVE, fill_number, .ask = change},
+    {"default", 2, 2, PV_CTLAPI_RULES_DEFAULT, fill_default, .ask = change},
+    {.word = NULL},
+};
 
 /* --- can ---------------------------------------------------------------------------------- */
 
@@ -200,11 +197,10 @@ static int print_can(struct pv_cli *cli, const json_t *body)
 }
 
 /* "bob:22": the last colon parts, since names have none and addresses have many. */
-static int can(struct pv_cli *cli)
+static int fill_can(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     char to[PV_CTLAPI_PEER_BUF];
     const char *word = cli->args.word[1], *colon = strrchr(word, ':');
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_CAN);
     if (colon == NULL || colon == word || colon[1] == '\0' || (size_t)(colon - word) >= sizeof(to))
         return pv_cli_usage(cli,
                             "\"%.60s\": give the other end as NAME:PORT, for example bob:22 "
@@ -212,15 +208,10 @@ static int can(struct pv_cli *cli)
                             word);
     memcpy(to, word, (size_t)(colon - word));
     to[colon - word] = '\0';
-    int code = take_who(cli, cli->args.word[0], req.from);
+    int code = take_who(cli, cli->args.word[0], req->from);
     if (code == 0)
-        code = take_who(cli, to, req.to);
-    if (code == 0)
-        code = own_text(cli, colon + 1, &req.text);
-    if (code == 0)
-        code = pv_cli_ask_and_print(cli, &req, print_can);
-    pv_ctlapi_request_done(&req);
-    return code;
+        code = take_who(cli, to, req->to);
+    return code != 0 ? code : own_text(cli, colon + 1, &req->text);
 }
 
 /* --- tags --------------------------------------------------------------------------------- */
@@ -243,23 +234,11 @@ int pv_cli_tag_request(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *p
     return code != 0 ? code : pv_cli_peer(cli, ret_req, peer);
 }
 
-/* Both directions differ in the request alone. */
-static int set_tag(struct pv_cli *cli, enum pv_ctlapi_cmd cmd)
+static int fill_tag(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    struct pv_ctlapi_request req;
-    int code = pv_cli_tag_request(cli, cmd, cli->args.word[0], cli->args.word[1], &req);
-    req.keep_invite = cli->args.value[TAG_KEEP] != NULL; /* `untag` has no such option */
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, "done", note_invites);
-}
-
-static int tag(struct pv_cli *cli)
-{
-    return set_tag(cli, PV_CTLAPI_TAG);
-}
-
-static int untag(struct pv_cli *cli)
-{
-    return set_tag(cli, PV_CTLAPI_UNTAG);
+    int code = pv_cli_tag_request(cli, req->cmd, cli->args.word[0], cli->args.word[1], req);
+    req->keep_invite = cli->args.value[TAG_KEEP] != NULL; /* `untag` has no such option */
+    return code;
 }
 
 static const char who_and_ports[] =
@@ -279,8 +258,7 @@ const struct pv_command pv_cmds_rules[] = {
         .details = who_and_ports,
         .example = "sudo p2pvpnctl allow tag:guest gameserver udp/27015",
         .options = {{"before", 0, true}},
-        .min_words = 3,
-        .max_words = 3,
+        .words = {3, 3},
         .run = allow,
     },
     {
@@ -293,8 +271,9 @@ const struct pv_command pv_cmds_rules[] = {
             "  remove NUMBER       for all nodes\n"
             "  default allow|deny  what no rule is about; at first it is allowed\n",
         .example = "sudo p2pvpnctl rules default deny",
-        .max_words = 2,
-        .run = rules,
+        .words = {0, 2},
+        .verbs = rules_verbs,
+        .there = there_are,
     },
     {
         .name = "can",
@@ -302,9 +281,8 @@ const struct pv_command pv_cmds_rules[] = {
         .summary = "say whether the rules let FROM reach TO, and which one says so",
         .details = "PORT is 22 (TCP), udp/53, ping, chat or files. Exit code 11: they do not.\n",
         .example = "p2pvpnctl can alice bob:22",
-        .min_words = 2,
-        .max_words = 2,
-        .run = can,
+        .words = {2, 2},
+        .verb = {.cmd = PV_CTLAPI_CAN, .fill = fill_can, .print = print_can},
     },
     {
         .name = "tag",
@@ -316,9 +294,8 @@ const struct pv_command pv_cmds_rules[] = {
             "  --keep-invite  leave it\n",
         .example = "sudo p2pvpnctl tag hp4500 printer",
         .options = {{"keep-invite", 0, false}},
-        .min_words = 2,
-        .max_words = 2,
-        .run = tag,
+        .words = {2, 2},
+        .verb = {.cmd = PV_CTLAPI_TAG, .fill = fill_tag, .ask = change},
     },
     {
         .name = "untag",
@@ -326,9 +303,8 @@ const struct pv_command pv_cmds_rules[] = {
         .summary = "take a tag from a member",
         .details = "",
         .example = "sudo p2pvpnctl untag laptop guest",
-        .min_words = 2,
-        .max_words = 2,
-        .run = untag,
+        .words = {2, 2},
+        .verb = {.cmd = PV_CTLAPI_UNTAG, .fill = fill_tag, .ask = change},
     },
     {.name = NULL},
 };

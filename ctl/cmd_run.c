@@ -259,7 +259,7 @@ static int ask_inside(struct pv_cli *cli, int *ret_pid, struct names *ret_names)
         snprintf(ret_names->zone, sizeof(ret_names->zone), "%.63s",
                  pv_json_text(json_object_get(s, "network"), "name", "?"));
     }
-    if (strcmp(pv_json_text(s, "stack", ""), "lwip") == 0) {
+    if (pv_json_is(s, "stack", "lwip")) {
         const char *why = pv_json_text(s, "stack_why", "started with --stack lwip");
         code = pv_cli_fail(cli, PV_CTLAPI_REFUSED,
                            "programs cannot be started in this network, for lwIP is in the "
@@ -314,8 +314,7 @@ const struct pv_command pv_cmds_run[] = {
             "address, and members reach it where rules allow; it reaches nothing else, unless\n"
             "an exit is used. Programs with setuid, such as sudo, gain nothing there.\n",
         .example = "p2pvpnctl run ssh pi",
-        .min_words = 1,
-        .max_words = PV_ARGS_MAX_WORDS,
+        .words = {1, PV_ARGS_MAX_WORDS},
         .verbatim_after = 1,
         .run = run,
     },

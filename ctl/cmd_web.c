@@ -37,10 +37,8 @@ static void print_log(struct pv_cli *cli)
 {
     char from[PV_LAUNCH_FROM];
     json_t *lines = pv_launch_log(&cli->node, from);
-    json_t *body = lines == NULL ? NULL : json_pack("{s:s,s:o}", "from", from, "lines", lines);
-    if (body != NULL)
-        pv_cli_print_json(cli, body);
-    json_decref(body);
+    if (lines != NULL)
+        (void)pv_cli_print_packed(cli, "{s:s,s:o}", "from", from, "lines", lines);
 }
 
 /* p2pvpnd cannot see all of this machine, nor read its own log. */
@@ -62,11 +60,8 @@ static int show_link(void *ctx, const char *link)
     struct pv_cli *cli = p->cli;
     const char *path = p->host.gate.path;
     if (cli->json) {
-        json_t *body = json_pack("{s:s,s:s?}", "link", link, "socket", path);
-        if (body == NULL)
+        if (pv_cli_print_packed(cli, "{s:s,s:s?}", "link", link, "socket", path) != 0)
             return PV_ERR_NOMEM;
-        pv_cli_print_json(cli, body);
-        json_decref(body);
     } else {
         if (path != NULL && !p->is_later)
             pv_cli_note(cli,

@@ -46,11 +46,10 @@ static void each(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *list,
                  void (*fn)(struct pv_cli *cli, const json_t *element))
 {
     json_t *body = NULL;
-    const json_t *element;
-    size_t i;
     if (pv_client_ask(cli->node.socket, cli->node.is_user, cmd, PV_S(ASK_S), &body) < 0)
         return;
-    json_array_foreach(json_object_get(body, list), i, element) fn(cli, element);
+    PV_EACH_JSON(json_object_get(body, list), element)
+        fn(cli, element);
     json_decref(body);
 }
 
@@ -71,12 +70,11 @@ static void offer_peers(struct pv_cli *cli)
 static void offer_former(struct pv_cli *cli, const json_t *peer)
 {
     uint8_t key[PV_KEY_LEN];
-    char brief[PV_KEY_SHORT_BUF], said[PV_SHOW_BUF];
     const char *text = pv_json_text(peer, "former", "");
     if (pv_key_parse(text, key) < 0)
         return;
-    snprintf(said, sizeof(said), "had the name %.63s before", pv_json_text(peer, "name", "?"));
-    offer(cli, pv_key_shorten(text, brief), said);
+    offer(cli, PV_KEY_SHORT_STR(text),
+          PV_STR("had the name %.63s before", pv_json_text(peer, "name", "?")));
 }
 
 static void offer_formers(struct pv_cli *cli)
@@ -86,12 +84,11 @@ static void offer_formers(struct pv_cli *cli)
 
 static void offer_tag(struct pv_cli *cli, const json_t *tag)
 {
-    char name[PV_NAME_BUF], word[PV_NAME_BUF + 8];
+    char name[PV_NAME_BUF];
     const char *text = pv_json_text(tag, "tag", "");
     if (pv_name_parse(text, strlen(text), name) < 0)
         return;
-    snprintf(word, sizeof(word), "tag:%s", name);
-    offer(cli, word, pv_json_text(tag, "peer", NULL));
+    offer(cli, PV_STR("tag:%s", name), pv_json_text(tag, "peer", NULL));
 }
 
 /* Members, tags that some have, and everybody: those of whom a rule speaks. */
@@ -104,13 +101,11 @@ static void offer_who(struct pv_cli *cli)
 
 static void offer_room(struct pv_cli *cli, const json_t *room)
 {
-    char name[PV_NAME_BUF], word[PV_NAME_BUF + 1], said[PV_SHOW_BUF];
+    char name[PV_NAME_BUF];
     const char *text = pv_json_text(room, "room", "");
     if (text[0] != '#' || pv_name_parse(text + 1, strlen(text + 1), name) < 0)
         return;
-    snprintf(word, sizeof(word), "#%s", name);
-    snprintf(said, sizeof(said), "room of %.0f", pv_json_real(room, "members", 0));
-    offer(cli, word, said);
+    offer(cli, PV_STR("#%s", name), PV_STR("room of %.0f", pv_json_real(room, "members", 0)));
 }
 
 static void offer_rooms(struct pv_cli *cli)
@@ -120,13 +115,10 @@ static void offer_rooms(struct pv_cli *cli)
 
 static void offer_file(struct pv_cli *cli, const json_t *file)
 {
-    char word[PV_SHOW_BUF], said[SAID_MAX];
-    bool in = strcmp(pv_json_text(file, "direction", ""), "in") == 0;
-    snprintf(word, sizeof(word), "%.0f", pv_json_real(file, "id", 0));
-    snprintf(said, sizeof(said), "%s %.40s: %.40s, %.20s", in ? "from" : "to",
-             pv_json_text(file, "peer", "?"), pv_json_text(file, "name", "?"),
-             pv_json_text(file, "state", "?"));
-    offer(cli, word, said);
+    bool in = pv_json_is(file, "direction", "in");
+    offer(cli, PV_STR("%.0f", pv_json_real(file, "id", 0)),
+          PV_STR("%s %.40s: %.40s, %.20s", in ? "from" : "to", pv_json_text(file, "peer", "?"),
+                 pv_json_text(file, "name", "?"), pv_json_text(file, "state", "?")));
 }
 
 static void offer_files(struct pv_cli *cli)
@@ -138,13 +130,11 @@ static void offer_files(struct pv_cli *cli)
 static void offer_invite(struct pv_cli *cli, const json_t *invite)
 {
     uint8_t key[PV_KEY_LEN];
-    char said[PV_SHOW_BUF];
     const char *id = pv_json_text(invite, "id", "");
     double used = pv_json_real(invite, "used", 0), uses = pv_json_real(invite, "uses", 0);
     if (pv_key_parse(id, key) < 0 || pv_json_bool(invite, "revoked") || used >= uses)
         return;
-    snprintf(said, sizeof(said), "used %.0f of %.0f", used, uses);
-    offer(cli, id, said);
+    offer(cli, id, PV_STR("used %.0f of %.0f", used, uses));
 }
 
 static void offer_invites(struct pv_cli *cli)
@@ -154,12 +144,10 @@ static void offer_invites(struct pv_cli *cli)
 
 static void offer_rule(struct pv_cli *cli, const json_t *rule)
 {
-    char word[PV_SHOW_BUF], said[SAID_MAX];
-    snprintf(word, sizeof(word), "%.0f", pv_json_real(rule, "number", 0));
-    snprintf(said, sizeof(said), "%.8s %.30s %.30s %.30s", pv_json_text(rule, "verdict", "?"),
-             pv_json_text(rule, "from", "?"), pv_json_text(rule, "to", "?"),
-             pv_json_text(rule, "ports", "?"));
-    offer(cli, word, said);
+    offer(cli, PV_STR("%.0f", pv_json_real(rule, "number", 0)),
+          PV_STR("%.8s %.30s %.30s %.30s", pv_json_text(rule, "verdict", "?"),
+                 pv_json_text(rule, "from", "?"), pv_json_text(rule, "to", "?"),
+                 pv_json_text(rule, "ports", "?")));
 }
 
 static void offer_rules(struct pv_cli *cli)
@@ -201,11 +189,9 @@ static const struct {
 typedef bool alternative_fn(struct pv_cli *cli, const char *alternative, void *ctx);
 static bool each_alternative(struct pv_cli *cli, const char *token, alternative_fn *fn, void *ctx)
 {
-    char one[SAID_MAX];
     for (; *token != '\0'; token += *token == '|') {
         size_t len = strcspn(token, "|");
-        snprintf(one, sizeof(one), "%.*s", (int)len, token);
-        if (fn(cli, one, ctx))
+        if (fn(cli, PV_STR("%.*s", (int)len, token), ctx))
             return true;
         token += len;
     }
@@ -215,8 +201,7 @@ static bool each_alternative(struct pv_cli *cli, const char *token, alternative_
 static bool offer_alternative(struct pv_cli *cli, const char *one, void *ctx)
 {
     struct typed *t = ctx;
-    char word[SAID_MAX + 2];
-    snprintf(word, sizeof(word), "|%s|", one);
+    const char *word = PV_STR("|%s|", one);
     size_t len = strlen(t->offered);
     if (strstr(t->offered, word) != NULL)
         return false;
@@ -299,10 +284,9 @@ static void match_group(struct pv_cli *cli, struct typed *t, const char *usage, 
     while (*close == ' ')
         close = end_of_form(close + 3);
     for (;; form = end + 3, end = end_of_form(form)) {
-        char whole[USAGE_MAX];
-        snprintf(whole, sizeof(whole), "%.*s%.*s%s", (int)(group - usage), usage, (int)(end - form),
-                 form, *close == ']' ? close + 1 : close);
-        match_forms(cli, t, whole);
+        match_forms(cli, t,
+                    PV_STR("%.*s%.*s%s", (int)(group - usage), usage, (int)(end - form), form,
+                           *close == ']' ? close + 1 : close));
         if (*end != ' ')
             return;
     }
@@ -315,9 +299,7 @@ static void match_forms(struct pv_cli *cli, struct typed *t, const char *usage)
     struct form f;
     const char *end = end_of_form(usage);
     if (*end == ' ') {
-        char first[USAGE_MAX];
-        snprintf(first, sizeof(first), "%.*s", (int)(end - usage), usage);
-        match_forms(cli, t, first);
+        match_forms(cli, t, PV_STR("%.*s", (int)(end - usage), usage));
         match_forms(cli, t, end + 3);
         return;
     }
@@ -380,9 +362,9 @@ static bool read_line(struct pv_cli *cli, char *const *words, int n, struct type
 
 static void offer_flags(struct pv_cli *cli, const struct pv_option *o, const char *text)
 {
-    char word[SAID_MAX], said[SAID_MAX];
+    char said[SAID_MAX];
     for (; o->name != NULL; o++) {
-        snprintf(word, sizeof(word), "--%s", o->name);
+        const char *word = PV_STR("--%s", o->name);
         offer(cli, word, pv_help_of_flag(text, o->name, said, sizeof(said)));
     }
 }

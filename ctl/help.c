@@ -32,12 +32,11 @@ const char pv_help_flags[] =
 
 static void print_group(const struct pv_help_group *group, FILE *out)
 {
-    char name[32];
     const struct pv_command *c;
     fprintf(out, "%s:\n", group->title);
     for (const char *at = group->commands; *at != '\0'; at += strspn(at, " ")) {
         size_t len = strcspn(at, " ");
-        snprintf(name, sizeof(name), "%.*s", (int)len, at);
+        const char *name = PV_STR("%.*s", (int)len, at);
         c = pv_command_find(name);
         fprintf(out, "  %-10s %s\n", name, c == NULL ? "(there is no such command)" : c->summary);
         at += len;
@@ -72,9 +71,8 @@ void pv_help_command(const struct pv_command *c, FILE *out)
 
 const char *pv_help_of_flag(const char *text, const char *name, char *buf, size_t cap)
 {
-    char flag[64];
     snprintf(buf, cap, "%s", "");
-    snprintf(flag, sizeof(flag), "--%s", name);
+    const char *flag = PV_STR("--%s", name);
     for (const char *line = text; *line != '\0';
          line += strcspn(line, "\n"), line += *line == '\n') {
         size_t len = strcspn(line, "\n"), at = strspn(line, " ");

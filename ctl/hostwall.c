@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "sys/net/ipcmd.h"
 
 enum {
@@ -27,12 +28,10 @@ static bool skip(const char **text, const char *words)
  */
 static bool is_among(const struct pv_hostwall *w, const char *names, const char *end)
 {
-    char quoted[QUOTED];
     int len = (int)strlen(w->ifname);
     bool among = false;
     for (int n = 1; n <= len && !among; n++) {
-        snprintf(quoted, sizeof(quoted), "\"%.*s%s\"", n, w->ifname, n < len ? "*" : "");
-        const char *at = strstr(names, quoted);
+        const char *at = strstr(names, PV_STR("\"%.*s%s\"", n, w->ifname, n < len ? "*" : ""));
         among = at != NULL && at < end;
     }
     return among;
@@ -63,9 +62,8 @@ static bool drops_all(const struct pv_hostwall *w, const char *rule)
     static const char *const general[] = {
         "counter ",          "ct state new ",      "ct state 0x8 ",     "ct state invalid,new ",
         "ct state 0x1,0x8 ", "meta nfproto ipv4 ", "meta nfproto ipv6 "};
-    char ours[QUOTED + 16];
     bool more = true;
-    snprintf(ours, sizeof(ours), "iifname \"%s\"", w->ifname);
+    const char *ours = PV_STR("iifname \"%s\"", w->ifname);
     while (more) {
         more = skip(&rule, ours);
         for (size_t i = 0; i < PV_ARRAY_LEN(general); i++)

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "ctl/commands.h"
 #include "ctl/help.h"
 
@@ -143,12 +144,12 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
     if (code != 0)
         return code;
     /* To a shell an unquoted #crew begins a comment. */
-    if (args.n_words < c->min_words)
+    if (args.n_words < c->words.min)
         return pv_cli_usage(cli, "missing argument: usage: p2pvpnctl %s %s%s", c->name, c->args,
                             strstr(c->args, "#ROOM") != NULL ? " (a room in quotes: '#crew')" : "");
-    if (args.n_words > c->max_words)
+    if (args.n_words > c->words.max)
         return pv_cli_usage(cli, "unexpected \"%.60s\": usage: p2pvpnctl %s%s%s",
-                            args.word[c->max_words], c->name, c->args[0] == '\0' ? "" : " ",
+                            args.word[c->words.max], c->name, c->args[0] == '\0' ? "" : " ",
                             c->args);
     cli->args = args;
     /* The command's own options move to the front: its enum counts from 0 and knows no globals. */
@@ -161,14 +162,13 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
  * to be typed, by which nobody changes anything. */
 static int unknown_command(struct pv_cli *cli, const char *name)
 {
-    char text[200];
     const struct pv_command *like = pv_command_like(name);
     if (like == NULL)
         return pv_cli_usage(cli, "unknown command \"%.60s\"", name);
-    snprintf(text, sizeof(text),
-             "unknown command \"%.60s\": did you mean %s? `p2pvpnctl %s -h` says what that does",
-             name, like->name, like->name);
-    pv_cli_complain(cli, PV_CTLAPI_USAGE, text);
+    pv_cli_complain(
+        cli, PV_CTLAPI_USAGE,
+        PV_STR("unknown command \"%.60s\": did you mean %s? `p2pvpnctl %s -h` says what that does",
+               name, like->name, like->name));
     return PV_CTLAPI_USAGE;
 }
 
@@ -234,7 +234,7 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
     }
     cli->client.exact = cli->json;
     if (code == 0)
-        code = cli->cmd->run(cli);
+        code = pv_command_run(cli->cmd, cli);
     /* The answer was printed, but it is old: scripts see that by the exit code. */
     if (code == PV_CTLAPI_DONE && cli->cached) {
         pv_cli_note(cli,

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/text.h"
 #include "sys/term/qr.h"
 
 /* "3 of 4 members online know so far; the coordinator has not stored it yet: it said limit". Those
@@ -67,7 +68,7 @@ static void note_invite(struct pv_cli *cli, const json_t *body)
     double left = pv_json_real(invite, "uses_left", 0);
     if (!json_is_object(invite))
         return;
-    if (json_is_true(json_object_get(invite, "revoked")))
+    if (pv_json_bool(invite, "revoked"))
         pv_cli_note(cli,
                     "the invite it came by is revoked too, %.0f uses were left: members that "
                     "joined by it stay (--keep-invite leaves it)",
@@ -87,7 +88,7 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
                        "it came by, until that expires or an admin revokes it";
     if (forget)
         done = "left the network; the keys of this node are deleted";
-    else if (json_is_true(json_object_get(body, "removed")))
+    else if (pv_json_bool(body, "removed"))
         done =
             "left the network that had removed this node: `p2pvpnctl leave --forget` makes a new "
             "identity, which can join with a new token";
@@ -125,11 +126,16 @@ int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, const
     return code == 0 && late ? PV_CTLAPI_UNREACHABLE : code;
 }
 
+int pv_cli_ask_and_tell_done(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return pv_cli_ask_and_tell(cli, req, "done", NULL);
+}
+
 int pv_cli_ask_and_tell_of(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *word,
                            const char *now, pv_cli_print_fn *more)
 {
-    char done[PV_NAME_BUF + PV_SHOW_BUF];
     int code = pv_cli_peer(cli, req, word);
-    snprintf(done, sizeof(done), "%.*s %s", PV_NAME_MAX, word, now);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, req, done, more);
+    return code != 0
+               ? code
+               : pv_cli_ask_and_tell(cli, req, PV_STR("%.*s %s", PV_NAME_MAX, word, now), more);
 }

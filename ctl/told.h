@@ -19,6 +19,8 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body);
  * says whether all have stored it. */
 int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *done,
                         pv_cli_print_fn *more);
+/* The same of a change of which there is nothing more to say. */
+int pv_cli_ask_and_tell_done(struct pv_cli *cli, struct pv_ctlapi_request *req);
 /* The same of the member that a word names, which becomes req->peer: NAME and what it is now. */
 int pv_cli_ask_and_tell_of(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *word,
                            const char *now, pv_cli_print_fn *more);

@@ -210,17 +210,16 @@ static void show_state(struct chat *c, const json_t *body)
     /* The peer may have another name since. */
     const struct known *k = find_known(c, NULL, pv_json_text(body, "msg_id", ""));
     /* The daemon reports states of older messages too, which this program has never shown. */
-    if (k == NULL || strcmp(pv_json_text(body, "state", ""), "sent") == 0)
+    if (k == NULL || pv_json_is(body, "state", "sent"))
         return; /* sent before this conversation, or just now: that was told */
     fprintf(c->cli->out, "%s-- %s %s %s: %s%s\n", pv_colour_on(PV_DIM, c->cli->screen.colour),
-            pv_json_text(body, "state", "?"),
-            strcmp(pv_json_text(body, "state", ""), "read") == 0 ? "by" : "to",
+            pv_json_text(body, "state", "?"), pv_json_is(body, "state", "read") ? "by" : "to",
             pv_json_text(body, "peer", "?"), k->text, pv_colour_off(PV_DIM, c->cli->screen.colour));
 }
 
 static void show_room(struct chat *c, const json_t *body)
 {
-    bool invited = strcmp(pv_json_text(body, "what", ""), "invited") == 0;
+    bool invited = pv_json_is(body, "what", "invited");
     fputs(pv_colour_on(PV_DIM, c->cli->screen.colour), c->cli->out);
     pv_cli_say(c->cli, "-- %s: %s %s%s%s", pv_json_text(body, "room", "?"),
                pv_json_text(body, "peer", "?"), invited ? "was invited by " : "left",
@@ -284,28 +283,20 @@ static void show_sent(struct chat *c, json_t *body)
 /* The names make "send NAME TEXT" a command also in a conversation with a peer. */
 static void learn_names(struct chat *c, const json_t *body)
 {
-    const json_t *entry;
-    size_t i;
-    json_array_foreach(json_object_get(body, "peers"), i, entry)
-    {
+    PV_EACH_JSON(json_object_get(body, "peers"), entry)
         json_object_set_new(c->names, pv_json_text(entry, "name", ""), json_true());
-    }
-    json_array_foreach(json_object_get(body, "rooms"), i, entry)
-    {
+    PV_EACH_JSON(json_object_get(body, "rooms"), entry)
         json_object_set_new(c->names, pv_json_text(entry, "room", ""), json_true());
-    }
 }
 
 static void show_nodes(struct chat *c, json_t *body)
 {
     struct pv_cli *cli = c->cli;
-    const json_t *list = json_object_get(body, "peers"), *peer;
+    const json_t *list = json_object_get(body, "peers");
     struct pv_table t;
-    size_t i;
     learn_names(c, body);
     pv_table_begin(&t, 4);
-    json_array_foreach(list, i, peer)
-    {
+    PV_EACH_JSON(list, peer) {
         bool online = pv_json_bool(peer, "online");
         const char *type = pv_json_text(json_object_get(peer, "path"), "type", "none");
         const char *name = pv_json_text(peer, "name", "?");
@@ -341,18 +332,14 @@ static enum asked_kind take_asked(struct chat *c, uint64_t id)
 static int show_inbox(struct chat *c, const json_t *body)
 {
     const json_t *list = json_object_get(body, "messages");
-    json_t *msg;
-    size_t i;
-    json_array_foreach(list, i, msg)
-    {
+    PV_EACH_JSON(list, msg)
         show_message(c, msg);
-    }
     if (json_array_size(list) == 0 || fflush(c->cli->out) != 0)
         return 0;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_READ);
     snprintf(req.through, sizeof(req.through), "%s",
              pv_json_text(json_array_get(list, json_array_size(list) - 1), "id", ""));
-    req.upto = (uint64_t)json_integer_value(json_object_get(body, "upto"));
+    req.upto = (uint64_t)pv_json_int(body, "upto");
     int code = send_asked(c, ASKED_READ, &req);
     return code == 0 && pv_json_bool(body, "more") ? ask_inbox(c, req.through, req.upto) : code;
 }

@@ -16,22 +16,21 @@ enum {
 /* The name before it is another machine's by now. */
 static void print_former(struct pv_cli *cli, const char *key)
 {
-    char text[PV_SHOW_BUF], brief[PV_KEY_SHORT_BUF];
     if (key[0] == '\0')
         return;
-    snprintf(text, sizeof(text), " (former, %s)", pv_key_shorten(key, brief));
-    pv_show_text(cli->out, text); /* what was cut need not be whole characters */
+    pv_show_text(cli->out,
+                 PV_STR(" (former, %s)",
+                        PV_KEY_SHORT_STR(key))); /* what was cut need not be whole characters */
 }
 
 void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
 {
-    char when[PV_SHOW_BUF];
     const char *state = pv_json_text(msg, "state", "");
     double now = (double)pv_clock_wall_us() / 1e6;
     const char *said = pv_json_text(msg, "text", "");
     bool action = strncmp(said, "/me ", 4) == 0; /* "* bob waves" */
     fprintf(cli->out, "%s[%s]%s ", pv_colour_on(PV_DIM, cli->screen.colour),
-            pv_show_time(pv_json_real(msg, "time", 0), now, when),
+            PV_TIME_STR(pv_json_real(msg, "time", 0), now),
             pv_colour_off(PV_DIM, cli->screen.colour));
     fputs(pv_colour_on(PV_BOLD, cli->screen.colour), cli->out);
     fputs(action ? "* " : "", cli->out);
@@ -98,8 +97,6 @@ int pv_chat_check_peer(struct pv_cli *cli, const char *peer)
 int pv_chat_peer_name(struct pv_cli *cli, const char *peer, char ret_name[static PV_NAME_BUF])
 {
     json_t *ip = NULL, *peers = NULL;
-    const json_t *p;
-    size_t i;
     if (peer[0] == '#') {
         int failed = call_room(cli, peer, &peers);
         snprintf(ret_name, PV_NAME_BUF, "%s", pv_json_text(peers, "room", ""));
@@ -110,8 +107,7 @@ int pv_chat_peer_name(struct pv_cli *cli, const char *peer, char ret_name[static
     if (code == 0)
         code = call(cli, PV_CTLAPI_PEERS, NULL, &peers);
     /* The answer to `ip` has addresses and no name, and an address belongs to one member. */
-    json_array_foreach(json_object_get(peers, "peers"), i, p)
-    {
+    PV_EACH_JSON(json_object_get(peers, "peers"), p) {
         if (strcmp(pv_json_text(p, "ip4", ""), pv_json_text(ip, "ip4", "-")) == 0)
             snprintf(ret_name, PV_NAME_BUF, "%s", pv_json_text(p, "name", ""));
     }

@@ -97,10 +97,7 @@ static bool is_of_it(const struct raw *c, const json_t *msg)
 
 static int print_inbox(struct raw *c, const json_t *body)
 {
-    const json_t *msg;
-    size_t i;
-    json_array_foreach(json_object_get(body, "messages"), i, msg)
-    {
+    PV_EACH_JSON(json_object_get(body, "messages"), msg) {
         const char *text = pv_json_text(msg, "text", "");
         if (!is_of_it(c, msg))
             continue;
@@ -353,12 +350,8 @@ static int send_text(struct pv_cli *cli)
 
 static void print_messages(struct pv_cli *cli, const json_t *list, bool with_receiver)
 {
-    const json_t *msg;
-    size_t i;
-    json_array_foreach(list, i, msg)
-    {
+    PV_EACH_JSON(list, msg)
         pv_chat_print(cli, msg, with_receiver);
-    }
 }
 
 /* The id of the last message of a list; "" when it has none. */
@@ -372,7 +365,7 @@ static const char *last_id(const json_t *body)
 /* Where a list ends; 0: the daemon did not say. An id alone may be in two conversations. */
 static uint64_t upto_of(const json_t *body)
 {
-    return (uint64_t)json_integer_value(json_object_get(body, "upto"));
+    return (uint64_t)pv_json_int(body, "upto");
 }
 
 /* Asks page by page until there is no more; *ret_body is the first answer with all messages in it,
@@ -454,7 +447,7 @@ enum {
 
 static int print_cleared(struct pv_cli *cli, const json_t *body)
 {
-    long long n = (long long)json_integer_value(json_object_get(body, "deleted"));
+    long long n = (long long)pv_json_int(body, "deleted");
     if (!cli->quiet)
         fprintf(cli->out, "%lld message%s deleted on this machine\n", n, n == 1 ? "" : "s");
     return 0;
@@ -548,10 +541,7 @@ static int history(struct pv_cli *cli)
 
 static int print_mutes(struct pv_cli *cli, const json_t *body)
 {
-    const json_t *name;
-    size_t i;
-    json_array_foreach(json_object_get(body, "muted"), i, name)
-    {
+    PV_EACH_JSON(json_object_get(body, "muted"), name) {
         pv_show_text(cli->out, json_string_value(name));
         fputc('\n', cli->out);
     }
@@ -578,24 +568,13 @@ static int print_unmuted(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
-static int set_mute(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, pv_cli_print_fn *print)
-{
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
-    int code = pv_cli_peer(cli, &req, cli->args.word[0]);
-    return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print);
-}
-
+/* Without a word it only looks. */
 static int mute(struct pv_cli *cli)
 {
-    if (cli->args.n_words > 0)
-        return set_mute(cli, PV_CTLAPI_MUTE, print_muted);
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_MUTED);
-    return pv_cli_ask_and_print(cli, &req, print_mutes);
-}
-
-static int unmute(struct pv_cli *cli)
-{
-    return set_mute(cli, PV_CTLAPI_UNMUTE, print_unmuted);
+    static const struct pv_verb look = {.cmd = PV_CTLAPI_MUTED, .print = print_mutes};
+    static const struct pv_verb set = {
+        .cmd = PV_CTLAPI_MUTE, .fill = pv_cli_fill_peer, .print = print_muted};
+    return pv_cli_do_verb(cli, cli->args.n_words == 0 ? &look : &set);
 }
 
 /* --- chat ---------------------------------------------------------------------------------- */
@@ -642,8 +621,7 @@ const struct pv_command pv_cmds_chat[] = {
             "                  message taken already is not sent twice\n",
         .example = "p2pvpnctl send pi see you at 8",
         .options = {{"id", 0, true}},
-        .min_words = 2,
-        .max_words = PV_ARGS_MAX_WORDS,
+        .words = {2, PV_ARGS_MAX_WORDS},
         .verbatim_after = 1,
         .run = send_text,
     },
@@ -671,7 +649,7 @@ const struct pv_command pv_cmds_chat[] = {
         .options = {[HISTORY_LINES] = {"lines", 'n', true},
                     [HISTORY_ALL] = {"all", 0, false},
                     [HISTORY_YES] = {"yes", 0, false}},
-        .max_words = 2,
+        .words = {0, 2},
         .run = history,
     },
     {
@@ -683,7 +661,7 @@ const struct pv_command pv_cmds_chat[] = {
             "sees it delivered and is not told. A peer that joins by the token of a muted one\n"
             "that is gone is muted too. Without PEER: who is muted.\n",
         .example = "p2pvpnctl mute '#crew'",
-        .max_words = 1,
+        .words = {0, 1},
         .run = mute,
     },
     {
@@ -692,9 +670,8 @@ const struct pv_command pv_cmds_chat[] = {
         .summary = "undo mute",
         .details = "",
         .example = "p2pvpnctl unmute pi",
-        .min_words = 1,
-        .max_words = 1,
-        .run = unmute,
+        .words = {1, 1},
+        .verb = {.cmd = PV_CTLAPI_UNMUTE, .fill = pv_cli_fill_peer, .print = print_unmuted},
     },
     {
         .name = "chat",
@@ -712,7 +689,7 @@ const struct pv_command pv_cmds_chat[] = {
             "                  input when something was sent, else only listens\n",
         .example = "p2pvpnctl chat pi",
         .options = {[CHAT_LINES] = {"lines", 0, false}, [CHAT_RAW] = {"raw", 0, false}},
-        .max_words = 1,
+        .words = {0, 1},
         .run = chat,
     },
     {.name = NULL},

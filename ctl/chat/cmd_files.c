@@ -69,8 +69,7 @@ static void note_once(struct pv_cli *cli, struct job *j, const char *text)
 /* "[=====>    ]  45%  1.2 MiB of 2.7 MiB  340 KiB/s  4 s left" */
 static void draw(struct pv_cli *cli, struct job *j, double done, double size)
 {
-    char a[PV_SHOW_BUF], b[PV_SHOW_BUF], rate[PV_SHOW_BUF], left[PV_SHOW_BUF] = "", bar[BAR + 1];
-    char line[6 * PV_SHOW_BUF];
+    char left[PV_SHOW_BUF] = "", bar[BAR + 1];
     double seconds = (double)(pv_clock_now() - j->began) / 1e9;
     /* The speed is that of this watch: bytes of an earlier run say nothing about the line now. */
     double speed = seconds > 0 ? (done - j->from) / seconds : 0;
@@ -85,9 +84,10 @@ static void draw(struct pv_cli *cli, struct job *j, double done, double size)
     bar[BAR] = '\0';
     if (speed > 0)
         pv_duration_format((size - done) / speed, left);
-    snprintf(line, sizeof(line), "[%s] %3.0f%%  %s of %s  %s/s%s%s%s", bar,
-             size > 0 ? 100 * done / size : 100, pv_bytes_format(done, a), pv_bytes_format(size, b),
-             pv_bytes_format(speed, rate), speed > 0 ? "  " : "", left, speed > 0 ? " left" : "");
+    const char *line =
+        PV_STR("[%s] %3.0f%%  %s of %s  %s/s%s%s%s", bar, size > 0 ? 100 * done / size : 100,
+               PV_BYTES_STR(done), PV_BYTES_STR(size), PV_BYTES_STR(speed), speed > 0 ? "  " : "",
+               left, speed > 0 ? " left" : "");
     int width = columns(cli);
     /* A narrow terminal gets the numbers, without "[=====>    ]  ". */
     fprintf(cli->err, "\r%-*.*s", width, width, width < LINE ? line + BAR + 4 : line);
@@ -218,12 +218,7 @@ static bool is_one_of(const char *state, const char *a, const char *b)
 
 static void print_file(struct pv_cli *cli, const json_t *file, const char *path)
 {
-    json_t *out = json_pack("{s:i, s:O}", "version", 1, "file", file);
-    if (out != NULL && path != NULL)
-        json_object_set_new(out, "path", json_string(path));
-    if (out != NULL)
-        pv_cli_print_json(cli, out);
-    json_decref(out);
+    (void)pv_cli_print_packed(cli, "{s:i, s:O, s:s*}", "version", 1, "file", file, "path", path);
 }
 
 /* One that was sent is there. */
@@ -238,10 +233,8 @@ static void say_arrived(struct pv_cli *cli, const struct job *j, const json_t *f
 /* Says how one file is, or how it ended: then sets over. An exit code. */
 static int settle(struct pv_cli *cli, struct job *j, const json_t *files)
 {
-    const json_t *file = NULL, *f;
-    size_t i;
-    json_array_foreach(files, i, f)
-    {
+    const json_t *file = NULL;
+    PV_EACH_JSON(files, f) {
         if ((uint32_t)pv_json_real(f, "id", 0) == j->number)
             file = f;
     }
@@ -380,11 +373,9 @@ static int offer_to_all(struct pv_cli *cli, const json_t *members, const char *i
                         const struct job *like, struct job jobs[static PV_ROOM_MAX_MEMBERS],
                         size_t *ret_n)
 {
-    const json_t *m;
-    size_t i, n = 0;
+    size_t n = 0;
     int result = 0;
-    json_array_foreach(members, i, m)
-    {
+    PV_EACH_JSON(members, m) {
         struct job *j = &jobs[n];
         int status = PV_OK;
         if (!pv_show_gets_file(m) || n == PV_ROOM_MAX_MEMBERS)
@@ -408,14 +399,14 @@ static int offer_to_all(struct pv_cli *cli, const json_t *members, const char *i
 static int ask_members(struct pv_cli *cli, json_t **ret_body)
 {
     const char *room = cli->args.word[0];
-    const json_t *m;
-    size_t i, n = 0;
+    size_t n = 0;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROOM_MEMBERS);
     if (strlen(room) >= sizeof(req.room))
         return pv_cli_usage(cli, "\"%.60s\" is not a room: `p2pvpnctl room list`", room);
     memcpy(req.room, room, strlen(room) + 1);
     int code = pv_cli_call(cli, &req, NULL, NULL, ret_body);
-    json_array_foreach(json_object_get(*ret_body, "members"), i, m) n += pv_show_gets_file(m);
+    PV_EACH_JSON(json_object_get(*ret_body, "members"), m)
+        n += pv_show_gets_file(m);
     if (code == 0 && n == 0)
         code = pv_cli_fail(cli, PV_CTLAPI_PEER_OFFLINE,
                            "nobody else of %s is there: a file goes to those who are", room);
@@ -472,7 +463,7 @@ enum {
 /* Is the line of who sends the file? Its id is known to all members. */
 static bool is_of_sender(const json_t *msg, const json_t *file)
 {
-    if (strcmp(pv_json_text(file, "direction", ""), "in") != 0)
+    if (!pv_json_is(file, "direction", "in"))
         return pv_json_bool(msg, "own");
     return !pv_json_bool(msg, "own") && pv_json_text(msg, "from_former", NULL) == NULL &&
            strcmp(pv_json_text(msg, "from", ""), pv_json_text(file, "peer", "?")) == 0;
@@ -482,10 +473,7 @@ static bool is_of_sender(const json_t *msg, const json_t *file)
  * not here any more. */
 static const char *room_of(const json_t *file, const json_t *messages)
 {
-    const json_t *msg;
-    size_t i;
-    json_array_foreach(messages, i, msg)
-    {
+    PV_EACH_JSON(messages, msg) {
         if (strcmp(pv_json_text(msg, "id", ""), pv_json_text(file, "transfer", "?")) == 0 &&
             is_of_sender(msg, file))
             return pv_json_text(msg, "room", "");
@@ -495,17 +483,17 @@ static const char *room_of(const json_t *file, const json_t *messages)
 
 static void list_row(struct pv_table *t, const json_t *file, const json_t *messages)
 {
-    char text[PV_SHOW_BUF], a[PV_SHOW_BUF];
+    char text[PV_SHOW_BUF];
     double done = pv_json_real(file, "done", 0), size = pv_json_real(file, "size", 0);
     const char *state = pv_json_text(file, "state", "?");
     const char *why = pv_json_text(file, "why", "");
-    bool in = strcmp(pv_json_text(file, "direction", ""), "in") == 0;
+    bool in = pv_json_is(file, "direction", "in");
     snprintf(text, sizeof(text), "%.0f", pv_json_real(file, "id", 0));
     pv_table_cell(t, PV_PLAIN, text);
     pv_table_cell(t, PV_PLAIN, in ? "from" : "to");
     pv_table_cell(t, PV_BOLD, pv_json_text(file, "peer", "?"));
     pv_table_cell(t, PV_PLAIN, room_of(file, messages));
-    pv_table_cell(t, PV_PLAIN, pv_bytes_format(size, a));
+    pv_table_cell(t, PV_PLAIN, PV_BYTES_STR(size));
     if (strcmp(state, "accepted") == 0)
         snprintf(text, sizeof(text), "%s %.0f%%", pv_json_bool(file, "running") ? "moving" : state,
                  size > 0 ? 100 * done / size : 100);
@@ -522,7 +510,6 @@ static int list(struct pv_cli *cli)
     static const char *const heads[] = {"ID", "", "PEER", "ROOM", "SIZE", "STATE", "NAME", ""};
     struct pv_table t;
     json_t *body = NULL, *said = NULL;
-    const json_t *file;
     size_t i;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILES);
     int code = pv_cli_call(cli, &req, NULL, NULL, &body);
@@ -545,10 +532,8 @@ static int list(struct pv_cli *cli)
         pv_table_begin(&t, PV_ARRAY_LEN(heads));
         for (i = 0; i < PV_ARRAY_LEN(heads); i++)
             pv_table_cell(&t, PV_DIM, heads[i]);
-        json_array_foreach(files, i, file)
-        {
+        PV_EACH_JSON(files, file)
             list_row(&t, file, json_object_get(said, "messages"));
-        }
         code = pv_cli_print_table(cli, &t);
     }
     json_decref(said);
@@ -692,8 +677,7 @@ const struct pv_command pv_cmds_files[] = {
             "  --no-wait       return as soon as the file is offered\n",
         .example = "p2pvpnctl send-file pi photo.jpg",
         .options = {{"no-wait", 0, false}},
-        .min_words = 2,
-        .max_words = 2,
+        .words = {2, 2},
         .run = send_file,
     },
     {
@@ -708,7 +692,7 @@ const struct pv_command pv_cmds_files[] = {
                    "  --no-wait       accept only; get it later\n",
         .example = "p2pvpnctl files accept 3 --dir ~/Downloads",
         .options = {{"output", 'o', true}, {"dir", 'd', true}, {"no-wait", 0, false}},
-        .max_words = 2,
+        .words = {0, 2},
         .run = files,
     },
     {.name = NULL},

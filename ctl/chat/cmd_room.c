@@ -7,8 +7,7 @@
 /* The last column is empty for a room that this node is in. */
 static void room_row(struct pv_table *t, const json_t *room)
 {
-    char members[PV_SHOW_BUF];
-    snprintf(members, sizeof(members), "%.0f", pv_json_real(room, "members", 0));
+    const char *members = PV_STR("%.0f", pv_json_real(room, "members", 0));
     pv_table_cell(t, PV_BOLD, pv_json_text(room, "room", "?"));
     pv_table_cell(t, PV_PLAIN, members);
     pv_table_cell(t, PV_PLAIN, pv_json_text(room, "creator", "?"));
@@ -31,12 +30,10 @@ static int print_rooms(struct pv_cli *cli, const json_t *body)
 /* Online is the daemon's word on reach, as everywhere: by presence or by a path. */
 static int print_members(struct pv_cli *cli, const json_t *body)
 {
-    const json_t *list = json_object_get(body, "members"), *m;
+    const json_t *list = json_object_get(body, "members");
     struct pv_table t;
-    size_t i;
     pv_table_begin(&t, 3);
-    json_array_foreach(list, i, m)
-    {
+    PV_EACH_JSON(list, m) {
         bool online = pv_json_bool(m, "online");
         pv_table_cell(&t, PV_BOLD, pv_json_text(m, "name", "?"));
         pv_table_cell(&t, online ? PV_GREEN : PV_DIM, online ? "online" : "offline");
@@ -88,21 +85,15 @@ static int fill_room(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return cli->args.n_words == 3 ? pv_cli_peer(cli, req, word[2]) : 0;
 }
 
-static int room(struct pv_cli *cli)
-{
-    static const struct pv_verb verbs[] = {
-        {"create", 2, 2, PV_CTLAPI_ROOM_CREATE, fill_room, .print = print_created},
-        {"invite", 3, 3, PV_CTLAPI_ROOM_INVITE, fill_room, .print = print_invited},
-        {"accept", 2, 2, PV_CTLAPI_ROOM_ACCEPT, fill_room, .print = print_accepted},
-        {"leave", 2, 2, PV_CTLAPI_ROOM_LEAVE, fill_room, .print = print_left},
-        {"list", 1, 1, PV_CTLAPI_ROOM_LIST, .print = print_rooms},
-        {"members", 2, 2, PV_CTLAPI_ROOM_MEMBERS, fill_room, .print = print_members},
-        {.word = NULL},
-    };
-    static const char there[] = "there is create ROOM, invite ROOM PEER, accept ROOM, leave ROOM, "
-                                "list and members ROOM";
-    return pv_cli_run_verb(cli, verbs, 0, there, there);
-}
+static const struct pv_verb room_verbs[] = {
+    {"create", 2, 2, PV_CTLAPI_ROOM_CREATE, fill_room, .print = print_created},
+    {"invite", 3, 3, PV_CTLAPI_ROOM_INVITE, fill_room, .print = print_invited},
+    {"accept", 2, 2, PV_CTLAPI_ROOM_ACCEPT, fill_room, .print = print_accepted},
+    {"leave", 2, 2, PV_CTLAPI_ROOM_LEAVE, fill_room, .print = print_left},
+    {"list", 1, 1, PV_CTLAPI_ROOM_LIST, .print = print_rooms},
+    {"members", 2, 2, PV_CTLAPI_ROOM_MEMBERS, fill_room, .print = print_members},
+    {.word = NULL},
+};
 
 const struct pv_command pv_cmds_room[] = {
     {
@@ -117,9 +108,10 @@ const struct pv_command pv_cmds_room[] = {
                    "  list, members    rooms of this node; who is in one\n"
                    "Then: send '#ROOM' TEXT, chat '#ROOM', history '#ROOM'.\n",
         .example = "p2pvpnctl room create crew",
-        .min_words = 1,
-        .max_words = 3,
-        .run = room,
+        .words = {1, 3},
+        .verbs = room_verbs,
+        .there = "there is create ROOM, invite ROOM PEER, accept ROOM, leave ROOM, "
+                 "list and members ROOM",
     },
     {.name = NULL},
 };

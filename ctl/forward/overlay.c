@@ -120,7 +120,7 @@ static int take_status(struct pv_overlay *o, const json_t *status)
     read_addr(self, "ip6", &o->own6);
     if (pid <= 0 || pid == o->pid)
         return 0;
-    int code = go_inside(o, pid, strcmp(pv_json_text(status, "stack", ""), "lwip") == 0);
+    int code = go_inside(o, pid, pv_json_is(status, "stack", "lwip"));
     o->pid = code == 0 ? pid : 0;
     return code;
 }
@@ -209,10 +209,9 @@ int pv_overlay_find(struct pv_overlay *o, const char *host, uint16_t port, struc
 
 bool pv_overlay_is_denied(struct pv_overlay *o, const char *host, uint16_t port)
 {
-    char ports[16];
     json_t *body = NULL;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_CAN);
-    snprintf(ports, sizeof(ports), "tcp/%u", port);
+    const char *ports = PV_STR("tcp/%u", port);
     snprintf(req.from, sizeof(req.from), "%s", o->name);
     strip_zone(o, host, req.to, sizeof(req.to));
     req.text = o->known ? strdup(ports) : NULL;

@@ -47,14 +47,11 @@ static int wait_for(const struct pv_overlay *o, int fd)
 static int look_at_token(const struct pv_overlay *o, bool *ret_spent)
 {
     const double now = (double)pv_clock_wall_us() / 1e6;
-    const json_t *invite;
     json_t *body = NULL;
-    size_t i;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INVITE_LIST);
     int code = pv_cli_ask(o->cli, &req, &body);
     *ret_spent = false;
-    json_array_foreach(json_object_get(body, "invites"), i, invite)
-    {
+    PV_EACH_JSON(json_object_get(body, "invites"), invite) {
         const double end = pv_json_real(invite, "not_after", 0);
         if (pv_json_real(invite, "used", 0) > 0 || (end > 0 && end < now))
             *ret_spent = true;

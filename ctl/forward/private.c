@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "ctl/lib/launch.h"
 #include "proto/chat/chat.h"
 #include "sys/proc/clock.h"
@@ -60,8 +61,7 @@ static void become_p2pvpnd(const char *dir, const char *program, pid_t keeper)
 /* Until the command has closed its end, or p2pvpnd has ended. */
 static void keep(const char *dir, const char *program, int until)
 {
-    char log[PV_PRIVATE_DIR + 8];
-    snprintf(log, sizeof(log), "%s/log", dir);
+    const char *log = PV_STR("%s/log", dir);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     int said = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (setsid() >= 0 && null >= 0 && said >= 0 && dup2(null, 0) == 0 && dup2(said, 1) == 1 &&
@@ -140,9 +140,8 @@ static bool has_ended(const struct pv_private *p)
 /* The last line of p2pvpnd's log: why it does not run. */
 static void last_words(const struct pv_private *p, char words[static WORDS])
 {
-    char path[PV_PRIVATE_DIR + 8], line[512], last[512] = "it said nothing";
-    snprintf(path, sizeof(path), "%s/log", p->dir);
-    FILE *f = fopen(path, "re");
+    char line[512], last[512] = "it said nothing";
+    FILE *f = fopen(PV_STR("%s/log", p->dir), "re");
     while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         if (line[0] != '\0')
@@ -172,7 +171,7 @@ static int wait_for_answer(const struct pv_private *p, struct pv_cli *cli)
 
 int pv_private_start(struct pv_private *p, struct pv_cli *cli, struct pv_ctlapi_request *secret)
 {
-    char socket[PV_PRIVATE_DIR + 32], program[PATH_MAX];
+    char program[PATH_MAX];
     *p = (struct pv_private){.keep = -1};
     if (!pv_launch_find(program))
         return pv_cli_fail(cli, PV_CTLAPI_FAILED,
@@ -184,9 +183,8 @@ int pv_private_start(struct pv_private *p, struct pv_cli *cli, struct pv_ctlapi_
                            "XDG_RUNTIME_DIR to one of yours",
                            pv_strstatus(r));
     r = start_keeper(p, program, secret);
-    snprintf(socket, sizeof(socket), "%s/p2pvpn/p2pvpnd.sock", p->dir);
     if (r == PV_OK)
-        r = pv_instance_behind(socket, &cli->node);
+        r = pv_instance_behind(PV_STR("%s/p2pvpn/p2pvpnd.sock", p->dir), &cli->node);
     cli->node.is_user = true;
     int code = r == PV_OK
                    ? wait_for_answer(p, cli)

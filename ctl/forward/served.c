@@ -46,11 +46,10 @@ static int listen_there(int *ret_fd)
 {
     struct sockaddr_un un;
     socklen_t len = 0;
-    char name[64];
     /* The numbers behind the user's keep two of them apart. */
-    snprintf(name, sizeof(name), "p2pvpn-serve/%u/%d-%llx", (unsigned)geteuid(), (int)getpid(),
-             (unsigned long long)pv_clock_now());
-    int r = named(name, &un, &len);
+    int r = named(PV_STR("p2pvpn-serve/%u/%d-%llx", (unsigned)geteuid(), (int)getpid(),
+                         (unsigned long long)pv_clock_now()),
+                  &un, &len);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (r == PV_OK && (fd < 0 || bind(fd, (struct sockaddr *)&un, len) < 0 || listen(fd, 8) < 0))
         r = -errno;
@@ -170,12 +169,12 @@ static void tell(char *line, pv_served_fn *fn, void *ctx)
 /* In the child: a line from each. */
 static _Noreturn void become_asker(FILE *sockets, int to)
 {
-    char line[LINE], begin[64], said[LINE], text[LINE];
+    char line[LINE], said[LINE], text[LINE];
     /* Nobody who waits for the end of the command's output waits for this process. */
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fd != to && fd != fileno(sockets))
             close(fd);
-    snprintf(begin, sizeof(begin), " @p2pvpn-serve/%u/", (unsigned)geteuid());
+    const char *begin = PV_STR(" @p2pvpn-serve/%u/", (unsigned)geteuid());
     while (fgets(line, sizeof(line), sockets) != NULL) {
         const char *name = strstr(line, begin);
         pid_t pid = 0;

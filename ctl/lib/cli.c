@@ -157,6 +157,11 @@ int pv_cli_peer(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *w
     return 0;
 }
 
+int pv_cli_fill_peer(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    return cli->args.n_words == 0 ? 0 : pv_cli_peer(cli, req, cli->args.word[0]);
+}
+
 int pv_cli_name(struct pv_cli *cli, const char *flag, const char *text, char *dst)
 {
     char name[PV_NAME_BUF];
@@ -494,6 +499,18 @@ static bool has_options(const struct pv_cli *cli)
     return any;
 }
 
+int pv_cli_do_verb(struct pv_cli *cli, const struct pv_verb *v)
+{
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(v->cmd);
+    int code = v->fill == NULL ? 0 : v->fill(cli, &req);
+    if (code == 0)
+        code = v->print != NULL  ? pv_cli_ask_and_print(cli, &req, v->print)
+               : v->done != NULL ? pv_cli_change(cli, &req, v->done)
+                                 : v->ask(cli, &req);
+    pv_ctlapi_request_done(&req);
+    return code;
+}
+
 int pv_cli_run_verb(struct pv_cli *cli, const struct pv_verb *verbs, int place, const char *there,
                     const char *misplaced)
 {
@@ -506,12 +523,15 @@ int pv_cli_run_verb(struct pv_cli *cli, const struct pv_verb *verbs, int place, 
         return pv_cli_usage(cli, "%s", misplaced);
     if (v->word == NULL || n < v->min_words || n > v->max_words)
         return pv_cli_usage(cli, "%s", there);
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(v->cmd);
-    int code = v->fill == NULL ? 0 : v->fill(cli, &req);
-    if (code == 0)
-        code = v->print != NULL ? pv_cli_ask_and_print(cli, &req, v->print) : v->ask(cli, &req);
-    pv_ctlapi_request_done(&req);
-    return code;
+    return pv_cli_do_verb(cli, v);
+}
+
+int pv_command_run(const struct pv_command *c, struct pv_cli *cli)
+{
+    if (c->verbs != NULL)
+        return pv_cli_run_verb(cli, c->verbs, 0, c->there,
+                               c->misplaced == NULL ? c->there : c->misplaced);
+    return c->run != NULL ? c->run(cli) : pv_cli_do_verb(cli, &c->verb);
 }
 
 int pv_cli_print_table(struct pv_cli *cli, struct pv_table *t)
@@ -524,13 +544,9 @@ int pv_cli_print_list(struct pv_cli *cli, const char *const *head, size_t n_colu
                       const json_t *list, void (*row)(struct pv_table *t, const json_t *element))
 {
     struct pv_table t;
-    const json_t *element;
-    size_t i;
     pv_table_begin_headed(&t, head, n_columns);
-    json_array_foreach(list, i, element)
-    {
+    PV_EACH_JSON(list, element)
         row(&t, element);
-    }
     return pv_cli_print_table(cli, &t);
 }
 
@@ -548,6 +564,19 @@ void pv_cli_print_json(struct pv_cli *cli, json_t *body)
     if (line != NULL)
         fwrite(line, 1, len, cli->out);
     free(line);
+}
+
+int pv_cli_print_packed(struct pv_cli *cli, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    json_t *body = json_vpack_ex(NULL, 0, format, ap);
+    va_end(ap);
+    if (body == NULL)
+        return pv_cli_no_memory(cli);
+    pv_cli_print_json(cli, body);
+    json_decref(body);
+    return 0;
 }
 
 const struct pv_command *pv_command_at(const struct pv_command *const *groups, size_t i)

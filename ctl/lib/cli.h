@@ -21,6 +21,24 @@
 
 struct pv_cli;
 
+/* Prints an answer for people; returns the exit code. */
+typedef int pv_cli_print_fn(struct pv_cli *cli, const json_t *body);
+
+/* The question to p2pvpnd of a command, or of a word by which one goes on, as "list" of `route
+ * list`; and the fate of the answer. */
+struct pv_verb {
+    const char *word;         /* "": none; NULL: the row behind the last */
+    int min_words, max_words; /* of the command, with this one */
+    enum pv_ctlapi_cmd cmd;
+    /* Puts what the user gave into the request; NULL: nothing. 0 or an exit code. */
+    int (*fill)(struct pv_cli *cli, struct pv_ctlapi_request *req);
+    /* One of these: prints the answer; is noted when it is there; asks in a way of its own. */
+    pv_cli_print_fn *print;
+    const char *done;
+    int (*ask)(struct pv_cli *cli, struct pv_ctlapi_request *req);
+    bool options; /* may be given the command's options */
+};
+
 enum {
     PV_COMMAND_OPTIONS = 8, /* ours */
 };
@@ -32,10 +50,18 @@ struct pv_command {
     const char *details; /* lines, "" for none; each ends with a newline */
     const char *example; /* as one would type it */
     struct pv_option options[PV_COMMAND_OPTIONS + 1]; /* of the command; ends with a NULL name */
-    int min_words, max_words;
+    struct {
+        int min, max;
+    } words;            /* how many it takes */
     int verbatim_after; /* this word and what follows it is not looked at for options; 0: none */
+    /* One of these: a function; a question; one by the first word. */
     int (*run)(struct pv_cli *cli);
+    struct pv_verb verb;         /* without word and numbers of words */
+    const struct pv_verb *verbs; /* as pv_cli_run_verb() has them, with the next two */
+    const char *there, *misplaced;
 };
+/* The exit code. */
+int pv_command_run(const struct pv_command *c, struct pv_cli *cli);
 /* Counts through groups (NULL behind the last) row by row; NULL behind the last row. */
 const struct pv_command *pv_command_at(const struct pv_command *const *groups, size_t i);
 
@@ -91,6 +117,8 @@ void pv_cli_note(struct pv_cli *cli, const char *fmt, ...) PV_PRINTF(2, 3);
 void pv_cli_set_timeout(struct pv_cli *cli, unsigned seconds);
 /* Fills req->peer from a word. 0 or an exit code. */
 PV_MUST_CHECK int pv_cli_peer(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *word);
+/* The same from the first word, where there is one. */
+int pv_cli_fill_peer(struct pv_cli *cli, struct pv_ctlapi_request *req);
 /* A name of a node or network into dst (PV_NAME_BUF bytes). 0 or an exit code. */
 PV_MUST_CHECK int pv_cli_name(struct pv_cli *cli, const char *flag, const char *text, char *dst);
 /* Tells why a gate did not open, as pv_gate_open() says. Returns the exit code. */
@@ -128,23 +156,12 @@ PV_MUST_CHECK int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req,
 /* The way of most commands: connects, sends req, waits at most 30 s (or --timeout) for its answer.
  * As pv_cli_call(). */
 PV_MUST_CHECK int pv_cli_ask(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body);
-/* Prints an answer for people; returns the exit code. */
-typedef int pv_cli_print_fn(struct pv_cli *cli, const json_t *body);
 /* Asks and prints the answer, as JSON with --json, else with print. The exit code. */
 int pv_cli_ask_and_print(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print);
 /* Asks for a change and notes that it is done; as JSON, the answer. The exit code. */
 int pv_cli_change(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *done);
-/* A word by which a command goes on, as "list" of `route list`, and what it does then. */
-struct pv_verb {
-    const char *word;         /* "": none; NULL: the row behind the last */
-    int min_words, max_words; /* of the command, with this one */
-    enum pv_ctlapi_cmd cmd;   /* what p2pvpnd is asked */
-    /* Puts what the user gave into the request; NULL: nothing. 0 or an exit code. */
-    int (*fill)(struct pv_cli *cli, struct pv_ctlapi_request *req);
-    pv_cli_print_fn *print; /* asks and prints; NULL: ask() does it in its own way */
-    int (*ask)(struct pv_cli *cli, struct pv_ctlapi_request *req);
-    bool options; /* may be given the command's options */
-};
+/* Asks what a row says, and does what it says with the answer. The exit code. */
+int pv_cli_do_verb(struct pv_cli *cli, const struct pv_verb *v);
 /* Does what the word at this place says. Where no row fits there tells what may stand, and where an
  * option was given to a word that takes none, misplaced. The exit code. */
 int pv_cli_run_verb(struct pv_cli *cli, const struct pv_verb *verbs, int place, const char *there,
@@ -159,6 +176,8 @@ int pv_cli_lost(struct pv_cli *cli, int status);
 /* Prints an answer or event as one line of JSON, without the fields of the envelope ("id", "ok",
  * "code"), and with "format", the version of all these answers. */
 void pv_cli_print_json(struct pv_cli *cli, json_t *body);
+/* The same of what json_pack() makes of these. The exit code. */
+int pv_cli_print_packed(struct pv_cli *cli, const char *format, ...);
 
 /* Prints and frees a table. The exit code. */
 int pv_cli_print_table(struct pv_cli *cli, struct pv_table *t);

@@ -16,15 +16,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "sys/net/inside.h"
 #include "sys/proc/confine.h"
 
 /* Its number may be another process' by now, when p2pvpnd has ended. */
 static bool is_giver(int pid)
 {
-    char path[64], name[32] = "";
-    snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-    FILE *f = fopen(path, "re");
+    char name[32] = "";
+    FILE *f = fopen(PV_STR("/proc/%d/comm", pid), "re");
     if (f != NULL && fgets(name, sizeof(name), f) == NULL)
         name[0] = '\0';
     if (f != NULL)
@@ -34,10 +34,8 @@ static bool is_giver(int pid)
 
 int pv_enter_open(int pid, int *ret_net)
 {
-    char path[64];
     struct stat own, its;
-    snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(PV_STR("/proc/%d/ns/net", pid), O_RDONLY | O_CLOEXEC);
     int r = fd < 0 || fstat(fd, &its) < 0 || stat("/proc/self/ns/net", &own) < 0 ? -errno : PV_OK;
     if (r == PV_OK && !is_giver(pid))
         r = PV_ERR_NOT_FOUND;

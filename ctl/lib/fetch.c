@@ -57,7 +57,6 @@ static int copy(int from, int to)
 /* A copy without a name, which gets it whole or not at all. */
 static int put_whole(int from, int dir, const char *name)
 {
-    char self[32];
     struct stat st;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         return PV_ERR_EXISTS;
@@ -65,8 +64,8 @@ static int put_whole(int from, int dir, const char *name)
     if (to < 0)
         return PV_ERR_UNSUPPORTED;
     int r = copy(from, to);
-    snprintf(self, sizeof(self), "/proc/self/fd/%d", to);
-    if (r == PV_OK && linkat(AT_FDCWD, self, dir, name, AT_SYMLINK_FOLLOW) != 0)
+    if (r == PV_OK &&
+        linkat(AT_FDCWD, PV_STR("/proc/self/fd/%d", to), dir, name, AT_SYMLINK_FOLLOW) != 0)
         r = errno == EEXIST ? PV_ERR_EXISTS : errno == ENOENT ? PV_ERR_UNSUPPORTED : -errno;
     close(to);
     return r;

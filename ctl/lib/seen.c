@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "sys/file/file.h"
 
 enum {
@@ -56,11 +57,9 @@ void pv_seen_add(struct pv_seen *s, const char *line)
 
 void pv_seen_save(const struct pv_seen *s)
 {
-    char dir[PV_USERDIRS_BUF];
     const char *slash = strrchr(s->path, '/');
     if (slash == NULL)
         return;
-    snprintf(dir, sizeof(dir), "%.*s", (int)(slash - s->path), s->path);
-    if (pv_dir_make(dir, 0700) == PV_OK)
+    if (pv_dir_make(PV_STR("%.*s", (int)(slash - s->path), s->path), 0700) == PV_OK)
         (void)!pv_file_write(s->path, pv_view(s->text + 1, s->len - 1), 0600);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Output for people: aligned tables, units, times; fields of JSON replies with a default. */
+/* Output for people: aligned tables, units, times. */
 #include "ctl/lib/show.h"
 
 #include <locale.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -55,6 +56,33 @@ void pv_table_cell(struct pv_table *t, enum pv_colour colour, const char *text)
         return;
     }
     t->cells[t->n_cells++] = (struct pv_cell){.text = copy, .colour = colour};
+}
+
+static void cell_of(struct pv_table *t, enum pv_colour colour, const char *fmt, va_list ap)
+    PV_PRINTF(3, 0);
+static void cell_of(struct pv_table *t, enum pv_colour colour, const char *fmt, va_list ap)
+{
+    char text[CELL_MAX];
+    vsnprintf(text, sizeof(text), fmt, ap);
+    pv_table_cell(t, colour, text);
+}
+
+void pv_table_cellf(struct pv_table *t, enum pv_colour colour, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    cell_of(t, colour, fmt, ap);
+    va_end(ap);
+}
+
+void pv_table_fact(struct pv_table *t, const char *what, enum pv_colour colour, const char *fmt,
+                   ...)
+{
+    va_list ap;
+    pv_table_cell(t, PV_DIM, what);
+    va_start(ap, fmt);
+    cell_of(t, colour, fmt, ap);
+    va_end(ap);
 }
 
 void pv_table_begin_headed(struct pv_table *t, const char *const *head, size_t n_columns)
@@ -246,7 +274,7 @@ const char *pv_show_time(double unix_s, double now_s, char buf[static PV_SHOW_BU
     return buf;
 }
 
-/* --- text and fields ----------------------------------------------------------------------- */
+/* --- text ---------------------------------------------------------------------------------- */
 
 void pv_show_text_from(FILE *out, const char *text, size_t from, size_t screen)
 {
@@ -289,9 +317,8 @@ void pv_show_from(FILE *out, const json_t *msg)
 const char *pv_show_change(const char *name, double since_s, const char *key,
                            char buf[static PV_SHOW_CHANGE_BUF])
 {
-    char when[PV_SHOW_BUF], brief[PV_KEY_SHORT_BUF];
     snprintf(buf, PV_SHOW_CHANGE_BUF, "%.64s is another machine since %s (before: %s)", name,
-             pv_show_time(since_s, 0, when), pv_key_shorten(key, brief));
+             PV_TIME_STR(since_s, 0), PV_KEY_SHORT_STR(key));
     return buf;
 }
 
@@ -301,7 +328,7 @@ const char *pv_show_change_once(json_t *told, const json_t *msg,
                                 char buf[static PV_SHOW_CHANGE_BUF])
 {
     double since = pv_json_real(msg, "another_since", 0);
-    bool came = strcmp(pv_json_text(msg, "state", ""), "unread") == 0;
+    bool came = pv_json_is(msg, "state", "unread");
     const char *name = pv_json_text(msg, came ? "from" : "to", "?");
     if (since <= 0 || pv_json_real(told, name, 0) >= since)
         return NULL;
@@ -347,30 +374,12 @@ bool pv_show_is_offer(const char *text)
 
 const char *pv_show_offer(const char *name, double size, char buf[static PV_SHOW_OFFER_BUF])
 {
-    char bytes[PV_SHOW_BUF];
     snprintf(buf, PV_SHOW_OFFER_BUF, OFFERS "%s (%s) to those who are here", name,
-             pv_bytes_format(size, bytes));
+             PV_BYTES_STR(size));
     return buf;
 }
 
 bool pv_show_gets_file(const json_t *member)
 {
     return pv_json_bool(member, "online") && !pv_json_bool(member, "self");
-}
-
-const char *pv_json_text(const json_t *obj, const char *key, const char *missing)
-{
-    const char *text = json_string_value(json_object_get(obj, key));
-    return text == NULL ? missing : text;
-}
-
-double pv_json_real(const json_t *obj, const char *key, double missing)
-{
-    const json_t *v = json_object_get(obj, key);
-    return json_is_number(v) ? json_number_value(v) : missing;
-}
-
-bool pv_json_bool(const json_t *obj, const char *key)
-{
-    return json_is_true(json_object_get(obj, key));
 }

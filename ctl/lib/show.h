@@ -6,8 +6,7 @@
 
 #include <stdio.h>
 
-#include <jansson.h>
-
+#include "base/jsonread.h"
 #include "base/pv.h"
 #include "base/text.h"
 
@@ -42,6 +41,11 @@ void pv_table_begin(struct pv_table *t, size_t n_columns);
 void pv_table_begin_headed(struct pv_table *t, const char *const *head, size_t n_columns);
 /* The next cell, left to right; text is copied. */
 void pv_table_cell(struct pv_table *t, enum pv_colour colour, const char *text);
+void pv_table_cellf(struct pv_table *t, enum pv_colour colour, const char *fmt, ...)
+    PV_PRINTF(3, 4);
+/* A row of a table of two columns: what it is about, and that. */
+void pv_table_fact(struct pv_table *t, const char *what, enum pv_colour colour, const char *fmt,
+                   ...) PV_PRINTF(4, 5);
 /* Makes commands in backticks right for the node that flag names (remedy.h). */
 void pv_table_name_commands(struct pv_table *t, const char *flag);
 /* Where a table is printed. */
@@ -59,8 +63,10 @@ const char *pv_colour_off(enum pv_colour c, bool colour);
 
 /* Each writes into buf and returns it. */
 const char *pv_show_ms(double ms, char buf[static PV_SHOW_BUF]); /* "0.61 ms", "18.4 ms" */
+#define PV_MS_STR(ms) pv_show_ms(ms, (char[PV_SHOW_BUF]){0})
 /* Local time of Unix seconds: "14:20" today, else "2026-11-19 14:20". */
 const char *pv_show_time(double unix_s, double now_s, char buf[static PV_SHOW_BUF]);
+#define PV_TIME_STR(unix_s, now_s) pv_show_time(unix_s, now_s, (char[PV_SHOW_BUF]){0})
 
 /* Prints text of others: see pv_chat_show(). NULL prints nothing. */
 void pv_show_text(FILE *out, const char *text);
@@ -92,8 +98,3 @@ const char *pv_show_offer(const char *name, double size, char buf[static PV_SHOW
 bool pv_show_is_offer(const char *text); /* does it begin as that line does? */
 /* Of a room's members: is it another one, and there, so that a file for the room goes to it? */
 bool pv_show_gets_file(const json_t *member);
-
-/* Fields of a reply; a field that is missing or of another type gives the default. */
-const char *pv_json_text(const json_t *obj, const char *key, const char *missing);
-double pv_json_real(const json_t *obj, const char *key, double missing);
-bool pv_json_bool(const json_t *obj, const char *key);

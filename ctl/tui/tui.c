@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "ctl/lib/fetch.h"
 #include "ctl/tui/tuikeys.h"
 #include "ctl/tui/tuiview.h"
@@ -125,9 +126,7 @@ static void name_message(struct pv_tui_action *action)
 
 static int fail_file(struct tui *u, struct pv_tui_action *action, const char *why)
 {
-    char text[PV_TUI_NOTE];
-    snprintf(text, sizeof(text), "/send-file %.120s: %s", action->text, why);
-    pv_tui_take_error(&u->model, text, NULL);
+    pv_tui_take_error(&u->model, PV_STR("/send-file %.120s: %s", action->text, why), NULL);
     free(action->text);
     return PV_OK;
 }
@@ -244,12 +243,8 @@ static int ask_what_waits(struct tui *u)
 
 static void take_messages(struct tui *u, const json_t *body)
 {
-    const json_t *msg;
-    size_t i;
-    json_array_foreach(json_object_get(body, "messages"), i, msg)
-    {
+    PV_EACH_JSON(json_object_get(body, "messages"), msg)
         pv_tui_take_message(&u->model, msg);
-    }
 }
 
 static void take_event(struct tui *u, const struct pv_ctlapi_reply *reply)
@@ -671,15 +666,12 @@ static bool read_keys(struct tui *u)
 static void forget_modified_keys(void)
 {
     static const char finals[] = "ABCDEFHPQRS";
-    char seq[32];
     for (int modifier = 2; modifier <= 8; modifier++) {
         for (const char *f = finals; *f != '\0'; f++) {
-            snprintf(seq, sizeof(seq), "\033[1;%d%c", modifier, *f);
-            define_key(seq, 0);
+            define_key(PV_STR("\033[1;%d%c", modifier, *f), 0);
         }
         for (int key = 1; key <= 24; key++) {
-            snprintf(seq, sizeof(seq), "\033[%d;%d~", key, modifier);
-            define_key(seq, 0);
+            define_key(PV_STR("\033[%d;%d~", key, modifier), 0);
         }
     }
 }

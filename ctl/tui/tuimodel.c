@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "base/vec.h"
 #include "ctl/lib/show.h"
 #include "proto/local/remedy.h"
@@ -296,12 +297,11 @@ static void show_waiting(struct pv_tui *t, struct pv_tui_action *a)
 /* The daemon is asked for it now; what it answers is shown then. */
 static void hide_waiting(struct pv_tui *t, struct pv_tui_action *a)
 {
-    char id[PV_CHAT_ID_TEXT_BUF];
     size_t index = a->wait == 0 ? SIZE_MAX : pv_tui_find(t, a->peer, false);
     if (index == SIZE_MAX)
         return;
     struct pv_tui_conv *c = &t->convs[index];
-    snprintf(id, sizeof(id), "~%" PRIu64, a->wait);
+    const char *id = PV_STR("~%" PRIu64, a->wait);
     a->wait = 0;
     struct pv_tui_line *line = find_line(c, id);
     if (line != NULL)
@@ -503,15 +503,13 @@ static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const json_t *c
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
 {
     size_t index = pv_tui_find(t, peer, false), i;
-    const json_t *msg;
     if (index == SIZE_MAX)
         return;
     struct pv_tui_conv *c = &t->convs[index];
     struct pv_tui_conv old = *c;
     c->lines = NULL;
     c->n_lines = c->cap = 0;
-    json_array_foreach(json_object_get(body, "messages"), i, msg)
-    {
+    PV_EACH_JSON(json_object_get(body, "messages"), msg) {
         char other[PV_NAME_BUF];
         struct pv_tui_line line = line_of(t, msg, other);
         line.text = harmless(pv_json_text(msg, "text", ""));
@@ -551,8 +549,8 @@ void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
 
 void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
 {
-    const json_t *list = json_object_get(body, "messages"), *msg;
-    size_t index = pv_tui_find(t, peer, false), n = 0, i;
+    const json_t *list = json_object_get(body, "messages");
+    size_t index = pv_tui_find(t, peer, false), n = 0;
     if (index == SIZE_MAX)
         return;
     struct pv_tui_conv *c = &t->convs[index];
@@ -569,8 +567,7 @@ void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
         c->more = total <= PV_TUI_MAX_LINES; /* memory may be there the next time */
         return;
     }
-    json_array_foreach(list, i, msg)
-    {
+    PV_EACH_JSON(list, msg) {
         char other[PV_NAME_BUF];
         lines[n] = line_of(t, msg, other);
         lines[n].text = harmless(pv_json_text(msg, "text", ""));
@@ -635,16 +632,15 @@ void pv_tui_take_status(struct pv_tui *t, const json_t *body)
 
 static void tell_peer(struct pv_tui *t, const json_t *peer, const struct pv_tui_conv *c)
 {
-    char line[256];
-    snprintf(line, sizeof(line), "%-16s %-15s %s%s%s", c->name, pv_json_text(peer, "ip4", "-"),
-             c->online ? "online" : "away", strcmp(c->path, "none") == 0 ? "" : ", ",
-             strcmp(c->path, "none") == 0 ? "" : c->path);
-    pv_tui_notice(t, &t->convs[t->current], line);
+    pv_tui_notice(t, &t->convs[t->current],
+                  PV_STR("%-16s %-15s %s%s%s", c->name, pv_json_text(peer, "ip4", "-"),
+                         c->online ? "online" : "away", strcmp(c->path, "none") == 0 ? "" : ", ",
+                         strcmp(c->path, "none") == 0 ? "" : c->path));
 }
 
 void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
 {
-    const json_t *list = json_object_get(body, "peers"), *peer;
+    const json_t *list = json_object_get(body, "peers");
     /* Every refresh brings such a list. Only a list that the person asked for becomes lines. */
     bool told = t->list_asked;
     size_t i;
@@ -653,13 +649,11 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
     /* A member that has gone has no address: it may be another's now. */
     for (i = 0; i < t->n_convs; i++)
         t->convs[i].ip4[0] = '\0';
-    json_array_foreach(list, i, peer)
-    {
+    PV_EACH_JSON(list, peer) {
         const char *name = pv_json_text(peer, "name", "");
         /* A string that is no name could carry control characters into the roster; and nobody
          * writes to a machine that waits to be admitted. */
-        bool is_peer =
-            pv_name_is_valid(name) && strcmp(pv_json_text(peer, "state", "member"), "waiting") != 0;
+        bool is_peer = pv_name_is_valid(name) && !pv_json_is(peer, "state", "waiting");
         size_t index = is_peer ? pv_tui_find(t, name, true) : SIZE_MAX;
         if (index == SIZE_MAX)
             continue;
@@ -725,14 +719,15 @@ bool pv_tui_search(struct pv_tui *t, const char *text)
 static void tell_found(struct pv_tui *t, const json_t *msg)
 {
     struct pv_tui_conv *c = &t->convs[0];
-    char line[640], when[PV_SHOW_BUF];
     const char *room = pv_json_text(msg, "room", "");
     const char *way = room[0] != '\0' ? " in " : " to ";
-    snprintf(line, sizeof(line), "%s %.64s%s%.64s: %.400s",
-             pv_show_time(pv_json_real(msg, "time", 0), t->now, when),
-             pv_json_text(msg, "from", "?"), way,
-             room[0] != '\0' ? room : pv_json_text(msg, "to", "?"), pv_json_text(msg, "text", ""));
-    pv_tui_notice_at(t, c, line, 0); /* its own stands in it */
+    pv_tui_notice_at(t, c,
+                     PV_STR("%s %.64s%s%.64s: %.400s",
+                            PV_TIME_STR(pv_json_real(msg, "time", 0), t->now),
+                            pv_json_text(msg, "from", "?"), way,
+                            room[0] != '\0' ? room : pv_json_text(msg, "to", "?"),
+                            pv_json_text(msg, "text", "")),
+                     0); /* its own stands in it */
 }
 
 static bool has(const json_t *msg, const char *text)
@@ -742,12 +737,12 @@ static bool has(const json_t *msg, const char *text)
 
 void pv_tui_take_found(struct pv_tui *t, const char *text, const json_t *body)
 {
-    const json_t *list = json_object_get(body, "messages"), *msg;
-    size_t i, found = 0, left;
-    json_array_foreach(list, i, msg) found += has(msg, text);
+    const json_t *list = json_object_get(body, "messages");
+    size_t found = 0, left;
+    PV_EACH_JSON(list, msg)
+        found += has(msg, text);
     left = found;
-    json_array_foreach(list, i, msg)
-    {
+    PV_EACH_JSON(list, msg) {
         if (has(msg, text) && left-- <= FOUND_MAX)
             tell_found(t, msg);
     }
@@ -775,11 +770,8 @@ bool pv_tui_is_room(const char *name)
 
 void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
 {
-    const json_t *room;
-    size_t i;
     t->has_rooms = true;
-    json_array_foreach(json_object_get(body, "rooms"), i, room)
-    {
+    PV_EACH_JSON(json_object_get(body, "rooms"), room) {
         const char *name = pv_json_text(room, "room", "");
         /* A room that this node left gets no new pane; a pane that exists keeps its lines. */
         bool left = pv_json_bool(room, "left");
@@ -789,23 +781,22 @@ void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
         t->convs[index].part = left                            ? PV_TUI_LEFT
                                : pv_json_bool(room, "invited") ? PV_TUI_INVITED
                                                                : PV_TUI_IN;
-        t->convs[index].members = (unsigned)json_integer_value(json_object_get(room, "members"));
+        t->convs[index].members = (unsigned)pv_json_int(room, "members");
     }
 }
 
 void pv_tui_take_room(struct pv_tui *t, const json_t *body)
 {
-    char line[256];
     const char *name = pv_json_text(body, "room", "");
-    bool invited = strcmp(pv_json_text(body, "what", ""), "invited") == 0;
+    bool invited = pv_json_is(body, "what", "invited");
     size_t index = pv_tui_is_room(name) ? pv_tui_find(t, name, true) : SIZE_MAX;
     if (index == SIZE_MAX)
         return;
-    snprintf(line, sizeof(line), "%s %s%s%s", pv_json_text(body, "peer", "?"),
-             invited ? "was invited by " : "left", invited ? pv_json_text(body, "by", "?") : "",
-             invited && pv_json_bool(body, "self")
-                 ? ": who says something here accepts, /leave declines"
-                 : "");
+    const char *line = PV_STR(
+        "%s %s%s%s", pv_json_text(body, "peer", "?"), invited ? "was invited by " : "left",
+        invited ? pv_json_text(body, "by", "?") : "",
+        invited && pv_json_bool(body, "self") ? ": who says something here accepts, /leave declines"
+                                              : "");
     pv_tui_notice(t, &t->convs[index], line);
     if (index != t->current)
         pv_tui_note(t, "%s: %s", name, line);
@@ -814,15 +805,11 @@ void pv_tui_take_room(struct pv_tui *t, const json_t *body)
 
 void pv_tui_take_members(struct pv_tui *t, const json_t *body)
 {
-    const json_t *m;
-    size_t i;
-    json_array_foreach(json_object_get(body, "members"), i, m)
-    {
-        char line[128];
-        snprintf(line, sizeof(line), "%-16s %s%s", pv_json_text(m, "name", "?"),
-                 pv_json_bool(m, "online") ? "online" : "away",
-                 pv_json_bool(m, "creator") ? ", made the room" : "");
-        pv_tui_notice(t, &t->convs[t->current], line);
+    PV_EACH_JSON(json_object_get(body, "members"), m) {
+        pv_tui_notice(t, &t->convs[t->current],
+                      PV_STR("%-16s %s%s", pv_json_text(m, "name", "?"),
+                             pv_json_bool(m, "online") ? "online" : "away",
+                             pv_json_bool(m, "creator") ? ", made the room" : ""));
     }
 }
 
@@ -940,7 +927,7 @@ bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number
 
 static bool is_in(const json_t *file)
 {
-    return strcmp(pv_json_text(file, "direction", ""), "in") == 0;
+    return pv_json_is(file, "direction", "in");
 }
 
 /* A line of a room; NULL: there is none with this id. */
@@ -996,9 +983,9 @@ void pv_tui_take_present(struct pv_tui *t, const struct pv_tui_action *action, c
                          double size, const json_t *body)
 {
     json_t *members = json_object_get(body, "members");
-    const json_t *m;
-    size_t i, n = 0;
-    json_array_foreach(members, i, m) n += pv_show_gets_file(m);
+    size_t n = 0;
+    PV_EACH_JSON(members, m)
+        n += pv_show_gets_file(m);
     if (n == 0 || action->text == NULL) {
         pv_tui_note(t, "nobody else of %s is there: a file goes to those who are", action->peer);
         return;
@@ -1031,12 +1018,9 @@ static void end_gift(struct pv_tui *t)
 /* A line that was said: of a file for a room, the file is offered now. */
 static void give(struct pv_tui *t, const json_t *msg)
 {
-    const json_t *m;
-    size_t i;
     if (!is_gift(t, pv_json_text(msg, "room", ""), pv_json_text(msg, "text", "")))
         return;
-    json_array_foreach(t->gift.members, i, m)
-    {
+    PV_EACH_JSON(t->gift.members, m) {
         if (!pv_show_gets_file(m))
             continue;
         /* There is a place for each, unless the person asks faster than p2pvpnd answers. */
@@ -1097,17 +1081,15 @@ static void tell_in_room(struct pv_tui *t, const json_t *files, const json_t *f)
 {
     const char *transfer = pv_json_text(f, "transfer", ""), *state = pv_json_text(f, "state", "");
     unsigned long number = (unsigned long)pv_json_real(f, "id", 0);
-    size_t room, i, all = 0, took = 0;
+    size_t room, all = 0, took = 0;
     char what[64];
-    const json_t *other;
     struct pv_tui_line *line = offer_of(t, f, &room);
     if (line == NULL)
         return;
-    json_array_foreach(files, i, other)
-    {
+    PV_EACH_JSON(files, other) {
         bool same = !is_in(other) && strcmp(pv_json_text(other, "transfer", ""), transfer) == 0;
         all += same;
-        took += same && strcmp(pv_json_text(other, "state", ""), "done") == 0;
+        took += same && pv_json_is(other, "state", "done");
     }
     if (line->outgoing)
         snprintf(what, sizeof(what), "%zu of %zu took it", took, all);
@@ -1137,21 +1119,21 @@ static void want_files(struct pv_tui *t)
 void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why)
 {
     const json_t *f = json_object_get(body, "file");
-    char line[640], said[640], number[16];
+    char line[640];
     const char *name = pv_json_text(f, "name", "?");
     struct pv_tui_line *unused;
     size_t index = place_to_tell(t, f, &unused);
-    snprintf(number, sizeof(number), "%.0f", pv_json_real(f, "id", 0));
+    const char *number = PV_STR("%.0f", pv_json_real(f, "id", 0));
     if (index == SIZE_MAX)
         return;
     if (why == NULL) {
         snprintf(line, sizeof(line), "%s is saved where this chat was started", name);
         pv_tui_want(t, PV_TUI_SAVED, "", strdup(number));
     } else {
-        snprintf(said, sizeof(said),
-                 "%s is not saved: %s: /save %s, or `p2pvpnctl files get %s -o NAME`", name, why,
-                 number, number);
-        pv_remedy_name(t->flag, said, line, sizeof(line));
+        pv_remedy_name(t->flag,
+                       PV_STR("%s is not saved: %s: /save %s, or `p2pvpnctl files get %s -o NAME`",
+                              name, why, number, number),
+                       line, sizeof(line));
     }
     pv_tui_notice(t, &t->convs[index], line);
 }
@@ -1172,27 +1154,24 @@ static bool is_news(struct pv_tui *t, uint32_t number, bool in, const char *stat
 static bool take_it(struct pv_tui *t, uint32_t number)
 {
     bool known;
-    char text[16];
     size_t i = place_of(t, number, &known);
     if (!t->files[i].wanted)
         return false;
     t->files[i].wanted = false;
-    snprintf(text, sizeof(text), "%lu", (unsigned long)number);
-    pv_tui_want(t, PV_TUI_SAVE, "", strdup(text));
+    pv_tui_want(t, PV_TUI_SAVE, "", strdup(PV_STR("%lu", (unsigned long)number)));
     return true;
 }
 
 /* The notice of a file outside of rooms; false: there is none. */
 static bool words_of(const json_t *f, char *line, size_t cap)
 {
-    char size[PV_SHOW_BUF];
     const char *peer = pv_json_text(f, "peer", ""), *name = pv_json_text(f, "name", "?");
     const char *state = pv_json_text(f, "state", ""), *why = pv_json_text(f, "why", "");
     unsigned long number = (unsigned long)pv_json_real(f, "id", 0);
     bool in = is_in(f);
-    pv_bytes_format(pv_json_real(f, "size", 0), size);
     if (in && strcmp(state, "offered") == 0)
-        snprintf(line, cap, "offers %s (%s): /accept %lu, /refuse %lu", name, size, number, number);
+        snprintf(line, cap, "offers %s (%s): /accept %lu, /refuse %lu", name,
+                 PV_BYTES_STR(pv_json_real(f, "size", 0)), number, number);
     else if (in && strcmp(state, "done") == 0)
         snprintf(line, cap, "%s has arrived: /save %lu", name, number);
     else if (in && strcmp(state, "saved") == 0)
@@ -1233,22 +1212,17 @@ void pv_tui_take_file(struct pv_tui *t, const json_t *body)
 
 void pv_tui_take_files(struct pv_tui *t, const json_t *body)
 {
-    const json_t *f;
-    size_t i;
     t->files_moving = false;
-    json_array_foreach(json_object_get(body, "files"), i, f)
-    {
+    PV_EACH_JSON(json_object_get(body, "files"), f) {
         tell_in_room(t, json_object_get(body, "files"), f);
         double size = pv_json_real(f, "size", 0), done = pv_json_real(f, "done", 0);
-        char all[PV_SHOW_BUF];
-        if (strcmp(pv_json_text(f, "state", ""), "accepted") != 0)
+        if (!pv_json_is(f, "state", "accepted"))
             continue;
         t->files_moving = true;
         if (!pv_json_bool(f, "running") || size <= 0)
             continue;
-        pv_bytes_format(size, all);
         pv_tui_note(t, "%s %s %s: %.0f %% of %s", pv_json_text(f, "name", "?"),
                     is_in(f) ? "from" : "to", pv_json_text(f, "peer", "?"), 100.0 * done / size,
-                    all);
+                    PV_BYTES_STR(size));
     }
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "ctl/lib/ctlconf.h"
 
 /* The settings being read. */
@@ -100,9 +101,10 @@ static bool take(struct pv_tui_settings *s, const struct row *row, const char *v
 
 static int unknown_key(const char *key, char *error, size_t cap)
 {
-    int n = snprintf(error, cap, "unknown key %.40s in [chat]: there are", key);
-    for (size_t i = 0; i < PV_ARRAY_LEN(ROWS) && n > 0 && (size_t)n < cap; i++)
-        n += snprintf(error + n, cap - (size_t)n, "%s %s", i == 0 ? "" : ",", ROWS[i].key);
+    struct pv_text text = pv_text_in(error, cap);
+    pv_text_add(&text, "unknown key %.40s in [chat]: there are", key);
+    for (size_t i = 0; i < PV_ARRAY_LEN(ROWS); i++)
+        pv_text_add(&text, "%s %s", i == 0 ? "" : ",", ROWS[i].key);
     return PV_ERR_MALFORMED;
 }
 

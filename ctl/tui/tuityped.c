@@ -23,11 +23,9 @@ static size_t argument_of(const struct pv_tui *t, const char *command)
 static void add_numbers(const struct pv_tui *t, const char *state, struct pv_tui_choice *choice)
 {
     size_t n = t->n_files < PV_TUI_MAX_FILES ? t->n_files : PV_TUI_MAX_FILES;
-    char number[16];
     for (size_t i = 0; i < n; i++) {
-        snprintf(number, sizeof(number), "%lu", (unsigned long)t->files[i].number);
         if (t->files[i].in && strcmp(t->files[i].state, state) == 0)
-            pv_tui_choices_add(choice, number, false);
+            pv_tui_choices_add(choice, PV_STR("%lu", (unsigned long)t->files[i].number), false);
     }
 }
 
@@ -48,7 +46,7 @@ static bool directory_of(const char *path, size_t len, char dir[static PATH_MAX]
  * Hidden ones only when their dot was typed. */
 static void add_files(struct pv_tui_choice *choice, const char *path, size_t len)
 {
-    char dir[PATH_MAX], name[NAME_MAX + 2];
+    char dir[PATH_MAX];
     const char *slash = memrchr(path, '/', len);
     size_t dir_len = slash == NULL ? 0 : (size_t)(slash - path) + 1;
     choice->word = path + dir_len;
@@ -57,8 +55,8 @@ static void add_files(struct pv_tui_choice *choice, const char *path, size_t len
     for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
         if (e->d_name[0] == '.' && (choice->len == 0 || choice->word[0] != '.'))
             continue;
-        snprintf(name, sizeof(name), "%s%s", e->d_name, e->d_type == DT_DIR ? "/" : "");
-        pv_tui_choices_add(choice, name, false);
+        pv_tui_choices_add(choice, PV_STR("%s%s", e->d_name, e->d_type == DT_DIR ? "/" : ""),
+                           false);
     }
     if (d != NULL)
         closedir(d);
@@ -233,12 +231,11 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text)
 /* A second conversation under another word would stay empty: what comes goes to the name. */
 size_t pv_tui_find_named(struct pv_tui *t, const char *name)
 {
-    char suffix[PV_NAME_BUF + 8], label[PV_NAME_BUF];
+    char suffix[PV_NAME_BUF + 8];
     size_t index = pv_tui_find(t, name, false), len = strlen(name);
     size_t tail = (size_t)snprintf(suffix, sizeof(suffix), ".%s.p2p", t->network);
     if (index == SIZE_MAX && len > tail && strcmp(name + len - tail, suffix) == 0) {
-        snprintf(label, sizeof(label), "%.*s", (int)(len - tail), name);
-        return pv_tui_find(t, label, false);
+        return pv_tui_find(t, PV_STR("%.*s", (int)(len - tail), name), false);
     }
     for (size_t i = 1; i < t->n_convs && index == SIZE_MAX && len > 0; i++) {
         if (strcmp(t->convs[i].ip4, name) == 0 ||

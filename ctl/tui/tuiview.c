@@ -331,11 +331,9 @@ static void write_date(struct pen *p, double unix_s)
 {
     struct tm tm;
     time_t s = (time_t)unix_s;
-    char text[TIME_BUF];
     if (localtime_r(&s, &tm) == NULL)
         return;
-    snprintf(text, sizeof(text), "-- %04d-%02d-%02d --", tm.tm_year + 1900, tm.tm_mon + 1,
-             tm.tm_mday);
+    const char *text = PV_STR("-- %04d-%02d-%02d --", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
     write_text(p, text);
 }
 

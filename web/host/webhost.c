@@ -202,12 +202,11 @@ static bool is_token(const char *text)
  * script reads it there. */
 static int show_link(struct pv_webhost *h, const char *token)
 {
-    char place[PV_ADDR_TEXT];
     const struct pv_addr led = pv_addr4(127, 0, 0, 1, h->port);
     if (!is_token(token))
         return PV_ERR_MALFORMED;
     snprintf(h->offer, sizeof(h->offer), "http://%s/#%s",
-             pv_addr_format(h->gate.path != NULL ? &led : &h->gate.addr, place), token);
+             PV_ADDR_STR(h->gate.path != NULL ? &led : &h->gate.addr), token);
     return h->links_fd >= 0 ? PV_OK : h->show(h->ctx, h->offer);
 }
 
@@ -348,13 +347,12 @@ int pv_webhost_open(struct pv_webhost *h, const char *where, char ret_why[static
 int pv_webhost_ask(const char *links, char ret_link[static PV_WEBHOST_LINK_BUF])
 {
     struct pv_unix_cred who;
-    char text[UID_BUF];
     size_t n = 0;
     int fd = -1, passed = -1, r = pv_unix_connect(links, &fd);
     if (r < 0)
         return r;
     struct pollfd ready = {.fd = fd, .events = POLLIN};
-    snprintf(text, sizeof(text), "%u", whose_browser());
+    const char *text = PV_STR("%u", whose_browser());
     memset(ret_link, 0, PV_WEBHOST_LINK_BUF);
     r = pv_unix_peer(fd, &who);
     if (r == PV_OK && who.uid != geteuid())

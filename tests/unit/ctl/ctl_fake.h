@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/jsonread.h"
 #include "crypto/ct.h"
 #include "ctl/commands.h"
 #include "ctl/help.h"
@@ -38,6 +39,12 @@ static struct {
     size_t out_len, err_len;
 } t;
 
+/* Answers with these fields, and those of a list or status; an answer that says no more than yes.
+ */
+#define OK(fields)    "{'id':@,'ok':true," fields "}\n"
+#define OK_V1(fields) OK("'version':1," fields)
+#define DONE          "{'id':@,'ok':true}\n"
+
 /* --- the daemon ---------------------------------------------------------------------------- */
 
 static void say(int fd, const char *lines, long long id)
@@ -58,8 +65,8 @@ static void serve_line(int fd, const char *line)
     json_t *req = json_loads(line, 0, NULL);
     if (req == NULL)
         return;
-    const char *cmd = json_string_value(json_object_get(req, "cmd"));
-    long long id = json_integer_value(json_object_get(req, "id"));
+    const char *cmd = pv_json_text(req, "cmd", NULL);
+    long long id = pv_json_int(req, "id");
     json_t *plain = json_deep_copy(req);
     json_object_del(plain, "id");
     char *text = json_dumps(plain, JSON_COMPACT);
@@ -175,12 +182,44 @@ static inline FILE *input(const char *text)
     return f;
 }
 
+static inline int run_with_input(FILE *in, const char *const *words)
+{
+    int code = run_in(in, words);
+    fclose(in);
+    return code;
+}
+
+#define RUN_WITH(text, ...) run_with_input(input(text), (const char *const[]){__VA_ARGS__, NULL})
+
+/* p2pvpnd was asked this, with ' for " and without braces, and nothing else; NULL: nothing. */
+#define assert_asked(...) assert_requests((const char *const[]){__VA_ARGS__, NULL})
+static inline void assert_requests(const char *const *fields)
+{
+    char want[sizeof(t.requests)];
+    struct pv_text list = pv_text_in(want, sizeof(want));
+    for (; *fields != NULL; fields++)
+        pv_text_add(&list, "{%s}\n", *fields);
+    assert_string_equal(t.requests, test_quotes(want));
+}
+
 static inline void assert_one_line_error(const char *part)
 {
     if (strncmp(t.err, "p2pvpnctl: ", 11) != 0 || !test_has(t.err, part) ||
         strchr(t.err, '\n') != t.err + t.err_len - 1)
         fail_msg("not one line with \"%s\": %s", part, t.err);
 }
+
+/* A command succeeds and prints this text; or it ends with this code and one line that has part. */
+#define assert_prints(text, ...)               \
+    do {                                       \
+        assert_int_equal(RUN(__VA_ARGS__), 0); \
+        assert_string_equal(t.out, text);      \
+    } while (0)
+#define assert_fails(code, part, ...)             \
+    do {                                          \
+        assert_int_equal(RUN(__VA_ARGS__), code); \
+        assert_one_line_error(part);              \
+    } while (0)
 
 /* The first line of text that a screen of 80 columns has no room for, in buf; NULL: there is none.
  * The texts of these tests are ASCII. */

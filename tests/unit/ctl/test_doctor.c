@@ -3,6 +3,7 @@
  * in the file, and what is not. */
 #include <unistd.h>
 
+#include "base/jsonread.h"
 #include "tests/unit/ctl/ctl_fake.h"
 
 PV_TEST_WORLD(setup, teardown);
@@ -34,7 +35,7 @@ PV_TEST(doctor_goes_through_everything)
     assert_has(t.out, "ok   nat           mapping same, ports random\n");
     assert_has(t.out, "ok   port mapping  ipv4: waiting: no router answers\n");
     assert_has(t.out, "ok   clock ");
-    assert_string_equal(t.requests, "{\"cmd\":\"status\"}\n");
+    assert_asked("'cmd':'status'");
 }
 
 /* A line for each thing that the page promises, and a remedy for each that is not well. */
@@ -45,14 +46,13 @@ PV_TEST(no_line_is_missing_and_each_that_is_not_well_has_a_remedy)
         "interface", "mtu",  "coordinator", "udp",   "nat",    "port mapping", "clock"};
     answers("status", DOCTOR_OF("open", ""));
     (void)RUN("doctor", "--json");
-    json_t *doc = json_loads(t.out, 0, NULL), *check;
-    size_t i, n = 0;
-    json_array_foreach(json_object_get(doc, "checks"), i, check)
-    {
-        const char *name = json_string_value(json_object_get(check, "name"));
+    json_t *doc = json_loads(t.out, 0, NULL);
+    size_t n = 0;
+    PV_EACH_JSON(json_object_get(doc, "checks"), check) {
+        const char *name = pv_json_text(check, "name", NULL);
         if (n < PV_ARRAY_LEN(names) && strcmp(name, names[n]) == 0)
             n++;
-        if (!json_is_true(json_object_get(check, "well")))
+        if (!pv_json_bool(check, "well"))
             assert_true(json_is_string(json_object_get(check, "todo")));
     }
     json_decref(doc);
@@ -62,7 +62,7 @@ PV_TEST(no_line_is_missing_and_each_that_is_not_well_has_a_remedy)
 
 PV_TEST(doctor_says_what_to_do)
 {
-    answers("status", DOCTOR_OF("blocked", "\"the clock is 3 days behind: set it\",\"odd\""));
+    answers("status", DOCTOR_OF("blocked", "'the clock is 3 days behind: set it','odd'"));
     assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
     assert_has(t.out, "!!   udp           no answer by UDP");
     assert_has(t.out, "to do: let UDP out in the firewall here, or in to UDP 3478 at");
@@ -112,15 +112,14 @@ static void read_report(void)
 static void script(void)
 {
     snprintf(path, sizeof(path), "%s/report", t.dir);
-    answers("status", "{'id':@,'ok':true,'version':1,'network':{'name':'home'},'self':{'name':'lap'"
-                      ",'ip4':'10.66.0.1'},'problems':[]}\n");
-    answers("peers",
-            "{'id':@,'ok':true,'version':1,'peers':[{'name':'pi','ip4':'10.66.0.2','key':'" KEY
-            "'}]}\n");
-    answers("why", "{'id':@,'ok':true,'version':1,'lines':['pi is at 198.51.100.7:4711, not "
-                   "[2001:db8::5]:9; a happy line']}\n");
-    answers("trace", "{'id':@,'ok':true,'version':1,'events':[]}\n");
-    answers("metrics", "{\"id\":@,\"ok\":true,\"version\":1,\"text\":\"p2pvpn_up 1\\n\"}\n");
+    answers(
+        "status",
+        OK_V1("'network':{'name':'home'},'self':{'name':'lap','ip4':'10.66.0.1'},'problems':[]"));
+    answers("peers", OK_V1("'peers':[{'name':'pi','ip4':'10.66.0.2','key':'" KEY "'}]"));
+    answers("why",
+            OK_V1("'lines':['pi is at 198.51.100.7:4711, not [2001:db8::5]:9; a happy line']"));
+    answers("trace", OK_V1("'events':[]"));
+    answers("metrics", "{'id':@,'ok':true,'version':1,'text':'p2pvpn_up 1\\n'}\n");
 }
 
 PV_TEST(the_report_has_every_part)
@@ -170,9 +169,7 @@ PV_TEST(a_file_that_is_there_stays)
 
 PV_TEST(a_script_hears_where_it_is)
 {
-    char want[256];
     script();
-    assert_int_equal(RUN("bugreport", "--json", "-o", path), 0);
-    snprintf(want, sizeof(want), "{\"file\":\"%s\",\"format\":1}\n", path);
-    assert_string_equal(t.out, want);
+    assert_prints(PV_STR("{\"file\":\"%s\",\"format\":1}\n", path), "bugreport", "--json", "-o",
+                  path);
 }

@@ -56,19 +56,17 @@ PV_TEST(a_rule_that_drops_whatever_begins_is_found)
     static const char *const others[] = {"tcp dport 23 drop", "iifname \"eth0\" drop",
                                          "ct state invalid drop", "ip saddr 192.0.2.0/24 reject",
                                          "accept"};
-    char text[400];
     for (size_t i = 0; i < PV_ARRAY_LEN(dropping); i++) {
-        snprintf(text, sizeof(text),
-                 "table ip f {\n\tchain c {\n\t\t" INPUT "accept;\n\t\t%s\n\t}\n}\n", dropping[i]);
-        expect_found(text, "ip f");
+        expect_found(PV_STR("table ip f {\n\tchain c {\n\t\t" INPUT "accept;\n\t\t%s\n\t}\n}\n",
+                            dropping[i]),
+                     "ip f");
         /* In a chain that nothing comes into it means nothing. */
-        snprintf(text, sizeof(text), "table ip f {\n\tchain c {\n\t\t%s\n\t}\n}\n", dropping[i]);
-        expect_found(text, "");
+        expect_found(PV_STR("table ip f {\n\tchain c {\n\t\t%s\n\t}\n}\n", dropping[i]), "");
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(others); i++) {
-        snprintf(text, sizeof(text),
-                 "table ip f {\n\tchain c {\n\t\t" INPUT "accept;\n\t\t%s\n\t}\n}\n", others[i]);
-        expect_found(text, "");
+        expect_found(
+            PV_STR("table ip f {\n\tchain c {\n\t\t" INPUT "accept;\n\t\t%s\n\t}\n}\n", others[i]),
+            "");
     }
 }
 
@@ -110,14 +108,11 @@ PV_TEST(a_zone_of_our_interface_is_a_thought)
         "iifname \"eth0\" goto filter_IN_trusted", "iifname \"p2pvpn0\" tcp dport 23 drop",
         "iifname \"eth0\" oifname \"p2pvpn0\" accept", "oifname \"p2pvpn0\" accept",
         "iifname != \"p2pvpn0\" accept"};
-    char text[1024];
     for (size_t i = 0; i < PV_ARRAY_LEN(zones); i++) {
-        snprintf(text, sizeof(text), firewalld, zones[i]);
-        expect_found(text, "");
+        expect_found(PV_STR(firewalld, zones[i]), "");
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(others); i++) {
-        snprintf(text, sizeof(text), firewalld, others[i]);
-        expect_found(text, "inet firewalld");
+        expect_found(PV_STR(firewalld, others[i]), "inet firewalld");
     }
 }
 
@@ -129,11 +124,8 @@ PV_TEST(a_chain_that_only_forwards_is_no_thought)
         "\tchain FORWARD {\n\t\ttype filter hook forward priority filter; policy drop;\n"
         "\t\tiifname \"p2pvpn0\" accept\n\t\tjump DOCKER-USER\n\t}\n\tchain DOCKER-USER {\n"
         "\t\tiifname \"p2pvpn0\" counter packets 0 bytes 0 accept\n\t}\n}\n";
-    char rules[1024];
-    snprintf(rules, sizeof(rules), text, "users");
-    expect_found(rules, "ip filter");
-    snprintf(rules, sizeof(rules), text, "DOCKER-USER");
-    expect_found(rules, "");
+    expect_found(PV_STR(text, "users"), "ip filter");
+    expect_found(PV_STR(text, "DOCKER-USER"), "");
 }
 
 static void expect_legacy(const char *rules, bool drops)

@@ -28,11 +28,9 @@ static const char *file_of(const char *name, const char *text)
 
 static int teardown_files(void **state)
 {
-    char path[128];
     static const char *const names[] = {"paper", "pass", "root.key", "link"};
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
-        snprintf(path, sizeof(path), "%s/%s", t.dir, names[i]);
-        unlink(path);
+        unlink(PV_STR("%s/%s", t.dir, names[i]));
     }
     return teardown(state);
 }
@@ -44,12 +42,11 @@ static void says_where(const char *file, bool lie)
 {
     static char line[512];
     uint8_t seed[PV_SIGN_SEED_LEN], sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
-    char key[PV_KEY_TEXT_BUF];
     memset(seed, lie ? 8 : 9, sizeof(seed));
     pv_sign_keypair(seed, sk, pk);
     snprintf(line, sizeof(line),
              "{\"id\":@,\"ok\":true,\"network\":\"home\",\"file\":\"%s\",\"key\":\"%s\"}\n", file,
-             pv_key_format(pk, key));
+             PV_KEY_STR(pk));
     answers("root_export", line);
 }
 
@@ -74,7 +71,7 @@ PV_TEST(export_prints_lines_that_import_reads)
     snprintf(paper, sizeof(paper), "%s", t.out);
     pv_paperkey_format_code(&p, code);
     t.requests[0] = '\0';
-    answers("root_import", "{'id':@,'ok':true,'network':'home','granted':true}\n");
+    answers("root_import", OK("'network':'home','granted':true"));
     const char *pass = file_of("pass", "six words would be better\r\n");
     in = input(paper);
     assert_int_equal(
@@ -95,20 +92,18 @@ PV_TEST(export_prints_lines_that_import_reads)
 /* An intruder who has taken p2pvpnd over names any file. */
 PV_TEST(no_other_file_is_exported)
 {
-    char link[128];
     const char *pass = file_of("pass", "six words would be better");
     const char *file = file_of("root.key", NINES "\n");
     says_where(file, true);
-    assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_FAILED);
-    assert_one_line_error("is not the root key that p2pvpnd has");
-    snprintf(link, sizeof(link), "%s/link", t.dir);
+    assert_fails(PV_CTLAPI_FAILED, "is not the root key that p2pvpnd has", "root", "export",
+                 "--passphrase-file", pass);
+    const char *link = PV_STR("%s/link", t.dir);
     assert_int_equal(symlink(file, link), 0);
     says_where(link, false);
-    assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_FAILED);
-    assert_one_line_error("run this as root");
+    assert_fails(PV_CTLAPI_FAILED, "run this as root", "root", "export", "--passphrase-file", pass);
     says_where("/dev/zero", false);
-    assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_FAILED);
-    assert_one_line_error("is not the root key that p2pvpnd has");
+    assert_fails(PV_CTLAPI_FAILED, "is not the root key that p2pvpnd has", "root", "export",
+                 "--passphrase-file", pass);
     says_where(file_of("root.key", "secret of another kind\n"), false);
     assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_FAILED);
     assert_lacks(t.err, "another kind");
@@ -117,15 +112,13 @@ PV_TEST(no_other_file_is_exported)
 
 PV_TEST(import_takes_what_was_typed)
 {
-    answers("root_import", "{'id':@,'ok':true,'network':'home','granted':false}\n");
+    answers("root_import", OK("'network':'home','granted':false"));
     const char *paper = file_of("paper", PAPER), *pass = file_of("pass", "open sesame");
     assert_int_equal(RUN("root", "import", paper, "--passphrase-file", pass), 0);
     struct pv_paperkey p;
     uint8_t key[PV_PWHASH_KEY_LEN], seed[PV_SIGN_SEED_LEN];
-    char text[PV_KEY_TEXT + 1];
     unsigned line;
-    snprintf(text, sizeof(text), "%.43s", strstr(t.requests, "\"key\":\"") + 7);
-    assert_ok(pv_key_parse(text, key));
+    assert_ok(pv_key_parse(PV_STR("%.43s", strstr(t.requests, "\"key\":\"") + 7), key));
     assert_ok(pv_paperkey_parse(PAPER, sizeof(PAPER) - 1, &p, &line));
     assert_ok(pv_paperkey_open(seed, key, p.box));
 }
@@ -135,30 +128,27 @@ PV_TEST(a_slip_is_told_before_anybody_is_asked)
     char slip[sizeof(PAPER)];
     memcpy(slip, PAPER, sizeof(PAPER));
     *strstr(slip, "7G2QF") = '8';
-    assert_int_equal(RUN("root", "import", file_of("paper", slip)), PV_CTLAPI_BAD_TOKEN);
-    assert_one_line_error("a slip in line 3");
-    assert_int_equal(RUN("root", "import", "/etc/passwd"), PV_CTLAPI_BAD_TOKEN);
-    assert_one_line_error("or that is another file");
+    assert_fails(PV_CTLAPI_BAD_TOKEN, "a slip in line 3", "root", "import", file_of("paper", slip));
+    assert_fails(PV_CTLAPI_BAD_TOKEN, "or that is another file", "root", "import", "/etc/passwd");
     slip[80] = '\0';
-    assert_int_equal(RUN("root", "import", file_of("paper", slip)), PV_CTLAPI_BAD_TOKEN);
-    assert_one_line_error("it has 5 lines, and here are 2");
-    assert_int_equal(RUN("root", "import", "/nonexistent/paper"), PV_CTLAPI_FAILED);
-    assert_one_line_error("is the path right?");
-    assert_string_equal(t.requests, "");
+    assert_fails(PV_CTLAPI_BAD_TOKEN, "it has 5 lines, and here are 2", "root", "import",
+                 file_of("paper", slip));
+    assert_fails(PV_CTLAPI_FAILED, "is the path right?", "root", "import", "/nonexistent/paper");
+    assert_asked(NULL);
 }
 
 PV_TEST(a_passphrase_that_could_be_guessed_is_not_taken)
 {
     const char *pass = file_of("pass", "1234567\n");
     says_where(file_of("root.key", NINES "\n"), false);
-    assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_USAGE);
-    assert_one_line_error("the passphrase is too short");
+    assert_fails(PV_CTLAPI_USAGE, "the passphrase is too short", "root", "export",
+                 "--passphrase-file", pass);
     t.requests[0] = '\0';
-    assert_int_equal(RUN("root", "import", "-", "--passphrase-file", "-"), PV_CTLAPI_USAGE);
-    assert_one_line_error("cannot both come from standard input");
+    assert_fails(PV_CTLAPI_USAGE, "cannot both come from standard input", "root", "import", "-",
+                 "--passphrase-file", "-");
     assert_int_equal(RUN("root", "import"), PV_CTLAPI_USAGE);
     assert_int_equal(RUN("root", "burn"), PV_CTLAPI_USAGE);
-    assert_string_equal(t.requests, "");
+    assert_asked(NULL);
 }
 
 /* Nobody is asked for a passphrase where there is nothing to seal. */
@@ -166,9 +156,8 @@ PV_TEST(a_user_who_may_not_export_is_told_before_a_passphrase_is_asked_for)
 {
     answers("root_export",
             "{'id':@,'ok':false,'code':5,'error':'root_export: not permitted: use sudo'}\n");
-    assert_int_equal(RUN("root", "export", "--passphrase-file", file_of("pass", "short")),
-                     PV_CTLAPI_PERMISSION);
-    assert_one_line_error("not permitted: use sudo");
+    assert_fails(PV_CTLAPI_PERMISSION, "not permitted: use sudo", "root", "export",
+                 "--passphrase-file", file_of("pass", "short"));
 }
 
 void test_begin(void)

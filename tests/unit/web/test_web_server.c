@@ -160,9 +160,7 @@ static void enter(void)
 
 static int ask_api(const char *body)
 {
-    char more[256];
-    snprintf(more, sizeof(more), "Cookie: %s\r\nX-P2pvpn-Key: %s\r\n", cookie, key);
-    return ask("POST", "/api", more, body);
+    return ask("POST", "/api", PV_STR("Cookie: %s\r\nX-P2pvpn-Key: %s\r\n", cookie, key), body);
 }
 
 PV_TEST(a_request_is_passed_on_and_the_lines_of_the_reply_up_to_the_answer)
@@ -251,14 +249,13 @@ PV_TEST(a_watch_ends_with_the_session_that_asked_for_it)
 PV_TEST(a_file_is_offered_to_each_peer_that_is_named)
 {
     static const char control = PV_WEBLINK_CONTROL, place = PV_WEBLINK_FILE;
-    char more[256], asked[2048] = "", kind[8];
+    char asked[2048] = "", kind[8];
     FILE *empty = tmpfile();
     size_t n = 0;
     begin();
     enter();
-    snprintf(more, sizeof(more), "Cookie: %s\r\nX-P2pvpn-Key: %s\r\n", cookie, key);
-    int browser =
-        ask("POST", "/file?name=a%20b&peer=bob&transfer=" ID "&peer=carol", more, "words");
+    int browser = ask("POST", "/file?name=a%20b&peer=bob&transfer=" ID "&peer=carol",
+                      PV_STR("Cookie: %s\r\nX-P2pvpn-Key: %s\r\n", cookie, key), "words");
     run_until(something_is_said, links[1]);
     assert_int_equal(hear_link(kind, sizeof(kind)), 1);
     assert_int_equal(kind[0], PV_WEBLINK_FILE);

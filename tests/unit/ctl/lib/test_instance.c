@@ -63,16 +63,14 @@ static void remove_dir(void *dir)
 
 static void touch(const char *dir, const char *file)
 {
-    char path[256];
-    snprintf(path, sizeof(path), "%s/%s", dir, file);
-    FILE *f = fopen(path, "we");
+    FILE *f = fopen(PV_STR("%s/%s", dir, file), "we");
     assert_non_null(f);
     fclose(f);
 }
 
 PV_TEST(the_own_node_is_meant_when_it_is_down_but_not_where_there_never_was_one)
 {
-    char dir[64], own[80];
+    char dir[64];
     struct pv_instance i;
     assert_non_null(test_dir_make(dir, sizeof(dir)));
     test_defer(remove_dir, strdup(dir));
@@ -80,7 +78,7 @@ PV_TEST(the_own_node_is_meant_when_it_is_down_but_not_where_there_never_was_one)
     assert_int_equal(setenv("XDG_RUNTIME_DIR", dir, 1), 0);
     assert_ok(pv_instance_find("", &i));
     assert_false(i.is_user);
-    snprintf(own, sizeof(own), "%s/p2pvpn", dir); /* p2pvpnctl's own file makes it, too */
+    const char *own = PV_STR("%s/p2pvpn", dir); /* p2pvpnctl's own file makes it, too */
     assert_int_equal(mkdir(own, 0700), 0);
     assert_ok(pv_instance_find("default", &i));
     assert_false(i.is_user);
@@ -93,11 +91,11 @@ PV_TEST(the_own_node_is_meant_when_it_is_down_but_not_where_there_never_was_one)
 
 PV_TEST(lists_what_has_a_socket_or_settings_once_and_in_order)
 {
-    char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], dir[64], run[96], etc[96], many[32];
+    char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], dir[64];
     assert_non_null(test_dir_make(dir, sizeof(dir)));
     test_defer(remove_dir, strdup(dir));
-    snprintf(run, sizeof(run), "%s/run", dir);
-    snprintf(etc, sizeof(etc), "%s/etc", dir);
+    const char *run = PV_STR("%s/run", dir);
+    const char *etc = PV_STR("%s/etc", dir);
     assert_int_equal(pv_instance_list(run, etc, names), 1); /* neither is there yet */
     assert_string_equal(names[0], "");
     assert_int_equal(mkdir(run, 0700), 0);
@@ -115,8 +113,7 @@ PV_TEST(lists_what_has_a_socket_or_settings_once_and_in_order)
     assert_string_equal(names[1], "games");
     assert_string_equal(names[2], "work");
     for (int i = 0; i < PV_INSTANCE_MAX + 8; i++) {
-        snprintf(many, sizeof(many), "n%d.conf", i);
-        touch(etc, many);
+        touch(etc, PV_STR("n%d.conf", i));
     }
     assert_int_equal(pv_instance_list(run, etc, names), PV_INSTANCE_MAX);
 }

@@ -19,11 +19,8 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    char path[PV_USERDIRS_BUF + 8];
-    snprintf(path, sizeof(path), "%s/p2pvpn/p2pvpnctl.seen", dir);
-    (void)unlink(path);
-    snprintf(path, sizeof(path), "%s/p2pvpn", dir);
-    (void)rmdir(path);
+    (void)unlink(PV_STR("%s/p2pvpn/p2pvpnctl.seen", dir));
+    (void)rmdir(PV_STR("%s/p2pvpn", dir));
     return rmdir(dir);
 }
 

@@ -25,26 +25,49 @@ struct fixture {
 };
 
 static struct fixture *f; /* of the test that runs */
+static struct pv_tui *t;  /* its chat */
 
-static inline void take(struct pv_tui *t, void (*what)(struct pv_tui *, const json_t *),
-                        const char *text)
+/* JSON with ' for ". */
+static inline json_t *json_of(const char *text)
 {
-    json_t *body = json_loads(text, 0, NULL);
+    char *copy = strdup(text);
+    assert_non_null(copy);
+    json_t *body = json_loads(test_quotes(copy), 0, NULL);
     assert_non_null(body);
+    free(copy);
+    return body;
+}
+
+static inline void take(void (*what)(struct pv_tui *, const json_t *), const char *text)
+{
+    json_t *body = json_of(text);
     what(t, body);
     json_decref(body);
 }
 
-#define MESSAGE(id, from, to, text, state, more)                                                \
-    "{\"id\":\"" id "\",\"from\":\"" from "\",\"to\":\"" to "\",\"room\":null,\"text\":\"" text \
-    "\",\"time\":" T0 ",\"state\":\"" state "\"" more "}"
-#define MSG(id, from, to, text, state) MESSAGE(id, from, to, text, state, "")
-#define MINE(id, to, text, state)      MESSAGE(id, "lap", to, text, state, ",\"own\":true")
-#define PEER(name, online, type, rtt)                                 \
-    "{\"name\":\"" name "\",\"ip4\":\"10.66.1.5\",\"online\":" online \
-    ",\"path\":{\"type\":\"" type "\",\"rtt_ms\":" rtt "}}"
+/* The same of somebody, or about some words. */
+static inline void take_of(void (*what)(struct pv_tui *, const char *, const json_t *),
+                           const char *of, const char *text)
+{
+    json_t *body = json_of(text);
+    what(t, of, body);
+    json_decref(body);
+}
 
-static inline void drop_actions(struct pv_tui *t)
+#define MESSAGE(id, from, to, text, state, more)                                              \
+    "{'id':'" id "','from':'" from "','to':'" to "','room':null,'text':'" text "','time':" T0 \
+    ",'state':'" state "'" more "}"
+#define MSG(id, from, to, text, state) MESSAGE(id, from, to, text, state, "")
+#define MINE(id, to, text, state)      MESSAGE(id, "lap", to, text, state, ",'own':true")
+#define ROOM_MESSAGE(id, from, text, state, more)                                               \
+    "{'id':'" id "','from':'" from "','to':'#crew','room':'#crew','text':'" text "','time':" T0 \
+    ",'state':'" state "'" more "}"
+#define ROOM_MSG(id, from, text, state) ROOM_MESSAGE(id, from, text, state, "")
+#define PEER(name, online, type, rtt)                                                \
+    "{'name':'" name "','ip4':'10.66.1.5','online':" online ",'path':{'type':'" type \
+    "','rtt_ms':" rtt "}}"
+
+static inline void drop_actions(void)
 {
     struct pv_tui_action a;
     while (pv_tui_poll(t, &a) == PV_OK)
@@ -54,11 +77,11 @@ static inline void drop_actions(struct pv_tui *t)
 void test_before_each(void)
 {
     f = test_alloc(sizeof(*f));
-    assert_ok(pv_tui_init(&f->t));
-    take(&f->t, pv_tui_take_status,
-         "{\"self\":{\"name\":\"lap\"},\"network\":{\"name\":\"home\"}}");
-    take(&f->t, pv_tui_take_peers,
-         "{\"peers\":[" PEER("pi", "true", "direct", "3.14") "," PEER(
+    t = &f->t;
+    assert_ok(pv_tui_init(t));
+    take(pv_tui_take_status, "{'self':{'name':'lap'},'network':{'name':'home'}}");
+    take(pv_tui_take_peers,
+         "{'peers':[" PEER("pi", "true", "direct", "3.14") "," PEER(
              "alice", "true", "relay", "80") "," PEER("bob", "false", "none",
                                                       "null") "," PEER("bobby", "false", "none",
                                                                        "null") "]}");
@@ -67,34 +90,40 @@ void test_before_each(void)
 void test_after_each(void)
 {
     pv_tui_screen_done(&f->screen);
-    pv_tui_done(&f->t);
+    pv_tui_done(t);
     free(f);
 }
 
-static inline void type(struct pv_tui *t, const char *text)
+static inline void type(const char *text)
 {
     for (size_t n; *text != '\0'; text += n)
         pv_tui_key(t, PV_TUI_CHAR, pv_tui_decode(text, &n));
 }
 
-static inline void line(struct pv_tui *t, const char *text)
+static inline void line(const char *text)
 {
-    type(t, text);
+    type(text);
     pv_tui_key(t, PV_TUI_ENTER, 0);
 }
 
-static inline void edit(struct pv_tui *t, enum pv_tuiedit_op op)
+static inline void edit(enum pv_tuiedit_op op)
 {
     pv_tui_key(t, PV_TUI_EDIT, (wchar_t)op);
 }
 
-static inline const char *name_of_current(struct pv_tui *t)
+/* Opens a conversation; what that asks for is not looked at. */
+static inline void open_of(const char *name)
+{
+    pv_tui_open(t, pv_tui_find(t, name, false));
+    drop_actions();
+}
+
+static inline const char *name_of_current(void)
 {
     return t->convs[t->current].name;
 }
 
-static inline void assert_action(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer,
-                                 const char *text)
+static inline void assert_action(enum pv_tui_action_kind kind, const char *peer, const char *text)
 {
     struct pv_tui_action a;
     assert_ok(pv_tui_poll(t, &a));
@@ -104,7 +133,7 @@ static inline void assert_action(struct pv_tui *t, enum pv_tui_action_kind kind,
     free(a.text);
 }
 
-static inline void assert_nothing_asked(struct pv_tui *t)
+static inline void assert_nothing_asked(void)
 {
     struct pv_tui_action a;
     assert_int_equal(pv_tui_poll(t, &a), PV_ERR_AGAIN);
@@ -132,35 +161,35 @@ static inline const char *row(size_t n)
 
 static inline void draw(size_t rows, size_t cols)
 {
-    assert_ok(pv_tui_render(&f->t, rows, cols, &f->screen));
+    assert_ok(pv_tui_render(t, rows, cols, &f->screen));
 }
 
 /* --- the input line -------------------------------------------------------------------------- */
 
 PV_TEST(the_line_is_edited_by_characters_not_bytes)
 {
-    struct pv_tuiedit *e = &f->t.edit;
-    type(&f->t, "a\xc3\xbc\xe4\xbd\xa0z");
-    edit(&f->t, PV_TUIEDIT_LEFT);
-    edit(&f->t, PV_TUIEDIT_BACKSPACE);
+    struct pv_tuiedit *e = &t->edit;
+    type("a\xc3\xbc\xe4\xbd\xa0z");
+    edit(PV_TUIEDIT_LEFT);
+    edit(PV_TUIEDIT_BACKSPACE);
     assert_string_equal(e->text, "a\xc3\xbcz");
-    edit(&f->t, PV_TUIEDIT_LEFT);
-    type(&f->t, "-");
+    edit(PV_TUIEDIT_LEFT);
+    type("-");
     assert_string_equal(e->text, "a-\xc3\xbcz");
-    edit(&f->t, PV_TUIEDIT_DELETE);
+    edit(PV_TUIEDIT_DELETE);
     assert_string_equal(e->text, "a-z");
-    edit(&f->t, PV_TUIEDIT_END);
-    type(&f->t, " two words");
-    edit(&f->t, PV_TUIEDIT_KILL_WORD);
+    edit(PV_TUIEDIT_END);
+    type(" two words");
+    edit(PV_TUIEDIT_KILL_WORD);
     assert_string_equal(e->text, "a-z two ");
-    edit(&f->t, PV_TUIEDIT_HOME);
-    edit(&f->t, PV_TUIEDIT_RIGHT);
-    edit(&f->t, PV_TUIEDIT_KILL_END);
+    edit(PV_TUIEDIT_HOME);
+    edit(PV_TUIEDIT_RIGHT);
+    edit(PV_TUIEDIT_KILL_END);
     assert_string_equal(e->text, "a");
-    edit(&f->t, PV_TUIEDIT_KILL_START);
+    edit(PV_TUIEDIT_KILL_START);
     assert_string_equal(e->text, "");
     for (enum pv_tuiedit_op op = PV_TUIEDIT_LEFT; op <= PV_TUIEDIT_NEWER; op++)
-        edit(&f->t, op); /* on an empty line nothing breaks */
+        edit(op); /* on an empty line nothing breaks */
     assert_int_equal(e->len, 0);
 }
 
@@ -168,114 +197,110 @@ PV_TEST(the_line_takes_no_control_characters_and_has_an_end)
 {
     static const wchar_t bad[] = {0, 1, 0x1b, 0x7f, 0x9b, 0xd800, 0x110000};
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
-        pv_tui_key(&f->t, PV_TUI_CHAR, bad[i]);
-    assert_int_equal(f->t.edit.len, 0);
+        pv_tui_key(t, PV_TUI_CHAR, bad[i]);
+    assert_int_equal(t->edit.len, 0);
     for (size_t i = 0; i < PV_TUIEDIT_MAX; i++)
-        pv_tui_key(&f->t, PV_TUI_CHAR, L'x');
-    assert_int_equal(f->t.edit.len, PV_TUIEDIT_MAX);
-    pv_tui_key(&f->t, PV_TUI_CHAR, L'x');
-    assert_int_equal(f->t.edit.len, PV_TUIEDIT_MAX);
-    edit(&f->t, PV_TUIEDIT_BACKSPACE);
-    type(&f->t, "\xc3\xbc"); /* two bytes do not fit in one */
-    assert_int_equal(f->t.edit.len, PV_TUIEDIT_MAX - 1);
+        pv_tui_key(t, PV_TUI_CHAR, L'x');
+    assert_int_equal(t->edit.len, PV_TUIEDIT_MAX);
+    pv_tui_key(t, PV_TUI_CHAR, L'x');
+    assert_int_equal(t->edit.len, PV_TUIEDIT_MAX);
+    edit(PV_TUIEDIT_BACKSPACE);
+    type("\xc3\xbc"); /* two bytes do not fit in one */
+    assert_int_equal(t->edit.len, PV_TUIEDIT_MAX - 1);
 }
 
 PV_TEST(typed_lines_come_back)
 {
-    pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
     for (int i = 0; i < PV_TUIEDIT_PAST + 3; i++) {
-        char text[24];
-        snprintf(text, sizeof(text), "line %d", i);
-        line(&f->t, text);
-        line(&f->t, text); /* the same again is kept once */
-        drop_actions(&f->t);
+        const char *text = PV_STR("line %d", i);
+        line(text);
+        line(text); /* the same again is kept once */
+        drop_actions();
     }
-    type(&f->t, "draft");
-    edit(&f->t, PV_TUIEDIT_OLDER);
-    assert_string_equal(f->t.edit.text, "line 34");
-    edit(&f->t, PV_TUIEDIT_OLDER);
-    assert_string_equal(f->t.edit.text, "line 33");
+    type("draft");
+    edit(PV_TUIEDIT_OLDER);
+    assert_string_equal(t->edit.text, "line 34");
+    edit(PV_TUIEDIT_OLDER);
+    assert_string_equal(t->edit.text, "line 33");
     for (int i = 0; i < 99; i++)
-        edit(&f->t, PV_TUIEDIT_OLDER);
-    assert_string_equal(f->t.edit.text, "line 3");
+        edit(PV_TUIEDIT_OLDER);
+    assert_string_equal(t->edit.text, "line 3");
     for (int i = 0; i < 99; i++)
-        edit(&f->t, PV_TUIEDIT_NEWER);
-    assert_string_equal(f->t.edit.text, "draft");
+        edit(PV_TUIEDIT_NEWER);
+    assert_string_equal(t->edit.text, "draft");
 }
 
 /* Up and Enter, typed in the wrong place, must not tell one person what was said to another. */
 PV_TEST(lines_come_back_where_they_were_typed)
 {
-    struct pv_tui *t = &f->t;
-    line(t, "/open pi");
-    line(t, "for pi alone");
-    line(t, "/open bob");
-    edit(t, PV_TUIEDIT_OLDER);
+    line("/open pi");
+    line("for pi alone");
+    line("/open bob");
+    edit(PV_TUIEDIT_OLDER);
     assert_string_equal(t->edit.text, "");
-    line(t, "for bob");
-    line(t, "/open pi");
-    edit(t, PV_TUIEDIT_OLDER);
-    edit(t, PV_TUIEDIT_OLDER);
+    line("for bob");
+    line("/open pi");
+    edit(PV_TUIEDIT_OLDER);
+    edit(PV_TUIEDIT_OLDER);
     assert_string_equal(t->edit.text, "for pi alone");
     /* Down in another conversation brings nothing that was begun here. */
     pv_tui_open(t, pv_tui_find(t, "bob", false));
-    edit(t, PV_TUIEDIT_NEWER);
+    edit(PV_TUIEDIT_NEWER);
     assert_string_equal(t->edit.text, "");
-    edit(t, PV_TUIEDIT_OLDER);
-    edit(t, PV_TUIEDIT_OLDER);
+    edit(PV_TUIEDIT_OLDER);
+    edit(PV_TUIEDIT_OLDER);
     assert_string_equal(t->edit.text, "for bob");
     pv_tui_open(t, 0);
-    edit(t, PV_TUIEDIT_OLDER);
+    edit(PV_TUIEDIT_OLDER);
     assert_string_equal(t->edit.text, "/open pi");
-    drop_actions(t);
 }
 
 /* --- commands and completion ----------------------------------------------------------------- */
 
 PV_TEST(lines_go_where_they_belong)
 {
-    struct pv_tui *t = &f->t;
-    line(t, "hello");
-    assert_nothing_asked(t); /* to whom? */
+    line("hello");
+    assert_nothing_asked(); /* to whom? */
     assert_has(t->note, "to whom");
     assert_string_equal(t->edit.text, "hello"); /* it is not lost */
-    edit(t, PV_TUIEDIT_KILL_START);
-    line(t, "send pi hello there");
+    edit(PV_TUIEDIT_KILL_START);
+    line("send pi hello there");
     assert_int_equal(t->current, 0); /* it stays where it is */
-    assert_action(t, PV_TUI_SEND, "pi", "hello there");
-    line(t, "/open pi");
-    assert_action(t, PV_TUI_HISTORY, "pi", "");
-    line(t, "plain");
-    assert_action(t, PV_TUI_SEND, "pi", "plain");
-    line(t, "send me the file"); /* nobody is called me */
-    assert_action(t, PV_TUI_SEND, "pi", "send me the file");
-    line(t, "/msg BOB hi");
-    assert_action(t, PV_TUI_SEND, "bob", "hi");
-    take(t, pv_tui_take_sent, "{\"message\":" MINE("N", "bob", "hi", "queued") ",\"online\":true}");
+    assert_action(PV_TUI_SEND, "pi", "hello there");
+    line("/open pi");
+    assert_action(PV_TUI_HISTORY, "pi", "");
+    line("plain");
+    assert_action(PV_TUI_SEND, "pi", "plain");
+    line("send me the file"); /* nobody is called me */
+    assert_action(PV_TUI_SEND, "pi", "send me the file");
+    line("/msg BOB hi");
+    assert_action(PV_TUI_SEND, "bob", "hi");
+    take(pv_tui_take_sent, "{'message':" MINE("N", "bob", "hi", "queued") ",'online':true}");
     assert_string_equal(t->note, "sent to bob");
-    assert_string_equal(name_of_current(t), "pi"); /* the next line is for who is shown */
-    line(t, "/open bob");
-    assert_action(t, PV_TUI_HISTORY, "bob", "");
-    line(t, "exit the room");
-    assert_action(t, PV_TUI_SEND, "bob", "exit the room");
-    line(t, "//etc/hosts");
-    assert_action(t, PV_TUI_SEND, "bob", "/etc/hosts");
-    line(t, "/send nobody secret");
-    assert_nothing_asked(t);
+    assert_string_equal(name_of_current(), "pi"); /* the next line is for who is shown */
+    line("/open bob");
+    assert_action(PV_TUI_HISTORY, "bob", "");
+    line("exit the room");
+    assert_action(PV_TUI_SEND, "bob", "exit the room");
+    line("//etc/hosts");
+    assert_action(PV_TUI_SEND, "bob", "/etc/hosts");
+    line("/send nobody secret");
+    assert_nothing_asked();
     assert_string_equal(t->edit.text, "/send nobody secret"); /* whole: bob must not get the rest */
-    edit(t, PV_TUIEDIT_KILL_START);
-    line(t, "/open alice");
-    assert_string_equal(name_of_current(t), "alice");
-    assert_action(t, PV_TUI_HISTORY, "alice", "");
-    line(t, "/close");
+    edit(PV_TUIEDIT_KILL_START);
+    line("/open alice");
+    assert_string_equal(name_of_current(), "alice");
+    assert_action(PV_TUI_HISTORY, "alice", "");
+    line("/close");
     assert_int_equal(t->current, 0);
-    line(t, "/frobnicate");
+    line("/frobnicate");
     assert_has(t->note, "/frobnicate");
-    edit(t, PV_TUIEDIT_KILL_START);
-    line(t, "   ");
-    assert_nothing_asked(t);
+    edit(PV_TUIEDIT_KILL_START);
+    line("   ");
+    assert_nothing_asked();
     assert_int_not_equal(t->leave, PV_TUI_ENDED);
-    line(t, "exit");
+    line("exit");
     assert_int_equal(t->leave, PV_TUI_ENDED);
 }
 
@@ -284,126 +309,110 @@ PV_TEST(a_line_that_may_be_for_somebody_else_goes_to_nobody)
 {
     struct pv_tui early;
     assert_ok(pv_tui_init(&early));
-    pv_tui_open(&early, pv_tui_find(&early, "pi", true));
-    drop_actions(&early);
+    t = &early;
+    pv_tui_open(t, pv_tui_find(t, "pi", true));
+    drop_actions();
     static const char *const lines[] = {"send nas secret", "send #crew secret"};
     for (size_t i = 0; i < PV_ARRAY_LEN(lines); i++) {
-        line(&early, lines[i]);
-        assert_nothing_asked(&early);
-        assert_string_equal(early.edit.text, lines[i]); /* it is not lost */
-        pv_tui_key(&early, PV_TUI_EDIT, PV_TUIEDIT_KILL_START);
+        line(lines[i]);
+        assert_nothing_asked();
+        assert_string_equal(t->edit.text, lines[i]); /* it is not lost */
+        pv_tui_key(t, PV_TUI_EDIT, PV_TUIEDIT_KILL_START);
     }
-    take(&early, pv_tui_take_peers, "{\"peers\":[" PEER("nas", "true", "direct", "3") "]}");
-    take(&early, pv_tui_take_rooms, "{\"rooms\":[{\"room\":\"#crew\",\"members\":3}]}");
-    line(&early, "send nas secret");
-    assert_action(&early, PV_TUI_SEND, "nas", "secret");
-    line(&early, "send #crew secret");
-    assert_action(&early, PV_TUI_SEND, "#crew", "secret");
-    line(&early, "send #x no room");
-    assert_action(&early, PV_TUI_SEND, "pi", "send #x no room");
-    pv_tui_done(&early);
+    take(pv_tui_take_peers, "{'peers':[" PEER("nas", "true", "direct", "3") "]}");
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3}]}");
+    line("send nas secret");
+    assert_action(PV_TUI_SEND, "nas", "secret");
+    line("send #crew secret");
+    assert_action(PV_TUI_SEND, "#crew", "secret");
+    line("send #x no room");
+    assert_action(PV_TUI_SEND, "pi", "send #x no room");
+    pv_tui_done(t);
+    t = &f->t;
 }
 
 /* A line of a machine whose name is another's by now is no line of that other one. */
 PV_TEST(a_former_conversation_is_opened_by_its_name_or_key)
 {
-    struct pv_tui *t = &f->t;
-#define OLD(id)                                                                         \
-    "{\"id\":\"" id "\",\"from\":\"pi\",\"to\":\"lap\",\"room\":null,\"text\":\"old\"," \
-    "\"time\":3,\"state\":\"unread\",\"from_former\":\"AbCdEf\"}"
-    take(t, pv_tui_take_message, OLD("m1"));
+#define OLD(id) MESSAGE(id, "pi", "lap", "old", "unread", ",'from_former':'AbCdEf'")
+    take(pv_tui_take_message, OLD("m1"));
     assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, 0);
     assert_int_equal(t->convs[pv_tui_find(t, "key:AbCd", false)].n_lines, 1);
-    line(t, "/open key:AbCd");
-    assert_string_equal(name_of_current(t), "key:AbCd");
-    drop_actions(t);
-    line(t, "still there?");
+    line("/open key:AbCd");
+    assert_string_equal(name_of_current(), "key:AbCd");
+    drop_actions();
+    line("still there?");
     assert_string_equal(
         t->note, "key:AbCd had a name that is another's now: nobody gets what is written here");
-    assert_nothing_asked(t);
-    edit(t, PV_TUIEDIT_KILL_START);
-    line(t, "/open gone");
-    assert_action(t, PV_TUI_FORMER, "gone", "");
-    assert_string_equal(name_of_current(t), "key:AbCd"); /* until it is known that there is one */
-    json_t *body = json_loads("{\"messages\":[" MINE("m2", "gone", "bye", "read") "]}", 0, NULL);
-    pv_tui_take_former(t, "gone", body);
-    json_decref(body);
-    assert_string_equal(name_of_current(t), "gone");
+    assert_nothing_asked();
+    edit(PV_TUIEDIT_KILL_START);
+    line("/open gone");
+    assert_action(PV_TUI_FORMER, "gone", "");
+    assert_string_equal(name_of_current(), "key:AbCd"); /* until it is known that there is one */
+    take_of(pv_tui_take_former, "gone", "{'messages':[" MINE("m2", "gone", "bye", "read") "]}");
+    assert_string_equal(name_of_current(), "gone");
     assert_int_equal(t->convs[t->current].n_lines, 1);
-    assert_nothing_asked(t);
-    body = json_loads("{\"messages\":[]}", 0, NULL);
-    pv_tui_take_former(t, "nobody", body);
-    json_decref(body);
+    assert_nothing_asked();
+    take_of(pv_tui_take_former, "nobody", "{'messages':[]}");
     assert_string_equal(t->note, "nothing was said with nobody");
     assert_int_equal(pv_tui_find(t, "nobody", false), SIZE_MAX);
-    take(t, pv_tui_take_peers,
-         "{\"peers\":[{\"name\":\"pi\",\"online\":true,"
-         "\"former\":\"zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzY\"}]}");
-    type(t, "/open key:z");
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','online':true,'former':'"
+                            "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzY'}]}");
+    type("/open key:z");
     pv_tui_key(t, PV_TUI_TAB, 0);
     assert_string_equal(t->edit.text, "/open key:zzzz ");
-    edit(t, PV_TUIEDIT_KILL_START);
+    edit(PV_TUIEDIT_KILL_START);
 }
 
 PV_TEST(older_history_comes_page_by_page)
 {
-    struct pv_tui *t = &f->t;
-    line(t, "/open pi");
-    assert_action(t, PV_TUI_HISTORY, "pi", "");
-    const char *first =
-        "{\"more\":true,\"messages\":[{\"id\":\"m3\",\"from\":\"pi\",\"to\":\"lap\","
-        "\"text\":\"three\",\"time\":3,\"state\":\"read\"}]}";
-    json_t *body = json_loads(first, 0, NULL);
-    pv_tui_take_history(t, "pi", body);
-    json_decref(body);
+    line("/open pi");
+    assert_action(PV_TUI_HISTORY, "pi", "");
+    take_of(pv_tui_take_history, "pi",
+            "{'more':true,'messages':[" MSG("m3", "pi", "lap", "three", "read") "]}");
     struct pv_tui_conv *c = &t->convs[t->current];
     pv_tui_key(t, PV_TUI_PAGE_UP, 10);
-    assert_nothing_asked(t); /* the first line is not in sight */
+    assert_nothing_asked(); /* the first line is not in sight */
     c->at_top = true;
     pv_tui_key(t, PV_TUI_PAGE_UP, 10);
-    assert_action(t, PV_TUI_OLDER, "pi", "m3");
+    assert_action(PV_TUI_OLDER, "pi", "m3");
     pv_tui_key(t, PV_TUI_PAGE_UP, 10);
-    assert_nothing_asked(t); /* once */
+    assert_nothing_asked(); /* once */
     pv_tui_take_older(t, "pi", NULL);
     pv_tui_key(t, PV_TUI_PAGE_UP, 10);
-    assert_action(t, PV_TUI_OLDER, "pi", "m3"); /* again, when the request failed */
-    const char *older =
-        "{\"messages\":[{\"id\":\"m1\",\"from\":\"pi\",\"to\":\"lap\",\"text\":\"one\","
-        "\"time\":1,\"state\":\"read\"},{\"id\":\"m2\",\"from\":\"pi\",\"to\":\"lap\","
-        "\"text\":\"two\",\"time\":2,\"state\":\"read\"}]}";
-    body = json_loads(older, 0, NULL);
-    pv_tui_take_older(t, "pi", body);
-    json_decref(body);
+    assert_action(PV_TUI_OLDER, "pi", "m3"); /* again, when the request failed */
+    take_of(pv_tui_take_older, "pi",
+            "{'messages':[" MSG("m1", "pi", "lap", "one", "read") "," MSG("m2", "pi", "lap", "two",
+                                                                          "read") "]}");
     assert_int_equal(c->n_lines, 3);
     assert_string_equal(c->lines[0].text, "one");
     assert_string_equal(c->lines[2].text, "three");
     c->at_top = true;
     pv_tui_key(t, PV_TUI_PAGE_UP, 10);
-    assert_nothing_asked(t); /* that was all */
+    assert_nothing_asked(); /* that was all */
 }
 
 PV_TEST(files_are_told_once_and_answered)
 {
-    struct pv_tui *t = &f->t;
-    line(t, "/open pi");
-    assert_action(t, PV_TUI_HISTORY, "pi", "");
-#define FILE_EVENT(state, name)                                                 \
-    "{\"file\":{\"id\":7,\"direction\":\"in\",\"peer\":\"pi\",\"name\":\"" name \
-    "\",\"size\":2048,\"done\":0,\"state\":\"" state "\",\"why\":null}}"
-    take(t, pv_tui_take_file, FILE_EVENT("offered", "a\\u001bb"));
-    take(t, pv_tui_take_file, FILE_EVENT("offered", "a\\u001bb"));
+    line("/open pi");
+    assert_action(PV_TUI_HISTORY, "pi", "");
+#define FILE_EVENT(state, name)                                  \
+    "{'file':{'id':7,'direction':'in','peer':'pi','name':'" name \
+    "','size':2048,'done':0,'state':'" state "','why':null}}"
+    take(pv_tui_take_file, FILE_EVENT("offered", "a\\u001bb"));
+    take(pv_tui_take_file, FILE_EVENT("offered", "a\\u001bb"));
     struct pv_tui_conv *c = &t->convs[t->current];
     assert_int_equal(c->n_lines, 1);
     assert_has(c->lines[0].text, "/accept 7, /refuse 7");
     assert_null(strchr(c->lines[0].text, 0x1b));
-    line(t, "/accept 7");
-    assert_action(t, PV_TUI_ACCEPT, "", "7");
-    line(t, "/refuse 7");
-    assert_action(t, PV_TUI_REFUSE, "", "7");
-    line(t, "/accept");
-    line(t, "/accept 7x");
-    assert_nothing_asked(t);
-    take(t, pv_tui_take_file, FILE_EVENT("done", "a"));
+    line("/accept 7");
+    assert_action(PV_TUI_ACCEPT, "", "7");
+    line("/refuse 7");
+    assert_action(PV_TUI_REFUSE, "", "7");
+    line("/accept");
+    line("/accept 7x");
+    assert_nothing_asked();
+    take(pv_tui_take_file, FILE_EVENT("done", "a"));
     assert_int_equal(c->n_lines, 2);
     assert_has(c->lines[1].text, "/save 7");
 }
@@ -412,84 +421,73 @@ PV_TEST(files_are_told_once_and_answered)
  * transfer under way shows how far it is. */
 PV_TEST(files_that_are_over_are_no_news_and_others_show_how_far_they_are)
 {
-    struct pv_tui *t = &f->t;
-    line(t, "/open pi");
-    drop_actions(t);
-    take(t, pv_tui_take_file, FILE_EVENT("saved", "old.bin"));
+    line("/open pi");
+    drop_actions();
+    take(pv_tui_take_file, FILE_EVENT("saved", "old.bin"));
     assert_int_equal(t->convs[t->current].n_lines, 0);
-    take(t, pv_tui_take_files,
-         "{\"files\":[{\"id\":8,\"direction\":\"out\",\"peer\":\"pi\",\"name\":\"new.bin\","
-         "\"size\":2048,"
-         "\"done\":512,\"state\":\"accepted\",\"running\":true}]}");
+    take(pv_tui_take_files, "{'files':[{'id':8,'direction':'out','peer':'pi','name':'new.bin','"
+                            "size':2048,'done':512,'state':'accepted','running':true}]}");
     assert_true(t->files_moving);
     assert_string_equal(t->note, "new.bin to pi: 25 % of 2.0 KiB");
-    take(t, pv_tui_take_files, "{\"files\":[]}");
+    take(pv_tui_take_files, "{'files':[]}");
     assert_false(t->files_moving);
 }
 
 /* Silent until it is asked for, and only for what somebody else wrote. */
 PV_TEST(the_bell_rings_for_who_asked_for_it)
 {
-    struct pv_tui *t = &f->t;
-    take(t, pv_tui_take_message, MSG("A", "bob", "lap", "one", "unread"));
+    take(pv_tui_take_message, MSG("A", "bob", "lap", "one", "unread"));
     assert_false(t->ring);
-    line(t, "/bell on");
+    line("/bell on");
     assert_string_equal(t->note, "the bell rings for what comes in");
-    take(t, pv_tui_take_message, MINE("B", "bob", "mine", "queued"));
+    take(pv_tui_take_message, MINE("B", "bob", "mine", "queued"));
     assert_false(t->ring);
-    take(t, pv_tui_take_message, MSG("C", "bob", "lap", "two", "unread"));
+    take(pv_tui_take_message, MSG("C", "bob", "lap", "two", "unread"));
     assert_true(t->ring);
     t->ring = false;
-    line(t, "/bell off");
-    take(t, pv_tui_take_message, MSG("D", "bob", "lap", "three", "unread"));
+    line("/bell off");
+    take(pv_tui_take_message, MSG("D", "bob", "lap", "three", "unread"));
     assert_false(t->ring);
-    line(t, "/bell loud");
+    line("/bell loud");
     assert_string_equal(t->note, "/bell on, or /bell off");
 }
 
 /* Once, where the message stands, and again when the name goes to yet another machine. */
 PV_TEST(a_name_that_changed_hands_is_said_before_the_first_message)
 {
-    struct pv_tui *t = &f->t;
-#define NEWS(id, from, to, state, since)                                  \
-    "{\"id\":\"" id "\",\"from\":\"" from "\",\"to\":\"" to               \
-    "\",\"room\":null,\"text\":\"hi\",\"time\":" T0 ",\"state\":\"" state \
-    "\",\"former\":\"AbCdEf\",\"another_since\":" since "}"
-    take(t, pv_tui_take_message, NEWS("A", "bob", "lap", "unread", T0));
-    take(t, pv_tui_take_message, NEWS("B", "bob", "lap", "unread", T0));
+#define NEWS(id, from, to, state, since) \
+    MESSAGE(id, from, to, "hi", state, ",'former':'AbCdEf','another_since':" since)
+    take(pv_tui_take_message, NEWS("A", "bob", "lap", "unread", T0));
+    take(pv_tui_take_message, NEWS("B", "bob", "lap", "unread", T0));
     const struct pv_tui_conv *c = &t->convs[pv_tui_find(t, "bob", false)];
     assert_int_equal(c->n_lines, 3);
     assert_string_equal(c->lines[0].id, ""); /* a notice */
     assert_has(c->lines[0].text, "bob is another machine since ");
     assert_has(c->lines[0].text, "(before: key:AbCd)");
     assert_int_equal(c->unread, 2); /* it is no message */
-    take(t, pv_tui_take_message, NEWS("C", "lap", "pi", "queued", T0 ",\"own\":true"));
+    take(pv_tui_take_message, NEWS("C", "lap", "pi", "queued", T0 ",'own':true"));
     c = &t->convs[pv_tui_find(t, "pi", false)];
     assert_has(c->lines[0].text, "pi is another machine since ");
-    take(t, pv_tui_take_message, NEWS("D", "bob", "lap", "unread", "1795168801"));
+    take(pv_tui_take_message, NEWS("D", "bob", "lap", "unread", "1795168801"));
     assert_int_equal(t->convs[pv_tui_find(t, "bob", false)].n_lines, 5);
     /* A history that is opened without news says it too. */
     size_t alice = pv_tui_find(t, "alice", false);
-    json_t *body = json_loads(
-        "{\"messages\":[" MSG("E", "alice", "lap", "old", "read") "],\"changed\":{\"since\":" T0
-                                                                  ",\"key\":\"AbCdEf\"}}",
-        0, NULL);
-    pv_tui_take_history(t, "alice", body);
-    pv_tui_take_history(t, "alice", body);
-    json_decref(body);
+    for (int i = 0; i < 2; i++)
+        take_of(pv_tui_take_history, "alice",
+                "{'messages':[" MSG("E", "alice", "lap", "old", "read") "],'changed':{'since':" T0
+                                                                        ",'key':'AbCdEf'}}");
     assert_int_equal(t->convs[alice].n_lines, 2);
     assert_has(t->convs[alice].lines[1].text, "alice is another machine since ");
 }
 
 PV_TEST(unread_comes_first_and_who_is_away_last)
 {
-    struct pv_tui *t = &f->t;
     static const char *const before[] = {"alice", "pi", "bob", "bobby"};
     static const char *const after[] = {"bobby", "alice", "pi", "bob"};
     (void)pv_tui_sort(t);
     for (size_t i = 0; i < PV_ARRAY_LEN(before); i++)
         assert_string_equal(t->convs[t->order[i + 1]].name, before[i]);
-    take(t, pv_tui_take_message, MSG("A", "bobby", "lap", "one", "unread"));
+    take(pv_tui_take_message, MSG("A", "bobby", "lap", "one", "unread"));
     (void)pv_tui_sort(t);
     for (size_t i = 0; i < PV_ARRAY_LEN(after); i++)
         assert_string_equal(t->convs[t->order[i + 1]].name, after[i]);
@@ -497,15 +495,15 @@ PV_TEST(unread_comes_first_and_who_is_away_last)
 
 PV_TEST(getu_lists_who_is_there)
 {
-    line(&f->t, "getu");
-    assert_action(&f->t, PV_TUI_PEERS, "", "");
-    assert_int_equal(f->t.convs[0].n_lines, 0);
-    take(&f->t, pv_tui_take_peers, "{\"peers\":[" PEER("pi", "true", "direct", "3") "]}");
-    assert_int_equal(f->t.convs[0].n_lines, 1);
-    assert_string_equal(f->t.convs[0].lines[0].text,
+    line("getu");
+    assert_action(PV_TUI_PEERS, "", "");
+    assert_int_equal(t->convs[0].n_lines, 0);
+    take(pv_tui_take_peers, "{'peers':[" PEER("pi", "true", "direct", "3") "]}");
+    assert_int_equal(t->convs[0].n_lines, 1);
+    assert_string_equal(t->convs[0].lines[0].text,
                         "pi               10.66.1.5       online, direct");
-    take(&f->t, pv_tui_take_peers, "{\"peers\":[]}"); /* nobody asked */
-    assert_int_equal(f->t.convs[0].n_lines, 1);
+    take(pv_tui_take_peers, "{'peers':[]}"); /* nobody asked */
+    assert_int_equal(t->convs[0].n_lines, 1);
 }
 
 PV_TEST(tab_completes_as_far_as_it_is_certain)
@@ -524,13 +522,13 @@ PV_TEST(tab_completes_as_far_as_it_is_certain)
         {"", ""},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        pv_tuiedit_set(&f->t.edit, rows[i].typed);
-        pv_tui_key(&f->t, PV_TUI_TAB, 0);
-        assert_string_equal(f->t.edit.text, rows[i].then);
+        pv_tuiedit_set(&t->edit, rows[i].typed);
+        pv_tui_key(t, PV_TUI_TAB, 0);
+        assert_string_equal(t->edit.text, rows[i].then);
     }
-    pv_tuiedit_set(&f->t.edit, "send b");
-    pv_tui_key(&f->t, PV_TUI_TAB, 0);
-    assert_string_equal(f->t.note, "bob bobby");
+    pv_tuiedit_set(&t->edit, "send b");
+    pv_tui_key(t, PV_TUI_TAB, 0);
+    assert_string_equal(t->note, "bob bobby");
 }
 
 PV_TEST(tab_offers_what_belongs_where_the_cursor_is)
@@ -557,107 +555,97 @@ PV_TEST(tab_offers_what_belongs_where_the_cursor_is)
     fclose(fopen("notes.txt", "we"));
     fclose(fopen(".hidden", "we"));
     setenv("HOME", dir, 1);
-    take(&f->t, pv_tui_take_file,
-         "{\"file\":{\"id\":7,\"peer\":\"pi\",\"name\":\"a\",\"state\":\"offered\","
-         "\"direction\":\"in\",\"size\":1}}");
-    take(&f->t, pv_tui_take_file,
-         "{\"file\":{\"id\":8,\"peer\":\"pi\",\"name\":\"b\",\"state\":\"offered\","
-         "\"direction\":\"out\",\"size\":1}}");
-    pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
+    take(pv_tui_take_file,
+         "{'file':{'id':7,'peer':'pi','name':'a','state':'offered','direction':'in','size':1}}");
+    take(pv_tui_take_file,
+         "{'file':{'id':8,'peer':'pi','name':'b','state':'offered','direction':'out','size':1}}");
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        pv_tuiedit_set(&f->t.edit, rows[i].typed);
-        pv_tui_key(&f->t, PV_TUI_TAB, 0);
-        assert_string_equal(f->t.edit.text, rows[i].then);
+        pv_tuiedit_set(&t->edit, rows[i].typed);
+        pv_tui_key(t, PV_TUI_TAB, 0);
+        assert_string_equal(t->edit.text, rows[i].then);
     }
-    pv_tuiedit_set(&f->t.edit, "/send-file ");
-    pv_tui_key(&f->t, PV_TUI_TAB, 0);
-    assert_lacks(f->t.note, ".hidden");
-    assert_has(f->t.note, "notes.txt");
+    pv_tuiedit_set(&t->edit, "/send-file ");
+    pv_tui_key(t, PV_TUI_TAB, 0);
+    assert_lacks(t->note, ".hidden");
+    assert_has(t->note, "notes.txt");
     setenv("HOME", was, 1);
     assert_int_equal(chdir("/"), 0);
     assert_int_equal(test_dir_remove(dir), 0);
-    drop_actions(&f->t);
 }
 
-#define FILE_IS(state)                                                              \
-    "{\"file\":{\"id\":9,\"peer\":\"pi\",\"name\":\"a\\u001bb\",\"state\":\"" state \
-    "\",\"direction\":\"in\",\"size\":1}}"
+#define FILE_IS(state)                                                                            \
+    "{'file':{'id':9,'peer':'pi','name':'a\\u001bb','state':'" state "','direction':'in','size':" \
+    "1}}"
 
 /* Accepted here it is saved here; what keeps it from that is said, and can be tried again. */
 PV_TEST(a_file_that_was_accepted_is_saved_when_it_is_there)
 {
-    struct pv_tui *t = &f->t;
     struct pv_tui_conv *c = &t->convs[pv_tui_find(t, "pi", false)];
-    json_t *body = json_loads(FILE_IS("done"), 0, NULL);
-    take(t, pv_tui_take_file, FILE_IS("offered"));
-    line(t, "/accept 9");
-    assert_action(t, PV_TUI_ACCEPT, "", "9");
-    take(t, pv_tui_take_file, FILE_IS("accepted"));
-    assert_nothing_asked(t);
-    take(t, pv_tui_take_file, FILE_IS("done"));
-    assert_action(t, PV_TUI_SAVE, "", "9");
+    json_t *body = json_of(FILE_IS("done"));
+    take(pv_tui_take_file, FILE_IS("offered"));
+    line("/accept 9");
+    assert_action(PV_TUI_ACCEPT, "", "9");
+    take(pv_tui_take_file, FILE_IS("accepted"));
+    assert_nothing_asked();
+    take(pv_tui_take_file, FILE_IS("done"));
+    assert_action(PV_TUI_SAVE, "", "9");
     pv_tui_take_saved(t, body, "a file of this name exists");
-    assert_nothing_asked(t); /* the daemon keeps it */
+    assert_nothing_asked(); /* the daemon keeps it */
     assert_non_null(
         strstr(c->lines[c->n_lines - 1].text, "is not saved: a file of this name exists: /save 9"));
-    line(t, "/save 9");
-    assert_action(t, PV_TUI_SAVE, "", "9");
+    line("/save 9");
+    assert_action(PV_TUI_SAVE, "", "9");
     pv_tui_take_saved(t, body, NULL);
-    assert_action(t, PV_TUI_SAVED, "", "9");
+    assert_action(PV_TUI_SAVED, "", "9");
     size_t lines = c->n_lines;
     assert_has(c->lines[lines - 1].text, "a\xef\xbf\xbd"
                                          "b is saved where this chat was started");
-    take(t, pv_tui_take_file, FILE_IS("saved"));
+    take(pv_tui_take_file, FILE_IS("saved"));
     assert_int_equal(c->n_lines, lines);
-    line(t, "/save x");
+    line("/save x");
     assert_string_equal(t->note, "/save NUMBER");
-    assert_nothing_asked(t);
+    assert_nothing_asked();
     json_decref(body);
 }
 
 PV_TEST(a_search_in_the_networks_pane_is_about_everything)
 {
-    line(&f->t, "/search Key");
-    assert_action(&f->t, PV_TUI_SEARCH, "", "Key");
-    json_t *body =
-        json_loads("{\"messages\":[" MSG("A", "pi", "lap", "the key is here", "read") "," MINE(
-                       "B", "pi", "thanks",
-                       "read") ","
-                               "{\"id\":\"C\",\"from\":\"bob\",\"to\":\"#crew\",\"room\":\"#crew\","
-                               "\"text\":\"key\\u001b?\",\"time\":" T0 ",\"state\":\"read\"}]}",
-                   0, NULL);
-    assert_non_null(body);
-    pv_tui_take_found(&f->t, "Key", body);
-    assert_int_equal(f->t.convs[0].n_lines, 2);
-    assert_has(f->t.convs[0].lines[0].text, " pi to lap: the key is here");
-    assert_has(f->t.convs[0].lines[1].text, " bob in #crew: key\xef\xbf\xbd?");
-    assert_has(f->t.note, "2 lines have 'Key'");
-    assert_true(f->t.convs[0].lines[0].time == 0); /* it says its own */
-    pv_tui_take_found(&f->t, "nowhere", body);
-    assert_string_equal(f->t.note, "nothing has \"nowhere\"");
-    json_decref(body);
+    line("/search Key");
+    assert_action(PV_TUI_SEARCH, "", "Key");
+    static const char found[] =
+        "{'messages':[" MSG("A", "pi", "lap", "the key is here", "read") "," MINE(
+            "B", "pi", "thanks", "read") "," ROOM_MSG("C", "bob", "key\\u001b?", "read") "]}";
+    take_of(pv_tui_take_found, "Key", found);
+    assert_int_equal(t->convs[0].n_lines, 2);
+    assert_has(t->convs[0].lines[0].text, " pi to lap: the key is here");
+    assert_has(t->convs[0].lines[1].text, " bob in #crew: key\xef\xbf\xbd?");
+    assert_has(t->note, "2 lines have 'Key'");
+    assert_true(t->convs[0].lines[0].time == 0); /* it says its own */
+    take_of(pv_tui_take_found, "nowhere", found);
+    assert_string_equal(t->note, "nothing has \"nowhere\"");
 }
 
 PV_TEST(words_of_other_programs_are_understood_or_explained)
 {
-    line(&f->t, "/query pi");
-    assert_string_equal(name_of_current(&f->t), "pi");
-    take(&f->t, pv_tui_take_rooms, "{\"rooms\":[{\"room\":\"#crew\",\"members\":3}]}");
-    line(&f->t, "/join #crew");
-    assert_string_equal(name_of_current(&f->t), "#crew");
-    drop_actions(&f->t);
-    line(&f->t, "/names");
-    assert_action(&f->t, PV_TUI_MEMBERS, "#crew", "");
-    line(&f->t, "/part");
-    assert_action(&f->t, PV_TUI_LEAVE, "#crew", "");
-    line(&f->t, "/open pi");
-    line(&f->t, "/join crew");
-    assert_string_equal(name_of_current(&f->t), "#crew");
-    drop_actions(&f->t);
-    line(&f->t, "/me");
-    assert_string_equal(f->t.note, "/me TEXT");
-    assert_string_equal(f->t.edit.text, "/me");
-    assert_nothing_asked(&f->t);
+    line("/query pi");
+    assert_string_equal(name_of_current(), "pi");
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3}]}");
+    line("/join #crew");
+    assert_string_equal(name_of_current(), "#crew");
+    drop_actions();
+    line("/names");
+    assert_action(PV_TUI_MEMBERS, "#crew", "");
+    line("/part");
+    assert_action(PV_TUI_LEAVE, "#crew", "");
+    line("/open pi");
+    line("/join crew");
+    assert_string_equal(name_of_current(), "#crew");
+    drop_actions();
+    line("/me");
+    assert_string_equal(t->note, "/me TEXT");
+    assert_string_equal(t->edit.text, "/me");
+    assert_nothing_asked();
 }
 
 /* `/invite pi #crew` of other programs would let pi into the room that is shown. */
@@ -665,29 +653,27 @@ PV_TEST(a_command_is_about_what_is_named_or_says_that_a_word_is_too_many)
 {
     static const char *const lines[] = {"/invite pi #crew", "/room two words", "/open pi hello",
                                         "/accept 1 2", "/mute pi bob"};
-    struct pv_tui *t = &f->t;
-    take(t, pv_tui_take_rooms,
-         "{\"rooms\":[{\"room\":\"#crew\",\"members\":3},{\"room\":\"#dev\",\"members\":1}]}");
-    line(t, "/open #dev");
-    drop_actions(t);
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3},{'room':'#dev','members':1}]}");
+    line("/open #dev");
+    drop_actions();
     for (size_t i = 0; i < PV_ARRAY_LEN(lines); i++) {
-        line(t, lines[i]);
+        line(lines[i]);
         assert_has(t->note, "one word too many");
         assert_string_equal(t->edit.text, lines[i]);
-        assert_string_equal(name_of_current(t), "#dev");
-        edit(t, PV_TUIEDIT_KILL_START);
+        assert_string_equal(name_of_current(), "#dev");
+        edit(PV_TUIEDIT_KILL_START);
     }
-    assert_nothing_asked(t);
-    line(t, "/part #crew");
-    assert_action(t, PV_TUI_LEAVE, "#crew", "");
-    line(t, "/names crew");
-    assert_action(t, PV_TUI_MEMBERS, "#crew", "");
-    line(t, "/part good bye");
+    assert_nothing_asked();
+    line("/part #crew");
+    assert_action(PV_TUI_LEAVE, "#crew", "");
+    line("/names crew");
+    assert_action(PV_TUI_MEMBERS, "#crew", "");
+    line("/part good bye");
     assert_has(t->note, "one word too many");
-    edit(t, PV_TUIEDIT_KILL_START);
-    line(t, "/part bye");
+    edit(PV_TUIEDIT_KILL_START);
+    line("/part bye");
     assert_string_equal(t->note, "no room named bye: /room NAME makes one");
-    assert_nothing_asked(t);
+    assert_nothing_asked();
 }
 
 PV_TEST(a_long_list_of_choices_is_cut)
@@ -709,68 +695,59 @@ PV_TEST(a_long_list_of_choices_is_cut)
 
 PV_TEST(messages_are_counted_until_they_are_seen)
 {
-    struct pv_tui *t = &f->t;
     size_t bob = pv_tui_find(t, "bob", false), pi = pv_tui_find(t, "pi", false);
-    take(t, pv_tui_take_message, MSG("A", "bob", "lap", "one", "unread"));
-    take(t, pv_tui_take_message, MSG("A", "bob", "lap", "one", "unread")); /* told twice */
-    take(t, pv_tui_take_message, MSG("B", "bob", "lap", "two", "unread"));
-    take(t, pv_tui_take_message, MSG("C", "pi", "lap", "three", "unread"));
+    take(pv_tui_take_message, MSG("A", "bob", "lap", "one", "unread"));
+    take(pv_tui_take_message, MSG("A", "bob", "lap", "one", "unread")); /* told twice */
+    take(pv_tui_take_message, MSG("B", "bob", "lap", "two", "unread"));
+    take(pv_tui_take_message, MSG("C", "pi", "lap", "three", "unread"));
     assert_int_equal(t->convs[bob].unread, 2);
     assert_string_equal(t->note, "new from pi");
-    assert_nothing_asked(t);
+    assert_nothing_asked();
     pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
     assert_int_equal(t->current, bob);
     assert_int_equal(t->convs[bob].unread, 0);
-    assert_action(t, PV_TUI_HISTORY, "bob", "");
-    assert_action(t, PV_TUI_READ, "bob", "B");
-    take(t, pv_tui_take_message, MSG("D", "bob", "lap", "four", "unread"));
+    assert_action(PV_TUI_HISTORY, "bob", "");
+    assert_action(PV_TUI_READ, "bob", "B");
+    take(pv_tui_take_message, MSG("D", "bob", "lap", "four", "unread"));
     assert_int_equal(t->convs[bob].unread, 0);
-    assert_action(t, PV_TUI_READ, "bob", "D");
+    assert_action(PV_TUI_READ, "bob", "D");
     pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
     assert_int_equal(t->current, pi);
-    drop_actions(t);
+    drop_actions();
     pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
     assert_string_equal(t->note, "nothing is unread");
     for (size_t i = 0; i < t->n_convs; i++)
         pv_tui_key(t, PV_TUI_NEXT, 0);
     assert_int_equal(t->current, pi);
     pv_tui_key(t, PV_TUI_PREVIOUS, 0);
-    assert_string_equal(name_of_current(t), "alice"); /* who is there goes before who is away */
-    drop_actions(t);
+    assert_string_equal(name_of_current(), "alice"); /* who is there goes before who is away */
 }
 
 PV_TEST(history_and_live_messages_make_one_list)
 {
-    struct pv_tui *t = &f->t;
     size_t pi = pv_tui_find(t, "pi", false);
-    json_t *history = json_loads("{\"messages\":[" MSG("A", "pi", "lap", "one", "read") "," MINE(
-                                     "B", "pi", "two", "delivered") "]}",
-                                 0, NULL);
     pv_tui_open(t, pi);
-    take(t, pv_tui_take_message, MINE("B", "pi", "two", "queued"));
-    take(t, pv_tui_take_message, MSG("C", "pi", "lap", "three", "unread"));
-    pv_tui_take_history(t, "pi", history);
-    json_decref(history);
+    take(pv_tui_take_message, MINE("B", "pi", "two", "queued"));
+    take(pv_tui_take_message, MSG("C", "pi", "lap", "three", "unread"));
+    take_of(pv_tui_take_history, "pi",
+            "{'messages':[" MSG("A", "pi", "lap", "one", "read") "," MINE("B", "pi", "two",
+                                                                          "delivered") "]}");
     assert_int_equal(t->convs[pi].n_lines, 3);
     assert_string_equal(t->convs[pi].lines[1].text, "two");
     assert_int_equal(t->convs[pi].lines[1].state, PV_CHAT_DELIVERED);
     assert_true(t->convs[pi].lines[1].outgoing);
     assert_string_equal(t->convs[pi].lines[2].text, "three");
-    take(t, pv_tui_take_state, "{\"msg_id\":\"B\",\"peer\":\"pi\",\"state\":\"read\"}");
+    take(pv_tui_take_state, "{'msg_id':'B','peer':'pi','state':'read'}");
     assert_int_equal(t->convs[pi].lines[1].state, PV_CHAT_READ);
-    take(t, pv_tui_take_state, "{\"msg_id\":\"B\",\"peer\":\"pi\",\"state\":\"delivered\"}");
+    take(pv_tui_take_state, "{'msg_id':'B','peer':'pi','state':'delivered'}");
     assert_int_equal(t->convs[pi].lines[1].state, PV_CHAT_READ); /* never back */
-    drop_actions(t);
 }
 
 PV_TEST(a_conversation_keeps_the_newest_lines)
 {
-    struct pv_tui *t = &f->t;
     size_t pi = pv_tui_find(t, "pi", false);
     for (int i = 0; i < PV_TUI_MAX_LINES + 5; i++) {
-        char text[256];
-        snprintf(text, sizeof(text), MSG("%d", "pi", "lap", "n%d", "read"), i, i);
-        take(t, pv_tui_take_message, text);
+        take(pv_tui_take_message, PV_STR(MSG("%d", "pi", "lap", "n%d", "read"), i, i));
     }
     assert_int_equal(t->convs[pi].n_lines, PV_TUI_MAX_LINES);
     assert_string_equal(t->convs[pi].lines[0].text, "n5");
@@ -778,12 +755,12 @@ PV_TEST(a_conversation_keeps_the_newest_lines)
 
 PV_TEST(an_error_names_the_command_of_this_screen)
 {
-    pv_tui_take_error(&f->t, "no peer carl: `p2pvpnctl peers` lists them", NULL);
-    assert_string_equal(f->t.note, "no peer carl: /peers lists them");
-    pv_tui_take_error(&f->t, "no peer carl: `p2pvpnctl -n work peers` lists them", NULL);
-    assert_string_equal(f->t.note, "no peer carl: /peers lists them");
-    pv_tui_take_error(&f->t, "denied: `p2pvpnctl why carl` says by whom", NULL);
-    assert_string_equal(f->t.note, "denied: `p2pvpnctl why carl` says by whom");
+    pv_tui_take_error(t, "no peer carl: `p2pvpnctl peers` lists them", NULL);
+    assert_string_equal(t->note, "no peer carl: /peers lists them");
+    pv_tui_take_error(t, "no peer carl: `p2pvpnctl -n work peers` lists them", NULL);
+    assert_string_equal(t->note, "no peer carl: /peers lists them");
+    pv_tui_take_error(t, "denied: `p2pvpnctl why carl` says by whom", NULL);
+    assert_string_equal(t->note, "denied: `p2pvpnctl why carl` says by whom");
 }
 
 PV_TEST(a_failed_send_is_given_back)
@@ -791,70 +768,65 @@ PV_TEST(a_failed_send_is_given_back)
     char text[] = "my text", other[] = "/etc is full";
     const struct pv_tui_action mine = {.kind = PV_TUI_SEND, .peer = "pi", .text = text};
     const struct pv_tui_action second = {.kind = PV_TUI_SEND, .peer = "pi", .text = other};
-    size_t pi = pv_tui_find(&f->t, "pi", false);
-    pv_tui_open(&f->t, pi);
-    drop_actions(&f->t);
-    pv_tui_take_error(&f->t, "send: disk full\n\x1b[2J", &mine);
-    assert_string_equal(f->t.note, "send: disk full");
-    assert_string_equal(f->t.edit.text, "my text");
-    pv_tui_take_error(&f->t, "again", &second);
-    assert_string_equal(f->t.edit.text, "my text"); /* what is being typed stays */
-    assert_string_equal(f->t.convs[pi].lines[1].text, "/etc is full");
-    edit(&f->t, PV_TUIEDIT_KILL_START);
+    size_t pi = pv_tui_find(t, "pi", false);
+    pv_tui_open(t, pi);
+    drop_actions();
+    pv_tui_take_error(t, "send: disk full\n\x1b[2J", &mine);
+    assert_string_equal(t->note, "send: disk full");
+    assert_string_equal(t->edit.text, "my text");
+    pv_tui_take_error(t, "again", &second);
+    assert_string_equal(t->edit.text, "my text"); /* what is being typed stays */
+    assert_string_equal(t->convs[pi].lines[1].text, "/etc is full");
+    edit(PV_TUIEDIT_KILL_START);
     /* Another conversation is open by now: the text waits where it was typed. */
-    pv_tui_open(&f->t, 1);
-    drop_actions(&f->t);
-    pv_tui_take_error(&f->t, "again", &second);
-    assert_string_equal(f->t.edit.text, "");
-    assert_has(f->t.note, "waits in pi");
-    pv_tui_open(&f->t, pi);
-    assert_string_equal(f->t.edit.text, "//etc is full"); /* a text, no command */
-    edit(&f->t, PV_TUIEDIT_KILL_START);
-    pv_tui_open(&f->t, 1);
-    drop_actions(&f->t);
+    pv_tui_open(t, 1);
+    drop_actions();
+    pv_tui_take_error(t, "again", &second);
+    assert_string_equal(t->edit.text, "");
+    assert_has(t->note, "waits in pi");
+    pv_tui_open(t, pi);
+    assert_string_equal(t->edit.text, "//etc is full"); /* a text, no command */
+    edit(PV_TUIEDIT_KILL_START);
+    pv_tui_open(t, 1);
+    drop_actions();
     for (int i = 0; i < PV_TUI_MAX_ACTIONS; i++)
-        line(&f->t, "x");
-    edit(&f->t, PV_TUIEDIT_KILL_START);
-    line(&f->t, "one too many");
-    assert_string_equal(f->t.edit.text, "one too many");
+        line("x");
+    edit(PV_TUIEDIT_KILL_START);
+    line("one too many");
+    assert_string_equal(t->edit.text, "one too many");
 }
 
 PV_TEST(each_conversation_keeps_its_own_line)
 {
-    struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
-    type(t, "for pi alone");
-    pv_tui_open(t, pv_tui_find(t, "bob", false));
-    drop_actions(t);
+    type("for pi alone");
+    open_of("bob");
     assert_string_equal(t->edit.text, "");
-    line(t, "for bob");
-    assert_action(t, PV_TUI_SEND, "bob", "for bob");
+    line("for bob");
+    assert_action(PV_TUI_SEND, "bob", "for bob");
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     assert_string_equal(t->edit.text, "for pi alone");
-    drop_actions(t);
 }
 
 PV_TEST(several_pasted_lines_are_sent_when_one_says_so)
 {
-    struct pv_tui *t = &f->t;
     pv_tui_paste(t, "one\ntwo\n"); /* to whom? */
     assert_null(t->paste);
-    pv_tui_open(t, pv_tui_find(t, "pi", false));
-    drop_actions(t);
+    open_of("pi");
     pv_tui_paste(t, "just this\n");
     assert_string_equal(t->edit.text, "just this");
-    edit(t, PV_TUIEDIT_KILL_START);
+    edit(PV_TUIEDIT_KILL_START);
     pv_tui_paste(t, "one\ntwo\n");
     draw(24, 80);
     assert_string_equal(row(22), " 2 lines pasted: Enter sends them to pi, another key does not");
-    assert_nothing_asked(t);
+    assert_nothing_asked();
     pv_tui_key(t, PV_TUI_CHAR, L'n');
     assert_string_equal(t->note, "not sent");
-    assert_nothing_asked(t);
-    type(t, "see: ");
+    assert_nothing_asked();
+    type("see: ");
     pv_tui_paste(t, "/one\ntwo\n\n");
     pv_tui_key(t, PV_TUI_ENTER, 0);
-    assert_action(t, PV_TUI_SEND, "pi", "see: /one\ntwo");
+    assert_action(PV_TUI_SEND, "pi", "see: /one\ntwo");
     assert_string_equal(t->edit.text, "");
 }
 
@@ -862,10 +834,8 @@ PV_TEST(several_pasted_lines_are_sent_when_one_says_so)
 PV_TEST(the_question_about_pasted_lines_is_shown_whole)
 {
 #define LONG "a23456789-b23456789-c23456789-d23456789-e23456789-f23456789-g2"
-    struct pv_tui *t = &f->t;
-    take(t, pv_tui_take_peers, "{\"peers\":[" PEER(LONG, "true", "direct", "3") "]}");
-    pv_tui_open(t, pv_tui_find(t, LONG, false));
-    drop_actions(t);
+    take(pv_tui_take_peers, "{'peers':[" PEER(LONG, "true", "direct", "3") "]}");
+    open_of(LONG);
     t->now = 1795168800;
     pv_tui_paste(t, "one\ntwo\nthree");
     draw(24, 80);
@@ -880,24 +850,22 @@ PV_TEST(the_question_about_pasted_lines_is_shown_whole)
     assert_string_equal(row(10), " another key does not");
     pv_tui_key(t, PV_TUI_PAGE_UP, 0);
     assert_string_equal(t->note, "not sent");
-    assert_nothing_asked(t);
+    assert_nothing_asked();
 #undef LONG
 }
 
 /* A text that is cut without a word would be sent as if it were whole. */
 PV_TEST(a_pasted_line_that_is_too_long_is_not_cut)
 {
-    struct pv_tui *t = &f->t;
     char *text = test_alloc(PV_CHAT_TEXT_MAX + 2);
     memset(text, 'x', PV_CHAT_TEXT_MAX);
-    pv_tui_open(t, pv_tui_find(t, "pi", false));
-    drop_actions(t);
-    type(t, "y");
+    open_of("pi");
+    type("y");
     pv_tui_paste(t, text);
     assert_string_equal(t->edit.text, "y");
     assert_has(t->note, "are too much for a message");
     assert_has(t->note, "/send-file FILE");
-    edit(t, PV_TUIEDIT_BACKSPACE);
+    edit(PV_TUIEDIT_BACKSPACE);
     text[PV_CHAT_TEXT_MAX] = '\n';
     pv_tui_paste(t, text);
     assert_int_equal(t->edit.len, PV_CHAT_TEXT_MAX);
@@ -906,14 +874,12 @@ PV_TEST(a_pasted_line_that_is_too_long_is_not_cut)
 
 PV_TEST(a_daemon_that_was_gone_is_asked_again)
 {
-    struct pv_tui *t = &f->t;
     struct pv_tui_action a;
-    pv_tui_open(t, pv_tui_find(t, "pi", false));
-    drop_actions(t);
-    line(t, "first");
+    open_of("pi");
+    line("first");
     assert_ok(pv_tui_poll(t, &a)); /* asked, and never answered */
     memcpy(a.id, "AAECAwQFBgcICQoLDA0ODw", sizeof(a.id));
-    line(t, "second");
+    line("second");
     pv_tui_again(t, &a);
     pv_tui_take_loss(t);
     assert_has(t->note, "p2pvpnd is not there");
@@ -922,32 +888,27 @@ PV_TEST(a_daemon_that_was_gone_is_asked_again)
     assert_string_equal(a.text, "first");
     assert_string_equal(a.id, "AAECAwQFBgcICQoLDA0ODw"); /* the same message, not another */
     free(a.text);
-    assert_action(t, PV_TUI_SEND, "pi", "second");
-    assert_action(t, PV_TUI_HISTORY, "pi", "");
+    assert_action(PV_TUI_SEND, "pi", "second");
+    assert_action(PV_TUI_HISTORY, "pi", "");
 }
 
 PV_TEST(the_bar_forgets_that_a_message_waited)
 {
-    struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "bob", false));
-    take(t, pv_tui_take_sent,
-         "{\"message\":" MINE("A", "bob", "hi", "queued") ",\"online\":false}");
+    take(pv_tui_take_sent, "{'message':" MINE("A", "bob", "hi", "queued") ",'online':false}");
     assert_has(t->note, "queued: bob");
-    take(t, pv_tui_take_state, "{\"msg_id\":\"A\",\"peer\":\"bob\",\"state\":\"sent\"}");
+    take(pv_tui_take_state, "{'msg_id':'A','peer':'bob','state':'sent'}");
     assert_has(t->note, "queued: bob");
-    take(t, pv_tui_take_state, "{\"msg_id\":\"A\",\"peer\":\"bob\",\"state\":\"delivered\"}");
+    take(pv_tui_take_state, "{'msg_id':'A','peer':'bob','state':'delivered'}");
     assert_string_equal(t->note, "");
-    drop_actions(t);
 }
 
 PV_TEST(an_explanation_that_is_too_long_for_the_bar_goes_on_below)
 {
     static const char why[] =
         "malformed: a room's name is 1 to 32 of a-z 0-9 and -, a text of more than that says why";
-    struct pv_tui *t = &f->t;
-    pv_tui_open(t, pv_tui_find(t, "pi", false));
-    drop_actions(t);
-    take(t, pv_tui_take_message, MSG("A", "pi", "lap", "the newest", "read"));
+    open_of("pi");
+    take(pv_tui_take_message, MSG("A", "pi", "lap", "the newest", "read"));
     t->now = 1795168800;
     size_t page = pv_tui_page(t, 12, 40);
     pv_tui_take_error(t, why, NULL);
@@ -968,31 +929,26 @@ PV_TEST(an_explanation_that_is_too_long_for_the_bar_goes_on_below)
 
 PV_TEST(an_invitation_is_told_until_it_is_accepted)
 {
-    struct pv_tui *t = &f->t;
-    take(t, pv_tui_take_rooms, "{\"rooms\":[{\"room\":\"#crew\",\"members\":3,\"invited\":true}]}");
-    pv_tui_open(t, pv_tui_find(t, "#crew", false));
-    drop_actions(t);
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3,'invited':true}]}");
+    open_of("#crew");
     draw(24, 80);
     assert_string_equal(row(0), " #crew  invited, 3 members");
     assert_string_equal(row(22), " you are invited: who says something here accepts, /leave "
                                  "declines");
-    take(t, pv_tui_take_sent,
-         "{\"message\":{\"id\":\"A\",\"from\":\"lap\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":"
-         "\"hi\",\"state\":\"queued\",\"own\":true},\"online\":true}");
+    take(pv_tui_take_sent, "{'message':{'id':'A','from':'lap','to':'#crew','room':'#crew','text':'"
+                           "hi','state':'queued','own':true},'online':true}");
     draw(24, 80);
     assert_string_equal(row(0), " #crew  room, 3 members");
-    drop_actions(t);
 }
 
 PV_TEST(lines_of_this_machine_under_another_name_are_its_own)
 {
-    struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "bob", false));
     const size_t n = t->n_convs;
-    take(t, pv_tui_take_message, MESSAGE("A", "garage", "bob", "hi", "queued", ",\"own\":true"));
+    take(pv_tui_take_message, MESSAGE("A", "garage", "bob", "hi", "queued", ",'own':true"));
     assert_int_equal(t->n_convs, n);
     assert_true(t->convs[t->current].lines[0].outgoing);
-    take(t, pv_tui_take_status, "{\"self\":{\"name\":\"garage\"},\"network\":{\"name\":\"home\"}}");
+    take(pv_tui_take_status, "{'self':{'name':'garage'},'network':{'name':'home'}}");
     pv_tui_open(t, 0);
     draw(24, 80);
     assert_string_equal(row(0), " home  you are garage");
@@ -1001,19 +957,16 @@ PV_TEST(lines_of_this_machine_under_another_name_are_its_own)
 /* Not that the other one is away, who is not. */
 PV_TEST(the_bar_says_what_a_message_waits_for)
 {
-    struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "bob", false));
-    take(t, pv_tui_take_sent,
-         "{\"message\":{\"id\":\"A\",\"from\":\"lap\",\"to\":\"bob\",\"text\":\"hi\",\"state\":"
-         "\"queued\",\"held\":\"rules\",\"own\":true},\"online\":true}");
+    take(pv_tui_take_sent, "{'message':{'id':'A','from':'lap','to':'bob','text':'hi','state':'"
+                           "queued','held':'rules','own':true},'online':true}");
     assert_string_equal(t->note, "queued: bob's machine takes no more from you for now: a rule, or "
                                  "its [firewall], denies it");
-    take(t, pv_tui_take_sent,
-         "{\"message\":" MINE("B", "bob", "hi", "queued") ",\"online\":false,\"down\":true}");
+    take(pv_tui_take_sent,
+         "{'message':" MINE("B", "bob", "hi", "queued") ",'online':false,'down':true}");
     assert_string_equal(t->note, "queued: this machine is down: `p2pvpnctl up` sends it");
-    take(t, pv_tui_take_state, "{\"msg_id\":\"B\",\"peer\":\"bob\",\"state\":\"delivered\"}");
+    take(pv_tui_take_state, "{'msg_id':'B','peer':'bob','state':'delivered'}");
     assert_string_equal(t->note, "");
-    drop_actions(t);
 }
 
 PV_TEST(nonsense_of_the_daemon_is_ignored)
@@ -1021,93 +974,72 @@ PV_TEST(nonsense_of_the_daemon_is_ignored)
     static const char *const rows[] = {
         "{}",
         "[]",
-        "{\"peers\":[{\"name\":\"../x\"},{\"name\":7},{}]}",
-        "{\"peers\":7}",
-        "{\"messages\":[{}]}",
-        "{\"peer\":\"A B\",\"online\":1}",
+        "{'peers':[{'name':'../x'},{'name':7},{}]}",
+        "{'peers':7}",
+        "{'messages':[{}]}",
+        "{'peer':'A B','online':1}",
     };
-    size_t n = f->t.n_convs;
+    size_t n = t->n_convs;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        take(&f->t, pv_tui_take_peers, rows[i]);
-        take(&f->t, pv_tui_take_message, rows[i]);
-        take(&f->t, pv_tui_take_sent, rows[i]);
-        take(&f->t, pv_tui_take_state, rows[i]);
-        take(&f->t, pv_tui_take_presence, rows[i]);
+        take(pv_tui_take_peers, rows[i]);
+        take(pv_tui_take_message, rows[i]);
+        take(pv_tui_take_sent, rows[i]);
+        take(pv_tui_take_state, rows[i]);
+        take(pv_tui_take_presence, rows[i]);
     }
-    assert_int_equal(f->t.n_convs, n);
-}
-
-#define ROOM_MSG(id, from, text, state)                                         \
-    "{\"id\":\"" id "\",\"from\":\"" from                                       \
-    "\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":\"" text "\",\"time\":" T0 \
-    ",\"state\":\"" state "\"}"
-
-static void next_action(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer,
-                        const char *text)
-{
-    struct pv_tui_action a;
-    assert_ok(pv_tui_poll(t, &a));
-    assert_int_equal(a.kind, kind);
-    assert_string_equal(a.peer, peer);
-    if (text != NULL)
-        assert_string_equal(a.text, text);
-    free(a.text);
+    assert_int_equal(t->n_convs, n);
 }
 
 PV_TEST(rooms_are_conversations_with_unread_counts)
 {
-    struct pv_tui *t = &f->t;
-    take(t, pv_tui_take_rooms,
-         "{\"rooms\":[{\"room\":\"#crew\",\"members\":3,\"left\":false},"
-         "{\"room\":\"#old\",\"members\":1,\"left\":true},{\"room\":\"#\\u001b[2J\"}]}");
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3,'left':false},{'room':'#old','"
+                            "members':1,'left':true},{'room':'#\\u001b[2J'}]}");
     size_t crew = pv_tui_find(t, "#crew", false);
     assert_int_equal(crew, 1); /* before the peers */
     assert_int_equal(pv_tui_find(t, "#old", false), SIZE_MAX);
-    take(t, pv_tui_take_message, ROOM_MSG("m1", "pi", "hello", "unread"));
-    take(t, pv_tui_take_message, ROOM_MSG("m2", "alice", "hi \\u001b[31m", "unread"));
+    take(pv_tui_take_message, ROOM_MSG("m1", "pi", "hello", "unread"));
+    take(pv_tui_take_message, ROOM_MSG("m2", "alice", "hi \\u001b[31m", "unread"));
     assert_int_equal(t->convs[crew].unread, 2);
     assert_string_equal(t->convs[crew].lines[1].from, "alice");
     assert_null(strchr(t->convs[crew].lines[1].text, 0x1b));
     assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].unread, 0);
-    drop_actions(t);
-    line(t, "/open #crew");
-    next_action(t, PV_TUI_HISTORY, "#crew", NULL);
-    next_action(t, PV_TUI_READ, "#crew", "m2");
-    line(t, "good morning");
-    next_action(t, PV_TUI_SEND, "#crew", "good morning");
-    line(t, "/invite bob");
-    next_action(t, PV_TUI_INVITE, "#crew", "bob");
-    line(t, "/members");
-    next_action(t, PV_TUI_MEMBERS, "#crew", NULL);
-    line(t, "/mute");
-    next_action(t, PV_TUI_MUTE, "#crew", NULL);
-    line(t, "/unmute pi");
-    next_action(t, PV_TUI_UNMUTE, "pi", NULL);
-    line(t, "/leave");
-    next_action(t, PV_TUI_LEAVE, "#crew", NULL);
-    line(t, "/room other");
-    next_action(t, PV_TUI_MAKE, "other", NULL);
-    line(t, "/close");
-    line(t, "/invite bob"); /* into what? */
-    edit(t, PV_TUIEDIT_KILL_START);
-    assert_nothing_asked(t);
+    drop_actions();
+    line("/open #crew");
+    assert_action(PV_TUI_HISTORY, "#crew", "");
+    assert_action(PV_TUI_READ, "#crew", "m2");
+    line("good morning");
+    assert_action(PV_TUI_SEND, "#crew", "good morning");
+    line("/invite bob");
+    assert_action(PV_TUI_INVITE, "#crew", "bob");
+    line("/members");
+    assert_action(PV_TUI_MEMBERS, "#crew", "");
+    line("/mute");
+    assert_action(PV_TUI_MUTE, "#crew", "");
+    line("/unmute pi");
+    assert_action(PV_TUI_UNMUTE, "pi", "");
+    line("/leave");
+    assert_action(PV_TUI_LEAVE, "#crew", "");
+    line("/room other");
+    assert_action(PV_TUI_MAKE, "other", "");
+    line("/close");
+    line("/invite bob"); /* into what? */
+    edit(PV_TUIEDIT_KILL_START);
+    assert_nothing_asked();
     assert_string_equal(t->note, "that is for a room: /open #NAME first, or /room NAME makes one");
-    line(t, "/mute"); /* whom? */
-    edit(t, PV_TUIEDIT_KILL_START);
+    line("/mute"); /* whom? */
+    edit(PV_TUIEDIT_KILL_START);
     assert_string_equal(t->note, "/mute NAME");
-    line(t, "/mute nobody");
-    edit(t, PV_TUIEDIT_KILL_START);
-    assert_nothing_asked(t);
-    line(t, "send #crew see you");
+    line("/mute nobody");
+    edit(PV_TUIEDIT_KILL_START);
+    assert_nothing_asked();
+    line("send #crew see you");
     assert_int_equal(t->current, 0);
-    line(t, "/open #crew");
-    drop_actions(t);
+    line("/open #crew");
+    drop_actions();
     assert_int_equal(t->current, crew);
-    take(t, pv_tui_take_room,
-         "{\"room\":\"#new\",\"what\":\"invited\",\"peer\":\"lap\",\"by\":\"pi\"}");
+    take(pv_tui_take_room, "{'room':'#new','what':'invited','peer':'lap','by':'pi'}");
     assert_true(pv_tui_find(t, "#new", false) != SIZE_MAX);
     assert_string_equal(t->note, "#new: lap was invited by pi");
-    drop_actions(t);
 }
 
 void test_begin(void)
@@ -1122,27 +1054,24 @@ void test_begin(void)
 
 PV_TEST(a_line_below_the_window_is_counted_and_stays_unread)
 {
-    struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     for (int i = 0; i < 60; i++) {
-        char text[256];
-        snprintf(text, sizeof(text), MSG("%d", "pi", "lap", "line %d", "read"), i, i);
-        take(t, pv_tui_take_message, text);
+        take(pv_tui_take_message, PV_STR(MSG("%d", "pi", "lap", "line %d", "read"), i, i));
     }
     draw(13, 60);
     pv_tui_key(t, PV_TUI_PAGE_UP, 9);
     draw(13, 60);
     char top[sizeof(f->row)];
     snprintf(top, sizeof(top), "%s", row(1));
-    drop_actions(t);
-    take(t, pv_tui_take_message, MSG("N1", "pi", "lap", "one", "unread"));
-    take(t, pv_tui_take_message, MSG("N2", "pi", "lap", "two\\nrows", "unread"));
-    assert_nothing_asked(t); /* to be marked as read */
+    drop_actions();
+    take(pv_tui_take_message, MSG("N1", "pi", "lap", "one", "unread"));
+    take(pv_tui_take_message, MSG("N2", "pi", "lap", "two\\nrows", "unread"));
+    assert_nothing_asked(); /* to be marked as read */
     draw(13, 60);
     assert_string_equal(row(1), top); /* the window stays where it is */
     assert_has(row(11), "[2 new below: End]");
     pv_tui_key(t, PV_TUI_END, 0);
-    assert_action(t, PV_TUI_READ, "pi", "N2");
+    assert_action(PV_TUI_READ, "pi", "N2");
     draw(13, 60);
     assert_has(row(10), "rows");
     assert_lacks(row(11), "below");
@@ -1150,57 +1079,52 @@ PV_TEST(a_line_below_the_window_is_counted_and_stays_unread)
     /* The next lines that come below are new in their turn. */
     pv_tui_key(t, PV_TUI_PAGE_UP, 9);
     draw(13, 60);
-    take(t, pv_tui_take_message, MSG("N3", "pi", "lap", "three", "unread"));
-    take(t, pv_tui_take_message, MSG("N4", "pi", "lap", "four", "unread"));
+    take(pv_tui_take_message, MSG("N3", "pi", "lap", "three", "unread"));
+    take(pv_tui_take_message, MSG("N4", "pi", "lap", "four", "unread"));
     assert_string_equal(t->convs[t->current].new_from, "N3");
-    drop_actions(t);
 }
 
 PV_TEST(a_line_that_comes_to_a_screen_too_small_for_it_stays_unread)
 {
-    struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     draw(3, 10);
-    drop_actions(t);
-    take(t, pv_tui_take_message, MSG("N1", "pi", "lap", "one", "unread"));
+    drop_actions();
+    take(pv_tui_take_message, MSG("N1", "pi", "lap", "one", "unread"));
     draw(3, 10);
-    assert_nothing_asked(t);
+    assert_nothing_asked();
     draw(13, 60);
     assert_has(row(10), "pi: one");
-    assert_action(t, PV_TUI_READ, "pi", "N1");
+    assert_action(PV_TUI_READ, "pi", "N1");
 }
 
 PV_TEST(a_user_who_sends_a_line_sees_it)
 {
-    struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     t->convs[t->current].scroll = 40;
-    take(t, pv_tui_take_message, MSG("N1", "pi", "lap", "one", "unread"));
-    drop_actions(t);
-    line(t, "mine");
+    take(pv_tui_take_message, MSG("N1", "pi", "lap", "one", "unread"));
+    drop_actions();
+    line("mine");
     assert_int_equal(t->convs[t->current].scroll, 0);
-    assert_action(t, PV_TUI_READ, "pi", "N1");
-    assert_action(t, PV_TUI_SEND, "pi", "mine");
+    assert_action(PV_TUI_READ, "pi", "N1");
+    assert_action(PV_TUI_SEND, "pi", "mine");
 }
 
 PV_TEST(a_line_that_waits_for_the_daemon_is_shown_and_not_lost_at_the_end_without_a_word)
 {
-    struct pv_tui *t = &f->t;
     struct pv_tui_action a;
-    pv_tui_open(t, pv_tui_find(t, "pi", false));
-    drop_actions(t);
+    open_of("pi");
     pv_tui_take_loss(t);
-    line(t, "into the dark");
+    line("into the dark");
     draw(12, 80);
     assert_string_equal(row(0), " pi");
     assert_has(row(9), "\xc2\xb7  lap: into the dark");
     assert_has(row(10), PV_TUI_LOST);
     assert_lacks(row(2), "direct");
-    line(t, "/exit");
+    line("/exit");
     assert_int_not_equal(t->leave, PV_TUI_ENDED);
     assert_has(t->note, "1 line is not sent");
-    line(t, "/help"); /* something else: the question is over */
-    line(t, "/exit");
+    line("/help"); /* something else: the question is over */
+    line("/exit");
     assert_int_not_equal(t->leave, PV_TUI_ENDED);
     pv_tui_take_return(t);
     while (pv_tui_poll(t, &a) == PV_OK && a.kind != PV_TUI_SEND)
@@ -1210,14 +1134,13 @@ PV_TEST(a_line_that_waits_for_the_daemon_is_shown_and_not_lost_at_the_end_withou
     draw(12, 80);
     for (size_t i = 0; i < 12; i++)
         assert_lacks(row(i), "into the dark"); /* until the daemon says it */
-    line(t, "/exit");
+    line("/exit");
     assert_int_equal(t->leave, PV_TUI_ENDED);
 }
 
 PV_TEST(ctrl_c_asks_where_a_line_was_begun)
 {
-    struct pv_tui *t = &f->t;
-    type(t, "half a th");
+    type("half a th");
     pv_tui_key(t, PV_TUI_QUIT, 0);
     assert_int_not_equal(t->leave, PV_TUI_ENDED);
     assert_has(t->note, "a line was begun");
@@ -1227,104 +1150,96 @@ PV_TEST(ctrl_c_asks_where_a_line_was_begun)
 
 PV_TEST(words_are_passed_and_cut)
 {
-    struct pv_tuiedit *e = &f->t.edit;
-    type(&f->t, "one two  three");
-    edit(&f->t, PV_TUIEDIT_WORD_LEFT);
-    edit(&f->t, PV_TUIEDIT_WORD_LEFT);
-    edit(&f->t, PV_TUIEDIT_DELETE_WORD);
+    struct pv_tuiedit *e = &t->edit;
+    type("one two  three");
+    edit(PV_TUIEDIT_WORD_LEFT);
+    edit(PV_TUIEDIT_WORD_LEFT);
+    edit(PV_TUIEDIT_DELETE_WORD);
     assert_string_equal(e->text, "one   three");
-    edit(&f->t, PV_TUIEDIT_WORD_RIGHT);
+    edit(PV_TUIEDIT_WORD_RIGHT);
     assert_int_equal(e->cursor, e->len);
 }
 
 PV_TEST(a_text_that_was_cut_comes_back)
 {
-    struct pv_tuiedit *e = &f->t.edit;
-    edit(&f->t, PV_TUIEDIT_YANK); /* nothing was */
-    type(&f->t, "a long line with \xc3\xbc");
-    edit(&f->t, PV_TUIEDIT_KILL_START);
-    edit(&f->t, PV_TUIEDIT_KILL_WORD); /* of an empty line takes nothing away */
-    edit(&f->t, PV_TUIEDIT_YANK);
+    struct pv_tuiedit *e = &t->edit;
+    edit(PV_TUIEDIT_YANK); /* nothing was */
+    type("a long line with \xc3\xbc");
+    edit(PV_TUIEDIT_KILL_START);
+    edit(PV_TUIEDIT_KILL_WORD); /* of an empty line takes nothing away */
+    edit(PV_TUIEDIT_YANK);
     assert_string_equal(e->text, "a long line with \xc3\xbc");
-    edit(&f->t, PV_TUIEDIT_KILL_WORD);
-    edit(&f->t, PV_TUIEDIT_HOME);
-    edit(&f->t, PV_TUIEDIT_YANK);
-    edit(&f->t, PV_TUIEDIT_YANK);
+    edit(PV_TUIEDIT_KILL_WORD);
+    edit(PV_TUIEDIT_HOME);
+    edit(PV_TUIEDIT_YANK);
+    edit(PV_TUIEDIT_YANK);
     assert_string_equal(e->text, "\xc3\xbc\xc3\xbc"
                                  "a long line with ");
     /* A line that is full takes all of it or nothing. */
-    edit(&f->t, PV_TUIEDIT_END);
+    edit(PV_TUIEDIT_END);
     while (e->len < PV_TUIEDIT_MAX)
-        pv_tui_key(&f->t, PV_TUI_CHAR, L'x');
-    edit(&f->t, PV_TUIEDIT_YANK);
+        pv_tui_key(t, PV_TUI_CHAR, L'x');
+    edit(PV_TUIEDIT_YANK);
     assert_int_equal(e->len, PV_TUIEDIT_MAX);
 }
 
 PV_TEST(ctrl_d_takes_a_character_and_ends_an_empty_line)
 {
-    type(&f->t, "ab");
-    pv_tui_key(&f->t, PV_TUI_EOF, 0); /* there is none under the cursor */
-    assert_string_equal(f->t.edit.text, "ab");
-    edit(&f->t, PV_TUIEDIT_HOME);
-    pv_tui_key(&f->t, PV_TUI_EOF, 0);
-    assert_string_equal(f->t.edit.text, "b");
-    pv_tui_key(&f->t, PV_TUI_EOF, 0);
-    assert_int_not_equal(f->t.leave, PV_TUI_ENDED);
-    pv_tui_key(&f->t, PV_TUI_EOF, 0);
-    assert_int_equal(f->t.leave, PV_TUI_ENDED);
+    type("ab");
+    pv_tui_key(t, PV_TUI_EOF, 0); /* there is none under the cursor */
+    assert_string_equal(t->edit.text, "ab");
+    edit(PV_TUIEDIT_HOME);
+    pv_tui_key(t, PV_TUI_EOF, 0);
+    assert_string_equal(t->edit.text, "b");
+    pv_tui_key(t, PV_TUI_EOF, 0);
+    assert_int_not_equal(t->leave, PV_TUI_ENDED);
+    pv_tui_key(t, PV_TUI_EOF, 0);
+    assert_int_equal(t->leave, PV_TUI_ENDED);
 }
 
 /* An address, a key or a long name is no second conversation. */
 PV_TEST(a_machine_opened_by_its_address_is_shown_where_its_lines_go)
 {
-    struct pv_tui *t = &f->t;
     size_t convs = t->n_convs;
     static const char *const words[] = {"/open 10.66.0.3", "/open bob.home.p2p", "/open key:AbCd"};
-    take(t, pv_tui_take_peers,
-         "{\"peers\":[{\"name\":\"bob\",\"online\":true,\"ip4\":\"10.66.0.3\"}]}");
+    take(pv_tui_take_peers, "{'peers':[{'name':'bob','online':true,'ip4':'10.66.0.3'}]}");
     for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
-        line(t, words[i]);
+        line(words[i]);
         if (i == 0)
-            assert_action(t, PV_TUI_HISTORY, "bob", "");
+            assert_action(PV_TUI_HISTORY, "bob", "");
         if (i == 2) { /* only the daemon knows keys */
-            assert_action(t, PV_TUI_FORMER, "key:AbCd", "");
-            json_t *body =
-                json_loads("{\"messages\":[" MINE("m1", "bob", "hi", "read") "]}", 0, NULL);
-            pv_tui_take_former(t, "key:AbCd", body);
-            json_decref(body);
+            assert_action(PV_TUI_FORMER, "key:AbCd", "");
+            take_of(pv_tui_take_former, "key:AbCd",
+                    "{'messages':[" MINE("m1", "bob", "hi", "read") "]}");
             assert_int_equal(t->convs[t->current].n_lines, 1);
         }
-        assert_string_equal(name_of_current(t), "bob");
+        assert_string_equal(name_of_current(), "bob");
         assert_int_equal(t->n_convs, convs);
-        assert_nothing_asked(t);
+        assert_nothing_asked();
         pv_tui_open(t, 0);
     }
 }
 
 /* --- files for a room ------------------------------------------------------------------------ */
 
-#define OFFERS "/me offers a.txt (2.0 KiB) to those who are here"
-#define IN_CREW(id, from, text, more)                                           \
-    "{\"id\":\"" id "\",\"from\":\"" from                                       \
-    "\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":\"" text "\",\"time\":" T0 \
-    ",\"state\":\"sent\"" more "}"
-#define OF_ROOM(id, from, text) IN_CREW(id, from, text, "")
-#define MY_OFFER(id)            IN_CREW(id, "lap", OFFERS, ",\"own\":true")
-#define A_FILE(id, transfer, direction, peer, state)                          \
-    "{\"id\":" id ",\"transfer\":\"" transfer "\",\"direction\":\"" direction \
-    "\",\"peer\":\"" peer "\",\"name\":\"a.txt\",\"size\":2048,\"state\":\"" state "\"}"
+#define OFFERS                  "/me offers a.txt (2.0 KiB) to those who are here"
+#define OF_ROOM(id, from, text) ROOM_MSG(id, from, text, "sent")
+#define MY_OFFER(id)            ROOM_MESSAGE(id, "lap", OFFERS, "sent", ",'own':true")
+#define A_FILE(id, transfer, direction, peer, state)                                   \
+    "{'id':" id ",'transfer':'" transfer "','direction':'" direction "','peer':'" peer \
+    "','name':'a.txt','size':2048,'state':'" state "'}"
 
 static struct pv_tui_conv *crew(void)
 {
-    return &f->t.convs[pv_tui_find(&f->t, "#crew", true)];
+    return &t->convs[pv_tui_find(t, "#crew", true)];
 }
 
 /* Asks who is there, as /send-file in a room does, and has the answer. */
-static void offer_to_crew(struct pv_tui *t, const char *members)
+static void offer_to_crew(const char *members)
 {
     struct pv_tui_action a;
-    json_t *body = json_loads(members, 0, NULL);
-    line(t, "/send-file ~/a.txt");
+    json_t *body = json_of(members);
+    line("/send-file ~/a.txt");
     assert_ok(pv_tui_poll(t, &a));
     assert_int_equal(a.kind, PV_TUI_SEND_FILE);
     assert_string_equal(a.peer, "#crew");
@@ -1333,21 +1248,19 @@ static void offer_to_crew(struct pv_tui *t, const char *members)
     free(a.text);
 }
 
-#define THERE                                                         \
-    "{\"members\":[{\"name\":\"lap\",\"online\":true,\"self\":true}," \
-    "{\"name\":\"pi\",\"online\":true,\"self\":false},"               \
-    "{\"name\":\"bob\",\"online\":false,\"self\":false},"             \
-    "{\"name\":\"alice\",\"online\":true,\"self\":false}]}"
+#define THERE                                                                                 \
+    "{'members':[{'name':'lap','online':true,'self':true},{'name':'pi','online':true,'self':" \
+    "false},{'name':'bob','online':false,'self':false},{'name':'alice','online':true,'self':" \
+    "false}]}"
 
 PV_TEST(a_file_for_a_room_is_one_line_with_how_many_took_it)
 {
-    struct pv_tui *t = &f->t;
     pv_tui_open(t, (size_t)(crew() - t->convs));
-    drop_actions(t);
-    offer_to_crew(t, THERE);
-    assert_action(t, PV_TUI_SEND, "#crew", OFFERS);
-    take(t, pv_tui_take_sent, "{\"online\":true,\"message\":" MY_OFFER("L") "}");
-    assert_action(t, PV_TUI_FILES, "", "");
+    drop_actions();
+    offer_to_crew(THERE);
+    assert_action(PV_TUI_SEND, "#crew", OFFERS);
+    take(pv_tui_take_sent, "{'online':true,'message':" MY_OFFER("L") "}");
+    assert_action(PV_TUI_FILES, "", "");
     struct pv_tui_action a;
     static const char *const to[] = {"pi", "alice"};
     for (size_t i = 0; i < PV_ARRAY_LEN(to); i++) {
@@ -1360,14 +1273,14 @@ PV_TEST(a_file_for_a_room_is_one_line_with_how_many_took_it)
             pv_tui_take_error(t, "files to alice is denied by rule 2", &a);
         free(a.text);
     }
-    assert_nothing_asked(t);
+    assert_nothing_asked();
     assert_string_equal(crew()->lines[1].text, "files to alice is denied by rule 2");
-    take(t, pv_tui_take_file, "{\"file\":" A_FILE("1", "L", "out", "pi", "offered") "}");
-    assert_action(t, PV_TUI_FILES, "", "");
-    take(t, pv_tui_take_files, "{\"files\":[" A_FILE("1", "L", "out", "pi", "offered") "]}");
+    take(pv_tui_take_file, "{'file':" A_FILE("1", "L", "out", "pi", "offered") "}");
+    assert_action(PV_TUI_FILES, "", "");
+    take(pv_tui_take_files, "{'files':[" A_FILE("1", "L", "out", "pi", "offered") "]}");
     assert_string_equal(crew()->lines[0].text, OFFERS ": 0 of 1 took it");
-    take(t, pv_tui_take_files,
-         "{\"files\":[" A_FILE("1", "L", "out", "pi", "done") "," A_FILE(
+    take(pv_tui_take_files,
+         "{'files':[" A_FILE("1", "L", "out", "pi", "done") "," A_FILE(
              "2", "L", "out", "bob", "refused") "," A_FILE("3", "M", "out", "pi", "done") "]}");
     assert_string_equal(crew()->lines[0].text, OFFERS ": 1 of 2 took it");
     assert_int_equal(crew()->n_lines, 2);
@@ -1376,67 +1289,62 @@ PV_TEST(a_file_for_a_room_is_one_line_with_how_many_took_it)
 
 PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
 {
-    struct pv_tui *t = &f->t;
     pv_tui_open(t, (size_t)(crew() - t->convs));
-    drop_actions(t);
-    offer_to_crew(t, "{\"members\":[{\"name\":\"lap\",\"online\":true,\"self\":true}]}");
-    assert_nothing_asked(t);
+    drop_actions();
+    offer_to_crew("{'members':[{'name':'lap','online':true,'self':true}]}");
+    assert_nothing_asked();
     assert_string_equal(t->note, "nobody else of #crew is there: a file goes to those who are");
     /* A line that could not be said is not given back to be typed: the file goes to nobody. */
-    offer_to_crew(t, THERE);
+    offer_to_crew(THERE);
     struct pv_tui_action a;
     assert_ok(pv_tui_poll(t, &a));
     pv_tui_take_error(t, "perhaps not sent", &a);
     free(a.text);
     assert_string_equal(t->edit.text == NULL ? "" : t->edit.text, "");
-    take(t, pv_tui_take_sent, "{\"online\":true,\"message\":" MY_OFFER("L") "}");
-    assert_action(t, PV_TUI_FILES, "", "");
-    assert_nothing_asked(t);
+    take(pv_tui_take_sent, "{'online':true,'message':" MY_OFFER("L") "}");
+    assert_action(PV_TUI_FILES, "", "");
+    assert_nothing_asked();
 }
 
 /* The offer comes before the line, and is then told where the line is. */
 PV_TEST(a_file_of_a_room_is_accepted_where_it_was_offered)
 {
-    struct pv_tui *t = &f->t;
     (void)crew();
     size_t pi = pv_tui_find(t, "pi", false);
 #define OFFERED A_FILE("7", "L", "in", "pi", "offered")
-    take(t, pv_tui_take_file, "{\"file\":" OFFERED "}");
+    take(pv_tui_take_file, "{'file':" OFFERED "}");
     assert_int_equal(t->convs[pi].n_lines, 1);
-    take(t, pv_tui_take_message, OF_ROOM("L", "pi", OFFERS));
-    assert_action(t, PV_TUI_FILES, "", "");
-    take(t, pv_tui_take_files, "{\"files\":[" OFFERED "]}");
+    take(pv_tui_take_message, OF_ROOM("L", "pi", OFFERS));
+    assert_action(PV_TUI_FILES, "", "");
+    take(pv_tui_take_files, "{'files':[" OFFERED "]}");
     assert_string_equal(crew()->lines[0].text, OFFERS ": /accept 7, /refuse 7");
     assert_int_equal(t->convs[pi].n_lines, 0);
-    take(t, pv_tui_take_file, "{\"file\":" A_FILE("7", "L", "in", "pi", "done") "}");
-    assert_action(t, PV_TUI_FILES, "", "");
+    take(pv_tui_take_file, "{'file':" A_FILE("7", "L", "in", "pi", "done") "}");
+    assert_action(PV_TUI_FILES, "", "");
     assert_int_equal(t->convs[pi].n_lines, 0);
-    take(t, pv_tui_take_files, "{\"files\":[" A_FILE("7", "L", "in", "pi", "done") "]}");
+    take(pv_tui_take_files, "{'files':[" A_FILE("7", "L", "in", "pi", "done") "]}");
     assert_string_equal(crew()->lines[0].text, OFFERS ": /save 7");
 }
 
 /* A member that gives its file the name of another's line hides nothing by it. */
 PV_TEST(a_file_is_told_in_no_line_of_somebody_else)
 {
-    struct pv_tui *t = &f->t;
-    take(t, pv_tui_take_message, OF_ROOM("L", "pi", OFFERS));
-    take(t, pv_tui_take_message, MY_OFFER("M"));
-    drop_actions(t);
+    take(pv_tui_take_message, OF_ROOM("L", "pi", OFFERS));
+    take(pv_tui_take_message, MY_OFFER("M"));
+    drop_actions();
 #define FROM_ALICE(id, transfer) A_FILE(id, transfer, "in", "alice", "offered")
-    take(t, pv_tui_take_file, "{\"file\":" FROM_ALICE("8", "L") "}");
-    take(t, pv_tui_take_file, "{\"file\":" FROM_ALICE("9", "M") "}");
-    take(t, pv_tui_take_files, "{\"files\":[" FROM_ALICE("8", "L") "," FROM_ALICE("9", "M") "]}");
+    take(pv_tui_take_file, "{'file':" FROM_ALICE("8", "L") "}");
+    take(pv_tui_take_file, "{'file':" FROM_ALICE("9", "M") "}");
+    take(pv_tui_take_files, "{'files':[" FROM_ALICE("8", "L") "," FROM_ALICE("9", "M") "]}");
     assert_int_equal(t->convs[pv_tui_find(t, "alice", false)].n_lines, 2);
     assert_string_equal(crew()->lines[0].text, OFFERS);
     assert_string_equal(crew()->lines[1].text, OFFERS);
-    drop_actions(t);
 }
 
 /* Only a line that says the name and size of the file takes it: a member that writes one thing and
  * offers another is told where it is, with what it offers. */
 PV_TEST(a_file_is_told_in_no_line_that_says_another)
 {
-    struct pv_tui *t = &f->t;
     static const char *const lines[] = {
         "hi",
         "/me offers cat.jpg (2.0 KiB) to those who are here",
@@ -1444,50 +1352,39 @@ PV_TEST(a_file_is_told_in_no_line_that_says_another)
         "/me offers a.txt (2.0 KiB) to those who are here, and more",
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(lines); i++) {
-        char text[512];
-        snprintf(text, sizeof(text), OF_ROOM("L%zu", "pi", "%s"), i, lines[i]);
-        take(t, pv_tui_take_message, text);
-        snprintf(text, sizeof(text), "{\"file\":" A_FILE("%zu", "L%zu", "in", "pi", "offered") "}",
-                 i + 1, i);
-        take(t, pv_tui_take_file, text);
-        snprintf(text, sizeof(text),
-                 "{\"files\":[" A_FILE("%zu", "L%zu", "in", "pi", "offered") "]}", i + 1, i);
-        take(t, pv_tui_take_files, text);
+        const char *file = PV_STR(A_FILE("%zu", "L%zu", "in", "pi", "offered"), i + 1, i);
+        take(pv_tui_take_message, PV_STR(OF_ROOM("L%zu", "pi", "%s"), i, lines[i]));
+        take(pv_tui_take_file, PV_STR("{'file':%s}", file));
+        take(pv_tui_take_files, PV_STR("{'files':[%s]}", file));
         assert_string_equal(crew()->lines[i].text, lines[i]);
         const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
-        snprintf(text, sizeof(text), "offers a.txt (2.0 KiB): /accept %zu, /refuse %zu", i + 1,
-                 i + 1);
         assert_int_equal(pi->n_lines, i + 1);
-        assert_string_equal(pi->lines[i].text, text);
+        assert_string_equal(
+            pi->lines[i].text,
+            PV_STR("offers a.txt (2.0 KiB): /accept %zu, /refuse %zu", i + 1, i + 1));
     }
-    drop_actions(t);
 }
 
 /* The name is another machine's by now: its file is none of that line. */
 PV_TEST(a_file_is_told_in_no_line_of_whoever_had_its_senders_name_before)
 {
-    struct pv_tui *t = &f->t;
-    take(t, pv_tui_take_message,
-         "{\"id\":\"L\",\"from\":\"pi\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":\"" OFFERS
-         "\",\"time\":" T0 ",\"state\":\"read\",\"from_former\":\"AbCdEf\"}");
-    take(t, pv_tui_take_file, "{\"file\":" OFFERED "}");
-    take(t, pv_tui_take_files, "{\"files\":[" OFFERED "]}");
+    take(pv_tui_take_message, ROOM_MESSAGE("L", "pi", OFFERS, "read", ",'from_former':'AbCdEf'"));
+    take(pv_tui_take_file, "{'file':" OFFERED "}");
+    take(pv_tui_take_files, "{'files':[" OFFERED "]}");
     assert_string_equal(crew()->lines[0].text, OFFERS);
     assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, 1);
-    drop_actions(t);
 }
 
 /* --- the screen ------------------------------------------------------------------------------ */
 
 PV_TEST(the_usual_screen)
 {
-    struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
-    take(t, pv_tui_take_message, MSG("A", "pi", "lap", "hello", "unread"));
-    take(t, pv_tui_take_message, MINE("B", "pi", "gr\\u00fc\\u00dfe \\u4f60\\u597d", "read"));
-    take(t, pv_tui_take_message, MINE("C", "pi", "two\\nlines\\u001b[31m", "queued"));
-    take(t, pv_tui_take_message, MSG("D", "alice", "lap", "psst", "unread"));
-    type(t, "typing \xe4\xbd\xa0");
+    take(pv_tui_take_message, MSG("A", "pi", "lap", "hello", "unread"));
+    take(pv_tui_take_message, MINE("B", "pi", "gr\\u00fc\\u00dfe \\u4f60\\u597d", "read"));
+    take(pv_tui_take_message, MINE("C", "pi", "two\\nlines\\u001b[31m", "queued"));
+    take(pv_tui_take_message, MSG("D", "alice", "lap", "psst", "unread"));
+    type("typing \xe4\xbd\xa0");
     t->now = 1795168800 + 240;
     draw(12, 80);
     static const char *const want[] = {
@@ -1508,17 +1405,13 @@ PV_TEST(the_usual_screen)
         assert_string_equal(row(i), want[i]);
     assert_int_equal(f->screen.cursor_row, 11);
     assert_int_equal(f->screen.cursor_col, 11);
-    drop_actions(t);
 }
 
 PV_TEST(news_and_deeds_and_their_authors_are_seen)
 {
-    struct pv_tui *t = &f->t;
-    take(t, pv_tui_take_message, MSG("A", "pi", "lap", "seen", "read"));
-    take(t, pv_tui_take_message, MSG("B", "pi", "lap", "/me waves", "unread"));
-    take(t, pv_tui_take_message,
-         "{\"id\":\"C\",\"from\":\"pi\",\"to\":\"lap\",\"room\":null,\"text\":\"hi\",\"time\":" T0
-         ",\"state\":\"unread\",\"unproven\":true}");
+    take(pv_tui_take_message, MSG("A", "pi", "lap", "seen", "read"));
+    take(pv_tui_take_message, MSG("B", "pi", "lap", "/me waves", "unread"));
+    take(pv_tui_take_message, MESSAGE("C", "pi", "lap", "hi", "unread", ",'unproven':true"));
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     draw(12, 60);
     static const char *const want[] = {
@@ -1533,7 +1426,7 @@ PV_TEST(news_and_deeds_and_their_authors_are_seen)
     }
     draw(12, 100);
     assert_has(row(9), "10:00    somebody on pi's machine: hi");
-    take(t, pv_tui_take_sent, "{\"message\":" MINE("D", "pi", "so", "sent") ",\"online\":true}");
+    take(pv_tui_take_sent, "{'message':" MINE("D", "pi", "so", "sent") ",'online':true}");
     draw(12, 60);
     for (size_t i = 0; i < 12; i++)
         assert_lacks(row(i), "new since");
@@ -1543,23 +1436,15 @@ PV_TEST(news_and_deeds_and_their_authors_are_seen)
     for (size_t i = 0; i < f->screen.rows * f->screen.cols; i++)
         coloured += c[i].colour != 0;
     assert_in_range(coloured, 6, 60);
-    drop_actions(t);
 }
 
 /* In a room of many two of one colour are seldom. */
 PV_TEST(many_names_have_more_than_six_colours)
 {
-    struct pv_tui *t = &f->t;
     bool seen[PV_TUI_COLOURS + 1] = {false};
     unsigned n = 0;
-    for (int i = 0; i < 30; i++) {
-        char text[256];
-        snprintf(text, sizeof(text),
-                 "{\"id\":\"%d\",\"from\":\"node%d\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":"
-                 "\"hi\",\"time\":" T0 ",\"state\":\"read\"}",
-                 i, i);
-        take(t, pv_tui_take_message, text);
-    }
+    for (int i = 0; i < 30; i++)
+        take(pv_tui_take_message, PV_STR(ROOM_MSG("%d", "node%d", "hi", "read"), i, i));
     pv_tui_open(t, pv_tui_find(t, "#crew", false));
     draw(40, 80);
     for (size_t i = 0; i < f->screen.rows * f->screen.cols; i++)
@@ -1567,12 +1452,9 @@ PV_TEST(many_names_have_more_than_six_colours)
     for (size_t i = 1; i <= PV_TUI_COLOURS; i++)
         n += seen[i];
     assert_in_range(n, 8, PV_TUI_COLOURS);
-    drop_actions(t);
 }
 
-#define SAID(id, text)                                                                        \
-    "{\"id\":\"" id "\",\"from\":\"pi\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":\"" text \
-    "\",\"time\":" T0 ",\"state\":\"unread\"}"
+#define SAID(id, text) ROOM_MSG(id, "pi", text, "unread")
 
 /* Is a cell of a row with this character in both? */
 static bool stands_out(size_t n, wchar_t first)
@@ -1587,10 +1469,9 @@ static bool stands_out(size_t n, wchar_t first)
 
 PV_TEST(a_line_with_ones_own_name_stands_out)
 {
-    struct pv_tui *t = &f->t;
-    take(t, pv_tui_take_message, SAID("A", "=the laptop, overlap, lap2"));
+    take(pv_tui_take_message, SAID("A", "=the laptop, overlap, lap2"));
     assert_false(t->convs[pv_tui_find(t, "#crew", false)].named);
-    take(t, pv_tui_take_message, SAID("B", "@Lap: look"));
+    take(pv_tui_take_message, SAID("B", "@Lap: look"));
     assert_string_equal(t->note, "pi speaks to you in #crew");
     size_t crew = pv_tui_find(t, "#crew", false);
     assert_true(t->convs[crew].named);
@@ -1599,32 +1480,28 @@ PV_TEST(a_line_with_ones_own_name_stands_out)
     assert_false(stands_out(8, L'='));
     assert_true(stands_out(9, L'@'));
     assert_false(t->convs[crew].named); /* it was seen */
-    drop_actions(t);
 }
 
 PV_TEST(a_key_hides_the_names)
 {
-    pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
-    take(&f->t, pv_tui_take_message, MSG("A", "pi", "lap", "hello", "unread"));
-    pv_tui_key(&f->t, PV_TUI_ROSTER, 0);
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    take(pv_tui_take_message, MSG("A", "pi", "lap", "hello", "unread"));
+    pv_tui_key(t, PV_TUI_ROSTER, 0);
     draw(12, 80);
     assert_string_equal(row(9), "10:00     pi: hello");
-    pv_tui_key(&f->t, PV_TUI_ROSTER, 0);
+    pv_tui_key(t, PV_TUI_ROSTER, 0);
     draw(12, 80);
     assert_has(row(9), "│ 10:00     pi: hello");
-    drop_actions(&f->t);
 }
 
 PV_TEST(the_title_says_when_somebody_was_there_last)
 {
-    take(&f->t, pv_tui_take_peers,
-         "{\"peers\":[{\"name\":\"bob\",\"online\":false,\"last_seen\":" T0
-         ",\"path\":{\"type\":\"none\",\"rtt_ms\":null}}]}");
-    pv_tui_open(&f->t, pv_tui_find(&f->t, "bob", false));
-    f->t.now = 1795168800 + 7200;
+    take(pv_tui_take_peers, "{'peers':[{'name':'bob','online':false,'last_seen':" T0
+                            ",'path':{'type':'none','rtt_ms':null}}]}");
+    pv_tui_open(t, pv_tui_find(t, "bob", false));
+    t->now = 1795168800 + 7200;
     draw(12, 80);
     assert_string_equal(row(0), " bob  away, seen 2h 0m ago");
-    drop_actions(&f->t);
 }
 
 /* Not broken, and without anything beside them. */
@@ -1635,79 +1512,71 @@ PV_TEST(lines_are_printed_whole)
     memset(url, 'u', sizeof(url));
     url[sizeof(url) - 1] = '\0';
     snprintf(want, sizeof(want), MSG("B", "pi", "lap", "https://%s", "unread"), url);
-    take(&f->t, pv_tui_take_message, MINE("A", "pi", "/me looks", "read"));
-    take(&f->t, pv_tui_take_message, want);
-    pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
+    take(pv_tui_take_message, MINE("A", "pi", "/me looks", "read"));
+    take(pv_tui_take_message, want);
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
     FILE *out = open_memstream(&text, &len);
     assert_non_null(out);
-    pv_tui_print(&f->t, 500, out);
+    pv_tui_print(t, 500, out);
     fclose(out);
     snprintf(want, sizeof(want), "10:00 * lap looks\n10:00 pi: https://%s\n", url);
     assert_string_equal(text, want);
     free(text);
     /* Help has a line about /me, which is nobody's deed. */
-    line(&f->t, "/help");
+    line("/help");
     out = open_memstream(&text, &len);
     assert_non_null(out);
-    pv_tui_print(&f->t, 500, out);
+    pv_tui_print(t, 500, out);
     fclose(out);
     assert_has(text, "/me TEXT");
     free(text);
-    drop_actions(&f->t);
 }
 
 PV_TEST(a_search_goes_to_what_is_older)
 {
-    struct pv_tui *t = &f->t;
     size_t pi = pv_tui_find(t, "pi", false);
     for (int i = 0; i < 60; i++) {
-        char text[256];
-        snprintf(text, sizeof(text), MSG("%d", "pi", "lap", "line %d%s", "read"), i, i,
-                 i % 25 == 3 ? " Needle" : "");
-        take(t, pv_tui_take_message, text);
+        take(pv_tui_take_message, PV_STR(MSG("%d", "pi", "lap", "line %d%s", "read"), i, i,
+                                         i % 25 == 3 ? " Needle" : ""));
     }
     pv_tui_open(t, pi);
-    drop_actions(t);
+    drop_actions();
     static const char *const found[] = {"line 53 Needle", "line 28 Needle", "line 3 Needle"};
     for (size_t k = 0; k < PV_ARRAY_LEN(found); k++) {
         bool seen = false;
-        line(t, "/search needle");
+        line("/search needle");
         draw(13, 50);
         for (size_t i = 0; i < 13; i++)
             seen = seen || strstr(row(i), found[k]) != NULL;
         assert_true(seen);
     }
-    line(t, "/search needle");
+    line("/search needle");
     assert_has(t->note, "nothing older has 'needle'");
-    assert_nothing_asked(t); /* nobody was sent the word */
+    assert_nothing_asked(); /* nobody was sent the word */
 }
 
 /* A peer chooses when a notice of its file goes to the line of a room. */
 PV_TEST(a_search_goes_on_when_lines_have_gone)
 {
-    struct pv_tui *t = &f->t;
-#define THE_NEEDLE                                                                \
-    "{\"id\":7,\"transfer\":\"L\",\"direction\":\"in\",\"peer\":\"pi\",\"name\":" \
-    "\"needle\",\"size\":2048,\"state\":\"offered\"}"
-    take(t, pv_tui_take_message, MSG("m", "pi", "lap", "an older needle", "read"));
-    take(t, pv_tui_take_file, "{\"file\":" THE_NEEDLE "}");
+#define THE_NEEDLE                                                                              \
+    "{'id':7,'transfer':'L','direction':'in','peer':'pi','name':'needle','size':2048,'state':'" \
+    "offered'}"
+    take(pv_tui_take_message, MSG("m", "pi", "lap", "an older needle", "read"));
+    take(pv_tui_take_file, "{'file':" THE_NEEDLE "}");
     pv_tui_open(t, pv_tui_find(t, "pi", false));
     struct pv_tui_conv *c = &t->convs[t->current];
-    line(t, "/search needle");
+    line("/search needle");
     assert_int_equal(c->found, 2);
-    take(t, pv_tui_take_message,
-         "{\"id\":\"L\",\"from\":\"pi\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":"
-         "\"/me offers needle (2.0 KiB) to those who are here\",\"time\":" T0
-         ",\"state\":\"read\"}");
-    take(t, pv_tui_take_files, "{\"files\":[" THE_NEEDLE "]}");
+    take(pv_tui_take_message,
+         ROOM_MSG("L", "pi", "/me offers needle (2.0 KiB) to those who are here", "read"));
+    take(pv_tui_take_files, "{'files':[" THE_NEEDLE "]}");
     c = &t->convs[t->current];
     assert_int_equal(c->n_lines, 1);
     assert_true(c->found <= c->n_lines);
     draw(13, 50);
-    line(t, "/search needle");
+    line("/search needle");
     assert_int_equal(c->found, 1);
     draw(13, 50);
-    drop_actions(t);
 }
 
 PV_TEST(help_fits_beside_the_roster)
@@ -1718,8 +1587,8 @@ PV_TEST(help_fits_beside_the_roster)
             columns += ((unsigned char)*p & 0xc0) != 0x80;
         assert_in_range(columns, 1, 55);
     }
-    f->t.now = 1795168800;
-    line(&f->t, "/help");
+    t->now = 1795168800;
+    line("/help");
     draw(24, 80);
     assert_has(row(1), "/open NAME");
     assert_has(row(21), "\xe2\x97\x8f online");
@@ -1729,30 +1598,28 @@ PV_TEST(an_empty_home_says_how_to_begin)
 {
     draw(12, 80);
     assert_has(row(9), "Ctrl-N or /open alice opens a conversation");
-    take(&f->t, pv_tui_take_peers,
-         "{\"peers\":[" PEER("a-machine-with-a-long-name", "true", "none", "null") "]}");
+    take(pv_tui_take_peers,
+         "{'peers':[" PEER("a-machine-with-a-long-name", "true", "none", "null") "]}");
     draw(12, 80); /* it is not cut */
     assert_has(row(9), "Ctrl-N or /open NAME opens a conversation");
 }
 
 PV_TEST(open_says_what_is_missing_and_takes_capitals)
 {
-    struct pv_tui *t = &f->t;
-    take(t, pv_tui_take_rooms, "{\"rooms\":[{\"room\":\"#crew\",\"members\":3}]}");
-    line(t, "/open");
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3}]}");
+    line("/open");
     assert_string_equal(t->note, "/open NAME, or /open #ROOM; /peers lists who is there");
-    edit(t, PV_TUIEDIT_KILL_START);
-    line(t, "/open #Crew");
-    assert_string_equal(name_of_current(t), "#crew");
+    edit(PV_TUIEDIT_KILL_START);
+    line("/open #Crew");
+    assert_string_equal(name_of_current(), "#crew");
 }
 
 PV_TEST(long_texts_break_at_blanks_and_wide_characters_never_in_two)
 {
-    struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
-    take(t, pv_tui_take_message,
+    take(pv_tui_take_message,
          MSG("A", "pi", "lap", "the quick brown fox jumps over the lazy dog", "read"));
-    take(t, pv_tui_take_message,
+    take(pv_tui_take_message,
          MSG("B", "pi", "lap", "\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d", "read"));
     draw(12, 26);
     assert_string_equal(row(5), "10:00     pi: the quick");
@@ -1761,23 +1628,18 @@ PV_TEST(long_texts_break_at_blanks_and_wide_characters_never_in_two)
     assert_string_equal(row(8), "10:00     pi: 你好你好你好");
     assert_string_equal(row(9), "         你好");
     /* A word that fills a row stands in it. */
-    take(t, pv_tui_take_message,
-         MSG("C", "pi", "lap", "exactly full over the lazy dog and", "read"));
+    take(pv_tui_take_message, MSG("C", "pi", "lap", "exactly full over the lazy dog and", "read"));
     draw(12, 26);
     assert_string_equal(row(7), "10:00     pi: exactly full");
     assert_string_equal(row(8), "         over the lazy dog");
     assert_string_equal(row(9), "         and");
-    drop_actions(t);
 }
 
 PV_TEST(scrolling_stays_inside_what_there_is)
 {
-    struct pv_tui *t = &f->t;
     size_t pi = pv_tui_find(t, "pi", false);
     for (int i = 0; i < 30; i++) {
-        char text[256];
-        snprintf(text, sizeof(text), MSG("%d", "pi", "lap", "n%d", "read"), i, i);
-        take(t, pv_tui_take_message, text);
+        take(pv_tui_take_message, PV_STR(MSG("%d", "pi", "lap", "n%d", "read"), i, i));
     }
     pv_tui_open(t, pi);
     draw(13, 50); /* ten rows of messages */
@@ -1797,17 +1659,15 @@ PV_TEST(scrolling_stays_inside_what_there_is)
     assert_int_equal(t->convs[pi].scroll, 0);
     pv_tui_key(t, PV_TUI_PAGE_DOWN, 5);
     assert_int_equal(t->convs[pi].scroll, 0);
-    drop_actions(t);
 }
 
 PV_TEST(every_size_can_be_drawn)
 {
-    struct pv_tui *t = &f->t;
     pv_tui_open(t, pv_tui_find(t, "pi", false));
-    take(t, pv_tui_take_message,
+    take(pv_tui_take_message,
          MSG("A", "pi", "lap", "e\\u0301\\u0302\\u0303 \\u0301 \\ttab \\u4f60\\u597d a", "read"));
-    line(t, "/help");
-    type(t, "a long line that has to be scrolled \xe4\xbd\xa0\xe5\xa5\xbd");
+    line("/help");
+    type("a long line that has to be scrolled \xe4\xbd\xa0\xe5\xa5\xbd");
     for (size_t rows = 0; rows < 30; rows++)
         for (size_t cols = 0; cols < 90; cols++) {
             draw(rows, cols);
@@ -1819,22 +1679,17 @@ PV_TEST(every_size_can_be_drawn)
     assert_int_equal(f->screen.rows, PV_TUI_MAX_ROWS);
     draw(24, 40);
     assert_string_equal(row(23), "> ong line that has to be scrolled 你好");
-    drop_actions(t);
 }
 
 PV_TEST(many_peers_are_shown_around_the_open_one)
 {
-    struct pv_tui *t = &f->t;
-    char name[24];
     for (int i = 0; i < 100; i++) {
-        snprintf(name, sizeof(name), "n%02d", i);
-        assert_int_not_equal(pv_tui_find(t, name, true), SIZE_MAX);
+        assert_int_not_equal(pv_tui_find(t, PV_STR("n%02d", i), true), SIZE_MAX);
     }
     pv_tui_open(t, pv_tui_find(t, "n50", false));
     draw(13, 80);
     assert_string_equal(row(10), "○ n50         away     │");
     assert_string_equal(row(9), "○ n49         away     │");
-    drop_actions(t);
 }
 
 /* --- a user's settings: the file, and what the screen makes of it ---------------------------- */
@@ -1955,14 +1810,13 @@ PV_TEST(the_file_is_the_users_own)
 
 static void set(const char *text)
 {
-    const char *why = wrong_with(&f->t.set, text);
+    const char *why = wrong_with(&t->set, text);
     if (why != NULL)
         fail_msg("%s", why);
-    take(&f->t, pv_tui_take_message, MSG("A", "pi", "lap", "the quick brown fox", "read"));
-    take(&f->t, pv_tui_take_message, MINE("B", "pi", "/me jumps", "read"));
-    pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
-    f->t.now = 1795168800 + 4 * 3600 + 7;
-    drop_actions(&f->t);
+    take(pv_tui_take_message, MSG("A", "pi", "lap", "the quick brown fox", "read"));
+    take(pv_tui_take_message, MINE("B", "pi", "/me jumps", "read"));
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    t->now = 1795168800 + 4 * 3600 + 7;
 }
 
 static void expect_rows(size_t first, const char *const *want, size_t n)
@@ -2000,7 +1854,7 @@ PV_TEST(lines_break_where_the_screen_ends_and_names_stand_where_they_fall)
     static const char *const want[] = {"10:00    pi: the quic", "k brown fox",
                                        "10:00 \u2713\u2713 * lap jumps"};
     set("[chat]\nwrap = off\nalign = off\n");
-    take(&f->t, pv_tui_take_message, MINE("C", "pi", "a", "read"));
+    take(pv_tui_take_message, MINE("C", "pi", "a", "read"));
     draw(13, 21);
     expect_rows(7, want, 2);
     draw(13, 40);
@@ -2021,7 +1875,7 @@ PV_TEST(the_roster_has_the_width_that_was_set)
     set("[chat]\nroster = off\n");
     draw(12, 80);
     assert_string_equal(row(9), "10:00 \u2713\u2713 * lap jumps");
-    pv_tui_key(&f->t, PV_TUI_ROSTER, 0);
+    pv_tui_key(t, PV_TUI_ROSTER, 0);
     draw(12, 80);
     assert_has(row(2), "alice");
 }
@@ -2029,15 +1883,14 @@ PV_TEST(the_roster_has_the_width_that_was_set)
 PV_TEST(words_that_the_user_looks_for_stand_out_as_his_name_does)
 {
     set("[chat]\nhighlight = deploy\nbell = on\n");
-    take(&f->t, pv_tui_take_message, SAID("D", "deployed"));
-    assert_false(f->t.convs[pv_tui_find(&f->t, "#crew", false)].named);
-    assert_true(f->t.ring);
-    take(&f->t, pv_tui_take_message, SAID("E", "who can Deploy?"));
-    assert_true(f->t.convs[pv_tui_find(&f->t, "#crew", false)].named);
-    assert_string_equal(f->t.note, "pi speaks to you in #crew");
-    line(&f->t, "/bell off");
-    f->t.ring = false;
-    take(&f->t, pv_tui_take_message, SAID("F", "deploy"));
-    assert_false(f->t.ring);
-    drop_actions(&f->t);
+    take(pv_tui_take_message, SAID("D", "deployed"));
+    assert_false(t->convs[pv_tui_find(t, "#crew", false)].named);
+    assert_true(t->ring);
+    take(pv_tui_take_message, SAID("E", "who can Deploy?"));
+    assert_true(t->convs[pv_tui_find(t, "#crew", false)].named);
+    assert_string_equal(t->note, "pi speaks to you in #crew");
+    line("/bell off");
+    t->ring = false;
+    take(pv_tui_take_message, SAID("F", "deploy"));
+    assert_false(t->ring);
 }
