@@ -117,13 +117,12 @@ static void make_theirs(struct duo *d, bool controlling)
 static void tell_theirs(struct duo *d)
 {
     NiceCandidate *c = nice_candidate_new(NICE_CANDIDATE_TYPE_HOST);
-    char ip[PV_ADDR_TEXT];
     c->component_id = 1;
     c->stream_id = d->stream;
     c->transport = NICE_CANDIDATE_TRANSPORT_UDP;
     c->priority = our_cand(d).priority;
     (void)snprintf(c->foundation, sizeof(c->foundation), "1");
-    assert_true(nice_address_set_from_string(&c->addr, pv_addr_format_ip(&d->addr, ip)));
+    assert_true(nice_address_set_from_string(&c->addr, PV_IP_STR(&d->addr)));
     nice_address_set_port(&c->addr, d->addr.port);
     assert_true(
         nice_agent_set_remote_credentials(d->theirs, d->stream, d->creds.ufrag, d->creds.pwd));

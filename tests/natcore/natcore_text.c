@@ -432,14 +432,11 @@ static void reply_list(struct pv_nat *nat, pv_ns now, struct pv_nattext *t)
     const char *comma = "";
     pv_nattext_add(t, "{\"mappings\":[");
     while (pv_nat_each(nat, now, &cursor, &v)) {
-        char internal[PV_ADDR_TEXT];
-        char external[PV_ADDR_TEXT];
-        char dst[PV_ADDR_TEXT];
         pv_nattext_add(t,
                        "%s{\"proto\":\"%s\",\"internal\":\"%s\",\"external\":\"%s\",\"dst\":\"%s\","
                        "\"age\":%.3f,\"left\":%.3f,\"sessions\":%u}",
-                       comma, proto_name(v.proto), pv_addr_format(&v.internal, internal),
-                       pv_addr_format(&v.external, external), pv_addr_format(&v.dst, dst),
+                       comma, proto_name(v.proto), PV_ADDR_STR(&v.internal),
+                       PV_ADDR_STR(&v.external), PV_ADDR_STR(&v.dst),
                        (double)(now - v.created) / 1e9, (double)(v.expires - now) / 1e9,
                        v.sessions);
         comma = ",";
@@ -449,7 +446,6 @@ static void reply_list(struct pv_nat *nat, pv_ns now, struct pv_nattext *t)
 
 static void reply_value(struct pv_nattext *t, const struct setting *s, const uint8_t *at)
 {
-    char text[PV_ADDR_TEXT];
     uint32_t word = 0;
     uint64_t big = 0;
     double real = 0;
@@ -485,7 +481,7 @@ static void reply_value(struct pv_nattext *t, const struct setting *s, const uin
     case ADDR:
     case ADDRS:
         memcpy(&addr, at, sizeof(addr));
-        pv_nattext_add(t, "\"%s\"", pv_addr_format_ip(&addr, text));
+        pv_nattext_add(t, "\"%s\"", PV_IP_STR(&addr));
         break;
     case PORTS:
         pv_nattext_add(t, "%s", policy->blocked ? "false" : "true");

@@ -27,11 +27,6 @@ struct chaos {
     bool left[NODES]; /* asked to leave: whether it did is seen in the end */
 };
 
-static uint32_t draw(struct chaos *c, uint32_t bound)
-{
-    return pv_natrng_below(sim_net_rng(sim.net), bound);
-}
-
 static bool is_awake(const struct chaos *c, unsigned i)
 {
     return sim_node_runs(sim.nodes[i]) && !c->asleep[i];
@@ -72,18 +67,18 @@ static void ask(struct chaos *c, unsigned i)
         "'cmd':'history','peer':'%s'",
     };
     char fields[256];
-    uint32_t which = draw(c, PV_ARRAY_LEN(fixed) + 2 * PV_ARRAY_LEN(about));
+    uint32_t which = sim_draw(PV_ARRAY_LEN(fixed) + 2 * PV_ARRAY_LEN(about));
     if (which < PV_ARRAY_LEN(fixed)) {
         snprintf(fields, sizeof(fields), "%s", fixed[which]);
     } else {
-        const char *peer = sim_node_name(sim.nodes[draw(c, NODES)]);
+        const char *peer = sim_node_name(sim.nodes[sim_draw(NODES)]);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
         snprintf(fields, sizeof(fields), about[which % PV_ARRAY_LEN(about)], peer);
 #pragma GCC diagnostic pop
     }
     unsigned id = sim_node_ask(sim.nodes[i], "%s", fields);
-    if (draw(c, 3) == 0)
+    if (sim_draw(3) == 0)
         sim_node_hang_up(sim.nodes[i], id);
 }
 
@@ -95,10 +90,10 @@ static void move(struct chaos *c, unsigned i)
     unsigned host = sim_node_host(n);
     struct pv_addr old[SIM_HOST_ADDRS];
     size_t n_old = sim_net_addrs(sim.net, host, old);
-    struct pv_addr ip = pv_addr4(198, 51, 100, (uint8_t)(100 + 20 * i + draw(c, 20)), 0);
+    struct pv_addr ip = pv_addr4(198, 51, 100, (uint8_t)(100 + 20 * i + sim_draw(20)), 0);
     for (size_t k = 0; k < n_old; k++)
         sim_net_del_addr(sim.net, host, &old[k]);
-    if (draw(c, 4) > 0) /* else: no network at all for a while */
+    if (sim_draw(4) > 0) /* else: no network at all for a while */
         sim_net_add_addr(sim.net, host, &ip);
     sim_net_move(sim.net, host, SIM_PUBLIC);
     sim_node_links_changed(n);
@@ -108,7 +103,7 @@ static void trouble(struct chaos *c, unsigned i)
 {
     struct sim_node *n = sim.nodes[i];
     bool on = is_awake(c, i);
-    switch (draw(c, 15)) {
+    switch (sim_draw(15)) {
     case 0:
         if (on)
             sim_node_kill(n);
@@ -127,7 +122,7 @@ static void trouble(struct chaos *c, unsigned i)
             move(c, i);
         break;
     case 4:
-        c->full[i] = draw(c, 2) == 0 && !c->jumped[i];
+        c->full[i] = sim_draw(2) == 0 && !c->jumped[i];
         sim_node_set_disk_full(n, c->full[i]);
         break;
     case 5:
@@ -135,34 +130,34 @@ static void trouble(struct chaos *c, unsigned i)
          * comes back with an earlier clock, until that has caught up. So nobody has both. */
         c->jumped[i] = c->jumped[i] || !c->full[i];
         if (!c->full[i])
-            sim_node_jump_wall(n, (int64_t)draw(c, 4000000000u) - 2000000000);
+            sim_node_jump_wall(n, (int64_t)sim_draw(4000000000u) - 2000000000);
         sim_world_run(PV_MS(100));
         break;
     case 6:
-        sim_net_reboot_nat(sim.net, 1 + draw(c, 2));
+        sim_net_reboot_nat(sim.net, 1 + sim_draw(2));
         break;
     case 7:
         if (sim_coord_core(sim.coord) == NULL)
             sim_coord_start(sim.coord);
-        else if (draw(c, 2) == 0)
+        else if (sim_draw(2) == 0)
             sim_coord_kill(sim.coord);
         else
             sim_coord_stop(sim.coord);
         break;
     case 8:
-        if (on && i > 0 && draw(c, 3) == 0) {
+        if (on && i > 0 && sim_draw(3) == 0) {
             c->left[i] = true;
-            sim_node_ask(n, draw(c, 2) == 0 ? "'cmd':'leave'" : "'cmd':'leave','forget':true");
+            sim_node_ask(n, sim_draw(2) == 0 ? "'cmd':'leave'" : "'cmd':'leave','forget':true");
         }
         break;
     case 10:
-        if (is_awake(c, 0) && i > 1 && draw(c, 3) == 0) {
+        if (is_awake(c, 0) && i > 1 && sim_draw(3) == 0) {
             c->removed[i] = true;
             sim_node_ask(sim.nodes[0], "'cmd':'remove','peer':'%s'", sim_node_name(n));
         }
         break;
     case 9:
-        sim_node_set_iface(n, draw(c, 2) == 0, PV_MS(draw(c, 500)));
+        sim_node_set_iface(n, sim_draw(2) == 0, PV_MS(sim_draw(500)));
         break;
     default:
         if (c->asleep[i])
@@ -176,9 +171,9 @@ static void trouble(struct chaos *c, unsigned i)
 
 static void talk(struct chaos *c, unsigned i)
 {
-    struct pv_addr to = sim_node_overlay(sim.nodes[draw(c, NODES)], PV_AF_INET);
+    struct pv_addr to = sim_node_overlay(sim.nodes[sim_draw(NODES)], PV_AF_INET);
     if (to.family != PV_AF_NONE && is_awake(c, i))
-        sim_node_ping(sim.nodes[i], &to, draw(c, 1200));
+        sim_node_ping(sim.nodes[i], &to, sim_draw(1200));
 }
 
 /* --- the end ------------------------------------------------------------------------------- */
@@ -289,15 +284,15 @@ PV_SIM(after_any_trouble_everybody_can_reach_everybody, SEEDS)
     sim_world_node(zb, "d", true);
     sim_must(sim_world_join_all(), "joining:");
     for (unsigned step = 0; step < STEPS; step++) {
-        unsigned i = draw(&c, NODES);
-        uint32_t what = draw(&c, 10);
+        unsigned i = sim_draw(NODES);
+        uint32_t what = sim_draw(10);
         if (what < 4 && is_awake(&c, i))
             ask(&c, i);
         else if (what < 7)
             talk(&c, i);
         else
             trouble(&c, i);
-        sim_world_run(draw(&c, 8) == 0 ? PV_MS(draw(&c, 40000)) : PV_MS(draw(&c, 300)));
+        sim_world_run(sim_draw(8) == 0 ? PV_MS(sim_draw(40000)) : PV_MS(sim_draw(300)));
     }
     const char *why = repair(&c);
     sim_must(why == NULL, why);
@@ -320,10 +315,10 @@ PV_SIM(after_any_trouble_everybody_can_reach_everybody, SEEDS)
 /* One of the faults that cut paths. */
 static void cut(struct chaos *c)
 {
-    unsigned i = draw(c, NODES);
+    unsigned i = sim_draw(NODES);
     struct sim_node *n = sim.nodes[i];
     bool on = is_awake(c, i);
-    switch (draw(c, 7)) {
+    switch (sim_draw(7)) {
     case 0:
         if (on)
             sim_node_kill(n);
@@ -334,7 +329,7 @@ static void cut(struct chaos *c)
             sim_node_sleep(n);
         break;
     case 2:
-        sim_net_reboot_nat(sim.net, 1 + draw(c, 2));
+        sim_net_reboot_nat(sim.net, 1 + sim_draw(2));
         break;
     case 3:
         if (sim_coord_core(sim.coord) != NULL)
@@ -394,7 +389,7 @@ static void storm(uint64_t seed, void *ctx)
     for (unsigned step = 0; step < FAULTS; step++) {
         cut(&c);
         talk_all(&c);
-        sim_world_run(draw(&c, 8) == 0 ? PV_MS(draw(&c, 40000)) : PV_MS(draw(&c, 2000)));
+        sim_world_run(sim_draw(8) == 0 ? PV_MS(sim_draw(40000)) : PV_MS(sim_draw(2000)));
     }
     if (sim_coord_core(sim.coord) == NULL)
         sim_coord_start(sim.coord);

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "base/jsonread.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -72,11 +73,6 @@ struct talk {
     uint64_t seed;
 };
 
-static uint32_t draw(struct talk *t, uint32_t bound)
-{
-    return pv_natrng_below(sim_net_rng(sim.net), bound);
-}
-
 static bool begin(struct talk *t, uint64_t seed)
 {
     static const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
@@ -112,8 +108,8 @@ static bool was_taken(const struct side *s, unsigned line)
 /* The accidents now and then. */
 static void trouble(struct talk *t)
 {
-    struct side *s = &t->side[draw(t, 2)];
-    switch (draw(t, 9)) {
+    struct side *s = &t->side[sim_draw(2)];
+    switch (sim_draw(9)) {
     case 0:
     case 1:
         if (sim_node_runs(s->node))
@@ -139,7 +135,7 @@ static void trouble(struct talk *t)
             sim_coord_start(sim.coord);
         break;
     default:
-        sim_node_set_disk_full(s->node, draw(t, 2) == 0);
+        sim_node_set_disk_full(s->node, sim_draw(2) == 0);
         break;
     }
 }
@@ -163,18 +159,15 @@ static const char *check(struct talk *t, const struct side *from, const struct s
     bool got[MAX_LINES] = {false};
     unsigned last = 0;
     bool any = false;
-    size_t i;
-    json_t *m;
     const char *answer = sim_world_ask(to->node, PV_S(5), "'cmd':'history','limit':1000");
     if (answer == NULL)
         return "history:";
     json_t *root = json_loads(answer, 0, NULL);
     const char *why = NULL;
-    json_array_foreach(json_object_get(root, "messages"), i, m)
-    {
+    PV_EACH_JSON(json_object_get(root, "messages"), m) {
         unsigned line = 0;
-        const char *text = json_string_value(json_object_get(m, "text"));
-        if (strcmp(json_string_value(json_object_get(m, "from")), sim_node_name(from->node)) != 0)
+        const char *text = pv_json_text(m, "text", NULL);
+        if (strcmp(pv_json_text(m, "from", "?"), sim_node_name(from->node)) != 0)
             continue;
         if (text == NULL || sscanf(text, "line %u", &line) != 1 || line >= from->n)
             why = "a line that nobody said";
@@ -197,15 +190,15 @@ PV_SIM(a_sent_message_arrives_once_and_in_order, SEEDS)
 {
     struct talk t;
     sim_must(begin(&t, seed), "joining:");
-    unsigned steps = 60 + draw(&t, 60);
+    unsigned steps = 60 + sim_draw(60);
     for (unsigned i = 0; i < steps; i++) {
-        uint32_t what = draw(&t, 10);
+        uint32_t what = sim_draw(10);
         if (what < 6)
-            say(&t.side[draw(&t, 2)]);
+            say(&t.side[sim_draw(2)]);
         else if (what < 8)
             trouble(&t);
         /* Bursts, and long silences. */
-        sim_world_run(draw(&t, 3) == 0 ? PV_MS(draw(&t, 30000)) : PV_MS(draw(&t, 60)));
+        sim_world_run(sim_draw(3) == 0 ? PV_MS(sim_draw(30000)) : PV_MS(sim_draw(60)));
     }
     repair(&t);
     bool missing = true;
@@ -254,19 +247,19 @@ PV_SIM(two_who_are_never_there_together_write_to_each_other, SEEDS)
         struct side *here = &t.side[turn % 2], *away = &t.side[1 - turn % 2];
         bool missing = false;
         sim_world_run(PV_S(2));
-        if (draw(&t, 3) == 0) {
+        if (sim_draw(3) == 0) {
             sim_coord_kill(sim.coord);
-            sim_world_run(PV_MS(draw(&t, 3000)));
+            sim_world_run(PV_MS(sim_draw(3000)));
             sim_coord_start(sim.coord);
         }
-        for (unsigned n = draw(&t, 30); n > 0; n--) {
+        for (unsigned n = sim_draw(30); n > 0; n--) {
             say(here);
-            sim_world_run(PV_MS(draw(&t, 200)));
+            sim_world_run(PV_MS(sim_draw(200)));
         }
         sim_world_run(PV_S(75)); /* also when an answer was lost */
         const char *why = check(&t, away, here, &missing);
         sim_must(why == NULL && !missing, why != NULL ? why : "a copy was not delivered");
-        if (draw(&t, 2) == 0)
+        if (sim_draw(2) == 0)
             sim_node_kill(here->node);
         else
             sim_node_stop(here->node);

@@ -147,8 +147,7 @@ PV_SIM(nothing_enters_while_the_rules_are_kept_back, SEEDS)
                                     "'ports':'22'");
     sim_must(sim_answer_has(can, "closed: rules are not known yet"),
              can == NULL ? "can is not answered:" : can);
-    sim_node_kill(s->victor);
-    sim_node_start(s->victor);
+    sim_node_restart(s->victor);
     traffic(s, PV_S(30), false);
     sim_must(s->of_harry + s->of_mallory == 0 && is_closed(s), "open after a restart:");
     sim_node_start(s->alice);

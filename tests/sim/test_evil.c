@@ -342,15 +342,13 @@ PV_SIM(an_old_signal_is_not_taken_again, SEEDS)
     sim_must(scene_init(&s, seed, false), "joining:");
     memcpy(s.liar->signaller, sim_node_pk(s.alice), sizeof(s.liar->signaller));
     sim_must(sim_world_reach(s.alice, s.bob, PV_MS(200), PV_S(10)) != PV_NEVER, "no path");
-    sim_node_kill(s.alice);
-    sim_node_start(s.alice);
+    sim_node_restart(s.alice);
     sim_must(sim_world_reach(s.alice, s.bob, PV_MS(200), PV_S(15)) != PV_NEVER,
              "no path after a restart");
     uint64_t taken = last_taken(s.bob, s.alice);
     sim_must(s.liar->n_signals >= 2, "there were too few signals");
     s.liar->lie = RESEND;
-    sim_node_kill(s.alice);
-    sim_node_start(s.alice);
+    sim_node_restart(s.alice);
     for (unsigned i = 0; i < 20; i++) {
         struct pv_addr to_bob = sim_node_overlay(s.bob, PV_AF_INET);
         sim_node_ping(s.alice, &to_bob, 32);
@@ -427,8 +425,7 @@ PV_SIM(a_list_without_end_is_not_read_to_the_end, 1)
     struct scene s;
     sim_must(scene_init(&s, seed, false), "joining:");
     s.liar->lie = ENDLESS;
-    sim_node_kill(s.alice);
-    sim_node_start(s.alice);
+    sim_node_restart(s.alice);
     sim_node_count_log(s.alice);
     sim_world_run(PV_S(120));
     sim_must(sim_world_says(s.alice, STATUS, "lists statements without end"),

@@ -7,6 +7,7 @@
  */
 #include <jansson.h>
 
+#include "base/jsonread.h"
 #include "tests/sim/world/sim_faults.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
@@ -74,10 +75,9 @@ static const struct proof is_removed = {"'cmd':'peers'", false, "'carol'"};
 
 static bool create(struct scene *s)
 {
-    char fields[1024];
-    snprintf(fields, sizeof(fields), "'cmd':'create','url':'%s','name':'alice'",
-             sim_coord_url(sim.coord));
-    return insist(s, ALICE, fields, &is_member);
+    return insist(s, ALICE,
+                  PV_STR("'cmd':'create','url':'%s','name':'alice'", sim_coord_url(sim.coord)),
+                  &is_member);
 }
 
 /* With an invite of its own for each try, as one asks for a new one when joining went wrong. */
@@ -134,18 +134,14 @@ static bool make_room(struct scene *s)
 /* How often the text of a line is in the history of a node; -1: it does not say. */
 static int count(struct scene *s, unsigned who, unsigned line)
 {
-    char text[32];
-    size_t i;
-    json_t *m;
     int n = 0;
     const char *answer = sim_world_ask(s->node[who], PV_S(20), "'cmd':'history','limit':1000");
     if (answer == NULL)
         return -1;
-    snprintf(text, sizeof(text), "line %u", line);
+    const char *text = PV_STR("line %u", line);
     json_t *root = json_loads(answer, 0, NULL);
-    json_array_foreach(json_object_get(root, "messages"), i, m)
-    {
-        const char *x = json_string_value(json_object_get(m, "text"));
+    PV_EACH_JSON(json_object_get(root, "messages"), m) {
+        const char *x = pv_json_text(m, "text", NULL);
         n += x != NULL && strcmp(x, text) == 0;
     }
     json_decref(root);
@@ -233,8 +229,7 @@ static const char *live(struct scene *s)
 /* No more faults. */
 static const char *heal(struct scene *s)
 {
-    sim_node_kill(s->node[ALICE]);
-    sim_node_start(s->node[ALICE]);
+    sim_node_restart(s->node[ALICE]);
     if (!reach(s, ALICE, BOB) || !say(s, BOB, ALICE))
         return "a restart";
     for (unsigned waited = 0; !is_delivered(s); waited++) {

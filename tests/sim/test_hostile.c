@@ -69,15 +69,10 @@ static size_t memory_now(void)
                : mallinfo2().uordblks;
 }
 
-static uint32_t draw(struct scene *s, uint32_t bound)
-{
-    return pv_natrng_below(sim_net_rng(sim.net), bound);
-}
-
 static void scribble(struct scene *s, uint8_t *bytes, size_t len)
 {
     for (size_t i = 0; i < len; i++)
-        bytes[i] = (uint8_t)draw(s, 256);
+        bytes[i] = (uint8_t)sim_draw(256);
 }
 
 /* --- in-band --------------------------------------------------------------------------------- */
@@ -87,23 +82,23 @@ static size_t make_body(struct scene *s, uint8_t *body, size_t cap)
 {
     struct pv_file_notice offer = {.kind = PV_FILE_OFFER, .size = 1000, .time_ms = 1};
     size_t len = 0;
-    switch (draw(s, 4)) {
+    switch (sim_draw(4)) {
     case 0:
         return 0;
     case 1:
-        len = 1 + draw(s, 64);
+        len = 1 + sim_draw(64);
         break;
     case 2:
-        len = draw(s, (uint32_t)cap);
+        len = sim_draw((uint32_t)cap);
         break;
     case 3:
         scribble(s, offer.id, sizeof(offer.id));
-        snprintf(offer.name, sizeof(offer.name), "file%u", draw(s, 1000000));
+        snprintf(offer.name, sizeof(offer.name), "file%u", sim_draw(1000000));
         assert_ok(pv_file_notice_build(&offer, body, &len));
         return len;
     }
     scribble(s, body, len);
-    if (len > 1 && draw(s, 2) == 0)
+    if (len > 1 && sim_draw(2) == 0)
         body[0] = 1; /* the version that most have */
     return len;
 }
@@ -117,12 +112,12 @@ static void send_inband(struct scene *s, unsigned n)
     sim_node_begin(s->mallory);
     for (unsigned i = 0; p != NULL && i < n; i++) {
         uint8_t packet[PV_INBAND_PACKET_MAX];
-        unsigned type = draw(s, KINDS);
+        unsigned type = sim_draw(KINDS);
         /* Saying goodbye, or another secret, ends what is to be flooded: seldom. */
-        if ((type == PV_INBAND_GOODBYE || type == PV_INBAND_LINK) && draw(s, 200) != 0)
+        if ((type == PV_INBAND_GOODBYE || type == PV_INBAND_LINK) && sim_draw(200) != 0)
             type = PV_INBAND_FILE;
-        size_t len = make_body(s, body, draw(s, 50) == 0 ? sizeof(body) : PV_INBAND_PART_MAX);
-        if (draw(s, 4) != 0) {
+        size_t len = make_body(s, body, sim_draw(50) == 0 ? sizeof(body) : PV_INBAND_PART_MAX);
+        if (sim_draw(4) != 0) {
             pv_peers_send(peers, p, (enum pv_inband_type)type, pv_view(body, len));
             continue;
         }
@@ -144,13 +139,12 @@ static void send_inband(struct scene *s, unsigned n)
 static size_t message_line(struct scene *s, char *buf)
 {
     uint8_t id[PV_CHAT_ID_LEN];
-    char text[64];
     size_t len = 0;
     scribble(s, id, sizeof(id));
-    snprintf(text, sizeof(text), "buy %u", draw(s, 1000000));
-    switch (draw(s, 8)) {
+    const char *text = PV_STR("buy %u", sim_draw(1000000));
+    switch (sim_draw(8)) {
     case 0:
-        assert_ok(pv_chat_write_ack(id, draw(s, 2) ? PV_CHAT_READ : PV_CHAT_DELIVERED, buf, &len));
+        assert_ok(pv_chat_write_ack(id, sim_draw(2) ? PV_CHAT_READ : PV_CHAT_DELIVERED, buf, &len));
         break;
     case 1:
         assert_ok(pv_chat_write_noted(id, buf, &len));
@@ -159,7 +153,7 @@ static size_t message_line(struct scene *s, char *buf)
         assert_ok(pv_chat_write_later(id, PV_CHAT_LATER_FULL, 3600, buf, &len));
         break;
     default: /* now and then a number that came before */
-        s->seq += draw(s, 20) != 0;
+        s->seq += sim_draw(20) != 0;
         assert_ok(pv_chat_write_message(id, s->seq > 0 ? s->seq : 1, 1, text, buf, &len));
     }
     return len;
@@ -171,32 +165,32 @@ static size_t room_line(struct scene *s, char *buf)
     static uint8_t noise[4096];
     size_t len = 0;
     memset(&f, 0, sizeof(f));
-    f.kind = (enum pv_room_frame_kind)draw(s, 4);
+    f.kind = (enum pv_room_frame_kind)sim_draw(4);
     memcpy(f.room, s->room, sizeof(f.room));
-    if (draw(s, 4) == 0)
+    if (sim_draw(4) == 0)
         scribble(s, f.room, sizeof(f.room)); /* invitations to nowhere */
     scribble(s, f.digest, sizeof(f.digest));
-    f.n_have = draw(s, PV_ROOM_MAX_MEMBERS + 1);
+    f.n_have = sim_draw(PV_ROOM_MAX_MEMBERS + 1);
     for (size_t i = 0; i < f.n_have; i++) {
         scribble(s, f.have[i].author, sizeof(f.have[i].author));
-        if (draw(s, 3) == 0)
-            memcpy(f.have[i].author, sim_node_pk(draw(s, 2) ? s->victim : s->friend),
+        if (sim_draw(3) == 0)
+            memcpy(f.have[i].author, sim_node_pk(sim_draw(2) ? s->victim : s->friend),
                    sizeof(f.have[i].author));
-        f.have[i].seq = draw(s, 2) ? 0 : UINT64_C(1) << draw(s, 54);
+        f.have[i].seq = sim_draw(2) ? 0 : UINT64_C(1) << sim_draw(54);
     }
-    f.n_gone = draw(s, 2) ? f.n_have : 0;
+    f.n_gone = sim_draw(2) ? f.n_have : 0;
     memcpy(f.gone, f.have, sizeof(f.gone));
-    f.n_prefix = draw(s, PV_ROOM_MAX_RECORDS + 1);
-    if (f.kind == PV_ROOM_F_RECORDS && draw(s, 20) != 0)
+    f.n_prefix = sim_draw(PV_ROOM_MAX_RECORDS + 1);
+    if (f.kind == PV_ROOM_F_RECORDS && sim_draw(20) != 0)
         f.kind = PV_ROOM_F_WANT; /* what is no record closes the connection: seldom */
     if (f.kind == PV_ROOM_F_RECORDS) {
         scribble(s, noise, 256);
         noise[0] = 1;
-        noise[1] = (uint8_t)(1 + draw(s, 4));
+        noise[1] = (uint8_t)(1 + sim_draw(4));
         memcpy(noise + 2, s->room, sizeof(s->room));
-        f.n_records = 1 + draw(s, 3);
+        f.n_records = 1 + sim_draw(3);
         for (size_t i = 0; i < f.n_records; i++)
-            f.records[i] = pv_view(noise, 100 + draw(s, 3996));
+            f.records[i] = pv_view(noise, 100 + sim_draw(3996));
     }
     return pv_room_frame_write(&f, buf, &len) == PV_OK ? len : 0;
 }
@@ -205,15 +199,15 @@ static size_t room_line(struct scene *s, char *buf)
 static size_t copy_line(struct scene *s, char *buf)
 {
     return (size_t)snprintf(buf, 200, "{\"copy\":\"%022u\",\"%s\":\"%043u\",\"box\":\"%u\"}\n",
-                            draw(s, 1000), draw(s, 2) ? "to" : "from", draw(s, 1000),
-                            draw(s, 1000));
+                            sim_draw(1000), sim_draw(2) ? "to" : "from", sim_draw(1000),
+                            sim_draw(1000));
 }
 
 /* Each closes the connection: noise, JSON that is none, too deep, or too long. */
 static size_t bad_line(struct scene *s, char *buf)
 {
-    size_t len = 2 + draw(s, 400);
-    switch (draw(s, 4)) {
+    size_t len = 2 + sim_draw(400);
+    switch (sim_draw(4)) {
     case 0:
         scribble(s, (uint8_t *)buf, len);
         break;
@@ -227,7 +221,7 @@ static size_t bad_line(struct scene *s, char *buf)
         buf[0] = '{';
         break;
     case 3:
-        len = (size_t)snprintf(buf, 200, "{\"%s\":%u", draw(s, 2) ? "prove" : "copy", draw(s, 9));
+        len = (size_t)snprintf(buf, 200, "{\"%s\":%u", sim_draw(2) ? "prove" : "copy", sim_draw(9));
         break;
     }
     for (size_t i = 0; i < len; i++)
@@ -244,10 +238,10 @@ static void send_lines(struct scene *s, unsigned n)
     sim_node_begin(s->mallory);
     (void)!pv_chatlink_want(link, to, sim_node_now(s->mallory));
     for (unsigned i = 0; i < n; i++) {
-        size_t len = draw(s, 2000) == 0 ? bad_line(s, buf)
-                     : draw(s, 8) == 0  ? room_line(s, buf)
-                     : draw(s, 40) == 0 ? copy_line(s, buf)
-                                        : message_line(s, buf);
+        size_t len = sim_draw(2000) == 0 ? bad_line(s, buf)
+                     : sim_draw(8) == 0  ? room_line(s, buf)
+                     : sim_draw(40) == 0 ? copy_line(s, buf)
+                                         : message_line(s, buf);
         /* Its own output is full, or the victim has closed: the next round. */
         if (len > 0 && pv_chatlink_say(link, to, pv_view(buf, len)) != PV_OK)
             break;
@@ -266,17 +260,17 @@ static size_t raw_bytes(struct scene *s, uint16_t port, uint8_t *buf, size_t cap
                                         "{\"ack\":\"AAECAwQFBgcICQoLDA0ODw\",\"state\":\"read\"}\n",
                                         "\n\r\n", "no end"};
     uint8_t id[PV_FILE_ID_LEN], nonce[PV_PROOF_NONCE_LEN];
-    size_t len = 1 + draw(s, (uint32_t)cap);
+    size_t len = 1 + sim_draw((uint32_t)cap);
     scribble(s, buf, len);
-    if (draw(s, 3) == 0)
+    if (sim_draw(3) == 0)
         return len;
     if (port == PV_CHAT_PORT) {
-        const char *text = lines[draw(s, PV_ARRAY_LEN(lines))];
+        const char *text = lines[sim_draw(PV_ARRAY_LEN(lines))];
         len = strlen(text);
         memcpy(buf, text, len);
-    } else if (draw(s, 2) == 0) {
+    } else if (sim_draw(2) == 0) {
         scribble(s, id, sizeof(id));
-        pv_file_get_build(id, UINT64_C(1) << draw(s, 63), buf);
+        pv_file_get_build(id, UINT64_C(1) << sim_draw(63), buf);
         len = PV_FILE_GET_LEN;
     } else { /* and noise behind it, in place of a proof */
         scribble(s, nonce, sizeof(nonce));
@@ -294,7 +288,7 @@ static void connect_raw(struct scene *s, unsigned round)
     for (size_t i = 0; i < RAWS; i++) {
         uint32_t stream = s->raws[i].stream;
         if (!s->raws[i].used) {
-            to.port = draw(s, 2) ? PV_CHAT_PORT : PV_FILE_PORT;
+            to.port = sim_draw(2) ? PV_CHAT_PORT : PV_FILE_PORT;
             s->raws[i].used = true;
             s->raws[i].wrote = false;
             s->raws[i].born = round;
@@ -394,7 +388,6 @@ static void say(struct scene *s)
 PV_SIM(a_member_that_sends_everything_harms_nobody, 1)
 {
     struct scene s;
-    char why[200];
     sim_must(begin(&s, seed), "beginning:");
     uint64_t sent = sim_node_sent(s.victim), asked = sim_node_sent(s.mallory);
     for (unsigned round = 0; round < ROUNDS; round++) {
@@ -417,11 +410,11 @@ PV_SIM(a_member_that_sends_everything_harms_nobody, 1)
     uint64_t disk = disk_of(s.victim);
     size_t memory = s.most_memory > s.memory ? s.most_memory - s.memory : 0;
     unsigned lines = sim_node_logged(s.victim);
-    snprintf(why, sizeof(why),
-             "%u of %u lines came, %u times late; %u of mallory's, %u connections; disk %llu, "
-             "memory %zu, log %u, %llu packets for %llu:",
-             kind, s.said, s.late, bad, s.n_raw, (unsigned long long)disk, memory, lines,
-             (unsigned long long)sent, (unsigned long long)asked);
+    const char *why =
+        PV_STR("%u of %u lines came, %u times late; %u of mallory's, %u connections; disk %llu, "
+               "memory %zu, log %u, %llu packets for %llu:",
+               kind, s.said, s.late, bad, s.n_raw, (unsigned long long)disk, memory, lines,
+               (unsigned long long)sent, (unsigned long long)asked);
     sim_must(sim_node_runs(s.victim) && kind == s.said && s.late == 0, why);
     sim_must(s.n_raw >= 500 && bad != 0 && bad <= PV_CHATJOB_MAX_UNREAD && disk <= MAX_DISK &&
                  memory <= MAX_MEMORY && lines <= MAX_LINES && sent <= 2 * asked,

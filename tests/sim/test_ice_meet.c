@@ -204,9 +204,7 @@ static unsigned run_matrix(unsigned loss, pv_ns max_first, pv_ns max_agree, unsi
                              .max_first = max_first,
                              .max_agree = max_agree,
                              .max_sent = max_sent};
-            char what[64];
-            snprintf(what, sizeof(what), "%s x %s", SIDE_NAMES[a], SIDE_NAMES[b]);
-            run_cell(&c, what, hist);
+            run_cell(&c, PV_STR("%s x %s", SIDE_NAMES[a], SIDE_NAMES[b]), hist);
         }
     }
     print_message("loss %u/1000: a path after %u ms (median), %u ms (95 %%), %u ms (99 %%)\n", loss,

@@ -29,8 +29,7 @@ static bool begin(uint64_t seed, unsigned n)
         "port-restricted", "symmetric", "full-cone", NULL, "symmetric", "address-restricted"};
     sim_world_init(seed, &line);
     for (unsigned i = 0; i < n; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "n%u", i);
+        const char *name = PV_STR("n%u", i);
         unsigned zone = kinds[i] == NULL ? SIM_PUBLIC : sim_world_nat(SIM_PUBLIC, kinds[i], &line);
         sim_world_node(zone, name, false);
     }

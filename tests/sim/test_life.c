@@ -46,8 +46,8 @@ static bool met(struct life *l, uint64_t seed)
     static const char *const kinds[] = {"full-cone", "address-restricted", "port-restricted"};
     l->seed = seed;
     sim_world_init(seed, &good);
-    l->za = nat(l, kinds[pv_natrng_below(sim_net_rng(sim.net), 3)]);
-    l->zb = nat(l, kinds[pv_natrng_below(sim_net_rng(sim.net), 3)]);
+    l->za = nat(l, kinds[sim_draw(3)]);
+    l->zb = nat(l, kinds[sim_draw(3)]);
     l->a = sim_world_node(l->za, "a", false);
     l->b = sim_world_node(l->zb, "b", false);
     if (!sim_world_join_all())
@@ -203,8 +203,7 @@ PV_SIM(a_node_offline_to_the_coordinator_keeps_its_paths, SEEDS)
     }
     sim_net_block_streams(sim.net, sim_node_host(l.b), false);
     sim_world_run(PV_S(45));
-    sim_node_kill(l.b);
-    sim_node_start(l.b);
+    sim_node_restart(l.b);
     sim_must(reaches(&l, l.a, l.b, PV_MS(1500)), "after it came back");
 }
 
@@ -265,8 +264,7 @@ PV_SIM(clocks_may_jump, SEEDS)
     sim_node_start(l.b);
     sim_must(reaches(&l, l.b, l.a, PV_S(2)), "after a restart with that clock");
     sim_node_jump_wall(l.b, -jumps[seed % 4]);
-    sim_node_kill(l.a);
-    sim_node_start(l.a);
+    sim_node_restart(l.a);
     sim_must(reaches(&l, l.b, l.a, PV_S(2)), "after the clock was put right");
 }
 
@@ -341,8 +339,7 @@ PV_SIM(a_full_disk_is_said_and_got_over, SEEDS)
     sim_world_run(PV_S(90));
     sim_must(!has_problem(&l, l.b, "disk"), "status says it is full although it is not");
     sim_must(sim_world_tell(l.b, PV_S(5), send), "no message after there is room:");
-    sim_node_kill(l.b);
-    sim_node_start(l.b);
+    sim_node_restart(l.b);
     sim_must(reaches(&l, l.a, l.b, PV_S(2)), "after a restart");
 }
 

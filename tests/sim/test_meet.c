@@ -120,7 +120,7 @@ PV_SIM(a_node_that_restarts_is_found_again, SEEDS_SOME)
     sim_must(sim_world_reach(a, b, PV_MS(200), PV_S(10)) != PV_NEVER, "no path");
 
     sim_node_kill(b);
-    sim_world_run(PV_MS(500) + pv_natrng_below(sim_net_rng(sim.net), 3000) * PV_MS(1));
+    sim_world_run(PV_MS(500) + sim_draw(3000) * PV_MS(1));
     sim_node_start(b);
     pv_ns took = sim_world_reach(a, b, PV_MS(50), PV_S(20));
     sim_must_take(took, PV_S(2), "a restarted peer was not found within 2 s of its start,");
@@ -208,7 +208,7 @@ static bool a_sees_b(void *ctx)
 static const char *draw_kind(void)
 {
     static const char *const kinds[] = {NULL, "full-cone", "port-restricted", "symmetric"};
-    return kinds[pv_natrng_below(sim_net_rng(sim.net), PV_ARRAY_LEN(kinds))];
+    return kinds[sim_draw(PV_ARRAY_LEN(kinds))];
 }
 
 /* One ping each way, or both at once, as soon as they see each other or up to two seconds later,

@@ -19,8 +19,7 @@ static void place(unsigned i, unsigned *last_zone)
     struct pv_link_config line = {.delay = PV_MS(2 + pv_natrng_below(rng, 40)),
                                   .jitter = PV_MS(pv_natrng_below(rng, 8)),
                                   .loss = pv_natrng_below(rng, 4) == 0 ? 0.03 : 0};
-    char name[16];
-    snprintf(name, sizeof(name), "n%u", i);
+    const char *name = PV_STR("n%u", i);
     /* Of five one is open, two stand behind NATs of their own, and two behind one. */
     if (i % 5 > 0 && i % 5 < 4)
         *last_zone = sim_world_nat(SIM_PUBLIC, kinds[pv_natrng_below(rng, 3)], &line);

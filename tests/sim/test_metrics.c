@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "base/jsonread.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/base/metrics_grammar.h"
 
@@ -12,7 +13,7 @@ static struct grammar *ask(struct sim_node *n)
     const char *answer = sim_world_ask(n, PV_S(1), "'cmd':'metrics'");
     assert_non_null(answer);
     json_t *doc = json_loads(answer, 0, NULL);
-    const char *text = json_string_value(json_object_get(doc, "text"));
+    const char *text = pv_json_text(doc, "text", NULL);
     assert_non_null(text);
     struct grammar *g = grammar_read(text);
     json_decref(doc);
@@ -64,10 +65,9 @@ PV_TEST(a_node_that_talks_to_nobody_has_all_families_and_no_paths)
     assert_true(grammar_value(g, "p2pvpn_peer_online{peer=\"b\",kind=\"member\"}") == 1);
     assert_true(grammar_value(g, "p2pvpn_relay_up{relay=\"coordinator\"}") == 1);
     for (unsigned r = 0; r < PV_FP_DROP_REASONS; r++) {
-        char series[96];
-        snprintf(series, sizeof(series), "p2pvpn_drops_total{reason=\"%s\"}",
-                 pv_fp_drop_name((enum pv_fp_drop)r));
-        assert_true(grammar_value(g, series) >= 0); /* a rate needs the zero before the first */
+        assert_true(grammar_value(g, PV_STR("p2pvpn_drops_total{reason=\"%s\"}",
+                                            pv_fp_drop_name((enum pv_fp_drop)r))) >=
+                    0); /* a rate needs the zero before the first */
     }
     grammar_done(g);
 }

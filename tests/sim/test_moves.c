@@ -24,11 +24,6 @@ struct scene {
     struct sim_coord *at;        /* where all should be; NULL: anywhere, but together */
 };
 
-static uint32_t draw(struct scene *s, uint32_t bound)
-{
-    return pv_natrng_below(sim_net_rng(sim.net), bound);
-}
-
 static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2)};
 
 static bool begin(struct scene *s, uint64_t seed)
@@ -125,7 +120,7 @@ PV_SIM(a_coordinator_that_was_away_during_a_move_is_told, SEEDS)
     sim_coord_kill(sim.coord);
     s.at = sim_world_coord(20, &line);
     sim_must(move_to(&s, 0, s.at), "not moved:");
-    sim_world_run(PV_S(draw(&s, 60)));
+    sim_world_run(PV_S(sim_draw(60)));
     sim_coord_start(sim.coord);
     sim_node_start(s.m[1]);
     sim_node_start(s.m[3]);
@@ -194,8 +189,7 @@ PV_SIM(one_token_brings_two_halves_together, SEEDS)
     sim_must(!all_there(&s), "they are not apart");
     for (unsigned i = 0; i < MEMBERS; i++)
         sim_must(says_apart(&s, i), "no word of it in the status of");
-    sim_node_kill(s.m[2]);
-    sim_node_start(s.m[2]);
+    sim_node_restart(s.m[2]);
     sim_world_run(PV_S(90));
     sim_must(says_apart(&s, 2), "after a restart no word of it in the status of");
     sim_must(sim_world_pass_token(s.m[from], s.m[1 - from]), "the token is not taken:");
@@ -205,8 +199,7 @@ PV_SIM(one_token_brings_two_halves_together, SEEDS)
     /* A member that was there and goes is just off, also for one that has started anew. */
     sim_node_stop(s.m[1]);
     sim_node_stop(s.m[3]);
-    sim_node_kill(s.m[0]);
-    sim_node_start(s.m[0]);
+    sim_node_restart(s.m[0]);
     sim_world_run(PV_S(90));
     sim_must(!says_apart(&s, 0), "it misses machines that were there:");
 }
@@ -415,7 +408,7 @@ PV_SIM(a_token_that_no_coordinator_of_it_knows_is_refused_soon, SEEDS)
     for (unsigned i = 0; i < MEMBERS; i++)
         sim_node_kill(s.m[i]);
     sim_coord_start(first);
-    if (draw(&s, 2) == 0)
+    if (sim_draw(2) == 0)
         sim_coord_kill(sim.coord);
     pv_ns began = sim_net_now(sim.net);
     sim_must(!joins(&s, "e", token) && strstr(sim.why, "does not know this token") != NULL,
@@ -435,7 +428,6 @@ static bool is_in(void *ctx)
 PV_SIM(a_node_that_waits_to_be_admitted_follows_too, SEEDS)
 {
     struct scene s;
-    char key[PV_KEY_TEXT_BUF];
     sim_must(begin(&s, seed) && sim_world_tell(s.m[0], PV_S(40), "'cmd':'admin_grant','peer':'b'"),
              "not begun:");
     struct sim_node *e = sim_world_node(SIM_PUBLIC, "e", false);
@@ -452,9 +444,9 @@ PV_SIM(a_node_that_waits_to_be_admitted_follows_too, SEEDS)
     sim_must(move_to(&s, 1, s.at), "not moved:");
     sim_coord_start(sim.coord);
     sim_must(sim_world_until(PV_S(150), all_there, &s), "members have not followed:");
-    sim_must(sim_world_tell(s.m[0], PV_S(40), "'cmd':'admit','peer':'%s'",
-                            pv_key_format(sim_node_pk(e), key)),
-             "not admitted:");
+    sim_must(
+        sim_world_tell(s.m[0], PV_S(40), "'cmd':'admit','peer':'%s'", PV_KEY_STR(sim_node_pk(e))),
+        "not admitted:");
     sim_must(sim_world_until(PV_S(700), is_in, e),
              "it hears nothing:"); /* the longer it waits the rarer it asks */
 }

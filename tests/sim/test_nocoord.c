@@ -35,7 +35,7 @@ struct scene {
 
 static pv_ns draw(struct scene *s, pv_ns lo, pv_ns hi)
 {
-    return lo + PV_MS(pv_natrng_below(sim_net_rng(sim.net), (uint32_t)((hi - lo) / PV_MS(1) + 1)));
+    return lo + PV_MS(sim_draw((uint32_t)((hi - lo) / PV_MS(1) + 1)));
 }
 
 /* A quarter of the seeds has lines that lose one packet in twenty. */
@@ -66,7 +66,7 @@ static void begin(struct scene *s, uint64_t seed)
 static const char *any_cone(struct scene *s)
 {
     static const char *const kinds[] = {"full-cone", "address-restricted", "port-restricted"};
-    return kinds[pv_natrng_below(sim_net_rng(sim.net), 3)];
+    return kinds[sim_draw(3)];
 }
 
 static bool reaches(struct scene *s, unsigned a, unsigned b, pv_ns within)
@@ -105,7 +105,7 @@ static void power_off(struct scene *s)
 /* One after the other, within a second. */
 static void power_on(struct scene *s)
 {
-    unsigned first = pv_natrng_below(sim_net_rng(sim.net), s->count);
+    unsigned first = sim_draw(s->count);
     for (unsigned i = 0; i < s->count; i++) {
         sim_node_start(s->n[(first + i) % s->count]);
         sim_world_run(draw(s, 0, PV_S(1) / s->count));
@@ -307,9 +307,8 @@ PV_SIM(a_coordinator_that_comes_back_disturbs_nothing, SEEDS)
 
 static bool is_member(struct scene *s, unsigned i, const char *name)
 {
-    char text[64];
-    snprintf(text, sizeof(text), "'name':'%s'", name);
-    return sim_answer_has(sim_world_ask(s->n[i], PV_S(2), "'cmd':'peers'"), text);
+    return sim_answer_has(sim_world_ask(s->n[i], PV_S(2), "'cmd':'peers'"),
+                          PV_STR("'name':'%s'", name));
 }
 
 PV_SIM(a_removal_spreads_without_the_coordinator, SEEDS)
@@ -339,8 +338,7 @@ PV_SIM(a_removal_spreads_without_the_coordinator, SEEDS)
     sim_must(!is_member(&s, 1, "c"), "b still has the removed member:");
     /* c is alive, knows where they are, and is not let in: neither directly nor through the other.
      */
-    sim_node_kill(s.n[2]);
-    sim_node_start(s.n[2]);
+    sim_node_restart(s.n[2]);
     unsigned before[2] = {sim_node_pings(s.n[0]).received, sim_node_pings(s.n[1]).received};
     for (unsigned i = 0; i < 2; i++) {
         sim_must(sim_world_reach(s.n[2], s.n[i], PV_MS(200), PV_S(4)) == PV_NEVER,
@@ -452,7 +450,7 @@ PV_SIM(a_member_that_abuses_type_5_gets_nowhere, SEEDS / 2)
     sim_coord_kill(sim.coord);
     sim_world_run(PV_S(30));
     for (size_t i = 0; i < sizeof(box); i++)
-        box[i] = (uint8_t)pv_natrng_below(sim_net_rng(sim.net), 256);
+        box[i] = (uint8_t)sim_draw(256);
     const uint8_t *a = sim_node_pk(s.n[0]), *b = sim_node_pk(s.n[1]), *evil = sim_node_pk(s.n[2]);
     uint8_t nobody[32] = {1};
     uint64_t before = sim_node_sent(s.n[0]);

@@ -141,6 +141,34 @@ static void both_nats_reboot(struct pair *p)
     sim_net_reboot_nat(sim.net, p->zb);
 }
 
+/* The next packets come from outside, so that the NAT takes them as unasked. */
+static void a_nat_reboots(struct pair *p)
+{
+    sim_net_reboot_nat(sim.net, p->zb);
+    load(p, A_TO_B, PV_MS(10), PV_MS(300));
+}
+
+/* Connections of TCP live through it, and the node gets the port of before: nobody is told. */
+static void a_nat_forgets(struct pair *p)
+{
+    pv_nat_flush(sim_net_nat(sim.net, p->zb));
+    load(p, A_TO_B, PV_MS(10), PV_MS(300));
+}
+
+static void both_nats_forget(struct pair *p)
+{
+    a_nat_forgets(p);
+    pv_nat_flush(sim_net_nat(sim.net, p->za));
+    load(p, B_TO_A, PV_MS(10), PV_MS(300));
+}
+
+static void a_nat_gets_another_address(struct pair *p)
+{
+    pv_nat_config(sim_net_nat(sim.net, p->zb))->public_ip[0] =
+        pv_addr4(203, 0, 114, (uint8_t)p->zb, 0);
+    sim_net_reboot_nat(sim.net, p->zb);
+}
+
 static void nats_reboot_one_after_the_other(struct pair *p)
 {
     sim_net_reboot_nat(sim.net, p->za);
@@ -206,7 +234,11 @@ static const struct stuck stuck[] = {
     {"UDP is blocked for an hour", "port-restricted", false, blocked_for_an_hour, PV_S(65)},
     {"UDP is blocked while idle", "address-restricted", false, blocked_while_idle, PV_S(15)},
     {"both NATs reboot", "port-restricted", false, both_nats_reboot, PV_S(15)},
-    {"both NATs reboot", "linux", false, both_nats_reboot, PV_S(100)},
+    {"both NATs reboot", "linux", false, both_nats_reboot, PV_S(8)},
+    {"a NAT reboots", "linux", false, a_nat_reboots, PV_S(8)},
+    {"a NAT forgets", "linux", false, a_nat_forgets, PV_S(8)},
+    {"both NATs forget", "linux", false, both_nats_forget, PV_S(8)},
+    {"a NAT gets another address", "linux", false, a_nat_gets_another_address, PV_S(8)},
     {"both NATs reboot, one after the other", "port-restricted", false,
      nats_reboot_one_after_the_other, PV_S(15)},
     {"the coordinator restarts while relayed", "port-restricted", false,

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "base/bytes.h"
+#include "base/jsonread.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -143,15 +144,12 @@ static bool is_lan_path(void)
     const char *answer = sim_world_ask(sim.nodes[0], PV_S(1), "'cmd':'peers'");
     json_t *root = json_loads(answer == NULL ? "{}" : answer, 0, NULL);
     bool lan = false;
-    size_t i;
-    json_t *peer;
-    json_array_foreach(json_object_get(root, "peers"), i, peer)
-    {
+    PV_EACH_JSON(json_object_get(root, "peers"), peer) {
         json_t *path = json_object_get(peer, "path");
-        const char *local = json_string_value(json_object_get(path, "local"));
-        const char *remote = json_string_value(json_object_get(path, "remote"));
+        const char *local = pv_json_text(path, "local", NULL);
+        const char *remote = pv_json_text(path, "remote", NULL);
         struct pv_addr a, b;
-        if (strcmp(json_string_value(json_object_get(peer, "name")), "b") != 0)
+        if (strcmp(pv_json_text(peer, "name", "?"), "b") != 0)
             continue;
         if (local == NULL || remote == NULL || pv_addr_parse(local, &a) != PV_OK ||
             pv_addr_parse(remote, &b) != PV_OK)

@@ -256,8 +256,7 @@ static const char *walk(struct scene *s)
         if (!change_something(s))
             return "not done:";
         if (below(s, 12) == 0) {
-            sim_node_kill(sim.nodes[node]);
-            sim_node_start(sim.nodes[node]);
+            sim_node_restart(sim.nodes[node]);
             s->restarted[node] = sim_net_now(sim.net);
             s->joined[node] = false;
         }

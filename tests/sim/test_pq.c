@@ -106,7 +106,7 @@ PV_SIM(nodes_that_meet_agree_on_a_key, WORLDS)
             sim_world_run(PV_S(1));
         }
         sim_must(all_hybrid(NULL), "a pair is not hybrid after a minute");
-        struct sim_node *victim = sim.nodes[pv_natrng_below(sim_net_rng(sim.net), MESH)];
+        struct sim_node *victim = sim.nodes[sim_draw(MESH)];
         sim_node_kill(victim);
         sim_world_run(PV_MS(700));
         sim_node_start(victim);
@@ -195,7 +195,7 @@ static void restarts(uint64_t seed, void *ctx)
     sim_must(both_carry(n, PV_S(15)), "they do not meet again");
     for (int i = 0; i < RESTARTS; i++) {
         struct sim_node *victim = n[i % 2];
-        pv_ns away = PV_MS(500 + pv_natrng_below(sim_net_rng(sim.net), 2500));
+        pv_ns away = PV_MS(500 + sim_draw(2500));
         sim_node_kill(victim);
         send_for(n, away);
         sim_node_start(victim);
@@ -511,7 +511,7 @@ PV_SIM(renewal_and_rotation_at_once_lose_nothing, 2)
     sim_node_flow_begin(a);
     sim_node_flow_begin(b);
     /* The offer is made 3,480 s after the last key: up to 5 s before that and after it. */
-    pv_ns before = PV_S(3475) + pv_natrng_below(sim_net_rng(sim.net), 10) * PV_S(1);
+    pv_ns before = PV_S(3475) + sim_draw(10) * PV_S(1);
     sim_must(traffic(a, b, before, PV_MS(500)), "a session became classical");
     for (int i = 0; i < 2; i++) {
         sim_must(i > (int)(seed % 2) ||

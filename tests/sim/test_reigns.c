@@ -566,11 +566,6 @@ struct reign {
 
 static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2)};
 
-static uint32_t draw(struct reign *g, uint32_t bound)
-{
-    return pv_natrng_below(sim_net_rng(sim.net), bound);
-}
-
 static void note(const struct reign *g, const char *what, const char *by, const char *whom)
 {
     if (getenv("PV_SIM_TIMES") != NULL)
@@ -619,7 +614,7 @@ static void did(struct reign *g, unsigned by, unsigned whom)
 /* Some admin; MOST: the piece that was drawn has none. */
 static unsigned any_admin(struct reign *g)
 {
-    unsigned side = g->in_pieces ? draw(g, 2) : 0, at = draw(g, MOST);
+    unsigned side = g->in_pieces ? sim_draw(2) : 0, at = sim_draw(MOST);
     for (unsigned i = 0; i < MOST; i++) {
         unsigned k = (at + i) % MOST;
         if (is_admin(g, k) && (!g->in_pieces || g->side[k] == side))
@@ -775,7 +770,7 @@ static bool moves(struct reign *g, unsigned by)
     unsigned home = home_of(g, by);
     if (g->n_coords > MOVES || home >= g->n_coords)
         return true;
-    if (draw(g, 2) == 0 && (!g->in_pieces || g->c_side[home] == g->side[by])) {
+    if (sim_draw(2) == 0 && (!g->in_pieces || g->c_side[home] == g->side[by])) {
         set_up(g, home, false);
         g->dead[home] = true;
     }
@@ -785,7 +780,7 @@ static bool moves(struct reign *g, unsigned by)
 
 static void goes_away(struct reign *g)
 {
-    unsigned k = draw(g, g->n_coords);
+    unsigned k = sim_draw(g->n_coords);
     bool away = sim_coord_core(g->c[k]) == NULL;
     if (g->dead[k])
         return;
@@ -810,11 +805,11 @@ static void falls_apart(struct reign *g)
 {
     char text[MOST + 1] = "";
     for (unsigned i = 0; i < MOST; i++) {
-        g->side[i] = i == 0 ? 0 : draw(g, 2);
+        g->side[i] = i == 0 ? 0 : sim_draw(2);
         text[i] = (char)('0' + g->side[i]);
     }
     for (unsigned k = 0; k < g->n_coords; k++)
-        g->c_side[k] = draw(g, 2);
+        g->c_side[k] = sim_draw(2);
     memcpy(g->before, g->o[0], sizeof(g->before));
     g->rules_before = g->rules[0];
     g->n_deeds = 0;
@@ -1175,7 +1170,7 @@ static bool fell(const struct reign *g, unsigned by, unsigned x)
 static const char *reigns(struct reign *g)
 {
     static const char command[] = "a command failed:";
-    unsigned by = any_admin(g), x = 1 + draw(g, MOST - 2), what = draw(g, 11);
+    unsigned by = any_admin(g), x = 1 + sim_draw(MOST - 2), what = sim_draw(11);
     if (what == 8) {
         goes_away(g);
         return NULL;
@@ -1217,9 +1212,9 @@ static const char *reigns(struct reign *g)
             return NULL;
         return lets_join(g, by, x) ? NULL : "not joined:";
     case 6:
-        return opinion(g, x)->is != IN || draw(g, 2) == 0 || leaves(g, x) ? NULL : command;
+        return opinion(g, x)->is != IN || sim_draw(2) == 0 || leaves(g, x) ? NULL : command;
     default:
-        return (draw(g, 2) == 0 ? moves(g, by) : makes_a_rule(g, by)) ? NULL : command;
+        return (sim_draw(2) == 0 ? moves(g, by) : makes_a_rule(g, by)) ? NULL : command;
     }
 }
 

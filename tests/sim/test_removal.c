@@ -111,8 +111,7 @@ PV_SIM(a_coordinator_that_refuses_prevents_no_removal, SEEDS)
     sim_must(says(&s, s.alice, "'cmd':'status'", "has not stored that carol was removed"),
              "status does not name it:");
     /* A restart forgets nothing of it. */
-    sim_node_kill(s.alice);
-    sim_node_start(s.alice);
+    sim_node_restart(s.alice);
     sim_world_run(PV_S(20));
     sim_must(says(&s, s.alice, "'cmd':'status'", "has not stored that carol was removed"),
              "forgotten by a restart:");
@@ -218,8 +217,7 @@ PV_SIM(a_disk_that_lacks_a_removal_is_told_and_gets_it_later, SEEDS)
     /* Nobody is there to hear it from again. */
     sim_coord_kill(sim.coord);
     sim_node_kill(s.bob);
-    sim_node_kill(s.alice);
-    sim_node_start(s.alice);
+    sim_node_restart(s.alice);
     sim_must(says(&s, s.alice, "'cmd':'peers'", "'bob'") &&
                  !says(&s, s.alice, "'cmd':'peers'", "'carol'"),
              "the removal was never written");
@@ -296,8 +294,7 @@ static void other_members(uint64_t seed, void *ctx)
     sim_must(!says(&s, s.bob, "'cmd':'status'", "other members"), "named without need:");
     sim_world_run(PV_PAGES_KEPT + PV_S(1)); /* pages that are kept do not pass the hook */
     s.veto->other_members = true;
-    sim_node_kill(s.bob);
-    sim_node_start(s.bob);
+    sim_node_restart(s.bob);
     sim_world_run(PV_S(40));
     sim_must(says(&s, s.bob, "'cmd':'status'", "other members"), "not named:");
 }
@@ -311,9 +308,7 @@ PV_TEST(a_coordinator_with_other_members_is_named)
 
 static bool knows(struct scene *s, struct sim_node *n, const char *name)
 {
-    char text[80];
-    snprintf(text, sizeof(text), "'name':'%s'", name);
-    return says(s, n, "'cmd':'peers'", text);
+    return says(s, n, "'cmd':'peers'", PV_STR("'name':'%s'", name));
 }
 
 /* One loses its power, one stays, and one ends in order. */

@@ -8,6 +8,7 @@
  */
 #include <jansson.h>
 
+#include "base/jsonread.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -42,11 +43,6 @@ struct talk {
     char missing[96]; /* a line that is not there yet */
 };
 
-static uint32_t draw(struct talk *t, uint32_t bound)
-{
-    return pv_natrng_below(sim_net_rng(sim.net), bound);
-}
-
 static bool begin(struct talk *t, uint64_t seed, bool deletes)
 {
     static const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
@@ -79,8 +75,8 @@ static bool meet(struct talk *t)
 
 static void say(struct talk *t)
 {
-    uint32_t from = draw(t, NODES);
-    uint32_t to = t->deletes || draw(t, 2) == 0 ? TO_ROOM : draw(t, NODES);
+    uint32_t from = sim_draw(NODES);
+    uint32_t to = t->deletes || sim_draw(2) == 0 ? TO_ROOM : sim_draw(NODES);
     struct side *s = &t->side[from];
     if (!sim_node_runs(s->node) || to == from || s->n[to] == MAX_LINES)
         return;
@@ -97,13 +93,10 @@ static bool list_shown(struct talk *t, int at, bool ret_shown[NODES][MAX_LINES])
     const char *answer =
         sim_world_ask(t->side[at].node, PV_S(5), "'cmd':'history','limit':1000,'peer':'#dev'");
     json_t *root = answer == NULL ? NULL : json_loads(answer, 0, NULL);
-    json_t *m;
-    size_t i;
     memset(ret_shown, 0, NODES * sizeof(ret_shown[0]));
-    json_array_foreach(json_object_get(root, "messages"), i, m)
-    {
-        const char *text = json_string_value(json_object_get(m, "text"));
-        const char *from = json_string_value(json_object_get(m, "from"));
+    PV_EACH_JSON(json_object_get(root, "messages"), m) {
+        const char *text = pv_json_text(m, "text", NULL);
+        const char *from = pv_json_text(m, "from", NULL);
         unsigned line = 0;
         for (int k = 0; k < NODES; k++) {
             if (strcmp(from, NAMES[k]) == 0 && sscanf(text, "line %u", &line) == 1 &&
@@ -159,10 +152,10 @@ static void pass_day(struct talk *t)
 
 static void delete_some(struct talk *t)
 {
-    if (draw(t, 16) == 0)
+    if (sim_draw(16) == 0)
         pass_day(t);
-    else if (draw(t, 4) == 0)
-        clear_room(t, (int)draw(t, NODES));
+    else if (sim_draw(4) == 0)
+        clear_room(t, (int)sim_draw(NODES));
 }
 
 /* --- trouble ------------------------------------------------------------------------------- */
@@ -171,10 +164,10 @@ static void delete_some(struct talk *t)
  * must grow for ever are on that disk.) */
 static void trouble(struct talk *t)
 {
-    struct side *s = &t->side[draw(t, NODES)];
-    switch (draw(t, s->full ? 1 : 10)) {
+    struct side *s = &t->side[sim_draw(NODES)];
+    switch (sim_draw(s->full ? 1 : 10)) {
     case 0:
-        s->full = !s->full && draw(t, 3) == 0;
+        s->full = !s->full && sim_draw(3) == 0;
         sim_node_set_disk_full(s->node, s->full);
         break;
     case 1:
@@ -236,13 +229,10 @@ static const char *check_list(struct talk *t, const json_t *list, const struct s
     const struct side *s = &t->side[from];
     bool got[MAX_LINES] = {false}, any = false;
     unsigned last = 0;
-    json_t *m;
-    size_t i;
-    json_array_foreach(list, i, m)
-    {
+    PV_EACH_JSON(list, m) {
         unsigned line = 0;
-        const char *text = json_string_value(json_object_get(m, "text"));
-        if (strcmp(json_string_value(json_object_get(m, "from")), NAMES[from]) != 0)
+        const char *text = pv_json_text(m, "text", NULL);
+        if (strcmp(pv_json_text(m, "from", "?"), NAMES[from]) != 0)
             continue;
         if (text == NULL || sscanf(text, "line %u", &line) != 1 || line >= s->n[to])
             return "a line that nobody said";
@@ -299,14 +289,13 @@ static const char *check_logs(struct talk *t, bool *ret_missing)
         for (size_t i = 0; i < n; i++) {
             const json_t *m = json_array_get(members, i);
             unsigned from = 0, taken = 0;
-            while (from < NODES &&
-                   strcmp(json_string_value(json_object_get(m, "name")), NAMES[from]) != 0)
+            while (from < NODES && strcmp(pv_json_text(m, "name", "?"), NAMES[from]) != 0)
                 from++;
             if (from == NODES)
                 continue;
             for (unsigned line = 0; line < t->side[from].n[TO_ROOM]; line++)
                 taken += was_taken(&t->side[from], TO_ROOM, line);
-            json_int_t texts = json_integer_value(json_object_get(m, "texts"));
+            json_int_t texts = pv_json_int(m, "texts");
             first[from] = at == 0 ? texts : first[from];
             if (texts >= taken && texts == first[from])
                 continue;
@@ -342,14 +331,14 @@ static void converse(uint64_t seed, void *ctx)
     unsigned said = 0;
     sim_must(begin(t, seed, *deletes) && meet(t), "beginning:");
     for (unsigned i = 0; i < events; i++) {
-        for (uint32_t n = draw(t, 6); n > 0; n--) {
+        for (uint32_t n = sim_draw(6); n > 0; n--) {
             say(t);
-            sim_world_run(PV_MS(draw(t, 40)));
+            sim_world_run(PV_MS(sim_draw(40)));
         }
         trouble(t);
         if (t->deletes)
             delete_some(t);
-        sim_world_run(PV_MS(draw(t, draw(t, 8) == 0 ? 20000 : 800)));
+        sim_world_run(PV_MS(sim_draw(sim_draw(8) == 0 ? 20000 : 800)));
     }
     repair(t);
     sim_world_run(PV_S(10));

@@ -75,7 +75,7 @@ static void begin_flows(struct pair *p)
 
 static pv_ns moment(struct pair *p, pv_ns within)
 {
-    return PV_MS(pv_natrng_below(sim_net_rng(sim.net), (uint32_t)(within / PV_MS(1))));
+    return PV_MS(sim_draw((uint32_t)(within / PV_MS(1))));
 }
 
 /* --- under traffic --------------------------------------------------------------------------- */

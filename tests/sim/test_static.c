@@ -116,10 +116,8 @@ PV_SIM(another_preshared_key_gets_nowhere, SEEDS)
     struct pair p;
     begin(&p, seed);
     p.of_leaf.preshared_key[7] ^= 1;
-    sim_node_kill(p.leaf);
-    sim_node_start(p.leaf);
-    sim_node_kill(p.hub);
-    sim_node_start(p.hub);
+    sim_node_restart(p.leaf);
+    sim_node_restart(p.hub);
     sim_must(!reaches(&p, p.leaf, PV_S(30)), "another preshared key was accepted");
     uint64_t sent = sim_node_sent(p.leaf);
     sim_world_run(PV_S(600));

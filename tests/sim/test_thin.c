@@ -79,7 +79,7 @@ static void send_in_rhythm(struct pair *p, const struct rhythm *r, pv_ns duratio
     while (sim_net_now(sim.net) < end) {
         pv_ns wait = r->every;
         if (r->kind == TYPES)
-            wait = r->every / 100 * (50 + pv_natrng_below(sim_net_rng(sim.net), 146));
+            wait = r->every / 100 * (50 + sim_draw(146));
         for (int i = 0; i < (r->kind == BURSTS ? BURST : 1); i++) {
             if (r->kind == SENDS || r->kind == BOTH)
                 sim_node_flow(p->a, &to_b);
@@ -206,7 +206,7 @@ static void breaks_in_rhythm(uint64_t seed, const struct rhythm *r, size_t what)
     send_in_rhythm(&p, r, 10 * r->every > PV_S(20) ? 10 * r->every : PV_S(20), nothing);
     unsigned before = lost(&p, r);
     struct accident x = {.happens = breaks[what].happens};
-    x.at = sim_net_now(sim.net) + r->every / 1000 * pv_natrng_below(sim_net_rng(sim.net), 1000);
+    x.at = sim_net_now(sim.net) + r->every / 1000 * sim_draw(1000);
     send_in_rhythm(&p, r, 5 * r->every > PV_S(10) ? 5 * r->every : PV_S(10), x);
     sim_world_run(SECOND);
     unsigned gone = lost(&p, r) - before;

@@ -6,6 +6,7 @@
  */
 #include <jansson.h>
 
+#include "base/jsonread.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -68,10 +69,10 @@ PV_SIM(of_two_joins_with_one_use_exactly_one_wins, 2 * SEEDS)
     for (int i = 0; i < 2; i++) {
         r.ask[i] = (unsigned)ask_to_join(r.n[i], token);
         if (seed % 3 != 0)
-            sim_world_run(PV_MS(pv_natrng_below(sim_net_rng(sim.net), 60)));
+            sim_world_run(PV_MS(sim_draw(60)));
     }
     if (seed % 4 == 3) { /* the coordinator fails in the middle of it */
-        sim_world_run(PV_MS(pv_natrng_below(sim_net_rng(sim.net), 600)));
+        sim_world_run(PV_MS(sim_draw(600)));
         sim_coord_kill(sim.coord);
         sim_world_run(PV_S(1));
         sim_coord_start(sim.coord);
@@ -116,9 +117,7 @@ static void ping_all(void)
 
 static bool lists(struct sim_node *n, const char *name)
 {
-    char text[64];
-    snprintf(text, sizeof(text), "'name':'%s'", name);
-    return sim_world_says(n, "'cmd':'peers'", text);
+    return sim_world_says(n, "'cmd':'peers'", PV_STR("'name':'%s'", name));
 }
 
 PV_SIM(a_removed_member_is_out_everywhere_within_2_s, SEEDS / 2)
@@ -167,8 +166,7 @@ PV_SIM(a_removed_member_is_out_everywhere_within_2_s, SEEDS / 2)
     }
     sim_must(sim_world_says(e, "'cmd':'status'", "remove"), "the removed node does not say so");
     /* Neither a restart nor another token brings its key back. */
-    sim_node_kill(e);
-    sim_node_start(e);
+    sim_node_restart(e);
     sim_world_run(PV_S(5));
     const char *token = sim_world_invite(sim.nodes[0], "'uses':1");
     sim_must(token != NULL, "no invite:");
@@ -188,14 +186,12 @@ PV_SIM(a_removed_member_is_out_everywhere_within_2_s, SEEDS / 2)
 static bool list_admins(struct sim_node *n, char *out, size_t cap)
 {
     const char *answer = sim_world_ask(n, PV_S(2), "'cmd':'peers'");
-    json_t *root = answer == NULL ? NULL : json_loads(answer, 0, NULL), *peer;
-    size_t i, len = 0;
+    json_t *root = answer == NULL ? NULL : json_loads(answer, 0, NULL);
+    size_t len = 0;
     out[0] = '\0';
-    json_array_foreach(json_object_get(root, "peers"), i, peer)
-    {
-        if (json_is_true(json_object_get(peer, "admin")) && len < cap)
-            len += (size_t)snprintf(out + len, cap - len, "%s ",
-                                    json_string_value(json_object_get(peer, "name")));
+    PV_EACH_JSON(json_object_get(root, "peers"), peer) {
+        if (pv_json_bool(peer, "admin") && len < cap)
+            len += (size_t)snprintf(out + len, cap - len, "%s ", pv_json_text(peer, "name", "?"));
     }
     json_decref(root);
     return answer != NULL;
@@ -230,9 +226,9 @@ PV_SIM(of_two_admins_who_end_each_other_the_coordinator_keeps_one, SEEDS / 3)
     sim_world_init(seed, &good);
     sim_must(make_admins(), "beginning:");
     sim_coord_kill(sim.coord);
-    sim_world_run(PV_MS(pv_natrng_below(sim_net_rng(sim.net), 3000)));
+    sim_world_run(PV_MS(sim_draw(3000)));
     (void)sim_node_ask(sim.nodes[1], "'cmd':'admin_revoke','peer':'c'");
-    sim_world_run(PV_MS(pv_natrng_below(sim_net_rng(sim.net), 10)));
+    sim_world_run(PV_MS(sim_draw(10)));
     (void)sim_node_ask(sim.nodes[2], "'cmd':'admin_revoke','peer':'b'");
     sim_world_run(PV_S(5));
     sim_must(list_admins(sim.nodes[3], seen[0], sizeof(seen[0])), "peers:");

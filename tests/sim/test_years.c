@@ -68,11 +68,6 @@ struct years {
     int64_t passed_us; /* by which all clocks were moved on together */
 };
 
-static inline uint32_t draw(struct years *y, uint32_t bound)
-{
-    return pv_natrng_below(sim_net_rng(sim.net), bound);
-}
-
 static inline void note(struct years *y, const char *what, const char *who, const char *whom)
 {
     if (getenv("PV_SIM_TIMES") != NULL)
@@ -114,7 +109,7 @@ static inline bool may(struct years *y, unsigned i)
 /* An admin who can be asked; MOST: none. */
 static inline unsigned any_admin(struct years *y)
 {
-    unsigned at = draw(y, y->count);
+    unsigned at = sim_draw(y->count);
     for (unsigned i = 0; i < y->count; i++) {
         unsigned k = (at + i) % y->count;
         if (may(y, k))
@@ -265,10 +260,10 @@ static const char *invite(struct years *y, unsigned by)
 {
     char how[128] = "'uses':1";
     size_t len = strlen(how);
-    if (!y->plain && draw(y, 3) == 0)
+    if (!y->plain && sim_draw(3) == 0)
         len += (size_t)snprintf(how + len, sizeof(how) - len, ",'member_for':%u",
-                                DAY_S * (30 + draw(y, 90)));
-    if (!y->plain && draw(y, 4) == 0)
+                                DAY_S * (30 + sim_draw(90)));
+    if (!y->plain && sim_draw(4) == 0)
         snprintf(how + len, sizeof(how) - len, ",'approve':true");
     return sim_world_invite(y->m[by].n, how);
 }
@@ -300,14 +295,12 @@ static bool judge(struct years *y, unsigned i, bool yes)
 {
     struct machine *m = &y->m[i];
     unsigned by = any_admin(y);
-    char key[PV_KEY_TEXT_BUF];
     const struct pv_member *who = by == MOST ? NULL : standing(y, by, i);
     if (who == NULL || who->state != PV_MEMBER_WAITING)
         return true;
     note(y, yes ? "admit" : "deny", sim_node_name(y->m[by].n), sim_node_name(m->n));
-    const char *answer =
-        sim_world_ask(y->m[by].n, PV_S(40), "'cmd':'%s','peer':'%s'", yes ? "admit" : "deny",
-                      pv_key_format(sim_node_pk(m->n), key));
+    const char *answer = sim_world_ask(y->m[by].n, PV_S(40), "'cmd':'%s','peer':'%s'",
+                                       yes ? "admit" : "deny", PV_KEY_STR(sim_node_pk(m->n)));
     if (answer == NULL)
         return false;
     said(y, by, answer, true);
@@ -335,7 +328,7 @@ static bool leave(struct years *y, unsigned i)
     struct machine *m = &y->m[i];
     if (i == 0 || (m->admin && count_admins(y) < 2) || (m->owes && !settled(y)))
         return true;
-    bool anew = draw(y, 3) == 0;
+    bool anew = sim_draw(3) == 0;
     uint8_t pk[PV_SIGN_PK_LEN];
     memcpy(pk, sim_node_pk(m->n), sizeof(pk));
     bool at_home = is_at_home(y, i); /* what another one stored waits there for a member */
@@ -365,7 +358,7 @@ static bool remove_one(struct years *y, unsigned i)
         return true;
     if (!may(y, by) || name_of(y, by, i) == NULL)
         return true;
-    unsigned heir = draw(y, y->count);
+    unsigned heir = sim_draw(y->count);
     const char *to = heir == by || heir == i || !y->m[heir].member ? NULL : name_of(y, by, heir);
     if (m->power == BROKEN && to != NULL) { /* whose machine takes its name and address */
         note(y, "replace", sim_node_name(m->n), sim_node_name(y->m[heir].n));
@@ -393,7 +386,7 @@ static bool rename_one(struct years *y, unsigned i)
     note(y, "rename", sim_node_name(y->m[by].n), sim_node_name(y->m[i].n));
     const char *answer =
         sim_world_ask(y->m[by].n, PV_S(40), "'cmd':'rename','peer':'%s','name':'%s%u'",
-                      name_of(y, by, i), sim_node_name(y->m[i].n), draw(y, 1000000));
+                      name_of(y, by, i), sim_node_name(y->m[i].n), sim_draw(1000000));
     if (answer != NULL)
         said(y, by, answer, true);
     return answer != NULL;
@@ -439,8 +432,8 @@ static bool revoke(struct years *y, unsigned i)
 
 static struct pv_link_config draw_line(struct years *y)
 {
-    return (struct pv_link_config){.delay = PV_MS(1 + draw(y, 40)),
-                                   .jitter = PV_MS(draw(y, 10)),
+    return (struct pv_link_config){.delay = PV_MS(1 + sim_draw(40)),
+                                   .jitter = PV_MS(sim_draw(10)),
                                    .loss = y->seed % 4 == 0 ? 0.03 : 0};
 }
 
@@ -454,7 +447,7 @@ static const char *say_home(struct years *y, unsigned by, const struct server *s
 /* The network moves to a new one; the former one goes when it is told to. */
 static bool relocate(struct years *y)
 {
-    unsigned by = may(y, 0) && draw(y, 3) > 0 ? 0 : any_admin(y);
+    unsigned by = may(y, 0) && sim_draw(3) > 0 ? 0 : any_admin(y);
     struct pv_link_config line = draw_line(y);
     if (by == MOST || !may(y, by) || y->n_servers == COORDS)
         return true;
@@ -486,7 +479,7 @@ static bool lose_coordinator(struct years *y)
     if (sim_coord_core(home(y)->c) != NULL)
         sim_coord_kill(home(y)->c);
     home(y)->gone = true;
-    sim_world_run(PV_S(draw(y, 60)));
+    sim_world_run(PV_S(sim_draw(60)));
     return any_admin(y) == MOST || relocate(y);
 }
 
@@ -499,7 +492,7 @@ static void coordinator_away(struct years *y)
          "", "");
     if (sim_coord_core(s->c) == NULL)
         sim_coord_start(s->c);
-    else if (draw(y, 2) == 0)
+    else if (sim_draw(2) == 0)
         sim_coord_kill(s->c);
     else
         sim_coord_stop(s->c);
@@ -510,21 +503,19 @@ static bool readdress(struct years *y)
 {
     unsigned by = any_admin(y);
     struct server *s = home(y);
-    uint8_t next = (uint8_t)(60 + y->home * 30 + draw(y, 30));
+    uint8_t next = (uint8_t)(60 + y->home * 30 + sim_draw(30));
     struct pv_addr ip = pv_addr4(198, 51, 100, next, 0);
-    char key[PV_KEY_TEXT_BUF];
     if (by == MOST || s->gone || sim_coord_core(s->c) == NULL || next == s->last || !settled(y) ||
         !may(y, by))
         return true;
-    bool before = draw(y, 2) == 0;
+    bool before = sim_draw(2) == 0;
     note(y, "the coordinator has another address", before ? "told before" : "told after", "");
     if (!before)
         sim_coord_move(s->c, &ip);
-    const char *answer =
-        sim_world_ask(y->m[by].n, PV_S(40),
-                      "'cmd':'coordinator_address','addresses':'198.51.100.%u:%u',"
-                      "'coordinator':'%s'",
-                      next, SIM_COORD_PORT, pv_key_format(sim_coord_pk(s->c), key));
+    const char *answer = sim_world_ask(y->m[by].n, PV_S(40),
+                                       "'cmd':'coordinator_address','addresses':'198.51.100.%u:%u',"
+                                       "'coordinator':'%s'",
+                                       next, SIM_COORD_PORT, PV_KEY_STR(sim_coord_pk(s->c)));
     if (before)
         sim_coord_move(s->c, &ip);
     s->last = next;
@@ -552,7 +543,7 @@ static void switch_power(struct years *y, unsigned i)
         wake(m);
         return;
     }
-    uint32_t how = draw(y, 3);
+    uint32_t how = sim_draw(3);
     m->power = how == 2 ? ASLEEP : OFF;
     note(y, how == 2 ? "sleep" : "off", sim_node_name(m->n), "");
     if (how == 0)
@@ -569,7 +560,7 @@ static bool break_one(struct years *y, unsigned i)
 {
     struct machine *m = &y->m[i];
     if (m->power == BROKEN || !m->member || (m->admin && count_admins(y) < 2) || !settled(y) ||
-        (m->power != ON && draw(y, 2) == 0))
+        (m->power != ON && sim_draw(2) == 0))
         return true;
     note(y, "broken", sim_node_name(m->n), "");
     if (m->power == ASLEEP)
@@ -585,13 +576,13 @@ static bool break_one(struct years *y, unsigned i)
 static int64_t draw_skew(struct years *y)
 {
     static const int64_t units[] = {60, DAY_S, INT64_C(365) * DAY_S};
-    int64_t by = units[draw(y, 3)] * (int64_t)(1 + draw(y, 9)) * 1000000;
-    return draw(y, 2) == 0 ? by : -by;
+    int64_t by = units[sim_draw(3)] * (int64_t)(1 + sim_draw(9)) * 1000000;
+    return sim_draw(2) == 0 ? by : -by;
 }
 
 static void set_clock(struct years *y)
 {
-    unsigned i = draw(y, y->count + 1);
+    unsigned i = sim_draw(y->count + 1);
     int64_t *skew = i < y->count ? &y->m[i].skew_us : &home(y)->skew_us;
     int64_t next = *skew == 0 ? draw_skew(y) : 0;
     if (i == y->count && home(y)->gone)
@@ -608,7 +599,7 @@ static void set_clock(struct years *y)
 /* Days go by, for all clocks alike. */
 static void pass_days(struct years *y)
 {
-    int64_t us = (int64_t)(1 + draw(y, 40)) * DAY_S * 1000000;
+    int64_t us = (int64_t)(1 + sim_draw(40)) * DAY_S * 1000000;
     y->passed_us += us;
     for (unsigned i = 0; i < y->count; i++)
         sim_node_jump_wall(y->m[i].n, us);
@@ -623,12 +614,12 @@ static bool one_more(struct years *y, unsigned i)
 {
     struct machine *m = &y->m[i];
     bool on = m->power == ON;
-    switch (draw(y, 17)) {
+    switch (sim_draw(17)) {
     case 0:
     case 1:
     case 2:
         if (m->asks)
-            return judge(y, i, draw(y, 3) > 0);
+            return judge(y, i, sim_draw(3) > 0);
         if (on && !m->member && !m->removed && roster_of(y, i) == NULL)
             return join(y, i);
         if (on && m->removed) { /* its user makes it a new node */
@@ -641,22 +632,22 @@ static bool one_more(struct years *y, unsigned i)
         return !is_up(y, i) || leave(y, i);
     case 4:
     case 5:
-        return !m->member || (m->power != BROKEN && draw(y, 2) == 0) || remove_one(y, i);
+        return !m->member || (m->power != BROKEN && sim_draw(2) == 0) || remove_one(y, i);
     case 6:
         return !m->member || m->power == BROKEN || grant(y, i);
     case 7:
         return !m->member || revoke(y, i);
     case 8:
-        return draw(y, 3) > 0 || home(y)->gone || relocate(y);
+        return sim_draw(3) > 0 || home(y)->gone || relocate(y);
     case 9:
-        return draw(y, 3) > 0 || (home(y)->gone ? relocate(y) : lose_coordinator(y));
+        return sim_draw(3) > 0 || (home(y)->gone ? relocate(y) : lose_coordinator(y));
     case 10:
         coordinator_away(y);
         return true;
     case 11:
         return readdress(y);
     case 12:
-        return draw(y, 3) > 0 || break_one(y, i);
+        return sim_draw(3) > 0 || break_one(y, i);
     case 13:
         set_clock(y);
         return true;
@@ -674,8 +665,8 @@ static void add_machine(struct years *y)
     static const char *const kinds[] = {"full-cone", "address-restricted", "port-restricted"};
     struct pv_link_config line = draw_line(y);
     unsigned zone = SIM_PUBLIC;
-    if (draw(y, 4) > 0)
-        zone = sim_world_nat(SIM_PUBLIC, kinds[draw(y, 3)], &line);
+    if (sim_draw(4) > 0)
+        zone = sim_world_nat(SIM_PUBLIC, kinds[sim_draw(3)], &line);
     y->m[y->count].n = sim_world_node(zone, names[y->count], false);
     y->count++;
 }
@@ -938,10 +929,10 @@ PV_SIM(after_years_the_right_ones_are_members_everywhere, SEEDS)
     y.seed = seed;
     sim_must(begin(&y), "beginning:");
     for (unsigned i = 0; i < EVENTS; i++) {
-        sim_must(one_more(&y, draw(&y, y.count)), "a command failed:");
-        if (draw(&y, 4) == 0)
+        sim_must(one_more(&y, sim_draw(y.count)), "a command failed:");
+        if (sim_draw(4) == 0)
             pass_days(&y);
-        sim_world_run(draw(&y, 4) == 0 ? PV_MS(draw(&y, 40000)) : PV_MS(draw(&y, 2000)));
+        sim_world_run(sim_draw(4) == 0 ? PV_MS(sim_draw(40000)) : PV_MS(sim_draw(2000)));
     }
     note(&y, "repair", "", "");
     const char *why = repair(&y);

@@ -12,24 +12,22 @@
 
 static void require(bool ok)
 {
-    if (!ok)
-        abort();
+    must(ok);
 }
 
 static void check_addresses(const char *text)
 {
-    char buf[PV_ADDR_TEXT];
     struct pv_addr a, b;
     struct pv_prefix p, q;
 
     if (pv_addr_parse(text, &a) == PV_OK) {
-        require(pv_addr_parse(pv_addr_format(&a, buf), &b) == PV_OK && pv_addr_equal(&a, &b));
+        require(pv_addr_parse(PV_ADDR_STR(&a), &b) == PV_OK && pv_addr_equal(&a, &b));
         (void)pv_addr_is_usable_remote(&a);
     }
     if (pv_addr_parse_ip(text, &a) == PV_OK)
-        require(pv_addr_parse_ip(pv_addr_format_ip(&a, buf), &b) == PV_OK && pv_addr_equal(&a, &b));
+        require(pv_addr_parse_ip(PV_IP_STR(&a), &b) == PV_OK && pv_addr_equal(&a, &b));
     if (pv_prefix_parse(text, &p) == PV_OK) {
-        require(pv_prefix_parse(pv_prefix_format(&p, buf), &q) == PV_OK && p.bits == q.bits);
+        require(pv_prefix_parse(PV_PREFIX_STR(&p), &q) == PV_OK && p.bits == q.bits);
         require(pv_prefix_contains(&p, &p.base) && pv_prefix_overlaps(&p, &q));
     }
 }

@@ -307,13 +307,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         data += n < len ? n + 1 : n;
         len -= n < len ? n + 1 : n;
     }
-    if (w.n_answered > lines + w.n_connected)
-        abort();
+    must(w.n_answered <= lines + w.n_connected);
     look(&w);
     pv_coord_shutdown(w.coord, w.now);
     pump(&w);
-    if (!w.closed || w.raw_open)
-        abort();
+    must(w.closed && !w.raw_open);
     pv_control_free(w.client);
     pv_coord_free(w.coord);
     store_done(&w.store);

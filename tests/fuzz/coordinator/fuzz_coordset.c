@@ -12,9 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     char error[PV_COORDSET_ERROR_MAX] = "";
     memset(&set, 0, sizeof(set));
     int r = pv_coordset_parse(&set, "f", pv_view(data, len), error);
-    if (set.n_listen > PV_COORDSET_LISTEN_MAX || set.n_public > PV_CTL_ADDRS_MAX)
-        abort();
-    if (r < 0 && strncmp(error, "f:", 2) != 0)
-        abort();
+    must(set.n_listen <= PV_COORDSET_LISTEN_MAX && set.n_public <= PV_CTL_ADDRS_MAX);
+    must(r >= 0 || strncmp(error, "f:", 2) == 0);
     return 0;
 }

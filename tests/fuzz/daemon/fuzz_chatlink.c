@@ -59,8 +59,7 @@ static uint32_t stream(void)
 static void add_stream(uint32_t sid)
 {
     for (size_t i = 0; i < f.n_streams; i++) {
-        if (f.streams[i] == sid)
-            abort();
+        must(f.streams[i] != sid);
     }
     if (f.n_streams < MAX_STREAMS)
         f.streams[f.n_streams++] = sid;
@@ -329,8 +328,7 @@ static void call_time(void)
     f.now += PV_MS(next() * 200u);
     pv_jobqueue_handle_timeout(&f.queue, f.now);
     for (int n = 0; pv_chatlink_next_timeout(f.link) <= f.now; n++) {
-        if (n > 1000)
-            abort();
+        must(n <= 1000);
         pv_chatlink_handle_timeout(f.link, f.now);
     }
 }
@@ -349,8 +347,7 @@ static void drain(void)
     while (pv_streams_next_turn(&f.shell, &sid) == PV_OK) {
         sid = pv_sid_local(sid);
         struct pv_view out = pv_chatlink_out(f.link, sid);
-        if (out.len > PV_CHATLINK_MAX_OUT)
-            abort();
+        must(out.len <= PV_CHATLINK_MAX_OUT);
         note_nonce(out);
         if (out.len > 0)
             pv_chatlink_wrote(f.link, sid, 1 + next() % out.len, f.now);

@@ -19,9 +19,8 @@ static struct pv_fifo ops;
 static void check_name(const char *name)
 {
     size_t len = strlen(name);
-    if (len == 0 || len > PV_FILE_NAME_MAX || strchr(name, '/') != NULL || name[0] == '.' ||
-        name[0] == '-' || !pv_utf8_is_valid(pv_view(name, len)))
-        abort();
+    must(len != 0 && len <= PV_FILE_NAME_MAX && strchr(name, '/') == NULL && name[0] != '.' &&
+         name[0] != '-' && pv_utf8_is_valid(pv_view(name, len)));
 }
 
 static void check_notice(struct pv_view body)
@@ -33,10 +32,9 @@ static void check_notice(struct pv_view body)
         return;
     if (n.kind == PV_FILE_OFFER)
         check_name(n.name);
-    if (pv_file_notice_build(&n, buf, &len) != PV_OK ||
-        pv_file_notice_parse(pv_view(buf, len), &again) != PV_OK ||
-        memcmp(&n, &again, sizeof(n)) != 0)
-        abort();
+    must(pv_file_notice_build(&n, buf, &len) == PV_OK &&
+         pv_file_notice_parse(pv_view(buf, len), &again) == PV_OK &&
+         memcmp(&n, &again, sizeof(n)) == 0);
 }
 
 /* Pins that were stored, whole or not: what is read of them is written and read again. */
@@ -46,13 +44,11 @@ static void check_pins(struct pv_view saved)
     const uint8_t eve[PV_SIGN_PK_LEN] = {7};
     struct pv_autoaccept *a, *again;
     size_t len;
-    if (pv_autoaccept_new(&a, rules, PV_ARRAY_LEN(rules), saved, NULL) != PV_OK)
-        abort();
+    must(pv_autoaccept_new(&a, rules, PV_ARRAY_LEN(rules), saved, NULL) == PV_OK);
     uint8_t *pins = pv_autoaccept_save(a, &len);
-    if (pins == NULL ||
-        pv_autoaccept_new(&again, rules, PV_ARRAY_LEN(rules), pv_view(pins, len), NULL) != PV_OK ||
-        pv_autoaccept_max(a, "bob", eve) != pv_autoaccept_max(again, "bob", eve))
-        abort();
+    must(pins != NULL &&
+         pv_autoaccept_new(&again, rules, PV_ARRAY_LEN(rules), pv_view(pins, len), NULL) == PV_OK &&
+         pv_autoaccept_max(a, "bob", eve) == pv_autoaccept_max(again, "bob", eve));
     free(pins);
     pv_autoaccept_free(again);
     pv_autoaccept_free(a);
@@ -88,8 +84,7 @@ static void drive(struct pv_filelink *link, struct pv_view in)
 
 static void take_notice(void *owner, const uint8_t *pk, struct pv_view notice, pv_ns now)
 {
-    if (notice.len == 0 || notice.len > PV_FILE_NOTICE_MAX)
-        abort();
+    must(notice.len != 0 && notice.len <= PV_FILE_NOTICE_MAX);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -106,15 +101,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     check_pins(pv_view(data, len));
     if (pv_file_name_clean(pv_view(data, len), name) == PV_OK)
         check_name(name);
-    if (pv_filelink_new(&link, &cfg, pv_view(data, len)) != PV_OK)
-        abort();
+    must(pv_filelink_new(&link, &cfg, pv_view(data, len)) == PV_OK);
     drive(link, pv_view(data, len));
     uint64_t save;
     size_t n = pv_filelink_save(link, saved, &save);
     pv_filelink_kept(link, save, PV_S(1));
     pv_filelink_free(link);
-    if (n > sizeof(saved) || pv_filelink_new(&link, &cfg, pv_view(saved, n)) != PV_OK)
-        abort();
+    must(n <= sizeof(saved) && pv_filelink_new(&link, &cfg, pv_view(saved, n)) == PV_OK);
     for (size_t i = 0; i < PV_FILELINK_MAX && pv_filelink_at(link, i) != NULL; i++)
         check_name(pv_filelink_at(link, i)->name);
     pv_filelink_free(link);

@@ -477,14 +477,13 @@ static void look(const struct node *n)
     struct pv_rooms_info info;
     struct pv_rooms_member m;
     const uint8_t *author, *id;
-    char buf[PV_ROOMS_NAME_BUF];
     size_t i = 0;
     for (; pv_rooms_info(n->rooms, i, &info); i++) {
         size_t k = 0;
         for (; pv_rooms_member(n->rooms, info.id, k, &m); k++)
             must(index_of(m.pk) >= 0);
         must(k <= PV_ROOM_MAX_MEMBERS && info.members <= k);
-        must(pv_rooms_find(n->rooms, pv_rooms_name(n->rooms, info.id, buf), true) != NULL);
+        must(pv_rooms_find(n->rooms, PV_ROOM_STR(n->rooms, info.id), true) != NULL);
     }
     must(i <= PV_ROOM_MAX_LOADED);
     (void)pv_rooms_are_full(n->rooms);

@@ -12,8 +12,7 @@
 
 static void require(bool ok)
 {
-    if (!ok)
-        abort();
+    must(ok);
 }
 
 /* A network of one node. */

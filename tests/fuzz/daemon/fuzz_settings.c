@@ -12,12 +12,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     char error[PV_SETTINGS_ERROR_MAX] = "";
     pv_settings_init(&s);
     int r = pv_settings_parse(&s, "f", pv_view(data, len), error);
-    if ((r < 0) != (error[0] != '\0') ||
-        s.engine.given.n_own_addrs > PV_ARRAY_LEN(s.engine.given.own_addrs) ||
-        s.n_peers > PV_ENGINE_MAX_STATIC || s.engine.given.mtu < PV_SETTINGS_MTU_MIN)
-        abort();
-    if (r == PV_ERR_MALFORMED && strncmp(error, "f:", 2) != 0)
-        abort();
+    must((r < 0) == (error[0] != '\0') &&
+         s.engine.given.n_own_addrs <= PV_ARRAY_LEN(s.engine.given.own_addrs) &&
+         s.n_peers <= PV_ENGINE_MAX_STATIC && s.engine.given.mtu >= PV_SETTINGS_MTU_MIN);
+    must(r != PV_ERR_MALFORMED || strncmp(error, "f:", 2) == 0);
     pv_settings_done(&s);
     return 0;
 }

@@ -33,13 +33,11 @@ static void drain(struct side *to, const struct side *from, int honest)
         return;
     if (!honest)
         return;
-    if (text.len < 4 || text.ptr[0] != (uint8_t)to->received || from->sent <= to->received)
-        abort();
+    must(text.len >= 4 && text.ptr[0] == (uint8_t)to->received && from->sent > to->received);
     to->received++;
     if (to->offered && to->received == to->answer) {
-        if (pv_control_accept(to->control, pv_view(to->ct, sizeof(to->ct))) != PV_OK ||
-            !pv_control_is_hybrid(to->control))
-            abort();
+        must(pv_control_accept(to->control, pv_view(to->ct, sizeof(to->ct))) == PV_OK &&
+             pv_control_is_hybrid(to->control));
         to->offered = 0;
     }
 }
@@ -59,8 +57,7 @@ static void deliver(struct side *from, struct side *to, size_t n, int flip, int 
     if (flip)
         copy[n / 2] ^= 0x10;
     int r = pv_control_handle_bytes(to->control, pv_view(copy, n), &used);
-    if (used > n || (honest && r < 0))
-        abort();
+    must(used <= n && (!honest || r >= 0));
     pv_control_wrote(from->control, used);
     drain(to, from, honest);
 }
@@ -83,13 +80,11 @@ static void go_over(struct side *client, struct side *server, const struct pv_rn
         pv_control_state(server->control) != PV_CONTROL_READY ||
         pv_control_offer(client->control, &kem_double, rng, ek) != PV_OK)
         return;
-    if (pv_control_answer(server->control, &kem_double, rng, pv_view(ek, sizeof(ek)), client->ct,
-                          &keys) != PV_OK)
-        abort();
+    must(pv_control_answer(server->control, &kem_double, rng, pv_view(ek, sizeof(ek)), client->ct,
+                           &keys) == PV_OK);
     uint32_t before = server->sent;
     send_one(server, 1);
-    if (server->sent == before)
-        abort(); /* one message always fits here */
+    must(server->sent != before); /* one message always fits here */
     client->offered = 1;
     client->answer = server->sent;
     pv_control_rekey(server->control, &keys);
@@ -118,14 +113,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct side client = {0};
     struct side server = {0};
     int honest = 1;
-    if (pv_crypto_init() != PV_OK)
-        abort();
+    must(pv_crypto_init() == PV_OK);
     pv_dh_keypair(&rng, client_sk, pk);
     pv_dh_keypair(&rng, server_sk, pk);
-    if (pv_control_new_client(&client.control, len % 2 == 0 ? PV_CONTROL_NAMED : PV_CONTROL_QUIET,
-                              client_sk, pk, &rng) != PV_OK ||
-        pv_control_new_server(&server.control, server_sk, NULL, &rng) != PV_OK)
-        abort();
+    must(pv_control_new_client(&client.control, len % 2 == 0 ? PV_CONTROL_NAMED : PV_CONTROL_QUIET,
+                               client_sk, pk, &rng) == PV_OK &&
+         pv_control_new_server(&server.control, server_sk, NULL, &rng) == PV_OK);
 
     while (len >= 2) {
         uint8_t op = data[0];
@@ -165,8 +158,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             honest = 0;
             (void)!pv_control_handle_bytes(op % 7 == 4 ? server.control : client.control,
                                            pv_view(data, taken), &used);
-            if (used > taken)
-                abort();
+            must(used <= taken);
             drain(op % 7 == 4 ? &server : &client, NULL, 0);
             data += taken;
             len -= taken;

@@ -46,8 +46,7 @@ static void check_whole(const struct seen *seen, size_t n, const struct pv_inban
                                   .id = last->id,
                                   .part = i,
                                   .body = pv_view(whole.ptr + at, rest < size ? rest : size)};
-        if (at >= whole.len || !was_sent(seen, n, &part))
-            abort();
+        must(at < whole.len && was_sent(seen, n, &part));
     }
 }
 
@@ -61,17 +60,14 @@ static void cut(const uint8_t *data, size_t len)
         return;
     for (size_t n; (n = pv_ipfrag_next(&f)) != 0;) {
         uint8_t *p = malloc(n);
-        if (p == NULL)
-            abort();
+        must(p != NULL);
         pv_ipfrag_cut(&f, p);
         struct pv_ippkt piece;
-        if (n > f.mtu || pv_ippkt_parse(pv_view(p, n), &piece) < 0 || piece.whole.len != n)
-            abort();
+        must(n <= f.mtu && pv_ippkt_parse(pv_view(p, n), &piece) >= 0 && piece.whole.len == n);
         payload += n - (size_t)(p[0] & 15) * 4;
         free(p);
     }
-    if (payload != f.end)
-        abort();
+    must(payload == f.end);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -82,8 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct seen seen[KEPT];
     uint8_t whole[PV_PARTS_WHOLE];
     size_t n = 0;
-    if (parts == NULL && pv_parts_new(&parts) < 0)
-        abort();
+    must(parts != NULL || pv_parts_new(&parts) >= 0);
     now += 10 * PV_PARTS_TIME; /* nothing is left of the run before */
     while (r.status == PV_OK && r.rest.len > 0 && n < KEPT) {
         uint32_t owner = 0x01010101u * (1 + pv_get_u8(&r) % 3u);
@@ -102,8 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
                                       .body = pv_view(part.body.ptr + 2, part.body.len - 2)};
         if (pv_parts_add(parts, &in, now, whole, &out) != PV_OK)
             continue;
-        if (out.len > sizeof(whole) || out.ecn > 3)
-            abort();
+        must(out.len <= sizeof(whole) && out.ecn <= 3);
         check_whole(seen, n, &part, owner, pv_view(whole, out.len));
     }
     cut(data, len);

@@ -33,8 +33,7 @@ static void make_keys(void)
     pv_dh_keypair(&rng, once.sk[1], once.bob.pk);
     once.alice.sk = once.sk[0];
     once.bob.sk = once.sk[1];
-    if (pv_sealing_certify(&kem_double, once.id_sk, once.cert) != PV_OK)
-        abort();
+    must(pv_sealing_certify(&kem_double, once.id_sk, once.cert) == PV_OK);
     once.made = true;
 }
 
@@ -55,14 +54,11 @@ static void seal_and_change(struct pv_view text, size_t at, uint8_t mask)
     size_t len = text.len + PV_SEALING_OVERHEAD;
     const struct pv_noise_parties parties = {
         .prologue = pv_view("here", 4), .local = &once.alice, .remote = once.bob.pk};
-    if (pv_sealing_seal(&to, &parties, &rng, text, box) != PV_OK)
-        abort();
+    must(pv_sealing_seal(&to, &parties, &rng, text, box) == PV_OK);
     box[at % len] ^= mask;
     int r = open_box(pv_view(box, len), out);
-    if ((r == PV_OK) != (mask == 0))
-        abort();
-    if (r == PV_OK && text.len > 0 && memcmp(out, text.ptr, text.len) != 0)
-        abort();
+    must((r == PV_OK) == (mask == 0));
+    must(r != PV_OK || text.len == 0 || memcmp(out, text.ptr, text.len) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -70,16 +66,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     static uint8_t out[TEXT_MAX], exact[TEXT_MAX];
     if (len < 3 || len - 3 > TEXT_MAX)
         return 0;
-    if (pv_crypto_init() != PV_OK)
-        abort();
+    must(pv_crypto_init() == PV_OK);
     if (!once.made)
         make_keys();
     memcpy(exact, data + 3, len - 3);
     const struct pv_view rest = pv_view(exact, len - 3);
     seal_and_change(rest, pv_load_be16(data), data[2]);
-    if (open_box(rest, out) == PV_OK)
-        abort(); /* nobody sealed it */
-    if (pv_sealing_check(rest, once.id_pk) == PV_OK)
-        abort(); /* nobody signed it */
+    must(open_box(rest, out) != PV_OK);                /* nobody sealed it */
+    must(pv_sealing_check(rest, once.id_pk) != PV_OK); /* nobody signed it */
     return 0;
 }

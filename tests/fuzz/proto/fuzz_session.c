@@ -60,8 +60,7 @@ static uint8_t next_byte(struct run *r)
 
 static void require(bool ok)
 {
-    if (!ok)
-        abort();
+    must(ok);
 }
 
 static struct key *find(struct node *n, uint32_t index)

@@ -38,15 +38,13 @@ static struct world *world(void)
     char dir[] = "/tmp/pvfuzz.XXXXXX", cert[64], key[64], error[PV_TLS_ERROR_MAX];
     if (w.server != NULL)
         return &w;
-    if (mkdtemp(dir) == NULL || pv_tlscert_make(&made, NULL, 0) < 0)
-        abort();
+    must(mkdtemp(dir) != NULL && pv_tlscert_make(&made, NULL, 0) >= 0);
     snprintf(cert, sizeof(cert), "%s/c", dir);
     snprintf(key, sizeof(key), "%s/k", dir);
-    if (pv_file_write(cert, pv_view(made.cert, strlen(made.cert)), 0600) < 0 ||
-        pv_file_write(key, pv_view(made.key, strlen(made.key)), 0600) < 0 ||
-        pv_tls_ctx_new_server(&w.server, cert, key, error) < 0 ||
-        pv_tls_ctx_new_client(&w.client, NULL, error) < 0 || pv_tlsgate_init(&w.gate, &rng) < 0)
-        abort();
+    must(pv_file_write(cert, pv_view(made.cert, strlen(made.cert)), 0600) >= 0 &&
+         pv_file_write(key, pv_view(made.key, strlen(made.key)), 0600) >= 0 &&
+         pv_tls_ctx_new_server(&w.server, cert, key, error) >= 0 &&
+         pv_tls_ctx_new_client(&w.client, NULL, error) >= 0 && pv_tlsgate_init(&w.gate, &rng) >= 0);
     unlink(cert);
     unlink(key);
     rmdir(dir);
@@ -84,8 +82,7 @@ static void server_turn(struct run *run)
     while (run->end == PV_OK) {
         int r = pv_peerio_read(&run->io, world()->server, buf, sizeof(buf), &n, run->now);
         if (r == PV_OK) {
-            if (n > sizeof(run->got) - run->n_got)
-                abort();
+            must(n <= sizeof(run->got) - run->n_got);
             memcpy(run->got + run->n_got, buf, n);
             run->n_got += n;
         } else if (r == PV_ERR_AGAIN) {
@@ -122,13 +119,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     int pair[2];
     if (len == 0 || len > INPUT_MAX)
         return 0;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) < 0)
-        abort();
+    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) >= 0);
     now += PV_S(1); /* the gate lets one a second through for ever */
     run = (struct run){.fd = pair[1], .now = now};
     run.io = (struct pv_peerio){.fd = pair[0], .gate = &w->gate, .source = pv_addr4(9, 9, 9, 9, 9)};
-    if ((data[0] & 1) != 0 && pv_tls_new_client(&run.tls, w->client, &anybody) < 0)
-        abort();
+    must((data[0] & 1) == 0 || pv_tls_new_client(&run.tls, w->client, &anybody) >= 0);
     for (int i = 0; i < 3; i++) { /* the handshake */
         client_turn(&run);
         server_turn(&run);
@@ -141,13 +136,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         i += n + 1;
     }
     bool like_tls = run.tls == NULL && n_sent > 0 && pv_sniff(sent[0]) == PV_SNIFF_TLS;
-    if (like_tls ? run.n_got != 0 : run.n_got != n_sent || memcmp(run.got, sent, n_sent) != 0)
-        abort();
-    if (!like_tls && run.end != PV_OK)
-        abort();
+    must(like_tls ? run.n_got == 0 : run.n_got == n_sent && memcmp(run.got, sent, n_sent) == 0);
+    must(like_tls || run.end == PV_OK);
     pv_peerio_done(&run.io);
-    if (w->gate.n != 0)
-        abort();
+    must(w->gate.n == 0);
     pv_tls_free(run.tls);
     close(run.fd);
     return 0;

@@ -43,15 +43,13 @@ static const struct contexts *contexts(void)
     char dir[] = "/tmp/pvfuzz.XXXXXX", cert[64], key[64], error[PV_TLS_ERROR_MAX];
     if (c.server != NULL)
         return &c;
-    if (mkdtemp(dir) == NULL || pv_tlscert_make(&made, NULL, 0) < 0)
-        abort();
+    must(mkdtemp(dir) != NULL && pv_tlscert_make(&made, NULL, 0) >= 0);
     snprintf(cert, sizeof(cert), "%s/c", dir);
     snprintf(key, sizeof(key), "%s/k", dir);
-    if (pv_file_write(cert, pv_view(made.cert, strlen(made.cert)), 0600) < 0 ||
-        pv_file_write(key, pv_view(made.key, strlen(made.key)), 0600) < 0 ||
-        pv_tls_ctx_new_server(&c.server, cert, key, error) < 0 ||
-        pv_tls_ctx_new_client(&c.client, NULL, error) < 0)
-        abort();
+    must(pv_file_write(cert, pv_view(made.cert, strlen(made.cert)), 0600) >= 0 &&
+         pv_file_write(key, pv_view(made.key, strlen(made.key)), 0600) >= 0 &&
+         pv_tls_ctx_new_server(&c.server, cert, key, error) >= 0 &&
+         pv_tls_ctx_new_client(&c.client, NULL, error) >= 0);
     unlink(cert);
     unlink(key);
     rmdir(dir);
@@ -60,9 +58,8 @@ static const struct contexts *contexts(void)
 
 static void check(int r, bool honest)
 {
-    if (honest && r < 0 && r != PV_ERR_AGAIN && r != PV_ERR_LIMIT && r != PV_ERR_CLOSED &&
-        r != PV_ERR_STATE)
-        abort();
+    must(!honest || r >= 0 || r == PV_ERR_AGAIN || r == PV_ERR_LIMIT || r == PV_ERR_CLOSED ||
+         r == PV_ERR_STATE);
 }
 
 static void drain(struct side *to, const struct side *from, bool honest)
@@ -72,11 +69,9 @@ static void drain(struct side *to, const struct side *from, bool honest)
     int r = PV_OK;
     while ((r = pv_tls_read(to->tls, buf, sizeof(buf), &n)) == PV_OK) {
         for (size_t i = 0; honest && i < n; i++)
-            if (buf[i] != (uint8_t)(to->received + i))
-                abort();
+            must(buf[i] == (uint8_t)(to->received + i));
         to->received += n;
-        if (honest && to->received > from->sent)
-            abort();
+        must(!honest || to->received <= from->sent);
     }
     to->ended = to->ended || r == PV_ERR_CLOSED;
     check(r, honest);
@@ -153,10 +148,8 @@ static void settle(struct side *client, struct side *server)
         deliver(client, server, 255 * SCALE, false, true);
         deliver(server, client, 255 * SCALE, false, true);
     }
-    if (client->sent != server->received || server->sent != client->received)
-        abort();
-    if (!pv_tls_is_ready(client->tls) || !pv_tls_is_ready(server->tls))
-        abort();
+    must(client->sent == server->received && server->sent == client->received);
+    must(pv_tls_is_ready(client->tls) && pv_tls_is_ready(server->tls));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -166,9 +159,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct side client = {0}, server = {0};
     bool honest = true;
     memcpy(peer.pin, pv_tls_ctx_cert(c->server).pin, sizeof(peer.pin));
-    if (pv_tls_new_client(&client.tls, c->client, &peer) < 0 ||
-        pv_tls_new_server(&server.tls, c->server) < 0)
-        abort();
+    must(pv_tls_new_client(&client.tls, c->client, &peer) >= 0 &&
+         pv_tls_new_server(&server.tls, c->server) >= 0);
     for (size_t i = 0; i + 2 <= len;) {
         uint8_t what = data[i], n = data[i + 1];
         i += 2;
@@ -176,8 +168,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         size_t of_input = takes ? (n < len - i ? n : len - i) : 0;
         honest = step(&client, &server, what, pv_view(data + i, of_input), n, honest);
         i += of_input;
-        if (pv_tls_out(client.tls).len > OUT_MAX || pv_tls_out(server.tls).len > OUT_MAX)
-            abort();
+        must(pv_tls_out(client.tls).len <= OUT_MAX && pv_tls_out(server.tls).len <= OUT_MAX);
     }
     if (honest)
         settle(&client, &server);

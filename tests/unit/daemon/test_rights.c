@@ -40,9 +40,7 @@ struct fixture {
 
 static void make(const char *dir, const char *name, uid_t owner)
 {
-    char path[96];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    int fd = open(PV_STR("%s/%s", dir, name), O_WRONLY | O_CREAT | O_EXCL, 0600);
     assert_true(fd >= 0);
     assert_int_equal(fchown(fd, owner, owner), 0);
     close(fd);
@@ -65,9 +63,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    char command[64];
-    snprintf(command, sizeof(command), "rm -rf %s", f->base);
-    int r = f->base[0] == '\0' ? 0 : system(command);
+    int r = f->base[0] == '\0' ? 0 : system(PV_STR("rm -rf %s", f->base));
     free(f);
     return r;
 }
@@ -82,10 +78,8 @@ static void need_root(void)
 
 static uid_t owner_of(const char *dir, const char *name)
 {
-    char path[96];
     struct stat st;
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    assert_int_equal(lstat(path, &st), 0);
+    assert_int_equal(lstat(PV_STR("%s/%s", dir, name), &st), 0);
     return st.st_uid;
 }
 
@@ -95,13 +89,13 @@ static uid_t owner_of(const char *dir, const char *name)
 PV_TEST(the_sockets_directory_is_not_taken_from_one_that_runs)
 {
     struct fixture *f = *state;
-    char dir[64], path[96], other[PATH_MAX];
+    char other[PATH_MAX];
     int fd = -1;
     need_root();
-    snprintf(dir, sizeof(dir), "%s/run", f->base);
+    const char *dir = PV_STR("%s/run", f->base);
     assert_ok(pv_rights_take_directory(dir, &nobody, other)); /* makes it */
     assert_int_equal(owner_of(f->base, "run"), 0);
-    snprintf(path, sizeof(path), "%s/work.sock", dir);
+    const char *path = PV_STR("%s/work.sock", dir);
     assert_ok(pv_unix_listen(path, NULL, &fd));
     assert_ok(pv_rights_take_directory(dir, &nobody, other)); /* both are root's */
     assert_int_equal(chown(dir, nobody.uid, nobody.gid), 0);
@@ -118,11 +112,11 @@ PV_TEST(the_sockets_directory_is_not_taken_from_one_that_runs)
 PV_TEST(a_file_in_the_sockets_directory_leads_root_nowhere)
 {
     struct fixture *f = *state;
-    char dir[64], path[96], other[PATH_MAX];
+    char path[96], other[PATH_MAX];
     struct stat st;
     need_root();
     make(f->other, "precious", 0);
-    snprintf(dir, sizeof(dir), "%s/run", f->base);
+    const char *dir = PV_STR("%s/run", f->base);
     assert_int_equal(mkdir(dir, 0777), 0);
     assert_int_equal(chmod(dir, 0777), 0);
     snprintf(path, sizeof(path), "%s/p2pvpnd.names.host.tmp", dir);
@@ -145,7 +139,7 @@ PV_TEST(a_file_in_the_sockets_directory_leads_root_nowhere)
 PV_TEST(a_socket_that_takes_nobody_is_not_waited_for_and_a_link_to_one_not_followed)
 {
     struct fixture *f = *state;
-    char dir[64], other[PATH_MAX];
+    char other[PATH_MAX];
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     need_root();
     snprintf(un.sun_path, sizeof(un.sun_path), "%s/a.sock", f->other);
@@ -159,7 +153,7 @@ PV_TEST(a_socket_that_takes_nobody_is_not_waited_for_and_a_link_to_one_not_follo
     alarm(20);
     assert_int_equal(pv_rights_take_directory(f->other, &nobody, other), PV_ERR_EXISTS);
     alarm(0);
-    snprintf(dir, sizeof(dir), "%s/run", f->base);
+    const char *dir = PV_STR("%s/run", f->base);
     assert_int_equal(mkdir(dir, 0755), 0);
     snprintf(other, sizeof(other), "%s/a.sock", dir);
     assert_int_equal(symlink(un.sun_path, other), 0);
@@ -185,7 +179,7 @@ PV_TEST(a_sockets_directory_of_yet_others_is_refused)
 PV_TEST(the_directory_and_its_own_files_change_their_owner)
 {
     struct fixture *f = *state;
-    char path[96], target[96];
+    char path[96];
     need_root();
     make(f->state, "identity.key", 0);
     make(f->state, "former", 61234);
@@ -194,7 +188,7 @@ PV_TEST(the_directory_and_its_own_files_change_their_owner)
     snprintf(path, sizeof(path), "%s/files", f->state);
     assert_int_equal(mkdir(path, 0700), 0);
     make(path, "1-ab", 0);
-    snprintf(target, sizeof(target), "%s/precious", f->other);
+    const char *target = PV_STR("%s/precious", f->other);
     snprintf(path, sizeof(path), "%s/symbolic", f->state);
     assert_int_equal(symlink(target, path), 0);
     snprintf(path, sizeof(path), "%s/hard", f->state);
@@ -218,9 +212,8 @@ PV_TEST(the_directory_and_its_own_files_change_their_owner)
 PV_TEST(a_link_is_no_state_directory)
 {
     struct fixture *f = *state;
-    char path[96];
     need_root();
-    snprintf(path, sizeof(path), "%s/link", f->base);
+    const char *path = PV_STR("%s/link", f->base);
     assert_int_equal(symlink(f->other, path), 0);
     assert_true(pv_rights_hand_over(path, &nobody) < 0);
     assert_int_equal(owner_of(f->base, "other"), 0);
@@ -274,12 +267,12 @@ static int confined(const struct fixture *f, bool (*attempt)(const struct fixtur
 {
     pid_t pid = fork();
     if (pid == 0) {
-        char text[PV_CONFINE_TEXT_MAX], socket[64];
+        char text[PV_CONFINE_TEXT_MAX];
         helper = fork();
         if (helper == 0)
             _exit(0);
-        snprintf(socket, sizeof(socket), "%s/p2pvpnd.sock", f->other);
-        const struct pv_rights_config cfg = {.state = f->state, .socket = socket};
+        const struct pv_rights_config cfg = {.state = f->state,
+                                             .socket = PV_STR("%s/p2pvpnd.sock", f->other)};
         if (pv_rights_give_up(&nobody, &cfg, text) < 0)
             _exit(NOT_CONFINED);
         struct attempt a = {.run = attempt, .f = f};
@@ -304,9 +297,9 @@ PV_TEST(a_list_of_others_is_not_told_as_ours)
     for (int boxed = 0; boxed < 2; boxed++) {
         pid_t pid = fork();
         if (pid == 0) {
-            char text[PV_CONFINE_TEXT_MAX], socket[64];
-            snprintf(socket, sizeof(socket), "%s/p2pvpnd.sock", f->other);
-            const struct pv_rights_config cfg = {.state = f->state, .socket = socket};
+            char text[PV_CONFINE_TEXT_MAX];
+            const struct pv_rights_config cfg = {.state = f->state,
+                                                 .socket = PV_STR("%s/p2pvpnd.sock", f->other)};
             if ((boxed == 1 && !enter_outer_filter()) || pv_rights_give_up(&nobody, &cfg, text) < 0)
                 _exit(2);
             bool none = strstr(text, ", no seccomp,") != NULL;
@@ -319,16 +312,13 @@ PV_TEST(a_list_of_others_is_not_told_as_ours)
 
 static bool open_in(const char *dir, const char *name, int flags)
 {
-    char path[96];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    return open(path, flags, 0600) >= 0;
+    return open(PV_STR("%s/%s", dir, name), flags, 0600) >= 0;
 }
 
 static bool write_state(const struct fixture *f)
 {
-    char path[96], to[96];
-    snprintf(path, sizeof(path), "%s/new", f->state);
-    snprintf(to, sizeof(to), "%s/newer", f->state);
+    const char *path = PV_STR("%s/new", f->state);
+    const char *to = PV_STR("%s/newer", f->state);
     return open_in(f->state, "new", O_CREAT | O_RDWR) && rename(path, to) == 0 && unlink(to) == 0;
 }
 
@@ -521,9 +511,7 @@ static bool make_code_of_data(const struct fixture *f)
 }
 static bool load_code_from_a_file(const struct fixture *f)
 {
-    char path[96];
-    snprintf(path, sizeof(path), "%s/code", f->state);
-    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    int fd = open(PV_STR("%s/code", f->state), O_RDWR | O_CREAT, 0600);
     return fd >= 0 && write(fd, "x", 1) == 1 &&
            mmap(NULL, 1, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) != MAP_FAILED;
 }
@@ -594,11 +582,9 @@ PV_TEST(acts_of_an_intruder_fail)
         {"load code from a file of its own", load_code_from_a_file},
     };
     struct fixture *f = *state;
-    char path[96];
     need_root();
     make(f->base, "readable", 0);
-    snprintf(path, sizeof(path), "%s/readable", f->base);
-    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(chmod(PV_STR("%s/readable", f->base), 0644), 0);
     assert_ok(pv_rights_hand_over(f->state, &nobody));
     spare_tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
     beside = start_beside();
@@ -613,10 +599,10 @@ PV_TEST(acts_of_an_intruder_fail)
 
 PV_TEST(no_path_opens_the_home_directory_of_the_user)
 {
-    char home[] = "/tmp/pvhome.XXXXXX", below[48], in_home[48], dir[PATH_MAX];
+    char home[] = "/tmp/pvhome.XXXXXX", dir[PATH_MAX];
     assert_non_null(mkdtemp(home));
-    snprintf(below, sizeof(below), "%s/p2pvpn/x", home);
-    snprintf(in_home, sizeof(in_home), "%s/x", home);
+    const char *below = PV_STR("%s/p2pvpn/x", home);
+    const char *in_home = PV_STR("%s/x", home);
     assert_int_equal(setenv("HOME", home, 1), 0);
     struct pv_rights_config cfg = {.state = "/nonexistent", .socket = below, .config = below};
     assert_false(pv_rights_open_home(&cfg, dir));

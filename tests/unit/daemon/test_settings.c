@@ -13,18 +13,45 @@
 #define KEY_A "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw="
 #define KEY_B "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
 
-static int parse(struct pv_settings *s, const char *text, char *error)
+static struct pv_settings s;              /* of the file that was read last, */
+static char error[PV_SETTINGS_ERROR_MAX]; /* and what is wrong with it */
+static char path[32];                     /* of a file that goes with the test */
+
+void test_before_each(void)
 {
-    pv_settings_init(s);
+    pv_settings_init(&s);
     error[0] = '\0';
-    return pv_settings_parse(s, "conf", pv_view(text, strlen(text)), error);
+}
+
+void test_after_each(void)
+{
+    pv_settings_done(&s);
+}
+
+static int parse(const char *text)
+{
+    test_after_each();
+    test_before_each();
+    return pv_settings_parse(&s, "conf", pv_view(text, strlen(text)), error);
+}
+
+static void remove_path(void *unused)
+{
+    unlink(path);
+}
+
+static void make_path(void)
+{
+    snprintf(path, sizeof(path), "/tmp/pvsettings.XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    test_defer(remove_path, path);
 }
 
 PV_TEST(an_empty_file_gives_the_defaults)
 {
-    struct pv_settings s;
-    char error[PV_SETTINGS_ERROR_MAX];
-    assert_ok(parse(&s, "", error));
+    assert_ok(parse(""));
     assert_string_equal(s.tun_name, "");
     assert_int_equal(s.port, 0);
     assert_int_equal(s.engine.given.mtu, 1420);
@@ -110,23 +137,21 @@ static void write_whole(const char *dir, char *buf, size_t cap)
 
 PV_TEST(every_key_reaches_its_field)
 {
-    struct pv_settings s;
-    char error[PV_SETTINGS_ERROR_MAX], text[PV_ADDR_TEXT], conf[2048], name[PV_SETTINGS_KEY_BUF];
+    char text[PV_ADDR_TEXT], conf[2048], name[PV_SETTINGS_KEY_BUF];
     bool kept;
     write_whole("/etc/p2pvpn", conf, sizeof(conf));
-    int r = parse(&s, conf, error);
+    int r = parse(conf);
     assert_string_equal(error, "");
     assert_ok(r);
     assert_string_equal(s.tun_name, "wg0");
     assert_int_equal(s.engine.given.n_own_addrs, 2);
-    assert_string_equal(pv_prefix_format(&s.engine.given.own_addrs[0], text), "10.0.0.1/24");
-    assert_string_equal(pv_prefix_format(&s.engine.given.own_addrs[1], text), "fd00::1/64");
+    assert_string_equal(PV_PREFIX_STR(&s.engine.given.own_addrs[0]), "10.0.0.1/24");
+    assert_string_equal(PV_PREFIX_STR(&s.engine.given.own_addrs[1]), "fd00::1/64");
     assert_int_equal(s.n_ranges, 1);
     assert_string_equal(pv_prefix_format(&s.ranges[0], text), "25.0.0.0/8");
-    for (size_t i = 0; pv_settings_key(i, name, &kept); i++) {
+    for (size_t i = 0; pv_settings_key(i, name, &kept); i++)
         if (s.said[i] == 0)
             fail_msg("WHOLE of unit/test_settings lacks %s: add it, and a look at its field", name);
-    }
     assert_true(s.port == 51820 && s.engine.given.mtu == 1380 && s.workers == 2);
     assert_string_equal(s.private_key_file, "/etc/p2pvpn/key");
     assert_int_equal(s.log_level, PV_LOG_DEBUG);
@@ -140,9 +165,8 @@ PV_TEST(every_key_reaches_its_field)
     assert_true(!s.engine.chat.store && s.chat_held && s.engine.chat.plain_off);
     assert_int_equal(s.engine.given.pq, PV_PQ_REQUIRE);
     assert_true(s.engine.n_relays == 1 && s.metrics.remote && s.metrics.listen.port == 9586);
-    char ports[PV_PORTS_TEXT];
     assert_true(s.engine.has_firewall);
-    assert_string_equal(pv_ports_format(&s.engine.firewall, ports), "ping,tcp/22");
+    assert_string_equal(PV_PORTS_STR(&s.engine.firewall), "ping,tcp/22");
     assert_string_equal(s.engine.relay_user, "joe");
     assert_string_equal(s.relay_password_file, "/etc/p2pvpn/password");
     assert_string_equal(s.relay_ca_file, "/etc/p2pvpn/ca.pem");
@@ -162,11 +186,10 @@ PV_TEST(every_key_reaches_its_field)
     assert_true(s.engine.lan.wake);
     assert_int_equal(s.n_peers, 2);
     const struct pv_static_peer *bob = &s.peers[0].peer, *carol = &s.peers[1].peer;
-    char key[PV_WG_KEY_TEXT_BUF];
     assert_string_equal(bob->name, "bob");
-    assert_string_equal(pv_wgkey_format(bob->public_key, key), KEY_A);
+    assert_string_equal(PV_WGKEY_STR(bob->public_key), KEY_A);
     assert_int_equal(bob->n_allowed, 2);
-    assert_string_equal(pv_prefix_format(&bob->allowed[1], text), "192.168.7.0/24");
+    assert_string_equal(PV_PREFIX_STR(&bob->allowed[1]), "192.168.7.0/24");
     assert_string_equal(bob->endpoint_host, "vpn.example.org");
     assert_int_equal(bob->endpoint_port, 51821);
     assert_int_equal(bob->persistent_keepalive, 25);
@@ -178,7 +201,6 @@ PV_TEST(every_key_reaches_its_field)
     assert_int_equal(carol->suite, PV_SUITE_AES);
     assert_true(bob->door);
     assert_false(carol->door);
-    pv_settings_done(&s);
 }
 
 PV_TEST(workers_are_a_number_automatic_or_a_single_thread)
@@ -192,12 +214,9 @@ PV_TEST(workers_are_a_number_automatic_or_a_single_thread)
         {"[interface]\nworkers = 2\n", 2, 2},      {"[interface]\nworkers = 8\n", 8, 2},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pv_settings s;
-        char error[PV_SETTINGS_ERROR_MAX];
-        assert_ok(parse(&s, rows[i].text, error));
+        assert_ok(parse(rows[i].text));
         assert_int_equal(s.workers, rows[i].workers);
         assert_int_equal(s.threads, rows[i].threads);
-        pv_settings_done(&s);
     }
 }
 
@@ -290,12 +309,9 @@ PV_TEST(every_bad_line_is_named_with_file_and_line)
         {"[interface]\nport: 5\n  mtu = 1400\n", "conf:3: the line begins with a blank"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pv_settings s;
-        char error[PV_SETTINGS_ERROR_MAX];
-        assert_int_equal(parse(&s, rows[i].text, error), PV_ERR_MALFORMED);
+        assert_int_equal(parse(rows[i].text), PV_ERR_MALFORMED);
         if (strstr(error, rows[i].want) == NULL)
             assert_string_equal(error, rows[i].want);
-        pv_settings_done(&s);
     }
 }
 
@@ -317,12 +333,9 @@ PV_TEST(bad_relays_are_named)
         {"[relay]\npassword-file = here\n", "conf:2: password-file: expected an absolute"},
         {"[relay]\nca-file = ca.pem\n", "conf:2: ca-file: expected an absolute"},
     };
-    char error[PV_SETTINGS_ERROR_MAX];
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pv_settings s;
-        assert_int_equal(parse(&s, rows[i].text, error), PV_ERR_MALFORMED);
+        assert_int_equal(parse(rows[i].text), PV_ERR_MALFORMED);
         assert_int_equal(strncmp(error, rows[i].want, strlen(rows[i].want)), 0);
-        pv_settings_done(&s);
     }
 }
 
@@ -339,13 +352,11 @@ PV_TEST(relays_are_uris)
         {"turns:relay.example", "relay.example", 5349, false, true, true},
         {"turns:[2001:db8::1]:443?transport=tcp", "2001:db8::1", 443, false, true, true},
     };
-    char conf[1024] = "[relay]\nuser = u\npassword-file = /p\n", error[PV_SETTINGS_ERROR_MAX];
-    struct pv_settings s;
+    char conf[1024] = "[relay]\nuser = u\npassword-file = /p\n";
     size_t len = strlen(conf);
-    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++)
         len += (size_t)snprintf(conf + len, sizeof(conf) - len, "turn = %s\n", rows[i].uri);
-    }
-    assert_ok(parse(&s, conf, error));
+    assert_ok(parse(conf));
     assert_int_equal(s.engine.n_relays, PV_ARRAY_LEN(rows));
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         assert_string_equal(s.engine.relays[i].host, rows[i].host);
@@ -354,12 +365,10 @@ PV_TEST(relays_are_uris)
         assert_int_equal(s.engine.relays[i].stream, rows[i].stream);
         assert_int_equal(s.engine.relays[i].tls, rows[i].tls);
     }
-    pv_settings_done(&s);
     for (size_t i = 0; i < 3; i++)
         len += (size_t)snprintf(conf + len, sizeof(conf) - len, "turn = turn:one.more\n");
-    assert_int_equal(parse(&s, conf, error), PV_ERR_MALFORMED);
+    assert_int_equal(parse(conf), PV_ERR_MALFORMED);
     assert_has(error, "at most 7");
-    pv_settings_done(&s);
 }
 
 /* The remedy is said before anything runs. */
@@ -374,58 +383,46 @@ PV_TEST(a_ca_file_has_to_hold_certificates)
         {"-----BEGIN CERTIFICATE-----\nAAAA\n", "no certificate in it: give a PEM file"},
         {"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "give a PEM file"},
     };
-    char dir[] = "/tmp/pvsettings.XXXXXX", file[64], conf[128], error[PV_SETTINGS_ERROR_MAX];
+    char dir[] = "/tmp/pvsettings.XXXXXX";
     struct pv_tlscert made;
-    struct pv_settings s;
     assert_non_null(mkdtemp(dir));
-    snprintf(file, sizeof(file), "%s/ca.pem", dir);
-    snprintf(conf, sizeof(conf), "[relay]\nca-file = %s\n", file);
+    const char *file = PV_STR("%s/ca.pem", dir);
+    const char *conf = PV_STR("[relay]\nca-file = %s\n", file);
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         if (rows[i].text != NULL)
             assert_ok(pv_file_write(file, pv_view(rows[i].text, strlen(rows[i].text)), 0600));
-        assert_ok(parse(&s, conf, error));
+        assert_ok(parse(conf));
         assert_string_equal(s.relay_ca_file, file);
         assert_int_equal(pv_settings_load_keys(&s, error), PV_ERR_REFUSED);
         assert_has(error, file);
         assert_has(error, rows[i].want);
         assert_null(strchr(error, '\n'));
-        pv_settings_done(&s);
     }
     assert_ok(pv_tlscert_make(&made, NULL, 0));
     assert_ok(pv_file_write(file, pv_view(made.cert, strlen(made.cert)), 0600));
-    assert_ok(parse(&s, conf, error));
+    assert_ok(parse(conf));
     assert_ok(pv_settings_load_keys(&s, error));
-    pv_settings_done(&s);
     unlink(file);
     assert_int_equal(rmdir(dir), 0);
 }
 
 PV_TEST(limits_hold_exactly)
 {
-    struct pv_settings s;
-    char error[PV_SETTINGS_ERROR_MAX];
     static char text[1 << 16];
     size_t n = (size_t)snprintf(text, sizeof(text), "[peer a]\npublic-key = " KEY_A "\n");
     for (int i = 0; i < 64; i++)
         n += (size_t)snprintf(text + n, sizeof(text) - n, "allowed-ips = 10.0.%d.0/24\n", i);
-    assert_ok(parse(&s, text, error));
+    assert_ok(parse(text));
     assert_int_equal(s.peers[0].peer.n_allowed, 64);
-    pv_settings_done(&s);
     snprintf(text + n, sizeof(text) - n, "allowed-ips = 10.1.0.0/24\n");
-    assert_int_equal(parse(&s, text, error), PV_ERR_MALFORMED);
+    assert_int_equal(parse(text), PV_ERR_MALFORMED);
     assert_has(error, "conf:67:");
-    pv_settings_done(&s);
 }
 
 PV_TEST(key_files_are_read_strictly)
 {
-    char path[] = "/tmp/pvkey.XXXXXX", error[PV_SETTINGS_ERROR_MAX] = "";
     uint8_t key[32];
-    struct pv_settings s;
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    pv_settings_init(&s);
+    make_path();
     assert_ok(pv_file_write(path, pv_view(KEY_A "\n", 45), 0600));
     assert_ok(pv_settings_read_key(&s, path, key, error));
     assert_ok(pv_file_write(path, pv_view(KEY_A "x\n", 46), 0600));
@@ -440,32 +437,27 @@ PV_TEST(key_files_are_read_strictly)
 
 PV_TEST(a_file_that_the_service_may_not_read_is_named_with_what_to_type)
 {
-    struct pv_settings s;
-    char path[] = "/tmp/pvkey.XXXXXX", error[3][PV_SETTINGS_ERROR_MAX];
+    char said[3][PV_SETTINGS_ERROR_MAX];
     uint8_t key[32];
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(fchmod(fd, 0), 0);
-    close(fd);
-    pv_settings_init(&s);
+    make_path();
+    assert_int_equal(chmod(path, 0), 0);
     uid_t was = geteuid();
     assert_int_equal(seteuid(was == 0 ? 65534 : was), 0);
-    int r = pv_settings_load(&s, path, error[0]);
-    int of_key = pv_settings_read_key(&s, path, key, error[1]);
+    int r = pv_settings_load(&s, path, said[0]);
+    int of_key = pv_settings_read_key(&s, path, key, said[1]);
     s.for_user = true;
-    int of_user = pv_settings_load(&s, path, error[2]);
+    int of_user = pv_settings_load(&s, path, said[2]);
     assert_int_equal(seteuid(was), 0);
     unlink(path);
     assert_int_equal(r, -EACCES);
     assert_int_equal(of_key, -EACCES);
     assert_int_equal(of_user, -EACCES);
-    assert_has(error[0], path);
-    assert_has(error[0], "chgrp p2pvpn it, and chmod 640");
-    assert_has(error[1], path);
-    assert_has(error[1], "chown p2pvpn it, and chmod 400");
-    assert_has(error[2], "chown it to yourself");
-    assert_lacks(error[2], "user p2pvpn");
-    pv_settings_done(&s);
+    assert_has(said[0], path);
+    assert_has(said[0], "chgrp p2pvpn it, and chmod 640");
+    assert_has(said[1], path);
+    assert_has(said[1], "chown p2pvpn it, and chmod 400");
+    assert_has(said[2], "chown it to yourself");
+    assert_lacks(said[2], "user p2pvpn");
 }
 
 PV_TEST(metrics_are_for_this_machine_unless_said_otherwise)
@@ -482,16 +474,12 @@ PV_TEST(metrics_are_for_this_machine_unless_said_otherwise)
         {"[metrics]\nport = 1\n",
          "conf:2: unknown key port in [metrics]: there are listen, allow-remote"},
     };
-    struct pv_settings s;
-    char error[PV_SETTINGS_ERROR_MAX];
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        assert_int_equal(parse(&s, rows[i].text, error), PV_ERR_MALFORMED);
+        assert_int_equal(parse(rows[i].text), PV_ERR_MALFORMED);
         assert_string_equal(error, rows[i].error);
-        pv_settings_done(&s);
     }
-    assert_ok(parse(&s, "[metrics]\nallow-remote = on\nlisten = [::]:9586\n", error));
+    assert_ok(parse("[metrics]\nallow-remote = on\nlisten = [::]:9586\n"));
     assert_int_equal(s.metrics.listen.port, 9586);
-    pv_settings_done(&s);
 }
 
 PV_TEST(the_page_is_kept_for_this_machine_alone)
@@ -508,19 +496,15 @@ PV_TEST(the_page_is_kept_for_this_machine_alone)
         {"[web]\nlisten = page.sock\n", PV_ERR_MALFORMED},
         {"[web]\nlisten = on\n", PV_ERR_MALFORMED},
     };
-    struct pv_settings s;
-    char error[PV_SETTINGS_ERROR_MAX];
-    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        assert_int_equal(parse(&s, rows[i].text, error), rows[i].want);
-        pv_settings_done(&s);
-    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++)
+        assert_int_equal(parse(rows[i].text), rows[i].want);
 }
 
 /* --- read again ------------------------------------------------------------------------------ */
 
-static void write_conf(const char *path, const char *text)
+static void write_conf(const char *file, const char *text)
 {
-    assert_ok(pv_file_write(path, pv_view(text, strlen(text)), 0600));
+    assert_ok(pv_file_write(file, pv_view(text, strlen(text)), 0600));
 }
 
 PV_TEST(a_program_that_is_not_there_is_named)
@@ -531,27 +515,19 @@ PV_TEST(a_program_that_is_not_there_is_named)
                 {"/etc/passwd/x", "/etc/passwd/x: no such file"},
                 {"/bin/true -x", NULL}};
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pv_settings s;
-        char error[PV_SETTINGS_ERROR_MAX] = "";
         pv_settings_init(&s);
         snprintf(s.notify, sizeof(s.notify), "%s", rows[i].notify);
         assert_int_equal(pv_settings_load_keys(&s, error),
                          rows[i].why == NULL ? PV_OK : PV_ERR_MALFORMED);
         if (rows[i].why != NULL)
             assert_has(error, rows[i].why);
-        pv_settings_done(&s);
     }
 }
 
 PV_TEST(a_reload_takes_all_or_nothing)
 {
-    struct pv_settings s;
     struct pv_reload_keys keys;
-    char error[PV_SETTINGS_ERROR_MAX], path[] = "/tmp/pvreload.XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    pv_settings_init(&s);
+    make_path();
     write_conf(path, "[interface]\nmtu = 1300\n[chat]\nauto-accept = bob\n");
     assert_ok(pv_reload_settings(&s, path, true, error, &keys));
     assert_string_equal(keys.waiting, "");
@@ -573,18 +549,12 @@ PV_TEST(a_reload_takes_all_or_nothing)
     assert_int_equal(s.engine.given.mtu, 1300);
     assert_ok(pv_reload_settings(&s, path, true, error, &keys));
     assert_int_equal(s.engine.given.mtu, PV_SETTINGS_MTU);
-    pv_settings_done(&s);
 }
 
 PV_TEST(a_setting_made_with_rights_waits_for_a_restart)
 {
-    struct pv_settings s;
     struct pv_reload_keys keys;
-    char error[PV_SETTINGS_ERROR_MAX], path[] = "/tmp/pvreload.XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    pv_settings_init(&s);
+    make_path();
     write_conf(path,
                "[interface]\nname = new\nrange = 25.0.0.0/8\nport = 7\nworkers = 2\nmtu = 1300\n"
                "private-key-file = /k\n[chat]\nnotify = /bin/true\n[metrics]\n"
@@ -602,23 +572,20 @@ PV_TEST(a_setting_made_with_rights_waits_for_a_restart)
     assert_string_equal(s.notify, "");
     assert_int_equal(s.metrics.listen.family, PV_AF_NONE);
     assert_int_equal(s.engine.given.mtu, 1300);
-    unlink(path);
-    pv_settings_done(&s);
 }
 
 static void write_in(const char *dir, const char *name, const char *text)
 {
-    char path[128];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    write_conf(path, text);
+    char file[128];
+    snprintf(file, sizeof(file), "%s/%s", dir, name);
+    write_conf(file, text);
 }
 
 PV_TEST(each_key_is_taken_over_or_kept_and_named)
 {
-    struct pv_settings s;
     struct pv_reload_keys keys;
     struct pv_tlscert made;
-    char dir[] = "/tmp/pvreload.XXXXXX", conf[2048], path[128], error[PV_SETTINGS_ERROR_MAX] = "";
+    char dir[] = "/tmp/pvreload.XXXXXX", conf[2048], file[128];
     char name[PV_SETTINGS_KEY_BUF];
     bool kept;
     assert_non_null(mkdtemp(dir));
@@ -628,9 +595,8 @@ PV_TEST(each_key_is_taken_over_or_kept_and_named)
     write_in(dir, "psk", KEY_A);
     write_in(dir, "password", "secret");
     write_in(dir, "ca.pem", made.cert);
-    snprintf(path, sizeof(path), "%s/conf", dir);
-    pv_settings_init(&s);
-    int r = pv_reload_settings(&s, path, false, error, &keys);
+    snprintf(file, sizeof(file), "%s/conf", dir);
+    int r = pv_reload_settings(&s, file, false, error, &keys);
     assert_string_equal(error, "");
     assert_ok(r);
     for (size_t i = 0; pv_settings_key(i, name, &kept); i++) {
@@ -645,14 +611,11 @@ PV_TEST(each_key_is_taken_over_or_kept_and_named)
                           : "unchanged");
     }
     assert_int_equal(test_dir_remove(dir), 0);
-    pv_settings_done(&s);
 }
 
 PV_TEST(a_changed_setting_is_named)
 {
-    struct pv_settings s;
     struct pv_reload_keys keys;
-    char error[PV_SETTINGS_ERROR_MAX], path[] = "/tmp/pvreload.XXXXXX";
     static const struct {
         const char *text, *changed;
     } rows[] = {
@@ -662,18 +625,13 @@ PV_TEST(a_changed_setting_is_named)
         {"[chat]\nauto-accept = bob\n[log]\nlevel = debug\n", "[chat] auto-accept, [log] level"},
         {"", "[chat] auto-accept, [log] level"},
     };
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    pv_settings_init(&s);
+    make_path();
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         write_conf(path, rows[i].text);
         assert_ok(pv_reload_settings(&s, path, false, error, &keys));
         assert_string_equal(keys.changed, rows[i].changed);
         assert_string_equal(keys.waiting, "");
     }
-    unlink(path);
-    pv_settings_done(&s);
 }
 
 /* Without room for all of them a change would go unnamed. */

@@ -47,10 +47,8 @@ static struct world start(const char *settings)
     test_defer(free_nat, w.nat);
     w.config = pv_nat_config(w.nat);
     if (settings[0] != '\0') {
-        char line[512];
         struct pv_nattext reply = {.text = NULL};
-        snprintf(line, sizeof(line), "set %s", settings);
-        pv_nat_command(w.nat, line, w.now, &reply);
+        pv_nat_command(w.nat, PV_STR("set %s", settings), w.now, &reply);
         assert_string_equal(reply.text, "{\"ok\":true}");
         pv_nattext_done(&reply);
     }
@@ -188,8 +186,7 @@ PV_TEST(sequential_ports_step_in_both_directions_and_wrap)
     struct world down = start("profile=symmetric-sequential step=-1 range=2000-2003");
     uint16_t last = port_of(&down, host, server);
     for (int i = 0; i < 3; i++) {
-        char dst[PV_ADDR_TEXT];
-        snprintf(dst, sizeof(dst), "198.51.100.9:%d", 100 + i);
+        const char *dst = PV_STR("198.51.100.9:%d", 100 + i);
         uint16_t want = last == 2000 ? 2003 : (uint16_t)(last - 1);
         last = port_of(&down, host, dst);
         assert_int_equal(last, want);
@@ -211,9 +208,7 @@ PV_TEST(a_block_keeps_a_subscriber_inside_and_runs_out)
     struct world w = start("profile=symmetric-block block-size=16 range=1024-65535");
     uint16_t base = 0;
     for (int i = 0; i < 16; i++) {
-        char dst[PV_ADDR_TEXT];
-        snprintf(dst, sizeof(dst), "198.51.100.9:%d", 100 + i);
-        uint16_t port = port_of(&w, host, dst);
+        uint16_t port = port_of(&w, host, PV_STR("198.51.100.9:%d", 100 + i));
         if (i == 0)
             base = (uint16_t)(port / 16 * 16);
         assert_int_equal(port / 16 * 16, base);
@@ -245,9 +240,7 @@ PV_TEST(pooling_is_paired_or_arbitrary)
         w.config->pool_arbitrary = arbitrary == 1;
         unsigned seen = 0;
         for (int i = 0; i < 40; i++) {
-            char dst[PV_ADDR_TEXT];
-            snprintf(dst, sizeof(dst), "198.51.100.9:%d", 100 + i);
-            port_of(&w, host, dst);
+            port_of(&w, host, PV_STR("198.51.100.9:%d", 100 + i));
             seen |= 1u << (w.pkt.src.ip[3] - 7);
         }
         assert_int_equal(seen, arbitrary == 1 ? 7 : 1);
@@ -369,15 +362,14 @@ PV_TEST(hairpin_shows_the_sender_as_configured)
         {"hairpin=external filtering=apd", NULL},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        char text[PV_ADDR_TEXT];
         struct world w = start(rows[i].settings);
         port_of(&w, host, server);
         bool came = send_udp(&w, PV_NAT_INSIDE, "10.0.0.3:6000", "203.0.113.7:5000");
         assert_int_equal(came, rows[i].seen != NULL);
         if (came) {
             assert_int_equal(w.side, PV_NAT_INSIDE);
-            assert_string_equal(pv_addr_format(&w.pkt.src, text), rows[i].seen);
-            assert_string_equal(pv_addr_format(&w.pkt.dst, text), host);
+            assert_string_equal(PV_ADDR_STR(&w.pkt.src), rows[i].seen);
+            assert_string_equal(PV_ADDR_STR(&w.pkt.dst), host);
         }
         test_end(w.nat);
     }
@@ -508,7 +500,6 @@ PV_TEST(a_packet_that_does_not_fit_is_cut_refused_or_swallowed)
 
 PV_TEST(icmp_errors_follow_their_flow)
 {
-    char text[PV_ADDR_TEXT];
     uint8_t error[PV_NATPKT_ICMP_MAX];
     size_t len = 0;
     struct world w = start("ports=random");
@@ -517,11 +508,11 @@ PV_TEST(icmp_errors_follow_their_flow)
     assert_ok(pv_natpkt_error(&w.pkt, PV_NATPKT_TOO_BIG, 1280, &router, error, &len));
     assert_true(push(&w, PV_NAT_OUTSIDE, error, len));
     assert_int_equal(w.side, PV_NAT_INSIDE);
-    assert_string_equal(pv_addr_format_ip(&w.pkt.dst, text), "10.0.0.2");
+    assert_string_equal(PV_IP_STR(&w.pkt.dst), "10.0.0.2");
     struct pv_natpkt quoted;
     assert_ok(pv_natpkt_quoted(&w.pkt, &quoted));
-    assert_string_equal(pv_addr_format(&quoted.src, text), host);
-    assert_string_equal(pv_addr_format(&quoted.dst, text), server);
+    assert_string_equal(PV_ADDR_STR(&quoted.src), host);
+    assert_string_equal(PV_ADDR_STR(&quoted.dst), server);
 
     /* And outwards: the inner host has no such port any more. */
     char public[PV_ADDR_TEXT];
@@ -531,9 +522,9 @@ PV_TEST(icmp_errors_follow_their_flow)
     assert_ok(pv_natpkt_error(&w.pkt, PV_NATPKT_PORT_UNREACHABLE, 0, &inner, error, &len));
     assert_true(push(&w, PV_NAT_INSIDE, error, len));
     assert_int_equal(w.side, PV_NAT_OUTSIDE);
-    assert_string_equal(pv_addr_format_ip(&w.pkt.src, text), "203.0.113.7");
+    assert_string_equal(PV_IP_STR(&w.pkt.src), "203.0.113.7");
     assert_ok(pv_natpkt_quoted(&w.pkt, &quoted));
-    assert_string_equal(pv_addr_format(&quoted.dst, text), public);
+    assert_string_equal(PV_ADDR_STR(&quoted.dst), public);
 
     /* One about a flow that does not exist goes nowhere. */
     struct pv_natpkt stranger;

@@ -35,13 +35,11 @@ static void write_file(const char *file, const char *network, uint8_t n, unsigne
 {
     struct pv_names_entry e[2] = {{.name = "bob", .ip4 = pv_addr4(10, n, 0, 1, 0)}};
     uint8_t ip6[16] = {0xfd, n, [15] = 1}, bytes[PV_NAMES_SIZE(2)];
-    char path[128];
     e[0].ip6 = pv_addr6(ip6, 0);
     snprintf(e[1].name, sizeof(e[1].name), "only-%s", network);
     e[1].ip4 = pv_addr4(10, n, 0, 2, 0);
     assert_ok(pv_names_build(network, e, 2, bytes, sizeof(bytes)));
-    snprintf(path, sizeof(path), "%s/%s", f->dir, file);
-    assert_ok(pv_file_write(path, pv_view(bytes, sizeof(bytes)), mode));
+    assert_ok(pv_file_write(PV_STR("%s/%s", f->dir, file), pv_view(bytes, sizeof(bytes)), mode));
 }
 
 PV_TEST_IN(finds_in_one_network_and_in_several, make, drop)
@@ -114,13 +112,11 @@ PV_TEST_IN(the_first_networks_names_come_before_all_others, make, drop)
 PV_TEST_IN(names_of_two_networks_are_found, make, drop)
 {
     struct pv_nss_shared s[2];
-    char path[128];
     assert_int_equal(pv_nss_find_shared("/nonexistent", s, 2), 0);
     write_file("a.names", "work", 1, 0644);
     write_file("a.recent.names", "work", 1, 0644);
     assert_int_equal(pv_nss_find_shared(f->dir, s, 2), 0); /* they are of one */
-    snprintf(path, sizeof(path), "%s/a.recent.names", f->dir);
-    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(PV_STR("%s/a.recent.names", f->dir)), 0);
     write_file("b.names", "club", 3, 0644);
     assert_int_equal(pv_nss_find_shared(f->dir, s, 2), 1);
     assert_string_equal(s[0].name, "bob");
@@ -139,11 +135,9 @@ PV_TEST_IN(of_too_many_files_the_first_networks_stay, make, drop)
         OTHERS = PV_NSS_MAX_FILES + 3
     };
     struct pv_nss_found found;
-    char file[32], path[128];
     write_file("p2pvpnd.names", "home", 200, 0644);
     for (uint8_t i = 0; i < OTHERS; i++) {
-        snprintf(file, sizeof(file), "o%02u.names", i);
-        write_file(file, "work", i, 0644);
+        write_file(PV_STR("o%02u.names", i), "work", i, 0644);
     }
     assert_ok(pv_nss_by_name(f->dir, "bob", &found));
     assert_int_equal(found.ip4.ip[1], 200);
@@ -151,8 +145,7 @@ PV_TEST_IN(of_too_many_files_the_first_networks_stay, make, drop)
     assert_ok(pv_nss_by_name(f->dir, "bob", &found));
     assert_int_equal(found.ip4.ip[1], 201);
     for (unsigned i = 0; i < OTHERS; i++) {
-        snprintf(path, sizeof(path), "%s/o%02u.names", f->dir, i);
-        assert_int_equal(unlink(path), 0);
+        assert_int_equal(unlink(PV_STR("%s/o%02u.names", f->dir, i)), 0);
     }
 }
 
@@ -176,19 +169,15 @@ PV_TEST_IN(without_files_nobody_is_known, make, drop)
 PV_TEST_IN(a_broken_or_foreign_file_hides_nothing, make, drop)
 {
     struct pv_nss_found found;
-    char path[128], to[128];
     write_file("a.names", "evil", 3, 0666); /* anybody could have written it */
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_MALFORMED);
     write_file("x", "evil", 3, 0644);
-    snprintf(path, sizeof(path), "%s/b.names", f->dir);
-    snprintf(to, sizeof(to), "%s/x", f->dir);
-    assert_int_equal(symlink(to, path), 0);
+    assert_int_equal(symlink(PV_STR("%s/x", f->dir), PV_STR("%s/b.names", f->dir)), 0);
     assert_int_not_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
     write_file("c.names", "home", 1, 0644);
     assert_ok(pv_nss_by_name(f->dir, "bob", &found));
     assert_string_equal(found.full, "bob.home.p2p");
-    snprintf(path, sizeof(path), "%s/a.names", f->dir);
-    assert_ok(pv_file_write(path, pv_view("garbage", 7), 0644));
+    assert_ok(pv_file_write(PV_STR("%s/a.names", f->dir), pv_view("garbage", 7), 0644));
     assert_ok(pv_nss_by_name(f->dir, "bob", &found));
 }
 
@@ -196,12 +185,10 @@ PV_TEST_IN(a_broken_or_foreign_file_hides_nothing, make, drop)
 PV_TEST_IN(the_owner_of_the_directory_is_believed, make, drop)
 {
     struct pv_nss_found found;
-    char path[128];
     if (geteuid() != 0)
         skip();
     write_file("a.names", "home", 1, 0644);
-    snprintf(path, sizeof(path), "%s/a.names", f->dir);
-    assert_int_equal(chown(path, 12345, 12345), 0);
+    assert_int_equal(chown(PV_STR("%s/a.names", f->dir), 12345, 12345), 0);
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_MALFORMED);
     assert_int_equal(chown(f->dir, 12345, 12345), 0);
     assert_int_equal(chmod(f->dir, 0755), 0);
@@ -228,8 +215,7 @@ PV_TEST_IN(a_hosts_file_is_read_as_hosts_5_says, make, drop)
 {
     static const char text[] = "127.0.0.1\tlocalhost\n192.0.2.1 long.example  Bob\tpi # carol\n"
                                "#192.0.2.2 dave\n192.0.2.3\n\n   \n::1 last";
-    char path[128];
-    snprintf(path, sizeof(path), "%s/x", f->dir);
+    const char *path = PV_STR("%s/x", f->dir);
     assert_ok(pv_file_write(path, pv_view(text, sizeof(text) - 1), 0644));
     assert_true(pv_nss_in_hosts(path, "bob"));
     assert_true(pv_nss_in_hosts(path, "pi"));

@@ -96,9 +96,7 @@ static int teardown(void **state)
     if (world->engine.client >= 0)
         close(world->engine.client);
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
-        char path[64];
-        snprintf(path, sizeof(path), "%s/%s", world->dir, names[i]);
-        unlink(path);
+        unlink(PV_STR("%s/%s", world->dir, names[i]));
     }
     int r = rmdir(world->dir);
     free(world);

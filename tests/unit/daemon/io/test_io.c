@@ -39,6 +39,13 @@ static int client_read(struct pv_engine *e)
     return r;
 }
 
+/* The step is done; the loop goes on. */
+static bool next_stage(struct pv_engine *e)
+{
+    e->stage++;
+    return false;
+}
+
 /* --- control clients ----------------------------------------------------------------------- */
 
 static bool ctl_step(struct pv_engine *e, pv_ns now)
@@ -58,8 +65,7 @@ static bool ctl_step(struct pv_engine *e, pv_ns now)
         fclose(file);
         close(pair[0]);
         close(pair[1]);
-        e->stage++;
-        return false;
+        return next_stage(e);
     }
     case 1: /* it arrives, with who sent it; answer more than the kernel takes at once */
         if (s->in_len < 6)
@@ -73,16 +79,14 @@ static bool ctl_step(struct pv_engine *e, pv_ns now)
         assert_int_equal(s->who.may_change, getuid() == 0);
         s->out_len = OUT_MAX;
         s->writable = true;
-        e->stage++;
-        return false;
+        return next_stage(e);
     case 2: /* half of it was read: now the engine closes; the rest must still arrive */
         (void)client_read(e);
         if (e->got_len < OUT_MAX / 2)
             return false;
         s->out_len += 5;
         push_op(e, (struct pv_stream_op){.type = PV_STREAM_CLOSE, .sid = 0});
-        e->stage++;
-        return false;
+        return next_stage(e);
     default:
         if (client_read(e) != PV_ERR_CLOSED)
             return false;
@@ -137,8 +141,7 @@ static bool connect_step(struct pv_engine *e, pv_ns now)
         assert_ok(pv_stream_listen(&loopback, NULL, &e->client));
         assert_ok(pv_stream_local(e->client, &e->addr));
         push_op(e, (struct pv_stream_op){.type = PV_STREAM_OPEN, .sid = 3, .addr = e->addr});
-        e->stage++;
-        return false;
+        return next_stage(e);
     case 1:
         if (!e->streams[3].connected || !accepted(e->client, &fd))
             return false;
@@ -146,8 +149,7 @@ static bool connect_step(struct pv_engine *e, pv_ns now)
         e->client = fd;
         assert_ok(pv_stream_write(fd, pv_view("hi", 2), &n));
         push_op(e, (struct pv_stream_op){.type = PV_STREAM_OPEN, .sid = 4, .addr = e->addr});
-        e->stage++;
-        return false;
+        return next_stage(e);
     default:
         return e->streams[3].in_len == 2 && e->streams[4].closed;
     }
@@ -170,23 +172,20 @@ static bool full_step(struct pv_engine *e, pv_ns now)
     case 0:
         assert_ok(pv_unix_connect(world->socket, &e->client));
         assert_ok(pv_unix_write(e->client, pv_view("a", 1), -1, &n));
-        e->stage++;
-        return false;
+        return next_stage(e);
     case 1:
         if (s->in_len < 1)
             return false;
         s->full = s->writable = true;
         look_at = now + PV_MS(200);
-        e->stage++;
-        return false;
+        return next_stage(e);
     case 2: /* it is told in between; output goes on */
         if (s->writable)
             return false;
         assert_ok(pv_unix_write(e->client, pv_view("b", 1), -1, &n));
         s->out_len = 3;
         s->writable = true;
-        e->stage++;
-        return false;
+        return next_stage(e);
     case 3:
         (void)client_read(e);
         assert_int_equal(s->in_len, 1);
@@ -194,8 +193,7 @@ static bool full_step(struct pv_engine *e, pv_ns now)
             return false;
         s->full = false;
         s->writable = true;
-        e->stage++;
-        return false;
+        return next_stage(e);
     default:
         return s->in_len == 2;
     }
@@ -221,16 +219,14 @@ static bool datagram_step(struct pv_engine *e, pv_ns now)
         assert_ok(pv_udp_local(e->client, &e->addr));
         struct pv_udp_out out = {.dst = world->udp_addr, .data = {message, sizeof(message)}};
         pv_udp_send(e->client, &out, 1, &counts);
-        e->stage++;
-        return false;
+        return next_stage(e);
     case 1: /* a handshake is punted; answer to where it came from */
         if (e->punt_len == 0)
             return false;
         assert_true(pv_addr_equal(&e->punt_from, &e->addr));
         e->tx = (struct pv_engine_transmit){.dst = e->punt_from, .len = 3, .buf = "abc"};
         e->has_tx = true;
-        e->stage++;
-        return false;
+        return next_stage(e);
     default:
         if (recv(e->client, buf, sizeof(buf), MSG_DONTWAIT) != 3)
             return false;
@@ -277,8 +273,7 @@ static bool relay_step(struct pv_engine *e, pv_ns now)
     default:
         return e->relay_closed == 8;
     }
-    e->stage++;
-    return false;
+    return next_stage(e);
 }
 
 PV_TEST_IN(streams_to_relays_open_carry_and_end, setup, teardown)
@@ -336,8 +331,7 @@ static bool sock_step(struct pv_engine *e, pv_ns now)
         e->tx = (struct pv_engine_transmit){.sock = 7, .dst = e->addr, .len = 3, .buf = "abc"};
         return true; /* to a socket that is gone: dropped */
     }
-    e->stage++;
-    return false;
+    return next_stage(e);
 }
 
 PV_TEST_IN(another_socket_is_watched_then_carried_then_closed, setup, teardown)
@@ -469,8 +463,7 @@ static bool iface_step(struct pv_engine *e, pv_ns now)
     switch (e->stage) {
     case 0:
         e->job = iface_job(PV_JOB_IFACE_UP);
-        e->stage++;
-        return false;
+        return next_stage(e);
     case 1:
         if (e->results < 1)
             return false;
@@ -479,16 +472,14 @@ static bool iface_step(struct pv_engine *e, pv_ns now)
         assert_ok(connect_chat(&e->client));
         take_descriptors();
         give_at = now + PV_MS(200);
-        e->stage++;
-        return false;
+        return next_stage(e);
     case 2: /* the connection waits, and comes when there is a descriptor, although none of ours
                ended */
         assert_false(e->streams[0].open);
         if (now < give_at)
             return false;
         give_descriptors();
-        e->stage++;
-        return false;
+        return next_stage(e);
     case 3: /* the chat listener is there; then somebody deletes the interface */
         if (!e->streams[0].open)
             return false;
@@ -498,27 +489,23 @@ static bool iface_step(struct pv_engine *e, pv_ns now)
         e->client = -1;
         assert_ok(pv_ipcmd_run("link del dev pvt0\n", complaint));
         looks = e->n_looks;
-        e->stage++;
-        return false;
+        return next_stage(e);
     case 4: /* it comes back by itself, and is looked at: what was there then is missed later */
         if (e->n_looks < looks + 2 ||
             pv_ipcmd_run("addr show dev pvt0 to 10.66.1.2\n", complaint) < 0 ||
             complaint[0] == '\0')
             return false;
-        e->stage++;
-        return false;
+        return next_stage(e);
     case 5: /* and so does a route that is taken from it alone; 3 s later, not to fight a manager */
         if (pv_ipcmd_run("route del 10.66.0.0/16 dev pvt0\n", complaint) < 0)
             return false; /* it is still being set up */
-        e->stage++;
-        return false;
+        return next_stage(e);
     case 6:
         if (pv_ipcmd_run("route show 10.66.0.0/16 dev pvt0\n", complaint) < 0 ||
             complaint[0] == '\0')
             return false;
         e->job = iface_job(PV_JOB_IFACE_DOWN);
-        e->stage++;
-        return false;
+        return next_stage(e);
     default:
         return e->results == 2 && pv_ipcmd_run("link show dev pvt0\n", complaint) < 0;
     }
@@ -546,15 +533,13 @@ static bool address_step(struct pv_engine *e, pv_ns now)
         assert_ok(pv_ipcmd_run("addr add 10.9.9.9/32 dev lo\n", complaint));
         take_descriptors();
         give_at = now + PV_MS(700); /* the look is after 250 */
-        e->stage++;
-        return false;
+        return next_stage(e);
     case 1:
         if (now < give_at)
             return false;
         give_descriptors();
         assert_int_equal(e->n_links, before);
-        e->stage++;
-        return false;
+        return next_stage(e);
     default: /* although nothing changes any more */
         return e->n_links == before + 1;
     }

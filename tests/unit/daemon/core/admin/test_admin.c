@@ -83,6 +83,13 @@ static void expect(const char *text)
         fail_msg("the client read: %s", all);
 }
 
+/* The client asks for this, and the answer says that. */
+static void assert_answer(const char *fields, const char *text)
+{
+    ask(fields);
+    expect(text);
+}
+
 static void expect_nothing(void)
 {
     assert_string_equal(fake_client_read(&x, client), "");
@@ -110,8 +117,7 @@ PV_TEST(only_an_admin_signs)
     const struct keys other = keys_of(7);
     memcpy(x.f.identity.sign_pk, other.pk, sizeof(other.pk));
     for (size_t i = 0; i < PV_ARRAY_LEN(of_admins); i++) {
-        ask(of_admins[i]);
-        expect("this node is no admin of home");
+        assert_answer(of_admins[i], "this node is no admin of home");
     }
     assert_true(is_member("bob"));
 }
@@ -120,8 +126,7 @@ PV_TEST(a_node_that_is_down_signs_nothing)
 {
     x.f.node.up = false;
     for (size_t i = 0; i < PV_ARRAY_LEN(of_admins); i++) {
-        ask(of_admins[i]);
-        expect("this node is down: `p2pvpnctl up` first");
+        assert_answer(of_admins[i], "this node is down: `p2pvpnctl up` first");
     }
     assert_true(is_member("bob"));
 }
@@ -166,18 +171,16 @@ PV_TEST(an_invite_that_is_refused_or_lost_is_not_told)
 PV_TEST(without_the_coordinator_nobody_is_invited)
 {
     x.f.node.online = false;
-    ask("'cmd':'invite','uses':1,'expires':60");
-    expect("invite: the coordinator cannot be reached (connecting)");
+    assert_answer("'cmd':'invite','uses':1,'expires':60",
+                  "invite: the coordinator cannot be reached (connecting)");
     memcpy(x.f.node.coord_info.error, "no route", 9);
-    ask("'cmd':'invite','uses':1,'expires':60");
-    expect("(no route)");
+    assert_answer("'cmd':'invite','uses':1,'expires':60", "(no route)");
     assert_int_equal(fake_coord.n, 0);
 }
 
 PV_TEST(the_list_has_every_invite)
 {
-    ask("'cmd':'invite_list'");
-    expect("'uses':2,'used':1,");
+    assert_answer("'cmd':'invite_list'", "'uses':2,'used':1,");
     assert_has(fake_ctl_output, "'revoked':false");
 }
 
@@ -190,31 +193,24 @@ PV_TEST(the_list_names_each_that_an_invite_let_in_once_and_nobody_who_waits)
     fake_node_add(&x.f, make_member(w, &gate, &asks, "pi", 9));
     struct pv_st_member again = member_fields(&k, "bob", 7, 1);
     fake_node_add(&x.f, make_member_f(w, &door, &k, &again));
-    ask("'cmd':'invite_list'");
-    expect("'members':['bob']");
+    assert_answer("'cmd':'invite_list'", "'members':['bob']");
     assert_lacks(fake_ctl_output, "'pi'");
     fake_node_add(&x.f, make_invite(w, &w->creator, &other, 1));
     again.serial = 2;
     fake_node_add(&x.f, make_member_f(w, &other, &k, &again));
-    ask("'cmd':'invite_list'");
-    expect("'used':1,");
+    assert_answer("'cmd':'invite_list'", "'used':1,");
     assert_lacks(fake_ctl_output, "['bob','bob']");
     fake_node_add(&x.f, make_leave(w, &k, 3));
     fake_node_add(&x.f, make_admission(w, &w->creator, &asks));
-    ask("'cmd':'invite_list'");
-    expect("['bob (former, ");
+    assert_answer("'cmd':'invite_list'", "['bob (former, ");
     assert_has(fake_ctl_output, "'members':['pi']");
     fake_node_add(&x.f, make_revocation(w, &w->creator, PV_REVOKE_NODE, asks.pk, NULL, 0));
-    ask("'cmd':'invite_list'");
-    expect("['pi (former, ");
+    assert_answer("'cmd':'invite_list'", "['pi (former, ");
 }
 
 static void revoke_door(void)
 {
-    char text[PV_KEY_TEXT_BUF], fields[PV_KEY_TEXT_BUF + 64];
-    pv_key_format(door.pk, text);
-    snprintf(fields, sizeof(fields), "\"cmd\":\"invite_revoke\",\"invite\":\"%s\"", text);
-    ask(fields);
+    ask(PV_STR("\"cmd\":\"invite_revoke\",\"invite\":\"%s\"", PV_KEY_STR(door.pk)));
 }
 
 PV_TEST(an_invite_ends_here_at_once_and_the_client_hears_who_knows)
@@ -232,8 +228,7 @@ PV_TEST(an_invite_ends_here_at_once_and_the_client_hears_who_knows)
 
 PV_TEST(an_invite_that_does_not_exist_cannot_end)
 {
-    ask("'cmd':'invite_revoke','invite':'xyz'");
-    expect("that is no invite id");
+    assert_answer("'cmd':'invite_revoke','invite':'xyz'", "that is no invite id");
     door = keys_of(51);
     revoke_door();
     expect("no such invite: `p2pvpnctl invite list` shows them");
@@ -256,14 +251,11 @@ PV_TEST(a_member_that_is_removed_cannot_come_back_by_the_same_token)
 PV_TEST(a_short_key_that_two_machines_have_removes_neither)
 {
     const struct keys gone = keys_of(952);
-    char text[PV_KEY_TEXT_BUF], fields[PV_KEY_TEXT_BUF + 64];
     fake_node_member(&x.f, 952, "kid", 8);
     fake_node_add(&x.f, make_leave(&x.f.world, &gone, 1));
     (void)fake_peers_member(&x, 1133, "evil", 9);
-    snprintf(fields, sizeof(fields), "\"cmd\":\"remove\",\"peer\":\"key:%.4s\"",
-             pv_key_format(gone.pk, text));
-    ask(fields);
-    expect("the keys of several machines begin as key:");
+    assert_answer(PV_STR("'cmd':'remove','peer':'key:%.4s'", PV_KEY_STR(gone.pk)),
+                  "the keys of several machines begin as key:");
     assert_true(is_member("evil"));
 }
 
@@ -383,11 +375,9 @@ PV_TEST(a_holder_of_the_root_key_makes_admins)
 
 PV_TEST(an_admin_without_the_root_key_makes_none)
 {
-    ask(GRANT_BOB);
-    expect("the root key of home is not on this machine");
+    assert_answer(GRANT_BOB, "the root key of home is not on this machine");
     fake_node_give_root(&x.f, true);
-    ask(GRANT_BOB);
-    expect("the root key of home is not on this machine");
+    assert_answer(GRANT_BOB, "the root key of home is not on this machine");
     assert_int_equal(rights_of_bob(), 0);
 }
 
@@ -395,8 +385,7 @@ PV_TEST(root_itself_signs_an_invite_for_admins)
 {
     uint64_t tag;
     struct pv_statement st;
-    ask("'cmd':'invite','admin':true");
-    expect("--admin needs the root key of home");
+    assert_answer("'cmd':'invite','admin':true", "--admin needs the root key of home");
     give_root();
     ask("'cmd':'invite','admin':true");
     struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_PUT, &tag);
@@ -418,8 +407,8 @@ PV_TEST(an_invite_says_how_long_members_stay)
     assert_int_equal(st.u.invite.flags, 0);
     pv_ctl_msg_free(msg);
     give_root();
-    ask("'cmd':'invite','member_for':7776000,'admin':true");
-    expect("the membership of an admin does not expire");
+    assert_answer("'cmd':'invite','member_for':7776000,'admin':true",
+                  "the membership of an admin does not expire");
 }
 
 PV_TEST(an_ephemeral_invite_is_one_with_half_an_hour)
@@ -433,8 +422,8 @@ PV_TEST(an_ephemeral_invite_is_one_with_half_an_hour)
     assert_int_equal(st.u.invite.lifetime, 1800);
     pv_ctl_msg_free(msg);
     give_root();
-    ask("'cmd':'invite','ephemeral':true,'admin':true");
-    expect("the membership of an admin does not expire");
+    assert_answer("'cmd':'invite','ephemeral':true,'admin':true",
+                  "the membership of an admin does not expire");
 }
 
 /* Nobody's peer any more, but still to be removed for good. */
@@ -458,8 +447,7 @@ PV_TEST(a_member_that_has_expired_can_be_removed)
 
 PV_TEST(a_node_that_is_an_admin_no_more_stays_a_member)
 {
-    ask(REVOKE_BOB);
-    expect("admin revoke: bob is no admin");
+    assert_answer(REVOKE_BOB, "admin revoke: bob is no admin");
     give_root();
     ask(GRANT_BOB);
     x.f.identity.has_root = false; /* an admin's own word does it as well */
@@ -486,12 +474,10 @@ PV_TEST(the_root_key_makes_its_own_node_an_admin_again)
     assert_ok(pv_make_rights_end(x.f.node.roster, pv_signer_sk(x.f.world.creator.sk), own, T0,
                                  &iter, &made));
     fake_node_add(&x.f, item_of(&x.f.world, &made));
-    ask(REMOVE_BOB);
-    expect("but has its root key: `p2pvpnctl admin grant alice` first");
+    assert_answer(REMOVE_BOB, "but has its root key: `p2pvpnctl admin grant alice` first");
     ask("'cmd':'admin_grant','peer':'alice'");
     assert_int_equal(pv_roster_rights(x.f.node.roster, own), PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
-    ask("'cmd':'admin_grant','peer':'nobody'");
-    expect("admin grant: no peer nobody");
+    assert_answer("'cmd':'admin_grant','peer':'nobody'", "admin grant: no peer nobody");
     ask(REMOVE_BOB);
     assert_false(is_member("bob"));
 }
@@ -576,8 +562,7 @@ static void forget(enum pv_job_forget what, int status)
 
 PV_TEST(the_only_admin_does_not_leave_others_behind)
 {
-    ask("'cmd':'leave'");
-    expect("`p2pvpnctl admin grant bob` first, or leave --last");
+    assert_answer("'cmd':'leave'", "`p2pvpnctl admin grant bob` first, or leave --last");
     assert_true(is_member("alice"));
     assert_null(fake_node_job(&x.f));
     give_root();
@@ -638,8 +623,8 @@ PV_TEST(the_client_of_a_leave_need_not_wait_for_it)
 PV_TEST(a_node_that_can_tell_nobody_leaves_only_by_force)
 {
     x.f.node.online = false;
-    ask("'cmd':'leave','last':true");
-    expect("leave: neither the coordinator nor a member can be told");
+    assert_answer("'cmd':'leave','last':true",
+                  "leave: neither the coordinator nor a member can be told");
     assert_true(is_member("alice"));
     ask("'cmd':'leave','forget':true,'last':true");
     assert_false(is_member("alice"));

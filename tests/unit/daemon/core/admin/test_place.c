@@ -71,11 +71,9 @@ static const char *run_line(const char *line)
 
 static bool renames(unsigned i)
 {
-    char line[128], name[PV_NAME_BUF];
-    snprintf(name, sizeof(name), "n%u", i);
-    snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"%s\"}",
-             name);
-    const char *reply = run_line(line);
+    const char *name = PV_STR("n%u", i);
+    const char *reply =
+        run_line(PV_STR("{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"%s\"}", name));
     bool ok = strstr(reply, "\"ok\":true") != NULL;
     bool is = strcmp(pv_node_self(&node.node)->name, name) == 0;
     assert_int_equal(ok, is);

@@ -57,11 +57,10 @@ static void run_line(const char *line)
 static void add_fresh(void)
 {
     struct pv_url url = {.addr = {.host = "192.0.2.9", .port = 3478}};
-    char text[PV_URL_TEXT_BUF], line[PV_URL_TEXT_BUF + 64];
+    char text[PV_URL_TEXT_BUF];
     memcpy(url.pk, fresh.pk, sizeof(url.pk));
     assert_ok(pv_url_format(&url, text, sizeof(text)));
-    snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"coordinator_add\",\"url\":\"%s\"}", text);
-    run_line(line);
+    run_line(PV_STR("{\"id\":1,\"cmd\":\"coordinator_add\",\"url\":\"%s\"}", text));
 }
 
 static void push(struct pv_ctl_msg msg)
@@ -323,21 +322,19 @@ PV_TEST(the_last_number_in_a_void_list_stops_nobody)
 
 PV_TEST(a_token_tells_the_list_to_members_only)
 {
-    char line[PV_MOVETOKEN_TEXT_BUF + 64], text[PV_MOVETOKEN_TEXT_BUF];
+    char text[PV_MOVETOKEN_TEXT_BUF];
     run_line("{'id':1,'cmd':'coordinator_token'}");
     const char *at = strstr(fake_ctl_reply(&node, client), "p2pvpn-");
     assert_non_null(at);
     snprintf(text, sizeof(text), "%.*s", (int)strcspn(at, "\""), at);
-    snprintf(line, sizeof(line), "{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text);
-    run_line(line);
+    run_line(PV_STR("{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text));
     assert_reply(&node, client, "'ok':true");
     struct pv_movetoken *token = calloc(1, sizeof(*token));
     test_defer(free, token);
     assert_ok(pv_movetoken_parse(text, strlen(text), token));
     token->network_id[0] ^= 1;
     assert_ok(pv_movetoken_format(token, text, sizeof(text)));
-    snprintf(line, sizeof(line), "{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text);
-    run_line(line);
+    run_line(PV_STR("{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text));
     assert_reply(&node, client, "another network");
     run_line("{'id':2,'cmd':'coordinator_take','token':'p2pvpn-AAAA'}");
     assert_reply(&node, client, "damaged");

@@ -127,10 +127,7 @@ static const char *ask(const char *fields)
 
 static const char *import(const char *key, const char *box)
 {
-    char fields[512];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"root_import\",\"key\":\"%s\",\"box\":\"%s\"", key,
-             box);
-    return ask(fields);
+    return ask(PV_STR("\"cmd\":\"root_import\",\"key\":\"%s\",\"box\":\"%s\"", key, box));
 }
 
 /* Another machine: the same network, no root key. This node's own rights may have ended. */
@@ -166,9 +163,8 @@ static const char *keep(int status)
 PV_TEST(an_export_says_where_the_key_is_and_shows_no_more)
 {
     static const char cmd[] = "\"cmd\":\"root_export\"";
-    char pk[PV_KEY_TEXT_BUF];
     assert_has(ask(cmd), "'network':'home','file':'/state/root.key'");
-    assert_has(ask(cmd), pv_key_format(x.f.world.root.pk, pk));
+    assert_has(ask(cmd), PV_KEY_STR(x.f.world.root.pk));
     /* It is left over from another network, and may be the only one. */
     fake_node_give_root(&x.f, true);
     assert_has(ask(cmd), "'network':null");

@@ -100,9 +100,7 @@ void test_after_each(void)
 /* The answer to a command with these fields. */
 static const char *ask(const char *fields)
 {
-    char line[600];
-    snprintf(line, sizeof(line), "{\"id\":1,%s}", fields);
-    fake_ctl_say(node, client, line);
+    fake_ctl_say(node, client, PV_STR("{\"id\":1,%s}", fields));
     return fake_ctl_reply(node, client);
 }
 
@@ -123,11 +121,10 @@ static void must_say(const char *fields, const char *text)
 static void add_rule(const char *verdict, const char *from, const char *to, const char *ports,
                      unsigned before)
 {
-    char fields[300];
-    snprintf(fields, sizeof(fields),
-             "\"cmd\":\"rule_add\",\"verdict\":\"%s\",\"from\":\"%s\",\"to\":\"%s\","
-             "\"ports\":\"%s\",\"place\":%u",
-             verdict, from, to, ports, before);
+    const char *fields =
+        PV_STR("\"cmd\":\"rule_add\",\"verdict\":\"%s\",\"from\":\"%s\",\"to\":\"%s\","
+               "\"ports\":\"%s\",\"place\":%u",
+               verdict, from, to, ports, before);
     must(fields);
 }
 
@@ -138,10 +135,9 @@ static const char *in_order(void)
     const struct pv_policy *p = pv_rules_policy(&node->node);
     text[0] = '\0';
     for (size_t i = 1; i <= pv_policy_count(p); i++) {
-        char ports[PV_PORTS_TEXT];
         size_t len = strlen(text);
         snprintf(text + len, sizeof(text) - len, "%s%s", i == 1 ? "" : " ",
-                 pv_ports_format(&pv_policy_at(p, i)->ports, ports));
+                 PV_PORTS_STR(&pv_policy_at(p, i)->ports));
     }
     return text;
 }
@@ -187,17 +183,14 @@ PV_TEST(the_invite_of_who_is_denied_goes)
 {
     static const char about[] = "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"bob\","
                                 "\"to\":\"carol\",\"ports\":\"tcp/22\"";
-    char keeping[256];
     assert_has(ask(about), "'uses_left':2,'revoked':true");
-    snprintf(keeping, sizeof(keeping), "%s,\"keep_invite\":true", about);
-    assert_has(ask(keeping), "'uses_left':2,'revoked':false");
+    assert_has(ask(PV_STR("%s,\"keep_invite\":true", about)), "'uses_left':2,'revoked':false");
     const char *others[] = {"\"deny\",\"from\":\"any\"", "\"allow\",\"from\":\"bob\""};
     for (size_t i = 0; i < PV_ARRAY_LEN(others); i++) {
-        char text[256];
-        snprintf(text, sizeof(text),
-                 "\"cmd\":\"rule_add\",\"verdict\":%s,\"to\":\"carol\",\"ports\":\"tcp/22\"",
-                 others[i]);
-        assert_has(ask(text), "'invite':null");
+        assert_has(
+            ask(PV_STR("\"cmd\":\"rule_add\",\"verdict\":%s,\"to\":\"carol\",\"ports\":\"tcp/22\"",
+                       others[i])),
+            "'invite':null");
     }
 }
 
@@ -207,16 +200,13 @@ PV_TEST(the_invites_of_members_with_a_denied_tag_go)
     static const char tagging[] = "\"cmd\":\"tag\",\"peer\":\"bob\",\"tag\":\"guest\"";
     static const char denying[] = "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":"
                                   "\"tag:guest\",\"to\":\"any\",\"ports\":\"all\"";
-    char keeping[256];
     assert_has(ask(tagging), "'invite':null"); /* no rule is about it yet */
-    snprintf(keeping, sizeof(keeping), "%s,\"keep_invite\":true", denying);
-    assert_has(ask(keeping), "'invites':null");
+    assert_has(ask(PV_STR("%s,\"keep_invite\":true", denying)), "'invites':null");
     assert_has(ask(denying), "'invites':{'open':1,'revoked':true}");
     must("'cmd':'untag','peer':'bob','tag':'guest'");
     assert_has(ask(tagging), "'uses_left':2,'revoked':true");
     must("'cmd':'untag','peer':'bob','tag':'guest'");
-    snprintf(keeping, sizeof(keeping), "%s,\"keep_invite\":true", tagging);
-    assert_has(ask(keeping), "'uses_left':2,'revoked':false");
+    assert_has(ask(PV_STR("%s,\"keep_invite\":true", tagging)), "'uses_left':2,'revoked':false");
 }
 
 /* One that left before the rule would come back by the token, as another machine without the tag.
@@ -377,11 +367,10 @@ PV_TEST(bad_words_are_told)
         {"bob", "1,3,5,7,9,11,13,15,17", "at most 16 ranges"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        char fields[300];
-        snprintf(fields, sizeof(fields),
-                 "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"%s\",\"to\":\"any\","
-                 "\"ports\":\"%s\"",
-                 rows[i][0], rows[i][1]);
+        const char *fields =
+            PV_STR("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"%s\",\"to\":\"any\","
+                   "\"ports\":\"%s\"",
+                   rows[i][0], rows[i][1]);
         must_say(fields, rows[i][2]);
     }
     assert_string_equal(in_order(), "");

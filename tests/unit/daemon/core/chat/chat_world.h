@@ -9,6 +9,7 @@
 #include "crypto/ct.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/linkkeys.h"
+#include "tests/unit/counts.h"
 #include "tests/unit/daemon/core/chat/said.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/daemon/store/chat_db.h"
@@ -498,8 +499,8 @@ static void run_for(pv_ns duration)
 /* --- what must hold ------------------------------------------------------------------------ */
 
 /* Every message node i has stored as sent is at the other node: once, in order, unaltered; with
- * nothing else from i. want_delivered: and i knows. */
-static void assert_conversation(int i, bool want_delivered)
+ * nothing else from i; and i knows. */
+static void assert_conversation(int i)
 {
     sqlite3 *from = w.nodes[i].db, *to = w.nodes[1 - i].db;
     size_t at = 0, n_from = chat_db_count(from), n_to = chat_db_count(to);
@@ -519,13 +520,40 @@ static void assert_conversation(int i, bool want_delivered)
         assert_memory_equal(got->peer, w.nodes[i].pk, sizeof(got->peer));
         assert_string_equal(got->text, m->text);
         assert_int_equal(got->time_ms, m->time_ms);
-        if (want_delivered)
-            assert_true(m->state >= PV_CHAT_DELIVERED);
+        assert_true(m->state >= PV_CHAT_DELIVERED);
     }
     while (at < n_to && chat_db_row(to, at)->rec.outgoing)
         at++;
     assert_int_equal(at, n_to);
 }
+
+static inline void assert_conversations(void)
+{
+    assert_conversation(0);
+    assert_conversation(1);
+}
+
+static const struct test_count COUNTS[] = {
+    TEST_COUNT(node, opens, "opens"),
+    TEST_COUNT(node, messages, "messages"),
+    TEST_COUNT(node, states, "states"),
+    TEST_COUNT(node, sent, "sent"),
+    TEST_COUNT(node, failed, "failed"),
+    TEST_COUNT(node, requeued, "requeued"),
+    TEST_COUNT(node, left_for_later, "left_for_later"),
+    TEST_COUNT(node, copies, "copies"),
+    TEST_COUNT(node, copy, "copy"),
+};
+
+/* The nodes have counted this, node 0 first. */
+#define expect(text) assert_counts(COUNTS, w.nodes, 2, text)
+
+/* That much later. */
+#define after(duration, text) \
+    do {                      \
+        run_for(duration);    \
+        expect(text);         \
+    } while (0)
 
 /* The k-th message that a node has stored. */
 static const struct chat_db_row *stored(int node, size_t k)
@@ -571,6 +599,13 @@ static int teardown(void **state)
     for (int i = 0; i < 2; i++)
         sqlite3_close(w.nodes[i].db);
     return 0;
+}
+
+/* Another life of a node. */
+static inline void restart(int i)
+{
+    kill_node(i);
+    start(i);
 }
 
 static void both_online(void)

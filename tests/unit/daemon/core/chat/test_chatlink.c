@@ -5,94 +5,119 @@
 
 PV_TEST_WORLD(setup, teardown);
 
+static void begin_anew(void **state)
+{
+    teardown(state);
+    setup(state);
+}
+
+static void send_and_wait(int from, const char *text, pv_ns time)
+{
+    assert_ok(send_text(from, text));
+    run_for(time);
+}
+
+/* The nodes see each other, and node 1 has a message. */
+static void begin_with_one(void)
+{
+    both_online();
+    send_and_wait(0, "one", PV_S(1));
+}
+
+static void send_numbers(int n)
+{
+    for (int i = 0; i < n; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%d", i);
+        assert_ok(send_text(0, text));
+    }
+    run_for(PV_S(10));
+}
+
+static void cut_all(void)
+{
+    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++)
+        if (p->used)
+            cut(p);
+}
+
+/* Bytes are swallowed from now on, nobody says why. */
+static void swallow(void)
+{
+    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++)
+        p->sid[1] = 0;
+}
+
 PV_TEST(a_message_arrives_and_is_acknowledged)
 {
     both_online();
     run_for(PV_MS(50));
     assert_int_equal(w.nodes[0].opens + w.nodes[1].opens, 0); /* nothing to say, no connection */
-    assert_ok(send_text(0, "hello"));
-    run_for(PV_MS(40 + 20 + 20 + 40)); /* connect, message, acknowledgement, jobs */
+    send_and_wait(0, "hello",
+                  PV_MS(40 + 20 + 20 + 40)); /* connect, message, acknowledgement, jobs */
     assert_string_equal(w.nodes[1].last_text, "hello");
-    assert_int_equal(w.nodes[0].sent, 1);
-    assert_int_equal(w.nodes[0].states, 2); /* sent, delivered */
-    assert_conversation(0, true);
+    expect("sent 1 -, states 2 -"); /* sent, delivered */
+    assert_conversation(0);
 
     w.nodes[1].last_text[0] = '\0';
-    assert_ok(send_text(0, "again"));
-    run_for(PV_MS(DELAY_MS + 20)); /* the connection is there: one way and the disk */
+    send_and_wait(0, "again",
+                  PV_MS(DELAY_MS + 20)); /* the connection is there: one way and the disk */
     assert_string_equal(w.nodes[1].last_text, "again");
-    assert_int_equal(w.nodes[0].opens, 1);
+    expect("opens 1 -");
 }
 
 PV_TEST(answers_use_the_same_connection)
 {
     both_online();
-    send_text(0, "hello");
-    run_for(PV_S(1));
+    send_and_wait(0, "hello", PV_S(1));
     send_text(1, "hi");
-    run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].opens, 0);
+    after(PV_S(1), "opens - 0");
     assert_int_equal(open_pipes(), 1);
-    assert_conversation(0, true);
-    assert_conversation(1, true);
+    assert_conversations();
 }
 
 PV_TEST(both_may_open_at_once)
 {
     both_online();
     send_text(0, "hello");
-    send_text(1, "hi");
-    run_for(PV_S(2));
+    send_and_wait(1, "hi", PV_S(2));
     assert_int_equal(w.nodes[0].opens + w.nodes[1].opens, 2);
-    assert_conversation(0, true);
-    assert_conversation(1, true);
-    assert_int_equal(w.nodes[0].messages, 1);
-    assert_int_equal(w.nodes[1].messages, 1);
+    assert_conversations();
+    expect("messages 1");
 }
 
 PV_TEST(a_message_to_an_absent_node_waits_across_restarts)
 {
     send_text(0, "first");
-    run_for(PV_S(3600));
-    assert_int_equal(w.nodes[0].opens, 0);
-    kill_node(0);
-    start(0);
+    after(PV_S(3600), "opens 0 -");
+    restart(0);
     run_for(PV_S(1));
-    send_text(0, "second");
-    run_for(PV_S(1));
-    kill_node(1);
-    start(1);
+    send_and_wait(0, "second", PV_S(1));
+    restart(1);
     both_online();
     run_for(PV_S(2));
-    assert_conversation(0, true);
-    assert_int_equal(w.nodes[1].messages, 2);
+    assert_conversation(0);
+    expect("messages - 2");
     assert_string_equal(w.nodes[1].last_text, "second");
 }
 
 PV_TEST(many_messages_flow_in_windows)
 {
-    for (int i = 0; i < 200; i++) {
-        char text[16];
-        snprintf(text, sizeof(text), "%d", i);
-        assert_ok(send_text(0, text));
-    }
-    run_for(PV_S(10));
-    assert_int_equal(w.nodes[0].sent, 200);
+    send_numbers(200);
+    expect("sent 200 -");
     both_online();
     run_for(PV_S(10));
-    assert_conversation(0, true);
-    assert_int_equal(w.nodes[1].messages, 200);
-    assert_int_equal(w.nodes[0].opens, 1);
+    assert_conversation(0);
+    expect("messages - 200, opens 1 -");
 }
 
 PV_TEST(a_dead_peer_is_not_called_in_a_loop)
 {
     w.network = false;
     online(0, true);
-    send_text(0, "hello");
-    run_for(PV_S(3600));
+    send_and_wait(0, "hello", PV_S(3600));
     /* 1, 2, 4 … 60 s: six attempts in the first minute, then one a minute and jitter. */
-    assert_in_range(w.nodes[0].opens, 45, 70);
+    expect("opens 45..70 -");
     unsigned before = w.nodes[0].opens;
     for (int i = 0; i < 100; i++) /* events do not turn it into a loop either */
         online(0, true);
@@ -101,15 +126,14 @@ PV_TEST(a_dead_peer_is_not_called_in_a_loop)
     w.network = true;
     online(0, true);
     run_for(PV_S(2));
-    assert_conversation(0, true);
+    assert_conversation(0);
 }
 
 PV_TEST(offline_stops_the_attempts)
 {
     w.network = false;
     online(0, true);
-    send_text(0, "hello");
-    run_for(PV_S(5));
+    send_and_wait(0, "hello", PV_S(5));
     online(0, false);
     unsigned before = w.nodes[0].opens;
     run_for(PV_S(3600));
@@ -121,62 +145,43 @@ PV_TEST(a_cut_connection_loses_nothing)
     both_online();
     for (int round = 0; round < 40; round++) {
         send_text(0, "a");
-        send_text(1, "b");
-        run_for(PV_MS(chance(120)));
-        for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++) {
-            if (p->used)
-                cut(p);
-        }
+        send_and_wait(1, "b", PV_MS(chance(120)));
+        cut_all();
     }
     run_for(PV_S(300));
-    assert_conversation(0, true);
-    assert_conversation(1, true);
+    assert_conversations();
 }
 
 PV_TEST(a_silent_connection_is_given_up)
 {
-    both_online();
-    send_text(0, "one");
-    run_for(PV_S(1));
-    /* Bytes are swallowed, nobody says why. */
-    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++)
-        p->sid[1] = 0;
+    begin_with_one();
+    swallow();
     send_text(0, "two");
-    run_for(PV_S(29));
-    assert_int_equal(w.nodes[0].opens, 1);
-    run_for(PV_S(4));
-    assert_int_equal(w.nodes[0].opens, 2);
-    assert_conversation(0, true);
+    after(PV_S(29), "opens 1 -");
+    after(PV_S(4), "opens 2 -");
+    assert_conversation(0);
 }
 
 PV_TEST(a_silent_connection_is_replaced_when_the_peer_comes_back)
 {
-    both_online();
-    send_text(0, "one");
-    run_for(PV_S(1));
-    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++)
-        p->sid[1] = 0;
-    send_text(0, "two");
-    run_for(PV_S(3));
+    begin_with_one();
+    swallow();
+    send_and_wait(0, "two", PV_S(3));
     online(0, true);
     run_for(PV_S(1));
-    assert_conversation(0, true);
+    assert_conversation(0);
 }
 
 PV_TEST(a_peer_that_was_away_gets_a_new_connection_at_once)
 {
-    both_online();
-    send_text(0, "one");
-    run_for(PV_S(1));
+    begin_with_one();
     online(0, false);
-    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++)
-        p->sid[1] = 0; /* it restarted */
-    send_text(0, "two");
-    run_for(PV_MS(500));
+    swallow(); /* it restarted */
+    send_and_wait(0, "two", PV_MS(500));
     online(0, true);
     run_for(PV_MS(200));
-    assert_conversation(0, true);
-    assert_int_equal(w.nodes[0].opens, 2);
+    assert_conversation(0);
+    expect("opens 2 -");
 }
 
 /* The one attempt that there is comes to nothing, and nobody hears of it. */
@@ -197,35 +202,30 @@ PV_TEST(an_attempt_from_before_the_peer_went_away_is_not_waited_for)
     run_for(PV_S(1));
     online(0, true);
     run_for(PV_S(1));
-    assert_conversation(0, true);
-    assert_int_equal(w.nodes[0].opens, 2);
+    assert_conversation(0);
+    expect("opens 2 -");
 }
 
 PV_TEST(connections_go_with_the_interface)
 {
-    both_online();
-    send_text(0, "one");
-    run_for(PV_S(1));
-    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++)
-        p->sid[1] = 0; /* nothing comes through any more */
+    begin_with_one();
+    swallow(); /* nothing comes through any more */
     pv_chatlink_interface_gone(w.nodes[0].link);
     online(0, false);
     online(0, true);
-    send_text(0, "two");
-    run_for(PV_S(2));
-    assert_conversation(0, true);
-    assert_int_equal(w.nodes[0].opens, 2);
+    send_and_wait(0, "two", PV_S(2));
+    assert_conversation(0);
+    expect("opens 2 -");
 }
 
 PV_TEST(an_idle_connection_is_closed)
 {
     both_online();
-    send_text(0, "hello");
-    run_for(PV_S(PV_CHATLINK_IDLE_S - 1));
+    send_and_wait(0, "hello", PV_S(PV_CHATLINK_IDLE_S - 1));
     assert_int_equal(open_pipes(), 1);
     run_for(PV_S(3));
     assert_int_equal(open_pipes(), 0);
-    assert_int_equal(w.nodes[0].opens, 1); /* and not opened again */
+    expect("opens 1 -"); /* and not opened again */
 }
 
 /* Connects to node 1 as node 0's address would; the machine of node 0 knows nothing of it. */
@@ -248,13 +248,11 @@ PV_TEST(plain_text_from_nc_is_stored)
     uint32_t sid = connect_by_hand();
     type_text(sid, "hel");
     type_text(sid, "lo\r\n\nwor");
-    run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].messages, 1);
+    after(PV_S(1), "messages - 1");
     assert_string_equal(w.nodes[1].last_text, "hello");
     type_text(sid, "ld");
     pv_chatlink_closed(w.nodes[1].link, sid, w.now); /* "printf | nc": no newline at the end */
-    run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].messages, 2);
+    after(PV_S(1), "messages - 2");
     assert_string_equal(w.nodes[1].last_text, "world");
     const struct pv_chat_record *m = &stored(1, 0)->rec;
     assert_int_equal(m->seq, 0);
@@ -271,8 +269,7 @@ PV_TEST(a_file_piped_into_nc_arrives_whole)
     uint32_t sid = connect_by_hand();
     type_text(sid, text);
     pv_chatlink_closed(w.nodes[1].link, sid, w.now);
-    run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].messages, 1000);
+    after(PV_S(1), "messages - 1000");
     assert_int_equal(chat_db_count(w.nodes[1].db), 1000);
 }
 
@@ -294,8 +291,7 @@ PV_TEST(a_user_who_types_without_rights_has_a_small_budget)
     }
     typed = w.nodes[1].messages;
     assert_in_range(typed, 500, PV_CHATLINK_PLAIN_BURST / 1024 + 10);
-    send_text(0, "proven");
-    run_for(PV_S(2));
+    send_and_wait(0, "proven", PV_S(2));
     assert_string_equal(w.nodes[1].last_text, "proven");
 }
 
@@ -303,14 +299,12 @@ PV_TEST(nobody_types_frames_at_nc)
 {
     uint32_t sid = connect_by_hand();
     type_text(sid, "hello\n");
-    send_text(1, "an answer");
-    run_for(PV_S(5));
+    send_and_wait(1, "an answer", PV_S(5));
     assert_int_equal(pv_chatlink_out(w.nodes[1].link, sid).len, 0);
-    assert_int_equal(w.nodes[1].opens, 0); /* it is not known to be online */
+    expect("opens - 0"); /* it is not known to be online */
     online(1, true);
-    run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].opens, 1);
-    assert_conversation(1, true);
+    after(PV_S(1), "opens - 1");
+    assert_conversation(1);
 }
 
 PV_TEST(only_members_may_chat)
@@ -349,8 +343,7 @@ PV_TEST(the_end_of_the_binding_closes_the_connection)
     pv_chatlink_peer_gone(w.nodes[1].link, w.nodes[0].pk, w.now);
     assert_closed_by_bob(sid);
     type_text(sid, "lo\n");
-    run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].messages, 0);
+    after(PV_S(1), "messages - 0");
 }
 
 PV_TEST(a_bad_frame_closes_the_connection)
@@ -363,8 +356,7 @@ PV_TEST(a_bad_frame_closes_the_connection)
         type_text(sid, bad[i]);
         assert_closed_by_bob(sid);
     }
-    run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].messages, 0);
+    after(PV_S(1), "messages - 0");
 }
 
 PV_TEST(a_peer_that_sends_faster_than_the_disk_is_closed)
@@ -395,8 +387,7 @@ PV_TEST(read_receipts_reach_the_sender_also_later)
 {
     both_online();
     send_text(0, "one");
-    send_text(0, "two");
-    run_for(PV_S(1));
+    send_and_wait(0, "two", PV_S(1));
     online(1, false);
     kill_node(0);
 
@@ -416,19 +407,14 @@ PV_TEST(read_receipts_reach_the_sender_also_later)
     for (size_t k = 0; k < 2; k++)
         assert_int_equal(stored(0, k)->rec.state, PV_CHAT_READ);
     unsigned opens = w.nodes[1].opens;
-    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++) {
-        if (p->used)
-            cut(p);
-    }
+    cut_all();
     run_for(PV_S(100));
     assert_int_equal(w.nodes[1].opens, opens); /* told once */
 }
 
 PV_TEST(a_read_receipt_survives_the_reader_and_the_writer)
 {
-    both_online();
-    send_text(0, "one");
-    run_for(PV_S(1));
+    begin_with_one();
     pv_chatlink_seen(w.nodes[1].link, w.nodes[0].pk, stored(1, 0)->rec.id, w.now);
     run_for(PV_MS(12)); /* the receipt is written, and lost with the sender */
     kill_node(0);
@@ -447,21 +433,18 @@ PV_TEST(a_read_receipt_survives_the_reader_and_the_writer)
 
 PV_TEST(a_message_that_was_handed_over_is_sent)
 {
-    send_text(0, "one");
-    run_for(PV_S(1));
+    send_and_wait(0, "one", PV_S(1));
     assert_int_equal(stored(0, 0)->rec.state, PV_CHAT_QUEUED);
     both_online();
     run_for(PV_MS(DELAY_MS * 2 + 15)); /* connected and written, not acknowledged */
     assert_int_equal(stored(0, 0)->rec.state, PV_CHAT_SENT);
-    assert_int_equal(w.nodes[0].states, 1);
-    kill_node(1); /* it goes out again */
-    kill_node(0);
-    start(0);
-    start(1);
+    expect("states 1 -");
+    restart(1); /* it goes out again */
+    restart(0);
     both_online();
     run_for(PV_S(3));
     assert_int_equal(stored(0, 0)->rec.state, PV_CHAT_DELIVERED);
-    assert_conversation(0, true);
+    assert_conversation(0);
 }
 
 PV_TEST(a_flood_of_receipts_is_refused_and_counted)
@@ -482,7 +465,7 @@ PV_TEST(a_flood_of_receipts_is_refused_and_counted)
     }
     send_text(0, "one"); /* nobody else is disturbed */
     run_for(PV_S(1));
-    assert_conversation(0, true);
+    assert_conversation(0);
     assert_in_range(w.jobs_done - jobs, 1, 100);
     assert_int_equal(pv_chatlink_counts(w.nodes[0].link).floods, 1);
 }
@@ -511,35 +494,30 @@ static int give_copy(uint64_t seq, uint64_t number)
 PV_TEST(a_stored_copy_and_the_message_itself_are_one)
 {
     send_text(0, "one");
-    send_text(0, "two");
-    run_for(PV_S(1));
+    send_and_wait(0, "two", PV_S(1));
     assert_ok(give_copy(1, 41));
-    assert_int_equal(w.nodes[1].copies, 1);
-    assert_int_equal(w.nodes[1].copy, 41);
+    expect("copies - 1, copy - 41");
     assert_ok(w.nodes[1].copy_status);
-    assert_int_equal(w.nodes[1].messages, 1);
+    expect("messages - 1");
     assert_string_equal(w.nodes[1].last_text, "one");
     both_online(); /* both come the straight way too */
-    run_for(PV_S(2));
-    assert_int_equal(w.nodes[1].messages, 2);
+    after(PV_S(2), "messages - 2");
     assert_ok(give_copy(2, 42)); /* and then the other's copy */
-    assert_int_equal(w.nodes[1].messages, 2);
-    assert_int_equal(w.nodes[1].copies, 2);
-    assert_conversation(0, true);
+    expect("messages - 2, copies - 2");
+    assert_conversation(0);
 }
 
 PV_TEST(a_stored_copy_that_cannot_be_stored_is_told)
 {
-    send_text(0, "one");
-    run_for(PV_S(1));
+    send_and_wait(0, "one", PV_S(1));
     w.job_fail_pc = 100;
     assert_ok(give_copy(1, 41));
-    assert_int_equal(w.nodes[1].copies, 1);
+    expect("copies - 1");
     assert_true(w.nodes[1].copy_status < 0);
     w.job_fail_pc = 0;
     assert_ok(give_copy(1, 41));
     assert_ok(w.nodes[1].copy_status);
-    assert_int_equal(w.nodes[1].messages, 1);
+    expect("messages - 1");
     const struct pv_chatlink_copy own = {.pk = w.nodes[1].pk, .text = pv_view("x", 1)};
     assert_int_equal(pv_chatlink_take_copy(w.nodes[1].link, &own, w.now), PV_ERR_REFUSED);
 }
@@ -547,13 +525,11 @@ PV_TEST(a_stored_copy_that_cannot_be_stored_is_told)
 PV_TEST(a_stored_copy_behind_one_that_fails_is_told_too)
 {
     send_text(0, "one");
-    send_text(0, "two");
-    run_for(PV_S(1));
+    send_and_wait(0, "two", PV_S(1));
     w.job_fail_pc = 100;
     assert_ok(put_copy(1, 41));
     assert_ok(put_copy(2, 42)); /* waits until the first is stored */
-    run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].copies, 2);
+    after(PV_S(1), "copies - 2");
     assert_true(w.nodes[1].copy_status < 0);
     w.job_fail_pc = 0;
     assert_ok(give_copy(1, 43));
@@ -562,14 +538,12 @@ PV_TEST(a_stored_copy_behind_one_that_fails_is_told_too)
 
 PV_TEST(a_message_seen_live_is_read)
 {
-    both_online();
-    send_text(0, "one");
-    run_for(PV_S(1));
+    begin_with_one();
     pv_chatlink_seen(w.nodes[1].link, w.nodes[0].pk, stored(1, 0)->rec.id, w.now);
     run_for(PV_S(1));
     assert_int_equal(stored(1, 0)->rec.state, PV_CHAT_READ);
     assert_int_equal(stored(0, 0)->rec.state, PV_CHAT_READ);
-    assert_int_equal(w.nodes[0].states, 3); /* sent, delivered, read */
+    expect("states 3 -"); /* sent, delivered, read */
 }
 
 /* Any kind of job may fail: nothing is asked of the store in a loop, and it heals. */
@@ -580,8 +554,7 @@ PV_TEST(a_store_that_fails_is_not_asked_in_a_loop)
         run_for(PV_S(1));
         w.fail_kind = (enum pv_chatjob_kind)kind;
         w.fails_kind = kind != PV_CHATJOB_COUNTS;
-        assert_ok(send_text(0, "hello"));
-        run_for(PV_S(5));
+        send_and_wait(0, "hello", PV_S(5));
         if (chat_db_count(w.nodes[1].db) > 0)
             pv_chatlink_seen(w.nodes[1].link, w.nodes[0].pk, stored(1, 0)->rec.id, w.now);
         kill_node(0);
@@ -593,9 +566,8 @@ PV_TEST(a_store_that_fails_is_not_asked_in_a_loop)
         assert_in_range(w.jobs_done - before, 0, 150);
         w.fails_kind = false;
         run_for(PV_S(120));
-        assert_conversation(0, true);
-        teardown(state);
-        setup(state);
+        assert_conversation(0);
+        begin_anew(state);
     }
 }
 
@@ -605,32 +577,27 @@ PV_TEST(a_full_disk_is_told_and_heals)
     run_for(PV_S(1));
     w.job_fail_pc = 100;
     send_text(0, "lost");
-    run_for(PV_S(1));
-    assert_int_equal(w.nodes[0].failed, 1);
+    after(PV_S(1), "failed 1 -");
     w.job_fail_pc = 0;
-    send_text(0, "kept");
-    run_for(PV_MS(30)); /* stored, on its way */
+    send_and_wait(0, "kept", PV_MS(30)); /* stored, on its way */
     w.job_fail_pc = 100;
-    run_for(PV_S(30));
-    assert_int_equal(w.nodes[1].messages, 0);
-    assert_int_equal(w.nodes[0].states, 0);
+    after(PV_S(30), "messages - 0, states 0 -");
     w.job_fail_pc = 0;
     run_for(PV_S(120));
     assert_string_equal(w.nodes[1].last_text, "kept");
-    assert_conversation(0, true);
+    assert_conversation(0);
 }
 
 PV_TEST(a_store_that_never_answers_is_given_up)
 {
     both_online();
     run_for(PV_S(1));
-    send_text(0, "hello");
-    run_for(PV_MS(65)); /* at bob's store */
+    send_and_wait(0, "hello", PV_MS(65)); /* at bob's store */
     for (size_t k = 0; k < w.nodes[1].n_jobs; k++)
         job_free(&w.nodes[1].jobs[k]);
     w.nodes[1].n_jobs = 0; /* lost */
     run_for(PV_S(120));
-    assert_conversation(0, true);
+    assert_conversation(0);
 }
 
 /* The page asked for belongs to a window that is gone when it comes. */
@@ -639,8 +606,7 @@ PV_TEST(a_page_of_the_outbox_that_comes_too_late_is_dropped)
     for (int which = 0; which < 2; which++) {
         for (int i = 0; i < 60; i++)
             assert_ok(send_text(0, "x"));
-        assert_ok(send_text(1, "y"));
-        run_for(PV_S(5));
+        send_and_wait(1, "y", PV_S(5));
         both_online(); /* both open a connection */
         struct node *n = &w.nodes[0];
         struct job *page = NULL;
@@ -658,9 +624,8 @@ PV_TEST(a_page_of_the_outbox_that_comes_too_late_is_dropped)
                 cut(p);
         }
         run_for(PV_S(100));
-        assert_conversation(0, true);
-        teardown(state);
-        setup(state);
+        assert_conversation(0);
+        begin_anew(state);
     }
 }
 
@@ -673,10 +638,8 @@ static void disturb(void)
     case 0:
     case 1:
     case 2: {
-        char text[32];
-        snprintf(text, sizeof(text), "message %u", (unsigned)chance(1000000));
         if (w.nodes[i].link != NULL)
-            assert_ok(send_text(i, text));
+            assert_ok(send_text(i, PV_STR("message %u", (unsigned)chance(1000000))));
         break;
     }
     case 3:
@@ -710,9 +673,8 @@ PV_TEST(every_message_arrives_once_and_in_order)
     for (unsigned seed = 1; seed <= 50; seed++) {
         w.rng.state = w.seed = seed;
         for (int i = 0; i < 2 && seed % 2 == 1; i++) { /* half of the worlds prove who they are */
-            kill_node(i);
             w.nodes[i].proves = true;
-            start(i);
+            restart(i);
         }
         both_online();
         for (int step = 0; step < 120; step++) {
@@ -729,25 +691,13 @@ PV_TEST(every_message_arrives_once_and_in_order)
         run_for(PV_S(40));
         both_online();
         run_for(PV_S(200));
-        assert_conversation(0, true);
-        assert_conversation(1, true);
+        assert_conversations();
         w.seed = 0;
-        teardown(state);
-        setup(state);
+        begin_anew(state);
     }
 }
 
 /* --- a receiver that takes no more messages for now ------------------------------------------ */
-
-static void send_numbers(int n)
-{
-    for (int i = 0; i < n; i++) {
-        char text[16];
-        snprintf(text, sizeof(text), "%d", i);
-        assert_ok(send_text(0, text));
-    }
-    run_for(PV_S(10));
-}
 
 /* Node 1 has read everything. */
 static void read_all(void)
@@ -768,36 +718,31 @@ PV_TEST(a_receiver_that_has_enough_gets_the_rest_later)
     send_numbers(40);
     assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_NO);
     both_online();
-    run_for(PV_S(20));
-    assert_int_equal(w.nodes[1].messages, 10);
+    after(PV_S(20), "messages - 10");
     assert_string_equal(w.nodes[1].last_text, "9");
     assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_FULL);
-    assert_int_equal(w.nodes[0].requeued, 1); /* said of the first one left */
+    expect("requeued 1 -"); /* said of the first one left */
     assert_int_equal(pv_chatlink_holding(w.nodes[1].link, &name), 1);
     assert_string_equal(name, "anna");
-    assert_int_equal(w.nodes[1].left_for_later, 1);
+    expect("left_for_later - 1");
     assert_int_equal(pv_chatlink_holding(w.nodes[0].link, &name), 0);
     /* It is asked again with a pause that grows, on the connection that is there. */
     unsigned jobs = w.jobs_done;
     run_for(PV_S(3600));
     assert_in_range(w.jobs_done - jobs, 6, 30);
-    assert_int_equal(w.nodes[1].messages, 10);
-    assert_int_equal(w.nodes[1].left_for_later, 1); /* said once, not with each look */
+    expect("messages - 10, left_for_later - 1"); /* said once, not with each look */
     assert_int_equal(open_pipes(), 1);
     /* Lines in the other direction are not held up. */
-    send_text(1, "hold on");
-    run_for(PV_S(2));
+    send_and_wait(1, "hold on", PV_S(2));
     assert_string_equal(w.nodes[0].last_text, "hold on");
-    assert_int_equal(w.nodes[0].left_for_later, 0);
+    expect("left_for_later 0 -");
 
     read_all();
     leave_room(100);
-    run_for(PV_S(PV_CHATLINK_LATER_MAX_S + 60));
-    assert_int_equal(w.nodes[1].messages, 40);
+    after(PV_S(PV_CHATLINK_LATER_MAX_S + 60), "messages - 40");
     assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_NO);
     assert_int_equal(pv_chatlink_holding(w.nodes[1].link, &name), 0);
-    assert_conversation(0, true);
-    assert_conversation(1, true);
+    assert_conversations();
 }
 
 /* The connection is the receiver's own, which no rule about the sender closes. */
@@ -809,17 +754,14 @@ PV_TEST(a_message_that_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone)
     both_online();
     run_for(PV_S(20));
     assert_string_equal(w.nodes[0].last_text, "mine");
-    assert_int_equal(w.nodes[1].messages, 0);
+    expect("messages - 0");
     assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_RULES);
-    run_for(PV_S(3600));
-    assert_int_equal(w.nodes[1].messages, 0);
+    after(PV_S(3600), "messages - 0");
     w.nodes[1].denies = false;
     pv_chatlink_rules_changed(w.nodes[0].link, w.now);
-    run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].messages, 3);
+    after(PV_S(1), "messages - 3");
     assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_NO);
-    assert_conversation(0, true);
-    assert_conversation(1, true);
+    assert_conversations();
 }
 
 PV_TEST(a_message_left_for_later_survives_restarts_of_both)
@@ -829,40 +771,41 @@ PV_TEST(a_message_left_for_later_survives_restarts_of_both)
     both_online();
     for (int i = 0; i < 12; i++) {
         run_for(PV_S(40));
-        kill_node(i % 2);
-        start(i % 2);
+        restart(i % 2);
         read_all();
         both_online();
     }
     leave_room(PV_CHATJOB_MAX_UNREAD);
     run_for(PV_S(2 * PV_CHATLINK_LATER_MAX_S));
-    assert_conversation(0, true);
+    assert_conversation(0);
+}
+
+/* The peer's message of this number. */
+static void say_number(uint32_t sid, unsigned i, const char *text)
+{
+    char line[PV_CHAT_LINE_MAX];
+    const uint8_t id[PV_CHAT_ID_LEN] = {(uint8_t)i, (uint8_t)(i >> 8)};
+    size_t len = 0;
+    assert_ok(pv_chat_write_message(id, i, wall_ms(), text, line, &len));
+    pv_chatlink_handle_bytes(w.nodes[1].link, sid, pv_view(line, len), wall_ms(), w.now);
 }
 
 /* An attacker, or a program that does not know the answer, sends on and on. */
 PV_TEST(a_peer_that_does_not_wait_costs_nothing)
 {
-    char line[PV_CHAT_LINE_MAX];
     leave_room(1);
     uint32_t sid = connect_by_hand();
     for (unsigned i = 1; i < 5000; i++) {
-        const uint8_t id[PV_CHAT_ID_LEN] = {(uint8_t)i, (uint8_t)(i >> 8)};
-        size_t len = 0;
-        assert_ok(pv_chat_write_message(id, i, wall_ms(), "hello", line, &len));
-        pv_chatlink_handle_bytes(w.nodes[1].link, sid, pv_view(line, len), wall_ms(), w.now);
+        say_number(sid, i, "hello");
         if (i % 50 == 0)
             run_for(PV_MS(200));
     }
-    assert_int_equal(w.nodes[1].messages, 1);
+    expect("messages - 1");
     assert_in_range(w.jobs_done, 1, 10);
     read_all();
     /* A message before the first one that was refused, and then that one itself, count again. */
-    const uint8_t id[PV_CHAT_ID_LEN] = {2};
-    size_t len = 0;
-    assert_ok(pv_chat_write_message(id, 2, wall_ms(), "second", line, &len));
-    pv_chatlink_handle_bytes(w.nodes[1].link, sid, pv_view(line, len), wall_ms(), w.now);
-    run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].messages, 2);
+    say_number(sid, 2, "second");
+    after(PV_S(1), "messages - 2");
     assert_string_equal(w.nodes[1].last_text, "second");
 }
 
@@ -878,19 +821,17 @@ PV_TEST(plain_text_that_is_not_taken_ends_its_connection)
     type_text(sid, "three\n"); /* nobody listens any more */
     run_for(PV_S(1));
     assert_int_equal(w.jobs_done, jobs);
-    assert_int_equal(w.nodes[1].messages, 1);
+    expect("messages - 1");
 }
 
 PV_TEST(a_stored_copy_without_room_is_told_so)
 {
     leave_room(1);
     send_text(0, "one");
-    send_text(0, "two");
-    run_for(PV_S(1));
+    send_and_wait(0, "two", PV_S(1));
     assert_ok(give_copy(1, 41));
     assert_ok(w.nodes[1].copy_status);
     assert_ok(give_copy(2, 42));
-    assert_int_equal(w.nodes[1].copies, 2);
-    assert_int_equal(w.nodes[1].copy, 42);
+    expect("copies - 2, copy - 42");
     assert_int_equal(w.nodes[1].copy_status, PV_ERR_REFUSED);
 }

@@ -8,9 +8,8 @@ static int begin(void **state)
 {
     setup(state);
     for (int i = 0; i < 2; i++) {
-        kill_node(i);
         w.nodes[i].proves = true;
-        start(i);
+        restart(i);
     }
     both_online();
     run_for(PV_S(1));
@@ -20,13 +19,20 @@ static int begin(void **state)
 PV_TEST_WORLD(begin, teardown);
 
 /* A connection to node 1 from node 0's address, by whoever is there. */
-static uint32_t dial(void)
+static uint32_t dial_by(struct pv_addr remote)
 {
-    struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "anna"};
+    struct pv_chatlink_source source = {
+        .who = PV_CHATLINK_MEMBER, .name = "anna", .remote = remote};
     uint32_t sid = 0;
     memcpy(source.pk, w.nodes[0].pk, sizeof(source.pk));
     assert_ok(pv_chatlink_accepted(w.nodes[1].link, &source, w.now, &sid));
     return sid;
+}
+
+/* Nobody is asked who types there. */
+static uint32_t dial(void)
+{
+    return dial_by((struct pv_addr){.family = PV_AF_NONE});
 }
 
 static void type_line(uint32_t sid, const char *text)
@@ -91,8 +97,7 @@ PV_TEST(two_daemons_prove_themselves_and_talk)
         assert_ok(send_text(1, "hello to you"));
     }
     run_for(PV_S(5));
-    assert_conversation(0, true);
-    assert_conversation(1, true);
+    assert_conversations();
     assert_in_range(open_pipes(), 1, 2);
     assert_int_equal(pv_chatlink_counts(w.nodes[1].link).unproven, 0);
 }
@@ -118,7 +123,7 @@ PV_TEST(a_frame_without_a_proof_ends_the_connection)
         assert_true(closes(sid));
         assert_int_equal(pv_chatlink_counts(w.nodes[1].link).unproven, i + 1);
     }
-    assert_int_equal(w.nodes[1].messages, 0);
+    expect("messages - 0");
     assert_int_equal(stored(1, 0)->rec.state, PV_CHAT_QUEUED);
 }
 
@@ -128,8 +133,7 @@ PV_TEST(plain_text_goes_in_and_nothing_comes_out)
     uint32_t sid = dial();
     type_line(sid, "typed by somebody\n");
     assert_ok(send_text(1, "a secret"));
-    run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].messages, 1);
+    after(PV_S(1), "messages - 1");
     assert_int_equal(stored(1, 0)->rec.seq, 0); /* which is how it is told apart */
     assert_string_equal(heard(sid), "");
 }
@@ -138,12 +142,7 @@ PV_TEST(plain_text_goes_in_and_nothing_comes_out)
 
 static uint32_t dial_from(uint16_t port)
 {
-    struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "anna"};
-    uint32_t sid = 0;
-    memcpy(source.pk, w.nodes[0].pk, sizeof(source.pk));
-    source.remote = (struct pv_addr){.family = PV_AF_INET, .ip = {10, 66, 0, 1}, .port = port};
-    assert_ok(pv_chatlink_accepted(w.nodes[1].link, &source, w.now, &sid));
-    return sid;
+    return dial_by(pv_addr4(10, 66, 0, 1, port));
 }
 
 static void the_daemon_says(uint16_t port, enum pv_chat_typist typist)
@@ -156,15 +155,12 @@ PV_TEST(plain_text_waits_for_the_word_on_who_types_it)
 {
     uint32_t sid = dial_from(4000);
     type_line(sid, "first\nsec");
-    run_for(PV_MS(500));
-    assert_int_equal(w.nodes[1].messages, 0);
+    after(PV_MS(500), "messages - 0");
     the_daemon_says(4001, PV_CHAT_ROOT); /* of another connection */
     type_line(sid, "ond\n");
-    run_for(PV_MS(100));
-    assert_int_equal(w.nodes[1].messages, 0);
+    after(PV_MS(100), "messages - 0");
     the_daemon_says(4000, PV_CHAT_GROUP);
-    run_for(PV_MS(100));
-    assert_int_equal(w.nodes[1].messages, 2);
+    after(PV_MS(100), "messages - 2");
     assert_string_equal(stored(1, 1)->rec.text, "second");
     assert_int_equal(stored(1, 0)->rec.typist, PV_CHAT_GROUP);
     assert_int_equal(stored(1, 1)->rec.typist, PV_CHAT_GROUP);
@@ -180,8 +176,7 @@ PV_TEST(without_a_word_it_was_somebody)
     static char much[PV_CHAT_LINE_MAX];
     uint32_t sid = dial_from(4000);
     type_line(sid, "no answer\n");
-    run_for(PV_S(2));
-    assert_int_equal(w.nodes[1].messages, 1);
+    after(PV_S(2), "messages - 1");
     assert_int_equal(stored(1, 0)->rec.typist, PV_CHAT_SOMEBODY);
     the_daemon_says(4000, PV_CHAT_ROOT); /* too late */
     type_line(sid, "later\n");
@@ -191,16 +186,14 @@ PV_TEST(without_a_word_it_was_somebody)
     sid = dial_from(4002);
     type_line(sid, "gone\nwithout a newline");
     pv_chatlink_closed(w.nodes[1].link, sid, w.now);
-    run_for(PV_S(2));
-    assert_int_equal(w.nodes[1].messages, 4);
+    after(PV_S(2), "messages - 4");
     assert_string_equal(stored(1, 3)->rec.text, "without a newline");
     assert_int_equal(stored(1, 3)->rec.typist, PV_CHAT_SOMEBODY);
     sid = dial_from(4004);
     type_line(sid, "gone too");
     pv_chatlink_closed(w.nodes[1].link, sid, w.now);
     the_daemon_says(4004, PV_CHAT_ROOT); /* it looked before the end came there */
-    run_for(PV_MS(100));
-    assert_int_equal(w.nodes[1].messages, 5);
+    after(PV_MS(100), "messages - 5");
     assert_int_equal(stored(1, 4)->rec.typist, PV_CHAT_ROOT);
     sid = dial_from(4003);
     memset(much, 'x', sizeof(much) - 1);
@@ -224,8 +217,7 @@ PV_TEST(plain_text_can_be_refused)
     sid = dial();
     type_line(sid, "no newline");
     pv_chatlink_closed(w.nodes[1].link, sid, w.now);
-    run_for(PV_S(1));
-    assert_int_equal(w.nodes[1].messages, 0);
+    after(PV_S(1), "messages - 0");
     assert_int_equal(pv_chatlink_counts(w.nodes[1].link).unproven, 2);
 }
 
@@ -305,23 +297,20 @@ PV_TEST(an_acceptors_proof_is_none_of_an_opener)
 PV_TEST(another_life_of_the_daemon_needs_another_proof)
 {
     assert_ok(send_text(0, "one"));
-    run_for(PV_S(2));
-    assert_int_equal(w.nodes[1].messages, 1);
+    after(PV_S(2), "messages - 1");
     /* Node 0's machine dies; its end of the connection stays open for node 1. */
     struct pipe *p = w.pipes;
     while (!p->used)
         p++;
     uint32_t sid = p->node[0] == 1 ? p->sid[0] : p->sid[1];
     pipe_free(p);
-    kill_node(0);
-    start(0);
+    restart(0);
     online(0, true);
     tell_secrets(0);
     assert_true(closes(sid));
     run_for(PV_S(2));
     assert_ok(send_text(1, "two"));
-    run_for(PV_S(5));
-    assert_int_equal(w.nodes[0].messages, 1);
+    after(PV_S(5), "messages 1 -");
 }
 
 PV_TEST(nothing_is_opened_before_there_is_a_key)
@@ -331,38 +320,30 @@ PV_TEST(nothing_is_opened_before_there_is_a_key)
     start(0);
     online(0, true);
     assert_ok(send_text(0, "hello"));
-    run_for(PV_S(100));
-    assert_int_equal(w.nodes[0].opens, 0);
+    after(PV_S(100), "opens 0 -");
     w.nodes[1].mute = false;
-    run_for(PV_S(PV_LINKKEYS_RETRY_MAX_S));
-    assert_int_equal(w.nodes[1].messages, 1);
+    after(PV_S(PV_LINKKEYS_RETRY_MAX_S), "messages - 1");
 }
 
 /* Any user of its machine could speak for it. */
 PV_TEST(nothing_is_taken_of_an_older_daemon_until_it_is_updated)
 {
     for (int i = 0; i < 2; i++) {
-        kill_node(i);
         w.nodes[i].proves = i == 1;
-        start(i);
+        restart(i);
     }
     both_online();
     assert_ok(send_text(0, "from the old one"));
     assert_ok(send_text(1, "from the new one"));
-    run_for(PV_S(100));
-    assert_int_equal(w.nodes[1].messages, 0);
-    assert_int_equal(w.nodes[0].messages, 0);
-    assert_int_equal(w.nodes[1].opens, 0);
+    after(PV_S(100), "messages 0, opens - 0");
     uint32_t sid = dial();
     type_line(sid, "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n");
     assert_true(closes(sid));
-    kill_node(0);
     w.nodes[0].proves = true;
-    start(0);
+    restart(0);
     both_online();
     run_for(PV_S(100));
-    assert_conversation(0, true);
-    assert_conversation(1, true);
+    assert_conversations();
 }
 
 static int connect_as(uint8_t peer, uint32_t *ret_sid)

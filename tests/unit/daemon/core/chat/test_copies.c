@@ -133,15 +133,28 @@ static void answer_error(enum pv_ctl_type asked, enum pv_ctl_error error)
     answer(asked, &msg);
 }
 
+/* The part asks the store for what waits for this peer: so many messages. */
+static void tell_waiting(const uint8_t *pk, size_t n)
+{
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
+    assert_memory_equal(job->u.chat->peer, pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(pk, n));
+}
+
+/* Does it ask the store for nothing in that time? */
+static bool rests_for(pv_ns time)
+{
+    fake_node_wait(node, time);
+    return fake_node_job(node) == NULL;
+}
+
 /* Online, and bob away with n messages waiting; the list of them is with the part. */
 static void have_waiting(size_t n)
 {
     set_online(true);
     nothing_to_collect();
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
-    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
-    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, n));
+    tell_waiting(chat.bob_keys.pk, n);
 }
 
 static void expect_noted(void)
@@ -214,11 +227,9 @@ PV_TEST_IN(a_full_coordinator_is_asked_again_after_a_minute, start, stop)
 {
     have_waiting(2);
     answer_error(PV_CTL_KEEP, PV_CTL_E_LIMIT);
-    fake_node_wait(node, PV_S(59));
-    assert_null(fake_node_job(node));
+    assert_true(rests_for(PV_S(59)));
     fake_node_wait(node, PV_S(2));
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
-    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 2));
+    tell_waiting(chat.bob_keys.pk, 2);
     assert_int_equal(fake_coord.n, 1);
 }
 
@@ -232,9 +243,7 @@ PV_TEST_IN(a_coordinator_that_cannot_store_now_is_asked_again_each_second, start
         answer_error(PV_CTL_KEEP, PV_CTL_E_STORAGE);
         assert_null(fake_node_job(node));
         fake_node_wait(node, PV_S(1));
-        struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
-        assert_memory_equal(job->u.chat->peer, to->pk, 32);
-        fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(to->pk, 2));
+        tell_waiting(to->pk, 2);
     }
     answer(PV_CTL_KEEP, &done);
 }
@@ -254,13 +263,11 @@ PV_TEST_IN(a_message_that_waits_is_stored_anew_an_hour_after_the_start_and_each_
 {
     have_waiting(0);
     for (pv_ns t = PV_S(3600); t <= PV_S(86400); t += PV_S(82800)) {
-        fake_node_wait(node, t - PV_S(1));
-        assert_null(fake_node_job(node));
+        assert_true(rests_for(t - PV_S(1)));
         fake_node_wait(node, PV_S(1));
         fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_RECOPY), PV_OK,
                          fake_chat_backlog(chat.bob_keys.pk));
-        fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_UNCOPIED), PV_OK,
-                         fake_chat_messages(chat.bob_keys.pk, 0));
+        tell_waiting(chat.bob_keys.pk, 0);
     }
 }
 
@@ -270,14 +277,10 @@ PV_TEST_IN(a_receiver_without_room_there_does_not_hold_up_the_others_for_a_minut
     have_waiting(1);
     fake_peers_presence(&chat.peers, chat.carol, PV_PRESENCE_OFFLINE);
     answer_error(PV_CTL_KEEP, PV_CTL_E_LIMIT);
-    fake_node_wait(node, PV_S(29));
-    assert_null(fake_node_job(node));
+    assert_true(rests_for(PV_S(29)));
     fake_node_wait(node, PV_S(2));
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
-    assert_memory_equal(job->u.chat->peer, chat.carol_keys.pk, 32);
-    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.carol_keys.pk, 0));
-    job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED); /* and bob again */
-    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 0));
+    tell_waiting(chat.carol_keys.pk, 0);
+    tell_waiting(chat.bob_keys.pk, 0); /* and bob again */
 }
 
 PV_TEST_IN(a_lost_connection_forgets_what_was_asked_and_begins_anew, start, stop)
@@ -287,8 +290,7 @@ PV_TEST_IN(a_lost_connection_forgets_what_was_asked_and_begins_anew, start, stop
     fake_coord_done(NULL);
     set_online(true);
     nothing_to_collect();
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
-    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 2));
+    tell_waiting(chat.bob_keys.pk, 2);
     assert_int_equal(fake_coord.n, 1);
 }
 
@@ -310,8 +312,7 @@ PV_TEST_IN(a_store_that_fails_is_asked_again_later, start, stop)
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_UNCOPIED), PV_ERR_NO_SPACE, NULL);
     assert_null(fake_node_job(node));
     fake_node_wait(node, PV_S(61));
-    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_UNCOPIED), PV_OK,
-                     fake_chat_messages(chat.bob_keys.pk, 0));
+    tell_waiting(chat.bob_keys.pk, 0);
 }
 
 PV_TEST_IN(without_store_in_the_configuration_nothing_is_kept_or_collected, start_unwanted, stop)

@@ -24,6 +24,13 @@ static void say(const char *line)
     fake_ctl_say(node, chat.client, line);
 }
 
+/* The answer has this. */
+static void say_and_hear(const char *line, const char *text)
+{
+    say(line);
+    assert_reply(node, chat.client, text);
+}
+
 /* The jobs of chatlink are not this part's: takes its jobs, and says how many stored a message to
  * bob. */
 static unsigned enqueued(void)
@@ -49,23 +56,21 @@ PV_TEST(a_message_to_a_member_is_given_to_chatlink)
 
 PV_TEST(a_message_to_nobody_is_refused)
 {
-    say("{'id':1,'cmd':'send','peer':'dave','text':'hello'}");
-    assert_reply(node, chat.client, "no peer dave");
+    say_and_hear("{'id':1,'cmd':'send','peer':'dave','text':'hello'}", "no peer dave");
     assert_int_equal(enqueued(), 0);
 }
 
 PV_TEST(a_message_to_a_guest_is_refused)
 {
     pv_peer_set_by(chat.bob, 1);
-    say("{'id':1,'cmd':'send','peer':'bob','text':'hello'}");
-    assert_reply(node, chat.client, "bob is a guest");
+    say_and_hear("{'id':1,'cmd':'send','peer':'bob','text':'hello'}", "bob is a guest");
     assert_int_equal(enqueued(), 0);
 }
 
 PV_TEST(a_message_to_a_room_goes_to_rooms)
 {
-    say("{'id':1,'cmd':'send','peer':'#crew','text':'hello'}");
-    assert_reply(node, chat.client, "the rooms are not loaded yet");
+    say_and_hear("{'id':1,'cmd':'send','peer':'#crew','text':'hello'}",
+                 "the rooms are not loaded yet");
     assert_int_equal(enqueued(), 0);
 }
 
@@ -117,8 +122,7 @@ PV_TEST(a_message_that_a_client_has_is_read)
     r->upto = 7;
     fake_chat_answer(&chat, job, PV_OK, r);
     assert_reply(node, chat.client, "'messages':[],'upto':7");
-    say("{'id':3,'cmd':'read','through':'everything'}");
-    assert_reply(node, chat.client, "is the id of a message");
+    say_and_hear("{'id':3,'cmd':'read','through':'everything'}", "is the id of a message");
 }
 
 PV_TEST(a_send_may_choose_its_id)
@@ -133,8 +137,7 @@ PV_TEST(a_send_may_choose_its_id)
         pv_chatjob_free(job);
     }
     assert_true(found);
-    say("{'id':2,'cmd':'send','peer':'bob','text':'hi','message':'x'}");
-    assert_reply(node, chat.client, "22 characters");
+    say_and_hear("{'id':2,'cmd':'send','peer':'bob','text':'hi','message':'x'}", "22 characters");
 }
 
 PV_TEST(history_of_all_and_of_one_are_different_questions)
@@ -162,8 +165,7 @@ PV_TEST(the_word_of_a_member_that_left_is_still_found_by_name)
     assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
     assert_reply(node, chat.client, "hello");
-    say("{'id':2,'cmd':'send','peer':'bob','text':'hello'}");
-    assert_reply(node, chat.client, "left the network");
+    say_and_hear("{'id':2,'cmd':'send','peer':'bob','text':'hello'}", "left the network");
 }
 
 PV_TEST(a_name_that_changed_hands_is_said)
@@ -201,10 +203,7 @@ PV_TEST(a_name_that_changed_hands_is_said)
     assert_has(reply, want);
     assert_lacks(reply, "_former");
     /* The one before by the short form of its key, as everything that names it shows it. */
-    char brief[PV_KEY_SHORT_BUF], ask[128];
-    snprintf(ask, sizeof(ask), "{\"id\":4,\"cmd\":\"history\",\"peer\":\"%s\"}",
-             pv_key_shorten(key, brief));
-    say(ask);
+    say(PV_STR("{\"id\":4,\"cmd\":\"history\",\"peer\":\"%s\"}", PV_KEY_SHORT_STR(key)));
     job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
     assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));

@@ -78,9 +78,7 @@ PV_TEST_IN(a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_n
 {
     struct pv_job *jobs[PV_NOTIFIER_MAX_WAITING];
     for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING + 3; i++) {
-        char name[PV_NAME_BUF];
-        snprintf(name, sizeof(name), "n%zu", i);
-        receive_from(name, NULL, "again");
+        receive_from(PV_STR("n%zu", i), NULL, "again");
     }
     for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING; i++) {
         jobs[i] = fake_node_job(&node);

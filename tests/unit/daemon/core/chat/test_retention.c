@@ -25,6 +25,13 @@ static void say(const char *line)
     fake_ctl_say(node, chat.client, line);
 }
 
+/* The answer has this. */
+static void say_and_hear(const char *line, const char *text)
+{
+    say(line);
+    assert_reply(node, chat.client, text);
+}
+
 static struct pv_chatjob_result *deleted(size_t n, bool more)
 {
     struct pv_chatjob_result *r = test_alloc(sizeof(*r));
@@ -71,10 +78,8 @@ PV_TEST(clearing_all_and_nobody_are_told_apart)
     assert_true(job->u.chat->all_peers);
     fake_chat_answer(&chat, job, PV_ERR_NO_SPACE, NULL);
     assert_reply(node, chat.client, "no room");
-    say("{'id':2,'cmd':'history_clear','peer':'dave'}");
-    assert_reply(node, chat.client, "no peer dave");
-    say("{'id':3,'cmd':'history_clear','peer':'#crew'}");
-    assert_reply(node, chat.client, "the rooms are not loaded yet");
+    say_and_hear("{'id':2,'cmd':'history_clear','peer':'dave'}", "no peer dave");
+    say_and_hear("{'id':3,'cmd':'history_clear','peer':'#crew'}", "the rooms are not loaded yet");
     assert_null(fake_node_job(node));
 }
 
@@ -119,10 +124,8 @@ PV_TEST(muting_is_asked_of_the_store_by_key)
     assert_reply(node, chat.client, "'changed':false");
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, deleted(0, false));
     assert_false(pv_retention_is_muted(&node->node, chat.bob_keys.pk));
-    say("{'id':3,'cmd':'mute','peer':'dave'}");
-    assert_reply(node, chat.client, "no peer dave");
-    say("{'id':4,'cmd':'mute','peer':'#crew'}");
-    assert_reply(node, chat.client, "the rooms are not loaded yet");
+    say_and_hear("{'id':3,'cmd':'mute','peer':'dave'}", "no peer dave");
+    say_and_hear("{'id':4,'cmd':'mute','peer':'#crew'}", "the rooms are not loaded yet");
 }
 
 static void joins_by(const struct keys *invite, unsigned seed, const char *name, uint16_t ip)

@@ -44,6 +44,13 @@ static void say(const char *line)
     fake_peers_settle(&chat.peers);
 }
 
+/* The answer has this. */
+static void say_and_hear(const char *line, const char *text)
+{
+    say(line);
+    assert_reply(node, chat.client, text);
+}
+
 static void open_crew(void)
 {
     say("{'id':1,'cmd':'room_create','room':'crew'}");
@@ -55,12 +62,10 @@ static void open_crew(void)
 PV_TEST(rooms_are_loaded_when_the_node_is_in_a_network)
 {
     assert_false(pv_rooms_are_ready(node->node.chat.rooms));
-    say("{'id':1,'cmd':'room_members','room':'crew'}");
-    assert_reply(node, chat.client, "not loaded yet");
+    say_and_hear("{'id':1,'cmd':'room_members','room':'crew'}", "not loaded yet");
     load();
     assert_true(pv_rooms_are_ready(node->node.chat.rooms));
-    say("{'id':2,'cmd':'room_members','room':'crew'}");
-    assert_reply(node, chat.client, "no room #crew");
+    say_and_hear("{'id':2,'cmd':'room_members','room':'crew'}", "no room #crew");
 }
 
 PV_TEST(a_node_that_left_its_network_has_no_rooms)
@@ -77,16 +82,13 @@ PV_TEST(a_room_is_answered_once_it_is_stored)
 {
     load();
     open_crew();
-    say("{'id':2,'cmd':'room_list'}");
-    assert_reply(node, chat.client, "'room':'#crew'");
-    say("{'id':3,'cmd':'room_create','room':'crew'}");
-    assert_reply(node, chat.client, "room #crew exists already");
+    say_and_hear("{'id':2,'cmd':'room_list'}", "'room':'#crew'");
+    say_and_hear("{'id':3,'cmd':'room_create','room':'crew'}", "room #crew exists already");
     say("{'id':4,'cmd':'room_create','room':'#Crew'}"); /* as names of members */
     assert_reply(node, chat.client, "exists already");
-    say("{'id':5,'cmd':'room_members','room':'CREW'}");
-    assert_reply(node, chat.client, "'ok':true");
-    say("{'id':6,'cmd':'room_create','room':'My_Room'}");
-    assert_reply(node, chat.client, "\\\"My_Room\\\" is not a room's name: use 1 to 32 of a-z");
+    say_and_hear("{'id':5,'cmd':'room_members','room':'CREW'}", "'ok':true");
+    say_and_hear("{'id':6,'cmd':'room_create','room':'My_Room'}",
+                 "\\\"My_Room\\\" is not a room's name: use 1 to 32 of a-z");
 }
 
 /* A shell took the # for a comment, or the user thinks so. */
@@ -115,14 +117,11 @@ static void change(const char *line)
 /* The command that the answer and `status` name makes the place. */
 PV_TEST(one_room_too_many_is_told_why)
 {
-    char line[64];
     load();
     for (int i = 0; i < PV_ROOM_MAX_ROOMS; i++) {
-        snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"room_create\",\"room\":\"r%d\"}", i);
-        change(line);
+        change(PV_STR("{\"id\":1,\"cmd\":\"room_create\",\"room\":\"r%d\"}", i));
     }
-    say("{'id':2,'cmd':'room_create','room':'more'}");
-    assert_reply(node, chat.client, "128 rooms at most (leave some");
+    say_and_hear("{'id':2,'cmd':'room_create','room':'more'}", "128 rooms at most (leave some");
     assert_true(fake_node_has_problem(node, "nobody can invite this node to another room: "));
     change("{\"id\":3,\"cmd\":\"room_leave\",\"room\":\"r0\"}");
     assert_false(fake_node_has_problem(node, "nobody can invite this node to another room: "));
@@ -176,8 +175,7 @@ PV_TEST(a_member_that_is_gone_is_shown_as_former)
     assert_reply(node, chat.client, "'ok':true");
     fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
     fake_peers_leaves(&chat.peers, chat.bob);
-    say("{'id':3,'cmd':'room_members','room':'crew'}");
-    assert_reply(node, chat.client, "'bob (former, key:");
+    say_and_hear("{'id':3,'cmd':'room_members','room':'crew'}", "'bob (former, key:");
 }
 
 /* On a connection of its own. */
@@ -193,18 +191,16 @@ static void bob_says(const char *line)
 
 PV_TEST(a_sleep_ends_nobody_s_time)
 {
-    char line[256], id[32], own[PV_KEY_TEXT_BUF];
+    char id[32];
     load();
     open_crew();
     change("{\"id\":2,\"cmd\":\"room_invite\",\"room\":\"crew\",\"peer\":\"bob\"}");
     const struct pv_rooms_say text = {.room = pv_rooms_find(node->node.chat.rooms, "crew", false),
                                       .text = "hello"};
     assert_ok(pv_b64url_encode(pv_view(text.room, PV_ROOM_ID_LEN), id, sizeof(id)));
-    pv_key_format(node->identity.sign_pk, own);
+    const char *own = PV_KEY_STR(node->identity.sign_pk);
     /* Bob says that our log is longer, and may show a text of it within a minute. */
-    snprintf(line, sizeof(line), "{\"room\":\"%s\",\"digest\":\"%s\",\"have\":[[\"%s\",9]]}\n", id,
-             own, own);
-    bob_says(line);
+    bob_says(PV_STR("{\"room\":\"%s\",\"digest\":\"%s\",\"have\":[[\"%s\",9]]}\n", id, own, own));
     assert_int_equal(pv_rooms_say(node->node.chat.rooms, 1, &text, 1, node->now), PV_ERR_STATE);
     node->now += PV_S(3600);
     pv_node_raise(&node->node, PV_FACT_RESUMED);

@@ -30,9 +30,8 @@ static inline const struct pv_command_handler *fake_client_find(const struct pv_
 static inline void fake_client_ask(struct fake_peers *x, uint32_t sid, const char *fields)
 {
     struct pv_node *n = &x->f.node;
-    char line[1024];
-    snprintf(line, sizeof(line), "{\"id\":1,%s}\n", fields);
-    struct fake_asked asked = fake_node_ask(&x->f, sid, test_quotes(line));
+    struct fake_asked asked =
+        fake_node_ask(&x->f, sid, test_quotes(PV_STR("{\"id\":1,%s}\n", fields)));
     const struct pv_command_handler *c = fake_client_find(x->f.part, asked.req.cmd);
     assert_non_null(c);
     struct pv_peer *p = NULL;

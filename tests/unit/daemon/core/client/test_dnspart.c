@@ -48,11 +48,22 @@ static unsigned answers(void)
     return pv_load_be16(reply.bytes + 6);
 }
 
+static void expect_rcode(const struct pv_addr *src, const char *name, uint16_t type, unsigned want)
+{
+    assert_true(ask(src, name, type));
+    assert_int_equal(rcode(), want);
+}
+
+/* All is well; how many records the answer has. */
+static unsigned answers_to(const struct pv_addr *src, const char *name, uint16_t type)
+{
+    expect_rcode(src, name, type, PV_DNS_OK);
+    return answers();
+}
+
 PV_TEST(a_member_is_found_by_its_name)
 {
-    assert_true(ask(&bob, "bob.home.p2p", PV_DNS_A));
-    assert_int_equal(rcode(), PV_DNS_OK);
-    assert_int_equal(answers(), 1);
+    assert_int_equal(answers_to(&bob, "bob.home.p2p", PV_DNS_A), 1);
     assert_memory_equal(reply.bytes + reply.len - 4, "\x0a\x42\x00\x07",
                         4); /* the record ends so */
     assert_true(ask(&bob, "bob.home.p2p", PV_DNS_AAAA));
@@ -61,30 +72,23 @@ PV_TEST(a_member_is_found_by_its_name)
 
 PV_TEST(a_name_without_such_a_record_exists_all_the_same)
 {
-    assert_true(ask(&bob, "bob.home.p2p", PV_DNS_NS));
-    assert_int_equal(rcode(), PV_DNS_OK);
-    assert_int_equal(answers(), 0);
+    assert_int_equal(answers_to(&bob, "bob.home.p2p", PV_DNS_NS), 0);
     assert_true(ask(&bob, "home.p2p", PV_DNS_SOA));
     assert_int_equal(answers(), 1);
 }
 
 PV_TEST(an_unknown_name_of_the_zone_does_not_exist)
 {
-    assert_true(ask(&bob, "carol.home.p2p", PV_DNS_A));
-    assert_int_equal(rcode(), PV_DNS_NXDOMAIN);
+    expect_rcode(&bob, "carol.home.p2p", PV_DNS_A, PV_DNS_NXDOMAIN);
     assert_true(ask(&bob, "xhome.p2p", PV_DNS_A)); /* not of the zone, though it ends alike */
     assert_int_equal(rcode(), PV_DNS_REFUSED);
 }
 
 PV_TEST(an_address_leads_to_the_name)
 {
-    assert_true(ask(&bob, "7.0.66.10.in-addr.arpa", PV_DNS_PTR));
-    assert_int_equal(rcode(), PV_DNS_OK);
-    assert_int_equal(answers(), 1);
-    assert_true(ask(&bob, "8.0.66.10.in-addr.arpa", PV_DNS_PTR));
-    assert_int_equal(rcode(), PV_DNS_NXDOMAIN);
-    assert_true(ask(&bob, "8.8.8.8.in-addr.arpa", PV_DNS_PTR));
-    assert_int_equal(rcode(), PV_DNS_REFUSED);
+    assert_int_equal(answers_to(&bob, "7.0.66.10.in-addr.arpa", PV_DNS_PTR), 1);
+    expect_rcode(&bob, "8.0.66.10.in-addr.arpa", PV_DNS_PTR, PV_DNS_NXDOMAIN);
+    expect_rcode(&bob, "8.8.8.8.in-addr.arpa", PV_DNS_PTR, PV_DNS_REFUSED);
 }
 
 PV_TEST(only_members_are_answered)
@@ -170,11 +174,9 @@ PV_TEST(names_of_networks_are_asked_of_nobody)
     assert_int_equal(answers(), 1);
     static const char *const refused[] = {"bob.other.p2p", "p2p"};
     for (size_t i = 0; i < PV_ARRAY_LEN(refused); i++) {
-        assert_true(ask(&bob, refused[i], PV_DNS_A));
-        assert_int_equal(rcode(), PV_DNS_REFUSED);
+        expect_rcode(&bob, refused[i], PV_DNS_A, PV_DNS_REFUSED);
     }
-    assert_true(ask(&bob, "nobody.home.p2p", PV_DNS_A));
-    assert_int_equal(rcode(), PV_DNS_NXDOMAIN);
+    expect_rcode(&bob, "nobody.home.p2p", PV_DNS_A, PV_DNS_NXDOMAIN);
     assert_false(ask(&bob, "ap2p", PV_DNS_A)); /* nobody's network */
     assert_int_equal(reply.n_ask, 2);
 }
@@ -185,17 +187,14 @@ PV_TEST(nothing_is_asked_for_others_than_guests)
     const struct pv_addr stranger = pv_addr4(10, 66, 0, 9, 40000);
     carry_bob();
     (void)fake_peers_member(&x, 8, "carol", 8);
-    assert_true(ask(&carol, "example.org", PV_DNS_A));
-    assert_int_equal(rcode(), PV_DNS_REFUSED);
+    expect_rcode(&carol, "example.org", PV_DNS_A, PV_DNS_REFUSED);
     assert_false(ask(&stranger, "example.org", PV_DNS_A));
     assert_int_equal(reply.n_ask, 0);
     recursive = false;
-    assert_true(ask(&bob, "example.org", PV_DNS_A));
-    assert_int_equal(rcode(), PV_DNS_REFUSED);
+    expect_rcode(&bob, "example.org", PV_DNS_A, PV_DNS_REFUSED);
     recursive = true;
     x.f.node.host.plan.resolvers[0].family = PV_AF_NONE;
-    assert_true(ask(&bob, "example.org", PV_DNS_A));
-    assert_int_equal(rcode(), PV_DNS_REFUSED);
+    expect_rcode(&bob, "example.org", PV_DNS_A, PV_DNS_REFUSED);
 }
 
 PV_TEST(a_guest_that_floods_has_little_asked)

@@ -51,6 +51,12 @@ static void expect_said(const char *text)
         fail_msg("the client read: %s", all);
 }
 
+static void assert_answer(const char *fields, const char *text)
+{
+    fake_client_ask(&x, client, fields);
+    expect_said(text);
+}
+
 /* Asks for `status`; the store has counted, or failed. The answer is in fake_ctl_output. */
 static void ask_status(int store_status)
 {
@@ -75,11 +81,17 @@ static void expect_status(const char *text)
         fail_msg("status is: %s", fake_ctl_output);
 }
 
+/* The store has counted, and the answer says this. */
+static void assert_status(const char *text)
+{
+    ask_status(PV_OK);
+    expect_status(text);
+}
+
 PV_TEST(status_has_the_share_of_every_part)
 {
     pv_node_report(&x.f.node, PV_FROM_MEMBERS, "something happened", x.f.now);
-    ask_status(PV_OK);
-    expect_status("\"unread\":4,\"queued\":2");
+    assert_status("\"unread\":4,\"queued\":2");
     expect_status("the printer is on fire: call somebody");
     expect_status("something happened");
     expect_status("\"forged\":3");
@@ -99,25 +111,20 @@ PV_TEST(the_state_is_one_word)
     struct pv_node *n = &x.f.node;
     n->online = true;
     n->iface.state = PV_IFACE_UP;
-    ask_status(PV_OK);
-    expect_status("\"state\":\"up\"");
+    assert_status("\"state\":\"up\"");
     expect_status("\"interface\":{\"name\":\"pv0\"");
     n->up = false;
-    ask_status(PV_OK);
-    expect_status("\"state\":\"down\"");
+    assert_status("\"state\":\"down\"");
     n->removed = true;
-    ask_status(PV_OK);
-    expect_status("\"state\":\"removed\"");
+    assert_status("\"state\":\"removed\"");
     n->roster = NULL; /* the test's world frees it */
-    ask_status(PV_OK);
-    expect_status("\"state\":\"none\"");
+    assert_status("\"state\":\"none\"");
 }
 
 /* Each after some time, so that every one is said. */
 static void report(enum pv_report_source source, const char *what, unsigned number)
 {
-    char text[40];
-    snprintf(text, sizeof(text), "%s %u.", what, number);
+    const char *text = PV_STR("%s %u.", what, number);
     x.f.now += PV_S(10);
     pv_node_report(&x.f.node, source, text, x.f.now);
 }
@@ -139,8 +146,7 @@ PV_TEST(a_source_with_many_reports_hides_no_others)
     for (unsigned i = 0; i < 100; i++)
         report(PV_FROM_STATEMENTS, "refused", i);
     report(PV_FROM_COORDINATOR, "replaced", 0);
-    ask_status(PV_OK);
-    expect_status("bob differs 0.");
+    assert_status("bob differs 0.");
     expect_status("refused 99.");
     expect_status("replaced 0.");
     assert_lacks(fake_ctl_output, "refused 91.");
@@ -151,17 +157,13 @@ PV_TEST(reports_that_repeat_are_counted)
     for (unsigned i = 0; i < 5041; i++)
         pv_node_report(&x.f.node, PV_FROM_STATEMENTS, "a statement was refused", x.f.now);
     assert_int_equal(x.f.node.reports.n, 1);
-    ask_status(PV_OK);
-    expect_status("a statement was refused (and 5040 more)");
+    assert_status("a statement was refused (and 5040 more)");
     /* Others without end count to the newest that is shown. */
     for (unsigned i = 0; i < 1000; i++) {
-        char text[32];
-        snprintf(text, sizeof(text), "other %u", i);
-        pv_node_report(&x.f.node, PV_FROM_STATEMENTS, text, x.f.now);
+        pv_node_report(&x.f.node, PV_FROM_STATEMENTS, PV_STR("other %u", i), x.f.now);
     }
     assert_int_equal(x.f.node.reports.n, 1 + 4);
-    ask_status(PV_OK);
-    expect_status("other 3 (and 996 more)");
+    assert_status("other 3 (and 996 more)");
 }
 
 static char last_line[PV_LOG_LINE_MAX];
@@ -187,8 +189,7 @@ PV_TEST(ports_that_others_have_are_told)
 {
     struct pv_datapath_counts d = {.workers = 1, .threads = 1, .aead = "test", .no_chat = true};
     pv_info_set_datapath(&x.f.node, &d);
-    ask_status(PV_OK);
-    expect_status("\"aead_ns\":[]");
+    assert_status("\"aead_ns\":[]");
     expect_status("another program listens at port 2047");
     assert_lacks(fake_ctl_output, "2048");
     d.no_chat = false;
@@ -196,8 +197,7 @@ PV_TEST(ports_that_others_have_are_told)
     d.aead_ns[PV_SUITE_CHACHA] = 812;
     d.aead_ns[PV_SUITE_AES] = 262;
     pv_info_set_datapath(&x.f.node, &d);
-    ask_status(PV_OK);
-    expect_status("another program listens at port 2048");
+    assert_status("another program listens at port 2048");
     expect_status("\"aead_ns\":[{\"suite\":\"chacha20-poly1305\",\"ns\":812},"
                   "{\"suite\":\"aes-256-gcm\",\"ns\":262}]");
 }
@@ -224,8 +224,7 @@ PV_TEST(metrics_have_the_share_of_every_part)
     assert_true(grammar_value(g, "p2pvpn_drops_total{reason=\"never-happened\"}") == 0);
     assert_true(grammar_value(g, "p2pvpn_peer_online{peer=\"bob\",kind=\"member\"}") == 0);
     grammar_done(g);
-    fake_client_ask(&x, client, "'cmd':'metrics'");
-    expect_said("p2pvpn_printers 2");
+    assert_answer("'cmd':'metrics'", "p2pvpn_printers 2");
 }
 
 static const char *peer_name(unsigned i)
@@ -240,8 +239,7 @@ static const char *peer_name(unsigned i)
 PV_TEST(peers_without_the_coordinator_are_marked_as_remembered)
 {
     fake_peers_member(&x, 7, "bob", 7);
-    fake_client_ask(&x, client, "'cmd':'peers'");
-    expect_said("'code':9"); /* PV_CTLAPI_UNREACHABLE */
+    assert_answer("'cmd':'peers'", "'code':9"); /* PV_CTLAPI_UNREACHABLE */
     x.f.node.online = true;
     fake_client_ask(&x, client, "'cmd':'peers'");
     const char *all = fake_client_read(&x, client);
@@ -253,10 +251,9 @@ PV_TEST(peers_without_the_coordinator_are_marked_as_remembered)
 PV_TEST(peers_say_whose_a_name_and_an_address_were)
 {
     const struct keys bob = keys_of(7);
-    char was[PV_KEY_TEXT_BUF], name_of[96], ip4_of[96];
-    pv_key_format(bob.pk, was);
-    snprintf(name_of, sizeof(name_of), "\"former\":\"%s\"", was);
-    snprintf(ip4_of, sizeof(ip4_of), "\"ip4_former\":\"%s\"", was);
+    const char *was = PV_KEY_STR(bob.pk);
+    const char *name_of = PV_STR("\"former\":\"%s\"", was);
+    const char *ip4_of = PV_STR("\"ip4_former\":\"%s\"", was);
     fake_node_member(&x.f, 7, "bob", 7);
     fake_node_add(&x.f,
                   make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, bob.pk, NULL, 0));
@@ -317,23 +314,17 @@ PV_TEST(the_presence_of_all_is_asked_for_page_by_page)
 PV_TEST(ip_is_that_of_this_node_or_of_the_named_peer)
 {
     fake_peers_member(&x, 7, "bob", 7);
-    fake_client_ask(&x, client, "'cmd':'ip','peer':'bob'");
-    expect_said("10.66.0.7");
-    fake_client_ask(&x, client, "'cmd':'ip'");
-    expect_said("'ip4':'10.66.104.88'"); /* drawn from its key */
-    fake_client_ask(&x, client, "'cmd':'ip','peer':'carol'");
-    expect_said("no peer carol");
+    assert_answer("'cmd':'ip','peer':'bob'", "10.66.0.7");
+    assert_answer("'cmd':'ip'", "'ip4':'10.66.104.88'"); /* drawn from its key */
+    assert_answer("'cmd':'ip','peer':'carol'", "no peer carol");
 }
 
 PV_TEST(the_log_level_is_set_at_once)
 {
-    fake_client_ask(&x, client, "'cmd':'log','level':'debug'");
-    expect_said("'ok':true");
+    assert_answer("'cmd':'log','level':'debug'", "'ok':true");
     assert_int_equal(x.f.node.given.log.level, PV_LOG_DEBUG);
-    fake_client_ask(&x, client, "'cmd':'log','level':'loud'");
-    expect_said("no such level");
-    fake_client_ask(&x, client, "'cmd':'version'");
-    expect_said(PV_VERSION);
+    assert_answer("'cmd':'log','level':'loud'", "no such level");
+    assert_answer("'cmd':'version'", PV_VERSION);
 }
 
 PV_TEST(a_reload_is_asked_of_the_shell_once)
@@ -347,8 +338,7 @@ PV_TEST(a_reload_is_asked_of_the_shell_once)
     assert_ok(pv_info_take_reload(&x.f.node));
     assert_int_equal(pv_info_take_reload(&x.f.node), PV_ERR_AGAIN);
     /* A second one must not be answered with what the first one found. */
-    fake_client_ask(&x, client, "'cmd':'reload'");
-    expect_said("another one is under way");
+    assert_answer("'cmd':'reload'", "another one is under way");
     assert_int_equal(pv_info_take_reload(&x.f.node), PV_ERR_AGAIN);
     pv_info_reloaded(&x.f.node, &good);
     expect_said(

@@ -57,10 +57,15 @@ PV_TEST(members_are_written_when_they_come)
 static void come(unsigned first, unsigned n)
 {
     for (unsigned i = first; i < first + n; i++) {
-        char name[PV_NAME_BUF];
-        snprintf(name, sizeof(name), "m%u", i);
-        fake_node_member(&node, 1000 + i, name, (uint16_t)(100 + i));
+        fake_node_member(&node, 1000 + i, PV_STR("m%u", i), (uint16_t)(100 + i));
     }
+}
+
+static void come_and_wait(unsigned first, unsigned n, pv_ns time)
+{
+    come(first, n);
+    fake_node_settle(&node);
+    fake_node_wait(&node, time);
 }
 
 /* The next job: how many names it writes, and into which of the files. */
@@ -88,12 +93,9 @@ static void enter_large(unsigned n)
 PV_TEST(a_member_that_joins_a_large_network_is_written_alone)
 {
     enter_large(300);
-    come(300, 1);
-    fake_node_settle(&node);
-    fake_node_wait(&node, PV_MS(200)); /* however large the network is */
+    come_and_wait(300, 1, PV_MS(200)); /* however large the network is */
     expect_file(1, true);
-    come(301, 2);
-    fake_node_settle(&node);
+    come_and_wait(301, 2, 0);
     expect_silence();
     fake_node_wait(&node, PV_MS(200));
     expect_file(3, true);
@@ -108,19 +110,13 @@ PV_TEST(a_member_that_joins_a_large_network_is_written_alone)
 PV_TEST(many_who_join_end_in_the_file_of_all)
 {
     enter_large(300);
-    come(300, PV_NAMESFILE_RECENT);
-    fake_node_settle(&node);
-    fake_node_wait(&node, PV_MS(200));
+    come_and_wait(300, PV_NAMESFILE_RECENT, PV_MS(200));
     expect_file(PV_NAMESFILE_RECENT, true);
-    come(300 + PV_NAMESFILE_RECENT, 1);
-    fake_node_settle(&node);
-    fake_node_wait(&node, PV_MS(200));
+    come_and_wait(300 + PV_NAMESFILE_RECENT, 1, PV_MS(200));
     expect_silence();
     fake_node_wait(&node, PV_S(1));
     expect_file(1 + 300 + PV_NAMESFILE_RECENT + 1, false);
-    come(301 + PV_NAMESFILE_RECENT, 1);
-    fake_node_settle(&node);
-    fake_node_wait(&node, PV_MS(200));
+    come_and_wait(301 + PV_NAMESFILE_RECENT, 1, PV_MS(200));
     expect_file(1, true);
 }
 
@@ -129,9 +125,7 @@ PV_TEST(a_member_that_changes_or_goes_is_written_with_all)
 {
     const struct keys first = keys_of(1000), last = keys_of(1300);
     enter_large(300);
-    come(300, 2);
-    fake_node_settle(&node);
-    fake_node_wait(&node, PV_MS(200));
+    come_and_wait(300, 2, PV_MS(200));
     expect_file(2, true);
     fake_node_add(&node, make_leave(&node.world, &last, 2)); /* of those who came lately */
     fake_node_settle(&node);
@@ -148,9 +142,7 @@ PV_TEST(a_member_that_changes_or_goes_is_written_with_all)
 PV_TEST(after_a_failure_all_are_written)
 {
     enter_large(300);
-    come(300, 1);
-    fake_node_settle(&node);
-    fake_node_wait(&node, PV_MS(200));
+    come_and_wait(300, 1, PV_MS(200));
     expect_written(1, PV_ERR_NO_SPACE);
     fake_node_wait(&node, PV_S(31));
     expect_file(302, false);

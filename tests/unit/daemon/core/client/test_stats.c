@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The part behind `stats`: what it takes once a minute, what it answers and what it has stored. */
+#include "base/jsonread.h"
 #include "daemon/core/client/series.h"
 #include "daemon/core/client/stats.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
@@ -29,11 +30,10 @@ void test_after_each(void)
 
 static const json_t *ask(const char *peer)
 {
-    char fields[80];
     json_decref(answer);
-    snprintf(fields, sizeof(fields), "\"cmd\":\"stats\"%s%s%s", peer == NULL ? "" : ",\"peer\":\"",
-             peer == NULL ? "" : peer, peer == NULL ? "" : "\"");
-    fake_client_ask(&x, client, fields);
+    fake_client_ask(&x, client,
+                    PV_STR("\"cmd\":\"stats\"%s%s%s", peer == NULL ? "" : ",\"peer\":\"",
+                           peer == NULL ? "" : peer, peer == NULL ? "" : "\""));
     answer = json_loads(fake_client_read(&x, client), 0, NULL);
     assert_non_null(answer);
     return answer;
@@ -41,7 +41,7 @@ static const json_t *ask(const char *peer)
 
 static const char *paths(const char *peer)
 {
-    return json_string_value(json_object_get(json_object_get(ask(peer), "minutes"), "path"));
+    return pv_json_text(json_object_get(ask(peer), "minutes"), "path", NULL);
 }
 
 PV_TEST(a_peer_without_a_path_has_no_rows_and_one_with_a_path_a_row_a_minute)
@@ -57,8 +57,7 @@ PV_TEST(a_peer_without_a_path_has_no_rows_and_one_with_a_path_a_row_a_minute)
     assert_string_equal(paths("bob"), "ddd-");
     const json_t *peers = json_object_get(ask(NULL), "peers");
     assert_int_equal(json_array_size(peers), 1);
-    assert_string_equal(json_string_value(json_object_get(json_array_get(peers, 0), "peer")),
-                        "bob");
+    assert_string_equal(pv_json_text(json_array_get(peers, 0), "peer", "?"), "bob");
 }
 
 PV_TEST(a_round_takes_place_at_the_whole_minutes_of_the_wall_clock)
@@ -99,8 +98,7 @@ PV_TEST(figures_are_stored_once_an_hour_and_at_the_end_and_are_there_at_the_next
     assert_int_equal(strlen(paths("bob")), 180);
     fake_node_wait(&x.f, MINUTE);
     assert_int_equal(strlen(paths("bob")), 181);
-    assert_string_equal(
-        json_string_value(json_object_get(json_object_get(ask("bob"), "hours"), "path")), "ddd");
+    assert_string_equal(pv_json_text(json_object_get(ask("bob"), "hours"), "path", NULL), "ddd");
     x.f.saved.n_meta = 0;
     pv_job_free(job);
 }

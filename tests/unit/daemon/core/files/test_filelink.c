@@ -417,6 +417,13 @@ static inline const struct pv_file_entry *file(int i, uint32_t number)
     return f;
 }
 
+/* The file's state on this side after so many turns. */
+static inline enum pv_file_state state_after(unsigned n, int i, uint32_t number)
+{
+    turns(n);
+    return file(i, number)->state;
+}
+
 static inline size_t count_open(int i)
 {
     size_t n = 0;
@@ -461,8 +468,7 @@ PV_TEST(a_rule_accepts_up_to_its_size)
     w.side[1].auto_max = 1000;
     uint32_t small = must_offer(0, "small", 1000), large = must_offer(0, "large", 1001);
     uint32_t empty = must_offer(0, "empty", 0);
-    turns(100);
-    assert_int_equal(file(0, small)->state, PV_FILE_DONE);
+    assert_int_equal(state_after(100, 0, small), PV_FILE_DONE);
     assert_int_equal(file(0, empty)->state, PV_FILE_DONE);
     assert_int_equal(file(0, large)->state, PV_FILE_OFFERED);
     assert_int_equal(count_open(0), 1);
@@ -480,8 +486,7 @@ PV_TEST(files_go_the_way_that_rules_let_them)
     w.side[0].auto_max = w.side[1].auto_max = PV_FILE_SIZE_MAX;
     change_rules(1, false, true);
     uint32_t a = must_offer(0, "denied", 10), b = must_offer(1, "allowed", 10);
-    turns(100);
-    assert_int_equal(file(0, a)->state, PV_FILE_REFUSED);
+    assert_int_equal(state_after(100, 0, a), PV_FILE_REFUSED);
     assert_int_equal(file(0, a)->why, PV_FILE_WHY_RULES);
     assert_int_equal(file(1, b)->state, PV_FILE_DONE);
     assert_null(pv_filelink_at(w.side[1].link, 1)); /* no trace of what was denied */
@@ -506,8 +511,7 @@ PV_TEST(a_rule_stops_what_moves_and_its_end_goes_on)
         turns(100);
         assert_true(w.side[1].part[in] > had);
     }
-    turns(1000);
-    assert_int_equal(file(0, a)->state, PV_FILE_DONE);
+    assert_int_equal(state_after(1000, 0, a), PV_FILE_DONE);
 }
 
 PV_TEST(refused_and_withdrawn_reach_the_other_side)
@@ -518,8 +522,7 @@ PV_TEST(refused_and_withdrawn_reach_the_other_side)
     uint32_t in_b = pv_filelink_at(w.side[1].link, 1)->number;
     assert_ok(pv_filelink_stop(w.side[1].link, in_a, w.now));
     assert_ok(pv_filelink_stop(w.side[0].link, b, w.now));
-    turns(3);
-    assert_int_equal(file(0, a)->state, PV_FILE_REFUSED);
+    assert_int_equal(state_after(3, 0, a), PV_FILE_REFUSED);
     assert_int_equal(file(1, in_b)->state, PV_FILE_WITHDRAWN);
     assert_int_equal(pv_filelink_stop(w.side[1].link, in_a, w.now), PV_ERR_STATE);
     assert_int_equal(pv_filelink_accept(w.side[1].link, in_b, w.now), PV_ERR_STATE);
@@ -545,8 +548,7 @@ PV_TEST(a_restarted_sender_waits_for_the_same_file_and_goes_on)
     turns(5);
     assert_true(file(1, in)->running);
     assert_true(w.side[1].part[in] >= had);
-    turns(1000);
-    assert_int_equal(file(0, a)->state, PV_FILE_DONE);
+    assert_int_equal(state_after(1000, 0, a), PV_FILE_DONE);
     /* Another size or stamp is another file. */
     assert_int_not_equal(must_offer(0, "big", 100000), a);
 }
@@ -601,15 +603,13 @@ PV_TEST(a_file_offered_by_its_id_again_comes_once)
     uint32_t a = 0, again = 0;
     w.side[1].auto_max = PV_FILE_SIZE_MAX;
     assert_ok(offer_as(0, "big", 3000, id, &a));
-    turns(50);
-    assert_int_equal(file(0, a)->state, PV_FILE_DONE);
+    assert_int_equal(state_after(50, 0, a), PV_FILE_DONE);
     assert_ok(offer_as(0, "big", 3000, id, &again));
     assert_int_equal(again, a);
     assert_int_equal(offer_as(0, "big", 3001, id, &again), PV_ERR_EXISTS);
     end_before_anything_is_kept(0);
     assert_ok(offer_as(0, "big", 3000, id, &a));
-    turns(50);
-    assert_int_equal(file(0, a)->state, PV_FILE_DONE);
+    assert_int_equal(state_after(50, 0, a), PV_FILE_DONE);
     assert_int_equal(count_files(1), 1);
     assert_int_equal(count_open(0), 0);
 }
@@ -635,8 +635,7 @@ PV_TEST(a_file_that_its_sender_forgot_comes_when_it_is_offered_again)
         assert_int_equal(file(1, in)->state, yes == 1 ? PV_FILE_ACCEPTED : PV_FILE_OFFERED);
         if (yes == 0)
             assert_ok(pv_filelink_accept(w.side[1].link, in, w.now));
-        turns(1500);
-        assert_int_equal(file(0, a)->state, PV_FILE_DONE);
+        assert_int_equal(state_after(1500, 0, a), PV_FILE_DONE);
         assert_int_equal(file(1, in)->state, PV_FILE_DONE);
         assert_int_equal(count_files(1), 1);
     }
@@ -654,8 +653,7 @@ PV_TEST(nothing_is_fetched_of_what_the_disk_does_not_know)
     assert_int_equal(file(1, in)->done, 0);
     w.side[1].full = false;
     keep(&w.side[1]);
-    turns(50);
-    assert_int_equal(file(0, a)->state, PV_FILE_DONE);
+    assert_int_equal(state_after(50, 0, a), PV_FILE_DONE);
 }
 
 PV_TEST(a_full_disk_is_told_and_tried_again)
@@ -669,8 +667,7 @@ PV_TEST(a_full_disk_is_told_and_tried_again)
     assert_int_equal(file(1, in)->why, PV_FILE_WHY_DISK_FULL);
     assert_int_equal(file(1, in)->state, PV_FILE_ACCEPTED);
     assert_ok(pv_filelink_accept(w.side[1].link, in, w.now)); /* not in a minute: now */
-    turns(50);
-    assert_int_equal(file(0, a)->state, PV_FILE_DONE);
+    assert_int_equal(state_after(50, 0, a), PV_FILE_DONE);
 }
 
 PV_TEST(a_flood_of_offers_is_refused_and_hurts_nobody)
@@ -855,8 +852,7 @@ PV_TEST(nothing_moves_while_the_peers_daemon_is_older_than_the_proof)
     tell_secrets(keys, said);
     assert_int_equal(pv_linkkeys_state(keys[0], w.side[1].pk), PV_LINKKEYS_CONFIRMED);
     tell_presence();
-    turns(600);
-    assert_int_equal(file(1, in)->state, PV_FILE_DONE);
+    assert_int_equal(state_after(600, 1, in), PV_FILE_DONE);
     assert_int_not_equal(file(0, out)->state, PV_FILE_DONE);
     kill_side(0);
     for (int i = 0; i < 2; i++)

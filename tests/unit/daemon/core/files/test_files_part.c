@@ -67,8 +67,8 @@ static void expect_no_op(void)
 static void offer(int handle)
 {
     pass_descriptor(handle);
-    fake_ctl_say(node, client, "{'id':1,'cmd':'file_send','peer':'bob','file':'a.txt'}");
-    assert_reply(node, client, "'ok':true");
+    assert_answered(node, client, "{'id':1,'cmd':'file_send','peer':'bob','file':'a.txt'}",
+                    "'ok':true");
 }
 
 /* Bob says something about a file; then the part runs. */
@@ -100,8 +100,7 @@ PV_TEST(a_file_is_offered_with_the_descriptor_that_came_before_the_request)
 {
     offer(5);
     expect_no_op(); /* the offer has it now */
-    fake_ctl_say(node, client, "{'id':2,'cmd':'files'}");
-    assert_reply(node, client, "a.txt");
+    assert_answered(node, client, "{'id':2,'cmd':'files'}", "a.txt");
     fake_peers_settle(&peers);
     expect_saved(PV_OK);
 }
@@ -147,8 +146,7 @@ PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
     mute(pv_peer_pk(bob));
     bob_offers(1, 5000);
     assert_lacks(fake_ctl_reply(node, watcher), "b.txt");
-    fake_ctl_say(node, client, "{'id':2,'cmd':'files'}");
-    assert_reply(node, client, "b.txt");
+    assert_answered(node, client, "{'id':2,'cmd':'files'}", "b.txt");
     mute(NULL);
     bob_offers(2, 5000);
     assert_reply(node, watcher, "b.txt");
@@ -157,16 +155,16 @@ PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
 
 PV_TEST(without_a_descriptor_there_is_no_offer)
 {
-    fake_ctl_say(node, client, "{'id':1,'cmd':'file_send','peer':'bob','file':'a.txt'}");
-    assert_reply(node, client, "no regular file came with the request");
+    assert_answered(node, client, "{'id':1,'cmd':'file_send','peer':'bob','file':'a.txt'}",
+                    "no regular file came with the request");
 }
 
 PV_TEST(a_descriptor_of_another_client_is_not_used)
 {
     uint32_t other = fake_ctl_open(node);
     pass_descriptor(5);
-    fake_ctl_say(node, other, "{'id':1,'cmd':'file_send','peer':'bob','file':'a.txt'}");
-    assert_reply(node, other, "no regular file came with the request");
+    assert_answered(node, other, "{'id':1,'cmd':'file_send','peer':'bob','file':'a.txt'}",
+                    "no regular file came with the request");
     expect_no_op();
 }
 
@@ -218,8 +216,7 @@ PV_TEST(a_transfer_that_is_named_is_one_file_however_often_it_is_offered)
             "{\"id\":%u,\"cmd\":\"file_send\",\"peer\":\"bob\",\"file\":\"a.txt\",\"transfer\":"
             "\"%s\"}",
             i + 1, ids[i]);
-        fake_ctl_say(node, client, line);
-        assert_reply(node, client, answers[i]);
+        assert_answered(node, client, line, answers[i]);
     }
 }
 
@@ -228,8 +225,7 @@ PV_TEST(a_large_offer_waits_for_the_user)
     bob_offers(1, 5000);
     expect_saved(PV_OK);
     expect_no_op();
-    fake_ctl_say(node, client, "{'id':1,'cmd':'file_accept','number':1}");
-    assert_reply(node, client, "'ok':true");
+    assert_answered(node, client, "{'id':1,'cmd':'file_accept','number':1}", "'ok':true");
     expect_no_op();
     fake_peers_settle(&peers);
     expect_saved(PV_OK);
@@ -237,8 +233,7 @@ PV_TEST(a_large_offer_waits_for_the_user)
     fake_ctl_say(node, client, "{'id':2,'cmd':'file_get','number':1}");
     assert_reply(node, client,
                  "file 1 is accepted and not whole yet: `p2pvpnctl files accept 1` fetches it");
-    fake_ctl_say(node, client, "{'id':3,'cmd':'file_accept','number':9}");
-    assert_reply(node, client, "'ok':false");
+    assert_answered(node, client, "{'id':3,'cmd':'file_accept','number':9}", "'ok':false");
 }
 
 PV_TEST(a_whole_file_is_passed_to_the_client_that_gets_it)
@@ -249,10 +244,9 @@ PV_TEST(a_whole_file_is_passed_to_the_client_that_gets_it)
     pv_files_part_progress(&node->node, op.op.tag, 400, node->now);
     pv_files_part_done(&node->node, op.op.tag, PV_FILE_WHY_NONE, 900, node->now);
     fake_peers_settle(&peers);
-    fake_ctl_say(node, client, "{'id':2,'cmd':'file_accept','number':1}");
-    assert_reply(node, client, "file 1 was transferred already: `p2pvpnctl files get 1` saves it");
-    fake_ctl_say(node, client, "{'id':1,'cmd':'file_get','number':1}");
-    assert_reply(node, client, "'ok':true");
+    assert_answered(node, client, "{'id':2,'cmd':'file_accept','number':1}",
+                    "file 1 was transferred already: `p2pvpnctl files get 1` saves it");
+    assert_answered(node, client, "{'id':1,'cmd':'file_get','number':1}", "'ok':true");
     assert_ok(pv_files_part_poll_op(&node->node, &op));
     assert_int_equal(op.op.type, PV_FILEOP_PASS);
     assert_int_equal(op.op.sid, pv_sid(PV_STREAM_CTL, client));
@@ -281,8 +275,7 @@ PV_TEST(a_member_that_leaves_takes_its_offers_along)
     bob_offers(1, 5000);
     fake_peers_leaves(&peers, bob);
     expect_op(PV_FILEOP_DROP); /* nothing of it is kept */
-    fake_ctl_say(node, client, "{'id':1,'cmd':'file_accept','number':1}");
-    assert_reply(node, client, "'ok':false");
+    assert_answered(node, client, "{'id':1,'cmd':'file_accept','number':1}", "'ok':false");
 }
 
 /* Another machine may be called bob today. */
@@ -295,8 +288,7 @@ PV_TEST(a_file_of_who_is_gone_is_listed_as_the_former_ones)
     pv_files_part_done(&node->node, op.op.tag, PV_FILE_WHY_NONE, 900, node->now);
     fake_node_add(node, make_leave(&node->world, &k, 1));
     fake_peers_leaves(&peers, bob);
-    fake_ctl_say(node, client, "{'id':2,'cmd':'files'}");
-    assert_reply(node, client, "'bob (former, key:");
+    assert_answered(node, client, "{'id':2,'cmd':'files'}", "'bob (former, key:");
 }
 
 PV_TEST(only_members_may_fetch)
@@ -400,8 +392,7 @@ PV_TEST(accepting_a_file_by_hand_makes_the_rule_hold)
 {
     another_machine_is_bob(8);
     expect_taken(1, false);
-    fake_ctl_say(node, client, "{'id':1,'cmd':'file_accept','number':1}");
-    assert_reply(node, client, "'ok':true");
+    assert_answered(node, client, "{'id':1,'cmd':'file_accept','number':1}", "'ok':true");
     fake_peers_settle(&peers);
     expect_saved(PV_OK);
     expect_pins_saved(PV_OK);

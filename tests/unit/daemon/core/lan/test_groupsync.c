@@ -111,13 +111,12 @@ static void want(struct pair *p, int i, const char *group)
 static const char *known(const struct pair *p, int i)
 {
     static char text[128];
-    char ip[PV_ADDR_TEXT];
     const struct pv_groupsync_known k = pv_groupsync_known(&p->other[i]);
     int n = snprintf(text, sizeof(text), "%s%s%s", k.capable ? "capable" : "old",
                      k.heard ? " heard" : "", k.confirmed ? " confirmed" : "");
     for (size_t g = 0; g < k.n; g++) {
         struct pv_addr a = pv_group_addr(&k.groups[g]);
-        n += snprintf(text + n, sizeof(text) - (size_t)n, " %s", pv_addr_format_ip(&a, ip));
+        n += snprintf(text + n, sizeof(text) - (size_t)n, " %s", PV_IP_STR(&a));
     }
     return text;
 }

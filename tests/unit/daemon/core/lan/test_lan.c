@@ -147,9 +147,7 @@ PV_TEST(it_ends_by_itself_where_there_are_many)
         start_with(on ? PV_LAN_ON : PV_LAN_AUTO, false);
         struct pv_peer *last = NULL;
         for (unsigned i = 0; i < PV_LAN_ONLINE - 1; i++) {
-            char name[16];
-            snprintf(name, sizeof(name), "m%u", i);
-            last = fake_peers_member(&peers, 100 + i, name, (uint16_t)(100 + i));
+            last = fake_peers_member(&peers, 100 + i, PV_STR("m%u", i), (uint16_t)(100 + i));
             if (i < PV_LAN_ONLINE - 2)
                 fake_peers_presence(&peers, last, PV_PRESENCE_ONLINE);
         }
@@ -200,9 +198,7 @@ PV_TEST(the_kernel_is_asked_and_its_reports_are_shown)
     assert_true(fake_node_has_metric(node, "p2pvpn_lan_groups{of=\"here\"} 2"));
     assert_true(fake_node_has_metric(node, "p2pvpn_lan_broadcast 1"));
     for (unsigned i = 0; i < PV_QUERIER_MAX; i++) {
-        char group[32];
-        snprintf(group, sizeof(group), "239.67.%u.%u", i / 100, i % 100);
-        report(group_report(TO_EX, group, 0));
+        report(group_report(TO_EX, PV_STR("239.67.%u.%u", i / 100, i % 100), 0));
     }
     assert_true(fake_node_has_problem(node, "128 multicast groups"));
     /* The interface goes, and what was joined on it. */

@@ -195,6 +195,13 @@ static void hand_out(uint64_t tag, bool with_invite)
     answer(tag, &msg);
 }
 
+/* The coordinator lets the node in and gives it what it asks for first. */
+static void welcome_and_hand_out(void)
+{
+    welcome();
+    hand_out(expect_asked(PV_CTL_FETCH), true);
+}
+
 static void reserve(uint64_t tag, const char *name)
 {
     struct pv_ctl_msg msg = {.type = PV_CTL_RESERVATION};
@@ -224,8 +231,7 @@ static void join_until_save(void)
 {
     join();
     assert_true(fake_coord.connected && !fake_coord.as_member);
-    welcome();
-    hand_out(expect_asked(PV_CTL_FETCH), true);
+    welcome_and_hand_out();
     reserve(expect_asked(PV_CTL_JOIN), "bob");
     accept_member(true);
     expect_silence();
@@ -377,14 +383,12 @@ PV_TEST(a_range_in_the_way_is_named_before_the_token_is_used)
                                   .ifname = "p2p-work"};
     node.node.host.n_links = 1;
     join();
-    welcome();
-    hand_out(expect_asked(PV_CTL_FETCH), true);
+    welcome_and_hand_out();
     refuse(expect_asked(PV_CTL_JOIN), PV_CTL_E_BUSY); /* one that is down is in nobody's way */
     expect_failure("because");
     link->up = true;
     join();
-    welcome();
-    hand_out(expect_asked(PV_CTL_FETCH), true);
+    welcome_and_hand_out();
     expect_failure("overlaps 10.66.9.1/24 on p2p-work: take that address away");
     node.node.host.n_links = 0;
     expect_nothing_left();
@@ -409,12 +413,10 @@ PV_TEST(a_connection_lost_in_any_step_is_made_again_and_asked_again)
     lose_connection("the connection was closed");
     hand_out(late, true); /* an answer to something that is over */
     assert_int_equal(fake_coord.n, 0);
-    welcome();
-    hand_out(expect_asked(PV_CTL_FETCH), true);
+    welcome_and_hand_out();
     (void)expect_asked(PV_CTL_JOIN);
     lose_connection("no answer");
-    welcome();
-    hand_out(expect_asked(PV_CTL_FETCH), true);
+    welcome_and_hand_out();
     reserve(expect_asked(PV_CTL_JOIN), "bob");
     (void)expect_asked(PV_CTL_REGISTER);
     lose_connection("no answer");
@@ -451,8 +453,7 @@ PV_TEST(a_request_that_cannot_be_sent_waits_for_another_connection)
     fake_coord.status = PV_ERR_LIMIT;
     welcome();
     fake_coord.status = PV_OK;
-    welcome();
-    hand_out(expect_asked(PV_CTL_FETCH), true);
+    welcome_and_hand_out();
     (void)expect_asked(PV_CTL_JOIN);
     expect_silence();
 }
@@ -473,8 +474,7 @@ PV_TEST(a_client_that_goes_away_ends_it)
 PV_TEST(membership_that_is_certain_is_not_cancelled)
 {
     uint64_t handle = join();
-    welcome();
-    hand_out(expect_asked(PV_CTL_FETCH), true);
+    welcome_and_hand_out();
     reserve(expect_asked(PV_CTL_JOIN), "bob");
     accept_member(true);
     pv_part_enrol.on_cancel(node.self, handle, node.now);
@@ -485,8 +485,7 @@ PV_TEST(membership_that_is_certain_is_not_cancelled)
 PV_TEST(another_name_than_the_one_asked_for_is_not_taken)
 {
     join();
-    welcome();
-    hand_out(expect_asked(PV_CTL_FETCH), true);
+    welcome_and_hand_out();
     reserve(expect_asked(PV_CTL_JOIN), "bob-2");
     expect_failure("the name is taken: choose another with --name; that of a machine that is gone "
                    "is free after an admin's `p2pvpnctl remove NAME`, and what a renamed machine "
@@ -506,8 +505,7 @@ PV_TEST(a_record_without_the_invite_is_not_believed)
 PV_TEST(a_wrong_receipt_is_not_believed)
 {
     join();
-    welcome();
-    hand_out(expect_asked(PV_CTL_FETCH), true);
+    welcome_and_hand_out();
     reserve(expect_asked(PV_CTL_JOIN), "bob");
     accept_member(false);
     expect_failure("do not trust it");

@@ -41,10 +41,36 @@ static size_t merge(const struct item *it)
     return refused;
 }
 
+static void enter_and_be_up(void)
+{
+    enter();
+    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+}
+
+static void leave(void)
+{
+    pv_membership_leave(&x.f.node, x.f.now);
+    fake_peers_settle(&x);
+}
+
 static struct item member(unsigned seed, const char *name, uint16_t ip)
 {
     const struct keys k = keys_of(seed);
     return make_member(&x.f.world, &x.f.world.creator, &k, name, ip);
+}
+
+static void merge_bob(void)
+{
+    const struct item bob = member(7, "bob", 7);
+    merge(&bob);
+}
+
+/* A statement that does not verify. */
+static struct item forged_bob(void)
+{
+    struct item bob = member(7, "bob", 7);
+    bob.s.raw[bob.s.len - 1] ^= 1;
+    return bob;
 }
 
 PV_TEST(entering_a_network_brings_up_its_interface)
@@ -78,8 +104,7 @@ PV_TEST(a_fault_that_kept_the_interface_down_is_no_problem_after_leaving)
 {
     enter();
     finish(expect_job(PV_JOB_IFACE_UP), PV_ERR_REFUSED);
-    pv_membership_leave(&x.f.node, x.f.now);
-    fake_peers_settle(&x);
+    leave();
     assert_string_equal(x.f.node.iface.error, "");
     while (fake_node_job(&x.f) != NULL) { /* what the store forgets */
     }
@@ -91,8 +116,7 @@ PV_TEST(a_result_that_comes_after_the_interface_was_taken_down_is_nothing)
 {
     enter();
     struct pv_job *job = expect_job(PV_JOB_IFACE_UP);
-    pv_membership_leave(&x.f.node, x.f.now);
-    fake_peers_settle(&x);
+    leave();
     finish(job, PV_OK);
     assert_int_equal(x.f.node.iface.state, PV_IFACE_DOWN);
     assert_false(fake_coord.connected);
@@ -108,8 +132,7 @@ static void wait_for_more(void)
 
 PV_TEST(a_member_gets_a_peer_and_its_statement_is_stored)
 {
-    enter();
-    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    enter_and_be_up();
     const struct item bob = member(7, "bob", 7);
     assert_int_equal(merge(&bob), 0);
     assert_int_equal(pv_peers_count_members(x.f.node.peers), 1);
@@ -154,8 +177,7 @@ PV_TEST(a_statement_stored_without_a_mark_is_stored_again_with_it)
             finish(job, PV_OK);
         }
         assert_int_equal(n, round == 0 ? PV_ARRAY_LEN(items) : 0);
-        pv_membership_leave(&x.f.node, x.f.now);
-        fake_peers_settle(&x);
+        leave();
         while ((job = fake_node_job(&x.f)) != NULL)
             finish(job, PV_OK);
     }
@@ -165,12 +187,9 @@ PV_TEST(a_statement_stored_without_a_mark_is_stored_again_with_it)
  * once. */
 PV_TEST(newcomers_are_stored_together)
 {
-    enter();
-    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    enter_and_be_up();
     for (unsigned i = 0; i < 20; i++) {
-        char name[PV_NAME_BUF];
-        snprintf(name, sizeof(name), "member-%u", i);
-        const struct item it = member(10 + i, name, (uint16_t)(10 + i));
+        const struct item it = member(10 + i, PV_STR("member-%u", i), (uint16_t)(10 + i));
         merge(&it);
         pv_membership_cursor_moved(&x.f.node, x.f.now);
         fake_node_wait(&x.f, PV_MS(5));
@@ -198,10 +217,8 @@ PV_TEST(newcomers_are_stored_together)
 
 PV_TEST(a_statement_that_waits_to_be_stored_is_stored_at_the_end)
 {
-    enter();
-    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
-    const struct item bob = member(7, "bob", 7);
-    merge(&bob);
+    enter_and_be_up();
+    merge_bob();
     assert_null(fake_node_job(&x.f));
     pv_part_membership.on_stop(x.f.self, x.f.now);
     finish(expect_job(PV_JOB_PUT_STATEMENTS), PV_OK);
@@ -209,10 +226,8 @@ PV_TEST(a_statement_that_waits_to_be_stored_is_stored_at_the_end)
 
 PV_TEST(a_statement_that_could_not_be_stored_is_written_again)
 {
-    enter();
-    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
-    const struct item bob = member(7, "bob", 7);
-    merge(&bob);
+    enter_and_be_up();
+    merge_bob();
     wait_for_more();
     finish(expect_job(PV_JOB_PUT_STATEMENTS), PV_ERR_NO_SPACE);
     assert_true(x.f.node.store.failed);
@@ -225,8 +240,7 @@ PV_TEST(a_statement_that_could_not_be_stored_is_written_again)
 PV_TEST(a_statement_that_does_not_verify_is_reported)
 {
     enter();
-    struct item bob = member(7, "bob", 7);
-    bob.s.raw[bob.s.len - 1] ^= 1;
+    const struct item bob = forged_bob();
     assert_int_equal(merge(&bob), 1);
     assert_int_equal(x.f.node.reports.n, 1);
     assert_int_equal(pv_peers_count_members(x.f.node.peers), 0);
@@ -257,8 +271,7 @@ PV_TEST(rubbish_fills_neither_the_log_nor_the_list_of_problems)
     enter();
     x.f.node.log = &log;
     n_lines = 0;
-    struct item bob = member(7, "bob", 7);
-    bob.s.raw[bob.s.len - 1] ^= 1;
+    const struct item bob = forged_bob();
     for (unsigned i = 0; i < 1000; i++)
         assert_int_equal(merge(&bob), 1);
     x.f.node.log = NULL;
@@ -271,8 +284,7 @@ PV_TEST(a_member_that_is_removed_has_no_peer_any_more)
 {
     const struct keys k = keys_of(7);
     enter();
-    const struct item bob = member(7, "bob", 7);
-    merge(&bob);
+    merge_bob();
     const struct item out =
         make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, k.pk, NULL, 0);
     merge(&out);
@@ -281,12 +293,9 @@ PV_TEST(a_member_that_is_removed_has_no_peer_any_more)
 
 PV_TEST(leaving_takes_everything_down)
 {
-    enter();
-    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
-    const struct item bob = member(7, "bob", 7);
-    merge(&bob);
-    pv_membership_leave(&x.f.node, x.f.now);
-    fake_peers_settle(&x);
+    enter_and_be_up();
+    merge_bob();
+    leave();
     assert_null(x.f.node.roster);
     assert_int_equal(pv_peers_count_members(x.f.node.peers), 0);
     finish(expect_job(PV_JOB_IFACE_DOWN), PV_OK);
@@ -295,8 +304,7 @@ PV_TEST(leaving_takes_everything_down)
 
 PV_TEST(peers_are_told_before_the_interface_goes)
 {
-    enter();
-    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    enter_and_be_up();
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_DOWN);
     req.id = 1;
     assert_int_equal(pv_part_membership.commands[1].cmd, PV_CTLAPI_DOWN);

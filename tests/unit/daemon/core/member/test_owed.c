@@ -375,6 +375,13 @@ static void be_there(struct pv_peer *p)
     fake_peers_settle(&x);
 }
 
+/* How many signals went out by then. */
+static unsigned told_after(pv_ns time)
+{
+    fake_node_wait(&x.f, time);
+    return n_told;
+}
+
 PV_TEST(a_member_without_a_path_is_sent_what_was_taken_away_and_is_woken)
 {
     const struct item it = removal_of(50);
@@ -383,27 +390,22 @@ PV_TEST(a_member_without_a_path_is_sent_what_was_taken_away_and_is_woken)
     add_unstored(it);
     answer_stored(expect_put(1), &it, 1); /* a coordinator that stores may still hand nothing out */
     assert_int_equal(n_told, 0);
-    fake_node_wait(&x.f, PV_SPREAD_SOON);
-    assert_int_equal(n_told, 1);
+    assert_int_equal(told_after(PV_SPREAD_SOON), 1);
     assert_int_equal(last_told, PV_ST_REVOCATION);
     assert_false(pv_peer_is_wanted(bob, x.f.now));
     assert_int_equal(told().know, 0);
-    fake_node_wait(&x.f, PV_SPREAD_WAKE - PV_S(1));
-    assert_int_equal(n_told, 1);
+    assert_int_equal(told_after(PV_SPREAD_WAKE - PV_S(1)), 1);
     assert_false(pv_peer_is_wanted(bob, x.f.now));
-    fake_node_wait(&x.f, PV_S(1) + PV_SPREAD_IDLE);
-    assert_int_equal(n_told, 2);
+    assert_int_equal(told_after(PV_S(1) + PV_SPREAD_IDLE), 2);
     assert_true(pv_peer_is_wanted(bob, x.f.now));
     pv_peer_notes(bob)->spread = x.f.node.spread; /* it has named our head */
     assert_int_equal(told().know, 1);
-    fake_node_wait(&x.f, PV_S(600));
-    assert_int_equal(n_told, 2);
+    assert_int_equal(told_after(PV_S(600)), 2);
     assert_int_equal(pv_part_owed.next_timeout(x.f.self), PV_NEVER);
     /* It does not know the next statement. */
     add_unstored(removal_of(51));
     assert_int_equal(told().know, 0);
-    fake_node_wait(&x.f, PV_SPREAD_SOON);
-    assert_int_equal(n_told, 3);
+    assert_int_equal(told_after(PV_SPREAD_SOON), 3);
 }
 
 PV_TEST(a_statement_that_is_not_ours_or_harms_nobody_is_not_spread)
@@ -416,8 +418,7 @@ PV_TEST(a_statement_that_is_not_ours_or_harms_nobody_is_not_spread)
     const struct keys k = keys_of(50);
     add_unstored(make_revocation(&x.f.world, &carol, PV_REVOKE_NODE, k.pk, NULL, 0));
     add_unstored(make_place(&x.f.world, &x.f.world.creator, &carol, "other", 9, 2));
-    fake_node_wait(&x.f, PV_S(60));
-    assert_int_equal(n_told, 0);
+    assert_int_equal(told_after(PV_S(60)), 0);
 }
 
 /* Thousands of members: some signals and paths at a time, and those that are away cost nothing. */
@@ -429,9 +430,7 @@ PV_TEST(many_members_are_told_and_woken_a_few_at_a_time)
     struct pv_peer *peers[MANY];
     unsigned wanted = 0;
     for (unsigned i = 0; i < MANY; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "m%u", i);
-        peers[i] = fake_peers_member(&x, 100 + i, name, (uint16_t)(100 + i));
+        peers[i] = fake_peers_member(&x, 100 + i, PV_STR("m%u", i), (uint16_t)(100 + i));
         pv_peer_set_presence(peers[i], i < 80 ? PV_PRESENCE_ONLINE : PV_PRESENCE_OFFLINE, 1,
                              x.f.now);
     }
@@ -439,10 +438,8 @@ PV_TEST(many_members_are_told_and_woken_a_few_at_a_time)
     fake_peers_settle(&x);
     go_online(true);
     add_unstored(removal_of(50));
-    fake_node_wait(&x.f, PV_SPREAD_SOON);
-    assert_int_equal(n_told, PV_SPREAD_SIGNALS);
-    fake_node_wait(&x.f, 4 * PV_SPREAD_TICK);
-    assert_int_equal(n_told, 80);
+    assert_int_equal(told_after(PV_SPREAD_SOON), PV_SPREAD_SIGNALS);
+    assert_int_equal(told_after(4 * PV_SPREAD_TICK), 80);
     fake_node_wait(&x.f, PV_SPREAD_WAKE + PV_S(5));
     for (unsigned i = 0; i < MANY; i++)
         wanted += pv_peer_is_wanted(peers[i], x.f.now) ? 1 : 0;

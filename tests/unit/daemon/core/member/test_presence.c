@@ -35,9 +35,7 @@ static void go_offline(void)
 static void make_large(void)
 {
     for (unsigned i = 0; i < PV_PRESENCE_ALL; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "m%u", i);
-        fake_node_member(node, 1000 + i, name, (uint16_t)(1000 + i));
+        fake_node_member(node, 1000 + i, PV_STR("m%u", i), (uint16_t)(1000 + i));
     }
 }
 

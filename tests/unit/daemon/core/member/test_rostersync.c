@@ -184,9 +184,8 @@ static pv_ns run(struct net *net, pv_ns time)
 static void give_members(struct net *net, unsigned first, unsigned n, unsigned mask)
 {
     for (unsigned i = first; i < first + n; i++) {
-        char name[16];
         struct keys invite = keys_of(20000 + i), node = keys_of(40000 + i);
-        snprintf(name, sizeof(name), "n%u", i);
+        const char *name = PV_STR("n%u", i);
         struct item inv = make_invite(&net->w, &net->w.creator, &invite, 1);
         struct item mem = make_member(&net->w, &invite, &node, name, (uint16_t)(1 + i));
         for (size_t k = 0; k < net->n_nodes; k++) {

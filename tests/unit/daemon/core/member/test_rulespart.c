@@ -175,8 +175,7 @@ PV_TEST_IN(a_rule_keeps_its_count_when_its_number_changes, start, stop)
     assert_int_equal(fake_node_status(node)->s.rules, 2);
     assert_true(fake_node_status(node)->s.deny_default);
     uint32_t client = fake_ctl_open(node);
-    fake_ctl_say(node, client, "{'id':1,'cmd':'rules'}");
-    assert_reply(node, client, "'denied':6");
+    assert_answered(node, client, "{'id':1,'cmd':'rules'}", "'denied':6");
 }
 
 PV_TEST_IN(the_firewall_of_this_node_comes_before_all_rules, NULL, stop)

@@ -169,9 +169,7 @@ static struct pv_peer *meet(unsigned seed)
 {
     const struct keys k = keys_of(seed);
     uint8_t cert[PV_SEALING_CERT_LEN];
-    char name[PV_NAME_BUF];
-    snprintf(name, sizeof(name), "m%u", seed);
-    struct pv_peer *p = fake_peers_member(&x, seed, name, (uint16_t)seed);
+    struct pv_peer *p = fake_peers_member(&x, seed, PV_STR("m%u", seed), (uint16_t)seed);
     state_of(k.sk, PV_ABLE_SEALED);
     assert_ok(pv_sealing_certify(&kem_double, k.sk, cert));
     pv_sealkeys_heard(&x.f.node, p, whole(cert), true);
@@ -223,9 +221,7 @@ PV_TEST_IN(a_member_that_chooses_identities_fills_no_row, start, NULL)
 
 static bool is_row(const struct pv_job *job, size_t row)
 {
-    char name[PV_JOB_META_NAME];
-    snprintf(name, sizeof(name), "sealing-keys-%02zu", row);
-    return strcmp(job->u.set_meta.name, name) == 0;
+    return strcmp(job->u.set_meta.name, PV_STR("sealing-keys-%02zu", row)) == 0;
 }
 
 /* As an earlier version stored it, or as this one did under another identity. */

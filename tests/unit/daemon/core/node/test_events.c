@@ -157,10 +157,7 @@ PV_TEST(a_follower_that_does_not_read_costs_little_and_is_told_how_much_it_misse
         assert_true(pv_ctlsrv_out(srv, sid).len < PV_EVENTS_BACKLOG + 1024);
     }
     unsigned told = count(heard(), "\"event\":\"member\"");
-    char missed[80];
-    snprintf(missed, sizeof(missed), "\"event\":\"missed\",\"count\":%u",
-             3 * PV_EVENTS_KEPT - told);
-    assert_has(output, missed);
+    assert_has(output, PV_STR("\"event\":\"missed\",\"count\":%u", 3 * PV_EVENTS_KEPT - told));
     assert_true(told >= PV_EVENTS_KEPT);
     assert_int_equal(count(output, "\"event\":\"now\""), 0);
     happen("it reads again", json_pack("{s:b}", "full", true));
@@ -202,10 +199,8 @@ PV_TEST(a_member_that_floods_pushes_out_its_own_events_and_not_those_of_others)
     assert_int_equal(count(heard(), "\"text\":\"other\""), OTHERS); /* but carol's first */
     assert_int_equal(count(output, "\"text\":\"flood\""), PV_EVENTS_KEPT - OTHERS);
     assert_int_equal(count(output, "\"event\":\"missed\""), 2);
-    char missed[80];
-    snprintf(missed, sizeof(missed), "\"event\":\"missed\",\"count\":%u",
-             FLOOD - (PV_EVENTS_KEPT - OTHERS));
-    assert_has(output, missed);
+    assert_has(output,
+               PV_STR("\"event\":\"missed\",\"count\":%u", FLOOD - (PV_EVENTS_KEPT - OTHERS)));
 }
 
 PV_TEST(there_are_at_most_as_many_listeners_as_connections)

@@ -4,22 +4,19 @@
 #include "fp_util.h"
 #include "tests/unit/test_util.h"
 
-static int setup(void **state)
+static struct fp_node *n; /* of the test that runs */
+
+void test_before_each(void)
 {
-    struct fp_node *n = test_alloc(sizeof(*n));
+    n = test_alloc(sizeof(*n));
     fp_node_init(n, 1);
-    *state = n;
-    return 0;
 }
 
-static int teardown(void **state)
+void test_after_each(void)
 {
-    fp_node_done(*state);
-    free(*state);
-    return 0;
+    fp_node_done(n);
+    free(n);
 }
-
-PV_TEST_WORLD(setup, teardown);
 
 static struct pv_fp_key_init keys_with(uint32_t local_index)
 {
@@ -27,7 +24,7 @@ static struct pv_fp_key_init keys_with(uint32_t local_index)
 }
 
 /* Whose keys the packet threads find by this receiver index; 0 = nobody's. */
-static uint32_t owner_of(struct fp_node *n, uint32_t local_index)
+static uint32_t owner_of(uint32_t local_index)
 {
     fp_publish(n);
     return pv_fp_index_find(n->snap->index, local_index);
@@ -35,7 +32,6 @@ static uint32_t owner_of(struct fp_node *n, uint32_t local_index)
 
 PV_TEST(a_snapshot_does_not_see_later_changes)
 {
-    struct fp_node *n = *state;
     struct pv_fp_snapshot *before, *after;
     struct pv_fp_keys *keys;
 
@@ -77,7 +73,6 @@ PV_TEST(a_snapshot_does_not_see_later_changes)
 
 PV_TEST(groups_replace_those_before)
 {
-    struct fp_node *n = *state;
     struct pv_fp_group groups[2] = {
         {.group = pv_group_of(4, (const uint8_t[4]){239, 1, 1, 1}), .n = 1},
         {.group = pv_group_broadcast(), .first = 1, .n = 2}};
@@ -117,7 +112,6 @@ PV_TEST(groups_replace_those_before)
 
 PV_TEST(setting_what_is_so_changes_nothing)
 {
-    struct fp_node *n = *state;
     uint32_t id = fp_add_member(n, 2);
 
     fp_set_path(n, id, 2, 1400);
@@ -139,7 +133,6 @@ PV_TEST(setting_what_is_so_changes_nothing)
 
 PV_TEST(snapshots_outlive_the_builder_and_each_other)
 {
-    struct fp_node *n = *state;
     struct pv_fp_snapshot *s[3];
 
     uint32_t id = fp_add_member(n, 2);
@@ -161,7 +154,6 @@ PV_TEST(snapshots_outlive_the_builder_and_each_other)
 
 PV_TEST(a_part_that_did_not_change_is_shared)
 {
-    struct fp_node *n = *state;
     struct pv_fp_snapshot *a, *b;
     uint32_t first = 0, last = 0;
 
@@ -183,7 +175,6 @@ PV_TEST(a_part_that_did_not_change_is_shared)
 /* Two relays of ours may be at one server: its address alone does not tell them apart. */
 PV_TEST(a_path_by_another_relay_is_another_path)
 {
-    struct fp_node *n = *state;
     struct pv_carrier path = {.kind = PV_CARRIER_CHANNEL,
                               .channel = 0x4000,
                               .remote = pv_addr4(192, 0, 2, 2, 4000),
@@ -202,15 +193,14 @@ PV_TEST(a_path_by_another_relay_is_another_path)
 
 PV_TEST(ids_of_removed_peers_mean_nobody)
 {
-    struct fp_node *n = *state;
     uint32_t old = fp_add_member(n, 2), id;
     struct pv_fp_key_init k = keys_with(0x100);
 
     assert_int_not_equal(old, 0);
     assert_ok(pv_fp_builder_add_keys(n->b, old, &k));
-    assert_int_equal(owner_of(n, 0x100), old);
+    assert_int_equal(owner_of(0x100), old);
     assert_ok(pv_fp_builder_remove_peer(n->b, old));
-    assert_int_equal(owner_of(n, 0x100), 0);
+    assert_int_equal(owner_of(0x100), 0);
     do {
         id = fp_add_member(n, 2); /* its address is free again */
         assert_int_not_equal(id, old);
@@ -235,7 +225,6 @@ PV_TEST(ids_of_removed_peers_mean_nobody)
 
 PV_TEST(routes_and_ranges_do_not_collide)
 {
-    struct fp_node *n = *state;
     uint32_t a = fp_add_member(n, 2), b;
     struct pv_prefix same = {.base = fp_ip4(2), .bits = 32}, net;
 
@@ -268,7 +257,6 @@ PV_TEST(routes_and_ranges_do_not_collide)
 
 PV_TEST(keys_have_unique_indices_and_few_slots)
 {
-    struct fp_node *n = *state;
     uint32_t a = fp_add_member(n, 2), b = fp_add_member(n, 3);
 
     for (uint32_t i = 0; i < PV_FP_KEYS_PER_PEER; i++) {
@@ -283,7 +271,7 @@ PV_TEST(keys_have_unique_indices_and_few_slots)
     assert_int_equal(pv_fp_builder_add_keys(n->b, b, &k), PV_ERR_EXISTS);
     assert_int_equal(pv_fp_builder_send_with(n->b, b, 0x100), PV_ERR_NOT_FOUND);
     assert_ok(pv_fp_builder_remove_keys(n->b, b, 0x100)); /* not b's: stays */
-    assert_int_equal(owner_of(n, 0x100), a);
+    assert_int_equal(owner_of(0x100), a);
     assert_ok(pv_fp_builder_send_with(n->b, a, 0x100));
     assert_ok(pv_fp_builder_remove_keys(n->b, a, 0x100));
     fp_publish(n);
@@ -304,7 +292,6 @@ static void feed_fill(void *ctx, uint8_t *dst, size_t len)
 
 PV_TEST(indices_name_their_worker_and_are_never_the_cookie)
 {
-    struct fp_node *n = *state;
     uint32_t a = fp_add_member(n, 2);
     struct pv_fp_key_init k = keys_with(0x80000042);
     assert_ok(pv_fp_builder_add_keys(n->b, a, &k));
@@ -326,7 +313,6 @@ PV_TEST(a_large_network_is_built_and_taken_down)
         PEERS = 3000
     };
     static uint32_t ids[PEERS];
-    struct fp_node *n = *state;
 
     for (uint32_t i = 0; i < PEERS; i++) {
         ids[i] = fp_add_member(n, 2 + i);

@@ -78,9 +78,10 @@ static struct pv_fp_results received(struct pair *p, const struct pv_carrier *fr
 
 static const struct pv_carrier FROM_STREAM = {.kind = PV_CARRIER_STREAM, .sock = STREAM};
 
+static struct pair p;
+
 PV_TEST(packets_go_through_streams)
 {
-    static struct pair p;
     uint8_t buf[1600];
     uint16_t number;
     struct pv_view data;
@@ -100,7 +101,6 @@ PV_TEST(packets_go_through_streams)
 
 PV_TEST(a_batch_is_one_message_for_each_packet)
 {
-    static struct pair p;
     static uint8_t bytes[8][1500];
     struct pv_fp_packet in[8];
     begin(&p, 0);
@@ -123,7 +123,6 @@ PV_TEST(a_batch_is_one_message_for_each_packet)
 
 PV_TEST(data_is_received_by_indications_too)
 {
-    static struct pair p;
     uint8_t buf[1600], ind[1700];
     static const uint8_t txid[PV_STUN_TXID_LEN] = {9};
     size_t ind_len;
@@ -141,7 +140,6 @@ PV_TEST(data_is_received_by_indications_too)
 
 PV_TEST(a_message_not_from_the_present_stream_is_dropped)
 {
-    static struct pair p;
     uint8_t buf[1600], copy[1600];
     struct pv_carrier others[] = {
         {.kind = PV_CARRIER_STREAM, .sock = STREAM + 8}, /* one before or after it */
@@ -179,7 +177,6 @@ PV_TEST(a_message_not_from_the_present_stream_is_dropped)
 /* The former server goes on relaying for a while, through its own connection. */
 PV_TEST(a_message_of_the_former_stream_is_received)
 {
-    static struct pair p;
     uint8_t buf[1600];
     begin(&p, 0);
     struct pv_fp_relay_way way = {.server = pv_addr4(192, 0, 2, 98, 443),
@@ -203,7 +200,6 @@ PV_TEST(a_message_of_the_former_stream_is_received)
 
 PV_TEST(the_servers_own_words_go_up_with_their_stream)
 {
-    static struct pair p;
     uint8_t answer[20] = {0x01, 0x03, 0, 0, 0x21, 0x12, 0xa4, 0x42};
     uint8_t message1[152] = {0};
     begin(&p, 0);
@@ -224,7 +220,6 @@ PV_TEST(the_servers_own_words_go_up_with_their_stream)
 /* Each relay's bytes are its own, and what goes directly is nobody's. */
 PV_TEST(bytes_are_counted_for_the_relay_they_went_through)
 {
-    static struct pair p;
     uint8_t buf[1600];
     begin(&p, 0);
     const struct pv_fp_relay_way way = {.server = pv_addr4(192, 0, 2, 98, 3478), .udp = true};

@@ -144,12 +144,26 @@ static inline void sleep_until_due(void)
     pv_relayway_handle_timeout(f->r, f->now);
 }
 
+/* It asks for this by that stream (0: by UDP), and gets it. */
+static inline void grant(uint16_t method, uint16_t stream)
+{
+    expect(method, stream);
+    answer();
+}
+
+/* The stream is there, and with it the allocation; how many ways it told. */
+static inline unsigned connect(uint16_t stream)
+{
+    pv_relayway_connected(f->r, stream, f->now);
+    grant(PV_TURN_ALLOCATE, stream);
+    return ways();
+}
+
 static inline void up_by_udp(bool stock)
 {
     setup(stock);
     assert_ok(pv_relayway_start(f->r, &f->cfg, f->now));
-    expect(PV_TURN_ALLOCATE, 0);
-    answer();
+    grant(PV_TURN_ALLOCATE, 0);
     assert_int_equal(ways(), 1);
     assert_int_equal(pv_relayway_way(f->r), PV_RELAYWAY_UDP);
     assert_string_equal(pv_relayway_transport(f->r), "udp");
@@ -186,16 +200,12 @@ PV_TEST(a_members_channel_goes_from_udp_to_the_stream_and_back)
 
     pv_relayway_set_blocked(f->r, true, f->now);
     uint16_t stream = opened();
-    pv_relayway_connected(f->r, stream, f->now);
-    expect(PV_TURN_ALLOCATE, stream);
-    answer();
-    (void)ways();
+    (void)connect(stream);
     assert_true(pv_relayway_carrier(f->r, &f->peer, &c)); /* it moved with the allocation */
     assert_int_equal(c.kind, PV_CARRIER_STREAM);
     assert_int_equal(c.sock, stream);
     assert_int_equal(pv_relayway_fp_way(f->r).stream, stream);
-    expect(PV_TURN_CHANNEL_BIND, stream);
-    answer();
+    grant(PV_TURN_CHANNEL_BIND, stream);
 
     pv_relayway_set_blocked(f->r, false, f->now);
     expect(PV_TURN_ALLOCATE, 0);
@@ -203,8 +213,7 @@ PV_TEST(a_members_channel_goes_from_udp_to_the_stream_and_back)
     answer();
     (void)ways();
     assert_int_equal(pv_relayway_way(f->r), PV_RELAYWAY_UDP);
-    expect(PV_TURN_CHANNEL_BIND, 0);
-    answer();
+    grant(PV_TURN_CHANNEL_BIND, 0);
     assert_false(closed(stream)); /* what is under way in it may still come */
     f->now += PV_RELAYSTREAM_LINGER;
     pv_relayway_handle_timeout(f->r, f->now);
@@ -223,10 +232,7 @@ PV_TEST(a_request_that_left_by_udp_is_asked_again_by_the_stream)
     assert_int_not_equal(stream, 0);
     expect(PV_TURN_ALLOCATE, 0); /* nobody hears it */
     f->now += PV_MS(10);
-    pv_relayway_connected(f->r, stream, f->now);
-    expect(PV_TURN_ALLOCATE, stream);
-    answer();
-    assert_int_equal(ways(), 1);
+    assert_int_equal(connect(stream), 1);
     assert_int_equal(pv_relayway_way(f->r), PV_RELAYWAY_STREAM);
 }
 
@@ -294,10 +300,7 @@ PV_TEST(udp_that_does_not_carry_turn_is_left_alone)
         (void)ways();
         sleep_until_due();
     }
-    pv_relayway_connected(f->r, stream, f->now);
-    expect(PV_TURN_ALLOCATE, stream);
-    answer();
-    assert_int_equal(ways(), 1);
+    assert_int_equal(connect(stream), 1);
     assert_int_equal(pv_relayway_way(f->r), PV_RELAYWAY_STREAM);
     pv_ns from = f->now;
     while (!next_request() || f->msg.method != PV_TURN_ALLOCATE || f->stream != 0) {
@@ -321,19 +324,14 @@ PV_TEST(a_stock_server_that_knows_only_streams_waits_for_one)
     uint16_t stream = opened();
     assert_int_not_equal(stream, 0);
     assert_false(next_request());
-    pv_relayway_connected(f->r, stream, f->now);
-    expect(PV_TURN_ALLOCATE, stream);
-    answer();
-    (void)ways();
+    (void)connect(stream);
     assert_true(pv_addr_equal(pv_relayway_relayed(f->r), &f->relayed));
 
     /* A peer that is written to gets a permission and a channel. */
     assert_ok(pv_relayway_wrap(f->r, &f->peer, pv_view("x", 1), &m));
     assert_int_equal(m.stream, stream);
-    expect(PV_TURN_CREATE_PERMISSION, stream);
-    answer();
-    expect(PV_TURN_CHANNEL_BIND, stream);
-    answer();
+    grant(PV_TURN_CREATE_PERMISSION, stream);
+    grant(PV_TURN_CHANNEL_BIND, stream);
     assert_true(pv_relayway_carrier(f->r, &f->peer, &c));
     assert_int_equal(c.kind, PV_CARRIER_STREAM);
 
@@ -346,8 +344,7 @@ PV_TEST(a_stock_server_that_knows_only_streams_waits_for_one)
         sleep_until_due();
     pv_relayway_connected(f->r, stream, f->now);
     f->relayed.port++;
-    expect(PV_TURN_ALLOCATE, stream);
-    answer();
+    grant(PV_TURN_ALLOCATE, stream);
     (void)ways();
     assert_true(pv_addr_equal(pv_relayway_relayed(f->r), &f->relayed));
 }
@@ -382,10 +379,7 @@ PV_TEST(why_it_is_not_reached_is_told_once_in_words)
     assert_true(closed(stream));
     while ((stream = opened()) == 0)
         sleep_until_due();
-    pv_relayway_connected(f->r, stream, f->now);
-    expect(PV_TURN_ALLOCATE, stream);
-    answer();
-    (void)ways();
+    (void)connect(stream);
     assert_string_equal(pv_relayway_error(f->r), "");
     pv_relayway_failed(f->r, "its name is not found");
     assert_string_equal(told(), "its name is not found");
@@ -420,8 +414,7 @@ PV_TEST(a_dead_address_is_left_for_the_next_by_udp)
         sleep_until_due();
     assert_true(f->now - begun <= PV_S(4)); /* two addresses, less than 2 s each */
     f->cfg.turn.server = f->cfg.others[1];
-    expect(PV_TURN_ALLOCATE, 0);
-    answer();
+    grant(PV_TURN_ALLOCATE, 0);
     assert_int_equal(ways(), 1);
     assert_int_equal(pv_relayway_way(f->r), PV_RELAYWAY_UDP);
     assert_false(pv_relayway_is_lost(f->r));
@@ -469,10 +462,7 @@ PV_TEST(a_dead_address_is_left_for_the_next_by_a_stream)
     stream = next_stream(3);         /* the second one says nothing */
     assert_int_equal(f->now, begun + PV_RELAYSTREAM_HASTE);
     assert_string_equal(pv_relayway_error(f->r), "no TLS connection within 3 s");
-    pv_relayway_connected(f->r, stream, f->now);
-    expect(PV_TURN_ALLOCATE, stream);
-    answer();
-    (void)ways();
+    (void)connect(stream);
     assert_int_equal(pv_relayway_way(f->r), PV_RELAYWAY_STREAM);
     /* One that was of use is tried again before the others. */
     pv_relayway_closed(f->r, stream, "reset", f->now);
@@ -490,10 +480,7 @@ PV_TEST(an_allocation_that_no_address_gives_by_udp_is_asked_for_by_a_stream)
     assert_false(pv_relayway_is_lost(f->r));
     pv_relayway_closed(f->r, stream, "refused", f->now);
     stream = next_stream(2);
-    pv_relayway_connected(f->r, stream, f->now);
-    expect(PV_TURN_ALLOCATE, stream);
-    answer();
-    (void)ways();
+    (void)connect(stream);
     assert_int_equal(pv_relayway_way(f->r), PV_RELAYWAY_STREAM);
 }
 
@@ -543,10 +530,7 @@ PV_TEST(a_server_that_sends_us_on_is_obeyed)
     send_on(41);
     (void)ways();
     stream = next_stream(41);
-    pv_relayway_connected(f->r, stream, f->now);
-    expect(PV_TURN_ALLOCATE, stream);
-    answer();
-    (void)ways();
+    (void)connect(stream);
     assert_int_equal(pv_relayway_way(f->r), PV_RELAYWAY_STREAM);
 }
 
@@ -607,8 +591,7 @@ static struct pv_addr leave_for_another(void)
 {
     up_by_udp(false);
     assert_ok(pv_relayway_bind(f->r, &f->peer, f->now));
-    expect(PV_TURN_CHANNEL_BIND, 0);
-    answer();
+    grant(PV_TURN_CHANNEL_BIND, 0);
     (void)ways();
     const struct pv_addr left = f->cfg.turn.server;
     assert_true(pv_relayway_can_hold(f->r));
@@ -631,14 +614,11 @@ PV_TEST(the_server_that_is_left_carries_until_the_peer_has_left_it_too)
     uint16_t number = pv_relayway_number(f->r, &f->peer);
     late.ip[15] ^= 1;
     assert_true(goes_through(&f->peer, &left)); /* before the new one has said anything */
-    expect(PV_TURN_ALLOCATE, 0);
-    answer();
-    expect(PV_TURN_CHANNEL_BIND, 0);
-    answer();
+    grant(PV_TURN_ALLOCATE, 0);
+    grant(PV_TURN_CHANNEL_BIND, 0);
     /* A peer that had no channel at the former server does not wait. */
     assert_ok(pv_relayway_bind(f->r, &late, f->now));
-    expect(PV_TURN_CHANNEL_BIND, 0);
-    answer();
+    grant(PV_TURN_CHANNEL_BIND, 0);
     (void)ways();
     assert_true(goes_through(&late, &f->cfg.turn.server));
     assert_int_equal(pv_relayway_number(f->r, &f->peer), number);
@@ -678,10 +658,8 @@ PV_TEST(a_server_that_is_left_is_not_held_for_ever)
 PV_TEST(a_server_that_is_left_and_silent_is_not_sent_to)
 {
     struct pv_addr left = leave_for_another();
-    expect(PV_TURN_ALLOCATE, 0);
-    answer();
-    expect(PV_TURN_CHANNEL_BIND, 0);
-    answer();
+    grant(PV_TURN_ALLOCATE, 0);
+    grant(PV_TURN_CHANNEL_BIND, 0);
     (void)ways();
     pv_relayway_suspect(f->r, &f->peer, f->now);
     assert_int_equal(ways(), 1);
@@ -707,8 +685,7 @@ static uint16_t leave_by_stream(bool held)
 {
     uint16_t stream = up_by_stream(false);
     assert_ok(pv_relayway_bind(f->r, &f->peer, f->now));
-    expect(PV_TURN_CHANNEL_BIND, stream);
-    answer();
+    grant(PV_TURN_CHANNEL_BIND, stream);
     (void)ways();
     f->cfg.turn.server = pv_addr4(192, 0, 2, 2, 3478);
     f->cfg.to.addr = pv_addr4(192, 0, 2, 2, 443);
@@ -732,10 +709,8 @@ static uint16_t up_again_by_stream(void)
     while (next_request())
         continue; /* by UDP, where nothing answers */
     pv_relayway_connected(f->r, stream, f->now);
-    expect(PV_TURN_ALLOCATE, stream);
-    answer();
-    expect(PV_TURN_CHANNEL_BIND, stream);
-    answer();
+    grant(PV_TURN_ALLOCATE, stream);
+    grant(PV_TURN_CHANNEL_BIND, stream);
     (void)ways();
     return stream;
 }

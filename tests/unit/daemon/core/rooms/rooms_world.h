@@ -352,3 +352,10 @@ static inline void anna_and_bob(void)
     assert_ok(open_room(ANNA, "crew"));
     assert_ok(invite(ANNA, "crew", BOB));
 }
+
+/* That much later this node has shown these texts. */
+#define assert_said_after(duration, node, texts)    \
+    do {                                            \
+        run_for(duration);                          \
+        assert_string_equal(w.n[node].said, texts); \
+    } while (0)

@@ -5,11 +5,17 @@
 
 /* --- tests --------------------------------------------------------------------------------- */
 
-PV_TEST_WORLD(setup, teardown);
+static int with_anna_and_bob(void **state)
+{
+    int rc = setup(state);
+    anna_and_bob();
+    return rc;
+}
+
+PV_TEST_WORLD(with_anna_and_bob, teardown);
 
 PV_TEST(a_text_reaches_every_member_at_once)
 {
-    anna_and_bob();
     assert_int_equal(w.n[BOB].invited, 1);
     assert_ok(invite(BOB, "#crew", CARL)); /* any member may */
     assert_ok(say(ANNA, "crew", "one"));
@@ -32,7 +38,6 @@ PV_TEST(a_text_reaches_every_member_at_once)
  * all the same. */
 PV_TEST(a_text_that_a_rule_denies_is_passed_on_and_not_shown)
 {
-    anna_and_bob();
     assert_ok(invite(ANNA, "#crew", CARL));
     w.n[BOB].denies = w.n[CARL].keys.pk;
     assert_ok(say(CARL, "#crew", "denied"));
@@ -54,7 +59,6 @@ PV_TEST(a_text_that_a_rule_denies_is_passed_on_and_not_shown)
 
 PV_TEST(a_send_that_is_repeated_is_said_once)
 {
-    anna_and_bob();
     assert_ok(say_as(ANNA, "crew", "one", 1));
     assert_ok(say_as(ANNA, "crew", "one", 1));
     assert_ok(say_as(ANNA, "crew", "two", 2));
@@ -85,27 +89,21 @@ PV_TEST(a_send_that_is_repeated_is_said_once)
 
 PV_TEST(a_line_that_found_no_room_in_the_output_is_said_again)
 {
-    anna_and_bob();
     w.n[ANNA].choked = true;
     assert_ok(say(ANNA, "crew", "one"));
     unsigned before = w.lines;
-    run_for(PV_S(20));
-    assert_string_equal(w.n[BOB].said, "");
+    assert_said_after(PV_S(20), BOB, "");
     assert_in_range(w.lines - before, 10, 40); /* not in a loop */
     w.n[ANNA].choked = false;
-    run_for(PV_S(2));
-    assert_string_equal(w.n[BOB].said, "one");
+    assert_said_after(PV_S(2), BOB, "one");
 }
 
 PV_TEST(a_member_that_was_away_gets_it_from_anybody)
 {
-    anna_and_bob();
     assert_ok(invite(ANNA, "crew", CARL));
     alone(CARL);
     for (int i = 0; i < 300; i++) {
-        char text[16];
-        snprintf(text, sizeof(text), "%d", i);
-        assert_ok(say(ANNA, "crew", text));
+        assert_ok(say(ANNA, "crew", PV_STR("%d", i)));
     }
     alone(ANNA); /* for good */
     restart(BOB);
@@ -118,7 +116,6 @@ PV_TEST(a_member_that_was_away_gets_it_from_anybody)
 /* Of thousands of members most are never there. */
 PV_TEST(a_member_that_was_never_there_takes_no_memory)
 {
-    anna_and_bob();
     struct pv_rooms *rooms = w.n[ANNA].rooms;
     assert_non_null(pv_rooms_peer_find(rooms, w.n[BOB].keys.pk));
     assert_ok(pv_rooms_peer_online(rooms, w.n[EVE].keys.pk, false, w.now));
@@ -130,7 +127,6 @@ PV_TEST(a_member_that_was_never_there_takes_no_memory)
 
 PV_TEST(a_member_that_comes_late_gets_what_was_said_since_the_invitation)
 {
-    anna_and_bob();
     assert_ok(say(ANNA, "crew", "before"));
     assert_ok(say(BOB, "crew", "too"));
     alone(CARL);
@@ -139,8 +135,7 @@ PV_TEST(a_member_that_comes_late_gets_what_was_said_since_the_invitation)
     assert_ok(say(BOB, "crew", "also"));
     alone(ANNA);
     connect(BOB, CARL, true); /* from bob, who did not invite */
-    run_for(PV_S(3));
-    assert_string_equal(w.n[CARL].said, "after also");
+    assert_said_after(PV_S(3), CARL, "after also");
     assert_ok(say(CARL, "crew", "hi"));
     assert_string_equal(w.n[BOB].said, "before after hi");
 }
@@ -148,11 +143,9 @@ PV_TEST(a_member_that_comes_late_gets_what_was_said_since_the_invitation)
 PV_TEST(nothing_is_lost_or_doubled_through_restarts_and_full_disks)
 {
     char want[2048] = "";
-    anna_and_bob();
     for (int i = 0; i < 120; i++) {
-        char text[16];
         unsigned sent = w.n[ANNA].sent;
-        snprintf(text, sizeof(text), "%d", i);
+        const char *text = PV_STR("%d", i);
         w.n[BOB].full = test_rng_next(&w.rng) % 4 == 0;
         w.n[ANNA].full = test_rng_next(&w.rng) % 8 == 0;
         (void)say(ANNA, "crew", text);
@@ -175,24 +168,20 @@ PV_TEST(nothing_is_lost_or_doubled_through_restarts_and_full_disks)
 
 PV_TEST(texts_that_are_not_taken_are_fetched_later)
 {
-    anna_and_bob();
     assert_ok(say(ANNA, "crew", "one"));
     w.n[BOB].low_disk = true;
     assert_ok(say(ANNA, "crew", "two"));
     assert_ok(say(BOB, "crew", "mine")); /* own texts are the user's business */
     assert_ok(say(ANNA, "crew", "three"));
-    run_for(PV_S(300));
-    assert_string_equal(w.n[BOB].said, "one");
+    assert_said_after(PV_S(300), BOB, "one");
     assert_string_equal(w.n[ANNA].said, "mine");
     w.n[BOB].low_disk = false;
-    run_for(PV_S(700));
-    assert_string_equal(w.n[BOB].said, "one two three");
+    assert_said_after(PV_S(700), BOB, "one two three");
 }
 
 /* A text that is fetched for a disk without room costs its sender as much as one that is kept. */
 PV_TEST(a_disk_without_room_is_tried_less_and_less_often)
 {
-    anna_and_bob();
     w.n[BOB].low_disk = true;
     assert_ok(say(ANNA, "crew", "one"));
     unsigned lines = w.lines;
@@ -201,18 +190,15 @@ PV_TEST(a_disk_without_room_is_tried_less_and_less_often)
     assert_in_range(w.lines - lines, 3 * 9, 3 * 12);
     assert_string_equal(w.n[BOB].said, "");
     w.n[BOB].low_disk = false;
-    run_for(PV_S(480));
-    assert_string_equal(w.n[BOB].said, "one");
+    assert_said_after(PV_S(480), BOB, "one");
     w.n[BOB].low_disk = true; /* from the beginning */
     assert_ok(say(ANNA, "crew", "two"));
     w.n[BOB].low_disk = false;
-    run_for(PV_S(45));
-    assert_string_equal(w.n[BOB].said, "one two");
+    assert_said_after(PV_S(45), BOB, "one two");
 }
 
 PV_TEST(a_member_that_left_hears_and_says_no_more_and_may_be_invited_again)
 {
-    anna_and_bob();
     assert_ok(say(ANNA, "crew", "one"));
     assert_ok(leave(BOB, "crew"));
     assert_int_equal(w.n[ANNA].left, 1);
@@ -232,7 +218,6 @@ PV_TEST(a_member_that_left_hears_and_says_no_more_and_may_be_invited_again)
 
 PV_TEST(a_node_that_was_revoked_is_heard_no_more)
 {
-    anna_and_bob();
     assert_ok(invite(ANNA, "crew", CARL));
     assert_ok(say(CARL, "crew", "one"));
     struct item gone =
@@ -248,9 +233,8 @@ PV_TEST(a_node_that_was_revoked_is_heard_no_more)
 
 PV_TEST(two_rooms_of_one_name_are_told_apart)
 {
-    char a[PV_ROOMS_NAME_BUF], b[PV_ROOMS_NAME_BUF];
+    char a[PV_ROOMS_NAME_BUF];
     struct pv_rooms_info one, two;
-    anna_and_bob();
     assert_ok(open_room(CARL, "crew"));
     assert_int_equal(open_room(CARL, "crew"), PV_ERR_EXISTS);
     assert_ok(invite(CARL, "crew", BOB));
@@ -259,7 +243,7 @@ PV_TEST(two_rooms_of_one_name_are_told_apart)
     assert_false(pv_rooms_info(w.n[BOB].rooms, 2, &two) && two.id == one.id);
     assert_true(pv_rooms_info(w.n[BOB].rooms, 1, &two));
     pv_rooms_name(w.n[BOB].rooms, one.id, a);
-    pv_rooms_name(w.n[BOB].rooms, two.id, b);
+    const char *b = PV_ROOM_STR(w.n[BOB].rooms, two.id);
     assert_string_equal(a, "#crew");
     assert_memory_equal(b, "#crew~", 6);
     assert_ptr_equal(pv_rooms_find(w.n[BOB].rooms, b, false), two.id);
@@ -271,9 +255,8 @@ PV_TEST(two_rooms_of_one_name_are_told_apart)
 static bool is_invited(int i, const char *name)
 {
     struct pv_rooms_info info;
-    char buf[PV_ROOMS_NAME_BUF];
     for (size_t k = 0; pv_rooms_info(w.n[i].rooms, k, &info); k++)
-        if (strcmp(pv_rooms_name(w.n[i].rooms, info.id, buf), name) == 0)
+        if (strcmp(PV_ROOM_STR(w.n[i].rooms, info.id), name) == 0)
             return info.invited;
     fail_msg("no room %s", name);
     return false;
@@ -289,22 +272,19 @@ static int accept_room(int i, const char *name)
 
 /* Any member may invite; until somebody here says yes nothing that is said there comes, and the
  * room takes no name of a room that this node is in. */
-PV_TEST(an_invitation_waits_for_a_user)
+PV_TEST_IN(an_invitation_waits_for_a_user, setup, teardown)
 {
     w.n[BOB].hesitates = true;
     anna_and_bob();
     assert_ok(say(ANNA, "crew", "one"));
-    run_for(PV_S(600));
-    assert_string_equal(w.n[BOB].said, "");
+    assert_said_after(PV_S(600), BOB, "");
     assert_true(is_invited(BOB, "#crew"));
     restart(BOB);
-    run_for(PV_S(60));
-    assert_string_equal(w.n[BOB].said, "");
+    assert_said_after(PV_S(60), BOB, "");
     assert_true(is_invited(BOB, "#crew"));
     assert_ok(open_room(BOB, "crew"));
     assert_false(is_invited(BOB, "#crew"));
-    char invited[PV_ROOMS_NAME_BUF];
-    pv_rooms_name(w.n[BOB].rooms, room_of(ANNA, "crew"), invited);
+    const char *invited = PV_ROOM_STR(w.n[BOB].rooms, room_of(ANNA, "crew"));
     assert_memory_equal(invited, "#crew~", 6);
     assert_ok(accept_room(BOB, invited));
     assert_string_equal(w.n[BOB].said, "one");
@@ -313,7 +293,8 @@ PV_TEST(an_invitation_waits_for_a_user)
     assert_string_equal(w.n[BOB].said, "one two");
 }
 
-PV_TEST(a_user_who_speaks_in_a_room_has_accepted_it_and_is_asked_again_after_leaving)
+PV_TEST_IN(a_user_who_speaks_in_a_room_has_accepted_it_and_is_asked_again_after_leaving, setup,
+           teardown)
 {
     w.n[BOB].hesitates = true;
     anna_and_bob();
@@ -333,7 +314,6 @@ PV_TEST(a_user_who_speaks_in_a_room_has_accepted_it_and_is_asked_again_after_lea
 /* Versions before this had no such list: what they were in they stay in. */
 PV_TEST(rooms_of_an_earlier_version_stay_accepted)
 {
-    anna_and_bob();
     w.n[BOB].hesitates = true;
     w.n[BOB].accepted_len = 0;
     restart(BOB);
@@ -344,7 +324,6 @@ PV_TEST(rooms_of_an_earlier_version_stay_accepted)
 
 PV_TEST(an_impossible_request_is_refused_with_its_reason)
 {
-    anna_and_bob();
     assert_int_equal(open_room(ANNA, "Not a name"), PV_ERR_MALFORMED);
     assert_int_equal(invite(ANNA, "crew", BOB), PV_ERR_EXISTS);
     assert_int_equal(invite(BOB, "nowhere", CARL), PV_ERR_STATE);
@@ -359,19 +338,16 @@ PV_TEST(an_impossible_request_is_refused_with_its_reason)
     assert_string_equal(w.n[BOB].said, "kept");
 }
 
-PV_TEST(rooms_are_limited_in_number)
+PV_TEST_IN(rooms_are_limited_in_number, setup, teardown)
 {
-    char name[16];
     run_for(PV_MS(1));
     for (int i = 0; i < PV_ROOM_MAX_ROOMS; i++) {
-        snprintf(name, sizeof(name), "r%d", i);
-        assert_ok(open_room(ANNA, name));
+        assert_ok(open_room(ANNA, PV_STR("r%d", i)));
     }
     assert_int_equal(open_room(ANNA, "more"), PV_ERR_LIMIT);
     all_meet();
     for (int i = 0; i < PV_ROOMS_MAX_OF_CREATOR + 2; i++) {
-        snprintf(name, sizeof(name), "r%d", i);
-        assert_ok(invite(ANNA, name, BOB));
+        assert_ok(invite(ANNA, PV_STR("r%d", i), BOB));
     }
     struct pv_rooms_info info;
     assert_true(pv_rooms_info(w.n[BOB].rooms, PV_ROOMS_MAX_OF_CREATOR - 1, &info));
@@ -423,8 +399,7 @@ static struct keys ghost[GHOSTS];
 static void make_ghosts(void)
 {
     for (unsigned i = 0; i < GHOSTS; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "ghost%u", i);
+        const char *name = PV_STR("ghost%u", i);
         ghost[i] = keys_of(100 + i);
         struct item m =
             make_member(&w.world, &w.world.creator, &ghost[i], name, (uint16_t)(500 + i));
@@ -470,7 +445,7 @@ static bool has_place(int i, unsigned k)
     return false;
 }
 
-PV_TEST(a_member_that_is_gone_gives_its_place_to_one_that_comes)
+PV_TEST_IN(a_member_that_is_gone_gives_its_place_to_one_that_comes, setup, teardown)
 {
     make_ghosts();
     anna_and_bob();
@@ -523,15 +498,13 @@ PV_TEST(a_member_that_is_gone_gives_its_place_to_one_that_comes)
     assert_null(room_of(CARL, "crew"));
     assert_ok(invite(BOB, "crew", CARL));
     assert_ok(say(CARL, "crew", "again"));
-    run_for(PV_S(60));
-    assert_string_equal(w.n[BOB].said, "still now again");
+    assert_said_after(PV_S(60), BOB, "still now again");
     assert_string_equal(w.n[ANNA].said, "full still here now again");
 }
 
 PV_TEST(forged_senders_are_refused_and_counted)
 {
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
-    anna_and_bob();
     connect(ANNA, EVE, true);
     assert_int_equal(eve_hands(ANNA, text, EVE, BOB), PV_ERR_REFUSED); /* bob never said it */
     assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).forged, 1);
@@ -554,7 +527,6 @@ PV_TEST(a_member_that_left_cannot_invite_itself_again)
     struct pv_room_record again = {.type = PV_ROOM_INVITE, .round = 2};
     struct pv_room_record out = {.type = PV_ROOM_LEAVE, .round = 1};
     struct pv_rooms_member m;
-    anna_and_bob();
     assert_ok(invite(ANNA, "crew", EVE));
     connect(ANNA, EVE, true);
     assert_ok(eve_hands(ANNA, out, EVE, EVE));
@@ -569,7 +541,7 @@ PV_TEST(a_member_that_left_cannot_invite_itself_again)
     assert_false(m.has_left);
 }
 
-PV_TEST(a_text_that_comes_unasked_for_is_not_taken_before_a_user_accepts)
+PV_TEST_IN(a_text_that_comes_unasked_for_is_not_taken_before_a_user_accepts, setup, teardown)
 {
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
     w.n[BOB].hesitates = true;
@@ -578,8 +550,7 @@ PV_TEST(a_text_that_comes_unasked_for_is_not_taken_before_a_user_accepts)
     connect(ANNA, BOB, false);
     connect(BOB, EVE, true);
     assert_ok(eve_hands(BOB, text, ANNA, ANNA));
-    run_for(PV_S(10));
-    assert_string_equal(w.n[BOB].said, "");
+    assert_said_after(PV_S(10), BOB, "");
     assert_ok(accept_room(BOB, "crew"));
     assert_ok(eve_hands(BOB, text, ANNA, ANNA));
     assert_string_equal(w.n[BOB].said, "hi");
@@ -601,7 +572,8 @@ static int by_falling_hash(const void *a, const void *b)
 
 /* One invitation, made again and again: of those that say the same the one with the lowest hash
  * stays, so that each takes the place of the one before. */
-PV_TEST(an_invitation_that_is_made_anew_is_told_once_and_none_before_a_user_accepts)
+PV_TEST_IN(an_invitation_that_is_made_anew_is_told_once_and_none_before_a_user_accepts, setup,
+           teardown)
 {
     struct pv_room_make with = {.network = w.world.created.network_id, .sk = w.n[EVE].keys.sk};
     struct pv_room_record rec = {.type = PV_ROOM_INVITE, .round = 1}, parsed;
@@ -641,7 +613,6 @@ PV_TEST(records_out_of_form_are_counted_and_those_before_them_stay)
 {
     static uint8_t raw[PV_ROOM_RECORD_MAX], bad[PV_ROOM_RECORD_MAX];
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
-    anna_and_bob();
     assert_ok(invite(ANNA, "crew", EVE));
     connect(ANNA, EVE, true);
     assert_ok(eve_hands(ANNA, text, EVE, EVE));
@@ -679,7 +650,6 @@ PV_TEST(records_out_of_form_are_counted_and_those_before_them_stay)
 PV_TEST(a_member_cannot_speak_for_another_nor_say_a_number_twice)
 {
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
-    anna_and_bob();
     assert_ok(invite(ANNA, "crew", EVE));
     connect(ANNA, EVE, true);
     assert_int_equal(eve_hands(ANNA, text, EVE, BOB), PV_ERR_REFUSED);
@@ -693,23 +663,22 @@ PV_TEST(a_member_cannot_speak_for_another_nor_say_a_number_twice)
     text.text = pv_view("\x1b[2J", 4); /* made harmless where it is shown (pv_chat_show()) */
     assert_ok(eve_hands(ANNA, text, EVE, EVE));
     assert_string_equal(w.n[ANNA].said, "hi \x1b[2J");
-    run_for(PV_S(60));
-    assert_string_equal(w.n[BOB].said, "hi \x1b[2J"); /* by way of anna */
+    assert_said_after(PV_S(60), BOB, "hi \x1b[2J"); /* by way of anna */
 }
 
 /* The texts that one may write in a room have an end, for members here and for what others send. */
 PV_TEST(the_log_of_an_author_has_an_end)
 {
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("first", 5)};
-    char sql[64];
-    anna_and_bob();
     assert_ok(invite(ANNA, "crew", EVE));
     connect(ANNA, EVE, true);
     assert_ok(eve_hands(ANNA, text, EVE, EVE));
     assert_ok(say(ANNA, "crew", "mine"));
     alone(ANNA);
-    snprintf(sql, sizeof(sql), "UPDATE room_log SET last = %d", PV_ROOM_MAX_TEXTS - 1);
-    assert_int_equal(sqlite3_exec(w.n[ANNA].db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(w.n[ANNA].db,
+                                  PV_STR("UPDATE room_log SET last = %d", PV_ROOM_MAX_TEXTS - 1),
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
     restart(ANNA);
     connect(ANNA, EVE, true);
     text.seq = PV_ROOM_MAX_TEXTS;
@@ -727,7 +696,6 @@ PV_TEST(the_log_of_an_author_has_an_end)
 /* A member that says it has more of our texts than there are makes none count as delivered. */
 PV_TEST(a_text_that_a_member_claims_to_have_is_not_delivered_before_it_is_said)
 {
-    anna_and_bob();
     assert_ok(invite(ANNA, "crew", EVE));
     alone(ANNA);
     connect(ANNA, EVE, true);
@@ -743,14 +711,12 @@ PV_TEST(a_text_that_a_member_claims_to_have_is_not_delivered_before_it_is_said)
     assert_ok(say(ANNA, "crew", "one"));
     assert_int_equal(w.n[ANNA].delivered, 0);
     connect(ANNA, BOB, true);
-    run_for(PV_S(60));
-    assert_string_equal(w.n[BOB].said, "one");
+    assert_said_after(PV_S(60), BOB, "one");
     assert_int_equal(w.n[ANNA].delivered, 1);
 }
 
 PV_TEST(a_stranger_gets_nothing_of_a_room)
 {
-    anna_and_bob();
     assert_ok(say(ANNA, "crew", "secret"));
     connect(ANNA, EVE, true);
     run_for(PV_S(1));
@@ -771,7 +737,6 @@ PV_TEST(a_stranger_gets_nothing_of_a_room)
 PV_TEST(only_members_of_the_network_can_be_invited)
 {
     struct pv_rooms_member m;
-    anna_and_bob();
     assert_ok(invite(ANNA, "crew", EVE));
     connect(ANNA, EVE, true);
     uint64_t before = pv_rooms_counts(w.n[ANNA].rooms).strangers;
@@ -794,7 +759,6 @@ PV_TEST(floods_and_rubbish_close_the_connection_and_nothing_else)
     static const char rubbish[] = "{\"room\":\"x\"}";
     int r = PV_OK;
     unsigned i = 0;
-    anna_and_bob();
     connect(ANNA, EVE, true);
     assert_int_equal(pv_rooms_handle_frame(w.n[ANNA].rooms, w.n[EVE].keys.pk,
                                            pv_view(rubbish, strlen(rubbish)), w.now),
@@ -824,7 +788,7 @@ PV_TEST(floods_and_rubbish_close_the_connection_and_nothing_else)
     assert_false(pv_rooms_info(w.n[ANNA].rooms, 2, &info));
 }
 
-PV_TEST(a_node_with_an_older_disk_fetches_its_own_lines_first)
+PV_TEST_IN(a_node_with_an_older_disk_fetches_its_own_lines_first, setup, teardown)
 {
     sqlite3 *older = NULL;
     anna_and_bob();

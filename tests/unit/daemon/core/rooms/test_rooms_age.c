@@ -64,9 +64,7 @@ static void clear(int i)
 static void say_many(int i, unsigned from, unsigned to)
 {
     for (unsigned k = from; k <= to; k++) {
-        char text[16];
-        snprintf(text, sizeof(text), "%u", k);
-        assert_ok(say(i, "crew", text));
+        assert_ok(say(i, "crew", PV_STR("%u", k)));
     }
     run_for(PV_S(60)); /* everybody tells everybody that it has it */
 }
@@ -116,8 +114,7 @@ PV_TEST(a_cleared_text_of_a_network_that_was_left_goes_at_once)
     assert_int_equal(on_disk(BOB), 1); /* what is not delivered yet */
     restart(BOB);
     connect(BOB, ANNA, true);
-    run_for(PV_S(60));
-    assert_string_equal(w.n[ANNA].said, "waits");
+    assert_said_after(PV_S(60), ANNA, "waits");
     say_many(ANNA, 4, 4);
     assert_string_equal(w.n[BOB].said, "1 2 3 4");
     assert_int_equal(on_disk(BOB), 2);
@@ -136,8 +133,7 @@ PV_TEST(a_text_that_a_member_lacks_stays_until_it_has_it)
     assert_int_equal(on_disk(BOB), 3);
     alone(ANNA); /* bob has them for carl */
     connect(BOB, CARL, true);
-    run_for(PV_S(60));
-    assert_string_equal(w.n[CARL].said, "1 2 3 4 5");
+    assert_said_after(PV_S(60), CARL, "1 2 3 4 5");
     sweep(BOB, 0);
     assert_int_equal(on_disk(BOB), 1);
     /* Nobody waits for who has left the room. */
@@ -189,11 +185,9 @@ PV_TEST(a_member_that_was_away_for_too_long_goes_on_behind_the_gap)
     connect(ANNA, CARL, true);
     connect(BOB, CARL, true);
     unsigned before = w.lines;
-    run_for(PV_S(500));
-    assert_string_equal(w.n[CARL].said, "1 2"); /* somebody else may still have them */
+    assert_said_after(PV_S(500), CARL, "1 2"); /* somebody else may still have them */
     assert_in_range(w.lines - before, 1, 40);
-    run_for(PV_S(200));
-    assert_string_equal(w.n[CARL].said, "1 2 6 7");
+    assert_said_after(PV_S(200), CARL, "1 2 6 7");
     say_many(ANNA, 8, 8);
     assert_string_equal(w.n[CARL].said, "1 2 6 7 8");
     /* That is on its disk too; and carl has nothing to hand out of what it lacks. */
@@ -210,11 +204,9 @@ PV_TEST(a_member_that_still_has_it_is_asked_first)
 {
     carl_is_away_too_long(); /* bob has not cleared */
     connect(ANNA, CARL, true);
-    run_for(PV_S(300));
-    assert_string_equal(w.n[CARL].said, "1 2");
+    assert_said_after(PV_S(300), CARL, "1 2");
     connect(BOB, CARL, true);
-    run_for(PV_S(60));
-    assert_string_equal(w.n[CARL].said, "1 2 3 4 5 6 7");
+    assert_said_after(PV_S(60), CARL, "1 2 3 4 5 6 7");
 }
 
 /* Carl's machine is closed while it waits for somebody who has them. */
@@ -225,11 +217,9 @@ PV_TEST(hours_of_sleep_are_no_time_for_others_to_come)
     run_for(PV_S(300));
     w.now += PV_S(8 * 3600);
     pv_rooms_woke(w.n[CARL].rooms, w.now);
-    run_for(PV_S(60));
-    assert_string_equal(w.n[CARL].said, "1 2");
+    assert_said_after(PV_S(60), CARL, "1 2");
     connect(BOB, CARL, true);
-    run_for(PV_S(60));
-    assert_string_equal(w.n[CARL].said, "1 2 3 4 5 6 7");
+    assert_said_after(PV_S(60), CARL, "1 2 3 4 5 6 7");
 }
 
 PV_TEST(rooms_give_way_when_there_is_too_much)
@@ -266,14 +256,14 @@ PV_TEST(rooms_give_way_when_there_is_too_much)
 /* Eve, in the room with bob, says that bob's log and anna's are longer than he knows. */
 static void eve_claims(void)
 {
-    char line[512], room[32], own[64], anna[64];
+    char room[32], own[64], anna[64];
     assert_ok(pv_b64url_encode(pv_view(room_of(BOB, "crew"), 16), room, sizeof(room)));
     assert_ok(pv_b64url_encode(pv_view(w.n[BOB].keys.pk, 32), own, sizeof(own)));
     assert_ok(pv_b64url_encode(pv_view(w.n[ANNA].keys.pk, 32), anna, sizeof(anna)));
-    snprintf(line, sizeof(line),
-             "{\"room\":\"%s\",\"digest\":\"%s\",\"have\":[[\"%s\",90000],[\"%s\",90000]],"
-             "\"gone\":[[\"%s\",80000],[\"%s\",90000]]}",
-             room, own, own, anna, own, anna);
+    const char *line =
+        PV_STR("{\"room\":\"%s\",\"digest\":\"%s\",\"have\":[[\"%s\",90000],[\"%s\",90000]],"
+               "\"gone\":[[\"%s\",80000],[\"%s\",90000]]}",
+               room, own, own, anna, own, anna);
     assert_ok(pv_rooms_handle_frame(w.n[BOB].rooms, w.n[EVE].keys.pk, pv_view(line, strlen(line)),
                                     w.now));
 }
@@ -321,7 +311,7 @@ PV_TEST(a_member_that_claims_has_its_time_after_a_sleep)
 /* She says that she has what anna said, and gives nothing. */
 PV_TEST(a_member_that_gives_nothing_is_asked_behind_the_others)
 {
-    char line[512], room[32], anna[64];
+    char room[32], anna[64];
     anna_and_bob();
     alone(BOB);
     assert_ok(invite(ANNA, "crew", EVE));
@@ -331,8 +321,8 @@ PV_TEST(a_member_that_gives_nothing_is_asked_behind_the_others)
     connect(BOB, EVE, true);
     assert_ok(pv_b64url_encode(pv_view(room_of(BOB, "crew"), 16), room, sizeof(room)));
     assert_ok(pv_b64url_encode(pv_view(w.n[ANNA].keys.pk, 32), anna, sizeof(anna)));
-    snprintf(line, sizeof(line), "{\"room\":\"%s\",\"digest\":\"%s\",\"have\":[[\"%s\",9]]}", room,
-             anna, anna);
+    const char *line =
+        PV_STR("{\"room\":\"%s\",\"digest\":\"%s\",\"have\":[[\"%s\",9]]}", room, anna, anna);
     bool connected = false;
     for (int i = 0; i < 30; i++) {
         (void)!pv_rooms_handle_frame(w.n[BOB].rooms, w.n[EVE].keys.pk, pv_view(line, strlen(line)),

@@ -15,8 +15,7 @@ static int setup_makers(void **state)
 {
     setup(state);
     for (unsigned i = 0; i < MAKERS; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "maker%u", i);
+        const char *name = PV_STR("maker%u", i);
         maker[i] = keys_of(100 + i);
         struct item m =
             make_member(&w.world, &w.world.creator, &maker[i], name, (uint16_t)(500 + i));
@@ -127,10 +126,10 @@ static unsigned count_rooms(int i)
 
 static int count_rows(const char *table)
 {
-    char sql[64];
     sqlite3_stmt *st;
-    snprintf(sql, sizeof(sql), "SELECT count(*) FROM %s", table);
-    assert_int_equal(sqlite3_prepare_v2(w.n[BOB].db, sql, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(w.n[BOB].db, PV_STR("SELECT count(*) FROM %s", table), -1, &st, NULL),
+        SQLITE_OK);
     assert_int_equal(sqlite3_step(st), SQLITE_ROW);
     int n = sqlite3_column_int(st, 0);
     sqlite3_finalize(st);
@@ -199,10 +198,8 @@ PV_TEST(rooms_that_were_left_do_not_come_back_into_the_users_own_places)
 /* Of a user's own places all 128 may be used; others invite to none then. */
 PV_TEST(own_rooms_take_all_places)
 {
-    char name[16];
     for (int i = 0; i < PV_ROOM_MAX_ROOMS; i++) {
-        snprintf(name, sizeof(name), "own%d", i);
-        assert_ok(open_room(BOB, name));
+        assert_ok(open_room(BOB, PV_STR("own%d", i)));
     }
     assert_int_equal(open_room(BOB, "more"), PV_ERR_LIMIT);
     assert_false(draws_in(0, 0));

@@ -228,9 +228,7 @@ PV_TEST(a_guest_that_is_removed_is_gone)
 PV_TEST(no_more_guests_are_carried_than_there_is_room_for)
 {
     for (uint8_t i = 0; i <= PV_FP_MAX_GUESTS; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "phone%u", i);
-        (void)fake_peers_member(&x, 20u + i, name, (uint16_t)(20 + i));
+        (void)fake_peers_member(&x, 20u + i, PV_STR("phone%u", i), (uint16_t)(20 + i));
         (void)carry(x.f.identity.sign_pk, (uint8_t)(20 + i));
     }
     assert_int_equal(pv_peers_count_guests(x.f.node.peers), PV_FP_MAX_GUESTS);
@@ -295,10 +293,8 @@ PV_TEST(export_makes_a_guest_and_its_file)
     expect(said, "'endpoint':'198.51.100.1:51820','keepalive':25");
     expect(said, "'allowed4':'10.66.0.0/16','allowed6':'fd");
     expect(said, "'dns':'10.66.");
-    char line[200], ip[PV_ADDR_TEXT], key[PV_WG_KEY_TEXT_BUF];
-    snprintf(line, sizeof(line), "\"address4\":\"%s\",\"address6\":\"fd",
-             pv_addr_format_ip(pv_peer_ip4(p), ip));
-    expect(said, line);
+    char key[PV_WG_KEY_TEXT_BUF];
+    expect(said, PV_STR("\"address4\":\"%s\",\"address6\":\"fd", PV_IP_STR(pv_peer_ip4(p))));
     /* The app's key is the guest's transport key, and ours the one of the file's peer. */
     const char *at = strstr(said, "\"private_key\":\"") + strlen("\"private_key\":\"");
     uint8_t sk[PV_DH_LEN], pk[PV_DH_LEN];
@@ -307,8 +303,7 @@ PV_TEST(export_makes_a_guest_and_its_file)
     pv_dh_public(sk, pk);
     assert_memory_equal(pk, pv_peer_transport(p), sizeof(pk));
     const struct pv_member *self = pv_node_self(&x.f.node);
-    snprintf(line, sizeof(line), "\"public_key\":\"%s\"", pv_wgkey_format(self->transport, key));
-    expect(said, line);
+    expect(said, PV_STR("\"public_key\":\"%s\"", pv_wgkey_format(self->transport, key)));
 }
 
 PV_TEST(export_takes_another_member_and_endpoint)

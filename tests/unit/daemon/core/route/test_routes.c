@@ -103,13 +103,12 @@ static bool new_plan(void)
 static const char *used(void)
 {
     static char text[400];
-    char one[PV_ADDR_TEXT];
     (void)new_plan();
     text[0] = '\0';
     for (size_t i = 0; i < plan.n_used; i++) {
         size_t len = strlen(text);
         snprintf(text + len, sizeof(text) - len, "%s%s", i == 0 ? "" : " ",
-                 pv_prefix_format(&plan.used[i].prefix, one));
+                 PV_PREFIX_STR(&plan.used[i].prefix));
     }
     return text;
 }
@@ -151,6 +150,13 @@ static void expect(const char *text)
         fail_msg("no %s in %s", text, fake_ctl_output);
 }
 
+/* The client asks for this, and the answer says that. */
+static void assert_answer(const char *fields, const char *text)
+{
+    ask(fields);
+    expect(text);
+}
+
 static void be_online(struct pv_peer *p, bool online)
 {
     pv_peer_set_presence(p, online ? PV_PRESENCE_ONLINE : PV_PRESENCE_OFFLINE, 1, x.f.now);
@@ -182,8 +188,7 @@ PV_TEST(offer_and_permission_are_both_needed)
     offer(BOB, "192.168.1.0/24", PV_OFFER_AUTO);
     assert_string_equal(used(), "");
     assert_null(goes_to("192.168.1.7"));
-    ask("'cmd':'routes'");
-    expect("'state':'offered'");
+    assert_answer("'cmd':'routes'", "'state':'offered'");
     expect("route allow bob 192.168.1.0/24");
     assert_true(fake_node_has_problem(&x.f, "`p2pvpnctl route allow bob 192.168.1.0/24`"));
 
@@ -199,8 +204,7 @@ PV_TEST(offer_and_permission_are_both_needed)
     offer(BOB, "", 0);
     assert_string_equal(used(), "");
     assert_null(goes_to("192.168.1.7"));
-    ask("'cmd':'routes'");
-    expect("bob does not offer it");
+    assert_answer("'cmd':'routes'", "bob does not offer it");
     offer(BOB, "192.168.1.0/24", PV_OFFER_AUTO);
     assert_ptr_equal(goes_to("192.168.1.7"), bob);
     take_back(number);
@@ -215,11 +219,9 @@ PV_TEST(the_user_chooses)
     offer(BOB, "192.168.1.0/24", 0);
     offer(CAROL, "2001:db8::/32", PV_OFFER_AUTO);
     assert_string_equal(used(), "2001:db8::/32");
-    ask("'cmd':'routes'");
-    expect("'state':'off'");
+    assert_answer("'cmd':'routes'", "'state':'off'");
     expect("route use 192.168.1.0/24");
-    ask("'cmd':'route_use','peer':'bob'");
-    expect("'ok':true");
+    assert_answer("'cmd':'route_use','peer':'bob'", "'ok':true");
     assert_string_equal(used(), "192.168.1.0/24 2001:db8::/32");
     ask("'cmd':'route_use','peer':'2001:db8::/32','off':true");
     assert_string_equal(used(), "192.168.1.0/24");
@@ -227,10 +229,8 @@ PV_TEST(the_user_chooses)
     assert_string_equal(used(), "");
     ask("'cmd':'route_use','peer':'all'");
     assert_string_equal(used(), "192.168.1.0/24 2001:db8::/32");
-    ask("'cmd':'route_use','peer':'nobody'");
-    expect("neither a member nor a prefix");
-    ask("'cmd':'route_use','peer':'0.0.0.0/0'");
-    expect("exit use PEER");
+    assert_answer("'cmd':'route_use','peer':'nobody'", "neither a member nor a prefix");
+    assert_answer("'cmd':'route_use','peer':'0.0.0.0/0'", "exit use PEER");
 }
 
 /* The choice is there after a restart. */
@@ -269,13 +269,11 @@ PV_TEST(a_route_not_to_be_taken_over_is_not)
     (void)allow(pv_peer_pk(bob), "10.0.0.0/8");
     offer(BOB, "10.0.0.0/8 10.66.7.0/24 192.168.0.0/16 192.168.1.0/24", PV_OFFER_AUTO);
     assert_string_equal(used(), "10.0.0.0/8 192.168.0.0/16 192.168.1.0/24");
-    ask("'cmd':'routes'");
-    expect("part of the network's own range");
+    assert_answer("'cmd':'routes'", "part of the network's own range");
     x.f.node.host.plan = (struct pv_netplan_host){.lan = {lan}, .n_lan = 1};
     fake_node_raise(&x.f, PV_FACT_HOSTNET);
     assert_string_equal(used(), "10.0.0.0/8 192.168.0.0/16");
-    ask("'cmd':'routes'");
-    expect("this machine is in that network itself, by eth7");
+    assert_answer("'cmd':'routes'", "this machine is in that network itself, by eth7");
     assert_ptr_equal(goes_to("192.168.9.7"), bob);
     assert_null(goes_to("10.66.7.7"));
 }
@@ -296,8 +294,7 @@ PV_TEST(this_node_carries_what_it_may)
     offer(BOB, "192.168.1.0/24", PV_OFFER_AUTO);
     assert_string_equal(used(), "");
     assert_true(is_here("192.168.1.7"));
-    ask("'cmd':'routes'");
-    expect("this node carries it itself");
+    assert_answer("'cmd':'routes'", "this node carries it itself");
     x.f.node.up = false;
     fake_node_raise(&x.f, PV_FACT_UP);
     (void)new_plan();
@@ -318,8 +315,7 @@ PV_TEST(of_two_the_one_that_is_there_carries)
     assert_ptr_equal(goes_to("192.168.1.7"), carol); /* as long as it is there */
     be_online(carol, false);
     assert_ptr_equal(goes_to("192.168.1.7"), bob);
-    ask("'cmd':'routes'");
-    expect("'state':'used','why':'packets go by bob'");
+    assert_answer("'cmd':'routes'", "'state':'used','why':'packets go by bob'");
     expect("'state':'away'");
     assert_false(new_plan()); /* the host sees nothing of it */
 }
@@ -337,8 +333,7 @@ PV_TEST(a_gateway_that_does_not_reach_it_does_not_carry)
     assert_ptr_equal(goes_to("192.168.1.7"), bob);
     offer(BOB, "192.168.1.0/24", on | PV_OFFER_AWAY);
     assert_ptr_equal(goes_to("192.168.1.7"), carol);
-    ask("'cmd':'routes'");
-    expect("bob does not reach it now");
+    assert_answer("'cmd':'routes'", "bob does not reach it now");
     offer(BOB, "192.168.1.0/24", on);
     assert_ptr_equal(goes_to("192.168.1.7"), carol);
     /* One that may drop it is better than none. */
@@ -370,8 +365,7 @@ PV_TEST(this_node_carries_what_it_reaches)
     fake_node_raise(&x.f, PV_FACT_HOSTNET);
     assert_false(is_here("192.168.1.7"));
     assert_true(fake_node_has_problem(&x.f, "192.168.1.0/24 is not carried for members"));
-    ask("'cmd':'routes'");
-    expect("no interface of this machine is in it now");
+    assert_answer("'cmd':'routes'", "no interface of this machine is in it now");
     (void)new_plan();
     assert_int_equal(plan.n_offered, 1); /* the host says when it is back */
 }
@@ -379,8 +373,7 @@ PV_TEST(this_node_carries_what_it_reaches)
 PV_TEST(an_exit_is_used_on_demand)
 {
     offer(BOB, "0.0.0.0/0 ::/0", PV_OFFER_AUTO);
-    ask("'cmd':'exit_use','peer':'bob'");
-    expect("bob is no exit");
+    assert_answer("'cmd':'exit_use','peer':'bob'", "bob is no exit");
     (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
     (void)allow(pv_peer_pk(bob), "::/0");
     be_online(bob, true);
@@ -436,8 +429,7 @@ PV_TEST(an_exit_whose_machine_is_gone_is_called_a_former_one)
     fake_peers_settle(&x);
     assert_true(fake_node_has_problem(&x.f, "the exit bob (former, key:"));
     assert_memory_equal(json_string_value(exit_value("peer")), "bob (former, key:", 17);
-    ask("'cmd':'routes'");
-    expect("'peer':'bob (former, key:");
+    assert_answer("'cmd':'routes'", "'peer':'bob (former, key:");
 }
 
 PV_TEST(a_node_that_leaves_the_network_uses_nothing)
@@ -482,7 +474,6 @@ PV_TEST(a_plan_that_the_host_does_not_set_is_said)
     assert_true(new_plan());
     assert_false(plan.exit);
     assert_true(fake_node_has_problem(&x.f, "install nftables"));
-    ask("'cmd':'routes'");
-    expect("install nftables");
+    assert_answer("'cmd':'routes'", "install nftables");
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_routes_used 0"));
 }

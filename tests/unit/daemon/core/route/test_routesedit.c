@@ -50,11 +50,10 @@ void test_before_each(void)
 /* The answer to a command about that prefix has this text. */
 static void says(const char *cmd, const char *peer, const char *prefix, const char *text)
 {
-    char line[400];
     bool both = peer[0] != '\0';
-    snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"%s\",%s%s%s\"prefix\":\"%s\"}", cmd,
-             both ? "\"peer\":\"" : "", peer, both ? "\"," : "", prefix);
-    fake_ctl_say(node, client, line);
+    fake_ctl_say(node, client,
+                 PV_STR("{\"id\":1,\"cmd\":\"%s\",%s%s%s\"prefix\":\"%s\"}", cmd,
+                        both ? "\"peer\":\"" : "", peer, both ? "\"," : "", prefix));
     const char *reply = fake_ctl_reply(node, client);
     if (!test_has(reply, text))
         fail_msg("%s %s %s: no \"%s\" in %s", cmd, peer, prefix, text, reply);

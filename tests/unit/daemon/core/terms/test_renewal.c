@@ -42,6 +42,13 @@ static void wait_days(unsigned n)
         fake_node_wait(&f, PV_S(DAY));
 }
 
+/* How often a membership was given by then. */
+static size_t given_after(unsigned days)
+{
+    wait_days(days);
+    return fake_membership.given;
+}
+
 /* The coordinator stores what has no receipt, by its clock, which is right. */
 static void coordinator_stores(void)
 {
@@ -66,19 +73,15 @@ static void coordinator_stores(void)
 PV_TEST(a_third_before_the_end_it_is_renewed_once)
 {
     join(LIFETIME);
-    wait_days(50);
-    assert_int_equal(fake_membership.given, 0);
-    wait_days(11);
-    assert_int_equal(fake_membership.given, 1);
+    assert_int_equal(given_after(50), 0);
+    assert_int_equal(given_after(11), 1);
     wait_days(20); /* nobody takes it: another one would not help */
     assert_int_equal(fake_membership.given, 1);
     coordinator_stores();
     assert_int_equal(pv_roster_by_node(f.node.roster, f.identity.sign_pk)->expires,
                      clock_s() + LIFETIME);
-    wait_days(50);
-    assert_int_equal(fake_membership.given, 1);
-    wait_days(11);
-    assert_int_equal(fake_membership.given, 2);
+    assert_int_equal(given_after(50), 1);
+    assert_int_equal(given_after(11), 2);
 }
 
 /* A key that was replaced before the coordinator heard of it never gets a receipt. */
@@ -100,16 +103,14 @@ PV_TEST(a_key_that_nobody_stored_stops_no_renewal)
     (void)settle(f.node.roster);
     fake_node_raise(&f, PV_FACT_STATEMENTS | PV_FACT_ROSTER);
     assert_int_equal(fake_membership.given, 0);
-    wait_days(61);
-    assert_int_equal(fake_membership.given, 1);
+    assert_int_equal(given_after(61), 1);
 }
 
 PV_TEST(a_member_that_came_by_a_plain_invite_never_renews)
 {
     fake_node_enter(&f);
     fake_node_settle(&f);
-    wait_days(400);
-    assert_int_equal(fake_membership.given, 0);
+    assert_int_equal(given_after(400), 0);
     assert_int_equal(fake_node_status(&f)->s.expires_s, 0);
 }
 
@@ -117,8 +118,7 @@ PV_TEST(a_node_that_is_down_is_not_in_use)
 {
     f.node.up = false;
     join(LIFETIME);
-    wait_days(80);
-    assert_int_equal(fake_membership.given, 0);
+    assert_int_equal(given_after(80), 0);
     f.node.up = true;
     fake_node_raise(&f, PV_FACT_UP);
     assert_int_equal(fake_membership.given, 1);

@@ -84,6 +84,13 @@ static void expect(const char *text)
         fail_msg("the client read: %s", all);
 }
 
+/* The client asks for this, and the answer says that. */
+static void assert_answer(const char *fields, const char *text)
+{
+    fake_client_ask(&x, client, fields);
+    expect(text);
+}
+
 PV_TEST(an_admin_is_told_who_asks_and_from_where)
 {
     assert_int_equal(fake_coord.n, 0); /* nobody waits: nobody is asked */
@@ -128,11 +135,10 @@ PV_TEST(watchers_are_told_once)
 PV_TEST(a_flood_by_one_invite_does_not_hide_a_holder_of_another)
 {
     const struct keys gate = keys_of(52);
-    char name[16];
     for (unsigned i = 0; i < 100; i++) {
         const struct keys k = keys_of(100 + i);
-        snprintf(name, sizeof(name), "flood%u", i);
-        fake_node_add(&x.f, make_member(&x.f.world, &door, &k, name, (uint16_t)(100 + i)));
+        fake_node_add(
+            &x.f, make_member(&x.f.world, &door, &k, PV_STR("flood%u", i), (uint16_t)(100 + i)));
     }
     fake_node_add(&x.f, make_terms(&x.f.world, &x.f.world.creator, &gate, PV_INVITE_APPROVAL, 0));
     fake_node_add(&x.f, make_member(&x.f.world, &gate, &eve, "eve", 9));
@@ -154,8 +160,7 @@ PV_TEST(a_flood_by_one_invite_does_not_hide_a_holder_of_another)
 PV_TEST(a_node_that_is_admitted_is_a_member)
 {
     eve_asks();
-    fake_client_ask(&x, client, "'cmd':'admit','peer':'eve'");
-    expect("'ok':true");
+    assert_answer("'cmd':'admit','peer':'eve'", "'ok':true");
     assert_int_equal(others.told, 1);
     assert_non_null(pv_roster_by_name(x.f.node.roster, "eve"));
     assert_memory_equal(pv_roster_admission(x.f.node.roster, eve.pk)->st.signer,
@@ -170,8 +175,7 @@ PV_TEST(the_root_key_signs_where_it_is)
     fake_node_give_root(&x.f, false);
     others.refuses = true; /* without rights of its own, too */
     eve_asks();
-    fake_client_ask(&x, client, "'cmd':'admit','peer':'eve'");
-    expect("'ok':true");
+    assert_answer("'cmd':'admit','peer':'eve'", "'ok':true");
     assert_memory_equal(pv_roster_admission(x.f.node.roster, eve.pk)->st.signer, x.f.world.root.pk,
                         PV_SIGN_PK_LEN);
 }
@@ -179,25 +183,19 @@ PV_TEST(the_root_key_signs_where_it_is)
 PV_TEST(a_node_that_is_denied_is_removed)
 {
     eve_asks();
-    fake_client_ask(&x, client, "'cmd':'deny','peer':'eve'");
-    expect("'ok':true");
+    assert_answer("'cmd':'deny','peer':'eve'", "'ok':true");
     assert_int_equal(pv_roster_known(x.f.node.roster, eve.pk)->state, PV_MEMBER_REVOKED);
-    fake_client_ask(&x, client, "'cmd':'admit','peer':'eve'");
-    expect("nobody called eve waits to be admitted");
+    assert_answer("'cmd':'admit','peer':'eve'", "nobody called eve waits to be admitted");
 }
 
 PV_TEST(only_admins_and_only_of_who_waits)
 {
-    fake_client_ask(&x, client, "'cmd':'admit','peer':'nobody'");
-    expect("nobody called nobody waits");
-    fake_client_ask(&x, client, "'cmd':'deny','peer':'alice'");
-    expect("alice is a member already");
+    assert_answer("'cmd':'admit','peer':'nobody'", "nobody called nobody waits");
+    assert_answer("'cmd':'deny','peer':'alice'", "alice is a member already");
     eve_asks();
     others.refuses = true;
-    fake_client_ask(&x, client, "'cmd':'admit','peer':'eve'");
-    expect("'ok':false");
-    fake_client_ask(&x, client, "'cmd':'deny','peer':'eve'");
-    expect("'ok':false");
+    assert_answer("'cmd':'admit','peer':'eve'", "'ok':false");
+    assert_answer("'cmd':'deny','peer':'eve'", "'ok':false");
     assert_int_equal(pv_roster_known(x.f.node.roster, eve.pk)->state, PV_MEMBER_WAITING);
     assert_int_equal(others.told, 0);
 }
@@ -205,28 +203,22 @@ PV_TEST(only_admins_and_only_of_who_waits)
 /* Of two that ask by one name the admin says which one, whoever of them came first. */
 PV_TEST(a_name_that_two_ask_by_admits_neither)
 {
-    char ask[128], key[PV_KEY_TEXT_BUF];
     struct keys other = keys_of(52);
     eve_asks();
     fake_node_add(&x.f, make_member(&x.f.world, &door, &other, "eve", 10));
     fake_node_settle(&x.f);
-    fake_client_ask(&x, client, "'cmd':'admit','peer':'eve'");
-    expect("2 machines ask as eve");
-    fake_client_ask(&x, client, "'cmd':'deny','peer':'eve'");
-    expect("2 machines ask as eve");
+    assert_answer("'cmd':'admit','peer':'eve'", "2 machines ask as eve");
+    assert_answer("'cmd':'deny','peer':'eve'", "2 machines ask as eve");
     assert_null(pv_roster_by_name(x.f.node.roster, "eve"));
     assert_int_equal(pv_roster_known(x.f.node.roster, eve.pk)->state, PV_MEMBER_WAITING);
-    snprintf(ask, sizeof(ask), "\"cmd\":\"admit\",\"peer\":\"%s\"", pv_key_format(other.pk, key));
-    fake_client_ask(&x, client, ask);
-    expect("'ok':true");
+    assert_answer(PV_STR("'cmd':'admit','peer':'%s'", PV_KEY_STR(other.pk)), "'ok':true");
     assert_memory_equal(pv_roster_by_name(x.f.node.roster, "eve")->node, other.pk, PV_SIGN_PK_LEN);
-    snprintf(ask, sizeof(ask), "\"cmd\":\"admit\",\"peer\":\"%s\"", pv_key_format(eve.pk, key));
-    fake_client_ask(&x, client, ask); /* its name is another's now */
-    expect("member eve has the name, key or an address of eve since that one asked: deny it");
+    /* Its name is another's now. */
+    assert_answer(
+        PV_STR("'cmd':'admit','peer':'%s'", PV_KEY_STR(eve.pk)),
+        "member eve has the name, key or an address of eve since that one asked: deny it");
     assert_null(pv_roster_admission(x.f.node.roster, eve.pk));
-    snprintf(ask, sizeof(ask), "\"cmd\":\"deny\",\"peer\":\"%s\"", key);
-    fake_client_ask(&x, client, ask);
-    expect("'ok':true");
+    assert_answer(PV_STR("'cmd':'deny','peer':'%s'", PV_KEY_STR(eve.pk)), "'ok':true");
 }
 
 /* A coordinator that knows no answer, or gives none, hides nobody. */
@@ -254,8 +246,8 @@ PV_TEST(the_machine_that_waits_says_so)
     assert_true(pv_node_waits(&x.f.node));
     assert_true(fake_node_has_problem(&x.f, "waits until an admin admits it"));
     assert_true(fake_node_has_problem(&x.f, "`p2pvpnctl admit eve`"));
-    fake_client_ask(&x, client, "'cmd':'admit','peer':'eve'");
-    expect("this machine waits until an admin of network home admits it");
+    assert_answer("'cmd':'admit','peer':'eve'",
+                  "this machine waits until an admin of network home admits it");
     x.f.node.coord_info.standing = PV_COORD_UNKNOWN;
     assert_true(fake_node_has_problem(&x.f, "the network has moved"));
     assert_false(fake_node_has_problem(&x.f, "denied"));
