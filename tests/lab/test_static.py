@@ -28,6 +28,13 @@ def need_stock():
             raise Skip(f"{tool} is not installed")
 
 
+def start_wireguard(host):
+    """wireguard-go, when it listens: a socket that is bound and does not yet is removed by the wg that finds it."""
+    wg = host.start("wireguard-go", "-f", "wg0", env={"LOG_LEVEL": "error"})
+    wait("wireguard-go to be there", lambda: wg.must_run() or "/wireguard/wg0.sock" in host.run("ss", "-Hxl").out)
+    return wg
+
+
 class Pair:
     """p2pvpnd on `ours` as a plain WireGuard node, wireguard-go on `stock`."""
 
@@ -62,10 +69,7 @@ class Pair:
         self.ours.run("sh", "-c", f"cat >{self.config}", stdin=text)
 
     def start_stock(self):
-        self.wg = self.stock.start("wireguard-go", "-f", "wg0", env={"LOG_LEVEL": "error"})
-        wait("wireguard-go to be there",
-             lambda: self.wg.must_run() or
-             self.stock.run("wg", "show", "wg0", check_rc=False).code == 0)
+        self.wg = start_wireguard(self.stock)
         self.stock.run("sh", "-c", "umask 077; cat >/run/key", stdin=self.stock_private + "\n")
         args = ["wg", "set", "wg0", "listen-port", "51821", "private-key", "/run/key",
                 "peer", self.our_public, "allowed-ips", "10.77.0.1/32,fd77::1/128"]
@@ -304,9 +308,7 @@ class ByDoor:
 
     def start(self):
         phone = self.phone
-        self.wg = phone.start("wireguard-go", "-f", "wg0", env={"LOG_LEVEL": "error"})
-        wait("wireguard-go to be there", lambda: self.wg.must_run() or
-             phone.run("wg", "show", "wg0", check_rc=False).code == 0)
+        self.wg = start_wireguard(phone)
         phone.run("sh", "-c", "umask 077; cat >/run/key", stdin=self.private + "\n")
         phone.run("wg", "set", "wg0", "private-key", "/run/key", "peer", self.member.json("status")["self"]["wg_key"],
                   "allowed-ips", f"{self.at}/32", "endpoint", self.door, "persistent-keepalive", "25")

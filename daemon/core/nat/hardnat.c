@@ -425,19 +425,32 @@ static bool wants_short_ttl(const struct pv_hardnat *h)
            (h->target.nat.early && h->plan.method != PV_HARDNAT_FRESH);
 }
 
+static bool is_last_pass(const struct pv_hardnat *h, unsigned pass)
+{
+    return pass == PASSES - 1 && h->plan.sockets <= h->in_use;
+}
+
 /*
  * The TTL with which a packet leaves our NAT and does not reach theirs. One that comes in early
  * takes the port on some routers, and with it every way in (TRAVERSAL 5); a mapping of ours is
  * made all the same, and that is all they need to find it. 0: it need not be short.
+ * Where no router told how far it is, the first pass is one that reaches nobody and leaves one NAT,
+ * the second one that leaves most carriers'. The last reaches them, wherever they are: Linux then
+ * has another port for all that they send from the same one, so it goes when they are through.
  */
-static uint8_t short_ttl(const struct pv_hardnat *h)
+static uint8_t ttl_of_pass(const struct pv_hardnat *h, unsigned pass)
 {
-    if (!wants_short_ttl(h))
+    bool meets = h->plan.method == PV_HARDNAT_MEET;
+    if (!wants_short_ttl(h) || is_last_pass(h, pass) || (meets && pass > 0))
         return 0;
     /* A neighbour takes in whatever reaches it with any TTL, unless it is an opener. */
     if (h->reached > 0)
         return h->reached > FIRST_TTL ? h->reached - 1 : FIRST_TTL;
-    return h->expired > 0 ? h->expired : GUESSED_TTL;
+    if (pass > 0)
+        return h->expired > GUESSED_TTL ? h->expired : GUESSED_TTL;
+    if (h->expired > 0)
+        return h->expired;
+    return meets ? GUESSED_TTL : FIRST_TTL;
 }
 
 /* One packet for each TTL to another port of theirs, from one socket: one mapping. */
@@ -480,13 +493,15 @@ void pv_hardnat_bounced(struct pv_hardnat *h, uint16_t sock, struct pv_view quot
     }
 }
 
-/* When the packets of the second pass go, which reach their NAT: at once where a prediction has to
- * be met, else when most ports have been tried. */
-static pv_ns second_pass(const struct pv_hardnat *h)
+/* When the packets of a later pass go: at once where a prediction has to be met; else the second
+ * when most ports have been tried, and the last at the end. */
+static pv_ns pass_begins(const struct pv_hardnat *h, unsigned pass)
 {
     pv_ns later = h->begun + LATER;
-    if (short_ttl(h) == 0 || h->plan.method == PV_HARDNAT_MEET)
+    if (!wants_short_ttl(h) || h->plan.method == PV_HARDNAT_MEET)
         return h->next;
+    if (is_last_pass(h, pass))
+        return h->over_at - LINGER - h->in_use * interval(h);
     return h->plan.sockets > h->in_use ? pv_min_ns(later, likely_end(h)) : later;
 }
 
@@ -494,11 +509,12 @@ static pv_ns second_pass(const struct pv_hardnat *h)
 static bool send_next_socket(struct pv_hardnat *h)
 {
     const struct sock *s = &h->socks[h->first + h->round % h->in_use];
-    uint8_t ttl = h->round < h->in_use ? short_ttl(h) : 0;
+    uint8_t ttl = ttl_of_pass(h, h->round / h->in_use);
     if (s->port != 0)
         push_check(h, s->id, h->aim, ttl, ttl == FIRST_TTL);
-    if (h->round + 1 == h->in_use && second_pass(h) > h->next)
-        h->next = second_pass(h);
+    pv_ns begins = pass_begins(h, (h->round + 1) / h->in_use);
+    if ((h->round + 1) % h->in_use == 0 && begins > h->next)
+        h->next = begins;
     return h->round + 1 < PASSES * h->in_use;
 }
 

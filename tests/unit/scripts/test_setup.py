@@ -103,8 +103,10 @@ class Inside(unittest.TestCase):
             child.wait()
 
     def script(self, kind, name, *args, fails=False):
+        # The PATH of root's shell, which dpkg wants: the systemctl of a test is found before the machine's.
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         done = subprocess.run([f"/mnt/dist/deb/{kind}-{name}", *args], capture_output=True, text=True,
-                              timeout=60, stdin=subprocess.DEVNULL, check=False)
+                              timeout=60, stdin=subprocess.DEVNULL, check=False, env={**os.environ, "PATH": path})
         self.said = done.stdout + done.stderr
         self.assertEqual(done.returncode != 0, fails, f"{kind}-{name}: {self.said}")
 
