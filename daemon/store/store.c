@@ -288,11 +288,16 @@ bool pv_store_serves(enum pv_job_kind kind)
     return kind < PV_JOB_KINDS && HANDLERS[kind] != NULL;
 }
 
+/* Its key lies in a file, and save_keys() has done it. */
+static bool is_of_a_file(const struct pv_job *job)
+{
+    return job->kind == PV_JOB_KEEP_ROOT || job->kind == PV_JOB_SAVE_KEYS;
+}
+
 /* A savepoint each: what one job did goes back alone when it fails. */
 static void run_one(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
-    /* save_keys() has done it. */
-    if (job->kind == PV_JOB_KEEP_ROOT || job->kind == PV_JOB_SAVE_KEYS)
+    if (is_of_a_file(job))
         return;
     int r = exec(s, "SAVEPOINT job");
     if (r >= 0)
@@ -338,13 +343,15 @@ static void save_keys(struct pv_store *s, struct pv_job *job, struct pv_job_resu
     pv_wipe(&job->u, sizeof(job->u));
 }
 
-/* Nothing of the batch was stored. */
-static void fail_all(struct pv_job_result *results, size_t n, int status,
-                     const char error[static PV_JOB_ERROR_MAX])
+/* Nothing of the batch was stored; what lies in a file of its own was. */
+static void fail_all(struct pv_job *const *jobs, struct pv_job_result *results, size_t n,
+                     int status, const char error[static PV_JOB_ERROR_MAX])
 {
     char text[PV_JOB_ERROR_MAX]; /* error may be one of the results' */
     memcpy(text, error, sizeof(text));
     for (size_t i = 0; i < n; i++) {
+        if (is_of_a_file(jobs[i]))
+            continue;
         results[i].status = status;
         memcpy(results[i].error, text, sizeof(text));
         results[i].chat = pv_chatjob_result_free(results[i].chat);
@@ -362,14 +369,14 @@ static int run_batch(struct pv_store *s, struct pv_job *const *jobs, struct pv_j
         run_one(s, jobs[i], &results[i]);
         /* A full disk makes SQLite take back the whole transaction, not only the statement. */
         if (sqlite3_get_autocommit(s->db) != 0) {
-            fail_all(results, n, results[i].status, results[i].error);
+            fail_all(jobs, results, n, results[i].status, results[i].error);
             return -EIO;
         }
     }
     if (r >= 0)
         r = exec(s, "COMMIT");
     if (r < 0) {
-        fail_all(results, n, explain(s, "write", error), error);
+        fail_all(jobs, results, n, explain(s, "write", error), error);
         /* A COMMIT that failed may have left the transaction open. */
         if (sqlite3_get_autocommit(s->db) == 0)
             (void)!exec(s, "ROLLBACK");
@@ -377,19 +384,30 @@ static int run_batch(struct pv_store *s, struct pv_job *const *jobs, struct pv_j
     return r;
 }
 
+static void begin_result(struct pv_job_result *result, const struct pv_job *job)
+{
+    memset(result, 0, sizeof(*result));
+    result->id = job->id;
+    result->kind = job->kind;
+}
+
 void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
                   size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        memset(&results[i], 0, sizeof(results[i]));
-        results[i].id = jobs[i]->id;
-        results[i].kind = jobs[i]->kind;
+        begin_result(&results[i], jobs[i]);
         save_keys(store, jobs[i], &results[i]);
     }
     int r = run_batch(store, jobs, results, n);
+    /* On a full disk one that writes takes the answers of those with it that only read: then each
+     * has a transaction of its own. */
+    for (size_t i = 0; r < 0 && n > 1 && i < n; i++) {
+        if (is_of_a_file(jobs[i]))
+            continue;
+        begin_result(&results[i], jobs[i]);
+        (void)!run_batch(store, &jobs[i], &results[i], 1);
+    }
     forget_pages(store);
-    if (r < 0)
-        return;
     /* Here the transaction is on disk. */
     for (size_t i = 0; i < n; i++)
         forget_keys(store, jobs[i], &results[i]);
