@@ -162,6 +162,21 @@ def linux_routers_behind_linux_routers(lab):
         check(a.os_ping(a.addr(b), count=3), "pings over the direct path")
 
 
+def forget_and_take_in(routers, src, dst):
+    """Routers lose their tables, until dst's takes in what comes by the path: the first packet was one from outside."""
+    ns, port = dst.lan.ns, src.path(dst)["remote"].rsplit(":", 1)[1]
+
+    def takes_in():
+        for router in routers:
+            router.ns.forget_connections()
+        ns.nft("table ip early\ndelete table ip early\n"
+               "table ip early {\n chain input {\n  type filter hook input priority 0\n"
+               f"  ip saddr {src.lan.public} udp dport {port} counter\n }}\n}}\n")
+        time.sleep(0.3)
+        return "counter packets 0 " not in ns.run("nft", "list", "table", "ip", "early").out
+    wait("a packet to come in first", takes_in)
+
+
 @scenario
 def linux_routers_that_forget(lab):
     """A router has lost its table, and packets that come in meanwhile take the ports of the path: with other ports it is
@@ -173,13 +188,11 @@ def linux_routers_that_forget(lab):
     a.wait_peer(b)
     check(a.os_ping(a.addr(b)), "the first ping is lost")
     a.wait_direct(b)
-    # The next packet at the router that forgot comes from outside.
     for forget, src, dst in ((lans[1:], a, b), (lans[:1], b, a), (lans, a, b)):
         traffic = src.start("ping", "-i", "0.1", str(src.addr(dst)), name="traffic")
         wait("the path to be in use", lambda: traffic.text().count("bytes from") > 5)
         ports = src.path(dst)["local"], src.path(dst)["remote"]
-        for lan in forget:
-            lan.ns.forget_connections()
+        forget_and_take_in(forget, src, dst)
         began = time.monotonic()
         wait("a path by other ports", lambda: (path := src.path(dst)) and path["type"] == "direct" and
              (path["local"], path["remote"]) != ports, 20)
