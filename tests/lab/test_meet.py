@@ -172,7 +172,7 @@ def forget_and_take_in(routers, src, dst):
         ns.nft("table ip early\ndelete table ip early\n"
                "table ip early {\n chain input {\n  type filter hook input priority 0\n"
                f"  ip saddr {src.lan.public} udp dport {port} counter\n }}\n}}\n")
-        time.sleep(0.3)
+        src.run("ping", "-c2", "-i0.1", "-W0.3", str(src.addr(dst)), check_rc=False)
         return "counter packets 0 " not in ns.run("nft", "list", "table", "ip", "early").out
     wait("a packet to come in first", takes_in)
 
