@@ -358,7 +358,7 @@ static void fail_all(struct pv_job *const *jobs, struct pv_job_result *results, 
     }
 }
 
-/* All jobs in one transaction. */
+/* All jobs in one transaction. A status: why nothing is stored. */
 static int run_batch(struct pv_store *s, struct pv_job *const *jobs, struct pv_job_result *results,
                      size_t n)
 {
@@ -369,14 +369,16 @@ static int run_batch(struct pv_store *s, struct pv_job *const *jobs, struct pv_j
         run_one(s, jobs[i], &results[i]);
         /* A full disk makes SQLite take back the whole transaction, not only the statement. */
         if (sqlite3_get_autocommit(s->db) != 0) {
-            fail_all(jobs, results, n, results[i].status, results[i].error);
-            return -EIO;
+            r = results[i].status;
+            fail_all(jobs, results, n, r, results[i].error);
+            return r;
         }
     }
     if (r >= 0)
         r = exec(s, "COMMIT");
     if (r < 0) {
-        fail_all(jobs, results, n, explain(s, "write", error), error);
+        r = explain(s, "write", error);
+        fail_all(jobs, results, n, r, error);
         /* A COMMIT that failed may have left the transaction open. */
         if (sqlite3_get_autocommit(s->db) == 0)
             (void)!exec(s, "ROLLBACK");
@@ -400,8 +402,8 @@ void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_
     }
     int r = run_batch(store, jobs, results, n);
     /* On a full disk one that writes takes the answers of those with it that only read: then each
-     * has a transaction of its own. */
-    for (size_t i = 0; r < 0 && n > 1 && i < n; i++) {
+     * has a transaction of its own. A lock that another program holds is waited for once. */
+    for (size_t i = 0; r == -ENOSPC && n > 1 && i < n; i++) {
         if (is_of_a_file(jobs[i]))
             continue;
         begin_result(&results[i], jobs[i]);
