@@ -46,9 +46,9 @@ static void check_pins(struct pv_view saved)
     size_t len;
     must(pv_autoaccept_new(&a, rules, PV_ARRAY_LEN(rules), saved, NULL) == PV_OK);
     uint8_t *pins = pv_autoaccept_save(a, &len);
-    must(pins != NULL &&
-         pv_autoaccept_new(&again, rules, PV_ARRAY_LEN(rules), pv_view(pins, len), NULL) == PV_OK &&
-         pv_autoaccept_max(a, "bob", eve) == pv_autoaccept_max(again, "bob", eve));
+    must(pins != NULL);
+    must(pv_autoaccept_new(&again, rules, PV_ARRAY_LEN(rules), pv_view(pins, len), NULL) == PV_OK);
+    must(pv_autoaccept_max(a, "bob", eve) == pv_autoaccept_max(again, "bob", eve));
     free(pins);
     pv_autoaccept_free(again);
     pv_autoaccept_free(a);
