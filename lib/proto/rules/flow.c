@@ -290,15 +290,18 @@ struct pv_flowtable {
     struct set sets[PV_FLOW_SETS];
     uint64_t keys[2][MARK_KEYS];   /* random */
     _Atomic uint32_t lost[OWNERS]; /* second in which a flow of theirs was pushed out; 0: never */
+    void *block;                   /* that it stands in */
 };
 
-/* On a cache line boundary: each side of a set is one line. */
+/* On a cache line boundary: each side of a set is one line. calloc() has so much from the kernel,
+ * page by page as flows come: a node that sees few of them has few pages. */
 int pv_flowtable_new(const struct pv_rng *rng, struct pv_flowtable **ret_table)
 {
-    struct pv_flowtable *t = aligned_alloc(64, (sizeof(*t) + 63) / 64 * 64);
-    if (t == NULL)
+    uint8_t *block = calloc(1, sizeof(struct pv_flowtable) + 63);
+    if (block == NULL)
         return PV_ERR_NOMEM;
-    memset(t, 0, sizeof(*t));
+    struct pv_flowtable *t = (void *)(block + (64 - (uintptr_t)block % 64) % 64);
+    t->block = block;
     pv_rng_fill(rng, t->keys, sizeof(t->keys));
     *ret_table = t;
     return PV_OK;
@@ -306,7 +309,8 @@ int pv_flowtable_new(const struct pv_rng *rng, struct pv_flowtable **ret_table)
 
 struct pv_flowtable *pv_flowtable_free(struct pv_flowtable *t)
 {
-    free(t);
+    if (t != NULL)
+        free(t->block);
     return NULL;
 }
 
