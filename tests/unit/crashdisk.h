@@ -44,7 +44,7 @@ struct crash_event {
 /* A file as it is on the platter, or might be. */
 struct crash_image {
     bool there;
-    size_t len;
+    size_t len, room;
     uint8_t *bytes; /* owned */
 };
 
@@ -306,11 +306,13 @@ static inline void crash_forget(void)
 
 static void crash_resize(struct crash_image *f, uint64_t len)
 {
-    if (len > f->len) {
-        f->bytes = realloc(f->bytes, len);
+    if (len > f->room) { /* a file grows by a sector a call */
+        f->room = 2 * len;
+        f->bytes = realloc(f->bytes, f->room);
         assert_non_null(f->bytes);
-        memset(f->bytes + f->len, 0, len - f->len);
     }
+    if (len > f->len)
+        memset(f->bytes + f->len, 0, len - f->len);
     f->len = len;
 }
 
