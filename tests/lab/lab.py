@@ -52,8 +52,9 @@ class Skip(Exception):
     """This cannot be tested here; the message says why."""
 
 
-def scenario(function=None, *, long=None, minutes=4):
-    """Marks a scenario. long: why it is left out unless PV_LAB_LONG=1; minutes: what it may take."""
+def scenario(function=None, *, long=None, minutes=12):
+    """Marks a scenario. long: why it is left out unless PV_LAB_LONG=1; minutes: after which it counts as hung, many
+    times what it takes: what it waits for has limits of its own."""
     def mark(f):
         f.long, f.minutes = long, minutes
         SCENARIOS.append(f)

@@ -318,7 +318,7 @@ def times_to_direct(hosts):
     return {f"{h.name}-{o.name}": times.get((h, o)) for h, o in pairs}
 
 
-@scenario(minutes=8 if FAULTS <= 100 else 10 + FAULTS / 10)
+@scenario(minutes=12 + FAULTS / 10)
 def faults_while_people_talk(lab):
     """Seeded: kills, bursts, full disks, NATs, addresses, blocked and bad lines, stops, members."""
     world = World(lab)

@@ -215,12 +215,12 @@ def tcp_goes_on(lab, profile):
     check(max(times) < 1.8 * SLOW, f"TCP stood still for {times} s")
 
 
-@scenario(minutes=30 if LONG else 8)
+@scenario(minutes=30)
 def tcp_on_a_path_that_narrows(lab):
     tcp_goes_on(lab, "port-restricted")
 
 
-@scenario(minutes=30 if LONG else 8)
+@scenario(minutes=30)
 def tcp_on_a_relayed_path_that_narrows(lab):
     tcp_goes_on(lab, "symmetric")
 

@@ -138,6 +138,7 @@ def a_dead_stream_to_the_coordinator_is_noticed_by_who_sends(lab):
     streams = a.run("ss", "-Htn", "state", "established", "dst", coordinator.host.ip4).out.split()
     port = streams[2].rpartition(":")[2]
     a.lan.ns.nft(DEAD_STREAM.format(a.ip4, port))
+    a.lan.nat.flush()  # or b, which tries where a was while it waits for the coordinator, would tell a itself
     b.daemon()
     b.wait_peer(a)  # the coordinator does not know of it, either
     check(not a.peer(b)["online"], "a was told that b is back")

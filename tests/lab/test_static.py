@@ -359,7 +359,7 @@ def wireguard_only(path, port):
     return kinds
 
 
-@scenario(minutes=6)
+@scenario
 def a_phone_comes_by_a_door(lab):
     x = ByDoor(lab)
     packets = os.path.join(lab.logs, "coord.packets")
@@ -580,7 +580,7 @@ def a_phone_finds_a_member_behind_a_nat_by_its_door(lab):
     wait("the door to be closed", lambda: door_of(nas) is None)
 
 
-@scenario(minutes=4)
+@scenario
 def a_member_says_where_it_is_reached_and_which_files_are_wrong(lab):
     """An admin exports for nas, which is behind a NAT; then the network has another coordinator, and so another door."""
     hosts = [lab.host("coord"), lab.host("other")]

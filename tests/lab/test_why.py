@@ -332,7 +332,7 @@ def daemon_not_running(w):
     yield command(w.a, "why", "b"), "p2pvpnd is not running"
 
 
-@scenario(minutes=20 if LONG else 4)
+@scenario(minutes=20)
 def faults_between_members(lab):
     seed("paths", Paths(lab))
 

@@ -194,7 +194,7 @@ def heard(c):
     return [m["text"] for m in c.json("history", "a", "-n", "1000")["messages"]]
 
 
-@scenario(minutes=4 + FAULTS)
+@scenario(minutes=12 + FAULTS)
 def acknowledged_statements_outlive_faults_of_three_coordinators(lab):
     cluster = Cluster(lab, n=3, clocks=True, standby=True)
     rng = random.Random(SEED)
@@ -238,7 +238,7 @@ def acknowledged_statements_outlive_faults_of_three_coordinators(lab):
     cluster.check_stored()
 
 
-@scenario(minutes=4 + FAULTS // 4)
+@scenario(minutes=12 + FAULTS // 4)
 def sessions_of_the_database_end_again_and_again(lab):
     """While the coordinators connect anew, too: a lock keeps them at their first question. Three rounds a fault."""
     cluster = Cluster(lab, n=2)

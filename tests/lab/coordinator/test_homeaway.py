@@ -209,7 +209,7 @@ def longest_gap(ping, since):
     return max(b - a for a, b in zip(times, times[1:]))
 
 
-@scenario(long="thirty daemons and their NATs", minutes=12)
+@scenario(long="thirty daemons and their NATs")
 def thirty_nodes_outlive_homes_and_the_database(lab):
     """Fifteen networks at three coordinators, each with traffic through the relay."""
     cluster = Cluster(lab, 3)

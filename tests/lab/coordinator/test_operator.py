@@ -255,7 +255,7 @@ def a_coordinator_that_was_away_during_the_move_is_told_later(lab):
     at([away], new)
 
 
-@scenario(long="nodes look for the preferred coordinator once a minute", minutes=6)
+@scenario(long="nodes look for the preferred coordinator once a minute")
 def members_that_fell_back_return_by_themselves(lab):
     second = lab.coordinator()
     first = Coordinator(lab, lab.host("first"))

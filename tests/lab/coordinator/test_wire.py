@@ -191,7 +191,7 @@ def live(lab, coordinator, nodes):
     a.stop_daemon()
 
 
-@scenario(minutes=8)
+@scenario
 def no_name_of_ours_goes_over_a_cable_in_clear(lab):
     routers = [Router(lab, "pcp"), Router(lab, "upnp", pmp=False), Router(lab, "pmp", upnp=False)]
     routers[2].ns.nft(NO_PCP)

@@ -104,7 +104,7 @@ def a_path_that_breaks_under_traffic_heals_within_a_second(lab):
         equal(twice, 0, "datagrams that came twice")
 
 
-@scenario(minutes=15 if LONG else 4)
+@scenario(minutes=15)
 def the_relay_is_left_without_loss(lab):
     """Planned changes lose nothing: from the relay, which goes on working, to the direct path just
     proven. The way back is made by a firewall, so what was under way is lost: within a second the
@@ -147,7 +147,7 @@ def the_relay_is_left_without_loss(lab):
         equal(flow.end()[2], 0, "datagrams that came twice")
 
 
-@scenario(long="takes four minutes", minutes=10)
+@scenario(long="takes four minutes")
 def bindings_that_end_are_replaced_before(lab):
     """NATs that end every binding after half a minute: once that is known, nothing is lost."""
     _, a, b = met(lab)

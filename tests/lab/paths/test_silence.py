@@ -107,7 +107,7 @@ def speak_after_silences(a, b, life, what):
     return faults
 
 
-@scenario(minutes=90 if LONG else 4)
+@scenario(minutes=90)
 def the_first_packet_after_silence_arrives(lab):
     """NATs that forget, and are kept open by what goes out alone, by what comes in as well, or by nothing beyond some
     age: each first ping after silence is answered, the path is direct again within 3 s, and a TCP connection goes on,

@@ -119,7 +119,7 @@ network_backend = "netavark"
 """
 
 
-@scenario(long="needs an image: tests/install/container.sh makes one and runs this", minutes=8)
+@scenario(long="needs an image: tests/install/container.sh makes one and runs this")
 def rootless_podman_runs_the_image(lab):
     """With a token alone, with the kernel's network, and with NET_ADMIN as the full daemon."""
     image = os.environ.get("PV_LAB_IMAGE")
@@ -173,7 +173,7 @@ def example(name):
         return f.read()
 
 
-@scenario(long="needs an image: tests/install/container.sh makes one and runs this", minutes=8)
+@scenario(long="needs an image: tests/install/container.sh makes one and runs this")
 def the_examples_for_compose_and_kubernetes_run(lab):
     """By podman-compose, and by `podman kube play`, which knows no StatefulSet, but its pod. Other programs are in the
     containers beside the node's, and what podman 4.3 lacks of Kubernetes is made up for."""

@@ -32,7 +32,7 @@ def open_pipe(lab, one, other, *words, stdin=None, words_of_first=(), terminal=-
 PIPED = 1000000000 if LONG else 30000000  # bytes each way
 
 
-@scenario(minutes=20 if LONG else 8)
+@scenario(minutes=20)
 def a_pipe_joins_two_machines(lab):
     """Bytes both ways and each end, a program, a port; nothing is left; a killed end is noticed."""
     coordinator = lab.coordinator()
@@ -126,7 +126,7 @@ def a_pipe_joins_two_machines(lab):
     check("begin again" in lonely.text(), lonely.text())
 
 
-@scenario(minutes=8)
+@scenario
 def a_pipe_lives_through_what_no_end_has_caused(lab):
     """A line that loses all for a while, a NAT that forgets, an end that stands still, a coordinator that is begun
     anew; then p2pvpnd of one end dies with all that it had to say, a line is cut for good, and the coordinator is away

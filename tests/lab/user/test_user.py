@@ -140,7 +140,7 @@ def a_user_without_any_right_is_a_member(lab):
     give_file(b, a)
 
 
-@scenario(minutes=10 if LONG else 4)
+@scenario
 def users_behind_any_pair_of_nats_meet(lab):
     """Six pairs; a large file and a line in a room; and one whose network lets TLS at 443 out alone."""
     coordinator = Coordinator(lab, lab.host("coord"), args=["--tls-listen", "0.0.0.0:443"])
@@ -474,7 +474,7 @@ def a_start_that_fails_says_why(lab):
             f"echo 0 >/proc/sys/user/max_user_namespaces; exec {daemon} --user --stack kernel")
 
 
-@scenario(minutes=9)
+@scenario
 def the_demo_and_the_lab_need_no_root(lab):
     """The README's first command without capabilities, and scenarios where adduser(8) gave uids of one's own."""
     b = lab.host("b")

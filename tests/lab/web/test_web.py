@@ -71,7 +71,7 @@ document.body.append(box);
 """
 
 
-@scenario(minutes=6)
+@scenario
 def pages_open_at_every_size(lab):
     """Each page at three sizes, dark and light: no word in the console, nothing asked elsewhere, nothing cut off."""
     _, (a, b, c) = world(lab, "a", "b", "c")
@@ -172,7 +172,7 @@ def the_past_is_drawn(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario(minutes=6)
+@scenario
 def a_click_does_what_it_says(lab):
     """Ping, a message and its states, a room, mute, an invite, a rule and the question, an admission, a removal; names
     and messages full of markup stay text."""
@@ -222,7 +222,7 @@ def a_click_does_what_it_says(lab):
     check("owned" not in browser.run("return document.title"), "markup was run")
 
 
-@scenario(minutes=4)
+@scenario
 def the_other_buttons_do_what_they_say(lab):
     """Machines that wait are admitted or refused, tags, rules and their default, an invite revoked, a network of another member
     allowed and used, an exit used and left, a member muted, a conversation searched, a dropped file, a room left."""
@@ -440,7 +440,7 @@ return { drawn, asked, frames: frames.length, most: frames.at(-1), p99: frames[M
 """
 
 
-@scenario(minutes=4, long="it measures")
+@scenario(long="it measures")
 def two_hundred_members_stay_smooth(lab):
     """A map of 200 members, all of which change with each answer: a change costs less than 50 ms of the processor, and where
     nothing else runs no frame takes 50 ms."""
@@ -464,7 +464,7 @@ def two_hundred_members_stay_smooth(lab):
     browser.must_be_clean(page.origin)
 
 
-@scenario(minutes=6, long="a laptop that sleeps")
+@scenario(long="a laptop that sleeps")
 def two_tabs_a_sleep_and_a_restart_lose_nothing(lab):
     """The tab that listens is closed, and the other one goes on; the browser is stopped for a minute; p2pvpnd restarts: the
     page comes back by itself and says what it missed."""
@@ -556,7 +556,7 @@ window.Notification = class {
 """
 
 
-@scenario(minutes=5)
+@scenario
 def the_page_says_who_speaks(lab):
     """A text that no daemon vouches for, in the page and in a notification; another machine by a known name; what a flood of
     events asks for; and an upload whose end was missed."""
@@ -790,7 +790,7 @@ window.fetch = async (url, how) => {
 """
 
 
-@scenario(minutes=5)
+@scenario
 def the_coordinators_page_shows_what_it_does(lab):
     """Figures, plots and networks at three sizes; a network that comes and goes; a coordinator that restarts; and orders
     that are not the page's reach nobody."""
