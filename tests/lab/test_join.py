@@ -257,7 +257,11 @@ def names_and_addresses_change_hands_as_told(lab):
           "outside the range")
     check("another member's" in a.ctl("address", "set", "rob", a.addr(), code=11).err, "taken")
 
-    # Another address: the interface has it, and everything goes there.
+    # Another address, by its own word: when the coordinator has taken it, and that is soon.
+    b.ctl("address", "set", "10.66.77.6")
+    wait("rob to be where it says", lambda: b.addr() == "10.66.77.6" and a.peers()["rob"]["ip4"] == "10.66.77.6")
+
+    # By an admin's: the interface has it, and everything goes there.
     old = b.addr()
     a.ctl("address", "set", "rob", "10.66.77.7")
     wait("rob to be there", lambda: b.addr() == "10.66.77.7")

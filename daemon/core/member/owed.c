@@ -78,6 +78,26 @@ static bool is_where(const struct pv_node *n, const struct pv_st_place *place)
            memcmp(m->ip4.ip, place->ip4, sizeof(place->ip4)) == 0;
 }
 
+/* Does this node ask for another address by it? It is there with the receipt only. An older wish
+ * is nobody's loss, nor one for what others have got meanwhile. */
+static bool is_wish(const struct pv_node *n, const struct pv_roster_entry *x)
+{
+    const struct pv_st_place *wish = &x->st.u.place;
+    const struct pv_member *m = pv_roster_by_node(n->roster, wish->node);
+    if (m == NULL || m != pv_node_self(n) ||
+        memcmp(x->st.signer, wish->node, sizeof(wish->node)) != 0 ||
+        memcmp(m->ip4.ip, wish->ip4, sizeof(wish->ip4)) == 0 ||
+        !pv_roster_ip4_is_free(n->roster, wish->ip4, wish->node))
+        return false;
+    for (const struct pv_roster_entry *y = pv_roster_next_entry(n->roster, NULL); y != NULL;
+         y = pv_roster_next_entry(n->roster, y)) {
+        if (y->st.type == PV_ST_PLACE && y->st.u.place.serial > wish->serial &&
+            memcmp(y->st.u.place.node, wish->node, sizeof(wish->node)) == 0)
+            return false;
+    }
+    return true;
+}
+
 /* Does the node have the key that this statement says? One of before is nobody's loss. */
 static bool is_key_of(const struct pv_node *n, const struct pv_statement *st)
 {
@@ -127,7 +147,7 @@ static bool is_owed(const struct pv_node *n, const struct pv_roster_entry *x)
     case PV_OWED_KEY:
         return is_key_of(n, &x->st);
     case PV_OWED_PLACE:
-        return is_where(n, &x->st.u.place);
+        return is_where(n, &x->st.u.place) || is_wish(n, x);
     case PV_OWED_OFFERS:
         return is_offered(n, x);
     case PV_OWED_ADMISSION:

@@ -161,6 +161,26 @@ PV_TEST(the_renewal_of_another_is_owed_until_a_newer_key_holds)
     assert_string_equal(told().coordinator, "stored");
 }
 
+/* It holds with the receipt only, so there is nothing else that would bring it one. */
+PV_TEST(an_address_that_this_node_wishes_is_owed_until_it_has_it)
+{
+    const struct keys *own = &x.f.world.creator;
+    const char *name = pv_node_self(&x.f.node)->name;
+    uint64_t serial = pv_roster_next_serial(x.f.node.roster, own->pk);
+    const struct item wish = make_place(&x.f.world, own, own, name, 55, serial);
+    go_online(true);
+    add_unstored(wish);
+    assert_string_equal(told().coordinator, "silent");
+    answer_stored(expect_put(1), &wish, 1);
+    assert_int_equal(pv_node_self(&x.f.node)->ip4.ip[3], 55);
+    assert_string_equal(told().coordinator, "stored");
+    /* The newest one counts, and none for what is another's. */
+    add_unstored(make_place(&x.f.world, own, own, name, 56, serial + 1));
+    (void)expect_put(1);
+    add_unstored(make_place(&x.f.world, own, own, name, 7, serial + 2)); /* bob's */
+    assert_string_equal(told().coordinator, "stored");
+}
+
 /* The same statement would be refused for ever. */
 PV_TEST(a_removal_by_a_removed_admin_is_not_owed)
 {
