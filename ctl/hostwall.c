@@ -55,17 +55,58 @@ static bool lets_in_ours(const struct pv_hostwall *w, const char *rule)
             strstr(names, "jump ") != NULL);
 }
 
+/* Advances behind an interface or a set of them, where ours is meant. */
+static bool skip_ours(const struct pv_hostwall *w, const char **rule)
+{
+    const char *p = *rule;
+    if (!skip(&p, "iifname ") && !skip(&p, "iif "))
+        return false;
+    bool other = skip(&p, "!= ");
+    const char *end = p[0] == '{' ? strchr(p, '}') : p[0] == '"' ? strchr(p + 1, '"') : NULL;
+    if (end == NULL || is_among(w, p, end + 1) == other)
+        return false;
+    *rule = end + 1 + strspn(end + 1, " ");
+    return true;
+}
+
+/* Advances behind words by which a rule logs: `log prefix "in: " level warn flags all`. */
+static bool skip_log(const char **rule)
+{
+    static const char *const words[] = {"prefix ", "level ",   "flags ",
+                                        "group ",  "snaplen ", "queue-threshold "};
+    bool more = skip(rule, "log ");
+    bool is_log = more;
+    while (more) {
+        more = false;
+        for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
+            if (!skip(rule, words[i]))
+                continue;
+            const char *p = *rule, *end = p[0] == '"' ? strchr(p + 1, '"') : NULL;
+            p = end != NULL ? end + 1 : p + strcspn(p, " ");
+            *rule = p + strspn(p, " ");
+            more = true;
+        }
+    }
+    return is_log;
+}
+
 /* A rule that drops whatever begins, by any interface or by ours. */
 static bool drops_all(const struct pv_hostwall *w, const char *rule)
 {
-    /* nft -n says states by their bits: 8 is new, 1 invalid. */
-    static const char *const general[] = {
-        "counter ",          "ct state new ",      "ct state 0x8 ",     "ct state invalid,new ",
-        "ct state 0x1,0x8 ", "meta nfproto ipv4 ", "meta nfproto ipv6 "};
+    /* nft -n says states and protocols by their numbers: 8 is new, 1 invalid; 6 TCP, 17 UDP. */
+    static const char *const general[] = {"counter ",
+                                          "ct state new ",
+                                          "ct state 0x8 ",
+                                          "ct state invalid,new ",
+                                          "ct state 0x1,0x8 ",
+                                          "meta nfproto ipv4 ",
+                                          "meta nfproto ipv6 ",
+                                          "meta l4proto { tcp, udp } ",
+                                          "meta l4proto { 6, 17 } "};
     bool more = true;
-    const char *ours = PV_STR("iifname \"%s\"", w->ifname);
     while (more) {
-        more = skip(&rule, ours);
+        more = skip_ours(w, &rule);
+        more = skip_log(&rule) || more;
         for (size_t i = 0; i < PV_ARRAY_LEN(general); i++)
             more = skip(&rule, general[i]) || more;
         if (skip(&rule, "packets ")) {
