@@ -165,12 +165,18 @@ int pv_cli_fill_peer(struct pv_cli *cli, struct pv_ctlapi_request *req)
 int pv_cli_name(struct pv_cli *cli, const char *flag, const char *text, char *dst)
 {
     char name[PV_NAME_BUF];
+    const char *given = flag[0] == '\0' ? "" : PV_STR("--%s ", flag);
     if (pv_name_parse(text, strlen(text), name) < 0)
-        return pv_cli_usage(
-            cli,
-            "--%s \"%.80s\" is not a name: use 1 to 63 of a-z 0-9 and -, not at the "
-            "ends, not localhost",
-            flag, text);
+        return pv_cli_usage(cli,
+                            "%s\"%.80s\" is not a name: use 1 to 63 of a-z 0-9 and -, not at the "
+                            "ends, not localhost",
+                            given, text);
+    /* In rules and routes they mean more than one machine, or none. */
+    static const char *const words[] = {"any", "all", "off", "auto", "default"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(words); i++)
+        if (strcmp(name, words[i]) == 0 && strcmp(flag, "network") != 0)
+            return pv_cli_usage(cli, "%s\"%s\" has a meaning in commands: choose another name",
+                                given, name);
     memcpy(dst, name, sizeof(name));
     return 0;
 }

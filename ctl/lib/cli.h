@@ -119,7 +119,8 @@ void pv_cli_set_timeout(struct pv_cli *cli, unsigned seconds);
 PV_MUST_CHECK int pv_cli_peer(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *word);
 /* The same from the first word, where there is one. */
 int pv_cli_fill_peer(struct pv_cli *cli, struct pv_ctlapi_request *req);
-/* A name of a node or network into dst (PV_NAME_BUF bytes). 0 or an exit code. */
+/* A name of a node or network into dst (PV_NAME_BUF bytes). flag: "name", "network", or "" for a
+ * word. 0 or an exit code. */
 PV_MUST_CHECK int pv_cli_name(struct pv_cli *cli, const char *flag, const char *text, char *dst);
 /* Tells why a gate did not open, as pv_gate_open() says. Returns the exit code. */
 int pv_cli_fail_gate(struct pv_cli *cli, int status, const char *why);

@@ -80,8 +80,15 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
     const char *tag = strncmp(text, "tag:", 4) == 0 ? text + 4 : text;
     bool is_tag = tag != text || (policy != NULL && pv_policy_has_tag(policy, tag));
     *ret = (struct pv_selector){.kind = PV_SELECT_ANY};
-    if (strcmp(text, "any") == 0 || strcmp(text, "all") == 0)
-        return true;
+    if (strcmp(text, "any") == 0 || strcmp(text, "all") == 0) {
+        /* A machine that joins chooses its name, and p2pvpnctl is not the only way to join. */
+        if (node != NULL)
+            pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                            "%s: %s means everybody, and a member is called so: give that another "
+                            "name first (`p2pvpnctl rename %s NAME`)",
+                            what, text, text);
+        return node == NULL;
+    }
     if (tag != text && !pv_name_is_valid(tag)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
                         "%s: \"%.70s\" is no tag: use 1 to 63 of a-z 0-9 and -", what, tag);
@@ -92,6 +99,13 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
             n->ctl, handle, PV_CTLAPI_USAGE,
             "%s: %.70s is a member and a tag: say tag:%.70s, or give the member's address", what,
             text, text);
+        return false;
+    }
+    if (node == NULL && !is_tag && strchr(text, '/') != NULL) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: \"%.60s\" is no prefix: give the first address of a network and how "
+                        "many bits of it count, as 192.168.1.0/24",
+                        what, text);
         return false;
     }
     if (node == NULL && !is_tag) {
@@ -135,6 +149,9 @@ static bool read_ports(struct pv_node *n, const char *what, const char *text, ui
                        struct pv_ports *ret)
 {
     int r = pv_ports_parse(text, ret);
+    for (size_t i = 0; r == PV_OK && i < ret->n; i++) /* nothing is sent to port 0 */
+        if (ret->v[i].last == 0 && ret->v[i].proto != PV_PORTS_ICMP)
+            r = PV_ERR_MALFORMED;
     if (r == PV_ERR_LIMIT)
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
                         "%s: at most %d ranges of ports fit in one rule: make two", what,

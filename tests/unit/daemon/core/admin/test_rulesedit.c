@@ -249,6 +249,17 @@ PV_TEST(a_name_that_is_a_tag_is_asked_back)
     assert_false(may(BOB, CAROL, 1));
 }
 
+/* A machine that joins chooses its name: a rule about it would be one about everybody. */
+PV_TEST(a_member_that_is_called_any_is_not_everybody)
+{
+    (void)fake_peers_member(&peers, 77, "any", 77);
+    fake_peers_settle(&peers);
+    must_say("'cmd':'rule_add','verdict':'allow','from':'any','to':'bob','ports':'all'",
+             "any means everybody, and a member is called so");
+    add_rule("allow", "10.66.0.77", "bob", "all", 0);
+    assert_true(may(BOB, CAROL, 1));
+}
+
 PV_TEST(a_tag_is_given_and_taken)
 {
     must("'cmd':'tag','peer':'bob','tag':'guests'");
@@ -364,6 +375,8 @@ PV_TEST(bad_words_are_told)
         {"tag:", "22", "is no tag"},
         {"tag:A_B", "22", "is no tag"},
         {"bob", "tcp/99999", "are no ports"},
+        {"bob", "tcp/0", "are no ports"},
+        {"10.0.0.1/8", "22", "is no prefix"},
         {"bob", "1,3,5,7,9,11,13,15,17", "at most 16 ranges"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
