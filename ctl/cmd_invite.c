@@ -211,7 +211,7 @@ const struct pv_command pv_cmds_invite[] = {
                     {"admin", 0, false},
                     {"member-for", 0, true},
                     {"approve", 0, false},
-                    {"tag", 0, true},
+                    {"tag", 0, PV_OPTION_ONCE},
                     {"qr", 0, false},
                     {"ephemeral", 0, false}},
         .words = {0, 2},

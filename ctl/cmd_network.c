@@ -467,13 +467,7 @@ static int deny(struct pv_cli *cli)
 static int fill_rename(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     int n = cli->args.n_words, code = n == 2 ? pv_cli_fill_peer(cli, req) : 0;
-    const char *name = cli->args.word[n - 1];
-    if (code == 0 && pv_name_parse(name, strlen(name), req->name) < 0)
-        return pv_cli_usage(cli,
-                            "\"%.80s\" is not a name: use 1 to 63 of a-z 0-9 and -, not at the "
-                            "ends, not localhost",
-                            name);
-    return code;
+    return code == 0 ? pv_cli_name(cli, "", cli->args.word[n - 1], req->name) : code;
 }
 
 static int fill_address(struct pv_cli *cli, struct pv_ctlapi_request *req)
@@ -547,7 +541,7 @@ const struct pv_command pv_cmds_network[] = {
             "word.\n"
             "  --tag TAG  with this tag, by which rules can mean it\n",
         .example = "sudo p2pvpnctl admit pi --tag guest",
-        .options = {{"tag", 0, true}},
+        .options = {{"tag", 0, PV_OPTION_ONCE}},
         .words = {1, 1},
         .run = admit,
     },

@@ -169,8 +169,7 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
     }
     if (n == 0)
         pv_cli_note(cli,
-                    "nobody offers to be an exit: choose a machine, and there `sudo p2pvpnctl exit "
-                    "offer`");
+                    "nobody offers to be an exit: `sudo p2pvpnctl exit offer` on a machine does");
     else
         code = pv_cli_print_table(cli, &t);
     print_exit(cli, x);

@@ -90,6 +90,11 @@ static int take_name(struct pv_args *args, const struct pv_option *table, size_t
     if (table[i].has_value && equals == NULL &&
         (rest->argc < 2 || is_other_option(table, n_table, rest)))
         return needs_value(arg, error);
+    if (table[i].has_value == PV_OPTION_ONCE && args->value[i] != NULL) {
+        snprintf(error, PV_ARGS_ERROR, "flag --%s is given twice: once is all that counts",
+                 table[i].name);
+        return PV_ERR_MALFORMED;
+    }
     bool two = table[i].has_value && equals == NULL;
     args->value[i] = equals != NULL ? equals + 1 : two ? rest->argv[1] : "";
     drop(rest, two ? 2 : 1);

@@ -288,7 +288,8 @@ WRONG = (
     "admin", "admin grant", "admin crown zed", "admit", "deny", "remove", "rename", "rename a b c", "address",
     "address set", "address set a 10.66.0.9 b", "node", "node replace a", "node swap a b", "key", "key turn",
     "network", "network routers", "network coordinators move", "network coordinators add", "root", "root burn",
-    "root import", "invite --member-for soon", "invite --member-for 0", "invite revoke", "leave now", "networks all")
+    "root import", "invite --member-for soon", "invite --member-for 0", "invite revoke", "leave now", "networks all",
+    "invite --tag a --tag b", "rename any")
 
 
 def says(host, command, code, *words, peer="zed", url="p2pvpn://none"):

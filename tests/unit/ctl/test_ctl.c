@@ -85,6 +85,14 @@ PV_TEST(bad_options_are_named)
         assert_int_equal(pv_args_parse(&args, table, 2, 99, &rest, error), PV_ERR_MALFORMED);
         assert_string_equal(error, rows[i].error);
     }
+    /* A value that must not be lost is given once. */
+    static const struct pv_option once = {"tag", 0, PV_OPTION_ONCE};
+    char *tags[] = {(char[]){"--tag"}, (char[]){"a"}, (char[]){"--tag=b"}};
+    struct pv_args_rest two = {.argc = 3, .argv = tags};
+    struct pv_args told = {.n_words = 0};
+    char twice[PV_ARGS_ERROR];
+    assert_int_equal(pv_args_parse(&told, &once, 1, 99, &two, twice), PV_ERR_MALFORMED);
+    assert_string_equal(twice, "flag --tag is given twice: once is all that counts");
     /* The next word is another option: that is told, and not taken for a value. */
     char *argv[] = {(char[]){"--num"}, (char[]){"--flag"}, (char[]){"x"}};
     struct pv_args_rest rest = {.argc = 3, .argv = argv};
