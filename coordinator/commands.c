@@ -292,6 +292,13 @@ static int rotate_alone(struct pv_coordset *set, char ret_error[static PV_RIGHTS
     struct pv_rng rng = pv_entropy();
     uint8_t secret[PV_CTL_SECRET_LEN];
     int lock = -1;
+    /* A word that is mistyped would make new keys, and leave the secret that leaked good. */
+    if (access(PV_STR("%s/" PV_COORDKEYS_FILE, set->state), F_OK) != 0 && errno == ENOENT) {
+        snprintf(ret_error, PV_RIGHTS_ERROR_MAX,
+                 "no coordinator has been in %.300s: name its state directory with --state",
+                 set->state);
+        return PV_ERR_NOT_FOUND;
+    }
     int r = pv_rights_enter(&rights, set, ret_error);
     if (r == PV_OK)
         r = pv_coordkeys_lock(set->state, &lock, ret_error);

@@ -79,6 +79,10 @@ def a_new_secret_shuts_out_the_old_url(lab):
     check(r.code != 0, str(r))
     b.create(json.loads(last)["url"])
     check("expected rotate" in run(coordinator, "secret", "forget", code=2).err, "no reason")
+    # A directory that was meant to be another one gets no keys, and the secret stays as it is.
+    r = run(coordinator, "secret", "rotate", "--state", "/run/nowhere", code=1)
+    check("no coordinator has been in /run/nowhere" in r.err, str(r))
+    coordinator.host.run("test", "!", "-e", "/run/nowhere")
 
 
 @scenario
