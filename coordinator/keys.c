@@ -88,8 +88,11 @@ static int read_secret(const char *dir, const char *name, uint8_t *dst, size_t l
     if (r == PV_ERR_NOT_FOUND)
         return r;
     if (r < 0) {
-        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "read %.200s: %s%s", path, pv_strstatus(r),
-                 r == -EACCES ? ": ask as root or as the coordinator's user" : "");
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "read %.200s: %s%s", path,
+                 r == PV_ERR_LIMIT ? "not a file with a key" : pv_strstatus(r),
+                 r == PV_ERR_LIMIT ? ": restore it from a backup"
+                 : r == -EACCES    ? ": ask as root or as the coordinator's user"
+                                   : "");
         return r;
     }
     r = pv_b64url_decode(text, strcspn(text, "\r\n"), dst, len, &got);

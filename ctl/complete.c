@@ -16,7 +16,7 @@ enum {
     ASK_S = 1,       /* ours: a shell does not hang longer */
     USAGE_MAX = 400, /* bytes of a usage with the NUL */
     TOKENS_MAX = 16, /* of one form of it */
-    SAID_MAX = 120,  /* bytes of a description with the NUL */
+    SAID_MAX = 240,  /* bytes of a description with the NUL */
 };
 
 /* A line as it was typed so far. */
@@ -173,7 +173,9 @@ static const struct {
     {"PEER", NULL, offer_peers},
     {"OLD", NULL, offer_peers},
     {"NEW", NULL, offer_peers},
-    {"FROM", NULL, offer_who},
+    {"FROM", "allow", offer_who},
+    {"FROM", "deny", offer_who},
+    {"FROM", "can", offer_peers},
     {"TO", NULL, offer_who},
     {"TO:PORT", NULL, offer_peers},
     {"PEER:PORT", NULL, offer_peers},

@@ -84,7 +84,14 @@ const char *pv_help_of_flag(const char *text, const char *name, char *buf, size_
         if (said == NULL)
             continue;
         said += strspn(said, " ");
-        snprintf(buf, cap, "%.*s", (int)(line + len - said), said);
+        size_t column = (size_t)(said - line), used = 0;
+        while (used < cap && (size_t)(said - line) == column) {
+            len = strcspn(said, "\n");
+            used += (size_t)snprintf(buf + used, cap - used, "%s%.*s", used == 0 ? "" : " ",
+                                     (int)len, said);
+            line = said + len + (said[len] == '\n');
+            said = line + strspn(line, " ");
+        }
         return buf;
     }
     return buf;

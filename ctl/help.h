@@ -16,8 +16,8 @@ struct pv_help_group {
 extern const struct pv_help_group pv_help_groups[]; /* ends with a NULL title */
 
 extern const char pv_help_flags[]; /* what options of every command mean, a line each */
-/* The words of a text about the flag --name, in its line, "  -n, --net NAME     the node", into
- * buf; returns buf, "" where it says nothing. */
+/* The words of a text about the flag --name, in its line, "  -n, --net NAME     the node", and in
+ * lines below that begin where these words do, into buf; returns buf, "" where it says nothing. */
 const char *pv_help_of_flag(const char *text, const char *name, char *buf, size_t cap);
 
 /* All commands by groups, the flags that every command has, and the exit codes. */

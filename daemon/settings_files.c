@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/settings.h"
@@ -119,7 +120,13 @@ static int check_ca_file(const char *file, char ret_error[static PV_SETTINGS_ERR
 static int check_notify(const char *command, char error[static PV_SETTINGS_ERROR_MAX])
 {
     char path[PV_SETTINGS_PATH_MAX];
+    struct stat st;
     snprintf(path, sizeof(path), "%.*s", (int)strcspn(command, " \t"), command);
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        snprintf(error, PV_SETTINGS_ERROR_MAX,
+                 "[chat] notify = %s: no file: give the path of a program", path);
+        return PV_ERR_MALFORMED;
+    }
     if (access(path, X_OK) == 0)
         return PV_OK;
     bool missing = errno == ENOENT || errno == ENOTDIR;

@@ -224,6 +224,9 @@ static bool parse_public(const char *value, struct pv_hostport *ret_hp)
     struct pv_addr addr;
     size_t len = strlen(value);
     if (pv_addr_parse_ip(value, &addr) == PV_OK) {
+        if (pv_addr_is_unspecified(&addr) || pv_addr_is_multicast(&addr) ||
+            pv_addr_is_broadcast(&addr))
+            return false;
         *ret_hp = (struct pv_hostport){0};
         pv_addr_format_ip(&addr, text);
         memcpy(ret_hp->host, text, strlen(text) + 1);
@@ -245,7 +248,8 @@ static int take_public(struct ctx *c)
 {
     struct pv_hostport hp;
     if (!parse_public(c->value, &hp))
-        return bad(c, "expected an address or a lower-case host name, with or without :PORT");
+        return bad(c, "expected an address that nodes reach or a lower-case host name, with or "
+                      "without :PORT");
     if (c->set->n_public == PV_CTL_ADDRS_MAX)
         return bad(c, "at most 8 are supported");
     c->set->public[c->set->n_public++] = hp;

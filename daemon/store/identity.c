@@ -34,7 +34,11 @@ static int read_text(const char *path, reader *read, char **ret_text, size_t *re
                      char ret_error[static PV_JOB_ERROR_MAX])
 {
     int r = read(path, KEYS_FILE, ret_text, ret_len);
-    if (r < 0 && r != PV_ERR_NOT_FOUND)
+    if (r == PV_ERR_LIMIT) /* a directory, too */
+        snprintf(ret_error, PV_JOB_ERROR_MAX,
+                 "read %.120s: not a file of keys: restore it from a backup, or move it away",
+                 path);
+    else if (r < 0 && r != PV_ERR_NOT_FOUND)
         snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.120s: %s", path, pv_strstatus(r));
     return r;
 }

@@ -316,6 +316,8 @@ PV_TEST(ip_is_that_of_this_node_or_of_the_named_peer)
     fake_peers_member(&x, 7, "bob", 7);
     assert_answer("'cmd':'ip','peer':'bob'", "10.66.0.7");
     assert_answer("'cmd':'ip'", "'ip4':'10.66.104.88'"); /* drawn from its key */
+    assert_answer(PV_STR("'cmd':'ip','peer':'%s'", pv_node_self(&x.f.node)->name),
+                  "'ip4':'10.66.104.88'");
     assert_answer("'cmd':'ip','peer':'carol'", "no peer carol");
 }
 
