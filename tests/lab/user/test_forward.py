@@ -333,18 +333,18 @@ def serve_leads_members_to_programs_outside(lab):
             equal(program.end(), 0, "exit code")
 
 
-@scenario
+@scenario(minutes=25)
 def a_thousand_connections_are_open_at_once(lab):
     """The next one waits until one of them ends."""
     _, a, hosts, _ = three_ways_into_the_overlay(lab)
     for one in hosts:
         program, where = forward(one, "0", "a:7000")
         crowd = one.start("/usr/bin/python3", "-c", CROWD, where, "1000", name="crowd")
-        wait("all to be open", lambda c=crowd: c.must_run() or "open" in c.text(), 120)
+        wait("all to be open", lambda c=crowd: c.must_run() or "open" in c.text(), 400)
         more = one.start("/usr/bin/python3", "-c", CROWD, where, "20", name="more")
-        wait("what forward says", lambda p=program: "1,000 connections" in p.text() or "done" in crowd.text(), 120)
+        wait("what forward says", lambda p=program: "1,000 connections" in p.text() or "done" in crowd.text(), 400)
         for client in (crowd, more):
-            wait("all to be answered", lambda c=client: "done" in c.text() or c.must_run(), 120)
+            wait("all to be answered", lambda c=client: "done" in c.text() or c.must_run(), 400)
         equal(program.end(), 0, "exit code")
 
 
