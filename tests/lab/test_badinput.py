@@ -537,9 +537,9 @@ def mistakes_of_a_machine_get_an_answer_that_helps(lab):
          "UP" in a.run("ip", "-br", "link", "show", "p2pvpn0").out.split("<")[1])
 
 
-@scenario
+@scenario(minutes=20)
 def nothing_of_an_answer_is_obeyed_by_a_terminal_or_a_shell(lab):
     shells = [s for s in ("bash", "zsh", "fish") if shutil.which(s)]
-    said = lab.host("a").run("python3", LIAR, lab.build + "/bin", *shells, timeout=400)
+    said = lab.host("a").run("python3", LIAR, lab.build + "/bin", *shells, timeout=900)
     equal(said.out, "", "what came out")
     equal(said.err, "", "complaints")
