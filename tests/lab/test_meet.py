@@ -163,18 +163,24 @@ def linux_routers_behind_linux_routers(lab):
 
 
 def forget_and_take_in(routers, src, dst):
-    """Routers lose their tables, until dst's takes in what comes by the path: the first packet was one from outside."""
-    ns, port = dst.lan.ns, src.path(dst)["remote"].rsplit(":", 1)[1]
+    """Routers lose their tables, until dst's takes in what comes by the path: the first packet was one from outside.
+    Returns that path's addresses: one try after another may move it."""
+    ns = dst.lan.ns
 
     def takes_in():
+        path = src.path(dst)
+        if not path or path["type"] != "direct":
+            return None
+        port = path["remote"].rsplit(":", 1)[1]
         for router in routers:
             router.ns.forget_connections()
         ns.nft("table ip early\ndelete table ip early\n"
                "table ip early {\n chain input {\n  type filter hook input priority 0\n"
                f"  ip saddr {src.lan.public} udp dport {port} counter\n }}\n}}\n")
         src.run("ping", "-c2", "-i0.1", "-W0.3", str(src.addr(dst)), check_rc=False)
-        return "counter packets 0 " not in ns.run("nft", "list", "table", "ip", "early").out
-    wait("a packet to come in first", takes_in)
+        came = "counter packets 0 " not in ns.run("nft", "list", "table", "ip", "early").out
+        return (path["local"], path["remote"]) if came else None
+    return wait("a packet to come in first", takes_in)
 
 
 @scenario
@@ -191,8 +197,7 @@ def linux_routers_that_forget(lab):
     for forget, src, dst in ((lans[1:], a, b), (lans[:1], b, a), (lans, a, b)):
         traffic = src.start("ping", "-i", "0.1", str(src.addr(dst)), name="traffic")
         wait("the path to be in use", lambda: traffic.text().count("bytes from") > 5)
-        ports = src.path(dst)["local"], src.path(dst)["remote"]
-        forget_and_take_in(forget, src, dst)
+        ports = forget_and_take_in(forget, src, dst)
         began = time.monotonic()
         wait("a path by other ports", lambda: (path := src.path(dst)) and path["type"] == "direct" and
              (path["local"], path["remote"]) != ports, 20)
