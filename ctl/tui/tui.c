@@ -737,6 +737,32 @@ bool pv_tui_is_possible(const struct pv_cli *cli)
 
 /* --- the chat -------------------------------------------------------------------------------- */
 
+/* Does a line wait to be asked for, or for its answer? */
+static bool is_sending(const struct tui *u)
+{
+    bool sending = false;
+    for (size_t i = 0; i < u->model.n_actions; i++)
+        sending = sending || u->model.actions[i].kind == PV_TUI_SEND;
+    for (size_t i = 0; i < u->n_asked; i++)
+        sending =
+            sending || (u->asked[i].kind == ASKED_ACTION && u->asked[i].action.kind == PV_TUI_SEND);
+    return sending;
+}
+
+/* Lines that were typed just before the end go out: a daemon that is there takes a moment. */
+static void send_rest(struct tui *u)
+{
+    pv_ns end = pv_clock_now() + PV_S(1);
+    char error[PV_TUI_NOTE];
+    int status = PV_OK;
+    while (!u->lost && is_sending(u) && pv_clock_now() < end) {
+        struct pollfd p = {.fd = u->cli->client.fd, .events = POLLIN};
+        if (ask_what_waits(u) < 0 || (poll(&p, 1, 100) < 0 && errno != EINTR) ||
+            read_replies(u, error, &status) != 0)
+            return;
+    }
+}
+
 /* Until it ends: 0 or an exit code; *ret_status says why the connection did not go on. */
 static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_status)
 {
@@ -768,6 +794,7 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
             return code;
         }
     }
+    send_rest(u);
     return 0;
 }
 

@@ -24,6 +24,8 @@ void pv_tui_note(struct pv_tui *t, const char *fmt, ...)
 {
     char said[PV_TUI_NOTE], text[PV_TUI_NOTE];
     va_list ap;
+    if (t->paste != NULL)
+        return; /* the question about it stands there until it is answered */
     va_start(ap, fmt);
     vsnprintf(said, sizeof(said), fmt, ap);
     va_end(ap);
@@ -169,8 +171,11 @@ size_t pv_tui_sort(struct pv_tui *t)
  * is never sent to another. */
 static void change_line(struct pv_tui *t, struct pv_tui_conv *from, struct pv_tui_conv *to)
 {
+    const struct pv_tuiedit *e = &t->edit;
+    bool past = e->past != NULL && e->shown < e->past->n; /* a former line is looked at */
+    const char *begun = past && e->draft != NULL && e->draft[0] != '\0' ? e->draft : e->text;
     free(from->draft);
-    from->draft = t->edit.len > 0 ? strdup(t->edit.text) : NULL;
+    from->draft = begun[0] != '\0' ? strdup(begun) : NULL;
     if (to->past == NULL)
         to->past = calloc(1, sizeof(*to->past));
     pv_tuiedit_move(&t->edit, to->past, to->draft == NULL ? "" : to->draft);
@@ -534,6 +539,7 @@ void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
     const json_t *list = json_object_get(body, "messages");
     const json_t *newest = json_array_get(list, json_array_size(list) - 1);
     char name[PV_NAME_BUF] = "";
+    t->opening[0] = '\0';
     /* A key may have been typed: what comes goes to this name. */
     if (newest != NULL)
         (void)line_of(t, newest, name);
@@ -602,6 +608,7 @@ void pv_tui_take_state(struct pv_tui *t, const json_t *body)
 void pv_tui_take_loss(struct pv_tui *t)
 {
     t->lost = true;
+    t->opening[0] = '\0';
     for (size_t i = 0; i < t->n_actions; i++)
         show_waiting(t, &t->actions[i]);
     pv_tui_note(t, PV_TUI_LOST);
@@ -646,9 +653,16 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
     size_t i;
     t->list_asked = false;
     t->has_peers = true;
-    /* A member that has gone has no address: it may be another's now. */
-    for (i = 0; i < t->n_convs; i++)
-        t->convs[i].ip4[0] = '\0';
+    /* A member that has gone has no address, which may be another's now, and no path. */
+    for (i = 0; i < t->n_convs; i++) {
+        struct pv_tui_conv *gone = &t->convs[i];
+        gone->ip4[0] = '\0';
+        if (i == 0 || pv_tui_conv_is_room(gone))
+            continue;
+        gone->online = gone->is_static = false;
+        gone->rtt_ms = -1;
+        snprintf(gone->path, sizeof(gone->path), "none");
+    }
     PV_EACH_JSON(list, peer) {
         const char *name = pv_json_text(peer, "name", "");
         /* A string that is no name could carry control characters into the roster; and nobody
@@ -825,6 +839,8 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
     }
     const char *name = pv_json_text(body, "room", "");
     size_t index = pv_tui_is_room(name) ? pv_tui_find(t, name, true) : SIZE_MAX;
+    if (action->kind == PV_TUI_MAKE)
+        t->opening[0] = '\0';
     if (index == SIZE_MAX)
         return;
     if (action->kind == PV_TUI_MAKE) {
@@ -838,6 +854,17 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
     pv_tui_want(t, PV_TUI_ROOMS, "", NULL);
 }
 
+bool pv_tui_want_open(struct pv_tui *t, enum pv_tui_action_kind kind, const char *name)
+{
+    if (t->lost)
+        pv_tui_note(t, "p2pvpnd is not there: say that again when it is back");
+    else
+        snprintf(t->opening, sizeof(t->opening), "%s", name);
+    if (!t->lost)
+        pv_tui_want(t, kind, name, NULL);
+    return !t->lost;
+}
+
 bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
 {
     const struct pv_tui_conv *c = &t->convs[t->current];
@@ -845,10 +872,8 @@ bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
         pv_tui_note(t, "/room NAME");
         return false;
     }
-    if (word == PV_TUI_W_ROOM) {
-        pv_tui_want(t, PV_TUI_MAKE, name, NULL);
-        return true;
-    }
+    if (word == PV_TUI_W_ROOM)
+        return pv_tui_want_open(t, PV_TUI_MAKE, name);
     /* /part #crew is about that room, whichever is shown. */
     if (word != PV_TUI_W_INVITE && name[0] != '\0') {
         size_t index = pv_tui_find_named(t, name);

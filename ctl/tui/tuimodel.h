@@ -171,6 +171,8 @@ struct pv_tui {
     bool ring;                  /* the bell is to be rung; the taker clears it */
     double now;                 /* Unix seconds; its owner keeps it */
     bool lost;                  /* the daemon is gone: what is sent waits */
+    char opening[PV_NAME_BUF]; /* the daemon is asked for this conversation: what is typed meanwhile
+                                  is for it, and not for the one that is shown; "": none */
     enum pv_tui_leave leave;
     bool too_small;     /* the screen has no room for lines, so nobody sees what comes */
     uint64_t last_wait; /* of lines that wait */
@@ -264,5 +266,8 @@ bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number
 /* /search: the next older line that has text, above the one that was found last; in the network's
  * pane in all conversations. False: it was not in order, which was said. */
 bool pv_tui_search(struct pv_tui *t, const char *text);
+/* Asks the daemon for a conversation, by PV_TUI_FORMER or PV_TUI_MAKE: until it answers, no line
+ * goes to the one that is shown. False: the daemon is gone, which was said. */
+bool pv_tui_want_open(struct pv_tui *t, enum pv_tui_action_kind kind, const char *name);
 /* /room, /invite, /leave, /members. False: it was not in order, which was said. */
 bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name);

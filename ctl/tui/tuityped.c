@@ -134,6 +134,8 @@ static void note_error(struct pv_tui *t, const char *error)
 
 void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_action *action)
 {
+    if (action != NULL && (action->kind == PV_TUI_FORMER || action->kind == PV_TUI_MAKE))
+        t->opening[0] = '\0';
     note_error(t, error);
     if (action == NULL || pv_tui_keep(t, action, error) || action->kind != PV_TUI_SEND ||
         action->text == NULL)
@@ -228,6 +230,16 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text)
     return true;
 }
 
+/* To the one that is shown, unless another is on its way. */
+static bool send_here(struct pv_tui *t, const char *text)
+{
+    if (t->opening[0] != '\0') {
+        pv_tui_note(t, "%.63s is being opened: Enter again when it is there", t->opening);
+        return false;
+    }
+    return send_to(t, t->convs[t->current].name, text);
+}
+
 /* A second conversation under another word would stay empty: what comes goes to the name. */
 size_t pv_tui_find_named(struct pv_tui *t, const char *name)
 {
@@ -260,10 +272,10 @@ static bool open_named(struct pv_tui *t, const char *name)
     if (name[0] == '\0')
         pv_tui_note(t, "/open NAME, or /open #ROOM; /peers lists who is there");
     else if (is_word)
-        pv_tui_want(t, PV_TUI_FORMER, name, NULL);
+        return pv_tui_want_open(t, PV_TUI_FORMER, name);
     else
         pv_tui_note(t, "no peer or room named \"%.63s\": /peers lists them", name);
-    return is_word;
+    return false;
 }
 
 static bool set_bell(struct pv_tui *t, const char *name)
@@ -386,7 +398,7 @@ static bool use_line(struct pv_tui *t, const char *line)
     if (for_peer)
         w.plain = line;
     if (has_peer)
-        return send_to(t, t->convs[t->current].name, w.plain);
+        return send_here(t, w.plain);
     pv_tui_note(t, "to whom? /open NAME, or send NAME TEXT; /help lists what there is");
     return false;
 }
@@ -446,32 +458,33 @@ void pv_tui_paste(struct pv_tui *t, const char *text)
         pv_tui_note(t, "to whom? /open NAME, then paste the %zu lines again", lines);
         return;
     }
-    t->paste = strdup(text);
     pv_tui_note(t, "%zu lines pasted: Enter sends them to %s, another key does not", lines,
                 t->convs[t->current].name);
+    t->paste = strdup(text);
 }
 
 /* The answer to the question above. The text typed before is the message's beginning. */
 static void answer_paste(struct pv_tui *t, bool yes)
 {
-    size_t len = strlen(t->paste);
+    char *paste = t->paste;
+    size_t len = strlen(paste);
     char *text = yes ? malloc(t->edit.len + len + 1) : NULL;
-    while (len > 0 && t->paste[len - 1] == '\n')
-        t->paste[--len] = '\0';
+    t->paste = NULL;
+    while (len > 0 && paste[len - 1] == '\n')
+        paste[--len] = '\0';
     if (text != NULL) {
         memcpy(text, t->edit.text, t->edit.len);
-        memcpy(text + t->edit.len, t->paste, len + 1);
+        memcpy(text + t->edit.len, paste, len + 1);
         if (!is_too_long(t, strlen(text))) {
-            pv_tuiedit_set(&t->edit, "");
             t->note[0] = '\0';
-            (void)send_to(t, t->convs[t->current].name, text);
+            if (send_here(t, text))
+                pv_tuiedit_set(&t->edit, "");
         }
     } else {
         pv_tui_note(t, "not sent");
     }
     free(text);
-    free(t->paste);
-    t->paste = NULL;
+    free(paste);
 }
 
 /* The next one, or the one before, as the roster shows them. */

@@ -808,6 +808,59 @@ PV_TEST(each_conversation_keeps_its_own_line)
     assert_string_equal(t->edit.text, "for pi alone");
 }
 
+PV_TEST(a_draft_stays_when_a_former_line_is_looked_at)
+{
+    open_of("pi");
+    line("said before");
+    drop_actions();
+    type("half a thought");
+    edit(PV_TUIEDIT_OLDER);
+    assert_string_equal(t->edit.text, "said before");
+    open_of("bob");
+    open_of("pi");
+    assert_string_equal(t->edit.text, "half a thought");
+}
+
+/* A user who types fast, or pastes, means the conversation that was asked for. */
+PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
+{
+    open_of("pi");
+    drop_actions();
+    line("/open gone");
+    assert_action(PV_TUI_FORMER, "gone", "");
+    line("for gone alone");
+    assert_nothing_asked();
+    assert_string_equal(t->note, "gone is being opened: Enter again when it is there");
+    assert_string_equal(t->edit.text, "for gone alone");
+    take_of(pv_tui_take_former, "gone", "{'messages':[]}");
+    pv_tui_key(t, PV_TUI_ENTER, 0);
+    assert_action(PV_TUI_SEND, "pi", "for gone alone"); /* it was said that there is none */
+    line("/room later");
+    assert_action(PV_TUI_MAKE, "later", "");
+    line("not yet");
+    assert_nothing_asked();
+    const struct pv_tui_action made = {.kind = PV_TUI_MAKE, .peer = "later"};
+    pv_tui_take_error(t, "no", &made);
+    edit(PV_TUIEDIT_KILL_START);
+    line("now");
+    assert_action(PV_TUI_SEND, "pi", "now");
+    pv_tui_take_loss(t);
+    line("/open gone");
+    assert_nothing_asked();
+    assert_string_equal(t->note, "p2pvpnd is not there: say that again when it is back");
+}
+
+PV_TEST(a_member_that_is_gone_is_not_shown_as_there)
+{
+    take(pv_tui_take_peers, "{'peers':[" PEER("bob", "true", "direct", "3") "]}");
+    const struct pv_tui_conv *bob = &t->convs[pv_tui_find(t, "bob", false)];
+    assert_true(bob->online);
+    take(pv_tui_take_peers, "{'peers':[" PEER("robert", "true", "direct", "3") "]}");
+    bob = &t->convs[pv_tui_find(t, "bob", false)];
+    assert_false(bob->online);
+    assert_string_equal(bob->path, "none");
+}
+
 PV_TEST(several_pasted_lines_are_sent_when_one_says_so)
 {
     pv_tui_paste(t, "one\ntwo\n"); /* to whom? */
@@ -817,6 +870,8 @@ PV_TEST(several_pasted_lines_are_sent_when_one_says_so)
     assert_string_equal(t->edit.text, "just this");
     edit(PV_TUIEDIT_KILL_START);
     pv_tui_paste(t, "one\ntwo\n");
+    draw(24, 80);
+    pv_tui_note(t, "new from bob"); /* hides no question that a key answers */
     draw(24, 80);
     assert_string_equal(row(22), " 2 lines pasted: Enter sends them to pi, another key does not");
     assert_nothing_asked();
