@@ -441,8 +441,10 @@ static void paste_line(struct pv_tui *t, const char *text)
     size_t len = strcspn(text, "\n");
     if (is_too_long(t, t->edit.len + len))
         return;
-    for (size_t at = 0, n; at < len; at += n)
-        pv_tuiedit_insert(&t->edit, pv_tui_decode(text + at, &n));
+    for (size_t at = 0, n; at < len; at += n) {
+        wchar_t c = pv_tui_decode(text + at, &n);
+        pv_tuiedit_insert(&t->edit, c == L'\t' ? L' ' : c);
+    }
 }
 
 void pv_tui_paste(struct pv_tui *t, const char *text)

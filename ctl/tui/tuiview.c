@@ -21,7 +21,7 @@ enum {
     ALIGN_OVER = 100, /* the newest lines of a room by whose names they are aligned */
     TIME_BUF = 48,    /* bytes of a time or date with the NUL */
     BAR_ROWS = 6,     /* at most: of an explanation nothing is left out, where there is room */
-    BAR_BUF = PV_TUI_NOTE + 64,
+    BAR_BUF = PV_TUI_NOTE + 96,
 };
 
 /* --- cells ----------------------------------------------------------------------------------- */
@@ -571,6 +571,8 @@ static bool bar_text(const struct pv_tui *t, char text[static BAR_BUF])
         n += (size_t)snprintf(text, BAR_BUF, "[scrolled up: End]  ");
     if (elsewhere > 0)
         n += (size_t)snprintf(text + n, BAR_BUF - n, "[%u unread: Ctrl-G]  ", elsewhere);
+    if (t->lost && t->note[0] != '\0' && strcmp(t->note, PV_TUI_LOST) != 0)
+        n += (size_t)snprintf(text + n, BAR_BUF - n, "[p2pvpnd is not there]  ");
     const char *said = t->note[0] != '\0' ? t->note
                        : t->lost          ? PV_TUI_LOST
                        : c->part == PV_TUI_INVITED

@@ -848,6 +848,9 @@ PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
     line("/open gone");
     assert_nothing_asked();
     assert_string_equal(t->note, "p2pvpnd is not there: say that again when it is back");
+    pv_tui_note(t, "the bell is silent"); /* hides no hint that lines wait */
+    draw(24, 80);
+    assert_has(row(22), "[p2pvpnd is not there]  the bell is silent");
 }
 
 PV_TEST(a_member_that_is_gone_is_not_shown_as_there)
@@ -866,7 +869,7 @@ PV_TEST(several_pasted_lines_are_sent_when_one_says_so)
     pv_tui_paste(t, "one\ntwo\n"); /* to whom? */
     assert_null(t->paste);
     open_of("pi");
-    pv_tui_paste(t, "just this\n");
+    pv_tui_paste(t, "just\tthis\n");
     assert_string_equal(t->edit.text, "just this");
     edit(PV_TUIEDIT_KILL_START);
     pv_tui_paste(t, "one\ntwo\n");
