@@ -28,9 +28,9 @@ if(PV_SANITIZE)
         # tenth of the compiler's time each.
         target_compile_options(pv_flags INTERFACE -fno-sanitize=null,object-size)
     endif()
-    # A program that starts touches fewer pages so, and half as many until LeakSanitizer has looked through them at
-    # the end: libubsan.so brings tables of its own beside libasan's and a C++ library, and addresses that move are
-    # written into every page of data. The lab starts and ends some thousands of programs.
+    # The lab starts and ends some thousands of programs, and most of what that costs is pages touched for the first
+    # time. libubsan.so has tables of its own beside libasan's, which LeakSanitizer reads at each end, and needs a C++
+    # library; a program whose address is fixed is not written to as it is loaded.
     if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
         if(PV_SANITIZE MATCHES "undefined")
             target_link_options(pv_flags INTERFACE -static-libubsan)
