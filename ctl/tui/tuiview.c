@@ -572,7 +572,7 @@ static bool bar_text(const struct pv_tui *t, char text[static BAR_BUF])
     if (elsewhere > 0)
         n += (size_t)snprintf(text + n, BAR_BUF - n, "[%u unread: Ctrl-G]  ", elsewhere);
     if (t->lost && t->note[0] != '\0' && strcmp(t->note, PV_TUI_LOST) != 0)
-        n += (size_t)snprintf(text + n, BAR_BUF - n, "[p2pvpnd is not there]  ");
+        n += (size_t)snprintf(text + n, BAR_BUF - n, "[no p2pvpnd]  ");
     const char *said = t->note[0] != '\0' ? t->note
                        : t->lost          ? PV_TUI_LOST
                        : c->part == PV_TUI_INVITED

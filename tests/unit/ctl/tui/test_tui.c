@@ -850,7 +850,7 @@ PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
     assert_string_equal(t->note, "p2pvpnd is not there: say that again when it is back");
     pv_tui_note(t, "the bell is silent"); /* hides no hint that lines wait */
     draw(24, 80);
-    assert_has(row(22), "[p2pvpnd is not there]  the bell is silent");
+    assert_has(row(22), "[no p2pvpnd]  the bell is silent");
 }
 
 PV_TEST(a_member_that_is_gone_is_not_shown_as_there)
