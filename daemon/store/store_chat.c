@@ -398,16 +398,14 @@ static int copied(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
  * that were deleted are given out again. */
 #define GIVEN_PLACE "SELECT n FROM chat_message WHERE n = ?7 AND id = ?5 AND outgoing = 0"
 
-/* The place of the last message of a list, at which the next one goes on. */
-static int find_upto(sqlite3 *db, struct pv_chatjob_result *res)
+/* The place of the message at which the next list goes on. */
+static int find_upto(sqlite3 *db, const struct pv_chat_record *msg, struct pv_chatjob_result *res)
 {
-    if (res->n_msgs == 0)
-        return PV_OK;
-    const struct pv_chat_record *last = &res->msgs[res->n_msgs - 1];
     struct pv_query q =
-        pv_query(db, "SELECT n FROM chat_message WHERE peer = ? AND id = ? AND outgoing = 0");
-    bind_peer(&q, last->peer);
-    bind_id(&q, last->id);
+        pv_query(db, "SELECT n FROM chat_message WHERE peer = ? AND id = ? AND outgoing = ?");
+    bind_peer(&q, msg->peer);
+    bind_id(&q, msg->id);
+    pv_bind_u64(&q, msg->outgoing);
     return pv_query_u64(&q, &res->upto);
 }
 
@@ -428,8 +426,8 @@ static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_re
     pv_bind_u64(&q, limit_of(job) + 1);
     pv_bind_u64(&q, job->upto);
     int r = list(&q, job, true, res);
-    if (r == PV_OK)
-        r = find_upto(db, res);
+    if (r == PV_OK && res->n_msgs > 0)
+        r = find_upto(db, &res->msgs[res->n_msgs - 1], res);
     /* The messages are marked in the transaction that reads them: none that comes in between is
      * marked unseen. */
     for (size_t i = 0; r == PV_OK && job->mark_read && i < res->n_msgs; i++) {
@@ -447,7 +445,7 @@ static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     const char *sql =
         /* The newest rows are the wanted ones, so the query goes backwards. */
         job->all_peers ? "SELECT " COLUMNS " FROM chat_message WHERE hidden = 0"
-                         " ORDER BY n DESC LIMIT ?"
+                         " AND (?1 = 0 OR n < ?1) ORDER BY n DESC LIMIT ?2"
         : !job->before ? "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND hidden = 0"
                          " ORDER BY n DESC LIMIT ?"
                        /* An unknown id makes the coalesce() bound the largest integer: the answer
@@ -458,7 +456,9 @@ static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
                          " FROM chat_message WHERE peer = ? AND id = ?), 9223372036854775807)"
                          " ORDER BY n DESC LIMIT ?";
     struct pv_query q = pv_query(db, sql);
-    if (!job->all_peers)
+    if (job->all_peers)
+        pv_bind_u64(&q, job->upto);
+    else
         bind_peer(&q, job->peer);
     if (!job->all_peers && job->before) {
         bind_peer(&q, job->peer);
@@ -472,7 +472,7 @@ static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
         res->msgs[i] = res->msgs[res->n_msgs - 1 - i];
         res->msgs[res->n_msgs - 1 - i] = swap;
     }
-    return r;
+    return r == PV_OK && job->all_peers && res->n_msgs > 0 ? find_upto(db, &res->msgs[0], res) : r;
 }
 
 static int backlog(sqlite3 *db, struct pv_chatjob_result *res)

@@ -99,6 +99,7 @@ static struct pv_chatjob *make_job(const struct pv_ctlapi_request *req, const ui
         job->upto = req->upto;
     } else {
         job->all_peers = key == NULL;
+        job->upto = req->upto;
         job->limit = req->limit;
         job->before = pv_chat_id_parse(req->before, job->id) == PV_OK;
     }

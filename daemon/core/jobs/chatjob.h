@@ -92,8 +92,10 @@ enum pv_chatjob_kind {
     /* The read receipts of these messages went out. In: peer, ids. */
     PV_CHATJOB_TOLD,
     /* The newest messages of the conversation with peer, or of all (all_peers), oldest first; with
-     * before those older than its message id (all of them when it is not known).
-     * In: peer, before and id, or all_peers; limit. Out: msgs; more when there are older ones. */
+     * before those older than its message id (all of them when it is not known); of all, with upto
+     * those older than the oldest of an earlier result.
+     * In: peer, before and id, or all_peers and upto; limit. Out: msgs; more when there are older
+     * ones; upto (all_peers). */
     PV_CHATJOB_HISTORY,
     /* Undelivered messages to peer of which no copy is kept elsewhere, ascending by seq. In: peer,
      * limit. Out: msgs, more. */
@@ -136,7 +138,8 @@ struct pv_chatjob {
     uint8_t network[PV_ROOM_NETWORK_LEN]; /* CLEAR: the present one; zeros: none */
     struct pv_chatjob_terms terms;
     bool after, through;         /* INBOX, one of them at most */
-    uint64_t upto;               /* INBOX with after, through: of an earlier result; 0: go by id */
+    uint64_t upto;               /* INBOX with after, through: of an earlier result; 0: go by id.
+                                    HISTORY with all_peers: the same; 0: from the newest on */
     enum pv_chat_state state;    /* MARK */
     uint8_t id[PV_CHAT_ID_LEN];  /* SEEN, HISTORY with before, INBOX with after, through */
     uint64_t after_seq;          /* OUTBOX; 0 = from the beginning */
@@ -159,7 +162,8 @@ struct pv_chat_backlog {
 struct pv_chatjob_result {
     bool changed;
     bool more;                   /* the list was cut by limit or PV_CHATJOB_MAX_BYTES */
-    uint64_t upto;               /* INBOX: the place of the last of msgs, in order of arrival */
+    uint64_t upto;               /* INBOX: the place of the last of msgs, in order of arrival.
+                                    HISTORY with all_peers: that of the first */
     struct pv_chat_record *msgs; /* owned, with their texts */
     size_t n_msgs;
     size_t n_taken;                  /* COMMIT */

@@ -79,8 +79,9 @@ struct pv_ctlapi_request {
     char after[PV_CHAT_ID_TEXT_BUF];    /* INBOX: the same; only later ones */
     char through[PV_CHAT_ID_TEXT_BUF];  /* READ: the last message that the client has */
     uint64_t upto;                      /* INBOX with after, READ: of the list that ends there; 0:
-                                           only the id is known; WATCH: "seq", the last one heard;
-                                           0: none */
+                                           only the id is known; HISTORY without peer: of the list
+                                           that begins there, only older ones; 0: all; WATCH: "seq",
+                                           the last one heard; 0: none */
     uint64_t since_s;                   /* WATCH: Unix seconds; 0: not given */
     char message[PV_CHAT_ID_TEXT_BUF];  /* SEND: the id it shall have, may be "" */
     char transfer[PV_CHAT_ID_TEXT_BUF]; /* FILE_SEND: the id it shall have, may be "" */

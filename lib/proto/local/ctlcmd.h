@@ -109,7 +109,7 @@ enum pv_ctlapi_code {
     X(SEND, "send", ANY, "peer text ", "message ") \
     X(INBOX, "inbox", ANY, "", "peer peek after upto ") \
     X(READ, "read", ANY, "through ", "peer upto ") \
-    X(HISTORY, "history", ANY, "", "peer before limit ") \
+    X(HISTORY, "history", ANY, "", "peer before upto limit ") \
     X(HISTORY_CLEAR, "history_clear", ANY, "", "peer ") /* of peer, or without one of all */ \
     X(MUTE, "mute", ANY, "peer ", "") \
     X(UNMUTE, "unmute", ANY, "peer ", "") \

@@ -428,6 +428,11 @@ PV_TEST(history_gives_the_newest_oldest_first)
     assert_list(job, "2 3 4!");
     job.limit = 4;
     assert_list(job, "1 2 3 4");
+    job.limit = 3;
+    job.upto = must(&job)->upto; /* of 2, and of all that is said the next page */
+    assert_list(job, "1");
+    job.upto = must(&job)->upto;
+    assert_list(job, "");
 }
 
 PV_TEST(counts_say_who_waits_for_what)
