@@ -84,6 +84,8 @@ static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *acti
         snprintf(req->through, sizeof(req->through), "%s", action->text);
     else if (action->kind == PV_TUI_OLDER && action->text != NULL)
         snprintf(req->before, sizeof(req->before), "%s", action->text);
+    else if (action->kind == PV_TUI_SEARCH)
+        req->upto = action->upto;
     else if ((action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE ||
               action->kind == PV_TUI_SAVE || action->kind == PV_TUI_SAVED) &&
              action->text != NULL)
@@ -91,25 +93,40 @@ static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *acti
 }
 
 /* Takes the action's text. */
-static int send_request(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
-                        const struct pv_tui_action *action)
+static int send_filled(struct tui *u, enum kind kind, struct pv_ctlapi_request *req,
+                       const struct pv_tui_action *action)
 {
     /* The entry exists before the request is sent. When sending fails, pv_tui_run() still finds
      * the text there and frees it. */
     struct asked *a = &u->asked[u->n_asked++];
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
-    req.id = ++u->cli->last_id;
-    *a = (struct asked){.id = req.id, .kind = kind, .cmd = cmd};
-    if (action != NULL) {
+    req->id = ++u->cli->last_id;
+    *a = (struct asked){.id = req->id, .kind = kind, .cmd = req->cmd};
+    if (action != NULL)
         a->action = *action;
+    return pv_client_send(&u->cli->client, req, pv_clock_now() + PV_S(ANSWER_S));
+}
+
+static int send_request(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
+                        const struct pv_tui_action *action)
+{
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
+    if (action != NULL)
         fill(&req, action);
-    }
     if (cmd == PV_CTLAPI_WATCH)
         memcpy(req.word, "chat", sizeof("chat"));
-    /* The unread messages are only listed. Opening a conversation is what makes them read. */
-    req.peek = kind == ASKED_UNREAD;
     req.limit = PV_CTLAPI_MAX_HISTORY;
-    return pv_client_send(&u->cli->client, &req, pv_clock_now() + PV_S(ANSWER_S));
+    return send_filled(u, kind, &req, action);
+}
+
+/* A page of the unread messages, behind the message after, which stands at upto; "" and 0: the
+ * first. They are only listed: a conversation that is opened is what makes them read. */
+static int ask_unread(struct tui *u, const char *after, uint64_t upto)
+{
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INBOX);
+    req.peek = true;
+    snprintf(req.after, sizeof(req.after), "%s", after);
+    req.upto = upto;
+    return send_filled(u, ASKED_UNREAD, &req, NULL);
 }
 
 /* The message's name is drawn here, once: when the daemon goes before it has answered, the same
@@ -210,12 +227,14 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
 }
 
 /* A descriptor that is on its way is the last answer's, or the last request's: nothing else is
- * asked until it is there. */
-static bool passes_file(const struct tui *u)
+ * asked until it is there. Nor while the unread messages come, page by page: a history that came
+ * between would hold some that are not counted yet. */
+static bool must_wait(const struct tui *u)
 {
     for (size_t i = 0; i < u->n_asked; i++) {
         enum pv_tui_action_kind kind = u->asked[i].action.kind;
-        if (u->asked[i].kind == ASKED_ACTION && (kind == PV_TUI_SAVE || kind == PV_TUI_SEND_FILE))
+        if (u->asked[i].kind == ASKED_UNREAD ||
+            (u->asked[i].kind == ASKED_ACTION && (kind == PV_TUI_SAVE || kind == PV_TUI_SEND_FILE)))
             return true;
     }
     return false;
@@ -235,16 +254,20 @@ static int ask_what_waits(struct tui *u)
             r = ask_action(u, &action);
     }
     /* The daemon fails a request beyond its limit, so the rest waits in the model. */
-    while (r >= 0 && u->n_asked < MAX_ASKED && !passes_file(u) &&
+    while (r >= 0 && u->n_asked < MAX_ASKED && !must_wait(u) &&
            pv_tui_poll(&u->model, &action) == PV_OK)
         r = ask_action(u, &action);
     return r;
 }
 
-static void take_messages(struct tui *u, const json_t *body)
+/* A connection that ended meanwhile is found where answers are read. */
+static void take_unread(struct tui *u, const json_t *body)
 {
-    PV_EACH_JSON(json_object_get(body, "messages"), msg)
-        pv_tui_take_message(&u->model, msg);
+    const json_t *list = json_object_get(body, "messages");
+    const json_t *last = json_array_get(list, json_array_size(list) - 1);
+    pv_tui_take_unread(&u->model, list);
+    if (last != NULL && pv_json_bool(body, "more"))
+        (void)ask_unread(u, pv_json_text(last, "id", ""), (uint64_t)pv_json_int(body, "upto"));
 }
 
 static void take_event(struct tui *u, const struct pv_ctlapi_reply *reply)
@@ -289,6 +312,13 @@ static void take_present(struct tui *u, const struct pv_tui_action *action, cons
     }
 }
 
+/* The daemon reads a page at once: the rest is asked for until there is none. */
+static void take_read(struct tui *u, const struct pv_tui_action *action, const json_t *body)
+{
+    if (pv_json_int(body, "read") >= PV_CTLAPI_MAX_HISTORY && action->text != NULL)
+        pv_tui_want(&u->model, PV_TUI_READ, action->peer, strdup(action->text));
+}
+
 /* An answer goes to the part of the model that asked. */
 static void take_action_answer(struct tui *u, const struct pv_tui_action *action, json_t *body)
 {
@@ -307,7 +337,7 @@ static void take_action_answer(struct tui *u, const struct pv_tui_action *action
     else if (action->kind == PV_TUI_OLDER)
         pv_tui_take_older(&u->model, action->peer, body);
     else if (action->kind == PV_TUI_SEARCH)
-        pv_tui_take_found(&u->model, action->text, body);
+        pv_tui_take_found(&u->model, action, body);
     else if (action->kind == PV_TUI_FILES)
         pv_tui_take_files(&u->model, body);
     else if (action->kind == PV_TUI_SEND_FILE && action->peer[0] == '#')
@@ -317,7 +347,9 @@ static void take_action_answer(struct tui *u, const struct pv_tui_action *action
         pv_tui_take_file(&u->model, body);
     else if (action->kind == PV_TUI_SAVE)
         save_file(u, body);
-    else if (action->kind != PV_TUI_READ && action->kind != PV_TUI_SAVED)
+    else if (action->kind == PV_TUI_READ)
+        take_read(u, action, body);
+    else if (action->kind != PV_TUI_SAVED)
         pv_tui_take_done(&u->model, action, body);
 }
 
@@ -348,7 +380,7 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
     } else if (a.kind == ASKED_ROOMS) {
         pv_tui_take_rooms(&u->model, reply->body);
     } else if (a.kind == ASKED_UNREAD) {
-        take_messages(u, reply->body);
+        take_unread(u, reply->body);
     } else if (a.kind == ASKED_ACTION) {
         take_action_answer(u, &a.action, reply->body);
     }
@@ -399,9 +431,10 @@ static void lose_daemon(struct tui *u)
             last->action.id[0] != '\0') {
             pv_tui_again(&u->model, &last->action);
         } else {
-            /* Whether a room's text was taken is not known: it is for the person to decide. */
-            if (last->kind == ASKED_ACTION)
-                pv_tui_take_error(&u->model, "perhaps not sent", &last->action);
+            /* Whether it was taken is not known: it is for the person to decide. */
+            if (last->kind == ASKED_ACTION &&
+                (last->action.kind == PV_TUI_SEND || last->action.kind == PV_TUI_SEND_FILE))
+                pv_tui_take_error(&u->model, PV_TUI_PERHAPS, &last->action);
             free(last->action.text);
         }
         *last = u->asked[--u->n_asked];
@@ -749,8 +782,9 @@ static bool is_sending(const struct tui *u)
     return sending;
 }
 
-/* Lines that were typed just before the end go out: a daemon that is there takes a moment. */
-static void send_rest(struct tui *u)
+/* Lines that were typed just before the end go out: a daemon that is there takes a moment. False:
+ * it has not taken all of them. */
+static bool send_rest(struct tui *u)
 {
     pv_ns end = pv_clock_now() + PV_S(1);
     char error[PV_TUI_NOTE];
@@ -759,14 +793,27 @@ static void send_rest(struct tui *u)
         struct pollfd p = {.fd = u->cli->client.fd, .events = POLLIN};
         if (ask_what_waits(u) < 0 || (poll(&p, 1, 100) < 0 && errno != EINTR) ||
             read_replies(u, error, &status) != 0)
-            return;
+            break;
     }
+    return !is_sending(u);
+}
+
+/* May the chat end? One whose daemon hangs asks once. */
+static bool may_end(struct tui *u, bool *asked)
+{
+    bool end = u->lost || send_rest(u) || *asked;
+    *asked = true;
+    if (!end)
+        pv_tui_ask_again(&u->model);
+    return end;
 }
 
 /* Until it ends: 0 or an exit code; *ret_status says why the connection did not go on. */
 static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_status)
 {
-    while (u->model.leave != PV_TUI_ENDED) {
+    bool asked = false;
+    while (u->model.leave != PV_TUI_ENDED || !may_end(u, &asked)) {
+        asked = asked && is_sending(u);
         find_daemon(u);
         if (!u->lost && ask_what_waits(u) < 0)
             lose_daemon(u);
@@ -794,11 +841,10 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
             return code;
         }
     }
-    send_rest(u);
     return 0;
 }
 
-/* Watch first, then what is unread: nothing can fall between. */
+/* Watch first, then what is unread, and the files: nothing can fall between. */
 static int begin(struct tui *u)
 {
     int r = send_request(u, ASKED_STATUS, PV_CTLAPI_STATUS, NULL);
@@ -807,7 +853,8 @@ static int begin(struct tui *u)
     if (r >= 0)
         r = send_request(u, ASKED_ROOMS, PV_CTLAPI_ROOM_LIST, NULL);
     if (r >= 0)
-        r = send_request(u, ASKED_UNREAD, PV_CTLAPI_INBOX, NULL);
+        r = ask_unread(u, "", 0);
+    pv_tui_want(&u->model, PV_TUI_FILES, "", NULL);
     return r;
 }
 

@@ -73,6 +73,8 @@ void pv_tui_done(struct pv_tui *t)
     free(t->paste);
     free(t->gift.path);
     json_decref(t->gift.members);
+    free(t->search.text);
+    json_decref(t->search.lines);
     for (size_t i = 0; i < t->n_actions; i++)
         free(t->actions[i].text);
     pv_tuiedit_done(&t->edit);
@@ -111,7 +113,7 @@ size_t pv_tui_find(struct pv_tui *t, const char *name, bool create)
     }
     struct pv_tui_conv *c = &t->convs[low];
     memmove(c + 1, c, (t->n_convs - low) * sizeof(*c));
-    *c = (struct pv_tui_conv){.rtt_ms = -1, .path = "none"};
+    *c = (struct pv_tui_conv){.rtt_ms = -1, .path = "none", .another_since = -1};
     memcpy(c->name, name, strlen(name) + 1);
     if (t->n_convs++ > 0 && low <= t->current)
         t->current++;
@@ -147,7 +149,7 @@ static int rank_of(const struct pv_tui_conv *c)
 {
     if (c->name[0] == '\0')
         return 0;
-    if (c->unread > 0)
+    if (pv_tui_conv_news(c) > 0)
         return 1;
     return c->part == PV_TUI_LEFT ? 4 : c->online || pv_tui_conv_is_room(c) ? 2 : 3;
 }
@@ -205,7 +207,7 @@ void pv_tui_open(struct pv_tui *t, size_t index)
     if (index != t->current)
         change_line(t, &t->convs[t->current], c);
     t->current = index;
-    c->found = c->came = 0;
+    c->found = c->came = c->offers = 0;
     find_new(c);
     t->note[0] = '\0';
     c->scroll = 0;
@@ -313,19 +315,24 @@ static void hide_waiting(struct pv_tui *t, struct pv_tui_action *a)
         drop_line(c, line);
 }
 
-void pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text)
+static void want(struct pv_tui *t, struct pv_tui_action *a)
 {
     /* The text goes back into the input line, so that nothing that was typed is lost. */
-    struct pv_tui_action a = {.kind = kind, .text = text};
-    snprintf(a.peer, sizeof(a.peer), "%s", peer);
     if (t->n_actions == PV_TUI_MAX_ACTIONS) {
-        if (text != NULL)
-            pv_tui_take_error(t, "too much at once: wait a moment", &a);
-        free(text);
+        if (a->text != NULL)
+            pv_tui_take_error(t, "too much at once: wait a moment", a);
+        free(a->text);
         return;
     }
-    show_waiting(t, &a);
-    t->actions[t->n_actions++] = a;
+    show_waiting(t, a);
+    t->actions[t->n_actions++] = *a;
+}
+
+void pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text)
+{
+    struct pv_tui_action a = {.kind = kind, .text = text};
+    snprintf(a.peer, sizeof(a.peer), "%s", peer);
+    want(t, &a);
 }
 
 void pv_tui_again(struct pv_tui *t, const struct pv_tui_action *action)
@@ -457,6 +464,23 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
                     line.named ? line.from : c->name, c->name);
 }
 
+/* Of the conversation that is open they are read at once: the first of them has the mark, as it has
+ * in one that is opened later. */
+void pv_tui_take_unread(struct pv_tui *t, const json_t *messages)
+{
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    const bool marked = c->new_from[0] != '\0';
+    PV_EACH_JSON(messages, msg) {
+        size_t before = t->convs[t->current].n_lines;
+        pv_tui_take_message(t, msg);
+        struct pv_tui_conv *now = &t->convs[t->current];
+        const struct pv_tui_line *line =
+            now->n_lines > before ? &now->lines[now->n_lines - 1] : NULL;
+        if (line != NULL && !marked && now->new_from[0] == '\0' && line->state == PV_CHAT_UNREAD)
+            memcpy(now->new_from, line->id, sizeof(now->new_from));
+    }
+}
+
 void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
 {
     const json_t *msg = json_object_get(body, "message");
@@ -493,14 +517,22 @@ static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line)
 }
 
 /* The name of the conversation was another machine's before: said once, unless a message did. */
-static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const json_t *changed)
+static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const char *key, double since)
 {
     char text[PV_SHOW_CHANGE_BUF];
-    double since = pv_json_real(changed, "since", 0);
     if (since <= pv_json_real(t->told, c->name, 0))
         return;
     (void)json_object_set_new(t->told, c->name, json_real(since));
-    pv_tui_notice(t, c, pv_show_change(c->name, since, pv_json_text(changed, "key", "?"), text));
+    pv_tui_notice(t, c, pv_show_change(c->name, since, key, text));
+}
+
+/* How many lines of old are before the first that c has too; 0: it has none of them. */
+static size_t first_known(struct pv_tui_conv *c, const struct pv_tui_conv *old)
+{
+    size_t i = 0;
+    while (i < old->n_lines && find_line(c, old->lines[i].id) == NULL)
+        i++;
+    return i < old->n_lines ? i : 0;
 }
 
 /* The answer takes the place of what is shown: lines that came by events meanwhile, and notices,
@@ -522,16 +554,24 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
         if (pv_tui_conv_is_room(c) && pv_show_is_offer(pv_json_text(msg, "text", "")))
             want_files(t);
     }
+    c->more = pv_json_bool(body, "more");
+    /* Of unread lines that are older than the answer the daemon has also what stands between them:
+     * whoever goes up gets them from there. */
+    size_t older = 0;
+    if (c->more && c->scroll == 0)
+        older = first_known(c, &old);
     /* Lines that came in the meantime, and notices. */
     for (i = 0; i < old.n_lines; i++) {
-        if (find_line(c, old.lines[i].id) == NULL)
-            insert_line(c, old.lines[i]);
+        const struct pv_tui_line *line = &old.lines[i];
+        bool stays = i >= older || line->id[0] == '\0' || line->id[0] == '~';
+        if (stays && find_line(c, line->id) == NULL)
+            insert_line(c, *line);
         else
             free(old.lines[i].text);
     }
     free(old.lines);
-    c->more = pv_json_bool(body, "more");
-    tell_change(t, c, json_object_get(body, "changed"));
+    const json_t *changed = json_object_get(body, "changed");
+    tell_change(t, c, pv_json_text(changed, "key", "?"), pv_json_real(changed, "since", 0));
 }
 
 void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
@@ -611,16 +651,37 @@ void pv_tui_take_loss(struct pv_tui *t)
     t->opening[0] = '\0';
     for (size_t i = 0; i < t->n_actions; i++)
         show_waiting(t, &t->actions[i]);
-    pv_tui_note(t, PV_TUI_LOST);
+    if (strncmp(t->note, PV_TUI_PERHAPS, sizeof(PV_TUI_PERHAPS) - 1) != 0)
+        pv_tui_note(t, PV_TUI_LOST); /* else that it is gone stands beside */
+}
+
+/* Everything that is unread is told again, and the rest is asked for when it is opened: what waits
+ * for the daemon and notices stay. */
+static void forget_messages(struct pv_tui_conv *c)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->n_lines; i++) {
+        if (c->lines[i].id[0] == '\0' || c->lines[i].id[0] == '~')
+            c->lines[kept++] = c->lines[i];
+        else
+            free(c->lines[i].text);
+    }
+    c->n_lines = kept;
+    c->unread = 0;
+    c->named = false;
+    c->found = 0; /* the lines have other numbers now */
 }
 
 void pv_tui_take_return(struct pv_tui *t)
 {
-    t->lost = false;
+    t->lost = t->has_files = false;
     if (t->leave == PV_TUI_WARNED)
         t->leave = PV_TUI_STAYS;
-    for (size_t i = 1; i < t->n_convs; i++)
+    for (size_t i = 1; i < t->n_convs; i++) {
         t->convs[i].asked = false;
+        if (i != t->current)
+            forget_messages(&t->convs[i]);
+    }
     if (t->current > 0) {
         t->convs[t->current].asked = true;
         pv_tui_want(t, PV_TUI_HISTORY, t->convs[t->current].name, NULL);
@@ -643,6 +704,20 @@ static void tell_peer(struct pv_tui *t, const json_t *peer, const struct pv_tui_
                   PV_STR("%-16s %-15s %s%s%s", c->name, pv_json_text(peer, "ip4", "-"),
                          c->online ? "online" : "away", strcmp(c->path, "none") == 0 ? "" : ", ",
                          strcmp(c->path, "none") == 0 ? "" : c->path));
+}
+
+/* Whose the name was before. A change while this chat runs is said at once where the conversation
+ * was opened: a line may be begun there for the machine that had it. */
+static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *peer)
+{
+    const char *former = pv_json_text(peer, "former", "");
+    const double since = pv_json_real(peer, "another_since", 0);
+    uint8_t key[PV_KEY_LEN];
+    if (pv_key_parse(former, key) == PV_OK)
+        pv_key_shorten(former, c->former);
+    if (c->asked && c->another_since >= 0 && since > c->another_since)
+        tell_change(t, c, former, since);
+    c->another_since = since;
 }
 
 void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
@@ -674,10 +749,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         struct pv_tui_conv *c = &t->convs[index];
         const json_t *path = json_object_get(peer, "path");
         snprintf(c->path, sizeof(c->path), "%s", pv_json_text(path, "type", "none"));
-        const char *former = pv_json_text(peer, "former", "");
-        uint8_t key[PV_KEY_LEN];
-        if (pv_key_parse(former, key) == PV_OK)
-            pv_key_shorten(former, c->former);
+        take_hands(t, c, peer);
         snprintf(c->ip4, sizeof(c->ip4), "%s", pv_json_text(peer, "ip4", ""));
         c->online = pv_json_bool(peer, "online");
         c->is_static = strcmp(c->path, "static") == 0;
@@ -716,6 +788,10 @@ bool pv_tui_search(struct pv_tui *t, const char *text)
         return false;
     }
     if (t->current == 0) {
+        free(t->search.text);
+        json_decref(t->search.lines);
+        t->search.text = strdup(text);
+        t->search.lines = json_array();
         pv_tui_want(t, PV_TUI_SEARCH, "", strdup(text));
         return true;
     }
@@ -749,22 +825,48 @@ static bool has(const json_t *msg, const char *text)
     return strcasestr(pv_json_text(msg, "text", ""), text) != NULL;
 }
 
-void pv_tui_take_found(struct pv_tui *t, const char *text, const json_t *body)
+/* All that was looked through. */
+static void tell_all_found(struct pv_tui *t, const char *text, bool more)
 {
-    const json_t *list = json_object_get(body, "messages");
-    size_t found = 0, left;
-    PV_EACH_JSON(list, msg)
-        found += has(msg, text);
-    left = found;
-    PV_EACH_JSON(list, msg) {
-        if (has(msg, text) && left-- <= FOUND_MAX)
+    const size_t found = json_array_size(t->search.lines);
+    size_t left = found;
+    PV_EACH_JSON(t->search.lines, msg) {
+        if (left-- <= FOUND_MAX)
             tell_found(t, msg);
     }
     if (found == 0)
         pv_tui_note(t, "nothing has \"%.80s\"", text);
     else
-        pv_tui_note(t, "%zu line%s %s \"%.80s\": /open NAME, and /search there", found,
-                    found == 1 ? "" : "s", found == 1 ? "has" : "have", text);
+        pv_tui_note(t, "%s%zu line%s %s \"%.80s\": /open NAME, and /search there",
+                    more ? "the newest " : "", found, found == 1 ? "" : "s",
+                    found == 1 ? "has" : "have", text);
+}
+
+void pv_tui_take_found(struct pv_tui *t, const struct pv_tui_action *action, const json_t *body)
+{
+    const char *text = action->text == NULL ? "" : action->text;
+    json_t *lines = json_array();
+    /* One that was asked after it took its place. */
+    if (t->search.text == NULL || strcmp(text, t->search.text) != 0 || lines == NULL) {
+        json_decref(lines);
+        return;
+    }
+    PV_EACH_JSON(json_object_get(body, "messages"), msg) {
+        if (has(msg, text))
+            (void)json_array_append(lines, msg);
+    }
+    (void)json_array_extend(lines, t->search.lines);
+    json_decref(t->search.lines);
+    t->search.lines = lines;
+    const uint64_t upto = (uint64_t)pv_json_int(body, "upto");
+    const bool more = pv_json_bool(body, "more");
+    if (!more || upto == 0 || json_array_size(lines) >= FOUND_MAX) {
+        tell_all_found(t, text, more);
+        return;
+    }
+    pv_tui_note(t, "looking for \"%.80s\"", text);
+    struct pv_tui_action older = {.kind = PV_TUI_SEARCH, .text = strdup(text), .upto = upto};
+    want(t, &older);
 }
 
 /* --- rooms ----------------------------------------------------------------------------------- */
@@ -1207,9 +1309,9 @@ static bool words_of(const json_t *f, char *line, size_t cap)
     return true;
 }
 
-void pv_tui_take_file(struct pv_tui *t, const json_t *body)
+/* time: of the notice, Unix seconds. */
+static void take_file(struct pv_tui *t, const json_t *f, double time)
 {
-    const json_t *f = json_object_get(body, "file");
     char line[640];
     const char *state = pv_json_text(f, "state", "");
     uint32_t number = (uint32_t)pv_json_real(f, "id", 0);
@@ -1225,20 +1327,33 @@ void pv_tui_take_file(struct pv_tui *t, const json_t *body)
         want_files(t);
     } else if (!taken && words_of(f, line, sizeof(line))) {
         size_t before = c->n_lines;
-        pv_tui_notice(t, c, line);
+        pv_tui_notice_at(t, c, line, time);
         if (c->n_lines > before && is_in(f))
             c->lines[before].file = number;
     } else {
         return;
     }
-    if (index != t->current && (is_in(f) || offer == NULL))
-        pv_tui_note(t, "a file of %s: /open %s", pv_json_text(f, "peer", "?"), c->name);
+    if (index == t->current || !(is_in(f) || offer == NULL))
+        return;
+    pv_tui_note(t, "a file of %s: /open %s", pv_json_text(f, "peer", "?"), c->name);
+    c->offers += is_in(f);
+}
+
+void pv_tui_take_file(struct pv_tui *t, const json_t *body)
+{
+    take_file(t, json_object_get(body, "file"), t->now);
 }
 
 void pv_tui_take_files(struct pv_tui *t, const json_t *body)
 {
+    const bool first = !t->has_files;
+    t->has_files = true;
     t->files_moving = false;
     PV_EACH_JSON(json_object_get(body, "files"), f) {
+        /* An offer that waited before this chat began has no event. */
+        if (first && is_in(f) &&
+            (pv_json_is(f, "state", "offered") || pv_json_is(f, "state", "done")))
+            take_file(t, f, pv_json_real(f, "time", 0));
         tell_in_room(t, json_object_get(body, "files"), f);
         double size = pv_json_real(f, "size", 0), done = pv_json_real(f, "done", 0);
         if (!pv_json_is(f, "state", "accepted"))

@@ -30,6 +30,9 @@ enum {
 /* While the daemon is gone the bar says it, also behind what else there was to say. */
 #define PV_TUI_LOST "p2pvpnd is not there: what you send waits here until it is back"
 
+/* Of what the daemon was asked for when it went, and did not answer. */
+#define PV_TUI_PERHAPS "perhaps not sent"
+
 struct pv_tui_line {
     char id[PV_CHAT_ID_TEXT_BUF]; /* "": a notice; "~N": waits for the daemon */
     bool outgoing;
@@ -49,6 +52,8 @@ struct pv_tui_line {
 struct pv_tui_conv {
     char name[PV_NAME_BUF];        /* "" for the network's own */
     char former[PV_KEY_SHORT_BUF]; /* the machine that had the name before; "" = nobody had */
+    double another_since;          /* since when it is this one's, Unix seconds; 0: always; < 0: not
+                                      known */
     char ip4[16];                  /* of a peer; "" = not known */
     bool online, is_static;
     unsigned members; /* of a room */
@@ -61,6 +66,7 @@ struct pv_tui_conv {
     double rtt_ms;      /* < 0: unknown */
     double seen;        /* Unix seconds when it was there last; 0: unknown */
     unsigned unread;
+    unsigned offers;           /* of files, told while it was not open */
     bool named;                /* one of the unread lines is */
     struct pv_tui_line *lines; /* owned; oldest first */
     size_t n_lines, cap;
@@ -68,6 +74,7 @@ struct pv_tui_conv {
     bool more;                          /* there is older history than the first line */
     bool at_top;                        /* the view shows the first line */
     size_t scroll;                      /* rows above the newest; the view keeps it in bounds */
+    size_t scroll_cols;                 /* the view's: columns of those rows; 0: not shown yet */
     size_t came;                        /* lines that came while it is scrolled up; the view adds
                                            their rows to scroll, and clears this */
     size_t found;                       /* by /search: number of the line, from 1; 0 = none */
@@ -76,6 +83,12 @@ struct pv_tui_conv {
     char *draft;             /* owned: its unfinished line while another conversation is open */
     struct pv_tuipast *past; /* owned: the lines that were typed here; NULL: it was never open */
 };
+
+/* How much there is that nobody has seen. */
+static inline unsigned pv_tui_conv_news(const struct pv_tui_conv *c)
+{
+    return c->unread + c->offers;
+}
 
 static inline bool pv_tui_conv_is_room(const struct pv_tui_conv *c)
 {
@@ -112,6 +125,7 @@ struct pv_tui_action {
     char id[PV_CHAT_ID_TEXT_BUF]; /* SEND: of the message, once it was asked for; "" before.
                                      SEND_FILE: of the line that offers it in a room; "": none */
     uint64_t wait;                /* SEND: number of the line that shows that it waits; 0: none */
+    uint64_t upto;                /* SEARCH: only what is older than that place; 0: all */
 };
 
 enum pv_tui_key {
@@ -165,8 +179,13 @@ struct pv_tui {
     bool has_peers, has_rooms;         /* a list came: other names are nobody's */
     size_t *order;                     /* owned: the conversations as the roster shows them */
     char note_id[PV_CHAT_ID_TEXT_BUF]; /* the note is about this message; "" = about none */
-    char *paste;                /* owned: lines that wait for an answer whether to send them */
-    bool files_moving;          /* the state of a file is worth asking for */
+    char *paste;       /* owned: lines that wait for an answer whether to send them */
+    bool has_files;    /* a list came: what is new comes by events */
+    bool files_moving; /* the state of a file is worth asking for */
+    struct {           /* in all conversations */
+        char *text;    /* owned; of the last one; NULL: there was none */
+        json_t *lines; /* owned: what was found so far, oldest first */
+    } search;
     struct pv_tui_settings set; /* the user's; /bell and the roster's key change theirs */
     bool ring;                  /* the bell is to be rung; the taker clears it */
     double now;                 /* Unix seconds; its owner keeps it */
@@ -174,6 +193,7 @@ struct pv_tui {
     char opening[PV_NAME_BUF]; /* the daemon is asked for this conversation: what is typed meanwhile
                                   is for it, and not for the one that is shown; "": none */
     enum pv_tui_leave leave;
+    bool leave_by_key;  /* that was asked by a key: any other one takes the question back */
     bool too_small;     /* the screen has no room for lines, so nobody sees what comes */
     uint64_t last_wait; /* of lines that wait */
 };
@@ -189,6 +209,8 @@ void pv_tui_take_status(struct pv_tui *t, const json_t *body);
 void pv_tui_take_peers(struct pv_tui *t, const json_t *body);
 /* A message that came or was sent. Known ones are ignored. */
 void pv_tui_take_message(struct pv_tui *t, const json_t *msg);
+/* A page of what was unread when the chat began. */
+void pv_tui_take_unread(struct pv_tui *t, const json_t *messages);
 void pv_tui_take_sent(struct pv_tui *t, const json_t *body);
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body);
 /* The answer to FORMER: opens the conversation, by the name that its messages say, unless nothing
@@ -209,8 +231,9 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
 /* A request failed; what action (may be NULL; stays the caller's) wanted sent is given back to the
  * conversation it was typed for. */
 void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_action *action);
-/* The answer to SEARCH: the lines that have text are told where it was asked. */
-void pv_tui_take_found(struct pv_tui *t, const char *text, const json_t *body);
+/* The answer to SEARCH: a page. Older ones are asked for until enough lines are found, which then
+ * are told where it was asked. */
+void pv_tui_take_found(struct pv_tui *t, const struct pv_tui_action *action, const json_t *body);
 /* A file that SAVE asked for was copied; why (NULL: it was) says what kept it from that. */
 void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why);
 /* A room's members, for the file with this name (of the last part of its path): a line says in the
@@ -238,6 +261,9 @@ size_t pv_tui_sort(struct pv_tui *t);
 /* The conversation with name, made when it is not there and create says so; SIZE_MAX: none. */
 size_t pv_tui_find(struct pv_tui *t, const char *name, bool create);
 void pv_tui_open(struct pv_tui *t, size_t index);
+
+/* It ended, and the daemon takes no lines: asks once more whether to end without them. */
+void pv_tui_ask_again(struct pv_tui *t);
 
 /* PV_ERR_AGAIN: nothing to ask. */
 PV_MUST_CHECK int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action);

@@ -148,14 +148,15 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
     }
     struct pv_tui_conv *c = &t->convs[index];
     /* A line that was begun since the failed one was sent must not be overwritten. */
-    if (index == t->current && t->edit.len == 0) {
+    const bool one_line = strchr(line, '\n') == NULL; /* the input line has no others */
+    if (index == t->current && t->edit.len == 0 && one_line) {
         pv_tuiedit_set(&t->edit, line);
-    } else if (index != t->current && c->draft == NULL) {
+    } else if (index != t->current && c->draft == NULL && one_line) {
         pv_tui_note(t, "%s: the text waits in %s", error, c->name);
         c->draft = line;
         return;
     } else {
-        pv_tui_notice(t, c, "not sent:");
+        pv_tui_notice(t, c, strcmp(error, PV_TUI_PERHAPS) == 0 ? PV_TUI_PERHAPS ":" : "not sent:");
         pv_tui_notice(t, c, action->text);
     }
     free(line);
@@ -195,11 +196,19 @@ static void leave(struct pv_tui *t, bool drafts)
     for (size_t i = 0; drafts && i < t->n_convs; i++)
         begun += t->convs[i].draft != NULL;
     t->leave = t->leave == PV_TUI_WARNED || waiting + begun == 0 ? PV_TUI_ENDED : PV_TUI_WARNED;
+    t->leave_by_key = drafts;
     if (waiting > 0)
         pv_tui_note(t, "%zu line%s not sent: once more ends the chat without %s", waiting,
                     waiting == 1 ? " is" : "s are", waiting == 1 ? "it" : "them");
     else if (begun > 0)
         pv_tui_note(t, "a line was begun: once more ends the chat without it");
+}
+
+void pv_tui_ask_again(struct pv_tui *t)
+{
+    t->leave = PV_TUI_WARNED;
+    t->leave_by_key = false;
+    pv_tui_note(t, "p2pvpnd does not answer: once more ends the chat without what is not sent");
 }
 
 /* --- what is typed --------------------------------------------------------------------------- */
@@ -209,10 +218,10 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text)
 {
     char peer[PV_NAME_BUF];
     size_t index = SIZE_MAX;
-    if (pv_tui_is_room(name))
-        snprintf(peer, sizeof(peer), "%s", name);
-    if (pv_tui_is_room(name) || pv_name_parse(name, strlen(name), peer) == PV_OK)
+    if (pv_name_parse(name, strlen(name), peer) == PV_OK)
         index = pv_tui_find(t, peer, false);
+    if (index == SIZE_MAX)
+        index = pv_tui_find_named(t, name);
     if (strncmp(name, "key:", 4) == 0 && pv_tui_find(t, name, false) != SIZE_MAX) {
         pv_tui_note(t, "%.63s had a name that is another's now: nobody gets what is written here",
                     name);
@@ -226,7 +235,7 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text)
     /* The open conversation stays: the next line is for who is shown. */
     if (index == t->current)
         go_down(t);
-    pv_tui_want(t, PV_TUI_SEND, peer, strdup(text));
+    pv_tui_want(t, PV_TUI_SEND, t->convs[index].name, strdup(text));
     return true;
 }
 
@@ -501,7 +510,7 @@ static void next_unread(struct pv_tui *t)
 {
     for (size_t i = 1; i <= t->n_convs; i++) {
         size_t index = (t->current + i) % t->n_convs;
-        if (t->convs[index].unread == 0)
+        if (pv_tui_conv_news(&t->convs[index]) == 0)
             continue;
         pv_tui_open(t, index);
         return;
@@ -516,6 +525,10 @@ void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
     if (t->paste != NULL) {
         answer_paste(t, key == PV_TUI_ENTER);
         return;
+    }
+    if (t->leave == PV_TUI_WARNED && t->leave_by_key && key != PV_TUI_QUIT && key != PV_TUI_EOF) {
+        t->leave = PV_TUI_STAYS;
+        t->note[0] = '\0';
     }
     switch (key) {
     case PV_TUI_CHAR:

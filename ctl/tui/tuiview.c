@@ -414,6 +414,22 @@ static void scroll_to_found(const struct pv_tui *t, struct pv_tui_conv *c, size_
     c->show_found = false;
 }
 
+/* In a window of another width lines have other numbers of rows: the line at its bottom stays. */
+static void keep_place(const struct pv_tui *t, struct pv_tui_conv *c, size_t cols)
+{
+    size_t before = 0, now = 0;
+    const bool moved = c->scroll > 0 && c->scroll_cols > 0 && c->scroll_cols != cols;
+    for (size_t i = c->n_lines; moved && i > 0; i--) {
+        before += rows_of(walk_of(t, c, i - 1, c->scroll_cols));
+        if (before > c->scroll)
+            break;
+        now += rows_of(walk_of(t, c, i - 1, cols));
+    }
+    if (moved)
+        c->scroll = now > 0 ? now : 1;
+    c->scroll_cols = cols;
+}
+
 /* The conversation in the rows [top, bottom) from column start on, the newest at the bottom. */
 static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, size_t bottom,
                        size_t start)
@@ -422,6 +438,7 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
     size_t pane = bottom - top, cols = s->cols - start, first = c->n_lines, rows = 0;
     if (c->n_lines == 0 && t->current == 0)
         draw_welcome(t, (struct pen){s, bottom - 1, start, start, s->cols, PV_TUI_DIM, 0});
+    keep_place(t, c, cols);
     if (c->show_found)
         scroll_to_found(t, c, pane, cols);
     /* New lines stand below the shown ones. */
@@ -513,7 +530,8 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
     write_text(&p, index == 0 || pv_tui_conv_is_room(c) || t->lost ? " "
                    : there                                         ? "\xe2\x97\x8f"
                                                                    : "\xe2\x97\x8b"); /* ● ○ */
-    p.attr = (uint8_t)(base | (c->unread > 0 ? PV_TUI_BOLD : 0));
+    const unsigned news = pv_tui_conv_news(c);
+    p.attr = (uint8_t)(base | (news > 0 ? PV_TUI_BOLD : 0));
     p.col = 2;
     /* A long name is cut, so that it leaves room for the path and the unread messages. */
     p.end = 2 + name_cols;
@@ -524,12 +542,12 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
     p.col = 2 + name_cols + 1;
     p.attr = (uint8_t)(base | PV_TUI_DIM);
     write_text(&p, index == 0 || t->lost ? "" : way_of(c));
-    if (c->unread == 0)
+    if (news == 0)
         return;
-    if (c->unread > 99)
+    if (news > 99)
         snprintf(unread, sizeof(unread), "99+");
     else
-        snprintf(unread, sizeof(unread), "%u", c->unread);
+        snprintf(unread, sizeof(unread), "%u", news);
     p.col = cols - 1 - strlen(unread);
     p.attr = (uint8_t)(base | PV_TUI_BOLD | PV_TUI_WARN | (c->named ? PV_TUI_REVERSE : 0));
     write_text(&p, unread);
@@ -564,7 +582,7 @@ static bool bar_text(const struct pv_tui *t, char text[static BAR_BUF])
     unsigned elsewhere = 0;
     size_t n = 0;
     for (size_t i = 0; i < t->n_convs; i++)
-        elsewhere += i != t->current ? t->convs[i].unread : 0;
+        elsewhere += i != t->current ? pv_tui_conv_news(&t->convs[i]) : 0;
     if (c->scroll > 0 && c->unread > 0)
         n += (size_t)snprintf(text, BAR_BUF, "[%u new below: End]  ", c->unread);
     else if (c->scroll > 0)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """p2pvpnctl chat on a terminal, driven through tmux; its screens are compared."""
+import os
 import re
 import shutil
+import signal
 import subprocess
 
 from lab import SLOW, Skip, Stopwatch, check, equal, scenario, wait
@@ -202,6 +204,13 @@ def sizes_scrolling_and_absence(lab):
     term.wait("its return", "a: typed in between")
     wait("bob to have it", lambda: [m["text"] for m in b.json("history")["messages"]].count(
         "typed in between") == 1)
+    # One that hangs has not taken the line: the chat does not end without a word.
+    os.kill(a.p2pvpnd.pid, signal.SIGSTOP)
+    term.line("last words")
+    term.line("exit")
+    term.wait("the question", "p2pvpnd does not answer: once more ends the chat")
+    os.kill(a.p2pvpnd.pid, signal.SIGCONT)
+    term.wait("its answer", "a: last words")
     term.line("exit")
     term.wait("the end", "ended with 0")
 
@@ -430,8 +439,8 @@ db = sqlite3.connect(sys.argv[1])
 peer, name = db.execute("SELECT peer, peer_name FROM chat_message").fetchone()
 db.execute("UPDATE chat_message SET n = 1000000")
 db.executemany("INSERT INTO chat_message(n, peer, id, outgoing, state, seq, time_ms, peer_name, text)"
-               " VALUES(?, ?, ?, 0, 2, ?, ?, ?, ?)",
-               [(i, peer, os.urandom(16), i, 1700000000000 + i, name, f"message number {i}")
+               " VALUES(?, ?, ?, 0, ?, ?, ?, ?, ?)",
+               [(i, peer, os.urandom(16), 2 + (i > 97500), i, 1700000000000 + i, name, f"message number {i}")
                 for i in range(1, 100001)])
 db.commit()
 """, database, timeout=60)
@@ -440,6 +449,8 @@ db.commit()
     terminal = Terminal(lab, a, "bob")
     terminal.wait("the end of the history", "the newest")
     terminal.wait("what is before it", "message number 100000")
+    # 2,500 were unread, more than the daemon tells or takes at once.
+    wait("all of it to be read", lambda: a.json("inbox", "--peek")["messages"] == [])
     watch = Stopwatch()
     terminal.line("and on")
     terminal.wait("the line that was typed", "and on")
@@ -454,6 +465,10 @@ db.commit()
     watch = Stopwatch()
     a.ctl("send", "bob", "from outside")
     check(watch.seconds() < 3 * SLOW, "send takes seconds")
+    terminal.line("/close")
+    terminal.line("/search number 90123")
+    terminal.wait("what the newest pages do not have", "bob to a: message number 90123", lambda rows:
+                  '1 line has "number 90123"' in rows[22])
 
 
 @scenario

@@ -433,6 +433,28 @@ PV_TEST(files_that_are_over_are_no_news_and_others_show_how_far_they_are)
     assert_false(t->files_moving);
 }
 
+/* An offer waits for an answer since before this chat began. */
+PV_TEST(files_that_wait_are_told_when_the_chat_begins_and_have_a_mark)
+{
+#define WAITS                                                                                   \
+    "{'files':[{'id':7,'direction':'in','peer':'pi','name':'a','size':2048,'state':'offered','" \
+    "time':" T0 "},{'id':8,'direction':'in','peer':'bob','name':'b','size':1,'state':'saved'}]}"
+    size_t pi = pv_tui_find(t, "pi", false);
+    take(pv_tui_take_files, WAITS);
+    take(pv_tui_take_files, WAITS);
+    assert_int_equal(t->convs[pi].n_lines, 1);
+    assert_has(t->convs[pi].lines[0].text, "/accept 7, /refuse 7");
+    assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 1);
+    assert_int_equal(t->convs[pv_tui_find(t, "bob", false)].n_lines, 0);
+    draw(12, 80);
+    assert_has(row(10), "[1 unread: Ctrl-G]  a file of pi: /open pi");
+    pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
+    assert_int_equal(t->current, pi);
+    assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 0);
+    assert_action(PV_TUI_HISTORY, "pi", "");
+    assert_nothing_asked(); /* no message was read */
+}
+
 /* Silent until it is asked for, and only for what somebody else wrote. */
 PV_TEST(the_bell_rings_for_who_asked_for_it)
 {
@@ -478,6 +500,27 @@ PV_TEST(a_name_that_changed_hands_is_said_before_the_first_message)
                                                                         ",'key':'AbCdEf'}}");
     assert_int_equal(t->convs[alice].n_lines, 2);
     assert_has(t->convs[alice].lines[1].text, "alice is another machine since ");
+}
+
+/* A line may be begun for the machine that had the name. */
+PV_TEST(a_name_that_changes_hands_while_it_is_open_is_said_at_once)
+{
+    static const char key[] = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    open_of("pi");
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','former':null,'another_since':null}]}");
+    assert_int_equal(c->n_lines, 0);
+    for (int i = 0; i < 2; i++)
+        take(pv_tui_take_peers,
+             PV_STR("{'peers':[{'name':'pi','former':'%s','another_since':" T0 "}]}", key));
+    assert_int_equal(c->n_lines, 1);
+    assert_has(c->lines[0].text, "pi is another machine since ");
+    /* One that changed hands before: the history of a conversation that is opened says it. */
+    (void)pv_tui_find(t, "carl", true);
+    open_of("carl");
+    take(pv_tui_take_peers,
+         PV_STR("{'peers':[{'name':'carl','former':'%s','another_since':" T0 "}]}", key));
+    assert_int_equal(t->convs[t->current].n_lines, 0);
 }
 
 PV_TEST(unread_comes_first_and_who_is_away_last)
@@ -609,6 +652,16 @@ PV_TEST(a_file_that_was_accepted_is_saved_when_it_is_there)
     json_decref(body);
 }
 
+static void found_by(const char *text, uint64_t upto, const char *answer)
+{
+    char *copy = strdup(text);
+    const struct pv_tui_action a = {.kind = PV_TUI_SEARCH, .text = copy, .upto = upto};
+    json_t *body = json_of(answer);
+    pv_tui_take_found(t, &a, body);
+    json_decref(body);
+    free(copy);
+}
+
 PV_TEST(a_search_in_the_networks_pane_is_about_everything)
 {
     line("/search Key");
@@ -616,14 +669,44 @@ PV_TEST(a_search_in_the_networks_pane_is_about_everything)
     static const char found[] =
         "{'messages':[" MSG("A", "pi", "lap", "the key is here", "read") "," MINE(
             "B", "pi", "thanks", "read") "," ROOM_MSG("C", "bob", "key\\u001b?", "read") "]}";
-    take_of(pv_tui_take_found, "Key", found);
+    found_by("Key", 0, found);
     assert_int_equal(t->convs[0].n_lines, 2);
     assert_has(t->convs[0].lines[0].text, " pi to lap: the key is here");
     assert_has(t->convs[0].lines[1].text, " bob in #crew: key\xef\xbf\xbd?");
     assert_has(t->note, "2 lines have 'Key'");
     assert_true(t->convs[0].lines[0].time == 0); /* it says its own */
-    take_of(pv_tui_take_found, "nowhere", found);
+    line("/search nowhere");
+    drop_actions();
+    found_by("Key", 0, found); /* of the search before */
+    assert_int_equal(t->convs[0].n_lines, 2);
+    found_by("nowhere", 0, found);
     assert_string_equal(t->note, "nothing has \"nowhere\"");
+}
+
+/* The newest page has nothing: that is not all that was said. */
+PV_TEST(a_search_over_all_goes_on_to_what_is_older)
+{
+    struct pv_tui_action a;
+    line("/search needle");
+    assert_action(PV_TUI_SEARCH, "", "needle");
+    found_by("needle", 0,
+             "{'more':true,'upto':1001,'messages':[" MSG("B", "pi", "lap", "hay", "read") "]}");
+    assert_has(t->note, "looking for");
+    assert_ok(pv_tui_poll(t, &a));
+    assert_int_equal(a.kind, PV_TUI_SEARCH);
+    assert_int_equal(a.upto, 1001);
+    free(a.text);
+    found_by("needle", 1001,
+             "{'more':true,'upto':501,'messages':[" MSG("A2", "pi", "lap", "a newer needle",
+                                                        "read") "]}");
+    drop_actions();
+    found_by("needle", 501,
+             "{'upto':1,'messages':[" MSG("A1", "pi", "lap", "a needle", "read") "]}");
+    assert_nothing_asked();
+    assert_int_equal(t->convs[0].n_lines, 2);
+    assert_has(t->convs[0].lines[0].text, ": a needle");
+    assert_has(t->convs[0].lines[1].text, ": a newer needle");
+    assert_has(t->note, "2 lines have");
 }
 
 PV_TEST(words_of_other_programs_are_understood_or_explained)
@@ -723,6 +806,58 @@ PV_TEST(messages_are_counted_until_they_are_seen)
     assert_string_equal(name_of_current(), "alice"); /* who is there goes before who is away */
 }
 
+/* Of the conversation that the chat begins with. */
+PV_TEST(the_first_unread_line_of_an_open_conversation_has_a_mark)
+{
+    static const char page[] = "[" MSG("A", "pi", "lap", "one", "unread") "," MSG(
+        "B", "bob", "lap", "two", "unread") "," MSG("C", "pi", "lap", "three", "unread") "]";
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    assert_action(PV_TUI_HISTORY, "pi", "");
+    take(pv_tui_take_unread, page);
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    assert_string_equal(c->new_from, "A");
+    assert_action(PV_TUI_READ, "pi", "C");
+    take(pv_tui_take_unread, "[" MSG("D", "pi", "lap", "four", "unread") "]"); /* the next page */
+    assert_string_equal(t->convs[t->current].new_from, "A");
+    assert_int_equal(t->convs[pv_tui_find(t, "bob", false)].unread, 1);
+}
+
+/* The history has the newest page alone; own lines stand between the unread ones before it. */
+PV_TEST(unread_lines_older_than_the_history_come_page_by_page)
+{
+    size_t pi = pv_tui_find(t, "pi", false);
+    take(pv_tui_take_unread, "[" MSG("A", "pi", "lap", "one",
+                                     "unread") "," MSG("C", "pi", "lap", "three", "unread") "]");
+    pv_tui_open(t, pi);
+    drop_actions();
+    take_of(pv_tui_take_history, "pi",
+            "{'more':true,'messages':[" MSG("C", "pi", "lap", "three", "unread") "]}");
+    assert_int_equal(t->convs[pi].n_lines, 1);
+    assert_string_equal(t->convs[pi].new_from, "A");
+    draw(12, 80);
+    pv_tui_key(t, PV_TUI_PAGE_UP, 8);
+    assert_action(PV_TUI_OLDER, "pi", "C");
+    take_of(pv_tui_take_older, "pi",
+            "{'messages':[" MSG("A", "pi", "lap", "one", "read") "," MINE("B", "pi", "two",
+                                                                          "read") "]}");
+    assert_int_equal(t->convs[pi].n_lines, 3);
+    assert_string_equal(t->convs[pi].lines[1].text, "two");
+}
+
+/* Everything that is unread is told again then. */
+PV_TEST(lines_read_elsewhere_while_the_daemon_was_gone_are_not_unread)
+{
+    size_t pi = pv_tui_find(t, "pi", false);
+    take(pv_tui_take_unread, "[" MSG("A", "pi", "lap", "one", "unread") "]");
+    line("/msg pi mine");
+    pv_tui_take_loss(t);
+    pv_tui_take_return(t);
+    assert_int_equal(t->convs[pi].unread, 0);
+    assert_int_equal(t->convs[pi].n_lines, 1); /* mine, which waits */
+    take(pv_tui_take_unread, "[" MSG("A", "pi", "lap", "one", "unread") "]");
+    assert_int_equal(t->convs[pi].unread, 1);
+}
+
 PV_TEST(history_and_live_messages_make_one_list)
 {
     size_t pi = pv_tui_find(t, "pi", false);
@@ -794,6 +929,28 @@ PV_TEST(a_failed_send_is_given_back)
     edit(PV_TUIEDIT_KILL_START);
     line("one too many");
     assert_string_equal(t->edit.text, "one too many");
+}
+
+/* The input line has one line only. */
+PV_TEST(a_text_of_several_lines_that_is_given_back_keeps_them)
+{
+    char text[] = "one\ntwo";
+    const struct pv_tui_action mine = {.kind = PV_TUI_SEND, .peer = "pi", .text = text};
+    size_t pi = pv_tui_find(t, "pi", false);
+    for (size_t k = 0; k < 2; k++) {
+        pv_tui_open(t, k == 0 ? pi : 1);
+        drop_actions();
+        pv_tui_take_error(t, k == 0 ? "send: disk full" : PV_TUI_PERHAPS, &mine);
+        assert_string_equal(t->edit.text, "");
+        const struct pv_tui_conv *c = &t->convs[pi];
+        assert_null(c->draft);
+        assert_string_equal(c->lines[c->n_lines - 2].text,
+                            k == 0 ? "not sent:" : "perhaps not sent:");
+        assert_string_equal(c->lines[c->n_lines - 1].text, "one\n    two");
+    }
+    pv_tui_take_loss(t);
+    draw(12, 80);
+    assert_has(row(10), "[no p2pvpnd]  perhaps not sent");
 }
 
 PV_TEST(each_conversation_keeps_its_own_line)
@@ -1202,7 +1359,22 @@ PV_TEST(ctrl_c_asks_where_a_line_was_begun)
     pv_tui_key(t, PV_TUI_QUIT, 0);
     assert_int_not_equal(t->leave, PV_TUI_ENDED);
     assert_has(t->note, "a line was begun");
+    pv_tui_key(t, PV_TUI_CHAR, L'i'); /* the person goes on: that was the answer */
+    assert_string_equal(t->note, "");
     pv_tui_key(t, PV_TUI_QUIT, 0);
+    assert_int_not_equal(t->leave, PV_TUI_ENDED);
+    pv_tui_key(t, PV_TUI_QUIT, 0);
+    assert_int_equal(t->leave, PV_TUI_ENDED);
+}
+
+/* A daemon that hangs took none of the lines. */
+PV_TEST(the_end_is_asked_for_once_more_where_lines_are_left)
+{
+    line("/exit");
+    assert_int_equal(t->leave, PV_TUI_ENDED);
+    pv_tui_ask_again(t);
+    assert_has(t->note, "p2pvpnd does not answer");
+    line("/exit");
     assert_int_equal(t->leave, PV_TUI_ENDED);
 }
 
@@ -1276,6 +1448,27 @@ PV_TEST(a_machine_opened_by_its_address_is_shown_where_its_lines_go)
         assert_nothing_asked();
         pv_tui_open(t, 0);
     }
+}
+
+PV_TEST(a_line_is_sent_by_every_word_that_opens)
+{
+    take(pv_tui_take_peers, "{'peers':[{'name':'bob','online':true,'ip4':'10.66.0.3'}]}");
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':2}]}");
+    static const char *const words[][2] = {{"/msg 10.66.0.3 hi", "bob"},
+                                           {"/msg bob.home.p2p hi", "bob"},
+                                           {"/msg Bob hi", "bob"},
+                                           {"/msg crew hi", "#crew"},
+                                           {"/msg #Crew hi", "#crew"}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
+        line(words[i][0]);
+        assert_action(PV_TUI_SEND, words[i][1], "hi");
+    }
+    line("/msg 10.66.0.4 hi");
+    assert_has(t->note, "no peer or room named 10.66.0.4");
+    edit(PV_TUIEDIT_KILL_START);
+    open_of("bob");
+    line("send crew hi"); /* a text: nobody has this name */
+    assert_action(PV_TUI_SEND, "bob", "send crew hi");
 }
 
 /* --- files for a room ------------------------------------------------------------------------ */
@@ -1717,6 +1910,30 @@ PV_TEST(scrolling_stays_inside_what_there_is)
     assert_int_equal(t->convs[pi].scroll, 0);
     pv_tui_key(t, PV_TUI_PAGE_DOWN, 5);
     assert_int_equal(t->convs[pi].scroll, 0);
+}
+
+/* Rows of another width are others. */
+PV_TEST(the_line_that_is_read_stays_when_the_window_changes)
+{
+    for (int i = 0; i < 60; i++)
+        take(pv_tui_take_message,
+             PV_STR(MSG("%d", "pi", "lap", "line %d of words that need more than one row", "read"),
+                    i, i));
+    open_of("pi");
+    draw(13, 100);
+    pv_tui_key(t, PV_TUI_PAGE_UP, 30);
+    draw(13, 100);
+    assert_has(row(10), "line 29 of");
+    static const size_t widths[] = {44, 100, 60, 30};
+    for (size_t k = 0; k < PV_ARRAY_LEN(widths); k++) {
+        bool seen = false;
+        draw(13, widths[k]);
+        for (size_t i = 1; i < 11; i++)
+            seen = seen || strstr(row(i), "line 29") != NULL;
+        assert_true(seen);
+    }
+    draw(13, 100);
+    assert_has(row(10), "line 29 of");
 }
 
 PV_TEST(every_size_can_be_drawn)
