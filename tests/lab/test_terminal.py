@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 
+from chatlab import fill_history
 from lab import SLOW, Skip, Stopwatch, check, equal, scenario, wait
 
 
@@ -432,18 +433,7 @@ def a_hundred_thousand_messages_scroll_at_once(lab):
     b.ctl("send", "a", "the newest")
     wait("the message", lambda: a.json("inbox")["messages"])
     a.stop_daemon()
-    database = "/var/lib/p2pvpn/p2pvpnd.db"
-    a.run("python3", "-c", """
-import os, sqlite3, sys
-db = sqlite3.connect(sys.argv[1])
-peer, name = db.execute("SELECT peer, peer_name FROM chat_message").fetchone()
-db.execute("UPDATE chat_message SET n = 1000000")
-db.executemany("INSERT INTO chat_message(n, peer, id, outgoing, state, seq, time_ms, peer_name, text)"
-               " VALUES(?, ?, ?, 0, ?, ?, ?, ?, ?)",
-               [(i, peer, os.urandom(16), 2 + (i > 97500), i, 1700000000000 + i, name, f"message number {i}")
-                for i in range(1, 100001)])
-db.commit()
-""", database, timeout=60)
+    fill_history(a, 100000, 2500)
     a.daemon()
     a.wait_peer(b)
     terminal = Terminal(lab, a, "bob")

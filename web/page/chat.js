@@ -4,6 +4,7 @@ import { call, hear, save, send as sendFile, state } from "./net.js";
 import { act, ask, bytes, clock, el, health, note, once, show } from "./util.js";
 
 const PAGE = 100, SEARCHED = 1000; // messages
+const READ_PAGE = 1000; // messages that p2pvpnd makes read at once
 const AT_ONCE = 16; // members that a file is offered to
 const WORDS = { queued: "waiting", sent: "sent", delivered: "arrived", read: "read" };
 const HELD = { full: "its machine is full", disk: "its disk is full", rules: "the rules forbid it" };
@@ -12,6 +13,8 @@ const FILE = { offered: "offered", accepted: "on its way", done: "complete", sav
 const counts = new Map(); // conversation -> unread messages
 let rooms = [], files = [], open = null, loaded = false;
 const painters = new Set();
+// What shows how much is unread is painted when that changes.
+export const showsUnread = paint => painters.add(paint);
 const paintAll = () => { for (const paint of painters) paint(); };
 
 export const unread = () => [...counts.values()].reduce((a, b) => a + b, 0);
@@ -32,12 +35,24 @@ const talkOf = m => {
 let touched = false;
 const isSeen = talk => open === talk && touched && !document.hidden && document.hasFocus();
 
+// Page by page.
+async function allUnread() {
+  const all = [];
+  for (let from = {}, more = true; more;) {
+    const page = await call("inbox", { peek: true, ...from });
+    all.push(...page.messages);
+    more = page.more && page.messages.length > 0;
+    from = { after: page.messages.at(-1)?.id, upto: page.upto };
+  }
+  return all;
+}
+
 const load = once(async () => {
   loaded = true;
   try {
-    const [inbox, list, transfers] = await Promise.all([call("inbox", { peek: true }), call("room_list"), call("files")]);
+    const [inbox, list, transfers] = await Promise.all([allUnread(), call("room_list"), call("files")]);
     counts.clear();
-    for (const m of inbox.messages) if (!isSeen(talkOf(m))) counts.set(talkOf(m), (counts.get(talkOf(m)) || 0) + 1);
+    for (const m of inbox) if (!isSeen(talkOf(m))) counts.set(talkOf(m), (counts.get(talkOf(m)) || 0) + 1);
     rooms = list.rooms;
     files = transfers.files;
   } catch (e) { loaded = e.code === 4; } // in no network: nothing to load
@@ -154,22 +169,38 @@ export function chat(main, who) {
     log.scrollTop = 0;
   }
 
+  function tell(...list) {
+    for (const change of list) if (change) told.add(change);
+    show(changes, [...told].map(change => el("p", {}, change)));
+  }
+
+  // The name changed hands while it is open: a line may be begun for the machine that had it.
+  let since = null;
+  function tellHands() {
+    const peer = state.peers.find(p => p.name === who);
+    if (peer && since !== null && (peer.another_since || 0) > since) tell(changed(who, peer.another_since, peer.former));
+    if (peer) since = peer.another_since || 0;
+  }
+
   const fetchLog = once(async () => {
     const page = await call("history", { peer: who, limit: Math.min(SEARCHED, Math.max(PAGE, find ? SEARCHED : messages.length)) });
     messages = page.messages;
     more = Boolean(page.more);
-    for (const change of [page.changed && changed(who, page.changed.since, page.changed.key), ...messages.map(changeOf)])
-      if (change) told.add(change);
-    show(changes, [...told].map(change => el("p", {}, change)));
+    tell(page.changed && changed(who, page.changed.since, page.changed.key), ...messages.map(changeOf));
     drawLog();
     markRead();
   });
+
+  // The daemon reads a page at once.
+  async function readTo(id) {
+    while ((await call("read", { peer: who, through: id })).read >= READ_PAGE);
+  }
 
   function markRead() {
     const last = messages.filter(m => !m.own && m.state === "unread").pop();
     if (!last || !isSeen(who)) return;
     counts.delete(who);
-    call("read", { peer: who, through: last.id }).then(() => { for (const m of messages) if (m.state === "unread") m.state = "read"; paintList(); }).catch(() => {});
+    readTo(last.id).then(() => { for (const m of messages) if (m.state === "unread") m.state = "read"; paintList(); }).catch(() => {});
   }
 
   // As `send-file` to a room: a line says so, and those who are there are offered it.
@@ -226,7 +257,10 @@ export function chat(main, who) {
   const paint = () => { paintList(); if (who) drawLog(); };
   painters.add(paint);
   const stop = hear(event => {
-    if (event === null) return paintList();
+    if (event === null) {
+      tellHands();
+      return paintList();
+    }
     if (who && (["caught-up", "missed"].includes(event.event) || (["message", "state"].includes(event.event) &&
         (event.message ? talkOf(event.message) : event.who) === who))) fetchLog().catch(() => {});
   });
@@ -234,6 +268,7 @@ export function chat(main, who) {
   const touch = e => { if (e.isTrusted && !touched) { touched = true; seen(); } };
   const events = [[document, "visibilitychange", seen], [window, "focus", seen], [window, "pointerdown", touch], [window, "keydown", touch], [window, "wheel", touch]];
   for (const [target, name, fn] of events) target.addEventListener(name, fn);
+  tellHands();
   paintList();
   drawTalk();
   return () => { open = null; painters.delete(paint); stop(); for (const [target, name, fn] of events) target.removeEventListener(name, fn); };

@@ -2,7 +2,7 @@
 // Starts, and shows the page that the address names: #/, #/member/KEY, #/chat/WHO, #/network, #/health.
 import { overview } from "./map.js";
 import { member } from "./member.js";
-import { chat, unread } from "./chat.js";
+import { chat, showsUnread, unread } from "./chat.js";
 import { network } from "./network.js";
 import { health } from "./health.js";
 import { enter, hear, linked, live, state } from "./net.js";
@@ -62,6 +62,7 @@ try {
   window.addEventListener("hashchange", () => { if (linked()) location.reload(); });
   await enter();
   hear(frame);
+  showsUnread(frame);
   window.addEventListener("hashchange", () => {
     if (linked()) return;
     route();

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from browser import ELEMENT, Asker, Browser
+from chatlab import fill_history
 from lab import LONG, Skip, check, equal, pause, scenario, wait
 
 PICTURES = os.environ.get("PV_WEB_PICTURES")  # a directory for pictures of the pages
@@ -409,6 +410,17 @@ def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     picture(browser, "talk-360")
     browser.must_be_clean(page.origin)
 
+    # More than p2pvpnd tells or takes at once.
+    browser.run("location.hash = '#/network'")
+    a.stop_daemon()
+    fill_history(a, 1500, 1500)
+    a.daemon()
+    wait("all of it to count", lambda: browser.run("return document.getElementById('unread').ariaLabel") == "1500 unread messages")
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("message number 1500", ".said")
+    browser.click(".log")
+    wait("all of it to be read", lambda: a.json("inbox", "--peek")["messages"] == [])
+
 
 MANY = """
 // 200 made-up members in the answers of p2pvpnd, each moving: what a frame takes while events come.
@@ -608,10 +620,12 @@ def the_page_says_who_speaks(lab):
     b.daemon()
     b.ctl("join", token, "--name", "b-2")
     wait("a to see it, and b to be gone", lambda: "b-2" in a.peers() and not a.peers()["b"]["online"])
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("pay me", ".said")
     a.ctl("node", "replace", "b", "b-2")
     wait("it to be b", lambda: b.json("status")["self"]["name"] == "b" and "b-2" not in a.peers())
+    browser.sees("b is another machine since", ".talk")  # before the first line to it
     b.ctl("send", "a", "as the second b")
-    browser.run("location.hash = '#/chat/b'")
     browser.sees("as the second b", ".said")
     browser.sees("b is another machine since", ".talk")
     browser.sees("(before: key:", ".talk")
