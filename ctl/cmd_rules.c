@@ -179,6 +179,21 @@ static const struct pv_verb rules_verbs[] = {
 
 /* --- can ---------------------------------------------------------------------------------- */
 
+/* Rules say nothing of the firewall of the host that they are kept at. A machine cannot try itself,
+ * and what is behind a member is no peer: there the member that carries it is tried. */
+static void note_walls(struct pv_cli *cli, const json_t *body)
+{
+    const char *to = pv_json_text(body, "to", "?"), *peer = pv_json_text(body, "peer", to);
+    if (pv_json_bool(body, "self"))
+        pv_cli_note(cli, "these are the rules: a firewall of this machine's own may still keep it "
+                         "out, which `sudo p2pvpnctl doctor` looks for");
+    else
+        pv_cli_note(cli,
+                    "these are the rules: a firewall of %s's own may still keep it out, which "
+                    "`p2pvpnctl why %s` tries",
+                    peer, peer);
+}
+
 /* The answer is no error: it goes to where scripts read, and the exit code says it again. */
 static int print_can(struct pv_cli *cli, const json_t *body)
 {
@@ -189,10 +204,7 @@ static int print_can(struct pv_cli *cli, const json_t *body)
                 pv_json_text(body, "to", "?"), pv_json_text(body, "port", "?"),
                 pv_json_text(body, "why", "?"));
     if (allowed)
-        pv_cli_note(cli,
-                    "these are the rules: a firewall of %s's own may still keep it out, which "
-                    "`p2pvpnctl why %s` tries",
-                    pv_json_text(body, "to", "?"), pv_json_text(body, "to", "?"));
+        note_walls(cli, body);
     return allowed ? 0 : PV_CTLAPI_REFUSED;
 }
 

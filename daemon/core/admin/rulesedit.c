@@ -651,9 +651,9 @@ static const uint8_t *gateway_to(const struct pv_node *n, const struct pv_prefix
     return best == NULL ? NULL : best->st.u.route.node;
 }
 
-/* The rules' verdict on this way; false: the client is answered. */
+/* The rules' verdict on this way, and the node that keeps it; false: the client is answered. */
 static bool decide(struct pv_node *n, const struct pv_ctlapi_request *req, uint64_t handle,
-                   struct pv_verdict *ret, struct pv_port_range *ret_port)
+                   struct pv_verdict *ret, struct pv_port_range *ret_port, const uint8_t **ret_to)
 {
     struct pv_prefix prefix;
     const uint8_t *from = pv_rulesedit_need_node(n, "can", req->from, handle);
@@ -670,6 +670,7 @@ static bool decide(struct pv_node *n, const struct pv_ctlapi_request *req, uint6
         return false;
     *ret = beyond ? pv_rules_decide_beyond(n, from, to, &prefix, *ret_port)
                   : pv_rules_decide(n, from, to, ret_port->proto, ret_port->first);
+    *ret_to = to;
     return true;
 }
 
@@ -681,15 +682,19 @@ static void run_can(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     struct pv_port_range port;
     char why[PV_CTLAPI_ERROR_BUF], text[PV_PORTS_TEXT];
     struct pv_verdict v;
-    if (!decide(n, req, handle, &v, &port))
+    const uint8_t *to;
+    if (!decide(n, req, handle, &v, &port, &to))
         return;
     say_why(n, v, why, sizeof(why));
     unsigned rule = v.rule > PV_RULES_MAX ? 0 : v.rule;
+    const struct pv_member *m = pv_roster_by_node(n->roster, to);
     pv_ctlsrv_answer(n->ctl, handle,
-                     pv_ctlapi_pack("{s:b, s:o, s:s, s:s, s:s, s:s}", "allowed", v.allow, "rule",
-                                    rule == 0 ? json_null() : json_integer(rule), "from", req->from,
-                                    "to", req->to, "port",
-                                    pv_ports_format_one(port.proto, port.first, text), "why", why));
+                     pv_ctlapi_pack("{s:b, s:o, s:s, s:s, s:s, s:s, s:s?, s:b}", "allowed", v.allow,
+                                    "rule", rule == 0 ? json_null() : json_integer(rule), "from",
+                                    req->from, "to", req->to, "port",
+                                    pv_ports_format_one(port.proto, port.first, text), "why", why,
+                                    "peer", m == NULL ? NULL : m->name, "self",
+                                    memcmp(to, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0));
 }
 
 static const struct pv_command_handler commands[] = {

@@ -839,6 +839,21 @@ PV_TEST_IN(why_and_trace_print_lines, setup, teardown)
                   "pi", "--json");
 }
 
+/* A machine does not try itself, so `why` would be refused. */
+PV_TEST_IN(can_names_what_looks_at_the_firewall_there, setup, teardown)
+{
+#define CAN(fields) \
+    OK("'allowed':true,'rule':null,'from':'bob','port':'tcp/22','why':'no rule'," fields)
+    answers("can", CAN("'to':'lap','peer':'lap','self':true"));
+    assert_int_equal(RUN("can", "bob", "lap:22"), 0);
+    assert_has(t.err, "a firewall of this machine's own may still keep it out");
+    assert_has(t.err, "`sudo p2pvpnctl doctor`");
+    assert_lacks(t.err, "why");
+    answers("can", CAN("'to':'192.168.1.7','peer':'nas','self':false"));
+    assert_int_equal(RUN("can", "bob", "192.168.1.7:22"), 0);
+    assert_has(t.err, "a firewall of nas's own may still keep it out, which `p2pvpnctl why nas`");
+}
+
 PV_TEST_IN(events_end_with_an_answer_that_is_none, setup, teardown)
 {
     answers("watch", DONE);

@@ -363,6 +363,9 @@ PV_TEST(only_an_admin_says_rules_and_anybody_asks)
     must_say("'cmd':'untag','peer':'bob','tag':'guests'", "no admin");
     assert_string_equal(in_order(), "tcp/22");
     must_say("'cmd':'can','from':'bob','to':'carol','ports':'22'", "rule 1: deny bob carol tcp/22");
+    must_say("'cmd':'can','from':'bob','to':'10.66.0.8','ports':'22'",
+             "'peer':'carol','self':false");
+    must_say("'cmd':'can','from':'bob','to':'alice','ports':'22'", "'peer':'alice','self':true");
     must_say("'cmd':'can','from':'carol','to':'bob','ports':'22'", "'allowed':true");
     must_say("'cmd':'can','from':'bob','to':'carol','ports':'tcp'", "not one port");
     must_say("'cmd':'can','from':'bob','to':'zoe','ports':'22'", "nobody is called zoe");
