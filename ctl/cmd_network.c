@@ -15,6 +15,7 @@
 #include "ctl/lib/cli.h"
 #include "ctl/lib/systemd.h"
 #include "ctl/told.h"
+#include "proto/roster/statement.h"
 #include "proto/roster/token.h"
 
 /* --- whether this machine can run it --------------------------------------------------------- */
@@ -134,6 +135,11 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     if (value[CREATE_CIDR] != NULL) {
         if (pv_prefix_parse(value[CREATE_CIDR], &range) < 0 || range.base.family != PV_AF_INET)
             return pv_cli_usage(cli, "--cidr \"%.40s\": give an IPv4 range such as 10.66.0.0/16",
+                                value[CREATE_CIDR]);
+        if (!pv_ip4_range_is_valid(&range))
+            return pv_cli_usage(cli,
+                                "--cidr %s: give 8 to 30 bits, such as 10.66.0.0/16; 0/8, 127/8, "
+                                "169.254/16 and 224/3 are never members'",
                                 value[CREATE_CIDR]);
         pv_prefix_format(&range, req->cidr);
         if (!pv_addr_is_private(&range.base))

@@ -889,15 +889,15 @@ static int give_up_rights(struct daemon *d)
 {
     const struct pv_rights_config cfg = rights_config(d);
     struct pv_helper_fixed fixed = {.uid = pv_rights_own_uid(&d->user), .udp_port = d->port};
+    const struct pv_given *g = &d->settings.engine.given;
     char helper[PV_HELPER_ERROR_MAX], text[PV_CONFINE_TEXT_MAX];
-    _Static_assert(PV_HELPER_MAX_RANGES >=
-                       PV_ARRAY_LEN(d->settings.engine.given.own_addrs) + PV_SETTINGS_MAX_RANGES,
+    _Static_assert(PV_HELPER_MAX_RANGES >= PV_ARRAY_LEN(g->own_addrs) + PV_ARRAY_LEN(g->ranges),
                    "all of them fit");
     snprintf(fixed.ifname, sizeof(fixed.ifname), "%s", d->tun);
-    for (size_t i = 0; i < d->settings.engine.given.n_own_addrs; i++)
-        fixed.ranges[fixed.n_ranges++] = pv_netplan_range(&d->settings.engine.given.own_addrs[i]);
-    for (size_t i = 0; i < d->settings.n_ranges; i++)
-        fixed.ranges[fixed.n_ranges++] = d->settings.ranges[i];
+    for (size_t i = 0; i < g->n_own_addrs; i++)
+        fixed.ranges[fixed.n_ranges++] = pv_netplan_range(&g->own_addrs[i]);
+    for (size_t i = 0; i < g->n_ranges; i++)
+        fixed.ranges[fixed.n_ranges++] = g->ranges[i];
     if (pv_helper_confine(d->helper, &fixed, helper) < 0)
         return say(EXIT_FAILED, "%s", helper);
     int r = pv_rights_give_up(&d->user, &cfg, text);

@@ -23,7 +23,7 @@ static void keep_text(char *now, const char *old, size_t size, const char *key, 
     add_key(waiting, key);
 }
 
-static bool same_ranges(const struct pv_settings *a, const struct pv_settings *b)
+static bool same_ranges(const struct pv_given *a, const struct pv_given *b)
 {
     bool same = a->n_ranges == b->n_ranges;
     for (size_t i = 0; same && i < a->n_ranges; i++)
@@ -38,7 +38,7 @@ static bool same_ranges(const struct pv_settings *a, const struct pv_settings *b
 static void keep_fixed(struct pv_settings *now, const struct pv_settings *old, char *waiting)
 {
     keep_text(now->tun_name, old->tun_name, sizeof(now->tun_name), "[interface] name", waiting);
-    if (!same_ranges(now, old))
+    if (!same_ranges(&now->engine.given, &old->engine.given))
         add_key(waiting, "[interface] range");
     if (now->port != old->port)
         add_key(waiting, "[interface] port");
@@ -53,8 +53,8 @@ static void keep_fixed(struct pv_settings *now, const struct pv_settings *old, c
         add_key(waiting, "[metrics] listen");
     if (now->metrics.remote != old->metrics.remote)
         add_key(waiting, "[metrics] allow-remote");
-    memcpy(now->ranges, old->ranges, sizeof(now->ranges));
-    now->n_ranges = old->n_ranges;
+    memcpy(now->engine.given.ranges, old->engine.given.ranges, sizeof(now->engine.given.ranges));
+    now->engine.given.n_ranges = old->engine.given.n_ranges;
     now->port = old->port;
     now->workers = old->workers;
     now->threads = old->threads;

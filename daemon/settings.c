@@ -318,9 +318,10 @@ static int take_range(struct ctx *c)
     struct pv_prefix p;
     if (pv_prefix_parse(c->value, &p) < 0 || !pv_netplan_is_target(&p))
         return bad(c, "range: expected a network's range, such as 192.0.2.0/24");
-    if (c->s->n_ranges == PV_SETTINGS_MAX_RANGES)
+    struct pv_given *g = &c->s->engine.given;
+    if (g->n_ranges == PV_ARRAY_LEN(g->ranges))
         return bad(c, "range: at most 4 are supported");
-    c->s->ranges[c->s->n_ranges++] = p;
+    g->ranges[g->n_ranges++] = p;
     return PV_OK;
 }
 

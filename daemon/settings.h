@@ -14,7 +14,6 @@
 #include "sys/file/ini.h"
 
 enum {
-    PV_SETTINGS_MAX_RANGES = 4,        /* [interface] range lines */
     PV_SETTINGS_MAX_RULES = 256,       /* auto-accept lines */
     PV_SETTINGS_PATH_MAX = 200,        /* a line is no longer */
     PV_SETTINGS_ERROR_MAX = 512,       /* "FILE:LINE: what: what to do", with the NUL */
@@ -33,10 +32,8 @@ struct pv_settings_peer {
 struct pv_settings {
     struct pv_engine_config engine; /* as far as the file says it; what is owned is below */
     char tun_name[PV_JOB_IFNAME];   /* "" = not given */
-    struct pv_prefix ranges[PV_SETTINGS_MAX_RANGES]; /* [interface] range */
-    size_t n_ranges;
-    uint16_t port;    /* 0 = not given */
-    unsigned workers; /* 1..PV_FP_MAX_WORKERS */
+    uint16_t port;                  /* 0 = not given */
+    unsigned workers;               /* 1..PV_FP_MAX_WORKERS */
     unsigned threads; /* of a single worker, 1 or 2; 0 = by the processors it may use */
     char private_key_file[PV_SETTINGS_PATH_MAX]; /* "" = none */
     struct pv_settings_peer *peers;              /* owned */

@@ -435,6 +435,8 @@ MISTAKES = (
     # The ways of people who have read only the first page.
     ("a name with a blank", "c", "create URL --network My_Home", 2, "a-z 0-9 and -"),
     ("a range of the internet that is in use", "c", "create URL --cidr 198.51.100.0/24", 1, "overlaps", "another range"),
+    ("a range of the internet", "c", "create URL --cidr 8.0.0.0/24", 11, "no private range", "`range = 8.0.0.0/24`"),
+    ("a range of groups", "c", "create URL --cidr 224.0.0.0/8", 2, "10.66.0.0/16", "224/3 are never members'"),
     ("a URL without its secret", "c", "create NOSECRET", 11, "secret is missing", "p2pvpn-coordinator url"),
     ("two tokens", "c", "join TOKEN TOKEN", 2, "unexpected", "p2pvpnctl join -h"),
     ("an address that is nobody's", "a", "ping 10.66.0.1 -c 1", 6, "p2pvpnctl peers"),

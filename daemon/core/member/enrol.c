@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/netplan.h"
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "daemon/core/coord/coordaddrs.h"
@@ -628,6 +629,28 @@ static bool is_range_taken(struct pv_enrol *x, pv_ns now)
     return true;
 }
 
+/* Would the helper, which lets the interface have private addresses and what the settings name,
+ * refuse those of the range? */
+static bool is_range_foreign(struct pv_enrol *x, pv_ns now)
+{
+    const struct pv_given *g = &x->node->given;
+    bool may = pv_netplan_is_own(&x->range, g->ranges, g->n_ranges);
+    for (size_t i = 0; i < g->n_own_addrs; i++) {
+        const struct pv_prefix own = pv_netplan_range(&g->own_addrs[i]);
+        may = may || pv_netplan_is_own(&x->range, &own, 1);
+    }
+    if (may)
+        return false;
+    const char *range = PV_PREFIX_STR(&x->range);
+    fail(x, PV_CTLAPI_REFUSED, now,
+         PV_STR("%s is no private range: no interface would get an address of it", range),
+         PV_STR("choose one of 10/8, 172.16/12, 192.168/16 or 100.64/10 with --cidr, or give "
+                "`range = %s` in [interface] of p2pvpnd.conf here and at each member, then restart "
+                "p2pvpnd",
+                range));
+    return true;
+}
+
 /* Everything that the user gave is checked before the root secret is made or anybody is asked: a
  * typing error costs nothing. */
 static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -654,10 +677,11 @@ static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer
     }
     if (pv_prefix_parse(cidr, &x->range) != PV_OK || !pv_ip4_range_is_valid(&x->range)) {
         fail(x, PV_CTLAPI_USAGE, now, "the range cannot be used",
-             "--cidr takes an IPv4 range of 8 to 30 bits such as 10.66.0.0/16");
+             "--cidr takes an IPv4 range of 8 to 30 bits such as 10.66.0.0/16; 0/8, 127/8, "
+             "169.254/16 and 224/3 are never members'");
         return;
     }
-    if (is_range_taken(x, now))
+    if (is_range_taken(x, now) || is_range_foreign(x, now))
         return;
     have_root(x, now);
 }

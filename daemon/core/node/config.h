@@ -161,6 +161,8 @@ struct pv_given {
     char flag[PV_ENGINE_FLAG]; /* of p2pvpnctl, by which this node is meant; "": none is needed */
     struct pv_prefix own_addrs[4]; /* [interface] address of a plain WireGuard node, else none */
     size_t n_own_addrs;
+    struct pv_prefix ranges[4]; /* [interface] range: of networks that are not private */
+    size_t n_ranges;
     uint16_t mtu;               /* of the TUN, bytes, 1420 */
     uint16_t udp_port;          /* of the main sockets */
     unsigned workers;           /* of the datapath, 1..PV_FP_MAX_WORKERS; 0 counts as 1 */

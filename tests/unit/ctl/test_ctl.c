@@ -150,6 +150,7 @@ PV_TEST_IN(wrong_usage_is_exit_code_2_without_a_word_to_the_daemon, setup, teard
         {"create", "nonsense"},
         {"create", "nonsense", "--name", "Not A Name!"},
         {"create", "nonsense", "--cidr", "10.0.0.0/40"},
+        {"create", "nonsense", "--cidr", "127.0.0.0/16"},
         {"create", "nonsense", "--network", "localhost"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {

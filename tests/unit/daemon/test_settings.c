@@ -147,8 +147,8 @@ PV_TEST(every_key_reaches_its_field)
     assert_int_equal(s.engine.given.n_own_addrs, 2);
     assert_string_equal(PV_PREFIX_STR(&s.engine.given.own_addrs[0]), "10.0.0.1/24");
     assert_string_equal(PV_PREFIX_STR(&s.engine.given.own_addrs[1]), "fd00::1/64");
-    assert_int_equal(s.n_ranges, 1);
-    assert_string_equal(pv_prefix_format(&s.ranges[0], text), "25.0.0.0/8");
+    assert_int_equal(s.engine.given.n_ranges, 1);
+    assert_string_equal(pv_prefix_format(&s.engine.given.ranges[0], text), "25.0.0.0/8");
     for (size_t i = 0; pv_settings_key(i, name, &kept); i++)
         if (s.said[i] == 0)
             fail_msg("WHOLE of unit/test_settings lacks %s: add it, and a look at its field", name);

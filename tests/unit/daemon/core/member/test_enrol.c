@@ -39,7 +39,8 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 
 /* --- what stands in for rules.c --------------------------------------------------------------- */
 
-static bool listed; /* the coordinator has told of all members */
+static bool listed;      /* the coordinator has told of all members */
+static const char *cidr; /* of create; "": the usual one */
 
 bool pv_rules_are_listed(const struct pv_node *n)
 {
@@ -68,6 +69,7 @@ void test_before_each(void)
 {
     n_entered = 0;
     listed = true;
+    cidr = "";
     fake_node_init(&node, &pv_part_enrol);
     fake_coord_init();
     invite = keys_of(50);
@@ -104,6 +106,7 @@ static uint64_t run_command(enum pv_ctlapi_cmd cmd, const char *secret, const ch
     struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
     req.id = 1;
     snprintf(req.name, sizeof(req.name), "%s", name);
+    snprintf(req.cidr, sizeof(req.cidr), "%s", cidr);
     req.secret = strdup(secret);
     for (size_t i = 0; i < pv_part_enrol.n_commands; i++) {
         if (pv_part_enrol.commands[i].cmd == cmd)
@@ -601,6 +604,45 @@ static void save_root(int status)
     assert_false(job->u.root.import);
     memcpy(result.root_pk, node.world.root.pk, sizeof(result.root_pk));
     fake_node_answer(&node, job, &result);
+}
+
+/* A network whose members' interfaces get no addresses would be there for good. */
+PV_TEST(no_network_is_made_in_a_range_that_no_interface_may_have)
+{
+    static const struct {
+        const char *cidr, *error;
+    } rows[] = {
+        {"8.0.0.0/24", "create: 8.0.0.0/24 is no private range: no interface would get"},
+        {"192.0.0.0/8", "give `range = 192.0.0.0/8` in [interface] of p2pvpnd.conf here"},
+        {"127.0.0.0/16", "127/8, 169.254/16 and 224/3 are never members'"},
+        {"169.254.0.0/16", "127/8, 169.254/16 and 224/3 are never members'"},
+        {"224.0.0.0/8", "127/8, 169.254/16 and 224/3 are never members'"},
+    };
+    struct pv_given *g = &node.node.given;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        cidr = rows[i].cidr;
+        create();
+        expect_failure(rows[i].error);
+        assert_null(fake_node_job(&node));
+        assert_false(node.identity.has_root);
+        assert_false(fake_coord.connected);
+    }
+    /* Where the settings let the interface have it, it goes on. */
+    cidr = "8.0.0.0/24";
+    for (int i = 0; i < 2; i++) {
+        const struct pv_prefix larger = {.base = pv_addr4(8, 0, 0, 0, 0), .bits = 8};
+        g->n_ranges = i == 0 ? 1 : 0;
+        g->ranges[0] = larger;
+        g->n_own_addrs = i == 0 ? 0 : 1;
+        g->own_addrs[0] = larger;
+        g->own_addrs[0].base.ip[3] = 1;
+        create();
+        save_root(PV_ERR_NO_SPACE);
+        expect_failure("root: no room");
+    }
+    g->n_ranges = g->n_own_addrs = 0;
+    cidr = "";
+    expect_nothing_left();
 }
 
 /* The coordinator takes the statements of a put or a new network, with receipts. */
