@@ -113,9 +113,10 @@ struct pv_coordserver {
     struct pv_relay *relay;
     struct pv_watch *relay_watch;
     struct pv_coordcert cert;
-    pv_ns cert_look_at;     /* next look at the certificate's files */
-    pv_ns cert_warn_at;     /* next warning about its dates, if there is cause */
-    pv_ns udp_warn_at;      /* next warning that no UDP comes in, if there is cause */
+    pv_ns cert_look_at; /* next look at the certificate's files */
+    pv_ns cert_warn_at; /* next warning about its dates, if there is cause */
+    pv_ns udp_warn_at;  /* next warning that no UDP comes in, if there is cause */
+    struct pv_report_udp udp_heard;
     struct pv_tlsgate gate; /* TLS handshakes under way */
     uint64_t gate_refused;  /* handshakes that the gate turned away */
     pv_ns end_by;           /* end of an orderly end; 0: not ending */
@@ -1096,6 +1097,16 @@ static void measure_disk(const char *state, struct pv_report *r)
         r->store.free = (uint64_t)disk.f_bavail * disk.f_frsize;
 }
 
+static uint64_t count_udp(const struct pv_coordserver *s)
+{
+    return pv_relaystat_get(pv_coord_relay_stats(s->coord), PV_RELAYSTAT_UDP_RECEIVED);
+}
+
+static uint64_t hear_udp(struct pv_coordserver *s, uint64_t online, pv_ns now)
+{
+    return pv_report_hear_udp(&s->udp_heard, online, count_udp(s), now);
+}
+
 /* Gathers a report at the moment it is asked for. It costs a look at each connection, and nobody
  * asks often. */
 static json_t *make_report(void *ctx, pv_ns now)
@@ -1137,6 +1148,7 @@ static json_t *make_report(void *ctx, pv_ns now)
     r.loop.busy_us = loop.busy / PV_US(1);
     r.loop.longest_us = loop.longest / PV_US(1);
     pv_coord_stats(s->coord, &r.coord);
+    r.udp_silent_s = hear_udp(s, r.coord.online, now);
     pv_coord_kinds(s->coord, &r.kinds);
     measure_disk(s->state, &r);
     pv_procinfo_read(&r.process);
@@ -1152,7 +1164,7 @@ static void on_status(void *ctx, uint64_t id, const json_t *request, pv_ns now)
 /* Without the socket everything else goes on: it is only for looking. */
 static void open_status(struct pv_coordserver *s)
 {
-    s->started = pv_clock_now();
+    s->started = s->udp_heard.at = pv_clock_now();
     s->status.spare = &s->spare;
     s->status.greets = true;
     s->status.request = on_status;
@@ -1166,22 +1178,20 @@ static void open_status(struct pv_coordserver *s)
 
 /* --- the turn -------------------------------------------------------------------------------- */
 
-/* Said once a day. */
+/* Looked at once a minute, said once a day. */
 static void look_at_udp(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_coord_stats stats;
     pv_coord_stats(s->coord, &stats);
-    if (now < s->udp_warn_at ||
-        !pv_report_is_udp_silent(
-            stats.online,
-            pv_relaystat_get(pv_coord_relay_stats(s->coord), PV_RELAYSTAT_UDP_RECEIVED),
-            (now - s->started) / PV_S(1)))
+    uint64_t silent_s = hear_udp(s, stats.online, now), received = count_udp(s);
+    if (now < s->udp_warn_at || !pv_report_is_udp_silent(received, silent_s))
         return;
     s->udp_warn_at = now + PV_S(CERT_WARN_S);
     pv_log(s->log, PV_LOG_WARN,
-           "no UDP has come in, all nodes come by TCP only: let UDP in, too, in the firewall of "
-           "this machine and in front of it; or all nodes that are here are in networks that let "
-           "no UDP out");
+           "no UDP has come in%s%s, all nodes come by TCP only: let UDP in, too, in the firewall "
+           "of this machine and in front of it; or all nodes that are here are in networks that "
+           "let no UDP out",
+           received == 0 ? "" : " for ", received == 0 ? "" : PV_DURATION_STR((double)silent_s));
 }
 
 /* Certificates are renewed by other programs, and run out. Looking is a stat() a minute; a warning

@@ -25,6 +25,7 @@
 
 static const struct pv_report_row rows[] = {
     {NULL, OF(uptime_s), {"uptime", NO_SAMPLE}}, /* Prometheus has process_start_time_seconds */
+    {NULL, OF(udp_silent_s), {"udp_silent", NO_SAMPLE}}, /* it has relay_udp_received */
     {NULL, OF(coord.networks), {"networks", GAUGE, PLAIN("networks"), "Networks."}},
     {NULL,
      OF(coord.statements),
@@ -132,7 +133,8 @@ const struct pv_report_row *pv_report_rows(size_t *ret_n)
 /* --- the report ------------------------------------------------------------------------------ */
 
 enum {
-    UDP_SILENT_S = 30, /* ours: so long after the start silence by UDP says something */
+    UDP_SILENT_S = 30,  /* ours: so long after the start silence by UDP says something */
+    UDP_CLOSED_S = 300, /* ours: and so long after UDP came in, which nodes send every 110 s */
 };
 
 /* --- JSON ------------------------------------------------------------------------------------ */
@@ -333,22 +335,30 @@ static void put_relay(struct pv_text *l, const json_t *relay)
     put_counts(l, "not relayed", json_object_get(relay, "drops"));
 }
 
-bool pv_report_is_udp_silent(uint64_t online, uint64_t received, uint64_t uptime_s)
+uint64_t pv_report_hear_udp(struct pv_report_udp *u, uint64_t online, uint64_t received, pv_ns now)
 {
-    return received == 0 && online > 0 && uptime_s >= UDP_SILENT_S;
+    if (online == 0 || received != u->received)
+        *u = (struct pv_report_udp){.received = received, .at = now};
+    return (now - u->at) / PV_S(1);
+}
+
+bool pv_report_is_udp_silent(uint64_t received, uint64_t silent_s)
+{
+    return silent_s >= (received == 0 ? UDP_SILENT_S : UDP_CLOSED_S);
 }
 
 /* A report of an older program does not say. */
 static void put_udp_problem(struct pv_text *l, const json_t *doc)
 {
-    const json_t *received = json_object_get(json_object_get(doc, "relay"), "udp_received");
-    if (!json_is_integer(received) ||
-        !pv_report_is_udp_silent((uint64_t)pv_json_int(doc, "online"),
-                                 (uint64_t)json_integer_value(received),
-                                 (uint64_t)pv_json_int(doc, "uptime")))
+    const json_t *relay = json_object_get(doc, "relay");
+    uint64_t received = (uint64_t)pv_json_int(relay, "udp_received");
+    uint64_t silent_s = (uint64_t)pv_json_int(doc, "udp_silent");
+    if (!pv_report_is_udp_silent(received, silent_s))
         return;
-    put_line(l, "problem", NULL,
-             "no UDP has come in, all nodes come by TCP only: let UDP in to the ports");
+    pv_text_add(
+        l, "%-14sno UDP has come in%s%s, all nodes come by TCP only: let UDP in to the ports\n",
+        "problem", received == 0 ? "" : " for ",
+        received == 0 ? "" : PV_DURATION_STR((double)silent_s));
     put_line(l, "", NULL,
              "above, in the firewall of this machine and in front of it; or all nodes");
     put_line(l, "", NULL, "that are here are in networks that let no UDP out");

@@ -23,6 +23,7 @@ struct pv_report {
     const char *version;
     const char *rights; /* what is in force, in words */
     uint64_t uptime_s;
+    uint64_t udp_silent_s;                  /* pv_report_hear_udp() */
     const char *addrs[PV_REPORT_ADDRS_MAX]; /* "0.0.0.0:3478", "tls:0.0.0.0:443" */
     size_t n_addrs;
     struct pv_coord_stats coord;
@@ -63,11 +64,18 @@ json_t *pv_report_json(const struct pv_report *r);
 /* Turns a report into lines; another version of the program may have made it. PV_ERR_MALFORMED: it
  * has another format; PV_ERR_NO_SPACE. */
 PV_MUST_CHECK int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX]);
-/* Has no UDP come in, so long after the start, though nodes are online? A node asks by UDP as soon
- * as it is connected, of a coordinator without a relay, too: the port is closed, here or in front
- * of this machine, or each of these nodes is in a network that lets no UDP out. uptime_s: seconds.
- */
-bool pv_report_is_udp_silent(uint64_t online, uint64_t received, uint64_t uptime_s);
+/* When UDP was last heard; zeroed at first, but for at, which is when the ports were opened. */
+struct pv_report_udp {
+    uint64_t received;
+    pv_ns at;
+};
+/* Takes note of so many datagrams that have come in. Returns for how many seconds none has though
+ * nodes were online, as exact as it is called often. */
+uint64_t pv_report_hear_udp(struct pv_report_udp *u, uint64_t online, uint64_t received, pv_ns now);
+/* Is that longer than nodes are silent? A node asks by UDP as soon as it is connected, of a
+ * coordinator without a relay, too, and then at least every 110 s: the port is closed, here or in
+ * front of this machine, or each of these nodes is in a network that lets no UDP out. */
+bool pv_report_is_udp_silent(uint64_t received, uint64_t silent_s);
 /* Does it serve, and can it store? Silence by UDP may be the nodes', so it is no failure. */
 bool pv_report_is_well(const json_t *doc);
 /* Turns a report into text for Prometheus (base/metrics.h), which the caller frees with free().

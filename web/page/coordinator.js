@@ -49,7 +49,7 @@ function problems(s) {
   const found = [];
   if (s.store.error) found.push(`The store fails: ${s.store.error}`);
   if (s.connections.waiting) found.push(`All ${count(s.process.max_fds)} descriptors are in use, and new connections wait: set a higher LimitNOFILE= (systemctl edit p2pvpn-coordinator) and restart.`);
-  if (s.relay.udp_received === 0 && s.online > 0 && s.uptime >= 30)
+  if (s.udp_silent >= (s.relay.udp_received === 0 ? 30 : 300))
     found.push("No UDP has come in, all nodes come by TCP only: let UDP in to the ports, in the firewall of this machine and in front of it; or all nodes that are here are in networks that let no UDP out.");
   return el("section", { class: "card wide" }, el("h2", {}, found.length > 0 ? "Problems" : "All is well"),
     found.length > 0 ? el("ul", {}, found.map(text => el("li", {}, text))) : el("p", { class: "quiet" }, "It serves, and it can store."));

@@ -13,6 +13,7 @@ static struct pv_report busy(void)
         .version = "9.9",
         .rights = "user 61234, no capabilities",
         .uptime_s = 90061,
+        .udp_silent_s = 299,
         .addrs = {"0.0.0.0:3478", "tls:0.0.0.0:443"},
         .n_addrs = 2,
         .coord = {.conns = 21, .online = 6, .networks = 2, .statements = 40, .jobs = 3},
@@ -69,6 +70,7 @@ PV_TEST(every_number_has_its_place)
     } rows[] = {
         {NULL, "version", 1},
         {NULL, "uptime", 90061},
+        {NULL, "udp_silent", 299},
         {NULL, "networks", 2},
         {NULL, "statements", 40},
         {NULL, "online", 6},
@@ -379,6 +381,28 @@ PV_TEST(doors_have_a_line_where_there_are_any)
     assert_lacks(text, "through doors");
 }
 
+/* A firewall that is closed to UDP later is as much in the way, and nodes are never silent for that
+ * long. */
+PV_TEST(udp_that_comes_no_more_is_a_problem)
+{
+    struct pv_report_udp heard = {.at = PV_S(10)};
+    struct pv_report r = busy();
+    static char text[PV_REPORT_TEXT_MAX];
+    assert_int_equal(pv_report_hear_udp(&heard, 6, 0, PV_S(40)), 30);
+    assert_int_equal(pv_report_hear_udp(&heard, 6, 7, PV_S(50)), 0);
+    assert_int_equal(pv_report_hear_udp(&heard, 6, 7, PV_S(110)), 60);
+    assert_int_equal(pv_report_hear_udp(&heard, 6, 8, PV_S(170)), 0);
+    assert_int_equal(pv_report_hear_udp(&heard, 0, 8, PV_S(999)), 0); /* nobody is there to send */
+    assert_int_equal(pv_report_hear_udp(&heard, 1, 8, PV_S(1299)), 300);
+    lines(&r, text);
+    assert_lacks(text, "no UDP");
+    r.udp_silent_s = 720;
+    r.store.error = NULL;
+    lines(&r, text);
+    assert_has(text, "problem       no UDP has come in for 12m 0s, all nodes come by TCP only");
+    assert_true(is_well(&r));
+}
+
 PV_TEST(udp_that_never_came_is_a_problem)
 {
     struct pv_report r = busy();
@@ -401,13 +425,13 @@ PV_TEST(udp_that_never_came_is_a_problem)
     assert_true(is_well(&r));
     assert_lacks(text, "problem");
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 0);
-    r.uptime_s = 5; /* the first node may have come just now */
+    r.udp_silent_s = 5; /* the first node may have come just now */
     lines(&r, text);
     assert_lacks(text, "problem");
     r = busy();
     r.waiting = 0;
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 0);
-    r.coord.online = 0;
+    r.udp_silent_s = 0; /* and with nobody online there is none */
     lines(&r, text);
     assert_lacks(text, "problem");
 }
