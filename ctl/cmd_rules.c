@@ -44,6 +44,25 @@ static void warn_of_default(struct pv_cli *cli)
     json_decref(body);
 }
 
+/* A rule that can hardly be meant holds all the same: the next command may be the one that makes
+ * sense of it. */
+static int note_rule(struct pv_cli *cli, const json_t *body)
+{
+    double exists = pv_json_real(body, "exists", 0);
+    if (exists > 0)
+        pv_cli_note(cli, "rule %.0f says that already: there is no second one", exists);
+    PV_EACH_JSON(json_object_get(body, "doubts"), doubt) {
+        const char *word = json_string_value(doubt);
+        const char *who = cli->args.word[word != NULL && strcmp(word, "to") == 0 ? 1 : 0];
+        if (word != NULL && strcmp(word, "self") == 0)
+            pv_cli_note(cli, "that is one machine twice: what it sends to itself asks no rule");
+        else
+            pv_cli_note(cli, "nobody has %.70s: the rule waits for `p2pvpnctl tag PEER %.70s`", who,
+                        strncmp(who, "tag:", 4) == 0 ? who + 4 : who);
+    }
+    return note_invites(cli, body);
+}
+
 /* A text of the user's that the request owns. 0 or an exit code. */
 static int own_text(struct pv_cli *cli, const char *text, char **slot)
 {
@@ -80,7 +99,7 @@ static int add(struct pv_cli *cli, const char *verdict)
     if (code == 0)
         code = own_text(cli, cli->args.word[2], &req.text);
     if (code == 0)
-        code = pv_cli_ask_and_tell(cli, &req, "done", note_invites);
+        code = pv_cli_ask_and_tell(cli, &req, "done", note_rule);
     pv_ctlapi_request_done(&req);
     if (strcmp(verdict, "allow") == 0 && (code == 0 || code == PV_CTLAPI_UNREACHABLE))
         warn_of_default(cli);

@@ -87,6 +87,18 @@ static void judge_all(struct scene *s)
 /* --- an admin's whims ---------------------------------------------------------------------------
  */
 
+/* A rule behind one that says the same is not made. */
+static bool is_said_before(const struct scene *s, const struct rule *r, size_t at)
+{
+    bool said = false;
+    for (size_t i = 0; i < at; i++) {
+        const struct rule *x = &s->rules[i];
+        said = said || (x->allow == r->allow && x->from == r->from && x->to == r->to &&
+                        x->ports == r->ports);
+    }
+    return said;
+}
+
 static bool add_rule(struct scene *s)
 {
     struct rule r = {.allow = below(s, 2) == 0,
@@ -94,9 +106,11 @@ static bool add_rule(struct scene *s)
                      .to = below(s, WHOS),
                      .ports = below(s, PV_ARRAY_LEN(port_sets))};
     size_t at = below(s, (unsigned)s->n_rules + 1), place = at == s->n_rules ? 0 : at + 1;
-    memmove(&s->rules[at + 1], &s->rules[at], (s->n_rules - at) * sizeof(r));
-    s->rules[at] = r;
-    s->n_rules++;
+    if (!is_said_before(s, &r, at)) {
+        memmove(&s->rules[at + 1], &s->rules[at], (s->n_rules - at) * sizeof(r));
+        s->rules[at] = r;
+        s->n_rules++;
+    }
     judge_all(s); /* it holds from when it is asked for, at the earliest */
     return sim_world_tell(sim.nodes[0], PV_S(5),
                           "'cmd':'rule_add','verdict':'%s','from':'%s','to':'%s',"

@@ -345,6 +345,64 @@ static int shut_door(struct pv_node *n, const struct pv_st_rule *rule, bool keep
     return m == NULL ? PV_OK : pv_ending_invite_of(n, m, keep, told, now);
 }
 
+/* Has a member the tag, or will somebody who comes by an invite, or waits? The tag of a machine
+ * that is gone is in force, and nobody's. */
+static bool is_had(const struct pv_node *n, const struct pv_selector *s)
+{
+    const struct pv_roster_entry *e = NULL;
+    while ((e = pv_roster_next_rule(n->roster, e)) != NULL) {
+        const struct pv_st_tag *t = &e->st.u.tag;
+        if (e->st.type == PV_ST_TAG && strcmp(t->tag, (const char *)s->value) == 0 &&
+            (pv_roster_enrolled(n->roster, t->node) != NULL ||
+             pv_roster_known(n->roster, t->node) == NULL))
+            return true;
+    }
+    return false;
+}
+
+/* A mistyped tag, or one name twice, makes a rule that does nothing. */
+static unsigned doubts_of(const struct pv_node *n, const struct pv_st_rule *rule)
+{
+    const struct pv_selector *from = &rule->from, *to = &rule->to;
+    unsigned doubts = 0;
+    if (from->kind == PV_SELECT_NODE && is_node(to, from->value))
+        doubts |= PV_CTLAPI_DOUBT_SELF;
+    if (from->kind == PV_SELECT_TAG && !is_had(n, from))
+        doubts |= PV_CTLAPI_DOUBT_FROM;
+    if (to->kind == PV_SELECT_TAG && !is_had(n, to))
+        doubts |= PV_CTLAPI_DOUBT_TO;
+    return doubts;
+}
+
+static bool is_same_who(const struct pv_selector *a, const struct pv_selector *b)
+{
+    return a->kind == b->kind && a->len == b->len && memcmp(a->value, b->value, a->len) == 0;
+}
+
+/* Two lists of one order: others may mean the same and are another rule. */
+static bool are_same_ports(const struct pv_ports *a, const struct pv_ports *b)
+{
+    size_t i = 0;
+    while (i < a->n && i < b->n && a->v[i].proto == b->v[i].proto &&
+           a->v[i].first == b->v[i].first && a->v[i].last == b->v[i].last)
+        i++;
+    return i == a->n && i == b->n;
+}
+
+/* The number of the rule that says the same of all that this one would be asked about; 0: none
+ * does. One behind its place counts for nothing: what is between may say otherwise. */
+static uint32_t find_same(const struct pv_policy *p, const struct pv_st_rule *rule, size_t before)
+{
+    size_t last = before == 0 ? pv_policy_count(p) : before - 1;
+    for (size_t i = 1; i <= last; i++) {
+        const struct pv_policy_rule *x = pv_policy_at(p, i);
+        if (x->allow == (rule->kind == PV_RULE_ALLOW) && is_same_who(&x->from, &rule->from) &&
+            is_same_who(&x->to, &rule->to) && are_same_ports(&x->ports, &rule->ports))
+            return (uint32_t)i;
+    }
+    return 0;
+}
+
 /* All that may be wrong is said before anything is signed: a rule that nobody meant would hold at
  * every node. */
 static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
@@ -377,9 +435,10 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
         return;
     }
     rule.kind = allow ? PV_RULE_ALLOW : PV_RULE_DENY;
-    struct pv_ctlapi_told told = {.online = 0};
+    struct pv_ctlapi_told told = {.doubts = doubts_of(n, &rule),
+                                  .exists = find_same(policy, &rule, req->number)};
     int r = shut_door(n, &rule, req->keep_invite, &told, now);
-    if (r == PV_OK)
+    if (r == PV_OK && told.exists == 0)
         r = say_rule(n, &rule, now);
     if (r == PV_OK)
         pv_admin_answer_with(n, handle, &told, now);

@@ -347,6 +347,14 @@ json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *f)
 
 /* --- small answers and events -------------------------------------------------------------- */
 
+static void add_doubts(unsigned doubts, json_t **out)
+{
+    static const char *const words[] = {"self", "from", "to"};
+    for (unsigned i = 0; i < PV_ARRAY_LEN(words); i++)
+        if ((doubts & 1u << i) != 0)
+            pv_ctlapi_put(out, "doubts", json_string(words[i]));
+}
+
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
 {
     json_t *invite = told->invite == PV_CTLAPI_INVITE_NONE
@@ -361,6 +369,12 @@ json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
                                  "know", (int)told->know, "coordinator", told->coordinator, "disk",
                                  told->disk, "invite", invite, "invites", invites);
     enum pv_ctlapi_code code = PV_CTLAPI_DONE;
+    if (told->doubts != 0) {
+        pv_jsonline_set(&out, "doubts", json_array());
+        add_doubts(told->doubts, &out);
+    }
+    if (told->exists != 0)
+        pv_jsonline_set(&out, "exists", json_integer(told->exists));
     if (strcmp(told->disk, "stored") != 0)
         code = PV_CTLAPI_FAILED;
     else if (strcmp(told->coordinator, "stored") != 0)

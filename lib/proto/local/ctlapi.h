@@ -115,6 +115,13 @@ enum pv_ctlapi_invite_end {
 };
 /* The count of members that know of a removal, the end of an invite or of rights, or this node's
  * leaving. */
+/* Bits: why a rule can hardly be meant. It is made all the same. */
+enum {
+    PV_CTLAPI_DOUBT_SELF = 1, /* from and to are one machine, which asks no rule about itself */
+    PV_CTLAPI_DOUBT_FROM = 2, /* nobody has the tag */
+    PV_CTLAPI_DOUBT_TO = 4,
+};
+
 struct pv_ctlapi_told {
     size_t online;           /* members that are there */
     size_t know;             /* online members that have said that they know */
@@ -125,8 +132,11 @@ struct pv_ctlapi_told {
     uint8_t invite_id[PV_SIGN_PK_LEN]; /* unless INVITE_NONE */
     uint32_t invites;                  /* ADMIN_REVOKE: open ones that the former admin had made */
     bool invites_kept;                 /* these still let in */
+    unsigned doubts;                   /* RULE_ADD: PV_CTLAPI_DOUBT_* */
+    uint32_t exists;                   /* RULE_ADD: the rule that says it already; 0: none does */
 };
 /* {"online","know","coordinator","disk","invite":null or
- * {"id","uses_left","revoked"},"invites":null or {"open","revoked"}}, with code 1 unless this disk
+ * {"id","uses_left","revoked"},"invites":null or {"open","revoked"}}, of a rule "doubts" and
+ * "exists" where there are any, with code 1 unless this disk
  * has stored it, else 9 unless the coordinator has; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);

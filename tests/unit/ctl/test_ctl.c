@@ -855,6 +855,20 @@ PV_TEST_IN(can_names_what_looks_at_the_firewall_there, setup, teardown)
     assert_has(t.err, "a firewall of nas's own may still keep it out, which `p2pvpnctl why nas`");
 }
 
+PV_TEST_IN(rules_that_can_hardly_be_meant_are_told, setup, teardown)
+{
+#define MADE(fields) OK("'online':0,'know':0,'coordinator':'stored','disk':'stored'," fields)
+    answers("rule_add", MADE("'doubts':['self','to'],'exists':3"));
+    assert_int_equal(RUN("deny", "bob", "tag:gust", "ssh"), 0);
+    assert_has(t.err, "rule 3 says that already: there is no second one");
+    assert_has(t.err, "that is one machine twice");
+    assert_has(t.err, "nobody has tag:gust: the rule waits for `p2pvpnctl tag PEER gust`");
+    answers("rule_add", MADE("'invites':null"));
+    assert_int_equal(RUN("deny", "bob", "carol", "ssh"), 0);
+    assert_lacks(t.err, "rule 3");
+    assert_lacks(t.err, "nobody");
+}
+
 PV_TEST_IN(events_end_with_an_answer_that_is_none, setup, teardown)
 {
     answers("watch", DONE);

@@ -220,6 +220,42 @@ PV_TEST(the_invite_of_a_tagged_member_that_left_goes)
                "'invites':{'open':1,'revoked':true}");
 }
 
+/* A tag is often given after its rule, so it is made all the same. */
+PV_TEST(a_rule_that_can_hardly_be_meant_is_told)
+{
+#define ADD(from, to) \
+    "'cmd':'rule_add','verdict':'deny','from':'" from "','to':'" to "','ports':'22'"
+    must_say(ADD("tag:gust", "tag:pinter"), "'doubts':['from','to']");
+    must_say(ADD("bob", "bob"), "'doubts':['self']");
+    must("'cmd':'tag','peer':'bob','tag':'gust'");
+    const struct keys door = keys_of(51);
+    fake_node_add(node, make_tag(&node->world, &node->world.creator, 7, 1, &door, "new"));
+    must_say(ADD("tag:gust", "tag:new"), "'ok':true"); /* a member, and an invite */
+    assert_lacks(fake_ctl_output, "doubts");
+    assert_string_equal(in_order(), "22 22 22");
+    const struct keys b = keys_of(BOB);
+    fake_node_add(node, make_leave(&node->world, &b, 1));
+    must_say(ADD("tag:gust", "any"), "'doubts':['from']");
+}
+
+/* Twice in the list a rule would have to be removed twice, and a slot would be gone. */
+PV_TEST(a_rule_that_is_there_is_not_made_again)
+{
+    add_rule("deny", "bob", "carol", "tcp/22", 0);
+    add_rule("allow", "bob", "carol", "tcp/22", 0);
+    must_say("'cmd':'rule_add','verdict':'deny','from':'bob','to':'carol','ports':'ssh'",
+             "'exists':1");
+    must_say("'cmd':'rule_add','verdict':'allow','from':'bob','to':'carol','ports':'ssh'",
+             "'exists':2");
+    assert_string_equal(in_order(), "tcp/22 tcp/22");
+    /* In front of one that says otherwise it is another rule. */
+    add_rule("allow", "bob", "carol", "tcp/22", 1);
+    assert_true(may(BOB, CAROL, 22));
+    add_rule("deny", "carol", "bob", "tcp/22", 0);
+    add_rule("deny", "bob", "carol", "tcp/23", 0);
+    assert_string_equal(in_order(), "tcp/22 tcp/22 tcp/22 tcp/22 tcp/23");
+}
+
 /* A rule means machines: names are those of the moment in which it was made. */
 PV_TEST(a_rule_stays_about_the_machine_when_names_change)
 {
