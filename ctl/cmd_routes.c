@@ -53,13 +53,27 @@ static void print_exit(struct pv_cli *cli, const json_t *x)
             pv_json_bool(x, "block") ? "; nothing goes around it" : "");
 }
 
+/* A word about a single one counts before that about all, so it stands with it: a line each, since
+ * there may be many. */
+static void print_use(struct pv_cli *cli, const json_t *body)
+{
+    const char *use = pv_json_text(body, "use", "auto");
+    pv_cli_say(cli, "used: %s, but for what was named (`p2pvpnctl route use`)",
+               strcmp(use, "all") == 0   ? "all that is allowed"
+               : strcmp(use, "off") == 0 ? "none"
+                                         : "those offered with --auto");
+    PV_EACH_JSON(json_object_get(body, "named"), one) {
+        fprintf(cli->out, "%s %s is %s\n", one_i == 0 ? "named:" : "      ",
+                pv_json_text(one, "what", "?"), pv_json_bool(one, "use") ? "used" : "not used");
+    }
+}
+
 /* The table, then what this node was told to use: the two are read together. */
 static int print_routes(struct pv_cli *cli, const json_t *body)
 {
     static const char *const head[] = {"PREFIX", "BY", "STATE", "RTT", "WHY"};
     const json_t *list = json_object_get(body, "routes");
     const char *fault = pv_json_text(body, "fault", NULL);
-    const char *use = pv_json_text(body, "use", "auto");
     double more = pv_json_real(body, "more", 0);
     int code = 0;
     if (cli->quiet)
@@ -71,10 +85,7 @@ static int print_routes(struct pv_cli *cli, const json_t *body)
     if (more > 0)
         fprintf(cli->out, "and %.0f more\n", more);
     print_exit(cli, json_object_get(body, "exit"));
-    pv_cli_say(cli, "used: %s, but for what was named (`p2pvpnctl route use`)",
-               strcmp(use, "all") == 0   ? "all that is allowed"
-               : strcmp(use, "off") == 0 ? "none"
-                                         : "those offered with --auto");
+    print_use(cli, body);
     if (fault != NULL)
         fprintf(cli->out, "%s\n", fault);
     return code;

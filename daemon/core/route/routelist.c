@@ -315,6 +315,21 @@ static struct exit show_exit(const struct pv_node *n, char who[static PV_NODE_WH
     return x;
 }
 
+/* Each member and prefix that `route use` named since the mode was last said, in that order. */
+static void list_named(const struct pv_node *n, json_t **out)
+{
+    const struct pv_routeuse *use = pv_routes_use(n);
+    for (size_t i = 0; i < use->n; i++) {
+        const struct pv_routeuse_entry *e = &use->entries[i];
+        char prefix[PV_ADDR_TEXT], who[PV_NODE_WHO];
+        pv_ctlapi_put(out, "named",
+                      pv_ctlapi_pack("{s:s, s:b}", "what",
+                                     e->is_prefix ? pv_prefix_format(&e->prefix, prefix)
+                                                  : pv_node_who(n, e->pk, who),
+                                     "use", e->on));
+    }
+}
+
 /* Built whole or not at all: a list without its end would be read as one that has ended. */
 json_t *pv_routelist_json(const struct pv_node *n, const char *fault)
 {
@@ -324,14 +339,16 @@ json_t *pv_routelist_json(const struct pv_node *n, const char *fault)
                       : n->host.plan.fault[0] != '\0' ? n->host.plan.fault
                                                       : NULL;
     struct listing l = {.n = n,
-                        .out = pv_ctlapi_pack("{s:i, s:[], s:i, s:s, s:n, s:s?}", "version",
+                        .out = pv_ctlapi_pack("{s:i, s:[], s:i, s:s, s:[], s:n, s:s?}", "version",
                                               PV_CTLAPI_FORMAT, "routes", "more", 0, "use",
-                                              modes[pv_routes_use(n)->mode], "exit", "fault", why)};
+                                              modes[pv_routes_use(n)->mode], "named", "exit",
+                                              "fault", why)};
     char who[PV_NODE_WHO];
     const struct exit x = show_exit(n, who);
     add_routes(&l);
     each_unallowed(n, list_unallowed, &l);
     list_unoffered(&l);
+    list_named(n, &l.out);
     size_t more = l.rows > PV_ROUTELIST_MAX ? l.rows - PV_ROUTELIST_MAX : 0;
     pv_jsonline_set(&l.out, "exit", exit_json(&x));
     pv_jsonline_set(&l.out, "more", json_integer((json_int_t)more));

@@ -869,6 +869,17 @@ PV_TEST_IN(rules_that_can_hardly_be_meant_are_told, setup, teardown)
     assert_lacks(t.err, "nobody");
 }
 
+PV_TEST_IN(a_choice_of_routes_is_shown, setup, teardown)
+{
+    answers("routes", OK_V1("'use':'off','exit':null,'routes':[],'named':[{'what':'nas','use':true}"
+                            ",{'what':'10.1.0.0/16','use':false}]"));
+    assert_prints("nobody offers to carry a prefix\n"
+                  "used: none, but for what was named (`p2pvpnctl route use`)\n"
+                  "named: nas is used\n"
+                  "       10.1.0.0/16 is not used\n",
+                  "route");
+}
+
 PV_TEST_IN(events_end_with_an_answer_that_is_none, setup, teardown)
 {
     answers("watch", DONE);

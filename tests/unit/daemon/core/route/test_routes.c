@@ -225,8 +225,11 @@ PV_TEST(the_user_chooses)
     assert_string_equal(used(), "192.168.1.0/24 2001:db8::/32");
     ask("'cmd':'route_use','peer':'2001:db8::/32','off':true");
     assert_string_equal(used(), "192.168.1.0/24");
+    assert_answer("'cmd':'routes'", "'named':[{'what':'bob','use':true},"
+                                    "{'what':'2001:db8::/32','use':false}]");
     ask("'cmd':'route_use','peer':'off'");
     assert_string_equal(used(), "");
+    assert_answer("'cmd':'routes'", "'named':[]");
     ask("'cmd':'route_use','peer':'all'");
     assert_string_equal(used(), "192.168.1.0/24 2001:db8::/32");
     assert_answer("'cmd':'route_use','peer':'nobody'", "neither a member nor a prefix");
