@@ -235,6 +235,15 @@ struct shared_list {
     size_t n, cap; /* n counts those that have no place, too */
 };
 
+/* Files of the first network are compared before all others. */
+static bool is_firsts(const struct shared_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->n && i < list->cap; i++)
+        if (list->items[i].means_first && strcmp(list->items[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 /* Both are sorted by name. A damaged record ends it. */
 static void compare(const struct pv_names *a, const struct pv_names *b, bool a_is_first,
                     struct shared_list *list)
@@ -246,7 +255,7 @@ static void compare(const struct pv_names *a, const struct pv_names *b, bool a_i
         int order = strcmp(of_a.name, of_b.name);
         i += order <= 0;
         k += order >= 0;
-        if (order != 0)
+        if (order != 0 || (!a_is_first && is_firsts(list, of_a.name)))
             continue;
         if (list->n < list->cap) {
             struct pv_nss_shared *s = &list->items[list->n];

@@ -37,8 +37,9 @@ struct pv_nss_shared {
     bool means_first;        /* by the short name of[0]'s is meant; false: nobody is */
 };
 
-/* Those of the files, at most cap of them, each once for two networks. Returns how many there are;
- * what cannot be read has none. */
+/* Those of the files, at most cap of them, each once for two networks; of a name of the first
+ * network's only those with it, as it is meant beside any other. Returns how many there are, more
+ * than cap perhaps by some that would be left out; what cannot be read has none. */
 size_t pv_nss_find_shared(const char *dir, struct pv_nss_shared *ret_shared, size_t cap);
 
 /* Is it a name without a network, "bob" or "bob."? */
