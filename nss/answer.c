@@ -2,6 +2,7 @@
 /* Answers in the structs of glibc, laid out in the buffer that the caller brought. */
 #include "nss/answer.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -89,4 +90,49 @@ int pv_nss_fill_tuples(const struct pv_nss_found *found, struct gaih_addrtuple *
     }
     *tuple = t[0];
     return PV_OK;
+}
+
+/* --- status ------------------------------------------------------------------------------- */
+
+/* The end of the search without an answer. TRYAGAIN is the one status that p2pvpn-nss can tell to
+ * end it ("[TRYAGAIN=return]") without ending it for other names, or for all names where this
+ * module is missing; what the caller sees is h_errno. */
+static enum nss_status end_search(int reason, int *errnop, int *h_errnop)
+{
+    *errnop = ENOENT;
+    *h_errnop = reason;
+    return NSS_STATUS_TRYAGAIN;
+}
+
+enum nss_status pv_nss_status(int status, int *errnop, int *h_errnop)
+{
+    if (status == PV_OK) {
+        *h_errnop = NETDB_SUCCESS;
+        return NSS_STATUS_SUCCESS;
+    }
+    if (status == PV_ERR_NOT_FOUND) {
+        *errnop = ENOENT;
+        *h_errnop = HOST_NOT_FOUND;
+        return NSS_STATUS_NOTFOUND;
+    }
+    if (status == PV_ERR_NO_SPACE) {
+        *errnop = ERANGE;
+        *h_errnop = NETDB_INTERNAL;
+        return NSS_STATUS_TRYAGAIN;
+    }
+    /* Any other status is an errno value. */
+    *errnop = status == PV_ERR_MALFORMED ? EINVAL : -status;
+    *h_errnop = NO_RECOVERY;
+    return NSS_STATUS_UNAVAIL;
+}
+
+enum nss_status pv_nss_name_status(const char *name, bool found, int status, int *errnop,
+                                   int *h_errnop)
+{
+    if (status == PV_ERR_NOT_FOUND && found)
+        return end_search(NO_DATA, errnop, h_errnop);
+    if (status == PV_ERR_EXISTS ||
+        (status != PV_OK && status != PV_ERR_NO_SPACE && pv_nss_is_ours(name)))
+        return end_search(HOST_NOT_FOUND, errnop, h_errnop);
+    return pv_nss_status(status, errnop, h_errnop);
 }

@@ -209,7 +209,7 @@ static int find(const char *path, struct wanted *want, struct pv_nss_found *ret_
             status = r; /* a broken file must not hide what a whole one has */
     }
     closedir(dir);
-    return several ? PV_ERR_NOT_FOUND : status;
+    return several ? PV_ERR_EXISTS : status;
 }
 
 int pv_nss_by_name(const char *dir, const char *text, struct pv_nss_found *ret_found)
@@ -225,7 +225,8 @@ int pv_nss_by_name(const char *dir, const char *text, struct pv_nss_found *ret_f
 int pv_nss_by_addr(const char *dir, const struct pv_addr *addr, struct pv_nss_found *ret_found)
 {
     struct wanted want = {.addr = addr};
-    return find(dir, &want, ret_found);
+    int r = find(dir, &want, ret_found);
+    return r == PV_ERR_EXISTS ? PV_ERR_NOT_FOUND : r;
 }
 
 /* --- names that two networks have ------------------------------------------------------------ */

@@ -24,7 +24,8 @@ struct pv_nss_found {
 
 /* "bob" (the first network's, else that of the only other one that has it), "bob.home.p2p". The
  * first network is the one that p2pvpnctl means without -n (/run/p2pvpn/p2pvpnd.sock).
- * PV_ERR_NOT_FOUND: nobody, also when there is no file; PV_ERR_MALFORMED: only what is no names
+ * PV_ERR_NOT_FOUND: nobody, also when there is no file; PV_ERR_EXISTS: several that are not the
+ * first have the name, or the network, so it is nobody's; PV_ERR_MALFORMED: only what is no names
  * file stood in the way; -EMFILE and its like. */
 PV_MUST_CHECK int pv_nss_by_name(const char *dir, const char *text, struct pv_nss_found *ret_found);
 PV_MUST_CHECK int pv_nss_by_addr(const char *dir, const struct pv_addr *addr,

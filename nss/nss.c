@@ -6,7 +6,6 @@
  * libnss_p2pvpn_short.so.2 (PV_NSS_SHORT) has short names and stands behind it, since every member
  * chooses its own.
  */
-#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -47,51 +46,6 @@ PUBLIC enum nss_status ENTRY(gethostbyaddr_r)(const void *addr, socklen_t len, i
                                               struct hostent *result, char *buffer, size_t buflen,
                                               int *errnop, int *h_errnop);
 
-/* The end of the search without an answer. TRYAGAIN is the one status that p2pvpn-nss can tell to
- * end it ("[TRYAGAIN=return]") without ending it for other names, or for all names where this
- * module is missing; what the caller sees is h_errno. */
-static enum nss_status end_search(int reason, int *errnop, int *h_errnop)
-{
-    *errnop = ENOENT;
-    *h_errnop = reason;
-    return NSS_STATUS_TRYAGAIN;
-}
-
-/* Our status in glibc's three ways. */
-static enum nss_status glibc_status(int status, int *errnop, int *h_errnop)
-{
-    if (status == PV_OK) {
-        *h_errnop = NETDB_SUCCESS;
-        return NSS_STATUS_SUCCESS;
-    }
-    if (status == PV_ERR_NOT_FOUND) {
-        *errnop = ENOENT;
-        *h_errnop = HOST_NOT_FOUND;
-        return NSS_STATUS_NOTFOUND;
-    }
-    if (status == PV_ERR_NO_SPACE) {
-        *errnop = ERANGE;
-        *h_errnop = NETDB_INTERNAL;
-        return NSS_STATUS_TRYAGAIN;
-    }
-    /* Any other status is an errno value. */
-    *errnop = status == PV_ERR_MALFORMED ? EINVAL : -status;
-    *h_errnop = NO_RECOVERY;
-    return NSS_STATUS_UNAVAIL;
-}
-
-/* The same for a name that was looked up: nobody else is asked for names of the overlay.
- * found: somebody has the name, but perhaps no address of the family. */
-static enum nss_status name_status(const char *name, bool found, int status, int *errnop,
-                                   int *h_errnop)
-{
-    if (status == PV_ERR_NOT_FOUND && found)
-        return end_search(NO_DATA, errnop, h_errnop);
-    if (status != PV_OK && status != PV_ERR_NO_SPACE && pv_nss_is_ours(name))
-        return end_search(HOST_NOT_FOUND, errnop, h_errnop);
-    return glibc_status(status, errnop, h_errnop);
-}
-
 /* A short name of /etc/hosts is left to "files": what the owner of this machine wrote there means
  * more than what a member of a network calls itself. */
 static int look_up(const char *name, struct pv_nss_found *ret_found)
@@ -99,7 +53,7 @@ static int look_up(const char *name, struct pv_nss_found *ret_found)
     if (pv_nss_is_short(name) != FOR_SHORT)
         return PV_ERR_NOT_FOUND;
     int r = pv_nss_by_name(RUN_DIR, name, ret_found);
-    if (r == PV_OK && FOR_SHORT && pv_nss_in_hosts(HOSTS, name))
+    if ((r == PV_OK || r == PV_ERR_EXISTS) && FOR_SHORT && pv_nss_in_hosts(HOSTS, name))
         r = PV_ERR_NOT_FOUND;
     return r;
 }
@@ -115,7 +69,7 @@ enum nss_status ENTRY(gethostbyname4_r)(const char *name, struct gaih_addrtuple 
     if (r == PV_OK && ttlp != NULL)
         /* 0: nscd must not keep what may change with the network's members. */
         *ttlp = 0;
-    return name_status(name, known, r, errnop, h_errnop);
+    return pv_nss_name_status(name, known, r, errnop, h_errnop);
 }
 
 enum nss_status ENTRY(gethostbyname3_r)(const char *name, int af, struct hostent *result,
@@ -132,7 +86,7 @@ enum nss_status ENTRY(gethostbyname3_r)(const char *name, int af, struct hostent
         *ttlp = 0;
     if (r == PV_OK && canonp != NULL)
         *canonp = result->h_name;
-    return name_status(name, known, r, errnop, h_errnop);
+    return pv_nss_name_status(name, known, r, errnop, h_errnop);
 }
 
 enum nss_status ENTRY(gethostbyname2_r)(const char *name, int af, struct hostent *result,
@@ -164,7 +118,7 @@ enum nss_status ENTRY(gethostbyaddr2_r)(const void *addr, socklen_t len, int af,
         r = pv_nss_fill_host(&found, af, result, buffer, buflen);
     if (r == PV_OK && ttlp != NULL)
         *ttlp = 0;
-    return glibc_status(r, errnop, h_errnop);
+    return pv_nss_status(r, errnop, h_errnop);
 }
 
 enum nss_status ENTRY(gethostbyaddr_r)(const void *addr, socklen_t len, int af,

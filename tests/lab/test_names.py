@@ -168,6 +168,28 @@ def a_dns_server_never_hears_of_members(lab):
     equal(getent(a, "ahostsv4", "bob.home.p2p")[0], a.addr(bob), "the member bob")
 
 
+@scenario
+def a_name_of_two_further_networks_is_asked_of_no_dns_server(lab):
+    """By `p2pvpn-nss --first`; it is nobody's, and a DNS server would say whose it is."""
+    coordinator = lab.coordinator()
+    a, bob = lab.host("a"), lab.host("bob")
+    lab.network(coordinator, [a, bob])
+    use_module(lab, a)
+    wait("bob to have a name", lambda: getent(a, "hosts", "bob"))
+    a.run("sh", "-c", f"echo nameserver 127.0.0.1 >/run/resolv.conf; {ROOT}/nss/p2pvpn-nss --first")
+    server = a.start("python3", "-c", STRANGER, "wildcard", "127.0.0.1", name="wildcard")
+    wait("the DNS server", lambda: "ready" in server.text())
+    # Two daemons of other networks, and none of the first.
+    a.run("sh", "-ec", "cd /run/p2pvpn; for n in club work; do LC_ALL=C sed s/home/$n/ p2pvpnd.names >$n.names; done;"
+          "mv p2pvpnd.names /run/kept")
+    for name, of in (("bob", []), ("bob.club.p2p", [a.addr(bob)])):
+        equal(getent(a, "ahostsv4", name)[:1], of, name)
+        check("asked" not in server.text(), f"a DNS server was asked for {name}: {server.text()}")
+    equal(getent(a, "ahostsv4", "www")[:1], ["192.0.2.66"], "a name that no member has")
+    a.run("mv", "/run/kept", "/run/p2pvpn/p2pvpnd.names")
+    equal(getent(a, "ahostsv4", "bob")[0], a.addr(bob), "bob, whom the first network has, too")
+
+
 # ---- the name server -----------------------------------------------------------------------------
 
 A, SOA, PTR, AAAA, MX = 1, 6, 12, 28, 15

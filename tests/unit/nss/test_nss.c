@@ -48,7 +48,7 @@ PV_TEST_IN(finds_in_one_network_and_in_several, make, drop)
     write_file("b.names", "work", 2, 0644);
     write_file("a.names", "home", 1, 0644);
     /* Both have a bob: whoever means one of them says which. */
-    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_EXISTS);
     assert_ok(pv_nss_by_name(f->dir, "bob.home.p2p", &found));
     assert_string_equal(found.full, "bob.home.p2p");
     assert_ok(pv_nss_by_name(f->dir, "bob.work.p2p.", &found));
@@ -77,7 +77,7 @@ PV_TEST_IN(a_member_in_two_files_of_a_network_is_found, make, drop)
     assert_ok(pv_nss_by_name(f->dir, "bob", &found));
     assert_string_equal(found.full, "bob.home.p2p");
     write_file("b.names", "home", 2, 0644); /* another network of the same name */
-    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_EXISTS);
 }
 
 /* The daemon of another network says that it is of this one: it answers for nobody of it, also not
@@ -88,8 +88,8 @@ PV_TEST_IN(a_network_that_two_daemons_claim_is_nobodys, make, drop)
     write_file("b.names", "work", 2, 0644);
     assert_ok(pv_nss_by_name(f->dir, "bob.work.p2p", &found));
     write_file("a.names", "work", 1, 0644);
-    assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p", &found), PV_ERR_NOT_FOUND);
-    assert_int_equal(pv_nss_by_name(f->dir, "only-work.work.p2p", &found), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p", &found), PV_ERR_EXISTS);
+    assert_int_equal(pv_nss_by_name(f->dir, "only-work.work.p2p", &found), PV_ERR_EXISTS);
     write_file("a.names", "home", 1, 0644);
     assert_ok(pv_nss_by_name(f->dir, "bob.work.p2p", &found));
     assert_int_equal(found.ip4.ip[1], 2);
@@ -279,6 +279,35 @@ PV_TEST(a_family_that_is_missing_is_not_found)
     assert_null(tuple->next);
     found.ip4 = (struct pv_addr){0};
     assert_int_equal(pv_nss_fill_tuples(&found, &tuple, buf, sizeof(buf)), PV_ERR_NOT_FOUND);
+}
+
+/* A DNS server must neither hear whom the user looks for, nor say who a name is that members have.
+ */
+PV_TEST(names_of_the_overlay_and_of_several_are_asked_of_nobody_else)
+{
+    static const struct {
+        const char *name;
+        bool found;
+        int status, h_errnum;
+        enum nss_status want;
+    } rows[] = {
+        {"bob", true, PV_OK, NETDB_SUCCESS, NSS_STATUS_SUCCESS},
+        {"bob", false, PV_ERR_NOT_FOUND, HOST_NOT_FOUND, NSS_STATUS_NOTFOUND},
+        {"bob", false, PV_ERR_EXISTS, HOST_NOT_FOUND, NSS_STATUS_TRYAGAIN},
+        {"bob", true, PV_ERR_NOT_FOUND, NO_DATA, NSS_STATUS_TRYAGAIN},
+        {"bob", false, PV_ERR_MALFORMED, NO_RECOVERY, NSS_STATUS_UNAVAIL},
+        {"bob", true, PV_ERR_NO_SPACE, NETDB_INTERNAL, NSS_STATUS_TRYAGAIN},
+        {"bob.home.p2p", false, PV_ERR_NOT_FOUND, HOST_NOT_FOUND, NSS_STATUS_TRYAGAIN},
+        {"bob.home.p2p", false, PV_ERR_EXISTS, HOST_NOT_FOUND, NSS_STATUS_TRYAGAIN},
+        {"bob.home.p2p", false, PV_ERR_MALFORMED, HOST_NOT_FOUND, NSS_STATUS_TRYAGAIN},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        int err = 0, h_err = 0;
+        enum nss_status got =
+            pv_nss_name_status(rows[i].name, rows[i].found, rows[i].status, &err, &h_err);
+        if (got != rows[i].want || h_err != rows[i].h_errnum)
+            fail_msg("%s, %d: %d, %d", rows[i].name, rows[i].status, got, h_err);
+    }
 }
 
 PV_TEST(tuples_fit_or_say_that_they_do_not)

@@ -334,22 +334,23 @@ class HostsLine(unittest.TestCase):
     """Each line as it is found, after p2pvpn-nss, --first and --last, and after --remove the first again."""
 
     FULL, SHORT = "p2pvpn [TRYAGAIN=return]", "p2pvpn_short"
+    FIRST = "p2pvpn_short [TRYAGAIN=return]"
     LINES = [
-        ("files dns", f"files {FULL} dns {SHORT}", f"files {FULL} {SHORT} dns", f"files dns {FULL} {SHORT}"),
+        ("files dns", f"files {FULL} dns {SHORT}", f"files {FULL} {FIRST} dns", f"files dns {FULL} {SHORT}"),
         ("files mdns4_minimal [NOTFOUND=return] dns",
          f"files {FULL} mdns4_minimal [NOTFOUND=return] dns {SHORT}",
-         f"files {FULL} {SHORT} mdns4_minimal [NOTFOUND=return] dns",
+         f"files {FULL} {FIRST} mdns4_minimal [NOTFOUND=return] dns",
          f"files mdns4_minimal [NOTFOUND=return] dns {FULL} {SHORT}"),
         ("mymachines resolve [!UNAVAIL=return] files myhostname dns",
          f"{FULL} mymachines resolve [!UNAVAIL=return NOTFOUND=continue] files myhostname dns {SHORT}",
-         f"{FULL} {SHORT} mymachines resolve [!UNAVAIL=return] files myhostname dns",
+         f"{FULL} {FIRST} mymachines resolve [!UNAVAIL=return] files myhostname dns",
          f"mymachines resolve [!UNAVAIL=return NOTFOUND=continue] files myhostname dns {FULL} {SHORT}"),
         ("files ldap [NOTFOUND=return] dns", f"files {FULL} {SHORT} ldap [NOTFOUND=return] dns",
-         f"files {FULL} {SHORT} ldap [NOTFOUND=return] dns", f"files {FULL} {SHORT} ldap [NOTFOUND=return] dns"),
+         f"files {FULL} {FIRST} ldap [NOTFOUND=return] dns", f"files {FULL} {SHORT} ldap [NOTFOUND=return] dns"),
         ("myhostname files [SUCCESS=return] dns", f"myhostname files [SUCCESS=return] {FULL} dns {SHORT}",
-         f"myhostname files [SUCCESS=return] {FULL} {SHORT} dns",
+         f"myhostname files [SUCCESS=return] {FULL} {FIRST} dns",
          f"myhostname files [SUCCESS=return] dns {FULL} {SHORT}"),
-        ("files", f"files {FULL} {SHORT}", f"files {FULL} {SHORT}", f"files {FULL} {SHORT}"),
+        ("files", f"files {FULL} {SHORT}", f"files {FULL} {FIRST}", f"files {FULL} {SHORT}"),
     ]
 
     def test_lines(self):
