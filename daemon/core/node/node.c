@@ -161,6 +161,28 @@ const struct pv_member *pv_node_former_member(const struct pv_node *n, const cha
     return found;
 }
 
+/* Whose name the statement says that is, if it does. */
+static const uint8_t *named_by(const struct pv_statement *st, const char *name)
+{
+    if (st->type == PV_ST_MEMBER && strcmp(st->u.member.name, name) == 0)
+        return st->u.member.node;
+    return st->type == PV_ST_PLACE && strcmp(st->u.place.name, name) == 0 ? st->u.place.node : NULL;
+}
+
+const struct pv_member *pv_node_renamed(const struct pv_node *n, const char *name)
+{
+    const struct pv_member *found = NULL;
+    for (const struct pv_roster_entry *x =
+             n->roster == NULL ? NULL : pv_roster_next_entry(n->roster, NULL);
+         x != NULL; x = pv_roster_next_entry(n->roster, x)) {
+        const uint8_t *node = named_by(&x->st, name);
+        const struct pv_member *m = node == NULL ? NULL : pv_roster_by_node(n->roster, node);
+        if (m != NULL && strcmp(m->name, name) != 0)
+            found = m;
+    }
+    return found;
+}
+
 uint64_t pv_node_coord_us(const struct pv_node *n, pv_ns now)
 {
     const struct pv_wall *c = &n->coord_info.clock;

@@ -320,6 +320,9 @@ const struct pv_member *pv_node_by_short(const struct pv_node *n, const char *te
 /* A former member by its name, the last one that had it, or by its key, also the short form that
  * nobody else's begins with; NULL: none. Walks over all statements. */
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name);
+/* The member, this node or another, that had this name before it was renamed, the last one of
+ * several; NULL: none. Walks over all statements. */
+const struct pv_member *pv_node_renamed(const struct pv_node *n, const char *name);
 
 /* Wall clock at now: Unix microseconds, milliseconds, seconds. */
 uint64_t pv_node_wall_us(const struct pv_node *n, pv_ns now);

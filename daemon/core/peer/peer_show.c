@@ -330,13 +330,14 @@ void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
     *ret_peer = x;
 }
 
-/* Why there is no peer of that name, in words. A former member has a reason of its own: "no peer"
- * would send the user looking for a typing error. */
+/* Why there is no peer of that name, in words. A former member has a reason of its own, and so has
+ * one that was renamed: "no peer" would send the user looking for a typing error. */
 static void say_unknown(const struct pv_node *n, const char *text, const char *what,
                         char buf[static PV_CTLAPI_ERROR_BUF])
 {
     const struct pv_member *self = pv_node_self(n);
     const struct pv_member *former = pv_node_former_member(n, text);
+    const struct pv_member *renamed = former != NULL ? NULL : pv_node_renamed(n, text);
     const struct pv_member *aside = n->roster == NULL ? NULL : pv_node_aside(n, text);
     bool is_self = self != NULL && strcmp(self->name, text) == 0, several;
     (void)pv_node_by_short(n, text, &several);
@@ -353,9 +354,11 @@ static void say_unknown(const struct pv_node *n, const char *text, const char *w
                  ? "%s: %s left the network: it needs a new token to come back"
                  : "%s: %s was removed from the network: it needs a new token to come back",
              what, text);
+    if (renamed != NULL && !is_self && !several && aside == NULL)
+        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s: %s is called %s now", what, text, renamed->name);
     /* A shell takes the # of one that is not quoted for a comment, and users leave it out then.
      * Commands about rooms want one and a peer, whatever stands in whose place. */
-    if (former == NULL && aside == NULL && n->chat.rooms != NULL &&
+    if (former == NULL && renamed == NULL && aside == NULL && n->chat.rooms != NULL &&
         strncmp(what, "room", strlen("room")) != 0 &&
         pv_rooms_find(n->chat.rooms, text, true) != NULL)
         snprintf(buf, PV_CTLAPI_ERROR_BUF,

@@ -168,6 +168,17 @@ PV_TEST(the_word_of_a_member_that_left_is_still_found_by_name)
     say_and_hear("{'id':2,'cmd':'send','peer':'bob','text':'hello'}", "left the network");
 }
 
+/* A user who was not there when a machine was renamed types the name that he knows. */
+PV_TEST(a_member_that_was_renamed_is_named)
+{
+    struct world *w = &node->world;
+    fake_node_add(node, make_place(w, &w->creator, &chat.bob_keys, "rob", 7, 1));
+    fake_node_add(node, make_place(w, &w->creator, &chat.bob_keys, "robert", 7, 2));
+    say_and_hear("{'id':1,'cmd':'history','peer':'bob'}", "history: bob is called robert now");
+    say_and_hear("{'id':2,'cmd':'send','peer':'bob','text':'hello'}", "bob is called robert now");
+    say_and_hear("{'id':3,'cmd':'send','peer':'carl','text':'hello'}", "no peer carl");
+}
+
 PV_TEST(a_name_that_changed_hands_is_said)
 {
     const struct keys other = keys_of(9);
