@@ -296,6 +296,7 @@ const struct pv_command pv_cmds_forward[] = {
         .example = "p2pvpnctl forward 8080 pi:80",
         .options = {{"udp", 'u', false}},
         .words = {2, 2},
+        .endless = true,
         .run = forward,
     },
     {
@@ -308,6 +309,7 @@ const struct pv_command pv_cmds_forward[] = {
             "  --listen PLACE  instead of 127.0.0.1:1080\n",
         .example = "p2pvpnctl socks & curl -x socks5h://127.0.0.1:1080 http://pi/",
         .options = {{"listen", 0, true}},
+        .endless = true,
         .run = socks,
     },
     {
@@ -324,6 +326,7 @@ const struct pv_command pv_cmds_forward[] = {
         .example = "p2pvpnctl serve 8080 3000",
         .options = {{"udp", 'u', false}},
         .words = {0, 2},
+        .endless = true,
         .run = serve,
     },
     {.name = NULL},

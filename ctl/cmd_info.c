@@ -620,6 +620,15 @@ enum {
     IP_WG_KEY,
 };
 
+static int fill_ip(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    const char *const *value = cli->args.value;
+    if ((value[IP_4] != NULL) + (value[IP_6] != NULL) + (value[IP_WG_KEY] != NULL) > 1)
+        return pv_cli_usage(cli, "it prints one of them: give one of -4, -6 and --wg-key; --json "
+                                 "has all");
+    return pv_cli_fill_peer(cli, req);
+}
+
 static int print_ip(struct pv_cli *cli, const json_t *body)
 {
     const char *const *value = cli->args.value;
@@ -747,7 +756,7 @@ const struct pv_command pv_cmds_info[] = {
         .example = "ssh root@$(p2pvpnctl ip pi)",
         .options = {{"ip4", '4', false}, {"ip6", '6', false}, {"wg-key", 0, false}},
         .words = {0, 1},
-        .verb = {.cmd = PV_CTLAPI_IP, .fill = pv_cli_fill_peer, .print = print_ip},
+        .verb = {.cmd = PV_CTLAPI_IP, .fill = fill_ip, .print = print_ip},
     },
     {
         .name = "why",

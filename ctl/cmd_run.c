@@ -316,6 +316,7 @@ const struct pv_command pv_cmds_run[] = {
         .example = "p2pvpnctl run ssh pi",
         .words = {1, PV_ARGS_MAX_WORDS},
         .verbatim_after = 1,
+        .endless = true,
         .run = run,
     },
     {.name = NULL},

@@ -166,6 +166,7 @@ const struct pv_command pv_cmds_web[] = {
             "                  web` of the same user prints one (the service p2pvpn-web)\n",
         .example = "sudo p2pvpnctl web",
         .options = {{"listen", 0, true}, {"keep", 0, false}},
+        .endless = true,
         .run = web,
     },
     {.name = NULL},

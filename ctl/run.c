@@ -57,6 +57,10 @@ static int pick_node(struct pv_cli *cli, const char *net, const char *socket)
 {
     if (net != NULL && socket != NULL)
         return pv_cli_usage(cli, "--net and --socket name one node each: give one of them");
+    /* A script whose variable was empty would change another network. */
+    if (net != NULL && net[0] == '\0')
+        return pv_cli_usage(cli, "--net is empty: give a network's name; the first one's is "
+                                 "default");
     if (net != NULL && pv_instance_find(net, &cli->node) < 0)
         return pv_cli_usage(cli,
                             "--net \"%.40s\": a network's name here has 1 to 11 of a-z, 0-9 and "
@@ -114,7 +118,13 @@ static bool asks_for_json(const struct pv_args_rest *rest)
     return false;
 }
 
-/* Parses what stands behind the command's name. 0 or an exit code; -1: help was asked for. */
+/* No command is to run: these were asked for behind its name. */
+enum {
+    ASKS_HELP = -1,
+    ASKS_VERSION = -2,
+};
+
+/* Parses what stands behind the command's name. 0, an exit code, or one of these. */
 static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
 {
     _Static_assert((int)N_GLOBAL + (int)PV_COMMAND_OPTIONS <= (int)PV_ARGS_MAX_OPTIONS, "table");
@@ -139,10 +149,17 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
         return pv_cli_usage(cli, "%s", error);
     /* Help comes before the checks of the arguments: whoever asks for it may not know them. */
     if (args.value[OPT_HELP] != NULL)
-        return -1;
+        return ASKS_HELP;
+    if (args.value[OPT_VERSION] != NULL)
+        return ASKS_VERSION;
     int code = use_globals(cli, &args);
     if (code != 0)
         return code;
+    if (c->endless && cli->timeout != 0)
+        return pv_cli_usage(cli,
+                            "--timeout does not end it: `timeout 60 p2pvpnctl %s ...` does; nc, "
+                            "ping and wait are among those that take --timeout",
+                            c->name);
     /* To a shell an unquoted #crew begins a comment. */
     if (args.n_words < c->words.min)
         return pv_cli_usage(cli, "missing argument: usage: p2pvpnctl %s %s%s", c->name, c->args,
@@ -195,6 +212,12 @@ static int no_command(struct pv_cli *cli)
     return pv_cli_usage(cli, "no command given");
 }
 
+static int print_version(struct pv_cli *cli)
+{
+    fputs("p2pvpnctl " PV_VERSION "\n", cli->out);
+    return PV_CTLAPI_DONE;
+}
+
 /* Flags before the command first, for they may be the whole line (--help, --version); the command's
  * name says how the rest is read. */
 static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
@@ -211,10 +234,8 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
         pv_help_overview(cli->out);
         return PV_CTLAPI_DONE;
     }
-    if (args.value[OPT_VERSION] != NULL) {
-        fputs("p2pvpnctl " PV_VERSION "\n", cli->out);
-        return PV_CTLAPI_DONE;
-    }
+    if (args.value[OPT_VERSION] != NULL)
+        return print_version(cli);
     int code = use_globals(cli, &args);
     if (code != 0)
         return code;
@@ -227,8 +248,10 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
         return unknown_command(cli, args.word[0]);
     cli->json = json;
     code = parse_command(cli, rest);
+    if (code == ASKS_VERSION)
+        return print_version(cli);
     /* "p2pvpnctl -h ping" is the same question as "p2pvpnctl ping -h". */
-    if (code < 0 || args.value[OPT_HELP] != NULL) {
+    if (code == ASKS_HELP || args.value[OPT_HELP] != NULL) {
         pv_help_command(cli->cmd, cli->out);
         return PV_CTLAPI_DONE;
     }

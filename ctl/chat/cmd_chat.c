@@ -598,6 +598,8 @@ static int on_terminal(struct pv_cli *cli)
 
 static int chat(struct pv_cli *cli)
 {
+    if (cli->args.value[CHAT_LINES] != NULL && cli->args.value[CHAT_RAW] != NULL)
+        return pv_cli_usage(cli, "--lines is for people and --raw for scripts: give one of them");
     int code = pv_cli_connect(cli);
     if (code != 0)
         return code;

@@ -54,6 +54,7 @@ struct pv_command {
         int min, max;
     } words;            /* how many it takes */
     int verbatim_after; /* this word and what follows it is not looked at for options; 0: none */
+    bool endless;       /* a signal or its program ends it: --timeout is refused */
     /* One of these: a function; a question; one by the first word. */
     int (*run)(struct pv_cli *cli);
     struct pv_verb verb;         /* without word and numbers of words */

@@ -464,6 +464,10 @@ MISTAKES = (
     ("a command, mistyped", "a", "remvoe b", 2, "did you mean remove"),
     ("a time to wait that is none", "a", "-t abc peers", 2, "give seconds"),
     ("a network's name with a slash", "a", "-n x/y peers", 2, "such as work"),
+    ("a network's name that is empty", "a", "-n EMPTY peers", 2, "--net is empty", "default"),
+    ("a time for what has no end", "a", "forward -t 1 0 b:80", 2, "`timeout 60 p2pvpnctl forward", "take --timeout"),
+    ("two addresses where one is printed", "a", "ip -4 -6", 2, "give one of -4, -6"),
+    ("a chat for people and for scripts", "a", "chat b --lines --raw", 2, "give one of them"),
     ("a name that no server has", "a", "netcheck --server nowhere.invalid", 1, "is the name right"),
     ("a paper key of a member's machine", "b", "root export", 11, "root key"),
 )
@@ -491,7 +495,7 @@ def each_of_ninety_mistakes_gets_an_answer_that_helps(lab):
              "NOKEY": url.replace(key, KEY), "OTHER": url.replace(key, a.peers()["b"]["key"]),
              "URL": url, "TOKEN": token, "SHORT": token[:-7], "LOWER": token.lower(), "HALF": url[:-9],
              "WRONG": token[:30] + ("A" if token[30] != "A" else "B") + token[31:], "SECRET": secret,
-             "NOSECRET": url.split("?")[0], "PORT": url.replace(":3478", ":3999")}
+             "EMPTY": "", "NOSECRET": url.split("?")[0], "PORT": url.replace(":3478", ":3999")}
     wrong = []
     for mistake, who, text, code, *parts in MISTAKES:
         host = {"a": a, "b": b, "c": c, "d": d}[who]

@@ -152,6 +152,14 @@ PV_TEST_IN(wrong_usage_is_exit_code_2_without_a_word_to_the_daemon, setup, teard
         {"create", "nonsense", "--cidr", "10.0.0.0/40"},
         {"create", "nonsense", "--cidr", "127.0.0.0/16"},
         {"create", "nonsense", "--network", "localhost"},
+        {"ip", "-4", "-6"},
+        {"ip", "--wg-key", "-4", "bob"},
+        {"chat", "bob", "--lines", "--raw"},
+        {"-t", "1", "forward", "0", "pi:80"},
+        {"socks", "--timeout", "1"},
+        {"serve", "8080", "80", "-t", "1"},
+        {"web", "-t", "1"},
+        {"-t", "1", "run", "true"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         if (run_in(stdin, rows[i]) != PV_CTLAPI_USAGE)
@@ -160,6 +168,26 @@ PV_TEST_IN(wrong_usage_is_exit_code_2_without_a_word_to_the_daemon, setup, teard
         assert_int_equal(t.out_len, 0);
     }
     assert_asked(NULL);
+}
+
+/* An empty variable of a script's would else mean another network. */
+PV_TEST_IN(an_empty_network_is_none, setup, teardown)
+{
+    char *argv[] = {(char[]){"p2pvpnctl"}, (char[]){"-n"}, (char[]){""}, (char[]){"leave"}, NULL};
+    FILE *err = open_memstream(&t.err, &t.err_len);
+    assert_non_null(err);
+    assert_int_equal(pv_cli_run(4, argv, stdin, stdout, err), PV_CTLAPI_USAGE);
+    fclose(err);
+    assert_one_line_error("--net is empty: give a network's name; the first one's is default");
+}
+
+PV_TEST_IN(flags_that_would_do_nothing_are_refused_with_what_does, setup, teardown)
+{
+    assert_fails(PV_CTLAPI_USAGE, "--timeout does not end it: `timeout 60 p2pvpnctl forward ...`",
+                 "forward", "-t", "1", "0", "pi:80");
+    assert_fails(PV_CTLAPI_USAGE, "give one of -4, -6 and --wg-key", "ip", "-46");
+    assert_fails(PV_CTLAPI_USAGE, "--lines is for people and --raw for scripts", "chat", "--lines",
+                 "--raw", "bob");
 }
 
 PV_TEST_IN(p2pvpnctl_alone_prints_what_there_is, setup, teardown)
@@ -260,6 +288,8 @@ PV_TEST_IN(flags_may_stand_before_or_behind_the_command, setup, teardown)
     assert_string_equal(t.out,
                         "{\"ip4\":\"10.66.0.1\",\"ip6\":null,\"wg_key\":\"k\",\"format\":1}\n");
     free(first);
+    assert_prints("p2pvpnctl " PV_VERSION "\n", "-V", "leave");
+    assert_prints("p2pvpnctl " PV_VERSION "\n", "leave", "-V");
 }
 
 enum {
