@@ -253,6 +253,8 @@ static void put_all(struct report *r)
     note_name(r, pv_json_text(json_object_get(status, "self"), "name", ""));
     PV_EACH_JSON(json_object_get(peers, "peers"), peer)
         note_name(r, pv_json_text(peer, "name", ""));
+    if (r->redact) /* it may have a user's name in it, which nobody tells from other words */
+        json_object_del(status, "directory");
     put_versions(r);
     put_json(r, "status", status);
     put_json(r, "peers", peers);

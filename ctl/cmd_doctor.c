@@ -4,6 +4,7 @@
  * way through its NAT, and says what to do. It looks at this machine and at one `status` of
  * p2pvpnd; nothing is sent to anybody.
  */
+#include <errno.h>
 #include <grp.h>
 #include <net/if.h>
 #include <stdarg.h>
@@ -67,16 +68,31 @@ static void look_at_tun(struct page *p)
                : "/dev/net/tun is there");
 }
 
-static void look_at_disk(struct page *p)
+/* p2pvpnd alone knows what --state it was given; while it does not run, of one that was started
+ * with paths of its own nobody does. NULL: that is so. */
+static const char *state_of(const struct pv_instance *node, const json_t *status,
+                            struct pv_userdirs *dirs)
+{
+    const char *told = pv_json_text(status, "directory", NULL);
+    if (told != NULL)
+        return told;
+    if (node->is_user && pv_userdirs_find(node->name, dirs) == PV_OK)
+        return dirs->state;
+    return node->is_usual ? node->state : NULL;
+}
+
+static void look_at_disk(struct page *p, const json_t *status)
 {
     struct statvfs fs;
     struct pv_userdirs dirs;
-    const struct pv_instance *node = &p->cli->node;
-    const char *state = node->state;
-    if (node->is_user && pv_userdirs_find(node->name, &dirs) == PV_OK)
-        state = dirs.state;
+    const char *state = state_of(&p->cli->node, status, &dirs);
+    if (state == NULL) {
+        put(p, "disk", true, "", "not looked at: p2pvpnd does not say where its state is");
+        return;
+    }
     if (statvfs(state, &fs) != 0) {
-        put(p, "disk", true, "", "%s does not exist yet", state);
+        put(p, "disk", true, "",
+            errno == ENOENT ? "%s does not exist yet" : "%s: this user may not look", state);
         return;
     }
     /* f_bavail: what only root may fill is of no use to p2pvpnd, which is another user. */
@@ -336,13 +352,13 @@ static int doctor(struct pv_cli *cli)
     struct page p = {.cli = cli, .checks = json_array(), .well = true};
     json_t *status = NULL;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);
+    int code = pv_cli_ask(cli, &req, &status);
     look_at_tun(&p);
-    look_at_disk(&p);
+    look_at_disk(&p, status);
     if (!cli->node.is_user) { /* its names are for `run`, and it is nobody else's */
         look_at_names(&p);
         look_at_group(&p);
     }
-    int code = pv_cli_ask(cli, &req, &status);
     if (code != 0) {
         no_answer(&p, code);
     } else {

@@ -108,6 +108,7 @@ struct daemon {
     struct pv_usher *usher;
     struct pv_keeper *keeper;
     char root_file[PATH_MAX]; /* for the user */
+    char directory[PATH_MAX]; /* state for the user, wherever it looks from; "": not to be told */
     struct pv_store *store;
     struct pv_engine *engine;
     struct pv_io *io;
@@ -370,8 +371,12 @@ static int hand_over_state(struct daemon *d)
                "state=%s what=\"stays root, without capabilities\" why=\"user %s may not enter its "
                "parent directories\"",
                d->state, wanted.name);
-    if (r >= 0)
+    if (r >= 0) {
+        if (realpath(d->state, d->directory) == NULL ||
+            !pv_utf8_is_valid(pv_view(d->directory, strlen(d->directory))))
+            d->directory[0] = '\0'; /* JSON takes no other text */
         return EXIT_OK;
+    }
     if (r == -EINVAL && geteuid() == 0)
         return say(EXIT_FAILED,
                    "user %s (%u) does not exist in this user namespace: start p2pvpnd --user, "
@@ -719,6 +724,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     cfg.wall_us = pv_clock_wall_us();
     cfg.given.started = d->started;
     cfg.root_file = d->root_file;
+    cfg.directory = d->directory;
     /* Without the instructions AES would leak by its timing, however fast: no member chooses it. */
     for (int suite = 0; suite < PV_SUITES && pv_suite_aes_is_fast(); suite++)
         cfg.cost[suite] = pv_aead_cost((enum pv_suite)suite);

@@ -31,6 +31,7 @@ struct info {
     struct pv_node *node;
     const char *confined;               /* borrowed; NULL: nothing was told */
     const char *stack, *stack_why;      /* as config.h has them */
+    const char *directory;              /* the same */
     struct pv_datapath_counts datapath; /* as the shell told it last */
     struct pv_metrics_process process;
     uint64_t asking[MAX_ASKING]; /* clients of `peers` that wait for the coordinator's list */
@@ -45,6 +46,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     x->confined = cfg->confined;
     x->stack = cfg->stack;
     x->stack_why = cfg->stack_why;
+    x->directory = cfg->directory;
     return PV_OK;
 }
 
@@ -139,6 +141,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.inside = n->given.inside;
     st->s.stack = x->stack;
     st->s.stack_why = x->stack_why != NULL && x->stack_why[0] != '\0' ? x->stack_why : NULL;
+    st->s.directory = x->directory != NULL && x->directory[0] != '\0' ? x->directory : NULL;
     show_datapath(&x->datapath, st);
     show_taken_ports(&x->datapath, st);
     for (size_t i = 0; i < n->reports.n; i++) {

@@ -210,6 +210,7 @@ struct pv_engine_config {
     const char *confined;     /* what rights the processes have, for status; borrowed */
     const char *stack;        /* of the inside: "kernel", "lwip"; NULL: there is none; borrowed */
     const char *stack_why;    /* why that is lwIP, and what to do; "": wanted; borrowed */
+    const char *directory;    /* with keys and database, absolute, UTF-8; "": not told; borrowed */
     struct pv_lan_config lan; /* [lan] */
     const struct pv_auto_accept *auto_accept; /* borrowed during new() */
     size_t n_auto_accept;

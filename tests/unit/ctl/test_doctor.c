@@ -77,6 +77,22 @@ PV_TEST(doctor_says_what_to_do)
     assert_int_equal(RUN("doctor", "now"), PV_CTLAPI_USAGE);
 }
 
+/* Nothing is ever free below /proc, and this machine's own p2pvpnd has another disk. */
+PV_TEST(doctor_looks_at_the_disk_that_p2pvpnd_uses)
+{
+    answers("status", OK_V1("'state':'none','directory':'/proc'"));
+    assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
+    assert_has(t.out, "!!   disk          0 MiB are free below /proc\n");
+    answers("status", OK_V1("'state':'none','directory':'/nowhere/p2pvpn'"));
+    (void)RUN("doctor");
+    assert_has(t.out, "ok   disk          /nowhere/p2pvpn does not exist yet\n");
+    /* One of before says nothing, and its socket is not where units have it. */
+    answers("status", OK_V1("'state':'none'"));
+    (void)RUN("doctor");
+    assert_has(t.out,
+               "ok   disk          not looked at: p2pvpnd does not say where its state is\n");
+}
+
 PV_TEST(doctor_says_why_it_hears_nothing)
 {
     if (geteuid() == 0) {
@@ -112,9 +128,9 @@ static void read_report(void)
 static void script(void)
 {
     snprintf(path, sizeof(path), "%s/report", t.dir);
-    answers(
-        "status",
-        OK_V1("'network':{'name':'home'},'self':{'name':'lap','ip4':'10.66.0.1'},'problems':[]"));
+    answers("status",
+            OK_V1("'network':{'name':'home'},'self':{'name':'lap','ip4':'10.66.0.1'},'problems':[],"
+                  "'directory':'/home/alice/state'"));
     answers("peers", OK_V1("'peers':[{'name':'pi','ip4':'10.66.0.2','key':'" KEY "'}]"));
     answers("why",
             OK_V1("'lines':['pi is at 198.51.100.7:4711, not [2001:db8::5]:9; a happy line']"));
@@ -134,13 +150,14 @@ PV_TEST(the_report_has_every_part)
     assert_has(text, "== metrics\np2pvpn_up 1\n");
     assert_has(text, "== configuration\n");
     assert_has(text, KEY);
+    assert_has(text, "/home/alice/state");
     free(text);
 }
 
 PV_TEST(a_redacted_report_names_nobody)
 {
-    static const char *const gone[] = {KEY,       "\"pi\"",     "\"lap\"", "\"home\"",
-                                       "10.66.0", "198.51.100", "2001:db8"};
+    static const char *const gone[] = {KEY,       "\"pi\"",     "\"lap\"",  "\"home\"",
+                                       "10.66.0", "198.51.100", "2001:db8", "alice"};
     script();
     assert_int_equal(RUN("bugreport", "--redact", "--output", path), 0);
     read_report();

@@ -370,7 +370,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],\"unseen\":false,"
         "\"roster\":null,\"rules\":null,\"chat\":{\"unread\":0,\"queued\":0},"
         "\"problems\":[],\"drops\":{},\"confined\":null,\"inside\":null,\"stack\":null,"
-        "\"stack_why\":null}");
+        "\"stack_why\":null,\"directory\":null}");
 
     struct pv_addr public = pv_addr4(198, 51, 100, 7, 40015);
     const char *problem = "disk full";
@@ -418,6 +418,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         .inside = 4711,
         .stack = "lwip",
         .stack_why = "no /dev/net/tun",
+        .directory = "/var/lib/p2pvpn",
         .rules = 3,
         .deny_default = true,
     };
@@ -441,7 +442,8 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"chat\":{\"unread\":1,\"queued\":2},"
         "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3},"
         "\"confined\":\"user p2pvpn (997), no capabilities\",\"inside\":4711,"
-        "\"stack\":\"lwip\",\"stack_why\":\"no /dev/net/tun\"}");
+        "\"stack\":\"lwip\",\"stack_why\":\"no /dev/net/tun\","
+        "\"directory\":\"/var/lib/p2pvpn\"}");
 }
 
 static unsigned allocations_left;

@@ -37,6 +37,7 @@ void test_before_each(void)
     fake_peers_init(&x, &pv_part_info);
     fake_coord_init();
     fake_node_enter(&x.f);
+    x.f.cfg.directory = "/srv/p2pvpn";
     fake_node_start(&x.f);
     x.f.node.parts[1] = (struct pv_part_slot){.part = &other};
     x.f.node.parts[2] = (struct pv_part_slot){.part = &pv_part_peers, .self = x.f.node.peers};
@@ -97,6 +98,7 @@ PV_TEST(status_has_the_share_of_every_part)
     expect_status("\"forged\":3");
     assert_lacks(fake_ctl_output, "never-happened");
     expect_status("\"state\":\"connecting\"");
+    expect_status("\"directory\":\"/srv/p2pvpn\"");
 }
 
 PV_TEST(status_says_what_it_can_when_the_store_does_not_count)
