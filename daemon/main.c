@@ -34,6 +34,7 @@
 #include "sys/file/logsink.h"
 #include "sys/file/userdirs.h"
 #include "sys/net/inside.h"
+#include "sys/net/netlink.h"
 #include "sys/net/stream.h"
 #include "sys/net/tun.h"
 #include "sys/net/unixsock.h"
@@ -52,6 +53,7 @@ enum {
     PORT_TRIES = 16,
     FILES_MAX = 65536,        /* open files asked for */
     LARGE_BLOCK = 128 * 1024, /* bytes; glibc's own first value */
+    LINKS_MAX = 256,          /* ours: interfaces of this machine that --check looks at */
 };
 
 #define DEFAULT_STATE  "/var/lib/p2pvpn"
@@ -76,7 +78,7 @@ static const char usage[] =
     "  --stack WHICH   with --user: who speaks TCP: the kernel, or lwip where users may\n"
     "                  make no network (then nc, forward, socks, chat and files alone);\n"
     "                  without it the kernel where it can, else lwip\n"
-    "  --check         check flags and configuration, then exit\n";
+    "  --check         check flags, configuration and what is in their places, then exit\n";
 
 struct daemon {
     const char *state, *socket, *tun, *config; /* NULL = not given */
@@ -233,11 +235,11 @@ static int read_flags(struct daemon *d, int argc, char **argv)
         {"check", no_argument, NULL, 'C'},        {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
-    int opt;
+    int opt, which = 0;
     /* getopt_long() prints nothing itself: its messages lack the hint to --help. The ":" below
      * tells a missing value from an unknown flag. */
     opterr = 0;
-    while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+    while ((opt = getopt_long(argc, argv, ":h", options, &which)) != -1) {
         int r = EXIT_OK;
         if (opt == 'V')
             print_version(optind < argc && strcmp(argv[optind], "-v") == 0);
@@ -247,6 +249,10 @@ static int read_flags(struct daemon *d, int argc, char **argv)
             r = say(EXIT_USAGE, "%s needs a value; see p2pvpnd --help", argv[optind - 1]);
         else if (opt == '?')
             r = say(EXIT_USAGE, "unknown flag %s; see p2pvpnd --help", argv[optind - 1]);
+        else if (optarg != NULL && optarg[0] == '\0')
+            r = say(EXIT_USAGE,
+                    "--%s is empty: give it a value, or leave it out; see p2pvpnd --help",
+                    options[which].name);
         else
             r = take_flag(d, opt);
         /* Help and version end the daemon at once, whatever else stands on the line. */
@@ -360,6 +366,16 @@ static int state_path(const struct daemon *d, const char *name, char path[static
     return EXIT_OK;
 }
 
+static int refuse_state(const struct daemon *d, int r)
+{
+    if (r == -ENOTDIR)
+        return say(EXIT_FAILED, "state directory %s: %s: choose another with --state", d->state,
+                   pv_strstatus(r));
+    return say(EXIT_FAILED,
+               "state directory %s: %s: make it writable for %s, or choose another with --state",
+               d->state, pv_strstatus(r), d->for_user ? "this user" : "root");
+}
+
 /* As root: from here on the directory belongs to the user that the daemon becomes. */
 static int hand_over_state(struct daemon *d)
 {
@@ -382,9 +398,7 @@ static int hand_over_state(struct daemon *d)
                    "user %s (%u) does not exist in this user namespace: start p2pvpnd --user, "
                    "which becomes nobody else",
                    wanted.name, (unsigned)wanted.uid);
-    return say(EXIT_FAILED,
-               "state directory %s: %s: make it writable for %s, or choose another with --state",
-               d->state, pv_strstatus(r), d->for_user ? "this user" : "root");
+    return refuse_state(d, r);
 }
 
 /* The lock comes before anything in the directory is read: two daemons with one identity would
@@ -517,6 +531,12 @@ static int names_path(const struct daemon *d, char path[static PATH_MAX])
     return EXIT_OK;
 }
 
+static int refuse_socket(const struct daemon *d, int r)
+{
+    return say(EXIT_FAILED, "listen on %s: %s: choose another path with --socket", d->socket,
+               pv_strstatus(r));
+}
+
 /* A socket that another daemon serves is found out here, before the engine does anything; clients
  * that connect meanwhile wait until the loop runs. */
 static int open_control(struct daemon *d)
@@ -555,10 +575,7 @@ static int open_control(struct daemon *d)
                    "already running: another p2pvpnd listens on %s: stop it, or choose another "
                    "--socket",
                    d->socket);
-    if (r < 0)
-        return say(EXIT_FAILED, "listen on %s: %s: choose another path with --socket", d->socket,
-                   pv_strstatus(r));
-    return EXIT_OK;
+    return r < 0 ? refuse_socket(d, r) : EXIT_OK;
 }
 
 /* The network of this user alone, where the interface will be. Why not, and what to do: stack_why.
@@ -1010,12 +1027,49 @@ static int serve(struct daemon *d)
     return code;
 }
 
+/* --- the check ----------------------------------------------------------------------------- */
+
+/* Another p2pvpnd may run with all of these, and its TUN is there then. A user's own is made in a
+ * network that is not there yet. */
+static int check_tun(const struct daemon *d)
+{
+    struct pv_net_link links[LINKS_MAX];
+    size_t n = 0;
+    if (d->for_user || pv_net_links(links, LINKS_MAX, &n) < 0)
+        return EXIT_OK;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(links[i].name, d->tun) == 0 && !links[i].tunnel)
+            return say(EXIT_FAILED,
+                       "make interface %s: the name is in use: stop the program that has it, or "
+                       "choose another name with --tun",
+                       d->tun);
+    }
+    return EXIT_OK;
+}
+
+/* The start would meet what stands in the places of state, socket and interface: it is refused in
+ * the words of the start. Nothing is made, and what this user may not see is taken to be well. */
+static int check_places(const struct daemon *d)
+{
+    struct stat st;
+    bool served = false;
+    int r = lstat(d->state, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? PV_OK : -ENOTDIR;
+    if (r < 0 && r != -ENOENT && r != -EACCES)
+        return refuse_state(d, r);
+    r = pv_unix_is_served(d->socket, &served);
+    if (r < 0 && r != PV_ERR_NOT_FOUND && r != -EACCES && r != -EPERM)
+        return refuse_socket(d, r);
+    return check_tun(d);
+}
+
 /* Errors in the configuration are told to everybody, the lack of rights after them. */
 static int check(struct daemon *d)
 {
     uint8_t transport_key[PV_DH_LEN] = {0};
     int code = read_settings(d, transport_key);
     pv_wipe(transport_key, sizeof(transport_key));
+    if (code == EXIT_OK)
+        code = check_places(d);
     if (code != EXIT_OK)
         return code;
     if (d->check)
