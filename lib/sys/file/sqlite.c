@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -54,6 +55,7 @@ int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
                       char ret_error[static PV_SQLITE_ERROR_MAX])
 {
     int code = db->db == NULL ? SQLITE_NOMEM : sqlite3_errcode(db->db) & 0xff;
+    struct stat st;
     switch (is_full(db) ? SQLITE_FULL : code) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
@@ -73,6 +75,12 @@ int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_CANTOPEN:
+        if (stat(db->path, &st) == 0 && S_ISDIR(st.st_mode)) {
+            snprintf(ret_error, PV_SQLITE_ERROR_MAX,
+                     "%s %.120s: a directory has the database's name: move it away", what,
+                     db->path);
+            return -EISDIR;
+        }
         snprintf(ret_error, PV_SQLITE_ERROR_MAX,
                  "%s %.120s: not writable: check owner, mode and mount of its directory", what,
                  db->path);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -115,13 +116,18 @@ static bool tls_pin(X509 *cert, uint8_t ret_pin[static PV_TLS_PIN_LEN])
     return ok;
 }
 
-/* access() does not count capabilities: only opening the file tells. errno says why not. */
+/* access() does not count capabilities: only opening the file tells. OpenSSL would say of a
+ * directory that there is no certificate in it. errno says why not. */
 static bool can_read(const char *file)
 {
+    struct stat st;
     int fd = open(file, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
+    if (fd < 0)
+        return false;
+    bool is_dir = fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+    close(fd);
+    errno = is_dir ? EISDIR : 0;
+    return !is_dir;
 }
 
 static int load_cert(struct pv_tls_ctx *c, const char *file, char error[static PV_TLS_ERROR_MAX])

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The files that SQLite needs beside its database, in a process that may open nothing else. */
+#include <errno.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -63,4 +64,21 @@ PV_TEST(large_statements_need_no_file_elsewhere)
     if (WEXITSTATUS(status) == UNCONFINED)
         skip();
     assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* A backup that was unpacked in the wrong place makes one. Its owner and mode are as they should
+ * be.
+ */
+PV_TEST(a_directory_of_the_databases_name_is_told)
+{
+    char dir[] = "/tmp/pvsqlite.XXXXXX", error[PV_SQLITE_ERROR_MAX] = "";
+    struct pv_sqlite *db = NULL;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(mkdir(PV_STR("%s/x.db", dir), 0700), 0);
+    assert_int_equal(pv_sqlite_open(&db, &kind, dir, "x.db", error), -EISDIR);
+    assert_string_equal(
+        error, PV_STR("open %s/x.db: a directory has the database's name: move it away", dir));
+    assert_int_equal(pv_sqlite_open_beside(&db, &kind, dir, "x.db", error), -EISDIR);
+    rmdir(PV_STR("%s/x.db", dir));
+    rmdir(dir);
 }

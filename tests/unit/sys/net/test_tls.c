@@ -524,7 +524,8 @@ PV_TEST_IN(wrong_files_are_named_with_a_reason, make_world, end_world)
     refused(w->cert, junk, "junk.pem: no key that can be used");
     refused(w->cert, other_key, "other.pem: not the key of the certificate");
     refused(w->cert, locked, "locked.pem: the key has a passphrase");
-    refused(w->dir, w->key, "no certificate that can be used");
+    refused(w->dir, w->key, PV_STR("%s: Is a directory", w->dir));
+    refused(w->cert, w->dir, PV_STR("%s: Is a directory", w->dir));
     assert_int_equal(pv_tls_ctx_new_client(&ctx, "/nonexistent/ca", w->error), PV_ERR_REFUSED);
     assert_int_equal(pv_tls_ctx_new_client(&ctx, w->key, w->error), PV_ERR_REFUSED);
 }
