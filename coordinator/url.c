@@ -47,6 +47,18 @@ static void keep_better(const struct pv_addr *a, struct pv_addr *best)
         *best = *a;
 }
 
+/* Does it lead nowhere from the internet? */
+static bool is_inner(const struct pv_addr *a)
+{
+    return pv_addr_is_private(a) || pv_addr_is_loopback(a);
+}
+
+static const char *who_reaches(const struct pv_addr *inner)
+{
+    return pv_addr_is_loopback(inner) ? "loopback address: only this machine reaches it"
+                                      : "private address: only nodes of its own network reach it";
+}
+
 /* The address of --public, else one that is listened on, else one of this machine. Tunnels and
  * container bridges are left out: their addresses look public or private as it happens, and lead
  * nowhere from outside. */
@@ -59,10 +71,10 @@ int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_a
     ret_note[0] = '\0';
     if (set->n_public > 0) {
         *ret_addr = with_port(set, set->public[0]);
-        if (pv_addr_parse_ip(ret_addr->host, &best) == PV_OK && pv_addr_is_private(&best))
-            snprintf(ret_note, PV_COORDURL_NOTE_MAX,
-                     "note: %.45s is a private address: only nodes of its own network reach it",
-                     ret_addr->host);
+        bool is_address = pv_addr_parse_ip(ret_addr->host, &best) == PV_OK;
+        if (is_address && is_inner(&best))
+            snprintf(ret_note, PV_COORDURL_NOTE_MAX, "note: %.45s is a %s", ret_addr->host,
+                     who_reaches(&best));
         return PV_OK;
     }
     for (size_t i = 0; i < set->n_listen; i++)
@@ -103,22 +115,25 @@ static bool is_own(const struct pv_addr *a)
 bool pv_coordurl_is_doubtful(const struct pv_coordset *set,
                              char ret_note[static PV_COORDURL_NOTE_MAX])
 {
-    const char *inner = NULL, *foreign = NULL;
+    const char *inner = NULL, *foreign = NULL, *reached_by = "";
     bool outer = false;
     for (size_t i = 0; i < set->n_public; i++) {
         struct pv_addr a;
         bool is_address = pv_addr_parse_ip(set->public[i].host, &a) == PV_OK;
-        bool is_private = is_address && pv_addr_is_private(&a);
-        outer = outer || !is_private;
-        if (is_private)
+        bool leads_in = is_address && is_inner(&a);
+        outer = outer || !leads_in;
+        /* A private one leads further than one of loopback. */
+        if (leads_in && (inner == NULL || pv_addr_is_private(&a))) {
             inner = set->public[i].host;
-        else if (is_address && !is_own(&a))
+            reached_by = who_reaches(&a);
+        }
+        if (leads_in)
+            continue;
+        if (is_address && !is_own(&a))
             foreign = set->public[i].host;
     }
     if (!outer && inner != NULL)
-        snprintf(ret_note, PV_COORDURL_NOTE_MAX,
-                 "%.45s (public) is a private address: only nodes of its own network reach it",
-                 inner);
+        snprintf(ret_note, PV_COORDURL_NOTE_MAX, "%.45s (public) is a %s", inner, reached_by);
     else if (foreign != NULL)
         snprintf(ret_note, PV_COORDURL_NOTE_MAX,
                  "%.45s (public) is no address of this machine: what has it must forward UDP and "
