@@ -24,7 +24,7 @@ enum {
     SHOWN_OF_ID = 12, /* bytes of an id that tell it from the others; --long shows all */
 };
 
-static const char *invite_state(const json_t *invite, double now)
+const char *pv_cli_invite_state(const json_t *invite, double now)
 {
     if (pv_json_bool(invite, "revoked"))
         return "revoked";
@@ -55,7 +55,7 @@ static void invite_row(struct pv_table *t, const json_t *invite, double now, boo
     struct pv_text text = pv_text_in(more, sizeof(more));
     double member_for = pv_json_real(invite, "member_for", 0);
     double end = pv_json_real(invite, "not_after", 0);
-    const char *state = invite_state(invite, now);
+    const char *state = pv_cli_invite_state(invite, now);
     pv_table_cellf(t, PV_PLAIN, "%.*s", all ? PV_NAME_MAX : SHOWN_OF_ID,
                    pv_json_text(invite, "id", "?"));
     pv_table_cellf(t, PV_PLAIN, "%.0f of %.0f", pv_json_real(invite, "used", 0),

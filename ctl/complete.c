@@ -11,6 +11,7 @@
 #include "ctl/commands.h"
 #include "ctl/help.h"
 #include "proto/chat/chat.h"
+#include "sys/proc/clock.h"
 
 enum {
     ASK_S = 1,       /* ours: a shell does not hang longer */
@@ -22,6 +23,7 @@ enum {
 /* A line as it was typed so far. */
 struct typed {
     const struct pv_command *cmd;
+    bool help;              /* "help" stands in the place of a command: the next word is one */
     char *word[TOKENS_MAX]; /* behind the command, without flags; the last is being typed */
     int n;
     const char *flag;        /* the last word is this flag's value; NULL: it is none */
@@ -42,18 +44,25 @@ static void offer(struct pv_cli *cli, const char *word, const char *said)
 }
 
 /* Calls fn with each element of the list of an answer; of none, when none comes. */
-static void each(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *list,
-                 void (*fn)(struct pv_cli *cli, const json_t *element))
+static void each(struct pv_cli *cli, const struct typed *t, enum pv_ctlapi_cmd cmd,
+                 const char *list,
+                 void (*fn)(struct pv_cli *cli, const struct typed *t, const json_t *element))
 {
     json_t *body = NULL;
     if (pv_client_ask(cli->node.socket, cli->node.is_user, cmd, PV_S(ASK_S), &body) < 0)
         return;
     PV_EACH_JSON(json_object_get(body, list), element)
-        fn(cli, element);
+        fn(cli, t, element);
     json_decref(body);
 }
 
-static void offer_peer(struct pv_cli *cli, const json_t *peer)
+/* Is this the word before the one that is being typed? */
+static bool is_behind(const struct typed *t, const char *word)
+{
+    return t->n >= 2 && strcmp(t->word[t->n - 2], word) == 0;
+}
+
+static void offer_peer(struct pv_cli *cli, const struct typed *t, const json_t *peer)
 {
     char name[PV_NAME_BUF];
     const char *word = pv_json_text(peer, "name", "");
@@ -61,13 +70,36 @@ static void offer_peer(struct pv_cli *cli, const json_t *peer)
         offer(cli, name, pv_json_bool(peer, "online") ? "online" : "offline");
 }
 
-static void offer_peers(struct pv_cli *cli)
+static void offer_peers(struct pv_cli *cli, const struct typed *t)
 {
-    each(cli, PV_CTLAPI_PEERS, "peers", offer_peer);
+    each(cli, t, PV_CTLAPI_PEERS, "peers", offer_peer);
+}
+
+/* `admin revoke` takes from admins what `admin grant` gives to others. */
+static void offer_for_rights(struct pv_cli *cli, const struct typed *t, const json_t *peer)
+{
+    if (pv_json_bool(peer, "admin") == is_behind(t, "revoke"))
+        offer_peer(cli, t, peer);
+}
+
+static void offer_admins(struct pv_cli *cli, const struct typed *t)
+{
+    each(cli, t, PV_CTLAPI_PEERS, "peers", offer_for_rights);
+}
+
+static void offer_if_waiting(struct pv_cli *cli, const struct typed *t, const json_t *peer)
+{
+    if (pv_json_is(peer, "state", "waiting"))
+        offer_peer(cli, t, peer);
+}
+
+static void offer_waiting(struct pv_cli *cli, const struct typed *t)
+{
+    each(cli, t, PV_CTLAPI_PEERS, "peers", offer_if_waiting);
 }
 
 /* Whose words are in the history under a name that is another machine's now. */
-static void offer_former(struct pv_cli *cli, const json_t *peer)
+static void offer_former(struct pv_cli *cli, const struct typed *t, const json_t *peer)
 {
     uint8_t key[PV_KEY_LEN];
     const char *text = pv_json_text(peer, "former", "");
@@ -77,12 +109,12 @@ static void offer_former(struct pv_cli *cli, const json_t *peer)
           PV_STR("had the name %.63s before", pv_json_text(peer, "name", "?")));
 }
 
-static void offer_formers(struct pv_cli *cli)
+static void offer_formers(struct pv_cli *cli, const struct typed *t)
 {
-    each(cli, PV_CTLAPI_PEERS, "peers", offer_former);
+    each(cli, t, PV_CTLAPI_PEERS, "peers", offer_former);
 }
 
-static void offer_tag(struct pv_cli *cli, const json_t *tag)
+static void offer_tag(struct pv_cli *cli, const struct typed *t, const json_t *tag)
 {
     char name[PV_NAME_BUF];
     const char *text = pv_json_text(tag, "tag", "");
@@ -92,14 +124,29 @@ static void offer_tag(struct pv_cli *cli, const json_t *tag)
 }
 
 /* Members, tags that some have, and everybody: those of whom a rule speaks. */
-static void offer_who(struct pv_cli *cli)
+static void offer_who(struct pv_cli *cli, const struct typed *t)
 {
-    offer_peers(cli);
+    offer_peers(cli, t);
     offer(cli, "any", "every member");
-    each(cli, PV_CTLAPI_RULES, "tags", offer_tag);
+    each(cli, t, PV_CTLAPI_RULES, "tags", offer_tag);
 }
 
-static void offer_room(struct pv_cli *cli, const json_t *room)
+/* Of the member before it, alone, as `untag` takes it. */
+static void offer_own_tag(struct pv_cli *cli, const struct typed *t, const json_t *tag)
+{
+    char name[PV_NAME_BUF];
+    const char *text = pv_json_text(tag, "tag", "");
+    if (is_behind(t, pv_json_text(tag, "peer", "")) &&
+        pv_name_parse(text, strlen(text), name) == PV_OK)
+        offer(cli, name, NULL);
+}
+
+static void offer_own_tags(struct pv_cli *cli, const struct typed *t)
+{
+    each(cli, t, PV_CTLAPI_RULES, "tags", offer_own_tag);
+}
+
+static void offer_room(struct pv_cli *cli, const struct typed *t, const json_t *room)
 {
     char name[PV_NAME_BUF];
     const char *text = pv_json_text(room, "room", "");
@@ -108,41 +155,46 @@ static void offer_room(struct pv_cli *cli, const json_t *room)
     offer(cli, PV_STR("#%s", name), PV_STR("room of %.0f", pv_json_real(room, "members", 0)));
 }
 
-static void offer_rooms(struct pv_cli *cli)
+static void offer_rooms(struct pv_cli *cli, const struct typed *t)
 {
-    each(cli, PV_CTLAPI_ROOM_LIST, "rooms", offer_room);
+    each(cli, t, PV_CTLAPI_ROOM_LIST, "rooms", offer_room);
 }
 
-static void offer_file(struct pv_cli *cli, const json_t *file)
+/* Only a file of this node's is withdrawn, and only an offer that waits is accepted. */
+static void offer_file(struct pv_cli *cli, const struct typed *t, const json_t *file)
 {
     bool in = pv_json_is(file, "direction", "in");
+    if (in == is_behind(t, "withdraw") ||
+        (is_behind(t, "accept") && !pv_json_is(file, "state", "offered")))
+        return;
     offer(cli, PV_STR("%.0f", pv_json_real(file, "id", 0)),
           PV_STR("%s %.40s: %.40s, %.20s", in ? "from" : "to", pv_json_text(file, "peer", "?"),
                  pv_json_text(file, "name", "?"), pv_json_text(file, "state", "?")));
 }
 
-static void offer_files(struct pv_cli *cli)
+static void offer_files(struct pv_cli *cli, const struct typed *t)
 {
-    each(cli, PV_CTLAPI_FILES, "files", offer_file);
+    each(cli, t, PV_CTLAPI_FILES, "files", offer_file);
 }
 
 /* One that lets in somebody: nobody revokes another. */
-static void offer_invite(struct pv_cli *cli, const json_t *invite)
+static void offer_invite(struct pv_cli *cli, const struct typed *t, const json_t *invite)
 {
     uint8_t key[PV_KEY_LEN];
     const char *id = pv_json_text(invite, "id", "");
-    double used = pv_json_real(invite, "used", 0), uses = pv_json_real(invite, "uses", 0);
-    if (pv_key_parse(id, key) < 0 || pv_json_bool(invite, "revoked") || used >= uses)
-        return;
-    offer(cli, id, PV_STR("used %.0f of %.0f", used, uses));
+    double now = (double)pv_clock_wall_us() / 1e6;
+    if (pv_key_parse(id, key) == PV_OK && strcmp(pv_cli_invite_state(invite, now), "open") == 0)
+        offer(cli, id,
+              PV_STR("used %.0f of %.0f", pv_json_real(invite, "used", 0),
+                     pv_json_real(invite, "uses", 0)));
 }
 
-static void offer_invites(struct pv_cli *cli)
+static void offer_invites(struct pv_cli *cli, const struct typed *t)
 {
-    each(cli, PV_CTLAPI_INVITE_LIST, "invites", offer_invite);
+    each(cli, t, PV_CTLAPI_INVITE_LIST, "invites", offer_invite);
 }
 
-static void offer_rule(struct pv_cli *cli, const json_t *rule)
+static void offer_rule(struct pv_cli *cli, const struct typed *t, const json_t *rule)
 {
     offer(cli, PV_STR("%.0f", pv_json_real(rule, "number", 0)),
           PV_STR("%.8s %.30s %.30s %.30s", pv_json_text(rule, "verdict", "?"),
@@ -150,9 +202,9 @@ static void offer_rule(struct pv_cli *cli, const json_t *rule)
                  pv_json_text(rule, "ports", "?")));
 }
 
-static void offer_rules(struct pv_cli *cli)
+static void offer_rules(struct pv_cli *cli, const struct typed *t)
 {
-    each(cli, PV_CTLAPI_RULES, "rules", offer_rule);
+    each(cli, t, PV_CTLAPI_RULES, "rules", offer_rule);
 }
 
 static void offer_networks(struct pv_cli *cli)
@@ -165,12 +217,18 @@ static void offer_networks(struct pv_cli *cli)
 
 /* --- words of a usage ---------------------------------------------------------------------- */
 
-/* A word in capitals asks for these; one that is not here is free. An ID is that of the command. */
+/* A word in capitals asks for these; one that is not here is free. An ID is that of the command. Of
+ * the rows of one word each that is for the command counts, or those for all where there is none.
+ */
 static const struct {
     const char *word, *command;
-    void (*offer)(struct pv_cli *cli);
+    void (*offer)(struct pv_cli *cli, const struct typed *t);
 } KINDS[] = {
     {"PEER", NULL, offer_peers},
+    {"PEER", "admit", offer_waiting},
+    {"PEER", "admin", offer_admins},
+    {"PEER", "history", offer_peers},
+    {"PEER", "history", offer_formers},
     {"OLD", NULL, offer_peers},
     {"NEW", NULL, offer_peers},
     {"FROM", "allow", offer_who},
@@ -184,8 +242,23 @@ static const struct {
     {"ID", "files", offer_files},
     {"ID", "invite", offer_invites},
     {"NUMBER", "rules", offer_rules},
-    {"PEER", "history", offer_formers},
+    {"TAG", "untag", offer_own_tags},
 };
+
+/* command "": the rows for all. Is there one? */
+static bool offer_kind(struct pv_cli *cli, const struct typed *t, const char *word,
+                       const char *command)
+{
+    bool found = false;
+    for (size_t i = 0; i < PV_ARRAY_LEN(KINDS); i++) {
+        const char *only = KINDS[i].command == NULL ? "" : KINDS[i].command;
+        if (strcmp(KINDS[i].word, word) != 0 || strcmp(only, command) != 0)
+            continue;
+        KINDS[i].offer(cli, t);
+        found = true;
+    }
+    return found;
+}
 
 /* Calls fn with each alternative of a token, "PEER|#ROOM", until fn returns true. Did it? */
 typedef bool alternative_fn(struct pv_cli *cli, const char *alternative, void *ctx);
@@ -210,11 +283,8 @@ static bool offer_alternative(struct pv_cli *cli, const char *one, void *ctx)
     snprintf(t->offered + len, sizeof(t->offered) - len, "%s", word);
     if (islower((unsigned char)one[0]))
         offer(cli, one, NULL);
-    for (size_t i = 0; i < PV_ARRAY_LEN(KINDS); i++) {
-        if (strcmp(KINDS[i].word, one) == 0 &&
-            (KINDS[i].command == NULL || strcmp(KINDS[i].command, t->cmd->name) == 0))
-            KINDS[i].offer(cli);
-    }
+    if (!offer_kind(cli, t, one, t->cmd->name))
+        (void)offer_kind(cli, t, one, "");
     return false;
 }
 
@@ -343,6 +413,16 @@ static void use_flag(struct pv_cli *cli, const struct pv_option *o, const char *
         cli->node = node;
 }
 
+/* `help` is followed by a command's name, and by nothing behind that. */
+static bool take_command(struct typed *t, const char *word)
+{
+    if (t->cmd != NULL || t->help)
+        return false;
+    t->help = strcmp(word, "help") == 0;
+    t->cmd = pv_command_find(word);
+    return t->help || t->cmd != NULL;
+}
+
 /* False: there is no such command, or the line is longer than any that makes sense. */
 static bool read_line(struct pv_cli *cli, char *const *words, int n, struct typed *t)
 {
@@ -354,8 +434,7 @@ static bool read_line(struct pv_cli *cli, char *const *words, int n, struct type
             use_flag(cli, o, words[++i]);
         else if (words[i][0] != '-' && t->cmd != NULL && t->n < TOKENS_MAX - 1)
             t->word[t->n++] = words[i];
-        else if (words[i][0] != '-' &&
-                 (t->cmd != NULL || (t->cmd = pv_command_find(words[i])) == NULL))
+        else if (words[i][0] != '-' && !take_command(t, words[i]))
             return false;
     }
     t->word[t->n++] = words[n - 1];
@@ -378,14 +457,14 @@ static void offer_commands(struct pv_cli *cli)
         offer(cli, c->name, c->summary);
 }
 
-static void offer_value(struct pv_cli *cli, const char *flag)
+static void offer_value(struct pv_cli *cli, const struct typed *t, const char *flag)
 {
     if (strcmp(flag, "net") == 0)
         offer_networks(cli);
     else if (strcmp(flag, "peer") == 0)
-        offer_peers(cli);
+        offer_peers(cli, t);
     else if (strcmp(flag, "before") == 0)
-        offer_rules(cli);
+        offer_rules(cli, t);
 }
 
 void pv_complete(struct pv_cli *cli, char *const *words, int n)
@@ -394,7 +473,7 @@ void pv_complete(struct pv_cli *cli, char *const *words, int n)
     if (n == 0 || !read_line(cli, words, n, &t))
         return;
     if (t.flag != NULL) {
-        offer_value(cli, t.flag);
+        offer_value(cli, &t, t.flag);
     } else if (words[n - 1][0] == '-') {
         if (t.cmd != NULL)
             offer_flags(cli, t.cmd->options, t.cmd->details);

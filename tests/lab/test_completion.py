@@ -44,7 +44,9 @@ def bash_offers_commands_options_and_names(lab):
     equal(offers(lab, a, "networks", "--js"), ["--json"], "options of networks")
     equal(offers(lab, a, "root", "ex"), ["export"], "words of root")
     equal(offers(lab, a, "admin", "rev"), ["revoke"], "words of admin")
-    equal(offers(lab, a, "admin", "revoke", "bo"), ["bob"], "names behind a word")
+    equal(offers(lab, a, "admin", "grant", "bo"), ["bob"], "names behind a word")
+    equal(offers(lab, a, "admin", "revoke", "bo"), [], "members who are no admins")
+    equal(offers(lab, a, "help", "netw"), ["network", "networks"], "commands behind help")
     equal(offers(lab, a, "log", "de"), ["debug"], "levels")
     equal(offers(lab, a, "-n", ""), ["default"], "networks")
     a.ctl("allow", "tag:guest", "bob", "ssh")
@@ -52,6 +54,7 @@ def bash_offers_commands_options_and_names(lab):
     for member in (bob, bert):
         a.ctl("tag", member.name, "web")
     equal(offers(lab, a, "allow", "tag:"), ["tag:web"], "a tag of two members")
+    equal(offers(lab, a, "untag", "bob", ""), ["web"], "the tags of one")
     r = a.run("bash", "-c", "COMP_TYPE=33\n" + ASK, "bash", lab.build + "/bin", "allow", "tag:")
     equal(r.out, "tag:web\n", "the same in a list, where what is behind it may be inserted")
     a.ctl("room", "create", "crew")

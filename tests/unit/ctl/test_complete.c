@@ -111,6 +111,52 @@ PV_TEST(names_are_offered_where_one_belongs_and_nothing_that_a_shell_would_run)
     assert_true(offered("pi"));
 }
 
+/* A member behind admit, or a received file behind accept, would lead to an error. */
+PV_TEST(only_what_a_word_can_be_done_to_is_offered_behind_it)
+{
+    answers("peers", OK("'peers':[{'name':'pi','state':'member','admin':true},{'name':'nas',"
+                        "'state':'member','admin':false},{'name':'new','state':'waiting'}]"));
+    answers("files",
+            OK("'files':[{'id':7,'direction':'in','peer':'pi','name':'a','state':'offered'},{'id':"
+               "8,'direction':'out','peer':'pi','name':'b','state':'offered'},{'id':9,"
+               "'direction':'in','peer':'pi','name':'c','state':'done'}]"));
+    answers("invite_list",
+            OK("'invites':[{'id':'AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE','used':0,'uses':5,"
+               "'not_after':1000000000},{'id':'BbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE',"
+               "'used':0,'uses':5,'not_after':32503680000}]"));
+    answers("rules", OK("'tags':[{'tag':'guest','peer':'pi'},{'tag':'web','peer':'nas'},{'tag':"
+                        "'$(reboot)','peer':'pi'}]"));
+    OFFERS("admit", "");
+    assert_string_equal(t.out, "new\toffline\n");
+    OFFERS("admin", "revoke", "--keep-invites", "");
+    assert_string_equal(t.out, "pi\toffline\n");
+    OFFERS("admin", "grant", "");
+    assert_true(offered("nas") && !offered("pi"));
+    OFFERS("files", "accept", "");
+    assert_string_equal(t.out, "7\tfrom pi: a, offered\n");
+    OFFERS("files", "get", "");
+    assert_true(offered("7") && offered("9") && !offered("8"));
+    OFFERS("files", "withdraw", "");
+    assert_string_equal(t.out, "8\tto pi: b, offered\n");
+    OFFERS("invite", "revoke", "");
+    assert_string_equal(t.out, "BbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE\tused 0 of 5\n");
+    OFFERS("untag", "pi", "");
+    assert_string_equal(t.out, "guest\n");
+    OFFERS("untag", "");
+    assert_true(offered("pi") && offered("nas"));
+}
+
+PV_TEST(behind_help_stands_a_command)
+{
+    OFFERS("");
+    char *commands = strdup(t.out);
+    OFFERS("help", "");
+    assert_string_equal(t.out, commands);
+    free(commands);
+    OFFERS("help", "ping", "");
+    assert_string_equal(t.out, "");
+}
+
 /* A shell does not wait long for a daemon that says nothing, and shows no error. */
 PV_TEST(without_an_answer_no_names_are_offered)
 {
