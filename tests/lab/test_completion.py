@@ -195,5 +195,7 @@ def bash_offers_what_the_coordinator_takes(lab):
     equal(of("secret", ""), ["rotate"], "words of secret")
     equal(of("--listen", ""), [], "words in place of a value")
     equal([len(x) for x in of("drop", "")], [32], "ids of networks")
-    equal(of("drop", "--state", "/nowhere", ""), of(""), "words after a value")
+    equal([len(x) for x in of("drop", "--state", "/var/lib/p2pvpn-coordinator", "")], [32], "ids behind a value")
+    equal(of("drop", "--state", "/nowhere", ""), [], "ids where no coordinator runs")
+    equal(of("networks", "--state", "/nowhere", ""), of(""), "words after a value")
     equal(of("backup", "/etc/p2p"), ["/etc/p2pvpn"], "files")
