@@ -13,7 +13,7 @@ const FILE = { offered: "offered", accepted: "on its way", done: "complete", sav
 const counts = new Map(); // conversation -> unread messages
 let rooms = [], files = [], open = null, loaded = false;
 const painters = new Set();
-// What shows how much is unread is painted when that changes.
+// A painter of how much is unread is called when that changes.
 export const showsUnread = paint => painters.add(paint);
 const paintAll = () => { for (const paint of painters) paint(); };
 
