@@ -261,7 +261,7 @@ class Docs(Tree):
         self.assertIn("the command wave of", said[0])
 
     def test_a_new_field_of_a_command_is_documented(self):
-        said = self.problems("lib/proto/local/ctlcmd.h", '"peer before limit "', '"peer before limit wave "',
+        said = self.problems("lib/proto/local/ctlcmd.h", '"peer before upto limit "', '"peer before upto limit wave "',
                              "check_tables")
         self.assertEqual(len(said), 1)
         self.assertIn("the field wave of history", said[0])
