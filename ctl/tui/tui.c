@@ -312,10 +312,11 @@ static void take_present(struct tui *u, const struct pv_tui_action *action, cons
     }
 }
 
-/* The daemon reads a page at once: the rest is asked for until there is none. */
+/* The daemon reads a page at once, of long texts a small one: the rest is asked for until there is
+ * none. */
 static void take_read(struct tui *u, const struct pv_tui_action *action, const json_t *body)
 {
-    if (pv_json_int(body, "read") >= PV_CTLAPI_MAX_HISTORY && action->text != NULL)
+    if (pv_json_int(body, "read") > 0 && action->text != NULL)
         pv_tui_want(&u->model, PV_TUI_READ, action->peer, strdup(action->text));
 }
 
@@ -416,6 +417,27 @@ static int read_replies(struct tui *u, char error[static PV_TUI_NOTE], int *ret_
 
 /* --- the daemon goes and comes back ----------------------------------------------------------- */
 
+/* Of a request that had no answer the person is told this; NULL: nothing, as it only asked. */
+static const char *doubt_about(enum pv_tui_action_kind kind)
+{
+    switch (kind) {
+    case PV_TUI_SEND:
+    case PV_TUI_SEND_FILE:
+        return PV_TUI_PERHAPS " sent";
+    case PV_TUI_ACCEPT:
+    case PV_TUI_REFUSE:
+    case PV_TUI_MAKE:
+    case PV_TUI_INVITE:
+    case PV_TUI_LEAVE:
+    case PV_TUI_MUTE:
+    case PV_TUI_UNMUTE:
+    case PV_TUI_SAVE:
+        return PV_TUI_PERHAPS " done";
+    default:
+        return NULL;
+    }
+}
+
 /* Messages without an answer are sent again later, in their order, under the same id. Other
  * requests are dropped: most asked what the daemon knew. */
 static void lose_daemon(struct tui *u)
@@ -427,14 +449,16 @@ static void lose_daemon(struct tui *u)
             last = last == NULL || u->asked[i].id > last->id ? &u->asked[i] : last;
         if (last == NULL)
             break;
-        if (last->kind == ASKED_ACTION && last->action.kind == PV_TUI_SEND &&
-            last->action.id[0] != '\0') {
-            pv_tui_again(&u->model, &last->action);
+        const struct pv_tui_action *action = &last->action;
+        if (last->kind == ASKED_ACTION &&
+            (action->kind == PV_TUI_SEARCH ||
+             (action->kind == PV_TUI_SEND && action->id[0] != '\0'))) {
+            pv_tui_again(&u->model, action);
         } else {
             /* Whether it was taken is not known: it is for the person to decide. */
-            if (last->kind == ASKED_ACTION &&
-                (last->action.kind == PV_TUI_SEND || last->action.kind == PV_TUI_SEND_FILE))
-                pv_tui_take_error(&u->model, PV_TUI_PERHAPS, &last->action);
+            const char *doubt = last->kind == ASKED_ACTION ? doubt_about(action->kind) : NULL;
+            if (doubt != NULL)
+                pv_tui_take_error(&u->model, doubt, action);
             free(last->action.text);
         }
         *last = u->asked[--u->n_asked];
@@ -813,7 +837,7 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
 {
     bool asked = false;
     while (u->model.leave != PV_TUI_ENDED || !may_end(u, &asked)) {
-        asked = asked && is_sending(u);
+        asked = asked && is_sending(u) && u->model.leave != PV_TUI_STAYS;
         find_daemon(u);
         if (!u->lost && ask_what_waits(u) < 0)
             lose_daemon(u);

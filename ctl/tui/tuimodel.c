@@ -120,6 +120,23 @@ size_t pv_tui_find(struct pv_tui *t, const char *name, bool create)
     return low;
 }
 
+/* Up to that message; false: no memory. */
+static bool want_read(struct pv_tui *t, const struct pv_tui_conv *c, const char *id)
+{
+    char *last = strdup(id);
+    if (last == NULL)
+        return false;
+    for (size_t k = 0; k < t->n_actions; k++) {
+        if (t->actions[k].kind == PV_TUI_READ && strcmp(t->actions[k].peer, c->name) == 0) {
+            free(t->actions[k].text);
+            t->actions[k].text = last;
+            return true;
+        }
+    }
+    pv_tui_want(t, PV_TUI_READ, c->name, last);
+    return true;
+}
+
 /* Up to the last message that is shown: one that comes meanwhile is not read by that. */
 void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c)
 {
@@ -128,19 +145,10 @@ void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c)
         return;
     while (i > 0 && (c->lines[i - 1].outgoing || c->lines[i - 1].id[0] == '\0'))
         i--;
-    char *last = i == 0 ? NULL : strdup(c->lines[i - 1].id);
-    if (last == NULL)
+    if (i == 0 || !want_read(t, c, c->lines[i - 1].id))
         return; /* it stays unread */
     c->unread = 0;
     c->named = false;
-    for (size_t k = 0; k < t->n_actions; k++) {
-        if (t->actions[k].kind == PV_TUI_READ && strcmp(t->actions[k].peer, c->name) == 0) {
-            free(t->actions[k].text);
-            t->actions[k].text = last;
-            return;
-        }
-    }
-    pv_tui_want(t, PV_TUI_READ, c->name, last);
 }
 
 /* The order in which a person wants to see them: 0 the network's own, then unread, there, away,
@@ -239,6 +247,18 @@ static void drop_line(struct pv_tui_conv *c, struct pv_tui_line *line)
     size_t at = (size_t)(line - c->lines);
     free(line->text);
     memmove(line, line + 1, (--c->n_lines - at) * sizeof(*line));
+    c->found = 0; /* the lines have other numbers now */
+    c->show_found = false;
+}
+
+static void move_to_end(struct pv_tui_conv *c, struct pv_tui_line *line)
+{
+    const struct pv_tui_line moved = *line;
+    size_t behind = c->n_lines - 1 - (size_t)(line - c->lines);
+    if (behind == 0)
+        return;
+    memmove(line, line + 1, behind * sizeof(*line));
+    c->lines[c->n_lines - 1] = moved;
     c->found = 0; /* the lines have other numbers now */
     c->show_found = false;
 }
@@ -436,8 +456,17 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     /* The daemon may tell one message twice: begin() of tui.c starts to watch before it asks for
      * the unread messages. */
     struct pv_tui_line *known = find_line(c, line.id);
-    if (known != NULL)
+    const bool shown = index == t->current && c->scroll == 0;
+    if (known != NULL) {
+        /* Unread ones are told in the order in which they came. That it was read may have been on
+         * its way to a daemon that went. */
+        if (!line.outgoing && line.state == PV_CHAT_UNREAD) {
+            move_to_end(c, known);
+            if (shown && !t->too_small)
+                (void)want_read(t, c, line.id);
+        }
         return;
+    }
     char change[PV_SHOW_CHANGE_BUF];
     if (pv_show_change_once(t->told, msg, change) != NULL)
         pv_tui_notice(t, c, change);
@@ -450,7 +479,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     c->unread += unread;
     c->named = c->named || (unread && line.named);
     /* The lines above stay where they are, and new ones are below. */
-    bool hidden = index == t->current && c->scroll > 0;
+    bool hidden = index == t->current && !shown;
     c->came += hidden;
     if (hidden && unread && c->unread == 1) /* the first of them */
         memcpy(c->new_from, line.id, sizeof(c->new_from));
@@ -526,13 +555,15 @@ static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const char *key
     pv_tui_notice(t, c, pv_show_change(c->name, since, key, text));
 }
 
-/* How many lines of old are before the first that c has too; 0: it has none of them. */
+/* How many lines of old are before the first that c has too; where it has none, before its time. */
 static size_t first_known(struct pv_tui_conv *c, const struct pv_tui_conv *old)
 {
-    size_t i = 0;
+    size_t i = 0, older = 0;
     while (i < old->n_lines && find_line(c, old->lines[i].id) == NULL)
         i++;
-    return i < old->n_lines ? i : 0;
+    while (older < i && c->n_lines > 0 && old->lines[older].time < c->lines[0].time)
+        older++;
+    return i < old->n_lines ? i : older;
 }
 
 /* The answer takes the place of what is shown: lines that came by events meanwhile, and notices,
@@ -554,6 +585,8 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
         if (pv_tui_conv_is_room(c) && pv_show_is_offer(pv_json_text(msg, "text", "")))
             want_files(t);
     }
+    c->found = 0; /* the lines have other numbers now */
+    c->show_found = false;
     c->more = pv_json_bool(body, "more");
     /* Of unread lines that are older than the answer the daemon has also what stands between them:
      * whoever goes up gets them from there. */
@@ -675,7 +708,7 @@ static void forget_messages(struct pv_tui_conv *c)
 void pv_tui_take_return(struct pv_tui *t)
 {
     t->lost = t->has_files = false;
-    if (t->leave == PV_TUI_WARNED)
+    if (pv_tui_is_warned(t))
         t->leave = PV_TUI_STAYS;
     for (size_t i = 1; i < t->n_convs; i++) {
         t->convs[i].asked = false;
@@ -787,11 +820,15 @@ bool pv_tui_search(struct pv_tui *t, const char *text)
         pv_tui_note(t, "/search TEXT; once more finds what is older");
         return false;
     }
+    if (t->current == 0 && t->search.lines != NULL && strcmp(text, t->search.text) == 0) {
+        pv_tui_note(t, "still looking for \"%.80s\"", text);
+        return true;
+    }
     if (t->current == 0) {
         free(t->search.text);
         json_decref(t->search.lines);
         t->search.text = strdup(text);
-        t->search.lines = json_array();
+        t->search.lines = t->search.text == NULL ? NULL : json_array();
         pv_tui_want(t, PV_TUI_SEARCH, "", strdup(text));
         return true;
     }
@@ -828,12 +865,15 @@ static bool has(const json_t *msg, const char *text)
 /* All that was looked through. */
 static void tell_all_found(struct pv_tui *t, const char *text, bool more)
 {
-    const size_t found = json_array_size(t->search.lines);
-    size_t left = found;
+    size_t left = json_array_size(t->search.lines);
+    const size_t found = left < FOUND_MAX ? left : FOUND_MAX;
+    more = more || left > found;
     PV_EACH_JSON(t->search.lines, msg) {
         if (left-- <= FOUND_MAX)
             tell_found(t, msg);
     }
+    json_decref(t->search.lines);
+    t->search.lines = NULL;
     if (found == 0)
         pv_tui_note(t, "nothing has \"%.80s\"", text);
     else
@@ -847,7 +887,7 @@ void pv_tui_take_found(struct pv_tui *t, const struct pv_tui_action *action, con
     const char *text = action->text == NULL ? "" : action->text;
     json_t *lines = json_array();
     /* One that was asked after it took its place. */
-    if (t->search.text == NULL || strcmp(text, t->search.text) != 0 || lines == NULL) {
+    if (t->search.lines == NULL || strcmp(text, t->search.text) != 0 || lines == NULL) {
         json_decref(lines);
         return;
     }
@@ -1196,6 +1236,7 @@ static void forget_notice(struct pv_tui *t, const char *peer, uint32_t number)
     struct pv_tui_conv *c = index == SIZE_MAX ? NULL : &t->convs[index];
     for (size_t i = c == NULL ? 0 : c->n_lines; i > 0; i--) {
         if (c->lines[i - 1].file == number) {
+            c->offers -= c->offers > 0;
             drop_line(c, &c->lines[i - 1]);
             return;
         }
@@ -1336,7 +1377,7 @@ static void take_file(struct pv_tui *t, const json_t *f, double time)
     if (index == t->current || !(is_in(f) || offer == NULL))
         return;
     pv_tui_note(t, "a file of %s: /open %s", pv_json_text(f, "peer", "?"), c->name);
-    c->offers += is_in(f);
+    c->offers += is_in(f) && offer == NULL && strcmp(state, "offered") == 0;
 }
 
 void pv_tui_take_file(struct pv_tui *t, const json_t *body)

@@ -30,8 +30,8 @@ enum {
 /* While the daemon is gone the bar says it, also behind what else there was to say. */
 #define PV_TUI_LOST "p2pvpnd is not there: what you send waits here until it is back"
 
-/* Of what the daemon was asked for when it went, and did not answer. */
-#define PV_TUI_PERHAPS "perhaps not sent"
+/* Begins what is said of a request that the daemon had not answered when it went. */
+#define PV_TUI_PERHAPS "perhaps not"
 
 struct pv_tui_line {
     char id[PV_CHAT_ID_TEXT_BUF]; /* "": a notice; "~N": waits for the daemon */
@@ -66,7 +66,7 @@ struct pv_tui_conv {
     double rtt_ms;      /* < 0: unknown */
     double seen;        /* Unix seconds when it was there last; 0: unknown */
     unsigned unread;
-    unsigned offers;           /* of files, told while it was not open */
+    unsigned offers;           /* of files, told in a line of their own while it was not open */
     bool named;                /* one of the unread lines is */
     struct pv_tui_line *lines; /* owned; oldest first */
     size_t n_lines, cap;
@@ -149,6 +149,7 @@ enum pv_tui_key {
 enum pv_tui_leave {
     PV_TUI_STAYS,
     PV_TUI_WARNED, /* was told what would be lost: /exit again ends it, any other line stays */
+    PV_TUI_WARNED_BY_KEY, /* the same, by Ctrl-C: any other key stays */
     PV_TUI_ENDED,
 };
 
@@ -184,7 +185,7 @@ struct pv_tui {
     bool files_moving; /* the state of a file is worth asking for */
     struct {           /* in all conversations */
         char *text;    /* owned; of the last one; NULL: there was none */
-        json_t *lines; /* owned: what was found so far, oldest first */
+        json_t *lines; /* owned: what was found so far, oldest first; NULL: it has ended */
     } search;
     struct pv_tui_settings set; /* the user's; /bell and the roster's key change theirs */
     bool ring;                  /* the bell is to be rung; the taker clears it */
@@ -193,7 +194,6 @@ struct pv_tui {
     char opening[PV_NAME_BUF]; /* the daemon is asked for this conversation: what is typed meanwhile
                                   is for it, and not for the one that is shown; "": none */
     enum pv_tui_leave leave;
-    bool leave_by_key;  /* that was asked by a key: any other one takes the question back */
     bool too_small;     /* the screen has no room for lines, so nobody sees what comes */
     uint64_t last_wait; /* of lines that wait */
 };
@@ -264,6 +264,10 @@ void pv_tui_open(struct pv_tui *t, size_t index);
 
 /* It ended, and the daemon takes no lines: asks once more whether to end without them. */
 void pv_tui_ask_again(struct pv_tui *t);
+static inline bool pv_tui_is_warned(const struct pv_tui *t)
+{
+    return t->leave == PV_TUI_WARNED || t->leave == PV_TUI_WARNED_BY_KEY;
+}
 
 /* PV_ERR_AGAIN: nothing to ask. */
 PV_MUST_CHECK int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action);

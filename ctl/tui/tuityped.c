@@ -132,6 +132,11 @@ static void note_error(struct pv_tui *t, const char *error)
         pv_tui_note(t, "%s", error);
 }
 
+static bool is_perhaps(const char *error)
+{
+    return strncmp(error, PV_TUI_PERHAPS, sizeof(PV_TUI_PERHAPS) - 1) == 0;
+}
+
 void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_action *action)
 {
     if (action != NULL && (action->kind == PV_TUI_FORMER || action->kind == PV_TUI_MAKE))
@@ -156,7 +161,7 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
         c->draft = line;
         return;
     } else {
-        pv_tui_notice(t, c, strcmp(error, PV_TUI_PERHAPS) == 0 ? PV_TUI_PERHAPS ":" : "not sent:");
+        pv_tui_notice(t, c, is_perhaps(error) ? PV_TUI_PERHAPS " sent:" : "not sent:");
         pv_tui_notice(t, c, action->text);
     }
     free(line);
@@ -195,8 +200,9 @@ static void leave(struct pv_tui *t, bool drafts)
         waiting += t->lost && t->actions[i].kind == PV_TUI_SEND;
     for (size_t i = 0; drafts && i < t->n_convs; i++)
         begun += t->convs[i].draft != NULL;
-    t->leave = t->leave == PV_TUI_WARNED || waiting + begun == 0 ? PV_TUI_ENDED : PV_TUI_WARNED;
-    t->leave_by_key = drafts;
+    t->leave = pv_tui_is_warned(t) || waiting + begun == 0 ? PV_TUI_ENDED
+               : drafts                                    ? PV_TUI_WARNED_BY_KEY
+                                                           : PV_TUI_WARNED;
     if (waiting > 0)
         pv_tui_note(t, "%zu line%s not sent: once more ends the chat without %s", waiting,
                     waiting == 1 ? " is" : "s are", waiting == 1 ? "it" : "them");
@@ -207,7 +213,6 @@ static void leave(struct pv_tui *t, bool drafts)
 void pv_tui_ask_again(struct pv_tui *t)
 {
     t->leave = PV_TUI_WARNED;
-    t->leave_by_key = false;
     pv_tui_note(t, "p2pvpnd does not answer: once more ends the chat without what is not sent");
 }
 
@@ -225,6 +230,11 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text)
     if (strncmp(name, "key:", 4) == 0 && pv_tui_find(t, name, false) != SIZE_MAX) {
         pv_tui_note(t, "%.63s had a name that is another's now: nobody gets what is written here",
                     name);
+        return false;
+    }
+    /* A line for a machine that is gone shall not stand before all of a room. */
+    if (index != SIZE_MAX && pv_tui_conv_is_room(&t->convs[index]) && name[0] != '#') {
+        pv_tui_note(t, "%.63s is a room: /msg #%.63s TEXT", name, name);
         return false;
     }
     /* Index 0 is the network's own pane, where nobody reads. */
@@ -383,11 +393,13 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
     return false;
 }
 
-/* Has nobody this name? A line that is typed before the first list came may be for somebody. */
+/* Has nobody this name? A line that is typed before the first list came may be for somebody. An
+ * address, or a name with dots, is no word of a sentence. */
 static bool is_nobody(struct pv_tui *t, const char *name)
 {
+    const bool is_word = strpbrk(name, ".#") == NULL;
     return (pv_tui_is_room(name) ? t->has_rooms : t->has_peers) &&
-           pv_tui_find(t, name, false) == SIZE_MAX;
+           (is_word ? pv_tui_find(t, name, false) : pv_tui_find_named(t, name)) == SIZE_MAX;
 }
 
 /* False: nothing came of it. */
@@ -415,12 +427,12 @@ static bool use_line(struct pv_tui *t, const char *line)
 static void enter(struct pv_tui *t)
 {
     char *line = pv_tuiedit_take(&t->edit);
-    const bool warned = t->leave == PV_TUI_WARNED;
+    const bool warned = pv_tui_is_warned(t);
     t->note[0] = '\0';
     /* The whole line is given back: half of it could be sent to whoever is open. */
     if (line != NULL && line[strspn(line, " ")] != '\0' && !use_line(t, line))
         pv_tuiedit_set(&t->edit, line);
-    if (warned && t->leave == PV_TUI_WARNED)
+    if (warned && pv_tui_is_warned(t))
         t->leave = PV_TUI_STAYS; /* another line was typed since the question */
     free(line);
 }
@@ -456,9 +468,19 @@ static void paste_line(struct pv_tui *t, const char *text)
     }
 }
 
+/* Something else was done than to answer whether to end the chat. */
+static void go_on(struct pv_tui *t)
+{
+    if (t->leave == PV_TUI_WARNED_BY_KEY) {
+        t->leave = PV_TUI_STAYS;
+        t->note[0] = '\0';
+    }
+}
+
 void pv_tui_paste(struct pv_tui *t, const char *text)
 {
     size_t lines = count_lines(text);
+    go_on(t);
     free(t->paste);
     t->paste = NULL;
     if (lines == 1) {
@@ -526,10 +548,8 @@ void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
         answer_paste(t, key == PV_TUI_ENTER);
         return;
     }
-    if (t->leave == PV_TUI_WARNED && t->leave_by_key && key != PV_TUI_QUIT && key != PV_TUI_EOF) {
-        t->leave = PV_TUI_STAYS;
-        t->note[0] = '\0';
-    }
+    if (key != PV_TUI_QUIT && key != PV_TUI_EOF)
+        go_on(t);
     switch (key) {
     case PV_TUI_CHAR:
         pv_tuiedit_insert(&t->edit, arg);

@@ -453,6 +453,11 @@ PV_TEST(files_that_wait_are_told_when_the_chat_begins_and_have_a_mark)
     assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 0);
     assert_action(PV_TUI_HISTORY, "pi", "");
     assert_nothing_asked(); /* no message was read */
+    /* A file that is withdrawn is no offer; one that a room's line says is told there. */
+    pv_tui_open(t, 0);
+    take(pv_tui_take_file, "{'file':{'id':7,'direction':'in','peer':'pi','name':'a','size':2048,'"
+                           "state':'withdrawn'}}");
+    assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 0);
 }
 
 /* Silent until it is asked for, and only for what somebody else wrote. */
@@ -704,9 +709,32 @@ PV_TEST(a_search_over_all_goes_on_to_what_is_older)
              "{'upto':1,'messages':[" MSG("A1", "pi", "lap", "a needle", "read") "]}");
     assert_nothing_asked();
     assert_int_equal(t->convs[0].n_lines, 2);
+    line("/search needle"); /* twice at once: told once */
+    drop_actions();
+    line("/search needle");
+    assert_nothing_asked();
+    assert_has(t->note, "still looking for");
+    found_by("needle", 0, "{'messages':[]}");
+    found_by("needle", 0, "{'messages':[" MSG("A1", "pi", "lap", "a needle", "read") "]}");
+    assert_int_equal(t->convs[0].n_lines, 2);
     assert_has(t->convs[0].lines[0].text, ": a needle");
     assert_has(t->convs[0].lines[1].text, ": a newer needle");
-    assert_has(t->note, "2 lines have");
+    assert_string_equal(t->note, "nothing has \"needle\"");
+}
+
+PV_TEST(a_search_that_finds_much_says_how_much_it_tells)
+{
+    char page[16384] = "{'more':true,'upto':7,'messages':[";
+    struct pv_text out = pv_text_in(page + strlen(page), sizeof(page) - strlen(page));
+    for (int i = 0; i < 60; i++)
+        pv_text_add(&out, "%s" MSG("%d", "pi", "lap", "hay", "read"), i == 0 ? "" : ",", i);
+    pv_text_add(&out, "]}");
+    line("/search hay");
+    drop_actions();
+    found_by("hay", 0, page);
+    assert_nothing_asked();
+    assert_int_equal(t->convs[0].n_lines, 50);
+    assert_has(t->note, "the newest 50 lines have");
 }
 
 PV_TEST(words_of_other_programs_are_understood_or_explained)
@@ -822,6 +850,28 @@ PV_TEST(the_first_unread_line_of_an_open_conversation_has_a_mark)
     assert_int_equal(t->convs[pv_tui_find(t, "bob", false)].unread, 1);
 }
 
+/* An event came before the page that tells it again, and the word that it was read went with the
+ * daemon. */
+PV_TEST(a_line_that_is_told_again_as_unread_is_read)
+{
+#define NEW_ONE MSG("N", "pi", "lap", "new", "unread")
+    size_t pi = pv_tui_find(t, "pi", false);
+    take(pv_tui_take_message, NEW_ONE);
+    take(pv_tui_take_unread, "[" MSG("A", "pi", "lap", "old", "unread") "," NEW_ONE "]");
+    assert_int_equal(t->convs[pi].unread, 2);
+    assert_string_equal(t->convs[pi].lines[1].id, "N"); /* as they came */
+    pv_tui_open(t, pi);
+    assert_action(PV_TUI_HISTORY, "pi", "");
+    assert_action(PV_TUI_READ, "pi", "N");
+    take(pv_tui_take_unread, "[" MSG("A", "pi", "lap", "old", "unread") "," NEW_ONE "]");
+    assert_int_equal(t->convs[pi].n_lines, 2);
+    assert_int_equal(t->convs[pi].unread, 0);
+    assert_action(PV_TUI_READ, "pi", "N");
+    t->convs[pi].scroll = 5; /* nobody sees it */
+    take(pv_tui_take_unread, "[" NEW_ONE "]");
+    assert_nothing_asked();
+}
+
 /* The history has the newest page alone; own lines stand between the unread ones before it. */
 PV_TEST(unread_lines_older_than_the_history_come_page_by_page)
 {
@@ -834,6 +884,11 @@ PV_TEST(unread_lines_older_than_the_history_come_page_by_page)
             "{'more':true,'messages':[" MSG("C", "pi", "lap", "three", "unread") "]}");
     assert_int_equal(t->convs[pi].n_lines, 1);
     assert_string_equal(t->convs[pi].new_from, "A");
+    t->convs[pi].found = 2; /* of a search before */
+    take_of(pv_tui_take_history, "pi",
+            "{'more':true,'messages':[" MSG("C", "pi", "lap", "three", "unread") "]}");
+    line("/search thr");
+    assert_int_equal(t->convs[pi].found, 1);
     draw(12, 80);
     pv_tui_key(t, PV_TUI_PAGE_UP, 8);
     assert_action(PV_TUI_OLDER, "pi", "C");
@@ -940,7 +995,7 @@ PV_TEST(a_text_of_several_lines_that_is_given_back_keeps_them)
     for (size_t k = 0; k < 2; k++) {
         pv_tui_open(t, k == 0 ? pi : 1);
         drop_actions();
-        pv_tui_take_error(t, k == 0 ? "send: disk full" : PV_TUI_PERHAPS, &mine);
+        pv_tui_take_error(t, k == 0 ? "send: disk full" : PV_TUI_PERHAPS " sent", &mine);
         assert_string_equal(t->edit.text, "");
         const struct pv_tui_conv *c = &t->convs[pi];
         assert_null(c->draft);
@@ -1363,6 +1418,9 @@ PV_TEST(ctrl_c_asks_where_a_line_was_begun)
     assert_string_equal(t->note, "");
     pv_tui_key(t, PV_TUI_QUIT, 0);
     assert_int_not_equal(t->leave, PV_TUI_ENDED);
+    pv_tui_paste(t, "ng");
+    pv_tui_key(t, PV_TUI_QUIT, 0);
+    assert_int_not_equal(t->leave, PV_TUI_ENDED);
     pv_tui_key(t, PV_TUI_QUIT, 0);
     assert_int_equal(t->leave, PV_TUI_ENDED);
 }
@@ -1457,7 +1515,7 @@ PV_TEST(a_line_is_sent_by_every_word_that_opens)
     static const char *const words[][2] = {{"/msg 10.66.0.3 hi", "bob"},
                                            {"/msg bob.home.p2p hi", "bob"},
                                            {"/msg Bob hi", "bob"},
-                                           {"/msg crew hi", "#crew"},
+                                           {"send bob.home.p2p hi", "bob"},
                                            {"/msg #Crew hi", "#crew"}};
     for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
         line(words[i][0]);
@@ -1466,6 +1524,13 @@ PV_TEST(a_line_is_sent_by_every_word_that_opens)
     line("/msg 10.66.0.4 hi");
     assert_has(t->note, "no peer or room named 10.66.0.4");
     edit(PV_TUIEDIT_KILL_START);
+    line("/msg crew hi"); /* perhaps for a machine that is gone */
+    assert_string_equal(t->note, "crew is a room: /msg #crew TEXT");
+    assert_nothing_asked();
+    edit(PV_TUIEDIT_KILL_START);
+    open_of("pi");
+    line("send 10.66.0.3 hi"); /* no sentence begins so */
+    assert_action(PV_TUI_SEND, "bob", "hi");
     open_of("bob");
     line("send crew hi"); /* a text: nobody has this name */
     assert_action(PV_TUI_SEND, "bob", "send crew hi");
