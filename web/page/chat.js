@@ -4,7 +4,6 @@ import { call, hear, save, send as sendFile, state } from "./net.js";
 import { act, ask, bytes, clock, el, health, note, once, show } from "./util.js";
 
 const PAGE = 100, SEARCHED = 1000; // messages
-const READ_PAGE = 1000; // messages that p2pvpnd makes read at once
 const AT_ONCE = 16; // members that a file is offered to
 const WORDS = { queued: "waiting", sent: "sent", delivered: "arrived", read: "read" };
 const HELD = { full: "its machine is full", disk: "its disk is full", rules: "the rules forbid it" };
@@ -47,15 +46,19 @@ async function allUnread() {
   return all;
 }
 
+let came = null; // unread messages that events told while what is unread is asked for
 const load = once(async () => {
   loaded = true;
   try {
+    came = [];
     const [inbox, list, transfers] = await Promise.all([allUnread(), call("room_list"), call("files")]);
     counts.clear();
-    for (const m of inbox) if (!isSeen(talkOf(m))) counts.set(talkOf(m), (counts.get(talkOf(m)) || 0) + 1);
+    const told = new Set(inbox.map(m => m.id));
+    for (const m of [...inbox, ...came.filter(m => !told.has(m.id))]) if (!isSeen(talkOf(m))) counts.set(talkOf(m), (counts.get(talkOf(m)) || 0) + 1);
     rooms = list.rooms;
     files = transfers.files;
   } catch (e) { loaded = e.code === 4; } // in no network: nothing to load
+  came = null;
   paintAll();
 });
 
@@ -75,6 +78,7 @@ hear(event => {
   if (["caught-up", "missed", "room"].includes(event.event) || (["message", "file"].includes(event.event) && !event[event.event])) load();
   if (event.event === "message" && event.message && !event.message.own && event.message.state === "unread") {
     const talk = talkOf(event.message);
+    came?.push(event.message);
     if (!isSeen(talk)) counts.set(talk, (counts.get(talk) || 0) + 1);
     notify(event.message);
   }
@@ -191,16 +195,16 @@ export function chat(main, who) {
     markRead();
   });
 
-  // The daemon reads a page at once.
+  // The daemon reads a page at once, of long texts a small one.
   async function readTo(id) {
-    while ((await call("read", { peer: who, through: id })).read >= READ_PAGE);
+    while ((await call("read", { peer: who, through: id })).read > 0);
   }
 
   function markRead() {
     const last = messages.filter(m => !m.own && m.state === "unread").pop();
     if (!last || !isSeen(who)) return;
     counts.delete(who);
-    readTo(last.id).then(() => { for (const m of messages) if (m.state === "unread") m.state = "read"; paintList(); }).catch(() => {});
+    readTo(last.id).then(() => { for (const m of messages) if (m.state === "unread") m.state = "read"; paintAll(); }).catch(() => {});
   }
 
   // As `send-file` to a room: a line says so, and those who are there are offered it.

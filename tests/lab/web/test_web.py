@@ -410,10 +410,10 @@ def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     picture(browser, "talk-360")
     browser.must_be_clean(page.origin)
 
-    # More than p2pvpnd tells or takes at once.
+    # More than p2pvpnd tells or takes at once, by number and by length.
     browser.run("location.hash = '#/network'")
     a.stop_daemon()
-    fill_history(a, 1500, 1500)
+    fill_history(a, 1500, 1500, 2000)
     a.daemon()
     wait("all of it to count", lambda: browser.run("return document.getElementById('unread').ariaLabel") == "1500 unread messages")
     browser.run("location.hash = '#/chat/b'")
