@@ -366,9 +366,13 @@ class HostsLine(unittest.TestCase):
             for line, full, first, last in self.LINES:
                 with open(path, "w", encoding="utf-8") as f:
                     f.write(f"hosts: {line}\n")
-                for flags, want in (([], full), (["--first"], first), (["--last"], last), ([], full), ([], full),
-                                    (["--remove"], line)):
+                keep = ["--keep"]  # an upgrade changes no order, also not that of one without a mark behind p2pvpn_short
+                for flags, want in ((keep, full), (keep, full), ([], full), (["--first"], first), (keep, first),
+                                    (["--last"], last), (keep, last), ([], full), ([], full), (["--remove"], line)):
                     self.assertEqual(after(*flags), want, (line, flags))
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(f"hosts: files {self.FULL} {self.SHORT} dns\n")  # --first of before
+            self.assertEqual(after("--keep"), self.LINES[0][2])
 
 
 if __name__ == "__main__":
