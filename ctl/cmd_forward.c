@@ -261,6 +261,8 @@ static int serve(struct pv_cli *cli)
     if (code == 0 && removes)
         return end_served(cli, &what);
     if (code == 0)
+        code = pv_cli_endless(cli, "serve");
+    if (code == 0)
         code = pv_outside_parse(&place, cli, cli->args.word[1]);
     bool is_ip6 = strchr(place.host, ':') != NULL;
     snprintf(to, sizeof(to), "%s%s%s:%u", is_ip6 ? "[" : "", place.host, is_ip6 ? "]" : "",
@@ -326,7 +328,6 @@ const struct pv_command pv_cmds_forward[] = {
         .example = "p2pvpnctl serve 8080 3000",
         .options = {{"udp", 'u', false}},
         .words = {0, 2},
-        .endless = true,
         .run = serve,
     },
     {.name = NULL},

@@ -155,11 +155,8 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
     int code = use_globals(cli, &args);
     if (code != 0)
         return code;
-    if (c->endless && cli->timeout != 0)
-        return pv_cli_usage(cli,
-                            "--timeout does not end it: `timeout 60 p2pvpnctl %s ...` does; nc, "
-                            "ping and wait are among those that take --timeout",
-                            c->name);
+    if (c->endless && (code = pv_cli_endless(cli, c->name)) != 0)
+        return code;
     /* To a shell an unquoted #crew begins a comment. */
     if (args.n_words < c->words.min)
         return pv_cli_usage(cli, "missing argument: usage: p2pvpnctl %s %s%s", c->name, c->args,

@@ -83,6 +83,16 @@ int pv_cli_no_memory(struct pv_cli *cli)
     return pv_cli_fail(cli, PV_CTLAPI_FAILED, "out of memory");
 }
 
+int pv_cli_endless(struct pv_cli *cli, const char *name)
+{
+    return cli->timeout == 0
+               ? 0
+               : pv_cli_usage(cli,
+                              "--timeout does not end it: `timeout 60 p2pvpnctl %s ...` does; nc, "
+                              "ping and wait are among those that take --timeout",
+                              name);
+}
+
 int pv_cli_usage(struct pv_cli *cli, const char *fmt, ...)
 {
     char text[900];

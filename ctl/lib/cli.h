@@ -102,6 +102,8 @@ const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW
 int pv_cli_fail(struct pv_cli *cli, enum pv_ctlapi_code code, const char *fmt, ...) PV_PRINTF(3, 4);
 /* The same for a wrong argument: code 2, and says where help is. */
 int pv_cli_usage(struct pv_cli *cli, const char *fmt, ...) PV_PRINTF(2, 3);
+/* Of a command that a signal or its program ends: 0, or the same where --timeout was given. */
+int pv_cli_endless(struct pv_cli *cli, const char *name);
 /* The same when memory has run out. */
 int pv_cli_no_memory(struct pv_cli *cli);
 /* Whether errors are told to nobody, as those of something that is tried again. */
