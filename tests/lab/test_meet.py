@@ -163,20 +163,20 @@ def linux_routers_behind_linux_routers(lab):
 
 
 def forget_and_take_in(routers, src, dst):
-    """Routers lose their tables, until dst's takes in what comes by the path: the first packet was one from outside.
-    Returns that path's addresses: one try after another may move it."""
+    """Routers lose their tables, until dst's takes in what comes by the path, from its very port: the first packet was
+    one from outside. Returns that path's addresses: one try after another may move it."""
     ns = dst.lan.ns
 
     def takes_in():
-        path = src.path(dst)
-        if not path or path["type"] != "direct":
+        path, back = src.path(dst), dst.path(src)
+        if not (path and back and path["type"] == back["type"] == "direct"):
             return None
-        port = path["remote"].rsplit(":", 1)[1]
+        port, (ip, sport) = path["remote"].rsplit(":", 1)[1], back["remote"].rsplit(":", 1)
         for router in routers:
             router.ns.forget_connections()
         ns.nft("table ip early\ndelete table ip early\n"
                "table ip early {\n chain input {\n  type filter hook input priority 0\n"
-               f"  ip saddr {src.lan.public} udp dport {port} counter\n }}\n}}\n")
+               f"  ip saddr {ip} udp sport {sport} udp dport {port} counter\n }}\n}}\n")
         src.run("ping", "-c2", "-i0.1", "-W0.3", str(src.addr(dst)), check_rc=False)
         came = "counter packets 0 " not in ns.run("nft", "list", "table", "ip", "early").out
         return (path["local"], path["remote"]) if came else None
