@@ -588,8 +588,8 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     c->found = 0; /* the lines have other numbers now */
     c->show_found = false;
     c->more = pv_json_bool(body, "more");
-    /* Of unread lines that are older than the answer the daemon has also what stands between them:
-     * whoever goes up gets them from there. */
+    /* Between unread lines older than the answer stand others that only the daemon has: a person
+     * who goes up gets all of them from there. */
     size_t older = 0;
     if (c->more && c->scroll == 0)
         older = first_known(c, &old);
