@@ -800,7 +800,8 @@ void pv_helper_send_reply(int fd, const struct pv_helper_reply *reply, const int
         memcpy(CMSG_DATA(c), fds, bytes);
     }
     /* A daemon that does not read its answers does without. */
-    while (sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR) {
+    while (sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+           (errno == EINTR || pv_unix_wait_refs(errno))) {
     }
 }
 

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,6 +17,7 @@ enum {
     BACKLOG = 64,      /* ours: connections waiting for accept */
     MODE = 0660,       /* owner and the socket's group */
     MODE_ALONE = 0600, /* owner only */
+    REFS_MS = 10,      /* ours: until others may have read their descriptors */
 };
 
 static int make_address(const char *path, struct sockaddr_un *ret_un)
@@ -204,6 +206,14 @@ int pv_unix_read(int fd, void *buf, size_t cap, size_t *ret_n, int *ret_passed)
     return PV_OK;
 }
 
+bool pv_unix_wait_refs(int err)
+{
+    if (err != ETOOMANYREFS)
+        return false;
+    (void)poll(NULL, 0, REFS_MS);
+    return true;
+}
+
 int pv_unix_write(int fd, struct pv_view data, int pass, size_t *ret_n)
 {
     union passing room = {.bytes = {0}};
@@ -220,7 +230,8 @@ int pv_unix_write(int fd, struct pv_view data, int pass, size_t *ret_n)
     }
     ssize_t n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0)
-        return errno == EAGAIN || errno == EINTR ? PV_ERR_AGAIN : -errno;
+        return errno == EAGAIN || errno == EINTR || pv_unix_wait_refs(errno) ? PV_ERR_AGAIN
+                                                                             : -errno;
     *ret_n = (size_t)n;
     return PV_OK;
 }

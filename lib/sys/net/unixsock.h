@@ -37,6 +37,10 @@ PV_MUST_CHECK int pv_unix_connect(const char *path, int *ret_fd);
 /* As pv_stream_read(). *ret_passed: a descriptor that came with these bytes, the caller's, or -1.
  * Of several the first is kept. */
 PV_MUST_CHECK int pv_unix_read(int fd, void *buf, size_t cap, size_t *ret_n, int *ret_passed);
+/* Is err that the user of this process has more descriptors on their way through sockets, in all
+ * its processes, than this one may have open (unix(7), ETOOMANYREFS)? Others read theirs soon: it
+ * has slept for 10 ms then. */
+bool pv_unix_wait_refs(int err);
 /* As pv_stream_write(), and the descriptor pass (unless -1) goes with the first byte; it stays the
- * caller's. */
+ * caller's. PV_ERR_AGAIN also after pv_unix_wait_refs(). */
 PV_MUST_CHECK int pv_unix_write(int fd, struct pv_view data, int pass, size_t *ret_n);

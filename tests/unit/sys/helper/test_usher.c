@@ -418,6 +418,68 @@ static void be_other_user(const char *path, uid_t uid, size_t n, int done)
     _exit(0);
 }
 
+/* In a child: more descriptors of this user are on their way than a porter may have open, until one
+ * byte comes; the client's file comes behind them. */
+static void be_busy_user(const char *path, int go)
+{
+    enum {
+        UNDER_WAY = 400
+    };
+    int pair[2], fd, file = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+    size_t n;
+    char byte;
+    /* The usher ends when nobody has the other end of it. */
+    if (dup2(go, 0) < 0 || dup2(file, 1) < 0 || close_range(3, ~0u, 0) < 0 || setgid(65534) < 0 ||
+        setuid(65534) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        _exit(2);
+    for (size_t i = 0; i < UNDER_WAY; i++) {
+        if (pv_unix_write(pair[0], pv_view("x", 1), 1, &n) < 0) {
+            (void)!read(pair[1], &byte, 1); /* the buffer is full: enough */
+            break;
+        }
+    }
+    if (pv_unix_connect(path, &fd) < 0 || pv_unix_write(fd, pv_view("f", 1), 1, &n) < 0)
+        _exit(3);
+    if (read(0, &byte, 1) != 1)
+        _exit(4);
+    close(pair[1]);
+    close(pair[0]);
+    pause();
+    _exit(0);
+}
+
+/* The kernel counts what is on its way for each user, over all of its processes. */
+PV_TEST(a_file_comes_also_while_its_user_has_many_descriptors_under_way)
+{
+    struct fixture *f = *state;
+    int go[2], way = -1, passed = -1;
+    struct pv_unix_cred cred;
+    char byte;
+    size_t n;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, go), 0);
+    const pid_t pid = fork();
+    if (pid == 0)
+        be_busy_user(f->path, go[1]);
+    assert_true(is_ready(pv_usher_fd(f->usher), POLLIN, LONG));
+    assert_ok(pv_usher_accept(f->usher, &way, &cred));
+    assert_int_equal(cred.uid, 65534);
+    assert_false(is_ready(way, POLLIN, 200)); /* neither the file nor an end */
+    assert_int_equal(write(go[0], "x", 1), 1);
+    assert_true(is_ready(way, POLLIN, LONG));
+    assert_ok(pv_unix_read(way, &byte, 1, &n, &passed));
+    assert_int_equal(n, 1);
+    assert_true(passed >= 0);
+    close(passed);
+    close(way);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    close(go[0]);
+    close(go[1]);
+}
+
 PV_TEST(one_user_does_not_lock_out_root)
 {
     struct fixture *f = *state;
