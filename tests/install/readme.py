@@ -8,9 +8,10 @@ Each machine is a minimal Debian with sudo and a user. On one the repository of 
 and served on this machine's loopback. From there the packages are installed on another one, the ground of three:
 `server` (198.51.100.7, as in README), `laptop` and `pi` get the lines that README has for them, and then, with more
 machines of that ground, those of eleven tasks of OPERATIONS: rights, rules, files, names, machines that leave, wait,
-are guests or were stolen, a coordinator restored from a backup, one that moves, one at home. `other`, a Debian 11 where the mirror has it, gets the static program and joins them. An
-example (the URL, the token) is replaced by what the line before printed. Lists that were changed after they were
-signed must be refused. Counts the commands from an installed machine to the first ping.
+are guests or were stolen, a coordinator restored from a backup, one that moves, one at home. `other`, a Debian 11 where
+the mirror has it, gets the static program and joins them. An example (the URL, the token) is replaced by what the line
+before printed. Lists that were changed after they were signed must be refused. Counts the commands from an installed
+machine to the first ping. PV_SODIUM is handed on (scripts/sodium).
 """
 import functools
 import html
@@ -69,7 +70,8 @@ class Machine:
                  "env", "-i", "TERM=dumb", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive",
                  "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
         # A login gives the user's own PATH and groups, as a terminal would.
-        return [*enter, "su", "-", user, "-c", f"cd {cwd}; export LC_ALL=C.UTF-8; {line}"]
+        sodium = f"PV_SODIUM={os.environ['PV_SODIUM']} " if "PV_SODIUM" in os.environ else ""
+        return [*enter, "su", "-", user, "-c", f"cd {cwd}; export {sodium}LC_ALL=C.UTF-8; {line}"]
 
     def type(self, line, user="me", cwd="/", timeout=120):
         print(f"{self.name}:{user}$ {line}", flush=True)
@@ -488,6 +490,7 @@ def main():
     suite = sys.argv[1] if len(sys.argv) > 1 else "bookworm"
     if os.geteuid() != 0:
         sys.exit("readme: it makes machines out of namespaces, so it must run as root")
+    os.makedirs(CACHE, exist_ok=True)
     work = tempfile.mkdtemp(prefix="readme.", dir=CACHE)
     machines, code = [], 0
     try:
