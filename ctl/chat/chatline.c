@@ -283,8 +283,11 @@ static void show_sent(struct chat *c, json_t *body)
 /* The names make "send NAME TEXT" a command also in a conversation with a peer. */
 static void learn_names(struct chat *c, const json_t *body)
 {
-    PV_EACH_JSON(json_object_get(body, "peers"), entry)
-        json_object_set_new(c->names, pv_json_text(entry, "name", ""), json_true());
+    static const char *const words[] = {"name", "ip4", "ip6", "key"};
+    PV_EACH_JSON(json_object_get(body, "peers"), entry) {
+        for (size_t i = 0; i < PV_ARRAY_LEN(words); i++)
+            json_object_set_new(c->names, pv_json_text(entry, words[i], ""), json_true());
+    }
     PV_EACH_JSON(json_object_get(body, "rooms"), entry)
         json_object_set_new(c->names, pv_json_text(entry, "room", ""), json_true());
 }
@@ -403,17 +406,22 @@ static char *cut_send(char *line, char **ret_name)
     return name + len + 1;
 }
 
-/* "send me the file", typed to a peer, is a line for the peer unless there is a member "me". */
+/* "send me the file", typed to a peer, is a line for the peer unless there is a member "me".
+ * Somebody may be named as everywhere: by name, address, key or DNS name. */
 static bool names_somebody(const struct chat *c, const char *line)
 {
-    char name[PV_NAME_BUF];
+    char word[2 * PV_NAME_BUF + 8], name[PV_NAME_BUF];
     const char *start = line + 5 + strspn(line + 5, " ");
     size_t len = strcspn(start, " ");
-    if (start[0] == '#' && len < sizeof(name))
-        snprintf(name, sizeof(name), "%.*s", (int)len, start);
-    else if (pv_name_parse(start, len, name) != PV_OK)
+    if (len == 0 || len >= sizeof(word))
         return false;
-    return json_object_get(c->names, name) != NULL;
+    snprintf(word, sizeof(word), "%.*s", (int)len, start);
+    if (json_object_get(c->names, word) != NULL || strncmp(word, "key:", 4) == 0)
+        return true;
+    /* NAME.NETWORK.p2p: whether it is this network p2pvpnd judges. */
+    if (len > 4 && strcasecmp(word + len - 4, ".p2p") == 0)
+        len = strcspn(word, ".");
+    return pv_name_parse(word, len, name) == PV_OK && json_object_get(c->names, name) != NULL;
 }
 
 static int use_line(struct chat *c, char *line)

@@ -292,18 +292,27 @@ PV_TEST(chat_with_a_peer_sends_plain_lines_there)
 PV_TEST(chat_with_a_peer_sends_what_names_another_member_or_a_room_there)
 {
     answers("ip", OK("'ip4':'10.66.0.1'"));
-    answers("peers", OK("'peers':[{'name':'nas'},{'name':'pi'}]"));
+    answers("peers", OK("'peers':[{'name':'nas','ip4':'10.66.0.9'},{'name':'pi'}]"));
     answers("room_list", OK("'rooms':[{'room':'#crew'}]"));
     answers("inbox", OK_V1("'messages':[]"));
     answers("send", OK("'message':" MSG("C", "lap", "nas", "secret", "queued") ",'online':true"));
     assert_int_equal(
-        RUN_WITH("send nas secret\nsend NAS too\nsend #crew all\nsend #x no room\n", "chat", "pi"),
+        RUN_WITH("send nas secret\nsend NAS too\nsend #crew all\nsend #x no room\n"
+                 "send 10.66.0.9 a\nsend Nas.home.p2p b\nsend key:AbCd c\nsend 3.5 mm\n"
+                 "send it.home.p2p d\n",
+                 "chat", "pi"),
         0);
     const char *sent = strstr(t.requests, "{\"cmd\":\"send\"");
     assert_string_equal(sent, "{\"cmd\":\"send\",\"peer\":\"nas\",\"text\":\"secret\"}\n"
                               "{\"cmd\":\"send\",\"peer\":\"NAS\",\"text\":\"too\"}\n"
                               "{\"cmd\":\"send\",\"peer\":\"#crew\",\"text\":\"all\"}\n"
-                              "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"send #x no room\"}\n");
+                              "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"send #x no room\"}\n"
+                              "{\"cmd\":\"send\",\"peer\":\"10.66.0.9\",\"text\":\"a\"}\n"
+                              "{\"cmd\":\"send\",\"peer\":\"Nas.home.p2p\",\"text\":\"b\"}\n"
+                              "{\"cmd\":\"send\",\"peer\":\"key:AbCd\",\"text\":\"c\"}\n"
+                              "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"send 3.5 mm\"}\n"
+                              "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":"
+                              "\"send it.home.p2p d\"}\n");
 }
 
 /* A line that may be meant for somebody else goes to nobody. */
