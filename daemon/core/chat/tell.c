@@ -12,14 +12,27 @@
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
 
+static const uint8_t *key_of(const struct pv_chat_record *rec)
+{
+    return rec->in_room ? rec->author : rec->peer;
+}
+
+/* The line was stored with the name that its other side had then. A member may have another one
+ * now, by which it is found, and what it wrote stands in one conversation. */
+static const char *name_of(const struct pv_node *n, const struct pv_chat_record *rec)
+{
+    const struct pv_member *m =
+        n->roster == NULL ? NULL : pv_roster_by_node(n->roster, key_of(rec));
+    return m == NULL ? rec->peer_name : m->name;
+}
+
 /* The key of whoever stands behind the line's name, when the name is another machine's by now: what
  * one wrote must not be taken for the other's. NULL: it is not. */
 static const uint8_t *former_key(const struct pv_node *n, const struct pv_chat_record *rec)
 {
-    const uint8_t *key = rec->in_room ? rec->author : rec->peer;
     const struct pv_member *m =
-        n->roster == NULL ? NULL : pv_roster_by_name(n->roster, rec->peer_name);
-    return m == NULL || memcmp(m->node, key, sizeof(m->node)) == 0 ? NULL : key;
+        n->roster == NULL ? NULL : pv_roster_by_name(n->roster, name_of(n, rec));
+    return m == NULL || memcmp(m->node, key_of(rec), sizeof(m->node)) == 0 ? NULL : key_of(rec);
 }
 
 /* A user who reads or writes something new has to hear that the name it goes by was another
@@ -32,8 +45,7 @@ static void note_change(const struct pv_node *n, const struct pv_chat_record *re
     bool is_new = rec->outgoing ? rec->state <= PV_CHAT_SENT : rec->state == PV_CHAT_UNREAD;
     if (!is_new || n->roster == NULL || (rec->outgoing && rec->in_room))
         return;
-    const struct pv_member *m =
-        pv_roster_by_node(n->roster, rec->in_room ? rec->author : rec->peer);
+    const struct pv_member *m = pv_roster_by_node(n->roster, key_of(rec));
     if (m == NULL || pv_roster_former(n->roster, m, &former) != PV_OK)
         return;
     msg->another_since_s = former.since;
@@ -44,8 +56,8 @@ struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_
                                        char room[static PV_ROOMS_NAME_BUF])
 {
     const char *other =
-        rec->in_room ? pv_rooms_name(n->chat.rooms, rec->peer, room) : rec->peer_name;
-    const char *from = rec->outgoing ? n->node_name : rec->peer_name;
+        rec->in_room ? pv_rooms_name(n->chat.rooms, rec->peer, room) : name_of(n, rec);
+    const char *from = rec->outgoing ? n->node_name : name_of(n, rec);
     bool waits = rec->outgoing && !rec->in_room && rec->state <= PV_CHAT_SENT;
     enum pv_chat_later held = waits ? pv_chatlink_held(n->chat.link, rec->peer) : PV_CHAT_LATER_NO;
     struct pv_ctlapi_message msg = {

@@ -174,7 +174,20 @@ PV_TEST(a_member_that_was_renamed_is_named)
     struct world *w = &node->world;
     fake_node_add(node, make_place(w, &w->creator, &chat.bob_keys, "rob", 7, 1));
     fake_node_add(node, make_place(w, &w->creator, &chat.bob_keys, "robert", 7, 2));
-    say_and_hear("{'id':1,'cmd':'history','peer':'bob'}", "history: bob is called robert now");
+    /* Its words as bob are found and read by both names, too: a client that began before
+     * has the former one. */
+    say("{'id':1,'cmd':'history','peer':'bob'}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 1);
+    r->msgs[0].outgoing = false;
+    fake_chat_answer(&chat, job, PV_OK, r);
+    assert_reply(node, chat.client, "'from':'robert'");
+    say("{'id':4,'cmd':'read','peer':'bob','through':'AAECAwQFBgcICQoLDA0ODw'}");
+    job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
+    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 0));
+    assert_reply(node, chat.client, "'read':0");
     say_and_hear("{'id':2,'cmd':'send','peer':'bob','text':'hello'}", "bob is called robert now");
     say_and_hear("{'id':3,'cmd':'send','peer':'carl','text':'hello'}", "no peer carl");
 }
