@@ -177,8 +177,10 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
                          pv_ctlapi_pack("{s:I}", "read", (json_int_t)result->chat->n_msgs));
     else
         pv_ctlsrv_answer(n->ctl, handle, shown_list(n, result->chat));
-    if (wait->tag != tag_of(handle, ASKED_LIST))
-        pv_chatlink_read(n->chat.link, result->chat, now);
+    if (wait->tag == tag_of(handle, ASKED_LIST))
+        return;
+    pv_chatlink_read(n->chat.link, result->chat, now);
+    pv_tell_read(n, result->chat->msgs, result->chat->n_msgs);
 }
 
 static const struct pv_command_handler commands[] = {

@@ -80,6 +80,50 @@ struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_
     return msg;
 }
 
+static bool is_same_talk(const struct pv_chat_record *a, const struct pv_chat_record *b)
+{
+    return a->in_room == b->in_room && memcmp(a->peer, b->peer, sizeof(a->peer)) == 0;
+}
+
+/* Those of the conversation of the first. Clients count what a name's former machine wrote by its
+ * key. */
+static void tell_talk(struct pv_node *n, const struct pv_chat_record *msgs, size_t count)
+{
+    char room[PV_ROOMS_NAME_BUF];
+    const struct pv_ctlapi_message first = pv_tell_shown(n, &msgs[0], room);
+    const char *other = first.room != NULL ? first.room
+                        : first.from_former != NULL
+                            ? PV_KEY_SHORT_STR(PV_KEY_STR(first.from_former))
+                            : first.from;
+    json_t *body = pv_ctlapi_pack("{s:s, s:[]}", "peer", other, "ids");
+    size_t read = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!is_same_talk(&msgs[0], &msgs[i]))
+            continue;
+        pv_ctlapi_put(&body, "ids", json_string(PV_CHAT_ID_STR(msgs[i].id)));
+        read++;
+    }
+    const struct pv_event event = {.chat = "read",
+                                   .kind = "read",
+                                   .what = "here",
+                                   .who = other,
+                                   .text = PV_STR("%zu message%s from %s %s read", read,
+                                                  read == 1 ? "" : "s", other,
+                                                  read == 1 ? "is" : "are")};
+    pv_node_tell(n, &event, body);
+}
+
+void pv_tell_read(struct pv_node *n, const struct pv_chat_record *msgs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t before = 0;
+        while (before < i && !is_same_talk(&msgs[before], &msgs[i]))
+            before++;
+        if (before == i)
+            tell_talk(n, &msgs[i], count - i);
+    }
+}
+
 void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns now)
 {
     char room[PV_ROOMS_NAME_BUF];
@@ -100,8 +144,10 @@ void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns 
     pv_node_tell(n, &event, pv_ctlapi_pack("{s:o}", "message", pv_ctlapi_message_json(&msg)));
     if (unread)
         pv_notifier_message(pv_node_part(n, &pv_part_notifier), &msg, now);
-    if (seen)
+    if (seen) {
         pv_chatlink_seen(n->chat.link, rec->peer, rec->id, now);
+        pv_tell_read(n, rec, 1);
+    }
 }
 
 void pv_tell_state(struct pv_node *n, const struct pv_chat_record *rec)

@@ -22,6 +22,8 @@ void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns 
 /* A message of this node got to rec->state; result: several did. */
 void pv_tell_state(struct pv_node *n, const struct pv_chat_record *rec);
 void pv_tell_states(struct pv_node *n, const struct pv_chatjob_result *result);
+/* Messages that came were read here, by whichever client: the others do not count them any more. */
+void pv_tell_read(struct pv_node *n, const struct pv_chat_record *msgs, size_t count);
 /* Answers a `send`: it is stored. online: somebody can get it now. */
 void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_record *rec,
                   bool online);

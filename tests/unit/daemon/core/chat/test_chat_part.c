@@ -162,8 +162,10 @@ PV_TEST(a_line_that_came_is_told_once_it_is_stored)
     r->msgs[0].outgoing = false;
     r->msgs[0].state = PV_CHAT_UNREAD;
     fake_chat_answer(&chat, job, PV_OK, r);
-    assert_reply(node, chat.client, "'event':'message'");
+    const char *told = fake_ctl_reply(node, chat.client);
+    assert_has(told, "'event':'message'");
     /* Somebody reads along: it counts as read. */
+    assert_has(told, "'event':'read','peer':'bob','ids':['AQAAAAAAAAAAAAAAAAAAAA']");
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_SEEN), PV_OK, NULL);
 }
 

@@ -125,6 +125,36 @@ PV_TEST(a_message_that_a_client_has_is_read)
     say_and_hear("{'id':3,'cmd':'read','through':'everything'}", "is the id of a message");
 }
 
+/* A message that is read in one client is unread in no other: each conversation is told once. */
+PV_TEST(clients_hear_what_another_one_has_read)
+{
+    const uint32_t other = fake_ctl_open(node);
+    struct fake_asked asked =
+        fake_node_ask(node, other, "{\"id\":5,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
+    assert_ok(pv_events_listen(&node->node.events, asked.handle, false));
+    pv_ctlapi_request_done(&asked.req);
+
+    say("{'id':1,'cmd':'inbox'}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
+    struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 4);
+    for (size_t i = 0; i < r->n_msgs; i++)
+        r->msgs[i].outgoing = false;
+    memcpy(r->msgs[1].peer, chat.carol_keys.pk, 32);
+    memcpy(r->msgs[1].peer_name, "carol", 6);
+    memset(r->msgs[3].peer, 9, 32); /* another machine had bob's name */
+    fake_chat_answer(&chat, job, PV_OK, r);
+    const char *told = fake_ctl_reply(node, other);
+    assert_has(told, "'event':'read','peer':'bob','ids':['AQAAAAAAAAAAAAAAAAAAAA',"
+                     "'AwAAAAAAAAAAAAAAAAAAAA']}");
+    assert_has(told, "'event':'read','peer':'carol','ids':['AgAAAAAAAAAAAAAAAAAAAA']}");
+    assert_has(told, "'event':'read','peer':'key:CQkJ','ids':['BAAAAAAAAAAAAAAAAAAAAA']}");
+
+    say("{'id':2,'cmd':'inbox','peek':true}");
+    r = fake_chat_messages(chat.bob_keys.pk, 1);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_INBOX), PV_OK, r);
+    assert_string_equal(fake_ctl_reply(node, other), "");
+}
+
 PV_TEST(a_send_may_choose_its_id)
 {
     say("{'id':1,'cmd':'send','peer':'bob','text':'hi','message':'AAECAwQFBgcICQoLDA0ODw'}");
