@@ -9,14 +9,16 @@ const WORDS = { queued: "waiting", sent: "sent", delivered: "arrived", read: "re
 const HELD = { full: "its machine is full", disk: "its disk is full", rules: "the rules forbid it" };
 const FILE = { offered: "offered", accepted: "on its way", done: "complete", saved: "saved", refused: "refused", withdrawn: "withdrawn", failed: "failed" };
 
-const counts = new Map(); // conversation -> unread messages
+const news = new Map(); // conversation -> ids of its unread messages
+const drafts = new Map(); // conversation -> the line that was begun for it
 let rooms = [], files = [], open = null, loaded = false;
 const painters = new Set();
 // A painter of how much is unread is called when that changes.
 export const showsUnread = paint => painters.add(paint);
 const paintAll = () => { for (const paint of painters) paint(); };
 
-export const unread = () => [...counts.values()].reduce((a, b) => a + b, 0);
+export const unread = () => [...news.values()].reduce((sum, ids) => sum + ids.size, 0);
+const count = m => { if (!isSeen(talkOf(m))) news.set(talkOf(m), (news.get(talkOf(m)) || new Set()).add(m.id)); };
 // The words of p2pvpnctl: of what its daemon does not vouch for, and of a name that is another machine's by now.
 const TYPIST = { root: "root", group: "a p2pvpn user" };
 const brief = key => `key:${key.slice(0, 4)}`;
@@ -46,21 +48,28 @@ async function allUnread() {
   return all;
 }
 
-let came = null; // unread messages that events told while what is unread is asked for
+let came = null; // events of messages that came or were read while what is unread is asked for
 const load = once(async () => {
   loaded = true;
   try {
     came = [];
     const [inbox, list, transfers] = await Promise.all([allUnread(), call("room_list"), call("files")]);
-    counts.clear();
-    const told = new Set(inbox.map(m => m.id));
-    for (const m of [...inbox, ...came.filter(m => !told.has(m.id))]) if (!isSeen(talkOf(m))) counts.set(talkOf(m), (counts.get(talkOf(m)) || 0) + 1);
+    news.clear();
+    inbox.forEach(count);
+    for (const event of came) takeNews(event);
     rooms = list.rooms;
     files = transfers.files;
   } catch (e) { loaded = e.code === 4; } // in no network: nothing to load
   came = null;
   paintAll();
 });
+
+// By id, so that nothing is counted twice.
+function takeNews(event) {
+  if (event.event === "message") count(event.message);
+  for (const id of event.ids || []) news.get(event.peer)?.delete(id);
+  if (news.get(event.peer)?.size === 0) news.delete(event.peer);
+}
 
 function notify(m) {
   if (!document.hidden || !("Notification" in window) || Notification.permission !== "granted") return;
@@ -75,24 +84,25 @@ hear(event => {
     return;
   }
   // An event that is told late comes without its message or file, and of what was missed nothing does.
-  if (["caught-up", "missed", "room"].includes(event.event) || (["message", "file"].includes(event.event) && !event[event.event])) load();
-  if (event.event === "message" && event.message && !event.message.own && event.message.state === "unread") {
-    const talk = talkOf(event.message);
-    came?.push(event.message);
-    if (!isSeen(talk)) counts.set(talk, (counts.get(talk) || 0) + 1);
-    notify(event.message);
+  if (["caught-up", "missed", "room"].includes(event.event) || (["message", "file"].includes(event.event) && !event[event.event]) ||
+      (event.event === "read" && !event.ids)) load();
+  const isNew = event.event === "message" && event.message && !event.message.own && event.message.state === "unread";
+  if (isNew || event.ids) {
+    came?.push(event);
+    takeNews(event);
   }
+  if (isNew) notify(event.message);
   if (event.event === "file" && event.file) files = [event.file, ...files.filter(f => f.id !== event.file.id)];
-  if (["message", "state", "file"].includes(event.event)) paintAll();
+  if (["message", "read", "state", "file"].includes(event.event)) paintAll();
 });
 
 // --- the list
 
 function talks(who) {
-  const names = new Set([...state.peers.filter(p => p.key).map(p => p.name), ...counts.keys()]);
+  const names = new Set([...state.peers.filter(p => p.key).map(p => p.name), ...news.keys()]);
   for (const r of rooms) names.delete(r.room);
   const link = (talk, dot, more) => el("li", {}, el("a", { href: `#/chat/${encodeURIComponent(talk)}`, "data-key": `talk-${talk}`, "aria-current": talk === who ? "page" : null },
-    dot, el("span", {}, talk), counts.get(talk) ? el("small", {}, el("span", { class: "badge", "aria-label": `${counts.get(talk)} unread` }, String(counts.get(talk)))) : more && el("small", {}, more)));
+    dot, el("span", {}, talk), news.get(talk)?.size ? el("small", {}, el("span", { class: "badge", "aria-label": `${news.get(talk).size} unread` }, String(news.get(talk).size))) : more && el("small", {}, more)));
   const dotOf = name => {
     const peer = state.peers.find(p => p.name === name);
     return el("span", { class: `dot ${peer ? health(peer).kind : "off"}` });
@@ -134,6 +144,12 @@ function fileBox(f, inRoom) {
       f.direction === "in" && f.state === "offered" && button("Refuse", "file_stop", `${name} was refused.`),
       f.direction === "out" && ["offered", "accepted"].includes(f.state) && button("Withdraw", "file_stop", `${name} was withdrawn.`)),
     f.direction === "in" && f.state === "done" && el("button", { "data-key": `save-${f.id}`, onclick: e => act(e.target, null, () => save(f)) }, "Save"));
+}
+
+function write(who, text) {
+  drafts.set(who, text);
+  const line = open === who ? document.querySelector(".compose textarea") : null;
+  if (line) line.value = text;
 }
 
 export function chat(main, who) {
@@ -184,10 +200,11 @@ export function chat(main, who) {
     const peer = state.peers.find(p => p.name === who);
     if (peer && since !== null && (peer.another_since || 0) > since) tell(changed(who, peer.another_since, peer.former));
     if (peer) since = peer.another_since || 0;
+    else if (state.status) since = 0; // its machine is gone
   }
 
   const fetchLog = once(async () => {
-    const page = await call("history", { peer: who, limit: Math.min(SEARCHED, Math.max(PAGE, find ? SEARCHED : messages.length)) });
+    const page = await call("history", { peer: who, limit: Math.min(SEARCHED, find ? SEARCHED : Math.max(PAGE, messages.length, (news.get(who)?.size || 0) + 10)) });
     messages = page.messages;
     more = Boolean(page.more);
     tell(page.changed && changed(who, page.changed.since, page.changed.key), ...messages.map(changeOf));
@@ -201,10 +218,10 @@ export function chat(main, who) {
   }
 
   function markRead() {
-    const last = messages.filter(m => !m.own && m.state === "unread").pop();
-    if (!last || !isSeen(who)) return;
-    counts.delete(who);
-    readTo(last.id).then(() => { for (const m of messages) if (m.state === "unread") m.state = "read"; paintAll(); }).catch(() => {});
+    const shown = messages.filter(m => !m.own && m.state === "unread");
+    if (shown.length === 0 || !isSeen(who)) return;
+    news.delete(who);
+    readTo(shown.at(-1).id).then(() => { for (const m of shown) m.state = "read"; paintAll(); }).catch(() => {});
   }
 
   // As `send-file` to a room: a line says so, and those who are there are offered it.
@@ -221,15 +238,18 @@ export function chat(main, who) {
     if (!who) return show(talk, el("p", { class: "quiet" }, "Choose whom to talk to."));
     const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, maxlength: 8000, onkeydown: e => {
       if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); send(); }
-    } });
+    }, oninput: () => drafts.set(who, text.value) });
+    text.value = drafts.get(who) || "";
     const button = el("button", { class: "main", onclick: send }, "Send");
     async function send() {
       const said = text.value;
       if (said.trim() === "") return;
-      text.value = "";
+      write(who, "");
       const answer = await act(button, null, () => call("send", { peer: who, text: said }));
-      if (!answer && text.value === "") text.value = said;
-      text.focus();
+      // Another line may have been begun meanwhile, and another conversation opened.
+      if (!answer) write(who, drafts.get(who) ? `${said}\n${drafts.get(who)}` : said);
+      if (open !== who) return;
+      document.querySelector(".compose textarea")?.focus();
       if (answer) fetchLog().catch(() => {});
     }
     const offer = list => { for (const file of list) (room ? offerAll(file) : sendFile([who], file)).catch(e => note(`${file.name}: ${e.message}`, "bad")); };

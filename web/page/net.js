@@ -183,7 +183,7 @@ function take(event) {
   }
   if (event.event === "figures") return takeFigures(event.peers);
   if (away) away.push(event);
-  if (event.event !== "message" && event.event !== "state" && event.event !== "file") refresh().catch(() => {});
+  if (!["message", "read", "state", "file"].includes(event.event)) refresh().catch(() => {});
   tell(event);
 }
 

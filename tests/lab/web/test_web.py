@@ -421,6 +421,23 @@ def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     browser.click(".log")
     wait("all of it to be read", lambda: a.json("inbox", "--peek")["messages"] == [])
 
+    # A line that was begun stays, and one that was not sent comes back, wherever one looks meanwhile.
+    line = "document.querySelector('.compose textarea').value"
+    browser.type("textarea", "first")
+    a.stop_daemon()
+    browser.click("button", "Send")
+    browser.type("textarea", "begun")
+    browser.run("location.hash = '#/network'")
+    browser.run("location.hash = '#/chat/b'")
+    wait("both lines", lambda: browser.run(f"return {line}") in ("first\nbegun", "firstbegun"))
+    a.daemon()
+
+    browser.run("location.hash = '#/network'")
+    b.ctl("send", "a", "for the terminal")
+    browser.sees("1", "#unread")
+    a.ctl("inbox")
+    wait("the page to count nothing", lambda: browser.run("return document.getElementById('unread').hidden"))
+
 
 MANY = """
 // 200 made-up members in the answers of p2pvpnd, each moving: what a frame takes while events come.
