@@ -226,18 +226,19 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
     return send_request(u, ASKED_ACTION, cmds[action->kind], action);
 }
 
-/* A descriptor that is on its way is the last answer's, or the last request's: nothing else is
- * asked until it is there. Nor while the unread messages come, page by page: a history that came
- * between would hold some that are not counted yet. */
-static bool must_wait(const struct tui *u)
+/* The daemon fails a request beyond its limit, so the rest waits in the model. A descriptor that is
+ * on its way is the last answer's, or the last request's: nothing else is asked until it is there.
+ * Nor while the unread messages come, page by page: a history that came between would hold some
+ * that are not counted yet. */
+static bool may_ask(const struct tui *u)
 {
     for (size_t i = 0; i < u->n_asked; i++) {
         enum pv_tui_action_kind kind = u->asked[i].action.kind;
         if (u->asked[i].kind == ASKED_UNREAD ||
             (u->asked[i].kind == ASKED_ACTION && (kind == PV_TUI_SAVE || kind == PV_TUI_SEND_FILE)))
-            return true;
+            return false;
     }
-    return false;
+    return !u->lost && u->n_asked < MAX_ASKED;
 }
 
 static int ask_what_waits(struct tui *u)
@@ -253,9 +254,7 @@ static int ask_what_waits(struct tui *u)
         if (r >= 0 && u->model.files_moving)
             r = ask_action(u, &action);
     }
-    /* The daemon fails a request beyond its limit, so the rest waits in the model. */
-    while (r >= 0 && u->n_asked < MAX_ASKED && !must_wait(u) &&
-           pv_tui_poll(&u->model, &action) == PV_OK)
+    while (r >= 0 && may_ask(u) && pv_tui_poll(&u->model, &action) == PV_OK)
         r = ask_action(u, &action);
     return r;
 }
@@ -277,6 +276,8 @@ static void take_event(struct tui *u, const struct pv_ctlapi_reply *reply)
         pv_tui_take_message(&u->model, json_object_get(reply->body, "message"));
     else if (strcmp(reply->event, "state") == 0)
         pv_tui_take_state(&u->model, reply->body);
+    else if (strcmp(reply->event, "read") == 0)
+        pv_tui_take_read(&u->model, reply->body);
     else if (strcmp(reply->event, "presence") == 0)
         pv_tui_take_presence(&u->model, reply->body);
     else if (strcmp(reply->event, "file") == 0)
@@ -417,27 +418,6 @@ static int read_replies(struct tui *u, char error[static PV_TUI_NOTE], int *ret_
 
 /* --- the daemon goes and comes back ----------------------------------------------------------- */
 
-/* Of a request that had no answer the person is told this; NULL: nothing, as it only asked. */
-static const char *doubt_about(enum pv_tui_action_kind kind)
-{
-    switch (kind) {
-    case PV_TUI_SEND:
-    case PV_TUI_SEND_FILE:
-        return PV_TUI_PERHAPS " sent";
-    case PV_TUI_ACCEPT:
-    case PV_TUI_REFUSE:
-    case PV_TUI_MAKE:
-    case PV_TUI_INVITE:
-    case PV_TUI_LEAVE:
-    case PV_TUI_MUTE:
-    case PV_TUI_UNMUTE:
-    case PV_TUI_SAVE:
-        return PV_TUI_PERHAPS " done";
-    default:
-        return NULL;
-    }
-}
-
 /* Messages without an answer are sent again later, in their order, under the same id. Other
  * requests are dropped: most asked what the daemon knew. */
 static void lose_daemon(struct tui *u)
@@ -456,7 +436,7 @@ static void lose_daemon(struct tui *u)
             pv_tui_again(&u->model, action);
         } else {
             /* Whether it was taken is not known: it is for the person to decide. */
-            const char *doubt = last->kind == ASKED_ACTION ? doubt_about(action->kind) : NULL;
+            const char *doubt = last->kind == ASKED_ACTION ? pv_tui_doubt(action->kind) : NULL;
             if (doubt != NULL)
                 pv_tui_take_error(&u->model, doubt, action);
             free(last->action.text);
@@ -794,15 +774,15 @@ bool pv_tui_is_possible(const struct pv_cli *cli)
 
 /* --- the chat -------------------------------------------------------------------------------- */
 
-/* Does a line wait to be asked for, or for its answer? */
+/* Does something that was typed wait to be asked for, or for its answer? */
 static bool is_sending(const struct tui *u)
 {
     bool sending = false;
     for (size_t i = 0; i < u->model.n_actions; i++)
-        sending = sending || u->model.actions[i].kind == PV_TUI_SEND;
+        sending = sending || pv_tui_doubt(u->model.actions[i].kind) != NULL;
     for (size_t i = 0; i < u->n_asked; i++)
-        sending =
-            sending || (u->asked[i].kind == ASKED_ACTION && u->asked[i].action.kind == PV_TUI_SEND);
+        sending = sending || (u->asked[i].kind == ASKED_ACTION &&
+                              pv_tui_doubt(u->asked[i].action.kind) != NULL);
     return sending;
 }
 
@@ -848,8 +828,10 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
         struct pollfd p[2] = {{.fd = u->lost ? -1 : u->cli->client.fd, .events = POLLIN},
                               {.fd = fileno(u->cli->in), .events = POLLIN}};
         /* The timeout keeps the refresh of paths going while nobody types. A new window size
-         * interrupts poll() (SIGWINCH), and the next draw() asks for the size. */
-        int n = poll(p, 2, u->lost ? RETRY_MS : REFRESH_MS);
+         * interrupts poll() (SIGWINCH), and the next draw() asks for the size. Lines that were
+         * drawn are read, which the daemon hears at once. */
+        bool more = u->model.n_actions > 0 && may_ask(u);
+        int n = poll(p, 2, u->lost ? RETRY_MS : more ? 0 : REFRESH_MS);
         if (n < 0 && errno != EINTR)
             return PV_CTLAPI_FAILED;
         /* Keys are read whatever poll() says: curses may hold some that it has already read

@@ -18,7 +18,6 @@
 static struct pv_tui_line *find_line(struct pv_tui_conv *c, const char *id);
 static void give(struct pv_tui *t, const json_t *msg);
 static void change_line(struct pv_tui *t, struct pv_tui_conv *from, struct pv_tui_conv *to);
-static void want_files(struct pv_tui *t);
 
 void pv_tui_note(struct pv_tui *t, const char *fmt, ...)
 {
@@ -133,22 +132,51 @@ static bool want_read(struct pv_tui *t, const struct pv_tui_conv *c, const char 
             return true;
         }
     }
-    pv_tui_want(t, PV_TUI_READ, c->name, last);
-    return true;
+    return pv_tui_want(t, PV_TUI_READ, c->name, last);
+}
+
+static void is_read_now(struct pv_tui_conv *c, struct pv_tui_line *line)
+{
+    if (line->outgoing || line->state != PV_CHAT_UNREAD || c->unread == 0)
+        return;
+    line->state = PV_CHAT_READ;
+    c->unread--;
+    c->named = c->named && c->unread > 0;
 }
 
 /* Up to the last message that is shown: one that comes meanwhile is not read by that. */
 void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c)
 {
     size_t i = c->n_lines;
-    if (c->unread == 0 || t->too_small)
+    if (c->unread == 0)
         return;
     while (i > 0 && (c->lines[i - 1].outgoing || c->lines[i - 1].id[0] == '\0'))
         i--;
     if (i == 0 || !want_read(t, c, c->lines[i - 1].id))
         return; /* it stays unread */
+    for (i = c->n_lines; i > 0 && c->unread > 0; i--)
+        is_read_now(c, &c->lines[i - 1]);
     c->unread = 0;
     c->named = false;
+}
+
+/* The ids are in the order of the lines, so each is looked for behind the one before, and where it
+ * is not, from the beginning. */
+void pv_tui_take_read(struct pv_tui *t, const json_t *body)
+{
+    size_t index = pv_tui_find(t, pv_json_text(body, "peer", ""), false), at = 0;
+    struct pv_tui_conv *c = index == SIZE_MAX ? NULL : &t->convs[index];
+    PV_EACH_JSON(json_object_get(body, "ids"), id) {
+        const char *text = json_string_value(id);
+        for (size_t i = 0; c != NULL && c->unread > 0 && text != NULL && i < c->n_lines; i++) {
+            struct pv_tui_line *line = &c->lines[(at + i) % c->n_lines];
+            if (strcmp(line->id, text) != 0)
+                continue;
+            is_read_now(c, line);
+            at += i;
+            break;
+        }
+    }
 }
 
 /* The order in which a person wants to see them: 0 the network's own, then unread, there, away,
@@ -200,7 +228,7 @@ static void find_new(struct pv_tui_conv *c)
     c->new_from[0] = '\0';
     for (size_t i = c->n_lines; i > 0 && left > 0; i--) {
         const struct pv_tui_line *line = &c->lines[i - 1];
-        if (line->id[0] == '\0' || line->outgoing)
+        if (line->outgoing || line->state != PV_CHAT_UNREAD)
             continue;
         left--;
         memcpy(c->new_from, line->id, sizeof(c->new_from));
@@ -212,8 +240,11 @@ void pv_tui_open(struct pv_tui *t, size_t index)
     if (index >= t->n_convs)
         return;
     struct pv_tui_conv *c = &t->convs[index];
-    if (index != t->current)
+    if (index != t->current) {
+        free(t->paste); /* it was for the other one */
+        t->paste = NULL;
         change_line(t, &t->convs[t->current], c);
+    }
     t->current = index;
     c->found = c->came = c->offers = 0;
     find_new(c);
@@ -221,11 +252,8 @@ void pv_tui_open(struct pv_tui *t, size_t index)
     c->scroll = 0;
     /* Each history is asked for once: pv_tui_take_history() replaces all lines, and events keep
      * them up to date afterwards. The network's pane (index 0) has no other side to ask about. */
-    if (index > 0 && !c->asked) {
-        c->asked = true;
-        pv_tui_want(t, PV_TUI_HISTORY, c->name, NULL);
-    }
-    pv_tui_mark_read(t, c);
+    if (index > 0 && !c->asked)
+        c->asked = pv_tui_want(t, PV_TUI_HISTORY, c->name, NULL);
 }
 
 /* --- lines ----------------------------------------------------------------------------------- */
@@ -335,24 +363,56 @@ static void hide_waiting(struct pv_tui *t, struct pv_tui_action *a)
         drop_line(c, line);
 }
 
-static void want(struct pv_tui *t, struct pv_tui_action *a)
+static bool want(struct pv_tui *t, struct pv_tui_action *a)
 {
     /* The text goes back into the input line, so that nothing that was typed is lost. */
     if (t->n_actions == PV_TUI_MAX_ACTIONS) {
-        if (a->text != NULL)
-            pv_tui_take_error(t, "too much at once: wait a moment", a);
+        pv_tui_take_error(t, "too much at once: wait a moment", a);
         free(a->text);
-        return;
+        return false;
     }
     show_waiting(t, a);
+    if (t->lost && a->kind != PV_TUI_SEND && pv_tui_doubt(a->kind) != NULL)
+        pv_tui_note(t, "that waits until p2pvpnd is back");
     t->actions[t->n_actions++] = *a;
+    return true;
 }
 
-void pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text)
+bool pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text)
 {
     struct pv_tui_action a = {.kind = kind, .text = text};
     snprintf(a.peer, sizeof(a.peer), "%s", peer);
-    want(t, &a);
+    return want(t, &a);
+}
+
+/* Asks for all there is of a kind, once. */
+static void want_list(struct pv_tui *t, enum pv_tui_action_kind kind)
+{
+    for (size_t i = 0; i < t->n_actions; i++) {
+        if (t->actions[i].kind == kind)
+            return;
+    }
+    (void)pv_tui_want(t, kind, "", NULL);
+}
+
+const char *pv_tui_doubt(enum pv_tui_action_kind kind)
+{
+    switch (kind) {
+    case PV_TUI_SEND:
+    case PV_TUI_SEND_FILE:
+        return PV_TUI_PERHAPS " sent";
+    case PV_TUI_ACCEPT:
+    case PV_TUI_REFUSE:
+    case PV_TUI_MAKE:
+    case PV_TUI_INVITE:
+    case PV_TUI_LEAVE:
+    case PV_TUI_MUTE:
+    case PV_TUI_UNMUTE:
+    case PV_TUI_SAVE:
+        return PV_TUI_PERHAPS " done";
+    default:
+        return NULL;
+    }
 }
 
 void pv_tui_again(struct pv_tui *t, const struct pv_tui_action *action)
@@ -461,9 +521,9 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
         /* Unread ones are told in the order in which they came. That it was read may have been on
          * its way to a daemon that went. */
         if (!line.outgoing && line.state == PV_CHAT_UNREAD) {
+            c->unread += known->state != PV_CHAT_UNREAD;
+            known->state = PV_CHAT_UNREAD;
             move_to_end(c, known);
-            if (shown && !t->too_small)
-                (void)want_read(t, c, line.id);
         }
         return;
     }
@@ -475,7 +535,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     if (!add_line(c, line))
         return;
     if (pv_tui_conv_is_room(c) && pv_show_is_offer(line.text))
-        want_files(t);
+        want_list(t, PV_TUI_FILES);
     c->unread += unread;
     c->named = c->named || (unread && line.named);
     /* The lines above stay where they are, and new ones are below. */
@@ -484,11 +544,8 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     if (hidden && unread && c->unread == 1) /* the first of them */
         memcpy(c->new_from, line.id, sizeof(c->new_from));
     t->ring = t->ring || (t->set.bell && unread);
-    /* Messages of the open conversation are read as they appear; the bar tells of the others, and
-     * of those below. */
-    if (index == t->current && !hidden)
-        pv_tui_mark_read(t, c);
-    else if (unread && index != t->current)
+    /* The bar tells of those of other conversations, and of those below. */
+    if (unread && index != t->current)
         pv_tui_note(t, line.named ? "%s speaks to you in %s" : "new from %s",
                     line.named ? line.from : c->name, c->name);
 }
@@ -505,7 +562,8 @@ void pv_tui_take_unread(struct pv_tui *t, const json_t *messages)
         struct pv_tui_conv *now = &t->convs[t->current];
         const struct pv_tui_line *line =
             now->n_lines > before ? &now->lines[now->n_lines - 1] : NULL;
-        if (line != NULL && !marked && now->new_from[0] == '\0' && line->state == PV_CHAT_UNREAD)
+        if (line != NULL && !marked && now->new_from[0] == '\0' &&
+            pv_json_is(msg, "state", "unread"))
             memcpy(now->new_from, line->id, sizeof(now->new_from));
     }
 }
@@ -580,10 +638,15 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     PV_EACH_JSON(json_object_get(body, "messages"), msg) {
         char other[PV_NAME_BUF];
         struct pv_tui_line line = line_of(t, msg, other);
+        const struct pv_tui_line *known = find_line(&old, line.id);
+        if (!line.outgoing && known != NULL)
+            line.state = known->state; /* what is read is counted by that */
+        else if (!line.outgoing)
+            c->unread += line.state == PV_CHAT_UNREAD;
         line.text = harmless(pv_json_text(msg, "text", ""));
         (void)add_line(c, line);
         if (pv_tui_conv_is_room(c) && pv_show_is_offer(pv_json_text(msg, "text", "")))
-            want_files(t);
+            want_list(t, PV_TUI_FILES);
     }
     c->found = 0; /* the lines have other numbers now */
     c->show_found = false;
@@ -618,7 +681,8 @@ void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
         (void)line_of(t, newest, name);
     size_t index = name[0] == '\0' ? SIZE_MAX : pv_tui_find(t, name, true);
     if (index == SIZE_MAX) {
-        pv_tui_note(t, "nothing was said with %.63s", peer);
+        pv_tui_take_error(t, PV_STR("nothing was said with %.63s", peer),
+                          &(struct pv_tui_action){.kind = PV_TUI_FORMER});
         return;
     }
     t->convs[index].asked = true;
@@ -748,7 +812,9 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
     uint8_t key[PV_KEY_LEN];
     if (pv_key_parse(former, key) == PV_OK)
         pv_key_shorten(former, c->former);
-    if (c->asked && c->another_since >= 0 && since > c->another_since)
+    /* Of a machine that was in no list before: it was gone. */
+    const double before = c->another_since >= 0 ? c->another_since : t->has_peers ? 0 : since;
+    if (c->asked && since > before)
         tell_change(t, c, former, since);
     c->another_since = since;
 }
@@ -760,7 +826,6 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
     bool told = t->list_asked;
     size_t i;
     t->list_asked = false;
-    t->has_peers = true;
     /* A member that has gone has no address, which may be another's now, and no path. */
     for (i = 0; i < t->n_convs; i++) {
         struct pv_tui_conv *gone = &t->convs[i];
@@ -791,6 +856,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         if (told)
             tell_peer(t, peer, c);
     }
+    t->has_peers = true;
     if (told && json_array_size(list) == 0)
         pv_tui_notice(t, &t->convs[t->current], "nobody else is in this network yet");
 }
@@ -803,7 +869,7 @@ void pv_tui_take_presence(struct pv_tui *t, const json_t *body)
         return;
     t->convs[index].online = pv_json_bool(body, "online");
     /* The event does not say which path the peer has now. */
-    pv_tui_want(t, PV_TUI_PEERS, "", NULL);
+    want_list(t, PV_TUI_PEERS);
 }
 
 /* --- /search --------------------------------------------------------------------------------- */
@@ -906,7 +972,7 @@ void pv_tui_take_found(struct pv_tui *t, const struct pv_tui_action *action, con
     }
     pv_tui_note(t, "looking for \"%.80s\"", text);
     struct pv_tui_action older = {.kind = PV_TUI_SEARCH, .text = strdup(text), .upto = upto};
-    want(t, &older);
+    (void)want(t, &older);
 }
 
 /* --- rooms ----------------------------------------------------------------------------------- */
@@ -956,7 +1022,7 @@ void pv_tui_take_room(struct pv_tui *t, const json_t *body)
     pv_tui_notice(t, &t->convs[index], line);
     if (index != t->current)
         pv_tui_note(t, "%s: %s", name, line);
-    pv_tui_want(t, PV_TUI_ROOMS, "", NULL);
+    want_list(t, PV_TUI_ROOMS);
 }
 
 void pv_tui_take_members(struct pv_tui *t, const json_t *body)
@@ -993,18 +1059,17 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
     } else {
         pv_tui_note(t, "left %s; its lines stay here", name);
     }
-    pv_tui_want(t, PV_TUI_ROOMS, "", NULL);
+    want_list(t, PV_TUI_ROOMS);
 }
 
 bool pv_tui_want_open(struct pv_tui *t, enum pv_tui_action_kind kind, const char *name)
 {
     if (t->lost)
         pv_tui_note(t, "p2pvpnd is not there: say that again when it is back");
-    else
-        snprintf(t->opening, sizeof(t->opening), "%s", name);
-    if (!t->lost)
-        pv_tui_want(t, kind, name, NULL);
-    return !t->lost;
+    if (t->lost || !pv_tui_want(t, kind, name, NULL))
+        return false;
+    snprintf(t->opening, sizeof(t->opening), "%s", name);
+    return true;
 }
 
 bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
@@ -1272,16 +1337,6 @@ static void tell_in_room(struct pv_tui *t, const json_t *files, const json_t *f)
         forget_notice(t, line->from, (uint32_t)number);
 }
 
-/* Asks how files are, once. */
-static void want_files(struct pv_tui *t)
-{
-    for (size_t i = 0; i < t->n_actions; i++) {
-        if (t->actions[i].kind == PV_TUI_FILES)
-            return;
-    }
-    pv_tui_want(t, PV_TUI_FILES, "", NULL);
-}
-
 /* --- what the daemon says of files --------------------------------------------------------- */
 
 void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why)
@@ -1365,7 +1420,7 @@ static void take_file(struct pv_tui *t, const json_t *f, double time)
     bool taken = is_in(f) && strcmp(state, "done") == 0 && take_it(t, number);
     struct pv_tui_conv *c = &t->convs[index];
     if (offer != NULL) {
-        want_files(t);
+        want_list(t, PV_TUI_FILES);
     } else if (!taken && words_of(f, line, sizeof(line))) {
         size_t before = c->n_lines;
         pv_tui_notice_at(t, c, line, time);

@@ -221,6 +221,11 @@ void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body);
 /* The event: a file is offered, or something became of it. */
 void pv_tui_take_file(struct pv_tui *t, const json_t *body);
 void pv_tui_take_state(struct pv_tui *t, const json_t *body);
+/* The words for a request that had no answer, and that does something; NULL: it only
+ * asks. */
+const char *pv_tui_doubt(enum pv_tui_action_kind kind);
+/* The event: messages that came were read, here or by another client. */
+void pv_tui_take_read(struct pv_tui *t, const json_t *body);
 void pv_tui_take_presence(struct pv_tui *t, const json_t *body);
 void pv_tui_take_rooms(struct pv_tui *t, const json_t *body);
 /* The event: somebody was invited, or left. */
@@ -277,7 +282,7 @@ PV_MUST_CHECK int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action
 /* Says it in the bar, made harmless, in one row. */
 void pv_tui_note(struct pv_tui *t, const char *fmt, ...) PV_PRINTF(2, 3);
 /* Asks the daemon; takes text. */
-void pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text);
+bool pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text);
 /* A line that nobody wrote, with the time of now. */
 void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text);
 /* The same with another time (Unix seconds; 0: none is shown). */

@@ -132,6 +132,16 @@ static void note_error(struct pv_tui *t, const char *error)
         pv_tui_note(t, "%s", error);
 }
 
+/* Where none was opened, the line that was begun for it would go to the one that is shown. */
+static void warn_of_line(struct pv_tui *t)
+{
+    char error[PV_TUI_NOTE];
+    if (t->edit.len == 0 || t->edit.text[0] == '/' || t->current == 0)
+        return;
+    snprintf(error, sizeof(error), "%s", t->note);
+    pv_tui_note(t, "%s (Enter: your line goes to %s)", error, t->convs[t->current].name);
+}
+
 static bool is_perhaps(const char *error)
 {
     return strncmp(error, PV_TUI_PERHAPS, sizeof(PV_TUI_PERHAPS) - 1) == 0;
@@ -139,9 +149,17 @@ static bool is_perhaps(const char *error)
 
 void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_action *action)
 {
-    if (action != NULL && (action->kind == PV_TUI_FORMER || action->kind == PV_TUI_MAKE))
+    const bool opens =
+        action != NULL && (action->kind == PV_TUI_FORMER || action->kind == PV_TUI_MAKE);
+    if (opens)
         t->opening[0] = '\0';
+    if (action != NULL && action->kind == PV_TUI_SEARCH) {
+        json_decref(t->search.lines);
+        t->search.lines = NULL;
+    }
     note_error(t, error);
+    if (opens)
+        warn_of_line(t);
     if (action == NULL || pv_tui_keep(t, action, error) || action->kind != PV_TUI_SEND ||
         action->text == NULL)
         return;
@@ -188,7 +206,6 @@ static void go_down(struct pv_tui *t)
 {
     struct pv_tui_conv *c = &t->convs[t->current];
     c->scroll = c->came = 0;
-    pv_tui_mark_read(t, c);
 }
 
 /* Lines that a daemon that is gone has not got end with the chat: the person says whether. drafts:
@@ -197,7 +214,7 @@ static void leave(struct pv_tui *t, bool drafts)
 {
     size_t waiting = 0, begun = drafts && t->edit.len > 0;
     for (size_t i = 0; i < t->n_actions; i++)
-        waiting += t->lost && t->actions[i].kind == PV_TUI_SEND;
+        waiting += t->lost && pv_tui_doubt(t->actions[i].kind) != NULL;
     for (size_t i = 0; drafts && i < t->n_convs; i++)
         begun += t->convs[i].draft != NULL;
     t->leave = pv_tui_is_warned(t) || waiting + begun == 0 ? PV_TUI_ENDED
@@ -249,14 +266,18 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text)
     return true;
 }
 
+/* Is a conversation on its way? It was said. */
+static bool is_opening(struct pv_tui *t)
+{
+    if (t->opening[0] != '\0')
+        pv_tui_note(t, "%.63s is being opened: Enter again when it is there", t->opening);
+    return t->opening[0] != '\0';
+}
+
 /* To the one that is shown, unless another is on its way. */
 static bool send_here(struct pv_tui *t, const char *text)
 {
-    if (t->opening[0] != '\0') {
-        pv_tui_note(t, "%.63s is being opened: Enter again when it is there", t->opening);
-        return false;
-    }
-    return send_to(t, t->convs[t->current].name, text);
+    return !is_opening(t) && send_to(t, t->convs[t->current].name, text);
 }
 
 /* A second conversation under another word would stay empty: what comes goes to the name. */
@@ -334,6 +355,17 @@ static bool send_file(struct pv_tui *t, const char *path)
     return true;
 }
 
+/* Is the command about the conversation that is shown, while another is on its way? Then which it
+ * is for is not known; it was said. */
+static bool is_between(struct pv_tui *t, enum pv_tui_word word, const struct pv_tui_words *w)
+{
+    const bool named = w->name[0] != '\0';
+    const bool here = word == PV_TUI_W_SEND_FILE || word == PV_TUI_W_INVITE ||
+                      (!named && (word == PV_TUI_W_LEAVE || word == PV_TUI_W_MEMBERS ||
+                                  word == PV_TUI_W_MUTE || word == PV_TUI_W_UNMUTE));
+    return here && is_opening(t);
+}
+
 /* A word that begins with "/", or one of those that the line mode has too. False: what is wrong
  * with it was said in the bar, and the line is given back. */
 static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv_tui_words *w)
@@ -342,6 +374,8 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
         pv_tui_note(t, "one word too many, from \"%.40s\" on: /help lists what there is", w->more);
         return false;
     }
+    if (is_between(t, word, w))
+        return false;
     switch (word) {
     case PV_TUI_W_SEND:
         if (w->text[0] != '\0')
@@ -491,6 +525,11 @@ void pv_tui_paste(struct pv_tui *t, const char *text)
         pv_tui_note(t, "to whom? /open NAME, then paste the %zu lines again", lines);
         return;
     }
+    if (t->opening[0] != '\0') {
+        pv_tui_note(t, "%.63s is being opened: paste the %zu lines again when it is there",
+                    t->opening, lines);
+        return;
+    }
     pv_tui_note(t, "%zu lines pasted: Enter sends them to %s, another key does not", lines,
                 t->convs[t->current].name);
     t->paste = strdup(text);
@@ -510,8 +549,12 @@ static void answer_paste(struct pv_tui *t, bool yes)
         memcpy(text + t->edit.len, paste, len + 1);
         if (!is_too_long(t, strlen(text))) {
             t->note[0] = '\0';
-            if (send_here(t, text))
+            if (send_here(t, text)) {
                 pv_tuiedit_set(&t->edit, "");
+            } else { /* why not was said; it is not lost */
+                t->paste = paste;
+                paste = NULL;
+            }
         }
     } else {
         pv_tui_note(t, "not sent");

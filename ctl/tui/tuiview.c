@@ -712,16 +712,17 @@ int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols, struct pv_tui_scre
     size_t bar = bar_rows(t, screen->rows, screen->cols);
     size_t bottom = screen->rows - 1 - bar, start = 0;
     draw_title(t, screen);
-    if (screen->cols >= t->set.roster_cols + BESIDE && t->set.roster) {
-        draw_roster(t, screen, 1, bottom);
+    if (screen->cols >= t->set.roster_cols + BESIDE && t->set.roster)
         start = t->set.roster_cols + 1;
-    }
     draw_lines(t, screen, 1, bottom, start);
-    draw_bar(t, screen, bottom, bar);
-    draw_input(t, screen, bottom + bar);
-    /* A line that came while the screen was too small is seen only now. */
+    /* Lines are read as they appear, and at no other time: a conversation that keys pass over is
+     * not shown. The roster and the bar do not count them any more. */
     if (t->convs[t->current].scroll == 0)
         pv_tui_mark_read(t, &t->convs[t->current]);
+    if (start > 0)
+        draw_roster(t, screen, 1, bottom);
+    draw_bar(t, screen, bottom, bar);
+    draw_input(t, screen, bottom + bar);
     return PV_OK;
 }
 

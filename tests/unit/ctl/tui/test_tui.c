@@ -521,11 +521,18 @@ PV_TEST(a_name_that_changes_hands_while_it_is_open_is_said_at_once)
     assert_int_equal(c->n_lines, 1);
     assert_has(c->lines[0].text, "pi is another machine since ");
     /* One that changed hands before: the history of a conversation that is opened says it. */
-    (void)pv_tui_find(t, "carl", true);
-    open_of("carl");
-    take(pv_tui_take_peers,
-         PV_STR("{'peers':[{'name':'carl','former':'%s','another_since':" T0 "}]}", key));
+    for (int i = 0; i < 2; i++) {
+        take(pv_tui_take_peers,
+             PV_STR("{'peers':[{'name':'carl','former':'%s','another_since':" T0 "}]}", key));
+        open_of("carl");
+    }
     assert_int_equal(t->convs[t->current].n_lines, 0);
+    /* Its machine was gone when it was opened. */
+    (void)pv_tui_find(t, "dave", true);
+    open_of("dave");
+    take(pv_tui_take_peers,
+         PV_STR("{'peers':[{'name':'dave','former':'%s','another_since':" T0 "}]}", key));
+    assert_int_equal(t->convs[t->current].n_lines, 1);
 }
 
 PV_TEST(unread_comes_first_and_who_is_away_last)
@@ -720,6 +727,12 @@ PV_TEST(a_search_over_all_goes_on_to_what_is_older)
     assert_has(t->convs[0].lines[0].text, ": a needle");
     assert_has(t->convs[0].lines[1].text, ": a newer needle");
     assert_string_equal(t->note, "nothing has \"needle\"");
+    line("/search needle"); /* one that fails is over */
+    drop_actions();
+    pv_tui_take_error(t, "disk", &(struct pv_tui_action){.kind = PV_TUI_SEARCH});
+    line("/search needle");
+    assert_action(PV_TUI_SEARCH, "", "needle");
+    found_by("needle", 0, "{'messages':[]}");
 }
 
 PV_TEST(a_search_that_finds_much_says_how_much_it_tells)
@@ -816,14 +829,19 @@ PV_TEST(messages_are_counted_until_they_are_seen)
     assert_nothing_asked();
     pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
     assert_int_equal(t->current, bob);
-    assert_int_equal(t->convs[bob].unread, 0);
     assert_action(PV_TUI_HISTORY, "bob", "");
+    assert_nothing_asked(); /* it was not seen yet */
+    draw(24, 80);
+    assert_int_equal(t->convs[bob].unread, 0);
+    assert_lacks(row(1), "2");
     assert_action(PV_TUI_READ, "bob", "B");
     take(pv_tui_take_message, MSG("D", "bob", "lap", "four", "unread"));
+    draw(24, 80);
     assert_int_equal(t->convs[bob].unread, 0);
     assert_action(PV_TUI_READ, "bob", "D");
     pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
     assert_int_equal(t->current, pi);
+    draw(24, 80);
     drop_actions();
     pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
     assert_string_equal(t->note, "nothing is unread");
@@ -844,10 +862,37 @@ PV_TEST(the_first_unread_line_of_an_open_conversation_has_a_mark)
     take(pv_tui_take_unread, page);
     const struct pv_tui_conv *c = &t->convs[t->current];
     assert_string_equal(c->new_from, "A");
+    draw(24, 80);
     assert_action(PV_TUI_READ, "pi", "C");
     take(pv_tui_take_unread, "[" MSG("D", "pi", "lap", "four", "unread") "]"); /* the next page */
     assert_string_equal(t->convs[t->current].new_from, "A");
     assert_int_equal(t->convs[pv_tui_find(t, "bob", false)].unread, 1);
+}
+
+PV_TEST(messages_that_another_client_reads_are_unread_no_more)
+{
+    size_t pi = pv_tui_find(t, "pi", false);
+    take(pv_tui_take_unread,
+         "[" MSG("A", "pi", "lap", "one", "unread") "," MSG("B", "pi", "lap", "two", "unread") "]");
+    take(pv_tui_take_read, "{'peer':'pi','ids':['A','unknown']}");
+    assert_int_equal(t->convs[pi].unread, 1);
+    pv_tui_open(t, pi);
+    assert_action(PV_TUI_HISTORY, "pi", "");
+    draw(24, 80);
+    assert_action(PV_TUI_READ, "pi", "B");
+    assert_string_equal(t->convs[pi].new_from, "B");
+    take_of(pv_tui_take_history, "pi",
+            "{'messages':[" MSG("A", "pi", "lap", "one", "read") "," MSG("B", "pi", "lap", "two",
+                                                                         "unread") "]}");
+    /* It was this one: what has come meanwhile elsewhere stays unread. */
+    pv_tui_open(t, pv_tui_find(t, "bob", false));
+    take(pv_tui_take_message, MSG("C", "pi", "lap", "three", "unread"));
+    take(pv_tui_take_read, "{'peer':'pi','ids':['B']}");
+    assert_int_equal(t->convs[pi].unread, 1);
+    take(pv_tui_take_read, "{'peer':'nobody','ids':['C']}");
+    assert_int_equal(t->convs[pi].unread, 1);
+    take(pv_tui_take_read, "{'peer':'pi','ids':[null,'C','C']}");
+    assert_int_equal(t->convs[pi].unread, 0);
 }
 
 /* An event came before the page that tells it again, and the word that it was read went with the
@@ -861,15 +906,14 @@ PV_TEST(a_line_that_is_told_again_as_unread_is_read)
     assert_int_equal(t->convs[pi].unread, 2);
     assert_string_equal(t->convs[pi].lines[1].id, "N"); /* as they came */
     pv_tui_open(t, pi);
+    draw(24, 80);
     assert_action(PV_TUI_HISTORY, "pi", "");
     assert_action(PV_TUI_READ, "pi", "N");
     take(pv_tui_take_unread, "[" MSG("A", "pi", "lap", "old", "unread") "," NEW_ONE "]");
     assert_int_equal(t->convs[pi].n_lines, 2);
+    draw(24, 80);
     assert_int_equal(t->convs[pi].unread, 0);
     assert_action(PV_TUI_READ, "pi", "N");
-    t->convs[pi].scroll = 5; /* nobody sees it */
-    take(pv_tui_take_unread, "[" NEW_ONE "]");
-    assert_nothing_asked();
 }
 
 /* The history has the newest page alone; own lines stand between the unread ones before it. */
@@ -879,6 +923,7 @@ PV_TEST(unread_lines_older_than_the_history_come_page_by_page)
     take(pv_tui_take_unread, "[" MSG("A", "pi", "lap", "one",
                                      "unread") "," MSG("C", "pi", "lap", "three", "unread") "]");
     pv_tui_open(t, pi);
+    draw(24, 80);
     drop_actions();
     take_of(pv_tui_take_history, "pi",
             "{'more':true,'messages':[" MSG("C", "pi", "lap", "three", "unread") "]}");
@@ -1045,6 +1090,7 @@ PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
     assert_string_equal(t->note, "gone is being opened: Enter again when it is there");
     assert_string_equal(t->edit.text, "for gone alone");
     take_of(pv_tui_take_former, "gone", "{'messages':[]}");
+    assert_string_equal(t->note, "nothing was said with gone (Enter: your line goes to pi)");
     pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_action(PV_TUI_SEND, "pi", "for gone alone"); /* it was said that there is none */
     line("/room later");
@@ -1063,6 +1109,79 @@ PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
     pv_tui_note(t, "the bell is silent"); /* hides no hint that lines wait */
     draw(24, 80);
     assert_has(row(22), "[no p2pvpnd]  the bell is silent");
+}
+
+/* Files, invitations and what is said of the room that is shown go astray as lines do. */
+PV_TEST(commands_about_the_shown_one_wait_while_another_is_being_opened)
+{
+    static const char *const commands[] = {"/send-file f", "/invite bob", "/leave",
+                                           "/members",     "/mute",       "/unmute"};
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#old','members':2}]}");
+    open_of("#old");
+    line("/room ops");
+    assert_action(PV_TUI_MAKE, "ops", "");
+    for (size_t i = 0; i < PV_ARRAY_LEN(commands); i++) {
+        line(commands[i]);
+        assert_nothing_asked();
+        assert_string_equal(t->note, "ops is being opened: Enter again when it is there");
+        assert_string_equal(t->edit.text, commands[i]);
+        edit(PV_TUIEDIT_KILL_START);
+    }
+    line("/mute pi"); /* says which */
+    assert_action(PV_TUI_MUTE, "pi", "");
+    pv_tui_paste(t, "one\ntwo");
+    assert_null(t->paste);
+    assert_string_equal(t->note, "ops is being opened: paste the 2 lines again when it is there");
+    pv_tui_take_error(t, "no", &(struct pv_tui_action){.kind = PV_TUI_MAKE});
+    line("/invite bob");
+    assert_action(PV_TUI_INVITE, "#old", "bob");
+    /* A question is about the one that was shown. */
+    pv_tui_paste(t, "one\ntwo");
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    assert_null(t->paste);
+}
+
+/* Each is told apart from a request that only asks. */
+PV_TEST(a_file_or_command_that_waits_for_the_daemon_is_not_lost_without_a_word)
+{
+    open_of("pi");
+    pv_tui_take_loss(t);
+    line("/send-file f");
+    assert_string_equal(t->note, "that waits until p2pvpnd is back");
+    line("/exit");
+    assert_int_equal(t->leave, PV_TUI_WARNED);
+    assert_has(t->note, "1 line is not sent");
+    pv_tui_take_return(t);
+    struct pv_tui_action a;
+    assert_ok(pv_tui_poll(t, &a));
+    assert_int_equal(a.kind, PV_TUI_SEND_FILE);
+    free(a.text);
+    drop_actions();
+    pv_tui_take_loss(t);
+    pv_tui_want(t, PV_TUI_PEERS, "", NULL);
+    line("/exit");
+    assert_int_equal(t->leave, PV_TUI_ENDED);
+}
+
+/* As when a coordinator comes back, and a hundred members with it. */
+PV_TEST(many_that_come_at_once_ask_for_one_list)
+{
+    for (int i = 0; i < PV_TUI_MAX_ACTIONS; i++)
+        take(pv_tui_take_presence, PV_STR("{'peer':'node%d','online':true}", i));
+    assert_action(PV_TUI_PEERS, "", "");
+    assert_nothing_asked();
+    /* Nothing is on its way that was not asked for. */
+    for (int i = 0; i < PV_TUI_MAX_ACTIONS; i++)
+        pv_tui_want(t, PV_TUI_SAVED, "", strdup("1"));
+    line("/open gone");
+    assert_string_equal(t->note, "too much at once: wait a moment");
+    assert_string_equal(t->edit.text, "/open gone");
+    assert_string_equal(t->opening, "");
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    assert_false(t->convs[t->current].asked);
+    drop_actions();
+    pv_tui_open(t, t->current);
+    assert_action(PV_TUI_HISTORY, "pi", "");
 }
 
 PV_TEST(a_member_that_is_gone_is_not_shown_as_there)
@@ -1276,6 +1395,7 @@ PV_TEST(rooms_are_conversations_with_unread_counts)
     drop_actions();
     line("/open #crew");
     assert_action(PV_TUI_HISTORY, "#crew", "");
+    draw(24, 80);
     assert_action(PV_TUI_READ, "#crew", "m2");
     line("good morning");
     assert_action(PV_TUI_SEND, "#crew", "good morning");
@@ -1291,6 +1411,7 @@ PV_TEST(rooms_are_conversations_with_unread_counts)
     assert_action(PV_TUI_LEAVE, "#crew", "");
     line("/room other");
     assert_action(PV_TUI_MAKE, "other", "");
+    pv_tui_take_error(t, "no", &(struct pv_tui_action){.kind = PV_TUI_MAKE});
     line("/close");
     line("/invite bob"); /* into what? */
     edit(PV_TUIEDIT_KILL_START);
@@ -1340,9 +1461,14 @@ PV_TEST(a_line_below_the_window_is_counted_and_stays_unread)
     draw(13, 60);
     assert_string_equal(row(1), top); /* the window stays where it is */
     assert_has(row(11), "[2 new below: End]");
-    pv_tui_key(t, PV_TUI_END, 0);
-    assert_action(PV_TUI_READ, "pi", "N2");
+    /* A command goes down, and elsewhere: they were not shown. */
+    line("/open bob");
     draw(13, 60);
+    assert_action(PV_TUI_HISTORY, "bob", "");
+    assert_nothing_asked();
+    line("/open pi");
+    draw(13, 60);
+    assert_action(PV_TUI_READ, "pi", "N2");
     assert_has(row(10), "rows");
     assert_lacks(row(11), "below");
     assert_string_equal(t->convs[t->current].new_from, "N1");
@@ -1352,6 +1478,32 @@ PV_TEST(a_line_below_the_window_is_counted_and_stays_unread)
     take(pv_tui_take_message, MSG("N3", "pi", "lap", "three", "unread"));
     take(pv_tui_take_message, MSG("N4", "pi", "lap", "four", "unread"));
     assert_string_equal(t->convs[t->current].new_from, "N3");
+    pv_tui_key(t, PV_TUI_END, 0);
+    assert_nothing_asked();
+    draw(13, 60);
+    assert_action(PV_TUI_READ, "pi", "N4");
+}
+
+/* Keys that come at once, as over a slow line. */
+PV_TEST(a_conversation_that_keys_pass_over_is_not_read)
+{
+    take(pv_tui_take_message, MSG("A", "alice", "lap", "one", "unread"));
+    take(pv_tui_take_message, MSG("B", "pi", "lap", "two", "unread"));
+    pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
+    assert_string_equal(name_of_current(), "alice");
+    pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
+    draw(13, 60);
+    assert_action(PV_TUI_HISTORY, "alice", "");
+    assert_action(PV_TUI_HISTORY, "pi", "");
+    assert_action(PV_TUI_READ, "pi", "B");
+    assert_nothing_asked();
+    /* Its history comes meanwhile, and has one that is not told yet. */
+    take_of(pv_tui_take_history, "alice",
+            "{'messages':[" MSG("A", "alice", "lap", "one",
+                                "unread") "," MSG("C", "alice", "lap", "three", "unread") "]}");
+    assert_int_equal(t->convs[pv_tui_find(t, "alice", false)].unread, 2);
+    take(pv_tui_take_message, MSG("C", "alice", "lap", "three", "unread"));
+    assert_int_equal(t->convs[pv_tui_find(t, "alice", false)].unread, 2);
 }
 
 PV_TEST(a_line_that_comes_to_a_screen_too_small_for_it_stays_unread)
@@ -1375,8 +1527,9 @@ PV_TEST(a_user_who_sends_a_line_sees_it)
     drop_actions();
     line("mine");
     assert_int_equal(t->convs[t->current].scroll, 0);
-    assert_action(PV_TUI_READ, "pi", "N1");
+    draw(13, 60);
     assert_action(PV_TUI_SEND, "pi", "mine");
+    assert_action(PV_TUI_READ, "pi", "N1");
 }
 
 PV_TEST(a_line_that_waits_for_the_daemon_is_shown_and_not_lost_at_the_end_without_a_word)
