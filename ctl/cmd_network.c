@@ -432,26 +432,16 @@ static int remove_peer(struct pv_cli *cli)
 
 /* --- admit, deny ----------------------------------------------------------------------------- */
 
-static int tell_tagged(struct pv_cli *cli, struct pv_ctlapi_request *req)
-{
-    return pv_cli_ask_and_tell(cli, req, PV_STR("it has tag:%s", req->name), NULL);
-}
-
+/* One request for both, so that a machine that does not wait gets no tag either. */
 static int admit(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req, tag_it;
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ADMIT);
     const char *tag = cli->args.value[0];
-    int code = 0;
-    req = pv_ctlapi_request_of(PV_CTLAPI_ADMIT);
-    /* The tag goes before: at no moment is the machine a member without the rules about it. One of
-     * which the coordinator has yet to hear is told before the admission, too. */
-    if (tag != NULL)
-        code = pv_cli_tag_request(cli, PV_CTLAPI_TAG, cli->args.word[0], tag, &tag_it);
-    if (code == 0 && tag != NULL)
-        code = tell_tagged(cli, &tag_it);
-    return code != 0 && code != PV_CTLAPI_UNREACHABLE
-               ? code
-               : pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0], "is a member now", NULL);
+    int code = tag == NULL ? 0 : pv_cli_tag(cli, tag, &req);
+    const char *and_tag = PV_STR("is a member now, and has tag:%s", req.name);
+    return code != 0 ? code
+                     : pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0],
+                                              tag == NULL ? "is a member now" : and_tag, NULL);
 }
 
 /* One word for two things that people say so: this machine stays out, and this rule denies. */

@@ -257,19 +257,11 @@ int pv_cli_tag(struct pv_cli *cli, const char *tag, struct pv_ctlapi_request *re
     return 0;
 }
 
-int pv_cli_tag_request(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer,
-                       const char *tag, struct pv_ctlapi_request *ret_req)
-{
-    *ret_req = pv_ctlapi_request_of(cmd);
-    int code = pv_cli_tag(cli, tag, ret_req);
-    return code != 0 ? code : pv_cli_peer(cli, ret_req, peer);
-}
-
 static int fill_tag(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    int code = pv_cli_tag_request(cli, req->cmd, cli->args.word[0], cli->args.word[1], req);
+    int code = pv_cli_tag(cli, cli->args.word[1], req);
     req->keep_invite = cli->args.value[TAG_KEEP] != NULL; /* `untag` has no such option */
-    return code;
+    return code != 0 ? code : pv_cli_peer(cli, req, cli->args.word[0]);
 }
 
 static const char who_and_ports[] =

@@ -37,9 +37,6 @@ extern const struct pv_command pv_cmds_completion[];
 
 /* Puts a tag that the user typed into a request. 0 or an exit code. */
 PV_MUST_CHECK int pv_cli_tag(struct pv_cli *cli, const char *tag, struct pv_ctlapi_request *req);
-/* Fills in a request that gives a member a tag, or (UNTAG) takes it. 0 or an exit code. */
-PV_MUST_CHECK int pv_cli_tag_request(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer,
-                                     const char *tag, struct pv_ctlapi_request *ret_req);
 /* "open", "revoked", "used up" or "expired": an element of the answer to `invite list`; now: Unix
  * seconds. */
 const char *pv_cli_invite_state(const json_t *invite, double now);

@@ -332,7 +332,8 @@ def a_user_who_may_not_or_reaches_nobody(lab):
     for host in (a, b):
         for command in ABOUT_PEERS:
             says(host, command, 6, "p2pvpnctl peers")
-    says(a, "admit b", 6, "is a member already", "p2pvpnctl remove b")
+    says(a, "admit b", 6, "is a member already", "nothing is to be done")
+    says(a, "deny b", 6, "b is a member, and does not wait", "p2pvpnctl deny b TO PORTS")
     coordinator.end()
     wait("a to miss the coordinator", lambda: a.ctl("invite", check_rc=False).code == 9, timeout=40)
     says(a, "invite", 9, "try again when it is back")

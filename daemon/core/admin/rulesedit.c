@@ -226,6 +226,21 @@ static int set_tag(struct pv_node *n, const uint8_t *node, const char *name, pv_
     return r == PV_OK ? pv_membership_say(n, pv_made_view(&made), now) : r;
 }
 
+bool pv_rulesedit_give_tag(struct pv_node *n, const char *what,
+                           const uint8_t node[static PV_SIGN_PK_LEN], const char *name,
+                           uint64_t handle, pv_ns now)
+{
+    int r = PV_OK;
+    if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle) ||
+        !pv_rules_may_be_tag(n, what, name, handle))
+        return false;
+    if (find_tag(n, node, name) == NULL && find_tag_of_invite(n, node, name) == NULL)
+        r = set_tag(n, node, name, now);
+    if (r != PV_OK)
+        fail_made(n, handle, what, r);
+    return r == PV_OK;
+}
+
 /* --- one machine in another one's place ------------------------------------------------------- */
 
 static bool is_node(const struct pv_selector *s, const uint8_t *pk)

@@ -17,6 +17,11 @@ const uint8_t *pv_rulesedit_node(const struct pv_node *n, const char *text);
 /* The same; where there is none, the client of the command (what) is told so. */
 const uint8_t *pv_rulesedit_need_node(struct pv_node *n, const char *what, const char *text,
                                       uint64_t handle);
+/* Gives the machine the tag, as `tag` does, unless it has it. False: the client of the command
+ * (what) is told why not. */
+bool pv_rulesedit_give_tag(struct pv_node *n, const char *what,
+                           const uint8_t node[static PV_SIGN_PK_LEN], const char *name,
+                           uint64_t handle, pv_ns now);
 /* Takes back a route, tag or rule in force, of whatever signer. */
 PV_MUST_CHECK int pv_rulesedit_take_back(struct pv_node *n, const struct pv_statement *st,
                                          pv_ns now);

@@ -10,6 +10,7 @@
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rootkey.h"
+#include "daemon/core/admin/rulesedit.h"
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/node/node.h"
@@ -227,15 +228,35 @@ static void on_due(void *part, pv_ns now)
 
 /* --- commands --------------------------------------------------------------------------------- */
 
+/* For "admit" nothing is left to do; whoever denies a member something means a rule, and not an
+ * end for good. */
+static void say_member(const struct pv_ctlapi_request *req, const char *name,
+                       char text[static PV_CTLAPI_ERROR_BUF])
+{
+    if (req->cmd == PV_CTLAPI_DENY)
+        snprintf(text, PV_CTLAPI_ERROR_BUF,
+                 "deny: %s is a member, and does not wait: `p2pvpnctl deny %s TO PORTS` makes a "
+                 "rule that denies it something, `p2pvpnctl remove %s` puts it out for good",
+                 name, name, name);
+    else if (req->name[0] != '\0')
+        snprintf(text, PV_CTLAPI_ERROR_BUF,
+                 "admit: %s is a member already, and got no tag: `p2pvpnctl tag %s %s` gives it",
+                 name, name, req->name);
+    else
+        snprintf(text, PV_CTLAPI_ERROR_BUF, "admit: %s is a member already: nothing is to be done",
+                 name);
+}
+
 /* Why nobody waits by this name, and what to do instead. */
-static void fail_nobody(struct pv_node *n, const char *peer, const char *what, uint64_t handle)
+static void fail_nobody(struct pv_node *n, const struct pv_ctlapi_request *req, const char *what,
+                        uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
+    const char *peer = req->peer;
     const struct pv_member *m = pv_node_aside(n, peer);
-    if (m == NULL && pv_roster_by_name(n->roster, peer) != NULL)
-        snprintf(text, sizeof(text),
-                 "%s: %s is a member already: `p2pvpnctl remove %s` puts it out of the network",
-                 what, peer, peer);
+    const struct pv_member *member = m == NULL ? pv_roster_by_name(n->roster, peer) : NULL;
+    if (member != NULL)
+        say_member(req, member->name, text);
     else if (m != NULL)
         snprintf(text, sizeof(text),
                  "%s: the membership of %s has expired: it is renewed as soon as it reaches the "
@@ -269,7 +290,7 @@ static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi
     if (matches == 1)
         return found;
     if (matches == 0) {
-        fail_nobody(n, req->peer, what, handle);
+        fail_nobody(n, req, what, handle);
         return NULL;
     }
     pv_ctlsrv_failf(
@@ -281,10 +302,9 @@ static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi
 }
 
 /* An admission by the root key outlives every admin, so where that is here it signs. */
-static int sign_admission(struct pv_node *n, const struct pv_member *m, pv_ns now,
-                          struct pv_made *ret_made)
+static int sign_admission(struct pv_node *n, const uint8_t *pk, pv_ns now, struct pv_made *ret_made)
 {
-    return pv_make_admission(pv_roster_network_id(n->roster), pv_rootkey_signer(n), m->node,
+    return pv_make_admission(pv_roster_network_id(n->roster), pv_rootkey_signer(n), pk,
                              pv_node_wall_s(n, now), ret_made);
 }
 
@@ -319,7 +339,8 @@ static bool is_in_the_way(struct pv_node *n, const struct pv_member *m, uint64_t
 }
 
 /* It holds here at once, goes to members and to the coordinator like a removal, and the one that
- * waits hears of it when it asks next. */
+ * waits hears of it when it asks next. The tag goes before: at no moment is the machine a member
+ * without the rules about it. */
 static void run_admit(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                       pv_ns now)
 {
@@ -327,11 +348,15 @@ static void run_admit(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct pv_node *n = w->node;
     const struct pv_member *m = subject(n, req, "admit", handle);
     struct pv_made made;
+    uint8_t pk[PV_SIGN_PK_LEN];
     if (m == NULL ||
         (!pv_rootkey_is_here(n) && !pv_admin_may_sign(n, "admit", PV_RIGHT_INVITE, handle)) ||
         is_in_the_way(n, m, handle))
         return;
-    int r = sign_admission(n, m, now, &made);
+    memcpy(pk, m->node, sizeof(pk)); /* the roster changes with the tag */
+    if (req->name[0] != '\0' && !pv_rulesedit_give_tag(n, "admit", pk, req->name, handle, now))
+        return;
+    int r = sign_admission(n, pk, now, &made);
     if (r == PV_OK)
         r = pv_membership_say(n, pv_made_view(&made), now);
     if (r != PV_OK)

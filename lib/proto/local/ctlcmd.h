@@ -66,7 +66,7 @@ enum pv_ctlapi_code {
     X(WAIT, "wait", ANY, "", "peer direct online ") \
     X(IP, "ip", ANY, "", "peer ") \
     X(REMOVE, "remove", ROOT, "peer ", "keep_invite ") \
-    X(ADMIT, "admit", ROOT, "peer ", "") \
+    X(ADMIT, "admit", ROOT, "peer ", "tag ") \
     X(DENY, "deny", ROOT, "peer ", "") \
     X(ADMIN_GRANT, "admin_grant", ROOT, "peer ", "") \
     X(ADMIN_REVOKE, "admin_revoke", ROOT, "peer ", "keep_invite ") \

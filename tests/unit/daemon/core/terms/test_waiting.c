@@ -35,6 +35,25 @@ int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
     return PV_OK;
 }
 
+/* Rules, which share a file with tags, are not made here. */
+int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_kind kind,
+                     const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+{
+    return PV_ERR_UNSUPPORTED;
+}
+
+int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
+                        struct pv_ctlapi_told *told, pv_ns now)
+{
+    return PV_ERR_UNSUPPORTED;
+}
+
+void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
+                          pv_ns now)
+{
+    pv_ctlsrv_done(n->ctl, handle);
+}
+
 void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 {
     others.told++;
@@ -169,6 +188,40 @@ PV_TEST(a_node_that_is_admitted_is_a_member)
     assert_false(fake_node_has_problem(&x.f, "eve"));
 }
 
+/* The place of the statement about eve that says so among all there are; 0: there is none. */
+static unsigned place_of(uint8_t type)
+{
+    unsigned i = 1;
+    for (const struct pv_roster_entry *e = pv_roster_next_entry(x.f.node.roster, NULL); e != NULL;
+         e = pv_roster_next_entry(x.f.node.roster, e), i++) {
+        const uint8_t *about = type == PV_ST_TAG ? e->st.u.tag.node : e->st.u.admission.node;
+        if (e->st.type == type && memcmp(about, eve.pk, PV_SIGN_PK_LEN) == 0)
+            return i;
+    }
+    return 0;
+}
+
+PV_TEST(a_node_is_admitted_with_its_tag)
+{
+    eve_asks();
+    assert_answer("'cmd':'admit','peer':'eve','tag':'any'", "any means everybody");
+    assert_int_equal(place_of(PV_ST_ADMISSION), 0);
+    assert_answer("'cmd':'admit','peer':'eve','tag':'guest'", "'ok':true");
+    assert_in_range(place_of(PV_ST_TAG), 1, place_of(PV_ST_ADMISSION) - 1);
+}
+
+/* Else a mistyped name would give a member the rights of a tag. */
+PV_TEST(a_member_gets_no_tag_from_admit)
+{
+    eve_asks();
+    assert_answer(
+        "'cmd':'admit','peer':'alice','tag':'guest'",
+        "alice is a member already, and got no tag: `p2pvpnctl tag alice guest` gives it");
+    assert_answer("'cmd':'admit','peer':'alice'", "a member already: nothing is to be done");
+    assert_answer("'cmd':'deny','peer':'alice'", "`p2pvpnctl deny alice TO PORTS` makes a rule");
+    assert_null(pv_roster_next_rule(x.f.node.roster, NULL));
+}
+
 /* Root's word outlives every admin. */
 PV_TEST(the_root_key_signs_where_it_is)
 {
@@ -191,7 +244,7 @@ PV_TEST(a_node_that_is_denied_is_removed)
 PV_TEST(only_admins_and_only_of_who_waits)
 {
     assert_answer("'cmd':'admit','peer':'nobody'", "nobody called nobody waits");
-    assert_answer("'cmd':'deny','peer':'alice'", "alice is a member already");
+    assert_answer("'cmd':'deny','peer':'alice'", "alice is a member, and does not wait");
     eve_asks();
     others.refuses = true;
     assert_answer("'cmd':'admit','peer':'eve'", "'ok':false");
