@@ -113,8 +113,6 @@ static int take_status(struct pv_overlay *o, const json_t *status)
         return pv_cli_fail(o->cli, PV_CTLAPI_NOT_JOINED,
                            "this node is not up: `p2pvpnctl status` says what is missing");
     snprintf(o->tun, sizeof(o->tun), "%s", tun);
-    snprintf(o->zone, sizeof(o->zone), "%.63s",
-             pv_json_text(json_object_get(status, "network"), "name", ""));
     snprintf(o->name, sizeof(o->name), "%.63s", pv_json_text(self, "name", ""));
     read_addr(self, "ip4", &o->own4);
     read_addr(self, "ip6", &o->own6);
@@ -162,32 +160,14 @@ bool pv_overlay_forget(struct pv_overlay *o)
 
 /* --- members ------------------------------------------------------------------------------- */
 
-/* "pi.home.p2p" and "PI" are "pi"; all else stays as it is. */
-static void strip_zone(const struct pv_overlay *o, const char *host, char *dst, size_t cap)
-{
-    char tail[PV_NAME_BUF + 8];
-    size_t len = strlen(host), tail_len;
-    snprintf(dst, cap, "%s", host);
-    len -= len > 0 && len < cap && dst[len - 1] == '.' ? 1 : 0; /* RFC 1034 s3.1: absolute */
-    tail_len = (size_t)snprintf(tail, sizeof(tail), ".%s.p2p", o->zone);
-    if (o->zone[0] == '\0' || len <= tail_len || len >= cap ||
-        strncasecmp(dst + len - tail_len, tail, tail_len) != 0)
-        return;
-    dst[len - tail_len] = '\0';
-    for (char *p = dst; *p != '\0'; p++)
-        *p = *p >= 'A' && *p <= 'Z' ? (char)(*p + ('a' - 'A')) : *p;
-}
-
 int pv_overlay_find(struct pv_overlay *o, const char *host, uint16_t port, struct pv_addr *ret_addr)
 {
-    char name[PV_OVERLAY_HOST_BUF];
     json_t *body = NULL;
     int code = pv_overlay_open(o);
     if (code != 0)
         return code;
-    strip_zone(o, host, name, sizeof(name));
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_IP);
-    code = pv_cli_peer(o->cli, &req, name);
+    code = pv_cli_peer(o->cli, &req, host);
     if (code == 0)
         code = ask(o, &req, &body);
     o->cli->peer = NULL;
@@ -196,7 +176,7 @@ int pv_overlay_find(struct pv_overlay *o, const char *host, uint16_t port, struc
     struct pv_addr meant;
     read_addr(body, "ip4", ret_addr);
     if (ret_addr->family == PV_AF_NONE || o->own4.family == PV_AF_NONE ||
-        (pv_addr_parse_ip(name, &meant) == PV_OK && meant.family == PV_AF_INET6))
+        (pv_addr_parse_ip(host, &meant) == PV_OK && meant.family == PV_AF_INET6))
         read_addr(body, "ip6", ret_addr);
     if (ret_addr->family == PV_AF_NONE)
         read_addr(body, "ip4", ret_addr);
@@ -213,7 +193,7 @@ bool pv_overlay_is_denied(struct pv_overlay *o, const char *host, uint16_t port)
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_CAN);
     const char *ports = PV_STR("tcp/%u", port);
     snprintf(req.from, sizeof(req.from), "%s", o->name);
-    strip_zone(o, host, req.to, sizeof(req.to));
+    snprintf(req.to, sizeof(req.to), "%.*s", (int)sizeof(req.to) - 1, host);
     req.text = o->known ? strdup(ports) : NULL;
     pv_cli_hush(o->cli, true);
     int code = req.text == NULL ? PV_CTLAPI_FAILED : ask(o, &req, &body);

@@ -20,7 +20,6 @@ struct pv_overlay {
     struct pv_cli *cli;
     bool known;                /* the rest is what p2pvpnd says */
     char tun[16];              /* interface */
-    char zone[PV_NAME_BUF];    /* network */
     char name[PV_NAME_BUF];    /* of this node */
     struct pv_addr own4, own6; /* this node's */
     int pid;                   /* of the inside that sockets are made in; 0: it is here */

@@ -589,7 +589,7 @@ static void run_admin_grant(void *part, struct pv_ctlapi_request *req, struct pv
     const uint8_t *pk = self == NULL ? NULL : self->node;
     int r = PV_OK;
     /* This node, too: another admin may have ended its rights. */
-    if (self == NULL || strcmp(req->peer, self->name) != 0) {
+    if (!pv_node_is_self(a->node, req->peer)) {
         p = pv_peer_need(a->node, req->peer, "admin grant", PV_NEEDS_MEMBER, handle);
         pk = p == NULL ? NULL : pv_peer_pk(p);
     }

@@ -44,7 +44,7 @@ static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi
     if (!pv_node_need_network(n, what, handle))
         return NULL;
     self = pv_node_self(n);
-    if (self != NULL && (req->peer[0] == '\0' || strcmp(req->peer, self->name) == 0)) {
+    if (self != NULL && (req->peer[0] == '\0' || pv_node_is_self(n, req->peer))) {
         if (!n->up)
             fail(n, handle, PV_CTLAPI_FAILED, what, "this node is down: `p2pvpnctl up` first");
         return n->up ? self : NULL;

@@ -10,7 +10,7 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/node/node.h"
-#include "daemon/core/peer/peers.h"
+#include "daemon/core/peer/peer_show.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
@@ -39,23 +39,17 @@ static void fail_made(struct pv_node *n, uint64_t handle, const char *what, int 
 /* --- whom a word means -------------------------------------------------------------------- */
 
 /* The identity key of the member that text names, this node included; NULL: there is none. */
-const uint8_t *pv_rulesedit_node(const struct pv_node *n, const char *text)
+static const uint8_t *find_node(const struct pv_node *n, const char *text)
 {
-    const struct pv_member *self = pv_node_self(n);
-    const struct pv_peer *p = pv_peers_find(n->peers, text);
-    struct pv_addr ip;
-    if (self != NULL && (strcmp(text, self->name) == 0 || (pv_addr_parse_ip(text, &ip) == PV_OK &&
-                                                           (pv_addr_equal_ip(&ip, &self->ip4) ||
-                                                            pv_addr_equal_ip(&ip, &self->ip6)))))
-        return self->node;
-    return p == NULL || !pv_peer_is_member(p) ? NULL : pv_peer_pk(p);
+    const struct pv_member *m = pv_node_member(n, text);
+    return m == NULL ? NULL : m->node;
 }
 
 const uint8_t *pv_rulesedit_need_node(struct pv_node *n, const char *what, const char *text,
                                       uint64_t handle)
 {
-    const uint8_t *node = pv_rulesedit_node(n, text);
-    if (node == NULL)
+    const uint8_t *node = find_node(n, text);
+    if (node == NULL && !pv_peer_fail_known(n, text, what, handle))
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
                         "%s: nobody is called %.70s: `p2pvpnctl peers` lists the members", what,
                         text);
@@ -76,9 +70,11 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
                        struct pv_selector *ret)
 {
     const struct pv_policy *policy = pv_rules_policy(n);
-    const uint8_t *node = pv_rulesedit_node(n, text);
-    const char *tag = strncmp(text, "tag:", 4) == 0 ? text + 4 : text;
-    bool is_tag = tag != text || (policy != NULL && pv_policy_has_tag(policy, tag));
+    const uint8_t *node = find_node(n, text);
+    const char *word = strncmp(text, "tag:", 4) == 0 ? text + 4 : text;
+    char tag[PV_NAME_BUF] = "";
+    bool valid = pv_name_parse(word, strlen(word), tag) == PV_OK;
+    bool is_tag = word != text || (valid && policy != NULL && pv_policy_has_tag(policy, tag));
     *ret = (struct pv_selector){.kind = PV_SELECT_ANY};
     if (strcmp(text, "any") == 0 || strcmp(text, "all") == 0) {
         /* A machine that joins chooses its name, and p2pvpnctl is not the only way to join. */
@@ -89,12 +85,12 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
                             what, text, text);
         return node == NULL;
     }
-    if (tag != text && !pv_name_is_valid(tag)) {
+    if (word != text && !valid) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
-                        "%s: \"%.70s\" is no tag: use 1 to 63 of a-z 0-9 and -", what, tag);
+                        "%s: \"%.70s\" is no tag: use 1 to 63 of a-z 0-9 and -", what, word);
         return false;
     }
-    if (node != NULL && is_tag && tag == text) {
+    if (node != NULL && is_tag && word == text) {
         pv_ctlsrv_failf(
             n->ctl, handle, PV_CTLAPI_USAGE,
             "%s: %.70s is a member and a tag: say tag:%.70s, or give the member's address", what,
@@ -109,6 +105,8 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
         return false;
     }
     if (node == NULL && !is_tag) {
+        if (pv_peer_fail_known(n, text, what, handle))
+            return false;
         pv_ctlsrv_failf(
             n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
             "%s: nobody is called %.70s: give a member (`p2pvpnctl peers`), a tag as tag:NAME, "
@@ -130,8 +128,13 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
 /* "192.168.1.0/24", or an address of no member; false: it is neither. */
 static bool read_prefix(const struct pv_node *n, const char *text, struct pv_prefix *ret)
 {
-    return pv_rulesedit_node(n, text) == NULL && pv_prefix_parse(text, ret) == PV_OK &&
-           pv_route_is_valid(ret);
+    struct pv_addr ip;
+    if (find_node(n, text) != NULL)
+        return false;
+    bool ok = pv_node_ip(text, &ip); /* also in brackets */
+    if (ok)
+        *ret = (struct pv_prefix){.base = ip, .bits = (uint8_t)(8 * pv_addr_ip_len(&ip))};
+    return (ok || pv_prefix_parse(text, ret) == PV_OK) && pv_route_is_valid(ret);
 }
 
 /* Whom or what a rule is about at its other end: networks behind members, too. */
@@ -617,17 +620,12 @@ static void tag(struct pv_node *n, const struct pv_ctlapi_request *req, bool set
     const char *what = set ? "tag" : "untag";
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle))
         return;
-    const uint8_t *node = pv_rulesedit_node(n, req->peer);
     /* A machine that waits has its tag before it is let in, and so is never a member without. */
-    const struct pv_member *aside = node == NULL ? pv_node_aside(n, req->peer) : NULL;
-    node = aside != NULL ? aside->node : node;
-    if (node == NULL) {
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
-                        "%s: nobody is called %.70s: `p2pvpnctl peers` lists the members", what,
-                        req->peer);
-        return;
-    }
-    if (set && !pv_rules_may_be_tag(n, what, req->name, handle))
+    const struct pv_member *aside =
+        find_node(n, req->peer) == NULL ? pv_node_aside(n, req->peer) : NULL;
+    const uint8_t *node =
+        aside != NULL ? aside->node : pv_rulesedit_need_node(n, what, req->peer, handle);
+    if (node == NULL || (set && !pv_rules_may_be_tag(n, what, req->name, handle)))
         return;
     bool has =
         find_tag(n, node, req->name) != NULL || find_tag_of_invite(n, node, req->name) != NULL;

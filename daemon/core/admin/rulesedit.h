@@ -12,9 +12,8 @@ extern const struct pv_part pv_part_rulesedit;
 
 /* For other parts that make statements of the same kind, in slots (routes). */
 
-/* The identity key of the member that text names, this node included; NULL: there is none. */
-const uint8_t *pv_rulesedit_node(const struct pv_node *n, const char *text);
-/* The same; where there is none, the client of the command (what) is told so. */
+/* The identity key of the member that text names, this node included; NULL: there is none, and the
+ * client of the command (what) is told so. */
 const uint8_t *pv_rulesedit_need_node(struct pv_node *n, const char *what, const char *text,
                                       uint64_t handle);
 /* Gives the machine the tag, as `tag` does, unless it has it. False: the client of the command

@@ -465,7 +465,7 @@ static void do_ip(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, 
     struct pv_node *n = x->node;
     const struct pv_member *self = pv_node_self(n);
     const struct pv_addr none = {.family = PV_AF_NONE};
-    if (req->peer[0] != '\0' && (self == NULL || strcmp(req->peer, self->name) != 0)) {
+    if (req->peer[0] != '\0' && !pv_node_is_self(n, req->peer)) {
         p = pv_peer_need(n, req->peer, "ip", PV_NEEDS_PEER, handle);
         if (p != NULL)
             answer_ip(x, pv_peer_ip4(p), pv_peer_ip6(p), pv_peer_transport(p), handle);

@@ -87,13 +87,70 @@ bool pv_node_waits(const struct pv_node *n)
     return self != NULL && self->state == PV_MEMBER_WAITING;
 }
 
-const struct pv_member *pv_node_aside(const struct pv_node *n, const char *name)
+/* --- the machine that a text names --------------------------------------------------------- */
+
+/* One label of a name with dots. *text is behind it then, and behind the dot that follows. */
+static bool take_label(const char **text, char ret_label[static PV_NAME_BUF])
+{
+    size_t len = strcspn(*text, ".");
+    bool ok = pv_name_parse(*text, len, ret_label) == PV_OK;
+    *text += len + ((*text)[len] == '.' ? 1 : 0);
+    return ok;
+}
+
+bool pv_node_name(const struct pv_node *n, const char *text, char ret_name[static PV_NAME_BUF])
+{
+    char label[PV_NAME_BUF];
+    bool ok = n->roster != NULL && take_label(&text, ret_name);
+    if (ok && *text != '\0')
+        ok = take_label(&text, label) && strcmp(label, pv_roster_network(n->roster)->name) == 0;
+    if (ok && *text != '\0')
+        ok = take_label(&text, label) && strcmp(label, "p2p") == 0 && *text == '\0';
+    if (!ok)
+        ret_name[0] = '\0';
+    return ok;
+}
+
+bool pv_node_ip(const char *text, struct pv_addr *ret_ip)
+{
+    /* Brackets are what an address of IPv6 stands in beside a port. */
+    return pv_addr_parse_ip(text, ret_ip) == PV_OK ||
+           pv_addr_parse(PV_STR("%.*s:0", PV_ADDR_TEXT, text), ret_ip) == PV_OK;
+}
+
+const struct pv_member *pv_node_member(const struct pv_node *n, const char *text)
+{
+    char name[PV_NAME_BUF];
+    uint8_t pk[PV_SIGN_PK_LEN];
+    struct pv_addr ip;
+    if (n->roster == NULL)
+        return NULL;
+    if (pv_node_ip(text, &ip))
+        return pv_roster_by_ip(n->roster, &ip);
+    if (pv_key_parse(text, pk) == PV_OK)
+        return pv_roster_by_node(n->roster, pk);
+    if (strncmp(text, "key:", 4) == 0) {
+        const struct pv_member *m = pv_node_by_short(n, text, NULL);
+        return m == NULL ? NULL : pv_roster_by_node(n->roster, m->node);
+    }
+    return pv_node_name(n, text, name) ? pv_roster_by_name(n->roster, name) : NULL;
+}
+
+bool pv_node_is_self(const struct pv_node *n, const char *text)
+{
+    const struct pv_member *self = pv_node_self(n);
+    return self != NULL && pv_node_member(n, text) == self;
+}
+
+const struct pv_member *pv_node_aside(const struct pv_node *n, const char *text)
 {
     const struct pv_member *m = NULL;
+    char name[PV_NAME_BUF];
     uint8_t pk[PV_SIGN_PK_LEN];
-    bool is_key = pv_key_parse(name, pk) == PV_OK;
+    bool is_key = pv_key_parse(text, pk) == PV_OK, is_name = pv_node_name(n, text, name);
     while ((m = pv_roster_next_aside(n->roster, m)) != NULL) {
-        if (strcmp(m->name, name) == 0 || (is_key && memcmp(m->node, pk, sizeof(pk)) == 0))
+        if ((is_name && strcmp(m->name, name) == 0) ||
+            (is_key && memcmp(m->node, pk, sizeof(pk)) == 0))
             break;
     }
     return m;
@@ -138,24 +195,25 @@ static bool is_former(const struct pv_member *m)
     return m != NULL && (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED);
 }
 
-const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name)
+const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *text)
 {
     const struct pv_member *found = NULL;
+    char name[PV_NAME_BUF];
     uint8_t pk[PV_SIGN_PK_LEN];
     if (n->roster == NULL)
         return NULL;
-    const struct pv_member *by_short = pv_node_by_short(n, name, NULL);
+    const struct pv_member *by_short = pv_node_by_short(n, text, NULL);
     if (is_former(by_short))
         return by_short;
-    bool is_key = pv_key_parse(name, pk) == PV_OK;
+    bool is_key = pv_key_parse(text, pk) == PV_OK, is_name = pv_node_name(n, text, name);
     /* A name may have had several owners: the last whom the log knows is meant. */
     for (const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL); x != NULL;
          x = pv_roster_next_entry(n->roster, x)) {
         if (x->st.type != PV_ST_MEMBER)
             continue;
         const struct pv_member *m = pv_roster_known(n->roster, x->st.u.member.node);
-        if (is_former(m) &&
-            (strcmp(m->name, name) == 0 || (is_key && memcmp(m->node, pk, sizeof(pk)) == 0)))
+        if (is_former(m) && ((is_name && strcmp(m->name, name) == 0) ||
+                             (is_key && memcmp(m->node, pk, sizeof(pk)) == 0)))
             found = m;
     }
     return found;
@@ -169,9 +227,12 @@ static const uint8_t *named_by(const struct pv_statement *st, const char *name)
     return st->type == PV_ST_PLACE && strcmp(st->u.place.name, name) == 0 ? st->u.place.node : NULL;
 }
 
-const struct pv_member *pv_node_renamed(const struct pv_node *n, const char *name)
+const struct pv_member *pv_node_renamed(const struct pv_node *n, const char *text)
 {
     const struct pv_member *found = NULL;
+    char name[PV_NAME_BUF];
+    if (!pv_node_name(n, text, name))
+        return NULL;
     for (const struct pv_roster_entry *x =
              n->roster == NULL ? NULL : pv_roster_next_entry(n->roster, NULL);
          x != NULL; x = pv_roster_next_entry(n->roster, x)) {

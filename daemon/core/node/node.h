@@ -300,10 +300,22 @@ bool pv_node_has_ipv4(const struct pv_node *n);
 
 /* Does this node wait to be admitted by an admin? */
 bool pv_node_waits(const struct pv_node *n);
-/* The member that waits to be admitted, or has expired, by this name or key; NULL: nobody. There is
- * a roster.
- */
-const struct pv_member *pv_node_aside(const struct pv_node *n, const char *name);
+
+/* A user names a machine to every command in the same ways: NAME, NAME.NETWORK or
+ * NAME.NETWORK.p2p, in letters of either case and with or without a final dot; an overlay address,
+ * also in brackets; a key, or its short form. */
+
+/* The name, as statements have it. False: the text is no name of this network; ret_name is "". */
+bool pv_node_name(const struct pv_node *n, const char *text, char ret_name[static PV_NAME_BUF]);
+/* The address, with or without brackets. False: the text is none. */
+bool pv_node_ip(const char *text, struct pv_addr *ret_ip);
+/* The member that the text means, this node included; NULL: nobody. */
+const struct pv_member *pv_node_member(const struct pv_node *n, const char *text);
+/* Does it mean this node? */
+bool pv_node_is_self(const struct pv_node *n, const char *text);
+/* The member that waits to be admitted, or has expired, by its name or key; NULL: nobody. There is
+ * a roster. */
+const struct pv_member *pv_node_aside(const struct pv_node *n, const char *text);
 enum {
     PV_NODE_WHO = PV_NAME_BUF + 24, /* bytes of a name, with what shows that its machine is gone */
 };
@@ -319,10 +331,10 @@ const struct pv_member *pv_node_by_short(const struct pv_node *n, const char *te
                                          bool *ret_several);
 /* A former member by its name, the last one that had it, or by its key, also the short form that
  * nobody else's begins with; NULL: none. Walks over all statements. */
-const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name);
+const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *text);
 /* The member, this node or another, that had this name before it was renamed, the last one of
  * several; NULL: none. Walks over all statements. */
-const struct pv_member *pv_node_renamed(const struct pv_node *n, const char *name);
+const struct pv_member *pv_node_renamed(const struct pv_node *n, const char *text);
 
 /* Wall clock at now: Unix microseconds, milliseconds, seconds. */
 uint64_t pv_node_wall_us(const struct pv_node *n, pv_ns now);

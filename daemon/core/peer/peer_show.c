@@ -330,45 +330,67 @@ void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
     *ret_peer = x;
 }
 
-/* Why there is no peer of that name, in words. A former member has a reason of its own, and so has
- * one that was renamed: "no peer" would send the user looking for a typing error. */
-static void say_unknown(const struct pv_node *n, const char *text, const char *what,
-                        char buf[static PV_CTLAPI_ERROR_BUF])
+/* Says what is known of the machine that was called so, or will be: "no peer" would send the user
+ * looking for a typing error. False: nothing. */
+static bool say_known(const struct pv_node *n, const char *text, const char *what,
+                      char buf[static PV_CTLAPI_ERROR_BUF])
 {
-    const struct pv_member *self = pv_node_self(n);
     const struct pv_member *former = pv_node_former_member(n, text);
-    const struct pv_member *renamed = former != NULL ? NULL : pv_node_renamed(n, text);
+    const struct pv_member *renamed = pv_node_renamed(n, text);
     const struct pv_member *aside = n->roster == NULL ? NULL : pv_node_aside(n, text);
-    bool is_self = self != NULL && strcmp(self->name, text) == 0, several;
+    const char *called = PV_STR(" is called %s now", renamed == NULL ? "" : renamed->name);
+    const char *says = NULL;
+    bool several;
     (void)pv_node_by_short(n, text, &several);
-    snprintf(buf, PV_CTLAPI_ERROR_BUF,
-             is_self ? "%s: %s is this machine: name another"
-             : several
-                 ? "%s: the keys of several machines begin as %s: give more of the one you mean"
-             : aside != NULL && aside->state == PV_MEMBER_WAITING
-                 ? "%s: %s is no member yet: it waits until an admin admits it"
-             : aside != NULL ? "%s: the membership of %s has expired: it is a member again as soon "
-                               "as it reaches the coordinator"
-             : former == NULL ? "%s: no peer %s: `p2pvpnctl peers` lists them"
-             : former->state == PV_MEMBER_LEFT
-                 ? "%s: %s left the network: it needs a new token to come back"
-                 : "%s: %s was removed from the network: it needs a new token to come back",
-             what, text);
-    if (renamed != NULL && !is_self && !several && aside == NULL)
-        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s: %s is called %s now", what, text, renamed->name);
-    /* A shell takes the # of one that is not quoted for a comment, and users leave it out then.
-     * Commands about rooms want one and a peer, whatever stands in whose place. */
-    if (former == NULL && renamed == NULL && aside == NULL && n->chat.rooms != NULL &&
-        strncmp(what, "room", strlen("room")) != 0 &&
+    if (pv_node_is_self(n, text))
+        says = " is this machine: name another";
+    else if (several)
+        says = ": give more of the one you mean";
+    else if (aside != NULL && aside->state == PV_MEMBER_WAITING)
+        says = " is no member yet: it waits until an admin admits it";
+    else if (aside != NULL)
+        says = ": its membership has expired: it is a member again as soon as it reaches the "
+               "coordinator";
+    else if (former != NULL && former->state == PV_MEMBER_LEFT)
+        says = " left the network: it needs a new token to come back";
+    else if (former != NULL)
+        says = " was removed from the network: it needs a new token to come back";
+    else if (renamed != NULL)
+        says = called;
+    if (says != NULL)
+        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s: %s%s%s", what,
+                 several ? "the keys of several machines begin as " : "", text, says);
+    return says != NULL;
+}
+
+bool pv_peer_fail_known(struct pv_node *n, const char *text, const char *what, uint64_t handle)
+{
+    char error[PV_CTLAPI_ERROR_BUF];
+    bool known = say_known(n, text, what, error);
+    if (known)
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, error);
+    return known;
+}
+
+/* A shell takes the # of one that is not quoted for a comment, and users leave it out then.
+ * Commands about rooms want one and a peer, whatever stands in whose place. */
+static void fail_unknown(struct pv_node *n, const char *text, const char *what, uint64_t handle)
+{
+    if (pv_peer_fail_known(n, text, what, handle))
+        return;
+    if (n->chat.rooms != NULL && strncmp(what, "room", strlen("room")) != 0 &&
         pv_rooms_find(n->chat.rooms, text, true) != NULL)
-        snprintf(buf, PV_CTLAPI_ERROR_BUF,
-                 "%s: no peer %s, but a room: type '#%s', with the quotes", what, text, text);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
+                        "%s: no peer %s, but a room: type '#%s', with the quotes", what, text,
+                        text);
+    else
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
+                        "%s: no peer %s: `p2pvpnctl peers` lists them", what, text);
 }
 
 struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *what,
                              enum pv_command_needs needs, uint64_t handle)
 {
-    char error[PV_CTLAPI_ERROR_BUF];
     if (needs != PV_NEEDS_PEER && !pv_node_need_network(n, what, handle))
         return NULL;
     struct pv_peer *p = pv_peers_find(n->peers, text);
@@ -387,9 +409,7 @@ struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *wh
     if (p == NULL && pv_peers_count_statics(n->peers) == 0 &&
         !pv_node_need_network(n, what, handle))
         return NULL;
-    if (p == NULL) {
-        say_unknown(n, text, what, error);
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, error);
-    }
+    if (p == NULL)
+        fail_unknown(n, text, what, handle);
     return p;
 }

@@ -22,3 +22,6 @@ void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
  * why; what: the command, which begins the sentence. needs: PV_NEEDS_PEER, _MEMBER or _NODE. */
 struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *what,
                              enum pv_command_needs needs, uint64_t handle);
+/* Text names no other member. Answers handle where something is known of who was called so, or
+ * will be: it was renamed, left, waits, ...; false: it does not, as nothing is. */
+bool pv_peer_fail_known(struct pv_node *n, const char *text, const char *what, uint64_t handle);

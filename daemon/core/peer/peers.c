@@ -154,51 +154,22 @@ struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps,
 static struct pv_peer *find_static(const struct pv_peers *ps, const char *text)
 {
     uint8_t key[PV_DH_LEN];
+    char name[PV_NAME_BUF];
     bool is_key = pv_wgkey_parse(text, key) == PV_OK;
+    bool is_name = pv_name_parse(text, strlen(text), name) == PV_OK;
     for (size_t i = 0; i < ps->n_statics; i++) {
         struct pv_peer *p = ps->statics[i];
-        if (strcmp(p->name, text) == 0 || (is_key && memcmp(p->transport, key, sizeof(key)) == 0))
+        if ((is_name && strcmp(p->name, name) == 0) ||
+            (is_key && memcmp(p->transport, key, sizeof(key)) == 0))
             return p;
     }
     return NULL;
 }
 
-/* "bob.home" and "bob.home.p2p" are bob in network home. */
-static const struct pv_member *find_name(const struct pv_roster *roster, const char *text)
-{
-    char name[PV_NAME_BUF];
-    size_t label = strcspn(text, ".");
-    if (pv_name_parse(text, label, name) != PV_OK)
-        return NULL;
-    if (text[label] == '.') {
-        const char *network = pv_roster_network(roster)->name;
-        const char *rest = text + label + 1;
-        size_t n = strlen(network);
-        if (strncmp(rest, network, n) != 0 || (rest[n] != '\0' && strcmp(rest + n, ".p2p") != 0))
-            return NULL;
-    }
-    return pv_roster_by_name(roster, name);
-}
-
 struct pv_peer *pv_peers_find(const struct pv_peers *ps, const char *text)
 {
-    const struct pv_roster *roster = ps->node->roster;
-    const struct pv_member *m = NULL;
-    struct pv_addr ip;
-    uint8_t key[PV_DH_LEN];
-    if (roster != NULL) {
-        if (pv_addr_parse_ip(text, &ip) == PV_OK)
-            m = pv_roster_by_ip(roster, &ip);
-        else if (pv_key_parse(text, key) == PV_OK)
-            m = pv_roster_by_node(roster, key);
-        else if (strncmp(text, "key:", 4) == 0)
-            m = pv_node_by_short(ps->node, text, NULL);
-        else
-            m = find_name(roster, text);
-    }
-    if (m != NULL)
-        return pv_peers_by_pk(ps, m->node);
-    return find_static(ps, text);
+    const struct pv_member *m = pv_node_member(ps->node, text);
+    return m != NULL ? pv_peers_by_pk(ps, m->node) : find_static(ps, text);
 }
 
 struct pv_peer *pv_peers_next_member(const struct pv_peers *ps, const struct pv_peer *p)

@@ -38,7 +38,8 @@ struct pv_peer *pv_peers_by_pk(const struct pv_peers *ps, const uint8_t pk[stati
 /* A member or static peer by its WireGuard key, or a member by the one it had before (peer.h). */
 struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps,
                                       const uint8_t key[static PV_DH_LEN], pv_ns now);
-/* By what a user types: a name, NAME.NETWORK, NAME.NETWORK.p2p, an overlay address or a key. */
+/* By what a user types: a member as pv_node_member() has it, but for this node, which is no peer; a
+ * static peer by its name or key. */
 struct pv_peer *pv_peers_find(const struct pv_peers *ps, const char *text);
 
 /* Walks over all members, those of them that have a p2pvpnd (pv_peer_is_node()), or all static

@@ -254,15 +254,12 @@ static bool choose_carrier(struct pv_node *n, struct making *x)
 {
     const char *text = x->req->peer;
     const struct pv_member *self = pv_node_self(n);
-    const uint8_t *pk =
-        text[0] == '\0' || self == NULL ? n->identity->sign_pk : pv_rulesedit_node(n, text);
+    const uint8_t *pk = text[0] == '\0' || self == NULL
+                            ? n->identity->sign_pk
+                            : pv_rulesedit_need_node(n, x->what, text, x->handle);
     x->by = pk == NULL ? NULL : pv_roster_by_node(n->roster, pk);
-    if (x->by == NULL) {
-        pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_UNKNOWN_PEER,
-                        "%s: nobody is called %.70s: `p2pvpnctl peers` lists the members", x->what,
-                        text);
+    if (x->by == NULL)
         return false;
-    }
     if (pv_roster_carrier(n->roster, x->by) != NULL)
         return refuse(n, x, PV_CTLAPI_USAGE,
                       "a guest carries nobody: name a member that has p2pvpnd");

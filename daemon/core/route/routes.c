@@ -644,13 +644,12 @@ static bool read_entry(struct pv_routes *r, const char *text, uint64_t handle,
                        struct pv_routeuse_entry *ret)
 {
     const struct pv_peer *p = pv_peers_find(r->node->peers, text);
-    const struct pv_member *self = pv_node_self(r->node);
     memset(ret, 0, sizeof(*ret));
     if (p != NULL && pv_peer_is_member(p)) {
         memcpy(ret->pk, pv_peer_pk(p), sizeof(ret->pk));
         return true;
     }
-    if (self != NULL && strcmp(self->name, text) == 0) {
+    if (pv_node_is_self(r->node, text)) {
         pv_ctlsrv_failf(r->node->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
                         "route use: %s is this machine: name another", text);
         return false;

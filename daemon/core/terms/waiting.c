@@ -254,7 +254,7 @@ static void fail_nobody(struct pv_node *n, const struct pv_ctlapi_request *req, 
     char text[PV_CTLAPI_ERROR_BUF];
     const char *peer = req->peer;
     const struct pv_member *m = pv_node_aside(n, peer);
-    const struct pv_member *member = m == NULL ? pv_roster_by_name(n->roster, peer) : NULL;
+    const struct pv_member *member = m == NULL ? pv_node_member(n, peer) : NULL;
     if (member != NULL)
         say_member(req, member->name, text);
     else if (m != NULL)
@@ -276,13 +276,15 @@ static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi
                                        const char *what, uint64_t handle)
 {
     const struct pv_member *found = NULL;
+    char name[PV_NAME_BUF];
     uint8_t pk[PV_SIGN_PK_LEN];
     size_t matches = 0;
     if (!pv_node_need_network(n, what, handle))
         return NULL;
     bool is_key = pv_key_parse(req->peer, pk) == PV_OK;
+    bool is_name = pv_node_name(n, req->peer, name);
     for (const struct pv_member *m = NULL; (m = next_waiting(n, m)) != NULL;) {
-        if (is_key ? memcmp(m->node, pk, sizeof(pk)) != 0 : strcmp(m->name, req->peer) != 0)
+        if (is_key ? memcmp(m->node, pk, sizeof(pk)) != 0 : !is_name || strcmp(m->name, name) != 0)
             continue;
         found = m;
         matches++;

@@ -256,6 +256,41 @@ PV_TEST(a_rule_that_is_there_is_not_made_again)
     assert_string_equal(in_order(), "tcp/22 tcp/22 tcp/22 tcp/22 tcp/23");
 }
 
+/* Every command takes a name as the others do, this node's own, too. */
+PV_TEST(members_are_named_in_one_way)
+{
+    static const char *const bobs[] = {"BOB", "bob.home", "Bob.Home.P2P.", "10.66.0.7"};
+    static const char *const own[] = {"alice", "ALICE", "alice.home", "alice.home.p2p."};
+    for (size_t i = 0; i < PV_ARRAY_LEN(bobs); i++) {
+        const char *can = PV_STR("\"cmd\":\"can\",\"from\":\"%s\",\"to\":\"%s\",\"ports\":\"22\"",
+                                 own[i], bobs[i]);
+        must_say(can, "'peer':'bob'");
+        must(PV_STR("\"cmd\":\"tag\",\"peer\":\"%s\",\"tag\":\"t%zu\"", own[i], i));
+    }
+    add_rule("deny", "BOB.home", "Alice", "tcp/22", 0);
+    must_say("'cmd':'rule_add','verdict':'deny','from':'bob','to':'alice','ports':'ssh'",
+             "'exists':1");
+    char ip[PV_ADDR_TEXT];
+    const struct pv_member *carol = pv_roster_by_name(node->node.roster, "carol");
+    must_say(PV_STR("\"cmd\":\"can\",\"from\":\"bob\",\"to\":\"[%s]\",\"ports\":\"22\"",
+                    pv_addr_format_ip(&carol->ip6, ip)),
+             "'peer':'carol'");
+    must("'cmd':'tag','peer':'carol','tag':'guest'");
+    add_rule("deny", "tag:Guest", "any", "tcp/23", 0);
+    assert_false(may(CAROL, BOB, 23));
+}
+
+PV_TEST(a_former_name_is_told_by_its_present_one)
+{
+    const struct keys b = keys_of(BOB);
+    fake_node_add(node, make_place(&node->world, &node->world.creator, &b, "dora", 7, 1));
+    must_say("'cmd':'rule_add','verdict':'deny','from':'bob','to':'any','ports':'22'",
+             "bob is called dora now");
+    must_say("'cmd':'can','from':'Bob','to':'carol','ports':'22'", "Bob is called dora now");
+    must_say("'cmd':'tag','peer':'bob','tag':'guests'", "bob is called dora now");
+    must_say("'cmd':'tag','peer':'zoe','tag':'guests'", "nobody is called zoe");
+}
+
 /* A rule means machines: names are those of the moment in which it was made. */
 PV_TEST(a_rule_stays_about_the_machine_when_names_change)
 {

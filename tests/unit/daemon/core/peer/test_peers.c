@@ -38,6 +38,7 @@ PV_TEST_IN(a_peer_is_found_by_all_that_names_it, start, NULL)
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     struct pv_peer *carol = fake_peers_member(&x, 2, "carol", 3);
     struct pv_peer *printer = add_static("printer", "");
+    char ip[PV_ADDR_TEXT];
     assert_ptr_equal(pv_peers_by_id(table(), pv_peer_id(bob)), bob);
     assert_null(pv_peers_by_id(table(), pv_peer_id(bob) + PV_FP_MAX_PEERS));
     assert_ptr_equal(pv_peers_by_pk(table(), pv_peer_pk(carol)), carol);
@@ -45,10 +46,27 @@ PV_TEST_IN(a_peer_is_found_by_all_that_names_it, start, NULL)
     assert_ptr_equal(pv_peers_find(table(), "bob"), bob);
     assert_ptr_equal(pv_peers_find(table(), "bob.home"), bob);
     assert_ptr_equal(pv_peers_find(table(), "bob.home.p2p"), bob);
+    static const char *const bobs[] = {"BOB",       "bob.",          "Bob.Home",
+                                       "bob.home.", "bob.home.p2p.", "BOB.HOME.P2P."};
+    for (size_t i = 0; i < PV_ARRAY_LEN(bobs); i++)
+        assert_ptr_equal(pv_peers_find(table(), bobs[i]), bob);
+    assert_ptr_equal(
+        pv_peers_find(table(), PV_STR("[%s]", pv_addr_format_ip(pv_peer_ip6(bob), ip))), bob);
+    assert_null(pv_peers_find(table(), "bob.."));
+    assert_null(pv_peers_find(table(), "bob.home.p2p.p2p"));
     assert_null(pv_peers_find(table(), "bob.work"));
     assert_null(pv_peers_find(table(), "bob.home.org"));
     assert_ptr_equal(pv_peers_find(table(), "10.66.0.3"), carol);
     assert_ptr_equal(pv_peers_find(table(), "printer"), printer);
+    assert_ptr_equal(pv_peers_find(table(), "Printer"), printer);
+    /* This node is a member, and no peer of itself. */
+    static const char *const own[] = {"alice", "ALICE", "alice.home.p2p."};
+    for (size_t i = 0; i < PV_ARRAY_LEN(own); i++) {
+        assert_true(pv_node_is_self(&x.f.node, own[i]));
+        assert_null(pv_peers_find(table(), own[i]));
+    }
+    assert_false(pv_node_is_self(&x.f.node, "bob"));
+    assert_false(pv_node_is_self(&x.f.node, ""));
     assert_null(pv_peers_find(table(), "dave"));
     assert_ptr_equal(pv_peers_next_static(table(), NULL), printer);
     assert_null(pv_peers_next_static(table(), printer));

@@ -179,7 +179,7 @@ PV_TEST(a_flood_by_one_invite_does_not_hide_a_holder_of_another)
 PV_TEST(a_node_that_is_admitted_is_a_member)
 {
     eve_asks();
-    assert_answer("'cmd':'admit','peer':'eve'", "'ok':true");
+    assert_answer("'cmd':'admit','peer':'Eve.home.p2p.'", "'ok':true");
     assert_int_equal(others.told, 1);
     assert_non_null(pv_roster_by_name(x.f.node.roster, "eve"));
     assert_memory_equal(pv_roster_admission(x.f.node.roster, eve.pk)->st.signer,
