@@ -44,6 +44,24 @@ static void warn_of_default(struct pv_cli *cli)
     json_decref(body);
 }
 
+static void note_doubt(struct pv_cli *cli, const json_t *body, const char *doubt)
+{
+    const char *who = cli->args.word[strcmp(doubt, "to") == 0 ? 1 : 0];
+    double by = pv_json_real(body, "decided_by", 0);
+    if (strcmp(doubt, "self") == 0)
+        pv_cli_note(cli, "that is one machine twice: what it sends to itself asks no rule");
+    else if (strcmp(doubt, "shadowed") == 0)
+        pv_cli_note(cli,
+                    "rule %.0f decides before it: `p2pvpnctl rules remove %.0f`, then the same "
+                    "again with --before %.0f",
+                    by, pv_json_real(body, "number", 0), by);
+    else if (strcmp(doubt, "idle") == 0)
+        pv_cli_note(cli, "rule %.0f says that already, and of more: this one changes nothing", by);
+    else
+        pv_cli_note(cli, "nobody has %.70s: the rule waits for `p2pvpnctl tag PEER %.70s`", who,
+                    strncmp(who, "tag:", 4) == 0 ? who + 4 : who);
+}
+
 /* A rule that can hardly be meant holds all the same: the next command may be the one that makes
  * sense of it. */
 static int note_rule(struct pv_cli *cli, const json_t *body)
@@ -51,15 +69,8 @@ static int note_rule(struct pv_cli *cli, const json_t *body)
     double exists = pv_json_real(body, "exists", 0);
     if (exists > 0)
         pv_cli_note(cli, "rule %.0f says that already: there is no second one", exists);
-    PV_EACH_JSON(json_object_get(body, "doubts"), doubt) {
-        const char *word = json_string_value(doubt);
-        const char *who = cli->args.word[word != NULL && strcmp(word, "to") == 0 ? 1 : 0];
-        if (word != NULL && strcmp(word, "self") == 0)
-            pv_cli_note(cli, "that is one machine twice: what it sends to itself asks no rule");
-        else
-            pv_cli_note(cli, "nobody has %.70s: the rule waits for `p2pvpnctl tag PEER %.70s`", who,
-                        strncmp(who, "tag:", 4) == 0 ? who + 4 : who);
-    }
+    PV_EACH_JSON(json_object_get(body, "doubts"), doubt)
+        note_doubt(cli, body, pv_json_string(doubt));
     return note_invites(cli, body);
 }
 

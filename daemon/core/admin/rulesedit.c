@@ -421,6 +421,46 @@ static uint32_t find_same(const struct pv_policy *p, const struct pv_st_rule *ru
     return 0;
 }
 
+static bool is_within(const struct pv_selector *who, const struct pv_selector *of)
+{
+    struct pv_prefix inner, outer;
+    return of->kind == PV_SELECT_ANY || is_same_who(who, of) ||
+           (pv_selector_prefix(who, &inner) && pv_selector_prefix(of, &outer) &&
+            outer.bits <= inner.bits && pv_prefix_contains(&outer, &inner.base));
+}
+
+/* Of sets in their one form: a range of `some` lies in one of `all`, or partly outside. */
+static bool are_within(const struct pv_ports *some, const struct pv_ports *all)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < some->n; i++) {
+        for (size_t k = 0; k < all->n; k++) {
+            const struct pv_port_range *x = &some->v[i], *of = &all->v[k];
+            found += of->proto == PV_PORTS_PROTO_ALL ||
+                     (of->proto == x->proto && of->first <= x->first && x->last <= of->last);
+        }
+    }
+    return found == some->n;
+}
+
+/* A rule behind one that is about all of the same is hardly asked: most people meant it to go
+ * before. Members gain and lose tags, so a tag covers nobody by name. */
+static void find_deciding(const struct pv_policy *p, const struct pv_st_rule *rule, size_t before,
+                          struct pv_ctlapi_told *told)
+{
+    size_t last = before == 0 ? pv_policy_count(p) + 1 : before;
+    told->number = told->exists != 0 ? told->exists : (uint32_t)last;
+    for (uint32_t i = 1; i < told->number && told->decided_by == 0; i++) {
+        const struct pv_policy_rule *x = pv_policy_at(p, i);
+        if (!is_within(&rule->from, &x->from) || !is_within(&rule->to, &x->to) ||
+            !are_within(&rule->ports, &x->ports))
+            continue;
+        told->decided_by = i;
+        told->doubts |= x->allow == (rule->kind == PV_RULE_ALLOW) ? PV_CTLAPI_DOUBT_IDLE
+                                                                  : PV_CTLAPI_DOUBT_SHADOWED;
+    }
+}
+
 /* All that may be wrong is said before anything is signed: a rule that nobody meant would hold at
  * every node. */
 static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
@@ -455,6 +495,7 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     rule.kind = allow ? PV_RULE_ALLOW : PV_RULE_DENY;
     struct pv_ctlapi_told told = {.doubts = doubts_of(n, &rule),
                                   .exists = find_same(policy, &rule, req->number)};
+    find_deciding(policy, &rule, req->number, &told);
     int r = shut_door(n, &rule, req->keep_invite, &told, now);
     if (r == PV_OK && told.exists == 0)
         r = say_rule(n, &rule, now);

@@ -893,8 +893,16 @@ PV_TEST_IN(rules_that_can_hardly_be_meant_are_told, setup, teardown)
     assert_has(t.err, "rule 3 says that already: there is no second one");
     assert_has(t.err, "that is one machine twice");
     assert_has(t.err, "nobody has tag:gust: the rule waits for `p2pvpnctl tag PEER gust`");
+    answers("rule_add", MADE("'doubts':['shadowed'],'number':4,'decided_by':2"));
+    assert_int_equal(RUN("allow", "bob", "carol", "ssh"), 0);
+    assert_has(t.err, "rule 2 decides before it: `p2pvpnctl rules remove 4`, then the same again "
+                      "with --before 2");
+    answers("rule_add", MADE("'doubts':['idle'],'number':4,'decided_by':2"));
+    assert_int_equal(RUN("deny", "bob", "carol", "ssh"), 0);
+    assert_has(t.err, "rule 2 says that already, and of more: this one changes nothing");
     answers("rule_add", MADE("'invites':null"));
     assert_int_equal(RUN("deny", "bob", "carol", "ssh"), 0);
+    assert_lacks(t.err, "rule 2");
     assert_lacks(t.err, "rule 3");
     assert_lacks(t.err, "nobody");
 }

@@ -238,6 +238,43 @@ PV_TEST(a_rule_that_can_hardly_be_meant_is_told)
     must_say(ADD("tag:gust", "any"), "'doubts':['from']");
 }
 
+/* The commonest mistake: what is to be let in is said behind a rule that shuts it out. */
+PV_TEST(a_rule_behind_one_that_decides_all_of_it_is_told)
+{
+#define SAY(verdict, from, to, ports) \
+    "'cmd':'rule_add','verdict':'" verdict "','from':'" from "','to':'" to "','ports':'" ports "'"
+    add_rule("allow", "bob", "carol", "22", 0);
+    add_rule("deny", "any", "192.168.0.0/16", "tcp/1-99", 0);
+    must_say(SAY("deny", "bob", "carol", "tcp/22"),
+             "'doubts':['shadowed'],'number':3,'decided_by':1");
+    must_say(SAY("allow", "bob", "192.168.7.0/24", "tcp/22"),
+             "'doubts':['shadowed'],'number':4,'decided_by':2");
+    must_say(SAY("deny", "bob", "192.168.7.0/24", "tcp/80"),
+             "'doubts':['idle'],'number':5,'decided_by':2");
+    static const char *const free_ones[] = {
+        SAY("deny", "bob", "carol", "tcp/22-23"),
+        SAY("deny", "any", "carol", "22"),
+        SAY("deny", "bob", "any", "22"),
+        SAY("deny", "bob", "carol", "ping"),
+        SAY("allow", "any", "192.0.0.0/8", "tcp/22"),
+        SAY("allow", "bob", "192.168.7.0/24", "80"),
+        SAY("deny", "bob", "carol", "all"),
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(free_ones); i++) {
+        must_say(free_ones[i], "'ok':true");
+        assert_lacks(fake_ctl_output, "decided_by");
+    }
+    add_rule("deny", "any", "any", "all", 0);
+    must_say(SAY("allow", "carol", "bob", "all"), "'doubts':['shadowed']");
+    assert_false(may(CAROL, BOB, 22));
+    must_say(SAY("allow", "carol", "bob", "all"), "'doubts':['shadowed'],'exists':14,'number':14,"
+                                                  "'decided_by':13");
+    must("'cmd':'rule_remove','number':14");
+    must_say(SAY("allow", "carol", "bob", "all") ",'place':13", "'ok':true");
+    assert_lacks(fake_ctl_output, "doubts");
+    assert_true(may(CAROL, BOB, 22));
+}
+
 /* Twice in the list a rule would have to be removed twice, and a slot would be gone. */
 PV_TEST(a_rule_that_is_there_is_not_made_again)
 {
