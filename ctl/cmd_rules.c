@@ -233,7 +233,7 @@ static int print_can(struct pv_cli *cli, const json_t *body)
                 pv_json_text(body, "from", "?"), allowed ? "may" : "may not",
                 pv_json_text(body, "to", "?"), pv_json_text(body, "port", "?"),
                 pv_json_text(body, "why", "?"));
-    if (allowed)
+    if (allowed && !pv_json_bool(body, "itself"))
         note_walls(cli, body);
     return allowed ? 0 : PV_CTLAPI_REFUSED;
 }

@@ -148,12 +148,18 @@ static bool select_what(struct pv_node *n, const char *what, const char *text, u
     return true;
 }
 
+/* Nothing is sent to port 0. */
+static bool is_no_port(const struct pv_port_range *x)
+{
+    return x->last == 0 && x->proto != PV_PORTS_ICMP;
+}
+
 static bool read_ports(struct pv_node *n, const char *what, const char *text, uint64_t handle,
                        struct pv_ports *ret)
 {
     int r = pv_ports_parse(text, ret);
-    for (size_t i = 0; r == PV_OK && i < ret->n; i++) /* nothing is sent to port 0 */
-        if (ret->v[i].last == 0 && ret->v[i].proto != PV_PORTS_ICMP)
+    for (size_t i = 0; r == PV_OK && i < ret->n; i++)
+        if (is_no_port(&ret->v[i]))
             r = PV_ERR_MALFORMED;
     if (r == PV_ERR_LIMIT)
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
@@ -724,13 +730,14 @@ static bool read_port(struct pv_node *n, const char *text, uint64_t handle,
 {
     struct pv_ports ports;
     uint64_t number;
-    if (pv_u64_parse(text, 0, UINT16_MAX, &number) == PV_OK) {
+    if (pv_u64_parse(text, 1, UINT16_MAX, &number) == PV_OK) {
         *ret = (struct pv_port_range){PV_PORTS_TCP, (uint16_t)number, (uint16_t)number};
         return true;
     }
     int r = pv_ports_parse(text, &ports);
     bool one = r == PV_OK && ports.n == 1 && ports.v[0].proto != PV_PORTS_PROTO_ALL &&
-               (ports.v[0].first == ports.v[0].last || ports.v[0].first == 0);
+               (ports.v[0].first == ports.v[0].last || ports.v[0].first == 0) &&
+               !is_no_port(&ports.v[0]);
     if (one && ports.v[0].first != ports.v[0].last)
         one = ports.v[0].proto != PV_PORTS_TCP && ports.v[0].proto != PV_PORTS_UDP &&
               ports.v[0].proto != PV_PORTS_ICMP;
@@ -764,9 +771,16 @@ static const uint8_t *gateway_to(const struct pv_node *n, const struct pv_prefix
     return best == NULL ? NULL : best->st.u.route.node;
 }
 
-/* The rules' verdict on this way, and the node that keeps it; false: the client is answered. */
+struct decision {
+    struct pv_verdict v;
+    struct pv_port_range port;
+    const uint8_t *to; /* the node that keeps it */
+    bool itself;       /* from and to are one machine, which asks no rule */
+};
+
+/* The rules' verdict on this way; false: the client is answered. */
 static bool decide(struct pv_node *n, const struct pv_ctlapi_request *req, uint64_t handle,
-                   struct pv_verdict *ret, struct pv_port_range *ret_port, const uint8_t **ret_to)
+                   struct decision *ret)
 {
     struct pv_prefix prefix;
     const uint8_t *from = pv_rulesedit_need_node(n, "can", req->from, handle);
@@ -779,11 +793,16 @@ static bool decide(struct pv_node *n, const struct pv_ctlapi_request *req, uint6
             n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
             "can: no member has %.50s, or carries it: `p2pvpnctl route list` shows what is carried",
             req->to);
-    if (to == NULL || !read_port(n, req->text, handle, ret_port))
+    if (to == NULL || !read_port(n, req->text, handle, &ret->port))
         return false;
-    *ret = beyond ? pv_rules_decide_beyond(n, from, to, &prefix, *ret_port)
-                  : pv_rules_decide(n, from, to, ret_port->proto, ret_port->first);
-    *ret_to = to;
+    ret->to = to;
+    ret->itself = !beyond && memcmp(from, to, PV_SIGN_PK_LEN) == 0;
+    if (ret->itself)
+        ret->v = (struct pv_verdict){.allow = true, .rule = PV_RULE_DEFAULT};
+    else if (beyond)
+        ret->v = pv_rules_decide_beyond(n, from, to, &prefix, ret->port);
+    else
+        ret->v = pv_rules_decide(n, from, to, ret->port.proto, ret->port.first);
     return true;
 }
 
@@ -792,22 +811,24 @@ static void run_can(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
                     pv_ns now)
 {
     struct pv_node *n = part;
-    struct pv_port_range port;
+    struct decision d;
     char why[PV_CTLAPI_ERROR_BUF], text[PV_PORTS_TEXT];
-    struct pv_verdict v;
-    const uint8_t *to;
-    if (!decide(n, req, handle, &v, &port, &to))
+    if (!decide(n, req, handle, &d))
         return;
-    say_why(n, v, why, sizeof(why));
-    unsigned rule = v.rule > PV_RULES_MAX ? 0 : v.rule;
-    const struct pv_member *m = pv_roster_by_node(n->roster, to);
+    if (d.itself)
+        snprintf(why, sizeof(why), "no rule: what a machine sends to itself asks none");
+    else
+        say_why(n, d.v, why, sizeof(why));
+    unsigned rule = d.v.rule > PV_RULES_MAX ? 0 : d.v.rule;
+    const struct pv_member *m = pv_roster_by_node(n->roster, d.to);
     pv_ctlsrv_answer(n->ctl, handle,
-                     pv_ctlapi_pack("{s:b, s:o, s:s, s:s, s:s, s:s, s:s?, s:b}", "allowed", v.allow,
-                                    "rule", rule == 0 ? json_null() : json_integer(rule), "from",
-                                    req->from, "to", req->to, "port",
-                                    pv_ports_format_one(port.proto, port.first, text), "why", why,
-                                    "peer", m == NULL ? NULL : m->name, "self",
-                                    memcmp(to, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0));
+                     pv_ctlapi_pack("{s:b, s:o, s:s, s:s, s:s, s:s, s:s?, s:b, s:b}", "allowed",
+                                    d.v.allow, "rule", rule == 0 ? json_null() : json_integer(rule),
+                                    "from", req->from, "to", req->to, "port",
+                                    pv_ports_format_one(d.port.proto, d.port.first, text), "why",
+                                    why, "peer", m == NULL ? NULL : m->name, "self",
+                                    memcmp(d.to, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0,
+                                    "itself", d.itself));
 }
 
 static const struct pv_command_handler commands[] = {

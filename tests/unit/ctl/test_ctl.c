@@ -880,6 +880,9 @@ PV_TEST_IN(can_names_what_looks_at_the_firewall_there, setup, teardown)
     assert_has(t.err, "a firewall of this machine's own may still keep it out");
     assert_has(t.err, "`sudo p2pvpnctl doctor`");
     assert_lacks(t.err, "why");
+    answers("can", CAN("'to':'lap','peer':'lap','self':true,'itself':true"));
+    assert_int_equal(RUN("can", "lap", "lap:22"), 0);
+    assert_string_equal(t.err, "");
     answers("can", CAN("'to':'192.168.1.7','peer':'nas','self':false"));
     assert_int_equal(RUN("can", "bob", "192.168.1.7:22"), 0);
     assert_has(t.err, "a firewall of nas's own may still keep it out, which `p2pvpnctl why nas`");

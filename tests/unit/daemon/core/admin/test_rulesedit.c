@@ -479,6 +479,25 @@ PV_TEST(only_an_admin_says_rules_and_anybody_asks)
     must_say("'cmd':'can','from':'bob','to':'zoe','ports':'22'", "nobody is called zoe");
 }
 
+PV_TEST(a_machine_may_reach_itself_whatever_rules_say)
+{
+    add_rule("deny", "any", "any", "all", 0);
+    must_say("'cmd':'can','from':'bob','to':'BOB','ports':'22'",
+             "'allowed':true,'rule':null,'from':'bob','to':'BOB','port':'tcp/22','why':'no rule");
+    assert_has(fake_ctl_output, "'itself':true");
+    must_say("'cmd':'can','from':'bob','to':'carol','ports':'22'", "'itself':false");
+}
+
+PV_TEST(nothing_is_sent_to_port_0)
+{
+    static const char *const none[] = {"0", "tcp/0", "udp/0"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(none); i++)
+        must_say(
+            PV_STR("\"cmd\":\"can\",\"from\":\"bob\",\"to\":\"carol\",\"ports\":\"%s\"", none[i]),
+            "is not one port");
+    must("'cmd':'can','from':'bob','to':'carol','ports':'ping'");
+}
+
 PV_TEST(bad_words_are_told)
 {
     static const char *const rows[][3] = {
