@@ -93,12 +93,15 @@ static bool is_on_its_way(const struct pv_node *n, const struct pv_st_place *pla
            pv_roster_next_serial(n->roster, place->node) > place->serial;
 }
 
-/* Others may let in by address, so an address that another machine had rests. False: the client is
- * told. */
+/* Others may let in by address, so an address that another machine had rests; of one that a member
+ * has today move() says so. False: the client is told. */
 static bool has_rested(struct pv_node *n, const struct pv_member *m, const uint8_t *ip4,
                        const char *what, uint64_t handle, pv_ns now)
 {
+    const struct pv_addr ip = pv_addr4(ip4[0], ip4[1], ip4[2], ip4[3], 0);
     uint64_t until = pv_roster_ip4_rests(n->roster, ip4, m->node), wall = pv_node_wall_s(n, now);
+    if (pv_roster_by_ip(n->roster, &ip) != NULL)
+        return true;
     if (until > wall)
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "%s: another machine had that address until lately, so it is given to "
@@ -199,10 +202,12 @@ static bool may_replace(struct pv_node *n, const struct pv_ctlapi_request *req,
     const struct pv_peer *p = pv_peers_by_pk(n->peers, old->node);
     bool online = p != NULL && pv_peer_reach(p) != PV_REACH_NO;
     if (!req->force && online)
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                        "replace: %s is online, and would be removed for good: did you mean `node "
-                        "replace %s %s`? Else --force",
-                        old->name, fresh->name, old->name);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_REFUSED,
+            "replace: %s is online, and would be removed for good: name the machine that is "
+            "gone first and the reinstalled one behind it (`p2pvpnctl node -h`), or "
+            "say --force",
+            old->name);
     else if (!req->force && old->rights != 0 && fresh->rights == 0 && !pv_rootkey_is_here(n))
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "replace: %s is an admin, and its rights stay with its key, as the root "

@@ -95,6 +95,20 @@ PV_TEST(a_new_name_and_address_are_in_force_when_it_says_so)
     assert_int_equal(n_answered, 2);
 }
 
+/* A rename says the address again, and lets go of nothing. */
+PV_TEST(an_address_in_use_is_another_members_after_a_rename)
+{
+    const struct keys bob = keys_of(60);
+    struct item place = make_place(&node.world, &node.world.creator, &bob, "robert", 7, 1);
+    receipt_at(&node.world, &place, node.world.epoch, node.world.n++,
+               pv_node_wall_s(&node.node, node.now));
+    fake_node_add(&node, place);
+    fake_node_settle(&node);
+    const char *said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.7'}");
+    assert_has(said, "another member's");
+    assert_lacks(said, "until lately");
+}
+
 /* Of two statements with the last number one wins by its hash: whoever says another one hears
  * whether it did. */
 PV_TEST(the_last_number_is_told)
