@@ -21,6 +21,7 @@ enum {
     SOON_S = 2,   /* ours: after that a user wants to know what is waited for */
     WAIT_S = 30,  /* ours: for an answer that may need the coordinator, unless --timeout is given */
     START_S = 15, /* until a p2pvpnd that was started has to answer */
+    FIRST_S = 2,  /* ours: for what the first network is called */
 };
 
 /* --- telling the user ---------------------------------------------------------------------- */
@@ -236,10 +237,34 @@ void pv_cli_set_timeout(struct pv_cli *cli, unsigned seconds)
 
 /* --- the daemon ---------------------------------------------------------------------------- */
 
+/* Is this machine's, or this user's, first network called so? For -n it has no name, which a user
+ * does not see in its own. */
+static bool is_first(const char *name)
+{
+    struct pv_instance first;
+    json_t *status = NULL;
+    bool is = pv_instance_find("", &first) == PV_OK &&
+              pv_client_ask(first.socket, first.is_user, PV_CTLAPI_STATUS, PV_S(FIRST_S),
+                            &status) == PV_OK &&
+              pv_json_is(json_object_get(status, "network"), "name", name);
+    json_decref(status);
+    return is;
+}
+
+/* A further p2pvpnd would be started for a network that is here already. */
+static int check_first(struct pv_cli *cli)
+{
+    if (pv_instance_exists(&cli->node) || !is_first(cli->node.name))
+        return 0;
+    return pv_cli_usage(cli, "%s is the first network of this machine: leave out -n %s",
+                        cli->node.name, cli->node.name);
+}
+
 int pv_cli_check_node(struct pv_cli *cli)
 {
-    if (pv_instance_exists(&cli->node))
-        return 0;
+    int code = check_first(cli);
+    if (code != 0 || pv_instance_exists(&cli->node))
+        return code;
     return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
                        "this machine has no network called %s: p2pvpnctl networks lists what it "
                        "has, sudo p2pvpnctl -n %s join TOKEN makes one",
@@ -280,8 +305,9 @@ static int connect_for(struct pv_cli *cli, bool for_root)
     if (r == PV_OK)
         return 0;
     /* Only a missing or silent socket means that no daemon runs. */
-    if (r == PV_ERR_NOT_FOUND && pv_cli_check_node(cli) != 0)
-        return PV_CTLAPI_NOT_RUNNING;
+    int code = r == PV_ERR_NOT_FOUND ? pv_cli_check_node(cli) : 0;
+    if (code != 0)
+        return code;
     if (r == PV_ERR_NOT_FOUND && cli->node.is_user)
         return own_is_down(cli);
     if (r == PV_ERR_NOT_FOUND)
@@ -321,6 +347,9 @@ int pv_cli_connect_or_start(struct pv_cli *cli)
         return refuse_right(cli, true);
     if (r != PV_ERR_NOT_FOUND)
         return pv_cli_connect(cli); /* which tells why not */
+    int code = check_first(cli);
+    if (code != 0)
+        return code;
     if (pv_launch_daemon(&launch, &cli->node, pv_clock_now() + PV_S(START_S)) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd is not running: %s", launch.why);
     if (launch.log[0] == '\0')
@@ -402,6 +431,23 @@ void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, co
         pv_cli_complain(cli, code, text);
 }
 
+/* "box.work.p2p" names the network that p2pvpnd does not know: it is another one's here. */
+static void note_network(struct pv_cli *cli, const char *peer)
+{
+    struct pv_instance other;
+    char network[PV_NAME_BUF];
+    const char *dot = strchr(peer, '.'), *rest = dot == NULL ? "" : dot + 1;
+    if (pv_name_parse(rest, strcspn(rest, "."), network) < 0 ||
+        strcmp(network, cli->node.name) == 0)
+        return;
+    if (pv_instance_find(network, &other) == PV_OK && other.name[0] != '\0' &&
+        (other.is_user ? access(other.socket, F_OK) == 0 : pv_instance_exists(&other)))
+        pv_cli_note(cli, "%s is another network of this machine: give -n %s", network, network);
+    else if (cli->node.name[0] != '\0' && is_first(network))
+        pv_cli_note(cli, "%s is the first network of this machine: leave out -n %s", network,
+                    cli->node.name);
+}
+
 /* Takes the answer apart. 0: its body is *ret_body. */
 static int take_answer_body(struct pv_cli *cli, enum pv_ctlapi_cmd cmd,
                             struct pv_ctlapi_reply *reply, json_t **ret_body)
@@ -409,6 +455,8 @@ static int take_answer_body(struct pv_cli *cli, enum pv_ctlapi_cmd cmd,
     if (!reply->ok) {
         int code = (int)reply->code;
         pv_cli_complain_of(cli, cmd, code, reply->error);
+        if (code == PV_CTLAPI_UNKNOWN_PEER && cli->peer != NULL)
+            note_network(cli, cli->peer);
         pv_ctlapi_reply_done(reply);
         return code;
     }

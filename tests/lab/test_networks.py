@@ -26,6 +26,11 @@ def a_machine_is_in_two_networks_at_once(lab):
     a.ctl("-n", "work", "-S", "/run/p2pvpn/work.sock", "peers", code=2)
     check("is in network home already" in a.ctl("join", token, code=1).err, "join twice")
 
+    for command in ("peers", "up", f"join {token}"):
+        r = a.ctl("-n", "home", *command.split(), code=2)
+        check("home is the first network of this machine: leave out -n home" in r.err, r)
+    equal(sorted(rows(a)), ["default"], "the networks of a, after -n with the name of its first")
+
     a.ctl("-n", "work", "join", token, "--name", "a")
     have = rows(a)
     equal(sorted(have), ["default", "work"], "the networks of a")
@@ -41,6 +46,8 @@ def a_machine_is_in_two_networks_at_once(lab):
     # An answer may be lost while a path is made; the second one is not.
     a.ping(bob, "-c", 2)
     a.ctl("-n", "work", "ping", "bob", "-c", 2)
+    check("give -n work" in a.ctl("ping", "bob.work.p2p", code=6).err, "a member of the other network")
+    check("leave out -n work" in a.ctl("-n", "work", "ping", "bob.home", code=6).err, "one of the first")
     far = a.json("-n", "work", "ip", "bob")["ip4"]
     check(far.startswith("10.77.") and a.addr(bob).startswith("10.66."), "two ranges")
     check(a.os_ping(far) and a.os_ping(a.addr(bob)), "both bobs answer")
