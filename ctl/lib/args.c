@@ -8,6 +8,10 @@
 
 #include "base/text.h"
 
+enum {
+    ID_LEN = 12, /* as `invite list` shows one */
+};
+
 /* The place of "--name" or "--name=value" in the table, -1 when it is not there. */
 static int find_name(const struct pv_option *table, size_t n, const char *arg)
 {
@@ -41,9 +45,11 @@ static int needs_value(const char *arg, char *error)
     return PV_ERR_MALFORMED;
 }
 
+/* An id of an invite may begin with a hyphen. */
 static int unknown_flag(const char *arg, char *error)
 {
-    snprintf(error, PV_ARGS_ERROR, "unknown flag %.60s", arg);
+    snprintf(error, PV_ARGS_ERROR, "unknown flag %.60s%s", arg,
+             arg[1] != '-' && strlen(arg) >= ID_LEN ? " (behind -- it is a word)" : "");
     return PV_ERR_MALFORMED;
 }
 

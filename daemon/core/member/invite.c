@@ -89,8 +89,10 @@ int pv_invite_make(struct pv_node *n, struct pv_signer by, const struct pv_invit
         pv_put_free(put);
         return PV_ERR_NOMEM;
     }
-    draw_seed(n, token.seed);
-    pv_sign_keypair(token.seed, invite_sk, inv.invite);
+    do { /* an id that begins with a hyphen would be a flag of `invite revoke` */
+        draw_seed(n, token.seed);
+        pv_sign_keypair(token.seed, invite_sk, inv.invite);
+    } while (PV_KEY_STR(inv.invite)[0] == '-');
     /* Only the public half is needed here: who joins makes the secret one of the token's seed. */
     pv_wipe(invite_sk, sizeof(invite_sk));
     set_window(n, terms->expires_s, now, &inv);

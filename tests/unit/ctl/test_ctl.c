@@ -69,6 +69,7 @@ PV_TEST(bad_options_are_named)
         {"--nope", "unknown flag --nope"},
         {"-x", "unknown flag -x"},
         {"-fx", "unknown flag -fx"},
+        {"-x8Qndi-fnzQ", "unknown flag -x8Qndi-fnzQ (behind -- it is a word)"},
         {"-fn", "flag -fn needs a value"},
         {"--nom=3", "unknown flag --nom=3: did you mean --num?"},
         {"--num", "flag --num needs a value"},

@@ -2,6 +2,7 @@
 /* The statements that the user signs: who may, what becomes of it, and what the client hears and
  * when. */
 #include "daemon/core/admin/admin.h"
+#include "daemon/core/member/invite.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/rostersync_part.h"
@@ -155,6 +156,18 @@ PV_TEST(an_invite_is_told_when_the_coordinator_has_it)
         .kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS, .u.receipts = {.n = 1, .results = &result}};
     answer(invite(), &msg);
     expect("'token':'");
+}
+
+/* `invite revoke` would take it for a flag. One key in 64 begins so. */
+PV_TEST(no_id_of_an_invite_begins_with_a_hyphen)
+{
+    const struct pv_invite_terms terms = {.uses = 1, .expires_s = 60};
+    for (unsigned i = 0; i < 500; i++) {
+        struct pv_put *put;
+        assert_ok(pv_invite_make(&x.f.node, pv_node_signer(&x.f.node), &terms, x.f.now, &put));
+        assert_int_not_equal(PV_KEY_STR(put->invite)[0], '-');
+        pv_put_free(put);
+    }
 }
 
 PV_TEST(an_invite_that_is_refused_or_lost_is_not_told)
