@@ -199,6 +199,10 @@ static void look_at_network(struct page *p, const json_t *status)
     if (down)
         return;
     double mtu = pv_json_real(iface, "mtu", 0);
+    if (strcmp(state, "waiting") == 0) {
+        put(p, "interface", true, "", "there is none until an admin admits this machine");
+        return;
+    }
     put(p, "interface", json_is_object(iface),
         json_is_object(iface) ? "" : "see the problem below, or the log of p2pvpnd",
         json_is_object(iface) ? "%s is up" : "there is none%s",
@@ -246,6 +250,14 @@ static void look_at_coordinator(struct page *p, const json_t *status)
     if (pv_json_bool(c, "connected"))
         put(p, "coordinator", true, "", "%s%s%s", pv_json_text(c, "address", "?"),
             rtt < 0 ? "" : ", ", rtt < 0 ? "" : PV_MS_STR(rtt));
+    else if (pv_json_is(status, "state", "removed"))
+        put(p, "coordinator", false, "`p2pvpnctl leave --forget`, then join with a new token",
+            "%s does not let this machine in: it was removed", pv_json_text(c, "address", "?"));
+    /* Nobody stays connected only to ask. */
+    else if (pv_json_is(status, "state", "waiting") && pv_json_text(c, "error", NULL) == NULL)
+        put(p, "coordinator", true, "",
+            "%s is asked every half minute whether an admin has said yes",
+            pv_json_text(c, "address", "?"));
     else
         put(p, "coordinator", false, "members that are known are reached without it meanwhile",
             "cannot reach %s: %s", pv_json_text(c, "address", "?"),

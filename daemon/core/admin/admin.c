@@ -705,7 +705,7 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
                                       : req->leave.delete_root ? PV_FORGET_ROOT
                                                                : PV_FORGET_KEYS;
     if (n->roster != NULL)
-        a->was_removed = n->removed;
+        a->was_removed = n->removed || pv_node_denied(n) != NULL;
     /* Keys are there to be forgotten even where no network is left, and so is what the disk kept.
      */
     if (n->roster == NULL && (req->leave.forget || a->unforgotten)) {

@@ -132,10 +132,14 @@ static bool is_direct(const struct pv_peer *p)
     return pv_peer_is_direct(p) && pv_peer_reach(p) == PV_REACH_PATH;
 }
 
+/* A member that does not know of it yet is still reached. */
 static bool own_removed(const struct scene *s, struct pv_cause *c)
 {
-    return s->n->removed && say(c, "`p2pvpnctl leave --forget`, then ask for a new token",
-                                "this machine was removed from the network");
+    const char *denied = pv_node_denied(s->n);
+    if (!s->n->removed && (denied == NULL || is_direct(s->p)))
+        return false;
+    return say(c, "`p2pvpnctl leave --forget`, then ask for a new token", "%s",
+               denied != NULL ? denied : "this machine was removed from the network");
 }
 
 static bool own_down(const struct scene *s, struct pv_cause *c)

@@ -69,7 +69,7 @@ static const char *state_name(const struct pv_node *n)
 {
     if (n->roster == NULL)
         return pv_peers_count_statics(n->peers) > 0 ? "static" : "none";
-    if (n->removed)
+    if (n->removed || pv_node_denied(n) != NULL)
         return "removed";
     const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
     if (self != NULL && self->state == PV_MEMBER_EXPIRED)

@@ -223,13 +223,13 @@ static void run(void *part, pv_ns now)
         bool over = false;
         if (w->is_ping) {
             over = run_ping(ws, w, now);
-        } else if (pv_node_waits(ws->node) && ws->node->coord_info.standing == PV_COORD_DENIED) {
-            pv_ctlsrv_fail(ws->node->ctl, w->handle, PV_CTLAPI_REFUSED,
-                           "wait: an admin denied this machine, the coordinator says: `p2pvpnctl "
-                           "leave --forget`, then ask for a new token");
-            over = true;
         } else if (wait_is_over(ws, w, now)) {
             pv_ctlsrv_done(ws->node->ctl, w->handle);
+            over = true;
+        } else if (!w->has_peer && pv_node_denied(ws->node) != NULL) {
+            pv_ctlsrv_failf(ws->node->ctl, w->handle, PV_CTLAPI_REFUSED,
+                            "wait: %s: `p2pvpnctl leave --forget`, then ask for a new token",
+                            pv_node_denied(ws->node));
             over = true;
         }
         if (over)

@@ -803,6 +803,10 @@ static void show_problems(const struct membership *m, struct pv_statuspage *st)
     if (n->removed)
         pv_statuspage_problem(st, "this node was removed from the network: ",
                               "`p2pvpnctl leave --forget`, then join with a new token");
+    /* One that was off at the time: one that waits has the part `waiting` for it. */
+    else if (pv_node_denied(n) != NULL && !pv_node_waits(n))
+        pv_statuspage_problem(st, PV_STR("%s: ", pv_node_denied(n)),
+                              "`p2pvpnctl leave --forget`, then join with a new token");
 }
 
 /* A node that was removed still shows its network, so that its user sees what it was removed from.

@@ -844,7 +844,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct rules *r = part;
     st->s.rules = (unsigned)count_of(r->policy);
     st->s.deny_default = r->policy != NULL && pv_policy_denies_by_default(r->policy);
-    if (r->unknown.is)
+    /* One that waits to be admitted hears of no rules before, and nobody reaches it. */
+    if (r->unknown.is && !pv_node_waits(r->node))
         pv_statuspage_problem(st, "closed, rules are not known yet, only answers come in: ",
                               pv_closed_why(&r->unknown, r->node, now));
     if (r->cut)

@@ -87,6 +87,14 @@ bool pv_node_waits(const struct pv_node *n)
     return self != NULL && self->state == PV_MEMBER_WAITING;
 }
 
+const char *pv_node_denied(const struct pv_node *n)
+{
+    if (n->roster == NULL || n->removed || n->coord_info.standing != PV_COORD_DENIED)
+        return NULL;
+    return pv_node_waits(n) ? "an admin denied this machine, the coordinator says"
+                            : "this node was removed from the network, the coordinator says";
+}
+
 /* --- the machine that a text names --------------------------------------------------------- */
 
 /* One label of a name with dots. *text is behind it then, and behind the dot that follows. */
@@ -479,6 +487,12 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
             "%s: the membership of this machine has expired: it is renewed as soon as the "
             "coordinator is reached: `p2pvpnctl status` says why it is not",
             what);
+        return false;
+    }
+    if (self != NULL && self->state == PV_MEMBER_WAITING && pv_node_denied(n) != NULL) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "%s: %s: `p2pvpnctl leave --forget`, then ask for a new token", what,
+                        pv_node_denied(n));
         return false;
     }
     if (self != NULL && self->state == PV_MEMBER_WAITING) {

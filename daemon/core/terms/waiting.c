@@ -396,8 +396,8 @@ static void show_own(const struct pv_node *n, struct pv_statuspage *st)
     const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
     const char *text = PV_STR("an admin's `p2pvpnctl admit %s` lets it in", self->name);
     /* Only the coordinator says so, and the word of an admin would not reach this node. */
-    if (n->coord_info.standing == PV_COORD_DENIED)
-        pv_statuspage_problem(st, "an admin denied this machine, the coordinator says: ",
+    if (pv_node_denied(n) != NULL)
+        pv_statuspage_problem(st, PV_STR("%s: ", pv_node_denied(n)),
                               "`p2pvpnctl leave --forget`, then ask for a new token");
     else if (n->coord_info.standing == PV_COORD_UNKNOWN)
         pv_statuspage_problem(st,

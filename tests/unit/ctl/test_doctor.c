@@ -77,6 +77,35 @@ PV_TEST(doctor_says_what_to_do)
     assert_int_equal(RUN("doctor", "now"), PV_CTLAPI_USAGE);
 }
 
+/* It has no interface, and asks the coordinator from time to time: neither is a fault. */
+PV_TEST(doctor_finds_no_fault_in_a_machine_that_waits_to_be_admitted)
+{
+    answers("status", OK_V1("'state':'waiting','network':{'name':'home'},'interface':null,"
+                            "'coordinator':{'address':'c:1','connected':false,'error':null},"
+                            "'problems':['this machine waits']"));
+    assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
+    assert_has(t.out, "ok   interface     there is none until an admin admits this machine\n");
+    assert_has(t.out,
+               "ok   coordinator   c:1 is asked every half minute whether an admin has said");
+    assert_has(t.out, "!!   problem       this machine waits\n");
+    assert_lacks(t.out, "mtu");
+    answers("status",
+            OK_V1("'state':'waiting','network':{'name':'home'},'interface':null,"
+                  "'coordinator':{'address':'c:1','connected':false,'error':'no route'}"));
+    (void)RUN("doctor");
+    assert_has(t.out, "!!   coordinator   cannot reach c:1: no route\n");
+}
+
+PV_TEST(doctor_tells_a_removed_machine_how_it_comes_back)
+{
+    answers("status", OK_V1("'state':'removed','network':{'name':'home'},'interface':null,"
+                            "'coordinator':{'address':'c:1','connected':false,'error':'removed'}"));
+    assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
+    assert_has(t.out, "!!   coordinator   c:1 does not let this machine in: it was removed\n");
+    assert_has(t.out, "to do: `p2pvpnctl leave --forget`, then join with a new token\n");
+    assert_lacks(t.out, "reached without it");
+}
+
 /* Nothing is ever free below /proc, and this machine's own p2pvpnd has another disk. */
 PV_TEST(doctor_looks_at_the_disk_that_p2pvpnd_uses)
 {

@@ -666,6 +666,16 @@ PV_TEST(a_node_that_is_no_member_any_more_tells_nobody)
     expect("'removed':true");
 }
 
+/* It was off when an admin removed it. */
+PV_TEST(a_node_that_the_coordinator_lets_in_no_more_has_left_a_network_that_removed_it)
+{
+    x.f.node.coord_info.standing = PV_COORD_DENIED;
+    ask("'cmd':'leave','last':true");
+    assert_int_equal(others.told_owed, 0);
+    forget(PV_FORGET_NETWORK, PV_OK);
+    expect("'removed':true");
+}
+
 PV_TEST(a_network_that_the_disk_still_has_is_forgotten_by_the_next_leave)
 {
     x.f.node.removed = true;

@@ -59,6 +59,18 @@ PV_TEST(a_fault_here_hides_all_else)
     expect_cause("removed from the network");
 }
 
+PV_TEST(that_the_coordinator_lets_this_machine_in_no_more_hides_all_but_a_path)
+{
+    x.f.node.online = false;
+    x.f.node.coord_info.standing = PV_COORD_DENIED;
+    const struct pv_cause c = find();
+    assert_string_equal(c.code, "own_removed");
+    assert_string_equal(c.text, "this node was removed from the network, the coordinator says");
+    assert_string_equal(c.todo, "`p2pvpnctl leave --forget`, then ask for a new token");
+    fake_peers_path(&x, bob, &there);
+    expect_cause("nothing is wrong: packets go directly");
+}
+
 PV_TEST(an_overlap_elsewhere_in_the_range_is_no_cause)
 {
     own.overlap = "10.66.9.1/24 on lan0 is in this network's range";

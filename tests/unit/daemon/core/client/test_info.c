@@ -117,6 +117,9 @@ PV_TEST(the_state_is_one_word)
     expect_status("\"interface\":{\"name\":\"pv0\"");
     n->up = false;
     assert_status("\"state\":\"down\"");
+    n->coord_info.standing = PV_COORD_DENIED;
+    assert_status("\"state\":\"removed\"");
+    n->coord_info.standing = PV_COORD_NO_COMPLAINT;
     n->removed = true;
     assert_status("\"state\":\"removed\"");
     n->roster = NULL; /* the test's world frees it */

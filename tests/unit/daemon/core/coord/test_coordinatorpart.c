@@ -365,6 +365,9 @@ PV_TEST_IN(status_says_where_it_is_and_why_it_is_not_reached, start, coordpart_s
     pv_part_coordinator.streams[0].closed(node.node.coord, op.sid, -111, node.now);
     fake_node_settle(&node);
     assert_true(fake_node_has_problem(&node, "cannot reach the coordinator: "));
+    node.node.coord_info.standing = PV_COORD_DENIED; /* which has a line of its own */
+    assert_false(fake_node_has_problem(&node, "cannot reach the coordinator: "));
+    node.node.coord_info.standing = PV_COORD_NO_COMPLAINT;
     node.node.up = false; /* who wants to be offline has no problem */
     assert_int_equal(fake_node_status(&node)->n_problems, 0);
 }

@@ -360,4 +360,10 @@ PV_TEST(status_shows_the_network_and_one_trouble_of_the_interface)
     assert_false(fake_node_has_problem(&x.f, "somebody"));
     x.f.node.removed = true;
     assert_true(fake_node_has_problem(&x.f, "this node was removed from the network"));
+    /* One that was off at the time has no statement that says so. */
+    x.f.node.removed = false;
+    x.f.node.coord_info.standing = PV_COORD_DENIED;
+    assert_true(
+        fake_node_has_problem(&x.f, "this node was removed from the network, the coordinator says: "
+                                    "`p2pvpnctl leave --forget`, then join with a new token"));
 }

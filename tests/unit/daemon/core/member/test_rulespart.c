@@ -279,6 +279,20 @@ PV_TEST_IN(a_node_that_joined_lets_nothing_in_before_all_is_listed_and_vouched_f
     assert_false(is_closed());
 }
 
+/* It hears of none before, so nothing is to be done. */
+PV_TEST_IN(a_machine_that_waits_to_be_admitted_has_no_problem_of_rules, start, stop)
+{
+    const struct item it = deny_ssh();
+    const struct keys door = keys_of(50), eve = keys_of(51);
+    join_by_token_of(&it);
+    assert_true(is_closed());
+    say(make_terms(&node->world, &node->world.creator, &door, PV_INVITE_APPROVAL, 0));
+    say(make_member(&node->world, &door, &eve, "eve", 9));
+    memcpy(node->identity.sign_pk, eve.pk, sizeof(eve.pk));
+    assert_true(pv_node_waits(&node->node));
+    assert_false(fake_node_has_problem(node, "rules are not known yet"));
+}
+
 PV_TEST_IN(a_network_without_rules_says_so_by_its_token, start, stop)
 {
     uint8_t mark[PV_TOKEN_RULES_LEN], none[PV_STATEMENT_HASH_LEN];

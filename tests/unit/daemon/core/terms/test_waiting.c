@@ -306,4 +306,7 @@ PV_TEST(the_machine_that_waits_says_so)
     assert_false(fake_node_has_problem(&x.f, "denied"));
     x.f.node.coord_info.standing = PV_COORD_DENIED;
     assert_true(fake_node_has_problem(&x.f, "an admin denied this machine, the coordinator says"));
+    assert_answer("'cmd':'admit','peer':'eve'",
+                  "admit: an admin denied this machine, the coordinator says: `p2pvpnctl leave "
+                  "--forget`, then ask for a new token");
 }
