@@ -1112,7 +1112,7 @@ static uint64_t hear_udp(struct pv_coordserver *s, uint64_t online, pv_ns now)
 static json_t *make_report(void *ctx, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
-    char addrs[PV_COORDSERVER_TEXT_MAX], *rest = NULL;
+    char addrs[PV_COORDSERVER_TEXT_MAX], doubt[PV_COORDURL_NOTE_MAX], *rest = NULL;
     struct pv_loop_stats loop;
     struct pv_report r = {
         .version = PV_VERSION,
@@ -1123,6 +1123,7 @@ static json_t *make_report(void *ctx, pv_ns now)
         .no_fds = s->no_fds,
         .waiting = s->end_by == 0 && !s->accepting,
         .living = s->keep.living,
+        .public_doubt = pv_coordurl_is_doubtful(s->set, doubt) ? doubt : NULL,
         .relay_on = !s->set->relay.off,
         .relay = pv_coord_relay_stats(s->coord),
         .store = {.failed = s->store_failures,
@@ -1187,11 +1188,14 @@ static void look_at_udp(struct pv_coordserver *s, pv_ns now)
     if (now < s->udp_warn_at || !pv_report_is_udp_silent(received, silent_s))
         return;
     s->udp_warn_at = now + PV_S(CERT_WARN_S);
+    char doubt[PV_COORDURL_NOTE_MAX];
+    bool doubtful = pv_coordurl_is_doubtful(s->set, doubt);
     pv_log(s->log, PV_LOG_WARN,
            "no UDP has come in%s%s, all nodes come by TCP only: let UDP in, too, in the firewall "
            "of this machine and in front of it; or all nodes that are here are in networks that "
-           "let no UDP out",
-           received == 0 ? "" : " for ", received == 0 ? "" : PV_DURATION_STR((double)silent_s));
+           "let no UDP out%s%s",
+           received == 0 ? "" : " for ", received == 0 ? "" : PV_DURATION_STR((double)silent_s),
+           doubtful ? "; note: " : "", doubtful ? doubt : "");
 }
 
 /* Certificates are renewed by other programs, and run out. Looking is a stat() a minute; a warning

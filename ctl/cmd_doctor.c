@@ -297,11 +297,8 @@ static void look_at_way_out(struct page *p, const json_t *status)
     bool blocked = there || strcmp(udp, "blocked") == 0;
     if (!json_is_object(json_object_get(status, "network")))
         return;
-    put(p, "udp", !blocked,
-        there     ? "have the coordinator's operator let UDP 3478 in, as TCP"
-        : blocked ? "let UDP out in the firewall here, or in to UDP 3478 at the coordinator"
-                  : "",
-        "%s",
+    /* p2pvpnd alone knows where the coordinator has UDP. */
+    put(p, "udp", !blocked, blocked ? "see the problem below" : "", "%s",
         there     ? "closed at the coordinator: UDP from here reaches others"
         : blocked ? "no answer by UDP: everything goes by TCP or TLS"
                   : udp);

@@ -76,6 +76,7 @@ struct check {
     bool tcp;       /* the server answered by TCP; asked when UDP got no answer */
     bool elsewhere; /* UDP reaches others from here: p2pvpnd says so */
     const char *verdict;
+    char text[400]; /* of a verdict that names the server */
 };
 
 static bool reached(const struct check *c)
@@ -295,18 +296,25 @@ static int print_text(struct pv_cli *cli, const struct check *c)
 
 /* Without an answer by UDP the reason is told from what else is known; with one, netcheck.c
  * knows what the NAT means for meeting others. */
-static const char *judge(const struct check *c)
+static const char *judge(struct check *c)
 {
-    if (!reached(c) && c->tcp && c->elsewhere)
-        return "UDP is closed at the coordinator: UDP from here reaches others, and the "
-               "coordinator answers by TCP only. Its operator must let UDP 3478 in; until then "
-               "your public address is not known.";
-    if (!reached(c) && c->tcp)
-        /* The order matters: the TCP answer is what makes silence by UDP a statement about this
-         * machine's network. */
-        return "UDP is blocked: the server answers by TCP only. A firewall here must let UDP out, "
-               "or the server's must let it in (UDP 3478); --server with another STUN server "
-               "tells which. Until then everything but the own network needs a relay.";
+    const struct pv_addr *server = &c->servers.addr[c->servers.n[0] > 0 ? 0 : 1][0];
+    const bool told = !reached(c) && c->tcp;
+    /* The TCP answer is what makes silence by UDP a statement about this machine's network. */
+    if (told && c->elsewhere)
+        snprintf(c->text, sizeof(c->text),
+                 "UDP is closed at the coordinator: UDP from here reaches others, and the "
+                 "coordinator answers by TCP only. Its operator must let UDP in at %s; until then "
+                 "your public address is not known.",
+                 PV_ADDR_STR(server));
+    else if (told)
+        snprintf(c->text, sizeof(c->text),
+                 "UDP is blocked: the server answers by TCP only. A firewall here must let UDP "
+                 "out, or the server's must let it in at %s; --server with another STUN server "
+                 "tells which. Until then everything but the own network needs a relay.",
+                 PV_ADDR_STR(server));
+    if (told)
+        return c->text;
     if (!reached(c))
         return "The server answers neither by UDP nor by TCP: it is down, or this machine has no "
                "way out.";

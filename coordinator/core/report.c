@@ -216,12 +216,13 @@ static int set_rows(json_t *doc, const struct pv_report *r)
 /* Objects are made here in the order in which people read them; set_rows() fills them. */
 json_t *pv_report_json(const struct pv_report *r)
 {
-    json_t *doc =
-        json_pack("{s:i, s:s, s:s?, s:o, s:{}, s:{}, s:o, s:{}, s:{s:s, s:s?}, s:{}, s:{}, s:o}",
-                  "version", PV_REPORT_VERSION, "coordinator", r->version, "rights", r->rights,
-                  "listen", addrs_json(r), "connections", "requests", "relay", relay_json(r),
-                  "limits", "store", "kind", r->store.postgres ? "postgres" : "sqlite", "error",
-                  r->store.error, "cluster", "loop", "process", process_json(&r->process));
+    json_t *doc = json_pack(
+        "{s:i, s:s, s:s?, s:o, s:s?, s:{}, s:{}, s:o, s:{}, s:{s:s, s:s?}, s:{}, s:{}, "
+        "s:o}",
+        "version", PV_REPORT_VERSION, "coordinator", r->version, "rights", r->rights, "listen",
+        addrs_json(r), "public_doubt", r->public_doubt, "connections", "requests", "relay",
+        relay_json(r), "limits", "store", "kind", r->store.postgres ? "postgres" : "sqlite",
+        "error", r->store.error, "cluster", "loop", "process", process_json(&r->process));
     if (doc == NULL || set_rows(doc, r) == 0)
         return doc;
     json_decref(doc);
@@ -362,6 +363,10 @@ static void put_udp_problem(struct pv_text *l, const json_t *doc)
     put_line(l, "", NULL,
              "above, in the firewall of this machine and in front of it; or all nodes");
     put_line(l, "", NULL, "that are here are in networks that let no UDP out");
+    /* Nodes send UDP where `public` says, and come by TCP where their token says. */
+    const char *doubt = pv_json_text(doc, "public_doubt", NULL);
+    if (doubt != NULL)
+        pv_text_add(l, "%-14snote: %s\n", "", doubt);
 }
 
 static void put_problems(struct pv_text *l, const json_t *doc)

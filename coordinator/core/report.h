@@ -24,6 +24,7 @@ struct pv_report {
     const char *rights; /* what is in force, in words */
     uint64_t uptime_s;
     uint64_t udp_silent_s;                  /* pv_report_hear_udp() */
+    const char *public_doubt;               /* what may be wrong with `public`; NULL: nothing */
     const char *addrs[PV_REPORT_ADDRS_MAX]; /* "0.0.0.0:3478", "tls:0.0.0.0:443" */
     size_t n_addrs;
     struct pv_coord_stats coord;

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "daemon/core/path/gatherer.h"
+#include "daemon/core/path/relays.h"
 #include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/hardnat_part.h"
 #include "daemon/core/peer/peers.h"
@@ -400,11 +401,15 @@ static bool direct_well(const struct scene *s, struct pv_cause *c)
 static bool udp_blocked_here(const struct scene *s, struct pv_cause *c)
 {
     if (s->n->ways.udp_blocked && pv_peers_udp_elsewhere(s->n->peers))
-        return say(c, "have the coordinator's operator let UDP 3478 in, as TCP",
+        return say(c,
+                   PV_STR("have the coordinator's operator let UDP, as TCP, in at %s",
+                          PV_RELAYS_UDP_STR(s->n)),
                    "UDP is closed at the coordinator: UDP from here reaches others, and the "
                    "coordinator answers by TCP only");
     return s->n->ways.udp_blocked &&
-           say(c, "let UDP out in the firewall here, or UDP 3478 in at the coordinator",
+           say(c,
+               PV_STR("let UDP out in the firewall here, or in at the coordinator, %s",
+                      PV_RELAYS_UDP_STR(s->n)),
                "UDP is blocked here: no server's answer comes in, though TCP gets through");
 }
 

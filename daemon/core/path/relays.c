@@ -202,6 +202,20 @@ static struct pv_addr choose_server(const struct pv_node *n)
     return best;
 }
 
+/* Another family tells nothing: it may have a name for one of them alone. */
+const char *pv_relays_udp(const struct pv_node *n, char buf[static PV_RELAYS_UDP])
+{
+    const struct pv_addr server = choose_server(n), *used = &n->coord_info.addr;
+    if (server.family == PV_AF_NONE)
+        snprintf(buf, PV_RELAYS_UDP, "its port");
+    else if (server.family != used->family || pv_addr_equal_ip(&server, used))
+        snprintf(buf, PV_RELAYS_UDP, "%s", PV_ADDR_STR(&server));
+    else
+        snprintf(buf, PV_RELAYS_UDP, "%s (or its `public` is wrong: it is reached at %s)",
+                 PV_ADDR_STR(&server), PV_IP_STR(used));
+    return buf;
+}
+
 /* Every port of the coordinator speaks TURN too: where the control channel gets through, the relay
  * does. A pinned key holds here as well, since it is the same server and the same certificate. */
 static struct pv_relaystream_to stream_target(const struct pv_coord_info *info)
@@ -617,13 +631,17 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
 {
     if (r->node->ways.udp_blocked && r->node->online && pv_peers_udp_elsewhere(r->node->peers))
-        pv_statuspage_problem(st, "UDP is closed at the coordinator: ",
-                              "it reaches others from here: the coordinator's operator must let "
-                              "UDP 3478 in, as TCP");
+        pv_statuspage_problem(
+            st, "UDP is closed at the coordinator: ",
+            PV_STR("it reaches others from here: the coordinator's operator must let UDP, as TCP, "
+                   "in at %s",
+                   PV_RELAYS_UDP_STR(r->node)));
     else if (r->node->ways.udp_blocked && r->node->online)
-        pv_statuspage_problem(st, "UDP is blocked: ",
-                              "no server's answer comes in: a firewall here must let UDP out, or "
-                              "the coordinator's must let UDP 3478 in");
+        pv_statuspage_problem(
+            st, "UDP is blocked: ",
+            PV_STR("no server's answer comes in: a firewall here must let UDP out, or the "
+                   "coordinator's must let it in at %s",
+                   PV_RELAYS_UDP_STR(r->node)));
     if (door_why(&r->node->ways.door) != NULL)
         pv_statuspage_problem(st, "no door: ", door_why(&r->node->ways.door));
     EACH_WAY(r, via)

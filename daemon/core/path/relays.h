@@ -18,6 +18,13 @@ extern const struct pv_part pv_part_relays;
 const char *pv_relays_name(const struct pv_node *n, uint16_t via,
                            char buf[static PV_TURNSERVERS_NAME]);
 #define PV_RELAY_STR(n, via) pv_relays_name(n, via, (char[PV_TURNSERVERS_NAME]){0})
+/* Where the coordinator should answer by UDP, for whoever is to open that; and what else may be the
+ * matter, where its control connection is at another address. */
+enum {
+    PV_RELAYS_UDP = 2 * PV_ADDR_TEXT + 60,
+};
+const char *pv_relays_udp(const struct pv_node *n, char buf[static PV_RELAYS_UDP]);
+#define PV_RELAYS_UDP_STR(n) pv_relays_udp(n, (char[PV_RELAYS_UDP]){0})
 const struct pv_udpwatch *pv_relays_udpwatch(const struct pv_node *n);
 
 /* Streams to relays, which the shell opens and closes (relay/relayway.h). PV_ERR_AGAIN. */

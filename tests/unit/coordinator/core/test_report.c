@@ -413,6 +413,11 @@ PV_TEST(udp_that_never_came_is_a_problem)
     lines(&r, text);
     assert_has(text, "problem       no UDP has come in, all nodes come by TCP only");
     assert_has(text, "or all nodes\n              that are here are in networks that");
+    assert_lacks(text, "note:");
+    r.public_doubt = "203.0.113.9 (public) is no address of this machine";
+    lines(&r, text);
+    assert_has(text, "let no UDP out\n              note: 203.0.113.9 (public) is no address");
+    r.public_doubt = NULL;
     assert_true(is_well(&r)); /* it may be theirs */
     r.relay_on = false;       /* STUN answers all the same */
     lines(&r, text);

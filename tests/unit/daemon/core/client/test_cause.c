@@ -135,6 +135,14 @@ PV_TEST(a_member_that_is_being_reached_is_given_time)
     expect_cause("it is being found out: 0 checks have no answer yet");
     x.f.node.ways.udp_blocked = true;
     expect_cause("UDP is blocked here");
+    x.f.node.coord_info.servers[0] = pv_addr4(203, 0, 113, 9, 4444);
+    x.f.node.coord_info.n_servers = 1;
+    x.f.node.coord_info.addr = pv_addr4(198, 51, 100, 10, 4444);
+    const struct pv_cause blocked = find();
+    assert_string_equal(blocked.todo,
+                        "let UDP out in the firewall here, or in at the coordinator, "
+                        "203.0.113.9:4444 (or its `public` is wrong: it is reached at "
+                        "198.51.100.10)");
     struct pv_peer *eve = fake_peers_member(&x, 8, "eve", 8);
     fake_peers_path(&x, eve, &there);
     expect_cause("UDP is closed at the coordinator: UDP from here reaches others");

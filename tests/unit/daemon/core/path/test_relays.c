@@ -560,6 +560,23 @@ PV_TEST(closed_at_the_coordinator_is_not_blocked_here)
     assert_string_equal(udp_word(), "blocked");
 }
 
+/* The coordinator names what its operator wrote, and nobody else can see that it is wrong. */
+PV_TEST(silence_by_udp_names_the_port_and_an_address_that_may_be_wrong)
+{
+    struct pv_coord_info *info = &x.f.node.coord_info;
+    info->servers[0].port = info->addr.port = 4444;
+    welcome(true);
+    fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
+    assert_true(
+        fake_node_has_problem(&x.f, "the coordinator's must let it in at 203.0.113.5:4444"));
+    assert_false(fake_node_has_problem(&x.f, "`public`"));
+    info->addr = pv_addr4(198, 51, 100, 10, 4444);
+    assert_true(fake_node_has_problem(
+        &x.f, "at 203.0.113.5:4444 (or its `public` is wrong: it is reached at 198.51.100.10)"));
+    assert_ok(pv_addr_parse("[2001:db8::1]:4444", &info->addr)); /* the other may still be right */
+    assert_false(fake_node_has_problem(&x.f, "`public`"));
+}
+
 PV_TEST(a_coordinator_that_is_gone_does_not_block_udp)
 {
     welcome(true);
