@@ -17,7 +17,7 @@
 #include "ctl/hostwall.h"
 #include "ctl/lib/launch.h"
 
-#define GROUP "p2pvpn" /* as p2pvpnd gives its socket to */
+#define GROUP PV_INSTANCE_GROUP
 
 enum {
     LOW_DISK_MIB = 64, /* as p2pvpnd's own reserve */
@@ -133,8 +133,12 @@ static void look_at_group(struct page *p)
     const struct group *g = getgrnam(GROUP);
     if (g == NULL)
         put(p, "group", false,
-            "sudo groupadd --system " GROUP ", then sudo usermod -aG " GROUP " USER for each user",
+            "sudo groupadd --system " GROUP ", then sudo usermod -aG " GROUP
+            " USER for each user, then restart p2pvpnd",
             "there is no group " GROUP ": root alone may use p2pvpnd");
+    else if (pv_instance_ignores_group(&p->cli->node))
+        put(p, "group", false, "restart p2pvpnd",
+            "p2pvpnd began before there was a group " GROUP ": root alone may use it");
     else if (geteuid() != 0 && !is_in_group(g->gr_gid))
         put(p, "group", false, "sudo usermod -aG " GROUP " \"$USER\", then log in again",
             "this user is not in group " GROUP);

@@ -278,6 +278,11 @@ static int refuse_right(struct pv_cli *cli, bool for_root)
         return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
                            "not permitted: only root may change this node or its network: use "
                            "sudo");
+    if (pv_instance_ignores_group(&cli->node))
+        return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
+                           "not allowed to use %s: use sudo, or restart p2pvpnd: it began before "
+                           "there was a group " PV_INSTANCE_GROUP,
+                           cli->node.socket);
     return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
                        "not allowed to use %s: use sudo, or join its group once: "
                        "sudo usermod -aG p2pvpn \"$USER\", then log in again",

@@ -126,6 +126,15 @@ bool pv_instance_exists(const struct pv_instance *i)
            access(i->socket, F_OK) == 0 || errno == EACCES;
 }
 
+/* One for its user alone has no group to open to. */
+bool pv_instance_ignores_group(const struct pv_instance *i)
+{
+    const struct group *g = getgrnam(PV_INSTANCE_GROUP);
+    struct stat st;
+    return g != NULL && stat(i->socket, &st) == 0 && S_ISSOCK(st.st_mode) &&
+           (st.st_mode & S_IRWXG) != 0 && st.st_gid != g->gr_gid;
+}
+
 /* Keeps the names in order and each of them once. */
 static size_t insert(char names[static PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], size_t n,
                      const char *name, size_t len)

@@ -17,6 +17,7 @@
 
 #define PV_INSTANCE_RUN     "/run/p2pvpn"
 #define PV_INSTANCE_ETC     "/etc/p2pvpn"
+#define PV_INSTANCE_GROUP   "p2pvpn"  /* p2pvpnd gives its socket to it */
 #define PV_INSTANCE_DEFAULT "default" /* how lists and -n call the node without a name */
 
 enum {
@@ -51,6 +52,8 @@ PV_MUST_CHECK int pv_instance_behind(const char *socket, struct pv_instance *ret
 
 /* Has anybody made it here: are there settings, or a socket? True where that cannot be known. */
 bool pv_instance_exists(const struct pv_instance *i);
+/* Has its socket another group, though there is the right one? It gives it that when it begins. */
+bool pv_instance_ignores_group(const struct pv_instance *i);
 /* The names of all that have a socket in run or settings in etc, "" among them, in alphabetical
  * order. Returns how many. */
 size_t pv_instance_list(const char *run, const char *etc,

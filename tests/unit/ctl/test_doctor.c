@@ -1,12 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /* The commands for when something is wrong, against a fake daemon: doctor; and bugreport, what is
  * in the file, and what is not. */
+#include <grp.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/jsonread.h"
 #include "tests/unit/ctl/ctl_fake.h"
 
-PV_TEST_WORLD(setup, teardown);
+static struct group group = {.gr_name = (char[]){"p2pvpn"}};
+static bool has_group;
+
+/* Stands in for libc's: this machine may have such a group, or none. */
+struct group *getgrnam(const char *name)
+{
+    return has_group && strcmp(name, group.gr_name) == 0 ? &group : NULL;
+}
+
+static int begin(void **state)
+{
+    has_group = false;
+    return setup(state);
+}
+
+PV_TEST_WORLD(begin, teardown);
 
 /* --- doctor -------------------------------------------------------------------------------- */
 
@@ -120,6 +137,33 @@ PV_TEST(doctor_looks_at_the_disk_that_p2pvpnd_uses)
     (void)RUN("doctor");
     assert_has(t.out,
                "ok   disk          not looked at: p2pvpnd does not say where its state is\n");
+}
+
+/* p2pvpnd gives its socket to the group once, when it begins. */
+PV_TEST(a_group_that_came_after_p2pvpnd_wants_a_restart)
+{
+    answers("status", OK_V1("'state':'none'"));
+    (void)RUN("doctor");
+    assert_has(t.out, "!!   group         there is no group p2pvpn: root alone may use p2pvpnd\n");
+    assert_has(t.out, "USER for each user, then restart p2pvpnd\n");
+    has_group = true;
+    group.gr_gid = getegid() + 1;
+    assert_int_equal(chmod(t.path, 0640), 0);
+    (void)RUN("doctor");
+    assert_has(t.out,
+               "!!   group         p2pvpnd began before there was a group p2pvpn: root alone");
+    assert_has(t.out, "to do: restart p2pvpnd\n");
+    if (geteuid() == 0) {
+        assert_int_equal(chmod(t.dir, 0711), 0);
+        assert_int_equal(seteuid(65534), 0);
+        int locked = RUN("peers");
+        assert_int_equal(seteuid(0), 0);
+        assert_int_equal(locked, PV_CTLAPI_PERMISSION);
+        assert_has(t.err, "use sudo, or restart p2pvpnd: it began before there was a group p2pvpn");
+    }
+    group.gr_gid = getegid();
+    (void)RUN("doctor");
+    assert_has(t.out, "ok   group         who is in group p2pvpn may ping, chat and read\n");
 }
 
 PV_TEST(doctor_says_why_it_hears_nothing)
