@@ -84,8 +84,10 @@ static void note_invite(struct pv_cli *cli, const json_t *body)
 void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
 {
     const char *coordinator = pv_json_text(body, "coordinator", NULL);
-    const char *done = "left the network; a new token brings this node back, and so does the one "
-                       "it came by, until that expires or an admin revokes it";
+    const char *done =
+        "left the network; a new token brings this node back, and so does the one it came by, "
+        "until that expires or an admin revokes it (if that was done while this node was a "
+        "member, only `p2pvpnctl remove` keeps it out)";
     if (forget)
         done = "left the network; the keys of this node are deleted";
     else if (pv_json_bool(body, "removed"))
