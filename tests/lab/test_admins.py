@@ -195,6 +195,9 @@ def an_admin_lets_in_who_waits(lab):
     check("waits until an admin admits it" in r.err and "p2pvpnctl admit b" in r.err, r.err)
     check(b.json("status")["state"] == "waiting", "the state of b")
     check("waits until an admin admits it" in b.ctl("status").out, "status of b")
+    check("closed" not in b.ctl("status").out, "b has a problem that is none")
+    r = b.ctl("doctor", check_rc=False)
+    check("is asked every half minute" in r.out and "!!   interface" not in r.out, r.out)
     r = b.ctl("ping", "a", code=11)
     check("waits until an admin" in r.err, r.err)
     row = wait("a to hear of b", lambda: asks(a, "b"))
@@ -237,6 +240,9 @@ def a_machine_that_is_denied_stays_out_and_leaves_its_name(lab):
     equal(waiting.popen.returncode, 11, "exit code of join --wait")
     check("denied this machine" in waiting.text(), waiting.text())
     check("denied this machine" in b.ctl("status").out, "status of who was denied")
+    equal(b.json("status")["state"], "removed", "the state of who was denied")
+    r = b.ctl("ping", "a", code=11)
+    check("denied this machine" in r.err and "leave --forget" in r.err, r.err)
     r = c.ctl("join", token, "--name", "pi")
     a.ctl("deny", "tag:guest", "any", "tcp/22")
     wait("a to hear of the next pi", lambda: asks(a, "pi"))
@@ -248,6 +254,20 @@ def a_machine_that_is_denied_stays_out_and_leaves_its_name(lab):
     c.ctl("wait", "--timeout", 60)
     check("pi" in a.peers(), "the name was free again")
     equal(a.ctl("can", "pi", "a:22", check_rc=False).code, 11, "can, of a guest")
+
+    # A member that is down meanwhile hears of its removal from the coordinator alone.
+    c.wait_peer(a)
+    c.ctl("down")
+    a.ctl("remove", "pi")
+    c.ctl("up", check_rc=False)
+    told = "this node was removed from the network, the coordinator says: `p2pvpnctl leave --forget`"
+    wait("pi to hear of it", lambda: told in c.ctl("status", check_rc=False).out)
+    check("cannot reach the coordinator" not in c.ctl("status", check_rc=False).out, "one problem is said twice")
+    equal(c.json("status")["state"], "removed", "the state of who was removed")
+    r = c.ctl("why", "a", check_rc=False)
+    check("the coordinator says" in r.out and "leave --forget" in r.out, r.out)
+    check("leave --forget" in c.ctl("doctor", check_rc=False).out, "doctor of who was removed")
+    check("leave --forget" in c.ctl("leave").err, "leave of who was removed")
 
 
 @scenario

@@ -475,6 +475,24 @@ def a_coordinator_at_home_behind_a_router_with_hairpin(lab):
     the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend)
 
 
+class Misnamed(Coordinator):
+    """Nodes are told to send it UDP where nobody is."""
+
+    def public(self):
+        return "198.51.100.250"
+
+
+@scenario
+def a_public_address_that_is_wrong_is_doubted_at_both_ends(lab):
+    coordinator, a = Misnamed(lab, lab.host("coord")), lab.host("a")
+    a.daemon()
+    a.create(coordinator.url().replace(coordinator.public(), coordinator.host.ip4))
+    doubt = f"at 198.51.100.250:3478 (or its `public` is wrong: it is reached at {coordinator.host.ip4})"
+    wait("a to name it", lambda: doubt in a.ctl("status").out)
+    wait("the coordinator to name it", lambda: "note: 198.51.100.250 (public) is no address of this machine" in
+         run(coordinator, "status").out, 60)
+
+
 @scenario(long="waits a minute")
 def a_coordinator_whose_udp_is_closed_says_so(lab):
     """In `status`, and in its log a minute after the start. It may be the nodes' networks: --check does not fail."""
