@@ -111,8 +111,18 @@ export function network(main) {
           if (await ask(`${other === "deny" ? "Deny" : "Allow"} by default?`, other === "deny" ? "Only what a rule allows gets through then." : "Only what a rule denies is kept out then.", "Change it") !== null)
             change(e.target, "The default is changed.", "rules_default", { verdict: other });
         } }, "Change …")),
-      el("div", { class: "row" }, rVerdict, rFrom, "→", rTo, rPorts, el("button", { "data-key": "rule-add", onclick: e => change(e.target, "The rule is in force.", "rule_add",
-        { verdict: chosen(rVerdict), from: rFrom.value, to: rTo.value, ports: rPorts.value }) }, "Add a rule")));
+      el("div", { class: "row" }, rVerdict, rFrom, "→", rTo, rPorts, el("button", { "data-key": "rule-add", onclick: async e => {
+        const answer = await change(e.target, null, "rule_add", { verdict: chosen(rVerdict), from: rFrom.value, to: rTo.value, ports: rPorts.value });
+        if (answer) note([answer.exists ? `Rule ${answer.exists} says that already.` : "The rule is in force.", ...(answer.doubts || []).map(x => doubtOf(x, answer))].join(" "));
+      } }, "Add a rule")));
+  }
+
+  // A rule that can hardly be meant holds all the same.
+  function doubtOf(doubt, answer) {
+    if (doubt === "self") return "It is about one machine twice: what that sends to itself asks no rule.";
+    if (doubt === "shadowed") return `But rule ${answer.decided_by} decides before it: remove rule ${answer.number}, and make it with p2pvpnctl and --before ${answer.decided_by}.`;
+    if (doubt === "idle") return `Rule ${answer.decided_by} says that already, and of more.`;
+    return `Nobody has ${doubt === "to" ? rTo.value : rFrom.value} yet.`;
   }
 
   // --- routes, coordinators
@@ -120,6 +130,7 @@ export function network(main) {
   function routes() {
     const r = data.routes, can = state.status?.self?.admin;
     return el("section", { class: "card" }, el("h2", {}, "Routes and exits"), r.fault && el("p", {}, r.fault),
+      r.named?.length > 0 && el("p", { class: "quiet" }, `By p2pvpnctl route use: ${r.named.map(x => `${x.what} is ${x.use ? "used" : "not used"}`).join(", ")}.`),
       r.exit ? el("p", { class: "row" }, el("span", { class: "grow" }, "Everything goes out by ", el("b", {}, r.exit.peer), r.exit.works ? "." : ", which does not answer."),
         el("button", { onclick: e => change(e.target, "No exit is used.", "exit_off", {}) }, "Stop")) : null,
       table(["Prefix", "By", "State", ""], r.routes.map(x => [isAll(x) ? `everything (${x.prefix === "::/0" ? "IPv6" : "IPv4"})` : x.prefix, x.self ? "this node" : x.peer, x.why ? `${x.state}: ${x.why}` : x.state,

@@ -254,6 +254,12 @@ def the_other_buttons_do_what_they_say(lab):
     wait("the tag to be gone", lambda: not a.peer("b")["tags"])
 
     a.ctl("deny", "b", "c", "tcp/22")
+    for key, text in (("from", "b"), ("to", "c"), ("ports", "tcp/22")):
+        browser.run(f"document.querySelector('[data-key=rule-{key}]').value = ''")
+        browser.type(f"[data-key=rule-{key}]", text)
+    browser.click("[data-key=rule-add]")
+    browser.sees("But rule 1 decides before it")
+    a.ctl("rules", "remove", "2")
     browser.click("button[aria-label='Remove rule 1']")
     wait("the rule to be gone", lambda: not a.json("rules")["rules"])
     for verdict in ("deny", "allow"):
