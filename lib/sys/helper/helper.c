@@ -105,18 +105,6 @@ static void take_fds(struct msghdr *msg, int fds[static PV_HELPER_MAX_FDS], uint
     }
 }
 
-static ssize_t send_request(int fd, const struct call *c)
-{
-    size_t n = 0;
-    for (;;) {
-        int r = pv_unix_write(fd, pv_view(&c->req, sizeof(c->req)), c->pass, &n);
-        if (r != PV_ERR_AGAIN)
-            return r < 0 ? -1 : (ssize_t)n;
-        struct pollfd p = {.fd = fd, .events = POLLOUT};
-        (void)poll(&p, 1, -1);
-    }
-}
-
 /* Sends the request and waits for its reply. There is one request at a time and SEQPACKET keeps the
  * boundaries, so a reply always belongs to the last request. */
 static int call_locked(int fd, struct call *c)
@@ -129,8 +117,8 @@ static int call_locked(int fd, struct call *c)
                          .msg_controllen = sizeof(control)};
     uint32_t n_fds = 0;
     c->fds[0] = c->fds[1] = -1; /* what callers take of a reply that has none */
-    ssize_t n = send_request(fd, c);
-    if (n == (ssize_t)sizeof(c->req)) {
+    ssize_t n = -1;
+    if (pv_unix_hand(fd, pv_view(&c->req, sizeof(c->req)), c->pass, -1) == PV_OK) {
         do {
             n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
         } while (n < 0 && errno == EINTR);

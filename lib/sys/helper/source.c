@@ -18,6 +18,10 @@
 #include "sys/net/unixsock.h"
 #include "sys/proc/child.h"
 
+enum {
+    HAND_MS = 2000, /* ours: until a socket has room for a descriptor */
+};
+
 /* O_PATH gives no right to read, and a client could pass any path with it. */
 static struct pv_source_info look_at(int file)
 {
@@ -137,12 +141,11 @@ bool pv_source_take(int source, struct pv_source_info *ret_info)
 int pv_source_open(int source, int *ret_fd)
 {
     int pair[2];
-    size_t n = 0;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
     int r = fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : PV_OK;
     if (r == PV_OK)
-        r = pv_unix_write(source, pv_view("", 1), pair[1], &n);
+        r = pv_unix_hand(source, pv_view("", 1), pair[1], HAND_MS);
     close(pair[1]);
     if (r < 0) {
         close(pair[0]);

@@ -137,15 +137,8 @@ static void hold(struct ushering *d, int client)
 /* Tells the daemon of its client. The way to the porter is not needed here afterwards. */
 static int tell_daemon(const struct ushering *d, int way, const struct pv_unix_cred *cred)
 {
-    size_t n = 0;
-    for (;;) {
-        int r = pv_unix_write(d->daemon, pv_view(cred, sizeof(*cred)), way, &n);
-        if (r != PV_ERR_AGAIN)
-            return r;
-        /* The daemon starts, or has much to do: its clients wait in the listener's queue. */
-        struct pollfd p = {.fd = d->daemon, .events = POLLOUT};
-        (void)poll(&p, 1, -1);
-    }
+    /* The daemon starts, or has much to do: its clients wait in the listener's queue. */
+    return pv_unix_hand(d->daemon, pv_view(cred, sizeof(*cred)), way, -1);
 }
 
 /* pair: the daemon's end and the porter's. The client's socket is closed here before the porter is
@@ -304,8 +297,7 @@ int pv_usher_start(struct pv_usher **ret_usher)
 
 int pv_usher_open(struct pv_usher *d, int listen_fd)
 {
-    size_t n = 0;
-    int r = pv_unix_write(d->fd, pv_view("", 1), listen_fd, &n);
+    int r = pv_unix_hand(d->fd, pv_view("", 1), listen_fd, -1);
     close(listen_fd);
     return r;
 }

@@ -13,6 +13,7 @@
 
 enum {
     PATIENCE_S = 3,          /* ours: the giver answers at once unless somebody has stopped it */
+    HAND_MS = 2000,          /* ours: for an asker to have room for what it gets */
     SEND_BUFFER = 208 << 10, /* bytes that wait for lwIP: net.core.wmem_default */
 };
 
@@ -167,11 +168,10 @@ static void give_one(int asker, const struct pv_inside_want *want)
 {
     struct pv_inside_got got = {.error = EACCES};
     int fd = is_given(want) ? socket(want->family, want->type, want->protocol) : -1;
-    size_t n = 0;
     if (is_given(want))
         got.error = fd < 0 ? errno : 0;
     /* An asker that does not read its answers does without. */
-    (void)!pv_unix_write(asker, pv_view(&got, sizeof(got)), fd, &n);
+    (void)!pv_unix_hand(asker, pv_view(&got, sizeof(got)), fd, HAND_MS);
     if (fd >= 0)
         close(fd);
 }

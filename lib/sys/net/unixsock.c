@@ -235,3 +235,15 @@ int pv_unix_write(int fd, struct pv_view data, int pass, size_t *ret_n)
     *ret_n = (size_t)n;
     return PV_OK;
 }
+
+int pv_unix_hand(int fd, struct pv_view data, int pass, int ms)
+{
+    int r, left = ms;
+    size_t n = 0;
+    while ((r = pv_unix_write(fd, data, pass, &n)) == PV_ERR_AGAIN && (ms < 0 || left > 0)) {
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        (void)poll(&p, 1, REFS_MS); /* at once where there is room, and refs have been waited for */
+        left -= REFS_MS;
+    }
+    return r;
+}
