@@ -432,16 +432,30 @@ static int remove_peer(struct pv_cli *cli)
 
 /* --- admit, deny ----------------------------------------------------------------------------- */
 
+/* A p2pvpnd that has run since before an upgrade knows of no tag here, and passes it over. */
+static int tell_tag(struct pv_cli *cli, const json_t *body)
+{
+    const char *tag = cli->args.value[0];
+    if (tag == NULL)
+        return 0;
+    if (!pv_json_bool(body, "tagged"))
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                           "it has no tag, as the p2pvpnd that runs here is older: `p2pvpnctl tag "
+                           "%.70s %.70s` gives it one",
+                           cli->args.word[0], tag);
+    pv_cli_note(cli, "it has tag:%.70s", strncmp(tag, "tag:", 4) == 0 ? tag + 4 : tag);
+    return 0;
+}
+
 /* One request for both, so that a machine that does not wait gets no tag either. */
 static int admit(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ADMIT);
     const char *tag = cli->args.value[0];
     int code = tag == NULL ? 0 : pv_cli_tag(cli, tag, &req);
-    const char *and_tag = PV_STR("is a member now, and has tag:%s", req.name);
-    return code != 0 ? code
-                     : pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0],
-                                              tag == NULL ? "is a member now" : and_tag, NULL);
+    return code != 0
+               ? code
+               : pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0], "is a member now", tell_tag);
 }
 
 /* One word for two things that people say so: this machine stays out, and this rule denies. */

@@ -44,20 +44,12 @@ static void warn_of_default(struct pv_cli *cli)
     json_decref(body);
 }
 
-static void note_doubt(struct pv_cli *cli, const json_t *body, const char *doubt)
+static void note_doubt(struct pv_cli *cli, const char *doubt)
 {
     const char *who = cli->args.word[strcmp(doubt, "to") == 0 ? 1 : 0];
-    double by = pv_json_real(body, "decided_by", 0);
     if (strcmp(doubt, "self") == 0)
         pv_cli_note(cli, "that is one machine twice: what it sends to itself asks no rule");
-    else if (strcmp(doubt, "shadowed") == 0)
-        pv_cli_note(cli,
-                    "rule %.0f decides before it: `p2pvpnctl rules remove %.0f`, then the same "
-                    "again with --before %.0f",
-                    by, pv_json_real(body, "number", 0), by);
-    else if (strcmp(doubt, "idle") == 0)
-        pv_cli_note(cli, "rule %.0f says that already, and of more: this one changes nothing", by);
-    else
+    else if (strcmp(doubt, "from") == 0 || strcmp(doubt, "to") == 0)
         pv_cli_note(cli, "nobody has %.70s: the rule waits for `p2pvpnctl tag PEER %.70s`", who,
                     strncmp(who, "tag:", 4) == 0 ? who + 4 : who);
 }
@@ -70,7 +62,15 @@ static int note_rule(struct pv_cli *cli, const json_t *body)
     if (exists > 0)
         pv_cli_note(cli, "rule %.0f says that already: there is no second one", exists);
     PV_EACH_JSON(json_object_get(body, "doubts"), doubt)
-        note_doubt(cli, body, pv_json_string(doubt));
+        note_doubt(cli, pv_json_string(doubt));
+    double by = pv_json_real(body, "decided_by", 0);
+    if (by > 0 && pv_json_is(body, "decides", "same"))
+        pv_cli_note(cli, "rule %.0f says that already, and of more", by);
+    else if (by > 0)
+        pv_cli_note(cli,
+                    "rule %.0f decides before it: `p2pvpnctl rules remove %.0f`, then the same "
+                    "again with --before %.0f",
+                    by, pv_json_real(body, "number", 0), by);
     return note_invites(cli, body);
 }
 

@@ -112,17 +112,18 @@ export function network(main) {
             change(e.target, "The default is changed.", "rules_default", { verdict: other });
         } }, "Change …")),
       el("div", { class: "row" }, rVerdict, rFrom, "→", rTo, rPorts, el("button", { "data-key": "rule-add", onclick: async e => {
-        const answer = await change(e.target, null, "rule_add", { verdict: chosen(rVerdict), from: rFrom.value, to: rTo.value, ports: rPorts.value });
-        if (answer) note([answer.exists ? `Rule ${answer.exists} says that already.` : "The rule is in force.", ...(answer.doubts || []).map(x => doubtOf(x, answer))].join(" "));
+        const rule = { verdict: chosen(rVerdict), from: rFrom.value, to: rTo.value, ports: rPorts.value };
+        const answer = await change(e.target, null, "rule_add", rule);
+        if (answer) note([answer.exists ? `Rule ${answer.exists} says that already.` : "The rule is in force.", ...doubtsOf(rule, answer)].filter(Boolean).join(" "));
       } }, "Add a rule")));
   }
 
   // A rule that can hardly be meant holds all the same.
-  function doubtOf(doubt, answer) {
-    if (doubt === "self") return "It is about one machine twice: what that sends to itself asks no rule.";
-    if (doubt === "shadowed") return `But rule ${answer.decided_by} decides before it: remove rule ${answer.number}, and make it with p2pvpnctl and --before ${answer.decided_by}.`;
-    if (doubt === "idle") return `Rule ${answer.decided_by} says that already, and of more.`;
-    return `Nobody has ${doubt === "to" ? rTo.value : rFrom.value} yet.`;
+  function doubtsOf(rule, answer) {
+    const words = { self: "It is about one machine twice: what that sends to itself asks no rule.", from: `Nobody has ${rule.from} yet.`, to: `Nobody has ${rule.to} yet.` };
+    const by = answer.decided_by, same = `Rule ${by} says that already, and of more.`;
+    const other = `But rule ${by} decides before it: remove rule ${answer.number}, and make it with p2pvpnctl and --before ${by}.`;
+    return [...(answer.doubts || []).map(x => words[x] || ""), by ? (answer.decides === "same" ? same : other) : ""];
   }
 
   // --- routes, coordinators

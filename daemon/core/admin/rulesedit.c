@@ -449,6 +449,14 @@ static bool are_within(const struct pv_ports *some, const struct pv_ports *all)
     return found == some->n;
 }
 
+/* A deny to a member or tag is also about what lies behind it as a gateway, and an allow is not. */
+static bool is_to_within(const struct pv_st_rule *rule, const struct pv_policy_rule *x)
+{
+    const bool beyond = rule->kind != PV_RULE_ALLOW && x->allow &&
+                        (rule->to.kind == PV_SELECT_NODE || rule->to.kind == PV_SELECT_TAG);
+    return beyond ? x->to.kind == PV_SELECT_ANY : is_within(&rule->to, &x->to);
+}
+
 /* A rule behind one that is about all of the same is hardly asked: most people meant it to go
  * before. Members gain and lose tags, so a tag covers nobody by name. */
 static void find_deciding(const struct pv_policy *p, const struct pv_st_rule *rule, size_t before,
@@ -458,12 +466,11 @@ static void find_deciding(const struct pv_policy *p, const struct pv_st_rule *ru
     told->number = told->exists != 0 ? told->exists : (uint32_t)last;
     for (uint32_t i = 1; i < told->number && told->decided_by == 0; i++) {
         const struct pv_policy_rule *x = pv_policy_at(p, i);
-        if (!is_within(&rule->from, &x->from) || !is_within(&rule->to, &x->to) ||
+        if (!is_within(&rule->from, &x->from) || !is_to_within(rule, x) ||
             !are_within(&rule->ports, &x->ports))
             continue;
         told->decided_by = i;
-        told->doubts |= x->allow == (rule->kind == PV_RULE_ALLOW) ? PV_CTLAPI_DOUBT_IDLE
-                                                                  : PV_CTLAPI_DOUBT_SHADOWED;
+        told->decides_same = x->allow == (rule->kind == PV_RULE_ALLOW);
     }
 }
 

@@ -15,6 +15,7 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/statuspage.h"
+#include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/local/remedy.h"
@@ -364,7 +365,8 @@ static void run_admit(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     if (r != PV_OK)
         fail(n, "admit", r, handle);
     else
-        pv_admin_answer_when_told(n, handle, now);
+        pv_admin_answer_with(n, handle, &(struct pv_ctlapi_told){.tagged = req->name[0] != '\0'},
+                             now);
 }
 
 /* Its key never comes back: else it could ask again without end. */

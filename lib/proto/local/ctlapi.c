@@ -350,7 +350,7 @@ json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *f)
 
 static void add_doubts(unsigned doubts, json_t **out)
 {
-    static const char *const words[] = {"self", "from", "to", "shadowed", "idle"};
+    static const char *const words[] = {"self", "from", "to"};
     for (unsigned i = 0; i < PV_ARRAY_LEN(words); i++)
         if ((doubts & 1u << i) != 0)
             pv_ctlapi_put(out, "doubts", json_string(words[i]));
@@ -374,11 +374,14 @@ json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
         pv_jsonline_set(&out, "doubts", json_array());
         add_doubts(told->doubts, &out);
     }
+    if (told->tagged)
+        pv_jsonline_set(&out, "tagged", json_true());
     if (told->exists != 0)
         pv_jsonline_set(&out, "exists", json_integer(told->exists));
     if (told->decided_by != 0) {
         pv_jsonline_set(&out, "number", json_integer(told->number));
         pv_jsonline_set(&out, "decided_by", json_integer(told->decided_by));
+        pv_jsonline_set(&out, "decides", json_string(told->decides_same ? "same" : "other"));
     }
     if (strcmp(told->disk, "stored") != 0)
         code = PV_CTLAPI_FAILED;

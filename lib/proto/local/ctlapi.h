@@ -120,8 +120,6 @@ enum {
     PV_CTLAPI_DOUBT_SELF = 1, /* from and to are one machine, which asks no rule about itself */
     PV_CTLAPI_DOUBT_FROM = 2, /* nobody has the tag */
     PV_CTLAPI_DOUBT_TO = 4,
-    PV_CTLAPI_DOUBT_SHADOWED = 8, /* an earlier rule decides all that it is about, otherwise */
-    PV_CTLAPI_DOUBT_IDLE = 16,    /* the same, and that one says what it says */
 };
 
 struct pv_ctlapi_told {
@@ -135,12 +133,14 @@ struct pv_ctlapi_told {
     uint32_t invites;                  /* ADMIN_REVOKE: open ones that the former admin had made */
     bool invites_kept;                 /* these still let in */
     unsigned doubts;                   /* RULE_ADD: PV_CTLAPI_DOUBT_* */
+    bool tagged;                       /* ADMIT: it has the tag as well; before 0.2 never */
     uint32_t exists;                   /* RULE_ADD: the rule that says it already; 0: none does */
     uint32_t number;                   /* RULE_ADD, with decided_by: the rule's own */
-    uint32_t decided_by;               /* RULE_ADD: the earlier rule of _SHADOWED, _IDLE; else 0 */
+    uint32_t decided_by;               /* RULE_ADD: an earlier rule about all of it; else 0 */
+    bool decides_same;                 /* that one says what it says; else the other thing */
 };
 /* {"online","know","coordinator","disk","invite":null or
  * {"id","uses_left","revoked"},"invites":null or {"open","revoked"}}, of a rule "doubts",
- * "exists", "number" and "decided_by" where there are any, with code 1 unless this disk has stored
- * it, else 9 unless the coordinator has; NULL without memory. */
+ * "exists", "number", "decided_by" and "decides" where there are any, with code 1 unless this disk
+ * has stored it, else 9 unless the coordinator has; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);

@@ -4,6 +4,7 @@
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/terms/waiting.h"
+#include "proto/local/ctlapi.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
 #include "tests/unit/daemon/core/fake_membership.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
@@ -16,6 +17,7 @@ static struct {
     bool holds;   /* the request stays open under this handle */
     uint64_t handle;
     unsigned told;
+    bool tagged;
 } others;
 
 /* Stands in for admin.c. */
@@ -51,6 +53,8 @@ int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
 void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
                           pv_ns now)
 {
+    others.told++;
+    others.tagged = told->tagged;
     pv_ctlsrv_done(n->ctl, handle);
 }
 
@@ -208,6 +212,7 @@ PV_TEST(a_node_is_admitted_with_its_tag)
     assert_int_equal(place_of(PV_ST_ADMISSION), 0);
     assert_answer("'cmd':'admit','peer':'eve','tag':'guest'", "'ok':true");
     assert_in_range(place_of(PV_ST_TAG), 1, place_of(PV_ST_ADMISSION) - 1);
+    assert_true(others.tagged);
 }
 
 /* Else a mistyped name would give a member the rights of a tag. */
