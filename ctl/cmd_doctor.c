@@ -256,7 +256,8 @@ static void look_at_coordinator(struct page *p, const json_t *status)
             rtt < 0 ? "" : ", ", rtt < 0 ? "" : PV_MS_STR(rtt));
     else if (pv_json_is(status, "state", "removed"))
         put(p, "coordinator", false, "`p2pvpnctl leave --forget`, then join with a new token",
-            "%s does not let this machine in: it was removed", pv_json_text(c, "address", "?"));
+            "%s does not let this machine in: it was removed, it says",
+            pv_json_text(c, "address", "?"));
     /* Nobody stays connected only to ask. */
     else if (pv_json_is(status, "state", "waiting") && pv_json_text(c, "error", NULL) == NULL)
         put(p, "coordinator", true, "",

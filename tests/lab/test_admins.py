@@ -260,7 +260,7 @@ def a_machine_that_is_denied_stays_out_and_leaves_its_name(lab):
     c.ctl("down")
     a.ctl("remove", "pi")
     c.ctl("up", check_rc=False)
-    told = "this node was removed from the network, the coordinator says: `p2pvpnctl leave --forget`"
+    told = "this node was removed from the network, the coordinator says: ask an admin"
     wait("pi to hear of it", lambda: told in c.ctl("status", check_rc=False).out)
     check("cannot reach the coordinator" not in c.ctl("status", check_rc=False).out, "one problem is said twice")
     equal(c.json("status")["state"], "removed", "the state of who was removed")

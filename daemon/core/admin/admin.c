@@ -721,13 +721,18 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     /* A removed node has nothing to sign off from, nor one that was cut off while it left; but one
      * that has expired would come back. */
     if (pv_roster_enrolled(n->roster, n->identity->sign_pk) == NULL || pv_node_waits(n) ||
-        n->removed || n->coord_info.standing != PV_COORD_NO_COMPLAINT) {
+        n->removed) {
         forget_network(a, forget, handle, now);
         return;
     }
     if (!may_leave(a, req, handle))
         return;
     bool alone = !n->online && pv_peers_count_reached(n->peers) == 0;
+    /* The coordinator's word alone proves no removal: members that are there are told. */
+    if (alone && n->coord_info.standing != PV_COORD_NO_COMPLAINT) {
+        forget_network(a, forget, handle, now);
+        return;
+    }
     if (alone && !req->leave.forget) {
         answer_error(a, handle, PV_CTLAPI_UNREACHABLE,
                      "leave: neither the coordinator nor a member can be told: try again when one "

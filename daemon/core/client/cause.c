@@ -137,10 +137,15 @@ static bool is_direct(const struct pv_peer *p)
 static bool own_removed(const struct scene *s, struct pv_cause *c)
 {
     const char *denied = pv_node_denied(s->n);
-    if (!s->n->removed && (denied == NULL || is_direct(s->p)))
+    if (!s->n->removed && (denied == NULL || pv_peer_reach(s->p) == PV_REACH_PATH))
         return false;
-    return say(c, "`p2pvpnctl leave --forget`, then ask for a new token", "%s",
-               denied != NULL ? denied : "this machine was removed from the network");
+    return denied != NULL
+               ? say(c,
+                     "ask an admin; if that is so `p2pvpnctl leave --forget`, then join with a "
+                     "new token",
+                     "%s", denied)
+               : say(c, "`p2pvpnctl leave --forget`, then ask for a new token",
+                     "this machine was removed from the network");
 }
 
 static bool own_down(const struct scene *s, struct pv_cause *c)

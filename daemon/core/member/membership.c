@@ -806,7 +806,8 @@ static void show_problems(const struct membership *m, struct pv_statuspage *st)
     /* One that was off at the time: one that waits has the part `waiting` for it. */
     else if (pv_node_denied(n) != NULL && !pv_node_waits(n))
         pv_statuspage_problem(st, PV_STR("%s: ", pv_node_denied(n)),
-                              "`p2pvpnctl leave --forget`, then join with a new token");
+                              "ask an admin; if that is so `p2pvpnctl leave --forget`, then join "
+                              "with a new token");
 }
 
 /* A node that was removed still shows its network, so that its user sees what it was removed from.

@@ -118,7 +118,8 @@ PV_TEST(doctor_tells_a_removed_machine_how_it_comes_back)
     answers("status", OK_V1("'state':'removed','network':{'name':'home'},'interface':null,"
                             "'coordinator':{'address':'c:1','connected':false,'error':'removed'}"));
     assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
-    assert_has(t.out, "!!   coordinator   c:1 does not let this machine in: it was removed\n");
+    assert_has(t.out,
+               "!!   coordinator   c:1 does not let this machine in: it was removed, it says\n");
     assert_has(t.out, "to do: `p2pvpnctl leave --forget`, then join with a new token\n");
     assert_lacks(t.out, "reached without it");
 }

@@ -670,10 +670,25 @@ PV_TEST(a_node_that_is_no_member_any_more_tells_nobody)
 PV_TEST(a_node_that_the_coordinator_lets_in_no_more_has_left_a_network_that_removed_it)
 {
     x.f.node.coord_info.standing = PV_COORD_DENIED;
+    x.f.node.online = false;
+    ask("'cmd':'leave'"); /* the only admin: its word alone takes no network from its members */
+    expect("'ok':false");
     ask("'cmd':'leave','last':true");
     assert_int_equal(others.told_owed, 0);
     forget(PV_FORGET_NETWORK, PV_OK);
     expect("'removed':true");
+}
+
+/* A coordinator may be mistaken, or lie. */
+PV_TEST(a_member_that_is_reached_is_told_whatever_the_coordinator_says)
+{
+    const struct pv_addr at = pv_addr4(192, 0, 2, 7, 4711);
+    x.f.node.coord_info.standing = PV_COORD_DENIED;
+    x.f.node.online = false;
+    fake_peers_path(&x, bob, &at);
+    ask("'cmd':'leave','last':true");
+    assert_false(is_member("alice"));
+    expect_nothing();
 }
 
 PV_TEST(a_network_that_the_disk_still_has_is_forgotten_by_the_next_leave)

@@ -66,7 +66,8 @@ PV_TEST(that_the_coordinator_lets_this_machine_in_no_more_hides_all_but_a_path)
     const struct pv_cause c = find();
     assert_string_equal(c.code, "own_removed");
     assert_string_equal(c.text, "this node was removed from the network, the coordinator says");
-    assert_string_equal(c.todo, "`p2pvpnctl leave --forget`, then ask for a new token");
+    assert_string_equal(c.todo, "ask an admin; if that is so `p2pvpnctl leave --forget`, then join "
+                                "with a new token");
     fake_peers_path(&x, bob, &there);
     expect_cause("nothing is wrong: packets go directly");
 }

@@ -363,7 +363,8 @@ PV_TEST(status_shows_the_network_and_one_trouble_of_the_interface)
     /* One that was off at the time has no statement that says so. */
     x.f.node.removed = false;
     x.f.node.coord_info.standing = PV_COORD_DENIED;
-    assert_true(
-        fake_node_has_problem(&x.f, "this node was removed from the network, the coordinator says: "
-                                    "`p2pvpnctl leave --forget`, then join with a new token"));
+    assert_true(fake_node_has_problem(
+        &x.f,
+        "this node was removed from the network, the coordinator says: "
+        "ask an admin; if that is so `p2pvpnctl leave --forget`, then join with a new token"));
 }
