@@ -162,21 +162,26 @@ void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c)
 
 /* The ids are in the order of the lines, so each is looked for behind the one before, and where it
  * is not, from the beginning. */
-void pv_tui_take_read(struct pv_tui *t, const json_t *body)
+static void read_ids(struct pv_tui_conv *c, const json_t *ids)
 {
-    size_t index = pv_tui_find(t, pv_json_text(body, "peer", ""), false), at = 0;
-    struct pv_tui_conv *c = index == SIZE_MAX ? NULL : &t->convs[index];
-    PV_EACH_JSON(json_object_get(body, "ids"), id) {
-        const char *text = json_string_value(id);
-        for (size_t i = 0; c != NULL && c->unread > 0 && text != NULL && i < c->n_lines; i++) {
+    size_t at = 0;
+    PV_EACH_JSON(ids, id) {
+        for (size_t i = 0; c->unread > 0 && i < c->n_lines; i++) {
             struct pv_tui_line *line = &c->lines[(at + i) % c->n_lines];
-            if (strcmp(line->id, text) != 0)
+            if (strcmp(line->id, pv_json_string(id)) != 0)
                 continue;
             is_read_now(c, line);
             at += i;
             break;
         }
     }
+}
+
+/* In all conversations: the sender may have been renamed since. */
+void pv_tui_take_read(struct pv_tui *t, const json_t *body)
+{
+    for (size_t i = 0; i < t->n_convs; i++)
+        read_ids(&t->convs[i], json_object_get(body, "ids"));
 }
 
 /* The order in which a person wants to see them: 0 the network's own, then unread, there, away,

@@ -715,8 +715,8 @@ int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols, struct pv_tui_scre
     if (screen->cols >= t->set.roster_cols + BESIDE && t->set.roster)
         start = t->set.roster_cols + 1;
     draw_lines(t, screen, 1, bottom, start);
-    /* Lines are read as they appear, and at no other time: a conversation that keys pass over is
-     * not shown. The roster and the bar do not count them any more. */
+    /* A conversation is read as its end appears, and at no other time: one that keys pass over is
+     * not shown. The roster and the bar do not count its lines any more. */
     if (t->convs[t->current].scroll == 0)
         pv_tui_mark_read(t, &t->convs[t->current]);
     if (start > 0)

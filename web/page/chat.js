@@ -10,7 +10,8 @@ const HELD = { full: "its machine is full", disk: "its disk is full", rules: "th
 const FILE = { offered: "offered", accepted: "on its way", done: "complete", saved: "saved", refused: "refused", withdrawn: "withdrawn", failed: "failed" };
 
 const news = new Map(); // conversation -> ids of its unread messages
-const drafts = new Map(); // conversation -> the line that was begun for it
+const drafts = new Map(); // network and conversation -> the line that was begun for it
+const place = who => `${state.status?.network?.name}/${who}`;
 let rooms = [], files = [], open = null, loaded = false;
 const painters = new Set();
 // A painter of how much is unread is called when that changes.
@@ -67,8 +68,11 @@ const load = once(async () => {
 // By id, so that nothing is counted twice.
 function takeNews(event) {
   if (event.event === "message") count(event.message);
-  for (const id of event.ids || []) news.get(event.peer)?.delete(id);
-  if (news.get(event.peer)?.size === 0) news.delete(event.peer);
+  // In all conversations: the sender may have another name by now.
+  for (const [talk, ids] of event.ids ? news : []) {
+    for (const id of event.ids) ids.delete(id);
+    if (ids.size === 0) news.delete(talk);
+  }
 }
 
 function notify(m) {
@@ -147,7 +151,7 @@ function fileBox(f, inRoom) {
 }
 
 function write(who, text) {
-  drafts.set(who, text);
+  drafts.set(place(who), text);
   const line = open === who ? document.querySelector(".compose textarea") : null;
   if (line) line.value = text;
 }
@@ -238,8 +242,8 @@ export function chat(main, who) {
     if (!who) return show(talk, el("p", { class: "quiet" }, "Choose whom to talk to."));
     const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, maxlength: 8000, onkeydown: e => {
       if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); send(); }
-    }, oninput: () => drafts.set(who, text.value) });
-    text.value = drafts.get(who) || "";
+    }, oninput: () => drafts.set(place(who), text.value) });
+    text.value = drafts.get(place(who)) || "";
     const button = el("button", { class: "main", onclick: send }, "Send");
     async function send() {
       const said = text.value;
@@ -247,7 +251,7 @@ export function chat(main, who) {
       write(who, "");
       const answer = await act(button, null, () => call("send", { peer: who, text: said }));
       // Another line may have been begun meanwhile, and another conversation opened.
-      if (!answer) write(who, drafts.get(who) ? `${said}\n${drafts.get(who)}` : said);
+      if (!answer) write(who, drafts.get(place(who)) ? `${said}\n${drafts.get(place(who))}` : said);
       if (open !== who) return;
       document.querySelector(".compose textarea")?.focus();
       if (answer) fetchLog().catch(() => {});

@@ -182,7 +182,7 @@ function take(event) {
     return;
   }
   if (event.event === "figures") return takeFigures(event.peers);
-  if (away) away.push(event);
+  if (away && event.event !== "read") away.push(event);
   if (!["message", "read", "state", "file"].includes(event.event)) refresh().catch(() => {});
   tell(event);
 }

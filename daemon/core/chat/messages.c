@@ -108,6 +108,17 @@ static struct pv_chatjob *make_job(const struct pv_ctlapi_request *req, const ui
 
 static pv_job_done on_job;
 
+/* A client that began before a member was renamed has the former name, and a person may know no
+ * other. Commands that change more than that something is read want the present one. */
+static const char *present_name(const struct pv_node *n, const char *name)
+{
+    const struct pv_member *m = NULL;
+    if (name[0] != '#' && pv_peers_find(n->peers, name) == NULL &&
+        pv_node_former_member(n, name) == NULL)
+        m = pv_node_renamed(n, name);
+    return m == NULL ? name : m->name;
+}
+
 static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
@@ -123,8 +134,8 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         return;
     }
     const bool all = req->peer[0] == '\0';
-    if (!all &&
-        !pv_retention_conversation(n, req->peer, pv_ctlapi_cmd_name(req->cmd), handle, key, name))
+    if (!all && !pv_retention_conversation(n, present_name(n, req->peer),
+                                           pv_ctlapi_cmd_name(req->cmd), handle, key, name))
         return;
     if (!pv_jobqueue_submit(&n->jobs, pv_job_chat(make_job(req, all ? NULL : key)), on_job, n,
                             tag_of(handle, what)))

@@ -108,13 +108,7 @@ bool pv_retention_conversation(struct pv_node *n, const char *name, const char *
     /* A peer's words stay until they are deleted, also when it has gone. */
     struct pv_peer *p = pv_peers_find(n->peers, name);
     const struct pv_member *former = p == NULL ? pv_node_former_member(n, name) : NULL;
-    /* One that was renamed is the same machine: a client that began before has its former name. */
-    const struct pv_member *renamed = p == NULL && former == NULL ? pv_node_renamed(n, name) : NULL;
-    if (renamed != NULL)
-        p = pv_peers_by_pk(n->peers, renamed->node);
-    if (p == NULL && former == NULL)
-        p = pv_peer_need(n, name, what, PV_NEEDS_MEMBER, handle);
-    if (p == NULL && former == NULL)
+    if (former == NULL && (p = pv_peer_need(n, name, what, PV_NEEDS_MEMBER, handle)) == NULL)
         return false;
     memcpy(ret_key, former != NULL ? former->node : pv_peer_pk(p), PV_SIGN_PK_LEN);
     snprintf(ret_name, PV_NAME_BUF, "%s", former != NULL ? former->name : pv_peer_name(p));
