@@ -175,7 +175,7 @@ int pv_overlay_find(struct pv_overlay *o, const char *host, uint16_t port, struc
         return code;
     struct pv_addr meant;
     read_addr(body, "ip4", ret_addr);
-    if (ret_addr->family == PV_AF_NONE || o->own4.family == PV_AF_NONE ||
+    if (ret_addr->family == PV_AF_NONE || o->own4.family == PV_AF_NONE || host[0] == '[' ||
         (pv_addr_parse_ip(host, &meant) == PV_OK && meant.family == PV_AF_INET6))
         read_addr(body, "ip6", ret_addr);
     if (ret_addr->family == PV_AF_NONE)

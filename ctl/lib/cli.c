@@ -256,8 +256,10 @@ static int check_first(struct pv_cli *cli)
 {
     if (pv_instance_exists(&cli->node) || !is_first(cli->node.name))
         return 0;
-    return pv_cli_usage(cli, "%s is the first network of this machine: leave out -n %s",
-                        cli->node.name, cli->node.name);
+    return pv_cli_usage(cli,
+                        "%s is the first network of this machine: leave out -n %s; another one of "
+                        "that name gets a word of its own here, such as -n %s2",
+                        cli->node.name, cli->node.name, cli->node.name);
 }
 
 int pv_cli_check_node(struct pv_cli *cli)
