@@ -80,14 +80,14 @@ struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_
     return msg;
 }
 
-static bool is_same_talk(const struct pv_chat_record *a, const struct pv_chat_record *b)
+static bool is_same_conversation(const struct pv_chat_record *a, const struct pv_chat_record *b)
 {
     return a->in_room == b->in_room && memcmp(a->peer, b->peer, sizeof(a->peer)) == 0;
 }
 
 /* Those of the conversation of the first. Clients count what a name's former machine wrote by its
  * key. */
-static void tell_talk(struct pv_node *n, const struct pv_chat_record *msgs, size_t count)
+static void tell_conversation(struct pv_node *n, const struct pv_chat_record *msgs, size_t count)
 {
     char room[PV_ROOMS_NAME_BUF];
     const struct pv_ctlapi_message first = pv_tell_shown(n, &msgs[0], room);
@@ -98,7 +98,7 @@ static void tell_talk(struct pv_node *n, const struct pv_chat_record *msgs, size
     json_t *body = pv_ctlapi_pack("{s:s, s:[]}", "peer", other, "ids");
     size_t read = 0;
     for (size_t i = 0; i < count; i++) {
-        if (!is_same_talk(&msgs[0], &msgs[i]))
+        if (!is_same_conversation(&msgs[0], &msgs[i]))
             continue;
         pv_ctlapi_put(&body, "ids", json_string(PV_CHAT_ID_STR(msgs[i].id)));
         read++;
@@ -117,10 +117,10 @@ void pv_tell_read(struct pv_node *n, const struct pv_chat_record *msgs, size_t c
 {
     for (size_t i = 0; i < count; i++) {
         size_t before = 0;
-        while (before < i && !is_same_talk(&msgs[before], &msgs[i]))
+        while (before < i && !is_same_conversation(&msgs[before], &msgs[i]))
             before++;
         if (before == i)
-            tell_talk(n, &msgs[i], count - i);
+            tell_conversation(n, &msgs[i], count - i);
     }
 }
 

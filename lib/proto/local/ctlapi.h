@@ -113,8 +113,6 @@ enum pv_ctlapi_invite_end {
     PV_CTLAPI_INVITE_KEPT,  /* it still admits others */
     PV_CTLAPI_INVITE_ENDED, /* it was revoked as well */
 };
-/* The count of members that know of a removal, the end of an invite or of rights, or this node's
- * leaving. */
 /* Bits: why a rule can hardly be meant. It is made all the same. */
 enum {
     PV_CTLAPI_DOUBT_SELF = 1, /* from and to are one machine, which asks no rule about itself */
@@ -122,6 +120,8 @@ enum {
     PV_CTLAPI_DOUBT_TO = 4,
 };
 
+/* The count of members that know of a removal, the end of an invite or of rights, or this node's
+ * leaving; and what its command tells beside. */
 struct pv_ctlapi_told {
     size_t online;           /* members that are there */
     size_t know;             /* online members that have said that they know */
@@ -133,7 +133,7 @@ struct pv_ctlapi_told {
     uint32_t invites;                  /* ADMIN_REVOKE: open ones that the former admin had made */
     bool invites_kept;                 /* these still let in */
     unsigned doubts;                   /* RULE_ADD: PV_CTLAPI_DOUBT_* */
-    bool tagged;                       /* ADMIT: it has the tag as well; before 0.2 never */
+    bool tagged;                       /* ADMIT: it has the tag, too; older daemons never say so */
     uint32_t exists;                   /* RULE_ADD: the rule that says it already; 0: none does */
     uint32_t number;                   /* RULE_ADD, with decided_by: the rule's own */
     uint32_t decided_by;               /* RULE_ADD: an earlier rule about all of it; else 0 */

@@ -44,6 +44,6 @@ bool pv_unix_wait_refs(int err);
 /* As pv_stream_write(), and the descriptor pass (unless -1) goes with the first byte; it stays the
  * caller's. PV_ERR_AGAIN also after pv_unix_wait_refs(). */
 PV_MUST_CHECK int pv_unix_write(int fd, struct pv_view data, int pass, size_t *ret_n);
-/* The same of all of data in one piece, waiting for room: ms about, or for ever where ms is below
- * 0; then PV_ERR_AGAIN. */
+/* The same of a few bytes, which go in one piece as soon as there is room: it waits for about ms,
+ * then PV_ERR_AGAIN; with ms below 0 as long as it takes. */
 PV_MUST_CHECK int pv_unix_hand(int fd, struct pv_view data, int pass, int ms);
