@@ -65,14 +65,17 @@ int pv_unix_is_served(const char *path, bool *ret_served)
     return *ret_served || err == ECONNREFUSED ? PV_OK : -err;
 }
 
-/* Removes a socket that nobody listens on; PV_ERR_EXISTS when somebody does. */
+/* Removes a socket that nobody listens on; PV_ERR_EXISTS when somebody does. The helper of a
+ * program that was killed may be a moment behind it, and removes the same one. */
 static int remove_stale(const char *path)
 {
     bool served;
     int r = pv_unix_is_served(path, &served);
     if (r < 0)
         return r == PV_ERR_NOT_FOUND ? PV_OK : r;
-    return served ? PV_ERR_EXISTS : unlink(path) < 0 ? -errno : PV_OK;
+    if (served)
+        return PV_ERR_EXISTS;
+    return unlink(path) < 0 && errno != ENOENT ? -errno : PV_OK;
 }
 
 /* The file has its mode from the beginning: the directory may be another user's, who could put a

@@ -2,8 +2,11 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sys/file/file.h"
@@ -170,6 +173,39 @@ PV_TEST_IN(a_stale_socket_is_replaced_and_a_living_one_is_not, make_dir, remove_
     assert_int_equal(pv_unix_connect(path, &second), PV_ERR_NOT_FOUND);
     assert_ok(pv_unix_listen(path, "p2pvpn", &first));
     close(first);
+}
+
+/* Makes stale sockets at `path` and removes them, until it is ended. */
+static void make_and_remove(const char *path)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    strncpy(un.sun_path, path, sizeof(un.sun_path) - 1);
+    for (;;) {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        (void)bind(fd, (const struct sockaddr *)&un, sizeof(un));
+        close(fd);
+        unlink(path);
+    }
+}
+
+PV_TEST_IN(a_stale_socket_that_another_process_removes_meanwhile_is_replaced, make_dir, remove_dir)
+{
+    const char *path = sock_path(state);
+    pid_t other = fork();
+    assert_true(other >= 0);
+    if (other == 0)
+        make_and_remove(path);
+    int worst = PV_OK;
+    for (int i = 0; i < 5000 && (worst == PV_OK || worst == PV_ERR_EXISTS); i++) {
+        int fd = -1;
+        worst = pv_unix_listen(path, NULL, &fd);
+        if (fd >= 0)
+            close(fd);
+    }
+    kill(other, SIGKILL);
+    assert_int_equal(waitpid(other, NULL, 0), other);
+    /* Another one that takes the place at the same moment may come first. */
+    assert_true(worst == PV_OK || worst == PV_ERR_EXISTS);
 }
 
 PV_TEST_IN(a_file_in_place_of_the_socket_is_left_alone, make_dir, remove_dir)
