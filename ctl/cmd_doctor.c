@@ -255,7 +255,8 @@ static void look_at_coordinator(struct page *p, const json_t *status)
         put(p, "coordinator", true, "", "%s%s%s", pv_json_text(c, "address", "?"),
             rtt < 0 ? "" : ", ", rtt < 0 ? "" : PV_MS_STR(rtt));
     else if (pv_json_is(status, "state", "removed"))
-        put(p, "coordinator", false, "`p2pvpnctl leave --forget`, then join with a new token",
+        put(p, "coordinator", false,
+            "ask an admin; if that is so `p2pvpnctl leave --forget`, then join with a new token",
             "%s does not let this machine in: it was removed, it says",
             pv_json_text(c, "address", "?"));
     /* Nobody stays connected only to ask. */

@@ -120,7 +120,9 @@ PV_TEST(doctor_tells_a_removed_machine_how_it_comes_back)
     assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
     assert_has(t.out,
                "!!   coordinator   c:1 does not let this machine in: it was removed, it says\n");
-    assert_has(t.out, "to do: `p2pvpnctl leave --forget`, then join with a new token\n");
+    assert_has(t.out,
+               "to do: ask an admin; if that is so `p2pvpnctl leave --forget`, then join with a "
+               "new token\n");
     assert_lacks(t.out, "reached without it");
 }
 
