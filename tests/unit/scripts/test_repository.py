@@ -11,6 +11,15 @@ import unittest
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../.."))
 NEEDED = ("gpg", "gpgconf", "apt-ftparchive", "dpkg-deb", "dpkg")
 
+# What asks people for a passphrase, as gpg's agent speaks with it.
+PINENTRY = """#!/bin/sh
+echo OK
+while read -r word rest; do
+    [ "$word" != GETPIN ] || echo "D open sesame"
+    echo OK
+done
+"""
+
 
 @unittest.skipUnless(all(shutil.which(p) for p in NEEDED), "needs " + ", ".join(NEEDED))
 class Repository(unittest.TestCase):
@@ -31,7 +40,7 @@ class Repository(unittest.TestCase):
                         self.at(f"build/packages/{suite}/p2pvpn_1_{arch}.deb")], check=True, capture_output=True)
 
     def tearDown(self):
-        for home in (self.key, self.at("www/data/p2pvpn/repository-key")):
+        for home in (self.key, self.at("mine"), self.at("kept"), self.at("root/p2pvpn/repository-key")):
             if os.path.isdir(home):
                 subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=False)
         self.tree.cleanup()
@@ -48,15 +57,21 @@ class Repository(unittest.TestCase):
         with open(self.at(path), encoding="utf-8") as f:
             return f.read()
 
-    def make(self, *args, data="data"):
+    def make(self, *args, data="data", cwd=None, **more):
         """Its words and its exit code."""
-        env = {"PATH": os.environ["PATH"], "HOME": self.tree.name, "XDG_DATA_HOME": self.at(data)}
-        r = subprocess.run([self.at("dist/repository"), *args], env=env, capture_output=True, text=True, check=False)
+        env = {"PATH": os.environ["PATH"], "HOME": self.tree.name, "XDG_DATA_HOME": self.at(data), **more}
+        r = subprocess.run([self.at("dist/repository"), *args], env=env, cwd=cwd, capture_output=True, text=True,
+                           check=False)
         return r.stdout + r.stderr, r.returncode
 
-    def refuses(self, word, *args, data="data"):
-        said, code = self.make(*args, data=data)
-        self.assertEqual(code, 1, said)
+    def makes(self, *args, **more):
+        said, code = self.make(*args, **more)
+        self.assertEqual(code, 0, said)
+        return said
+
+    def refuses(self, word, *args, data="data", code=1):
+        said, is_code = self.make(*args, data=data)
+        self.assertEqual(is_code, code, said)
         self.assertIn(word, said)
 
     def test_a_directory_with_other_files_is_refused_and_left_as_it_is(self):
@@ -115,6 +130,91 @@ class Repository(unittest.TestCase):
     def test_a_url_that_a_command_line_would_take_apart_is_refused(self):
         for url in ("https://x/?a&b", "https://x/#b", "https://x/a b", "https://x/$(id)", "https://x/'", 'https://x/"'):
             self.refuses("has a character", self.at("www"), url)
+        self.assertFalse(os.path.exists(self.at("www")))
+
+
+    def test_another_key_than_the_one_that_machines_have_is_refused(self):
+        self.makes(self.at("www"))
+        key, lists = self.read("www/p2pvpn.asc"), self.read("www/dists/bookworm/InRelease")
+        self.refuses("is signed by the key", self.at("www"), data="root")
+        shutil.rmtree(self.at("root"), ignore_errors=True)
+        subprocess.run(["gpgconf", "--homedir", self.key, "--kill", "gpg-agent"], check=False)
+        shutil.move(self.key, self.at("kept"))
+        self.makes(self.at("second"))
+        self.refuses("this one in", self.at("www"))
+        self.assertEqual(self.read("www/p2pvpn.asc"), key)
+        self.assertEqual(self.read("www/dists/bookworm/InRelease"), lists)
+
+    def test_a_passphrase_of_a_key_of_ones_own_is_asked_for(self):
+        home = self.at("mine")
+        os.makedirs(home, 0o700)
+        self.write("pinentry", PINENTRY)
+        os.chmod(self.at("pinentry"), 0o755)
+        self.write("mine/gpg-agent.conf", f"pinentry-program {self.at('pinentry')}\nmax-cache-ttl 0\n")
+        gpg = ["gpg", "--homedir", home, "--batch", "--quiet"]
+        subprocess.run([*gpg, "--pinentry-mode", "loopback", "--passphrase", "open sesame", "--quick-generate-key",
+                        "me <me@p2pvpn.invalid>", "ed25519", "sign", "never"], check=True, capture_output=True)
+        listed = subprocess.run([*gpg, "--with-colons", "--list-keys"], check=True, capture_output=True, text=True)
+        key = next(line.split(":")[9] for line in listed.stdout.splitlines() if line.startswith("fpr:"))
+        said = self.makes(self.at("www"), GNUPGHOME=home, PV_SIGN_KEY=key)
+        self.assertIn(f"signed by {key}", said)
+
+    def test_what_is_served_and_is_not_built_any_more_is_not_dropped(self):
+        self.pack("trixie", "amd64")
+        self.write("build/packages/static/p2pvpn-amd64", "program")
+        self.makes(self.at("www"))
+        shutil.move(self.at("build/packages/trixie"), self.at("kept"))
+        self.refuses("has packages for trixie on amd64", self.at("www"))
+        self.assertIn("Filename", self.read("www/dists/trixie/main/binary-amd64/Packages"))
+        # Nor an architecture of a suite that is built.
+        self.pack("trixie", "arm64")
+        self.refuses("has packages for trixie on amd64", self.at("www"))
+        shutil.rmtree(self.at("build/packages/trixie"))
+        os.remove(self.at("www/pool/trixie/p2pvpn_1_amd64.deb"))
+        shutil.rmtree(self.at("build/packages/static"))
+        self.refuses("has static programs for amd64", self.at("www"))
+        self.assertEqual(self.read("www/static/p2pvpn-amd64"), "program")
+        os.remove(self.at("www/static/p2pvpn-amd64"))
+        self.makes(self.at("www"))
+        self.assertFalse(os.path.exists(self.at("www/dists/trixie")))
+        self.assertFalse(os.path.exists(self.at("www/13.sources")))
+
+    def test_the_page_promises_what_is_there(self):
+        self.makes(self.at("www"))
+        page = self.read("www/index.html")
+        self.assertIn("Debian (12, bookworm: amd64)", page)
+        self.assertNotIn("static", page)
+        self.assertNotIn("@", page)
+        self.assertIn("Architectures: amd64\n", self.read("www/dists/bookworm/Release"))
+        self.assertFalse(os.path.exists(self.at("www/dists/bookworm/main/binary-arm64")))
+        self.pack("bookworm", "arm64")
+        self.pack("trixie", "amd64")
+        self.write("build/packages/static/p2pvpn-arm64", "program")
+        self.makes(self.at("www"))
+        page = self.read("www/index.html")
+        self.assertIn("Debian (12, bookworm: amd64 and arm64; 13, trixie: amd64)", page)
+        self.assertIn(f"curl -fO file://{self.at('www')}/static/p2pvpn-arm64\n", page)
+        self.write("build/packages/static/p2pvpn-amd64", "program")
+        self.makes(self.at("www"))
+        page = self.read("www/index.html")
+        self.assertIn("/static/p2pvpn-amd64        # or p2pvpn-arm64\nsudo install p2pvpn-amd64 ", page)
+        self.assertNotIn("@", page)
+
+    def test_a_directory_is_one_from_where_one_stands(self):
+        os.makedirs(self.at("srv"))
+        self.makes("www", "https://apt.example.org", cwd=self.at("srv"))
+        self.assertTrue(os.path.exists(self.at("srv/www/p2pvpn.asc")))
+
+    def test_a_url_is_one_that_apt_takes(self):
+        self.refuses("is it https://apt.example.org?", self.at("www"), "apt.example.org")
+        self.refuses("does not begin with https://", self.at("www"), "https://")
+        self.makes(self.at("www"), "https://apt.example.org/")
+        self.assertIn("URIs: https://apt.example.org\n", self.read("www/12.sources"))
+        self.assertNotIn("org//", self.read("www/index.html"))
+
+    def test_words_that_are_missing_or_too_many_are_said(self):
+        self.refuses("name the directory", code=2)
+        self.refuses("one word too many", self.at("www"), "https://x.example", "now", code=2)
         self.assertFalse(os.path.exists(self.at("www")))
 
 
