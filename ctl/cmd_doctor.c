@@ -112,9 +112,18 @@ static void look_at_names(struct page *p)
         well = well || (strncmp(line, "hosts:", 6) == 0 && strstr(line, "p2pvpn") != NULL);
     if (f != NULL)
         fclose(f);
-    put(p, "names", well, well ? "" : "`sudo p2pvpn-nss` adds p2pvpn to /etc/nsswitch.conf",
-        well ? "every program knows members by name"
-             : "only p2pvpnctl knows members by name: /etc/nsswitch.conf does not ask p2pvpn");
+    if (well)
+        put(p, "names", true, "", "every program knows members by name");
+#ifdef PV_STATIC
+    else
+        put(p, "names", true, "",
+            "p2pvpnctl knows members by name (`p2pvpnctl ip NAME`); other programs do by [dns], or "
+            "where a package is installed");
+#else
+    else
+        put(p, "names", false, "`sudo p2pvpn-nss` adds p2pvpn to /etc/nsswitch.conf",
+            "only p2pvpnctl knows members by name: /etc/nsswitch.conf does not ask p2pvpn");
+#endif
 }
 
 static bool is_in_group(gid_t gid)

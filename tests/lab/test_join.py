@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Becoming a member, and ceasing to be one."""
 import os
+import re
 import subprocess
 
 from lab import ROOT, Skip, check, equal, scenario, wait
@@ -415,3 +416,6 @@ def one_static_file_is_both_programs(lab):
     wait("the line to arrive", lambda: "one file" in b.ctl("inbox", "--peek"))
     for machine in (a, b):
         equal(machine.libraries(), [], "libraries that were loaded")
+    # It has no program that would put names into nsswitch.conf, and advises none.
+    said = a.host.run(a.file, "doctor", check_rc=False).out
+    check(re.search("(?m)^ok +names ", said) and "p2pvpn-nss" not in said, said)

@@ -260,6 +260,7 @@ class Inside(unittest.TestCase):
         write("/usr/local/sbin/systemctl", '#!/bin/sh\necho "$*" >>/tmp/asked\n'
               'case $* in list-units*) cat /tmp/active ;; esac\n', 0o755)
         for kind, unit, other in (("node", "p2pvpnd.service", "p2pvpnd@work.service"),
+                                  ("node", "p2pvpn-web.service", None),
                                   ("coordinator", "p2pvpn-coordinator.service", None)):
             units = [unit] + [other] * (other is not None)
             write("/tmp/active", "".join(f"{name} loaded active running a node\n" for name in units))
@@ -284,6 +285,29 @@ class Inside(unittest.TestCase):
             self.script(kind, "postrm", "purge")
             self.assertEqual([name for name in units if os.path.lexists(f"{wants}/{name}")], [])
             self.assertFalse(os.path.exists(f"/run/{unit.removesuffix('.service')}.stopped"))
+
+    def test_names_that_root_took_out_stay_out(self):
+        """An upgrade keeps nsswitch.conf as root has it; installing anew puts the names in."""
+        def hosts():
+            return re.search("(?m)^hosts:.*", read("/etc/nsswitch.conf"))[0]
+
+        def upgrade(how="upgrade"):
+            self.script("node", "preinst", how, "0.9")
+            self.script("node", "postinst", "configure", "0.9")
+            return hosts()
+
+        usual = hosts()
+        self.assertIn("p2pvpn", usual)
+        self.assertEqual(upgrade(), usual)
+        subprocess.run(["p2pvpn-nss", "--first"], check=True, capture_output=True)
+        first = hosts()
+        self.assertNotEqual(first, usual)
+        self.assertEqual(upgrade(), first)
+        subprocess.run(["p2pvpn-nss", "--remove"], check=True, capture_output=True)
+        self.assertNotIn("p2pvpn", upgrade())
+        self.assertNotIn("p2pvpn", upgrade())
+        self.script("node", "prerm", "remove")
+        self.assertEqual(upgrade("install"), usual)
 
     def test_purge(self):
         """Root keys and the coordinator's are kept, readable for root alone; all else goes."""
