@@ -51,10 +51,10 @@ bool pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FIL
     bool utf8 = pv_term_is_utf8(), built = pv_qr_is_there();
     if (utf8 && built && pv_qr_print(text, columns, out))
         return true;
-    if (!utf8)
-        pv_cli_note(cli, "no QR code: it needs a UTF-8 locale, such as LC_ALL=C.UTF-8");
-    else if (!built)
+    if (!built)
         pv_cli_note(cli, "no QR code: this p2pvpnctl was built without libqrencode");
+    else if (!utf8)
+        pv_cli_note(cli, "no QR code: it needs a UTF-8 locale, such as LC_ALL=C.UTF-8");
     else
         pv_cli_note(cli, "no QR code: it is wider than %u columns: make the window wider", columns);
     return false;

@@ -11,7 +11,7 @@ import unittest
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../.."))
 NEEDED = ("gpg", "gpgconf", "apt-ftparchive", "dpkg-deb", "dpkg")
 
-# What asks people for a passphrase, as gpg's agent speaks with it.
+# A program that asks people for a passphrase, as gpg's agent speaks with it.
 PINENTRY = """#!/bin/sh
 echo OK
 while read -r word rest; do
@@ -159,7 +159,7 @@ class Repository(unittest.TestCase):
         said = self.makes(self.at("www"), GNUPGHOME=home, PV_SIGN_KEY=key)
         self.assertIn(f"signed by {key}", said)
 
-    def test_what_is_served_and_is_not_built_any_more_is_not_dropped(self):
+    def test_packages_that_are_served_and_not_built_any_more_are_not_dropped(self):
         self.pack("trixie", "amd64")
         self.write("build/packages/static/p2pvpn-amd64", "program")
         self.makes(self.at("www"))

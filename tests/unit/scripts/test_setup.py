@@ -84,6 +84,7 @@ class Inside(unittest.TestCase):
     """One machine: each test has an overlay of its own."""
 
     def setUp(self):
+        os.makedirs("/var/lib/misc", exist_ok=True)  # base-files has it
         # The files that dpkg unpacks.
         for package, setup in (("p2pvpn", NODE), ("p2pvpn-coordinator", COORDINATOR)):
             os.makedirs(f"/usr/lib/{package}", exist_ok=True)
@@ -252,6 +253,18 @@ class Inside(unittest.TestCase):
             for name in names:
                 self.assertRegex(read("/tmp/asked"), f"(?m)^stop {name}.service")
 
+    def test_services_of_a_package_that_stays_run_on(self):
+        """A process that somebody started by hand keeps the package: dpkg asks for what was stopped."""
+        os.makedirs("/run/systemd/system")
+        write("/usr/local/sbin/systemctl", '#!/bin/sh\necho "$*" >>/tmp/asked\n'
+              'case $* in list-units*) echo "${5%.service}.service loaded active running it" ;; esac\n', 0o755)
+        for kind, program, name in (("node", NODE, "p2pvpnd"), ("coordinator", COORDINATOR, "p2pvpn-coordinator")):
+            self.start(program, 0)
+            self.script(kind, "prerm", "remove", fails=True)
+            write("/tmp/asked")
+            self.script(kind, "postinst", "abort-remove")
+            self.assertRegex(read("/tmp/asked"), f"(?m)^start .*{name}")
+
     def test_removed_and_installed(self):
         """Units that ran and were enabled when a package was removed do so when it is back, and no others."""
         wants = "/etc/systemd/system/multi-user.target.wants"
@@ -284,7 +297,7 @@ class Inside(unittest.TestCase):
             self.script(kind, "prerm", "remove")
             self.script(kind, "postrm", "purge")
             self.assertEqual([name for name in units if os.path.lexists(f"{wants}/{name}")], [])
-            self.assertFalse(os.path.exists(f"/run/{unit.removesuffix('.service')}.stopped"))
+            self.assertFalse(os.path.exists(f"/var/lib/misc/{unit.removesuffix('.service')}.stopped"))
 
     def test_names_that_root_took_out_stay_out(self):
         """An upgrade keeps nsswitch.conf as root has it; installing anew puts the names in."""
@@ -316,6 +329,10 @@ class Inside(unittest.TestCase):
             os.makedirs(place)
             write(f"{place}/p2pvpnd.db", "roster", 0o600)
         self.settings()
+        # A coordinator of somebody's own beside the package's.
+        os.makedirs("/var/lib/p2pvpn-coordinator-b")
+        write("/var/lib/p2pvpn-coordinator-b/coordinator.key", "fourth\n", 0o600)
+        write("/etc/p2pvpn/coordinator-b.conf", "# b\n")
         uid = pwd.getpwnam("p2pvpn").pw_uid
         write("/var/lib/p2pvpn/root.key", "first\n", 0o000, uid)
         write("/var/lib/p2pvpn-work/root.key", "second\n", 0o600, uid)
@@ -333,8 +350,10 @@ class Inside(unittest.TestCase):
                                              ("p2pvpn-work-root.key", b"second\n"))])
         for path, _ in kept:
             self.assertIn(path, said)
-        self.assertEqual(os.listdir("/var/lib"), ["p2pvpn-old"], "what no settings speak of is somebody's own")
-        self.assertFalse(os.path.exists("/etc/p2pvpn"))
+        self.assertEqual(sorted(os.listdir("/var/lib")), ["misc", "p2pvpn-coordinator-b", "p2pvpn-old"],
+                         "what no settings speak of is somebody's own")
+        self.assertEqual(os.listdir("/var/lib/misc"), [])
+        self.assertEqual(os.listdir("/etc/p2pvpn"), ["coordinator-b.conf"])
         for user in OWNERS.values():
             self.assertRaises(KeyError, pwd.getpwnam, user)
 
