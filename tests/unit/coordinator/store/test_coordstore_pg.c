@@ -270,6 +270,7 @@ PV_TEST(a_coordinator_that_lost_the_lease_stores_nothing)
     const struct pv_pg_lease_config first = lease_config(1), second = lease_config(2);
     char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
     struct pv_pg_lease *one = lease_new(&first), *two = lease_new(&second);
+    wait_for_no_session(); /* of setup(), or the first one's would not be known to live */
     /* The same holder again need not wait; another one waits until it is over. */
     assert_ok(pv_pg_lease_take(one, other, error));
     assert_true(pv_pg_lease_fence(one) > fence);
