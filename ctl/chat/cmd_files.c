@@ -620,14 +620,47 @@ static int accept_file(struct pv_cli *cli, uint32_t number)
     return code;
 }
 
-static int stop_file(struct pv_cli *cli, uint32_t number)
+/* Files of both directions stand in one list: a slip must not end another transfer. */
+static int check_way(struct pv_cli *cli, uint32_t number, bool in)
+{
+    json_t *body = NULL;
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILES);
+    int code = pv_cli_call(cli, &req, NULL, NULL, &body);
+    PV_EACH_JSON(json_object_get(body, "files"), file) {
+        if (pv_json_real(file, "id", 0) != number || pv_json_is(file, "direction", "in") == in)
+            continue;
+        code = pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                           in ? "files: %lu goes out, to %s: `p2pvpnctl files withdraw %lu` takes "
+                                "it back"
+                              : "files: %lu comes from %s: `p2pvpnctl files refuse %lu` throws it "
+                                "away",
+                           (unsigned long)number, pv_json_text(file, "peer", "?"),
+                           (unsigned long)number);
+    }
+    json_decref(body);
+    return code;
+}
+
+static int stop_file(struct pv_cli *cli, uint32_t number, bool in)
 {
     json_t *file = NULL;
-    int code = about(cli, PV_CTLAPI_FILE_STOP, number, &file);
+    int code = check_way(cli, number, in);
+    if (code == 0)
+        code = about(cli, PV_CTLAPI_FILE_STOP, number, &file);
     if (code == 0 && cli->json)
         print_file(cli, file, NULL);
     json_decref(file);
     return code;
+}
+
+static int refuse_file(struct pv_cli *cli, uint32_t number)
+{
+    return stop_file(cli, number, true);
+}
+
+static int withdraw_file(struct pv_cli *cli, uint32_t number)
+{
+    return stop_file(cli, number, false);
 }
 
 /* The words of the command; without one it lists. */
@@ -639,8 +672,8 @@ static int files(struct pv_cli *cli)
     } verbs[] = {
         {"accept", accept_file},
         {"get", save},
-        {"refuse", stop_file},
-        {"withdraw", stop_file},
+        {"refuse", refuse_file},
+        {"withdraw", withdraw_file},
     };
     const char *verb = cli->args.n_words > 0 ? cli->args.word[0] : "list";
     uint64_t number = 0;

@@ -598,8 +598,10 @@ static struct pv_file_notice notice_of(const struct file *f)
 {
     struct pv_file_notice n = {.kind = PV_FILE_STATE, .state = f->e.state, .why = f->e.why};
     memcpy(n.id, f->e.id, sizeof(n.id));
-    if (n.state == PV_FILE_SAVED) /* whether its user has taken it is nobody else's business */
+    if (n.state == PV_FILE_SAVED) { /* whether its user has taken it is nobody else's business */
         n.state = PV_FILE_DONE;
+        n.why = PV_FILE_WHY_NONE;
+    }
     if (!f->e.outgoing)
         return n;
     n.kind = file_is_final(f) ? PV_FILE_WITHDRAW : PV_FILE_OFFER;
@@ -1218,14 +1220,16 @@ int pv_filelink_stop(struct pv_filelink *l, uint32_t number, pv_ns now)
     struct file *f = by_number(l, number);
     if (f == NULL)
         return PV_ERR_NOT_FOUND;
-    /* A received file that nobody has saved can still be stopped: its bytes are deleted, and the
-     * sender still hears that it arrived. */
+    /* A received file that nobody has saved can still be stopped: its bytes are deleted as those of
+     * one that was saved, and the sender still hears that it arrived. */
     bool unsaved = !f->e.outgoing && f->e.state == PV_FILE_DONE;
     if (file_is_final(f) && !unsaved)
         return PV_ERR_STATE;
-    if (unsaved)
-        return pv_filelink_saved(l, number, now);
-    file_set(l, f, f->e.outgoing ? PV_FILE_WITHDRAWN : PV_FILE_REFUSED, PV_FILE_WHY_STOPPED, now);
+    file_set(l, f,
+             unsaved         ? PV_FILE_SAVED
+             : f->e.outgoing ? PV_FILE_WITHDRAWN
+                             : PV_FILE_REFUSED,
+             PV_FILE_WHY_STOPPED, now);
     run_all(l, now);
     return PV_OK;
 }

@@ -296,21 +296,30 @@ static void on_stop(void *part, pv_ns now)
 
 /* --- what users see -------------------------------------------------------------------------- */
 
+/* A received file that was thrown away has no bytes here, as one that was saved; its user has none
+ * either. */
+static enum pv_file_state state_of(const struct pv_file_entry *f)
+{
+    return f->state == PV_FILE_SAVED && f->why == PV_FILE_WHY_STOPPED ? PV_FILE_REFUSED : f->state;
+}
+
 /* The name that was kept with it may be another machine's by now. */
 static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file_entry *f,
                                    char who[static PV_NODE_WHO])
 {
-    bool known = n->roster != NULL && pv_roster_known(n->roster, f->peer) != NULL;
+    const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, f->peer);
+    const bool former = m != NULL && (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED);
     return (struct pv_ctlapi_file){
         .number = f->number,
         .id = f->id,
         .outgoing = f->outgoing,
-        .peer = known ? pv_node_who(n, f->peer, who) : f->peer_name,
+        .peer = m != NULL ? pv_node_who(n, f->peer, who) : f->peer_name,
+        .peer_former = former ? f->peer : NULL,
         .name = f->name,
         .size = f->size,
         .done = f->done,
         .time_ms = f->time_ms,
-        .state = f->state,
+        .state = state_of(f),
         .why = f->why,
         .running = f->running,
         .online = f->online,
@@ -528,7 +537,7 @@ static void answer_failed(const struct files *f, uint32_t number, int status, ui
                  entry->outgoing         ? "goes out and is"
                  : is_over(entry->state) ? "was"
                                          : "is",
-                 state_words(entry->state), remedy);
+                 state_words(state_of(entry)), remedy);
     else
         snprintf(text, sizeof(text), "files: %lu: %s: `p2pvpnctl files` lists them",
                  (unsigned long)number, pv_strstatus(status));

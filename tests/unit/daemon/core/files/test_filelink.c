@@ -529,6 +529,22 @@ PV_TEST(refused_and_withdrawn_reach_the_other_side)
     assert_int_equal(count_open(0), 0);
 }
 
+/* Its sender hears that it arrived, and its receiver does not read that it was saved. */
+PV_TEST(a_received_file_that_is_thrown_away_was_not_saved)
+{
+    w.side[1].auto_max = PV_FILE_SIZE_MAX;
+    uint32_t a = must_offer(0, "whole", 1000);
+    assert_int_equal(state_after(100, 0, a), PV_FILE_DONE);
+    uint32_t in = pv_filelink_at(w.side[1].link, 0)->number;
+    assert_ok(pv_filelink_stop(w.side[1].link, in, w.now));
+    assert_int_equal(file(1, in)->state, PV_FILE_SAVED);
+    assert_int_equal(file(1, in)->why, PV_FILE_WHY_STOPPED);
+    turns(5);
+    assert_int_equal(file(0, a)->state, PV_FILE_DONE);
+    assert_int_equal(file(0, a)->why, PV_FILE_WHY_NONE);
+    assert_int_equal(pv_filelink_stop(w.side[1].link, in, w.now), PV_ERR_STATE);
+}
+
 PV_TEST(a_restarted_sender_waits_for_the_same_file_and_goes_on)
 {
     w.side[1].auto_max = PV_FILE_SIZE_MAX;

@@ -250,6 +250,11 @@ PV_TEST(a_whole_file_is_passed_to_the_client_that_gets_it)
     assert_ok(pv_files_part_poll_op(&node->node, &op));
     assert_int_equal(op.op.type, PV_FILEOP_PASS);
     assert_int_equal(op.op.sid, pv_sid(PV_STREAM_CTL, client));
+    /* Thrown away, it is not called saved. */
+    assert_answered(node, client, "{'id':3,'cmd':'file_stop','number':1}", "'state':'refused'");
+    assert_answered(node, client, "{'id':4,'cmd':'files'}",
+                    "'state':'refused','why':'stopped by a user'");
+    assert_answered(node, client, "{'id':5,'cmd':'file_get','number':1}", "file 1 was refused");
 }
 
 PV_TEST(nobody_is_asked_while_the_interface_is_down)
@@ -289,6 +294,7 @@ PV_TEST(a_file_of_who_is_gone_is_listed_as_the_former_ones)
     fake_node_add(node, make_leave(&node->world, &k, 1));
     fake_peers_leaves(&peers, bob);
     assert_answered(node, client, "{'id':2,'cmd':'files'}", "'bob (former, key:");
+    assert_answered(node, client, "{'id':3,'cmd':'files'}", "'peer_former':'");
 }
 
 PV_TEST(only_members_may_fetch)
