@@ -25,7 +25,9 @@ static void print_event(struct pv_cli *cli, const struct pv_ctlapi_reply *event)
             pv_cli_note(cli, "what was before is not known: p2pvpnd keeps the newest events, and "
                              "none over its restart");
         else
-            pv_cli_note(cli, "%.0f events are left out: they came faster than they were read",
+            pv_cli_note(cli,
+                        "%.0f events are left out: p2pvpnd keeps the newest ones of each member, "
+                        "and waits for no reader",
                         count);
         return;
     }

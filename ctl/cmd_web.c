@@ -132,6 +132,9 @@ static int web(struct pv_cli *cli)
                               .show = show_link,
                               .ctx = &p}};
     int code = pv_cli_check_node(cli);
+    if (code == 0 && pv_client_open(&cli->client, cli->node.socket) == -EACCES)
+        return pv_cli_connect(cli); /* which says who may */
+    pv_client_close(&cli->client);
     if (code != 0 || (!keep && where == NULL && show_kept(&p, &code)))
         return code;
     if (keep && where == NULL) {

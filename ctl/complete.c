@@ -150,7 +150,10 @@ static void offer_room(struct pv_cli *cli, const struct typed *t, const json_t *
 {
     char name[PV_NAME_BUF];
     const char *text = pv_json_text(room, "room", "");
-    if (text[0] != '#' || pv_name_parse(text + 1, strlen(text + 1), name) < 0)
+    /* Of one that this node left there are lines, and nothing else. */
+    const bool left = pv_json_bool(room, "left");
+    if (text[0] != '#' || pv_name_parse(text + 1, strlen(text + 1), name) < 0 ||
+        (left && strcmp(t->cmd->name, "history") != 0))
         return;
     offer(cli, PV_STR("#%s", name), PV_STR("room of %.0f", pv_json_real(room, "members", 0)));
 }

@@ -297,11 +297,12 @@ int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err)
     };
     struct pv_args_rest rest = {.argc = argc - 1, .argv = argv + 1};
     (void)!pv_instance_find("", &cli.node);
-    const char *no_colour = getenv("NO_COLOR");
+    const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
     /* NO_COLOR counts when it is set and not empty (no-color.org). */
     cli.screen.width = columns_of(out);
-    cli.screen.colour =
-        fileno(out) >= 0 && isatty(fileno(out)) && (no_colour == NULL || no_colour[0] == '\0');
+    cli.screen.dumb = term == NULL || term[0] == '\0' || strcmp(term, "dumb") == 0;
+    cli.screen.colour = fileno(out) >= 0 && isatty(fileno(out)) && !cli.screen.dumb &&
+                        (no_colour == NULL || no_colour[0] == '\0');
 
     int code = run_line(&cli, &rest);
     pv_client_close(&cli.client);

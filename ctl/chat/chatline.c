@@ -64,7 +64,7 @@ struct chat {
 static void above_prompt(struct chat *c)
 {
     if (c->prompts)
-        fputs("\r\033[K", c->cli->out);
+        fputs(c->cli->screen.dumb ? "\n" : "\r\033[K", c->cli->out);
 }
 
 static void prompt(struct chat *c)
@@ -446,7 +446,7 @@ static int use_line(struct chat *c, char *line)
     char *text = cut_send(line, &name);
     if (text != NULL)
         return send_to(c, name, text);
-    pv_cli_note(c->cli, "there is: send NAME TEXT, getu, exit");
+    c->code = pv_cli_usage(c->cli, "there is: send NAME TEXT, getu, exit");
     return 0;
 }
 

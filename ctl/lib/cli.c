@@ -510,6 +510,9 @@ int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_
             return take_answer_body(cli, req->cmd, &reply, ret_body);
         pv_ctlapi_reply_done(&reply);
     }
+    /* Of others p2pvpnd alone has the answer, and no peer keeps it waiting. */
+    if (req->cmd != PV_CTLAPI_PING && req->cmd != PV_CTLAPI_WAIT)
+        cli->peer = NULL;
     return pv_cli_lost(cli, r);
 }
 

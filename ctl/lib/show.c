@@ -173,6 +173,8 @@ static void print_cut(const char *text, size_t columns, FILE *out)
  * them. */
 static void print_last(const char *text, size_t from, size_t screen, FILE *out)
 {
+    if (text[0] == '\0')
+        return;
     if (screen > 0 && from + CELL_MIN > screen && from + width(text) > screen) {
         from = GAP;
         fprintf(out, "\n%*s", GAP, "");

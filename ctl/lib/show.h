@@ -52,6 +52,7 @@ void pv_table_name_commands(struct pv_table *t, const char *flag);
 struct pv_screen {
     size_t width; /* columns; 0: lines are as long as they are */
     bool colour;
+    bool dumb; /* it has no escape sequences at all */
 };
 /* Prints and frees. On a screen that is too narrow the last column goes on below itself, and the
  * widest of the others end in "...". PV_ERR_NOMEM: nothing was printed. */

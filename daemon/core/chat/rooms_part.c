@@ -340,6 +340,10 @@ const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left
     if (!pv_rooms_are_ready(n->chat.rooms)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: the rooms are not loaded yet: try again", what);
+    } else if (id == NULL && pv_rooms_find(n->chat.rooms, name, true) != NULL) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
+                        "%s: this node left %s%.48s: a member of it may invite it again", what,
+                        name[0] == '#' ? "" : "#", name);
     } else if (id == NULL) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
                         "%s: no room %s%.48s: `p2pvpnctl room list` shows yours", what,

@@ -20,8 +20,8 @@ static void answer_names(void)
 {
     answers("peers",
             OK("'peers':[{'name':'pi','online':true},{'name':'$(reboot)'},{'name':'nas'}]"));
-    answers("room_list",
-            OK("'rooms':[{'room':'#crew','members':3},{'room':'#`reboot`'},{'room':'crew'}]"));
+    answers("room_list", OK("'rooms':[{'room':'#crew','members':3},{'room':'#`reboot`'},{'room':'"
+                            "crew'},{'room':'#past','members':1,'left':true}]"));
     answers("files", OK("'files':[{'id':7,'direction':'in','peer':'pi','name':'a\\u001bb.jpg','"
                         "state':'offered'}]"));
     answers("rules", OK("'rules':[{'number':2,'verdict':'deny','from':'tag:guest','to':'any','"
@@ -90,6 +90,7 @@ PV_TEST(names_are_offered_where_one_belongs_and_nothing_that_a_shell_would_run)
     assert_true(offered("pi") && !offered("#crew"));
     OFFERS("history", "");
     assert_true(offered("pi") && offered("#crew") && offered("clear"));
+    assert_true(offered("#past")); /* left: there are lines, and nothing else */
     OFFERS("history", "clear", "");
     assert_true(offered("pi") && offered("#crew") && !offered("clear"));
     OFFERS("files", "accept", "");

@@ -536,6 +536,11 @@ PV_TEST_IN(no_daemon_is_exit_code_8_with_a_remedy, setup, teardown)
 PV_TEST_IN(a_daemon_that_is_silent_is_exit_code_3, setup, teardown)
 {
     assert_fails(PV_CTLAPI_TIMEOUT, "--timeout", "--timeout", "0.05", "peers");
+    /* No peer keeps anybody waiting for p2pvpnd's word that a message is stored. */
+    assert_int_equal(RUN("--timeout", "0.05", "send", "bob", "hi"), PV_CTLAPI_TIMEOUT);
+    assert_has(t.err, "no answer in time: try again");
+    assert_lacks(t.err, "why");
+    assert_fails(PV_CTLAPI_TIMEOUT, "`p2pvpnctl why bob`", "--timeout", "0.05", "ping", "bob");
 }
 
 PV_TEST_IN(errors_name_the_command_and_not_the_request, setup, teardown)
@@ -1150,6 +1155,21 @@ PV_TEST_IN(files_names_the_room_where_the_line_is_of_the_sender, setup, teardown
     assert_has(t.out, "#c");
     assert_lacks(t.out, "#d");
     assert_lacks(t.out, "#e");
+}
+
+PV_TEST_IN(a_slip_of_the_hand_ends_no_file_of_the_other_direction, setup, teardown)
+{
+    answers("files", OK_V1("'files':[" ONE_FILE("1", "A", "in") "," ONE_FILE("3", "C", "out") "]"));
+    answers("file_stop", OK("'file':{'id':1}"));
+    assert_int_equal(RUN("files", "withdraw", "1"), PV_CTLAPI_FAILED);
+    assert_has(t.err, "files: 1 comes from pi: `p2pvpnctl files refuse 1` throws it away");
+    assert_int_equal(RUN("files", "refuse", "3"), PV_CTLAPI_FAILED);
+    assert_has(t.err, "files: 3 goes out, to pi: `p2pvpnctl files withdraw 3` takes it back");
+    assert_lacks(t.requests, "file_stop");
+    assert_int_equal(RUN("files", "refuse", "1"), 0);
+    assert_has(t.requests, "'cmd':'file_stop','number':1");
+    assert_int_equal(RUN("files", "withdraw", "3"), 0);
+    assert_has(t.requests, "'cmd':'file_stop','number':3");
 }
 
 PV_TEST_IN(files_are_listed_when_the_history_cannot_be_read, setup, teardown)

@@ -224,13 +224,16 @@ PV_TEST(chat_converses_on_a_pipe)
     answers("read", OK("'read':2"));
     answers("send", OK("'message':" MSG("C", "lap", "pi", "hello", "queued") ",'online':true"));
     answers("peers", OK(PEERS));
-    assert_int_equal(RUN_WITH("send pi hello there\ngetu\nnonsense\nexit\n", "chat"), 0);
+    /* A line that was no command went nowhere, and a script has to know. */
+    assert_int_equal(RUN_WITH("send pi hello there\ngetu\nnonsense\nexit\n", "chat"),
+                     PV_CTLAPI_USAGE);
     assert_has(t.out, WHEN "pi: live\n");
     assert_has(t.out, WHEN "pi: earlier\n");
     assert_has(t.out, "-- sent to pi\n");
     assert_has(t.out, "pi             10.66.1.5  online   direct\n");
     assert_lacks(strstr(t.out, "live") + 1, "live"); /* told twice, shown once */
-    assert_string_equal(t.err, "there is: send NAME TEXT, getu, exit\n");
+    assert_string_equal(
+        t.err, "p2pvpnctl: chat: there is: send NAME TEXT, getu, exit: see p2pvpnctl chat -h\n");
     /* A typed line is read whenever it comes, so only some of the order is certain. */
     static const char first[] = "{\"cmd\":\"watch\",\"what\":\"chat\",\"seen\":true}\n"
                                 "{\"cmd\":\"inbox\",\"peek\":true}\n";

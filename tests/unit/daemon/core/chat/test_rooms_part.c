@@ -126,6 +126,8 @@ PV_TEST(one_room_too_many_is_told_why)
     change("{\"id\":3,\"cmd\":\"room_leave\",\"room\":\"r0\"}");
     assert_false(fake_node_has_problem(node, "nobody can invite this node to another room: "));
     change("{\"id\":4,\"cmd\":\"room_create\",\"room\":\"more\"}");
+    say_and_hear("{'id':5,'cmd':'room_leave','room':'r0'}",
+                 "this node left #r0: a member of it may");
 }
 
 PV_TEST(a_room_that_cannot_be_stored_is_said)
