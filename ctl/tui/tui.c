@@ -24,16 +24,13 @@ enum {
     MAX_ASKED = 12,    /* requests without answer; the daemon takes 16 */
     REFRESH_MS = 3000, /* paths change without an event, so the peers are asked for again */
     ANSWER_S = 30,
-    ESC_MS = 25, /* what comes within this time behind an escape belongs to it */
+    SLOW_MS = 1000, /* a line without an answer is shown as one that waits */
+    ESC_MS = 25,    /* what comes within this time behind an escape belongs to it */
     COLOR_GOOD = 1,
     COLOR_WARN = 2,
     COLOR_NAMES = 3,  /* the first of PV_TUI_COLOURS colours for names */
     BARE_LINES = 500, /* that Ctrl-O shows */
-    /* Our numbers for the ends of a paste: curses gives those from KEY_MAX + 1 on to keys that only
-     * some entries name, and keeps 16 bits of each. */
-    KEY_PASTE = 0x4000,
-    KEY_PASTE_END,
-    RETRY_MS = 1000, /* between attempts to reach a daemon that is gone */
+    RETRY_MS = 1000,  /* between attempts to reach a daemon that is gone */
 };
 #define CTRL(letter) ((letter)&0x1f)
 
@@ -50,6 +47,7 @@ struct asked {
     enum kind kind;
     enum pv_ctlapi_cmd cmd;
     struct pv_tui_action action;
+    pv_ns since; /* when it was asked */
 };
 
 struct tui {
@@ -59,9 +57,8 @@ struct tui {
     SCREEN *curses;
     bool colour;
     pv_ns refresh_at;
-    bool lost;    /* the daemon is gone: what is asked waits */
-    bool pasting; /* between the ends of a paste */
-    char *paste;  /* owned; NUL-terminated when pasting */
+    bool lost;   /* the daemon is gone: what is asked waits */
+    char *paste; /* owned: what is being pasted, NUL-terminated; NULL: nothing was yet */
     size_t n_paste, cap_paste;
     struct pv_tuikeys keys;
     struct asked asked[MAX_ASKED + 4];
@@ -100,7 +97,7 @@ static int send_filled(struct tui *u, enum kind kind, struct pv_ctlapi_request *
      * the text there and frees it. */
     struct asked *a = &u->asked[u->n_asked++];
     req->id = ++u->cli->last_id;
-    *a = (struct asked){.id = req->id, .kind = kind, .cmd = req->cmd};
+    *a = (struct asked){.id = req->id, .kind = kind, .cmd = req->cmd, .since = pv_clock_now()};
     if (action != NULL)
         a->action = *action;
     return pv_client_send(&u->cli->client, req, pv_clock_now() + PV_S(ANSWER_S));
@@ -143,7 +140,7 @@ static void name_message(struct pv_tui_action *action)
 
 static int fail_file(struct tui *u, struct pv_tui_action *action, const char *why)
 {
-    pv_tui_take_error(&u->model, PV_STR("/send-file %.120s: %s", action->text, why), NULL);
+    pv_tui_take_error(&u->model, PV_STR("/send-file %.120s: %s", action->text, why), action);
     free(action->text);
     return PV_OK;
 }
@@ -182,7 +179,11 @@ static int offer_file(struct tui *u, struct pv_tui_action *action)
     struct asked *a = &u->asked[u->n_asked++];
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILE_SEND);
     req.id = ++u->cli->last_id;
-    *a = (struct asked){.id = req.id, .kind = ASKED_ACTION, .cmd = req.cmd, .action = *action};
+    *a = (struct asked){.id = req.id,
+                        .kind = ASKED_ACTION,
+                        .cmd = req.cmd,
+                        .action = *action,
+                        .since = pv_clock_now()};
     memcpy(req.peer, action->peer, sizeof(action->peer));
     memcpy(req.transfer, action->id, sizeof(req.transfer));
     req.text = strdup(name);
@@ -370,6 +371,7 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
     int code = 0;
     if (a.id == UINT64_MAX)
         return 0;
+    pv_tui_hide_waiting(&u->model, &a.action);
     if (!reply->ok) {
         /* That a message stays unread is no failure of what the person did. */
         if (a.kind != ASKED_ACTION || a.action.kind != PV_TUI_READ)
@@ -429,7 +431,8 @@ static void lose_daemon(struct tui *u)
             last = last == NULL || u->asked[i].id > last->id ? &u->asked[i] : last;
         if (last == NULL)
             break;
-        const struct pv_tui_action *action = &last->action;
+        struct pv_tui_action *action = &last->action;
+        pv_tui_hide_waiting(&u->model, action);
         if (last->kind == ASKED_ACTION &&
             (action->kind == PV_TUI_SEARCH ||
              (action->kind == PV_TUI_SEND && action->id[0] != '\0'))) {
@@ -624,23 +627,6 @@ static void key_of_character(struct tui *u, wint_t key)
     pv_tui_key(&u->model, PV_TUI_CHAR, (wchar_t)key);
 }
 
-/* A sequence that the terminal's entry does not name comes character by character. */
-static void take_character(struct tui *u, wint_t c)
-{
-    enum pv_tui_key key;
-    wchar_t arg;
-    switch (pv_tuikeys_take(&u->keys, (wchar_t)c, pv_clock_now(), &key, &arg)) {
-    case PV_TUIKEYS_IS_TEXT:
-        key_of_character(u, c);
-        break;
-    case PV_TUIKEYS_IS_KEY:
-        press(u, key, arg);
-        break;
-    case PV_TUIKEYS_IS_NONE:
-        break;
-    }
-}
-
 /* One character of a paste. A code that would be a key is none here: only newlines and tabs stay of
  * the control characters. */
 static void paste_character(struct tui *u, wint_t key)
@@ -664,19 +650,42 @@ static void paste_character(struct tui *u, wint_t key)
     u->paste[u->n_paste] = '\0';
 }
 
-/* The terminal brackets what is pasted (xterm's mode 2004), so that a newline in it is no Enter. */
-static bool take_paste(struct tui *u, int r, wint_t key)
+static void end_paste(struct tui *u, const char *tail)
 {
-    if (r == KEY_CODE_YES && (key == KEY_PASTE || key == KEY_PASTE_END)) {
-        if (u->pasting && key == KEY_PASTE_END && u->n_paste > 0)
-            pv_tui_paste(&u->model, u->paste);
-        u->pasting = key == KEY_PASTE;
-        u->n_paste = 0;
-        return true;
+    const size_t n = strlen(tail);
+    if (u->n_paste >= n && memcmp(u->paste + u->n_paste - n, tail, n) == 0)
+        u->n_paste -= n; /* it was left out where there was too much */
+    if (u->n_paste > 0) {
+        u->paste[u->n_paste] = '\0';
+        pv_tui_paste(&u->model, u->paste);
     }
-    if (u->pasting && r != KEY_CODE_YES)
-        paste_character(u, key);
-    return u->pasting;
+    u->n_paste = 0;
+}
+
+/* A sequence that the terminal's entry does not name comes character by character. */
+static void take_character(struct tui *u, wint_t c)
+{
+    enum pv_tui_key key;
+    wchar_t arg;
+    switch (pv_tuikeys_take(&u->keys, (wchar_t)c, pv_clock_now(), &key, &arg)) {
+    case PV_TUIKEYS_IS_TEXT:
+        key_of_character(u, c);
+        break;
+    case PV_TUIKEYS_IS_KEY:
+        press(u, key, arg);
+        break;
+    case PV_TUIKEYS_IS_NONE:
+        break;
+    case PV_TUIKEYS_IS_PASTE:
+        paste_character(u, c);
+        break;
+    case PV_TUIKEYS_IS_PASTE_END:
+        end_paste(u, PV_TUIKEYS_TAIL);
+        break;
+    case PV_TUIKEYS_IS_PASTE_LOST:
+        end_paste(u, "");
+        break;
+    }
 }
 
 /* Everything that was typed; false when the terminal is gone. */
@@ -685,8 +694,8 @@ static bool read_keys(struct tui *u)
     wint_t key;
     int r;
     while ((r = get_wch(&key)) != ERR) {
-        if (take_paste(u, r, key))
-            continue;
+        if (r == KEY_CODE_YES && pv_tuikeys_is_pasting(&u->keys))
+            continue; /* in a paste it is no key */
         if (r == KEY_CODE_YES)
             key_of_curses(u, key); /* KEY_RESIZE too: the next picture has the new size */
         else
@@ -744,8 +753,6 @@ static bool open_terminal(struct tui *u)
                       -1);
     }
     forget_modified_keys();
-    define_key("\033[200~", KEY_PASTE);
-    define_key("\033[201~", KEY_PASTE_END);
     fputs("\033[?2004h", u->cli->out);
     fflush(u->cli->out);
     return true;
@@ -765,11 +772,10 @@ static void close_terminal(struct tui *u)
 
 bool pv_tui_is_possible(const struct pv_cli *cli)
 {
-    const char *term = getenv("TERM");
     /* Each condition excludes an output that a full screen would spoil: JSON for a program, a
      * pipe, a terminal that cannot move its cursor. */
     return !cli->json && !cli->quiet && isatty(fileno(cli->in)) && isatty(fileno(cli->out)) &&
-           term != NULL && term[0] != '\0' && strcmp(term, "dumb") != 0;
+           !cli->screen.dumb;
 }
 
 /* --- the chat -------------------------------------------------------------------------------- */
@@ -784,6 +790,21 @@ static bool is_sending(const struct tui *u)
         sending = sending || (u->asked[i].kind == ASKED_ACTION &&
                               pv_tui_doubt(u->asked[i].action.kind) != NULL);
     return sending;
+}
+
+/* A daemon that hangs keeps its connection: lines that it does not answer are seen all the same. */
+static void show_slow(struct tui *u)
+{
+    const pv_ns until = pv_clock_now() - PV_MS(SLOW_MS);
+    bool slow = false;
+    for (size_t i = 0; i < u->n_asked; i++) {
+        if (u->asked[i].since > until)
+            continue;
+        slow = true;
+        pv_tui_show_waiting(&u->model, &u->asked[i].action);
+    }
+    for (size_t i = 0; slow && i < u->model.n_actions; i++)
+        pv_tui_show_waiting(&u->model, &u->model.actions[i]);
 }
 
 /* Lines that were typed just before the end go out: a daemon that is there takes a moment. False:
@@ -817,11 +838,14 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
 {
     bool asked = false;
     while (u->model.leave != PV_TUI_ENDED || !may_end(u, &asked)) {
-        asked = asked && is_sending(u) && u->model.leave != PV_TUI_STAYS;
+        if (asked && !is_sending(u))
+            pv_tui_ask_no_more(&u->model);
+        asked = asked && u->model.leave != PV_TUI_STAYS;
         find_daemon(u);
         if (!u->lost && ask_what_waits(u) < 0)
             lose_daemon(u);
         u->model.now = (double)pv_clock_wall_us() / 1e6;
+        show_slow(u);
         if (draw(u) < 0)
             return PV_CTLAPI_FAILED;
         /* poll() passes over a descriptor below zero. */
@@ -831,7 +855,7 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
          * interrupts poll() (SIGWINCH), and the next draw() asks for the size. Lines that were
          * drawn are read, which the daemon hears at once. */
         bool more = u->model.n_actions > 0 && may_ask(u);
-        int n = poll(p, 2, u->lost ? RETRY_MS : more ? 0 : REFRESH_MS);
+        int n = poll(p, 2, u->lost ? RETRY_MS : more ? 0 : u->n_asked > 0 ? SLOW_MS : REFRESH_MS);
         if (n < 0 && errno != EINTR)
             return PV_CTLAPI_FAILED;
         /* Keys are read whatever poll() says: curses may hold some that it has already read

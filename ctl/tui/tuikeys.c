@@ -7,6 +7,7 @@
 enum {
     ESC = 0x1b,
     BEL = 0x07,
+    CTRL_C = 0x03,
 };
 
 struct meaning {
@@ -122,15 +123,38 @@ static enum pv_tuikeys_result in_sequence(struct pv_tuikeys *k, wchar_t c, enum 
     if (!known)
         return PV_TUIKEYS_IS_NONE;
     k->seq[k->n] = '\0';
+    if (strcmp(k->seq, "200~") == 0) {
+        k->state = PV_TUIKEYS_PASTE;
+        k->n = 0;
+        return PV_TUIKEYS_IS_NONE;
+    }
     return find(SEQUENCES, PV_ARRAY_LEN(SEQUENCES), k->seq, ret_key, ret_arg);
+}
+
+/* The end may come in pieces: its characters are text until the last one of it is there. */
+static enum pv_tuikeys_result in_paste(struct pv_tuikeys *k, wchar_t c, pv_ns silence)
+{
+    static const char end[] = "\033" PV_TUIKEYS_TAIL "~";
+    if (c == CTRL_C && silence >= PV_TUIKEYS_SILENCE) {
+        k->state = PV_TUIKEYS_TEXT;
+        return PV_TUIKEYS_IS_PASTE_LOST;
+    }
+    k->n = c == (wchar_t)end[k->n] ? k->n + 1 : c == ESC;
+    if (k->n < sizeof(end) - 1)
+        return PV_TUIKEYS_IS_PASTE;
+    k->state = PV_TUIKEYS_TEXT;
+    return PV_TUIKEYS_IS_PASTE_END;
 }
 
 enum pv_tuikeys_result pv_tuikeys_take(struct pv_tuikeys *k, wchar_t c, pv_ns now,
                                        enum pv_tui_key *ret_key, wchar_t *ret_arg)
 {
-    if (now - k->last > PV_TUIKEYS_WAIT)
-        k->state = PV_TUIKEYS_TEXT;
+    const pv_ns silence = now - k->last;
     k->last = now;
+    if (pv_tuikeys_is_pasting(k))
+        return in_paste(k, c, silence);
+    if (silence > (k->state == PV_TUIKEYS_ESC ? PV_TUIKEYS_WAIT : PV_TUIKEYS_REST))
+        k->state = PV_TUIKEYS_TEXT;
     /* An escape begins a sequence wherever it stands; within a string it may be its end. */
     if (c == ESC && k->state != PV_TUIKEYS_ESC) {
         k->state = PV_TUIKEYS_ESC;
@@ -148,6 +172,7 @@ enum pv_tuikeys_result pv_tuikeys_take(struct pv_tuikeys *k, wchar_t c, pv_ns no
     case PV_TUIKEYS_CSI:
     case PV_TUIKEYS_SS3:
     case PV_TUIKEYS_LINUX:
+    case PV_TUIKEYS_PASTE:
         break;
     }
     return in_sequence(k, c, ret_key, ret_arg);
@@ -156,6 +181,7 @@ enum pv_tuikeys_result pv_tuikeys_take(struct pv_tuikeys *k, wchar_t c, pv_ns no
 bool pv_tuikeys_end(struct pv_tuikeys *k, pv_ns now)
 {
     bool alt = k->state == PV_TUIKEYS_ESC && now - k->last <= PV_TUIKEYS_WAIT;
-    k->state = PV_TUIKEYS_TEXT;
+    if (!pv_tuikeys_is_pasting(k))
+        k->state = PV_TUIKEYS_TEXT;
     return alt;
 }

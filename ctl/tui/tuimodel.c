@@ -65,6 +65,7 @@ void pv_tui_done(struct pv_tui *t)
         drop_lines(t->convs[i].lines, t->convs[i].n_lines);
         free(t->convs[i].lines);
         free(t->convs[i].draft);
+        free(t->convs[i].sought);
         pv_tuipast_free(t->convs[i].past);
     }
     free(t->convs);
@@ -339,10 +340,9 @@ void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text)
 
 /* --- what is asked for ----------------------------------------------------------------------- */
 
-/* A line for a daemon that is gone is shown as one that waits. */
-static void show_waiting(struct pv_tui *t, struct pv_tui_action *a)
+void pv_tui_show_waiting(struct pv_tui *t, struct pv_tui_action *a)
 {
-    size_t index = a->kind == PV_TUI_SEND && t->lost && a->text != NULL && a->wait == 0
+    size_t index = a->kind == PV_TUI_SEND && a->text != NULL && a->wait == 0
                        ? pv_tui_find(t, a->peer, false)
                        : SIZE_MAX;
     if (index == SIZE_MAX)
@@ -354,8 +354,7 @@ static void show_waiting(struct pv_tui *t, struct pv_tui_action *a)
     (void)add_line(&t->convs[index], line);
 }
 
-/* The daemon is asked for it now; what it answers is shown then. */
-static void hide_waiting(struct pv_tui *t, struct pv_tui_action *a)
+void pv_tui_hide_waiting(struct pv_tui *t, struct pv_tui_action *a)
 {
     size_t index = a->wait == 0 ? SIZE_MAX : pv_tui_find(t, a->peer, false);
     if (index == SIZE_MAX)
@@ -376,7 +375,8 @@ static bool want(struct pv_tui *t, struct pv_tui_action *a)
         free(a->text);
         return false;
     }
-    show_waiting(t, a);
+    if (t->lost)
+        pv_tui_show_waiting(t, a);
     if (t->lost && a->kind != PV_TUI_SEND && pv_tui_doubt(a->kind) != NULL)
         pv_tui_note(t, "that waits until p2pvpnd is back");
     t->actions[t->n_actions++] = *a;
@@ -430,7 +430,8 @@ void pv_tui_again(struct pv_tui *t, const struct pv_tui_action *action)
     }
     memmove(t->actions + 1, t->actions, t->n_actions++ * sizeof(t->actions[0]));
     t->actions[0] = *action;
-    show_waiting(t, &t->actions[0]);
+    if (t->lost)
+        pv_tui_show_waiting(t, &t->actions[0]);
 }
 
 int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action)
@@ -439,7 +440,7 @@ int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action)
         return PV_ERR_AGAIN;
     *ret_action = t->actions[0];
     memmove(t->actions, t->actions + 1, --t->n_actions * sizeof(t->actions[0]));
-    hide_waiting(t, ret_action);
+    pv_tui_hide_waiting(t, ret_action);
     return PV_OK;
 }
 
@@ -752,7 +753,7 @@ void pv_tui_take_loss(struct pv_tui *t)
     t->lost = true;
     t->opening[0] = '\0';
     for (size_t i = 0; i < t->n_actions; i++)
-        show_waiting(t, &t->actions[i]);
+        pv_tui_show_waiting(t, &t->actions[i]);
     if (strncmp(t->note, PV_TUI_PERHAPS, sizeof(PV_TUI_PERHAPS) - 1) != 0)
         pv_tui_note(t, PV_TUI_LOST); /* else that it is gone stands beside */
 }
@@ -880,13 +881,14 @@ void pv_tui_take_presence(struct pv_tui *t, const json_t *body)
 /* --- /search --------------------------------------------------------------------------------- */
 
 enum {
-    FOUND_MAX = 50, /* lines that are told, the newest; ours */
+    FOUND_MAX = 50,  /* lines that are told, the newest; ours */
+    FOUND_BUF = 408, /* bytes of one, with the NUL */
+    FOUND_WHO = 64 + 16 + PV_KEY_SHORT_BUF,
 };
 
 bool pv_tui_search(struct pv_tui *t, const char *text)
 {
     struct pv_tui_conv *c = &t->convs[t->current];
-    size_t i = c->found > 0 ? c->found - 1 : c->n_lines;
     if (text[0] == '\0') {
         pv_tui_note(t, "/search TEXT; once more finds what is older");
         return false;
@@ -903,6 +905,13 @@ bool pv_tui_search(struct pv_tui *t, const char *text)
         pv_tui_want(t, PV_TUI_SEARCH, "", strdup(text));
         return true;
     }
+    /* Another word is looked for from the newest line on. */
+    if (c->sought == NULL || strcmp(c->sought, text) != 0) {
+        free(c->sought);
+        c->sought = strdup(text);
+        c->found = 0;
+    }
+    size_t i = c->found > 0 ? c->found - 1 : c->n_lines;
     while (i > 0 && strcasestr(c->lines[i - 1].text, text) == NULL)
         i--;
     if (i == 0)
@@ -913,18 +922,52 @@ bool pv_tui_search(struct pv_tui *t, const char *text)
     return true;
 }
 
+static bool is_within_character(const char *text, size_t at)
+{
+    return ((unsigned char)text[at] & 0xc0) == 0x80;
+}
+
+/* The text around the word, in whole characters. */
+static void cut_around(const char *text, const char *word, char dst[static FOUND_BUF])
+{
+    const char *hit = strcasestr(text, word);
+    size_t at = hit == NULL ? 0 : (size_t)(hit - text);
+    at = at > FOUND_BUF / 2 ? at - FOUND_BUF / 4 : 0;
+    while (at > 0 && is_within_character(text, at))
+        at--;
+    size_t len = strnlen(text + at, FOUND_BUF - 8); /* without two times three dots and the NUL */
+    while (len > 0 && is_within_character(text, at + len))
+        len--;
+    snprintf(dst, FOUND_BUF, "%s%.*s%s", at > 0 ? "..." : "", (int)len, text + at,
+             text[at + len] != '\0' ? "..." : "");
+}
+
+/* A machine that had the name at that time, which may be another's by now. */
+static const char *machine_of(const json_t *msg, const char *field, const char *former,
+                              char dst[static FOUND_WHO])
+{
+    const char *key = pv_json_text(msg, former, "");
+    snprintf(dst, FOUND_WHO, "%.64s%s%s%s", pv_json_text(msg, field, "?"),
+             key[0] != '\0' ? " (former, " : "", key[0] != '\0' ? PV_KEY_SHORT_STR(key) : "",
+             key[0] != '\0' ? ")" : "");
+    return dst;
+}
+
 /* "2026-11-20 14:03 pi in #crew: text" */
-static void tell_found(struct pv_tui *t, const json_t *msg)
+static void tell_found(struct pv_tui *t, const json_t *msg, const char *word)
 {
     struct pv_tui_conv *c = &t->convs[0];
+    char from[FOUND_WHO], to[FOUND_WHO], text[FOUND_BUF];
     const char *room = pv_json_text(msg, "room", "");
-    const char *way = room[0] != '\0' ? " in " : " to ";
+    const bool unproven = pv_json_bool(msg, "unproven");
+    cut_around(pv_json_text(msg, "text", ""), word, text);
     pv_tui_notice_at(t, c,
-                     PV_STR("%s %.64s%s%.64s: %.400s",
+                     PV_STR("%s %s%s%s%s %s %.64s: %s",
                             PV_TIME_STR(pv_json_real(msg, "time", 0), t->now),
-                            pv_json_text(msg, "from", "?"), way,
-                            room[0] != '\0' ? room : pv_json_text(msg, "to", "?"),
-                            pv_json_text(msg, "text", "")),
+                            unproven ? pv_show_typist(msg) : "", unproven ? " on " : "",
+                            machine_of(msg, "from", "from_former", from),
+                            unproven ? "'s machine" : "", room[0] != '\0' ? "in" : "to",
+                            room[0] != '\0' ? room : machine_of(msg, "to", "to_former", to), text),
                      0); /* its own stands in it */
 }
 
@@ -941,7 +984,7 @@ static void tell_all_found(struct pv_tui *t, const char *text, bool more)
     more = more || left > found;
     PV_EACH_JSON(t->search.lines, msg) {
         if (left-- <= FOUND_MAX)
-            tell_found(t, msg);
+            tell_found(t, msg, text);
     }
     json_decref(t->search.lines);
     t->search.lines = NULL;
@@ -1141,17 +1184,21 @@ static size_t place_of(struct pv_tui *t, uint32_t number, bool *ret_known)
 bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number)
 {
     bool known;
-    /* strtoul() would make a number of any word, so the digits are checked here. */
-    if (number[0] == '\0' || number[strspn(number, "0123456789")] != '\0') {
+    uint64_t n;
+    if (pv_u64_parse(number, 1, UINT32_MAX, &n) < 0) {
         pv_tui_note(t, "%s NUMBER",
                     word == PV_TUI_W_ACCEPT   ? "/accept"
                     : word == PV_TUI_W_REFUSE ? "/refuse"
                                               : "/save");
         return false;
     }
+    const size_t at = place_of(t, (uint32_t)n, &known);
+    if (word == PV_TUI_W_REFUSE && known && !t->files[at].in) {
+        pv_tui_note(t, "%s goes out: `p2pvpnctl files withdraw %s` takes it back", number, number);
+        return false;
+    }
     if (word != PV_TUI_W_SAVE)
-        t->files[place_of(t, (uint32_t)strtoul(number, NULL, 10), &known)].wanted =
-            word == PV_TUI_W_ACCEPT;
+        t->files[at].wanted = word == PV_TUI_W_ACCEPT;
     pv_tui_want(t,
                 word == PV_TUI_W_ACCEPT   ? PV_TUI_ACCEPT
                 : word == PV_TUI_W_REFUSE ? PV_TUI_REFUSE
@@ -1208,12 +1255,16 @@ static struct pv_tui_line *offer_of(struct pv_tui *t, const json_t *file, size_t
  * none. */
 static size_t place_to_tell(struct pv_tui *t, const json_t *file, struct pv_tui_line **ret_line)
 {
-    const char *peer = pv_json_text(file, "peer", "");
+    char brief[PV_KEY_SHORT_BUF];
+    const char *peer = pv_json_text(file, "peer", ""), *former;
     size_t index = SIZE_MAX;
     *ret_line = offer_of(t, file, &index);
     if (*ret_line != NULL)
         return index;
-    return peer[0] == '\0' ? SIZE_MAX : pv_tui_find(t, peer, true);
+    former = pv_json_text(file, "peer_former", "");
+    if (former[0] != '\0')
+        return pv_tui_find(t, pv_key_shorten(former, brief), true);
+    return pv_name_is_valid(peer) ? pv_tui_find(t, peer, true) : SIZE_MAX;
 }
 
 void pv_tui_take_present(struct pv_tui *t, const struct pv_tui_action *action, const char *name,

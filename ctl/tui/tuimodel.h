@@ -78,6 +78,7 @@ struct pv_tui_conv {
     size_t came;                        /* lines that came while it is scrolled up; the view adds
                                            their rows to scroll, and clears this */
     size_t found;                       /* by /search: number of the line, from 1; 0 = none */
+    char *sought;                       /* owned: what /search looked for; NULL: nothing yet */
     bool show_found;                    /* the view scrolls to it, and clears this */
     char new_from[PV_CHAT_ID_TEXT_BUF]; /* the first message that was unread when it was opened */
     char *draft;             /* owned: its unfinished line while another conversation is open */
@@ -269,6 +270,8 @@ void pv_tui_open(struct pv_tui *t, size_t index);
 
 /* It ended, and the daemon takes no lines: asks once more whether to end without them. */
 void pv_tui_ask_again(struct pv_tui *t);
+/* The daemon took them after all, before the person said so: the chat goes on. */
+void pv_tui_ask_no_more(struct pv_tui *t);
 static inline bool pv_tui_is_warned(const struct pv_tui *t)
 {
     return t->leave == PV_TUI_WARNED || t->leave == PV_TUI_WARNED_BY_KEY;
@@ -276,6 +279,10 @@ static inline bool pv_tui_is_warned(const struct pv_tui *t)
 
 /* PV_ERR_AGAIN: nothing to ask. */
 PV_MUST_CHECK int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action);
+/* A line that the daemon does not take, because it is gone or hangs, is shown as one that waits,
+ * until it is asked for anew, or answers. Other actions, and one that is shown: nothing happens. */
+void pv_tui_show_waiting(struct pv_tui *t, struct pv_tui_action *action);
+void pv_tui_hide_waiting(struct pv_tui *t, struct pv_tui_action *action);
 
 /* --- what a typed line does (tuityped.c) ----------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/text.h"
 #include "ctl/tui/tuimodel.h"
@@ -55,8 +56,11 @@ static void add_files(struct pv_tui_choice *choice, const char *path, size_t len
     for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
         if (e->d_name[0] == '.' && (choice->len == 0 || choice->word[0] != '.'))
             continue;
-        pv_tui_choices_add(choice, PV_STR("%s%s", e->d_name, e->d_type == DT_DIR ? "/" : ""),
-                           false);
+        struct stat st;
+        const bool is_dir = e->d_type == DT_DIR ||
+                            (e->d_type != DT_REG && fstatat(dirfd(d), e->d_name, &st, 0) == 0 &&
+                             S_ISDIR(st.st_mode));
+        pv_tui_choices_add(choice, PV_STR("%s%s", e->d_name, is_dir ? "/" : ""), false);
     }
     if (d != NULL)
         closedir(d);
@@ -120,6 +124,20 @@ static char *as_typed(const char *text)
     return line;
 }
 
+/* The line that asked for the action; the caller's. NULL: no line did, or there is no memory. */
+static char *line_of(const struct pv_tui_action *action)
+{
+    static const char word[] = "/send-file ";
+    if (action->text == NULL || (action->kind != PV_TUI_SEND && action->kind != PV_TUI_SEND_FILE))
+        return NULL;
+    if (action->kind == PV_TUI_SEND)
+        return as_typed(action->text);
+    char *line = malloc(strlen(action->text) + sizeof(word));
+    if (line != NULL)
+        memcpy(mempcpy(line, word, sizeof(word) - 1), action->text, strlen(action->text) + 1);
+    return line;
+}
+
 /* Where p2pvpnd names `p2pvpnctl peers`, of whatever network, this screen has /peers. */
 static void note_error(struct pv_tui *t, const char *error)
 {
@@ -160,11 +178,10 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
     note_error(t, error);
     if (opens)
         warn_of_line(t);
-    if (action == NULL || pv_tui_keep(t, action, error) || action->kind != PV_TUI_SEND ||
-        action->text == NULL)
+    if (action == NULL || pv_tui_keep(t, action, error))
         return;
     size_t index = pv_tui_find(t, action->peer, false);
-    char *line = as_typed(action->text);
+    char *line = line_of(action);
     if (index == SIZE_MAX || line == NULL) {
         free(line);
         return;
@@ -180,7 +197,7 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
         return;
     } else {
         pv_tui_notice(t, c, is_perhaps(error) ? PV_TUI_PERHAPS " sent:" : "not sent:");
-        pv_tui_notice(t, c, action->text);
+        pv_tui_notice(t, c, action->kind == PV_TUI_SEND ? action->text : line);
     }
     free(line);
 }
@@ -231,6 +248,14 @@ void pv_tui_ask_again(struct pv_tui *t)
 {
     t->leave = PV_TUI_WARNED;
     pv_tui_note(t, "p2pvpnd does not answer: once more ends the chat without what is not sent");
+}
+
+void pv_tui_ask_no_more(struct pv_tui *t)
+{
+    if (t->leave != PV_TUI_WARNED)
+        return;
+    t->leave = PV_TUI_STAYS;
+    t->note[0] = '\0';
 }
 
 /* --- what is typed --------------------------------------------------------------------------- */
@@ -485,7 +510,7 @@ static size_t count_lines(const char *text)
 static bool is_too_long(struct pv_tui *t, size_t len)
 {
     if (len > PV_CHAT_TEXT_MAX)
-        pv_tui_note(t, "%zu bytes are too much for a message (%d): /send-file FILE", len,
+        pv_tui_note(t, "that is too much for a message (%d bytes): /send-file FILE",
                     PV_CHAT_TEXT_MAX);
     return len > PV_CHAT_TEXT_MAX;
 }
@@ -530,6 +555,8 @@ void pv_tui_paste(struct pv_tui *t, const char *text)
                     t->opening, lines);
         return;
     }
+    if (is_too_long(t, t->edit.len + strlen(text)))
+        return;
     pv_tui_note(t, "%zu lines pasted: Enter sends them to %s, another key does not", lines,
                 t->convs[t->current].name);
     t->paste = strdup(text);

@@ -19,6 +19,7 @@ enum {
     MARKS = 3,        /* columns of the marks behind the time */
     ALIGN_MAX = 16,   /* names are aligned up to this many columns */
     ALIGN_OVER = 100, /* the newest lines of a room by whose names they are aligned */
+    TEXT_LEAST = 8,   /* columns of a text's first row, or the name gives up its own */
     TIME_BUF = 48,    /* bytes of a time or date with the NUL */
     BAR_ROWS = 6,     /* at most: of an explanation nothing is left out, where there is room */
     BAR_BUF = PV_TUI_NOTE + 96,
@@ -243,11 +244,13 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
     }
     /* A narrow pane gives up the name before it gives up room for the text; but that a text is not
      * the peer's own word is never left out. */
-    if (w.first + 8 > cols && line->unproven) {
-        snprintf(w.who, sizeof(w.who), "?%s", pv_tui_conv_is_room(c) ? line->from : c->name);
+    if (w.first + TEXT_LEAST > cols && line->unproven) {
+        _Static_assert(PV_TUI_MIN_COLS > TEXT_LEAST + 3, "of the name a letter stays");
+        snprintf(w.who, sizeof(w.who), "?%.*s", (int)(cols - TEXT_LEAST - 3),
+                 pv_tui_conv_is_room(c) ? line->from : c->name);
         w.name_at = 0;
         w.first = strlen(w.who) + 2;
-    } else if (w.first + 8 > cols) {
+    } else if (w.first + TEXT_LEAST > cols) {
         w.first = cols > margin + 8 ? margin : 0;
     }
     return w;

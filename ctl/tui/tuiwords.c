@@ -160,6 +160,8 @@ void pv_tui_choices_add(struct pv_tui_choice *choice, const char *candidate, boo
         size_t same = 0;
         while (choice->common[same] != '\0' && choice->common[same] == candidate[same])
             same++;
+        while (same > 0 && ((unsigned char)choice->common[same] & 0xc0) == 0x80)
+            same--; /* no half of a character */
         choice->common[same] = '\0';
     }
     size_t used = strlen(choice->list);

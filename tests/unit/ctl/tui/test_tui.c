@@ -460,6 +460,42 @@ PV_TEST(files_that_wait_are_told_when_the_chat_begins_and_have_a_mark)
     assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 0);
 }
 
+/* Its machine was removed while it moved; another one may be called pi by now. */
+PV_TEST(a_file_of_a_former_member_is_told_in_the_former_ones_conversation)
+{
+    const size_t n = t->n_convs;
+    take(pv_tui_take_file,
+         "{'file':{'id':7,'direction':'out','peer':'pi (former, key:AbCd)','peer_former':'AbCdEf',"
+         "'name':'a','size':2048,'state':'accepted'}}");
+    take(pv_tui_take_file,
+         "{'file':{'id':7,'direction':'out','peer':'pi (former, key:AbCd)','peer_former':'AbCdEf',"
+         "'name':'a','size':2048,'state':'withdrawn'}}");
+    const size_t former = pv_tui_find(t, "key:AbCd", false);
+    assert_int_not_equal(former, SIZE_MAX);
+    assert_int_equal(t->n_convs, n + 1);
+    assert_has(t->note, "/open key:AbCd");
+    /* An older p2pvpnd says no key: no conversation is called so. */
+    take(pv_tui_take_file, "{'file':{'id':8,'direction':'out','peer':'bob (former, key:EfGh)',"
+                           "'name':'a','size':2048,'state':'accepted'}}");
+    assert_int_equal(t->n_convs, n + 1);
+}
+
+/* Files of both directions have numbers of one row. */
+PV_TEST(a_number_that_is_no_incoming_files_is_refused)
+{
+    take(pv_tui_take_file, "{'file':{'id':7,'direction':'out','peer':'pi','name':'a','size':2048,"
+                           "'state':'offered'}}");
+    line("/refuse 7");
+    assert_has(t->note, "7 goes out: `p2pvpnctl files withdraw 7`");
+    pv_tuiedit_set(&t->edit, "");
+    line("/refuse 4294967303"); /* 7 more than 32 bits have */
+    assert_string_equal(t->note, "/refuse NUMBER");
+    pv_tuiedit_set(&t->edit, "");
+    line("/accept 0");
+    assert_string_equal(t->note, "/accept NUMBER");
+    assert_nothing_asked();
+}
+
 /* Silent until it is asked for, and only for what somebody else wrote. */
 PV_TEST(the_bell_rings_for_who_asked_for_it)
 {
@@ -600,6 +636,9 @@ PV_TEST(tab_offers_what_belongs_where_the_cursor_is)
         {"/send-file ph", "/send-file phone pictures/"},
         {"/send-file phone pictures/f", "/send-file phone pictures/first.jpg"},
         {"/send-file ~/not", "/send-file ~/notes.txt"},
+        {"/send-file al", "/send-file album/"},
+        {"/send-file \xc3\xa8", "/send-file \xc3\xa8.txt"},
+        {"/send-file ./", "/send-file ./"}, /* no half of a letter that two names begin with */
     };
     char dir[] = "/tmp/pv-test-tab-XXXXXX", *home = getenv("HOME"), was[PATH_MAX];
     snprintf(was, sizeof(was), "%s", home == NULL ? "/" : home);
@@ -609,6 +648,9 @@ PV_TEST(tab_offers_what_belongs_where_the_cursor_is)
     fclose(fopen("phone pictures/first.jpg", "we"));
     fclose(fopen("notes.txt", "we"));
     fclose(fopen(".hidden", "we"));
+    fclose(fopen("\xc3\xa8.txt", "we"));
+    fclose(fopen("\xc3\xa9.txt", "we"));
+    assert_int_equal(symlink("phone pictures", "album"), 0);
     setenv("HOME", dir, 1);
     take(pv_tui_take_file,
          "{'file':{'id':7,'peer':'pi','name':'a','state':'offered','direction':'in','size':1}}");
@@ -672,6 +714,39 @@ static void found_by(const char *text, uint64_t upto, const char *answer)
     pv_tui_take_found(t, &a, body);
     json_decref(body);
     free(copy);
+}
+
+/* Names may be another machine's by now, and a text need not be its machine's own word. */
+PV_TEST(a_search_over_all_says_whose_lines_it_found)
+{
+    char text[1200];
+    for (size_t i = 0; i < 600; i++)
+        memcpy(text + 2 * i, "\xc3\xa9", 2);
+    memcpy(text + 600, "Needle", 6);
+    text[sizeof(text) - 2] = '\0';
+    line("/search needle");
+    drop_actions();
+    json_t *body = json_of(
+        "{'messages':[" MESSAGE("A", "pi", "lap", "needle", "read", ",'from_former':'AbCdEf'") "," MESSAGE(
+            "B", "lap", "pi", "needle", "read",
+            ",'own':true,'to_former':'AbCdEf'") "," MESSAGE("C", "pi", "lap", "needle", "read",
+                                                            ",'unproven':true,'typist':'"
+                                                            "root'") "," MSG("D", "pi", "lap", "?",
+                                                                             "read") "]}");
+    json_object_set_new(json_array_get(json_object_get(body, "messages"), 3), "text",
+                        json_string(text));
+    const struct pv_tui_action a = {.kind = PV_TUI_SEARCH, .text = t->search.text};
+    pv_tui_take_found(t, &a, body);
+    json_decref(body);
+    const struct pv_tui_line *lines = t->convs[0].lines;
+    assert_int_equal(t->convs[0].n_lines, 4);
+    assert_has(lines[0].text, " pi (former, key:AbCd) to lap: needle");
+    assert_has(lines[1].text, " lap to pi (former, key:AbCd): needle");
+    assert_has(lines[2].text, " root on pi's machine to lap: needle");
+    assert_has(lines[3].text, " pi to lap: ...\xc3\xa9");
+    assert_has(lines[3].text, "\xc3\xa9Needle\xc3\xa9");
+    assert_string_equal(lines[3].text + strlen(lines[3].text) - 5, "\xc3\xa9...");
+    assert_true(pv_utf8_is_valid(pv_view(lines[3].text, strlen(lines[3].text))));
 }
 
 PV_TEST(a_search_in_the_networks_pane_is_about_everything)
@@ -1241,6 +1316,33 @@ PV_TEST(the_question_about_pasted_lines_is_shown_whole)
 #undef LONG
 }
 
+PV_TEST(a_file_that_could_not_be_sent_leaves_its_line)
+{
+    char path[] = "~/my notes.txt";
+    const struct pv_tui_action a = {.kind = PV_TUI_SEND_FILE, .peer = "pi", .text = path};
+    open_of("pi");
+    pv_tui_take_error(t, "/send-file: No such file or directory", &a);
+    assert_string_equal(t->edit.text, "/send-file ~/my notes.txt");
+    assert_has(t->note, "No such file");
+    pv_tui_take_error(t, "again", &a); /* a line that was begun stays */
+    assert_string_equal(t->edit.text, "/send-file ~/my notes.txt");
+    assert_has(t->convs[t->current].lines[1].text, "/send-file ~/my notes.txt");
+}
+
+PV_TEST(a_paste_that_is_too_long_is_not_asked_about)
+{
+    char *text = test_alloc(PV_CHAT_TEXT_MAX + 4);
+    memset(text, 'x', PV_CHAT_TEXT_MAX + 2);
+    text[5] = '\n';
+    open_of("pi");
+    pv_tui_paste(t, text);
+    assert_has(t->note, "too much for a message");
+    assert_null(t->paste);
+    line("and on");
+    assert_action(PV_TUI_SEND, "pi", "and on");
+    free(text);
+}
+
 /* A text that is cut without a word would be sent as if it were whole. */
 PV_TEST(a_pasted_line_that_is_too_long_is_not_cut)
 {
@@ -1250,7 +1352,7 @@ PV_TEST(a_pasted_line_that_is_too_long_is_not_cut)
     type("y");
     pv_tui_paste(t, text);
     assert_string_equal(t->edit.text, "y");
-    assert_has(t->note, "are too much for a message");
+    assert_has(t->note, "too much for a message");
     assert_has(t->note, "/send-file FILE");
     edit(PV_TUIEDIT_BACKSPACE);
     text[PV_CHAT_TEXT_MAX] = '\n';
@@ -1277,6 +1379,30 @@ PV_TEST(a_daemon_that_was_gone_is_asked_again)
     free(a.text);
     assert_action(PV_TUI_SEND, "pi", "second");
     assert_action(PV_TUI_HISTORY, "pi", "");
+}
+
+/* It keeps its connection and answers nothing. */
+PV_TEST(a_line_that_a_hanging_daemon_does_not_take_is_seen)
+{
+    struct pv_tui_action a;
+    open_of("pi");
+    struct pv_tui_conv *c = &t->convs[t->current];
+    line("first");
+    assert_ok(pv_tui_poll(t, &a));
+    assert_int_equal(c->n_lines, 0);
+    pv_tui_show_waiting(t, &a);
+    pv_tui_show_waiting(t, &a);
+    assert_int_equal(c->n_lines, 1);
+    assert_string_equal(c->lines[0].text, "first");
+    assert_int_equal(c->lines[0].state, PV_CHAT_QUEUED);
+    pv_tui_ask_again(t);
+    assert_has(t->note, "does not answer");
+    pv_tui_hide_waiting(t, &a); /* it answers after all */
+    pv_tui_ask_no_more(t);
+    assert_int_equal(c->n_lines, 0);
+    assert_string_equal(t->note, "");
+    assert_int_equal(t->leave, PV_TUI_STAYS);
+    free(a.text);
 }
 
 PV_TEST(the_bar_forgets_that_a_message_waited)
@@ -1874,6 +2000,26 @@ PV_TEST(the_usual_screen)
     assert_int_equal(f->screen.cursor_col, 11);
 }
 
+/* The name of a machine and a text that is nobody's word are what others like. */
+PV_TEST(an_unproven_text_of_a_long_name_is_shown_on_any_screen)
+{
+#define LONG "machine-of-the-kitchen-upstairs-behind-the-old-stairs-no-42-ab"
+    take(pv_tui_take_peers, "{'peers':[" PEER(LONG, "true", "direct", "1") "]}");
+    take(pv_tui_take_message,
+         MESSAGE("C", LONG, "lap", "\\u0301hello", "unread", ",'unproven':true"));
+    open_of(LONG);
+    for (size_t cols = PV_TUI_MIN_COLS; cols < 120; cols++) {
+        bool seen = false;
+        draw(8, cols);
+        for (size_t i = 0; i < 8; i++)
+            seen =
+                seen || (strstr(row(i), "hello") != NULL &&
+                         (strstr(row(i), "?mach") != NULL || strstr(row(i), "'s machine") != NULL));
+        assert_true(seen);
+    }
+#undef LONG
+}
+
 PV_TEST(news_and_deeds_and_their_authors_are_seen)
 {
     take(pv_tui_take_message, MSG("A", "pi", "lap", "seen", "read"));
@@ -2020,6 +2166,13 @@ PV_TEST(a_search_goes_to_what_is_older)
     line("/search needle");
     assert_has(t->note, "nothing older has 'needle'");
     assert_nothing_asked(); /* nobody was sent the word */
+    /* Another word is looked for among the newest again. */
+    line("/search line 53");
+    assert_int_equal(t->convs[pi].found, 54);
+    line("/search line 5");
+    assert_int_equal(t->convs[pi].found, 60);
+    line("/search line 5");
+    assert_int_equal(t->convs[pi].found, 59);
 }
 
 /* A peer chooses when a notice of its file goes to the line of a room. */

@@ -5,7 +5,7 @@
 #include "tests/unit/test_util.h"
 
 struct typed {
-    size_t n_keys, n_text;
+    size_t n_keys, n_text, n_pasted, n_ends;
     enum pv_tui_key key; /* the last one */
     wchar_t arg;
 };
@@ -22,6 +22,13 @@ static struct typed type_at(struct pv_tuikeys *k, const char *seq, pv_ns now)
             t.n_keys++;
             break;
         case PV_TUIKEYS_IS_NONE:
+            break;
+        case PV_TUIKEYS_IS_PASTE:
+            t.n_pasted++;
+            break;
+        case PV_TUIKEYS_IS_PASTE_END:
+        case PV_TUIKEYS_IS_PASTE_LOST:
+            t.n_ends++;
             break;
         }
     }
@@ -153,6 +160,57 @@ PV_TEST(a_key_that_curses_names_ends_what_was_begun)
     assert_int_equal(type_at(&k, "\033", PV_S(1)).n_text, 0);
     assert_true(pv_tuikeys_end(&k, PV_S(1)));
     assert_int_equal(type_at(&k, "o", PV_S(1)).n_text, 1);
+}
+
+/* A network cuts where it likes, and the terminal's marks of a paste too. */
+PV_TEST(a_paste_ends_wherever_its_marks_are_cut_in_two)
+{
+    static const char begin[] = "\033[200~", end[] = "\033[201~", text[] = "one\rtwo\033[A\003";
+    for (size_t cut = 1; cut < sizeof(begin) - 1; cut++) {
+        for (size_t cut_end = 1; cut_end < sizeof(end) - 1; cut_end++) {
+            struct pv_tuikeys k = {0};
+            pv_ns now = PV_S(1);
+            struct typed t = type_at(&k, PV_STR("%.*s", (int)cut, begin), now);
+            assert_int_equal(t.n_text + t.n_keys, 0);
+            now += PV_TUIKEYS_WAIT; /* a person who pressed escape takes longer */
+            t = type_at(&k, begin + cut, now);
+            assert_int_equal(t.n_text + t.n_keys + t.n_pasted, 0);
+            assert_true(pv_tuikeys_is_pasting(&k));
+            assert_false(pv_tuikeys_end(&k, now));
+            t = type_at(&k, text, now);
+            assert_int_equal(t.n_pasted, sizeof(text) - 1);
+            assert_int_equal(t.n_text + t.n_keys + t.n_ends, 0);
+            t = type_at(&k, PV_STR("%.*s", (int)cut_end, end), now);
+            assert_int_equal(t.n_ends, 0);
+            now += PV_S(60);
+            t = type_at(&k, end + cut_end, now);
+            assert_int_equal(t.n_ends, 1);
+            assert_int_equal(t.n_text + t.n_keys, 0);
+            assert_int_equal(type_at(&k, "x", now).n_text, 1);
+        }
+    }
+}
+
+PV_TEST(a_paste_goes_on_behind_what_is_nearly_its_end)
+{
+    struct pv_tuikeys k = {0};
+    static const char text[] = "\033[200~a\033[20\033[202~\033\033[201";
+    (void)type_at(&k, text, PV_S(1));
+    assert_true(pv_tuikeys_is_pasting(&k));
+    assert_int_equal(type_at(&k, "~", PV_S(1)).n_ends, 1);
+    assert_int_equal(type("\033[201~").n_ends, 0); /* of no paste */
+}
+
+/* Its end was lost, and the screen would take no key any more. */
+PV_TEST(a_person_ends_a_paste_that_does_not_end)
+{
+    struct pv_tuikeys k = {0};
+    (void)type_at(&k, "\033[200~rm\003 *\r", PV_S(1));
+    assert_int_equal(type_at(&k, "\003", PV_S(1) + PV_TUIKEYS_SILENCE - 1).n_ends, 0);
+    struct typed t = type_at(&k, "\003", PV_S(1) + 2 * PV_TUIKEYS_SILENCE);
+    assert_int_equal(t.n_ends, 1);
+    assert_int_equal(t.n_text + t.n_keys, 0);
+    assert_int_equal(type_at(&k, "\003", PV_S(9)).n_text, 1);
 }
 
 PV_TEST(text_is_text)
