@@ -150,10 +150,11 @@ static void offer_room(struct pv_cli *cli, const struct typed *t, const json_t *
 {
     char name[PV_NAME_BUF];
     const char *text = pv_json_text(room, "room", "");
-    /* Of one that this node left there are lines, and nothing else. */
-    const bool left = pv_json_bool(room, "left");
+    /* Of one that this node left there are lines, and nobody to speak to. */
+    const bool of_lines = strcmp(t->cmd->name, "history") == 0 ||
+                          strcmp(t->cmd->name, "mute") == 0 || strcmp(t->cmd->name, "unmute") == 0;
     if (text[0] != '#' || pv_name_parse(text + 1, strlen(text + 1), name) < 0 ||
-        (left && strcmp(t->cmd->name, "history") != 0))
+        (pv_json_bool(room, "left") && !of_lines))
         return;
     offer(cli, PV_STR("#%s", name), PV_STR("room of %.0f", pv_json_real(room, "members", 0)));
 }
@@ -167,8 +168,10 @@ static void offer_rooms(struct pv_cli *cli, const struct typed *t)
 static void offer_file(struct pv_cli *cli, const struct typed *t, const json_t *file)
 {
     bool in = pv_json_is(file, "direction", "in");
-    if (in == is_behind(t, "withdraw") ||
-        (is_behind(t, "accept") && !pv_json_is(file, "state", "offered")))
+    const char *state = pv_json_text(file, "state", "");
+    const bool open = strcmp(state, "offered") == 0 || strcmp(state, "accepted") == 0;
+    if (in == is_behind(t, "withdraw") || (is_behind(t, "withdraw") && !open) ||
+        (is_behind(t, "accept") && strcmp(state, "offered") != 0))
         return;
     offer(cli, PV_STR("%.0f", pv_json_real(file, "id", 0)),
           PV_STR("%s %.40s: %.40s, %.20s", in ? "from" : "to", pv_json_text(file, "peer", "?"),

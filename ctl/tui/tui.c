@@ -683,6 +683,7 @@ static void take_character(struct tui *u, wint_t c)
         end_paste(u, PV_TUIKEYS_TAIL);
         break;
     case PV_TUIKEYS_IS_PASTE_LOST:
+        flushinp(); /* no key of what may come with it */
         end_paste(u, "");
         break;
     }
@@ -792,18 +793,28 @@ static bool is_sending(const struct tui *u)
     return sending;
 }
 
-/* A daemon that hangs keeps its connection: lines that it does not answer are seen all the same. */
+/* The request that was asked next behind this id; NULL: there is none. */
+static struct asked *asked_after(struct tui *u, uint64_t id)
+{
+    struct asked *next = NULL;
+    for (size_t i = 0; i < u->n_asked; i++) {
+        struct asked *a = &u->asked[i];
+        if (a->id > id && (next == NULL || a->id < next->id))
+            next = a;
+    }
+    return next;
+}
+
+/* A daemon that hangs keeps its connection: lines that it does not answer are seen all the same, in
+ * the order in which they were typed. */
 static void show_slow(struct tui *u)
 {
-    const pv_ns until = pv_clock_now() - PV_MS(SLOW_MS);
-    bool slow = false;
-    for (size_t i = 0; i < u->n_asked; i++) {
-        if (u->asked[i].since > until)
-            continue;
-        slow = true;
-        pv_tui_show_waiting(&u->model, &u->asked[i].action);
-    }
-    for (size_t i = 0; slow && i < u->model.n_actions; i++)
+    struct asked *a = asked_after(u, 0); /* the oldest */
+    if (a == NULL || a->since > pv_clock_now() - PV_MS(SLOW_MS))
+        return;
+    for (; a != NULL; a = asked_after(u, a->id))
+        pv_tui_show_waiting(&u->model, &a->action);
+    for (size_t i = 0; i < u->model.n_actions; i++)
         pv_tui_show_waiting(&u->model, &u->model.actions[i]);
 }
 
@@ -862,6 +873,10 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
          * itself. */
         if (!read_keys(u))
             return 0;
+        if (n == 0 && pv_tuikeys_is_pasting(&u->keys))
+            pv_tui_note(&u->model,
+                        "the end of what is pasted does not come: Ctrl-C, and once more a "
+                        "second later, goes on without it");
         int code = n > 0 && p[0].revents != 0 ? read_replies(u, error, ret_status) : 0;
         /* A daemon that ended may come back; one that speaks another language will not. */
         if (code != 0 && *ret_status == PV_ERR_CLOSED) {

@@ -126,19 +126,29 @@ static enum pv_tuikeys_result in_sequence(struct pv_tuikeys *k, wchar_t c, enum 
     if (strcmp(k->seq, "200~") == 0) {
         k->state = PV_TUIKEYS_PASTE;
         k->n = 0;
+        k->asked = false;
         return PV_TUIKEYS_IS_NONE;
     }
     return find(SEQUENCES, PV_ARRAY_LEN(SEQUENCES), k->seq, ret_key, ret_arg);
+}
+
+/* How long after the one before a character may belong to the same sequence. With Alt a person
+ * types what begins a string, but nothing that begins with an escape and a bracket. */
+static pv_ns wait_of(const struct pv_tuikeys *k, wchar_t c)
+{
+    const bool typed = (k->state == PV_TUIKEYS_ESC && c != L'[') || k->state == PV_TUIKEYS_STRING;
+    return typed ? PV_TUIKEYS_WAIT : PV_TUIKEYS_REST;
 }
 
 /* The end may come in pieces: its characters are text until the last one of it is there. */
 static enum pv_tuikeys_result in_paste(struct pv_tuikeys *k, wchar_t c, pv_ns silence)
 {
     static const char end[] = "\033" PV_TUIKEYS_TAIL "~";
-    if (c == CTRL_C && silence >= PV_TUIKEYS_SILENCE) {
+    if (c == CTRL_C && silence >= PV_TUIKEYS_SILENCE && k->asked) {
         k->state = PV_TUIKEYS_TEXT;
         return PV_TUIKEYS_IS_PASTE_LOST;
     }
+    k->asked = c == CTRL_C && (k->asked || silence >= PV_TUIKEYS_SILENCE);
     k->n = c == (wchar_t)end[k->n] ? k->n + 1 : c == ESC;
     if (k->n < sizeof(end) - 1)
         return PV_TUIKEYS_IS_PASTE;
@@ -153,7 +163,7 @@ enum pv_tuikeys_result pv_tuikeys_take(struct pv_tuikeys *k, wchar_t c, pv_ns no
     k->last = now;
     if (pv_tuikeys_is_pasting(k))
         return in_paste(k, c, silence);
-    if (silence > (k->state == PV_TUIKEYS_ESC ? PV_TUIKEYS_WAIT : PV_TUIKEYS_REST))
+    if (silence > wait_of(k, c))
         k->state = PV_TUIKEYS_TEXT;
     /* An escape begins a sequence wherever it stands; within a string it may be its end. */
     if (c == ESC && k->state != PV_TUIKEYS_ESC) {

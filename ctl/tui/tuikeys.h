@@ -2,8 +2,8 @@
 /*
  * tuikeys.h - what terminals send for keys that curses does not name: escape sequences, character
  * by character. Those that mean something here become keys, all others are swallowed whole: no part
- * of one ever becomes text (ECMA-48 s5.4 for CSI, s5.6 for strings; xterm's ctlseqs for the keys
- * and for what is pasted, "Bracketed Paste Mode"). Pure. One thread.
+ * of one that comes without a pause becomes text (ECMA-48 s5.4 for CSI, s5.6 for strings; xterm's
+ * ctlseqs for the keys and for what is pasted, "Bracketed Paste Mode"). Pure. One thread.
  */
 #pragma once
 
@@ -12,11 +12,10 @@
 /* So long after the one before a character belongs to the same sequence: a person who presses the
  * escape key and goes on typing takes longer. */
 #define PV_TUIKEYS_WAIT PV_MS(100)
-/* The same behind ESC [ and the like, which no person types: a network may cut a sequence in two.
- */
+/* The same within ESC [ and ESC O, which no person types: a network may cut a sequence in two. */
 #define PV_TUIKEYS_REST PV_MS(500)
-/* A person who sees nothing happen waits this long before pressing Ctrl-C; what is pasted does not,
- * and may have a Ctrl-C in it. */
+/* A person ends a paste whose end does not come by two Ctrl-C that each come after such a pause;
+ * what is pasted, which may have them in it, makes none. */
 #define PV_TUIKEYS_SILENCE PV_S(1)
 
 enum pv_tuikeys_state {
@@ -33,6 +32,7 @@ struct pv_tuikeys { /* zeroed at first */
     pv_ns last;   /* when the last character came */
     char seq[16]; /* parameters and final character of a CSI; longer ones mean nothing here */
     size_t n;     /* of a paste: how much of its end the last characters are */
+    bool asked;   /* to end a paste, by one Ctrl-C */
 };
 
 enum pv_tuikeys_result {
@@ -42,7 +42,7 @@ enum pv_tuikeys_result {
     PV_TUIKEYS_IS_PASTE,      /* the character was pasted, whatever key it would be */
     PV_TUIKEYS_IS_PASTE_END,  /* all was pasted; the characters of PV_TUIKEYS_TAIL at its end are
                                  the mark's, and no text */
-    PV_TUIKEYS_IS_PASTE_LOST, /* the same by a Ctrl-C after a silence: there is no mark */
+    PV_TUIKEYS_IS_PASTE_LOST, /* the same by a person: there is no mark */
 };
 #define PV_TUIKEYS_TAIL "[201"
 

@@ -752,6 +752,9 @@ void pv_tui_take_loss(struct pv_tui *t)
 {
     t->lost = true;
     t->opening[0] = '\0';
+    /* Anew, for those that were asked stand before those that waited already. */
+    for (size_t i = 0; i < t->n_actions; i++)
+        pv_tui_hide_waiting(t, &t->actions[i]);
     for (size_t i = 0; i < t->n_actions; i++)
         pv_tui_show_waiting(t, &t->actions[i]);
     if (strncmp(t->note, PV_TUI_PERHAPS, sizeof(PV_TUI_PERHAPS) - 1) != 0)
@@ -962,7 +965,7 @@ static void tell_found(struct pv_tui *t, const json_t *msg, const char *word)
     const bool unproven = pv_json_bool(msg, "unproven");
     cut_around(pv_json_text(msg, "text", ""), word, text);
     pv_tui_notice_at(t, c,
-                     PV_STR("%s %s%s%s%s %s %.64s: %s",
+                     PV_STR("%s %s%s%s%s %s %s: %s",
                             PV_TIME_STR(pv_json_real(msg, "time", 0), t->now),
                             unproven ? pv_show_typist(msg) : "", unproven ? " on " : "",
                             machine_of(msg, "from", "from_former", from),
@@ -1176,6 +1179,7 @@ static size_t place_of(struct pv_tui *t, uint32_t number, bool *ret_known)
         return i;
     i = t->n_files++ % PV_TUI_MAX_FILES;
     t->files[i].number = number;
+    t->files[i].in = true; /* until it is told */
     t->files[i].wanted = false;
     t->files[i].state[0] = '\0';
     return i;
@@ -1255,16 +1259,18 @@ static struct pv_tui_line *offer_of(struct pv_tui *t, const json_t *file, size_t
  * none. */
 static size_t place_to_tell(struct pv_tui *t, const json_t *file, struct pv_tui_line **ret_line)
 {
-    char brief[PV_KEY_SHORT_BUF];
+    char brief[PV_KEY_SHORT_BUF], name[PV_NAME_BUF];
     const char *peer = pv_json_text(file, "peer", ""), *former;
     size_t index = SIZE_MAX;
     *ret_line = offer_of(t, file, &index);
     if (*ret_line != NULL)
         return index;
+    /* As its messages: by the name, and by the key where the name is another machine's by now. */
     former = pv_json_text(file, "peer_former", "");
     if (former[0] != '\0')
         return pv_tui_find(t, pv_key_shorten(former, brief), true);
-    return pv_name_is_valid(peer) ? pv_tui_find(t, peer, true) : SIZE_MAX;
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(peer, " "), peer);
+    return pv_name_is_valid(name) ? pv_tui_find(t, name, true) : SIZE_MAX;
 }
 
 void pv_tui_take_present(struct pv_tui *t, const struct pv_tui_action *action, const char *name,
@@ -1496,6 +1502,14 @@ void pv_tui_take_file(struct pv_tui *t, const json_t *body)
     take_file(t, json_object_get(body, "file"), t->now);
 }
 
+/* Also of one that no event has told of, as it was offered before this chat began. */
+static void note_way(struct pv_tui *t, const json_t *f)
+{
+    bool known;
+    if (!is_over(pv_json_text(f, "state", "")))
+        t->files[place_of(t, (uint32_t)pv_json_real(f, "id", 0), &known)].in = is_in(f);
+}
+
 void pv_tui_take_files(struct pv_tui *t, const json_t *body)
 {
     const bool first = !t->has_files;
@@ -1506,6 +1520,7 @@ void pv_tui_take_files(struct pv_tui *t, const json_t *body)
         if (first && is_in(f) &&
             (pv_json_is(f, "state", "offered") || pv_json_is(f, "state", "done")))
             take_file(t, f, pv_json_real(f, "time", 0));
+        note_way(t, f);
         tell_in_room(t, json_object_get(body, "files"), f);
         double size = pv_json_real(f, "size", 0), done = pv_json_real(f, "done", 0);
         if (!pv_json_is(f, "state", "accepted"))

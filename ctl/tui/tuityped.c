@@ -43,6 +43,14 @@ static bool directory_of(const char *path, size_t len, char dir[static PATH_MAX]
     return n > 0 && n < PATH_MAX;
 }
 
+static bool has_control(const char *name)
+{
+    bool has = false;
+    for (; *name != '\0'; name++)
+        has = has || (unsigned char)*name < 0x20 || *name == 0x7f;
+    return has;
+}
+
 /* Files in the directory that was typed so far; the choice is about the part behind the last slash.
  * Hidden ones only when their dot was typed. */
 static void add_files(struct pv_tui_choice *choice, const char *path, size_t len)
@@ -56,6 +64,8 @@ static void add_files(struct pv_tui_choice *choice, const char *path, size_t len
     for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
         if (e->d_name[0] == '.' && (choice->len == 0 || choice->word[0] != '.'))
             continue;
+        if (has_control(e->d_name))
+            continue; /* nobody could have typed it */
         struct stat st;
         const bool is_dir = e->d_type == DT_DIR ||
                             (e->d_type != DT_REG && fstatat(dirfd(d), e->d_name, &st, 0) == 0 &&
@@ -128,7 +138,10 @@ static char *as_typed(const char *text)
 static char *line_of(const struct pv_tui_action *action)
 {
     static const char word[] = "/send-file ";
-    if (action->text == NULL || (action->kind != PV_TUI_SEND && action->kind != PV_TUI_SEND_FILE))
+    /* One of a file for a room, with the id of the room's line, was typed in the room. */
+    const bool typed =
+        action->kind == PV_TUI_SEND || (action->kind == PV_TUI_SEND_FILE && action->id[0] == '\0');
+    if (action->text == NULL || !typed)
         return NULL;
     if (action->kind == PV_TUI_SEND)
         return as_typed(action->text);
@@ -244,18 +257,21 @@ static void leave(struct pv_tui *t, bool drafts)
         pv_tui_note(t, "a line was begun: once more ends the chat without it");
 }
 
+static const char hangs[] =
+    "p2pvpnd does not answer: once more ends the chat without what is not sent";
+
 void pv_tui_ask_again(struct pv_tui *t)
 {
     t->leave = PV_TUI_WARNED;
-    pv_tui_note(t, "p2pvpnd does not answer: once more ends the chat without what is not sent");
+    pv_tui_note(t, "%s", hangs);
 }
 
 void pv_tui_ask_no_more(struct pv_tui *t)
 {
-    if (t->leave != PV_TUI_WARNED)
-        return;
-    t->leave = PV_TUI_STAYS;
-    t->note[0] = '\0';
+    if (t->leave == PV_TUI_WARNED)
+        t->leave = PV_TUI_STAYS;
+    if (strcmp(t->note, hangs) == 0)
+        t->note[0] = '\0';
 }
 
 /* --- what is typed --------------------------------------------------------------------------- */
@@ -555,7 +571,10 @@ void pv_tui_paste(struct pv_tui *t, const char *text)
                     t->opening, lines);
         return;
     }
-    if (is_too_long(t, t->edit.len + strlen(text)))
+    size_t len = strlen(text);
+    while (len > 0 && text[len - 1] == '\n') /* as when it is sent */
+        len--;
+    if (is_too_long(t, t->edit.len + len))
         return;
     pv_tui_note(t, "%zu lines pasted: Enter sends them to %s, another key does not", lines,
                 t->convs[t->current].name);

@@ -245,11 +245,11 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
     /* A narrow pane gives up the name before it gives up room for the text; but that a text is not
      * the peer's own word is never left out. */
     if (w.first + TEXT_LEAST > cols && line->unproven) {
-        _Static_assert(PV_TUI_MIN_COLS > TEXT_LEAST + 3, "of the name a letter stays");
-        snprintf(w.who, sizeof(w.who), "?%.*s", (int)(cols - TEXT_LEAST - 3),
+        _Static_assert(PV_TUI_MIN_COLS > TEXT_LEAST + 4, "of the name a letter stays");
+        snprintf(w.who, sizeof(w.who), "?%.*s", (int)(cols - TEXT_LEAST - 3 - w.action),
                  pv_tui_conv_is_room(c) ? line->from : c->name);
         w.name_at = 0;
-        w.first = strlen(w.who) + 2;
+        w.first = strlen(w.who) + 2 + w.action; /* "?pi: ", "* ?pi " */
     } else if (w.first + TEXT_LEAST > cols) {
         w.first = cols > margin + 8 ? margin : 0;
     }

@@ -168,7 +168,7 @@ export function chat(main, who) {
 
   function drawLog() {
     const low = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-    const wanted = find.toLowerCase(), mine = files.filter(f => (f.peer_former ? brief(f.peer_former) : f.peer) === who || (room && messages.some(m => m.id === f.transfer)));
+    const wanted = find.toLowerCase(), mine = files.filter(f => (f.peer_former ? brief(f.peer_former) : f.peer.split(" ")[0]) === who || (room && messages.some(m => m.id === f.transfer)));
     const said = messages.filter(m => !wanted || m.text.toLowerCase().includes(wanted) || (m.from || "").toLowerCase().includes(wanted)).map(m => [m.time, () => bubble(m)]);
     const all = [...said, ...(wanted ? [] : mine.map(f => [f.time, () => fileBox(f, room)]))].sort((a, b) => a[0] - b[0]);
     const now = JSON.stringify([messages, wanted ? 0 : mine, find, more]);

@@ -308,13 +308,14 @@ static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file
                                    char who[static PV_NODE_WHO])
 {
     const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, f->peer);
-    const bool former = m != NULL && (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED);
+    const struct pv_member *now = m == NULL ? NULL : pv_roster_by_name(n->roster, m->name);
+    const bool another = now != NULL && memcmp(now->node, f->peer, sizeof(now->node)) != 0;
     return (struct pv_ctlapi_file){
         .number = f->number,
         .id = f->id,
         .outgoing = f->outgoing,
         .peer = m != NULL ? pv_node_who(n, f->peer, who) : f->peer_name,
-        .peer_former = former ? f->peer : NULL,
+        .peer_former = another ? f->peer : NULL,
         .name = f->name,
         .size = f->size,
         .done = f->done,

@@ -142,7 +142,13 @@ class Repository(unittest.TestCase):
         shutil.move(self.key, self.at("kept"))
         self.makes(self.at("second"))
         self.refuses("this one in", self.at("www"))
-        self.assertEqual(self.read("www/p2pvpn.asc"), key)
+        self.write("www/p2pvpn.asc", "no key")
+        self.refuses("gpg reads no key in", self.at("www"))
+        self.write("www/p2pvpn.asc", key)
+        # gpg has no home of its own to look at a key with.
+        said, code = self.make(self.at("www"), HOME="/proc/nonexistent")
+        self.assertEqual(code, 1, said)
+        self.assertIn("this one in", said)
         self.assertEqual(self.read("www/dists/bookworm/InRelease"), lists)
 
     def test_a_passphrase_of_a_key_of_ones_own_is_asked_for(self):

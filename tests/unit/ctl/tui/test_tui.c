@@ -474,10 +474,11 @@ PV_TEST(a_file_of_a_former_member_is_told_in_the_former_ones_conversation)
     assert_int_not_equal(former, SIZE_MAX);
     assert_int_equal(t->n_convs, n + 1);
     assert_has(t->note, "/open key:AbCd");
-    /* An older p2pvpnd says no key: no conversation is called so. */
+    /* Nobody has bob's name: its lines stand where they stood. */
     take(pv_tui_take_file, "{'file':{'id':8,'direction':'out','peer':'bob (former, key:EfGh)',"
                            "'name':'a','size':2048,'state':'accepted'}}");
     assert_int_equal(t->n_convs, n + 1);
+    assert_has(t->note, "/open bob");
 }
 
 /* Files of both directions have numbers of one row. */
@@ -485,6 +486,12 @@ PV_TEST(a_number_that_is_no_incoming_files_is_refused)
 {
     take(pv_tui_take_file, "{'file':{'id':7,'direction':'out','peer':'pi','name':'a','size':2048,"
                            "'state':'offered'}}");
+    /* Also one that was offered before this chat began, and is in the list alone. */
+    take(pv_tui_take_files, "{'files':[{'id':6,'direction':'out','peer':'pi','name':'b','size':1,'"
+                            "state':'offered'}]}");
+    line("/refuse 6");
+    assert_has(t->note, "6 goes out: `p2pvpnctl files withdraw 6`");
+    pv_tuiedit_set(&t->edit, "");
     line("/refuse 7");
     assert_has(t->note, "7 goes out: `p2pvpnctl files withdraw 7`");
     pv_tuiedit_set(&t->edit, "");
@@ -494,6 +501,12 @@ PV_TEST(a_number_that_is_no_incoming_files_is_refused)
     line("/accept 0");
     assert_string_equal(t->note, "/accept NUMBER");
     assert_nothing_asked();
+    /* Nothing is known of it: p2pvpnd says what it is, however often. */
+    for (int i = 0; i < 2; i++) {
+        pv_tuiedit_set(&t->edit, "");
+        line("/refuse 99");
+        assert_action(PV_TUI_REFUSE, "", "99");
+    }
 }
 
 /* Silent until it is asked for, and only for what somebody else wrote. */
@@ -1327,6 +1340,10 @@ PV_TEST(a_file_that_could_not_be_sent_leaves_its_line)
     pv_tui_take_error(t, "again", &a); /* a line that was begun stays */
     assert_string_equal(t->edit.text, "/send-file ~/my notes.txt");
     assert_has(t->convs[t->current].lines[1].text, "/send-file ~/my notes.txt");
+    /* A file for a room, which is offered to each member, was typed in none of their panes. */
+    struct pv_tui_action each = {.kind = PV_TUI_SEND_FILE, .peer = "bob", .id = "L", .text = path};
+    pv_tui_take_error(t, "bob is away", &each);
+    assert_null(t->convs[pv_tui_find(t, "bob", false)].draft);
 }
 
 PV_TEST(a_paste_that_is_too_long_is_not_asked_about)
@@ -1403,6 +1420,30 @@ PV_TEST(a_line_that_a_hanging_daemon_does_not_take_is_seen)
     assert_string_equal(t->note, "");
     assert_int_equal(t->leave, PV_TUI_STAYS);
     free(a.text);
+    /* A note that came meanwhile stays. */
+    pv_tui_ask_again(t);
+    pv_tui_paste(t, "one\ntwo");
+    pv_tui_ask_no_more(t);
+    assert_has(t->note, "2 lines pasted");
+}
+
+/* The one that was asked stands before the one that waits, whoever was shown first. */
+PV_TEST(lines_that_wait_stand_in_their_order)
+{
+    struct pv_tui_action a;
+    open_of("pi");
+    struct pv_tui_conv *c = &t->convs[t->current];
+    line("A");
+    assert_ok(pv_tui_poll(t, &a));
+    line("B");
+    pv_tui_show_waiting(t, &a);
+    pv_tui_show_waiting(t, &t->actions[0]);
+    pv_tui_hide_waiting(t, &a);
+    pv_tui_again(t, &a);
+    pv_tui_take_loss(t);
+    assert_int_equal(c->n_lines, 2);
+    assert_string_equal(c->lines[0].text, "A");
+    assert_string_equal(c->lines[1].text, "B");
 }
 
 PV_TEST(the_bar_forgets_that_a_message_waited)

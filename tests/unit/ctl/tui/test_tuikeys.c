@@ -172,7 +172,7 @@ PV_TEST(a_paste_ends_wherever_its_marks_are_cut_in_two)
             pv_ns now = PV_S(1);
             struct typed t = type_at(&k, PV_STR("%.*s", (int)cut, begin), now);
             assert_int_equal(t.n_text + t.n_keys, 0);
-            now += PV_TUIKEYS_WAIT; /* a person who pressed escape takes longer */
+            now += PV_MS(300); /* as long as TCP needs to send it again */
             t = type_at(&k, begin + cut, now);
             assert_int_equal(t.n_text + t.n_keys + t.n_pasted, 0);
             assert_true(pv_tuikeys_is_pasting(&k));
@@ -205,12 +205,30 @@ PV_TEST(a_paste_goes_on_behind_what_is_nearly_its_end)
 PV_TEST(a_person_ends_a_paste_that_does_not_end)
 {
     struct pv_tuikeys k = {0};
-    (void)type_at(&k, "\033[200~rm\003 *\r", PV_S(1));
-    assert_int_equal(type_at(&k, "\003", PV_S(1) + PV_TUIKEYS_SILENCE - 1).n_ends, 0);
-    struct typed t = type_at(&k, "\003", PV_S(1) + 2 * PV_TUIKEYS_SILENCE);
+    pv_ns now = PV_S(1);
+    (void)type_at(&k, "\033[200~rm\003 *\r", now);
+    /* A paste comes in pieces, and any of them may begin with it. */
+    now += 2 * PV_TUIKEYS_SILENCE;
+    assert_int_equal(type_at(&k, "\003evil\r", now).n_ends, 0);
+    now += 2 * PV_TUIKEYS_SILENCE;
+    assert_int_equal(type_at(&k, "\003", now).n_ends, 0);
+    assert_int_equal(type_at(&k, "\003\003", now + PV_MS(300)).n_ends, 0);
+    now += PV_MS(300) + PV_TUIKEYS_SILENCE;
+    struct typed t = type_at(&k, "\003", now);
     assert_int_equal(t.n_ends, 1);
     assert_int_equal(t.n_text + t.n_keys, 0);
-    assert_int_equal(type_at(&k, "\003", PV_S(9)).n_text, 1);
+    assert_int_equal(type_at(&k, "\003", now).n_text, 1);
+}
+
+/* Alt and one of these begin a string for a terminal; a person goes on typing. */
+PV_TEST(text_behind_alt_and_a_bracket_is_text_soon)
+{
+    static const char *const alts[] = {"\033]", "\033P", "\033X", "\033^", "\033_"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(alts); i++) {
+        struct pv_tuikeys k = {0};
+        (void)type_at(&k, alts[i], PV_S(1));
+        assert_int_equal(type_at(&k, "hi\r", PV_S(1) + PV_TUIKEYS_WAIT + 1).n_text, 3);
+    }
 }
 
 PV_TEST(text_is_text)
