@@ -44,7 +44,7 @@ static void add_came(struct pv_text *text, const json_t *members)
             pv_text_add(text, " and %zu more", json_array_size(members) - name_i);
             return;
         }
-        pv_text_add(text, "%s%.80s", name_i == 0 ? "; let in " : ", ", pv_json_string(name));
+        pv_text_add(text, "%s%.90s", name_i == 0 ? "; let in " : ", ", pv_json_string(name));
     }
 }
 

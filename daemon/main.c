@@ -353,7 +353,7 @@ static void default_node_name(const struct pv_rng *rng, char ret_name[static PV_
     while (n > 0 && text[n - 1] == '-')
         n--;
     /* A host without a usable name still gets one that is unlikely to be taken in its network. */
-    if (pv_name_parse(text, n, ret_name) < 0)
+    if (pv_name_parse(text, n, ret_name) < 0 || pv_name_is_word(ret_name))
         snprintf(ret_name, PV_NAME_BUF, "node-%04x", (unsigned)(pv_rng_u32(rng) & 0xffff));
 }
 

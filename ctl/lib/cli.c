@@ -182,12 +182,9 @@ int pv_cli_name(struct pv_cli *cli, const char *flag, const char *text, char *ds
                             "%s\"%.80s\" is not a name: use 1 to 63 of a-z 0-9 and -, not at the "
                             "ends, not localhost",
                             given, text);
-    /* In rules and routes they mean more than one machine, or none. */
-    static const char *const words[] = {"any", "all", "off", "auto", "default"};
-    for (size_t i = 0; i < PV_ARRAY_LEN(words); i++)
-        if (strcmp(name, words[i]) == 0 && strcmp(flag, "network") != 0)
-            return pv_cli_usage(cli, "%s\"%s\" has a meaning in commands: choose another name",
-                                given, name);
+    if (strcmp(flag, "network") != 0 && pv_name_is_word(name))
+        return pv_cli_usage(cli, "%s\"%s\" has a meaning in commands: choose another name", given,
+                            name);
     memcpy(dst, name, sizeof(name));
     return 0;
 }
@@ -367,12 +364,23 @@ int pv_cli_connect_or_start(struct pv_cli *cli)
     return pv_cli_connect(cli);
 }
 
+/* Does p2pvpnd answer at all, so that somebody else keeps the command waiting? */
+static bool is_answering(struct pv_cli *cli)
+{
+    json_t *body = NULL;
+    pv_client_close(&cli->client); /* an answer that came late would be taken for this one */
+    int r =
+        pv_client_ask(cli->node.socket, cli->node.is_user, PV_CTLAPI_VERSION, PV_MS(500), &body);
+    json_decref(body);
+    return r == PV_OK;
+}
+
 int pv_cli_lost(struct pv_cli *cli, int status)
 {
     switch (status) {
     case PV_ERR_TIMEOUT:
         /* A command about one peer can name the command that explains. */
-        if (cli->peer != NULL)
+        if (cli->peer != NULL && is_answering(cli))
             return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                                "no answer in time: `p2pvpnctl why %s` says what stands in the way; "
                                "--timeout gives it longer",

@@ -167,6 +167,15 @@ int pv_name_parse(const char *text, size_t text_len, char ret_name[static PV_NAM
     return PV_OK;
 }
 
+bool pv_name_is_word(const char *name)
+{
+    static const char *const words[] = {"any", "all", "off", "auto", "default"};
+    bool is = false;
+    for (size_t i = 0; i < PV_ARRAY_LEN(words); i++)
+        is = is || strcmp(name, words[i]) == 0;
+    return is;
+}
+
 /* Only the canonical form: what stands in a signed statement must have one spelling. */
 bool pv_name_is_valid(const char *name)
 {

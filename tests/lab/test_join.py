@@ -264,6 +264,11 @@ def names_and_addresses_change_hands_as_told(lab):
 
     # By an admin's: the interface has it, and everything goes there.
     old = b.addr()
+    # There also another name needs the coordinator's receipt.
+    for name in ("robert", "rob"):
+        b.ctl("rename", name)
+        wait(f"b to be {name}", lambda: b.json("status")["self"]["name"] == name and
+             name in [p["name"] for p in a.json("peers")["peers"]])
     a.ctl("address", "set", "rob", "10.66.77.7")
     wait("rob to be there", lambda: b.addr() == "10.66.77.7")
     wait("its interface", lambda: "10.66.77.7" in b.run("ip", "addr", "show", "p2pvpn0").out)

@@ -595,6 +595,13 @@ static void run_admin_grant(void *part, struct pv_ctlapi_request *req, struct pv
     }
     if (pk == NULL || !is_up(a, "admin grant", handle))
         return;
+    const struct pv_member *m = pv_roster_by_node(a->node->roster, pk);
+    if (m != NULL && pv_roster_carrier(a->node->roster, m) != NULL) {
+        pv_ctlsrv_failf(
+            a->node->ctl, handle, PV_CTLAPI_REFUSED,
+            "admin grant: %s is a guest: its WireGuard app can neither invite nor remove", m->name);
+        return;
+    }
     if (pv_roster_rights(a->node->roster, pk) != (PV_RIGHT_INVITE | PV_RIGHT_REVOKE))
         r = pv_rootkey_grant(a->node, pk, now);
     if (r != PV_OK) {
@@ -681,6 +688,8 @@ static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint
             continue;
         if (m->rights != 0)
             return true;
+        if (pv_roster_carrier(n->roster, m) != NULL)
+            continue; /* a guest can be no admin */
         const struct pv_peer *p = pv_peers_by_pk(n->peers, m->node);
         if (heir == NULL || (p != NULL && pv_peer_reach(p) != PV_REACH_NO))
             heir = m;
@@ -735,8 +744,10 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     if (alone && !req->leave.forget) {
         answer_error(a, handle, PV_CTLAPI_UNREACHABLE,
-                     "leave: neither the coordinator nor a member can be told: try again when one "
-                     "is there");
+                     n->up ? "leave: neither the coordinator nor a member can be told: try again "
+                             "when one is there"
+                           : "leave: nobody can be told while this node is down: `p2pvpnctl up` "
+                             "first");
         return;
     }
     struct waiting w = {.handle = handle, .leaves = true, .forget = forget};

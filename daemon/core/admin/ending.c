@@ -148,10 +148,13 @@ int pv_ending_rights(struct pv_node *n, struct pv_signer by,
     return take_away(n, by, RIGHTS, pk, now);
 }
 
-/* Does it let in somebody yet? */
+/* Does it let in somebody yet? The coordinator says so by its own clock, and this machine's may be
+ * ahead: the network's is not. */
 static bool is_open(const struct pv_node *n, const struct pv_roster_invite *inv, pv_ns now)
 {
-    return !inv->revoked && inv->used < inv->uses && pv_node_wall_s(n, now) <= inv->not_after;
+    const uint64_t here = pv_node_wall_s(n, now), network = pv_roster_time(n->roster);
+    return !inv->revoked && inv->used < inv->uses &&
+           (here <= inv->not_after || network <= inv->not_after);
 }
 
 int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,

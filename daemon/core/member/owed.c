@@ -78,16 +78,17 @@ static bool is_where(const struct pv_node *n, const struct pv_st_place *place)
            memcmp(m->ip4.ip, place->ip4, sizeof(place->ip4)) == 0;
 }
 
-/* Does this node ask for another address by it? It is there with the receipt only. An older wish
- * is nobody's loss, nor one for what others have got meanwhile. */
+/* Does this node ask by it for another place than it has? At another address than its first one it
+ * is there with the receipt only, also for another name. An older wish is nobody's loss, nor one
+ * for what others have got meanwhile. */
 static bool is_wish(const struct pv_node *n, const struct pv_roster_entry *x)
 {
     const struct pv_st_place *wish = &x->st.u.place;
     const struct pv_member *m = pv_roster_by_node(n->roster, wish->node);
     if (m == NULL || m != pv_node_self(n) ||
-        memcmp(x->st.signer, wish->node, sizeof(wish->node)) != 0 ||
-        memcmp(m->ip4.ip, wish->ip4, sizeof(wish->ip4)) == 0 ||
-        !pv_roster_ip4_is_free(n->roster, wish->ip4, wish->node))
+        memcmp(x->st.signer, wish->node, sizeof(wish->node)) != 0 || is_where(n, wish) ||
+        !pv_roster_ip4_is_free(n->roster, wish->ip4, wish->node) ||
+        !pv_roster_name_is_free(n->roster, wish->name, wish->node))
         return false;
     for (const struct pv_roster_entry *y = pv_roster_next_entry(n->roster, NULL); y != NULL;
          y = pv_roster_next_entry(n->roster, y)) {

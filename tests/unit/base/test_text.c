@@ -133,6 +133,12 @@ PV_TEST(names_follow_the_dns_label_grammar)
     assert_false(pv_name_is_valid("BoB"));
 }
 
+PV_TEST(names_that_mean_more_than_one_machine_are_words)
+{
+    assert_true(pv_name_is_word("any") && pv_name_is_word("all") && pv_name_is_word("off"));
+    assert_false(pv_name_is_word("anybody") || pv_name_is_word("al") || pv_name_is_word(""));
+}
+
 PV_TEST(switches_are_on_or_off)
 {
     static const char *const bad[] = {"", "On", "onn", "o", "1", "true", "yes ", "of"};

@@ -540,6 +540,8 @@ PV_TEST_IN(a_daemon_that_is_silent_is_exit_code_3, setup, teardown)
     assert_int_equal(RUN("--timeout", "0.05", "send", "bob", "hi"), PV_CTLAPI_TIMEOUT);
     assert_has(t.err, "no answer in time: try again");
     assert_lacks(t.err, "why");
+    assert_fails(PV_CTLAPI_TIMEOUT, "try again", "--timeout", "0.05", "ping", "bob");
+    answers("version", OK("'version':'1'"));
     assert_fails(PV_CTLAPI_TIMEOUT, "`p2pvpnctl why bob`", "--timeout", "0.05", "ping", "bob");
 }
 

@@ -260,6 +260,15 @@ PV_TEST(a_member_that_is_removed_cannot_come_back_by_the_same_token)
     expect("'uses_left':1,'revoked':true");
 }
 
+/* The coordinator looks at its own clock, by which the invite is open. */
+PV_TEST(a_clock_that_is_ahead_leaves_no_invite_open)
+{
+    x.f.node.wall.us += 365ull * 86400 * 1000000;
+    ask(REMOVE_BOB);
+    assert_false(is_member("bob"));
+    assert_true(door_now().revoked);
+}
+
 /* Anybody can make a key that begins as that of a machine that has gone. */
 PV_TEST(a_short_key_that_two_machines_have_removes_neither)
 {

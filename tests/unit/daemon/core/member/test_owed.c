@@ -165,7 +165,8 @@ PV_TEST(the_renewal_of_another_is_owed_until_a_newer_key_holds)
 PV_TEST(an_address_that_this_node_wishes_is_owed_until_it_has_it)
 {
     const struct keys *own = &x.f.world.creator;
-    const char *name = pv_node_self(&x.f.node)->name;
+    char name[PV_NAME_BUF];
+    snprintf(name, sizeof(name), "%s", pv_node_self(&x.f.node)->name);
     uint64_t serial = pv_roster_next_serial(x.f.node.roster, own->pk);
     const struct item wish = make_place(&x.f.world, own, own, name, 55, serial);
     go_online(true);
@@ -174,10 +175,19 @@ PV_TEST(an_address_that_this_node_wishes_is_owed_until_it_has_it)
     answer_stored(expect_put(1), &wish, 1);
     assert_int_equal(pv_node_self(&x.f.node)->ip4.ip[3], 55);
     assert_string_equal(told().coordinator, "stored");
+    /* There another name needs one, too. */
+    const struct item renamed = make_place(&x.f.world, own, own, "other", 55, serial + 1);
+    add_unstored(renamed);
+    assert_string_equal(told().coordinator, "silent");
+    answer_stored(expect_put(1), &renamed, 1);
+    assert_string_equal(pv_node_self(&x.f.node)->name, "other");
+    assert_string_equal(told().coordinator, "stored");
     /* The newest one counts, and none for what is another's. */
-    add_unstored(make_place(&x.f.world, own, own, name, 56, serial + 1));
+    add_unstored(make_place(&x.f.world, own, own, name, 56, serial + 2));
     (void)expect_put(1);
-    add_unstored(make_place(&x.f.world, own, own, name, 7, serial + 2)); /* bob's */
+    add_unstored(make_place(&x.f.world, own, own, name, 7, serial + 3)); /* bob's */
+    assert_string_equal(told().coordinator, "stored");
+    add_unstored(make_place(&x.f.world, own, own, "bob", 55, serial + 4));
     assert_string_equal(told().coordinator, "stored");
 }
 
