@@ -95,6 +95,11 @@ static void look_at_disk(struct page *p, const json_t *status)
             errno == ENOENT ? "%s does not exist yet" : "%s: this user may not look", state);
         return;
     }
+    if ((fs.f_flag & ST_RDONLY) != 0) {
+        put(p, "disk", false, "mount it for writing, or give p2pvpnd another --state",
+            "%s is read-only", state);
+        return;
+    }
     /* f_bavail: what only root may fill is of no use to p2pvpnd, which is another user. */
     unsigned long long mib = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
     bool well = mib >= LOW_DISK_MIB;

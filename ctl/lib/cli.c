@@ -315,12 +315,14 @@ static int connect_for(struct pv_cli *cli, bool for_root)
     if (r == PV_ERR_NOT_FOUND && cli->node.is_user)
         return own_is_down(cli);
     if (r == PV_ERR_NOT_FOUND)
-        return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
-                           "p2pvpnd is not running (nobody answers at %s): start it: "
-                           "sudo p2pvpnctl%s%s up%s",
-                           cli->node.socket, cli->node.name[0] == '\0' ? "" : " -n ",
-                           cli->node.name,
-                           geteuid() == 0 ? "" : ", or for this user alone: p2pvpnd --user");
+        return pv_cli_fail(
+            cli, PV_CTLAPI_NOT_RUNNING,
+            "p2pvpnd is not running (nobody answers at %s): start it: "
+            "sudo p2pvpnctl%s%s up%s",
+            cli->node.socket, cli->node.name[0] == '\0' ? "" : " -n ", cli->node.name,
+            geteuid() == 0 ? ""
+                           : PV_STR(", or for this user alone: p2pvpnd --user%s%s",
+                                    cli->node.name[0] == '\0' ? "" : " --net ", cli->node.name));
     if (r == -EACCES)
         return refuse_right(cli, for_root);
     return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "cannot use %s: %s: is the path right?",
@@ -345,8 +347,9 @@ int pv_cli_connect_or_start(struct pv_cli *cli)
     if (geteuid() != 0 && r == PV_ERR_NOT_FOUND)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
                            "p2pvpnd is not running (nobody answers at %s), and only root starts "
-                           "it: use sudo, or start one for this user alone: p2pvpnd --user",
-                           cli->node.socket);
+                           "it: use sudo, or start one for this user alone: p2pvpnd --user%s%s",
+                           cli->node.socket, cli->node.name[0] == '\0' ? "" : " --net ",
+                           cli->node.name);
     if (geteuid() != 0 && r == -EACCES)
         return refuse_right(cli, true);
     if (r != PV_ERR_NOT_FOUND)

@@ -157,16 +157,36 @@ static bool is_open(const struct pv_node *n, const struct pv_roster_invite *inv,
            (here <= inv->not_after || network <= inv->not_after);
 }
 
+static bool has_let_in(const struct pv_node *n, const uint8_t *invite, const uint8_t *pk)
+{
+    const struct pv_roster_entry *e = NULL;
+    while ((e = pv_roster_next_let_in(n->roster, invite, e)) != NULL &&
+           memcmp(e->st.u.member.node, pk, PV_SIGN_PK_LEN) != 0)
+        continue;
+    return e != NULL;
+}
+
 int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
                         struct pv_ctlapi_told *told, pv_ns now)
 {
+    uint8_t pk[PV_SIGN_PK_LEN], last[PV_SIGN_PK_LEN];
     struct pv_roster_invite inv;
-    if (pv_roster_invite(n->roster, m->admitted_by, &inv) != PV_OK || !is_open(n, &inv, now))
-        return PV_OK;
-    told->invite = keep ? PV_CTLAPI_INVITE_KEPT : PV_CTLAPI_INVITE_ENDED;
-    told->uses_left = inv.uses - inv.used;
-    memcpy(told->invite_id, inv.invite, sizeof(told->invite_id));
-    return keep ? PV_OK : pv_ending_revoke(n, pv_node_signer(n), PV_REVOKE_INVITE, inv.invite, now);
+    const void *iter = NULL;
+    int r = PV_OK;
+    memcpy(pk, m->node, sizeof(pk)); /* m goes with the next statement */
+    memcpy(last, m->admitted_by, sizeof(last));
+    while (r == PV_OK && pv_roster_next_invite(n->roster, &iter, &inv) == PV_OK) {
+        const bool is_last = memcmp(inv.invite, last, sizeof(last)) == 0;
+        if (!is_open(n, &inv, now) || !(is_last || has_let_in(n, inv.invite, pk)))
+            continue;
+        if (is_last || told->invite == PV_CTLAPI_INVITE_NONE)
+            memcpy(told->invite_id, inv.invite, sizeof(told->invite_id));
+        told->invite = keep ? PV_CTLAPI_INVITE_KEPT : PV_CTLAPI_INVITE_ENDED;
+        told->uses_left += inv.uses - inv.used;
+        if (!keep)
+            r = pv_ending_revoke(n, pv_node_signer(n), PV_REVOKE_INVITE, inv.invite, now);
+    }
+    return r;
 }
 
 int pv_ending_invites(struct pv_node *n, struct pv_signer by,

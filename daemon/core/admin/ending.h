@@ -33,9 +33,10 @@ PV_MUST_CHECK int pv_ending_invites(struct pv_node *n, struct pv_signer by,
                                     const uint8_t pk[static PV_SIGN_PK_LEN], bool keep,
                                     struct pv_ctlapi_told *told, pv_ns now);
 
-/* Revokes the invite that let m in, when it lets in more: by its token m could come back as another
- * machine. keep: only names it. told->invite, uses_left and invite_id say what was done; nothing is
- * said where there is none. Errors as above. */
+/* Revokes the invites that ever let m in, those that let in more: by their tokens m could come back
+ * as another machine. keep: only names them. told->invite and uses_left say what was done,
+ * invite_id the one by which it came last, if that is among them; nothing is said where there is
+ * none. Errors as above. */
 PV_MUST_CHECK int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
                                       struct pv_ctlapi_told *told, pv_ns now);
 

@@ -260,6 +260,22 @@ PV_TEST(a_member_that_is_removed_cannot_come_back_by_the_same_token)
     expect("'uses_left':1,'revoked':true");
 }
 
+/* It has that token still. */
+PV_TEST(the_invite_by_which_a_member_came_before_goes_too)
+{
+    struct world *w = &x.f.world;
+    const struct keys k = keys_of(7), other = keys_of(53);
+    fake_node_add(&x.f, make_invite(w, &w->creator, &other, 1));
+    struct pv_st_member again = member_fields(&k, "bob", 7, 2);
+    fake_node_add(&x.f, make_member_f(w, &other, &k, &again));
+    ask(REMOVE_BOB);
+    assert_false(is_member("bob"));
+    assert_true(door_now().revoked);
+    others.says.done = true;
+    fake_peers_settle(&x);
+    expect("'uses_left':1,'revoked':true");
+}
+
 /* The coordinator looks at its own clock, by which the invite is open. */
 PV_TEST(a_clock_that_is_ahead_leaves_no_invite_open)
 {
