@@ -335,10 +335,15 @@ PV_TEST(the_lan_is_reached_when_it_is_left_alone_and_names_are_not_asked_there)
     p.exit_lan = true;
     set(net, &p);
     send_udp4(PLAIN, "192.168.1.7", 80);
-    struct seen s = look_after_rounds(2);
-    assert_int_equal(s.lan, 1);
-    assert_int_equal(s.names, 0);
-    assert_int_equal(s.clear, 0);
+    /* The last hop takes its time, as above. */
+    const pv_ns end = pv_clock_now() + PV_S(10);
+    for (unsigned lan = 0; lan == 0;) {
+        struct seen s = look_after_rounds(2);
+        lan += s.lan;
+        assert_int_equal(s.names, 0);
+        assert_int_equal(s.clear, 0);
+        assert_true(lan == 1 || pv_clock_now() < end);
+    }
     pv_hostnet_end(net);
 }
 
