@@ -174,7 +174,9 @@ int pv_cli_run_verb(struct pv_cli *cli, const struct pv_verb *verbs, int place, 
  * other than 0. 0, that code, or what pv_cli_lost() says of a connection that ended. */
 typedef int pv_cli_reply_fn(void *ctx, const struct pv_ctlapi_reply *reply);
 PV_MUST_CHECK int pv_cli_take_replies(struct pv_cli *cli, pv_cli_reply_fn *take, void *ctx);
-/* Tells why the connection did not give a reply (a status of client.h); returns the exit code. */
+/* Tells why the connection did not give a reply (a status of client.h); returns the exit code.
+ * Where time ran out for a command about cli->peer it closes the connection, and asks p2pvpnd half
+ * a second long whether it answers: only then the peer keeps the command waiting. */
 int pv_cli_lost(struct pv_cli *cli, int status);
 
 /* Prints an answer or event as one line of JSON, without the fields of the envelope ("id", "ok",

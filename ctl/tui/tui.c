@@ -657,6 +657,7 @@ static void end_paste(struct tui *u, const char *tail)
         u->n_paste -= n; /* it was left out where there was too much */
     if (u->n_paste > 0) {
         u->paste[u->n_paste] = '\0';
+        pv_tui_note(&u->model, "%s", ""); /* that its end does not come */
         pv_tui_paste(&u->model, u->paste);
     }
     u->n_paste = 0;

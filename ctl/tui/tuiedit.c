@@ -49,16 +49,11 @@ static size_t encode(wchar_t wc, char buf[static 4])
     return n;
 }
 
-static bool is_inside(const char *text, size_t at)
-{
-    return ((unsigned char)text[at] & 0xc0) == 0x80;
-}
-
 static size_t before(const struct pv_tuiedit *e, size_t at)
 {
     do {
         at -= at > 0;
-    } while (at > 0 && is_inside(e->text, at));
+    } while (at > 0 && pv_tui_is_inside(e->text, at));
     return at;
 }
 
@@ -66,7 +61,7 @@ static size_t after(const struct pv_tuiedit *e, size_t at)
 {
     do {
         at += at < e->len;
-    } while (at < e->len && is_inside(e->text, at));
+    } while (at < e->len && pv_tui_is_inside(e->text, at));
     return at;
 }
 

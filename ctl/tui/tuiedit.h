@@ -67,3 +67,8 @@ char *pv_tuiedit_take(struct pv_tuiedit *e);
 /* The character at text and its length in bytes (0 at the end); bytes that are no UTF-8 are
  * U+FFFD, one byte each. */
 wchar_t pv_tui_decode(const char *text, size_t *ret_len);
+/* Is the byte there within a character of UTF-8, not its first one? The NUL is not. */
+static inline bool pv_tui_is_inside(const char *text, size_t at)
+{
+    return ((unsigned char)text[at] & 0xc0) == 0x80;
+}

@@ -925,21 +925,16 @@ bool pv_tui_search(struct pv_tui *t, const char *text)
     return true;
 }
 
-static bool is_within_character(const char *text, size_t at)
-{
-    return ((unsigned char)text[at] & 0xc0) == 0x80;
-}
-
 /* The text around the word, in whole characters. */
 static void cut_around(const char *text, const char *word, char dst[static FOUND_BUF])
 {
     const char *hit = strcasestr(text, word);
     size_t at = hit == NULL ? 0 : (size_t)(hit - text);
     at = at > FOUND_BUF / 2 ? at - FOUND_BUF / 4 : 0;
-    while (at > 0 && is_within_character(text, at))
+    while (at > 0 && pv_tui_is_inside(text, at))
         at--;
     size_t len = strnlen(text + at, FOUND_BUF - 8); /* without two times three dots and the NUL */
-    while (len > 0 && is_within_character(text, at + len))
+    while (len > 0 && pv_tui_is_inside(text, at + len))
         len--;
     snprintf(dst, FOUND_BUF, "%s%.*s%s", at > 0 ? "..." : "", (int)len, text + at,
              text[at + len] != '\0' ? "..." : "");

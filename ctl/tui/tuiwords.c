@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ctl/tui/tuiedit.h"
+
 static const struct {
     const char *name;
     enum pv_tui_word word;
@@ -160,7 +162,7 @@ void pv_tui_choices_add(struct pv_tui_choice *choice, const char *candidate, boo
         size_t same = 0;
         while (choice->common[same] != '\0' && choice->common[same] == candidate[same])
             same++;
-        while (same > 0 && ((unsigned char)choice->common[same] & 0xc0) == 0x80)
+        while (same > 0 && pv_tui_is_inside(choice->common, same))
             same--; /* no half of a character */
         choice->common[same] = '\0';
     }
