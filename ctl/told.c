@@ -14,6 +14,8 @@ static void note_told(struct pv_cli *cli, const char *done, const json_t *body)
     const char *word = pv_json_text(body, "coordinator", "stored");
     char members[PV_SHOW_BUF] = "no member is online";
     double online = pv_json_real(body, "online", 0), know = pv_json_real(body, "know", 0);
+    if (pv_json_bool(body, "pending"))
+        done = "not yet, only when the coordinator has stored it";
     if (online > 0 && know >= online)
         snprintf(members, sizeof(members),
                  online > 1 ? "all %.0f members online know" : "the one member online knows",

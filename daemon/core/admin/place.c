@@ -155,8 +155,10 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
     int r = sign_place(n, &place, &made);
     if (r == PV_OK)
         r = pv_membership_say(n, pv_made_view(&made), now);
-    if (r == PV_OK && (is_there(n, &place) || is_on_its_way(n, &place, &made)))
-        pv_admin_answer_with(n, o->handle, &o->told, now);
+    struct pv_ctlapi_told told = o->told;
+    told.pending = r == PV_OK && !is_there(n, &place);
+    if (r == PV_OK && (!told.pending || is_on_its_way(n, &place, &made)))
+        pv_admin_answer_with(n, o->handle, &told, now);
     else
         fail(n, o->handle, PV_CTLAPI_FAILED, o->what,
              r != PV_OK && place.serial < UINT64_MAX

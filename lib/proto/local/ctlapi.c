@@ -377,6 +377,8 @@ json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
         pv_jsonline_set(&out, "doubts", json_array());
         add_doubts(told->doubts, &out);
     }
+    if (told->pending && strcmp(told->coordinator, "stored") != 0)
+        pv_jsonline_set(&out, "pending", json_true());
     if (told->tagged)
         pv_jsonline_set(&out, "tagged", json_true());
     if (told->exists != 0)

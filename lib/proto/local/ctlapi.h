@@ -133,6 +133,7 @@ struct pv_ctlapi_told {
     uint32_t invites;                  /* ADMIN_REVOKE: open ones that the former admin had made */
     bool invites_kept;                 /* these still let in */
     unsigned doubts;                   /* RULE_ADD: PV_CTLAPI_DOUBT_* */
+    bool pending;                      /* it holds from the coordinator's receipt on */
     bool tagged;                       /* ADMIT: it has the tag, too; older daemons never say so */
     uint32_t exists;                   /* RULE_ADD: the rule that says it already; 0: none does */
     uint32_t number;                   /* RULE_ADD, with decided_by: the rule's own */
@@ -140,7 +141,8 @@ struct pv_ctlapi_told {
     bool decides_same;                 /* that one says what it says; else the other thing */
 };
 /* {"online","know","coordinator","disk","invite":null or
- * {"id","uses_left","revoked"},"invites":null or {"open","revoked"}}, of a rule "doubts",
- * "exists", "number", "decided_by" and "decides" where there are any, with code 1 unless this disk
- * has stored it, else 9 unless the coordinator has; NULL without memory. */
+ * {"id","uses_left","revoked"},"invites":null or {"open","revoked"}}, "pending" where it is and no
+ * coordinator has stored it, of a rule "doubts", "exists", "number", "decided_by" and "decides"
+ * where there are any, with code 1 unless this disk has stored it, else 9 unless the coordinator
+ * has; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);

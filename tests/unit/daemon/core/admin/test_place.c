@@ -11,6 +11,7 @@
 static struct fake_node node;
 static uint32_t client;
 static unsigned n_answered;
+static bool is_pending; /* what was answered last holds only with a receipt */
 
 /* --- what stands in for other parts ----------------------------------------------------------- */
 
@@ -24,6 +25,7 @@ void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
                           pv_ns now)
 {
+    is_pending = told->pending;
     pv_admin_answer_when_told(n, handle, now);
 }
 
@@ -84,6 +86,7 @@ static bool renames(unsigned i)
 PV_TEST(a_new_name_and_address_are_in_force_when_it_says_so)
 {
     assert_true(renames(1) && renames(2));
+    assert_false(is_pending);
     const char *said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.7'}");
     assert_has(said, "another member's");
     said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.0'}");
@@ -144,4 +147,5 @@ PV_TEST(an_address_of_a_machine_that_is_gone_rests)
     said = run_line("{'id':1,'cmd':'address_set','peer':'','address':'10.66.0.9'}");
     assert_has(said, "'ok':true");
     assert_int_equal(n_answered, 1);
+    assert_true(is_pending);
 }
