@@ -388,6 +388,11 @@ int pv_cli_lost(struct pv_cli *cli, int status)
                                "no answer in time: `p2pvpnctl why %s` says what stands in the way; "
                                "--timeout gives it longer",
                                cli->peer);
+        /* p2pvpnd reads a request also after the one that sent it has gone. */
+        if (cli->ordered)
+            return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
+                               "no answer in time: p2pvpnd may do it later all the same: look "
+                               "before you try again, or give it longer with --timeout");
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                            "no answer in time: try again, or give it longer with --timeout");
     case PV_ERR_CLOSED:
@@ -504,6 +509,7 @@ int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_
                 void *ctx, json_t **ret_body)
 {
     req->id = ++cli->last_id;
+    cli->ordered = pv_ctlapi_cmd_changes(req->cmd);
     int r = pv_client_send(&cli->client, req, cli->deadline);
     /* The answer may take a minute, in which a token or URL needs to be in the daemon only. */
     if (req->secret != NULL)

@@ -540,6 +540,8 @@ PV_TEST_IN(a_daemon_that_is_silent_is_exit_code_3, setup, teardown)
     assert_int_equal(RUN("--timeout", "0.05", "send", "bob", "hi"), PV_CTLAPI_TIMEOUT);
     assert_has(t.err, "no answer in time: try again");
     assert_lacks(t.err, "why");
+    assert_fails(PV_CTLAPI_TIMEOUT, "p2pvpnd may do it later all the same", "-t", "0.05", "rename",
+                 "zoe");
     assert_fails(PV_CTLAPI_TIMEOUT, "try again", "--timeout", "0.05", "ping", "bob");
     answers("version", OK("'version':'1'"));
     assert_fails(PV_CTLAPI_TIMEOUT, "`p2pvpnctl why bob`", "--timeout", "0.05", "ping", "bob");
@@ -1343,6 +1345,10 @@ PV_TEST_IN(a_leave_says_who_knows_and_what_brings_the_node_back, setup, teardown
     expect_left("{\"id\":@,\"ok\":true,\"online\":0,\"know\":0,\"coordinator\":\"away\","
                 "\"disk\":\"stored\",\"code\":9}\n",
                 "--forget", PV_CTLAPI_UNREACHABLE, "nobody could be told");
+    answers("address_set", OK("'online':1,'know':1,'coordinator':'away','disk':'stored','"
+                              "pending':true,'code':9"));
+    assert_int_equal(RUN("address", "set", "10.66.0.9"), PV_CTLAPI_UNREACHABLE);
+    assert_has(t.err, "not yet, only when the coordinator has stored it: the one member");
     expect_left("{\"id\":@,\"ok\":true,\"online\":2,\"know\":0,\"coordinator\":\"stored\","
                 "\"disk\":\"stored\"}\n",
                 NULL, 0,
