@@ -24,7 +24,7 @@ enum {
     SHOWN_OF_ID = 12, /* bytes of an id that tell it from the others; --long shows all */
 };
 
-const char *pv_cli_invite_state(const json_t *invite, double now)
+const char *pv_cli_invite_state(const json_t *invite)
 {
     if (pv_json_bool(invite, "revoked"))
         return "revoked";
@@ -32,8 +32,7 @@ const char *pv_cli_invite_state(const json_t *invite, double now)
      * its end. */
     if (pv_json_real(invite, "used", 0) >= pv_json_real(invite, "uses", 0))
         return "used up";
-    double end = pv_json_real(invite, "not_after", 0);
-    return end > 0 && end < now ? "expired" : "open";
+    return pv_json_bool(invite, "expired") ? "expired" : "open";
 }
 
 /* "open; let in laptop, pi" */
@@ -48,14 +47,13 @@ static void add_came(struct pv_text *text, const json_t *members)
     }
 }
 
-/* The state is judged here, by this machine's clock: the daemon tells what an invite says. */
 static void invite_row(struct pv_table *t, const json_t *invite, double now, bool all)
 {
     char more[CAME];
     struct pv_text text = pv_text_in(more, sizeof(more));
     double member_for = pv_json_real(invite, "member_for", 0);
     double end = pv_json_real(invite, "not_after", 0);
-    const char *state = pv_cli_invite_state(invite, now);
+    const char *state = pv_cli_invite_state(invite);
     pv_table_cellf(t, PV_PLAIN, "%.*s", all ? PV_NAME_MAX : SHOWN_OF_ID,
                    pv_json_text(invite, "id", "?"));
     pv_table_cellf(t, PV_PLAIN, "%.0f of %.0f", pv_json_real(invite, "used", 0),

@@ -37,9 +37,8 @@ extern const struct pv_command pv_cmds_completion[];
 
 /* Puts a tag that the user typed into a request. 0 or an exit code. */
 PV_MUST_CHECK int pv_cli_tag(struct pv_cli *cli, const char *tag, struct pv_ctlapi_request *req);
-/* "open", "revoked", "used up" or "expired": an element of the answer to `invite list`; now: Unix
- * seconds. */
-const char *pv_cli_invite_state(const json_t *invite, double now);
+/* "open", "revoked", "used up" or "expired": an element of the answer to `invite list`. */
+const char *pv_cli_invite_state(const json_t *invite);
 /* "deny FROM TO PORTS": of the command that also keeps out a machine that waits. */
 int pv_cli_deny_rule(struct pv_cli *cli);
 

@@ -188,8 +188,7 @@ static void offer_invite(struct pv_cli *cli, const struct typed *t, const json_t
 {
     uint8_t key[PV_KEY_LEN];
     const char *id = pv_json_text(invite, "id", "");
-    double now = (double)pv_clock_wall_us() / 1e6;
-    if (pv_key_parse(id, key) == PV_OK && strcmp(pv_cli_invite_state(invite, now), "open") == 0)
+    if (pv_key_parse(id, key) == PV_OK && strcmp(pv_cli_invite_state(invite), "open") == 0)
         offer(cli, id,
               PV_STR("used %.0f of %.0f", pv_json_real(invite, "used", 0),
                      pv_json_real(invite, "uses", 0)));

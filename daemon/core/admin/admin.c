@@ -435,19 +435,19 @@ static json_t *tags_of(const struct pv_node *n, const uint8_t *invite)
 
 /* The token itself is not kept anywhere and cannot be listed; the id is enough to revoke it. One
  * that root signed makes admins. */
-static json_t *shown_invite(const struct pv_node *n, const struct pv_roster_invite *inv)
+static json_t *shown_invite(const struct pv_node *n, const struct pv_roster_invite *inv, pv_ns now)
 {
     bool admin = memcmp(inv->signer, pv_roster_root(n->roster), PV_SIGN_PK_LEN) == 0;
-    return pv_ctlapi_pack("{s:o, s:i, s:i, s:o, s:o, s:b, s:b, s:o, s:b, s:o, s:o}", "id",
-                          pv_ctlapi_key(inv->invite), "uses", (int)inv->uses, "used",
-                          (int)inv->used, "not_before", pv_ctlapi_u64(inv->not_before), "not_after",
-                          inv->not_after == 0 || inv->not_after == UINT64_MAX
-                              ? json_null()
-                              : pv_ctlapi_u64(inv->not_after),
-                          "revoked", inv->revoked, "admin", admin, "member_for",
-                          inv->lifetime == 0 ? json_null() : pv_ctlapi_u64(inv->lifetime),
-                          "approve", (inv->flags & PV_INVITE_APPROVAL) != 0, "members",
-                          joined_by(n, inv->invite), "tags", tags_of(n, inv->invite));
+    return pv_ctlapi_pack(
+        "{s:o, s:i, s:i, s:o, s:o, s:b, s:b, s:b, s:o, s:b, s:o, s:o}", "id",
+        pv_ctlapi_key(inv->invite), "uses", (int)inv->uses, "used", (int)inv->used, "not_before",
+        pv_ctlapi_u64(inv->not_before), "not_after",
+        inv->not_after == 0 || inv->not_after == UINT64_MAX ? json_null()
+                                                            : pv_ctlapi_u64(inv->not_after),
+        "expired", inv->not_after < pv_invite_clock_s(n, now), "revoked", inv->revoked, "admin",
+        admin, "member_for", inv->lifetime == 0 ? json_null() : pv_ctlapi_u64(inv->lifetime),
+        "approve", (inv->flags & PV_INVITE_APPROVAL) != 0, "members", joined_by(n, inv->invite),
+        "tags", tags_of(n, inv->invite));
 }
 
 /* Every invite that the roster knows, also used up and ended ones: who made too many sees it here.
@@ -462,7 +462,7 @@ static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv
     const void *iter = NULL;
     struct pv_roster_invite inv;
     while (out != NULL && pv_roster_next_invite(a->node->roster, &iter, &inv) == PV_OK) {
-        pv_ctlapi_put(&out, "invites", shown_invite(a->node, &inv));
+        pv_ctlapi_put(&out, "invites", shown_invite(a->node, &inv, now));
     }
     pv_ctlsrv_answer(a->node->ctl, handle, out);
 }

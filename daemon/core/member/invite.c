@@ -36,14 +36,18 @@ static uint64_t newest_receipt(const struct pv_roster *roster)
     return newest;
 }
 
-/* The window is measured by the coordinator's clock where it is known: the coordinator is who
- * judges it, and the clock of this machine may be wrong. The receipts of a coordinator whose clock
- * was set back stand still until that has caught up; the window holds this time, too. */
+uint64_t pv_invite_clock_s(const struct pv_node *n, pv_ns now)
+{
+    uint64_t theirs = pv_node_coord_us(n, now) / 1000000;
+    return theirs != 0 ? theirs : pv_node_wall_s(n, now);
+}
+
+/* The receipts of a coordinator whose clock was set back stand still until that has caught up; the
+ * window holds this time, too. */
 static void set_window(const struct pv_node *n, uint64_t expires_s, pv_ns now,
                        struct pv_st_invite *inv)
 {
-    uint64_t theirs = pv_node_coord_us(n, now) / 1000000;
-    uint64_t wall = theirs != 0 ? theirs : pv_node_wall_s(n, now);
+    uint64_t wall = pv_invite_clock_s(n, now);
     uint64_t receipts = newest_receipt(n->roster);
     uint64_t last = receipts > wall ? receipts : wall;
     inv->not_before = wall > INVITE_EARLY_S ? wall - INVITE_EARLY_S : 0;

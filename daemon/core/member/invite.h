@@ -14,6 +14,10 @@ struct pv_invite_terms {
     const char *tag;    /* of members by it: a valid name; NULL: none */
 };
 
+/* The clock that judges windows of invites, Unix seconds: the coordinator's where it ever told it,
+ * as this machine's may be wrong. */
+uint64_t pv_invite_clock_s(const struct pv_node *n, pv_ns now);
+
 /* A put of the invite with its token, and of its tag, which counts here at once, to be sent by the
  * caller, signed by this key: this node's, or root's, by which whoever joins becomes an admin
  * (rootkey.h). The coordinator's clock judges the window, so the window follows it where it is

@@ -123,7 +123,8 @@ PV_TEST(only_what_a_word_can_be_done_to_is_offered_behind_it)
                "'direction':'in','peer':'pi','name':'c','state':'done'}]"));
     answers("invite_list",
             OK("'invites':[{'id':'AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE','used':0,'uses':5,"
-               "'not_after':1000000000},{'id':'BbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE',"
+               "'not_after':1000000000,'expired':true},{'id':'BbCdEfGhIjKlMnOpQrStUvWxYz0123456789-"
+               "_AbCdE',"
                "'used':0,'uses':5,'not_after':32503680000}]"));
     answers("rules", OK("'tags':[{'tag':'guest','peer':'pi'},{'tag':'web','peer':'nas'},{'tag':"
                         "'$(reboot)','peer':'pi'}]"));

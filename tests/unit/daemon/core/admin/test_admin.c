@@ -194,7 +194,14 @@ PV_TEST(without_the_coordinator_nobody_is_invited)
 PV_TEST(the_list_has_every_invite)
 {
     assert_answer("'cmd':'invite_list'", "'uses':2,'used':1,");
-    assert_has(fake_ctl_output, "'revoked':false");
+    assert_has(fake_ctl_output, "'expired':false,'revoked':false");
+}
+
+/* The clock of this machine stands still here, as one without a battery does. */
+PV_TEST(the_list_judges_by_the_coordinators_clock)
+{
+    x.f.node.coord_info.clock = (struct pv_wall){.us = UINT64_C(32503680000000000), .at = x.f.now};
+    assert_answer("'cmd':'invite_list'", "'expired':true,'revoked':false");
 }
 
 /* A token that was stolen is seen by whom it let in, so these are named whatever became of them. */
