@@ -172,8 +172,8 @@ struct pv_peer {
     /* for peers.c, which takes it when the peer was touched */
     unsigned news; /* enum pv_peer_fact */
     struct pv_peer_notes notes;
-    unsigned due; /* enum pv_peer_due: what peers.c does when the peer has settled */
-    uint64_t last_handshake_ms;
+    unsigned due;             /* enum pv_peer_due: what peers.c does when the peer has settled */
+    pv_ns last_handshake;     /* 0: none */
     uint64_t signal_seq_seen; /* highest accepted from it */
 
     /* static peers */

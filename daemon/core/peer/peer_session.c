@@ -419,7 +419,7 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
             p->wg_len = 0;
         break;
     case PV_SESSION_DONE:
-        p->last_handshake_ms = pv_node_wall_us(p->node, now) / 1000;
+        p->last_handshake = now;
         p->wg_len = 0;
         p->node->common->stats.handshakes++;
         /* Only an answer shows that it takes that key. */

@@ -296,6 +296,13 @@ void pv_peer_show_path(struct pv_peer *p, struct pv_ctlapi_path *ret_path)
     }
 }
 
+/* By today's clock: it may have been set since. */
+static uint64_t last_handshake_ms(const struct pv_peer *p, pv_ns now)
+{
+    uint64_t wall = pv_node_wall_ms(p->node, now), ago = (now - p->last_handshake) / PV_MS(1);
+    return p->last_handshake == 0 ? 0 : wall > ago ? wall - ago : 1;
+}
+
 void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
 {
     struct pv_ctlapi_peer x = {
@@ -304,7 +311,7 @@ void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
         .ip6 = p->ip6,
         .key = pv_peer_is_member(p) ? p->pk : NULL,
         .wg_key = p->transport,
-        .last_handshake_ms = p->last_handshake_ms,
+        .last_handshake_ms = last_handshake_ms(p, now),
         .online = pv_peer_reach(p) != PV_REACH_NO,
     };
     const struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
