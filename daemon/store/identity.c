@@ -43,10 +43,15 @@ static int read_text(const char *path, reader *read, char **ret_text, size_t *re
     return r;
 }
 
-static int no_key(const char *path, char ret_error[static PV_JOB_ERROR_MAX])
+/* Without its identity a node is a new machine to the others. */
+static int no_key(const char *path, const char *name, char ret_error[static PV_JOB_ERROR_MAX])
 {
     snprintf(ret_error, PV_JOB_ERROR_MAX,
-             "read %.120s: not a key: restore it from a backup, or move it away to get a new one",
+             name == identity_file
+                 ? "read %.120s: not a key: restore it from a backup, or move it away, `p2pvpnctl "
+                   "leave` and join again"
+                 : "read %.120s: not a key: restore it from a backup, or move it away to get a new "
+                   "one",
              path);
     return PV_ERR_MALFORMED;
 }
@@ -64,7 +69,7 @@ static int read_key(const char *dir, const char *name, reader *read,
         return r;
     text[strcspn(text, "\r\n")] = '\0';
     if (pv_key_parse(text, ret_key) < 0)
-        r = no_key(path, ret_error);
+        r = no_key(path, name, ret_error);
     pv_file_free(text, len);
     return r;
 }
@@ -108,7 +113,7 @@ static int read_transport(const char *dir, struct pv_identity *id,
         n++;
     }
     if (r < 0 || n == 0)
-        r = no_key(path, ret_error);
+        r = no_key(path, transport_file, ret_error);
     pv_file_free(text, len);
     return r;
 }

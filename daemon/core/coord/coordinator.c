@@ -38,10 +38,10 @@ static void show_problems(const struct pv_node *n, bool has_kem, struct pv_statu
                           pv_ns now)
 {
     int64_t off = clock_off(n, now);
-    /* To be offline is a problem only where the user wants to be online. A removed node has a line
-     * of its own, also where only the coordinator says so. */
-    if (n->roster != NULL && n->up && !n->removed && pv_node_denied(n) == NULL && !n->online &&
-        n->coord_info.error[0] != '\0')
+    /* To be offline is a problem only where the user wants to be online. A node that is no
+     * member has a line of its own. */
+    if (n->roster != NULL && n->up && !n->removed && pv_node_denied(n) == NULL &&
+        !pv_node_is_stranger(n) && !n->online && n->coord_info.error[0] != '\0')
         pv_statuspage_problem(st, "cannot reach the coordinator: ", n->coord_info.error);
     /* This machine's own want of a KEM is not the coordinator's doing. */
     if (n->online && n->coord_info.keys == PV_COORD_HYBRID_LOST && has_kem)

@@ -803,6 +803,11 @@ static void show_problems(const struct membership *m, struct pv_statuspage *st)
     if (n->removed)
         pv_statuspage_problem(st, "this node was removed from the network: ",
                               "`p2pvpnctl leave --forget`, then join with a new token");
+    else if (pv_node_is_stranger(n))
+        pv_statuspage_problem(st, "identity.key is not the one by which this machine joined: ",
+                              "put that back and restart p2pvpnd, or `p2pvpnctl leave`, then join "
+                              "with a new token; an admin's `p2pvpnctl node replace` gives it its "
+                              "former name and address");
     /* One that was off at the time: one that waits has the part `waiting` for it. */
     else if (pv_node_denied(n) != NULL && !pv_node_waits(n))
         pv_statuspage_problem(st, PV_STR("%s: ", pv_node_denied(n)),

@@ -87,6 +87,12 @@ bool pv_node_waits(const struct pv_node *n)
     return self != NULL && self->state == PV_MEMBER_WAITING;
 }
 
+bool pv_node_is_stranger(const struct pv_node *n)
+{
+    return n->roster != NULL && !n->removed &&
+           pv_roster_enrolled(n->roster, n->identity->sign_pk) == NULL;
+}
+
 const char *pv_node_denied(const struct pv_node *n)
 {
     if (n->roster == NULL || n->removed || n->coord_info.standing != PV_COORD_DENIED)
@@ -500,6 +506,13 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
                         "%s: this machine waits until an admin of network %s admits it, there "
                         "`p2pvpnctl admit %s`",
                         what, pv_roster_network(n->roster)->name, self->name);
+        return false;
+    }
+    if (pv_node_is_stranger(n)) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "%s: identity.key is not the one by which this machine joined network %s: "
+                        "put that back, or `p2pvpnctl leave`, then join with a new token",
+                        what, pv_roster_network(n->roster)->name);
         return false;
     }
     if (n->roster != NULL)

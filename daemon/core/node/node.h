@@ -300,6 +300,9 @@ bool pv_node_has_ipv4(const struct pv_node *n);
 
 /* Does this node wait to be admitted by an admin? */
 bool pv_node_waits(const struct pv_node *n);
+/* Has no machine of the network this node's key, as its file was replaced? A new machine, which has
+ * to join. */
+bool pv_node_is_stranger(const struct pv_node *n);
 /* Does the coordinator let this node in no more, as an admin removed or denied it? Its word in a
  * sentence; no statement here says so (that is `removed`), and members may not know. NULL: no. */
 const char *pv_node_denied(const struct pv_node *n);

@@ -368,3 +368,15 @@ PV_TEST(status_shows_the_network_and_one_trouble_of_the_interface)
         "this node was removed from the network, the coordinator says: "
         "ask an admin; if that is so `p2pvpnctl leave --forget`, then join with a new token"));
 }
+
+/* A damaged key that was moved away: the coordinator's "wait" would be for ever. */
+PV_TEST(a_node_with_another_key_is_told_to_join_again)
+{
+    enter();
+    assert_false(pv_node_is_stranger(&x.f.node));
+    x.f.identity.sign_pk[0] ^= 1;
+    assert_true(pv_node_is_stranger(&x.f.node));
+    assert_true(fake_node_has_problem(&x.f, "identity.key is not the one by which"));
+    x.f.node.removed = true;
+    assert_false(pv_node_is_stranger(&x.f.node));
+}
