@@ -125,6 +125,20 @@ static void find_problem(const struct pv_job_iface *iface, bool up, unsigned mtu
                  iface->name, mtu, iface->name, iface->mtu);
 }
 
+/* Nothing is set under a name that others chose: they put ours back. One that is gone is no matter
+ * of names: the packet threads tell, and it is made again. */
+static void find_renamed(const struct pv_io_iface *i, char text[static PROBLEM_MAX])
+{
+    const char *name = i->wanted->name;
+    char now[IF_NAMESIZE];
+    text[0] = '\0';
+    if (i->index != 0 && if_indextoname(i->index, now) != NULL && strcmp(now, name) != 0)
+        snprintf(text, PROBLEM_MAX,
+                 "%s was renamed to %s by somebody: `ip link set %s down`, `ip link set %s name "
+                 "%s`, `ip link set %s up`; [interface] name gives it another name",
+                 name, now, now, now, name, name);
+}
+
 /* A handshake that is answered while the interface rises brings packets that would find none. */
 static void begin_to_wait(struct pv_io_iface *i, pv_ns now)
 {
@@ -170,13 +184,18 @@ static void look(struct pv_io_iface *i, pv_ns now)
     unsigned mtu = 0;
     struct had has = {0};
     bool up = false;
-    if (i->wanted == NULL || i->under_way > 0 || pv_tun_look(i->wanted->name, &up, &mtu) < 0 ||
-        look_at(i->wanted, &has) < 0)
-        return; /* deleted: the packet threads tell */
-    find_problem(i->wanted, up, mtu, problem);
+    if (i->wanted == NULL || i->under_way > 0)
+        return;
+    int r = pv_tun_look(i->wanted->name, &up, &mtu);
+    if (r == PV_ERR_NOT_FOUND)
+        find_renamed(i, problem);
+    else if (r == PV_OK && look_at(i->wanted, &has) >= 0)
+        find_problem(i->wanted, up, mtu, problem);
+    else
+        return;
     pv_engine_set_iface_problem(i->io->engine, problem);
     i->hidden = i->hidden || (problem[0] != '\0' && !i->known);
-    if (problem[0] != '\0')
+    if (problem[0] != '\0' || r < 0)
         return;
     /* IPv6 may be forbidden here: only what was there can be missed. */
     if (!i->known && !i->hidden) {

@@ -66,6 +66,7 @@ struct pv_engine {
     char got[256];       /* what it received */
     size_t got_len;      /* may count more than got keeps */
     struct pv_addr addr; /* where the test listens */
+    char iface_problem[240];
 };
 
 void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
@@ -76,6 +77,7 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
 void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
 {
     e->n_looks++;
+    snprintf(e->iface_problem, sizeof(e->iface_problem), "%s", problem);
 }
 
 void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process *process)

@@ -499,9 +499,26 @@ static bool iface_step(struct pv_engine *e, pv_ns now)
     case 5: /* and so does a route that is taken from it alone; 3 s later, not to fight a manager */
         if (pv_ipcmd_run("route del 10.66.0.0/16 dev pvt0\n", complaint) < 0)
             return false; /* it is still being set up */
+        looks = e->n_looks;
         return next_stage(e);
     case 6:
-        if (pv_ipcmd_run("route show 10.66.0.0/16 dev pvt0\n", complaint) < 0 ||
+        if (e->n_looks < looks + 2 ||
+            pv_ipcmd_run("route show 10.66.0.0/16 dev pvt0\n", complaint) < 0 ||
+            complaint[0] == '\0')
+            return false;
+        assert_ok(
+            pv_ipcmd_run("link set dev pvt0 down\n", complaint)); /* old kernels rename no other */
+        assert_ok(pv_ipcmd_run("link set dev pvt0 name pvt9\n", complaint));
+        return next_stage(e);
+    case 7: /* under a name of somebody else's nothing is set, but it is said */
+        if (strstr(e->iface_problem, "pvt0 was renamed to pvt9") == NULL)
+            return false;
+        assert_ok(pv_ipcmd_run("link set dev pvt9 name pvt0\n", complaint));
+        assert_ok(pv_ipcmd_run("link set dev pvt0 up\n", complaint));
+        return next_stage(e);
+    case 8:
+        if (e->iface_problem[0] != '\0' ||
+            pv_ipcmd_run("route show 10.66.0.0/16 dev pvt0\n", complaint) < 0 ||
             complaint[0] == '\0')
             return false;
         e->job = iface_job(PV_JOB_IFACE_DOWN);
