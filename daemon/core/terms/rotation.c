@@ -598,13 +598,29 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 
 /* --- what it says of itself ------------------------------------------------------------------- */
 
-/* Until when the static peers may go on with the key of before; 0: there is none. */
+/* May that one have a file with a key that was replaced then? Not a guest whose file was made
+ * later; and which key another has shown to know is remembered until this program ends. */
+static bool has_former(const struct rotation *r, const struct pv_peer *p, uint64_t replaced_s)
+{
+    const struct pv_member *m = pv_peer_is_guest(p) && r->node->roster != NULL
+                                    ? pv_roster_by_node(r->node->roster, pv_peer_pk(p))
+                                    : NULL;
+    return pv_peer_is_static(p) && (m == NULL || m->joined <= replaced_s) &&
+           (r->node->keys.number == 0 || !pv_peer_is_used(p) || !pv_peer_knows_own_key(p));
+}
+
+/* Until when static peers may go on with the key of before; 0: there is none. */
 static uint64_t statics_until(const struct rotation *r)
 {
     size_t former = newest_former(r);
+    uint64_t replaced_s = former == NONE ? 0 : r->id->others[former].replaced_s;
     if (former == NONE || count_files(r) == 0)
         return 0;
-    return r->id->others[former].replaced_s + PV_ROTATION_KEEP_S;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(r->node->peers, p)) != NULL;) {
+        if (has_former(r, p, replaced_s))
+            return replaced_s + PV_ROTATION_KEEP_S;
+    }
+    return 0;
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)

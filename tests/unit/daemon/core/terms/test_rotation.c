@@ -526,6 +526,8 @@ PV_TEST(static_peers_are_asked_about)
     answer(keys_job(2), PV_OK);
     assert_true(fake_node_has_problem(&x.f, "static peers may use the former key of this node for "
                                             "15 days more"));
+    pv_peer_note_own_key(pv_peers_next_static(x.f.node.peers, NULL));
+    assert_false(fake_node_has_problem(&x.f, "static peers"));
 }
 
 PV_TEST(a_key_of_the_configuration_is_not_replaced)
