@@ -84,6 +84,13 @@ static bool reached(const struct check *c)
     return c->report.result[0].reached || c->report.result[1].reached;
 }
 
+/* Is the server's only family one in which nothing leads out of here? */
+static bool missed(const struct check *c)
+{
+    return !c->report.tried[0] && !c->report.tried[1] &&
+           (c->servers.n[0] == 0 || c->servers.n[1] == 0);
+}
+
 static const struct pv_netcheck_result *best_result(const struct check *c)
 {
     /* IPv4 is the family in which NATs matter, so it is preferred when both answer. */
@@ -315,6 +322,15 @@ static const char *judge(struct check *c)
                  PV_ADDR_STR(server));
     if (told)
         return c->text;
+    if (missed(c)) {
+        size_t has = c->servers.n[0] > 0 ? 0 : 1;
+        snprintf(
+            c->text, sizeof(c->text),
+            "Nothing leads out of here by %s, and the server has no %s: --server with one that "
+            "has it, or give that one an address of %s.",
+            FAMILY_TEXT[has], FAMILY_TEXT[1 - has], FAMILY_TEXT[1 - has]);
+        return c->text;
+    }
     if (!reached(c))
         return "The server answers neither by UDP nor by TCP: it is down, or this machine has no "
                "way out.";
@@ -340,6 +356,10 @@ static int netcheck(struct pv_cli *cli)
     code = cli->json ? print_json(cli, &c) : print_text(cli, &c);
     /* The report was printed all the same; the exit code tells a script that it is about
      * nothing. */
+    if (code == 0 && missed(&c))
+        return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
+                           "the server was not asked: it has no address that this machine could "
+                           "reach");
     if (code == 0 && !reached(&c) && !c.tcp)
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                            "no answer from the server: is its name right, and is it running?");

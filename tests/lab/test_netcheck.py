@@ -292,6 +292,11 @@ def ipv6_and_the_daemons_own_coordinator(lab):
     r = a.json("netcheck")
     equal((r["ipv4"]["server"], r["ipv4"]["name"]), (f"{host.ip4}:3478", "port-restricted"),
           "the daemon's coordinator")
+    # A machine without IPv4 is not told that the server is down.
+    pub.ip(f"addr flush dev {pub.dev} scope global")
+    r = pub.ctl("netcheck", "--server", host.ip4, check_rc=False)
+    check(r.code == 3 and "Nothing leads out of here by IPv4, and the server has no IPv6" in r.out and
+          "was not asked" in r.err, f"no IPv4: {r}")
 
 
 @scenario
