@@ -3,8 +3,11 @@
  * start taken back. */
 #include "coordinator/reload.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "coordinator/settings/settings_limits.h"
@@ -187,12 +190,31 @@ void pv_coordtold_make(const struct pv_coordset *set, struct pv_coordtold *ret_t
                                                 .net_limits = &ret_told->net_limits};
 }
 
+/* The next start would end with it. The contents are read then; that there is none is seen now,
+ * where the rights that are left suffice for it. */
+static int check_passwords(const struct pv_coordset *set, char error[static PV_COORDSET_ERROR_MAX])
+{
+    char path[PATH_MAX];
+    for (size_t i = 0; i < set->relay.n_users; i++) {
+        const struct pv_coordset_user *u = &set->relay.users[i];
+        if (access(pv_coordset_path(set, u->password_file, path), F_OK) == 0 ||
+            (errno != ENOENT && errno != ENOTDIR))
+            continue;
+        snprintf(error, PV_COORDSET_ERROR_MAX, "[turn-user %s] password-file %.200s: no such file",
+                 u->name, u->password_file);
+        return PV_ERR_MALFORMED;
+    }
+    return PV_OK;
+}
+
 int pv_coordreload_read(struct pv_coordreload *ret_reload, const struct pv_coordset *old,
                         char ret_error[static PV_COORDSET_ERROR_MAX])
 {
     struct pv_coordset *now = &ret_reload->set;
     ret_reload->changed[0] = ret_reload->waiting[0] = '\0';
     int r = pv_coordset_reload(now, old, ret_error);
+    if (r == PV_OK)
+        r = check_passwords(now, ret_error);
     if (r < 0)
         return r;
     name_waiting(now, old, ret_reload->waiting);

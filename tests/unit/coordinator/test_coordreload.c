@@ -88,7 +88,7 @@ PV_TEST_IN(settings_used_at_the_start_wait, setup, teardown)
         BEGIN "tls-listen = 127.0.0.1:4443\n",
         "[coordinator]\nlisten = 127.0.0.1:9\nalt-address = 127.0.0.2\n"
         "tls-listen = 127.0.0.1:4444\ntls-cert = c.pem\ntls-key = k.pem\n[relay]\nenabled = off\n"
-        "[turn-user web]\npassword-file = w\n[metrics]\nlisten = 192.0.2.1:9\n"
+        "[turn-user web]\npassword-file = /dev/null\n[metrics]\nlisten = 192.0.2.1:9\n"
         "allow-remote = on\n[limits]\nconnections = 9\nconnections-per-source = 8\n",
         "",
         "listen, alt-address, tls-listen, tls-cert, tls-key, [relay] enabled, [limits] "
@@ -104,15 +104,19 @@ PV_TEST_IN(settings_used_at_the_start_wait, setup, teardown)
     assert_false(again.set.relay.off);
     assert_int_equal(again.set.relay.n_users, 0);
     assert_int_equal(again.set.metrics.listen.family, PV_AF_NONE);
-    expect("[turn-user a]\npassword-file = a\n[turn-user b]\npassword-file = b\n",
-           "[turn-user c]\npassword-file = c\n[turn-user b]\npassword-file = d\n", "",
-           "[turn-user c], [turn-user b], [turn-user a]");
+    expect("[turn-user a]\npassword-file = /dev/null\n[turn-user b]\npassword-file = /dev/zero\n",
+           "[turn-user c]\npassword-file = /dev/full\n[turn-user b]\npassword-file = /dev/null\n",
+           "", "[turn-user c], [turn-user b], [turn-user a]");
 }
 
 PV_TEST_IN(a_mistake_is_named_with_file_and_line, setup, teardown)
 {
     assert_int_equal(reload(BEGIN, BEGIN "opne = yes\n"), PV_ERR_MALFORMED);
     assert_has(error, "conf:3: unknown key opne");
+    /* The next start would end with it. */
+    assert_int_equal(reload(BEGIN, BEGIN "[turn-user a]\npassword-file = /dev/null/a\n"),
+                     PV_ERR_MALFORMED);
+    assert_has(error, "[turn-user a] password-file /dev/null/a: no such file");
 }
 
 PV_TEST(a_list_of_names_that_is_full_says_so)
