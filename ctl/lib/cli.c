@@ -183,8 +183,9 @@ int pv_cli_name(struct pv_cli *cli, const char *flag, const char *text, char *ds
                             "ends, not localhost",
                             given, text);
     if (strcmp(flag, "network") != 0 && pv_name_is_word(name))
-        return pv_cli_usage(cli, "%s\"%s\" has a meaning in commands: choose another name", given,
-                            name);
+        return pv_cli_usage(
+            cli, "%s\"%s\" is a number, or has a meaning in commands: choose another name", given,
+            name);
     memcpy(dst, name, sizeof(name));
     return 0;
 }

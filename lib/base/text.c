@@ -170,7 +170,9 @@ int pv_name_parse(const char *text, size_t text_len, char ret_name[static PV_NAM
 bool pv_name_is_word(const char *name)
 {
     static const char *const words[] = {"any", "all", "off", "auto", "default"};
-    bool is = false;
+    const bool hex = name[0] == '0' && name[1] == 'x';
+    bool is = name[0] != '\0' && (hex ? strspn(name + 2, "0123456789abcdef") == strlen(name + 2)
+                                      : strspn(name, "0123456789") == strlen(name));
     for (size_t i = 0; i < PV_ARRAY_LEN(words); i++)
         is = is || strcmp(name, words[i]) == 0;
     return is;

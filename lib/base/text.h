@@ -52,8 +52,9 @@ PV_MUST_CHECK int pv_wgkey_parse(const char *text, uint8_t ret_key[static PV_KEY
  * Refused: bad characters or length, "localhost". PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_name_parse(const char *text, size_t text_len,
                                 char ret_name[static PV_NAME_BUF]);
-/* Does the name, canonical, mean more than one machine in commands, or none ("any", "off")? A
- * machine is not to be called so. */
+/* Does the name, canonical, mean more than one machine in commands, or none ("any", "off"), or an
+ * address to programs that ask no name server (inet_aton(3): "42" is 0.0.0.42)? A machine is not to
+ * be called so. */
 bool pv_name_is_word(const char *name);
 /* Already in canonical form? */
 bool pv_name_is_valid(const char *name);

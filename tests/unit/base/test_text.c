@@ -136,6 +136,8 @@ PV_TEST(names_follow_the_dns_label_grammar)
 PV_TEST(names_that_mean_more_than_one_machine_are_words)
 {
     assert_true(pv_name_is_word("any") && pv_name_is_word("all") && pv_name_is_word("off"));
+    assert_true(pv_name_is_word("42") && pv_name_is_word("0x7f"));
+    assert_false(pv_name_is_word("4a") || pv_name_is_word("0xg") || pv_name_is_word("1-2"));
     assert_false(pv_name_is_word("anybody") || pv_name_is_word("al") || pv_name_is_word(""));
 }
 
