@@ -180,7 +180,23 @@ static bool own_link(const struct scene *s, struct pv_cause *c)
                "leave from");
 }
 
-/* --- a static peer ---------------------------------------------------------------------------- */
+/* --- a static peer, or a guest that is carried here ------------------------------------------- */
+
+/* Nobody here can change what its app has: that switches it on, or gets another file. */
+static bool guest_silent(const struct scene *s, struct pv_cause *c)
+{
+    const struct pv_session *session = pv_peer_session(s->p);
+    return pv_peer_is_guest(s->p) &&
+           (pv_peer_path(s->p) == NULL || (session != NULL && pv_session_is_trying(session))) &&
+           say(c,
+               PV_STR("switch the tunnel on in its app; where that says it is on, the way named "
+                      "in its file leads here no more, or the file is another's: `p2pvpnctl "
+                      "remove %s` and export it anew",
+                      s->name),
+               "%s is a guest with a WireGuard app that this machine carries, and the app does not "
+               "call",
+               s->name);
+}
 
 static bool static_unresolved(const struct scene *s, struct pv_cause *c)
 {
@@ -618,6 +634,7 @@ static const struct {
 
     RULE(STATIC, static_unresolved),
     RULE(STATIC, static_well),
+    RULE(STATIC, guest_silent),
     RULE(STATIC, static_stranger),
     RULE(STATIC, static_nowhere),
     RULE(STATIC, static_misfit),

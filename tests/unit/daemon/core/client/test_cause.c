@@ -262,3 +262,13 @@ PV_TEST(a_guest_is_reached_by_the_member_that_carries_it)
     pv_peer_set_by(bob, 77); /* the peer of before, which is gone */
     expect_cause("bob is offline");
 }
+
+/* It has no [peer] in any configuration. */
+PV_TEST(a_guest_that_is_carried_here_has_to_call)
+{
+    const struct keys k = keys_of(7);
+    assert_ok(pv_peers_set_guest(x.f.node.peers, pv_roster_by_node(x.f.node.roster, k.pk), true,
+                                 x.f.now));
+    bob = pv_peers_by_pk(x.f.node.peers, k.pk);
+    expect_cause("bob is a guest with a WireGuard app that this machine carries, and the app does");
+}
