@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "proto/control/ctlmsg.h"
 #include "sys/term/qr.h"
 
 /* "3 of 4 members online know so far; the coordinator has not stored it yet: it said limit". Those
@@ -34,7 +35,7 @@ static void note_told(struct pv_cli *cli, const char *done, const json_t *body)
     else
         pv_cli_note(cli,
                     "%s: %s; the coordinator has not stored it yet: it said %s, and is told again",
-                    done, members, word);
+                    done, members, pv_ctl_error_said(word));
     if (cli->not_on_disk)
         pv_cli_note(cli,
                     "this machine's disk does not have it yet (%.200s): p2pvpnd tries again every "
@@ -87,7 +88,7 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
 {
     const char *coordinator = pv_json_text(body, "coordinator", NULL);
     const char *done =
-        "left the network; a new token brings this node back, and so does the one it came by, "
+        "left the network; a new token brings this node back, and so does one it came by, "
         "until that expires or an admin revokes it (if that was done while this node was a "
         "member, only `p2pvpnctl remove` keeps it out)";
     if (forget)
@@ -96,6 +97,9 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
         done =
             "left the network that had removed this node: `p2pvpnctl leave --forget` makes a new "
             "identity, which can join with a new token";
+    else if (pv_json_bool(body, "orphaned"))
+        done = "left the network, which has no admin any more: nobody can invite this node again "
+               "but with its root key (`p2pvpnctl root -h`)";
     if (coordinator == NULL) /* a node that was no member any more has nobody to tell */
         pv_cli_note(cli, "%s", done);
     else if (strcmp(coordinator, "stored") != 0 && pv_json_real(body, "know", 0) == 0)

@@ -313,7 +313,7 @@ static void end_invite(struct admin *a, struct pv_put *put, enum pv_ctl_error er
     if (error != PV_CTL_E_NONE)
         pv_ctlsrv_failf(a->node->ctl, put->handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED,
                         "invite: the coordinator %s%s: try again", away ? "was lost" : "said ",
-                        away ? "" : pv_ctl_error_word(error));
+                        away ? "" : pv_ctl_error_said(pv_ctl_error_word(error)));
     else
         pv_ctlsrv_answer(a->node->ctl, put->handle,
                          pv_ctlapi_pack("{s:s, s:o}", "token", put->token, "invite",
@@ -674,22 +674,32 @@ void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 
 /* --- the command leave ------------------------------------------------------------------------ */
 
+/* Is there an admin beside this node? */
+static bool has_another_admin(const struct pv_node *n)
+{
+    for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
+         m = pv_roster_next(n->roster, m)) {
+        if (m->rights != 0 && memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) != 0)
+            return true;
+    }
+    return false;
+}
+
 /* Nobody could invite or remove any more when the only admin leaves others behind. Says so, and who
  * could take over. */
 static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint64_t handle)
 {
     const struct pv_node *n = a->node;
     const struct pv_member *heir = NULL;
-    if (req->leave.last || pv_roster_rights(n->roster, n->identity->sign_pk) == 0)
+    if (req->leave.last || pv_roster_rights(n->roster, n->identity->sign_pk) == 0 ||
+        has_another_admin(n))
         return true;
     for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
          m = pv_roster_next(n->roster, m)) {
-        if (memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0)
+        /* A guest can be no admin. */
+        if (memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0 ||
+            pv_roster_carrier(n->roster, m) != NULL)
             continue;
-        if (m->rights != 0)
-            return true;
-        if (pv_roster_carrier(n->roster, m) != NULL)
-            continue; /* a guest can be no admin */
         const struct pv_peer *p = pv_peers_by_pk(n->peers, m->node);
         if (heir == NULL || (p != NULL && pv_peer_reach(p) != PV_REACH_NO))
             heir = m;
@@ -751,6 +761,7 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         return;
     }
     struct waiting w = {.handle = handle, .leaves = true, .forget = forget};
+    w.told.orphaned = !has_another_admin(n);
     pv_ending_resign(n, &w.told, now); /* whoever has its key, or a token, must not be an admin */
     if (pv_make_leave(pv_roster_network_id(n->roster), n->identity->sign_sk,
                       pv_roster_next_serial(n->roster, n->identity->sign_pk),

@@ -528,8 +528,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     pv_owed_told(o->node, &t);
     const char *text =
         PV_STR("it %s%s; %zu of %zu members online lack it%s; it is told again",
-               quiet ? "does not answer" : "said ", quiet ? "" : o->refusal, t.online - t.know,
-               t.online, t.know < t.online ? " and are told" : "");
+               quiet ? "does not answer" : "said ", quiet ? "" : pv_ctl_error_said(o->refusal),
+               t.online - t.know, t.online, t.know < t.online ? " and are told" : "");
     char what[sizeof(o->first) + 48];
     snprintf(what, sizeof(what), "the coordinator has not stored that %s: ", o->first);
     pv_statuspage_problem(st, what, text);

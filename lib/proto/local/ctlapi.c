@@ -379,6 +379,8 @@ json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
     }
     if (told->pending && strcmp(told->coordinator, "stored") != 0)
         pv_jsonline_set(&out, "pending", json_true());
+    if (told->orphaned)
+        pv_jsonline_set(&out, "orphaned", json_true());
     if (told->tagged)
         pv_jsonline_set(&out, "tagged", json_true());
     if (told->exists != 0)

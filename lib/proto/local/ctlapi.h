@@ -134,6 +134,7 @@ struct pv_ctlapi_told {
     bool invites_kept;                 /* these still let in */
     unsigned doubts;                   /* RULE_ADD: PV_CTLAPI_DOUBT_* */
     bool pending;                      /* it holds from the coordinator's receipt on */
+    bool orphaned;                     /* LEAVE: no admin is left to invite this node again */
     bool tagged;                       /* ADMIT: it has the tag, too; older daemons never say so */
     uint32_t exists;                   /* RULE_ADD: the rule that says it already; 0: none does */
     uint32_t number;                   /* RULE_ADD, with decided_by: the rule's own */
@@ -142,7 +143,7 @@ struct pv_ctlapi_told {
 };
 /* {"online","know","coordinator","disk","invite":null or
  * {"id","uses_left","revoked"},"invites":null or {"open","revoked"}}, "pending" where it is and no
- * coordinator has stored it, of a rule "doubts", "exists", "number", "decided_by" and "decides"
- * where there are any, with code 1 unless this disk has stored it, else 9 unless the coordinator
- * has; NULL without memory. */
+ * coordinator has stored it, "orphaned" where it is, of a rule "doubts", "exists", "number",
+ * "decided_by" and "decides" where there are any, with code 1 unless this disk has stored it, else
+ * 9 unless the coordinator has; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);

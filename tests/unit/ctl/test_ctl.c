@@ -1331,7 +1331,7 @@ static void expect_left(const char *answer, const char *flag, int code, const ch
 PV_TEST_IN(a_leave_says_who_knows_and_what_brings_the_node_back, setup, teardown)
 {
     expect_left("{\"id\":@,\"ok\":true,\"removed\":false}\n", NULL, 0,
-                "left the network; a new token brings this node back, and so does the one it came "
+                "left the network; a new token brings this node back, and so does one it came "
                 "by, until that expires or an admin revokes it (if that was done while this node "
                 "was a member, only `p2pvpnctl remove` keeps it out)\n");
     expect_left("{\"id\":@,\"ok\":true,\"removed\":true}\n", NULL, 0,
@@ -1345,6 +1345,9 @@ PV_TEST_IN(a_leave_says_who_knows_and_what_brings_the_node_back, setup, teardown
     expect_left("{\"id\":@,\"ok\":true,\"online\":0,\"know\":0,\"coordinator\":\"away\","
                 "\"disk\":\"stored\",\"code\":9}\n",
                 "--forget", PV_CTLAPI_UNREACHABLE, "nobody could be told");
+    expect_left("{\"id\":@,\"ok\":true,\"online\":2,\"know\":2,\"coordinator\":\"stored\","
+                "\"disk\":\"stored\",\"orphaned\":true}\n",
+                "--last", 0, "nobody can invite this node again but with its root key");
     answers("address_set", OK("'online':1,'know':1,'coordinator':'away','disk':'stored','"
                               "pending':true,'code':9"));
     assert_int_equal(RUN("address", "set", "10.66.0.9"), PV_CTLAPI_UNREACHABLE);

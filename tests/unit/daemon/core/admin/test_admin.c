@@ -175,7 +175,9 @@ PV_TEST(an_invite_that_is_refused_or_lost_is_not_told)
     const struct pv_ctl_msg no = {
         .kind = PV_CTL_ANSWER, .type = PV_CTL_ERROR, .u.failure.error = PV_CTL_E_LIMIT};
     answer(invite(), &no);
-    expect("invite: the coordinator said limit: try again");
+    expect(
+        "invite: the coordinator said limit (it takes no more of this network: tell its operator): "
+        "try again");
     (void)invite();
     fake_node_raise(&x.f, PV_FACT_OFFLINE);
     expect("invite: the coordinator was lost: try again");
@@ -655,6 +657,7 @@ PV_TEST(a_leave_names_those_who_were_online)
     fake_peers_settle(&x);
     forget(PV_FORGET_NETWORK, PV_OK);
     expect("'online':2,'know':1");
+    assert_has(fake_ctl_output, "'orphaned':true");
 }
 
 PV_TEST(the_client_of_a_leave_need_not_wait_for_it)
