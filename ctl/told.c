@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "proto/control/ctlmsg.h"
+#include "proto/local/ctlapi.h"
 #include "sys/term/qr.h"
 
 /* "3 of 4 members online know so far; the coordinator has not stored it yet: it said limit". Those
@@ -35,7 +35,7 @@ static void note_told(struct pv_cli *cli, const char *done, const json_t *body)
     else
         pv_cli_note(cli,
                     "%s: %s; the coordinator has not stored it yet: it said %s, and is told again",
-                    done, members, pv_ctl_error_said(word));
+                    done, members, pv_ctlapi_error_said(word));
     if (cli->not_on_disk)
         pv_cli_note(cli,
                     "this machine's disk does not have it yet (%.200s): p2pvpnd tries again every "

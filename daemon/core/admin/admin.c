@@ -313,7 +313,7 @@ static void end_invite(struct admin *a, struct pv_put *put, enum pv_ctl_error er
     if (error != PV_CTL_E_NONE)
         pv_ctlsrv_failf(a->node->ctl, put->handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED,
                         "invite: the coordinator %s%s: try again", away ? "was lost" : "said ",
-                        away ? "" : pv_ctl_error_said(pv_ctl_error_word(error)));
+                        away ? "" : pv_ctlapi_error_said(pv_ctl_error_word(error)));
     else
         pv_ctlsrv_answer(a->node->ctl, put->handle,
                          pv_ctlapi_pack("{s:s, s:o}", "token", put->token, "invite",

@@ -20,6 +20,7 @@
 #include "daemon/core/member/refusal.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/member/stored.h"
+#include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"
@@ -734,10 +735,11 @@ static void end_invite(struct pv_enrol *x, struct pv_put *put, enum pv_ctl_error
     } else if (error == PV_CTL_E_NONE) {
         succeed(x, put->token);
     } else {
-        const char *text = PV_STR(
-            "create: the coordinator %s%s: the network is there; make a token with "
-            "`p2pvpnctl invite`",
-            away ? "was lost" : "said ", away ? "" : pv_ctl_error_said(pv_ctl_error_word(error)));
+        const char *text =
+            PV_STR("create: the coordinator %s%s: the network is there; make a token with "
+                   "`p2pvpnctl invite`",
+                   away ? "was lost" : "said ",
+                   away ? "" : pv_ctlapi_error_said(pv_ctl_error_word(error)));
         forget(x);
         pv_ctlsrv_fail(n->ctl, handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED, text);
     }

@@ -15,6 +15,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/control/signal.h"
+#include "proto/local/ctlapi.h"
 
 enum {
     PUT_MAX = 16,      /* ours: statements of one attempt; all of them fit any message */
@@ -528,7 +529,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     pv_owed_told(o->node, &t);
     const char *text =
         PV_STR("it %s%s; %zu of %zu members online lack it%s; it is told again",
-               quiet ? "does not answer" : "said ", quiet ? "" : pv_ctl_error_said(o->refusal),
+               quiet ? "does not answer" : "said ", quiet ? "" : pv_ctlapi_error_said(o->refusal),
                t.online - t.know, t.online, t.know < t.online ? " and are told" : "");
     char what[sizeof(o->first) + 48];
     snprintf(what, sizeof(what), "the coordinator has not stored that %s: ", o->first);

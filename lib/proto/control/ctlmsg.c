@@ -65,15 +65,6 @@ const char *pv_ctl_error_word(enum pv_ctl_error error)
     return error_words[error];
 }
 
-const char *pv_ctl_error_said(const char *word)
-{
-    if (strcmp(word, error_words[PV_CTL_E_STORAGE]) == 0)
-        return "storage (its disk is full or its database away: tell its operator)";
-    if (strcmp(word, error_words[PV_CTL_E_LIMIT]) == 0)
-        return "limit (it takes no more of this network: tell its operator)";
-    return word;
-}
-
 #define REQ (1u << PV_CTL_REQUEST)
 #define ANS (1u << PV_CTL_ANSWER)
 #define PUS (1u << PV_CTL_PUSH)

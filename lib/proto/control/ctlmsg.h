@@ -119,9 +119,6 @@ enum pv_ctl_error {
 
 /* The word of an error ("invite_used"); "other" for values outside the list. */
 const char *pv_ctl_error_word(enum pv_ctl_error error);
-/* The same for people, behind "said": with the reason, where only the coordinator's operator can do
- * something about it. */
-const char *pv_ctl_error_said(const char *word);
 
 enum pv_ctl_role {
     PV_CTL_MEMBER,

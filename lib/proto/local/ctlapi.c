@@ -359,6 +359,15 @@ static void add_doubts(unsigned doubts, json_t **out)
             pv_ctlapi_put(out, "doubts", json_string(words[i]));
 }
 
+const char *pv_ctlapi_error_said(const char *word)
+{
+    if (strcmp(word, "storage") == 0)
+        return "storage (its disk is full or its database away: tell its operator)";
+    if (strcmp(word, "limit") == 0)
+        return "limit (it takes no more of this network: tell its operator)";
+    return word;
+}
+
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
 {
     json_t *invite = told->invite == PV_CTLAPI_INVITE_NONE

@@ -147,3 +147,6 @@ struct pv_ctlapi_told {
  * "decided_by" and "decides" where there are any, with code 1 unless this disk has stored it, else
  * 9 unless the coordinator has; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);
+/* A coordinator's error word for people, behind "said": with the reason, where only its operator
+ * can do something about it. */
+const char *pv_ctlapi_error_said(const char *word);
