@@ -98,8 +98,8 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
             "left the network that had removed this node: `p2pvpnctl leave --forget` makes a new "
             "identity, which can join with a new token";
     else if (pv_json_bool(body, "orphaned"))
-        done = "left the network, which has no admin any more: nobody can invite this node again "
-               "but with its root key (`p2pvpnctl root -h`)";
+        done = "left the network, which has no admin any more: nobody can invite anybody, unless a "
+               "member imports its root key (`p2pvpnctl root -h`)";
     if (coordinator == NULL) /* a node that was no member any more has nobody to tell */
         pv_cli_note(cli, "%s", done);
     else if (strcmp(coordinator, "stored") != 0 && pv_json_real(body, "know", 0) == 0)

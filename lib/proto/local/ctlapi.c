@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "proto/chat/chat.h"
+#include "proto/control/ctlmsg.h"
 #include "proto/control/jsonline.h"
 #include "proto/local/ctlapi_file.h"
 #include "proto/local/ctlapi_pack.h"
@@ -361,10 +362,12 @@ static void add_doubts(unsigned doubts, json_t **out)
 
 const char *pv_ctlapi_error_said(const char *word)
 {
-    if (strcmp(word, "storage") == 0)
-        return "storage (its disk is full or its database away: tell its operator)";
-    if (strcmp(word, "limit") == 0)
-        return "limit (it takes no more of this network: tell its operator)";
+    if (strcmp(word, pv_ctl_error_word(PV_CTL_E_STORAGE)) == 0)
+        return "storage (it cannot store at present: tell its operator)";
+    if (strcmp(word, pv_ctl_error_word(PV_CTL_E_FULL)) == 0)
+        return "full (it or the network has no room left: tell its operator)";
+    if (strcmp(word, pv_ctl_error_word(PV_CTL_E_LIMIT)) == 0)
+        return "limit (too many requests: it takes more later)";
     return word;
 }
 

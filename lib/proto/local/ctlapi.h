@@ -134,7 +134,7 @@ struct pv_ctlapi_told {
     bool invites_kept;                 /* these still let in */
     unsigned doubts;                   /* RULE_ADD: PV_CTLAPI_DOUBT_* */
     bool pending;                      /* it holds from the coordinator's receipt on */
-    bool orphaned;                     /* LEAVE: no admin is left to invite this node again */
+    bool orphaned;                     /* LEAVE: no admin is left to invite anybody */
     bool tagged;                       /* ADMIT: it has the tag, too; older daemons never say so */
     uint32_t exists;                   /* RULE_ADD: the rule that says it already; 0: none does */
     uint32_t number;                   /* RULE_ADD, with decided_by: the rule's own */
@@ -147,6 +147,7 @@ struct pv_ctlapi_told {
  * "decided_by" and "decides" where there are any, with code 1 unless this disk has stored it, else
  * 9 unless the coordinator has; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);
-/* A coordinator's error word for people, behind "said": with the reason, where only its operator
- * can do something about it. */
+/* A coordinator's error word (pv_ctl_error_word()) for people, behind "said": where it has to do
+ * with its room or its storage, also what it means and who can mend it. Static, or the word itself.
+ */
 const char *pv_ctlapi_error_said(const char *word);

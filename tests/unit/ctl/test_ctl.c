@@ -1347,7 +1347,7 @@ PV_TEST_IN(a_leave_says_who_knows_and_what_brings_the_node_back, setup, teardown
                 "--forget", PV_CTLAPI_UNREACHABLE, "nobody could be told");
     expect_left("{\"id\":@,\"ok\":true,\"online\":2,\"know\":2,\"coordinator\":\"stored\","
                 "\"disk\":\"stored\",\"orphaned\":true}\n",
-                "--last", 0, "nobody can invite this node again but with its root key");
+                "--last", 0, "nobody can invite anybody, unless a member imports its root key");
     answers("address_set", OK("'online':1,'know':1,'coordinator':'away','disk':'stored','"
                               "pending':true,'code':9"));
     assert_int_equal(RUN("address", "set", "10.66.0.9"), PV_CTLAPI_UNREACHABLE);

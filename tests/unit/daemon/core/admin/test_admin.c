@@ -176,8 +176,7 @@ PV_TEST(an_invite_that_is_refused_or_lost_is_not_told)
         .kind = PV_CTL_ANSWER, .type = PV_CTL_ERROR, .u.failure.error = PV_CTL_E_LIMIT};
     answer(invite(), &no);
     expect(
-        "invite: the coordinator said limit (it takes no more of this network: tell its operator): "
-        "try again");
+        "invite: the coordinator said limit (too many requests: it takes more later): try again");
     (void)invite();
     fake_node_raise(&x.f, PV_FACT_OFFLINE);
     expect("invite: the coordinator was lost: try again");

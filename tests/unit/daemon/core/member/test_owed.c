@@ -232,7 +232,8 @@ PV_TEST(a_coordinator_that_cannot_store_now_is_asked_each_second)
     add_unstored(it);
     for (int i = 0; i < 300; i++) {
         answer_refused(expect_put(1), PV_CTL_E_STORAGE);
-        assert_true(fake_node_has_problem(&x.f, "it said storage (its disk is full"));
+        assert_true(fake_node_has_problem(
+            &x.f, "it said storage (it cannot store at present: tell its operator)"));
         assert_int_equal(fake_coord.n, 0);
         fake_node_wait(&x.f, PV_S(1));
     }
