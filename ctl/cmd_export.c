@@ -125,9 +125,9 @@ static int print_file(struct pv_cli *cli, const json_t *body)
 static int fill_guest(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *const *value = cli->args.value, *word = cli->args.word[0];
-    if (pv_name_parse(word, strlen(word), req->name) != PV_OK)
-        return pv_cli_usage(
-            cli, "\"%.60s\" is no name: give 1 to 63 of a-z 0-9 and -, not at the ends", word);
+    int code = pv_cli_name(cli, "", word, req->name);
+    if (code != 0)
+        return code;
     if (value[EXPORT_BY] != NULL)
         snprintf(req->peer, sizeof(req->peer), "%s", value[EXPORT_BY]);
     if (value[EXPORT_ENDPOINT] != NULL)

@@ -170,9 +170,10 @@ int pv_name_parse(const char *text, size_t text_len, char ret_name[static PV_NAM
 bool pv_name_is_word(const char *name)
 {
     static const char *const words[] = {"any", "all", "off", "auto", "default"};
-    const bool hex = name[0] == '0' && name[1] == 'x';
-    bool is = name[0] != '\0' && (hex ? strspn(name + 2, "0123456789abcdef") == strlen(name + 2)
-                                      : strspn(name, "0123456789") == strlen(name));
+    const bool hex = strncmp(name, "0x", 2) == 0;
+    const char *number = hex ? name + 2 : name;
+    const char *digits = hex ? "0123456789abcdef" : "0123456789";
+    bool is = number[0] != '\0' && number[strspn(number, digits)] == '\0';
     for (size_t i = 0; i < PV_ARRAY_LEN(words); i++)
         is = is || strcmp(name, words[i]) == 0;
     return is;
