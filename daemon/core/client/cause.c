@@ -182,16 +182,16 @@ static bool own_link(const struct scene *s, struct pv_cause *c)
 
 /* --- a static peer, or a guest that is carried here ------------------------------------------- */
 
-/* Nobody here can change what its app has: that switches it on, or gets another file. */
+/* It has no [peer] that could be wrong: its user switches the app on, or gets another file. */
 static bool guest_silent(const struct scene *s, struct pv_cause *c)
 {
     const struct pv_session *session = pv_peer_session(s->p);
     return pv_peer_is_guest(s->p) &&
            (pv_peer_path(s->p) == NULL || (session != NULL && pv_session_is_trying(session))) &&
            say(c,
-               PV_STR("switch the tunnel on in its app; where that says it is on, the way named "
-                      "in its file leads here no more, or the file is another's: `p2pvpnctl "
-                      "remove %s` and export it anew",
+               PV_STR("switch the tunnel on in its app; if it is on, the app has another file, or "
+                      "the endpoint in it does not lead here: `p2pvpnctl remove %s`, and export "
+                      "it anew",
                       s->name),
                "%s is a guest with a WireGuard app that this machine carries, and the app does not "
                "call",
@@ -220,7 +220,7 @@ static bool static_stranger(const struct scene *s, struct pv_cause *c)
     const struct pv_handshakes *h = pv_node_part(s->n, &pv_part_handshakes);
     const struct pv_handshakes_stranger *who = h == NULL ? NULL : pv_handshakes_stranger(h);
     const struct pv_carrier *path = pv_peer_path(s->p);
-    if (who == NULL || who->from.family == PV_AF_NONE ||
+    if (pv_peer_is_guest(s->p) || who == NULL || who->from.family == PV_AF_NONE ||
         (path != NULL && !pv_addr_equal_ip(&who->from, &path->remote)))
         return false;
     return say(c, "correct public-key in its [peer], or that machine's private key",
