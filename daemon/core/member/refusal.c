@@ -16,8 +16,8 @@ static const struct pv_refusal refusals[] = {
      "use what `p2pvpn-coordinator url` prints"},
     {PV_CTL_E_TAKEN, PV_CTLAPI_FAILED, "the name is taken",
      "choose another with --name; the network's own is nobody's; that of a machine that is gone is "
-     "free after an admin's "
-     "`p2pvpnctl remove NAME`, and what a renamed machine was called at first stays its own"},
+     "free after an admin's `p2pvpnctl remove NAME`, and what a renamed machine was called at "
+     "first stays its own"},
 };
 
 const struct pv_refusal *pv_refusal_find(enum pv_ctl_error error)

@@ -492,8 +492,7 @@ PV_TEST(another_name_than_the_one_asked_for_is_not_taken)
     reserve(expect_asked(PV_CTL_JOIN), "bob-2");
     expect_failure("the name is taken: choose another with --name; the network's own is nobody's; "
                    "that of a machine that is gone is free after an admin's `p2pvpnctl remove "
-                   "NAME`, and what a renamed machine "
-                   "was called at first stays its own");
+                   "NAME`, and what a renamed machine was called at first stays its own");
     expect_nothing_left();
 }
 
