@@ -25,6 +25,7 @@ enum asked_kind {
     ASKED_INBOX,
     ASKED_READ,
     ASKED_SEND,
+    ASKED_SEND_HERE, /* the same to the place of the conversation */
     ASKED_PEERS,
     ASKED_NAMES, /* of peers and rooms, before the first line is read */
 };
@@ -44,10 +45,10 @@ struct known {
 
 struct chat {
     struct pv_cli *cli;
-    const char *peer; /* NULL: every line names its receiver */
-    bool prompts;     /* a person types */
-    bool ended;       /* no more input is wanted */
-    int code;         /* exit code so far */
+    struct pv_chat_place place; /* its address is "": every line names its receiver */
+    bool prompts;               /* a person types */
+    bool ended;                 /* no more input is wanted */
+    int code;                   /* exit code so far */
     struct asked asked[MAX_ASKED + 2];
     size_t n_asked;
     struct known known[KNOWN];
@@ -63,14 +64,16 @@ struct chat {
 /* Before and after lines that come while a person types. */
 static void above_prompt(struct chat *c)
 {
-    if (c->prompts)
-        fputs(c->cli->screen.dumb ? "\n" : "\r\033[K", c->cli->out);
+    if (!c->prompts)
+        return;
+    fputs(c->cli->screen.dumb ? "\n" : "\r\033[K", c->cli->out);
+    fflush(c->cli->out); /* errors go elsewhere, and shall not come before it */
 }
 
 static void prompt(struct chat *c)
 {
     if (c->prompts && !c->ended)
-        fprintf(c->cli->out, "%s> ", c->peer == NULL ? "" : c->peer);
+        fprintf(c->cli->out, "%s> ", c->place.name);
     fflush(c->cli->out);
 }
 
@@ -140,7 +143,12 @@ static int send_asked(struct chat *c, enum asked_kind kind, struct pv_ctlapi_req
     return 0;
 }
 
-static int send_to(struct chat *c, const char *peer, char *text)
+static bool has_place(const struct chat *c)
+{
+    return c->place.address[0] != '\0';
+}
+
+static int send_to(struct chat *c, enum asked_kind kind, const char *peer, char *text)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_SEND);
     int code = pv_cli_peer(c->cli, &req, peer);
@@ -151,7 +159,7 @@ static int send_to(struct chat *c, const char *peer, char *text)
         return 0;
     }
     req.text = text; /* borrowed, so not pv_ctlapi_request_done() */
-    return send_asked(c, ASKED_SEND, &req);
+    return send_asked(c, kind, &req);
 }
 
 static int ask_simple(struct chat *c, enum asked_kind kind, enum pv_ctlapi_cmd cmd)
@@ -355,7 +363,10 @@ static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
     if (!reply->ok && kind == ASKED_NAMES && reply->code == PV_CTLAPI_USAGE)
         return 0; /* a daemon that knows no rooms */
     if (!reply->ok) {
-        pv_cli_complain(c->cli, (int)reply->code, reply->error);
+        if (kind == ASKED_SEND_HERE)
+            pv_chat_complain_of_line(c->cli, &c->place, reply);
+        else
+            pv_cli_complain(c->cli, (int)reply->code, reply->error);
         /* A line that cannot be sent does not end the conversation, but the exit code remembers it;
          * without the watch it is none, and without names "send nas secret" would go to the peer. A
          * message that was shown and stays unread is no failure. */
@@ -363,7 +374,7 @@ static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
             c->code = (int)reply->code;
         return kind == ASKED_WATCH || kind == ASKED_NAMES ? c->code : 0;
     }
-    if (kind == ASKED_SEND)
+    if (kind == ASKED_SEND || kind == ASKED_SEND_HERE)
         show_sent(c, reply->body);
     else if (kind == ASKED_PEERS)
         show_nodes(c, reply->body);
@@ -441,11 +452,11 @@ static int use_line(struct chat *c, char *line)
         return ask_simple(c, ASKED_PEERS, PV_CTLAPI_PEERS);
     bool is_send = strncmp(line, "send ", 5) == 0;
     /* With a peer most lines are for it; only a "send" to a member is taken for a command. */
-    if (c->peer != NULL && !(is_send && names_somebody(c, line)))
-        return send_to(c, c->peer, line);
+    if (has_place(c) && !(is_send && names_somebody(c, line)))
+        return send_to(c, ASKED_SEND_HERE, c->place.address, line);
     char *text = cut_send(line, &name);
     if (text != NULL)
-        return send_to(c, name, text);
+        return send_to(c, ASKED_SEND, name, text);
     c->code = pv_cli_usage(c->cli, "there is: send NAME TEXT, getu, exit");
     return 0;
 }
@@ -527,7 +538,8 @@ static int converse(struct chat *c)
 
 int pv_chatline(struct pv_cli *cli)
 {
-    int code = cli->args.n_words > 0 ? pv_chat_check_peer(cli, cli->args.word[0]) : 0;
+    struct pv_chat_place place = {0};
+    int code = cli->args.n_words > 0 ? pv_chat_find_place(cli, cli->args.word[0], &place) : 0;
     if (code != 0)
         return code;
     struct chat *c = calloc(1, sizeof(*c));
@@ -542,21 +554,21 @@ int pv_chatline(struct pv_cli *cli)
         return pv_cli_no_memory(cli);
     }
     c->cli = cli;
-    c->peer = cli->args.n_words > 0 ? cli->args.word[0] : NULL;
     c->prompts = !cli->quiet && !cli->json && isatty(fileno(cli->in)) && isatty(fileno(cli->out));
+    c->place = place;
     /* Watch first, then what is unread: nothing can fall between, and nothing is shown twice. */
     code = ask_simple(c, ASKED_WATCH, PV_CTLAPI_WATCH);
     if (code == 0)
         code = ask_inbox(c, "", 0);
     /* A line "send nas …" is judged by who is there: names come first, then lines. */
-    if (code == 0 && c->peer != NULL)
+    if (code == 0 && has_place(c))
         code = ask_simple(c, ASKED_NAMES, PV_CTLAPI_PEERS);
-    if (code == 0 && c->peer != NULL)
+    if (code == 0 && has_place(c))
         code = ask_simple(c, ASKED_NAMES, PV_CTLAPI_ROOM_LIST);
-    c->n_asked_names = code == 0 && c->peer != NULL ? 2 : 0;
+    c->n_asked_names = code == 0 && has_place(c) ? 2 : 0;
     if (c->prompts)
         pv_cli_note(cli, "send NAME TEXT, getu, exit%s",
-                    c->peer == NULL ? "" : "; every other line goes to the peer");
+                    has_place(c) ? "; every other line goes to the peer" : "");
     prompt(c);
     if (code == 0)
         code = converse(c);

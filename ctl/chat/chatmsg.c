@@ -75,45 +75,56 @@ static int call(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer, js
     return code != 0 ? code : pv_cli_call(cli, &req, NULL, NULL, ret_body);
 }
 
-/* Is there such a room? Its members are asked for only to see whether the daemon knows it. */
-static int call_room(struct pv_cli *cli, const char *room, json_t **ret_body)
+/* A room's members are asked for only to see whether the daemon knows it. */
+static int find_room(struct pv_cli *cli, const char *room, struct pv_chat_place *ret_place)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROOM_MEMBERS);
+    json_t *body = NULL;
     if (strlen(room) >= sizeof(req.room))
         return pv_cli_usage(cli, "\"%.60s\" is not a room: `p2pvpnctl room list`", room);
     memcpy(req.room, room, strlen(room) + 1);
     pv_cli_set_timeout(cli, WAIT_S);
-    return pv_cli_call(cli, &req, NULL, NULL, ret_body);
-}
-
-int pv_chat_check_peer(struct pv_cli *cli, const char *peer)
-{
-    json_t *body = NULL;
-    int code = peer[0] == '#' ? call_room(cli, peer, &body) : call(cli, PV_CTLAPI_IP, peer, &body);
+    int code = pv_cli_call(cli, &req, NULL, NULL, &body);
+    snprintf(ret_place->name, sizeof(ret_place->name), "%s", pv_json_text(body, "room", ""));
+    /* An older p2pvpnd gives no address. */
+    snprintf(ret_place->address, sizeof(ret_place->address), "%s",
+             pv_json_text(body, "address", room));
     json_decref(body);
     return code;
 }
 
-int pv_chat_peer_name(struct pv_cli *cli, const char *peer, char ret_name[static PV_NAME_BUF])
+int pv_chat_find_place(struct pv_cli *cli, const char *word, struct pv_chat_place *ret_place)
 {
     json_t *ip = NULL, *peers = NULL;
-    if (peer[0] == '#') {
-        int failed = call_room(cli, peer, &peers);
-        snprintf(ret_name, PV_NAME_BUF, "%s", pv_json_text(peers, "room", ""));
-        json_decref(peers);
-        return failed;
-    }
-    int code = call(cli, PV_CTLAPI_IP, peer, &ip);
+    *ret_place = (struct pv_chat_place){0};
+    if (word[0] == '#')
+        return find_room(cli, word, ret_place);
+    int code = call(cli, PV_CTLAPI_IP, word, &ip);
     if (code == 0)
         code = call(cli, PV_CTLAPI_PEERS, NULL, &peers);
+    snprintf(ret_place->address, sizeof(ret_place->address), "%s", word);
     /* The answer to `ip` has addresses and no name, and an address belongs to one member. */
     PV_EACH_JSON(json_object_get(peers, "peers"), p) {
-        if (strcmp(pv_json_text(p, "ip4", ""), pv_json_text(ip, "ip4", "-")) == 0)
-            snprintf(ret_name, PV_NAME_BUF, "%s", pv_json_text(p, "name", ""));
+        if (strcmp(pv_json_text(p, "ip4", ""), pv_json_text(ip, "ip4", "-")) != 0)
+            continue;
+        snprintf(ret_place->name, sizeof(ret_place->name), "%s", pv_json_text(p, "name", ""));
+        snprintf(ret_place->address, sizeof(ret_place->address), "%s",
+                 pv_json_text(p, "key", word));
     }
     json_decref(ip);
     json_decref(peers);
+    cli->cached = false; /* the chat says itself who is there, and what waits */
     return code;
+}
+
+void pv_chat_complain_of_line(struct pv_cli *cli, const struct pv_chat_place *place,
+                              const struct pv_ctlapi_reply *reply)
+{
+    char text[PV_SHOW_CHANGE_BUF];
+    bool moved = reply->code == PV_CTLAPI_UNKNOWN_PEER && pv_show_is_key(place->address);
+    pv_cli_complain(cli, (int)reply->code,
+                    moved ? PV_STR("%s; start the chat again", pv_show_moved(place->name, text))
+                          : reply->error);
 }
 
 /* --- lines of the input -------------------------------------------------------------------- */

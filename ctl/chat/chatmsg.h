@@ -10,13 +10,19 @@
 /* One message on cli->out: "[14:20] pi: text", or with its receiver and state. */
 void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver);
 
-/* Is there such a peer or room? Asked before a conversation, so that a wrong name is told before
- * anything is typed. 0 or an exit code. */
-PV_MUST_CHECK int pv_chat_check_peer(struct pv_cli *cli, const char *peer);
-/* The name of a peer, whatever it was called by ("" when only its address is known), or of a room.
- * 0 or an exit code. */
-PV_MUST_CHECK int pv_chat_peer_name(struct pv_cli *cli, const char *peer,
-                                    char ret_name[static PV_NAME_BUF]);
+/* The other side of a conversation. A name may become another machine's, or another room's, while
+ * lines are typed for the one that had it: they go to the address. */
+struct pv_chat_place {
+    char name[PV_NAME_BUF];           /* "" when only an address is known */
+    char address[PV_CTLAPI_PEER_BUF]; /* a machine's key, or what p2pvpnd calls a room for good */
+};
+/* The peer or room that is called so. Asked before a conversation, so that a wrong name is told
+ * before anything is typed. 0 or an exit code. */
+PV_MUST_CHECK int pv_chat_find_place(struct pv_cli *cli, const char *word,
+                                     struct pv_chat_place *ret_place);
+/* Says why a line for the place was refused. */
+void pv_chat_complain_of_line(struct pv_cli *cli, const struct pv_chat_place *place,
+                              const struct pv_ctlapi_reply *reply);
 
 /* Does what is printed on cli->out still get anywhere? False once the reader of a pipe has gone,
  * the terminal was hung up, or a write has failed. poll() of that descriptor, without events, wakes

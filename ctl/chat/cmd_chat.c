@@ -24,7 +24,7 @@ enum {
 
 struct raw {
     struct pv_cli *cli;
-    char peer[PV_NAME_BUF];
+    struct pv_chat_place place;
     bool ended;  /* the input */
     bool stale;  /* there may be unread messages that were not asked for */
     bool asking; /* an inbox is under way, or (reading) the word that it was printed */
@@ -47,7 +47,7 @@ static int send_request_raw(struct raw *c, struct pv_ctlapi_request *req)
 static int ask_inbox(struct raw *c)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_INBOX);
-    memcpy(req.peer, c->peer, strlen(c->peer) + 1);
+    memcpy(req.peer, c->place.address, sizeof(req.peer));
     /* They become read once they are printed: read_through(). */
     req.peek = true;
     memcpy(req.after, c->last, sizeof(req.after));
@@ -67,7 +67,7 @@ static int read_through(struct raw *c, const json_t *messages)
     snprintf(c->last, sizeof(c->last), "%s",
              pv_json_text(json_array_get(messages, n - 1), "id", ""));
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_READ);
-    memcpy(req.peer, c->peer, strlen(c->peer) + 1);
+    memcpy(req.peer, c->place.address, sizeof(req.peer));
     memcpy(req.through, c->last, sizeof(req.through));
     int code = send_request_raw(c, &req);
     c->read_id = req.id;
@@ -92,7 +92,7 @@ static int ask_watch(struct raw *c)
 static bool is_of_it(const struct raw *c, const json_t *msg)
 {
     const char *room = pv_json_text(msg, "room", NULL);
-    return strcmp(room != NULL ? room : pv_json_text(msg, "from", ""), c->peer) == 0;
+    return strcmp(room != NULL ? room : pv_json_text(msg, "from", ""), c->place.name) == 0;
 }
 
 static int print_inbox(struct raw *c, const json_t *body)
@@ -138,7 +138,7 @@ static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
             return 0;
         }
         c->code = (int)reply->code;
-        pv_cli_complain(c->cli, c->code, reply->error);
+        pv_chat_complain_of_line(c->cli, &c->place, reply);
         return reply->id == c->watch_id || reply->id == c->inbox_id ? c->code : 0;
     }
     return reply->id == c->inbox_id ? print_inbox(c, reply->body) : 0;
@@ -164,7 +164,7 @@ static int send_line(struct raw *c)
         return 0;
     }
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_SEND);
-    memcpy(req.peer, c->peer, strlen(c->peer) + 1);
+    memcpy(req.peer, c->place.address, sizeof(req.peer));
     req.text = in->line; /* borrowed */
     c->unsent++;
     c->sent++;
@@ -237,11 +237,10 @@ static int chatraw(struct pv_cli *cli)
     c->cli = cli;
     /* A pipe gets the bytes as they were sent; only a terminal must be kept from obeying them. */
     cli->client.exact = !isatty(fileno(cli->out));
-    int code = pv_chat_peer_name(cli, cli->args.word[0], c->peer);
-    if (code == 0 && c->peer[0] == '\0')
+    int code = pv_chat_find_place(cli, cli->args.word[0], &c->place);
+    if (code == 0 && c->place.name[0] == '\0')
         code = pv_cli_fail(cli, PV_CTLAPI_UNKNOWN_PEER, "%s: no other member has this name",
                            cli->args.word[0]);
-    cli->cached = false; /* messages go to disk first; whether they can leave now is not asked */
     if (code == 0)
         /* The watch comes first: a message that arrives before the inbox is asked for is then
          * told by an event. */
@@ -587,13 +586,10 @@ enum {
 /* The interface for a terminal. */
 static int on_terminal(struct pv_cli *cli)
 {
-    char name[PV_NAME_BUF] = "";
-    int code = 0;
-    if (cli->args.n_words > 0)
-        /* An address or an alias becomes the name that the daemon uses in its events. */
-        code = pv_chat_peer_name(cli, cli->args.word[0], name);
-    cli->cached = false; /* of that answer; the chat says itself who is there */
-    return code != 0 ? code : pv_tui_run(cli, name[0] == '\0' ? NULL : name);
+    struct pv_chat_place place = {0};
+    /* An address or an alias becomes the name that the daemon uses in its events. */
+    int code = cli->args.n_words > 0 ? pv_chat_find_place(cli, cli->args.word[0], &place) : 0;
+    return code != 0 ? code : pv_tui_run(cli, place.name[0] == '\0' ? NULL : place.name);
 }
 
 static int chat(struct pv_cli *cli)

@@ -355,12 +355,13 @@ static int send_to_peer(struct pv_cli *cli, struct job *j)
 /* --- to a room ----------------------------------------------------------------------------- */
 
 /* The line that says in the room that there is a file; its id is that of the offers. */
-static int say_offer(struct pv_cli *cli, const char *name, double size, json_t **ret_body)
+static int say_offer(struct pv_cli *cli, const char *room, const struct job *j, double size,
+                     json_t **ret_body)
 {
     char text[PV_SHOW_OFFER_BUF];
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_SEND);
-    int code = pv_cli_peer(cli, &req, cli->args.word[0]);
-    req.text = strdup(pv_show_offer(name, size, text));
+    int code = pv_cli_peer(cli, &req, room);
+    req.text = strdup(pv_show_offer(j->name, size, text));
     if (code == 0)
         code = pv_cli_call(cli, &req, NULL, NULL, ret_body);
     pv_ctlapi_request_done(&req);
@@ -422,7 +423,8 @@ static int send_to_room(struct pv_cli *cli, const struct job *like, double size)
         return pv_cli_no_memory(cli);
     int code = ask_members(cli, &room);
     if (code == 0)
-        code = say_offer(cli, like->name, size, &said);
+        /* To the room whose members were asked for, whatever its name is by now. */
+        code = say_offer(cli, pv_json_text(room, "address", cli->args.word[0]), like, size, &said);
     if (code == 0)
         code =
             offer_to_all(cli, json_object_get(room, "members"),

@@ -326,6 +326,20 @@ const char *pv_show_change(const char *name, double since_s, const char *key,
 
 /* The daemon says it of what is unread, and of what is on its way: the state tells on which side
  * the name is. A name that changes hands once more is said again. */
+const char *pv_show_moved(const char *name, char buf[static PV_SHOW_CHANGE_BUF])
+{
+    snprintf(buf, PV_SHOW_CHANGE_BUF,
+             "not sent: %.63s is no member any more, or another machine has that name by now",
+             name);
+    return buf;
+}
+
+bool pv_show_is_key(const char *address)
+{
+    uint8_t key[PV_KEY_LEN];
+    return pv_key_parse(address, key) == PV_OK;
+}
+
 const char *pv_show_change_once(json_t *told, const json_t *msg,
                                 char buf[static PV_SHOW_CHANGE_BUF])
 {

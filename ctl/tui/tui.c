@@ -71,7 +71,8 @@ struct tui {
 static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *action)
 {
     bool of_room = req->cmd >= PV_CTLAPI_ROOM_CREATE;
-    memcpy(of_room ? req->room : req->peer, action->peer, sizeof(action->peer));
+    snprintf(of_room ? req->room : req->peer, of_room ? sizeof(req->room) : sizeof(req->peer), "%s",
+             action->address[0] != '\0' ? action->address : action->peer);
     if (action->kind == PV_TUI_INVITE && action->text != NULL)
         snprintf(req->peer, sizeof(req->peer), "%s", action->text);
     else if (action->kind == PV_TUI_SEND) {
@@ -184,7 +185,8 @@ static int offer_file(struct tui *u, struct pv_tui_action *action)
                         .cmd = req.cmd,
                         .action = *action,
                         .since = pv_clock_now()};
-    memcpy(req.peer, action->peer, sizeof(action->peer));
+    snprintf(req.peer, sizeof(req.peer), "%s",
+             action->address[0] != '\0' ? action->address : action->peer);
     memcpy(req.transfer, action->id, sizeof(req.transfer));
     req.text = strdup(name);
     int r = req.text == NULL
@@ -356,6 +358,13 @@ static void take_action_answer(struct tui *u, const struct pv_tui_action *action
         pv_tui_take_done(&u->model, action, body);
 }
 
+static const char *reason_of(const struct asked *a, const struct pv_ctlapi_reply *reply,
+                             char buf[static PV_SHOW_CHANGE_BUF])
+{
+    bool moved = reply->code == PV_CTLAPI_UNKNOWN_PEER && pv_show_is_key(a->action.address);
+    return moved ? pv_show_moved(a->action.peer, buf) : pv_cli_reason(a->cmd, reply->error);
+}
+
 /* 0, or the exit code that ends the chat. */
 static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
 {
@@ -375,7 +384,8 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
     if (!reply->ok) {
         /* That a message stays unread is no failure of what the person did. */
         if (a.kind != ASKED_ACTION || a.action.kind != PV_TUI_READ)
-            pv_tui_take_error(&u->model, pv_cli_reason(a.cmd, reply->error), &a.action);
+            pv_tui_take_error(&u->model, reason_of(&a, reply, (char[PV_SHOW_CHANGE_BUF]){0}),
+                              &a.action);
         if (a.kind == ASKED_ACTION && a.action.kind == PV_TUI_OLDER)
             pv_tui_take_older(&u->model, a.action.peer, NULL);
         code = a.kind == ASKED_WATCH ? (int)reply->code : 0; /* without it there is no chat */

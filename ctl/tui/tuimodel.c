@@ -367,8 +367,20 @@ void pv_tui_hide_waiting(struct pv_tui *t, struct pv_tui_action *a)
         drop_line(c, line);
 }
 
+/* A line or a file is for the machine that has the name now; of a room this goes for everything.
+ * A room that is to be made has none. */
+static void set_address(struct pv_tui *t, struct pv_tui_action *a)
+{
+    bool of_room = pv_tui_is_room(a->peer) && a->kind != PV_TUI_MAKE;
+    bool gives = a->kind == PV_TUI_SEND || a->kind == PV_TUI_SEND_FILE;
+    size_t index = of_room || gives ? pv_tui_find(t, a->peer, false) : SIZE_MAX;
+    if (index != SIZE_MAX && a->address[0] == '\0')
+        memcpy(a->address, t->convs[index].address, sizeof(a->address));
+}
+
 static bool want(struct pv_tui *t, struct pv_tui_action *a)
 {
+    set_address(t, a);
     /* The text goes back into the input line, so that nothing that was typed is lost. */
     if (t->n_actions == PV_TUI_MAX_ACTIONS) {
         pv_tui_take_error(t, "too much at once: wait a moment", a);
@@ -387,6 +399,15 @@ bool pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *pee
 {
     struct pv_tui_action a = {.kind = kind, .text = text};
     snprintf(a.peer, sizeof(a.peer), "%s", peer);
+    return want(t, &a);
+}
+
+static bool want_at(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer,
+                    const char *address, char *text)
+{
+    struct pv_tui_action a = {.kind = kind, .text = text};
+    snprintf(a.peer, sizeof(a.peer), "%s", peer);
+    snprintf(a.address, sizeof(a.address), "%s", address);
     return want(t, &a);
 }
 
@@ -858,6 +879,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         snprintf(c->path, sizeof(c->path), "%s", pv_json_text(path, "type", "none"));
         take_hands(t, c, peer);
         snprintf(c->ip4, sizeof(c->ip4), "%s", pv_json_text(peer, "ip4", ""));
+        snprintf(c->address, sizeof(c->address), "%s", pv_json_text(peer, "key", ""));
         c->online = pv_json_bool(peer, "online");
         c->is_static = strcmp(c->path, "static") == 0;
         c->rtt_ms = pv_json_real(path, "rtt_ms", -1);
@@ -1036,6 +1058,17 @@ bool pv_tui_is_room(const char *name)
     return true;
 }
 
+/* A user of this machine may make a room with the name of one that was left, or is an invitation:
+ * the conversation is that room's from now on. */
+static void take_address(struct pv_tui *t, struct pv_tui_conv *c, const char *address)
+{
+    bool another = c->address[0] != '\0' && strcmp(c->address, address) != 0;
+    snprintf(c->address, sizeof(c->address), "%s", address);
+    if (another)
+        pv_tui_notice(t, c,
+                      PV_STR("%s is another room from here on: one made on this machine", c->name));
+}
+
 void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
 {
     t->has_rooms = true;
@@ -1046,6 +1079,7 @@ void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
         size_t index = pv_tui_is_room(name) ? pv_tui_find(t, name, !left) : SIZE_MAX;
         if (index == SIZE_MAX)
             continue;
+        take_address(t, &t->convs[index], pv_json_text(room, "address", ""));
         t->convs[index].part = left                            ? PV_TUI_LEFT
                                : pv_json_bool(room, "invited") ? PV_TUI_INVITED
                                                                : PV_TUI_IN;
@@ -1287,7 +1321,7 @@ void pv_tui_take_present(struct pv_tui *t, const struct pv_tui_action *action, c
     t->gift.members = json_incref(members);
     memcpy(t->gift.room, action->peer, sizeof(t->gift.room));
     pv_show_offer(name, size, t->gift.line);
-    pv_tui_want(t, PV_TUI_SEND, action->peer, strdup(t->gift.line));
+    want_at(t, PV_TUI_SEND, action->peer, action->address, strdup(t->gift.line));
 }
 
 static bool is_gift(const struct pv_tui *t, const char *room, const char *text)
@@ -1317,7 +1351,8 @@ static void give(struct pv_tui *t, const json_t *msg)
             pv_tui_note(t, "not offered to all: too much at once, /send-file again in a moment");
             break;
         }
-        pv_tui_want(t, PV_TUI_SEND_FILE, pv_json_text(m, "name", "?"), strdup(t->gift.path));
+        want_at(t, PV_TUI_SEND_FILE, pv_json_text(m, "name", "?"), pv_json_text(m, "key", ""),
+                strdup(t->gift.path));
         snprintf(t->actions[t->n_actions - 1].id, sizeof(t->actions[0].id), "%s",
                  pv_json_text(msg, "id", ""));
     }

@@ -55,6 +55,9 @@ struct pv_tui_conv {
     double another_since;          /* since when it is this one's, Unix seconds; 0: always; < 0: not
                                       known */
     char ip4[16];                  /* of a peer; "" = not known */
+    /* Lines that are typed here go there, whoever has the name by then: the machine's key, or what
+     * p2pvpnd calls the room for good; "" = not known. */
+    char address[PV_KEY_TEXT_BUF];
     bool online, is_static;
     unsigned members; /* of a room */
     enum {
@@ -122,11 +125,12 @@ enum pv_tui_action_kind {
 struct pv_tui_action {
     enum pv_tui_action_kind kind;
     char peer[PV_NAME_BUF];
-    char *text;                   /* owned by the taker */
-    char id[PV_CHAT_ID_TEXT_BUF]; /* SEND: of the message, once it was asked for; "" before.
-                                     SEND_FILE: of the line that offers it in a room; "": none */
-    uint64_t wait;                /* SEND: number of the line that shows that it waits; 0: none */
-    uint64_t upto;                /* SEARCH: only what is older than that place; 0: all */
+    char address[PV_KEY_TEXT_BUF]; /* of the conversation when it was asked for; "": by its name */
+    char *text;                    /* owned by the taker */
+    char id[PV_CHAT_ID_TEXT_BUF];  /* SEND: of the message, once it was asked for; "" before.
+                                      SEND_FILE: of the line that offers it in a room; "": none */
+    uint64_t wait;                 /* SEND: number of the line that shows that it waits; 0: none */
+    uint64_t upto;                 /* SEARCH: only what is older than that place; 0: all */
 };
 
 enum pv_tui_key {

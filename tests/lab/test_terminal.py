@@ -523,6 +523,75 @@ def a_file_for_a_room_is_one_line(lab):
 
 
 @scenario
+def a_line_is_for_whoever_had_the_name(lab):
+    """Two rooms of one name, and two machines one after the other: nothing that is typed changes its receiver."""
+    coordinator = lab.coordinator()
+    a, b, c, d = (lab.host(name) for name in ("a", "bob", "carol", "d"))
+    lab.network(coordinator, [a, b, c])
+    for h in (b, c):
+        a.wait_direct(h)
+        h.wait_peer(a)
+    b.ctl("room", "create", "crew")  # the older one of the two, which a's knows last
+    a.ctl("room", "create", "crew")
+    a.ctl("room", "invite", "crew", "carol")
+    wait("carol to be in it", lambda: c.ctl("room", "accept", "crew", check_rc=False).code == 0)
+    b.ctl("room", "invite", "crew", "a")
+
+    def rooms():
+        return {r["creator"]: r["room"] for r in a.json("room", "list")["rooms"]}
+    wait("the invitation", lambda: len(rooms()) == 2)
+    called = rooms()
+    own, theirs = called.pop("a"), called.pop("bob")
+    equal(own, "#crew", "a's own room, which was there first")
+    check(theirs.startswith("#crew~"), f"bob's room: {theirs}")
+    screen, lines = Terminal(lab, a, "'#crew'"), Terminal(lab, b, "--lines", "'#crew'")
+    screen.wait("the room", "#crew  room, 2 members")
+    lines.wait("the prompt", "#crew>")
+    screen.type("for carol alone")
+    a.ctl("room", "accept", theirs)
+    equal(rooms(), {"a": own, "bob": theirs}, "the names of a room that was accepted and of another")
+    screen.keys("Enter")
+
+    def heard(host, where="#crew"):
+        return [m["text"] for m in host.json("history", where)["messages"]]
+    wait("carol to have it", lambda: heard(c) == ["for carol alone"])
+    lines.line("for bob's crew")
+    wait("a to have it", lambda: heard(a, theirs) == ["for bob's crew"])
+    screen.type("for carol still")
+    a.ctl("room", "leave", "crew")
+    equal(rooms(), {"a": own, "bob": theirs}, "the names of a room that was left and of another")
+    screen.keys("Enter")
+    screen.wait("that it is left", "this node left #crew")
+    a.ctl("send", "#crew", "to nobody", code=6)
+    a.stop_daemon()
+    a.daemon()
+    a.wait_direct(b)
+    wait("the rooms", lambda: rooms() == {"a": own, "bob": theirs})
+    a.ctl("send", theirs, "to bob's")
+    wait("bob to have it", lambda: heard(b) == ["for bob's crew", "to bob's"])
+    equal(heard(c), ["for carol alone"], "what carol has")
+
+    # A user here makes a room of that name again: a line in the other one's conversation is not for it.
+    a.ctl("room", "create", "crew")
+    a.ctl("room", "invite", "crew", "bob")
+    screen.wait("the change", "#crew is another room from here on")
+
+    # Another machine with a removed one's name.
+    screen.again("--lines", "carol")
+    screen.wait("the prompt", "carol>")
+    screen.type("carol's secret")
+    a.ctl("remove", "carol")
+    d.daemon()
+    d.ctl("join", a.ctl("invite").out.strip(), "--name", "carol")
+    a.wait_peer("carol")
+    wait("the other machine", lambda: a.peer("carol")["online"])
+    screen.keys("Enter")
+    screen.wait("that it is not sent", "not sent: carol is no member any more")
+    screen.line("send carol for the new one")
+    wait("the new one to have it", lambda: heard(d, "a") == ["for the new one"])
+
+
+@scenario
 def without_a_terminal_the_lines_stay(lab):
     a, b = start(lab)
     r = a.run("sh", "-c", f"printf 'send bob from a pipe\\nexit\\n' | {lab.bin('p2pvpnctl')} chat")

@@ -162,6 +162,13 @@ export function chat(main, who) {
   const changes = el("div", { class: "quiet", role: "status" }), told = new Set();
   const room = who !== null && who.startsWith("#");
   let messages = [], more = false, find = "", drawn = "";
+  // The name may be another's by now, of which this page has not heard yet.
+  const address = () => (room ? rooms.find(r => r.room === who)?.address : state.peers.find(p => p.name === who)?.key) || who;
+  async function give(how) {
+    try { return await how(address()); } catch (e) {
+      throw e.code === 6 && !room ? new Error(`not sent: ${who} is no member any more, or another machine has that name by now`) : e;
+    }
+  }
   open = who;
   touched = navigator.userActivation?.isActive ?? false;
   show(main, el("h1", {}, "Chat"), body);
@@ -230,9 +237,9 @@ export function chat(main, who) {
 
   // As `send-file` to a room: a line says so, and those who are there are offered it.
   async function offerAll(file) {
-    const there = (await call("room_members", { room: who })).members.filter(m => m.online && !m.self).map(m => m.key || m.name);
+    const to = address(), there = (await call("room_members", { room: to })).members.filter(m => m.online && !m.self).map(m => m.key || m.name);
     if (there.length === 0) throw new Error("nobody else is there: a file goes to those who are");
-    const said = await call("send", { peer: who, text: `/me offers ${file.name} (${bytes(file.size)}) to those who are here` });
+    const said = await call("send", { peer: to, text: `/me offers ${file.name} (${bytes(file.size)}) to those who are here` });
     const parts = [];
     while (there.length > 0) parts.push(sendFile(there.splice(0, AT_ONCE), file, said.message.id));
     await Promise.all(parts);
@@ -249,14 +256,14 @@ export function chat(main, who) {
       const said = text.value;
       if (said.trim() === "") return;
       write(who, "");
-      const answer = await act(button, null, () => call("send", { peer: who, text: said }));
+      const answer = await act(button, null, () => give(to => call("send", { peer: to, text: said })));
       // Another line may have been begun meanwhile, and another conversation opened.
       if (!answer) write(who, drafts.get(place(who)) ? `${said}\n${drafts.get(place(who))}` : said);
       if (open !== who) return;
       document.querySelector(".compose textarea")?.focus();
       if (answer) fetchLog().catch(() => {});
     }
-    const offer = list => { for (const file of list) (room ? offerAll(file) : sendFile([who], file)).catch(e => note(`${file.name}: ${e.message}`, "bad")); };
+    const offer = list => { for (const file of list) (room ? offerAll(file) : give(to => sendFile([to], file))).catch(e => note(`${file.name}: ${e.message}`, "bad")); };
     const pick = el("input", { type: "file", multiple: true, hidden: true, onchange: () => { offer(pick.files); pick.value = ""; } });
     talk.ondragover = e => { e.preventDefault(); talk.classList.add("drop"); };
     talk.ondragleave = () => talk.classList.remove("drop");
@@ -270,10 +277,10 @@ export function chat(main, who) {
       } }),
       room ? [el("button", { onclick: async e => {
         const peer = await ask(`Invite into ${who}`, "The name of a member.", "Invite", "Member");
-        if (peer) act(e.target, `${peer} is invited.`, () => call("room_invite", { room: who, peer }));
+        if (peer) act(e.target, `${peer} is invited.`, () => call("room_invite", { room: address(), peer }));
       } }, "Invite …"), el("button", { class: "danger", onclick: async e => {
         if (await ask(`Leave ${who}?`, "What was said stays with the others.", "Leave") === null) return;
-        if (await act(e.target, `You left ${who}.`, () => call("room_leave", { room: who }))) { await load(); location.hash = "#/chat"; }
+        if (await act(e.target, `You left ${who}.`, () => call("room_leave", { room: address() }))) { await load(); location.hash = "#/chat"; }
       } }, "Leave …")] : null),
       changes, log, el("div", { class: "compose" }, pick, el("button", { "aria-label": `Send files to ${who}`, title: "Send files, or drop them here",
         onclick: () => pick.click() }, "+"), text, button));

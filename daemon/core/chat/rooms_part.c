@@ -18,7 +18,7 @@
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
-#define META_ACCEPTED "rooms-accepted" /* the list's name in the store */
+#define META_MARKS "rooms-accepted" /* in the store; names came later */
 
 struct rooms_part {
     struct pv_node *node;
@@ -48,17 +48,17 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     if (status != PV_OK)
         return status;
     r->node->chat.rooms = r->rooms;
-    pv_rooms_set_accepted(r->rooms, pv_saved_value(cfg->saved, META_ACCEPTED));
+    pv_rooms_set_marks(r->rooms, pv_saved_value(cfg->saved, META_MARKS));
     return PV_OK;
 }
 
 /* The whole list each time. Without it users are asked once more. */
-static void save_accepted(struct rooms_part *r, bool again)
+static void save_marks(struct rooms_part *r, bool again)
 {
-    uint8_t list[PV_ROOMS_ACCEPTED_MAX];
-    size_t len = pv_rooms_take_accepted(r->rooms, again, list);
+    uint8_t list[PV_ROOMS_MARKS_LEN];
+    size_t len = pv_rooms_take_marks(r->rooms, again, list);
     if (len > 0)
-        (void)pv_node_put_meta(r->node, META_ACCEPTED, pv_view(list, len));
+        (void)pv_node_put_meta(r->node, META_MARKS, pv_view(list, len));
 }
 
 static void free_rooms(void *part)
@@ -105,7 +105,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     if ((facts & PV_FACT_NETWORK) != 0)
         pv_rooms_set_network(r->rooms, n->roster, n->identity->sign_pk, now);
     if ((facts & PV_FACT_STORE) != 0)
-        save_accepted(r, true);
+        save_marks(r, true);
     if ((facts & (PV_FACT_NETWORK | PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
         return;
     for (struct pv_peer *p = NULL; (p = pv_peers_next_node(n->peers, p)) != NULL;)
@@ -236,6 +236,11 @@ static json_t *id_json(const uint8_t *id)
                : json_string(text);
 }
 
+static json_t *address_json(const uint8_t *id)
+{
+    return json_string(pv_rooms_address(id, (char[PV_ROOMS_NAME_BUF]){0}));
+}
+
 static void answer_room(const struct pv_node *n, const uint8_t *id, uint64_t handle)
 {
     pv_ctlsrv_answer(
@@ -313,7 +318,7 @@ static void run(void *part, pv_ns now)
     do {
         (void)pv_rooms_speak(r->rooms, now);
     } while (take_lines(r, now));
-    save_accepted(r, false);
+    save_marks(r, false);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -336,14 +341,15 @@ const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left
     if (!pv_node_need_network(n, what, handle))
         return NULL;
     const uint8_t *id = pv_rooms_find(n->chat.rooms, name, left);
+    const uint8_t *left_id = id != NULL ? NULL : pv_rooms_find(n->chat.rooms, name, true);
     /* "No such room" would be wrong while the rooms are being loaded. */
     if (!pv_rooms_are_ready(n->chat.rooms)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: the rooms are not loaded yet: try again", what);
-    } else if (id == NULL && pv_rooms_find(n->chat.rooms, name, true) != NULL) {
+    } else if (left_id != NULL) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
-                        "%s: this node left %s%.48s: a member of it may invite it again", what,
-                        name[0] == '#' ? "" : "#", name);
+                        "%s: this node left %s: a member of it may invite it again", what,
+                        PV_ROOM_STR(n->chat.rooms, left_id));
     } else if (id == NULL) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
                         "%s: no room %s%.48s: `p2pvpnctl room list` shows yours", what,
@@ -373,9 +379,10 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     json_t *out = pv_ctlapi_list("rooms");
     for (size_t i = 0; out != NULL && pv_rooms_info(r->rooms, i, &info); i++) {
         pv_ctlapi_put(&out, "rooms",
-                      pv_ctlapi_pack("{s:s, s:o, s:s, s:i, s:b, s:b}", "room",
+                      pv_ctlapi_pack("{s:s, s:o, s:o, s:s, s:i, s:b, s:b}", "room",
                                      PV_ROOM_STR(r->rooms, info.id), "id", id_json(info.id),
-                                     "creator", PV_WHO_STR(r->node, info.creator), "members",
+                                     "address", address_json(info.id), "creator",
+                                     PV_WHO_STR(r->node, info.creator), "members",
                                      (int)info.members, "left", info.left, "invited",
                                      info.invited));
     }
@@ -387,8 +394,9 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
 {
     struct pv_rooms_member m;
-    json_t *out = pv_ctlapi_pack("{s:i, s:s, s:[]}", "version", PV_CTLAPI_FORMAT, "room",
-                                 PV_ROOM_STR(n->chat.rooms, id), "members");
+    json_t *out =
+        pv_ctlapi_pack("{s:i, s:s, s:o, s:[]}", "version", PV_CTLAPI_FORMAT, "room",
+                       PV_ROOM_STR(n->chat.rooms, id), "address", address_json(id), "members");
     for (size_t i = 0; out != NULL && pv_rooms_member(n->chat.rooms, id, i, &m); i++) {
         const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
         bool self = memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
@@ -445,7 +453,8 @@ static void cmd_change(void *part, struct pv_ctlapi_request *req, struct pv_peer
             pv_rooms_part_need(r->node, req->room, false, pv_ctlapi_cmd_name(req->cmd), handle);
         if (found == NULL)
             return;
-        memcpy(id, found, sizeof(id)); /* it lives until the next call only */
+        memcpy(id, found, sizeof(id));          /* it lives until the next call only */
+        pv_rooms_name(r->rooms, id, req->room); /* for what the answer says */
         status = p != NULL ? pv_rooms_invite(r->rooms, handle, id, pv_peer_pk(p), wall, now)
                            : pv_rooms_leave(r->rooms, handle, id, wall, now);
     }

@@ -5,14 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/vec.h"
 #include "daemon/core/rooms/rooms_int.h"
-
-enum {
-    ALIAS_CHARS = 4, /* of the id, behind a name that two rooms have */
-};
 
 /* --- life ---------------------------------------------------------------------------------- */
 
@@ -82,81 +77,7 @@ struct pv_rooms_counts pv_rooms_counts(const struct pv_rooms *rooms)
     return rooms->counts;
 }
 
-/* --- names --------------------------------------------------------------------------------- */
-
-/* Of two rooms with one name: which has it here? The one we are in and want to be in, then the one
- * we are in, then the older one. */
-static bool goes_before(const struct pv_rooms *rs, const struct pv_rooms_room *a,
-                        const struct pv_rooms_room *b)
-{
-    const struct pv_room_record *ca = pv_rooms_creation(a), *cb = pv_rooms_creation(b);
-    bool a_in = room_is_in(a->self), b_in = room_is_in(b->self);
-    bool a_ours = a_in && pv_rooms_is_accepted(rs, a), b_ours = b_in && pv_rooms_is_accepted(rs, b);
-    if (a_ours != b_ours)
-        return a_ours;
-    if (a_in != b_in)
-        return a_in;
-    if (ca->time_ms != cb->time_ms)
-        return ca->time_ms < cb->time_ms;
-    return memcmp(a->id, b->id, sizeof(a->id)) < 0;
-}
-
-static bool is_listed(const struct pv_rooms_room *room)
-{
-    return !room->pending && !room->closed && room->n_records > 0;
-}
-
-const char *pv_rooms_name(const struct pv_rooms *rooms, const uint8_t *id,
-                          char buf[static PV_ROOMS_NAME_BUF])
-{
-    char text[PV_B64_LEN(PV_ROOM_ID_LEN) + 1];
-    const struct pv_rooms_room *room = pv_rooms_room_find(rooms, id);
-    if (pv_b64url_encode(pv_view(id, PV_ROOM_ID_LEN), text, sizeof(text)) < 0)
-        text[0] = '\0'; /* cannot be: there is room */
-    if (room == NULL || !is_listed(room)) {
-        snprintf(buf, PV_ROOMS_NAME_BUF, "#~%.*s", ALIAS_CHARS, text);
-        return buf;
-    }
-    const char *name = pv_rooms_creation(room)->name;
-    bool taken = false;
-    for (size_t i = 0; i < rooms->n_rooms && !taken; i++) {
-        const struct pv_rooms_room *other = rooms->rooms[i];
-        /* Names are chosen by creators who may not know of each other: two rooms of one name are
-         * possible, and the one that comes second gets a piece of its id. */
-        taken = other != room && is_listed(other) &&
-                strcmp(pv_rooms_creation(other)->name, name) == 0 &&
-                goes_before(rooms, other, room);
-    }
-    snprintf(buf, PV_ROOMS_NAME_BUF, "#%s%s%.*s", name, taken ? "~" : "", taken ? ALIAS_CHARS : 0,
-             text);
-    return buf;
-}
-
-/* Capitals mean small letters, as in names of members; in the piece of an id behind "~" they are
- * others. */
-static bool is_called(const char *name, const char *typed)
-{
-    size_t n = strcspn(name, "~");
-    return strncasecmp(name, typed, n) == 0 && strcmp(name + n, typed + n) == 0;
-}
-
-/* Compared without the "#", which is often left out, since a shell wants it quoted. */
-static struct pv_rooms_room *find_by_name(const struct pv_rooms *rs, const char *name, bool left)
-{
-    for (size_t i = 0; i < rs->n_rooms; i++) {
-        struct pv_rooms_room *room = rs->rooms[i];
-        if (is_listed(room) && (left || room_is_in(room->self)) &&
-            is_called(PV_ROOM_STR(rs, room->id) + 1, name + (name[0] == '#')))
-            return room;
-    }
-    return NULL;
-}
-
-const uint8_t *pv_rooms_find(const struct pv_rooms *rooms, const char *name, bool left)
-{
-    const struct pv_rooms_room *room = find_by_name(rooms, name, left);
-    return room == NULL ? NULL : room->id;
-}
+/* --- what there is ------------------------------------------------------------------------- */
 
 static unsigned count_in(const struct pv_rooms_room *room)
 {
@@ -170,7 +91,7 @@ bool pv_rooms_info(const struct pv_rooms *rooms, size_t i, struct pv_rooms_info 
 {
     for (size_t k = 0; k < rooms->n_rooms; k++) {
         const struct pv_rooms_room *room = rooms->rooms[k];
-        if (!is_listed(room) || i-- > 0)
+        if (!pv_rooms_is_listed(room) || i-- > 0)
             continue;
         /* The first member is the node that made the room. */
         *ret_info = (struct pv_rooms_info){.id = room->id,
@@ -274,9 +195,7 @@ int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64
     if (pv_name_parse(name, strlen(name), small) < 0 || !pv_room_name_is_valid(small))
         return PV_ERR_MALFORMED;
     name = small;
-    /* Only a room we are in and want to be in blocks the name: others get an alias. */
-    room = find_by_name(rooms, name, false);
-    if (room != NULL && pv_rooms_is_accepted(rooms, room))
+    if (pv_rooms_has_own_name(rooms, name))
         return PV_ERR_EXISTS;
     if (!pv_rooms_has_own_place(rooms))
         return PV_ERR_LIMIT;
@@ -291,6 +210,8 @@ int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64
         /* A reload in add_own() has freed the room already. */
         if (r < 0 && rooms->loaded)
             pv_rooms_room_free(rooms, room);
+        else if (r >= 0)
+            pv_rooms_name_own(rooms, room);
     }
     return r;
 }

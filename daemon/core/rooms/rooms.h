@@ -47,8 +47,10 @@ enum {
     PV_ROOMS_FRAME_BURST = 2000,
     PV_ROOMS_SERVE_RATE = 1024, /* KiB of texts a second handed to one peer */
     PV_ROOMS_SERVE_BURST = 8192,
-    PV_ROOMS_NAME_BUF = PV_ROOM_NAME_MAX + 8, /* "#name" or "#name~abcd", and the NUL */
-    PV_ROOMS_ACCEPTED_MAX = 1 + PV_ROOM_MAX_ROOMS * PV_ROOM_ID_LEN, /* bytes */
+    /* "#name", or "#name~" and the id's first characters or all, and the NUL */
+    PV_ROOMS_NAME_BUF = PV_ROOM_NAME_MAX + PV_B64_LEN(PV_ROOM_ID_LEN) + 3,
+    PV_ROOMS_MAX_MARKS = PV_ROOM_MAX_ROOMS + PV_ROOM_MAX_LEFT,
+    PV_ROOMS_MARKS_LEN = 1 + PV_ROOMS_MAX_MARKS * (PV_ROOM_ID_LEN + 1), /* bytes, at most */
 };
 
 /* All that is known of a peer; the owner keeps it. */
@@ -117,14 +119,18 @@ bool pv_rooms_speak(struct pv_rooms *rooms, pv_ns now);
 
 /* --- users --------------------------------------------------------------------------------- */
 
-/* "#name", "name" or "#name~abcd": our room; NULL: none. left: also one that we left. The id lives
- * until the next call. */
+/* "#name", "name", "#name~abcd", or "#~" and the whole id: our room; NULL: none. left: also one
+ * that we left. The id lives until the next call. */
 const uint8_t *pv_rooms_find(const struct pv_rooms *rooms, const char *name, bool left);
-/* Its name here: "#name", or "#name~abcd" when another room has that name. An unknown room is "#"
- * and the beginning of its id. */
+/* Its name here: "#name", or, when another room had that name here first, "#name~abcd" with the
+ * beginning of its id. It keeps that name until it is forgotten, so that what is called by it goes
+ * where it went before; only pv_rooms_open() takes a name, and never that of a room that users here
+ * want to be in. An unknown room is "#~" and the beginning of its id. */
 const char *pv_rooms_name(const struct pv_rooms *rooms, const uint8_t *room,
                           char buf[static PV_ROOMS_NAME_BUF]);
 #define PV_ROOM_STR(rooms, room) pv_rooms_name(rooms, room, (char[PV_ROOMS_NAME_BUF]){0})
+/* "#~" and the whole id: what pv_rooms_find() takes for this room and no other, ever. */
+const char *pv_rooms_address(const uint8_t *room, char buf[static PV_ROOMS_NAME_BUF]);
 
 struct pv_rooms_info {
     const uint8_t *id;
@@ -148,13 +154,15 @@ bool pv_rooms_are_full(const struct pv_rooms *rooms);
 /* A user wants to be in it: its texts are fetched from now on. PV_ERR_STATE: not in that room, or
  * not loaded. */
 PV_MUST_CHECK int pv_rooms_accept(struct pv_rooms *rooms, const uint8_t *room, pv_ns now);
-/* The list of accepted rooms as it was stored, before rooms are loaded; none or damaged: all that
- * are loaded first are taken for accepted, as versions before this had them. */
-void pv_rooms_set_accepted(struct pv_rooms *rooms, struct pv_view saved);
-/* The list when it is to be stored, because it changed (again: in any case), and its bytes; 0: it
- * is not. */
-size_t pv_rooms_take_accepted(struct pv_rooms *rooms, bool again,
-                              uint8_t ret_list[static PV_ROOMS_ACCEPTED_MAX]);
+/* Which rooms are accepted and what they are called, as it was stored, before rooms are loaded;
+ * none or damaged: all that are loaded first are taken for accepted, as versions before this had
+ * them.
+ */
+void pv_rooms_set_marks(struct pv_rooms *rooms, struct pv_view saved);
+/* The same when it is to be stored, because it changed (again: in any case): its bytes; 0: it is
+ * not. */
+size_t pv_rooms_take_marks(struct pv_rooms *rooms, bool again,
+                           uint8_t ret_list[static PV_ROOMS_MARKS_LEN]);
 
 /* A user who speaks in a room, or invites, has accepted it. All four: the event DONE or SENT with
  * this tag follows once it is on disk, or SENT with why not. wall_ms: wall clock, Unix

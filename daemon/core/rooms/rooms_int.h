@@ -112,6 +112,13 @@ struct pv_rooms_line {
     size_t len;
 };
 
+/* Kept of a room beside its records. */
+struct pv_rooms_mark {
+    uint8_t id[PV_ROOM_ID_LEN];
+    bool accepted; /* another node made it, and a user here wants to be in it */
+    uint8_t piece; /* characters of its id behind its name, which another room had first; 0: none */
+};
+
 struct pv_rooms {
     struct pv_rooms_config cfg;
     const struct pv_roster *roster; /* NULL: in no network */
@@ -120,10 +127,10 @@ struct pv_rooms {
     pv_ns now;     /* of the call under way */
     bool any_wanted;
 
-    uint8_t accepted[PV_ROOM_MAX_ROOMS][PV_ROOM_ID_LEN]; /* of others, that users here want */
-    size_t n_accepted;
-    bool knows_accepted, accepted_dirty; /* the list is there; it is to be stored */
-    struct pv_rooms_room **rooms;        /* owned */
+    struct pv_rooms_mark marks[PV_ROOMS_MAX_MARKS];
+    size_t n_marks;
+    bool knows_marks, marks_dirty; /* the list is there; it is to be stored */
+    struct pv_rooms_room **rooms;  /* owned */
     size_t n_rooms, cap_rooms;
     struct pv_heap timers;
     struct pv_rooms_peer *peers; /* of whom something is known */
@@ -247,11 +254,19 @@ void pv_rooms_handle_forgotten(struct pv_rooms *rs, const uint8_t *id, int statu
 /* Is the room on its way out? News of it meanwhile is told again. */
 bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id);
 
-/* --- rooms_set.c: what users here want ------------------------------------------------------- */
+/* --- rooms_marks.c: what users here want, and what rooms are called here ---------------------- */
 
 /* Does somebody here want to be in it? The user of the node that made it does. */
 bool pv_rooms_is_accepted(const struct pv_rooms *rs, const struct pv_rooms_room *room);
 void pv_rooms_unaccept(struct pv_rooms *rs, const struct pv_rooms_room *room);
+/* Do users see it? */
+bool pv_rooms_is_listed(const struct pv_rooms_room *room);
+/* Is a room called so, without a piece of its id, that we are in and want to be in? */
+bool pv_rooms_has_own_name(const struct pv_rooms *rs, const char *name);
+/* The room is listed from now on: it gets the name that it keeps here. name_own: a user here made
+ * it, and what has its name gives it up. */
+void pv_rooms_name_new(struct pv_rooms *rs, const struct pv_rooms_room *room);
+void pv_rooms_name_own(struct pv_rooms *rs, const struct pv_rooms_room *room);
 /* The rooms are loaded. */
 void pv_rooms_note_loaded(struct pv_rooms *rs);
 

@@ -565,6 +565,7 @@ static bool adopt(struct pv_rooms *rs, struct pv_rooms_room *room)
     pv_rooms_begin_logs(room);
     if (raws == NULL || pv_rooms_keep(rs, room, raws, room->n_records, NULL) < 0)
         return false;
+    pv_rooms_name_new(rs, room);
     if (invitation != NULL)
         tell_change(rs, room, invitation);
     return true;

@@ -283,12 +283,38 @@ PV_TEST(chat_with_a_peer_sends_plain_lines_there)
     answers("send", "{'id':@,'ok':false,'code':1,'error':'send: disk full'}\n");
     assert_int_equal(RUN_WITH("hello\nsend me the file\nlast line without newline", "chat", "pi"),
                      1);
-    assert_asked("'cmd':'ip','peer':'pi'", "'cmd':'watch','what':'chat','seen':true",
-                 "'cmd':'inbox','peek':true", "'cmd':'peers'", "'cmd':'room_list'",
-                 "'cmd':'send','peer':'pi','text':'hello'",
+    assert_asked("'cmd':'ip','peer':'pi'", "'cmd':'peers'",
+                 "'cmd':'watch','what':'chat','seen':true", "'cmd':'inbox','peek':true",
+                 "'cmd':'peers'", "'cmd':'room_list'", "'cmd':'send','peer':'pi','text':'hello'",
                  "'cmd':'send','peer':'pi','text':'send me the file'",
                  "'cmd':'send','peer':'pi','text':'last line without newline'");
     assert_has(t.err, "p2pvpnctl: send: disk full\n");
+}
+
+#define PI_KEY "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+#define CREW   "#~AAECAwQFBgcICQoLDA0ODw"
+
+/* Names may change hands while a line is typed: it is for the machine, or the room, that had the
+ * name when the chat began. */
+PV_TEST(a_line_goes_to_the_machine_or_the_room_that_had_the_name_at_the_start)
+{
+    static const char *const ways[] = {"--lines", "--raw"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(ways); i++) {
+        answers("ip", OK("'ip4':'10.66.0.1'"));
+        answers("peers", OK("'peers':[{'name':'pi','ip4':'10.66.0.1','key':'" PI_KEY "'}]"));
+        answers("room_list", OK("'rooms':[]"));
+        answers("room_members", OK("'room':'#crew','address':'" CREW "','members':[]"));
+        answers("inbox", OK_V1("'messages':[]"));
+        answers("send", "{'id':@,'ok':false,'code':6,'error':'send: no peer " PI_KEY "'}\n");
+        assert_int_equal(RUN_WITH("secret\n", "chat", ways[i], "pi"), 6);
+        assert_has(t.requests, "{\"cmd\":\"send\",\"peer\":\"" PI_KEY "\",\"text\":\"secret\"}");
+        assert_has(t.err, "p2pvpnctl: not sent: pi is no member any more, or another machine has "
+                          "that name by now; start the chat again\n");
+        answers("send", "{'id':@,'ok':false,'code':6,'error':'send: this node left #crew'}\n");
+        assert_int_equal(RUN_WITH("secret\n", "chat", ways[i], "#crew"), 6);
+        assert_has(t.requests, "{\"cmd\":\"send\",\"peer\":\"" CREW "\",\"text\":\"secret\"}");
+        assert_has(t.err, "p2pvpnctl: send: this node left #crew\n");
+    }
 }
 
 /* The names are known before the first line is read. */

@@ -1544,6 +1544,43 @@ PV_TEST(nonsense_of_the_daemon_is_ignored)
     assert_int_equal(t->n_convs, n);
 }
 
+#define PI_KEY "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+
+static void assert_sent_to(const char *address, const char *text)
+{
+    struct pv_tui_action a;
+    assert_ok(pv_tui_poll(t, &a));
+    assert_int_equal(a.kind, PV_TUI_SEND);
+    assert_string_equal(a.address, address);
+    assert_string_equal(a.text, text);
+    free(a.text);
+}
+
+/* A name may change hands while a line is typed, or waits for p2pvpnd. */
+PV_TEST(a_line_is_for_who_had_the_name_when_it_was_typed)
+{
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" PI_KEY "'}]}");
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','address':'#~one','members':3}]}");
+    drop_actions();
+    line("/msg pi for pi");
+    line("/msg #crew for the first");
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'another'}]}");
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew~one','address':'#~one','left':true},"
+                            "{'room':'#crew','address':'#~two','members':1}]}");
+    assert_sent_to(PI_KEY, "for pi");
+    assert_sent_to("#~one", "for the first");
+    const struct pv_tui_conv *crew = &t->convs[pv_tui_find(t, "#crew", false)];
+    assert_string_equal(crew->lines[crew->n_lines - 1].text,
+                        "#crew is another room from here on: one made on this machine");
+    line("/msg #crew for the second");
+    assert_sent_to("#~two", "for the second");
+    line("/room #crew"); /* is made, whatever has that name */
+    struct pv_tui_action a;
+    assert_ok(pv_tui_poll(t, &a));
+    assert_string_equal(a.address, "");
+    free(a.text);
+}
+
 PV_TEST(rooms_are_conversations_with_unread_counts)
 {
     take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3,'left':false},{'room':'#old','"

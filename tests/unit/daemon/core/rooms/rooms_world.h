@@ -35,11 +35,11 @@ struct node {
     char said[4096]; /* texts that came, in order */
     unsigned invited, left, sent, failed, delivered;
     int last_status;
-    const uint8_t *denies;                   /* whom rules let not chat with it; NULL: nobody */
-    bool choked;                             /* its lines do not get out */
-    bool hesitates;                          /* its user accepts no invitation by itself */
-    uint8_t accepted[PV_ROOMS_ACCEPTED_MAX]; /* as its disk has it */
-    size_t accepted_len;
+    const uint8_t *denies;             /* whom rules let not chat with it; NULL: nobody */
+    bool choked;                       /* its lines do not get out */
+    bool hesitates;                    /* its user accepts no invitation by itself */
+    uint8_t marks[PV_ROOMS_MARKS_LEN]; /* as its disk has it */
+    size_t marks_len;
     bool refuses[NODES]; /* whose connections were closed for what came on them */
 };
 
@@ -141,7 +141,7 @@ static inline void start(int i)
     memcpy(cfg.own_pk, w.n[i].keys.pk, sizeof(cfg.own_pk));
     pv_jobqueue_init(&w.n[i].queue, &rng, NULL);
     assert_ok(pv_rooms_new(&w.n[i].rooms, &cfg));
-    pv_rooms_set_accepted(w.n[i].rooms, pv_view(w.n[i].accepted, w.n[i].accepted_len));
+    pv_rooms_set_marks(w.n[i].rooms, pv_view(w.n[i].marks, w.n[i].marks_len));
     pv_rooms_set_network(w.n[i].rooms, w.roster, w.n[i].keys.pk, w.now);
 }
 
@@ -202,13 +202,13 @@ static inline void run_jobs(struct node *n)
     }
 }
 
-static inline void keep_accepted(struct node *n)
+static inline void keep_marks(struct node *n)
 {
-    uint8_t list[PV_ROOMS_ACCEPTED_MAX];
-    size_t len = pv_rooms_take_accepted(n->rooms, false, list);
+    uint8_t list[PV_ROOMS_MARKS_LEN];
+    size_t len = pv_rooms_take_marks(n->rooms, false, list);
     if (len > 0) {
-        memcpy(n->accepted, list, len);
-        n->accepted_len = len;
+        memcpy(n->marks, list, len);
+        n->marks_len = len;
     }
 }
 
@@ -217,7 +217,7 @@ static inline bool drain(int i)
     struct node *n = &w.n[i];
     run_jobs(n);
     bool any = pv_rooms_speak(n->rooms, w.now);
-    keep_accepted(n);
+    keep_marks(n);
     return any;
 }
 

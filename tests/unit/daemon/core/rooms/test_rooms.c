@@ -293,6 +293,81 @@ PV_TEST_IN(an_invitation_waits_for_a_user, setup, teardown)
     assert_string_equal(w.n[BOB].said, "one two");
 }
 
+static void assert_called(int i, const uint8_t *room, const char *name)
+{
+    assert_string_equal(PV_ROOM_STR(w.n[i].rooms, room), name);
+}
+
+/* A line that is begun for one room must not go to another one because a name changed hands. */
+PV_TEST_IN(a_room_keeps_its_name_when_others_of_that_name_are_accepted_spoken_in_or_left, setup,
+           teardown)
+{
+    char second[PV_ROOMS_NAME_BUF];
+    uint8_t annas[PV_ROOM_ID_LEN], bobs[PV_ROOM_ID_LEN];
+    w.n[BOB].hesitates = true;
+    run_for(PV_MS(1));
+    all_meet();
+    assert_ok(open_room(ANNA, "crew"));
+    assert_ok(open_room(BOB, "crew"));
+    memcpy(annas, room_of(ANNA, "crew"), sizeof(annas));
+    memcpy(bobs, room_of(BOB, "crew"), sizeof(bobs));
+    assert_ok(invite(BOB, "crew", CARL));
+    assert_ok(invite(ANNA, "crew", BOB));
+    pv_rooms_name(w.n[BOB].rooms, annas, second);
+    assert_memory_equal(second, "#crew~", 6);
+    assert_called(BOB, bobs, "#crew");
+    assert_ok(say(BOB, second, "to anna")); /* which accepts it, and it is the older one */
+    assert_called(BOB, annas, second);
+    assert_ok(leave(BOB, "crew"));
+    assert_called(BOB, annas, second);
+    restart(BOB);
+    run_for(PV_S(1));
+    assert_called(BOB, annas, second);
+    assert_called(BOB, bobs, "#crew");
+    assert_int_equal(say(BOB, "crew", "to carl"), PV_ERR_STATE); /* it is left */
+    assert_string_equal(w.n[ANNA].said, "to anna");
+}
+
+PV_TEST_IN(an_invitation_keeps_its_name_when_a_room_of_that_name_comes_and_is_accepted, setup,
+           teardown)
+{
+    char second[PV_ROOMS_NAME_BUF];
+    uint8_t first[PV_ROOM_ID_LEN];
+    w.n[BOB].hesitates = true;
+    anna_and_bob();
+    memcpy(first, room_of(ANNA, "crew"), sizeof(first));
+    assert_ok(open_room(CARL, "crew"));
+    assert_ok(invite(CARL, "crew", BOB));
+    pv_rooms_name(w.n[BOB].rooms, room_of(CARL, "crew"), second);
+    assert_memory_equal(second, "#crew~", 6);
+    assert_ok(accept_room(BOB, second));
+    assert_called(BOB, first, "#crew");
+    assert_ok(say(BOB, "crew", "to anna"));
+    assert_string_equal(w.n[ANNA].said, "to anna");
+    assert_string_equal(w.n[CARL].said, "");
+}
+
+/* The whole id names a room whatever else is called as it is. */
+PV_TEST(a_room_is_found_by_its_whole_id_and_a_name_is_free_only_for_a_room_that_a_user_here_makes)
+{
+    char whole[PV_ROOMS_NAME_BUF] = "#~";
+    uint8_t first[PV_ROOM_ID_LEN];
+    memcpy(first, room_of(BOB, "crew"), sizeof(first));
+    assert_ok(pv_b64url_encode(pv_view(first, sizeof(first)), whole + 2, sizeof(whole) - 2));
+    assert_ptr_equal(pv_rooms_find(w.n[BOB].rooms, whole, false), room_of(BOB, "crew"));
+    assert_ptr_equal(pv_rooms_find(w.n[BOB].rooms, whole + 1, false), room_of(BOB, "crew"));
+    assert_ok(leave(BOB, "crew"));
+    assert_null(pv_rooms_find(w.n[BOB].rooms, whole, false));
+    assert_ok(open_room(CARL, "crew"));
+    assert_ok(invite(CARL, "crew", BOB)); /* by another: the one that was left keeps its name */
+    assert_called(BOB, first, "#crew");
+    assert_ok(open_room(BOB, "crew"));
+    assert_memory_not_equal(room_of(BOB, "crew"), first, sizeof(first));
+    assert_memory_equal(PV_ROOM_STR(w.n[BOB].rooms, first), "#crew~", 6);
+    assert_ptr_equal(pv_rooms_find(w.n[BOB].rooms, whole, true),
+                     pv_rooms_find(w.n[BOB].rooms, PV_ROOM_STR(w.n[BOB].rooms, first), true));
+}
+
 PV_TEST_IN(a_user_who_speaks_in_a_room_has_accepted_it_and_is_asked_again_after_leaving, setup,
            teardown)
 {
@@ -315,11 +390,33 @@ PV_TEST_IN(a_user_who_speaks_in_a_room_has_accepted_it_and_is_asked_again_after_
 PV_TEST(rooms_of_an_earlier_version_stay_accepted)
 {
     w.n[BOB].hesitates = true;
-    w.n[BOB].accepted_len = 0;
+    w.n[BOB].marks_len = 0;
     restart(BOB);
     assert_false(is_invited(BOB, "#crew"));
     assert_ok(say(ANNA, "crew", "one"));
     assert_string_equal(w.n[BOB].said, "one");
+}
+
+/* Releases before this kept the ids of accepted rooms alone; two of one name are told apart as
+ * those releases did. */
+PV_TEST(the_list_of_the_release_before_is_read)
+{
+    uint8_t first[PV_ROOM_ID_LEN], second[PV_ROOM_ID_LEN];
+    w.n[BOB].hesitates = true;
+    assert_ok(open_room(CARL, "crew"));
+    assert_ok(invite(CARL, "crew", BOB));
+    memcpy(first, room_of(ANNA, "crew"), sizeof(first));
+    memcpy(second, room_of(CARL, "crew"), sizeof(second));
+    w.n[BOB].marks[0] = 1;
+    memcpy(w.n[BOB].marks + 1, second, sizeof(second));
+    w.n[BOB].marks_len = 1 + PV_ROOM_ID_LEN;
+    restart(BOB);
+    assert_called(BOB, second, "#crew");
+    assert_false(is_invited(BOB, "#crew"));
+    assert_memory_equal(PV_ROOM_STR(w.n[BOB].rooms, first), "#crew~", 6);
+    w.n[BOB].marks[0] = 3; /* a later one's: what is loaded counts as accepted */
+    restart(BOB);
+    assert_false(is_invited(BOB, PV_ROOM_STR(w.n[BOB].rooms, first)));
 }
 
 PV_TEST(an_impossible_request_is_refused_with_its_reason)
