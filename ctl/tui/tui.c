@@ -256,6 +256,8 @@ static int ask_what_waits(struct tui *u)
         action = (struct pv_tui_action){.kind = PV_TUI_FILES};
         if (r >= 0 && u->model.files_moving)
             r = ask_action(u, &action);
+        if (r >= 0) /* another program may have made a room, or left one */
+            r = send_request(u, ASKED_ROOMS, PV_CTLAPI_ROOM_LIST, NULL);
     }
     while (r >= 0 && may_ask(u) && pv_tui_poll(&u->model, &action) == PV_OK)
         r = ask_action(u, &action);
@@ -382,8 +384,9 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
         return 0;
     pv_tui_hide_waiting(&u->model, &a.action);
     if (!reply->ok) {
-        /* That a message stays unread is no failure of what the person did. */
-        if (a.kind != ASKED_ACTION || a.action.kind != PV_TUI_READ)
+        /* That a message stays unread is no failure of what the person did, and a list that nobody
+         * typed for comes again. */
+        if (a.kind != ASKED_ROOMS && (a.kind != ASKED_ACTION || a.action.kind != PV_TUI_READ))
             pv_tui_take_error(&u->model, reason_of(&a, reply, (char[PV_SHOW_CHANGE_BUF]){0}),
                               &a.action);
         if (a.kind == ASKED_ACTION && a.action.kind == PV_TUI_OLDER)

@@ -498,7 +498,6 @@ static int backlog(sqlite3 *db, struct pv_chatjob_result *res)
         memcpy(b->peer_name, name, strlen(name) + 1);
         b->queued = pv_column_u64(&q, 1);
         b->owed = pv_column_u64(&q, 2);
-        res->queued += b->queued;
         res->n_backlog++;
     }
     int end = pv_query_end(&q);

@@ -123,6 +123,27 @@ def nothing_is_stored_when_it_is_off(lab):
 
 
 @scenario
+def a_line_that_waits_for_a_removed_machine_says_so(lab):
+    """It is not counted as on its way, either; and a file says why it failed."""
+    _, a, b = start(lab)
+    b.run("sh", "-c", "echo plan >/run/plan.txt")
+    b.start(lab.bin("p2pvpnctl"), "send-file", "a", "/run/plan.txt")
+    wait("the offer", lambda: len(a.json("files")["files"]) == 1)
+    b.stop_daemon()
+    wait("b to be away", lambda: not a.peer("b")["online"])
+    a.ctl("send", "b", "too late")
+    equal(a.json("status")["chat"]["queued"], 1, "messages on their way")
+    a.ctl("remove", "b")
+    wait("no messages on their way", lambda: a.json("status")["chat"]["queued"] == 0)
+    said = a.ctl("history", "b").out
+    check("too late  (queued: b is no member any more)" in said, said)
+    file = a.json("files")["files"][0]
+    equal((file["state"], file["why"]), ("failed", "the other machine is no member any more"), "the file that b offered")
+    r = a.ctl("files", "accept", str(file["id"]), code=1)
+    check("file 1 was not transferred: it failed, the other machine is no member any more: `p2pvpnctl files`" in r.err, r.err)
+
+
+@scenario
 def the_interactive_chat(lab):
     """`chat` in line mode: send, getu, exit; what comes in is shown while it waits."""
     _, a, b = start(lab)

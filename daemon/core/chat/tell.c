@@ -52,6 +52,13 @@ static void note_change(const struct pv_node *n, const struct pv_chat_record *re
     memcpy(msg->former, former.node, sizeof(msg->former));
 }
 
+bool pv_tell_is_gone(const struct pv_node *n, const uint8_t *pk)
+{
+    const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, pk);
+    return n->roster != NULL && (m == NULL || m->state == PV_MEMBER_NONE ||
+                                 m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED);
+}
+
 struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_chat_record *rec,
                                        char room[static PV_ROOMS_NAME_BUF])
 {
@@ -59,6 +66,7 @@ struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_
         rec->in_room ? pv_rooms_name(n->chat.rooms, rec->peer, room) : name_of(n, rec);
     const char *from = rec->outgoing ? n->node_name : name_of(n, rec);
     bool waits = rec->outgoing && !rec->in_room && rec->state <= PV_CHAT_SENT;
+    bool gone = waits && pv_tell_is_gone(n, rec->peer);
     enum pv_chat_later held = waits ? pv_chatlink_held(n->chat.link, rec->peer) : PV_CHAT_LATER_NO;
     struct pv_ctlapi_message msg = {
         .id = rec->id,
@@ -73,8 +81,9 @@ struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_
         .text = rec->text,
         .time_ms = rec->time_ms,
         /* Handed over and not taken: it waits here. */
-        .state = held == PV_CHAT_LATER_NO ? rec->state : PV_CHAT_QUEUED,
+        .state = gone || held != PV_CHAT_LATER_NO ? PV_CHAT_QUEUED : rec->state,
         .held = held,
+        .gone = gone,
     };
     note_change(n, rec, &msg);
     return msg;

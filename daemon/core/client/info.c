@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "daemon/core/chat/linkkeys.h"
+#include "daemon/core/chat/tell.h"
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/jobs/chatjob.h"
 #include "daemon/core/lan/lan.h"
@@ -234,6 +235,18 @@ static void do_version(void *part, struct pv_ctlapi_request *req, struct pv_peer
     pv_ctlsrv_answer(x->node->ctl, handle, pv_ctlapi_pack("{s:s}", "version", PV_VERSION));
 }
 
+/* Not what waits for machines that are no members any more: the history says so of each, and nobody
+ * can do anything about it. */
+static uint64_t count_queued(const struct pv_node *n, const struct pv_chatjob_result *chat)
+{
+    uint64_t queued = 0;
+    for (size_t i = 0; i < chat->n_backlog; i++) {
+        if (!pv_tell_is_gone(n, chat->backlog[i].peer))
+            queued += chat->backlog[i].queued;
+    }
+    return queued;
+}
+
 static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct info *x = wait->self;
@@ -242,7 +255,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
      * fail. */
     if (st != NULL && result->status == PV_OK && result->chat != NULL) {
         st->s.unread = result->chat->unread;
-        st->s.queued = result->chat->queued;
+        st->s.queued = count_queued(x->node, result->chat);
     }
     pv_ctlsrv_answer(x->node->ctl, wait->tag, st == NULL ? NULL : pv_statuspage_json(st));
     pv_statuspage_free(st);

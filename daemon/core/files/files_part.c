@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/chat/retention.h"
+#include "daemon/core/chat/tell.h"
 #include "daemon/core/files/autoaccept.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/node/saved.h"
@@ -303,6 +304,14 @@ static enum pv_file_state state_of(const struct pv_file_entry *f)
     return f->state == PV_FILE_SAVED && f->why == PV_FILE_WHY_STOPPED ? PV_FILE_REFUSED : f->state;
 }
 
+/* A file of a machine that was removed failed by that, and nobody can mend it. */
+static const char *why_of(const struct pv_node *n, const struct pv_file_entry *f)
+{
+    return f->why == PV_FILE_WHY_GONE && f->state == PV_FILE_FAILED && pv_tell_is_gone(n, f->peer)
+               ? "the other machine is no member any more"
+               : pv_file_why_text(f->why);
+}
+
 /* The name that was kept with it may be another machine's by now. */
 static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file_entry *f,
                                    char who[static PV_NODE_WHO])
@@ -321,7 +330,7 @@ static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file
         .done = f->done,
         .time_ms = f->time_ms,
         .state = state_of(f),
-        .why = f->why,
+        .why = why_of(n, f),
         .running = f->running,
         .online = f->online,
     };
@@ -534,11 +543,12 @@ static void answer_failed(const struct files *f, uint32_t number, int status, ui
         snprintf(remedy, sizeof(remedy), "`p2pvpnctl files accept %lu` fetches it",
                  (unsigned long)number);
     if (status == PV_ERR_STATE && entry != NULL)
-        snprintf(text, sizeof(text), "files: file %lu %s %s: %s", (unsigned long)number,
+        snprintf(text, sizeof(text), "files: file %lu %s %s%s%s: %s", (unsigned long)number,
                  entry->outgoing         ? "goes out and is"
                  : is_over(entry->state) ? "was"
                                          : "is",
-                 state_words(state_of(entry)), remedy);
+                 state_words(state_of(entry)), entry->state == PV_FILE_FAILED ? ", " : "",
+                 entry->state == PV_FILE_FAILED ? why_of(f->node, entry) : "", remedy);
     else
         snprintf(text, sizeof(text), "files: %lu: %s: `p2pvpnctl files` lists them",
                  (unsigned long)number, pv_strstatus(status));

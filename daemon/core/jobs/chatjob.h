@@ -105,7 +105,7 @@ enum pv_chatjob_kind {
     /* Copies at the coordinator count for nothing any more: UNCOPIED lists all that waits, and
      * states stay as they are. Out: as COUNTS. */
     PV_CHATJOB_RECOPY,
-    /* Out: unread, queued, backlog. */
+    /* Out: unread, backlog. */
     PV_CHATJOB_COUNTS,
     /* Is a conversation silent from now on? Its messages are stored as read. In: peer, peer_name,
      * mute. Out: changed. */
@@ -170,7 +170,6 @@ struct pv_chatjob_result {
     enum pv_chat_later later;        /* COMMIT */
     size_t n_deleted;                /* CLEAR, PURGE, DROP and FORGET of rooms */
     uint64_t unread;                 /* COUNTS */
-    uint64_t queued;                 /* COUNTS: of all peers */
     struct pv_chat_backlog *backlog; /* COUNTS: owned; peers with queued or owed > 0 */
     size_t n_backlog;
     struct pv_roomjob_result *room; /* ROOM: owned */

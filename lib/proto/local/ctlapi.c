@@ -189,8 +189,9 @@ json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
                         json_string(msg->typist == PV_CHAT_ROOT ? "root" : "group"));
     if (msg->own)
         pv_jsonline_set(&obj, "own", json_true());
-    if (msg->held != PV_CHAT_LATER_NO)
-        pv_jsonline_set(&obj, "held", json_string(pv_chat_later_name(msg->held)));
+    if (msg->gone || msg->held != PV_CHAT_LATER_NO)
+        pv_jsonline_set(&obj, "held",
+                        json_string(msg->gone ? "gone" : pv_chat_later_name(msg->held)));
     if (msg->from_former != NULL)
         pv_jsonline_set(&obj, "from_former", pv_ctlapi_key(msg->from_former));
     if (msg->to_former != NULL)
@@ -337,7 +338,7 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
 
 json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *f)
 {
-    json_t *why = f->why == PV_FILE_WHY_NONE ? json_null() : json_string(pv_file_why_text(f->why));
+    json_t *why = f->why[0] == '\0' ? json_null() : json_string(f->why);
     _Static_assert((int)PV_FILE_ID_LEN == (int)PV_CHAT_ID_LEN, "both are written alike");
     json_t *obj = pv_ctlapi_pack(
         "{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:o, s:b, s:b, s:o}", "id", (json_int_t)f->number,

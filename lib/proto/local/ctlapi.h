@@ -98,10 +98,11 @@ struct pv_ctlapi_message {
     uint64_t time_ms;
     enum pv_chat_state state;
     enum pv_chat_later held; /* it stays queued because the other machine takes no more for now */
+    bool gone;               /* it stays queued because its receiver is no member any more */
 };
 /* {"id","from","to","room","text","time","state"}, and "own" where it is true, "typist": "root" or
- * "group" of unproven text, and "held": "full" or "disk", and "from_former" or "to_former": a key,
- * and "former" (a key) with "another_since" */
+ * "group" of unproven text, and "held": "full", "disk", "rules" or "gone", and "from_former" or
+ * "to_former": a key, and "former" (a key) with "another_since" */
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg);
 /* {"version":1,"messages":[…]}, with "more":true when the list was cut (ask again), and "upto" when
  * it is not 0. */

@@ -22,7 +22,8 @@ struct pv_ctlapi_file {
     uint64_t size, done; /* bytes */
     uint64_t time_ms;
     enum pv_file_state state;
-    enum pv_file_why why;
+    const char
+        *why; /* a phrase for users: why nothing moves, or why it ended; "" = nothing to say */
     bool running, online;
 };
 /* {"id","transfer","direction":"in|out","peer","name","size","done","state","why","running","online",

@@ -70,7 +70,13 @@ static void ask_status(int store_status)
         result.chat = calloc(1, sizeof(*result.chat));
         assert_non_null(result.chat);
         result.chat->unread = 4;
-        result.chat->queued = 2;
+        struct pv_chat_backlog *backlog = calloc(2, sizeof(*backlog));
+        assert_non_null(backlog);
+        memcpy(backlog[0].peer, x.f.world.creator.pk, sizeof(backlog[0].peer));
+        backlog[0].queued = 2;
+        backlog[1].queued = 5; /* for one that is no member */
+        result.chat->backlog = backlog;
+        result.chat->n_backlog = 2;
     }
     fake_node_answer(&x.f, job, &result);
     (void)fake_client_read(&x, client);
