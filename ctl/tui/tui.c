@@ -139,11 +139,9 @@ static void name_message(struct pv_tui_action *action)
     pv_chat_id_format(id, action->id);
 }
 
-static int fail_file(struct tui *u, struct pv_tui_action *action, const char *why)
+static void fail_file(struct tui *u, const struct pv_tui_action *action, const char *why)
 {
     pv_tui_take_error(&u->model, PV_STR("/send-file %.120s: %s", action->text, why), action);
-    free(action->text);
-    return PV_OK;
 }
 
 /* A descriptor of the file that was typed, "~" as the shell has it; -1: *ret_why says why not. */
@@ -171,8 +169,11 @@ static int offer_file(struct tui *u, struct pv_tui_action *action)
     if (action->text == NULL)
         return PV_OK;
     int fd = open_file(action->text, name, &size, &why);
-    if (fd < 0)
-        return fail_file(u, action, why);
+    if (fd < 0) {
+        fail_file(u, action, why);
+        free(action->text);
+        return PV_OK;
+    }
     if (action->peer[0] == '#') {
         close(fd);
         return send_request(u, ASKED_ACTION, PV_CTLAPI_ROOM_MEMBERS, action);
@@ -312,10 +313,12 @@ static void take_present(struct tui *u, const struct pv_tui_action *action, cons
     const char *why;
     double size;
     int fd = open_file(action->text, name, &size, &why);
-    if (fd >= 0) {
-        close(fd);
-        pv_tui_take_present(&u->model, action, name, size, body);
+    if (fd < 0) {
+        fail_file(u, action, why);
+        return;
     }
+    close(fd);
+    pv_tui_take_present(&u->model, action, name, size, body);
 }
 
 /* The daemon reads a page at once, of long texts a small one: the rest is asked for until there is

@@ -1107,8 +1107,9 @@ void pv_tui_take_room(struct pv_tui *t, const json_t *body)
 
 void pv_tui_take_members(struct pv_tui *t, const json_t *body)
 {
+    size_t index = pv_tui_find(t, pv_json_text(body, "room", ""), false);
     PV_EACH_JSON(json_object_get(body, "members"), m) {
-        pv_tui_notice(t, &t->convs[t->current],
+        pv_tui_notice(t, &t->convs[index == SIZE_MAX ? t->current : index],
                       PV_STR("%-16s %s%s", pv_json_text(m, "name", "?"),
                              pv_json_bool(m, "online") ? "online" : "away",
                              pv_json_bool(m, "creator") ? ", made the room" : ""));
@@ -1545,6 +1546,9 @@ void pv_tui_take_files(struct pv_tui *t, const json_t *body)
     const bool first = !t->has_files;
     t->has_files = true;
     t->files_moving = false;
+    /* Of one that stopped, or is complete, nothing more is said. */
+    if (strcmp(t->note, t->progress) == 0)
+        t->note[0] = '\0';
     PV_EACH_JSON(json_object_get(body, "files"), f) {
         /* An offer that waited before this chat began has no event. */
         if (first && is_in(f) &&
@@ -1561,5 +1565,7 @@ void pv_tui_take_files(struct pv_tui *t, const json_t *body)
         pv_tui_note(t, "%s %s %s: %.0f %% of %s", pv_json_text(f, "name", "?"),
                     is_in(f) ? "from" : "to", pv_json_text(f, "peer", "?"), 100.0 * done / size,
                     PV_BYTES_STR(size));
+        if (t->paste == NULL)
+            memcpy(t->progress, t->note, sizeof(t->progress));
     }
 }

@@ -185,12 +185,13 @@ struct pv_tui {
     bool has_peers, has_rooms;         /* a list came: other names are nobody's */
     size_t *order;                     /* owned: the conversations as the roster shows them */
     char note_id[PV_CHAT_ID_TEXT_BUF]; /* the note is about this message; "" = about none */
-    char *paste;       /* owned: lines that wait for an answer whether to send them */
-    bool has_files;    /* a list came: what is new comes by events */
-    bool files_moving; /* the state of a file is worth asking for */
-    struct {           /* in all conversations */
-        char *text;    /* owned; of the last one; NULL: there was none */
-        json_t *lines; /* owned: what was found so far, oldest first; NULL: it has ended */
+    char *paste;                /* owned: lines that wait for an answer whether to send them */
+    bool has_files;             /* a list came: what is new comes by events */
+    bool files_moving;          /* the state of a file is worth asking for */
+    char progress[PV_TUI_NOTE]; /* how far a file was, as note said it last */
+    struct {                    /* in all conversations */
+        char *text;             /* owned; of the last one; NULL: there was none */
+        json_t *lines;          /* owned: what was found so far, oldest first; NULL: it has ended */
     } search;
     struct pv_tui_settings set; /* the user's; /bell and the roster's key change theirs */
     bool ring;                  /* the bell is to be rung; the taker clears it */

@@ -429,6 +429,9 @@ PV_TEST(files_that_are_over_are_no_news_and_others_show_how_far_they_are)
                             "size':2048,'done':512,'state':'accepted','running':true}]}");
     assert_true(t->files_moving);
     assert_string_equal(t->note, "new.bin to pi: 25 % of 2.0 KiB");
+    take(pv_tui_take_files, "{'files':[{'id':8,'direction':'out','peer':'pi','name':'new.bin','"
+                            "size':2048,'done':512,'state':'accepted','running':false}]}");
+    assert_string_equal(t->note, ""); /* it stands still: pi is away, or p2pvpnd began anew */
     take(pv_tui_take_files, "{'files':[]}");
     assert_false(t->files_moving);
 }
@@ -1605,6 +1608,12 @@ PV_TEST(rooms_are_conversations_with_unread_counts)
     assert_action(PV_TUI_INVITE, "#crew", "bob");
     line("/members");
     assert_action(PV_TUI_MEMBERS, "#crew", "");
+    line("/open pi"); /* the answer is the room's, whatever is open when it comes */
+    assert_action(PV_TUI_HISTORY, "pi", "");
+    size_t said = t->convs[crew].n_lines;
+    take(pv_tui_take_members, "{'room':'#crew','members':[{'name':'pi','online':true}]}");
+    assert_int_equal(t->convs[crew].n_lines, said + 1);
+    line("/open #crew");
     line("/mute");
     assert_action(PV_TUI_MUTE, "#crew", "");
     line("/unmute pi");
