@@ -84,11 +84,11 @@ struct daemon {
     const char *state, *socket, *tun, *config; /* NULL = not given */
     uint16_t port;                             /* 0 = not given */
     bool check;
-    bool for_user;           /* --user */
-    const char *net;         /* --net; NULL = the first network of this user */
-    struct pv_userdirs dirs; /* with --user */
-    char user_tun[PV_TUN_NAME];
-    int inside; /* with --user: a process in the inside; 0: none */
+    bool for_user;               /* --user */
+    const char *net;             /* --net; NULL = the first network of this user */
+    struct pv_userdirs dirs;     /* with --user */
+    char usual_tun[PV_TUN_NAME]; /* without --tun and [interface] name */
+    int inside;                  /* with --user: a process in the inside; 0: none */
     enum {
         STACK_ANY,
         STACK_KERNEL,
@@ -188,10 +188,17 @@ static int take_flag(struct daemon *d, int opt)
     }
 }
 
+/* net: "" the first network. */
+static void name_tun(struct daemon *d, const char *net)
+{
+    snprintf(d->usual_tun, sizeof(d->usual_tun), net[0] == '\0' ? DEFAULT_TUN : "p2p-%.11s", net);
+}
+
 /* With --user the paths that no flag names are the user's. */
 static int find_user_dirs(struct daemon *d)
 {
     const char *net = d->net == NULL ? "" : d->net;
+    name_tun(d, "");
     if (!d->for_user && d->stack != STACK_ANY)
         return say(EXIT_USAGE, "--stack is for --user: root's network is the kernel's");
     if (!d->for_user)
@@ -206,7 +213,7 @@ static int find_user_dirs(struct daemon *d)
         return say(EXIT_FAILED, "--user: a path below the home directory is too long: set "
                                 "XDG_STATE_HOME, XDG_CONFIG_HOME and XDG_RUNTIME_DIR to shorter "
                                 "ones");
-    snprintf(d->user_tun, sizeof(d->user_tun), net[0] == '\0' ? DEFAULT_TUN : "p2p-%.11s", net);
+    name_tun(d, net);
     return EXIT_OK;
 }
 
@@ -270,7 +277,7 @@ static int read_flags(struct daemon *d, int argc, char **argv)
  */
 static int read_settings(struct daemon *d, uint8_t ret_transport_key[static PV_DH_LEN])
 {
-    char error[PV_SETTINGS_ERROR_MAX];
+    char error[PV_SETTINGS_ERROR_MAX], net[PV_USERDIRS_NET];
     d->settings.for_user = d->for_user;
     int r =
         pv_settings_load(&d->settings, d->config != NULL ? d->config : default_config(d), error);
@@ -287,11 +294,11 @@ static int read_settings(struct daemon *d, uint8_t ret_transport_key[static PV_D
         d->state = d->for_user ? d->dirs.state : DEFAULT_STATE;
     if (d->socket == NULL)
         d->socket = d->for_user ? d->dirs.socket : DEFAULT_SOCKET;
+    if (!d->for_user && pv_userdirs_net_behind(d->socket, net))
+        name_tun(d, net);
     if (d->tun == NULL)
-        /* The pointer is into the settings, which live as long as the daemon does. */
-        d->tun = d->settings.tun_name[0] != '\0' ? d->settings.tun_name
-                 : d->for_user                   ? d->user_tun
-                                                 : DEFAULT_TUN;
+        /* The pointer is into d, which lives as long as the daemon does. */
+        d->tun = d->settings.tun_name[0] != '\0' ? d->settings.tun_name : d->usual_tun;
     if (d->port == 0)
         d->port = d->settings.port;
     return EXIT_OK;

@@ -107,10 +107,9 @@ static int open_log(const struct pv_launch *l, const struct pv_instance *node)
 static void become_daemon(const struct pv_launch *l, const struct pv_instance *node, int log)
 {
     char program[] = PROGRAM;
-    char socket[] = "--socket", state[] = "--state", config[] = "--config", tun[] = "--tun";
+    char socket[] = "--socket", state[] = "--state", config[] = "--config";
     struct pv_instance at = *node; /* execv() wants texts that may be written to */
-    char *argv[] = {program, socket,    at.socket, state,  at.state,
-                    config,  at.config, tun,       at.tun, NULL};
+    char *argv[] = {program, socket, at.socket, state, at.state, config, at.config, NULL};
     /* Defaults stay unsaid, so that "ps" shows the plain command. */
     if (node->name[0] == '\0')
         argv[node->is_usual ? 1 : 3] = NULL;

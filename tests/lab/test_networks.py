@@ -110,5 +110,7 @@ def a_range_that_is_taken_is_named_before_anything_is_made(lab):
     r = a.ctl("-n", "games", "create", coordinator.url(), code=1)
     check("overlaps" in r.err and "--cidr" in r.err, r)
     check("games" not in rows(a), "something was made for games")
+    a.run("sh", "-c", "printf '[interface]\\nname = play0\\n' >/etc/p2pvpn/games.conf")
     a.ctl("-n", "games", "create", coordinator.url(), "--cidr", "10.88.0.0/16")
     equal(rows(a)["games"]["network"], "games", "the network's name")
+    equal(rows(a)["games"]["interface"], "play0", "the interface that its file names")
