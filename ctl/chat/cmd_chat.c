@@ -87,20 +87,11 @@ static int ask_watch(struct raw *c)
 
 /* --- in ------------------------------------------------------------------------------------ */
 
-/* Is it a line of this conversation? A room's text has another audience than one of the same peer,
- * and everybody in a room speaks there. */
-static bool is_of_it(const struct raw *c, const json_t *msg)
-{
-    const char *room = pv_json_text(msg, "room", NULL);
-    return strcmp(room != NULL ? room : pv_json_text(msg, "from", ""), c->place.name) == 0;
-}
-
+/* p2pvpnd gives those of this conversation alone, whatever its other side is called by now. */
 static int print_inbox(struct raw *c, const json_t *body)
 {
     PV_EACH_JSON(json_object_get(body, "messages"), msg) {
         const char *text = pv_json_text(msg, "text", "");
-        if (!is_of_it(c, msg))
-            continue;
         if (c->cli->client.exact)
             fputs(text, c->cli->out);
         else
@@ -118,10 +109,9 @@ static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
     struct raw *c = ctx;
     if (reply->is_event) {
         const json_t *msg = json_object_get(reply->body, "message");
-        if (is_of_it(c, msg))
-            /* The event says only that there is news. The inbox tells it, and in the right
-             * order. */
-            c->stale = true;
+        /* The event says only that there is news, perhaps of this conversation. The inbox tells it,
+         * and in the right order. */
+        c->stale = c->stale || (msg != NULL && !pv_json_bool(msg, "own"));
         return 0;
     }
     /* Everything that is neither the watch nor an inbox answers a line. */

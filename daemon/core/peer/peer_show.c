@@ -361,7 +361,8 @@ static bool say_known(const struct pv_node *n, const char *text, const char *wha
     else if (former != NULL && former->state == PV_MEMBER_LEFT)
         says = " left the network: it needs a new token to come back";
     else if (former != NULL)
-        says = " was removed from the network: it needs a new token to come back";
+        says = " was removed from the network: it comes back by a new token, a guest by a new "
+               "`p2pvpnctl export`";
     else if (renamed != NULL)
         says = called;
     if (says != NULL)

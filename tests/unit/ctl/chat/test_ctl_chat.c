@@ -418,24 +418,25 @@ PV_TEST(chat_ends_when_nobody_reads_it_any_more)
     "{\"id\":\"" id "\",\"from\":\"" from "\",\"to\":\"" room "\",\"room\":\"" room \
     "\",\"text\":\"" text "\",\"time\":1000000000.5,\"state\":\"unread\"}"
 
-/* A raw conversation prints the lines of the peer, or of the room, and of nobody else. */
+/* A raw conversation asks for the lines of the peer, or of the room, by what stays when they are
+ * called otherwise, and prints what it gets. */
 PV_TEST(raw_prints_the_lines_of_one_conversation)
 {
-    answers("room_members", OK("'room':'#crew','members':[]"));
+    answers("room_members", OK("'room':'#crew','address':'" CREW "','members':[]"));
     answers("inbox", OK_V1("'messages':[" ROOM_MSG("A", "pi", "#crew", "from pi") "," ROOM_MSG(
-                         "B", "lap", "#crew",
-                         "from lap") "," ROOM_MSG("C", "pi", "#other",
-                                                  "elsewhere") "," MSG("D", "pi", "lap", "private",
-                                                                       "unread") "]"));
-    answers("read", OK("'read':4"));
+                         "B", "lap", "#team", "from lap") "]"));
+    answers("read", OK("'read':2"));
     answers("send", "{'id':@,'ok':false,'code':1,'error':'send: \\u001b[2J'}\n");
     assert_int_equal(RUN_WITH("hello\n", "chat", "--raw", "#crew"), 1);
+    assert_has(t.requests, "{\"cmd\":\"inbox\",\"peer\":\"" CREW "\",");
     assert_string_equal(t.out, "from pi\nfrom lap\n");
     assert_null(strchr(t.err, 0x1b)); /* whatever p2pvpnd says reaches no terminal as a command */
     assert_has(t.err, "send: ");
     answers("ip", OK("'ip4':'10.66.1.5'"));
     answers("peers", OK(PEERS));
+    answers("inbox", OK_V1("'messages':[" MSG("D", "pie", "lap", "private", "unread") "]"));
     assert_int_equal(RUN_WITH("hello\n", "chat", "--raw", "pi"), 1);
+    assert_has(t.requests, "{\"cmd\":\"inbox\",\"peer\":\"K\",");
     assert_string_equal(t.out, "private\n");
 }
 
