@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <grp.h>
+#include <ifaddrs.h>
 #include <net/if.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -198,6 +199,19 @@ static void look_at_daemon(struct page *p, const json_t *status)
         same ? "p2pvpnd and p2pvpnctl are %s" : "p2pvpnd is %s and p2pvpnctl " PV_VERSION, version);
 }
 
+/* Somebody may have renamed it, or set it down, under p2pvpnd. */
+static bool is_link_up(const char *name)
+{
+    struct ifaddrs *list = NULL;
+    bool up = false;
+    if (getifaddrs(&list) < 0)
+        return true; /* nobody knows better */
+    for (const struct ifaddrs *i = list; i != NULL && !up; i = i->ifa_next)
+        up = strcmp(i->ifa_name, name) == 0 && (i->ifa_flags & IFF_UP) != 0;
+    freeifaddrs(list);
+    return up;
+}
+
 /* A node with static peers alone is well without a network. */
 static void look_at_network(struct page *p, const json_t *status)
 {
@@ -221,10 +235,14 @@ static void look_at_network(struct page *p, const json_t *status)
         put(p, "interface", true, "", "there is none until an admin admits this machine");
         return;
     }
-    put(p, "interface", json_is_object(iface),
-        json_is_object(iface) ? "" : "see the problem below, or the log of p2pvpnd",
-        json_is_object(iface) ? "%s is up" : "there is none%s",
-        json_is_object(iface) ? pv_json_text(iface, "name", "?") : "");
+    const char *name = pv_json_text(iface, "name", "?");
+    /* That of a user's p2pvpnd is in a network of its own, where only that can look. */
+    bool up = json_is_object(iface) && (p->cli->node.is_user || is_link_up(name));
+    put(p, "interface", up, up ? "" : "see the problem below, or the log of p2pvpnd",
+        up                      ? "%s is up"
+        : json_is_object(iface) ? "%s is not there, or is down"
+                                : "there is none%s",
+        json_is_object(iface) ? name : "");
     if (json_is_object(iface))
         put(p, "mtu", mtu >= MIN_MTU, mtu >= MIN_MTU ? "" : "[interface] mtu = 1280 or more",
             "packets of %.0f bytes", mtu);

@@ -166,9 +166,11 @@ def forget_and_take_in(routers, src, dst):
     """Routers lose their tables, until dst's takes in what comes by the path, from its very port: the first packet was
     one from outside. Returns that path's addresses: one try after another may move it."""
     ns = dst.lan.ns
+    tries = []
 
     def takes_in():
         path, back = src.path(dst), dst.path(src)
+        tries.append((path, back))
         if not (path and back and path["type"] == back["type"] == "direct"):
             return None
         port, (ip, sport) = path["remote"].rsplit(":", 1)[1], back["remote"].rsplit(":", 1)
@@ -180,7 +182,11 @@ def forget_and_take_in(routers, src, dst):
         src.run("ping", "-c2", "-i0.1", "-W0.3", str(src.addr(dst)), check_rc=False)
         came = "counter packets 0 " not in ns.run("nft", "list", "table", "ip", "early").out
         return (path["local"], path["remote"]) if came else None
-    return wait("a packet to come in first", takes_in)
+    try:
+        return wait("a packet to come in first", takes_in)
+    except Exception as e:
+        ends = [[f"{p['type']} {p['local']} {p['remote']}" if p else "none" for p in both] for both in tries[-5:]]
+        raise type(e)(f"{e}; {len(tries)} tries, the last by {ends}") from None
 
 
 @scenario

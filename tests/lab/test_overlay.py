@@ -97,6 +97,8 @@ def an_interface_that_others_change(lab):
     both("the routes to come back")
     a.ip("link set p2pvpn0 down")
     wait("status to say that it is down", lambda: "ip link set p2pvpn0 up" in problems())
+    said = a.ctl("doctor", check_rc=False).out
+    check("p2pvpn0 is not there, or is down" in said, f"doctor's line of the interface: {said}")
     a.ip("link set p2pvpn0 up")  # the kernel has taken the IPv6 address away
     both("IPv6 to come back")
     a.ip("link set p2pvpn0 mtu 576")

@@ -31,7 +31,7 @@ PV_TEST_WORLD(begin, teardown);
     "{\"id\":@,\"ok\":true,\"version\":1,\"daemon\":\"" PV_VERSION                                \
     "\",\"state\":\"up\",\"network\":"                                                            \
     "{\"name\":\"home\"},\"confined\":\"user 62575, no capabilities, seccomp; helper: root\","    \
-    "\"interface\":{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":1},"                               \
+    "\"interface\":{\"name\":\"lo\",\"mtu\":1420,\"port\":1},"                                    \
     "\"coordinator\":"                                                                            \
     "{\"address\":\"203.0.113.7:3478\",\"connected\":true,\"rtt_ms\":12.0,\"error\":null},"       \
     "\"udp\":\"" udp                                                                              \
@@ -44,7 +44,7 @@ PV_TEST(doctor_goes_through_everything)
     answers("status", DOCTOR_OF("open", ""));
     (void)RUN("doctor"); /* the exit code depends on this machine's TUN, disk and names too */
     assert_has(t.out, "ok   network       home\n");
-    assert_has(t.out, "ok   interface     p2pvpn0 is up\n");
+    assert_has(t.out, "ok   interface     lo is up\n");
     assert_has(t.out, "ok   mtu           packets of 1420 bytes\n");
     assert_has(t.out, "ok   coordinator   203.0.113.7:3478, 12.0 ms\n");
     assert_has(t.out, "ok   rights        user 62575, no capabilities, seccomp\n");
