@@ -158,6 +158,9 @@ static int send_to(struct chat *c, enum asked_kind kind, const char *peer, char 
         c->code = code;
         return 0;
     }
+    /* The prompt has the name: a machine that is called otherwise by now gets no line from here. */
+    if (kind == ASKED_SEND_HERE && c->place.name[0] != '#')
+        memcpy(req.name, c->place.name, sizeof(req.name));
     req.text = text; /* borrowed, so not pv_ctlapi_request_done() */
     return send_asked(c, kind, &req);
 }

@@ -112,6 +112,7 @@ int pv_chat_find_place(struct pv_cli *cli, const char *word, struct pv_chat_plac
         snprintf(ret_place->name, sizeof(ret_place->name), "%s", pv_json_text(p, "name", ""));
         snprintf(ret_place->address, sizeof(ret_place->address), "%s",
                  pv_json_text(p, "key", word));
+        ret_place->another_since = pv_json_real(p, "another_since", 0);
     }
     json_decref(ip);
     json_decref(peers);
@@ -123,10 +124,10 @@ void pv_chat_complain_of_line(struct pv_cli *cli, const struct pv_chat_place *pl
                               const struct pv_ctlapi_reply *reply)
 {
     char text[PV_SHOW_CHANGE_BUF];
-    bool moved = reply->code == PV_CTLAPI_UNKNOWN_PEER && pv_show_is_key(place->address);
+    const char *why = pv_show_refusal(place->name, place->address, reply->error, text);
     pv_cli_complain(cli, (int)reply->code,
-                    moved ? PV_STR("%s; start the chat again", pv_show_moved(place->name, text))
-                          : reply->error);
+                    reply->code == PV_CTLAPI_UNKNOWN_PEER ? PV_STR("%s; start the chat again", why)
+                                                          : why);
 }
 
 /* --- lines of the input -------------------------------------------------------------------- */

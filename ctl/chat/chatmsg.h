@@ -15,6 +15,7 @@ void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver);
 struct pv_chat_place {
     char name[PV_NAME_BUF];           /* "" when only an address is known */
     char address[PV_CTLAPI_PEER_BUF]; /* a machine's key, or what p2pvpnd calls a room for good */
+    double another_since;             /* as in `peers`; 0: the name was no other machine's */
 };
 /* The peer or room that is called so. Asked before a conversation, so that a wrong name is told
  * before anything is typed. 0 or an exit code. */

@@ -104,6 +104,13 @@ static int print_inbox(struct raw *c, const json_t *body)
     return read_through(c, json_object_get(body, "messages"));
 }
 
+/* A script that listened for the machine that had the name before would hear nothing for ever. */
+static bool has_changed_hands(const struct raw *c, const json_t *msg)
+{
+    return pv_json_is(msg, "from", c->place.name) &&
+           pv_json_real(msg, "another_since", 0) > c->place.another_since;
+}
+
 static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
 {
     struct raw *c = ctx;
@@ -112,7 +119,11 @@ static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
         /* The event says only that there is news, perhaps of this conversation. The inbox tells it,
          * and in the right order. */
         c->stale = c->stale || (msg != NULL && !pv_json_bool(msg, "own"));
-        return 0;
+        return has_changed_hands(c, msg) ? pv_cli_fail(c->cli, PV_CTLAPI_UNKNOWN_PEER,
+                                                       "%s is another machine by now: start the "
+                                                       "chat again",
+                                                       c->place.name)
+                                         : 0;
     }
     /* Everything that is neither the watch nor an inbox answers a line. */
     bool read = reply->id == c->read_id && c->reading;

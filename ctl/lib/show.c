@@ -326,18 +326,23 @@ const char *pv_show_change(const char *name, double since_s, const char *key,
 
 /* The daemon says it of what is unread, and of what is on its way: the state tells on which side
  * the name is. A name that changes hands once more is said again. */
-const char *pv_show_moved(const char *name, char buf[static PV_SHOW_CHANGE_BUF])
+const char *pv_show_refusal(const char *name, const char *address, const char *error,
+                            char buf[static PV_SHOW_CHANGE_BUF])
 {
-    snprintf(buf, PV_SHOW_CHANGE_BUF,
-             "not sent: %.63s is no member any more, or another machine has that name by now",
-             name);
+    const char *at = address[0] == '\0' ? NULL : strstr(error, address);
+    if (at == NULL)
+        return error;
+    if (strstr(error, "no peer") == NULL && strstr(error, "no room") == NULL)
+        snprintf(buf, PV_SHOW_CHANGE_BUF, "%.*s%.63s%.*s", (int)(at - error), error, name,
+                 PV_SHOW_BUF, at + strlen(address));
+    else
+        snprintf(buf, PV_SHOW_CHANGE_BUF,
+                 name[0] == '#' ? "not sent: %.63s is no room of this machine any more, or another "
+                                  "one by now"
+                                : "not sent: %.63s is no member any more, or another machine has "
+                                  "that name by now",
+                 name);
     return buf;
-}
-
-bool pv_show_is_key(const char *address)
-{
-    uint8_t key[PV_KEY_LEN];
-    return pv_key_parse(address, key) == PV_OK;
 }
 
 const char *pv_show_change_once(json_t *told, const json_t *msg,

@@ -89,11 +89,11 @@ const char *pv_show_change(const char *name, double since_s, const char *key,
 const char *pv_show_change_once(json_t *told, const json_t *msg,
                                 char buf[static PV_SHOW_CHANGE_BUF]);
 
-/* "not sent: pi was removed, ..." of a line for the machine that had this name when the line was
- * begun, and that no member has now. */
-const char *pv_show_moved(const char *name, char buf[static PV_SHOW_CHANGE_BUF]);
-/* Is it a machine's key, as lists of peers have it? */
-bool pv_show_is_key(const char *address);
+/* Why a line for this address was refused, which was name's when the line was begun: p2pvpnd's
+ * error, with the name in place of the address, which nobody has typed. Of one that p2pvpnd knows
+ * nothing of, "not sent: pi is no member any more ...". */
+const char *pv_show_refusal(const char *name, const char *address, const char *error,
+                            char buf[static PV_SHOW_CHANGE_BUF]);
 
 /* Says of a message that p2pvpnd took, by its answer, what became of it: "sent to pi", or "queued:
  * ..." and what it waits for; *ret_waits says which. Not harmless yet: the name is as the daemon

@@ -78,6 +78,9 @@ static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *acti
     else if (action->kind == PV_TUI_SEND) {
         req->text = action->text;
         memcpy(req->message, action->id, sizeof(req->message));
+        /* The pane has the name: one that is called otherwise by now has another pane. */
+        if (action->address[0] != '\0' && !pv_tui_is_room(action->peer))
+            memcpy(req->name, action->peer, sizeof(action->peer));
     } else if (action->kind == PV_TUI_READ)
         snprintf(req->through, sizeof(req->through), "%s", action->text);
     else if (action->kind == PV_TUI_OLDER && action->text != NULL)
@@ -366,8 +369,8 @@ static void take_action_answer(struct tui *u, const struct pv_tui_action *action
 static const char *reason_of(const struct asked *a, const struct pv_ctlapi_reply *reply,
                              char buf[static PV_SHOW_CHANGE_BUF])
 {
-    bool moved = reply->code == PV_CTLAPI_UNKNOWN_PEER && pv_show_is_key(a->action.address);
-    return moved ? pv_show_moved(a->action.peer, buf) : pv_cli_reason(a->cmd, reply->error);
+    const char *why = pv_show_refusal(a->action.peer, a->action.address, reply->error, buf);
+    return why == reply->error ? pv_cli_reason(a->cmd, why) : why;
 }
 
 /* 0, or the exit code that ends the chat. */

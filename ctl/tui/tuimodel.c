@@ -1058,15 +1058,14 @@ bool pv_tui_is_room(const char *name)
     return true;
 }
 
-/* A user of this machine may make a room with the name of one that was left, or is an invitation:
- * the conversation is that room's from now on. */
+/* A room that was left may be forgotten, and another one get its name; or this machine is in
+ * another network. */
 static void take_address(struct pv_tui *t, struct pv_tui_conv *c, const char *address)
 {
     bool another = c->address[0] != '\0' && strcmp(c->address, address) != 0;
     snprintf(c->address, sizeof(c->address), "%s", address);
     if (another)
-        pv_tui_notice(t, c,
-                      PV_STR("%s is another room from here on: one made on this machine", c->name));
+        pv_tui_notice(t, c, PV_STR("%s is another room from here on", c->name));
 }
 
 void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)

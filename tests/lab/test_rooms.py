@@ -65,6 +65,30 @@ def a_room_by_invitation(lab):
 
 
 @scenario
+def a_line_for_one_room_joins_no_other(lab):
+    """An invitation may have the plain name of a room that one is in."""
+    _, (a, b, c) = three(lab)
+
+    def rooms():
+        return {r["creator"]: (r["room"], r["invited"]) for r in a.json("room", "list")["rooms"]}
+    for n, h in enumerate((b, c), 1):
+        h.ctl("room", "create", "crew")
+        h.ctl("room", "invite", "crew", "a")
+        wait("a to be invited", lambda n=n: len(rooms()) == n)
+    theirs = rooms()["c"][0]
+    check(theirs.startswith("#crew~"), f"the second room: {theirs}")
+    r = a.ctl("room", "create", "crew", code=1)
+    check("this node is invited to a room #crew: `p2pvpnctl room leave crew` declines" in r.err, r)
+    a.ctl("room", "accept", theirs)
+    r = a.ctl("send", "#crew", "for c", code=1)
+    check("#crew is a room that this node is invited to, and it is in another of that name" in r.err, r)
+    a.ctl("send", theirs, "for c")
+    equal(rooms(), {"b": ("#crew", True), "c": (theirs, False)}, "the rooms")
+    wait("c to have it", lambda: said(c, "#crew") == [("a", "for c")])
+    equal(said(b, "#crew"), [], "what b has")
+
+
+@scenario
 def a_full_disk(lab):
     """A clear error, nothing half-written, nothing lost or doubled once there is room again."""
     coordinator = lab.coordinator()

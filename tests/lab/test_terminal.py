@@ -571,10 +571,10 @@ def a_line_is_for_whoever_had_the_name(lab):
     wait("bob to have it", lambda: heard(b) == ["for bob's crew", "to bob's"])
     equal(heard(c), ["for carol alone"], "what carol has")
 
-    # A user here makes a room of that name again: a line in the other one's conversation is not for it.
-    a.ctl("room", "create", "crew")
-    a.ctl("room", "invite", "crew", "bob")
-    screen.wait("the change", "#crew is another room from here on")
+    # A room that was left does not stand in the way of another of its name, but keeps the name.
+    again = a.ctl("room", "create", "crew").out.split()[0]
+    check(again.startswith("#crew~") and again != theirs, f"the room made again: {again}")
+    a.ctl("send", "#crew", "to nobody", code=6)
 
     # Another machine with a removed one's name.
     screen.again("--lines", "carol")
@@ -586,9 +586,18 @@ def a_line_is_for_whoever_had_the_name(lab):
     a.wait_peer("carol")
     wait("the other machine", lambda: a.peer("carol")["online"])
     screen.keys("Enter")
-    screen.wait("that it is not sent", "not sent: carol is no member any more")
+    screen.wait("that it is not sent", "send: carol was removed from the network")
     screen.line("send carol for the new one")
     wait("the new one to have it", lambda: heard(d, "a") == ["for the new one"])
+
+    # The same of one that is called otherwise, by lines and on a screen.
+    screen.again("--lines", "bob")
+    screen.wait("the prompt", "bob>")
+    b.ctl("rename", "robert")
+    a.wait_peer("robert")
+    screen.line("bob's secret")
+    screen.wait("that it is not sent", "send: bob is called robert now")
+    equal(b.json("history", "a")["messages"], [], "what robert has")
 
 
 @scenario

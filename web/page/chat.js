@@ -163,10 +163,11 @@ export function chat(main, who) {
   const room = who !== null && who.startsWith("#");
   let messages = [], more = false, find = "", drawn = "";
   // The name may be another's by now, of which this page has not heard yet.
-  const address = () => (room ? rooms.find(r => r.room === who)?.address : state.peers.find(p => p.name === who)?.key) || who;
+  let known = null;
+  const address = () => (known = (room ? rooms.find(r => r.room === who)?.address : state.peers.find(p => p.name === who)?.key) || known) || who;
   async function give(how) {
     try { return await how(address()); } catch (e) {
-      throw e.code === 6 && !room ? new Error(`not sent: ${who} is no member any more, or another machine has that name by now`) : e;
+      throw known && e.message.includes(known) ? new Error(`not sent: ${who} is ${room ? "no room of this machine" : "no member"} any more, or another by now`) : e;
     }
   }
   open = who;
@@ -256,7 +257,7 @@ export function chat(main, who) {
       const said = text.value;
       if (said.trim() === "") return;
       write(who, "");
-      const answer = await act(button, null, () => give(to => call("send", { peer: to, text: said })));
+      const answer = await act(button, null, () => give(to => call("send", { peer: to, text: said, ...(room || to === who ? {} : { name: who }) })));
       // Another line may have been begun meanwhile, and another conversation opened.
       if (!answer) write(who, drafts.get(place(who)) ? `${said}\n${drafts.get(place(who))}` : said);
       if (open !== who) return;

@@ -73,6 +73,11 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         return;
     }
     p = pv_peer_need(n, req->peer, "send", PV_NEEDS_NODE, handle);
+    if (p != NULL && req->name[0] != '\0' && strcmp(req->name, pv_peer_name(p)) != 0) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, "send: %s is called %s now",
+                        req->name, pv_peer_name(p));
+        return;
+    }
     if (p != NULL && !pv_rules_refuse(n, p, PV_SERVICE_CHAT, "send", handle))
         send_to(n, p, req, id, handle, now);
 }

@@ -203,6 +203,17 @@ static void answer_failed(struct pv_node *n, const char *what, int status, uint6
     pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: %s: %s", what, why, remedy(status));
 }
 
+static bool is_invited_to(const struct pv_node *n, const char *name)
+{
+    const uint8_t *id = pv_rooms_find(n->chat.rooms, name, false);
+    struct pv_rooms_info info;
+    for (size_t i = 0; id != NULL && pv_rooms_info(n->chat.rooms, i, &info); i++) {
+        if (memcmp(info.id, id, PV_ROOM_ID_LEN) == 0)
+            return info.invited;
+    }
+    return false;
+}
+
 /* A request that was refused at once. */
 static void answer_refused(struct pv_node *n, const struct pv_ctlapi_request *req, int status,
                            uint64_t handle)
@@ -223,6 +234,12 @@ static void answer_refused(struct pv_node *n, const struct pv_ctlapi_request *re
     }
     if (req->cmd == PV_CTLAPI_ROOM_INVITE)
         snprintf(text, sizeof(text), "%s: %.80s is in room #%.40s already", what, req->peer, name);
+    else if (is_invited_to(n, name))
+        snprintf(
+            text, sizeof(text),
+            "%s: this node is invited to a room #%.40s: `p2pvpnctl room leave %.40s` declines, "
+            "or choose another name",
+            what, name, name);
     else
         snprintf(text, sizeof(text), "%s: room #%.40s exists already", what, name);
     pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
@@ -358,6 +375,25 @@ const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left
     return id;
 }
 
+/* Is it an invitation, whose name stands for another room that users here are in? Somebody who
+ * means that one must not join the other by what is said. */
+static bool is_doubtful(const struct pv_node *n, const uint8_t *id)
+{
+    char name[PV_ROOMS_NAME_BUF];
+    struct pv_rooms_info info;
+    bool invited = false, other = false;
+    pv_rooms_name(n->chat.rooms, id, name);
+    size_t len = strcspn(name, "~");
+    for (size_t i = 0; pv_rooms_info(n->chat.rooms, i, &info); i++) {
+        const char *called = PV_ROOM_STR(n->chat.rooms, info.id);
+        bool same = memcmp(info.id, id, PV_ROOM_ID_LEN) == 0;
+        invited = invited || (same && info.invited);
+        other = other || (!same && !info.left && !info.invited && strcspn(called, "~") == len &&
+                          memcmp(called, name, len) == 0);
+    }
+    return invited && other && name[len] == '\0';
+}
+
 void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, const uint8_t *id,
                         uint64_t handle, pv_ns now)
 {
@@ -365,6 +401,14 @@ void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, c
         .room = pv_rooms_part_need(n, room, false, "send", handle), .text = text, .id = id};
     if (say.room == NULL)
         return;
+    if (strncmp(room, "#~", 2) != 0 && is_doubtful(n, say.room)) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "send: %s is a room that this node is invited to, and it is in another of "
+                        "that name: `p2pvpnctl room list`; then `p2pvpnctl room accept`, or the "
+                        "other one's whole name",
+                        PV_ROOM_STR(n->chat.rooms, say.room));
+        return;
+    }
     int r = pv_rooms_say(n->chat.rooms, handle, &say, pv_node_wall_ms(n, now), now);
     if (r != PV_OK)
         answer_failed(n, "send", r, handle);

@@ -195,7 +195,7 @@ int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64
     if (pv_name_parse(name, strlen(name), small) < 0 || !pv_room_name_is_valid(small))
         return PV_ERR_MALFORMED;
     name = small;
-    if (pv_rooms_has_own_name(rooms, name))
+    if (pv_rooms_is_name_taken(rooms, name))
         return PV_ERR_EXISTS;
     if (!pv_rooms_has_own_place(rooms))
         return PV_ERR_LIMIT;
@@ -211,7 +211,7 @@ int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64
         if (r < 0 && rooms->loaded)
             pv_rooms_room_free(rooms, room);
         else if (r >= 0)
-            pv_rooms_name_own(rooms, room);
+            pv_rooms_name_new(rooms, room);
     }
     return r;
 }
@@ -266,7 +266,6 @@ int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, uint
     int len = make_record(rooms, room, &rec, NULL, 0);
     if (len < 0)
         return len;
-    pv_rooms_unaccept(rooms, room); /* who is invited again is asked again */
     return add_own(rooms, room, &rec, (size_t)len, tag);
 }
 

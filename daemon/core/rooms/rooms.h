@@ -124,8 +124,7 @@ bool pv_rooms_speak(struct pv_rooms *rooms, pv_ns now);
 const uint8_t *pv_rooms_find(const struct pv_rooms *rooms, const char *name, bool left);
 /* Its name here: "#name", or, when another room had that name here first, "#name~abcd" with the
  * beginning of its id. It keeps that name until it is forgotten, so that what is called by it goes
- * where it went before; only pv_rooms_open() takes a name, and never that of a room that users here
- * want to be in. An unknown room is "#~" and the beginning of its id. */
+ * where it went before. An unknown room is "#~" and the beginning of its id. */
 const char *pv_rooms_name(const struct pv_rooms *rooms, const uint8_t *room,
                           char buf[static PV_ROOMS_NAME_BUF]);
 #define PV_ROOM_STR(rooms, room) pv_rooms_name(rooms, room, (char[PV_ROOMS_NAME_BUF]){0})
@@ -167,9 +166,9 @@ size_t pv_rooms_take_marks(struct pv_rooms *rooms, bool again,
 /* A user who speaks in a room, or invites, has accepted it. All four: the event DONE or SENT with
  * this tag follows once it is on disk, or SENT with why not. wall_ms: wall clock, Unix
  * milliseconds. Without an event: PV_ERR_STATE (no network, not loaded, not in that room),
- * PV_ERR_MALFORMED (name or text), PV_ERR_EXISTS (a room of that name; a member already),
- * PV_ERR_LIMIT (rooms, members, texts), PV_ERR_NOT_FOUND (the node is no member of the network),
- * PV_ERR_NOMEM. */
+ * PV_ERR_MALFORMED (name or text), PV_ERR_EXISTS (in a room of that name, or invited to one; a
+ * member already), PV_ERR_LIMIT (rooms, members, texts), PV_ERR_NOT_FOUND (the node is no member of
+ * the network), PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name,
                                 uint64_t wall_ms, pv_ns now);
 PV_MUST_CHECK int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *room,

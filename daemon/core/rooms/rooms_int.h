@@ -258,15 +258,14 @@ bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id);
 
 /* Does somebody here want to be in it? The user of the node that made it does. */
 bool pv_rooms_is_accepted(const struct pv_rooms *rs, const struct pv_rooms_room *room);
-void pv_rooms_unaccept(struct pv_rooms *rs, const struct pv_rooms_room *room);
+/* Its records are on disk: of one that was left users are asked when they are invited again. */
+void pv_rooms_note_kept(struct pv_rooms *rs, const struct pv_rooms_room *room);
 /* Do users see it? */
 bool pv_rooms_is_listed(const struct pv_rooms_room *room);
-/* Is a room called so, without a piece of its id, that we are in and want to be in? */
-bool pv_rooms_has_own_name(const struct pv_rooms *rs, const char *name);
-/* The room is listed from now on: it gets the name that it keeps here. name_own: a user here made
- * it, and what has its name gives it up. */
+/* Is a room called so, without a piece of its id, that we are in, accepted or not? */
+bool pv_rooms_is_name_taken(const struct pv_rooms *rs, const char *name);
+/* The room is listed from now on: it gets the name that it keeps here. */
 void pv_rooms_name_new(struct pv_rooms *rs, const struct pv_rooms_room *room);
-void pv_rooms_name_own(struct pv_rooms *rs, const struct pv_rooms_room *room);
 /* The rooms are loaded. */
 void pv_rooms_note_loaded(struct pv_rooms *rs);
 

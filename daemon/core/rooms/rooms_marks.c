@@ -112,9 +112,10 @@ static void set_accepted(struct pv_rooms *rs, const struct pv_rooms_room *room, 
     put(rs, &mark);
 }
 
-void pv_rooms_unaccept(struct pv_rooms *rs, const struct pv_rooms_room *room)
+void pv_rooms_note_kept(struct pv_rooms *rs, const struct pv_rooms_room *room)
 {
-    set_accepted(rs, room, false);
+    if (!room_is_in(room->self))
+        set_accepted(rs, room, false);
 }
 
 int pv_rooms_accept(struct pv_rooms *rooms, const uint8_t *id, pv_ns now)
@@ -206,10 +207,11 @@ static bool is_wanted(const struct pv_rooms *rs, const struct pv_rooms_room *roo
     return room_is_in(room->self) && pv_rooms_is_accepted(rs, room);
 }
 
-bool pv_rooms_has_own_name(const struct pv_rooms *rs, const char *name)
+/* One that was left keeps its name, but stands in nobody's way. */
+bool pv_rooms_is_name_taken(const struct pv_rooms *rs, const char *name)
 {
     const struct pv_rooms_room *room = find_by_name(rs, name, NULL);
-    return room != NULL && is_wanted(rs, room);
+    return room != NULL && room_is_in(room->self);
 }
 
 /* The shortest name that no other room has. A member can find an id that begins as another's does,
@@ -229,14 +231,6 @@ static void choose_name(struct pv_rooms *rs, const struct pv_rooms_room *room, s
 
 void pv_rooms_name_new(struct pv_rooms *rs, const struct pv_rooms_room *room)
 {
-    choose_name(rs, room, 0);
-}
-
-void pv_rooms_name_own(struct pv_rooms *rs, const struct pv_rooms_room *room)
-{
-    const struct pv_rooms_room *other = find_by_name(rs, pv_rooms_creation(room)->name, room);
-    if (other != NULL) /* one that we left, or an invitation: see pv_rooms_has_own_name() */
-        choose_name(rs, other, SHORT_PIECE);
     choose_name(rs, room, 0);
 }
 
@@ -279,7 +273,9 @@ void pv_rooms_note_loaded(struct pv_rooms *rs)
     rs->marks_dirty = rs->marks_dirty || !rs->knows_marks;
     rs->knows_marks = true;
     for (size_t i = 0; i < rs->n_rooms; i++) {
-        if (pv_rooms_is_listed(rs->rooms[i]))
-            tell_apart(rs, rs->rooms[i]);
+        if (!pv_rooms_is_listed(rs->rooms[i]))
+            continue;
+        tell_apart(rs, rs->rooms[i]);
+        pv_rooms_note_kept(rs, rs->rooms[i]);
     }
 }

@@ -1573,8 +1573,7 @@ PV_TEST(a_line_is_for_who_had_the_name_when_it_was_typed)
     assert_sent_to(PI_KEY, "for pi");
     assert_sent_to("#~one", "for the first");
     const struct pv_tui_conv *crew = &t->convs[pv_tui_find(t, "#crew", false)];
-    assert_string_equal(crew->lines[crew->n_lines - 1].text,
-                        "#crew is another room from here on: one made on this machine");
+    assert_string_equal(crew->lines[crew->n_lines - 1].text, "#crew is another room from here on");
     line("/msg #crew for the second");
     assert_sent_to("#~two", "for the second");
     line("/room #crew"); /* is made, whatever has that name */

@@ -270,8 +270,7 @@ static int accept_room(int i, const char *name)
     return r;
 }
 
-/* Any member may invite; until somebody here says yes nothing that is said there comes, and the
- * room takes no name of a room that this node is in. */
+/* Any member may invite; until somebody here says yes nothing that is said there comes. */
 PV_TEST_IN(an_invitation_waits_for_a_user, setup, teardown)
 {
     w.n[BOB].hesitates = true;
@@ -282,11 +281,8 @@ PV_TEST_IN(an_invitation_waits_for_a_user, setup, teardown)
     restart(BOB);
     assert_said_after(PV_S(60), BOB, "");
     assert_true(is_invited(BOB, "#crew"));
-    assert_ok(open_room(BOB, "crew"));
-    assert_false(is_invited(BOB, "#crew"));
-    const char *invited = PV_ROOM_STR(w.n[BOB].rooms, room_of(ANNA, "crew"));
-    assert_memory_equal(invited, "#crew~", 6);
-    assert_ok(accept_room(BOB, invited));
+    assert_int_equal(open_room(BOB, "crew"), PV_ERR_EXISTS);
+    assert_ok(accept_room(BOB, "#crew"));
     assert_string_equal(w.n[BOB].said, "one");
     restart(BOB);
     assert_ok(say(ANNA, "crew", "two"));
@@ -347,25 +343,43 @@ PV_TEST_IN(an_invitation_keeps_its_name_when_a_room_of_that_name_comes_and_is_ac
     assert_string_equal(w.n[CARL].said, "");
 }
 
-/* The whole id names a room whatever else is called as it is. */
-PV_TEST(a_room_is_found_by_its_whole_id_and_a_name_is_free_only_for_a_room_that_a_user_here_makes)
+PV_TEST(a_room_is_found_by_its_whole_id_and_keeps_its_name_when_it_is_left)
 {
-    char whole[PV_ROOMS_NAME_BUF] = "#~";
+    char whole[PV_ROOMS_NAME_BUF];
     uint8_t first[PV_ROOM_ID_LEN];
     memcpy(first, room_of(BOB, "crew"), sizeof(first));
-    assert_ok(pv_b64url_encode(pv_view(first, sizeof(first)), whole + 2, sizeof(whole) - 2));
+    pv_rooms_address(first, whole);
     assert_ptr_equal(pv_rooms_find(w.n[BOB].rooms, whole, false), room_of(BOB, "crew"));
     assert_ptr_equal(pv_rooms_find(w.n[BOB].rooms, whole + 1, false), room_of(BOB, "crew"));
     assert_ok(leave(BOB, "crew"));
     assert_null(pv_rooms_find(w.n[BOB].rooms, whole, false));
     assert_ok(open_room(CARL, "crew"));
-    assert_ok(invite(CARL, "crew", BOB)); /* by another: the one that was left keeps its name */
+    assert_ok(invite(CARL, "crew", BOB));
+    assert_ok(open_room(BOB, "crew")); /* in whose way one that was left does not stand */
     assert_called(BOB, first, "#crew");
-    assert_ok(open_room(BOB, "crew"));
-    assert_memory_not_equal(room_of(BOB, "crew"), first, sizeof(first));
-    assert_memory_equal(PV_ROOM_STR(w.n[BOB].rooms, first), "#crew~", 6);
-    assert_ptr_equal(pv_rooms_find(w.n[BOB].rooms, whole, true),
-                     pv_rooms_find(w.n[BOB].rooms, PV_ROOM_STR(w.n[BOB].rooms, first), true));
+    assert_null(room_of(BOB, "crew"));
+    assert_memory_equal(pv_rooms_find(w.n[BOB].rooms, whole, true), first, sizeof(first));
+}
+
+/* A change that the disk did not take did not happen. */
+PV_TEST(a_full_disk_changes_no_name_and_leaves_no_room)
+{
+    uint8_t first[PV_ROOM_ID_LEN];
+    memcpy(first, room_of(BOB, "crew"), sizeof(first));
+    w.n[BOB].hesitates = w.n[BOB].full = true;
+    (void)!leave(BOB, "crew");
+    w.n[BOB].full = false;
+    run_for(PV_S(10));
+    assert_false(is_invited(BOB, "#crew")); /* in it as before */
+    assert_ok(leave(BOB, "crew"));
+    w.n[BOB].full = true;
+    (void)!open_room(BOB, "crew");
+    w.n[BOB].full = false;
+    run_for(PV_S(10));
+    assert_called(BOB, first, "#crew");
+    restart(BOB);
+    run_for(PV_S(10));
+    assert_called(BOB, first, "#crew");
 }
 
 PV_TEST_IN(a_user_who_speaks_in_a_room_has_accepted_it_and_is_asked_again_after_leaving, setup,
