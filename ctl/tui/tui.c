@@ -5,12 +5,15 @@
 
 #include <curses.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <langinfo.h>
 #include <limits.h>
 #include <locale.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -22,6 +25,7 @@
 
 enum {
     MAX_ASKED = 12,    /* requests without answer; the daemon takes 16 */
+    MAX_SAVING = 8,    /* files that are being copied */
     REFRESH_MS = 3000, /* paths change without an event, so the peers are asked for again */
     ANSWER_S = 30,
     SLOW_MS = 1000, /* a line without an answer is shown as one that waits */
@@ -50,6 +54,13 @@ struct asked {
     pv_ns since; /* when it was asked */
 };
 
+/* A received file on its way into the present directory. */
+struct saving {
+    pid_t pid;    /* of the process that copies it: a large one takes long */
+    int word;     /* a pipe: the status of pv_fetch() */
+    json_t *body; /* the answer of FILE_GET; owned */
+};
+
 struct tui {
     struct pv_cli *cli;
     struct pv_tui model;
@@ -63,6 +74,8 @@ struct tui {
     struct pv_tuikeys keys;
     struct asked asked[MAX_ASKED + 4];
     size_t n_asked;
+    struct saving saving[MAX_SAVING];
+    size_t n_saving;
 };
 
 /* --- the daemon ------------------------------------------------------------------------------ */
@@ -245,7 +258,7 @@ static bool may_ask(const struct tui *u)
             (u->asked[i].kind == ASKED_ACTION && (kind == PV_TUI_SAVE || kind == PV_TUI_SEND_FILE)))
             return false;
     }
-    return !u->lost && u->n_asked < MAX_ASKED;
+    return !u->lost && u->n_asked < MAX_ASKED && u->n_saving < MAX_SAVING;
 }
 
 static int ask_what_waits(struct tui *u)
@@ -295,18 +308,73 @@ static void take_event(struct tui *u, const struct pv_ctlapi_reply *reply)
         pv_tui_take_room(&u->model, reply->body);
 }
 
-/* Copies a file of the daemon's into the present directory, as `files get` does. */
-static void save_file(struct tui *u, const json_t *body)
+static void tell_saved(struct tui *u, const json_t *body, int r)
 {
-    const char *name = pv_json_text(json_object_get(body, "file"), "name", "");
-    int from = pv_client_take_fd(&u->cli->client);
-    int r = from < 0 ? PV_ERR_NOT_FOUND : pv_fetch(from, ".", name, NULL);
-    if (from >= 0)
-        close(from);
     pv_tui_take_saved(&u->model, body,
                       r == PV_ERR_EXISTS ? "a file of this name exists"
                       : r < 0            ? pv_strstatus(r)
                                          : NULL);
+}
+
+/* In a process of its own, so that lines come and go meanwhile. One that this chat does not outlive
+ * finishes, or leaves nothing (pv_fetch()). */
+static int start_saving(struct tui *u, int from, json_t *body)
+{
+    const char *name = pv_json_text(json_object_get(body, "file"), "name", "");
+    int word[2];
+    if (pipe2(word, O_CLOEXEC) < 0)
+        return -errno;
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)signal(SIGWINCH, SIG_IGN); /* curses' handler has nothing to do here */
+        int r = pv_fetch(from, ".", name, NULL);
+        _exit(write(word[1], &r, sizeof(r)) == sizeof(r) ? 0 : 1);
+    }
+    int r = pid < 0 ? -errno : PV_OK;
+    close(word[1]);
+    if (r < 0) {
+        close(word[0]);
+        return r;
+    }
+    pv_tui_note(&u->model, "%s is being saved", name);
+    u->saving[u->n_saving++] =
+        (struct saving){.pid = pid, .word = word[0], .body = json_incref(body)};
+    return PV_OK;
+}
+
+/* Copies a file of the daemon's into the present directory, as `files get` does. */
+static void save_file(struct tui *u, json_t *body)
+{
+    int from = pv_client_take_fd(&u->cli->client);
+    int r = from < 0 ? PV_ERR_NOT_FOUND : start_saving(u, from, body);
+    if (from >= 0)
+        close(from);
+    if (r < 0)
+        tell_saved(u, body, r);
+}
+
+/* A process that somebody ended has said nothing. */
+static void end_saving(struct tui *u, size_t at)
+{
+    const struct saving s = u->saving[at];
+    int r = PV_OK;
+    if (read(s.word, &r, sizeof(r)) != sizeof(r))
+        r = PV_ERR_CLOSED;
+    close(s.word);
+    while (waitpid(s.pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    u->saving[at] = u->saving[--u->n_saving];
+    tell_saved(u, s.body, r);
+    json_decref(s.body);
+}
+
+/* words: as poll() left them. */
+static void take_saved(struct tui *u, const struct pollfd *words)
+{
+    for (size_t i = u->n_saving; i > 0; i--) {
+        if (words[i - 1].revents != 0)
+            end_saving(u, i - 1);
+    }
 }
 
 /* A room's members came: the file may have changed since it was looked at. */
@@ -880,13 +948,21 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
         if (draw(u) < 0)
             return PV_CTLAPI_FAILED;
         /* poll() passes over a descriptor below zero. */
-        struct pollfd p[2] = {{.fd = u->lost ? -1 : u->cli->client.fd, .events = POLLIN},
-                              {.fd = fileno(u->cli->in), .events = POLLIN}};
+        struct pollfd p[2 + MAX_SAVING] = {
+            {.fd = u->lost ? -1 : u->cli->client.fd, .events = POLLIN},
+            {.fd = fileno(u->cli->in), .events = POLLIN}};
+        const nfds_t n_fds = 2 + u->n_saving;
+        for (size_t i = 0; i < u->n_saving; i++)
+            p[2 + i] = (struct pollfd){.fd = u->saving[i].word, .events = POLLIN};
         /* The timeout keeps the refresh of paths going while nobody types. A new window size
          * interrupts poll() (SIGWINCH), and the next draw() asks for the size. Lines that were
          * drawn are read, which the daemon hears at once. */
         bool more = u->model.n_actions > 0 && may_ask(u);
-        int n = poll(p, 2, u->lost ? RETRY_MS : more ? 0 : u->n_asked > 0 ? SLOW_MS : REFRESH_MS);
+        int n = poll(p, n_fds,
+                     u->lost          ? RETRY_MS
+                     : more           ? 0
+                     : u->n_asked > 0 ? SLOW_MS
+                                      : REFRESH_MS);
         if (n < 0 && errno != EINTR)
             return PV_CTLAPI_FAILED;
         /* Keys are read whatever poll() says: curses may hold some that it has already read
@@ -897,6 +973,8 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
             pv_tui_note(&u->model,
                         "the end of what is pasted does not come: Ctrl-C, and once more a "
                         "second later, goes on without it");
+        if (n > 0)
+            take_saved(u, p + 2);
         int code = n > 0 && p[0].revents != 0 ? read_replies(u, error, ret_status) : 0;
         /* A daemon that ended may come back; one that speaks another language will not. */
         if (code != 0 && *ret_status == PV_ERR_CLOSED) {
@@ -973,6 +1051,8 @@ int pv_tui_run(struct pv_cli *cli, const char *peer)
     close_terminal(u);
     for (size_t i = 0; i < u->n_asked; i++)
         free(u->asked[i].action.text);
+    for (size_t i = 0; i < u->n_saving; i++)
+        json_decref(u->saving[i].body);
     free(u->paste);
     pv_tui_screen_done(&u->screen);
     pv_tui_done(&u->model);
