@@ -258,7 +258,10 @@ static bool may_ask(const struct tui *u)
             (u->asked[i].kind == ASKED_ACTION && (kind == PV_TUI_SAVE || kind == PV_TUI_SEND_FILE)))
             return false;
     }
-    return !u->lost && u->n_asked < MAX_ASKED && u->n_saving < MAX_SAVING;
+    /* A file that is to be saved, and what was asked for behind it, waits for a place. */
+    bool no_place = u->n_saving == MAX_SAVING && u->model.n_actions > 0 &&
+                    u->model.actions[0].kind == PV_TUI_SAVE;
+    return !u->lost && u->n_asked < MAX_ASKED && !no_place;
 }
 
 static int ask_what_waits(struct tui *u)
@@ -320,13 +323,17 @@ static void tell_saved(struct tui *u, const json_t *body, int r)
  * finishes, or leaves nothing (pv_fetch()). */
 static int start_saving(struct tui *u, int from, json_t *body)
 {
+    static const int curses[] = {SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
     const char *name = pv_json_text(json_object_get(body, "file"), "name", "");
     int word[2];
     if (pipe2(word, O_CLOEXEC) < 0)
         return -errno;
     pid_t pid = fork();
     if (pid == 0) {
-        (void)signal(SIGWINCH, SIG_IGN); /* curses' handler has nothing to do here */
+        close(u->cli->client.fd); /* which p2pvpnd would take for the screen */
+        /* The handlers of curses would write to the screen. */
+        for (size_t i = 0; i < PV_ARRAY_LEN(curses); i++)
+            (void)signal(curses[i], curses[i] == SIGWINCH ? SIG_IGN : SIG_DFL);
         int r = pv_fetch(from, ".", name, NULL);
         _exit(write(word[1], &r, sizeof(r)) == sizeof(r) ? 0 : 1);
     }

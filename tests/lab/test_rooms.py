@@ -82,6 +82,10 @@ def a_line_for_one_room_joins_no_other(lab):
     a.ctl("room", "accept", theirs)
     r = a.ctl("send", "#crew", "for c", code=1)
     check("#crew is a room that this node is invited to, and it is in another of that name" in r.err, r)
+    a.run("sh", "-c", "echo plan >/run/plan.txt")
+    for command in ("send-file '#crew' /run/plan.txt", "chat --lines '#crew'", "chat --raw '#crew'"):
+        r = a.run("sh", "-c", f"echo for c | {lab.bin('p2pvpnctl')} {command}", check_rc=False)
+        check("that this node is invited to, and it is in another of that name" in r.err, f"{command}: {r}")
     a.ctl("send", theirs, "for c")
     equal(rooms(), {"b": ("#crew", True), "c": (theirs, False)}, "the rooms")
     wait("c to have it", lambda: said(c, "#crew") == [("a", "for c")])

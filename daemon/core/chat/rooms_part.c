@@ -376,7 +376,8 @@ const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left
 }
 
 /* Is it an invitation, whose name stands for another room that users here are in? Somebody who
- * means that one must not join the other by what is said. */
+ * means that one must not join the other by what is said: its name is refused where something is
+ * said, and `room_members`, by which clients find a room, gives nothing else. */
 static bool is_doubtful(const struct pv_node *n, const uint8_t *id)
 {
     char name[PV_ROOMS_NAME_BUF];
@@ -438,9 +439,9 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
 {
     struct pv_rooms_member m;
-    json_t *out =
-        pv_ctlapi_pack("{s:i, s:s, s:o, s:[]}", "version", PV_CTLAPI_FORMAT, "room",
-                       PV_ROOM_STR(n->chat.rooms, id), "address", address_json(id), "members");
+    json_t *out = pv_ctlapi_pack("{s:i, s:s, s:o, s:[]}", "version", PV_CTLAPI_FORMAT, "room",
+                                 PV_ROOM_STR(n->chat.rooms, id), "address",
+                                 is_doubtful(n, id) ? json_null() : address_json(id), "members");
     for (size_t i = 0; out != NULL && pv_rooms_member(n->chat.rooms, id, i, &m); i++) {
         const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
         bool self = memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
