@@ -258,16 +258,14 @@ static bool may_ask(const struct tui *u)
             (u->asked[i].kind == ASKED_ACTION && (kind == PV_TUI_SAVE || kind == PV_TUI_SEND_FILE)))
             return false;
     }
-    /* A file that is to be saved, and what was asked for behind it, waits for a place. */
-    bool no_place = u->n_saving == MAX_SAVING && u->model.n_actions > 0 &&
-                    u->model.actions[0].kind == PV_TUI_SAVE;
-    return !u->lost && u->n_asked < MAX_ASKED && !no_place;
+    return !u->lost && u->n_asked < MAX_ASKED;
 }
 
 static int ask_what_waits(struct tui *u)
 {
     struct pv_tui_action action;
     int r = PV_OK;
+    u->model.saves_wait = u->n_saving == MAX_SAVING;
     if (pv_clock_now() >= u->refresh_at && u->n_asked < MAX_ASKED) {
         action = (struct pv_tui_action){.kind = PV_TUI_PEERS};
         r = ask_action(u, &action);
@@ -311,16 +309,14 @@ static void take_event(struct tui *u, const struct pv_ctlapi_reply *reply)
         pv_tui_take_room(&u->model, reply->body);
 }
 
-static void tell_saved(struct tui *u, const json_t *body, int r)
+/* Why a file is not saved; NULL: it is. */
+static const char *why_unsaved(int r)
 {
-    pv_tui_take_saved(&u->model, body,
-                      r == PV_ERR_EXISTS ? "a file of this name exists"
-                      : r < 0            ? pv_strstatus(r)
-                                         : NULL);
+    return r == PV_ERR_EXISTS ? "a file of this name exists" : r < 0 ? pv_strstatus(r) : NULL;
 }
 
-/* In a process of its own, so that lines come and go meanwhile. One that this chat does not outlive
- * finishes, or leaves nothing (pv_fetch()). */
+/* In a process of its own, so that lines come and go meanwhile. One that somebody ends leaves
+ * nothing (pv_fetch()). */
 static int start_saving(struct tui *u, int from, json_t *body)
 {
     static const int curses[] = {SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
@@ -357,11 +353,11 @@ static void save_file(struct tui *u, json_t *body)
     if (from >= 0)
         close(from);
     if (r < 0)
-        tell_saved(u, body, r);
+        pv_tui_take_saved(&u->model, body, why_unsaved(r));
 }
 
-/* A process that somebody ended has said nothing. */
-static void end_saving(struct tui *u, size_t at)
+/* A process that somebody ended has said nothing. Returns why the file is not saved. */
+static const char *end_saving(struct tui *u, size_t at)
 {
     const struct saving s = u->saving[at];
     int r = PV_OK;
@@ -371,8 +367,9 @@ static void end_saving(struct tui *u, size_t at)
     while (waitpid(s.pid, NULL, 0) < 0 && errno == EINTR)
         continue;
     u->saving[at] = u->saving[--u->n_saving];
-    tell_saved(u, s.body, r);
+    pv_tui_take_saved(&u->model, s.body, why_unsaved(r));
     json_decref(s.body);
+    return why_unsaved(r);
 }
 
 /* words: as poll() left them. */
@@ -380,7 +377,7 @@ static void take_saved(struct tui *u, const struct pollfd *words)
 {
     for (size_t i = u->n_saving; i > 0; i--) {
         if (words[i - 1].revents != 0)
-            end_saving(u, i - 1);
+            (void)end_saving(u, i - 1);
     }
 }
 
@@ -877,14 +874,19 @@ bool pv_tui_is_possible(const struct pv_cli *cli)
 /* --- the chat -------------------------------------------------------------------------------- */
 
 /* Does something that was typed wait to be asked for, or for its answer? */
+static bool must_reach_the_daemon(const struct pv_tui_action *action)
+{
+    return pv_tui_doubt(action->kind) != NULL || action->kind == PV_TUI_SAVED;
+}
+
 static bool is_sending(const struct tui *u)
 {
     bool sending = false;
     for (size_t i = 0; i < u->model.n_actions; i++)
-        sending = sending || pv_tui_doubt(u->model.actions[i].kind) != NULL;
+        sending = sending || must_reach_the_daemon(&u->model.actions[i]);
     for (size_t i = 0; i < u->n_asked; i++)
-        sending = sending || (u->asked[i].kind == ASKED_ACTION &&
-                              pv_tui_doubt(u->asked[i].action.kind) != NULL);
+        sending = sending ||
+                  (u->asked[i].kind == ASKED_ACTION && must_reach_the_daemon(&u->asked[i].action));
     return sending;
 }
 
@@ -929,6 +931,30 @@ static bool send_rest(struct tui *u)
     return !is_sending(u);
 }
 
+/* On the ordinary screen: p2pvpnd keeps its own copy of a file until it hears that it is saved.
+ * Ctrl-C ends the processes that copy, too. Returns 0 or an exit code. */
+static int finish_saving(struct tui *u)
+{
+    int code = 0;
+    bool told = true;
+    (void)signal(SIGINT, SIG_DFL); /* the handler of curses has no screen any more */
+    while (u->n_saving > 0) {
+        char name[PV_FILE_NAME_BUF];
+        snprintf(name, sizeof(name), "%s",
+                 pv_json_text(json_object_get(u->saving[0].body, "file"), "name", ""));
+        fputs("saving ", u->cli->out);
+        pv_show_text(u->cli->out, name);
+        fputs(" ...\n", u->cli->out);
+        fflush(u->cli->out);
+        const char *why = end_saving(u, 0);
+        if (why != NULL)
+            code = pv_cli_fail(u->cli, PV_CTLAPI_FAILED,
+                               "%s is not saved: %s: p2pvpnctl files lists it", name, why);
+        told = told && send_rest(u); /* another that waited for its place may begin by it */
+    }
+    return code;
+}
+
 /* May the chat end? One whose daemon hangs asks once. */
 static bool may_end(struct tui *u, bool *asked)
 {
@@ -964,7 +990,7 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
         /* The timeout keeps the refresh of paths going while nobody types. A new window size
          * interrupts poll() (SIGWINCH), and the next draw() asks for the size. Lines that were
          * drawn are read, which the daemon hears at once. */
-        bool more = u->model.n_actions > 0 && may_ask(u);
+        bool more = pv_tui_has_to_ask(&u->model) && may_ask(u);
         int n = poll(p, n_fds,
                      u->lost          ? RETRY_MS
                      : more           ? 0
@@ -1056,10 +1082,10 @@ int pv_tui_run(struct pv_cli *cli, const char *peer)
                  getenv("TERM"));
     /* The reason of the end is printed below; it must reach the ordinary screen. */
     close_terminal(u);
+    int unsaved = finish_saving(u);
+    code = code == 0 ? unsaved : code;
     for (size_t i = 0; i < u->n_asked; i++)
         free(u->asked[i].action.text);
-    for (size_t i = 0; i < u->n_saving; i++)
-        json_decref(u->saving[i].body);
     free(u->paste);
     pv_tui_screen_done(&u->screen);
     pv_tui_done(&u->model);

@@ -455,12 +455,27 @@ void pv_tui_again(struct pv_tui *t, const struct pv_tui_action *action)
         pv_tui_show_waiting(t, &t->actions[0]);
 }
 
+/* The first that can be asked; n_actions: there is none. */
+static size_t next_action(const struct pv_tui *t)
+{
+    size_t i = 0;
+    while (i < t->n_actions && t->saves_wait && t->actions[i].kind == PV_TUI_SAVE)
+        i++;
+    return i;
+}
+
+bool pv_tui_has_to_ask(const struct pv_tui *t)
+{
+    return next_action(t) < t->n_actions;
+}
+
 int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action)
 {
-    if (t->n_actions == 0)
+    size_t i = next_action(t);
+    if (i == t->n_actions)
         return PV_ERR_AGAIN;
-    *ret_action = t->actions[0];
-    memmove(t->actions, t->actions + 1, --t->n_actions * sizeof(t->actions[0]));
+    *ret_action = t->actions[i];
+    memmove(t->actions + i, t->actions + i + 1, (--t->n_actions - i) * sizeof(t->actions[0]));
     pv_tui_hide_waiting(t, ret_action);
     return PV_OK;
 }

@@ -188,6 +188,7 @@ struct pv_tui {
     char *paste;                /* owned: lines that wait for an answer whether to send them */
     bool has_files;             /* a list came: what is new comes by events */
     bool files_moving;          /* the state of a file is worth asking for */
+    bool saves_wait;            /* as many files as can be are being saved: others wait */
     char progress[PV_TUI_NOTE]; /* how far a file was, as note said it last */
     struct {                    /* in all conversations */
         char *text;             /* owned; of the last one; NULL: there was none */
@@ -282,7 +283,9 @@ static inline bool pv_tui_is_warned(const struct pv_tui *t)
     return t->leave == PV_TUI_WARNED || t->leave == PV_TUI_WARNED_BY_KEY;
 }
 
-/* PV_ERR_AGAIN: nothing to ask. */
+/* Would pv_tui_poll() give something? */
+bool pv_tui_has_to_ask(const struct pv_tui *t);
+/* PV_ERR_AGAIN: nothing to ask, or files to save that wait for others. */
 PV_MUST_CHECK int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action);
 /* A line that the daemon does not take, because it is gone or hangs, is shown as one that waits,
  * until it is asked for anew, or answers. Other actions, and one that is shown: nothing happens. */

@@ -870,7 +870,10 @@ class Host(Namespace):
             self.ctl("ping", name, "-c", 1, "--timeout", 2, check_rc=False)
             p = self.path(name)
             return p if p and p["type"] == "direct" else None
-        return wait(f"{self.name} to have a direct path to {name}", direct, timeout)
+        try:
+            return wait(f"{self.name} to have a direct path to {name}", direct, timeout)
+        except Exception as e:
+            raise type(e)(f"{e}\n{self.ctl('trace', name, check_rc=False).out}") from None
 
     # -- ordinary programs over the overlay --
 

@@ -27,9 +27,9 @@ class Terminal:
     def command(self, args, env):
         return " ".join([env, self.program, "chat", *args]) + "; echo ended with $?; cat"
 
-    def again(self, *args, env=""):
+    def again(self, *args, env="", cwd="/run"):
         """Another chat in the place of this one: a tmux server without a session would go."""
-        self.tmux("respawn-pane", "-k", "-t", "chat", "-c", "/run", self.command(args, env))
+        self.tmux("respawn-pane", "-k", "-t", "chat", "-c", cwd, self.command(args, env))
 
     def tmux(self, *args):
         return self.host.run("env", "LC_ALL=C.UTF-8", "TZ=UTC", "TMUX_TMPDIR=/run", "TERM=xterm",
@@ -479,6 +479,44 @@ def files_are_offered_on_the_screen(lab):
     equal(sender.ended(), 0, "exit code of send-file")
     terminal.line("/accept x")
     terminal.wait("a hint", "/accept NUMBER")
+
+
+@scenario
+def copies_under_way_hold_up_no_line_and_no_end(lab):
+    a, b = start(lab)
+    a.run("truncate", "-s", "8M", "/run/disk")
+    a.run("mkfs.ext4", "-q", "/run/disk")
+    a.run("mkdir", "/run/there")
+    if a.run("mount", "-o", "loop", "/run/disk", "/run/there", check_rc=False).code != 0:
+        raise Skip("no loop device: a disk that stands still cannot be had")
+    states = lambda: [f["state"] for f in a.json("files")["files"]]
+    n = 9  # more than are copied at a time
+    for i in range(n):
+        b.run("sh", "-c", f"echo {i} >/run/file{i}")
+        b.ctl("send-file", "--no-wait", "a", f"/run/file{i}")
+    wait("all of them", lambda: len(states()) == n)
+    for i in range(n):
+        a.ctl("files", "accept", f"{i + 1}", "--no-wait")
+    wait("their contents", lambda: states() == ["done"] * n)
+    term = Terminal(lab, a)
+    term.wait("the screen", "bob")
+    term.again("bob", cwd="/run/there")
+    term.wait("the conversation", "file8 has arrived")
+    a.run("fsfreeze", "-f", "/run/there")
+    try:
+        for i in range(n):
+            term.line(f"/save {i + 1}")
+        term.line("a line beside them")
+        wait("it to arrive", lambda: "a line beside them" in b.ctl("history", "a").out)
+        term.keys("C-c")
+        term.line("/quit")
+        term.wait("what the end waits for", "saving file0 ...")
+        equal(states(), ["done"] * n, "before the disk moves")
+    finally:
+        a.run("fsfreeze", "-u", "/run/there")
+    term.wait("the end", "ended with 0")
+    check(states().count("saved") >= 8, f"what p2pvpnd knows of it: {states()}")
+    a.run("umount", "-l", "/run/there")
 
 
 @scenario

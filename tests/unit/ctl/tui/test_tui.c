@@ -716,6 +716,14 @@ PV_TEST(a_file_that_was_accepted_is_saved_when_it_is_there)
                                          "b is saved where this chat was started");
     take(pv_tui_take_file, FILE_IS("saved"));
     assert_int_equal(c->n_lines, lines);
+    t->saves_wait = true; /* and nothing but them does */
+    line("/save 9");
+    assert_false(pv_tui_has_to_ask(t));
+    line("/accept 9");
+    assert_action(PV_TUI_ACCEPT, "", "9");
+    assert_nothing_asked();
+    t->saves_wait = false;
+    assert_action(PV_TUI_SAVE, "", "9");
     line("/save x");
     assert_string_equal(t->note, "/save NUMBER");
     assert_nothing_asked();

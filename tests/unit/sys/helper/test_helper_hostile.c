@@ -299,6 +299,9 @@ static void add_uplink(void)
                            "addr add 192.168.9.2/24 dev eth9\n"
                            "route add default via 192.168.9.1\n",
                            complaint));
+    /* The kernel says a moment later that both ends have their carrier. */
+    free(look("n=1000; while [ $((n -= 1)) -gt 0 ]; do ip -o link | grep -c 'eth9.* state UP ' | "
+              "grep 2 && break; sleep 0.01; done"));
 }
 
 static void remove_uplink(void)
