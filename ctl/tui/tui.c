@@ -76,6 +76,7 @@ struct tui {
     size_t n_asked;
     struct saving saving[MAX_SAVING];
     size_t n_saving;
+    pv_ns opening_since; /* when a conversation was asked for; 0: none is on its way */
 };
 
 /* --- the daemon ------------------------------------------------------------------------------ */
@@ -781,12 +782,24 @@ static void take_character(struct tui *u, wint_t c)
     }
 }
 
+/* A conversation that p2pvpnd was asked for is there in a moment, and what is typed meanwhile is
+ * for it: keys stay where they are, but not for a daemon that hangs. */
+static bool do_keys_wait(struct tui *u)
+{
+    const pv_ns now = pv_clock_now();
+    if (u->model.opening[0] == '\0')
+        u->opening_since = 0;
+    else if (u->opening_since == 0)
+        u->opening_since = now;
+    return u->opening_since != 0 && now < u->opening_since + PV_MS(SLOW_MS);
+}
+
 /* Everything that was typed; false when the terminal is gone. */
 static bool read_keys(struct tui *u)
 {
     wint_t key;
     int r;
-    while ((r = get_wch(&key)) != ERR) {
+    while (!do_keys_wait(u) && (r = get_wch(&key)) != ERR) {
         if (r == KEY_CODE_YES && pv_tuikeys_is_pasting(&u->keys))
             continue; /* in a paste it is no key */
         if (r == KEY_CODE_YES)
@@ -983,7 +996,7 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
         /* poll() passes over a descriptor below zero. */
         struct pollfd p[2 + MAX_SAVING] = {
             {.fd = u->lost ? -1 : u->cli->client.fd, .events = POLLIN},
-            {.fd = fileno(u->cli->in), .events = POLLIN}};
+            {.fd = fileno(u->cli->in), .events = do_keys_wait(u) ? 0 : POLLIN}};
         const nfds_t n_fds = 2 + u->n_saving;
         for (size_t i = 0; i < u->n_saving; i++)
             p[2 + i] = (struct pollfd){.fd = u->saving[i].word, .events = POLLIN};
