@@ -92,8 +92,9 @@ static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *acti
     else if (action->kind == PV_TUI_SEND) {
         req->text = action->text;
         memcpy(req->message, action->id, sizeof(req->message));
-        /* The pane has the name: one that is called otherwise by now has another pane. */
-        if (action->address[0] != '\0' && !pv_tui_is_room(action->peer))
+        /* The pane has the name: one that is called otherwise by now has another pane. A room is
+         * known by its pane, too, unless its name was typed. */
+        if (action->address[0] != '\0' && (action->named || !pv_tui_is_room(action->peer)))
             memcpy(req->name, action->peer, sizeof(action->peer));
     } else if (action->kind == PV_TUI_READ)
         snprintf(req->through, sizeof(req->through), "%s", action->text);

@@ -250,6 +250,7 @@ void pv_tui_open(struct pv_tui *t, size_t index)
         free(t->paste); /* it was for the other one */
         t->paste = NULL;
         change_line(t, &t->convs[t->current], c);
+        c->is_another = c->is_another && t->edit.len > 0; /* else what is typed is for this one */
     }
     t->current = index;
     c->found = c->came = c->offers = 0;
@@ -848,6 +849,18 @@ static void tell_peer(struct pv_tui *t, const json_t *peer, const struct pv_tui_
                          strcmp(c->path, "none") == 0 ? "" : c->path));
 }
 
+/* A line that was typed before was for the other one. */
+static void take_another(struct pv_tui *t, struct pv_tui_conv *c)
+{
+    const bool shown = c == &t->convs[t->current];
+    c->is_another = true;
+    if (!shown || t->paste == NULL)
+        return;
+    free(t->paste);
+    t->paste = NULL;
+    pv_tui_note(t, "%s is another one now: what was pasted is not sent", c->name);
+}
+
 /* Whose the name was before. A change while this chat runs is said at once where the conversation
  * was opened: a line may be begun there for the machine that had it. */
 static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *peer)
@@ -859,9 +872,18 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
         pv_key_shorten(former, c->former);
     /* Of a machine that was in no list before: it was gone. */
     const double before = c->another_since >= 0 ? c->another_since : t->has_peers ? 0 : since;
+    const char *address = pv_json_text(peer, "key", "");
+    /* In another network the name was always this one's. */
+    const bool other =
+        c->address[0] != '\0' && address[0] != '\0' && strcmp(c->address, address) != 0;
     if (c->asked && since > before)
         tell_change(t, c, former, since);
+    else if (c->asked && other)
+        pv_tui_notice(t, c, PV_STR("%s is another machine from here on", c->name));
+    if (other || (c->asked && since > before))
+        take_another(t, c);
     c->another_since = since;
+    snprintf(c->address, sizeof(c->address), "%s", address);
 }
 
 void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
@@ -894,7 +916,6 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         snprintf(c->path, sizeof(c->path), "%s", pv_json_text(path, "type", "none"));
         take_hands(t, c, peer);
         snprintf(c->ip4, sizeof(c->ip4), "%s", pv_json_text(peer, "ip4", ""));
-        snprintf(c->address, sizeof(c->address), "%s", pv_json_text(peer, "key", ""));
         c->online = pv_json_bool(peer, "online");
         c->is_static = strcmp(c->path, "static") == 0;
         c->rtt_ms = pv_json_real(path, "rtt_ms", -1);
@@ -1079,13 +1100,14 @@ static void take_address(struct pv_tui *t, struct pv_tui_conv *c, const char *ad
 {
     bool another = c->address[0] != '\0' && strcmp(c->address, address) != 0;
     snprintf(c->address, sizeof(c->address), "%s", address);
-    if (another)
-        pv_tui_notice(t, c, PV_STR("%s is another room from here on", c->name));
+    if (!another)
+        return;
+    pv_tui_notice(t, c, PV_STR("%s is another room from here on", c->name));
+    take_another(t, c);
 }
 
 void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
 {
-    t->has_rooms = true;
     PV_EACH_JSON(json_object_get(body, "rooms"), room) {
         const char *name = pv_json_text(room, "room", "");
         /* A room that this node left gets no new pane; a pane that exists keeps its lines. */

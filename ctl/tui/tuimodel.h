@@ -58,6 +58,8 @@ struct pv_tui_conv {
     /* Lines that are typed here go there, whoever has the name by then: the machine's key, or what
      * p2pvpnd calls the room for good; "" = not known. */
     char address[PV_KEY_TEXT_BUF];
+    bool
+        is_another; /* the name came to another machine or room, and nothing was sent there since */
     bool online, is_static;
     unsigned members; /* of a room */
     enum {
@@ -126,6 +128,7 @@ struct pv_tui_action {
     enum pv_tui_action_kind kind;
     char peer[PV_NAME_BUF];
     char address[PV_KEY_TEXT_BUF]; /* of the conversation when it was asked for; "": by its name */
+    bool named;                    /* SEND: the name was typed, not read above the line */
     char *text;                    /* owned by the taker */
     char id[PV_CHAT_ID_TEXT_BUF];  /* SEND: of the message, once it was asked for; "" before.
                                       SEND_FILE: of the line that offers it in a room; "": none */
@@ -182,7 +185,7 @@ struct pv_tui {
     } gift;
     json_t *told;                      /* names whose change of hands was said: {"pi": since} */
     bool list_asked;                   /* getu: the next list of peers is told */
-    bool has_peers, has_rooms;         /* a list came: other names are nobody's */
+    bool has_peers;                    /* a list came: other names are nobody's */
     size_t *order;                     /* owned: the conversations as the roster shows them */
     char note_id[PV_CHAT_ID_TEXT_BUF]; /* the note is about this message; "" = about none */
     char *paste;                /* owned: lines that wait for an answer whether to send them */

@@ -276,8 +276,20 @@ void pv_tui_ask_no_more(struct pv_tui *t)
 
 /* --- what is typed --------------------------------------------------------------------------- */
 
-/* False: nobody has this name, which was said. */
-static bool send_to(struct pv_tui *t, const char *name, const char *text)
+/* A line may have been begun for the machine, or the room, that had the name before: it is given
+ * back once. */
+static bool is_another(struct pv_tui *t, struct pv_tui_conv *c)
+{
+    const bool another = c->is_another;
+    c->is_another = false;
+    if (another)
+        pv_tui_note(t, "%s is another %s now: Enter again goes there", c->name,
+                    pv_tui_conv_is_room(c) ? "room" : "machine");
+    return another;
+}
+
+/* typed: the name was. False: nobody has this name, which was said, or another one. */
+static bool send_to(struct pv_tui *t, const char *name, const char *text, bool typed)
 {
     char peer[PV_NAME_BUF];
     size_t index = SIZE_MAX;
@@ -300,10 +312,13 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text)
         pv_tui_note(t, "no peer or room named %.63s: /peers lists them", name);
         return false;
     }
+    if (is_another(t, &t->convs[index]))
+        return false;
     /* The open conversation stays: the next line is for who is shown. */
     if (index == t->current)
         go_down(t);
-    pv_tui_want(t, PV_TUI_SEND, t->convs[index].name, strdup(text));
+    if (pv_tui_want(t, PV_TUI_SEND, t->convs[index].name, strdup(text)))
+        t->actions[t->n_actions - 1].named = typed;
     return true;
 }
 
@@ -318,7 +333,16 @@ static bool is_opening(struct pv_tui *t)
 /* To the one that is shown, unless another is on its way. */
 static bool send_here(struct pv_tui *t, const char *text)
 {
-    return !is_opening(t) && send_to(t, t->convs[t->current].name, text);
+    return !is_opening(t) && send_to(t, t->convs[t->current].name, text, false);
+}
+
+/* As p2pvpnd reads it: capitals mean small letters, but not in the piece of an id behind "~". */
+static bool is_room_called(const char *room, const char *typed)
+{
+    const char *word = typed + (typed[0] == '#');
+    const size_t len = strcspn(room, "~");
+    return room[0] == '#' && strncasecmp(room + 1, word, len - 1) == 0 &&
+           strcmp(room + len, word + len - 1) == 0;
 }
 
 /* A second conversation under another word would stay empty: what comes goes to the name. */
@@ -331,9 +355,7 @@ size_t pv_tui_find_named(struct pv_tui *t, const char *name)
         return pv_tui_find(t, PV_STR("%.*s", (int)(len - tail), name), false);
     }
     for (size_t i = 1; i < t->n_convs && index == SIZE_MAX && len > 0; i++) {
-        if (strcmp(t->convs[i].ip4, name) == 0 ||
-            (t->convs[i].name[0] == '#' &&
-             strcasecmp(t->convs[i].name + 1, name + (name[0] == '#')) == 0))
+        if (strcmp(t->convs[i].ip4, name) == 0 || is_room_called(t->convs[i].name, name))
             index = i;
     }
     return index;
@@ -396,15 +418,15 @@ static bool send_file(struct pv_tui *t, const char *path)
     return true;
 }
 
-/* Is the command about the conversation that is shown, while another is on its way? Then which it
- * is for is not known; it was said. */
+/* Is the command about the conversation that is shown, while another is on its way, or it is
+ * another by now? Then which it is for is not known; it was said. */
 static bool is_between(struct pv_tui *t, enum pv_tui_word word, const struct pv_tui_words *w)
 {
     const bool named = w->name[0] != '\0';
     const bool here = word == PV_TUI_W_SEND_FILE || word == PV_TUI_W_INVITE ||
                       (!named && (word == PV_TUI_W_LEAVE || word == PV_TUI_W_MEMBERS ||
                                   word == PV_TUI_W_MUTE || word == PV_TUI_W_UNMUTE));
-    return here && is_opening(t);
+    return here && (is_opening(t) || is_another(t, &t->convs[t->current]));
 }
 
 /* A word that begins with "/", or one of those that the line mode has too. False: what is wrong
@@ -420,7 +442,7 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
     switch (word) {
     case PV_TUI_W_SEND:
         if (w->text[0] != '\0')
-            return send_to(t, w->name, w->text);
+            return send_to(t, w->name, w->text, true);
         pv_tui_note(t, "send NAME TEXT");
         return false;
     case PV_TUI_W_PEERS:
@@ -469,11 +491,12 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
 }
 
 /* Has nobody this name? A line that is typed before the first list came may be for somebody. An
- * address, or a name with dots, is no word of a sentence. */
+ * address, or a name with dots, is no word of a sentence, and a room is named whether it is there
+ * or not: its line is for none but those in it. */
 static bool is_nobody(struct pv_tui *t, const char *name)
 {
     const bool is_word = strpbrk(name, ".#") == NULL;
-    return (pv_tui_is_room(name) ? t->has_rooms : t->has_peers) &&
+    return name[0] != '#' && t->has_peers &&
            (is_word ? pv_tui_find(t, name, false) : pv_tui_find_named(t, name)) == SIZE_MAX;
 }
 

@@ -78,14 +78,20 @@ def a_line_for_one_room_joins_no_other(lab):
     theirs = rooms()["c"][0]
     check(theirs.startswith("#crew~"), f"the second room: {theirs}")
     r = a.ctl("room", "create", "crew", code=1)
-    check("this node is invited to a room #crew: `p2pvpnctl room leave crew` declines" in r.err, r)
+    check("this node is invited to a room #crew: choose another name, or decline" in r.err, r)
+    doubt = "a room that this node is invited to, and there is another of that name"
+
+    def nobody_joins(*command):
+        r = a.ctl(*command, code=1)
+        check(f"#crew is {doubt}" in r.err, r)
+    nobody_joins("send", "#crew", "for c")  # it accepts, and there are two to accept
     a.ctl("room", "accept", theirs)
-    r = a.ctl("send", "#crew", "for c", code=1)
-    check("#crew is a room that this node is invited to, and it is in another of that name" in r.err, r)
+    nobody_joins("send", "#crew", "for c")
+    nobody_joins("room", "invite", "crew", "c")
     a.run("sh", "-c", "echo plan >/run/plan.txt")
     for command in ("send-file '#crew' /run/plan.txt", "chat --lines '#crew'", "chat --raw '#crew'"):
         r = a.run("sh", "-c", f"echo for c | {lab.bin('p2pvpnctl')} {command}", check_rc=False)
-        check("that this node is invited to, and it is in another of that name" in r.err, f"{command}: {r}")
+        check(doubt in r.err, f"{command}: {r}")
     a.ctl("send", theirs, "for c")
     equal(rooms(), {"b": ("#crew", True), "c": (theirs, False)}, "the rooms")
     wait("c to have it", lambda: said(c, "#crew") == [("a", "for c")])

@@ -11,6 +11,7 @@ const FILE = { offered: "offered", accepted: "on its way", done: "complete", sav
 
 const news = new Map(); // conversation -> ids of its unread messages
 const drafts = new Map(); // network and conversation -> the line that was begun for it
+const begunFor = new Map(); // the same -> the address of whoever had the name then
 const place = who => `${state.status?.network?.name}/${who}`;
 let rooms = [], files = [], open = null, loaded = false;
 const painters = new Set();
@@ -250,12 +251,18 @@ export function chat(main, who) {
     if (!who) return show(talk, el("p", { class: "quiet" }, "Choose whom to talk to."));
     const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, maxlength: 8000, onkeydown: e => {
       if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); send(); }
-    }, oninput: () => drafts.set(place(who), text.value) });
+    }, oninput: () => {
+      if (!drafts.get(place(who))) begunFor.set(place(who), address());
+      drafts.set(place(who), text.value);
+    } });
     text.value = drafts.get(place(who)) || "";
     const button = el("button", { class: "main", onclick: send }, "Send");
     async function send() {
-      const said = text.value;
+      const said = text.value, begun = begunFor.get(place(who)), now = address();
       if (said.trim() === "") return;
+      begunFor.set(place(who), now);
+      // The page may not have known whose the name was.
+      if (begun && ![now, who].includes(begun)) return note(`${who} is another ${room ? "room" : "machine"} now: send again, and the line goes there`, "bad");
       write(who, "");
       const answer = await act(button, null, () => give(to => call("send", { peer: to, text: said, ...(room || to === who ? {} : { name: who }) })));
       // Another line may have been begun meanwhile, and another conversation opened.

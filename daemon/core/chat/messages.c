@@ -69,7 +69,7 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     /* The message id of a room's text is the hash of what is signed, which nobody can choose: this
      * one is kept beside it. */
     if (req->peer[0] == '#') {
-        pv_rooms_part_send(n, req->peer, req->text, id, handle, now);
+        pv_rooms_part_send(n, req, id, handle, now);
         return;
     }
     p = pv_peer_need(n, req->peer, "send", PV_NEEDS_NODE, handle);

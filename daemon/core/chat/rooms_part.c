@@ -237,8 +237,8 @@ static void answer_refused(struct pv_node *n, const struct pv_ctlapi_request *re
     else if (is_invited_to(n, name))
         snprintf(
             text, sizeof(text),
-            "%s: this node is invited to a room #%.40s: `p2pvpnctl room leave %.40s` declines, "
-            "or choose another name",
+            "%s: this node is invited to a room #%.40s: choose another name, or decline "
+            "(`p2pvpnctl room leave %.40s`), and this one gets a piece of its id behind its name",
             what, name, name);
     else
         snprintf(text, sizeof(text), "%s: room #%.40s exists already", what, name);
@@ -375,9 +375,9 @@ const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left
     return id;
 }
 
-/* Is it an invitation, whose name stands for another room that users here are in? Somebody who
- * means that one must not join the other by what is said: its name is refused where something is
- * said, and `room_members`, by which clients find a room, gives nothing else. */
+/* Is it an invitation with a name that another room has, too, which users here are in or invited
+ * to? Somebody who means that one must not join this one by what is said, or by an invitation: its
+ * name is refused there, and `room_members`, by which clients find a room, gives nothing else. */
 static bool is_doubtful(const struct pv_node *n, const uint8_t *id)
 {
     char name[PV_ROOMS_NAME_BUF];
@@ -389,27 +389,44 @@ static bool is_doubtful(const struct pv_node *n, const uint8_t *id)
         const char *called = PV_ROOM_STR(n->chat.rooms, info.id);
         bool same = memcmp(info.id, id, PV_ROOM_ID_LEN) == 0;
         invited = invited || (same && info.invited);
-        other = other || (!same && !info.left && !info.invited && strcspn(called, "~") == len &&
+        other = other || (!same && !info.left && strcspn(called, "~") == len &&
                           memcmp(called, name, len) == 0);
     }
     return invited && other && name[len] == '\0';
 }
 
-void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, const uint8_t *id,
+/* A room that users here join by what they do there. typed: what they call it; name: by its address
+ * they call it so; "": they saw which it is. NULL: refused. */
+static const uint8_t *need_meant(struct pv_node *n, const char *typed, const char *name,
+                                 const char *what, uint64_t handle)
+{
+    const uint8_t *id = pv_rooms_part_need(n, typed, false, what, handle);
+    const char *called = id == NULL ? "" : PV_ROOM_STR(n->chat.rooms, id);
+    if (id == NULL)
+        return NULL;
+    if (name[0] != '\0' && strcmp(name, called) != 0) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, "%s: %.63s is called %s now", what,
+                        name, called);
+        return NULL;
+    }
+    if ((strncmp(typed, "#~", 2) != 0 || name[0] != '\0') && is_doubtful(n, id)) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: %s is a room that this node is invited to, and there is another of "
+                        "that name: `p2pvpnctl room list`; then `p2pvpnctl room accept`, or the "
+                        "other one's whole name",
+                        what, called);
+        return NULL;
+    }
+    return id;
+}
+
+void pv_rooms_part_send(struct pv_node *n, const struct pv_ctlapi_request *req, const uint8_t *id,
                         uint64_t handle, pv_ns now)
 {
     const struct pv_rooms_say say = {
-        .room = pv_rooms_part_need(n, room, false, "send", handle), .text = text, .id = id};
+        .room = need_meant(n, req->peer, req->name, "send", handle), .text = req->text, .id = id};
     if (say.room == NULL)
         return;
-    if (strncmp(room, "#~", 2) != 0 && is_doubtful(n, say.room)) {
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
-                        "send: %s is a room that this node is invited to, and it is in another of "
-                        "that name: `p2pvpnctl room list`; then `p2pvpnctl room accept`, or the "
-                        "other one's whole name",
-                        PV_ROOM_STR(n->chat.rooms, say.room));
-        return;
-    }
     int r = pv_rooms_say(n->chat.rooms, handle, &say, pv_node_wall_ms(n, now), now);
     if (r != PV_OK)
         answer_failed(n, "send", r, handle);
@@ -494,8 +511,10 @@ static void cmd_change(void *part, struct pv_ctlapi_request *req, struct pv_peer
     if (req->cmd == PV_CTLAPI_ROOM_CREATE) {
         status = pv_rooms_open(r->rooms, handle, req->room, wall, now);
     } else {
-        const uint8_t *found =
-            pv_rooms_part_need(r->node, req->room, false, pv_ctlapi_cmd_name(req->cmd), handle);
+        const char *what = pv_ctlapi_cmd_name(req->cmd);
+        const uint8_t *found = req->cmd == PV_CTLAPI_ROOM_INVITE
+                                   ? need_meant(r->node, req->room, "", what, handle)
+                                   : pv_rooms_part_need(r->node, req->room, false, what, handle);
         if (found == NULL)
             return;
         memcpy(id, found, sizeof(id));          /* it lives until the next call only */

@@ -14,5 +14,5 @@ extern const struct pv_part pv_part_rooms;
 const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left, const char *what,
                                   uint64_t handle);
 /* `send` to a room; answers handle, at once or once the text is stored. */
-void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, const uint8_t *id,
+void pv_rooms_part_send(struct pv_node *n, const struct pv_ctlapi_request *req, const uint8_t *id,
                         uint64_t handle, pv_ns now);

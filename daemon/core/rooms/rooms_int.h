@@ -258,8 +258,9 @@ bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id);
 
 /* Does somebody here want to be in it? The user of the node that made it does. */
 bool pv_rooms_is_accepted(const struct pv_rooms *rs, const struct pv_rooms_room *room);
-/* Its records are on disk: of one that was left users are asked when they are invited again. */
-void pv_rooms_note_kept(struct pv_rooms *rs, const struct pv_rooms_room *room);
+/* Of a room that was left users are asked when they are invited again. Told when its records are on
+ * disk, and before such an invitation: it may come while they are on their way there. */
+void pv_rooms_note_left(struct pv_rooms *rs, const struct pv_rooms_room *room);
 /* Do users see it? */
 bool pv_rooms_is_listed(const struct pv_rooms_room *room);
 /* Is a room called so, without a piece of its id, that we are in, accepted or not? */

@@ -112,7 +112,7 @@ static void set_accepted(struct pv_rooms *rs, const struct pv_rooms_room *room, 
     put(rs, &mark);
 }
 
-void pv_rooms_note_kept(struct pv_rooms *rs, const struct pv_rooms_room *room)
+void pv_rooms_note_left(struct pv_rooms *rs, const struct pv_rooms_room *room)
 {
     if (!room_is_in(room->self))
         set_accepted(rs, room, false);
@@ -276,6 +276,6 @@ void pv_rooms_note_loaded(struct pv_rooms *rs)
         if (!pv_rooms_is_listed(rs->rooms[i]))
             continue;
         tell_apart(rs, rs->rooms[i]);
-        pv_rooms_note_kept(rs, rs->rooms[i]);
+        pv_rooms_note_left(rs, rs->rooms[i]);
     }
 }

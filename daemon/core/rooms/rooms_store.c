@@ -464,7 +464,7 @@ static void handle_kept(struct pv_rooms *rs, struct pv_rooms_room *room, int sta
         pv_rooms_reload(rs, now);
         return;
     }
-    pv_rooms_note_kept(rs, room);
+    pv_rooms_note_left(rs, room);
     /* Only the last of several saves ends the silence: all records that we tell are then
      * on disk. */
     if (--room->saving > 0)

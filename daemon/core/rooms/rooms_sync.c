@@ -514,6 +514,9 @@ static int take_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct p
         return PV_ERR_NOMEM;
     memcpy(ret_raw->bytes, raw.ptr, raw.len);
     ret_raw->len = raw.len;
+    if (rec->type == PV_ROOM_INVITE && pv_rooms_same(rec->node, rs->cfg.own_pk) &&
+        room->self != NULL)
+        pv_rooms_note_left(rs, room);
     /* The copy for the store is made before the record enters the room: the room then never has a
      * record that could not be stored. */
     r = pv_rooms_add(rs, room, raw, rec, &ret_raw->replaces, ret_raw->replaced);

@@ -645,9 +645,13 @@ def the_page_says_who_speaks(lab):
     wait("a to see it, and b to be gone", lambda: "b-2" in a.peers() and not a.peers()["b"]["online"])
     browser.run("location.hash = '#/chat/b'")
     browser.sees("pay me", ".said")
+    browser.type("textarea", "for the first b")
     a.ctl("node", "replace", "b", "b-2")
     wait("it to be b", lambda: b.json("status")["self"]["name"] == "b" and "b-2" not in a.peers())
     browser.sees("b is another machine since", ".talk")  # before the first line to it
+    browser.click("button", "Send")
+    browser.sees("b is another machine now: send again, and the line goes there", "body")
+    equal(b.json("history", "a")["messages"], [], "what the second b has of a line begun for the first")
     b.ctl("send", "a", "as the second b")
     browser.sees("as the second b", ".said")
     browser.sees("b is another machine since", ".talk")

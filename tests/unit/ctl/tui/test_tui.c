@@ -325,8 +325,9 @@ PV_TEST(a_line_that_may_be_for_somebody_else_goes_to_nobody)
     assert_action(PV_TUI_SEND, "nas", "secret");
     line("send #crew secret");
     assert_action(PV_TUI_SEND, "#crew", "secret");
-    line("send #x no room");
-    assert_action(PV_TUI_SEND, "pi", "send #x no room");
+    line("send #crwe secret"); /* a slip */
+    assert_nothing_asked();
+    assert_has(t->note, "no peer or room named #crwe");
     pv_tui_done(t);
     t = &f->t;
 }
@@ -1582,13 +1583,45 @@ PV_TEST(a_line_is_for_who_had_the_name_when_it_was_typed)
     assert_sent_to("#~one", "for the first");
     const struct pv_tui_conv *crew = &t->convs[pv_tui_find(t, "#crew", false)];
     assert_string_equal(crew->lines[crew->n_lines - 1].text, "#crew is another room from here on");
+    /* One that was begun before is given back once. */
     line("/msg #crew for the second");
+    assert_nothing_asked();
+    assert_string_equal(t->note, "#crew is another room now: Enter again goes there");
+    pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_sent_to("#~two", "for the second");
     line("/room #crew"); /* is made, whatever has that name */
     struct pv_tui_action a;
     assert_ok(pv_tui_poll(t, &a));
     assert_string_equal(a.address, "");
     free(a.text);
+}
+
+/* In another network, whose machine always had the name. Lines pasted for the other one go
+ * nowhere, and a line that was begun is given back once. */
+PV_TEST(a_machine_of_another_network_gets_no_line_that_was_begun_before)
+{
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" PI_KEY "'}]}");
+    open_of("pi");
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    pv_tui_paste(t, "one\ntwo");
+    assert_non_null(t->paste);
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'another'}]}");
+    assert_string_equal(c->lines[c->n_lines - 1].text, "pi is another machine from here on");
+    assert_null(t->paste);
+    line("secret");
+    assert_nothing_asked();
+    assert_string_equal(t->note, "pi is another machine now: Enter again goes there");
+    assert_string_equal(t->edit.text, "secret");
+    open_of("bob"); /* and back: it is still the same line */
+    open_of("pi");
+    pv_tui_key(t, PV_TUI_ENTER, 0);
+    assert_sent_to("another", "secret");
+    /* A line that is begun afterwards is for that one. */
+    open_of("bob");
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" PI_KEY "'}]}");
+    open_of("pi");
+    line("hello");
+    assert_sent_to(PI_KEY, "hello");
 }
 
 PV_TEST(rooms_are_conversations_with_unread_counts)

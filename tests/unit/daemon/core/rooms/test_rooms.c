@@ -652,6 +652,28 @@ PV_TEST(a_member_that_left_cannot_invite_itself_again)
     assert_false(m.has_left);
 }
 
+/* The invitation comes while the LEAVE is on its way to the disk. */
+PV_TEST_IN(a_node_that_leaves_and_is_invited_at_once_is_asked, setup, teardown)
+{
+    struct pv_room_record again = {.type = PV_ROOM_INVITE, .round = 2, .time_ms = 9};
+    w.n[BOB].hesitates = true;
+    anna_and_bob();
+    assert_ok(accept_room(BOB, "crew"));
+    assert_ok(invite(ANNA, "crew", EVE));
+    connect(BOB, EVE, true);
+    run_for(PV_S(1));
+    memcpy(again.node, w.n[BOB].keys.pk, sizeof(again.node));
+    assert_ok(pv_rooms_leave(w.n[BOB].rooms, 3, room_of(BOB, "crew"), 6, w.now));
+    assert_ok(eve_hands(BOB, again, EVE, EVE));
+    run_for(PV_S(1));
+    assert_true(is_invited(BOB, "#crew"));
+    assert_ok(say(ANNA, "crew", "unwanted"));
+    assert_said_after(PV_S(1), BOB, "");
+    restart(BOB);
+    run_for(PV_S(1));
+    assert_true(is_invited(BOB, "#crew"));
+}
+
 PV_TEST_IN(a_text_that_comes_unasked_for_is_not_taken_before_a_user_accepts, setup, teardown)
 {
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
