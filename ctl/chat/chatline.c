@@ -27,7 +27,7 @@ enum asked_kind {
     ASKED_SEND,
     ASKED_SEND_HERE, /* the same to the place of the conversation */
     ASKED_PEERS,
-    ASKED_NAMES, /* of peers and rooms, before the first line is read */
+    ASKED_NAMES, /* of peers and rooms, before a line is judged by them */
 };
 
 /* A request without answer. */
@@ -55,6 +55,7 @@ struct chat {
     size_t n_known; /* ever */
     json_t *names;  /* of members and rooms: {"pi": true} */
     size_t n_asked_names;
+    bool held;    /* in has a line that waits for the names */
     json_t *told; /* names whose change of hands was said: {"pi": since} */
     struct pv_chat_input in;
 };
@@ -253,8 +254,6 @@ static void show_waiting(struct chat *c, const json_t *body)
 static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     struct pv_cli *cli = c->cli;
-    if (strcmp(reply->event, "presence") == 0) /* a member that joined since */
-        json_object_set_new(c->names, pv_json_text(reply->body, "peer", ""), json_true());
     if (strcmp(reply->event, "message") == 0)
         show_message(c, json_object_get(reply->body, "message"));
     else if (cli->json)
@@ -294,6 +293,8 @@ static void show_sent(struct chat *c, json_t *body)
 /* The names make "send NAME TEXT" a command also in a conversation with a peer. */
 static void learn_names(struct chat *c, const json_t *body)
 {
+    if (c->n_asked_names == 1) /* of two answers the first */
+        json_object_clear(c->names);
     static const char *const words[] = {"name", "ip4", "ip6", "key"};
     PV_EACH_JSON(json_object_get(body, "peers"), entry) {
         for (size_t i = 0; i < PV_ARRAY_LEN(words); i++)
@@ -308,7 +309,6 @@ static void show_nodes(struct chat *c, json_t *body)
     struct pv_cli *cli = c->cli;
     const json_t *list = json_object_get(body, "peers");
     struct pv_table t;
-    learn_names(c, body);
     pv_table_begin(&t, 4);
     PV_EACH_JSON(list, peer) {
         bool online = pv_json_bool(peer, "online");
@@ -421,7 +421,8 @@ static char *cut_send(char *line, char **ret_name)
 }
 
 /* "send me the file", typed to a peer, is a line for the peer unless there is a member "me".
- * Somebody may be named as everywhere: by name, address, key or DNS name. */
+ * Somebody may be named as everywhere: by name, address, key or DNS name. A room is named whether
+ * it is there or not: its line is for none but those in it. */
 static bool names_somebody(const struct chat *c, const char *line)
 {
     char word[2 * PV_NAME_BUF + 8], name[PV_NAME_BUF];
@@ -430,7 +431,7 @@ static bool names_somebody(const struct chat *c, const char *line)
     if (len == 0 || len >= sizeof(word))
         return false;
     snprintf(word, sizeof(word), "%.*s", (int)len, start);
-    if (json_object_get(c->names, word) != NULL || strncmp(word, "key:", 4) == 0)
+    if (json_object_get(c->names, word) != NULL || strncmp(word, "key:", 4) == 0 || word[0] == '#')
         return true;
     /* NAME.NETWORK.p2p: whether it is this network p2pvpnd judges. */
     if (len > 4 && strcasecmp(word + len - 4, ".p2p") == 0)
@@ -438,13 +439,14 @@ static bool names_somebody(const struct chat *c, const char *line)
     return pv_name_parse(word, len, name) == PV_OK && json_object_get(c->names, name) != NULL;
 }
 
+static bool is_send(const char *line)
+{
+    return strncmp(line, "send ", 5) == 0;
+}
+
 static int use_line(struct chat *c, char *line)
 {
     char *name = NULL;
-    size_t len = strlen(line);
-    /* A script from Windows ends its lines with CR LF. */
-    if (len > 0 && line[len - 1] == '\r')
-        line[len - 1] = '\0';
     if (line[0] == '\0')
         return 0;
     if (strcmp(line, "exit") == 0) {
@@ -453,9 +455,8 @@ static int use_line(struct chat *c, char *line)
     }
     if (strcmp(line, "getu") == 0)
         return ask_simple(c, ASKED_PEERS, PV_CTLAPI_PEERS);
-    bool is_send = strncmp(line, "send ", 5) == 0;
     /* With a peer most lines are for it; only a "send" to a member is taken for a command. */
-    if (has_place(c) && !(is_send && names_somebody(c, line)))
+    if (has_place(c) && !(is_send(line) && names_somebody(c, line)))
         return send_to(c, ASKED_SEND_HERE, c->place.address, line);
     char *text = cut_send(line, &name);
     if (text != NULL)
@@ -464,10 +465,26 @@ static int use_line(struct chat *c, char *line)
     return 0;
 }
 
+/* Names come and go: "send nas …" is judged by those of this moment, and waits for them. */
+static int ask_names(struct chat *c)
+{
+    int code = ask_simple(c, ASKED_NAMES, PV_CTLAPI_PEERS);
+    if (code == 0)
+        code = ask_simple(c, ASKED_NAMES, PV_CTLAPI_ROOM_LIST);
+    c->n_asked_names = code == 0 ? 2 : 0;
+    return code;
+}
+
 static int end_line(struct chat *c)
 {
     struct pv_chat_input *in = &c->in;
     int code = 0;
+    /* A script from Windows ends its lines with CR LF. */
+    if (in->len > 0 && in->line[in->len - 1] == '\r')
+        in->line[--in->len] = '\0';
+    c->held = !c->held && has_place(c) && !in->too_long && is_send(in->line);
+    if (c->held)
+        return ask_names(c);
     /* A part of a line could mean something else than the whole, so all of it is refused. */
     if (in->too_long)
         c->code = pv_cli_usage(c->cli, "a line of more than %zu bytes was not sent",
@@ -488,7 +505,7 @@ static int read_input(struct chat *c)
     /* The end of the input may cut the last line short of its newline: that line still counts. */
     c->ended = c->ended || r == PV_ERR_CLOSED;
     int code = r == PV_ERR_CLOSED && c->in.len == 0 ? 0 : end_line(c);
-    if (r == PV_OK)
+    if (r == PV_OK && !c->held)
         prompt(c);
     return code;
 }
@@ -533,6 +550,11 @@ static int converse(struct chat *c)
         if (n > 0 && p[0].revents != 0)
             /* The daemon first: an answer makes room for more requests. */
             code = pv_cli_take_replies(c->cli, take_reply, c);
+        if (code == 0 && c->held && c->n_asked_names == 0) {
+            above_prompt(c);
+            code = end_line(c);
+            prompt(c);
+        }
         if (n > 0 && code == 0 && p[1].revents != 0)
             code = read_input(c);
     }
@@ -563,12 +585,6 @@ int pv_chatline(struct pv_cli *cli)
     code = ask_simple(c, ASKED_WATCH, PV_CTLAPI_WATCH);
     if (code == 0)
         code = ask_inbox(c, "", 0);
-    /* A line "send nas …" is judged by who is there: names come first, then lines. */
-    if (code == 0 && has_place(c))
-        code = ask_simple(c, ASKED_NAMES, PV_CTLAPI_PEERS);
-    if (code == 0 && has_place(c))
-        code = ask_simple(c, ASKED_NAMES, PV_CTLAPI_ROOM_LIST);
-    c->n_asked_names = code == 0 && has_place(c) ? 2 : 0;
     if (c->prompts)
         pv_cli_note(cli, "send NAME TEXT, getu, exit%s",
                     has_place(c) ? "; every other line goes to the peer" : "");

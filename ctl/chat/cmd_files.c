@@ -26,7 +26,8 @@ enum {
 /* One file that is watched until it is where it should be. */
 struct job {
     uint32_t number;
-    const char *peer;
+    const char *peer;                   /* for people */
+    char to[PV_CTLAPI_PEER_BUF];        /* send-file: the same, or its key once it is known */
     int pass;                           /* send-file: the file; else -1 */
     const char *name;                   /* send-file: its name */
     char transfer[PV_CHAT_ID_TEXT_BUF]; /* send-file: its id; offered again it is sent once */
@@ -160,13 +161,17 @@ static int offer(struct pv_cli *cli, struct job *j, int *ret_status)
 {
     json_t *body = NULL;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILE_SEND);
-    int code = pv_cli_peer(cli, &req, j->peer);
+    int code = pv_cli_peer(cli, &req, j->to[0] != '\0' ? j->to : j->peer);
     req.text = strdup(j->name);
     memcpy(req.transfer, j->transfer, sizeof(req.transfer));
     if (code == 0)
         code = ask_daemon(cli, &req, j->pass, ret_status, &body);
-    if (code == 0)
-        j->number = (uint32_t)pv_json_real(json_object_get(body, "file"), "id", 0);
+    if (code == 0) {
+        const json_t *file = json_object_get(body, "file");
+        j->number = (uint32_t)pv_json_real(file, "id", 0);
+        /* Offered again it is for the same machine, whoever has the name by then. */
+        snprintf(j->to, sizeof(j->to), "%s", pv_json_text(file, "key", j->peer));
+    }
     pv_ctlapi_request_done(&req);
     json_decref(body);
     return code;
@@ -383,6 +388,7 @@ static int offer_to_all(struct pv_cli *cli, const json_t *members, const char *i
             continue;
         *j = *like;
         j->peer = pv_json_text(m, "name", "?");
+        snprintf(j->to, sizeof(j->to), "%s", pv_json_text(m, "key", j->peer));
         snprintf(j->transfer, sizeof(j->transfer), "%s", id);
         int code = offer(cli, j, &status);
         if (status != PV_OK)

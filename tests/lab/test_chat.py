@@ -166,6 +166,35 @@ def the_interactive_chat(lab):
 
 
 @scenario
+def a_line_for_somebody_else_is_none_for_the_peer(lab):
+    """`send NAME TEXT` is judged by who is there at that moment, and a room is a room also where it is unknown."""
+    coordinator = lab.coordinator()
+    a, b, c = (lab.host(name) for name in ("a", "b", "c"))
+    lab.network(coordinator, [a, b, c])
+    a.wait_direct(b)
+    a.wait_direct(c)
+    chat = subprocess.Popen([*a.enter, lab.bin("p2pvpnctl"), "chat", "c", "--lines"], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def line(text):
+        chat.stdin.write(text + "\n")
+        chat.stdin.flush()
+    line("send me word")
+    collect(c, ["send me word"])
+    a.ctl("room", "create", "crew")
+    address = a.json("room", "list")["rooms"][0]["address"]
+    b.ctl("rename", "robert")
+    a.wait_peer("robert")
+    for text in ("send #Crew one", f"send {address} two", "send #crwe three", "send robert four", "send b five", "exit"):
+        line(text)
+    equal(chat.wait(120), 6, "exit code of chat, which has one room that is none")
+    check("no room #crwe" in chat.stdout.read(), "the slip")
+    equal([m["text"] for m in a.json("history", "#crew")["messages"]], ["one", "two"], "the room")
+    collect(b, ["four"])
+    collect(c, ["send b five"])
+
+
+@scenario
 def nc_can_chat_too(lab):
     _, a, b = start(lab)
     check(a.os_ping(a.addr(b)), "ping")

@@ -117,6 +117,32 @@ def asked_accepted_and_saved(lab):
 
 
 @scenario
+def a_file_that_waits_is_for_the_machine_that_had_the_name(lab):
+    """Also where p2pvpnd was away meanwhile, to which send-file offers it again."""
+    scratch(lab)
+    coordinator = lab.coordinator()
+    a, b, c, d = (lab.host(name) for name in ("a", "b", "carol", "d"))
+    lab.network(coordinator, [b, a, c])
+    a.wait_peer("carol")
+    c.stop_daemon()
+    wait("carol to be away", lambda: not a.peer("carol")["online"])
+    source = make(scratch(lab) / "plan.txt", 17)
+    sender = send(a, "carol", source)
+    wait("the offer", lambda: len(files(a)) == 1)
+    key = a.peer("carol")["key"]
+    equal(only(a)["key"], key, "whose the file is")
+    a.stop_daemon()
+    b.ctl("remove", "carol")
+    d.daemon()
+    d.ctl("join", b.ctl("invite").out.strip(), "--name", "carol")
+    a.daemon()
+    wait("a to know the other one", lambda: a.peer("carol") and a.peer("carol")["key"] != key)
+    check(sender.ended() != 0, "send-file says that it came to somebody")
+    check("waiting for it to come back" in sender.text(), f"send-file did not see it end: {sender.text()!r}")
+    equal(files(d), [], "what the other carol is offered")
+
+
+@scenario
 def a_file_for_a_room(lab):
     """Each member that is there is offered it; a rule keeps it from one; who is away or comes later gets nothing."""
     path = scratch(lab)

@@ -15,9 +15,9 @@ struct pv_ctlapi_file {
     uint32_t number;   /* "id": what accept, refuse and get take */
     const uint8_t *id; /* "transfer": PV_FILE_ID_LEN bytes, the same at both sides */
     bool outgoing;
-    const char *peer; /* for people: of a former member with what shows that */
-    const uint8_t
-        *peer_former; /* its key where another machine has its name by now; NULL: none has */
+    const char *peer;   /* for people: of a former member with what shows that */
+    const uint8_t *key; /* the peer's */
+    bool is_former;     /* another machine has its name by now */
     const char *name;
     uint64_t size, done; /* bytes */
     uint64_t time_ms;
@@ -27,6 +27,6 @@ struct pv_ctlapi_file {
     bool running, online;
 };
 /* {"id","transfer","direction":"in|out","peer","name","size","done","state","why","running","online",
- * "time"}; transfer written as ids of messages are, why null when nothing is wrong; and
+ * "time","key"}; transfer written as ids of messages are, why null when nothing is wrong; and
  * "peer_former", a key, where the peer's name is another machine's by now */
 json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *file);
