@@ -16,6 +16,7 @@
 enum {
     BESIDE = 36,      /* columns of lines that a roster leaves, or it is not shown */
     ROSTER_WAY = 13,  /* columns of a roster's row around the name */
+    NAME_TAIL = 5,    /* columns of the end of a name that is cut: "~dQEM" */
     MARKS = 3,        /* columns of the marks behind the time */
     ALIGN_MAX = 16,   /* names are aligned up to this many columns */
     ALIGN_OVER = 100, /* the newest lines of a room by whose names they are aligned */
@@ -516,6 +517,19 @@ static void draw_title(const struct pv_tui *t, struct pv_tui_screen *s)
     write_text(&p, " ago");
 }
 
+/* A long name is cut in its middle, so that it leaves room for the path and the unread messages,
+ * and web-server-1 is not web-server-2, nor #crew~dQEM another #crew. Names are ASCII. */
+static void write_name(struct pen *p, const char *name)
+{
+    const size_t len = strlen(name), cols = p->end - p->col;
+    if (len <= cols || cols <= NAME_TAIL + 1) {
+        write_text(p, name);
+        return;
+    }
+    write_text(p, PV_STR("%.*s\xe2\x80\xa6", (int)(cols - NAME_TAIL - 1), name)); /* … */
+    write_text(p, name + len - NAME_TAIL);
+}
+
 static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t row, size_t index)
 {
     const struct pv_tui_conv *c = &t->convs[index];
@@ -536,10 +550,9 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
     const unsigned news = pv_tui_conv_news(c);
     p.attr = (uint8_t)(base | (news > 0 ? PV_TUI_BOLD : 0));
     p.col = 2;
-    /* A long name is cut, so that it leaves room for the path and the unread messages. */
     p.end = 2 + name_cols;
     p.colour = index == 0 || pv_tui_conv_is_room(c) ? 0 : colour_of(c->name);
-    write_text(&p, index == 0 ? (t->network[0] == '\0' ? "p2pvpn" : t->network) : c->name);
+    write_name(&p, index == 0 ? (t->network[0] == '\0' ? "p2pvpn" : t->network) : c->name);
     p.colour = 0;
     p.end = cols - 1;
     p.col = 2 + name_cols + 1;

@@ -2341,6 +2341,19 @@ PV_TEST(help_fits_beside_the_roster)
     assert_has(row(21), "\xe2\x97\x8f online");
 }
 
+PV_TEST(long_names_that_end_otherwise_look_otherwise)
+{
+    take(pv_tui_take_peers, "{'peers':[" PEER("web-server-1", "true", "direct", "3") "]}");
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#holidays~dQEM','members':3}]}");
+    draw(24, 80);
+    bool peer = false, room = false;
+    for (size_t i = 0; i < 24; i++) {
+        peer = peer || strstr(row(i), "web-s\xe2\x80\xa6ver-1 direct") != NULL;
+        room = room || strstr(row(i), "#holi\xe2\x80\xa6~dQEM room") != NULL;
+    }
+    assert_true(peer && room);
+}
+
 PV_TEST(an_empty_home_says_how_to_begin)
 {
     draw(12, 80);
