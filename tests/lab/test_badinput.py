@@ -403,6 +403,7 @@ MISTAKES = (
     ("renaming to a taken name", "a", "rename b", 11, "b"),
     ("an address of another range", "a", "address set 192.168.1.5", 11, "10.66"),
     ("no address", "a", "address set here", 2, "10.66.0.9"),
+    ("a guest as an admin", "a", "admin grant phone", 11, "phone is a guest", "neither invite nor remove"),
     # Rules and routes.
     ("a tag that is none", "a", "tag b Not_A_Tag", 2, "a-z 0-9 and -"),
     ("a tag as rules have it", "a", "untag b tag:guest", 1, "b has no tag guest"),
@@ -485,6 +486,7 @@ def each_of_ninety_mistakes_gets_an_answer_that_helps(lab):
     d = lab.host("d")
     lab.network(coordinator, [a, b])
     a.wait_peer(b)
+    a.ctl("export", "phone")
     c.daemon()
     url, token = coordinator.url(), a.ctl("invite").out.strip()
     secret = url[:-2] + ("AA" if url[-2:] != "AA" else "BA")
@@ -530,6 +532,8 @@ def mistakes_of_a_machine_get_an_answer_that_helps(lab):
     a.create(coordinator.url())
     r = a.run(*nobody, lab.bin("p2pvpnctl"), "peers", check_rc=False)
     check(r.code == 5 and 'usermod -aG p2pvpn "$USER"' in r.err, f"not in the group: {r}")
+    r = a.run(*nobody, lab.bin("p2pvpnctl"), "web", check_rc=False)
+    check(r.code == 5 and 'usermod -aG p2pvpn "$USER"' in r.err, f"the page, not in the group: {r}")
     r = a.run(lab.bin("p2pvpnd"), check_rc=False)
     check(r.code not in (0, 2) and "already" in r.err, f"a second p2pvpnd: {r}")
     a.ctl("down")

@@ -646,6 +646,9 @@ def without_a_terminal_the_lines_stay(lab):
     a, b = start(lab)
     r = a.run("sh", "-c", f"printf 'send bob from a pipe\\nexit\\n' | {lab.bin('p2pvpnctl')} chat")
     check("\x1b" not in r.out, f"escapes in a pipe: {r}")
+    for command, shown in (("chat bob", "bob> "), ("peers", "ADDRESS")):
+        r = a.run("script", "-qc", f"TERM=dumb {lab.bin('p2pvpnctl')} {command}", "/dev/null", stdin="exit\n")
+        check(shown in r.out and "\x1b" not in r.out, f"{command} on a terminal that can do nothing: {r.out!r}")
     wait("the line to arrive",
          lambda: [m["text"] for m in b.json("inbox", "--peek")["messages"]] == ["from a pipe"])
     term = Terminal(lab, a, "--lines")
