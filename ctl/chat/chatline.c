@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/names.h"
 #include "ctl/chat/chatmsg.h"
 #include "sys/proc/clock.h"
 
@@ -27,7 +28,7 @@ enum asked_kind {
     ASKED_SEND,
     ASKED_SEND_HERE, /* the same to the place of the conversation */
     ASKED_PEERS,
-    ASKED_NAMES, /* of peers and rooms, before a line is judged by them */
+    ASKED_NAMES, /* before a line is judged by them */
 };
 
 /* A request without answer. */
@@ -53,10 +54,10 @@ struct chat {
     size_t n_asked;
     struct known known[KNOWN];
     size_t n_known; /* ever */
-    json_t *names;  /* of members and rooms: {"pi": true} */
-    size_t n_asked_names;
-    bool held;    /* in has a line that waits for the names */
-    json_t *told; /* names whose change of hands was said: {"pi": since} */
+    json_t *names;  /* of members: {"pi": true} */
+    bool held;      /* in has a line that waits for the names, */
+    bool judges;    /* which came */
+    json_t *told;   /* names whose change of hands was said: {"pi": since} */
     struct pv_chat_input in;
 };
 
@@ -293,15 +294,10 @@ static void show_sent(struct chat *c, json_t *body)
 /* The names make "send NAME TEXT" a command also in a conversation with a peer. */
 static void learn_names(struct chat *c, const json_t *body)
 {
-    if (c->n_asked_names == 1) /* of two answers the first */
-        json_object_clear(c->names);
-    static const char *const words[] = {"name", "ip4", "ip6", "key"};
-    PV_EACH_JSON(json_object_get(body, "peers"), entry) {
-        for (size_t i = 0; i < PV_ARRAY_LEN(words); i++)
-            json_object_set_new(c->names, pv_json_text(entry, words[i], ""), json_true());
-    }
-    PV_EACH_JSON(json_object_get(body, "rooms"), entry)
-        json_object_set_new(c->names, pv_json_text(entry, "room", ""), json_true());
+    c->judges = true;
+    json_object_clear(c->names);
+    PV_EACH_JSON(json_object_get(body, "peers"), entry)
+        json_object_set_new(c->names, pv_json_text(entry, "name", ""), json_true());
 }
 
 static void show_nodes(struct chat *c, json_t *body)
@@ -362,9 +358,6 @@ static int show_inbox(struct chat *c, const json_t *body)
 static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     enum asked_kind kind = take_asked(c, reply->id);
-    c->n_asked_names -= kind == ASKED_NAMES;
-    if (!reply->ok && kind == ASKED_NAMES && reply->code == PV_CTLAPI_USAGE)
-        return 0; /* a daemon that knows no rooms */
     if (!reply->ok) {
         if (kind == ASKED_SEND_HERE)
             pv_chat_complain_of_line(c->cli, &c->place, reply);
@@ -420,23 +413,16 @@ static char *cut_send(char *line, char **ret_name)
     return name + len + 1;
 }
 
-/* "send me the file", typed to a peer, is a line for the peer unless there is a member "me".
- * Somebody may be named as everywhere: by name, address, key or DNS name. A room is named whether
- * it is there or not: its line is for none but those in it. */
+/* "send me the file", typed to a peer, is a line for the peer unless there is a member "me". A room
+ * is named whether it is there or not: its line is for none but those in it. */
 static bool names_somebody(const struct chat *c, const char *line)
 {
-    char word[2 * PV_NAME_BUF + 8], name[PV_NAME_BUF];
+    char word[PV_NAMES_FULL_BUF + 1], name[PV_NAME_BUF];
     const char *start = line + 5 + strspn(line + 5, " ");
     size_t len = strcspn(start, " ");
-    if (len == 0 || len >= sizeof(word))
-        return false;
     snprintf(word, sizeof(word), "%.*s", (int)len, start);
-    if (json_object_get(c->names, word) != NULL || strncmp(word, "key:", 4) == 0 || word[0] == '#')
-        return true;
-    /* NAME.NETWORK.p2p: whether it is this network p2pvpnd judges. */
-    if (len > 4 && strcasecmp(word + len - 4, ".p2p") == 0)
-        len = strcspn(word, ".");
-    return pv_name_parse(word, len, name) == PV_OK && json_object_get(c->names, name) != NULL;
+    return word[0] == '#' || pv_names_is_address(word, name) ||
+           json_object_get(c->names, name) != NULL;
 }
 
 static bool is_send(const char *line)
@@ -465,16 +451,6 @@ static int use_line(struct chat *c, char *line)
     return 0;
 }
 
-/* Names come and go: "send nas …" is judged by those of this moment, and waits for them. */
-static int ask_names(struct chat *c)
-{
-    int code = ask_simple(c, ASKED_NAMES, PV_CTLAPI_PEERS);
-    if (code == 0)
-        code = ask_simple(c, ASKED_NAMES, PV_CTLAPI_ROOM_LIST);
-    c->n_asked_names = code == 0 ? 2 : 0;
-    return code;
-}
-
 static int end_line(struct chat *c)
 {
     struct pv_chat_input *in = &c->in;
@@ -482,9 +458,11 @@ static int end_line(struct chat *c)
     /* A script from Windows ends its lines with CR LF. */
     if (in->len > 0 && in->line[in->len - 1] == '\r')
         in->line[--in->len] = '\0';
+    /* Names come and go: "send nas …" is judged by those of this moment, and waits for them. */
     c->held = !c->held && has_place(c) && !in->too_long && is_send(in->line);
+    c->judges = false;
     if (c->held)
-        return ask_names(c);
+        return ask_simple(c, ASKED_NAMES, PV_CTLAPI_PEERS);
     /* A part of a line could mean something else than the whole, so all of it is refused. */
     if (in->too_long)
         c->code = pv_cli_usage(c->cli, "a line of more than %zu bytes was not sent",
@@ -528,7 +506,7 @@ static int converse(struct chat *c)
     int code = 0;
     while (code == 0 && !(c->ended && is_quiet(c))) {
         /* With too many requests open the input waits in the pipe, which slows the writer down. */
-        bool listen = !c->ended && c->n_asked < MAX_ASKED && c->n_asked_names == 0;
+        bool listen = !c->ended && c->n_asked < MAX_ASKED && !c->held;
         struct pollfd p[] = {
             {.fd = c->cli->client.fd, .events = POLLIN},
             {.fd = listen ? fileno(c->cli->in) : -1, .events = POLLIN},
@@ -550,7 +528,7 @@ static int converse(struct chat *c)
         if (n > 0 && p[0].revents != 0)
             /* The daemon first: an answer makes room for more requests. */
             code = pv_cli_take_replies(c->cli, take_reply, c);
-        if (code == 0 && c->held && c->n_asked_names == 0) {
+        if (code == 0 && c->judges) {
             above_prompt(c);
             code = end_line(c);
             prompt(c);

@@ -896,7 +896,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
     /* A member that has gone has no address, which may be another's now, and no path. */
     for (i = 0; i < t->n_convs; i++) {
         struct pv_tui_conv *gone = &t->convs[i];
-        gone->ip4[0] = '\0';
+        gone->ip4[0] = gone->ip6[0] = '\0';
         if (i == 0 || pv_tui_conv_is_room(gone))
             continue;
         gone->online = gone->is_static = false;
@@ -916,6 +916,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         snprintf(c->path, sizeof(c->path), "%s", pv_json_text(path, "type", "none"));
         take_hands(t, c, peer);
         snprintf(c->ip4, sizeof(c->ip4), "%s", pv_json_text(peer, "ip4", ""));
+        snprintf(c->ip6, sizeof(c->ip6), "%s", pv_json_text(peer, "ip6", ""));
         c->online = pv_json_bool(peer, "online");
         c->is_static = strcmp(c->path, "static") == 0;
         c->rtt_ms = pv_json_real(path, "rtt_ms", -1);
@@ -1194,6 +1195,10 @@ bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
     const struct pv_tui_conv *c = &t->convs[t->current];
     if (word == PV_TUI_W_ROOM && (name[0] == '\0' || (name[0] == '#' && name[1] == '\0'))) {
         pv_tui_note(t, "/room NAME");
+        return false;
+    }
+    if (word == PV_TUI_W_ROOM && strlen(name) > PV_NAME_MAX) {
+        pv_tui_note(t, "a name has %d characters at most: /room NAME", PV_NAME_MAX);
         return false;
     }
     if (word == PV_TUI_W_ROOM)

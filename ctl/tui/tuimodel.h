@@ -54,7 +54,7 @@ struct pv_tui_conv {
     char former[PV_KEY_SHORT_BUF]; /* the machine that had the name before; "" = nobody had */
     double another_since;          /* since when it is this one's, Unix seconds; 0: always; < 0: not
                                       known */
-    char ip4[16];                  /* of a peer; "" = not known */
+    char ip4[16], ip6[40];         /* of a peer; "" = not known */
     /* Lines that are typed here go there, whoever has the name by then: the machine's key, or what
      * p2pvpnd calls the room for good; "" = not known. */
     char address[PV_KEY_TEXT_BUF];
@@ -311,8 +311,8 @@ bool pv_tui_keep(struct pv_tui *t, const struct pv_tui_action *action, const cha
 /* The unread messages of c are on the screen. */
 void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c);
 bool pv_tui_is_room(const char *name);
-/* By its name, its address, its name in DNS ("bob.home.p2p"), or as a room without the sign;
- * SIZE_MAX: there is none. */
+/* By its name, its address, its key, its name in DNS ("bob.home.p2p"), or as a room without the
+ * sign; SIZE_MAX: there is none. */
 size_t pv_tui_find_named(struct pv_tui *t, const char *name);
 /* /accept, /refuse and /save NUMBER. False: it was not in order, which was said. */
 bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number);

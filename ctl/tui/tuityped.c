@@ -345,6 +345,16 @@ static bool is_room_called(const char *room, const char *typed)
            strcmp(room + len, word + len - 1) == 0;
 }
 
+/* Is this the machine's address, in whatever spelling, or its key? */
+static bool is_at(const struct pv_tui_conv *c, const char *name)
+{
+    struct pv_addr ip;
+    if (pv_addr_parse_ip(name, &ip) < 0)
+        return strcmp(name, c->address) == 0;
+    const char *text = PV_IP_STR(&ip);
+    return strcmp(text, c->ip4) == 0 || strcmp(text, c->ip6) == 0;
+}
+
 /* A second conversation under another word would stay empty: what comes goes to the name. */
 size_t pv_tui_find_named(struct pv_tui *t, const char *name)
 {
@@ -355,7 +365,7 @@ size_t pv_tui_find_named(struct pv_tui *t, const char *name)
         return pv_tui_find(t, PV_STR("%.*s", (int)(len - tail), name), false);
     }
     for (size_t i = 1; i < t->n_convs && index == SIZE_MAX && len > 0; i++) {
-        if (strcmp(t->convs[i].ip4, name) == 0 || is_room_called(t->convs[i].name, name))
+        if (is_at(&t->convs[i], name) || is_room_called(t->convs[i].name, name))
             index = i;
     }
     return index;
@@ -490,14 +500,13 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
     return false;
 }
 
-/* Has nobody this name? A line that is typed before the first list came may be for somebody. An
- * address, or a name with dots, is no word of a sentence, and a room is named whether it is there
- * or not: its line is for none but those in it. */
-static bool is_nobody(struct pv_tui *t, const char *name)
+/* Does the word name nobody? A line that is typed before the first list came may be for somebody,
+ * and one for a room is for none but those in it. */
+static bool is_nobody(struct pv_tui *t, const char *word)
 {
-    const bool is_word = strpbrk(name, ".#") == NULL;
-    return name[0] != '#' && t->has_peers &&
-           (is_word ? pv_tui_find(t, name, false) : pv_tui_find_named(t, name)) == SIZE_MAX;
+    char name[PV_NAME_BUF];
+    return word[0] != '#' && !pv_names_is_address(word, name) && t->has_peers &&
+           (name[0] == '\0' || pv_tui_find(t, name, false) == SIZE_MAX);
 }
 
 /* False: nothing came of it. */

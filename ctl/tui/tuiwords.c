@@ -81,20 +81,17 @@ static struct pv_view next_word(const char **line)
     return pv_view(start, len);
 }
 
-/* Names are in small letters, and are found however they are typed; in "key:AbCd" they differ. */
-static void copy_lower(struct pv_view word, char dst[static PV_NAME_BUF])
+/* Names are in small letters, and are found however they are typed; in keys they differ. */
+static void copy_name(struct pv_view word, char dst[static PV_NAMES_FULL_BUF])
 {
-    size_t n = word.len < PV_NAME_MAX ? word.len : PV_NAME_MAX;
-    if (n > 4 && memcmp(word.ptr, "key:", 4) == 0) {
-        memcpy(dst, word.ptr, n);
-        dst[n] = '\0';
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        char c = (char)word.ptr[i];
-        dst[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-    }
+    uint8_t key[PV_KEY_LEN];
+    size_t n = word.len < PV_NAMES_FULL_BUF - 1 ? word.len : PV_NAMES_FULL_BUF - 1;
+    memcpy(dst, word.ptr, n);
     dst[n] = '\0';
+    if (strncmp(dst, "key:", 4) == 0 || pv_key_parse(dst, key) == PV_OK)
+        return;
+    for (size_t i = 0; i < n; i++)
+        dst[i] = dst[i] >= 'A' && dst[i] <= 'Z' ? (char)(dst[i] - 'A' + 'a') : dst[i];
 }
 
 static enum pv_tui_word find_word(struct pv_view word, bool classic)
@@ -130,13 +127,13 @@ enum pv_tui_word pv_tui_split(const char *line, struct pv_tui_words *ret_words)
         word == PV_TUI_W_INVITE || word == PV_TUI_W_LEAVE || word == PV_TUI_W_MEMBERS ||
         word == PV_TUI_W_ACCEPT || word == PV_TUI_W_REFUSE || word == PV_TUI_W_SAVE ||
         word == PV_TUI_W_BELL || word == PV_TUI_W_MUTE || word == PV_TUI_W_UNMUTE) {
-        copy_lower(next_word(&rest), w.name);
+        copy_name(next_word(&rest), w.name);
         w.text = word == PV_TUI_W_SEND ? rest : "";
         w.more = word == PV_TUI_W_SEND ? "" : rest;
     } else if (word == PV_TUI_W_SEND_FILE || word == PV_TUI_W_SEARCH) {
         w.text = rest;
     } else if (word == PV_TUI_W_NONE) {
-        copy_lower(first, w.name);
+        copy_name(first, w.name);
     }
     *ret_words = w;
     return word;

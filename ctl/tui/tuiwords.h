@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "base/names.h"
 #include "base/pv.h"
 #include "base/text.h"
 
@@ -32,8 +33,9 @@ enum pv_tui_word {
 /* A line taken apart. */
 struct pv_tui_words {
     bool is_command, classic; /* classic: without a slash */
-    /* of commands that take a name, a number or a switch, in lower case; NONE: the word; cut */
-    char name[PV_NAME_BUF];
+    /* of commands that take a name, a number or a switch, in lower case but for keys; NONE: the
+     * word; cut */
+    char name[PV_NAMES_FULL_BUF];
     const char *text;  /* of SEND, SEND_FILE, SEARCH; "" when missing; points into line */
     const char *more;  /* what stands behind the name where nothing may; ""; points into line */
     const char *plain; /* no command: what is to be sent; points into line */

@@ -302,6 +302,16 @@ int pv_names_split(const char *text, char ret_name[static PV_NAME_BUF],
     return PV_OK;
 }
 
+bool pv_names_is_address(const char *word, char ret_name[static PV_NAME_BUF])
+{
+    uint8_t key[PV_KEY_LEN];
+    struct pv_addr ip;
+    if (pv_name_parse(word, strcspn(word, "."), ret_name) < 0)
+        ret_name[0] = '\0';
+    return strncmp(word, "key:", 4) == 0 || pv_key_parse(word, key) == PV_OK ||
+           pv_addr_parse_ip(word, &ip) == PV_OK;
+}
+
 const char *pv_names_full(const char *name, const char *network, char buf[static PV_NAMES_FULL_BUF])
 {
     snprintf(buf, PV_NAMES_FULL_BUF, "%.63s.%.63s.p2p", name, network);

@@ -66,6 +66,12 @@ PV_MUST_CHECK int pv_names_by_ip(const struct pv_names *names, const struct pv_a
  */
 PV_MUST_CHECK int pv_names_split(const char *text, char ret_name[static PV_NAME_BUF],
                                  char ret_network[static PV_NAME_BUF]);
+/*
+ * Is the word behind "send" an address, a key or "key:AbCd"? No sentence goes on so, and such a
+ * line is for none but what it names, whether that is there or not. ret_name: of "box", "Box.home"
+ * and "box.home.p2p" the name, canonical, which means somebody where a machine has it; "" for none.
+ */
+bool pv_names_is_address(const char *word, char ret_name[static PV_NAME_BUF]);
 /* "NAME.NETWORK.p2p"; returns buf. */
 const char *pv_names_full(const char *name, const char *network,
                           char buf[static PV_NAMES_FULL_BUF]);

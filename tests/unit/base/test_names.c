@@ -225,3 +225,32 @@ PV_TEST(host_names_come_apart)
     assert_int_equal(pv_names_split(text, name, network), PV_ERR_NOT_FOUND);
     assert_string_equal(pv_names_full("bob", "home", full), "bob.home.p2p");
 }
+
+PV_TEST(an_address_is_told_from_the_words_of_a_sentence)
+{
+    static const struct {
+        const char *word;
+        bool is_address;
+        const char *name;
+    } rows[] = {
+        {"bob", false, "bob"},
+        {"Bob.home", false, "bob"},
+        {"BOB.home.p2p.", false, "bob"},
+        {"bob,", false, ""},
+        {"", false, ""},
+        {".bob", false, ""},
+        {"3.5", false, "3"},
+        {"10.66.1.2", true, "10"},
+        {"10.66.1", false, "10"},
+        {"FD00::0001", true, ""},
+        {"key:AbCd", true, ""},
+        {"key", false, "key"},
+        {"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", true,
+         "aaecawqfbgcicqolda0odxarehmufryxgbkagxwdhh8"},
+    };
+    char name[PV_NAME_BUF];
+    for (unsigned i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        assert_int_equal(pv_names_is_address(rows[i].word, name), rows[i].is_address);
+        assert_string_equal(name, rows[i].name);
+    }
+}

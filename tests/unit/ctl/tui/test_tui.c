@@ -1912,9 +1912,12 @@ PV_TEST(a_machine_opened_by_its_address_is_shown_where_its_lines_go)
     }
 }
 
+#define BOB_KEY "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+
 PV_TEST(a_line_is_sent_by_every_word_that_opens)
 {
-    take(pv_tui_take_peers, "{'peers':[{'name':'bob','online':true,'ip4':'10.66.0.3'}]}");
+    take(pv_tui_take_peers, "{'peers':[{'name':'bob','online':true,'ip4':'10.66.0.3',"
+                            "'ip6':'fd00::3','key':'" BOB_KEY "'}]}");
     take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':2}]}");
     static const char *const words[][2] = {{"/msg 10.66.0.3 hi", "bob"},
                                            {"/msg bob.home.p2p hi", "bob"},
@@ -1933,8 +1936,24 @@ PV_TEST(a_line_is_sent_by_every_word_that_opens)
     assert_nothing_asked();
     edit(PV_TUIEDIT_KILL_START);
     open_of("pi");
-    line("send 10.66.0.3 hi"); /* no sentence begins so */
-    assert_action(PV_TUI_SEND, "bob", "hi");
+    /* No sentence begins so. */
+    static const char *const addresses[] = {"send 10.66.0.3 hi", "send FD00:0::3 hi",
+                                            "send " BOB_KEY " hi", "/msg " BOB_KEY " hi"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(addresses); i++) {
+        line(addresses[i]);
+        assert_action(PV_TUI_SEND, "bob", "hi");
+    }
+    static const char *const nobody[] = {"send bob.home hi", "send Bob.work.p2p hi",
+                                         "send 10.66.0.4 hi", "send key:AbCd hi"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(nobody); i++) {
+        line(nobody[i]);
+        assert_nothing_asked();
+        assert_has(t->note, "no peer or room named ");
+        assert_string_equal(t->edit.text, nobody[i]);
+        edit(PV_TUIEDIT_KILL_START);
+    }
+    line("send 3.5 mm");
+    assert_action(PV_TUI_SEND, "pi", "send 3.5 mm");
     open_of("bob");
     line("send crew hi"); /* a text: nobody has this name */
     assert_action(PV_TUI_SEND, "bob", "send crew hi");
