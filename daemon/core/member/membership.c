@@ -383,10 +383,12 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
         const char *text = PV_STR("a statement was refused: %s", pv_strstatus(r));
         /* Want of memory is this machine's trouble, not a sign of a liar: it stays out of the
          * reports. */
-        if (r == PV_ERR_NOMEM)
+        if (r == PV_ERR_NOMEM) {
             pv_log(n->log, PV_LOG_ERROR, "what=\"%s\"", text);
-        else
+            pv_node_raise(n, PV_FACT_MISSED);
+        } else {
             pv_node_report(n, PV_FROM_STATEMENTS, text, now);
+        }
     }
     settle_roster(of(n), now);
     return refused;

@@ -27,16 +27,17 @@ enum {
 
     PUT_SIZE = 16, /* ours: statements of one upload; all of them fit any message */
 };
-#define LOOK_AGAIN  PV_S(30) /* ours: between two looks that pushes lead to */
+#define LOOK_AGAIN  PV_S(30) /* ours: between two looks, and after a statement was missed */
 #define LOOK_WITHIN PV_S(1)  /* ours: members look at random, and the first may mend it for all */
 #define LOOK_EACH   PV_MS(5) /* ours: and for each member so much later */
 
 struct statements {
     struct pv_node *node;
     struct pv_puts uploads;
-    size_t n_paged; /* that came in pages since the last final one */
-    bool relisted;  /* the whole log was asked for on this connection */
-    pv_ns look_at;  /* a push said that the coordinator has other members: it is asked; PV_NEVER */
+    size_t n_paged;   /* that came in pages since the last final one */
+    bool relisted;    /* the whole log was asked for on this connection */
+    pv_ns look_at;    /* a push said that the coordinator has other members, or a statement was
+                         missed: it is asked; PV_NEVER */
     pv_ns rest_until; /* not again before, for what a push says */
     bool named; /* it was brought a list of coordinators, and the whole log not asked for since */
     bool named_once; /* that was done on this connection */
@@ -310,6 +311,9 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     if ((facts & PV_FACT_OFFLINE) != 0) {
         s->look_at = PV_NEVER;
         s->mends = false;
+    } else if ((facts & PV_FACT_MISSED) != 0 && s->look_at == PV_NEVER) {
+        s->look_at =
+            now + LOOK_AGAIN; /* it is behind the cursor: the heads differ, and all comes */
     }
     while ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&s->uploads)) != NULL)
         end_upload(s, put, PV_CTL_E_OFFLINE, now);

@@ -37,6 +37,7 @@ enum pv_fact {
     PV_FACT_HOSTNET = 1u << 19,     /* node.host.plan: the host's networks and routes */
     PV_FACT_DOOR = 1u << 21,        /* node.ways.door */
     PV_FACT_RULES = 1u << 20,       /* the rules and tags in force (member/rules.h) */
+    PV_FACT_MISSED = 1u << 22,      /* memory lacked for a statement: it has to come again */
 };
 
 /* About one peer. */

@@ -109,8 +109,8 @@ void pv_rooms_peer_gone(struct pv_rooms_peer *peer);
 /* A line for it got lost although the connection stands: its output is full. The line is said again
  * a little later. */
 void pv_rooms_unsaid(struct pv_rooms *rooms, const uint8_t *pk, pv_ns now);
-/* A line of it for which pv_room_is_frame(). PV_ERR_REFUSED: close its connections, it does what no
- * honest node does. */
+/* A line of it for which pv_room_is_frame(). PV_ERR_REFUSED: it does what no honest node does.
+ * PV_ERR_NOMEM: something of it was missed. Close its connections: a new one begins anew. */
 PV_MUST_CHECK int pv_rooms_handle_frame(struct pv_rooms *rooms, const uint8_t *pk,
                                         struct pv_view line, pv_ns now);
 /* Hands the owner all there is: events, lines, and wishes last, since a line may just have used the

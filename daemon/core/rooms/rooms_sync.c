@@ -632,12 +632,14 @@ static int handle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
         if (got == PV_ERR_AUTH) {
             rs->counts.forged++;
             r = PV_ERR_REFUSED;
+        } else if (got == PV_ERR_NOMEM) {
+            r = got;
         }
     }
     memcpy(room->source, pk, sizeof(room->source));
     room->has_source = true;
-    if (r == PV_ERR_NOMEM)
-        return PV_OK;
+    if (raws == NULL)
+        return r;
     /* Good records before a bad one stay: their signatures hold whoever sent them. */
     settle_records(rs, room, raws, n, now);
     room = pv_rooms_room_find(rs, f->room);
@@ -662,10 +664,12 @@ static int dispatch(struct pv_rooms *rs, const uint8_t *pk, pv_ns now)
         return PV_OK;
     }
     struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
-    if (room->pending) /* only the records of who invited us are of use */
-        return f->kind == PV_ROOM_F_RECORDS && pv_rooms_same(room->from, pk)
-                   ? handle_records(rs, room, f, pk, now)
-                   : PV_OK;
+    if (room->pending && !pv_rooms_same(room->from, pk))
+        return PV_OK; /* only the records of who invited us are of use */
+    if (room->pending && f->kind == PV_ROOM_F_HAVE)
+        send_list(rs, room, pk); /* some may have been missed */
+    if (room->pending)
+        return f->kind == PV_ROOM_F_RECORDS ? handle_records(rs, room, f, pk, now) : PV_OK;
     if (m == NULL && f->kind == PV_ROOM_F_HAVE) { /* who invited it may not have told us yet */
         send_list(rs, room, pk);
         return PV_OK;
@@ -704,7 +708,7 @@ int pv_rooms_handle_frame(struct pv_rooms *rooms, const uint8_t *pk, struct pv_v
     }
     int r = pv_room_frame_parse(line, &rooms->in);
     if (r == PV_ERR_NOMEM)
-        return PV_OK;
+        return r;
     if (r < 0) {
         rooms->counts.bad_frames++;
         return PV_ERR_REFUSED;
