@@ -273,7 +273,10 @@ def coordinators_secrets_and_invites_are_nowhere_else(lab):
     own, create = (keys_of(x, coordinator.host, pid, f"{directory}/{x}.key")[0]
                    for x in ("coordinator", "create"))
     look_at_waiting(a, create, "create", url, "--name", "a")
-    first = invite("first invite", a.create(url))
+    # p2pvpnd may carry out what the killed p2pvpnctl asked for.
+    wait("a to have a network", lambda: a.ctl("create", url, "--name", "a", check_rc=False) and
+         a.json("status").get("network"))
+    first = invite("first invite", a.ctl("invite").out.strip())
     used, kept = (a.ctl("invite").out.strip() for _ in range(2))
     secrets = [own, create, first, invite("used invite", used), invite("kept invite", kept)]
     look_at_waiting(b, secrets[3], "join", used, "--name", "b")
