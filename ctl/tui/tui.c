@@ -893,11 +893,15 @@ static bool must_reach_the_daemon(const struct pv_tui_action *action)
     return pv_tui_doubt(action->kind) != NULL || action->kind == PV_TUI_SAVED;
 }
 
+/* A file that waits until another is saved is not what p2pvpnd has to answer. */
 static bool is_sending(const struct tui *u)
 {
     bool sending = false;
-    for (size_t i = 0; i < u->model.n_actions; i++)
-        sending = sending || must_reach_the_daemon(&u->model.actions[i]);
+    for (size_t i = 0; i < u->model.n_actions; i++) {
+        const struct pv_tui_action *a = &u->model.actions[i];
+        const bool waits = a->kind == PV_TUI_SAVE && u->n_saving == MAX_SAVING;
+        sending = sending || (!waits && must_reach_the_daemon(a));
+    }
     for (size_t i = 0; i < u->n_asked; i++)
         sending = sending ||
                   (u->asked[i].kind == ASKED_ACTION && must_reach_the_daemon(&u->asked[i].action));

@@ -250,6 +250,7 @@ void pv_tui_open(struct pv_tui *t, size_t index)
         free(t->paste); /* it was for the other one */
         t->paste = NULL;
         change_line(t, &t->convs[t->current], c);
+        t->line_is_for_it = false;
         c->is_another = c->is_another && t->edit.len > 0; /* else what is typed is for this one */
     }
     t->current = index;
@@ -261,6 +262,19 @@ void pv_tui_open(struct pv_tui *t, size_t index)
      * them up to date afterwards. The network's pane (index 0) has no other side to ask about. */
     if (index > 0 && !c->asked)
         c->asked = pv_tui_want(t, PV_TUI_HISTORY, c->name, NULL);
+}
+
+/* The one that was asked for: the line that was begun meanwhile goes along, unless it has one. */
+static void open_asked(struct pv_tui *t, size_t index)
+{
+    const bool goes = t->line_is_for_it && index != t->current && t->convs[index].draft == NULL;
+    char *line = goes ? strdup(t->edit.text) : NULL;
+    if (line != NULL)
+        pv_tuiedit_set(&t->edit, "");
+    pv_tui_open(t, index);
+    if (line != NULL)
+        pv_tuiedit_set(&t->edit, line);
+    free(line);
 }
 
 /* --- lines ----------------------------------------------------------------------------------- */
@@ -730,7 +744,7 @@ void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
     }
     t->convs[index].asked = true;
     pv_tui_take_history(t, name, body);
-    pv_tui_open(t, index);
+    open_asked(t, index);
 }
 
 void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
@@ -1170,7 +1184,7 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
     if (index == SIZE_MAX)
         return;
     if (action->kind == PV_TUI_MAKE) {
-        pv_tui_open(t, index);
+        open_asked(t, index);
         pv_tui_note(t, "%s is open: /invite NAME", name);
     } else if (action->kind == PV_TUI_INVITE) {
         pv_tui_note(t, "%s is invited to %s", action->text == NULL ? "?" : action->text, name);
@@ -1187,6 +1201,7 @@ bool pv_tui_want_open(struct pv_tui *t, enum pv_tui_action_kind kind, const char
     if (t->lost || !pv_tui_want(t, kind, name, NULL))
         return false;
     snprintf(t->opening, sizeof(t->opening), "%s", name);
+    t->line_is_for_it = true;
     return true;
 }
 

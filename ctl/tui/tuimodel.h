@@ -203,6 +203,7 @@ struct pv_tui {
     bool lost;                  /* the daemon is gone: what is sent waits */
     char opening[PV_NAME_BUF]; /* the daemon is asked for this conversation: what is typed meanwhile
                                   is for it, and not for the one that is shown; "": none */
+    bool line_is_for_it;       /* so is the line that was begun since */
     enum pv_tui_leave leave;
     bool too_small;     /* the screen has no room for lines, so nobody sees what comes */
     uint64_t last_wait; /* of lines that wait */

@@ -203,6 +203,7 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
     /* A line that was begun since the failed one was sent must not be overwritten. */
     const bool one_line = strchr(line, '\n') == NULL; /* the input line has no others */
     if (index == t->current && t->edit.len == 0 && one_line) {
+        t->line_is_for_it = false;
         pv_tuiedit_set(&t->edit, line);
     } else if (index != t->current && c->draft == NULL && one_line) {
         pv_tui_note(t, "%s: the text waits in %s", error, c->name);

@@ -1209,6 +1209,42 @@ PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
     assert_has(row(22), "[no p2pvpnd]  the bell is silent");
 }
 
+/* A line that was begun while p2pvpnd took its time is for whom one asked for. */
+PV_TEST(a_line_that_was_begun_goes_along_to_the_conversation_that_was_asked_for)
+{
+    char for_pi[] = "for pi";
+    open_of("pi");
+    drop_actions();
+    line("/open gone");
+    line("for gone alone");
+    take_of(pv_tui_take_former, "gone", "{'messages':[" MINE("m2", "gone", "bye", "read") "]}");
+    assert_string_equal(name_of_current(), "gone");
+    assert_string_equal(t->edit.text, "for gone alone");
+    open_of("pi");
+    assert_string_equal(t->edit.text, "");
+    line("/open gone2");
+    drop_actions();
+    pv_tui_take_error(t, "no",
+                      &(struct pv_tui_action){.kind = PV_TUI_SEND, .peer = "pi", .text = for_pi});
+    take_of(pv_tui_take_former, "gone2", "{'messages':[" MINE("m3", "gone2", "bye", "read") "]}");
+    assert_string_equal(t->edit.text, "");
+    open_of("pi");
+    assert_string_equal(t->edit.text, "for pi");
+    edit(PV_TUIEDIT_KILL_START);
+    line("/room ops");
+    drop_actions();
+    type("for bob");
+    open_of("bob"); /* by a key, meanwhile */
+    edit(PV_TUIEDIT_KILL_START);
+    type("to bob");
+    const struct pv_tui_action made = {.kind = PV_TUI_MAKE, .peer = "ops"};
+    json_t *body = json_pack("{s:s}", "room", "#ops");
+    pv_tui_take_done(t, &made, body);
+    json_decref(body);
+    assert_string_equal(name_of_current(), "#ops");
+    assert_string_equal(t->edit.text, "");
+}
+
 /* Files, invitations and what is said of the room that is shown go astray as lines do. */
 PV_TEST(commands_about_the_shown_one_wait_while_another_is_being_opened)
 {
