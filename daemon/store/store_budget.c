@@ -220,15 +220,17 @@ static int hide_texts(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatj
     return delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
 }
 
-#define CLEAR(whose)                                                               \
-    "DELETE FROM chat_message WHERE n IN (SELECT n FROM chat_message WHERE " whose \
-    " AND " DELETABLE " ORDER BY n LIMIT ?)"
+#define CLEAR(whose, what)                                                                      \
+    "DELETE FROM chat_message WHERE n IN (SELECT n FROM chat_message WHERE " whose " AND " what \
+    " ORDER BY n LIMIT ?)"
 
 /* One kind after the other: a search that finds nothing reads all there is, so it is done once and
  * not with each page. */
 int pv_store_clear(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct pv_query q = clear_query(db, job, CLEAR(ALL), CLEAR(ONE));
+    struct pv_query q =
+        clear_query(db, job, CLEAR(ALL, DELETABLE),
+                    job->gone ? CLEAR(ONE, "author IS NULL") : CLEAR(ONE, DELETABLE));
     pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
     int r = delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
     if (r == PV_OK && !res->more)

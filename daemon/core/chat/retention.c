@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/core/chat/rooms_part.h"
+#include "daemon/core/chat/tell.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/rooms/rooms.h"
@@ -86,6 +87,7 @@ static bool submit_clear(struct retention *r, const struct clearing *c)
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_CLEAR);
     if (job != NULL) {
         job->all_peers = c->all;
+        job->gone = !c->all && pv_tell_is_gone(r->node, c->key);
         if (r->node->roster != NULL)
             memcpy(job->network, pv_roster_network_id(r->node->roster), sizeof(job->network));
         memcpy(job->peer, c->key, sizeof(job->peer));

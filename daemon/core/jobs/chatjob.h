@@ -113,8 +113,9 @@ enum pv_chatjob_kind {
     /* Out: backlog = the muted conversations, without numbers. */
     PV_CHATJOB_MUTED,
     /* Delete what was said with peer, or (all_peers) with everybody, but for what still has to be
-     * delivered; at most PV_CHATJOB_MAX_PURGE at once. Texts of rooms of this network are hidden:
-     * PV_ROOMJOB_DROP deletes them. In: peer or all_peers; network. Out: n_deleted, more. */
+     * delivered (gone: that, too); at most PV_CHATJOB_MAX_PURGE at once. Texts of rooms of this
+     * network are hidden: PV_ROOMJOB_DROP deletes them. In: peer or all_peers; network. Out:
+     * n_deleted, more. */
     PV_CHATJOB_CLEAR,
     /* Delete what is older than keep_s and was read or delivered (0: nothing is too old), and, when
      * all messages are more than max_bytes, the oldest that were read, then the oldest unread ones;
@@ -133,6 +134,7 @@ struct pv_chatjob {
     bool before;                          /* HISTORY */
     bool mark_read;                       /* INBOX */
     bool mute;                            /* MUTE */
+    bool gone;                            /* CLEAR: peer is no member any more */
     char peer_name[PV_NAME_BUF];          /* MUTE: as it is shown in the list */
     uint64_t keep_s;                      /* PURGE */
     uint8_t network[PV_ROOM_NETWORK_LEN]; /* CLEAR: the present one; zeros: none */

@@ -676,9 +676,15 @@ PV_TEST(clearing_deletes_what_is_past_and_nothing_else)
     assert_list(job_of(PV_CHATJOB_HISTORY, BOB, 0), "2"); /* still to be delivered */
     assert_outbox(BOB, 0, 0, "2");
     assert_list(job_of(PV_CHATJOB_HISTORY, CAROL, 0), "5");
+    struct pv_chatjob gone = job_of(PV_CHATJOB_CLEAR, BOB, 0);
+    gone.gone = true; /* it never will be */
+    assert_int_equal(deletes(gone, &more), 1);
+    assert_outbox(BOB, 0, 0, "");
+    assert_list(job_of(PV_CHATJOB_HISTORY, CAROL, 0), "5");
+    assert_int_equal(enqueue(BOB, 7), 3);
     /* A message that comes again is not new, and a seq is not given twice. */
     assert_int_equal(commit(BOB, 3, 2, 1), 0);
-    assert_int_equal(enqueue(BOB, 6), 3);
+    assert_int_equal(enqueue(BOB, 6), 4);
     struct pv_chatjob all = job_of(PV_CHATJOB_CLEAR, BOB, 0);
     all.all_peers = true;
     assert_int_equal(deletes(all, &more), 1);

@@ -62,6 +62,7 @@ PV_TEST(clearing_goes_on_until_nothing_is_left)
     say("{'id':1,'cmd':'history_clear','peer':'bob'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
     assert_false(job->u.chat->all_peers);
+    assert_false(job->u.chat->gone);
     assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, deleted(PV_CHATJOB_MAX_PURGE, true));
     assert_string_equal(fake_ctl_reply(node, chat.client), "");
@@ -90,6 +91,7 @@ PV_TEST(words_of_a_member_that_left_can_be_deleted)
     say("{'id':1,'cmd':'history_clear','peer':'bob'}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
     assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    assert_true(job->u.chat->gone); /* and what waits for it */
     fake_chat_answer(&chat, job, PV_OK, deleted(1, false));
     assert_reply(node, chat.client, "'deleted':1");
 }
