@@ -111,7 +111,12 @@ def the_coordinator_keeps_nothing_of_root(lab):
     # CAP_NET_ADMIN gave its sockets large buffers. The rest of the bounding set is for programs that run later,
     # and none may.
     bound = 1 << 12
-    for task in coordinator.host.run("ls", f"/proc/{pid}/task").out.split():
+    def threads():
+        return coordinator.host.run("ls", f"/proc/{pid}/task").out.split()
+    # A thread that was ending when the list of calls came has none.
+    wait("the threads that stay", lambda: all(
+        int(status_of(coordinator.host, f"{pid}/task/{x}")["Seccomp"]) == 2 for x in threads()))
+    for task in threads():
         look(coordinator.host, f"{pid}/task/{task}", dict(USERS)["p2pvpn-coordinator"], 0, 2,
              "a thread of the coordinator", bound)
 
