@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "base/text.h"
 #include "ctl/lib/fetch.h"
@@ -71,6 +72,9 @@ struct tui {
     bool lost;   /* the daemon is gone: what is asked waits */
     char *paste; /* owned: what is being pasted, NUL-terminated; NULL: nothing was yet */
     size_t n_paste, cap_paste;
+    bool pasted_cr;    /* its last character was a carriage return */
+    mbstate_t typed;   /* of a character */
+    bool in_character; /* whose first bytes came */
     struct pv_tuikeys keys;
     struct asked asked[MAX_ASKED + 4];
     size_t n_asked;
@@ -725,6 +729,10 @@ static void key_of_character(struct tui *u, wint_t key)
 static void paste_character(struct tui *u, wint_t key)
 {
     char bytes[8];
+    const bool cr_lf = u->pasted_cr && key == L'\n';
+    u->pasted_cr = key == L'\r';
+    if (cr_lf)
+        return;
     if (key == L'\r')
         key = L'\n';
     int n = key < 0x20 && key != L'\n' && key != L'\t' ? 0 : wctomb(bytes, (wchar_t)key);
@@ -795,12 +803,37 @@ static bool do_keys_wait(struct tui *u)
     return u->opening_since != 0 && now < u->opening_since + PV_MS(SLOW_MS);
 }
 
+/* As get_wch(3X), which swallows a hundred keys behind a byte that belongs to no character: that is
+ * U+FFFD here. */
+static int next_key(struct tui *u, wint_t *ret_key)
+{
+    for (int key = getch(); key != ERR; key = getch()) {
+        const bool is_code = key > UCHAR_MAX;
+        const char byte = (char)key;
+        wchar_t c = 0;
+        const size_t n = is_code ? (size_t)-1 : mbrtowc(&c, &byte, 1, &u->typed);
+        if (n == (size_t)-2) { /* the others of its bytes follow */
+            u->in_character = true;
+            continue;
+        }
+        const bool bad = n == (size_t)-1, cut = bad && u->in_character;
+        u->in_character = false;
+        if (bad)
+            memset(&u->typed, 0, sizeof(u->typed));
+        if (cut)
+            ungetch(key); /* the others did not come: this is another key */
+        *ret_key = cut || (bad && !is_code) ? 0xfffd : is_code ? (wint_t)key : (wint_t)c;
+        return is_code && !cut ? KEY_CODE_YES : OK;
+    }
+    return ERR;
+}
+
 /* Everything that was typed; false when the terminal is gone. */
 static bool read_keys(struct tui *u)
 {
     wint_t key;
     int r;
-    while (!do_keys_wait(u) && (r = get_wch(&key)) != ERR) {
+    while (!do_keys_wait(u) && (r = next_key(u, &key)) != ERR) {
         if (r == KEY_CODE_YES && pv_tuikeys_is_pasting(&u->keys))
             continue; /* in a paste it is no key */
         if (r == KEY_CODE_YES)
@@ -808,7 +841,7 @@ static bool read_keys(struct tui *u)
         else
             take_character(u, key);
     }
-    /* get_wch() returns ERR both when no key waits and when the terminal is gone: poll() tells
+    /* getch() returns ERR both when no key waits and when the terminal is gone: poll() tells
      * which. */
     struct pollfd p = {.fd = fileno(u->cli->in), .events = 0};
     return poll(&p, 1, 0) <= 0 || (p.revents & (POLLHUP | POLLERR)) == 0;

@@ -280,6 +280,27 @@ def no_key_of_a_terminfo_entry_becomes_text(lab):
     equal(a.json("history")["messages"], [], "what was sent by a key")
 
 
+@scenario
+def bytes_of_no_character_take_nothing_with_them(lab):
+    a, b = start(lab)
+    term = Terminal(lab, a, "bob")
+    term.wait("the conversation", "bob  direct")
+    # "A", the key that goes left and U+65E5 are whole.
+    term.keys("-H", *"c3 41 ff c3 1b 5b 44 e6 97 e6 97 a5".split())
+    term.wait_row("what was typed", 23, "> \ufffdA\ufffd\ufffd\u65e5\ufffd")
+    term.keys("C-e", "C-u")
+    a.run("sh", "-c", r"printf 'bad \377 \303' >/run/bad; printf 'one\r\ntwo\r\n' >/run/crlf")
+    term.tmux("load-buffer", "/run/bad")
+    term.tmux("paste-buffer", "-r", "-p", "-t", "chat")
+    term.keys("Enter")
+    term.wait("what was pasted", "a: bad \ufffd \ufffd")
+    term.tmux("load-buffer", "/run/crlf")
+    term.tmux("paste-buffer", "-r", "-p", "-t", "chat")
+    term.wait("two lines", "2 lines pasted: Enter sends them to bob")
+    term.keys("Enter")
+    wait("both at bob", lambda: b.json("history")["messages"][-1]["text"] == "one\ntwo")
+
+
 def picture(cols, rows, title, names, lines, bar, width=24, shown="> "):
     """The whole screen: names at the left where there is room, the lines at the bottom of their pane."""
     pane = rows - 3
