@@ -76,6 +76,7 @@ struct tui {
     mbstate_t typed;   /* of a character */
     bool in_character; /* whose first bytes came */
     struct pv_tuikeys keys;
+    bool goes_back; /* from the bare lines: what is read at once with the key for it is none */
     struct asked asked[MAX_ASKED + 4];
     size_t n_asked;
     struct saving saving[MAX_SAVING];
@@ -621,6 +622,8 @@ static int draw(struct tui *u)
 /* A page is as high as the window is now. */
 static void press(struct tui *u, enum pv_tui_key key, wchar_t arg)
 {
+    if (u->goes_back)
+        return;
     bool is_page = key == PV_TUI_PAGE_UP || key == PV_TUI_PAGE_DOWN;
     size_t rows = (size_t)getmaxy(stdscr), cols = (size_t)getmaxx(stdscr);
     pv_tui_key(&u->model, key, is_page ? (wchar_t)pv_tui_page(&u->model, rows, cols) : arg);
@@ -672,7 +675,7 @@ static void show_bare(struct tui *u)
     reset_prog_mode(); /* the key comes without Enter, and is not shown */
     while (poll(&p, 1, -1) < 0 && errno == EINTR)
         continue;
-    flushinp();
+    u->goes_back = true;
     clearok(stdscr, TRUE);
 }
 
@@ -705,6 +708,8 @@ static void key_of_character(struct tui *u, wint_t key)
         {CTRL('D'), PV_TUI_EOF, 0},
         {CTRL('C'), PV_TUI_QUIT, 0},
     };
+    if (u->goes_back)
+        return;
     /* Another program may have written over the screen. clearok() makes curses repaint also the
      * cells that it believes unchanged. */
     if (key == CTRL('L')) {
@@ -841,6 +846,7 @@ static bool read_keys(struct tui *u)
         else
             take_character(u, key);
     }
+    u->goes_back = false;
     /* getch() returns ERR both when no key waits and when the terminal is gone: poll() tells
      * which. */
     struct pollfd p = {.fd = fileno(u->cli->in), .events = 0};
@@ -1049,6 +1055,7 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
                                       : REFRESH_MS);
         if (n < 0 && errno != EINTR)
             return PV_CTLAPI_FAILED;
+        u->model.now = (double)pv_clock_wall_us() / 1e6;
         /* Keys are read whatever poll() says: curses may hold some that it has already read
          * itself. */
         if (!read_keys(u))

@@ -4,6 +4,7 @@
 #include "ctl/tui/tuimodel.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -732,7 +733,6 @@ void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
     const json_t *list = json_object_get(body, "messages");
     const json_t *newest = json_array_get(list, json_array_size(list) - 1);
     char name[PV_NAME_BUF] = "";
-    t->opening[0] = '\0';
     /* A key may have been typed: what comes goes to this name. */
     if (newest != NULL)
         (void)line_of(t, newest, name);
@@ -742,6 +742,7 @@ void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
                           &(struct pv_tui_action){.kind = PV_TUI_FORMER});
         return;
     }
+    t->opening[0] = '\0';
     t->convs[index].asked = true;
     pv_tui_take_history(t, name, body);
     open_asked(t, index);
@@ -802,7 +803,7 @@ void pv_tui_take_state(struct pv_tui *t, const json_t *body)
 void pv_tui_take_loss(struct pv_tui *t)
 {
     t->lost = true;
-    t->opening[0] = '\0';
+    pv_tui_miss(t, INFINITY); /* that p2pvpnd is gone says it of no conversation */
     /* Anew, for those that were asked stand before those that waited already. */
     for (size_t i = 0; i < t->n_actions; i++)
         pv_tui_hide_waiting(t, &t->actions[i]);
@@ -1203,6 +1204,15 @@ bool pv_tui_want_open(struct pv_tui *t, enum pv_tui_action_kind kind, const char
     snprintf(t->opening, sizeof(t->opening), "%s", name);
     t->line_is_for_it = true;
     return true;
+}
+
+void pv_tui_miss(struct pv_tui *t, double seconds)
+{
+    if (t->opening[0] == '\0')
+        return;
+    memcpy(t->missed, t->opening, sizeof(t->missed));
+    t->missed_until = t->now + seconds;
+    t->opening[0] = '\0';
 }
 
 bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)

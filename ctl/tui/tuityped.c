@@ -12,6 +12,11 @@
 #include "base/text.h"
 #include "ctl/tui/tuimodel.h"
 
+enum {
+    AHEAD_S =
+        1, /* ours: what is typed so soon was typed before one had read that it did not open */
+};
+
 /* Where in the line the argument of a command begins, which the line starts with; 0: it does not.
  */
 static size_t argument_of(const struct pv_tui *t, const char *command)
@@ -183,7 +188,7 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
     const bool opens =
         action != NULL && (action->kind == PV_TUI_FORMER || action->kind == PV_TUI_MAKE);
     if (opens)
-        t->opening[0] = '\0';
+        pv_tui_miss(t, AHEAD_S);
     if (action != NULL && action->kind == PV_TUI_SEARCH) {
         json_decref(t->search.lines);
         t->search.lines = NULL;
@@ -323,12 +328,17 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text, bool t
     return true;
 }
 
-/* Is a conversation on its way? It was said. */
+/* Is a conversation on its way, or was this typed ahead for one that did not open? It was said. */
 static bool is_opening(struct pv_tui *t)
 {
+    const bool ahead = t->now < t->missed_until && t->current > 0;
+    t->missed_until = 0;
     if (t->opening[0] != '\0')
         pv_tui_note(t, "%.63s is being opened: Enter again when it is there", t->opening);
-    return t->opening[0] != '\0';
+    else if (ahead)
+        pv_tui_note(t, "%.63s did not open: Enter again, and it is for %.63s", t->missed,
+                    t->convs[t->current].name);
+    return t->opening[0] != '\0' || ahead;
 }
 
 /* To the one that is shown, unless another is on its way. */

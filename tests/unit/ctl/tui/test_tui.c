@@ -1189,6 +1189,7 @@ PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
     assert_string_equal(t->edit.text, "for gone alone");
     take_of(pv_tui_take_former, "gone", "{'messages':[]}");
     assert_string_equal(t->note, "nothing was said with gone (Enter: your line goes to pi)");
+    t->now += 2; /* it was read */
     pv_tui_key(t, PV_TUI_ENTER, 0);
     assert_action(PV_TUI_SEND, "pi", "for gone alone"); /* it was said that there is none */
     line("/room later");
@@ -1197,6 +1198,7 @@ PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
     assert_nothing_asked();
     const struct pv_tui_action made = {.kind = PV_TUI_MAKE, .peer = "later"};
     pv_tui_take_error(t, "no", &made);
+    t->now += 2;
     edit(PV_TUIEDIT_KILL_START);
     line("now");
     assert_action(PV_TUI_SEND, "pi", "now");
@@ -1207,6 +1209,44 @@ PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
     pv_tui_note(t, "the bell is silent"); /* hides no hint that lines wait */
     draw(24, 80);
     assert_has(row(22), "[no p2pvpnd]  the bell is silent");
+}
+
+/* A user who types ahead has not read that there is none of that name. */
+PV_TEST(a_line_typed_ahead_behind_a_slip_goes_to_nobody_else)
+{
+    t->now = 1795168800;
+    open_of("pi");
+    drop_actions();
+    line("/open carrol");
+    drop_actions();
+    take_of(pv_tui_take_former, "carrol", "{'messages':[]}");
+    t->now += 0.2;
+    line("secret");
+    assert_nothing_asked();
+    assert_string_equal(t->note, "carrol did not open: Enter again, and it is for pi");
+    assert_string_equal(t->edit.text, "secret");
+    pv_tui_key(t, PV_TUI_ENTER, 0);
+    assert_action(PV_TUI_SEND, "pi", "secret");
+    line("/open carrol");
+    drop_actions();
+    pv_tui_take_error(t, "no peer carrol", &(struct pv_tui_action){.kind = PV_TUI_FORMER});
+    line("/mute");
+    assert_nothing_asked();
+    edit(PV_TUIEDIT_KILL_START);
+    line("/open carrol");
+    drop_actions();
+    pv_tui_take_loss(t);
+    t->now += 60; /* nothing was said of it */
+    line("secret");
+    assert_nothing_asked();
+    edit(PV_TUIEDIT_KILL_START);
+    t->lost = false;
+    line("/open carrol");
+    drop_actions();
+    take_of(pv_tui_take_former, "carrol", "{'messages':[]}");
+    t->now += 2; /* it was read */
+    line("for pi");
+    assert_action(PV_TUI_SEND, "pi", "for pi");
 }
 
 /* A line that was begun while p2pvpnd took its time is for whom one asked for. */
@@ -1267,6 +1307,7 @@ PV_TEST(commands_about_the_shown_one_wait_while_another_is_being_opened)
     assert_null(t->paste);
     assert_string_equal(t->note, "ops is being opened: paste the 2 lines again when it is there");
     pv_tui_take_error(t, "no", &(struct pv_tui_action){.kind = PV_TUI_MAKE});
+    t->now += 2;
     line("/invite bob");
     assert_action(PV_TUI_INVITE, "#old", "bob");
     /* A question is about the one that was shown. */
