@@ -675,6 +675,7 @@ static void show_bare(struct tui *u)
     reset_prog_mode(); /* the key comes without Enter, and is not shown */
     while (poll(&p, 1, -1) < 0 && errno == EINTR)
         continue;
+    fputs("\r\n", u->cli->out); /* the shell's line, in the end, is another */
     u->goes_back = true;
     clearok(stdscr, TRUE);
 }
