@@ -264,7 +264,7 @@ static void leave(struct pv_tui *t, bool drafts)
 }
 
 static const char hangs[] =
-    "p2pvpnd does not answer: once more ends the chat without what is not sent";
+    "p2pvpnd does not answer: once more ends the chat without what waits for it";
 
 void pv_tui_ask_again(struct pv_tui *t)
 {
