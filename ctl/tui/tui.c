@@ -99,8 +99,10 @@ static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *acti
         memcpy(req->message, action->id, sizeof(req->message));
         /* The pane has the name: one that is called otherwise by now has another pane. A room is
          * known by its pane, too, unless its name was typed. */
-        if (action->address[0] != '\0' && (action->named || !pv_tui_is_room(action->peer)))
+        if (action->address[0] != '\0' && !pv_tui_is_room(action->peer))
             memcpy(req->name, action->peer, sizeof(action->peer));
+        else if (action->address[0] != '\0' && action->named)
+            memcpy(req->room, action->peer, sizeof(action->peer));
     } else if (action->kind == PV_TUI_READ)
         snprintf(req->through, sizeof(req->through), "%s", action->text);
     else if (action->kind == PV_TUI_OLDER && action->text != NULL)
@@ -948,13 +950,14 @@ static bool is_sending(const struct tui *u)
     return sending;
 }
 
-/* The request that was asked next behind this id; NULL: there is none. */
+/* The request that was asked next behind this id, but for the watch, whose answers are events;
+ * NULL: there is none. */
 static struct asked *asked_after(struct tui *u, uint64_t id)
 {
     struct asked *next = NULL;
     for (size_t i = 0; i < u->n_asked; i++) {
         struct asked *a = &u->asked[i];
-        if (a->id > id && (next == NULL || a->id < next->id))
+        if (a->id > id && a->kind != ASKED_WATCH && (next == NULL || a->id < next->id))
             next = a;
     }
     return next;
@@ -965,7 +968,8 @@ static struct asked *asked_after(struct tui *u, uint64_t id)
 static void show_slow(struct tui *u)
 {
     struct asked *a = asked_after(u, 0); /* the oldest */
-    if (a == NULL || a->since > pv_clock_now() - PV_MS(SLOW_MS))
+    u->model.slow = a != NULL && a->since <= pv_clock_now() - PV_MS(SLOW_MS);
+    if (!u->model.slow)
         return;
     for (; a != NULL; a = asked_after(u, a->id))
         pv_tui_show_waiting(&u->model, &a->action);

@@ -201,6 +201,7 @@ struct pv_tui {
     bool ring;                  /* the bell is to be rung; the taker clears it */
     double now;                 /* Unix seconds; its owner keeps it */
     bool lost;                  /* the daemon is gone: what is sent waits */
+    bool slow;                  /* it is there, and does not answer */
     char opening[PV_NAME_BUF]; /* the daemon is asked for this conversation: what is typed meanwhile
                                   is for it, and not for the one that is shown; "": none */
     bool line_is_for_it;       /* so is the line that was begun since */

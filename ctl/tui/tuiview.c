@@ -607,6 +607,8 @@ static bool bar_text(const struct pv_tui *t, char text[static BAR_BUF])
         n += (size_t)snprintf(text + n, BAR_BUF - n, "[%u unread: Ctrl-G]  ", elsewhere);
     if (t->lost && t->note[0] != '\0' && strcmp(t->note, PV_TUI_LOST) != 0)
         n += (size_t)snprintf(text + n, BAR_BUF - n, "[no p2pvpnd]  ");
+    else if (t->slow && !t->lost && strncmp(t->note, "p2pvpnd", 7) != 0) /* as that says */
+        n += (size_t)snprintf(text + n, BAR_BUF - n, "[p2pvpnd does not answer]  ");
     const char *said = t->note[0] != '\0' ? t->note
                        : t->lost          ? PV_TUI_LOST
                        : c->part == PV_TUI_INVITED

@@ -81,7 +81,8 @@ static struct pv_view next_word(const char **line)
     return pv_view(start, len);
 }
 
-/* Names are in small letters, and are found however they are typed; in keys they differ. */
+/* Names are in small letters, and are found however they are typed; in keys, and in the piece of an
+ * id behind a room's "~", they differ. */
 static void copy_name(struct pv_view word, char dst[static PV_NAMES_FULL_BUF])
 {
     uint8_t key[PV_KEY_LEN];
@@ -90,7 +91,7 @@ static void copy_name(struct pv_view word, char dst[static PV_NAMES_FULL_BUF])
     dst[n] = '\0';
     if (strncmp(dst, "key:", 4) == 0 || pv_key_parse(dst, key) == PV_OK)
         return;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && dst[i] != '~'; i++)
         dst[i] = dst[i] >= 'A' && dst[i] <= 'Z' ? (char)(dst[i] - 'A' + 'a') : dst[i];
 }
 

@@ -208,8 +208,9 @@ def sizes_scrolling_and_absence(lab):
     # One that hangs has not taken the line: the chat does not end without a word.
     os.kill(a.p2pvpnd.pid, signal.SIGSTOP)
     term.line("last words")
+    term.wait("what is wrong", "[p2pvpnd does not answer]  /help")
     term.line("exit")
-    term.wait("the question", "p2pvpnd does not answer: once more ends the chat")
+    term.wait("the question", " p2pvpnd does not answer: once more ends the chat")
     os.kill(a.p2pvpnd.pid, signal.SIGCONT)
     term.wait("its answer", "a: last words")
     term.line("exit")
@@ -595,6 +596,39 @@ def a_file_for_a_room_is_one_line(lab):
     # Lines that are typed before a room is there are for it, one by one.
     ours.type("/room tea\rfirst line\rsecond line\r")
     wait("both lines", lambda: [m["text"] for m in a.json("history", "#tea")["messages"]] == ["first line", "second line"])
+
+
+@scenario
+def rooms_of_one_name_are_told_apart_by_what_is_typed(lab):
+    coordinator = lab.coordinator()
+    a, b, c = hosts = [lab.host(name) for name in ("a", "bob", "carol")]
+    lab.network(coordinator, hosts)
+    rooms = lambda: {r["creator"]: r["room"] for r in a.json("room", "list")["rooms"]}
+    for n, h in enumerate((b, c), 1):
+        h.wait_direct(a)
+        h.ctl("room", "create", "crew")
+        h.ctl("room", "invite", "crew", "a")
+        wait("a to be invited", lambda n=n: len(rooms()) == n)
+    texts = lambda h: [m["text"] for m in h.json("history", "#crew")["messages"]]
+    term = Terminal(lab, a)
+    term.wait("the rooms", "#crew~")
+    theirs = rooms()["carol"]
+    term.line(f"/msg {theirs} for carol's")
+    wait("carol to have it", lambda: texts(c) == ["for carol's"])
+    term.line("/msg #crew for whose")
+    term.wait("the doubt", "#crew is a room that this node is invited to, and there is another")
+    term.line("/open #crew")  # whose it is stands there
+    term.wait_row("the line that waits", 23, "> for whose")
+    term.keys("C-u")
+    term.line("for bob's")
+    wait("bob to have it", lambda: texts(b) == ["for bob's"])
+    term.line("/open bob")
+    for word in ("/msg", "send"):
+        term.line(f"{word} {theirs} by {word}")
+        term.line(f"{word} #CREW by {word}")
+    wait("both rooms to have it", lambda: texts(b) == ["for bob's", "by /msg", "by send"] and
+         texts(c) == ["for carol's", "by /msg", "by send"])
+    equal(b.json("history", "a")["messages"], [], "lines for bob himself")
 
 
 @scenario

@@ -424,7 +424,7 @@ void pv_rooms_part_send(struct pv_node *n, const struct pv_ctlapi_request *req, 
                         uint64_t handle, pv_ns now)
 {
     const struct pv_rooms_say say = {
-        .room = need_meant(n, req->peer, req->name, "send", handle), .text = req->text, .id = id};
+        .room = need_meant(n, req->peer, req->room, "send", handle), .text = req->text, .id = id};
     if (say.room == NULL)
         return;
     int r = pv_rooms_say(n->chat.rooms, handle, &say, pv_node_wall_ms(n, now), now);

@@ -1149,6 +1149,17 @@ PV_TEST(a_text_of_several_lines_that_is_given_back_keeps_them)
     pv_tui_take_loss(t);
     draw(12, 80);
     assert_has(row(10), "[no p2pvpnd]  perhaps not sent");
+    t->slow = true; /* it is gone all the same */
+    draw(12, 40);
+    assert_has(row(10), "[no p2pvpnd]  perhaps not sent");
+    t->lost = false;
+    draw(12, 60);
+    assert_has(row(10), "[p2pvpnd does not answer]  ");
+    pv_tui_ask_again(t);
+    draw(12, 120);
+    assert_has(row(10), " p2pvpnd does not answer: once more");
+    t->lost = true;
+    t->slow = false;
 }
 
 PV_TEST(each_conversation_keeps_its_own_line)
@@ -1995,8 +2006,12 @@ PV_TEST(a_line_is_sent_by_every_word_that_opens)
 {
     take(pv_tui_take_peers, "{'peers':[{'name':'bob','online':true,'ip4':'10.66.0.3',"
                             "'ip6':'fd00::3','key':'" BOB_KEY "'}]}");
-    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':2}]}");
+    take(pv_tui_take_rooms,
+         "{'rooms':[{'room':'#crew','members':2},"
+         "{'room':'#crew~AbCd','members':2},{'room':'#crew~abcd','members':2}]}");
     static const char *const words[][2] = {{"/msg 10.66.0.3 hi", "bob"},
+                                           {"/msg #CREW~AbCd hi", "#crew~AbCd"},
+                                           {"send #crew~abcd hi", "#crew~abcd"},
                                            {"/msg bob.home.p2p hi", "bob"},
                                            {"/msg Bob hi", "bob"},
                                            {"send bob.home.p2p hi", "bob"},
