@@ -1060,7 +1060,6 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
                                       : REFRESH_MS);
         if (n < 0 && errno != EINTR)
             return PV_CTLAPI_FAILED;
-        u->model.now = (double)pv_clock_wall_us() / 1e6;
         /* Keys are read whatever poll() says: curses may hold some that it has already read
          * itself. */
         if (!read_keys(u))

@@ -4,7 +4,6 @@
 #include "ctl/tui/tuimodel.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -803,7 +802,7 @@ void pv_tui_take_state(struct pv_tui *t, const json_t *body)
 void pv_tui_take_loss(struct pv_tui *t)
 {
     t->lost = true;
-    pv_tui_miss(t, INFINITY); /* that p2pvpnd is gone says it of no conversation */
+    pv_tui_miss(t);
     /* Anew, for those that were asked stand before those that waited already. */
     for (size_t i = 0; i < t->n_actions; i++)
         pv_tui_hide_waiting(t, &t->actions[i]);
@@ -1203,15 +1202,20 @@ bool pv_tui_want_open(struct pv_tui *t, enum pv_tui_action_kind kind, const char
         return false;
     snprintf(t->opening, sizeof(t->opening), "%s", name);
     t->line_is_for_it = true;
+    t->opening_by = kind == PV_TUI_MAKE ? "/room" : "/open";
     return true;
 }
 
-void pv_tui_miss(struct pv_tui *t, double seconds)
+void pv_tui_miss(struct pv_tui *t)
 {
-    if (t->opening[0] == '\0')
-        return;
-    memcpy(t->missed, t->opening, sizeof(t->missed));
-    t->missed_until = t->now + seconds;
+    char *line = NULL;
+    /* Another one may have been opened meanwhile: what is typed is for that one. The blank keeps
+     * what follows from being a part of the name. */
+    if (t->opening[0] != '\0' && t->line_is_for_it &&
+        asprintf(&line, "%s %s %s", t->opening_by, t->opening, t->edit.text) > 0) {
+        pv_tuiedit_set(&t->edit, line);
+        free(line);
+    }
     t->opening[0] = '\0';
 }
 

@@ -205,8 +205,7 @@ struct pv_tui {
     char opening[PV_NAME_BUF]; /* the daemon is asked for this conversation: what is typed meanwhile
                                   is for it, and not for the one that is shown; "": none */
     bool line_is_for_it;       /* so is the line that was begun since */
-    char missed[PV_NAME_BUF];  /* and so is what was typed ahead where there was none */
-    double missed_until;       /* as long; Unix seconds */
+    const char *opening_by;    /* the command that asked, a constant */
     enum pv_tui_leave leave;
     bool too_small;     /* the screen has no room for lines, so nobody sees what comes */
     uint64_t last_wait; /* of lines that wait */
@@ -323,9 +322,9 @@ bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number
 /* /search: the next older line that has text, above the one that was found last; in the network's
  * pane in all conversations. False: it was not in order, which was said. */
 bool pv_tui_search(struct pv_tui *t, const char *text);
-/* The conversation that was asked for does not open. A person who types within so many seconds from
- * now has not read that. */
-void pv_tui_miss(struct pv_tui *t, double seconds);
+/* The conversation that was asked for does not open: the command is given back, before the line
+ * that was begun for it, so that nothing typed since goes to the one that is shown. */
+void pv_tui_miss(struct pv_tui *t);
 /* Asks the daemon for a conversation, by PV_TUI_FORMER or PV_TUI_MAKE: until it answers, no line
  * goes to the one that is shown. False: the daemon is gone, which was said. */
 bool pv_tui_want_open(struct pv_tui *t, enum pv_tui_action_kind kind, const char *name);

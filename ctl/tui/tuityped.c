@@ -12,11 +12,6 @@
 #include "base/text.h"
 #include "ctl/tui/tuimodel.h"
 
-enum {
-    AHEAD_S =
-        1, /* ours: what is typed so soon was typed before one had read that it did not open */
-};
-
 /* Where in the line the argument of a command begins, which the line starts with; 0: it does not.
  */
 static size_t argument_of(const struct pv_tui *t, const char *command)
@@ -168,16 +163,6 @@ static void note_error(struct pv_tui *t, const char *error)
         pv_tui_note(t, "%s", error);
 }
 
-/* Where none was opened, the line that was begun for it would go to the one that is shown. */
-static void warn_of_line(struct pv_tui *t)
-{
-    char error[PV_TUI_NOTE];
-    if (t->edit.len == 0 || t->edit.text[0] == '/' || t->current == 0)
-        return;
-    snprintf(error, sizeof(error), "%s", t->note);
-    pv_tui_note(t, "%s (Enter: your line goes to %s)", error, t->convs[t->current].name);
-}
-
 static bool is_perhaps(const char *error)
 {
     return strncmp(error, PV_TUI_PERHAPS, sizeof(PV_TUI_PERHAPS) - 1) == 0;
@@ -188,14 +173,12 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
     const bool opens =
         action != NULL && (action->kind == PV_TUI_FORMER || action->kind == PV_TUI_MAKE);
     if (opens)
-        pv_tui_miss(t, AHEAD_S);
+        pv_tui_miss(t);
     if (action != NULL && action->kind == PV_TUI_SEARCH) {
         json_decref(t->search.lines);
         t->search.lines = NULL;
     }
     note_error(t, error);
-    if (opens)
-        warn_of_line(t);
     if (action == NULL || pv_tui_keep(t, action, error))
         return;
     size_t index = pv_tui_find(t, action->peer, false);
@@ -328,17 +311,12 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text, bool t
     return true;
 }
 
-/* Is a conversation on its way, or was this typed ahead for one that did not open? It was said. */
+/* Is a conversation on its way? It was said. */
 static bool is_opening(struct pv_tui *t)
 {
-    const bool ahead = t->now < t->missed_until && t->current > 0;
-    t->missed_until = 0;
     if (t->opening[0] != '\0')
         pv_tui_note(t, "%.63s is being opened: Enter again when it is there", t->opening);
-    else if (ahead)
-        pv_tui_note(t, "%.63s did not open: Enter again, and it is for %.63s", t->missed,
-                    t->convs[t->current].name);
-    return t->opening[0] != '\0' || ahead;
+    return t->opening[0] != '\0';
 }
 
 /* To the one that is shown, unless another is on its way. */
