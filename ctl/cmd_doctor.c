@@ -8,6 +8,7 @@
 #include <grp.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +60,12 @@ static void put(struct page *p, const char *name, bool well, const char *todo, c
 /* --- this machine --------------------------------------------------------------------------- */
 
 /* Only whether it exists: p2pvpnd opens it with rights that this user may lack. */
-static void look_at_tun(struct page *p)
+static void look_at_tun(struct page *p, const json_t *status)
 {
+    if (pv_json_is(status, "stack", "lwip")) {
+        put(p, "tun", true, "", "lwIP stands in for one, see `p2pvpnctl status`");
+        return;
+    }
     bool there = access("/dev/net/tun", F_OK) == 0;
     bool own = p->cli->node.is_user && access("/dev/net/tun", R_OK | W_OK) != 0;
     put(p, "tun", there, there ? "" : "modprobe tun, or pass /dev/net/tun into this container",
@@ -146,10 +151,11 @@ static bool is_in_group(gid_t gid)
 static void look_at_group(struct page *p)
 {
     const struct group *g = getgrnam(GROUP);
-    if (g == NULL)
+    if (g == NULL) /* the user that p2pvpnd becomes has the same name */
         put(p, "group", false,
-            "sudo groupadd --system " GROUP ", then sudo usermod -aG " GROUP
-            " USER for each user, then restart p2pvpnd",
+            PV_STR("sudo %s " GROUP ", then sudo usermod -aG " GROUP
+                   " USER for each user, then restart p2pvpnd",
+                   getpwnam(GROUP) == NULL ? "useradd --system --user-group" : "groupadd --system"),
             "there is no group " GROUP ": root alone may use p2pvpnd");
     else if (pv_instance_ignores_group(&p->cli->node))
         put(p, "group", false, "restart p2pvpnd",
@@ -233,6 +239,10 @@ static void look_at_network(struct page *p, const json_t *status)
     double mtu = pv_json_real(iface, "mtu", 0);
     if (strcmp(state, "waiting") == 0) {
         put(p, "interface", true, "", "there is none until an admin admits this machine");
+        return;
+    }
+    if (pv_json_is(status, "stack", "lwip")) {
+        put(p, "interface", true, "", "there is none: lwIP stands in");
         return;
     }
     const char *name = pv_json_text(iface, "name", "?");
@@ -400,7 +410,7 @@ static int doctor(struct pv_cli *cli)
     json_t *status = NULL;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);
     int code = pv_cli_ask(cli, &req, &status);
-    look_at_tun(&p);
+    look_at_tun(&p, status);
     look_at_disk(&p, status);
     if (!cli->node.is_user) { /* its names are for `run`, and it is nobody else's */
         look_at_names(&p);

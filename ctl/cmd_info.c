@@ -324,8 +324,9 @@ static void status_outside(struct pv_table *t, const json_t *s)
 
     if (json_is_object(iface))
         pv_table_fact(t, "interface", PV_PLAIN, "%s  mtu %.0f  UDP port %.0f",
-                      pv_json_text(iface, "name", "?"), pv_json_real(iface, "mtu", 0),
-                      pv_json_real(iface, "port", 0));
+                      pv_json_is(s, "stack", "lwip") ? "none, lwIP stands in"
+                                                     : pv_json_text(iface, "name", "?"),
+                      pv_json_real(iface, "mtu", 0), pv_json_real(iface, "port", 0));
     if (pv_json_is(s, "stack", "lwip")) {
         const char *why = pv_json_text(s, "stack_why", "");
         pv_table_fact(

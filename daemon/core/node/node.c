@@ -80,6 +80,11 @@ const struct pv_member *pv_node_self(const struct pv_node *n)
     return n->roster == NULL ? NULL : pv_roster_by_node(n->roster, n->identity->sign_pk);
 }
 
+static bool is_former(const struct pv_member *m)
+{
+    return m != NULL && (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED);
+}
+
 bool pv_node_waits(const struct pv_node *n)
 {
     const struct pv_member *self =
@@ -89,7 +94,10 @@ bool pv_node_waits(const struct pv_node *n)
 
 bool pv_node_is_stranger(const struct pv_node *n)
 {
-    return n->roster != NULL && !n->removed &&
+    const struct pv_member *self =
+        n->roster == NULL ? NULL : pv_roster_known(n->roster, n->identity->sign_pk);
+    /* A node that is leaving has said so, and the network is still there. */
+    return n->roster != NULL && !n->removed && !is_former(self) &&
            pv_roster_enrolled(n->roster, n->identity->sign_pk) == NULL;
 }
 
@@ -202,11 +210,6 @@ const struct pv_member *pv_node_by_short(const struct pv_node *n, const char *te
     if (ret_several != NULL)
         *ret_several = several;
     return several ? NULL : found;
-}
-
-static bool is_former(const struct pv_member *m)
-{
-    return m != NULL && (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED);
 }
 
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *text)

@@ -310,7 +310,10 @@ def where_a_user_may_make_no_network_lwip_is_in_the_kernels_place(lab):
     check("sysctl user.max_user_namespaces" in b.ctl("route", "use", "all", code=1).err, "routes to use")
     check("--stack lwip" in c.ctl("exit", "use", "a", code=1).err, "exits to use")
     c.ctl("route", "use", "off")
-    check("lwIP" in b.ctl("status").out, "status for people")
+    check("none, lwIP stands in" in b.ctl("status").out, "status for people")
+    checks = {x["name"]: x for x in b.json("doctor")["checks"]}
+    for what in ("tun", "interface"):
+        check(checks[what]["well"] and "lwIP stands in" in checks[what]["text"], f"doctor: {checks[what]}")
     r = b.run(lab.bin("p2pvpnd"), "--user", "--net", "other", "--stack", "kernel", check_rc=False)
     check(r.code == 1 and "sysctl user.max_user_namespaces" in r.err, f"the kernel's: {r}")
     equal(rights(b, "p2pvpnd-stack"), (0, 2, 1), "rights of lwIP's process")

@@ -380,3 +380,13 @@ PV_TEST(a_node_with_another_key_is_told_to_join_again)
     x.f.node.removed = true;
     assert_false(pv_node_is_stranger(&x.f.node));
 }
+
+/* It has said so, and its network is there until the others know. */
+PV_TEST(a_node_that_is_leaving_has_the_key_by_which_it_joined)
+{
+    enter();
+    fake_node_add(&x.f, make_leave(&x.f.world, &x.f.world.creator, 1));
+    assert_null(pv_roster_enrolled(x.f.node.roster, x.f.identity.sign_pk));
+    assert_false(pv_node_is_stranger(&x.f.node));
+    assert_false(fake_node_has_problem(&x.f, "identity.key is not the one by which"));
+}
