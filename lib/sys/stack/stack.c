@@ -407,10 +407,13 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
     return ERR_OK;
 }
 
-/* Empties the program's end and says the outcome. */
+/* Says the outcome and empties the program's end, in this order: a program that finds that it may
+ * write asks for the outcome, perhaps once. */
 static void open_gate(struct tcp_end *c, int outcome)
 {
     const int32_t word = outcome;
+    if (send(c->fd, &word, sizeof(word), MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof(word))
+        break_later(c);
     while (c->gate > 0) {
         ssize_t n = recv(c->fd, c->s->buf, c->gate, MSG_DONTWAIT);
         if (n <= 0)
@@ -418,8 +421,6 @@ static void open_gate(struct tcp_end *c, int outcome)
         c->gate -= (size_t)n;
     }
     c->gate = 0;
-    if (send(c->fd, &word, sizeof(word), MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof(word))
-        break_later(c);
 }
 
 /* The pcb is gone already. */
