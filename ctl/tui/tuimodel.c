@@ -850,7 +850,9 @@ void pv_tui_take_return(struct pv_tui *t)
 
 void pv_tui_take_status(struct pv_tui *t, const json_t *body)
 {
-    snprintf(t->me, sizeof(t->me), "%s", pv_json_text(json_object_get(body, "self"), "name", ""));
+    const char *me = pv_json_text(json_object_get(body, "self"), "name", "");
+    if (me[0] != '\0') /* a machine that left keeps its name in what it said */
+        snprintf(t->me, sizeof(t->me), "%s", me);
     snprintf(t->network, sizeof(t->network), "%s",
              pv_json_text(json_object_get(body, "network"), "name", ""));
 }

@@ -86,6 +86,8 @@ struct pv_tui_conv {
     char *sought;                       /* owned: what /search looked for; NULL: nothing yet */
     bool show_found;                    /* the view scrolls to it, and clears this */
     char new_from[PV_CHAT_ID_TEXT_BUF]; /* the first message that was unread when it was opened */
+    char new_seen[PV_CHAT_ID_TEXT_BUF]; /* that line was on the screen */
+    bool new_above;                     /* it is not, and above what is */
     char *draft;             /* owned: its unfinished line while another conversation is open */
     struct pv_tuipast *past; /* owned: the lines that were typed here; NULL: it was never open */
 };

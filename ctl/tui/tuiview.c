@@ -434,6 +434,20 @@ static void keep_place(const struct pv_tui *t, struct pv_tui_conv *c, size_t col
     c->scroll_cols = cols;
 }
 
+/* Does the first new line stand above those from index first on, and was never below it? */
+static void look_for_new(struct pv_tui_conv *c, size_t first)
+{
+    size_t i = 0;
+    c->new_above = false;
+    if (c->new_from[0] == '\0' || strcmp(c->new_seen, c->new_from) == 0)
+        return;
+    while (i < c->n_lines && strcmp(c->lines[i].id, c->new_from) != 0)
+        i++;
+    c->new_above = i < first;
+    if (!c->new_above)
+        memcpy(c->new_seen, c->new_from, sizeof(c->new_seen));
+}
+
 /* The conversation in the rows [top, bottom) from column start on, the newest at the bottom. */
 static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, size_t bottom,
                        size_t start)
@@ -462,6 +476,7 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
     /* The loop above counts whole messages. The first one may begin above the window. */
     size_t hidden = rows > pane + c->scroll ? rows - pane - c->scroll : 0;
     size_t row = rows < pane ? bottom - rows : top;
+    look_for_new(c, first);
     for (size_t i = first; i < c->n_lines && row < bottom; i++) {
         struct walk w = walk_of(t, c, i, cols);
         struct row r;
@@ -603,6 +618,8 @@ static bool bar_text(const struct pv_tui *t, char text[static BAR_BUF])
         n += (size_t)snprintf(text, BAR_BUF, "[%u new below: End]  ", c->unread);
     else if (c->scroll > 0)
         n += (size_t)snprintf(text, BAR_BUF, "[scrolled up: End]  ");
+    if (c->new_above)
+        n += (size_t)snprintf(text + n, BAR_BUF - n, "[new above: PgUp]  ");
     if (elsewhere > 0)
         n += (size_t)snprintf(text + n, BAR_BUF - n, "[%u unread: Ctrl-G]  ", elsewhere);
     if (t->lost && t->note[0] != '\0' && strcmp(t->note, PV_TUI_LOST) != 0)

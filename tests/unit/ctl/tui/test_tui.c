@@ -1187,6 +1187,30 @@ PV_TEST(a_draft_stays_when_a_former_line_is_looked_at)
     assert_string_equal(t->edit.text, "half a thought");
 }
 
+/* A conversation that is opened is read as a whole: that there is more of it than is shown is said
+ * until it was looked at. */
+PV_TEST(new_lines_above_the_shown_ones_are_told_of)
+{
+    for (unsigned i = 0; i < 20; i++)
+        take(pv_tui_take_message, PV_STR("{'id':'n%u','from':'pi','to':'lap','room':null,"
+                                         "'text':'line %u','time':1,'state':'unread'}",
+                                         i, i));
+    open_of("pi");
+    draw(12, 60);
+    assert_has(row(10), "[new above: PgUp]  ");
+    draw(12, 60); /* it is so until somebody looks */
+    assert_has(row(10), "[new above: PgUp]  ");
+    pv_tui_key(t, PV_TUI_PAGE_UP, 9);
+    draw(12, 60);
+    assert_has(row(10), "[new above: PgUp]  ");
+    pv_tui_key(t, PV_TUI_PAGE_UP, 9);
+    draw(12, 60);
+    assert_lacks(row(10), "new above");
+    pv_tui_key(t, PV_TUI_END, 0);
+    draw(12, 60);
+    assert_lacks(row(10), "new above");
+}
+
 /* A user who types fast, or pastes, means the conversation that was asked for. */
 PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
 {
