@@ -35,6 +35,7 @@ enum asked_kind {
 struct asked {
     enum asked_kind kind;
     uint64_t id;
+    char text[SNIPPET + 4]; /* of a line that is sent */
 };
 
 /* A message that was shown or sent. Senders choose ids: one is known only in its conversation. */
@@ -104,6 +105,15 @@ static struct known *find_known(struct chat *c, const char *where, const char *i
     return NULL;
 }
 
+/* Its beginning, which will be printed later, so that control characters go now. */
+static void cut(const char *text, char dst[static SNIPPET + 4])
+{
+    const size_t len = strcspn(text, "\n");
+    pv_chat_show(pv_view(text, len), dst, SNIPPET + 1);
+    if (len > SNIPPET || text[len] != '\0')
+        memcpy(dst + strlen(dst), "...", 4);
+}
+
 /* False when it is known already. other: the field that names the other side. */
 static bool remember(struct chat *c, const json_t *msg, const char *other)
 {
@@ -116,12 +126,7 @@ static bool remember(struct chat *c, const json_t *msg, const char *other)
     struct known *k = &c->known[c->n_known++ % KNOWN];
     snprintf(k->id, sizeof(k->id), "%s", id);
     snprintf(k->where, sizeof(k->where), "%s", where);
-    size_t len = strcspn(text, "\n");
-    bool cut = len > SNIPPET || text[len] != '\0';
-    /* The snippet will be printed again later, so control characters go now. */
-    pv_chat_show(pv_view(text, len), k->text, SNIPPET + 1);
-    if (cut)
-        memcpy(k->text + strlen(k->text), "...", 4);
+    cut(text, k->text);
     return true;
 }
 
@@ -141,8 +146,28 @@ static int send_asked(struct chat *c, enum asked_kind kind, struct pv_ctlapi_req
     if (r < 0)
         return pv_cli_lost(c->cli, r);
     /* The entry is made after the send, so that a line that never left waits for no answer. */
-    c->asked[c->n_asked++] = (struct asked){.kind = kind, .id = req->id};
+    struct asked *a = &c->asked[c->n_asked++];
+    *a = (struct asked){.kind = kind, .id = req->id};
+    if (req->text != NULL)
+        cut(req->text, a->text);
     return 0;
+}
+
+/* The lines that p2pvpnd may have taken, or not, in the order in which they were typed. */
+static void tell_unanswered(struct chat *c)
+{
+    for (uint64_t last = 0;;) {
+        const struct asked *next = NULL;
+        for (size_t i = 0; i < c->n_asked; i++) {
+            const struct asked *a = &c->asked[i];
+            if (a->text[0] != '\0' && a->id > last && (next == NULL || a->id < next->id))
+                next = a;
+        }
+        if (next == NULL)
+            return;
+        last = next->id;
+        (void)pv_cli_fail(c->cli, PV_CTLAPI_FAILED, "perhaps not sent: %s", next->text);
+    }
 }
 
 static bool has_place(const struct chat *c)
@@ -570,6 +595,7 @@ int pv_chatline(struct pv_cli *cli)
     if (code == 0)
         code = converse(c);
     above_prompt(c);
+    tell_unanswered(c);
     json_decref(c->names);
     json_decref(c->told);
     free(c);

@@ -722,3 +722,11 @@ def without_a_terminal_the_lines_stay(lab):
     term.line("send bob line by line")
     term.wait("its mark, line by line", "-- delivered to bob: line by line")
     wait("the other line to arrive", lambda: len(b.json("inbox", "--peek")["messages"]) == 2)
+    # Lines that p2pvpnd has not answered are named when it is gone.
+    os.kill(a.p2pvpnd.pid, signal.SIGSTOP)
+    term.line("send bob one")
+    term.line("send bob two")
+    term.until("both to be sent", lambda rows: [r for r in rows if r][-2:] == ["> send bob two", ">"])
+    os.kill(a.p2pvpnd.pid, signal.SIGKILL)
+    term.wait("the end", "ended with 8", *(lambda rows, x=x: any(f"perhaps not sent: {x}" in row for row in rows)
+                                           for x in ("one", "two")))
