@@ -348,7 +348,7 @@ static int start_saving(struct tui *u, int from, json_t *body)
         close(word[0]);
         return r;
     }
-    pv_tui_note(&u->model, "%s is being saved", name);
+    pv_tui_note(&u->model, "%s" PV_TUI_IS_SAVED, name);
     u->saving[u->n_saving++] =
         (struct saving){.pid = pid, .word = word[0], .body = json_incref(body)};
     return PV_OK;

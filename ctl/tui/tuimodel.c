@@ -1512,6 +1512,9 @@ void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why)
     struct pv_tui_line *unused;
     size_t index = place_to_tell(t, f, &unused);
     const char *number = PV_STR("%.0f", pv_json_real(f, "id", 0));
+    /* One of another file goes, too: the lines say the rest. */
+    if (strstr(t->note, PV_TUI_IS_SAVED) != NULL)
+        pv_tui_note(t, "%s", "");
     if (index == SIZE_MAX)
         return;
     if (why == NULL) {

@@ -31,7 +31,8 @@ enum {
 #define PV_TUI_LOST "p2pvpnd is not there: what you send waits here until it is back"
 
 /* Begins what is said of a request that the daemon had not answered when it went. */
-#define PV_TUI_PERHAPS "perhaps not"
+#define PV_TUI_IS_SAVED " is being saved" /* behind a file's name, until pv_tui_take_saved() */
+#define PV_TUI_PERHAPS  "perhaps not"
 
 struct pv_tui_line {
     char id[PV_CHAT_ID_TEXT_BUF]; /* "": a notice; "~N": waits for the daemon */

@@ -710,7 +710,9 @@ PV_TEST(a_file_that_was_accepted_is_saved_when_it_is_there)
         strstr(c->lines[c->n_lines - 1].text, "is not saved: a file of this name exists: /save 9"));
     line("/save 9");
     assert_action(PV_TUI_SAVE, "", "9");
+    pv_tui_note(t, "a.txt is being saved");
     pv_tui_take_saved(t, body, NULL);
+    assert_string_equal(t->note, "");
     assert_action(PV_TUI_SAVED, "", "9");
     size_t lines = c->n_lines;
     assert_has(c->lines[lines - 1].text, "a\xef\xbf\xbd"
