@@ -344,7 +344,8 @@ static char *harmless(const char *text)
 
 void pv_tui_notice_at(struct pv_tui *t, struct pv_tui_conv *c, const char *text, double time)
 {
-    if (add_line(c, (struct pv_tui_line){.text = harmless(text), .time = time}))
+    if (add_line(c,
+                 (struct pv_tui_line){.text = harmless(text), .time = time, .hidden_time = t->now}))
         c->came += c == &t->convs[t->current] && c->scroll > 0;
 }
 
@@ -647,13 +648,18 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
         snprintf(t->note_id, sizeof(t->note_id), "%s", pv_json_text(msg, "id", ""));
 }
 
+static double time_of(const struct pv_tui_line *line)
+{
+    return line->time > 0 ? line->time : line->hidden_time;
+}
+
 /* Among lines in the order of their times; a line that has none goes to the end. */
 static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line)
 {
     if (!add_line(c, line))
         return;
     size_t at = c->n_lines - 1;
-    while (line.time > 0 && at > 0 && c->lines[at - 1].time > line.time) {
+    while (time_of(&line) > 0 && at > 0 && time_of(&c->lines[at - 1]) > time_of(&line)) {
         c->lines[at] = c->lines[at - 1];
         at--;
     }

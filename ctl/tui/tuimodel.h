@@ -39,6 +39,7 @@ struct pv_tui_line {
     bool outgoing;
     enum pv_chat_state state;
     double time;            /* Unix seconds; 0: of no interest */
+    double hidden_time;     /* of a notice: when it was made, by which it has its place then */
     char *text;             /* owned; harmless: no control characters but newline and tab */
     char from[PV_NAME_BUF]; /* of what came in */
     bool former;            /* that name is another machine's by now */

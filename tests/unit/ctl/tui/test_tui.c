@@ -1189,6 +1189,25 @@ PV_TEST(a_draft_stays_when_a_former_line_is_looked_at)
     assert_string_equal(t->edit.text, "half a thought");
 }
 
+/* A list without times, as /help, does not stand between a person and what came after it. */
+PV_TEST(lines_that_came_behind_a_list_stand_below_it)
+{
+    t->now = 1795168800;
+    open_of("pi");
+    line("/help");
+    const size_t help = t->convs[t->current].n_lines;
+    t->now += 60;
+    take_of(pv_tui_take_history, "pi",
+            "{'messages':[{'id':'M1','from':'pi','to':'lap','room':null,'text':'before',"
+            "'time':1795168700,'state':'read'},{'id':'M2','from':'pi','to':'lap','room':null,"
+            "'text':'after','time':1795168830,'state':'unread'}]}");
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    assert_int_equal(c->n_lines, help + 2);
+    assert_string_equal(c->lines[0].text, "before");
+    assert_string_equal(c->lines[1].text, pv_tui_help[0]);
+    assert_string_equal(c->lines[help + 1].text, "after");
+}
+
 /* A conversation that is opened is read as a whole: that there is more of it than is shown is said
  * until it was looked at. */
 PV_TEST(new_lines_above_the_shown_ones_are_told_of)
