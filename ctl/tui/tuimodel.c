@@ -653,12 +653,24 @@ static double time_of(const struct pv_tui_line *line)
     return line->time > 0 ? line->time : line->hidden_time;
 }
 
-/* Among lines in the order of their times; a line that has none goes to the end. */
-static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line)
+/* A notice stays behind the line before it: what was written while p2pvpnd was away has an earlier
+ * time, and stands below. before: its id; "": among lines in the order of their times, where one
+ * that has none goes to the end. */
+static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line, const char *before)
 {
     if (!add_line(c, line))
         return;
-    size_t at = c->n_lines - 1;
+    size_t at = c->n_lines - 1, known = at;
+    while (before[0] != '\0' && known > 0 && strcmp(c->lines[known - 1].id, before) != 0)
+        known--;
+    /* Behind those that were put there already. */
+    while (before[0] != '\0' && known > 0 && known < at && c->lines[known].id[0] == '\0')
+        known++;
+    if (before[0] != '\0' && known > 0) {
+        memmove(&c->lines[known + 1], &c->lines[known], (at - known) * sizeof(line));
+        c->lines[known] = line;
+        return;
+    }
     while (time_of(&line) > 0 && at > 0 && time_of(&c->lines[at - 1]) > time_of(&line)) {
         c->lines[at] = c->lines[at - 1];
         at--;
@@ -720,13 +732,15 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     if (c->more && c->scroll == 0)
         older = first_known(c, &old);
     /* Lines that came in the meantime, and notices. */
+    const char *before = "";
     for (i = 0; i < old.n_lines; i++) {
         const struct pv_tui_line *line = &old.lines[i];
         bool stays = i >= older || line->id[0] == '\0' || line->id[0] == '~';
         if (stays && find_line(c, line->id) == NULL)
-            insert_line(c, *line);
+            insert_line(c, *line, line->id[0] == '\0' ? before : "");
         else
             free(old.lines[i].text);
+        before = line->id[0] == '\0' ? before : line->id;
     }
     free(old.lines);
     const json_t *changed = json_object_get(body, "changed");

@@ -1206,6 +1206,14 @@ PV_TEST(lines_that_came_behind_a_list_stand_below_it)
     assert_string_equal(c->lines[0].text, "before");
     assert_string_equal(c->lines[1].text, pv_tui_help[0]);
     assert_string_equal(c->lines[help + 1].text, "after");
+    pv_tui_notice(t, &t->convs[t->current], "p2pvpnd is back");
+    take_of(pv_tui_take_history, "pi",
+            "{'messages':[{'id':'M2','from':'pi','to':'lap','room':null,'text':'after',"
+            "'time':1795168830,'state':'unread'},{'id':'M3','from':'pi','to':'lap','room':null,"
+            "'text':'written before','time':1795168840,'state':'unread'}]}");
+    c = &t->convs[t->current];
+    assert_string_equal(c->lines[c->n_lines - 2].text, "p2pvpnd is back");
+    assert_string_equal(c->lines[c->n_lines - 1].text, "written before");
 }
 
 /* A conversation that is opened is read as a whole: that there is more of it than is shown is said
