@@ -264,9 +264,14 @@ void pv_tui_open(struct pv_tui *t, size_t index)
         c->asked = pv_tui_want(t, PV_TUI_HISTORY, c->name, NULL);
 }
 
-/* The one that was asked for: the line that was begun meanwhile goes along, unless it has one. */
-static void open_asked(struct pv_tui *t, size_t index)
+/* The one that was asked for: the line that was begun meanwhile goes along, unless it has one. A
+ * person who writes to another one by now is not taken away from there; it was said. */
+static bool open_asked(struct pv_tui *t, size_t index)
 {
+    if (!t->line_is_for_it && t->edit.len > 0) {
+        pv_tui_note(t, "%.63s is there: /open %.63s", t->convs[index].name, t->convs[index].name);
+        return false;
+    }
     const bool goes = t->line_is_for_it && index != t->current && t->convs[index].draft == NULL;
     char *line = goes ? strdup(t->edit.text) : NULL;
     if (line != NULL)
@@ -275,6 +280,7 @@ static void open_asked(struct pv_tui *t, size_t index)
     if (line != NULL)
         pv_tuiedit_set(&t->edit, line);
     free(line);
+    return true;
 }
 
 /* --- lines ----------------------------------------------------------------------------------- */
@@ -764,7 +770,7 @@ void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
     t->opening[0] = '\0';
     t->convs[index].asked = true;
     pv_tui_take_history(t, name, body);
-    open_asked(t, index);
+    (void)open_asked(t, index);
 }
 
 void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
@@ -1206,8 +1212,8 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
     if (index == SIZE_MAX)
         return;
     if (action->kind == PV_TUI_MAKE) {
-        open_asked(t, index);
-        pv_tui_note(t, "%s is open: /invite NAME", name);
+        if (open_asked(t, index))
+            pv_tui_note(t, "%s is open: /invite NAME", name);
     } else if (action->kind == PV_TUI_INVITE) {
         pv_tui_note(t, "%s is invited to %s", action->text == NULL ? "?" : action->text, name);
     } else {

@@ -1325,8 +1325,8 @@ PV_TEST(a_line_that_was_begun_goes_along_to_the_conversation_that_was_asked_for)
     pv_tui_take_error(t, "no",
                       &(struct pv_tui_action){.kind = PV_TUI_SEND, .peer = "pi", .text = for_pi});
     take_of(pv_tui_take_former, "gone2", "{'messages':[" MINE("m3", "gone2", "bye", "read") "]}");
-    assert_string_equal(t->edit.text, "");
-    open_of("pi");
+    assert_string_equal(t->note, "gone2 is there: /open gone2");
+    assert_string_equal(name_of_current(), "pi");
     assert_string_equal(t->edit.text, "for pi");
     edit(PV_TUIEDIT_KILL_START);
     line("/room ops");
@@ -1339,8 +1339,9 @@ PV_TEST(a_line_that_was_begun_goes_along_to_the_conversation_that_was_asked_for)
     json_t *body = json_pack("{s:s}", "room", "#ops");
     pv_tui_take_done(t, &made, body);
     json_decref(body);
-    assert_string_equal(name_of_current(), "#ops");
-    assert_string_equal(t->edit.text, "");
+    assert_string_equal(t->note, "#ops is there: /open #ops");
+    assert_string_equal(name_of_current(), "bob"); /* not taken away in the middle of a line */
+    assert_string_equal(t->edit.text, "to bob");
 }
 
 /* Files, invitations and what is said of the room that is shown go astray as lines do. */
