@@ -172,13 +172,15 @@ static void look_at_group(struct page *p)
 /* Starting it again is no remedy for settings that it refuses. */
 static void not_running(struct page *p)
 {
-    char why[PV_LAUNCH_WHY] = "";
+    char why[PV_LAUNCH_WHY] = "", how[PV_SHOW_BUF];
     if (p->cli->node.is_usual)
         pv_launch_why(&p->cli->node, why, sizeof(why));
     put(p, "daemon", false,
         p->cli->node.is_user ? "p2pvpnd --user"
-        : why[0] == '\0'     ? "`sudo p2pvpnctl up`"
-                             : "mend that, then `sudo p2pvpnctl up`",
+        : why[0] == '\0' && pv_cli_never_began(p->cli)
+            ? PV_STR("`sudo %s`", pv_cli_how_to_join(p->cli, how))
+        : why[0] == '\0' ? "`sudo p2pvpnctl up`"
+                         : "mend that, then `sudo p2pvpnctl up`",
         "p2pvpnd does not run%s%s", why[0] == '\0' ? "" : ": ", why);
 }
 

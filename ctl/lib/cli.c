@@ -301,6 +301,12 @@ static int own_is_down(struct pv_cli *cli)
                        pv_instance_named(name, &machine) == PV_OK ? machine.socket : "PATH");
 }
 
+bool pv_cli_never_began(const struct pv_cli *cli)
+{
+    return cli->node.is_usual && !cli->node.is_user && access(cli->node.state, F_OK) < 0 &&
+           errno == ENOENT;
+}
+
 /* for_root: the socket is wanted for what only root may do. */
 static int connect_for(struct pv_cli *cli, bool for_root)
 {
@@ -315,6 +321,11 @@ static int connect_for(struct pv_cli *cli, bool for_root)
         return code;
     if (r == PV_ERR_NOT_FOUND && cli->node.is_user)
         return own_is_down(cli);
+    if (r == PV_ERR_NOT_FOUND && pv_cli_never_began(cli)) /* `up` would find no network */
+        return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
+                           "p2pvpnd is not running (nobody answers at %s), and was in no network "
+                           "yet: sudo %s",
+                           cli->node.socket, pv_cli_how_to_join(cli, (char[PV_SHOW_BUF]){0}));
     if (r == PV_ERR_NOT_FOUND)
         return pv_cli_fail(
             cli, PV_CTLAPI_NOT_RUNNING,

@@ -96,6 +96,8 @@ const char *pv_cli_reason(enum pv_ctlapi_cmd cmd, const char *text);
 /* The same of cmd. p2pvpnd's text begins with the request's name ("file_send"), where users know
  * the command's, which stands there then. */
 void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text);
+/* Has the machine's p2pvpnd no state yet, as where nothing was begun since it was installed? */
+bool pv_cli_never_began(const struct pv_cli *cli);
 /* "p2pvpnctl -n work join TOKEN, or create URL": how a machine gets into the network that -n names.
  * Returns buf. */
 const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW_BUF]);

@@ -312,7 +312,7 @@ def a_user_in_no_network_or_who_mistypes(lab):
     for command in WRONG:
         says(a, command, 2, f"see p2pvpnctl {command.split()[0]} -h")
     for command in ABOUT_PEERS + BY_ADMINS + BY_ANYBODY:
-        says(a, command, 8, "sudo p2pvpnctl up", url=url)
+        says(a, command, 8, "sudo p2pvpnctl join TOKEN", url=url)
     a.daemon()
     for command in ABOUT_PEERS + BY_ADMINS + BY_ANYBODY:
         says(a, command, 4, "p2pvpnctl join TOKEN", url=url)
@@ -372,7 +372,7 @@ MISTAKES = (
     ("a range with host bits", "c", "create URL --cidr 10.66.0.0/40", 2, "--cidr", "10.66.0.0/16"),
     ("joining twice", "b", "join TOKEN", 1, "already", "leave", "-n NAME"),
     ("creating in a network", "b", "create URL", 1, "already", "leave"),
-    ("no daemon", "d", "peers", 8, "sudo p2pvpnctl up"),
+    ("no daemon, and never one", "d", "peers", 8, "sudo p2pvpnctl join TOKEN"),
     ("in no network", "c", "peers", 4, "p2pvpnctl join TOKEN"),
     ("in no network, asking why", "c", "why a", 4, "in no network", "p2pvpnctl join TOKEN"),
     ("in no network, pinging", "c", "ping a -c 1", 4, "p2pvpnctl join TOKEN"),
