@@ -307,6 +307,21 @@ bool pv_cli_never_began(const struct pv_cli *cli)
            errno == ENOENT;
 }
 
+/* The machine's p2pvpnd. One that was never in a network is sent to join: `up` would find none. */
+static int is_down(struct pv_cli *cli)
+{
+    const char *name = cli->node.name, *named = name[0] == '\0' ? "" : " -n ";
+    const bool never = pv_cli_never_began(cli);
+    return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
+                       "p2pvpnd is not running (nobody answers at %s)%s: sudo %s%s",
+                       cli->node.socket, never ? ", and was in no network yet" : ": start it",
+                       never ? pv_cli_how_to_join(cli, (char[PV_SHOW_BUF]){0})
+                             : PV_STR("p2pvpnctl%s%s up", named, name),
+                       geteuid() == 0 ? ""
+                                      : PV_STR(", or for this user alone: p2pvpnd --user%s%s",
+                                               name[0] == '\0' ? "" : " --net ", name));
+}
+
 /* for_root: the socket is wanted for what only root may do. */
 static int connect_for(struct pv_cli *cli, bool for_root)
 {
@@ -321,20 +336,8 @@ static int connect_for(struct pv_cli *cli, bool for_root)
         return code;
     if (r == PV_ERR_NOT_FOUND && cli->node.is_user)
         return own_is_down(cli);
-    if (r == PV_ERR_NOT_FOUND && pv_cli_never_began(cli)) /* `up` would find no network */
-        return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
-                           "p2pvpnd is not running (nobody answers at %s), and was in no network "
-                           "yet: sudo %s",
-                           cli->node.socket, pv_cli_how_to_join(cli, (char[PV_SHOW_BUF]){0}));
     if (r == PV_ERR_NOT_FOUND)
-        return pv_cli_fail(
-            cli, PV_CTLAPI_NOT_RUNNING,
-            "p2pvpnd is not running (nobody answers at %s): start it: "
-            "sudo p2pvpnctl%s%s up%s",
-            cli->node.socket, cli->node.name[0] == '\0' ? "" : " -n ", cli->node.name,
-            geteuid() == 0 ? ""
-                           : PV_STR(", or for this user alone: p2pvpnd --user%s%s",
-                                    cli->node.name[0] == '\0' ? "" : " --net ", cli->node.name));
+        return is_down(cli);
     if (r == -EACCES)
         return refuse_right(cli, for_root);
     return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "cannot use %s: %s: is the path right?",

@@ -149,8 +149,10 @@ def a_coordinator_that_is_not_there(lab):
 def rights_and_devices(lab):
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
-    a.daemon()
     nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    r = a.run(*nobody, lab.bin("p2pvpnctl"), "peers", check_rc=False)
+    check(r.code == 8 and "for this user alone: p2pvpnd --user" in r.err, f"a user whom no p2pvpnd serves: {r}")
+    a.daemon()
     r = a.run(*nobody, lab.bin("p2pvpnctl"), "peers", check_rc=False)
     refused(r, 5)
     r = a.run(*nobody, lab.bin("p2pvpnd"), "--state", "/tmp/p", "--socket", "/tmp/p.sock",
