@@ -56,8 +56,7 @@ struct chat {
     struct known known[KNOWN];
     size_t n_known; /* ever */
     json_t *names;  /* of members: {"pi": true} */
-    bool held;      /* in has a line that waits for the names, */
-    bool judges;    /* which came */
+    bool held;      /* in has a line that waits for the names */
     json_t *told;   /* names whose change of hands was said: {"pi": since} */
     struct pv_chat_input in;
 };
@@ -153,9 +152,20 @@ static int send_asked(struct chat *c, enum asked_kind kind, struct pv_ctlapi_req
     return 0;
 }
 
-/* The lines that p2pvpnd may have taken, or not, in the order in which they were typed. */
+static bool is_asked(const struct chat *c, enum asked_kind kind)
+{
+    for (size_t i = 0; i < c->n_asked; i++) {
+        if (c->asked[i].kind == kind)
+            return true;
+    }
+    return false;
+}
+
+/* The lines that p2pvpnd may have taken, or not, in the order in which they were typed, and the one
+ * that it never saw. */
 static void tell_unanswered(struct chat *c)
 {
+    char text[SNIPPET + 4];
     for (uint64_t last = 0;;) {
         const struct asked *next = NULL;
         for (size_t i = 0; i < c->n_asked; i++) {
@@ -164,10 +174,14 @@ static void tell_unanswered(struct chat *c)
                 next = a;
         }
         if (next == NULL)
-            return;
+            break;
         last = next->id;
         (void)pv_cli_fail(c->cli, PV_CTLAPI_FAILED, "perhaps not sent: %s", next->text);
     }
+    if (!c->held)
+        return;
+    cut(c->in.line, text);
+    (void)pv_cli_fail(c->cli, PV_CTLAPI_FAILED, "not sent: %s", text);
 }
 
 static bool has_place(const struct chat *c)
@@ -319,7 +333,6 @@ static void show_sent(struct chat *c, json_t *body)
 /* The names make "send NAME TEXT" a command also in a conversation with a peer. */
 static void learn_names(struct chat *c, const json_t *body)
 {
-    c->judges = true;
     json_object_clear(c->names);
     PV_EACH_JSON(json_object_get(body, "peers"), entry)
         json_object_set_new(c->names, pv_json_text(entry, "name", ""), json_true());
@@ -485,7 +498,6 @@ static int end_line(struct chat *c)
         in->line[--in->len] = '\0';
     /* Names come and go: "send nas …" is judged by those of this moment, and waits for them. */
     c->held = !c->held && has_place(c) && !in->too_long && is_send(in->line);
-    c->judges = false;
     if (c->held)
         return ask_simple(c, ASKED_NAMES, PV_CTLAPI_PEERS);
     /* A part of a line could mean something else than the whole, so all of it is refused. */
@@ -553,7 +565,7 @@ static int converse(struct chat *c)
         if (n > 0 && p[0].revents != 0)
             /* The daemon first: an answer makes room for more requests. */
             code = pv_cli_take_replies(c->cli, take_reply, c);
-        if (code == 0 && c->judges) {
+        if (code == 0 && c->held && !is_asked(c, ASKED_NAMES)) { /* they came */
             above_prompt(c);
             code = end_line(c);
             prompt(c);

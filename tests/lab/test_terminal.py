@@ -730,3 +730,12 @@ def without_a_terminal_the_lines_stay(lab):
     os.kill(a.p2pvpnd.pid, signal.SIGKILL)
     term.wait("the end", "ended with 8", *(lambda rows, x=x: any(f"perhaps not sent: {x}" in row for row in rows)
                                            for x in ("one", "two")))
+    # So is one that waits for the names by which it is judged.
+    b.wait_peer("a")
+    term = Terminal(lab, b, "--lines", "a")
+    term.wait("the prompt", "a>")
+    os.kill(b.p2pvpnd.pid, signal.SIGSTOP)
+    term.line("send me the file")
+    term.until("it to be read", lambda rows: [r for r in rows if r][-1] == "a> send me the file")
+    os.kill(b.p2pvpnd.pid, signal.SIGKILL)
+    term.wait("the end", "ended with 8", lambda rows: any("not sent: send me the file" in row for row in rows))
