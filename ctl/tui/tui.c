@@ -76,7 +76,8 @@ struct tui {
     mbstate_t typed;   /* of a character */
     bool in_character; /* whose first bytes came */
     struct pv_tuikeys keys;
-    bool goes_back; /* from the bare lines: what is read at once with the key for it is none */
+    bool goes_back; /* from the bare lines: keys that are read together with the one for it are
+                       dropped */
     struct asked asked[MAX_ASKED + 4];
     size_t n_asked;
     struct saving saving[MAX_SAVING];
@@ -539,9 +540,8 @@ static void lose_daemon(struct tui *u)
             pv_tui_again(&u->model, action);
         } else {
             /* Whether it was taken is not known: it is for the person to decide. */
-            const char *doubt = last->kind == ASKED_ACTION ? pv_tui_doubt(action->kind) : NULL;
-            if (doubt != NULL)
-                pv_tui_take_error(&u->model, doubt, action);
+            if (last->kind == ASKED_ACTION)
+                pv_tui_take_doubt(&u->model, action);
             free(last->action.text);
         }
         *last = u->asked[--u->n_asked];
@@ -770,6 +770,7 @@ static void end_paste(struct tui *u, const char *tail)
         pv_tui_paste(&u->model, u->paste);
     }
     u->n_paste = 0;
+    u->pasted_cr = false;
 }
 
 /* A sequence that the terminal's entry does not name comes character by character. */
@@ -932,7 +933,7 @@ bool pv_tui_is_possible(const struct pv_cli *cli)
 /* Does something that was typed wait to be asked for, or for its answer? */
 static bool must_reach_the_daemon(const struct pv_tui_action *action)
 {
-    return pv_tui_doubt(action->kind) != NULL || action->kind == PV_TUI_SAVED;
+    return pv_tui_does(action->kind) || action->kind == PV_TUI_SAVED;
 }
 
 /* A file that waits until another is saved is not what p2pvpnd has to answer. */

@@ -265,7 +265,7 @@ void pv_tui_open(struct pv_tui *t, size_t index)
 }
 
 /* The one that was asked for: the line that was begun meanwhile goes along, unless it has one. A
- * person who writes to another one by now is not taken away from there; it was said. */
+ * person who writes to another one by now is not taken away from there, which is said. */
 static bool open_asked(struct pv_tui *t, size_t index)
 {
     if (!t->line_is_for_it && t->edit.len > 0) {
@@ -411,7 +411,7 @@ static bool want(struct pv_tui *t, struct pv_tui_action *a)
     }
     if (t->lost)
         pv_tui_show_waiting(t, a);
-    if (t->lost && a->kind != PV_TUI_SEND && pv_tui_doubt(a->kind) != NULL)
+    if (t->lost && a->kind != PV_TUI_SEND && pv_tui_does(a->kind))
         pv_tui_note(t, "that waits until p2pvpnd is back");
     t->actions[t->n_actions++] = *a;
     return true;
@@ -443,24 +443,36 @@ static void want_list(struct pv_tui *t, enum pv_tui_action_kind kind)
     (void)pv_tui_want(t, kind, "", NULL);
 }
 
-const char *pv_tui_doubt(enum pv_tui_action_kind kind)
+/* The command that asks for it; NULL: a line, a file, or nothing that changes anything. */
+static const char *word_of(enum pv_tui_action_kind kind)
 {
-    switch (kind) {
-    case PV_TUI_SEND:
-    case PV_TUI_SEND_FILE:
-        return PV_TUI_PERHAPS " sent";
-    case PV_TUI_ACCEPT:
-    case PV_TUI_REFUSE:
-    case PV_TUI_MAKE:
-    case PV_TUI_INVITE:
-    case PV_TUI_LEAVE:
-    case PV_TUI_MUTE:
-    case PV_TUI_UNMUTE:
-    case PV_TUI_SAVE:
-        return PV_TUI_PERHAPS " done";
-    default:
-        return NULL;
-    }
+    static const char *const words[PV_TUI_SAVED + 1] = {
+        [PV_TUI_ACCEPT] = "/accept", [PV_TUI_REFUSE] = "/refuse", [PV_TUI_SAVE] = "/save",
+        [PV_TUI_MAKE] = "/room",     [PV_TUI_INVITE] = "/invite", [PV_TUI_LEAVE] = "/leave",
+        [PV_TUI_MUTE] = "/mute",     [PV_TUI_UNMUTE] = "/unmute",
+    };
+    return words[kind];
+}
+
+bool pv_tui_is_perhaps(const char *words)
+{
+    return strncmp(words, PV_TUI_PERHAPS, sizeof(PV_TUI_PERHAPS) - 1) == 0;
+}
+
+bool pv_tui_does(enum pv_tui_action_kind kind)
+{
+    return kind == PV_TUI_SEND || kind == PV_TUI_SEND_FILE || word_of(kind) != NULL;
+}
+
+void pv_tui_take_doubt(struct pv_tui *t, const struct pv_tui_action *action)
+{
+    const char *word = word_of(action->kind);
+    if (word == NULL && pv_tui_does(action->kind))
+        pv_tui_take_error(t, PV_TUI_PERHAPS " sent", action);
+    else if (word != NULL) /* in the pane, for the bar is wanted for what happens next */
+        pv_tui_notice(t, &t->convs[t->current],
+                      PV_STR(PV_TUI_PERHAPS " done: %s %s", word,
+                             action->text != NULL ? action->text : action->peer));
 }
 
 void pv_tui_again(struct pv_tui *t, const struct pv_tui_action *action)
@@ -659,9 +671,9 @@ static double time_of(const struct pv_tui_line *line)
     return line->time > 0 ? line->time : line->hidden_time;
 }
 
-/* A notice stays behind the line before it: what was written while p2pvpnd was away has an earlier
- * time, and stands below. before: its id; "": among lines in the order of their times, where one
- * that has none goes to the end. */
+/* A notice stays behind the line that it stood behind, whose id is before: what was written while
+ * p2pvpnd was away has an earlier time, and stands below. "": the order of times decides, and a
+ * line that has none goes to the end. */
 static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line, const char *before)
 {
     if (!add_line(c, line))
@@ -834,7 +846,7 @@ void pv_tui_take_loss(struct pv_tui *t)
         pv_tui_hide_waiting(t, &t->actions[i]);
     for (size_t i = 0; i < t->n_actions; i++)
         pv_tui_show_waiting(t, &t->actions[i]);
-    if (strncmp(t->note, PV_TUI_PERHAPS, sizeof(PV_TUI_PERHAPS) - 1) != 0)
+    if (!pv_tui_is_perhaps(t->note))
         pv_tui_note(t, PV_TUI_LOST); /* else that it is gone stands beside */
 }
 
@@ -869,7 +881,8 @@ void pv_tui_take_return(struct pv_tui *t)
         t->convs[t->current].asked = true;
         pv_tui_want(t, PV_TUI_HISTORY, t->convs[t->current].name, NULL);
     }
-    pv_tui_note(t, "p2pvpnd is back");
+    if (!pv_tui_is_perhaps(t->note)) /* the line that it is about stands below */
+        pv_tui_note(t, "p2pvpnd is back");
 }
 
 /* --- who is there ---------------------------------------------------------------------------- */

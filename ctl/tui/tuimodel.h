@@ -38,9 +38,9 @@ struct pv_tui_line {
     char id[PV_CHAT_ID_TEXT_BUF]; /* "": a notice; "~N": waits for the daemon */
     bool outgoing;
     enum pv_chat_state state;
-    double time;            /* Unix seconds; 0: of no interest */
-    double hidden_time;     /* of a notice: when it was made, by which it has its place then */
-    char *text;             /* owned; harmless: no control characters but newline and tab */
+    double time;        /* Unix seconds; 0: of no interest */
+    double hidden_time; /* of a notice, whose time is not shown: when it was made, for its place */
+    char *text;         /* owned; harmless: no control characters but newline and tab */
     char from[PV_NAME_BUF]; /* of what came in */
     bool former;            /* that name is another machine's by now */
     bool named;             /* in a room, by somebody else, with this node's name in it, or another
@@ -238,9 +238,13 @@ void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body);
 /* The event: a file is offered, or something became of it. */
 void pv_tui_take_file(struct pv_tui *t, const json_t *body);
 void pv_tui_take_state(struct pv_tui *t, const json_t *body);
-/* The words for a request that had no answer, and that does something; NULL: it only
- * asks. */
-const char *pv_tui_doubt(enum pv_tui_action_kind kind);
+/* Does a request of this kind do something, and not only ask? */
+bool pv_tui_does(enum pv_tui_action_kind kind);
+/* Are these the words for what has no answer and never gets one (PV_TUI_PERHAPS)? */
+bool pv_tui_is_perhaps(const char *words);
+/* p2pvpnd went before it answered: a person who asked for something is told that nobody knows
+ * whether it was done. */
+void pv_tui_take_doubt(struct pv_tui *t, const struct pv_tui_action *action);
 /* The event: messages that came were read, here or by another client. */
 void pv_tui_take_read(struct pv_tui *t, const json_t *body);
 void pv_tui_take_presence(struct pv_tui *t, const json_t *body);

@@ -163,11 +163,6 @@ static void note_error(struct pv_tui *t, const char *error)
         pv_tui_note(t, "%s", error);
 }
 
-static bool is_perhaps(const char *error)
-{
-    return strncmp(error, PV_TUI_PERHAPS, sizeof(PV_TUI_PERHAPS) - 1) == 0;
-}
-
 void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_action *action)
 {
     const bool opens =
@@ -198,7 +193,7 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
         c->draft = line;
         return;
     } else {
-        pv_tui_notice(t, c, is_perhaps(error) ? PV_TUI_PERHAPS " sent:" : "not sent:");
+        pv_tui_notice(t, c, pv_tui_is_perhaps(error) ? PV_TUI_PERHAPS " sent:" : "not sent:");
         pv_tui_notice(t, c, action->kind == PV_TUI_SEND ? action->text : line);
     }
     free(line);
@@ -233,7 +228,7 @@ static void leave(struct pv_tui *t, bool drafts)
 {
     size_t waiting = 0, begun = drafts && t->edit.len > 0;
     for (size_t i = 0; i < t->n_actions; i++)
-        waiting += t->lost && pv_tui_doubt(t->actions[i].kind) != NULL;
+        waiting += t->lost && pv_tui_does(t->actions[i].kind);
     for (size_t i = 0; drafts && i < t->n_convs; i++)
         begun += t->convs[i].draft != NULL;
     t->leave = pv_tui_is_warned(t) || waiting + begun == 0 ? PV_TUI_ENDED
@@ -418,7 +413,7 @@ static bool send_file(struct pv_tui *t, const char *path)
 }
 
 /* Is the command about the conversation that is shown, while another is on its way, or it is
- * another by now? Then which it is for is not known; it was said. */
+ * another by now? Then nobody knows which it is for, and it is said why it does not run. */
 static bool is_between(struct pv_tui *t, enum pv_tui_word word, const struct pv_tui_words *w)
 {
     const bool named = w->name[0] != '\0';

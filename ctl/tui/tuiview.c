@@ -434,7 +434,8 @@ static void keep_place(const struct pv_tui *t, struct pv_tui_conv *c, size_t col
     c->scroll_cols = cols;
 }
 
-/* Does the first new line stand above those from index first on, and was never below it? */
+/* Does the first new line stand above those that are drawn, which begin with index first? Once it
+ * was drawn it is no news any more, wherever it is then. */
 static void look_for_new(struct pv_tui_conv *c, size_t first)
 {
     size_t i = 0;

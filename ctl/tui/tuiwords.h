@@ -33,8 +33,8 @@ enum pv_tui_word {
 /* A line taken apart. */
 struct pv_tui_words {
     bool is_command, classic; /* classic: without a slash */
-    /* of commands that take a name, a number or a switch, in lower case but for keys; NONE: the
-     * word; cut */
+    /* of commands that take a name, a number or a switch, in lower case but for keys and the piece
+     * of a room's id; NONE: the word; cut */
     char name[PV_NAMES_FULL_BUF];
     const char *text;  /* of SEND, SEND_FILE, SEARCH; "" when missing; points into line */
     const char *more;  /* what stands behind the name where nothing may; ""; points into line */

@@ -1131,6 +1131,38 @@ PV_TEST(a_failed_send_is_given_back)
     assert_string_equal(t->edit.text, "one too many");
 }
 
+/* The bar says what became of p2pvpnd a second later. */
+PV_TEST(a_command_without_answer_stands_in_the_pane)
+{
+    char number[] = "12", pi[] = "pi";
+    const struct {
+        struct pv_tui_action action;
+        const char *notice;
+    } CASES[] = {
+        {{.kind = PV_TUI_ACCEPT, .text = number}, "perhaps not done: /accept 12"},
+        {{.kind = PV_TUI_SAVE, .text = number}, "perhaps not done: /save 12"},
+        {{.kind = PV_TUI_INVITE, .peer = "#crew", .text = pi}, "perhaps not done: /invite pi"},
+        {{.kind = PV_TUI_MAKE, .peer = "#crew"}, "perhaps not done: /room #crew"},
+        {{.kind = PV_TUI_MUTE, .peer = "pi"}, "perhaps not done: /mute pi"},
+        {{.kind = PV_TUI_LEAVE, .peer = "#crew"}, "perhaps not done: /leave #crew"},
+    };
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    for (size_t i = 0; i < PV_ARRAY_LEN(CASES); i++) {
+        pv_tui_take_doubt(t, &CASES[i].action);
+        assert_string_equal(c->lines[c->n_lines - 1].text, CASES[i].notice);
+    }
+    size_t told = c->n_lines;
+    pv_tui_take_doubt(t, &(struct pv_tui_action){.kind = PV_TUI_FILES}); /* it only asks */
+    assert_int_equal(c->n_lines, told);
+
+    /* A line is given back, and what is said of it stays. */
+    char text[] = "hello";
+    pv_tui_take_doubt(t, &(struct pv_tui_action){.kind = PV_TUI_SEND, .peer = "pi", .text = text});
+    pv_tui_take_loss(t);
+    pv_tui_take_return(t);
+    assert_has(t->note, "perhaps not sent");
+}
+
 /* The input line has one line only. */
 PV_TEST(a_text_of_several_lines_that_is_given_back_keeps_them)
 {
