@@ -114,7 +114,7 @@ enum pv_chatjob_kind {
     PV_CHATJOB_MUTED,
     /* Delete what was said with peer, or (all_peers) with everybody, but for what still has to be
      * delivered (gone: that, too); at most PV_CHATJOB_MAX_PURGE at once. Texts of rooms of this
-     * network are hidden: PV_ROOMJOB_DROP deletes them. In: peer or all_peers; network. Out:
+     * network are hidden: PV_ROOMJOB_DROP deletes them. In: peer or all_peers; gone; network. Out:
      * n_deleted, more. */
     PV_CHATJOB_CLEAR,
     /* Delete what is older than keep_s and was read or delivered (0: nothing is too old), and, when

@@ -312,8 +312,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         s->look_at = PV_NEVER;
         s->mends = false;
     } else if ((facts & PV_FACT_MISSED) != 0 && s->look_at == PV_NEVER) {
-        s->look_at =
-            now + LOOK_AGAIN; /* it is behind the cursor: the heads differ, and all comes */
+        /* It is behind the cursor: the heads differ, and all comes. */
+        s->look_at = now + LOOK_AGAIN;
     }
     while ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&s->uploads)) != NULL)
         end_upload(s, put, PV_CTL_E_OFFLINE, now);
