@@ -200,6 +200,12 @@ def nc_can_chat_too(lab):
     check(a.os_ping(a.addr(b)), "ping")
     a.run("sh", "-c", f"printf 'plain text\\n' | nc -q 1 {a.addr(b)} 2047")
     wait("the line to arrive", lambda: "plain text" in texts(b.json("history")))
+    # More lines than the store takes at once, and one that is longer than a message.
+    a.run("sh", "-c", f"(seq 9000; head -c 40000 /dev/zero | tr '\\0' x; echo; echo end) | nc -N {a.addr(b)} 2047")
+    wait("the last line to arrive", lambda: "end" in texts(b.json("history")))
+    long = texts(b.json("history"))[-4:-1]
+    equal((len("".join(long)), set("".join(long))), (40000, {"x"}), "the long line")
+    equal(b.json("status")["chat"]["unread"], 1 + 9000 + 4, "lines that came")
     message = b.json("history")["messages"][-1]
     equal(message["from"], "a", "who the line is from")
 

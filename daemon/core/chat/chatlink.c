@@ -295,7 +295,7 @@ static bool has_waiting_input(const struct pv_chatlink_conn *c)
 /* "printf hello | nc": the last line of plain text may have no newline. */
 static void take_last_line(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now)
 {
-    if (!c->speaks && c->in_len > 0 && c->in[0] != '{')
+    if (!c->speaks && c->in_len > 0 && (c->in_text || c->in[0] != '{'))
         (void)pv_chatlink_handle_line(link, c, pv_view(c->in, c->in_len), now);
 }
 

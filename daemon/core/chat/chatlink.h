@@ -51,7 +51,7 @@ enum {
     PV_CHATLINK_MAX_PEER_CONNS = 8, /* with one peer: its daemon and a few nc */
     PV_CHATLINK_MAX_PROVEN = 2,     /* with one peer: both sides may open one at once */
     PV_CHATLINK_WINDOW = 16,        /* messages sent and not acknowledged, per peer */
-    /* Received and not yet stored, per peer; more closes the connection. */
+    /* Received and not yet given to the store, per peer; more waits. */
     PV_CHATLINK_MAX_PENDING = PV_CHATJOB_MAX_BATCH,
     PV_CHATLINK_MAX_PENDING_BYTES = 1048576,
     /* Received and not yet on the disk, of all peers, a text with MESSAGE_BYTES more for what is

@@ -68,6 +68,7 @@ struct pv_chatlink_conn {
     struct pv_outbuf out;
     char *in; /* in_cap bytes; an unfinished line */
     size_t in_len, in_cap;
+    bool in_text; /* that is the rest of plain text, whatever it begins with */
     struct pv_heap_node timer;
     UT_hash_handle hh; /* by sid */
 };

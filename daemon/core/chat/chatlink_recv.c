@@ -53,13 +53,15 @@ static size_t beyond(size_t unstored)
     return unstored > PV_CHATLINK_SHARE ? unstored - PV_CHATLINK_SHARE : 0;
 }
 
-/* Is there room for one more message of peer? */
+/* Is there room for one more message of peer, in what the store gets at once, too? */
 static bool has_room(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer,
                      size_t text_len)
 {
     size_t cost = pv_chatlink_cost(1, text_len);
     size_t more = beyond(peer->unstored + cost);
-    return link->unstored + cost <= PV_CHATLINK_MAX_UNSTORED &&
+    return peer->n_pending < PV_CHATLINK_MAX_PENDING &&
+           peer->pending_bytes + text_len <= PV_CHATLINK_MAX_PENDING_BYTES &&
+           link->unstored + cost <= PV_CHATLINK_MAX_UNSTORED &&
            (more == 0 || link->beyond + more <= REST);
 }
 
@@ -284,8 +286,8 @@ static bool may_type(struct pv_chatlink_conn *c, const struct pv_chat_frame *f, 
                           (uint32_t)f->text_len + PV_CHATJOB_ROW_BYTES, now);
 }
 
-/* A message came: it waits for the store, or with its connection for room. False when the peer
- * sends faster than it can store. */
+/* A message came: it waits for the store, or with its connection for room. False when a user
+ * without rights types more than is taken, or memory is out. */
 static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                     const struct pv_chat_frame *f, pv_ns now)
 {
@@ -294,9 +296,6 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
         return true;
     if (link->cfg.admits != NULL && !link->cfg.admits(link->cfg.owner, peer->pk))
         return deny(link, c, f, now);
-    if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
-        peer->pending_bytes + f->text_len > PV_CHATLINK_MAX_PENDING_BYTES)
-        return false;
     if (!has_room(link, peer, f->text_len)) {
         pv_chatlink_conn_wait(link, c, true);
         return true;
@@ -538,11 +537,10 @@ static bool pass_on(struct pv_chatlink *link, struct pv_chatlink_conn *c, struct
 
 /* The lines that may come before the other end has proven itself: the proof, and plain text where
  * that is taken. */
-static bool may_come(struct pv_chatlink *link, const struct pv_chatlink_conn *c,
+static bool may_come(struct pv_chatlink *link, const struct pv_chatlink_conn *c, bool frame,
                      struct pv_view line, pv_ns now)
 {
     unsigned more;
-    bool frame = line.len > 0 && line.ptr[0] == '{';
     bool may =
         c->speaks || (frame ? pv_chatlink_takes_unproven(link, c->peer) : !link->cfg.plain_off);
     if (may || line.len == 0 || (line.len == 1 && line.ptr[0] == '\r'))
@@ -560,17 +558,18 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
                              struct pv_view line, pv_ns now)
 {
     struct pv_chat_frame *f = &link->frame;
-    if (pv_proof_is_line(line)) {
+    const bool frame = !c->in_text && line.len > 0 && line.ptr[0] == '{';
+    if (frame && pv_proof_is_line(line)) {
         bool good = pv_chatlink_handle_proof(link, c, line, now);
         link->counts.unproven += !good;
         return good;
     }
-    if (!may_come(link, c, line, now))
+    if (!may_come(link, c, frame, line, now))
         return false;
     /* Rooms share the connection and read their own; the rest is chat's. */
-    if (pv_room_is_frame(line))
+    if (frame && pv_room_is_frame(line))
         return pass_on(link, c, line);
-    int r = pv_chat_frame_parse(line, f);
+    int r = frame ? pv_chat_frame_parse(line, f) : pv_chat_plain_parse(line, f);
     /* A kind that we do not know comes from a newer version: it is skipped, and the connection
      * lives. */
     if (r == PV_ERR_NOT_FOUND)
@@ -671,6 +670,35 @@ static bool put_back(struct pv_chatlink_conn *c, struct pv_view line, struct pv_
     return fits;
 }
 
+/* Is it plain text that fills a message, in what is kept and the first n of these bytes? */
+static bool fills_message(const struct pv_chatlink_conn *c, struct pv_view bytes, size_t n)
+{
+    const uint8_t first = c->in_len > 0 ? (uint8_t)c->in[0] : bytes.ptr[0];
+    return (c->in_text || first != '{') && c->in_len + n > PV_CHAT_TEXT_MAX;
+}
+
+/* Takes a message of a line that is longer, up to its last character, which may have come in part;
+ * ret_rest is what it leaves of the bytes. */
+static bool take_part(struct pv_chatlink *link, struct pv_chatlink_conn *c, struct pv_view bytes,
+                      struct pv_view *ret_rest, pv_ns now)
+{
+    const size_t n = PV_CHAT_TEXT_MAX - c->in_len;
+    if (!keep_input(c, pv_view(bytes.ptr, n), PV_CHAT_LINE_MAX))
+        return false;
+    *ret_rest = pv_view(bytes.ptr + n, bytes.len - n);
+    size_t len = c->in_len - 1;
+    while (len > c->in_len - 4 && ((uint8_t)c->in[len] & 0xc0) == 0x80)
+        len--;
+    if (!pv_chatlink_handle_line(link, c, pv_view(c->in, len), now))
+        return false;
+    if (c->waits)
+        return keep_input(c, *ret_rest, PV_CHATLINK_MAX_WAITING);
+    c->in_len -= len;
+    memmove(c->in, c->in + len, c->in_len);
+    c->in_text = true;
+    return true;
+}
+
 bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                               struct pv_view bytes, pv_ns now)
 {
@@ -685,6 +713,13 @@ bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn 
     }
     while (bytes.len > 0) {
         const uint8_t *nl = memchr(bytes.ptr, '\n', bytes.len);
+        if (fills_message(c, bytes, nl == NULL ? bytes.len : (size_t)(nl - bytes.ptr))) {
+            if (!take_part(link, c, bytes, &bytes, now))
+                return false;
+            if (c->waits)
+                return true;
+            continue;
+        }
         if (nl == NULL) {
             bool fits = keep_input(c, bytes, PV_CHAT_LINE_MAX);
             link->counts.bad_frames += !fits;
@@ -705,6 +740,7 @@ bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn 
             return false;
         if (c->waits)
             return put_back(c, line, bytes);
+        c->in_text = false;
     }
     return true;
 }

@@ -152,21 +152,35 @@ static int parse_message(const json_t *obj, struct pv_chat_frame *ret_frame)
     return PV_OK;
 }
 
-/* A person with netcat has no other way to type: what is not UTF-8 becomes U+FFFD instead of an
- * error. */
-static int parse_plain(struct pv_view line, struct pv_chat_frame *ret_frame)
+static struct pv_view without_cr(struct pv_view line)
+{
+    if (line.len > 0 && line.ptr[line.len - 1] == '\r')
+        line.len--;
+    return line;
+}
+
+/* A person with netcat has no other way to type: what is not UTF-8 is replaced instead of an error,
+ * by a shorter character where the text would get too long. */
+int pv_chat_plain_parse(struct pv_view line, struct pv_chat_frame *ret_frame)
 {
     size_t n = 0;
+    line = without_cr(line);
+    if (line.len == 0)
+        return PV_ERR_NOT_FOUND;
+    if (line.len > PV_CHAT_TEXT_MAX)
+        return PV_ERR_LIMIT;
     while (line.len > 0) {
         uint32_t cp = 0;
         size_t step = pv_utf8_char(line, &cp);
         bool good = step > 0 && cp != 0;
-        struct pv_view piece = good ? pv_view(line.ptr, step) : pv_view(REPLACEMENT, 3);
-        if (n + piece.len > PV_CHAT_TEXT_MAX)
-            return PV_ERR_LIMIT;
+        step = step > 0 ? step : 1;
+        struct pv_view piece = good ? pv_view(line.ptr, step)
+                               : n + 3 + line.len - step > PV_CHAT_TEXT_MAX
+                                   ? pv_view("?", 1)
+                                   : pv_view(REPLACEMENT, 3);
         memcpy(ret_frame->text + n, piece.ptr, piece.len);
         n += piece.len;
-        line = pv_view(line.ptr + (step > 0 ? step : 1), line.len - (step > 0 ? step : 1));
+        line = pv_view(line.ptr + step, line.len - step);
     }
     ret_frame->text[n] = '\0';
     ret_frame->text_len = n;
@@ -178,14 +192,11 @@ static int parse_plain(struct pv_view line, struct pv_chat_frame *ret_frame)
  * lines by CR LF are understood, too. */
 int pv_chat_frame_parse(struct pv_view line, struct pv_chat_frame *ret_frame)
 {
-    if (line.len > 0 && line.ptr[line.len - 1] == '\r')
-        line.len--;
-    if (line.len == 0)
-        return PV_ERR_NOT_FOUND;
+    line = without_cr(line);
+    if (line.len == 0 || line.ptr[0] != '{')
+        return pv_chat_plain_parse(line, ret_frame);
     if (line.len >= PV_CHAT_LINE_MAX)
         return PV_ERR_LIMIT;
-    if (line.ptr[0] != '{')
-        return parse_plain(line, ret_frame);
 
     json_t *obj = NULL;
     int r = pv_jsonline_parse(line, PV_CHAT_JSON_DEPTH, MAX_VALUES, &obj);

@@ -77,11 +77,13 @@ struct pv_chat_frame {
 
 /*
  * Decodes one line without its newline (a trailing '\r' is dropped). In plain text every byte
- * that is not UTF-8, and NUL, becomes U+FFFD; in JSON it is an error. Unknown fields are ignored.
- * PV_ERR_MALFORMED; PV_ERR_LIMIT when line or text is too long; PV_ERR_NOT_FOUND for an empty line;
- * PV_ERR_NOMEM.
+ * that is not UTF-8, and NUL, becomes U+FFFD, or "?" where the text would get longer than one may
+ * be; in JSON it is an error. Unknown fields are ignored. PV_ERR_MALFORMED; PV_ERR_LIMIT when line
+ * or text is too long; PV_ERR_NOT_FOUND for an empty line; PV_ERR_NOMEM.
  */
 PV_MUST_CHECK int pv_chat_frame_parse(struct pv_view line, struct pv_chat_frame *ret_frame);
+/* The same of a line that is plain text whatever it begins with: the second part of a long one. */
+PV_MUST_CHECK int pv_chat_plain_parse(struct pv_view line, struct pv_chat_frame *ret_frame);
 
 /* A message or an acknowledgement as one line with its newline, into PV_CHAT_LINE_MAX bytes.
  * PV_ERR_MALFORMED when the text is empty, too long or not UTF-8, or a number out of range;

@@ -221,6 +221,19 @@ PV_TEST(plain_text_of_nc_is_a_message)
     assert_string_equal(frame.text, "a\xef\xbf\xbd"
                                     "b");
     assert_true(pv_chat_text_is_valid(pv_view(frame.text, frame.text_len)));
+
+    /* The longest line is a message whatever is in it. */
+    static uint8_t line[PV_CHAT_TEXT_MAX + 1];
+    memset(line, 0xff, sizeof(line));
+    assert_ok(pv_chat_frame_parse(pv_view(line, PV_CHAT_TEXT_MAX), &frame));
+    assert_in_range(frame.text_len, PV_CHAT_TEXT_MAX - 2, PV_CHAT_TEXT_MAX);
+    assert_true(pv_chat_text_is_valid(pv_view(frame.text, frame.text_len)));
+    assert_int_equal(pv_chat_frame_parse(pv_view(line, sizeof(line)), &frame), PV_ERR_LIMIT);
+    /* A part of a longer line begins as it likes. */
+    assert_ok(pv_chat_plain_parse(pv_view("{\"ack\":1}", 9), &frame));
+    assert_int_equal(frame.kind, PV_CHAT_PLAIN);
+    assert_string_equal(frame.text, "{\"ack\":1}");
+    assert_int_equal(pv_chat_plain_parse(pv_view("\r", 1), &frame), PV_ERR_NOT_FOUND);
 }
 
 PV_TEST(shown_text_cannot_drive_a_terminal)

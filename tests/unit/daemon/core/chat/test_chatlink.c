@@ -349,7 +349,7 @@ PV_TEST(the_end_of_the_binding_closes_the_connection)
 PV_TEST(a_bad_frame_closes_the_connection)
 {
     static char big[PV_CHAT_LINE_MAX + 1];
-    memset(big, 'x', sizeof(big) - 1);
+    memset(big, '{', sizeof(big) - 1);
     const char *const bad[] = {"{\"id\":1}\n", "{\n", big};
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
         uint32_t sid = connect_by_hand();
@@ -359,16 +359,77 @@ PV_TEST(a_bad_frame_closes_the_connection)
     after(PV_S(1), "messages - 0");
 }
 
-PV_TEST(a_peer_that_sends_faster_than_the_disk_is_closed)
+PV_TEST(a_peer_that_sends_faster_than_the_disk_waits)
 {
+    char line[PV_CHAT_LINE_MAX];
+    size_t len = 0;
     uint32_t sid = connect_by_hand();
-    w.job_ms = 100000;
+    w.job_ms = 1000;
     run_for(PV_MS(1));
-    type_text(sid, "x\n"); /* this one is with the store */
-    for (int i = 0; i < PV_CHATLINK_MAX_PENDING; i++)
-        type_text(sid, "x\n");
-    type_text(sid, "one too many\n");
-    assert_closed_by_bob(sid);
+    /* The first one is with the store, and the last one has no room. */
+    for (unsigned i = 1; i <= PV_CHATLINK_MAX_PENDING + 2; i++) {
+        const uint8_t id[PV_CHAT_ID_LEN] = {(uint8_t)i, (uint8_t)(i >> 8)};
+        assert_ok(pv_chat_write_message(id, i, 0, "x", line, &len));
+        pv_chatlink_handle_bytes(w.nodes[1].link, sid, pv_view(line, len), wall_ms(), w.now);
+    }
+    assert_true(pv_chatlink_is_full(w.nodes[1].link, sid));
+    run_for(PV_S(5));
+    assert_false(pv_chatlink_is_full(w.nodes[1].link, sid));
+    assert_int_equal(chat_db_count(w.nodes[1].db), PV_CHATLINK_MAX_PENDING + 2);
+}
+
+/* Reads what was stored at node 1 from message k on into one text; returns the longest message. */
+static size_t joined(size_t k, char *dst, size_t cap)
+{
+    size_t longest = 0, at = 0;
+    dst[0] = '\0';
+    for (; k < chat_db_count(w.nodes[1].db); k++) {
+        const char *text = stored(1, k)->rec.text;
+        assert_true(pv_chat_text_is_valid(pv_view(text, strlen(text))));
+        longest = strlen(text) > longest ? strlen(text) : longest;
+        at += (size_t)snprintf(dst + at, cap - at, "%s", text);
+    }
+    return longest;
+}
+
+/* By nc, as the lines of a file have it. */
+PV_TEST(a_line_that_is_longer_than_a_message_is_several)
+{
+    static char line[200000], want[200000], got[200000];
+    static const size_t steps[] = {1 << 20, 1000, 7};
+    for (size_t s = 0; s < PV_ARRAY_LEN(steps); s++) {
+        size_t before = chat_db_count(w.nodes[1].db);
+        size_t len = (size_t)snprintf(line, sizeof(line), "%0*d", PV_CHAT_TEXT_MAX - 1, 0);
+        /* A part that begins as a frame does, and characters of two to four bytes. */
+        len += (size_t)snprintf(line + len, sizeof(line) - len, "{\"prove\":1}");
+        while (len < 60000)
+            len += (size_t)snprintf(line + len, sizeof(line) - len,
+                                    "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
+        memcpy(want, line, len + 1);
+        memcpy(line + len, "\nnext\n{", 8);
+        memcpy(want + len, "next", 5);
+        len += 7; /* what begins a frame behind it is dropped with the connection */
+        uint32_t sid = connect_by_hand();
+        for (size_t at = 0, n; at < len; at += n) {
+            n = len - at < steps[s] ? len - at : steps[s];
+            pv_chatlink_handle_bytes(w.nodes[1].link, sid, pv_view(line + at, n), wall_ms(), w.now);
+        }
+        run_for(PV_S(1));
+        assert_in_range(joined(before, got, sizeof(got)), PV_CHAT_TEXT_MAX - 4, PV_CHAT_TEXT_MAX);
+        assert_string_equal(got, want);
+        assert_string_equal(w.nodes[1].last_text, "next");
+
+        /* The last line of a file may have no newline. */
+        before = chat_db_count(w.nodes[1].db);
+        memset(line, 'x', PV_CHAT_TEXT_MAX);
+        memcpy(line + PV_CHAT_TEXT_MAX - 1, "{rest", 6);
+        sid = connect_by_hand();
+        type_text(sid, line);
+        pv_chatlink_closed(w.nodes[1].link, sid, w.now);
+        run_for(PV_S(1));
+        joined(before, got, sizeof(got));
+        assert_string_equal(got, line);
+    }
 }
 
 PV_TEST(connections_of_one_peer_are_limited_to_the_newest)
