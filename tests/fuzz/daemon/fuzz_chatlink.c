@@ -96,7 +96,13 @@ static void call_bytes(void)
     };
     uint32_t sid = stream();
     uint8_t what = next();
-    if (what < 128) {
+    if (what == 127) { /* text that fills a message */
+        static uint8_t text[PV_CHAT_TEXT_MAX - 1];
+        memset(text, 0xc3, sizeof(text));
+        pv_chatlink_handle_bytes(f.link, sid, pv_view(text, sizeof(text)), 5, f.now);
+        return;
+    }
+    if (what < 127) {
         const char *line = lines[what % PV_ARRAY_LEN(lines)];
         pv_chatlink_handle_bytes(f.link, sid, pv_view(line, strlen(line)), 5, f.now);
         return;
