@@ -18,6 +18,7 @@
 #include "ctl/commands.h"
 #include "ctl/hostwall.h"
 #include "ctl/lib/launch.h"
+#include "sys/net/ipcmd.h"
 
 #define GROUP PV_INSTANCE_GROUP
 
@@ -72,6 +73,22 @@ static void look_at_tun(struct page *p, const json_t *status)
         !there ? "/dev/net/tun is missing: no interface can be made"
         : own  ? "/dev/net/tun is not for this user: lwIP stands in, see `p2pvpnctl status`"
                : "/dev/net/tun is there");
+}
+
+/* p2pvpnd has others' programs set up the interface, and finds only then that one is missing. */
+static void look_at_programs(struct page *p, const json_t *status)
+{
+    const bool ip = pv_ipcmd_is_there(), nft = pv_nftcmd_is_there();
+    if (pv_json_is(status, "stack", "lwip"))
+        put(p, "programs", true, "", "none is needed for lwIP");
+    else if (!ip)
+        put(p, "programs", false, nft ? "install iproute2" : "install iproute2 and nftables",
+            "there is no ip program%s: no interface can be set up", nft ? "" : ", and no nft");
+    else if (!nft)
+        put(p, "programs", false, "install nftables",
+            "there is no nft program: who speaks as a member beside the interface is not kept out");
+    else
+        put(p, "programs", true, "", "ip and nft are there");
 }
 
 /* p2pvpnd alone knows what --state it was given; while it does not run, of one that was started
@@ -413,6 +430,7 @@ static int doctor(struct pv_cli *cli)
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);
     int code = pv_cli_ask(cli, &req, &status);
     look_at_tun(&p, status);
+    look_at_programs(&p, status);
     look_at_disk(&p, status);
     if (!cli->node.is_user) { /* its names are for `run`, and it is nobody else's */
         look_at_names(&p);

@@ -85,7 +85,12 @@ def doctor_is_content_with_a_node_that_works(lab):
     r = a.run("unshare", "-m", "sh", "-c", f"mount --bind /bin/false \"$(readlink -f /usr/sbin/nft)\" && "
               f"{lab.bin('p2pvpnctl')} doctor", check_rc=False)
     check(r.code == 0 and "could not look: nft is missing or fails" in r.out, f"doctor without nft: {r}")
-    for name in ("tun", "disk", "names", "group", "daemon", "versions", "rights", "network", "interface", "firewall", "mtu",
+    # A machine that has the static program and nothing else is told before it joins.
+    for programs, remedy in ((("nft",), "install nftables"), (("ip", "nft"), "install iproute2 and nftables")):
+        hide = "".join(f"mount --bind /dev/null \"$(readlink -f /usr/sbin/{x})\" && " for x in programs)
+        r = a.run("unshare", "-m", "sh", "-c", f"{hide}{lab.bin('p2pvpnctl')} doctor", check_rc=False)
+        check(r.code == 1 and f"to do: {remedy}\n" in r.out, f"doctor without {programs}: {r}")
+    for name in ("tun", "programs", "disk", "names", "group", "daemon", "versions", "rights", "network", "interface", "firewall", "mtu",
                  "coordinator", "udp", "nat", "port mapping", "clock"):
         check(f"\nok   {name} " in "\n" + out, f"{name} is not looked at, or not well: {out}")
     equal(a.run(*a.as_user(), lab.bin("p2pvpnctl"), "doctor", check_rc=False).code, 0, "exit code for alice")

@@ -47,12 +47,22 @@ static void close_pipes(struct ip_pipes *p)
 static const char *const ip_paths[] = {"/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"};
 static const char *const nft_paths[] = {"/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/bin/nft"};
 
-static const char *find_program(const struct command *c)
+static const char *find_path(const char *const *paths, size_t n)
 {
-    for (size_t i = 0; i < c->n_paths; i++)
-        if (access(c->paths[i], X_OK) == 0)
-            return c->paths[i];
+    for (size_t i = 0; i < n; i++)
+        if (access(paths[i], X_OK) == 0)
+            return paths[i];
     return NULL;
+}
+
+bool pv_ipcmd_is_there(void)
+{
+    return find_path(ip_paths, PV_ARRAY_LEN(ip_paths)) != NULL;
+}
+
+bool pv_nftcmd_is_there(void)
+{
+    return find_path(nft_paths, PV_ARRAY_LEN(nft_paths)) != NULL;
 }
 
 /* The helper ignores signals that end the daemon; the program shall not inherit that. */
@@ -177,7 +187,7 @@ static int run(const struct command *c, const char *lines, pv_nftcmd_line *line,
     struct ip_pipes p = {{-1, -1}, {-1, -1}};
     struct output out = {.line = line, .ctx = ctx, .first = ret_error};
     size_t len = strlen(lines);
-    const char *path = find_program(c);
+    const char *path = find_path(c->paths, c->n_paths);
     ret_error[0] = '\0';
     if (path == NULL)
         return PV_ERR_NOT_FOUND;

@@ -3,9 +3,8 @@
  * ipcmd.h - runs `ip -batch -` of iproute2 and `nft -f -` of nftables: what they did can be
  * repeated by hand.
  *
- * No shell; the lines are ours and made of validated values. Blocks until the program is
- * done, so it is for
- * the helper only.
+ * No shell; the lines are ours and made of validated values. Blocks until the program is done, so
+ * it is for the helper only.
  */
 #pragma once
 
@@ -17,6 +16,10 @@ enum {
     PV_NFTCMD_WORD_MAX = 64,  /* bytes of a word, with the NUL */
     PV_NFTCMD_LINE_MAX = 512, /* bytes of a line that is listed; what follows is cut off */
 };
+
+/* Is there an ip program for these? And an nft program? Callable by anybody. */
+bool pv_ipcmd_is_there(void);
+bool pv_nftcmd_is_there(void);
 
 /* Runs the lines in order until one fails. PV_ERR_NOT_FOUND: no ip program. PV_ERR_REFUSED: ip
  * complained, its first line is in ret_error (always a string). PV_ERR_LIMIT. -errno. */

@@ -59,8 +59,8 @@ PV_TEST(doctor_goes_through_everything)
 PV_TEST(no_line_is_missing_and_each_that_is_not_well_has_a_remedy)
 {
     static const char *const names[] = {
-        "tun",       "disk", "names",       "group", "daemon", "versions",     "rights", "network",
-        "interface", "mtu",  "coordinator", "udp",   "nat",    "port mapping", "clock"};
+        "tun",     "programs",  "disk", "names",       "group", "daemon", "versions",     "rights",
+        "network", "interface", "mtu",  "coordinator", "udp",   "nat",    "port mapping", "clock"};
     answers("status", DOCTOR_OF("open", ""));
     (void)RUN("doctor", "--json");
     json_t *doc = json_loads(t.out, 0, NULL);
