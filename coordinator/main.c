@@ -95,6 +95,11 @@ static int print_url(struct pv_coordset *set)
 static void announce(const struct pv_coordset *set, const struct pv_coordkeys *keys)
 {
     char note[PV_COORDURL_NOTE_MAX], text[PV_URL_TEXT_BUF] = "";
+    if (!isatty(STDOUT_FILENO))
+        fputs(
+            "p2pvpn-coordinator: its URL holds a secret and is in no log: `p2pvpn-coordinator url` "
+            "prints it\n",
+            stderr);
     if (!isatty(STDOUT_FILENO) || format_url(set, keys, text, note) != PV_COORDEXIT_DONE)
         return;
     pv_coordurl_show(text, stdout);

@@ -290,6 +290,7 @@ def coordinators_secrets_and_invites_are_nowhere_else(lab):
         look(program.pid, secrets)
         on_disk(host, secrets)
     in_answers_and_logs(lab, said, secrets)
+    check("`p2pvpn-coordinator url` prints it" in coordinator.program.text(), "the log does not say where its URL is")
 
 
 @scenario
