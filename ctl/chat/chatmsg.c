@@ -114,6 +114,8 @@ int pv_chat_find_place(struct pv_cli *cli, const char *word, struct pv_chat_plac
                  pv_json_text(p, "key", word));
         ret_place->another_since = pv_json_real(p, "another_since", 0);
     }
+    if (code == 0 && ret_place->name[0] == '\0') /* it has addresses, and is no peer */
+        code = pv_cli_fail(cli, PV_CTLAPI_UNKNOWN_PEER, "%s is this machine: name another", word);
     json_decref(ip);
     json_decref(peers);
     cli->cached = false; /* the chat says itself who is there, and what waits */

@@ -13,7 +13,7 @@ void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver);
 /* The other side of a conversation. A name may become another machine's, or another room's, while
  * lines are typed for the one that had it: they go to the address. */
 struct pv_chat_place {
-    char name[PV_NAME_BUF];           /* "" when only an address is known */
+    char name[PV_NAME_BUF];           /* "pi", "#crew" */
     char address[PV_CTLAPI_PEER_BUF]; /* a machine's key, or what p2pvpnd calls a room for good */
     double another_since;             /* as in `peers`; 0: the name was no other machine's */
 };

@@ -239,9 +239,6 @@ static int chatraw(struct pv_cli *cli)
     /* A pipe gets the bytes as they were sent; only a terminal must be kept from obeying them. */
     cli->client.exact = !isatty(fileno(cli->out));
     int code = pv_chat_find_place(cli, cli->args.word[0], &c->place);
-    if (code == 0 && c->place.name[0] == '\0')
-        code = pv_cli_fail(cli, PV_CTLAPI_UNKNOWN_PEER, "%s: no other member has this name",
-                           cli->args.word[0]);
     if (code == 0)
         /* The watch comes first: a message that arrives before the inbox is asked for is then
          * told by an event. */

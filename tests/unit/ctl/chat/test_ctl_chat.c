@@ -276,17 +276,17 @@ PV_TEST(chat_says_that_a_name_changed_hands)
 
 PV_TEST(chat_with_a_peer_sends_plain_lines_there)
 {
-    answers("ip", OK("'ip4':'10.66.0.1'"));
-    answers("peers", OK(PEERS));
+    answers("ip", OK("'ip4':'10.66.0.9'"));
+    answers("peers", OK("'peers':[{'name':'pi','ip4':'10.66.0.9'}]"));
     answers("inbox", OK_V1("'messages':[]"));
     answers("send", "{'id':@,'ok':false,'code':1,'error':'send: disk full'}\n");
     assert_int_equal(RUN_WITH("hello\nsend me the file\nlast line without newline", "chat", "pi"),
                      1);
     assert_asked("'cmd':'ip','peer':'pi'", "'cmd':'peers'",
                  "'cmd':'watch','what':'chat','seen':true", "'cmd':'inbox','peek':true",
-                 "'cmd':'send','peer':'pi','text':'hello'", "'cmd':'peers'",
-                 "'cmd':'send','peer':'pi','text':'send me the file'",
-                 "'cmd':'send','peer':'pi','text':'last line without newline'");
+                 "'cmd':'send','peer':'pi','name':'pi','text':'hello'", "'cmd':'peers'",
+                 "'cmd':'send','peer':'pi','name':'pi','text':'send me the file'",
+                 "'cmd':'send','peer':'pi','name':'pi','text':'last line without newline'");
     assert_has(t.err, "p2pvpnctl: send: disk full\n");
 }
 
@@ -342,7 +342,8 @@ PV_TEST(chat_with_a_peer_sends_what_names_another_member_or_a_room_there)
         {"nas,", "pi"},
     };
     answers("ip", OK("'ip4':'10.66.0.1'"));
-    answers("peers", OK("'peers':[{'name':'nas','ip4':'10.66.0.9'},{'name':'pi'}]"));
+    answers("peers",
+            OK("'peers':[{'name':'nas','ip4':'10.66.0.9'},{'name':'pi','ip4':'10.66.0.1'}]"));
     answers("inbox", OK_V1("'messages':[]"));
     answers("send", OK("'message':" MSG("C", "lap", "nas", "secret", "queued") ",'online':true"));
     for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
@@ -350,9 +351,10 @@ PV_TEST(chat_with_a_peer_sends_what_names_another_member_or_a_room_there)
         char line[128], asked[128];
         size_t before = strlen(t.requests);
         snprintf(line, sizeof(line), "send %s a b\n", word);
-        const char *text = strcmp(word, to) == 0 ? "a b\n" : line;
-        snprintf(asked, sizeof(asked), "{\"cmd\":\"send\",\"peer\":\"%s\",\"text\":\"%.*s\"}\n", to,
-                 (int)strcspn(text, "\n"), text);
+        const bool here = strcmp(word, to) != 0;
+        const char *text = here ? line : "a b\n";
+        snprintf(asked, sizeof(asked), "{\"cmd\":\"send\",\"peer\":\"%s\",%s\"text\":\"%.*s\"}\n",
+                 to, here ? "\"name\":\"pi\"," : "", (int)strcspn(text, "\n"), text);
         assert_int_equal(RUN_WITH(line, "chat", "pi"), 0);
         assert_string_equal(strstr(t.requests + before, "{\"cmd\":\"send\""), asked);
     }
@@ -589,6 +591,10 @@ PV_TEST(chat_with_an_unknown_peer_is_told_at_once)
 {
     answers("ip", "{'id':@,'ok':false,'code':6,'error':'ip: no peer pj'}\n");
     assert_int_equal(RUN("chat", "pj"), PV_CTLAPI_UNKNOWN_PEER);
+    answers("ip", OK("'ip4':'10.66.0.1'"));
+    answers("peers", OK("'peers':[{'name':'pi','ip4':'10.66.0.9'}]"));
+    assert_int_equal(RUN("chat", "lap"), PV_CTLAPI_UNKNOWN_PEER);
+    assert_has(t.err, "lap is this machine: name another");
 }
 
 PV_TEST(chat_without_a_network_ends)
