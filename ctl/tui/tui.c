@@ -246,7 +246,10 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
     if (action->kind == PV_TUI_SEND &&
         (action->text == NULL ||
          !pv_chat_text_is_valid(pv_view(action->text, strlen(action->text))))) {
-        pv_tui_take_error(&u->model, "this text cannot be sent", action);
+        pv_tui_take_error(&u->model,
+                          action->text == NULL ? "not sent: out of memory"
+                                               : "a text has 1 to 16384 bytes of UTF-8",
+                          action);
         free(action->text);
         return PV_OK;
     }
@@ -479,6 +482,8 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
                               &a.action);
         if (a.kind == ASKED_ACTION && a.action.kind == PV_TUI_OLDER)
             pv_tui_take_older(&u->model, a.action.peer, NULL);
+        if (a.kind == ASKED_ACTION && a.action.kind == PV_TUI_PEERS)
+            pv_tui_take_peers(&u->model, NULL);
         code = a.kind == ASKED_WATCH ? (int)reply->code : 0; /* without it there is no chat */
     } else if (a.kind == ASKED_STATUS) {
         pv_tui_take_status(&u->model, reply->body);

@@ -945,7 +945,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
 {
     const json_t *list = json_object_get(body, "peers");
     /* Every refresh brings such a list. Only a list that the person asked for becomes lines. */
-    bool told = t->list_asked;
+    bool told = t->list_asked && body != NULL;
     size_t i;
     t->list_asked = false;
     /* A member that has gone has no address, which may be another's now, and no path. */
@@ -1331,10 +1331,14 @@ bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number
     bool known;
     uint64_t n;
     if (pv_u64_parse(number, 1, UINT32_MAX, &n) < 0) {
-        pv_tui_note(t, "%s NUMBER",
+        pv_tui_note(t, "%s NUMBER%s",
                     word == PV_TUI_W_ACCEPT   ? "/accept"
                     : word == PV_TUI_W_REFUSE ? "/refuse"
-                                              : "/save");
+                                              : "/save",
+                    number[0] != '#' ? ""
+                    : word == PV_TUI_W_REFUSE
+                        ? " is for files: /leave refuses an invitation"
+                        : " is for files: a line into the room accepts its invitation");
         return false;
     }
     const size_t at = place_of(t, (uint32_t)n, &known);

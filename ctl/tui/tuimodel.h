@@ -222,7 +222,8 @@ void pv_tui_done(struct pv_tui *t);
 /* --- what the daemon says (bodies of answers and events, docs/PROTOCOL-LOCAL.md) ------------- */
 
 void pv_tui_take_status(struct pv_tui *t, const json_t *body);
-/* told: as an answer to getu. */
+/* A list that the person asked for is told. NULL: it was refused, as behind `leave`: nobody is
+ * there any more. */
 void pv_tui_take_peers(struct pv_tui *t, const json_t *body);
 /* A message that came or was sent. Known ones are ignored. */
 void pv_tui_take_message(struct pv_tui *t, const json_t *msg);

@@ -590,7 +590,9 @@ void pv_tui_paste(struct pv_tui *t, const char *text)
     size_t len = strlen(text);
     while (len > 0 && text[len - 1] == '\n') /* as when it is sent */
         len--;
-    if (is_too_long(t, t->edit.len + len))
+    if (len == 0)
+        pv_tui_note(t, "empty lines alone are no message");
+    if (len == 0 || is_too_long(t, t->edit.len + len))
         return;
     pv_tui_note(t, "%zu lines pasted: Enter sends them to %s, another key does not", lines,
                 t->convs[t->current].name);

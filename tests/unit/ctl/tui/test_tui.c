@@ -504,6 +504,9 @@ PV_TEST(a_number_that_is_no_incoming_files_is_refused)
     pv_tuiedit_set(&t->edit, "");
     line("/accept 0");
     assert_string_equal(t->note, "/accept NUMBER");
+    edit(PV_TUIEDIT_KILL_START);
+    line("/accept #crew");
+    assert_has(t->note, "is for files: a line into the room");
     assert_nothing_asked();
     /* Nothing is known of it: p2pvpnd says what it is, however often. */
     for (int i = 0; i < 2; i++) {
@@ -1163,6 +1166,19 @@ PV_TEST(a_command_without_answer_stands_in_the_pane)
     assert_has(t->note, "perhaps not sent");
 }
 
+/* As behind `leave`. */
+PV_TEST(a_list_of_peers_that_is_refused_leaves_nobody_online)
+{
+    size_t pi = pv_tui_find(t, "pi", false);
+    t->convs[pi].online = true;
+    line("/peers");
+    size_t told = t->convs[t->current].n_lines;
+    pv_tui_take_peers(t, NULL);
+    assert_false(t->convs[pi].online);
+    take(pv_tui_take_peers, "{'peers':[]}"); /* one that nobody typed for */
+    assert_int_equal(t->convs[t->current].n_lines, told);
+}
+
 /* The input line has one line only. */
 PV_TEST(a_text_of_several_lines_that_is_given_back_keeps_them)
 {
@@ -1469,6 +1485,9 @@ PV_TEST(several_pasted_lines_are_sent_when_one_says_so)
     pv_tui_paste(t, "just\tthis\n");
     assert_string_equal(t->edit.text, "just this");
     edit(PV_TUIEDIT_KILL_START);
+    pv_tui_paste(t, "\n\n\n");
+    assert_null(t->paste);
+    assert_has(t->note, "empty lines");
     pv_tui_paste(t, "one\ntwo\n");
     draw(24, 80);
     pv_tui_note(t, "new from bob"); /* hides no question that a key answers */
