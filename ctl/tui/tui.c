@@ -170,17 +170,30 @@ static void fail_file(struct tui *u, const struct pv_tui_action *action, const c
     pv_tui_take_error(&u->model, PV_STR("/send-file %.120s: %s", action->text, why), action);
 }
 
-/* A descriptor of the file that was typed, "~" as the shell has it; -1: *ret_why says why not. */
-static int open_file(const char *typed, char name[static PV_FILE_NAME_BUF], double *ret_size,
-                     const char **ret_why)
+/* Of len bytes, "~" as the shell has it. */
+static int open_path(const char *typed, size_t len, int *ret_fd, char name[static PV_FILE_NAME_BUF],
+                     double *ret_size)
 {
     char path[PATH_MAX];
     const char *home = getenv("HOME");
     bool at_home = strncmp(typed, "~/", 2) == 0 && home != NULL;
-    int fd = -1, r = -ENAMETOOLONG;
-    if (snprintf(path, sizeof(path), "%s%s", at_home ? home : "", typed + at_home) <
-        (int)sizeof(path))
-        r = pv_fetch_open(path, &fd, name, ret_size);
+    if (snprintf(path, sizeof(path), "%s%.*s", at_home ? home : "", (int)len - at_home,
+                 typed + at_home) >= (int)sizeof(path))
+        return -ENAMETOOLONG;
+    return pv_fetch_open(path, ret_fd, name, ret_size);
+}
+
+/* A descriptor of the file that was typed; -1: *ret_why says why not. */
+static int open_file(const char *typed, char name[static PV_FILE_NAME_BUF], double *ret_size,
+                     const char **ret_why)
+{
+    int fd = -1;
+    const size_t len = strlen(typed);
+    int r = open_path(typed, len, &fd, name, ret_size);
+    /* A terminal puts a file that is dragged into it in quotes. */
+    if (r == -ENOENT && len > 2 && (typed[0] == '\'' || typed[0] == '"') &&
+        typed[len - 1] == typed[0])
+        r = open_path(typed + 1, len - 2, &fd, name, ret_size);
     *ret_why = r == PV_ERR_MALFORMED ? "not a regular file" : r < 0 ? strerror(-r) : "";
     return fd;
 }

@@ -573,7 +573,7 @@ def a_file_for_a_room_is_one_line(lab):
     theirs.wait("the room", "#crew  room, 3 members")
     ours.resize(140, 24)
     theirs.resize(140, 24)
-    ours.line("/send-file /run/plan.txt")
+    ours.line("/send-file '/run/plan.txt'")
     said = "a offers plan.txt (2.9 KiB) to those who are here"
     ours.wait("the line", f"* {said}: 0 of 1 took it")
     ours.wait("why carol is not offered it", "files from this node to carol is denied by rule 1")
