@@ -179,7 +179,7 @@ def a_malicious_member(lab):
     wait("a path from c to b", lambda: c.os_ping(c.addr(b)))
     said_by_a = b"\x01\x04" + base64.urlsafe_b64decode(room + "==") + key(a_key) + bytes(7) + \
         b"\x01" + bytes(8) + b"I give up" + bytes(64)
-    writes("x" * 200000, "chat-frame")
+    writes("{" + "x" * 200000, "chat-frame")
     writes('{"id":1}\n', "chat-unproven")
     writes('{"room":"x"}\n', "chat-unproven")
     writes('{"room":"%s","records":["%s"]}\n' % (room, text(said_by_a)), "chat-unproven")

@@ -230,7 +230,7 @@ class Screen:
 
 def chat(liar):
     liar.mode, liar.seed = "chat", 1
-    s = Screen(BIN + "/p2pvpnctl", "-S", liar.path, "chat", "pi")
+    s = Screen(BIN + "/p2pvpnctl", "-S", liar.path, "chat")
     s.until(b"unread: Ctrl-G")
     s.type("\x07")
     s.until(b"$(touch")
