@@ -32,12 +32,15 @@ static int print_members(struct pv_cli *cli, const json_t *body)
 {
     const json_t *list = json_object_get(body, "members");
     struct pv_table t;
-    pv_table_begin(&t, 3);
+    pv_table_begin(&t, 4);
     PV_EACH_JSON(list, m) {
+        const char *denied = pv_json_text(m, "denied", NULL);
         bool online = pv_json_bool(m, "online");
         pv_table_cell(&t, PV_BOLD, pv_json_text(m, "name", "?"));
         pv_table_cell(&t, online ? PV_GREEN : PV_DIM, online ? "online" : "offline");
         pv_table_cell(&t, PV_DIM, pv_json_bool(m, "creator") ? "made the room" : "");
+        pv_table_cell(&t, PV_YELLOW,
+                      denied == NULL ? "" : PV_STR("chat to it is denied by %s", denied));
     }
     return pv_cli_print_table(cli, &t);
 }

@@ -1201,10 +1201,13 @@ void pv_tui_take_members(struct pv_tui *t, const json_t *body)
 {
     size_t index = pv_tui_find(t, pv_json_text(body, "room", ""), false);
     PV_EACH_JSON(json_object_get(body, "members"), m) {
+        const char *denied = pv_json_text(m, "denied", NULL);
         pv_tui_notice(t, &t->convs[index == SIZE_MAX ? t->current : index],
-                      PV_STR("%-16s %s%s", pv_json_text(m, "name", "?"),
+                      PV_STR("%-16s %s%s%s%s", pv_json_text(m, "name", "?"),
                              pv_json_bool(m, "online") ? "online" : "away",
-                             pv_json_bool(m, "creator") ? ", made the room" : ""));
+                             pv_json_bool(m, "creator") ? ", made the room" : "",
+                             denied == NULL ? "" : ", chat to it is denied by ",
+                             denied == NULL ? "" : denied));
     }
 }
 

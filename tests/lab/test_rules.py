@@ -312,7 +312,8 @@ def services_go_the_way_that_can_says(lab):
         cannot(g, "g", f"b:{service}")
         equal(b.ctl("can", "b", f"g:{service}").code, 0, f"can b g:{service}")
     # The sender is told the rule; the other way all arrives, by b's connections.
-    for words in (("send", "b", "no"), ("send-file", "b", OPERATIONS), ("ping", "b")):
+    g.ctl("room", "create", "other")
+    for words in (("send", "b", "no"), ("send-file", "b", OPERATIONS), ("ping", "b"), ("room", "invite", "other", "b")):
         r = g.ctl(*words, code=11)
         check("rule 1" in r.err, f"{words[0]} does not name the rule: {r.err!r}")
     b.ctl("send", "g", "to g")
@@ -322,6 +323,9 @@ def services_go_the_way_that_can_says(lab):
     b.ctl("ping", "g", "-c", "1")
     equal(gets(b, b.addr(g), 7000), "g", "b reaches g's port")
     own_port_closed(g, b)
+    equal([(m["name"], m["denied"]) for m in g.json("room", "members", "crew")["members"] if m["denied"]],
+          [("b", "rule 1")], "whom g's lines in the room do not reach")
+    check("chat to it is denied by rule 1" in g.ctl("room", "members", "crew").out, "room members names no rule")
     # g's message of before waits at g, over b's connection, and says why.
     wait("g to be told", lambda: "denies it chat" in g.ctl("why", "b").out)
     g.ctl("send", "#crew", "in the room")

@@ -11,6 +11,7 @@
 #include "daemon/core/chat/chat_part.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/tell.h"
+#include "daemon/core/member/rules.h"
 #include "daemon/core/node/saved.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
@@ -465,10 +466,13 @@ static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
         if (m.has_left)
             continue;
         bool online = self || (p != NULL && pv_peer_reach(p) != PV_REACH_NO);
+        const struct pv_verdict v = pv_rules_serve(n, m.pk, PV_SERVICE_CHAT, true);
         pv_ctlapi_put(&out, "members",
-                      pv_ctlapi_pack("{s:s, s:o, s:b, s:b, s:b, s:I}", "name", PV_WHO_STR(n, m.pk),
-                                     "key", pv_ctlapi_key(m.pk), "online", online, "creator",
-                                     m.is_creator, "self", self, "texts", (json_int_t)m.texts));
+                      pv_ctlapi_pack("{s:s, s:o, s:b, s:b, s:b, s:I, s:s?}", "name",
+                                     PV_WHO_STR(n, m.pk), "key", pv_ctlapi_key(m.pk), "online",
+                                     online, "creator", m.is_creator, "self", self, "texts",
+                                     (json_int_t)m.texts, "denied",
+                                     self || p == NULL || v.allow ? NULL : PV_RULE_STR(v.rule)));
     }
     return out;
 }
@@ -519,6 +523,9 @@ static void cmd_change(void *part, struct pv_ctlapi_request *req, struct pv_peer
             return;
         memcpy(id, found, sizeof(id));          /* it lives until the next call only */
         pv_rooms_name(r->rooms, id, req->room); /* for what the answer says */
+        /* A member that gets nothing of ours would not hear of it either. */
+        if (p != NULL && pv_rules_refuse(r->node, p, PV_SERVICE_CHAT, "room", handle))
+            return;
         status = p != NULL ? pv_rooms_invite(r->rooms, handle, id, pv_peer_pk(p), wall, now)
                            : pv_rooms_leave(r->rooms, handle, id, wall, now);
     }

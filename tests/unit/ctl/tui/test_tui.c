@@ -1838,8 +1838,10 @@ PV_TEST(rooms_are_conversations_with_unread_counts)
     line("/open pi"); /* the answer is the room's, whatever is open when it comes */
     assert_action(PV_TUI_HISTORY, "pi", "");
     size_t said = t->convs[crew].n_lines;
-    take(pv_tui_take_members, "{'room':'#crew','members':[{'name':'pi','online':true}]}");
+    take(pv_tui_take_members,
+         "{'room':'#crew','members':[{'name':'pi','online':true,'denied':'rule 3'}]}");
     assert_int_equal(t->convs[crew].n_lines, said + 1);
+    assert_has(t->convs[crew].lines[said].text, "online, chat to it is denied by rule 3");
     line("/open #crew");
     line("/mute");
     assert_action(PV_TUI_MUTE, "#crew", "");
