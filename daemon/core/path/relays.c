@@ -518,7 +518,10 @@ static void pump_udp(struct pv_relays *r, pv_ns now)
         return;
     bool blocked = pv_udpwatch_is_blocked(&r->udp);
     n->ways.udp_blocked = blocked;
-    pv_log(n->log, PV_LOG_INFO, "what=\"UDP %s\"", blocked ? "is blocked here" : "gets through");
+    pv_log(n->log, PV_LOG_INFO, "what=\"UDP %s\"",
+           !blocked                           ? "gets through"
+           : pv_peers_udp_elsewhere(n->peers) ? "is closed at the coordinator"
+                                              : "is blocked here");
     EACH_WAY(r, via)
     pv_relayway_set_blocked(r->ways[via], blocked, now);
     tell_udp(r, blocked, now);
