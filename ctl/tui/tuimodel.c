@@ -138,27 +138,35 @@ static bool want_read(struct pv_tui *t, const struct pv_tui_conv *c, const char 
 
 static void is_read_now(struct pv_tui_conv *c, struct pv_tui_line *line)
 {
-    if (line->outgoing || line->state != PV_CHAT_UNREAD || c->unread == 0)
+    if (!pv_tui_is_unread(line) || c->unread == 0)
         return;
     line->state = PV_CHAT_READ;
     c->unread--;
     c->named = c->named && c->unread > 0;
 }
 
-/* Up to the last message that is shown: one that comes meanwhile is not read by that. */
+/* p2pvpnd takes what is before a line as read, too: those behind one that nobody saw wait for it.
+ */
 void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c)
 {
-    size_t i = c->n_lines;
-    if (c->unread == 0)
+    unsigned n = 0;
+    size_t first = c->n_lines, end = 0; /* end: behind the last one */
+    for (size_t i = c->n_lines; i > 0 && n < c->unread; i--) {
+        const struct pv_tui_line *line = &c->lines[i - 1];
+        if (!pv_tui_is_unread(line))
+            continue;
+        n++;
+        first = i - 1;
+        end = !line->shown ? 0 : end == 0 ? i : end;
+    }
+    if (n < c->unread && c->more)
+        return; /* the others are older than what is here */
+    c->unread = n;
+    c->named = c->named && n > 0;
+    if (end == 0 || !want_read(t, c, c->lines[end - 1].id))
         return;
-    while (i > 0 && (c->lines[i - 1].outgoing || c->lines[i - 1].id[0] == '\0'))
-        i--;
-    if (i == 0 || !want_read(t, c, c->lines[i - 1].id))
-        return; /* it stays unread */
-    for (i = c->n_lines; i > 0 && c->unread > 0; i--)
-        is_read_now(c, &c->lines[i - 1]);
-    c->unread = 0;
-    c->named = false;
+    for (; first < end; first++)
+        is_read_now(c, &c->lines[first]);
 }
 
 /* The ids are in the order of the lines, so each is looked for behind the one before, and where it
@@ -234,7 +242,7 @@ static void find_new(struct pv_tui_conv *c)
     c->new_from[0] = '\0';
     for (size_t i = c->n_lines; i > 0 && left > 0; i--) {
         const struct pv_tui_line *line = &c->lines[i - 1];
-        if (line->outgoing || line->state != PV_CHAT_UNREAD)
+        if (!pv_tui_is_unread(line))
             continue;
         left--;
         memcpy(c->new_from, line->id, sizeof(c->new_from));
@@ -732,10 +740,12 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
         char other[PV_NAME_BUF];
         struct pv_tui_line line = line_of(t, msg, other);
         const struct pv_tui_line *known = find_line(&old, line.id);
-        if (!line.outgoing && known != NULL)
+        if (!line.outgoing && known != NULL) {
             line.state = known->state; /* what is read is counted by that */
-        else if (!line.outgoing)
+            line.shown = known->shown;
+        } else if (!line.outgoing) {
             c->unread += line.state == PV_CHAT_UNREAD;
+        }
         line.text = harmless(pv_json_text(msg, "text", ""));
         (void)add_line(c, line);
         if (pv_tui_conv_is_room(c) && pv_show_is_offer(pv_json_text(msg, "text", "")))

@@ -47,6 +47,7 @@ struct pv_tui_line {
                                word that the user looks for */
     bool unproven;          /* typed by somebody on the machine of from, without its daemon: */
     const char *typist;     /* "somebody", "root", ...; a constant */
+    bool shown;             /* its end was on the screen; the view sets it */
     uint32_t file;          /* the notice is about the offer of this file; 0: of none */
     size_t said;            /* it offers a file: bytes of text before what became of that; 0: all */
 };
@@ -88,8 +89,8 @@ struct pv_tui_conv {
     char *sought;                       /* owned: what /search looked for; NULL: nothing yet */
     bool show_found;                    /* the view scrolls to it, and clears this */
     char new_from[PV_CHAT_ID_TEXT_BUF]; /* the first message that was unread when it was opened */
-    char new_seen[PV_CHAT_ID_TEXT_BUF]; /* that line was on the screen */
-    bool new_above;                     /* it is not, and above what is */
+    /* Unread lines that were not on the screen yet, above what is and below; the view's. */
+    unsigned new_above, new_below;
     char *draft;             /* owned: its unfinished line while another conversation is open */
     struct pv_tuipast *past; /* owned: the lines that were typed here; NULL: it was never open */
 };
@@ -320,8 +321,13 @@ void pv_tui_notice_at(struct pv_tui *t, struct pv_tui_conv *c, const char *text,
 /* An action failed: was it a part of that, of which nothing is given back? Says why where the line
  * is. */
 bool pv_tui_keep(struct pv_tui *t, const struct pv_tui_action *action, const char *error);
-/* The unread messages of c are on the screen. */
+/* Of the unread lines of c those are read that were on the screen, up to the first that was not. */
 void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c);
+/* Did it come, and nobody has read it? */
+static inline bool pv_tui_is_unread(const struct pv_tui_line *line)
+{
+    return !line->outgoing && line->id[0] != '\0' && line->state == PV_CHAT_UNREAD;
+}
 bool pv_tui_is_room(const char *name);
 /* By its name, its address, its key, its name in DNS ("bob.home.p2p"), or as a room without the
  * sign; SIZE_MAX: there is none. */

@@ -178,6 +178,8 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
         return;
     size_t index = pv_tui_find(t, action->peer, false);
     char *line = line_of(action);
+    if (index != SIZE_MAX && action->kind == PV_TUI_HISTORY)
+        t->convs[index].asked = false; /* whoever opens it again asks again */
     if (index == SIZE_MAX || line == NULL) {
         free(line);
         return;
@@ -220,6 +222,21 @@ static void go_down(struct pv_tui *t)
 {
     struct pv_tui_conv *c = &t->convs[t->current];
     c->scroll = c->came = 0;
+}
+
+/* To the newest lines; from there the new ones that are above them are not wanted. */
+static void go_to_end(struct pv_tui *t)
+{
+    struct pv_tui_conv *c = &t->convs[t->current];
+    unsigned unread = 0;
+    for (size_t i = c->n_lines; c->scroll == 0 && i > 0 && unread < c->unread; i--) {
+        struct pv_tui_line *line = &c->lines[i - 1];
+        line->shown = true;
+        unread += pv_tui_is_unread(line);
+    }
+    if (c->scroll == 0)
+        c->unread = unread; /* with what only the daemon has: it is older */
+    go_down(t);
 }
 
 /* Lines that a daemon that is gone has not got end with the chat: the person says whether. drafts:
@@ -681,11 +698,11 @@ void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
     case PV_TUI_END:
         /* As with Home and End in a pager, once the line has no use for it. */
         if (t->edit.cursor == t->edit.len)
-            go_down(t);
+            go_to_end(t);
         pv_tuiedit_do(&t->edit, PV_TUIEDIT_END);
         break;
     case PV_TUI_BOTTOM:
-        go_down(t);
+        go_to_end(t);
         break;
     case PV_TUI_NEXT:
         open_beside(t, 1);

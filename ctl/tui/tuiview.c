@@ -434,19 +434,19 @@ static void keep_place(const struct pv_tui *t, struct pv_tui_conv *c, size_t col
     c->scroll_cols = cols;
 }
 
-/* Does the first new line stand above those that are drawn, which begin with index first? Once it
- * was drawn it is no news any more, wherever it is then. */
-static void look_for_new(struct pv_tui_conv *c, size_t first)
+/* How much is new that was not on the screen yet, above the line with index first and from it on.
+ */
+static void count_new(struct pv_tui_conv *c, size_t first)
 {
-    size_t i = 0;
-    c->new_above = false;
-    if (c->new_from[0] == '\0' || strcmp(c->new_seen, c->new_from) == 0)
-        return;
-    while (i < c->n_lines && strcmp(c->lines[i].id, c->new_from) != 0)
-        i++;
-    c->new_above = i < first;
-    if (!c->new_above)
-        memcpy(c->new_seen, c->new_from, sizeof(c->new_seen));
+    unsigned n = 0;
+    c->new_above = c->new_below = 0;
+    for (size_t i = c->n_lines; i > 0 && n < c->unread; i--) {
+        const struct pv_tui_line *line = &c->lines[i - 1];
+        n += pv_tui_is_unread(line);
+        c->new_above += pv_tui_is_unread(line) && !line->shown && i - 1 < first;
+        c->new_below += pv_tui_is_unread(line) && !line->shown && i - 1 >= first;
+    }
+    c->new_above += c->more ? c->unread - n : 0;
 }
 
 /* The conversation in the rows [top, bottom) from column start on, the newest at the bottom. */
@@ -477,7 +477,6 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
     /* The loop above counts whole messages. The first one may begin above the window. */
     size_t hidden = rows > pane + c->scroll ? rows - pane - c->scroll : 0;
     size_t row = rows < pane ? bottom - rows : top;
-    look_for_new(c, first);
     for (size_t i = first; i < c->n_lines && row < bottom; i++) {
         struct walk w = walk_of(t, c, i, cols);
         struct row r;
@@ -488,7 +487,10 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
             }
             draw_row((struct pen){s, row++, start, start, s->cols, 0, 0}, &w, &r);
         }
+        if (!walk_next(&w, &r))
+            c->lines[i].shown = true;
     }
+    count_new(c, first);
 }
 
 /* --- around it ------------------------------------------------------------------------------- */
@@ -615,12 +617,13 @@ static bool bar_text(const struct pv_tui *t, char text[static BAR_BUF])
     size_t n = 0;
     for (size_t i = 0; i < t->n_convs; i++)
         elsewhere += i != t->current ? pv_tui_conv_news(&t->convs[i]) : 0;
-    if (c->scroll > 0 && c->unread > 0)
-        n += (size_t)snprintf(text, BAR_BUF, "[%u new below: End]  ", c->unread);
+    if (c->scroll > 0 && c->new_below > 0)
+        n += (size_t)snprintf(text, BAR_BUF, "[%u new below: End]  ", c->new_below);
     else if (c->scroll > 0)
         n += (size_t)snprintf(text, BAR_BUF, "[scrolled up: End]  ");
-    if (c->new_above)
-        n += (size_t)snprintf(text + n, BAR_BUF - n, "[new above: PgUp]  ");
+    if (c->new_above > 0)
+        n += (size_t)snprintf(text + n, BAR_BUF - n, "[%u new above: PgUp%s]  ", c->new_above,
+                              c->scroll == 0 ? "; End: skip" : "");
     if (elsewhere > 0)
         n += (size_t)snprintf(text + n, BAR_BUF - n, "[%u unread: Ctrl-G]  ", elsewhere);
     if (t->lost && t->note[0] != '\0' && strcmp(t->note, PV_TUI_LOST) != 0)
@@ -751,10 +754,9 @@ int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols, struct pv_tui_scre
     if (screen->cols >= t->set.roster_cols + BESIDE && t->set.roster)
         start = t->set.roster_cols + 1;
     draw_lines(t, screen, 1, bottom, start);
-    /* A conversation is read as its end appears, and at no other time: one that keys pass over is
-     * not shown. The roster and the bar do not count its lines any more. */
-    if (t->convs[t->current].scroll == 0)
-        pv_tui_mark_read(t, &t->convs[t->current]);
+    /* A line is read as it appears, and at no other time: a conversation that keys pass over is
+     * not shown. The roster and the bar do not count it any more. */
+    pv_tui_mark_read(t, &t->convs[t->current]);
     if (start > 0)
         draw_roster(t, screen, 1, bottom);
     draw_bar(t, screen, bottom, bar);

@@ -159,14 +159,19 @@ def sizes_scrolling_and_absence(lab):
         b.ctl("send", "a", f"line {i}")
     wait("all to be there", lambda: len(a.json("inbox", "--peek")["messages"]) == 60)
     term = Terminal(lab, a, "bob")
-    term.wait("the newest line, and the oldest on the screen", "line 59", lambda rows: rows[1].endswith(": line 39"))
+    term.wait("the newest line, and the oldest on the screen", "line 59", lambda rows:
+              rows[1].endswith(": line 39") and "[39 new above: PgUp; End: skip]" in rows[22])
+    equal(len(a.json("inbox", "--peek")["messages"]), 60, "behind what nobody has seen nothing is read")
     term.keys("PageUp")
     term.wait("older lines, without the newest, and the bar to say it", "line 25", lambda rows:
               "[scrolled up: End]" in rows[22] and not any("line 59" in row for row in rows))
     b.ctl("send", "a", "newest")
     rows = term.wait("the line below to be counted", "[1 new below: End]")
     check(any("line 25" in row for row in rows), "the window moved")
-    equal(len(a.json("inbox", "--peek")["messages"]), 1, "what nobody has seen is unread")
+    term.keys("PageUp", "PageUp")
+    term.wait("the oldest line", "line 0")
+    wait("what was on the screen to be read, and no more",
+         lambda: [m["text"] for m in a.json("inbox", "--peek")["messages"]] == ["newest"])
     term.keys("End")
     term.wait("the newest again", "bob: newest")
     wait("it to be read", lambda: a.json("inbox", "--peek")["messages"] == [])
@@ -474,7 +479,11 @@ def a_hundred_thousand_messages_scroll_at_once(lab):
     terminal = Terminal(lab, a, "bob")
     terminal.wait("the end of the history", "the newest")
     terminal.wait("what is before it", "message number 100000")
-    # 2,500 were unread, more than the daemon tells or takes at once.
+    # 2,500 were unread, more than the daemon tells or takes at once, and most of them nobody has seen.
+    terminal.wait("how many are above", "new above: PgUp; End: skip]", lambda rows:
+                  2400 < int(re.search(r"\[(\d+) new above", rows[22])[1]) < 2500)
+    check(a.json("inbox", "--peek")["messages"], "what was not on the screen is read")
+    terminal.tmux("send-keys", "-t", "chat", "End")
     wait("all of it to be read", lambda: a.json("inbox", "--peek")["messages"] == [])
     watch = Stopwatch()
     terminal.line("and on")

@@ -1264,28 +1264,62 @@ PV_TEST(lines_that_came_behind_a_list_stand_below_it)
     assert_string_equal(c->lines[c->n_lines - 1].text, "written before");
 }
 
-/* A conversation that is opened is read as a whole: that there is more of it than is shown is said
- * until it was looked at. */
-PV_TEST(new_lines_above_the_shown_ones_are_told_of)
+static inline void twenty_lines_come(void)
 {
     for (unsigned i = 0; i < 20; i++)
         take(pv_tui_take_message, PV_STR("{'id':'n%u','from':'pi','to':'lap','room':null,"
                                          "'text':'line %u','time':1,'state':'unread'}",
                                          i, i));
+}
+
+/* p2pvpnd takes all before a line as read, too, so the first that nobody saw holds the others. */
+PV_TEST(lines_that_were_not_shown_are_not_read)
+{
+    twenty_lines_come();
     open_of("pi");
     draw(12, 60);
-    assert_has(row(10), "[new above: PgUp]  ");
+    assert_has(row(10), "[11 new above: PgUp; End: skip]  ");
     draw(12, 60); /* it is so until somebody looks */
-    assert_has(row(10), "[new above: PgUp]  ");
+    assert_has(row(10), "[11 new above: PgUp; End: skip]  ");
+    assert_nothing_asked();
+    take(pv_tui_take_message, MSG("n20", "pi", "lap", "one more", "unread"));
+    draw(12, 60);
+    assert_has(row(10), "[11 new above: ");
     pv_tui_key(t, PV_TUI_PAGE_UP, 9);
     draw(12, 60);
-    assert_has(row(10), "[new above: PgUp]  ");
+    assert_has(row(10), "[scrolled up: End]  [4 new above: PgUp]  ");
+    assert_nothing_asked();
+    take(pv_tui_take_message, MSG("n21", "pi", "lap", "and one", "unread"));
+    draw(12, 60);
+    assert_has(row(10), "[1 new below: End]  [4 new above: PgUp]  ");
     pv_tui_key(t, PV_TUI_PAGE_UP, 9);
     draw(12, 60);
+    assert_has(row(10), "[1 new below: End]  ");
     assert_lacks(row(10), "new above");
+    assert_action(PV_TUI_READ, "pi", "n20");
+    assert_int_equal(t->convs[t->current].unread, 1);
     pv_tui_key(t, PV_TUI_END, 0);
     draw(12, 60);
-    assert_lacks(row(10), "new above");
+    assert_lacks(row(10), "new");
+    assert_action(PV_TUI_READ, "pi", "n21");
+    assert_int_equal(t->convs[t->current].unread, 0);
+}
+
+PV_TEST(end_skips_the_new_lines_above)
+{
+    twenty_lines_come();
+    open_of("pi");
+    pv_tui_key(t, PV_TUI_PAGE_UP, 3);
+    draw(12, 60);
+    pv_tui_key(t, PV_TUI_BOTTOM, 0); /* it goes down, and no further */
+    draw(12, 60);
+    assert_has(row(10), "[8 new above: PgUp; End: skip]  ");
+    assert_nothing_asked();
+    pv_tui_key(t, PV_TUI_BOTTOM, 0);
+    draw(12, 60);
+    assert_lacks(row(10), "new");
+    assert_action(PV_TUI_READ, "pi", "n19");
+    assert_int_equal(t->convs[t->current].unread, 0);
 }
 
 /* A user who types fast, or pastes, means the conversation that was asked for. */
