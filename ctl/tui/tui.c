@@ -150,6 +150,7 @@ static int ask_unread(struct tui *u, const char *after, uint64_t upto)
     req.peek = true;
     snprintf(req.after, sizeof(req.after), "%s", after);
     req.upto = upto;
+    u->model.counting = true;
     return send_filled(u, ASKED_UNREAD, &req, NULL);
 }
 
@@ -314,6 +315,7 @@ static void take_unread(struct tui *u, const json_t *body)
     const json_t *list = json_object_get(body, "messages");
     const json_t *last = json_array_get(list, json_array_size(list) - 1);
     pv_tui_take_unread(&u->model, list);
+    u->model.counting = false;
     if (last != NULL && pv_json_bool(body, "more"))
         (void)ask_unread(u, pv_json_text(last, "id", ""), (uint64_t)pv_json_int(body, "upto"));
 }
@@ -495,6 +497,8 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
                               &a.action);
         if (a.kind == ASKED_ACTION && a.action.kind == PV_TUI_OLDER)
             pv_tui_take_older(&u->model, a.action.peer, NULL);
+        if (a.kind == ASKED_UNREAD)
+            u->model.counting = false;
         if (a.kind == ASKED_ACTION && a.action.kind == PV_TUI_PEERS)
             pv_tui_take_peers(&u->model, NULL);
         code = a.kind == ASKED_WATCH ? (int)reply->code : 0; /* without it there is no chat */

@@ -151,6 +151,8 @@ void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c)
 {
     unsigned n = 0;
     size_t first = c->n_lines, end = 0; /* end: behind the last one */
+    if (t->counting)
+        return;
     for (size_t i = c->n_lines; i > 0 && n < c->unread; i--) {
         const struct pv_tui_line *line = &c->lines[i - 1];
         if (!pv_tui_is_unread(line))

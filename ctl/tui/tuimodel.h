@@ -207,6 +207,9 @@ struct pv_tui {
     double now;                 /* Unix seconds; its owner keeps it */
     bool lost;                  /* the daemon is gone: what is sent waits */
     bool slow;                  /* it is there, and does not answer */
+    /* p2pvpnd is still telling the unread messages: nothing is read meanwhile, for it would take
+     * older ones with it that are not here yet. Its owner keeps this. */
+    bool counting;
     char opening[PV_NAME_BUF]; /* the daemon is asked for this conversation: what is typed meanwhile
                                   is for it, and not for the one that is shown; "": none */
     bool line_is_for_it;       /* so is the line that was begun since */

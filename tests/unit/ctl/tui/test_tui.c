@@ -365,6 +365,18 @@ PV_TEST(a_former_conversation_is_opened_by_its_name_or_key)
     edit(PV_TUIEDIT_KILL_START);
 }
 
+PV_TEST(a_history_that_could_not_be_had_is_asked_for_again)
+{
+    struct pv_tui_action a;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    assert_ok(pv_tui_poll(t, &a));
+    pv_tui_take_error(t, "the disk says nothing", &a);
+    line("/open bob");
+    drop_actions();
+    line("/open pi");
+    assert_action(PV_TUI_HISTORY, "pi", "");
+}
+
 PV_TEST(older_history_comes_page_by_page)
 {
     line("/open pi");
@@ -1302,6 +1314,21 @@ PV_TEST(lines_that_were_not_shown_are_not_read)
     draw(12, 60);
     assert_lacks(row(10), "new");
     assert_action(PV_TUI_READ, "pi", "n21");
+    assert_int_equal(t->convs[t->current].unread, 0);
+}
+
+/* Of a daemon that came back, what is older may be told last. */
+PV_TEST(nothing_is_read_before_all_that_is_unread_is_known)
+{
+    t->counting = true;
+    open_of("pi");
+    take(pv_tui_take_message, MSG("n2", "pi", "lap", "two", "unread"));
+    draw(12, 60);
+    assert_nothing_asked();
+    take(pv_tui_take_message, MSG("n1", "pi", "lap", "one", "unread"));
+    t->counting = false;
+    draw(12, 60);
+    assert_action(PV_TUI_READ, "pi", "n1");
     assert_int_equal(t->convs[t->current].unread, 0);
 }
 
