@@ -106,7 +106,7 @@ const struct pv_command pv_cmds_room[] = {
         .details = "A room may be written with or without its #, which a shell wants quoted.\n"
                    "  create ROOM      opens one; this node is its first member\n"
                    "  invite ROOM PEER PEER gets what is said from now on, from any member\n"
-                   "  accept ROOM      take an invitation; saying something there does, too\n"
+                   "  accept ROOM      take an invitation; speaking or inviting there does, too\n"
                    "  leave ROOM       or decline; its lines stay in the history\n"
                    "  list, members    rooms of this node; who is in one\n"
                    "Then: send '#ROOM' TEXT, chat '#ROOM', history '#ROOM'.\n",
