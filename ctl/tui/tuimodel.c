@@ -1262,9 +1262,25 @@ bool pv_tui_want_open(struct pv_tui *t, enum pv_tui_action_kind kind, const char
     return true;
 }
 
+/* A person who was given the command back goes elsewhere, and shall not be taken away from there.
+ */
+static void drop_openings(struct pv_tui *t)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < t->n_actions; i++) {
+        const bool opens = t->actions[i].kind == PV_TUI_FORMER || t->actions[i].kind == PV_TUI_MAKE;
+        if (opens)
+            free(t->actions[i].text);
+        else
+            t->actions[kept++] = t->actions[i];
+    }
+    t->n_actions = kept;
+}
+
 void pv_tui_miss(struct pv_tui *t)
 {
     char *line = NULL;
+    drop_openings(t);
     /* Another one may have been opened meanwhile: what is typed is for that one. The blank keeps
      * what follows from being a part of the name. */
     if (t->opening[0] != '\0' && t->line_is_for_it &&

@@ -1349,6 +1349,25 @@ PV_TEST(end_skips_the_new_lines_above)
     assert_int_equal(t->convs[t->current].unread, 0);
 }
 
+/* It was given back, and would take the person away from where that went since. */
+PV_TEST(an_open_that_a_lost_daemon_never_got_is_not_asked_for_later)
+{
+    open_of("pi");
+    line("/open nas");
+    pv_tui_take_loss(t);
+    assert_string_equal(t->edit.text, "/open nas ");
+    edit(PV_TUIEDIT_KILL_START);
+    line("/open bob");
+    pv_tui_paste(t, "one\ntwo");
+    pv_tui_take_return(t);
+    struct pv_tui_action a;
+    while (pv_tui_poll(t, &a) == PV_OK) {
+        assert_int_not_equal(a.kind, PV_TUI_FORMER);
+        free(a.text);
+    }
+    assert_non_null(t->paste);
+}
+
 /* A user who types fast, or pastes, means the conversation that was asked for. */
 PV_TEST(no_line_goes_astray_while_a_conversation_is_being_opened)
 {
