@@ -17,7 +17,9 @@
 enum {
     MACHINES = 4, /* number m is called name_of(m), or nothing while another is */
     NAMES = 2,
-    ROOM = MACHINES, /* as the other side of a message */
+    ROOMS_FROM = MACHINES, /* as the other side of a message: two rooms, one after the other */
+    SIDES = ROOMS_FROM + 2,
+    NOBODY = SIDES,
     MAX_SAID = 200,
     MAX_TYPED = 100,
     MAX_ASKED = 12,
@@ -27,16 +29,17 @@ enum {
 };
 
 static const char *const names[NAMES] = {"pi", "bob"};
-static const char room_name[] = "#crew", room_address[] = "#~AAECAwQFBgcICQoLDA0ODw";
+static const char room_name[] = "#crew";
+static const char *const room_addresses[] = {"#~AAECAwQFBgcICQoLDA0ODw",
+                                             "#~DwABAgMEBQYHCAkKCwwNDg"};
 
 /* A message, in the daemon's order. */
 struct said {
     char id[PV_CHAT_ID_TEXT_BUF];
-    unsigned with; /* the machine, or ROOM */
+    unsigned with; /* a machine, or a room */
     bool own, unread, shown;
     double time;
     char text[256];
-    char word[32]; /* of it, that no other has */
 };
 
 /* A word that was typed, and is in one line at a time. */
@@ -47,7 +50,8 @@ struct typed {
         OVER
     } is;
     char to[PV_NAME_BUF], address[PV_KEY_TEXT_BUF]; /* when it was entered last */
-    char began[PV_KEY_TEXT_BUF];                    /* whose pane it was begun in; "": not known */
+    /* Whose pane it was begun in; "": not known. */
+    char began[PV_KEY_TEXT_BUF], began_in[PV_NAME_BUF];
     unsigned entered, sent;
     bool twice; /* it was taken back from the lines before while it was on its way */
 };
@@ -77,6 +81,8 @@ struct world {
     unsigned owner[NAMES]; /* the machine that has the name, or had it last */
     bool is_in[NAMES];
     bool changed[NAMES]; /* it was another's before */
+    unsigned room;       /* the one that there is; the other is forgotten */
+    bool room_changed;
     char keys[MACHINES][PV_KEY_TEXT_BUF];
     struct said said[MAX_SAID];
     size_t n_said;
@@ -99,26 +105,36 @@ static unsigned place_of(unsigned machine)
     return machine % NAMES;
 }
 
+static bool is_room(unsigned with)
+{
+    return with >= ROOMS_FROM;
+}
+
 static const char *name_of(unsigned with)
 {
-    return with == ROOM ? room_name : names[place_of(with)];
+    return is_room(with) ? room_name : names[place_of(with)];
 }
 
 /* Is its name another machine's by now? */
 static bool is_former(unsigned with)
 {
-    return with != ROOM && w->owner[place_of(with)] != with;
+    return !is_room(with) && w->owner[place_of(with)] != with;
+}
+
+static const char *address_of(unsigned with)
+{
+    return is_room(with) ? room_addresses[with - ROOMS_FROM] : w->keys[with];
 }
 
 static json_t *json_of_said(const struct said *s)
 {
     json_t *msg = json_pack("{s:s, s:s, s:s, s:o, s:s, s:f, s:s}", "id", s->id, "from",
-                            s->own            ? "lap"
-                            : s->with == ROOM ? names[0]
-                                              : name_of(s->with),
-                            "to", s->own || s->with == ROOM ? name_of(s->with) : "lap", "room",
-                            s->with == ROOM ? json_string(room_name) : json_null(), "text", s->text,
-                            "time", s->time, "state",
+                            s->own             ? "lap"
+                            : is_room(s->with) ? names[0]
+                                               : name_of(s->with),
+                            "to", s->own || is_room(s->with) ? name_of(s->with) : "lap", "room",
+                            is_room(s->with) ? json_string(room_name) : json_null(), "text",
+                            s->text, "time", s->time, "state",
                             s->own      ? "sent"
                             : s->unread ? "unread"
                                         : "read");
@@ -140,12 +156,11 @@ static struct said *say(unsigned with, bool own, const char *id, const char *tex
     s->time = w->t.now + 0.001 * (double)w->n_said;
     snprintf(s->id, sizeof(s->id), "%s", id[0] != '\0' ? id : PV_STR("m%zu", w->n_said));
     snprintf(s->text, sizeof(s->text), "%s", text);
-    snprintf(s->word, sizeof(s->word), "%.31s", text);
     w->n_said++;
     return s;
 }
 
-/* The messages of one side (MACHINES + 1: of all), before that id, if it has one. */
+/* The messages of one side (NOBODY: of all), before that id, if it has one. */
 static json_t *page_of(unsigned with, const char *before, bool unread)
 {
     json_t *list = json_array(), *body;
@@ -155,7 +170,7 @@ static json_t *page_of(unsigned with, const char *before, bool unread)
         end = strcmp(w->said[i].id, before) == 0 ? i : end;
     for (size_t i = end; i > 0; i--) {
         const struct said *s = &w->said[i - 1];
-        if ((with <= MACHINES && s->with != with) || (unread && !s->unread))
+        if ((with != NOBODY && s->with != with) || (unread && !s->unread))
             continue;
         more = json_array_size(list) == PAGE && !unread;
         if (more)
@@ -168,14 +183,14 @@ static json_t *page_of(unsigned with, const char *before, bool unread)
 }
 
 /* The machine or room that is called so: by a name, a key, the beginning of one, or a room's
- * address; MACHINES + 1: nobody. */
+ * address; NOBODY: there is none. */
 static unsigned find(const char *peer, bool is_here)
 {
-    if (strcmp(peer, room_name) == 0 || strcmp(peer, room_address) == 0)
-        return ROOM;
+    if (strcmp(peer, room_name) == 0 || strcmp(peer, room_addresses[w->room - ROOMS_FROM]) == 0)
+        return w->room;
     for (unsigned n = 0; n < NAMES; n++) {
         if (strcmp(peer, names[n]) == 0)
-            return w->is_in[n] || !is_here ? w->owner[n] : MACHINES + 1;
+            return w->is_in[n] || !is_here ? w->owner[n] : NOBODY;
     }
     for (unsigned m = 0; m < MACHINES; m++) {
         bool here = !is_former(m) && w->is_in[place_of(m)];
@@ -183,7 +198,7 @@ static unsigned find(const char *peer, bool is_here)
             (here || !is_here))
             return m;
     }
-    return MACHINES + 1;
+    return NOBODY;
 }
 
 static json_t *peers(void)
@@ -206,8 +221,8 @@ static json_t *peers(void)
 
 static json_t *rooms(void)
 {
-    return json_pack("{s:[{s:s, s:s, s:i}]}", "rooms", "room", room_name, "address", room_address,
-                     "members", 3);
+    return json_pack("{s:[{s:s, s:s, s:i}]}", "rooms", "room", room_name, "address",
+                     address_of(w->room), "members", 3);
 }
 
 static json_t *json_of_file(size_t number)
@@ -306,9 +321,8 @@ static void check_send(const struct pv_tui_action *a, unsigned with)
         must(k->twice || strcmp(a->peer, k->to) == 0);
         must(k->twice || k->address[0] == '\0' || strcmp(a->address, k->address) == 0);
         /* Begun for another machine of the name: it was given back first. */
-        if (with != ROOM && k->began[0] != '\0' && strcmp(k->began, w->keys[with]) != 0 &&
-            strcmp(k->began, room_address) != 0)
-            must(k->entered > 1 || place_of(with) != place_of(find(k->began, false)));
+        if (k->began[0] != '\0' && strcmp(k->began, address_of(with)) != 0)
+            must(k->entered > 1 || strcmp(name_of(with), k->began_in) != 0);
         end_typed(k);
     }
 }
@@ -325,7 +339,7 @@ static const struct said *do_send(const struct pv_tui_action *a)
             return &w->said[i];
     }
     unsigned with = find(a->address[0] != '\0' ? a->address : a->peer, true);
-    if (with > ROOM || (with != ROOM && strcmp(name_of(with), a->peer) != 0))
+    if (with == NOBODY || strcmp(name_of(with), a->peer) != 0)
         return NULL;
     const struct said *s = say(with, true, a->id, a->text);
     if (s != NULL)
@@ -336,7 +350,7 @@ static const struct said *do_send(const struct pv_tui_action *a)
 /* here: the screen asks for it, so all of it was shown. */
 static void do_read(const struct pv_tui_action *a, bool here)
 {
-    unsigned with = find(a->peer, false);
+    unsigned with = find(a->address[0] != '\0' ? a->address : a->peer, false);
     size_t end = 0;
     json_t *ids = json_array();
     while (end < w->n_said && strcmp(w->said[end].id, a->text) != 0)
@@ -371,7 +385,7 @@ static void answer_page(const struct pv_tui_action *a, bool ok)
 {
     unsigned with = find(a->peer, false);
     bool older = a->kind == PV_TUI_OLDER;
-    if (!ok || with > ROOM) {
+    if (!ok || with == NOBODY) {
         pv_tui_take_error(&w->t, "history: no such peer", a);
         if (older)
             pv_tui_take_older(&w->t, a->peer, NULL);
@@ -425,7 +439,7 @@ static void answer_send_file(const struct pv_tui_action *a, bool ok)
     unsigned with = find(a->address[0] != '\0' ? a->address : a->peer, true);
     json_t *body = members();
     size_t number = ok && with < MACHINES ? make_file(with, false, a->id) : 0;
-    if (ok && with == ROOM)
+    if (ok && with != NOBODY && is_room(with))
         pv_tui_take_present(&w->t, a, "f.txt", 3, body);
     else if (number > 0)
         tell_file(number);
@@ -484,7 +498,7 @@ static void answer_action(const struct pv_tui_action *a, bool ok)
         do_read(a, true);
         break;
     case PV_TUI_SEARCH: {
-        json_t *all = page_of(MACHINES + 1, "", false);
+        json_t *all = page_of(NOBODY, "", false);
         pv_tui_take_found(&w->t, a, all);
         json_decref(all);
         break;
@@ -494,7 +508,7 @@ static void answer_action(const struct pv_tui_action *a, bool ok)
     case PV_TUI_LEAVE:
     case PV_TUI_MUTE:
     case PV_TUI_UNMUTE:
-        if (ok && find(a->peer, false) <= ROOM) {
+        if (ok && find(a->peer, false) != NOBODY) {
             json_t *body = json_pack("{s:s}", "room", room_name);
             pv_tui_take_done(&w->t, a, body);
             json_decref(body);
@@ -524,7 +538,7 @@ static void answer_next(bool ok)
     if (first.kind == ACTION) {
         answer_action(&first.action, ok);
     } else if (first.kind == UNREAD) {
-        json_t *body = page_of(MACHINES + 1, "", true);
+        json_t *body = page_of(NOBODY, "", true);
         pv_tui_take_unread(&w->t, json_object_get(body, "messages"));
         w->t.counting = false;
         json_decref(body);
@@ -619,7 +633,7 @@ static void draw(size_t rows, size_t cols)
             text[col] = c > 0 && c < 0x7f ? (char)c : ' ';
         }
         for (size_t i = 0; i < w->n_said; i++)
-            w->said[i].shown = w->said[i].shown || strstr(text, w->said[i].word) != NULL;
+            w->said[i].shown = w->said[i].shown || strstr(text, w->said[i].text) != NULL;
     }
 }
 
@@ -692,6 +706,12 @@ static void enter(void)
     look_for_typed(false);
 }
 
+static void begin_in(struct typed *k, const struct pv_tui_conv *c)
+{
+    memcpy(k->began, c->address, sizeof(k->began));
+    memcpy(k->began_in, c->name, sizeof(k->began_in));
+}
+
 static void type_word(void)
 {
     if (w->n_typed == MAX_TYPED || w->t.edit.len > 200)
@@ -700,7 +720,7 @@ static void type_word(void)
     const struct pv_tui_conv *c = &w->t.convs[w->t.current];
     *k = (struct typed){.is = BEGUN};
     if (w->t.opening[0] == '\0' && w->t.paste == NULL)
-        memcpy(k->began, c->address, sizeof(k->began));
+        begin_in(k, c);
     w->n_typed++;
     type(token_of(w->n_typed - 1, (char[TOKEN]){0}));
     look_for_typed(true); /* the first key may have been an answer */
@@ -709,11 +729,13 @@ static void type_word(void)
 static void paste(unsigned lines)
 {
     char text[256] = "";
+    size_t n = 0;
     for (unsigned i = 0; i < lines && w->n_typed < MAX_TYPED; i++) {
         struct typed *k = &w->typed[w->n_typed++];
         *k = (struct typed){.is = BEGUN};
-        memcpy(k->began, w->t.convs[w->t.current].address, sizeof(k->began));
-        strcat(strcat(text, token_of(w->n_typed - 1, (char[TOKEN]){0})), i + 1 < lines ? "\n" : "");
+        begin_in(k, &w->t.convs[w->t.current]);
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", i > 0 ? "\n" : "",
+                              token_of(w->n_typed - 1, (char[TOKEN]){0}));
     }
     if (text[0] != '\0')
         pv_tui_paste(&w->t, text);
@@ -748,7 +770,7 @@ static void come(unsigned with)
 {
     char text[32];
     snprintf(text, sizeof(text), "{%zu}", w->n_said);
-    if (with != ROOM && (is_former(with) || !w->is_in[place_of(with)]))
+    if (is_room(with) ? with != w->room : is_former(with) || !w->is_in[place_of(with)])
         return;
     const struct said *s = say(with, false, "", text);
     if (s != NULL)
@@ -774,9 +796,9 @@ static void offer(uint8_t how)
     const size_t number = make_file(with, true, "");
     if (number > 0 && how % 3 == 1 && with == w->owner[0]) {
         struct file *f = &w->files[number - 1];
-        struct said *s = say(ROOM, false, "", pv_show_offer(f->name, 3, line));
+        struct said *s = say(w->room, false, "", pv_show_offer(f->name, 3, line));
         if (s != NULL) {
-            memcpy(s->word, f->name, sizeof(f->name));
+            s->shown = true; /* a line of several rows, of which the last is what counts */
             memcpy(f->transfer, s->id, sizeof(f->transfer));
             tell_said(s);
         }
@@ -785,15 +807,21 @@ static void offer(uint8_t how)
         tell_file(number);
 }
 
-/* Another machine takes the name, or its machine goes. */
+/* Another machine takes the name, once, or its machine goes or comes. */
 static void change(uint8_t how)
 {
     unsigned n = how % NAMES;
-    if ((how & 2) != 0 || !w->is_in[n]) {
-        w->owner[n] = (w->owner[n] + NAMES) % MACHINES;
+    if (how % 8 == 7) { /* the room is left and forgotten, and there is another of its name */
+        w->room = ROOMS_FROM + 1;
+        w->room_changed = true;
+        pv_tui_want(&w->t, PV_TUI_ROOMS, "", NULL);
+        return;
+    }
+    if ((how & 2) != 0 && !w->changed[n]) {
+        w->owner[n] += NAMES;
         w->changed[n] = w->is_in[n] = true;
     } else {
-        w->is_in[n] = false;
+        w->is_in[n] = !w->is_in[n];
     }
     pv_tui_want(&w->t, PV_TUI_PEERS, "", NULL);
 }
@@ -825,7 +853,7 @@ static void read_elsewhere(unsigned with)
     struct pv_tui_action a = {.kind = PV_TUI_READ};
     snprintf(a.peer, sizeof(a.peer), "%s", name_of(with));
     for (size_t i = w->n_said; i > 0 && !w->t.lost; i--) {
-        if (w->said[i - 1].with != with || is_former(with))
+        if (w->said[i - 1].with != with || is_former(with) || (is_room(with) && with != w->room))
             continue;
         a.text = w->said[i - 1].id;
         do_read(&a, false);
@@ -889,7 +917,8 @@ static void check_all(void)
         if (!w->changed[n])
             check_pane(w->owner[n]);
     }
-    check_pane(ROOM);
+    if (!w->room_changed)
+        check_pane(w->room);
 }
 
 static void set_up(void)
@@ -905,6 +934,7 @@ static void set_up(void)
         uint8_t key_bytes[PV_KEY_LEN] = {(uint8_t)(16 * m)};
         pv_key_format(key_bytes, w->keys[m]);
     }
+    w->room = ROOMS_FROM;
     for (unsigned n = 0; n < NAMES; n++) {
         w->owner[n] = n;
         w->is_in[n] = true;
@@ -975,7 +1005,7 @@ static void step(struct pv_view *in)
         paste(arg % 4 + 1);
         break;
     case 7:
-        come(arg % (ROOM + 1));
+        come(arg % SIDES);
         break;
     case 8:
         answer_next(true);
@@ -1005,7 +1035,7 @@ static void step(struct pv_view *in)
         if (arg > 127)
             offer(arg);
         else
-            read_elsewhere(arg % (ROOM + 1));
+            read_elsewhere(arg % SIDES);
         break;
     }
     look_for_typed(false);
