@@ -599,6 +599,9 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     if (index == SIZE_MAX || line.id[0] == '\0')
         return;
     struct pv_tui_conv *c = &t->convs[index];
+    /* A machine that came since the last list may be answered at once. */
+    if (t->has_peers && !c->is_listed && !line.former && !pv_tui_conv_is_room(c))
+        want_list(t, PV_TUI_PEERS);
     /* The daemon may tell one message twice: begin() of tui.c starts to watch before it asks for
      * the unread messages. */
     struct pv_tui_line *known = find_line(c, line.id);
@@ -966,7 +969,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         gone->ip4[0] = gone->ip6[0] = '\0';
         if (i == 0 || pv_tui_conv_is_room(gone))
             continue;
-        gone->online = gone->is_static = false;
+        gone->online = gone->is_static = gone->is_listed = false;
         gone->rtt_ms = -1;
         snprintf(gone->path, sizeof(gone->path), "none");
     }
@@ -985,13 +988,14 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         snprintf(c->ip4, sizeof(c->ip4), "%s", pv_json_text(peer, "ip4", ""));
         snprintf(c->ip6, sizeof(c->ip6), "%s", pv_json_text(peer, "ip6", ""));
         c->online = pv_json_bool(peer, "online");
+        c->is_listed = true;
         c->is_static = strcmp(c->path, "static") == 0;
         c->rtt_ms = pv_json_real(path, "rtt_ms", -1);
         c->seen = pv_json_real(peer, "last_seen", 0);
         if (told)
             tell_peer(t, peer, c);
     }
-    t->has_peers = true;
+    t->has_peers = body != NULL;
     if (told && json_array_size(list) == 0)
         pv_tui_notice(t, &t->convs[t->current], "nobody else is in this network yet");
 }

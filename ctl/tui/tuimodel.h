@@ -64,6 +64,7 @@ struct pv_tui_conv {
     bool
         is_another; /* the name came to another machine or room, and nothing was sent there since */
     bool online, is_static;
+    bool is_listed;   /* as a member, in the last list of peers */
     unsigned members; /* of a room */
     enum {
         PV_TUI_IN,

@@ -138,14 +138,19 @@ static char *as_typed(const char *text)
 static char *line_of(const struct pv_tui_action *action)
 {
     static const char word[] = "/send-file ";
+    char *line = NULL;
+    struct pv_tui_words w;
     /* One of a file for a room, with the id of the room's line, was typed in the room. */
     const bool typed =
         action->kind == PV_TUI_SEND || (action->kind == PV_TUI_SEND_FILE && action->id[0] == '\0');
     if (action->text == NULL || !typed)
         return NULL;
+    (void)pv_tui_split(action->text, &w);
+    if (action->kind == PV_TUI_SEND && w.is_command && w.classic) /* "exit" is a text there */
+        return asprintf(&line, "/msg %s %s", action->peer, action->text) < 0 ? NULL : line;
     if (action->kind == PV_TUI_SEND)
         return as_typed(action->text);
-    char *line = malloc(strlen(action->text) + sizeof(word));
+    line = malloc(strlen(action->text) + sizeof(word));
     if (line != NULL)
         memcpy(mempcpy(line, word, sizeof(word) - 1), action->text, strlen(action->text) + 1);
     return line;
@@ -289,6 +294,18 @@ static bool is_another(struct pv_tui *t, struct pv_tui_conv *c)
     return another;
 }
 
+/* Has the machine of this pane left? Another one may join by its name at any time, also while
+ * p2pvpnd is away: it gets nothing that was typed here before it is known. Which was said. */
+static bool is_gone(struct pv_tui *t, const struct pv_tui_conv *c)
+{
+    const bool gone = t->has_peers && !c->is_listed && !pv_tui_conv_is_room(c);
+    if (gone) {
+        pv_tui_want(t, PV_TUI_PEERS, "", NULL);
+        pv_tui_note(t, "%s is no member: nobody gets what is written here", c->name);
+    }
+    return gone;
+}
+
 /* typed: the name was. False: nobody has this name, which was said, or another one. */
 static bool send_to(struct pv_tui *t, const char *name, const char *text, bool typed)
 {
@@ -313,7 +330,7 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text, bool t
         pv_tui_note(t, "no peer or room named %.63s: /peers lists them", name);
         return false;
     }
-    if (is_another(t, &t->convs[index]))
+    if (is_gone(t, &t->convs[index]) || is_another(t, &t->convs[index]))
         return false;
     /* The open conversation stays: the next line is for who is shown. */
     if (index == t->current)
@@ -425,6 +442,8 @@ static bool send_file(struct pv_tui *t, const char *path)
                                        : "a file goes to a peer or a room: /open NAME first");
         return false;
     }
+    if (is_gone(t, &t->convs[t->current]))
+        return false;
     pv_tui_want(t, PV_TUI_SEND_FILE, t->convs[t->current].name, strdup(path));
     return true;
 }
@@ -589,8 +608,11 @@ void pv_tui_paste(struct pv_tui *t, const char *text)
 {
     size_t lines = count_lines(text);
     go_on(t);
-    free(t->paste);
-    t->paste = NULL;
+    if (t->paste != NULL) { /* it is another answer than Enter, as any other key */
+        free(t->paste);
+        t->paste = NULL;
+        pv_tui_note(t, "not sent");
+    }
     if (lines == 1) {
         paste_line(t, text);
         return;
