@@ -54,10 +54,12 @@ struct chat {
     struct asked asked[MAX_ASKED + 2];
     size_t n_asked;
     struct known known[KNOWN];
-    size_t n_known; /* ever */
-    json_t *names;  /* of members: {"pi": true} */
-    bool held;      /* in has a line that waits for the names */
-    json_t *told;   /* names whose change of hands was said: {"pi": since} */
+    size_t n_known;                  /* ever */
+    json_t *names;                   /* of members: {"pi": true} */
+    bool held;                       /* in has a line that waits for the names */
+    json_t *told;                    /* names whose change of hands was said: {"pi": since} */
+    char shown[PV_CHAT_ID_TEXT_BUF]; /* the last that came and was shown, and is not read; "": none
+                                      */
     struct pv_chat_input in;
 };
 
@@ -209,12 +211,9 @@ static int send_to(struct chat *c, enum asked_kind kind, const char *peer, char 
 static int ask_simple(struct chat *c, enum asked_kind kind, enum pv_ctlapi_cmd cmd)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(cmd);
-    if (cmd == PV_CTLAPI_WATCH) {
+    /* Without "seen": a message that is told is read once it is written (read_shown()). */
+    if (cmd == PV_CTLAPI_WATCH)
         memcpy(req.word, "chat", sizeof("chat"));
-        /* "seen" makes the daemon mark as read the messages of its events: they are printed at
-         * once. */
-        req.seen = true;
-    }
     return send_asked(c, kind, &req);
 }
 
@@ -294,9 +293,12 @@ static void show_waiting(struct chat *c, const json_t *body)
 static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     struct pv_cli *cli = c->cli;
-    if (strcmp(reply->event, "message") == 0)
-        show_message(c, json_object_get(reply->body, "message"));
-    else if (cli->json)
+    if (strcmp(reply->event, "message") == 0) {
+        json_t *msg = json_object_get(reply->body, "message");
+        show_message(c, msg);
+        if (pv_json_is(msg, "state", "unread"))
+            snprintf(c->shown, sizeof(c->shown), "%s", pv_json_text(msg, "id", ""));
+    } else if (cli->json)
         pv_cli_print_json(cli, reply->body);
     else if (strcmp(reply->event, "state") == 0)
         show_state(c, reply->body);
@@ -390,6 +392,19 @@ static int show_inbox(struct chat *c, const json_t *body)
     req.upto = (uint64_t)pv_json_int(body, "upto");
     int code = send_asked(c, ASKED_READ, &req);
     return code == 0 && pv_json_bool(body, "more") ? ask_inbox(c, req.through, req.upto) : code;
+}
+
+/* Messages of events are read once they are written, with all before them: what waited is shown
+ * first. */
+static int read_shown(struct chat *c)
+{
+    if (c->shown[0] == '\0' || is_asked(c, ASKED_INBOX) || is_asked(c, ASKED_READ) ||
+        c->n_asked >= MAX_ASKED || fflush(c->cli->out) != 0)
+        return 0;
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_READ);
+    memcpy(req.through, c->shown, sizeof(c->shown));
+    c->shown[0] = '\0';
+    return send_asked(c, ASKED_READ, &req);
 }
 
 /* Several requests are under way at a time: the id says to which of them this is the answer. */
@@ -549,7 +564,7 @@ static int converse(struct chat *c)
             {.fd = listen ? fileno(c->cli->in) : -1, .events = POLLIN},
             {.fd = fileno(c->cli->out)},
         };
-        /* p2pvpnd takes for read what it tells here. */
+        /* Nothing is read that is written there. */
         if (!pv_chat_is_heard(c->cli))
             return pv_cli_fail(c->cli, PV_CTLAPI_FAILED,
                                "the output goes nowhere any more: what comes stays unread, and the "
@@ -565,6 +580,8 @@ static int converse(struct chat *c)
         if (n > 0 && p[0].revents != 0)
             /* The daemon first: an answer makes room for more requests. */
             code = pv_cli_take_replies(c->cli, take_reply, c);
+        if (code == 0)
+            code = read_shown(c);
         if (code == 0 && c->held && !is_asked(c, ASKED_NAMES)) { /* they came */
             above_prompt(c);
             code = end_line(c);

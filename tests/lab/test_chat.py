@@ -2,6 +2,7 @@
 """Chat lines: once each, in order, also when the other side was away; and from the peer's daemon, not
 from any user of its machine."""
 import json
+import os
 import signal
 import subprocess
 import textwrap
@@ -163,6 +164,26 @@ def the_interactive_chat(lab):
     chat.stdin.flush()
     equal(chat.wait(120), 0, "exit code of chat")
     collect(a, ["who is there"])
+
+
+@scenario
+def a_chat_that_is_stopped_reads_nothing(lab):
+    _, a, b = start(lab)
+    chat = b.start(lab.bin("p2pvpnctl"), "chat", "--lines", stdin=subprocess.PIPE)
+
+    def unread():
+        return [m["text"] for m in b.json("inbox", "--peek")["messages"]]
+    a.ctl("send", "b", "first")
+    wait("it to be shown and read", lambda: "a: first" in chat.text() and unread() == [])
+    os.kill(chat.pid, signal.SIGSTOP)
+    a.ctl("send", "b", "second")
+    wait("it to come", lambda: unread() == ["second"])
+    a.ctl("send", "b", "third")
+    wait("it to come, too, and none to be read", lambda: unread() == ["second", "third"])
+    os.kill(chat.pid, signal.SIGCONT)
+    wait("both to be shown and read", lambda: "a: third" in chat.text() and unread() == [])
+    wait("a to hear it", lambda: all(m["state"] == "read" for m in a.json("history", "b")["messages"]))
+    chat.end()
 
 
 @scenario

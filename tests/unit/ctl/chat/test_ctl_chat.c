@@ -235,7 +235,7 @@ PV_TEST(chat_converses_on_a_pipe)
     assert_string_equal(
         t.err, "p2pvpnctl: chat: there is: send NAME TEXT, getu, exit: see p2pvpnctl chat -h\n");
     /* A typed line is read whenever it comes, so only some of the order is certain. */
-    static const char first[] = "{\"cmd\":\"watch\",\"what\":\"chat\",\"seen\":true}\n"
+    static const char first[] = "{\"cmd\":\"watch\",\"what\":\"chat\"}\n"
                                 "{\"cmd\":\"inbox\",\"peek\":true}\n";
     assert_int_equal(strncmp(t.requests, first, sizeof(first) - 1), 0);
     assert_has(t.requests, "{'cmd':'read','through':'B','upto':5}\n");
@@ -282,10 +282,9 @@ PV_TEST(chat_with_a_peer_sends_plain_lines_there)
     answers("send", "{'id':@,'ok':false,'code':1,'error':'send: disk full'}\n");
     assert_int_equal(RUN_WITH("hello\nsend me the file\nlast line without newline", "chat", "pi"),
                      1);
-    assert_asked("'cmd':'ip','peer':'pi'", "'cmd':'peers'",
-                 "'cmd':'watch','what':'chat','seen':true", "'cmd':'inbox','peek':true",
-                 "'cmd':'send','peer':'pi','name':'pi','text':'hello'", "'cmd':'peers'",
-                 "'cmd':'send','peer':'pi','name':'pi','text':'send me the file'",
+    assert_asked("'cmd':'ip','peer':'pi'", "'cmd':'peers'", "'cmd':'watch','what':'chat'",
+                 "'cmd':'inbox','peek':true", "'cmd':'send','peer':'pi','name':'pi','text':'hello'",
+                 "'cmd':'peers'", "'cmd':'send','peer':'pi','name':'pi','text':'send me the file'",
                  "'cmd':'send','peer':'pi','name':'pi','text':'last line without newline'");
     assert_has(t.err, "p2pvpnctl: send: disk full\n");
 }
@@ -620,7 +619,9 @@ PV_TEST(chat_tells_states_of_what_it_sent)
                      "'asks_from':'192.0.2.7'}\n{'id':1,'event':'message','message':" MSG(
                          "D", "pi", "lap", "back",
                          "unread") "}\n{'id':@,'ok':true,'version':1,'peers':[]}\n");
+    answers("read", OK("'read':1"));
     assert_int_equal(RUN_WITH("send pi hello\ngetu\n", "chat"), 0);
+    assert_has(t.requests, "{'cmd':'read','through':'D'}\n"); /* once it was written */
     assert_string_equal(t.out, "-- queued: pi is away and gets it when it is back\n"
                                "-- delivered to pi: hello...\n"
                                "-- pi is online\n"
