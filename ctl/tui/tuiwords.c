@@ -95,11 +95,14 @@ static void copy_name(struct pv_view word, char dst[static PV_NAMES_FULL_BUF])
         dst[i] = dst[i] >= 'A' && dst[i] <= 'Z' ? (char)(dst[i] - 'A' + 'a') : dst[i];
 }
 
+/* Behind a slash in letters of either case, as names are; without one "Exit" is a text. */
 static enum pv_tui_word find_word(struct pv_view word, bool classic)
 {
+    const char *text = (const char *)word.ptr;
     for (size_t i = 0; i < PV_ARRAY_LEN(WORDS); i++) {
-        if (strlen(WORDS[i].name) == word.len && memcmp(WORDS[i].name, word.ptr, word.len) == 0 &&
-            (WORDS[i].classic || !classic))
+        if (strlen(WORDS[i].name) == word.len && (WORDS[i].classic || !classic) &&
+            (classic ? memcmp(WORDS[i].name, text, word.len)
+                     : strncasecmp(WORDS[i].name, text, word.len)) == 0)
             return WORDS[i].word;
     }
     return PV_TUI_W_NONE;

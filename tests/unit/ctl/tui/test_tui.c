@@ -274,7 +274,7 @@ PV_TEST(lines_go_where_they_belong)
     assert_action(PV_TUI_SEND, "pi", "plain");
     line("send me the file"); /* nobody is called me */
     assert_action(PV_TUI_SEND, "pi", "send me the file");
-    line("/msg BOB hi");
+    line("/MSG BOB hi");
     assert_action(PV_TUI_SEND, "bob", "hi");
     take(pv_tui_take_sent, "{'message':" MINE("N", "bob", "hi", "queued") ",'online':true}");
     assert_string_equal(t->note, "sent to bob");
