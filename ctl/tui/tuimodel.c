@@ -946,11 +946,13 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
     /* In another network the name was always this one's. */
     const bool other =
         c->address[0] != '\0' && address[0] != '\0' && strcmp(c->address, address) != 0;
-    if (c->asked && since > before)
+    /* A return of p2pvpnd clears what was asked; a line that was begun is still there. */
+    const bool used = c->asked || c->draft != NULL;
+    if (used && since > before)
         tell_change(t, c, former, since);
-    else if (c->asked && other)
+    else if (used && other)
         pv_tui_notice(t, c, PV_STR("%s is another machine from here on", c->name));
-    if (other || (c->asked && since > before))
+    if (other || (used && since > before))
         take_another(t, c);
     c->another_since = since;
     snprintf(c->address, sizeof(c->address), "%s", address);

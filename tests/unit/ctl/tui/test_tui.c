@@ -1141,6 +1141,28 @@ PV_TEST(nothing_that_is_typed_for_a_machine_that_is_gone_waits_for_its_name)
     assert_action(PV_TUI_SEND, "old", "once more");
 }
 
+/* The same of a line that was begun there, and waits in its pane. */
+PV_TEST(a_line_begun_for_a_machine_that_is_gone_is_given_back_by_the_next_of_its_name)
+{
+    take(pv_tui_take_message, MSG("o1", "old", "lap", "bye", "unread"));
+    open_of("old");
+    type("half a secret");
+    pv_tui_key(t, PV_TUI_NEXT, 0);
+    drop_actions();
+    pv_tui_take_loss(t);
+    pv_tui_take_return(t);
+    take(pv_tui_take_peers,
+         "{'peers':[{'name':'pi','online':true},{'name':'old','online':true,"
+         "'key':'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8','another_since':1795168700}]}");
+    open_of("old");
+    assert_string_equal(t->edit.text, "half a secret");
+    pv_tui_key(t, PV_TUI_ENTER, 0);
+    assert_nothing_asked();
+    assert_has(t->note, "old is another machine now: Enter again goes there");
+    pv_tui_key(t, PV_TUI_ENTER, 0);
+    assert_action(PV_TUI_SEND, "old", "half a secret");
+}
+
 /* The next Enter shall mean the same. */
 PV_TEST(a_text_that_begins_like_a_command_is_given_back_as_one)
 {
