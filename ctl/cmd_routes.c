@@ -120,6 +120,11 @@ static int fill_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
     req->route.off = n == 3;
     if (n == 3 && strcmp(cli->args.word[1], "off") != 0)
         return pv_cli_usage(cli, "give one member or prefix to use, or off before it");
+    /* p2pvpnd would take the last word alone, and use what shall not be. */
+    const char *last = cli->args.word[n - 1];
+    if (n == 3 && (strcmp(last, "all") == 0 || strcmp(last, "auto") == 0))
+        return pv_cli_usage(
+            cli, "off %s: off alone uses none; a member or a prefix stands behind it", last);
     return pv_cli_peer(cli, req, cli->args.word[n - 1]);
 }
 

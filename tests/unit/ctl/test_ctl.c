@@ -1177,6 +1177,13 @@ PV_TEST_IN(a_slip_of_the_hand_ends_no_file_of_the_other_direction, setup, teardo
     assert_has(t.requests, "'cmd':'file_stop','number':3");
 }
 
+PV_TEST_IN(route_use_off_uses_nothing_whatever_stands_behind_it, setup, teardown)
+{
+    assert_int_equal(RUN("route", "use", "off", "all"), PV_CTLAPI_USAGE);
+    assert_has(t.err, "off all: off alone uses none");
+    assert_int_equal(RUN("route", "use", "off", "auto"), PV_CTLAPI_USAGE);
+}
+
 PV_TEST_IN(files_are_listed_when_the_history_cannot_be_read, setup, teardown)
 {
     answers("files", OK_V1("'files':[" ONE_FILE("1", "A", "in") "]"));
