@@ -276,8 +276,10 @@ static int check_settings(const struct pv_coordset *set)
     char cert_error[PV_COORDCERT_ERROR_MAX];
     char relay_error[PV_COORDKEYS_ERROR_MAX];
     char database_error[PV_PG_ERROR_MAX], doubt[PV_COORDURL_NOTE_MAX];
+    char state_error[PV_RIGHTS_ERROR_MAX];
     struct pv_relaycfg *relay = NULL;
-    const char *why = pv_coordcert_check(set, cert_error) < 0         ? cert_error
+    const char *why = pv_rights_check(set, state_error) < 0           ? state_error
+                      : pv_coordcert_check(set, cert_error) < 0       ? cert_error
                       : pv_relaycfg_new(&relay, set, relay_error) < 0 ? relay_error
                       : check_database(set, database_error) < 0       ? database_error
                                                                       : NULL;

@@ -14,7 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "coordinator/keys.h"
 #include "coordinator/store/pg.h"
+#include "coordinator/store/store_sqlite.h"
 #include "sys/file/file.h"
 
 enum {
@@ -63,6 +65,18 @@ static bool is_mapped(const struct pv_confine_user *user)
     if (setresuid(0, (uid_t)-1, (uid_t)-1) < 0)
         abort(); /* the effective user is root still */
     return true;
+}
+
+/* A directory of the user's whose mode stays is as it is (pv_dir_make() closes those of who runs
+ * this); another may be somebody else's by a mistaken name. */
+static int may_take(const char *state, const struct pv_confine_user *user)
+{
+    static const char *const ours[] = {PV_COORDKEYS_FILE, PV_COORDKEYS_SECRET_FILE,
+                                       PV_COORDSTORE_FILE, "tls.pem", NULL};
+    struct stat st;
+    bool there = stat(state, &st) == 0;
+    bool closes = there && st.st_uid == geteuid() && (st.st_mode & 0077) != 0;
+    return there && st.st_uid == user->uid && !closes ? PV_OK : pv_dir_may_take(state, ours);
 }
 
 /* A directory that is the user's already is left as it is. It is flat. */
@@ -122,14 +136,32 @@ static int become(struct pv_rights *rights, struct pv_coordset *set)
     return pv_confine_become(user, caps_of_ports(set) | rights->keep);
 }
 
+int pv_rights_check(const struct pv_coordset *set, char ret_error[static PV_RIGHTS_ERROR_MAX])
+{
+    struct pv_confine_user user = {.uid = geteuid()};
+    int r = user.uid == 0 ? choose_user(set->state, &user) : PV_OK;
+    if (r == PV_OK)
+        r = may_take(set->state, &user);
+    if (r != PV_ERR_EXISTS && r != PV_ERR_REFUSED)
+        return PV_OK;
+    snprintf(ret_error, PV_RIGHTS_ERROR_MAX,
+             "state directory %.200s: %s: name one with --state that is empty, not there yet, or "
+             "of a coordinator",
+             set->state,
+             r == PV_ERR_EXISTS ? "it has files in it, and none of a coordinator"
+                                : "anybody may write there");
+    return r;
+}
+
 int pv_rights_enter(struct pv_rights *ret_rights, struct pv_coordset *set,
                     char ret_error[static PV_RIGHTS_ERROR_MAX])
 {
     struct pv_rights rights = {.landlock = 0};
     *ret_rights = rights;
-    if (geteuid() != 0)
-        return PV_OK;
-    int r = pv_dir_make(set->state, 0700);
+    int r = pv_rights_check(set, ret_error);
+    if (r < 0 || geteuid() != 0)
+        return r;
+    r = pv_dir_make(set->state, 0700);
     if (r == PV_OK)
         r = choose_user(set->state, &rights.user);
     if (r == PV_OK && !is_mapped(&rights.user))

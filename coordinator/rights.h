@@ -25,14 +25,18 @@ struct pv_rights {
     char text[PV_CONFINE_TEXT_MAX]; /* what is in force, for people */
 };
 
+/* May the state directory become its user's alone? It may be somebody else's by a mistaken name.
+ * Nothing is changed. PV_ERR_EXISTS, PV_ERR_REFUSED (pv_dir_may_take()), with ret_error. */
+PV_MUST_CHECK int pv_rights_check(const struct pv_coordset *set,
+                                  char ret_error[static PV_RIGHTS_ERROR_MAX]);
 /*
  * By root: makes the state directory, gives it to its user, and becomes that user. It is the owner
  * of the directory, when that is not root; else "p2pvpn-coordinator"; where nobody made that user,
  * a uid that nobody else has (pv_confine_spare_user()). The files in a directory that changes hands
  * change hands with it. set->state becomes "." when the user could not reach it by its path. By
  * anybody else, and in a user namespace that has nobody but root: nothing. Capabilities that
- * opening ports needs are kept until pv_rights_close(). -errno and PV_ERR_NOT_FOUND, with
- * ret_error.
+ * opening ports needs are kept until pv_rights_close(). Errors of pv_rights_check(), which is asked
+ * first, -errno and PV_ERR_NOT_FOUND, with ret_error.
  */
 PV_MUST_CHECK int pv_rights_enter(struct pv_rights *ret_rights, struct pv_coordset *set,
                                   char ret_error[static PV_RIGHTS_ERROR_MAX]);

@@ -378,6 +378,13 @@ static int refuse_state(const struct daemon *d, int r)
     if (r == -ENOTDIR)
         return say(EXIT_FAILED, "state directory %s: %s: choose another with --state", d->state,
                    pv_strstatus(r));
+    if (r == PV_ERR_EXISTS || r == PV_ERR_REFUSED)
+        return say(EXIT_FAILED,
+                   "state directory %s: %s: name one with --state that is empty, not there yet, or "
+                   "of a p2pvpnd",
+                   d->state,
+                   r == PV_ERR_EXISTS ? "it has files in it, and none of p2pvpnd"
+                                      : "anybody may write there");
     return say(EXIT_FAILED,
                "state directory %s: %s: make it writable for %s, or choose another with --state",
                d->state, pv_strstatus(r), d->for_user ? "this user" : "root");
@@ -1059,8 +1066,13 @@ static int check_tun(const struct daemon *d)
 static int check_places(const struct daemon *d)
 {
     struct stat st;
+    struct pv_confine_user user;
     bool served = false;
     int r = lstat(d->state, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? PV_OK : -ENOTDIR;
+    if (r == PV_OK) {
+        pv_rights_choose(&user);
+        r = pv_rights_may_take(d->state, &user);
+    }
     if (r < 0 && r != -ENOENT && r != -EACCES)
         return refuse_state(d, r);
     r = pv_unix_is_served(d->socket, &served);

@@ -23,11 +23,15 @@ void pv_rights_choose(struct pv_confine_user *ret_user);
 /* The uid of this user when no other program has it, so that its packets are ours; else 0. */
 uint32_t pv_rights_own_uid(const struct pv_confine_user *user);
 
+/* May the state directory become this user's, with mode 0700? It may be somebody else's by mistake.
+ * Nothing is changed; errors of pv_dir_may_take(). */
+PV_MUST_CHECK int pv_rights_may_take(const char *state, const struct pv_confine_user *user);
+
 /*
  * Makes the state directory, mode 0700, and gives it to the user, with the files in it and in
  * files/ below: regular ones without a second name, that were root's or the directory's owner's.
  * No link is followed. Below a directory that the user may not enter (root's home) the user stays
- * root: *user says so then. -errno.
+ * root: *user says so then. Errors of pv_rights_may_take(), -errno.
  */
 PV_MUST_CHECK int pv_rights_hand_over(const char *state, struct pv_confine_user *user);
 

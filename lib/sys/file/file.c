@@ -231,6 +231,37 @@ int pv_dir_make(const char *path, unsigned mode)
     return too_open && st.st_uid == geteuid() ? set_dir_mode(path, mode, 0) : PV_OK;
 }
 
+static bool says_nothing(const char *name)
+{
+    static const char *const names[] = {".", "..", "lock", "lost+found"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* A volume that is made for a program may be open to anybody, but has nothing in it. */
+int pv_dir_may_take(const char *path, const char *const *marks)
+{
+    struct stat st;
+    bool empty = true, marked = false;
+    DIR *dir = opendir(path);
+    if (dir == NULL)
+        return errno == ENOENT || errno == ENOTDIR ? PV_OK : -errno;
+    for (const struct dirent *e; !marked && (e = readdir(dir)) != NULL;) {
+        empty = empty && says_nothing(e->d_name);
+        for (size_t i = 0; !marked && marks[i] != NULL; i++)
+            marked = strcmp(e->d_name, marks[i]) == 0;
+    }
+    int r = fstat(dirfd(dir), &st) < 0 ? -errno : PV_OK;
+    closedir(dir);
+    if (r < 0)
+        return r;
+    if ((st.st_mode & S_ISVTX) != 0 || (!empty && (st.st_mode & S_IWOTH) != 0))
+        return PV_ERR_REFUSED;
+    return empty || marked ? PV_OK : PV_ERR_EXISTS;
+}
+
 /* before: the owner of the directory that changes hands. */
 static int give_file(int dir, const char *name, uid_t before, const struct pv_dir_gift *gift)
 {

@@ -341,6 +341,30 @@ PV_TEST(files_that_root_left_are_given_to_the_user)
     assert_int_equal(st.st_uid, 0);
 }
 
+/* A name that was mistyped: /opt for /opt/coordinator. Also `url` and `backup` come through here.
+ */
+PV_TEST(a_directory_of_others_stays_theirs)
+{
+    char path[PATH_MAX], error[PV_RIGHTS_ERROR_MAX];
+    struct stat st;
+    struct pv_rights rights;
+    struct world *w = make_world();
+    assert_int_equal(mkdir(w->set.state, 0755), 0);
+    assert_int_equal(chmod(w->set.state, 0755), 0);
+    snprintf(path, sizeof(path), "%.4000s/passwd", w->set.state);
+    assert_true(can_open(path, O_CREAT | O_WRONLY));
+    assert_int_equal(pv_rights_enter(&rights, &w->set, error), PV_ERR_EXISTS);
+    assert_non_null(strstr(error, "it has files in it, and none of a coordinator: name one with"));
+    assert_int_equal(geteuid(), 0);
+    assert_int_equal(owner_of(w, ""), 0);
+    assert_int_equal(owner_of(w, "/passwd"), 0);
+    assert_int_equal(stat(w->set.state, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0755);
+    assert_int_equal(chmod(w->set.state, 01777), 0);
+    assert_int_equal(pv_rights_enter(&rights, &w->set, error), PV_ERR_REFUSED);
+    assert_non_null(strstr(error, "anybody may write there"));
+}
+
 static void be_the_owner(const struct world *w)
 {
     EXPECT(geteuid() == 4242 && getegid() == 4243);

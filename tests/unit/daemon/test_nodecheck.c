@@ -112,6 +112,24 @@ PV_TEST(a_state_that_is_a_file_is_refused_as_by_the_start)
     assert_string_equal(said, text);
 }
 
+/* Also for a user, whose own directory would be closed to everybody else. */
+PV_TEST(a_state_with_files_of_others_is_refused_as_by_the_start)
+{
+    struct stat st;
+    char text[300];
+    snprintf(text, sizeof(text),
+             "p2pvpnd: state directory %s: it has files in it, and none of p2pvpnd: name one with "
+             "--state that is empty, not there yet, or of a p2pvpnd\n",
+             keys);
+    assert_int_equal(mkdir(keys, 0755), 0);
+    test_write(PV_STR("%s/notes", keys), "mine");
+    CHECK_SAYS(1, text, PLACES);
+    if (geteuid() == 0)
+        says(1, text, (const char *const[]){PLACES, NULL});
+    assert_int_equal(stat(keys, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0755);
+}
+
 PV_TEST(a_socket_that_cannot_be_is_refused_as_by_the_start)
 {
     char long_path[192];

@@ -209,6 +209,26 @@ PV_TEST(the_directory_and_its_own_files_change_their_owner)
     assert_int_equal(owner_of(f->state, "identity.key"), 0);
 }
 
+/* A name that was mistyped: /var/lib for /var/lib/p2pvpn. */
+PV_TEST(a_directory_of_others_stays_theirs)
+{
+    struct fixture *f = *state;
+    struct pv_confine_user user = nobody;
+    struct stat st;
+    need_root();
+    make(f->state, "passwd", 0);
+    assert_int_equal(chmod(f->state, 0755), 0);
+    assert_int_equal(pv_rights_hand_over(f->state, &user), PV_ERR_EXISTS);
+    assert_int_equal(owner_of(f->base, "state"), 0);
+    assert_int_equal(owner_of(f->state, "passwd"), 0);
+    assert_int_equal(stat(f->state, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0755);
+    /* Beside what is ours it goes along. */
+    make(f->state, "p2pvpnd.db", 0);
+    assert_ok(pv_rights_hand_over(f->state, &user));
+    assert_int_equal(owner_of(f->state, "passwd"), nobody.uid);
+}
+
 PV_TEST(a_link_is_no_state_directory)
 {
     struct fixture *f = *state;

@@ -108,6 +108,29 @@ PV_TEST_IN(dir_make_makes_parents_and_closes_an_open_directory, setup, teardown)
     assert_int_equal(pv_dir_make(path_of(state, "a"), 0700), -20);
 }
 
+PV_TEST_IN(a_directory_with_files_of_others_is_not_taken, setup, teardown)
+{
+    static const char *const marks[] = {"a.key", "b.db", NULL};
+    char sub[96];
+    snprintf(sub, sizeof(sub), "%s", path_of(state, "sub"));
+    assert_ok(pv_dir_may_take(sub, marks));
+    assert_int_equal(mkdir(sub, 0755), 0);
+    assert_ok(pv_file_write(path_of(state, "sub/lock"), pv_view("", 0), 0600));
+    assert_int_equal(chmod(sub, 0777), 0);
+    assert_ok(pv_dir_may_take(sub, marks)); /* an empty volume */
+    assert_int_equal(chmod(sub, 0755), 0);
+    assert_ok(pv_file_write(path_of(state, "sub/.profile"), pv_view("x", 1), 0600));
+    assert_int_equal(pv_dir_may_take(sub, marks), PV_ERR_EXISTS);
+    assert_ok(pv_file_write(path_of(state, "sub/b.db"), pv_view("x", 1), 0600));
+    assert_ok(pv_dir_may_take(sub, marks));
+    /* A file of ours may have been put there by anybody. */
+    assert_int_equal(chmod(sub, 01777), 0);
+    assert_int_equal(pv_dir_may_take(sub, marks), PV_ERR_REFUSED);
+    assert_int_equal(chmod(sub, 0777), 0);
+    assert_int_equal(pv_dir_may_take(sub, marks), PV_ERR_REFUSED);
+    assert_ok(pv_dir_may_take(path_of(state, "sub/b.db"), marks)); /* refused by pv_dir_make() */
+}
+
 PV_TEST_IN(lock_is_held_against_another_process_and_freed_by_close, setup, teardown)
 {
     int fd = -1, other = -1;
