@@ -634,12 +634,9 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
     const struct pv_member *m = pv_roster_enrolled(net->roster, h->node);
     if (m == NULL)
         return PV_CTL_E_UNKNOWN_NODE;
-    /* Both keys have to be the node's: the identity signed, the transport key did the handshake.
-     * One that it had before will do: it may be the last that a machine has which was set back to
-     * an older state, and how else should it tell its next one? */
-    if (memcmp(m->transport, s->transport, sizeof(s->transport)) != 0 &&
-        !pv_roster_had_transport(net->roster, h->node, s->transport))
-        return PV_CTL_E_NOT_ALLOWED;
+    /* Whose it is, the identity says, which signed this handshake. The transport key that made it
+     * may be one that nobody has heard of: a machine that lost its file of keys, or was set back to
+     * an older one, has no other way to tell its next key (adr/0033). */
     if (m->state != PV_MEMBER_WAITING)
         return PV_CTL_E_NONE;
     /* It asks again from time to time: so it learns of its admission, and costs no place. */
@@ -662,8 +659,6 @@ static const char *hello_error_text(enum pv_ctl_error error)
                "needed then";
     case PV_CTL_E_WAITING:
         return "no admin has admitted this node yet";
-    case PV_CTL_E_NOT_ALLOWED:
-        return "the connection's key is not this node's transport key";
     default:
         return pv_answer_text(error);
     }

@@ -113,6 +113,16 @@ def a_crash_and_a_restored_backup(lab):
     wait("a to reach b after the backup", lambda: a.os_ping(a.addr(b), timeout=1))
     wait("no problem to be left", lambda: not a.json("status")["problems"])
 
+    # The file is gone, as after a disk that lost it: a new one is made, and members hear of it.
+    lost = key(a)
+    a.stop_daemon()
+    a.run("rm", "/var/lib/p2pvpn/transport.key")
+    a.daemon()
+    wait("a to have another key", lambda: key(a) != lost and a.json("status")["coordinator"]["connected"])
+    agree(a, b)
+    wait("a to reach b with it", lambda: a.os_ping(a.addr(b), timeout=1))
+    wait("no problem to be left of it", lambda: not a.json("status")["problems"])
+
 
 @scenario
 def status_tells_of_rotated_keys(lab):

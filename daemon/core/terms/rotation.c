@@ -586,7 +586,8 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
         pv_peer_note_own_key(p);
 }
 
-/* A refusal of the hello is given to all parts. */
+/* A refusal of the hello is given to all parts. Coordinators of before take the keys alone that
+ * this node has named. */
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct rotation *r = part;
