@@ -370,6 +370,7 @@ enum {
 static int print_left(struct pv_cli *cli, const json_t *body)
 {
     pv_cli_note_left(cli, cli->args.value[LEAVE_FORGET] != NULL, body);
+    pv_cli_note_invites(cli, body, NULL);
     return 0;
 }
 
@@ -385,22 +386,9 @@ static int leave(struct pv_cli *cli)
     return pv_cli_ask_and_tell(cli, &req, NULL, print_left);
 }
 
-/* The fate of invites is told either way: their tokens are in the hands of somebody who is no admin
- * any more. */
 static int print_rights_end(struct pv_cli *cli, const json_t *body)
 {
-    const json_t *invites = json_object_get(body, "invites");
-    double open = pv_json_real(invites, "open", 0);
-    if (open > 0 && pv_json_bool(invites, "revoked"))
-        pv_cli_note(cli,
-                    "its invites that were open are revoked too (%.0f): members that joined by "
-                    "them stay (--keep-invites leaves them)",
-                    open);
-    else if (open > 0)
-        pv_cli_note(cli,
-                    "invites of it still let in (%.0f): `p2pvpnctl invite list` shows them, "
-                    "`p2pvpnctl invite revoke ID` ends one",
-                    open);
+    pv_cli_note_invites(cli, body, "--keep-invites");
     return 0;
 }
 
@@ -422,12 +410,18 @@ static int admin(struct pv_cli *cli)
                                   revoke ? print_rights_end : NULL);
 }
 
+static int print_removed(struct pv_cli *cli, const json_t *body)
+{
+    pv_cli_note_invites(cli, body, "--keep-invite");
+    return 0;
+}
+
 static int remove_peer(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_REMOVE);
     req.keep_invite = cli->args.value[0] != NULL;
     return pv_cli_ask_and_tell_of(cli, &req, cli->args.word[0],
-                                  "is removed and cannot come back with its key", NULL);
+                                  "is removed and cannot come back with its key", print_removed);
 }
 
 /* --- admit, deny ----------------------------------------------------------------------------- */

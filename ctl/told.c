@@ -73,14 +73,32 @@ static void note_invite(struct pv_cli *cli, const json_t *body)
         return;
     if (pv_json_bool(invite, "revoked"))
         pv_cli_note(cli,
-                    "the invite it came by is revoked too, %.0f uses were left: members that "
+                    "the invite it came by is revoked too, with %.0f use%s left: members that "
                     "joined by it stay (--keep-invite leaves it)",
-                    left);
+                    left, left == 1 ? "" : "s");
     else
         pv_cli_note(cli,
                     "the invite it came by still lets in %.0f: `p2pvpnctl invite revoke %s` "
                     "ends it",
                     left, pv_json_text(invite, "id", "ID"));
+}
+
+/* Their tokens are in the hands of somebody who is no admin any more, so it is told either way. */
+void pv_cli_note_invites(struct pv_cli *cli, const json_t *body, const char *keep)
+{
+    const json_t *invites = json_object_get(body, "invites");
+    double open = pv_json_real(invites, "open", 0);
+    if (open > 0 && pv_json_bool(invites, "revoked"))
+        pv_cli_note(cli,
+                    "open invites of it, and for admins, are revoked too (%.0f): members that "
+                    "joined by them stay%s%s%s",
+                    open, keep == NULL ? "" : " (", keep == NULL ? "" : keep,
+                    keep == NULL ? "" : " leaves them)");
+    else if (open > 0)
+        pv_cli_note(cli,
+                    "invites of it, or for admins, still let in (%.0f): `p2pvpnctl invite list` "
+                    "shows them, `p2pvpnctl invite revoke ID` ends one",
+                    open);
 }
 
 /* The coordinator is told later by members that know: the node itself has forgotten its network. */

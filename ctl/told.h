@@ -12,6 +12,9 @@ int pv_cli_print_token(struct pv_cli *cli, const json_t *body);
 /* A QR code of a text that may be secret, in at most so many columns. False:
  * none can be shown, and why was said. */
 bool pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FILE *out);
+/* The fate of the open invites of an admin that is one no more, if there were any. keep: the option
+ * that leaves them; NULL: there is none. */
+void pv_cli_note_invites(struct pv_cli *cli, const json_t *body, const char *keep);
 /* The outcome of a leave; forget: of one that was to delete the keys, too. */
 void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body);
 /* Asks for a change; then people read who knows that it is done (pv_cli_note_told(); done NULL:

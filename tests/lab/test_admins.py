@@ -178,6 +178,37 @@ def a_machine_was_stolen(lab):
     equal(sorted(desktop.peers()), ["pi"], "members at the end")
 
 
+@scenario
+def no_open_invite_makes_a_former_admin_one_again(lab):
+    """Each keeps the token of an open `invite --admin` and comes back by it: the one that made it and is removed by an
+    admin without the root key, the one that came by it and is one no more, and one that leaves."""
+    coordinator = lab.coordinator()
+    hosts = {n: lab.host(n) for n in ("laptop", "desktop", "pi")}
+    laptop, desktop, pi = hosts.values()
+    lab.network(coordinator, [laptop, desktop])
+    token = laptop.ctl("invite", "--admin", "--uses", 5).out.strip()
+    pi.daemon()
+    pi.ctl("join", token, "--name", "pi")
+    wait("pi to be an admin", lambda: pi.json("status")["self"]["admin"])
+    r = laptop.ctl("admin", "revoke", "pi")
+    check("for admins, are revoked too (1)" in r.err, r.err)
+    pi.ctl("leave", "--forget")
+    check(pi.ctl("join", token, "--name", "pi", check_rc=False).code != 0, "pi came back as an admin")
+
+    laptop.ctl("admin", "grant", "desktop")
+    wait("the desktop to be an admin", lambda: desktop.json("status")["self"]["admin"])
+    second = laptop.ctl("invite", "--admin", "--uses", 5).out.strip()
+    left = laptop.ctl("invite", "--uses", 5).out.strip()
+    wait("the desktop to know both", lambda: sum(i["uses"] == 5 and not i["revoked"]
+                                                 for i in desktop.json("invite", "list")["invites"]) == 2)
+    r = desktop.ctl("remove", "laptop")
+    check("for admins, are revoked too (3)" in r.err, r.err)  # one of lab.network()
+    laptop.ctl("leave", "--forget", "--delete-root-key")
+    for t in (second, left):
+        check(laptop.ctl("join", t, "--name", "laptop", check_rc=False).code != 0, "the laptop came back")
+    equal(desktop.peers(), {}, "members at the end")
+
+
 def asks(admin, name):
     """The admin's node's view of a machine that waits."""
     return (admin.peer(name) or {}).get("state") == "waiting" and admin.peer(name)

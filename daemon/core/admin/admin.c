@@ -554,6 +554,8 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     /* The invite first: where the second of the two fails there is somebody left to remove, and the
      * user is told to try again. */
     int r = pv_ending_invite_of(a->node, m, req->keep_invite, &w.told, now);
+    if (r == PV_OK && pv_roster_was_admin(a->node->roster, pk))
+        r = pv_ending_invites(a->node, pv_node_signer(a->node), pk, req->keep_invite, &w.told, now);
     if (r == PV_OK)
         r = pv_ending_remove(a->node, pk, now);
     if (r == PV_OK && carried)

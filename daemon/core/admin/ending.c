@@ -198,7 +198,8 @@ int pv_ending_invites(struct pv_node *n, struct pv_signer by,
     int r = PV_OK;
     told->invites_kept = keep;
     while (r == PV_OK && pv_roster_next_invite(n->roster, &iter, &inv) == PV_OK) {
-        if (memcmp(inv.signer, pk, sizeof(inv.signer)) != 0 || !is_open(n, &inv, now))
+        const bool of_root = memcmp(inv.signer, pv_roster_root(n->roster), sizeof(inv.signer)) == 0;
+        if ((memcmp(inv.signer, pk, sizeof(inv.signer)) != 0 && !of_root) || !is_open(n, &inv, now))
             continue;
         told->invites++;
         if (!keep)

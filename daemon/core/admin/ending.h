@@ -27,8 +27,9 @@ PV_MUST_CHECK int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV
 /* Ends all rights of a key, signed by this key. Errors as above. */
 PV_MUST_CHECK int pv_ending_rights(struct pv_node *n, struct pv_signer by,
                                    const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now);
-/* Revokes the open invites of an admin, who has their tokens; keep: only counts them. told->invites
- * and told->invites_kept say what was done. Errors as above. */
+/* Revokes the open invites of an admin, who has their tokens, and those that make admins: root
+ * signs them, so nobody can say which of them it made, or has. keep: only counts them.
+ * told->invites and told->invites_kept say what was done. Errors as above. */
 PV_MUST_CHECK int pv_ending_invites(struct pv_node *n, struct pv_signer by,
                                     const uint8_t pk[static PV_SIGN_PK_LEN], bool keep,
                                     struct pv_ctlapi_told *told, pv_ns now);

@@ -620,7 +620,7 @@ PV_TEST_IN(a_removal_says_who_knows_and_what_the_coordinator_said, setup, teardo
     assert_has(t.err, "bob is removed");
     assert_has(t.err, "3 of 4 members online know so far");
     assert_has(t.err, "has not stored it yet: it said limit");
-    assert_has(t.err, "revoked too, 2 uses were left");
+    assert_has(t.err, "revoked too, with 2 uses left");
     answers("remove", OK("'online':2,'know':1,'coordinator':'stored','invite':{'id':'AAA','uses_"
                          "left':2,'revoked':false}"));
     assert_int_equal(RUN("remove", "--keep-invite", "bob"), 0);

@@ -584,6 +584,43 @@ PV_TEST(open_invites_of_a_former_admin_are_revoked)
     expect_invite_of_bob(&inv, "\"invites\":{\"open\":1,\"revoked\":true}", true);
 }
 
+/* Root signs them, so whose they are is not to be seen: each may be in the hands of who goes. */
+static void expect_no_invite_for_admins(const char *asked)
+{
+    struct pv_roster_invite now;
+    struct keys inv = keys_of(52);
+    give_root();
+    ask(GRANT_BOB);
+    fake_node_add(&x.f, make_invite(&x.f.world, &x.f.world.root, &inv, 2));
+    ask(asked);
+    others.says.done = true;
+    fake_peers_settle(&x);
+    expect("\"invites\":{\"open\":1,\"revoked\":true}");
+    assert_ok(pv_roster_invite(x.f.node.roster, inv.pk, &now));
+    assert_true(now.revoked);
+}
+
+PV_TEST(open_invites_for_admins_end_with_the_rights_of_one)
+{
+    expect_no_invite_for_admins(REVOKE_BOB);
+}
+
+PV_TEST(open_invites_for_admins_end_with_an_admin_that_is_removed)
+{
+    expect_no_invite_for_admins(REMOVE_BOB);
+}
+
+PV_TEST(open_invites_for_admins_outlive_a_member_without_rights)
+{
+    struct pv_roster_invite now;
+    struct keys inv = keys_of(52);
+    give_root();
+    fake_node_add(&x.f, make_invite(&x.f.world, &x.f.world.root, &inv, 2));
+    ask(REMOVE_BOB);
+    assert_ok(pv_roster_invite(x.f.node.roster, inv.pk, &now));
+    assert_false(now.revoked);
+}
+
 PV_TEST(open_invites_of_a_former_admin_stay_where_the_user_says_so)
 {
     struct keys inv = invite_of_bob();
