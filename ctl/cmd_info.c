@@ -587,7 +587,9 @@ static int print_status(struct pv_cli *cli, const json_t *s)
 static int status(struct pv_cli *cli)
 {
     bool watch = cli->args.value[0] != NULL;
-    int code;
+    int code = watch ? pv_cli_endless(cli, "status --watch") : 0;
+    if (code != 0)
+        return code;
     do {
         json_t *body = NULL;
         struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_STATUS);

@@ -340,8 +340,10 @@ static const char *judge(struct check *c)
 static int netcheck(struct pv_cli *cli)
 {
     struct check c = {.lifetime = cli->args.value[OPT_LIFETIME] != NULL};
-    int code =
-        find_servers(cli, cli->args.value[OPT_SERVER], PV_NETPROBE_PORT, &c.servers, &c.elsewhere);
+    int code = c.lifetime ? pv_cli_endless(cli, "netcheck --lifetime") : 0;
+    if (code == 0)
+        code = find_servers(cli, cli->args.value[OPT_SERVER], PV_NETPROBE_PORT, &c.servers,
+                            &c.elsewhere);
     if (code != 0)
         return code;
     if (c.lifetime && !cli->json)

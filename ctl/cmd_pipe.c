@@ -40,19 +40,43 @@ enum {
 
 /* Where the bytes of this end come from and go to. */
 struct local {
+    char *const *words;      /* of the program; NULL: none */
+    struct pv_outside place; /* of --forward */
     struct pv_twoway_end end;
-    pid_t program; /* 0: none */
+    struct pv_pipe_program program;
 };
 
 /* --- this end ------------------------------------------------------------------------------ */
 
+/* Is there a file that execvp(3) would start? */
+static bool is_there(const char *program)
+{
+    const char *dir = getenv("PATH");
+    if (strchr(program, '/') != NULL || dir == NULL)
+        return dir == NULL || access(program, X_OK) == 0;
+    for (size_t len; *dir != '\0'; dir += len + (dir[len] == ':')) {
+        len = strcspn(dir, ":");
+        if (access(PV_STR("%.*s%s%s", (int)len, dir, len == 0 ? "" : "/", program), X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A token can be used once, so this end is checked before there is one. */
+static int choose_local(struct pv_cli *cli, char **words, struct local *l)
+{
+    const char *place = cli->args.value[OPT_FORWARD];
+    *l = (struct local){.words = words[0] == NULL ? NULL : words};
+    if (l->words != NULL && place != NULL)
+        return pv_cli_usage(cli, "give --forward or a program");
+    if (l->words != NULL && !is_there(words[0]))
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%.100s: no such program", words[0]);
+    return place == NULL ? 0 : pv_outside_parse(&l->place, cli, place);
+}
+
 static int open_place(struct pv_cli *cli, const char *text, struct local *l)
 {
-    struct pv_outside place = {.failed = false};
-    int fd = -1, code = pv_outside_parse(&place, cli, text);
-    if (code != 0)
-        return code;
-    int r = pv_outside_connect(&place, pv_clock_now(), &fd);
+    int fd = -1, r = pv_outside_connect(&l->place, pv_clock_now(), &fd);
     struct pollfd p = {.fd = fd, .events = POLLOUT};
     if (r == PV_OK && poll(&p, 1, CONNECT_S * 1000) <= 0)
         r = PV_ERR_TIMEOUT;
@@ -78,25 +102,26 @@ static void become_program(char *const *words, const int in[2], const int out[2]
     _exit(errno == ENOENT ? 127 : 126);
 }
 
-static int start_program(struct pv_cli *cli, char *const *words, struct local *l)
+static int start_program(struct pv_cli *cli, struct local *l)
 {
+    char *const *words = l->words;
     int in[2], out[2];
     if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "start %.100s: %s", words[0], strerror(errno));
     (void)fflush(NULL);
-    l->program = fork();
-    if (l->program == 0)
+    l->program.pid = fork();
+    if (l->program.pid == 0)
         become_program(words, in, out);
     close(in[0]);
     close(out[1]);
     (void)fcntl(in[1], F_SETFL, O_NONBLOCK);
     (void)fcntl(out[0], F_SETFL, O_NONBLOCK);
     l->end = (struct pv_twoway_end){.in = out[0], .out = in[1], .is_waited = true};
-    if (l->program > 0)
+    if (l->program.pid > 0)
         return 0;
     close(in[1]);
     close(out[0]);
-    l->program = 0;
+    l->program.pid = 0;
     return pv_cli_fail(cli, PV_CTLAPI_FAILED, "start %.100s: %s", words[0], strerror(errno));
 }
 
@@ -105,32 +130,32 @@ static int start_program(struct pv_cli *cli, char *const *words, struct local *l
 static int end_program(const struct local *l, int code)
 {
     const pv_ns until = pv_clock_now() + PV_MS(PROGRAM_MS);
-    int status = 0;
-    if (l->program == 0)
+    const pid_t pid = l->program.pid;
+    int status = l->program.status;
+    if (pid == 0)
         return code;
-    if (code != 0) {
-        kill(l->program, SIGTERM);
-        while (waitpid(l->program, &status, WNOHANG) == 0) {
+    if (code != 0 && !l->program.ended) {
+        kill(pid, SIGTERM);
+        while (waitpid(pid, &status, WNOHANG) == 0) {
             if (pv_clock_now() >= until)
-                kill(l->program, SIGKILL);
+                kill(pid, SIGKILL);
             (void)poll(NULL, 0, LOOK_MS);
         }
-        return code;
     }
-    while (waitpid(l->program, &status, 0) < 0 && errno == EINTR)
-        continue;
+    if (code != 0)
+        return code;
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-static int open_local(struct pv_cli *cli, char *const *program, struct local *l)
+static int open_local(struct pv_cli *cli, struct local *l)
 {
-    *l = (struct local){.end = {.in = STDIN_FILENO,
-                                .out = STDOUT_FILENO,
-                                .shared = true,
-                                .is_waited = isatty(STDIN_FILENO) == 0}};
+    l->end = (struct pv_twoway_end){.in = STDIN_FILENO,
+                                    .out = STDOUT_FILENO,
+                                    .shared = true,
+                                    .is_waited = isatty(STDIN_FILENO) == 0};
     if (cli->args.value[OPT_FORWARD] != NULL)
         return open_place(cli, cli->args.value[OPT_FORWARD], l);
-    return program == NULL ? 0 : start_program(cli, program, l);
+    return l->words == NULL ? 0 : start_program(cli, l);
 }
 
 /* --- the network --------------------------------------------------------------------------- */
@@ -228,16 +253,15 @@ static int meet(struct pv_overlay *o, struct pv_ctlapi_request *req, int fds[2])
     return code != 0 ? code : pv_pipe_accept(o, fds);
 }
 
-static int run_pipe(struct pv_cli *cli, struct pv_ctlapi_request *req, char *const *program)
+static int run_pipe(struct pv_cli *cli, struct pv_ctlapi_request *req, struct local *l)
 {
     struct pv_overlay overlay = {.cli = cli};
-    struct local local;
     int fds[2] = {-1, -1};
     int code = meet(&overlay, req, fds);
     if (code == 0)
-        code = open_local(cli, program, &local);
+        code = open_local(cli, l);
     if (code == 0)
-        code = end_program(&local, pv_pipe_carry(&overlay, local.end, fds));
+        code = end_program(l, pv_pipe_carry(&overlay, l->end, &l->program, fds));
     (void)pv_overlay_forget(&overlay);
     return code;
 }
@@ -272,16 +296,15 @@ static int pipe_command(struct pv_cli *cli)
 {
     struct pv_private own;
     struct pv_ctlapi_request req;
+    struct local local;
     char own_url[URL_BUF] = "", **words = cli->args.word, *url = NULL;
     char *token =
         words[0] != NULL && strncmp(words[0], TOKEN, strlen(TOKEN)) == 0 ? words[0] : NULL;
-    char *const *program =
-        words[token == NULL ? 0 : 1] == NULL ? NULL : &words[token == NULL ? 0 : 1];
     if (token != NULL && cli->args.value[OPT_COORDINATOR] != NULL)
         return pv_cli_usage(cli, "the token says which coordinator: leave out --coordinator");
-    if (program != NULL && cli->args.value[OPT_FORWARD] != NULL)
-        return pv_cli_usage(cli, "give --forward or a program");
-    int code = token == NULL ? find_url(cli, own_url, &url) : 0;
+    int code = choose_local(cli, &words[token == NULL ? 0 : 1], &local);
+    if (code == 0 && token == NULL)
+        code = find_url(cli, own_url, &url);
     if (code != 0)
         return code;
     if (token == NULL && url == NULL)
@@ -296,7 +319,7 @@ static int pipe_command(struct pv_cli *cli)
         pv_ctlapi_request_done(&req);
         return code;
     }
-    code = run_pipe(cli, &req, program);
+    code = run_pipe(cli, &req, &local);
     if (token == NULL && code == 0)
         leave(cli);
     pv_private_end(&own, cli, code == 0); /* who waits for a failure is told at once */
@@ -314,7 +337,8 @@ const struct pv_command pv_cmds_pipe[] = {
         .details =
             "On the first machine without TOKEN: it prints one, with which the second joins\n"
             "a network of these two alone, that ends with them and leaves nothing on disk.\n"
-            "Without root, and beside any p2pvpnd. Exit code 0: both have taken all.\n"
+            "Without root, and beside any p2pvpnd. Exit code 0: both have taken all, and\n"
+            "each PROGRAM ended with 0.\n"
             "  --coordinator URL  on the first machine; else $P2PVPN_COORDINATOR, or\n"
             "                     coordinator in [pipe] of ~/.config/p2pvpn/p2pvpnctl.conf\n"
             "  --forward PLACE    this end is a connection to HOST:PORT (127.0.0.1)\n"
@@ -322,6 +346,7 @@ const struct pv_command pv_cmds_pipe[] = {
         .example = "p2pvpnctl pipe p2pvpn-... > file",
         .options = {{"coordinator", 0, true}, {"forward", 0, true}},
         .words = {0, PV_ARGS_MAX_WORDS},
+        .endless = true,
         .run = pipe_command,
     },
     {.name = NULL},

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ctl/forward/serving.h"
@@ -27,6 +28,7 @@ enum {
     /* what the pulse says */
     ALIVE = 'a',
     DONE = 'd',
+    FAILED = 'f', /* instead of DONE; who does not know it sees an end without DONE */
 };
 
 /* --- the first command --------------------------------------------------------------------- */
@@ -161,16 +163,22 @@ int pv_pipe_connect(struct pv_overlay *o, const char *host, int ret_fds[static 2
 
 /* --- both ---------------------------------------------------------------------------------- */
 
-static const char ended[] = "the other end has ended before all was taken";
+#define REAP PV_MS(20) /* ours: a program that has closed all is about to end */
+
+static const char ended[] = "the other end has ended before all was taken",
+                  failed[] = "the program at the other end failed";
 
 struct pipe {
     struct pv_overlay *o;
+    struct pv_pipe_program *program;
     struct pv_serving serving;
     struct pv_twoway *two;
     struct pv_watch *pulse;
     int data_fd, pulse_fd; /* the first is two's */
     pv_ns beat_at, heard, ask_at;
-    bool done;       /* here: both directions have ended */
+    bool reaps;      /* both directions have ended, and the program has not */
+    bool done;       /* here: both directions have ended, and with 0 the program */
+    bool failed;     /* the program here: nothing more is to be said */
     bool told;       /* the other is done, too */
     const char *why; /* the loop has ended; what it means if either is false */
     int at, status;
@@ -191,7 +199,7 @@ static void end(struct pipe *x, const char *why)
  * closed with bytes that nobody has read takes back what it said last. */
 static void look(struct pipe *x)
 {
-    if (is_complete(x))
+    if (is_complete(x) || x->failed)
         (void)shutdown(x->pulse_fd, SHUT_WR);
     if (x->status < 0)
         pv_loop_stop(x->serving.loop);
@@ -204,16 +212,31 @@ static void say(struct pipe *x, uint8_t what)
         end(x, ended);
 }
 
+/* A program that ended may have left bytes unread, which are lost without an error: its exit code
+ * says whether it did. */
+static void reap(struct pipe *x)
+{
+    struct pv_pipe_program *p = x->program;
+    p->ended = p->pid > 0 && waitpid(p->pid, &p->status, WNOHANG) == p->pid;
+    x->reaps = p->pid > 0 && !p->ended;
+    if (x->reaps)
+        return;
+    x->done = p->status == 0;
+    x->failed = !x->done;
+    say(x, x->done ? DONE : FAILED);
+    look(x);
+}
+
 static void on_done(void *ctx, int at, int status)
 {
     struct pipe *x = ctx;
-    x->done = true;
     x->at = at;
     x->status = status;
     if (status == PV_OK) {
         /* An end that is a terminal's is not waited for, and the other end waits for this one. */
         (void)shutdown(x->data_fd, SHUT_WR);
-        say(x, DONE);
+        x->program->status = 0;
+        reap(x);
     }
     look(x);
 }
@@ -229,6 +252,8 @@ static void on_pulse(void *ctx, unsigned ready, pv_ns now)
     x->heard = now;
     if (n == 1) {
         x->told = x->told || c == DONE;
+        if (c == FAILED)
+            end(x, failed);
     } else {
         x->pulse = pv_watch_free(x->pulse);
         end(x, ended);
@@ -269,9 +294,11 @@ static pv_ns on_turn(void *ctx, pv_ns now)
     const pv_ns silent = now - x->heard;
     if (now >= x->beat_at) {
         x->beat_at = now + BEAT;
-        if (!is_complete(x))
+        if (!is_complete(x) && !x->failed)
             say(x, ALIVE);
     }
+    if (x->reaps)
+        reap(x);
     if (silent < QUIET) {
         x->ask_at = x->heard + QUIET;
     } else if (silent >= LOST) {
@@ -281,7 +308,7 @@ static pv_ns on_turn(void *ctx, pv_ns now)
         if (is_gone(x, silent))
             end(x, ended);
     }
-    return pv_min_ns(x->beat_at, x->ask_at);
+    return pv_min_ns(pv_min_ns(x->beat_at, x->ask_at), x->reaps ? now + REAP : PV_NEVER);
 }
 
 static int tell_end(const struct pipe *x)
@@ -293,14 +320,20 @@ static int tell_end(const struct pipe *x)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "the other end broke off the connection");
     if (x->status < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "this end: %s", pv_strstatus(x->status));
-    return is_complete(x) ? 0 : pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", x->why);
+    return is_complete(x) || x->failed ? 0 : pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", x->why);
 }
 
-int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, const int fds[static 2])
+int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, struct pv_pipe_program *program,
+                  const int fds[static 2])
 {
     const pv_ns now = pv_clock_now();
-    struct pipe x = {
-        .o = o, .data_fd = fds[0], .pulse_fd = fds[1], .beat_at = now, .heard = now, .why = ended};
+    struct pipe x = {.o = o,
+                     .program = program,
+                     .data_fd = fds[0],
+                     .pulse_fd = fds[1],
+                     .beat_at = now,
+                     .heard = now,
+                     .why = ended};
     uint8_t *buf = malloc(BUF);
     x.serving = (struct pv_serving){
         .overlay = o, .turn = on_turn, .lost = on_lost, .ctx = &x, .signal_fd = -1};

@@ -99,7 +99,8 @@ def a_pipe_joins_two_machines(lab):
     (first, out1), (second, _) = open_pipe(lab, a, b, "--forward", "7000",
                                            words_of_first=("--", "sh", "-c", "echo hello; exec >&-; cat >$HOME/got; exit 7"))
     equal(first.ended(), 7, "the program's exit code")
-    equal(second.ended(), 0, f"exit code: {second.text()}")
+    equal(second.ended(), 1, f"exit code: {second.text()}")
+    check("the program at the other end failed" in second.text(), second.text())
     equal(a.run("sh", "-c", "cat $HOME/got").out, "heard 6", "what the port said")
     wait("nothing to be left", lambda: not left())
 
@@ -121,6 +122,11 @@ def a_pipe_joins_two_machines(lab):
     for one in (a, b):
         one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*")
     a.ctl("pipe", "--coordinator", "nonsense", code=12)
+    # A mistake is told before there is a token.
+    for words, code in ((("--", "nosuchprog"), 1), (("--", "/etc/fstab"), 1), (("--forward", "x"), 2), (("--forward", ":22"), 2)):
+        r = a.ctl("pipe", *words, code=code)
+        check("p2pvpn-" not in r.err and words[1] in r.err, r.err)
+    check("--timeout does not end it" in a.ctl("-t", 3, "pipe", code=2).err, "--timeout")
     wait("nothing to be left", lambda: not left())
     equal(lonely.ended(), 1, f"exit code of one that waits alone: {lonely.text()}")
     check("begin again" in lonely.text(), lonely.text())
