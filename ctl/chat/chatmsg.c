@@ -49,8 +49,9 @@ void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
     if (json_is_string(json_object_get(msg, "held")))
         fprintf(cli->out, "  %s(queued: %s %s)%s", pv_colour_on(PV_DIM, cli->screen.colour),
                 pv_json_text(msg, "to", "?"),
-                pv_json_is(msg, "held", "gone") ? "is no member any more"
-                                                : "takes no more from you for now",
+                pv_json_is(msg, "held", "gone")     ? "is no member any more"
+                : pv_json_is(msg, "held", "silent") ? "answers no chat: a firewall there?"
+                                                    : "takes no more from you for now",
                 pv_colour_off(PV_DIM, cli->screen.colour));
     else if (with_receiver && (strcmp(state, "queued") == 0 || strcmp(state, "sent") == 0 ||
                                strcmp(state, "delivered") == 0 ||

@@ -368,7 +368,12 @@ const char *pv_show_sent(const json_t *body, char buf[static PV_SHOW_SENT_BUF], 
     const char *to = pv_json_text(msg, "to", "?");
     const bool down = pv_json_bool(body, "down"), online = pv_json_bool(body, "online");
     *ret_waits = held[0] != '\0' || down || !online;
-    if (held[0] != '\0')
+    if (strcmp(held, "silent") == 0)
+        snprintf(buf, PV_SHOW_SENT_BUF,
+                 "queued: %.64s's machine answers no chat from here: its [firewall], or another "
+                 "one there, keeps it out",
+                 to);
+    else if (held[0] != '\0')
         snprintf(buf, PV_SHOW_SENT_BUF, "queued: %.64s's machine takes no more from you for now%s",
                  to,
                  strcmp(held, "disk") == 0    ? ": its disk is nearly full"

@@ -5,7 +5,7 @@ import re
 import sys
 import time
 
-from lab import check, equal, pause, scenario, wait
+from lab import pause, check, equal, pause, scenario, wait
 
 OPERATIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/OPERATIONS.md")
 
@@ -361,6 +361,24 @@ def services_go_the_way_that_can_says(lab):
     wait("b's second file", lambda: [f["state"] for f in g.json("files")["files"]
                                      if f["direction"] == "in"] == ["done"] * 2)
     check(("g", "kept out") not in lines_of(b), "[firewall] lets chat in")
+
+
+@scenario
+def a_firewall_that_keeps_chat_out_is_told(lab):
+    """The other machine has nothing to say, so no connection comes about by which its daemon could tell."""
+    a, b = network(lab, "a", "b")
+    b.configure("[firewall]\nallow = ping\n")
+    b.restart_daemon()
+    a.wait_direct(b)
+    a.ctl("send", "b", "hello")
+    wait("a to find it out", lambda: "b's machine answers no chat from here: its [firewall]" in a.ctl("why", "b").out, 60)
+    r = a.ctl("send", "b", "again")
+    check("queued: b's machine answers no chat" in r.out + r.err, r)
+    check("answers no chat" in a.ctl("history", "b").out, "history does not say why it waits")
+    b.run("sed", "-i", "s/ping/chat/", "/etc/p2pvpn/p2pvpnd.conf")
+    b.restart_daemon()
+    wait("both messages", lambda: ("a", "again") in lines_of(b), 60)
+    check("answers no chat" not in a.ctl("why", "b").out, "it is said still")
 
 
 @scenario

@@ -6,7 +6,7 @@ import { act, ask, bytes, clock, el, health, note, once, show } from "./util.js"
 const PAGE = 100, SEARCHED = 1000; // messages
 const AT_ONCE = 16; // members that a file is offered to
 const WORDS = { queued: "waiting", sent: "sent", delivered: "arrived", read: "read" };
-const HELD = { full: "its machine is full", disk: "its disk is full", rules: "the rules forbid it", gone: "it is no member any more" };
+const HELD = { full: "its machine is full", disk: "its disk is full", rules: "the rules forbid it", silent: "a firewall there keeps chat out", gone: "it is no member any more" };
 const FILE = { offered: "offered", accepted: "on its way", done: "complete", saved: "saved", refused: "refused", withdrawn: "withdrawn", failed: "failed" };
 
 const news = new Map(); // conversation -> ids of its unread messages

@@ -35,6 +35,7 @@ int pv_chatlink_peer_get(struct pv_chatlink *link, const uint8_t *pk, const char
         snprintf(peer->name, sizeof(peer->name), "%s", name);
         peer->pending_end = &peer->pending;
         peer->backoff_s = PV_CHATLINK_BACKOFF_MIN_S;
+        peer->silent_since = PV_NEVER;
         PV_MAP_ADD(&link->peer_map, link->peers, pk, peer, r);
         if (r < 0) {
             free(peer);
@@ -105,12 +106,32 @@ void pv_chatlink_back_off(struct pv_chatlink *link, struct pv_chatlink_peer *pee
         peer->backoff_s = PV_CHATLINK_BACKOFF_MAX_S;
 }
 
+static void note_answer(struct pv_chatlink_peer *peer)
+{
+    peer->silent_since = PV_NEVER;
+    peer->silent = false;
+}
+
+/* A firewall keeps out what begins, and lets through all by which the peer is known to be there. */
+static void note_silence(struct pv_chatlink_peer *peer, pv_ns now)
+{
+    for (const struct pv_chatlink_conn *c = peer->conns; c != NULL; c = c->next_of_peer)
+        if (c->speaks)
+            return;
+    if (!peer->online)
+        return;
+    peer->silent_since = pv_min_ns(peer->silent_since, peer->last_attempt);
+    peer->silent = now - peer->silent_since >= PV_S(PV_CHATLINK_SILENT_S);
+}
+
 void pv_chatlink_lost_conn(struct pv_chatlink *link, struct pv_chatlink_conn *c, bool close,
                            pv_ns now)
 {
     struct pv_chatlink_peer *peer = c->peer;
     /* A spare connection that goes is no reason to wait before the next. */
     bool mattered = peer->active == c || (c->opened && !c->speaks);
+    if (c->opened && c->stream == PV_CHATLINK_OPENING)
+        note_silence(peer, now);
     if (close)
         pv_chatlink_conn_close(link, c);
     else
@@ -245,6 +266,7 @@ int pv_chatlink_accepted(struct pv_chatlink *link, const struct pv_chatlink_sour
     c->stream = PV_CHATLINK_OPEN;
     c->remote = source->remote;
     c->last_heard = now;
+    note_answer(peer);
     pv_chatlink_conn_rearm(link, c);
     *ret_sid = c->sid;
     return PV_OK;
@@ -259,6 +281,7 @@ void pv_chatlink_connected(void *part, uint32_t sid, pv_ns now)
     c->stream = PV_CHATLINK_OPEN;
     c->last_heard = now;
     struct pv_chatlink_peer *peer = c->peer;
+    note_answer(peer);
     if (pv_chatlink_begin(link, c))
         pv_chatlink_conn_rearm(link, c);
     else
@@ -424,6 +447,7 @@ void pv_chatlink_peer_offline(struct pv_chatlink *link, const uint8_t *pk, pv_ns
     if (peer == NULL)
         return;
     peer->online = false;
+    note_answer(peer);
     peer->wanted = false; /* who wants it says so again when it is back */
     peer->was_away = true;
     pv_chatlink_pump(link, peer, now);

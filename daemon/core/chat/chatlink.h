@@ -74,6 +74,7 @@ enum {
     PV_CHATLINK_BACKOFF_MIN_S = 1,
     PV_CHATLINK_BACKOFF_MAX_S = 60,
     PV_CHATLINK_CONNECT_S = 20, /* then the attempt has failed */
+    PV_CHATLINK_SILENT_S = 10,  /* ours: of attempts that fail, while the peer is online */
     /* A receiver that takes no more asks for this pause; the sender makes it longer each time. */
     PV_CHATLINK_LATER_MIN_S = 30,
     PV_CHATLINK_LATER_MAX_S = 600,
@@ -174,7 +175,8 @@ struct pv_chatlink_copy {
 PV_MUST_CHECK int pv_chatlink_take_copy(struct pv_chatlink *link,
                                         const struct pv_chatlink_copy *copy, pv_ns now);
 
-/* Does the peer take no more messages from here for now, and why? They stay queued. */
+/* Does the peer take no more messages from here for now, and why? They stay queued.
+ * PV_CHAT_LATER_SILENT: it is online, and no connection to its chat comes about. */
 enum pv_chat_later pv_chatlink_held(const struct pv_chatlink *link, const uint8_t *pk);
 /* The other way round: whose messages were left for later last time, because of what they have
  * stored here (PV_CHAT_LATER_FULL). How many peers, and the name of one, "" for none; borrowed

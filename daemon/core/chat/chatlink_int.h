@@ -133,6 +133,8 @@ struct pv_chatlink_peer {
     unsigned backoff_s; /* before the next attempt when this one fails */
     pv_ns retry_at;     /* no attempt before it */
     pv_ns last_attempt;
+    pv_ns silent_since; /* of the first attempt in a row that nobody answered; PV_NEVER: none */
+    bool silent;        /* and so for PV_CHATLINK_SILENT_S */
     struct pv_heap_node timer;
     UT_hash_handle hh; /* by pk */
 };

@@ -164,7 +164,9 @@ void pv_chatlink_rules_changed(struct pv_chatlink *link, pv_ns now)
 enum pv_chat_later pv_chatlink_held(const struct pv_chatlink *link, const uint8_t *pk)
 {
     const struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
-    return peer == NULL ? PV_CHAT_LATER_NO : peer->held;
+    if (peer == NULL)
+        return PV_CHAT_LATER_NO;
+    return peer->held == PV_CHAT_LATER_NO && peer->silent ? PV_CHAT_LATER_SILENT : peer->held;
 }
 
 /* Silence counts only while something that must be answered is under way. */

@@ -383,7 +383,12 @@ static void why_held(const struct pv_node *n, const struct pv_peer *p, json_t **
     enum pv_chat_later held = pv_peer_is_static(p) || n->chat.link == NULL
                                   ? PV_CHAT_LATER_NO
                                   : pv_chatlink_held(n->chat.link, pv_peer_pk(p));
-    if (held != PV_CHAT_LATER_NO)
+    if (held == PV_CHAT_LATER_SILENT)
+        line(lines,
+             "  messages are queued: %s's machine answers no chat from here: its [firewall], or "
+             "another one there, keeps it out",
+             pv_peer_name(p));
+    else if (held != PV_CHAT_LATER_NO)
         line(lines, "  messages are queued: %s's machine takes no more from you for now (%s)",
              pv_peer_name(p),
              held == PV_CHAT_LATER_DISK ? "its disk is nearly full"

@@ -54,6 +54,8 @@ const char *pv_chat_later_name(enum pv_chat_later why)
         return "disk";
     case PV_CHAT_LATER_RULES:
         return "rules";
+    case PV_CHAT_LATER_SILENT:
+        return "silent";
     }
     return "";
 }
@@ -257,7 +259,8 @@ int pv_chat_write_noted(const uint8_t id[static PV_CHAT_ID_LEN], char buf[static
 int pv_chat_write_later(const uint8_t id[static PV_CHAT_ID_LEN], enum pv_chat_later why,
                         uint32_t wait_s, char buf[static PV_CHAT_LINE_MAX], size_t *ret_len)
 {
-    if (why == PV_CHAT_LATER_NO || wait_s == 0 || wait_s > PV_CHAT_LATER_MAX_S)
+    if (why == PV_CHAT_LATER_NO || why > PV_CHAT_LATER_RULES || wait_s == 0 ||
+        wait_s > PV_CHAT_LATER_MAX_S)
         return PV_ERR_MALFORMED;
     return write_frame(json_pack("{s:s, s:i, s:s}", "noted", PV_CHAT_ID_STR(id), "later",
                                  (int)wait_s, "why", pv_chat_later_name(why)),

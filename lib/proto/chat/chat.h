@@ -51,6 +51,8 @@ enum pv_chat_later {
     PV_CHAT_LATER_FULL,  /* the sender has as much stored there as it may */
     PV_CHAT_LATER_DISK,  /* the receiver's disk is nearly full */
     PV_CHAT_LATER_RULES, /* rules, or its [firewall], deny the sender chat there */
+    /* Never on the wire: the receiver is there, and no connection to its chat comes about. */
+    PV_CHAT_LATER_SILENT,
 };
 
 enum pv_chat_frame_kind {
@@ -103,7 +105,7 @@ bool pv_chat_text_is_valid(struct pv_view text);
 PV_MUST_CHECK int pv_chat_write_later(const uint8_t id[static PV_CHAT_ID_LEN],
                                       enum pv_chat_later why, uint32_t wait_s,
                                       char buf[static PV_CHAT_LINE_MAX], size_t *ret_len);
-/* "full", "disk", "rules"; "" for PV_CHAT_LATER_NO. */
+/* "full", "disk", "rules", "silent"; "" for PV_CHAT_LATER_NO. */
 const char *pv_chat_later_name(enum pv_chat_later why);
 
 /* The answer to a read receipt, so that its writer need not repeat it. Errors as above. */

@@ -50,6 +50,7 @@ struct job {
 
 struct node {
     bool denies; /* rules let nobody chat with it */
+    bool deaf;   /* a firewall lets no connection come in */
     uint8_t pk[PV_SIGN_PK_LEN];
     const char *name;
     struct pv_addr addr;
@@ -264,7 +265,7 @@ static void open_pipe(int i, uint32_t sid)
     memset(p, 0, sizeof(*p));
     p->used = true;
     p->connecting = true;
-    p->connect_at = w.now + PV_MS(DELAY_MS * 2);
+    p->connect_at = w.nodes[1 - i].deaf ? PV_NEVER : w.now + PV_MS(DELAY_MS * 2);
     p->node[0] = i;
     p->node[1] = 1 - i;
     p->sid[0] = sid;

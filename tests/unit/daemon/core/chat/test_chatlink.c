@@ -825,6 +825,28 @@ PV_TEST(a_message_that_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone)
     assert_conversations();
 }
 
+/* It is online, so something is between: the user is told, until it answers or goes. */
+PV_TEST(a_receiver_behind_a_firewall_is_told_apart_from_one_that_is_away)
+{
+    w.nodes[1].deaf = true;
+    send_numbers(3);
+    both_online();
+    run_for(PV_S(PV_CHATLINK_CONNECT_S - 2));
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_NO);
+    run_for(PV_S(4));
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_SILENT);
+    pv_chatlink_peer_offline(w.nodes[0].link, w.nodes[1].pk, w.now);
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_NO);
+    both_online();
+    run_for(PV_S(2 * PV_CHATLINK_CONNECT_S));
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_SILENT);
+    /* The other has something to say: its own connection answers, too. */
+    send_and_wait(1, "hello", PV_S(2));
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_NO);
+    after(PV_S(2), "messages - 3");
+    assert_conversations();
+}
+
 PV_TEST(a_message_left_for_later_survives_restarts_of_both)
 {
     leave_room(3);
