@@ -240,7 +240,8 @@ static bool says_nothing(const char *name)
     return false;
 }
 
-/* A volume that is made for a program may be open to anybody, but has nothing in it. */
+/* A volume that is made for a program may be open to anybody, but has nothing in it: tmpfs has mode
+ * 1777 at first. */
 int pv_dir_may_take(const char *path, const char *const *marks)
 {
     struct stat st;
@@ -257,9 +258,11 @@ int pv_dir_may_take(const char *path, const char *const *marks)
     closedir(dir);
     if (r < 0)
         return r;
-    if ((st.st_mode & S_ISVTX) != 0 || (!empty && (st.st_mode & S_IWOTH) != 0))
+    if (empty)
+        return PV_OK;
+    if ((st.st_mode & (S_ISVTX | S_IWOTH)) != 0)
         return PV_ERR_REFUSED;
-    return empty || marked ? PV_OK : PV_ERR_EXISTS;
+    return marked ? PV_OK : PV_ERR_EXISTS;
 }
 
 /* before: the owner of the directory that changes hands. */

@@ -41,8 +41,8 @@ PV_MUST_CHECK int pv_dir_make(const char *path, unsigned mode);
  * May owner and mode of the directory be changed to a program's own? Its name may be mistyped, so
  * one that has files is the program's only where one of them has a name of marks, which ends with
  * NULL. A lock file and lost+found say nothing. PV_OK, also for what is not there or is no
- * directory; PV_ERR_EXISTS: it has files, and none of these; PV_ERR_REFUSED: anybody may put files
- * there; -errno.
+ * directory; PV_ERR_EXISTS: it has files, and none of these; PV_ERR_REFUSED: anybody may have put
+ * them there; -errno.
  */
 PV_MUST_CHECK int pv_dir_may_take(const char *path, const char *const *marks);
 
