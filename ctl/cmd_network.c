@@ -139,7 +139,7 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
         if (!pv_ip4_range_is_valid(&range))
             return pv_cli_usage(cli,
                                 "--cidr %s: give 8 to 30 bits, such as 10.66.0.0/16; 0/8, 127/8, "
-                                "169.254/16 and 224/3 are never members'",
+                                "169.254/16 and 224/3 are for no members",
                                 value[CREATE_CIDR]);
         pv_prefix_format(&range, req->cidr);
         if (!pv_addr_is_private(&range.base))

@@ -185,7 +185,7 @@ static int print_exits(struct pv_cli *cli, const json_t *body)
     }
     if (n == 0)
         pv_cli_note(cli,
-                    "nobody offers to be an exit: `sudo p2pvpnctl exit offer` on a machine does");
+                    "nobody offers to be an exit: a machine's `sudo p2pvpnctl exit offer` does");
     else
         code = pv_cli_print_table(cli, &t);
     print_exit(cli, x);

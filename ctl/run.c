@@ -57,10 +57,6 @@ static int pick_node(struct pv_cli *cli, const char *net, const char *socket)
 {
     if (net != NULL && socket != NULL)
         return pv_cli_usage(cli, "--net and --socket name one node each: give one of them");
-    /* A script whose variable was empty would change another network. */
-    if (net != NULL && net[0] == '\0')
-        return pv_cli_usage(cli, "--net is empty: give a network's name; the first one's is "
-                                 "default");
     if (net != NULL && pv_instance_find(net, &cli->node) < 0)
         return pv_cli_usage(cli,
                             "--net \"%.40s\": a network's name here has 1 to 11 of a-z, 0-9 and "

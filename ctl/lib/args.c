@@ -45,6 +45,13 @@ static int needs_value(const char *arg, char *error)
     return PV_ERR_MALFORMED;
 }
 
+/* A script's variable that is empty would mean what stands for nothing. */
+static int is_empty(const struct pv_option *option, char *error)
+{
+    snprintf(error, PV_ARGS_ERROR, "--%s is empty: give it a value, or leave it out", option->name);
+    return PV_ERR_MALFORMED;
+}
+
 /* An id of an invite may begin with a hyphen. */
 static int unknown_flag(const char *arg, char *error)
 {
@@ -103,6 +110,8 @@ static int take_name(struct pv_args *args, const struct pv_option *table, size_t
     }
     bool two = table[i].has_value && equals == NULL;
     args->value[i] = equals != NULL ? equals + 1 : two ? rest->argv[1] : "";
+    if (table[i].has_value && args->value[i][0] == '\0')
+        return is_empty(&table[i], error);
     drop(rest, two ? 2 : 1);
     return PV_OK;
 }
@@ -127,6 +136,8 @@ static int take_letters(struct pv_args *args, const struct pv_option *table, siz
         if (two && rest->argc < 2)
             return needs_value(arg, error);
         value[i] = two ? rest->argv[1] : p + 1;
+        if (value[i][0] == '\0')
+            return is_empty(&table[i], error);
         break;
     }
     memcpy(args->value, value, sizeof(value));

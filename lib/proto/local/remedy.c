@@ -16,12 +16,17 @@ static bool ends_with(const char *text, size_t len, const char *tail)
     return len >= n && memcmp(text + len - n, tail, n) == 0;
 }
 
+static bool is_for_another(const char *text, size_t at)
+{
+    return ends_with(text, at, "there ") || ends_with(text, at, "'s ");
+}
+
 /* The bytes of text from at on up to the place where the flag belongs; 0: no command that is to be
  * typed here begins there. */
 static size_t command_at(const char *text, size_t at)
 {
     static const char *const begins[] = {"`p2pvpnctl ", "`sudo p2pvpnctl "};
-    if (ends_with(text, at, "there ") || ends_with(text, at, "'s "))
+    if (is_for_another(text, at))
         return 0;
     for (size_t i = 0; i < PV_ARRAY_LEN(begins); i++) {
         size_t n = strlen(begins[i]);
@@ -47,6 +52,16 @@ void pv_remedy_name(const char *flag, const char *text, char *dst, size_t cap)
         }
     }
     dst[len] = '\0';
+}
+
+void pv_remedy_no_sudo(char *text)
+{
+    static const char begin[] = "`sudo p2pvpnctl ";
+    const size_t sudo = strlen("sudo ");
+    for (char *at = text; (at = strstr(at, begin)) != NULL; at++) {
+        if (!is_for_another(text, (size_t)(at - text)))
+            memmove(at + 1, at + 1 + sudo, strlen(at + 1 + sudo) + 1);
+    }
 }
 
 static json_t *named(const char *flag, const json_t *value)

@@ -179,7 +179,7 @@ PV_TEST_IN(an_empty_network_is_none, setup, teardown)
     assert_non_null(err);
     assert_int_equal(pv_cli_run(4, argv, stdin, stdout, err), PV_CTLAPI_USAGE);
     fclose(err);
-    assert_one_line_error("--net is empty: give a network's name; the first one's is default");
+    assert_one_line_error("--net is empty: give it a value, or leave it out");
 }
 
 PV_TEST_IN(flags_that_would_do_nothing_are_refused_with_what_does, setup, teardown)

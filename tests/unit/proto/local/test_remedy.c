@@ -11,6 +11,15 @@ static const char *named(const char *flag, const char *text)
     return dst;
 }
 
+PV_TEST(a_user_with_a_daemon_of_its_own_needs_no_sudo)
+{
+    char text[] = "`sudo p2pvpnctl up`, there `sudo p2pvpnctl doctor`, an admin's `sudo p2pvpnctl "
+                  "invite`, or `sudo p2pvpnctl -n work down` and sudo ls";
+    pv_remedy_no_sudo(text);
+    assert_string_equal(text, "`p2pvpnctl up`, there `sudo p2pvpnctl doctor`, an admin's `sudo "
+                              "p2pvpnctl invite`, or `p2pvpnctl -n work down` and sudo ls");
+}
+
 PV_TEST(commands_to_be_typed_here_name_the_network)
 {
     assert_string_equal(named("-n work", "down: `sudo p2pvpnctl up` brings it back"),
