@@ -674,7 +674,7 @@ static bool may_try(struct pv_cli *cli, const char *from, const char *to)
 }
 
 /* The daemons meet, and programs do not: towards this side a firewall of the other machine is
- * nothing but silence. */
+ * nothing but silence, or a refusal. */
 static void try_programs(struct pv_cli *cli, const char *peer)
 {
     struct pv_addr from, to;
@@ -682,11 +682,13 @@ static void try_programs(struct pv_cli *cli, const char *peer)
         !may_try(cli, PV_IP_STR(&from), PV_IP_STR(&to)))
         return;
     to.port = TRY_PORT;
-    if (pv_tcptry(&from, &to, TRY_MS) == PV_TCPTRY_SILENT)
+    enum pv_tcptry is = pv_tcptry(&from, &to, TRY_MS);
+    if (is == PV_TCPTRY_SILENT || is == PV_TCPTRY_KEPT_OUT)
         pv_cli_say(cli,
-                   "  but: its kernel answers no program: a firewall of that machine's own drops "
-                   "what members begin (there `sudo p2pvpnctl doctor` names it), its [firewall] "
-                   "does, or one here");
+                   "  but: its kernel %s: a firewall of that machine's own %s what members begin "
+                   "(there `sudo p2pvpnctl doctor` names it), its [firewall] does, or one here",
+                   is == PV_TCPTRY_SILENT ? "answers no program" : "lets no program in",
+                   is == PV_TCPTRY_SILENT ? "drops" : "refuses");
 }
 
 /* The daemon composes the lines. They name peers, so they are filtered for the terminal. */

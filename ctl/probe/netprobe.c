@@ -848,6 +848,13 @@ static int begin_try(int fd, const struct pv_addr *from, const struct pv_addr *t
     return connect(fd, (struct sockaddr *)&ss, len) == 0 ? 0 : errno;
 }
 
+/* RFC 1812 s5.2.7.1, RFC 4443 s3.1: what the kernel makes of ICMP's "administratively prohibited".
+ */
+static bool is_prohibited(int error)
+{
+    return error == EHOSTUNREACH || error == ENETUNREACH || error == EACCES;
+}
+
 enum pv_tcptry pv_tcptry(const struct pv_addr *from, const struct pv_addr *to, int timeout_ms)
 {
     const int domain = to->family == PV_AF_INET6 ? AF_INET6 : AF_INET;
@@ -855,14 +862,16 @@ enum pv_tcptry pv_tcptry(const struct pv_addr *from, const struct pv_addr *to, i
     if (fd < 0)
         return PV_TCPTRY_UNKNOWN;
     int error = begin_try(fd, from, to);
+    bool began = error == EINPROGRESS;
     struct pollfd pfd = {.fd = fd, .events = POLLOUT};
     socklen_t len = sizeof(error);
-    if (error == EINPROGRESS && poll(&pfd, 1, timeout_ms) == 0)
+    if (began && poll(&pfd, 1, timeout_ms) == 0)
         error = ETIMEDOUT;
-    else if (error == EINPROGRESS && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+    else if (began && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
         error = errno;
     close(fd);
     return error == 0 || error == ECONNREFUSED ? PV_TCPTRY_ANSWERS
            : error == ETIMEDOUT                ? PV_TCPTRY_SILENT
+           : began && is_prohibited(error)     ? PV_TCPTRY_KEPT_OUT
                                                : PV_TCPTRY_UNKNOWN;
 }

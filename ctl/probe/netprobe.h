@@ -66,11 +66,13 @@ PV_MUST_CHECK int pv_netprobe_run(const struct pv_netprobe_servers *servers, boo
                                   struct pv_netprobe_report *ret_report);
 
 /* Does a machine answer TCP at all? Where it refuses a port it has nothing on, packets reach its
- * kernel; where it is silent although it is there, a firewall of its own drops them. */
+ * kernel; where it is silent although it is there, a firewall of its own drops them, or refuses
+ * them where it says so. */
 enum pv_tcptry {
     PV_TCPTRY_ANSWERS, /* it takes the connection, which is closed, or refuses it */
     PV_TCPTRY_SILENT,
-    PV_TCPTRY_UNKNOWN, /* this machine cannot ask, or has not the address `from` */
+    PV_TCPTRY_KEPT_OUT, /* by ICMP it says that nobody gets there, as firewalld has it */
+    PV_TCPTRY_UNKNOWN,  /* this machine cannot ask, or has not the address `from` */
 };
 
 /* Connects from an address of this machine to a port, and waits so many milliseconds. */

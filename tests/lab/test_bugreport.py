@@ -74,10 +74,13 @@ def doctor_is_content_with_a_node_that_works(lab):
     told = a.ctl("doctor", check_rc=False).out
     check("table inet wall" in told and "drops what members begin" in told and "iifname" in told, told)
     a.wait_direct(b)
-    def told_of_the_kernel():
+    def told_of_the_kernel(words):
         told = b.ctl("why", "a").out
-        return "its kernel answers no program" in told and "doctor" in told
-    wait("b to be told of it", told_of_the_kernel)
+        return words in told and "doctor" in told
+    wait("b to be told of it", lambda: told_of_the_kernel("its kernel answers no program"))
+    # firewalld's own way of refusing
+    a.nft("insert rule inet wall in ct state new reject with icmpx admin-prohibited")
+    wait("b to be told of a refusal", lambda: told_of_the_kernel("its kernel lets no program in"))
     a.nft('insert rule inet wall in iifname "p2pvpn0" accept')
     wait("doctor to be content", lambda: a.ctl("doctor", check_rc=False).code == 0)
     wait("b not to be told of it any more", lambda: "its kernel" not in b.ctl("why", "a").out)
