@@ -277,30 +277,51 @@ static void look_at_network(struct page *p, const json_t *status)
             "packets of %.0f bytes", mtu);
 }
 
+/* A chain that drops is passed by a rule in front; ufw and firewalld have a say at the input. */
+static const char *firewall_remedy(const struct pv_hostwall *wall, char *buf, size_t cap)
+{
+    char command[LINE];
+    struct pv_text text = pv_text_in(buf, cap);
+    const char *ifname = wall->ifname;
+    if (wall->found_in.hook == PV_HOSTWALL_INPUT)
+        pv_text_add(&text,
+                    "let in what you want members to reach: with ufw `ufw allow in on %s`, with "
+                    "firewalld `firewall-cmd --permanent --zone=trusted --add-interface=%s` and "
+                    "`firewall-cmd --reload`, else ",
+                    ifname, ifname);
+    else
+        pv_text_add(&text, "let %s: ",
+                    wall->found_in.hook == PV_HOSTWALL_OUTPUT ? "answers out"
+                                                              : "members' packets in");
+    pv_text_add(&text, "`%s`, in front of what drops (and have it where these rules are kept)",
+                pv_hostwall_remedy(wall, command, sizeof(command)));
+    return buf;
+}
+
 /* Nobody else can find that out: towards the others it is silence. Root alone may read the rules.
  */
 static void look_at_firewall(struct page *p, const json_t *status)
 {
-    const json_t *iface = json_object_get(status, "interface");
+    const json_t *iface = json_object_get(status, "interface"),
+                 *network = json_object_get(status, "network");
     struct pv_hostwall wall;
+    struct pv_prefix range;
+    char todo[2 * LINE];
     const char *ifname = pv_json_text(iface, "name", "p2pvpn0");
     if (geteuid() != 0 || !json_is_object(iface) || strlen(ifname) >= IF_NAMESIZE)
         return;
-    enum pv_hostwall_is is = pv_hostwall_look(ifname, &wall);
-    const char *todo =
-        PV_STR("let in what you want members to reach: with ufw `ufw allow in on %s`, with "
-               "firewalld `firewall-cmd --permanent --zone=trusted --add-interface=%s` and "
-               "`firewall-cmd --reload`, else a rule `iifname \"%s\" accept` (or `-i %s -j "
-               "ACCEPT`) in that table",
-               ifname, ifname, ifname, ifname);
+    bool known = pv_prefix_parse(pv_json_text(network, "cidr", ""), &range) == PV_OK;
+    enum pv_hostwall_is is = pv_hostwall_look(ifname, known ? &range : NULL, &wall);
     if (is == PV_HOSTWALL_UNREAD)
         put(p, "firewall", true, "",
             "could not look: %s is missing or fails; rules of this host's may drop what members "
             "begin",
             wall.found);
     else if (is == PV_HOSTWALL_DROPS)
-        put(p, "firewall", false, todo,
-            "this host's own (table %s) drops what members begin; answers come in", wall.found);
+        put(p, "firewall", false, firewall_remedy(&wall, todo, sizeof(todo)),
+            "this host's own (table %s, chain %s) drops %s", wall.found, wall.found_in.chain,
+            wall.found_in.hook == PV_HOSTWALL_OUTPUT ? "what this host answers members"
+                                                     : "what members begin");
     else
         put(p, "firewall", true, "", "no rule of this host's drops all that members begin");
 }
@@ -467,9 +488,10 @@ const struct pv_command pv_cmds_doctor[] = {
         .name = "doctor",
         .args = "",
         .summary = "go through everything this node needs, and say what to do",
-        .details = "TUN, disk, names, group, p2pvpnd, versions, rights, network, interface, MTU,\n"
-                   "coordinator, UDP, NAT, port mapping, names that two networks have, clock, and\n"
-                   "the problems of status. Exit code 0: all is well.\n",
+        .details =
+            "TUN, disk, names, group, p2pvpnd, versions, rights, network, interface, MTU,\n"
+            "this host's firewall (as root), coordinator, UDP, NAT, port mapping, names that\n"
+            "two networks have, clock, and the problems of status. Exit code 0: all is well.\n",
         .example = "p2pvpnctl doctor",
         .run = doctor,
     },

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hostwall.h - does this host's own firewall drop what members begin? It reads the rules of
- * nftables, where iptables and ufw of today put theirs, too, by the text of `nft list ruleset`, and
- * those of the older iptables by that of `iptables-legacy -S`: that says whether everything is
- * dropped that no rule accepts, and whether somebody thought of our interface.
+ * hostwall.h - does this host's own firewall drop all that members begin, or all that this host
+ * answers them? It reads the rules of nftables, where iptables and ufw of today put theirs, too, by
+ * the text of `nft list ruleset`, and those of the older iptables by that of `iptables-legacy -S`,
+ * and walks them as the kernel would for two packets: the first of a TCP connection that a member
+ * begins, which comes in by our interface, and an answer that leaves by it.
+ *
+ * A claim is made of what surely holds for each such packet alone. Rules that accept some of them,
+ * by ports or addresses, make no difference, unless they name our interface: an administrator who
+ * named it decided what passes there.
  */
 #pragma once
 
@@ -11,40 +16,74 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/addr.h"
+
 enum {
-    PV_HOSTWALL_NAME = 80,   /* "ip6 filter", with the NUL */
-    PV_HOSTWALL_JUMPS = 512, /* ours: of a table; one that has more is read without them */
+    PV_HOSTWALL_NAME = 80,    /* bytes of a table ("ip6 filter") or a chain, with the NUL */
+    PV_HOSTWALL_RULES = 1024, /* of a table, that matter; nothing is claimed of one with more */
+    PV_HOSTWALL_BASES = 32,   /* of a table: chains at a hook; the same */
+    PV_HOSTWALL_WAYS = 2,     /* the two packets: what comes in, what goes out */
 };
 
-/* From a chain to one that it jumps to, by the hashes of their names. */
-struct pv_hostwall_jump {
-    uint32_t from, to;
-    bool reached; /* by what comes in */
+/* A rule as far as it matters; for each of the two packets. */
+struct pv_hostwall_rule {
+    uint32_t chain, target; /* hashes of their names; target: of a jump or goto */
+    uint8_t verdict;
+    uint8_t holds[PV_HOSTWALL_WAYS];
+    bool names[PV_HOSTWALL_WAYS]; /* our interface, or members' addresses */
 };
 
-/* Zeroed at first, but for ifname. */
+/* Where a chain stands in the way of packets. */
+enum pv_hostwall_hook {
+    PV_HOSTWALL_INPUT,
+    PV_HOSTWALL_EARLIER, /* prerouting, ingress of our interface */
+    PV_HOSTWALL_OUTPUT,  /* and postrouting, egress of our interface: of what this host answers */
+};
+
+/* A chain that the kernel itself hands packets to. */
+struct pv_hostwall_base {
+    char chain[PV_HOSTWALL_NAME];
+    enum pv_hostwall_hook hook;
+    bool drops; /* what no rule accepts */
+};
+
+/* Zeroed at first, but for ifname and range. */
 struct pv_hostwall {
     const char *ifname;           /* of the network's interface */
+    struct pv_prefix range;       /* the overlay's, IPv4; without a family: not known */
     char table[PV_HOSTWALL_NAME]; /* the one that is being read */
-    uint32_t chain;               /* the one that is being read */
-    bool input;                   /* it is one that sees what comes in */
-    bool drops;                   /* the table drops there what nothing accepts */
-    struct pv_hostwall_jump jumps[PV_HOSTWALL_JUMPS];
-    size_t n_jumps;
-    char found[PV_HOSTWALL_NAME]; /* the first table that drops; "": none */
+    const char *legacy;           /* the program that it is of; NULL: nft */
+    bool ip6;                     /* it sees IPv6 alone */
+    bool left_out;                /* it has no say about the two packets, or is our own */
+    bool too_many;                /* it has more than the limits allow */
+    char chain[PV_HOSTWALL_NAME]; /* the one that is being read; "": none */
+    struct pv_hostwall_rule rules[PV_HOSTWALL_RULES];
+    size_t n_rules;
+    struct pv_hostwall_base bases[PV_HOSTWALL_BASES];
+    size_t n_bases;
+    /* The first that drops. */
+    char found[PV_HOSTWALL_NAME]; /* its table; "": none */
+    struct pv_hostwall_base found_in;
+    const char *found_by; /* as legacy */
 };
 
-/* The next line of `nft list ruleset`. */
+/* The next line of `nft -n list ruleset`. */
 void pv_hostwall_line(struct pv_hostwall *w, const char *line);
+/* The lines of a table of the older iptables follow. */
+void pv_hostwall_legacy_table(struct pv_hostwall *w, bool v6, const char *table);
 /* The next line of `iptables-legacy -S`. */
 void pv_hostwall_legacy_line(struct pv_hostwall *w, const char *line);
 /* After the last one. True: a table, found, drops. */
 bool pv_hostwall_ends(struct pv_hostwall *w);
+/* The command that lets our interface through the chain that was found. Returns buf. */
+const char *pv_hostwall_remedy(const struct pv_hostwall *w, char *buf, size_t cap);
 
 enum pv_hostwall_is {
-    PV_HOSTWALL_OPEN,   /* no rule drops all that members begin */
+    PV_HOSTWALL_OPEN,   /* no rule drops all that members begin, or all answers */
     PV_HOSTWALL_DROPS,  /* table found does */
     PV_HOSTWALL_UNREAD, /* found is what could not be run: "nft", "iptables-legacy" */
 };
-/* Reads this host's rules, as root. One that drops is told before one that could not be read. */
-enum pv_hostwall_is pv_hostwall_look(const char *ifname, struct pv_hostwall *ret_wall);
+/* Reads this host's rules, as root; range may be NULL. One that drops is told before one that could
+ * not be read. */
+enum pv_hostwall_is pv_hostwall_look(const char *ifname, const struct pv_prefix *range,
+                                     struct pv_hostwall *ret_wall);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """doctor and bugreport on real machines."""
 import base64
+import json
 import os
 
 from lab import check, equal, scenario, wait
@@ -58,12 +59,17 @@ def no_secret_is_in_a_bugreport(lab):
                 check(str(name) not in text, f"{name} is in a redacted report")
 
 
+def know_names(host):
+    """Or doctor misses it."""
+    host.run("sh", "-c", "echo 'hosts: files p2pvpn dns' >/etc/p2pvpn/nsswitch;"
+             "mount --bind /etc/p2pvpn/nsswitch /etc/nsswitch.conf")
+
+
 @scenario
 def doctor_is_content_with_a_node_that_works(lab):
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
-    a.run("sh", "-c", "echo 'hosts: files p2pvpn dns' >/etc/p2pvpn/nsswitch;"
-          "mount --bind /etc/p2pvpn/nsswitch /etc/nsswitch.conf")
+    know_names(a)
     lab.network(coordinator, [a, b])
     a.wait_peer(b)
     wait("doctor to say that all is well",
@@ -104,3 +110,122 @@ def doctor_is_content_with_a_node_that_works(lab):
     r = a.ctl("doctor", check_rc=False)
     equal(r.code, 1, "exit code of doctor on a machine that is down")
     check("to do: `sudo p2pvpnctl up`" in r.out, r.out)
+
+
+# Ways in which a host's own rules drop: the table and chain that doctor names, and the rules.
+INPUT = "type filter hook input priority 0; policy accept;"
+ESTABLISHED = "ct state established,related accept"
+WALLS = {
+    "a jump to a chain that drops": ("inet wall", "in", f"""table inet wall {{
+chain x {{
+drop
+}}
+chain in {{
+{INPUT}
+{ESTABLISHED}
+iifname "p2pvpn0" jump x
+}}
+}}"""),
+    "any jump to a chain that drops": ("ip wall", "in", f"""table ip wall {{
+chain x {{
+ct state new reject
+}}
+chain in {{
+{INPUT}
+jump x
+}}
+}}"""),
+    "the overlay's range": ("ip wall", "in", f"""table ip wall {{
+chain in {{
+{INPUT}
+{ESTABLISHED}
+ip saddr RANGE drop
+}}
+}}"""),
+    "a range around it, in a set": ("inet wall", "in", f"""table inet wall {{
+chain in {{
+{INPUT}
+{ESTABLISHED}
+ip daddr {{ 192.0.2.1, 10.0.0.0/8, 100.64.0.0/10 }} iifname != {{ "lo", "host0" }} drop
+}}
+}}"""),
+    "before the input": ("ip raw", "PREROUTING", """table ip raw {
+chain PREROUTING {
+type filter hook prerouting priority -300; policy accept;
+iifname "p2pvpn0" counter drop
+}
+}"""),
+    "at the interface": ("netdev wall", "c", """table netdev wall {
+chain c {
+type filter hook ingress device "p2pvpn0" priority 0; policy accept;
+drop
+}
+}"""),
+    "at several interfaces": ("netdev wall", "c", """table netdev wall {
+chain c {
+type filter hook ingress devices = { "lo", "p2pvpn0" } priority 0; policy accept;
+iifname "p2pvpn0" meta protocol ip drop
+}
+}"""),
+    "answers": ("inet wall", "out", """table inet wall {
+chain out {
+type filter hook output priority 0; policy accept;
+oifname "p2pvpn0" drop
+}
+}"""),
+    "answers, by a policy": ("inet wall", "out", """table inet wall {
+chain out {
+type filter hook output priority 0; policy drop;
+oifname != "p2pvpn0" accept
+ct state new accept
+}
+}"""),
+    "answers, at the interface": ("netdev wall", "c", """table netdev wall {
+chain c {
+type filter hook egress device "p2pvpn0" priority 0; policy accept;
+drop
+}
+}"""),
+    "an accept behind the drop": ("inet wall", "in", f"""table inet wall {{
+chain in {{
+{INPUT}
+{ESTABLISHED}
+iifname "lo" accept
+ct state new drop
+iifname "p2pvpn0" accept
+}}
+}}"""),
+}
+
+
+@scenario
+def a_firewall_lets_members_in_after_doctors_remedy(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    know_names(a)
+    lab.network(coordinator, [a, b])
+    a.wait_direct(b)
+    a.start("nc", "-d", "-l", "-k", str(a.addr()), "9000", name="nc")
+    wait("nc to listen", lambda: a.listens(9000))
+    connects = lambda: b.run("nc", "-z", "-w", "1", str(a.addr()), "9000", check_rc=False).code == 0
+
+    def firewall():
+        checks = json.loads(a.ctl("doctor", "--json", check_rc=False).out)["checks"]
+        return next(x for x in checks if x["name"] == "firewall")
+    wait("a connection", connects)
+    check(firewall()["well"], "a firewall that is not there")
+    cidr = a.json("status")["network"]["cidr"]
+    for what, (table, chain, rules) in WALLS.items():
+        a.nft(rules.replace("RANGE", cidr))
+        check(not connects(), f"{what}: nothing is dropped")
+        said = firewall()
+        check(not said["well"] and f"(table {table}, chain {chain})" in said["text"], f"{what}: {said}")
+        equal("answers members" in said["text"], what.startswith("answers"), f"{what}: which packets")
+        typed = [x for x in said["todo"].split("`") if x.startswith("nft ")]
+        equal(len(typed), 1, f"{what}: commands in {said['todo']}")
+        a.run("sh", "-c", typed[0])
+        said = firewall()
+        check(said["well"], f"{what}, after `{typed[0]}`: {said}")
+        wait("doctor to be content", lambda: a.ctl("doctor", check_rc=False).code == 0)
+        wait(f"a connection, {what}", connects)
+        a.nft(f"delete table {table}")

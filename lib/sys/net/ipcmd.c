@@ -247,13 +247,13 @@ int pv_nftcmd_list(const char *const *words, size_t n, pv_nftcmd_line *line, voi
     return run(&nft, "", line, ctx, complaint);
 }
 
-int pv_iptables_list(bool v6, pv_nftcmd_line *line, void *ctx)
+int pv_iptables_list(bool v6, const char *table, pv_nftcmd_line *line, void *ctx)
 {
     static const char *const paths[] = {"/usr/sbin/iptables-legacy", "/sbin/iptables-legacy"},
                              *const paths6[] = {"/usr/sbin/ip6tables-legacy",
                                                 "/sbin/ip6tables-legacy"};
     const struct command c = {
-        v6 ? paths6 : paths, 2, {v6 ? "ip6tables-legacy" : "iptables-legacy", "-S"}};
+        v6 ? paths6 : paths, 2, {v6 ? "ip6tables-legacy" : "iptables-legacy", "-t", table, "-S"}};
     char complaint[PV_IPCMD_ERROR_MAX];
     return run(&c, "", line, ctx, complaint);
 }

@@ -36,5 +36,5 @@ typedef void pv_nftcmd_line(void *ctx, const char *line);
 /* `nft -n list WORD...`, line by line. PV_ERR_NOT_FOUND: no nft program. PV_ERR_REFUSED. -errno. */
 PV_MUST_CHECK int pv_nftcmd_list(const char *const *words, size_t n, pv_nftcmd_line *line,
                                  void *ctx);
-/* `iptables-legacy -S`, or ip6tables-legacy, line by line; errors as above. */
-PV_MUST_CHECK int pv_iptables_list(bool v6, pv_nftcmd_line *line, void *ctx);
+/* `iptables-legacy -t TABLE -S`, or ip6tables-legacy, line by line; errors as above. */
+PV_MUST_CHECK int pv_iptables_list(bool v6, const char *table, pv_nftcmd_line *line, void *ctx);
