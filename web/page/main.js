@@ -20,10 +20,12 @@ function route() {
   for (const link of document.querySelectorAll("header nav a"))
     if (link.dataset.page === (page === "" || page === "member" ? "overview" : page)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
-  show(main);
+  // A place of its own: an answer that comes when the page was left is shown nowhere.
+  const place = el("div", { class: "page" });
+  show(main, place);
   let what = null;
   try { what = rest.length > 0 && rest[0] !== "" ? decodeURIComponent(rest.join("/")) : null; } catch { /* not ours */ }
-  leave = pages[page](main, what);
+  leave = pages[page](place, what);
 }
 
 function badge(id, n, what) {

@@ -372,6 +372,28 @@ def the_network_page_asks_again_for_an_answer_that_was_lost(lab):
     browser.one("[data-key=invite]")
 
 
+@scenario
+def an_answer_that_comes_late_changes_no_other_page(lab):
+    """Each page is left while its questions are under way, and their answers come when another one stands there."""
+    _, (a, b) = world(lab, "a", "b")
+    browser = Browser(a)
+    browser.open(Page(a).link())
+    browser.sees("2 of 2")
+    browser.run("""const real = window.fetch; let held = [];
+        window.fetch = (...x) => /"(doctor|log|muted|stats|history|rooms?|files|rules|invite_list)"/.test(String(x[1]?.body)) && held
+          ? new Promise(go => held.push(() => go(real(...x)))) : real(...x);
+        window.answer = () => { const all = held; held = null; for (const go of all) go(); return all.length; };""")
+    for route in ("#/member/b", "#/chat/b", "#/network", "#/health"):
+        browser.run("location.hash = arguments[0]", route)
+        pause(0.3, "the page asks")
+    browser.run("location.hash = '#/'")
+    browser.sees("Overview", "h1")
+    check(browser.run("return window.answer()") >= 4, "no question was under way")
+    pause(2, "the answers come")
+    equal(browser.run("return document.querySelector('main h1').textContent"), "Overview", "the page")
+    equal(browser.run("return document.querySelectorAll('main h1').length"), 1, "pages at once")
+
+
 def file_for_a_room(a, b, browser):
     browser.click("button", "Invite")
     browser.type("dialog input", "b")
