@@ -1141,6 +1141,20 @@ PV_TEST(nothing_that_is_typed_for_a_machine_that_is_gone_waits_for_its_name)
     assert_action(PV_TUI_SEND, "old", "once more");
 }
 
+PV_TEST(a_line_for_a_machine_that_is_renamed_says_what_it_is_called_now)
+{
+    take(pv_tui_take_peers, "{'peers':[{'name':'old','key':'"
+                            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8','online':true}]}");
+    open_of("old");
+    take(pv_tui_take_peers, "{'peers':[{'name':'new','key':'"
+                            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8','online':true}]}");
+    drop_actions();
+    line("secret");
+    assert_action(PV_TUI_PEERS, "", "");
+    assert_nothing_asked();
+    assert_has(t->note, "old is called new now: /open new, nobody gets what is written here");
+}
+
 /* The same of a line that was begun there, and waits in its pane. */
 PV_TEST(a_line_begun_for_a_machine_that_is_gone_is_given_back_by_the_next_of_its_name)
 {
