@@ -54,12 +54,13 @@ struct chat {
     struct asked asked[MAX_ASKED + 2];
     size_t n_asked;
     struct known known[KNOWN];
-    size_t n_known;                  /* ever */
-    json_t *names;                   /* of members: {"pi": true} */
-    bool held;                       /* in has a line that waits for the names */
-    json_t *told;                    /* names whose change of hands was said: {"pi": since} */
-    char shown[PV_CHAT_ID_TEXT_BUF]; /* the last that came and was shown, and is not read; "": none
-                                      */
+    size_t n_known; /* ever */
+    json_t *names;  /* of members: {"pi": true} */
+    bool held;      /* in has a line that waits for the names */
+    json_t *told;   /* names whose change of hands was said: {"pi": since} */
+    /* The last that came and was shown, and is not read ("": none), and the last that READ was
+     * asked for. */
+    char shown[PV_CHAT_ID_TEXT_BUF], reading[PV_CHAT_ID_TEXT_BUF];
     struct pv_chat_input in;
 };
 
@@ -403,8 +404,16 @@ static int read_shown(struct chat *c)
         return 0;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_READ);
     memcpy(req.through, c->shown, sizeof(c->shown));
+    memcpy(c->reading, c->shown, sizeof(c->shown));
     c->shown[0] = '\0';
     return send_asked(c, ASKED_READ, &req);
+}
+
+/* After a page of many there may be another one: it is asked for until nothing is left. */
+static void read_on(struct chat *c, const json_t *body)
+{
+    if (pv_json_real(body, "read", 0) > 1 && c->shown[0] == '\0')
+        memcpy(c->shown, c->reading, sizeof(c->shown));
 }
 
 /* Several requests are under way at a time: the id says to which of them this is the answer. */
@@ -431,6 +440,8 @@ static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
         learn_names(c, reply->body);
     else if (kind == ASKED_INBOX)
         return show_inbox(c, reply->body);
+    else if (kind == ASKED_READ)
+        read_on(c, reply->body);
     return 0;
 }
 

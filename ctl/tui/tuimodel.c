@@ -1393,6 +1393,17 @@ bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number
     return true;
 }
 
+void pv_tui_miss_file(struct pv_tui *t, const char *number)
+{
+    bool known;
+    uint64_t n;
+    if (pv_u64_parse(number, 1, UINT32_MAX, &n) < 0)
+        return;
+    const size_t at = place_of(t, (uint32_t)n, &known);
+    if (t->files[at].state[0] == '\0')
+        t->files[at].wanted = false;
+}
+
 /* --- files in rooms ------------------------------------------------------------------------ */
 
 static bool is_in(const json_t *file)

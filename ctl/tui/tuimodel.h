@@ -338,6 +338,9 @@ bool pv_tui_is_room(const char *name);
 size_t pv_tui_find_named(struct pv_tui *t, const char *name);
 /* /accept, /refuse and /save NUMBER. False: it was not in order, which was said. */
 bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number);
+/* p2pvpnd knows of no file that could be accepted by this number: one that gets it later is another
+ * one. */
+void pv_tui_miss_file(struct pv_tui *t, const char *number);
 /* /search: the next older line that has text, above the one that was found last; in the network's
  * pane in all conversations. False: it was not in order, which was said. */
 bool pv_tui_search(struct pv_tui *t, const char *text);

@@ -178,6 +178,8 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
         json_decref(t->search.lines);
         t->search.lines = NULL;
     }
+    if (action != NULL && action->kind == PV_TUI_ACCEPT && action->text != NULL)
+        pv_tui_miss_file(t, action->text);
     note_error(t, error);
     if (action == NULL || pv_tui_keep(t, action, error))
         return;
@@ -545,23 +547,30 @@ static bool is_nobody(struct pv_tui *t, const char *word)
            (name[0] == '\0' || pv_tui_find(t, name, false) == SIZE_MAX);
 }
 
+/* Takes a line apart; one for the peer that is shown is no command. */
+static enum pv_tui_word split(struct pv_tui *t, const char *line, struct pv_tui_words *ret_words)
+{
+    enum pv_tui_word word = pv_tui_split(line, ret_words);
+    /* "send me the file" is a line for the peer, unless there is somebody of that name. */
+    if (ret_words->classic && word == PV_TUI_W_SEND && t->current > 0 &&
+        (ret_words->text[0] == '\0' || is_nobody(t, ret_words->name))) {
+        ret_words->is_command = false;
+        ret_words->plain = line;
+    }
+    return word;
+}
+
 /* False: nothing came of it. */
 static bool use_line(struct pv_tui *t, const char *line)
 {
     struct pv_tui_words w;
-    bool has_peer = t->current > 0;
-    enum pv_tui_word word = pv_tui_split(line, &w);
-    /* "send me the file" is a line for the peer, unless there is somebody of that name. */
-    bool for_peer = w.classic && word == PV_TUI_W_SEND && has_peer &&
-                    (w.text[0] == '\0' || is_nobody(t, w.name));
-    if (w.is_command && !for_peer) {
+    enum pv_tui_word word = split(t, line, &w);
+    if (w.is_command) {
         /* The answer of a command appears at the bottom; a search goes elsewhere. */
         go_down(t);
         return run_command(t, word, &w);
     }
-    if (for_peer)
-        w.plain = line;
-    if (has_peer)
+    if (t->current > 0)
         return send_here(t, w.plain);
     pv_tui_note(t, "to whom? /open NAME, or send NAME TEXT; /help lists what there is");
     return false;
@@ -611,6 +620,33 @@ static void paste_line(struct pv_tui *t, const char *text)
     }
 }
 
+/* The text typed before is the message's beginning. The caller frees it; NULL: no memory. */
+static char *join_paste(const struct pv_tui *t, const char *paste)
+{
+    size_t len = strlen(paste);
+    while (len > 0 && paste[len - 1] == '\n')
+        len--;
+    char *text = malloc(t->edit.len + len + 1);
+    if (text != NULL) {
+        memcpy(text, t->edit.text, t->edit.len);
+        memcpy(text + t->edit.len, paste, len);
+        text[t->edit.len + len] = '\0';
+    }
+    return text;
+}
+
+/* Are the lines pasted behind a command, which has one? Nobody could say whom they are for. A paste
+ * alone is a text whatever it begins with. */
+static bool is_behind_command(struct pv_tui *t, const char *paste)
+{
+    struct pv_tui_words w = {.is_command = false};
+    char *text = t->edit.len > 0 ? join_paste(t, paste) : NULL;
+    if (text != NULL)
+        (void)split(t, text, &w);
+    free(text);
+    return w.is_command;
+}
+
 /* Something else was done than to answer whether to end the chat. */
 static void go_on(struct pv_tui *t)
 {
@@ -649,26 +685,29 @@ void pv_tui_paste(struct pv_tui *t, const char *text)
         pv_tui_note(t, "empty lines alone are no message");
     if (len == 0 || is_too_long(t, t->edit.len + len))
         return;
+    if (is_behind_command(t, text)) {
+        pv_tui_note(t, "%zu lines fit behind no command: /open NAME, then paste them", lines);
+        return;
+    }
     pv_tui_note(t, "%zu lines pasted: Enter sends them to %s, another key does not", lines,
                 t->convs[t->current].name);
     t->paste = strdup(text);
 }
 
-/* The answer to the question above. The text typed before is the message's beginning. */
+/* The answer to the question above. */
 static void answer_paste(struct pv_tui *t, bool yes)
 {
+    struct pv_tui_words w;
     char *paste = t->paste;
-    size_t len = strlen(paste);
-    char *text = yes ? malloc(t->edit.len + len + 1) : NULL;
+    char *text = yes ? join_paste(t, paste) : NULL;
     t->paste = NULL;
-    while (len > 0 && paste[len - 1] == '\n')
-        paste[--len] = '\0';
     if (text != NULL) {
-        memcpy(text, t->edit.text, t->edit.len);
-        memcpy(text + t->edit.len, paste, len + 1);
+        w.plain = text;
+        if (t->edit.len > 0)
+            (void)split(t, text, &w); /* behind "//" */
         if (!is_too_long(t, strlen(text))) {
             t->note[0] = '\0';
-            if (send_here(t, text)) {
+            if (send_here(t, w.plain)) {
                 pv_tuiedit_set(&t->edit, "");
             } else { /* why not was said; it is not lost */
                 t->paste = paste;

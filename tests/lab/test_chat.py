@@ -183,6 +183,13 @@ def a_chat_that_is_stopped_reads_nothing(lab):
     os.kill(chat.pid, signal.SIGCONT)
     wait("both to be shown and read", lambda: "a: third" in chat.text() and unread() == [])
     wait("a to hear it", lambda: all(m["state"] == "read" for m in a.json("history", "b")["messages"]))
+
+    # More than are read at once.
+    os.kill(chat.pid, signal.SIGSTOP)
+    a.run("sh", "-c", f"seq 400 | sed 's/$/ {'x' * 3000}/' | {lab.bin('p2pvpnctl')} chat b --lines", timeout=120)
+    wait("all to come", lambda: len(unread()) == 400)
+    os.kill(chat.pid, signal.SIGCONT)
+    wait("all to be shown and read", lambda: "a: 400 x" in chat.text() and unread() == [])
     chat.end()
 
 

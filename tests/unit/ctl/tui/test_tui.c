@@ -707,6 +707,20 @@ PV_TEST(tab_offers_what_belongs_where_the_cursor_is)
     "{'file':{'id':9,'peer':'pi','name':'a\\u001bb','state':'" state "','direction':'in','size':" \
     "1}}"
 
+/* A slip of the hand: the file that gets the number later was accepted by somebody else. */
+PV_TEST(a_number_of_no_file_accepts_none_that_gets_it_later)
+{
+    const struct pv_tui_action wrong = {.kind = PV_TUI_ACCEPT, .text = (char[]){"9"}};
+    line("/accept 9");
+    assert_action(PV_TUI_ACCEPT, "", "9");
+    pv_tui_take_error(t, "files: 9: not found", &wrong);
+    for (int i = 0; i < 3; i++)
+        take(pv_tui_take_file, i == 0   ? FILE_IS("offered")
+                               : i == 1 ? FILE_IS("accepted")
+                                        : FILE_IS("done"));
+    assert_nothing_asked();
+}
+
 /* Accepted here it is saved here; what keeps it from that is said, and can be tried again. */
 PV_TEST(a_file_that_was_accepted_is_saved_when_it_is_there)
 {
@@ -1209,6 +1223,34 @@ PV_TEST(a_second_paste_is_an_answer_to_the_question_about_the_first)
     pv_tui_paste(t, "three\nfour\nfive");
     assert_has(t->note, "3 lines pasted");
     assert_string_equal(t->paste, "three\nfour\nfive");
+}
+
+/* They are for bob, or nobody's: the one who is shown gets neither them nor the command's words. */
+PV_TEST(lines_pasted_behind_a_command_go_to_nobody)
+{
+    static const char *const commands[] = {"/msg bob ", "send bob ", "/open bob", "/search x "};
+    open_of("pi");
+    for (size_t i = 0; i < PV_ARRAY_LEN(commands); i++) {
+        type(commands[i]);
+        pv_tui_paste(t, "one\ntwo");
+        assert_null(t->paste);
+        assert_string_equal(t->note, "2 lines fit behind no command: /open NAME, then paste them");
+        assert_string_equal(t->edit.text, commands[i]);
+        edit(PV_TUIEDIT_KILL_START);
+    }
+    assert_nothing_asked();
+    /* These are texts. */
+    type("//abs ");
+    pv_tui_paste(t, "one\ntwo");
+    pv_tui_key(t, PV_TUI_ENTER, 0);
+    assert_action(PV_TUI_SEND, "pi", "/abs one\ntwo");
+    type("send me ");
+    pv_tui_paste(t, "one\ntwo");
+    pv_tui_key(t, PV_TUI_ENTER, 0);
+    assert_action(PV_TUI_SEND, "pi", "send me one\ntwo");
+    pv_tui_paste(t, "/etc\n/usr");
+    pv_tui_key(t, PV_TUI_ENTER, 0);
+    assert_action(PV_TUI_SEND, "pi", "/etc\n/usr");
 }
 
 PV_TEST(a_failed_send_is_given_back)
