@@ -205,6 +205,8 @@ static int send_to(struct chat *c, enum asked_kind kind, const char *peer, char 
     /* The prompt has the name: a machine that is called otherwise by now gets no line from here. */
     if (kind == ASKED_SEND_HERE && c->place.name[0] != '#')
         memcpy(req.name, c->place.name, sizeof(req.name));
+    if (kind == ASKED_SEND_HERE)
+        (void)pv_names_in_send(text, req.unless);
     req.text = text; /* borrowed, so not pv_ctlapi_request_done() */
     return send_asked(c, kind, &req);
 }
@@ -412,7 +414,7 @@ static int read_shown(struct chat *c)
 /* After a page of many there may be another one: it is asked for until nothing is left. */
 static void read_on(struct chat *c, const json_t *body)
 {
-    if (pv_json_real(body, "read", 0) > 1 && c->shown[0] == '\0')
+    if (pv_json_bool(body, "more") && c->shown[0] == '\0')
         memcpy(c->shown, c->reading, sizeof(c->shown));
 }
 
@@ -481,11 +483,8 @@ static char *cut_send(char *line, char **ret_name)
  * is named whether it is there or not: its line is for none but those in it. */
 static bool names_somebody(const struct chat *c, const char *line)
 {
-    char word[PV_NAMES_FULL_BUF + 1], name[PV_NAME_BUF];
-    const char *start = line + 5 + strspn(line + 5, " ");
-    size_t len = strcspn(start, " ");
-    snprintf(word, sizeof(word), "%.*s", (int)len, start);
-    return word[0] == '#' || pv_names_is_address(word, name) ||
+    char name[PV_NAME_BUF];
+    return pv_names_in_send(line, name) || line[5 + strspn(line + 5, " ")] == '#' ||
            json_object_get(c->names, name) != NULL;
 }
 

@@ -104,6 +104,9 @@ static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *acti
             memcpy(req->name, action->peer, sizeof(action->peer));
         else if (action->address[0] != '\0' && action->named)
             memcpy(req->room, action->peer, sizeof(action->peer));
+        /* Lines that are pasted are a text whatever they begin with. */
+        if (!action->named && strchr(action->text, '\n') == NULL)
+            (void)pv_names_in_send(action->text, req->unless);
     } else if (action->kind == PV_TUI_READ)
         snprintf(req->through, sizeof(req->through), "%s", action->text);
     else if (action->kind == PV_TUI_OLDER && action->text != NULL)

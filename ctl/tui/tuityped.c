@@ -146,7 +146,8 @@ static char *line_of(const struct pv_tui_action *action)
     if (action->text == NULL || !typed)
         return NULL;
     (void)pv_tui_split(action->text, &w);
-    if (action->kind == PV_TUI_SEND && w.is_command && w.classic) /* "exit" is a text there */
+    /* "exit" is a text there; and one that was typed here, as "send me word", was one before. */
+    if (action->kind == PV_TUI_SEND && w.is_command && w.classic && action->named)
         return asprintf(&line, "/msg %s %s", action->peer, action->text) < 0 ? NULL : line;
     if (action->kind == PV_TUI_SEND)
         return as_typed(action->text);

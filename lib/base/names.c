@@ -312,6 +312,17 @@ bool pv_names_is_address(const char *word, char ret_name[static PV_NAME_BUF])
            pv_addr_parse_ip(word, &ip) == PV_OK;
 }
 
+bool pv_names_in_send(const char *line, char ret_name[static PV_NAME_BUF])
+{
+    char word[PV_NAMES_FULL_BUF + 1];
+    ret_name[0] = '\0';
+    if (strncmp(line, "send ", 5) != 0)
+        return false;
+    line += 5 + strspn(line + 5, " ");
+    snprintf(word, sizeof(word), "%.*s", (int)strcspn(line, " "), line);
+    return pv_names_is_address(word, ret_name);
+}
+
 const char *pv_names_full(const char *name, const char *network, char buf[static PV_NAMES_FULL_BUF])
 {
     snprintf(buf, PV_NAMES_FULL_BUF, "%.63s.%.63s.p2p", name, network);

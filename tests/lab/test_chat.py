@@ -195,7 +195,8 @@ def a_chat_that_is_stopped_reads_nothing(lab):
 
 @scenario
 def a_line_for_somebody_else_is_none_for_the_peer(lab):
-    """`send NAME TEXT` is judged by who is there at that moment, and a room is a room also where it is unknown."""
+    """`send NAME TEXT` is judged by who is there at that moment, by a former name it goes nowhere, and a room is a
+    room also where it is unknown."""
     coordinator = lab.coordinator()
     a, b, c = (lab.host(name) for name in ("a", "b", "c"))
     lab.network(coordinator, [a, b, c])
@@ -213,13 +214,15 @@ def a_line_for_somebody_else_is_none_for_the_peer(lab):
     address = a.json("room", "list")["rooms"][0]["address"]
     b.ctl("rename", "robert")
     a.wait_peer("robert")
-    for text in ("send #Crew one", f"send {address} two", "send #crwe three", "send robert four", "send b five", "exit"):
+    for text in ("send #Crew one", f"send {address} two", "send #crwe three", "send robert four", "send b not for c",
+                 "send me five", "exit"):
         line(text)
     equal(chat.wait(120), 6, "exit code of chat, which has one room that is none")
-    check("no room #crwe" in chat.stdout.read(), "the slip")
+    said = chat.stdout.read()
+    check("no room #crwe" in said and "b is called robert now" in said, f"the slips, in {said}")
     equal([m["text"] for m in a.json("history", "#crew")["messages"]], ["one", "two"], "the room")
     collect(b, ["four"])
-    collect(c, ["send b five"])
+    collect(c, ["send me five"])
 
 
 @scenario

@@ -60,7 +60,8 @@ def captive(lab):
 
 def attack(host):
     """Has the intruder try everything: what it could, and all that it says."""
-    host.run("sh", "-c", f"install -o {UID} -m 600 /dev/null {STATE}/attack")
+    # The intruder looks for it all the time, so it comes at once, whole.
+    host.run("sh", "-c", f"cd {STATE} && install -o {UID} -m 600 /dev/null attack.new && mv attack.new attack")
 
     def done():
         host.ctl("version")  # the loop turns

@@ -716,6 +716,14 @@ def a_line_is_for_whoever_had_the_name(lab):
     screen.wait("that it is not sent", "send: bob is called robert now")
     equal(b.json("history", "a")["messages"], [], "what robert has")
 
+    # A line for somebody by a former name is none for the one who is shown, who would read it.
+    for words in (("--lines", "carol"), ("carol",)):
+        screen.again(*words)
+        screen.wait("the prompt", "carol>" if len(words) == 2 else "carol")
+        screen.line("send bob my secret")
+        screen.wait("that it is not sent", "bob is called robert now")
+    equal(heard(d, "a"), ["for the new one"], "what carol has")
+
 
 @scenario
 def without_a_terminal_the_lines_stay(lab):

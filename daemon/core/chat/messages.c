@@ -54,6 +54,20 @@ static void send_to(struct pv_node *n, struct pv_peer *p, const struct pv_ctlapi
     pv_peers_touch(n->peers, p, now);
 }
 
+/* "send bob ...", typed to somebody else: a client knows by the members' names that it is a text.
+ * It does not know who was called so until a moment ago, and for whom the line is, then. */
+static bool is_for_another(struct pv_node *n, const char *name, uint64_t handle)
+{
+    if (name[0] == '\0' || n->roster == NULL ||
+        (pv_peers_find(n->peers, name) == NULL && pv_node_renamed(n, name) == NULL &&
+         pv_node_former_member(n, name) == NULL))
+        return false;
+    if (pv_peer_need(n, name, "send", PV_NEEDS_NODE, handle) != NULL)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
+                        "send: %s has come meanwhile: again, if it is for %s", name, name);
+    return true;
+}
+
 /* A room is no peer: the engine cannot look for whom this command is about. */
 static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
@@ -66,6 +80,8 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                        "send: an id is 22 characters of base64url, as another send named it");
         return;
     }
+    if (is_for_another(n, req->unless, handle))
+        return;
     /* The message id of a room's text is the hash of what is signed, which nobody can choose: this
      * one is kept beside it. */
     if (req->peer[0] == '#') {
@@ -190,7 +206,8 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
     }
     if (wait->tag == tag_of(handle, ASKED_READ))
         pv_ctlsrv_answer(n->ctl, handle,
-                         pv_ctlapi_pack("{s:I}", "read", (json_int_t)result->chat->n_msgs));
+                         pv_ctlapi_pack("{s:I, s:b}", "read", (json_int_t)result->chat->n_msgs,
+                                        "more", (int)result->chat->more));
     else
         pv_ctlsrv_answer(n->ctl, handle, shown_list(n, result->chat));
     if (wait->tag == tag_of(handle, ASKED_LIST))

@@ -44,6 +44,7 @@ static const struct request_field {
 #define BUF(member) AT(member), sizeof(((struct pv_ctlapi_request *)0)->member)
     {"peer", F_PEER, BUF(peer), 0, 0},
     {"network", F_NAME, BUF(network), 0, 0},
+    {"unless", F_NAME, BUF(unless), 0, 0},
     {"name", F_NAME, BUF(name), 0, 0},
     {"cidr", F_CIDR, BUF(cidr), 0, 0},
     {"prefix", F_WORD, BUF(cidr), 0, 0},

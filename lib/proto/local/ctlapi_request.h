@@ -25,6 +25,7 @@ struct pv_ctlapi_request {
     enum pv_ctlapi_cmd cmd;
     char peer[PV_CTLAPI_PEER_BUF];
     char network[PV_NAME_BUF];
+    char unless[PV_NAME_BUF];      /* SEND */
     char name[PV_NAME_BUF];        /* of a node, or a tag; SEND: what peer is called */
     char from[PV_CTLAPI_PEER_BUF]; /* whom a rule means */
     char to[PV_CTLAPI_PEER_BUF];   /* the same */

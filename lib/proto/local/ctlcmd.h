@@ -107,7 +107,7 @@ enum pv_ctlapi_code {
     X(ROOT_EXPORT, "root_export", ROOT, "", "") /* where the root key is */ \
     X(ROOT_IMPORT, "root_import", ROOT, "key box ", "") \
     /* name, room: only while peer, a key or a room's address, is called so */ \
-    X(SEND, "send", ANY, "peer text ", "message name room ") \
+    X(SEND, "send", ANY, "peer text ", "message name room unless ") \
     X(INBOX, "inbox", ANY, "", "peer peek after upto ") \
     X(READ, "read", ANY, "through ", "peer upto ") \
     X(HISTORY, "history", ANY, "", "peer before upto limit ") \

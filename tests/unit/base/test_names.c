@@ -250,7 +250,17 @@ PV_TEST(an_address_is_told_from_the_words_of_a_sentence)
     };
     char name[PV_NAME_BUF];
     for (unsigned i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        char line[128];
         assert_int_equal(pv_names_is_address(rows[i].word, name), rows[i].is_address);
         assert_string_equal(name, rows[i].name);
+        snprintf(line, sizeof(line), "send  %s a text", rows[i].word);
+        if (rows[i].word[0] != '\0') {
+            assert_int_equal(pv_names_in_send(line, name), rows[i].is_address);
+            assert_string_equal(name, rows[i].name);
+        }
     }
+    assert_false(pv_names_in_send("to send bob", name));
+    assert_string_equal(name, "");
+    assert_false(pv_names_in_send("send ", name));
+    assert_string_equal(name, "");
 }

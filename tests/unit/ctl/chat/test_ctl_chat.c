@@ -284,7 +284,8 @@ PV_TEST(chat_with_a_peer_sends_plain_lines_there)
                      1);
     assert_asked("'cmd':'ip','peer':'pi'", "'cmd':'peers'", "'cmd':'watch','what':'chat'",
                  "'cmd':'inbox','peek':true", "'cmd':'send','peer':'pi','name':'pi','text':'hello'",
-                 "'cmd':'peers'", "'cmd':'send','peer':'pi','name':'pi','text':'send me the file'",
+                 "'cmd':'peers'",
+                 "'cmd':'send','peer':'pi','unless':'me','name':'pi','text':'send me the file'",
                  "'cmd':'send','peer':'pi','name':'pi','text':'last line without newline'");
     assert_has(t.err, "p2pvpnctl: send: disk full\n");
 }
@@ -324,7 +325,8 @@ PV_TEST(a_line_goes_to_the_machine_or_the_room_that_had_the_name_at_the_start)
 /* "send WORD TEXT" goes where WORD is somebody's name, or an address; a sentence stays. */
 PV_TEST(chat_with_a_peer_sends_what_names_another_member_or_a_room_there)
 {
-    static const char *const words[][2] = {
+    /* The word, where the line goes, and whose it must not be: of a former name p2pvpnd knows. */
+    static const char *const words[][3] = {
         {"nas", "nas"},
         {"NAS", "NAS"},
         {"#crew", "#crew"},
@@ -335,10 +337,10 @@ PV_TEST(chat_with_a_peer_sends_what_names_another_member_or_a_room_there)
         {PI_KEY, PI_KEY},
         {"10.9.9.9", "10.9.9.9"},
         {"FD00::9", "FD00::9"},
-        {"3.5", "pi"},
-        {"it.home.p2p", "pi"},
-        {"me", "pi"},
-        {"nas,", "pi"},
+        {"3.5", "pi", "\"unless\":\"3\","},
+        {"it.home.p2p", "pi", "\"unless\":\"it\","},
+        {"me", "pi", "\"unless\":\"me\","},
+        {"nas,", "pi", ""},
     };
     answers("ip", OK("'ip4':'10.66.0.1'"));
     answers("peers",
@@ -352,8 +354,9 @@ PV_TEST(chat_with_a_peer_sends_what_names_another_member_or_a_room_there)
         snprintf(line, sizeof(line), "send %s a b\n", word);
         const bool here = strcmp(word, to) != 0;
         const char *text = here ? line : "a b\n";
-        snprintf(asked, sizeof(asked), "{\"cmd\":\"send\",\"peer\":\"%s\",%s\"text\":\"%.*s\"}\n",
-                 to, here ? "\"name\":\"pi\"," : "", (int)strcspn(text, "\n"), text);
+        snprintf(asked, sizeof(asked), "{\"cmd\":\"send\",\"peer\":\"%s\",%s%s\"text\":\"%.*s\"}\n",
+                 to, here ? words[i][2] : "", here ? "\"name\":\"pi\"," : "",
+                 (int)strcspn(text, "\n"), text);
         assert_int_equal(RUN_WITH(line, "chat", "pi"), 0);
         assert_string_equal(strstr(t.requests + before, "{\"cmd\":\"send\""), asked);
     }
