@@ -200,6 +200,8 @@ enum {
 /* Listing others' tables costs a process each: a host that makes containers all day has large ones.
  */
 #define POLICIES_AGAIN PV_S(2)
+/* Nothing tells of a program that is installed, or of a kernel's module. */
+#define TABLE_AGAIN PV_S(10)
 
 struct pv_hostnet {
     struct watch watch;
@@ -275,8 +277,10 @@ static int set_table(struct pv_hostnet *net)
     else if (r < 0)
         fault(net, "set up table inet %s: nft says: %s", net->watch.table,
               complaint[0] != '\0' ? complaint : pv_strstatus(r));
-    if (r < 0)
+    if (r < 0) {
+        net->due = pv_min_ns(net->due, pv_clock_now() + TABLE_AGAIN);
         return r;
+    }
     watch_settle(&net->watch);
     memcpy(net->table_now, net->text, sizeof(net->table_now));
     net->table_rules = net->watch.rules;

@@ -114,10 +114,10 @@ static void set(struct pv_hostnet *net, const struct pv_netplan *plan)
         fail_msg("%s", error);
 }
 
-/* Lets it see what the kernel says until done() or ten seconds. */
+/* Lets it see what the kernel says until done() or twenty seconds. */
 static void work_until(struct pv_hostnet *net, bool (*done)(struct pv_hostnet *net))
 {
-    pv_ns end = pv_clock_now() + PV_S(10);
+    pv_ns end = pv_clock_now() + PV_S(20);
     while (!done(net)) {
         struct pollfd p[PV_HOSTNET_FDS];
         pv_ns now = pv_clock_now();
@@ -614,6 +614,26 @@ PV_TEST(without_nft_the_package_is_named)
     assert_true(told);
     assert_has(host.fault, "install the package nftables");
     assert_int_equal(forward, 0);
+    pv_hostnet_end(net);
+}
+
+/* Nobody says that nft is there now. */
+PV_TEST(nft_that_is_installed_later_is_used)
+{
+    char error[PV_HOSTNET_ERROR_MAX];
+    struct pv_netplan_host host = {.n_lan = 0};
+    struct pv_hostnet *net = new_net();
+    const struct pv_netplan p = plan_of();
+    assert_int_equal(mount("/dev/null", "/usr/sbin/nft", NULL, MS_BIND, NULL), 0);
+    int r = pv_hostnet_set(net, &p, error);
+    bool told = pv_hostnet_report(net, false, &host);
+    assert_int_equal(umount("/usr/sbin/nft"), 0);
+    assert_ok(r);
+    assert_true(told);
+    assert_has(host.fault, "install the package nftables");
+    work_until(net, has_table);
+    assert_true(pv_hostnet_report(net, false, &host));
+    assert_string_equal(host.fault, "");
     pv_hostnet_end(net);
 }
 
