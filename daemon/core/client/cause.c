@@ -153,11 +153,22 @@ static bool own_down(const struct scene *s, struct pv_cause *c)
     return !s->n->up && say(c, "`p2pvpnctl up`", "this machine is down");
 }
 
+/* An error of ours is "deed: reason: remedy"; one that quotes ip, or has the kernel's word alone,
+ * names none. */
+static const char *interface_remedy(const char *error)
+{
+    const char *reason = strstr(error, ": ");
+    const char *remedy = reason == NULL ? NULL : strstr(reason + 2, ": ");
+    return remedy == NULL || strstr(error, "says: ") != NULL
+               ? "mend that; p2pvpnd tries again every few seconds"
+               : remedy + 2;
+}
+
 static bool own_interface(const struct scene *s, struct pv_cause *c)
 {
     return s->own->iface_error[0] != '\0' &&
-           say(c, "end what holds it, or name another in [interface] name",
-               "the interface is not up: %s", s->own->iface_error);
+           say(c, interface_remedy(s->own->iface_error), "the interface is not up: %s",
+               s->own->iface_error);
 }
 
 /* The address must be the peer's to be its cause: another range that overlaps takes only some

@@ -59,6 +59,25 @@ PV_TEST(a_fault_here_hides_all_else)
     expect_cause("removed from the network");
 }
 
+PV_TEST(the_remedy_for_an_interface_is_that_of_its_error)
+{
+    static const char *const remedies[][2] = {
+        {"set up pv0: there is no ip program: install iproute2", "install iproute2"},
+        {"make interface pv0: the name is in use: stop the program that has it, or choose another "
+         "name with --tun",
+         "stop the program that has it, or choose another name with --tun"},
+        {"set up pv0: ip says: RTNETLINK answers: Operation not permitted", "mend that"},
+        {"make interface pv0: out of memory", "mend that"},
+        {"pv0 failed", "mend that"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(remedies); i++) {
+        own.iface_error = remedies[i][0];
+        const struct pv_cause c = find();
+        assert_string_equal(c.code, "own_interface");
+        assert_memory_equal(c.todo, remedies[i][1], strlen(remedies[i][1]));
+    }
+}
+
 PV_TEST(that_the_coordinator_lets_this_machine_in_no_more_hides_all_but_a_path)
 {
     x.f.node.online = false;
