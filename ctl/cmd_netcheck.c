@@ -317,8 +317,9 @@ static const char *judge(struct check *c)
     else if (told)
         snprintf(c->text, sizeof(c->text),
                  "UDP is blocked: the server answers by TCP only. A firewall here must let UDP "
-                 "out, or the server's must let it in at %s; --server with another STUN server "
-                 "tells which. Until then everything but the own network needs a relay.",
+                 "out and the answers in, or the server's must let it in at %s; --server with "
+                 "another STUN server tells which. Until then everything but the own network needs "
+                 "a relay.",
                  PV_ADDR_STR(server));
     if (told)
         return c->text;

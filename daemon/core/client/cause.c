@@ -440,7 +440,8 @@ static bool udp_blocked_here(const struct scene *s, struct pv_cause *c)
                    "coordinator answers by TCP only");
     return s->n->ways.udp_blocked &&
            say(c,
-               PV_STR("let UDP out in the firewall here, or in at the coordinator, %s",
+               PV_STR("let UDP out and the answers in, in the firewall here, or UDP in at the "
+                      "coordinator, %s",
                       PV_RELAYS_UDP_STR(s->n)),
                "UDP is blocked here: no server's answer comes in, though TCP gets through");
 }
@@ -449,7 +450,7 @@ static bool udp_blocked_here(const struct scene *s, struct pv_cause *c)
 static bool udp_blocked_there(const struct scene *s, struct pv_cause *c)
 {
     return (s->theirs->caps & PV_DESC_CAP_NO_UDP) != 0 &&
-           say(c, "let UDP out in the firewall there",
+           say(c, "let UDP out and the answers in, in the firewall there",
                "UDP is blocked at %s: it says so itself, and reaches the coordinator by TCP",
                s->name);
 }
@@ -474,7 +475,7 @@ static bool udp_unseen_there(const struct scene *s, struct pv_cause *c)
     return pv_peer_remote(s->p) != NULL && s->their_public == NULL && s->our_public != NULL &&
            say(c,
                "there: PCP or UPnP in the router, `stun = HOST` in [traversal], or IPv6; or let "
-               "UDP out in a firewall",
+               "UDP out and the answers in, in a firewall",
                "%s knows no public address of its own: its coordinator is in its LAN and cannot "
                "see it, or UDP to STUN servers is filtered there",
                s->name);

@@ -112,9 +112,10 @@ const char *pv_coordround_text(enum pv_coordround round, bool v6, bool other)
         /* A coordinator cannot say anything to a node that does not know its key, nor does one that
          * is flooded to those whose place it gives away. */
         return "the coordinator's address closes the connection without an answer: the program "
-               "there has another key than the one looked for, has no place for newcomers at the "
-               "moment, or is no coordinator (a login page of this network?); one that was set up "
-               "anew needs the coordinator.key of before from its backup";
+               "there has another key than the one looked for, has no place for newcomers "
+               "now, or is no coordinator (a login page of this network?); one that was set up "
+               "anew needs the coordinator.key of before from its backup, or an admin's "
+               "`p2pvpnctl network coordinators add URL`";
     case PV_COORDROUND_REFUSED:
         return "the coordinator's address refuses the connection: does p2pvpn-coordinator run "
                "there?";

@@ -642,8 +642,8 @@ static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
     else if (r->node->ways.udp_blocked && r->node->online)
         pv_statuspage_problem(
             st, "UDP is blocked: ",
-            PV_STR("no server's answer comes in: a firewall here must let UDP out, or the "
-                   "coordinator's must let it in at %s",
+            PV_STR("no server's answer comes in: a firewall here must let UDP out and the answers "
+                   "in, or the coordinator's must let it in at %s",
                    PV_RELAYS_UDP_STR(r->node)));
     if (door_why(&r->node->ways.door) != NULL)
         pv_statuspage_problem(st, "no door: ", door_why(&r->node->ways.door));

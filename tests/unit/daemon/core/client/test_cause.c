@@ -159,10 +159,11 @@ PV_TEST(a_member_that_is_being_reached_is_given_time)
     x.f.node.coord_info.n_servers = 1;
     x.f.node.coord_info.addr = pv_addr4(198, 51, 100, 10, 4444);
     const struct pv_cause blocked = find();
-    assert_string_equal(blocked.todo,
-                        "let UDP out in the firewall here, or in at the coordinator, "
-                        "203.0.113.9:4444 (or its `public` is wrong: it is reached at "
-                        "198.51.100.10)");
+    assert_string_equal(
+        blocked.todo,
+        "let UDP out and the answers in, in the firewall here, or UDP in at the coordinator, "
+        "203.0.113.9:4444 (or its `public` is wrong: it is reached at "
+        "198.51.100.10)");
     struct pv_peer *eve = fake_peers_member(&x, 8, "eve", 8);
     fake_peers_path(&x, eve, &there);
     expect_cause("UDP is closed at the coordinator: UDP from here reaches others");

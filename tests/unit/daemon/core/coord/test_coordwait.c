@@ -144,6 +144,14 @@ PV_TEST(every_end_has_a_sentence_of_its_own)
                                     pv_coordround_text((enum pv_coordround)k, false, false));
 }
 
+/* Members that have an admin go to it all the same, whatever became of the key of before. */
+PV_TEST(a_coordinator_that_was_set_up_anew_has_two_remedies)
+{
+    const char *text = pv_coordround_text(PV_COORDROUND_CLOSED, false, false);
+    assert_has(text, "needs the coordinator.key of before from its backup");
+    assert_has(text, "or an admin's `p2pvpnctl network coordinators add URL`");
+}
+
 /* Cut in the middle of a word it would say no remedy. */
 PV_TEST(each_sentence_fits_where_it_is_kept)
 {

@@ -521,7 +521,9 @@ PV_TEST(silence_by_udp_opens_a_stream_and_is_told)
     fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
     assert_true(x.f.node.ways.udp_blocked);
     assert_int_equal(x.f.node.ways.caps & PV_DESC_CAP_NO_UDP, PV_DESC_CAP_NO_UDP);
-    assert_true(fake_node_has_problem(&x.f, "UDP is blocked: no server's answer comes in"));
+    assert_true(fake_node_has_problem(
+        &x.f, "UDP is blocked: no server's answer comes in: a firewall here must let "
+              "UDP out and the answers in"));
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_udp_blocked 1"));
     assert_string_equal(udp_word(), "blocked");
     assert_ok(pv_relays_poll_op(&x.f.node, &op));
