@@ -113,6 +113,7 @@ struct daemon {
     char directory[PATH_MAX]; /* state for the user, wherever it looks from; "": not to be told */
     struct pv_store *store;
     struct pv_engine *engine;
+    struct pv_events events; /* between two engines */
     struct pv_io *io;
     struct pv_confine_user user; /* that it becomes */
     char confined[PV_CONFINE_TEXT_MAX + PV_HELPER_ERROR_MAX + 16];
@@ -731,6 +732,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     cfg.given.log = d->log;
     cfg.identity = d->identity;
     cfg.saved = saved;
+    cfg.events = &d->events;
     cfg.static_peers = peers;
     cfg.n_static_peers = s->n_peers;
     cfg.given.udp_port = d->port;
@@ -797,7 +799,8 @@ static void on_ready(void *ctx)
     say(EXIT_OK, "ready: version %s, UDP port %u, socket %s", PV_VERSION, d->port, d->socket);
 }
 
-/* A new life with new settings has the sockets, the interface and the usher of the old. */
+/* A new life with new settings has the sockets, the interface and the usher of the old; without
+ * anything new the old one goes on. */
 static bool on_reload(void *ctx, struct pv_engine_reloaded *ret_done)
 {
     struct daemon *d = ctx;
@@ -815,9 +818,13 @@ static bool on_reload(void *ctx, struct pv_engine_reloaded *ret_done)
     if (d->reload.keys.waiting[0] != '\0')
         pv_log(&d->log, PV_LOG_WARN, "what=\"restart p2pvpnd for some changes\" keys=\"%s\"",
                d->reload.keys.waiting);
-    d->log.level = d->settings.log_level;
     pv_log(&d->log, PV_LOG_INFO, "what=\"settings read again\" file=%s changed=\"%s\"", file,
            d->reload.keys.changed);
+    if (d->reload.keys.changed[0] == '\0') {
+        pv_supervisor_reloaded(&d->supervisor);
+        return false;
+    }
+    d->log.level = d->settings.log_level;
     return true;
 }
 
@@ -869,6 +876,8 @@ static int live(struct daemon *d, const uint8_t *transport_key, bool *ret_again)
         code = run_loop(d, ret_again);
     /* The loop is freed first: it uses the engine, the store and the identity. */
     d->io = pv_io_free(d->io);
+    if (d->engine != NULL)
+        pv_engine_take_events(d->engine, &d->events);
     d->engine = pv_engine_free(d->engine);
     d->store = pv_store_close(d->store);
     d->identity = pv_secret_free(d->identity);
@@ -976,6 +985,7 @@ static void close_fd(int fd)
 static void finish_daemon(struct daemon *d)
 {
     pv_supervisor_close(&d->supervisor);
+    pv_events_done(&d->events);
     d->usher = pv_usher_stop(d->usher);
     d->keeper = pv_keeper_stop(d->keeper);
     pv_inside_use(-1); /* its giver ends */

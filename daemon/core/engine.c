@@ -206,6 +206,11 @@ bool pv_engine_wants_restart(const struct pv_engine *e)
     return e->node.keys.forgotten;
 }
 
+void pv_engine_take_events(struct pv_engine *e, struct pv_events *ret_events)
+{
+    pv_events_hand_on(&e->node.events, ret_events);
+}
+
 bool pv_engine_leave(struct pv_engine *e, pv_ns now)
 {
     bool leaves = pv_admin_leave_at_end(&e->node, now);
@@ -248,6 +253,7 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
     e->node.host.n_links = n < PV_NODE_LINKS ? n : PV_NODE_LINKS;
     if (n > 0)
         memcpy(e->node.host.links, links, e->node.host.n_links * sizeof(*links));
+    e->node.host.is_known = true;
     pv_node_raise(&e->node, PV_FACT_LINKS);
     /* The old connection may be dead without anybody knowing, and a new one possible at last. */
     pv_coordclient_kick(e->node.coord, now);

@@ -103,6 +103,8 @@ bool pv_engine_wants_restart(const struct pv_engine *e);
  * pv_engine_has_left(). */
 PV_MUST_CHECK bool pv_engine_leave(struct pv_engine *e, pv_ns now);
 bool pv_engine_has_left(const struct pv_engine *e);
+/* The events, for the engine that comes next (pv_engine_config.events). */
+void pv_engine_take_events(struct pv_engine *e, struct pv_events *ret_events);
 /* The end: tell peers and the coordinator; drain the output once, then free. */
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now);
 

@@ -294,7 +294,19 @@ def events_tell_what_happens_in_the_words_of_status_and_why(lab):
     check("d was removed from the network" in alice.out, alice)
     check(all(len(line) < 200 for line in alice.out.splitlines()), alice)
     equal(a.ctl("events", "--timeout", 1).code, 0, "the exit code after its time")
+
+    # A reload that finds nothing new disturbs nobody, and one that does keeps what happened.
+    last = told(a)[-1]["seq"]
+    a.ctl("reload")
+    equal(told(a)[-1]["seq"], last, "the newest event after a reload without anything new")
+    check(a.json("status")["coordinator"]["connected"], "the coordinator, after it")
+    a.configure("[chat]\nkeep = 30d\n")
     stream.end()
+    a.ctl("reload")
+    wait("the coordinator again", lambda: a.json("status")["coordinator"]["connected"])
+    past = told(a)
+    check([x for x in past if x.get("text") == "d was removed from the network"], f"the past: {past}")
+    check(not [x for x in past if "has no network" in x.get("text", "")], f"a false problem: {past}")
 
 
 @scenario

@@ -302,12 +302,16 @@ static bool peer_offline(const struct scene *s, struct pv_cause *c)
  * members that are reached: the remedy names what is left. */
 static bool peer_unasked(const struct scene *s, struct pv_cause *c)
 {
+    static const char todo[] =
+        "see `p2pvpnctl status`; nodes that were reached before are looked for without it";
     const char *error = s->own->coord_error;
-    return !s->n->online && pv_peer_path(s->p) == NULL &&
-           say(c,
-               "see `p2pvpnctl status`; nodes that were reached before are looked for without it",
-               "cannot reach the coordinator (%s), so %s cannot be asked",
-               error[0] != '\0' ? error : "connecting", s->name);
+    if (s->n->online || pv_peer_path(s->p) != NULL)
+        return false;
+    return error[0] == '\0'
+               ? say(c, todo, "the coordinator is being connected, so %s cannot be asked yet",
+                     s->name)
+               : say(c, todo, "cannot reach the coordinator (%s), so %s cannot be asked", error,
+                     s->name);
 }
 
 static bool peer_unwanted(const struct scene *s, struct pv_cause *c)

@@ -327,6 +327,8 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 static int restore(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct changes *c = part;
+    if (cfg->events != NULL)
+        pv_events_hand_on(cfg->events, &c->node->events);
     pv_events_begin(&c->node->events, cfg->wall_us);
     c->rules = rules_now(c->node);
     return PV_OK;

@@ -160,6 +160,9 @@ static void no_path_words(const struct pv_node *n, const struct pv_peer *p,
     if (pv_peer_presence(p) == PV_PRESENCE_OFFLINE)
         snprintf(buf, PV_CTLAPI_ERROR_BUF,
                  "%s is offline: the coordinator has no connection from it", name);
+    else if (!n->online && n->coord_info.error[0] == '\0')
+        snprintf(buf, PV_CTLAPI_ERROR_BUF,
+                 "%s cannot be asked yet: the coordinator is being connected", name);
     else if (!n->online)
         snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s cannot be asked: cannot reach the coordinator (%s)",
                  name, n->coord_info.error);

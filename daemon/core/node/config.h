@@ -181,11 +181,14 @@ struct pv_engine_reloaded {
     const char *changed, *waiting; /* keys, "[chat] keep, [log] level"; waiting: for a restart */
 };
 
+struct pv_events; /* node/events.h */
+
 struct pv_engine_config {
     struct pv_given given;
     struct pv_rng rng;
     struct pv_identity *identity;              /* borrowed */
     const struct pv_saved *saved;              /* borrowed during new() */
+    struct pv_events *events;                  /* of the engine before: taken; NULL: none */
     const struct pv_static_peer *static_peers; /* borrowed during new() */
     size_t n_static_peers;
     struct pv_relayway_server relays[PV_ENGINE_MAX_RELAYS];

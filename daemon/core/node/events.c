@@ -13,7 +13,18 @@ enum {
 
 void pv_events_begin(struct pv_events *e, uint64_t wall_us)
 {
-    e->first = e->next = wall_us == 0 ? 1 : wall_us;
+    if (e->next == 0)
+        e->first = e->next = wall_us == 0 ? 1 : wall_us;
+}
+
+void pv_events_hand_on(struct pv_events *from, struct pv_events *to)
+{
+    to->kept = from->kept;
+    to->n_kept = from->n_kept;
+    to->cap = from->cap;
+    to->first = from->first;
+    to->next = from->next;
+    *from = (struct pv_events){.n = 0};
 }
 
 static void forget(struct pv_events *e, size_t i)

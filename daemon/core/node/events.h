@@ -58,8 +58,10 @@ struct pv_events {
 };
 
 /* From now on events are kept; the first one's number is the wall clock's, Unix microseconds, so
- * that they grow over starts. */
+ * that they grow over starts. Does nothing where they are kept already. */
 void pv_events_begin(struct pv_events *e, uint64_t wall_us);
+/* All that from keeps goes on in to, which kept nothing; whoever listens there is dropped. */
+void pv_events_hand_on(struct pv_events *from, struct pv_events *to);
 void pv_events_done(struct pv_events *e);
 
 /* The client of this request listens to chat. PV_ERR_LIMIT. */

@@ -148,6 +148,7 @@ enum {
 struct pv_node_host {
     struct pv_link_addr links[PV_NODE_LINKS]; /* its addresses */
     size_t n_links;
+    bool is_known; /* the shell has told of them */
     struct pv_netplan_host plan;
     struct pv_engine_router routers[PV_NODE_ROUTERS]; /* of the default routes: IPv4, IPv6 */
 };

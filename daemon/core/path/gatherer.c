@@ -806,7 +806,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
             st, PV_STR("the STUN server %.100s of [traversal] stun ", g->stun.host),
             g->by[0].silent || g->by[1].silent ? "does not answer: name another, or none"
                                                : "is not found: correct the name, or leave it out");
-    if (n->roster != NULL && n->up && !n->removed && n->ways.n_locals == 0)
+    if (n->roster != NULL && n->up && !n->removed && n->host.is_known && n->ways.n_locals == 0)
         pv_statuspage_problem(
             st, "this machine has no network: ", "no interface has an address: check the link");
 }

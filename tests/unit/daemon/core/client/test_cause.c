@@ -108,7 +108,7 @@ PV_TEST(a_peer_that_nobody_wanted_has_no_path)
 PV_TEST(without_the_coordinator_nobody_can_be_asked)
 {
     x.f.node.online = false;
-    expect_cause("cannot reach the coordinator (connecting), so bob cannot be asked");
+    expect_cause("the coordinator is being connected, so bob cannot be asked yet");
     own.coord_error = "no route";
     expect_cause("cannot reach the coordinator (no route)");
 }

@@ -134,6 +134,7 @@ PV_TEST(the_first_reason_hides_those_after_it)
     expect("bob has no path yet: reaching");
     assert_true(said("  it has not answered our description"));
     x.f.node.online = false;
+    expect("bob cannot be asked yet: the coordinator is being connected");
     memcpy(x.f.node.coord_info.error, "no route", 9);
     expect("bob cannot be asked: cannot reach the coordinator (no route)");
     bob->presence = PV_PRESENCE_OFFLINE;

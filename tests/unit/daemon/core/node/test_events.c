@@ -203,6 +203,25 @@ PV_TEST(a_member_that_floods_pushes_out_its_own_events_and_not_those_of_others)
                PV_STR("\"event\":\"missed\",\"count\":%u", FLOOD - (PV_EVENTS_KEPT - OTHERS)));
 }
 
+PV_TEST(an_engine_that_follows_another_goes_on_with_its_events)
+{
+    struct pv_events other = {.n = 0};
+    happen("before", NULL);
+    follow(0, 0);
+    pv_events_hand_on(&events, &other);
+    assert_int_equal(events.n, 0);
+    assert_int_equal(events.n_kept, 0);
+    pv_events_hand_on(&other, &events);
+    pv_events_begin(&events, T0 + 100); /* they have begun */
+    happen("after", NULL);
+    (void)heard();
+    follow(0, T0 - 1);
+    assert_int_equal(count(heard(), "\"event\":\"member\""), 2);
+    assert_has(output, "before");
+    assert_has(output, "\"seq\":1700000000000001");
+    assert_lacks(output, "missed");
+}
+
 PV_TEST(there_are_at_most_as_many_listeners_as_connections)
 {
     for (unsigned i = 0; i < PV_EVENTS_LISTENERS; i++)

@@ -658,6 +658,10 @@ PV_TEST(an_address_that_peers_see_stands_in_below_everything_else)
 
 PV_TEST(a_machine_without_addresses_is_told_so)
 {
+    /* Nobody has looked yet. */
+    x.f.node.host.is_known = false;
+    assert_int_equal(fake_node_status(&x.f)->n_problems, 0);
+    x.f.node.host.is_known = true;
     assert_true(fake_node_has_problem(&x.f, "this machine has no network"));
     set_links("192.168.1.20", NULL);
     assert_int_equal(fake_node_status(&x.f)->n_problems, 0);
