@@ -561,6 +561,7 @@ int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatj
     struct pv_chatjob_result *res = calloc(1, sizeof(*res));
     if (res == NULL)
         return PV_ERR_NOMEM;
+    memcpy(res->peer, job->peer, sizeof(res->peer));
     int r = pv_store_chat_serves(job->kind) ? HANDLERS[job->kind](db, job, res) : PV_ERR_MALFORMED;
     /* The result is the caller's only when the job succeeded. */
     if (r < 0)

@@ -163,20 +163,15 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
 }
 
-/* Says so when the name of the conversation's other side was another machine's before. Of several
- * conversations each line says it. */
+/* Says so when the name of the conversation's other side was another machine's before, also where
+ * nothing was said yet. Of several conversations each line says it: no member has the key of a
+ * room, or zeros. */
 static void tell_change(const struct pv_node *n, json_t **list,
                         const struct pv_chatjob_result *result)
 {
     struct pv_roster_former former;
-    const struct pv_member *m = NULL;
-    for (size_t i = 0; i < result->n_msgs; i++) {
-        const struct pv_chat_record *rec = &result->msgs[i];
-        if (rec->in_room || memcmp(rec->peer, result->msgs[0].peer, sizeof(rec->peer)) != 0)
-            return;
-    }
-    if (result->n_msgs > 0 && n->roster != NULL)
-        m = pv_roster_by_node(n->roster, result->msgs[0].peer);
+    const struct pv_member *m =
+        n->roster == NULL ? NULL : pv_roster_by_node(n->roster, result->peer);
     if (m != NULL && pv_roster_former(n->roster, m, &former) == PV_OK)
         pv_jsonline_set(list, "changed",
                         pv_ctlapi_pack("{s:I, s:o}", "since", (json_int_t)former.since, "key",

@@ -162,6 +162,7 @@ struct pv_chat_backlog {
 };
 
 struct pv_chatjob_result {
+    uint8_t peer[PV_SIGN_PK_LEN]; /* the job's */
     bool changed;
     bool more;                   /* the list was cut by limit or PV_CHATJOB_MAX_BYTES */
     uint64_t upto;               /* INBOX: the place of the last of msgs, in order of arrival.

@@ -409,6 +409,7 @@ PV_TEST(history_gives_the_newest_oldest_first)
     commit(BOB, 4, 1, 2);
     struct pv_chatjob job = job_of(PV_CHATJOB_HISTORY, BOB, 0);
     assert_list(job, "1 2 4");
+    assert_memory_equal(must(&job)->peer, BOB, PV_SIGN_PK_LEN); /* an empty list, too, says whose */
     job.limit = 2;
     assert_list(job, "2 4!");
     job.before = true; /* page by page */
