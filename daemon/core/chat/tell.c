@@ -26,6 +26,13 @@ static const char *name_of(const struct pv_node *n, const struct pv_chat_record 
     return m == NULL ? rec->peer_name : m->name;
 }
 
+/* A machine that is no member, for its identity.key is another than the one that joined, has the
+ * name of its host. */
+static const char *own_name(const struct pv_node *n)
+{
+    return n->node_name[0] != '\0' ? n->node_name : n->given.hostname;
+}
+
 /* The key of whoever stands behind the line's name, when the name is another machine's by now: what
  * one wrote must not be taken for the other's. NULL: it is not. */
 static const uint8_t *former_key(const struct pv_node *n, const struct pv_chat_record *rec)
@@ -64,7 +71,7 @@ struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_
 {
     const char *other =
         rec->in_room ? pv_rooms_name(n->chat.rooms, rec->peer, room) : name_of(n, rec);
-    const char *from = rec->outgoing ? n->node_name : name_of(n, rec);
+    const char *from = rec->outgoing ? own_name(n) : name_of(n, rec);
     bool waits = rec->outgoing && !rec->in_room && rec->state <= PV_CHAT_SENT;
     bool gone = waits && pv_tell_is_gone(n, rec->peer);
     enum pv_chat_later held = waits ? pv_chatlink_held(n->chat.link, rec->peer) : PV_CHAT_LATER_NO;
@@ -74,7 +81,7 @@ struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_
         .own = rec->outgoing,
         .unproven = !rec->outgoing && !rec->in_room && rec->seq == 0,
         .typist = rec->typist,
-        .to = rec->outgoing || rec->in_room ? other : n->node_name,
+        .to = rec->outgoing || rec->in_room ? other : own_name(n),
         .room = rec->in_room ? other : NULL,
         .from_former = rec->outgoing ? NULL : former_key(n, rec),
         .to_former = rec->outgoing && !rec->in_room ? former_key(n, rec) : NULL,

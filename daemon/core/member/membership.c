@@ -692,6 +692,11 @@ static void free_membership(void *part)
     m->node->roster = pv_roster_free(m->node->roster);
 }
 
+static const char STRANGER[] = "identity.key is not the one by which this machine joined";
+static const char STRANGER_TODO[] =
+    "put that back and restart p2pvpnd, or `p2pvpnctl leave`, then join with a new token; an "
+    "admin's `p2pvpnctl node replace` gives it its former name and address";
+
 static int restore_membership(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct membership *m = part;
@@ -712,6 +717,9 @@ static int restore_membership(void *part, const struct pv_engine_config *cfg, pv
         return r;
     }
     pv_membership_enter(n, roster, n->up, now);
+    /* All that follows, as a coordinator that knows no such member, has this reason. */
+    if (pv_node_is_stranger(n))
+        pv_log(n->log, PV_LOG_ERROR, "what=\"%s: %s\"", STRANGER, STRANGER_TODO);
     /* By an earlier version, or under another identity: the next start need not verify it again. */
     if (!marked && pv_unsaved_add_all(&m->unsaved, n, roster))
         save(m);
@@ -806,10 +814,7 @@ static void show_problems(const struct membership *m, struct pv_statuspage *st)
         pv_statuspage_problem(st, "this node was removed from the network: ",
                               "`p2pvpnctl leave --forget`, then join with a new token");
     else if (pv_node_is_stranger(n))
-        pv_statuspage_problem(st, "identity.key is not the one by which this machine joined: ",
-                              "put that back and restart p2pvpnd, or `p2pvpnctl leave`, then join "
-                              "with a new token; an admin's `p2pvpnctl node replace` gives it its "
-                              "former name and address");
+        pv_statuspage_problem(st, PV_STR("%s: ", STRANGER), STRANGER_TODO);
     /* One that was off at the time: one that waits has the part `waiting` for it. */
     else if (pv_node_denied(n) != NULL && !pv_node_waits(n))
         pv_statuspage_problem(st, PV_STR("%s: ", pv_node_denied(n)),

@@ -198,6 +198,20 @@ PV_TEST(the_word_of_a_member_that_left_is_still_found_by_name)
     say_and_hear("{'id':2,'cmd':'send','peer':'bob','text':'hello'}", "left the network");
 }
 
+/* Its identity.key was replaced: it has no name in the network. */
+PV_TEST(a_machine_without_a_name_is_called_as_its_host_is)
+{
+    node->node.node_name[0] = '\0';
+    memcpy(node->node.given.hostname, "laptop", 7);
+    say("{'id':1,'cmd':'history','peer':'bob'}");
+    struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 2);
+    r->msgs[1].outgoing = false;
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_HISTORY), PV_OK, r);
+    const char *reply = fake_ctl_reply(node, chat.client);
+    assert_has(reply, "'from':'laptop'");
+    assert_has(reply, "'to':'laptop'");
+}
+
 /* A user who was not there when a machine was renamed types the name that he knows. */
 PV_TEST(a_member_that_was_renamed_is_named)
 {

@@ -144,10 +144,15 @@ PV_TEST(a_member_gets_a_peer_and_its_statement_is_stored)
 }
 
 /* By an earlier version, which made no marks; the next start finds them. */
-PV_TEST(a_statement_stored_without_a_mark_is_stored_again_with_it)
+enum {
+    STORED = 4,
+};
+
+/* The network is there at the start. */
+static struct pv_stored_statement *store_network(void)
 {
-    static struct item items[4];
-    static struct pv_stored_statement stored[PV_ARRAY_LEN(items)];
+    static struct item items[STORED];
+    static struct pv_stored_statement stored[STORED];
     items[0] = item_of(&x.f.world, &x.f.world.created.network);
     items[1] = item_of(&x.f.world, &x.f.world.created.admin);
     items[2] = item_of(&x.f.world, &x.f.world.created.member);
@@ -160,6 +165,12 @@ PV_TEST(a_statement_stored_without_a_mark_is_stored_again_with_it)
     memcpy(x.f.saved.network_id, x.f.world.created.network_id, sizeof(x.f.saved.network_id));
     x.f.saved.statements = stored;
     x.f.saved.n_statements = PV_ARRAY_LEN(items);
+    return stored;
+}
+
+PV_TEST(a_statement_stored_without_a_mark_is_stored_again_with_it)
+{
+    struct pv_stored_statement *stored = store_network();
     for (unsigned round = 0; round < 2; round++) {
         assert_ok(x.f.part->restore(x.f.self, &x.f.cfg, x.f.now));
         struct pv_job *job = fake_node_job(&x.f);
@@ -168,7 +179,7 @@ PV_TEST(a_statement_stored_without_a_mark_is_stored_again_with_it)
             const struct pv_job_put_statements *put = &job->u.put_statements;
             for (size_t i = 0; job->kind == PV_JOB_PUT_STATEMENTS && i < put->n; i++, n++) {
                 assert_true(put->items[i].has_mark);
-                for (size_t k = 0; k < PV_ARRAY_LEN(stored); k++)
+                for (size_t k = 0; k < STORED; k++)
                     if (pv_view_equal(stored[k].statement, put->items[i].statement)) {
                         stored[k].has_mark = true;
                         memcpy(stored[k].mark, put->items[i].mark, sizeof(stored[k].mark));
@@ -176,7 +187,7 @@ PV_TEST(a_statement_stored_without_a_mark_is_stored_again_with_it)
             }
             finish(job, PV_OK);
         }
-        assert_int_equal(n, round == 0 ? PV_ARRAY_LEN(items) : 0);
+        assert_int_equal(n, round == 0 ? STORED : 0);
         leave();
         while ((job = fake_node_job(&x.f)) != NULL)
             finish(job, PV_OK);
@@ -261,7 +272,8 @@ static unsigned n_lines;
 
 static void count_line(void *ctx, enum pv_log_level level, const char *line)
 {
-    n_lines += level <= PV_LOG_WARN && strstr(line, "refused") != NULL;
+    n_lines += level <= PV_LOG_WARN &&
+               (strstr(line, "refused") != NULL || strstr(line, "identity.key") != NULL);
 }
 
 /* A coordinator or a member may send the same rubbish for ever. */
@@ -379,6 +391,21 @@ PV_TEST(a_node_with_another_key_is_told_to_join_again)
     assert_true(fake_node_has_problem(&x.f, "identity.key is not the one by which"));
     x.f.node.removed = true;
     assert_false(pv_node_is_stranger(&x.f.node));
+}
+
+/* The log is read where `status` is not. */
+PV_TEST(a_start_with_another_key_is_logged_once)
+{
+    const struct pv_log log = {.level = PV_LOG_ERROR, .sink = count_line};
+    (void)store_network();
+    x.f.identity.sign_pk[0] ^= 1;
+    x.f.node.log = &log;
+    n_lines = 0;
+    assert_ok(x.f.part->restore(x.f.self, &x.f.cfg, x.f.now));
+    fake_peers_settle(&x);
+    fake_node_wait(&x.f, PV_S(60));
+    x.f.node.log = NULL;
+    assert_int_equal(n_lines, 1);
 }
 
 /* It has said so, and its network is there until the others know. */
