@@ -212,30 +212,6 @@ const struct pv_member *pv_node_by_short(const struct pv_node *n, const char *te
     return several ? NULL : found;
 }
 
-const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *text)
-{
-    const struct pv_member *found = NULL;
-    char name[PV_NAME_BUF];
-    uint8_t pk[PV_SIGN_PK_LEN];
-    if (n->roster == NULL)
-        return NULL;
-    const struct pv_member *by_short = pv_node_by_short(n, text, NULL);
-    if (is_former(by_short))
-        return by_short;
-    bool is_key = pv_key_parse(text, pk) == PV_OK, is_name = pv_node_name(n, text, name);
-    /* A name may have had several owners: the last whom the log knows is meant. */
-    for (const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL); x != NULL;
-         x = pv_roster_next_entry(n->roster, x)) {
-        if (x->st.type != PV_ST_MEMBER)
-            continue;
-        const struct pv_member *m = pv_roster_known(n->roster, x->st.u.member.node);
-        if (is_former(m) && ((is_name && strcmp(m->name, name) == 0) ||
-                             (is_key && memcmp(m->node, pk, sizeof(pk)) == 0)))
-            found = m;
-    }
-    return found;
-}
-
 /* Whose name the statement says that is, if it does. */
 static const uint8_t *named_by(const struct pv_statement *st, const char *name)
 {
@@ -244,21 +220,42 @@ static const uint8_t *named_by(const struct pv_statement *st, const char *name)
     return st->type == PV_ST_PLACE && strcmp(st->u.place.name, name) == 0 ? st->u.place.node : NULL;
 }
 
-const struct pv_member *pv_node_renamed(const struct pv_node *n, const char *text)
+/* Of several machines that had the name and have it no more the last whom the log knows: a former
+ * member, or one that was renamed. */
+static const struct pv_member *last_holder(const struct pv_node *n, const char *text)
 {
     const struct pv_member *found = NULL;
     char name[PV_NAME_BUF];
     if (!pv_node_name(n, text, name))
         return NULL;
-    for (const struct pv_roster_entry *x =
-             n->roster == NULL ? NULL : pv_roster_next_entry(n->roster, NULL);
-         x != NULL; x = pv_roster_next_entry(n->roster, x)) {
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL); x != NULL;
+         x = pv_roster_next_entry(n->roster, x)) {
         const uint8_t *node = named_by(&x->st, name);
-        const struct pv_member *m = node == NULL ? NULL : pv_roster_by_node(n->roster, node);
-        if (m != NULL && strcmp(m->name, name) != 0)
+        const struct pv_member *m = node == NULL ? NULL : pv_roster_known(n->roster, node);
+        bool has_name = m != NULL && strcmp(m->name, name) == 0;
+        if (is_former(m) ? has_name : m != NULL && m->state == PV_MEMBER_ACTIVE && !has_name)
             found = m;
     }
     return found;
+}
+
+const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *text)
+{
+    uint8_t pk[PV_SIGN_PK_LEN];
+    if (n->roster == NULL)
+        return NULL;
+    const struct pv_member *m = pv_node_by_short(n, text, NULL);
+    if (!is_former(m) && pv_key_parse(text, pk) == PV_OK)
+        m = pv_roster_known(n->roster, pk);
+    if (!is_former(m))
+        m = last_holder(n, text);
+    return is_former(m) ? m : NULL;
+}
+
+const struct pv_member *pv_node_renamed(const struct pv_node *n, const char *text)
+{
+    const struct pv_member *m = last_holder(n, text);
+    return is_former(m) ? NULL : m;
 }
 
 uint64_t pv_node_coord_us(const struct pv_node *n, pv_ns now)

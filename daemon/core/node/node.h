@@ -336,11 +336,11 @@ const char *pv_node_who(const struct pv_node *n, const uint8_t pk[static PV_SIGN
  * made a key that begins as theirs. Walks over all statements. */
 const struct pv_member *pv_node_by_short(const struct pv_node *n, const char *text,
                                          bool *ret_several);
-/* A former member by its name, the last one that had it, or by its key, also the short form that
- * nobody else's begins with; NULL: none. Walks over all statements. */
+/* A former member by its name, where it had it last, or by its key, also the short form that nobody
+ * else's begins with; NULL: none. Walks over all statements. */
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *text);
-/* The member, this node or another, that had this name before it was renamed, the last one of
- * several; NULL: none. Walks over all statements. */
+/* The member, this node or another, that had this name before it was renamed, where it had it last;
+ * NULL: none. Walks over all statements. */
 const struct pv_member *pv_node_renamed(const struct pv_node *n, const char *text);
 
 /* Wall clock at now: Unix microseconds, milliseconds, seconds. */

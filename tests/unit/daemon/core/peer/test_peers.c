@@ -105,6 +105,27 @@ PV_TEST_IN(a_short_key_names_nobody_when_a_former_machine_has_it_too, start, NUL
     assert_memory_equal(pv_node_former_member(&x.f.node, longer)->node, gone.pk, 32);
 }
 
+/* A former bob, then one that joined by that name and is called robert now; and the other way
+ * round. */
+PV_TEST_IN(a_name_without_a_machine_is_its_last_holders, start, NULL)
+{
+    struct world *w = &x.f.world;
+    const struct keys first = keys_of(31), second = keys_of(32), third = keys_of(33);
+    fake_node_add(&x.f, make_member(w, &w->creator, &first, "bob", 31));
+    fake_node_add(&x.f, make_leave(w, &first, 1));
+    assert_memory_equal(pv_node_former_member(&x.f.node, "bob")->node, first.pk, 32);
+    assert_null(pv_node_renamed(&x.f.node, "bob"));
+    fake_node_add(&x.f, make_member(w, &w->creator, &second, "bob", 32));
+    fake_node_add(&x.f, make_place(w, &w->creator, &second, "robert", 32, 1));
+    assert_null(pv_node_former_member(&x.f.node, "bob"));
+    assert_string_equal(pv_node_renamed(&x.f.node, "bob.home")->name, "robert");
+    fake_node_add(&x.f, make_member(w, &w->creator, &third, "bob", 33));
+    fake_node_add(&x.f, make_leave(w, &third, 1));
+    assert_memory_equal(pv_node_former_member(&x.f.node, "bob")->node, third.pk, 32);
+    assert_null(pv_node_renamed(&x.f.node, "bob"));
+    assert_memory_equal(pv_node_former_member(&x.f.node, PV_KEY_STR(first.pk))->node, first.pk, 32);
+}
+
 PV_TEST_IN(facts_about_a_peer_are_told_once_and_together, start, NULL)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
