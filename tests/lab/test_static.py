@@ -274,6 +274,16 @@ def beside_a_network(lab):
     pair.stock.ip("addr add 10.66.9.9/32 dev wg0")
     r = pair.stock.run("ping", "-c", "1", "-W", "1", "-I", "10.66.9.9", overlay, check_rc=False)
     check("1 received" not in r.out, "a source outside of allowed-ips passed")
+    # A line that names a member's address takes the member away from nobody.
+    at = pair.ours.addr(member)
+    pair.ours.run("sh", "-c", f"echo 'allowed-ips = {at}/32' >>{pair.config}")
+    pair.ours.ctl("reload")
+    pair.ours.wait_peer(member)
+    problem = f"[peer phone] allowed-ips: {at} is the address of member member, which keeps it: take it out there"
+    check(any(problem in x for x in pair.ours.json("status")["problems"]), pair.ours.json("status"))
+    check(pair.ours.os_ping(at), "ping of the member")
+    pair.stock.ip("addr del 10.66.9.9/32 dev wg0")
+    wait("ping from stock, which makes new keys", lambda: pair.stock.os_ping(overlay, timeout=1), 60)
 
 
 def door_of(member):

@@ -33,6 +33,8 @@ struct pv_peers {
     size_t n_guests;                 /* among members: those that this node carries */
     struct pv_prefix *static_routes; /* owned: allowed-ips of all static peers */
     size_t n_static_routes;
+    size_t static_ends[PV_ENGINE_MAX_STATIC];     /* where those of each end in there */
+    uint64_t static_yields[PV_ENGINE_MAX_STATIC]; /* bits: which of its own members have */
     struct pv_peer **by_slot; /* owned; the slot is the low half of the packet threads' id */
     size_t n_slots;
     struct pv_heap timers;
@@ -544,6 +546,85 @@ static struct pv_prefix whole(const struct pv_addr *ip)
     return x;
 }
 
+/* --- addresses that members and static peers share -------------------------------------------- */
+
+/* A member keeps its address, whatever [peer] says of it: what it proves by its key no line of a
+ * file takes from it. The static peer has the rest of its allowed-ips, and this again once no
+ * member has it. */
+
+static const struct pv_prefix *allowed_of(const struct pv_peers *ps, size_t i, size_t *ret_n)
+{
+    size_t begin = i == 0 ? 0 : ps->static_ends[i - 1];
+    *ret_n = ps->static_ends[i] - begin;
+    return begin == 0 ? ps->static_routes : ps->static_routes + begin;
+}
+
+/* The member whose address it is; NULL: a wider prefix, or nobody's. */
+static const struct pv_member *member_at(const struct pv_node *n, const struct pv_prefix *x)
+{
+    return n->roster != NULL && x->bits == 8 * pv_addr_ip_len(&x->base)
+               ? pv_roster_by_ip(n->roster, &x->base)
+               : NULL;
+}
+
+static int route_static(struct pv_peers *ps, size_t i)
+{
+    struct pv_prefix kept[PV_ENGINE_MAX_ALLOWED];
+    const struct pv_peer *p = ps->statics[i];
+    size_t n, n_kept = 0;
+    uint64_t yields = 0;
+    _Static_assert((int)PV_ENGINE_MAX_ALLOWED <= 64, "a bit for each");
+    const struct pv_prefix *allowed = allowed_of(ps, i, &n);
+    for (size_t k = 0; k < n; k++) {
+        const struct pv_member *m = member_at(ps->node, &allowed[k]);
+        if (m == NULL)
+            kept[n_kept++] = allowed[k];
+        else
+            yields |= UINT64_C(1) << k;
+        if (m != NULL && (ps->static_yields[i] >> k & 1) == 0)
+            pv_log(ps->node->log, PV_LOG_WARN,
+                   "peer=%s allowed-ips=%s what=\"left out\" why=\"member %s has that address\"",
+                   p->name, PV_PREFIX_STR(&allowed[k]), m->name);
+    }
+    int r = pv_fp_builder_set_routes(ps->node->fp, p->id, kept, n_kept);
+    ps->static_yields[i] = r == PV_OK ? yields : 0;
+    return r;
+}
+
+/* Those whose addresses are otherwise members' than they were. */
+static void settle_statics(struct pv_peers *ps)
+{
+    for (size_t i = 0; i < ps->n_statics; i++) {
+        size_t n;
+        uint64_t yields = 0;
+        const struct pv_prefix *allowed = allowed_of(ps, i, &n);
+        for (size_t k = 0; k < n; k++)
+            yields |= (uint64_t)(member_at(ps->node, &allowed[k]) != NULL) << k;
+        if (yields != ps->static_yields[i])
+            (void)route_static(ps, i);
+    }
+}
+
+static void show_yields(const struct pv_peers *ps, struct pv_statuspage *st)
+{
+    for (size_t i = 0; i < ps->n_statics; i++) {
+        size_t n;
+        const struct pv_prefix *allowed = allowed_of(ps, i, &n);
+        for (size_t k = 0; k < n; k++) {
+            const struct pv_member *m = member_at(ps->node, &allowed[k]);
+            if (m != NULL)
+                pv_statuspage_problem(
+                    st,
+                    PV_STR(
+                        "[peer %s] allowed-ips: %s is the address of member %s, which keeps it: ",
+                        ps->statics[i]->name, PV_IP_STR(&allowed[k].base), m->name),
+                    "take it out there and give that machine another one; then `p2pvpnctl reload`");
+        }
+    }
+}
+
+/* --- coming and going: members ---------------------------------------------------------------- */
+
 /* Its session goes on. Of very many that change at once the first ones' former keys are forgotten
  * early; they ask again with the new one. */
 static int change_key(struct pv_peers *ps, struct pv_peer *p, const uint8_t *transport, pv_ns now)
@@ -568,6 +649,10 @@ static int update_member(struct pv_peers *ps, struct pv_peer *p, const struct pv
     pv_peer_set_stated(p, (m->abilities & PV_ABLE_PQ) != 0);
     const struct pv_prefix routes[2] = {whole(&m->ip4), whole(&m->ip6)};
     r = pv_fp_builder_set_routes(ps->node->fp, p->id, routes, 2);
+    if (r == PV_ERR_EXISTS) {
+        settle_statics(ps);
+        r = pv_fp_builder_set_routes(ps->node->fp, p->id, routes, 2);
+    }
     if (r == PV_OK)
         pv_peers_raise(ps, p, PV_PEER_FACT_MEMBER);
     return r;
@@ -630,8 +715,11 @@ void pv_peers_drop_members(struct pv_peers *ps, pv_ns now)
         pv_peers_drop(ps, p, now);
 }
 
+/* --- coming and going: static peers ----------------------------------------------------------- */
+
 static int remember_routes(struct pv_peers *ps, const struct pv_static_peer *conf)
 {
+    ps->static_ends[ps->n_statics] = ps->n_static_routes + conf->n_allowed;
     if (conf->n_allowed == 0)
         return PV_OK;
     struct pv_prefix *grown = realloc(ps->static_routes, (ps->n_static_routes + conf->n_allowed) *
@@ -665,15 +753,18 @@ int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf, 
     p->endpoint_port = conf->endpoint_port;
     if (r == PV_OK)
         r = take_slot(ps, p);
-    if (r == PV_OK)
-        r = pv_fp_builder_set_routes(ps->node->fp, p->id, conf->allowed, conf->n_allowed);
+    size_t n_before = ps->n_static_routes;
+    ps->statics[ps->n_statics] = p;
     if (r == PV_OK)
         r = remember_routes(ps, conf);
+    if (r == PV_OK)
+        r = route_static(ps, ps->n_statics);
     if (r != PV_OK) {
+        ps->n_static_routes = n_before;
         release(ps, p, now);
         return r;
     }
-    ps->statics[ps->n_statics++] = p;
+    ps->n_statics++;
     ps->wants_door = ps->wants_door || conf->door;
     find_endpoint(ps, p, now);
     pv_peers_touch(ps, p, now);
@@ -916,6 +1007,7 @@ static void status(void *part, struct pv_statuspage *st, pv_ns now)
     for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;)
         st->s.online += pv_peer_reach(p) != PV_REACH_NO ? 1 : 0;
     show_pq(ps, st, now);
+    show_yields(ps, st);
 }
 
 /* A static peer's path is what the configuration says, and proves nothing. */
@@ -1158,6 +1250,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         drop_lost_locals(ps, now);
     if ((facts & PV_FACT_RESUMED) != 0)
         wake_agents(ps, now);
+    if ((facts & (PV_FACT_ROSTER | PV_FACT_NETWORK)) != 0)
+        settle_statics(ps);
     if (ps->node->common->signalling == ps->node->online)
         return;
     ps->node->common->signalling = ps->node->online; /* signals can be sent, or no longer */

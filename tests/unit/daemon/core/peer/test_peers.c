@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of peers: finding, walking, facts, what leaves, and static peers' endpoints. */
+#include "daemon/core/packets/fp_state.h"
 #include "daemon/core/peer/peer_int.h"
 #include "daemon/core/peer/pqx.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
@@ -75,6 +76,57 @@ PV_TEST_IN(a_peer_is_found_by_all_that_names_it, start, NULL)
     for (struct pv_peer *p = NULL; (p = pv_peers_next(table(), p)) != NULL; n++)
         assert_ptr_equal(pv_peers_by_id(table(), pv_peer_id(p)), p);
     assert_int_equal(n, 3);
+}
+
+/* Whom packets to this address go to, and whom they may come from; NULL: nobody. */
+static struct pv_peer *owner_of(const char *ip)
+{
+    struct pv_fp_snapshot *snap;
+    const struct pv_addr a = test_ip(ip);
+    assert_ok(pv_fp_builder_snapshot(x.f.node.fp, &snap));
+    const struct pv_fp_peer *p = pv_fp_snapshot_route(snap, 4, a.ip);
+    struct pv_peer *owner = p == NULL ? NULL : pv_peers_by_id(table(), p->id);
+    pv_fp_snapshot_free(snap);
+    return owner;
+}
+
+static struct pv_peer *add_sharer(const char *name, const char *shared, uint8_t net)
+{
+    struct pv_static_peer conf = {.n_allowed = 2};
+    uint8_t sk[32];
+    snprintf(conf.name, sizeof(conf.name), "%s", name);
+    pv_dh_keypair(&x.f.node.rng, sk, conf.public_key);
+    conf.allowed[0] = test_prefix(shared);
+    conf.allowed[1] = (struct pv_prefix){.base = pv_addr4(192, 168, net, 0, 0), .bits = 24};
+    assert_ok(pv_peers_add_static(table(), &conf, x.f.now));
+    return pv_peers_find(table(), name);
+}
+
+/* A line of a file takes no member away, and the member's user did not write it. */
+PV_TEST_IN(a_member_keeps_its_address_from_a_static_peer, start, NULL)
+{
+    static const char problem[] = "[peer printer] allowed-ips: 10.66.0.9 is the address of member "
+                                  "bob, which keeps it: take it out there";
+    struct pv_peer *printer = add_sharer("printer", "10.66.0.9/32", 7);
+    assert_ptr_equal(owner_of("10.66.0.9"), printer);
+    struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 9);
+    assert_ptr_equal(pv_peers_find(table(), "bob"), bob);
+    assert_ptr_equal(owner_of("10.66.0.9"), bob);
+    assert_ptr_equal(owner_of("192.168.7.1"), printer);
+    assert_true(fake_node_has_problem(&x.f, problem));
+    /* The other way round: the member is there first. */
+    struct pv_peer *carol = fake_peers_member(&x, 2, "carol", 10);
+    struct pv_peer *scanner = add_sharer("scanner", "10.66.0.10/32", 8);
+    assert_ptr_equal(owner_of("10.66.0.10"), carol);
+    assert_ptr_equal(owner_of("192.168.8.1"), scanner);
+    /* One that leaves has it no more. */
+    const struct keys k = keys_of(1);
+    pv_peers_drop(table(), bob, x.f.now);
+    fake_node_add(&x.f, make_leave(&x.f.world, &k, 1));
+    fake_node_settle(&x.f);
+    assert_ptr_equal(owner_of("10.66.0.9"), printer);
+    assert_ptr_equal(owner_of("10.66.0.10"), carol);
+    assert_false(fake_node_has_problem(&x.f, "[peer printer]"));
 }
 
 /* A member made its key so that it begins as that of a machine that has gone: it gets nothing that
