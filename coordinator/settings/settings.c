@@ -187,6 +187,8 @@ static bool is_listed(const struct pv_addr *list, size_t n, const struct pv_addr
     return false;
 }
 
+#define LISTED "given twice (TLS is spoken on every TCP port)"
+
 /* TLS is spoken on every TCP port, so an address may stand in one of the two lists only. */
 static int add_listen(struct ctx *c, struct pv_addr *list, size_t *n, const char *why)
 {
@@ -196,7 +198,7 @@ static int add_listen(struct ctx *c, struct pv_addr *list, size_t *n, const char
         return bad(c, why);
     if (is_listed(set->listen, set->n_listen, &addr) ||
         is_listed(set->tls_listen, set->n_tls_listen, &addr))
-        return bad(c, "given twice (TLS is spoken on every TCP port)");
+        return bad(c, LISTED);
     if (*n == PV_COORDSET_LISTEN_MAX)
         return bad(c, "at most 8 are supported");
     list[(*n)++] = addr;
@@ -812,8 +814,11 @@ static int take_word(struct pv_coordset *set, const char *arg,
     set->check = set->check || (!wants && strcmp(arg, "--check") == 0);
     if (set->check && set->action == PV_COORDSET_STATUS && strcmp(arg, "--check") == 0)
         return PV_OK; /* of the status, not of the settings */
-    for (size_t i = 0; i < PV_ARRAY_LEN(actions) && !wants; i++) {
-        if (strcmp(arg, actions[i].name) == 0) {
+    if (set->action == PV_COORDSET_HELP)
+        return PV_OK; /* whatever else is said */
+    for (size_t i = 0; i < PV_ARRAY_LEN(actions); i++) {
+        bool taken = !wants || actions[i].action == PV_COORDSET_HELP;
+        if (taken && strcmp(arg, actions[i].name) == 0) {
             set->action = actions[i].action;
             return PV_OK;
         }
@@ -826,7 +831,11 @@ static int take_word(struct pv_coordset *set, const char *arg,
         set->json = true;
     else if (strcmp(arg, "--names") == 0)
         set->names = true;
-    else if (wants && arg[0] != '-' && arg[0] != '\0')
+    else if (arg[0] == '\0')
+        return bad_value(ret_error, PV_COORDSET_ERROR_MAX, wants ? now->name : "argument",
+                         wants ? now->operand : "\"\"",
+                         "is an empty word; see p2pvpn-coordinator --help");
+    else if (wants && arg[0] != '-')
         set->operand = arg;
     else
         return bad_value(ret_error, PV_COORDSET_ERROR_MAX,
@@ -842,6 +851,8 @@ static int take_word(struct pv_coordset *set, const char *arg,
 static int check_action(const struct pv_coordset *set, const struct action *action,
                         char ret_error[static PV_COORDSET_ERROR_MAX])
 {
+    if (set->action == PV_COORDSET_HELP)
+        return PV_OK;
     if (set->json && (action == NULL || !action->json))
         return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", "--json",
                          "not with this: see p2pvpn-coordinator --help");
@@ -857,6 +868,19 @@ static int check_action(const struct pv_coordset *set, const struct action *acti
         return PV_OK;
     return bad_value(ret_error, PV_COORDSET_ERROR_MAX, action->name, action->operand,
                      "is missing; see p2pvpn-coordinator --help");
+}
+
+/* Without a listen line the built-in one has its port on every address. Only the command line and
+ * the file together show that. */
+static int check_listen(const struct pv_coordset *set, char ret_error[static PV_COORDSET_ERROR_MAX])
+{
+    for (size_t i = 0; i < set->n_tls_listen && set->n_listen == 0; i++) {
+        if (set->tls_listen[i].port == PV_COORDSET_PORT)
+            return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "tls-listen",
+                             PV_ADDR_STR(&set->tls_listen[i]),
+                             LISTED ": without listen it serves this port of every address");
+    }
+    return PV_OK;
 }
 
 static void make_absolute(const struct pv_coordset *set, char file[static PATH_MAX])
@@ -897,7 +921,7 @@ static int load(struct pv_coordset *set, int argc, char **argv, bool whole,
     r = load_file(set, set->config, c.config != NULL, ret_error);
     make_absolute(set, set->tls_cert);
     make_absolute(set, set->tls_key);
-    return r;
+    return r < 0 ? r : check_listen(set, ret_error);
 }
 
 int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,

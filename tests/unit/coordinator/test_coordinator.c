@@ -170,6 +170,9 @@ PV_TEST(wrong_usage_exits_with_2_and_one_line)
     p = START("--check", "--config", path);
     assert_int_equal(finish(&p), 2);
     assert_has(p.text, "[store] postgres: ");
+    p = START("drop", "-h");
+    assert_int_equal(finish(&p), 0);
+    assert_has(p.text, "usage: p2pvpn-coordinator");
     snprintf(path, sizeof(path), "%s/s", dir);
     assert_int_not_equal(access(path, F_OK), 0); /* nothing was made */
 }

@@ -103,6 +103,27 @@ PV_TEST(options_are_taken_in_both_forms)
     assert_int_equal(set.action, PV_COORDSET_VERSION);
 }
 
+PV_TEST(each_command_has_the_help)
+{
+    static const char *const rows[] = {
+        "-h",        "status -h", "drop -h", "backup --help", "drop --json -h", "restore --help",
+        "secret -h", "web -h",    "-h drop", "--help status"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        assert_ok(load(rows[i]));
+        assert_int_equal(set.action, PV_COORDSET_HELP);
+    }
+}
+
+PV_TEST(an_empty_word_is_named_as_one)
+{
+    static char name[] = "p2pvpn-coordinator", drop[] = "drop", empty[] = "";
+    char *dropped[] = {name, drop, empty}, *alone[] = {name, empty};
+    assert_int_equal(pv_coordset_load(&set, 3, dropped, error), PV_ERR_MALFORMED);
+    assert_has(error, "drop NETWORK: is an empty word");
+    assert_int_equal(pv_coordset_load(&set, 2, alone, error), PV_ERR_MALFORMED);
+    assert_has(error, "argument \"\": is an empty word");
+}
+
 PV_TEST(public_takes_names_and_addresses_with_and_without_port)
 {
     static const struct {
@@ -175,6 +196,8 @@ PV_TEST(wrong_options_say_what_and_why)
         {"--state=", "its value is empty"},
         {"--config /nonexistent/x", "no such file: is the path right?"},
         {"--config /tmp", "not a regular file"},
+        {"--tls-listen 0.0.0.0:3478", "given twice (TLS is spoken on every TCP port): without"},
+        {"--tls-listen [2001:db8::1]:3478", "given twice (TLS is spoken on every TCP port): "},
         {"--tls-listen=1.2.3.4", "such as 192.0.2.1:443"},
         {"--tls-listen 1.2.3.4:443 --tls-listen 1.2.3.4:443", "given twice"},
         {"--listen 1.2.3.4:443 --tls-listen 1.2.3.4:443", "given twice (TLS is spoken on every"},
