@@ -234,6 +234,8 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
     }
     announce(set, keys);
     char doubt[PV_COORDURL_NOTE_MAX];
+    if (set->note[0] != '\0')
+        pv_log(log, PV_LOG_WARN, "what=\"look at the settings\" why=\"%s\"", set->note);
     if (pv_coordurl_is_doubtful(set, doubt))
         pv_log(log, PV_LOG_WARN, "what=\"public address\" why=\"%s\"", doubt);
     pv_coordtold_make(set, &told);
@@ -289,6 +291,8 @@ static int check_settings(const struct pv_coordset *set)
         return PV_COORDEXIT_USAGE;
     }
     puts("p2pvpn-coordinator: the settings are right");
+    if (set->note[0] != '\0')
+        printf("p2pvpn-coordinator: note: %s\n", set->note);
     if (pv_coordurl_is_doubtful(set, doubt))
         printf("p2pvpn-coordinator: note: %s\n", doubt);
     return PV_COORDEXIT_DONE;

@@ -1042,6 +1042,9 @@ static int serve(struct daemon *d)
         /* The log's level stands in the file, so nothing before this can be logged. */
         d->log = pv_logsink_open(&d->sink, "p2pvpnd", d->settings.log_level);
         warn_default_routes(d);
+        if (d->settings.note[0] != '\0')
+            pv_log(&d->log, PV_LOG_WARN, "what=\"look at the settings\" why=\"%s\"",
+                   d->settings.note);
         if (d->settings.chat_held)
             pv_log(&d->log, PV_LOG_WARN,
                    "what=\"[chat] hold does nothing any more: take it out of the settings\"");
@@ -1101,6 +1104,8 @@ static int check(struct daemon *d)
         code = check_places(d);
     if (code != EXIT_OK)
         return code;
+    if (d->check && d->settings.note[0] != '\0')
+        say(EXIT_OK, "note: %s", d->settings.note);
     if (d->check)
         return say(EXIT_OK, "configuration ok");
     return say(EXIT_PERMISSION,

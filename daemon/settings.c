@@ -915,6 +915,8 @@ int pv_settings_parse(struct pv_settings *s, const char *file, struct pv_view te
     struct ctx c = {.s = s};
     struct pv_ini_error error = {0};
     int r = pv_ini_parse(text, on_item, &c, &error);
+    if (r >= 0 && error.line != 0)
+        snprintf(s->note, sizeof(s->note), "%s:%u: %s", file, error.line, error.text);
     if (r >= 0) {
         /* The last section has no section behind it that would end it. */
         r = finish_peer(&c, error.text, sizeof(error.text));

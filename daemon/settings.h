@@ -49,7 +49,8 @@ struct pv_settings {
     struct pv_scrapeset metrics;                    /* [metrics] */
     char provider[24]; /* [crypto]: a library's name (pv_aead_library()), or "auto" */
     enum pv_log_level log_level;
-    bool for_user; /* of p2pvpnd --user: the caller's, for what errors advise */
+    bool for_user;                    /* of p2pvpnd --user: the caller's, for what errors advise */
+    char note[PV_SETTINGS_ERROR_MAX]; /* about a value that may be a mistake; "" = none */
     /* A digest of all that the file says with each key; 0 = it does not have the key. */
     uint64_t said[PV_SETTINGS_MAX_KEYS];
 };

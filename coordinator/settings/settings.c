@@ -672,6 +672,8 @@ int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view 
         snprintf(ret_error, PV_COORDSET_ERROR_MAX, "%.200s:%u: %s", file, error.line, error.text);
     if (r < 0)
         return r;
+    if (error.line != 0)
+        snprintf(set->note, sizeof(set->note), "%.200s:%u: %s", file, error.line, error.text);
     pv_coordset_limits_end(&set->limits, set->relay.bandwidth);
     r = check_whole(set, error.text, sizeof(error.text));
     if (r < 0)

@@ -96,9 +96,10 @@ struct pv_coordset {
     struct pv_addr alt[2]; /* second addresses for RFC 5780, one a family; port 0 */
     size_t n_alt;
     struct pv_coord_switches switches;
-    bool names;          /* of networks */
-    bool json;           /* the answer of a subcommand */
-    bool check;          /* status: its exit code says whether all is well */
+    bool names;                       /* of networks */
+    bool json;                        /* the answer of a subcommand */
+    bool check;                       /* status: its exit code says whether all is well */
+    char note[PV_COORDSET_ERROR_MAX]; /* about a value of the file that may be a mistake; or "" */
     const char *operand; /* of a subcommand, such as a file; the command line's; NULL: none */
     const char *config;  /* the file as it was named, which may be missing; NULL: none was read */
     int argc;            /* the command line, borrowed */

@@ -8,7 +8,7 @@
 #include "base/pv.h"
 
 enum {
-    PV_CTLCONF_ERROR = 640, /* bytes of what is wrong with the file, with the NUL */
+    PV_CTLCONF_ERROR = 700, /* bytes of what is wrong with the file, with the NUL */
 };
 
 /* Takes one key of the section; valid during the call. PV_ERR_MALFORMED, and error says why. */

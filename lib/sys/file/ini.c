@@ -11,12 +11,15 @@
 
 #include <ini.h>
 
+#define NO_COMMENT "\" #...\" is part of the value: comments have a line of their own"
+
 struct ini_state {
     struct pv_view rest;
     unsigned line;
     char section[PV_INI_LINE_MAX + 1]; /* whole, where inih keeps 49 characters */
     bool failed;
     struct pv_ini_error *error;
+    struct pv_ini_error note; /* of a file that is right */
     int (*fn)(void *ctx, const struct pv_ini_item *item, char *error, size_t cap);
     void *ctx;
 };
@@ -30,12 +33,27 @@ static char *fail_at_line(struct ini_state *s, const char *why)
     return NULL; /* for inih: the file ends here */
 }
 
+static bool seems_commented(const char *value)
+{
+    return strstr(value, " #") != NULL || strstr(value, "\t#") != NULL;
+}
+
 static int report_item(struct ini_state *s, const char *key, const char *value)
 {
     struct pv_ini_item item = {.section = s->section, .key = key, .value = value, .line = s->line};
-    int r = s->fn(s->ctx, &item, s->error->text, sizeof(s->error->text));
-    if (r < 0)
+    char *why = s->error->text;
+    int r = s->fn(s->ctx, &item, why, sizeof(s->error->text));
+    bool commented = value != NULL && seems_commented(value);
+    size_t len = strlen(why);
+    if (r < 0 && commented)
+        snprintf(why + len, sizeof(s->error->text) - len, "; " NO_COMMENT);
+    if (r < 0) {
         fail_at_line(s, NULL);
+    } else if (commented && s->note.line == 0) {
+        /* A note repeats no value: it may be a secret. */
+        s->note.line = s->line;
+        snprintf(s->note.text, sizeof(s->note.text), "%.60s: " NO_COMMENT, key);
+    }
     return r;
 }
 
@@ -116,6 +134,7 @@ int pv_ini_parse(struct pv_view text,
         s.line = (unsigned)r;
         fail_at_line(&s, "neither [section] nor key = value");
     }
+    *ret_error = s.note;
     if (!s.failed)
         return PV_OK;
     if (r > 0 && (unsigned)r < error.line) {

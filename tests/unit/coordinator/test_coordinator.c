@@ -170,6 +170,15 @@ PV_TEST(wrong_usage_exits_with_2_and_one_line)
     p = START("--check", "--config", path);
     assert_int_equal(finish(&p), 2);
     assert_has(p.text, "[store] postgres: ");
+    char text[200];
+    snprintf(text, sizeof(text), "[turn-user a]\npassword-file = %s/pass # word\n", dir);
+    test_write(path, text);
+    snprintf(text, sizeof(text), "%s/pass # word", dir);
+    test_write(text, "secret\n");
+    p = START("--check", "--config", path);
+    assert_int_equal(finish(&p), 0);
+    assert_has(p.text,
+               "conf:2: password-file: \" #...\" is part of the value: comments have a line");
     p = START("drop", "-h");
     assert_int_equal(finish(&p), 0);
     assert_has(p.text, "usage: p2pvpn-coordinator");

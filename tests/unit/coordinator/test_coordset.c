@@ -124,6 +124,21 @@ PV_TEST(an_empty_word_is_named_as_one)
     assert_has(error, "argument \"\": is an empty word");
 }
 
+PV_TEST(a_value_with_a_comment_behind_it_is_told_of)
+{
+    write_config("[relay] # this is one\n# and this\n[store]\npostgres = password='a #b'\n");
+    assert_ok(load("--check"));
+    assert_string_equal(set.store.postgres, "password='a #b'");
+    assert_has(set.note, ":4: postgres: \" #...\" is part of the value");
+    assert_lacks(set.note, "password");
+    write_config("[coordinator]\nopen = on # for now\n");
+    assert_int_equal(load("--check"), PV_ERR_MALFORMED);
+    assert_has(error, "expected on or off; \" #...\" is part of the value: comments have a line");
+    write_config("[store]\npostgres = password=a#b\n");
+    assert_ok(load("--check"));
+    assert_string_equal(set.note, "");
+}
+
 PV_TEST(public_takes_names_and_addresses_with_and_without_port)
 {
     static const struct {

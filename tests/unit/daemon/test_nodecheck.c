@@ -95,6 +95,17 @@ PV_TEST(a_value_that_is_empty_is_refused)
                    PV_STR("--%s", flags[i]), "");
 }
 
+PV_TEST(a_value_that_seems_to_have_a_comment_is_noted)
+{
+    const char *conf = PV_STR("%s/conf", dir);
+    test_write(conf, "[chat]\nnotify = /bin/true # x\n");
+    CHECK_SAYS(0,
+               PV_STR("p2pvpnd: note: %s:2: notify: \" #...\" is part of the value: comments have "
+                      "a line of their own\np2pvpnd: configuration ok\n",
+                      conf),
+               PLACES, "--config", conf);
+}
+
 PV_TEST(a_state_that_is_a_file_is_refused_as_by_the_start)
 {
     test_write(keys, "");

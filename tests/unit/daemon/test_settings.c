@@ -49,6 +49,17 @@ static void make_path(void)
     test_defer(remove_path, path);
 }
 
+PV_TEST(a_comment_behind_a_value_is_noted_or_told_with_the_error)
+{
+    assert_ok(parse("[chat]\nnotify = /bin/true #x\n"));
+    assert_string_equal(s.notify, "/bin/true #x");
+    assert_has(s.note, "conf:2: notify: \" #...\" is part of the value");
+    assert_int_equal(parse("[log]\nlevel = debug # why\n"), PV_ERR_MALFORMED);
+    assert_has(error, "; \" #...\" is part of the value: comments have a line of their own");
+    assert_ok(parse("[log] # of\nlevel = debug\n"));
+    assert_string_equal(s.note, "");
+}
+
 PV_TEST(an_empty_file_gives_the_defaults)
 {
     assert_ok(parse(""));

@@ -57,6 +57,24 @@ PV_TEST(a_mark_at_the_beginning_hides_no_section)
     assert_string_equal(seen.text, "1[log];2 log/level=debug;");
 }
 
+PV_TEST(a_hash_behind_a_value_is_part_of_it_and_told_of)
+{
+    static const char *const text = "[a] # one\n# another\nb = 1#2\nc = pass # word\nd = e\t#\n";
+    struct seen seen = {0};
+    struct pv_ini_error note = {.line = 7};
+    assert_ok(pv_ini_parse(pv_view(text, strlen(text)), on_item, &seen, &note));
+    assert_string_equal(seen.text, "1[a];3 a/b=1#2;4 a/c=pass # word;5 a/d=e\t#;");
+    assert_int_equal(note.line, 4);
+    assert_string_equal(note.text,
+                        "c: \" #...\" is part of the value: comments have a line of their own");
+    assert_ok(pv_ini_parse(pv_view(text, 28), on_item, &seen, &note));
+    assert_int_equal(note.line, 0);
+    seen.refuse = "c";
+    assert_int_equal(pv_ini_parse(pv_view(text, strlen(text)), on_item, &seen, &note),
+                     PV_ERR_MALFORMED);
+    assert_has(note.text, "no c here; \" #...\" is part of the value");
+}
+
 PV_TEST(bad_lines_are_named)
 {
     static const struct {
