@@ -85,14 +85,11 @@ static int print_networks(struct pv_cli *cli, const json_t *list)
                     : pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), list, short_row);
 }
 
-/* Those of p2pvpnd --user that run: nothing of the others is on this machine but files. */
+/* Those of p2pvpnd --user that run, or ever have. */
 static int add_own(struct pv_cli *cli, json_t *list)
 {
     char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF];
-    struct pv_userdirs dirs;
-    if (pv_userdirs_find("", &dirs) < 0)
-        return 0;
-    size_t n = pv_instance_list(dirs.run, dirs.run, names);
+    size_t n = pv_instance_list_own(names);
     for (size_t i = 0; i < n; i++) {
         struct pv_instance node;
         if (pv_instance_find(names[i], &node) == PV_OK && node.is_user &&

@@ -151,6 +151,28 @@ static size_t insert(char names[static PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], s
     return n + 1;
 }
 
+/* The own networks that have a state directory beside that of the first. */
+static size_t list_states(const char *first,
+                          char names[static PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], size_t n)
+{
+    char path[PV_USERDIRS_BUF];
+    const struct dirent *entry;
+    const char *stem = strrchr(first, '/') + 1;
+    snprintf(path, sizeof(path), "%.*s", (int)(stem - first), first);
+    DIR *dir = opendir(path);
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        struct pv_userdirs dirs;
+        size_t len = strlen(stem);
+        const char *name = entry->d_name + len + 1;
+        if (strncmp(entry->d_name, stem, len) == 0 && entry->d_name[len] == '-' &&
+            pv_userdirs_find(name, &dirs) == PV_OK && has_started(&dirs))
+            n = insert(names, n, name, strlen(name));
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return n;
+}
+
 static size_t list_dir(const char *path, const char *suffix,
                        char names[static PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], size_t n)
 {
@@ -172,6 +194,14 @@ size_t pv_instance_list(const char *run, const char *etc,
     size_t n = insert(ret_names, 0, "", 0);
     n = list_dir(run, SOCK, ret_names, n);
     return list_dir(etc, CONFIG, ret_names, n);
+}
+
+size_t pv_instance_list_own(char ret_names[static PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF])
+{
+    struct pv_userdirs dirs;
+    if (pv_userdirs_find("", &dirs) < 0)
+        return 0;
+    return list_states(dirs.state, ret_names, pv_instance_list(dirs.run, dirs.run, ret_names));
 }
 
 int pv_instance_make_config(const struct pv_instance *i)

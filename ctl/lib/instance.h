@@ -59,6 +59,10 @@ bool pv_instance_ignores_group(const struct pv_instance *i);
 size_t pv_instance_list(const char *run, const char *etc,
                         char ret_names[static PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF]);
 
+/* The same of this user's own, which have a socket or ever ran: pv_instance_find() has the last
+ * word. */
+size_t pv_instance_list_own(char ret_names[static PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF]);
+
 /* The place of the page that is kept, [web] listen of its settings; "": it has none, or this user
  * may not read them. */
 void pv_instance_web(const struct pv_instance *i, char ret_place[static PV_INSTANCE_WEB_BUF]);

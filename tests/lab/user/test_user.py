@@ -426,6 +426,9 @@ def routes_exits_and_a_second_network(lab):
     devices = b.ctl("-n", "work", "run", "cat", "/proc/net/dev").out
     check("p2p-work" in devices and "p2pvpn0" not in devices, devices)
     equal(sorted(n["name"] for n in b.json("networks")["networks"]), ["default", "work"], "networks")
+    second.end()
+    states = {n["name"]: n["state"] for n in b.json("networks")["networks"]}
+    equal(states, {"default": "up", "work": "not running"}, "with one that is down")
 
 
 @scenario

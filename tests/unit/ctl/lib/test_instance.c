@@ -89,6 +89,25 @@ PV_TEST(the_own_node_is_meant_when_it_is_down_but_not_where_there_never_was_one)
     assert_false(i.is_user);
 }
 
+PV_TEST(lists_the_own_that_ever_ran)
+{
+    char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], dir[64];
+    assert_non_null(test_dir_make(dir, sizeof(dir)));
+    test_defer(remove_dir, strdup(dir));
+    assert_int_equal(setenv("XDG_STATE_HOME", dir, 1), 0);
+    assert_int_equal(setenv("XDG_RUNTIME_DIR", dir, 1), 0);
+    for (size_t i = 0; i < 4; i++) {
+        static const char *const made[] = {"p2pvpn-work", "p2pvpn-games", "p2pvpn-Odd", "p2pvpn"};
+        const char *made_dir = PV_STR("%s/%s", dir, made[i]);
+        assert_int_equal(mkdir(made_dir, 0700), 0);
+        if (i != 1)
+            touch(made_dir, "lock");
+    }
+    assert_int_equal(pv_instance_list_own(names), 2);
+    assert_string_equal(names[0], "");
+    assert_string_equal(names[1], "work");
+}
+
 PV_TEST(lists_what_has_a_socket_or_settings_once_and_in_order)
 {
     char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], dir[64];
