@@ -146,17 +146,27 @@ static void offer_own_tags(struct pv_cli *cli, const struct typed *t)
     each(cli, t, PV_CTLAPI_RULES, "tags", offer_own_tag);
 }
 
-static void offer_room(struct pv_cli *cli, const struct typed *t, const json_t *room)
+/* "#crew", or "#crew~wTJh" where there is another one: a shell takes both as they are. */
+static bool is_room(const char *text)
 {
     char name[PV_NAME_BUF];
+    size_t len = strcspn(text, "~");
+    const char *id = text + len + (text[len] == '~');
+    return text[0] == '#' && pv_name_parse(text + 1, len - 1, name) == PV_OK &&
+           (text[len] == '\0' || id[0] != '\0') &&
+           strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
+               strlen(id);
+}
+
+static void offer_room(struct pv_cli *cli, const struct typed *t, const json_t *room)
+{
     const char *text = pv_json_text(room, "room", "");
     /* Of one that this node left there are lines, and nobody to speak to. */
     const bool of_lines = strcmp(t->cmd->name, "history") == 0 ||
                           strcmp(t->cmd->name, "mute") == 0 || strcmp(t->cmd->name, "unmute") == 0;
-    if (text[0] != '#' || pv_name_parse(text + 1, strlen(text + 1), name) < 0 ||
-        (pv_json_bool(room, "left") && !of_lines))
+    if (!is_room(text) || (pv_json_bool(room, "left") && !of_lines))
         return;
-    offer(cli, PV_STR("#%s", name), PV_STR("room of %.0f", pv_json_real(room, "members", 0)));
+    offer(cli, text, PV_STR("room of %.0f", pv_json_real(room, "members", 0)));
 }
 
 static void offer_rooms(struct pv_cli *cli, const struct typed *t)

@@ -21,7 +21,8 @@ static void answer_names(void)
     answers("peers",
             OK("'peers':[{'name':'pi','online':true},{'name':'$(reboot)'},{'name':'nas'}]"));
     answers("room_list", OK("'rooms':[{'room':'#crew','members':3},{'room':'#`reboot`'},{'room':'"
-                            "crew'},{'room':'#past','members':1,'left':true}]"));
+                            "crew'},{'room':'#past','members':1,'left':true},{'room':'#crew~wT-h','"
+                            "members':1},{'room':'#crew~$(a)'},{'room':'#crew~'}]"));
     answers("files", OK("'files':[{'id':7,'direction':'in','peer':'pi','name':'a\\u001bb.jpg','"
                         "state':'offered'}]"));
     answers("rules", OK("'rules':[{'number':2,'verdict':'deny','from':'tag:guest','to':'any','"
@@ -85,7 +86,7 @@ PV_TEST(names_are_offered_where_one_belongs_and_nothing_that_a_shell_would_run)
     OFFERS("ping", "");
     assert_string_equal(t.out, "pi\tonline\nnas\toffline\n");
     OFFERS("-j", "--timeout", "3", "room", "invite", "");
-    assert_string_equal(t.out, "#crew\troom of 3\n");
+    assert_string_equal(t.out, "#crew\troom of 3\n#crew~wT-h\troom of 1\n");
     OFFERS("room", "invite", "crew", "");
     assert_true(offered("pi") && !offered("#crew"));
     OFFERS("history", "");
