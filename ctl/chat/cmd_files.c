@@ -318,6 +318,8 @@ static int watch(struct pv_cli *cli, struct job *first)
 static int open_file(struct pv_cli *cli, const char *path, struct job *j,
                      char name[static PV_FILE_NAME_BUF], double *ret_size)
 {
+    if (path[0] == '\0')
+        return pv_cli_usage(cli, "the name of the file is an empty word");
     int r = pv_fetch_open(path, &j->pass, name, ret_size);
     if (r == PV_ERR_MALFORMED)
         return pv_cli_fail(cli, PV_CTLAPI_USAGE, "%s: not a regular file: pack it first (tar)",
@@ -638,9 +640,9 @@ static int check_way(struct pv_cli *cli, uint32_t number, bool in)
         if (pv_json_real(file, "id", 0) != number || pv_json_is(file, "direction", "in") == in)
             continue;
         code = pv_cli_fail(cli, PV_CTLAPI_FAILED,
-                           in ? "files: %lu goes out, to %s: `p2pvpnctl files withdraw %lu` takes "
+                           in ? "%lu goes out, to %s: `p2pvpnctl files withdraw %lu` takes "
                                 "it back"
-                              : "files: %lu comes from %s: `p2pvpnctl files refuse %lu` throws it "
+                              : "%lu comes from %s: `p2pvpnctl files refuse %lu` throws it "
                                 "away",
                            (unsigned long)number, pv_json_text(file, "peer", "?"),
                            (unsigned long)number);
@@ -671,24 +673,40 @@ static int withdraw_file(struct pv_cli *cli, uint32_t number)
     return stop_file(cli, number, false);
 }
 
+/* Options that a verb does not look at say that another one was meant. takes: of them, by bits. */
+static int check_options(struct pv_cli *cli, const char *verb, unsigned takes)
+{
+    static const char *const names[] = {
+        [FILES_OUTPUT] = "output", [FILES_DIR] = "dir", [FILES_NO_WAIT] = "no-wait"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
+        if (cli->args.value[i] != NULL && (takes & 1u << i) == 0)
+            return pv_cli_usage(cli, "%s takes no --%s", verb, names[i]);
+    }
+    return 0;
+}
+
 /* The words of the command; without one it lists. */
 static int files(struct pv_cli *cli)
 {
-    static const struct {
+    static const unsigned places = 1u << FILES_OUTPUT | 1u << FILES_DIR;
+    const struct {
         const char *word;
         int (*run)(struct pv_cli *cli, uint32_t number);
+        unsigned takes;
     } verbs[] = {
-        {"accept", accept_file},
-        {"get", save},
-        {"refuse", refuse_file},
-        {"withdraw", withdraw_file},
+        {"accept", accept_file, places | 1u << FILES_NO_WAIT},
+        {"get", save, places},
+        {"refuse", refuse_file, 0},
+        {"withdraw", withdraw_file, 0},
     };
     const char *verb = cli->args.n_words > 0 ? cli->args.word[0] : "list";
     uint64_t number = 0;
     /* accept_file() puts it off again: this one is for a single answer. */
     pv_cli_set_timeout(cli, WAIT_S);
-    if (strcmp(verb, "list") == 0 && cli->args.n_words < 2) {
-        int code = pv_cli_connect(cli);
+    if (strcmp(verb, "list") == 0) {
+        int code = cli->args.n_words > 1 ? pv_cli_usage(cli, "list takes no more words")
+                                         : check_options(cli, verb, 0);
+        code = code != 0 ? code : pv_cli_connect(cli);
         return code != 0 ? code : list(cli);
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(verbs); i++) {
@@ -697,6 +715,8 @@ static int files(struct pv_cli *cli)
         if (cli->args.n_words != 2)
             return pv_cli_usage(cli, "%s: which? `p2pvpnctl files` shows the ids", verb);
         int code = pv_cli_number(cli, "ID", cli->args.word[1], 1, UINT32_MAX, &number);
+        if (code == 0)
+            code = check_options(cli, verb, verbs[i].takes);
         if (code == 0)
             code = pv_cli_connect(cli);
         return code != 0 ? code : verbs[i].run(cli, (uint32_t)number);

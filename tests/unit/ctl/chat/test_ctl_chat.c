@@ -539,6 +539,29 @@ PV_TEST(the_list_of_files_names_the_room_of_each)
     assert_has(t.out, "from  bob         ");
 }
 
+PV_TEST(superfluous_words_and_options_of_files_are_refused)
+{
+    static const struct {
+        const char *words[6], *says;
+    } rows[] = {
+        {{"files", "list", "x"}, "files: list takes no more words"},
+        {{"files", "list", "--dir", "/tmp"}, "files: list takes no --dir"},
+        {{"files", "--no-wait"}, "files: list takes no --no-wait"},
+        {{"files", "withdraw", "1", "-o", "x"}, "files: withdraw takes no --output"},
+        {{"files", "refuse", "1", "--no-wait"}, "files: refuse takes no --no-wait"},
+        {{"files", "get", "1", "--no-wait"}, "files: get takes no --no-wait"},
+        {{"send-file", "bob", ""}, "send-file: the name of the file is an empty word"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        const char *const *w = rows[i].words;
+        assert_int_equal(RUN(w[0], w[1], w[2], w[3], w[4]), PV_CTLAPI_USAGE);
+        assert_has(t.err, rows[i].says);
+    }
+    answers("files", OK("'files':[{'id':1,'direction':'out','peer':'bob'}]"));
+    assert_int_equal(RUN("files", "refuse", "1"), PV_CTLAPI_FAILED);
+    assert_has(t.err, "p2pvpnctl: files: 1 goes out, to bob: `p2pvpnctl files withdraw 1`");
+}
+
 /* The longest line drawn on a terminal of so many columns. */
 static size_t longest_line(unsigned short cols, const char *path)
 {
