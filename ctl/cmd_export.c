@@ -55,11 +55,18 @@ static void write_file(const struct pv_cli *cli, const json_t *body, char text[s
              value_of(body, "endpoint", 270), pv_json_real(body, "keepalive", 0));
 }
 
+/* Another member is to carry the guest, and was not asked for anything. */
+static bool is_unasked(const struct pv_cli *cli, const json_t *body)
+{
+    return cli->args.value[EXPORT_BY] != NULL && cli->args.value[EXPORT_ENDPOINT] != NULL &&
+           !pv_json_bool(body, "here");
+}
+
 /* Names of the network: by a name server on the member that carries the guest, which another member
  * is asked for where it is asked for the endpoint. */
-static void tell_dns(struct pv_cli *cli, const char *by)
+static void tell_dns(struct pv_cli *cli, const json_t *body, const char *by)
 {
-    if (cli->args.value[EXPORT_BY] == NULL || cli->args.value[EXPORT_ENDPOINT] == NULL)
+    if (!is_unasked(cli, body))
         pv_cli_note(
             cli, "names do not work in the app: no name server listens on %s ([dns] listen)", by);
     else
@@ -110,14 +117,14 @@ static int print_file(struct pv_cli *cli, const json_t *body)
                 "%s reads what passes, and nothing between the app and %s is post-quantum; "
                 "`p2pvpnctl remove %s` ends it",
                 by, by, name);
-    if (cli->args.value[EXPORT_BY] != NULL && cli->args.value[EXPORT_ENDPOINT] != NULL)
+    if (is_unasked(cli, body))
         pv_cli_note(cli,
                     "%s carries %s only where its p2pvpnd.conf says `[guests] carry = on`: its "
                     "`p2pvpnctl status` tells when it is missing",
                     by, name);
     tell_family(cli, body, by);
     if (pv_json_text(body, "dns", NULL) == NULL)
-        tell_dns(cli, by);
+        tell_dns(cli, body, by);
     tell_readers(cli);
     return 0;
 }

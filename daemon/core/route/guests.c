@@ -323,6 +323,20 @@ static bool find_endpoint(struct pv_node *n, struct making *x)
     return false;
 }
 
+/* Why no app could reach a member at this address; NULL: one could. */
+static const char *out_of_reach(const struct pv_node *n, const struct pv_addr *at)
+{
+    const struct pv_prefix inside[2] = {pv_roster_network(n->roster)->range,
+                                        pv_network_ula(pv_roster_network_id(n->roster))};
+    if (pv_prefix_contains(&inside[0], at) || pv_prefix_contains(&inside[1], at))
+        return "that address is of this network, which the app is to come to by it";
+    if (pv_addr_is_loopback(at))
+        return "that address is the app's own machine";
+    if (pv_addr_is_link_local(at))
+        return "that address is good on one link alone";
+    return pv_addr_is_usable_remote(at) ? NULL : "that is no machine's address";
+}
+
 /* Where its app finds the carrying member. False: the client is answered. */
 static bool choose_endpoint(struct pv_node *n, struct making *x)
 {
@@ -338,6 +352,12 @@ static bool choose_endpoint(struct pv_node *n, struct making *x)
         return refuse(n, x, PV_CTLAPI_USAGE,
                       "that is no endpoint: give a name or an address, and a UDP port, such as "
                       "home.example.net:51820");
+    struct pv_addr at;
+    bool is_name = pv_addr_parse_ip(hp.host, &at) < 0;
+    at.port = hp.port;
+    const char *why = is_name ? NULL : out_of_reach(n, &at);
+    if (why != NULL)
+        return refuse(n, x, PV_CTLAPI_USAGE, PV_STR("%s: no app could reach it: %s", text, why));
     snprintf(x->endpoint, sizeof(x->endpoint), "%s", text);
     x->names = is_self(n, x->by) && of(n)->dns;
     return true;
@@ -423,16 +443,17 @@ static void answer(struct pv_node *n, const struct making *x)
         (void)refuse(n, x, PV_CTLAPI_FAILED, "the statements do not count: try again");
         return;
     }
-    pv_ctlsrv_answer(n->ctl, x->handle,
-                     pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:s, s:s, s:i}",
-                                    "name", m->name, "network", net->name, "by", x->by->name,
-                                    "private_key", pv_wgkey_format(x->sk, sk), "address4",
-                                    PV_IP_STR(&m->ip4), "address6", PV_IP_STR(&m->ip6), "dns",
-                                    x->names ? PV_IP_STR(&x->by->ip4) : NULL, "public_key",
-                                    PV_WGKEY_STR(x->by->transport), "allowed4",
-                                    all ? "0.0.0.0/0" : PV_PREFIX_STR(&net->range), "allowed6",
-                                    all ? "::/0" : PV_PREFIX_STR(&ula), "endpoint", x->endpoint,
-                                    "keepalive", (int)PV_GUESTS_KEEPALIVE));
+    pv_ctlsrv_answer(
+        n->ctl, x->handle,
+        pv_ctlapi_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s?, s:s, s:s, s:s, s:s, s:i}", "name",
+                       m->name, "network", net->name, "by", x->by->name, "here", is_self(n, x->by),
+                       "private_key", pv_wgkey_format(x->sk, sk), "address4", PV_IP_STR(&m->ip4),
+                       "address6", PV_IP_STR(&m->ip6), "dns",
+                       x->names ? PV_IP_STR(&x->by->ip4) : NULL, "public_key",
+                       PV_WGKEY_STR(x->by->transport), "allowed4",
+                       all ? "0.0.0.0/0" : PV_PREFIX_STR(&net->range), "allowed6",
+                       all ? "::/0" : PV_PREFIX_STR(&ula), "endpoint", x->endpoint, "keepalive",
+                       (int)PV_GUESTS_KEEPALIVE));
     pv_wipe(sk, sizeof(sk));
 }
 

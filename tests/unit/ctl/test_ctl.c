@@ -717,6 +717,20 @@ PV_TEST_IN(an_exported_file_that_others_may_read_is_told, setup, teardown)
         assert_has(t.err, "`[guests] carry = on`");
         assert_has(t.err, "where a name server listens on pi");
     }
+    /* By its own name a node names itself: it knows its settings. */
+    answers("export", OK("'name':'phone','by':'pi','here':true,'dns':null"));
+    assert_int_equal(RUN("export", "phone", "--by", "pi", "--endpoint", "192.0.2.1:1"), 0);
+    assert_lacks(t.err, "carry = on");
+    assert_has(t.err, "no name server listens on pi");
+}
+
+PV_TEST_IN(an_empty_socket_or_timeout_is_refused, setup, teardown)
+{
+    assert_int_equal(RUN("-S", "", "status"), PV_CTLAPI_USAGE);
+    assert_has(t.err, "--socket is empty: give it a value, or leave it out");
+    assert_int_equal(RUN("--socket=", "status"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("-t", "", "status"), PV_CTLAPI_USAGE);
+    assert_has(t.err, "--timeout is empty: give it a value, or leave it out");
 }
 
 PV_TEST_IN(an_endpoint_that_some_networks_do_not_reach_is_told, setup, teardown)

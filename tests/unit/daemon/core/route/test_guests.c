@@ -310,12 +310,14 @@ PV_TEST(export_takes_another_member_and_endpoint)
 {
     const char *said =
         ask("'cmd':'export','name':'phone','peer':'bob','endpoint':'home.example.net:4500'");
-    expect(said, "'by':'bob'");
+    expect(said, "'by':'bob','here':false");
     expect(said, "'endpoint':'home.example.net:4500'");
     expect(said, "'dns':null"); /* nobody tells whether bob has a name server */
     const struct pv_peer *p = peer_of("phone");
     assert_false(pv_peer_is_guest(p));
     assert_int_equal(pv_peer_by(p), pv_peer_id(bob));
+    expect(ask("'cmd':'export','name':'own','peer':'alice','endpoint':'192.0.2.1:1'"),
+           "'by':'alice','here':true");
     expect(ask("'cmd':'export','name':'tablet','peer':'phone','endpoint':'192.0.2.1:1'"),
            "a guest carries nobody");
     expect(ask("'cmd':'export','name':'phone','endpoint':'192.0.2.1:1'"),
@@ -332,6 +334,12 @@ PV_TEST(export_says_what_is_wrong_and_makes_nothing)
         {"\"name\":\"phone\",\"peer\":\"nobody\"", "nobody is called nobody"},
         {"\"name\":\"phone\",\"endpoint\":\"here\"", "that is no endpoint"},
         {"\"name\":\"phone\",\"endpoint\":\"tls:1.2.3.4:5\"", "that is no endpoint"},
+        {"\"name\":\"phone\",\"endpoint\":\"0.0.0.0:5\"", "is no machine's address"},
+        {"\"name\":\"phone\",\"endpoint\":\"255.255.255.255:5\"", "is no machine's address"},
+        {"\"name\":\"phone\",\"endpoint\":\"127.0.0.1:5\"", "is the app's own machine"},
+        {"\"name\":\"phone\",\"endpoint\":\"[fe80::1]:5\"", "good on one link alone"},
+        {"\"name\":\"phone\",\"endpoint\":\"10.66.0.9:5\"",
+         "10.66.0.9:5: no app could reach it: that address is of this network"},
         {"\"name\":\"phone\",\"everything\":true", "alice is no exit"},
         {"\"name\":\"phone\"", "no app could reach it: this machine has no public address"},
     };
