@@ -104,7 +104,8 @@ def a_range_that_is_taken_is_named_before_anything_is_made(lab):
     other.daemon()
     token = other.ctl("create", coordinator.url(), "--network", "work").out.strip()
     r = a.ctl("-n", "work", "join", token, code=1)
-    check("10.66.0.0/16" in r.err and "overlaps" in r.err and "p2pvpn0" in r.err, r)
+    check("the range 10.66.0.0/16 of network work overlaps that of a network in which this machine is already (10.66."
+          in r.err and "on p2pvpn0): one of the two needs another range" in r.err, r)
     check("p2p-work" not in a.run("ip", "link").out, "an interface was made")
     equal(other.json("invite", "list")["invites"][0]["used"], 0, "uses of the token")
     r = a.ctl("-n", "games", "create", coordinator.url(), code=1)

@@ -263,6 +263,14 @@ static int take_record(struct pv_enrol *x, const struct pv_ctl_statements *st)
     return status;
 }
 
+/* Is it the interface of another p2pvpnd of this machine, by the name that it has unless somebody
+ * chose another? */
+static bool is_another_network(const struct pv_link_addr *link)
+{
+    return link->tunnel &&
+           (strncmp(link->ifname, "p2p-", 4) == 0 || strcmp(link->ifname, "p2pvpn0") == 0);
+}
+
 /* Would the interface's addresses be in another network's way? Asked before anything is used up. */
 static bool is_in_the_way(struct pv_enrol *x, pv_ns now)
 {
@@ -270,6 +278,16 @@ static bool is_in_the_way(struct pv_enrol *x, pv_ns now)
     const struct pv_link_addr *link = pv_node_link_in(x->node, &net->range);
     if (link == NULL)
         return false;
+    if (is_another_network(link)) {
+        fail(x, PV_CTLAPI_FAILED, now,
+             PV_STR("the range %s of network %s overlaps that of a network in which this machine "
+                    "is already (%s on %s)",
+                    PV_PREFIX_STR(&net->range), net->name, PV_PREFIX_STR(&link->addr),
+                    link->ifname),
+             "one of the two needs another range: leave that one, or join a network that was made "
+             "with another (create --cidr); the token is not used up");
+        return true;
+    }
     fail(x, PV_CTLAPI_FAILED, now,
          PV_STR("the range %s of network %s overlaps %s on %s", PV_PREFIX_STR(&net->range),
                 net->name, PV_PREFIX_STR(&link->addr), link->ifname),

@@ -393,6 +393,10 @@ PV_TEST(a_range_in_the_way_is_named_before_the_token_is_used)
     join();
     welcome_and_hand_out();
     expect_failure("overlaps 10.66.9.1/24 on p2p-work: take that address away");
+    link->tunnel = true; /* it is what it is called */
+    join();
+    welcome_and_hand_out();
+    expect_failure("that of a network in which this machine is already (10.66.9.1/24 on p2p-work)");
     node.node.host.n_links = 0;
     expect_nothing_left();
 }
