@@ -26,6 +26,10 @@
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
 
+enum {
+    SEEN = 18, /* columns of "not for 365d 23h" where a name stands behind it */
+};
+
 #define START_WAIT PV_S(10) /* ours: for who starts, until it can be asked */
 
 int pv_coord_print_error(const char *error)
@@ -231,11 +235,11 @@ static void print_network(const json_t *n, uint64_t wall, json_int_t uptime)
         snprintf(seen, sizeof(seen), "%s ago", PV_DURATION_STR(ago > 0 ? (double)ago : 0));
     else
         snprintf(seen, sizeof(seen), "not for %s", PV_DURATION_STR((double)uptime));
-    printf("%-32s %7lld %6lld %10lld %9s  %s%s%s\n", pv_json_text(n, "id", "?"),
+    printf("%-32s %7lld %6lld %10lld %9s  %-*s%s\n", pv_json_text(n, "id", "?"),
            (long long)pv_json_int(n, "members"), (long long)pv_json_int(n, "online"),
            (long long)pv_json_int(n, "statements"),
-           PV_BYTES_STR((double)(pv_json_int(n, "bytes") + pv_json_int(n, "copies"))), seen,
-           name[0] == '\0' ? "" : "  ", name);
+           PV_BYTES_STR((double)(pv_json_int(n, "bytes") + pv_json_int(n, "copies"))),
+           name[0] == '\0' ? 0 : SEEN, seen, name);
 }
 
 /* The coordinator has no figures of copies: they are added here, from where they are kept. */
@@ -258,8 +262,8 @@ static int networks(const struct pv_coordset *set)
         fprintf(stderr, "p2pvpn-coordinator: copies are not counted: %s\n", why);
     if (set->json)
         return pv_coord_print_json(doc);
-    printf("%-32s %7s %6s %10s %9s  %s%s\n", "NETWORK", "MEMBERS", "ONLINE", "STATEMENTS", "STORED",
-           "LAST SEEN", set->names ? "  NAME" : "");
+    printf("%-32s %7s %6s %10s %9s  %-*s%s\n", "NETWORK", "MEMBERS", "ONLINE", "STATEMENTS",
+           "STORED", set->names ? SEEN : 0, "LAST SEEN", set->names ? "NAME" : "");
     PV_EACH_JSON(list, n)
         print_network(n, pv_clock_wall_us() / 1000000, pv_json_int(doc, "uptime"));
     json_decref(doc);
