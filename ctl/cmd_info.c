@@ -164,8 +164,8 @@ static void note_all_former(struct pv_cli *cli, const json_t *list)
 /* The state stands last, where a long one has room below itself. */
 static void peers_table(struct pv_table *t, const json_t *list, bool all)
 {
-    static const char *const head[] = {"NAME", "ADDRESS",  "PATH", "RTT",
-                                       "LOSS", "RECEIVED", "SENT", "HANDSHAKE"};
+    static const char *const head[] = {"NAME", "=ADDRESS", "-PATH", "-RTT",
+                                       "LOSS", "RECEIVED", "SENT",  "HANDSHAKE"};
     enum {
         SHORT = 4
     };
@@ -174,9 +174,9 @@ static void peers_table(struct pv_table *t, const json_t *list, bool all)
     double now = wall_s();
     pv_table_begin(t, columns + (tags ? 2 : 1));
     for (i = 0; i < columns; i++)
-        pv_table_cell(t, PV_BOLD, head[i]);
+        pv_table_head(t, PV_BOLD, head[i]);
     if (tags)
-        pv_table_cell(t, PV_BOLD, "TAGS");
+        pv_table_head(t, PV_BOLD, "-TAGS");
     pv_table_cell(t, PV_BOLD, "STATE");
     PV_EACH_JSON(list, peer) {
         peer_row(t, peer, now, all);

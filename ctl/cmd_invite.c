@@ -74,7 +74,7 @@ static void invite_row(struct pv_table *t, const json_t *invite, double now, boo
 
 static int print_invites(struct pv_cli *cli, const json_t *body)
 {
-    static const char *const head[] = {"INVITE", "USED", "EXPIRES", "STATE"};
+    static const char *const head[] = {"=INVITE", "-USED", "=EXPIRES", "STATE"};
     const json_t *list = json_object_get(body, "invites");
     double now = (double)pv_clock_wall_us() / 1e6;
     struct pv_table t;

@@ -77,8 +77,8 @@ static void short_row(struct pv_table *t, const json_t *row)
 /* On 80 columns an address is worth more than the range that it is of. */
 static int print_networks(struct pv_cli *cli, const json_t *list)
 {
-    static const char *const head[] = {"NAME",      "NETWORK", "THIS NODE", "ADDRESS",
-                                       "INTERFACE", "ONLINE",  "STATE"};
+    static const char *const head[] = {"NAME",       "-NETWORK", "-THIS NODE", "=ADDRESS",
+                                       "-INTERFACE", "=ONLINE",  "STATE"};
     static const char *const whole[] = {"NAME",      "NETWORK", "THIS NODE", "ADDRESS",
                                         "INTERFACE", "RANGE",   "ONLINE",    "STATE"};
     return cli->all ? pv_cli_print_list(cli, whole, PV_ARRAY_LEN(whole), list, long_row)

@@ -93,15 +93,19 @@ static int events(struct pv_cli *cli)
 /* --- stats --------------------------------------------------------------------------------- */
 
 enum {
-    COLUMNS = 60, /* of a plot: with what stands beside it, 80 */
+    BESIDE = 20, /* columns: what a line of a plot is called, and its highest value */
 };
+
+/* Columns of a plot, the widest first. Each is so many whole rows of both kinds. */
+static const size_t plot_columns[] = {60, 48, 36, 24, 18};
 
 /* The rows of one kind, as columns. */
 struct plot {
     const json_t *rows; /* as the answer has them */
     size_t missing;     /* rows before the first that is known */
-    size_t a_column;    /* rows of a column */
-    bool plain;         /* ASCII */
+    size_t columns;
+    size_t a_column; /* rows of a column */
+    bool plain;      /* ASCII */
 };
 
 /* The i-th row's value of key; < 0: not known. */
@@ -132,12 +136,12 @@ static double print_bars(struct pv_cli *cli, const struct plot *p, const char *w
                                          "\u2585", "\u2586", "\u2587", "\u2588"};
     static const char *const plain[] = {" ", ".", ":", "-", "=", "+", "*", "%", "#"};
     double most = 0;
-    for (size_t c = 0; c < COLUMNS; c++) {
+    for (size_t c = 0; c < p->columns; c++) {
         double v = column_of(p, key, adds, c);
         most = v > most ? v : most;
     }
     fprintf(cli->out, "%-10s ", what);
-    for (size_t c = 0; c < COLUMNS; c++) {
+    for (size_t c = 0; c < p->columns; c++) {
         double v = column_of(p, key, adds, c);
         /* An amount that is there is seen, however small. */
         size_t bar = v <= 0 || most <= 0 ? 0 : 1 + (size_t)(v / most * 7);
@@ -152,7 +156,7 @@ static void print_paths(struct pv_cli *cli, const struct plot *p)
     const char *path = pv_json_text(p->rows, "path", "");
     size_t n = strlen(path);
     fprintf(cli->out, "%-10s ", "path");
-    for (size_t c = 0; c < COLUMNS; c++) {
+    for (size_t c = 0; c < p->columns; c++) {
         char worst = ' ';
         for (size_t i = c * p->a_column; i < (c + 1) * p->a_column; i++) {
             char x = i < p->missing || i - p->missing >= n ? ' ' : path[i - p->missing];
@@ -164,15 +168,28 @@ static void print_paths(struct pv_cli *cli, const struct plot *p)
     fputc('\n', cli->out);
 }
 
+/* The widest plot that the screen has room for. */
+static size_t columns_for(size_t screen)
+{
+    size_t i = 0;
+    while (screen > 0 && i + 1 < PV_ARRAY_LEN(plot_columns) && plot_columns[i] + BESIDE > screen)
+        i++;
+    return plot_columns[i];
+}
+
 static void print_plots(struct pv_cli *cli, const char *title, const json_t *rows, size_t n)
 {
+    const size_t columns = columns_for(cli->screen.width);
     size_t have = json_array_size(json_object_get(rows, "rx_bytes"));
     const struct plot p = {.rows = rows,
                            .missing = have < n ? n - have : 0,
-                           .a_column = n / COLUMNS,
+                           .columns = columns,
+                           .a_column = n / columns,
                            .plain = !pv_term_is_utf8()};
     double column = pv_json_real(rows, "step", 60) * (double)p.a_column, most;
-    fprintf(cli->out, "%s, a column is %s\n", title, PV_DURATION_STR(column));
+    pv_show_text_from(cli->out, PV_STR("%s, a column is %s", title, PV_DURATION_STR(column)), 0,
+                      cli->screen.width);
+    fputc('\n', cli->out);
     most = print_bars(cli, &p, "received", "rx_bytes", true);
     fprintf(cli->out, " %s\n", PV_BYTES_STR(most));
     most = print_bars(cli, &p, "sent", "tx_bytes", true);
@@ -200,13 +217,14 @@ static void sum_cells(struct pv_table *t, const json_t *sum)
 
 static int print_stats(struct pv_cli *cli, const json_t *body)
 {
-    static const char *const head[] = {"THE LAST DAY", "RECEIVED", "SENT", "RTT", "LOSS", "DIRECT"};
+    static const char *const head[] = {"THE LAST DAY", "=RECEIVED", "=SENT",
+                                       "=RTT",         "-LOSS",     "-DIRECT"};
     const json_t *list = json_object_get(body, "peers");
     struct pv_table t;
     if (cli->quiet)
         return 0;
-    pv_show_text(cli->out, pv_json_text(body, "peer", "this node"));
-    print_plots(cli, ": the last day", json_object_get(body, "minutes"), 24 * 60);
+    print_plots(cli, PV_STR("%s: the last day", pv_json_text(body, "peer", "this node")),
+                json_object_get(body, "minutes"), 24 * 60);
     print_plots(cli, "the last 30 days", json_object_get(body, "hours"), 30 * 24);
     if (json_array_size(list) == 0)
         return 0;

@@ -160,7 +160,7 @@ static void print_tags(struct pv_cli *cli, const json_t *body)
 /* The table, then what holds where no rule is about it: the two are read together. */
 static int print_rules(struct pv_cli *cli, const json_t *body)
 {
-    static const char *const head[] = {"RULE", "VERDICT", "FROM", "TO", "PORTS", "BY", "DENIED"};
+    static const char *const head[] = {"RULE", "VERDICT", "FROM", "TO", "PORTS", "-BY", "-DENIED"};
     const json_t *list = json_object_get(body, "rules");
     const char *word = pv_json_text(body, "default", "allow");
     const char *firewall = pv_json_text(body, "firewall", NULL);

@@ -517,7 +517,7 @@ static void list_row(struct pv_table *t, const json_t *file, const json_t *messa
 /* As a table; "received" is what a file that has come in and waits to be saved is called here. */
 static int list(struct pv_cli *cli)
 {
-    static const char *const heads[] = {"ID", "", "PEER", "ROOM", "SIZE", "STATE", "NAME", ""};
+    static const char *const heads[] = {"=ID", "=", "PEER", "-ROOM", "-SIZE", "=STATE", "NAME", ""};
     struct pv_table t;
     json_t *body = NULL, *said = NULL;
     size_t i;
@@ -541,7 +541,7 @@ static int list(struct pv_cli *cli)
     } else {
         pv_table_begin(&t, PV_ARRAY_LEN(heads));
         for (i = 0; i < PV_ARRAY_LEN(heads); i++)
-            pv_table_cell(&t, PV_DIM, heads[i]);
+            pv_table_head(&t, PV_DIM, heads[i]);
         PV_EACH_JSON(files, file)
             list_row(&t, file, json_object_get(said, "messages"));
         code = pv_cli_print_table(cli, &t);

@@ -19,7 +19,7 @@ static void room_row(struct pv_table *t, const json_t *room)
 
 static int print_rooms(struct pv_cli *cli, const json_t *body)
 {
-    static const char *const head[] = {"ROOM", "MEMBERS", "MADE BY", ""};
+    static const char *const head[] = {"ROOM", "=MEMBERS", "-MADE BY", ""};
     const json_t *list = json_object_get(body, "rooms");
     if (json_array_size(list) > 0)
         return pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), list, room_row);

@@ -16,7 +16,11 @@ enum {
     GAP = 2,             /* blanks between columns */
     ELLIPSIS = 3,        /* "..." */
     CELL_MIN = 8,        /* what a narrow screen leaves of a cell */
+    CELL_LEAST = 5,      /* and where it has no column to spare */
+    WHOLE_MAX = 16,      /* of what is not cut: "2026-11-19 14:20"; an address of IPv6 is */
+    MARK_MAX = 10,       /* ours: more behind a name is a part of it, as of a file's */
     LAST_MIN = 20,       /* and of the last one, which goes on below itself */
+    LAST_LEAST = 12,     /* with less it stands below the others */
     MAX_CELLS = 1000000, /* 100,000 rows; ours: a daemon gone mad must not eat the memory */
     CELL_MAX = 512, /* ours: bytes with the NUL; the longest of our own is the list of rights */
 };
@@ -89,7 +93,15 @@ void pv_table_begin_headed(struct pv_table *t, const char *const *head, size_t n
 {
     pv_table_begin(t, n_columns);
     for (size_t i = 0; i < n_columns; i++)
-        pv_table_cell(t, PV_BOLD, head[i]);
+        pv_table_head(t, PV_BOLD, head[i]);
+}
+
+void pv_table_head(struct pv_table *t, enum pv_colour colour, const char *text)
+{
+    unsigned column = 1u << t->n_cells % t->n_columns;
+    t->whole |= text[0] == '=' ? column : 0;
+    t->spare |= text[0] == '-' ? column : 0;
+    pv_table_cell(t, colour, text + (text[0] == '=' || text[0] == '-'));
 }
 
 /* The columns on the screen of the character at text, by the locale of the thread: names of files
@@ -131,40 +143,108 @@ static size_t fitting(const char *text, size_t columns)
     return n;
 }
 
-/* A column is as wide as its widest cell. Where that is too wide for the screen and a last column
- * of LAST_MIN, the widest of the others gives way. */
-static void measure(const struct pv_table *t, size_t screen, size_t widths[PV_TABLE_COLUMNS])
+/* How the columns of a table stand on a screen. */
+struct layout {
+    size_t widths[PV_TABLE_COLUMNS];
+    size_t least[PV_TABLE_COLUMNS]; /* what a cut cell needs for the mark behind it */
+    size_t last;                    /* the last column that is not left out */
+    unsigned left_out;              /* by bits */
+};
+
+/* The columns of the mark behind a name, " (admin)"; 0: there is none. */
+static size_t mark_width(const char *text)
 {
-    size_t last = t->n_columns - 1, all = last * GAP;
+    const char *mark = strrchr(text, '(');
+    if (mark == NULL || mark == text || mark[-1] != ' ' || text[strlen(text) - 1] != ')')
+        return 0;
+    size_t w = width(mark - 1);
+    return w <= MARK_MAX ? w : 0;
+}
+
+/* A column is as wide as its widest cell. */
+static void measure(const struct pv_table *t, struct layout *l)
+{
     for (size_t i = 0; i < t->n_cells; i++) {
-        size_t w = width(t->cells[i].text), column = i % t->n_columns;
-        widths[column] = w > widths[column] ? w : widths[column];
-    }
-    for (size_t i = 0; i < last; i++)
-        all += widths[i];
-    all += widths[last] < LAST_MIN ? widths[last] : LAST_MIN;
-    for (; screen > 0 && all > screen; all--) {
-        size_t widest = 0;
-        for (size_t i = 1; i < last; i++)
-            widest = widths[i] > widths[widest] ? i : widest;
-        if (last == 0 || widths[widest] <= CELL_MIN)
-            break;
-        widths[widest]--;
+        const char *text = t->cells[i].text;
+        size_t w = width(text), column = i % t->n_columns, mark = mark_width(text);
+        bool whole = (t->whole & 1u << column) != 0 && w <= WHOLE_MAX;
+        size_t least = whole ? w : mark > 0 ? mark + CELL_LEAST : 0;
+        l->widths[column] = w > l->widths[column] ? w : l->widths[column];
+        l->least[column] = least > l->least[column] ? least : l->least[column];
     }
 }
 
-/* The part of a cell that its column has room for, with "..." where something is missing. */
+/* The columns before the last one, with the blanks behind each. */
+static size_t before_last(const struct layout *l)
+{
+    size_t all = 0;
+    for (size_t i = 0; i < l->last; i++)
+        all += (l->left_out & 1u << i) != 0 ? 0 : l->widths[i] + GAP;
+    return all;
+}
+
+/* The widest column gives way until those before the last one have room. False: they have none. */
+static bool narrow(struct layout *l, size_t room, size_t cell_min)
+{
+    for (size_t all = before_last(l); all > room; all--) {
+        size_t widest = SIZE_MAX, most = 0;
+        for (size_t i = 0; i < l->last; i++) {
+            size_t least = l->least[i] > cell_min ? l->least[i] : cell_min;
+            if ((l->left_out & 1u << i) == 0 && l->widths[i] > least && l->widths[i] > most) {
+                widest = i;
+                most = l->widths[i];
+            }
+        }
+        if (widest == SIZE_MAX)
+            return false;
+        l->widths[widest]--;
+    }
+    return true;
+}
+
+/* Leaves out the last column that can be spared. False: there is none. */
+static bool leave_out(const struct pv_table *t, struct layout *l)
+{
+    for (size_t i = t->n_columns; i-- > 0;) {
+        if ((t->spare & ~l->left_out & 1u << i) == 0)
+            continue;
+        l->left_out |= 1u << i;
+        while (l->last > 0 && (l->left_out & 1u << l->last) != 0)
+            l->last--;
+        return true;
+    }
+    return false;
+}
+
+/* Columns are cut as far as they say something then, and next left out. The last one has LAST_MIN
+ * of the screen, or stands below the others. */
+static void lay_out(const struct pv_table *t, size_t screen, struct layout *l)
+{
+    struct layout natural = {.last = t->n_columns - 1};
+    measure(t, &natural);
+    do {
+        size_t last = natural.widths[natural.last], room = last < LAST_MIN ? last : LAST_MIN;
+        *l = natural;
+        if (screen == 0 || narrow(l, screen > room ? screen - room : 0, CELL_MIN))
+            return;
+    } while (leave_out(t, &natural));
+    (void)narrow(l, screen, CELL_LEAST);
+}
+
+/* The part of a cell that its column has room for, with "..." where something is missing, and the
+ * mark behind it. */
 static void print_cut(const char *text, size_t columns, FILE *out)
 {
-    size_t n = strlen(text), len = 0, used = 0;
-    if (width(text) > columns) {
-        for (n = 0; used + character(text + n, &len) + ELLIPSIS <= columns; n += len)
+    size_t n = strlen(text), len = 0, used = width(text), mark = 0;
+    if (used > columns) {
+        mark = mark_width(text);
+        mark = mark + ELLIPSIS < columns ? mark : 0;
+        used = ELLIPSIS + mark;
+        for (n = 0; used + character(text + n, &len) <= columns; n += len)
             used += character(text + n, &len);
-    } else {
-        used = width(text);
     }
-    fprintf(out, "%.*s%s", (int)n, text, text[n] == '\0' ? "" : "...");
-    used += text[n] == '\0' ? 0 : ELLIPSIS;
+    fprintf(out, "%.*s%s%s", (int)n, text, text[n] == '\0' ? "" : "...",
+            mark > 0 ? strrchr(text, '(') - 1 : "");
     fprintf(out, "%*s", (int)(columns - used), "");
 }
 
@@ -175,7 +255,7 @@ static void print_last(const char *text, size_t from, size_t screen, FILE *out)
 {
     if (text[0] == '\0')
         return;
-    if (screen > 0 && from + CELL_MIN > screen && from + width(text) > screen) {
+    if (screen > 0 && from + LAST_LEAST > screen && from + width(text) > screen) {
         from = GAP;
         fprintf(out, "\n%*s", GAP, "");
     }
@@ -192,21 +272,24 @@ static void print_last(const char *text, size_t from, size_t screen, FILE *out)
 
 static void print_rows(const struct pv_table *t, FILE *out, const struct pv_screen *screen)
 {
-    size_t widths[PV_TABLE_COLUMNS] = {0}, from = 0;
-    measure(t, screen->width, widths);
+    struct layout l;
+    size_t from = 0;
+    lay_out(t, screen->width, &l);
     for (size_t i = 0; i < t->n_cells; i++) {
         const struct pv_cell *c = &t->cells[i];
         size_t column = i % t->n_columns;
-        bool last = column + 1 == t->n_columns;
+        bool last = column == l.last;
         from = column == 0 ? 0 : from;
+        if ((l.left_out & 1u << column) != 0)
+            continue;
         fputs(pv_colour_on(c->colour, screen->colour), out);
         if (last)
             print_last(c->text, from, screen->width, out);
         else
-            print_cut(c->text, widths[column], out);
+            print_cut(c->text, l.widths[column], out);
         fputs(pv_colour_off(c->colour, screen->colour), out);
         fprintf(out, last ? "\n" : "%*s", GAP, "");
-        from += widths[column] + GAP;
+        from += l.widths[column] + GAP;
     }
 }
 

@@ -33,12 +33,16 @@ struct pv_table {
     struct pv_cell *cells; /* owned; n_columns a row */
     size_t n_cells, cap;
     size_t n_columns;
+    unsigned whole, spare; /* columns by bits: their headings say so */
     int status;
 };
 
 void pv_table_begin(struct pv_table *t, size_t n_columns);
 /* With a heading for each column. */
 void pv_table_begin_headed(struct pv_table *t, const char *const *head, size_t n_columns);
+/* The next cell is a heading. One that begins with "=" is of a column of short cells, such as
+ * dates, that say nothing when they are cut, with "-" of one that a narrow screen does without. */
+void pv_table_head(struct pv_table *t, enum pv_colour colour, const char *text);
 /* The next cell, left to right; text is copied. */
 void pv_table_cell(struct pv_table *t, enum pv_colour colour, const char *text);
 void pv_table_cellf(struct pv_table *t, enum pv_colour colour, const char *fmt, ...)
@@ -55,7 +59,8 @@ struct pv_screen {
     bool dumb; /* it has no escape sequences at all */
 };
 /* Prints and frees. On a screen that is too narrow the last column goes on below itself, and the
- * widest of the others end in "...". PV_ERR_NOMEM: nothing was printed. */
+ * widest of the others end in "...", but for a mark behind a name, " (admin)"; where that is not
+ * enough, columns are left out. PV_ERR_NOMEM: nothing was printed. */
 PV_MUST_CHECK int pv_table_print(struct pv_table *t, FILE *out, const struct pv_screen *screen);
 
 /* Colour on and off; nothing when colour is off. */

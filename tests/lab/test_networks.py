@@ -38,6 +38,8 @@ def a_machine_is_in_two_networks_at_once(lab):
     equal([have[n]["interface"] for n in sorted(have)], ["p2pvpn0", "p2p-work"], "interfaces")
     equal([have[n]["state"] for n in sorted(have)], ["up", "up"], "states")
     check("p2p-work" in a.ctl("networks").out, "the table")
+    table = a.run("env", "COLUMNS=40", lab.bin("p2pvpnctl"), "networks").out
+    check("10.77." in table and max(map(len, table.splitlines())) <= 40, table)
 
     # Both reach their bob, by overlay address, and the messages go where -n says.
     a.wait_peer(bob)

@@ -221,13 +221,13 @@ static inline void assert_one_line_error(const char *part)
         assert_one_line_error(part);              \
     } while (0)
 
-/* The first line of text that a screen of 80 columns has no room for, in buf; NULL: there is none.
- * The texts of these tests are ASCII. */
-static inline const char *wider_than_80(const char *text, char buf[static 128])
+/* The first line of text that a screen of so many columns has no room for, in buf; NULL: there is
+ * none. The texts of these tests are ASCII. */
+static inline const char *wider_than(size_t columns, const char *text, char buf[static 128])
 {
     for (; *text != '\0'; text += *text == '\n') {
         size_t len = strcspn(text, "\n");
-        if (len > 80) {
+        if (len > columns) {
             snprintf(buf, 128, "%.*s", (int)len, text);
             return buf;
         }

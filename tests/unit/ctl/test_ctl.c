@@ -388,14 +388,14 @@ PV_TEST_IN(no_line_of_help_is_wider_than_80_columns, setup, teardown)
     const struct pv_command *c;
     char wide[128];
     assert_int_equal(RUN("-h"), 0);
-    assert_null(wider_than_80(t.out, wide));
+    assert_null(wider_than(80, t.out, wide));
     for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
         assert_int_equal(RUN(c->name, "-h"), 0);
         /* The usage and the example are lines to type, which nobody may break. */
         char *usage = strstr(t.out, "\nusage: "), *example = strstr(t.out, "\nexample: ");
         assert_true(usage != NULL && example != NULL);
         *example = '\0';
-        if (wider_than_80(strchr(usage + 1, '\n') == NULL ? "" : strchr(usage + 1, '\n'), wide) !=
+        if (wider_than(80, strchr(usage + 1, '\n') == NULL ? "" : strchr(usage + 1, '\n'), wide) !=
             NULL)
             fail_msg("p2pvpnctl %s -h: a line is too wide: %s", c->name, wide);
     }
@@ -1096,11 +1096,11 @@ PV_TEST_IN(an_invite_is_revoked_by_the_beginning_of_its_id, setup, teardown)
 }
 
 /* As wide as the daemon's answers get: IPv6, long names, durations, reasons. */
-PV_TEST_IN(tables_fit_80_columns, setup, teardown)
+PV_TEST_IN(tables_fit_the_screen, setup, teardown)
 {
     static const char *const rows[][3] = {
         {"peers"}, {"status"}, {"invite", "list"}, {"route"},
-        {"rules"}, {"files"},  {"room", "list"},
+        {"rules"}, {"files"},  {"room", "list"},   {"stats"},
     };
     char wide[128];
     answers("peers",
@@ -1133,13 +1133,28 @@ PV_TEST_IN(tables_fit_80_columns, setup, teardown)
     answers("room_list",
             OK_V1("'rooms':[{'room':'#a-room-with-a-name-that-is-longer-than-most','creator':'a-"
                   "name-that-is-rather-long-for-a-machine','members':3}]"));
-    setenv("COLUMNS", "80", 1);
-    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        int code = run_in(stdin, rows[i]);
-        if (code != 0 || t.out_len == 0)
-            fail_msg("%s: exit code %d: %s", rows[i][0], code, t.err);
-        if (wider_than_80(t.out, wide) != NULL)
-            fail_msg("%s: %s", rows[i][0], wide);
+    answers("stats", OK_V1("'minutes':{'step':60,'rx_bytes':[0]},'hours':{'step':3600},'peers':[{"
+                           "'peer':'a-name-that-is-rather-long-for-a-machine','sums':{'day':{'"
+                           "rx_bytes':123456789,'tx_bytes':1023000,'rtt_ms':1234.5,'loss':0.125,'"
+                           "direct':1}}}]"));
+    for (unsigned columns = 80; columns >= 40; columns -= 10) {
+        setenv("COLUMNS", PV_STR("%u", columns), 1);
+        for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+            /* Behind the table of routes there are sentences. */
+            if (columns < 80 && strcmp(rows[i][0], "route") == 0)
+                continue;
+            int code = run_in(stdin, rows[i]);
+            if (code != 0 || t.out_len == 0)
+                fail_msg("%s: exit code %d: %s", rows[i][0], code, t.err);
+            if (wider_than(columns, t.out, wide) != NULL)
+                fail_msg("%s on %u columns: %s", rows[i][0], columns, wide);
+        }
+        assert_int_equal(RUN("peers"), 0);
+        assert_has(t.out, "... (admin)  100.127.255.254");
+        assert_int_equal(RUN("invite", "list"), 0);
+        assert_lacks(t.out, "2023-...");
+        assert_int_equal(RUN("stats"), 0);
+        assert_has(t.out, "117.7 MiB");
     }
     /* With --long nothing is missing, however wide the screen is. */
     assert_int_equal(RUN("invite", "list", "-l"), 0);

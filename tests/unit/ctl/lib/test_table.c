@@ -84,6 +84,49 @@ PV_TEST(the_widest_cells_give_way_on_a_narrow_screen)
     free(text);
 }
 
+/* Three rows under these headings on a screen; the caller frees what is printed. */
+static char *print_headed(size_t columns, const char *const *head, const char *const *cells)
+{
+    struct pv_screen screen = {.width = columns};
+    struct pv_table t;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    assert_non_null(out);
+    pv_table_begin_headed(&t, head, 4);
+    for (size_t i = 0; i < 8; i++)
+        pv_table_cell(&t, PV_PLAIN, cells[i]);
+    assert_ok(pv_table_print(&t, out, &screen));
+    fclose(out);
+    return text;
+}
+
+PV_TEST(a_narrow_screen_does_without_columns_that_can_be_spared)
+{
+    static const char *const head[] = {"NAME", "=SINCE", "-BY", "-COUNT"};
+    static const char *const cells[] = {"a-name-that-is-long (admin)",
+                                        "2026-01-02 03:04",
+                                        "alice",
+                                        "17",
+                                        "b",
+                                        "never",
+                                        "a-name-that-is-long (a file of mine)",
+                                        "1"};
+    char *text = print_headed(0, head, cells);
+    assert_has(text, "a-name-that-is-long (admin)  2026-01-02 03:04  alice");
+    free(text);
+    text = print_headed(54, head, cells);
+    assert_string_equal(text, "NAME           SINCE             BY              COUNT\n"
+                              "a-... (admin)  2026-01-02 03:04  alice           17\n"
+                              "b              never             a-name-that...  1\n");
+    free(text);
+    text = print_headed(40, head, cells);
+    assert_string_equal(text, "NAME                    SINCE\n"
+                              "a-name-that... (admin)  2026-01-02 03:04\n"
+                              "b                       never\n");
+    free(text);
+}
+
 /* Two characters of Japanese take four columns, an accent of its own none, ü and an emoji one and
  * two; the locale is that of a program that has set none. */
 PV_TEST(columns_are_as_wide_as_on_the_screen)
