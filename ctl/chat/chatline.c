@@ -116,10 +116,11 @@ static void cut(const char *text, char dst[static SNIPPET + 4])
         memcpy(dst + strlen(dst), "...", 4);
 }
 
-/* False when it is known already. other: the field that names the other side. */
-static bool remember(struct chat *c, const json_t *msg, const char *other)
+/* False when it is known already. */
+static bool remember(struct chat *c, const json_t *msg)
 {
     const char *id = pv_json_text(msg, "id", "");
+    const char *other = pv_json_bool(msg, "own") ? "to" : "from";
     const char *where = pv_json_text(msg, "room", pv_json_text(msg, other, ""));
     const char *text = pv_json_text(msg, "text", "");
     /* The daemon may tell one message as an event and in the inbox. */
@@ -246,7 +247,7 @@ static void tell_change(struct chat *c, const json_t *msg)
 
 static void show_message(struct chat *c, json_t *msg)
 {
-    if (!remember(c, msg, "from"))
+    if (!remember(c, msg))
         return;
     if (c->cli->json) {
         json_t *event = json_object();
@@ -322,7 +323,7 @@ static void show_sent(struct chat *c, json_t *body)
     char text[PV_SHOW_SENT_BUF];
     bool waits;
     pv_show_sent(body, text, &waits);
-    remember(c, msg, "to");
+    remember(c, msg);
     if (!c->cli->json)
         tell_change(c, msg);
     /* The other words are for people; a script gets every answer. */

@@ -1629,7 +1629,8 @@ static bool is_news(struct pv_tui *t, uint32_t number, bool in, const char *stat
         return false;
     t->files[i].in = in;
     snprintf(t->files[i].state, sizeof(t->files[i].state), "%s", state);
-    return known || !is_over(state);
+    /* A receiver that comes back tells anew what it has long had. */
+    return known || !(is_over(state) || (!in && strcmp(state, "done") == 0));
 }
 
 /* A file that was accepted here is saved as soon as it is there. */

@@ -354,7 +354,10 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text, bool t
     /* The open conversation stays: the next line is for who is shown. */
     if (index == t->current)
         go_down(t);
-    if (pv_tui_want(t, PV_TUI_SEND, t->convs[index].name, strdup(text)))
+    char *copy = strdup(text);
+    if (copy != NULL && strncasecmp(copy, "/me ", 4) == 0)
+        memcpy(copy + 1, "me", 2); /* as whoever shows it looks for it */
+    if (pv_tui_want(t, PV_TUI_SEND, t->convs[index].name, copy))
         t->actions[t->n_actions - 1].named = typed;
     return true;
 }

@@ -7,6 +7,7 @@
  */
 #include "ctl/tui/tuiview.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,7 +150,7 @@ struct walk {
     size_t name_at;             /* where the name begins */
     bool day, news, begun; /* rows with the date, and with where the new ones begin, come first */
     bool action, found;    /* /me; what /search found */
-    bool wrap;
+    bool wrap, in_word;    /* the row before ended inside a word that may be copied */
     enum pv_tui_time time; /* how it is written, */
     size_t clock, margin;  /* columns with the blank behind it, and up to the name */
 };
@@ -224,7 +225,7 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
     /* A notice has no sender, so it begins behind the time, without a date above. */
     if (line->id[0] == '\0') {
         w.first = line->time > 0 && cols > margin + 8 ? clock : 0;
-        w.indent = w.wrap ? w.first : 0;
+        w.indent = w.first;
         return w;
     }
     name_of(t, c, line, w.who, sizeof(w.who));
@@ -234,7 +235,7 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
     while (before > 0 && c->lines[before - 1].id[0] == '\0')
         before--; /* notices have no time */
     w.day = before == 0 || !same_day(c->lines[before - 1].time, line->time);
-    w.indent = cols > margin + 8 && w.wrap ? margin : 0;
+    w.indent = cols > margin + 8 ? margin : 0;
     size_t width = name_columns(t, c), len = strlen(w.who);
     w.name_at = margin + (len < width ? width - len : 0);
     w.first = w.name_at + len + 2;
@@ -257,6 +258,9 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
     return w;
 }
 
+/* Without wrap a word that is cut, as an address of the web, goes on from the edge, where the mouse
+ * takes it whole, and up to its end. Nothing else does: what stands there has a time and a sender,
+ * and no text of a peer may look so. */
 static bool walk_next(struct walk *w, struct row *ret_row)
 {
     size_t skip = 0;
@@ -274,9 +278,16 @@ static bool walk_next(struct walk *w, struct row *ret_row)
     if (w->begun && *w->text == '\0')
         return false;
     ret_row->is_first = !w->begun;
-    ret_row->indent = w->begun ? w->indent : w->first;
+    ret_row->indent = !w->begun ? w->first : w->in_word ? 0 : w->indent;
     ret_row->len = fit(w->text, w->cols - ret_row->indent, w->wrap, &skip);
+    size_t word = w->in_word ? strcspn(w->text, " \t") : SIZE_MAX;
+    if (ret_row->len > word) {
+        ret_row->len = word;
+        skip = 1;
+    }
     w->text += ret_row->len + skip;
+    w->in_word = !w->wrap && skip == 0 && ret_row->len > 0 && isgraph((uint8_t)w->text[-1]) &&
+                 isgraph((uint8_t)w->text[0]);
     w->begun = true;
     return true;
 }

@@ -117,7 +117,7 @@ enum pv_tui_word pv_tui_split(const char *line, struct pv_tui_words *ret_words)
         return PV_TUI_W_NONE;
     }
     /* A text like any other; whoever shows it makes a sentence of it. */
-    if (strncmp(line, "/me ", 4) == 0) {
+    if (strncasecmp(line, "/me ", 4) == 0) {
         *ret_words = w;
         return PV_TUI_W_NONE;
     }

@@ -119,6 +119,8 @@ def a_conversation_on_a_screen(lab):
     term.wait_row("the check mark", 21, " " * 23 + "│ hh:mm ✓    a: grüße, 你好")
     equal([m["text"] for m in b.json("inbox")["messages"]], ["grüße, 你好"], "what bob got")
     term.wait_row("both check marks", 21, " " * 23 + "│ hh:mm ✓✓   a: grüße, 你好")
+    a.ctl("send", "bob", "from", "another", "terminal")
+    term.wait_row("what was sent elsewhere on this machine", 21, " " * 23 + "│ hh:mm ✓    a: from another terminal")
     b.ctl("send", "a", "and \x1b[2J\x1b]0;title\x07 escapes")
     term.wait_row("the message with escapes", 21, " " * 23 + "│ hh:mm    bob: and �[2J�]0;title� escapes")
     term.until("title and roster after the escapes", lambda rows: (rows[0], rows[1][:24], rows[2][:24]) == (

@@ -313,7 +313,7 @@ static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now)
         if (ev->status != PV_OK)
             answer_failed(n, "send", ev->status, ev->tag);
         else
-            pv_tell_sent(n, ev->tag, &ev->msg, is_anybody_there(n, ev->room));
+            pv_tell_sent(n, ev->tag, &ev->msg, is_anybody_there(n, ev->room), now);
         break;
     case PV_ROOMS_MESSAGE:
         pv_tell_message(n, &ev->msg, now);

@@ -19,14 +19,14 @@ bool pv_tell_is_gone(const struct pv_node *n, const uint8_t *pk);
  * of a room is put into room. */
 struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_chat_record *rec,
                                        char room[static PV_ROOMS_NAME_BUF]);
-/* A message is stored now: tells listeners, and the notifier of one that came in. Where somebody
- * reads along, it counts as read. */
+/* A message that came is stored now, or one that goes: tells listeners, and the notifier of one
+ * that came. Where somebody reads along, it counts as read. */
 void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns now);
 /* A message of this node got to rec->state; result: several did. */
 void pv_tell_state(struct pv_node *n, const struct pv_chat_record *rec);
 void pv_tell_states(struct pv_node *n, const struct pv_chatjob_result *result);
 /* Messages that came were read here, by whichever client: the others do not count them any more. */
 void pv_tell_read(struct pv_node *n, const struct pv_chat_record *msgs, size_t count);
-/* Answers a `send`: it is stored. online: somebody can get it now. */
-void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_record *rec,
-                  bool online);
+/* Answers a `send`, and tells listeners: it is stored. online: somebody can get it now. */
+void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_record *rec, bool online,
+                  pv_ns now);

@@ -437,6 +437,9 @@ PV_TEST(files_that_are_over_are_no_news_and_others_show_how_far_they_are)
     line("/open pi");
     drop_actions();
     take(pv_tui_take_file, FILE_EVENT("saved", "old.bin"));
+    /* A receiver that comes back tells anew what it has long had. */
+    take(pv_tui_take_file, "{'file':{'id':9,'direction':'out','peer':'pi','name':'a','size':2048,"
+                           "'state':'done'}}");
     assert_int_equal(t->convs[t->current].n_lines, 0);
     take(pv_tui_take_files, "{'files':[{'id':8,'direction':'out','peer':'pi','name':'new.bin','"
                             "size':2048,'done':512,'state':'accepted','running':true}]}");
@@ -901,6 +904,9 @@ PV_TEST(words_of_other_programs_are_understood_or_explained)
     assert_string_equal(t->note, "/me TEXT");
     assert_string_equal(t->edit.text, "/me");
     assert_nothing_asked();
+    pv_tuiedit_set(&t->edit, "");
+    line("/ME waves"); /* as a telephone writes it */
+    assert_action(PV_TUI_SEND, "#crew", "/me waves");
 }
 
 /* `/invite pi #crew` of other programs would let pi into the room that is shown. */
@@ -3068,15 +3074,31 @@ PV_TEST(times_are_written_as_the_user_likes)
 
 PV_TEST(lines_break_where_the_screen_ends_and_names_stand_where_they_fall)
 {
-    static const char *const want[] = {"10:00    pi: the quic", "k brown fox",
+    static const char *const want[] = {"10:00    pi: the quic", "k", "         brown fox",
                                        "10:00 \u2713\u2713 * lap jumps"};
     set("[chat]\nwrap = off\nalign = off\n");
     take(pv_tui_take_message, MINE("C", "pi", "a", "read"));
     draw(13, 21);
-    expect_rows(7, want, 2);
+    expect_rows(6, want, 3);
     draw(13, 40);
-    assert_string_equal(row(9), want[2]);
+    assert_string_equal(row(9), want[3]);
     assert_string_equal(row(10), "10:00 \u2713\u2713 lap: a");
+}
+
+/* At the edge a line has its time and its sender, and whoever made one up there would speak for
+ * others. */
+PV_TEST(no_row_of_a_text_looks_like_a_line_of_another)
+{
+    static const char *const want[] = {"10:00    pi: a",           "         10:00    lap: b",
+                                       "10:00    pi: ...........", "10:00",
+                                       "         lap: c",          "10:00    pi:",
+                                       "         10:00 lap: d"};
+    set("[chat]\nwrap = off\nalign = off\n");
+    take(pv_tui_take_message, MSG("X", "pi", "lap", "a\\n10:00    lap: b", "read"));
+    take(pv_tui_take_message, MSG("Y", "pi", "lap", "...........10:00 lap: c", "read"));
+    take(pv_tui_take_message, MSG("Z", "pi", "lap", "           10:00 lap: d", "read"));
+    draw(16, 24);
+    expect_rows(7, want, 7);
 }
 
 PV_TEST(the_roster_has_the_width_that_was_set)
