@@ -30,8 +30,7 @@ struct pv_tui_settings {
     bool roster; /* shown; a key changes it */
     unsigned roster_cols;
     enum pv_tui_time time;
-    bool wrap;  /* at blanks; else where the screen ends, and a word that is cut goes on at its edge
-                 */
+    bool wrap;  /* also a word too long for a row, which else goes on at the edge of the screen */
     bool align; /* names, so that texts stand below each other */
     bool colours;
     bool bell;                                      /* rings for what comes in; /bell changes it */

@@ -118,17 +118,17 @@ static size_t columns(const char *text, size_t len)
 
 /* --- lines ----------------------------------------------------------------------------------- */
 
-/* How many bytes of text one row of this many columns takes, and (ret_skip) how many after them are
- * not shown: the blank at a break, the newline and the blanks pv_chat_show() put behind it. wrap: a
- * row ends at a blank where there is one. */
-static size_t fit(const char *text, size_t cols, bool wrap, size_t *ret_skip)
+/* How many bytes of text one row of this many columns takes, which ends at a blank where there is
+ * one, and (ret_skip) how many after them are not shown: the blank at a break, the newline and the
+ * blanks pv_chat_show() put behind it. */
+static size_t fit(const char *text, size_t cols, size_t *ret_skip)
 {
     size_t used = 0, at = 0, blank = 0;
     for (size_t n; text[at] != '\0' && text[at] != '\n'; at += n) {
         wchar_t c = pv_tui_decode(text + at, &n);
         size_t w = c == '\t' ? 1 : width_of(&c);
         /* Also behind a word that fills the row. */
-        if (c == ' ' && wrap)
+        if (c == ' ')
             blank = at;
         /* The first character is taken even when it is wider than the row: the walk must end. */
         if (used + w > cols && at > 0) {
@@ -258,9 +258,9 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
     return w;
 }
 
-/* Without wrap a word that is cut, as an address of the web, goes on from the edge, where the mouse
- * takes it whole, and up to its end. Nothing else does: what stands there has a time and a sender,
- * and no text of a peer may look so. */
+/* Without wrap a word too long for a row, as an address of the web, goes on from the edge, where
+ * the mouse takes it whole, and up to its end. Nothing else does: what stands there has a time and
+ * a sender, and no text of a peer may look so. */
 static bool walk_next(struct walk *w, struct row *ret_row)
 {
     size_t skip = 0;
@@ -279,7 +279,7 @@ static bool walk_next(struct walk *w, struct row *ret_row)
         return false;
     ret_row->is_first = !w->begun;
     ret_row->indent = !w->begun ? w->first : w->in_word ? 0 : w->indent;
-    ret_row->len = fit(w->text, w->cols - ret_row->indent, w->wrap, &skip);
+    ret_row->len = fit(w->text, w->cols - ret_row->indent, &skip);
     size_t word = w->in_word ? strcspn(w->text, " \t") : SIZE_MAX;
     if (ret_row->len > word) {
         ret_row->len = word;
@@ -659,7 +659,7 @@ static size_t bar_rows(const struct pv_tui *t, size_t rows, size_t cols)
     if (!bar_text(t, text))
         return 1;
     for (const char *p = text; *p != '\0' && n < most; n++) {
-        p += fit(p, bar_columns(t, cols), true, &skip);
+        p += fit(p, bar_columns(t, cols), &skip);
         p += skip;
     }
     return n;
@@ -682,7 +682,7 @@ static void draw_bar(const struct pv_tui *t, struct pv_tui_screen *s, size_t row
         }
         p.end = end;
         if (i + 1 < rows)
-            len = fit(rest, end - 1, true, &skip);
+            len = fit(rest, end - 1, &skip);
         write_n(&p, rest, len);
         rest += len + skip;
     }

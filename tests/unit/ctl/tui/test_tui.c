@@ -3072,17 +3072,21 @@ PV_TEST(times_are_written_as_the_user_likes)
         draw(12, cols);
 }
 
-PV_TEST(lines_break_where_the_screen_ends_and_names_stand_where_they_fall)
+PV_TEST(long_words_go_on_from_the_edge_and_names_stand_where_they_fall)
 {
-    static const char *const want[] = {"10:00    pi: the quic", "k", "         brown fox",
-                                       "10:00 \u2713\u2713 * lap jumps"};
+    static const char *const want[] = {"10:00    pi: the",       "         quick brown",
+                                       "         fox",           "10:00 \u2713\u2713 * lap jumps",
+                                       "10:00 \u2713\u2713 see", "         http://an.ex",
+                                       "ample/with/a/path",      "         it is"};
     set("[chat]\nwrap = off\nalign = off\n");
     take(pv_tui_take_message, MINE("C", "pi", "a", "read"));
-    draw(13, 21);
-    expect_rows(6, want, 3);
     draw(13, 40);
     assert_string_equal(row(9), want[3]);
     assert_string_equal(row(10), "10:00 \u2713\u2713 lap: a");
+    take(pv_tui_take_message, MINE("D", "pi", "see http://an.example/with/a/path it is", "read"));
+    draw(16, 21);
+    expect_rows(5, want, 3);
+    expect_rows(10, want + 4, 4);
 }
 
 /* At the edge a line has its time and its sender, and whoever made one up there would speak for
