@@ -342,6 +342,10 @@ def both_histories_keep_who_is_who(lab):
     on_terminal = ["script", "-qec", f"{lab.bin('p2pvpnctl')} peers", "/dev/null"]
     check(news in a.run(*on_terminal).out and news not in a.run(*on_terminal).out, "it is not told once")
     check(news in a.ctl("peers", "--long").err, "--long does not tell it again")
+    b.ctl("rename", "robert")
+    wait("a to know", lambda: "robert" in a.peers())
+    equal(lines_of(a), [("anna", False, "one"), ("b", False, "two"), ("bert", True, "three"), ("robert", False, "four")],
+          "the lines of the dead machine, whose name would lead to robert")
 
 
 @scenario

@@ -108,12 +108,15 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
 }
 
 /* Would a node move itself to an address that is another's, or was until lately? Its word is in
- * order once it has a receipt; an admin who may place others knows what it does. */
+ * order once it has a receipt; an admin who may place others knows what it does. A node that has
+ * the address, as by the word of an admin that it stands in for a dead one, keeps it. */
 static bool takes_address(const struct pv_cnet *net, const struct pv_statement *st, uint64_t wall)
 {
     const struct pv_st_place *p = &st->u.place;
+    const struct pv_member *m = pv_roster_by_node(net->roster, p->node);
     return st->type == PV_ST_PLACE && memcmp(st->signer, p->node, PV_SIGN_PK_LEN) == 0 &&
            (pv_roster_rights(net->roster, st->signer) & PV_RIGHT_INVITE) == 0 &&
+           (m == NULL || memcmp(m->ip4.ip, p->ip4, sizeof(p->ip4)) != 0) &&
            (!pv_roster_ip4_is_free(net->roster, p->ip4, p->node) ||
             pv_roster_ip4_rests(net->roster, p->ip4, p->node) > wall);
 }

@@ -212,31 +212,10 @@ const struct pv_member *pv_node_by_short(const struct pv_node *n, const char *te
     return several ? NULL : found;
 }
 
-/* Whose name the statement says that is, if it does. */
-static const uint8_t *named_by(const struct pv_statement *st, const char *name)
-{
-    if (st->type == PV_ST_MEMBER && strcmp(st->u.member.name, name) == 0)
-        return st->u.member.node;
-    return st->type == PV_ST_PLACE && strcmp(st->u.place.name, name) == 0 ? st->u.place.node : NULL;
-}
-
-/* Of several machines that had the name and have it no more the last whom the log knows: a former
- * member, or one that was renamed. */
 static const struct pv_member *last_holder(const struct pv_node *n, const char *text)
 {
-    const struct pv_member *found = NULL;
     char name[PV_NAME_BUF];
-    if (!pv_node_name(n, text, name))
-        return NULL;
-    for (const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL); x != NULL;
-         x = pv_roster_next_entry(n->roster, x)) {
-        const uint8_t *node = named_by(&x->st, name);
-        const struct pv_member *m = node == NULL ? NULL : pv_roster_known(n->roster, node);
-        bool has_name = m != NULL && strcmp(m->name, name) == 0;
-        if (is_former(m) ? has_name : m != NULL && m->state == PV_MEMBER_ACTIVE && !has_name)
-            found = m;
-    }
-    return found;
+    return pv_node_name(n, text, name) ? pv_roster_last_holder(n->roster, name) : NULL;
 }
 
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *text)

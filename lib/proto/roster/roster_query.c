@@ -265,6 +265,25 @@ int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
     return find_former(r, m, PV_ROSTER_BIND_NAME, ret_former);
 }
 
+const struct pv_member *pv_roster_last_holder(const struct pv_roster *r, const char *name)
+{
+    const struct pv_member *found = NULL;
+    const struct pv_roster_value *v =
+        pv_roster_value(r, PV_ROSTER_BIND_NAME, (const uint8_t *)name, strlen(name));
+    uint32_t left = v == NULL ? 0 : v->refs; /* claims of it: the walk ends behind the last */
+    for (const struct pv_roster_item *e = r->first; e != NULL && left > 0; e = e->next) {
+        if (e->values[PV_ROSTER_BIND_NAME] != v)
+            continue;
+        left--;
+        const struct pv_member *m = &e->subject->member;
+        const bool has_name = strcmp(m->name, name) == 0;
+        const bool is_former = m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED;
+        if (is_former ? has_name : m->state == PV_MEMBER_ACTIVE && !has_name)
+            found = m;
+    }
+    return found;
+}
+
 int pv_roster_former_ip4(const struct pv_roster *r, const struct pv_member *m,
                          struct pv_roster_former *ret_former)
 {

@@ -686,6 +686,7 @@ PV_TEST(a_name_that_changed_hands_is_told)
     add(r, &first);
     settle(r);
     assert_int_equal(pv_roster_former(r, pv_roster_by_name(r, "bob"), &former), PV_ERR_NOT_FOUND);
+    assert_null(pv_roster_last_holder(r, "bob"));
     add(r, &refused); /* it never had the name */
     settle(r);
     assert_int_equal(pv_roster_former(r, pv_roster_by_name(r, "bob"), &former), PV_ERR_NOT_FOUND);
@@ -698,4 +699,9 @@ PV_TEST(a_name_that_changed_hands_is_told)
     assert_memory_equal(former.node, bob.pk, sizeof(bob.pk));
     assert_int_equal(former.since, m->joined);
     assert_int_equal(pv_roster_former(r, pv_roster_by_name(r, "alice"), &former), PV_ERR_NOT_FOUND);
+    assert_memory_equal(pv_roster_last_holder(r, "bob")->node, bob.pk, sizeof(bob.pk));
+    add_item(r, make_revocation(&w, &w.creator, PV_REVOKE_NODE, late.pk, NULL, 0));
+    settle(r);
+    assert_memory_equal(pv_roster_last_holder(r, "bob")->node, late.pk, sizeof(late.pk));
+    assert_null(pv_roster_last_holder(r, "alice"));
 }
