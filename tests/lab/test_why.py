@@ -300,6 +300,8 @@ def same_keys_twice(w):
     yield status(w.b), "another machine connects with this node's keys"
     clone.stop_daemon()
     w.a.wait_peer(w.b, timeout=60)
+    # A node that was replaced stays away for minutes, lest the two drive each other out.
+    wait("b to be back at the coordinator", lambda: w.b.json("status")["coordinator"]["connected"], timeout=400)
 
 
 @fault("paths", long=False)
