@@ -188,13 +188,12 @@ static int find(const char *path, struct wanted *want, struct pv_nss_found *ret_
     const char *claimant = NULL;
     DIR *dir = opendir(path);
     int status = PV_ERR_NOT_FOUND;
-    bool several = false;
+    bool several = false, is_settled = false;
     if (dir == NULL)
         return errno == ENOENT || errno == ENOTDIR ? PV_ERR_NOT_FOUND : -errno;
     list_files(dir, &files);
     for (size_t i = 0; i < files.n; i++) {
-        if ((status == PV_OK || claimant != NULL) && is_first(files.name[0]) &&
-            !is_first(files.name[i]))
+        if (is_settled && !is_first(files.name[i]))
             break;
         want->claimed = false;
         int r = search_file(dirfd(dir), files.name[i], want, &found);
@@ -207,6 +206,7 @@ static int find(const char *path, struct wanted *want, struct pv_nss_found *ret_
             *ret_found = found;
         if (r == PV_OK || (r != PV_ERR_NOT_FOUND && status != PV_OK))
             status = r; /* a broken file must not hide what a whole one has */
+        is_settled = is_settled || (is_first(files.name[i]) && (r == PV_OK || want->claimed));
     }
     closedir(dir);
     return several ? PV_ERR_EXISTS : status;

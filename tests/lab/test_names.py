@@ -188,6 +188,9 @@ def a_name_of_two_further_networks_is_asked_of_no_dns_server(lab):
     equal(getent(a, "ahostsv4", "www")[:1], ["192.0.2.66"], "a name that no member has")
     a.run("mv", "/run/kept", "/run/p2pvpn/p2pvpnd.names")
     equal(getent(a, "ahostsv4", "bob")[0], a.addr(bob), "bob, whom the first network has, too")
+    bob.ctl("rename", "robert")
+    wait("a to know", lambda: getent(a, "ahostsv4", "robert"))
+    equal(getent(a, "ahostsv4", "bob"), [], "bob, whom the first network has no more")
 
 
 # ---- the name server -----------------------------------------------------------------------------

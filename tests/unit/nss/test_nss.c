@@ -107,6 +107,12 @@ PV_TEST_IN(the_first_networks_names_come_before_all_others, make, drop)
     write_file("a.names", "home", 1, 0644); /* or so its daemon says */
     assert_ok(pv_nss_by_name(f->dir, "bob.home.p2p", &found));
     assert_int_equal(found.ip4.ip[1], 2);
+    assert_ok(pv_nss_by_name(f->dir, "only-home", &found));
+    /* Two others may both have what it does not. */
+    write_file("a.names", "work", 1, 0644);
+    write_file("b.names", "work", 3, 0644);
+    assert_int_equal(pv_nss_by_name(f->dir, "only-work", &found), PV_ERR_EXISTS);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p", &found), PV_ERR_EXISTS);
 }
 
 PV_TEST_IN(names_of_two_networks_are_found, make, drop)
