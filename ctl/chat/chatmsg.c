@@ -51,6 +51,7 @@ void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
                 pv_json_text(msg, "to", "?"),
                 pv_json_is(msg, "held", "gone")     ? "is no member any more"
                 : pv_json_is(msg, "held", "silent") ? "answers no chat: a firewall there?"
+                : pv_json_is(msg, "held", "rules")  ? "is denied it, by a rule or its [firewall]"
                                                     : "takes no more from you for now",
                 pv_colour_off(PV_DIM, cli->screen.colour));
     else if (with_receiver && (strcmp(state, "queued") == 0 || strcmp(state, "sent") == 0 ||

@@ -441,6 +441,23 @@ const char *pv_show_change_once(json_t *told, const json_t *msg,
     return pv_show_change(name, since, pv_json_text(msg, "former", "?"), buf);
 }
 
+/* Of a room with those whom a rule keeps from it, as far as they have place. */
+static void show_got(const char *to, const json_t *denied, char buf[static PV_SHOW_SENT_BUF])
+{
+    int len = snprintf(buf, PV_SHOW_SENT_BUF, "sent to %.64s", to);
+    for (size_t i = 0; i < json_array_size(denied); i++) {
+        const json_t *who = json_array_get(denied, i);
+        if (i == 2 && json_array_size(denied) > 3) {
+            snprintf(buf + len, PV_SHOW_SENT_BUF - (size_t)len, " and %zu more",
+                     json_array_size(denied) - i);
+            return;
+        }
+        len += snprintf(buf + len, PV_SHOW_SENT_BUF - (size_t)len, "%s %.30s (%.20s)",
+                        i == 0 ? ", but not to" : ",", pv_json_text(who, "name", "?"),
+                        pv_json_text(who, "rule", "a rule"));
+    }
+}
+
 /* Done means that the message is on this node's disk: what it waits for from there on decides. A
  * member that takes no more is there, and a machine that is down reaches nobody who is. */
 const char *pv_show_sent(const json_t *body, char buf[static PV_SHOW_SENT_BUF], bool *ret_waits)
@@ -465,7 +482,7 @@ const char *pv_show_sent(const json_t *body, char buf[static PV_SHOW_SENT_BUF], 
     else if (down)
         snprintf(buf, PV_SHOW_SENT_BUF, "queued: this machine is down: `p2pvpnctl up` sends it");
     else if (online)
-        snprintf(buf, PV_SHOW_SENT_BUF, "sent to %.64s", room[0] != '\0' ? room : to);
+        show_got(room[0] != '\0' ? room : to, json_object_get(body, "denied"), buf);
     else if (room[0] != '\0')
         snprintf(buf, PV_SHOW_SENT_BUF,
                  "queued: nobody else of %.64s is there; they get it when they are back", room);

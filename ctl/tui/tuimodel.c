@@ -672,8 +672,10 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
     char text[PV_SHOW_SENT_BUF];
     bool waits;
     pv_show_sent(body, text, &waits);
-    /* In the open conversation the line itself says that it was sent. */
-    if (waits || (index != SIZE_MAX && index != t->current))
+    /* In the open conversation the line itself says that it was sent, but not whom rules keep from
+     * it. */
+    if (waits || (index != SIZE_MAX && index != t->current) ||
+        json_array_size(json_object_get(body, "denied")) > 0)
         pv_tui_note(t, "%s", text);
     if (waits)
         snprintf(t->note_id, sizeof(t->note_id), "%s", pv_json_text(msg, "id", ""));

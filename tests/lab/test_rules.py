@@ -328,7 +328,7 @@ def services_go_the_way_that_can_says(lab):
     check("chat to it is denied by rule 1" in g.ctl("room", "members", "crew").out, "room members names no rule")
     # g's message of before waits at g, over b's connection, and says why.
     wait("g to be told", lambda: "denies it chat" in g.ctl("why", "b").out)
-    g.ctl("send", "#crew", "in the room")
+    check("sent to #crew, but not to b (rule 1)" in g.ctl("send", "#crew", "in the room").out, "send names no rule")
     wait("a to have it", lambda: ("g", "in the room") in lines_of(a, "#crew"))
     a.ctl("send", "#crew", "behind it")
     wait("b to have what is behind it", lambda: ("a", "behind it") in lines_of(b, "#crew"))
@@ -343,6 +343,22 @@ def services_go_the_way_that_can_says(lab):
     g.ctl("send", "#crew", "again")
     wait("g's line", lambda: ("g", "again") in lines_of(b, "#crew"))
     check(("g", "in the room") not in lines_of(b, "#crew"), "what was denied came later")
+
+    # All others of a room: nobody would see it. Lines that b's own firewall keeps out wait for it.
+    a.ctl("deny", "g", "any", "chat")
+    rules_at(g, 1, "allow")
+    r = g.ctl("send", "#crew", "nobody", code=11)
+    check("all others of #crew is denied by rule 1" in r.err, f"said: {r.err}")
+    a.ctl("rules", "remove", "1")
+    rules_at(g, 0, "allow")
+    b.configure("[firewall]\nallow = ping\n")
+    b.ctl("reload")
+    a.ctl("send", "#crew", "to a closed b")
+    wait("g to have it", lambda: ("a", "to a closed b") in lines_of(g, "#crew"))
+    check(("a", "to a closed b") not in lines_of(b, "#crew"), "b's firewall lets it in")
+    b.run("sed", "-i", "/^.firewall/,$d", "/etc/p2pvpn/p2pvpnd.conf")
+    b.ctl("reload")
+    wait("b to have it", lambda: ("a", "to a closed b") in lines_of(b, "#crew"), 40)
     g.ctl("send-file", "b", OPERATIONS)
     wait("g's file", lambda: "in" in [f["direction"] for f in b.json("files")["files"]])
 

@@ -277,7 +277,7 @@ static void tell(void *owner, const struct pv_chatlink_event *ev, pv_ns now)
     case PV_CHATLINK_SENT:
         p = pv_peers_by_pk(n->peers, ev->msg.peer);
         pv_tell_sent(n, ev->tag, &ev->msg, n->up && p != NULL && pv_peer_reach(p) != PV_REACH_NO,
-                     now);
+                     NULL, now);
         break;
     case PV_CHATLINK_SEND_FAILED:
         answer_failed(n, ev);

@@ -26,6 +26,7 @@ struct rooms_part {
     struct pv_rooms *rooms; /* owned; node.chat.rooms is the same */
 };
 
+static bool leaves(const void *node, const uint8_t *pk);
 static struct pv_rooms_peer *kept(void *node, const uint8_t *pk, bool make);
 static void say_line(void *node, const uint8_t *pk, struct pv_view line, pv_ns now);
 static void want_peer(void *node, const uint8_t *pk, pv_ns now);
@@ -39,6 +40,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                  .jobs = &r->node->jobs,
                                  .log = r->node->log,
                                  .admits = pv_chat_may,
+                                 .leaves = leaves,
                                  .kept = kept,
                                  .say = say_line,
                                  .want = want_peer,
@@ -67,6 +69,14 @@ static void free_rooms(void *part)
     struct rooms_part *r = part;
     pv_peers_drop_slots(r->node->peers, &pv_part_rooms);
     r->node->chat.rooms = pv_rooms_free(r->rooms);
+}
+
+/* Texts wait, as messages do, for a [firewall] that is opened, or for rules that are known. Only an
+ * admin's word hides them for good. */
+static bool leaves(const void *node, const uint8_t *pk)
+{
+    const struct pv_verdict v = pv_rules_serve(node, pk, PV_SERVICE_CHAT, false);
+    return !v.allow && (v.rule == PV_RULE_LOCAL || v.rule == PV_RULE_CLOSED);
 }
 
 /* --- what is kept of a peer ------------------------------------------------------------------ */
@@ -107,6 +117,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         pv_rooms_set_network(r->rooms, n->roster, n->identity->sign_pk, now);
     if ((facts & PV_FACT_STORE) != 0)
         save_marks(r, true);
+    if ((facts & PV_FACT_RULES) != 0)
+        pv_rooms_ask_all(r->rooms, now);
     if ((facts & (PV_FACT_NETWORK | PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
         return;
     for (struct pv_peer *p = NULL; (p = pv_peers_next_node(n->peers, p)) != NULL;)
@@ -297,11 +309,39 @@ static bool is_anybody_there(const struct pv_node *n, const uint8_t *room)
     return false;
 }
 
+/* The members that a rule keeps from what this node says there: [{name, rule}]; NULL: none, or no
+ * memory. ret_all: does one for all others? */
+static json_t *denied_members(const struct pv_node *n, const uint8_t *room,
+                              struct pv_verdict *ret_all)
+{
+    struct pv_rooms_member m;
+    json_t *out = NULL;
+    size_t others = 0, denied = 0;
+    struct pv_verdict last = {.allow = true};
+    for (size_t i = 0; pv_rooms_member(n->chat.rooms, room, i, &m); i++) {
+        const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
+        if (p == NULL || m.has_left)
+            continue;
+        const struct pv_verdict v = pv_rules_serve(n, m.pk, PV_SERVICE_CHAT, true);
+        others++;
+        if (v.allow)
+            continue;
+        if (denied++ == 0)
+            out = json_array();
+        json_array_append_new(
+            out, json_pack("{s:s, s:s}", "name", pv_peer_name(p), "rule", PV_RULE_STR(v.rule)));
+        last = v;
+    }
+    *ret_all = denied == others ? last : (struct pv_verdict){.allow = true};
+    return out;
+}
+
 /* The machine's event goes to the clients it concerns: an answer to the client whose request has
  * this tag, everything else to all who watch. */
 static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now)
 {
     struct pv_node *n = node;
+    struct pv_verdict all;
     switch (ev->type) {
     case PV_ROOMS_DONE:
         if (ev->status != PV_OK)
@@ -313,7 +353,8 @@ static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now)
         if (ev->status != PV_OK)
             answer_failed(n, "send", ev->status, ev->tag);
         else
-            pv_tell_sent(n, ev->tag, &ev->msg, is_anybody_there(n, ev->room), now);
+            pv_tell_sent(n, ev->tag, &ev->msg, is_anybody_there(n, ev->room),
+                         denied_members(n, ev->room, &all), now);
         break;
     case PV_ROOMS_MESSAGE:
         pv_tell_message(n, &ev->msg, now);
@@ -426,8 +467,17 @@ void pv_rooms_part_send(struct pv_node *n, const struct pv_ctlapi_request *req, 
 {
     const struct pv_rooms_say say = {
         .room = need_meant(n, req->peer, req->room, "send", handle), .text = req->text, .id = id};
+    struct pv_verdict all;
     if (say.room == NULL)
         return;
+    json_decref(denied_members(n, say.room, &all));
+    if (!all.allow) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "send: chat from this node to all others of %s is denied by %s: `p2pvpnctl "
+                        "rules` lists the rules, admins change them",
+                        PV_ROOM_STR(n->chat.rooms, say.room), PV_RULE_STR(all.rule));
+        return;
+    }
     int r = pv_rooms_say(n->chat.rooms, handle, &say, pv_node_wall_ms(n, now), now);
     if (r != PV_OK)
         answer_failed(n, "send", r, handle);

@@ -195,13 +195,14 @@ void pv_tell_states(struct pv_node *n, const struct pv_chatjob_result *result)
 }
 
 void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_record *rec, bool online,
-                  pv_ns now)
+                  json_t *denied, pv_ns now)
 {
     char room[PV_ROOMS_NAME_BUF];
     const struct pv_ctlapi_message msg = pv_tell_shown(n, rec, room);
     pv_ctlsrv_answer(n->ctl, handle,
-                     pv_ctlapi_pack("{s:o, s:b, s:b}", "message", pv_ctlapi_message_json(&msg),
-                                    "online", online, "down", !n->up));
+                     pv_ctlapi_pack("{s:o, s:b, s:b, s:o*}", "message",
+                                    pv_ctlapi_message_json(&msg), "online", online, "down", !n->up,
+                                    "denied", denied));
     /* The sender's other screens show it too. This one knows it by its answer. */
     pv_tell_message(n, rec, now);
 }

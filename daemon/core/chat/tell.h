@@ -27,6 +27,7 @@ void pv_tell_state(struct pv_node *n, const struct pv_chat_record *rec);
 void pv_tell_states(struct pv_node *n, const struct pv_chatjob_result *result);
 /* Messages that came were read here, by whichever client: the others do not count them any more. */
 void pv_tell_read(struct pv_node *n, const struct pv_chat_record *msgs, size_t count);
-/* Answers a `send`, and tells listeners: it is stored. online: somebody can get it now. */
+/* Answers a `send`, and tells listeners: it is stored. online: somebody can get it now. denied: of
+ * the room, those whom a rule keeps from it, [{name, rule}]; taken; NULL: nobody. */
 void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_record *rec, bool online,
-                  pv_ns now);
+                  json_t *denied, pv_ns now);

@@ -28,6 +28,11 @@ bool pv_rooms_admits(const struct pv_rooms *rs, const uint8_t *pk)
     return rs->cfg.admits == NULL || rs->cfg.admits(rs->cfg.owner, pk);
 }
 
+static bool leaves(const struct pv_rooms *rs, const uint8_t *pk)
+{
+    return rs->cfg.leaves != NULL && rs->cfg.leaves(rs->cfg.owner, pk);
+}
+
 static bool is_revoked(const struct pv_rooms *rs, const uint8_t *pk)
 {
     const struct pv_member *m = pv_roster_known(rs->roster, pk);
@@ -164,7 +169,8 @@ void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
     for (size_t i = 0; i < room->n_members; i++) {
         struct pv_rooms_node *author = room->members[i];
         source[i].member = SIZE_MAX;
-        if (author->taken >= log_end(author) || is_revoked(rs, author->pk))
+        if (author->taken >= log_end(author) || is_revoked(rs, author->pk) ||
+            leaves(rs, author->pk))
             continue;
         waiting = pv_rooms_find_source(rs, room, i, now, &source[i]) || waiting;
         if (source[i].member == SIZE_MAX)
@@ -182,6 +188,14 @@ void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
             pv_rooms_put(rs, room->members[p]->pk);
     }
     room->ask_at = waiting ? now + PV_S(ASK_S) : PV_NEVER;
+}
+
+void pv_rooms_ask_all(struct pv_rooms *rooms, pv_ns now)
+{
+    for (size_t i = 0; rooms->roster != NULL && i < rooms->n_rooms; i++) {
+        pv_rooms_ask(rooms, rooms->rooms[i], now);
+        pv_rooms_rearm(rooms, rooms->rooms[i]);
+    }
 }
 
 void pv_rooms_run(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
@@ -463,8 +477,9 @@ static int take_text(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_
         return PV_OK;
     }
     if (room->pending || !room_is_in(room->self) || !pv_rooms_is_accepted(rs, room) ||
-        !pv_rooms_is_next(author, rec->seq) || author->full_until > rs->now)
-        return PV_OK; /* known, or something before it is missing, or there is no room for it */
+        !pv_rooms_is_next(author, rec->seq) || author->full_until > rs->now ||
+        leaves(rs, rec->signer))
+        return PV_OK; /* known, or something before it is missing, or it is not for now */
     if (rec->seq > log_end(author)) {
         rs->counts.full++;
         return PV_OK;

@@ -186,6 +186,23 @@ PV_TEST(history_says_what_the_other_side_has_read)
                   "history", "pi");
 }
 
+#define ROOM_MSG(id, from, room, text)                                              \
+    "{\"id\":\"" id "\",\"from\":\"" from "\",\"to\":\"" room "\",\"room\":\"" room \
+    "\",\"text\":\"" text "\",\"time\":1000000000.5,\"state\":\"unread\"}"
+
+PV_TEST(a_line_in_a_room_names_those_whom_a_rule_keeps_from_it)
+{
+#define NOT_TO(list) \
+    OK("'message':" ROOM_MSG("C", "lap", "#crew", "hi") ",'online':true,'denied':[" list "]")
+    answers("send", NOT_TO("{'name':'pi','rule':'rule 3'}"));
+    assert_prints("sent to #crew, but not to pi (rule 3)\n", "send", "#crew", "hi");
+    answers("send", NOT_TO("{'name':'a','rule':'rule 3'},{'name':'b','rule':'rule 3'},{'name':'c','"
+                           "rule':'rule 1'},{'name':'d','rule':'rule 1'}"));
+    assert_prints("sent to #crew, but not to a (rule 3), b (rule 3) and 2 more\n", "send", "#crew",
+                  "hi");
+#undef NOT_TO
+}
+
 PV_TEST(history_is_cleared_when_one_is_sure)
 {
     answers("history_clear", OK("'deleted':12"));
@@ -430,10 +447,6 @@ PV_TEST(chat_ends_when_nobody_reads_it_any_more)
     assert_int_equal(run_unheard("hello\n", (const char *const[]){"chat", "--raw", "pi", NULL}), 0);
     assert_has(t.requests, "hello");
 }
-
-#define ROOM_MSG(id, from, room, text)                                              \
-    "{\"id\":\"" id "\",\"from\":\"" from "\",\"to\":\"" room "\",\"room\":\"" room \
-    "\",\"text\":\"" text "\",\"time\":1000000000.5,\"state\":\"unread\"}"
 
 /* A raw conversation asks for the lines of the peer, or of the room, by what stays when they are
  * called otherwise, and prints what it gets. */

@@ -57,6 +57,21 @@ PV_TEST(a_text_that_a_rule_denies_is_passed_on_and_not_shown)
     assert_string_equal(w.n[BOB].said, "allowed again");
 }
 
+/* Of a node whose own firewall is closed nothing is lost, and nothing called delivered. */
+PV_TEST(texts_that_are_left_with_the_others_come_later)
+{
+    w.n[BOB].leaves = true;
+    assert_ok(say(ANNA, "#crew", "early"));
+    run_for(PV_S(300));
+    assert_string_equal(w.n[BOB].said, "");
+    assert_int_equal(w.n[ANNA].delivered, 0);
+    w.n[BOB].leaves = false;
+    pv_rooms_ask_all(w.n[BOB].rooms, w.now);
+    run_for(PV_S(5));
+    assert_string_equal(w.n[BOB].said, "early");
+    assert_int_equal(w.n[ANNA].delivered, 1);
+}
+
 PV_TEST(a_send_that_is_repeated_is_said_once)
 {
     assert_ok(say_as(ANNA, "crew", "one", 1));
