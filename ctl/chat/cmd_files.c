@@ -590,7 +590,7 @@ static int save(struct pv_cli *cli, uint32_t number)
                            path == NULL ? name : path, pv_strstatus(r), (unsigned long)number);
     else
         code = about(cli, PV_CTLAPI_FILE_SAVED, number, &gone);
-    bool in_dir = path == NULL && dir != NULL;
+    bool in_dir = dir != NULL;
     if (code == 0 && cli->json) {
         char place[PATH_MAX];
         snprintf(place, sizeof(place), "%s%s%s", in_dir ? dir : "", in_dir ? "/" : "",
@@ -685,6 +685,18 @@ static int check_options(struct pv_cli *cli, const char *verb, unsigned takes)
     return 0;
 }
 
+/* Options that each make sense, and not together: one of them would be forgotten. */
+static int check_places(struct pv_cli *cli)
+{
+    const char *path = cli->args.value[FILES_OUTPUT], *dir = cli->args.value[FILES_DIR];
+    if (cli->args.value[FILES_NO_WAIT] != NULL && (path != NULL || dir != NULL))
+        return pv_cli_usage(cli, "--no-wait saves nothing: give --%s to `p2pvpnctl files get ID`",
+                            path != NULL ? "output" : "dir");
+    if (dir != NULL && path != NULL && path[0] == '/')
+        return pv_cli_usage(cli, "--output %.200s is a place of its own: leave out --dir", path);
+    return 0;
+}
+
 /* The words of the command; without one it lists. */
 static int files(struct pv_cli *cli)
 {
@@ -718,6 +730,8 @@ static int files(struct pv_cli *cli)
         if (code == 0)
             code = check_options(cli, verb, verbs[i].takes);
         if (code == 0)
+            code = check_places(cli);
+        if (code == 0)
             code = pv_cli_connect(cli);
         return code != 0 ? code : verbs[i].run(cli, (uint32_t)number);
     }
@@ -748,8 +762,8 @@ const struct pv_command pv_cmds_files[] = {
         .details = "accept waits for the file and saves it in the present directory, as get does\n"
                    "with one that is there (received). Nothing is overwritten. refuse also throws\n"
                    "away a received file; withdraw takes an offer of this node back.\n"
-                   "  -o, --output PATH  save under this name\n"
-                   "  -d, --dir DIR   save in this directory, under the name the sender gave it\n"
+                   "  -o, --output PATH  save under this name, not that of the sender\n"
+                   "  -d, --dir DIR   save in this directory\n"
                    "  --no-wait       accept only; get it later\n",
         .example = "p2pvpnctl files accept 3 --dir ~/Downloads",
         .options = {{"output", 'o', true}, {"dir", 'd', true}, {"no-wait", 0, false}},

@@ -89,9 +89,10 @@ static int put(int from, int dir, const char *name)
     return r;
 }
 
-static int put_in(int from, const char *dir, const char *name)
+/* dir counts from the directory base, when it does not begin at the root. */
+static int put_in(int from, int base, const char *dir, const char *name)
 {
-    int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int at = openat(base, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (at < 0)
         return -errno;
     int r = put(from, at, name);
@@ -100,14 +101,14 @@ static int put_in(int from, const char *dir, const char *name)
 }
 
 /* The user's own choice: any path, but nothing is overwritten. */
-static int fetch_to(int from, const char *path)
+static int fetch_to(int from, int base, const char *path)
 {
     const char *slash = strrchr(path, '/');
     const char *name = slash == NULL ? path : slash + 1;
     if (name[0] == '\0')
         return -EISDIR;
     char *dir = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
-    int r = dir == NULL ? PV_ERR_NOMEM : put_in(from, dir, name);
+    int r = dir == NULL ? PV_ERR_NOMEM : put_in(from, base, dir, name);
     free(dir);
     return r;
 }
@@ -115,10 +116,16 @@ static int fetch_to(int from, const char *path)
 int pv_fetch(int from, const char *dir, const char *name, const char *path)
 {
     char clean[PV_FILE_NAME_BUF];
-    if (path != NULL)
-        return fetch_to(from, path);
+    if (path != NULL) {
+        int base = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (base < 0)
+            return -errno;
+        int r = fetch_to(from, base, path);
+        close(base);
+        return r;
+    }
     /* p2pvpnd has cleaned it; whoever answers on its socket need not have. */
     if (pv_file_name_clean(pv_view(name, strlen(name)), clean) != PV_OK)
         return PV_ERR_MALFORMED;
-    return put_in(from, dir, clean);
+    return put_in(from, AT_FDCWD, dir, clean);
 }

@@ -555,7 +555,7 @@ PV_TEST(the_list_of_files_names_the_room_of_each)
 PV_TEST(superfluous_words_and_options_of_files_are_refused)
 {
     static const struct {
-        const char *words[6], *says;
+        const char *words[8], *says;
     } rows[] = {
         {{"files", "list", "x"}, "files: list takes no more words"},
         {{"files", "list", "--dir", "/tmp"}, "files: list takes no --dir"},
@@ -563,11 +563,17 @@ PV_TEST(superfluous_words_and_options_of_files_are_refused)
         {{"files", "withdraw", "1", "-o", "x"}, "files: withdraw takes no --output"},
         {{"files", "refuse", "1", "--no-wait"}, "files: refuse takes no --no-wait"},
         {{"files", "get", "1", "--no-wait"}, "files: get takes no --no-wait"},
+        {{"files", "accept", "1", "--no-wait", "-o", "x"},
+         "files: --no-wait saves nothing: give --output to `p2pvpnctl files get ID`"},
+        {{"files", "accept", "1", "--no-wait", "-d", "/"},
+         "files: --no-wait saves nothing: give --dir to"},
+        {{"files", "get", "1", "-d", "/tmp", "-o", "/x"},
+         "files: --output /x is a place of its own: leave out --dir"},
         {{"send-file", "bob", ""}, "send-file: the name of the file is an empty word"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         const char *const *w = rows[i].words;
-        assert_int_equal(RUN(w[0], w[1], w[2], w[3], w[4]), PV_CTLAPI_USAGE);
+        assert_int_equal(run_in(stdin, w), PV_CTLAPI_USAGE);
         assert_has(t.err, rows[i].says);
     }
     answers("files", OK("'files':[{'id':1,'direction':'out','peer':'bob'}]"));

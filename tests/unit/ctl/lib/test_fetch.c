@@ -23,7 +23,8 @@ int openat(int at, const char *name, int flags, ...)
 {
     va_list ap;
     va_start(ap, flags);
-    mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(ap, mode_t) : 0;
+    bool makes = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
+    mode_t mode = makes ? va_arg(ap, mode_t) : 0;
     va_end(ap);
     errno = EOPNOTSUPP;
     if (has_no_tmpfile && (flags & O_TMPFILE) == O_TMPFILE)
@@ -115,7 +116,11 @@ PV_TEST(it_gets_its_name_or_the_users)
     assert_text(in_dir("photo.jpg"), "what bob sent");
     assert_ok(pv_fetch(from, ".", "photo.jpg", in_dir("mine")));
     assert_text(in_dir("mine"), "what bob sent");
-    assert_int_equal(count(), 2);
+    assert_ok(pv_fetch(from, dir, "photo.jpg", "another"));
+    assert_text(in_dir("another"), "what bob sent");
+    assert_ok(pv_fetch(from, top, "photo.jpg", "in/deeper"));
+    assert_text(in_dir("deeper"), "what bob sent");
+    assert_int_equal(count(), 4);
 }
 
 PV_TEST(nothing_is_overwritten_and_no_link_followed)
@@ -123,6 +128,7 @@ PV_TEST(nothing_is_overwritten_and_no_link_followed)
     write_text(in_dir("photo.jpg"), "mine");
     assert_int_equal(pv_fetch(from, dir, "photo.jpg", NULL), PV_ERR_EXISTS);
     assert_int_equal(pv_fetch(from, dir, "x", in_dir("photo.jpg")), PV_ERR_EXISTS);
+    assert_int_equal(pv_fetch(from, dir, "x", "photo.jpg"), PV_ERR_EXISTS);
     assert_text(in_dir("photo.jpg"), "mine");
     assert_int_equal(symlink("../elsewhere", in_dir("link")), 0);
     assert_int_equal(pv_fetch(from, dir, "link", NULL), PV_ERR_EXISTS);
@@ -147,6 +153,7 @@ PV_TEST(a_file_that_cannot_be_copied_leaves_nothing_behind)
     close(no_file);
     assert_int_equal(count(), 0);
     assert_true(pv_fetch(from, "/nowhere", "photo.jpg", NULL) < 0);
+    assert_true(pv_fetch(from, "/nowhere", "photo.jpg", "mine") < 0);
     assert_true(pv_fetch(from, dir, "x", in_dir("")) < 0);
 }
 
