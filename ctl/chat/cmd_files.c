@@ -407,18 +407,15 @@ static int offer_to_all(struct pv_cli *cli, const json_t *members, const char *i
 /* Those who are in the room and there; at least one. */
 static int ask_members(struct pv_cli *cli, json_t **ret_body)
 {
-    const char *room = cli->args.word[0];
-    size_t n = 0;
+    const char *room = cli->args.word[0], *why;
+    char text[PV_SHOW_SENT_BUF];
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_ROOM_MEMBERS);
     if (strlen(room) >= sizeof(req.room))
         return pv_cli_usage(cli, "\"%.60s\" is not a room: `p2pvpnctl room list`", room);
     memcpy(req.room, room, strlen(room) + 1);
     int code = pv_cli_call(cli, &req, NULL, NULL, ret_body);
-    PV_EACH_JSON(json_object_get(*ret_body, "members"), m)
-        n += pv_show_gets_file(m);
-    if (code == 0 && n == 0)
-        code = pv_cli_fail(cli, PV_CTLAPI_PEER_OFFLINE,
-                           "nobody else of %s is there: a file goes to those who are", room);
+    if (code == 0 && (why = pv_show_no_getter(*ret_body, room, text)) != NULL)
+        code = pv_cli_fail(cli, PV_CTLAPI_PEER_OFFLINE, "%s", why);
     return code;
 }
 

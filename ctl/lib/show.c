@@ -509,3 +509,20 @@ bool pv_show_gets_file(const json_t *member)
 {
     return pv_json_bool(member, "online") && !pv_json_bool(member, "self");
 }
+
+const char *pv_show_no_getter(const json_t *body, const char *room,
+                              char buf[static PV_SHOW_SENT_BUF])
+{
+    size_t n = 0;
+    PV_EACH_JSON(json_object_get(body, "members"), m)
+        n += pv_show_gets_file(m);
+    /* Some are called online for a while after this machine went down. */
+    const bool down = pv_json_bool(body, "down");
+    if (down)
+        snprintf(buf, PV_SHOW_SENT_BUF,
+                 "not offered to %.64s: this machine is down: `p2pvpnctl up`, then again", room);
+    else
+        snprintf(buf, PV_SHOW_SENT_BUF,
+                 "nobody else of %.64s is there: a file goes to those who are", room);
+    return n == 0 || down ? buf : NULL;
+}

@@ -1472,11 +1472,10 @@ void pv_tui_take_present(struct pv_tui *t, const struct pv_tui_action *action, c
                          double size, const json_t *body)
 {
     json_t *members = json_object_get(body, "members");
-    size_t n = 0;
-    PV_EACH_JSON(members, m)
-        n += pv_show_gets_file(m);
-    if (n == 0 || action->text == NULL) {
-        pv_tui_note(t, "nobody else of %s is there: a file goes to those who are", action->peer);
+    char text[PV_SHOW_SENT_BUF];
+    const char *why = pv_show_no_getter(body, action->peer, text);
+    if (why != NULL || action->text == NULL) {
+        pv_tui_note(t, "%s", why == NULL ? "out of memory" : why);
         return;
     }
     if (t->gift.path != NULL) {

@@ -144,6 +144,25 @@ def a_file_that_waits_is_for_the_machine_that_had_the_name(lab):
 
 
 @scenario
+def a_file_waits_for_this_machine_to_be_up_and_says_so(lab):
+    _, a, b = start(lab)
+    a.ctl("room", "create", "crew")
+    a.ctl("room", "invite", "crew", "b")
+    wait("b to be in it", lambda: b.ctl("room", "accept", "crew", check_rc=False).code == 0)
+    source = make(scratch(lab) / "plan.bin", 17)
+    a.ctl("down")
+    remedy = "this machine is down: `p2pvpnctl up`"
+    r = a.ctl("send-file", "#crew", str(source), code=7)
+    check(f"{remedy}, then again" in r.err, f"a file for a room: {r}")
+    sender = send(a, "b", source)
+    wait("the reason", lambda: f"waiting: {remedy} goes on with it" in sender.text())
+    check(f"{remedy} goes on with it" in a.ctl("files").out, "the list of files does not say it")
+    a.ctl("up")
+    equal(sender.ended(), 0, "exit code of send-file")
+    check("away" not in sender.text(), f"b was never away: {sender.text()!r}")
+
+
+@scenario
 def a_file_for_a_room(lab):
     """Each member that is there is offered it; a rule keeps it from one; who is away or comes later gets nothing."""
     path = scratch(lab)

@@ -239,7 +239,9 @@ export function chat(main, who) {
 
   // As `send-file` to a room: a line says so, and those who are there are offered it.
   async function offerAll(file) {
-    const to = address(), there = (await call("room_members", { room: to })).members.filter(m => m.online && !m.self).map(m => m.key || m.name);
+    const to = address(), asked = await call("room_members", { room: to });
+    const there = asked.members.filter(m => m.online && !m.self).map(m => m.key || m.name);
+    if (asked.down) throw new Error("this machine is down: bring it up, then again");
     if (there.length === 0) throw new Error("nobody else is there: a file goes to those who are");
     const said = await call("send", { peer: to, text: `/me offers ${file.name} (${bytes(file.size)}) to those who are here` });
     const parts = [];

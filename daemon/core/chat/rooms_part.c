@@ -507,9 +507,10 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
 {
     struct pv_rooms_member m;
-    json_t *out = pv_ctlapi_pack("{s:i, s:s, s:o, s:[]}", "version", PV_CTLAPI_FORMAT, "room",
+    json_t *out = pv_ctlapi_pack("{s:i, s:s, s:o, s:b, s:[]}", "version", PV_CTLAPI_FORMAT, "room",
                                  PV_ROOM_STR(n->chat.rooms, id), "address",
-                                 is_doubtful(n, id) ? json_null() : address_json(id), "members");
+                                 is_doubtful(n, id) ? json_null() : address_json(id), "down",
+                                 !n->up, "members");
     for (size_t i = 0; out != NULL && pv_rooms_member(n->chat.rooms, id, i, &m); i++) {
         const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
         bool self = memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;

@@ -304,9 +304,18 @@ static enum pv_file_state state_of(const struct pv_file_entry *f)
     return f->state == PV_FILE_SAVED && f->why == PV_FILE_WHY_STOPPED ? PV_FILE_REFUSED : f->state;
 }
 
-/* A file of a machine that was removed failed by that, and nobody can mend it. */
+/* Nothing more happens to a file in this state. */
+static bool is_over(enum pv_file_state state)
+{
+    return state != PV_FILE_OFFERED && state != PV_FILE_ACCEPTED;
+}
+
+/* A file of a machine that was removed failed by that, and nobody can mend it. While this machine
+ * is down nothing moves, whatever else there is, and no peer went away by that. */
 static const char *why_of(const struct pv_node *n, const struct pv_file_entry *f)
 {
+    if (!n->up && !is_over(f->state) && !f->running)
+        return "this machine is down: `p2pvpnctl up` goes on with it";
     return f->why == PV_FILE_WHY_GONE && f->state == PV_FILE_FAILED && pv_tell_is_gone(n, f->peer)
                ? "the other machine is no member any more"
                : pv_file_why_text(f->why);
@@ -508,12 +517,6 @@ static int pass(struct files *f, uint32_t number, uint64_t handle)
         .type = PV_FILEOP_PASS, .sid = pv_ctlsrv_sid(f->node->ctl, handle), .number = number};
     memcpy(op.id, entry->id, sizeof(op.id));
     return pv_fifo_put(&f->ops, &op, sizeof(op));
-}
-
-/* Nothing more happens to a file in this state. */
-static bool is_over(enum pv_file_state state)
-{
-    return state != PV_FILE_OFFERED && state != PV_FILE_ACCEPTED;
 }
 
 /* "saved already": why what was asked for cannot be done with the file. */

@@ -538,7 +538,24 @@ PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
     answers("room_members", OK("'room':'#crew','members':[" MEMBER("lap", "true", "true") "]"));
     assert_int_equal(RUN("send-file", "#crew", "/proc/self/exe"), PV_CTLAPI_PEER_OFFLINE);
     assert_has(t.err, "nobody else of #crew is there");
+    answers("room_members", OK("'room':'#crew','down':true,'members':[" MEMBER(
+                                "lap", "true", "true") "," MEMBER("pi", "false", "false") "]"));
+    assert_fails(PV_CTLAPI_PEER_OFFLINE, "this machine is down: `p2pvpnctl up`, then again",
+                 "send-file", "#crew", "/proc/self/exe");
     assert_lacks(t.requests, "'cmd':'send'");
+}
+
+PV_TEST(a_file_that_waits_says_for_what)
+{
+    answers("file_send", OK("'file':{'id':3}"));
+    answers("files", OK("'files':[{'id':3,'state':'offered','online':false}]"));
+    assert_int_equal(RUN("-t", "1", "send-file", "pi", "/proc/self/exe"), PV_CTLAPI_TIMEOUT);
+    assert_has(t.err, "waiting: pi is away\n");
+    answers("files", OK("'files':[{'id':3,'state':'offered','online':false,'why':'this machine is "
+                        "down: `p2pvpnctl up` goes on with it'}]"));
+    assert_int_equal(RUN("-t", "1", "send-file", "pi", "/proc/self/exe"), PV_CTLAPI_TIMEOUT);
+    assert_has(t.err, "waiting: this machine is down: `p2pvpnctl up` goes on with it\n");
+    assert_lacks(t.err, "away");
 }
 
 PV_TEST(the_list_of_files_names_the_room_of_each)

@@ -2453,6 +2453,10 @@ PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
     offer_to_crew("{'members':[{'name':'lap','online':true,'self':true}]}");
     assert_nothing_asked();
     assert_string_equal(t->note, "nobody else of #crew is there: a file goes to those who are");
+    offer_to_crew("{'down':true,'members':[{'name':'pi','online':true}]}");
+    assert_nothing_asked();
+    assert_string_equal(t->note,
+                        "not offered to #crew: this machine is down: `p2pvpnctl up`, then again");
     /* A line that could not be said is not given back to be typed: the file goes to nobody. */
     offer_to_crew(THERE);
     struct pv_tui_action a;

@@ -165,6 +165,9 @@ PV_TEST(members_are_shown_as_present_by_the_one_answer_to_that)
     say("{'id':4,'cmd':'room_members','room':'crew'}");
     reply = fake_ctl_reply(node, chat.client);
     assert_lacks(reply, "'online':false");
+    assert_has(reply, "'down':false");
+    node->node.up = false;
+    say_and_hear("{'id':5,'cmd':'room_members','room':'crew'}", "'down':true");
 }
 
 /* Another machine may be called bob today. */

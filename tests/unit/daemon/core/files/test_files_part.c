@@ -275,6 +275,25 @@ PV_TEST(nobody_is_asked_while_the_interface_is_down)
     expect_op(PV_FILEOP_FETCH);
 }
 
+/* A peer that this machine cannot reach because of itself is not called away. */
+PV_TEST(a_file_that_waits_for_this_machine_to_be_up_says_so)
+{
+    static const char why[] = "'why':'this machine is down: `p2pvpnctl up` goes on with it'";
+    bob_offers(1, 5000);
+    expect_saved(PV_OK);
+    assert_answered(node, client, "{'id':1,'cmd':'files'}", "'state':'offered','why':null");
+    node->node.up = false;
+    assert_answered(node, client, "{'id':2,'cmd':'files'}", why);
+    pass_descriptor(5);
+    assert_answered(node, client, "{'id':3,'cmd':'file_send','peer':'bob','file':'a.txt'}", why);
+    assert_answered(node, client, "{'id':4,'cmd':'file_accept','number':1}", why);
+    /* One that is over waits for nothing. */
+    assert_answered(node, client, "{'id':5,'cmd':'file_stop','number':1}",
+                    "'state':'refused','why':'stopped by a user'");
+    node->node.up = true;
+    assert_answered(node, client, "{'id':6,'cmd':'files'}", "'state':'offered','why':null");
+}
+
 PV_TEST(a_member_that_leaves_takes_its_offers_along)
 {
     bob_offers(1, 5000);
