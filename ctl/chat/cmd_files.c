@@ -145,8 +145,10 @@ static int ask_daemon(struct pv_cli *cli, struct pv_ctlapi_request *req, int pas
         pv_ctlapi_reply_done(&reply);
     }
     *ret_status = r;
-    if (r != PV_OK)
+    if (r != PV_OK) {
+        cli->peer = NULL; /* p2pvpnd alone has the answer, and no peer keeps it waiting */
         return PV_CTLAPI_FAILED;
+    }
     int code = reply.ok ? 0 : (int)reply.code;
     if (reply.ok)
         *ret_body = json_incref(reply.body);
@@ -186,7 +188,8 @@ static int come_back(struct pv_cli *cli, struct job *j)
         struct timespec pause = {.tv_nsec = (long)AGAIN};
         int status = PV_OK, code = 0;
         if (pv_clock_now() >= cli->deadline)
-            return pv_cli_lost(cli, PV_ERR_TIMEOUT);
+            return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
+                               "p2pvpnd has ended, and did not come back in time");
         nanosleep(&pause, NULL);
         /* The old connection is of no use: the daemon at its other end is gone. */
         pv_client_close(&cli->client);
@@ -200,6 +203,12 @@ static int come_back(struct pv_cli *cli, struct job *j)
     }
 }
 
+/* Only this program gives up; the daemon goes on with the transfer. */
+static int give_up(struct pv_cli *cli)
+{
+    return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT, "not finished in time: it goes on in p2pvpnd");
+}
+
 /* The files as they are now; NULL with *ret_code 0: p2pvpnd was away, look again. */
 static json_t *look(struct pv_cli *cli, struct job *first, int *ret_code)
 {
@@ -207,10 +216,10 @@ static json_t *look(struct pv_cli *cli, struct job *first, int *ret_code)
     int status = PV_OK;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILES);
     *ret_code = ask_daemon(cli, &req, -1, &status, &body);
-    /* A timeout is --timeout's own end. Everything else that breaks means that the daemon went
-     * away. */
+    /* A timeout is --timeout's own end, which comes mostly between two looks. Everything else that
+     * breaks means that the daemon went away. */
     if (*ret_code != 0 && status == PV_ERR_TIMEOUT)
-        *ret_code = pv_cli_lost(cli, status);
+        *ret_code = give_up(cli);
     else if (*ret_code != 0 && status != PV_OK)
         *ret_code = come_back(cli, first);
     return body;
@@ -303,10 +312,8 @@ static int watch(struct pv_cli *cli, struct job *first)
         json_decref(body);
         if (!left)
             return result;
-        /* Only this program gives up; the daemon goes on with the transfer. */
         if (pv_clock_now() >= cli->deadline) {
-            code =
-                pv_cli_fail(cli, PV_CTLAPI_TIMEOUT, "not finished in time: it goes on in p2pvpnd");
+            code = give_up(cli);
             return result != 0 ? result : code;
         }
         nanosleep(&pause, NULL);
@@ -575,6 +582,8 @@ static int save(struct pv_cli *cli, uint32_t number)
     int r = from < 0 ? PV_ERR_NOT_FOUND : pv_fetch(from, dir == NULL ? "." : dir, name, path);
     if (from >= 0)
         close(from);
+    /* The copy took what the disk needed, and p2pvpnd gets its time to answer. */
+    pv_cli_set_timeout(cli, WAIT_S);
     if (r == PV_ERR_EXISTS)
         code = pv_cli_fail(cli, PV_CTLAPI_FAILED,
                            "%s: a file of this name exists: choose another with -o, and run "
@@ -618,6 +627,8 @@ static int accept_file(struct pv_cli *cli, uint32_t number)
          * user gave a limit. */
         cli->deadline = cli->timeout == 0 ? PV_NEVER : cli->deadline;
         code = watch(cli, &j);
+        /* Bytes that came in the last moment are saved all the same. */
+        pv_cli_set_timeout(cli, WAIT_S);
         if (code == 0)
             code = save(cli, number);
     } else if (code == 0 && cli->json) {

@@ -558,6 +558,27 @@ PV_TEST(a_file_that_waits_says_for_what)
     assert_lacks(t.err, "away");
 }
 
+/* The time mostly ends between two looks, and says nothing of p2pvpnd or of the peer. */
+PV_TEST(a_file_that_is_not_there_in_time_goes_on)
+{
+    static const char *const files[] = {
+        OK("'files':[{'id':3,'direction':'in','state':'accepted','online':true}]"), ""};
+    static const char words[] = "p2pvpnctl: %s: not finished in time: it goes on in p2pvpnd\n";
+    answers("file_send", OK("'file':{'id':3}"));
+    answers("file_accept", OK("'file':{'id':3,'peer':'pi'}"));
+    answers("version", OK("'version':1")); /* it answers: a peer would be to blame */
+    for (size_t i = 0; i < PV_ARRAY_LEN(files); i++) {
+        answers("files", files[i]);
+        assert_int_equal(RUN("-t", "1", "send-file", "pi", "/proc/self/exe"), PV_CTLAPI_TIMEOUT);
+        assert_string_equal(t.err, PV_STR(words, "send-file"));
+        assert_int_equal(RUN("-t", "1", "files", "accept", "3"), PV_CTLAPI_TIMEOUT);
+        assert_string_equal(t.err, PV_STR(words, "files"));
+    }
+    answers("file_send", "");
+    assert_fails(PV_CTLAPI_TIMEOUT, "no answer in time: try again", "-t", "1", "send-file", "pi",
+                 "/proc/self/exe");
+}
+
 PV_TEST(the_list_of_files_names_the_room_of_each)
 {
     answers("files", OK("'files':[{'id':1,'transfer':'A','direction':'in','peer':'pi','state':'"
