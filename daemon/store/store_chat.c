@@ -154,7 +154,8 @@ static int result_copy(struct pv_chatjob_result *res, const struct pv_chat_recor
 
 /* --- the jobs ------------------------------------------------------------------------------ */
 
-/* The message is there already: the answer was lost and the job repeated. */
+/* The message is there already: the answer was lost and the job repeated. PV_ERR_EXISTS: the id is
+ * that of another text, which a user must not take for this one. */
 static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_chatjob_result *res)
 {
     struct pv_query q = pv_query(
@@ -165,6 +166,8 @@ static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_
     if (pv_query_next(&q)) {
         r = get_record(&q, true, &res->msgs[0]);
         res->n_msgs = r == PV_OK ? 1 : 0;
+        if (r == PV_OK && strcmp(res->msgs[0].text, m->text) != 0)
+            r = PV_ERR_EXISTS;
     }
     int end = pv_query_end(&q);
     /* The first error counts: pv_query_end() may report only what followed from it. */

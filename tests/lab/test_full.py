@@ -106,6 +106,13 @@ def a_send_that_ran_out_of_time_is_repeated_without_being_sent_twice(lab):
     check("may still arrive" in r.err and " --id " in r.err, r.err)
     message = r.err.split(" --id ")[1].split()[0].strip("`,.:;)")
     a.ctl("send", "--id", message, "b", "only once")
+    a.ctl("room", "create", "crew")
+    a.ctl("send", "--id", message, "#crew", "only once")
+    a.ctl("send", "--id", message, "#crew", "only once")
+    for to in ("b", "#crew"):
+        r = a.ctl("send", "--id", message, to, "another text", code=1)
+        check("that id was taken with another text" in r.err, r.err)
+    equal(a.ctl("history", "#crew").out.count("\n"), 1, "lines in the room")
     a.ctl("send", "b", "the last")
     wait("what follows it", lambda: "the last" in b.ctl("history", "a").out)
     equal(b.ctl("history", "a").out.count("only once"), 1, "how often b has it")

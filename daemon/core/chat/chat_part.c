@@ -163,7 +163,9 @@ static void closed(void *part, uint32_t sid, int status, pv_ns now)
 
 static void answer_failed(struct pv_node *n, const struct pv_chatlink_event *ev)
 {
-    if (ev->status == PV_ERR_LIMIT)
+    if (ev->status == PV_ERR_EXISTS)
+        pv_tell_taken(n, ev->tag);
+    else if (ev->status == PV_ERR_LIMIT)
         pv_ctlsrv_failf(n->ctl, ev->tag, PV_CTLAPI_FAILED,
                         "send: too many messages wait for this peer (%s): wait until it is back",
                         pv_strstatus(ev->status));

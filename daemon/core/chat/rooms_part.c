@@ -350,7 +350,9 @@ static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now)
             answer_room(n, ev->room, ev->tag);
         break;
     case PV_ROOMS_SENT:
-        if (ev->status != PV_OK)
+        if (ev->status == PV_ERR_EXISTS)
+            pv_tell_taken(n, ev->tag);
+        else if (ev->status != PV_OK)
             answer_failed(n, "send", ev->status, ev->tag);
         else
             pv_tell_sent(n, ev->tag, &ev->msg, is_anybody_there(n, ev->room),

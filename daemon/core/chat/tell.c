@@ -206,3 +206,9 @@ void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_recor
     /* The sender's other screens show it too. This one knows it by its answer. */
     pv_tell_message(n, rec, now);
 }
+
+void pv_tell_taken(struct pv_node *n, uint64_t handle)
+{
+    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED,
+                   "send: that id was taken with another text: an id is for the same one again");
+}

@@ -31,3 +31,5 @@ void pv_tell_read(struct pv_node *n, const struct pv_chat_record *msgs, size_t c
  * the room, those whom a rule keeps from it, [{name, rule}]; taken; NULL: nobody. */
 void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_record *rec, bool online,
                   json_t *denied, pv_ns now);
+/* Answers a `send` whose id is that of another text: nothing is sent. */
+void pv_tell_taken(struct pv_node *n, uint64_t handle);

@@ -62,7 +62,8 @@ struct pv_chat_record {
 
 enum pv_chatjob_kind {
     /* Store an outgoing message and give it the next seq of its conversation, in one transaction.
-     * In: msgs[0] without seq and state. Out: msgs[0] as stored. Status PV_ERR_LIMIT. */
+     * In: msgs[0] without seq and state. Out: msgs[0] as stored. Status PV_ERR_LIMIT;
+     * PV_ERR_EXISTS (another text to this peer has its id). */
     PV_CHATJOB_ENQUEUE,
     /* Store incoming messages of one peer, each exactly once by (peer, id), until one is beyond
      * what its sender may have stored: that one and those behind it are not taken, so that their

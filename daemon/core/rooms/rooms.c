@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/vec.h"
+#include "crypto/hash.h"
 #include "daemon/core/rooms/rooms_int.h"
 
 /* --- life ---------------------------------------------------------------------------------- */
@@ -281,18 +282,30 @@ static int reserve_say(struct pv_rooms_room *room)
     return PV_OK;
 }
 
-/* Is the text with this id on its way to the store? Then this client waits for it too. */
-static bool join_say(struct pv_rooms_room *room, uint64_t tag, const uint8_t *id)
+static struct pv_rooms_say_item item_of(uint64_t tag, const struct pv_rooms_say *say)
+{
+    struct pv_rooms_say_item item = {.tag = tag, .has_id = say->id != NULL};
+    if (item.has_id)
+        memcpy(item.id, say->id, sizeof(item.id));
+    pv_blake2b(item.sum, pv_view(say->text, strlen(say->text)), pv_view(NULL, 0), pv_view(NULL, 0));
+    return item;
+}
+
+/* Is the text with this id on its way to the store? Then this client waits for it too.
+ * PV_ERR_NOT_FOUND; PV_ERR_EXISTS: another text has the id. */
+static int join_say(struct pv_rooms_room *room, struct pv_rooms_say_item item)
 {
     for (size_t i = 0; i < room->n_says; i++) {
-        struct pv_rooms_say_item item = room->says[i];
-        if (!item.has_id || memcmp(item.id, id, sizeof(item.id)) != 0)
+        const struct pv_rooms_say_item *other = &room->says[i];
+        if (!item.has_id || !other->has_id || memcmp(item.id, other->id, sizeof(item.id)) != 0)
             continue;
-        item.tag = tag;
+        if (memcmp(item.sum, other->sum, sizeof(item.sum)) != 0)
+            return PV_ERR_EXISTS;
+        item.seq = other->seq;
         room->says[room->n_says++] = item;
-        return true;
+        return PV_OK;
     }
-    return false;
+    return PV_ERR_NOT_FOUND;
 }
 
 /* Signs the text and hands it to the store. Memory comes first: once the text is in the batch
@@ -301,12 +314,15 @@ static int say_now(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t tag
                    const struct pv_rooms_say *say, uint64_t wall_ms)
 {
     struct pv_room_record rec = {.type = PV_ROOM_TEXT, .time_ms = wall_ms};
+    struct pv_rooms_say_item item = item_of(tag, say);
     if (!room_is_in(room->self) || pv_rooms_is_behind_itself(room, rs->now))
         return PV_ERR_STATE;
     if (room->self->taken >= PV_ROOM_MAX_TEXTS)
         return PV_ERR_LIMIT;
     int r = reserve_say(room);
-    if (r < 0 || (say->id != NULL && join_say(room, tag, say->id)))
+    if (r == PV_OK)
+        r = join_say(room, item);
+    if (r != PV_ERR_NOT_FOUND)
         return r;
     rec.seq = room->self->taken + 1;
     rec.text = pv_view(say->text, strlen(say->text));
@@ -317,10 +333,9 @@ static int say_now(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t tag
     r = pv_rooms_batch(rs, room, room->self, &rec, rs->raw + len - PV_SIGN_LEN);
     if (r < 0)
         return r;
-    struct pv_rooms_say_item item = {.tag = tag, .seq = rec.seq, .has_id = say->id != NULL};
+    item.seq = rec.seq;
     if (item.has_id) {
         struct pv_room_text *t = &room->batch[room->n_batch - 1];
-        memcpy(item.id, say->id, sizeof(item.id));
         memcpy(t->said, say->id, sizeof(t->said));
         t->has_said = true;
     }
@@ -371,7 +386,9 @@ void pv_rooms_handle_said(struct pv_rooms *rs, struct pv_rooms_room *room,
     struct pv_rooms_event e = {.type = PV_ROOMS_SENT, .tag = entry->wait.tag, .status = status};
     memcpy(e.room, entry->room, sizeof(e.room));
     rs->now = now;
-    if (status == PV_OK && result->n_msgs > 0) {
+    if (status == PV_OK && result->n_msgs > 0 && strcmp(result->msgs[0].text, entry->text) != 0) {
+        e.status = PV_ERR_EXISTS;
+    } else if (status == PV_OK && result->n_msgs > 0) {
         e.status = pv_chat_record_copy(&e.msg, &result->msgs[0]);
     } else if (status == PV_OK) {
         const struct pv_rooms_say say = {.room = entry->room, .text = entry->text, .id = entry->id};

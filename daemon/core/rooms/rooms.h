@@ -182,7 +182,8 @@ struct pv_rooms_say {
     const uint8_t *room;
     const char *text;
     const uint8_t *id; /* PV_CHAT_ID_LEN, of who repeats a send: what was said in this room with it
-                          is not said again, SENT has that; NULL: always a new one */
+                          is not said again, SENT has that, or PV_ERR_EXISTS when it is another
+                          text; NULL: always a new one */
 };
 PV_MUST_CHECK int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const struct pv_rooms_say *say,
                                uint64_t wall_ms, pv_ns now);

@@ -56,7 +56,8 @@ struct pv_rooms_say_item {
     uint64_t tag;
     uint64_t seq;
     bool has_id;
-    uint8_t id[PV_CHAT_ID_LEN]; /* what the client calls it */
+    uint8_t id[PV_CHAT_ID_LEN];  /* what the client calls it */
+    uint8_t sum[PV_BLAKE2B_LEN]; /* of its text */
 };
 
 struct pv_rooms_room {

@@ -173,6 +173,20 @@ PV_TEST(enqueueing_again_gives_the_same_answer)
     assert_outbox(BOB, 0, 0, "1 2");
 }
 
+/* To another receiver it is another message. */
+PV_TEST(an_id_that_was_taken_with_another_text_is_refused)
+{
+    char text[] = "another";
+    struct pv_chat_record m = record(BOB, 1, text);
+    struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
+    assert_int_equal(enqueue(BOB, 1), 1);
+    struct pv_chatjob_result *none = NULL;
+    assert_int_equal(chat_db_run(db, &job, &none), PV_ERR_EXISTS);
+    assert_null(none);
+    assert_int_equal(enqueue(CAROL, 1), 1);
+    assert_outbox(BOB, 0, 0, "1");
+}
+
 PV_TEST(an_incoming_message_is_stored_exactly_once)
 {
     assert_int_equal(commit(BOB, 1, 3, 1), 3);

@@ -53,6 +53,19 @@ static void watch(bool seen)
     pv_ctlapi_request_done(&asked.req);
 }
 
+PV_TEST(a_send_whose_id_is_that_of_another_text_is_refused)
+{
+    struct fake_asked asked = fake_node_ask(node, chat.client, "{\"id\":5,\"cmd\":\"status\"}\n");
+    const struct pv_chatlink_message msg = {
+        .pk = chat.bob_keys.pk, .name = "bob", .text = "hello", .wall_ms = 1};
+    assert_ok(pv_chatlink_send(node->node.chat.link, asked.handle, &msg, node->now));
+    pv_ctlapi_request_done(&asked.req);
+    fake_peers_settle(&chat.peers);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ENQUEUE), PV_ERR_EXISTS, NULL);
+    assert_reply(node, chat.client, "send: that id was taken with another text");
+    assert_false(opens());
+}
+
 PV_TEST(a_message_that_waits_goes_out_when_the_peer_is_there)
 {
     send_to_bob();

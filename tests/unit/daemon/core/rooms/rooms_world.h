@@ -117,7 +117,7 @@ static inline void take_event(void *owner, const struct pv_rooms_event *e, pv_ns
     n->sent += e->type == PV_ROOMS_SENT && e->status == PV_OK;
     n->failed += (e->type == PV_ROOMS_SENT || e->type == PV_ROOMS_DONE) && e->status < 0;
     n->delivered += e->type == PV_ROOMS_STATE && e->msg.state == PV_CHAT_DELIVERED;
-    if (e->type == PV_ROOMS_DONE)
+    if (e->type == PV_ROOMS_DONE || e->type == PV_ROOMS_SENT)
         n->last_status = e->status;
 }
 

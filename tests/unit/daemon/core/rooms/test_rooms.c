@@ -102,6 +102,24 @@ PV_TEST(a_send_that_is_repeated_is_said_once)
     assert_string_equal(w.n[ANNA].said, "five");
 }
 
+PV_TEST(an_id_that_was_taken_with_another_text_is_refused)
+{
+    assert_ok(say_as(ANNA, "crew", "one", 1));
+    assert_ok(say_as(ANNA, "crew", "two", 1));
+    assert_int_equal(w.n[ANNA].failed, 1);
+    assert_int_equal(w.n[ANNA].last_status, PV_ERR_EXISTS);
+    /* Two at once, before the store knows of either. */
+    uint8_t id[PV_CHAT_ID_LEN] = {3};
+    struct pv_rooms_say say = {.room = room_of(ANNA, "crew"), .text = "three", .id = id};
+    assert_ok(pv_rooms_say(w.n[ANNA].rooms, 5, &say, 8, w.now));
+    say.text = "four";
+    assert_ok(pv_rooms_say(w.n[ANNA].rooms, 6, &say, 8, w.now));
+    run_for(PV_S(1));
+    assert_int_equal(w.n[ANNA].failed, 2);
+    assert_int_equal(w.n[ANNA].sent, 2);
+    assert_string_equal(w.n[BOB].said, "one three");
+}
+
 PV_TEST(a_line_that_found_no_room_in_the_output_is_said_again)
 {
     w.n[ANNA].choked = true;
