@@ -310,13 +310,6 @@ static int choose_id(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return 0;
 }
 
-/* The daemon may have taken the message before its answer was lost. */
-static void note_doubt(struct pv_cli *cli, const struct pv_ctlapi_request *req)
-{
-    pv_cli_note(cli, "the message may still arrive; the same again with --id %s sends it once",
-                req->message);
-}
-
 static int send_text(struct pv_cli *cli)
 {
     size_t len = 0;
@@ -333,12 +326,13 @@ static int send_text(struct pv_cli *cli)
         else if (!pv_chat_text_is_valid(pv_view(req.text, len)))
             code = pv_cli_usage(cli, "the text must be 1 to %d bytes of UTF-8", PV_CHAT_TEXT_MAX);
     }
-    if (code == 0) {
+    /* The daemon may take the message whose answer is lost, and would send a plain repetition, too.
+     */
+    snprintf(cli->unanswered, sizeof(cli->unanswered),
+             "the message may still arrive; the same again with --id %s sends it once",
+             req.message);
+    if (code == 0)
         code = pv_cli_ask_and_print(cli, &req, print_sent);
-        bool asked = cli->client.fd >= 0;
-        if (asked && (code == PV_CTLAPI_TIMEOUT || code == PV_CTLAPI_NOT_RUNNING))
-            note_doubt(cli, &req);
-    }
     pv_ctlapi_request_done(&req);
     return code;
 }

@@ -405,6 +405,8 @@ int pv_cli_lost(struct pv_cli *cli, int status)
                                "no answer in time: `p2pvpnctl why %s` says what stands in the way; "
                                "--timeout gives it longer",
                                cli->peer);
+        if (cli->unanswered[0] != '\0')
+            return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT, "no answer in time: %s", cli->unanswered);
         /* p2pvpnd reads a request also after the one that sent it has gone. */
         if (cli->ordered)
             return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
@@ -413,8 +415,8 @@ int pv_cli_lost(struct pv_cli *cli, int status)
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                            "no answer in time: try again, or give it longer with --timeout");
     case PV_ERR_CLOSED:
-        return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
-                           "p2pvpnd ended or closed the connection: see its log");
+        return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd ended or closed the connection: %s",
+                           cli->unanswered[0] != '\0' ? cli->unanswered : "see its log");
     case PV_ERR_MALFORMED:
         return pv_cli_fail(cli, PV_CTLAPI_FAILED,
                            "%s does not speak p2pvpnd's language: is the "

@@ -78,6 +78,7 @@ struct pv_cli {
     pv_ns deadline;               /* of the command; PV_NEVER: none */
     const char *peer;             /* whom the command is about; NULL: nobody */
     char waits_for[320];          /* said when the answer is not there soon; "": nothing is */
+    char unanswered[160];         /* what is safe where an answer is lost; "": to try again */
     bool ordered;                 /* the last request changes this node or the network */
     bool cached;                  /* an answer came from the cache: the coordinator is away */
     bool not_on_disk;             /* what was done is not on this machine's disk */
