@@ -49,6 +49,7 @@ struct chat {
     struct pv_cli *cli;
     struct pv_chat_place place; /* its address is "": every line names its receiver */
     bool prompts;               /* a person types */
+    bool begun;                 /* p2pvpnd answered, and did not refuse the watch before */
     bool ended;                 /* no more input is wanted */
     int code;                   /* exit code so far */
     struct asked asked[MAX_ASKED + 2];
@@ -69,7 +70,7 @@ struct chat {
 /* Before and after lines that come while a person types. */
 static void above_prompt(struct chat *c)
 {
-    if (!c->prompts)
+    if (!c->prompts || !c->begun)
         return;
     fputs(c->cli->screen.dumb ? "\n" : "\r\033[K", c->cli->out);
     fflush(c->cli->out); /* errors go elsewhere, and shall not come before it */
@@ -77,7 +78,7 @@ static void above_prompt(struct chat *c)
 
 static void prompt(struct chat *c)
 {
-    if (c->prompts && !c->ended)
+    if (c->prompts && c->begun && !c->ended)
         fprintf(c->cli->out, "%s> ", c->place.name);
     fflush(c->cli->out);
 }
@@ -423,6 +424,7 @@ static void read_on(struct chat *c, const json_t *body)
 static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     enum asked_kind kind = take_asked(c, reply->id);
+    c->begun = c->begun || kind == ASKED_INBOX;
     if (!reply->ok) {
         if (kind == ASKED_SEND_HERE)
             pv_chat_complain_of_line(c->cli, &c->place, reply);
@@ -568,8 +570,9 @@ static int converse(struct chat *c)
     pv_ns last = PV_NEVER; /* for the last answers */
     int code = 0;
     while (code == 0 && !(c->ended && is_quiet(c))) {
-        /* With too many requests open the input waits in the pipe, which slows the writer down. */
-        bool listen = !c->ended && c->n_asked < MAX_ASKED && !c->held;
+        /* With too many requests open the input waits in the pipe, which slows the writer down. So
+         * does what is typed before there is a conversation: in no network none of it is sent. */
+        bool listen = c->begun && !c->ended && c->n_asked < MAX_ASKED && !c->held;
         struct pollfd p[] = {
             {.fd = c->cli->client.fd, .events = POLLIN},
             {.fd = listen ? fileno(c->cli->in) : -1, .events = POLLIN},
@@ -631,7 +634,6 @@ int pv_chatline(struct pv_cli *cli)
     if (c->prompts)
         pv_cli_note(cli, "send NAME TEXT, getu, exit%s",
                     has_place(c) ? "; every other line goes to the peer" : "");
-    prompt(c);
     if (code == 0)
         code = converse(c);
     above_prompt(c);

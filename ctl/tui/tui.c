@@ -473,6 +473,9 @@ static const char *reason_of(const struct asked *a, const struct pv_ctlapi_reply
                              char buf[static PV_SHOW_CHANGE_BUF])
 {
     const char *why = pv_show_refusal(a->action.peer, a->action.address, reply->error, buf);
+    /* p2pvpnd names the command that watches, which stands before what is said at the end. */
+    if (a->kind == ASKED_WATCH && strncmp(why, "chat: ", 6) == 0)
+        return why + 6;
     return why == reply->error ? pv_cli_reason(a->cmd, why) : why;
 }
 

@@ -728,6 +728,17 @@ def a_line_is_for_whoever_had_the_name(lab):
 
 
 @scenario
+def in_no_network_there_is_no_chat(lab):
+    a = lab.host("a")
+    a.daemon()
+    term = Terminal(lab, a)
+    rows = term.wait("the end", "ended with 4")
+    check(any(row.startswith("p2pvpnctl: chat: this machine is in no network") for row in rows), f"the reason: {rows}")
+    r = a.ctl("chat", "--lines", stdin="send bob x\n", code=4)
+    check(r.err.startswith("p2pvpnctl: chat: this machine is in no network") and "sent" not in r.err, f"by lines: {r}")
+
+
+@scenario
 def without_a_terminal_the_lines_stay(lab):
     a, b = start(lab)
     r = a.run("sh", "-c", f"printf 'send bob from a pipe\\nexit\\n' | {lab.bin('p2pvpnctl')} chat")

@@ -690,6 +690,10 @@ PV_TEST(chat_without_a_network_ends)
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), PV_CTLAPI_NOT_JOINED);
     fclose(in);
     close(fds[1]);
+    /* A line of the input is certainly not sent. */
+    assert_int_equal(RUN_WITH("send bob x\n", "chat"), PV_CTLAPI_NOT_JOINED);
+    assert_string_equal(t.err, "p2pvpnctl: chat: not joined\n");
+    assert_lacks(t.requests, "'cmd':'send'");
 }
 
 PV_TEST(chat_tells_states_of_what_it_sent)
