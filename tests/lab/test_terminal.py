@@ -755,6 +755,7 @@ def without_a_terminal_the_lines_stay(lab):
     # Lines that p2pvpnd has not answered are named when it is gone.
     os.kill(a.p2pvpnd.pid, signal.SIGSTOP)
     term.line("send bob one")
+    term.until("it to be sent", lambda rows: [r for r in rows if r][-2:] == ["> send bob one", ">"])
     term.line("send bob two")
     term.until("both to be sent", lambda rows: [r for r in rows if r][-2:] == ["> send bob two", ">"])
     os.kill(a.p2pvpnd.pid, signal.SIGKILL)
