@@ -10,6 +10,7 @@
 #include <wchar.h>
 
 #include "proto/chat/chat.h"
+#include "proto/local/ctlcmd.h"
 #include "proto/local/remedy.h"
 
 enum {
@@ -511,18 +512,29 @@ bool pv_show_gets_file(const json_t *member)
 }
 
 const char *pv_show_no_getter(const json_t *body, const char *room,
-                              char buf[static PV_SHOW_SENT_BUF])
+                              char buf[static PV_SHOW_SENT_BUF], int *ret_code)
 {
-    size_t n = 0;
-    PV_EACH_JSON(json_object_get(body, "members"), m)
+    size_t n = 0, denied = 0;
+    const char *rule = NULL;
+    PV_EACH_JSON(json_object_get(body, "members"), m) {
+        const char *by = pv_json_text(m, "files_denied", NULL);
         n += pv_show_gets_file(m);
+        denied += pv_show_gets_file(m) && by != NULL;
+        rule = by != NULL ? by : rule;
+    }
     /* Some are called online for a while after this machine went down. */
     const bool down = pv_json_bool(body, "down");
+    *ret_code = n > 0 && !down ? PV_CTLAPI_REFUSED : PV_CTLAPI_PEER_OFFLINE;
     if (down)
         snprintf(buf, PV_SHOW_SENT_BUF,
                  "not offered to %.64s: this machine is down: `p2pvpnctl up`, then again", room);
+    else if (n > 0)
+        snprintf(buf, PV_SHOW_SENT_BUF,
+                 "not offered to %.64s: files from this node to all who are there are denied by "
+                 "%.20s: `p2pvpnctl rules`",
+                 room, rule == NULL ? "a rule" : rule);
     else
         snprintf(buf, PV_SHOW_SENT_BUF,
                  "nobody else of %.64s is there: a file goes to those who are", room);
-    return n == 0 || down ? buf : NULL;
+    return n == denied || down ? buf : NULL;
 }

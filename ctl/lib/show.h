@@ -110,6 +110,7 @@ const char *pv_show_offer(const char *name, double size, char buf[static PV_SHOW
 bool pv_show_is_offer(const char *text); /* does it begin as that line does? */
 /* Of a room's members: is it another one, and there, so that a file for the room goes to it? */
 bool pv_show_gets_file(const json_t *member);
-/* Why a file for the room goes to nobody, by p2pvpnd's answer about its members; NULL: to some. */
+/* Why a file for the room goes to nobody, by p2pvpnd's answer about its members, and the exit code
+ * for that; NULL: to some. */
 const char *pv_show_no_getter(const json_t *body, const char *room,
-                              char buf[static PV_SHOW_SENT_BUF]);
+                              char buf[static PV_SHOW_SENT_BUF], int *ret_code);

@@ -1473,7 +1473,8 @@ void pv_tui_take_present(struct pv_tui *t, const struct pv_tui_action *action, c
 {
     json_t *members = json_object_get(body, "members");
     char text[PV_SHOW_SENT_BUF];
-    const char *why = pv_show_no_getter(body, action->peer, text);
+    int code; /* of a command */
+    const char *why = pv_show_no_getter(body, action->peer, text, &code);
     if (why != NULL || action->text == NULL) {
         pv_tui_note(t, "%s", why == NULL ? "out of memory" : why);
         return;

@@ -240,9 +240,10 @@ export function chat(main, who) {
   // As `send-file` to a room: a line says so, and those who are there are offered it.
   async function offerAll(file) {
     const to = address(), asked = await call("room_members", { room: to });
-    const there = asked.members.filter(m => m.online && !m.self).map(m => m.key || m.name);
+    const members = asked.members.filter(m => m.online && !m.self), there = members.map(m => m.key || m.name);
     if (asked.down) throw new Error("this machine is down: bring it up, then again");
     if (there.length === 0) throw new Error("nobody else is there: a file goes to those who are");
+    if (members.every(m => m.files_denied)) throw new Error(`files from here to all who are there are denied by ${members[0].files_denied}`);
     const said = await call("send", { peer: to, text: `/me offers ${file.name} (${bytes(file.size)}) to those who are here` });
     const parts = [];
     while (there.length > 0) parts.push(sendFile(there.splice(0, AT_ONCE), file, said.message.id));

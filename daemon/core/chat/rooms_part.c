@@ -520,12 +520,14 @@ static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
             continue;
         bool online = self || (p != NULL && pv_peer_reach(p) != PV_REACH_NO);
         const struct pv_verdict v = pv_rules_serve(n, m.pk, PV_SERVICE_CHAT, true);
+        const struct pv_verdict f = pv_rules_serve(n, m.pk, PV_SERVICE_FILES, true);
         pv_ctlapi_put(&out, "members",
-                      pv_ctlapi_pack("{s:s, s:o, s:b, s:b, s:b, s:I, s:s?}", "name",
-                                     PV_WHO_STR(n, m.pk), "key", pv_ctlapi_key(m.pk), "online",
-                                     online, "creator", m.is_creator, "self", self, "texts",
-                                     (json_int_t)m.texts, "denied",
-                                     self || p == NULL || v.allow ? NULL : PV_RULE_STR(v.rule)));
+                      pv_ctlapi_pack(
+                          "{s:s, s:o, s:b, s:b, s:b, s:I, s:s?, s:s?}", "name", PV_WHO_STR(n, m.pk),
+                          "key", pv_ctlapi_key(m.pk), "online", online, "creator", m.is_creator,
+                          "self", self, "texts", (json_int_t)m.texts, "denied",
+                          self || p == NULL || v.allow ? NULL : PV_RULE_STR(v.rule), "files_denied",
+                          self || p == NULL || f.allow ? NULL : PV_RULE_STR(f.rule)));
     }
     return out;
 }
