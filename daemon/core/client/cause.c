@@ -291,9 +291,11 @@ static bool guest_elsewhere(const struct scene *s, struct pv_cause *c)
                pv_peer_name(by));
 }
 
+/* A path that works, relayed or not, is better evidence than a connection that may be the
+ * coordinator's alone to miss. */
 static bool peer_offline(const struct scene *s, struct pv_cause *c)
 {
-    return pv_peer_presence(s->p) == PV_PRESENCE_OFFLINE &&
+    return pv_peer_presence(s->p) == PV_PRESENCE_OFFLINE && pv_peer_reach(s->p) != PV_REACH_PATH &&
            say(c, "start it, or see there whether it reaches the coordinator",
                "%s is offline: the coordinator has no connection from it", s->name);
 }

@@ -136,6 +136,14 @@ PV_TEST(a_direct_path_is_well_whatever_the_coordinator_knows)
     assert_string_equal(c.todo, "");
 }
 
+/* The peer's connection to the coordinator broke, and nothing else. */
+PV_TEST(a_peer_that_a_path_reaches_is_not_off)
+{
+    fake_peers_path(&x, bob, &there);
+    pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
+    assert_string_equal(find().code, "direct_well");
+}
+
 PV_TEST(a_peer_that_does_not_answer_descriptions_is_asleep)
 {
     struct pv_desc desc;
