@@ -646,14 +646,21 @@ static int print_ip(struct pv_cli *cli, const json_t *body)
 
 /* --- why, trace ---------------------------------------------------------------------------- */
 
-/* The IPv4 address in the overlay of a member, or of this machine. */
-static bool overlay_of(struct pv_cli *cli, const char *peer, struct pv_addr *ret_addr)
+enum {
+    FAMILIES = 2, /* IPv4, IPv6 */
+};
+
+/* The addresses in the overlay of a member, or of this machine; PV_AF_NONE: none. */
+static bool overlay_of(struct pv_cli *cli, const char *peer, struct pv_addr ret_addr[FAMILIES])
 {
+    static const char *const keys[FAMILIES] = {"ip4", "ip6"};
     json_t *body = NULL;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_IP);
-    bool ok = (peer == NULL || pv_cli_peer(cli, &req, peer) == 0) &&
-              pv_cli_ask(cli, &req, &body) == 0 &&
-              pv_addr_parse_ip(pv_json_text(body, "ip4", ""), ret_addr) == PV_OK;
+    bool ok =
+        (peer == NULL || pv_cli_peer(cli, &req, peer) == 0) && pv_cli_ask(cli, &req, &body) == 0;
+    for (size_t f = 0; f < FAMILIES; f++)
+        if (pv_addr_parse_ip(pv_json_text(body, keys[f], ""), &ret_addr[f]) != PV_OK)
+            ret_addr[f] = (struct pv_addr){.family = PV_AF_NONE};
     json_decref(body);
     return ok;
 }
@@ -673,22 +680,43 @@ static bool may_try(struct pv_cli *cli, const char *from, const char *to)
     return ok;
 }
 
+static enum pv_tcptry try_address(struct pv_cli *cli, const struct pv_addr *from, struct pv_addr to)
+{
+    to.port = TRY_PORT;
+    return from->family == PV_AF_NONE || to.family == PV_AF_NONE ||
+                   !may_try(cli, PV_IP_STR(from), PV_IP_STR(&to))
+               ? PV_TCPTRY_UNKNOWN
+               : pv_tcptry(from, &to, TRY_MS);
+}
+
 /* The daemons meet, and programs do not: towards this side a firewall of the other machine is
- * nothing but silence, or a refusal. */
+ * nothing but silence, or a refusal. By one family alone it may be, too. */
 static void try_programs(struct pv_cli *cli, const char *peer)
 {
-    struct pv_addr from, to;
-    if (!overlay_of(cli, NULL, &from) || !overlay_of(cli, peer, &to) ||
-        !may_try(cli, PV_IP_STR(&from), PV_IP_STR(&to)))
+    static const char *const by[FAMILIES] = {" by IPv4", " by IPv6"};
+    struct pv_addr from[FAMILIES], to[FAMILIES];
+    enum pv_tcptry is[FAMILIES];
+    if (!overlay_of(cli, NULL, from) || !overlay_of(cli, peer, to))
         return;
-    to.port = TRY_PORT;
-    enum pv_tcptry is = pv_tcptry(&from, &to, TRY_MS);
-    if (is == PV_TCPTRY_SILENT || is == PV_TCPTRY_KEPT_OUT)
-        pv_cli_say(cli,
-                   "  but: its kernel %s: a firewall of that machine's own %s what members begin "
-                   "(there `sudo p2pvpnctl doctor` names it), its [firewall] does, or one here",
-                   is == PV_TCPTRY_SILENT ? "answers no program" : "lets no program in",
-                   is == PV_TCPTRY_SILENT ? "drops" : "refuses");
+    for (size_t f = 0; f < FAMILIES; f++)
+        is[f] = try_address(cli, &from[f], to[f]);
+    const bool same = is[0] == is[1];
+    for (size_t f = 0; f < (same ? 1 : FAMILIES); f++)
+        if (is[f] == PV_TCPTRY_SILENT || is[f] == PV_TCPTRY_KEPT_OUT)
+            pv_cli_say(
+                cli,
+                "  but: its kernel %s%s: a firewall of that machine's own %s what members begin "
+                "(there `sudo p2pvpnctl doctor` names it), its [firewall] does, or one here",
+                is[f] == PV_TCPTRY_SILENT ? "answers no program" : "lets no program in",
+                same ? "" : by[f], is[f] == PV_TCPTRY_SILENT ? "drops" : "refuses");
+}
+
+/* Where the cause keeps all packets back a try would say nothing of the other machine. */
+static bool may_carry(const json_t *why)
+{
+    const char *code = pv_json_text(why, "cause_code", "");
+    return pv_json_bool(why, "reached") && strcmp(code, "direct_without_data") != 0 &&
+           strncmp(code, "pq_", strlen("pq_")) != 0;
 }
 
 /* The daemon composes the lines. They name peers, so they are filtered for the terminal. */
@@ -697,7 +725,7 @@ static int print_why(struct pv_cli *cli, const json_t *body)
     PV_EACH_JSON(json_object_get(body, "lines"), line) {
         pv_cli_say(cli, "%s", pv_json_string(line));
     }
-    if (strncmp(pv_json_text(body, "cause_code", ""), "direct", strlen("direct")) == 0)
+    if (may_carry(body))
         try_programs(cli, cli->args.word[0]);
     return 0;
 }

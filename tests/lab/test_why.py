@@ -195,6 +195,11 @@ def udp_blocked_here(w):
     yield why(w.a, "b"), "cause: UDP is blocked here", "everything goes through TCP on 3478"
     yield status(w.a), "UDP is blocked"
     yield why(w.b, "a"), "cause: UDP is blocked at a"
+    # A firewall of b's own is found by way of the relay, too.
+    w.b.nft('table ip wall {\nchain in {\ntype filter hook input priority 0; policy accept;\n'
+            'iifname "p2pvpn0" ct state new drop\n}\n}')
+    yield why(w.a, "b"), "cause: UDP is blocked here", "but: its kernel answers no program by IPv4"
+    w.b.nft("delete table ip wall")
     w.east.nat.set(udp="all")
     w.direct()
 

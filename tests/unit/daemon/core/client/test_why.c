@@ -154,6 +154,9 @@ PV_TEST(a_path_is_told_with_its_address_and_age)
     bob->relay.far = true;
     expect("bob has been reached through the relay 192.0.2.7:51820 for 12 s, but it does not");
     assert_true(said("no direct path is proven"));
+    assert_true(said("'reached':false"));
+    bob->path_state = PV_PATH_STATE_GOOD;
+    expect("'reached':true"); /* programs are tried by way of the relay, too */
 }
 
 PV_TEST(missing_keys_are_named)
