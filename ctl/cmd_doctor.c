@@ -283,7 +283,7 @@ static const char *firewall_remedy(const struct pv_hostwall *wall, char *buf, si
     char command[LINE];
     struct pv_text text = pv_text_in(buf, cap);
     const char *ifname = wall->ifname;
-    if (wall->found_in.hook == PV_HOSTWALL_INPUT)
+    if (wall->found.in.hook == PV_HOSTWALL_INPUT)
         pv_text_add(&text,
                     "let in what you want members to reach: with ufw `ufw allow in on %s`, with "
                     "firewalld `firewall-cmd --permanent --zone=trusted --add-interface=%s` and "
@@ -291,11 +291,21 @@ static const char *firewall_remedy(const struct pv_hostwall *wall, char *buf, si
                     ifname, ifname);
     else
         pv_text_add(&text, "let %s: ",
-                    wall->found_in.hook == PV_HOSTWALL_OUTPUT ? "answers out"
+                    wall->found.in.hook == PV_HOSTWALL_OUTPUT ? "answers out"
                                                               : "members' packets in");
     pv_text_add(&text, "`%s`, in front of what drops (and have it where these rules are kept)",
                 pv_hostwall_remedy(wall, command, sizeof(command)));
     return buf;
+}
+
+/* A find in words: "what members begin by IPv6". */
+static const char *dropped(const struct pv_hostwall_find *find)
+{
+    const bool out = find->in.hook == PV_HOSTWALL_OUTPUT;
+    return find->only_ip6
+               ? out ? "what this host answers members by IPv6" : "what members begin by IPv6"
+           : out ? "what this host answers members"
+                 : "what members begin";
 }
 
 /* Nobody else can find that out: towards the others it is silence. Root alone may read the rules.
@@ -305,23 +315,30 @@ static void look_at_firewall(struct page *p, const json_t *status)
     const json_t *iface = json_object_get(status, "interface"),
                  *network = json_object_get(status, "network");
     struct pv_hostwall wall;
-    struct pv_prefix range;
+    struct pv_prefix ranges[2] = {{.bits = 0}};
     char todo[2 * LINE];
     const char *ifname = pv_json_text(iface, "name", "p2pvpn0");
     if (geteuid() != 0 || !json_is_object(iface) || strlen(ifname) >= IF_NAMESIZE)
         return;
-    bool known = pv_prefix_parse(pv_json_text(network, "cidr", ""), &range) == PV_OK;
-    enum pv_hostwall_is is = pv_hostwall_look(ifname, known ? &range : NULL, &wall);
+    if (pv_prefix_parse(pv_json_text(network, "cidr", ""), &ranges[0]) != PV_OK)
+        ranges[0] = (struct pv_prefix){.bits = 0};
+    if (pv_prefix_parse(pv_json_text(network, "ip6", ""), &ranges[1]) != PV_OK)
+        ranges[1] = (struct pv_prefix){.bits = 0};
+    enum pv_hostwall_is is = pv_hostwall_look(ifname, ranges, &wall);
     if (is == PV_HOSTWALL_UNREAD)
         put(p, "firewall", true, "",
             "could not look: %s is missing or fails; rules of this host's may drop what members "
             "begin",
-            wall.found);
+            wall.found.table);
     else if (is == PV_HOSTWALL_DROPS)
         put(p, "firewall", false, firewall_remedy(&wall, todo, sizeof(todo)),
-            "this host's own (table %s, chain %s) drops %s", wall.found, wall.found_in.chain,
-            wall.found_in.hook == PV_HOSTWALL_OUTPUT ? "what this host answers members"
-                                                     : "what members begin");
+            "this host's own (table %s, chain %s) drops %s", wall.found.table, wall.found.in.chain,
+            dropped(&wall.found));
+    else if (is == PV_HOSTWALL_UNCLEAR)
+        put(p, "firewall", true, "",
+            "could not tell: this host's own (table %s, chain %s) may drop %s, by conditions that "
+            "are not read here",
+            wall.unclear.table, wall.unclear.in.chain, dropped(&wall.unclear));
     else
         put(p, "firewall", true, "", "no rule of this host's drops all that members begin");
 }

@@ -12,8 +12,9 @@
 
 enum {
     LINE = PV_NFTCMD_LINE_MAX,
-    IN = 0, /* the two packets */
+    IN = 0, /* the packets: by IPv6 with SIX */
     OUT = 1,
+    SIX = 2,
     DEPTH = 16,          /* of jumps; the kernel refuses more */
     STEPS = 1024 * 4096, /* rules that are looked at in a walk */
 };
@@ -21,8 +22,16 @@ enum {
 /* Do the conditions of a rule hold for a packet? In this order: of several the least counts. */
 enum holds {
     NOT,
-    MAYBE, /* for some of those packets, or nobody can say */
+    PARTLY, /* for some of those packets */
+    UNSURE, /* nobody here can say */
     SURELY,
+};
+
+/* Does a rule name our interface, or members' addresses? */
+enum names {
+    NAMES_NONE,
+    NAMES_PERHAPS, /* it looks into a set that nobody here can read */
+    NAMES_OURS,
 };
 
 enum verdict {
@@ -125,7 +134,7 @@ static bool has_ours(const struct pv_hostwall *w, struct piece set)
 struct rule {
     struct pv_hostwall *w;
     enum holds holds[PV_HOSTWALL_WAYS];
-    bool names[PV_HOSTWALL_WAYS];
+    enum names names[PV_HOSTWALL_WAYS];
     bool other; /* it is about another protocol than TCP */
 };
 
@@ -137,38 +146,70 @@ enum kind {
     BY_ADDRESS,
 };
 
-/* A rule looks at this; and the words are for what the two packets have there, or, by family, those
- * of IPv4 and IPv6. nft -n says most of them by numbers. */
+/* A rule looks at this; and the words are for what the packets have there that come in, and go out,
+ * or, by family, those of IPv4 and IPv6. nft -n says most of them by numbers. */
 struct selector {
     const char *name;
     enum kind kind;
-    int way; /* by interface: the packet that has one there */
+    bool one_way; /* only packets of this direction, or family, have one */
+    bool one_family;
+    int way;
+    const char *set; /* a set of them has this type */
     const char *words[2][3];
 };
 
 static const struct selector selectors[] = {
-    {.name = "iifname ", .kind = BY_INTERFACE, .way = IN},
-    {.name = "iif ", .kind = BY_INTERFACE, .way = IN},
-    {.name = "oifname ", .kind = BY_INTERFACE, .way = OUT},
-    {.name = "oif ", .kind = BY_INTERFACE, .way = OUT},
-    {.name = "ip saddr ", .kind = BY_ADDRESS},
-    {.name = "ip daddr ", .kind = BY_ADDRESS},
-    {.name = "ct state ", .words = {{"new", "8", "0x8"}, {"established", "2", "0x2"}}},
+    {.name = "iifname ", .kind = BY_INTERFACE, .one_way = true, .way = IN, .set = "ifname"},
+    {.name = "iif ", .kind = BY_INTERFACE, .one_way = true, .way = IN, .set = "iface_index"},
+    {.name = "oifname ", .kind = BY_INTERFACE, .one_way = true, .way = OUT, .set = "ifname"},
+    {.name = "oif ", .kind = BY_INTERFACE, .one_way = true, .way = OUT, .set = "iface_index"},
+    /* ARPHRD_NONE */
+    {.name = "meta iiftype ", .one_way = true, .way = IN, .words = {{"65534", "0xfffe"}}},
+    {.name = "meta oiftype ", .one_way = true, .way = OUT, .words = {{0}, {"65534", "0xfffe"}}},
+    {.name = "ip saddr ", .kind = BY_ADDRESS, .one_family = true, .set = "ipv4_addr"},
+    {.name = "ip daddr ", .kind = BY_ADDRESS, .one_family = true, .set = "ipv4_addr"},
+    {.name = "ip6 saddr ", .kind = BY_ADDRESS, .one_family = true, .way = SIX, .set = "ipv6_addr"},
+    {.name = "ip6 daddr ", .kind = BY_ADDRESS, .one_family = true, .way = SIX, .set = "ipv6_addr"},
+    {.name = "ct state ",
+     .set = "ct_state",
+     .words = {{"new", "8", "0x8"}, {"established", "2", "0x2"}}},
     {.name = "ct direction ", .words = {{"original", "0"}, {"reply", "1"}}},
-    {.name = "fib daddr type ", .words = {{"local", "2"}, {"unicast", "1"}}},
-    {.name = "meta nfproto ", .kind = BY_FAMILY, .words = {{"ipv4", "2"}, {"ipv6", "10"}}},
+    {.name = "meta pkttype ", .words = {{"unicast", "host", "0"}, {"unicast", "host", "0"}}},
+    {.name = "meta nfproto ",
+     .kind = BY_FAMILY,
+     .set = "nf_proto",
+     .words = {{"ipv4", "2"}, {"ipv6", "10"}}},
     {.name = "meta protocol ",
      .kind = BY_FAMILY,
      .words = {{"ip", "0x0800", "0x800"}, {"ip6", "0x86dd"}}},
     {.name = "ip version ", .kind = BY_FAMILY, .words = {{"4"}}},
-    {.name = "meta l4proto ", .kind = BY_PROTOCOL, .words = {{"tcp", "6"}, {"tcp", "6"}}},
-    {.name = "ip protocol ", .kind = BY_PROTOCOL, .words = {{"tcp", "6"}, {"tcp", "6"}}},
-    {.name = "ip6 nexthdr ", .kind = BY_PROTOCOL, .words = {{"tcp", "6"}, {"tcp", "6"}}},
+    {.name = "meta l4proto ",
+     .kind = BY_PROTOCOL,
+     .set = "inet_proto",
+     .words = {{"tcp", "6"}, {"tcp", "6"}}},
+    {.name = "ip protocol ",
+     .kind = BY_PROTOCOL,
+     .one_family = true,
+     .set = "inet_proto",
+     .words = {{"tcp", "6"}, {"tcp", "6"}}},
+    {.name = "ip6 nexthdr ",
+     .kind = BY_PROTOCOL,
+     .one_family = true,
+     .way = SIX,
+     .set = "inet_proto",
+     .words = {{"tcp", "6"}, {"tcp", "6"}}},
 };
 
-static void name_ours(struct rule *r)
+/* Of the routing table, behind `fib daddr type` and `fib saddr . iif oif`: what members send is for
+ * an address of this host, and what they have leads back to them. */
+static const struct selector fib_type = {.words = {{"local", "2"}, {"unicast", "1"}}},
+                             fib_route = {.words = {{"exists", "1"}, {"exists", "1"}}};
+
+static void name_at_least(struct rule *r, enum names names)
 {
-    r->names[IN] = r->names[OUT] = true;
+    for (int way = 0; way < PV_HOSTWALL_WAYS; way++)
+        if (names > r->names[way])
+            r->names[way] = names;
 }
 
 static void require(struct rule *r, int way, enum holds holds)
@@ -177,17 +218,17 @@ static void require(struct rule *r, int way, enum holds holds)
         r->holds[way] = holds;
 }
 
-static void require_both(struct rule *r, enum holds holds)
+static void require_all(struct rule *r, enum holds holds)
 {
-    require(r, IN, holds);
-    require(r, OUT, holds);
+    for (int way = 0; way < PV_HOSTWALL_WAYS; way++)
+        require(r, way, holds);
 }
 
-static enum holds word_holds(const struct rule *r, const struct selector *s, int way,
-                             struct piece item)
+static enum holds word_holds(const struct selector *s, int way, struct piece item)
 {
-    const char *const *words = s->words[s->kind == BY_FAMILY ? r->w->ip6 : way];
+    const char *const *words = s->words[s->kind == BY_FAMILY ? way / SIX : way % SIX];
     enum holds holds = NOT;
+    item = bare(item, "\"");
     for (size_t i = 0; i < PV_ARRAY_LEN(s->words[0]) && words[i] != NULL; i++)
         if (is_word(item, words[i]))
             holds = SURELY;
@@ -223,68 +264,105 @@ static bool read_addresses(struct piece item, struct pv_addr *ret_first, struct 
 }
 
 /* Surely: the addresses cover the overlay's range; within: they lie in it. */
-static enum holds addresses_hold(const struct rule *r, struct piece item, bool *ret_within)
+static enum holds addresses_hold(const struct pv_prefix *range, struct piece item, bool *ret_within)
 {
-    const struct pv_prefix *range = &r->w->range;
     struct pv_addr first, last, end = last_of(range);
-    if (range->base.family != PV_AF_INET || !read_addresses(item, &first, &last) ||
-        first.family != PV_AF_INET || last.family != PV_AF_INET)
-        return MAYBE;
-    int from = memcmp(first.ip, range->base.ip, 4), to = memcmp(last.ip, end.ip, 4);
+    const size_t len = range->base.family == PV_AF_INET6 ? 16 : 4;
+    if (range->base.family == PV_AF_NONE || !read_addresses(item, &first, &last) ||
+        first.family != range->base.family || last.family != range->base.family)
+        return UNSURE;
+    int from = memcmp(first.ip, range->base.ip, len), to = memcmp(last.ip, end.ip, len);
     *ret_within = from >= 0 && to <= 0;
-    if (memcmp(last.ip, range->base.ip, 4) < 0 || memcmp(first.ip, end.ip, 4) > 0)
+    if (memcmp(last.ip, range->base.ip, len) < 0 || memcmp(first.ip, end.ip, len) > 0)
         return NOT;
-    return from <= 0 && to >= 0 ? SURELY : MAYBE;
+    return from <= 0 && to >= 0 ? SURELY : PARTLY;
 }
 
-static enum holds item_holds(const struct rule *r, const struct selector *s, int way,
+static enum holds item_holds(const struct pv_hostwall *w, const struct selector *s, int way,
                              struct piece item, bool *ret_names)
 {
     enum holds holds = NOT;
     if (s->kind == BY_ADDRESS)
-        return addresses_hold(r, item, ret_names);
+        return addresses_hold(&w->ranges[way / SIX], item, ret_names);
     if (s->kind != BY_INTERFACE)
-        return word_holds(r, s, way, item);
-    if (is_ours(r->w, item))
+        return word_holds(s, way, item);
+    if (is_ours(w, item))
         holds = SURELY;
     *ret_names = holds == SURELY;
     return holds;
 }
 
-/* A set with a name of its own may have our interface, or members' addresses, in it. */
-static void require_named_set(struct rule *r, const struct selector *s, int way)
+/* Is there such a packet for what the rule looks at? */
+static bool has_any(const struct selector *s, int way)
 {
-    require(r, way, MAYBE);
-    r->names[way] = r->names[way] || s->kind == BY_INTERFACE || s->kind == BY_ADDRESS;
+    return !(s->one_way && way % SIX != s->way) && !(s->one_family && way / SIX != s->way / SIX);
+}
+
+/* Adds an element to what is known of a set. */
+static void add_item(const struct pv_hostwall *w, const struct selector *s, struct piece item,
+                     struct pv_hostwall_set *set)
+{
+    for (int way = 0; way < PV_HOSTWALL_WAYS; way++) {
+        bool names = false;
+        /* Sets do not say whether they are about what comes in or goes out. */
+        enum holds holds =
+            s->one_family && !has_any(s, way) ? NOT : item_holds(w, s, way, item, &names);
+        if (holds > set->holds[way])
+            set->holds[way] = (uint8_t)holds;
+        if (names)
+            set->names[way] = NAMES_OURS;
+    }
+}
+
+/* NULL: not among those that are known. */
+static const struct pv_hostwall_set *find_set(const struct pv_hostwall *w, struct piece at_name)
+{
+    const uint32_t name = hash_of((struct piece){at_name.at + 1, at_name.len - 1});
+    const struct pv_hostwall_set *set = NULL;
+    for (size_t i = 0; i < w->n_sets; i++)
+        if (w->sets[i].name == name)
+            set = &w->sets[i];
+    return set;
+}
+
+/* The values of `{ a, b }`, or those in the set that a name stands for. */
+static struct pv_hostwall_set values_of(const struct pv_hostwall *w, const struct selector *s,
+                                        struct piece value)
+{
+    struct pv_hostwall_set values = {.about = s};
+    if (value.len > 0 && value.at[0] == '@') {
+        const struct pv_hostwall_set *set = find_set(w, value);
+        const struct selector *about = set == NULL ? NULL : set->about;
+        if (about != NULL && about->kind == s->kind)
+            return *set;
+        bool may_name = s->kind == BY_INTERFACE || s->kind == BY_ADDRESS;
+        memset(values.holds, UNSURE, sizeof(values.holds));
+        memset(values.names, may_name ? NAMES_PERHAPS : NAMES_NONE, sizeof(values.names));
+        return values;
+    }
+    for (struct piece i = take_item(&value); i.len > 0; i = take_item(&value))
+        add_item(w, s, i, &values);
+    return values;
 }
 
 /* One of the values, or with inverse none of them, is to be the packet's. */
 static void require_value(struct rule *r, const struct selector *s, struct piece value,
                           bool inverse)
 {
+    const struct pv_hostwall_set values = values_of(r->w, s, value);
     for (int way = 0; way < PV_HOSTWALL_WAYS; way++) {
-        enum holds best = NOT;
-        bool any_named = false;
-        struct piece rest = value;
-        if (s->kind == BY_INTERFACE && s->way != way) {
+        enum holds holds = values.holds[way];
+        if (!has_any(s, way)) {
             require(r, way, NOT);
             continue;
         }
-        if (value.len > 0 && value.at[0] == '@') {
-            require_named_set(r, s, way);
-            continue;
-        }
-        for (struct piece i = take_item(&rest); i.len > 0; i = take_item(&rest)) {
-            bool names = false;
-            enum holds holds = item_holds(r, s, way, i, &names);
-            best = holds > best ? holds : best;
-            any_named = any_named || names;
-        }
-        best = inverse ? SURELY - best : best;
-        r->names[way] = r->names[way] || (any_named && !inverse);
-        r->other = r->other || (s->kind == BY_PROTOCOL && best == NOT);
+        if (inverse && (holds == NOT || holds == SURELY))
+            holds = SURELY - holds;
+        if (values.names[way] > r->names[way] && (!inverse || values.names[way] == NAMES_PERHAPS))
+            r->names[way] = values.names[way];
+        r->other = r->other || (s->kind == BY_PROTOCOL && holds == NOT);
         if (s->kind != BY_PROTOCOL)
-            require(r, way, best);
+            require(r, way, holds);
     }
 }
 
@@ -309,10 +387,10 @@ static void put_rule(const struct rule *r, enum verdict verdict, struct piece ta
     bool matters = false;
     for (int way = 0; way < PV_HOSTWALL_WAYS; way++) {
         enum holds holds = r->holds[way];
-        rule.names[way] = r->names[way];
+        rule.names[way] = (uint8_t)r->names[way];
         if (r->other) /* members may use that by our interface */
-            holds = verdict == ACCEPT && r->names[way] && holds > NOT ? MAYBE : NOT;
-        if (verdict == DROP && holds == MAYBE)
+            holds = verdict == ACCEPT && r->names[way] != NAMES_NONE && holds > NOT ? PARTLY : NOT;
+        if (verdict == DROP && holds == PARTLY)
             holds = NOT;
         rule.holds[way] = (uint8_t)holds;
         matters = matters || holds != NOT;
@@ -353,15 +431,22 @@ static bool put_verdict(const struct rule *r, const char *text)
     return verdict != NONE;
 }
 
+/* A rule that may do anything. */
+static void put_unread(struct rule *r)
+{
+    require_all(r, UNSURE);
+    put_rule(r, ACCEPT, (struct piece){"", 0});
+    put_rule(r, DROP, (struct piece){"", 0});
+}
+
 /* `"lo" : accept, "p2pvpn0" : jump x`: each is as a rule of its own. */
 static void put_map(const struct rule *r, const struct selector *s, struct piece map)
 {
     if (map.len > 0 && map.at[0] == '@') {
         struct rule named = *r;
-        require_both(&named, MAYBE);
         if (s != NULL)
-            name_ours(&named);
-        put_rule(&named, ACCEPT, (struct piece){map.at, 0});
+            name_at_least(&named, NAMES_PERHAPS);
+        put_unread(&named);
         return;
     }
     for (struct piece i = take_item(&map); i.len > 0; i = take_item(&map)) {
@@ -377,9 +462,9 @@ static void put_map(const struct rule *r, const struct selector *s, struct piece
         if (s != NULL && key[0] == '\0') {
             require_value(&one, s, first, false);
         } else {
-            require_both(&one, MAYBE);
+            require_all(&one, UNSURE);
             if (is_ours(r->w, first))
-                name_ours(&one);
+                name_at_least(&one, NAMES_OURS);
         }
         put_verdict(&one, colon + 3);
     }
@@ -423,57 +508,116 @@ static bool skip_statement(const char **rule)
 /* The first packet of a connection, as iptables' --syn has it. */
 static bool skip_syn(struct rule *r, const char **rule)
 {
-    static const char *const forms[] = {
-        "tcp flags 0x2 / 0x1,0x2,0x4,0x10 ", "tcp flags syn / fin,syn,rst,ack ",
-        "tcp flags & 0x17 == 0x2 ", "tcp flags & (fin | syn | rst | ack) == syn "};
+    static const char *const forms[] = {"tcp flags 0x2 / 0x1,0x2,0x4,0x10 ",
+                                        "tcp flags syn / fin,syn,rst,ack ",
+                                        "tcp flags & 0x17 == 0x2 ",
+                                        "tcp flags & (fin | syn | rst | ack) == syn ",
+                                        "tcp flags 0x2 ",
+                                        "tcp flags syn "};
     for (size_t i = 0; i < PV_ARRAY_LEN(forms); i++) {
         if (!skip(rule, forms[i]))
             continue;
         require(r, OUT, NOT);
+        require(r, OUT | SIX, NOT);
         return true;
     }
     return false;
+}
+
+/* Does the rest of a rule begin with what only some packets of a connection, or of some connections
+ * only, have? */
+static bool is_of_some(const char *rule)
+{
+    static const char *const words[] = {
+        "tcp ",    "udp ",          "udplite ",   "sctp ",       "dccp ",        "th ",
+        "icmp ",   "icmpv6 ",       "igmp ",      "esp ",        "ah ",          "comp ",
+        "limit ",  "ct count ",     "ct bytes ",  "ct packets ", "ct avgpkt ",   "ct helper ",
+        "rt ",     "exthdr ",       "frag ",      "hbh ",        "dst ",         "mh ",
+        "srh ",    "ip frag-off ",  "ip option ", "ip id ",      "ip length ",   "ip6 length ",
+        "ip ttl ", "ip6 hoplimit ", "ip dscp ",   "ip6 dscp ",   "meta length ", "meta cpu ",
+        "numgen ", "jhash ",        "symhash "};
+    static const char *const matches[] = {"ah",    "connbytes", "connlimit", "dscp",      "esp",
+                                          "frag",  "hashlimit", "helper",    "hl",        "icmp",
+                                          "icmp6", "length",    "limit",     "multiport", "recent",
+                                          "rt",    "statistic", "string",    "tcp",       "tcpmss",
+                                          "tos",   "ttl",       "udp"};
+    bool is = false;
+    for (size_t i = 0; i < PV_ARRAY_LEN(words); i++)
+        is = is || strncmp(rule, words[i], strlen(words[i])) == 0;
+    if (!skip(&rule, "xt match "))
+        return is;
+    const struct piece match = bare(take_piece(&rule), "\"");
+    for (size_t i = 0; i < PV_ARRAY_LEN(matches); i++)
+        is = is || is_word(match, matches[i]);
+    return is;
 }
 
 /* Something that nobody here can read. A tun has no Ethernet, and an IPv4 packet nothing of IPv6.
  */
 static void take_unknown(struct rule *r, const char **rule)
 {
+    const enum holds holds = is_of_some(*rule) ? PARTLY : UNSURE;
     struct piece word = take_piece(rule);
-    bool never = is_word(word, "ether") || is_word(word, "arp") || is_word(word, "vlan") ||
-                 (is_word(word, "ip6") && !r->w->ip6);
-    require_both(r, never ? NOT : MAYBE);
+    bool never = is_word(word, "ether") || is_word(word, "arp") || is_word(word, "vlan");
+    for (int way = 0; way < PV_HOSTWALL_WAYS; way++)
+        require(r, way, never || is_word(word, way / SIX == 0 ? "ip6" : "ip") ? NOT : holds);
     if (is_word(word, ".")) { /* what follows belongs to what was before it */
         take_piece(rule);
-    } else if (is_word(word, "fib")) {
-        while (word.len > 0 && !is_word(word, "type") && strncmp(word.at, "oif", 3) != 0)
-            word = take_piece(rule);
+    } else if (word.len > 0 && word.at[0] == '@') {
+        const struct pv_hostwall_set *set = find_set(r->w, word);
+        if (set == NULL || set->may_name)
+            name_at_least(r, NAMES_PERHAPS);
     } else if (word.len > 0 && (word.at[0] == '{' || word.at[0] == '"')) {
         for (struct piece i = take_item(&word); i.len > 0; i = take_item(&word)) {
             const char *key = PV_STR("%.*s", (int)i.len, i.at);
             for (struct piece k = take_piece(&key); k.len > 0; k = take_piece(&key))
                 if (is_ours(r->w, k))
-                    name_ours(r);
+                    name_at_least(r, NAMES_OURS);
         }
     }
 }
 
-/* True: a condition was read; and with *ret_ends the rule, since it ends with a map. */
+/* The values behind a selector. *ret_ends: the rule ends with them, since they are a map. */
+static void take_values(struct rule *r, const struct selector *s, const char **rule, bool *ret_ends)
+{
+    if (skip(rule, "vmap ")) {
+        put_map(r, s, take_piece(rule));
+        *ret_ends = true;
+    } else if ((*rule)[0] == '.' || (*rule)[0] == '&') {
+        take_unknown(r, rule);
+    } else {
+        bool inverse = skip(rule, "!= ") || skip(rule, "! ");
+        require_value(r, s, take_piece(rule), inverse);
+    }
+}
+
+/* `fib daddr . iif type`, `fib saddr . mark . iif oif` */
+static void take_fib(struct rule *r, const char **rule, bool *ret_ends)
+{
+    const struct piece key = take_piece(rule);
+    struct piece word = key;
+    while (word.len > 0 && !is_word(word, "type") && !is_word(word, "oif") &&
+           !is_word(word, "oifname"))
+        word = take_piece(rule);
+    if (is_word(key, "daddr") && is_word(word, "type"))
+        take_values(r, &fib_type, rule, ret_ends);
+    else if (is_word(key, "saddr") && is_word(word, "oif"))
+        take_values(r, &fib_route, rule, ret_ends);
+    else
+        require_all(r, UNSURE);
+}
+
+/* True: a condition was read; and with *ret_ends the rule. */
 static bool take_selector(struct rule *r, const char **rule, bool *ret_ends)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(selectors); i++) {
-        const struct selector *s = &selectors[i];
-        if (!skip(rule, s->name))
+        if (!skip(rule, selectors[i].name))
             continue;
-        if (skip(rule, "vmap ")) {
-            put_map(r, s, take_piece(rule));
-            *ret_ends = true;
-        } else if ((*rule)[0] == '.' || (*rule)[0] == '&') {
-            take_unknown(r, rule);
-        } else {
-            bool inverse = skip(rule, "!= ") || skip(rule, "! ");
-            require_value(r, s, take_piece(rule), inverse);
-        }
+        take_values(r, &selectors[i], rule, ret_ends);
+        return true;
+    }
+    if (skip(rule, "fib ")) {
+        take_fib(r, rule, ret_ends);
         return true;
     }
     if (!skip(rule, "vmap "))
@@ -486,7 +630,7 @@ static bool take_selector(struct rule *r, const char **rule, bool *ret_ends)
 /* Cut: the line was longer than those that are listed, so that its verdict may be any. */
 static void take_rule(struct pv_hostwall *w, const char *rule, bool cut)
 {
-    struct rule r = {.w = w, .holds = {SURELY, SURELY}};
+    struct rule r = {.w = w, .holds = {SURELY, SURELY, SURELY, SURELY}};
     bool ends = false;
     while (!ends && rule[0] != '\0') {
         ends = put_verdict(&r, rule);
@@ -494,10 +638,8 @@ static void take_rule(struct pv_hostwall *w, const char *rule, bool cut)
             !take_selector(&r, &rule, &ends))
             take_unknown(&r, &rule);
     }
-    if (ends || !cut)
-        return;
-    require_both(&r, MAYBE);
-    put_rule(&r, ACCEPT, (struct piece){rule, 0});
+    if (!ends && cut)
+        put_unread(&r);
 }
 
 /* --- the walk --------------------------------------------------------------------------------- */
@@ -513,18 +655,28 @@ enum left {
 struct walk {
     const struct pv_hostwall *w;
     int way;
+    bool suspects; /* what nobody can say is against us */
     unsigned steps;
 };
 
 static enum left walk_chain(struct walk *k, uint32_t chain, bool named, unsigned depth);
+
+/* The walk goes no further. */
+static enum left lost(const struct walk *k)
+{
+    return k->suspects ? DROPPED : DECIDED;
+}
 
 /* Into the chain that a rule names and back. Rules for some packets alone make no difference there,
  * but for those that name our interface. */
 static enum left follow(struct walk *k, const struct pv_hostwall_rule *rule, bool named,
                         unsigned depth)
 {
-    enum left left = depth == DEPTH ? DECIDED : walk_chain(k, rule->target, named, depth + 1);
-    return rule->holds[k->way] == MAYBE && left != DECIDED ? AT_END : left;
+    const enum holds holds = rule->holds[k->way];
+    enum left left = depth == DEPTH ? lost(k) : walk_chain(k, rule->target, named, depth + 1);
+    bool counts =
+        holds == SURELY || left == DECIDED || (k->suspects && holds == UNSURE && left == DROPPED);
+    return counts ? left : AT_END;
 }
 
 /* Named: a rule that names our interface led here, so that even what accepts some packets is a
@@ -536,18 +688,19 @@ static enum left walk_chain(struct walk *k, uint32_t chain, bool named, unsigned
     for (size_t i = 0; i < k->w->n_rules && left == AT_END; i++) {
         const struct pv_hostwall_rule *rule = &k->w->rules[i];
         const enum holds holds = rule->holds[k->way];
-        const bool ours = named || rule->names[k->way];
+        const bool ours =
+            named || rule->names[k->way] >= (k->suspects ? NAMES_OURS : NAMES_PERHAPS);
         if (++k->steps > STEPS)
-            return DECIDED;
+            return lost(k);
         if (rule->chain != chain || holds == NOT)
             continue;
         if (rule->verdict == RETURN && holds == SURELY)
             return AT_END;
-        may_return = may_return || rule->verdict == RETURN;
+        may_return = may_return || (rule->verdict == RETURN && !(k->suspects && holds == UNSURE));
         if (rule->verdict == ACCEPT)
             left = ours ? DECIDED : holds == SURELY ? ACCEPTED : AT_END;
         else if (rule->verdict == DROP)
-            left = DROPPED;
+            left = holds == SURELY || k->suspects ? DROPPED : AT_END;
         else if (rule->verdict != RETURN)
             left = follow(k, rule, ours, depth);
         if (rule->verdict == GOTO && holds == SURELY)
@@ -557,9 +710,15 @@ static enum left walk_chain(struct walk *k, uint32_t chain, bool named, unsigned
     return left == DROPPED && may_return ? AT_END : left;
 }
 
-static bool drops(const struct pv_hostwall *w, const struct pv_hostwall_base *base)
+/* Is that packet dropped, or (suspects) perhaps? */
+static bool drops(const struct pv_hostwall *w, const struct pv_hostwall_base *base, int six,
+                  bool suspects)
 {
-    struct walk k = {.w = w, .way = base->hook == PV_HOSTWALL_OUTPUT ? OUT : IN};
+    struct walk k = {.w = w,
+                     .way = (base->hook == PV_HOSTWALL_OUTPUT ? OUT : IN) | (six * SIX),
+                     .suspects = suspects};
+    if (!w->sees[six] || w->too_many)
+        return w->sees[six] && suspects;
     enum left left =
         walk_chain(&k, hash_of((struct piece){base->chain, strlen(base->chain)}), false, 0);
     return left == DROPPED || (left == AT_END && base->drops);
@@ -567,17 +726,27 @@ static bool drops(const struct pv_hostwall *w, const struct pv_hostwall_base *ba
 
 /* --- tables ----------------------------------------------------------------------------------- */
 
+/* Notes that this base does, or may. */
+static void note(const struct pv_hostwall *w, const struct pv_hostwall_base *base, bool suspects,
+                 struct pv_hostwall_find *find)
+{
+    bool four = drops(w, base, 0, suspects), six = drops(w, base, 1, suspects);
+    if (find->table[0] != '\0' || (!four && !six))
+        return;
+    memcpy(find->table, w->table, sizeof(find->table));
+    find->in = *base;
+    find->by = w->legacy;
+    find->only_ip6 = !four;
+}
+
 static void end_table(struct pv_hostwall *w)
 {
-    for (size_t i = 0; i < w->n_bases && !w->left_out && !w->too_many && w->found[0] == '\0'; i++) {
-        if (!drops(w, &w->bases[i]))
-            continue;
-        memcpy(w->found, w->table, sizeof(w->found));
-        w->found_in = w->bases[i];
-        w->found_by = w->legacy;
+    for (size_t i = 0; i < w->n_bases && !w->left_out && w->found.table[0] == '\0'; i++) {
+        note(w, &w->bases[i], false, &w->found);
+        note(w, &w->bases[i], true, &w->unclear);
     }
-    w->n_rules = w->n_bases = 0;
-    w->left_out = w->too_many = false;
+    w->n_rules = w->n_bases = w->n_sets = 0;
+    w->left_out = w->too_many = w->in_set = w->in_elements = false;
     w->chain[0] = '\0';
 }
 
@@ -587,7 +756,8 @@ static void begin_table(struct pv_hostwall *w, const char *family, const char *t
     end_table(w);
     snprintf(w->table, sizeof(w->table), "%s %s", family, table);
     w->legacy = NULL;
-    w->ip6 = strcmp(family, "ip6") == 0;
+    w->sees[0] = strcmp(family, "ip6") != 0;
+    w->sees[1] = strcmp(family, "ip") != 0;
     w->left_out = true;
     for (size_t i = 0; i < PV_ARRAY_LEN(families); i++)
         if (strcmp(family, families[i]) == 0) /* but for the rules of a network, by p2pvpnd */
@@ -626,6 +796,60 @@ static void put_base(struct pv_hostwall *w, const char *line)
         w->bases[w->n_bases++] = base;
 }
 
+/* `set ok {`; `map m {`, too, which nobody looks into. */
+static void begin_set(struct pv_hostwall *w, const char *name)
+{
+    w->in_elements = false;
+    w->in_set = w->n_sets < PV_HOSTWALL_SETS;
+    if (w->in_set)
+        w->sets[w->n_sets++] = (struct pv_hostwall_set){
+            .name = hash_of((struct piece){name, strcspn(name, " {")}), .may_name = true};
+}
+
+/* `type ipv4_addr`, `typeof ip saddr` */
+static void take_type(struct pv_hostwall_set *set, const char *type)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(selectors) && set->about == NULL; i++) {
+        const struct selector *s = &selectors[i];
+        if (s->set != NULL &&
+            (strcmp(type, s->set) == 0 || strcmp(PV_STR("%s ", type), s->name) == 0))
+            set->about = s;
+    }
+    set->may_name = strstr(type, "if") != NULL || strstr(type, "addr") != NULL;
+}
+
+/* `10.0.0.0/8, 192.0.2.1 timeout 60s comment "x, y",`: the first word of each. */
+static void take_elements(const struct pv_hostwall *w, struct pv_hostwall_set *set,
+                          const char *text)
+{
+    bool is_first = true;
+    while (text[0] != '\0') {
+        struct piece word = take_piece(&text);
+        if (is_first)
+            add_item(w, set->about, bare(word, ","), set);
+        is_first = word.at[word.len - 1] == ',' || skip(&text, ",");
+    }
+}
+
+static void end_block(struct pv_hostwall *w)
+{
+    w->chain[0] = '\0';
+    w->in_set = false;
+}
+
+/* A line of a set. */
+static void take_set(struct pv_hostwall *w, const char *line, bool cut)
+{
+    struct pv_hostwall_set *set = &w->sets[w->n_sets - 1];
+    if (skip(&line, "type ") || skip(&line, "typeof "))
+        take_type(set, line);
+    w->in_elements = w->in_elements || skip(&line, "elements = {");
+    if (w->in_elements && cut)
+        set->about = NULL;
+    if (w->in_elements && set->about != NULL)
+        take_elements(w, set, line);
+}
+
 void pv_hostwall_line(struct pv_hostwall *w, const char *line)
 {
     char family[16], table[56];
@@ -636,7 +860,11 @@ void pv_hostwall_line(struct pv_hostwall *w, const char *line)
     else if (skip(&line, "chain "))
         snprintf(w->chain, sizeof(w->chain), "%.*s", (int)strcspn(line, " {"), line);
     else if (line[0] == '}') /* of a chain, a set or the table */
-        w->chain[0] = '\0';
+        end_block(w);
+    else if (w->in_set)
+        take_set(w, line, cut);
+    else if (w->chain[0] == '\0' && (skip(&line, "set ") || skip(&line, "map ")))
+        begin_set(w, line);
     else if (w->chain[0] == '\0') /* a dormant table is there, and not in force */
         w->left_out = w->left_out || (skip(&line, "flags ") && strstr(line, "dormant") != NULL);
     else if (strncmp(line, "type ", 5) == 0)
@@ -699,6 +927,12 @@ static void put_option(struct pv_text *rule, const struct pv_hostwall *w, struct
         {"--state", "ct state", "ct state"},
         {"--ctdir", "ct direction", "ct direction"},
         {"--dst-type", "fib daddr type", "fib daddr type"},
+        {"-m", "xt match", "xt match"},
+        {"--dport", "th dport", "th dport"},
+        {"--sport", "th sport", "th sport"},
+        {"--icmp-type", "icmp type", "icmp type"},
+        {"--icmpv6-type", "icmpv6 type", "icmpv6 type"},
+        {"--tcp-flags", "tcp flags", "tcp flags"},
     };
     if (!inverse && is_word(option, "--tcp-flags") && skip(line, "FIN,SYN,RST,ACK SYN ")) {
         pv_text_add(rule, "tcp flags syn / fin,syn,rst,ack ");
@@ -715,7 +949,7 @@ static void put_option(struct pv_text *rule, const struct pv_hostwall *w, struct
             continue;
         struct piece value = take_piece(line);
         bool any = value.len > 0 && value.at[value.len - 1] == '+';
-        pv_text_add(rule, "%s %s%.*s%s ", options[i][w->ip6 ? 2 : 1], inverse ? "!= " : "",
+        pv_text_add(rule, "%s %s%.*s%s ", options[i][w->sees[0] ? 1 : 2], inverse ? "!= " : "",
                     (int)(value.len - any), value.at, any ? "*" : "");
         return;
     }
@@ -756,18 +990,18 @@ void pv_hostwall_legacy_line(struct pv_hostwall *w, const char *line)
 bool pv_hostwall_ends(struct pv_hostwall *w)
 {
     end_table(w);
-    return w->found[0] != '\0';
+    return w->found.table[0] != '\0';
 }
 
 const char *pv_hostwall_remedy(const struct pv_hostwall *w, char *buf, size_t cap)
 {
-    const bool out = w->found_in.hook == PV_HOSTWALL_OUTPUT;
-    if (w->found_by != NULL)
-        snprintf(buf, cap, "%s -t %.*s -I %s %s %s -j ACCEPT", w->found_by,
-                 (int)strcspn(w->found, " "), w->found, w->found_in.chain, out ? "-o" : "-i",
-                 w->ifname);
+    const struct pv_hostwall_find *f = &w->found;
+    const bool out = f->in.hook == PV_HOSTWALL_OUTPUT;
+    if (f->by != NULL)
+        snprintf(buf, cap, "%s -t %.*s -I %s %s %s -j ACCEPT", f->by, (int)strcspn(f->table, " "),
+                 f->table, f->in.chain, out ? "-o" : "-i", w->ifname);
     else
-        snprintf(buf, cap, "nft insert rule %s %s %s \"%s\" accept", w->found, w->found_in.chain,
+        snprintf(buf, cap, "nft insert rule %s %s %s \"%s\" accept", f->table, f->in.chain,
                  out ? "oifname" : "iifname", w->ifname);
     return buf;
 }
@@ -814,22 +1048,22 @@ static const char *look_at_legacy(struct pv_hostwall *w)
     return unread;
 }
 
-enum pv_hostwall_is pv_hostwall_look(const char *ifname, const struct pv_prefix *range,
+enum pv_hostwall_is pv_hostwall_look(const char *ifname, const struct pv_prefix ranges[static 2],
                                      struct pv_hostwall *ret_wall)
 {
     static const char *const words[] = {"ruleset"};
     const char *unread = NULL;
     memset(ret_wall, 0, sizeof(*ret_wall));
     ret_wall->ifname = ifname;
-    if (range != NULL)
-        ret_wall->range = *range;
+    memcpy(ret_wall->ranges, ranges, sizeof(ret_wall->ranges));
     if (pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_line, ret_wall) != PV_OK)
         unread = "nft";
     const char *legacy = look_at_legacy(ret_wall);
     if (pv_hostwall_ends(ret_wall))
         return PV_HOSTWALL_DROPS;
     if (legacy == NULL && unread == NULL)
-        return PV_HOSTWALL_OPEN;
-    snprintf(ret_wall->found, sizeof(ret_wall->found), "%s", legacy != NULL ? legacy : unread);
+        return ret_wall->unclear.table[0] != '\0' ? PV_HOSTWALL_UNCLEAR : PV_HOSTWALL_OPEN;
+    snprintf(ret_wall->found.table, sizeof(ret_wall->found.table), "%s",
+             legacy != NULL ? legacy : unread);
     return PV_HOSTWALL_UNREAD;
 }

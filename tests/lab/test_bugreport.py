@@ -91,6 +91,24 @@ def doctor_is_content_with_a_node_that_works(lab):
     wait("doctor to be content", lambda: a.ctl("doctor", check_rc=False).code == 0)
     wait("b not to be told of it any more", lambda: "its kernel" not in b.ctl("why", "a").out)
     a.nft("delete table inet wall")
+    # By IPv6 alone, to which names resolve first; and by sets with a name.
+    for family, rules, drops in (("ip6", "ct state new drop", "by IPv6"),
+                                 ("inet", "meta nfproto ipv6 iifname p2pvpn0 drop", "by IPv6"),
+                                 ("ip", "ip saddr @bad drop", "by IPv4"),
+                                 ("inet", "ct state established accept\niifname @ok accept\ndrop", ":")):
+        a.nft(f"table {family} wall {{\nset ok {{ type ifname; elements = {{ {a.dev}, lo }}; }}\n"
+              "set bad { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.0/24 }; }\n"
+              f"chain in {{\ntype filter hook input priority 0; policy accept;\n{rules}\n}}\n}}")
+        told = a.ctl("doctor", check_rc=False)
+        check(told.code != 0 and f"(table {family} wall, chain in) drops what members begin" in told.out, told)
+        wait(f"b to be told of {rules}", lambda drops=drops: told_of_the_kernel(f"answers no program{' ' * (drops != ':')}{drops}"))
+        a.nft(f"delete table {family} wall")
+    a.nft("table inet wall {\nset s { type ifname . inet_service; }\nchain in {\n"
+          "type filter hook input priority 0; policy accept;\nmeta iifname . tcp dport @s accept\n"
+          "ct mark 7 drop\n}\n}")
+    told = a.ctl("doctor", check_rc=False)
+    check(told.code == 0 and "could not tell: this host's own (table inet wall, chain in) may drop" in told.out, told)
+    a.nft("delete table inet wall")
     r = a.run("unshare", "-m", "sh", "-c", f"mount --bind /bin/false \"$(readlink -f /usr/sbin/nft)\" && "
               f"{lab.bin('p2pvpnctl')} doctor", check_rc=False)
     check(r.code == 0 and "could not look: nft is missing or fails" in r.out, f"doctor without nft: {r}")

@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     bool legacy = len > 0 && data[0] == '-';
     memset(&wall, 0, sizeof(wall));
     wall.ifname = "p2pvpn0";
-    must(pv_prefix_parse("10.66.0.0/16", &wall.range) == PV_OK);
+    must(pv_prefix_parse("10.66.0.0/16", &wall.ranges[0]) == PV_OK);
+    must(pv_prefix_parse("fd66::/48", &wall.ranges[1]) == PV_OK);
     if (legacy)
         pv_hostwall_legacy_table(&wall, false, "filter");
     while (take_line(&in, line)) {
@@ -39,10 +40,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             pv_hostwall_legacy_line(&wall, line);
         else
             pv_hostwall_line(&wall, line);
-        must(wall.n_rules <= PV_HOSTWALL_RULES && wall.n_bases <= PV_HOSTWALL_BASES);
+        must(wall.n_rules <= PV_HOSTWALL_RULES && wall.n_bases <= PV_HOSTWALL_BASES &&
+             wall.n_sets <= PV_HOSTWALL_SETS);
     }
     bool drops = pv_hostwall_ends(&wall);
-    must(drops == (wall.found[0] != '\0'));
+    must(!drops || wall.unclear.table[0] != '\0'); /* the second walk believes less */
+    must(drops == (wall.found.table[0] != '\0'));
     must(!drops || strstr(pv_hostwall_remedy(&wall, remedy, sizeof(remedy)), "p2pvpn0") != NULL);
     return 0;
 }

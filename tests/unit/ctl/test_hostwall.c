@@ -13,8 +13,10 @@ static void start(const char *range)
 {
     memset(&wall, 0, sizeof(wall));
     wall.ifname = "p2pvpn0";
-    if (range != NULL)
-        assert_int_equal(pv_prefix_parse(range, &wall.range), PV_OK);
+    if (range == NULL)
+        return;
+    assert_int_equal(pv_prefix_parse(range, &wall.ranges[0]), PV_OK);
+    assert_int_equal(pv_prefix_parse("fd66::/48", &wall.ranges[1]), PV_OK);
 }
 
 static void take_all(take_line *take, const char *rules)
@@ -32,7 +34,14 @@ static void expect_found(const char *ruleset, const char *found)
     start("10.66.0.0/16");
     take_all(pv_hostwall_line, ruleset);
     assert_int_equal(pv_hostwall_ends(&wall), found[0] != '\0');
-    assert_string_equal(wall.found, found);
+    assert_string_equal(wall.found.table, found);
+}
+
+/* None drops for sure, and of that table (""; none) nobody can tell. */
+static void expect_unclear(const char *ruleset, const char *unclear)
+{
+    expect_found(ruleset, "");
+    assert_string_equal(wall.unclear.table, unclear);
 }
 
 /* Its chain, too, and what lets our interface through it. */
@@ -41,7 +50,7 @@ static void expect_remedy(const char *ruleset, const char *table, const char *ch
 {
     char text[256];
     expect_found(ruleset, table);
-    assert_string_equal(wall.found_in.chain, chain);
+    assert_string_equal(wall.found.in.chain, chain);
     assert_string_equal(pv_hostwall_remedy(&wall, text, sizeof(text)), remedy);
 }
 
@@ -175,7 +184,7 @@ static void expect_legacy(const char *rules, bool drops)
     pv_hostwall_legacy_table(&wall, false, "filter");
     take_all(pv_hostwall_legacy_line, rules);
     assert_int_equal(pv_hostwall_ends(&wall), drops);
-    assert_string_equal(wall.found, drops ? "filter of iptables-legacy" : "");
+    assert_string_equal(wall.found.table, drops ? "filter of iptables-legacy" : "");
 }
 
 PV_TEST(rules_of_the_older_iptables_are_read)
@@ -204,7 +213,7 @@ static const char *with_x(const char *policy, const char *rules, const char *x)
 {
     static char text[4096];
     snprintf(text, sizeof(text),
-             "table inet t {\n\tchain x {\n%s\n\t}\n\tchain in {\n\t\t" INPUT
+             "table ip t {\n\tchain x {\n%s\n\t}\n\tchain in {\n\t\t" INPUT
              "%s;\n%s\n\t}\n\tchain allow {\n\t\taccept\n\t}\n}\n",
              x, policy, rules);
     return text;
@@ -233,8 +242,8 @@ PV_TEST(a_chain_that_is_jumped_to_may_drop)
                                             "jump allow\njump x",
                                             "iifname vmap @zones\njump x"};
     for (size_t i = 0; i < PV_ARRAY_LEN(to_x); i++) {
-        expect_found(with_x("accept", to_x[i], "\t\tdrop"), "inet t");
-        assert_string_equal(wall.found_in.chain, "in");
+        expect_found(with_x("accept", to_x[i], "\t\tdrop"), "ip t");
+        assert_string_equal(wall.found.in.chain, "in");
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(elsewhere); i++)
         expect_found(with_x("accept", elsewhere[i], "\t\tdrop"), "");
@@ -242,25 +251,25 @@ PV_TEST(a_chain_that_is_jumped_to_may_drop)
 
 PV_TEST(a_chain_is_left_as_the_kernel_leaves_it)
 {
-    expect_found(with_x("accept", "jump x\ndrop", "return\naccept"), "inet t");
+    expect_found(with_x("accept", "jump x\ndrop", "return\naccept"), "ip t");
     expect_found(with_x("accept", "jump x\ndrop", "accept"), "");
     expect_found(with_x("accept", "goto x\ndrop", "tcp dport 23 drop"), "");
-    expect_found(with_x("drop", "goto x\naccept", "return"), "inet t");
+    expect_found(with_x("drop", "goto x\naccept", "return"), "ip t");
     /* A return that nobody can read counts as taken. */
     expect_found(with_x("accept", "jump x", "xt match \"socket\" return\ndrop"), "");
     expect_found(with_x("accept", "jump x", "ip saddr @friends return\ndrop"), "");
-    expect_found(with_x("drop", "jump x", "ip saddr @friends return\ndrop"), "inet t");
+    expect_found(with_x("drop", "jump x", "ip saddr @friends return\ndrop"), "ip t");
     expect_found(with_x("accept", "jump x", "fib daddr type local return\ndrop"), "");
-    expect_found(with_x("accept", "jump x", "fib daddr type multicast return\ndrop"), "inet t");
-    expect_found(with_x("accept", "jump x", "fib daddr type { 3, 5 } return\ndrop"), "inet t");
+    expect_found(with_x("accept", "jump x", "fib daddr type multicast return\ndrop"), "ip t");
+    expect_found(with_x("accept", "jump x", "fib daddr type { 3, 5 } return\ndrop"), "ip t");
     /* A rule that names our interface behind a drop is never reached. */
-    expect_found(with_x("accept", "drop\niifname \"p2pvpn0\" accept", ""), "inet t");
+    expect_found(with_x("accept", "drop\niifname \"p2pvpn0\" accept", ""), "ip t");
     expect_remedy(
         with_x("accept", "ct state established accept\nreject\niifname \"p2p*\" accept", ""),
-        "inet t", "in", "nft insert rule inet t in iifname \"p2pvpn0\" accept");
+        "ip t", "in", "nft insert rule ip t in iifname \"p2pvpn0\" accept");
     expect_found(with_x("drop", "iifname \"p2pvpn0\" jump x", "tcp dport 22 accept\ndrop"), "");
     expect_found(with_x("drop", "tcp dport 22 jump x", "iifname \"p2pvpn0\" accept"), "");
-    expect_found(with_x("drop", "tcp dport 22 jump x", "accept"), "inet t");
+    expect_found(with_x("drop", "tcp dport 22 jump x", "accept"), "ip t");
 }
 
 PV_TEST(jumps_in_a_circle_end)
@@ -284,6 +293,7 @@ PV_TEST(nothing_is_claimed_of_a_table_beyond_the_limits)
         for (size_t i = 0; i < 2000; i++) /* these do not matter, or are as one */
             pv_hostwall_line(&wall, i < 1000 ? "tcp dport 22 accept" : "udp dport 5 drop");
         assert_int_equal(pv_hostwall_ends(&wall), n < PV_HOSTWALL_RULES);
+        assert_string_equal(wall.unclear.table, "ip t");
     }
     /* The next table is another matter. */
     take_all(pv_hostwall_line, "table ip u {\nchain in {\n" INPUT "drop;\n}\n}");
@@ -306,7 +316,7 @@ PV_TEST(a_line_that_was_cut_may_accept)
     expect_found(with_x("drop", rules, ""), "");
     memcpy(line, "iifname \"eth0\"    tcp dport { 22, ", 33);
     snprintf(rules, sizeof(rules), "%s\ndrop", line);
-    expect_found(with_x("drop", rules, ""), "inet t");
+    expect_found(with_x("drop", rules, ""), "ip t");
 }
 
 /* --- conditions ------------------------------------------------------------------------------- */
@@ -346,7 +356,7 @@ PV_TEST(a_drop_of_the_members_addresses_is_found)
                                          "ip saddr 10.66.0.0/16 tcp dport 22 accept\ndrop",
                                          "ip saddr 10.66.0.9 accept\ndrop",
                                          "ip saddr @friends accept\ndrop"};
-    expect_each(dropping, PV_ARRAY_LEN(dropping), "accept", "inet t");
+    expect_each(dropping, PV_ARRAY_LEN(dropping), "accept", "ip t");
     expect_each(others, PV_ARRAY_LEN(others), "accept", "");
     start(NULL);
     take_all(pv_hostwall_line, with_x("accept", "ip saddr 10.66.0.0/16 drop", ""));
@@ -401,7 +411,7 @@ PV_TEST(conditions_of_a_new_connection_by_tcp_hold)
         "limit rate over 3/minute burst 10 packets drop",
         "iifname \"p2pvpn0\" limit rate 3/minute burst 10 packets accept\ndrop",
         "queue to 1"};
-    expect_each(dropping, PV_ARRAY_LEN(dropping), "accept", "inet t");
+    expect_each(dropping, PV_ARRAY_LEN(dropping), "accept", "ip t");
     expect_each(others, PV_ARRAY_LEN(others), "accept", "");
     /* A set's own lines are no rules. */
     expect_found(
@@ -412,6 +422,162 @@ PV_TEST(conditions_of_a_new_connection_by_tcp_hold)
     expect_found("table bridge t {\nchain in {\n" INPUT "drop;\n}\n}", "");
     expect_found("table ip6 t {\nchain in {\n" INPUT "accept;\nmeta nfproto 10 drop\n}\n}",
                  "ip6 t");
+}
+
+/* --- families --------------------------------------------------------------------------------- */
+
+/* A table of both families with an input chain of those rules. */
+static const char *of_both(const char *policy, const char *rules)
+{
+    return PV_STR("table inet t {\nchain in {\n" INPUT "%s;\n%s\n}\n}", policy, rules);
+}
+
+/* Names of members resolve to IPv6 first. */
+PV_TEST(a_drop_by_one_family_is_found)
+{
+    static const char *const six[] = {"meta nfproto ipv6 drop",
+                                      "meta nfproto 10 drop",
+                                      "ip6 saddr fd00::/8 drop",
+                                      "ip6 saddr != 2001:db8::/32 drop",
+                                      "ip6 saddr { fc00::/7, ::1 } drop",
+                                      "ip6 nexthdr 6 ip6 daddr fd66::/48 drop",
+                                      "ip saddr 10.66.0.0/16 accept\ndrop"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(six); i++) {
+        expect_found(of_both("accept", six[i]), "inet t");
+        assert_true(wall.found.only_ip6);
+    }
+    expect_found(of_both("accept", "ip saddr 10.66.0.0/16 drop"), "inet t");
+    assert_false(wall.found.only_ip6);
+    expect_found(of_both("drop", ""), "inet t");
+    assert_false(wall.found.only_ip6);
+    expect_unclear(of_both("accept", "ip6 saddr fd66::7 drop\nip6 saddr 2001:db8::/32 drop"), "");
+    expect_unclear(of_both("drop", "ip saddr 10.66.0.0/16 accept\nip6 saddr fd66::/48 accept"), "");
+}
+
+/* --- sets with a name ------------------------------------------------------------------------- */
+
+/* A table of that set, s, and an input chain of those rules. */
+static const char *with_set(const char *set, const char *policy, const char *rules)
+{
+    static char text[2048];
+    snprintf(text, sizeof(text),
+             "table ip t {\n\tset s {\n%s\n\t}\n\n\tchain in {\n\t\t" INPUT "%s;\n%s\n\t}\n}\n",
+             set, policy, rules);
+    return text;
+}
+
+#define LINKS "\t\ttype ifname\n\t\telements = { \"lo\",\n\t\t\t     \"eth0\" }"
+#define OURS  "\t\ttypeof iifname\n\t\telements = { \"eth*\",\n\t\t\t     \"p2p*\" }"
+#define BOGONS                                                                            \
+    "\t\ttype ipv4_addr\n\t\tflags interval\n\t\tcomment \"no elements = { 1.2.3.4 }\"\n" \
+    "\t\telements = { 10.0.0.0/8, 172.16.0.0/12,\n\t\t\t     192.168.1.1-192.168.1.9 }"
+#define BANNED                                                                                  \
+    "\t\ttype ipv4_addr\n\t\tsize 65535\n\t\tflags dynamic,timeout\n\t\ttimeout 3600s\n"        \
+    "\t\telements = { 10.66.0.9 timeout 7200s expires 7199s comment \"0.0.0.0/0, 0.0.0.0/0\", " \
+    "192.0.2.1 counter packets 0 bytes 0 }"
+
+PV_TEST(a_set_with_a_name_is_looked_into)
+{
+    static const struct {
+        const char *set, *policy, *rules;
+        bool drops;
+    } cases[] = {
+        {LINKS, "drop", "iifname @s accept\nct state established accept", true},
+        {LINKS, "accept", "iifname != @s drop", true},
+        {LINKS, "accept", "iifname @s drop", false},
+        {"\t\ttype iface_index\n\t\telements = { \"lo\" }", "drop", "iif @s accept", true},
+        {OURS, "drop", "iifname @s accept", false},
+        {OURS, "drop", "iifname @s tcp dport 22 accept", false},
+        {OURS, "accept", "iifname @s drop", true},
+        {OURS, "accept", "iifname != @s drop", false},
+        {BOGONS, "accept", "ip saddr @s drop", true},
+        {BOGONS, "accept", "ip saddr @s counter packets 0 bytes 0 drop", true},
+        {BOGONS, "accept", "ip saddr != @s drop", false},
+        {BOGONS, "drop", "ip saddr @s accept", false},
+        {BANNED, "accept", "ip saddr @s drop", false},
+        {BANNED, "accept", "tcp dport 22 ip saddr @s drop", false},
+        {"\t\ttypeof ip saddr\n\t\telements = { 192.0.2.1 }", "drop", "ip saddr @s accept", true},
+        {"\t\ttype ipv4_addr\n\t\tflags interval", "drop", "ip saddr @s accept", true},
+        {"\t\ttype ipv4_addr", "accept", "ip saddr @s drop", false},
+        {"\t\ttype inet_service\n\t\telements = { 22, 80 }", "drop", "tcp dport @s accept", true},
+        {"\t\ttype inet_service\n\t\telements = { 22, 80 }", "accept", "tcp dport @s drop", false},
+        {"\t\ttype ct_state\n\t\telements = { 0x2, 0x8 }", "drop", "ct state @s accept", false},
+        {"\t\ttype inet_proto\n\t\telements = { 6 }", "accept", "meta l4proto @s drop", true},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+        const char *text = with_set(cases[i].set, cases[i].policy, cases[i].rules);
+        if (cases[i].drops)
+            expect_found(text, "ip t");
+        else
+            expect_unclear(text, "");
+    }
+    expect_found("table inet t {\nset s {\ntype ipv6_addr\nflags interval\nelements = { "
+                 "2001:db8::1,\nfc00::/7 }\n}\nchain in {\n" INPUT
+                 "accept;\nip6 saddr @s drop\n}\n}",
+                 "inet t");
+    assert_true(wall.found.only_ip6);
+    /* Another table's is another. */
+    expect_unclear(PV_STR("%s%s", with_set(LINKS, "accept", ""),
+                          "table ip u {\nchain in {\n" INPUT "drop;\niifname @s accept\n}\n}"),
+                   "ip u");
+}
+
+/* --- what cannot be read ---------------------------------------------------------------------- */
+
+PV_TEST(it_is_said_where_nobody_can_tell)
+{
+    static const char *const unclear[] = {"iifname @none accept\ndrop",
+                                          "ip saddr @none drop",
+                                          "ip saddr @none return\ndrop",
+                                          "iifname vmap @none",
+                                          "iifname . tcp dport @none accept\ndrop",
+                                          "iifgroup 0 drop",
+                                          "meta mark 0x00000001 drop",
+                                          "ct status 0x20 jump allow\niifname @none accept\ndrop",
+                                          "xt match \"set\" drop",
+                                          "meta iifkind \"tun\" drop"};
+    static const char *const clear[] = {"tcp dport 22 ip saddr @none drop",
+                                        "iifname \"p2pvpn0\" accept\nip saddr @none drop",
+                                        "iifname \"p2pvpn0\" ct mark 5 accept\ndrop",
+                                        "iifname \"eth0\" meta mark 1 drop",
+                                        "ct state 0x1 drop\nlimit rate over 9/second drop",
+                                        "tcp flags 0x1,0x2 / 0x1,0x2 drop",
+                                        "rt type 0 drop\nxt match \"rt\" drop",
+                                        "ip frag-off & 8191 != 0 drop",
+                                        "meta pkttype 1 drop",
+                                        "fib saddr . iif oif 0 drop",
+                                        "fib saddr . mark . iif oif 1 accept\ndrop",
+                                        "fib daddr . iif type != { 2, 3 } drop",
+                                        "udp dport 53 ip saddr @none drop",
+                                        "meta l4proto 6 xt match \"multiport\" drop",
+                                        "meta oiftype 65534 drop"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(unclear); i++)
+        expect_unclear(with_x("accept", unclear[i], ""), "ip t");
+    for (size_t i = 0; i < PV_ARRAY_LEN(clear); i++)
+        expect_unclear(with_x("accept", clear[i], ""), "");
+    expect_found(with_x("accept", "meta iiftype 65534 drop", ""), "ip t");
+    expect_found(with_x("accept", "tcp flags 0x2 drop", ""), "ip t");
+    /* An element of two parts, or a type that is not known. */
+    expect_unclear(with_set("\t\ttype ifname . inet_service\n\t\telements = { \"p2pvpn0\" . 22 }",
+                            "drop", "iifname . tcp dport @s accept"),
+                   "ip t");
+    expect_unclear(with_set("\t\ttype mark\n\t\telements = { 0x1 }", "accept", "meta mark @s drop"),
+                   "ip t");
+    /* Beyond the limits. */
+    start("10.66.0.0/16");
+    take_all(pv_hostwall_line, "table ip t {");
+    for (size_t i = 0; i <= PV_HOSTWALL_SETS; i++)
+        take_all(pv_hostwall_line, PV_STR("set s%zu {\ntype ifname\nelements = { \"lo\" }\n}", i));
+    take_all(pv_hostwall_line,
+             PV_STR("chain in {\n" INPUT "drop;\niifname @s%d accept\n}\n}", PV_HOSTWALL_SETS));
+    assert_false(pv_hostwall_ends(&wall));
+    assert_string_equal(wall.unclear.table, "ip t");
+    char line[512];
+    memset(line, '1', sizeof(line) - 1);
+    line[sizeof(line) - 1] = '\0';
+    memcpy(line, "elements = { \"lo\" comment \"", 27);
+    expect_unclear(with_set(PV_STR("\t\ttype ifname\n%s", line), "drop", "iifname @s accept"),
+                   "ip t");
 }
 
 /* --- hooks ------------------------------------------------------------------------------------ */
@@ -433,7 +599,7 @@ PV_TEST(a_drop_before_the_input_is_found)
                       nat[] = "nat hook prerouting priority -100; policy accept;";
     expect_remedy(at_hook("ip raw", raw, "iifname \"p2pvpn0\" drop"), "ip raw", "c",
                   "nft insert rule ip raw c iifname \"p2pvpn0\" accept");
-    assert_int_equal(wall.found_in.hook, PV_HOSTWALL_EARLIER);
+    assert_int_equal(wall.found.in.hook, PV_HOSTWALL_EARLIER);
     expect_found(at_hook("ip raw", raw, "ip daddr 172.17.0.2 iifname != \"docker0\" drop"), "");
     expect_found(at_hook("ip nat", nat, "drop"), "ip nat");
     expect_found(at_hook("ip nat", nat, "tcp dport 80 redirect to 8080"), "");
@@ -470,7 +636,7 @@ PV_TEST(a_drop_of_what_this_host_answers_is_found)
     for (size_t i = 0; i < PV_ARRAY_LEN(dropping); i++) {
         expect_remedy(at_hook("ip o", accept, dropping[i]), "ip o", "c",
                       "nft insert rule ip o c oifname \"p2pvpn0\" accept");
-        assert_int_equal(wall.found_in.hook, PV_HOSTWALL_OUTPUT);
+        assert_int_equal(wall.found.in.hook, PV_HOSTWALL_OUTPUT);
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(others); i++)
         expect_found(at_hook("ip o", accept, others[i]), "");
@@ -529,11 +695,11 @@ static const char *ufw(const char *users)
 PV_TEST(ufw_is_read)
 {
     expect_found(ufw(""), "ip filter");
-    assert_string_equal(wall.found_in.chain, "INPUT");
+    assert_string_equal(wall.found.in.chain, "INPUT");
     expect_found(ufw("\t\tiifname \"p2pvpn0\" counter packets 0 bytes 0 accept\n"), "");
     expect_found(ufw("\t\tiifname \"p2pvpn0\" tcp dport 80 counter packets 0 bytes 0 accept\n"),
                  "");
-    expect_found(ufw("\t\tip saddr 10.66.0.0/16 counter packets 0 bytes 0 accept\n"), "");
+    expect_unclear(ufw("\t\tip saddr 10.66.0.0/16 counter packets 0 bytes 0 accept\n"), "");
     expect_found(ufw("\t\tiifname \"eth0\" counter packets 0 bytes 0 accept\n"), "ip filter");
     expect_found(ufw("\t\ttcp dport 23 counter packets 0 bytes 0 accept\n"), "ip filter");
 }
@@ -571,9 +737,13 @@ static const char *firewalld(const char *zone)
 PV_TEST(firewalld_is_read)
 {
     expect_found(firewalld(""), "inet firewalld");
-    assert_string_equal(wall.found_in.chain, "filter_INPUT");
+    assert_string_equal(wall.found.in.chain, "filter_INPUT");
     expect_found(firewalld("\t\tiifname \"p2pvpn0\" goto filter_IN_trusted\n"), "");
-    expect_found(firewalld("\t\tip saddr 10.66.0.0/16 goto filter_IN_trusted\n"), "");
+    expect_found(firewalld("\t\tip saddr 10.66.0.0/16 goto filter_IN_trusted\n"), "inet firewalld");
+    assert_true(wall.found.only_ip6);
+    expect_unclear(firewalld("\t\tip saddr 10.66.0.0/16 goto filter_IN_trusted\n"
+                             "\t\tip6 saddr fd00::/8 goto filter_IN_trusted\n"),
+                   "");
     expect_found(firewalld("\t\tiifname \"eth0\" goto filter_IN_trusted\n"), "inet firewalld");
     /* An administrator who put it into a zone decided about it, unless that lets nothing in. */
     expect_found(firewalld("\t\tiifname \"p2pvpn0\" goto filter_IN_public\n"), "");
@@ -627,8 +797,9 @@ PV_TEST(the_older_iptables_have_a_remedy_of_their_own)
     start(NULL);
     take_all(pv_hostwall_line, "table ip t {\nchain in {\n" INPUT "accept;\n}\n}");
     pv_hostwall_legacy_table(&wall, true, "raw");
-    take_all(pv_hostwall_legacy_line, "-P PREROUTING ACCEPT\n-A PREROUTING -s fd00::/8 -j ACCEPT\n"
-                                      "-A PREROUTING -i p2p+ -j DROP");
+    take_all(pv_hostwall_legacy_line,
+             "-P PREROUTING ACCEPT\n-A PREROUTING -s 2001:db8::/32 -j ACCEPT\n"
+             "-A PREROUTING -i p2p+ -j DROP");
     assert_true(pv_hostwall_ends(&wall));
     assert_string_equal(pv_hostwall_remedy(&wall, text, sizeof(text)),
                         "ip6tables-legacy -t raw -I PREROUTING -i p2pvpn0 -j ACCEPT");
