@@ -4,12 +4,15 @@
  * asked for its status. One that is silent holds the others up for two seconds at most.
  */
 #include <errno.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "ctl/commands.h"
 #include "nss/find.h"
+#include "sys/net/sockaddr.h"
 
 enum {
     ASK_S = 2, /* ours: for one p2pvpnd's answer */
@@ -127,20 +130,49 @@ enum {
     SHARED_MAX = 8, /* that are shown */
 };
 
+/* Has this host, which all may be NULL of, one of the two addresses? */
+static bool is_own(const struct ifaddrs *all, const struct pv_addr *ip4, const struct pv_addr *ip6)
+{
+    bool is = false;
+    for (const struct ifaddrs *i = all; i != NULL && !is; i = i->ifa_next) {
+        if (i->ifa_addr == NULL ||
+            (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
+            continue;
+        struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
+        memcpy(&ss, i->ifa_addr,
+               i->ifa_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                  : sizeof(struct sockaddr_in));
+        const struct pv_addr addr = pv_sockaddr_to(&ss);
+        is = pv_addr_equal_ip(&addr, ip4) || pv_addr_equal_ip(&addr, ip6);
+    }
+    return is;
+}
+
+/* A machine that is called the same in two of its networks misleads nobody. Of one that is down the
+ * host lacks the address: by two that it lacks nobody reaches another machine. */
+static bool misleads(const struct ifaddrs *all, const struct pv_nss_shared *s, const char *self)
+{
+    const int own = is_own(all, &s->ip4[0], &s->ip6[0]) + is_own(all, &s->ip4[1], &s->ip6[1]);
+    return own == 1 || (own == 0 && strcmp(s->name, self) != 0);
+}
+
 void pv_cli_add_shared_names(json_t *status)
 {
     struct pv_nss_shared found[SHARED_MAX];
     const char *self = pv_json_text(json_object_get(status, "self"), "name", "");
     size_t n = pv_nss_find_shared(PV_INSTANCE_RUN, found, SHARED_MAX);
     json_t *list = json_array();
+    struct ifaddrs *all = NULL;
+    if (n > 0 && getifaddrs(&all) < 0)
+        all = NULL;
     for (size_t i = 0; i < n && i < SHARED_MAX; i++) {
         const struct pv_nss_shared *s = &found[i];
-        /* A machine is called the same in all its networks, and that misleads nobody. */
-        if (strcmp(s->name, self) != 0)
+        if (misleads(all, s, self))
             (void)json_array_append_new(list, json_pack("{s:s, s:[s, s], s:s?}", "name", s->name,
                                                         "networks", s->of[0], s->of[1], "means",
                                                         s->means_first ? s->of[0] : NULL));
     }
+    freeifaddrs(all);
     (void)json_object_set_new(status, "shared_names", list);
 }
 

@@ -43,7 +43,8 @@ const char *pv_cli_invite_state(const json_t *invite);
 int pv_cli_deny_rule(struct pv_cli *cli);
 
 /* Adds "shared_names" to a status: the short names that two networks of this machine have, but for
- * this machine's own, as [{"name","networks":[2],"means"}]; means: whose it is, null: nobody's. */
+ * those that mean itself in both, as [{"name","networks":[2],"means"}]; means: whose it is, null:
+ * nobody's. */
 void pv_cli_add_shared_names(json_t *status);
 /* The i-th of them as a sentence in buf; false: there is none. */
 bool pv_cli_shared_name(const json_t *status, size_t i, char buf[static PV_CLI_SHARED_BUF]);

@@ -263,6 +263,10 @@ static void compare(const struct pv_names *a, const struct pv_names *b, bool a_i
             memcpy(s->name, of_a.name, sizeof(s->name));
             memcpy(s->of[0], a->network, sizeof(s->of[0]));
             memcpy(s->of[1], b->network, sizeof(s->of[1]));
+            s->ip4[0] = of_a.ip4;
+            s->ip4[1] = of_b.ip4;
+            s->ip6[0] = of_a.ip6;
+            s->ip6[1] = of_b.ip6;
             s->means_first = a_is_first;
         }
         list->n++;

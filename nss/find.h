@@ -35,7 +35,9 @@ PV_MUST_CHECK int pv_nss_by_addr(const char *dir, const struct pv_addr *addr,
 struct pv_nss_shared {
     char name[PV_NAME_BUF];
     char of[2][PV_NAME_BUF]; /* the networks */
-    bool means_first;        /* by the short name of[0]'s is meant; false: nobody is */
+    struct pv_addr ip4[2];   /* the addresses there; PV_AF_NONE: none */
+    struct pv_addr ip6[2];
+    bool means_first; /* by the short name of[0]'s is meant; false: nobody is */
 };
 
 /* Those of the files, at most cap of them, each once for two networks; of a name of the first

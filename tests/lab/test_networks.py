@@ -117,3 +117,24 @@ def a_range_that_is_taken_is_named_before_anything_is_made(lab):
     a.ctl("-n", "games", "create", coordinator.url(), "--cidr", "10.88.0.0/16")
     equal(rows(a)["games"]["network"], "games", "the network's name")
     equal(rows(a)["games"]["interface"], "play0", "the interface that its file names")
+
+
+@scenario
+def a_name_that_is_this_machines_own_in_one_network_only(lab):
+    """ssh a would lead to itself."""
+    coordinator = lab.coordinator()
+    a, bob, other = lab.host("a"), lab.host("bob"), lab.host("other")
+    lab.network(coordinator, [a, bob])
+    other.daemon()
+    token = other.ctl("create", coordinator.url(), "--network", "work", "--name", "a",
+                      "--cidr", "10.77.0.0/16").out.strip()
+    a.ctl("-n", "work", "join", token, "--name", "a2")
+
+    def shared(*args):
+        return json.loads(a.ctl(*args, "status", "--json").out)["shared_names"]
+    told = [{"name": "a", "networks": ["home", "work"], "means": "home"}]
+    for args in ((), ("-n", "work")):
+        wait(f"status {args} to tell of a", lambda args=args: shared(*args) == told)
+    check("a is in home and in work" in a.ctl("doctor", check_rc=False).out, "doctor")
+    a.ctl("-n", "work", "down")
+    equal(shared(), told, "with the other network down")

@@ -132,6 +132,9 @@ PV_TEST_IN(names_of_two_networks_are_found, make, drop)
     assert_int_equal(pv_nss_find_shared(f->dir, s, 2), 2);
     assert_string_equal(s[0].of[0], "home");
     assert_string_equal(s[0].of[1], "work");
+    assert_int_equal(s[0].ip4[0].ip[1], 2);
+    assert_int_equal(s[0].ip4[1].ip[1], 1);
+    assert_int_equal(s[0].ip6[0].ip[1], 2);
     assert_true(s[0].means_first && s[1].means_first);
     assert_int_equal(pv_nss_find_shared(f->dir, s, 1), 2); /* more than have a place */
 }
