@@ -129,6 +129,8 @@ def names_leaving_and_removal(lab):
     wait("c to know that it was removed",
          lambda: c.ctl("peers", check_rc=False).code in (4, 11)
          or "revoked" in str(c.json("status")) or "removed" in str(c.json("status")))
+    wait("c to know why", lambda: c.json("status")["state"] == "removed")
+    check("so long" in c.ctl("history", "a").out, "what was said before its own removal is gone")
 
     b.ctl("leave")
     b.ctl("peers", code=4)

@@ -100,17 +100,19 @@ bool pv_retention_conversation(struct pv_node *n, const char *name, const char *
                                char ret_name[static PV_NAME_BUF])
 {
     if (name[0] == '#') {
-        const uint8_t *room = pv_rooms_part_need(n, name, true, what, handle);
-        if (room == NULL)
+        const uint8_t *room =
+            n->chat.rooms == NULL ? NULL : pv_rooms_find(n->chat.rooms, name, true);
+        if (room == NULL && (room = pv_rooms_part_need(n, name, true, what, handle)) == NULL)
             return false;
         pv_room_key(room, ret_key);
         snprintf(ret_name, PV_NAME_BUF, "%s", PV_ROOM_STR(n->chat.rooms, ret_key));
         return true;
     }
-    /* A peer's words stay until they are deleted, also when it has gone. */
+    /* A peer's words stay until they are deleted, also when it has gone, or this machine has. */
     struct pv_peer *p = pv_peers_find(n->peers, name);
     const struct pv_member *former = p == NULL ? pv_node_former_member(n, name) : NULL;
-    if (former == NULL && (p = pv_peer_need(n, name, what, PV_NEEDS_MEMBER, handle)) == NULL)
+    if (former == NULL && (p == NULL || !pv_peer_is_member(p)) &&
+        (p = pv_peer_need(n, name, what, PV_NEEDS_MEMBER, handle)) == NULL)
         return false;
     memcpy(ret_key, former != NULL ? former->node : pv_peer_pk(p), PV_SIGN_PK_LEN);
     snprintf(ret_name, PV_NAME_BUF, "%s", former != NULL ? former->name : pv_peer_name(p));

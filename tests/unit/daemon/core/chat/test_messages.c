@@ -198,6 +198,19 @@ PV_TEST(the_word_of_a_member_that_left_is_still_found_by_name)
     say_and_hear("{'id':2,'cmd':'send','peer':'bob','text':'hello'}", "left the network");
 }
 
+/* `history` of all shows it, too. */
+PV_TEST(a_conversation_is_found_by_name_also_where_this_machine_was_removed)
+{
+    node->node.removed = true;
+    say("{'id':1,'cmd':'history','peer':'bob'}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
+    assert_reply(node, chat.client, "hello");
+    say_and_hear("{'id':2,'cmd':'send','peer':'bob','text':'hello'}", "this machine was removed");
+    say_and_hear("{'id':3,'cmd':'history','peer':'dave'}", "this machine was removed");
+}
+
 /* Its identity.key was replaced: it has no name in the network. */
 PV_TEST(a_machine_without_a_name_is_called_as_its_host_is)
 {
