@@ -147,8 +147,9 @@ static bool may_run(const char *path, struct stat *st, struct notify_reply *r)
     return is_firm(path, st->st_uid, r) && is_firm(real, st->st_uid, r);
 }
 
-/* In the new process; does not return. Everything it needs was made before the fork. */
-static void become_program(const struct stat *st, char **argv, char **envp, int text)
+/* In the new process; does not return. Everything it needs was made before the fork. failed gets
+ * the errno of an execve(2) that fails. */
+static void become_program(const struct stat *st, char **argv, char **envp, int text, int failed)
 {
     sigset_t none;
     int null = open("/dev/null", O_RDWR);
@@ -159,7 +160,7 @@ static void become_program(const struct stat *st, char **argv, char **envp, int 
     setsid();
     umask(022);
     if (null < 0 || dup2(text, 0) < 0 || dup2(null, 1) < 0 || chdir("/") != 0 ||
-        close_range(3, ~0u, 0) != 0)
+        close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) != 0)
         _exit(126);
     bool stays = !may_become() && getuid() != 0; /* may_run() has looked whose program it is */
     if (!stays && (setgroups(0, NULL) != 0 || setresgid(st->st_gid, st->st_gid, st->st_gid) != 0 ||
@@ -168,7 +169,18 @@ static void become_program(const struct stat *st, char **argv, char **envp, int 
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         _exit(126);
     execve(argv[0], argv, envp);
-    _exit(127);
+    const int32_t error = errno;
+    _exit(write(failed, &error, sizeof(error)) == sizeof(error) ? 127 : 126);
+}
+
+/* The shell from which its user tried it runs a script without a first line, too. */
+static void set_not_run(struct notify_reply *r, const char *path, int error)
+{
+    set_failure(r, PV_ERR_REFUSED, "notify: %.120s: %s", path,
+                error == ENOEXEC  ? "the kernel cannot run it: begin a script with #!/bin/sh"
+                : error == ENOENT ? "the program that runs it, by its first line, is not there: "
+                                    "correct that line, or install it"
+                                  : strerror(error));
 }
 
 /* Waits for the end; what is still there when the time is over is killed with all it started. */
@@ -232,14 +244,21 @@ static void run_program(const char *command, const struct pv_notify_message *msg
         snprintf(vars[i], sizeof(vars[i]), "P2PVPN_%s=%s", names[i], values[i]);
         envp[i + 1] = vars[i];
     }
+    int32_t error = 0;
+    int failed[2] = {-1, -1};
     int text = text_file(msg);
-    pid_t pid = text < 0 ? -1 : fork();
+    pid_t pid = text < 0 || pipe2(failed, O_CLOEXEC | O_NONBLOCK) < 0 ? -1 : fork();
     if (pid == 0)
-        become_program(&st, argv, envp, text);
+        become_program(&st, argv, envp, text, failed[1]);
     if (pid < 0)
         set_failure(r, -errno, "notify: %.120s: not started: %s", argv[0], strerror(errno));
     else
         wait_for_program(pid, argv[0], r);
+    if (pid > 0 && read(failed[0], &error, sizeof(error)) == sizeof(error))
+        set_not_run(r, argv[0], error);
+    for (size_t i = 0; i < PV_ARRAY_LEN(failed); i++)
+        if (failed[i] >= 0)
+            close(failed[i]);
     if (text >= 0)
         close(text);
 }

@@ -98,6 +98,23 @@ PV_TEST(its_code_and_signal_are_told)
     assert_has(error, "signal 9");
 }
 
+/* A shell would have run the first. */
+PV_TEST(why_the_kernel_does_not_run_it_is_told)
+{
+    write_script("exit 0\n", 0755);
+    assert_int_equal(run(""), PV_ERR_REFUSED);
+    assert_has(error, "script: the kernel cannot run it: begin a script with #!/bin/sh");
+    write_script("#!/nonexistent/python\n", 0755);
+    assert_int_equal(run(""), PV_ERR_REFUSED);
+    assert_has(error, "by its first line, is not there: correct that line, or install it");
+    write_script("#!/dev/null\n", 0755);
+    assert_int_equal(run(""), PV_ERR_REFUSED);
+    assert_has(error, "script: Permission denied");
+    write_script("#!/bin/sh\nexit 127\n", 0755);
+    assert_int_equal(run(""), PV_ERR_STATE);
+    assert_has(error, "code 127");
+}
+
 PV_TEST(a_program_others_may_write_is_not_run)
 {
     write_script("#!/bin/sh\ntouch \"$(dirname \"$0\")/output\"\n", 0775);
