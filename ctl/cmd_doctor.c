@@ -386,7 +386,11 @@ static void look_at_nat(struct page *p, const json_t *status)
     const json_t *hard = json_object_get(status, "hard_nat");
     const char *mapping = pv_json_text(hard, "mapping", "unknown");
     const char *seen = json_string_value(json_array_get(json_object_get(status, "public"), 0));
-    if (strcmp(mapping, "unknown") == 0)
+    if (pv_json_bool(status, "unseen"))
+        put(p, "nat", true, "",
+            "seen as nothing public: the coordinator is in this LAN "
+            "([traversal] stun)");
+    else if (strcmp(mapping, "unknown") == 0)
         put(p, "nat", true, "", "seen as %s; `p2pvpnctl netcheck` measures more",
             seen == NULL ? "nobody yet" : seen);
     else

@@ -53,6 +53,13 @@ static enum pv_netcheck_answer yes_or_no(bool yes)
     return yes ? PV_NETCHECK_YES : PV_NETCHECK_NO;
 }
 
+/* Did it see a private address, in whose network it stands, so that it cannot tell of the NAT
+ * between that and the internet? */
+static bool is_inside(const struct pv_addr *mapped)
+{
+    return pv_addr_is_private(mapped);
+}
+
 /* The main socket's answer from that address; NULL when there is none. */
 static const struct pv_netcheck_probe *find_mapping(const struct pv_netcheck *nc,
                                                     const struct pv_addr *dst)
@@ -69,7 +76,8 @@ static const struct pv_netcheck_probe *find_mapping(const struct pv_netcheck *nc
 
 /* Do two answers to the main socket that come from one address but different ports (on_address:
  * from different addresses) name different mappings? Unknown when there are no two such answers.
- * One difference is enough; equality has to hold for all. */
+ * One difference is enough; equality has to hold for all. A server on either side of a NAT sees
+ * another of our addresses whatever that does. */
 static enum pv_netcheck_answer mapping_differs(const struct pv_netcheck *nc, bool on_address)
 {
     enum pv_netcheck_answer result = PV_NETCHECK_UNKNOWN;
@@ -78,7 +86,8 @@ static enum pv_netcheck_answer mapping_differs(const struct pv_netcheck *nc, boo
         for (size_t k = 0; k < i; k++) {
             const struct pv_netcheck_probe *b = &nc->probes[k];
             if (a->kind != NC_MAPPING || a->state != NC_ANSWERED || b->kind != NC_MAPPING ||
-                b->state != NC_ANSWERED || pv_addr_equal_ip(&a->dst, &b->dst) == on_address)
+                b->state != NC_ANSWERED || pv_addr_equal_ip(&a->dst, &b->dst) == on_address ||
+                is_inside(&a->mapped) != is_inside(&b->mapped))
                 continue;
             if (!pv_addr_equal(&a->mapped, &b->mapped))
                 return PV_NETCHECK_YES;
@@ -315,6 +324,8 @@ static void judge_ports(const struct pv_netcheck *nc, struct pv_netcheck_result 
  * each of them. */
 static void note_public(struct pv_netcheck_result *res, const struct pv_addr *a)
 {
+    if (is_inside(a))
+        return;
     for (size_t i = 0; i < res->n_publics; i++)
         if (pv_addr_equal_ip(&res->publics[i], a))
             return;
@@ -342,6 +353,12 @@ static void judge(struct pv_netcheck *nc)
         if (nc->probes[i].state == NC_ANSWERED && nc->probes[i].mapped.family != PV_AF_NONE)
             note_public(res, &nc->probes[i].mapped);
     res->translated = yes_or_no(!pv_addr_equal_ip(&s->mapped, &nc->cfg.local[PV_NETCHECK_MAIN]));
+    if (is_inside(&s->mapped)) {
+        res->name = PV_NETCHECK_NAME_UNKNOWN;
+        if (res->translated == PV_NETCHECK_NO)
+            res->translated = PV_NETCHECK_UNKNOWN;
+        return;
+    }
     judge_mapping(nc, res);
     judge_filtering(nc, res);
     bool dependent = mapping_differs(nc, false) == PV_NETCHECK_YES ||
@@ -406,6 +423,9 @@ static const char *symmetric_verdict(const struct pv_netcheck_result *r)
  * address, or the same port from both of its ports. */
 static const char *partial_verdict(const struct pv_netcheck_result *r)
 {
+    if (is_inside(&r->mapped))
+        return "The server stands in a private network with this machine, and cannot tell what "
+               "lies between that and the internet: name one of the internet with --server.";
     if (r->translated == PV_NETCHECK_NO)
         return "No NAT: this machine has its public address itself. Whether a firewall lets in "
                "only "
@@ -553,8 +573,14 @@ static void end_with_result(struct pv_netcheck *nc)
     nc->event_due = true;
 }
 
-/* Chooses the server for everything that follows; false while there is none. One with a second
- * address (RFC 5780 s7.4) can tell more and is preferred to the first that answered. */
+/* One that sees a public address tells most, and then one with a second address (RFC 5780 s7.4). */
+static int worth_of(const struct pv_netcheck_probe *p)
+{
+    return 2 * !is_inside(&p->mapped) + (p->other.family != PV_AF_NONE);
+}
+
+/* Chooses the server for everything that follows, of those that tell as much the first that
+ * answered; false while there is none. */
 static bool choose_server(struct pv_netcheck *nc)
 {
     bool found = false;
@@ -562,7 +588,7 @@ static bool choose_server(struct pv_netcheck *nc)
         const struct pv_netcheck_probe *p = &nc->probes[i];
         if (p->state != NC_ANSWERED)
             continue;
-        if (!found || (server_of(nc)->other.family == PV_AF_NONE && p->other.family != PV_AF_NONE))
+        if (!found || worth_of(p) > worth_of(server_of(nc)))
             nc->server = i;
         found = true;
     }

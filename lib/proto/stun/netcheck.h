@@ -78,8 +78,9 @@ enum pv_netcheck_ports {
 };
 
 struct pv_netcheck_config {
-    /* STUN servers of one family. The first that grants RFC 5780 is the one measured with, else
-     * the first that answers; the others serve as second address for the mapping. */
+    /* STUN servers of one family. The first that sees a public address and grants RFC 5780 is the
+     * one measured with, else the first that does one of the two, else the first that answers; the
+     * others serve as second address for the mapping. */
     struct pv_addr servers[PV_NETCHECK_SERVERS];
     size_t n_servers;
     /* Of each socket: the machine's own address towards the servers, and the port. */
@@ -95,7 +96,8 @@ struct pv_netcheck_result {
     struct pv_addr mapped; /* the main socket's address as the server saw it */
     struct pv_addr publics[PV_NETCHECK_PUBLICS]; /* all public addresses seen, port 0 */
     size_t n_publics;                            /* addresses in publics */
-    enum pv_netcheck_answer translated;          /* is there a NAT? */
+    enum pv_netcheck_answer translated;          /* is there a NAT? Unknown, as are the rules,
+                                                  * of a server in our private network */
     enum pv_netcheck_name name;
     enum pv_netcheck_rule mapping, filtering;
     /* Known more often than the rules: does the mapping, and the filter, look at the port? */

@@ -438,7 +438,12 @@ def the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend):
     wait("the cause", lambda: "the coordinator is in this LAN and cannot see the public address" in
          laptop.ctl("why", "friend").out)
     wait("the cause there", lambda: "laptop knows no public address of its own" in friend.ctl("why", "laptop").out)
-    check("nothing public: the coordinator is in this LAN" in laptop.ctl("status").out, laptop.ctl("status").out)
+    for command in ("status", "doctor"):
+        told = laptop.ctl(command, check_rc=False).out
+        check("nothing public: the coordinator is in this LAN" in told, told)
+    r = laptop.json("netcheck")
+    equal((r["ipv4"]["name"], r["ipv4"]["public"]), ("unknown", []), "what the coordinator of the LAN tells of the NAT")
+    check(r["ipv4"]["nat"] != "no" and "of the internet with --server" in r["verdict"], f"netcheck: {r}")
 
     stun = lab.host("stun")
     laptop.configure("[traversal]\nstun = 198.51.100.250\n")
@@ -446,6 +451,7 @@ def the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend):
     wait("a silent one to be named", lambda: "STUN server 198.51.100.250" in laptop.ctl("status").out)
     wait("UDP to be open all the same", lambda: laptop.json("status")["udp"] == "open")
     Coordinator(lab, stun)
+    equal(laptop.json("netcheck", "--server", stun.ip4)["ipv4"]["nat"], "yes", "what one of the internet tells")
     laptop.run("sed", "-i", f"s/^stun = .*/stun = {stun.ip4}/", "/etc/p2pvpn/p2pvpnd.conf")
     laptop.ctl("reload")
     laptop.wait_direct(friend, 60)

@@ -77,6 +77,14 @@ PV_TEST(no_line_is_missing_and_each_that_is_not_well_has_a_remedy)
         fail_msg("%s is not looked at", names[n]);
 }
 
+/* `netcheck` with that coordinator measures nothing. */
+PV_TEST(doctor_says_that_a_coordinator_in_the_lan_sees_no_public_address)
+{
+    answers("status", OK_V1("'state':'up','unseen':true,'network':{'name':'home'}"));
+    (void)RUN("doctor");
+    assert_has(t.out, "ok   nat           seen as nothing public: the coordinator is in this LAN");
+}
+
 PV_TEST(doctor_says_what_to_do)
 {
     answers("status", DOCTOR_OF("blocked", "'the clock is 3 days behind: set it','odd'"));

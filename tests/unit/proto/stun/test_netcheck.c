@@ -12,6 +12,7 @@ struct fixture {
     struct pv_rng rng;
     struct pv_netcheck nc;
     struct pv_netcheck_config cfg;
+    struct pv_addr mapped; /* as the servers see us */
     pv_ns now;
     uint8_t buf[PV_NETCHECK_MTU]; /* the last request */
     struct pv_netcheck_send send;
@@ -24,6 +25,7 @@ static void begin(struct fixture *f)
     f->now = PV_S(5);
     f->cfg.servers[0] = SERVER;
     f->cfg.n_servers = 1;
+    f->mapped = MAPPED;
     for (unsigned i = 0; i < PV_NETCHECK_SOCKETS; i++)
         f->cfg.local[i] = pv_addr4(192, 168, 0, 2, (uint16_t)(5000 + i));
     pv_netcheck_start(&f->nc, &f->cfg, &f->rng, f->now);
@@ -46,7 +48,7 @@ static struct pv_view answer_to(const struct fixture *f, enum pv_stun_class cls,
     if (cls == PV_STUN_ERROR)
         pv_stun_put_error(&w, 420, "");
     else
-        pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &MAPPED);
+        pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &f->mapped);
     if (other != NULL)
         pv_stun_put_addr(&w, PV_STUN_ATTR_OTHER_ADDRESS, other);
     assert_ok(pv_stun_write_end(&w, &len));
@@ -209,6 +211,63 @@ PV_TEST(one_server_address_tells_something_too)
     assert_has(pv_netcheck_verdict(&res), "cannot be told");
     res.mapping_port = PV_NETCHECK_NO;
     assert_has(pv_netcheck_verdict(&res), "keeps one public port for both ports");
+}
+
+/* A coordinator at home, with a second address or without: the router's NAT lies behind it. */
+PV_TEST(a_server_in_our_own_lan_tells_of_no_nat)
+{
+    const struct pv_addr second = pv_addr4(192, 168, 0, 9, 3479);
+    const struct pv_addr seen[] = {pv_addr4(192, 168, 0, 2, 5000), pv_addr4(10, 0, 0, 7, 5000)};
+    for (size_t i = 0; i < 2 * PV_ARRAY_LEN(seen); i++) {
+        struct fixture f;
+        struct pv_netcheck_result res;
+        uint8_t buf[128];
+        begin(&f);
+        f.mapped = seen[i / 2];
+        while (pv_netcheck_poll_event(&f.nc, &res) < 0) {
+            while (next_request(&f))
+                (void)!pv_netcheck_handle_input(
+                    &f.nc, f.send.sock, &f.send.dst,
+                    answer_to(&f, PV_STUN_SUCCESS, i % 2 == 0 ? &second : NULL, buf, sizeof(buf)),
+                    f.now);
+            f.now = pv_netcheck_next_timeout(&f.nc);
+            pv_netcheck_handle_timeout(&f.nc, f.now);
+        }
+        assert_true(res.reached);
+        assert_int_equal(res.translated, i / 2 == 0 ? PV_NETCHECK_UNKNOWN : PV_NETCHECK_YES);
+        assert_int_equal(res.name, PV_NETCHECK_NAME_UNKNOWN);
+        assert_int_equal(res.mapping, PV_NETCHECK_RULE_UNKNOWN);
+        assert_int_equal(res.filtering, PV_NETCHECK_RULE_UNKNOWN);
+        assert_int_equal(res.n_publics, 0);
+        assert_has(pv_netcheck_verdict(&res), "name one of the internet with --server");
+    }
+}
+
+/* They see two addresses of ours, as a symmetric NAT would have it. */
+PV_TEST(beside_a_server_of_the_internet_that_in_our_lan_is_left_out)
+{
+    struct fixture f;
+    struct pv_netcheck_result res;
+    uint8_t buf[128];
+    begin(&f);
+    f.cfg.servers[1] = pv_addr4(192, 168, 0, 9, 3478);
+    f.cfg.n_servers = 2;
+    pv_netcheck_start(&f.nc, &f.cfg, &f.rng, f.now);
+    while (pv_netcheck_poll_event(&f.nc, &res) < 0) {
+        while (next_request(&f)) {
+            f.mapped = f.send.dst.ip[0] == 192 && f.send.dst.ip[1] == 168 ? f.cfg.local[0] : MAPPED;
+            (void)!pv_netcheck_handle_input(&f.nc, f.send.sock, &f.send.dst,
+                                            answer_to(&f, PV_STUN_SUCCESS, NULL, buf, sizeof(buf)),
+                                            f.now);
+        }
+        f.now = pv_netcheck_next_timeout(&f.nc);
+        pv_netcheck_handle_timeout(&f.nc, f.now);
+    }
+    assert_true(pv_addr_equal(&res.server, &SERVER));
+    assert_int_equal(res.translated, PV_NETCHECK_YES);
+    assert_int_equal(res.mapping_port, PV_NETCHECK_NO);
+    assert_int_not_equal(res.name, PV_NETCHECK_SYMMETRIC);
+    assert_int_equal(res.n_publics, 1);
 }
 
 /* Else our own server would have no room for its second address (stuns.h PV_STUNS_GAIN). */
