@@ -363,6 +363,9 @@ static void look_at_coordinator(struct page *p, const json_t *status)
         put(p, "coordinator", true, "",
             "%s is asked every half minute whether an admin has said yes",
             pv_json_text(c, "address", "?"));
+    else if (pv_json_text(c, "remedy", NULL) != NULL)
+        put(p, "coordinator", false, pv_json_text(c, "remedy", ""), "%s answers: %s",
+            pv_json_text(c, "address", "?"), pv_json_text(c, "error", ""));
     else
         put(p, "coordinator", false, "members that are known are reached without it meanwhile",
             "cannot reach %s: %s", pv_json_text(c, "address", "?"),

@@ -304,8 +304,9 @@ static void status_coordinator(struct pv_table *t, const json_t *coord)
         return;
     const char *address = pv_json_text(coord, "address", "?");
     /* Without an error nothing is wrong: this node is down, or waits and asks now and then. */
-    const char *away =
-        json_is_string(json_object_get(coord, "error")) ? "unreachable" : "not connected";
+    const char *away = json_is_string(json_object_get(coord, "remedy"))  ? "without this network"
+                       : json_is_string(json_object_get(coord, "error")) ? "unreachable"
+                                                                         : "not connected";
     if (up)
         pv_table_fact(t, "coordinator", PV_GREEN, "%s  connected%s%s", address, ms < 0 ? "" : "  ",
                       ms < 0 ? "" : PV_MS_STR(ms));

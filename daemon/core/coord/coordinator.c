@@ -41,8 +41,13 @@ static void show_problems(const struct pv_node *n, bool has_kem, struct pv_statu
     /* To be offline is a problem only where the user wants to be online. A node that is no
      * member has a line of its own. */
     if (n->roster != NULL && n->up && !n->removed && pv_node_denied(n) == NULL &&
-        !pv_node_is_stranger(n) && !n->online && n->coord_info.error[0] != '\0')
-        pv_statuspage_problem(st, "cannot reach the coordinator: ", n->coord_info.error);
+        !pv_node_is_stranger(n) && !n->online && n->coord_info.error[0] != '\0') {
+        const char *todo = pv_node_unserved(n);
+        pv_statuspage_problem(st,
+                              todo != NULL ? "the coordinator does not serve this network: "
+                                           : "cannot reach the coordinator: ",
+                              todo != NULL ? todo : n->coord_info.error);
+    }
     /* This machine's own want of a KEM is not the coordinator's doing. */
     if (n->online && n->coord_info.keys == PV_COORD_HYBRID_LOST && has_kem)
         pv_statuspage_problem(st, "the connection to the coordinator is no longer post-quantum: ",
@@ -80,6 +85,7 @@ static void coordshow_status(const struct pv_node *n, const struct pv_coordaddrs
     st->s.connected_ms =
         n->online ? (double)(now - n->coord_info.connected_at) / (double)PV_MS(1) : -1;
     st->s.coordinator_error = n->coord_info.error[0] != '\0' ? n->coord_info.error : NULL;
+    st->s.coordinator_remedy = pv_node_unserved(n);
     if (n->roster != NULL && addrs->n_hosts > 0)
         st->s.coordinator = host_text(n, &addrs->hosts[0], st->coordinator);
     if (pv_coordclient_rtt(n->coord) != 0)
@@ -259,6 +265,7 @@ static void set_online(struct pv_node *n, bool online)
 static void set_error(struct pv_node *n, const char *why)
 {
     snprintf(n->coord_info.error, sizeof(n->coord_info.error), "%s", why);
+    n->coord_info.unserved = false;
     pv_node_raise(n, PV_FACT_COORDINATOR);
 }
 
@@ -604,6 +611,7 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
     struct pv_node *n = c->node;
     n->coord_info.error[0] = '\0';
     n->coord_info.standing = PV_COORD_NO_COMPLAINT;
+    n->coord_info.unserved = false;
     show_connection(c, now);
     /* The network was left while this welcome waited to be taken. */
     if (n->coord_info.as_member && n->roster == NULL)
@@ -673,6 +681,8 @@ static void take_refusal(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns
                                                                   : PV_COORD_NO_COMPLAINT;
     }
     go_offline(c, is_error ? msg->u.failure.message : "the coordinator refused us", now);
+    n->coord_info.unserved =
+        n->coord_info.as_member && is_error && msg->u.failure.error == PV_CTL_E_UNKNOWN_NETWORK;
     /* It is reached: who waits for an admin has a line of its own in `status`. */
     if (n->coord_info.as_member && is_error && msg->u.failure.error == PV_CTL_E_WAITING)
         n->coord_info.error[0] = '\0';

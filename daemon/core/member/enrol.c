@@ -538,13 +538,23 @@ static void succeed(struct pv_enrol *x, const char *token)
 /* --- begins ----------------------------------------------------------------------------------- */
 
 /* May a network be entered now? Answers the request itself when not. */
-static bool may_begin(struct pv_enrol *x, const char *what, uint64_t handle)
+static bool may_begin(struct pv_enrol *x, bool create, uint64_t handle)
 {
+    const char *what = create ? "create" : "join";
     char text[PV_CTLAPI_ERROR_BUF];
     struct pv_node *n = x->node;
     if (x->step != NO_STEP) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: another create or join is under way: wait for it", what);
+        return false;
+    }
+    /* One who makes the lost network anew would give up what can be had back. */
+    const char *lost = create ? pv_node_unserved(n) : NULL;
+    if (lost != NULL) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: this node is in network %s already, which the coordinator does not "
+                        "serve: %s",
+                        what, pv_roster_network(n->roster)->name, lost);
         return false;
     }
     if (n->roster != NULL) {
@@ -676,7 +686,7 @@ static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer
                        uint64_t handle, pv_ns now)
 {
     struct pv_enrol *x = part;
-    if (!may_begin(x, "create", handle))
+    if (!may_begin(x, true, handle))
         return;
     begin(x, true, req, handle, now);
     const char *name = req->name[0] != '\0' ? req->name : x->node->given.hostname;
@@ -712,7 +722,7 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 {
     struct pv_enrol *x = part;
     struct pv_token token;
-    if (!may_begin(x, "join", handle))
+    if (!may_begin(x, false, handle))
         return;
     begin(x, false, req, handle, now);
     x->name_given = req->name[0] != '\0';

@@ -109,6 +109,20 @@ const char *pv_node_denied(const struct pv_node *n)
                             : "this node was removed from the network, the coordinator says";
 }
 
+const char *pv_node_unserved(const struct pv_node *n)
+{
+    if (n->roster == NULL || n->online || !n->coord_info.unserved)
+        return NULL;
+    /* The root key of another network has no rights in this one. */
+    bool is_admin =
+        pv_roster_rights(n->roster, n->identity->sign_pk) != 0 ||
+        (n->identity->has_root && pv_roster_rights(n->roster, n->identity->root.pk) != 0);
+    return is_admin ? "`sudo p2pvpnctl network coordinators add URL` gives it back, with the URL "
+                      "of this coordinator (`p2pvpn-coordinator url` there)"
+                    : "an admin gives it back, by `p2pvpnctl network coordinators add URL` with "
+                      "the URL of this coordinator";
+}
+
 /* --- the machine that a text names --------------------------------------------------------- */
 
 /* One label of a name with dots. *text is behind it then, and behind the dot that follows. */

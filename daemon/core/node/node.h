@@ -119,6 +119,7 @@ enum pv_coord_keys {
 struct pv_coord_info {
     char error[PV_COORD_WHY_MAX + 1]; /* why there is no connection; "" = nothing is wrong */
     enum pv_coord_standing standing;
+    bool unserved;              /* it answered, the last time, that it has not this network */
     uint64_t connects;          /* as a member, ever */
     pv_ns connected_at;         /* as a member, the last time */
     uint8_t pk[PV_SIGN_PK_LEN]; /* of the coordinator that is or shall be connected */
@@ -307,6 +308,10 @@ bool pv_node_is_stranger(const struct pv_node *n);
 /* Does the coordinator let this node in no more, as an admin removed or denied it? Its word in a
  * sentence; no statement here says so (that is `removed`), and members may not know. NULL: no. */
 const char *pv_node_denied(const struct pv_node *n);
+/* Has the coordinator lost this network, as its state was lost or an operator dropped it? It takes
+ * the network in again only when an admin gives it: the sentence that says how, or, where this node
+ * may not, that an admin does. NULL: no, or it is not known. */
+const char *pv_node_unserved(const struct pv_node *n);
 
 /* A user names a machine to every command in the same ways: NAME, NAME.NETWORK or
  * NAME.NETWORK.p2p, in letters of either case and with or without a final dot; an overlay address,

@@ -256,10 +256,11 @@ static json_t *coordinator_json(const struct pv_ctlapi_status *s)
     if (s->coordinator == NULL)
         return json_null();
     return pv_ctlapi_pack(
-        "{s:s, s:b, s:o, s:o, s:o, s:o, s:i}", "address", s->coordinator, "connected", s->connected,
-        "connected_ms", pv_ctlapi_real(s->connected_ms), "rtt_ms",
-        pv_ctlapi_real(s->coordinator_rtt_ms), "error", or_null(s->coordinator_error), "away_since",
-        u64_or_null(s->away_since_s), "reached_without", (int)s->reached_without);
+        "{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:i}", "address", s->coordinator, "connected",
+        s->connected, "connected_ms", pv_ctlapi_real(s->connected_ms), "rtt_ms",
+        pv_ctlapi_real(s->coordinator_rtt_ms), "error", or_null(s->coordinator_error), "remedy",
+        or_null(s->coordinator_remedy), "away_since", u64_or_null(s->away_since_s),
+        "reached_without", (int)s->reached_without);
 }
 
 static json_t *relay_json(const struct pv_ctlapi_status *s)

@@ -37,6 +37,7 @@ struct pv_ctlapi_status {
     double connected_ms;                     /* for how long; < 0: null */
     double coordinator_rtt_ms;               /* < 0: null */
     const char *coordinator_error;           /* NULL: null */
+    const char *coordinator_remedy;          /* it answers, and this is to be done; NULL: null */
     uint64_t away_since_s;                   /* not connected since then; 0: null */
     unsigned reached_without;                /* peers with a path meanwhile */
     const char *relay;                       /* its address; NULL: "relay" is null */
@@ -58,7 +59,7 @@ struct pv_ctlapi_status {
 /* {"version":1,"daemon","state","uptime","network":{"name","id","cidr","ip6"},
  *  "self":{"name","ip4","ip6","key","wg_key","wg_key_since","wg_key_until","admin",
  *  "root_key"},"interface":{"name","mtu","port"},
- *  "coordinator":{"address","connected","connected_ms","rtt_ms","error","away_since","reached_without"},
+ *  "coordinator":{"address","connected","connected_ms","rtt_ms","error","remedy","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
  *  "unseen","roster":{"head","members","online"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"drops":{…},"confined",
  *  "inside","stack","stack_why","directory"}

@@ -49,8 +49,16 @@ def a_network_is_looked_at_and_dropped(lab):
     equal([n["id"] for n in networks(coordinator)], [home["id"]], "what is left")
     equal(coordinator.sql("SELECT count(DISTINCT network) FROM statements"), "1", "networks on disk")
     check("no such network" in run(coordinator, "drop", guests["id"], code=6).err, "no reason")
-    wait("c to be told", lambda: "does not serve that network" in c.ctl("status").out)
+    wait("c to be told", lambda: "problem: the coordinator does not serve this network" in c.ctl("status").out)
     check(a.os_ping(a.addr(b)), "the other network goes on")
+    back = "`sudo p2pvpnctl network coordinators add URL`"
+    for words in (["status"], ["doctor"], ["invite"], ["create", coordinator.url()]):
+        r = c.ctl(*words, check_rc=False)
+        check(back in r.out + r.err and "cannot be reached" not in r.out + r.err, f"{words}: {r}")
+    c.ctl("network", "coordinators", "add", coordinator.url())
+    equal({n["id"] for n in networks(coordinator)}, {home["id"], guests["id"]}, "given back")
+    c.ctl("wait")
+    run(coordinator, "drop", guests["id"])
 
     coordinator.restart()
     wait("a and b to come back", lambda: networks(coordinator)[0]["online"] == 2, timeout=40)

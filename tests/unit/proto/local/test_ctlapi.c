@@ -434,7 +434,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"coordinator\":{\"address\":\"203.0.113.5:3478\",\"connected\":true,\"connected_ms\":"
         "1500.5,"
         "\"rtt_ms\":18.4,"
-        "\"error\":null,\"away_since\":null,\"reached_without\":0},"
+        "\"error\":null,\"remedy\":null,\"away_since\":null,\"reached_without\":0},"
         "\"relay\":{\"address\":\"203.0.113.5:3478\",\"tx_bytes\":5,\"rx_bytes\":6},"
         "\"relayed\":{\"tx_bytes\":5,\"rx_bytes\":6},"
         "\"public\":[\"198.51.100.7:40015\"],\"unseen\":true,\"roster\":{\"head\":\"" KEY_B64URL

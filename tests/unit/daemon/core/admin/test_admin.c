@@ -189,6 +189,10 @@ PV_TEST(without_the_coordinator_nobody_is_invited)
                   "invite: the coordinator cannot be reached (connecting)");
     memcpy(x.f.node.coord_info.error, "no route", 9);
     assert_answer("'cmd':'invite','uses':1,'expires':60", "(no route)");
+    x.f.node.coord_info.unserved = true;
+    assert_answer("'cmd':'invite','uses':1,'expires':60",
+                  "invite: the coordinator does not serve this network: `sudo p2pvpnctl network "
+                  "coordinators add URL`");
     assert_int_equal(fake_coord.n, 0);
 }
 

@@ -375,7 +375,8 @@ PV_TEST_IN(status_says_where_it_is_and_why_it_is_not_reached, start, coordpart_s
 /* --- a coordinator that answers --------------------------------------------------------------- */
 
 static struct pv_control *server;
-static bool server_is_able; /* to give the connection hybrid keys */
+static bool server_is_able;              /* to give the connection hybrid keys */
+static enum pv_ctl_error server_refuses; /* what it says in place of a welcome; NONE: it lets in */
 
 static void say(struct pv_ctl_msg msg)
 {
@@ -416,6 +417,10 @@ static void exchange(uint32_t sid, const struct pv_ctl_welcome *welcome)
             become_hybrid(req->u.hello.mlkem768);
         pv_ctl_msg_free(req);
         m.u.welcome = *welcome;
+        if (server_refuses != PV_CTL_E_NONE) {
+            m.type = PV_CTL_ERROR;
+            m.u.failure = (struct pv_ctl_failure){.error = server_refuses, .message = "no"};
+        }
         say(m);
     }
     out = pv_control_out(server);
@@ -474,6 +479,39 @@ static bool has_server(const char *text)
             return true;
     }
     return false;
+}
+
+/* One that was put back with its key alone answers, and would never serve the network by itself. */
+PV_TEST_IN(a_coordinator_that_has_lost_the_network_names_the_way_back, start, stop_server)
+{
+    fake_node_start(&node);
+    server_refuses = PV_CTL_E_UNKNOWN_NETWORK;
+    uint32_t sid = meet("192.0.2.9", NULL, 0);
+    server_refuses = PV_CTL_E_NONE;
+    assert_false(node.node.online);
+    assert_true(fake_node_has_problem(&node, "the coordinator does not serve this network: "
+                                             "`sudo p2pvpnctl network coordinators add URL`"));
+    assert_false(fake_node_has_problem(&node, "cannot reach the coordinator"));
+    assert_non_null(fake_node_status(&node)->s.coordinator_remedy);
+    /* The next attempt finds nobody at all. */
+    pv_part_coordinator.streams[0].closed(node.node.coord, sid, 0, node.now);
+    wait_open(&op);
+    pv_part_coordinator.streams[0].closed(node.node.coord, op.sid, -ECONNREFUSED, node.now);
+    fake_node_settle(&node);
+    assert_null(fake_node_status(&node)->s.coordinator_remedy);
+    assert_true(fake_node_has_problem(&node, "cannot reach the coordinator: "));
+}
+
+PV_TEST_IN(a_member_is_told_that_an_admin_gives_the_network_back, start, stop_server)
+{
+    fake_node_start(&node);
+    node.node.coord_info.unserved = true;
+    node.identity.sign_pk[0] ^= 1;
+    assert_non_null(strstr(pv_node_unserved(&node.node), "an admin gives it back"));
+    fake_node_give_root(&node, true); /* that of another network */
+    assert_non_null(strstr(pv_node_unserved(&node.node), "an admin gives it back"));
+    fake_node_give_root(&node, false);
+    assert_null(strstr(pv_node_unserved(&node.node), "an admin"));
 }
 
 static const char *const named[] = {"127.0.0.1:22",      "192.168.7.1:3478", "169.254.169.254:80",

@@ -560,7 +560,18 @@ PV_TEST(one_attempt_at_a_time_and_none_in_a_network)
     fake_node_enter(&node);
     fake_node_settle(&node);
     join();
-    expect_failure("this node is in network home already");
+    expect_failure("this node is in network home already: `p2pvpnctl leave` first");
+}
+
+/* A network that only the coordinator has lost is not to be left or made anew. */
+PV_TEST(the_maker_of_a_network_that_the_coordinator_lost_is_told_the_way_back)
+{
+    fake_node_enter(&node);
+    fake_node_settle(&node);
+    node.node.coord_info.unserved = true;
+    run_command(PV_CTLAPI_CREATE, "nonsense", "bob");
+    expect_failure("this node is in network home already, which the coordinator does not serve: "
+                   "`sudo p2pvpnctl network coordinators add URL`");
 }
 
 PV_TEST(a_text_that_is_no_token_is_refused_at_once)
