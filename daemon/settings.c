@@ -199,7 +199,7 @@ struct ctx {
     struct pv_settings_peer *peer; /* of the present [peer NAME], NULL in other sections */
     unsigned peer_line;
     bool has_public_key; /* the present peer's */
-    unsigned seen;       /* bit i: row i of the present section's table was given */
+    uint64_t seen;       /* bit i: key i of all sections was given; of [peer], the present one's */
     const struct key *key;
     const char *value;
     char *error;
@@ -758,6 +758,20 @@ static const struct section *find_section(const char *name)
     return NULL;
 }
 
+/* The number of a section's key among those of all sections. */
+static size_t number_of(const struct section *section, size_t key)
+{
+    for (const struct section *s = sections; s < section; s++)
+        key += s->n_keys;
+    return key;
+}
+
+static uint64_t bit_of(const struct section *section, size_t key)
+{
+    _Static_assert(PV_SETTINGS_MAX_KEYS <= 64, "a bit for each key");
+    return UINT64_C(1) << number_of(section, key);
+}
+
 /* At the end of a section: a peer without its key cannot be meant. */
 static int finish_peer(const struct ctx *c, char *error, size_t cap)
 {
@@ -789,14 +803,15 @@ static int begin_peer(struct ctx *c, const char *name, unsigned line)
     memcpy(c->peer->peer.name, canonical, sizeof(canonical));
     c->peer_line = line;
     c->has_public_key = false;
+    /* Each peer has keys of its own; of other sections that stand twice the keys are the same. */
+    for (size_t i = 0; i < PV_ARRAY_LEN(peer_keys); i++)
+        c->seen &= ~bit_of(find_section("peer "), i);
     return PV_OK;
 }
 
 static int begin_section(struct ctx *c, const struct pv_ini_item *item)
 {
     const struct section *section = find_section(item->section);
-    /* Bits of the section before would make keys of this one look repeated. */
-    c->seen = 0;
     /* The end of a section is seen only at the beginning of the next one. */
     if (finish_peer(c, c->error, c->cap) < 0)
         return PV_ERR_MALFORMED;
@@ -851,8 +866,7 @@ static uint64_t mix(uint64_t digest, const char *text)
 static void note_said(struct ctx *c, const struct section *section, size_t key,
                       const struct pv_ini_item *item)
 {
-    for (const struct section *s = sections; s < section; s++)
-        key += s->n_keys;
+    key = number_of(section, key);
     if (key < PV_SETTINGS_MAX_KEYS)
         c->s->said[key] = mix(mix(c->s->said[key], item->section), item->value);
 }
@@ -871,11 +885,11 @@ static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_
         const struct key *key = &section->keys[i];
         if (strcmp(key->name, item->key) != 0)
             continue;
-        if (!key->repeats && (c->seen & (1u << i)) != 0) {
+        if (!key->repeats && (c->seen & bit_of(section, i)) != 0) {
             snprintf(error, cap, "%s: given twice", key->name);
             return PV_ERR_MALFORMED;
         }
-        c->seen |= 1u << i;
+        c->seen |= bit_of(section, i);
         c->key = key;
         c->value = item->value;
         note_said(c, section, i, item);

@@ -257,6 +257,8 @@ PV_TEST(every_bad_line_is_named_with_file_and_line)
         {"[interface]\nport = 80x\n", "conf:2: port:"},
         {"[interface]\nport =\n", "conf:2: port:"},
         {"[interface]\nport = 5\nport = 6\n", "conf:3: port: given twice"},
+        {"[firewall]\nallow = none\n[log]\n[firewall]\nallow = all\n",
+         "conf:5: allow: given twice"},
         {"[interface]\nmtu = 1279\n", "conf:2: mtu:"},
         {"[interface]\nmtu = 9001\n", "conf:2: mtu:"},
         {"[interface]\nname = a/b\n", "conf:2: name:"},
