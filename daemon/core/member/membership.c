@@ -75,6 +75,7 @@ static void iface_fill(struct pv_job_iface *i, const struct pv_node *n, bool dns
 
 enum {
     SAVE_MANY = 512, /* ours: statements that do not wait for more */
+    UPS_MAX = 4,     /* ours: clients of `up` that wait for the interface at once */
 };
 
 struct membership {
@@ -97,6 +98,7 @@ struct membership {
     enum pv_member_state standing;  /* this node's, when it was looked at last */
     char overlap[PV_JOB_ERROR_MAX]; /* an address here that is in the network's range; "": none */
     struct pv_prefix overlap_net;   /* its range */
+    uint64_t ups[UPS_MAX];          /* ctl: who is answered when it is up, or not; 0 */
     char iface_problem[PV_JOB_ERROR_MAX]; /* what others did to it; "" = nothing */
 };
 
@@ -644,6 +646,40 @@ void pv_membership_leave(struct pv_node *n, pv_ns now)
     tear_down(m, now);
 }
 
+/* Is the interface rising for them? Then they are answered when that is over. */
+static bool wait_for_iface(struct membership *m, uint64_t handle)
+{
+    if (!pv_node_takes_part(m->node) || m->node->iface.state != PV_IFACE_RISING)
+        return false;
+    for (size_t i = 0; i < UPS_MAX; i++) {
+        if (m->ups[i] == 0) {
+            m->ups[i] = handle;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* It is tried again, so the message says that the wish holds. */
+static void answer_up(struct membership *m, uint64_t handle)
+{
+    const struct pv_node *n = m->node;
+    if (n->up && n->iface.state == PV_IFACE_DOWN && n->iface.error[0] != '\0')
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "up: the interface is not up: %s",
+                        n->iface.error);
+    else
+        pv_ctlsrv_done(n->ctl, handle);
+}
+
+static void answer_ups(struct membership *m)
+{
+    for (size_t i = 0; i < UPS_MAX && m->node->iface.state != PV_IFACE_RISING; i++) {
+        if (m->ups[i] != 0)
+            answer_up(m, m->ups[i]);
+        m->ups[i] = 0;
+    }
+}
+
 static void set_up(struct membership *m, bool up, uint64_t handle, pv_ns now)
 {
     struct pv_node *n = m->node;
@@ -654,8 +690,10 @@ static void set_up(struct membership *m, bool up, uint64_t handle, pv_ns now)
         pv_node_put_meta(n, "up", pv_view(up ? "1" : "0", 1));
         apply_up(m, now);
     }
-    /* The interface may still be rising: a client that needs it asks `wait`. */
-    pv_ctlsrv_done(n->ctl, handle);
+    if (!up)
+        pv_ctlsrv_done(n->ctl, handle);
+    else if (!wait_for_iface(m, handle))
+        answer_up(m, handle);
 }
 
 static void run_up(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
@@ -732,6 +770,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct membership *m = part;
     if ((facts & (PV_FACT_LINKS | PV_FACT_NETWORK)) != 0)
         note_overlap(m);
+    if ((facts & PV_FACT_INTERFACE) != 0)
+        answer_ups(m);
     m->retired_told = m->retired_told || (facts & PV_FACT_NETWORK) != 0;
     /* Nobody knows which writes failed, so every statement is written again. */
     if ((facts & PV_FACT_STORE) != 0 && m->node->roster != NULL) {

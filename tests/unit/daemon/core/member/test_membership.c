@@ -2,6 +2,7 @@
 /* Membership: what follows from the roster, and how the interface comes and goes. */
 #include "daemon/core/member/membership.h"
 #include "proto/local/ctlapi_request.h"
+#include "tests/unit/daemon/core/fake_ctl.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
@@ -330,6 +331,31 @@ PV_TEST(peers_are_told_before_the_interface_goes)
     finish(expect_job(PV_JOB_SET_META), PV_OK);
     finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
     assert_true(fake_coord.connected);
+}
+
+/* Where there is no interface "up" would be a promise that nobody keeps. */
+PV_TEST(up_is_answered_when_it_is_known_whether_there_is_an_interface)
+{
+    enter_and_be_up();
+    uint32_t sid = fake_ctl_open(&x.f);
+    assert_answered(&x.f, sid, "{'v':1,'id':1,'cmd':'up'}", "'ok':true"); /* it is, as before */
+    x.f.node.iface.state = PV_IFACE_DOWN;
+    fake_ctl_say(&x.f, sid, "{'v':1,'id':2,'cmd':'up'}");
+    fake_ctl_say(&x.f, sid, "{'v':1,'id':3,'cmd':'up'}");
+    assert_string_equal(fake_ctl_reply(&x.f, sid), "");
+    finish(expect_job(PV_JOB_SET_META), PV_OK);
+    finish(expect_job(PV_JOB_IFACE_UP), PV_ERR_REFUSED);
+    assert_reply(&x.f, sid, "the interface is not up: pv0: busy");
+    assert_has(fake_ctl_output, "'id':3,'ok':false");
+    fake_ctl_say(&x.f, sid, "{'v':1,'id':4,'cmd':'up'}");
+    finish(expect_job(PV_JOB_SET_META), PV_OK);
+    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    assert_reply(&x.f, sid, "'id':4,'ok':true");
+    /* Somebody says `down` meanwhile. */
+    x.f.node.iface.state = PV_IFACE_DOWN;
+    fake_ctl_say(&x.f, sid, "{'v':1,'id':5,'cmd':'up'}");
+    leave();
+    assert_reply(&x.f, sid, "'id':5,'ok':true");
 }
 
 PV_TEST(an_address_in_the_networks_range_is_noticed)
