@@ -64,6 +64,18 @@ static struct pv_selector tag_selector(const char *tag)
     return s;
 }
 
+/* "192.168.1.0/24", or an address of no member; false: it is neither. */
+static bool read_prefix(const struct pv_node *n, const char *text, struct pv_prefix *ret)
+{
+    struct pv_addr ip;
+    if (find_node(n, text) != NULL)
+        return false;
+    bool ok = pv_node_ip(text, &ip); /* also in brackets */
+    if (ok)
+        *ret = (struct pv_prefix){.base = ip, .bits = (uint8_t)(8 * pv_addr_ip_len(&ip))};
+    return (ok || pv_prefix_parse(text, ret) == PV_OK) && pv_route_is_valid(ret);
+}
+
 /* "any", a member's name, address or key, "tag:NAME", or a tag that nobody's name is. A rule binds
  * to the member's key, so it stays about the same machine whatever that is called later. */
 static bool select_who(struct pv_node *n, const char *what, const char *text, uint64_t handle,
@@ -97,6 +109,14 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
             text, text);
         return false;
     }
+    struct pv_prefix prefix;
+    if (node == NULL && strchr(text, '/') != NULL && read_prefix(n, text, &prefix)) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: FROM is no prefix such as %.60s, TO alone may be one: name the member "
+                        "that packets come from, its tag as tag:NAME, or any",
+                        what, text);
+        return false;
+    }
     if (node == NULL && !is_tag && strchr(text, '/') != NULL) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
                         "%s: \"%.60s\" is no prefix: give the first address of a network and how "
@@ -123,18 +143,6 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
     ret->len = PV_SIGN_PK_LEN;
     memcpy(ret->value, node, PV_SIGN_PK_LEN);
     return true;
-}
-
-/* "192.168.1.0/24", or an address of no member; false: it is neither. */
-static bool read_prefix(const struct pv_node *n, const char *text, struct pv_prefix *ret)
-{
-    struct pv_addr ip;
-    if (find_node(n, text) != NULL)
-        return false;
-    bool ok = pv_node_ip(text, &ip); /* also in brackets */
-    if (ok)
-        *ret = (struct pv_prefix){.base = ip, .bits = (uint8_t)(8 * pv_addr_ip_len(&ip))};
-    return (ok || pv_prefix_parse(text, ret) == PV_OK) && pv_route_is_valid(ret);
 }
 
 /* Whom or what a rule is about at its other end: networks behind members, too. */

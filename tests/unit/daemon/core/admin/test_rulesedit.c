@@ -509,6 +509,7 @@ PV_TEST(bad_words_are_told)
         {"bob", "tcp/99999", "are no ports"},
         {"bob", "tcp/0", "are no ports"},
         {"10.0.0.1/8", "22", "is no prefix"},
+        {"192.168.77.0/24", "22", "FROM is no prefix such as 192.168.77.0/24, TO alone may be one"},
         {"bob", "1,3,5,7,9,11,13,15,17", "at most 16 ranges"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
