@@ -75,6 +75,26 @@ static void offer_peers(struct pv_cli *cli, const struct typed *t)
     each(cli, t, PV_CTLAPI_PEERS, "peers", offer_peer);
 }
 
+/* Of this machine, which is none of its peers, and which rules are about, too. */
+static void offer_self(struct pv_cli *cli)
+{
+    json_t *status = NULL;
+    char name[PV_NAME_BUF];
+    if (pv_client_ask(cli->node.socket, cli->node.is_user, PV_CTLAPI_STATUS, PV_S(ASK_S), &status) <
+        0)
+        return;
+    const char *word = pv_json_text(json_object_get(status, "self"), "name", "");
+    if (pv_name_parse(word, strlen(word), name) == PV_OK)
+        offer(cli, name, "this machine");
+    json_decref(status);
+}
+
+static void offer_machines(struct pv_cli *cli, const struct typed *t)
+{
+    offer_peers(cli, t);
+    offer_self(cli);
+}
+
 /* `admin revoke` takes from admins what `admin grant` gives to others. */
 static void offer_for_rights(struct pv_cli *cli, const struct typed *t, const json_t *peer)
 {
@@ -126,7 +146,7 @@ static void offer_tag(struct pv_cli *cli, const struct typed *t, const json_t *t
 /* Members, tags that some have, and everybody: those of whom a rule speaks. */
 static void offer_who(struct pv_cli *cli, const struct typed *t)
 {
-    offer_peers(cli, t);
+    offer_machines(cli, t);
     offer(cli, "any", "every member");
     each(cli, t, PV_CTLAPI_RULES, "tags", offer_tag);
 }
@@ -248,9 +268,9 @@ static const struct {
     {"NEW", NULL, offer_peers},
     {"FROM", "allow", offer_who},
     {"FROM", "deny", offer_who},
-    {"FROM", "can", offer_peers},
+    {"FROM", "can", offer_machines},
     {"TO", NULL, offer_who},
-    {"TO:PORT", NULL, offer_peers},
+    {"TO:PORT", NULL, offer_machines},
     {"PEER:PORT", NULL, offer_peers},
     {"ROOM", NULL, offer_rooms},
     {"#ROOM", NULL, offer_rooms},
@@ -476,7 +496,7 @@ static void offer_value(struct pv_cli *cli, const struct typed *t, const char *f
 {
     if (strcmp(flag, "net") == 0)
         offer_networks(cli);
-    else if (strcmp(flag, "peer") == 0)
+    else if (strcmp(flag, "peer") == 0 || strcmp(flag, "by") == 0)
         offer_peers(cli, t);
     else if (strcmp(flag, "before") == 0)
         offer_rules(cli, t);

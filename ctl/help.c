@@ -85,7 +85,10 @@ const char *pv_help_of_flag(const char *text, const char *name, char *buf, size_
             continue;
         said += strspn(said, " ");
         size_t column = (size_t)(said - line), used = 0;
-        while (used < cap && (size_t)(said - line) == column) {
+        /* A line that goes on stands below the first, or, where that column is far to the right, is
+         * indented more than the flag. */
+        while (used < cap && ((size_t)(said - line) == column ||
+                              ((size_t)(said - line) > at && *said != '-' && *said != '\n'))) {
             len = strcspn(said, "\n");
             used += (size_t)snprintf(buf + used, cap - used, "%s%.*s", used == 0 ? "" : " ",
                                      (int)len, said);

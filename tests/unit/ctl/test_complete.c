@@ -113,6 +113,38 @@ PV_TEST(names_are_offered_where_one_belongs_and_nothing_that_a_shell_would_run)
     assert_true(offered("pi"));
 }
 
+/* Of whom a rule speaks, whom a command asks for. */
+PV_TEST(this_machine_is_offered_where_a_rule_may_be_about_it)
+{
+    static const char *const lines[][4] = {
+        {"allow", ""}, {"deny", "pi", ""}, {"can", ""}, {"can", "pi", ""}};
+    answer_names();
+    answers("status", OK_V1("'self':{'name':'lap'}"));
+    for (size_t i = 0; i < PV_ARRAY_LEN(lines); i++) {
+        if (lines[i][2] == NULL)
+            OFFERS(lines[i][0], lines[i][1]);
+        else
+            OFFERS(lines[i][0], lines[i][1], lines[i][2]);
+        assert_has(t.out, "lap\tthis machine\n");
+        assert_true(offered("pi"));
+    }
+    OFFERS("ping", "");
+    assert_false(offered("lap"));
+    OFFERS("export", "phone", "--by", "");
+    assert_string_equal(t.out, "pi\tonline\nnas\toffline\n");
+}
+
+PV_TEST(the_help_of_a_flag_is_said_to_the_end)
+{
+    OFFERS("netcheck", "--");
+    assert_has(t.out, "--server\tthe STUN server to measure with (default: the coordinator of the "
+                      "p2pvpnd that runs here); of several, with commas between, each is a second "
+                      "address for the others\n");
+    OFFERS("export", "phone", "--");
+    assert_has(t.out, "such as a name and a port that its router forwards\n");
+    assert_has(t.out, "a QR code in place of the file: the app reads it with the camera\n");
+}
+
 /* A member behind admit, or a received file behind accept, would lead to an error. */
 PV_TEST(only_what_a_word_can_be_done_to_is_offered_behind_it)
 {
