@@ -233,7 +233,7 @@ int pv_dir_make(const char *path, unsigned mode)
 
 static bool says_nothing(const char *name)
 {
-    static const char *const names[] = {".", "..", "lock", "lost+found"};
+    static const char *const names[] = {".", "..", "lock", "lost+found", "p2pvpnd.log"};
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
         if (strcmp(name, names[i]) == 0)
             return true;

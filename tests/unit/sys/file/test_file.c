@@ -30,8 +30,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    static const char *const names[] = {
-        "a", "a.tmp", "lock", "sub/deep", "sub/lock", "sub/.profile", "sub/b.db", "sub", "fifo"};
+    static const char *const names[] = {"a",        "a.tmp",        "lock",     "sub/deep",
+                                        "sub/lock", "sub/.profile", "sub/b.db", "sub/p2pvpnd.log",
+                                        "sub",      "fifo"};
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
         const char *path = PV_STR("%s/%s", f->dir, names[i]);
         if (unlink(path) < 0)
@@ -117,8 +118,9 @@ PV_TEST_IN(a_directory_with_files_of_others_is_not_taken, setup, teardown)
     assert_ok(pv_dir_may_take(sub, marks));
     assert_int_equal(mkdir(sub, 0755), 0);
     assert_ok(pv_file_write(path_of(state, "sub/lock"), pv_view("", 0), 0600));
+    assert_ok(pv_file_write(path_of(state, "sub/p2pvpnd.log"), pv_view("", 0), 0600));
     assert_int_equal(chmod(sub, 01777), 0);
-    assert_ok(pv_dir_may_take(sub, marks)); /* an empty volume */
+    assert_ok(pv_dir_may_take(sub, marks)); /* an empty volume; who started us made the log */
     assert_int_equal(chmod(sub, 0755), 0);
     assert_ok(pv_file_write(path_of(state, "sub/.profile"), pv_view("x", 1), 0600));
     assert_int_equal(pv_dir_may_take(sub, marks), PV_ERR_EXISTS);
