@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "coordinator/cert.h"
 #include "coordinator/commands.h"
 #include "coordinator/core/coord.h"
@@ -88,6 +89,28 @@ static int print_url(struct pv_coordset *set)
     return code;
 }
 
+/* A word as a shell takes it. */
+static void add_word(struct pv_text *text, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_./:=,@%+[]";
+    bool bare = word[0] != '\0' && strspn(word, plain) == strlen(word);
+    pv_text_add(text, bare ? " %s" : strchr(word, '\'') == NULL ? " '%s'" : " \"%s\"", word);
+}
+
+/* The URL depends on the flags of this start. */
+static void name_url_command(const struct pv_coordset *set)
+{
+    char line[2 * PV_STR_BUF];
+    struct pv_text text = pv_text_in(line, sizeof(line));
+    for (int i = 1; i < set->argc; i++)
+        add_word(&text, set->argv[i]);
+    fprintf(stderr,
+            "p2pvpn-coordinator: its URL holds a secret and is in no log: `p2pvpn-coordinator "
+            "url%s` prints it\n",
+            line);
+}
+
 /* An operator who starts the coordinator at a terminal needs its URL next. Into a file or the
  * journal it does not go: it holds a secret. A coordinator whose address nobody knows yet starts
  * all the same.
@@ -96,10 +119,7 @@ static void announce(const struct pv_coordset *set, const struct pv_coordkeys *k
 {
     char note[PV_COORDURL_NOTE_MAX], text[PV_URL_TEXT_BUF] = "";
     if (!isatty(STDOUT_FILENO))
-        fputs(
-            "p2pvpn-coordinator: its URL holds a secret and is in no log: `p2pvpn-coordinator url` "
-            "prints it\n",
-            stderr);
+        name_url_command(set);
     if (!isatty(STDOUT_FILENO) || format_url(set, keys, text, note) != PV_COORDEXIT_DONE)
         return;
     pv_coordurl_show(text, stdout);

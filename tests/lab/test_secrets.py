@@ -290,7 +290,8 @@ def coordinators_secrets_and_invites_are_nowhere_else(lab):
         look(program.pid, secrets)
         on_disk(host, secrets)
     in_answers_and_logs(lab, said, secrets)
-    check("`p2pvpn-coordinator url` prints it" in coordinator.program.text(), "the log does not say where its URL is")
+    check(f"`p2pvpn-coordinator url --public {coordinator.public()}` prints it" in coordinator.program.text(),
+          "the log does not say where its URL is")
 
 
 @scenario

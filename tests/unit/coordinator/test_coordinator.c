@@ -45,7 +45,9 @@ PV_TEST(the_url_is_the_same_before_and_after_the_first_start)
     assert_string_equal(u.text, again.text);
     assert_int_equal(stop(&p), 0);
     assert_has(p.text, "ended");
-    /* The secret stands in no log. */
+    /* The secret stands in no log, but the command that prints it, with the flags of this start. */
+    assert_has(p.text,
+               PV_STR("`p2pvpn-coordinator url --state %s/s --listen 127.0.0.1:0` prints it", dir));
     assert_lacks(p.text, strstr(u.text, "?c=") + 3);
 
     static const char *const files[] = {"", "/coordinator.key", "/create.key", "/coordinator.db"};
