@@ -90,8 +90,9 @@ static int print_invites(struct pv_cli *cli, const json_t *body)
 
 static int fill_invite(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    static const struct pv_cli_span expires = {"--expires", "give a time such as 90m, 24h or 7d", 1,
-                                               UINT64_MAX},
+    static const struct pv_cli_span expires = {"--expires",
+                                               "give a time up to 3650d, such as 90m, 24h or 7d", 1,
+                                               PV_CTLAPI_MAX_EXPIRES_S},
                                     member_for = {"--member-for",
                                                   "give a time from 1h to 520w, such as 90d",
                                                   PV_CTLAPI_MIN_MEMBER_S, PV_CTLAPI_MAX_MEMBER_S};

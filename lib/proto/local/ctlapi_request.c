@@ -18,7 +18,6 @@
 enum {
     MAX_VALUES = 64,           /* a request has at most 6 */
     DEFAULT_EXPIRES_S = 86400, /* ours: an invite is good for a day */
-    MAX_EXPIRES_S = 315360000, /* ours: ten years */
 };
 
 enum field_type {
@@ -66,7 +65,7 @@ static const struct request_field {
     {"text", F_TEXT, AT(text), 0, 0, 0},
     {"box", F_TEXT, AT(text), 0, 0, 0},
     {"uses", F_U32, AT(terms.uses), 0, 1, PV_CTLAPI_MAX_USES},
-    {"expires", F_U64, AT(terms.expires_s), 0, 1, MAX_EXPIRES_S},
+    {"expires", F_U64, AT(terms.expires_s), 0, 1, PV_CTLAPI_MAX_EXPIRES_S},
     {"member_for", F_U64, AT(terms.lifetime_s), 0, PV_CTLAPI_MIN_MEMBER_S, PV_CTLAPI_MAX_MEMBER_S},
     {"admin", F_BOOL, AT(terms.admin), 0, 0, 0},
     {"approve", F_BOOL, AT(terms.approve), 0, 0, 0},

@@ -19,11 +19,12 @@ enum {
     PV_CTLAPI_WORD_BUF = 16,         /* a log level, or what to watch, and the NUL */
     PV_CTLAPI_ERROR_BUF = 512,       /* "what failed: why: what to do", and the NUL */
     PV_CTLAPI_MIN_MEMBER_S = 3600,   /* ours: a shorter lifetime is renewed all the time */
-    PV_CTLAPI_MAX_MEMBER_S = 314496000, /* ours: 520 weeks, ten years */
-    PV_CTLAPI_MAX_USES = 1000000,       /* ours: nodes that one invite may admit */
-    PV_CTLAPI_MAX_PINGS = 1000000,      /* ours: echoes of one `ping` */
-    PV_CTLAPI_MAX_PING_SIZE = 1190,     /* bytes of filler that fit in one packet */
-    PV_CTLAPI_MAX_HISTORY = 1000,       /* ours: messages in one answer */
+    PV_CTLAPI_MAX_MEMBER_S = 314496000,  /* ours: 520 weeks, ten years */
+    PV_CTLAPI_MAX_EXPIRES_S = 315360000, /* ours: 3650 days, of an invite */
+    PV_CTLAPI_MAX_USES = 1000000,        /* ours: nodes that one invite may admit */
+    PV_CTLAPI_MAX_PINGS = 1000000,       /* ours: echoes of one `ping` */
+    PV_CTLAPI_MAX_PING_SIZE = 1190,      /* bytes of filler that fit in one packet */
+    PV_CTLAPI_MAX_HISTORY = 1000,        /* ours: messages in one answer */
 };
 
 /* Exit codes of p2pvpnctl, and "code" of a failed answer (DESIGN 9). */

@@ -123,6 +123,7 @@ PV_TEST_IN(wrong_usage_is_exit_code_2_without_a_word_to_the_daemon, setup, teard
         {"invite", "--uses", "1000001"},
         {"invite", "--expires", "soon"},
         {"invite", "--expires", "0"},
+        {"invite", "--expires", "1000w"},
         {"invite", "dance"},
         {"invite", "revoke"},
         {"invite", "list", "--uses", "2"},
