@@ -168,11 +168,8 @@ static bool is_in_group(gid_t gid)
 static void look_at_group(struct page *p)
 {
     const struct group *g = getgrnam(GROUP);
-    if (g == NULL) /* the user that p2pvpnd becomes has the same name */
-        put(p, "group", false,
-            PV_STR("sudo %s " GROUP ", then sudo usermod -aG " GROUP
-                   " USER for each user, then restart p2pvpnd",
-                   getpwnam(GROUP) == NULL ? "useradd --system --user-group" : "groupadd --system"),
+    if (g == NULL)
+        put(p, "group", false, pv_instance_group_todo(),
             "there is no group " GROUP ": root alone may use p2pvpnd");
     else if (pv_instance_ignores_group(&p->cli->node))
         put(p, "group", false, "restart p2pvpnd",
@@ -193,9 +190,9 @@ static void not_running(struct page *p)
     if (p->cli->node.is_usual)
         pv_launch_why(&p->cli->node, why, sizeof(why));
     put(p, "daemon", false,
-        p->cli->node.is_user ? "p2pvpnd --user"
+        p->cli->node.is_user ? pv_cli_how_to_start_own(p->cli, how)
         : why[0] == '\0' && pv_cli_never_began(p->cli)
-            ? PV_STR("`sudo %s`", pv_cli_how_to_join(p->cli, how))
+            ? PV_STR("sudo %s", pv_cli_how_to_join(p->cli, how))
         : why[0] == '\0' ? "`sudo p2pvpnctl up`"
                          : "mend that, then `sudo p2pvpnctl up`",
         "p2pvpnd does not run%s%s", why[0] == '\0' ? "" : ": ", why);

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "ctl/lib/launch.h"
+#include "ctl/lib/systemd.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/harmless.h"
 #include "proto/local/remedy.h"
@@ -280,6 +281,12 @@ static int refuse_right(struct pv_cli *cli, bool for_root)
         return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
                            "not permitted: only root may change this node or its network: use "
                            "sudo");
+    const char *todo = cli->node.is_user ? NULL : pv_instance_group_todo();
+    if (todo != NULL)
+        return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
+                           "not allowed to use %s: use sudo; there is no group " PV_INSTANCE_GROUP
+                           " yet, whose members may: %s",
+                           cli->node.socket, todo);
     if (pv_instance_ignores_group(&cli->node))
         return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
                            "not allowed to use %s: use sudo, or restart p2pvpnd: it began before "
@@ -291,6 +298,17 @@ static int refuse_right(struct pv_cli *cli, bool for_root)
                        cli->node.socket);
 }
 
+const char *pv_cli_how_to_start_own(const struct pv_cli *cli, char buf[static PV_SHOW_BUF])
+{
+    const char *name = cli->node.name;
+    const char *unit = PV_STR("p2pvpnd%s%s", name[0] == '\0' ? "" : "@", name);
+    if (pv_systemd_has_own(unit))
+        snprintf(buf, PV_SHOW_BUF, "systemctl --user start %s", unit);
+    else
+        snprintf(buf, PV_SHOW_BUF, "p2pvpnd --user%s%s", name[0] == '\0' ? "" : " --net ", name);
+    return buf;
+}
+
 /* This user's own p2pvpnd, which no other stands in for. */
 static int own_is_down(struct pv_cli *cli)
 {
@@ -298,8 +316,8 @@ static int own_is_down(struct pv_cli *cli)
     const char *name = cli->node.name;
     return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
                        "your own p2pvpnd is not running (nobody answers at %s): start it: "
-                       "systemctl --user start p2pvpnd%s%s; the machine's is another: -S %s",
-                       cli->node.socket, name[0] == '\0' ? "" : "@", name,
+                       "%s; the machine's is another: -S %s",
+                       cli->node.socket, pv_cli_how_to_start_own(cli, (char[PV_SHOW_BUF]){0}),
                        pv_instance_named(name, &machine) == PV_OK ? machine.socket : "PATH");
 }
 

@@ -102,6 +102,9 @@ bool pv_cli_never_began(const struct pv_cli *cli);
 /* "p2pvpnctl -n work join TOKEN, or create URL": how a machine gets into the network that -n names.
  * Returns buf. */
 const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW_BUF]);
+/* How this user's own p2pvpnd is started: by the user's systemd, where that has its unit. Returns
+ * buf. */
+const char *pv_cli_how_to_start_own(const struct pv_cli *cli, char buf[static PV_SHOW_BUF]);
 /* "p2pvpnctl: COMMAND: text", returns code. */
 int pv_cli_fail(struct pv_cli *cli, enum pv_ctlapi_code code, const char *fmt, ...) PV_PRINTF(3, 4);
 /* The same for a wrong argument: code 2, and says where help is. */

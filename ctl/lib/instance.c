@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -133,6 +134,19 @@ bool pv_instance_ignores_group(const struct pv_instance *i)
     struct stat st;
     return g != NULL && stat(i->socket, &st) == 0 && S_ISSOCK(st.st_mode) &&
            (st.st_mode & S_IRWXG) != 0 && st.st_gid != g->gr_gid;
+}
+
+#define THEN                                                           \
+    " " PV_INSTANCE_GROUP ", then sudo usermod -aG " PV_INSTANCE_GROUP \
+    " USER for each user, then restart p2pvpnd"
+
+const char *pv_instance_group_todo(void)
+{
+    if (getgrnam(PV_INSTANCE_GROUP) != NULL)
+        return NULL;
+    /* The user that p2pvpnd becomes has the same name. */
+    return getpwnam(PV_INSTANCE_GROUP) == NULL ? "sudo useradd --system --user-group" THEN
+                                               : "sudo groupadd --system" THEN;
 }
 
 /* Keeps the names in order and each of them once. */

@@ -54,6 +54,8 @@ PV_MUST_CHECK int pv_instance_behind(const char *socket, struct pv_instance *ret
 bool pv_instance_exists(const struct pv_instance *i);
 /* Has its socket another group, though there is the right one? It gives it that when it begins. */
 bool pv_instance_ignores_group(const struct pv_instance *i);
+/* How root makes that group, which the static program lacks; NULL: it is there. */
+const char *pv_instance_group_todo(void);
 /* The names of all that have a socket in run or settings in etc, "" among them, in alphabetical
  * order. Returns how many. */
 size_t pv_instance_list(const char *run, const char *etc,

@@ -10,12 +10,12 @@
 
 #define RUNS "/run/systemd/system" /* exists where systemd is the init (sd_booted(3)) */
 
-/* quiet: what it prints goes nowhere. Its answers never go to our standard output, which is for
- * tokens. */
-static int run_systemctl(const char *verb, const char *unit, bool quiet)
+/* own: the user's. quiet: what it prints goes nowhere. Its answers never go to our standard output,
+ * which is for tokens. */
+static int run_systemctl(bool own, const char *verb, const char *unit, bool quiet)
 {
-    char program[] = "systemctl", flag[] = "--quiet", what[32], which[64];
-    char *argv[] = {program, flag, what, which, NULL};
+    char program[] = "systemctl", flag[] = "--quiet", what[32], which[64], user[] = "--user";
+    char *argv[] = {program, flag, what, which, own ? user : NULL, NULL};
     int status = 0;
     snprintf(what, sizeof(what), "%s", verb);
     snprintf(which, sizeof(which), "%s", unit);
@@ -39,15 +39,20 @@ static int run_systemctl(const char *verb, const char *unit, bool quiet)
 
 bool pv_systemd_has(const char *unit)
 {
-    return access(RUNS, F_OK) == 0 && run_systemctl("cat", unit, true) == PV_OK;
+    return access(RUNS, F_OK) == 0 && run_systemctl(false, "cat", unit, true) == PV_OK;
+}
+
+bool pv_systemd_has_own(const char *unit)
+{
+    return access(RUNS, F_OK) == 0 && run_systemctl(true, "cat", unit, true) == PV_OK;
 }
 
 int pv_systemd_run(const char *verb, const char *unit)
 {
-    return run_systemctl(verb, unit, false);
+    return run_systemctl(false, verb, unit, false);
 }
 
 bool pv_systemd_is(const char *verb, const char *unit)
 {
-    return run_systemctl(verb, unit, true) == PV_OK;
+    return run_systemctl(false, verb, unit, true) == PV_OK;
 }

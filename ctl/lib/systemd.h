@@ -10,6 +10,8 @@
 
 /* Does systemd run here, and does it know this unit ("p2pvpnd.service")? */
 bool pv_systemd_has(const char *unit);
+/* Does the systemd of this user, who is logged in, know it? */
+bool pv_systemd_has_own(const char *unit);
 /* systemctl VERB UNIT, and waits for its end: "start" returns when p2pvpnd is ready.
  * PV_ERR_CLOSED: it failed, and has said why on standard error; -errno. */
 PV_MUST_CHECK int pv_systemd_run(const char *verb, const char *unit);

@@ -223,6 +223,12 @@ def a_state_that_is_not_ours(lab):
     check(r.code not in (0, 124) and "/run/afile" in r.err, f"a file as state directory: {r}")
     r = h.run("timeout", "60", lab.bin("p2pvpnd"), "--state", "/proc/nothing", check_rc=False)
     check(r.code not in (0, 124) and "/proc/nothing" in r.err, f"no state directory: {r}")
+    # A volume as it is mounted, which `up` and the like put the log into before p2pvpnd looks at it.
+    v = lab.host("v")
+    v.run("mkdir", "-p", "/var/lib/p2pvpn")
+    v.run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/var/lib/p2pvpn")
+    r = v.ctl("up", check_rc=False)
+    check(r.code == 4 and "started" in r.err, f"an empty volume that anybody may write to: {r}")
     # A database that is garbage.
     h.daemon("--state", "/run/state")
     h.stop_daemon()
@@ -315,6 +321,7 @@ def a_user_in_no_network_or_who_mistypes(lab):
         says(a, command, 2, f"see p2pvpnctl {command.split()[0]} -h")
     for command in ABOUT_PEERS + BY_ADMINS + BY_ANYBODY:
         says(a, command, 8, "sudo p2pvpnctl join TOKEN", url=url)
+    check("to do: sudo p2pvpnctl join TOKEN, or create URL\n" in a.ctl("doctor", code=1).out, "more is one command")
     a.daemon()
     for command in ABOUT_PEERS + BY_ADMINS + BY_ANYBODY:
         says(a, command, 4, "p2pvpnctl join TOKEN", url=url)
@@ -550,6 +557,10 @@ def mistakes_of_a_machine_get_an_answer_that_helps(lab):
     check("/var/lib/p2pvpn is read-only" in r.out and "mount it for writing" in r.out, f"no disk to write to: {r}")
     b.run("umount", "/var/lib/p2pvpn")
     wait("the interface to go", lambda: a.run("ip", "link", "show", "p2pvpn0", check_rc=False).code != 0)
+    a.ip("link add p2pvpn0 type bridge")
+    r = a.ctl("up", check_rc=False)
+    check(r.code == 1 and "up: the interface is not up: " in r.err, f"up without an interface: {r}")
+    a.ip("link del p2pvpn0")
     a.ctl("up")
     wait("the interface", lambda: a.run("ip", "link", "show", "p2pvpn0", check_rc=False).code == 0)
     a.ip("link set p2pvpn0 down")
