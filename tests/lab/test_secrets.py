@@ -166,11 +166,14 @@ def look(pid, secrets):
 def on_disk(host, secrets):
     """Files of the state directories that hold a secret beside its own. The host shares /tmp with this
     machine, where others keep their files, our own source among them: what its programs may have written there came
-    after it."""
+    after it, and is in no checkout."""
     root = f"/proc/{host.holder.pid}/root"
     began = os.stat(f"/proc/{host.holder.pid}").st_ctime
     for directory in (STATE, "/var/lib/p2pvpn-coordinator", "/etc/p2pvpn", "/run", "/tmp"):
-        for folder, _, names in os.walk(root + directory):
+        for folder, folders, names in os.walk(root + directory):
+            if os.path.exists(os.path.join(folder, ".git")):
+                folders.clear()
+                continue
             for name in names:
                 path = os.path.join(folder, name)
                 try:
