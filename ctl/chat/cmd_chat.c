@@ -523,6 +523,8 @@ static int history(struct pv_cli *cli)
         if (cli->args.n_words > 0)
             print_change(cli, body);
         print_messages(cli, json_object_get(body, "messages"), true);
+        if (json_array_size(json_object_get(body, "messages")) == 0)
+            pv_cli_note(cli, "no messages");
     }
     json_decref(body);
     return 0;

@@ -148,6 +148,10 @@ PV_TEST(history_shows_both_directions)
     assert_asked("'cmd':'history','peer':'pi','limit':2");
     assert_int_equal(RUN("history", "--json"), 0);
     assert_lacks(t.out, "more");
+    answers("history", OK_V1("'messages':[]"));
+    assert_int_equal(RUN("history", "pi"), 0);
+    assert_int_equal(t.out_len, 0);
+    assert_string_equal(t.err, "no messages\n");
 }
 
 PV_TEST(a_message_that_the_other_machine_does_not_take_is_said)
