@@ -309,7 +309,7 @@ static int open_tun(struct helper_server *s, unsigned queues)
         return fail_reply(
             s, r,
             "open /dev/net/tun: no such device: load the module (modprobe tun), or pass "
-            "/dev/net/tun into this container");
+            "/dev/net/tun into this container; where systemd runs p2pvpnd restart it then");
     if (r == PV_ERR_EXISTS)
         return fail_reply(s, r,
                           "make interface %s: the name is in use: stop the program that has it, or "
