@@ -152,15 +152,15 @@ static void tell(struct pv_autoaccept *a, struct rule *r, const uint8_t *pk)
 uint64_t pv_autoaccept_max(struct pv_autoaccept *a, const char *name, const uint8_t *pk)
 {
     struct rule *r = find(a, name);
-    if (r == NULL)
-        return a->everybody;
-    if (!r->pinned)
+    uint64_t max = a->everybody;
+    if (r != NULL && !r->pinned)
         pin(a, r, pk);
-    if (!is_pinned_to(r, pk)) {
+    if (r != NULL && !is_pinned_to(r, pk))
         tell(a, r, pk);
-        return a->everybody;
-    }
-    return r->max > a->everybody ? r->max : a->everybody;
+    for (size_t i = 0; i < a->n; i++)
+        if (is_pinned_to(&a->rules[i], pk) && a->rules[i].max > max)
+            max = a->rules[i].max;
+    return max;
 }
 
 void pv_autoaccept_trust(struct pv_autoaccept *a, const char *name, const uint8_t *pk)
