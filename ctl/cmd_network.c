@@ -102,6 +102,24 @@ static bool begins(const char *text, const char *with)
     return strncmp(text, with, strlen(with)) == 0;
 }
 
+static bool is_private(const struct pv_hostport *host)
+{
+    struct pv_addr addr;
+    return pv_addr_parse_ip(host->host, &addr) == PV_OK && pv_addr_is_private(&addr);
+}
+
+/* A coordinator's first address that may mean something outside of its LAN; else the first. */
+static bool telling_host(struct pv_view addrs, struct pv_hostport *ret_host)
+{
+    struct pv_hostport next;
+    if (!pv_coordlist_next_addr(&addrs, ret_host))
+        return false;
+    while (is_private(ret_host) && pv_coordlist_next_addr(&addrs, &next))
+        if (!is_private(&next))
+            *ret_host = next;
+    return true;
+}
+
 /* No answer may come from there for some seconds. */
 static void wait_for_host(struct pv_cli *cli, const struct pv_hostport *host)
 {
@@ -302,7 +320,7 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     struct pv_view list = pv_view(token.list, token.list_len);
     struct pv_coordinator first;
     struct pv_hostport host;
-    if (pv_coordlist_next(&list, &first) && pv_coordlist_next_addr(&first.addrs, &host))
+    if (pv_coordlist_next(&list, &first) && telling_host(first.addrs, &host))
         wait_for_host(cli, &host);
     pv_token_done(&token);
     return 0;

@@ -883,19 +883,24 @@ const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c)
     return c->last_addr.addr.family == PV_AF_NONE ? NULL : &c->last_addr.addr;
 }
 
-/* Guesses were not given by anybody, and TLS goes to the same machine. */
+/* Guesses were not given by anybody, and TLS goes to the same machine. A private address may be one
+ * of another LAN, and mean nothing here. */
 const char *pv_coordclient_tried(const struct pv_coordclient *c,
                                  char buf[static PV_COORDCLIENT_TRIED_BUF])
 {
+    const struct pv_addr *named = NULL;
     size_t n = 0;
     buf[0] = '\0';
     for (size_t i = 0; c != NULL && i < c->n_addrs; i++) {
         const struct pv_coordclient_addr *a = &c->addrs[i];
         if (a->guess || (a->tls && n > 0))
             continue;
-        if (n++ == 0)
-            snprintf(buf, PV_COORDCLIENT_TRIED_BUF, " (tried %s)", PV_ADDR_STR(&a->addr));
+        n++;
+        if (named == NULL || (pv_addr_is_private(named) && !pv_addr_is_private(&a->addr)))
+            named = &a->addr;
     }
+    if (named != NULL)
+        snprintf(buf, PV_COORDCLIENT_TRIED_BUF, " (tried %s)", PV_ADDR_STR(named));
     if (n > 1) {
         size_t len = strlen(buf) - 1;
         snprintf(buf + len, PV_COORDCLIENT_TRIED_BUF - len, " and %zu more)", n - 1);

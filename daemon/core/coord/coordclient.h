@@ -142,9 +142,8 @@ void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now);
 enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c);
 /* Of the connection in use or tried last; NULL: none. */
 const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c);
-/* " (tried 198.51.100.7:3478 and 2 more)": where it is looked for; "" while that is not known, and
- * of NULL.
- * Returns buf. */
+/* " (tried 198.51.100.7:3478 and 2 more)": where it is looked for, by a public address if there is
+ * one; "" while that is not known, and of NULL. Returns buf. */
 enum {
     PV_COORDCLIENT_TRIED_BUF = PV_ADDR_TEXT + 32,
 };

@@ -118,7 +118,7 @@ const char *pv_coordround_text(enum pv_coordround round, bool v6, bool other)
                "`p2pvpnctl network coordinators add URL`";
     case PV_COORDROUND_REFUSED:
         return "the coordinator's address refuses the connection: does p2pvpn-coordinator run "
-               "there?";
+               "there (or, of a router, is the port forwarded to it)?";
     case PV_COORDROUND_NO_WAY:
         return no_way(v6, other);
     case PV_COORDROUND_SILENT:
