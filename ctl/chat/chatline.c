@@ -475,7 +475,7 @@ static char *cut_send(char *line, char **ret_name)
         return NULL;
     char *name = line + 5 + strspn(line + 5, " ");
     size_t len = strcspn(name, " ");
-    if (len == 0 || name[len] == '\0')
+    if (len == 0 || name[len + strspn(name + len, " ")] == '\0')
         return NULL;
     name[len] = '\0';
     *ret_name = name;
@@ -632,7 +632,7 @@ int pv_chatline(struct pv_cli *cli)
     if (code == 0)
         code = ask_inbox(c, "", 0);
     if (c->prompts)
-        pv_cli_note(cli, "send NAME TEXT, getu, exit%s",
+        pv_cli_note(cli, "send NAME TEXT, getu, exit%s; Ctrl-R shows again what was begun",
                     has_place(c) ? "; every other line goes to the peer" : "");
     if (code == 0)
         code = converse(c);

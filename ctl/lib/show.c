@@ -533,8 +533,10 @@ const char *pv_show_no_getter(const json_t *body, const char *room,
                  "not offered to %.64s: files from this node to all who are there are denied by "
                  "%.20s: `p2pvpnctl rules`",
                  room, rule == NULL ? "a rule" : rule);
-    else
+    else if (json_array_size(json_object_get(body, "members")) > 1)
         snprintf(buf, PV_SHOW_SENT_BUF,
                  "nobody else of %.64s is there: a file goes to those who are", room);
+    else
+        snprintf(buf, PV_SHOW_SENT_BUF, "nobody else is in %.64s: invite somebody first", room);
     return n == denied || down ? buf : NULL;
 }

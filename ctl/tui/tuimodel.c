@@ -235,6 +235,8 @@ static void change_line(struct pv_tui *t, struct pv_tui_conv *from, struct pv_tu
     pv_tuiedit_move(&t->edit, to->past, to->draft == NULL ? "" : to->draft);
     free(to->draft);
     to->draft = NULL;
+    to->is_another = to->is_another || to->has_old_draft;
+    to->has_old_draft = false;
 }
 
 /* Where the unread ones begin: a line is drawn above it. */
@@ -585,8 +587,10 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg,
     else if (former[0] != '\0')
         other = pv_key_shorten(former, brief);
     snprintf(ret_peer, PV_NAME_BUF, "%.*s", PV_NAME_MAX, other);
-    if (json_is_string(json_object_get(msg, "room"))) {
-        line.named = !line.outgoing && is_for_me(t, pv_json_text(msg, "text", ""));
+    if (json_is_string(json_object_get(msg, "room")) && !line.outgoing) {
+        line.named = is_for_me(t, pv_json_text(msg, "text", ""));
+        if (line.former)
+            pv_key_shorten(former, line.brief);
     }
     return line;
 }
@@ -933,6 +937,22 @@ static void take_another(struct pv_tui *t, struct pv_tui_conv *c)
     pv_tui_note(t, "%s is another one now: what was pasted is not sent", c->name);
 }
 
+/* Lines of the former machine in rooms are marked: those from before the other one was there. */
+static void tell_apart(struct pv_tui *t, const struct pv_tui_conv *of, double since)
+{
+    for (size_t i = 1; i < t->n_convs && of->former[0] != '\0'; i++) {
+        struct pv_tui_conv *c = &t->convs[i];
+        for (size_t k = 0; pv_tui_conv_is_room(c) && k < c->n_lines; k++) {
+            struct pv_tui_line *line = &c->lines[k];
+            if (line->id[0] == '\0' || line->outgoing || line->former || line->time >= since ||
+                strcmp(line->from, of->name) != 0)
+                continue;
+            line->former = true;
+            memcpy(line->brief, of->former, sizeof(line->brief));
+        }
+    }
+}
+
 /* Whose the name was before. A change while this chat runs is said at once where the conversation
  * was opened: a line may be begun there for the machine that had it. */
 static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *peer)
@@ -956,6 +976,8 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
         pv_tui_notice(t, c, PV_STR("%s is another machine from here on", c->name));
     if (other || (used && since > before))
         take_another(t, c);
+    if (since > before)
+        tell_apart(t, c, since);
     c->another_since = since;
     snprintf(c->address, sizeof(c->address), "%s", address);
 }

@@ -41,15 +41,16 @@ struct pv_tui_line {
     double time;        /* Unix seconds; 0: of no interest */
     double hidden_time; /* of a notice, whose time is not shown: when it was made, for its place */
     char *text;         /* owned; harmless: no control characters but newline and tab */
-    char from[PV_NAME_BUF]; /* of what came in */
-    bool former;            /* that name is another machine's by now */
-    bool named;             /* in a room, by somebody else, with this node's name in it, or another
-                               word that the user looks for */
-    bool unproven;          /* typed by somebody on the machine of from, without its daemon: */
-    const char *typist;     /* "somebody", "root", ...; a constant */
-    bool shown;             /* its end was on the screen; the view sets it */
-    uint32_t file;          /* the notice is about the offer of this file; 0: of none */
-    size_t said;            /* it offers a file: bytes of text before what became of that; 0: all */
+    char from[PV_NAME_BUF];       /* of what came in */
+    bool former;                  /* that name is another machine's by now; */
+    char brief[PV_KEY_SHORT_BUF]; /* in a room the key of the one that had it; "": it has it */
+    bool named;         /* in a room, by somebody else, with this node's name in it, or another
+                           word that the user looks for */
+    bool unproven;      /* typed by somebody on the machine of from, without its daemon: */
+    const char *typist; /* "somebody", "root", ...; a constant */
+    bool shown;         /* its end was on the screen; the view sets it */
+    uint32_t file;      /* the notice is about the offer of this file; 0: of none */
+    size_t said;        /* it offers a file: bytes of text before what became of that; 0: all */
 };
 
 struct pv_tui_conv {
@@ -61,8 +62,9 @@ struct pv_tui_conv {
     /* Lines that are typed here go there, whoever has the name by then: the machine's key, or what
      * p2pvpnd calls the room for good; "" = not known. */
     char address[PV_KEY_TEXT_BUF];
-    bool
-        is_another; /* the name came to another machine or room, and nothing was sent there since */
+    bool is_another, /* the name came to another machine or room, and nothing was sent there since,
+                      */
+        has_old_draft; /* but from elsewhere, and its draft may be for the one before */
     bool online, is_static;
     bool is_listed;   /* as a member, in the last list of peers */
     unsigned members; /* of a room */

@@ -290,6 +290,7 @@ void pv_tui_ask_no_more(struct pv_tui *t)
 static bool is_another(struct pv_tui *t, struct pv_tui_conv *c)
 {
     const bool another = c->is_another;
+    c->has_old_draft = c->has_old_draft || (another && c->draft != NULL);
     c->is_another = false;
     if (another)
         pv_tui_note(t, "%s is another %s now: Enter again goes there", c->name,

@@ -319,8 +319,9 @@ bool pv_names_in_send(const char *line, char ret_name[static PV_NAME_BUF])
     if (strncmp(line, "send ", 5) != 0)
         return false;
     line += 5 + strspn(line + 5, " ");
-    snprintf(word, sizeof(word), "%.*s", (int)strcspn(line, " "), line);
-    return pv_names_is_address(word, ret_name);
+    size_t len = strcspn(line, " ");
+    snprintf(word, sizeof(word), "%.*s", (int)len, line);
+    return line[len + strspn(line + len, " ")] != '\0' && pv_names_is_address(word, ret_name);
 }
 
 const char *pv_names_full(const char *name, const char *network, char buf[static PV_NAMES_FULL_BUF])

@@ -211,6 +211,9 @@ def a_line_for_somebody_else_is_none_for_the_peer(lab):
     line("send me word")
     collect(c, ["send me word"])
     a.ctl("room", "create", "crew")
+    alone = a.ctl("send", "#crew", "to nobody", code=7)
+    check("nobody else is in #crew" in alone.err, f"said: {alone.err}")
+    a.ctl("room", "invite", "crew", "b")
     address = a.json("room", "list")["rooms"][0]["address"]
     b.ctl("rename", "robert")
     a.wait_peer("robert")

@@ -604,7 +604,10 @@ def a_file_for_a_room_is_one_line(lab):
     ours.again("'#crew'")
     ours.wait("how many took it", f"* {said}: 1 of 1 took it")
     # Lines that are typed before a room is there are for it, one by one.
-    ours.type("/room tea\rfirst line\rsecond line\r")
+    a.ctl("room", "create", "tea")
+    a.ctl("room", "invite", "tea", "bob")
+    ours.wait("the other room", "#tea")
+    ours.type("/open #tea\rfirst line\rsecond line\r")
     wait("both lines", lambda: [m["text"] for m in a.json("history", "#tea")["messages"]] == ["first line", "second line"])
 
 

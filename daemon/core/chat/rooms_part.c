@@ -309,6 +309,17 @@ static bool is_anybody_there(const struct pv_node *n, const uint8_t *room)
     return false;
 }
 
+/* This node is the only one that is in the room, or invited. A member that comes later is not shown
+ * what was said before, so that nobody ever would see it. */
+static bool is_alone(const struct pv_node *n, const uint8_t *room)
+{
+    struct pv_rooms_member m;
+    size_t others = 0;
+    for (size_t i = 0; pv_rooms_member(n->chat.rooms, room, i, &m); i++)
+        others += !m.has_left && memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) != 0;
+    return others == 0;
+}
+
 /* The members that a rule keeps from what this node says there: [{name, rule}]; NULL: none, or no
  * memory. ret_all: does one for all others? */
 static json_t *denied_members(const struct pv_node *n, const uint8_t *room,
@@ -472,6 +483,13 @@ void pv_rooms_part_send(struct pv_node *n, const struct pv_ctlapi_request *req, 
     struct pv_verdict all;
     if (say.room == NULL)
         return;
+    if (is_alone(n, say.room)) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_PEER_OFFLINE,
+                        "send: nobody else is in %s, and who comes later does not see it: invite "
+                        "somebody first",
+                        PV_ROOM_STR(n->chat.rooms, say.room));
+        return;
+    }
     json_decref(denied_members(n, say.room, &all));
     if (!all.allow) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,

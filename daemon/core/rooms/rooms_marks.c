@@ -100,7 +100,9 @@ size_t pv_rooms_take_marks(struct pv_rooms *rooms, bool again,
 
 bool pv_rooms_is_accepted(const struct pv_rooms *rs, const struct pv_rooms_room *room)
 {
-    return pv_rooms_same(room->members[0]->pk, rs->cfg.own_pk) || mark_of(rs, room).accepted;
+    /* The maker of a room wants to be in it until it leaves. */
+    const bool made = pv_rooms_same(room->members[0]->pk, rs->cfg.own_pk);
+    return (made && (room->self == NULL || room->self->left == 0)) || mark_of(rs, room).accepted;
 }
 
 static void set_accepted(struct pv_rooms *rs, const struct pv_rooms_room *room, bool accepted)

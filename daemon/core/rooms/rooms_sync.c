@@ -243,11 +243,18 @@ static void note_sent(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t 
 void pv_rooms_note_delivered(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
     size_t self = room->self == NULL ? SIZE_MAX : pv_rooms_index(room, room->self->pk);
-    uint64_t has = 0;
-    /* A text counts as delivered as soon as one other member has it: that member hands it on. */
-    for (size_t i = 0; self != SIZE_MAX && i < room->n_members; i++) {
-        uint64_t known = room->members[i]->known[self];
-        has = i != self && known > has ? known : has;
+    uint64_t has = self == SIZE_MAX ? 0 : room->delivered;
+    /* A text counts as delivered as soon as one other member has it: that member hands it on. A
+     * member has none of those from before its invitation, which it counts as known. */
+    for (bool more = self != SIZE_MAX; more;) {
+        more = false;
+        for (size_t i = 0; i < room->n_members; i++) {
+            const struct pv_rooms_node *m = room->members[i];
+            if (i == self || m->base[self] > has || m->known[self] <= has)
+                continue;
+            has = m->known[self];
+            more = true;
+        }
     }
     /* A member may claim more texts than we wrote. Without this limit none of those up to its
      * number would be told as delivered, once we wrote them. */

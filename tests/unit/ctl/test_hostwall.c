@@ -429,7 +429,10 @@ PV_TEST(conditions_of_a_new_connection_by_tcp_hold)
 /* A table of both families with an input chain of those rules. */
 static const char *of_both(const char *policy, const char *rules)
 {
-    return PV_STR("table inet t {\nchain in {\n" INPUT "%s;\n%s\n}\n}", policy, rules);
+    static char text[1024];
+    snprintf(text, sizeof(text), "table inet t {\nchain in {\n" INPUT "%s;\n%s\n}\n}", policy,
+             rules);
+    return text;
 }
 
 /* Names of members resolve to IPv6 first. */

@@ -542,7 +542,7 @@ PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
 {
     answers("room_members", OK("'room':'#crew','members':[" MEMBER("lap", "true", "true") "]"));
     assert_int_equal(RUN("send-file", "#crew", "/proc/self/exe"), PV_CTLAPI_PEER_OFFLINE);
-    assert_has(t.err, "nobody else of #crew is there");
+    assert_has(t.err, "nobody else is in #crew: invite somebody first");
     answers("room_members", OK("'room':'#crew','down':true,'members':[" MEMBER(
                                 "lap", "true", "true") "," MEMBER("pi", "false", "false") "]"));
     assert_fails(PV_CTLAPI_PEER_OFFLINE, "this machine is down: `p2pvpnctl up`, then again",

@@ -2011,6 +2011,30 @@ PV_TEST(a_line_is_for_who_had_the_name_when_it_was_typed)
 
 /* In another network, whose machine always had the name. Lines pasted for the other one go
  * nowhere, and a line that was begun is given back once. */
+/* The question was answered for another line: the one that was begun in the pane is asked about. */
+PV_TEST(a_draft_for_the_former_machine_is_asked_about_by_itself)
+{
+    take(pv_tui_take_peers,
+         "{'peers':[{'name':'pi','key':'" PI_KEY "'},{'name':'bob','key':'B'}]}");
+    line("/open pi");
+    type("for the old one");
+    pv_tui_open(t, pv_tui_find(t, "bob", false));
+    drop_actions();
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'C','former':'" PI_KEY
+                            "','another_since':2000000000},{'name':'bob','key':'B'}]}");
+    line("/msg pi hello");
+    assert_nothing_asked();
+    assert_string_equal(t->note, "pi is another machine now: Enter again goes there");
+    pv_tui_key(t, PV_TUI_ENTER, 0);
+    assert_action(PV_TUI_SEND, "pi", "hello");
+    line("/open pi");
+    drop_actions();
+    assert_string_equal(t->edit.text, "for the old one");
+    pv_tui_key(t, PV_TUI_ENTER, 0);
+    assert_nothing_asked();
+    assert_string_equal(t->note, "pi is another machine now: Enter again goes there");
+}
+
 PV_TEST(a_machine_of_another_network_gets_no_line_that_was_begun_before)
 {
     take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" PI_KEY "'}]}");
@@ -2451,6 +2475,10 @@ PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
     pv_tui_open(t, (size_t)(crew() - t->convs));
     drop_actions();
     offer_to_crew("{'members':[{'name':'lap','online':true,'self':true}]}");
+    assert_nothing_asked();
+    assert_string_equal(t->note, "nobody else is in #crew: invite somebody first");
+    offer_to_crew(
+        "{'members':[{'name':'lap','online':true,'self':true},{'name':'pi','online':false}]}");
     assert_nothing_asked();
     assert_string_equal(t->note, "nobody else of #crew is there: a file goes to those who are");
     offer_to_crew("{'down':true,'members':[{'name':'pi','online':true}]}");
@@ -3107,6 +3135,27 @@ PV_TEST(no_row_of_a_text_looks_like_a_line_of_another)
     take(pv_tui_take_message, MSG("Z", "pi", "lap", "           10:00 lap: d", "read"));
     draw(16, 24);
     expect_rows(7, want, 7);
+}
+
+#define CAROL(former, since)                                                                   \
+    "{'peers':[{'name':'carol','ip4':'10.66.1.9','online':true,'path':'direct','key':'" former \
+    "'," since "}]}"
+
+/* A machine that comes by the name of another one has not said what that said in a room. */
+PV_TEST(a_room_tells_two_machines_of_one_name_apart)
+{
+    static const char *const want[] = {"10:00    carol (former, key:AAEC): early",
+                                       "10:00    carol (former, key:AAEC): hi"};
+    take(pv_tui_take_message,
+         "{'id':'X','from':'carol','to':'#crew','room':'#crew','text':'early','time':" T0
+         ",'state':'read','from_former':'" PI_KEY "'}");
+    take(pv_tui_take_message, "{'id':'Y','from':'carol','to':'#crew','room':'#crew','text':'hi','"
+                              "time':" T0 ",'state':'read'}");
+    line("/open #crew");
+    take(pv_tui_take_peers, CAROL("AbCdEf", "'former':'" PI_KEY "','another_since':2000000000"));
+    pv_tui_key(t, PV_TUI_ROSTER, 0);
+    draw(12, 70);
+    expect_rows(8, want, 2);
 }
 
 PV_TEST(the_roster_has_the_width_that_was_set)

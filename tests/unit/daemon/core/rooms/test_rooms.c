@@ -146,6 +146,37 @@ PV_TEST(a_member_that_was_away_gets_it_from_anybody)
     assert_true(strlen(w.n[CARL].said) > 1000);
 }
 
+/* It counts them as known, for they are not for it. */
+PV_TEST(a_newcomer_has_none_of_the_texts_from_before_its_invitation)
+{
+    alone(BOB);
+    assert_ok(say(ANNA, "crew", "early"));
+    assert_ok(invite(ANNA, "crew", CARL));
+    run_for(PV_S(60));
+    assert_int_equal(w.n[ANNA].delivered, 0);
+    assert_ok(say(ANNA, "crew", "late"));
+    run_for(PV_S(60));
+    assert_string_equal(w.n[CARL].said, "late");
+    assert_int_equal(w.n[ANNA].delivered, 0); /* not up to here */
+    connect(ANNA, BOB, true);
+    run_for(PV_S(5));
+    assert_string_equal(w.n[BOB].said, "early late");
+    assert_true(w.n[ANNA].delivered > 0);
+}
+
+PV_TEST(the_maker_of_a_room_that_left_it_is_asked_too)
+{
+    w.n[ANNA].hesitates = true;
+    assert_ok(leave(ANNA, "crew"));
+    assert_ok(invite(BOB, "crew", ANNA));
+    assert_ok(say(BOB, "crew", "come back"));
+    run_for(PV_S(60));
+    assert_string_equal(w.n[ANNA].said, "");
+    assert_ok(pv_rooms_accept(w.n[ANNA].rooms, room_of(ANNA, "crew"), w.now));
+    run_for(PV_S(60));
+    assert_string_equal(w.n[ANNA].said, "come back");
+}
+
 /* Of thousands of members most are never there. */
 PV_TEST(a_member_that_was_never_there_takes_no_memory)
 {
