@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -60,6 +61,7 @@ enum {
 #define DEFAULT_SOCKET "/run/p2pvpn/p2pvpnd.sock"
 #define DEFAULT_CONFIG "/etc/p2pvpn/p2pvpnd.conf"
 #define DEFAULT_TUN    "p2pvpn0"
+#define LEFTOVERS      PV_S(2) /* ours: helpers of one that was killed end within */
 
 static const char usage[] =
     "usage: p2pvpnd [--state DIR] [--socket PATH] [--tun NAME] [--port UDP] [--config FILE]\n"
@@ -552,34 +554,46 @@ static int refuse_socket(const struct daemon *d, int r)
                pv_strstatus(r));
 }
 
+/* The directory, if it has a name, and the socket. PV_ERR_EXISTS: other is served. */
+static int claim_socket(struct daemon *d, const char *dir, char other[static PATH_MAX], int *ret_fd)
+{
+    int r = PV_OK;
+    if (dir[0] != '\0')
+        r = d->for_user ? pv_dir_make(dir, 0700) : pv_rights_take_directory(dir, &d->user, other);
+    if (r < 0)
+        return r;
+    snprintf(other, PATH_MAX, "%s", d->socket);
+    return pv_unix_listen(d->socket, d->for_user ? NULL : PV_IO_GROUP, ret_fd);
+}
+
 /* A socket that another daemon serves is found out here, before the engine does anything; clients
  * that connect meanwhile wait until the loop runs. */
 static int open_control(struct daemon *d)
 {
-    char dir[PATH_MAX], names[PATH_MAX], error[PV_HELPER_ERROR_MAX];
-    char other[PATH_MAX];
+    char dir[PATH_MAX] = "", names[PATH_MAX], error[PV_HELPER_ERROR_MAX];
+    char other[PATH_MAX] = "";
     const char *slash = strrchr(d->socket, '/');
+    const pv_ns patience = pv_clock_now() + LEFTOVERS;
     int r = PV_OK, fd = -1;
     if (names_path(d, names) != EXIT_OK)
         return EXIT_USAGE;
-    if (slash != NULL && slash != d->socket && (size_t)(slash - d->socket) < sizeof(dir)) {
-        memcpy(dir, d->socket, (size_t)(slash - d->socket));
-        dir[slash - d->socket] = '\0';
-        r = d->for_user ? pv_dir_make(dir, 0700) : pv_rights_take_directory(dir, &d->user, other);
-        if (r == PV_ERR_EXISTS && strcmp(other, d->socket) != 0)
-            return say(EXIT_FAILED,
-                       "%s belongs to user %s, whose p2pvpnd listens on %s: start this one as a "
-                       "service too (systemctl start p2pvpnd@NAME), or choose a --socket in "
-                       "another directory",
-                       dir, d->user.name, other);
-        if (r == PV_ERR_REFUSED)
-            return say(EXIT_FAILED,
-                       "others than root may write to %s: choose a --socket in a directory of "
-                       "root's",
-                       dir);
-    }
-    if (r >= 0)
-        r = pv_unix_listen(d->socket, d->for_user ? NULL : PV_IO_GROUP, &fd);
+    if (slash != NULL && slash != d->socket && (size_t)(slash - d->socket) < sizeof(dir))
+        snprintf(dir, sizeof(dir), "%.*s", (int)(slash - d->socket), d->socket);
+    /* The helpers of a p2pvpnd that was killed hold its socket until they see that it is gone. */
+    while ((r = claim_socket(d, dir, other, &fd)) == PV_ERR_EXISTS &&
+           strcmp(other, d->socket) == 0 && pv_clock_now() < patience)
+        nanosleep(&(struct timespec){.tv_nsec = PV_MS(50)}, NULL);
+    if (r == PV_ERR_EXISTS && strcmp(other, d->socket) != 0)
+        return say(EXIT_FAILED,
+                   "%s belongs to user %s, whose p2pvpnd listens on %s: start this one as a "
+                   "service too (systemctl start p2pvpnd@NAME), or choose a --socket in "
+                   "another directory",
+                   dir, d->user.name, other);
+    if (r == PV_ERR_REFUSED)
+        return say(EXIT_FAILED,
+                   "others than root may write to %s: choose a --socket in a directory of "
+                   "root's",
+                   dir);
     /* The helper removes it in the end, and before that if anything fails from here on. */
     if (r >= 0 && pv_helper_fix_files(d->helper, d->socket, names, error) < 0)
         return say(EXIT_FAILED, "%s", error);
