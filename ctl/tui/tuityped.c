@@ -399,11 +399,13 @@ static bool is_at(const struct pv_tui_conv *c, const char *name)
 /* A second conversation under another word would stay empty: what comes goes to the name. */
 size_t pv_tui_find_named(struct pv_tui *t, const char *name)
 {
+    static const char *const ends[] = {".p2p", ""};
     char suffix[PV_NAME_BUF + 8];
     size_t index = pv_tui_find(t, name, false), len = strlen(name);
-    size_t tail = (size_t)snprintf(suffix, sizeof(suffix), ".%s.p2p", t->network);
-    if (index == SIZE_MAX && len > tail && strcmp(name + len - tail, suffix) == 0) {
-        return pv_tui_find(t, PV_STR("%.*s", (int)(len - tail), name), false);
+    for (size_t i = 0; i < PV_ARRAY_LEN(ends); i++) {
+        size_t tail = (size_t)snprintf(suffix, sizeof(suffix), ".%s%s", t->network, ends[i]);
+        if (index == SIZE_MAX && len > tail && strcasecmp(name + len - tail, suffix) == 0)
+            return pv_tui_find(t, PV_STR("%.*s", (int)(len - tail), name), false);
     }
     for (size_t i = 1; i < t->n_convs && index == SIZE_MAX && len > 0; i++) {
         if (is_at(&t->convs[i], name) || is_room_called(t->convs[i].name, name))

@@ -135,7 +135,9 @@ const stateOf = m => (WORDS[m.state] || m.state) + (m.held ? `: ${HELD[m.held] |
 
 function bubble(m) {
   const own = Boolean(m.own), who = !own && (m.room || m.unproven || m.from_former) && sender(m);
-  return el("div", { class: `said${own ? " own" : ""}`, "data-message": m.id }, who && el("small", {}, who), m.text,
+  const deed = m.text.startsWith("/me ");
+  return el("div", { class: `said${own ? " own" : ""}`, "data-message": m.id }, who && !deed && el("small", {}, who),
+    deed ? `* ${sender(m)} ${m.text.slice(4)}` : m.text,
     el("small", {}, `${clock(m.time)}${own ? ` · ${stateOf(m)}` : ""}`));
 }
 

@@ -2361,13 +2361,11 @@ PV_TEST(a_line_is_sent_by_every_word_that_opens)
     take(pv_tui_take_rooms,
          "{'rooms':[{'room':'#crew','members':2},"
          "{'room':'#crew~AbCd','members':2},{'room':'#crew~abcd','members':2}]}");
-    static const char *const words[][2] = {{"/msg 10.66.0.3 hi", "bob"},
-                                           {"/msg #CREW~AbCd hi", "#crew~AbCd"},
-                                           {"send #crew~abcd hi", "#crew~abcd"},
-                                           {"/msg bob.home.p2p hi", "bob"},
-                                           {"/msg Bob hi", "bob"},
-                                           {"send bob.home.p2p hi", "bob"},
-                                           {"/msg #Crew hi", "#crew"}};
+    static const char *const words[][2] = {
+        {"/msg 10.66.0.3 hi", "bob"},         {"/msg #CREW~AbCd hi", "#crew~AbCd"},
+        {"send #crew~abcd hi", "#crew~abcd"}, {"/msg bob.home.p2p hi", "bob"},
+        {"/msg bob.home hi", "bob"},          {"/msg Bob hi", "bob"},
+        {"send bob.home.p2p hi", "bob"},      {"/msg #Crew hi", "#crew"}};
     for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
         line(words[i][0]);
         assert_action(PV_TUI_SEND, words[i][1], "hi");
@@ -2387,7 +2385,7 @@ PV_TEST(a_line_is_sent_by_every_word_that_opens)
         line(addresses[i]);
         assert_action(PV_TUI_SEND, "bob", "hi");
     }
-    static const char *const nobody[] = {"send bob.home hi", "send Bob.work.p2p hi",
+    static const char *const nobody[] = {"send bob.work hi", "send Bob.work.p2p hi",
                                          "send 10.66.0.4 hi", "send key:AbCd hi"};
     for (size_t i = 0; i < PV_ARRAY_LEN(nobody); i++) {
         line(nobody[i]);
