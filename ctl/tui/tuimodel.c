@@ -753,6 +753,7 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
         const struct pv_tui_line *known = find_line(&old, line.id);
         if (!line.outgoing && known != NULL) {
             line.state = known->state; /* what is read is counted by that */
+            line.top = known->top;
             line.shown = known->shown;
         } else if (!line.outgoing) {
             c->unread += line.state == PV_CHAT_UNREAD;
@@ -1715,7 +1716,8 @@ static void take_file(struct pv_tui *t, const json_t *f, double time)
     }
     if (index == t->current || !(is_in(f) || offer == NULL))
         return;
-    pv_tui_note(t, "a file of %s: /open %s", pv_json_text(f, "peer", "?"), c->name);
+    pv_tui_note(t, is_in(f) ? "a file of %s: /open %s" : "a file to %s: /open %s",
+                pv_json_text(f, "peer", "?"), c->name);
     c->offers += is_in(f) && offer == NULL && strcmp(state, "offered") == 0;
 }
 

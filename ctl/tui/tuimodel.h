@@ -48,9 +48,9 @@ struct pv_tui_line {
                            word that the user looks for */
     bool unproven;      /* typed by somebody on the machine of from, without its daemon: */
     const char *typist; /* "somebody", "root", ...; a constant */
-    bool shown;         /* its end was on the screen; the view sets it */
-    uint32_t file;      /* the notice is about the offer of this file; 0: of none */
-    size_t said;        /* it offers a file: bytes of text before what became of that; 0: all */
+    bool top, shown; /* its beginning was on the screen, and so was its end; the view sets both */
+    uint32_t file;   /* the notice is about the offer of this file; 0: of none */
+    size_t said;     /* it offers a file: bytes of text before what became of that; 0: all */
 };
 
 struct pv_tui_conv {

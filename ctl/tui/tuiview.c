@@ -456,8 +456,9 @@ static void count_new(struct pv_tui_conv *c, size_t first)
     for (size_t i = c->n_lines; i > 0 && n < c->unread; i--) {
         const struct pv_tui_line *line = &c->lines[i - 1];
         n += pv_tui_is_unread(line);
-        c->new_above += pv_tui_is_unread(line) && !line->shown && i - 1 < first;
-        c->new_below += pv_tui_is_unread(line) && !line->shown && i - 1 >= first;
+        const bool above = i - 1 < first || (i - 1 == first && !line->top);
+        c->new_above += pv_tui_is_unread(line) && !line->shown && above;
+        c->new_below += pv_tui_is_unread(line) && !line->shown && !above;
     }
     c->new_above += c->more ? c->unread - n : 0;
 }
@@ -499,8 +500,9 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
                 continue;
             }
             draw_row((struct pen){s, row++, start, start, s->cols, 0, 0}, &w, &r);
+            c->lines[i].top = c->lines[i].top || r.is_first;
         }
-        if (!walk_next(&w, &r))
+        if (c->lines[i].top && !walk_next(&w, &r))
             c->lines[i].shown = true;
     }
     count_new(c, first);

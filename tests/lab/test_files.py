@@ -157,9 +157,9 @@ def a_file_waits_for_this_machine_to_be_up_and_says_so(lab):
     sender = send(a, "b", source)
     wait("the reason", lambda: f"waiting: {remedy} goes on with it" in sender.text())
     check(f"{remedy} goes on with it" in a.ctl("files").out, "the list of files does not say it")
+    check("away" not in sender.text(), f"b is not away: {sender.text()!r}")
     a.ctl("up")
     equal(sender.ended(), 0, "exit code of send-file")
-    check("away" not in sender.text(), f"b was never away: {sender.text()!r}")
 
 
 @scenario

@@ -107,6 +107,7 @@ def a_send_that_ran_out_of_time_is_repeated_without_being_sent_twice(lab):
     message = r.err.split(" --id ")[1].split()[0].strip("`,.:;)")
     a.ctl("send", "--id", message, "b", "only once")
     a.ctl("room", "create", "crew")
+    a.ctl("room", "invite", "crew", "b")
     a.ctl("send", "--id", message, "#crew", "only once")
     a.ctl("send", "--id", message, "#crew", "only once")
     for to in ("b", "#crew"):

@@ -1463,6 +1463,23 @@ PV_TEST(lines_that_were_not_shown_are_not_read)
     assert_int_equal(t->convs[t->current].unread, 0);
 }
 
+/* Its beginning says whose it is. */
+PV_TEST(a_line_taller_than_the_screen_is_read_once_both_ends_were_shown)
+{
+    take(pv_tui_take_message,
+         MSG("n", "pi", "lap", "1\\n2\\n3\\n4\\n5\\n6\\n7\\n8\\n9\\n10\\n11\\n12", "unread"));
+    open_of("pi");
+    draw(12, 60);
+    assert_has(row(10), "[1 new above: PgUp; End: skip]  ");
+    assert_nothing_asked();
+    pv_tui_key(t, PV_TUI_PAGE_UP, 9);
+    draw(12, 60);
+    assert_has(row(10), "[1 new below: End]  ");
+    pv_tui_key(t, PV_TUI_END, 0);
+    draw(12, 60);
+    assert_action(PV_TUI_READ, "pi", "n");
+}
+
 /* Of a daemon that came back, what is older may be told last. */
 PV_TEST(nothing_is_read_before_all_that_is_unread_is_known)
 {
