@@ -489,7 +489,9 @@ static void print_change(struct pv_cli *cli, const json_t *body)
     if (changed == NULL)
         return;
     fputs("-- ", cli->out);
-    pv_show_text(cli->out, pv_show_change(cli->args.word[0], pv_json_real(changed, "since", 0),
+    /* By its present name: the one that was typed may be a former one. */
+    pv_show_text(cli->out, pv_show_change(pv_json_text(changed, "name", cli->args.word[0]),
+                                          pv_json_real(changed, "since", 0),
                                           pv_json_text(changed, "key", "?"), text));
     fputc('\n', cli->out);
 }

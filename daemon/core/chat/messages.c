@@ -174,7 +174,8 @@ static void tell_change(const struct pv_node *n, json_t **list,
         n->roster == NULL ? NULL : pv_roster_by_node(n->roster, result->peer);
     if (m != NULL && pv_roster_former(n->roster, m, &former) == PV_OK)
         pv_jsonline_set(list, "changed",
-                        pv_ctlapi_pack("{s:I, s:o}", "since", (json_int_t)former.since, "key",
+                        pv_ctlapi_pack("{s:s, s:I, s:o}", "name", m->name, "since",
+                                       (json_int_t)former.since, "key",
                                        pv_ctlapi_key(former.node)));
 }
 

@@ -173,10 +173,11 @@ PV_TEST(a_former_holder_of_a_name_is_told_apart)
 {
     answers("history", OK_V1("'messages':[{'id':'A','from':'pi','to':'lap','room':null,'text':'hi',"
                              "'time':1000000000,'state':'read','from_former':'AbCdEf'}],'changed':{"
-                             "'since':1000000000,'key':'AbCdEf'}"));
+                             "'name':'pi','since':1000000000,'key':'AbCdEf'}"));
+    /* By the name that it has now, whichever was typed. */
     assert_prints("-- pi is another machine since 2001-09-09 01:46 (before: key:AbCd)\n"
                   "[2001-09-09 01:46] pi (former, key:AbCd) to lap: hi\n",
-                  "history", "pi");
+                  "history", "pie");
 }
 
 /* "read" is said of what comes in, too, where it would tell the reader of itself. */

@@ -280,14 +280,14 @@ PV_TEST(a_name_that_changed_hands_is_said)
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(other.pk, 1));
     reply = fake_ctl_reply(node, chat.client);
     snprintf(want, sizeof(want), ",\"key\":\"%s\"}", key);
-    assert_has(reply, "'changed':{'since':");
+    assert_has(reply, "'changed':{'name':");
     assert_has(reply, want);
     assert_lacks(reply, "_former");
     say("{'id':6,'cmd':'history','peer':'bob'}"); /* which has said nothing */
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_HISTORY), PV_OK,
                      fake_chat_messages(other.pk, 0));
     reply = fake_ctl_reply(node, chat.client);
-    assert_has(reply, "'changed':{'since':");
+    assert_has(reply, "'changed':{'name':");
     assert_has(reply, want);
     /* The one before by the short form of its key, as everything that names it shows it. */
     say(PV_STR("{\"id\":4,\"cmd\":\"history\",\"peer\":\"%s\"}", PV_KEY_SHORT_STR(key)));
