@@ -62,9 +62,9 @@ struct pv_tui_conv {
     /* Lines that are typed here go there, whoever has the name by then: the machine's key, or what
      * p2pvpnd calls the room for good; "" = not known. */
     char address[PV_KEY_TEXT_BUF];
-    bool is_another, /* the name came to another machine or room, and nothing was sent there since,
-                      */
-        has_old_draft; /* but from elsewhere, and its draft may be for the one before */
+    /* The name came to another machine or room, and nothing was sent there since; or it was, from
+     * elsewhere, and the draft here may be for the one before. */
+    bool is_another, has_old_draft;
     bool online, is_static;
     bool is_listed;   /* as a member, in the last list of peers */
     unsigned members; /* of a room */

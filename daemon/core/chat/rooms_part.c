@@ -26,7 +26,7 @@ struct rooms_part {
     struct pv_rooms *rooms; /* owned; node.chat.rooms is the same */
 };
 
-static bool leaves(const void *node, const uint8_t *pk);
+static bool defers(const void *node, const uint8_t *pk);
 static struct pv_rooms_peer *kept(void *node, const uint8_t *pk, bool make);
 static void say_line(void *node, const uint8_t *pk, struct pv_view line, pv_ns now);
 static void want_peer(void *node, const uint8_t *pk, pv_ns now);
@@ -40,7 +40,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                  .jobs = &r->node->jobs,
                                  .log = r->node->log,
                                  .admits = pv_chat_may,
-                                 .leaves = leaves,
+                                 .defers = defers,
                                  .kept = kept,
                                  .say = say_line,
                                  .want = want_peer,
@@ -73,7 +73,7 @@ static void free_rooms(void *part)
 
 /* Texts wait, as messages do, for a [firewall] that is opened, or for rules that are known. Only an
  * admin's word hides them for good. */
-static bool leaves(const void *node, const uint8_t *pk)
+static bool defers(const void *node, const uint8_t *pk)
 {
     const struct pv_verdict v = pv_rules_serve(node, pk, PV_SERVICE_CHAT, false);
     return !v.allow && (v.rule == PV_RULE_LOCAL || v.rule == PV_RULE_CLOSED);
@@ -320,13 +320,11 @@ static bool is_alone(const struct pv_node *n, const uint8_t *room)
     return others == 0;
 }
 
-/* The members that a rule keeps from what this node says there: [{name, rule}]; NULL: none, or no
- * memory. ret_all: does one for all others? */
-static json_t *denied_members(const struct pv_node *n, const uint8_t *room,
-                              struct pv_verdict *ret_all)
+/* Does a rule keep all others from what this node says there? The members that one does so for are
+ * added to list ([{name, rule}]; NULL: they are not asked for). */
+static struct pv_verdict verdict_of_all(const struct pv_node *n, const uint8_t *room, json_t *list)
 {
     struct pv_rooms_member m;
-    json_t *out = NULL;
     size_t others = 0, denied = 0;
     struct pv_verdict last = {.allow = true};
     for (size_t i = 0; pv_rooms_member(n->chat.rooms, room, i, &m); i++) {
@@ -337,14 +335,24 @@ static json_t *denied_members(const struct pv_node *n, const uint8_t *room,
         others++;
         if (v.allow)
             continue;
-        if (denied++ == 0)
-            out = json_array();
-        json_array_append_new(
-            out, json_pack("{s:s, s:s}", "name", pv_peer_name(p), "rule", PV_RULE_STR(v.rule)));
+        denied++;
         last = v;
+        if (list != NULL)
+            json_array_append_new(list, json_pack("{s:s, s:s}", "name", pv_peer_name(p), "rule",
+                                                  PV_RULE_STR(v.rule)));
     }
-    *ret_all = denied == others ? last : (struct pv_verdict){.allow = true};
-    return out;
+    return denied == others ? last : (struct pv_verdict){.allow = true};
+}
+
+/* For its answer. NULL: nobody is denied it, or no memory. */
+static json_t *denied_members(const struct pv_node *n, const uint8_t *room)
+{
+    json_t *list = json_array();
+    (void)verdict_of_all(n, room, list);
+    if (json_array_size(list) > 0)
+        return list;
+    json_decref(list);
+    return NULL;
 }
 
 /* The machine's event goes to the clients it concerns: an answer to the client whose request has
@@ -352,7 +360,6 @@ static json_t *denied_members(const struct pv_node *n, const uint8_t *room,
 static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now)
 {
     struct pv_node *n = node;
-    struct pv_verdict all;
     switch (ev->type) {
     case PV_ROOMS_DONE:
         if (ev->status != PV_OK)
@@ -367,7 +374,7 @@ static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now)
             answer_failed(n, "send", ev->status, ev->tag);
         else
             pv_tell_sent(n, ev->tag, &ev->msg, is_anybody_there(n, ev->room),
-                         denied_members(n, ev->room, &all), now);
+                         denied_members(n, ev->room), now);
         break;
     case PV_ROOMS_MESSAGE:
         pv_tell_message(n, &ev->msg, now);
@@ -480,7 +487,6 @@ void pv_rooms_part_send(struct pv_node *n, const struct pv_ctlapi_request *req, 
 {
     const struct pv_rooms_say say = {
         .room = need_meant(n, req->peer, req->room, "send", handle), .text = req->text, .id = id};
-    struct pv_verdict all;
     if (say.room == NULL)
         return;
     if (is_alone(n, say.room)) {
@@ -490,7 +496,7 @@ void pv_rooms_part_send(struct pv_node *n, const struct pv_ctlapi_request *req, 
                         PV_ROOM_STR(n->chat.rooms, say.room));
         return;
     }
-    json_decref(denied_members(n, say.room, &all));
+    const struct pv_verdict all = verdict_of_all(n, say.room, NULL);
     if (!all.allow) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "send: chat from this node to all others of %s is denied by %s: `p2pvpnctl "

@@ -74,7 +74,7 @@ struct pv_rooms_config {
     bool (*admits)(const void *owner, const uint8_t *pk);
     /* Are the member's texts left with the others for now, where they stay undelivered? They are
      * asked for when this may have changed (pv_rooms_ask_all()); NULL: none are. */
-    bool (*leaves)(const void *owner, const uint8_t *pk);
+    bool (*defers)(const void *owner, const uint8_t *pk);
     /* The struct of the peer pk, at the same place until pv_rooms_peer_gone(); make: zeroed when it
      * is asked for first. NULL: there is no such peer, nothing is kept of it, or no memory. */
     struct pv_rooms_peer *(*kept)(void *owner, const uint8_t *pk, bool make);
@@ -202,7 +202,7 @@ void pv_rooms_sweep(struct pv_rooms *rooms, uint64_t keep_s, pv_ns now);
 void pv_rooms_handle_timeout(struct pv_rooms *rooms, pv_ns now);
 /* The machine slept, and nobody could reach it: what others get some minutes for begins anew. */
 void pv_rooms_woke(struct pv_rooms *rooms, pv_ns now);
-/* Whose texts are left with the others (pv_rooms_config.leaves) may have changed. */
+/* Whose texts are left with the others (pv_rooms_config.defers) may have changed. */
 void pv_rooms_ask_all(struct pv_rooms *rooms, pv_ns now);
 pv_ns pv_rooms_next_timeout(const struct pv_rooms *rooms);
 

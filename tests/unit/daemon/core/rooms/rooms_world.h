@@ -36,7 +36,7 @@ struct node {
     unsigned invited, left, sent, failed, delivered;
     int last_status;
     const uint8_t *denies;             /* whom rules let not chat with it; NULL: nobody */
-    bool leaves;                       /* all texts with the others, for now */
+    bool defers;                       /* all texts with the others, for now */
     bool choked;                       /* its lines do not get out */
     bool hesitates;                    /* its user accepts no invitation by itself */
     uint8_t marks[PV_ROOMS_MARKS_LEN]; /* as its disk has it */
@@ -70,10 +70,10 @@ static inline bool admits(const void *owner, const uint8_t *pk)
     return n->denies == NULL || memcmp(n->denies, pk, PV_SIGN_PK_LEN) != 0;
 }
 
-static inline bool leaves(const void *owner, const uint8_t *pk)
+static inline bool defers(const void *owner, const uint8_t *pk)
 {
     const struct node *n = owner;
-    return n->leaves;
+    return n->defers;
 }
 
 static inline void connect(int a, int b, bool up);
@@ -140,7 +140,7 @@ static inline void start(int i)
                                   .jobs = &w.n[i].queue,
                                   .sk = w.n[i].keys.sk,
                                   .admits = admits,
-                                  .leaves = leaves,
+                                  .defers = defers,
                                   .kept = kept,
                                   .say = say_line,
                                   .want = want_peer,

@@ -60,12 +60,12 @@ PV_TEST(a_text_that_a_rule_denies_is_passed_on_and_not_shown)
 /* Of a node whose own firewall is closed nothing is lost, and nothing called delivered. */
 PV_TEST(texts_that_are_left_with_the_others_come_later)
 {
-    w.n[BOB].leaves = true;
+    w.n[BOB].defers = true;
     assert_ok(say(ANNA, "#crew", "early"));
     run_for(PV_S(300));
     assert_string_equal(w.n[BOB].said, "");
     assert_int_equal(w.n[ANNA].delivered, 0);
-    w.n[BOB].leaves = false;
+    w.n[BOB].defers = false;
     pv_rooms_ask_all(w.n[BOB].rooms, w.now);
     run_for(PV_S(5));
     assert_string_equal(w.n[BOB].said, "early");
