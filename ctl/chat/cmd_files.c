@@ -420,7 +420,8 @@ static int ask_members(struct pv_cli *cli, json_t **ret_body)
     if (strlen(room) >= sizeof(req.room))
         return pv_cli_usage(cli, "\"%.60s\" is not a room: `p2pvpnctl room list`", room);
     memcpy(req.room, room, strlen(room) + 1);
-    int code = pv_cli_call(cli, &req, NULL, NULL, ret_body), refused;
+    enum pv_ctlapi_code refused;
+    int code = pv_cli_call(cli, &req, NULL, NULL, ret_body);
     if (code == 0 && (why = pv_show_no_getter(*ret_body, room, text, &refused)) != NULL)
         code = pv_cli_fail(cli, refused, "%s", why);
     return code;

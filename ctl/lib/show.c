@@ -512,7 +512,7 @@ bool pv_show_gets_file(const json_t *member)
 }
 
 const char *pv_show_no_getter(const json_t *body, const char *room,
-                              char buf[static PV_SHOW_SENT_BUF], int *ret_code)
+                              char buf[static PV_SHOW_SENT_BUF], enum pv_ctlapi_code *ret_code)
 {
     size_t n = 0, denied = 0;
     const char *rule = NULL;

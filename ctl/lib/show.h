@@ -9,6 +9,7 @@
 #include "base/jsonread.h"
 #include "base/pv.h"
 #include "base/text.h"
+#include "proto/local/ctlcmd.h"
 
 enum {
     PV_SHOW_BUF = 96, /* bytes for any of the short texts below, with the NUL */
@@ -113,4 +114,4 @@ bool pv_show_gets_file(const json_t *member);
 /* Why a file for the room goes to nobody, by p2pvpnd's answer about its members, and the exit code
  * for that; NULL: to some. */
 const char *pv_show_no_getter(const json_t *body, const char *room,
-                              char buf[static PV_SHOW_SENT_BUF], int *ret_code);
+                              char buf[static PV_SHOW_SENT_BUF], enum pv_ctlapi_code *ret_code);

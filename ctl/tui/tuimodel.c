@@ -1496,7 +1496,7 @@ void pv_tui_take_present(struct pv_tui *t, const struct pv_tui_action *action, c
 {
     json_t *members = json_object_get(body, "members");
     char text[PV_SHOW_SENT_BUF];
-    int code; /* of a command */
+    enum pv_ctlapi_code code;
     const char *why = pv_show_no_getter(body, action->peer, text, &code);
     if (why != NULL || action->text == NULL) {
         pv_tui_note(t, "%s", why == NULL ? "out of memory" : why);
