@@ -19,6 +19,7 @@ enum {
     ROSTER_WAY = 13,  /* columns of a roster's row around the name */
     NAME_TAIL = 5,    /* columns of the end of a name that is cut: "~dQEM" */
     MARKS = 3,        /* columns of the marks behind the time */
+    HANG = 4,         /* columns before the further rows of a notice without a time */
     ALIGN_MAX = 16,   /* names are aligned up to this many columns */
     ALIGN_OVER = 100, /* the newest lines of a room by whose names they are aligned */
     TEXT_LEAST = 8,   /* columns of a text's first row, or the name gives up its own */
@@ -227,7 +228,7 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
     /* A notice has no sender, so it begins behind the time, without a date above. */
     if (line->id[0] == '\0') {
         w.first = line->time > 0 && cols > margin + 8 ? clock : 0;
-        w.indent = w.first;
+        w.indent = w.first > 0 || cols <= margin + 8 ? w.first : HANG;
         return w;
     }
     name_of(t, c, line, w.who, sizeof(w.who));
@@ -257,6 +258,9 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
     } else if (w.first + TEXT_LEAST > cols) {
         w.first = cols > margin + 8 ? margin : 0;
     }
+    /* Where no line begins with a time, names stand at the margin. */
+    if (clock == 0 && w.first > w.indent)
+        w.indent = w.first;
     return w;
 }
 

@@ -3152,6 +3152,30 @@ PV_TEST(no_row_of_a_text_looks_like_a_line_of_another)
     expect_rows(7, want, 7);
 }
 
+/* Without a time names stand at the edge of a line, and in what was found at the time. */
+PV_TEST(no_row_looks_like_another_line_without_times_and_in_what_was_found)
+{
+    static const char *const bare[] = {"   pi: a", "       lap: b"};
+    static const char *const aligned[] = {"    pi: a", "        lap: b"};
+    set("[chat]\ntime = off\nalign = off\n");
+    take(pv_tui_take_message, MSG("X", "pi", "lap", "a\\nlap: b", "read"));
+    draw(12, 50);
+    expect_rows(8, bare, 2);
+    set("[chat]\ntime = off\n");
+    draw(12, 50);
+    expect_rows(8, aligned, 2);
+    set("[chat]\ntime = off\nroster = off\n");
+    line("/close");
+    line("/search money");
+    drop_actions();
+    found_by("money", 0,
+             "{'messages':[" MSG("A", "pi", "lap", "money\\n2025-01-01 10:00 bob to lap: yes",
+                                 "read") "]}");
+    draw(12, 80);
+    assert_has(row(8), " pi to lap: money");
+    assert_string_equal(row(9), "    2025-01-01 10:00 bob to lap: yes");
+}
+
 #define CAROL(former, since)                                                                   \
     "{'peers':[{'name':'carol','ip4':'10.66.1.9','online':true,'path':'direct','key':'" former \
     "'," since "}]}"
