@@ -59,6 +59,7 @@ struct chat {
     json_t *names;  /* of members: {"pi": true} */
     bool held;      /* in has a line that waits for the names */
     json_t *told;   /* names whose change of hands was said: {"pi": since} */
+    json_t *later;  /* the newest messages that came while older unread ones were being fetched */
     /* The last that came and was shown, and is not read ("": none), and the last that READ was
      * asked for. */
     char shown[PV_CHAT_ID_TEXT_BUF], reading[PV_CHAT_ID_TEXT_BUF];
@@ -295,14 +296,38 @@ static void show_waiting(struct chat *c, const json_t *body)
     fputs(pv_colour_off(PV_DIM, c->cli->screen.colour), c->cli->out);
 }
 
+static void take_message(struct chat *c, json_t *msg)
+{
+    show_message(c, msg);
+    if (pv_json_is(msg, "state", "unread"))
+        snprintf(c->shown, sizeof(c->shown), "%s", pv_json_text(msg, "id", ""));
+}
+
+/* What waited is shown first. The inbox ends with these, so as many as are remembered do: those
+ * before them are in it as well. */
+static void keep_for_later(struct chat *c, json_t *msg)
+{
+    if (json_array_size(c->later) >= KNOWN)
+        json_array_remove(c->later, 0);
+    (void)json_array_append(c->later, msg); /* else it stays unread, and the next chat shows it */
+}
+
+static void show_later(struct chat *c)
+{
+    PV_EACH_JSON(c->later, msg)
+        take_message(c, msg);
+    json_array_clear(c->later);
+}
+
 static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     struct pv_cli *cli = c->cli;
     if (strcmp(reply->event, "message") == 0) {
         json_t *msg = json_object_get(reply->body, "message");
-        show_message(c, msg);
-        if (pv_json_is(msg, "state", "unread"))
-            snprintf(c->shown, sizeof(c->shown), "%s", pv_json_text(msg, "id", ""));
+        if (is_asked(c, ASKED_INBOX))
+            keep_for_later(c, msg);
+        else
+            take_message(c, msg);
     } else if (cli->json)
         pv_cli_print_json(cli, reply->body);
     else if (strcmp(reply->event, "state") == 0)
@@ -462,6 +487,8 @@ static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
         show_event(c, reply);
     else
         code = show_answer(c, reply);
+    if (!is_asked(c, ASKED_INBOX))
+        show_later(c);
     prompt(c);
     return code;
 }
@@ -565,6 +592,26 @@ static bool is_quiet(const struct chat *c)
     return true;
 }
 
+static struct chat *chat_free(struct chat *c)
+{
+    json_decref(c->names);
+    json_decref(c->told);
+    json_decref(c->later);
+    free(c);
+    return NULL;
+}
+
+static struct chat *chat_new(void)
+{
+    struct chat *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return NULL;
+    c->names = json_object();
+    c->told = json_object();
+    c->later = json_array();
+    return c->names == NULL || c->told == NULL || c->later == NULL ? chat_free(c) : c;
+}
+
 static int converse(struct chat *c)
 {
     pv_ns last = PV_NEVER; /* for the last answers */
@@ -613,17 +660,9 @@ int pv_chatline(struct pv_cli *cli)
     int code = cli->args.n_words > 0 ? pv_chat_find_place(cli, cli->args.word[0], &place) : 0;
     if (code != 0)
         return code;
-    struct chat *c = calloc(1, sizeof(*c));
-    if (c != NULL)
-        c->names = json_object();
-    if (c != NULL)
-        c->told = json_object();
-    if (c == NULL || c->names == NULL || c->told == NULL) {
-        if (c != NULL)
-            json_decref(c->names);
-        free(c);
+    struct chat *c = chat_new();
+    if (c == NULL)
         return pv_cli_no_memory(cli);
-    }
     c->cli = cli;
     c->prompts = !cli->quiet && !cli->json && isatty(fileno(cli->in)) && isatty(fileno(cli->out));
     c->place = place;
@@ -638,8 +677,6 @@ int pv_chatline(struct pv_cli *cli)
         code = converse(c);
     above_prompt(c);
     tell_unanswered(c);
-    json_decref(c->names);
-    json_decref(c->told);
-    free(c);
+    chat_free(c);
     return code;
 }

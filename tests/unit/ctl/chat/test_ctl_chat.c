@@ -250,8 +250,8 @@ PV_TEST(chat_converses_on_a_pipe)
     /* A line that was no command went nowhere, and a script has to know. */
     assert_int_equal(RUN_WITH("send pi hello there\ngetu\nnonsense\nexit\n", "chat"),
                      PV_CTLAPI_USAGE);
-    assert_has(t.out, WHEN "pi: live\n");
     assert_has(t.out, WHEN "pi: earlier\n");
+    assert_has(strstr(t.out, "earlier"), WHEN "pi: live\n"); /* it came first, and is the newer */
     assert_has(t.out, "-- sent to pi\n");
     assert_has(t.out, "pi             10.66.1.5  online   direct\n");
     assert_lacks(strstr(t.out, "live") + 1, "live"); /* told twice, shown once */
