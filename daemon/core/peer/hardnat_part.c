@@ -23,6 +23,7 @@
 #define READY_FOR     PV_S(5)    /* the other side may take so long to be ready */
 #define START_MARGIN  PV_MS(50)  /* beside the round trip that the announcement takes */
 #define START_MAX     PV_S(2)    /* no start is waited for longer: a clock is wrong */
+#define BACKOFF_FRESH PV_S(4)    /* ours: one socket and some packets load no NAT */
 #define BACKOFF_FIRST PV_S(60)   /* TRAVERSAL 8 */
 #define BACKOFF_MAX   PV_S(3600) /* TRAVERSAL 8 */
 #define SECOND_LOOK   PV_S(2) /* ordinary checks had their time: what was not seen may be worse */
@@ -220,13 +221,13 @@ static void end_attempt(struct hardnat_part *a, struct pv_peer *p, const char *w
         p->hard.moves = (struct pv_bucket){0};
         return;
     }
-    p->hard.backoff =
-        p->hard.backoff == 0 ? BACKOFF_FIRST : pv_min_ns(2 * p->hard.backoff, BACKOFF_MAX);
+    const pv_ns first = c.plan.method == PV_HARDNAT_FRESH ? BACKOFF_FRESH : BACKOFF_FIRST;
+    p->hard.backoff = p->hard.backoff == 0 ? first : pv_min_ns(2 * p->hard.backoff, BACKOFF_MAX);
     p->hard.not_before = now + p->hard.backoff;
     p->hard.wake = p->hard.not_before;
-    pv_trace_add(&p->trace, now, "%s (%s, %u packets); again in %u min", why,
+    pv_trace_add(&p->trace, now, "%s (%s, %u packets); again in %u s", why,
                  pv_hardnat_method_name(c.plan.method), c.packets,
-                 (unsigned)(p->hard.backoff / PV_S(60)));
+                 (unsigned)(p->hard.backoff / PV_S(1)));
 }
 
 /* The coordinator's clock is the common one. The time lies as far ahead as the announcement needs

@@ -192,6 +192,25 @@ PV_TEST(an_attempt_that_the_other_side_missed_is_made_up_for_when_it_begins)
     assert_int_equal(bob->hard.n, missed);
 }
 
+/* A fresh port of each side and some packets load no NAT. */
+PV_TEST(a_light_attempt_that_fails_is_made_again_soon)
+{
+    bob_moves(7);
+    bob->remote->nat =
+        (struct pv_desc_nat){.mapping = PV_DESC_MAPPING_SAME, .last = 4001, .early = true};
+    wait_for(PV_MS(300));
+    open_sockets();
+    assert_int_equal(phase_after(PV_S(2)), PV_HARDNAT_READY);
+    bob->remote->attempt.n = bob->hard.n;
+    assert_int_equal(phase_after(PV_MS(10)), PV_HARDNAT_RUNNING);
+    for (int i = 0; i < 1000 && !bob->hard.tried; i++)
+        wait_for(PV_MS(10));
+    assert_true(bob->hard.tried);
+    assert_int_equal(bob->hard.plan.method, PV_HARDNAT_FRESH);
+    assert_true(bob->hard.not_before <= x.f.now + PV_S(4));
+    assert_true(phase_after(PV_S(5)) != PV_HARDNAT_IDLE);
+}
+
 PV_TEST(an_attempt_ends_where_the_own_address_does)
 {
     struct pv_ice_cand *seen = &x.f.node.ways.locals[x.f.node.ways.n_locals++];
