@@ -334,14 +334,45 @@ int pv_rulesedit_carry(struct pv_node *n, const uint8_t from[static PV_SIGN_PK_L
     return carry_tags_of_invite(n, from, to, now);
 }
 
-/* A place before the rule of this number, or behind all (0). False: there is none between two. */
-static bool find_place(const struct pv_policy *p, size_t before, uint64_t *ret_place)
+/* A place before the rule of this number once that went `back`, or behind all (0). False: there is
+ * none between two. */
+static bool find_place(const struct pv_policy *p, size_t before, uint64_t back, uint64_t *ret_place)
 {
     size_t n = pv_policy_count(p), last = before == 0 ? n : before - 1;
     uint64_t lo = last == 0 ? 0 : pv_policy_at(p, last)->place;
-    uint64_t hi = before == 0 ? UINT64_MAX : pv_policy_at(p, before)->place;
+    uint64_t hi = before == 0 ? UINT64_MAX : pv_policy_at(p, before)->place + back;
     *ret_place = hi - lo > 2 * STEP && before == 0 ? lo + STEP : lo + (hi - lo) / 2;
     return *ret_place > lo;
+}
+
+/* The same rule, further back. */
+static int move_rule(struct pv_node *n, const struct pv_statement *of, pv_ns now)
+{
+    struct pv_made_long made;
+    struct pv_statement st = *of, old = *of;
+    st.u.rule.place += STEP;
+    int r = pv_make_again(n->roster, pv_node_signer(n), &st, pv_node_wall_s(n, now), &made);
+    if (r == PV_OK)
+        r = pv_membership_say(n, pv_view(made.raw, made.len), now);
+    return r == PV_OK ? pv_rulesedit_take_back(n, &old, now) : r;
+}
+
+/* Each rule halves what is left before another one. Where nothing is, that and those behind it go
+ * back: the last one first, so that the order is the same all the while. */
+static int make_room(struct pv_node *n, size_t before, uint64_t *ret_place, pv_ns now)
+{
+    const struct pv_policy *p = pv_rules_policy(n);
+    size_t i = pv_policy_count(p);
+    if (before == 0 || pv_policy_at(p, i)->place > UINT64_MAX - 2 * STEP ||
+        !find_place(p, before, STEP, ret_place))
+        return PV_ERR_LIMIT;
+    int r = PV_OK;
+    for (; i >= before && r == PV_OK; i--) {
+        p = pv_rules_policy(n); /* it may be another one, in the same order */
+        const struct pv_roster_entry *e = pv_roster_find(n->roster, pv_policy_at(p, i)->id);
+        r = e == NULL ? PV_OK : move_rule(n, &e->st, now);
+    }
+    return r;
 }
 
 /* Of all that have a tag, also who left and would come back without it. An invite that two of them
@@ -506,18 +537,13 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
                         "%s: there is no rule %u: `p2pvpnctl rules` lists them", what, req->number);
         return;
     }
-    if (!find_place(policy, req->number, &rule.place)) {
-        pv_ctlsrv_failf(
-            n->ctl, handle, PV_CTLAPI_FAILED,
-            "%s: no rule fits before rule %u any more: remove that one and make it again", what,
-            req->number);
-        return;
-    }
     rule.kind = allow ? PV_RULE_ALLOW : PV_RULE_DENY;
     struct pv_ctlapi_told told = {.doubts = doubts_of(n, &rule),
                                   .exists = find_same(policy, &rule, req->number)};
     find_deciding(policy, &rule, req->number, &told);
     int r = shut_door(n, &rule, req->keep_invite, &told, now);
+    if (r == PV_OK && told.exists == 0 && !find_place(policy, req->number, 0, &rule.place))
+        r = make_room(n, req->number, &rule.place, now);
     if (r == PV_OK && told.exists == 0)
         r = say_rule(n, &rule, now);
     if (r == PV_OK)
