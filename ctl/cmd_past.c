@@ -225,7 +225,11 @@ static int print_stats(struct pv_cli *cli, const json_t *body)
         return 0;
     print_plots(cli, PV_STR("%s: the last day", pv_json_text(body, "peer", "this node")),
                 json_object_get(body, "minutes"), 24 * 60);
-    print_plots(cli, "the last 30 days", json_object_get(body, "hours"), 30 * 24);
+    const json_t *hours = json_object_get(body, "hours");
+    if (json_array_size(json_object_get(hours, "rx_bytes")) > 0)
+        print_plots(cli, "the last 30 days", hours, 30 * 24);
+    else
+        fputs("the last 30 days: no whole hour yet\n", cli->out);
     if (json_array_size(list) == 0)
         return 0;
     fputc('\n', cli->out);

@@ -48,6 +48,10 @@ static void pong(struct pv_cli *cli, const struct pv_ctlapi_reply *event, struct
     p->sum_ms += rtt;
     p->direct += direct;
     p->other += !direct;
+    /* The time was for all of them: nothing stands in the way. */
+    cli->peer = NULL;
+    snprintf(cli->unanswered, sizeof(cli->unanswered),
+             "%.70s answers, but not all pings were sent: --timeout gives it longer", p->peer);
     /* Statistics are kept whatever is printed: --direct judges by them. */
     if (cli->json || cli->quiet)
         return;

@@ -70,7 +70,9 @@ static int choose_local(struct pv_cli *cli, char **words, struct local *l)
     if (l->words != NULL && place != NULL)
         return pv_cli_usage(cli, "give --forward or a program");
     if (l->words != NULL && !is_there(words[0]))
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%.100s: no such program", words[0]);
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                           "%.100s: no such program, and no token, which begins with " TOKEN,
+                           words[0]);
     return place == NULL ? 0 : pv_outside_parse(&l->place, cli, place);
 }
 

@@ -113,6 +113,17 @@ static int fill_route(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return code != 0 ? code : take_prefix(cli, req, cli->args.word[n - 1]);
 }
 
+/* "192.168.1.0" is often meant as the network of which it is the first address. */
+static int offer(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    const char *prefix = cli->args.word[1];
+    int code = pv_cli_ask_and_tell_done(cli, req);
+    if (code == 0 && !cli->json && strpbrk(prefix, ".:") != NULL && strchr(prefix, '/') == NULL)
+        pv_cli_note(cli, "it is that one address: a network has its bits behind it, as %.50s/%u",
+                    prefix, strchr(prefix, ':') == NULL ? 24U : 64U);
+    return code;
+}
+
 /* "use bob", "use 192.168.1.0/24", "use off bob"; all, auto and off go as they are. */
 static int fill_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
@@ -132,8 +143,7 @@ static int fill_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
 static const struct pv_verb route_verbs[] = {
     {"", 0, 0, PV_CTLAPI_ROUTES, .print = print_routes},
     {"list", 1, 1, PV_CTLAPI_ROUTES, .print = print_routes},
-    {"offer", 2, 2, PV_CTLAPI_ROUTE_OFFER, fill_route, .ask = pv_cli_ask_and_tell_done,
-     .options = true},
+    {"offer", 2, 2, PV_CTLAPI_ROUTE_OFFER, fill_route, .ask = offer, .options = true},
     {"withdraw", 2, 2, PV_CTLAPI_ROUTE_WITHDRAW, fill_route, .ask = pv_cli_ask_and_tell_done},
     {"allow", 3, 3, PV_CTLAPI_ROUTE_ALLOW, fill_route, .ask = pv_cli_ask_and_tell_done},
     {"deny", 3, 3, PV_CTLAPI_ROUTE_DENY, fill_route, .ask = pv_cli_ask_and_tell_done},

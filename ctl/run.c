@@ -120,8 +120,9 @@ enum {
     ASKS_VERSION = -2,
 };
 
-/* Parses what stands behind the command's name. 0, an exit code, or one of these. */
-static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
+/* Parses what stands behind the command's name; asks_help: help was asked for before it. 0, an exit
+ * code, or one of these. */
+static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest, bool asks_help)
 {
     _Static_assert((int)N_GLOBAL + (int)PV_COMMAND_OPTIONS <= (int)PV_ARGS_MAX_OPTIONS, "table");
     struct pv_option table[PV_ARGS_MAX_OPTIONS];
@@ -144,7 +145,7 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
     if (r < 0)
         return pv_cli_usage(cli, "%s", error);
     /* Help comes before the checks of the arguments: whoever asks for it may not know them. */
-    if (args.value[OPT_HELP] != NULL)
+    if (asks_help || args.value[OPT_HELP] != NULL)
         return ASKS_HELP;
     if (args.value[OPT_VERSION] != NULL)
         return ASKS_VERSION;
@@ -240,11 +241,11 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
     if (cli->cmd == NULL)
         return unknown_command(cli, args.word[0]);
     cli->json = json;
-    code = parse_command(cli, rest);
+    /* "p2pvpnctl -h ping" is the same question as "p2pvpnctl ping -h". */
+    code = parse_command(cli, rest, args.value[OPT_HELP] != NULL);
     if (code == ASKS_VERSION)
         return print_version(cli);
-    /* "p2pvpnctl -h ping" is the same question as "p2pvpnctl ping -h". */
-    if (code == ASKS_HELP || args.value[OPT_HELP] != NULL) {
+    if (code == ASKS_HELP) {
         pv_help_command(cli->cmd, cli->out);
         return PV_CTLAPI_DONE;
     }

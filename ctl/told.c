@@ -63,6 +63,14 @@ bool pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FIL
     return false;
 }
 
+static bool has_option(const struct pv_command *c, const char *name)
+{
+    const struct pv_option *o = c->options;
+    while (o->name != NULL && strcmp(o->name, name) != 0)
+        o++;
+    return o->name != NULL;
+}
+
 /* With uses left a machine that was removed, or may not do something any more, could come back with
  * the same token, under a new key: the user has to know. */
 static void note_invite(struct pv_cli *cli, const json_t *body)
@@ -74,8 +82,9 @@ static void note_invite(struct pv_cli *cli, const json_t *body)
     if (pv_json_bool(invite, "revoked"))
         pv_cli_note(cli,
                     "the invite it came by is revoked too, with %.0f use%s left: members that "
-                    "joined by it stay (--keep-invite leaves it)",
-                    left, left == 1 ? "" : "s");
+                    "joined by it stay%s",
+                    left, left == 1 ? "" : "s",
+                    has_option(cli->cmd, "keep-invite") ? " (--keep-invite leaves it)" : "");
     else
         pv_cli_note(cli,
                     "the invite it came by still lets in %.0f: `p2pvpnctl invite revoke %s` "

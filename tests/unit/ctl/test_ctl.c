@@ -344,6 +344,8 @@ PV_TEST_IN(every_command_has_help_with_an_example, setup, teardown)
     char *overview = strdup(t.out);
     for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
         assert_has(overview, c->summary);
+        assert_int_equal(RUN("-h", c->name), 0);
+        assert_string_equal(t.err, "");
         assert_int_equal(RUN(c->name, "-h"), 0);
         assert_has(t.out, "\nusage: p2pvpnctl ");
         assert_has(t.out, "\nexample: ");
@@ -557,6 +559,10 @@ PV_TEST_IN(a_daemon_that_is_silent_is_exit_code_3, setup, teardown)
     assert_fails(PV_CTLAPI_TIMEOUT, "try again", "--timeout", "0.05", "ping", "bob");
     answers("version", OK("'version':'1'"));
     assert_fails(PV_CTLAPI_TIMEOUT, "`p2pvpnctl why bob`", "--timeout", "0.05", "ping", "bob");
+    /* It answers all the while: nothing stands in the way. */
+    answers("ping", "{'id':@,'event':'pong','seq':1,'rtt_ms':1.5,'path':{'type':'direct'}}\n");
+    assert_fails(PV_CTLAPI_TIMEOUT, "bob answers, but not all pings were sent", "--timeout", "0.5",
+                 "ping", "bob");
 }
 
 PV_TEST_IN(errors_name_the_command_and_not_the_request, setup, teardown)
@@ -573,6 +579,11 @@ PV_TEST_IN(errors_name_the_command_and_not_the_request, setup, teardown)
     assert_string_equal(t.err, "p2pvpnctl: exit: not here\n");
     assert_int_equal(RUN("route", "offer", "10.1.0.0/16"), PV_CTLAPI_FAILED);
     assert_string_equal(t.err, "p2pvpnctl: route offer: not here\n");
+    answers("route_offer", OK("'online':0,'know':0,'coordinator':'stored'"));
+    assert_int_equal(RUN("route", "offer", "192.168.1.0"), 0);
+    assert_has(t.err, "that one address: a network has its bits behind it, as 192.168.1.0/24");
+    assert_int_equal(RUN("route", "offer", "192.168.1.0/24"), 0);
+    assert_lacks(t.err, "address");
 }
 
 PV_TEST_IN(netcheck_measures_with_the_coordinator_of_the_daemon, setup, teardown)
@@ -639,6 +650,11 @@ PV_TEST_IN(a_removal_says_who_knows_and_what_the_coordinator_said, setup, teardo
     assert_has(t.err, "the coordinator has stored it and tells the others");
     assert_has(t.err, "p2pvpnctl invite revoke AAA");
     assert_has(t.requests, "'keep_invite':true");
+    /* No flag is named that the command has not. */
+    answers("untag", OK("'online':0,'know':0,'coordinator':'stored','invite':{'id':'AAA','uses_"
+                        "left':0,'revoked':true}"));
+    assert_int_equal(RUN("untag", "bob", "lan"), 0);
+    assert_has(t.err, "joined by it stay\n");
 }
 
 PV_TEST_IN(a_removal_that_this_disk_lacks_fails_for_scripts, setup, teardown)
