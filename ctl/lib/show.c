@@ -454,7 +454,7 @@ static void show_got(const char *to, const json_t *denied, char buf[static PV_SH
             return;
         }
         len += snprintf(buf + len, PV_SHOW_SENT_BUF - (size_t)len, "%s %.30s (%.20s)",
-                        i == 0 ? ", but not to" : ",", pv_json_text(who, "name", "?"),
+                        i == 0 ? ", but not yet to" : ",", pv_json_text(who, "name", "?"),
                         pv_json_text(who, "rule", "a rule"));
     }
 }

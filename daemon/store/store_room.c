@@ -179,7 +179,7 @@ static int take_message(sqlite3 *db, const struct pv_roomjob *job, const struct 
     struct pv_query q =
         pv_query(db, "INSERT INTO chat_message"
                      " (id, peer, peer_name, outgoing, state, seq, time_ms, text, author,"
-                     " arrived_s, hidden) VALUES (?,?,?,?,?,?,?,?,?,?,?)");
+                     " arrived_s) VALUES (?,?,?,?,?,?,?,?,?,?)");
     pv_room_key(job->room, key);
     pv_bind_blob(&q, t->id, sizeof(t->id));
     bind_author(&q, key);
@@ -191,7 +191,6 @@ static int take_message(sqlite3 *db, const struct pv_roomjob *job, const struct 
     pv_bind_text(&q, t->text);
     bind_author(&q, t->author);
     pv_bind_u64(&q, now_s);
-    pv_bind_u64(&q, t->barred);
     int r = pv_query_run(&q);
     if (r < 0)
         return r;
@@ -220,7 +219,6 @@ static int tell_taken(const struct pv_roomjob *job, const struct pv_room_text *t
     snprintf(m->peer_name, sizeof(m->peer_name), "%s", t->author_name);
     m->outgoing = t->own;
     m->in_room = true;
-    m->barred = t->barred;
     memcpy(m->author, t->author, sizeof(m->author));
     m->state = t->own ? PV_CHAT_QUEUED : muted ? PV_CHAT_READ : PV_CHAT_UNREAD;
     m->seq = t->seq;
@@ -267,7 +265,7 @@ static int take(sqlite3 *db, const struct pv_roomjob *job, const struct pv_chatj
             r = advance(db, job, &job->texts[i], &next);
         /* A text that is not the next of its log is left out; its author or another member sends
          * it again. */
-        bool muted = room_muted || job->texts[i].barred;
+        bool muted = room_muted; /* or its author is */
         if (r == PV_OK && next && !muted)
             r = pv_store_is_muted(db, job->texts[i].author, &muted);
         if (r == PV_OK && next)

@@ -26,7 +26,6 @@ struct rooms_part {
     struct pv_rooms *rooms; /* owned; node.chat.rooms is the same */
 };
 
-static bool defers(const void *node, const uint8_t *pk);
 static struct pv_rooms_peer *kept(void *node, const uint8_t *pk, bool make);
 static void say_line(void *node, const uint8_t *pk, struct pv_view line, pv_ns now);
 static void want_peer(void *node, const uint8_t *pk, pv_ns now);
@@ -40,7 +39,6 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                  .jobs = &r->node->jobs,
                                  .log = r->node->log,
                                  .admits = pv_chat_may,
-                                 .defers = defers,
                                  .kept = kept,
                                  .say = say_line,
                                  .want = want_peer,
@@ -69,14 +67,6 @@ static void free_rooms(void *part)
     struct rooms_part *r = part;
     pv_peers_drop_slots(r->node->peers, &pv_part_rooms);
     r->node->chat.rooms = pv_rooms_free(r->rooms);
-}
-
-/* Texts wait, as messages do, for a [firewall] that is opened, or for rules that are known. Only an
- * admin's word hides them for good. */
-static bool defers(const void *node, const uint8_t *pk)
-{
-    const struct pv_verdict v = pv_rules_serve(node, pk, PV_SERVICE_CHAT, false);
-    return !v.allow && (v.rule == PV_RULE_LOCAL || v.rule == PV_RULE_CLOSED);
 }
 
 /* --- what is kept of a peer ------------------------------------------------------------------ */

@@ -50,7 +50,6 @@ struct pv_chat_record {
     uint8_t peer[PV_SIGN_PK_LEN];   /* the other node */
     char peer_name[PV_NAME_BUF];    /* its name when the message was stored */
     bool outgoing;                  /* this node is the sender */
-    bool barred;                    /* in_room: stored for other members, not for the user */
     bool in_room;                   /* peer is pv_room_key(), peer_name the author's name */
     uint8_t author[PV_SIGN_PK_LEN]; /* in_room */
     enum pv_chat_state state;

@@ -73,7 +73,6 @@ struct pv_room_text {
     uint8_t author[PV_SIGN_PK_LEN];
     char author_name[PV_NAME_BUF];
     bool own;
-    bool barred; /* for members of the room only: rules deny its author chat with this node */
     uint8_t id[PV_CHAT_ID_LEN]; /* begins the record's hash */
     bool skips;                 /* those before it in the log are done without */
     bool has_said;

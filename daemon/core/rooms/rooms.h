@@ -69,12 +69,10 @@ struct pv_rooms_config {
     uint8_t own_pk[PV_SIGN_PK_LEN];
     struct pv_jobqueue *jobs; /* borrowed: to the store */
     const struct pv_log *log; /* borrowed; may be NULL */
-    /* May the member chat with this node? Of one that may not no text is shown, whoever brings it,
-     * and no invitation followed; NULL: all may. */
+    /* May the member chat with this node? The texts of one that may not wait with the others, and
+     * are asked for when this may have changed (pv_rooms_ask_all()); no invitation by it is
+     * followed. NULL: all may. */
     bool (*admits)(const void *owner, const uint8_t *pk);
-    /* Are the member's texts left with the others for now, where they stay undelivered? They are
-     * asked for when this may have changed (pv_rooms_ask_all()); NULL: none are. */
-    bool (*defers)(const void *owner, const uint8_t *pk);
     /* The struct of the peer pk, at the same place until pv_rooms_peer_gone(); make: zeroed when it
      * is asked for first. NULL: there is no such peer, nothing is kept of it, or no memory. */
     struct pv_rooms_peer *(*kept)(void *owner, const uint8_t *pk, bool make);
@@ -202,7 +200,7 @@ void pv_rooms_sweep(struct pv_rooms *rooms, uint64_t keep_s, pv_ns now);
 void pv_rooms_handle_timeout(struct pv_rooms *rooms, pv_ns now);
 /* The machine slept, and nobody could reach it: what others get some minutes for begins anew. */
 void pv_rooms_woke(struct pv_rooms *rooms, pv_ns now);
-/* Whose texts are left with the others (pv_rooms_config.defers) may have changed. */
+/* Whose texts wait with the others (pv_rooms_config.admits) may have changed. */
 void pv_rooms_ask_all(struct pv_rooms *rooms, pv_ns now);
 pv_ns pv_rooms_next_timeout(const struct pv_rooms *rooms);
 

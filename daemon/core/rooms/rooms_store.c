@@ -161,7 +161,6 @@ int pv_rooms_batch(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_ro
     *t = (struct pv_room_text){.seq = rec->seq, .time_ms = rec->time_ms, .text = text};
     t->skips = rec->seq != author->taken + 1;
     t->own = author == room->self;
-    t->barred = !t->own && !pv_rooms_admits(rs, author->pk);
     memcpy(t->author, author->pk, sizeof(t->author));
     snprintf(t->author_name, sizeof(t->author_name), "%s", known == NULL ? "?" : known->name);
     memcpy(t->id, rec->hash, sizeof(t->id));
@@ -296,8 +295,6 @@ static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room, int st
             tell_said(rs, room, result->msgs[i].seq, PV_OK, &result->msgs[i]);
             continue;
         }
-        if (result->msgs[i].barred)
-            continue;
         /* The event owns the strings now: the result must not free them. */
         memset(&result->msgs[i], 0, sizeof(result->msgs[i]));
         pv_rooms_event_push(rs, &e);

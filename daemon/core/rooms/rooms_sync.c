@@ -28,11 +28,6 @@ bool pv_rooms_admits(const struct pv_rooms *rs, const uint8_t *pk)
     return rs->cfg.admits == NULL || rs->cfg.admits(rs->cfg.owner, pk);
 }
 
-static bool defers(const struct pv_rooms *rs, const uint8_t *pk)
-{
-    return rs->cfg.defers != NULL && rs->cfg.defers(rs->cfg.owner, pk);
-}
-
 static bool is_revoked(const struct pv_rooms *rs, const uint8_t *pk)
 {
     const struct pv_member *m = pv_roster_known(rs->roster, pk);
@@ -170,7 +165,7 @@ void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
         struct pv_rooms_node *author = room->members[i];
         source[i].member = SIZE_MAX;
         if (author->taken >= log_end(author) || is_revoked(rs, author->pk) ||
-            defers(rs, author->pk))
+            !pv_rooms_admits(rs, author->pk))
             continue;
         waiting = pv_rooms_find_source(rs, room, i, now, &source[i]) || waiting;
         if (source[i].member == SIZE_MAX)
@@ -485,7 +480,7 @@ static int take_text(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_
     }
     if (room->pending || !room_is_in(room->self) || !pv_rooms_is_accepted(rs, room) ||
         !pv_rooms_is_next(author, rec->seq) || author->full_until > rs->now ||
-        defers(rs, rec->signer))
+        !pv_rooms_admits(rs, rec->signer))
         return PV_OK; /* known, or something before it is missing, or it is not for now */
     if (rec->seq > log_end(author)) {
         rs->counts.full++;

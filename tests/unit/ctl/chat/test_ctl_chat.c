@@ -201,11 +201,11 @@ PV_TEST(a_line_in_a_room_names_those_whom_a_rule_keeps_from_it)
 #define NOT_TO(list) \
     OK("'message':" ROOM_MSG("C", "lap", "#crew", "hi") ",'online':true,'denied':[" list "]")
     answers("send", NOT_TO("{'name':'pi','rule':'rule 3'}"));
-    assert_prints("sent to #crew, but not to pi (rule 3)\n", "send", "#crew", "hi");
+    assert_prints("sent to #crew, but not yet to pi (rule 3)\n", "send", "#crew", "hi");
     answers("send", NOT_TO("{'name':'a','rule':'rule 3'},{'name':'b','rule':'rule 3'},{'name':'c','"
                            "rule':'rule 1'},{'name':'d','rule':'rule 1'}"));
-    assert_prints("sent to #crew, but not to a (rule 3), b (rule 3) and 2 more\n", "send", "#crew",
-                  "hi");
+    assert_prints("sent to #crew, but not yet to a (rule 3), b (rule 3) and 2 more\n", "send",
+                  "#crew", "hi");
 #undef NOT_TO
 }
 

@@ -36,7 +36,6 @@ struct node {
     unsigned invited, left, sent, failed, delivered;
     int last_status;
     const uint8_t *denies;             /* whom rules let not chat with it; NULL: nobody */
-    bool defers;                       /* all texts with the others, for now */
     bool choked;                       /* its lines do not get out */
     bool hesitates;                    /* its user accepts no invitation by itself */
     uint8_t marks[PV_ROOMS_MARKS_LEN]; /* as its disk has it */
@@ -68,12 +67,6 @@ static inline bool admits(const void *owner, const uint8_t *pk)
 {
     const struct node *n = owner;
     return n->denies == NULL || memcmp(n->denies, pk, PV_SIGN_PK_LEN) != 0;
-}
-
-static inline bool defers(const void *owner, const uint8_t *pk)
-{
-    const struct node *n = owner;
-    return n->defers;
 }
 
 static inline void connect(int a, int b, bool up);
@@ -140,7 +133,6 @@ static inline void start(int i)
                                   .jobs = &w.n[i].queue,
                                   .sk = w.n[i].keys.sk,
                                   .admits = admits,
-                                  .defers = defers,
                                   .kept = kept,
                                   .say = say_line,
                                   .want = want_peer,
