@@ -303,7 +303,7 @@ static void take_message(struct chat *c, json_t *msg)
         snprintf(c->shown, sizeof(c->shown), "%s", pv_json_text(msg, "id", ""));
 }
 
-/* What waited is shown first. The inbox ends with these, so as many as are remembered do: those
+/* Older ones are shown first. The inbox ends with these, so as many as are remembered do: those
  * before them are in it as well. */
 static void keep_for_later(struct chat *c, json_t *msg)
 {

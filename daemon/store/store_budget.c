@@ -174,19 +174,21 @@ static struct pv_query clear_query(sqlite3 *db, const struct pv_chatjob *job, co
     pv_bind_blob(&q, job->peer, sizeof(job->peer));
     return q;
 }
-#define ALL "?1 NOT NULL"
-#define ONE "peer = ?1"
+#define ALL        "?1 NOT NULL"
+#define ONE        "peer = ?1"
+#define NO_WAITING " AND (outgoing = 0 OR state > 0)"
 
 /* Rooms of a network that this node has left: nobody gets their texts from here any more. */
 #define FOREIGN " NOT IN (SELECT id FROM room WHERE network = ?)"
-#define CLEAR_FOREIGN(whose)                                                       \
+#define CLEAR_FOREIGN(whose, what)                                                 \
     "DELETE FROM chat_message WHERE n IN (SELECT n FROM chat_message WHERE " whose \
-    " AND author IS NOT NULL AND substr(peer, 1, 16)" FOREIGN                      \
-    " AND (outgoing = 0 OR state > 0) ORDER BY n LIMIT ?)"
+    " AND author IS NOT NULL AND substr(peer, 1, 16)" FOREIGN what " ORDER BY n LIMIT ?)"
 
 static int clear_foreign(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct pv_query q = clear_query(db, job, CLEAR_FOREIGN(ALL), CLEAR_FOREIGN(ONE));
+    struct pv_query q =
+        clear_query(db, job, CLEAR_FOREIGN(ALL, NO_WAITING),
+                    job->gone ? CLEAR_FOREIGN(ONE, "") : CLEAR_FOREIGN(ONE, NO_WAITING));
     pv_bind_blob(&q, job->network, sizeof(job->network));
     pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
     int r = delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
@@ -206,16 +208,17 @@ static int clear_foreign(sqlite3 *db, const struct pv_chatjob *job, struct pv_ch
     return pv_query_run(&q);
 }
 
-#define HIDE(whose)                                                       \
+#define HIDE(whose, what)                                                 \
     "UPDATE chat_message SET hidden = 1,"                                 \
     " state = CASE WHEN outgoing = 0 AND state = 3 THEN 2 ELSE state END" \
     " WHERE n IN (SELECT n FROM chat_message WHERE " whose                \
-    " AND author IS NOT NULL AND hidden = 0 AND (outgoing = 0 OR state > 0) ORDER BY n LIMIT ?)"
+    " AND author IS NOT NULL AND hidden = 0" what " ORDER BY n LIMIT ?)"
 
 /* The texts of rooms that CLEAR is about. */
 static int hide_texts(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct pv_query q = clear_query(db, job, HIDE(ALL), HIDE(ONE));
+    struct pv_query q = clear_query(db, job, HIDE(ALL, NO_WAITING),
+                                    job->gone ? HIDE(ONE, "") : HIDE(ONE, NO_WAITING));
     pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
     return delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
 }

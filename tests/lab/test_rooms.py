@@ -97,6 +97,15 @@ def a_line_for_one_room_joins_no_other(lab):
     wait("c to have it", lambda: said(c, "#crew") == [("a", "for c")])
     equal(said(b, "#crew"), [], "what b has")
 
+    # A line that waits can be deleted once nobody is left to get it.
+    b.ctl("send", "#crew", "unheard")
+    b.ctl("history", "clear", "#crew", "--yes")
+    equal(said(b, "#crew"), [("b", "unheard")], "what waits")
+    a.ctl("room", "leave", "#crew")
+    wait("b to be alone", lambda: b.ctl("send", "#crew", "x", check_rc=False).code == 7)
+    b.ctl("history", "clear", "#crew", "--yes")
+    equal(said(b, "#crew"), [], "what b has then")
+
 
 @scenario
 def a_full_disk(lab):

@@ -28,7 +28,7 @@ struct clearing {
     struct clearing *next;
     uint64_t handle;
     uint64_t deleted;
-    bool all;
+    bool all, is_room;
     uint8_t key[PV_SIGN_PK_LEN];
 };
 
@@ -87,7 +87,8 @@ static bool submit_clear(struct retention *r, const struct clearing *c)
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_CLEAR);
     if (job != NULL) {
         job->all_peers = c->all;
-        job->gone = !c->all && pv_tell_is_gone(r->node, c->key);
+        job->gone = !c->all && (c->is_room ? pv_rooms_part_is_over(r->node, c->key)
+                                           : pv_tell_is_gone(r->node, c->key));
         if (r->node->roster != NULL)
             memcpy(job->network, pv_roster_network_id(r->node->roster), sizeof(job->network));
         memcpy(job->peer, c->key, sizeof(job->peer));
@@ -132,6 +133,7 @@ static void cmd_clear(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     c->handle = handle;
     c->all = req->peer[0] == '\0';
+    c->is_room = req->peer[0] == '#';
     if (!c->all &&
         !pv_retention_conversation(n, req->peer, "history clear", handle, c->key, name)) {
         free(c);

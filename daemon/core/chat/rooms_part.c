@@ -299,15 +299,17 @@ static bool is_anybody_there(const struct pv_node *n, const uint8_t *room)
     return false;
 }
 
-/* This node is the only one that is in the room, or invited. A member that comes later is not shown
- * what was said before, so that nobody ever would see it. */
-static bool is_alone(const struct pv_node *n, const uint8_t *room)
+bool pv_rooms_part_is_over(const struct pv_node *n, const uint8_t *room)
 {
     struct pv_rooms_member m;
     size_t others = 0;
-    for (size_t i = 0; pv_rooms_member(n->chat.rooms, room, i, &m); i++)
-        others += !m.has_left && memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) != 0;
-    return others == 0;
+    bool left = false;
+    for (size_t i = 0; pv_rooms_member(n->chat.rooms, room, i, &m); i++) {
+        const bool self = memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
+        left = left || (self && m.has_left);
+        others += !self && !m.has_left && !pv_tell_is_gone(n, m.pk);
+    }
+    return left || others == 0;
 }
 
 /* Does a rule keep all others from what this node says there? The members that one does so for are
@@ -479,7 +481,7 @@ void pv_rooms_part_send(struct pv_node *n, const struct pv_ctlapi_request *req, 
         .room = need_meant(n, req->peer, req->room, "send", handle), .text = req->text, .id = id};
     if (say.room == NULL)
         return;
-    if (is_alone(n, say.room)) {
+    if (pv_rooms_part_is_over(n, say.room)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_PEER_OFFLINE,
                         "send: nobody else is in %s, and who comes later does not see it: invite "
                         "somebody first",

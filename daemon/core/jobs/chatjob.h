@@ -134,7 +134,7 @@ struct pv_chatjob {
     bool before;                          /* HISTORY */
     bool mark_read;                       /* INBOX */
     bool mute;                            /* MUTE */
-    bool gone;                            /* CLEAR: peer is no member any more */
+    bool gone;                            /* CLEAR: nobody is there any more to deliver it to */
     char peer_name[PV_NAME_BUF];          /* MUTE: as it is shown in the list */
     uint64_t keep_s;                      /* PURGE */
     uint8_t network[PV_ROOM_NETWORK_LEN]; /* CLEAR: the present one; zeros: none */

@@ -23,7 +23,7 @@ bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk)
 }
 
 /* A node that the roster does not name counts as revoked: nobody vouches for its key. */
-bool pv_rooms_admits(const struct pv_rooms *rs, const uint8_t *pk)
+static bool admits(const struct pv_rooms *rs, const uint8_t *pk)
 {
     return rs->cfg.admits == NULL || rs->cfg.admits(rs->cfg.owner, pk);
 }
@@ -165,7 +165,7 @@ void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
         struct pv_rooms_node *author = room->members[i];
         source[i].member = SIZE_MAX;
         if (author->taken >= log_end(author) || is_revoked(rs, author->pk) ||
-            !pv_rooms_admits(rs, author->pk))
+            !admits(rs, author->pk))
             continue;
         waiting = pv_rooms_find_source(rs, room, i, now, &source[i]) || waiting;
         if (source[i].member == SIZE_MAX)
@@ -267,7 +267,7 @@ static void begin_pending(struct pv_rooms *rs, const struct pv_room_frame *f, co
                           pv_ns now)
 {
     struct pv_rooms_room *room = NULL;
-    if (pv_rooms_is_being_forgotten(rs, f->room) || !pv_rooms_admits(rs, pk))
+    if (pv_rooms_is_being_forgotten(rs, f->room) || !admits(rs, pk))
         return;
     if (!pv_rooms_has_own_place(rs) || !pv_rooms_make_pending_place(rs, pk) ||
         pv_rooms_room_new(rs, f->room, &room) < 0) {
@@ -480,7 +480,7 @@ static int take_text(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_
     }
     if (room->pending || !room_is_in(room->self) || !pv_rooms_is_accepted(rs, room) ||
         !pv_rooms_is_next(author, rec->seq) || author->full_until > rs->now ||
-        !pv_rooms_admits(rs, rec->signer))
+        !admits(rs, rec->signer))
         return PV_OK; /* known, or something before it is missing, or it is not for now */
     if (rec->seq > log_end(author)) {
         rs->counts.full++;
@@ -567,7 +567,7 @@ static bool adopt(struct pv_rooms *rs, struct pv_rooms_room *room)
         return false;
     }
     const struct pv_room_record *invitation = own_invitation(rs, room);
-    if (invitation != NULL && !pv_rooms_admits(rs, invitation->signer))
+    if (invitation != NULL && !admits(rs, invitation->signer))
         return false;
     struct pv_room_raw *raws = calloc(room->n_records, sizeof(*raws));
     for (size_t i = 0; raws != NULL && i < room->n_records; i++) {
