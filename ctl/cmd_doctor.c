@@ -186,7 +186,12 @@ static void look_at_group(struct page *p)
 /* Starting it again is no remedy for settings that it refuses. */
 static void not_running(struct page *p)
 {
-    char why[PV_LAUNCH_WHY] = "", how[PV_SHOW_BUF];
+    char why[PV_LAUNCH_WHY] = "", how[PV_SHOW_BUF], net[PV_INSTANCE_NAME_BUF];
+    if (pv_cli_is_elsewhere(p->cli, net)) {
+        put(p, "daemon", false, PV_STR("`p2pvpnctl -n %s doctor`", net),
+            "without -n no network is joined here, but there is %s", net);
+        return;
+    }
     if (p->cli->node.is_usual)
         pv_launch_why(&p->cli->node, why, sizeof(why));
     put(p, "daemon", false,

@@ -1082,7 +1082,7 @@ static int check_tun(const struct daemon *d)
         if (strcmp(links[i].name, d->tun) == 0 && !links[i].tunnel)
             return say(EXIT_FAILED,
                        "make interface %s: the name is in use: stop the program that has it, or "
-                       "choose another name with --tun",
+                       "choose another one (name in [interface] of p2pvpnd.conf, or --tun)",
                        d->tun);
     }
     return EXIT_OK;

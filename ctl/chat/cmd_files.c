@@ -158,6 +158,11 @@ static int ask_daemon(struct pv_cli *cli, struct pv_ctlapi_request *req, int pas
     return code;
 }
 
+static void print_file(struct pv_cli *cli, const json_t *file, const char *path)
+{
+    (void)pv_cli_print_packed(cli, "{s:i, s:O, s:s*}", "version", 1, "file", file, "path", path);
+}
+
 /* The descriptor goes along: p2pvpnd must not need the right to open the user's file. */
 static int offer(struct pv_cli *cli, struct job *j, int *ret_status)
 {
@@ -173,6 +178,8 @@ static int offer(struct pv_cli *cli, struct job *j, int *ret_status)
         j->number = (uint32_t)pv_json_real(file, "id", 0);
         /* Offered again it is for the same machine, whoever has the name by then. */
         snprintf(j->to, sizeof(j->to), "%s", pv_json_text(file, "key", j->peer));
+        if (cli->json && cli->args.value[0] != NULL) /* nothing else is said of it (follow()) */
+            print_file(cli, file, NULL);
     }
     pv_ctlapi_request_done(&req);
     json_decref(body);
@@ -228,11 +235,6 @@ static json_t *look(struct pv_cli *cli, struct job *first, int *ret_code)
 static bool is_one_of(const char *state, const char *a, const char *b)
 {
     return strcmp(state, a) == 0 || strcmp(state, b) == 0;
-}
-
-static void print_file(struct pv_cli *cli, const json_t *file, const char *path)
-{
-    (void)pv_cli_print_packed(cli, "{s:i, s:O, s:s*}", "version", 1, "file", file, "path", path);
 }
 
 /* One that was sent is there. */

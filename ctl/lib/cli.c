@@ -305,7 +305,8 @@ const char *pv_cli_how_to_start_own(const struct pv_cli *cli, char buf[static PV
     if (pv_systemd_has_own(unit))
         snprintf(buf, PV_SHOW_BUF, "systemctl --user start %s", unit);
     else
-        snprintf(buf, PV_SHOW_BUF, "p2pvpnd --user%s%s", name[0] == '\0' ? "" : " --net ", name);
+        snprintf(buf, PV_SHOW_BUF, "%s --user%s%s", pv_launch_called((char[PATH_MAX]){0}),
+                 name[0] == '\0' ? "" : " --net ", name);
     return buf;
 }
 
@@ -327,19 +328,35 @@ bool pv_cli_never_began(const struct pv_cli *cli)
            errno == ENOENT;
 }
 
+bool pv_cli_is_elsewhere(const struct pv_cli *cli, char ret_net[static PV_INSTANCE_NAME_BUF])
+{
+    char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF];
+    size_t n = pv_instance_list(PV_INSTANCE_RUN, PV_INSTANCE_ETC, names), i = 0;
+    while (i < n && names[i][0] == '\0')
+        i++;
+    if (i < n)
+        memcpy(ret_net, names[i], PV_INSTANCE_NAME_BUF);
+    return i < n && cli->node.name[0] == '\0' && pv_cli_never_began(cli);
+}
+
 /* The machine's p2pvpnd. One that was never in a network is sent to join: `up` would find none. */
 static int is_down(struct pv_cli *cli)
 {
+    char net[PV_INSTANCE_NAME_BUF], own[PV_SHOW_BUF];
     const char *name = cli->node.name, *named = name[0] == '\0' ? "" : " -n ";
     const bool never = pv_cli_never_began(cli);
-    return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
-                       "p2pvpnd is not running (nobody answers at %s)%s: sudo %s%s",
-                       cli->node.socket, never ? ", and was in no network yet" : ": start it",
-                       never ? pv_cli_how_to_join(cli, (char[PV_SHOW_BUF]){0})
-                             : PV_STR("p2pvpnctl%s%s up", named, name),
-                       geteuid() == 0 ? ""
-                                      : PV_STR(", or for this user alone: p2pvpnd --user%s%s",
-                                               name[0] == '\0' ? "" : " --net ", name));
+    if (pv_cli_is_elsewhere(cli, net))
+        return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
+                           "without -n no network is joined here, but there is %s: `p2pvpnctl -n "
+                           "%s %s`",
+                           net, net, cli->cmd == NULL ? "status" : cli->cmd->name);
+    return pv_cli_fail(
+        cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd is not running (nobody answers at %s)%s: sudo %s%s",
+        cli->node.socket, never ? ", and was in no network yet" : ": start it",
+        never ? pv_cli_how_to_join(cli, (char[PV_SHOW_BUF]){0})
+              : PV_STR("p2pvpnctl%s%s up", named, name),
+        geteuid() == 0 ? ""
+                       : PV_STR(", or for this user alone: %s", pv_cli_how_to_start_own(cli, own)));
 }
 
 /* for_root: the socket is wanted for what only root may do. */
@@ -382,9 +399,8 @@ int pv_cli_connect_or_start(struct pv_cli *cli)
     if (geteuid() != 0 && r == PV_ERR_NOT_FOUND)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
                            "p2pvpnd is not running (nobody answers at %s), and only root starts "
-                           "it: use sudo, or start one for this user alone: p2pvpnd --user%s%s",
-                           cli->node.socket, cli->node.name[0] == '\0' ? "" : " --net ",
-                           cli->node.name);
+                           "it: use sudo, or start one for this user alone: %s",
+                           cli->node.socket, pv_cli_how_to_start_own(cli, (char[PV_SHOW_BUF]){0}));
     if (geteuid() != 0 && r == -EACCES)
         return refuse_right(cli, true);
     if (r != PV_ERR_NOT_FOUND)

@@ -99,6 +99,8 @@ const char *pv_cli_reason(enum pv_ctlapi_cmd cmd, const char *text);
 void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text);
 /* Has the machine's p2pvpnd no state yet, as where nothing was begun since it was installed? */
 bool pv_cli_never_began(const struct pv_cli *cli);
+/* Is this machine's only network one that has to be named (-n)? ret_net: the first such. */
+bool pv_cli_is_elsewhere(const struct pv_cli *cli, char ret_net[static PV_INSTANCE_NAME_BUF]);
 /* "p2pvpnctl -n work join TOKEN, or create URL": how a machine gets into the network that -n names.
  * Returns buf. */
 const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW_BUF]);

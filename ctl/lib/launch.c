@@ -74,6 +74,27 @@ static bool find_program(struct pv_launch *l)
     return false;
 }
 
+/* Is the directory among those that the shell looks in? */
+static bool is_in_path(const char *dir, size_t dir_len)
+{
+    const char *path = getenv("PATH");
+    size_t len;
+    for (; path != NULL && *path != '\0'; path += len + (path[len] == ':')) {
+        len = strcspn(path, ":");
+        if (len == dir_len && memcmp(path, dir, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+const char *pv_launch_called(char buf[static PATH_MAX])
+{
+    const char *slash = pv_launch_find(buf) ? strrchr(buf, '/') : NULL;
+    if (slash == NULL || strcmp(slash + 1, PROGRAM) != 0 || is_in_path(buf, (size_t)(slash - buf)))
+        return PROGRAM;
+    return buf;
+}
+
 bool pv_launch_find(char ret_program[static PATH_MAX])
 {
     struct pv_launch l;

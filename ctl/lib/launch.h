@@ -26,6 +26,8 @@ struct pv_launch {
 
 /* The p2pvpnd that goes with this program. False: there is none. */
 bool pv_launch_find(char ret_program[static PATH_MAX]);
+/* As a user types it: "p2pvpnd", or its path where the shell does not find it, as in /usr/sbin. */
+const char *pv_launch_called(char buf[static PATH_MAX]);
 /* Starts the node's service where systemd has it. Else finds p2pvpnd beside this program, in
  * ../sbin from there or in PATH, starts it detached with the node's paths, and waits until somebody
  * answers at its socket. Makes the settings file of a named node. 0, or a negative status and

@@ -146,7 +146,7 @@ static int open_udp(struct helper_server *s, const struct pv_helper_request *req
         if (r == PV_ERR_EXISTS)
             return fail_reply(s, r,
                               "open UDP port %u: in use: stop the program that uses it, or choose "
-                              "another port with --port",
+                              "another one (port in [interface] of p2pvpnd.conf, or --port)",
                               port);
         return fail_reply(s, r, "open UDP port %u: %s", port, pv_strstatus(r));
     }
@@ -313,7 +313,7 @@ static int open_tun(struct helper_server *s, unsigned queues)
     if (r == PV_ERR_EXISTS)
         return fail_reply(s, r,
                           "make interface %s: the name is in use: stop the program that has it, or "
-                          "choose another name with --tun",
+                          "choose another one (name in [interface] of p2pvpnd.conf, or --tun)",
                           name);
     if (r == -EPERM || r == -EACCES)
         return fail_reply(

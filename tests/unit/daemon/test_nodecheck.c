@@ -163,7 +163,7 @@ PV_TEST(an_interface_of_another_kind_is_not_ours_to_have)
 {
     CHECK_SAYS(1,
                "p2pvpnd: make interface lo: the name is in use: stop the program that has it, "
-               "or choose another name with --tun\n",
+               "or choose another one (name in [interface] of p2pvpnd.conf, or --tun)\n",
                "--state", keys, "--socket", sock, "--tun", "lo");
     assert_int_equal(CHECK("--tun", "a/b"), 2);
     assert_has(said, "--tun a/b: an interface name has 1 to 15 letters");

@@ -500,10 +500,11 @@ PV_TEST(each_file_that_is_sent_has_an_id_of_its_own)
     answers("ip", OK("'ip4':'10.66.1.5'"));
     answers("file_send", OK("'file':{'id':3}"));
     int first = RUN("send-file", "--no-wait", "pi", path);
-    int second = RUN("send-file", "--no-wait", "pi", path);
+    int second = RUN("send-file", "--no-wait", "pi", path, "--json");
     unlink(path);
     assert_int_equal(first, 0);
     assert_int_equal(second, 0);
+    assert_has(t.out, "'file':{'id':3}"); /* a script learns the number */
     const char *one = strstr(t.requests, "\"transfer\":\"");
     assert_non_null(one);
     const char *two = strstr(one + 1, "\"transfer\":\"");

@@ -64,8 +64,9 @@ PV_TEST(the_remedy_for_an_interface_is_that_of_its_error)
     static const char *const remedies[][2] = {
         {"set up pv0: there is no ip program: install iproute2", "install iproute2"},
         {"make interface pv0: the name is in use: stop the program that has it, or choose another "
-         "name with --tun",
-         "stop the program that has it, or choose another name with --tun"},
+         "one (name in [interface] of p2pvpnd.conf, or --tun)",
+         "stop the program that has it, or choose another one (name in [interface] of "
+         "p2pvpnd.conf, or --tun)"},
         {"set up pv0: ip says: RTNETLINK answers: Operation not permitted", "mend that"},
         {"make interface pv0: out of memory", "mend that"},
         {"pv0 failed", "mend that"},
