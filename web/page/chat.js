@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Chat: conversations with members and rooms, what was said, and which of it has arrived.
 import { call, hear, save, send as sendFile, state } from "./net.js";
-import { act, ask, bytes, clock, el, health, note, once, show } from "./util.js";
+import { act, ask, bytes, clock, el, health, note, once, say, show } from "./util.js";
 
 const PAGE = 100, SEARCHED = 1000; // messages
+const NEAR = 60; // px above the end of a log that count as its end
 const AT_ONCE = 16; // members that a file is offered to
 const WORDS = { queued: "waiting", sent: "sent", delivered: "arrived", read: "read" };
 const HELD = { full: "its machine is full", disk: "its disk is full", rules: "the rules forbid it", silent: "a firewall there keeps chat out", gone: "it is no member any more" };
@@ -19,8 +20,9 @@ const painters = new Set();
 export const showsUnread = paint => painters.add(paint);
 const paintAll = () => { for (const paint of painters) paint(); };
 
-export const unread = () => [...news.values()].reduce((sum, ids) => sum + ids.size, 0);
-const count = m => { if (!isSeen(talkOf(m))) news.set(talkOf(m), (news.get(talkOf(m)) || new Set()).add(m.id)); };
+const unreadIn = talk => isFollowed(talk) ? 0 : news.get(talk)?.size || 0;
+export const unread = () => [...news.keys()].reduce((sum, talk) => sum + unreadIn(talk), 0);
+const count = m => { news.set(talkOf(m), (news.get(talkOf(m)) || new Set()).add(m.id)); };
 // The words of p2pvpnctl: of what its daemon does not vouch for, and of a name that is another machine's by now.
 const TYPIST = { root: "root", group: "a p2pvpn user" };
 const brief = key => `key:${key.slice(0, 4)}`;
@@ -35,8 +37,10 @@ const talkOf = m => {
 };
 // Read is what is shown to a user who has done something in this page since the conversation was opened: another site may open
 // its address, and a window may lie behind others.
-let touched = false;
-const isSeen = talk => open === talk && touched && !document.hidden && document.hasFocus();
+let touched = false, atEnd = false; // atEnd: the open log shows its end, and no search hides a line of it
+const isWatched = talk => open === talk && touched && !document.hidden && document.hasFocus();
+// A line that comes there is shown and read at once: it never counts as unread.
+const isFollowed = talk => isWatched(talk) && atEnd;
 
 // Page by page.
 async function allUnread() {
@@ -107,7 +111,7 @@ function talks(who) {
   const names = new Set([...state.peers.filter(p => p.key).map(p => p.name), ...news.keys()]);
   for (const r of rooms) names.delete(r.room);
   const link = (talk, dot, more) => el("li", {}, el("a", { href: `#/chat/${encodeURIComponent(talk)}`, "data-key": `talk-${talk}`, "aria-current": talk === who ? "page" : null },
-    dot, el("span", {}, talk), news.get(talk)?.size ? el("small", {}, el("span", { class: "badge", "aria-label": `${news.get(talk).size} unread` }, String(news.get(talk).size))) : more && el("small", {}, more)));
+    dot, el("span", {}, talk), unreadIn(talk) ? el("small", {}, el("span", { class: "badge", "aria-label": `${unreadIn(talk)} unread` }, String(unreadIn(talk)))) : more && el("small", {}, more)));
   const dotOf = name => {
     const peer = state.peers.find(p => p.name === name);
     return el("span", { class: `dot ${peer ? health(peer).kind : "off"}` });
@@ -131,6 +135,7 @@ function talks(who) {
 
 // --- one conversation
 
+const isNews = m => !m.own && m.state === "unread";
 const stateOf = m => (WORDS[m.state] || m.state) + (m.held ? `: ${HELD[m.held] || m.held}` : "");
 
 function bubble(m) {
@@ -163,6 +168,8 @@ export function chat(main, who) {
   const list = el("nav", { class: "card talks", "aria-label": "Conversations" }), talk = el("section", { class: "card talk" });
   const body = el("div", { class: `chat${who ? " open" : ""}` }, list, talk), log = el("div", { class: "log", role: "log", "aria-label": "Messages", tabindex: 0 });
   const changes = el("div", { class: "quiet", role: "status" }), told = new Set();
+  const search = el("input", { type: "search", placeholder: "Search", "aria-label": "Search this conversation", oninput: () => searchFor(search.value) });
+  const below = el("button", { class: "main below", hidden: true, onclick: goToEnd });
   const room = who !== null && who.startsWith("#");
   let messages = [], more = false, find = "", drawn = "";
   // The name may be another's by now, of which this page has not heard yet.
@@ -174,17 +181,38 @@ export function chat(main, who) {
     }
   }
   open = who;
+  atEnd = false;
   touched = navigator.userActivation?.isActive ?? false;
   show(main, el("h1", {}, "Chat"), body);
 
+  const isLow = () => log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
+  const toEnd = () => { log.scrollTop = log.scrollHeight; };
+
+  // How many of the lines stand above a file. They have the order in which they came, whatever the clocks of their senders say.
+  // A file has only a time, of its sender's clock: it stands behind what that one had said, and before the next later line.
+  function linesAbove(f) {
+    if (room) return messages.findIndex(m => m.id === f.transfer) + 1;
+    const last = messages.findLastIndex(m => Boolean(m.own) === (f.direction === "out") && m.time <= f.time);
+    const next = messages.findIndex((m, i) => i > last && m.time > f.time);
+    return next < 0 ? messages.length : next;
+  }
+
+  // Pairs of a time and how to draw what has it.
+  function entries(wanted, mine) {
+    const all = messages.map(m => [m.time, () => bubble(m)]), isFound = m => [m.text, m.from || ""].some(text => text.toLowerCase().includes(wanted));
+    if (wanted) return all.filter((_, i) => isFound(messages[i]));
+    const placed = mine.map(f => ({ f, at: linesAbove(f) })).sort((a, b) => a.at - b.at || a.f.time - b.f.time);
+    for (const { f, at } of placed.reverse()) all.splice(at, 0, [f.time, () => fileBox(f, room)]);
+    return all;
+  }
+
   function drawLog() {
-    const low = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-    const wanted = find.toLowerCase(), mine = files.filter(f => (f.peer_former ? brief(f.peer_former) : f.peer.split(" ")[0]) === who || (room && messages.some(m => m.id === f.transfer)));
-    const said = messages.filter(m => !wanted || m.text.toLowerCase().includes(wanted) || (m.from || "").toLowerCase().includes(wanted)).map(m => [m.time, () => bubble(m)]);
-    const all = [...said, ...(wanted ? [] : mine.map(f => [f.time, () => fileBox(f, room)]))].sort((a, b) => a[0] - b[0]);
+    const low = isLow(), wanted = find.toLowerCase();
+    const mine = files.filter(f => (f.peer_former ? brief(f.peer_former) : f.peer.split(" ")[0]) === who || (room && messages.some(m => m.id === f.transfer)));
     const now = JSON.stringify([messages, wanted ? 0 : mine, find, more]);
-    if (now === drawn) return;
+    if (now === drawn) return look();
     drawn = now;
+    const all = entries(wanted, mine);
     let day = "";
     show(log, more && !wanted && el("button", { class: "day", "data-key": "older", onclick: e => act(e.target, null, older) }, "Earlier"),
       all.map(([time, box]) => {
@@ -193,7 +221,23 @@ export function chat(main, who) {
         day = today;
         return [head, box()];
       }), all.length === 0 && el("p", { class: "quiet" }, wanted ? "Nothing found." : "Nothing was said yet."));
-    if (low || log.scrollTop === 0) log.scrollTop = log.scrollHeight;
+    if (low) toEnd();
+    look();
+  }
+
+  function searchFor(words) {
+    const began = find === "";
+    find = words;
+    if (began && find) fetchLog().catch(() => {});
+    else drawLog();
+  }
+
+  function goToEnd() {
+    search.value = find = "";
+    drawLog();
+    toEnd();
+    look();
+    log.focus();
   }
 
   async function older() {
@@ -218,13 +262,18 @@ export function chat(main, who) {
     else if (state.status) since = 0; // its machine is gone
   }
 
+  // The lines before those of the page stay for a reader above the end: what is in view moves by nothing that comes.
+  function take(page) {
+    const kept = isLow() || !page.more ? 0 : Math.max(0, messages.findIndex(m => m.id === page.messages[0]?.id));
+    messages = [...messages.slice(0, kept), ...page.messages];
+    if (kept === 0) more = Boolean(page.more);
+  }
+
   const fetchLog = once(async () => {
     const page = await call("history", { peer: who, limit: Math.min(SEARCHED, find ? SEARCHED : Math.max(PAGE, messages.length, (news.get(who)?.size || 0) + 10)) });
-    messages = page.messages;
-    more = Boolean(page.more);
-    tell(page.changed && changed(who, page.changed.since, page.changed.key), ...messages.map(changeOf));
+    take(page);
     drawLog();
-    markRead();
+    tell(page.changed && changed(who, page.changed.since, page.changed.key), ...messages.map(changeOf));
   });
 
   // The daemon reads a page at once, of long texts a small one.
@@ -232,11 +281,37 @@ export function chat(main, who) {
     while ((await call("read", { peer: who, through: id })).read > 0);
   }
 
-  function markRead() {
-    const shown = messages.filter(m => !m.own && m.state === "unread");
-    if (shown.length === 0 || !isSeen(who)) return;
-    news.delete(who);
-    readTo(shown.at(-1).id).then(() => { for (const m of shown) m.state = "read"; paintAll(); }).catch(() => {});
+  let asked = null; // the line up to which all are being told as read
+  function markRead(lines) {
+    const last = lines.at(-1).id;
+    if (last === asked || !isWatched(who)) return;
+    asked = last;
+    readTo(last).then(() => setRead(lines.map(m => m.id))).catch(() => {}).finally(() => { asked = null; });
+  }
+
+  function setRead(ids) {
+    for (const m of messages) if (isNews(m) && ids.includes(m.id)) m.state = "read";
+    takeNews({ ids });
+    paintAll();
+  }
+
+  // How many lines are in view, or above it, to their end: of those that are drawn.
+  function linesShown() {
+    const edge = log.getBoundingClientRect().bottom + 1;
+    const last = [...log.querySelectorAll("[data-message]")].findLast(box => box.getBoundingClientRect().bottom <= edge);
+    return messages.findIndex(m => m.id === last?.dataset.message) + 1;
+  }
+
+  // Up to the lowest line in view all are read. New ones below it, and all of them during a search, stay unread, and it is said.
+  function look() {
+    if (!log.isConnected) return;
+    const all = messages.filter(isNews).length, shown = all > 0 && !find ? messages.slice(0, linesShown()).filter(isNews) : [];
+    const left = all - shown.length, before = atEnd;
+    atEnd = left === 0 && !find && isLow();
+    below.hidden = left === 0;
+    say(below, find ? `${left} new: end the search` : `${left} new below`);
+    if (shown.length > 0) markRead(shown);
+    if (atEnd !== before) paintAll();
   }
 
   // As `send-file` to a room: a line says so, and those who are there are offered it.
@@ -282,20 +357,14 @@ export function chat(main, who) {
     talk.ondragleave = () => talk.classList.remove("drop");
     talk.ondrop = e => { e.preventDefault(); talk.classList.remove("drop"); offer(e.dataTransfer.files); };
     show(talk, el("div", { class: "row" }, el("a", { href: "#/chat", "aria-label": "All conversations" }, "‹"), el("h2", { class: "grow" }, who), !room && el("a", { href: `#/member/${encodeURIComponent(who)}` }, "Member"),
-      el("input", { type: "search", placeholder: "Search", "aria-label": "Search this conversation", oninput: e => {
-        const began = find === "";
-        find = e.target.value;
-        if (began && find) fetchLog().catch(() => {});
-        else drawLog();
-      } }),
-      room ? [el("button", { onclick: async e => {
+      search, room ? [el("button", { onclick: async e => {
         const peer = await ask(`Invite into ${who}`, "The name of a member.", "Invite", "Member");
         if (peer) act(e.target, `${peer} is invited.`, () => call("room_invite", { room: address(), peer }));
       } }, "Invite …"), el("button", { class: "danger", onclick: async e => {
         if (await ask(`Leave ${who}?`, "What was said stays with the others.", "Leave") === null) return;
         if (await act(e.target, `You left ${who}.`, () => call("room_leave", { room: address() }))) { await load(); location.hash = "#/chat"; }
       } }, "Leave …")] : null),
-      changes, log, el("div", { class: "compose" }, pick, el("button", { "aria-label": `Send files to ${who}`, title: "Send files, or drop them here",
+      changes, log, below, el("div", { class: "compose" }, pick, el("button", { "aria-label": `Send files to ${who}`, title: "Send files, or drop them here",
         onclick: () => pick.click() }, "+"), text, button));
     fetchLog().catch(e => note(e.message, "bad"));
     if (window.matchMedia("(min-width: 800px)").matches) text.focus();
@@ -309,15 +378,20 @@ export function chat(main, who) {
       tellHands();
       return paintList();
     }
+    if (who && event.ids) setRead(event.ids);
     if (who && (["caught-up", "missed"].includes(event.event) || (["message", "state"].includes(event.event) &&
         (event.message ? talkOf(event.message) : event.who) === who))) fetchLog().catch(() => {});
   });
-  const seen = () => { if (who) markRead(); };
+  const seen = () => { if (who) look(); };
   const touch = e => { if (e.isTrusted && !touched) { touched = true; seen(); } };
-  const events = [[document, "visibilitychange", seen], [window, "focus", seen], [window, "pointerdown", touch], [window, "keydown", touch], [window, "wheel", touch]];
+  const events = [[document, "visibilitychange", seen], [window, "focus", seen], [window, "pointerdown", touch], [window, "keydown", touch], [window, "wheel", touch],
+    [log, "scroll", seen], [window, "pointerup", () => setTimeout(seen)]]; // up: what show() held back is on the page now
   for (const [target, name, fn] of events) target.addEventListener(name, fn);
+  // The end stays in view when the log becomes lower.
+  const resized = new ResizeObserver(() => { if (atEnd) toEnd(); seen(); });
+  if (who) resized.observe(log);
   tellHands();
   paintList();
   drawTalk();
-  return () => { open = null; painters.delete(paint); stop(); for (const [target, name, fn] of events) target.removeEventListener(name, fn); };
+  return () => { open = null; painters.delete(paint); stop(); resized.disconnect(); for (const [target, name, fn] of events) target.removeEventListener(name, fn); };
 }

@@ -467,6 +467,106 @@ def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     wait("the page to count nothing", lambda: browser.run("return document.getElementById('unread').hidden"))
 
 
+LINES = "return [...document.querySelectorAll('.log .said')].map(e => (e.dataset.message ? e.firstChild : e.querySelector('b')).textContent)"
+
+
+def scroll(browser, top=None):
+    """The log's, to there; where it is."""
+    if top is not None:
+        browser.run("document.querySelector('.log').scrollTop = arguments[0]", top)
+    return browser.run("return document.querySelector('.log').scrollTop")
+
+
+@scenario
+def a_line_counts_as_read_when_it_was_on_the_page(lab):
+    """Lines stand in the order in which they came, whatever their senders' clocks say, and files among them; a line below
+    what is in view, or hidden by a search, is counted and stays unread, and nobody who reads above is moved."""
+    coordinator, a, b = lab.coordinator(), lab.host("a"), lab.host("b")
+    b.own_clock()
+    lab.network(coordinator, [a, b])
+    page = Page(a)
+    browser = Browser(a)
+    b.ctl("send", "a", "hello")
+    wait("it", lambda: a.json("inbox")["messages"])
+    a.stop_daemon()
+    fill_history(a, 150, 0)
+    a.daemon()
+
+    def unread():
+        return [m["text"] for m in a.json("inbox", "--peek")["messages"]]
+
+    def is_read(text):
+        m = b.json("history", "a")["messages"][-1]
+        return (m["text"], m["state"]) == (text, "read")
+
+    def tells(text, count):
+        """The line came, and is counted and unread."""
+        browser.sees(text, ".below")
+        browser.sees(count, "#unread")
+        check(f"({count})" in browser.run("return document.title"), "the title does not count it")
+        equal(len(unread()), int(count), "what is unread")
+
+    browser.open(page.link())
+    browser.sees("2 of 2")
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("hello", ".said")
+    browser.type("textarea", "question")
+    browser.click("button", "Send")
+    browser.sees("arrived", ".said.own")
+
+    # Three hours behind.
+    b.set_clock(-3 * 3600)
+    b.ctl("send", "a", "my answer")
+    browser.sees("my answer", ".said")
+    equal(browser.run(LINES)[-3:], ["hello", "question", "my answer"], "the order of lines")
+    wait("it to be read, in view", lambda: is_read("my answer"))
+    b.run("sh", "-c", "echo words >/run/plan.txt")
+    b.ctl("send-file", "a", "/run/plan.txt", "--no-wait")
+    browser.sees("plan.txt", ".said")
+    browser.type("textarea", "thanks")
+    browser.click("button", "Send")
+    browser.sees("thanks", ".said.own")
+    equal(browser.run(LINES)[-5:], ["hello", "question", "my answer", "plan.txt", "thanks"], "where the file stands")
+
+    # At the very top, where "Earlier" is, and below it.
+    first = browser.run(LINES)[0]
+    scroll(browser, 0)
+    b.ctl("send", "a", "new 1")
+    tells("1 new below", "1")
+    equal((scroll(browser), browser.run(LINES)[0]), (0, first), "the top, and what stands there")
+    scroll(browser, 300)
+    b.ctl("send", "a", "new 2")
+    tells("2 new below", "2")
+    equal(scroll(browser), 300, "where the reader is")
+    browser.must_be_accessible("a log with something new below")
+    picture(browser, "talk-below")
+    browser.click("button", "2 new below")
+    wait("both to be read", lambda: is_read("new 2") and not unread())
+    wait("the page to count nothing", lambda: not browser.find(".below") and not browser.find("#unread"))
+
+    # Of more lines than fit only those that were in view are read.
+    scroll(browser, 300)
+    for i in range(30):
+        b.ctl("send", "a", f"row {i}")
+    tells("30 new below", "30")
+    browser.run("[...document.querySelectorAll('.said')].find(e => e.textContent.startsWith('row 9')).scrollIntoView(false)")
+    wait("those in view to be read", lambda: unread() == [f"row {i}" for i in range(10, 30)])
+    tells("20 new below", "20")
+    browser.click("button", "20 new below")
+    wait("all to be read", lambda: not unread())
+
+    # Lines that a search hides.
+    browser.type(".talk input[type=search]", "question")
+    wait("what was found", lambda: browser.run(LINES) == ["question"])
+    b.ctl("send", "a", "hidden")
+    tells("1 new: end the search", "1")
+    equal(browser.run(LINES), ["question"], "what the search shows")
+    browser.click("button", "end the search")
+    wait("it to be read", lambda: is_read("hidden"))
+    equal(browser.run(LINES)[-1], "hidden", "the last line")
+    browser.must_be_clean(page.origin)
+
+
 MANY = """
 // 200 made-up members in the answers of p2pvpnd, each moving: what a frame takes while events come.
 const ask = window.fetch, channel = new BroadcastChannel("p2pvpn");
