@@ -175,9 +175,9 @@ export function chat(main, who) {
   // The name may be another's by now, of which this page has not heard yet.
   let known = null;
   const address = () => (known = (room ? rooms.find(r => r.room === who)?.address : state.peers.find(p => p.name === who)?.key) || known) || who;
-  async function give(how) {
-    try { return await how(address()); } catch (e) {
-      throw known && e.message.includes(known) ? new Error(`not sent: ${who} is ${room ? "no room of this machine" : "no member"} any more, or another by now`) : e;
+  async function give(how, to = address()) {
+    try { return await how(to); } catch (e) {
+      throw known && e.message.includes(to) ? new Error(`not sent: ${who} is ${room ? "no room of this machine" : "no member"} any more, or another by now`) : e;
     }
   }
   open = who;
@@ -337,19 +337,27 @@ export function chat(main, who) {
     } });
     text.value = drafts.get(place(who)) || "";
     const button = el("button", { class: "main", onclick: send }, "Send");
-    async function send() {
+    const underWay = [];
+    function send() {
       const said = text.value, begun = begunFor.get(place(who)), now = address();
       if (said.trim() === "") return;
       begunFor.set(place(who), now);
       // The page may not have known whose the name was.
       if (begun && ![now, who].includes(begun)) return note(`${who} is another ${room ? "room" : "machine"} now: send again, and the line goes there`, "bad");
       write(who, "");
-      const answer = await act(button, null, () => give(to => call("send", { peer: to, text: said, ...(room || to === who ? {} : { name: who }) })));
-      // Another line may have been begun meanwhile, and another conversation opened.
-      if (!answer) write(who, drafts.get(place(who)) ? `${said}\n${drafts.get(place(who))}` : said);
-      if (open !== who) return;
-      document.querySelector(".compose textarea")?.focus();
-      if (answer) fetchLog().catch(() => {});
+      if (underWay.push({ said, to: now }) === 1) sendAll();
+    }
+    // One after the other, so that they come in the order in which they were typed.
+    async function sendAll() {
+      while (underWay.length > 0) {
+        const { said, to } = underWay[0];
+        const answer = await act(button, null, () => give(() => call("send", { peer: to, text: said, ...(room || to === who ? {} : { name: who }) }), to));
+        // Another line may have been begun meanwhile, and another conversation opened.
+        if (answer) underWay.shift();
+        else write(who, [...underWay.splice(0).map(line => line.said), drafts.get(place(who))].filter(Boolean).join("\n"));
+        if (answer && open === who) fetchLog().catch(() => {});
+      }
+      if (open === who) document.querySelector(".compose textarea")?.focus();
     }
     const offer = list => { for (const file of list) (room ? offerAll(file) : give(to => sendFile([to], file))).catch(e => note(`${file.name}: ${e.message}`, "bad")); };
     const pick = el("input", { type: "file", multiple: true, hidden: true, onchange: () => { offer(pick.files); pick.value = ""; } });

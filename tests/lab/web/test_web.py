@@ -411,6 +411,19 @@ def file_for_a_room(a, b, browser):
     browser.sees("complete", ".said.own")
 
 
+HOLDS_A_LINE = """
+// The next line is answered after a second, by p2pvpnd or by an error.
+const real = window.fetch;
+window.fetch = async (...all) => {
+  if (!String(all[1]?.body).includes('"send"')) return real(...all);
+  window.fetch = real;
+  await new Promise(resolve => setTimeout(resolve, 1000));
+  if (arguments[0]) return real(...all);
+  throw new TypeError("no answer");
+};
+"""
+
+
 @scenario
 def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     """Another site may open the address of a conversation; nothing in it counts as read before a click or a key there."""
@@ -459,6 +472,19 @@ def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     browser.run("location.hash = '#/chat/b'")
     wait("both lines", lambda: browser.run(f"return {line}") in ("first\nbegun", "firstbegun"))
     a.daemon()
+
+    # Lines come in the order in which they were typed, though one takes a while; one that fails takes those behind it along.
+    browser.run("location.hash = '#/network'")
+    browser.run("location.hash = '#/chat/b'")
+    browser.run("const area = document.querySelector('.compose textarea'); area.value = ''; area.dispatchEvent(new Event('input'))")
+    wait("the daemon", lambda: browser.text("#link") == "")
+    browser.run(HOLDS_A_LINE, True)
+    browser.type("textarea", "w1\nw2\nw3\n")
+    wait("all to come", lambda: [m["text"] for m in b.json("history", "a")["messages"]][-3:] == ["w1", "w2", "w3"])
+    browser.run(HOLDS_A_LINE, False)
+    browser.type("textarea", "x1\nx2\nx3")
+    wait("those that were not sent", lambda: browser.run(f"return {line}") in ("x1\nx2\nx3", "x1x2x3"))
+    equal(b.json("history", "a")["messages"][-1]["text"], "w3", "the last line that came")
 
     browser.run("location.hash = '#/network'")
     b.ctl("send", "a", "for the terminal")
