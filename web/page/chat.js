@@ -5,6 +5,7 @@ import { act, ask, bytes, clock, el, health, note, once, say, show } from "./uti
 
 const PAGE = 100, SEARCHED = 1000; // messages
 const NEAR = 60; // px above the end of a log that count as its end
+const LONGEST = 16384; // bytes of a message
 const AT_ONCE = 16; // members that a file is offered to
 const WORDS = { queued: "waiting", sent: "sent", delivered: "arrived", read: "read" };
 const HELD = { full: "its machine is full", disk: "its disk is full", rules: "the rules forbid it", silent: "a firewall there keeps chat out", gone: "it is no member any more" };
@@ -329,7 +330,7 @@ export function chat(main, who) {
 
   function drawTalk() {
     if (!who) return show(talk, el("p", { class: "quiet" }, "Choose whom to talk to."));
-    const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, maxlength: 8000, onkeydown: e => {
+    const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, onkeydown: e => {
       if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); send(); }
     }, oninput: () => {
       if (!drafts.get(place(who))) begunFor.set(place(who), address());
@@ -341,8 +342,11 @@ export function chat(main, who) {
     function send() {
       const said = text.value, begun = begunFor.get(place(who)), now = address();
       if (said.trim() === "") return;
+      if (new TextEncoder().encode(said).length > LONGEST) return note(`not sent: a message has ${LONGEST} bytes at most: send a file`, "bad");
       begunFor.set(place(who), now);
       // The page may not have known whose the name was.
+      const called = state.peers.find(p => p.key === begun)?.name;
+      if (begun && now === who && called && called !== who) return note(`not sent: ${who} is called ${called} now`, "bad");
       if (begun && ![now, who].includes(begun)) return note(`${who} is another ${room ? "room" : "machine"} now: send again, and the line goes there`, "bad");
       write(who, "");
       if (underWay.push({ said, to: now }) === 1) sendAll();

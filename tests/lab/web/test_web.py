@@ -451,6 +451,15 @@ def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     picture(browser, "talk-360")
     browser.must_be_clean(page.origin)
 
+    # A long one that is pasted goes whole, or not at all.
+    paste = "const area = document.querySelector('.compose textarea'); area.value = arguments[0]; area.dispatchEvent(new Event('input'))"
+    browser.run(paste, "é" * 8193)
+    browser.click("button", "Send")
+    browser.sees("a message has 16384 bytes at most", "body")
+    browser.run(paste, "é" * 8192)
+    browser.click("button", "Send")
+    wait("all of it to come", lambda: b.json("history", "a")["messages"][-1]["text"] == "é" * 8192)
+
     # More than p2pvpnd tells or takes at once, by number and by length.
     browser.run("location.hash = '#/network'")
     a.stop_daemon()
