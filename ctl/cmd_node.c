@@ -74,9 +74,12 @@ static int print_reloaded(struct pv_cli *cli, const json_t *body)
 {
     const json_t *changed = json_object_get(body, "changed");
     const json_t *restart = json_object_get(body, "restart");
-    fprintf(cli->out, "read %s%s\n", pv_json_text(body, "file", "?"),
-            json_array_size(changed) + json_array_size(restart) == 0 ? ": nothing has changed"
-                                                                     : "");
+    const bool same = json_array_size(changed) + json_array_size(restart) == 0;
+    const char *file = pv_json_text(body, "file", "?");
+    if (pv_json_bool(body, "no_file"))
+        fprintf(cli->out, "there is no %s: the defaults hold%s\n", file, same ? ", as before" : "");
+    else
+        fprintf(cli->out, "read %s%s\n", file, same ? ": nothing has changed" : "");
     print_keys(cli, "changed:", changed);
     print_keys(cli, "waits for a restart of p2pvpnd:", restart);
     return 0;

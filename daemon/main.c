@@ -829,10 +829,12 @@ static bool on_reload(void *ctx, struct pv_engine_reloaded *ret_done)
         pv_supervisor_reloaded(&d->supervisor);
         return false;
     }
+    ret_done->no_file = d->reload.keys.no_file;
     if (d->reload.keys.waiting[0] != '\0')
         pv_log(&d->log, PV_LOG_WARN, "what=\"restart p2pvpnd for some changes\" keys=\"%s\"",
                d->reload.keys.waiting);
-    pv_log(&d->log, PV_LOG_INFO, "what=\"settings read again\" file=%s changed=\"%s\"", file,
+    pv_log(&d->log, PV_LOG_INFO, "what=\"%s\" file=%s changed=\"%s\"",
+           d->reload.keys.no_file ? "no such file, the defaults hold" : "settings read again", file,
            d->reload.keys.changed);
     if (d->reload.keys.changed[0] == '\0') {
         pv_supervisor_reloaded(&d->supervisor);

@@ -100,7 +100,8 @@ int pv_reload_settings(struct pv_settings *s, const char *file, bool optional,
     pv_settings_init(&now);
     now.for_user = s->for_user;
     int r = pv_settings_load(&now, file, ret_error);
-    if (r == PV_ERR_NOT_FOUND && optional)
+    ret_keys->no_file = r == PV_ERR_NOT_FOUND && optional;
+    if (ret_keys->no_file)
         r = PV_OK;
     if (r >= 0)
         r = pv_settings_load_keys(&now, ret_error);

@@ -15,6 +15,7 @@ enum {
 struct pv_reload_keys {
     char changed[PV_RELOAD_TEXT_MAX]; /* taken over */
     char waiting[PV_RELOAD_TEXT_MAX]; /* need a restart: *s has their old values */
+    bool no_file;                     /* there is none, and that is fine: the defaults hold */
 };
 
 /*

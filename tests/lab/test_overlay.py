@@ -433,3 +433,5 @@ def it_may_be_off_or_with_some(lab):
     b.ctl("reload")
     a.wait_direct(b)
     wait("broadcasts again", lambda: (send(a, "255.255.255.255", 5001), len(heard(p)) > n)[1])
+    b.run("rm", "/etc/p2pvpn/p2pvpnd.conf")
+    check("there is no /etc/p2pvpn/p2pvpnd.conf: the defaults hold" in b.ctl("reload").out, "a file that is not there")

@@ -560,8 +560,9 @@ void pv_info_reloaded(struct pv_node *n, const struct pv_engine_reloaded *done)
         return;
     }
     pv_ctlsrv_answer(n->ctl, handle,
-                     pv_ctlapi_pack("{s:i, s:s, s:o, s:o}", "version", PV_CTLAPI_FORMAT, "file",
-                                    done->file, "changed", words_json(done->changed), "restart",
+                     pv_ctlapi_pack("{s:i, s:s, s:b, s:o, s:o}", "version", PV_CTLAPI_FORMAT,
+                                    "file", done->file, "no_file", done->no_file, "changed",
+                                    words_json(done->changed), "restart",
                                     words_json(done->waiting)));
 }
 

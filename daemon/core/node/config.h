@@ -178,6 +178,7 @@ struct pv_given {
 struct pv_engine_reloaded {
     const char *error;             /* nothing has changed, and why; NULL: all was read */
     const char *file;              /* the configuration */
+    bool no_file;                  /* it is not there: the defaults hold */
     const char *changed, *waiting; /* keys, "[chat] keep, [log] level"; waiting: for a restart */
 };
 

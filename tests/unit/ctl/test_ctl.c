@@ -1455,6 +1455,10 @@ PV_TEST_IN(a_reload_says_what_came_of_it, setup, teardown)
 {
     answers("reload", OK("'file':'c','changed':['[a] b'],'restart':['[e] f']"));
     assert_prints("read c\nchanged: [a] b\nwaits for a restart of p2pvpnd: [e] f\n", "reload");
+    answers("reload", OK("'file':'c','no_file':true,'changed':['[a] b'],'restart':[]"));
+    assert_prints("there is no c: the defaults hold\nchanged: [a] b\n", "reload");
+    answers("reload", OK("'file':'c','no_file':true,'changed':[],'restart':[]"));
+    assert_prints("there is no c: the defaults hold, as before\n", "reload");
 }
 
 /* --- ping, wait ---------------------------------------------------------------------------- */

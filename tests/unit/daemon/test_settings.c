@@ -543,6 +543,7 @@ PV_TEST(a_reload_takes_all_or_nothing)
     make_path();
     write_conf(path, "[interface]\nmtu = 1300\n[chat]\nauto-accept = bob\n");
     assert_ok(pv_reload_settings(&s, path, true, error, &keys));
+    assert_false(keys.no_file);
     assert_string_equal(keys.waiting, "");
     assert_int_equal(s.engine.given.mtu, 1300);
     assert_int_equal(s.n_auto_accept, 1);
@@ -561,6 +562,7 @@ PV_TEST(a_reload_takes_all_or_nothing)
     assert_int_equal(pv_reload_settings(&s, path, false, error, &keys), PV_ERR_NOT_FOUND);
     assert_int_equal(s.engine.given.mtu, 1300);
     assert_ok(pv_reload_settings(&s, path, true, error, &keys));
+    assert_true(keys.no_file);
     assert_int_equal(s.engine.given.mtu, PV_SETTINGS_MTU);
 }
 

@@ -354,8 +354,8 @@ PV_TEST(a_reload_is_asked_of_the_shell_once)
     assert_answer("'cmd':'reload'", "another one is under way");
     assert_int_equal(pv_info_take_reload(&x.f.node), PV_ERR_AGAIN);
     pv_info_reloaded(&x.f.node, &good);
-    expect_said(
-        "'file':'/c','changed':['[chat] keep','[log] level'],'restart':['[interface] port']");
+    expect_said("'file':'/c','no_file':false,'changed':['[chat] keep','[log] level'],"
+                "'restart':['[interface] port']");
     fake_client_ask(&x, client, "'cmd':'reload'");
     assert_ok(pv_info_take_reload(&x.f.node));
     pv_info_reloaded(&x.f.node, &bad);
