@@ -623,6 +623,19 @@ static void show_yields(const struct pv_peers *ps, struct pv_statuspage *st)
     }
 }
 
+/* A command with the name means the member, and both stand in the list of peers. */
+static void show_shared_names(const struct pv_peers *ps, struct pv_statuspage *st)
+{
+    const struct pv_roster *roster = ps->node->roster;
+    for (size_t i = 0; roster != NULL && i < ps->n_statics; i++) {
+        const char *name = ps->statics[i]->name;
+        if (pv_roster_by_name(roster, name) != NULL)
+            pv_statuspage_problem(
+                st, PV_STR("[peer %s] has the name of a member, which commands mean by it: ", name),
+                "give it another one there, then `p2pvpnctl reload`");
+    }
+}
+
 /* --- coming and going: members ---------------------------------------------------------------- */
 
 /* Its session goes on. Of very many that change at once the first ones' former keys are forgotten
@@ -1008,6 +1021,7 @@ static void status(void *part, struct pv_statuspage *st, pv_ns now)
         st->s.online += pv_peer_reach(p) != PV_REACH_NO ? 1 : 0;
     show_pq(ps, st, now);
     show_yields(ps, st);
+    show_shared_names(ps, st);
 }
 
 /* A static peer's path is what the configuration says, and proves nothing. */

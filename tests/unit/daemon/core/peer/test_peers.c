@@ -129,6 +129,22 @@ PV_TEST_IN(a_member_keeps_its_address_from_a_static_peer, start, NULL)
     assert_false(fake_node_has_problem(&x.f, "[peer printer]"));
 }
 
+/* Commands silently meant another machine from then on. */
+PV_TEST_IN(a_name_that_a_member_and_a_static_peer_have_is_a_problem, start, NULL)
+{
+    (void)add_sharer("phone", "10.66.0.99/32", 7);
+    struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 9);
+    const struct keys k = keys_of(1);
+    assert_false(fake_node_has_problem(&x.f, "[peer phone]"));
+    fake_node_add(&x.f, make_place(&x.f.world, &k, &k, "phone", 9, 1));
+    assert_ptr_equal(pv_peers_find(table(), "phone"), bob);
+    assert_true(fake_node_has_problem(
+        &x.f, "[peer phone] has the name of a member, which commands mean by it: give it another "
+              "one there, then `p2pvpnctl reload`"));
+    fake_node_add(&x.f, make_place(&x.f.world, &k, &k, "bert", 9, 2));
+    assert_false(fake_node_has_problem(&x.f, "[peer phone]"));
+}
+
 /* A member made its key so that it begins as that of a machine that has gone: it gets nothing that
  * is meant for that one, nor is it taken for it. */
 PV_TEST_IN(a_short_key_names_nobody_when_a_former_machine_has_it_too, start, NULL)
