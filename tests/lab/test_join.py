@@ -298,6 +298,36 @@ def names_and_addresses_change_hands_as_told(lab):
     equal(sorted(a.peers()), ["c", "rob"], "members")
 
 
+@scenario
+def of_two_that_take_one_name_the_later_one_is_told_until_it_takes_another(lab):
+    coordinator = lab.coordinator()
+    a, b, d = (lab.host(n) for n in "abd")
+    lab.network(coordinator, [a, b, d])
+    # b reaches nobody when it takes the name: nothing could tell it that d has it.
+    b.nft(f'table inet cut {{\nchain out {{\ntype filter hook output priority 0; oifname "{b.dev}" drop\n}}\n}}')
+    b.ctl("rename", "dx", check_rc=False)
+    equal(b.json("status")["self"]["name"], "dx", "b while it is alone")
+    d.ctl("rename", "dx")
+    wait("a to know dx", lambda: "dx" in a.peers())
+    b.nft("delete table inet cut")
+
+    def said(host):
+        return [p for p in host.json("status")["problems"] if " is not called dx, as " in p]
+    other = ("member b is not called dx, as {} machine has that name: there `sudo p2pvpnctl rename NAME`, or an "
+             "admin's `sudo p2pvpnctl rename b NAME`, gives it another one, or b again")
+    own = ("this machine is not called dx, as another machine has that name: `sudo p2pvpnctl rename NAME` gives it "
+           "another one, or b again")
+    for host, text in ((a, other.format("another")), (b, own), (d, other.format("this"))):
+        wait(f"{host.name} to say that b does not get it", lambda h=host, t=text: said(h) == [t])
+    r = a.ctl("doctor", check_rc=False)
+    check(r.code == 1 and "is not called dx" in r.out, f"doctor finds nothing: {r}")
+    equal(b.json("status")["self"]["name"], "b", "the name of b")
+    # As it says; no p2pvpnd is started anew.
+    a.ctl("rename", "b", "bert")
+    wait("nobody to say it any more", lambda: not any(said(h) for h in (a, b, d)))
+    check("is not called dx" not in a.ctl("doctor", check_rc=False).out, "doctor says it still")
+
+
 def lines_of(host, *who):
     """The lines of its history: (from, is that a former holder of the name, text)."""
     return sorted((m["from"], "from_former" in m, m["text"]) for m in host.json("history", *who)["messages"])

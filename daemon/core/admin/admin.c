@@ -505,9 +505,24 @@ static void run_invite_revoke(void *part, struct pv_ctlapi_request *req, struct 
     wait_until_told(a, &(struct waiting){.handle = handle}, now);
 }
 
-/* Whom a removal, or an end of rights, is about: a member, who waits or has expired, and who left,
- * whose key still has its rights and would come back with them. NULL: the client was told why there
- * is nobody. */
+/* A key that says in vain that it is a member, by all of it: `status` names it so. */
+static const struct pv_member *claimant(const struct pv_node *n, const char *name)
+{
+    char text[PV_ROSTER_REFUSED];
+    uint8_t pk[PV_SIGN_PK_LEN];
+    const struct pv_roster_entry *e = NULL;
+    if (n->roster == NULL || pv_key_parse(name, pk) != PV_OK)
+        return NULL;
+    while ((e = pv_roster_next_refused(n->roster, e, n->identity->sign_pk, text)) != NULL) {
+        if (e->st.type == PV_ST_MEMBER && memcmp(e->st.u.member.node, pk, sizeof(pk)) == 0)
+            return pv_roster_known(n->roster, pk);
+    }
+    return NULL;
+}
+
+/* Whom a removal, or an end of rights, is about: a member, who waits or has expired, who is none in
+ * spite of what it says, and who left, whose key still has its rights and would come back with
+ * them. NULL: the client was told why there is nobody. */
 static const struct pv_member *subject(struct admin *a, const char *name, const char *what,
                                        uint64_t handle)
 {
@@ -516,7 +531,7 @@ static const struct pv_member *subject(struct admin *a, const char *name, const 
     const struct pv_peer *p = pv_peers_find(n->peers, name);
     if (m == NULL && p == NULL) {
         const struct pv_member *former = pv_node_former_member(n, name);
-        m = former != NULL && former->state == PV_MEMBER_LEFT ? former : NULL;
+        m = former != NULL && former->state == PV_MEMBER_LEFT ? former : claimant(n, name);
     }
     if (m != NULL)
         return m;

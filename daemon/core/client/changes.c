@@ -40,7 +40,7 @@ enum {
     TOKENS = 10 * TOKENS_A_CHANGE,
     LOOKS_AT = PV_FACT_ONLINE | PV_FACT_OFFLINE | PV_FACT_NETWORK | PV_FACT_UP | PV_FACT_INTERFACE |
                PV_FACT_STORE | PV_FACT_COORDINATOR | PV_FACT_RULES | PV_FACT_HOSTNET |
-               PV_FACT_LINKS,
+               PV_FACT_LINKS | PV_FACT_STATEMENTS,
 };
 
 /* How a peer is reached, as clients were told. */

@@ -285,7 +285,9 @@ static void take_event(struct membership *m, const struct pv_roster_event *ev, p
     case PV_ROSTER_EV_COORDINATORS:
         pv_coord_follow(m->node, pv_roster_coordinators(m->node->roster), now);
         break;
-    case PV_ROSTER_EV_REFUSED:
+    case PV_ROSTER_EV_REFUSED: /* `status` asks the roster, which knows when it is over */
+        (void)pv_node_log_report(m->node, PV_FROM_STATEMENTS, ev->text, now);
+        break;
     case PV_ROSTER_EV_BREAK:
         pv_node_report(m->node, PV_FROM_STATEMENTS, ev->text, now);
         break;
@@ -863,6 +865,21 @@ static void show_problems(const struct membership *m, struct pv_statuspage *st)
                               "with a new token");
 }
 
+/* As the roster is now. A member that says much in vain hides no other problem. */
+static void show_refused(const struct pv_node *n, struct pv_statuspage *st)
+{
+    const struct pv_roster_entry *e = NULL;
+    char text[PV_ROSTER_REFUSED];
+    size_t found = 0;
+    while ((e = pv_roster_next_refused(n->roster, e, n->identity->sign_pk, text)) != NULL) {
+        if (found++ < PV_NODE_SOURCE_REPORTS)
+            pv_statuspage_problem(st, text, "");
+    }
+    if (found > PV_NODE_SOURCE_REPORTS)
+        pv_statuspage_problem(
+            st, PV_STR("%zu more like these", found - (size_t)PV_NODE_SOURCE_REPORTS), "");
+}
+
 /* A node that was removed still shows its network, so that its user sees what it was removed from.
  */
 static void show_network(const struct pv_node *n, struct pv_statuspage *st)
@@ -891,6 +908,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     if (m->node->roster != NULL)
         show_network(m->node, st);
     show_problems(m, st);
+    if (m->node->roster != NULL)
+        show_refused(m->node, st);
 }
 
 static void put_metrics(void *part, struct pv_metrics *metrics, pv_ns now)

@@ -438,15 +438,22 @@ void pv_node_tell(struct pv_node *n, const struct pv_event *event, json_t *body)
     pv_events_tell(&n->events, n->ctl, n->wall.us, event, body);
 }
 
+bool pv_node_log_report(struct pv_node *n, enum pv_report_source source, const char *text,
+                        pv_ns now)
+{
+    char more[PV_NODE_MORE];
+    bool say = pv_node_may_log(n, source, text, now, more);
+    if (say)
+        pv_log(n->log, PV_LOG_WARN, "what=report text=\"%s\"%s", text, more);
+    return say;
+}
+
 void pv_node_report(struct pv_node *n, enum pv_report_source source, const char *text, pv_ns now)
 {
     /* A text that is there already counts up, and so does the newest one for a text that may not be
      * said any more: `status` then shows that there was more. */
     struct pv_report *same = find_report(n, source, text);
-    char more[PV_NODE_MORE];
-    bool say = pv_node_may_log(n, source, text, now, more);
-    if (say)
-        pv_log(n->log, PV_LOG_WARN, "what=report text=\"%s\"%s", text, more);
+    bool say = pv_node_log_report(n, source, text, now);
     if (same == NULL && !say)
         same = find_report(n, source, NULL);
     if (same != NULL) {

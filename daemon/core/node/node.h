@@ -370,6 +370,9 @@ void pv_node_tell(struct pv_node *n, const struct pv_event *event, json_t *body)
 /* Tells the user something that was nobody's request: log, and `status`. Repetitions are counted
  * there. */
 void pv_node_report(struct pv_node *n, enum pv_report_source source, const char *text, pv_ns now);
+/* The log alone is told, unless its source has said too much. True: it was. */
+bool pv_node_log_report(struct pv_node *n, enum pv_report_source source, const char *text,
+                        pv_ns now);
 /* Its cause has gone: `status` does not say it any more. */
 void pv_node_report_over(struct pv_node *n, enum pv_report_source source, const char *text);
 /* Shall a line be logged that the source causes, and that is of the kind that text names? Gives the

@@ -39,7 +39,8 @@ enum {
     PV_ROSTER_BUCKETS = 256,          /* by first hash byte, in-band type 2 */
     PV_ROSTER_PREFIX_LEN = 8,         /* bytes of a hash that name a statement in-band */
     PV_ROSTER_STAY_MAX = PV_STATEMENT_LIST_MAX / PV_SIGN_PK_LEN, /* nodes in one revocation */
-    PV_ROSTER_TEXT = 256, /* bytes of a report with the NUL */
+    PV_ROSTER_TEXT = 256,    /* bytes of a report with the NUL */
+    PV_ROSTER_REFUSED = 512, /* the same of pv_roster_next_refused(), which names a remedy, too */
 };
 
 enum pv_member_state {
@@ -109,8 +110,8 @@ enum pv_roster_event_type {
     PV_ROSTER_EV_MEMBER_GONE,    /* member: not active any more, state says why */
     PV_ROSTER_EV_MEMBER_WAITS,   /* member: asks to be admitted, and was not a member before */
     PV_ROSTER_EV_COORDINATORS,   /* another coordinators record is in force */
-    PV_ROSTER_EV_REFUSED, /* text: a claim was refused and why (for the status of a person) */
-    PV_ROSTER_EV_BREAK,   /* text: a coordinator lies: receipts that contradict, uses exceeded */
+    PV_ROSTER_EV_REFUSED,        /* text: a claim was refused and why, for the log */
+    PV_ROSTER_EV_BREAK, /* text: a coordinator lies: receipts that contradict, uses exceeded */
 };
 
 struct pv_roster_event {
@@ -231,6 +232,14 @@ const struct pv_member *pv_roster_last_holder(const struct pv_roster *r, const c
 /* As pv_roster_former() of its IPv4 address: others may have let in by it. */
 PV_MUST_CHECK int pv_roster_former_ip4(const struct pv_roster *r, const struct pv_member *m,
                                        struct pv_roster_former *ret_former);
+
+/* The statements that do not count although those who said them stand by them: prev = NULL for the
+ * first; NULL after the last. ret_text: one sentence, why and what helps; self: the key of this
+ * machine. Walks over all statements; by the last settling. */
+const struct pv_roster_entry *pv_roster_next_refused(const struct pv_roster *r,
+                                                     const struct pv_roster_entry *prev,
+                                                     const uint8_t self[static PV_SIGN_PK_LEN],
+                                                     char ret_text[static PV_ROSTER_REFUSED]);
 
 /* Rights of a key: both for root, those of its admin statements that have not ended, else 0. */
 uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);

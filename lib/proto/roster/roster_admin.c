@@ -307,21 +307,6 @@ static void mark_staying(struct pv_roster *r, const struct pv_roster_item *e)
     }
 }
 
-/* By the name that people know, from whatever claim: only for them. */
-static void report_void(struct pv_roster *r, struct pv_roster_item *e)
-{
-    const struct pv_roster_item *claim = e->signer->kept[PV_ROSTER_QUOTA_MEMBER];
-
-    if (e->refused != PV_ROSTER_REFUSE_NONE)
-        return;
-    e->refused = PV_ROSTER_REFUSE_REVOKED;
-    pv_roster_report(
-        r, PV_ROSTER_EV_REFUSED, NULL,
-        "\"%s\" (%s) revokes something without the right to it, or after it lost that: "
-        "it has no effect",
-        claim == NULL ? "somebody" : claim->pub.st.u.member.name, PV_KEY_STR(e->signer->pk));
-}
-
 /* Statements of unknown types are kept of those who are in the network. */
 static void list_unknown(struct pv_roster *r, struct pv_roster_key *k)
 {
@@ -344,7 +329,7 @@ static void settle_key(struct pv_roster *r, struct pv_roster_key *k)
             continue;
         bool effective = pv_roster_was_in_office(r, e) && k != r->record->signer;
         if (!effective && k != r->record->signer)
-            report_void(r, e);
+            pv_roster_report_refusal(r, e, PV_ROSTER_REFUSE_REVOKED);
         ended_one = ended_one || (e->effective && !effective);
         if (effective && !e->effective)
             mark_staying(r, e);

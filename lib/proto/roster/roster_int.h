@@ -37,7 +37,8 @@ enum pv_roster_binding_kind {
 enum pv_roster_refusal {
     PV_ROSTER_REFUSE_NONE,
     PV_ROSTER_REFUSE_NAME,      /* another member has the name */
-    PV_ROSTER_REFUSE_ADDRESS,   /* another member has an address */
+    PV_ROSTER_REFUSE_IP4,       /* another member has an address */
+    PV_ROSTER_REFUSE_IP6,       /* the same */
     PV_ROSTER_REFUSE_TRANSPORT, /* another member has the transport key */
     PV_ROSTER_REFUSE_WINDOW,    /* the receipt's time is outside of the invite's window */
     PV_ROSTER_REFUSE_RECEIPT,   /* its receipt's coordinator stands in no record that counts */
@@ -99,7 +100,7 @@ struct pv_roster_item {
     bool gone;      /* out of the set for good, freed when nobody needs it */
     bool effective; /* revocation, end, coordinators record, tag, rule: it is in force */
     bool ended;     /* tag, rule: some end in force names it */
-    enum pv_roster_refusal refused; /* the reason last reported */
+    enum pv_roster_refusal refused; /* the reason last reported; now: pv_roster_refusal_now() */
     uint8_t raw[];                  /* the statement as it was signed */
 };
 
@@ -451,6 +452,9 @@ void pv_roster_settle(struct pv_roster *r);
 /* How many member statements of node this signer signed. */
 size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_roster_key *signer);
 
+/* Why it does not count, if that is the last word of its key or signer in this. */
+enum pv_roster_refusal pv_roster_refusal_now(const struct pv_roster_item *e);
+
 /* --- conditions: roster_settle.c ------------------------------------------------------------- */
 
 /* The invite statement that counts for an invite key: of a signer in office if there is one, then
@@ -497,6 +501,7 @@ static inline bool pv_roster_wins(const struct pv_roster_claim *c)
 {
     return c != NULL && c->wins;
 }
+
 /* The kind of value that another claim has; PV_ROSTER_BIND_KINDS when it lacks none. */
 enum pv_roster_binding_kind pv_roster_lacks(const struct pv_roster_claim *c);
 
@@ -506,6 +511,11 @@ void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
                       struct pv_roster_key *key, const char *fmt, ...) PV_PRINTF(4, 5);
 /* Takes the oldest. PV_ERR_AGAIN: none waits. */
 PV_MUST_CHECK int pv_roster_take_report(struct pv_roster *r, struct pv_roster_report *ret_report);
-/* Once for each reason. */
+/* The present claim of its key that this statement of it makes; NULL: none. */
+const struct pv_roster_claim *pv_roster_claim_by(const struct pv_roster_item *e);
+/* The sentence of pv_roster_next_refused() for this reason. */
+void pv_roster_explain_refusal(const struct pv_roster_item *e, enum pv_roster_refusal why,
+                               const uint8_t *self, char ret_text[static PV_ROSTER_REFUSED]);
+/* Once for each reason; PV_ROSTER_REFUSE_NONE: it counts. */
 void pv_roster_report_refusal(struct pv_roster *r, struct pv_roster_item *e,
                               enum pv_roster_refusal why);

@@ -821,6 +821,23 @@ int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event)
     return PV_OK;
 }
 
+const struct pv_roster_entry *pv_roster_next_refused(const struct pv_roster *r,
+                                                     const struct pv_roster_entry *prev,
+                                                     const uint8_t self[static PV_SIGN_PK_LEN],
+                                                     char ret_text[static PV_ROSTER_REFUSED])
+{
+    const struct pv_roster_item *e = prev == NULL ? r->first : item_of(prev)->next;
+
+    for (; e != NULL; e = e->next) {
+        const enum pv_roster_refusal why = pv_roster_refusal_now(e);
+        if (why != PV_ROSTER_REFUSE_NONE) {
+            pv_roster_explain_refusal(e, why, self, ret_text);
+            return &e->pub;
+        }
+    }
+    return NULL;
+}
+
 const struct pv_roster_entry *pv_roster_next_entry(const struct pv_roster *r,
                                                    const struct pv_roster_entry *prev)
 {

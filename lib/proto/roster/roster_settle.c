@@ -117,18 +117,23 @@ static struct pv_roster_item *choose_claim(struct pv_roster *r, struct pv_roster
     return NULL;
 }
 
-/* A removed node's claim is reported only when it came after the removal. */
+/* Does a removed node claim by this, which came after the removal? */
+static bool comes_back(const struct pv_roster_key *k, const struct pv_roster_item *claim)
+{
+    for (const struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
+        if (e->pub.st.type == PV_ST_REVOCATION && e->effective && e->receipt != NULL &&
+            claim->receipt != NULL && pv_roster_cmp_receipts(e->receipt, claim->receipt) < 0)
+            return true;
+    }
+    return false;
+}
+
 static void report_return(struct pv_roster *r, struct pv_roster_key *k)
 {
     struct pv_roster_item *claim = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
 
-    for (const struct pv_roster_item *e = k->about; e != NULL && claim != NULL; e = e->next_about) {
-        if (e->pub.st.type == PV_ST_REVOCATION && e->effective && e->receipt != NULL &&
-            claim->receipt != NULL && pv_roster_cmp_receipts(e->receipt, claim->receipt) < 0) {
-            pv_roster_report_refusal(r, claim, PV_ROSTER_REFUSE_REVOKED);
-            return;
-        }
-    }
+    if (claim != NULL && comes_back(k, claim))
+        pv_roster_report_refusal(r, claim, PV_ROSTER_REFUSE_REVOKED);
 }
 
 /* An invite that let in more than it allows: its claims come last from now on, and people are told,
@@ -356,8 +361,8 @@ static enum pv_member_state absent_state(const struct pv_roster_key *k)
 
 static const enum pv_roster_refusal lacking[PV_ROSTER_BIND_KINDS + 1] = {
     [PV_ROSTER_BIND_NAME] = PV_ROSTER_REFUSE_NAME,
-    [PV_ROSTER_BIND_IP4] = PV_ROSTER_REFUSE_ADDRESS,
-    [PV_ROSTER_BIND_IP6] = PV_ROSTER_REFUSE_ADDRESS,
+    [PV_ROSTER_BIND_IP4] = PV_ROSTER_REFUSE_IP4,
+    [PV_ROSTER_BIND_IP6] = PV_ROSTER_REFUSE_IP6,
     [PV_ROSTER_BIND_TRANSPORT] = PV_ROSTER_REFUSE_TRANSPORT,
     [PV_ROSTER_BIND_KINDS] = PV_ROSTER_REFUSE_NONE,
 };
@@ -376,6 +381,34 @@ static void report_outcome(struct pv_roster *r, struct pv_roster_key *k)
         report_claim(r, k->second);
     if (k->claim.wins)
         report_claim(r, k->third);
+}
+
+/* Of a member statement that is not its node's present claim. Older ones are said no more. */
+static enum pv_roster_refusal refusal_of_best(const struct pv_roster_item *e)
+{
+    const struct pv_roster_key *k = e->subject;
+
+    if (e != next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL) || has_left(k, e))
+        return PV_ROSTER_REFUSE_NONE;
+    if (k->revoked_node)
+        return comes_back(k, e) ? PV_ROSTER_REFUSE_REVOKED : PV_ROSTER_REFUSE_NONE;
+    if (k->why == PV_ROSTER_REFUSE_WAITS ||
+        (k->why == PV_ROSTER_REFUSE_ADMITTER && !comes_after_revocation(e)))
+        return PV_ROSTER_REFUSE_NONE;
+    return k->why;
+}
+
+/* By what is held alone: the reason that was reported last may be one of the past. */
+enum pv_roster_refusal pv_roster_refusal_now(const struct pv_roster_item *e)
+{
+    if (!e->listed || e->subject == NULL)
+        return PV_ROSTER_REFUSE_NONE;
+    if (pv_st_does(&e->pub.st, PV_DOES_TAKE))
+        return e->effective ? PV_ROSTER_REFUSE_NONE : e->refused;
+    const struct pv_roster_claim *c = pv_roster_claim_by(e);
+    if (c != NULL)
+        return lacking[pv_roster_lacks(c)];
+    return e->pub.st.type == PV_ST_MEMBER ? refusal_of_best(e) : PV_ROSTER_REFUSE_NONE;
 }
 
 /* A node that is no member: by what people know it. */
@@ -405,7 +438,6 @@ static void settle_member(struct pv_roster *r, struct pv_roster_key *k)
     bool was = k->member.state == PV_MEMBER_ACTIVE, waited = k->member.state == PV_MEMBER_WAITING;
     struct pv_member now = k->member;
 
-    report_outcome(r, k);
     if (k->claim.wins) {
         now = describe_member(k, k->claim.item);
         if (judge_life(r, k, &now))
@@ -424,6 +456,7 @@ static void settle_member(struct pv_roster *r, struct pv_roster_key *k)
         append_active(r, k);
     k->changed = k->changed || (is && (!was || !same));
     k->member = now;
+    report_outcome(r, k); /* by the name that it has now */
     if (is != was || (is && !same) || waits != waited)
         queue_member_event(r, k);
     pv_roster_count_dead(r, k);

@@ -211,6 +211,11 @@ PV_TEST(a_removed_node_never_comes_back)
     struct heard h = settle(r);
     assert_int_equal(h.added, 0);
     assert_int_equal(h.refused, 1);
+    char said[PV_ROSTER_REFUSED];
+    assert_non_null(pv_roster_next_refused(r, NULL, w.creator.pk, said));
+    assert_has(said,
+               "was removed and claims to be a member: there `sudo p2pvpnctl leave --forget`");
+    assert_lacks(said, "ends this");
     assert_null(pv_roster_by_node(r, bob.pk));
 }
 
@@ -347,6 +352,10 @@ PV_TEST(removing_an_admin_removes_what_it_admitted_unless_it_stays)
     h = learn(r, make_revocation(&w, &admin, PV_REVOKE_NODE, w.creator.pk, NULL, 0));
     assert_int_equal(h.gone, 0);
     assert_int_equal(h.refused, 1);
+    assert_has(h.text, "revokes something without the right to it");
+    char said[PV_ROSTER_REFUSED];
+    assert_non_null(pv_roster_next_refused(r, NULL, w.creator.pk, said));
+    assert_has(said, "it has no effect");
 }
 
 PV_TEST(root_cannot_be_revoked)

@@ -477,6 +477,19 @@ PV_TEST(an_ephemeral_invite_is_one_with_half_an_hour)
 }
 
 /* Nobody's peer any more, but still to be removed for good. */
+/* Else `status` of everybody would name it for ever. */
+PV_TEST(a_key_that_is_no_member_in_spite_of_what_it_says_can_be_removed)
+{
+    const struct keys late = keys_of(9);
+    char said[PV_ROSTER_REFUSED];
+    fake_node_add(&x.f, make_member(&x.f.world, &x.f.world.creator, &late, "bob", 9));
+    assert_non_null(pv_roster_next_refused(x.f.node.roster, NULL, x.f.identity.sign_pk, said));
+    ask(PV_STR("'cmd':'remove','peer':'%s'", PV_KEY_STR(late.pk)));
+    assert_null(pv_roster_next_refused(x.f.node.roster, NULL, x.f.identity.sign_pk, said));
+    assert_true(is_member("bob"));
+    assert_int_equal(pv_roster_known(x.f.node.roster, late.pk)->state, PV_MEMBER_REVOKED);
+}
+
 PV_TEST(a_member_that_has_expired_can_be_removed)
 {
     const struct keys guest = keys_of(51), eve = keys_of(52);

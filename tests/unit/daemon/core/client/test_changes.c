@@ -103,6 +103,15 @@ PV_TEST(a_problem_is_told_when_it_comes_and_when_it_is_gone_and_not_when_its_num
     expect_nothing();
 }
 
+/* The roster alone knows of some problems. */
+PV_TEST(a_problem_that_statements_bring_is_told_soon)
+{
+    others.problem = "member bob is not called rob";
+    fake_node_wait(&x.f, PV_S(2));
+    fake_node_raise(&x.f, PV_FACT_STATEMENTS);
+    expect("problem", "came", "member bob is not called rob");
+}
+
 PV_TEST(the_state_of_this_node_and_its_coordinator_are_told_when_they_change)
 {
     others.state = "connecting";

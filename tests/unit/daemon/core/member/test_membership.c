@@ -407,6 +407,30 @@ PV_TEST(status_shows_the_network_and_one_trouble_of_the_interface)
         "ask an admin; if that is so `p2pvpnctl leave --forget`, then join with a new token"));
 }
 
+/* It ends with the claim, and hides no other problem. */
+PV_TEST(a_claim_that_does_not_count_is_a_problem_for_as_long_as_it_is_made)
+{
+    const struct keys bob = keys_of(7);
+    enter();
+    merge_bob();
+    const struct item lost = make_place(&x.f.world, &bob, &bob, "alice", 7, 1),
+                      other = make_place(&x.f.world, &bob, &bob, "bert", 7, 2);
+    merge(&lost);
+    assert_true(fake_node_has_problem(&x.f, "member bob is not called alice, as this machine has "
+                                            "that name: there `sudo p2pvpnctl rename NAME`"));
+    assert_int_equal(x.f.node.reports.n, 0);
+    merge(&other);
+    assert_false(fake_node_has_problem(&x.f, "is not called"));
+    for (unsigned i = 0; i < PV_NODE_SOURCE_REPORTS + 3; i++) {
+        const struct item it = member(20 + i, "alice", (uint16_t)(20 + i));
+        merge(&it);
+    }
+    assert_true(fake_node_has_problem(&x.f, "is no member, as this machine has the name alice"));
+    assert_true(fake_node_has_problem(&x.f, "3 more like these"));
+    leave();
+    assert_false(fake_node_has_problem(&x.f, "is no member"));
+}
+
 /* A damaged key that was moved away: the coordinator's "wait" would be for ever. */
 PV_TEST(a_node_with_another_key_is_told_to_join_again)
 {
