@@ -459,7 +459,7 @@ static int take_firewall_allow(struct ctx *c)
     int r = strcmp(c->value, "none") == 0 ? PV_OK : pv_ports_parse(c->value, p);
     if (r == PV_ERR_LIMIT)
         return bad(c, "allow: at most 16 ranges of ports are supported");
-    if (r != PV_OK)
+    if (r != PV_OK || pv_ports_have_zero(p))
         return bad(c,
                    "allow: expected none, all, or ports as in \"tcp/22,udp/5000-5010,ping,chat\"");
     c->s->engine.has_firewall = true;

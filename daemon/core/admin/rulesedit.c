@@ -156,19 +156,12 @@ static bool select_what(struct pv_node *n, const char *what, const char *text, u
     return true;
 }
 
-/* Nothing is sent to port 0. */
-static bool is_no_port(const struct pv_port_range *x)
-{
-    return x->last == 0 && x->proto != PV_PORTS_ICMP;
-}
-
 static bool read_ports(struct pv_node *n, const char *what, const char *text, uint64_t handle,
                        struct pv_ports *ret)
 {
     int r = pv_ports_parse(text, ret);
-    for (size_t i = 0; r == PV_OK && i < ret->n; i++)
-        if (is_no_port(&ret->v[i]))
-            r = PV_ERR_MALFORMED;
+    if (r == PV_OK && pv_ports_have_zero(ret))
+        r = PV_ERR_MALFORMED;
     if (r == PV_ERR_LIMIT)
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
                         "%s: at most %d ranges of ports fit in one rule: make two", what,
@@ -778,7 +771,7 @@ static bool read_port(struct pv_node *n, const char *text, uint64_t handle,
     int r = pv_ports_parse(text, &ports);
     bool one = r == PV_OK && ports.n == 1 && ports.v[0].proto != PV_PORTS_PROTO_ALL &&
                (ports.v[0].first == ports.v[0].last || ports.v[0].first == 0) &&
-               !is_no_port(&ports.v[0]);
+               !pv_ports_have_zero(&ports);
     if (one && ports.v[0].first != ports.v[0].last)
         one = ports.v[0].proto != PV_PORTS_TCP && ports.v[0].proto != PV_PORTS_UDP &&
               ports.v[0].proto != PV_PORTS_ICMP;

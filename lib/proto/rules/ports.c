@@ -277,6 +277,14 @@ size_t pv_ports_encode(const struct pv_ports *ports, uint8_t buf[static PV_PORTS
     return ports->n * PV_PORTS_ENTRY;
 }
 
+bool pv_ports_have_zero(const struct pv_ports *ports)
+{
+    for (size_t i = 0; i < ports->n; i++)
+        if (ports->v[i].last == 0 && ports->v[i].proto != PV_PORTS_ICMP)
+            return true;
+    return false;
+}
+
 bool pv_ports_has(const struct pv_ports *ports, uint8_t proto, uint16_t port)
 {
     for (size_t i = 0; i < ports->n; i++) {

@@ -42,6 +42,9 @@ struct pv_ports {
  * "tcp", "udp", "ping", "icmp", "proto/47", and services: "chat", "files", "ssh", "http", "https",
  * "dns", "rdp", "smb". PV_ERR_MALFORMED; PV_ERR_LIMIT: more than PV_PORTS_MAX ranges. */
 PV_MUST_CHECK int pv_ports_parse(const char *text, struct pv_ports *ret_ports);
+/* Is a range of it port 0 alone, to which nothing is sent? A user who gives it meant another one.
+ */
+bool pv_ports_have_zero(const struct pv_ports *ports);
 /* The shortest such text; "none" of an empty set. Returns buf. */
 const char *pv_ports_format(const struct pv_ports *ports, char buf[static PV_PORTS_TEXT]);
 #define PV_PORTS_STR(ports) pv_ports_format(ports, (char[PV_PORTS_TEXT]){0})

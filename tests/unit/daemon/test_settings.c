@@ -314,6 +314,8 @@ PV_TEST(every_bad_line_is_named_with_file_and_line)
         {"[peer a]\npersistent-keepalive = 65536\n", "conf:2: persistent-keepalive:"},
         {"[peer a]\npreshared-key-file = psk\n", "conf:2: preshared-key-file:"},
         {"[firewall]\nallow = tcp/99999\n", "conf:2: allow: expected none, all, or ports"},
+        {"[firewall]\nallow = tcp/0\n", "conf:2: allow: expected none, all, or ports"},
+        {"[firewall]\nallow = tcp/22,0\n", "conf:2: allow: expected none, all, or ports"},
         {"[firewall]\nallow = 1,3,5,7,9,11,13,15,17\n", "conf:2: allow: at most 16 ranges"},
         {"[peer a]\nsuite = des\n", "conf:2: suite: expected chacha or aes"},
         {"[peer a]\ndoor = 1234\n", "conf:2: door: expected on or off"},
