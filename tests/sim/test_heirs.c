@@ -281,7 +281,11 @@ PV_SIM(a_machine_that_takes_a_place_has_what_was_said_of_the_other, SEEDS)
              "a machine that is online is removed");
     sim_node_stop(s.m[D]);
     sim_world_run(PV_S(5));
-    sim_must(sim_world_tell(s.m[A], PV_S(40), "'cmd':'replace','peer':'d','name':'e'"),
+    sim_must(sim_world_tell(s.m[A], PV_S(40), "'cmd':'rename','peer':'e','name':'e2'") &&
+                 !sim_world_tell(s.m[A], PV_S(40), "'cmd':'replace','peer':'d','name':'e'") &&
+                 strstr(sim.why, "replace: e is called e2 now") != NULL,
+             "a former name is not told:");
+    sim_must(sim_world_tell(s.m[A], PV_S(40), "'cmd':'replace','peer':'d','name':'e2'"),
              "not replaced:");
     sim_world_run(PV_S(5));
     const char *rules = sim_world_ask(s.m[C], PV_S(40), "'cmd':'rules'");

@@ -242,6 +242,8 @@ static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_pee
     uint8_t old_pk[PV_SIGN_PK_LEN];
     if (!pv_admin_may_sign(n, what, PV_RIGHT_INVITE | PV_RIGHT_REVOKE, handle))
         return;
+    if (fresh == NULL && pv_peer_fail_known(n, req->name, what, handle))
+        return;
     if (fresh == NULL || old == NULL || fresh == old) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
                         "replace: no other member is called %s: the reinstalled machine joins "

@@ -657,6 +657,8 @@ static bool read_entry(struct pv_routes *r, const char *text, uint64_t handle,
     ret->is_prefix = true;
     if (strchr(text, '/') == NULL || pv_prefix_parse(text, &ret->prefix) != PV_OK ||
         !pv_route_is_valid(&ret->prefix)) {
+        if (pv_peer_fail_known(r->node, text, "route use", handle))
+            return false;
         pv_ctlsrv_failf(
             r->node->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
             "route use: \"%.70s\" is neither a member nor a prefix: give all, auto, off, a name of "

@@ -234,6 +234,11 @@ PV_TEST(the_user_chooses)
     assert_string_equal(used(), "192.168.1.0/24 2001:db8::/32");
     assert_answer("'cmd':'route_use','peer':'nobody'", "neither a member nor a prefix");
     assert_answer("'cmd':'route_use','peer':'0.0.0.0/0'", "exit use PEER");
+    const struct keys k = keys_of(BOB);
+    told(make_place(&x.f.world, &x.f.world.creator, &k, "rob", 7, 1));
+    assert_ok(
+        pv_peers_add_member(x.f.node.peers, pv_roster_by_node(x.f.node.roster, k.pk), x.f.now));
+    assert_answer("'cmd':'route_use','peer':'bob'", "route use: bob is called rob now");
 }
 
 /* The choice is there after a restart. */
