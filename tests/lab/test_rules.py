@@ -404,6 +404,20 @@ def a_firewall_that_keeps_chat_out_is_told(lab):
 
 
 @scenario
+def a_link_of_chat_ends_with_its_permission(lab):
+    """B dialled it and may not any more: what a has to say goes by a connection of its own, and b's answers with it."""
+    a, b = network(lab, "a", "b")
+    b.ctl("send", "a", "dialled by b")
+    wait("b's message", lambda: ("b", "dialled by b") in lines_of(a, "b"))
+    a.ctl("deny", "b", "a", "chat")
+    rules_at(b, 1, "allow")
+    for text in ("one", "two"):
+        a.ctl("send", "b", text)
+        wait(f"a to know that b has {text!r}", lambda: [m["state"] for m in a.json("history", "b")["messages"]
+                                                        if m["text"] == text] == ["delivered"], 10)
+
+
+@scenario
 def bad_input_is_told_with_its_remedy(lab):
     a, b = network(lab, "a", "b")
     rows = [

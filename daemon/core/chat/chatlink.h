@@ -130,7 +130,9 @@ void pv_chatlink_peer_offline(struct pv_chatlink *link, const uint8_t *pk, pv_ns
  * Messages that wait for it stay in the store. */
 void pv_chatlink_peer_gone(void *link, const uint8_t *pk, pv_ns now);
 
-/* Other rules: what was not taken because of the old ones is sent again at once. */
+/* Other rules: what was not taken because of the old ones is sent again at once, and connections
+ * that a peer opened, and may not now, end; this node opens its own when it has something to say.
+ */
 void pv_chatlink_rules_changed(struct pv_chatlink *link, pv_ns now);
 
 /* The interface goes, and with it every connection, also those that are being made: sockets are

@@ -146,10 +146,31 @@ void pv_chatlink_handle_later(struct pv_chatlink *link, struct pv_chatlink_peer 
     pv_chatlink_tell(link, PV_CHATLINK_STATE, 0, PV_OK, &told, now);
 }
 
+/* Nothing that the peer sends on a connection of its own comes in any more, not even that it has
+ * got ours: what this node has to say would wait for that until its deadline. */
+static void end_forbidden(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
+{
+    bool ended = false;
+    if (link->cfg.admits == NULL || link->cfg.admits(link->cfg.owner, peer->pk))
+        return;
+    for (struct pv_chatlink_conn *c = peer->conns, *next; c != NULL; c = next) {
+        next = c->next_of_peer;
+        if (c->opened)
+            continue;
+        pv_chatlink_lost_conn(link, c, true, now);
+        ended = true;
+    }
+    if (!ended)
+        return;
+    peer->retry_at = now; /* the peer did not fail */
+    pv_heap_set(&link->peer_timers, &peer->timer, now);
+}
+
 void pv_chatlink_rules_changed(struct pv_chatlink *link, pv_ns now)
 {
     struct pv_chatlink_peer *peer, *next;
     HASH_ITER(hh, link->peers, peer, next) {
+        end_forbidden(link, peer, now);
         if (peer->held != PV_CHAT_LATER_RULES)
             continue;
         peer->held = PV_CHAT_LATER_NO;

@@ -825,6 +825,40 @@ PV_TEST(a_message_that_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone)
     assert_conversations();
 }
 
+/* By then nothing comes in on it, not even that a message has arrived. */
+PV_TEST(a_connection_that_its_opener_may_not_have_any_more_ends_at_once)
+{
+    begin_with_one();
+    assert_int_equal(w.nodes[1].opens, 0);
+    w.nodes[1].denies = true;
+    pv_chatlink_rules_changed(w.nodes[1].link, w.now);
+    run_for(PV_MS(100));
+    assert_int_equal(open_pipes(), 0);
+    send_and_wait(1, "mine", PV_S(1));
+    assert_string_equal(w.nodes[0].last_text, "mine");
+    assert_int_equal(w.nodes[1].opens, 1);
+    /* That one is of who may: the next rules leave it. */
+    pv_chatlink_rules_changed(w.nodes[1].link, w.now);
+    send_and_wait(1, "again", PV_S(1));
+    assert_string_equal(w.nodes[0].last_text, "again");
+    assert_int_equal(w.nodes[1].opens, 1);
+    assert_conversations();
+}
+
+/* A message under way on it is said again on this node's own. */
+PV_TEST(a_message_on_a_connection_that_is_forbidden_goes_out_on_another)
+{
+    begin_with_one();
+    assert_ok(send_text(1, "mine"));
+    run_for(PV_MS(6));
+    w.nodes[1].denies = true;
+    pv_chatlink_rules_changed(w.nodes[1].link, w.now);
+    run_for(PV_S(1));
+    assert_string_equal(w.nodes[0].last_text, "mine");
+    assert_int_equal(w.nodes[1].opens, 1);
+    assert_conversations();
+}
+
 /* It is online, so something is between: the user is told, until it answers or goes. */
 PV_TEST(a_receiver_behind_a_firewall_is_told_apart_from_one_that_is_away)
 {
