@@ -301,6 +301,30 @@ PV_SIM(a_machine_that_takes_a_place_has_what_was_said_of_the_other, SEEDS)
              "the name is not its");
 }
 
+/* The permission to carry the guest's address would let its carrier take what is sent to the new
+ * one. */
+PV_SIM(a_guest_that_is_replaced_is_carried_by_nobody, SEEDS)
+{
+    struct scene s;
+    sim_must(begin(&s, seed), "not begun:");
+    const char *token = sim_world_invite(s.m[A], "'uses':5");
+    struct sim_node *e = sim_world_node(SIM_PUBLIC, "e", false);
+    sim_must(token != NULL && sim_world_join(e, token, "e") != NULL, "not joined:");
+    sim_must(sim_world_tell(s.m[A], PV_S(40), "'cmd':'export','name':'phone','endpoint':'%s'",
+                            "192.0.2.1:5000"),
+             "no guest:");
+    sim_world_run(PV_S(5));
+    sim_must(pv_roster_next_route(roster_of(&s, C), NULL) != NULL, "nobody carries it");
+    /* Another admin than the one that let it in. */
+    sim_must(sim_world_tell(s.m[B], PV_S(40), "'cmd':'replace','peer':'phone','name':'e'"),
+             "not replaced:");
+    sim_world_run(PV_S(5));
+    const struct pv_member *m = pv_roster_by_name(roster_of(&s, C), "phone");
+    sim_must(m != NULL && memcmp(m->node, sim_node_pk(e), PV_SIGN_PK_LEN) == 0,
+             "the name is not its");
+    sim_must(pv_roster_next_route(roster_of(&s, C), NULL) == NULL, "it may be carried still");
+}
+
 /* Like one that is removed: it could come back by the token that let it in. A machine that
  * came by the same one before stays. */
 PV_SIM(the_invite_of_a_machine_that_is_replaced_ends, SEEDS)

@@ -539,22 +539,6 @@ static const struct pv_member *subject(struct admin *a, const char *name, const 
     return p == NULL ? NULL : pv_roster_by_node(n->roster, pv_peer_pk(p));
 }
 
-/* This node takes back who carries the guest that goes: the slot is for the next one. */
-static void forget_carrier(struct admin *a, const struct pv_addr *ip4, pv_ns now)
-{
-    const struct pv_node *n = a->node;
-    const struct pv_roster_entry *e = NULL;
-    while ((e = pv_roster_next_route(n->roster, e)) != NULL) {
-        const struct pv_st_route *route = &e->st.u.route;
-        if (route->prefix.bits != 8 * PV_IP4_LEN || !pv_addr_equal_ip(&route->prefix.base, ip4) ||
-            memcmp(e->st.signer, n->identity->sign_pk, PV_SIGN_PK_LEN) != 0)
-            continue;
-        if (pv_rulesedit_take_back(a->node, &e->st, now) != PV_OK)
-            return; /* it stays, and harms nobody */
-        e = NULL;   /* the roster is another one */
-    }
-}
-
 /* A member that is removed must not come back by the token that let it in, so its invite goes too
  * when it has uses left, unless the client says otherwise. */
 static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -576,8 +560,8 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
         r = pv_ending_invites(a->node, pv_node_signer(a->node), pk, req->keep_invite, &w.told, now);
     if (r == PV_OK)
         r = pv_ending_remove(a->node, pk, now);
-    if (r == PV_OK && carried)
-        forget_carrier(a, &ip4, now);
+    if (r == PV_OK && carried) /* what stays harms nobody */
+        (void)!pv_rulesedit_uncarry(a->node, &ip4, false, now);
     if (r != PV_OK)
         fail_revocation(a, "remove", r, handle);
     else

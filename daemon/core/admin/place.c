@@ -221,11 +221,18 @@ static bool may_replace(struct pv_node *n, const struct pv_ctlapi_request *req,
     return false;
 }
 
-/* The network's words about the old machine become those about the new one. */
+/* The network's words about the old machine become those about the new one. A guest's carrier has
+ * nothing more to carry: the new one is a member that comes by itself. */
 static int carry_over(struct pv_node *n, const uint8_t *old, const uint8_t *fresh, bool rights,
                       pv_ns now)
 {
-    int r = pv_rulesedit_carry(n, old, fresh, now);
+    const struct pv_member *m = pv_roster_by_node(n->roster, old);
+    const struct pv_addr ip4 = m->ip4;
+    int r = PV_OK;
+    if (pv_roster_carrier(n->roster, m) != NULL)
+        r = pv_rulesedit_uncarry(n, &ip4, true, now);
+    if (r == PV_OK)
+        r = pv_rulesedit_carry(n, old, fresh, now);
     if (r == PV_OK && rights && pv_rootkey_is_here(n))
         r = pv_rootkey_grant(n, fresh, now);
     return r;

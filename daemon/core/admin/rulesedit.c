@@ -327,6 +327,23 @@ int pv_rulesedit_carry(struct pv_node *n, const uint8_t from[static PV_SIGN_PK_L
     return carry_tags_of_invite(n, from, to, now);
 }
 
+int pv_rulesedit_uncarry(struct pv_node *n, const struct pv_addr *ip4, bool all, pv_ns now)
+{
+    const struct pv_roster_entry *e = NULL;
+    while ((e = pv_roster_next_route(n->roster, e)) != NULL) {
+        const struct pv_st_route *route = &e->st.u.route;
+        const bool own = memcmp(e->st.signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
+        if (route->prefix.bits != 8 * PV_IP4_LEN || !pv_addr_equal_ip(&route->prefix.base, ip4) ||
+            !(own || all))
+            continue;
+        int r = pv_rulesedit_take_back(n, &e->st, now);
+        if (r != PV_OK)
+            return r;
+        e = NULL; /* the roster is another one */
+    }
+    return PV_OK;
+}
+
 /* A place before the rule of this number once that went `back`, or behind all (0). False: there is
  * none between two. */
 static bool find_place(const struct pv_policy *p, size_t before, uint64_t back, uint64_t *ret_place)
