@@ -433,5 +433,17 @@ def it_may_be_off_or_with_some(lab):
     b.ctl("reload")
     a.wait_direct(b)
     wait("broadcasts again", lambda: (send(a, "255.255.255.255", 5001), len(heard(p)) > n)[1])
+
+    # The line is about the machine, whatever it is called, also after a start.
+    a.ctl("rename", "anna")
+    wait("b to hear of it", lambda: "anna" in b.peers())
+    b.configure("peer = carrol\n")
+    b.ctl("reload")
+    a.wait_direct(b)
+    n = len(heard(p))
+    wait("broadcasts of who was renamed", lambda: (send(a, "255.255.255.255", 5001), len(heard(p)) > n)[1])
+    problems = [x for x in b.json("status")["problems"] if "[lan] peer" in x]
+    check(len(problems) == 1 and "no member is called carrol: " in problems[0], f"problems: {problems}")
+
     b.run("rm", "/etc/p2pvpn/p2pvpnd.conf")
     check("there is no /etc/p2pvpn/p2pvpnd.conf: the defaults hold" in b.ctl("reload").out, "a file that is not there")

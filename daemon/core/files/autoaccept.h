@@ -3,12 +3,11 @@
  * autoaccept.h - whose files are taken without asking, by the rules of the configuration
  * ([chat] auto-accept).
  *
- * A rule for everybody holds for everybody. A rule with a name is pinned to one machine: the first
- * member that was seen with the name. Another one that has the name later is none of whom the user
+ * A rule for everybody holds for everybody. A rule with a name holds for the machine that the name
+ * is pinned to (member/pins.h). Another one that has the name later is none of whom the user
  * trusted; the rule holds for it only once its user accepts one of its files by hand, which moves
- * the pin. A machine that is renamed keeps its pin, and the rule holds for it on. Pins belong to a
- * network, for names do, and go with their rule. Pure: the owner asks only about members of the
- * roster, and keeps the bytes of pv_autoaccept_save(). Not thread-safe.
+ * the pin. Pure: the owner asks only about members of the roster, and keeps the bytes of
+ * pv_autoaccept_save(). Not thread-safe.
  */
 #pragma once
 

@@ -4,14 +4,18 @@
 #include "daemon/core/lan/lan.h"
 
 #include <stdlib.h>
-#include <string.h>
 
+#include "base/text.h"
+#include "daemon/core/member/pins.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/saved.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/group/querier.h"
 #include "proto/local/ctlapi_pack.h"
+
+#define META_PINS "lan-pins" /* the machines of [lan] peer in the store */
 
 /* Somebody who gets what is sent to a group. */
 struct pair {
@@ -22,6 +26,7 @@ struct pair {
 struct lan {
     struct pv_node *node;
     struct pv_lan_config cfg;
+    struct pv_pins *chosen; /* owned; the names of cfg.peers */
     struct pv_querier querier;
     uint64_t seen; /* changes of the querier that the members were told */
     struct pv_groupsync *sync;
@@ -42,6 +47,12 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     l->cfg = cfg->lan;
     l->list_at = l->wake_at = PV_NEVER;
     pv_querier_init(&l->querier);
+    int r = pv_pins_new(&l->chosen, l->cfg.n_peers, "[lan] peer", l->node->log);
+    if (r != PV_OK)
+        return r;
+    for (size_t i = 0; i < l->cfg.n_peers; i++)
+        pv_pins_add(l->chosen, l->cfg.peers[i]);
+    pv_pins_load(l->chosen, pv_saved_value(cfg->saved, META_PINS));
     return pv_groupsync_new(&l->sync, &l->node->rng);
 }
 
@@ -50,6 +61,7 @@ static void free_lan(void *part)
     struct lan *l = part;
     pv_peers_drop_slots(l->node->peers, &pv_part_lan);
     pv_groupsync_free(l->sync);
+    pv_pins_free(l->chosen);
     free(l->pairs);
 }
 
@@ -77,16 +89,30 @@ static struct pv_groupsync_known known(const struct pv_peer *p)
 
 /* --- with whom ------------------------------------------------------------------------------- */
 
-/* Discovery is exchanged with this member, as far as this node is asked. */
+/* Discovery is exchanged with this member, as far as this node is asked. Names are looked up first:
+ * peers are asked about before the part hears of the roster. */
 static bool is_chosen(const struct lan *l, const struct pv_peer *p)
 {
     if (l->cfg.broadcast != PV_LAN_PEERS)
         return l->cfg.broadcast != PV_LAN_OFF;
-    for (size_t i = 0; i < l->cfg.n_peers; i++) {
-        if (strcmp(l->cfg.peers[i], pv_peer_name(p)) == 0)
+    if (l->node->roster != NULL)
+        pv_pins_look(l->chosen, l->node->roster);
+    for (size_t i = 0; pv_pins_name(l->chosen, i) != NULL; i++) {
+        if (pv_pins_is(l->chosen, i, pv_peer_pk(p)))
             return true;
     }
     return false;
+}
+
+static void save_pins(struct lan *l)
+{
+    size_t len;
+    uint8_t *pins = pv_pins_save(l->chosen, &len);
+    if (pins == NULL)
+        pv_node_not_stored(l->node);
+    else
+        pv_node_put_meta(l->node, META_PINS, pv_view(pins, len));
+    free(pins);
 }
 
 /* Of more than PV_PRESENCE_ALL members nobody knows who is online, and so many are too many. */
@@ -297,6 +323,8 @@ static void run(void *part, pv_ns now)
     if (l->wake_at <= now)
         wake_members(l, now);
     send_out(l);
+    if (pv_pins_take_dirty(l->chosen))
+        save_pins(l);
 }
 
 /* --- hearing --------------------------------------------------------------------------------- */
@@ -330,6 +358,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct lan *l = part;
     if ((facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_ONLINE | PV_FACT_OFFLINE)) != 0)
         changed(l, now);
+    if ((facts & PV_FACT_STORE) != 0)
+        save_pins(l);
     if ((facts & PV_FACT_INTERFACE) == 0)
         return;
     bool up = l->node->roster != NULL && l->node->iface.state == PV_IFACE_UP;
@@ -388,6 +418,43 @@ static pv_ns next_timeout(const void *part)
 
 /* --- what is shown --------------------------------------------------------------------------- */
 
+/* Is the i-th name another machine's than the one that it means? */
+static bool is_anothers(const struct lan *l, size_t i)
+{
+    const struct pv_member *m = pv_roster_by_name(l->node->roster, pv_pins_name(l->chosen, i));
+    return m != NULL && pv_pins_is_another(l->chosen, i, m->node);
+}
+
+static bool is_nobodys(const struct lan *l, size_t i)
+{
+    return !is_anothers(l, i) && !pv_pins_is_somebody(l->chosen, i, l->node->roster);
+}
+
+/* One line for all names of which that is so. */
+static void show_names(const struct lan *l, struct pv_statuspage *st,
+                       bool (*is_so)(const struct lan *l, size_t i), const char *what,
+                       const char *remedy)
+{
+    const char *first = NULL, *name;
+    size_t n = 0;
+    for (size_t i = 0; (name = pv_pins_name(l->chosen, i)) != NULL; i++) {
+        if (is_so(l, i) && n++ == 0)
+            first = name;
+    }
+    if (n > 0)
+        pv_statuspage_problem(
+            st, what, PV_STR("%s%s%s", first, n > 1 ? PV_STR(" and %zu more", n - 1) : "", remedy));
+}
+
+static void show_chosen(const struct lan *l, struct pv_statuspage *st)
+{
+    show_names(l, st, is_nobodys, "[lan] peer: no member is called ",
+               ": give a name of `p2pvpnctl peers`, and `p2pvpnctl reload`");
+    show_names(l, st, is_anothers, "[lan] peer does not hold for ",
+               ", another machine than before: if that is meant, take the line out, `p2pvpnctl "
+               "reload`, and put it in again");
+}
+
 /* In no network there is no LAN, and nothing to say of it. */
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
@@ -408,6 +475,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
                                      l->cfg.wake, "online",
                                      l->online == 0 ? json_null() : pv_ctlapi_u64(l->online),
                                      "groups", groups, "wanted", pv_ctlapi_u64(l->n_groups)));
+    if (l->cfg.broadcast == PV_LAN_PEERS && pv_node_self(l->node) != NULL)
+        show_chosen(l, st);
     if (q->refused > 0)
         pv_statuspage_problem(st, "programs here joined more than 128 multicast groups: ",
                               "packets to the others do not arrive; end some of them");

@@ -10,17 +10,22 @@ static struct fake_peers peers;
 static struct fake_node *const node = &peers.f;
 static struct pv_peer *bob;
 
-static void start_with(enum pv_lan_broadcast broadcast, bool wake)
+static void start_with_lan(const struct pv_lan_config *lan)
 {
     fake_peers_init(&peers, &pv_part_lan);
-    node->cfg.lan = (struct pv_lan_config){
-        .broadcast = broadcast, .wake = wake, .n_peers = 1, .peers = {"bob"}};
+    node->cfg.lan = *lan;
     fake_node_enter(node);
     fake_node_start(node);
     bob = fake_peers_member(&peers, 7, "bob", 7);
     node->node.iface.state = PV_IFACE_UP;
     pv_node_raise(&node->node, PV_FACT_INTERFACE | PV_FACT_ROSTER);
     fake_peers_settle(&peers);
+}
+
+static void start_with(enum pv_lan_broadcast broadcast, bool wake)
+{
+    start_with_lan(&(struct pv_lan_config){
+        .broadcast = broadcast, .wake = wake, .n_peers = 1, .peers = {"bob"}});
 }
 
 static void pass(pv_ns t)
@@ -139,6 +144,93 @@ PV_TEST(it_may_be_on_with_some_only)
     assert_string_equal(receivers("255.255.255.255"), "bob");
     assert_false(takes_discovery_of(carol));
     assert_true(takes_discovery_of(bob));
+}
+
+/* Bob has this name from now on. */
+static void rename_bob(const char *name)
+{
+    const struct keys k = keys_of(7);
+    fake_node_add(node, make_place(&node->world, &node->world.creator, &k, name, 7, 1));
+    assert_ok(pv_peers_add_member(node->node.peers, pv_roster_by_node(node->node.roster, k.pk),
+                                  node->now));
+    fake_peers_settle(&peers);
+}
+
+static void bob_leaves(void)
+{
+    const struct keys k = keys_of(7);
+    fake_node_add(node, make_leave(&node->world, &k, 2));
+    fake_peers_leaves(&peers, bob);
+}
+
+PV_TEST(a_name_means_the_machine_that_had_it_first)
+{
+    start_with(PV_LAN_PEERS, false);
+    fake_peers_reach(&peers, bob);
+    rename_bob("robert");
+    assert_string_equal(receivers("255.255.255.255"), "robert");
+    assert_true(takes_discovery_of(bob));
+    assert_false(fake_node_has_problem(node, "[lan] peer"));
+    bob_leaves();
+    struct pv_peer *other = fake_peers_member(&peers, 8, "bob", 8);
+    fake_peers_reach(&peers, other);
+    assert_string_equal(receivers("255.255.255.255"), "");
+    assert_false(takes_discovery_of(other));
+    assert_true(fake_node_has_problem(node, "[lan] peer does not hold for bob, another machine "
+                                            "than before: if that is meant, take the line out"));
+}
+
+PV_TEST(the_meaning_of_a_name_is_kept)
+{
+    static uint8_t pins[256];
+    static struct pv_saved_meta kept = {.name = "lan-pins", .value = {.ptr = pins}};
+    start_with(PV_LAN_PEERS, false);
+    struct pv_job *job = fake_node_expect(node, PV_JOB_SET_META);
+    assert_string_equal(job->u.set_meta.name, "lan-pins");
+    kept.value.len = job->u.set_meta.len;
+    assert_true(kept.value.len <= sizeof(pins));
+    memcpy(pins, job->u.set_meta.value, kept.value.len);
+    fake_node_answer(node, job,
+                     &(struct pv_job_result){.status = PV_ERR_STATE, .error = "no room"});
+    fake_node_raise(node, PV_FACT_STORE);
+    fake_node_answer(node, fake_node_expect(node, PV_JOB_SET_META), &(struct pv_job_result){0});
+
+    rename_bob("robert");
+    pv_peers_drop_slots(node->node.peers, &pv_part_lan);
+    pv_part_free(&pv_part_lan, node->self);
+    node->node.n_parts = 0;
+    node->saved.meta = &kept;
+    node->saved.n_meta = 1;
+    fake_node_start(node);
+    pv_node_raise(&node->node, PV_FACT_INTERFACE | PV_FACT_ROSTER);
+    fake_peers_settle(&peers);
+    assert_string_equal(receivers("255.255.255.255"), "robert");
+}
+
+/* This machine's own name is no mistake: one file may be for all machines. */
+PV_TEST(a_name_that_nobody_has_is_a_problem)
+{
+    start_with_lan(&(struct pv_lan_config){
+        .broadcast = PV_LAN_PEERS, .n_peers = 4, .peers = {"bob", "carrol", "dave", "alice"}});
+    assert_string_equal(receivers("255.255.255.255"), "bob");
+    assert_true(fake_node_has_problem(node, "[lan] peer: no member is called carrol and 1 more: "
+                                            "give a name of `p2pvpnctl peers`, and"));
+    (void)fake_peers_member(&peers, 8, "dave", 8);
+    fake_peers_settle(&peers);
+    assert_string_equal(receivers("255.255.255.255"), "bob dave");
+    assert_true(fake_node_has_problem(node, "no member is called carrol: give"));
+    (void)fake_peers_member(&peers, 9, "carrol", 9);
+    assert_false(fake_node_has_problem(node, "[lan] peer"));
+    /* A machine that is gone has left its name to nobody. */
+    bob_leaves();
+    assert_true(fake_node_has_problem(node, "no member is called bob: give"));
+}
+
+PV_TEST(names_without_broadcast_to_them_are_no_problem)
+{
+    start_with_lan(
+        &(struct pv_lan_config){.broadcast = PV_LAN_ON, .n_peers = 1, .peers = {"carrol"}});
+    assert_false(fake_node_has_problem(node, "[lan] peer"));
 }
 
 PV_TEST(it_ends_by_itself_where_there_are_many)
