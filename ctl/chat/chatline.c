@@ -29,6 +29,7 @@ enum asked_kind {
     ASKED_SEND_HERE, /* the same to the place of the conversation */
     ASKED_PEERS,
     ASKED_NAMES, /* before a line is judged by them */
+    ASKED_FILES, /* once, for those that were offered before */
 };
 
 /* A request without answer. */
@@ -63,6 +64,7 @@ struct chat {
     /* The last that came and was shown, and is not read ("": none), and the last that READ was
      * asked for. */
     char shown[PV_CHAT_ID_TEXT_BUF], reading[PV_CHAT_ID_TEXT_BUF];
+    uint32_t last_file; /* number of the newest file that is no news: later ones have larger ones */
     struct pv_chat_input in;
 };
 
@@ -276,12 +278,15 @@ static void show_state(struct chat *c, const json_t *body)
 
 static void show_room(struct chat *c, const json_t *body)
 {
-    bool invited = pv_json_is(body, "what", "invited");
+    const bool invited = pv_json_is(body, "what", "invited");
+    const char *room = pv_json_text(body, "room", "?");
+    /* In quotes, or a shell takes the # for the beginning of a comment. */
+    const char *how =
+        PV_STR(": `p2pvpnctl room accept '%s'`, or `p2pvpnctl room leave '%s'`", room, room);
     fputs(pv_colour_on(PV_DIM, c->cli->screen.colour), c->cli->out);
-    pv_cli_say(c->cli, "-- %s: %s %s%s%s", pv_json_text(body, "room", "?"),
-               pv_json_text(body, "peer", "?"), invited ? "was invited by " : "left",
-               invited ? pv_json_text(body, "by", "?") : "",
-               invited && pv_json_bool(body, "self") ? ": `p2pvpnctl room accept`, or leave" : "");
+    pv_cli_say(c->cli, "-- %s: %s %s%s%s", room, pv_json_text(body, "peer", "?"),
+               invited ? "was invited by " : "left", invited ? pv_json_text(body, "by", "?") : "",
+               invited && pv_json_bool(body, "self") ? how : "");
     fputs(pv_colour_off(PV_DIM, c->cli->screen.colour), c->cli->out);
 }
 
@@ -296,6 +301,30 @@ static void show_waiting(struct chat *c, const json_t *body)
     fputs(pv_colour_off(PV_DIM, c->cli->screen.colour), c->cli->out);
 }
 
+/* A file that somebody offers, once. Its name, which may be anything, stands behind the command. */
+static void show_file(struct chat *c, const json_t *file)
+{
+    const uint32_t number = (uint32_t)pv_json_int(file, "id");
+    if (!pv_json_is(file, "direction", "in") || !pv_json_is(file, "state", "offered") ||
+        number <= c->last_file)
+        return;
+    c->last_file = number;
+    fputs(pv_colour_on(PV_DIM, c->cli->screen.colour), c->cli->out);
+    pv_cli_say(c->cli, "-- %s offers a file: `p2pvpnctl files accept %u` takes %s (%s)",
+               pv_json_text(file, "peer", "?"), number, pv_json_text(file, "name", "?"),
+               PV_BYTES_STR(pv_json_real(file, "size", 0)));
+    fputs(pv_colour_off(PV_DIM, c->cli->screen.colour), c->cli->out);
+}
+
+/* One that was offered before this chat is told anew when its sender comes back. */
+static void know_files(struct chat *c, const json_t *body)
+{
+    PV_EACH_JSON(json_object_get(body, "files"), file) {
+        const uint32_t number = (uint32_t)pv_json_int(file, "id");
+        c->last_file = number > c->last_file ? number : c->last_file;
+    }
+}
+
 static void take_message(struct chat *c, json_t *msg)
 {
     show_message(c, msg);
@@ -303,8 +332,8 @@ static void take_message(struct chat *c, json_t *msg)
         snprintf(c->shown, sizeof(c->shown), "%s", pv_json_text(msg, "id", ""));
 }
 
-/* Older ones are shown first. The inbox ends with these, so as many as are remembered do: those
- * before them are in it as well. */
+/* Messages that waited are shown first. The inbox ends with these, so as many as are remembered do:
+ * those before them are in it as well. */
 static void keep_for_later(struct chat *c, json_t *msg)
 {
     if (json_array_size(c->later) >= KNOWN)
@@ -336,6 +365,8 @@ static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
         show_room(c, reply->body);
     else if (strcmp(reply->event, "waiting") == 0 && !cli->quiet)
         show_waiting(c, reply->body);
+    else if (strcmp(reply->event, "file") == 0 && !cli->quiet)
+        show_file(c, json_object_get(reply->body, "file"));
     else if (strcmp(reply->event, "presence") == 0 && !cli->quiet)
         fprintf(cli->out, "%s-- %s is %s%s\n", pv_colour_on(PV_DIM, cli->screen.colour),
                 pv_json_text(reply->body, "peer", "?"),
@@ -450,6 +481,10 @@ static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     enum asked_kind kind = take_asked(c, reply->id);
     c->begun = c->begun || kind == ASKED_INBOX;
+    if (kind == ASKED_FILES) { /* what is wrong the other answers say */
+        know_files(c, reply->body);
+        return 0;
+    }
     if (!reply->ok) {
         if (kind == ASKED_SEND_HERE)
             pv_chat_complain_of_line(c->cli, &c->place, reply);
@@ -582,11 +617,11 @@ static int read_input(struct chat *c)
 
 /* --- the conversation ---------------------------------------------------------------------- */
 
-/* Everything but the watch is answered. */
+/* Everything that a user waits for is answered. */
 static bool is_quiet(const struct chat *c)
 {
     for (size_t i = 0; i < c->n_asked; i++) {
-        if (c->asked[i].kind != ASKED_WATCH)
+        if (c->asked[i].kind != ASKED_WATCH && c->asked[i].kind != ASKED_FILES)
             return false;
     }
     return true;
@@ -668,6 +703,8 @@ int pv_chatline(struct pv_cli *cli)
     c->place = place;
     /* Watch first, then what is unread: nothing can fall between, and nothing is shown twice. */
     code = ask_simple(c, ASKED_WATCH, PV_CTLAPI_WATCH);
+    if (code == 0 && !cli->json)
+        code = ask_simple(c, ASKED_FILES, PV_CTLAPI_FILES);
     if (code == 0)
         code = ask_inbox(c, "", 0);
     if (c->prompts)

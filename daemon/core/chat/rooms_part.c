@@ -466,9 +466,9 @@ static const uint8_t *need_meant(struct pv_node *n, const char *typed, const cha
     if ((strncmp(typed, "#~", 2) != 0 || name[0] != '\0') && is_doubtful(n, id)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: %s is a room that this node is invited to, and there is another of "
-                        "that name: `p2pvpnctl room list`; then `p2pvpnctl room accept`, or the "
-                        "other one's whole name",
-                        what, called);
+                        "that name: `p2pvpnctl room list`; then `p2pvpnctl room accept '%s'`, or "
+                        "the other one's whole name",
+                        what, called, called);
         return NULL;
     }
     return id;
@@ -626,8 +626,9 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
                    PV_WHO_STR(r->node, author), name, name));
     }
     if (pv_rooms_are_full(r->rooms))
-        pv_statuspage_problem(st, "nobody can invite this node to another room: ",
-                              "it is in as many as it may be, `p2pvpnctl room leave` makes place");
+        pv_statuspage_problem(
+            st, "nobody can invite this node to another room: ",
+            "it is in as many as it may be, `p2pvpnctl room leave '#ROOM'` makes place");
     pv_statuspage_drop(st, "room-forged", counts.forged);
     pv_statuspage_drop(st, "room-frame", counts.bad_frames);
     pv_statuspage_drop(st, "room-stranger", counts.strangers);

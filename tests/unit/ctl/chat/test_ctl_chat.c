@@ -259,7 +259,7 @@ PV_TEST(chat_converses_on_a_pipe)
         t.err, "p2pvpnctl: chat: there is: send NAME TEXT, getu, exit: see p2pvpnctl chat -h\n");
     /* A typed line is read whenever it comes, so only some of the order is certain. */
     static const char first[] = "{\"cmd\":\"watch\",\"what\":\"chat\"}\n"
-                                "{\"cmd\":\"inbox\",\"peek\":true}\n";
+                                "{\"cmd\":\"files\"}\n{\"cmd\":\"inbox\",\"peek\":true}\n";
     assert_int_equal(strncmp(t.requests, first, sizeof(first) - 1), 0);
     assert_has(t.requests, "{'cmd':'read','through':'B','upto':5}\n");
     const char *sent =
@@ -306,8 +306,8 @@ PV_TEST(chat_with_a_peer_sends_plain_lines_there)
     assert_int_equal(RUN_WITH("hello\nsend me the file\nlast line without newline", "chat", "pi"),
                      1);
     assert_asked("'cmd':'ip','peer':'pi'", "'cmd':'peers'", "'cmd':'watch','what':'chat'",
-                 "'cmd':'inbox','peek':true", "'cmd':'send','peer':'pi','name':'pi','text':'hello'",
-                 "'cmd':'peers'",
+                 "'cmd':'files'", "'cmd':'inbox','peek':true",
+                 "'cmd':'send','peer':'pi','name':'pi','text':'hello'", "'cmd':'peers'",
                  "'cmd':'send','peer':'pi','unless':'me','name':'pi','text':'send me the file'",
                  "'cmd':'send','peer':'pi','name':'pi','text':'last line without newline'");
     assert_has(t.err, "p2pvpnctl: send: disk full\n");
@@ -722,6 +722,40 @@ PV_TEST(chat_tells_states_of_what_it_sent)
                                "-- eve asks to be admitted, from 192.0.2.7: `p2pvpnctl admit eve`, "
                                "or `p2pvpnctl deny eve`\n" WHEN "pi: back\n"
                                "-- nobody else is in this network yet\n");
+}
+
+PV_TEST(an_invitation_names_the_commands_with_its_room)
+{
+    answers("inbox",
+            "{'id':1,'event':'room','room':'#tea','what':'invited','peer':'lap','by':'pi','"
+            "self':true}\n" OK_V1("'messages':[]"));
+    assert_int_equal(RUN_WITH("", "chat"), 0);
+    t.out[strcspn(t.out, "\n")] = '\0';
+    assert_string_equal(t.out, "-- #tea: lap was invited by pi: `p2pvpnctl room accept '#tea'`, or "
+                               "`p2pvpnctl room leave '#tea'`");
+}
+
+#define FILE_EVENT(id, direction, state)                                              \
+    "{'id':1,'event':'file','file':{'id':" id ",'direction':'" direction "','peer':'" \
+    "pi','name':'a`\\u001b[2J','size':2048,'state':'" state "'}}\n"
+
+/* Those of before are for `files`; an old one is told anew when its sender comes back. */
+PV_TEST(chat_tells_of_a_file_that_is_offered)
+{
+    answers("files", OK_V1("'files':[{'id':4,'direction':'in','state':'offered'}]"));
+    answers("inbox", OK_V1("'messages':[]"));
+    answers("peers", FILE_EVENT("4", "in", "offered") FILE_EVENT("5", "out", "offered")
+                         FILE_EVENT("6", "in", "accepted") FILE_EVENT("7", "in", "offered")
+                             FILE_EVENT("7", "in", "offered") OK_V1("'peers':[]"));
+    assert_int_equal(RUN_WITH("getu\n", "chat", "--lines"), 0);
+    assert_string_equal(t.out,
+                        "-- pi offers a file: `p2pvpnctl files accept 7` takes a`\xef\xbf\xbd"
+                        "[2J (2.0 KiB)\n-- nobody else is in this network yet\n");
+    assert_int_equal(RUN_WITH("getu\n", "chat", "--quiet"), 0);
+    assert_lacks(t.out, "offers");
+    /* A script has all events as they are. */
+    assert_int_equal(RUN_WITH("getu\n", "chat", "--json"), 0);
+    assert_int_equal(count(t.out, "\"event\":\"file\""), 5);
 }
 
 void test_begin(void)
