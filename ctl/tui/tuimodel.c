@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "base/vec.h"
 #include "ctl/lib/show.h"
+#include "proto/chat/room.h"
 #include "proto/local/remedy.h"
 
 static struct pv_tui_line *find_line(struct pv_tui_conv *c, const char *id);
@@ -1329,8 +1330,12 @@ bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
         pv_tui_note(t, "/room NAME");
         return false;
     }
-    if (word == PV_TUI_W_ROOM && strlen(name) > PV_NAME_MAX) {
-        pv_tui_note(t, "a name has %d characters at most: /room NAME", PV_NAME_MAX);
+    char made[PV_NAME_BUF];
+    const char *bare = name + (name[0] == '#');
+    if (word == PV_TUI_W_ROOM &&
+        (pv_name_parse(bare, strlen(bare), made) != PV_OK || strlen(made) > PV_ROOM_NAME_MAX)) {
+        pv_tui_note(t, "a room's name has 1 to %d of a-z 0-9 and -, not at the ends: /room NAME",
+                    PV_ROOM_NAME_MAX);
         return false;
     }
     if (word == PV_TUI_W_ROOM)

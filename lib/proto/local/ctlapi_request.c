@@ -25,6 +25,7 @@ enum field_type {
     F_NAME,   /* name of a node or network */
     F_CIDR,   /* IPv4 range */
     F_WORD,   /* printable ASCII */
+    F_ROOM,   /* the same */
     F_SECRET, /* owned string, printable ASCII */
     F_TEXT,   /* owned string, chat text */
     F_U32,
@@ -48,7 +49,7 @@ static const struct request_field {
     {"cidr", F_CIDR, BUF(cidr), 0, 0},
     {"prefix", F_WORD, BUF(cidr), 0, 0},
     {"invite", F_WORD, BUF(invite), 0, 0},
-    {"room", F_WORD, BUF(room), 0, 0},
+    {"room", F_ROOM, BUF(room), 0, 0},
     {"coordinator", F_WORD, BUF(coordinator), 0, 0},
     {"endpoint", F_WORD, BUF(coordinator), 0, 0},
     {"level", F_WORD, BUF(word), 0, 0},
@@ -271,6 +272,7 @@ static void say_what_is_wanted(const struct request_field *f, const char *cmd, c
         [F_NAME] = "1 to 63 of a-z 0-9 and -, not at the ends, not \"localhost\"",
         [F_CIDR] = "an IPv4 range such as 10.66.0.0/16",
         [F_WORD] = "one word, without blanks",
+        [F_ROOM] = "a name of 1 to 32 of a-z 0-9 and -, not at the ends",
         [F_SECRET] = "the whole text, without blanks",
         [F_TEXT] = "1 to 16384 bytes of UTF-8",
         [F_BOOL] = "true or false",

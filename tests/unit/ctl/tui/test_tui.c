@@ -2116,6 +2116,17 @@ PV_TEST(rooms_are_conversations_with_unread_counts)
     assert_action(PV_TUI_UNMUTE, "pi", "");
     line("/leave");
     assert_action(PV_TUI_LEAVE, "#crew", "");
+    static const char *const bad[] = {
+        "\xc3\x9cn\xc3\xaf", "-a", "#-a", "a23456789012345678901234567890123",
+        "a23456789012345678901234567890123456789012345678901234567890123"
+        "45"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        line(PV_STR("/room %s", bad[i]));
+        assert_nothing_asked();
+        assert_string_equal(t->note, "a room's name has 1 to 32 of a-z 0-9 and -, not at the ends: "
+                                     "/room NAME");
+        edit(PV_TUIEDIT_KILL_START);
+    }
     line("/room other");
     assert_action(PV_TUI_MAKE, "other", "");
     pv_tui_take_error(t, "no", &(struct pv_tui_action){.kind = PV_TUI_MAKE});

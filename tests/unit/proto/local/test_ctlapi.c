@@ -181,6 +181,9 @@ PV_TEST(bad_requests_are_refused_with_their_reason)
          "bad text"},
         {"{\"id\":4,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":7}", PV_ERR_MALFORMED, 4,
          "bad text"},
+        {"{\"id\":4,\"cmd\":\"room_create\",\"room\":\"F\xc3\xbc\xc3\x9f"
+         "e\"}",
+         PV_ERR_MALFORMED, 4, "bad room: give a name of 1 to 32 of a-z 0-9 and -, not at the ends"},
         {"{\"id\":4,\"cmd\":\"invite\",\"uses\":0}", PV_ERR_MALFORMED, 4,
          "invite: bad uses: give a whole number from 1 to 1000000"},
         {"{\"id\":4,\"cmd\":\"invite\",\"uses\":1000000}", PV_OK, 4, ""},
