@@ -1454,14 +1454,13 @@ static struct pv_tui_line *line_of_file(struct pv_tui *t, const char *id, size_t
     return line;
 }
 
-/* Does the line, without what became of it, say that file's name and size? */
+/* Does the line say that file's name and size? */
 static bool says(const struct pv_tui_line *line, const json_t *file)
 {
     char offer[PV_SHOW_OFFER_BUF], shown[5 * PV_SHOW_OFFER_BUF];
     (void)pv_show_offer(pv_json_text(file, "name", ""), pv_json_real(file, "size", 0), offer);
-    size_t len = pv_chat_show(pv_view(offer, strlen(offer)), shown, sizeof(shown));
-    size_t said = line->said == 0 ? strlen(line->text) : line->said;
-    return said == len && memcmp(line->text, shown, len) == 0;
+    pv_chat_show(pv_view(offer, strlen(offer)), shown, sizeof(shown));
+    return strcmp(line->text, shown) == 0;
 }
 
 /* The line of a room that offers the file: it has the file's id, and is of who sends it, so that
@@ -1567,21 +1566,40 @@ bool pv_tui_keep(struct pv_tui *t, const struct pv_tui_action *action, const cha
     return true;
 }
 
-/* Says behind the line that offers a file how that went on. */
-static void tell_in_line(struct pv_tui_line *line, const char *what)
+/* Says below the line that offers a file how that went on. */
+static void tell_below(struct pv_tui_conv *c, struct pv_tui_line *line, const char *what)
 {
-    if (line->said == 0)
-        line->said = strlen(line->text);
-    char *text = realloc(line->text, line->said + strlen(what) + 3);
+    const size_t len = strlen(line->text);
+    char *text = realloc(line->text, len + strlen(what) + 2);
     if (text == NULL)
         return;
+    /* It is one row more below what a person who scrolled up reads. The view counts the rows of
+     * lines that came since it was drawn. */
+    const bool counted = (size_t)(line - c->lines) + c->came < c->n_lines;
+    c->scroll += line->said == 0 && c->scroll > 0 && counted && !line->shown;
+    memcpy(text + len + 1, what, strlen(what) + 1);
     line->text = text;
-    memcpy(text + line->said, ": ", 2);
-    memcpy(text + line->said + 2, what, strlen(what) + 1);
+    line->said = len;
+}
+
+/* The bar says where the offer of a file stands. */
+#define FILE_OF "a file of %s: /open %s"
+
+/* The bar named the place where it stood before. */
+static void note_room(struct pv_tui *t, const char *peer, size_t room)
+{
+    char before[PV_TUI_NOTE];
+    snprintf(before, sizeof(before), FILE_OF, peer, peer);
+    if (strcmp(t->note, before) != 0)
+        return;
+    if (room == t->current)
+        pv_tui_note(t, "%s", "");
+    else
+        pv_tui_note(t, FILE_OF, peer, t->convs[room].name);
 }
 
 /* An offer comes before the line that says it, and was told where its sender is. */
-static void forget_notice(struct pv_tui *t, const char *peer, uint32_t number)
+static void forget_notice(struct pv_tui *t, const char *peer, uint32_t number, size_t room)
 {
     size_t index = pv_tui_find(t, peer, false);
     struct pv_tui_conv *c = index == SIZE_MAX ? NULL : &t->convs[index];
@@ -1589,6 +1607,7 @@ static void forget_notice(struct pv_tui *t, const char *peer, uint32_t number)
         if (c->lines[i - 1].file == number) {
             c->offers -= c->offers > 0;
             drop_line(c, &c->lines[i - 1]);
+            note_room(t, peer, room);
             return;
         }
     }
@@ -1618,9 +1637,9 @@ static void tell_in_room(struct pv_tui *t, const json_t *files, const json_t *f)
         snprintf(what, sizeof(what), "/save %lu", number);
     else
         snprintf(what, sizeof(what), "%.40s", state);
-    tell_in_line(line, what);
+    tell_below(&t->convs[room], line, what);
     if (!line->outgoing)
-        forget_notice(t, line->from, (uint32_t)number);
+        forget_notice(t, line->from, (uint32_t)number, room);
 }
 
 /* --- what the daemon says of files --------------------------------------------------------- */
@@ -1721,8 +1740,8 @@ static void take_file(struct pv_tui *t, const json_t *f, double time)
     }
     if (index == t->current || !(is_in(f) || offer == NULL))
         return;
-    pv_tui_note(t, is_in(f) ? "a file of %s: /open %s" : "a file to %s: /open %s",
-                pv_json_text(f, "peer", "?"), c->name);
+    pv_tui_note(t, is_in(f) ? FILE_OF : "a file to %s: /open %s", pv_json_text(f, "peer", "?"),
+                c->name);
     c->offers += is_in(f) && offer == NULL && strcmp(state, "offered") == 0;
 }
 

@@ -50,8 +50,16 @@ struct pv_tui_line {
     const char *typist; /* "somebody", "root", ...; a constant */
     bool top, shown; /* its beginning was on the screen, and so was its end; the view sets both */
     uint32_t file;   /* the notice is about the offer of this file; 0: of none */
-    size_t said;     /* it offers a file: bytes of text before what became of that; 0: all */
+    size_t said; /* it offers a file, and what became of that stands behind the NUL of text, which
+                    is at this byte; 0: nothing does */
 };
+
+/* p2pvpnctl's own words about the file that the line offers, apart from the text, which may be
+ * anything; NULL: none. */
+static inline const char *pv_tui_told_of(const struct pv_tui_line *line)
+{
+    return line->said == 0 ? NULL : line->text + line->said + 1;
+}
 
 struct pv_tui_conv {
     char name[PV_NAME_BUF];        /* "" for the network's own */

@@ -152,12 +152,14 @@ struct walk {
     bool day, news, begun; /* rows with the date, and with where the new ones begin, come first */
     bool action, found;    /* /me; what /search found */
     bool wrap, in_word;    /* the row before ended inside a word that may be copied */
+    bool notice;           /* p2pvpnctl's own words */
+    const char *told;      /* of it below the text; NULL: nothing, or nothing more */
     enum pv_tui_time time; /* how it is written, */
     size_t clock, margin;  /* columns with the blank behind it, and up to the name */
 };
 
 struct row {
-    bool is_day, is_news, is_first;
+    bool is_day, is_news, is_first, is_told; /* is_told: what stands below the text begins */
     const char *text;
     size_t len, indent;
 };
@@ -212,6 +214,17 @@ static size_t name_columns(const struct pv_tui *t, const struct pv_tui_conv *c)
     return most < ALIGN_MAX ? most : ALIGN_MAX;
 }
 
+/* A notice has no sender, so it begins behind the time, without a date above. No text does. */
+static void walk_notice(struct walk *w, const char *text)
+{
+    const bool wide = w->cols > w->margin + 8;
+    w->notice = true;
+    w->text = text;
+    w->first = w->line->time > 0 && wide ? w->clock : 0;
+    w->indent = w->first > 0 || !wide ? w->first : HANG;
+    w->in_word = false;
+}
+
 static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, size_t index,
                            size_t cols)
 {
@@ -225,12 +238,11 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
                      .clock = clock,
                      .margin = margin};
     w.found = index + 1 == c->found;
-    /* A notice has no sender, so it begins behind the time, without a date above. */
     if (line->id[0] == '\0') {
-        w.first = line->time > 0 && cols > margin + 8 ? clock : 0;
-        w.indent = w.first > 0 || cols <= margin + 8 ? w.first : HANG;
+        walk_notice(&w, line->text);
         return w;
     }
+    w.told = pv_tui_told_of(line);
     name_of(t, c, line, w.who, sizeof(w.who));
     w.action = strncmp(w.text, "/me ", 4) == 0;
     w.news = c->new_from[0] != '\0' && strcmp(line->id, c->new_from) == 0;
@@ -264,6 +276,15 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
     return w;
 }
 
+/* Bytes of ASCII that show something. There are more blanks than those of ASCII. */
+static size_t word_length(const char *text)
+{
+    size_t n = 0;
+    while (isgraph((uint8_t)text[n]))
+        n++;
+    return n;
+}
+
 /* Without wrap a word too long for a row, as an address of the web, goes on from the edge, where
  * the mouse takes it whole, and up to its end. Nothing else does: what stands there has a time and
  * a sender, and no text of a peer may look so. */
@@ -280,16 +301,23 @@ static bool walk_next(struct walk *w, struct row *ret_row)
         w->news = false;
         return true;
     }
+    ret_row->is_told = w->begun && *w->text == '\0' && w->told != NULL;
+    if (ret_row->is_told) {
+        walk_notice(w, w->told);
+        w->told = NULL;
+        w->found = false; /* which is about the text */
+        ret_row->text = w->text;
+    }
     /* An empty message takes a row too: without text the walk ends only once it has begun. */
     if (w->begun && *w->text == '\0')
         return false;
     ret_row->is_first = !w->begun;
-    ret_row->indent = !w->begun ? w->first : w->in_word ? 0 : w->indent;
+    ret_row->indent = !w->begun || ret_row->is_told ? w->first : w->in_word ? 0 : w->indent;
     ret_row->len = fit(w->text, w->cols - ret_row->indent, &skip);
-    size_t word = w->in_word ? strcspn(w->text, " \t") : SIZE_MAX;
+    size_t word = w->in_word ? word_length(w->text) : SIZE_MAX;
     if (ret_row->len > word) {
         ret_row->len = word;
-        skip = 1;
+        skip = w->text[word] == ' ' || w->text[word] == '\t';
     }
     w->text += ret_row->len + skip;
     w->in_word = !w->wrap && skip == 0 && ret_row->len > 0 && isgraph((uint8_t)w->text[-1]) &&
@@ -381,7 +409,7 @@ static void draw_name(struct pen *p, const struct walk *w)
 
 static void draw_row(struct pen p, const struct walk *w, const struct row *r)
 {
-    bool notice = w->line->id[0] == '\0';
+    const bool notice = w->notice;
     p.attr = PV_TUI_DIM;
     if (r->is_news) {
         p.attr = PV_TUI_WARN;
@@ -404,7 +432,7 @@ static void draw_row(struct pen p, const struct walk *w, const struct row *r)
         if (w->first > w->margin)
             draw_name(&p, w);
     }
-    if (r->is_first && notice && w->first > 0)
+    if ((r->is_first || r->is_told) && notice && w->first > 0)
         write_time(&p, w->line->time, w->time);
     p.col = p.start + r->indent;
     p.attr = w->found         ? PV_TUI_REVERSE
@@ -723,12 +751,14 @@ void pv_tui_print(const struct pv_tui *t, size_t most, FILE *out)
         const struct pv_tui_line *line = &c->lines[i];
         bool notice = line->id[0] == '\0', action = !notice && strncmp(line->text, "/me ", 4) == 0;
         name_of(t, c, line, who, sizeof(who));
-        fputs(line->time > 0 ? time_text(line->time, t->set.time, when) : "", out);
-        fprintf(out, "%s%s%s%s\n", action ? "* " : "", notice ? "" : who,
+        const char *at = line->time > 0 ? time_text(line->time, t->set.time, when) : "";
+        fprintf(out, "%s%s%s%s%s\n", at, action ? "* " : "", notice ? "" : who,
                 notice   ? ""
                 : action ? " "
                          : ": ",
                 line->text + (action ? 4 : 0));
+        if (pv_tui_told_of(line) != NULL)
+            fprintf(out, "%s%s\n", at, pv_tui_told_of(line));
     }
 }
 

@@ -2487,11 +2487,13 @@ PV_TEST(a_file_for_a_room_is_one_line_with_how_many_took_it)
     take(pv_tui_take_file, "{'file':" A_FILE("1", "L", "out", "pi", "offered") "}");
     assert_action(PV_TUI_FILES, "", "");
     take(pv_tui_take_files, "{'files':[" A_FILE("1", "L", "out", "pi", "offered") "]}");
-    assert_string_equal(crew()->lines[0].text, OFFERS ": 0 of 1 took it");
+    assert_string_equal(crew()->lines[0].text, OFFERS);
+    assert_string_equal(pv_tui_told_of(&crew()->lines[0]), "0 of 1 took it");
     take(pv_tui_take_files,
          "{'files':[" A_FILE("1", "L", "out", "pi", "done") "," A_FILE(
              "2", "L", "out", "bob", "refused") "," A_FILE("3", "M", "out", "pi", "done") "]}");
-    assert_string_equal(crew()->lines[0].text, OFFERS ": 1 of 2 took it");
+    assert_string_equal(crew()->lines[0].text, OFFERS);
+    assert_string_equal(pv_tui_told_of(&crew()->lines[0]), "1 of 2 took it");
     assert_int_equal(crew()->n_lines, 2);
     assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, 0);
 }
@@ -2534,13 +2536,98 @@ PV_TEST(a_file_of_a_room_is_accepted_where_it_was_offered)
     take(pv_tui_take_message, OF_ROOM("L", "pi", OFFERS));
     assert_action(PV_TUI_FILES, "", "");
     take(pv_tui_take_files, "{'files':[" OFFERED "]}");
-    assert_string_equal(crew()->lines[0].text, OFFERS ": /accept 7, /refuse 7");
+    assert_string_equal(pv_tui_told_of(&crew()->lines[0]), "/accept 7, /refuse 7");
     assert_int_equal(t->convs[pi].n_lines, 0);
     take(pv_tui_take_file, "{'file':" A_FILE("7", "L", "in", "pi", "done") "}");
     assert_action(PV_TUI_FILES, "", "");
     assert_int_equal(t->convs[pi].n_lines, 0);
     take(pv_tui_take_files, "{'files':[" A_FILE("7", "L", "in", "pi", "done") "]}");
-    assert_string_equal(crew()->lines[0].text, OFFERS ": /save 7");
+    assert_string_equal(pv_tui_told_of(&crew()->lines[0]), "/save 7");
+}
+
+/* Until the line is there the bar sends a person to where the offer stands by then. */
+PV_TEST(the_bar_names_the_room_in_which_a_file_is_offered)
+{
+    static const char *const open[] = {"#crew", "alice"};
+    static const char *const notes[] = {"", "a file of pi: /open #crew"};
+    (void)crew();
+    for (size_t i = 0; i < PV_ARRAY_LEN(open); i++) {
+        const char *file = PV_STR(A_FILE("%zu", "L%zu", "in", "pi", "offered"), i + 1, i);
+        open_of(open[i]);
+        take(pv_tui_take_message, PV_STR(OF_ROOM("L%zu", "pi", "hi"), i + 8)); /* no offer */
+        take(pv_tui_take_file, PV_STR("{'file':%s}", file));
+        assert_string_equal(t->note, "a file of pi: /open pi");
+        take(pv_tui_take_message, PV_STR(OF_ROOM("L%zu", "pi", OFFERS), i));
+        take(pv_tui_take_files, PV_STR("{'files':[%s]}", file));
+        assert_string_equal(t->note, notes[i]);
+    }
+}
+
+/* Where does a character of a row stand, the first that is no blank behind the time? */
+static const struct pv_tui_cell *behind_time(size_t n)
+{
+    size_t i = n * f->screen.cols + sizeof("10:00") - 1;
+    while (f->screen.cells[i].ch[0] == L' ')
+        i++;
+    return &f->screen.cells[i];
+}
+
+/* A member writes what it likes: by the numbers in its text another's file would be accepted. */
+PV_TEST(no_text_looks_like_what_is_told_of_a_file)
+{
+    static const char *const want[] = {
+        "10:00    * pi offers a.txt (2.0 KiB) to those who are here",
+        "10:00 /accept 7, /refuse 7",
+        "10:00    * bob offers a.txt (2.0 KiB) to those who are here: /accept 1, /refuse 1",
+        "10:00    * bob offers a.txt (2.0 KiB) to those who are here",
+        "         10:00 /accept 1, /refuse 1",
+    };
+    char *text = NULL;
+    size_t len = 0;
+    take(pv_tui_take_message, OF_ROOM("L", "pi", OFFERS));
+    take(pv_tui_take_files, "{'files':[" OFFERED "]}");
+    take(pv_tui_take_message, OF_ROOM("M", "bob", OFFERS ": /accept 1, /refuse 1"));
+    take(pv_tui_take_message, OF_ROOM("N", "bob", OFFERS "\\n10:00 /accept 1, /refuse 1"));
+    open_of("#crew");
+    pv_tui_key(t, PV_TUI_ROSTER, 0);
+    draw(12, 100);
+    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++)
+        assert_string_equal(row(5 + i), want[i]);
+    assert_int_equal(behind_time(6)->attr, PV_TUI_DIM);
+    assert_int_equal(behind_time(9)->attr, 0);
+    /* It is seen as often as it is drawn, on any screen. */
+    for (size_t cols = PV_TUI_MIN_COLS + 8; cols < 120; cols++) {
+        bool seen = false;
+        draw(30, cols);
+        for (size_t i = 1; i < 28; i++)
+            seen = seen || strcmp(row(i), want[1]) == 0;
+        assert_true(seen);
+    }
+    FILE *out = open_memstream(&text, &len);
+    assert_non_null(out);
+    pv_tui_print(t, 500, out);
+    fclose(out);
+    assert_has(text, " to those who are here\n10:00 /accept 7, /refuse 7\n10:00 * bob offers");
+    free(text);
+}
+
+PV_TEST(the_window_stays_when_a_file_is_told_below_it)
+{
+    char top[sizeof(f->row)];
+    for (int i = 0; i < 60; i++)
+        take(pv_tui_take_message, PV_STR(ROOM_MSG("%d", "pi", "line %d", "read"), i, i));
+    open_of("#crew");
+    draw(13, 60);
+    pv_tui_key(t, PV_TUI_PAGE_UP, 9);
+    draw(13, 60);
+    snprintf(top, sizeof(top), "%s", row(1));
+    take(pv_tui_take_message, OF_ROOM("L", "pi", OFFERS));
+    for (int i = 0; i < 2; i++) {
+        draw(13, 60);
+        take(pv_tui_take_files, "{'files':[" OFFERED "]}");
+        draw(13, 60);
+        assert_string_equal(row(1), top);
+    }
 }
 
 /* A member that gives its file the name of another's line hides nothing by it. */
@@ -3151,16 +3238,24 @@ PV_TEST(long_words_go_on_from_the_edge_and_names_stand_where_they_fall)
  * others. */
 PV_TEST(no_row_of_a_text_looks_like_a_line_of_another)
 {
-    static const char *const want[] = {"10:00    pi: a",           "         10:00    lap: b",
-                                       "10:00    pi: ...........", "10:00",
-                                       "         lap: c",          "10:00    pi:",
-                                       "         10:00 lap: d"};
+    static const char *const want[] = {"10:00    pi: a",
+                                       "         10:00    lap: b",
+                                       "10:00    pi: ...........",
+                                       "10:00",
+                                       "         lap: c",
+                                       "10:00    pi:",
+                                       "         10:00 lap: d",
+                                       "10:00    pi: ...........",
+                                       "10:00",
+                                       "         \u00a0\u00a0lap: e"};
     set("[chat]\nwrap = off\nalign = off\n");
     take(pv_tui_take_message, MSG("X", "pi", "lap", "a\\n10:00    lap: b", "read"));
     take(pv_tui_take_message, MSG("Y", "pi", "lap", "...........10:00 lap: c", "read"));
     take(pv_tui_take_message, MSG("Z", "pi", "lap", "           10:00 lap: d", "read"));
-    draw(16, 24);
-    expect_rows(7, want, 7);
+    take(pv_tui_take_message,
+         MSG("z", "pi", "lap", "...........10:00\\u00a0\\u00a0lap: e", "read")); /* no blanks */
+    draw(19, 24);
+    expect_rows(7, want, 10);
 }
 
 /* Without a time names stand at the edge of a line, and in what was found at the time. */
