@@ -11,8 +11,10 @@
 #include "proto/chat/chat.h"
 
 enum {
-    PV_TUIEDIT_MAX = PV_CHAT_TEXT_MAX, /* bytes of a line */
-    PV_TUIEDIT_PAST = 32,              /* lines remembered */
+    /* Bytes of a line: a character more than a message may have. So a line from which something was
+     * dropped is one that is too long, and is not sent. */
+    PV_TUIEDIT_MAX = PV_CHAT_TEXT_MAX + 4,
+    PV_TUIEDIT_PAST = 32, /* lines remembered */
 };
 
 /* Lines that were typed at one place, which owns this. A zeroed one is empty. */

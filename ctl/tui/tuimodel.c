@@ -46,7 +46,8 @@ int pv_tui_init(struct pv_tui *t)
     t->flag = "";
     pv_tui_settings_init(&t->set);
     t->told = json_object();
-    if (t->told != NULL && pv_tui_find(t, "", true) != SIZE_MAX) {
+    t->heard = json_object();
+    if (t->told != NULL && t->heard != NULL && pv_tui_find(t, "", true) != SIZE_MAX) {
         change_line(t, &t->convs[0], &t->convs[0]);
         return PV_OK;
     }
@@ -80,6 +81,7 @@ void pv_tui_done(struct pv_tui *t)
         free(t->actions[i].text);
     pv_tuiedit_done(&t->edit);
     json_decref(t->told);
+    json_decref(t->heard);
     memset(t, 0, sizeof(*t));
 }
 
@@ -637,9 +639,10 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     c->came += hidden;
     if (hidden && unread && c->unread == 1) /* the first of them */
         memcpy(c->new_from, line.id, sizeof(c->new_from));
-    t->ring = t->ring || (t->set.bell && unread);
+    const bool is_new = unread && json_object_del(t->heard, line.id) != 0;
+    t->ring = t->ring || (t->set.bell && is_new);
     /* The bar tells of those of other conversations, and of those below. */
-    if (unread && index != t->current)
+    if (is_new && index != t->current)
         pv_tui_note(t, line.named ? "%s speaks to you in %s" : "new from %s",
                     line.named ? line.from : c->name, c->name);
 }
@@ -875,10 +878,12 @@ void pv_tui_take_loss(struct pv_tui *t)
 
 /* Everything that is unread is told again, and the rest is asked for when it is opened: what waits
  * for the daemon and notices stay. */
-static void forget_messages(struct pv_tui_conv *c)
+static void forget_messages(struct pv_tui *t, struct pv_tui_conv *c)
 {
     size_t kept = 0;
     for (size_t i = 0; i < c->n_lines; i++) {
+        if (pv_tui_is_unread(&c->lines[i]))
+            (void)json_object_set_new(t->heard, c->lines[i].id, json_true());
         if (c->lines[i].id[0] == '\0' || c->lines[i].id[0] == '~')
             c->lines[kept++] = c->lines[i];
         else
@@ -898,7 +903,7 @@ void pv_tui_take_return(struct pv_tui *t)
     for (size_t i = 1; i < t->n_convs; i++) {
         t->convs[i].asked = false;
         if (i != t->current)
-            forget_messages(&t->convs[i]);
+            forget_messages(t, &t->convs[i]);
     }
     if (t->current > 0) {
         t->convs[t->current].asked = true;

@@ -200,6 +200,7 @@ struct pv_tui {
         json_t *members; /* owned */
     } gift;
     json_t *told;                      /* names whose change of hands was said: {"pi": since} */
+    json_t *heard;                     /* ids of messages that p2pvpnd, back again, tells again */
     bool list_asked;                   /* getu: the next list of peers is told */
     bool has_peers;                    /* a list came: other names are nobody's */
     size_t *order;                     /* owned: the conversations as the roster shows them */

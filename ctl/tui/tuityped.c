@@ -567,10 +567,21 @@ static enum pv_tui_word split(struct pv_tui *t, const char *line, struct pv_tui_
     return word;
 }
 
+/* True: which was said. */
+static bool is_too_long(struct pv_tui *t, size_t len)
+{
+    if (len > PV_CHAT_TEXT_MAX)
+        pv_tui_note(t, "that is too much for a message (%d bytes): /send-file FILE",
+                    PV_CHAT_TEXT_MAX);
+    return len > PV_CHAT_TEXT_MAX;
+}
+
 /* False: nothing came of it. */
 static bool use_line(struct pv_tui *t, const char *line)
 {
     struct pv_tui_words w;
+    if (is_too_long(t, strlen(line)))
+        return false;
     enum pv_tui_word word = split(t, line, &w);
     if (w.is_command) {
         /* The answer of a command appears at the bottom; a search goes elsewhere. */
@@ -604,15 +615,6 @@ static size_t count_lines(const char *text)
     for (const char *p = text; *p != '\0'; p++)
         n += *p == '\n' && p[1] != '\0';
     return n;
-}
-
-/* True: which was said. */
-static bool is_too_long(struct pv_tui *t, size_t len)
-{
-    if (len > PV_CHAT_TEXT_MAX)
-        pv_tui_note(t, "that is too much for a message (%d bytes): /send-file FILE",
-                    PV_CHAT_TEXT_MAX);
-    return len > PV_CHAT_TEXT_MAX;
 }
 
 /* As if it were typed, but whole or not at all. */
@@ -761,6 +763,7 @@ void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
     switch (key) {
     case PV_TUI_CHAR:
         pv_tuiedit_insert(&t->edit, arg);
+        (void)is_too_long(t, t->edit.len);
         break;
     case PV_TUI_EDIT:
         pv_tuiedit_do(&t->edit, (enum pv_tuiedit_op)arg);

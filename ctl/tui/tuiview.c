@@ -493,6 +493,9 @@ static void count_new(struct pv_tui_conv *c, size_t first)
         c->new_below += pv_tui_is_unread(line) && !line->shown && !above;
     }
     c->new_above += c->more ? c->unread - n : 0;
+    /* An offer of a file is a notice, which nobody can leave unread. */
+    for (size_t i = c->n_lines; i > first + 1; i--)
+        c->new_below += c->lines[i - 1].file != 0 && !c->lines[i - 1].shown;
 }
 
 /* The conversation in the rows [top, bottom) from column start on, the newest at the bottom. */

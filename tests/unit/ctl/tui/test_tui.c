@@ -67,6 +67,13 @@ static inline void take_of(void (*what)(struct pv_tui *, const char *, const jso
     "{'name':'" name "','ip4':'10.66.1.5','online':" online ",'path':{'type':'" type \
     "','rtt_ms':" rtt "}}"
 
+#define OFFERS                  "/me offers a.txt (2.0 KiB) to those who are here"
+#define OF_ROOM(id, from, text) ROOM_MSG(id, from, text, "sent")
+#define MY_OFFER(id)            ROOM_MESSAGE(id, "lap", OFFERS, "sent", ",'own':true")
+#define A_FILE(id, transfer, direction, peer, state)                                   \
+    "{'id':" id ",'transfer':'" transfer "','direction':'" direction "','peer':'" peer \
+    "','name':'a.txt','size':2048,'state':'" state "'}"
+
 static inline void drop_actions(void)
 {
     struct pv_tui_action a;
@@ -548,6 +555,26 @@ PV_TEST(the_bell_rings_for_who_asked_for_it)
     assert_false(t->ring);
     line("/bell loud");
     assert_string_equal(t->note, "/bell on, or /bell off");
+}
+
+/* p2pvpnd tells anew what is unread when it is back. */
+PV_TEST(the_bell_does_not_ring_again_for_what_was_unread_before)
+{
+    size_t bob = pv_tui_find(t, "bob", false);
+    line("/bell on");
+    take(pv_tui_take_message, MSG("A", "bob", "lap", "one", "unread"));
+    for (int i = 0; i < 2; i++) {
+        t->ring = false;
+        pv_tui_take_loss(t);
+        pv_tui_take_return(t);
+        take(pv_tui_take_unread, "[" MSG("A", "bob", "lap", "one", "unread") "]");
+        assert_int_equal(t->convs[bob].unread, 1);
+        assert_false(t->ring);
+        assert_string_equal(t->note, "p2pvpnd is back");
+    }
+    take(pv_tui_take_unread, "[" MSG("B", "bob", "lap", "while it was gone", "unread") "]");
+    assert_true(t->ring);
+    assert_string_equal(t->note, "new from bob");
 }
 
 /* Once, where the message stands, and again when the name goes to yet another machine. */
@@ -1820,6 +1847,36 @@ PV_TEST(a_pasted_line_that_is_too_long_is_not_cut)
     free(text);
 }
 
+/* As where the terminal does not mark a paste: its lines come as if they were typed. */
+PV_TEST(a_typed_line_that_is_too_long_is_not_cut)
+{
+    open_of("pi");
+    for (size_t i = 0; i < PV_CHAT_TEXT_MAX / 3; i++)
+        type("\xe6\x97\xa5");
+    assert_string_equal(t->note, "");
+    type("\xe6\x97\xa5");
+    assert_has(t->note, "too much for a message");
+    type("\xe6\x97\xa5 and so on");
+    for (int i = 0; i < 2; i++) {
+        line("/open bob");
+        assert_nothing_asked();
+        assert_string_equal(name_of_current(), "pi");
+        assert_has(t->note, "/send-file FILE");
+    }
+    /* It is as long when one comes back to it. */
+    open_of("bob");
+    open_of("pi");
+    line("");
+    assert_nothing_asked();
+    while (t->edit.len > PV_CHAT_TEXT_MAX)
+        edit(PV_TUIEDIT_BACKSPACE);
+    char *rest = strdup(t->edit.text);
+    assert_non_null(rest);
+    line("");
+    assert_action(PV_TUI_SEND, "pi", rest);
+    free(rest);
+}
+
 PV_TEST(a_daemon_that_was_gone_is_asked_again)
 {
     struct pv_tui_action a;
@@ -2203,6 +2260,28 @@ PV_TEST(a_line_below_the_window_is_counted_and_stays_unread)
     assert_action(PV_TUI_READ, "pi", "N4");
 }
 
+PV_TEST(a_file_that_is_offered_below_the_window_is_counted)
+{
+    open_of("pi");
+    for (int i = 0; i < 60; i++)
+        take(pv_tui_take_message, PV_STR(MSG("%d", "pi", "lap", "line %d", "read"), i, i));
+    take(pv_tui_take_file, "{'file':" A_FILE("6", "K", "in", "pi", "offered") "}");
+    draw(13, 60);
+    pv_tui_key(t, PV_TUI_PAGE_UP, 9);
+    draw(13, 60);
+    assert_has(row(11), "[scrolled up: End]"); /* that one was on the screen */
+    take(pv_tui_take_file, "{'file':" A_FILE("7", "L", "in", "pi", "offered") "}");
+    draw(13, 60);
+    assert_has(row(11), "[1 new below: End]");
+    take(pv_tui_take_message, MSG("N", "pi", "lap", "look", "unread"));
+    draw(13, 60);
+    assert_has(row(11), "[2 new below: End]");
+    pv_tui_key(t, PV_TUI_END, 0);
+    draw(13, 60);
+    assert_has(row(8), "/refuse 7");
+    assert_lacks(row(11), "below");
+}
+
 /* Keys that come at once, as over a slow line. */
 PV_TEST(a_conversation_that_keys_pass_over_is_not_read)
 {
@@ -2430,13 +2509,6 @@ PV_TEST(a_line_is_sent_by_every_word_that_opens)
 }
 
 /* --- files for a room ------------------------------------------------------------------------ */
-
-#define OFFERS                  "/me offers a.txt (2.0 KiB) to those who are here"
-#define OF_ROOM(id, from, text) ROOM_MSG(id, from, text, "sent")
-#define MY_OFFER(id)            ROOM_MESSAGE(id, "lap", OFFERS, "sent", ",'own':true")
-#define A_FILE(id, transfer, direction, peer, state)                                   \
-    "{'id':" id ",'transfer':'" transfer "','direction':'" direction "','peer':'" peer \
-    "','name':'a.txt','size':2048,'state':'" state "'}"
 
 static struct pv_tui_conv *crew(void)
 {
