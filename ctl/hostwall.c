@@ -130,12 +130,15 @@ static bool has_ours(const struct pv_hostwall *w, struct piece set)
 
 /* --- conditions ------------------------------------------------------------------------------- */
 
+struct selector;
+
 /* A rule while it is read. */
 struct rule {
     struct pv_hostwall *w;
     enum holds holds[PV_HOSTWALL_WAYS];
     enum names names[PV_HOSTWALL_WAYS];
-    bool other; /* it is about another protocol than TCP */
+    bool other;                   /* it is about another protocol than TCP */
+    const struct selector *first; /* of pairs that are looked for: what they begin with */
 };
 
 enum kind {
@@ -175,6 +178,7 @@ static const struct selector selectors[] = {
      .words = {{"new", "8", "0x8"}, {"established", "2", "0x2"}}},
     {.name = "ct direction ", .words = {{"original", "0"}, {"reply", "1"}}},
     {.name = "meta pkttype ", .words = {{"unicast", "host", "0"}, {"unicast", "host", "0"}}},
+    {.name = "meta ipsec ", .words = {{"missing", "0"}, {"missing", "0"}}},
     {.name = "meta nfproto ",
      .kind = BY_FAMILY,
      .set = "nf_proto",
@@ -224,10 +228,17 @@ static void require_all(struct rule *r, enum holds holds)
         require(r, way, holds);
 }
 
+/* "0-100": a name has quotes, or begins with a letter. */
+static bool is_range(struct piece item)
+{
+    const size_t digits = strspn(item.at, "0123456789");
+    return digits > 0 && digits < item.len && item.at[digits] == '-';
+}
+
 static enum holds word_holds(const struct selector *s, int way, struct piece item)
 {
     const char *const *words = s->words[s->kind == BY_FAMILY ? way / SIX : way % SIX];
-    enum holds holds = NOT;
+    enum holds holds = is_range(item) ? UNSURE : NOT;
     item = bare(item, "\"");
     for (size_t i = 0; i < PV_ARRAY_LEN(s->words[0]) && words[i] != NULL; i++)
         if (is_word(item, words[i]))
@@ -281,7 +292,7 @@ static enum holds addresses_hold(const struct pv_prefix *range, struct piece ite
 static enum holds item_holds(const struct pv_hostwall *w, const struct selector *s, int way,
                              struct piece item, bool *ret_names)
 {
-    enum holds holds = NOT;
+    enum holds holds = is_range(item) ? UNSURE : NOT;
     if (s->kind == BY_ADDRESS)
         return addresses_hold(&w->ranges[way / SIX], item, ret_names);
     if (s->kind != BY_INTERFACE)
@@ -361,9 +372,24 @@ static void require_value(struct rule *r, const struct selector *s, struct piece
         if (values.names[way] > r->names[way] && (!inverse || values.names[way] == NAMES_PERHAPS))
             r->names[way] = values.names[way];
         r->other = r->other || (s->kind == BY_PROTOCOL && holds == NOT);
-        if (s->kind != BY_PROTOCOL)
+        if (s->kind != BY_PROTOCOL || holds == UNSURE)
             require(r, way, holds);
     }
+}
+
+/* `"eth0" . 10.0.0.1, "lo" . 10.0.0.1`: where no first of a pair is the packet's, no pair is. */
+static void require_first(struct rule *r, struct piece pairs)
+{
+    struct pv_hostwall_set firsts = {.about = r->first};
+    if (r->first == NULL)
+        return;
+    for (struct piece i = take_item(&pairs); i.len > 0; i = take_item(&pairs)) {
+        const char *pair = PV_STR("%.*s", (int)i.len, i.at);
+        add_item(r->w, r->first, take_piece(&pair), &firsts);
+    }
+    for (int way = 0; way < PV_HOSTWALL_WAYS; way++)
+        if (firsts.holds[way] == NOT)
+            require(r, way, NOT);
 }
 
 /* --- rules ------------------------------------------------------------------------------------ */
@@ -463,6 +489,7 @@ static void put_map(const struct rule *r, const struct selector *s, struct piece
             require_value(&one, s, first, false);
         } else {
             require_all(&one, UNSURE);
+            require_first(&one, (struct piece){text, strlen(text)});
             if (is_ours(r->w, first))
                 name_at_least(&one, NAMES_OURS);
         }
@@ -529,18 +556,18 @@ static bool skip_syn(struct rule *r, const char **rule)
 static bool is_of_some(const char *rule)
 {
     static const char *const words[] = {
-        "tcp ",    "udp ",          "udplite ",   "sctp ",       "dccp ",        "th ",
-        "icmp ",   "icmpv6 ",       "igmp ",      "esp ",        "ah ",          "comp ",
-        "limit ",  "ct count ",     "ct bytes ",  "ct packets ", "ct avgpkt ",   "ct helper ",
-        "rt ",     "exthdr ",       "frag ",      "hbh ",        "dst ",         "mh ",
-        "srh ",    "ip frag-off ",  "ip option ", "ip id ",      "ip length ",   "ip6 length ",
-        "ip ttl ", "ip6 hoplimit ", "ip dscp ",   "ip6 dscp ",   "meta length ", "meta cpu ",
-        "numgen ", "jhash ",        "symhash "};
-    static const char *const matches[] = {"ah",    "connbytes", "connlimit", "dscp",      "esp",
-                                          "frag",  "hashlimit", "helper",    "hl",        "icmp",
-                                          "icmp6", "length",    "limit",     "multiport", "recent",
-                                          "rt",    "statistic", "string",    "tcp",       "tcpmss",
-                                          "tos",   "ttl",       "udp"};
+        "tcp ", "udp ", "udplite ", "sctp ", "dccp ", "th ", "icmp ", "icmpv6 ", "igmp ", "esp ",
+        "ah ", "comp ", "limit ", "ct count ", "ct bytes ", "ct packets ", "ct avgpkt ",
+        "ct helper ", "rt ", "exthdr ", "frag ", "hbh ", "dst ", "mh ", "srh ", "ip frag-off ",
+        "ip option ", "ip id ", "ip length ", "ip6 length ", "ip ttl ", "ip6 hoplimit ", "ip dscp ",
+        "ip6 dscp ", "meta length ", "meta cpu ", "numgen ", "jhash ", "symhash ", "meta random ",
+        "meta skuid ", "meta skgid ",
+        /* what another rule has translated */
+        "ct status 0x20 ", "ct status dnat "};
+    static const char *const matches[] = {
+        "ah", "connbytes", "connlimit", "dscp",   "esp",    "frag",      "hashlimit", "helper",
+        "hl", "icmp",      "icmp6",     "length", "limit",  "multiport", "owner",     "recent",
+        "rt", "statistic", "string",    "tcp",    "tcpmss", "tos",       "ttl",       "udp"};
     bool is = false;
     for (size_t i = 0; i < PV_ARRAY_LEN(words); i++)
         is = is || strncmp(rule, words[i], strlen(words[i])) == 0;
@@ -562,12 +589,17 @@ static void take_unknown(struct rule *r, const char **rule)
     for (int way = 0; way < PV_HOSTWALL_WAYS; way++)
         require(r, way, never || is_word(word, way / SIX == 0 ? "ip6" : "ip") ? NOT : holds);
     if (is_word(word, ".")) { /* what follows belongs to what was before it */
+        if (is_of_some(*rule))
+            require_all(r, PARTLY);
         take_piece(rule);
     } else if (word.len > 0 && word.at[0] == '@') {
         const struct pv_hostwall_set *set = find_set(r->w, word);
         if (set == NULL || set->may_name)
             name_at_least(r, NAMES_PERHAPS);
+    } else if (is_word(word, "!=")) {
+        r->first = NULL; /* whatever is not among the pairs */
     } else if (word.len > 0 && (word.at[0] == '{' || word.at[0] == '"')) {
+        require_first(r, word);
         for (struct piece i = take_item(&word); i.len > 0; i = take_item(&word)) {
             const char *key = PV_STR("%.*s", (int)i.len, i.at);
             for (struct piece k = take_piece(&key); k.len > 0; k = take_piece(&key))
@@ -583,7 +615,11 @@ static void take_values(struct rule *r, const struct selector *s, const char **r
     if (skip(rule, "vmap ")) {
         put_map(r, s, take_piece(rule));
         *ret_ends = true;
-    } else if ((*rule)[0] == '.' || (*rule)[0] == '&') {
+    } else if ((*rule)[0] != '\0' && strchr(".&<>", (*rule)[0]) != NULL) {
+        for (int way = 0; way < PV_HOSTWALL_WAYS; way++)
+            if (!has_any(s, way))
+                require(r, way, NOT);
+        r->first = (*rule)[0] == '.' ? s : NULL;
         take_unknown(r, rule);
     } else {
         bool inverse = skip(rule, "!= ") || skip(rule, "! ");
@@ -648,6 +684,7 @@ static void take_rule(struct pv_hostwall *w, const char *rule, bool cut)
 enum left {
     AT_END,   /* or by a return */
     ACCEPTED, /* by a rule for any interface */
+    PERHAPS,  /* accepted, where what nobody can read holds */
     DECIDED,  /* an administrator who named our interface did; or nobody can say */
     DROPPED,
 };
@@ -667,6 +704,12 @@ static enum left lost(const struct walk *k)
     return k->suspects ? DROPPED : DECIDED;
 }
 
+/* A rule accepts by a condition that nobody can read. */
+static enum left perhaps(const struct walk *k)
+{
+    return k->suspects ? AT_END : PERHAPS;
+}
+
 /* Into the chain that a rule names and back. Rules for some packets alone make no difference there,
  * but for those that name our interface. */
 static enum left follow(struct walk *k, const struct pv_hostwall_rule *rule, bool named,
@@ -674,8 +717,10 @@ static enum left follow(struct walk *k, const struct pv_hostwall_rule *rule, boo
 {
     const enum holds holds = rule->holds[k->way];
     enum left left = depth == DEPTH ? lost(k) : walk_chain(k, rule->target, named, depth + 1);
-    bool counts =
-        holds == SURELY || left == DECIDED || (k->suspects && holds == UNSURE && left == DROPPED);
+    if (holds == UNSURE && left == ACCEPTED)
+        left = perhaps(k);
+    bool counts = holds == SURELY || left == DECIDED ||
+                  (holds == UNSURE && left == (k->suspects ? DROPPED : PERHAPS));
     return counts ? left : AT_END;
 }
 
@@ -698,7 +743,10 @@ static enum left walk_chain(struct walk *k, uint32_t chain, bool named, unsigned
             return AT_END;
         may_return = may_return || (rule->verdict == RETURN && !(k->suspects && holds == UNSURE));
         if (rule->verdict == ACCEPT)
-            left = ours ? DECIDED : holds == SURELY ? ACCEPTED : AT_END;
+            left = ours              ? DECIDED
+                   : holds == SURELY ? ACCEPTED
+                   : holds == UNSURE ? perhaps(k)
+                                     : AT_END;
         else if (rule->verdict == DROP)
             left = holds == SURELY || k->suspects ? DROPPED : AT_END;
         else if (rule->verdict != RETURN)
@@ -885,8 +933,8 @@ void pv_hostwall_legacy_table(struct pv_hostwall *w, bool v6, const char *table)
 /* Modules whose name alone is no condition. */
 static bool is_plain(struct piece module)
 {
-    static const char *const plain[] = {"comment", "conntrack", "state",  "tcp",
-                                        "udp",     "addrtype",  "iprange"};
+    static const char *const plain[] = {"comment", "conntrack", "state",   "tcp",
+                                        "udp",     "addrtype",  "iprange", "pkttype"};
     bool is = false;
     for (size_t i = 0; i < PV_ARRAY_LEN(plain); i++)
         is = is || is_word(module, plain[i]);
@@ -926,6 +974,7 @@ static void put_option(struct pv_text *rule, const struct pv_hostwall *w, struct
         {"--ctstate", "ct state", "ct state"},
         {"--state", "ct state", "ct state"},
         {"--ctdir", "ct direction", "ct direction"},
+        {"--pkt-type", "meta pkttype", "meta pkttype"},
         {"--dst-type", "fib daddr type", "fib daddr type"},
         {"-m", "xt match", "xt match"},
         {"--dport", "th dport", "th dport"},
