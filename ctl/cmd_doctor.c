@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cmd_doctor.c - one page that goes through everything a node needs, from the kernel's TUN to the
- * way through its NAT, and says what to do. It looks at this machine and at one `status` of
- * p2pvpnd; nothing is sent to anybody.
+ * way through its NAT, and says what to do. It looks at this machine, and at one `status` and
+ * `rules` of p2pvpnd; nothing is sent to anybody.
  */
 #include <errno.h>
 #include <grp.h>
@@ -310,6 +310,63 @@ static const char *dropped(const struct pv_hostwall_find *find)
                  : "what members begin";
 }
 
+/* The line about this host's own rules. */
+static const char *firewall_text(const struct pv_hostwall *wall, enum pv_hostwall_is is, char *buf,
+                                 size_t cap)
+{
+    switch (is) {
+    case PV_HOSTWALL_UNREAD:
+        snprintf(buf, cap,
+                 "could not look: %s is missing or fails; rules of this host's may drop what "
+                 "members begin",
+                 wall->found.table);
+        break;
+    case PV_HOSTWALL_DROPS:
+        snprintf(buf, cap, "this host's own (table %s, chain %s) drops %s", wall->found.table,
+                 wall->found.in.chain, dropped(&wall->found));
+        break;
+    case PV_HOSTWALL_UNCLEAR:
+        snprintf(buf, cap,
+                 "could not tell: this host's own (table %s, chain %s) may drop %s, by conditions "
+                 "that are not read here",
+                 wall->unclear.table, wall->unclear.in.chain, dropped(&wall->unclear));
+        break;
+    case PV_HOSTWALL_DROPS_MOST:
+        snprintf(buf, cap,
+                 "this host's own (table %s, chain %s) lets through some of %s, by ports or "
+                 "members, and drops the rest",
+                 wall->most.table, wall->most.in.chain, dropped(&wall->most));
+        break;
+    case PV_HOSTWALL_OPEN:
+        snprintf(buf, cap, "no rule of this host's drops all that members begin");
+        break;
+    }
+    return buf;
+}
+
+/* Towards the others [firewall] is the same silence. "": there is none. */
+static void own_text(struct pv_cli *cli, const json_t *status, char *buf, size_t cap)
+{
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_RULES);
+    json_t *rules = NULL;
+    if (pv_json_is(status, "state", "up"))
+        (void)!pv_cli_ask(cli, &req, &rules);
+    const char *allow = pv_json_text(rules, "firewall", "all");
+    const bool nothing = strcmp(allow, "none") == 0;
+    buf[0] = '\0';
+    if (strcmp(allow, "all") != 0)
+        snprintf(buf, cap, "this node's [firewall] lets in %s%s",
+                 nothing ? "nothing" : "no more than ", nothing ? "" : allow);
+    json_decref(rules);
+}
+
+/* The overlay's range of a family; unless it is known one without a family. */
+static void take_range(const json_t *network, const char *key, struct pv_prefix *ret_range)
+{
+    if (pv_prefix_parse(pv_json_text(network, key, ""), ret_range) != PV_OK)
+        *ret_range = (struct pv_prefix){.bits = 0};
+}
+
 /* Nobody else can find that out: towards the others it is silence. Root alone may read the rules.
  */
 static void look_at_firewall(struct page *p, const json_t *status)
@@ -317,32 +374,21 @@ static void look_at_firewall(struct page *p, const json_t *status)
     const json_t *iface = json_object_get(status, "interface"),
                  *network = json_object_get(status, "network");
     struct pv_hostwall wall;
-    struct pv_prefix ranges[2] = {{.bits = 0}};
-    char todo[2 * LINE];
+    struct pv_prefix ranges[2];
+    char todo[2 * LINE], text[LINE] = "", own[LINE];
+    bool drops = false;
     const char *ifname = pv_json_text(iface, "name", "p2pvpn0");
-    if (geteuid() != 0 || !json_is_object(iface) || strlen(ifname) >= IF_NAMESIZE)
-        return;
-    if (pv_prefix_parse(pv_json_text(network, "cidr", ""), &ranges[0]) != PV_OK)
-        ranges[0] = (struct pv_prefix){.bits = 0};
-    if (pv_prefix_parse(pv_json_text(network, "ip6", ""), &ranges[1]) != PV_OK)
-        ranges[1] = (struct pv_prefix){.bits = 0};
-    enum pv_hostwall_is is = pv_hostwall_look(ifname, ranges, &wall);
-    if (is == PV_HOSTWALL_UNREAD)
-        put(p, "firewall", true, "",
-            "could not look: %s is missing or fails; rules of this host's may drop what members "
-            "begin",
-            wall.found.table);
-    else if (is == PV_HOSTWALL_DROPS)
-        put(p, "firewall", false, firewall_remedy(&wall, todo, sizeof(todo)),
-            "this host's own (table %s, chain %s) drops %s", wall.found.table, wall.found.in.chain,
-            dropped(&wall.found));
-    else if (is == PV_HOSTWALL_UNCLEAR)
-        put(p, "firewall", true, "",
-            "could not tell: this host's own (table %s, chain %s) may drop %s, by conditions that "
-            "are not read here",
-            wall.unclear.table, wall.unclear.in.chain, dropped(&wall.unclear));
-    else
-        put(p, "firewall", true, "", "no rule of this host's drops all that members begin");
+    own_text(p->cli, status, own, sizeof(own));
+    if (geteuid() == 0 && json_is_object(iface) && strlen(ifname) < IF_NAMESIZE) {
+        take_range(network, "cidr", &ranges[0]);
+        take_range(network, "ip6", &ranges[1]);
+        enum pv_hostwall_is is = pv_hostwall_look(ifname, ranges, &wall);
+        drops = is == PV_HOSTWALL_DROPS;
+        firewall_text(&wall, is, text, sizeof(text));
+    }
+    if (text[0] != '\0' || own[0] != '\0')
+        put(p, "firewall", !drops, drops ? firewall_remedy(&wall, todo, sizeof(todo)) : "",
+            "%s%s%s", text, text[0] != '\0' && own[0] != '\0' ? "; " : "", own);
 }
 
 static void look_at_coordinator(struct page *p, const json_t *status)

@@ -689,10 +689,17 @@ enum left {
     DROPPED,
 };
 
+/* Of which packets is it asked whether they are dropped? */
+enum asked {
+    ALL,   /* of all, where no administrator has decided about our interface */
+    MAYBE, /* of all, perhaps: what nobody can say is against us */
+    MOST,  /* of those that no rule lets through, which may be for some packets alone */
+};
+
 struct walk {
     const struct pv_hostwall *w;
     int way;
-    bool suspects; /* what nobody can say is against us */
+    enum asked asked;
     unsigned steps;
 };
 
@@ -701,13 +708,13 @@ static enum left walk_chain(struct walk *k, uint32_t chain, bool named, unsigned
 /* The walk goes no further. */
 static enum left lost(const struct walk *k)
 {
-    return k->suspects ? DROPPED : DECIDED;
+    return k->asked == MAYBE ? DROPPED : DECIDED;
 }
 
 /* A rule accepts by a condition that nobody can read. */
 static enum left perhaps(const struct walk *k)
 {
-    return k->suspects ? AT_END : PERHAPS;
+    return k->asked == MAYBE ? AT_END : PERHAPS;
 }
 
 /* Into the chain that a rule names and back. Rules for some packets alone make no difference there,
@@ -720,7 +727,7 @@ static enum left follow(struct walk *k, const struct pv_hostwall_rule *rule, boo
     if (holds == UNSURE && left == ACCEPTED)
         left = perhaps(k);
     bool counts = holds == SURELY || left == DECIDED ||
-                  (holds == UNSURE && left == (k->suspects ? DROPPED : PERHAPS));
+                  (holds == UNSURE && left == (k->asked == MAYBE ? DROPPED : PERHAPS));
     return counts ? left : AT_END;
 }
 
@@ -728,27 +735,28 @@ static enum left follow(struct walk *k, const struct pv_hostwall_rule *rule, boo
  * decision about it. */
 static enum left walk_chain(struct walk *k, uint32_t chain, bool named, unsigned depth)
 {
+    const bool suspects = k->asked == MAYBE;
+    const enum names least = suspects ? NAMES_OURS : NAMES_PERHAPS;
     bool may_return = false;
     enum left left = AT_END;
     for (size_t i = 0; i < k->w->n_rules && left == AT_END; i++) {
         const struct pv_hostwall_rule *rule = &k->w->rules[i];
         const enum holds holds = rule->holds[k->way];
-        const bool ours =
-            named || rule->names[k->way] >= (k->suspects ? NAMES_OURS : NAMES_PERHAPS);
+        const bool ours = k->asked != MOST && (named || rule->names[k->way] >= least);
         if (++k->steps > STEPS)
             return lost(k);
         if (rule->chain != chain || holds == NOT)
             continue;
         if (rule->verdict == RETURN && holds == SURELY)
             return AT_END;
-        may_return = may_return || (rule->verdict == RETURN && !(k->suspects && holds == UNSURE));
+        may_return = may_return || (rule->verdict == RETURN && !(suspects && holds == UNSURE));
         if (rule->verdict == ACCEPT)
             left = ours              ? DECIDED
                    : holds == SURELY ? ACCEPTED
                    : holds == UNSURE ? perhaps(k)
                                      : AT_END;
         else if (rule->verdict == DROP)
-            left = holds == SURELY || k->suspects ? DROPPED : AT_END;
+            left = holds == SURELY || suspects ? DROPPED : AT_END;
         else if (rule->verdict != RETURN)
             left = follow(k, rule, ours, depth);
         if (rule->verdict == GOTO && holds == SURELY)
@@ -758,15 +766,13 @@ static enum left walk_chain(struct walk *k, uint32_t chain, bool named, unsigned
     return left == DROPPED && may_return ? AT_END : left;
 }
 
-/* Is that packet dropped, or (suspects) perhaps? */
 static bool drops(const struct pv_hostwall *w, const struct pv_hostwall_base *base, int six,
-                  bool suspects)
+                  enum asked asked)
 {
-    struct walk k = {.w = w,
-                     .way = (base->hook == PV_HOSTWALL_OUTPUT ? OUT : IN) | (six * SIX),
-                     .suspects = suspects};
+    struct walk k = {
+        .w = w, .way = (base->hook == PV_HOSTWALL_OUTPUT ? OUT : IN) | (six * SIX), .asked = asked};
     if (!w->sees[six] || w->too_many)
-        return w->sees[six] && suspects;
+        return w->sees[six] && asked == MAYBE;
     enum left left =
         walk_chain(&k, hash_of((struct piece){base->chain, strlen(base->chain)}), false, 0);
     return left == DROPPED || (left == AT_END && base->drops);
@@ -774,11 +780,11 @@ static bool drops(const struct pv_hostwall *w, const struct pv_hostwall_base *ba
 
 /* --- tables ----------------------------------------------------------------------------------- */
 
-/* Notes that this base does, or may. */
-static void note(const struct pv_hostwall *w, const struct pv_hostwall_base *base, bool suspects,
+/* Notes that this base does. */
+static void note(const struct pv_hostwall *w, const struct pv_hostwall_base *base, enum asked asked,
                  struct pv_hostwall_find *find)
 {
-    bool four = drops(w, base, 0, suspects), six = drops(w, base, 1, suspects);
+    bool four = drops(w, base, 0, asked), six = drops(w, base, 1, asked);
     if (find->table[0] != '\0' || (!four && !six))
         return;
     memcpy(find->table, w->table, sizeof(find->table));
@@ -790,8 +796,9 @@ static void note(const struct pv_hostwall *w, const struct pv_hostwall_base *bas
 static void end_table(struct pv_hostwall *w)
 {
     for (size_t i = 0; i < w->n_bases && !w->left_out && w->found.table[0] == '\0'; i++) {
-        note(w, &w->bases[i], false, &w->found);
-        note(w, &w->bases[i], true, &w->unclear);
+        note(w, &w->bases[i], ALL, &w->found);
+        note(w, &w->bases[i], MAYBE, &w->unclear);
+        note(w, &w->bases[i], MOST, &w->most);
     }
     w->n_rules = w->n_bases = w->n_sets = 0;
     w->left_out = w->too_many = w->in_set = w->in_elements = false;
@@ -1111,7 +1118,9 @@ enum pv_hostwall_is pv_hostwall_look(const char *ifname, const struct pv_prefix 
     if (pv_hostwall_ends(ret_wall))
         return PV_HOSTWALL_DROPS;
     if (legacy == NULL && unread == NULL)
-        return ret_wall->unclear.table[0] != '\0' ? PV_HOSTWALL_UNCLEAR : PV_HOSTWALL_OPEN;
+        return ret_wall->unclear.table[0] != '\0' ? PV_HOSTWALL_UNCLEAR
+               : ret_wall->most.table[0] != '\0'  ? PV_HOSTWALL_DROPS_MOST
+                                                  : PV_HOSTWALL_OPEN;
     snprintf(ret_wall->found.table, sizeof(ret_wall->found.table), "%s",
              legacy != NULL ? legacy : unread);
     return PV_HOSTWALL_UNREAD;

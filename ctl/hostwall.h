@@ -9,7 +9,9 @@
  * A claim is made of what surely holds for each such packet alone. Rules that accept some of them,
  * by ports or addresses, make no difference, unless they name our interface: an administrator who
  * named it decided what passes there. Where nothing is claimed a second walk, in which each
- * condition that nobody here can read is against us, says whether that is because of one.
+ * condition that nobody here can read is against us, says whether that is because of one; and a
+ * third, in which such a decision counts only where it is about all packets, whether it drops the
+ * rest.
  */
 #pragma once
 
@@ -85,6 +87,7 @@ struct pv_hostwall {
     bool in_set, in_elements;        /* the last of sets is being read */
     struct pv_hostwall_find found;   /* the first that drops */
     struct pv_hostwall_find unclear; /* the first that may drop, for all that can be read */
+    struct pv_hostwall_find most;    /* the first that drops all but what rules name */
 };
 
 /* The next line of `nft -n list ruleset`. */
@@ -93,16 +96,18 @@ void pv_hostwall_line(struct pv_hostwall *w, const char *line);
 void pv_hostwall_legacy_table(struct pv_hostwall *w, bool v6, const char *table);
 /* The next line of `iptables-legacy -S`. */
 void pv_hostwall_legacy_line(struct pv_hostwall *w, const char *line);
-/* After the last one. True: a table, found, drops; else one may if unclear names it. */
+/* After the last one. True: a table, found, drops; else one may if unclear names it, or most drops
+ * the most of it. */
 bool pv_hostwall_ends(struct pv_hostwall *w);
 /* The command that lets our interface through the chain that was found. Returns buf. */
 const char *pv_hostwall_remedy(const struct pv_hostwall *w, char *buf, size_t cap);
 
 enum pv_hostwall_is {
-    PV_HOSTWALL_OPEN,    /* no rule drops all that members begin, or all answers */
-    PV_HOSTWALL_DROPS,   /* found does */
-    PV_HOSTWALL_UNREAD,  /* found.table is what could not be run: "nft", "iptables-legacy" */
-    PV_HOSTWALL_UNCLEAR, /* unclear may */
+    PV_HOSTWALL_OPEN,       /* no rule drops all that members begin, or all answers */
+    PV_HOSTWALL_DROPS,      /* found does */
+    PV_HOSTWALL_UNREAD,     /* found.table is what could not be run: "nft", "iptables-legacy" */
+    PV_HOSTWALL_UNCLEAR,    /* unclear may */
+    PV_HOSTWALL_DROPS_MOST, /* no rule drops all of it, and most lets some of it through */
 };
 /* Reads this host's rules, as root. One that drops is told before one that could not be read. */
 enum pv_hostwall_is pv_hostwall_look(const char *ifname, const struct pv_prefix ranges[static 2],

@@ -109,6 +109,14 @@ def doctor_is_content_with_a_node_that_works(lab):
     told = a.ctl("doctor", check_rc=False)
     check(told.code == 0 and "could not tell: this host's own (table inet wall, chain in) may drop" in told.out, told)
     a.nft("delete table inet wall")
+    # A rule that lets in a port alone is silence to `why`: doctor tells of it.
+    a.nft("table inet wall {\nchain vpn {\ntcp dport 22 accept\n}\nchain in {\n"
+          f'type filter hook input priority 0; policy drop;\niifname vmap {{ "lo" : accept, "{a.dev}" : accept, '
+          '"p2pvpn0" : jump vpn }\n}\n}')
+    told = a.ctl("doctor", check_rc=False)
+    check(told.code == 0 and "(table inet wall, chain in) lets through some of what members begin" in told.out, told)
+    wait("b to be told of it", lambda: told_of_the_kernel("its kernel answers no program"))
+    a.nft("delete table inet wall")
     r = a.run("unshare", "-m", "sh", "-c", f"mount --bind /bin/false \"$(readlink -f /usr/sbin/nft)\" && "
               f"{lab.bin('p2pvpnctl')} doctor", check_rc=False)
     check(r.code == 0 and "could not look: nft is missing or fails" in r.out, f"doctor without nft: {r}")

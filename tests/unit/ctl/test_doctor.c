@@ -20,7 +20,9 @@ struct group *getgrnam(const char *name)
 static int begin(void **state)
 {
     has_group = false;
-    return setup(state);
+    int r = setup(state);
+    answers("rules", OK_V1("'rules':[],'default':'allow','firewall':null"));
+    return r;
 }
 
 PV_TEST_WORLD(begin, teardown);
@@ -52,7 +54,7 @@ PV_TEST(doctor_goes_through_everything)
     assert_has(t.out, "ok   nat           mapping same, ports random\n");
     assert_has(t.out, "ok   port mapping  ipv4: waiting: no router answers\n");
     assert_has(t.out, "ok   clock ");
-    assert_asked("'cmd':'status'");
+    assert_asked("'cmd':'status'", "'cmd':'rules'");
 }
 
 /* A line for each thing that the page promises, and a remedy for each that is not well. */
@@ -132,6 +134,29 @@ PV_TEST(doctor_tells_a_removed_machine_how_it_comes_back)
                "to do: ask an admin; if that is so `p2pvpnctl leave --forget`, then join with a "
                "new token\n");
     assert_lacks(t.out, "reached without it");
+}
+
+/* Towards the others it is silence, as a firewall of the host's is. */
+PV_TEST(doctor_names_the_firewall_of_the_node_itself)
+{
+    answers("status", DOCTOR_OF("open", ""));
+    (void)RUN("doctor");
+    assert_lacks(t.out, "[firewall]");
+    answers("rules", OK_V1("'rules':[],'default':'allow','firewall':'none'"));
+    (void)RUN("doctor");
+    assert_has(t.out, "   firewall      ");
+    assert_has(t.out, "this node's [firewall] lets in nothing\n");
+    answers("rules", OK_V1("'rules':[],'default':'allow','firewall':'tcp/22,ping'"));
+    (void)RUN("doctor");
+    assert_has(t.out, "this node's [firewall] lets in no more than tcp/22,ping\n");
+    answers("rules", OK_V1("'rules':[],'default':'allow','firewall':'all'"));
+    (void)RUN("doctor");
+    assert_lacks(t.out, "[firewall]");
+    /* A node in no network has no rules. */
+    answers("rules", "{'id':@,'ok':false,'code':1,'error':'in no network'}\n");
+    answers("status", OK_V1("'state':'static','network':null"));
+    (void)RUN("doctor");
+    assert_string_equal(t.err, "");
 }
 
 /* Nothing is ever free below /proc, and this machine's own p2pvpnd has another disk. */

@@ -643,6 +643,38 @@ PV_TEST(an_accept_that_cannot_be_read_leaves_it_open)
     expect_unclear(with_x("accept", "meta mark 1 accept", ""), "");
 }
 
+/* Where nothing drops all: the table that drops what no rule of an administrator's lets through. */
+static void expect_most(const char *ruleset, const char *most)
+{
+    expect_unclear(ruleset, "");
+    assert_string_equal(wall.most.table, most);
+}
+
+PV_TEST(a_table_that_lets_some_of_it_in_is_known)
+{
+    static const char *const some[] = {"iifname \"p2pvpn0\" tcp dport 22 accept",
+                                       "iifname \"p2pvpn0\" ip saddr 10.66.0.5 accept",
+                                       "iifname \"p2pvpn0\" icmp type 8 accept",
+                                       "iifname \"p2pvpn0\" meta l4proto 17 accept",
+                                       "ip saddr 10.66.0.0/16 tcp dport 22 accept",
+                                       "iifname vmap { \"p2pvpn0\" : jump x }",
+                                       "iifname \"p2p*\" jump x",
+                                       "iifname \"p2pvpn0\" tcp dport 22 jump allow"};
+    static const char *const all[] = {
+        "iifname \"p2pvpn0\" accept", "iifname \"p2p*\" tcp dport 22 accept\naccept",
+        "iifname \"p2pvpn0\" jump allow", "iifname \"p2pvpn0\" meta mark 5 accept"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(some); i++) {
+        expect_most(with_x("drop", some[i], "tcp dport 22 accept"), "ip t");
+        assert_string_equal(wall.most.in.chain, "in");
+        expect_most(
+            with_x("accept", PV_STR("%s\nct state new drop", some[i]), "tcp dport 22 accept"),
+            "ip t");
+        expect_most(with_x("accept", some[i], "tcp dport 22 accept"), "");
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(all); i++)
+        expect_most(with_x("drop", all[i], ""), "");
+}
+
 /* --- hooks ------------------------------------------------------------------------------------ */
 
 /* A chain, c, of a table with one rule. */
