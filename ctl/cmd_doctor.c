@@ -123,6 +123,11 @@ static void look_at_disk(struct page *p, const json_t *status)
             "%s is read-only", state);
         return;
     }
+    if (fs.f_files > 0 && fs.f_favail == 0) { /* of 0: as many as there is room for */
+        put(p, "disk", false, "delete small files that nobody needs",
+            "no inodes are free below %s: no file can be made there", state);
+        return;
+    }
     /* f_bavail: what only root may fill is of no use to p2pvpnd, which is another user. */
     unsigned long long mib = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
     bool well = mib >= LOW_DISK_MIB;

@@ -160,3 +160,22 @@ def a_first_start_on_a_full_disk_says_why(lab):
     r = a.ctl("up", check_rc=False)
     equal(r.code, 8, "exit code")
     check(f"the disk of {STATE} is full: free some space" in r.err, r.err)
+
+
+@scenario
+def a_disk_without_inodes_is_named(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    a.run("mkdir", "-p", STATE)
+    a.run("mount", "-t", "tmpfs", "-o", "nr_inodes=60,mode=0700", "tmpfs", STATE)
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    a.p2pvpnd.end()
+    a.run("sh", "-c", f"touch {STATE}/p2pvpnd.log; mkdir {STATE}/small; i=0; while echo >{STATE}/small/$i; do i=$((i + 1)); done 2>&-; df -i {STATE}")
+    r = a.ctl("up", check_rc=False)
+    check(r.code != 0 and "no inodes are free: delete small files" in r.err, r)
+    told = a.ctl("doctor", check_rc=False).out
+    check(f"!!   disk          no inodes are free below {STATE}" in told, told)
+    a.run("rm", "-r", f"{STATE}/small")
+    a.ctl("up")
+    a.wait_peer(b)

@@ -348,6 +348,16 @@ bool pv_disk_is_low(const char *path)
            pv_disk_reserve((uint64_t)fs.f_blocks * fs.f_frsize);
 }
 
+bool pv_disk_has_inodes(const char *path)
+{
+    char dir[PATH_MAX];
+    struct statvfs fs;
+    if (statvfs(path, &fs) != 0 && (parent_of(path, dir) != PV_OK || statvfs(dir, &fs) != 0))
+        return true;
+    /* Btrfs, which makes them as it needs them, says 0 of 0. */
+    return fs.f_files == 0 || fs.f_favail > 0;
+}
+
 /* --- versions of a file ---------------------------------------------------------------------- */
 
 /* A file that vanishes or appears has changed too. */

@@ -81,6 +81,8 @@ uint64_t pv_disk_reserve(uint64_t total);
 /* Is no more than the reserve left on path's file system? Also when that cannot be told: what is
  * refused for it comes again. */
 bool pv_disk_is_low(const char *path);
+/* May a file be made beside path, or in it, as far as inodes go? Also when that cannot be told. */
+bool pv_disk_has_inodes(const char *path);
 
 /* --- versions of a file ---------------------------------------------------------------------- */
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "sys/file/file.h"
 #include "sys/file/sqlcopy.h"
 #include "sys/file/sqlquery.h"
 
@@ -41,13 +42,16 @@ int pv_sqlite_damaged(const struct pv_sqlite *db, const char *what,
     return PV_ERR_MALFORMED;
 }
 
-/* A full disk has several codes: which one depends on the file that could not grow. */
+/* A full disk has several codes: which one depends on the file that could not grow. Where one could
+ * not be made SQLite tries to read it, too, and says that there is none. */
 static bool is_full(const struct pv_sqlite *s)
 {
     int code = s->db == NULL ? SQLITE_OK : sqlite3_errcode(s->db) & 0xff;
     int err = s->db == NULL ? 0 : sqlite3_system_errno(s->db);
     return code == SQLITE_FULL ||
-           ((code == SQLITE_IOERR || code == SQLITE_CANTOPEN) && (err == ENOSPC || err == EDQUOT));
+           ((code == SQLITE_IOERR || code == SQLITE_CANTOPEN) &&
+            (err == ENOSPC || err == EDQUOT)) ||
+           (code == SQLITE_CANTOPEN && !pv_disk_has_inodes(s->path));
 }
 
 /* The few causes that a user can remove are named; for the others SQLite's own words have to do. */
@@ -61,8 +65,9 @@ int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
     case SQLITE_NOTADB:
         return pv_sqlite_damaged(db, what, ret_error);
     case SQLITE_FULL:
-        snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.120s: the disk is full: free some space",
-                 what, db->path);
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.120s: the disk is full: %s", what, db->path,
+                 pv_disk_has_inodes(db->path) ? "free some space"
+                                              : "no inodes are free: delete small files");
         return -ENOSPC;
     case SQLITE_NOMEM:
         snprintf(ret_error, PV_SQLITE_ERROR_MAX, "%s %.120s: out of memory", what, db->path);

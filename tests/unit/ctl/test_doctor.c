@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The commands for when something is wrong, against a fake daemon: doctor; and bugreport, what is
  * in the file, and what is not. */
+#include <fcntl.h>
 #include <grp.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/jsonread.h"
@@ -17,9 +19,25 @@ struct group *getgrnam(const char *name)
     return has_group && strcmp(name, group.gr_name) == 0 ? &group : NULL;
 }
 
+static bool no_inodes;
+
+/* Stands in for libc's: this machine's disks may have room and no inodes. */
+int statvfs(const char *of, struct statvfs *ret_fs)
+{
+    int fd = open(of, O_PATH | O_CLOEXEC);
+    int r = fd < 0 ? -1 : fstatvfs(fd, ret_fs);
+    if (fd >= 0)
+        close(fd);
+    if (r == 0 && no_inodes) {
+        ret_fs->f_files = 5;
+        ret_fs->f_favail = 0;
+    }
+    return r;
+}
+
 static int begin(void **state)
 {
-    has_group = false;
+    has_group = no_inodes = false;
     int r = setup(state);
     answers("rules", OK_V1("'rules':[],'default':'allow','firewall':null"));
     return r;
@@ -165,6 +183,12 @@ PV_TEST(doctor_looks_at_the_disk_that_p2pvpnd_uses)
     answers("status", OK_V1("'state':'none','directory':'/proc'"));
     assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
     assert_has(t.out, "!!   disk          0 MiB are free below /proc\n");
+    no_inodes = true;
+    answers("status", OK_V1("'state':'none','directory':'/tmp'"));
+    assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
+    assert_has(t.out, "!!   disk          no inodes are free below /tmp: no file can be made");
+    assert_has(t.out, "to do: delete small files that nobody needs\n");
+    no_inodes = false;
     answers("status", OK_V1("'state':'none','directory':'/nowhere/p2pvpn'"));
     (void)RUN("doctor");
     assert_has(t.out, "ok   disk          /nowhere/p2pvpn does not exist yet\n");

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The files that SQLite needs beside its database, in a process that may open nothing else. */
 #include <errno.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -80,5 +82,27 @@ PV_TEST(a_directory_of_the_databases_name_is_told)
         error, PV_STR("open %s/x.db: a directory has the database's name: move it away", dir));
     assert_int_equal(pv_sqlite_open_beside(&db, &kind, dir, "x.db", error), -EISDIR);
     rmdir(PV_STR("%s/x.db", dir));
+    rmdir(dir);
+}
+
+/* Much room, and no file can be made: that is another thing to mend. */
+PV_TEST(a_disk_without_inodes_is_told)
+{
+    char dir[] = "/tmp/pvsqlite.XXXXXX", error[PV_SQLITE_ERROR_MAX] = "";
+    struct pv_sqlite *db = NULL;
+    assert_non_null(mkdtemp(dir));
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("pvsqlite", dir, "tmpfs", 0, "size=1m,nr_inodes=2") < 0) {
+        rmdir(dir);
+        printf("skipped: needs root and mount namespaces\n");
+        skip();
+    }
+    test_write(PV_STR("%s/filler", dir), "");
+    assert_int_equal(pv_sqlite_open(&db, &kind, dir, "x.db", error), -ENOSPC);
+    assert_string_equal(
+        error,
+        PV_STR("open %s/x.db: the disk is full: no inodes are free: delete small files", dir));
+    assert_int_equal(umount(dir), 0);
     rmdir(dir);
 }
