@@ -303,13 +303,10 @@ bool pv_rooms_part_is_over(const struct pv_node *n, const uint8_t *room)
 {
     struct pv_rooms_member m;
     size_t others = 0;
-    bool left = false;
-    for (size_t i = 0; pv_rooms_member(n->chat.rooms, room, i, &m); i++) {
-        const bool self = memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
-        left = left || (self && m.has_left);
-        others += !self && !m.has_left && !pv_tell_is_gone(n, m.pk);
-    }
-    return left || others == 0;
+    for (size_t i = 0; pv_rooms_member(n->chat.rooms, room, i, &m); i++)
+        others += !m.has_left && !pv_tell_is_gone(n, m.pk) &&
+                  memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) != 0;
+    return others == 0;
 }
 
 /* Does a rule keep all others from what this node says there? The members that one does so for are

@@ -13,9 +13,8 @@ extern const struct pv_part pv_part_rooms;
  * that we left. */
 const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left, const char *what,
                                   uint64_t handle);
-/* Nobody will see what this node said there and nobody has yet: it left, or is the only one that is
- * in the room, or invited, and a member of the network. A member that comes later is not shown what
- * was said before. */
+/* Nobody else that is a member of the network is in the room, or invited. A member that comes later
+ * is not shown what was said before, so that nobody ever would see it. */
 bool pv_rooms_part_is_over(const struct pv_node *n, const uint8_t *room);
 /* `send` to a room; answers handle, at once or once the text is stored. */
 void pv_rooms_part_send(struct pv_node *n, const struct pv_ctlapi_request *req, const uint8_t *id,

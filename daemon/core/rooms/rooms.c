@@ -222,6 +222,21 @@ static int by_author(const void *a, const void *b)
     return memcmp(a, b, PV_SIGN_PK_LEN);
 }
 
+/* How far the author's log goes. Of one whose texts wait with the others that is their word, or who
+ * is invited here would be shown what was said before. */
+static uint64_t end_of_log(const struct pv_rooms *rs, const struct pv_rooms_room *room,
+                           size_t author)
+{
+    uint64_t end = room->members[author]->last;
+    if (pv_rooms_admits(rs, room->members[author]->pk))
+        return end;
+    for (size_t i = 0; i < room->n_members; i++) {
+        const uint64_t known = room->members[i]->known[author];
+        end = known > end && known <= PV_ROOM_MAX_TEXTS ? known : end;
+    }
+    return end;
+}
+
 int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, const uint8_t *pk,
                     uint64_t wall_ms, pv_ns now)
 {
@@ -239,10 +254,11 @@ int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, con
     if (room_is_in(m))
         return PV_ERR_EXISTS;
     for (size_t i = 0; i < room->n_members; i++) {
-        if (room->members[i]->last == 0)
+        const uint64_t end = end_of_log(rooms, room, i);
+        if (end == 0)
             continue;
         memcpy(base[n].author, room->members[i]->pk, sizeof(base[n].author));
-        base[n++].seq = room->members[i]->last;
+        base[n++].seq = end;
     }
     qsort(base, n, sizeof(base[0]), by_author);
     memcpy(rec.node, pk, sizeof(rec.node));

@@ -201,6 +201,8 @@ void pv_rooms_note_delivered(struct pv_rooms *rs, struct pv_rooms_room *room);
 /* Texts for a peer were read. */
 void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const uint8_t *pk,
                        const struct pv_roomjob_result *result);
+/* May it chat with this node (pv_rooms_config.admits)? This one asks no rule of itself. */
+bool pv_rooms_admits(const struct pv_rooms *rs, const uint8_t *pk);
 /* A member of the network that is not revoked? */
 bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk);
 

@@ -23,9 +23,10 @@ bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk)
 }
 
 /* A node that the roster does not name counts as revoked: nobody vouches for its key. */
-static bool admits(const struct pv_rooms *rs, const uint8_t *pk)
+bool pv_rooms_admits(const struct pv_rooms *rs, const uint8_t *pk)
 {
-    return rs->cfg.admits == NULL || rs->cfg.admits(rs->cfg.owner, pk);
+    return rs->cfg.admits == NULL || pv_rooms_same(pk, rs->cfg.own_pk) ||
+           rs->cfg.admits(rs->cfg.owner, pk);
 }
 
 static bool is_revoked(const struct pv_rooms *rs, const uint8_t *pk)
@@ -153,6 +154,23 @@ static void send_list_to(struct pv_rooms *rs, struct pv_rooms_room *room, struct
     send_list(rs, room, m->pk);
 }
 
+/* A connection on which nothing is said is closed: one is made with somebody who has more of the
+ * author and is there, with the author first. */
+static void want_source(struct pv_rooms *rs, const struct pv_rooms_room *room, size_t author)
+{
+    for (size_t k = 0; k < room->n_members; k++) {
+        const struct pv_rooms_node *m = room->members[(author + k) % room->n_members];
+        struct pv_rooms_peer *peer = NULL;
+        if (m != room->self && m->known[author] > room->members[author]->taken &&
+            pv_rooms_may_talk(rs, m->pk))
+            peer = pv_rooms_peer_find(rs, m->pk);
+        if (peer == NULL || !peer->online)
+            continue;
+        peer->wanted = rs->any_wanted = true;
+        return;
+    }
+}
+
 void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
 {
     struct pv_rooms_source source[PV_ROOM_MAX_MEMBERS];
@@ -165,9 +183,12 @@ void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
         struct pv_rooms_node *author = room->members[i];
         source[i].member = SIZE_MAX;
         if (author->taken >= log_end(author) || is_revoked(rs, author->pk) ||
-            !admits(rs, author->pk))
+            !pv_rooms_admits(rs, author->pk))
             continue;
-        waiting = pv_rooms_find_source(rs, room, i, now, &source[i]) || waiting;
+        if (pv_rooms_find_source(rs, room, i, now, &source[i]))
+            waiting = true;
+        else if (author != room->self)
+            want_source(rs, room, i);
         if (source[i].member == SIZE_MAX)
             continue;
         author->asked_until = now + PV_S(ASK_S);
@@ -267,7 +288,7 @@ static void begin_pending(struct pv_rooms *rs, const struct pv_room_frame *f, co
                           pv_ns now)
 {
     struct pv_rooms_room *room = NULL;
-    if (pv_rooms_is_being_forgotten(rs, f->room) || !admits(rs, pk))
+    if (pv_rooms_is_being_forgotten(rs, f->room) || !pv_rooms_admits(rs, pk))
         return;
     if (!pv_rooms_has_own_place(rs) || !pv_rooms_make_pending_place(rs, pk) ||
         pv_rooms_room_new(rs, f->room, &room) < 0) {
@@ -480,7 +501,7 @@ static int take_text(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_
     }
     if (room->pending || !room_is_in(room->self) || !pv_rooms_is_accepted(rs, room) ||
         !pv_rooms_is_next(author, rec->seq) || author->full_until > rs->now ||
-        !admits(rs, rec->signer))
+        !pv_rooms_admits(rs, rec->signer))
         return PV_OK; /* known, or something before it is missing, or it is not for now */
     if (rec->seq > log_end(author)) {
         rs->counts.full++;
@@ -567,7 +588,7 @@ static bool adopt(struct pv_rooms *rs, struct pv_rooms_room *room)
         return false;
     }
     const struct pv_room_record *invitation = own_invitation(rs, room);
-    if (invitation != NULL && !admits(rs, invitation->signer))
+    if (invitation != NULL && !pv_rooms_admits(rs, invitation->signer))
         return false;
     struct pv_room_raw *raws = calloc(room->n_records, sizeof(*raws));
     for (size_t i = 0; raws != NULL && i < room->n_records; i++) {
@@ -813,9 +834,11 @@ int pv_rooms_peer_online(struct pv_rooms *rooms, const uint8_t *pk, bool online,
     for (size_t i = 0; online && !peer->up && i < rooms->n_rooms; i++) {
         struct pv_rooms_room *room = rooms->rooms[i];
         struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
-        if (m == NULL || !room_is_in(m) || !lacks(room, m))
+        if (m == NULL || !room_is_in(m))
             continue;
-        pv_rooms_tell(room, m, now + PV_MS(pv_rng_below(&rooms->cfg.rng, ONLINE_MS)));
+        if (lacks(room, m))
+            pv_rooms_tell(room, m, now + PV_MS(pv_rng_below(&rooms->cfg.rng, ONLINE_MS)));
+        pv_rooms_ask(rooms, room, now); /* this node may lack something as well */
         pv_rooms_rearm(rooms, room);
     }
     return PV_OK;

@@ -65,6 +65,62 @@ PV_TEST(texts_that_are_denied_wait_with_the_others)
     assert_string_equal(w.n[BOB].said, "allowed denied too again");
 }
 
+static void close_all(void)
+{
+    for (int a = 0; a < EVE; a++) {
+        for (int b = 0; b < EVE; b++) {
+            if (a == b)
+                continue;
+            w.up[a][b] = false;
+            pv_rooms_peer_up(w.n[a].rooms, w.n[b].keys.pk, false, w.now);
+        }
+    }
+}
+
+/* Connections on which nothing is said are closed, and who has the texts may be away. */
+PV_TEST(texts_that_waited_come_when_nobody_says_anything)
+{
+    assert_ok(invite(ANNA, "#crew", CARL));
+    w.n[BOB].denies = w.n[CARL].keys.pk;
+    assert_ok(say(CARL, "#crew", "denied"));
+    run_for(PV_S(300));
+    close_all();
+    w.n[BOB].denies = NULL;
+    pv_rooms_ask_all(w.n[BOB].rooms, w.now);
+    run_for(PV_S(5));
+    assert_string_equal(w.n[BOB].said, "denied");
+    /* Nobody is there when the rule ends. */
+    w.n[BOB].denies = w.n[CARL].keys.pk;
+    assert_ok(say(CARL, "#crew", "too"));
+    run_for(PV_S(300));
+    close_all();
+    for (int i = 0; i < EVE; i++) {
+        if (i != BOB)
+            assert_ok(pv_rooms_peer_online(w.n[BOB].rooms, w.n[i].keys.pk, false, w.now));
+    }
+    w.n[BOB].denies = NULL;
+    pv_rooms_ask_all(w.n[BOB].rooms, w.now);
+    run_for(PV_S(5));
+    assert_string_equal(w.n[BOB].said, "denied");
+    assert_ok(pv_rooms_peer_online(w.n[BOB].rooms, w.n[ANNA].keys.pk, true, w.now));
+    run_for(PV_S(5));
+    assert_string_equal(w.n[BOB].said, "denied too");
+}
+
+/* An inviter that leaves texts with the others does not have a newcomer see what was said before.
+ */
+PV_TEST(who_is_invited_by_one_that_denies_sees_nothing_of_before)
+{
+    w.n[BOB].denies = w.n[ANNA].keys.pk;
+    assert_ok(say(ANNA, "#crew", "before"));
+    run_for(PV_S(5));
+    assert_ok(invite(BOB, "#crew", CARL));
+    assert_ok(say(ANNA, "#crew", "after"));
+    run_for(PV_S(60));
+    assert_string_equal(w.n[BOB].said, "");
+    assert_string_equal(w.n[CARL].said, "after");
+}
+
 PV_TEST(a_text_that_the_only_other_one_denies_is_not_delivered)
 {
     w.n[BOB].denies = w.n[ANNA].keys.pk;
@@ -1006,6 +1062,7 @@ PV_TEST_IN(a_node_with_an_older_disk_fetches_its_own_lines_first, setup, teardow
     alone(BOB);
     sqlite3_close(w.n[BOB].db);
     w.n[BOB].db = older; /* restored from a backup */
+    w.n[BOB].denies = w.n[BOB].keys.pk; /* rules are about others */
     restart(BOB);
     connect(ANNA, BOB, true);
     run_for(PV_S(2));
