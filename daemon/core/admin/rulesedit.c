@@ -22,7 +22,7 @@ enum {
     TAKE_BACK_MAX = 256, /* ours: statements that say one and the same, of as many admins */
 };
 
-/* Of all that may go wrong when signing, users can mend only the lack of slots. */
+/* Of all that may go wrong when signing, users can mend the lack of slots, and of places. */
 static void fail_made(struct pv_node *n, uint64_t handle, const char *what, int status)
 {
     if (status == PV_ERR_LIMIT)
@@ -31,6 +31,11 @@ static void fail_made(struct pv_node *n, uint64_t handle, const char *what, int 
             "%s: this node has said %d of them, which is all there is room for: take some back "
             "(`p2pvpnctl rules`), or let another admin say it",
             what, (int)PV_RULE_SLOTS);
+    else if (status == PV_ERR_EXISTS)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: the last rule stands where no other can stand behind it: remove that "
+                        "one and make it again (`p2pvpnctl rules`)",
+                        what);
     else
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: %s: try again", what,
                         pv_strstatus(status));
@@ -355,12 +360,12 @@ static bool find_place(const struct pv_policy *p, size_t before, uint64_t back, 
     return *ret_place > lo;
 }
 
-/* The same rule, further back. */
-static int move_rule(struct pv_node *n, const struct pv_statement *of, pv_ns now)
+/* The same rule at another place. */
+static int move_rule(struct pv_node *n, const struct pv_statement *of, uint64_t place, pv_ns now)
 {
     struct pv_made_long made;
     struct pv_statement st = *of, old = *of;
-    st.u.rule.place += STEP;
+    st.u.rule.place = place;
     int r = pv_make_again(n->roster, pv_node_signer(n), &st, pv_node_wall_s(n, now), &made);
     if (r == PV_OK)
         r = pv_membership_say(n, pv_view(made.raw, made.len), now);
@@ -368,19 +373,23 @@ static int move_rule(struct pv_node *n, const struct pv_statement *of, pv_ns now
 }
 
 /* Each rule halves what is left before another one. Where nothing is, that and those behind it go
- * back: the last one first, so that the order is the same all the while. */
+ * back: the last one first, and of several at one place each to its own, so that the order is the
+ * same all the while. PV_ERR_EXISTS: the last one stands where none can stand behind it. */
 static int make_room(struct pv_node *n, size_t before, uint64_t *ret_place, pv_ns now)
 {
     const struct pv_policy *p = pv_rules_policy(n);
     size_t i = pv_policy_count(p);
     if (before == 0 || pv_policy_at(p, i)->place > UINT64_MAX - 2 * STEP ||
-        !find_place(p, before, STEP, ret_place))
-        return PV_ERR_LIMIT;
+        !find_place(p, before, STEP / 2, ret_place))
+        return PV_ERR_EXISTS;
+    uint64_t next = UINT64_MAX;
     int r = PV_OK;
     for (; i >= before && r == PV_OK; i--) {
         p = pv_rules_policy(n); /* it may be another one, in the same order */
         const struct pv_roster_entry *e = pv_roster_find(n->roster, pv_policy_at(p, i)->id);
-        r = e == NULL ? PV_OK : move_rule(n, &e->st, now);
+        const uint64_t place = pv_policy_at(p, i)->place + STEP;
+        next = place < next ? place : next - 1;
+        r = e == NULL ? PV_OK : move_rule(n, &e->st, next, now);
     }
     return r;
 }

@@ -148,6 +148,21 @@ static bool may(unsigned from, unsigned to, uint16_t port)
     return pv_rules_decide(&node->node, f.pk, t.pk, PV_PORTS_TCP, port).allow;
 }
 
+/* As another program may have said it. */
+static void say_rule_at(uint64_t place, uint16_t port)
+{
+    const struct pv_st_rule rule = {
+        .kind = PV_RULE_DENY, .place = place, .ports = {.v = {{PV_PORTS_TCP, port, port}}, .n = 1}};
+    struct pv_st_rule own = rule;
+    struct pv_made made;
+    assert_ok(pv_roster_free_slot(node->node.roster, node->node.identity->sign_pk, PV_ST_RULE,
+                                  &own.slot));
+    own.time = pv_node_wall_s(&node->node, node->now);
+    assert_ok(pv_make_rule(pv_roster_network_id(node->node.roster), node->node.identity->sign_sk,
+                           &own, &made));
+    assert_ok(pv_membership_say(&node->node, pv_made_view(&made), node->now));
+}
+
 /* --- tests ------------------------------------------------------------------------------------ */
 
 PV_TEST(rules_go_where_the_admin_says)
@@ -179,6 +194,29 @@ PV_TEST(there_is_room_for_many_rules_at_one_place)
     assert_has(in_order(), "tcp/199 tcp/8 tcp/300 tcp/301");
     assert_has(in_order(), "tcp/398 tcp/399 tcp/9");
     assert_int_equal(pv_policy_count(pv_rules_policy(&node->node)), 203);
+}
+
+/* Of admins who did not hear of each other: one place. Their order is that of the statements, and
+ * of those that are moved another one's. */
+PV_TEST(rules_at_one_place_keep_their_order_when_they_are_moved)
+{
+    char before[200];
+    for (unsigned i = 0; i < 6; i++)
+        say_rule_at(UINT64_C(1) << 32, (uint16_t)(1000 + i));
+    snprintf(before, sizeof(before), "%s", in_order());
+    for (unsigned i = 1; i <= 40; i++)
+        add_rule("deny", "any", "any", PV_STR("tcp/%u", i), 1);
+    const char *at = strstr(in_order(), "tcp/1 ");
+    assert_non_null(at);
+    assert_string_equal(at + 6, before);
+}
+
+/* One that stands at the very end leaves no place behind it. */
+PV_TEST(a_rule_at_the_very_end_is_named)
+{
+    say_rule_at(UINT64_MAX - 1, 1000);
+    must_say("'cmd':'rule_add','verdict':'deny','from':'any','to':'any','ports':'22','place':0",
+             "the last rule stands where no other can stand behind it");
 }
 
 /* Whom a rule denies something comes back by no token; rules about others end no invite. */
