@@ -222,7 +222,8 @@ static void end_attempt(struct hardnat_part *a, struct pv_peer *p, const char *w
         return;
     }
     const pv_ns first = c.plan.method == PV_HARDNAT_FRESH ? BACKOFF_FRESH : BACKOFF_FIRST;
-    p->hard.backoff = p->hard.backoff == 0 ? first : pv_min_ns(2 * p->hard.backoff, BACKOFF_MAX);
+    const pv_ns twice = pv_min_ns(2 * p->hard.backoff, BACKOFF_MAX);
+    p->hard.backoff = twice > first ? twice : first;
     p->hard.not_before = now + p->hard.backoff;
     p->hard.wake = p->hard.not_before;
     pv_trace_add(&p->trace, now, "%s (%s, %u packets); again in %u s", why,
