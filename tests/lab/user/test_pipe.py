@@ -125,7 +125,7 @@ def a_pipe_joins_two_machines(lab):
     # A mistake is told before there is a token.
     for words, code in ((("--", "nosuchprog"), 1), (("--", "/etc/fstab"), 1), (("--forward", "x"), 2), (("--forward", ":22"), 2)):
         r = a.ctl("pipe", *words, code=code)
-        check("p2pvpn-" not in r.err and words[1] in r.err, r.err)
+        check("p2pvpn-" not in r.out and words[1] in r.err, r.err)
     check("--timeout does not end it" in a.ctl("-t", 3, "pipe", code=2).err, "--timeout")
     wait("nothing to be left", lambda: not left())
     equal(lonely.ended(), 1, f"exit code of one that waits alone: {lonely.text()}")
