@@ -69,6 +69,8 @@ static int choose_local(struct pv_cli *cli, char **words, struct local *l)
     *l = (struct local){.words = words[0] == NULL ? NULL : words};
     if (l->words != NULL && place != NULL)
         return pv_cli_usage(cli, "give --forward or a program");
+    if (l->words != NULL && strstr(words[0], "://") != NULL) /* with a secret in it */
+        return pv_cli_usage(cli, "a URL stands behind --coordinator");
     if (l->words != NULL && !is_there(words[0]))
         return pv_cli_fail(cli, PV_CTLAPI_FAILED,
                            "%.100s: no such program, and no token, which begins with " TOKEN,
@@ -204,12 +206,32 @@ static int prepare(struct pv_cli *cli, bool is_first, char *secret,
     return code;
 }
 
-static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req)
+/* The first one leaves, too, so that nobody is a member any more. The second does by its end. */
+static void leave(struct pv_cli *cli)
 {
     json_t *body = NULL;
-    int code = ask(cli, req, &body);
+    pv_cli_hush(cli, true);
+    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_LEAVE);
+    req.leave.last = true;
+    (void)ask(cli, &req, &body);
     json_decref(body);
-    return code;
+    pv_cli_hush(cli, false);
+}
+
+static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    char network[PV_NAME_BUF];
+    json_t *body = NULL;
+    int code = ask(cli, req, &body);
+    snprintf(network, sizeof(network), "%s", pv_json_text(body, "network", NETWORK));
+    json_decref(body);
+    if (code != 0 || strcmp(network, NETWORK) == 0)
+        return code;
+    leave(cli); /* or others would have a member that never was */
+    return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
+                       "that token is an invite to network %s, and no pipe's: `p2pvpnctl join` "
+                       "takes such",
+                       network);
 }
 
 /* The token is for people and scripts, and standard output for the bytes. */
@@ -225,18 +247,6 @@ static int invite(struct pv_cli *cli)
     (void)fflush(cli->err);
     json_decref(body);
     return code;
-}
-
-/* The first one leaves, too, so that nobody is a member any more. The second does by its end. */
-static void leave(struct pv_cli *cli)
-{
-    json_t *body = NULL;
-    pv_cli_hush(cli, true);
-    struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_LEAVE);
-    req.leave.last = true;
-    (void)ask(cli, &req, &body);
-    json_decref(body);
-    pv_cli_hush(cli, false);
 }
 
 /* --- the command --------------------------------------------------------------------------- */

@@ -315,6 +315,11 @@ PV_SIM(a_guest_that_is_replaced_is_carried_by_nobody, SEEDS)
              "no guest:");
     sim_world_run(PV_S(5));
     sim_must(pv_roster_next_route(roster_of(&s, C), NULL) != NULL, "nobody carries it");
+    /* A guest takes nobody's place, and nobody is removed before that is said. */
+    sim_must(!sim_world_tell(s.m[B], PV_S(40),
+                             "'cmd':'replace','peer':'e','name':'phone','force':true") &&
+                 pv_roster_by_name(roster_of(&s, C), "e") != NULL,
+             "a guest took its place:");
     /* Another admin than the one that let it in. */
     sim_must(sim_world_tell(s.m[B], PV_S(40), "'cmd':'replace','peer':'phone','name':'e'"),
              "not replaced:");

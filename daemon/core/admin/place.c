@@ -210,6 +210,11 @@ static bool may_replace(struct pv_node *n, const struct pv_ctlapi_request *req,
             "gone first and the reinstalled one behind it (`p2pvpnctl node -h`), or "
             "say --force",
             old->name);
+    else if (pv_roster_carrier(n->roster, fresh) != NULL)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "replace: %s is a guest, and the file of its app has its address: remove "
+                        "both and export it anew",
+                        fresh->name);
     else if (!req->force && old->rights != 0 && fresh->rights == 0 && !pv_rootkey_is_here(n))
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "replace: %s is an admin, and its rights stay with its key, as the root "

@@ -160,7 +160,9 @@ static void want_peer(void *node, const uint8_t *pk, pv_ns now)
 {
     const struct pv_node *n = node;
     struct pv_peer *p = pv_peers_by_pk(n->peers, pk);
-    if (p == NULL || pv_chatlink_want(n->chat.link, pk, now) != PV_OK)
+    /* One that a rule keeps this node from lets nothing in; what it lacks it fetches itself. */
+    if (p == NULL || !pv_rules_serve(n, pk, PV_SERVICE_CHAT, true).allow ||
+        pv_chatlink_want(n->chat.link, pk, now) != PV_OK)
         return;
     pv_peer_want(p, "a room has news", now);
     pv_peers_touch(n->peers, p, now);

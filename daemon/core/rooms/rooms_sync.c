@@ -209,8 +209,15 @@ void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
 void pv_rooms_ask_all(struct pv_rooms *rooms, pv_ns now)
 {
     for (size_t i = 0; rooms->roster != NULL && i < rooms->n_rooms; i++) {
-        pv_rooms_ask(rooms, rooms->rooms[i], now);
-        pv_rooms_rearm(rooms, rooms->rooms[i]);
+        struct pv_rooms_room *room = rooms->rooms[i];
+        pv_rooms_ask(rooms, room, now);
+        /* And one that this node may tell now of what it lacks is told. */
+        for (size_t k = 0; !room->pending && k < room->n_members; k++) {
+            struct pv_rooms_node *m = room->members[k];
+            if (m != room->self && room_is_in(m) && lacks(room, m))
+                m->told = 0;
+        }
+        pv_rooms_tell_all(rooms, room, PV_MS(ONLINE_MS), now);
     }
 }
 

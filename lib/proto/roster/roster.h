@@ -110,14 +110,15 @@ enum pv_roster_event_type {
     PV_ROSTER_EV_MEMBER_GONE,    /* member: not active any more, state says why */
     PV_ROSTER_EV_MEMBER_WAITS,   /* member: asks to be admitted, and was not a member before */
     PV_ROSTER_EV_COORDINATORS,   /* another coordinators record is in force */
-    PV_ROSTER_EV_REFUSED,        /* text: a claim was refused and why, for the log */
-    PV_ROSTER_EV_BREAK, /* text: a coordinator lies: receipts that contradict, uses exceeded */
+    PV_ROSTER_EV_REFUSED, /* text: a claim was refused and why, or a word against somebody is void
+                           */
+    PV_ROSTER_EV_BREAK,   /* text: a coordinator lies: receipts that contradict, uses exceeded */
 };
 
 struct pv_roster_event {
     enum pv_roster_event_type type;
     const struct pv_roster_entry *entry; /* EV_STATEMENT, EV_DROPPED */
-    const struct pv_member *member;      /* EV_MEMBER_*; EV_REFUSED of a member claim: that key */
+    const struct pv_member *member;      /* EV_MEMBER_*; EV_REFUSED of a claim: that key */
     char text[PV_ROSTER_TEXT];           /* EV_REFUSED, EV_BREAK: one sentence, no line break */
 };
 
@@ -233,7 +234,7 @@ const struct pv_member *pv_roster_last_holder(const struct pv_roster *r, const c
 PV_MUST_CHECK int pv_roster_former_ip4(const struct pv_roster *r, const struct pv_member *m,
                                        struct pv_roster_former *ret_former);
 
-/* The statements that do not count although those who said them stand by them: prev = NULL for the
+/* The claims that do not count although those who made them stand by them: prev = NULL for the
  * first; NULL after the last. ret_text: one sentence, why and what helps; self: the key of this
  * machine. Walks over all statements; by the last settling. */
 const struct pv_roster_entry *pv_roster_next_refused(const struct pv_roster *r,

@@ -234,8 +234,6 @@ static void say_how_to_join(struct pv_text *t, const struct pv_roster_item *e,
 static void say_remedy(struct pv_text *t, const struct pv_roster_item *e,
                        enum pv_roster_refusal why, const uint8_t *self)
 {
-    if (pv_st_does(&e->pub.st, PV_DOES_TAKE))
-        return;
     const struct pv_roster_key *k = e->subject;
     const struct pv_roster_claim *c = pv_roster_claim_by(e);
     if (why == PV_ROSTER_REFUSE_TERMS)

@@ -401,10 +401,9 @@ static enum pv_roster_refusal refusal_of_best(const struct pv_roster_item *e)
 /* By what is held alone: the reason that was reported last may be one of the past. */
 enum pv_roster_refusal pv_roster_refusal_now(const struct pv_roster_item *e)
 {
-    if (!e->listed || e->subject == NULL)
+    /* A word against somebody that has no effect has none for ever, and nobody can end it. */
+    if (!e->listed || e->subject == NULL || pv_st_does(&e->pub.st, PV_DOES_TAKE))
         return PV_ROSTER_REFUSE_NONE;
-    if (pv_st_does(&e->pub.st, PV_DOES_TAKE))
-        return e->effective ? PV_ROSTER_REFUSE_NONE : e->refused;
     const struct pv_roster_claim *c = pv_roster_claim_by(e);
     if (c != NULL)
         return lacking[pv_roster_lacks(c)];

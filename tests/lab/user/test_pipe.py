@@ -123,6 +123,8 @@ def a_pipe_joins_two_machines(lab):
         one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*")
     a.ctl("pipe", "--coordinator", "nonsense", code=12)
     # A mistake is told before there is a token.
+    r = a.ctl("pipe", "p2pvpn://192.0.2.1:3478/x?c=secret", code=2)
+    check("behind --coordinator" in r.err and "secret" not in r.err, r.err)
     for words, code in ((("--", "nosuchprog"), 1), (("--", "/etc/fstab"), 1), (("--forward", "x"), 2), (("--forward", ":22"), 2)):
         r = a.ctl("pipe", *words, code=code)
         check("p2pvpn-" not in r.out and words[1] in r.err, r.err)

@@ -109,7 +109,7 @@ PV_TEST(texts_that_waited_come_when_nobody_says_anything)
 
 /* An inviter that leaves texts with the others does not have a newcomer see what was said before.
  */
-PV_TEST(who_is_invited_by_one_that_denies_sees_nothing_of_before)
+PV_TEST(a_newcomer_whose_inviter_denies_sees_nothing_of_before)
 {
     w.n[BOB].denies = w.n[ANNA].keys.pk;
     assert_ok(say(ANNA, "#crew", "before"));
@@ -1061,7 +1061,7 @@ PV_TEST_IN(a_node_with_an_older_disk_fetches_its_own_lines_first, setup, teardow
     assert_ok(say(BOB, "crew", "two"));
     alone(BOB);
     sqlite3_close(w.n[BOB].db);
-    w.n[BOB].db = older; /* restored from a backup */
+    w.n[BOB].db = older;                /* restored from a backup */
     w.n[BOB].denies = w.n[BOB].keys.pk; /* rules are about others */
     restart(BOB);
     connect(ANNA, BOB, true);
