@@ -357,6 +357,9 @@ static int wait_for_admin(struct pv_cli *cli, const json_t *body)
         return 0;
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_WAIT);
     pv_cli_set_timeout(cli, 0); /* an admin may be on holiday; --timeout sets an end */
+    cli->waits_for[0] = '\0';   /* who is waited for was said */
+    snprintf(cli->unanswered, sizeof(cli->unanswered),
+             "no admin has said anything yet: `p2pvpnctl wait` waits on");
     int code = pv_cli_call(cli, &req, NULL, NULL, &none);
     json_decref(none);
     if (code == 0)

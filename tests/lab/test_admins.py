@@ -264,6 +264,8 @@ def a_machine_that_is_denied_stays_out_and_leaves_its_name(lab):
     wait("a to hear of pi", lambda: asks(a, "pi"))
     r = d.ctl("join", token, "--name", "pi", check_rc=False)
     check(r.code != 0 and "name is taken" in r.err, "while it waits the name is its own")
+    r = b.ctl("join", token, code=11)
+    check("waits until an admin of network" in r.err and "leave" not in r.err, r.err)
     r = a.ctl("deny", "pi")
     check("denied" in r.err, r.err)
     wait("the join to end", lambda: not waiting.running(), timeout=60)

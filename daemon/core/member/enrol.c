@@ -557,6 +557,9 @@ static bool may_begin(struct pv_enrol *x, bool create, uint64_t handle)
                         what, pv_roster_network(n->roster)->name, lost);
         return false;
     }
+    /* To leave takes back a request that waits, and does not help one that was removed. */
+    if (n->roster != NULL && !pv_node_is_stranger(n) && !pv_node_need_network(n, what, handle))
+        return false;
     if (n->roster != NULL) {
         snprintf(
             text, sizeof(text),

@@ -561,6 +561,10 @@ PV_TEST(one_attempt_at_a_time_and_none_in_a_network)
     fake_node_settle(&node);
     join();
     expect_failure("this node is in network home already: `p2pvpnctl leave` first");
+    /* To leave would not help one that was removed. */
+    node.node.removed = true;
+    join();
+    expect_failure("this machine was removed from network home: `p2pvpnctl leave --forget`");
 }
 
 /* A network that only the coordinator has lost is not to be left or made anew. */
