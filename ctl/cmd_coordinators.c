@@ -42,6 +42,10 @@ static int print_moved(struct pv_cli *cli, const json_t *body)
         pv_cli_note(cli,
                     "a member that nobody reaches: `p2pvpnctl network coordinators token`, and "
                     "there `p2pvpnctl join TOKEN`");
+    /* A coordinator that is about to move is not there yet. */
+    if (strcmp(cli->args.word[1], "address") == 0)
+        pv_cli_note(cli, "nobody was asked there: the same command with the right address mends "
+                         "a slip");
     return 0;
 }
 
