@@ -549,6 +549,9 @@ def mistakes_of_a_machine_get_an_answer_that_helps(lab):
     a.ctl("down")
     r = a.ctl("invite", check_rc=False)
     check(r.code != 0 and "p2pvpnctl up" in r.err, f"down: {r}")
+    for words in (("nc", "b", "80"), ("forward", "8080", "b:80")):
+        r = a.ctl(*words, code=1)
+        check("this machine is down: `p2pvpnctl up` first" in r.err, f"{words}: {r}")
     r = b.ctl("down") and b.ctl("leave", check_rc=False)
     check(r.code == 9 and "`p2pvpnctl up` first" in r.err, f"leaving while it is down: {r}")
     b.run("mount", "--bind", "/var/lib/p2pvpn", "/var/lib/p2pvpn")
