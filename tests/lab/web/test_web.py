@@ -334,7 +334,12 @@ def a_click_is_one_on_what_it_was_aimed_at(lab):
         wait(f"the page to know {tag}", lambda: browser.run(
             "const { state } = await import('/net.js'); return state.peers[0].tags.includes(arguments[0])", tag))
     browser.one("button[aria-label='Give b a tag']")
-    at = aim("button[aria-label='Give b a tag']")
+    places = [None]
+    def stands_still():
+        places.append(aim("button[aria-label='Give b a tag']"))
+        return places[-1] == places[-2]
+    wait("the button to stand still", stands_still, every=0.3)
+    at = places[-1]
     browser.mouse("mousePressed", *at)
     tagged("crew")
     check("crew" not in browser.text(".tag"), "the page was drawn anew while a button was pressed")
