@@ -286,14 +286,12 @@ static void take_event(struct membership *m, const struct pv_roster_event *ev, p
         pv_coord_follow(m->node, pv_roster_coordinators(m->node->roster), now);
         break;
     case PV_ROSTER_EV_REFUSED:
-        if (ev->member != NULL) { /* `status` asks the roster, which knows when it is over */
-            (void)pv_node_log_report(m->node, PV_FROM_STATEMENTS, ev->text, now);
-            break;
-        }
-        pv_node_report(m->node, PV_FROM_STATEMENTS, ev->text, now);
-        break;
     case PV_ROSTER_EV_BREAK:
-        pv_node_report(m->node, PV_FROM_STATEMENTS, ev->text, now);
+        /* Of a claim `status` asks the roster, which knows when it counts. */
+        if (ev->type == PV_ROSTER_EV_REFUSED && ev->member != NULL)
+            (void)pv_node_log_report(m->node, PV_FROM_STATEMENTS, ev->text, now);
+        else
+            pv_node_report(m->node, PV_FROM_STATEMENTS, ev->text, now);
         break;
     }
 }
