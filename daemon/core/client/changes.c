@@ -105,21 +105,28 @@ static void look_at_coordinator(struct changes *c, const struct pv_statuspage *s
     tell(c->node, "coordinator", c->connected ? "connected" : "away", st->s.coordinator, text);
 }
 
+/* Behind an amount at `at`; `at` itself where none begins. Digits behind a letter or a hyphen
+ * belong to a name. */
+static const char *skip_amount(const char *text, const char *at)
+{
+    if (at > text && (isalnum((unsigned char)at[-1]) || at[-1] == '-'))
+        return at;
+    while (isdigit((unsigned char)*at))
+        at++;
+    return at;
+}
+
 /* Do both name the same problem? Amounts in it may grow. */
 static bool is_same(const char *a, const char *b)
 {
-    while (*a != '\0' || *b != '\0') {
-        while (isdigit((unsigned char)*a))
-            a++;
-        while (isdigit((unsigned char)*b))
-            b++;
-        if (*a != *b)
+    const char *x = a;
+    const char *y = b;
+    do {
+        x = skip_amount(a, x);
+        y = skip_amount(b, y);
+        if (*x != *y)
             return false;
-        if (*a != '\0') {
-            a++;
-            b++;
-        }
-    }
+    } while (*x++ != '\0' && *y++ != '\0');
     return true;
 }
 

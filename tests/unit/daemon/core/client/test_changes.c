@@ -103,6 +103,21 @@ PV_TEST(a_problem_is_told_when_it_comes_and_when_it_is_gone_and_not_when_its_num
     expect_nothing();
 }
 
+PV_TEST(digits_of_a_name_are_no_amount)
+{
+    others.problem = "member pi-1 is not called pi12 for 3 days";
+    look();
+    expect("problem", "came", "member pi-1 is not called pi12 for 3 days");
+    others.problem = "member pi-1 is not called pi13 for 3 days";
+    look();
+    expect("problem", "gone", "member pi-1 is not called pi12 for 3 days");
+    expect("problem", "came", "member pi-1 is not called pi13 for 3 days");
+    others.problem = "member pi-2 is not called pi13 for 4 days";
+    look();
+    expect("problem", "gone", "member pi-1 is not called pi13 for 3 days");
+    expect("problem", "came", "member pi-2 is not called pi13 for 4 days");
+}
+
 /* The roster alone knows of some problems. */
 PV_TEST(a_problem_that_statements_bring_is_told_soon)
 {
