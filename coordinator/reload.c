@@ -4,12 +4,14 @@
 #include "coordinator/reload.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/text.h"
+#include "coordinator/cert.h"
 #include "coordinator/settings/settings_limits.h"
 
 /* A list that is full ends with dots. */
@@ -190,21 +192,55 @@ void pv_coordtold_make(const struct pv_coordset *set, struct pv_coordtold *ret_t
                                                 .net_limits = &ret_told->net_limits};
 }
 
-/* The next start would end with it. The contents are read then; that there is none is seen now,
- * where the rights that are left suffice for it. */
+/* The next start would end with it. That there is none is seen where the rights that are left do
+ * not suffice to read it.
+ */
+static int check_there(const char *key, const char *path, char error[static PV_COORDSET_ERROR_MAX])
+{
+    if (access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR))
+        return PV_OK;
+    snprintf(error, PV_COORDSET_ERROR_MAX, "%s %.200s: no such file", key, path);
+    return PV_ERR_MALFORMED;
+}
+
+/* The contents are read by the next start. */
 static int check_passwords(const struct pv_coordset *set, char error[static PV_COORDSET_ERROR_MAX])
 {
     char path[PATH_MAX];
-    for (size_t i = 0; i < set->relay.n_users; i++) {
+    int r = PV_OK;
+    for (size_t i = 0; i < set->relay.n_users && r == PV_OK; i++) {
         const struct pv_coordset_user *u = &set->relay.users[i];
-        if (access(pv_coordset_path(set, u->password_file, path), F_OK) == 0 ||
-            (errno != ENOENT && errno != ENOTDIR))
-            continue;
-        snprintf(error, PV_COORDSET_ERROR_MAX, "[turn-user %s] password-file %.200s: no such file",
-                 u->name, u->password_file);
-        return PV_ERR_MALFORMED;
+        r = check_there(PV_STR("[turn-user %s] password-file", u->name),
+                        pv_coordset_path(set, u->password_file, path), error);
     }
-    return PV_OK;
+    return r;
+}
+
+static bool can_read(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+/* A certificate in the place of before is read by the reload itself. */
+static int check_certificate(const struct pv_coordset *now, const struct pv_coordset *old,
+                             char error[static PV_COORDSET_ERROR_MAX])
+{
+    char why[PV_COORDCERT_ERROR_MAX];
+    if (now->tls_cert[0] == '\0' ||
+        (strcmp(now->tls_cert, old->tls_cert) == 0 && strcmp(now->tls_key, old->tls_key) == 0))
+        return PV_OK;
+    int r = check_there("tls-cert", now->tls_cert, error);
+    if (r == PV_OK)
+        r = check_there("tls-key", now->tls_key, error);
+    if (r != PV_OK || !can_read(now->tls_cert) || !can_read(now->tls_key))
+        return r;
+    if (pv_coordcert_check(now, why) == PV_OK)
+        return PV_OK;
+    snprintf(error, PV_COORDSET_ERROR_MAX, "%s", why);
+    return PV_ERR_MALFORMED;
 }
 
 int pv_coordreload_read(struct pv_coordreload *ret_reload, const struct pv_coordset *old,
@@ -215,6 +251,8 @@ int pv_coordreload_read(struct pv_coordreload *ret_reload, const struct pv_coord
     int r = pv_coordset_reload(now, old, ret_error);
     if (r == PV_OK)
         r = check_passwords(now, ret_error);
+    if (r == PV_OK)
+        r = check_certificate(now, old, ret_error);
     if (r < 0)
         return r;
     name_waiting(now, old, ret_reload->waiting);

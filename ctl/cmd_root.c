@@ -34,13 +34,37 @@ enum {
 
 /* --- passphrases ------------------------------------------------------------------------------ */
 
-/* The first line of a file, or of standard input for "-", as it is. 0 or an exit code. */
+/* A file, or standard input for "-", which close_file() leaves open. NULL: the user was told. A
+ * directory opens for reading as a file does, and has nothing to read. */
+static FILE *open_file(struct pv_cli *cli, const char *path)
+{
+    struct stat st;
+    if (strcmp(path, "-") == 0)
+        return cli->in;
+    FILE *f = fopen(path, "re");
+    if (f != NULL && fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode)) {
+        fclose(f);
+        f = NULL;
+        errno = EISDIR;
+    }
+    if (f == NULL)
+        (void)pv_cli_fail(cli, PV_CTLAPI_FAILED, "cannot read %.200s: %s: is the path right?", path,
+                          strerror(errno));
+    return f;
+}
+
+static void close_file(struct pv_cli *cli, FILE *f)
+{
+    if (f != cli->in)
+        fclose(f);
+}
+
+/* The first line of the file, as it is. 0 or an exit code. */
 static int read_passphrase(struct pv_cli *cli, const char *path, char buf[static PASSPHRASE_BUF])
 {
-    FILE *f = strcmp(path, "-") == 0 ? cli->in : fopen(path, "re");
+    FILE *f = open_file(cli, path);
     if (f == NULL)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "cannot read %.200s: %s: is the path right?",
-                           path, strerror(errno));
+        return PV_CTLAPI_FAILED;
     size_t n = 0;
     int c;
     while ((c = fgetc(f)) != EOF && c != '\n' && n + 1 < PASSPHRASE_BUF)
@@ -48,8 +72,7 @@ static int read_passphrase(struct pv_cli *cli, const char *path, char buf[static
     while (n > 0 && buf[n - 1] == '\r')
         n--;
     buf[n] = '\0';
-    if (f != cli->in)
-        fclose(f);
+    close_file(cli, f);
     return 0;
 }
 
@@ -215,22 +238,15 @@ static int export_root(struct pv_cli *cli)
  * look. */
 static int read_paper(struct pv_cli *cli, const char *path, struct pv_paperkey *ret_paper)
 {
-    FILE *f = strcmp(path, "-") == 0 ? cli->in : fopen(path, "re");
-    char *text = malloc(FILE_MAX);
     unsigned line = 0;
-    if (f == NULL || text == NULL) {
-        int code = text == NULL ? pv_cli_no_memory(cli)
-                                : pv_cli_fail(cli, PV_CTLAPI_FAILED,
-                                              "cannot read %.200s: %s: is the path right?", path,
-                                              strerror(errno));
-        free(text);
-        if (f != NULL && f != cli->in)
-            fclose(f);
-        return code;
-    }
-    size_t n = fread(text, 1, FILE_MAX, f);
-    if (f != cli->in)
-        fclose(f);
+    FILE *f = open_file(cli, path);
+    if (f == NULL)
+        return PV_CTLAPI_FAILED;
+    char *text = malloc(FILE_MAX);
+    size_t n = text == NULL ? 0 : fread(text, 1, FILE_MAX, f);
+    close_file(cli, f);
+    if (text == NULL)
+        return pv_cli_no_memory(cli);
     int r = pv_paperkey_parse(text, n, ret_paper, &line);
     free(text); /* what is in it is sealed */
     if (r == PV_OK)

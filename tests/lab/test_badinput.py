@@ -441,6 +441,7 @@ MISTAKES = (
     ("the history of nobody", "a", "history nobody", 6, "p2pvpnctl peers"),
     ("a log level that is none", "a", "log louder", 2, "debug"),
     ("a paper key without a file", "a", "root import /nowhere", 1, "is the path right"),
+    ("a directory instead of a paper key", "a", "root import /run", 1, "Is a directory", "is the path right"),
     ("another file than a paper key", "a", "root import /etc/passwd", 12, "root export", "another file"),
     ("a passphrase without a terminal", "a", "root export", 2, "no terminal", "--passphrase-file"),
     # The ways of people who have read only the first page.

@@ -2,6 +2,7 @@
 /* The settings read again: what is compared, and what the running program makes of it. */
 #include "coordinator/ctlsock.h"
 #include "coordinator/reload.h"
+#include "sys/net/tlscert.h"
 #include "tests/unit/coordinator/coord_run.h"
 
 #define BEGIN "[coordinator]\nlisten = 127.0.0.1:0\n"
@@ -19,6 +20,16 @@ static void write_config(const char *text)
 static void write_password(const char *name, const char *password)
 {
     test_write(PV_STR("%s/%s", dir, name), password);
+}
+
+/* Writes a certificate and its key as dir/c.pem and dir/k.pem. */
+static void write_certificate(void)
+{
+    static const char *const names[] = {"vpn.example"};
+    struct pv_tlscert made;
+    assert_ok(pv_tlscert_make(&made, names, 1));
+    test_write(PV_STR("%s/c.pem", dir), made.cert);
+    test_write(PV_STR("%s/k.pem", dir), made.key);
 }
 
 /* --- comparing ------------------------------------------------------------------------------- */
@@ -84,17 +95,19 @@ PV_TEST_IN(networks_are_compared_by_what_they_say, setup, teardown)
 
 PV_TEST_IN(settings_used_at_the_start_wait, setup, teardown)
 {
-    expect(
-        BEGIN "tls-listen = 127.0.0.1:4443\n",
-        "[coordinator]\nlisten = 127.0.0.1:9\nalt-address = 127.0.0.2\n"
-        "tls-listen = 127.0.0.1:4444\ntls-cert = c.pem\ntls-key = k.pem\n[relay]\nenabled = off\n"
-        "[turn-user web]\npassword-file = /dev/null\n[metrics]\nlisten = 192.0.2.1:9\n"
-        "allow-remote = on\n[limits]\nconnections = 9\nconnections-per-source = 8\n",
-        "",
-        "listen, alt-address, tls-listen, tls-cert, tls-key, [relay] enabled, [limits] "
-        "connections, "
-        "[limits] connections-per-source, [turn-user web], "
-        "[metrics] listen, [metrics] allow-remote");
+    write_certificate();
+    expect(BEGIN "tls-listen = 127.0.0.1:4443\n",
+           PV_STR("[coordinator]\nlisten = 127.0.0.1:9\nalt-address = 127.0.0.2\n"
+                  "tls-listen = 127.0.0.1:4444\ntls-cert = %s/c.pem\ntls-key = "
+                  "%s/k.pem\n[relay]\nenabled = off\n"
+                  "[turn-user web]\npassword-file = /dev/null\n[metrics]\nlisten = 192.0.2.1:9\n"
+                  "allow-remote = on\n[limits]\nconnections = 9\nconnections-per-source = 8\n",
+                  dir, dir),
+           "",
+           "listen, alt-address, tls-listen, tls-cert, tls-key, [relay] enabled, [limits] "
+           "connections, "
+           "[limits] connections-per-source, [turn-user web], "
+           "[metrics] listen, [metrics] allow-remote");
     /* ... and stays what it was. */
     assert_int_equal(again.set.limits.general.conns, 0);
     assert_int_equal(again.set.listen[0].port, 0);
@@ -117,6 +130,20 @@ PV_TEST_IN(a_mistake_is_named_with_file_and_line, setup, teardown)
     assert_int_equal(reload(BEGIN, BEGIN "[turn-user a]\npassword-file = /dev/null/a\n"),
                      PV_ERR_MALFORMED);
     assert_has(error, "[turn-user a] password-file /dev/null/a: no such file");
+    write_certificate();
+    const struct {
+        const char *cert, *key, *error;
+    } rows[] = {
+        {"c.pem", "gone.pem", "gone.pem: no such file"},
+        {"gone.pem", "k.pem", "gone.pem: no such file"},
+        {"c.pem", "conf", "conf: "},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        assert_int_equal(reload(BEGIN, PV_STR(BEGIN "tls-cert = %s/%s\ntls-key = %s/%s\n", dir,
+                                              rows[i].cert, dir, rows[i].key)),
+                         PV_ERR_MALFORMED);
+        assert_has(error, rows[i].error);
+    }
 }
 
 PV_TEST(a_list_of_names_that_is_full_says_so)

@@ -356,6 +356,7 @@ PV_TEST(a_refusal_in_any_step_ends_the_attempt)
         {PV_CTL_E_INVITE_EXPIRED, "the token has expired"},
         {PV_CTL_E_INVITE_USED, "the token is used up"},
         {PV_CTL_E_REVOKED, "this machine was removed"},
+        {PV_CTL_E_FULL, "`p2pvpnctl remove NAME`"},
         {PV_CTL_E_BUSY, "because"},
     };
     for (int step = 0; step < 3; step++) {
