@@ -486,6 +486,35 @@ const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW
     return buf;
 }
 
+/* "box.work.p2p" names the network that p2pvpnd does not know: it is another one's here. */
+static void note_network(struct pv_cli *cli, const char *peer)
+{
+    struct pv_instance other;
+    char network[PV_NAME_BUF];
+    const char *dot = strchr(peer, '.'), *rest = dot == NULL ? "" : dot + 1;
+    if (pv_name_parse(rest, strcspn(rest, "."), network) < 0 ||
+        strcmp(network, cli->node.name) == 0)
+        return;
+    if (pv_instance_find(network, &other) == PV_OK && other.name[0] != '\0' &&
+        (other.is_user ? access(other.socket, F_OK) == 0 : pv_instance_exists(&other)))
+        pv_cli_note(cli, "%s is another network of this machine: give -n %s", network, network);
+    else if (cli->node.name[0] != '\0' && is_first(network))
+        pv_cli_note(cli, "%s is the first network of this machine: leave out -n %s", network,
+                    cli->node.name);
+}
+
+/* The words of the command that p2pvpnd's text names; behind a ':' is a port. */
+static void note_networks(struct pv_cli *cli, const char *text)
+{
+    for (int i = 0; i < cli->args.n_words; i++) {
+        char peer[PV_CTLAPI_PEER_BUF];
+        const char *word = cli->args.word[i];
+        snprintf(peer, sizeof(peer), "%.*s", (int)strcspn(word, ":"), word);
+        if (strstr(text, peer) != NULL)
+            note_network(cli, peer);
+    }
+}
+
 void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text)
 {
     const char *reason = behind_name(cmd, '_', text);
@@ -505,23 +534,8 @@ void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, co
         complain_line(cli, code, "%s: %s", cli->cmd->name, reason);
     else
         pv_cli_complain(cli, code, text);
-}
-
-/* "box.work.p2p" names the network that p2pvpnd does not know: it is another one's here. */
-static void note_network(struct pv_cli *cli, const char *peer)
-{
-    struct pv_instance other;
-    char network[PV_NAME_BUF];
-    const char *dot = strchr(peer, '.'), *rest = dot == NULL ? "" : dot + 1;
-    if (pv_name_parse(rest, strcspn(rest, "."), network) < 0 ||
-        strcmp(network, cli->node.name) == 0)
-        return;
-    if (pv_instance_find(network, &other) == PV_OK && other.name[0] != '\0' &&
-        (other.is_user ? access(other.socket, F_OK) == 0 : pv_instance_exists(&other)))
-        pv_cli_note(cli, "%s is another network of this machine: give -n %s", network, network);
-    else if (cli->node.name[0] != '\0' && is_first(network))
-        pv_cli_note(cli, "%s is the first network of this machine: leave out -n %s", network,
-                    cli->node.name);
+    if (code == PV_CTLAPI_UNKNOWN_PEER)
+        note_networks(cli, text);
 }
 
 /* Takes the answer apart. 0: its body is *ret_body. */
@@ -531,8 +545,6 @@ static int take_answer_body(struct pv_cli *cli, enum pv_ctlapi_cmd cmd,
     if (!reply->ok) {
         int code = (int)reply->code;
         pv_cli_complain_of(cli, cmd, code, reply->error);
-        if (code == PV_CTLAPI_UNKNOWN_PEER && cli->peer != NULL)
-            note_network(cli, cli->peer);
         pv_ctlapi_reply_done(reply);
         return code;
     }

@@ -50,6 +50,9 @@ def a_machine_is_in_two_networks_at_once(lab):
     a.ctl("-n", "work", "ping", "bob", "-c", 2)
     check("give -n work" in a.ctl("ping", "bob.work.p2p", code=6).err, "a member of the other network")
     check("leave out -n work" in a.ctl("-n", "work", "ping", "bob.home", code=6).err, "one of the first")
+    check("give -n work" in a.ctl("can", "bob", "bob.work:22", code=6).err, "one of the other, in can")
+    check("give -n work" in a.ctl("deny", "bob.work", "any", "all", code=6).err, "one of the other, in a rule")
+    check("give -n work" in a.ctl("send-file", "bob.work", "/etc/hostname", code=6).err, "one of the other, for a file")
     far = a.json("-n", "work", "ip", "bob")["ip4"]
     check(far.startswith("10.77.") and a.addr(bob).startswith("10.66."), "two ranges")
     check(a.os_ping(far) and a.os_ping(a.addr(bob)), "both bobs answer")

@@ -114,6 +114,14 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
             text, text);
         return false;
     }
+    const struct pv_member *renamed = node == NULL ? pv_node_renamed(n, text) : NULL;
+    if (renamed != NULL && is_tag) {
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_USAGE,
+            "%s: %.63s is a tag, and a member that is called %s now: say tag:%.63s or %s", what,
+            text, renamed->name, text, renamed->name);
+        return false;
+    }
     struct pv_prefix prefix;
     if (node == NULL && strchr(text, '/') != NULL && read_prefix(n, text, &prefix)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,

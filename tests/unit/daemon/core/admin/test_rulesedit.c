@@ -398,6 +398,10 @@ PV_TEST(a_name_that_is_a_tag_is_asked_back)
     assert_false(may(CAROL, BOB, 1));
     add_rule("deny", "10.66.0.7", "any", "all", 0);
     assert_false(may(BOB, CAROL, 1));
+    const struct keys b = keys_of(BOB);
+    fake_node_add(node, make_place(&node->world, &node->world.creator, &b, "dora", 7, 1));
+    must_say("'cmd':'rule_add','verdict':'deny','from':'bob','to':'any','ports':'22'",
+             "bob is a tag, and a member that is called dora now: say tag:bob or dora");
 }
 
 /* A machine that joins chooses its name: a rule about it would be one about everybody. */
