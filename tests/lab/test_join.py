@@ -378,6 +378,20 @@ def both_histories_keep_who_is_who(lab):
     wait("a to know", lambda: "robert" in a.peers())
     equal(lines_of(a), [("anna", False, "one"), ("b", False, "two"), ("bert", True, "three"), ("robert", False, "four")],
           "the lines of the dead machine, whose name would lead to robert")
+    # One that has gone is known by the name that it had last, whatever it was called first.
+    b.ctl("rename", "bert")
+    wait("a to know", lambda: "bert" in a.peers())
+    b.ctl("leave")
+    wait("a to know", lambda: "bert" not in a.peers())
+    equal(lines_of(a, "bert"), [("bert", False, "four")], "the conversation with the one that left last")
+    equal(lines_of(a), [("anna", False, "one"), ("b", False, "two"), ("bert", False, "four"), ("bert", True, "three")],
+          "the lines of both machines that are gone")
+    check("left the network" in a.ctl("ping", "bert", code=6).err, "ping to one that left")
+    a.ctl("remove", "bert")
+    check("was removed" in a.ctl("ping", "bert", code=6).err, "ping to one that left and was removed")
+    check("deleted" in a.ctl("history", "clear", "bert", "--yes").out, "its history is not deleted")
+    equal(lines_of(a), [("anna", False, "one"), ("b", False, "two"), ("bert", True, "three")],
+          "what is left: of the first bert alone, who is still not the last")
 
 
 @scenario

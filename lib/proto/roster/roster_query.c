@@ -276,9 +276,8 @@ const struct pv_member *pv_roster_last_holder(const struct pv_roster *r, const c
             continue;
         left--;
         const struct pv_member *m = &e->subject->member;
-        const bool has_name = strcmp(m->name, name) == 0;
         const bool is_former = m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED;
-        if (is_former ? has_name : m->state == PV_MEMBER_ACTIVE && !has_name)
+        if (is_former || (m->state == PV_MEMBER_ACTIVE && strcmp(m->name, name) != 0))
             found = m;
     }
     return found;

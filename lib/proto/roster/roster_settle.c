@@ -410,8 +410,21 @@ enum pv_roster_refusal pv_roster_refusal_now(const struct pv_roster_item *e)
     return e->pub.st.type == PV_ST_MEMBER ? refusal_of_best(e) : PV_ROSTER_REFUSE_NONE;
 }
 
+/* The name that the node had last: by its newest place, unless a member had that name first, and
+ * has it still. */
+static const char *last_name(const struct pv_roster *r, const struct pv_roster_key *k,
+                             const struct pv_roster_item *claim)
+{
+    const struct pv_roster_item *place = choose_place(r, k, claim);
+    if (place == NULL)
+        return claim->pub.st.u.member.name;
+    const struct pv_roster_claim *owner = place->values[PV_ROSTER_BIND_NAME]->owner;
+    bool refused = owner != NULL && owner->key != k && pv_roster_goes_first(owner->item, place);
+    return refused ? claim->pub.st.u.member.name : place->pub.st.u.place.name;
+}
+
 /* A node that is no member: by what people know it. */
-static struct pv_member describe_absent(const struct pv_roster_key *k)
+static struct pv_member describe_absent(const struct pv_roster *r, const struct pv_roster_key *k)
 {
     const struct pv_roster_item *claim = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
     struct pv_member m = k->member;
@@ -421,7 +434,7 @@ static struct pv_member describe_absent(const struct pv_roster_key *k)
         m = describe_member(k, k->waits);
         m.state = PV_MEMBER_WAITING;
     } else if (claim != NULL) {
-        memcpy(m.name, claim->pub.st.u.member.name, sizeof(m.name));
+        memcpy(m.name, last_name(r, k, claim), sizeof(m.name));
         memcpy(m.admitted_by, claim->signer->pk, sizeof(m.admitted_by));
     }
     m.rights = pv_roster_rights_of(k);
@@ -442,7 +455,7 @@ static void settle_member(struct pv_roster *r, struct pv_roster_key *k)
         if (judge_life(r, k, &now))
             now.state = PV_MEMBER_EXPIRED;
     } else if (k->is_node || k->revoked_node) {
-        now = describe_absent(k);
+        now = describe_absent(r, k);
     }
     bool is = now.state == PV_MEMBER_ACTIVE, waits = now.state == PV_MEMBER_WAITING;
     bool same = same_member(&k->member, &now);

@@ -713,3 +713,31 @@ PV_TEST(a_name_that_changed_hands_is_told)
     assert_memory_equal(pv_roster_last_holder(r, "bob")->node, late.pk, sizeof(late.pk));
     assert_null(pv_roster_last_holder(r, "alice"));
 }
+
+/* Also in a roster that loads it all at once, as after a restart. */
+PV_TEST(a_former_member_keeps_the_name_that_it_had_last)
+{
+    struct world w = world_make(22);
+    struct keys first = keys_of(1), eve = keys_of(2), mallory = keys_of(3), alice = keys_of(4);
+    for (int live = 1; live >= 0; live--) {
+        struct pv_roster *r = roster_of(&w);
+        add_item(r, make_member(&w, &w.creator, &first, "bob", 1));
+        add_item(r, make_member(&w, &w.creator, &alice, "alice", 2));
+        add_item(r, make_revocation(&w, &w.creator, PV_REVOKE_NODE, first.pk, NULL, 0));
+        add_item(r, make_member(&w, &w.creator, &eve, "eve", 3));
+        add_item(r, make_place(&w, &w.creator, &eve, "bob", 3, 2));
+        add_item(r, make_member(&w, &w.creator, &mallory, "mallory", 4));
+        add_item(r, make_place(&w, &w.creator, &mallory, "alice", 4, 2)); /* refused */
+        if (live) {
+            settle(r);
+            assert_string_equal(pv_roster_known(r, eve.pk)->name, "bob");
+        }
+        add_item(r, make_revocation(&w, &w.creator, PV_REVOKE_NODE, mallory.pk, NULL, 0));
+        add_item(r, make_leave(&w, &eve, 2));
+        settle(r);
+        assert_string_equal(pv_roster_known(r, eve.pk)->name, "bob");
+        assert_memory_equal(pv_roster_last_holder(r, "bob")->node, eve.pk, sizeof(eve.pk));
+        assert_memory_equal(pv_roster_last_holder(r, "eve")->node, eve.pk, sizeof(eve.pk));
+        assert_string_equal(pv_roster_known(r, mallory.pk)->name, "mallory");
+    }
+}
