@@ -250,6 +250,11 @@ def an_admin_lets_in_who_waits(lab):
     c.wait_peer(b)
     check(b.os_ping(b.addr(a)) and c.os_ping(c.addr(b)), "b is a member as any other")
     equal(a.peer("b")["state"], "member", "state of b")
+    # The word of the admin stands, so the same machine need not be admitted again.
+    b.ctl("leave")
+    r = b.join(token)
+    check("joined network home" in r.err and "waits" not in r.err, r.err)
+    b.wait_peer(a)
 
 
 @scenario

@@ -812,6 +812,8 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
         guest_push(x, msg, now);
 }
 
+static void wait_for_list(struct pv_enrol *x, pv_ns now);
+
 /* The attempt's number as the tag keeps results of an attempt that was given up from moving the
  * next one on. */
 static void job_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
@@ -846,27 +848,38 @@ static void job_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_n
     if (!x->create)
         pv_rules_close(x->node, x->rules_mark, now);
     pv_membership_enter(x->node, r, true, now);
-    /* Its interface comes up when an admin has admitted it. */
     if (x->step == IFACE && pv_node_waits(x->node))
-        succeed(x, NULL);
+        wait_for_list(x, now);
 }
 
 /* --- the last steps --------------------------------------------------------------------------- */
 
-/* A user who joined names members: none of them is known before the coordinator has told. */
+/* A user who joined names members: none of them is known before the coordinator has told. A machine
+ * that waits may have been admitted before it left, and is told of that first; then its interface
+ * comes up. */
 static void look_at_list(struct pv_enrol *x)
 {
-    if (x->step == LIST && pv_rules_are_listed(x->node))
+    const struct pv_node *n = x->node;
+    if (x->step != LIST || !pv_rules_are_listed(n))
+        return;
+    if (n->iface.state == PV_IFACE_UP || pv_node_waits(n))
         succeed(x, NULL);
+    else
+        x->step = IFACE;
+}
+
+static void wait_for_list(struct pv_enrol *x, pv_ns now)
+{
+    x->step = LIST;
+    x->deadline = now + PV_ENROL_LISTED;
+    look_at_list(x);
 }
 
 /* A network of one node is of no use, so `create` makes its first invite before it is done. */
 static void iface_is_up(struct pv_enrol *x, pv_ns now)
 {
     if (!x->create) {
-        x->step = LIST;
-        x->deadline = now + PV_ENROL_LISTED;
-        look_at_list(x);
+        wait_for_list(x, now);
         return;
     }
     x->step = INVITE;
@@ -916,14 +929,18 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     }
     if ((facts & PV_FACT_NETWORK) != 0 && n->roster == NULL && x->step >= IFACE)
         network_is_gone(x, now);
-    if ((facts & PV_FACT_INTERFACE) != 0 && x->step == IFACE) {
-        if (n->iface.state == PV_IFACE_UP)
+    if ((facts & PV_FACT_INTERFACE) != 0 && (x->step == IFACE || x->step == LIST)) {
+        if (n->iface.state == PV_IFACE_UP && x->step == IFACE)
             iface_is_up(x, now);
         else if (n->iface.state == PV_IFACE_DOWN && n->iface.error[0] != '\0')
             iface_is_not_up(x);
     }
     if ((facts & (PV_FACT_STATEMENTS | PV_FACT_RULES)) != 0)
         look_at_list(x);
+    /* The coordinator lists nothing for a machine that waits: it says so, and ends the connection.
+     */
+    if ((facts & PV_FACT_COORDINATOR) != 0 && x->step == LIST && pv_node_waits(n))
+        succeed(x, NULL);
     if ((facts & PV_FACT_ONLINE) != 0 && n->online && x->invite != NULL)
         send_invite(x);
 }
