@@ -404,10 +404,13 @@ def crash(pid, died):
 
 def is_private(pid):
     """Does the kernel keep this process from being dumped? Then what is in /proc is root's, though the
-    process is not. None: it is root's anyway."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        uid = next(int(x.split()[1]) for x in f if x.startswith("Uid:"))
-    return None if uid == 0 else os.stat(f"/proc/{pid}/maps").st_uid == 0
+    process is not. None: it is root's anyway, or has ended."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            uid = next(int(x.split()[1]) for x in f if x.startswith("Uid:"))
+        return None if uid == 0 else os.stat(f"/proc/{pid}/maps").st_uid == 0
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def state_of(pid):

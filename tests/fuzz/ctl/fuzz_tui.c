@@ -258,7 +258,7 @@ static json_t *status(void)
 
 static const char *token_of(size_t i, char buf[static TOKEN])
 {
-    snprintf(buf, TOKEN, "<%03zu>", i);
+    snprintf(buf, TOKEN, "<%03zu>", i % 1000);
     return buf;
 }
 

@@ -43,13 +43,22 @@ static inline pid_t pg_server_spawn(const struct pg_server *s, const char *progr
     snprintf(path, sizeof(path), "%s/%s", s->bin, program);
     for (size_t i = 1; i < PG_SERVER_ARGS && args[i] != NULL; i++)
         argv[i] = args[i];
+    sigset_t stops, before;
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGINT);
+    sigaddset(&stops, SIGQUIT);
+    sigprocmask(SIG_BLOCK, &stops, &before);
     pid_t pid = fork();
-    if (pid != 0)
+    if (pid != 0) {
+        sigprocmask(SIG_SETMASK, &before, NULL);
         return pid;
+    }
     /* A shell that runs the tests in the background has them ignored, and PostgreSQL until it has
-     * its own handlers: a test that stops a server which has just begun would wait for ever. */
+     * its own handlers: a test that stops a server which has just begun would wait for ever. A
+     * signal that comes until here has been kept, as both are blocked. */
     signal(SIGINT, SIG_DFL);
     signal(SIGQUIT, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &before, NULL);
     bool quiet = freopen("/dev/null", "w", stdout) != NULL &&
                  freopen("/dev/null", "w", stderr) != NULL &&
                  freopen("/dev/null", "r", stdin) != NULL;

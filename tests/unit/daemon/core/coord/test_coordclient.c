@@ -316,7 +316,7 @@ static inline void pass(pv_ns time)
 static inline void start(uint8_t n_addrs)
 {
     struct pv_coordclient_target target = {.role = PV_CTL_MEMBER, .has_network = true};
-    struct pv_coordclient_addr addrs[8];
+    struct pv_coordclient_addr addrs[8] = {{.tls = false}};
     memcpy(target.coordinator, w->coord_pk, sizeof(target.coordinator));
     for (uint8_t i = 0; i < n_addrs; i++)
         addrs[i] = (struct pv_coordclient_addr){.addr = addr_of(i), .tls = i > 3};
