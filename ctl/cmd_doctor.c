@@ -231,6 +231,18 @@ static void look_at_daemon(struct page *p, const json_t *status)
         same ? "p2pvpnd and p2pvpnctl are %s" : "p2pvpnd is %s and p2pvpnctl " PV_VERSION, version);
 }
 
+/* A mistake that was made in them while p2pvpnd runs shows at its next start, perhaps after an
+ * update by night. Some may be read by root alone. */
+static void look_at_settings(struct page *p)
+{
+    const struct pv_instance *node = &p->cli->node;
+    char why[PV_LAUNCH_WHY] = "";
+    if (node->is_usual && access(node->config, R_OK) == 0 &&
+        pv_launch_refuses(node, why, sizeof(why)))
+        put(p, "settings", false, "mend that, then `sudo p2pvpnctl reload`",
+            "p2pvpnd would not start again: %s", why);
+}
+
 /* Somebody may have renamed it, or set it down, under p2pvpnd. */
 static bool is_link_up(const char *name)
 {
@@ -538,6 +550,7 @@ static int doctor(struct pv_cli *cli)
         no_answer(&p, code);
     } else {
         look_at_daemon(&p, status);
+        look_at_settings(&p);
         look_at_rights(&p, status);
         look_at_network(&p, status);
         look_at_firewall(&p, status);

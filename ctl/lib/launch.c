@@ -279,23 +279,28 @@ static void last_complaint(const struct pv_instance *node, char *dst, size_t cap
     free(text);
 }
 
-void pv_launch_why(const struct pv_instance *node, char *dst, size_t cap)
+bool pv_launch_refuses(const struct pv_instance *node, char *dst, size_t cap)
 {
     struct pv_launch l;
     char program[] = PROGRAM, check[] = "--check", option[] = "--config", config[PATH_MAX];
-    char *ask_settings[] = {program, check, option, config, NULL};
-    char journal[] = "journalctl", quiet[] = "-q", unit_is[] = "-u", unit[PATH_MAX], by[] = "-t",
-         newest[] = "-n1", form[] = "-ocat";
-    char *ask_journal[] = {journal, quiet, unit_is, unit, by, program, newest, form, NULL};
+    char *ask[] = {program, check, option, config, NULL};
     snprintf(config, sizeof(config), "%s", node->config);
+    return access(config, F_OK) == 0 && find_program(&l) &&
+           last_line_of(l.program, ask, dst, cap) > 0;
+}
+
+void pv_launch_why(const struct pv_instance *node, char *dst, size_t cap)
+{
+    char program[] = PROGRAM, journal[] = "journalctl", quiet[] = "-q", unit_is[] = "-u",
+         unit[PATH_MAX], by[] = "-t", newest[] = "-n1", form[] = "-ocat";
+    char *ask[] = {journal, quiet, unit_is, unit, by, program, newest, form, NULL};
     snprintf(unit, sizeof(unit), "%s", node->unit);
-    bool has_settings = access(config, F_OK) == 0 && find_program(&l);
-    if (has_settings && last_line_of(l.program, ask_settings, dst, cap) > 0)
+    if (pv_launch_refuses(node, dst, cap))
         return;
     dst[0] = '\0';
     if (!pv_systemd_has(node->unit))
         last_complaint(node, dst, cap);
-    else if (last_line_of(journal, ask_journal, dst, cap) != 0)
+    else if (last_line_of(journal, ask, dst, cap) != 0)
         dst[0] = '\0';
 }
 

@@ -429,6 +429,9 @@ def it_may_be_off_or_with_some(lab):
     b.run("sh", "-c", "sed -i 's/^broadcast = off/broadcast = peers/' /etc/p2pvpn/p2pvpnd.conf")
     r = b.ctl("reload", code=1)
     check("peer = NAME" in r.err, f"what is missing is not named: {r}")
+    # The next start would end with it, and says so only then.
+    r = b.ctl("doctor", check_rc=False)
+    check("would not start again" in r.out and "peer = NAME" in r.out, f"doctor: {r}")
     b.configure("peer = a\n")
     b.ctl("reload")
     a.wait_direct(b)

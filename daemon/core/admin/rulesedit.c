@@ -81,6 +81,25 @@ static bool read_prefix(const struct pv_node *n, const char *text, struct pv_pre
     return (ok || pv_prefix_parse(text, ret) == PV_OK) && pv_route_is_valid(ret);
 }
 
+/* The user of a tag may mean the machine that was called so. */
+static bool is_former_name(struct pv_node *n, const char *what, const char *text, uint64_t handle)
+{
+    const struct pv_member *renamed = pv_node_renamed(n, text);
+    if (renamed != NULL)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: %.63s is a tag, and a member that is called %s now: say tag:%.63s or "
+                        "%s",
+                        what, text, renamed->name, text, renamed->name);
+    else if (pv_node_former_member(n, text) != NULL)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: %.63s is a tag, and a machine that is no member any more: say "
+                        "tag:%.63s if the tag is meant",
+                        what, text, text);
+    else
+        return false;
+    return true;
+}
+
 /* "any", a member's name, address or key, "tag:NAME", or a tag that nobody's name is. A rule binds
  * to the member's key, so it stays about the same machine whatever that is called later. */
 static bool select_who(struct pv_node *n, const char *what, const char *text, uint64_t handle,
@@ -114,14 +133,8 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
             text, text);
         return false;
     }
-    const struct pv_member *renamed = node == NULL ? pv_node_renamed(n, text) : NULL;
-    if (renamed != NULL && is_tag) {
-        pv_ctlsrv_failf(
-            n->ctl, handle, PV_CTLAPI_USAGE,
-            "%s: %.63s is a tag, and a member that is called %s now: say tag:%.63s or %s", what,
-            text, renamed->name, text, renamed->name);
+    if (node == NULL && is_tag && word == text && is_former_name(n, what, text, handle))
         return false;
-    }
     struct pv_prefix prefix;
     if (node == NULL && strchr(text, '/') != NULL && read_prefix(n, text, &prefix)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,

@@ -430,20 +430,27 @@ static bool is_nobodys(const struct lan *l, size_t i)
     return !is_anothers(l, i) && !pv_pins_is_somebody(l->chosen, i, l->node->roster);
 }
 
+#define NAMED 8 /* ours: names in a problem; the rest is a number */
+
 /* One line for all names of which that is so. */
 static void show_names(const struct lan *l, struct pv_statuspage *st,
                        bool (*is_so)(const struct lan *l, size_t i), const char *what,
                        const char *remedy)
 {
-    const char *first = NULL, *name;
+    char text[NAMED * (PV_NAME_BUF + 1) + 32];
+    struct pv_text names = pv_text_in(text, sizeof(text));
+    const char *name;
     size_t n = 0;
     for (size_t i = 0; (name = pv_pins_name(l->chosen, i)) != NULL; i++) {
-        if (is_so(l, i) && n++ == 0)
-            first = name;
+        if (!is_so(l, i) || n++ >= NAMED)
+            continue;
+        pv_text_part(&names, ", ");
+        pv_text_add(&names, "%s", name);
     }
+    if (n > NAMED)
+        pv_text_add(&names, " and %zu more", n - NAMED);
     if (n > 0)
-        pv_statuspage_problem(
-            st, what, PV_STR("%s%s%s", first, n > 1 ? PV_STR(" and %zu more", n - 1) : "", remedy));
+        pv_statuspage_problem(st, what, PV_STR("%s%s", text, remedy));
 }
 
 static void show_chosen(const struct lan *l, struct pv_statuspage *st)

@@ -402,6 +402,10 @@ PV_TEST(a_name_that_is_a_tag_is_asked_back)
     fake_node_add(node, make_place(&node->world, &node->world.creator, &b, "dora", 7, 1));
     must_say("'cmd':'rule_add','verdict':'deny','from':'bob','to':'any','ports':'22'",
              "bob is a tag, and a member that is called dora now: say tag:bob or dora");
+    fake_node_add(node, make_leave(&node->world, &b, 1));
+    must_say("'cmd':'rule_add','verdict':'deny','from':'any','to':'bob','ports':'22'",
+             "bob is a tag, and a machine that is no member any more: say tag:bob");
+    add_rule("deny", "any", "tag:bob", "22", 0);
 }
 
 /* A machine that joins chooses its name: a rule about it would be one about everybody. */

@@ -213,7 +213,7 @@ PV_TEST(a_name_that_nobody_has_is_a_problem)
     start_with_lan(&(struct pv_lan_config){
         .broadcast = PV_LAN_PEERS, .n_peers = 4, .peers = {"bob", "carrol", "dave", "alice"}});
     assert_string_equal(receivers("255.255.255.255"), "bob");
-    assert_true(fake_node_has_problem(node, "[lan] peer: no member is called carrol and 1 more: "
+    assert_true(fake_node_has_problem(node, "[lan] peer: no member is called carrol, dave: "
                                             "give a name of `p2pvpnctl peers`, and"));
     (void)fake_peers_member(&peers, 8, "dave", 8);
     fake_peers_settle(&peers);
