@@ -92,6 +92,18 @@ static void note_invite(struct pv_cli *cli, const json_t *body)
                     left, pv_json_text(invite, "id", "ID"));
 }
 
+/* Their files name a machine that does not know them any more. */
+static void note_guests(struct pv_cli *cli, const json_t *body)
+{
+    const char *guests = pv_json_text(body, "guests", NULL);
+    if (guests != NULL)
+        pv_cli_note(cli,
+                    "the guests that it carried are carried by nobody now (%s): an admin's "
+                    "`p2pvpnctl remove NAME`, then `p2pvpnctl export NAME` on another node, brings "
+                    "one back",
+                    guests);
+}
+
 /* Their tokens are in the hands of somebody who is no admin any more, so it is told either way. */
 void pv_cli_note_invites(struct pv_cli *cli, const json_t *body, const char *keep)
 {
@@ -136,6 +148,7 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
                     done);
     else
         note_told(cli, done, body);
+    note_guests(cli, body);
 }
 
 /* The deed is done whatever the disk and the coordinator say; scripts see by the code that one of
@@ -151,6 +164,7 @@ int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, const
         if (done != NULL)
             note_told(cli, done, body);
         note_invite(cli, body);
+        note_guests(cli, body);
         code = more == NULL ? 0 : more(cli, body);
     }
     json_decref(body);

@@ -552,6 +552,23 @@ def a_phone_is_a_member_by_its_stock_app(lab):
 
 
 @scenario
+def a_guest_of_a_node_that_is_gone_is_made_anew(lab):
+    """Nobody carries it, and what is said of it names the remedy."""
+    nas, alice = lab.host("nas"), lab.host("alice")
+    lab.network(lab.coordinator(), [nas, alice])
+    nas.ctl("admin", "grant", "alice")
+    nas.ctl("export", "phone")
+    wait("alice to hear of the guest", lambda: (alice.peer("phone") or {}).get("carrier") == "nas")
+    check("nobody now (phone)" in nas.ctl("leave").err, "a leave that says nothing of the guest")
+    wait("nas to be gone", lambda: alice.peer("nas") is None)
+    check("guest of nas (former, key:" in alice.ctl("peers").out, alice.ctl("peers"))
+    check("`p2pvpnctl remove phone`" in alice.ctl("why", "phone").out, alice.ctl("why", "phone"))
+    check("remove phone" in alice.ctl("export", "phone", code=11).err, "the name that the guest has")
+    alice.ctl("remove", "phone")
+    check("[Interface]" in alice.ctl("export", "phone").out, "the guest anew")
+
+
+@scenario
 def a_phone_finds_a_member_behind_a_nat_by_its_door(lab):
     host = lab.host("coord")
     allow_doors(host)

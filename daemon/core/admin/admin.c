@@ -551,8 +551,10 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     if (m == NULL || !may_sign(a, "remove", PV_RIGHT_REVOKE, handle))
         return;
     const struct pv_addr ip4 = m->ip4;
-    const bool carried = pv_roster_carrier(a->node->roster, m) != NULL;
+    const bool carried = pv_roster_carrier(a->node->roster, m) != NULL ||
+                         pv_roster_lost_carrier(a->node->roster, m) != NULL;
     memcpy(pk, m->node, sizeof(pk)); /* the peer goes with the member */
+    pv_ending_guests(a->node, m, &w.told);
     /* The invite first: where the second of the two fails there is somebody left to remove, and the
      * user is told to try again. */
     int r = pv_ending_invite_of(a->node, m, req->keep_invite, &w.told, now);
@@ -766,6 +768,8 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     struct waiting w = {.handle = handle, .leaves = true, .forget = forget};
     w.told.orphaned = !has_another_admin(n);
+    if (pv_node_self(n) != NULL)
+        pv_ending_guests(n, pv_node_self(n), &w.told);
     pv_ending_resign(n, &w.told, now); /* whoever has its key, or a token, must not be an admin */
     if (pv_make_leave(pv_roster_network_id(n->roster), n->identity->sign_sk,
                       pv_roster_next_serial(n->roster, n->identity->sign_pk),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/member/membership.h"
 #include "proto/local/ctlapi.h"
@@ -187,6 +188,19 @@ int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
             r = pv_ending_revoke(n, pv_node_signer(n), PV_REVOKE_INVITE, inv.invite, now);
     }
     return r;
+}
+
+void pv_ending_guests(const struct pv_node *n, const struct pv_member *m,
+                      struct pv_ctlapi_told *told)
+{
+    struct pv_text names = pv_text_in(told->guests, sizeof(told->guests));
+    for (const struct pv_member *x = pv_roster_next(n->roster, NULL); x != NULL;
+         x = pv_roster_next(n->roster, x)) {
+        if (pv_roster_carrier(n->roster, x) != m)
+            continue;
+        pv_text_part(&names, ", ");
+        pv_text_add(&names, "%s", x->name);
+    }
 }
 
 int pv_ending_invites(struct pv_node *n, struct pv_signer by,

@@ -291,6 +291,22 @@ static bool guest_elsewhere(const struct scene *s, struct pv_cause *c)
                pv_peer_name(by));
 }
 
+/* Its app would call nobody, and starting it helps nothing. */
+static bool guest_lost(const struct scene *s, struct pv_cause *c)
+{
+    const struct pv_roster *r = s->n->roster;
+    const struct pv_member *m = r == NULL ? NULL : pv_roster_by_node(r, pv_peer_pk(s->p));
+    const uint8_t *by = m == NULL ? NULL : pv_roster_lost_carrier(r, m);
+    return by != NULL &&
+           say(c,
+               PV_STR(
+                   "an admin's `p2pvpnctl remove %s`, then `p2pvpnctl export %s` on another node",
+                   s->name, s->name),
+               "%s is a guest with a WireGuard app, and %s, which carried it, is no member any "
+               "more",
+               s->name, PV_WHO_STR(s->n, by));
+}
+
 /* A path that works, relayed or not, is better evidence than a connection that may be the
  * coordinator's alone to miss. */
 static bool peer_offline(const struct scene *s, struct pv_cause *c)
@@ -660,6 +676,7 @@ static const struct {
     RULE(STATIC, static_idle),
 
     RULE(MEMBER, guest_elsewhere),
+    RULE(MEMBER, guest_lost),
     RULE(MEMBER, peer_offline),
     RULE(INDIRECT, peer_unasked),
     RULE(INDIRECT, peer_unwanted),

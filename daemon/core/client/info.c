@@ -339,7 +339,8 @@ static void add_peer(const struct pv_node *n, json_t **list, struct pv_peer *p, 
                                     ? NULL
                                     : pv_roster_by_node(n->roster, pv_peer_pk(p));
     const struct pv_member *by = m == NULL ? NULL : pv_roster_carrier(n->roster, m);
-    shown.carrier = by == NULL ? NULL : by->name;
+    const uint8_t *lost = m == NULL ? NULL : pv_roster_lost_carrier(n->roster, m);
+    shown.carrier = by != NULL ? by->name : lost != NULL ? PV_WHO_STR(n, lost) : NULL;
     shown.admin = m != NULL && m->rights != 0;
     shown.standing = "member";
     shown.expires_s = m != NULL ? m->expires : 0;

@@ -384,7 +384,8 @@ static bool choose_place(struct pv_node *n, struct making *x)
     const struct pv_st_network *net = pv_roster_network(n->roster);
     uint32_t ip4;
     const struct pv_member *held = pv_roster_by_name(n->roster, x->req->name);
-    if (held != NULL && pv_roster_carrier(n->roster, held) != NULL) {
+    if (held != NULL && (pv_roster_carrier(n->roster, held) != NULL ||
+                         pv_roster_lost_carrier(n->roster, held) != NULL)) {
         pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_REFUSED,
                         "%s: %s is a guest, whose file was shown once: `p2pvpnctl remove %s` ends "
                         "it, then export makes another",

@@ -396,6 +396,8 @@ json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
         pv_jsonline_set(&out, "pending", json_true());
     if (told->orphaned)
         pv_jsonline_set(&out, "orphaned", json_true());
+    if (told->guests[0] != '\0')
+        pv_jsonline_set(&out, "guests", json_string(told->guests));
     if (told->tagged)
         pv_jsonline_set(&out, "tagged", json_true());
     if (told->exists != 0)

@@ -69,7 +69,7 @@ struct pv_ctlapi_peer {
     size_t n_groups;
     const char *const *tags; /* that admins gave it */
     size_t n_tags;
-    const char *carrier; /* of a guest: the name of the member that carries it; NULL: null */
+    const char *carrier; /* of a guest: who carries it, or did, and is gone; NULL: null */
     const char *session; /* "hybrid", "classical": the keys in use; NULL: null, none, or static */
     const char *proof;   /* "daemon": its connections are proven to be its daemon's; "none": its
                             program is older than that; NULL: null, not known yet, or a static peer */
@@ -121,6 +121,11 @@ enum {
     PV_CTLAPI_DOUBT_TO = 4,
 };
 
+/* Bytes of the names of a few guests, with the NUL; of more the end is left out. */
+enum {
+    PV_CTLAPI_GUESTS_BUF = 256
+};
+
 /* The count of members that know of a removal, the end of an invite or of rights, or this node's
  * leaving; and what its command tells beside. */
 struct pv_ctlapi_told {
@@ -136,17 +141,20 @@ struct pv_ctlapi_told {
     unsigned doubts;                   /* RULE_ADD: PV_CTLAPI_DOUBT_* */
     bool pending;                      /* it holds from the coordinator's receipt on */
     bool orphaned;                     /* LEAVE: no admin is left to invite anybody */
-    bool tagged;                       /* ADMIT: it has the tag, too; older daemons never say so */
-    uint32_t exists;                   /* RULE_ADD: the rule that says it already; 0: none does */
-    uint32_t number;                   /* RULE_ADD, with decided_by: the rule's own */
-    uint32_t decided_by;               /* RULE_ADD: an earlier rule about all of it; else 0 */
-    bool decides_same;                 /* that one says what it says; else the other thing */
+    /* REMOVE, LEAVE: the guests that nobody carries any more: "phone, tablet"; "": there are none
+     */
+    char guests[PV_CTLAPI_GUESTS_BUF];
+    bool tagged;         /* ADMIT: it has the tag, too; older daemons never say so */
+    uint32_t exists;     /* RULE_ADD: the rule that says it already; 0: none does */
+    uint32_t number;     /* RULE_ADD, with decided_by: the rule's own */
+    uint32_t decided_by; /* RULE_ADD: an earlier rule about all of it; else 0 */
+    bool decides_same;   /* that one says what it says; else the other thing */
 };
 /* {"online","know","coordinator","disk","invite":null or
  * {"id","uses_left","revoked"},"invites":null or {"open","revoked"}}, "pending" where it is and no
- * coordinator has stored it, "orphaned" where it is, of a rule "doubts", "exists", "number",
- * "decided_by" and "decides" where there are any, with code 1 unless this disk has stored it, else
- * 9 unless the coordinator has; NULL without memory. */
+ * coordinator has stored it, "orphaned" where it is, "guests" where there are any, of a rule
+ * "doubts", "exists", "number", "decided_by" and "decides" where there are any, with code 1 unless
+ * this disk has stored it, else 9 unless the coordinator has; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);
 /* A coordinator's error word (pv_ctl_error_word()) for people, behind "said": where it has to do
  * with its room or its storage, also what it means and who can mend it. Static, or the word itself.

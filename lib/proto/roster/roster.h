@@ -290,6 +290,10 @@ const struct pv_member *pv_roster_carrier(const struct pv_roster *r, const struc
  * in *ret_guest; NULL: it is about no guest. */
 const struct pv_member *pv_roster_carries(const struct pv_roster *r, const struct pv_statement *st,
                                           const struct pv_member **ret_guest);
+/* The key of the machine that carried m and is no member any more, by any admin's permission: of
+ * one who is gone another one may have said it again. NULL: m is no guest, or one that is carried.
+ */
+const uint8_t *pv_roster_lost_carrier(const struct pv_roster *r, const struct pv_member *m);
 /* The prefixes that this node offers to carry, member or not; NULL: it never offered anything.
  * Valid until the roster's statements change. */
 const struct pv_st_offers *pv_roster_offers(const struct pv_roster *r,

@@ -364,6 +364,20 @@ const struct pv_member *pv_roster_carries(const struct pv_roster *r, const struc
     return pv_roster_carrier(r, m);
 }
 
+const uint8_t *pv_roster_lost_carrier(const struct pv_roster *r, const struct pv_member *m)
+{
+    const struct pv_roster_entry *e = NULL;
+    if (!may_be_carried(m) || pv_roster_carrier(r, m) != NULL)
+        return NULL;
+    while ((e = pv_roster_next_route(r, e)) != NULL) {
+        const struct pv_st_route *route = &e->st.u.route;
+        if (is_about(route, &m->ip4) && route->time >= m->issued &&
+            pv_roster_by_node(r, route->node) == NULL)
+            return route->node;
+    }
+    return NULL;
+}
+
 /* --- statements ------------------------------------------------------------------------------ */
 
 bool pv_roster_is_lasting(const struct pv_roster *r, const struct pv_roster_entry *entry)

@@ -1420,6 +1420,9 @@ PV_TEST_IN(a_leave_says_who_knows_and_what_brings_the_node_back, setup, teardown
     expect_left("{\"id\":@,\"ok\":true,\"online\":2,\"know\":2,\"coordinator\":\"stored\","
                 "\"disk\":\"stored\",\"orphaned\":true}\n",
                 "--last", 0, "nobody can invite anybody, unless a member imports its root key");
+    expect_left("{\"id\":@,\"ok\":true,\"online\":2,\"know\":2,\"coordinator\":\"stored\","
+                "\"disk\":\"stored\",\"guests\":\"phone, tablet\"}\n",
+                NULL, 0, "are carried by nobody now (phone, tablet): an admin's `p2pvpnctl remove");
     answers("address_set", OK("'online':1,'know':1,'coordinator':'away','disk':'stored','"
                               "pending':true,'code':9"));
     assert_int_equal(RUN("address", "set", "10.66.0.9"), PV_CTLAPI_UNREACHABLE);

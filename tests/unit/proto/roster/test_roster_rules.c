@@ -383,6 +383,24 @@ PV_TEST(only_who_let_a_guest_in_says_who_carries_it)
     assert_null(carrier_of(&phone));
 }
 
+/* A guest is known by what was said of it, also when an admin said that again for one who is gone.
+ */
+PV_TEST(a_guest_whose_carrier_is_gone_has_lost_it)
+{
+    struct keys phone = keys_of(9);
+    (void)say(make_member(&t.w, &t.bob, &phone, "phone", 9));
+    const struct pv_member *m = pv_roster_by_node(t.r, phone.pk);
+    assert_null(pv_roster_lost_carrier(t.r, m));
+    (void)say(make_carried(&t.bob, 7, &t.carol, 9, T0 - 1)); /* who had the address before */
+    (void)say(make_carried(&t.w.creator, 7, &t.carol, 9, T0 + 4));
+    assert_null(pv_roster_lost_carrier(t.r, m)); /* of one that is there nobody says it is gone */
+    (void)say(make_revocation(&t.w, &t.w.root, PV_REVOKE_NODE, t.carol.pk, NULL, 0));
+    assert_memory_equal(pv_roster_lost_carrier(t.r, m), t.carol.pk, PV_SIGN_PK_LEN);
+    (void)say(make_carried(&t.bob, 8, &t.bob, 9, T0 + 5));
+    assert_string_equal(carrier_of(&phone)->name, "bob");
+    assert_null(pv_roster_lost_carrier(t.r, m));
+}
+
 /* An admin who may remove machines may not have another speak for them. */
 PV_TEST(nobody_is_carried_that_speaks_for_itself)
 {

@@ -701,6 +701,37 @@ PV_TEST(a_leave_is_told_to_others_before_this_node_forgets)
     assert_false(x.f.node.keys.forgotten);
 }
 
+/* A guest of alice, this node, which that machine carries. */
+static void carry_phone(const uint8_t *by)
+{
+    struct pv_statement st = {.type = PV_ST_ROUTE};
+    (void)fake_peers_member(&x, 9, "phone", 9);
+    st.u.route = (struct pv_st_route){.slot = {.number = 0, .seq = 1},
+                                      .kind = PV_ROUTE_ALLOW,
+                                      .prefix = {.base = pv_addr4(10, 66, 0, 9, 0), .bits = 32},
+                                      .time = T0};
+    memcpy(st.u.route.node, by, PV_SIGN_PK_LEN);
+    fake_node_add(&x.f, make_statement(&x.f.world, &st, &x.f.world.creator));
+    others.says.done = true;
+}
+
+PV_TEST(a_leave_names_the_guests_that_nobody_carries_then)
+{
+    carry_phone(x.f.identity.sign_pk);
+    ask("'cmd':'leave','last':true");
+    fake_peers_settle(&x);
+    forget(PV_FORGET_NETWORK, PV_OK);
+    expect("'guests':'phone'");
+}
+
+PV_TEST(a_removal_names_the_guests_that_nobody_carries_then)
+{
+    carry_phone(pv_peer_pk(bob));
+    ask(REMOVE_BOB);
+    fake_peers_settle(&x);
+    expect("'guests':'phone'");
+}
+
 /* The coordinator hangs up once it has stored the leave, and nobody says any more who is online. */
 PV_TEST(a_leave_names_those_who_were_online)
 {

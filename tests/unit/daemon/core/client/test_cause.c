@@ -292,6 +292,25 @@ PV_TEST(a_guest_is_reached_by_the_member_that_carries_it)
     expect_cause("bob is offline");
 }
 
+/* Carol's machine is gone. To start bob's would help nothing. */
+PV_TEST(a_guest_of_a_member_that_is_gone_is_made_anew)
+{
+    struct pv_statement st = {.type = PV_ST_ROUTE};
+    st.u.route = (struct pv_st_route){.slot = {.number = 0, .seq = 1},
+                                      .kind = PV_ROUTE_ALLOW,
+                                      .prefix = {.base = pv_addr4(10, 66, 0, 7, 0), .bits = 32},
+                                      .time = T0};
+    memcpy(st.u.route.node, keys_of(30).pk, PV_SIGN_PK_LEN);
+    fake_node_add(&x.f, make_statement(&x.f.world, &st, &x.f.world.creator));
+    pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
+    const struct pv_cause c = find();
+    assert_string_equal(c.code, "guest_lost");
+    assert_string_equal(c.text, "bob is a guest with a WireGuard app, and ?, which carried it, is "
+                                "no member any more");
+    assert_string_equal(c.todo, "an admin's `p2pvpnctl remove bob`, then `p2pvpnctl export bob` on "
+                                "another node");
+}
+
 /* It has no [peer] in any configuration. */
 PV_TEST(a_guest_that_is_carried_here_has_to_call)
 {

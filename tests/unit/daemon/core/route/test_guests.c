@@ -225,6 +225,16 @@ PV_TEST(a_guest_that_is_removed_is_gone)
     assert_int_equal(pv_peers_count_guests(x.f.node.peers), 0);
 }
 
+PV_TEST(a_guest_of_a_member_that_is_gone_is_removed_and_made_anew)
+{
+    (void)fake_peers_member(&x, PHONE, "phone", 9);
+    (void)carry(keys_of(BOB).pk, 9);
+    fake_node_add(&x.f, make_revocation(&x.f.world, &x.f.world.root, PV_REVOKE_NODE,
+                                        keys_of(BOB).pk, NULL, 0));
+    be_public();
+    expect(ask("'cmd':'export','name':'phone'"), "`p2pvpnctl remove phone` ends it, then export");
+}
+
 PV_TEST(no_more_guests_are_carried_than_there_is_room_for)
 {
     for (uint8_t i = 0; i <= PV_FP_MAX_GUESTS; i++) {
