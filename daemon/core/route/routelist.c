@@ -155,11 +155,12 @@ static void say_overlap(struct row *row, const struct pv_node *n, const struct p
     }
 }
 
-/* Does this node offer what it does not reach any more? */
+/* Does this node offer what it does not reach any more? A host without any network has not been
+ * looked at yet: packets wait for that, and users are told of no fault until then. */
 static bool is_away(const struct pv_node *n, const struct pv_prefix *prefix, uint8_t flags)
 {
     const struct pv_offer offer = {.prefix = *prefix, .flags = flags};
-    return (pv_routes_reach(n, &offer) & PV_OFFER_AWAY) != 0;
+    return n->host.plan.n_lan > 0 && (pv_routes_reach(n, &offer) & PV_OFFER_AWAY) != 0;
 }
 
 /* One row for each member that carries the prefix, since each has a reason of its own. */

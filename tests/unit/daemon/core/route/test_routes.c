@@ -364,6 +364,7 @@ PV_TEST(this_node_carries_what_it_reaches)
     assert_false(plan.offered[0].linked);
     offer_by(&x.f.world.creator, "192.168.1.0/24", PV_OFFER_LINKED);
     assert_false(is_here("192.168.1.7")); /* the host has not been looked at */
+    assert_false(fake_node_has_problem(&x.f, "is not carried for members"));
     x.f.node.host.plan = (struct pv_netplan_host){.lan = {lan}, .n_lan = 1};
     fake_node_raise(&x.f, PV_FACT_HOSTNET);
     assert_true(is_here("192.168.1.7"));
