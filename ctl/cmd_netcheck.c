@@ -11,6 +11,7 @@ enum {
     OPT_LIFETIME,
     OPT_TLS = 0,  /* of stun */
     STATUS_S = 2, /* a daemon is asked for its coordinator no longer */
+    HTTPS = 443,  /* the narrowest networks let that out alone; create and join try it, too */
 };
 
 static const char *const FAMILY_KEY[] = {"ipv4", "ipv6"};
@@ -74,6 +75,7 @@ struct check {
     struct pv_netprobe_report report;
     bool lifetime;
     bool tcp;       /* the server answered by TCP; asked when UDP got no answer */
+    bool tls;       /* it did not, but by TLS on HTTPS */
     bool elsewhere; /* UDP reaches others from here: p2pvpnd says so */
     const char *verdict;
     char text[400]; /* of a verdict that names the server */
@@ -97,16 +99,30 @@ static const struct pv_netcheck_result *best_result(const struct check *c)
     return &c->report.result[!c->report.result[0].reached && c->report.result[1].reached ? 1 : 0];
 }
 
+/* One answer is enough to tell a blocked UDP from a dead server. port: 0 for the server's own. */
+static bool answers(const struct check *c, enum pv_netprobe_way way, uint16_t port)
+{
+    struct pv_netprobe_answer answer;
+    for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++) {
+        struct pv_addr server = c->servers.addr[f][0];
+        server.port = port != 0 ? port : server.port;
+        if (c->report.tried[f] && pv_netprobe_ask(&server, way, &answer) == PV_OK)
+            return true;
+    }
+    return false;
+}
+
 /* Where UDP brought nothing: does the server answer at all? */
 static void ask_by_tcp(struct check *c)
 {
-    struct pv_netprobe_answer answer;
-    /* One answer by TCP is enough to tell a blocked UDP from a dead server. */
-    for (size_t f = 0; f < PV_NETPROBE_FAMILIES && !c->tcp; f++) {
-        if (!c->report.tried[f] || c->report.result[f].reached)
-            continue;
-        c->tcp = pv_netprobe_ask(&c->servers.addr[f][0], PV_NETPROBE_TCP, &answer) == PV_OK;
-    }
+    c->tcp = answers(c, PV_NETPROBE_TCP, 0);
+    c->tls = !c->tcp && answers(c, PV_NETPROBE_TLS, HTTPS);
+}
+
+/* Nothing came by UDP from a server that is there. */
+static bool is_blocked(const struct check *c)
+{
+    return !reached(c) && (c->tcp || c->tls);
 }
 
 static json_t *life_json(const struct pv_netcheck_result *r)
@@ -183,7 +199,7 @@ static json_t *levels_json(const struct check *c)
 static int print_json(struct pv_cli *cli, const struct check *c)
 {
     /* "blocked" needs a proof that the server lives; silence by both ways proves nothing. */
-    const char *udp = reached(c) ? "works" : c->tcp ? "blocked" : "unknown";
+    const char *udp = reached(c) ? "works" : is_blocked(c) ? "blocked" : "unknown";
     return pv_cli_print_packed(cli, "{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "version", 1, "udp",
                                udp, FAMILY_KEY[0], result_json(c, 0), FAMILY_KEY[1],
                                result_json(c, 1), "router", router_json(c), "hops", hops_json(c),
@@ -306,7 +322,7 @@ static int print_text(struct pv_cli *cli, const struct check *c)
 static const char *judge(struct check *c)
 {
     const struct pv_addr *server = &c->servers.addr[c->servers.n[0] > 0 ? 0 : 1][0];
-    const bool told = !reached(c) && c->tcp;
+    const bool told = is_blocked(c);
     /* The TCP answer is what makes silence by UDP a statement about this machine's network. */
     if (told && c->elsewhere)
         snprintf(c->text, sizeof(c->text),
@@ -314,6 +330,13 @@ static const char *judge(struct check *c)
                  "coordinator answers by TCP only. Its operator must let UDP in at %s; until then "
                  "your public address is not known.",
                  PV_ADDR_STR(server));
+    else if (told && c->tls)
+        snprintf(c->text, sizeof(c->text),
+                 "UDP is blocked, and TCP as well: the server answers by TLS on port %d only. A "
+                 "firewall here must let UDP out and the answers in, or the server's must let it "
+                 "in at %s; --server with another STUN server tells which. Until then everything "
+                 "but the own network needs a relay, by TLS.",
+                 HTTPS, PV_ADDR_STR(server));
     else if (told)
         snprintf(c->text, sizeof(c->text),
                  "UDP is blocked: the server answers by TCP only. A firewall here must let UDP "
@@ -333,8 +356,8 @@ static const char *judge(struct check *c)
         return c->text;
     }
     if (!reached(c))
-        return "The server answers neither by UDP nor by TCP: it is down, or this machine has no "
-               "way out.";
+        return "The server answers neither by UDP nor by TCP, nor by TLS on port 443: it is down, "
+               "or this machine has no way out.";
     return pv_netcheck_verdict(best_result(c));
 }
 
@@ -363,7 +386,7 @@ static int netcheck(struct pv_cli *cli)
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                            "the server was not asked: it has no address that this machine could "
                            "reach");
-    if (code == 0 && !reached(&c) && !c.tcp)
+    if (code == 0 && !reached(&c) && !is_blocked(&c))
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                            "no answer from the server: is its name right, and is it running?");
     return code;

@@ -78,6 +78,10 @@ def create_and_join_from_where_only_tcp_443_gets_out(lab):
         wait(f"{h.name} to use TLS", lambda h=h: by(h, "tls"))
     a.wait_peer(b)
     check(a.os_ping(a.addr(b), timeout=10), "a does not reach b")
+    for args in ((), ("--server", coordinator.host.ip4)):
+        measured = a.json("netcheck", *args)
+        equal(measured["udp"], "blocked", "what netcheck says of UDP")
+        check("answers by TLS on port 443 only" in measured["verdict"], measured)
 
 
 @scenario
