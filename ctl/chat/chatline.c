@@ -383,10 +383,12 @@ static void show_sent(struct chat *c, json_t *body)
     remember(c, msg);
     if (!c->cli->json)
         tell_change(c, msg);
-    /* The other words are for people; a script gets every answer. */
+    /* A person who typed the line sees that it was sent, but not that it waits, nor whom rules keep
+     * from it; a script gets every answer. */
     if (c->cli->json)
         print_event(c, "sent", body);
-    else if (waits || (!c->prompts && !c->cli->quiet)) {
+    else if (waits || json_array_size(json_object_get(body, "denied")) > 0 ||
+             (!c->prompts && !c->cli->quiet)) {
         fputs("-- ", c->cli->out);
         pv_show_text(c->cli->out, text);
         fputc('\n', c->cli->out);

@@ -209,6 +209,19 @@ PV_TEST(a_line_in_a_room_names_those_whom_a_rule_keeps_from_it)
 #undef NOT_TO
 }
 
+/* A terminal shows the line itself, and as --quiet none but the words that say what it does not. */
+PV_TEST(a_chat_line_by_line_names_those_whom_a_rule_keeps_from_a_line)
+{
+    answers("inbox", OK_V1("'messages':[]"));
+    answers("send", OK("'message':{'id':'A','to':'#crew','room':'#crew'},'online':true,'denied':[{'"
+                       "name':'carl','rule':'rule 1'}]"));
+    assert_int_equal(RUN_WITH("send #crew x\n", "chat", "--quiet"), 0);
+    assert_string_equal(t.out, "-- sent to #crew, but not yet to carl (rule 1)\n");
+    answers("send", OK("'message':{'id':'B','to':'#crew','room':'#crew'},'online':true"));
+    assert_int_equal(RUN_WITH("send #crew x\n", "chat", "--quiet"), 0);
+    assert_string_equal(t.out, "");
+}
+
 PV_TEST(history_is_cleared_when_one_is_sure)
 {
     answers("history_clear", OK("'deleted':12"));
