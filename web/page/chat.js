@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Chat: conversations with members and rooms, what was said, and which of it has arrived.
 import { call, hear, save, send as sendFile, state } from "./net.js";
-import { act, ask, bytes, clock, el, health, note, once, say, show } from "./util.js";
+import { act, ask, bytes, clock, complain, el, health, note, once, say, show } from "./util.js";
 
 const PAGE = 100, SEARCHED = 1000; // messages
 const NEAR = 60; // px above the end of a log that count as its end
@@ -363,7 +363,7 @@ export function chat(main, who) {
       }
       if (open === who) document.querySelector(".compose textarea")?.focus();
     }
-    const offer = list => { for (const file of list) (room ? offerAll(file) : give(to => sendFile([to], file))).catch(e => note(`${file.name}: ${e.message}`, "bad")); };
+    const offer = list => { for (const file of list) (room ? offerAll(file) : give(to => sendFile([to], file))).catch(e => complain(e, file.name)); };
     const pick = el("input", { type: "file", multiple: true, hidden: true, onchange: () => { offer(pick.files); pick.value = ""; } });
     talk.ondragover = e => { e.preventDefault(); talk.classList.add("drop"); };
     talk.ondragleave = () => talk.classList.remove("drop");
@@ -378,7 +378,7 @@ export function chat(main, who) {
       } }, "Leave …")] : null),
       changes, log, below, el("div", { class: "compose" }, pick, el("button", { "aria-label": `Send files to ${who}`, title: "Send files, or drop them here",
         onclick: () => pick.click() }, "+"), text, button));
-    fetchLog().catch(e => note(e.message, "bad"));
+    fetchLog().catch(complain);
     if (window.matchMedia("(min-width: 800px)").matches) text.focus();
   }
 

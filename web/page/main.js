@@ -6,7 +6,7 @@ import { chat, showsUnread, unread } from "./chat.js";
 import { network } from "./network.js";
 import { health } from "./health.js";
 import { enter, hear, linked, live, state } from "./net.js";
-import { clock, el, locked, note, say, set, show } from "./util.js";
+import { answered, clock, el, locked, note, say, set, show } from "./util.js";
 
 const pages = { "": overview, member, chat, network, health };
 const main = document.getElementById("main");
@@ -51,12 +51,19 @@ function frame() {
   say(document.getElementById("link"), state.link ? `Not connected: ${state.link}` : "");
   badge("problems", s ? s.problems.length : 0, "problems");
   badge("unread", unread(), "unread messages");
-  for (let missed = state.news.shift(); missed; missed = state.news.shift()) {
-    const lost = missed.filter(e => e.event === "missed").reduce((n, e) => n + (e.count || 0), 0);
-    const told = missed.filter(e => e.text);
-    note(`While this page was away: ${told.length + lost} ${told.length + lost === 1 ? "thing" : "things"} happened.`, "away",
-      el("ul", {}, told.slice(-50).map(e => el("li", {}, `${clock(e.time)} ${e.text}`)), lost > 0 && el("li", {}, `and ${lost} earlier`)));
-  }
+  if (state.news.length > 0) tellMissed();
+}
+
+let missed = [], missedNote = null;
+// In one note, until somebody closes it.
+function tellMissed() {
+  if (!missedNote?.isConnected) missed = [];
+  missed.push(...state.news.splice(0).flat());
+  const lost = missed.filter(e => e.event === "missed").reduce((n, e) => n + (e.count || 0), 0);
+  const told = missed.filter(e => e.text);
+  missedNote?.remove();
+  missedNote = note(`While this page was away: ${told.length + lost} ${told.length + lost === 1 ? "thing" : "things"} happened.`, "away",
+    el("ul", {}, told.slice(-50).map(e => el("li", {}, `${clock(e.time)} ${e.text}`)), lost > 0 && el("li", {}, `and ${lost} earlier`)));
 }
 
 try {
@@ -64,6 +71,7 @@ try {
   window.addEventListener("hashchange", () => { if (linked()) location.reload(); });
   await enter();
   hear(frame);
+  hear(event => { if (event?.event === "caught-up") answered(); });
   showsUnread(frame);
   window.addEventListener("hashchange", () => {
     if (linked()) return;

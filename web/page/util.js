@@ -151,18 +151,27 @@ export function ask(title, text, does, field) {
 }
 
 let noteTimer = null;
-// A note above the page. It goes by itself unless it is an error.
+// A note above the page, which is returned. It goes by itself unless it is an error; the same one does not stand there twice.
 export function note(text, kind, more) {
   const place = document.getElementById("notes");
   const box = el("div", { class: `note ${kind || ""}` }, el("div", {}, text, more),
     el("button", { class: "plain", "aria-label": "Close this note", onclick: () => box.remove() }, "✕"));
+  for (const other of [...place.children]) if (other.isEqualNode(box)) other.remove();
   place.append(box);
   while (place.children.length > 4) place.firstChild.remove();
   if (!kind) {
     clearTimeout(noteTimer);
     noteTimer = setTimeout(() => { for (const n of place.querySelectorAll(".note:not(.bad):not(.away)")) n.remove(); }, 6000);
   }
+  return box;
 }
+
+const NOT_RUNNING = 8; // of p2pvpnd's codes
+// Says what failed. That nobody answered is no news once somebody does: answered() takes it away.
+export function complain(e, about) {
+  note(about ? `${about}: ${e.message}` : e.message, e.code === NOT_RUNNING || e instanceof TypeError ? "bad gone" : "bad"); // TypeError: of fetch()
+}
+export function answered() { for (const box of document.querySelectorAll(".note.gone")) box.remove(); }
 
 // Runs an action of a button: what fails is said, what is done as well.
 export async function act(button, done, action) {
@@ -172,7 +181,7 @@ export async function act(button, done, action) {
     if (done && answer !== null) note(done);
     return answer;
   } catch (e) {
-    note(e.message, "bad");
+    complain(e);
     return null;
   } finally {
     if (button) button.disabled = false;

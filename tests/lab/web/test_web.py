@@ -607,6 +607,53 @@ def a_line_counts_as_read_when_it_was_on_the_page(lab):
     browser.must_be_clean(page.origin)
 
 
+COVERED = """
+const last = [...document.querySelectorAll('.log .said')].at(-1), found = [];
+for (const e of [last, ...document.querySelectorAll('.compose > *')]) {
+  const r = e.getBoundingClientRect();
+  for (const f of r.width > 0 ? [0.02, 0.5, 0.98] : []) {
+    const at = document.elementFromPoint(r.left + f * r.width, r.top + r.height / 2);
+    if (!e.contains(at)) found.push(`${e.className || e.tagName} by ${at?.outerHTML.slice(0, 80)}`);
+  }
+}
+return found;
+"""
+
+
+@scenario
+def notes_cover_no_line_that_counts_as_read(lab):
+    """Errors and absences pile up beside the newest line and the line that is written, at any width. The error
+    that p2pvpnd does not run goes when it runs, and absences share a note."""
+    _, (a, b) = world(lab, "a", "b")
+    page = Page(a)
+    browser = Browser(a)
+    browser.open(page.link())
+    browser.sees("2 of 2")
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("Nothing was said")
+    for i in range(2):
+        a.stop_daemon()
+        browser.sees("Not connected", "#link")
+        browser.type("textarea", "x")
+        browser.click("button", "Send")
+        browser.sees("p2pvpnd does not run", "#notes")
+        a.daemon()
+        wait("the page to go on", lambda: browser.text("#link") == "")
+        wait("the error to go", lambda: "p2pvpnd does not run" not in browser.text("#notes"))
+    browser.sees("While this page was away", "#notes")
+    b.run("sh", "-c", "echo words >/run/plan.txt")
+    for n in range(3):  # as many notes as there are
+        browser.run("(await import('/util.js')).note(`error ${arguments[0]} of some length, which takes a line more`, 'bad')", n)
+    equal(browser.run("return [...document.querySelectorAll('.note')].map(e => e.classList[1])"), ["away", "bad", "bad", "bad"], "notes")
+    b.ctl("send-file", "a", "/run/plan.txt", "--no-wait")
+    browser.sees("plan.txt", ".said")
+    for size in ((1280, 800), *SIZES):
+        browser.resize(*size)
+        equal(browser.run(COVERED), [], f"what is covered at {size}")
+    picture(browser, "notes")
+    browser.must_be_clean(page.origin, expected=("Failed to load resource", "ERR_"))
+
+
 MANY = """
 // 200 made-up members in the answers of p2pvpnd, each moving: what a frame takes while events come.
 const ask = window.fetch, channel = new BroadcastChannel("p2pvpn");
