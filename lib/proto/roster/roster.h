@@ -227,8 +227,8 @@ struct pv_roster_former {
  * from the statements alone, so all nodes answer alike. PV_ERR_NOT_FOUND: nobody else had it. */
 PV_MUST_CHECK int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
                                    struct pv_roster_former *ret_former);
-/* Of several machines that had the name and have it no more the last whom the log knows: one that
- * left or was removed, or a member that was renamed. NULL: there is none. */
+/* Of several machines that had the name and have it no more the one that let go of it last: it left
+ * or was removed, or is a member that was renamed. NULL: there is none. */
 const struct pv_member *pv_roster_last_holder(const struct pv_roster *r, const char *name);
 /* As pv_roster_former() of its IPv4 address: others may have let in by it. */
 PV_MUST_CHECK int pv_roster_former_ip4(const struct pv_roster *r, const struct pv_member *m,

@@ -265,9 +265,26 @@ int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
     return find_former(r, m, PV_ROSTER_BIND_NAME, ret_former);
 }
 
+/* When the node of this claim let go of the value: by its next place with another one, else when it
+ * went. */
+static uint64_t let_go_of(const struct pv_roster_item *claim, enum pv_roster_binding_kind kind)
+{
+    uint64_t at = let_go_at(claim->subject);
+    for (const struct pv_roster_item *e = claim->subject->kept[PV_ROSTER_QUOTA_PLACE]; e != NULL;
+         e = e->next_kept) {
+        if (pv_st_number(&e->pub.st) > pv_st_number(&claim->pub.st) &&
+            e->values[kind] != claim->values[kind] && time_of(e) < at)
+            at = time_of(e);
+    }
+    return at;
+}
+
+/* Of two claims of a name one was refused while the other held it, so the one that let go of it
+ * later had it later. */
 const struct pv_member *pv_roster_last_holder(const struct pv_roster *r, const char *name)
 {
     const struct pv_member *found = NULL;
+    uint64_t latest_end = 0;
     const struct pv_roster_value *v =
         pv_roster_value(r, PV_ROSTER_BIND_NAME, (const uint8_t *)name, strlen(name));
     uint32_t left = v == NULL ? 0 : v->refs; /* claims of it: the walk ends behind the last */
@@ -277,8 +294,13 @@ const struct pv_member *pv_roster_last_holder(const struct pv_roster *r, const c
         left--;
         const struct pv_member *m = &e->subject->member;
         const bool is_former = m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED;
-        if (is_former || (m->state == PV_MEMBER_ACTIVE && strcmp(m->name, name) != 0))
-            found = m;
+        if (!is_former && (m->state != PV_MEMBER_ACTIVE || strcmp(m->name, name) == 0))
+            continue;
+        const uint64_t end = let_go_of(e, PV_ROSTER_BIND_NAME);
+        if (found != NULL && end < latest_end)
+            continue;
+        found = m;
+        latest_end = end;
     }
     return found;
 }

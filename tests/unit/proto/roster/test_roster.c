@@ -714,6 +714,26 @@ PV_TEST(a_name_that_changed_hands_is_told)
     assert_null(pv_roster_last_holder(r, "alice"));
 }
 
+/* A member that claims a name while another has it does not become the holder before it when that
+ * one goes. */
+PV_TEST(a_refused_claim_makes_no_last_holder)
+{
+    struct world w = world_make(22);
+    struct keys alice = keys_of(1), mallory = keys_of(2), eve = keys_of(3);
+    struct pv_roster *r = roster_of(&w);
+    add_item(r, make_member(&w, &w.creator, &alice, "alice", 1));
+    add_item(r, make_member(&w, &w.creator, &mallory, "mallory", 2));
+    add_item(r, make_member(&w, &w.creator, &eve, "eve", 3));
+    add_item(r, make_place(&w, &w.creator, &mallory, "alice", 2, 2));
+    add_item(r, make_place(&w, &w.creator, &eve, "alice", 3, 2));
+    add_item(r, make_place(&w, &w.creator, &eve, "dora", 3, 3));
+    add_item(r, make_revocation(&w, &w.creator, PV_REVOKE_NODE, mallory.pk, NULL, 0));
+    add_item(r, make_revocation(&w, &w.creator, PV_REVOKE_NODE, alice.pk, NULL, 0));
+    settle(r);
+    assert_memory_equal(pv_roster_last_holder(r, "alice")->node, alice.pk, sizeof(alice.pk));
+    assert_memory_equal(pv_roster_last_holder(r, "mallory")->node, mallory.pk, sizeof(alice.pk));
+}
+
 /* Also in a roster that loads it all at once, as after a restart. */
 PV_TEST(a_former_member_keeps_the_name_that_it_had_last)
 {
