@@ -232,13 +232,12 @@ static void look_at_daemon(struct page *p, const json_t *status)
 }
 
 /* A mistake that was made in them while p2pvpnd runs shows at its next start, perhaps after an
- * update by night. Some may be read by root alone. */
+ * update by night. Another user than root could not read all files that they name. */
 static void look_at_settings(struct page *p)
 {
     const struct pv_instance *node = &p->cli->node;
     char why[PV_LAUNCH_WHY] = "";
-    if (node->is_usual && access(node->config, R_OK) == 0 &&
-        pv_launch_refuses(node, why, sizeof(why)))
+    if (node->is_usual && geteuid() == 0 && pv_launch_refuses(node, why, sizeof(why)))
         put(p, "settings", false, "mend that, then `sudo p2pvpnctl reload`",
             "p2pvpnd would not start again: %s", why);
 }
@@ -578,10 +577,10 @@ const struct pv_command pv_cmds_doctor[] = {
         .name = "doctor",
         .args = "",
         .summary = "go through everything this node needs, and say what to do",
-        .details =
-            "TUN, disk, names, group, p2pvpnd, versions, rights, network, interface, MTU,\n"
-            "this host's firewall (as root), coordinator, UDP, NAT, port mapping, names that\n"
-            "two networks have, clock, and the problems of status. Exit code 0: all is well.\n",
+        .details = "TUN, disk, names, group, p2pvpnd, versions, rights, network, interface, MTU,\n"
+                   "coordinator, UDP, NAT, port mapping, names that two networks have, clock, the\n"
+                   "problems of status; as root also the settings and this host's firewall. Exit\n"
+                   "code 0: all is well.\n",
         .example = "p2pvpnctl doctor",
         .run = doctor,
     },
