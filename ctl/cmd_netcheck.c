@@ -198,7 +198,7 @@ static json_t *levels_json(const struct check *c)
 
 static int print_json(struct pv_cli *cli, const struct check *c)
 {
-    /* "blocked" needs a proof that the server lives; silence by both ways proves nothing. */
+    /* "blocked" needs a proof that the server lives; silence by all ways proves nothing. */
     const char *udp = reached(c) ? "works" : is_blocked(c) ? "blocked" : "unknown";
     return pv_cli_print_packed(cli, "{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "version", 1, "udp",
                                udp, FAMILY_KEY[0], result_json(c, 0), FAMILY_KEY[1],
@@ -323,13 +323,14 @@ static const char *judge(struct check *c)
 {
     const struct pv_addr *server = &c->servers.addr[c->servers.n[0] > 0 ? 0 : 1][0];
     const bool told = is_blocked(c);
-    /* The TCP answer is what makes silence by UDP a statement about this machine's network. */
+    /* An answer by another way is what makes silence by UDP a statement about this machine's
+     * network. */
     if (told && c->elsewhere)
         snprintf(c->text, sizeof(c->text),
                  "UDP is closed at the coordinator: UDP from here reaches others, and the "
-                 "coordinator answers by TCP only. Its operator must let UDP in at %s; until then "
+                 "coordinator answers by %s only. Its operator must let UDP in at %s; until then "
                  "your public address is not known.",
-                 PV_ADDR_STR(server));
+                 c->tls ? "TLS on port 443" : "TCP", PV_ADDR_STR(server));
     else if (told && c->tls)
         snprintf(c->text, sizeof(c->text),
                  "UDP is blocked, and TCP as well: the server answers by TLS on port %d only. A "
