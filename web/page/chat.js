@@ -120,7 +120,7 @@ function talks(who) {
   const inRooms = rooms.filter(r => !r.left && !r.invited), invited = rooms.filter(r => r.invited && !r.left);
   return [invited.length > 0 && el("h2", {}, "Invitations"), invited.map(r => el("p", { class: "row" }, el("span", { class: "grow" }, r.room),
     el("button", { onclick: e => act(e.target, `You are in ${r.room}.`, () => call("room_accept", { room: r.room }).then(load)) }, "Join"))),
-    el("h2", {}, "Rooms"), inRooms.length > 0 ? el("ul", { class: "peers" }, inRooms.map(r => link(r.room, null, `${r.members} members`))) : el("p", { class: "quiet" }, "None yet."),
+    el("h2", {}, "Rooms"), inRooms.length > 0 ? el("ul", { class: "peers" }, inRooms.map(r => link(r.room, null, `${r.members} member${r.members === 1 ? "" : "s"}`))) : el("p", { class: "quiet" }, "None yet."),
     el("p", {}, el("button", { "data-key": "new-room", onclick: async e => {
       const name = await ask("A new room", "Its name, such as crew. You invite others by their conversation.", "Make it", "Name");
       if (name) act(e.target, null, async () => {

@@ -270,24 +270,42 @@ static void answer_room(const struct pv_node *n, const uint8_t *id, uint64_t han
         pv_ctlapi_pack("{s:s, s:o}", "room", PV_ROOM_STR(n->chat.rooms, id), "id", id_json(id)));
 }
 
+/* A change of a room. */
+static const char *name_change(const struct pv_rooms_event *ev)
+{
+    switch (ev->type) {
+    case PV_ROOMS_INVITED:
+        return "invited";
+    case PV_ROOMS_LEFT:
+        return "left";
+    case PV_ROOMS_JOINED:
+        return "joined";
+    default:
+        return ev->did == PV_ROOM_CREATE ? "made" : ev->did == PV_ROOM_LEAVE ? "left" : "invited";
+    }
+}
+
+/* To listeners of chat it goes where others did it: a client that did it itself has an answer. */
 static void tell_room(struct pv_node *n, const struct pv_rooms_event *ev)
 {
-    bool invited = ev->type == PV_ROOMS_INVITED;
+    const char *what = name_change(ev);
+    bool invited = strcmp(what, "invited") == 0;
+    bool others = ev->type == PV_ROOMS_INVITED || ev->type == PV_ROOMS_LEFT;
     const char *room = PV_ROOM_STR(n->chat.rooms, ev->room);
     const char *node = PV_WHO_STR(n, ev->node);
     const char *by = PV_WHO_STR(n, ev->by);
     bool self = memcmp(ev->node, n->identity->sign_pk, sizeof(ev->node)) == 0;
     const struct pv_event event = {
-        .chat = "room",
+        .chat = others ? "room" : NULL,
         .kind = "room",
-        .what = invited ? "invited" : "left",
+        .what = what,
         .who = room,
-        .text = PV_STR(invited ? "%s was invited to %s by %s" : "%s left %s", node, room, by)};
+        .text = invited ? PV_STR("%s was invited to %s by %s", node, room, by)
+                        : PV_STR("%s %s %s", node, what, room)};
     pv_node_tell(n, &event,
-                 pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:b}", "room", room, "what", event.what,
-                                "peer", node, "by", by, "self", self));
-    pv_log(n->log, PV_LOG_INFO, "room=%s node=\"%s\" what=%s by=\"%s\"", room, node,
-           invited ? "invited" : "left", by);
+                 pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:b}", "room", room, "what", what, "peer",
+                                node, "by", by, "self", self));
+    pv_log(n->log, PV_LOG_INFO, "room=%s node=\"%s\" what=%s by=\"%s\"", room, node, what, by);
 }
 
 static bool is_anybody_there(const struct pv_node *n, const uint8_t *room)
@@ -355,8 +373,10 @@ static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now)
     case PV_ROOMS_DONE:
         if (ev->status != PV_OK)
             answer_failed(n, "room", ev->status, ev->tag);
-        else
+        else {
             answer_room(n, ev->room, ev->tag);
+            tell_room(n, ev);
+        }
         break;
     case PV_ROOMS_SENT:
         if (ev->status == PV_ERR_EXISTS)
@@ -375,6 +395,7 @@ static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now)
         break;
     case PV_ROOMS_INVITED:
     case PV_ROOMS_LEFT:
+    case PV_ROOMS_JOINED:
         tell_room(n, ev);
         break;
     }

@@ -177,7 +177,7 @@ static int add_own(struct pv_rooms *rs, struct pv_rooms_room *room,
         return r;
     }
     pv_rooms_settle(room);
-    r = pv_rooms_keep(rs, room, raw, 1, &tag);
+    r = pv_rooms_keep(rs, room, raw, 1, rec, tag);
     if (r < 0) /* what is here is not what is there */
         pv_rooms_reload(rs, rs->now);
     return r;

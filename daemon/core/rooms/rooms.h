@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "daemon/core/jobs/jobqueue.h"
+#include "proto/chat/room.h"
 #include "proto/roster/roster.h"
 
 enum {
@@ -205,17 +206,19 @@ void pv_rooms_ask_all(struct pv_rooms *rooms, pv_ns now);
 pv_ns pv_rooms_next_timeout(const struct pv_rooms *rooms);
 
 enum pv_rooms_event_type {
-    PV_ROOMS_DONE,    /* tag, status, room */
+    PV_ROOMS_DONE,    /* tag, status, room; 0: did, and node as below (LEFT: this one) */
     PV_ROOMS_SENT,    /* tag, status; 0: msg is stored */
     PV_ROOMS_MESSAGE, /* msg came in and is stored */
     PV_ROOMS_STATE,   /* our text msg.id got to msg.state */
     PV_ROOMS_INVITED, /* room: node was invited by `by` (node may be this one) */
     PV_ROOMS_LEFT,    /* room: node left */
+    PV_ROOMS_JOINED,  /* room: a user here (node, by: this one) has accepted it */
 };
 struct pv_rooms_event {
     enum pv_rooms_event_type type;
     uint64_t tag;
     int status;
+    enum pv_room_type did;
     uint8_t room[PV_ROOM_ID_LEN];
     uint8_t node[PV_SIGN_PK_LEN], by[PV_SIGN_PK_LEN];
     struct pv_chat_record msg;

@@ -92,7 +92,8 @@ struct pv_rooms_job {
     bool has_user;
     enum pv_roomjob_kind kind;
     uint8_t room[PV_ROOM_ID_LEN];
-    uint8_t pk[PV_SIGN_PK_LEN]; /* READ: for whom */
+    uint8_t pk[PV_SIGN_PK_LEN]; /* READ: for whom; KEEP of an own INVITE: who is invited */
+    enum pv_room_type did;      /* KEEP, has_user */
     char *text;                 /* SAID: what is said when it was not; owned */
     uint8_t id[PV_CHAT_ID_LEN]; /* SAID */
     uint64_t wall_ms;           /* SAID */
@@ -292,10 +293,11 @@ void pv_rooms_take(struct pv_rooms *rs, struct pv_rooms_room *room);
 PV_MUST_CHECK int pv_rooms_batch(struct pv_rooms *rs, struct pv_rooms_room *room,
                                  struct pv_rooms_node *author, const struct pv_room_record *rec,
                                  const uint8_t *sig);
-/* Emits KEEP for these raws (taken, also on failure) and for where logs begin. user: the tag of a
- * request that waits for it; NULL: none does. PV_ERR_NOMEM. */
+/* Emits KEEP for these raws (taken, also on failure) and for where logs begin. own: the only one,
+ * which the request with this tag waits for; NULL: none does. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room,
-                                struct pv_room_raw *raws, size_t n, const uint64_t *user);
+                                struct pv_room_raw *raws, size_t n,
+                                const struct pv_room_record *own, uint64_t tag);
 /* The store failed: forgets everything and loads it again after a while. */
 void pv_rooms_reload(struct pv_rooms *rs, pv_ns now);
 void pv_rooms_ask_load(struct pv_rooms *rs);

@@ -128,6 +128,11 @@ int pv_rooms_accept(struct pv_rooms *rooms, const uint8_t *id, pv_ns now)
         return PV_ERR_STATE;
     if (pv_rooms_is_accepted(rooms, room))
         return PV_OK;
+    struct pv_rooms_event e = {.type = PV_ROOMS_JOINED};
+    memcpy(e.room, room->id, sizeof(e.room));
+    memcpy(e.node, rooms->cfg.own_pk, sizeof(e.node));
+    memcpy(e.by, rooms->cfg.own_pk, sizeof(e.by));
+    pv_rooms_event_push(rooms, &e);
     set_accepted(rooms, room, true);
     pv_rooms_ask(rooms, room, now);
     pv_rooms_rearm(rooms, room);

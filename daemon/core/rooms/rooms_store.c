@@ -54,8 +54,11 @@ static void tell_done(struct pv_rooms *rs, const struct pv_rooms_job *entry, int
     struct pv_rooms_event e = {.type =
                                    entry->kind == PV_ROOMJOB_SAID ? PV_ROOMS_SENT : PV_ROOMS_DONE,
                                .tag = entry->wait.tag,
-                               .status = status};
+                               .status = status,
+                               .did = entry->did};
     memcpy(e.room, entry->room, sizeof(e.room));
+    memcpy(e.node, entry->pk, sizeof(e.node));
+    memcpy(e.by, rs->cfg.own_pk, sizeof(e.by));
     if (entry->has_user)
         pv_rooms_event_push(rs, &e);
 }
@@ -318,7 +321,7 @@ static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room, int st
 /* --- records ------------------------------------------------------------------------------- */
 
 int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_room_raw *raws,
-                  size_t n, const uint64_t *user)
+                  size_t n, const struct pv_room_record *own, uint64_t tag)
 {
     struct pv_chatjob *job = pv_rooms_job_new(rs, PV_ROOMJOB_KEEP, room->id);
     if (job == NULL) {
@@ -348,8 +351,12 @@ int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_roo
     struct pv_rooms_job *entry = pv_rooms_emit(rs, job);
     if (entry == NULL)
         return PV_ERR_NOMEM;
-    entry->has_user = user != NULL;
-    entry->wait.tag = user == NULL ? 0 : *user;
+    entry->has_user = own != NULL;
+    entry->wait.tag = tag;
+    if (own != NULL) {
+        entry->did = own->type;
+        memcpy(entry->pk, own->type == PV_ROOM_INVITE ? own->node : own->signer, sizeof(entry->pk));
+    }
     room->saving++;
     return PV_OK;
 }

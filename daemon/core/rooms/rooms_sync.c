@@ -611,7 +611,7 @@ static bool adopt(struct pv_rooms *rs, struct pv_rooms_room *room)
     room->pending_until = PV_NEVER;
     pv_rooms_settle(room);
     pv_rooms_begin_logs(room);
-    if (raws == NULL || pv_rooms_keep(rs, room, raws, room->n_records, NULL) < 0)
+    if (raws == NULL || pv_rooms_keep(rs, room, raws, room->n_records, NULL, 0) < 0)
         return false;
     pv_rooms_name_new(rs, room);
     if (invitation != NULL)
@@ -640,7 +640,7 @@ static void settle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
         pv_rooms_begin_logs(room);
         /* Records that are in memory but not on disk must not be told to anybody. The
          * disk decides. */
-        if (pv_rooms_keep(rs, room, raws, n, NULL) < 0) {
+        if (pv_rooms_keep(rs, room, raws, n, NULL, 0) < 0) {
             pv_rooms_reload(rs, now);
             return;
         }

@@ -654,6 +654,34 @@ def notes_cover_no_line_that_counts_as_read(lab):
     browser.must_be_clean(page.origin, expected=("Failed to load resource", "ERR_"))
 
 
+@scenario
+def rooms_of_other_programs_reach_the_page(lab):
+    """The rooms that p2pvpnctl makes, accepts, speaks in and leaves on the page's machine are there at once."""
+    _, (a, b) = world(lab, "a", "b")
+    page = Page(a)
+    browser = Browser(a)
+    browser.open(page.link())
+    browser.sees("2 of 2")
+    browser.run("location.hash = '#/chat'")
+    browser.sees("None yet", ".talks")
+    a.ctl("room", "create", "mine")
+    browser.sees("#mine\n1 member", ".talks")
+    a.ctl("room", "invite", "mine", "b")
+    browser.sees("#mine\n2 members", ".talks")
+    for name in ("crew", "band"):
+        b.ctl("room", "create", name)
+        b.ctl("room", "invite", name, "a")
+        browser.sees(f"#{name}\nJoin", ".talks")
+    a.ctl("room", "accept", "crew")
+    browser.sees("#crew\n2 members", ".talks")
+    a.ctl("send", "#band", "hello")
+    browser.sees("#band\n2 members", ".talks")
+    check("Invitations" not in browser.text(".talks"), "an invitation stands there")
+    a.ctl("room", "leave", "crew")
+    wait("it to go", lambda: "#crew" not in browser.text(".talks"))
+    browser.must_be_clean(page.origin)
+
+
 MANY = """
 // 200 made-up members in the answers of p2pvpnd, each moving: what a frame takes while events come.
 const ask = window.fetch, channel = new BroadcastChannel("p2pvpn");

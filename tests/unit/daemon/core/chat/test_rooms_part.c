@@ -130,6 +130,37 @@ PV_TEST(one_room_too_many_is_told_why)
                  "this node left #r0: a member of it may");
 }
 
+/* Changes a room of this node's, and is told of it as what comes from others. */
+static void change_and_hear(const char *line, uint32_t watcher, const char *text)
+{
+    say(line);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
+    pv_events_run(&node->node.events, node->node.ctl);
+    assert_reply(node, watcher, text);
+}
+
+PV_TEST(other_clients_hear_what_one_does_about_rooms)
+{
+    const uint32_t screen = fake_ctl_open(node), page = fake_ctl_open(node);
+    struct fake_asked chats =
+        fake_node_ask(node, screen, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
+    struct fake_asked all =
+        fake_node_ask(node, page, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"all\"}\n");
+    pv_events_begin(&node->node.events, 1700000000000000);
+    assert_ok(pv_events_listen(&node->node.events, chats.handle, false));
+    assert_ok(pv_events_follow(&node->node.events, all.handle, 0, 0));
+    load();
+    change_and_hear("{'id':1,'cmd':'room_create','room':'crew'}", page,
+                    "'text':'alice made #crew'");
+    change_and_hear("{'id':2,'cmd':'room_invite','room':'crew','peer':'bob'}", page,
+                    "'text':'bob was invited to #crew by alice'");
+    change_and_hear("{'id':3,'cmd':'room_leave','room':'crew'}", page, "'text':'alice left #crew'");
+    assert_string_equal(fake_ctl_reply(node, screen), "");
+    pv_ctlapi_request_done(&chats.req);
+    pv_ctlapi_request_done(&all.req);
+    pv_events_done(&node->node.events);
+}
+
 PV_TEST(a_room_that_cannot_be_stored_is_said)
 {
     load();
