@@ -117,10 +117,11 @@ function talks(who) {
     const peer = state.peers.find(p => p.name === name);
     return el("span", { class: `dot ${peer ? health(peer).kind : "off"}` });
   };
-  const inRooms = rooms.filter(r => !r.left && !r.invited), invited = rooms.filter(r => r.invited && !r.left);
+  // One that nobody here is in stands there while it is open, or has unread lines.
+  const inRooms = rooms.filter(r => (!r.left && !r.invited) || unreadIn(r.room) > 0 || r.room === who), invited = rooms.filter(r => r.invited && !r.left);
   return [invited.length > 0 && el("h2", {}, "Invitations"), invited.map(r => el("p", { class: "row" }, el("span", { class: "grow" }, r.room),
     el("button", { onclick: e => act(e.target, `You are in ${r.room}.`, () => call("room_accept", { room: r.room }).then(load)) }, "Join"))),
-    el("h2", {}, "Rooms"), inRooms.length > 0 ? el("ul", { class: "peers" }, inRooms.map(r => link(r.room, null, `${r.members} member${r.members === 1 ? "" : "s"}`))) : el("p", { class: "quiet" }, "None yet."),
+    el("h2", {}, "Rooms"), inRooms.length > 0 ? el("ul", { class: "peers" }, inRooms.map(r => link(r.room, null, r.left ? "left" : r.invited ? "invited" : `${r.members} member${r.members === 1 ? "" : "s"}`))) : el("p", { class: "quiet" }, "None yet."),
     el("p", {}, el("button", { "data-key": "new-room", onclick: async e => {
       const name = await ask("A new room", "Its name, such as crew. You invite others by their conversation.", "Make it", "Name");
       if (name) act(e.target, null, async () => {

@@ -679,6 +679,22 @@ def rooms_of_other_programs_reach_the_page(lab):
     check("Invitations" not in browser.text(".talks"), "an invitation stands there")
     a.ctl("room", "leave", "crew")
     wait("it to go", lambda: "#crew" not in browser.text(".talks"))
+
+    # Lines of one that was left are there until they are read.
+    for text in ("one", "two"):
+        b.ctl("send", "#band", text)
+    browser.sees("2", "#unread")
+    a.ctl("room", "leave", "band")
+    wait("it to be left", lambda: any(r["left"] for r in a.json("room", "list")["rooms"] if r["room"] == "#band"))
+    browser.open(page.origin + "/#/chat")
+    browser.sees("2", "#unread")
+    browser.click(".talks a", "#band")
+    browser.sees("two", ".said")
+    browser.click(".log")
+    wait("the page to count nothing", lambda: not browser.find("#unread"))
+    browser.sees("#band\nleft", ".talks")
+    browser.run("location.hash = '#/chat'")
+    wait("it to go, too", lambda: "#band" not in browser.text(".talks"))
     browser.must_be_clean(page.origin)
 
 
