@@ -140,6 +140,12 @@ function talks(who) {
 const isNews = m => !m.own && m.state === "unread";
 const stateOf = m => (WORDS[m.state] || m.state) + (m.held ? `: ${HELD[m.held] || m.held}` : "");
 
+// The members of a room whom rules keep from a line.
+function keptFrom(denied) {
+  const some = denied.slice(0, 3).map(d => `${d.name} (${d.rule})`).join(", ");
+  return denied.length > 3 ? `${some} and ${denied.length - 3} more` : some;
+}
+
 function bubble(m) {
   const own = Boolean(m.own), who = !own && (m.room || m.unproven || m.from_former) && sender(m);
   const deed = m.text.startsWith("/me ");
@@ -360,6 +366,7 @@ export function chat(main, who) {
         // Another line may have been begun meanwhile, and another conversation opened.
         if (answer) underWay.shift();
         else write(who, [...underWay.splice(0).map(line => line.said), drafts.get(place(who))].filter(Boolean).join("\n"));
+        if (answer?.denied) note(`sent to ${who}, but not yet to ${keptFrom(answer.denied)}`, "bad");
         if (answer && open === who) fetchLog().catch(() => {});
       }
       if (open === who) document.querySelector(".compose textarea")?.focus();

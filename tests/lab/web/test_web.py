@@ -698,6 +698,28 @@ def rooms_of_other_programs_reach_the_page(lab):
     browser.must_be_clean(page.origin)
 
 
+@scenario
+def a_line_that_a_rule_keeps_from_a_member_says_so(lab):
+    """In a room where others get it, beside "arrived"."""
+    _, (a, b, c) = world(lab, "a", "b", "c")
+    page = Page(a)
+    browser = Browser(a)
+    browser.open(page.link())
+    browser.sees("3 of 3")
+    a.ctl("room", "create", "crew")
+    for host in (b, c):
+        a.ctl("room", "invite", "crew", host.name)
+        wait("the invitation", lambda: host.json("room", "list")["rooms"])
+        host.ctl("room", "accept", "crew")
+    a.ctl("deny", "a", "c", "chat")
+    browser.run("location.hash = '#/chat/%23crew'")
+    browser.type("textarea", "for whom?")
+    browser.click("button", "Send")
+    browser.sees("sent to #crew, but not yet to c (rule 1)", "#notes")
+    browser.sees("arrived", ".said.own")
+    browser.must_be_clean(page.origin)
+
+
 MANY = """
 // 200 made-up members in the answers of p2pvpnd, each moving: what a frame takes while events come.
 const ask = window.fetch, channel = new BroadcastChannel("p2pvpn");
