@@ -30,6 +30,7 @@ enum asked_kind {
     ASKED_PEERS,
     ASKED_NAMES, /* before a line is judged by them */
     ASKED_FILES, /* once, for those that were offered before */
+    ASKED_ROOMS, /* once, for the invitations from before */
 };
 
 /* A request without answer. */
@@ -61,6 +62,7 @@ struct chat {
     bool held;      /* in has a line that waits for the names */
     json_t *told;   /* names whose change of hands was said: {"pi": since} */
     json_t *later;  /* the newest messages that came while older unread ones were being fetched */
+    json_t *offers; /* files and rooms of before this chat, which are told behind those messages */
     /* The last that came and was shown, and is not read ("": none), and the last that READ was
      * asked for. */
     char shown[PV_CHAT_ID_TEXT_BUF], reading[PV_CHAT_ID_TEXT_BUF];
@@ -276,17 +278,32 @@ static void show_state(struct chat *c, const json_t *body)
             pv_json_text(body, "peer", "?"), k->text, pv_colour_off(PV_DIM, c->cli->screen.colour));
 }
 
+/* The commands stand in quotes, or a shell takes the # for the beginning of a comment. */
+#define ROOM_HOW ": `p2pvpnctl room accept '%s'`, or `p2pvpnctl room leave '%s'`"
+
 static void show_room(struct chat *c, const json_t *body)
 {
     const bool invited = pv_json_is(body, "what", "invited");
+    const bool self = invited && pv_json_bool(body, "self");
     const char *room = pv_json_text(body, "room", "?");
-    /* In quotes, or a shell takes the # for the beginning of a comment. */
-    const char *how =
-        PV_STR(": `p2pvpnctl room accept '%s'`, or `p2pvpnctl room leave '%s'`", room, room);
+    if (self && is_asked(c, ASKED_ROOMS))
+        return; /* the list has it */
     fputs(pv_colour_on(PV_DIM, c->cli->screen.colour), c->cli->out);
     pv_cli_say(c->cli, "-- %s: %s %s%s%s", room, pv_json_text(body, "peer", "?"),
                invited ? "was invited by " : "left", invited ? pv_json_text(body, "by", "?") : "",
-               invited && pv_json_bool(body, "self") ? how : "");
+               self ? PV_STR(ROOM_HOW, room, room) : "");
+    fputs(pv_colour_off(PV_DIM, c->cli->screen.colour), c->cli->out);
+}
+
+/* Of the list, which does not say who invited. */
+static void show_invitation(struct chat *c, const json_t *entry)
+{
+    const char *room = pv_json_text(entry, "room", "?");
+    if (!pv_json_bool(entry, "invited") || pv_json_bool(entry, "left"))
+        return;
+    fputs(pv_colour_on(PV_DIM, c->cli->screen.colour), c->cli->out);
+    pv_cli_say(c->cli, "-- %s, made by %s: this machine is invited" ROOM_HOW, room,
+               pv_json_text(entry, "creator", "?"), room, room);
     fputs(pv_colour_off(PV_DIM, c->cli->screen.colour), c->cli->out);
 }
 
@@ -301,14 +318,13 @@ static void show_waiting(struct chat *c, const json_t *body)
     fputs(pv_colour_off(PV_DIM, c->cli->screen.colour), c->cli->out);
 }
 
-/* A file that somebody offers, once. Its name, which may be anything, stands behind the command. */
+/* A file that somebody offers. Its name, which may be anything, stands behind the command. */
 static void show_file(struct chat *c, const json_t *file)
 {
     const uint32_t number = (uint32_t)pv_json_int(file, "id");
     if (!pv_json_is(file, "direction", "in") || !pv_json_is(file, "state", "offered") ||
-        number <= c->last_file)
+        pv_json_bool(file, "muted"))
         return;
-    c->last_file = number;
     fputs(pv_colour_on(PV_DIM, c->cli->screen.colour), c->cli->out);
     pv_cli_say(c->cli, "-- %s offers a file: `p2pvpnctl files accept %u` takes %s (%s)",
                pv_json_text(file, "peer", "?"), number, pv_json_text(file, "name", "?"),
@@ -316,13 +332,25 @@ static void show_file(struct chat *c, const json_t *file)
     fputs(pv_colour_off(PV_DIM, c->cli->screen.colour), c->cli->out);
 }
 
-/* One that was offered before this chat is told anew when its sender comes back. */
-static void know_files(struct chat *c, const json_t *body)
+/* Once, although p2pvpnd tells it anew when its sender comes back. */
+static void show_new_file(struct chat *c, const json_t *file)
 {
-    PV_EACH_JSON(json_object_get(body, "files"), file) {
+    const uint32_t number = (uint32_t)pv_json_int(file, "id");
+    if (number <= c->last_file || is_asked(c, ASKED_FILES)) /* that list has it */
+        return;
+    c->last_file = number;
+    show_file(c, file);
+}
+
+static void know_offers(struct chat *c, const json_t *body)
+{
+    json_t *files = json_object_get(body, "files"), *rooms = json_object_get(body, "rooms");
+    PV_EACH_JSON(files, file) {
         const uint32_t number = (uint32_t)pv_json_int(file, "id");
         c->last_file = number > c->last_file ? number : c->last_file;
     }
+    /* Without memory `files` and `room list` have them still. */
+    (void)json_array_extend(c->offers, files != NULL ? files : rooms);
 }
 
 static void take_message(struct chat *c, json_t *msg)
@@ -346,6 +374,11 @@ static void show_later(struct chat *c)
     PV_EACH_JSON(c->later, msg)
         take_message(c, msg);
     json_array_clear(c->later);
+    PV_EACH_JSON(c->offers, offer) {
+        show_file(c, offer);
+        show_invitation(c, offer);
+    }
+    json_array_clear(c->offers);
 }
 
 static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
@@ -366,7 +399,7 @@ static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
     else if (strcmp(reply->event, "waiting") == 0 && !cli->quiet)
         show_waiting(c, reply->body);
     else if (strcmp(reply->event, "file") == 0 && !cli->quiet)
-        show_file(c, json_object_get(reply->body, "file"));
+        show_new_file(c, json_object_get(reply->body, "file"));
     else if (strcmp(reply->event, "presence") == 0 && !cli->quiet)
         fprintf(cli->out, "%s-- %s is %s%s\n", pv_colour_on(PV_DIM, cli->screen.colour),
                 pv_json_text(reply->body, "peer", "?"),
@@ -483,8 +516,8 @@ static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     enum asked_kind kind = take_asked(c, reply->id);
     c->begun = c->begun || kind == ASKED_INBOX;
-    if (kind == ASKED_FILES) { /* what is wrong the other answers say */
-        know_files(c, reply->body);
+    if (kind == ASKED_FILES || kind == ASKED_ROOMS) { /* what is wrong the other answers say */
+        know_offers(c, reply->body);
         return 0;
     }
     if (!reply->ok) {
@@ -619,11 +652,13 @@ static int read_input(struct chat *c)
 
 /* --- the conversation ---------------------------------------------------------------------- */
 
-/* Everything that a user waits for is answered. */
+/* Everything that a user waits for is answered. p2pvpnd answers the lists of offers before the
+ * inbox, so that they need no wait of their own. */
 static bool is_quiet(const struct chat *c)
 {
     for (size_t i = 0; i < c->n_asked; i++) {
-        if (c->asked[i].kind != ASKED_WATCH && c->asked[i].kind != ASKED_FILES)
+        const enum asked_kind kind = c->asked[i].kind;
+        if (kind != ASKED_WATCH && kind != ASKED_FILES && kind != ASKED_ROOMS)
             return false;
     }
     return true;
@@ -634,6 +669,7 @@ static struct chat *chat_free(struct chat *c)
     json_decref(c->names);
     json_decref(c->told);
     json_decref(c->later);
+    json_decref(c->offers);
     free(c);
     return NULL;
 }
@@ -646,7 +682,9 @@ static struct chat *chat_new(void)
     c->names = json_object();
     c->told = json_object();
     c->later = json_array();
-    return c->names == NULL || c->told == NULL || c->later == NULL ? chat_free(c) : c;
+    c->offers = json_array();
+    const bool whole = c->names != NULL && c->told != NULL && c->later != NULL && c->offers != NULL;
+    return whole ? c : chat_free(c);
 }
 
 static int converse(struct chat *c)
@@ -705,8 +743,10 @@ int pv_chatline(struct pv_cli *cli)
     c->place = place;
     /* Watch first, then what is unread: nothing can fall between, and nothing is shown twice. */
     code = ask_simple(c, ASKED_WATCH, PV_CTLAPI_WATCH);
-    if (code == 0 && !cli->json)
+    if (code == 0 && !cli->json && !cli->quiet)
         code = ask_simple(c, ASKED_FILES, PV_CTLAPI_FILES);
+    if (code == 0 && !cli->json && !cli->quiet)
+        code = ask_simple(c, ASKED_ROOMS, PV_CTLAPI_ROOM_LIST);
     if (code == 0)
         code = ask_inbox(c, "", 0);
     if (c->prompts)

@@ -1772,8 +1772,8 @@ void pv_tui_take_files(struct pv_tui *t, const json_t *body)
     if (strcmp(t->note, t->progress) == 0)
         t->note[0] = '\0';
     PV_EACH_JSON(json_object_get(body, "files"), f) {
-        /* An offer that waited before this chat began has no event. */
-        if (first && is_in(f) &&
+        /* An offer that waited before this chat began has no event, and a muted one none at all. */
+        if (first && is_in(f) && !pv_json_bool(f, "muted") &&
             (pv_json_is(f, "state", "offered") || pv_json_is(f, "state", "done")))
             take_file(t, f, pv_json_real(f, "time", 0));
         note_way(t, f);

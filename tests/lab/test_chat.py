@@ -167,6 +167,39 @@ def the_interactive_chat(lab):
 
 
 @scenario
+def a_chat_by_lines_begins_with_what_was_offered(lab):
+    """Files and rooms that were offered while nobody chatted, behind what was said; none that is over or muted."""
+    _, a, b = start(lab)
+
+    def told():
+        return b.ctl("chat", "--lines", stdin="").out.splitlines()
+    a.run("sh", "-c", "echo x >/run/plan.txt; echo y >/run/old.txt")
+    for path in ("/run/old.txt", "/run/plan.txt"):
+        a.ctl("send-file", "b", path, "--no-wait")
+    for room in ("crew", "old"):
+        a.ctl("room", "create", room)
+        a.ctl("room", "invite", room, "b")
+    a.ctl("send", "b", "one line")
+    wait("all to be there", lambda: len(b.json("files")["files"]) == len(b.json("room", "list")["rooms"]) == 2
+         and len(b.json("inbox", "--peek")["messages"]) == 1)
+    old, plan = sorted(b.json("files")["files"], key=lambda f: f["name"])
+    b.ctl("files", "refuse", str(old["id"]))
+    b.ctl("room", "leave", "old")
+    offers = [f"-- a offers a file: `p2pvpnctl files accept {plan['id']}` takes plan.txt (2 B)",
+              "-- #crew, made by a: this machine is invited: `p2pvpnctl room accept '#crew'`, or "
+              "`p2pvpnctl room leave '#crew'`"]
+    first = told()
+    check(first[0].endswith("] a: one line"), f"the first chat: {first}")
+    equal(first[1:], offers, "what it tells behind that")
+    b.ctl("mute", "a")
+    equal(told(), offers[1:], "the next chat, when a is muted")
+    b.ctl("unmute", "a")
+    b.ctl("room", "accept", "crew")
+    b.ctl("files", "accept", str(plan["id"]), "--dir", "/run")
+    equal(told(), [], "the last chat")
+
+
+@scenario
 def a_chat_that_is_stopped_reads_nothing(lab):
     _, a, b = start(lab)
     chat = b.start(lab.bin("p2pvpnctl"), "chat", "--lines", stdin=subprocess.PIPE)

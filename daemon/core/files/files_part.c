@@ -343,6 +343,7 @@ static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file
         .why = why_of(n, f),
         .running = f->running,
         .online = f->online,
+        .muted = !f->outgoing && f->state == PV_FILE_OFFERED && pv_retention_is_muted(n, f->peer),
     };
 }
 
@@ -351,11 +352,11 @@ static void tell_watchers(void *part, uint32_t number)
     const struct files *f = part;
     char who[PV_NODE_WHO];
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
-    /* A muted peer calls nobody to the screen: its offers stand in the list of files. */
-    if (entry == NULL || (!entry->outgoing && entry->state == PV_FILE_OFFERED &&
-                          pv_retention_is_muted(f->node, entry->peer)))
+    if (entry == NULL)
         return;
     const struct pv_ctlapi_file file = shown(f->node, entry, who);
+    if (file.muted) /* its offers stand in the list of files */
+        return;
     const struct pv_event event = {.chat = "file",
                                    .kind = "file",
                                    .what = pv_file_state_name(file.state),

@@ -272,7 +272,8 @@ PV_TEST(chat_converses_on_a_pipe)
         t.err, "p2pvpnctl: chat: there is: send NAME TEXT, getu, exit: see p2pvpnctl chat -h\n");
     /* A typed line is read whenever it comes, so only some of the order is certain. */
     static const char first[] = "{\"cmd\":\"watch\",\"what\":\"chat\"}\n"
-                                "{\"cmd\":\"files\"}\n{\"cmd\":\"inbox\",\"peek\":true}\n";
+                                "{\"cmd\":\"files\"}\n{\"cmd\":\"room_list\"}\n"
+                                "{\"cmd\":\"inbox\",\"peek\":true}\n";
     assert_int_equal(strncmp(t.requests, first, sizeof(first) - 1), 0);
     assert_has(t.requests, "{'cmd':'read','through':'B','upto':5}\n");
     const char *sent =
@@ -319,7 +320,7 @@ PV_TEST(chat_with_a_peer_sends_plain_lines_there)
     assert_int_equal(RUN_WITH("hello\nsend me the file\nlast line without newline", "chat", "pi"),
                      1);
     assert_asked("'cmd':'ip','peer':'pi'", "'cmd':'peers'", "'cmd':'watch','what':'chat'",
-                 "'cmd':'files'", "'cmd':'inbox','peek':true",
+                 "'cmd':'files'", "'cmd':'room_list'", "'cmd':'inbox','peek':true",
                  "'cmd':'send','peer':'pi','name':'pi','text':'hello'", "'cmd':'peers'",
                  "'cmd':'send','peer':'pi','unless':'me','name':'pi','text':'send me the file'",
                  "'cmd':'send','peer':'pi','name':'pi','text':'last line without newline'");
@@ -742,6 +743,7 @@ PV_TEST(an_invitation_names_the_commands_with_its_room)
     answers("inbox",
             "{'id':1,'event':'room','room':'#tea','what':'invited','peer':'lap','by':'pi','"
             "self':true}\n" OK_V1("'messages':[]"));
+    answers("room_list", OK_V1("'rooms':[]"));
     assert_int_equal(RUN_WITH("", "chat"), 0);
     t.out[strcspn(t.out, "\n")] = '\0';
     assert_string_equal(t.out, "-- #tea: lap was invited by pi: `p2pvpnctl room accept '#tea'`, or "
@@ -752,16 +754,20 @@ PV_TEST(an_invitation_names_the_commands_with_its_room)
     "{'id':1,'event':'file','file':{'id':" id ",'direction':'" direction "','peer':'" \
     "pi','name':'a`\\u001b[2J','size':2048,'state':'" state "'}}\n"
 
-/* Those of before are for `files`; an old one is told anew when its sender comes back. */
+#define OFFERED(id, more) \
+    "{'id':" id ",'direction':'in','state':'offered','peer':'pi','name':'a','size':1" more "}"
+#define FILE_TOLD "-- pi offers a file: `p2pvpnctl files accept 4` takes a (1 B)\n"
+
+/* An old one is told anew when its sender comes back. */
 PV_TEST(chat_tells_of_a_file_that_is_offered)
 {
-    answers("files", OK_V1("'files':[{'id':4,'direction':'in','state':'offered'}]"));
+    answers("files", OK_V1("'files':[" OFFERED("4", "") "]"));
     answers("inbox", OK_V1("'messages':[]"));
     answers("peers", FILE_EVENT("4", "in", "offered") FILE_EVENT("5", "out", "offered")
                          FILE_EVENT("6", "in", "accepted") FILE_EVENT("7", "in", "offered")
                              FILE_EVENT("7", "in", "offered") OK_V1("'peers':[]"));
     assert_int_equal(RUN_WITH("getu\n", "chat", "--lines"), 0);
-    assert_string_equal(t.out,
+    assert_string_equal(t.out, FILE_TOLD
                         "-- pi offers a file: `p2pvpnctl files accept 7` takes a`\xef\xbf\xbd"
                         "[2J (2.0 KiB)\n-- nobody else is in this network yet\n");
     assert_int_equal(RUN_WITH("getu\n", "chat", "--quiet"), 0);
@@ -769,6 +775,37 @@ PV_TEST(chat_tells_of_a_file_that_is_offered)
     /* A script has all events as they are. */
     assert_int_equal(RUN_WITH("getu\n", "chat", "--json"), 0);
     assert_int_equal(count(t.out, "\"event\":\"file\""), 5);
+}
+
+#define ROOM(name, left, invited) \
+    "{'room':'" name "','creator':'pi','members':1,'left':" left ",'invited':" invited "}"
+#define ROOM_TOLD                                                                             \
+    "-- #tea, made by pi: this machine is invited: `p2pvpnctl room accept '#tea'`, or `p2pvp" \
+    "nctl room leave '#tea'`\n"
+
+/* Behind what was said, of which there may be much, and none twice: an event may come before the
+ * list that has its file or room. */
+PV_TEST(chat_begins_with_what_is_offered)
+{
+    answers("watch",
+            FILE_EVENT("4", "in", "offered") "{'id':1,'event':'room','room':'#tea','what':'invited'"
+                                             ",'peer':'lap','by':'pi','self':true}\n");
+    answers("files", OK_V1("'files':[" OFFERED("4", "") "," OFFERED(
+                         "5", ",'muted':true") ",{'id':6"
+                                               ",'direction':'in','state':'withdrawn'},{'id':7,'"
+                                               "direction':'out','stat"
+                                               "e':'offered'}]"));
+    answers("room_list", OK_V1("'rooms':[" ROOM("#in", "false", "false") "," ROOM(
+                             "#tea", "false", "true") "," ROOM("#gone", "true", "true") "]"));
+    answers("inbox", OK_V1("'messages':[" MSG("A", "pi", "lap", "x", "unread") "]"));
+    answers("read", OK("'read':1"));
+    answers("peers", FILE_EVENT("4", "in", "offered") OK_V1("'peers':[]"));
+    assert_int_equal(RUN_WITH("getu\n", "chat", "--lines"), 0);
+    assert_string_equal(t.out, WHEN "pi: x\n" FILE_TOLD ROOM_TOLD
+                                    "-- nobody else is in this network yet\n");
+    assert_int_equal(RUN_WITH("getu\n", "chat", "--quiet"), 0);
+    assert_lacks(t.out, "-- pi offers");
+    assert_lacks(t.out, "#tea");
 }
 
 void test_begin(void)

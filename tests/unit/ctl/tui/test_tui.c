@@ -486,6 +486,17 @@ PV_TEST(files_that_wait_are_told_when_the_chat_begins_and_have_a_mark)
     assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 0);
 }
 
+PV_TEST(a_muted_file_that_waits_is_not_told_when_the_chat_begins)
+{
+    size_t pi = pv_tui_find(t, "pi", false);
+    take(pv_tui_take_files,
+         "{'files':[{'id':7,'direction':'in','peer':'pi','name':'a','size':2048,'"
+         "state':'offered','muted':true,'time':" T0 "}]}");
+    assert_int_equal(t->convs[pi].n_lines, 0);
+    assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 0);
+    assert_string_equal(t->note, "");
+}
+
 /* Its machine was removed while it moved; another one may be called pi by now. */
 PV_TEST(a_file_of_a_former_member_is_told_in_the_former_ones_conversation)
 {

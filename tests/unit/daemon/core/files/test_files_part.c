@@ -147,6 +147,7 @@ PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
     bob_offers(1, 5000);
     assert_lacks(fake_ctl_reply(node, watcher), "b.txt");
     assert_answered(node, client, "{'id':2,'cmd':'files'}", "b.txt");
+    assert_answered(node, client, "{'id':3,'cmd':'files'}", "'muted':true");
     mute(NULL);
     bob_offers(2, 5000);
     assert_reply(node, watcher, "b.txt");
