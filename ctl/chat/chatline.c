@@ -353,9 +353,19 @@ static void know_offers(struct chat *c, const json_t *body)
     (void)json_array_extend(c->offers, files != NULL ? files : rooms);
 }
 
+/* A message of others that is read as it comes is of a muted peer or room: it is told only in the
+ * conversation that the person has opened. A script sees the state. */
+static bool is_told(const struct chat *c, const json_t *msg)
+{
+    const char *where = pv_json_text(msg, "room", pv_json_text(msg, "from", ""));
+    return c->cli->json || pv_json_bool(msg, "own") || !pv_json_is(msg, "state", "read") ||
+           (strcmp(where, c->place.name) == 0 && pv_json_text(msg, "from_former", "")[0] == '\0');
+}
+
 static void take_message(struct chat *c, json_t *msg)
 {
-    show_message(c, msg);
+    if (is_told(c, msg))
+        show_message(c, msg);
     if (pv_json_is(msg, "state", "unread"))
         snprintf(c->shown, sizeof(c->shown), "%s", pv_json_text(msg, "id", ""));
 }

@@ -550,8 +550,8 @@ static int print_muted(struct pv_cli *cli, const json_t *body)
 {
     const char *already = pv_json_bool(body, "changed") ? "" : " already";
     if (!cli->quiet)
-        fprintf(cli->out, "%s is%s muted: its words stand in the history only\n", cli->args.word[0],
-                already);
+        fprintf(cli->out, "%s is%s muted: its words stand in the history, as read\n",
+                cli->args.word[0], already);
     return 0;
 }
 

@@ -243,7 +243,7 @@ PV_TEST(mute_says_what_it_does)
     answers("mute", OK("'changed':true"));
     answers("unmute", OK("'changed':false"));
     answers("muted", OK_V1("'muted':['#crew','pi']"));
-    assert_prints("#crew is muted: its words stand in the history only\n", "mute", "#crew");
+    assert_prints("#crew is muted: its words stand in the history, as read\n", "mute", "#crew");
     assert_asked("'cmd':'mute','peer':'#crew'");
     assert_prints("pi was not muted\n", "unmute", "pi");
     assert_prints("#crew\npi\n", "mute");
@@ -736,6 +736,32 @@ PV_TEST(chat_tells_states_of_what_it_sent)
                                "-- eve asks to be admitted, from 192.0.2.7: `p2pvpnctl admit eve`, "
                                "or `p2pvpnctl deny eve`\n" WHEN "pi: back\n"
                                "-- nobody else is in this network yet\n");
+}
+
+/* Muted peers and rooms are heard in the conversation that the person opened. */
+PV_TEST(chat_tells_lines_of_the_muted_in_their_own_conversation_only)
+{
+#define SAID(id, room, text)                                                                 \
+    "{'id':1,'event':'message','message':{'id':'" id "','from':'pi','to':'lap','room':" room \
+    ",'text':'" text "','time':1000000000.5,'state':'read'}}\n"
+    answers("ip", OK("'ip4':'10.66.0.1'"));
+    answers("room_members", OK("'room':'#crew','address':'" CREW "','members':[]"));
+    answers("inbox", OK_V1("'messages':[]"));
+    answers("peers", SAID("A", "null", "alone") SAID("B", "'#crew'", "to all")
+                         OK("'peers':[{'name':'pi','ip4':'10.66.0.1','key':'" PI_KEY "'}]"));
+    assert_int_equal(RUN_WITH("getu\n", "chat"), 0);
+    assert_lacks(t.out, "alone");
+    assert_lacks(t.out, "to all");
+    assert_int_equal(RUN_WITH("getu\n", "chat", "pi"), 0);
+    assert_has(t.out, WHEN "pi: alone\n");
+    assert_lacks(t.out, "to all");
+    assert_int_equal(RUN_WITH("getu\n", "chat", "#crew"), 0);
+    assert_has(t.out, WHEN "pi in #crew: to all\n");
+    assert_lacks(t.out, "alone");
+    /* A script sees the state. */
+    assert_int_equal(RUN_WITH("getu\n", "chat", "--json"), 0);
+    assert_has(t.out, "alone");
+#undef SAID
 }
 
 PV_TEST(an_invitation_names_the_commands_with_its_room)
