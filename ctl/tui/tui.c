@@ -458,8 +458,9 @@ static void take_action_answer(struct tui *u, const struct pv_tui_action *action
         pv_tui_take_files(&u->model, body);
     else if (action->kind == PV_TUI_SEND_FILE && action->peer[0] == '#')
         take_present(u, action, body);
-    else if (action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE ||
-             action->kind == PV_TUI_SEND_FILE)
+    else if (action->kind == PV_TUI_SEND_FILE)
+        pv_tui_take_offered(&u->model, body);
+    else if (action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE)
         pv_tui_take_file(&u->model, body);
     else if (action->kind == PV_TUI_SAVE)
         save_file(u, body);

@@ -1393,7 +1393,7 @@ static size_t place_of(struct pv_tui *t, uint32_t number, bool *ret_known)
     i = t->n_files++ % PV_TUI_MAX_FILES;
     t->files[i].number = number;
     t->files[i].in = true; /* until it is told */
-    t->files[i].wanted = false;
+    t->files[i].wanted = t->files[i].mine = false;
     t->files[i].state[0] = '\0';
     return i;
 }
@@ -1618,14 +1618,16 @@ static void forget_notice(struct pv_tui *t, const char *peer, uint32_t number, s
     }
 }
 
+#define OFFER_AGAIN "p2pvpnd began anew: /send-file offers it again"
+
 /* The line of a sender counts the members that have it, the line at a receiver says how to answer.
  */
 static void tell_in_room(struct pv_tui *t, const json_t *files, const json_t *f)
 {
     const char *transfer = pv_json_text(f, "transfer", ""), *state = pv_json_text(f, "state", "");
     unsigned long number = (unsigned long)pv_json_real(f, "id", 0);
-    size_t room, all = 0, took = 0;
-    char what[64];
+    size_t room, all = 0, took = 0, lost = 0;
+    char what[128];
     struct pv_tui_line *line = offer_of(t, f, &room);
     if (line == NULL)
         return;
@@ -1633,9 +1635,11 @@ static void tell_in_room(struct pv_tui *t, const json_t *files, const json_t *f)
         bool same = !is_in(other) && strcmp(pv_json_text(other, "transfer", ""), transfer) == 0;
         all += same;
         took += same && pv_json_is(other, "state", "done");
+        lost += same && pv_json_bool(other, "again");
     }
     if (line->outgoing)
-        snprintf(what, sizeof(what), "%zu of %zu took it", took, all);
+        snprintf(what, sizeof(what), "%zu of %zu took it%s%s", took, all, lost > 0 ? "; " : "",
+                 lost > 0 ? OFFER_AGAIN : "");
     else if (strcmp(state, "offered") == 0)
         snprintf(what, sizeof(what), "/accept %lu, /refuse %lu", number, number);
     else if (strcmp(state, "done") == 0)
@@ -1674,15 +1678,25 @@ void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why)
     pv_tui_notice(t, &t->convs[index], line);
 }
 
-/* False: it was in this state when it was told last, or was over before this chat began. */
-static bool is_news(struct pv_tui *t, uint32_t number, bool in, const char *state)
+/* A file that was offered here, and that p2pvpnd has not got any more. */
+static bool is_lost(struct pv_tui *t, const json_t *f)
 {
     bool known;
-    size_t i = place_of(t, number, &known);
-    if (known && strcmp(t->files[i].state, state) == 0)
+    return pv_json_bool(f, "again") &&
+           t->files[place_of(t, (uint32_t)pv_json_real(f, "id", 0), &known)].mine;
+}
+
+/* False: it was in this state when it was told last, or was over before this chat began. */
+static bool is_news(struct pv_tui *t, const json_t *f)
+{
+    bool known, in = is_in(f);
+    const char *state = pv_json_text(f, "state", "");
+    const char *told = PV_STR("%s%s", state, is_lost(t, f) ? "!" : "");
+    size_t i = place_of(t, (uint32_t)pv_json_real(f, "id", 0), &known);
+    if (known && strcmp(t->files[i].state, told) == 0)
         return false;
     t->files[i].in = in;
-    snprintf(t->files[i].state, sizeof(t->files[i].state), "%s", state);
+    snprintf(t->files[i].state, sizeof(t->files[i].state), "%s", told);
     /* A receiver that comes back tells anew what it has long had. */
     return known || !(is_over(state) || (!in && strcmp(state, "done") == 0));
 }
@@ -1706,6 +1720,8 @@ static bool words_of(const json_t *f, char *line, size_t cap)
     const char *state = pv_json_text(f, "state", ""), *why = pv_json_text(f, "why", "");
     unsigned long number = (unsigned long)pv_json_real(f, "id", 0);
     bool in = is_in(f);
+    if (pv_json_bool(f, "again"))
+        why = OFFER_AGAIN;
     if (in && strcmp(state, "offered") == 0)
         snprintf(line, cap, "offers %s (%s): /accept %lu, /refuse %lu", name,
                  PV_BYTES_STR(pv_json_real(f, "size", 0)), number, number);
@@ -1728,7 +1744,7 @@ static void take_file(struct pv_tui *t, const json_t *f, double time)
     struct pv_tui_line *offer;
     size_t index = place_to_tell(t, f, &offer);
     t->files_moving = t->files_moving || strcmp(state, "accepted") == 0;
-    if (index == SIZE_MAX || !is_news(t, number, is_in(f), state))
+    if (index == SIZE_MAX || !is_news(t, f))
         return;
     /* It is said when it is saved. */
     bool taken = is_in(f) && strcmp(state, "done") == 0 && take_it(t, number);
@@ -1755,6 +1771,14 @@ void pv_tui_take_file(struct pv_tui *t, const json_t *body)
     take_file(t, json_object_get(body, "file"), t->now);
 }
 
+void pv_tui_take_offered(struct pv_tui *t, const json_t *body)
+{
+    bool known;
+    const json_t *f = json_object_get(body, "file");
+    pv_tui_take_file(t, body);
+    t->files[place_of(t, (uint32_t)pv_json_real(f, "id", 0), &known)].mine = true;
+}
+
 /* Also of one that no event has told of, as it was offered before this chat began. */
 static void note_way(struct pv_tui *t, const json_t *f)
 {
@@ -1776,6 +1800,8 @@ void pv_tui_take_files(struct pv_tui *t, const json_t *body)
         if (first && is_in(f) && !pv_json_bool(f, "muted") &&
             (pv_json_is(f, "state", "offered") || pv_json_is(f, "state", "done")))
             take_file(t, f, pv_json_real(f, "time", 0));
+        if (first && is_lost(t, f))
+            take_file(t, f, t->now);
         note_way(t, f);
         tell_in_room(t, json_object_get(body, "files"), f);
         double size = pv_json_real(f, "size", 0), done = pv_json_real(f, "done", 0);

@@ -190,8 +190,9 @@ struct pv_tui {
     struct {
         uint32_t number;
         bool in;
-        bool wanted; /* accepted here: saved when it is there */
-        char state[12];
+        bool wanted;           /* accepted here: saved when it is there */
+        bool mine;             /* offered here, by /send-file */
+        char state[12];        /* as it was told; "offered!": p2pvpnd has not got it any more */
     } files[PV_TUI_MAX_FILES]; /* a ring */
     size_t n_files;
     struct {
@@ -254,6 +255,8 @@ void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body);
 void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body);
 /* The event: a file is offered, or something became of it. */
 void pv_tui_take_file(struct pv_tui *t, const json_t *body);
+/* The answer to SEND_FILE to a peer: the same of a file that is offered here. */
+void pv_tui_take_offered(struct pv_tui *t, const json_t *body);
 void pv_tui_take_state(struct pv_tui *t, const json_t *body);
 /* Does a request of this kind do something, and not only ask? */
 bool pv_tui_does(enum pv_tui_action_kind kind);

@@ -525,6 +525,23 @@ def files_are_offered_on_the_screen(lab):
     equal(sender.ended(), 0, "exit code of send-file")
     terminal.line("/accept x")
     terminal.wait("a hint", "/accept NUMBER")
+    terminal.keys("C-u")
+    terminal.resize(120, 24)
+
+    # An offer that went with the daemon is said to the one who made it, with what repeats it.
+    a.run("sh", "-c", "echo mine >/run/mine.txt")
+    terminal.line("/send-file /run/mine.txt")
+    terminal.wait("the offer", "file to bob mine.txt (offered)")
+    wait("bob to have it", lambda: [f["name"] for f in b.json("files")["files"]] == ["photo.jpg", "mine.txt"])
+    a.stop_daemon()
+    a.daemon()
+    again = "p2pvpnd began anew: /send-file offers it again"
+    terminal.wait("that it is void", f"file to bob mine.txt (offered): {again}")
+    number = str(b.json("files")["files"][1]["id"])
+    b.ctl("files", "accept", number, "--no-wait")
+    terminal.wait("that bob waits for it", f"file to bob mine.txt (accepted): {again}")
+    terminal.line("/send-file /run/mine.txt")
+    terminal.wait("that bob has it", "file to bob mine.txt (done)")
 
 
 @scenario

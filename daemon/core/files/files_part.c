@@ -310,12 +310,20 @@ static bool is_over(enum pv_file_state state)
     return state != PV_FILE_OFFERED && state != PV_FILE_ACCEPTED;
 }
 
+/* The descriptor that its user handed over went with the process. */
+static bool is_lost(const struct pv_file_entry *f)
+{
+    return f->outgoing && !is_over(f->state) && f->why == PV_FILE_WHY_ABSENT;
+}
+
 /* A file of a machine that was removed failed by that, and nobody can mend it. While this machine
  * is down nothing moves, whatever else there is, and no peer went away by that. */
 static const char *why_of(const struct pv_node *n, const struct pv_file_entry *f)
 {
     if (!n->up && !is_over(f->state) && !f->running)
         return "this machine is down: `p2pvpnctl up` goes on with it";
+    if (is_lost(f))
+        return "p2pvpnd began anew: send-file offers it again";
     return f->why == PV_FILE_WHY_GONE && f->state == PV_FILE_FAILED && pv_tell_is_gone(n, f->peer)
                ? "the other machine is no member any more"
                : pv_file_why_text(f->why);
@@ -343,6 +351,7 @@ static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file
         .why = why_of(n, f),
         .running = f->running,
         .online = f->online,
+        .again = is_lost(f),
         .muted = !f->outgoing && f->state == PV_FILE_OFFERED && pv_retention_is_muted(n, f->peer),
     };
 }

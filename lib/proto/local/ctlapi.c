@@ -350,6 +350,8 @@ json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *f)
         pv_ctlapi_key(f->key));
     if (f->is_former)
         pv_jsonline_set(&obj, "peer_former", pv_ctlapi_key(f->key));
+    if (f->again)
+        pv_jsonline_set(&obj, "again", json_true());
     if (f->muted)
         pv_jsonline_set(&obj, "muted", json_true());
     return obj;

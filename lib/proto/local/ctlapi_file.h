@@ -25,10 +25,11 @@ struct pv_ctlapi_file {
     const char
         *why; /* a phrase for users: why nothing moves, or why it ended; "" = nothing to say */
     bool running, online;
+    bool again; /* an offer that waits until its user hands the file over again */
     bool muted; /* an offer that calls nobody to the screen, as its peer is muted */
 };
 /* {"id","transfer","direction":"in|out","peer","name","size","done","state","why","running","online",
  * "time","key"}; transfer written as ids of messages are, why null when nothing is wrong; and
- * "peer_former", a key, where the peer's name is another machine's by now; "muted", true, or left
- * out */
+ * "peer_former", a key, where the peer's name is another machine's by now; "again" and "muted",
+ * true, or left out */
 json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *file);

@@ -486,6 +486,34 @@ PV_TEST(files_that_wait_are_told_when_the_chat_begins_and_have_a_mark)
     assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 0);
 }
 
+/* A person who offered it here waits for somebody who cannot get it any more. */
+PV_TEST(an_offer_that_went_with_the_daemon_is_told_with_the_command_that_repeats_it)
+{
+#define MINE_OUT(state, more) \
+    "{'id':8,'direction':'out','peer':'pi','name':'b','size':1,'state':'" state "'" more "}"
+#define AGAIN ",'why':'offer it again','again':true"
+#define HOW   ": p2pvpnd began anew: /send-file offers it again"
+    size_t pi = pv_tui_find(t, "pi", false);
+    const struct pv_tui_conv *c = &t->convs[pi];
+    take(pv_tui_take_offered, "{'file':" MINE_OUT("offered", "") "}");
+    assert_string_equal(c->lines[0].text, "file to pi b (offered)");
+    take(pv_tui_take_files, "{'files':[" MINE_OUT("offered", "") "]}");
+    pv_tui_take_return(t);
+    /* Of what others offer, such as a `send-file` that waits and repeats it, nothing is said. */
+    take(pv_tui_take_files,
+         "{'files':[" MINE_OUT(
+             "offered", AGAIN) ",{'id':9,'direction':'out','"
+                               "peer':'pi','name':'c','size':1,'state':'offered','again':true}]}");
+    take(pv_tui_take_file, "{'file':" MINE_OUT("offered", AGAIN) "}");
+    assert_int_equal(c->n_lines, 2);
+    assert_string_equal(c->lines[1].text, "file to pi b (offered)" HOW);
+    take(pv_tui_take_file, "{'file':" MINE_OUT("accepted", AGAIN) "}");
+    assert_string_equal(c->lines[2].text, "file to pi b (accepted)" HOW);
+    take(pv_tui_take_offered, "{'file':" MINE_OUT("accepted", "") "}");
+    assert_string_equal(c->lines[3].text, "file to pi b (accepted)");
+    assert_int_equal(c->n_lines, 4);
+}
+
 PV_TEST(a_muted_file_that_waits_is_not_told_when_the_chat_begins)
 {
     size_t pi = pv_tui_find(t, "pi", false);
@@ -2579,6 +2607,20 @@ PV_TEST(a_file_for_a_room_is_one_line_with_how_many_took_it)
     assert_string_equal(pv_tui_told_of(&crew()->lines[0]), "1 of 2 took it");
     assert_int_equal(crew()->n_lines, 2);
     assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, 0);
+}
+
+PV_TEST(a_line_that_offers_a_file_says_that_the_daemon_lost_it)
+{
+    pv_tui_open(t, (size_t)(crew() - t->convs));
+    take(pv_tui_take_message, MY_OFFER("L"));
+    take(pv_tui_take_files,
+         "{'files':[" A_FILE(
+             "1", "L", "out", "pi",
+             "done") ",{'id':2,'transfer"
+                     "':'L','direction':'out','peer':'bob','name':'a.txt','size':2048,'stat"
+                     "e':'offered','again':true}]}");
+    assert_string_equal(pv_tui_told_of(&crew()->lines[0]),
+                        "1 of 2 took it; p2pvpnd began anew: /send-file offers it again");
 }
 
 PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
