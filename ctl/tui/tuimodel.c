@@ -602,6 +602,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
 {
     char peer[PV_NAME_BUF];
     struct pv_tui_line line = line_of(t, msg, peer);
+    const size_t before = t->n_convs;
     size_t index = peer[0] == '\0' ? SIZE_MAX : pv_tui_find(t, peer, true);
     if (index == SIZE_MAX || line.id[0] == '\0')
         return;
@@ -609,6 +610,9 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     /* A machine that came since the last list may be answered at once. */
     if (t->has_peers && !c->is_listed && !line.former && !pv_tui_conv_is_room(c))
         want_list(t, PV_TUI_PEERS);
+    /* The last list of rooms passed over this one, as of those that were left it makes no pane. */
+    if (t->n_convs > before && pv_tui_conv_is_room(c))
+        want_list(t, PV_TUI_ROOMS);
     /* The daemon may tell one message twice: begin() of tui.c starts to watch before it asks for
      * the unread messages. */
     struct pv_tui_line *known = find_line(c, line.id);

@@ -486,6 +486,22 @@ PV_TEST(files_that_wait_are_told_when_the_chat_begins_and_have_a_mark)
     assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 0);
 }
 
+/* The list of rooms comes before the unread lines, and passes over a room that has no pane. */
+PV_TEST(a_room_that_was_left_is_listed_so_as_soon_as_its_unread_lines_are_told)
+{
+#define LEFT "{'rooms':[{'room':'#tea','address':'#~tea','members':1,'left':true}]}"
+    take(pv_tui_take_rooms, LEFT);
+    assert_int_equal(pv_tui_find(t, "#tea", false), SIZE_MAX);
+    take(pv_tui_take_message,
+         "{'id':'A','from':'bob','to':'#tea','room':'#tea','text':'x','time':" T0
+         ",'state':'unread'}");
+    assert_action(PV_TUI_ROOMS, "", "");
+    take(pv_tui_take_rooms, LEFT);
+    draw(12, 80);
+    assert_has(row(2), "left");
+    assert_nothing_asked();
+}
+
 /* A person who offered it here waits for somebody who cannot get it any more. */
 PV_TEST(an_offer_that_went_with_the_daemon_is_told_with_the_command_that_repeats_it)
 {
