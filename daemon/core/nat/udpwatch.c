@@ -68,6 +68,7 @@ static void judge(struct pv_udpwatch *w, pv_ns tcp, pv_ns now)
     if (tcp < w->asked_at)
         return;
     w->changed = w->changed || !w->blocked;
+    w->since = w->blocked ? w->since : w->asked_at;
     w->blocked = w->known = true;
 }
 
@@ -105,6 +106,11 @@ bool pv_udpwatch_take_changed(struct pv_udpwatch *w)
 bool pv_udpwatch_is_blocked(const struct pv_udpwatch *w)
 {
     return w->blocked;
+}
+
+pv_ns pv_udpwatch_since(const struct pv_udpwatch *w)
+{
+    return w->since;
 }
 
 const char *pv_udpwatch_word(const struct pv_udpwatch *w)

@@ -27,6 +27,7 @@ struct pv_udpwatch { /* zeroed at first: idle */
     bool ask;
     bool changed;
     pv_ns asked_at;
+    pv_ns since;      /* when that was asked of which the silence made it blocked */
     pv_ns verdict_at; /* 0 = no question is open */
     pv_ns next_ask;
 };
@@ -54,5 +55,7 @@ PV_MUST_CHECK bool pv_udpwatch_take_ask(struct pv_udpwatch *w);
 /* True once after the verdict changed. */
 PV_MUST_CHECK bool pv_udpwatch_take_changed(struct pv_udpwatch *w);
 bool pv_udpwatch_is_blocked(const struct pv_udpwatch *w);
+/* Where it is: since when, at the latest. An answer from before says nothing of it. */
+pv_ns pv_udpwatch_since(const struct pv_udpwatch *w);
 /* "open", "blocked", "unknown" */
 const char *pv_udpwatch_word(const struct pv_udpwatch *w);

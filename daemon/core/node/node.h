@@ -190,7 +190,8 @@ struct pv_node_ways {
     uint16_t sock; /* standby: whose IPv4 binding everybody is told; 0 = the main socket's */
     /* relays; 0: the coordinator's; NULL: none */
     struct pv_relayway *relays[PV_FP_MAX_RELAYS];
-    bool udp_blocked;               /* relays: nothing comes back by UDP */
+    bool udp_blocked;               /* relays: nothing comes back by UDP, */
+    pv_ns udp_since;                /* since then */
     struct pv_turnc_door door;      /* relays: the door at the coordinator, while one is wanted */
     bool wants_door;                /* guests: one is, beside static peers with `door = on` */
     struct pv_stunroute *stunroute; /* the engine: whose STUN answer it is */

@@ -518,10 +518,11 @@ static void pump_udp(struct pv_relays *r, pv_ns now)
         return;
     bool blocked = pv_udpwatch_is_blocked(&r->udp);
     n->ways.udp_blocked = blocked;
+    n->ways.udp_since = pv_udpwatch_since(&r->udp);
     pv_log(n->log, PV_LOG_INFO, "what=\"UDP %s\"",
            !blocked                           ? "gets through"
            : pv_peers_udp_elsewhere(n->peers) ? "is closed at the coordinator"
-                                              : "is blocked here");
+                                              : "is blocked");
     EACH_WAY(r, via)
     pv_relayway_set_blocked(r->ways[via], blocked, now);
     tell_udp(r, blocked, now);

@@ -1024,13 +1024,22 @@ static void status(void *part, struct pv_statuspage *st, pv_ns now)
     show_shared_names(ps, st);
 }
 
+/* Was the path in use heard from since then? A path that is dead counts as one that works until it
+ * is given up. */
+static bool is_heard(const struct pv_peer *p, pv_ns since)
+{
+    const struct pv_ice_agent *agent = pv_peer_agent(p);
+    return pv_peer_path_since(p) >= since || (agent != NULL && pv_ice_alive_at(agent) >= since);
+}
+
 /* A static peer's path is what the configuration says, and proves nothing. */
 bool pv_peers_udp_elsewhere(const struct pv_peers *ps)
 {
     for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
         const struct pv_carrier *path = pv_peer_path(p);
         if (path != NULL && pv_peer_is_direct(p) && pv_peer_path_works(p) &&
-            pv_addr_is_usable_remote(&path->remote) && !pv_addr_is_private(&path->remote))
+            is_heard(p, ps->node->ways.udp_since) && pv_addr_is_usable_remote(&path->remote) &&
+            !pv_addr_is_private(&path->remote))
             return true;
     }
     /* 0 is the coordinator's own. */

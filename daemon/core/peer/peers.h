@@ -66,8 +66,8 @@ const struct pv_prefix *pv_peers_static_routes(const struct pv_peers *ps, size_t
 /* Bytes of inner packets that went through relay via, of all peers there are and were. */
 struct pv_peer_relayed pv_peers_relayed(const struct pv_peers *ps, uint16_t via);
 
-/* Has UDP over the internet an answer from somebody other than the coordinator: a member reached
- * directly at a public address, or another relay? */
+/* Has UDP over the internet an answer from somebody other than the coordinator, since that gave
+ * none (ways.udp_since): a member reached directly at a public address? Or another relay. */
 bool pv_peers_udp_elsewhere(const struct pv_peers *ps);
 
 /* The bytes that the member pk keeps for a part (pv_peer_slot()); make: also when it keeps none

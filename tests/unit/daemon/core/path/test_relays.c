@@ -562,6 +562,19 @@ PV_TEST(closed_at_the_coordinator_is_not_blocked_here)
     assert_string_equal(udp_word(), "blocked");
 }
 
+/* It counts as one that works until it is given up. */
+PV_TEST(a_path_that_was_not_heard_since_proves_nothing)
+{
+    const struct pv_carrier path = {.kind = PV_CARRIER_UDP, .remote = pv_addr4(198, 51, 100, 9, 1)};
+    pv_peer_use_path(bob, &path, x.f.now);
+    x.f.now += PV_S(9);
+    welcome(true);
+    fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
+    assert_true(pv_peer_path_works(bob));
+    assert_string_equal(udp_word(), "blocked");
+    assert_true(fake_node_has_problem(&x.f, "UDP is blocked: "));
+}
+
 /* The coordinator names what its operator wrote, and nobody else can see that it is wrong. */
 PV_TEST(silence_by_udp_names_the_port_and_an_address_that_may_be_wrong)
 {
