@@ -15,6 +15,7 @@
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/member/rules.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi.h"
@@ -88,6 +89,17 @@ static bool is_up(struct admin *a, const char *what, uint64_t handle)
     return a->node->up;
 }
 
+/* Is there an admin beside this node? */
+static bool has_another_admin(const struct pv_node *n)
+{
+    for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
+         m = pv_roster_next(n->roster, m)) {
+        if (m->rights != 0 && memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) != 0)
+            return true;
+    }
+    return false;
+}
+
 /* May this node sign that, with or without the coordinator? */
 static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t handle)
 {
@@ -103,6 +115,11 @@ static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t 
                         "%s: this node is no admin of %s, but has its root key: `p2pvpnctl admin "
                         "grant %s` first",
                         what, network, self->name);
+    else if (!has_another_admin(n))
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "%s: %s has no admin any more: `p2pvpnctl root import` of its root key, on "
+                        "any member, makes that one an admin",
+                        what, network);
     else
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "%s: this node is no admin of %s: ask one who is", what, network);
@@ -680,17 +697,6 @@ void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 
 /* --- the command leave ------------------------------------------------------------------------ */
 
-/* Is there an admin beside this node? */
-static bool has_another_admin(const struct pv_node *n)
-{
-    for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
-         m = pv_roster_next(n->roster, m)) {
-        if (m->rights != 0 && memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) != 0)
-            return true;
-    }
-    return false;
-}
-
 /* Nobody could invite or remove any more when the only admin leaves others behind. Says so, and who
  * could take over. */
 static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint64_t handle)
@@ -799,6 +805,23 @@ bool pv_admin_has_left(const struct pv_node *n)
     return n->roster == NULL && !of(n)->unforgotten;
 }
 
+/* Members go on as they are, and the first who wants something of an admin finds that there is
+ * none.
+ */
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct admin *a = part;
+    const struct pv_node *n = a->node;
+    const struct pv_member *self = n->roster == NULL ? NULL : pv_node_self(n);
+    if (self == NULL || self->rights != 0 || n->removed || has_another_admin(n))
+        return;
+    pv_statuspage_problem(
+        st, "the network has no admin any more, and nobody can invite or remove: ",
+        pv_rootkey_is_here(n)
+            ? PV_STR("`p2pvpnctl admin grant %s`, as its root key is here", self->name)
+            : "`p2pvpnctl root import` of its root key, on any member, makes that one an admin");
+}
+
 static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_INVITE, PV_NEEDS_NOTHING, run_invite},
     {PV_CTLAPI_INVITE_LIST, PV_NEEDS_NOTHING, run_invite_list},
@@ -822,4 +845,5 @@ const struct pv_part pv_part_admin = {
     .next_timeout = next_timeout,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
+    .status = show,
 };

@@ -671,6 +671,22 @@ PV_TEST(the_only_admin_does_not_leave_others_behind)
     assert_false(is_member("alice"));
 }
 
+/* Its only admin has gone, and this node has no rights. */
+PV_TEST(a_network_without_an_admin_says_so_and_the_remedy)
+{
+    static const char problem[] = "the network has no admin any more, and nobody can invite or "
+                                  "remove: ";
+    assert_false(fake_node_has_problem(&x.f, problem));
+    memcpy(x.f.identity.sign_pk, keys_of(7).pk, sizeof(x.f.identity.sign_pk));
+    assert_false(fake_node_has_problem(&x.f, problem));
+    fake_node_add(&x.f, make_leave(&x.f.world, &x.f.world.creator, 2));
+    assert_true(fake_node_has_problem(&x.f, problem));
+    for (size_t i = 0; i < PV_ARRAY_LEN(of_admins); i++)
+        assert_answer(of_admins[i], "home has no admin any more: `p2pvpnctl root import`");
+    give_root();
+    assert_true(fake_node_has_problem(&x.f, "`p2pvpnctl admin grant bob`, as its root key is"));
+}
+
 PV_TEST(a_network_without_others_is_left_at_once)
 {
     ask(REMOVE_BOB);
