@@ -4,6 +4,7 @@
 #include "coordinator/url.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "sys/net/netlink.h"
 
@@ -47,6 +48,14 @@ static void keep_better(const struct pv_addr *a, struct pv_addr *best)
         *best = *a;
 }
 
+/* One name stands for an address wherever it is looked up (RFC 6761 s6.3); of others nobody knows
+ * it here. */
+static bool has_address(const char *host, struct pv_addr *ret_addr)
+{
+    return pv_addr_parse_ip(strcasecmp(host, "localhost") == 0 ? "127.0.0.1" : host, ret_addr) ==
+           PV_OK;
+}
+
 /* Does it lead nowhere from the internet? */
 static bool is_inner(const struct pv_addr *a)
 {
@@ -71,7 +80,7 @@ int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_a
     ret_note[0] = '\0';
     if (set->n_public > 0) {
         *ret_addr = with_port(set, set->public[0]);
-        bool is_address = pv_addr_parse_ip(ret_addr->host, &best) == PV_OK;
+        bool is_address = has_address(ret_addr->host, &best);
         if (is_address && is_inner(&best))
             snprintf(ret_note, PV_COORDURL_NOTE_MAX, "note: %.45s is a %s", ret_addr->host,
                      who_reaches(&best));
@@ -119,7 +128,7 @@ bool pv_coordurl_is_doubtful(const struct pv_coordset *set,
     bool outer = false;
     for (size_t i = 0; i < set->n_public; i++) {
         struct pv_addr a;
-        bool is_address = pv_addr_parse_ip(set->public[i].host, &a) == PV_OK;
+        bool is_address = has_address(set->public[i].host, &a);
         bool leads_in = is_address && is_inner(&a);
         outer = outer || !leads_in;
         /* A private one leads further than one of loopback. */

@@ -375,6 +375,9 @@ PV_TEST(a_private_public_address_is_noted)
     assert_ok(load("--public 127.0.0.1"));
     assert_ok(pv_coordurl_address(&set, &addr, note));
     assert_has(note, "127.0.0.1 is a loopback address: only this machine reaches it");
+    assert_ok(load("--public localhost:4444"));
+    assert_ok(pv_coordurl_address(&set, &addr, note));
+    assert_has(note, "localhost is a loopback address: only this machine reaches it");
     static const char *const fine[] = {"--public 203.0.113.7", "--public c.example",
                                        "--public 2001:db8::7"};
     for (size_t i = 0; i < PV_ARRAY_LEN(fine); i++) {
@@ -397,6 +400,7 @@ PV_TEST(a_public_address_that_is_not_this_machines_is_doubted)
         {"--public c.example --public 10.0.0.5", NULL},
         {"--public 203.0.113.7 --public 10.0.0.5", "203.0.113.7 (public) is no address"},
         {"--public 127.0.0.1", "127.0.0.1 (public) is a loopback address: only this machine"},
+        {"--public localhost", "localhost (public) is a loopback address: only this machine"},
         {"--public [::1]:3478", "::1 (public) is a loopback address: only this machine"},
         {"--public 10.0.0.5 --public 127.0.0.1", "10.0.0.5 (public) is a private address"},
         {"--public 127.0.0.1 --public 10.0.0.5", "10.0.0.5 (public) is a private address"},
