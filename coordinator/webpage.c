@@ -6,6 +6,7 @@
 
 #include "coordinator/commands.h"
 #include "coordinator/core/report.h"
+#include "coordinator/ctlsock.h"
 #include "web/host/webhost.h"
 
 struct page {
@@ -50,12 +51,27 @@ static int show_link(void *ctx, const char *link)
     return fflush(stdout) == 0 ? PV_OK : PV_ERR_CLOSED;
 }
 
+/* A page of one who may ask nothing would say so in each of its places. One of a coordinator that
+ * does not run shows that, and goes on when it does. */
+static bool may_ask(const struct pv_coordset *set)
+{
+    char why[PV_COORDSET_ERROR_MAX];
+    json_t *doc = NULL;
+    int r = pv_ctlsock_ask(set->state, NULL, &doc, why, sizeof(why));
+    json_decref(doc);
+    if (r == -EACCES)
+        (void)pv_coord_print_error(why);
+    return r != -EACCES;
+}
+
 int pv_coord_web(const struct pv_coordset *set)
 {
     char why[PV_GATE_WHY];
     struct page p = {
         .set = set,
         .host = {.page = PV_WEBLINK_COORDINATOR, .answer = answer, .show = show_link, .ctx = &p}};
+    if (!may_ask(set))
+        return PV_COORDEXIT_PERMISSION;
     int r = pv_webhost_open(&p.host, set->operand, why);
     int code = r == PV_ERR_MALFORMED ? PV_COORDEXIT_USAGE
                : r == -EACCES        ? PV_COORDEXIT_PERMISSION

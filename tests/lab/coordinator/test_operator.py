@@ -43,7 +43,8 @@ def a_network_is_looked_at_and_dropped(lab):
     check("no such network" in run(coordinator, "drop", "0" * 32, code=6).err, "no reason")
     check("not the id" in run(coordinator, "drop", "guests", code=1).err, "no reason")
     run(coordinator, "drop", code=2)
-    check("not permitted" in run(coordinator, "drop", guests["id"], code=5, enter=a.as_user()).err, "no reason")
+    for command in (("drop", guests["id"]), ("web",)):
+        check("not permitted" in run(coordinator, *command, code=5, enter=a.as_user()).err, f"{command}: no reason")
     out = json.loads(run(coordinator, "drop", guests["id"], "--json").out)
     equal(out["network"], guests["id"], "what was dropped")
     equal([n["id"] for n in networks(coordinator)], [home["id"]], "what is left")
