@@ -354,7 +354,9 @@ static const char *firewall_text(const struct pv_hostwall *wall, enum pv_hostwal
                  wall->most.table, wall->most.in.chain, dropped(&wall->most));
         break;
     case PV_HOSTWALL_OPEN:
-        snprintf(buf, cap, "no rule of this host's drops all that members begin");
+        snprintf(buf, cap,
+                 "no rule of this host's drops all that members begin; one about single ports is "
+                 "not named here: `nft list ruleset`");
         break;
     }
     return buf;

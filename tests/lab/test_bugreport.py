@@ -109,6 +109,10 @@ def doctor_is_content_with_a_node_that_works(lab):
     told = a.ctl("doctor", check_rc=False)
     check(told.code == 0 and "could not tell: this host's own (table inet wall, chain in) may drop" in told.out, told)
     a.nft("delete table inet wall")
+    a.nft("table inet wall {\nchain in {\ntype filter hook input priority 0; policy accept;\ntcp dport 80 drop\n}\n}")
+    told = a.ctl("doctor", check_rc=False)
+    check(told.code == 0 and "one about single ports is not named here" in " ".join(told.out.split()), told)
+    a.nft("delete table inet wall")
     # A rule that lets in a port alone is silence to `why`: doctor tells of it.
     a.nft("table inet wall {\nchain vpn {\ntcp dport 22 accept\n}\nchain in {\n"
           f'type filter hook input priority 0; policy drop;\niifname vmap {{ "lo" : accept, "{a.dev}" : accept, '
