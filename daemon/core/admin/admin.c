@@ -805,9 +805,7 @@ bool pv_admin_has_left(const struct pv_node *n)
     return n->roster == NULL && !of(n)->unforgotten;
 }
 
-/* Members go on as they are, and the first who wants something of an admin finds that there is
- * none.
- */
+/* Members go on as they are, until one wants something of an admin. */
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct admin *a = part;
