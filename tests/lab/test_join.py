@@ -30,6 +30,8 @@ def two_commands_make_a_network(lab):
     check(a.os_ping(a.addr(b)), "ping")
     equal(a.addr(b), b.addr(), "address of b")
     equal(a.addr(b, 6), b.addr(family=6), "IPv6 address of b")
+    told = b.ctl("events", "--past").out  # also of what it took for true before it had heard of all
+    check("no admin any more" not in told, f"what b was told: {told}")
     row = a.peer(b)
     equal(sorted(row), sorted(["name", "ip4", "ip6", "key", "wg_key", "online", "path", "tx_bytes",
                                "rx_bytes", "last_handshake", "last_seen", "session", "proof", "former",

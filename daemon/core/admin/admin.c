@@ -89,7 +89,7 @@ static bool is_up(struct admin *a, const char *what, uint64_t handle)
     return a->node->up;
 }
 
-/* Is there an admin beside this node? */
+/* Is there an admin beside this node? One that has just joined may not have heard of any. */
 static bool has_another_admin(const struct pv_node *n)
 {
     for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
@@ -98,6 +98,12 @@ static bool has_another_admin(const struct pv_node *n)
             return true;
     }
     return false;
+}
+
+bool pv_admin_is_none(const struct pv_node *n)
+{
+    const struct pv_member *self = n->roster == NULL ? NULL : pv_node_self(n);
+    return self != NULL && self->rights == 0 && pv_rules_are_known(n) && !has_another_admin(n);
 }
 
 /* May this node sign that, with or without the coordinator? */
@@ -115,11 +121,9 @@ static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t 
                         "%s: this node is no admin of %s, but has its root key: `p2pvpnctl admin "
                         "grant %s` first",
                         what, network, self->name);
-    else if (!has_another_admin(n))
+    else if (pv_admin_is_none(n))
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                        "%s: %s has no admin any more: `p2pvpnctl root import` of its root key, on "
-                        "any member, makes that one an admin",
-                        what, network);
+                        "%s: %s has no admin any more: " PV_ADMIN_REMEDY, what, network);
     else
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "%s: this node is no admin of %s: ask one who is", what, network);
@@ -382,7 +386,7 @@ static bool may_invite(struct admin *a, bool admin, uint64_t handle)
         pv_ctlsrv_failf(
             a->node->ctl, handle, PV_CTLAPI_REFUSED,
             "invite: --admin needs the root key of %s, which is not on this machine: use the "
-            "one that ran `create`, or invite without it",
+            "one that ran `create`, `p2pvpnctl root import` it here, or invite without it",
             pv_roster_network(a->node->roster)->name);
         return false;
     }
@@ -595,7 +599,7 @@ static void fail_grant(struct admin *a, int status, uint64_t handle)
     if (status == PV_ERR_NOT_FOUND)
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_REFUSED,
                         "admin grant: the root key of %s is not on this machine: use the one that "
-                        "ran `create`",
+                        "ran `create`, or `p2pvpnctl root import` it here",
                         pv_roster_network(a->node->roster)->name);
     else
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
@@ -810,14 +814,13 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct admin *a = part;
     const struct pv_node *n = a->node;
-    const struct pv_member *self = n->roster == NULL ? NULL : pv_node_self(n);
-    if (self == NULL || self->rights != 0 || n->removed || has_another_admin(n))
+    if (n->removed || !pv_admin_is_none(n))
         return;
     pv_statuspage_problem(
         st, "the network has no admin any more, and nobody can invite or remove: ",
         pv_rootkey_is_here(n)
-            ? PV_STR("`p2pvpnctl admin grant %s`, as its root key is here", self->name)
-            : "`p2pvpnctl root import` of its root key, on any member, makes that one an admin");
+            ? PV_STR("`p2pvpnctl admin grant %s`, as its root key is here", pv_node_self(n)->name)
+            : PV_ADMIN_REMEDY);
 }
 
 static const struct pv_command_handler commands[] = {

@@ -17,6 +17,11 @@ extern const struct pv_part pv_part_admin;
  * command's name. */
 PV_MUST_CHECK bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights,
                                      uint64_t handle);
+/* Has the network no admin any more, neither this node nor another? False as long as this node may
+ * not have heard of all members. The remedy, behind a colon. */
+bool pv_admin_is_none(const struct pv_node *n);
+#define PV_ADMIN_REMEDY \
+    "`p2pvpnctl root import` of its root key, on any member, makes that one an admin"
 /* p2pvpnd is to end: where this node is an ephemeral member (roster.h) it leaves as by the command.
  * False: it is none, or nobody can be told. */
 PV_MUST_CHECK bool pv_admin_leave_at_end(struct pv_node *n, pv_ns now);

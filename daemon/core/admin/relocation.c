@@ -23,6 +23,7 @@
 
 #include "base/text.h"
 #include "crypto/ct.h"
+#include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordinator.h"
@@ -706,7 +707,8 @@ static bool may_begin(struct relocation *x, uint64_t handle)
     if (pv_node_self(n) == NULL)
         why = "this node is no member: `p2pvpnctl status` says why";
     else if (pv_roster_rights(n->roster, pv_signer_pk(pv_rootkey_signer(n))) == 0)
-        why = "this node is no admin: ask one who is";
+        why = pv_admin_is_none(n) ? "the network has no admin any more: " PV_ADMIN_REMEDY
+                                  : "this node is no admin: ask one who is";
     else if (!n->up)
         why = "this node is down: `p2pvpnctl up` first";
     else if (x->step != NONE)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A network moves to another coordinator step by step, and how each step may fail. */
+#include "daemon/core/admin/admin.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/rostersync_part.h"
@@ -16,6 +17,14 @@ static uint32_t client;
 static struct pv_owed_told told;
 
 /* --- what stands in for other parts ----------------------------------------------------------- */
+
+/* The network has no admin any more. */
+static bool none;
+
+bool pv_admin_is_none(const struct pv_node *n)
+{
+    return none;
+}
 
 bool pv_membership_is_stored(const struct pv_node *n)
 {
@@ -246,7 +255,11 @@ PV_TEST(a_member_that_is_no_admin_changes_nothing)
     memcpy(node.identity.sign_sk, bob.sk, sizeof(bob.sk));
     memcpy(node.identity.sign_pk, bob.pk, sizeof(bob.pk));
     add_fresh();
-    assert_reply(&node, client, "no admin");
+    assert_reply(&node, client, "this node is no admin: ask one who is");
+    none = true;
+    add_fresh();
+    assert_reply(&node, client, "no admin any more: `p2pvpnctl root import`");
+    none = false;
     assert_false(fake_coord.connected);
 }
 
