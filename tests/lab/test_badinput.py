@@ -229,6 +229,14 @@ def a_state_that_is_not_ours(lab):
     v.run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/var/lib/p2pvpn")
     r = v.ctl("up", check_rc=False)
     check(r.code == 4 and "started" in r.err, f"an empty volume that anybody may write to: {r}")
+    # Files of others, also where `up` puts the log beside them, and keys that anybody may have put there.
+    for name, mode, file in (("w", "0755", "notes"), ("x", "0777", "identity.key")):
+        h2 = lab.host(name)
+        h2.run("sh", "-c", f"mkdir -p -m {mode} /var/lib/p2pvpn && chmod {mode} /var/lib/p2pvpn && "
+               f"touch /var/lib/p2pvpn/{file}")
+        r = h2.ctl("up", check_rc=False)
+        check(r.code == 8 and "state directory /var/lib/p2pvpn" in r.err, f"a directory with {file}: {r}")
+        check(not h2.run("stat", "-c", "%U %a", "/var/lib/p2pvpn").out.startswith("p2pvpn"), "it is handed over")
     # A database that is garbage.
     h.daemon("--state", "/run/state")
     h.stop_daemon()
