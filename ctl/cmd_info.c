@@ -197,8 +197,9 @@ static int print_peers(struct pv_cli *cli, const json_t *body)
     peers_table(&t, list, cli->all);
     note_all_former(cli, list);
     if (json_array_size(list) == 0)
-        pv_cli_note(cli,
-                    "no other nodes: an admin's `sudo p2pvpnctl invite` makes a token for one");
+        pv_cli_note(
+            cli,
+            "no other nodes: `sudo p2pvpnctl invite`, typed by an admin, makes a token for one");
     return pv_cli_print_table(cli, &t);
 }
 
