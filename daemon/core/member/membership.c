@@ -687,8 +687,9 @@ static void answer_ups(struct membership *m)
 static void set_up(struct membership *m, bool up, uint64_t handle, pv_ns now)
 {
     struct pv_node *n = m->node;
-    /* Also when it should be up already and is not: what stood in the way may be gone. */
-    if (n->up != up || (up && n->iface.state == PV_IFACE_DOWN)) {
+    /* Also when it should be up already and is not: what stood in the way may be gone, and what
+     * somebody set otherwise, such as `ip link set down`, is set again. */
+    if (n->up != up || (up && (n->iface.state == PV_IFACE_DOWN || m->iface_problem[0] != '\0'))) {
         n->up = up;
         pv_node_raise(n, PV_FACT_UP);
         pv_node_put_meta(n, "up", pv_view(up ? "1" : "0", 1));

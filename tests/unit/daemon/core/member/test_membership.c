@@ -358,6 +358,18 @@ PV_TEST(up_is_answered_when_it_is_known_whether_there_is_an_interface)
     assert_reply(&x.f, sid, "'id':5,'ok':true");
 }
 
+PV_TEST(up_sets_anew_what_somebody_else_has_changed_of_the_interface)
+{
+    enter_and_be_up();
+    uint32_t sid = fake_ctl_open(&x.f);
+    pv_membership_set_iface_problem(&x.f.node, "pv0 was set down by somebody");
+    fake_ctl_say(&x.f, sid, "{'v':1,'id':1,'cmd':'up'}");
+    assert_string_equal(fake_ctl_reply(&x.f, sid), "");
+    finish(expect_job(PV_JOB_SET_META), PV_OK);
+    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    assert_reply(&x.f, sid, "'id':1,'ok':true");
+}
+
 PV_TEST(an_address_in_the_networks_range_is_noticed)
 {
     struct pv_prefix range;
