@@ -61,6 +61,17 @@ const uint8_t *pv_rulesedit_need_node(struct pv_node *n, const char *what, const
     return node;
 }
 
+const uint8_t *pv_rulesedit_need_known(struct pv_node *n, const char *what, const char *text,
+                                       uint64_t handle)
+{
+    const struct pv_member *m = n->roster == NULL ? NULL : pv_node_member(n, text);
+    if (m == NULL && n->roster != NULL)
+        m = pv_node_aside(n, text);
+    if (m == NULL)
+        m = pv_node_former_member(n, text);
+    return m != NULL ? m->node : pv_rulesedit_need_node(n, what, text, handle);
+}
+
 /* The tag is a valid name, so it fits. */
 static struct pv_selector tag_selector(const char *tag)
 {
@@ -750,9 +761,10 @@ static void tag(struct pv_node *n, const struct pv_ctlapi_request *req, bool set
         return;
     /* A machine that waits has its tag before it is let in, and so is never a member without. */
     const struct pv_member *aside =
-        find_node(n, req->peer) == NULL ? pv_node_aside(n, req->peer) : NULL;
-    const uint8_t *node =
-        aside != NULL ? aside->node : pv_rulesedit_need_node(n, what, req->peer, handle);
+        set && find_node(n, req->peer) == NULL ? pv_node_aside(n, req->peer) : NULL;
+    const uint8_t *node = aside != NULL ? aside->node
+                          : set         ? pv_rulesedit_need_node(n, what, req->peer, handle)
+                                        : pv_rulesedit_need_known(n, what, req->peer, handle);
     if (node == NULL || (set && !pv_rules_may_be_tag(n, what, req->name, handle)))
         return;
     bool has =

@@ -16,6 +16,10 @@ extern const struct pv_part pv_part_rulesedit;
  * client of the command (what) is told so. */
 const uint8_t *pv_rulesedit_need_node(struct pv_node *n, const char *what, const char *text,
                                       uint64_t handle);
+/* The same of a machine that is to lose something: also of one that waits, whose membership has
+ * expired, or that left or was removed: what it was given stays, and may count again. */
+const uint8_t *pv_rulesedit_need_known(struct pv_node *n, const char *what, const char *text,
+                                       uint64_t handle);
 /* Gives the machine the tag, as `tag` does, unless it has it. False: the client of the command
  * (what) is told why not. */
 bool pv_rulesedit_give_tag(struct pv_node *n, const char *what,

@@ -305,7 +305,7 @@ static void run_deny(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle) ||
         !read_prefixes(n, what, req->cidr, handle, &prefixes))
         return;
-    const uint8_t *node = pv_rulesedit_need_node(n, what, req->peer, handle);
+    const uint8_t *node = pv_rulesedit_need_known(n, what, req->peer, handle);
     for (size_t i = 0; node != NULL && i < prefixes.n && status == PV_OK; i++)
         status = take_back_all(n, node, &prefixes.p[i], &found, now);
     if (node != NULL && found == 0 && status == PV_OK)

@@ -432,6 +432,16 @@ PV_TEST(a_tag_is_given_and_taken)
     must_say("'cmd':'tag','peer':'zoe','tag':'guests'", "nobody is called zoe");
 }
 
+PV_TEST(a_tag_is_taken_from_a_member_that_left)
+{
+    const struct keys b = keys_of(BOB);
+    must("'cmd':'tag','peer':'bob','tag':'guests'");
+    fake_node_add(node, make_leave(&node->world, &b, 1));
+    must("'cmd':'untag','peer':'bob','tag':'guests'");
+    must_say("'cmd':'untag','peer':'bob','tag':'guests'", "bob has no tag guests");
+    must_say("'cmd':'tag','peer':'bob','tag':'guests'", "comes back with all that it had");
+}
+
 /* Between its admission and a tag that came later it would be a member that reaches all. */
 PV_TEST(a_machine_that_waits_gets_its_tag_before_it_is_let_in)
 {

@@ -105,6 +105,18 @@ PV_TEST(a_member_may_carry_what_an_admin_allows_until_it_is_denied)
     assert_false(may_carry(&bob, "10.1.0.0/16"));
 }
 
+/* It would carry again as soon as it comes back by its token. */
+PV_TEST(a_permission_of_a_member_that_left_is_taken_back)
+{
+    const struct keys bob = keys_of(7);
+    says("route_allow", "bob", "10.1.0.0/16", "\"ok\":true");
+    fake_node_add(node, make_leave(&node->world, &bob, 1));
+    says("route_deny", "bob", "10.1.0.0/16", "\"ok\":true");
+    says("route_deny", "bob", "10.1.0.0/16", "nobody allowed bob");
+    says("route_allow", "bob", "10.1.0.0/16", "comes back with all that it had");
+    says("route_deny", "nobody", "10.1.0.0/16", "nobody is called nobody");
+}
+
 PV_TEST(a_node_that_may_not_is_told_so)
 {
     is_admin = false;
