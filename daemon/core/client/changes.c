@@ -40,7 +40,7 @@ enum {
     TOKENS = 10 * TOKENS_A_CHANGE,
     LOOKS_AT = PV_FACT_ONLINE | PV_FACT_OFFLINE | PV_FACT_NETWORK | PV_FACT_UP | PV_FACT_INTERFACE |
                PV_FACT_STORE | PV_FACT_COORDINATOR | PV_FACT_RULES | PV_FACT_HOSTNET |
-               PV_FACT_LINKS | PV_FACT_STATEMENTS,
+               PV_FACT_LINKS | PV_FACT_STATEMENTS | PV_FACT_UDP,
 };
 
 /* How a peer is reached, as clients were told. */
@@ -298,7 +298,10 @@ static void look_at_all(struct changes *c, pv_ns now)
 
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
-    look_at_peer(part, p, now);
+    struct changes *c = part;
+    look_at_peer(c, p, now);
+    /* Its path may show whether UDP is blocked everywhere, or at the coordinator alone. */
+    c->doubts = c->doubts || ((facts & PV_PEER_FACT_PATH) != 0 && c->node->ways.udp_blocked);
 }
 
 /* --- amounts ---------------------------------------------------------------------------------- */

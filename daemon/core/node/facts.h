@@ -38,6 +38,7 @@ enum pv_fact {
     PV_FACT_DOOR = 1u << 21,        /* node.ways.door */
     PV_FACT_RULES = 1u << 20,       /* the rules and tags in force (member/rules.h) */
     PV_FACT_MISSED = 1u << 22,      /* memory lacked for a statement: it has to come again */
+    PV_FACT_UDP = 1u << 23,         /* node.ways.udp_blocked */
 };
 
 /* About one peer. */

@@ -519,6 +519,7 @@ static void pump_udp(struct pv_relays *r, pv_ns now)
     bool blocked = pv_udpwatch_is_blocked(&r->udp);
     n->ways.udp_blocked = blocked;
     n->ways.udp_since = pv_udpwatch_since(&r->udp);
+    pv_node_raise(n, PV_FACT_UDP);
     pv_log(n->log, PV_LOG_INFO, "what=\"UDP %s\"",
            !blocked                           ? "gets through"
            : pv_peers_udp_elsewhere(n->peers) ? "is closed at the coordinator"

@@ -127,6 +127,22 @@ PV_TEST(a_problem_that_statements_bring_is_told_soon)
     expect("problem", "came", "member bob is not called rob");
 }
 
+PV_TEST(silence_by_udp_and_what_it_is_by_the_paths_are_told_soon)
+{
+    others.problem = "UDP is blocked";
+    fake_node_wait(&x.f, PV_S(2));
+    fake_node_raise(&x.f, PV_FACT_UDP);
+    expect("problem", "came", "UDP is blocked");
+    x.f.node.ways.udp_blocked = true;
+    fake_node_wait(&x.f, PV_S(2));
+    others.problem = "UDP is closed at the coordinator";
+    fake_peers_path(&x, bob, &there);
+    expect("member", "online", "bob is online");
+    expect("path", "direct", "bob as why says");
+    expect("problem", "gone", "UDP is blocked");
+    expect("problem", "came", "UDP is closed at the coordinator");
+}
+
 PV_TEST(the_state_of_this_node_and_its_coordinator_are_told_when_they_change)
 {
     others.state = "connecting";
