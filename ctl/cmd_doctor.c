@@ -232,13 +232,16 @@ static void look_at_daemon(struct page *p, const json_t *status)
 }
 
 /* A mistake that was made in them while p2pvpnd runs shows at its next start, perhaps after an
- * update by night. Another user than root could not read all files that they name. */
+ * update by night. Only their owner can read all files that they name. */
 static void look_at_settings(struct page *p)
 {
     const struct pv_instance *node = &p->cli->node;
     char why[PV_LAUNCH_WHY] = "";
-    if (node->is_usual && geteuid() == 0 && pv_launch_refuses(node, why, sizeof(why)))
-        put(p, "settings", false, "mend that, then `sudo p2pvpnctl reload`",
+    const bool own = node->is_user || (node->is_usual && geteuid() == 0);
+    if (own && pv_launch_refuses(node, why, sizeof(why)))
+        put(p, "settings", false,
+            node->is_user ? "mend that, then `p2pvpnctl reload`"
+                          : "mend that, then `sudo p2pvpnctl reload`",
             "p2pvpnd would not start again: %s", why);
 }
 
@@ -354,9 +357,10 @@ static const char *firewall_text(const struct pv_hostwall *wall, enum pv_hostwal
                  wall->most.table, wall->most.in.chain, dropped(&wall->most));
         break;
     case PV_HOSTWALL_OPEN:
-        snprintf(buf, cap,
-                 "no rule of this host's drops all that members begin; one about single ports is "
-                 "not named here: `nft list ruleset`");
+        snprintf(
+            buf, cap,
+            "no rule of this host's drops all that members begin; one about a single port is not "
+            "named here");
         break;
     }
     return buf;

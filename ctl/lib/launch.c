@@ -282,11 +282,13 @@ static void last_complaint(const struct pv_instance *node, char *dst, size_t cap
 bool pv_launch_refuses(const struct pv_instance *node, char *dst, size_t cap)
 {
     struct pv_launch l;
-    char program[] = PROGRAM, check[] = "--check", option[] = "--config", config[PATH_MAX];
-    char *ask[] = {program, check, option, config, NULL};
-    snprintf(config, sizeof(config), "%s", node->config);
-    return access(config, F_OK) == 0 && find_program(&l) &&
-           last_line_of(l.program, ask, dst, cap) > 0;
+    char program[] = PROGRAM, check[] = "--check", config[] = "--config", user[] = "--user",
+         net[] = "--net", which[PATH_MAX];
+    char *of_machine[] = {program, check, config, which, NULL};
+    char *of_user[] = {program, check, user, node->name[0] == '\0' ? NULL : net, which, NULL};
+    snprintf(which, sizeof(which), "%s", node->is_user ? node->name : node->config);
+    return (node->is_user || access(which, F_OK) == 0) && find_program(&l) &&
+           last_line_of(l.program, node->is_user ? of_user : of_machine, dst, cap) > 0;
 }
 
 void pv_launch_why(const struct pv_instance *node, char *dst, size_t cap)

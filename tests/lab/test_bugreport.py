@@ -111,7 +111,7 @@ def doctor_is_content_with_a_node_that_works(lab):
     a.nft("delete table inet wall")
     a.nft("table inet wall {\nchain in {\ntype filter hook input priority 0; policy accept;\ntcp dport 80 drop\n}\n}")
     told = a.ctl("doctor", check_rc=False)
-    check(told.code == 0 and "one about single ports is not named here" in " ".join(told.out.split()), told)
+    check(told.code == 0 and "one about a single port is not named here" in " ".join(told.out.split()), told)
     a.nft("delete table inet wall")
     # A rule that lets in a port alone is silence to `why`: doctor tells of it.
     a.nft("table inet wall {\nchain vpn {\ntcp dport 22 accept\n}\nchain in {\n"

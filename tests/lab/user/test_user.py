@@ -315,6 +315,10 @@ def where_a_user_may_make_no_network_lwip_is_in_the_kernels_place(lab):
     checks = {x["name"]: x for x in b.json("doctor")["checks"]}
     for what in ("tun", "interface"):
         check(checks[what]["well"] and "lwIP stands in" in checks[what]["text"], f"doctor: {checks[what]}")
+    b.configure("[nonsense]\n")
+    told = b.ctl("doctor", check_rc=False).out
+    check("would not start again" in told, f"doctor: {told}")
+    b.run("sed", "-i", "/nonsense/d", f"{b.etc}/p2pvpnd.conf")
     r = b.run(lab.bin("p2pvpnd"), "--user", "--net", "other", "--stack", "kernel", check_rc=False)
     check(r.code == 1 and "sysctl user.max_user_namespaces" in r.err, f"the kernel's: {r}")
     equal(rights(b, "p2pvpnd-stack"), (0, 2, 1), "rights of lwIP's process")
