@@ -35,11 +35,11 @@ static void route_row(struct pv_table *t, const json_t *r)
     pv_table_cell(t, colour_of(state), state);
     snprintf(text, sizeof(text), "%.1f ms", rtt);
     pv_table_cell(t, PV_PLAIN, rtt < 0 ? "-" : text);
-    snprintf(text, sizeof(text), "%s%s%s%s%s", pv_json_text(r, "why", ""),
-             pv_json_bool(r, "offered") && !pv_json_bool(r, "nat") ? " (no NAT)" : "",
-             command == NULL ? "" : ": `p2pvpnctl ", command == NULL ? "" : command,
-             command == NULL ? "" : "`");
-    pv_table_cell(t, PV_DIM, text);
+    pv_table_cell(t, PV_DIM,
+                  PV_STR("%s%s%s%s%s", pv_json_text(r, "why", ""),
+                         pv_json_bool(r, "offered") && !pv_json_bool(r, "nat") ? " (no NAT)" : "",
+                         command == NULL ? "" : ": `p2pvpnctl ", command == NULL ? "" : command,
+                         command == NULL ? "" : "`"));
 }
 
 /* Nothing is said where no exit is used, as on most machines. */

@@ -14,7 +14,7 @@
 
 /* --- values that have units ------------------------------------------------------------------ */
 
-/* "500M": bytes, with K, M, G or T for powers of 1024; at most max. */
+/* "500M", "500m": bytes, with K, M, G or T for powers of 1024; at most max. */
 static bool settings_size_parse(const char *text, uint64_t max, uint64_t *ret_bytes)
 {
     static const char units[] = "KMGT";
@@ -22,7 +22,8 @@ static bool settings_size_parse(const char *text, uint64_t max, uint64_t *ret_by
     size_t len = strlen(text);
     unsigned shift = 0;
     uint64_t n = 0;
-    const char *unit = len > 0 ? strchr(units, text[len - 1]) : NULL;
+    const char last = len > 0 ? text[len - 1] : '\0';
+    const char *unit = strchr(units, last >= 'a' && last <= 'z' ? last - 'a' + 'A' : last);
     if (unit != NULL && *unit != '\0') {
         shift = 10 * (unsigned)(unit - units + 1);
         len--;

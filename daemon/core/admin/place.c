@@ -130,7 +130,7 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
     struct pv_made made;
     if (!pv_roster_name_is_free(n->roster, name, m->node) || strcmp(name, net->name) == 0) {
         pv_ctlsrv_failf(n->ctl, o->handle, PV_CTLAPI_REFUSED,
-                        "%s: %s is taken: names of members, those they had before, and the "
+                        "%s: %s is taken: names of members, their first ones, and the "
                         "network's own are nobody else's; choose another",
                         o->what, name);
         return;

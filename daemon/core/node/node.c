@@ -163,7 +163,8 @@ const struct pv_member *pv_node_member(const struct pv_node *n, const char *text
         return NULL;
     if (pv_node_ip(text, &ip))
         return pv_roster_by_ip(n->roster, &ip);
-    if (pv_key_parse(text, pk) == PV_OK)
+    /* A name may look like a key. */
+    if (pv_key_parse(text, pk) == PV_OK && pv_roster_by_node(n->roster, pk) != NULL)
         return pv_roster_by_node(n->roster, pk);
     if (strncmp(text, "key:", 4) == 0) {
         const struct pv_member *m = pv_node_by_short(n, text, NULL);
@@ -504,7 +505,7 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
     if (self != NULL && self->state == PV_MEMBER_WAITING) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
                         "%s: this machine waits until an admin of network %s admits it, there "
-                        "`p2pvpnctl admit %s`",
+                        "`p2pvpnctl admit %s`: here `p2pvpnctl wait` waits for it",
                         what, pv_roster_network(n->roster)->name, self->name);
         return false;
     }

@@ -974,6 +974,19 @@ PV_TEST_IN(a_choice_of_routes_is_shown, setup, teardown)
                   "route");
 }
 
+PV_TEST_IN(a_command_that_allows_a_route_is_shown_whole_with_the_longest_name, setup, teardown)
+{
+#define N31 "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
+#define HOW "route allow " N31 "-" N31 " fd12:3456:789a:bcde::/64"
+    answers("routes",
+            OK_V1("'use':'auto','routes':[{'prefix':'fd12:3456:789a:bcde::/64','peer':'x'"
+                  ",'state':'waits','why':'no admin has allowed it','command':'" HOW "'}]"));
+    assert_int_equal(RUN("route", "list", "-l"), 0);
+    assert_has(t.out, "no admin has allowed it: `p2pvpnctl " HOW "`\n");
+#undef HOW
+#undef N31
+}
+
 PV_TEST_IN(events_end_with_an_answer_that_is_none, setup, teardown)
 {
     answers("watch", DONE);

@@ -332,6 +332,16 @@ PV_TEST(ip_is_that_of_this_node_or_of_the_named_peer)
     assert_answer("'cmd':'ip','peer':'carol'", "no peer carol");
 }
 
+/* A member that no command could name could not be removed. */
+PV_TEST(a_peer_is_known_by_a_name_that_looks_like_a_key)
+{
+    static const char name[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac";
+    uint8_t key[PV_KEY_LEN];
+    assert_ok(pv_key_parse(name, key));
+    fake_peers_member(&x, 7, name, 7);
+    assert_answer(PV_STR("'cmd':'ip','peer':'%s'", name), "10.66.0.7");
+}
+
 PV_TEST(the_log_level_is_set_at_once)
 {
     assert_answer("'cmd':'log','level':'debug'", "'ok':true");
