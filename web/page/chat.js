@@ -6,6 +6,7 @@ import { act, ask, bytes, clock, complain, el, health, note, once, say, show } f
 const PAGE = 100, SEARCHED = 1000; // messages
 const NEAR = 60; // px above the end of a log that count as its end
 const LONGEST = 16384; // bytes of a message
+const SOON = 1000; // ms: a line that p2pvpnd has not taken by then is shown as one that waits
 const AT_ONCE = 16; // members that a file is offered to
 const WORDS = { queued: "waiting", sent: "sent", delivered: "arrived", read: "read" };
 const HELD = { full: "its machine is full", disk: "its disk is full", rules: "the rules forbid it", silent: "a firewall there keeps chat out", gone: "it is no member any more" };
@@ -14,7 +15,10 @@ const FILE = { offered: "offered", accepted: "on its way", done: "complete", sav
 const news = new Map(); // conversation -> ids of its unread messages
 const drafts = new Map(); // network and conversation -> the line that was begun for it
 const begunFor = new Map(); // the same -> the address of whoever had the name then
+const underWay = new Map(); // the same -> lines that p2pvpnd has not taken yet, in the order in which they were typed
 const place = who => `${state.status?.network?.name}/${who}`;
+const waiting = who => (underWay.get(place(who)) || []).filter(line => line.late);
+addEventListener("beforeunload", e => { if ([...underWay.values()].some(lines => lines.length > 0)) e.preventDefault(); });
 let rooms = [], files = [], open = null, loaded = false;
 const painters = new Set();
 // A painter of how much is unread is called when that changes.
@@ -111,8 +115,11 @@ hear(event => {
 function talks(who) {
   const names = new Set([...state.peers.filter(p => p.key).map(p => p.name), ...news.keys()]);
   for (const r of rooms) names.delete(r.room);
-  const link = (talk, dot, more) => el("li", {}, el("a", { href: `#/chat/${encodeURIComponent(talk)}`, "data-key": `talk-${talk}`, "aria-current": talk === who ? "page" : null },
+  const link = (talk, dot, rest) => {
+    const more = waiting(talk).length > 0 ? "not sent yet" : rest;
+    return el("li", {}, el("a", { href: `#/chat/${encodeURIComponent(talk)}`, "data-key": `talk-${talk}`, "aria-current": talk === who ? "page" : null },
     dot, el("span", {}, talk), unreadIn(talk) ? el("small", {}, el("span", { class: "badge", "aria-label": `${unreadIn(talk)} unread` }, String(unreadIn(talk)))) : more && el("small", {}, more)));
+  };
   const dotOf = name => {
     const peer = state.peers.find(p => p.name === name);
     return el("span", { class: `dot ${peer ? health(peer).kind : "off"}` });
@@ -154,6 +161,8 @@ function bubble(m) {
     el("small", {}, `${clock(m.time)}${own ? ` · ${stateOf(m)}` : ""}`));
 }
 
+const waitingBox = line => el("div", { class: "said own" }, line.said, el("small", {}, `${clock(line.time)} · not sent yet`));
+
 function fileBox(f, inRoom) {
   const moving = f.state === "accepted" && f.done < f.size, name = f.name, whom = inRoom && (f.direction === "out" ? `to ${f.peer}` : `from ${f.peer}`);
   const button = (text, cmd, done) => el("button", { onclick: e => act(e.target, done, () => call(cmd, { number: f.id })) }, text);
@@ -179,7 +188,7 @@ export function chat(main, who) {
   const search = el("input", { type: "search", placeholder: "Search", "aria-label": "Search this conversation", oninput: () => searchFor(search.value) });
   const below = el("button", { class: "main below", hidden: true, onclick: goToEnd });
   const room = who !== null && who.startsWith("#");
-  let messages = [], more = false, find = "", drawn = "";
+  let messages = [], more = false, answered = false, find = "", drawn = "";
   // The name may be another's by now, of which this page has not heard yet.
   let known = null;
   const address = () => (known = (room ? rooms.find(r => r.room === who)?.address : state.peers.find(p => p.name === who)?.key) || known) || who;
@@ -217,7 +226,8 @@ export function chat(main, who) {
   function drawLog() {
     const low = isLow(), wanted = find.toLowerCase();
     const mine = files.filter(f => (f.peer_former ? brief(f.peer_former) : f.peer.split(" ")[0]) === who || (room && messages.some(m => m.id === f.transfer)));
-    const now = JSON.stringify([messages, wanted ? 0 : mine, find, more]);
+    const late = wanted ? [] : waiting(who);
+    const now = JSON.stringify([messages, wanted ? 0 : mine, find, more, answered, late]);
     if (now === drawn) return look();
     drawn = now;
     const all = entries(wanted, mine);
@@ -228,7 +238,7 @@ export function chat(main, who) {
         const head = today === day ? null : el("p", { class: "day" }, today);
         day = today;
         return [head, box()];
-      }), all.length === 0 && el("p", { class: "quiet" }, wanted ? "Nothing found." : "Nothing was said yet."));
+      }), late.map(waitingBox), answered && all.length + late.length === 0 && el("p", { class: "quiet" }, wanted ? "Nothing found." : "Nothing was said yet."));
     if (low) toEnd();
     look();
   }
@@ -275,6 +285,7 @@ export function chat(main, who) {
     const kept = isLow() || !page.more ? 0 : Math.max(0, messages.findIndex(m => m.id === page.messages[0]?.id));
     messages = [...messages.slice(0, kept), ...page.messages];
     if (kept === 0) more = Boolean(page.more);
+    answered = true;
   }
 
   const fetchLog = once(async () => {
@@ -345,7 +356,6 @@ export function chat(main, who) {
     } });
     text.value = drafts.get(place(who)) || "";
     const button = el("button", { class: "main", onclick: send }, "Send");
-    const underWay = [];
     function send() {
       const said = text.value, begun = begunFor.get(place(who)), now = address();
       if (said.trim() === "") return;
@@ -356,17 +366,21 @@ export function chat(main, who) {
       if (begun && now === who && called && called !== who) return note(`not sent: ${who} is called ${called} now`, "bad");
       if (begun && ![now, who].includes(begun)) return note(`${who} is another ${room ? "room" : "machine"} now: send again, and the line goes there`, "bad");
       write(who, "");
-      if (underWay.push({ said, to: now }) === 1) sendAll();
+      const lines = underWay.get(place(who)) || [], line = { said, to: now, time: Date.now() / 1000, late: false };
+      underWay.set(place(who), lines);
+      setTimeout(() => { line.late = true; paintAll(); }, SOON);
+      if (lines.push(line) === 1) sendAll(lines);
     }
     // One after the other, so that they come in the order in which they were typed.
-    async function sendAll() {
-      while (underWay.length > 0) {
-        const { said, to } = underWay[0];
+    async function sendAll(lines) {
+      while (lines.length > 0) {
+        const { said, to } = lines[0];
         const answer = await act(button, null, () => give(() => call("send", { peer: to, text: said, ...(room || to === who ? {} : { name: who }) }), to));
         // Another line may have been begun meanwhile, and another conversation opened.
-        if (answer) underWay.shift();
-        else write(who, [...underWay.splice(0).map(line => line.said), drafts.get(place(who))].filter(Boolean).join("\n"));
+        if (answer) lines.shift();
+        else write(who, [...lines.splice(0).map(line => line.said), drafts.get(place(who))].filter(Boolean).join("\n"));
         if (answer?.denied) note(`sent to ${who}, but not yet to ${keptFrom(answer.denied)}`, "bad");
+        paintAll();
         if (answer && open === who) fetchLog().catch(() => {});
       }
       if (open === who) document.querySelector(".compose textarea")?.focus();

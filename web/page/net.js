@@ -7,6 +7,8 @@ const KEY = "p2pvpn-key"; // of this origin only, its port included; worthless w
 const SILENCE = 25000;    // ms: the server gives a sign of life every ten seconds
 const PAST = 3600;        // s: of what happened before the page was opened
 const FIGURES = 10;       // s: round trips and amounts come so often
+const PATIENCE = 4000;    // ms: p2pvpnd answers most requests at once, and says at the latest by then how far it is
+const HANGS = "p2pvpnd does not answer";
 
 export class Refused extends Error {
   constructor(text, code, status) { super(text); this.code = code; this.status = status; }
@@ -110,16 +112,36 @@ export async function send(peers, file, transfer) {
   if (refused.length > 0) throw new Refused(refused.join("; "), 1, 200);
 }
 
+// Calls slow() when p2pvpnd has said nothing for so many ms, since the last heard() and before ended().
+function patience(most, slow) {
+  let timer = setTimeout(slow, most);
+  const ended = () => clearTimeout(timer);
+  return { heard: () => { ended(); timer = setTimeout(slow, most); }, ended };
+}
+
+// Some requests take their time. The status does not: whether p2pvpnd hangs is seen by that.
+function doubt(cmd) {
+  if (cmd === "status") tellLink(HANGS);
+  else refresh().catch(() => {});
+}
+
 // Sends one request; event(e) is called for each event before the answer, which is returned.
 export async function call(cmd, fields, event, signal, alive) {
-  const response = await post({ cmd, ...fields }, signal);
-  if (!response.ok) await refuse(response);
-  for await (const line of lines(response, alive || (() => {}))) {
-    if (line.event) { if (event) event(line); continue; }
-    if (!line.ok) throw new Refused(line.error, line.code, 200);
-    return line;
+  const { heard, ended } = patience(PATIENCE + 1000 * (fields?.figures || 0), () => doubt(cmd));
+  try {
+    const response = await post({ cmd, ...fields }, signal);
+    if (!response.ok) await refuse(response);
+    for await (const line of lines(response, alive || (() => {}))) {
+      heard();
+      if (line.event) { if (event) event(line); continue; }
+      if (cmd === "status" && state.link === HANGS) tellLink(null);
+      if (!line.ok) throw new Refused(line.error, line.code, 200);
+      return line;
+    }
+    throw new Refused("p2pvpnd has ended, or starts anew", 8, 0);
+  } finally {
+    ended();
   }
-  throw new Refused("p2pvpnd has ended, or starts anew", 8, 0);
 }
 
 // The output of the subcommand of that name with --json, or why there is none: of the coordinator's page all, of a node's `doctor`.
@@ -193,6 +215,12 @@ function setLink(why) {
   tell(null);
 }
 
+// In all tabs.
+function tellLink(why) {
+  setLink(why);
+  channel.postMessage({ link: why });
+}
+
 channel.onmessage = ({ data }) => {
   if (data.event) take(data.event);
   if ("link" in data) setLink(data.link);
@@ -212,8 +240,7 @@ async function listen() {
   try {
     await refresh();
     away = seq === null ? null : [];
-    setLink(null);
-    channel.postMessage({ link: null });
+    tellLink(null);
     await call("watch", { what: "all", figures: FIGURES, ...(seq === null ? { since: Math.floor(Date.now() / 1000) - PAST } : { seq }) }, event => {
       take(event);
       channel.postMessage({ event });
@@ -232,8 +259,7 @@ export async function live() {
       let why = "the page's server is silent: is p2pvpnctl web still running?";
       try { await listen(); } catch (e) { if (e instanceof Refused) why = e.message; }
       if (performance.now() - began > 10000) wait = 500;
-      setLink(why);
-      channel.postMessage({ link: why });
+      tellLink(why);
       await pause(wait);
     }
   });

@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -505,6 +506,41 @@ def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     browser.sees("1", "#unread")
     a.ctl("inbox")
     wait("the page to count nothing", lambda: browser.run("return document.getElementById('unread').hidden"))
+
+
+UNLOADS = """
+const leaving = new Event("beforeunload", { cancelable: true });
+window.dispatchEvent(leaving);
+return !leaving.defaultPrevented;
+"""
+
+
+@scenario
+def the_page_says_that_p2pvpnd_hangs_and_shows_the_lines_that_wait(lab):
+    """Also to a user who does nothing; lines that it has not taken stand in their conversation, and hold the page, until it has."""
+    _, (a, b) = world(lab, "a", "b")
+    page = Page(a)
+    browser = Browser(a)
+    browser.open(page.link())
+    browser.sees("2 of 2")
+    os.kill(a.p2pvpnd.pid, signal.SIGSTOP)
+    browser.sees("Not connected: p2pvpnd does not answer", "#link")
+    browser.run("location.hash = '#/chat/b'")
+    browser.type("textarea", "one\ntwo\n")
+    browser.sees("two\n", ".said.own")
+    check("Nothing was said" not in browser.text(".log"), "the page says what nobody has told it")
+    browser.sees("b\nnot sent yet", ".talks")
+    browser.run("location.hash = '#/network'")
+    browser.run("location.hash = '#/chat/b'")
+    wait("both to stand there", lambda: re.findall("one|two|not sent yet", browser.text(".log")) == ["one", "not sent yet", "two", "not sent yet"])
+    equal(browser.run(UNLOADS), False, "it is left without a word")
+    picture(browser, "hangs")
+    os.kill(a.p2pvpnd.pid, signal.SIGCONT)
+    wait("both to come", lambda: [m["text"] for m in b.json("history", "a")["messages"]] == ["one", "two"])
+    wait("the page to know", lambda: browser.text("#link") == "" and "not sent yet" not in browser.text(".chat"))
+    wait("both to be said once", lambda: browser.run(LINES) == ["one", "two"])
+    equal(browser.run(UNLOADS), True, "it is left without a word")
+    browser.must_be_clean(page.origin)
 
 
 LINES = "return [...document.querySelectorAll('.log .said')].map(e => (e.dataset.message ? e.firstChild : e.querySelector('b')).textContent)"
