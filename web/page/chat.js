@@ -6,6 +6,7 @@ import { act, ask, bytes, clock, complain, el, health, note, once, say, show } f
 const PAGE = 100, SEARCHED = 1000; // messages
 const NEAR = 60; // px above the end of a log that count as its end
 const LONGEST = 16384; // bytes of a message
+const DAY = 86400; // s
 const SOON = 1000; // ms: a line that p2pvpnd has not taken by then is shown as one that waits
 const AT_ONCE = 16; // members that a file is offered to
 const WORDS = { queued: "waiting", sent: "sent", delivered: "arrived", read: "read" };
@@ -19,6 +20,7 @@ const underWay = new Map(); // the same -> lines that p2pvpnd has not taken yet,
 const place = who => `${state.status?.network?.name}/${who}`;
 const waiting = who => (underWay.get(place(who)) || []).filter(line => line.late);
 addEventListener("beforeunload", e => { if ([...underWay.values()].some(lines => lines.length > 0)) e.preventDefault(); });
+const offers = new Map(); // side and id of a line that offers a file to a room -> the room
 let rooms = [], files = [], open = null, loaded = false;
 const painters = new Set();
 // A painter of how much is unread is called when that changes.
@@ -59,6 +61,33 @@ async function allUnread() {
   return all;
 }
 
+// A file for a room has the id of the line that offers it, and is of the same side; its box says whose it is.
+const offerOf = (own, id) => `${own ? "out" : "in"} ${id}`;
+const roomOf = f => offers.get(offerOf(f.direction === "out", f.transfer));
+const ownerOf = f => f.peer_former ? brief(f.peer_former) : f.peer.split(" ")[0];
+function learn(lines) {
+  for (const m of lines) if (m.room && m.text.startsWith("/me offers ")) offers.set(offerOf(m.own, m.id), m.room);
+}
+
+// How far back the lines of all conversations were looked through, from the newest on, for those that offer files to rooms.
+const unseen = () => ({ more: true, time: Infinity });
+let seen = unseen(), looking = false;
+// No line offers this file to a room, as far as one can tell. Its sender's clock stands on both, and may have been set in between.
+const isPrivate = f => !roomOf(f) && (rooms.length === 0 || !seen.more || seen.time < f.time - DAY);
+
+// One page more: painters ask for the next where they want it.
+async function lookBack() {
+  if (looking) return;
+  looking = true;
+  const began = seen, { upto } = seen;
+  // While p2pvpnd is not there files stand with their senders.
+  const page = await call("history", { limit: SEARCHED, ...(upto && { upto }) }).catch(() => ({ messages: [] }));
+  learn(page.messages);
+  if (seen === began) seen = { more: Boolean(page.more && page.upto), time: Math.max(...page.messages.map(m => m.time)), upto: page.upto };
+  looking = false;
+  paintAll();
+}
+
 let came = null; // events of messages that came or were read while what is unread is asked for
 const load = once(async () => {
   loaded = true;
@@ -97,6 +126,8 @@ hear(event => {
     if (!loaded && state.link === null) load();
     return;
   }
+  if (["caught-up", "missed"].includes(event.event) || (event.event === "message" && !event.message)) seen = unseen();
+  if (event.message) learn([event.message]);
   // An event that is told late comes without its message or file, and of what was missed nothing does.
   if (["caught-up", "missed", "room"].includes(event.event) || (["message", "file"].includes(event.event) && !event[event.event]) ||
       (event.event === "read" && !event.ids)) load();
@@ -225,7 +256,9 @@ export function chat(main, who) {
 
   function drawLog() {
     const low = isLow(), wanted = find.toLowerCase();
-    const mine = files.filter(f => (f.peer_former ? brief(f.peer_former) : f.peer.split(" ")[0]) === who || (room && messages.some(m => m.id === f.transfer)));
+    const theirs = files.filter(f => room ? roomOf(f) === who && messages.some(m => m.id === f.transfer) : ownerOf(f) === who && !roomOf(f));
+    const mine = room ? theirs : theirs.filter(isPrivate);
+    if (mine.length < theirs.length) lookBack();
     const late = wanted ? [] : waiting(who);
     const now = JSON.stringify([messages, wanted ? 0 : mine, find, more, answered, late]);
     if (now === drawn) return look();
@@ -262,6 +295,7 @@ export function chat(main, who) {
     const page = await call("history", { peer: who, before: messages[0].id, limit: PAGE });
     messages = [...page.messages, ...messages];
     more = Boolean(page.more);
+    learn(messages);
     drawLog();
     log.scrollTop = 0;
   }
@@ -286,6 +320,7 @@ export function chat(main, who) {
     messages = [...messages.slice(0, kept), ...page.messages];
     if (kept === 0) more = Boolean(page.more);
     answered = true;
+    learn(messages);
   }
 
   const fetchLog = once(async () => {

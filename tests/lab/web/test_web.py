@@ -417,6 +417,57 @@ def file_for_a_room(a, b, browser):
     browser.sees("complete", ".said.own")
 
 
+LATER = """
+import sqlite3, time
+db = sqlite3.connect("/var/lib/p2pvpn/p2pvpnd.db")
+peer, name = db.execute("SELECT peer, peer_name FROM chat_message WHERE text = 'look'").fetchone()
+db.execute("UPDATE chat_message SET n = n + 3000000, time_ms = ?, peer = ?, peer_name = ? WHERE n <= 1500", (int(time.time() * 1000), peer, name))
+db.commit()
+"""
+
+
+@scenario
+def a_file_for_a_room_stands_in_the_room_alone(lab):
+    """One that came and one that went, also after a reload, and behind more lines than p2pvpnd tells at once."""
+    _, (a, b) = world(lab, "a", "b")
+    page = Page(a)
+    browser = Browser(a)
+    browser.open(page.link())
+    browser.sees("2 of 2")
+    a.ctl("room", "create", "crew")
+    a.ctl("room", "invite", "crew", "b")
+    wait("the invitation", lambda: b.json("room", "list")["rooms"])
+    b.ctl("room", "accept", "#crew")
+    for host, other in ((a, b), (b, a)):
+        wait("the other to be there", lambda: [m for m in host.json("room", "members", "#crew")["members"] if m["name"] == other.name and m["online"]])
+        for to, name in (("#crew", "for-all"), (other.name, "for-one")):
+            host.run("sh", "-c", f"echo {name} >/run/{name}-{host.name}.txt")
+            host.ctl("send-file", to, f"/run/{name}-{host.name}.txt", "--no-wait")
+    wait("the offers", lambda: len(a.json("files")["files"]) == 4)
+    def stand_apart(when):
+        for talk, name in (("b", "for-one"), ("%23crew", "for-all")):
+            browser.run("location.hash = arguments[0]", f"#/chat/{talk}")
+            wait(f"two files in {talk} {when}", lambda: sorted(browser.run(FILES)) == [f"{name}-a.txt", f"{name}-b.txt"])
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("for-one-b.txt", ".said")
+    stand_apart("as they come")
+    browser.open("about:blank")
+    browser.open(page.origin + "/#/chat/b")
+    stand_apart("after a reload")
+    b.ctl("send", "a", "look")
+    wait("it to come", lambda: [m for m in a.json("history", "b")["messages"] if m["text"] == "look"])
+    browser.open("about:blank")
+    a.stop_daemon()
+    fill_history(a, 1500, 0)
+    a.run("python3", "-c", LATER)  # they are the newest, and b's
+    a.daemon()
+    browser.open(page.origin + "/#/chat/b")
+    browser.sees("message number 1500", ".said")
+    wait("the files of b alone", lambda: sorted(browser.run(FILES)) == ["for-one-a.txt", "for-one-b.txt"])
+    browser.must_be_clean(page.origin)
+
+
+FILES = "return [...document.querySelectorAll('.log .said > b')].map(e => e.textContent)"
 HOLDS_A_LINE = """
 // The next line is answered after a second, by p2pvpnd or by an error.
 const real = window.fetch;
