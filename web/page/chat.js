@@ -265,13 +265,14 @@ export function chat(main, who) {
     drawn = now;
     const all = entries(wanted, mine);
     let day = "";
-    show(log, more && !wanted && el("button", { class: "day", "data-key": "older", onclick: e => act(e.target, null, older) }, "Earlier"),
+    const back = () => `Searched back to ${new Date(messages[0].time * 1000).toLocaleDateString([], { dateStyle: "medium" })}: search further`;
+    show(log, more && el("button", { class: "day", "data-key": "older", onclick: e => act(e.target, null, older) }, wanted ? back() : "Earlier"),
       all.map(([time, box]) => {
         const today = new Date(time * 1000).toLocaleDateString([], { weekday: "long", day: "numeric", month: "long" });
         const head = today === day ? null : el("p", { class: "day" }, today);
         day = today;
         return [head, box()];
-      }), late.map(waitingBox), answered && all.length + late.length === 0 && el("p", { class: "quiet" }, wanted ? "Nothing found." : "Nothing was said yet."));
+      }), late.map(waitingBox), answered && all.length + late.length === 0 && el("p", { class: "quiet" }, wanted ? `Nothing found${more ? " so far" : ""}.` : "Nothing was said yet."));
     if (low) toEnd();
     look();
   }
@@ -279,20 +280,25 @@ export function chat(main, who) {
   function searchFor(words) {
     const began = find === "";
     find = words;
+    if (!find && messages.length > SEARCHED) { // as many as a search came by are not drawn at once
+      messages = messages.slice(-SEARCHED);
+      more = true;
+    }
     if (began && find) fetchLog().catch(() => {});
     else drawLog();
   }
 
   function goToEnd() {
-    search.value = find = "";
-    drawLog();
+    search.value = "";
+    searchFor("");
     toEnd();
     look();
     log.focus();
   }
 
   async function older() {
-    const page = await call("history", { peer: who, before: messages[0].id, limit: PAGE });
+    const first = messages[0].id, page = await call("history", { peer: who, before: first, limit: find ? SEARCHED : PAGE });
+    if (messages[0]?.id !== first) return; // others are at the top by now
     messages = [...page.messages, ...messages];
     more = Boolean(page.more);
     learn(messages);
@@ -314,9 +320,9 @@ export function chat(main, who) {
     else if (state.status) since = 0; // its machine is gone
   }
 
-  // The lines before those of the page stay for a reader above the end: what is in view moves by nothing that comes.
+  // The lines before those of the page stay for a reader above the end, and for a search: what is in view moves by nothing that comes.
   function take(page) {
-    const kept = isLow() || !page.more ? 0 : Math.max(0, messages.findIndex(m => m.id === page.messages[0]?.id));
+    const kept = (isLow() && !find) || !page.more ? 0 : Math.max(0, messages.findIndex(m => m.id === page.messages[0]?.id));
     messages = [...messages.slice(0, kept), ...page.messages];
     if (kept === 0) more = Boolean(page.more);
     answered = true;

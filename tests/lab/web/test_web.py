@@ -559,6 +559,38 @@ def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     wait("the page to count nothing", lambda: browser.run("return document.getElementById('unread').hidden"))
 
 
+@scenario
+def a_search_says_how_far_it_looked_and_goes_on(lab):
+    """Behind more lines than p2pvpnd tells at once; what was found stays when a line comes."""
+    _, (a, b) = world(lab, "a", "b")
+    b.ctl("send", "a", "hello")
+    wait("it to come", lambda: a.json("history", "b")["messages"])
+    a.stop_daemon()
+    fill_history(a, 1500, 0)
+    a.daemon()
+    page = Page(a)
+    browser = Browser(a)
+    browser.open(page.link())
+    browser.sees("2 of 2")
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("message number 1500", ".said")
+    browser.type("input[type=search]", "number 42")
+    browser.sees("Nothing found so far.", ".log")
+    check(re.search(r"Searched back to .*2023", browser.text(".log button")), "how far it looked")
+    browser.click(".log button", "search further")
+    found = [f"message number {n}" for n in (42, *range(420, 430))]
+    wait("what there is", lambda: browser.run(LINES) == found)
+    browser.must_be_accessible("a search")
+    b.ctl("send", "a", "is that number 42?")
+    wait("one more", lambda: browser.run(LINES) == [*found, "is that number 42?"])
+    browser.type("input[type=search]", "x")
+    wait("all to be looked through", lambda: browser.text(".log") == "Nothing found.")
+    browser.click("button", "end the search")
+    browser.sees("message number 1500", ".said")
+    wait("no more than a search begins with", lambda: len(browser.run(LINES)) == 1000 and browser.find(".log button", "Earlier"))
+    browser.must_be_clean(page.origin)
+
+
 UNLOADS = """
 const leaving = new Event("beforeunload", { cancelable: true });
 window.dispatchEvent(leaving);
