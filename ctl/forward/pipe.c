@@ -25,11 +25,20 @@ enum {
     BUF = 256 * 1024,
     AGAIN_MS = 200, /* ours: until the first is tried again */
     LOOK_MS = 2000, /* ours: until the first looks again whether the second is a member */
+    /* the two connections */
+    DATA = 0,
+    PULSE = 1,
     /* what the pulse says */
     ALIVE = 'a',
     DONE = 'd',
     FAILED = 'f', /* instead of DONE; who does not know it sees an end without DONE */
 };
+
+/* A pulse takes a byte at any time, or is dead. */
+static bool tell(int pulse, uint8_t what)
+{
+    return send(pulse, &what, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
+}
 
 /* --- the first command --------------------------------------------------------------------- */
 
@@ -62,7 +71,9 @@ static int look_at_token(const struct pv_overlay *o, bool *ret_spent)
     return code;
 }
 
-/* A status, or the exit code of what the user has been told. n: how many of fds there are. */
+/* The pulse comes first, and says so: of two that were begun at once the second may be here first,
+ * as where the way changes under them. A status, or the exit code of what the user has been told.
+ * n: how many there are. */
 static int accept_both(const struct pv_overlay *o, const struct pv_gate *gate, int fds[static 2],
                        int *n)
 {
@@ -73,8 +84,11 @@ static int accept_both(const struct pv_overlay *o, const struct pv_gate *gate, i
         if (code != 0)
             return code;
         int r = wait_for(o, gate->fd);
-        int got = r == PV_OK ? pv_gate_accept(gate, &fds[*n]) : PV_ERR_AGAIN;
+        int *fd = &fds[*n == 0 ? PULSE : DATA];
+        int got = r == PV_OK ? pv_gate_accept(gate, fd) : PV_ERR_AGAIN;
         if (got == PV_OK) {
+            if (*n == 0)
+                (void)tell(*fd, ALIVE); /* where it is dead already, carrying it finds out */
             (*n)++;
             comes = true;
         } else if (got == PV_ERR_CLOSED) {
@@ -98,11 +112,11 @@ int pv_pipe_accept(struct pv_overlay *o, int ret_fds[static 2])
         r = accept_both(o, &gate, ret_fds, &n);
     pv_gate_close(&gate);
     if (r == PV_OK) {
-        pv_overlay_be_patient(ret_fds[0]);
+        pv_overlay_be_patient(ret_fds[DATA]);
         return 0;
     }
     if (n > 0)
-        close(ret_fds[0]);
+        close(ret_fds[PULSE]);
     if (r == PV_ERR_TIMEOUT)
         return pv_cli_fail(o->cli, PV_CTLAPI_FAILED,
                            "the other end has not come, and its token is used or too old: begin "
@@ -149,15 +163,33 @@ static int connect_one(struct pv_overlay *o, const char *host, pv_ns deadline, i
     return pv_overlay_complain(o, host, PV_PIPE_PORT, r);
 }
 
+/* The first command has taken this connection for the pulse. A status. */
+static int hear_first(int pulse, pv_ns deadline)
+{
+    uint8_t c;
+    ssize_t n;
+    do {
+        struct pollfd p = {.fd = pulse, .events = POLLIN};
+        (void)poll(&p, 1, AGAIN_MS);
+        n = recv(pulse, &c, 1, MSG_DONTWAIT);
+    } while (n < 0 && (errno == EAGAIN || errno == EINTR) && pv_clock_now() < deadline);
+    return n == 1                              ? PV_OK
+           : n == 0                            ? PV_ERR_CLOSED
+           : errno == EAGAIN || errno == EINTR ? PV_ERR_TIMEOUT
+                                               : -errno;
+}
+
 int pv_pipe_connect(struct pv_overlay *o, const char *host, int ret_fds[static 2])
 {
     const pv_ns deadline = pv_clock_now() + PV_S(PV_PIPE_CONNECT_S);
-    int code = connect_one(o, host, deadline, &ret_fds[0]);
+    int code = connect_one(o, host, deadline, &ret_fds[PULSE]);
     if (code != 0)
         return code;
-    code = connect_one(o, host, deadline, &ret_fds[1]);
+    int r = hear_first(ret_fds[PULSE], deadline);
+    code = r < 0 ? pv_overlay_complain(o, host, PV_PIPE_PORT, r)
+                 : connect_one(o, host, deadline, &ret_fds[DATA]);
     if (code != 0)
-        close(ret_fds[0]);
+        close(ret_fds[PULSE]);
     return code;
 }
 
@@ -205,10 +237,9 @@ static void look(struct pipe *x)
         pv_loop_stop(x->serving.loop);
 }
 
-/* A pulse takes a byte at any time, or is dead. */
 static void say(struct pipe *x, uint8_t what)
 {
-    if (send(x->pulse_fd, &what, 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
+    if (!tell(x->pulse_fd, what))
         end(x, ended);
 }
 
@@ -329,8 +360,8 @@ int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, struct pv_pi
     const pv_ns now = pv_clock_now();
     struct pipe x = {.o = o,
                      .program = program,
-                     .data_fd = fds[0],
-                     .pulse_fd = fds[1],
+                     .data_fd = fds[DATA],
+                     .pulse_fd = fds[PULSE],
                      .beat_at = now,
                      .heard = now,
                      .why = ended};
@@ -343,19 +374,22 @@ int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, struct pv_pi
         .buf = buf,
         .cap = BUF,
         .end = {local,
-                {.in = fds[0], .out = fds[0], .is_waited = true, .of_stack = pv_inside_is_stack()}},
+                {.in = fds[DATA],
+                 .out = fds[DATA],
+                 .is_waited = true,
+                 .of_stack = pv_inside_is_stack()}},
         .done = on_done,
         .ctx = &x,
     };
     if (r == PV_OK)
-        r = pv_watch_new(&x.pulse, x.serving.loop, fds[1], PV_LOOP_READ, on_pulse, &x);
+        r = pv_watch_new(&x.pulse, x.serving.loop, fds[PULSE], PV_LOOP_READ, on_pulse, &x);
     if (r == PV_OK)
         r = pv_twoway_new(&x.two, &cfg);
     if (r == PV_OK)
         pv_serving_run(&x.serving);
     pv_twoway_free(x.two);
     pv_watch_free(x.pulse);
-    close(fds[1]);
+    close(fds[PULSE]);
     pv_serving_end(&x.serving);
     free(buf);
     return r < 0 ? pv_cli_fail(o->cli, PV_CTLAPI_FAILED, "start: %s", pv_strstatus(r))

@@ -4,11 +4,11 @@
  * alone.
  *
  * The first command creates the network, the second joins it. Beside the connection there is a
- * second one, the pulse: each end says every second that it is there, and once that it has taken
- * all, or that its program failed. The kernel ends the pulse of an end that dies. Where that is
- * lost with its p2pvpnd or its machine, the other one has been silent for a while, and the
- * coordinator says that it is not there: so it is known within PV_PIPE_DEAD_S, however much is
- * still on its way. A silence that nobody explains, such as a path that fails or a machine that
+ * second one, the pulse, which is made first: each end says every second that it is there, and once
+ * that it has taken all, or that its program failed. The kernel ends the pulse of an end that dies.
+ * Where that is lost with its p2pvpnd or its machine, the other one has been silent for a while,
+ * and the coordinator says that it is not there: so it is known within PV_PIPE_DEAD_S, however much
+ * is still on its way. A silence that nobody explains, such as a path that fails or a machine that
  * stands still, is borne for PV_PIPE_LOST_S (adr/0097).
  */
 #pragma once

@@ -2,21 +2,24 @@
 """p2pvpnctl pipe: two machines of no network, for as long as one connection."""
 
 import itertools
+import json
 import os
 import pty
 import re
 import signal
 
-from lab import LONG, SLOW, check, equal, pause, scenario, wait
+from lab import LONG, SLOW, check, equal, pause, scenario, sh, wait
 from talklab import SERVER
 
 
-def open_pipe(lab, one, other, *words, stdin=None, words_of_first=(), terminal=-1):
+def open_pipe(lab, one, other, *words, stdin=None, words_of_first=(), terminal=-1, between=None):
     """Both ends, with standard output in a file, and standard input from one of the home directory, or typed; the
-    second's may be a terminal."""
+    second's may be a terminal. between(): once the first is there, before the second."""
     ends = []
     token = None
     for host, also in ((one, words_of_first), (other, words)):
+        if token is not None and between is not None:
+            between()
         out = host.run("sh", "-c", 'mktemp "${XDG_RUNTIME_DIR}/out.XXXXXX"').out.strip()
         said = [] if token is None else [token]
         cmd = " ".join([lab.bin("p2pvpnctl"), "-q", "pipe", *said, *[f"'{w}'" for w in also]])
@@ -132,6 +135,37 @@ def a_pipe_joins_two_machines(lab):
     wait("nothing to be left", lambda: not left())
     equal(lonely.ended(), 1, f"exit code of one that waits alone: {lonely.text()}")
     check("begin again" in lonely.text(), lonely.text())
+
+
+@scenario
+def the_pulse_is_no_part_of_what_is_piped(lab):
+    """Of its two connections the one that was begun first is there last, as where its last packet takes another way."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    for one in (a, b):
+        one.without_root()
+        one.before += ["env", f"P2PVPN_COORDINATOR={coordinator.url()}"]
+
+    def lose_one():
+        """What ends the first handshake gets lost on the way to the first command."""
+        sock = a.run("sh", "-c", "ls $XDG_RUNTIME_DIR/p2pvpn-pipe.*/p2pvpn/p2pvpnd.sock").out.strip()
+        inside = json.loads(a.run(lab.bin("p2pvpnctl"), "--socket", sock, "status", "--json").out)["inside"]
+        sh("nsenter", "-t", str(inside), "-n", "nft", "-f", "-", stdin=(
+            "table inet loss {\nchain in {\ntype filter hook input priority 0\n"
+            "tcp dport 2049 tcp flags & (syn | ack) == ack numgen inc mod 1000000 0 drop\n}\n}\n"))
+
+    ends = open_pipe(lab, a, b, between=lose_one)
+    for (end, _), word in zip(ends, ("from a", "from b")):
+        end.popen.stdin.write(word.encode())
+        end.popen.stdin.flush()
+    for host, (_, out), word in zip((a, b), ends, ("from b", "from a")):
+        wait(f"{word!r} at {host.name}", lambda h=host, o=out, w=word: len(h.run("cat", o).out) >= len(w), 60)
+    for end, _ in ends:
+        end.popen.stdin.close()
+    for end, _ in ends:
+        equal(end.ended(), 0, f"exit code: {end.text()}")
+    for host, (_, out), word in zip((a, b), ends, ("from b", "from a")):
+        equal(host.run("cat", out).out, word, f"what came to {host.name}")
 
 
 @scenario
