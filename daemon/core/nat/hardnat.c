@@ -706,7 +706,8 @@ enum {
 };
 #define MEASURE_FIRST PV_MS(150) /* ours: before the first repetition, doubling */
 #define MEASURE_TIME  PV_S(1)
-#define EARLY_WAIT    PV_MS(10) /* ours: the answer from the other port is that much later at most */
+#define EARLY_WAIT    PV_MS(30) /* ours: the answer from the other port is that much later at most */
+#define OPEN_WAIT     PV_MS(100) /* ours: so far apart are answers to what was sent at once */
 #define EARLY_TIME    PV_MS(300) /* ours: then it cannot be told */
 #define NAT_FRESH     PV_S(600)  /* ours: then it is measured again */
 
@@ -927,8 +928,9 @@ static void look_for_opening(struct pv_hardnat *h, pv_ns now)
     }
 }
 
-/* The first of both kinds is the shortest way out. Of the others the answers come at about the same
- * time. */
+/* The first of both kinds is the shortest way out. Until OPEN_WAIT has passed the answers to them
+ * may be behind others: a longer way would reach a neighbour's NAT, and so would a plain packet in
+ * an opener's place. */
 static void note_opened(struct pv_hardnat *h, unsigned i, pv_ns now)
 {
     const unsigned first = 1u | 1u << OPENS;
@@ -936,7 +938,7 @@ static void note_opened(struct pv_hardnat *h, unsigned i, pv_ns now)
     if ((h->opened & first) == first)
         h->early = EARLY_DECIDED;
     else
-        h->next = pv_min_ns(h->next, now + EARLY_WAIT);
+        h->next = pv_min_ns(h->next, now + OPEN_WAIT);
 }
 
 /* A measurement costs eight mappings and up to a second, so it is kept while it can still predict
