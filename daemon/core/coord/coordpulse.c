@@ -6,6 +6,10 @@
 #define KICK_ANSWER PV_S(3)
 #define KICK_LEAST  PV_MS(500)
 
+enum {
+    DRIFT = 5000, /* ours: two clocks of machines drift apart by one part in so many at most */
+};
+
 /* On a slow line an answer takes its time. A ping that an outage held up says nothing of the line.
  */
 static pv_ns patience(const struct pv_coordpulse *p)
@@ -81,10 +85,20 @@ bool pv_coordpulse_take_look(struct pv_coordpulse *p, pv_ns now)
     return true;
 }
 
+/* An answer that was held up on a busy machine or line is off by up to half its round trip, and
+ * two nodes that agree on a time would begin that far apart. So one that took longer changes
+ * nothing, unless it cannot be true beside what is known: the coordinator's clock was set. */
 void pv_coordpulse_note_time(struct pv_coordpulse *p, uint64_t time_us, pv_ns now)
 {
-    p->time_us = time_us + p->rtt / 2 / 1000;
+    const uint64_t told = time_us + p->rtt / 2 / 1000, known = pv_coordpulse_time_us(p, now);
+    const uint64_t apart = told > known ? told - known : known - told;
+    const pv_ns off = p->rtt / 2, known_off = p->time_off + (now - p->time_at) / DRIFT;
+    const bool says_less = off > known_off && apart <= (off + known_off) / 1000;
+    if (known != 0 && (says_less || p->n_out > 0)) /* of which ping it is the rtt is not known */
+        return;
+    p->time_us = told;
     p->time_at = now;
+    p->time_off = off;
 }
 
 uint64_t pv_coordpulse_time_us(const struct pv_coordpulse *p, pv_ns now)

@@ -31,6 +31,7 @@ struct pv_coordpulse {
     pv_ns rtt;          /* of the last ping; 0 = unknown */
     uint64_t time_us;   /* the coordinator's clock at time_at; 0 = never told */
     pv_ns time_at;
+    pv_ns time_off; /* it was off by that at most then */
 };
 
 /* The hello that left at pinged_at was answered by a welcome. others: a look would have addresses
@@ -48,7 +49,8 @@ void pv_coordpulse_heard(struct pv_coordpulse *p, pv_ns now);
 void pv_coordpulse_kick(struct pv_coordpulse *p, pv_ns now);
 /* True once a silence: look at other addresses now. */
 PV_MUST_CHECK bool pv_coordpulse_take_look(struct pv_coordpulse *p, pv_ns now);
-/* It read its clock about half a round trip ago: Unix microseconds. */
+/* It read its clock about half a round trip ago: Unix microseconds. Of several answers the one that
+ * took least counts, and an older one less and less. */
 void pv_coordpulse_note_time(struct pv_coordpulse *p, uint64_t time_us, pv_ns now);
 uint64_t pv_coordpulse_time_us(const struct pv_coordpulse *p, pv_ns now); /* 0 = unknown */
 

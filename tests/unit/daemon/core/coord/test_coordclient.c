@@ -1232,6 +1232,34 @@ PV_TEST(a_look_is_due_once_a_silence)
     assert_true(pv_coordpulse_time_us(&p, PV_S(28)) == 3050000);
 }
 
+/* A ping that left at begun is answered at ended; the coordinator's clock reads what it says. */
+static uint64_t told(struct pv_coordpulse *p, pv_ns begun, pv_ns ended, uint64_t time_us)
+{
+    pv_coordpulse_pinged(p, true, false, begun);
+    pv_coordpulse_answered(p, ended);
+    pv_coordpulse_note_time(p, time_us, ended);
+    return pv_coordpulse_time_us(p, ended);
+}
+
+/* Two nodes that agree on a time of its clock begin together also where one of them is busy. */
+PV_TEST(the_answer_that_took_least_tells_the_coordinators_clock)
+{
+    struct pv_coordpulse p = {.pinged_at = PV_S(1)};
+    pv_coordpulse_begin(&p, false, PV_MS(1600)); /* 600 ms, of which all were on the way back */
+    pv_coordpulse_note_time(&p, 1000000, PV_MS(1600));
+    assert_int_equal(pv_coordpulse_time_us(&p, PV_MS(1600)), 1300000);
+    assert_int_equal(told(&p, PV_S(10), PV_MS(10010), 10000000 + 5000), 10010000);
+    assert_int_equal(told(&p, PV_S(20), PV_MS(20400), 20000000),
+                     20400000); /* all on the way back */
+    assert_int_equal(told(&p, PV_S(30), PV_MS(30012), 30000000 + 7000), 30013000);
+    /* A ping behind one that is out: of which the answer is nobody knows. */
+    pv_coordpulse_pinged(&p, true, false, PV_S(40));
+    assert_int_equal(told(&p, PV_S(41), PV_MS(41500), 40000000), 41501000);
+    pv_coordpulse_answered(&p, PV_MS(41500));
+    /* Its clock was set. */
+    assert_int_equal(told(&p, PV_S(50), PV_MS(50400), 90000000), 90200000);
+}
+
 /* As after a kick, whose ping leaves behind one that is out. */
 PV_TEST(the_round_trip_is_that_of_the_ping_which_is_answered)
 {
