@@ -147,7 +147,7 @@ def the_pulse_is_no_part_of_what_is_piped(lab):
         one.before += ["env", f"P2PVPN_COORDINATOR={coordinator.url()}"]
 
     def lose_one():
-        """What ends the first handshake gets lost on the way to the first command."""
+        """The packet that ends the first handshake gets lost on its way to the first command."""
         sock = a.run("sh", "-c", "ls $XDG_RUNTIME_DIR/p2pvpn-pipe.*/p2pvpn/p2pvpnd.sock").out.strip()
         inside = json.loads(a.run(lab.bin("p2pvpnctl"), "--socket", sock, "status", "--json").out)["inside"]
         sh("nsenter", "-t", str(inside), "-n", "nft", "-f", "-", stdin=(
