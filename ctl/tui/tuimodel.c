@@ -338,8 +338,10 @@ static bool add_line(struct pv_tui_conv *c, struct pv_tui_line line)
 {
     if (line.text == NULL)
         return false;
-    /* A chat that runs for months must not grow without bound: the oldest line goes. */
+    /* A chat that runs for months must not grow without bound: the oldest line goes, and p2pvpnd
+     * still has it. */
     if (c->n_lines == PV_TUI_MAX_LINES) {
+        c->more = true;
         free(c->lines[0].text);
         memmove(c->lines, c->lines + 1, --c->n_lines * sizeof(c->lines[0]));
     }
@@ -822,19 +824,18 @@ void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
     if (index == SIZE_MAX)
         return;
     struct pv_tui_conv *c = &t->convs[index];
-    c->more = body == NULL; /* the daemon could not say: the next page up asks again */
-    if (json_array_size(list) == 0)
-        return;
-    size_t total = c->n_lines + json_array_size(list);
-    /* When the limit is reached the older page is dropped. add_line() would drop the newest
-     * lines of the page instead. "more" stays false then, so that nobody asks for the page
-     * again. */
-    struct pv_tui_line *lines =
-        total > PV_TUI_MAX_LINES ? NULL : reallocarray(NULL, total, sizeof(*lines));
-    if (lines == NULL) {
-        c->more = total <= PV_TUI_MAX_LINES; /* memory may be there the next time */
+    c->older_asked = false;
+    /* While the daemon could not say, or the page has no room here, there is still more: unread
+     * lines in it are read by nobody. The next page up asks again. */
+    if (json_array_size(list) == 0) {
+        c->more = c->more && body == NULL;
         return;
     }
+    size_t total = c->n_lines + json_array_size(list);
+    struct pv_tui_line *lines =
+        total > PV_TUI_MAX_LINES ? NULL : reallocarray(NULL, total, sizeof(*lines));
+    if (lines == NULL)
+        return;
     PV_EACH_JSON(list, msg) {
         char other[PV_NAME_BUF];
         lines[n] = line_of(t, msg, other);
@@ -905,7 +906,7 @@ void pv_tui_take_return(struct pv_tui *t)
     if (pv_tui_is_warned(t))
         t->leave = PV_TUI_STAYS;
     for (size_t i = 1; i < t->n_convs; i++) {
-        t->convs[i].asked = false;
+        t->convs[i].asked = t->convs[i].older_asked = false;
         if (i != t->current)
             forget_messages(t, &t->convs[i]);
     }

@@ -90,7 +90,8 @@ struct pv_tui_conv {
     struct pv_tui_line *lines; /* owned; oldest first */
     size_t n_lines, cap;
     bool asked;                         /* for its history */
-    bool more;                          /* there is older history than the first line */
+    bool more;                          /* there is older history than the first line, */
+    bool older_asked;                   /* which p2pvpnd was asked for */
     bool at_top;                        /* the view shows the first line */
     size_t scroll;                      /* rows above the newest; the view keeps it in bounds */
     size_t scroll_cols;                 /* the view's: columns of those rows; 0: not shown yet */

@@ -1161,6 +1161,35 @@ PV_TEST(unread_lines_older_than_the_history_come_page_by_page)
     assert_string_equal(t->convs[pi].lines[1].text, "two");
 }
 
+/* p2pvpnd would take the older ones as read with them. */
+PV_TEST(no_line_is_read_while_older_unread_ones_are_on_their_way)
+{
+    size_t pi = pv_tui_find(t, "pi", false);
+    take(pv_tui_take_unread, "[" MSG("A", "pi", "lap", "one",
+                                     "unread") "," MSG("C", "pi", "lap", "three", "unread") "]");
+    pv_tui_open(t, pi);
+    drop_actions();
+    take_of(pv_tui_take_history, "pi",
+            "{'more':true,'messages':[" MSG("C", "pi", "lap", "three", "unread") "]}");
+    draw(12, 80);
+    assert_has(row(10), "[1 new above: PgUp; End: skip]");
+    pv_tui_key(t, PV_TUI_PAGE_UP, 8);
+    assert_action(PV_TUI_OLDER, "pi", "C");
+    for (int i = 0; i < 2; i++) {
+        draw(12, 80);
+        assert_int_equal(t->convs[pi].unread, 2);
+        assert_nothing_asked();
+        assert_has(row(10), "[1 new above: PgUp; End: skip]");
+        pv_tui_take_older(t, "pi", NULL); /* it failed */
+    }
+    pv_tui_key(t, PV_TUI_PAGE_UP, 8);
+    assert_action(PV_TUI_OLDER, "pi", "C");
+    take_of(pv_tui_take_older, "pi", "{'messages':[" MSG("A", "pi", "lap", "one", "unread") "]}");
+    draw(12, 80);
+    assert_int_equal(t->convs[pi].unread, 0);
+    assert_action(PV_TUI_READ, "pi", "C");
+}
+
 /* Everything that is unread is told again then. */
 PV_TEST(lines_read_elsewhere_while_the_daemon_was_gone_are_not_unread)
 {
@@ -1195,14 +1224,30 @@ PV_TEST(history_and_live_messages_make_one_list)
     assert_int_equal(t->convs[pi].lines[1].state, PV_CHAT_READ); /* never back */
 }
 
+/* Nobody saw the others: nothing behind them is read. */
 PV_TEST(a_conversation_keeps_the_newest_lines)
 {
     size_t pi = pv_tui_find(t, "pi", false);
     for (int i = 0; i < PV_TUI_MAX_LINES + 5; i++) {
-        take(pv_tui_take_message, PV_STR(MSG("%d", "pi", "lap", "n%d", "read"), i, i));
+        take(pv_tui_take_message,
+             PV_STR(MSG("%d", "pi", "lap", "n%d", "%s"), i, i, i == 0 ? "unread" : "read"));
     }
     assert_int_equal(t->convs[pi].n_lines, PV_TUI_MAX_LINES);
     assert_string_equal(t->convs[pi].lines[0].text, "n5");
+    take(pv_tui_take_message, MSG("new", "pi", "lap", "new", "unread"));
+    open_of("pi");
+    draw(24, 80);
+    assert_int_equal(t->convs[pi].unread, 2);
+    assert_int_equal(t->convs[pi].new_above, 1);
+    assert_nothing_asked();
+    t->convs[pi].at_top = true;
+    pv_tui_key(t, PV_TUI_PAGE_UP, 8);
+    assert_nothing_asked(); /* there is no room for older ones */
+    pv_tui_key(t, PV_TUI_BOTTOM, 0);
+    pv_tui_key(t, PV_TUI_BOTTOM, 0);
+    draw(24, 80);
+    assert_int_equal(t->convs[pi].unread, 0);
+    assert_action(PV_TUI_READ, "pi", "new");
 }
 
 PV_TEST(an_error_names_the_command_of_this_screen)
