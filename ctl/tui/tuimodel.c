@@ -812,6 +812,8 @@ void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
         return;
     }
     t->opening[0] = '\0';
+    if (pv_tui_is_room(name)) /* whether this node left it */
+        want_list(t, PV_TUI_ROOMS);
     t->convs[index].asked = true;
     pv_tui_take_history(t, name, body);
     (void)open_asked(t, index);
@@ -1220,7 +1222,8 @@ void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
 {
     PV_EACH_JSON(json_object_get(body, "rooms"), room) {
         const char *name = pv_json_text(room, "room", "");
-        /* A room that this node left gets no new pane; a pane that exists keeps its lines. */
+        /* A room that this node left gets no new pane, unless it is asked for by name; a pane that
+         * exists keeps its lines. */
         bool left = pv_json_bool(room, "left");
         size_t index = pv_tui_is_room(name) ? pv_tui_find(t, name, !left) : SIZE_MAX;
         if (index == SIZE_MAX)
@@ -1354,6 +1357,10 @@ bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
     if (word != PV_TUI_W_INVITE && name[0] != '\0') {
         size_t index = pv_tui_find_named(t, name);
         c = index == SIZE_MAX ? NULL : &t->convs[index];
+    }
+    if (c == NULL && name[0] == '#') {
+        pv_tui_note_unknown(t, name);
+        return false;
     }
     if (c == NULL || !pv_tui_conv_is_room(c)) {
         pv_tui_note(t,

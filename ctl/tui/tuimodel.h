@@ -136,7 +136,8 @@ enum pv_tui_action_kind {
     PV_TUI_FILES,     /* how far files are */
     PV_TUI_MUTE,      /* peer or room */
     PV_TUI_UNMUTE,    /* the same */
-    PV_TUI_FORMER,    /* the history of peer, who may be gone: it is opened when there is some */
+    PV_TUI_FORMER,    /* the history of peer, who may be gone, or a room that was left: it is opened
+                         when there is some */
     PV_TUI_SEARCH,    /* text, in all that there is */
     PV_TUI_SAVE,      /* the file of number text, into the present directory */
     PV_TUI_SAVED,     /* its copy is whole: the daemon needs it no longer */
@@ -351,6 +352,8 @@ bool pv_tui_is_room(const char *name);
 /* By its name, its address, its key, its name in DNS ("bob.home.p2p"), or as a room without the
  * sign; SIZE_MAX: there is none. */
 size_t pv_tui_find_named(struct pv_tui *t, const char *name);
+/* No conversation is found by this name, which is said, and what to do. */
+void pv_tui_note_unknown(struct pv_tui *t, const char *name);
 /* /accept, /refuse and /save NUMBER. False: it was not in order, which was said. */
 bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number);
 /* p2pvpnd knows of no file that could be accepted by this number: one that gets it later is another

@@ -347,7 +347,7 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text, bool t
     }
     /* Index 0 is the network's own pane, where nobody reads. */
     if (index == SIZE_MAX || index == 0) {
-        pv_tui_note(t, "no peer or room named %.63s: /peers lists them", name);
+        pv_tui_note_unknown(t, name);
         return false;
     }
     if (is_gone(t, &t->convs[index]) || is_another(t, &t->convs[index]))
@@ -414,6 +414,14 @@ size_t pv_tui_find_named(struct pv_tui *t, const char *name)
     return index;
 }
 
+void pv_tui_note_unknown(struct pv_tui *t, const char *name)
+{
+    if (name[0] == '#')
+        pv_tui_note(t, "no room named %.63s is here: /open shows one that this node left", name);
+    else
+        pv_tui_note(t, "no peer or room named %.63s: /peers lists them", name);
+}
+
 static bool open_named(struct pv_tui *t, const char *name)
 {
     size_t index = pv_tui_find_named(t, name);
@@ -424,10 +432,10 @@ static bool open_named(struct pv_tui *t, const char *name)
         pv_tui_open(t, index);
         return true;
     }
-    /* The daemon knows who is gone, by name or by "key:AbCd". */
+    /* The daemon knows who is gone, by name or by "key:AbCd", and which rooms this node left. */
     if (name[0] == '\0')
         pv_tui_note(t, "/open NAME, or /open #ROOM; /peers lists who is there");
-    else if (is_word)
+    else if (is_word || pv_tui_is_room(name))
         return pv_tui_want_open(t, PV_TUI_FORMER, name);
     else
         pv_tui_note(t, "no peer or room named \"%.63s\": /peers lists them", name);
@@ -449,7 +457,7 @@ static bool set_mute(struct pv_tui *t, enum pv_tui_word word, const char *name)
 {
     size_t index = name[0] == '\0' ? t->current : pv_tui_find_named(t, name);
     if (index == SIZE_MAX) {
-        pv_tui_note(t, "no peer or room named %.63s: /peers lists them", name);
+        pv_tui_note_unknown(t, name);
         return false;
     }
     if (index == 0) {

@@ -438,9 +438,11 @@ const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: the rooms are not loaded yet: try again", what);
     } else if (left_id != NULL) {
+        const char *room = PV_ROOM_STR(n->chat.rooms, left_id);
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
-                        "%s: this node left %s: a member of it may invite it again", what,
-                        PV_ROOM_STR(n->chat.rooms, left_id));
+                        "%s: this node left %s: a member of it may invite it again; `p2pvpnctl "
+                        "history '%s'` shows its lines",
+                        what, room, room);
     } else if (id == NULL) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
                         "%s: no room %s%.48s: `p2pvpnctl room list` shows yours", what,

@@ -390,8 +390,8 @@ static void fail_unknown(struct pv_node *n, const char *text, const char *what, 
     if (n->chat.rooms != NULL && strncmp(what, "room", strlen("room")) != 0 &&
         pv_rooms_find(n->chat.rooms, text, true) != NULL)
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
-                        "%s: no peer %s, but a room: type '#%s', with the quotes", what, text,
-                        text);
+                        "%s: no peer %s, but a room: type '#%s', in a shell with the quotes", what,
+                        text, text);
     else
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
                         "%s: no peer %s: `p2pvpnctl peers` lists them", what, text);

@@ -334,7 +334,7 @@ PV_TEST(a_line_that_may_be_for_somebody_else_goes_to_nobody)
     assert_action(PV_TUI_SEND, "#crew", "secret");
     line("send #crwe secret"); /* a slip */
     assert_nothing_asked();
-    assert_has(t->note, "no peer or room named #crwe");
+    assert_has(t->note, "no room named #crwe is here");
     pv_tui_done(t);
     t = &f->t;
 }
@@ -1016,6 +1016,36 @@ PV_TEST(a_command_is_about_what_is_named_or_says_that_a_word_is_too_many)
     edit(PV_TUIEDIT_KILL_START);
     line("/part bye");
     assert_string_equal(t->note, "no room named bye: /room NAME makes one");
+    assert_nothing_asked();
+}
+
+/* As a machine that is gone; the list of rooms says then that it was left. */
+PV_TEST(a_room_that_was_left_is_opened_by_its_name)
+{
+    static const char *const lines[] = {"/mute #tea", "/members #tea", "/leave #tea",
+                                        "/msg #tea x"};
+    take(pv_tui_take_rooms,
+         "{'rooms':[{'room':'#tea','address':'#~tea','members':1,'left':true}]}");
+    for (size_t i = 0; i < PV_ARRAY_LEN(lines); i++) {
+        line(lines[i]);
+        assert_string_equal(t->note,
+                            "no room named #tea is here: /open shows one that this node left");
+        edit(PV_TUIEDIT_KILL_START);
+    }
+    assert_nothing_asked();
+    line("/open #tea");
+    assert_action(PV_TUI_FORMER, "#tea", "");
+    take_of(pv_tui_take_former, "#tea",
+            "{'messages':[{'id':'a','from':'pi','to':'#tea','room':'#tea','text':'one','time':" T0
+            ",'state':'read'}]}");
+    assert_string_equal(name_of_current(), "#tea");
+    assert_string_equal(t->convs[t->current].lines[0].text, "one");
+    assert_action(PV_TUI_ROOMS, "", "");
+    take(pv_tui_take_rooms,
+         "{'rooms':[{'room':'#tea','address':'#~tea','members':1,'left':true}]}");
+    assert_int_equal(t->convs[t->current].part, PV_TUI_LEFT);
+    line("/open #");
+    assert_has(t->note, "no peer or room named \"#\"");
     assert_nothing_asked();
 }
 

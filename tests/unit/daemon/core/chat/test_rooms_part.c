@@ -104,7 +104,8 @@ PV_TEST(a_room_in_the_place_of_a_peer_is_told_how_to_be_typed)
     open_crew();
     pv_ctlsrv_handle_bytes(node->node.ctl, chat.client, pv_view(ask, strlen(ask)), ask_a_peer,
                            NULL);
-    assert_reply(node, chat.client, "no peer crew, but a room: type '#crew', with the quotes");
+    assert_reply(node, chat.client,
+                 "no peer crew, but a room: type '#crew', in a shell with the quotes");
 }
 
 static void change(const char *line)
@@ -126,8 +127,10 @@ PV_TEST(one_room_too_many_is_told_why)
     change("{\"id\":3,\"cmd\":\"room_leave\",\"room\":\"r0\"}");
     assert_false(fake_node_has_problem(node, "nobody can invite this node to another room: "));
     change("{\"id\":4,\"cmd\":\"room_create\",\"room\":\"more\"}");
-    say_and_hear("{'id':5,'cmd':'room_leave','room':'r0'}",
-                 "this node left #r0: a member of it may");
+    say_and_hear(
+        "{'id':5,'cmd':'room_leave','room':'r0'}",
+        "this node left #r0: a member of it may invite it again; `p2pvpnctl history '#r0'` "
+        "shows its lines");
 }
 
 /* Changes a room of this node's, and is told of it as what comes from others. */
