@@ -1690,7 +1690,8 @@ void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why)
     pv_tui_notice(t, &t->convs[index], line);
 }
 
-/* A file that was offered here, and that p2pvpnd has not got any more. */
+/* A file that was offered here, and that p2pvpnd has not got any more. That of a room is told below
+ * the room's line, wherever that is. */
 static bool is_lost(struct pv_tui *t, const json_t *f)
 {
     bool known;
@@ -1786,9 +1787,11 @@ void pv_tui_take_file(struct pv_tui *t, const json_t *body)
 void pv_tui_take_offered(struct pv_tui *t, const json_t *body)
 {
     bool known;
+    size_t room;
     const json_t *f = json_object_get(body, "file");
     pv_tui_take_file(t, body);
-    t->files[place_of(t, (uint32_t)pv_json_real(f, "id", 0), &known)].mine = true;
+    t->files[place_of(t, (uint32_t)pv_json_real(f, "id", 0), &known)].mine =
+        offer_of(t, f, &room) == NULL;
 }
 
 /* Also of one that no event has told of, as it was offered before this chat began. */

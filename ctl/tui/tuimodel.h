@@ -193,7 +193,7 @@ struct pv_tui {
         uint32_t number;
         bool in;
         bool wanted;           /* accepted here: saved when it is there */
-        bool mine;             /* offered here, by /send-file */
+        bool mine;             /* offered here, by /send-file, and told in its peer's pane */
         char state[12];        /* as it was told; "offered!": p2pvpnd has not got it any more */
     } files[PV_TUI_MAX_FILES]; /* a ring */
     size_t n_files;

@@ -2700,6 +2700,28 @@ PV_TEST(a_file_for_a_room_is_one_line_with_how_many_took_it)
     assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, 0);
 }
 
+/* All lines but those of the one that is shown are forgotten when p2pvpnd comes back. */
+PV_TEST(a_file_for_a_room_that_the_daemon_lost_is_not_told_where_its_receiver_is)
+{
+#define LOST                                                                          \
+    "{'files':[{'id':1,'transfer':'L','direction':'out','peer':'pi','name':'a.txt','" \
+    "size':2048,'state':'offered','again':true}]}"
+    pv_tui_open(t, (size_t)(crew() - t->convs));
+    const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
+    take(pv_tui_take_message, MY_OFFER("L"));
+    take(pv_tui_take_offered, "{'file':" A_FILE("1", "L", "out", "pi", "offered") "}");
+    pv_tui_open(t, (size_t)(pi - t->convs));
+    pv_tui_take_loss(t);
+    pv_tui_take_return(t);
+    take(pv_tui_take_files, LOST);
+    assert_int_equal(pi->n_lines, 0);
+    take_of(pv_tui_take_history, "#crew", "{'messages':[" MY_OFFER("L") "]}");
+    take(pv_tui_take_files, LOST);
+    assert_string_equal(pv_tui_told_of(&crew()->lines[0]),
+                        "0 of 1 took it; p2pvpnd began anew: /send-file offers it again");
+    assert_int_equal(pi->n_lines, 0);
+}
+
 PV_TEST(a_line_that_offers_a_file_says_that_the_daemon_lost_it)
 {
     pv_tui_open(t, (size_t)(crew() - t->convs));
