@@ -1794,11 +1794,12 @@ void pv_tui_take_offered(struct pv_tui *t, const json_t *body)
         offer_of(t, f, &room) == NULL;
 }
 
-/* Also of one that no event has told of, as it was offered before this chat began. */
+/* Also of one that no event has told of, as it was offered before this chat began. One of a muted
+ * peer stays unknown: what becomes of it is no news either. */
 static void note_way(struct pv_tui *t, const json_t *f)
 {
     bool known;
-    if (!is_over(pv_json_text(f, "state", "")))
+    if (!is_over(pv_json_text(f, "state", "")) && !pv_json_bool(f, "muted"))
         t->files[place_of(t, (uint32_t)pv_json_real(f, "id", 0), &known)].in = is_in(f);
 }
 

@@ -536,6 +536,9 @@ PV_TEST(a_muted_file_that_waits_is_not_told_when_the_chat_begins)
     take(pv_tui_take_files,
          "{'files':[{'id':7,'direction':'in','peer':'pi','name':'a','size':2048,'"
          "state':'offered','muted':true,'time':" T0 "}]}");
+    /* Nor what becomes of it. */
+    take(pv_tui_take_file, "{'file':{'id':7,'direction':'in','peer':'pi','name':'a','size':2048,'"
+                           "state':'withdrawn'}}");
     assert_int_equal(t->convs[pi].n_lines, 0);
     assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 0);
     assert_string_equal(t->note, "");
