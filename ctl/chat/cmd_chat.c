@@ -20,6 +20,7 @@
 enum {
     MAX_ASKED = 12,   /* requests without answer; the daemon takes 16 */
     LAST_WAIT_S = 30, /* for answers after the end of the input */
+    MAX_CAME = 256,   /* ours: lines that came while an inbox is under way */
 };
 
 struct raw {
@@ -31,6 +32,7 @@ struct raw {
     bool reading;
     uint64_t inbox_id, watch_id, read_id;
     char last[PV_CHAT_ID_TEXT_BUF]; /* message that was printed; "" = none */
+    json_t *came;                   /* owned: what events told since the last inbox was asked for */
     unsigned unsent;                /* lines whose answer is missing */
     unsigned sent, printed;
     int code;
@@ -87,17 +89,50 @@ static int ask_watch(struct raw *c)
 
 /* --- in ------------------------------------------------------------------------------------ */
 
+static void print_line(struct raw *c, const json_t *msg)
+{
+    const char *text = pv_json_text(msg, "text", "");
+    if (c->cli->client.exact)
+        fputs(text, c->cli->out);
+    else
+        pv_show_text(c->cli->out, text);
+    fputc('\n', c->cli->out);
+    c->printed++;
+}
+
+/* A muted peer's or room's come as read, so that no inbox has them: those among the first n that
+ * the events told. */
+static void print_came(struct raw *c, size_t n)
+{
+    if (n == 0)
+        return;
+    for (; n > 0; n--) {
+        const json_t *msg = json_array_get(c->came, 0);
+        if (pv_json_is(msg, "state", "read"))
+            print_line(c, msg);
+        json_array_remove(c->came, 0);
+    }
+    (void)fflush(c->cli->out); /* a reader that has gone is found where it is waited for */
+}
+
+/* Before an unread line stand the muted ones that came before it. */
+static void print_came_before(struct raw *c, const json_t *unread)
+{
+    const char *id = pv_json_text(unread, "id", "");
+    for (size_t i = 0; i < json_array_size(c->came); i++) {
+        if (strcmp(pv_json_text(json_array_get(c->came, i), "id", ""), id) == 0) {
+            print_came(c, i);
+            return;
+        }
+    }
+}
+
 /* p2pvpnd gives those of this conversation alone, whatever its other side is called by now. */
 static int print_inbox(struct raw *c, const json_t *body)
 {
     PV_EACH_JSON(json_object_get(body, "messages"), msg) {
-        const char *text = pv_json_text(msg, "text", "");
-        if (c->cli->client.exact)
-            fputs(text, c->cli->out);
-        else
-            pv_show_text(c->cli->out, text);
-        fputc('\n', c->cli->out);
-        c->printed++;
+        print_came_before(c, msg);
+        print_line(c, msg);
     }
     /* The daemon gives a page at a time. */
     c->stale = c->stale || pv_json_bool(body, "more");
@@ -111,14 +146,27 @@ static bool has_changed_hands(const struct raw *c, const json_t *msg)
            pv_json_real(msg, "another_since", 0) > c->place.another_since;
 }
 
+/* In which order they came, whatever waits for an inbox. Where they are many the first is not
+ * waited with. */
+static void keep_order(struct raw *c, const json_t *body)
+{
+    json_t *msg = json_object_get(body, "message");
+    if (pv_json_bool(msg, "own") || !pv_json_is(body, "address", c->place.address))
+        return;
+    if (json_array_size(c->came) >= MAX_CAME)
+        print_came(c, 1);
+    (void)json_array_append(c->came, msg);
+}
+
 static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
 {
     struct raw *c = ctx;
     if (reply->is_event) {
         const json_t *msg = json_object_get(reply->body, "message");
+        keep_order(c, reply->body);
         /* The event says only that there is news, perhaps of this conversation. The inbox tells it,
          * and in the right order. */
-        c->stale = c->stale || (msg != NULL && !pv_json_bool(msg, "own"));
+        c->stale = c->stale || (msg != NULL && pv_json_is(msg, "state", "unread"));
         return has_changed_hands(c, msg) ? pv_cli_fail(c->cli, PV_CTLAPI_UNKNOWN_PEER,
                                                        "%s is another machine by now: start the "
                                                        "chat again",
@@ -211,6 +259,8 @@ static int converse(struct raw *c)
             code = ask_inbox(c);
             continue;
         }
+        if (!c->asking)
+            print_came(c, json_array_size(c->came));
         int n = poll(p, PV_ARRAY_LEN(p), pv_poll_ms(deadline, pv_clock_now()));
         if (n < 0 && errno != EINTR)
             return pv_cli_fail(c->cli, PV_CTLAPI_FAILED, "cannot wait: %s", strerror(errno));
@@ -222,6 +272,7 @@ static int converse(struct raw *c)
         if (n > 0 && code == 0 && p[1].revents != 0)
             code = read_input(c);
     }
+    print_came(c, json_array_size(c->came));
     return code != 0 ? code : c->code;
 }
 
@@ -236,6 +287,7 @@ static int chatraw(struct pv_cli *cli)
     if (c == NULL)
         return pv_cli_no_memory(cli);
     c->cli = cli;
+    c->came = json_array(); /* NULL: what a muted peer says is not printed */
     /* A pipe gets the bytes as they were sent; only a terminal must be kept from obeying them. */
     cli->client.exact = !isatty(fileno(cli->out));
     int code = pv_chat_find_place(cli, cli->args.word[0], &c->place);
@@ -247,6 +299,7 @@ static int chatraw(struct pv_cli *cli)
         code = ask_inbox(c);
     if (code == 0)
         code = converse(c);
+    json_decref(c->came);
     free(c);
     return code;
 }

@@ -38,6 +38,11 @@ def raw_lines_both_ways(lab):
     check(a.os_ping(a.addr(b)), "ping")
     a.run("sh", "-c", f"printf 'by nc\\n' | nc -q 1 {a.addr(b)} 2047")
     equal(listener.stdout.readline(), "by nc\n", "a line of nc")
+    # A conversation that was begun with its name has what a muted peer says, too.
+    b.ctl("mute", "a")
+    a.ctl("send", "b", "muted")
+    equal(listener.stdout.readline(), "muted\n", "a line of a muted peer")
+    b.ctl("unmute", "a")
     equal(listener.poll(), None, "exit code of a listener without input")
     listener.terminate()
     listener.wait()

@@ -142,6 +142,13 @@ void pv_tell_read(struct pv_node *n, const struct pv_chat_record *msgs, size_t c
     }
 }
 
+/* By which requests mean the conversation, whatever it is called by then. */
+static json_t *address_of(const struct pv_chat_record *rec)
+{
+    return rec->in_room ? json_string(pv_rooms_address(rec->peer, (char[PV_ROOMS_NAME_BUF]){0}))
+                        : pv_ctlapi_key(rec->peer);
+}
+
 void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns now)
 {
     char room[PV_ROOMS_NAME_BUF];
@@ -159,7 +166,9 @@ void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns 
                                               rec->outgoing ? msg.to : msg.from,
                                               msg.room != NULL && !rec->outgoing ? " in " : "",
                                               msg.room != NULL && !rec->outgoing ? msg.room : "")};
-    pv_node_tell(n, &event, pv_ctlapi_pack("{s:o}", "message", pv_ctlapi_message_json(&msg)));
+    pv_node_tell(n, &event,
+                 pv_ctlapi_pack("{s:o, s:o}", "message", pv_ctlapi_message_json(&msg), "address",
+                                address_of(rec)));
     if (unread)
         pv_notifier_message(pv_node_part(n, &pv_part_notifier), &msg, now);
     if (seen) {
