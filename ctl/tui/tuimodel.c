@@ -1003,6 +1003,10 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
     bool told = t->list_asked && body != NULL;
     size_t i;
     t->list_asked = false;
+    /* Why there was none is true no more. */
+    if (body != NULL && t->refused[0] != '\0' && strcmp(t->note, t->refused) == 0)
+        pv_tui_note(t, "%s", "");
+    snprintf(t->refused, sizeof(t->refused), "%s", body == NULL ? t->note : "");
     /* A member that has gone has no address, which may be another's now, and no path. */
     for (i = 0; i < t->n_convs; i++) {
         struct pv_tui_conv *gone = &t->convs[i];

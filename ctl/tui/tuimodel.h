@@ -206,6 +206,7 @@ struct pv_tui {
     json_t *heard;                     /* ids of messages that p2pvpnd, back again, tells again */
     bool list_asked;                   /* getu: the next list of peers is told */
     bool has_peers;                    /* a list came: other names are nobody's */
+    char refused[PV_TUI_NOTE];         /* the note said why none came; "": one did */
     size_t *order;                     /* owned: the conversations as the roster shows them */
     char note_id[PV_CHAT_ID_TEXT_BUF]; /* the note is about this message; "" = about none */
     char *paste;                /* owned: lines that wait for an answer whether to send them */

@@ -1497,6 +1497,21 @@ PV_TEST(a_list_of_peers_that_is_refused_leaves_nobody_online)
     assert_int_equal(t->convs[t->current].n_lines, told);
 }
 
+/* As behind `leave`, until `join`; another note stays. */
+PV_TEST(why_there_is_no_list_of_peers_is_said_until_there_is_one)
+{
+    static const char *const notes[] = {"this machine is in no network", "another note"};
+    const struct pv_tui_action list = {.kind = PV_TUI_PEERS};
+    for (size_t i = 0; i < PV_ARRAY_LEN(notes); i++) {
+        pv_tui_take_error(t, notes[0], &list);
+        pv_tui_take_peers(t, NULL);
+        assert_string_equal(t->note, notes[0]);
+        pv_tui_note(t, "%s", notes[i]);
+        take(pv_tui_take_peers, "{'peers':[]}");
+        assert_string_equal(t->note, i == 0 ? "" : notes[i]);
+    }
+}
+
 /* The input line has one line only. */
 PV_TEST(a_text_of_several_lines_that_is_given_back_keeps_them)
 {
