@@ -1280,6 +1280,10 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
                         ? "%s is muted: its words stand here, as read; /unmute ends that"
                         : "%s is not muted any more",
                     action->peer);
+        if (action->kind == PV_TUI_UNMUTE) { /* what was offered meanwhile is told now */
+            t->has_files = false;
+            want_list(t, PV_TUI_FILES);
+        }
         return;
     }
     const char *name = pv_json_text(body, "room", "");

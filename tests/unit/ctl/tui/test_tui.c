@@ -544,6 +544,27 @@ PV_TEST(a_muted_file_that_waits_is_not_told_when_the_chat_begins)
     assert_string_equal(t->note, "");
 }
 
+PV_TEST(an_offer_of_a_muted_peer_is_told_when_it_is_muted_no_more)
+{
+    size_t pi = pv_tui_find(t, "pi", false);
+    take(pv_tui_take_files,
+         "{'files':[{'id':7,'direction':'in','peer':'pi','name':'a','size':2048,'"
+         "state':'offered','muted':true}]}");
+    line("/unmute pi");
+    struct pv_tui_action a;
+    assert_ok(pv_tui_poll(t, &a));
+    json_t *body = json_of("{'changed':true}");
+    pv_tui_take_done(t, &a, body);
+    json_decref(body);
+    assert_action(PV_TUI_FILES, "", "");
+    for (int i = 0; i < 2; i++) {
+        take(pv_tui_take_files, "{'files':[{'id':7,'direction':'in','peer':'pi','name':'a','size':"
+                                "2048,'state':'offered'}]}");
+        assert_int_equal(t->convs[pi].n_lines, 1); /* once */
+    }
+    assert_has(t->convs[pi].lines[0].text, "offers a (2.0 KiB): /accept 7, /refuse 7");
+}
+
 /* Its machine was removed while it moved; another one may be called pi by now. */
 PV_TEST(a_file_of_a_former_member_is_told_in_the_former_ones_conversation)
 {
