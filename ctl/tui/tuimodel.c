@@ -19,6 +19,7 @@
 static struct pv_tui_line *find_line(struct pv_tui_conv *c, const char *id);
 static void give(struct pv_tui *t, const json_t *msg);
 static void change_line(struct pv_tui *t, struct pv_tui_conv *from, struct pv_tui_conv *to);
+static void seek(struct pv_tui *t, struct pv_tui_conv *c, size_t end);
 
 void pv_tui_note(struct pv_tui *t, const char *fmt, ...)
 {
@@ -270,6 +271,7 @@ void pv_tui_open(struct pv_tui *t, size_t index)
     }
     t->current = index;
     c->found = c->came = c->offers = 0;
+    c->seeks = false;
     find_new(c);
     t->note[0] = '\0';
     c->scroll = 0;
@@ -448,6 +450,21 @@ static bool want_at(struct pv_tui *t, enum pv_tui_action_kind kind, const char *
     snprintf(a.peer, sizeof(a.peer), "%s", peer);
     snprintf(a.address, sizeof(a.address), "%s", address);
     return want(t, &a);
+}
+
+bool pv_tui_want_older(struct pv_tui *t, struct pv_tui_conv *c)
+{
+    size_t first = 0;
+    if (c->older_asked)
+        return true;
+    /* Notices have no id that the daemon knows: the first message is the place to go on from. */
+    while (first < c->n_lines && (c->lines[first].id[0] == '\0' || c->lines[first].id[0] == '~'))
+        first++;
+    if (!c->more || first == c->n_lines || c->n_lines + PV_CTLAPI_MAX_HISTORY > PV_TUI_MAX_LINES)
+        return false;
+    char *id = t->n_actions < PV_TUI_MAX_ACTIONS ? strdup(c->lines[first].id) : NULL;
+    c->older_asked = id != NULL && pv_tui_want(t, PV_TUI_OLDER, c->name, id);
+    return c->older_asked;
 }
 
 /* Asks for all there is of a kind, once. */
@@ -826,11 +843,14 @@ void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
     if (index == SIZE_MAX)
         return;
     struct pv_tui_conv *c = &t->convs[index];
-    c->older_asked = false;
+    const bool seeks = c->seeks && index == t->current && body != NULL;
+    c->older_asked = c->seeks = false;
     /* While the daemon could not say, or the page has no room here, there is still more: unread
      * lines in it are read by nobody. The next page up asks again. */
     if (json_array_size(list) == 0) {
         c->more = c->more && body == NULL;
+        if (seeks)
+            seek(t, c, 0);
         return;
     }
     size_t total = c->n_lines + json_array_size(list);
@@ -850,8 +870,10 @@ void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
     c->lines = lines;
     c->cap = total;
     c->n_lines += n;
-    c->found = 0; /* the lines have other numbers now */
+    c->found += c->found > 0 ? n : 0; /* the lines have other numbers now */
     c->more = pv_json_bool(body, "more");
+    if (seeks)
+        seek(t, c, n);
 }
 
 void pv_tui_take_state(struct pv_tui *t, const json_t *body)
@@ -908,7 +930,7 @@ void pv_tui_take_return(struct pv_tui *t)
     if (pv_tui_is_warned(t))
         t->leave = PV_TUI_STAYS;
     for (size_t i = 1; i < t->n_convs; i++) {
-        t->convs[i].asked = t->convs[i].older_asked = false;
+        t->convs[i].asked = t->convs[i].older_asked = t->convs[i].seeks = false;
         if (i != t->current)
             forget_messages(t, &t->convs[i]);
     }
@@ -1063,6 +1085,27 @@ enum {
     FOUND_WHO = 64 + 16 + PV_KEY_SHORT_BUF,
 };
 
+#define SEEKS "looking further back for "
+
+/* Looks for the word in the lines before the one with index end. */
+static void seek(struct pv_tui *t, struct pv_tui_conv *c, size_t end)
+{
+    while (end > 0 && strcasestr(c->lines[end - 1].text, c->sought) == NULL)
+        end--;
+    c->seeks = end == 0 && pv_tui_want_older(t, c);
+    if (c->seeks) {
+        pv_tui_note(t, SEEKS "\"%s\"", c->sought);
+        return;
+    }
+    if (end == 0)
+        pv_tui_note(t, c->found > 0 ? "nothing older has \"%s\"" : "nothing here has \"%s\"",
+                    c->sought);
+    else if (strncmp(t->note, SEEKS, sizeof(SEEKS) - 1) == 0)
+        pv_tui_note(t, "%s", "");
+    c->found = end;
+    c->show_found = end > 0;
+}
+
 bool pv_tui_search(struct pv_tui *t, const char *text)
 {
     struct pv_tui_conv *c = &t->convs[t->current];
@@ -1088,14 +1131,8 @@ bool pv_tui_search(struct pv_tui *t, const char *text)
         c->sought = strdup(text);
         c->found = 0;
     }
-    size_t i = c->found > 0 ? c->found - 1 : c->n_lines;
-    while (i > 0 && strcasestr(c->lines[i - 1].text, text) == NULL)
-        i--;
-    if (i == 0)
-        pv_tui_note(t, c->found > 0 ? "nothing older has \"%s\"%s" : "nothing here has \"%s\"%s",
-                    text, c->more ? ": PgUp at the top loads what is older" : "");
-    c->found = i;
-    c->show_found = i > 0;
+    if (c->sought != NULL)
+        seek(t, c, c->found > 0 ? c->found - 1 : c->n_lines);
     return true;
 }
 

@@ -100,6 +100,7 @@ struct pv_tui_conv {
     size_t found;                       /* by /search: number of the line, from 1; 0 = none */
     char *sought;                       /* owned: what /search looked for; NULL: nothing yet */
     bool show_found;                    /* the view scrolls to it, and clears this */
+    bool seeks;                         /* it goes on in the older lines that were asked for */
     char new_from[PV_CHAT_ID_TEXT_BUF]; /* the first message that was unread when it was opened */
     /* Unread lines that were not on the screen yet, above what is and below; the view's. */
     unsigned new_above, new_below;
@@ -333,6 +334,9 @@ void pv_tui_hide_waiting(struct pv_tui *t, struct pv_tui_action *action);
 
 /* Says it in the bar, made harmless, in one row. */
 void pv_tui_note(struct pv_tui *t, const char *fmt, ...) PV_PRINTF(2, 3);
+/* Asks for the page of history before the first line, unless it is on its way. False: there is
+ * none, or no room for it. */
+bool pv_tui_want_older(struct pv_tui *t, struct pv_tui_conv *c);
 /* Asks the daemon; takes text. */
 bool pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text);
 /* A line that nobody wrote, with the time of now. */
@@ -360,8 +364,9 @@ bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number
 /* p2pvpnd knows of no file that could be accepted by this number: one that gets it later is another
  * one. */
 void pv_tui_miss_file(struct pv_tui *t, const char *number);
-/* /search: the next older line that has text, above the one that was found last; in the network's
- * pane in all conversations. False: it was not in order, which was said. */
+/* /search: the next older line that has text, above the one that was found last, also in history
+ * that has to be asked for; in the network's pane in all conversations. False: it was not in order,
+ * which was said. */
 bool pv_tui_search(struct pv_tui *t, const char *text);
 /* The conversation that was asked for does not open: the command is given back, before the line
  * that was begun for it, so that nothing typed since goes to the one that is shown. */

@@ -209,27 +209,19 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
     free(line);
 }
 
-/* At the first line there is here: the daemon may have older ones, which are asked for where there
- * is room for a page of them. */
+/* At the first line there is here: the daemon may have older ones. */
 static void page_up(struct pv_tui *t, struct pv_tui_conv *c, size_t page)
 {
-    size_t first = 0;
     c->scroll += page;
-    /* Notices have no id that the daemon knows: the first message is the place to go on from. */
-    while (first < c->n_lines && (c->lines[first].id[0] == '\0' || c->lines[first].id[0] == '~'))
-        first++;
-    if (!c->at_top || !c->more || c->older_asked || first == c->n_lines ||
-        c->n_lines + PV_CTLAPI_MAX_HISTORY > PV_TUI_MAX_LINES)
-        return;
-    char *id = t->n_actions < PV_TUI_MAX_ACTIONS ? strdup(c->lines[first].id) : NULL;
-    if (id != NULL)
-        c->older_asked = pv_tui_want(t, PV_TUI_OLDER, c->name, id);
+    if (c->at_top)
+        (void)pv_tui_want_older(t, c);
 }
 
 static void go_down(struct pv_tui *t)
 {
     struct pv_tui_conv *c = &t->convs[t->current];
     c->scroll = c->came = 0;
+    c->seeks = false;
 }
 
 /* To the newest lines; from there the new ones that are above them are not wanted. */

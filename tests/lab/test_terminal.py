@@ -512,6 +512,10 @@ def a_hundred_thousand_messages_scroll_at_once(lab):
     terminal.line("/search number 90123")
     terminal.wait("what the newest pages do not have", "bob to a: message number 90123", lambda rows:
                   '1 line has "number 90123"' in rows[22])
+    terminal.line("/open bob")
+    terminal.line("/search number 90123")
+    terminal.wait("it in its place, between its neighbours", "message number 90122", lambda rows:
+                  any("message number 90124" in row for row in rows))
 
 
 @scenario

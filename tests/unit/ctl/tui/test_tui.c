@@ -3163,6 +3163,45 @@ PV_TEST(a_search_goes_to_what_is_older)
     assert_int_equal(t->convs[pi].found, 59);
 }
 
+/* Older pages are asked for, one after the other, until the word is found or a command is typed. */
+PV_TEST(a_search_goes_on_in_history_that_is_not_here)
+{
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    drop_actions();
+    take_of(pv_tui_take_history, "pi",
+            "{'more':true,'messages':[" MSG("D", "pi", "lap", "needle", "read") "]}");
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    line("/search needle");
+    assert_int_equal(c->found, 1);
+    assert_nothing_asked();
+    line("/search needle");
+    assert_action(PV_TUI_OLDER, "pi", "D");
+    assert_has(t->note, "looking further back for \"needle\"");
+    take_of(pv_tui_take_older, "pi",
+            "{'more':true,'messages':[" MSG("C", "pi", "lap", "hay", "read") "]}");
+    assert_int_equal(c->found, 2); /* the same line */
+    assert_action(PV_TUI_OLDER, "pi", "C");
+    take_of(pv_tui_take_older, "pi",
+            "{'more':true,'messages':[" MSG("A", "pi", "lap", "needle", "read") "," MSG(
+                "B", "pi", "lap", "more hay", "read") "]}");
+    assert_nothing_asked();
+    assert_int_equal(c->found, 1);
+    assert_true(c->show_found);
+    assert_string_equal(t->note, "");
+    line("/search needle");
+    assert_action(PV_TUI_OLDER, "pi", "A");
+    line("/search"); /* another command ends it */
+    take_of(pv_tui_take_older, "pi",
+            "{'more':true,'messages':[" MSG("0", "pi", "lap", "hay", "read") "]}");
+    assert_nothing_asked();
+    edit(PV_TUIEDIT_KILL_START);
+    line("/search needle");
+    assert_action(PV_TUI_OLDER, "pi", "0");
+    take_of(pv_tui_take_older, "pi", "{'messages':[]}");
+    assert_string_equal(t->note, "nothing older has \"needle\"");
+    assert_nothing_asked();
+}
+
 /* A peer chooses when a notice of its file goes to the line of a room. */
 PV_TEST(a_search_goes_on_when_lines_have_gone)
 {
