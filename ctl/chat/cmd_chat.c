@@ -20,20 +20,21 @@
 enum {
     MAX_ASKED = 12,   /* requests without answer; the daemon takes 16 */
     LAST_WAIT_S = 30, /* for answers after the end of the input */
-    MAX_CAME = 256,   /* ours: lines that came while an inbox is under way */
+    MAX_CAME = 256,   /* ours: lines that came while what was unread before is asked for */
 };
 
 struct raw {
     struct pv_cli *cli;
     struct pv_chat_place place;
     bool ended;  /* the input */
-    bool stale;  /* there may be unread messages that were not asked for */
+    bool stale;  /* there may be unread messages of before that were not asked for */
     bool asking; /* an inbox is under way, or (reading) the word that it was printed */
     bool reading;
     uint64_t inbox_id, watch_id, read_id;
-    char last[PV_CHAT_ID_TEXT_BUF]; /* message that was printed; "" = none */
-    json_t *came;                   /* owned: what events told since the last inbox was asked for */
-    unsigned unsent;                /* lines whose answer is missing */
+    /* The message that was printed last, and the one to which all are read; "": none. */
+    char last[PV_CHAT_ID_TEXT_BUF], done[PV_CHAT_ID_TEXT_BUF];
+    json_t *came;    /* owned: what events told while what was unread before is asked for */
+    unsigned unsent; /* lines whose answer is missing */
     unsigned sent, printed;
     int code;
     struct pv_chat_input in;
@@ -60,14 +61,12 @@ static int ask_inbox(struct raw *c)
     return code;
 }
 
-/* The printed messages, up to the last of these, are read. */
-static int read_through(struct raw *c, const json_t *messages)
+/* The printed messages are read. Where the reader has gone they stay unread. */
+static int ask_read(struct raw *c)
 {
-    size_t n = json_array_size(messages);
-    if (n == 0 || fflush(c->cli->out) != 0)
+    memcpy(c->done, c->last, sizeof(c->done));
+    if (fflush(c->cli->out) != 0)
         return 0;
-    snprintf(c->last, sizeof(c->last), "%s",
-             pv_json_text(json_array_get(messages, n - 1), "id", ""));
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_READ);
     memcpy(req.peer, c->place.address, sizeof(req.peer));
     memcpy(req.through, c->last, sizeof(req.through));
@@ -97,46 +96,33 @@ static void print_line(struct raw *c, const json_t *msg)
     else
         pv_show_text(c->cli->out, text);
     fputc('\n', c->cli->out);
+    snprintf(c->last, sizeof(c->last), "%s", pv_json_text(msg, "id", ""));
     c->printed++;
 }
 
-/* A muted peer's or room's come as read, so that no inbox has them: those among the first n that
- * the events told. */
-static void print_came(struct raw *c, size_t n)
+static bool has_come(const struct raw *c, const char *id)
 {
-    if (n == 0)
-        return;
-    for (; n > 0; n--) {
-        const json_t *msg = json_array_get(c->came, 0);
-        if (pv_json_is(msg, "state", "read"))
-            print_line(c, msg);
-        json_array_remove(c->came, 0);
+    PV_EACH_JSON(c->came, msg) {
+        if (strcmp(pv_json_text(msg, "id", ""), id) == 0)
+            return true;
     }
-    (void)fflush(c->cli->out); /* a reader that has gone is found where it is waited for */
+    return false;
 }
 
-/* Before an unread line stand the muted ones that came before it. */
-static void print_came_before(struct raw *c, const json_t *unread)
-{
-    const char *id = pv_json_text(unread, "id", "");
-    for (size_t i = 0; i < json_array_size(c->came); i++) {
-        if (strcmp(pv_json_text(json_array_get(c->came, i), "id", ""), id) == 0) {
-            print_came(c, i);
-            return;
-        }
-    }
-}
-
-/* p2pvpnd gives those of this conversation alone, whatever its other side is called by now. */
-static int print_inbox(struct raw *c, const json_t *body)
+/* Prints what was unread before, a page at a time, and behind it what came meanwhile. p2pvpnd gives
+ * those of this conversation alone, whatever its other side is called by now. */
+static void print_inbox(struct raw *c, const json_t *body)
 {
     PV_EACH_JSON(json_object_get(body, "messages"), msg) {
-        print_came_before(c, msg);
-        print_line(c, msg);
+        if (!has_come(c, pv_json_text(msg, "id", "")))
+            print_line(c, msg);
     }
-    /* The daemon gives a page at a time. */
     c->stale = c->stale || pv_json_bool(body, "more");
-    return read_through(c, json_object_get(body, "messages"));
+    if (c->stale)
+        return;
+    PV_EACH_JSON(c->came, msg)
+        print_line(c, msg);
+    json_array_clear(c->came);
 }
 
 /* A script that listened for the machine that had the name before would hear nothing for ever. */
@@ -146,16 +132,25 @@ static bool has_changed_hands(const struct raw *c, const json_t *msg)
            pv_json_real(msg, "another_since", 0) > c->place.another_since;
 }
 
-/* In which order they came, whatever waits for an inbox. Where they are many the first is not
- * waited with. */
-static void keep_order(struct raw *c, const json_t *body)
+/* Printed as it comes, and not as an inbox has it: another client may read it first, and a muted
+ * peer's or room's comes as read. Where too many wait behind what was unread before, the inbox has
+ * to tell them. */
+static void take_message(struct raw *c, const json_t *body)
 {
     json_t *msg = json_object_get(body, "message");
-    if (pv_json_bool(msg, "own") || !pv_json_is(body, "address", c->place.address))
+    const char *address = pv_json_text(body, "address", NULL);
+    if (pv_json_bool(msg, "own") || (address != NULL && strcmp(address, c->place.address) != 0))
         return;
-    if (json_array_size(c->came) >= MAX_CAME)
-        print_came(c, 1);
-    (void)json_array_append(c->came, msg);
+    if (address == NULL) { /* an older p2pvpnd does not say of which conversation it is */
+        c->stale = true;
+    } else if (!c->stale && (!c->asking || c->reading)) {
+        print_line(c, msg);
+    } else if (json_array_size(c->came) < MAX_CAME) {
+        (void)json_array_append(c->came, msg);
+    } else {
+        json_array_clear(c->came);
+        c->stale = true;
+    }
 }
 
 static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
@@ -163,10 +158,8 @@ static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
     struct raw *c = ctx;
     if (reply->is_event) {
         const json_t *msg = json_object_get(reply->body, "message");
-        keep_order(c, reply->body);
-        /* The event says only that there is news, perhaps of this conversation. The inbox tells it,
-         * and in the right order. */
-        c->stale = c->stale || (msg != NULL && pv_json_is(msg, "state", "unread"));
+        if (msg != NULL)
+            take_message(c, reply->body);
         return has_changed_hands(c, msg) ? pv_cli_fail(c->cli, PV_CTLAPI_UNKNOWN_PEER,
                                                        "%s is another machine by now: start the "
                                                        "chat again",
@@ -190,7 +183,9 @@ static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
         pv_chat_complain_of_line(c->cli, &c->place, reply);
         return reply->id == c->watch_id || reply->id == c->inbox_id ? c->code : 0;
     }
-    return reply->id == c->inbox_id ? print_inbox(c, reply->body) : 0;
+    if (reply->id == c->inbox_id)
+        print_inbox(c, reply->body);
+    return 0;
 }
 
 /* --- out ----------------------------------------------------------------------------------- */
@@ -235,7 +230,8 @@ static int read_input(struct raw *c)
 static bool is_over(const struct raw *c)
 {
     /* A listener that has sent nothing goes on after the end of its input (cmd_chat.c, --raw). */
-    return c->ended && c->sent > 0 && c->unsent == 0 && !c->asking && !c->stale;
+    return c->ended && c->sent > 0 && c->unsent == 0 && !c->asking && !c->stale &&
+           strcmp(c->done, c->last) == 0;
 }
 
 /* Until the input has ended and every line is answered; with --timeout, which is how long to
@@ -259,8 +255,10 @@ static int converse(struct raw *c)
             code = ask_inbox(c);
             continue;
         }
-        if (!c->asking)
-            print_came(c, json_array_size(c->came));
+        if (!c->asking && strcmp(c->done, c->last) != 0) {
+            code = ask_read(c);
+            continue;
+        }
         int n = poll(p, PV_ARRAY_LEN(p), pv_poll_ms(deadline, pv_clock_now()));
         if (n < 0 && errno != EINTR)
             return pv_cli_fail(c->cli, PV_CTLAPI_FAILED, "cannot wait: %s", strerror(errno));
@@ -272,7 +270,6 @@ static int converse(struct raw *c)
         if (n > 0 && code == 0 && p[1].revents != 0)
             code = read_input(c);
     }
-    print_came(c, json_array_size(c->came));
     return code != 0 ? code : c->code;
 }
 
@@ -287,7 +284,7 @@ static int chatraw(struct pv_cli *cli)
     if (c == NULL)
         return pv_cli_no_memory(cli);
     c->cli = cli;
-    c->came = json_array(); /* NULL: what a muted peer says is not printed */
+    c->came = json_array(); /* NULL: what comes before the first inbox is not printed */
     /* A pipe gets the bytes as they were sent; only a terminal must be kept from obeying them. */
     cli->client.exact = !isatty(fileno(cli->out));
     int code = pv_chat_find_place(cli, cli->args.word[0], &c->place);

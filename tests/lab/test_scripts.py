@@ -28,8 +28,10 @@ def start(lab):
 def raw_lines_both_ways(lab):
     a, b = start(lab)
     reader, writer = subprocess.PIPE, subprocess.PIPE
-    listener = subprocess.Popen([*b.enter, lab.bin("p2pvpnctl"), "chat", "--raw", "a"],
+    def listen():
+        return subprocess.Popen([*b.enter, lab.bin("p2pvpnctl"), "chat", "--raw", "a"],
                                 stdin=subprocess.DEVNULL, stdout=reader, text=True)
+    listener, other = listen(), listen()
     # Two lines of a pipe are two messages; the program ends with its input.
     r = a.ctl("chat", "--raw", "b", stdin="first line\n  second, with blanks \n")
     equal(r.out, "", "what the sender prints")
@@ -44,8 +46,15 @@ def raw_lines_both_ways(lab):
     equal(listener.stdout.readline(), "muted\n", "a line of a muted peer")
     b.ctl("unmute", "a")
     equal(listener.poll(), None, "exit code of a listener without input")
-    listener.terminate()
-    listener.wait()
+    # One takes nothing from another.
+    for n in range(30):
+        a.ctl("send", "b", f"line {n}")
+        for one in (listener, other):
+            while (line := one.stdout.readline()) != f"line {n}\n":
+                check(n == 0 and line, f"after line {n - 1} comes {line!r}")
+    for one in (listener, other):
+        one.terminate()
+        one.wait()
 
     talker = subprocess.Popen([*b.enter, lab.bin("p2pvpnctl"), "chat", "--raw", "a"],
                               stdin=writer, stdout=reader, text=True)
