@@ -222,13 +222,14 @@ static int by_author(const void *a, const void *b)
     return memcmp(a, b, PV_SIGN_PK_LEN);
 }
 
-/* How far the author's log goes. Of one whose texts wait with the others that is their word, or who
- * is invited here would be shown what was said before. */
+/* How far the author's log goes. Of one whose texts wait with the others, as all do until a user
+ * here has accepted the room, that is their word, or who is invited here would be shown what was
+ * said before. */
 static uint64_t end_of_log(const struct pv_rooms *rs, const struct pv_rooms_room *room,
-                           size_t author)
+                           size_t author, bool has_texts)
 {
     uint64_t end = room->members[author]->last;
-    if (pv_rooms_admits(rs, room->members[author]->pk))
+    if (has_texts && pv_rooms_admits(rs, room->members[author]->pk))
         return end;
     for (size_t i = 0; i < room->n_members; i++) {
         const uint64_t known = room->members[i]->known[author];
@@ -244,6 +245,7 @@ int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, con
     struct pv_room_record rec = {.type = PV_ROOM_INVITE, .time_ms = wall_ms};
     struct pv_rooms_room *room = rooms->loaded ? pv_rooms_room_find(rooms, id) : NULL;
     size_t n = 0;
+    const bool has_texts = room != NULL && pv_rooms_is_accepted(rooms, room);
     int r = pv_rooms_accept(rooms, id, now);
     if (r < 0)
         return r;
@@ -254,7 +256,7 @@ int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, con
     if (room_is_in(m))
         return PV_ERR_EXISTS;
     for (size_t i = 0; i < room->n_members; i++) {
-        const uint64_t end = end_of_log(rooms, room, i);
+        const uint64_t end = end_of_log(rooms, room, i, has_texts);
         if (end == 0)
             continue;
         memcpy(base[n].author, room->members[i]->pk, sizeof(base[n].author));

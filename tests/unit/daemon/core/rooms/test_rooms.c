@@ -416,6 +416,21 @@ PV_TEST_IN(an_invitation_waits_for_a_user, setup, teardown)
     assert_string_equal(w.n[BOB].said, "one two");
 }
 
+/* Inviting accepts: of what was said before, no text is here yet. */
+PV_TEST_IN(a_newcomer_whose_inviter_had_not_accepted_sees_nothing_of_before, setup, teardown)
+{
+    w.n[BOB].hesitates = true;
+    anna_and_bob();
+    connect(ANNA, CARL, true);
+    connect(BOB, CARL, true);
+    assert_ok(say(ANNA, "crew", "before"));
+    assert_said_after(PV_S(10), BOB, "");
+    assert_ok(invite(BOB, "crew", CARL));
+    assert_ok(say(ANNA, "crew", "after"));
+    assert_said_after(PV_S(60), CARL, "after");
+    assert_string_equal(w.n[BOB].said, "before after");
+}
+
 static void assert_called(int i, const uint8_t *room, const char *name)
 {
     assert_string_equal(PV_ROOM_STR(w.n[i].rooms, room), name);
