@@ -298,7 +298,7 @@ export function chat(main, who) {
 
   async function older() {
     const first = messages[0].id, page = await call("history", { peer: who, before: first, limit: find ? SEARCHED : PAGE });
-    if (messages[0]?.id !== first) return; // others are at the top by now
+    if (messages.length > 0 && messages[0].id !== first) return older(); // others are at the top by now
     messages = [...page.messages, ...messages];
     more = Boolean(page.more);
     learn(messages);
