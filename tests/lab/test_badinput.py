@@ -579,6 +579,15 @@ def mistakes_of_a_machine_get_an_answer_that_helps(lab):
     # Where the daemon still sets the interface up it puts that back, as with an address.
     wait("status to name it, or the daemon to mend it", lambda: "ip link set p2pvpn0 up" in a.ctl("status").out or
          "UP" in a.run("ip", "-br", "link", "show", "p2pvpn0").out.split("<")[1])
+    # `up` sets anew what somebody has changed.
+    mtu = a.json("status")["interface"]["mtu"]
+    for change in ("down", "mtu 1000"):
+        a.ip(f"link set p2pvpn0 {change}")
+        wait("status to name it", lambda: "ip link set p2pvpn0" in a.ctl("status").out)
+        a.ctl("up")
+        wait("it to be as before", lambda: not a.json("status")["problems"])
+        check(f"mtu {mtu}" in (link := a.run("ip", "addr", "show", "p2pvpn0").out) and ",UP" in link and
+              a.addr(family=6) in link, f"after {change} and up: {link}")
 
 
 @scenario(minutes=20)

@@ -429,8 +429,10 @@ static int configure(struct helper_server *s, const struct pv_helper_iface *want
     char *lines = malloc(PV_IPCMD_LINES_MAX);
     if (lines == NULL)
         return fail_reply(s, PV_ERR_NOMEM, "set up %s: out of memory", name);
-    s->v6 = enable_v6(name);
     const char *dev = PV_STR("dev %s", name);
+    if (again) /* below MTU_MIN_V6, as somebody may have set it, there is no IPv6 to be enabled */
+        (void)!pv_ipcmd_force(PV_STR("link set %s mtu %u\n", dev, want->mtu));
+    s->v6 = enable_v6(name);
     remove_old(s, want, dev, lines);
     int r = set_new(s, want, dev, lines, complaint);
     if (r >= 0 && again)
