@@ -121,9 +121,12 @@ function notify(m) {
   n.onclick = () => { window.focus(); location.hash = `#/chat/${encodeURIComponent(talk)}`; };
 }
 
+let handed = 0; // when a name changed hands last: what is unread of the machine that had it stands elsewhere since
 hear(event => {
   if (event === null) {
-    if (!loaded && state.link === null) load();
+    const last = Math.max(0, ...state.peers.map(p => p.another_since || 0)), moved = last > handed && news.size > 0;
+    handed = last;
+    if ((!loaded || moved) && state.link === null) load();
     return;
   }
   if (["caught-up", "missed"].includes(event.event) || (event.event === "message" && !event.message)) seen = unseen();

@@ -1055,6 +1055,34 @@ def the_page_says_who_speaks(lab):
     browser.must_be_clean(page.origin)
 
 
+@scenario
+def unread_lines_stay_with_the_machine_that_said_them(lab):
+    """Its name is another machine's meanwhile, in an open page."""
+    _, (a, b) = world(lab, "a", "b")
+    page = Page(a)
+    browser = Browser(a)
+    browser.open(page.link())
+    browser.sees("2 of 2")
+    browser.run("location.hash = '#/chat'")
+    b.ctl("send", "a", "from the first b")
+    browser.sees("1", "#unread")
+    b.stop_daemon()
+    b.run("sh", "-c", "rm -rf /var/lib/p2pvpn/*")
+    token = a.ctl("invite").out.strip()
+    b.daemon()
+    b.ctl("join", token, "--name", "b-2")
+    wait("a to see it, and b to be gone", lambda: "b-2" in a.peers() and not a.peers()["b"]["online"])
+    a.ctl("node", "replace", "b", "b-2")
+    browser.sees("key:", ".talks")
+    b.ctl("send", "a", "from the second b")
+    browser.sees("2", "#unread")
+    browser.click(".talks a", "key:")
+    browser.sees("from the first b", ".said")
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("from the second b", ".said")
+    browser.must_be_clean(page.origin)
+
+
 def network_page(lab, a, b, browser):
     browser.click("header nav a", "Network")
     browser.click("button", "Make an invite")
