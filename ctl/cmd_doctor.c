@@ -583,10 +583,11 @@ const struct pv_command pv_cmds_doctor[] = {
         .name = "doctor",
         .args = "",
         .summary = "go through everything this node needs, and say what to do",
-        .details = "TUN, disk, names, group, p2pvpnd, versions, rights, network, interface, MTU,\n"
-                   "coordinator, UDP, NAT, port mapping, names that two networks have, clock, the\n"
-                   "problems of status; as root also the settings and this host's firewall. Exit\n"
-                   "code 0: all is well.\n",
+        .details =
+            "TUN, disk, names, group, p2pvpnd, versions, rights, network, interface, MTU,\n"
+            "coordinator, UDP, NAT, port mapping, names that two networks have, clock, the\n"
+            "problems of status; the settings, as root or of your own p2pvpnd --user, and as\n"
+            "root this host's firewall. Exit code 0: all is well.\n",
         .example = "p2pvpnctl doctor",
         .run = doctor,
     },

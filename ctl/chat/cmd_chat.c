@@ -284,7 +284,11 @@ static int chatraw(struct pv_cli *cli)
     if (c == NULL)
         return pv_cli_no_memory(cli);
     c->cli = cli;
-    c->came = json_array(); /* NULL: what comes before the first inbox is not printed */
+    c->came = json_array();
+    if (c->came == NULL) {
+        free(c);
+        return pv_cli_no_memory(cli);
+    }
     /* A pipe gets the bytes as they were sent; only a terminal must be kept from obeying them. */
     cli->client.exact = !isatty(fileno(cli->out));
     int code = pv_chat_find_place(cli, cli->args.word[0], &c->place);
