@@ -201,7 +201,7 @@ case "$*" in
 *is-enabled*) grep -q '^--quiet enable' /run/systemctl.log ;;
 *start*) [ ! -e /run/broken ] || exit 1
     setsid {daemon} </dev/null >/run/p2pvpnd.log 2>&1 &
-    n=0; until grep -q "ready:" /run/p2pvpnd.log || [ $n -gt 1200 ]; do sleep 0.05; n=$((n + 1)); done ;; esac
+    n=0; until grep -qs "ready:" /run/p2pvpnd.log || [ $n -gt 1200 ]; do sleep 0.05; n=$((n + 1)); done ;; esac
 """
 
 

@@ -48,6 +48,24 @@ def world(lab, *names):
     return coordinator, hosts
 
 
+def opened(host, online):
+    """Its page, in a browser, once that shows that so many members are online, all there are."""
+    page, browser = Page(host), Browser(host)
+    browser.open(page.link())
+    browser.sees(f"{online} of {online}")
+    return page, browser
+
+
+def becomes_another(a, b):
+    """The machine of b is set up anew: another member, b-2, beside a b that has gone."""
+    b.stop_daemon()
+    b.run("sh", "-c", "rm -rf /var/lib/p2pvpn/*")
+    token = a.ctl("invite").out.strip()
+    b.daemon()
+    b.ctl("join", token, "--name", "b-2")
+    wait("a to see it, and b to be gone", lambda: "b-2" in a.peers() and not a.peers()["b"]["online"])
+
+
 def picture(browser, name):
     if PICTURES:
         browser.picture(os.path.join(PICTURES, name + ".png"))
@@ -79,10 +97,7 @@ def pages_open_at_every_size(lab):
     _, (a, b, c) = world(lab, "a", "b", "c")
     a.wait_direct(b)
     a.ping(c)
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("3 of 3")
+    page, browser = opened(a, 3)
     for name, route, text in (("overview", "#/", "reached directly"), ("member", "#/member/b", "Round trip"),
                               ("chat", "#/chat/b", "Nothing was said"), ("network", "#/network", "Coordinators"),
                               ("health", "#/health", "things are as they should be")):
@@ -163,10 +178,7 @@ return [...document.querySelectorAll(".past")].map(f => [f.querySelector("svg").
 def the_past_is_drawn(lab):
     """A day of which four hours were by relay, and four more are not known."""
     _, (a, b) = world(lab, "a", "b")
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("2 of 2")
+    page, browser = opened(a, 2)
     plots = browser.run(PAST)
     equal([(shaded, points) for _, shaded, points in plots], [(2, 1440), (2, 1200), (2, 1200)], "areas and points")
     check(plots[0][0] == "Traffic: 6.1 GB received, 2.5 GB sent", plots[0][0])
@@ -430,10 +442,7 @@ db.commit()
 def a_file_for_a_room_stands_in_the_room_alone(lab):
     """One that came and one that went, also after a reload, and behind more lines than p2pvpnd tells at once."""
     _, (a, b) = world(lab, "a", "b")
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("2 of 2")
+    page, browser = opened(a, 2)
     a.ctl("room", "create", "crew")
     a.ctl("room", "invite", "crew", "b")
     wait("the invitation", lambda: b.json("room", "list")["rooms"])
@@ -485,10 +494,7 @@ window.fetch = async (...all) => {
 def messages_count_as_read_by_what_the_user_does_in_the_page(lab):
     """Another site may open the address of a conversation; nothing in it counts as read before a click or a key there."""
     _, (a, b) = world(lab, "a", "b")
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("2 of 2")
+    page, browser = opened(a, 2)
     browser.open("about:blank")
     b.ctl("send", "a", "are you there?")
     browser.open(page.origin + "/#/chat/b")
@@ -568,10 +574,7 @@ def a_search_says_how_far_it_looked_and_goes_on(lab):
     a.stop_daemon()
     fill_history(a, 1500, 0)
     a.daemon()
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("2 of 2")
+    page, browser = opened(a, 2)
     browser.run("location.hash = '#/chat/b'")
     browser.sees("message number 1500", ".said")
     browser.type("input[type=search]", "number 42")
@@ -602,10 +605,7 @@ return !leaving.defaultPrevented;
 def the_page_says_that_p2pvpnd_hangs_and_shows_the_lines_that_wait(lab):
     """Also to a user who does nothing; lines that it has not taken stand in their conversation, and hold the page, until it has."""
     _, (a, b) = world(lab, "a", "b")
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("2 of 2")
+    page, browser = opened(a, 2)
     os.kill(a.p2pvpnd.pid, signal.SIGSTOP)
     browser.sees("Not connected: p2pvpnd does not answer", "#link")
     browser.run("location.hash = '#/chat/b'")
@@ -744,10 +744,7 @@ def notes_cover_no_line_that_counts_as_read(lab):
     """Errors and absences pile up beside the newest line and the line that is written, at any width. The error
     that p2pvpnd does not run goes when it runs, and absences share a note."""
     _, (a, b) = world(lab, "a", "b")
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("2 of 2")
+    page, browser = opened(a, 2)
     browser.run("location.hash = '#/chat/b'")
     browser.sees("Nothing was said")
     for i in range(2):
@@ -777,10 +774,7 @@ def notes_cover_no_line_that_counts_as_read(lab):
 def rooms_of_other_programs_reach_the_page(lab):
     """The rooms that p2pvpnctl makes, accepts, speaks in and leaves on the page's machine are there at once."""
     _, (a, b) = world(lab, "a", "b")
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("2 of 2")
+    page, browser = opened(a, 2)
     browser.run("location.hash = '#/chat'")
     browser.sees("None yet", ".talks")
     a.ctl("room", "create", "mine")
@@ -821,10 +815,7 @@ def rooms_of_other_programs_reach_the_page(lab):
 def a_line_that_a_rule_keeps_from_a_member_says_so(lab):
     """In a room where others get it, beside "arrived"."""
     _, (a, b, c) = world(lab, "a", "b", "c")
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("3 of 3")
+    page, browser = opened(a, 3)
     a.ctl("room", "create", "crew")
     for host in (b, c):
         a.ctl("room", "invite", "crew", host.name)
@@ -874,10 +865,7 @@ def two_hundred_members_stay_smooth(lab):
     """A map of 200 members, all of which change with each answer: a change costs less than 50 ms of the processor, and where
     nothing else runs no frame takes 50 ms."""
     _, (a, b) = world(lab, "a", "b")
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("2 of 2")
+    page, browser = opened(a, 2)
     def work():
         """Seconds of the processor in the page's thread."""
         found = browser.do("POST", "/goog/cdp/execute", {"cmd": "Performance.getMetrics", "params": {}})["metrics"]
@@ -899,10 +887,7 @@ def two_tabs_a_sleep_and_a_restart_lose_nothing(lab):
     page comes back by itself and says what it missed."""
     _, (a, b) = world(lab, "a", "b")
     a.wait_direct(b)
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("2 of 2")
+    page, browser = opened(a, 2)
     browser.run("window.asked = 0; const ask = window.fetch; window.fetch = (...all) => { window.asked++; return ask(...all); }")
     flood = a.start("ping", "-q", "-i", "0.01", "-s", "1000", a.addr(b), name="ping")
     wait("traffic on the page", lambda: any(unit in browser.text(".figures") for unit in ("KB/s", "MB/s")), timeout=40)
@@ -991,10 +976,7 @@ def the_page_says_who_speaks(lab):
     events asks for; and an upload whose end was missed."""
     _, (a, b) = world(lab, "a", "b")
     a.wait_direct(b)
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("2 of 2")
+    page, browser = opened(a, 2)
     browser.run("location.hash = '#/constructor'")
     browser.sees("reached directly", "main")
     browser.run("location.hash = '#/chat/b'")
@@ -1031,12 +1013,7 @@ def the_page_says_who_speaks(lab):
     b.ctl("room", "accept", "#crew")
     b.ctl("send", "#crew", "as the first b")
     wait("its line", lambda: a.json("history", "#crew")["messages"])
-    b.stop_daemon()
-    b.run("sh", "-c", "rm -rf /var/lib/p2pvpn/*")
-    token = a.ctl("invite").out.strip()
-    b.daemon()
-    b.ctl("join", token, "--name", "b-2")
-    wait("a to see it, and b to be gone", lambda: "b-2" in a.peers() and not a.peers()["b"]["online"])
+    becomes_another(a, b)
     browser.run("location.hash = '#/chat/b'")
     browser.sees("pay me", ".said")
     browser.type("textarea", "for the first b")
@@ -1059,19 +1036,11 @@ def the_page_says_who_speaks(lab):
 def unread_lines_stay_with_the_machine_that_said_them(lab):
     """Its name is another machine's meanwhile, in an open page."""
     _, (a, b) = world(lab, "a", "b")
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("2 of 2")
+    page, browser = opened(a, 2)
     browser.run("location.hash = '#/chat'")
     b.ctl("send", "a", "from the first b")
     browser.sees("1", "#unread")
-    b.stop_daemon()
-    b.run("sh", "-c", "rm -rf /var/lib/p2pvpn/*")
-    token = a.ctl("invite").out.strip()
-    b.daemon()
-    b.ctl("join", token, "--name", "b-2")
-    wait("a to see it, and b to be gone", lambda: "b-2" in a.peers() and not a.peers()["b"]["online"])
+    becomes_another(a, b)
     a.ctl("node", "replace", "b", "b-2")
     browser.sees("key:", ".talks")
     b.ctl("send", "a", "from the second b")
@@ -1172,10 +1141,7 @@ def qrencode(text):
 def strangers_are_kept_out(lab):
     """Rebinding, a forged Origin, forms of other sites, guessed and used tokens, half a session, another user."""
     _, (a, b) = world(lab, "a", "b")
-    page = Page(a)
-    browser = Browser(a)
-    browser.open(page.link())
-    browser.sees("2 of 2")
+    page, browser = opened(a, 2)
     cookie, key = steal(browser, page)
     origin, port = page.origin, page.origin.split(":")[-1]
     asker = Asker(a)
