@@ -245,7 +245,7 @@ int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, con
     struct pv_room_record rec = {.type = PV_ROOM_INVITE, .time_ms = wall_ms};
     struct pv_rooms_room *room = rooms->loaded ? pv_rooms_room_find(rooms, id) : NULL;
     size_t n = 0;
-    const bool has_texts = room != NULL && pv_rooms_is_accepted(rooms, room);
+    const bool has_texts = room != NULL && pv_rooms_is_wanted(rooms, room);
     int r = pv_rooms_accept(rooms, id, now);
     if (r < 0)
         return r;

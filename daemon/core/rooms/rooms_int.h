@@ -258,8 +258,11 @@ bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id);
 
 /* --- rooms_marks.c: what users here want, and what rooms are called here ---------------------- */
 
-/* Does somebody here want to be in it? The user of the node that made it does. */
+/* Does somebody here want to be in it? The user of the node that made it does. Its creation must be
+ * known: not for one that may still be pending. */
 bool pv_rooms_is_accepted(const struct pv_rooms *rs, const struct pv_rooms_room *room);
+/* Are we in it, and accepted it? For any room. */
+bool pv_rooms_is_wanted(const struct pv_rooms *rs, const struct pv_rooms_room *room);
 /* Of a room that was left users are asked when they are invited again. Told when its records are on
  * disk, and before such an invitation: it may come while they are on their way there. */
 void pv_rooms_note_left(struct pv_rooms *rs, const struct pv_rooms_room *room);

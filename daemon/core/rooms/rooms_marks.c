@@ -105,6 +105,11 @@ bool pv_rooms_is_accepted(const struct pv_rooms *rs, const struct pv_rooms_room 
     return (made && (room->self == NULL || room->self->left == 0)) || mark_of(rs, room).accepted;
 }
 
+bool pv_rooms_is_wanted(const struct pv_rooms *rs, const struct pv_rooms_room *room)
+{
+    return room_is_in(room->self) && pv_rooms_is_accepted(rs, room);
+}
+
 static void set_accepted(struct pv_rooms *rs, const struct pv_rooms_room *room, bool accepted)
 {
     struct pv_rooms_mark mark = mark_of(rs, room);
@@ -209,11 +214,6 @@ const uint8_t *pv_rooms_find(const struct pv_rooms *rooms, const char *name, boo
     return room == NULL || (!left && !room_is_in(room->self)) ? NULL : room->id;
 }
 
-static bool is_wanted(const struct pv_rooms *rs, const struct pv_rooms_room *room)
-{
-    return room_is_in(room->self) && pv_rooms_is_accepted(rs, room);
-}
-
 /* One that was left keeps its name, but stands in nobody's way. */
 bool pv_rooms_is_name_taken(const struct pv_rooms *rs, const char *name)
 {
@@ -251,7 +251,7 @@ static bool goes_before(const struct pv_rooms *rs, const struct pv_rooms_room *a
 {
     const struct pv_room_record *ca = pv_rooms_creation(a), *cb = pv_rooms_creation(b);
     bool a_in = room_is_in(a->self), b_in = room_is_in(b->self);
-    bool a_wanted = is_wanted(rs, a), b_wanted = is_wanted(rs, b);
+    bool a_wanted = pv_rooms_is_wanted(rs, a), b_wanted = pv_rooms_is_wanted(rs, b);
     if (a_wanted != b_wanted)
         return a_wanted;
     if (a_in != b_in)

@@ -175,7 +175,7 @@ void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
 {
     struct pv_rooms_source source[PV_ROOM_MAX_MEMBERS];
     bool waiting = false;
-    if (!room_is_in(room->self) || !pv_rooms_is_accepted(rs, room)) {
+    if (!pv_rooms_is_wanted(rs, room)) {
         room->ask_at = PV_NEVER;
         return;
     }
@@ -506,9 +506,8 @@ static int take_text(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_
         rs->counts.strangers++;
         return PV_OK;
     }
-    if (room->pending || !room_is_in(room->self) || !pv_rooms_is_accepted(rs, room) ||
-        !pv_rooms_is_next(author, rec->seq) || author->full_until > rs->now ||
-        !pv_rooms_admits(rs, rec->signer))
+    if (room->pending || !pv_rooms_is_wanted(rs, room) || !pv_rooms_is_next(author, rec->seq) ||
+        author->full_until > rs->now || !pv_rooms_admits(rs, rec->signer))
         return PV_OK; /* known, or something before it is missing, or it is not for now */
     if (rec->seq > log_end(author)) {
         rs->counts.full++;
