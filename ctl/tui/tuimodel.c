@@ -926,7 +926,8 @@ static void forget_messages(struct pv_tui *t, struct pv_tui_conv *c)
 
 void pv_tui_take_return(struct pv_tui *t)
 {
-    t->lost = t->has_files = false;
+    t->lost = false;
+    t->files_known = PV_TUI_FILES_NONE;
     if (pv_tui_is_warned(t))
         t->leave = PV_TUI_STAYS;
     for (size_t i = 1; i < t->n_convs; i++) {
@@ -1318,7 +1319,7 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
                         : "%s is not muted any more",
                     action->peer);
         if (action->kind == PV_TUI_UNMUTE) { /* what was offered meanwhile is told now */
-            t->has_files = false;
+            t->files_known = PV_TUI_FILES_NONE;
             want_list(t, PV_TUI_FILES);
         }
         return;
@@ -1848,18 +1849,61 @@ static void note_way(struct pv_tui *t, const json_t *f)
         t->files[place_of(t, (uint32_t)pv_json_real(f, "id", 0), &known)].in = is_in(f);
 }
 
+/* An offer that waited before this chat began has no event, and a muted one none at all. */
+static bool has_waited(const json_t *f)
+{
+    return is_in(f) && !pv_json_bool(f, "muted") &&
+           (pv_json_is(f, "state", "offered") || pv_json_is(f, "state", "done"));
+}
+
+/* The answer is the newest part of each room's history: where a file is offered, it is taken as
+ * that, unless the history is here. */
+void pv_tui_take_offers(struct pv_tui *t, const json_t *body)
+{
+    const json_t *messages = json_object_get(body, "messages");
+    PV_EACH_JSON(messages, msg) {
+        const char *room = pv_json_text(msg, "room", "");
+        const size_t index = pv_tui_is_room(room) ? pv_tui_find(t, room, false) : SIZE_MAX;
+        if (index == SIZE_MAX || t->convs[index].asked ||
+            !pv_show_is_offer(pv_json_text(msg, "text", "")))
+            continue;
+        json_t *part = json_pack("{s:[], s:b}", "messages", "more", pv_json_bool(body, "more"));
+        PV_EACH_JSON(messages, other) {
+            if (part != NULL && pv_json_is(other, "room", room))
+                (void)json_array_append(json_object_get(part, "messages"), other);
+        }
+        t->convs[index].asked = part != NULL;
+        if (part != NULL)
+            pv_tui_take_history(t, room, part);
+        json_decref(part);
+    }
+    t->files_known = PV_TUI_FILES_PLACED;
+    want_list(t, PV_TUI_FILES);
+}
+
+/* Is one of them offered in a line that is not here? Then all wait until the lines are asked for:
+ * else it would stand with its sender. */
+static bool wait_for_lines(struct pv_tui *t, const json_t *files)
+{
+    bool lacks = false;
+    size_t room;
+    PV_EACH_JSON(files, f)
+        lacks = lacks || (has_waited(f) && offer_of(t, f, &room) == NULL);
+    return lacks && t->files_known == PV_TUI_FILES_NONE && pv_tui_want(t, PV_TUI_OFFERS, "", NULL);
+}
+
 void pv_tui_take_files(struct pv_tui *t, const json_t *body)
 {
-    const bool first = !t->has_files;
-    t->has_files = true;
+    const bool first = t->files_known != PV_TUI_FILES_TOLD;
+    if (wait_for_lines(t, json_object_get(body, "files")))
+        return;
+    t->files_known = PV_TUI_FILES_TOLD;
     t->files_moving = false;
     /* Of one that stopped, or is complete, nothing more is said. */
     if (strcmp(t->note, t->progress) == 0)
         t->note[0] = '\0';
     PV_EACH_JSON(json_object_get(body, "files"), f) {
-        /* An offer that waited before this chat began has no event, and a muted one none at all. */
-        if (first && is_in(f) && !pv_json_bool(f, "muted") &&
-            (pv_json_is(f, "state", "offered") || pv_json_is(f, "state", "done")))
+        if (first && has_waited(f))
             take_file(t, f, pv_json_real(f, "time", 0));
         if (first && is_lost(t, f))
             take_file(t, f, t->now);

@@ -497,6 +497,12 @@ static void answer_action(const struct pv_tui_action *a, bool ok)
     case PV_TUI_READ:
         do_read(a, true);
         break;
+    case PV_TUI_OFFERS: {
+        json_t *newest = ok ? page_of(NOBODY, "", false) : NULL;
+        pv_tui_take_offers(&w->t, newest);
+        json_decref(newest);
+        break;
+    }
     case PV_TUI_SEARCH: {
         json_t *all = page_of(NOBODY, "", false);
         pv_tui_take_found(&w->t, a, all);

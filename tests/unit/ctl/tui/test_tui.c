@@ -86,6 +86,7 @@ void test_before_each(void)
     f = test_alloc(sizeof(*f));
     t = &f->t;
     assert_ok(pv_tui_init(t));
+    t->files_known = PV_TUI_FILES_PLACED; /* of before the chat there are no lines */
     take(pv_tui_take_status, "{'self':{'name':'lap'},'network':{'name':'home'}}");
     take(pv_tui_take_peers,
          "{'peers':[" PEER("pi", "true", "direct", "3.14") "," PEER(
@@ -557,10 +558,12 @@ PV_TEST(an_offer_of_a_muted_peer_is_told_when_it_is_muted_no_more)
     pv_tui_take_done(t, &a, body);
     json_decref(body);
     assert_action(PV_TUI_FILES, "", "");
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
+        if (i == 1) /* no room has its line */
+            pv_tui_take_offers(t, NULL);
         take(pv_tui_take_files, "{'files':[{'id':7,'direction':'in','peer':'pi','name':'a','size':"
                                 "2048,'state':'offered'}]}");
-        assert_int_equal(t->convs[pi].n_lines, 1); /* once */
+        assert_int_equal(t->convs[pi].n_lines, i == 0 ? 0 : 1); /* once */
     }
     assert_has(t->convs[pi].lines[0].text, "offers a (2.0 KiB): /accept 7, /refuse 7");
 }
@@ -2820,6 +2823,52 @@ PV_TEST(a_file_of_a_room_is_accepted_where_it_was_offered)
     assert_int_equal(t->convs[pi].n_lines, 0);
     take(pv_tui_take_files, "{'files':[" A_FILE("7", "L", "in", "pi", "done") "]}");
     assert_string_equal(pv_tui_told_of(&crew()->lines[0]), "/save 7");
+}
+
+/* The line was read in an earlier chat: it is asked for before the file is told, with the newest of
+ * its room, so that the file stands there, and nowhere else. */
+PV_TEST(a_file_of_a_room_that_waits_is_told_in_the_room)
+{
+    t->files_known = PV_TUI_FILES_NONE;
+    const struct pv_tui_conv *c = crew();
+    const size_t pi = pv_tui_find(t, "pi", true);
+    drop_actions();
+    take(pv_tui_take_files, "{'files':[" OFFERED "]}");
+    assert_action(PV_TUI_OFFERS, "", "");
+    assert_int_equal(t->convs[pi].n_lines, 0);
+    take(pv_tui_take_offers,
+         "{'messages':[" OF_ROOM("K", "alice", "hi") "," MSG(
+             "P", "pi", "lap", "psst",
+             "read") "," OF_ROOM("L", "pi", OFFERS) "," OF_ROOM("M", "alice",
+                                                                "thanks") "],'more':true}");
+    assert_int_equal(c->n_lines, 3);
+    assert_true(c->more && c->asked);
+    assert_action(PV_TUI_FILES, "", "");
+    take(pv_tui_take_files, "{'files':[" OFFERED "]}");
+    assert_string_equal(pv_tui_told_of(&c->lines[1]), "/accept 7, /refuse 7");
+    assert_int_equal(t->convs[pi].n_lines, 0);
+    assert_has(t->note, "/open #crew");
+}
+
+/* No room has its line, or p2pvpnd cannot say: it stands with its sender, and nothing more is
+ * asked. */
+PV_TEST(a_file_whose_line_is_nowhere_is_told_with_its_sender)
+{
+    for (int i = 0; i < 2; i++) {
+        t->files_known = PV_TUI_FILES_NONE;
+        take(pv_tui_take_files,
+             PV_STR("{'files':[" A_FILE("%d", "L", "in", "pi", "offered") "]}", i));
+        assert_action(PV_TUI_OFFERS, "", "");
+        if (i == 0)
+            take(pv_tui_take_offers, "{'messages':[" OF_ROOM("K", "pi", OFFERS) "],'more':false}");
+        else
+            pv_tui_take_offers(t, NULL);
+        assert_action(PV_TUI_FILES, "", "");
+        take(pv_tui_take_files,
+             PV_STR("{'files':[" A_FILE("%d", "L", "in", "pi", "offered") "]}", i));
+        assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, i + 1);
+        drop_actions();
+    }
 }
 
 /* Until the line is there the bar sends a person to where the offer stands by then. */
