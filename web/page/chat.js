@@ -19,7 +19,8 @@ const begunFor = new Map(); // the same -> the address of whoever had the name t
 const underWay = new Map(); // the same -> lines that p2pvpnd has not taken yet, in the order in which they were typed
 const place = who => `${state.status?.network?.name}/${who}`;
 const waiting = who => (underWay.get(place(who)) || []).filter(line => line.late);
-addEventListener("beforeunload", e => { if ([...underWay.values()].some(lines => lines.length > 0)) e.preventDefault(); });
+const isKeptHere = () => [...underWay.values()].some(lines => lines.length > 0) || [...drafts.values()].some(text => text.trim() !== "");
+addEventListener("beforeunload", e => { if (isKeptHere()) e.preventDefault(); });
 const offers = new Map(); // side and id of a line that offers a file to a room -> the room
 let rooms = [], files = [], open = null, loaded = false;
 const painters = new Set();

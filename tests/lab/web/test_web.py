@@ -603,7 +603,8 @@ return !leaving.defaultPrevented;
 
 @scenario
 def the_page_says_that_p2pvpnd_hangs_and_shows_the_lines_that_wait(lab):
-    """Also to a user who does nothing; lines that it has not taken stand in their conversation, and hold the page, until it has."""
+    """Also to a user who does nothing; lines that it has not taken stand in their conversation, and hold the page, until it has, as
+    a line does that was begun."""
     _, (a, b) = world(lab, "a", "b")
     page, browser = opened(a, 2)
     os.kill(a.p2pvpnd.pid, signal.SIGSTOP)
@@ -622,7 +623,14 @@ def the_page_says_that_p2pvpnd_hangs_and_shows_the_lines_that_wait(lab):
     wait("both to come", lambda: [m["text"] for m in b.json("history", "a")["messages"]] == ["one", "two"])
     wait("the page to know", lambda: browser.text("#link") == "" and "not sent yet" not in browser.text(".chat"))
     wait("both to be said once", lambda: browser.run(LINES) == ["one", "two"])
-    equal(browser.run(UNLOADS), True, "it is left without a word")
+    equal(browser.run(UNLOADS), True, "nothing holds the page any more")
+    browser.type("textarea", "thr")
+    browser.run("location.hash = '#/network'")
+    equal(browser.run(UNLOADS), False, "it is left without a word of the line that was begun")
+    browser.run("location.hash = '#/chat/b'")
+    browser.type("textarea", "ee\n")
+    wait("the third", lambda: browser.run(LINES) == ["one", "two", "three"])
+    wait("nothing to hold the page", lambda: browser.run(UNLOADS))
     browser.must_be_clean(page.origin)
 
 
