@@ -59,6 +59,7 @@ struct pv_io_listener {
 struct missing {
     enum pv_stream_kind kind;
     struct pv_addr addr;
+    int error; /* negative; of the last try */
 };
 
 struct pv_io_streams {
@@ -616,10 +617,10 @@ static const char *listener_name(enum pv_stream_kind kind)
 static void note_missing(struct pv_io_streams *all, pv_ns now)
 {
     struct pv_io *io = all->io;
-    io->no_chat = io->no_files = false;
+    io->no_chat = io->no_files = 0;
     for (size_t i = 0; i < all->n_missing; i++) {
-        io->no_chat |= all->missing[i].kind == PV_STREAM_CHAT;
-        io->no_files |= all->missing[i].kind == PV_STREAM_FILE;
+        const struct missing *m = &all->missing[i];
+        *(m->kind == PV_STREAM_CHAT ? &io->no_chat : &io->no_files) = m->error;
     }
     all->listen_at = all->n_missing > 0 ? now + LISTEN_AGAIN : PV_NEVER;
 }
@@ -628,8 +629,9 @@ static void listen_again(struct pv_io_streams *all, pv_ns now)
 {
     size_t kept = 0;
     for (size_t i = 0; i < all->n_missing; i++) {
-        const struct missing m = all->missing[i];
-        if (listen_one(all, &m) < 0)
+        struct missing m = all->missing[i];
+        m.error = listen_one(all, &m);
+        if (m.error < 0)
             all->missing[kept++] = m;
         else
             pv_log(all->io->log, PV_LOG_INFO, "addr=%s what=\"%s listener is there now\"",
@@ -648,12 +650,12 @@ static void listen_overlay(struct pv_io_streams *all, enum pv_stream_kind kind, 
     for (size_t i = 0; iface != NULL && i < iface->n_addrs; i++) {
         struct missing m = {.kind = kind, .addr = iface->addrs[i].base};
         m.addr.port = port;
-        int r = listen_one(all, &m);
-        if (r >= 0)
+        m.error = listen_one(all, &m);
+        if (m.error >= 0)
             continue;
         all->missing[all->n_missing++] = m;
         pv_log(all->io->log, PV_LOG_WARN, "addr=%s what=\"no %s listener\" why=\"%s\"",
-               PV_ADDR_STR(&m.addr), listener_name(kind), pv_strstatus(r));
+               PV_ADDR_STR(&m.addr), listener_name(kind), pv_strstatus(m.error));
     }
 }
 

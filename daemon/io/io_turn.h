@@ -52,8 +52,9 @@ struct pv_io {
         pv_ns again; /* PV_NEVER: the last look saw all */
         bool must;   /* what the looks that failed were to do */
     } links;
-    bool no_chat, no_files; /* their ports at the overlay's addresses are taken (io_streams.c) */
-    pv_ns process_at;       /* the process is not looked at again before (io_metrics.c) */
+    int no_chat, no_files; /* what keeps us from their ports at an address of the overlay, negative;
+                              0: nothing (io_streams.c) */
+    pv_ns process_at;      /* the process is not looked at again before (io_metrics.c) */
 
     struct pv_watch *signal_watch, *helper_watch;
     bool ready;     /* cfg.ready was called */

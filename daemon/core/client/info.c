@@ -2,6 +2,7 @@
 /* info.c - gathers what the parts say of themselves into answers and into metrics. */
 #include "daemon/core/client/info.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/terms/waiting.h"
+#include "proto/chat/chat.h"
+#include "proto/chat/file.h"
 #include "proto/control/jsonline.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
@@ -115,16 +118,18 @@ static void show_datapath(const struct pv_datapath_counts *d, struct pv_statuspa
     pv_statuspage_drop(st, "not-relayed", d->not_relayed);
 }
 
-/* Any user of this machine can do that while the daemon is off. */
-static void show_taken_ports(const struct pv_datapath_counts *d, struct pv_statuspage *st)
+/* Any user of this machine can take a port while the daemon is off. */
+static void show_closed_port(const char *what, int port, int error, struct pv_statuspage *st)
 {
-    static const char remedy[] =
-        " (ss -ltnp shows which; it is tried again until that program has ended)";
-    if (d->no_chat)
-        pv_statuspage_problem(st, "no messages come in: another program listens at port 2047",
-                              remedy);
-    if (d->no_files)
-        pv_statuspage_problem(st, "no files come in: another program listens at port 2048", remedy);
+    if (error == -EADDRINUSE)
+        pv_statuspage_problem(
+            st, PV_STR("no %s come in: another program listens at port %d", what, port),
+            " (ss -ltnp shows which; it is tried again until that program has ended)");
+    else if (error < 0)
+        pv_statuspage_problem(st,
+                              PV_STR("no %s come in: listening at port %d: %s (it is tried again)",
+                                     what, port, pv_strstatus(error)),
+                              "");
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
@@ -144,7 +149,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.stack_why = x->stack_why != NULL && x->stack_why[0] != '\0' ? x->stack_why : NULL;
     st->s.directory = x->directory != NULL && x->directory[0] != '\0' ? x->directory : NULL;
     show_datapath(&x->datapath, st);
-    show_taken_ports(&x->datapath, st);
+    show_closed_port("messages", PV_CHAT_PORT, x->datapath.no_chat, st);
+    show_closed_port("files", PV_FILE_PORT, x->datapath.no_files, st);
     for (size_t i = 0; i < n->reports.n; i++) {
         char more[48] = "";
         if (n->reports.list[i].more > 0)

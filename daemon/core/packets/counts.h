@@ -26,6 +26,7 @@ struct pv_datapath_counts {
     uint64_t injects_lost; /* of control, to peers without path or keys, or too many */
     uint64_t drops[PV_FP_DROP_REASONS];
     /* The control thread's own. */
-    uint64_t not_relayed;   /* to and from streams to relays, which were full */
-    bool no_chat, no_files; /* another program has the port at one of the overlay's addresses */
+    uint64_t not_relayed;  /* to and from streams to relays, which were full */
+    int no_chat, no_files; /* why it does not listen at one of the overlay's addresses, negative; 0:
+                              it does */
 };

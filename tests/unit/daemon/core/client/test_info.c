@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The part that gathers `status` and metrics: every part's share is in them; and `peers`, `ip`,
  * `log`, `version`. */
+#include <errno.h>
+
 #include "daemon/core/client/info.h"
 #include "daemon/core/jobs/chatjob.h"
 #include "daemon/core/member/presence.h"
@@ -198,13 +200,20 @@ PV_TEST(the_log_says_at_last_how_many_lines_it_left_out)
 
 PV_TEST(ports_that_others_have_are_told)
 {
-    struct pv_datapath_counts d = {.workers = 1, .threads = 1, .aead = "test", .no_chat = true};
+    struct pv_datapath_counts d = {
+        .workers = 1, .threads = 1, .aead = "test", .no_chat = -EADDRINUSE};
     pv_info_set_datapath(&x.f.node, &d);
     assert_status("\"aead_ns\":[]");
     expect_status("another program listens at port 2047");
     assert_lacks(fake_ctl_output, "2048");
-    d.no_chat = false;
-    d.no_files = true;
+    d.no_chat = -EADDRNOTAVAIL;
+    pv_info_set_datapath(&x.f.node, &d);
+    assert_status(
+        "no messages come in: listening at port 2047: Cannot assign requested address (it "
+        "is tried again)");
+    assert_lacks(fake_ctl_output, "another program");
+    d.no_chat = 0;
+    d.no_files = -EADDRINUSE;
     d.aead_ns[PV_SUITE_CHACHA] = 812;
     d.aead_ns[PV_SUITE_AES] = 262;
     pv_info_set_datapath(&x.f.node, &d);
