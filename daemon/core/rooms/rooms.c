@@ -222,18 +222,19 @@ static int by_author(const void *a, const void *b)
     return memcmp(a, b, PV_SIGN_PK_LEN);
 }
 
-/* How far the author's log goes. Of one whose texts wait with the others, as all do until a user
- * here has accepted the room, that is their word, or who is invited here would be shown what was
- * said before. */
+/* How far the author's log goes. An author's own word counts also while its texts are on their way
+ * here, or it has gone with them. Of one whose texts wait with the others, as all do until a
+ * user here has accepted the room, their word counts, too, or who is invited here would be shown
+ * what was said before. */
 static uint64_t end_of_log(const struct pv_rooms *rs, const struct pv_rooms_room *room,
                            size_t author, bool has_texts)
 {
     uint64_t end = room->members[author]->last;
-    if (has_texts && pv_rooms_admits(rs, room->members[author]->pk))
-        return end;
+    const bool only_itself = has_texts && pv_rooms_admits(rs, room->members[author]->pk);
     for (size_t i = 0; i < room->n_members; i++) {
         const uint64_t known = room->members[i]->known[author];
-        end = known > end && known <= PV_ROOM_MAX_TEXTS ? known : end;
+        if (i == author || !only_itself)
+            end = known > end && known <= PV_ROOM_MAX_TEXTS ? known : end;
     }
     return end;
 }
@@ -245,10 +246,8 @@ int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, con
     struct pv_room_record rec = {.type = PV_ROOM_INVITE, .time_ms = wall_ms};
     struct pv_rooms_room *room = rooms->loaded ? pv_rooms_room_find(rooms, id) : NULL;
     size_t n = 0;
-    const bool has_texts = room != NULL && pv_rooms_is_wanted(rooms, room);
-    int r = pv_rooms_accept(rooms, id, now);
-    if (r < 0)
-        return r;
+    if (room == NULL || !room_is_in(room->self))
+        return PV_ERR_STATE;
     /* A revoked member could never fetch a text: inviting it would only take a place. */
     if (!pv_rooms_may_talk(rooms, pk))
         return PV_ERR_NOT_FOUND;
@@ -256,7 +255,7 @@ int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, con
     if (room_is_in(m))
         return PV_ERR_EXISTS;
     for (size_t i = 0; i < room->n_members; i++) {
-        const uint64_t end = end_of_log(rooms, room, i, has_texts);
+        const uint64_t end = end_of_log(rooms, room, i, pv_rooms_is_accepted(rooms, room));
         if (end == 0)
             continue;
         memcpy(base[n].author, room->members[i]->pk, sizeof(base[n].author));
@@ -267,8 +266,11 @@ int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, con
     /* Rounds count invitations. One above the leaves so far brings the member back, and an old
      * invitation that is sent again cannot. */
     rec.round = m == NULL ? 1 : m->left + 1;
-    int len = make_record(rooms, room, &rec, base, n);
-    return len < 0 ? len : add_own(rooms, room, &rec, (size_t)len, tag);
+    const int len = make_record(rooms, room, &rec, base, n);
+    if (len < 0)
+        return len;
+    const int r = pv_rooms_accept(rooms, id, now); /* whoever invites wants to be in it */
+    return r < 0 ? r : add_own(rooms, room, &rec, (size_t)len, tag);
 }
 
 int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, uint64_t wall_ms,

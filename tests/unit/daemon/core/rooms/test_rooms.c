@@ -431,6 +431,39 @@ PV_TEST_IN(a_newcomer_whose_inviter_had_not_accepted_sees_nothing_of_before, set
     assert_string_equal(w.n[BOB].said, "before after");
 }
 
+/* Its texts are not here yet, and it went with them; what it told of its log counts. */
+PV_TEST_IN(a_newcomer_sees_nothing_of_before_of_a_member_that_went, setup, teardown)
+{
+    w.n[BOB].hesitates = true;
+    anna_and_bob();
+    connect(BOB, CARL, true);
+    assert_ok(say(ANNA, "crew", "before"));
+    assert_said_after(PV_S(10), BOB, "");
+    connect(ANNA, BOB, false);
+    assert_ok(pv_rooms_accept(w.n[BOB].rooms, room_of(BOB, "crew"), w.now));
+    assert_ok(invite(BOB, "crew", CARL));
+    assert_said_after(PV_S(10), CARL, "");
+    connect(ANNA, BOB, true);
+    connect(ANNA, CARL, true);
+    assert_ok(say(ANNA, "crew", "after"));
+    assert_said_after(PV_S(60), CARL, "after");
+    assert_string_equal(w.n[BOB].said, "before after");
+}
+
+/* An invitation that says nothing new accepts nothing. */
+PV_TEST_IN(inviting_a_member_that_is_in_the_room_accepts_nothing, setup, teardown)
+{
+    w.n[BOB].hesitates = true;
+    anna_and_bob();
+    connect(ANNA, CARL, true);
+    connect(BOB, CARL, true);
+    assert_ok(invite(ANNA, "crew", CARL));
+    assert_said_after(PV_S(10), CARL, "");
+    assert_int_equal(invite(BOB, "crew", CARL), PV_ERR_EXISTS);
+    assert_ok(say(ANNA, "crew", "hello"));
+    assert_said_after(PV_S(10), BOB, "");
+}
+
 static void assert_called(int i, const uint8_t *room, const char *name)
 {
     assert_string_equal(PV_ROOM_STR(w.n[i].rooms, room), name);
