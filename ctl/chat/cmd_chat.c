@@ -114,8 +114,11 @@ static bool has_come(const struct raw *c, const char *id)
 static void print_inbox(struct raw *c, const json_t *body)
 {
     PV_EACH_JSON(json_object_get(body, "messages"), msg) {
-        if (!has_come(c, pv_json_text(msg, "id", "")))
+        const char *id = pv_json_text(msg, "id", "");
+        if (!has_come(c, id))
             print_line(c, msg);
+        else /* the next page begins behind it */
+            snprintf(c->last, sizeof(c->last), "%s", id);
     }
     c->stale = c->stale || pv_json_bool(body, "more");
     if (c->stale)

@@ -27,6 +27,7 @@ enum {
 struct answer {
     const char *cmd;
     const char *lines;
+    const char *first; /* said in their place, once; NULL: nothing */
 };
 
 static struct {
@@ -74,9 +75,11 @@ static void serve_line(int fd, const char *line)
     snprintf(t.requests + n, sizeof(t.requests) - n, "%s\n", text);
     free(text);
     json_decref(plain);
-    for (const struct answer *a = t.script; a->cmd != NULL; a++) {
-        if (cmd != NULL && strcmp(a->cmd, cmd) == 0)
-            say(fd, a->lines, id);
+    for (struct answer *a = t.script; a->cmd != NULL; a++) {
+        if (cmd == NULL || strcmp(a->cmd, cmd) != 0)
+            continue;
+        say(fd, a->first != NULL ? a->first : a->lines, id);
+        a->first = NULL;
     }
     json_decref(req);
 }
@@ -141,6 +144,14 @@ static void answers(const char *cmd, const char *lines)
         a++;
     assert_true(a < t.script + MAX_SCRIPT - 1);
     *a = (struct answer){.cmd = cmd, .lines = lines};
+}
+
+/* The first answer to it, and those behind it. */
+static inline void answers_first(const char *cmd, const char *first, const char *lines)
+{
+    answers(cmd, lines);
+    for (struct answer *a = t.script; a->cmd != NULL; a++)
+        a->first = a->lines == lines ? first : a->first;
 }
 
 static int run_with(FILE *in, FILE *out, FILE *err, const char *const *words)

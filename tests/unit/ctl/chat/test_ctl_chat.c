@@ -510,6 +510,22 @@ PV_TEST(raw_prints_all_that_comes_once_in_the_order_in_which_it_came)
     assert_has(t.requests, "'cmd':'read','peer':'K','through':'E'");
 }
 
+/* All of a page came meanwhile: the next one begins behind it. */
+PV_TEST(raw_asks_for_no_page_twice)
+{
+    answers("ip", OK("'ip4':'10.66.1.5'"));
+    answers("peers", OK(PEERS));
+    answers("watch", CAME("A", "pi", "unread", "K") CAME("B", "pi", "unread", "K"));
+    answers_first("inbox",
+                  OK_V1("'messages':[" MSG("A", "pi", "lap", "text A", "unread") "," MSG(
+                      "B", "pi", "lap", "text B", "unread") "],'more':true"),
+                  OK_V1("'messages':[" MSG("C", "pi", "lap", "text C", "unread") "]"));
+    answers("read", OK("'read':1"));
+    answers("send", OK("'message':{},'online':true"));
+    assert_int_equal(RUN_WITH("hello\n", "chat", "--raw", "pi"), 0);
+    assert_has(t.requests, "'cmd':'inbox','peer':'K','peek':true,'after':'B'");
+}
+
 PV_TEST(the_daemons_word_of_a_file_reaches_no_terminal_as_a_command)
 {
     char path[] = "/tmp/ctlchatXXXXXX";
