@@ -160,12 +160,12 @@ static int ask_unread(struct tui *u, const char *after, uint64_t upto)
 }
 
 /* The message's name is drawn here, once: when the daemon goes before it has answered, the same
- * message is sent again and arrives once. Texts of rooms get theirs from the daemon. */
+ * message is sent again and arrives once. */
 static void name_message(struct pv_tui_action *action)
 {
     uint8_t id[PV_CHAT_ID_LEN];
     const struct pv_rng rng = pv_entropy();
-    if (action->kind != PV_TUI_SEND || action->peer[0] == '#' || action->id[0] != '\0')
+    if (action->kind != PV_TUI_SEND || action->id[0] != '\0')
         return;
     pv_rng_fill(&rng, id, sizeof(id));
     pv_chat_id_format(id, action->id);
@@ -570,8 +570,7 @@ static void lose_daemon(struct tui *u)
         struct pv_tui_action *action = &last->action;
         pv_tui_hide_waiting(&u->model, action);
         if (last->kind == ASKED_ACTION &&
-            (action->kind == PV_TUI_SEARCH ||
-             (action->kind == PV_TUI_SEND && action->id[0] != '\0'))) {
+            (action->kind == PV_TUI_SEARCH || action->kind == PV_TUI_SEND)) {
             pv_tui_again(&u->model, action);
         } else {
             /* Whether it was taken is not known: it is for the person to decide. */

@@ -212,6 +212,22 @@ def sizes_scrolling_and_absence(lab):
     term.wait("its return", "a: typed in between")
     wait("bob to have it", lambda: [m["text"] for m in b.json("history")["messages"]].count(
         "typed in between") == 1)
+    # In a room, too, also lines that it was asked to take before it went, perhaps for the second time.
+    a.ctl("room", "create", "den")
+    a.ctl("room", "invite", "den", "bob")
+    term.wait("the room", "#den")
+    term.line("/open #den")
+    term.wait("it to be open", "#den  room")
+    os.kill(a.p2pvpnd.pid, signal.SIGSTOP)
+    term.line("one for all")
+    term.wait("what is wrong", "[p2pvpnd does not answer]  /help")
+    a.stop_daemon(signal.SIGKILL)
+    term.wait("the end of the daemon", "p2pvpnd is not there")
+    term.line("two for all")
+    a.daemon()
+    wait("both, once", lambda: [m["text"] for m in a.json("history", "#den")["messages"]] == ["one for all", "two for all"])
+    term.line("/open bob")
+    term.wait("bob's lines", "a: typed in between")
     # One that hangs has not taken the line: the chat does not end without a word.
     os.kill(a.p2pvpnd.pid, signal.SIGSTOP)
     term.line("last words")
@@ -801,7 +817,7 @@ def without_a_terminal_the_lines_stay(lab):
     term.until("it to be sent", lambda rows: [r for r in rows if r][-2:] == ["> send bob one", ">"])
     term.line("send bob two")
     term.until("both to be sent", lambda rows: [r for r in rows if r][-2:] == ["> send bob two", ">"])
-    os.kill(a.p2pvpnd.pid, signal.SIGKILL)
+    a.stop_daemon(signal.SIGKILL)
     term.wait("the end", "ended with 8", *(lambda rows, x=x: any(f"perhaps not sent: {x}" in row for row in rows)
                                            for x in ("one", "two")))
     # So is one that waits for the names by which it is judged.

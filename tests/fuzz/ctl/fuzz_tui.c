@@ -580,7 +580,7 @@ static void ask_what_waits(void)
 {
     struct pv_tui_action a;
     while (may_ask() && pv_tui_poll(&w->t, &a) == PV_OK) {
-        if (a.kind == PV_TUI_SEND && a.peer[0] != '#' && a.id[0] == '\0')
+        if (a.kind == PV_TUI_SEND && a.id[0] == '\0')
             snprintf(a.id, sizeof(a.id), "i%u", w->next_id++);
         w->asked[w->n_asked++] = (struct asked){.kind = ACTION, .action = a};
     }
@@ -596,8 +596,8 @@ static void lose(uint8_t done)
         pv_tui_hide_waiting(&w->t, &a->action);
         if (i <= done && a->kind == ACTION && a->action.kind == PV_TUI_SEND)
             (void)do_send(&a->action);
-        if (a->kind == ACTION && (a->action.kind == PV_TUI_SEARCH ||
-                                  (a->action.kind == PV_TUI_SEND && a->action.id[0] != '\0'))) {
+        if (a->kind == ACTION &&
+            (a->action.kind == PV_TUI_SEARCH || a->action.kind == PV_TUI_SEND)) {
             pv_tui_again(&w->t, &a->action);
         } else {
             if (a->kind == ACTION)
