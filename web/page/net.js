@@ -119,11 +119,13 @@ function patience(most, slow) {
   return { heard: () => { ended(); timer = setTimeout(slow, most); }, ended };
 }
 
-// Some requests take their time. The status does not: whether p2pvpnd hangs is seen by that.
+// Some requests take their time. The status does not: whether p2pvpnd hangs is seen by that. It is asked for alone: refresh() may
+// have its status already, and wait for the peers.
 function doubt(cmd) {
   if (cmd === "status") tellLink(HANGS);
-  else refresh().catch(() => {});
+  else knock().catch(() => {});
 }
+const knock = once(() => call("status"));
 
 // Sends one request; event(e) is called for each event before the answer, which is returned.
 export async function call(cmd, fields, event, signal, alive) {

@@ -634,6 +634,28 @@ def the_page_says_that_p2pvpnd_hangs_and_shows_the_lines_that_wait(lab):
     browser.must_be_clean(page.origin)
 
 
+@scenario
+def the_page_sees_that_p2pvpnd_hangs_behind_its_status(lab):
+    """The list of members is on its way when it hangs, and its status has come: nothing else asks for that."""
+    _, (a, _) = world(lab, "a", "b")
+    page, browser = opened(a, 2)
+    browser.run("""
+const ask = window.fetch;
+window.fetch = async (to, how) => {
+  if (String(how?.body).includes('"cmd":"peers"')) return new Promise(() => {});
+  const response = await ask(to, how);
+  window.statusCame ||= String(how?.body).includes('"cmd":"status"');
+  return response;
+};
+document.dispatchEvent(new Event("visibilitychange"));""")
+    wait("the status to come", lambda: browser.run("return window.statusCame"))
+    os.kill(a.p2pvpnd.pid, signal.SIGSTOP)
+    browser.sees("Not connected: p2pvpnd does not answer", "#link")
+    os.kill(a.p2pvpnd.pid, signal.SIGCONT)
+    wait("the page to know", lambda: browser.text("#link") == "")
+    browser.must_be_clean(page.origin)
+
+
 LINES = "return [...document.querySelectorAll('.log .said')].map(e => (e.dataset.message ? e.firstChild : e.querySelector('b')).textContent)"
 
 
