@@ -143,8 +143,11 @@ void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
         pv_cli_note(cli, "%s", done);
     else if (strcmp(coordinator, "stored") != 0 && pv_json_real(body, "know", 0) == 0)
         pv_cli_note(cli,
-                    "%s; nobody could be told: it stays in the lists of the others until an "
-                    "admin's `p2pvpnctl remove`",
+                    pv_json_real(body, "online", 0) == 0
+                        ? "%s; nobody could be told: it stays in the lists of the others until an "
+                          "admin's `p2pvpnctl remove`"
+                        : "%s; the members online were told, and none has said yet that it knows: "
+                          "if it stays in their lists, an admin's `p2pvpnctl remove` takes it out",
                     done);
     else
         note_told(cli, done, body);

@@ -143,6 +143,28 @@ def names_leaving_and_removal(lab):
 
 
 @scenario
+def a_leave_counts_those_who_know_of_it(lab):
+    """They forget who left, and say before that they know: with the coordinator, and without it."""
+    coordinator = lab.coordinator()
+    a, b, c, d = (lab.host(n) for n in "abcd")
+    lab.network(coordinator, [a, b, c, d])
+    for h in (b, c, d):
+        for other in (a, b, c, d):
+            if h is not other:
+                h.wait_direct(other)
+    r = d.ctl("leave")
+    check("all 3 members online know, the coordinator has stored it" in r.err, r.err)
+    coordinator.program.end()
+    for h in (b, c):
+        wait(f"{h.name} to miss the coordinator", lambda: not h.json("status")["coordinator"]["connected"])
+    r = c.ctl("leave", code=9)
+    check("all 2 members online know; the coordinator is away" in r.err, r.err)
+    r = b.ctl("leave", code=9)
+    check("the one member online knows; the coordinator is away" in r.err, r.err)
+    wait("a to be alone", lambda: a.peers() == {})
+
+
+@scenario
 def an_admin_can_be_made_and_takes_over(lab):
     coordinator = lab.coordinator()
     a, b, c, d = (lab.host(n) for n in "abcd")

@@ -196,7 +196,21 @@ PV_SIM(the_client_hears_who_knows, SEEDS)
              answer == NULL ? "no answer:" : answer);
     /* The same of a leave: alice hears of it from bob, though the coordinator is silent. */
     sim_coord_set_store_delay(sim.coord, PV_S(100000));
-    sim_must(sim_world_tell(s.bob, PV_S(5), "'cmd':'leave'"), "leave:");
+    answer = sim_world_ask(s.bob, PV_S(5), "'cmd':'leave'");
+    sim_must(sim_answer_has(answer, "'online':1,'know':1"), answer == NULL ? "leave:" : answer);
+    sim_must(!says(&s, s.alice, "'cmd':'peers'", "'bob'"), "alice still has bob:");
+}
+
+/* Alice forgets bob at once, and says before that she knows. */
+PV_SIM(a_leave_counts_who_knows_though_the_coordinator_is_away, SEEDS)
+{
+    struct scene s;
+    sim_must(begin(&s, seed), "not begun:");
+    sim_coord_stop(sim.coord);
+    sim_world_run(PV_S(5));
+    const char *answer = sim_world_ask(s.bob, PV_S(5), "'cmd':'leave'");
+    sim_must(sim_answer_has(answer, "'online':1,'know':1,'coordinator':'away'"),
+             answer == NULL ? "leave:" : answer);
     sim_must(!says(&s, s.alice, "'cmd':'peers'", "'bob'"), "alice still has bob:");
 }
 

@@ -252,7 +252,9 @@ static void member_gone(struct pv_node *n, const struct pv_member *m, pv_ns now)
     tell_gone(n, m);
     tell_member_gone(n, m->node, now);
     struct pv_peer *p = pv_peers_by_pk(n->peers, m->node);
-    if (p != NULL)
+    if (p != NULL && m->state == PV_MEMBER_LEFT)
+        pv_peers_see_off(n->peers, p, now);
+    else if (p != NULL)
         pv_peers_drop(n->peers, p, now);
 }
 

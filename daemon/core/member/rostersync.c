@@ -780,6 +780,16 @@ static void write_next(struct pv_rostersync *s, struct pv_rostersync_peer *p, st
     }
 }
 
+/* It waits for no turn: before that comes the peer is down. */
+void pv_rostersync_last_word(struct pv_rostersync *s, struct pv_rostersync_peer *p)
+{
+    struct pv_writer w = pv_writer(s->body, sizeof(s->body));
+    if (!p->up)
+        return;
+    rosterwire_put_head(&w, s->roster);
+    s->cfg.send(s->cfg.owner, p, pv_view(s->body, w.len));
+}
+
 /* A message is charged its time at the permitted rate, and nothing follows to this peer before that
  * has passed. */
 void pv_rostersync_run(struct pv_rostersync *s, pv_ns now)

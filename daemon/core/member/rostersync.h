@@ -141,6 +141,10 @@ void pv_rostersync_ask(struct pv_rostersync *s, pv_ns now);
  * and one that is not up, do not. */
 bool pv_rostersync_knows(struct pv_rostersync *s, const struct pv_rostersync_peer *p);
 
+/* It has left, and waits to hear who knows: it is told our head at once, and nothing more. One that
+ * is not up is told nothing. */
+void pv_rostersync_last_word(struct pv_rostersync *s, struct pv_rostersync_peer *p);
+
 /* The body of an in-band message of type 2 from a member that is up. PV_ERR_MALFORMED, or
  * PV_ERR_NOT_FOUND (a peer that is not up, or NULL): dropped. Unknown ops are ignored. */
 PV_MUST_CHECK int pv_rostersync_handle(struct pv_rostersync *s, struct pv_rostersync_peer *p,

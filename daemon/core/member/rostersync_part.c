@@ -122,6 +122,17 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
         g->can_forward || (up && pv_peer_count_in_sync(p) <= FEW_HELPERS && !g->node->online);
 }
 
+/* One that leaves counts the members that know (owed.h); one that was removed is told nothing. */
+static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
+{
+    struct rostersync_part *g = part;
+    const struct pv_member *m = pv_roster_known(g->node->roster, pk);
+    const struct pv_peer *p = pv_peers_by_pk(g->node->peers, pk);
+    struct pv_rostersync_peer *sync = p == NULL ? NULL : sync_of(p);
+    if (m != NULL && m->state == PV_MEMBER_LEFT && sync != NULL)
+        pv_rostersync_last_word(g->sync, sync);
+}
+
 /* A peer may be freed while it is reached; the exchange would keep its place for ever. */
 static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
 {
@@ -216,6 +227,7 @@ const struct pv_part pv_part_rostersync = {
     .on_facts = on_facts,
     .on_peer = on_peer,
     .on_peer_gone = on_peer_gone,
+    .on_member_gone = on_member_gone,
     .run = run_rostersync,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,

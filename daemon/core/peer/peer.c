@@ -263,7 +263,7 @@ struct pv_peer *pv_peer_free(struct pv_peer *p)
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         pv_peer_add_relayed(p, i, &p->node->common->relayed_gone[i]);
     pv_peer_add_sums(p, &p->node->common->gone);
-    if (pv_fp_builder_remove_peer(p->node->fp, p->id) != PV_OK)
+    if (!p->seen_off && pv_fp_builder_remove_peer(p->node->fp, p->id) != PV_OK)
         pv_log(p->node->log, PV_LOG_ERROR, "peer=%s what=\"still in the fast path\"", p->name);
     free(p);
     return NULL;

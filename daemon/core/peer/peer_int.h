@@ -105,6 +105,7 @@ struct pv_peer {
     uint32_t id;    /* of the fast path */
     bool is_static; /* the other side speaks plain WireGuard */
     bool is_guest;  /* and is a member that this node carries (adr 0090) */
+    bool seen_off;  /* the packet threads keep it for a moment after it is freed */
     uint32_t by; /* the peer that carries this member, a guest; 0: it is none, or is carried here */
 
     /* who it is */

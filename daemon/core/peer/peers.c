@@ -20,6 +20,13 @@
 
 enum {
     CHANGED = 64, /* ours: members whose former keys are known at a time */
+    LEAVERS = 16, /* ours: that are seen off at a time; the next one hears nothing more */
+};
+
+/* A peer of the packet threads alone. */
+struct leaver {
+    uint32_t id;
+    pv_ns until;
 };
 
 struct pv_peers {
@@ -44,6 +51,8 @@ struct pv_peers {
     struct pv_bucket hints;    /* ICMP errors that are looked at */
     uint32_t changed[CHANGED]; /* ids of members that changed their key last */
     size_t n_changed;          /* so many ever did; the oldest give way */
+    struct leaver leavers[LEAVERS];
+    size_t n_leavers; /* in the order in which they go */
 };
 
 static size_t slot_of(uint32_t id)
@@ -481,6 +490,18 @@ void pv_peers_node_changed(struct pv_peers *ps, bool locals, pv_ns now)
     }
 }
 
+/* Their last words are out. */
+static void forget_leavers(struct pv_peers *ps, pv_ns now)
+{
+    while (ps->n_leavers > 0 && now >= ps->leavers[0].until) {
+        if (pv_fp_builder_remove_peer(ps->node->fp, ps->leavers[0].id) == PV_ERR_NOMEM) {
+            ps->leavers[0].until = now + PV_PEERS_SEE_OFF;
+            return;
+        }
+        memmove(&ps->leavers[0], &ps->leavers[1], --ps->n_leavers * sizeof(ps->leavers[0]));
+    }
+}
+
 void pv_peers_handle_timeout(struct pv_peers *ps, pv_ns now)
 {
     struct pv_heap_node *node;
@@ -492,11 +513,13 @@ void pv_peers_handle_timeout(struct pv_peers *ps, pv_ns now)
             find_endpoint(ps, p, now);
         pv_peers_touch(ps, p, now);
     }
+    forget_leavers(ps, now);
 }
 
 pv_ns pv_peers_next_timeout(const struct pv_peers *ps)
 {
-    return pv_heap_next(&ps->timers);
+    const pv_ns next = pv_heap_next(&ps->timers);
+    return ps->n_leavers == 0 ? next : pv_min_ns(next, ps->leavers[0].until);
 }
 
 /* --- coming and going ------------------------------------------------------------------------ */
@@ -719,6 +742,18 @@ void pv_peers_drop(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
 {
     PV_MAP_DEL(ps->members, p);
     release(ps, p, now);
+}
+
+/* Without an address nothing of it comes in but control, which finds no peer any more. */
+void pv_peers_see_off(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
+{
+    if (ps->n_leavers < PV_ARRAY_LEN(ps->leavers) && pv_peer_can_talk(p, now) &&
+        pv_fp_builder_set_routes(ps->node->fp, p->id, NULL, 0) == PV_OK) {
+        p->seen_off = true;
+        ps->leavers[ps->n_leavers++] =
+            (struct leaver){.id = p->id, .until = now + PV_PEERS_SEE_OFF};
+    }
+    pv_peers_drop(ps, p, now);
 }
 
 void pv_peers_drop_members(struct pv_peers *ps, pv_ns now)

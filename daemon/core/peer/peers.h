@@ -16,6 +16,7 @@
 #include "proto/ip/inband.h"
 #include "proto/roster/roster.h"
 
+#define PV_PEERS_SEE_OFF PV_MS(500) /* ours: the packet threads send within microseconds */
 enum {
     PV_PEERS_MAX_INJECT = 256, /* packets waiting for the tx worker; more are dropped: ours */
 };
@@ -92,6 +93,9 @@ PV_MUST_CHECK int pv_peers_add_static(struct pv_peers *ps, const struct pv_stati
                                       pv_ns now);
 /* A member that is one no more: everybody is told at once, then it is freed. */
 void pv_peers_drop(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
+/* The same of one that left by its own wish: what waits to be sent to it goes out before the packet
+ * threads forget it, within PV_PEERS_SEE_OFF. Its addresses are free at once. */
+void pv_peers_see_off(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
 void pv_peers_drop_members(struct pv_peers *ps, pv_ns now);
 
 /* --- facts ----------------------------------------------------------------------------------- */

@@ -100,7 +100,7 @@ class Reign:
         if x == "a" or x not in o.members or self.side[x] != self.side["a"] or len(o.admins) < 2:
             return
         r = self.ask(x, "leave", "--last", may_fail=True)
-        if "nobody could be told" in r.err:
+        if "nobody could be told" in r.err or "none has said yet that it knows" in r.err:
             self.unheard.append(self.names[x])
         elif not r.done:
             return

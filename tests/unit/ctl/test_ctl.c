@@ -1430,6 +1430,11 @@ PV_TEST_IN(a_leave_says_who_knows_and_what_brings_the_node_back, setup, teardown
     expect_left("{\"id\":@,\"ok\":true,\"online\":0,\"know\":0,\"coordinator\":\"away\","
                 "\"disk\":\"stored\",\"code\":9}\n",
                 "--forget", PV_CTLAPI_UNREACHABLE, "nobody could be told");
+    expect_left("{\"id\":@,\"ok\":true,\"online\":1,\"know\":0,\"coordinator\":\"away\","
+                "\"disk\":\"stored\",\"code\":9}\n",
+                NULL, PV_CTLAPI_UNREACHABLE,
+                "were told, and none has said yet that it knows: if it stays in their lists, an "
+                "admin's `p2pvpnctl remove` takes it out");
     expect_left("{\"id\":@,\"ok\":true,\"online\":2,\"know\":2,\"coordinator\":\"stored\","
                 "\"disk\":\"stored\",\"orphaned\":true}\n",
                 "--last", 0, "nobody can invite anybody, unless a member imports its root key");

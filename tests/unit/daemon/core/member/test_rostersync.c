@@ -528,6 +528,26 @@ PV_TEST(malformed_bodies_are_dropped)
         PV_ERR_NOT_FOUND);
 }
 
+/* Its budget, and what waits to be sent, hold up nothing: it is not up any more when they end. */
+PV_TEST(one_that_leaves_hears_our_head_at_once)
+{
+    struct net *net = net_make(2, 0);
+    struct pv_rostersync *s = net->nodes[0].sync;
+    pv_rostersync_last_word(s, &net->nodes[0].peers[1]); /* not up: nothing */
+    assert_int_equal(net->nodes[0].sent_messages, 0);
+    connect_all(net);
+    run(net, PV_S(10));
+    give_members(net, 0, 2, 3);
+    assert_false(pv_rostersync_knows(net->nodes[1].sync, &net->nodes[1].peers[0]));
+    net->nodes[0].peers[1].send_at = PV_NEVER;
+    pv_rostersync_last_word(s, &net->nodes[0].peers[1]);
+    pv_rostersync_peer_down(s, &net->nodes[0].peers[1], net->now);
+    assert_int_equal(net->n_flying, 1);
+    assert_ok(pv_rostersync_handle(net->nodes[1].sync, &net->nodes[1].peers[0],
+                                   pv_view(net->flying[0].body, net->flying[0].len), net->now));
+    assert_true(pv_rostersync_knows(net->nodes[1].sync, &net->nodes[1].peers[0]));
+}
+
 PV_TEST(leaving_the_network_forgets_all)
 {
     struct net *net = net_make(2, 0);
