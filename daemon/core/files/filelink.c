@@ -213,9 +213,23 @@ static struct file *add_file(struct pv_filelink *l)
     return f;
 }
 
+/* Do the rules let it move the way it goes? */
+static bool file_may_move(const struct pv_filelink *l, const struct file *f)
+{
+    return l->cfg.admits == NULL || l->cfg.admits(l->cfg.owner, f->e.peer, f->e.outgoing);
+}
+
+/* While rules deny a file that has not ended nothing else keeps it. */
+static enum pv_file_why reason_of(const struct pv_filelink *l, const struct file *f,
+                                  enum pv_file_why why)
+{
+    return file_is_final(f) || file_may_move(l, f) ? why : PV_FILE_WHY_RULES;
+}
+
 /* Why nothing moves is another now. */
 static void file_set_why(struct pv_filelink *l, struct file *f, enum pv_file_why why)
 {
+    why = reason_of(l, f, why);
     if (f->e.why == why)
         return;
     f->e.why = why;
@@ -227,9 +241,11 @@ static void file_set_why(struct pv_filelink *l, struct file *f, enum pv_file_why
 static void file_set(struct pv_filelink *l, struct file *f, enum pv_file_state state,
                      enum pv_file_why why, pv_ns now)
 {
-    if (f->e.state == state && f->e.why == why)
-        return;
+    const enum pv_file_state before = f->e.state;
     f->e.state = state;
+    why = reason_of(l, f, why);
+    if (before == state && f->e.why == why)
+        return;
     f->e.why = why;
     f->changed = true;
     f->save = l->n_saves + 1;
@@ -420,12 +436,6 @@ static pv_ns room_from(const struct pv_filelink *l, const struct file *f)
 
 /* --- transfers ----------------------------------------------------------------------------- */
 
-/* Do the rules let it move the way it goes? */
-static bool file_may_move(const struct pv_filelink *l, const struct file *f)
-{
-    return l->cfg.admits == NULL || l->cfg.admits(l->cfg.owner, f->e.peer, f->e.outgoing);
-}
-
 static struct file *by_tag(struct pv_filelink *l, uint64_t tag)
 {
     for (size_t i = 0; i < l->n; i++)
@@ -560,6 +570,9 @@ void pv_filelink_rules_changed(struct pv_filelink *l, pv_ns now)
             continue;
         if (!file_may_move(l, f)) {
             file_cancel(l, f);
+            /* The sender need not know the receiver's [firewall]. */
+            if (f->e.why != PV_FILE_WHY_RULES)
+                file_tell(f, now);
             file_set_why(l, f, PV_FILE_WHY_RULES);
         } else if (f->e.why == PV_FILE_WHY_RULES) {
             file_set_why(l, f, PV_FILE_WHY_NONE);

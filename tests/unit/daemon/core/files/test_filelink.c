@@ -514,6 +514,29 @@ PV_TEST(a_rule_stops_what_moves_and_its_end_goes_on)
     assert_int_equal(state_after(1000, 0, a), PV_FILE_DONE);
 }
 
+/* Whichever of both knows the rule: both say why it waits, whatever its user and the other end say
+ * of it meanwhile. */
+PV_TEST(a_file_that_is_accepted_while_rules_deny_it_says_so_until_they_let_it)
+{
+    for (int knows = 0; knows < 2; knows++) {
+        uint32_t a = must_offer(0, PV_STR("denied%d", knows), 10);
+        turns(5);
+        uint32_t in = pv_filelink_at(w.side[1].link, (size_t)knows)->number;
+        change_rules(knows, knows == 0, knows == 1);
+        assert_ok(pv_filelink_accept(w.side[1].link, in, w.now));
+        for (unsigned i = 0; i < 2; i++) {
+            turns(100);
+            assert_int_equal(file(0, a)->why, PV_FILE_WHY_RULES);
+            assert_int_equal(file(knows, knows == 0 ? a : in)->why, PV_FILE_WHY_RULES);
+            assert_ok(pv_filelink_accept(w.side[1].link, in, w.now));
+        }
+        assert_int_equal(file(1, in)->state, PV_FILE_ACCEPTED);
+        change_rules(knows, true, true);
+        assert_int_equal(state_after(1000, 0, a), PV_FILE_DONE);
+        assert_int_equal(file(1, in)->why, PV_FILE_WHY_NONE);
+    }
+}
+
 PV_TEST(refused_and_withdrawn_reach_the_other_side)
 {
     uint32_t a = must_offer(0, "no", 10), b = must_offer(0, "never mind", 10);
