@@ -406,6 +406,37 @@ def a_firewall_that_keeps_chat_out_is_told(lab):
 
 
 @scenario
+def a_rule_that_comes_later_is_why_lines_and_files_wait(lab):
+    """They were said and offered before: they wait for the rule, untried, and it is named on both ends."""
+    a, b, g = network(lab, "a", "b", "g")
+    b.wait_direct(g)
+    g.ctl("send-file", "--no-wait", "b", OPERATIONS)
+    wait("b to hear of it", lambda: [f["state"] for f in b.json("files")["files"]] == ["offered"])
+    g.ctl("down")
+    g.ctl("send", "b", "hello")
+    a.ctl("deny", "g", "b", "chat,files")
+    rules_at(b, 1, "allow")
+    g.ctl("up")
+    rules_at(g, 1, "allow")
+    g.wait_direct(b)
+    b.wait_direct(g)
+    check("is denied it" in g.ctl("history", "b").out, "history does not say why it waits")
+    number = str(b.json("files")["files"][0]["id"])
+    getter = b.start(lab.bin("p2pvpnctl"), "files", "accept", number, "-o", "/root/got")
+    wait("the reason", lambda: "waiting: a rule of the network" in getter.text(), 10)
+    for h in (b, g):
+        wait(f"{h.name} to say that it is accepted and waits", lambda: [
+            (f["state"], f.get("why", "").startswith("a rule of the network"))
+            for f in h.json("files")["files"]] == [("accepted", True)], 10)
+    pause(50, "a receiver that answers no chat is told apart after less")
+    check("is denied it" in g.ctl("history", "b").out, "the reason is another later")
+    equal([r["denied"] for r in b.json("rules")["rules"]], [0], "packets that b kept out")
+    a.ctl("rules", "remove", "1")
+    wait("the line", lambda: ("g", "hello") in lines_of(b, "g"), 10)
+    equal(getter.ended(), 0, "exit code of files accept")
+
+
+@scenario
 def a_link_of_chat_ends_with_its_permission(lab):
     """B dialled it and may not any more: what a has to say goes by a connection of its own, and b's answers with it."""
     a, b = network(lab, "a", "b")

@@ -27,6 +27,11 @@ bool pv_chat_may(const void *node, const uint8_t *pk)
     return pv_rules_serve(node, pk, PV_SERVICE_CHAT, false).allow;
 }
 
+static bool admits(const void *node, const uint8_t *pk, bool to)
+{
+    return pv_rules_serve(node, pk, PV_SERVICE_CHAT, to).allow;
+}
+
 static void tell(void *owner, const struct pv_chatlink_event *ev, pv_ns now);
 
 static struct pv_addr own_addr(const void *node, uint16_t family)
@@ -47,7 +52,7 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
                                     .own_addr = own_addr,
                                     .keys = node->chat.keys,
                                     .plain_off = cfg->chat.plain_off,
-                                    .admits = pv_chat_may,
+                                    .admits = admits,
                                     .lines = &node->chat.lines,
                                     .tell = tell,
                                     .owner = node};

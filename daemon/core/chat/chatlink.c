@@ -130,7 +130,7 @@ void pv_chatlink_lost_conn(struct pv_chatlink *link, struct pv_chatlink_conn *c,
     struct pv_chatlink_peer *peer = c->peer;
     /* A spare connection that goes is no reason to wait before the next. */
     bool mattered = peer->active == c || (c->opened && !c->speaks);
-    if (c->opened && c->stream == PV_CHATLINK_OPENING)
+    if (c->opened && c->stream == PV_CHATLINK_OPENING && !peer->barred)
         note_silence(peer, now);
     if (close)
         pv_chatlink_conn_close(link, c);

@@ -97,8 +97,9 @@ struct pv_chatlink_config {
     /* Our overlay address of that family, which a connection leaves from: the other side knows us
      * by it. NULL: any does. */
     struct pv_addr (*own_addr)(const void *owner, uint16_t family);
-    /* May the member chat with this node? Asked for each message; NULL: all may. */
-    bool (*admits)(const void *owner, const uint8_t *pk);
+    /* May the member chat with this node (to: this node with it)? Asked for each message, and
+     * before each attempt to send; NULL: all may. */
+    bool (*admits)(const void *owner, const uint8_t *pk, bool to);
     /* Borrowed: of struct pv_chatlink_event, rooms' of them (UP, DOWN and LINE), whose msg is the
      * taker's: pv_chat_record_done(). They wait, for rooms may refuse a peer, and its connections
      * with it, of which this machine then still reads one. Those that nobody took are freed with
@@ -178,6 +179,7 @@ PV_MUST_CHECK int pv_chatlink_take_copy(struct pv_chatlink *link,
                                         const struct pv_chatlink_copy *copy, pv_ns now);
 
 /* Does the peer take no more messages from here for now, and why? They stay queued.
+ * PV_CHAT_LATER_RULES: it said so, or the rules here let nothing go to it, and something waits.
  * PV_CHAT_LATER_SILENT: it is online, and no connection to its chat comes about. */
 enum pv_chat_later pv_chatlink_held(const struct pv_chatlink *link, const uint8_t *pk);
 /* The other way round: whose messages were left for later last time, because of what they have

@@ -135,6 +135,7 @@ struct pv_chatlink_peer {
     pv_ns last_attempt;
     pv_ns silent_since; /* of the first attempt in a row that nobody answered; PV_NEVER: none */
     bool silent;        /* and so for PV_CHATLINK_SILENT_S */
+    bool barred;        /* the rules let nothing go to it, when they were asked last */
     struct pv_heap_node timer;
     UT_hash_handle hh; /* by pk */
 };

@@ -294,7 +294,7 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
     struct pv_chatlink_peer *peer = c->peer;
     if (f->kind == PV_CHAT_MESSAGE && is_held_back(c, f->seq))
         return true;
-    if (link->cfg.admits != NULL && !link->cfg.admits(link->cfg.owner, peer->pk))
+    if (link->cfg.admits != NULL && !link->cfg.admits(link->cfg.owner, peer->pk, false))
         return deny(link, c, f, now);
     if (!has_room(link, peer, f->text_len)) {
         pv_chatlink_conn_wait(link, c, true);

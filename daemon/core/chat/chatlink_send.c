@@ -54,11 +54,21 @@ static void load_receipts(struct pv_chatlink *link, struct pv_chatlink_peer *pee
         peer->receipts = PV_CHATLINK_RECEIPTS_LOADING;
 }
 
+/* Packets that rules keep in are no sign of what the peer does with them, so none are sent;
+ * pv_chatlink_rules_changed() goes on. */
+static bool is_barred(const struct pv_chatlink *link, struct pv_chatlink_peer *peer)
+{
+    peer->barred = link->cfg.admits != NULL && !link->cfg.admits(link->cfg.owner, peer->pk, true);
+    return peer->barred;
+}
+
 /* Writes what this connection has not had yet. The window outlives connections; what was sent on an
  * older one and not acknowledged is sent again, and the receiver knows it by its id. */
 static void write_window(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     struct pv_chatlink_conn *c = peer->active;
+    if (is_barred(link, peer))
+        return;
     if (now < peer->held_until) {
         pv_heap_set(&link->peer_timers, &peer->timer, peer->held_until);
         return;
@@ -151,7 +161,7 @@ void pv_chatlink_handle_later(struct pv_chatlink *link, struct pv_chatlink_peer 
 static void end_forbidden(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     bool ended = false;
-    if (link->cfg.admits == NULL || link->cfg.admits(link->cfg.owner, peer->pk))
+    if (link->cfg.admits == NULL || link->cfg.admits(link->cfg.owner, peer->pk, false))
         return;
     for (struct pv_chatlink_conn *c = peer->conns, *next; c != NULL; c = next) {
         next = c->next_of_peer;
@@ -170,12 +180,18 @@ void pv_chatlink_rules_changed(struct pv_chatlink *link, pv_ns now)
 {
     struct pv_chatlink_peer *peer, *next;
     HASH_ITER(hh, link->peers, peer, next) {
+        const bool was_barred = peer->barred;
         end_forbidden(link, peer, now);
-        if (peer->held != PV_CHAT_LATER_RULES)
+        if (is_barred(link, peer) || (peer->held != PV_CHAT_LATER_RULES && !was_barred))
             continue;
-        peer->held = PV_CHAT_LATER_NO;
-        peer->held_s = 0;
-        peer->held_until = now;
+        if (peer->held == PV_CHAT_LATER_RULES) {
+            peer->held = PV_CHAT_LATER_NO;
+            peer->held_s = 0;
+            peer->held_until = now;
+        }
+        peer->silent_since = PV_NEVER;
+        peer->silent = false;
+        peer->retry_at = now; /* the peer did not fail */
         if (peer->active != NULL)
             pv_chatlink_conn_rearm(link, peer->active);
         pv_heap_set(&link->peer_timers, &peer->timer, now);
@@ -187,6 +203,9 @@ enum pv_chat_later pv_chatlink_held(const struct pv_chatlink *link, const uint8_
     const struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
     if (peer == NULL)
         return PV_CHAT_LATER_NO;
+    if ((peer->n_window > 0 || peer->more_queued) && link->cfg.admits != NULL &&
+        !link->cfg.admits(link->cfg.owner, pk, true))
+        return PV_CHAT_LATER_RULES;
     return peer->held == PV_CHAT_LATER_NO && peer->silent ? PV_CHAT_LATER_SILENT : peer->held;
 }
 
@@ -265,7 +284,7 @@ void pv_chatlink_pump(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
         load_more(link, peer, now);
         load_receipts(link, peer, now);
         write_window(link, peer, now);
-    } else if (peer->online && !is_opening(peer)) {
+    } else if (peer->online && !is_opening(peer) && !is_barred(link, peer)) {
         if (now >= peer->retry_at)
             open_conn(link, peer, now);
         else

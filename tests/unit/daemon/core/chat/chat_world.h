@@ -50,6 +50,7 @@ struct job {
 
 struct node {
     bool denies; /* rules let nobody chat with it */
+    bool barred; /* nor it with anybody */
     bool deaf;   /* a firewall lets no connection come in */
     uint8_t pk[PV_SIGN_PK_LEN];
     const char *name;
@@ -104,9 +105,10 @@ static uint64_t wall_ms(void)
 
 /* --- nodes --------------------------------------------------------------------------------- */
 
-static bool admits(const void *owner, const uint8_t *pk)
+static bool admits(const void *owner, const uint8_t *pk, bool to)
 {
-    return !((const struct node *)owner)->denies;
+    const struct node *n = owner;
+    return !(to ? n->barred : n->denies);
 }
 
 /* It is told of an event. */

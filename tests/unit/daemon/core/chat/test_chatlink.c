@@ -825,6 +825,50 @@ PV_TEST(a_message_that_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone)
     assert_conversations();
 }
 
+/* Its own rules are asked, not the receiver, which does not even hear of it. The other direction
+ * goes on. */
+PV_TEST(a_message_that_the_senders_own_rules_deny_says_so_and_is_not_tried)
+{
+    w.nodes[0].barred = true;
+    pv_chatlink_rules_changed(w.nodes[0].link, w.now);
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_NO);
+    send_numbers(3);
+    run_for(PV_S(1));
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_RULES);
+    both_online();
+    after(PV_S(3600), "opens 0 -, messages - 0");
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_RULES);
+    send_and_wait(1, "mine", PV_S(2));
+    assert_string_equal(w.nodes[0].last_text, "mine");
+    after(PV_S(3600), "messages - 0");
+    w.nodes[0].barred = false;
+    pv_chatlink_rules_changed(w.nodes[0].link, w.now);
+    after(PV_S(1), "messages - 3");
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_NO);
+    assert_conversations();
+}
+
+/* The rule came while attempts went unanswered. */
+PV_TEST(an_attempt_that_a_rule_forbids_meanwhile_is_no_silence_of_the_receiver)
+{
+    w.nodes[1].deaf = true;
+    send_numbers(3);
+    both_online();
+    run_for(PV_S(3 * PV_CHATLINK_CONNECT_S));
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_SILENT);
+    w.nodes[0].barred = true;
+    pv_chatlink_rules_changed(w.nodes[0].link, w.now);
+    const unsigned opens = w.nodes[0].opens;
+    run_for(PV_S(3600));
+    assert_int_equal(w.nodes[0].opens, opens);
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_RULES);
+    w.nodes[0].barred = w.nodes[1].deaf = false;
+    pv_chatlink_rules_changed(w.nodes[0].link, w.now);
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_NO);
+    after(PV_S(1), "messages - 3");
+    assert_conversations();
+}
+
 /* By then nothing comes in on it, not even that a message has arrived. */
 PV_TEST(a_connection_that_its_opener_may_not_have_any_more_ends_at_once)
 {
