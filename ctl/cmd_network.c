@@ -260,7 +260,13 @@ static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req, int code, bo
 
 static int print_created(struct pv_cli *cli, const json_t *body)
 {
+    const char *former = pv_json_text(body, "former_root", NULL);
     print_joined(cli, body, "created");
+    if (former != NULL)
+        pv_cli_note(cli,
+                    "it has a root key of its own; that of an earlier network is in %s now: delete "
+                    "it, or keep it as long as somebody uses that network",
+                    former);
     /* The note goes to standard error, so that TOKEN=$(p2pvpnctl create ...) gets the token
      * alone. */
     pv_cli_note(cli, "the next machine joins with: sudo p2pvpnctl join TOKEN (valid once, 24 "
@@ -533,7 +539,8 @@ const struct pv_command pv_cmds_network[] = {
             "  --cidr RANGE    IPv4 addresses of the network (10.66.0.0/16)\n"
             "  --no-boot       leave it as it is whether p2pvpnd starts at boot\n"
             "As root this starts p2pvpnd when it is not running; with systemd also at every\n"
-            "boot.\n",
+            "boot. Each network gets a root key of its own; one that is here of an earlier\n"
+            "network stays, in a file that is named.\n",
         .example = "sudo p2pvpnctl create 'p2pvpn://198.51.100.7:3478/KEY?c=SECRET' --name laptop",
         .options =
             {{"network", 0, true}, {"name", 0, true}, {"cidr", 0, true}, {"no-boot", 0, false}},

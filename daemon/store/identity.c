@@ -189,6 +189,20 @@ int pv_identity_save_root(const char *dir, const uint8_t seed[static PV_KEY_LEN]
     return write_key(dir, root_file, seed, 0, ret_error);
 }
 
+int pv_identity_root_aside(const char *dir, const uint8_t pk[static PV_SIGN_PK_LEN], bool back,
+                           char ret_error[static PV_JOB_ERROR_MAX])
+{
+    char path[PATH_MAX], aside[PATH_MAX];
+    key_path(dir, root_file, path);
+    pv_job_root_aside(path, pk, aside, sizeof(aside));
+    int r = pv_file_rename(back ? aside : path, back ? path : aside);
+    if (r < 0)
+        snprintf(ret_error, PV_JOB_ERROR_MAX,
+                 "move %.120s away: %s: restart p2pvpnd, which reads it anew", path,
+                 pv_strstatus(r));
+    return r;
+}
+
 int pv_identity_save_transport(const char *dir, const struct pv_job_keys *keys,
                                char ret_error[static PV_JOB_ERROR_MAX])
 {

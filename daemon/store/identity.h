@@ -29,6 +29,10 @@ PV_MUST_CHECK int pv_identity_read_root(const char *dir, uint8_t ret_seed[static
 PV_MUST_CHECK int pv_identity_save_root(const char *dir,
                                         const uint8_t seed[static PV_SIGN_SEED_LEN],
                                         char ret_error[static PV_JOB_ERROR_MAX]);
+/* Gives the root key of this public half the name of one that is kept aside, or (back) takes that
+ * from it. -errno; ret_error. */
+PV_MUST_CHECK int pv_identity_root_aside(const char *dir, const uint8_t pk[static PV_SIGN_PK_LEN],
+                                         bool back, char ret_error[static PV_JOB_ERROR_MAX]);
 /* Replaces the transport keys by these, all at once. -errno; ret_error. */
 PV_MUST_CHECK int pv_identity_save_transport(const char *dir, const struct pv_job_keys *keys,
                                              char ret_error[static PV_JOB_ERROR_MAX]);

@@ -30,6 +30,7 @@ enum kind {
     OPEN = 1,
     SIGN,
     MAKE,
+    ANEW,
     IMPORT,
     FORGET,
     KINDS,
@@ -180,16 +181,36 @@ static int save(struct keeping *k, const uint8_t *seed)
     return r;
 }
 
-/* A key that is there may still rule a network: it is used again. */
-static int make(struct keeping *k, const struct request *req)
+static int save_new(struct keeping *k)
 {
     const struct pv_rng rng = pv_entropy();
     uint8_t seed[PV_SIGN_SEED_LEN];
-    if (k->has)
-        return PV_OK;
     pv_rng_fill(&rng, seed, sizeof(seed));
     int r = save(k, seed);
     pv_wipe(seed, sizeof(seed));
+    return r;
+}
+
+static int make(struct keeping *k, const struct request *req)
+{
+    return k->has ? PV_OK : save_new(k);
+}
+
+/* A key that is there may still rule a network, so it stays, but rules no second one: who has it of
+ * the first would have that as well. */
+static int make_anew(struct keeping *k, const struct request *req)
+{
+    char error[PV_JOB_ERROR_MAX];
+    uint8_t former[PV_SIGN_PK_LEN];
+    if (!k->has)
+        return save_new(k);
+    memcpy(former, pk_of(k), sizeof(former));
+    int r = pv_identity_root_aside(k->dir, former, false, k->reply.error);
+    if (r != PV_OK)
+        return r;
+    r = save_new(k);
+    if (r != PV_OK) /* what that does not bring back is where it was moved */
+        (void)!pv_identity_root_aside(k->dir, former, true, error);
     return r;
 }
 
@@ -223,7 +244,8 @@ static int forget(struct keeping *k, const struct request *req)
 
 /* All that there is, as in the helper (helper_serve.c): OPEN is for before, the rest for after. */
 static int (*const requests[KINDS])(struct keeping *k, const struct request *req) = {
-    [OPEN] = open_dir, [SIGN] = sign, [MAKE] = make, [IMPORT] = import, [FORGET] = forget};
+    [OPEN] = open_dir,  [SIGN] = sign,     [MAKE] = make,
+    [ANEW] = make_anew, [IMPORT] = import, [FORGET] = forget};
 
 /* False: the daemon has ended. It may have given its end of the socket to a process that stays. */
 static bool await_request(int fd, int daemon)
@@ -368,7 +390,7 @@ bool pv_keeper_key(struct pv_keeper *k, struct pv_kept_key *ret_key)
 int pv_keeper_have(struct pv_keeper *k, const struct pv_job_root *want,
                    uint8_t ret_pk[static PV_SIGN_PK_LEN], char ret_error[static PV_JOB_ERROR_MAX])
 {
-    struct request req = {.kind = want->import ? IMPORT : MAKE};
+    struct request req = {.kind = want->import ? IMPORT : want->anew ? ANEW : MAKE};
     struct reply reply;
     memcpy(req.key, want->key, sizeof(req.key));
     memcpy(req.box, want->box, sizeof(req.box));

@@ -165,6 +165,33 @@ def a_leave_counts_those_who_know_of_it(lab):
 
 
 @scenario
+def the_root_key_of_a_network_opens_no_later_one(lab):
+    """The paper of the first network is in other hands; its owner makes another one on the same machine."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a, b])
+    a.run("tee", "/run/pass", stdin="six words that nobody guesses\n")
+    paper = a.ctl("root", "export", "--passphrase-file", "/run/pass").out
+    b.run("tee", "/run/paper", stdin=paper)
+    first = a.run("cat", "/var/lib/p2pvpn/root.key").out
+    b.ctl("leave")
+    a.ctl("leave", "--forget", "--last")
+    # One that came to nothing made a key, with which the next goes on.
+    a.ctl("create", coordinator.url().split("?")[0], "--name", "a", code=11)
+    r = a.ctl("create", coordinator.url(), "--name", "a", "--network", "secretwork")
+    aside = a.run("sh", "-c", "ls /var/lib/p2pvpn/root.key.*").out.split()
+    equal(len(aside), 1, f"keys of before: {aside}")
+    check(f"that of an earlier network is in {aside[0]} now" in r.err, r.err)
+    equal(a.run("cat", aside[0]).out, first, "the key of the first network")
+    equal(a.run("stat", "-c", "%a", aside[0]).out.strip(), "0", "its mode")
+    check(a.run("cat", "/var/lib/p2pvpn/root.key").out != first, "the second network has the key of the first")
+    b.join(r.out.strip())
+    b.run("tee", "/run/pass", stdin="six words that nobody guesses\n")
+    r = b.ctl("root", "import", "/run/paper", "--passphrase-file", "/run/pass", code=11)
+    check("of another network than secretwork" in r.err, r.err)
+
+
+@scenario
 def an_admin_can_be_made_and_takes_over(lab):
     coordinator = lab.coordinator()
     a, b, c, d = (lab.host(n) for n in "abcd")

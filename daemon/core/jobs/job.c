@@ -2,6 +2,7 @@
 /* job.c - who owns what in jobs and their results: freeing one frees all below it. */
 #include "daemon/core/jobs/job.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,6 +165,15 @@ struct pv_job *pv_job_free(struct pv_job *job)
     pv_wipe(job, sizeof(*job));
     free(job);
     return NULL;
+}
+
+void pv_job_root_aside(const char *file, const uint8_t pk[static PV_SIGN_PK_LEN], char *ret_path,
+                       size_t size)
+{
+    enum {
+        MARK = 12, /* ours: characters; 72 bits of a key, so that no two keys meet in one file */
+    };
+    snprintf(ret_path, size, "%s.%.*s", file, MARK, PV_KEY_STR(pk));
 }
 
 void pv_job_result_done(struct pv_job_result *result)

@@ -149,7 +149,8 @@ enum pv_job_forget {
 /* A request to the keeper (daemon/store/keeper.h). PV_ERR_AUTH: another passphrase; PV_ERR_REFUSED:
  * of another network; PV_ERR_EXISTS: it keeps that of another network. */
 struct pv_job_root {
-    bool import;                    /* a key from outside; else one of its own, made when missing */
+    bool import; /* a key from outside; else one of its own, made when missing */
+    bool anew; /* not import: one that is there makes room, and stays as pv_job_root_aside() says */
     uint8_t key[PV_PWHASH_KEY_LEN]; /* import: opens the box (proto/roster/paperkey.h) */
     uint8_t box[PV_SIGN_SEED_LEN + PV_AEAD_TAG_LEN];
     uint8_t pk[PV_SIGN_PK_LEN]; /* import: whose it must be */
@@ -190,6 +191,11 @@ struct pv_job_result {
     enum pv_chat_typist typist;          /* OWNER */
     uint8_t root_pk[PV_SIGN_PK_LEN];     /* KEEP_ROOT: of the key that is kept and on disk now */
 };
+
+/* Where a root key of an earlier network stays: beside file, in which it was. Another key has
+ * another place. Cut off where there is no room. */
+void pv_job_root_aside(const char *file, const uint8_t pk[static PV_SIGN_PK_LEN], char *ret_path,
+                       size_t size);
 
 /* Frees what the job owns (secrets wiped) and the job itself; NULL is fine; returns NULL. */
 struct pv_job *pv_job_free(struct pv_job *job);

@@ -3,6 +3,7 @@
  * must prove before this node believes that it is a member, and how they go on then and end. */
 #include "daemon/core/member/enrol.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,10 +42,19 @@ enum step {
     INVITE,   /* create: the first invite, for which a member's connection is needed */
 };
 
+/* Of the root key, beyond an attempt. */
+struct own_root {
+    const char *file;               /* borrowed */
+    bool is_unused, has_former;     /* are these set? */
+    uint8_t unused[PV_SIGN_PK_LEN]; /* the key that create has made, and no network yet */
+    uint8_t former[PV_SIGN_PK_LEN]; /* that made room for it, which the user has not read yet */
+};
+
 struct pv_enrol {
     struct pv_node *node;
     struct pv_puts puts; /* the first invite's */
     uint64_t attempt;    /* number of this one */
+    struct own_root root;
 
     /* this attempt; wiped at its end */
     enum step step;
@@ -494,6 +504,7 @@ static void forget(struct pv_enrol *x)
 {
     struct pv_node *node = x->node;
     const struct pv_puts puts = x->puts;
+    const struct own_root root = x->root;
     /* The number outlives the attempt: late results of its jobs are known by it. */
     uint64_t attempt = x->attempt;
     pv_roster_free(x->roster);
@@ -501,6 +512,7 @@ static void forget(struct pv_enrol *x)
     pv_wipe(x, sizeof(*x));
     x->node = node;
     x->puts = puts;
+    x->root = root;
     x->attempt = attempt;
 }
 
@@ -519,18 +531,30 @@ static void fail(struct pv_enrol *x, enum pv_ctlapi_code code, pv_ns now, const 
     pv_ctlsrv_fail(n->ctl, handle, code, text);
 }
 
+/* Where the root key is that made room for the one of this network, told once. NULL: none did. */
+static const char *tell_former(struct pv_enrol *x, char *buf, size_t size)
+{
+    if (!x->create || !x->root.has_former)
+        return NULL;
+    x->root.has_former = false;
+    pv_job_root_aside(x->root.file, x->root.former, buf, size);
+    return buf;
+}
+
 /* The attempt is over before its client hears of it: the client may begin another at once. */
 static void succeed(struct pv_enrol *x, const char *token)
 {
+    char former[PATH_MAX];
     struct pv_node *n = x->node;
     const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
     uint64_t handle = x->handle;
     json_t *body = NULL;
     if (self != NULL)
-        body = pv_ctlapi_pack("{s:s, s:s, s:o, s:o, s:b, s:s*}", "network",
+        body = pv_ctlapi_pack("{s:s, s:s, s:o, s:o, s:b, s:s*, s:s*}", "network",
                               pv_roster_network(n->roster)->name, "name", self->name, "ip4",
                               pv_ctlapi_ip(&self->ip4), "ip6", pv_ctlapi_ip(&self->ip6), "waiting",
-                              self->state == PV_MEMBER_WAITING, "token", token);
+                              self->state == PV_MEMBER_WAITING, "token", token, "former_root",
+                              tell_former(x, former, sizeof(former)));
     forget(x);
     pv_ctlsrv_answer(n->ctl, handle, body);
 }
@@ -613,10 +637,15 @@ static int make_network(struct pv_enrol *x, pv_ns now)
 }
 
 /* The root key is on disk before anybody hears of the network: losing it would orphan it. One that
- * is there already may still rule a network made before: it is used again, never overwritten. */
+ * is there already may rule a network made before: whoever has it from there must not have this
+ * one, and it is never lost, so it stays beside. That of a create which came to nothing is used
+ * again. */
 static void have_root(struct pv_enrol *x, pv_ns now)
 {
     struct pv_job *job = pv_job_new(PV_JOB_KEEP_ROOT);
+    if (job != NULL)
+        job->u.root.anew = !x->root.is_unused || memcmp(x->root.unused, x->node->identity->root.pk,
+                                                        sizeof(x->root.unused)) != 0;
     x->step = ROOT;
     x->jobs = 1;
     if (!pv_jobqueue_submit(&x->node->jobs, job, job_done, x, x->attempt))
@@ -814,16 +843,31 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 
 static void wait_for_list(struct pv_enrol *x, pv_ns now);
 
+/* The key is kept from now on, even if the attempt that asked for it is over. */
+static void root_is_kept(struct pv_enrol *x, const uint8_t pk[static PV_SIGN_PK_LEN])
+{
+    struct pv_identity *id = x->node->identity;
+    char path[PATH_MAX];
+    if (id->has_root && memcmp(id->root.pk, pk, sizeof(id->root.pk)) != 0) {
+        pv_job_root_aside(x->root.file, id->root.pk, path, sizeof(path));
+        pv_log(x->node->log, PV_LOG_WARN,
+               "what=\"the root key of an earlier network is in %.200s now\"", path);
+        memcpy(x->root.former, id->root.pk, sizeof(x->root.former));
+        x->root.has_former = true;
+    }
+    x->root.is_unused = true;
+    memcpy(x->root.unused, pk, sizeof(x->root.unused));
+    memcpy(id->root.pk, pk, sizeof(id->root.pk));
+    id->has_root = true;
+}
+
 /* The attempt's number as the tag keeps results of an attempt that was given up from moving the
  * next one on. */
 static void job_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct pv_enrol *x = wait->self;
-    /* The key is kept from now on, whoever asked for it. */
-    if (result->kind == PV_JOB_KEEP_ROOT && result->status == PV_OK) {
-        memcpy(x->node->identity->root.pk, result->root_pk, sizeof(result->root_pk));
-        x->node->identity->has_root = true;
-    }
+    if (result->kind == PV_JOB_KEEP_ROOT && result->status == PV_OK)
+        root_is_kept(x, result->root_pk);
     if (wait->tag != x->attempt || (x->step != ROOT && x->step != SAVE && x->step != NETWORK))
         return;
     if (result->status != PV_OK) {
@@ -843,6 +887,7 @@ static void job_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_n
     struct pv_roster *r = x->roster;
     x->roster = NULL;
     x->step = IFACE;
+    x->root.is_unused = x->root.is_unused && !x->create;
     pv_coord_forget_cursor(x->node);
     pv_node_put_meta(x->node, "up", pv_view("1", 1));
     if (!x->create)
@@ -992,6 +1037,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_enrol *x = part;
     pv_puts_init(&x->puts, x->node, &pv_part_enrol);
+    x->root.file = cfg->root_file;
     return PV_OK;
 }
 

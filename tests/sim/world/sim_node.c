@@ -203,6 +203,7 @@ void sim_node_start(struct sim_node *n)
         .rng = n->rng,
         .given.log = n->log,
         .identity = &n->identity,
+        .root_file = "/state/root.key",
         .saved = sim_store_load(n->store),
         .given.tun_name = "p2p0",
         .given.mtu = 1420,

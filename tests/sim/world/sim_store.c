@@ -202,7 +202,7 @@ static int keep_root(struct sim_store *s, const struct pv_job *job, const struct
     uint8_t seed[PV_SIGN_SEED_LEN], pk[PV_SIGN_PK_LEN];
     if (job->u.root.import)
         return PV_ERR_UNSUPPORTED;
-    if (!s->has_root) {
+    if (!s->has_root || job->u.root.anew) {
         pv_rng_fill(rng, seed, sizeof(seed));
         pv_sign_keypair(seed, s->root_sk, pk);
         s->has_root = true;

@@ -335,6 +335,7 @@ class Inside(unittest.TestCase):
         write("/etc/p2pvpn/coordinator-b.conf", "# b\n")
         uid = pwd.getpwnam("p2pvpn").pw_uid
         write("/var/lib/p2pvpn/root.key", "first\n", 0o000, uid)
+        write("/var/lib/p2pvpn/root.key.-_AZaz09-_AZ", "of before\n", 0o000, uid)
         write("/var/lib/p2pvpn-work/root.key", "second\n", 0o600, uid)
         write("/var/lib/p2pvpn-coordinator/coordinator.key", "third\n", 0o600, uid)
         said = ""
@@ -343,10 +344,11 @@ class Inside(unittest.TestCase):
                 self.script(kind, *script)
                 said += self.said
         kept = sorted(seen("/var/backups").items())[1:]
-        self.assertEqual([(re.sub("[^.]*$", "", path), *what) for path, what in kept],
+        self.assertEqual(sorted((re.sub("[^.]*$", "", path), *what) for path, what in kept),
                          [(f"/var/backups/{name}.", 0, 0, "0o100600", text)
                           for name, text in (("p2pvpn-coordinator.key", b"third\n"),
                                              ("p2pvpn-root.key", b"first\n"),
+                                             ("p2pvpn-root.key", b"of before\n"),
                                              ("p2pvpn-work-root.key", b"second\n"))])
         for path, _ in kept:
             self.assertIn(path, said)

@@ -116,6 +116,59 @@ PV_TEST(a_made_key_signs_and_is_there_after_a_restart)
     assert_memory_equal(st.signer, first, sizeof(first));
 }
 
+static int make_anew(void)
+{
+    const struct pv_job_root want = {.anew = true};
+    uint8_t pk[PV_SIGN_PK_LEN];
+    return pv_keeper_have(keeper, &want, pk, error);
+}
+
+/* The paper of the first network opens nothing in the second, and the first is not lost. */
+PV_TEST(a_key_of_before_makes_room_and_stays)
+{
+    uint8_t first[PV_SIGN_PK_LEN];
+    char aside[PATH_MAX];
+    assert_ok(begin());
+    assert_ok(make_anew()); /* where there is none, as ever */
+    assert_true(pv_keeper_key(keeper, &key));
+    memcpy(first, key.pk, sizeof(first));
+    pv_job_root_aside(path, first, aside, sizeof(aside));
+    assert_int_equal(mode_of(aside), 0xffff);
+    assert_ok(make_anew());
+    assert_true(pv_keeper_key(keeper, &key));
+    assert_memory_not_equal(key.pk, first, sizeof(first));
+    assert_int_equal(mode_of(path), 0);
+    assert_int_equal(mode_of(aside), 0);
+    /* Back in its place it is the key again. */
+    assert_int_equal(rename(aside, path), 0);
+    assert_ok(again());
+    assert_true(pv_keeper_key(keeper, &key));
+    assert_memory_equal(key.pk, first, sizeof(first));
+}
+
+PV_TEST(a_key_of_before_is_where_it_was_when_there_is_no_other)
+{
+    uint8_t first[PV_SIGN_PK_LEN];
+    assert_ok(begin());
+    assert_ok(make_anew());
+    assert_true(pv_keeper_key(keeper, &key));
+    memcpy(first, key.pk, sizeof(first));
+    /* A directory is in the way of what is written. */
+    assert_int_equal(mkdir(PV_STR("%s.tmp", path), 0700), 0);
+    assert_true(make_anew() < 0);
+    assert_has(error, "root.key");
+    assert_true(pv_keeper_key(keeper, &key));
+    assert_memory_equal(key.pk, first, sizeof(first));
+    assert_ok(again());
+    assert_true(pv_keeper_key(keeper, &key));
+    assert_memory_equal(key.pk, first, sizeof(first));
+    /* One that its user has deleted meanwhile is not said to be kept. */
+    assert_int_equal(rmdir(PV_STR("%s.tmp", path)), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_true(make_anew() < 0);
+    assert_has(error, "restart p2pvpnd");
+}
+
 /* Root reads whatever it likes, so another user looks where this one is root. */
 static bool can_read(void)
 {

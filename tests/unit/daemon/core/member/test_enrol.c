@@ -71,6 +71,7 @@ void test_before_each(void)
     listed = true;
     cidr = "";
     fake_node_init(&node, &pv_part_enrol);
+    node.cfg.root_file = "/state/root.key";
     fake_coord_init();
     invite = keys_of(50);
     bob = keys_of(60);
@@ -614,6 +615,8 @@ PV_TEST(no_network_is_made_in_a_range_that_is_taken)
     expect_nothing_left();
 }
 
+static bool anew; /* was another key asked for than one that is there? */
+
 static void save_root(int status)
 {
     struct pv_job *job = fake_node_job(&node);
@@ -622,6 +625,7 @@ static void save_root(int status)
         .kind = PV_JOB_KEEP_ROOT, .status = status, .error = "root: no room"};
     assert_int_equal(job->kind, PV_JOB_KEEP_ROOT);
     assert_false(job->u.root.import);
+    anew = job->u.root.anew;
     memcpy(result.root_pk, node.world.root.pk, sizeof(result.root_pk));
     fake_node_answer(&node, job, &result);
 }
@@ -712,6 +716,38 @@ PV_TEST(create_ends_with_a_token)
     fake_node_raise(&node, PV_FACT_ONLINE);
     accept_statements(PV_CTL_PUT);
     assert_has(fake_ctl_reply(&node, client), "p2pvpn-");
+}
+
+/* The holder of the earlier network's key, on paper or stolen, would have this one, too. */
+PV_TEST(a_root_key_of_before_rules_no_second_network)
+{
+    uint8_t before[PV_SIGN_PK_LEN] = {8};
+    char aside[64];
+    node.identity.has_root = true;
+    memcpy(node.identity.root.pk, before, sizeof(before));
+    pv_job_root_aside("/state/root.key", before, aside, sizeof(aside));
+    assert_has(aside, "/state/root.key.C");
+    /* A create that comes to nothing goes on with the key that it made. */
+    create();
+    save_root(PV_OK);
+    assert_true(anew);
+    welcome();
+    refuse(expect_asked(PV_CTL_CREATE), PV_CTL_E_NOT_ALLOWED);
+    expect_failure("the coordinator's secret is missing or wrong");
+    create_until_invite();
+    assert_false(anew);
+    node.node.online = true;
+    fake_node_raise(&node, PV_FACT_ONLINE);
+    accept_statements(PV_CTL_PUT);
+    assert_has(fake_ctl_reply(&node, client), PV_STR("'former_root':'%s'", aside));
+    /* The network is there: another one has another key. */
+    test_end(node.node.roster);
+    node.node.roster = NULL;
+    node.node.online = false;
+    node.node.coord_info.as_member = false;
+    create();
+    save_root(PV_OK);
+    assert_true(anew);
 }
 
 /* Every member of the network would connect to what its first record says. */
