@@ -30,12 +30,14 @@ static int print_list(struct pv_cli *cli, const json_t *body)
 /* "the list is signed: 2 of 3 members online have it; the former coordinator has it" */
 static int print_moved(struct pv_cli *cli, const json_t *body)
 {
+    const char *what = cli->args.word[1];
     double online = pv_json_real(body, "online", 0);
     char members[PV_SHOW_BUF] = "no member is online";
     if (online > 0)
         snprintf(members, sizeof(members), "%.0f of %.0f members online have it",
                  pv_json_real(body, "know", 0), online);
-    pv_cli_note(cli, "the new list is signed: %s; the former coordinator %s", members,
+    pv_cli_note(cli, "the new list is signed: %s; the %s coordinator %s", members,
+                strcmp(what, "remove") == 0 ? "removed" : "former",
                 pv_json_bool(body, "former") ? "has it and tells everybody who asks there"
                                              : "could not be told");
     if (!pv_json_bool(body, "former"))
@@ -43,7 +45,7 @@ static int print_moved(struct pv_cli *cli, const json_t *body)
                     "a member that nobody reaches: `p2pvpnctl network coordinators token`, and "
                     "there `p2pvpnctl join TOKEN`");
     /* A coordinator that is about to move is not there yet. */
-    if (strcmp(cli->args.word[1], "address") == 0)
+    if (strcmp(what, "address") == 0)
         pv_cli_note(cli, "nobody was asked there: the same command with the right address mends "
                          "a slip");
     return 0;

@@ -238,7 +238,8 @@ struct relocation {
     uint8_t receipt[PV_RECEIPT_LEN]; /* of the record, by who took it first */
     size_t receipt_len;
     size_t n_seeded; /* statements of the roster, in order of arrival, that were put */
-    bool told;       /* the former coordinator has the record */
+    uint8_t changed[PV_SIGN_PK_LEN]; /* remove, address: the coordinator's key */
+    bool told;                       /* that one has the record, or (add) the former one */
 };
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -367,6 +368,13 @@ static void publish(struct relocation *x, pv_ns now)
         return;
     }
     pv_rostersync_hurry(n, now);
+}
+
+/* Has the record been told where its change leaves members behind? A coordinator that is removed,
+ * or is elsewhere, need not be the one in use. */
+static bool is_told_there(const struct relocation *x)
+{
+    return x->one.len > 0 || memcmp(x->node->coord_info.pk, x->changed, sizeof(x->changed)) == 0;
 }
 
 /* To the coordinator that this node talks to; members hear of it by gossip whatever it answers. */
@@ -613,8 +621,8 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
             put_more(x, now);
         }
     } else if (x->step == TELL) {
-        x->told = result.n_items == 1;
-        if (x->told && result.items[0].receipt.len == sizeof(x->receipt)) {
+        x->told = result.n_items == 1 && is_told_there(x);
+        if (result.n_items == 1 && result.items[0].receipt.len == sizeof(x->receipt)) {
             x->receipt_len = sizeof(x->receipt);
             memcpy(x->receipt, result.items[0].receipt.ptr, x->receipt_len);
         }
@@ -783,6 +791,7 @@ static void run_change(struct relocation *x, struct pv_ctlapi_request *req, uint
              now);
         return;
     }
+    memcpy(x->changed, pk, sizeof(x->changed));
     int r = removed ? coordedit_remove(list, pk, &x->list)
                     : coordedit_move(list, pk, req->text == NULL ? "" : req->text, &x->list);
     if (r == PV_OK)

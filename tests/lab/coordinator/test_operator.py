@@ -371,7 +371,8 @@ def a_coordinator_with_a_new_key_takes_the_network_over(lab):
     at([a, b], c)
     equal(len(a.json("network", "coordinators")["coordinators"]), 2, "coordinators")
     old = [k for k in a.json("network", "coordinators")["coordinators"] if not k["used"]][0]["key"]
-    a.ctl("network", "coordinators", "remove", old)
+    r = a.ctl("network", "coordinators", "remove", old)
+    check("the removed coordinator could not be told" in r.err and "coordinators token" in r.err, r.err)
     b.restart_daemon()
     at([a, b], c)
     a.wait_direct(b)

@@ -54,6 +54,7 @@ void test_before_each(void)
     fake_node_enter(&node);
     fake_node_member(&node, 60, "bob", 7);
     node.node.up = node.node.online = node.node.coord_info.as_member = true;
+    memcpy(node.node.coord_info.pk, node.world.coordinator.pk, PV_SIGN_PK_LEN);
     fake_node_settle(&node);
 }
 
@@ -249,6 +250,47 @@ PV_TEST(the_last_one_stays_and_addresses_are_checked)
     assert_reply(&node, client, "needs a coordinator");
 }
 
+static void add_statement(struct pv_view statement)
+{
+    enum pv_roster_added added;
+    assert_ok(pv_roster_add(node.node.roster, statement, pv_view(NULL, 0), &added));
+    (void)settle(node.node.roster);
+}
+
+/* Two coordinators, this node at the one or the other, and the former is removed. */
+static void remove_former(const uint8_t *used)
+{
+    uint8_t list[256];
+    struct pv_made_long made;
+    struct pv_hostport hosts[] = {{.host = "192.0.2.9", .port = 3478},
+                                  {.host = "192.0.2.1", .port = 3478}};
+    struct pv_writer w = pv_writer(list, sizeof(list));
+    pv_coordlist_put(&w, fresh.pk, &hosts[0], 1);
+    pv_coordlist_put(&w, node.world.coordinator.pk, &hosts[1], 1);
+    assert_ok(pv_make_coordinators(pv_roster_network_id(node.node.roster),
+                                   pv_signer_sk(node.identity.sign_sk), 7, pv_view(list, w.len),
+                                   &made));
+    add_statement(pv_view(made.raw, made.len));
+    memcpy(node.node.coord_info.pk, used, PV_SIGN_PK_LEN);
+    run_line(PV_STR("{'id':1,'cmd':'coordinator_remove','coordinator':'%s'}",
+                    PV_KEY_STR(node.world.coordinator.pk)));
+    pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_NONE));
+    expect_preferred(fresh.pk, 1);
+}
+
+PV_TEST(a_coordinator_that_hears_of_its_removal_tells_who_listens_there)
+{
+    remove_former(node.world.coordinator.pk);
+    assert_reply(&node, client, "'former':true");
+}
+
+/* The one in use has the list, and members who know the other alone hear nothing from it. */
+PV_TEST(a_coordinator_that_is_gone_is_not_said_to_have_the_list)
+{
+    remove_former(fresh.pk);
+    assert_reply(&node, client, "'former':false");
+}
+
 PV_TEST(a_member_that_is_no_admin_changes_nothing)
 {
     const struct keys bob = keys_of(60);
@@ -261,13 +303,6 @@ PV_TEST(a_member_that_is_no_admin_changes_nothing)
     assert_reply(&node, client, "no admin any more: `p2pvpnctl root import`");
     none = false;
     assert_false(fake_coord.connected);
-}
-
-static void add_statement(struct pv_view statement)
-{
-    enum pv_roster_added added;
-    assert_ok(pv_roster_add(node.node.roster, statement, pv_view(NULL, 0), &added));
-    (void)settle(node.node.roster);
 }
 
 /* As the thief of an admin's machine may: what it signed in time stays good, but can be ended. */
@@ -287,6 +322,7 @@ PV_TEST(the_last_number_in_lists_that_count_is_ended)
         add_statement(pv_view(made.raw, made.len));
     }
     expect_preferred(fresh.pk, 1);
+    memcpy(node.node.coord_info.pk, fresh.pk, PV_SIGN_PK_LEN);
     run_line("{'id':1,'cmd':'coordinator_address','addresses':'192.0.2.5:99'}");
     pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_NONE));
     assert_reply(&node, client, "'former':true");
