@@ -462,6 +462,10 @@ int pv_cli_lost(struct pv_cli *cli, int status)
     }
 }
 
+enum {
+    HINT_BUF = 2 * PV_NAME_BUF + 64, /* ours */
+};
+
 /* Behind the request's name, with `between` for its underscores ("route offer: "). NULL: the text
  * does not begin so. */
 static const char *behind_name(enum pv_ctlapi_cmd cmd, char between, const char *text)
@@ -487,38 +491,45 @@ const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW
 }
 
 /* "box.work.p2p" names the network that p2pvpnd does not know: it is another one's here. */
-static void note_network(struct pv_cli *cli, const char *peer)
+static bool is_elsewhere(const struct pv_cli *cli, const char *peer, char ret_hint[static HINT_BUF])
 {
     struct pv_instance other;
     char network[PV_NAME_BUF];
     const char *dot = strchr(peer, '.'), *rest = dot == NULL ? "" : dot + 1;
+    ret_hint[0] = '\0';
     if (pv_name_parse(rest, strcspn(rest, "."), network) < 0 ||
         strcmp(network, cli->node.name) == 0)
-        return;
+        return false;
     if (pv_instance_find(network, &other) == PV_OK && other.name[0] != '\0' &&
         (other.is_user ? access(other.socket, F_OK) == 0 : pv_instance_exists(&other)))
-        pv_cli_note(cli, "%s is another network of this machine: give -n %s", network, network);
+        snprintf(ret_hint, HINT_BUF, "; %s is another network of this machine: give -n %s", network,
+                 network);
     else if (cli->node.name[0] != '\0' && is_first(network))
-        pv_cli_note(cli, "%s is the first network of this machine: leave out -n %s", network,
-                    cli->node.name);
+        snprintf(ret_hint, HINT_BUF, "; %s is the first network of this machine: leave out -n %s",
+                 network, cli->node.name);
+    return ret_hint[0] != '\0';
 }
 
-/* The words of the command that p2pvpnd's text names; behind a ':' is a port. */
-static void note_networks(struct pv_cli *cli, const char *text)
+/* Of the words of the command that p2pvpnd's text names; behind a ':' is a port. "": none is of
+ * another network. An error is one line, and one object with --json. */
+static const char *hint_at_network(const struct pv_cli *cli, const char *text,
+                                   char buf[static HINT_BUF])
 {
+    buf[0] = '\0';
     for (int i = 0; i < cli->args.n_words; i++) {
         char peer[PV_CTLAPI_PEER_BUF];
         const char *word = cli->args.word[i];
         snprintf(peer, sizeof(peer), "%.*s", (int)strcspn(word, ":"), word);
-        if (strstr(text, peer) != NULL)
-            note_network(cli, peer);
+        if (strstr(text, peer) != NULL && is_elsewhere(cli, peer, buf))
+            break;
     }
+    return buf;
 }
 
 void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text)
 {
-    const char *reason = behind_name(cmd, '_', text);
-    char how[PV_SHOW_BUF];
+    const char *reason = behind_name(cmd, '_', text), *hint = "";
+    char how[PV_SHOW_BUF], buf[HINT_BUF];
     /* The p2pvpnd that was asked does not know by which name: another of this machine may be in a
      * network, and without -n that one would be meant. */
     if (code == PV_CTLAPI_NOT_JOINED && cli->cmd != NULL && cli->node.name[0] != '\0') {
@@ -530,12 +541,12 @@ void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, co
     if (reason == NULL && cli->cmd != NULL &&
         strncmp(pv_ctlapi_cmd_name(cmd), cli->cmd->name, strlen(cli->cmd->name)) != 0)
         reason = behind_name(cmd, ' ', text);
-    if (cli->cmd != NULL && reason != NULL)
-        complain_line(cli, code, "%s: %s", cli->cmd->name, reason);
-    else
-        pv_cli_complain(cli, code, text);
     if (code == PV_CTLAPI_UNKNOWN_PEER)
-        note_networks(cli, text);
+        hint = hint_at_network(cli, text, buf);
+    if (cli->cmd != NULL && reason != NULL)
+        complain_line(cli, code, "%s: %s%s", cli->cmd->name, reason, hint);
+    else
+        complain_line(cli, code, "%s%s", text, hint);
 }
 
 /* Takes the answer apart. 0: its body is *ret_body. */

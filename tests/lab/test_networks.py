@@ -49,6 +49,8 @@ def a_machine_is_in_two_networks_at_once(lab):
     a.ping(bob, "-c", 2)
     a.ctl("-n", "work", "ping", "bob", "-c", 2)
     check("give -n work" in a.ctl("ping", "bob.work.p2p", code=6).err, "a member of the other network")
+    error = a.ctl("--json", "ping", "bob.work.p2p", code=6).err
+    check("give -n work" in json.loads(error)["error"], f"no one object: {error}")
     check("leave out -n work" in a.ctl("-n", "work", "ping", "bob.home", code=6).err, "one of the first")
     check("give -n work" in a.ctl("can", "bob", "bob.work:22", code=6).err, "one of the other, in can")
     check("give -n work" in a.ctl("deny", "bob.work", "any", "all", code=6).err, "one of the other, in a rule")
