@@ -208,8 +208,10 @@ const struct pv_command pv_cmds_networks[] = {
         .details =
             "The first is called default. \"p2pvpnctl -n work join TOKEN\" makes another one\n"
             "beside it, with a p2pvpnd, state, interface (p2p-work), port and unit of its\n"
-            "own, and -n work picks it in every command. To take it away: \"p2pvpnctl -n work\n"
-            "leave --forget\".\n",
+            "own, and -n work picks it in every command. To take it away for good:\n"
+            "  sudo p2pvpnctl -n work leave --forget\n"
+            "  sudo systemctl disable --now p2pvpnd@work\n"
+            "  sudo rm -r /etc/p2pvpn/work.conf /var/lib/p2pvpn-work\n",
         .example = "p2pvpnctl networks",
         .run = networks,
     },
