@@ -152,6 +152,18 @@ static int add_files(void *ctx, sqlite3 *copy)
     return r < 0 ? r : end;
 }
 
+/* To be no reader of the database has another remedy than a directory that is broken, and SQLite
+ * does not tell them apart. */
+static int explain_open(int r, const char *state, char error[static PV_BACKUP_ERROR_MAX])
+{
+    char path[PATH_MAX];
+    if (r != -EACCES ||
+        snprintf(path, sizeof(path), "%s/%s", state, PV_COORDSTORE_FILE) >= (int)sizeof(path) ||
+        faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0 || errno != EACCES)
+        return r;
+    return fail(r, error, "read", path, "not permitted: ask as root or as the coordinator's user");
+}
+
 int pv_backup_make(const char *state, const char *file, uint64_t wall, struct pv_backup *ret_backup,
                    char ret_error[static PV_BACKUP_ERROR_MAX])
 {
@@ -161,7 +173,9 @@ int pv_backup_make(const char *state, const char *file, uint64_t wall, struct pv
     struct stat st;
     int r = check_target(file, ret_error);
     if (r == PV_OK)
-        r = pv_sqlite_open_beside(&db, &pv_coordstore_kind, state, PV_COORDSTORE_FILE, ret_error);
+        r = explain_open(
+            pv_sqlite_open_beside(&db, &pv_coordstore_kind, state, PV_COORDSTORE_FILE, ret_error),
+            state, ret_error);
     if (r == PV_ERR_NOT_FOUND)
         snprintf(
             ret_error, PV_BACKUP_ERROR_MAX,

@@ -124,7 +124,7 @@ def a_lost_coordinator_comes_back_from_its_backup(lab):
     check("disk is full" in run(coordinator, "backup", "/etc/p2pvpn/small/b", code=1).err, "no reason")
     equal(host.run("ls", "/etc/p2pvpn/small").out.strip(), "", "what is left of a backup that failed")
     r = run(coordinator, "backup", "/etc/p2pvpn/b", code=5, enter=a.as_user())
-    check("not writable" in r.err, r.err)
+    check("ask as root or as the coordinator's user" in r.err, r.err)
 
 
 @scenario

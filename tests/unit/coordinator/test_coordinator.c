@@ -222,6 +222,9 @@ PV_TEST(a_state_directory_without_rights_is_named)
     p = start_as(65534, (const char *const[9]){"url", "--public", "192.0.2.1"});
     assert_int_equal(finish(&p), 5);
     assert_has(p.text, "ask as root");
+    p = start_as(65534, (const char *const[9]){"backup", "/tmp/nobody.backup"});
+    assert_int_equal(finish(&p), 5);
+    assert_has(p.text, "coordinator.db: not permitted: ask as root or as the coordinator's user");
     p = start_as(65534, (const char *const[9]){"--listen", "127.0.0.1:0"});
     assert_int_equal(finish(&p), 1);
     assert_has(p.text, "run it as root or as the owner");
