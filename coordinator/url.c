@@ -121,6 +121,21 @@ static bool is_own(const struct pv_addr *a)
     return own;
 }
 
+bool pv_coordurl_is_alt_foreign(const struct pv_coordset *set,
+                                char ret_note[static PV_COORDURL_NOTE_MAX])
+{
+    for (size_t i = 0; i < set->n_alt; i++) {
+        if (is_own(&set->alt[i]))
+            continue;
+        snprintf(ret_note, PV_COORDURL_NOTE_MAX,
+                 "%s (alt-address) is no address of this machine: it starts on one that has it, or "
+                 "leave it out",
+                 PV_IP_STR(&set->alt[i]));
+        return true;
+    }
+    return false;
+}
+
 bool pv_coordurl_is_doubtful(const struct pv_coordset *set,
                              char ret_note[static PV_COORDURL_NOTE_MAX])
 {

@@ -416,6 +416,17 @@ PV_TEST(a_public_address_that_is_not_this_machines_is_doubted)
     }
 }
 
+/* The settings may be for another machine; on this one it would not start. */
+PV_TEST(an_alternate_address_that_is_not_this_machines_is_named)
+{
+    char note[PV_COORDURL_NOTE_MAX] = "";
+    assert_ok(load("--alt-address 127.0.0.1"));
+    assert_false(pv_coordurl_is_alt_foreign(&set, note));
+    assert_ok(load("--alt-address 203.0.113.8"));
+    assert_true(pv_coordurl_is_alt_foreign(&set, note));
+    assert_has(note, "203.0.113.8 (alt-address) is no address of this machine");
+}
+
 PV_TEST(one_alternate_address_a_family_is_taken)
 {
     static const char *const bad[] = {"192.0.2.2:3478", "0.0.0.0", "224.0.0.1", "host", ""};
