@@ -632,7 +632,7 @@ def a_file_for_a_room_is_one_line(lab):
     said = "a offers plan.txt (2.9 KiB) to those who are here"
     ours.wait("the line", f"* {said}")
     ours.wait("how many took it", "hh:mm 0 of 1 took it")
-    ours.wait("why carol is not offered it", "files from this node to carol is denied by rule 1")
+    ours.wait("why carol is not offered it", "files from this node to carol are denied by rule 1")
     rows = theirs.wait("the offer below the line", "hh:mm /accept 1, /refuse 1")
     check(any(f"* {said}" in above and "hh:mm /accept" in row for above, row in zip(rows, rows[1:])), "\n".join(rows))
     check(not any("offers plan.txt" in row and "who are here" not in row for row in rows), "\n".join(rows))

@@ -423,8 +423,8 @@ static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t *
         enum pv_service service = (enum pv_service)(i % PV_SERVICES);
         struct pv_verdict v = pv_rules_serve(n, pv_peer_pk(p), service, to);
         if (!v.allow)
-            line(lines, "  %s %s %s is denied by %s", pv_service_name(service), to ? "to" : "from",
-                 pv_peer_name(p), PV_RULE_STR(v.rule));
+            line(lines, "  %s %s %s %s denied by %s", pv_service_name(service), to ? "to" : "from",
+                 pv_peer_name(p), pv_service_is(service), PV_RULE_STR(v.rule));
     }
     if (policy != NULL && !pv_policy_is_empty(policy))
         line(lines, "  there are rules: `p2pvpnctl can %s %s:PORT` says what they let through",

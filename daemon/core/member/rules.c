@@ -562,15 +562,21 @@ struct pv_verdict pv_rules_serve(const struct pv_node *n, const uint8_t pk[stati
                            services[service].port);
 }
 
+const char *pv_service_is(enum pv_service service)
+{
+    return service == PV_SERVICE_FILES ? "are" : "is";
+}
+
 bool pv_rules_refuse(const struct pv_node *n, const struct pv_peer *p, enum pv_service service,
                      const char *cmd, uint64_t handle)
 {
     const struct pv_verdict v = pv_rules_serve(n, pv_peer_pk(p), service, true);
     if (!v.allow)
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
-                        "%s: %s from this node to %s is denied by %s: `p2pvpnctl rules` lists the "
+                        "%s: %s from this node to %s %s denied by %s: `p2pvpnctl rules` lists the "
                         "rules, admins change them",
-                        cmd, pv_service_name(service), pv_peer_name(p), PV_RULE_STR(v.rule));
+                        cmd, pv_service_name(service), pv_peer_name(p), pv_service_is(service),
+                        PV_RULE_STR(v.rule));
     return !v.allow;
 }
 

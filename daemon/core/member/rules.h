@@ -47,6 +47,7 @@ enum pv_service {
     PV_SERVICES,
 };
 const char *pv_service_name(enum pv_service service); /* as in rules: "ping", "chat", "files" */
+const char *pv_service_is(enum pv_service service);   /* "is", "are" */
 /* The same question of a service: may this node use it towards the member (to), or the member
  * towards this node? All who receive ask this, whatever way something came. */
 struct pv_verdict pv_rules_serve(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
