@@ -130,10 +130,28 @@ enum {
     SHARED_MAX = 8, /* that are shown */
 };
 
-/* Has this host, which all may be NULL of, one of the two addresses? */
-static bool is_own(const struct ifaddrs *all, const struct pv_addr *ip4, const struct pv_addr *ip6)
+/* The nodes of this machine as describe() has them. NULL: no memory. */
+static json_t *nodes_here(void)
+{
+    char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF];
+    size_t n = pv_instance_list(PV_INSTANCE_RUN, PV_INSTANCE_ETC, names);
+    json_t *nodes = json_array();
+    for (size_t i = 0; i < n; i++) {
+        struct pv_instance node;
+        if (pv_instance_named(names[i], &node) == PV_OK)
+            (void)json_array_append_new(nodes, describe(&node));
+    }
+    return nodes;
+}
+
+/* Has this host, which all may be NULL of, one of the two addresses, or a node of it that is down?
+ */
+static bool is_own(const struct ifaddrs *all, const json_t *nodes, const struct pv_addr *ip4,
+                   const struct pv_addr *ip6)
 {
     bool is = false;
+    PV_EACH_JSON(nodes, node)
+        is = is || pv_json_is(node, "ip4", PV_IP_STR(ip4));
     for (const struct ifaddrs *i = all; i != NULL && !is; i = i->ifa_next) {
         if (i->ifa_addr == NULL ||
             (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
@@ -148,11 +166,14 @@ static bool is_own(const struct ifaddrs *all, const struct pv_addr *ip4, const s
     return is;
 }
 
-/* A machine that is called the same in two of its networks misleads nobody. Of one that is down the
- * host lacks the address: by two that it lacks nobody reaches another machine. */
-static bool misleads(const struct ifaddrs *all, const struct pv_nss_shared *s, const char *self)
+/* A machine that is called the same in two of its networks misleads nobody. A user who may not ask
+ * a node that is down does not know its address: by two that the host lacks nobody reaches another
+ * machine. */
+static bool misleads(const struct ifaddrs *all, const json_t *nodes, const struct pv_nss_shared *s,
+                     const char *self)
 {
-    const int own = is_own(all, &s->ip4[0], &s->ip6[0]) + is_own(all, &s->ip4[1], &s->ip6[1]);
+    const int own =
+        is_own(all, nodes, &s->ip4[0], &s->ip6[0]) + is_own(all, nodes, &s->ip4[1], &s->ip6[1]);
     return own == 1 || (own == 0 && strcmp(s->name, self) != 0);
 }
 
@@ -161,18 +182,19 @@ void pv_cli_add_shared_names(json_t *status)
     struct pv_nss_shared found[SHARED_MAX];
     const char *self = pv_json_text(json_object_get(status, "self"), "name", "");
     size_t n = pv_nss_find_shared(PV_INSTANCE_RUN, found, SHARED_MAX);
-    json_t *list = json_array();
+    json_t *list = json_array(), *nodes = n > 0 ? nodes_here() : NULL;
     struct ifaddrs *all = NULL;
     if (n > 0 && getifaddrs(&all) < 0)
         all = NULL;
     for (size_t i = 0; i < n && i < SHARED_MAX; i++) {
         const struct pv_nss_shared *s = &found[i];
-        if (misleads(all, s, self))
+        if (misleads(all, nodes, s, self))
             (void)json_array_append_new(list, json_pack("{s:s, s:[s, s], s:s?}", "name", s->name,
                                                         "networks", s->of[0], s->of[1], "means",
                                                         s->means_first ? s->of[0] : NULL));
     }
     freeifaddrs(all);
+    json_decref(nodes);
     (void)json_object_set_new(status, "shared_names", list);
 }
 

@@ -143,3 +143,21 @@ def a_name_that_is_this_machines_own_in_one_network_only(lab):
     check("a is in home and in work" in a.ctl("doctor", check_rc=False).out, "doctor")
     a.ctl("-n", "work", "down")
     equal(shared(), told, "with the other network down")
+
+
+@scenario
+def a_machine_of_one_name_in_two_networks_is_no_clash(lab):
+    """Nor while one of the two is down, whose address the host has not."""
+    coordinator = lab.coordinator()
+    a, bob, other = lab.host("a"), lab.host("bob"), lab.host("other")
+    lab.network(coordinator, [a, bob])
+    other.daemon()
+    token = other.ctl("create", coordinator.url(), "--network", "work", "--cidr", "10.77.0.0/16").out.strip()
+    a.ctl("-n", "work", "join", token, "--name", "a")
+    for down in ((), ("-n", "work")):
+        a.ctl(*down, "down")
+        wait("its address to be gone", lambda: len(a.run("ip", "-br", "-4", "addr").out.splitlines()) == 3)
+        for args in ((), ("-n", "work")):
+            said = json.loads(a.ctl(*args, "status", "--json").out)["shared_names"]
+            equal(said, [], f"status {args} with {down} down")
+        a.ctl(*down, "up")
