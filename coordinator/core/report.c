@@ -304,8 +304,9 @@ static void put_head(struct pv_text *l, const json_t *doc)
     put_line(l, "networks", doc, "{networks}, {statements statement}");
     put_line(l, "nodes online", doc, "{online}");
     put_line(l, "connections", json_object_get(doc, "connections"),
-             "{open}: {members member}, {guests guest}, {turn} TURN, {stun} STUN, {opening} "
-             "opening, {closing} closing; {tls} by TLS, {hybrid} hybrid");
+             "{open}: {members member}, {guests guest}, {turn} TURN, {stun} STUN");
+    put_line(l, "", json_object_get(doc, "connections"),
+             "{opening} opening, {closing} closing; {tls} of all by TLS, {hybrid} hybrid");
     put_line(l, "requests", json_object_get(doc, "requests"),
              "{signals signal} passed on, {failed connection} closed for protocol errors");
 }

@@ -114,6 +114,13 @@ PV_TEST(each_command_has_the_help)
     }
 }
 
+PV_TEST(the_help_fits_a_terminal_of_80_columns)
+{
+    for (const char *line = pv_coordset_usage; *line != '\0'; line += strcspn(line, "\n") + 1)
+        if (strcspn(line, "\n") > 80)
+            fail_msg("%.*s", (int)strcspn(line, "\n"), line);
+}
+
 PV_TEST(an_empty_word_is_named_as_one)
 {
     static char name[] = "p2pvpn-coordinator", drop[] = "drop", empty[] = "";
