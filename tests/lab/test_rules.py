@@ -422,7 +422,7 @@ def a_rule_that_comes_later_is_why_lines_and_files_wait(lab):
     b.wait_direct(g)
     check("is denied it" in g.ctl("history", "b").out, "history does not say why it waits")
     number = str(b.json("files")["files"][0]["id"])
-    getter = b.start(lab.bin("p2pvpnctl"), "files", "accept", number, "-o", "/root/got")
+    getter = b.start(lab.bin("p2pvpnctl"), "files", "accept", number, "-o", "/run/got")
     wait("the reason", lambda: "waiting: a rule of the network" in getter.text(), 10)
     for h in (b, g):
         wait(f"{h.name} to say that it is accepted and waits", lambda: [
