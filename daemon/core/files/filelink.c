@@ -607,6 +607,11 @@ static bool has_word(const struct pv_filelink *l, const struct file *f)
     return f->e.state != PV_FILE_WITHDRAWN;
 }
 
+static bool is_of_room(const struct file *f)
+{
+    return !pv_ct_is_zero(f->e.room, sizeof(f->e.room));
+}
+
 static struct pv_file_notice notice_of(const struct file *f)
 {
     struct pv_file_notice n = {.kind = PV_FILE_STATE, .state = f->e.state, .why = f->e.why};
@@ -633,6 +638,19 @@ static void send_notice(struct pv_filelink *l, const uint8_t *pk, const struct p
         l->cfg.send(l->cfg.owner, pk, pv_view(buf, len), now);
 }
 
+/* Of an offer in a room two: older receivers take the second, to which the first is nothing. */
+static void say_of(struct pv_filelink *l, const struct file *f, pv_ns now)
+{
+    struct pv_file_notice n = notice_of(f);
+    if (n.kind == PV_FILE_OFFER && is_of_room(f)) {
+        n.kind = PV_FILE_ROOM_OFFER;
+        memcpy(n.room, f->e.room, sizeof(n.room));
+        send_notice(l, f->e.peer, &n, now);
+        n.kind = PV_FILE_OFFER;
+    }
+    send_notice(l, f->e.peer, &n, now);
+}
+
 /* All that are due. Words first: they are told once, while what the table has is told several
  * times. */
 static void send_notices(struct pv_filelink *l, pv_ns now)
@@ -646,9 +664,8 @@ static void send_notices(struct pv_filelink *l, pv_ns now)
         if (!f->tell_now)
             continue;
         f->tell_now = false;
-        const struct pv_file_notice n = notice_of(f);
         if (has_word(l, f))
-            send_notice(l, f->e.peer, &n, now);
+            say_of(l, f, now);
     }
 }
 
@@ -667,17 +684,31 @@ static void say(struct pv_filelink *l, const uint8_t *pk, const uint8_t *id,
 /* --- notices in ---------------------------------------------------------------------------- */
 
 /* Accepted unasked? */
-static bool may_come(const struct pv_filelink_peer *from, const struct pv_file_notice *n)
+static bool may_come(const struct pv_filelink_peer *from, const struct pv_file_notice *n, bool held)
 {
-    return from->auto_max > 0 && n->size <= from->auto_max;
+    return !held && from->auto_max > 0 && n->size <= from->auto_max;
+}
+
+static enum pv_file_room room_of(const struct pv_filelink *l, const uint8_t *pk,
+                                 const uint8_t *room)
+{
+    return l->cfg.room == NULL ? PV_FILE_ROOM_STRANGE : l->cfg.room(l->cfg.owner, pk, room);
+}
+
+static void set_room(struct pv_filelink *l, struct file *f, const uint8_t *room, bool held)
+{
+    memcpy(f->e.room, room, sizeof(f->e.room));
+    f->e.held = held;
+    f->changed = true;
+    l->dirty = true;
 }
 
 static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from,
-                      const struct pv_file_notice *n, pv_ns now)
+                      const struct pv_file_notice *n, enum pv_file_room room, pv_ns now)
 {
     /* An offer that cannot be remembered is refused: silence would make the sender offer
      * for ever. */
-    bool yes = may_come(from, n);
+    bool yes = may_come(from, n, room == PV_FILE_ROOM_CLOSED);
     if (l->cfg.admits != NULL && !l->cfg.admits(l->cfg.owner, from->pk, false)) {
         say(l, from->pk, n->id, PV_FILE_REFUSED, PV_FILE_WHY_RULES);
         return;
@@ -695,6 +726,8 @@ static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from
     f->e.time_ms = n->time_ms;
     f->e.online = true;
     file_set_addr(f, &from->addr);
+    if (room != PV_FILE_ROOM_STRANGE)
+        set_room(l, f, n->room, room == PV_FILE_ROOM_CLOSED);
     f->e.state = yes ? PV_FILE_ACCEPTED : PV_FILE_OFFERED;
     f->fetch_at = yes ? now : PV_NEVER;
     file_tell(f, now);
@@ -704,21 +737,26 @@ static void take_offer(struct pv_filelink *l, const struct pv_filelink_peer *fro
                        const struct pv_file_notice *n, pv_ns now)
 {
     struct file *f = by_id(l, from->pk, n->id, false);
+    const enum pv_file_room room =
+        n->kind == PV_FILE_ROOM_OFFER ? room_of(l, from->pk, n->room) : PV_FILE_ROOM_STRANGE;
     if (f == NULL) {
-        new_offer(l, from, n, now);
+        new_offer(l, from, n, room, now);
         return;
     }
+    /* The notice of the room was lost, or the room was not here yet. */
+    if (room != PV_FILE_ROOM_STRANGE && !is_of_room(f))
+        set_room(l, f, n->room, room == PV_FILE_ROOM_CLOSED);
     f->e.online = true;
     file_set_addr(f, &from->addr); /* after a restart it is not known */
     f->tell_now = true;            /* once: it asks again when this is lost */
     /* Its daemon knew nothing of it when it was asked, and was told again since. It had given its
      * place away. */
     bool back = f->e.state == PV_FILE_WITHDRAWN && f->e.why == PV_FILE_WHY_GONE;
-    if (back && !make_place(l, from->pk, may_come(from, n), now)) {
+    if (back && !make_place(l, from->pk, may_come(from, n, f->e.held), now)) {
         say(l, from->pk, n->id, PV_FILE_REFUSED, PV_FILE_WHY_TOO_MANY);
         return;
     }
-    if (may_come(from, n) && (back || f->e.state == PV_FILE_OFFERED))
+    if (may_come(from, n, f->e.held) && (back || f->e.state == PV_FILE_OFFERED))
         file_set(l, f, PV_FILE_ACCEPTED, PV_FILE_WHY_NONE, now);
     else if (back)
         file_set(l, f, PV_FILE_OFFERED, PV_FILE_WHY_NONE, now);
@@ -763,6 +801,24 @@ static void take_withdrawal(struct pv_filelink *l, const struct pv_filelink_peer
         file_set(l, f, PV_FILE_WITHDRAWN, PV_FILE_WHY_NONE, now);
 }
 
+/* An offer that was held is told now. One whose sender has left its room, or whose room is not
+ * known any more, stays as it is. */
+void pv_filelink_rooms_changed(struct pv_filelink *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct file *f = &l->files[i];
+        const enum pv_file_room room = f->e.outgoing || file_is_final(f) || !is_of_room(f)
+                                           ? PV_FILE_ROOM_STRANGE
+                                           : room_of(l, f->e.peer, f->e.room);
+        const bool held = room == PV_FILE_ROOM_CLOSED;
+        if (room == PV_FILE_ROOM_STRANGE || f->e.held == held)
+            continue;
+        f->e.held = held;
+        f->changed = true;
+        l->dirty = true;
+    }
+}
+
 void pv_filelink_handle_notice(struct pv_filelink *l, const struct pv_filelink_peer *from,
                                struct pv_view body, pv_ns now)
 {
@@ -775,6 +831,7 @@ void pv_filelink_handle_notice(struct pv_filelink *l, const struct pv_filelink_p
     }
     switch (n.kind) {
     case PV_FILE_OFFER:
+    case PV_FILE_ROOM_OFFER:
         take_offer(l, from, &n, now);
         break;
     case PV_FILE_STATE:
@@ -795,21 +852,25 @@ enum {
     VERSION = 1,
     FLAG_OUTGOING = 1,
     FLAG_TELL = 2, /* the present state may not be known to the other side */
+    FLAG_HELD = 4,
     /* Bytes of the longest entry: all of them fit PV_FILELINK_SAVE_MAX. */
     ENTRY_MAX =
         4 + 3 + PV_FILE_ID_LEN + PV_SIGN_PK_LEN + 6 * 8 + 2 + PV_NAME_MAX + 2 + PV_FILE_NAME_MAX,
+    ROOM_LEN = 4 + PV_ROOM_ID_LEN, /* number and room: of those that have one, behind all entries,
+                                      where older versions read no more */
 };
 /* Ours: nobody has had so many files, but a damaged table may say so, and numbers must not run out.
  */
 #define NUMBER_MAX (UINT32_MAX / 2)
-_Static_assert(7 + PV_FILELINK_MAX * ENTRY_MAX <= PV_FILELINK_SAVE_MAX, "the table fits");
+_Static_assert(7 + PV_FILELINK_MAX * (ENTRY_MAX + ROOM_LEN) <= PV_FILELINK_SAVE_MAX,
+               "the table fits");
 
 static void save_file(struct pv_writer *w, const struct file *f)
 {
     const struct pv_file_entry *e = &f->e;
     pv_put_u32(w, e->number);
-    pv_put_u8(
-        w, (uint8_t)((e->outgoing ? FLAG_OUTGOING : 0) | (f->tell_at != PV_NEVER ? FLAG_TELL : 0)));
+    pv_put_u8(w, (uint8_t)((e->outgoing ? FLAG_OUTGOING : 0) |
+                           (f->tell_at != PV_NEVER ? FLAG_TELL : 0) | (e->held ? FLAG_HELD : 0)));
     pv_put_u8(w, (uint8_t)e->state);
     /* It follows from the rules of the next life, and older versions do not know it. */
     pv_put_u8(w, (uint8_t)(e->why == PV_FILE_WHY_RULES ? PV_FILE_WHY_NONE : e->why));
@@ -834,6 +895,13 @@ size_t pv_filelink_save(struct pv_filelink *l, uint8_t buf[static PV_FILELINK_SA
     pv_put_u16(&w, (uint16_t)l->n);
     for (size_t i = 0; i < l->n; i++)
         save_file(&w, &l->files[i]);
+    for (size_t i = 0; i < l->n; i++) {
+        const struct pv_file_entry *e = &l->files[i].e;
+        if (!is_of_room(&l->files[i]))
+            continue;
+        pv_put_u32(&w, e->number);
+        pv_put_bytes(&w, e->room, sizeof(e->room));
+    }
     *ret_save = ++l->n_saves;
     return w.len;
 }
@@ -866,6 +934,7 @@ static void load_file(struct pv_reader *r, struct file *f)
     }
     memcpy(e->peer_name, peer_name.ptr, peer_name.len);
     e->outgoing = (flags & FLAG_OUTGOING) != 0;
+    e->held = !e->outgoing && (flags & FLAG_HELD) != 0;
     e->state = (enum pv_file_state)state;
     e->why = (enum pv_file_why)why;
     if ((flags & FLAG_TELL) != 0)
@@ -873,6 +942,20 @@ static void load_file(struct pv_reader *r, struct file *f)
     if (e->outgoing && !file_is_final(f)) {
         e->why = PV_FILE_WHY_ABSENT; /* the descriptor went with the process */
         f->tell_at = 0;
+    }
+}
+
+/* Rooms of files that are there; an older version wrote none. */
+static void load_rooms(struct pv_filelink *l, struct pv_reader *r)
+{
+    while (r->status == PV_OK && r->rest.len > 0) {
+        uint8_t room[PV_ROOM_ID_LEN];
+        struct file *f = by_number(l, pv_get_u32(r));
+        pv_get_copy(r, room, sizeof(room));
+        if (r->status == PV_OK && f == NULL)
+            pv_reader_fail(r, PV_ERR_MALFORMED);
+        if (r->status == PV_OK)
+            memcpy(f->e.room, room, sizeof(room));
     }
 }
 
@@ -904,6 +987,7 @@ static int load_table(struct pv_filelink *l, struct pv_view saved)
         if (!f->e.outgoing && file_is_final(f) && f->e.state != PV_FILE_DONE)
             file_drop(l, f);
     }
+    load_rooms(l, &r);
     return pv_reader_end(&r);
 }
 
@@ -1137,13 +1221,19 @@ uint64_t pv_filelink_unproven(const struct pv_filelink *l)
 
 /* --- requests of users --------------------------------------------------------------------- */
 
-/* The stamp tells the file from another of the same name and size, without reading it. */
+static bool is_same_room(const struct file *f, const struct pv_filelink_offer *o)
+{
+    return o->room == NULL ? !is_of_room(f) : memcmp(f->e.room, o->room, sizeof(f->e.room)) == 0;
+}
+
+/* The stamp tells the file from another of the same name and size, without reading it. In another
+ * room, or to the peer alone, it is offered once more: each offer stands where it was made. */
 static struct file *find_same(struct pv_filelink *l, const struct pv_filelink_offer *o,
                               const char *name)
 {
     for (size_t i = 0; i < l->n; i++) {
         struct file *f = &l->files[i];
-        if (f->e.outgoing && !file_is_final(f) && f->e.size == o->size &&
+        if (f->e.outgoing && !file_is_final(f) && f->e.size == o->size && is_same_room(f, o) &&
             memcmp(f->e.peer, o->peer.pk, sizeof(f->e.peer)) == 0 &&
             memcmp(&f->stamp, &o->stamp, sizeof(f->stamp)) == 0 && strcmp(f->e.name, name) == 0)
             return f;
@@ -1151,7 +1241,8 @@ static struct file *find_same(struct pv_filelink *l, const struct pv_filelink_of
     return NULL;
 }
 
-/* The file that this offer means: that of its id, or one that waits for it. */
+/* The file that this offer means: that of its id, which it need not name the room of, or one that
+ * waits for it. */
 static int find_meant(struct pv_filelink *l, const struct pv_filelink_offer *o, const char *name,
                       struct file **ret_file)
 {
@@ -1160,7 +1251,8 @@ static int find_meant(struct pv_filelink *l, const struct pv_filelink_offer *o, 
     if (f == NULL)
         *ret_file = find_same(l, o, name);
     else if (f->e.size != o->size || memcmp(&f->stamp, &o->stamp, sizeof(f->stamp)) != 0 ||
-             strcmp(f->e.name, name) != 0)
+             strcmp(f->e.name, name) != 0 ||
+             (o->room != NULL && is_of_room(f) && !is_same_room(f, o)))
         return PV_ERR_EXISTS;
     return PV_OK;
 }
@@ -1199,6 +1291,9 @@ int pv_filelink_offer(struct pv_filelink *l, const struct pv_filelink_offer *o, 
         else
             pv_rng_fill(&l->cfg.rng, f->e.id, sizeof(f->e.id));
     }
+    /* An older version that offered it wrote down none. */
+    if (o->room != NULL && !is_of_room(f))
+        set_room(l, f, o->room, false);
     *ret_number = f->e.number;
     release(l, f);
     f->handle = o->handle;

@@ -21,6 +21,9 @@
  * offers the same file again (same peer, name, size and stamp), which goes on with the old offer.
  * A user who offers may name the file by an id of its own; then the same offer is the same file
  * whatever became of it, also where the daemon ended before the disk had it: no file comes twice.
+ *
+ * A file that is offered in a room says which, and the receiver takes the word of a sender that is
+ * in that room. Of a room that nobody here has accepted the offer waits in the list alone (held).
  */
 #pragma once
 
@@ -74,6 +77,7 @@ struct pv_file_entry {
     uint32_t number; /* on this node; never 0, never used twice */
     bool outgoing;
     uint8_t id[PV_FILE_ID_LEN];
+    uint8_t room[PV_ROOM_ID_LEN]; /* in which it is offered; zeros: none */
     uint8_t peer[PV_SIGN_PK_LEN];
     char peer_name[PV_NAME_BUF];
     char name[PV_FILE_NAME_BUF]; /* clean */
@@ -83,6 +87,15 @@ struct pv_file_entry {
     enum pv_file_why why; /* why nothing moves, or why it ended */
     bool running;         /* a transfer is under way */
     bool online;          /* the peer is there */
+    bool held; /* incoming: nobody here has accepted its room; it calls nobody, and comes for no
+                  rule's sake */
+};
+
+/* How a room is to an offer in it. */
+enum pv_file_room {
+    PV_FILE_ROOM_STRANGE, /* not known here, or its sender is not in it: as if it named none */
+    PV_FILE_ROOM_CLOSED,  /* nobody here has accepted it, or it was left */
+    PV_FILE_ROOM_OPEN,
 };
 
 struct pv_linkkeys;
@@ -99,6 +112,9 @@ struct pv_filelink_config {
     /* May files go to the member (to), or come from it? Asked when one is offered, when it begins
      * to move, and by pv_filelink_rules_changed(); NULL: they may. */
     bool (*admits)(const void *owner, const uint8_t *pk, bool to);
+    /* The room, to an offer of the member pk. Asked when one names it, and by
+     * pv_filelink_rooms_changed(); NULL: all are strange. */
+    enum pv_file_room (*room)(const void *owner, const uint8_t *pk, const uint8_t *room);
     /* Called by pv_filelink_speak() only; they call nothing here but pv_filelink_find(). A notice
      * to be sent in-band: one that cannot be is lost, as on the way. And the number of a file that
      * is new or in another state. */
@@ -139,6 +155,8 @@ struct pv_filelink_peer {
 void pv_filelink_set_peer(struct pv_filelink *link, const struct pv_filelink_peer *peer, pv_ns now);
 /* Other rules: what they deny stops, and what was denied goes on. */
 void pv_filelink_rules_changed(struct pv_filelink *link, pv_ns now);
+/* A room was accepted, or left. */
+void pv_filelink_rooms_changed(struct pv_filelink *link);
 /* It left or was removed: transfers stop, offers are void. */
 void pv_filelink_peer_gone(struct pv_filelink *link, const uint8_t *pk, pv_ns now);
 
@@ -149,11 +167,13 @@ struct pv_filelink_offer {
     struct pv_view name; /* any UTF-8 */
     uint64_t size, time_ms;
     struct pv_file_stamp stamp;
-    int handle;        /* descriptor, taken on success; given back by an operation RELEASE */
-    const uint8_t *id; /* of PV_FILE_ID_LEN bytes; NULL: a new one is drawn */
+    int handle;          /* descriptor, taken on success; given back by an operation RELEASE */
+    const uint8_t *id;   /* of PV_FILE_ID_LEN bytes; NULL: a new one is drawn */
+    const uint8_t *room; /* of PV_ROOM_ID_LEN bytes; NULL: to the peer alone, or that of its id */
 };
 /* *ret_number: of a new file, or of an old one that goes on or is over. PV_ERR_MALFORMED (name,
- * size), PV_ERR_EXISTS (another file for this peer has the id), PV_ERR_LIMIT: nothing is taken. */
+ * size), PV_ERR_EXISTS (another file for this peer has the id, or it is another room's),
+ * PV_ERR_LIMIT: nothing is taken. */
 PV_MUST_CHECK int pv_filelink_offer(struct pv_filelink *link, const struct pv_filelink_offer *offer,
                                     pv_ns now, uint32_t *ret_number);
 /* All return PV_ERR_NOT_FOUND (no such number), PV_ERR_STATE (not in this state). */

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "crypto/ct.h"
 #include "proto/chat/chat.h"
 
 enum {
@@ -64,23 +65,40 @@ static bool notice_is_known(uint8_t kind)
     case PV_FILE_OFFER:
     case PV_FILE_STATE:
     case PV_FILE_WITHDRAW:
+    case PV_FILE_ROOM_OFFER:
         return true;
     }
     return false;
 }
 
+/* Zeros mean that there is none, and a notice that says so is no offer in a room. */
+static bool is_room(const uint8_t room[static PV_ROOM_ID_LEN])
+{
+    return !pv_ct_is_zero(room, PV_ROOM_ID_LEN);
+}
+
+static void get_offer(struct pv_reader *r, struct pv_file_notice *n)
+{
+    n->size = pv_get_u64(r);
+    n->time_ms = pv_get_u64(r);
+    struct pv_view name = pv_get_view16(r, PV_FILE_NAME_MAX);
+    if (r->status == PV_OK &&
+        (n->size > PV_FILE_SIZE_MAX || name.len == 0 || pv_file_name_clean(name, n->name) != PV_OK))
+        pv_reader_fail(r, PV_ERR_MALFORMED);
+}
+
 static void get_notice_fields(struct pv_reader *r, struct pv_file_notice *n)
 {
-    struct pv_view name;
     uint8_t state, why;
     switch (n->kind) {
-    case PV_FILE_OFFER:
-        n->size = pv_get_u64(r);
-        n->time_ms = pv_get_u64(r);
-        name = pv_get_view16(r, PV_FILE_NAME_MAX);
-        if (r->status == PV_OK && (n->size > PV_FILE_SIZE_MAX || name.len == 0 ||
-                                   pv_file_name_clean(name, n->name) != PV_OK))
+    case PV_FILE_ROOM_OFFER:
+        pv_get_copy(r, n->room, sizeof(n->room));
+        get_offer(r, n);
+        if (r->status == PV_OK && !is_room(n->room))
             pv_reader_fail(r, PV_ERR_MALFORMED);
+        break;
+    case PV_FILE_OFFER:
+        get_offer(r, n);
         break;
     case PV_FILE_STATE:
         state = pv_get_u8(r);
@@ -113,18 +131,28 @@ int pv_file_notice_parse(struct pv_view body, struct pv_file_notice *ret_notice)
     return status;
 }
 
+static int put_offer(struct pv_writer *w, const struct pv_file_notice *n)
+{
+    size_t len = strlen(n->name);
+    if (n->size > PV_FILE_SIZE_MAX || len == 0)
+        return PV_ERR_MALFORMED;
+    pv_put_u64(w, n->size);
+    pv_put_u64(w, n->time_ms);
+    pv_put_view16(w, pv_view(n->name, len));
+    return w->status;
+}
+
 /* Refuses what its own parser would refuse, so that a mistake here shows at the sender. */
 static int put_notice_fields(struct pv_writer *w, const struct pv_file_notice *n)
 {
-    size_t len = strlen(n->name);
     switch (n->kind) {
-    case PV_FILE_OFFER:
-        if (n->size > PV_FILE_SIZE_MAX || len == 0)
+    case PV_FILE_ROOM_OFFER:
+        if (!is_room(n->room))
             return PV_ERR_MALFORMED;
-        pv_put_u64(w, n->size);
-        pv_put_u64(w, n->time_ms);
-        pv_put_view16(w, pv_view(n->name, len));
-        break;
+        pv_put_bytes(w, n->room, sizeof(n->room));
+        return put_offer(w, n);
+    case PV_FILE_OFFER:
+        return put_offer(w, n);
     case PV_FILE_STATE:
         if (n->state >= PV_FILE_N_STATES || n->why >= PV_FILE_N_WHYS)
             return PV_ERR_MALFORMED;

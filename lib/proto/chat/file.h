@@ -11,6 +11,7 @@
 
 #include "base/pv.h"
 #include "proto/chat/proof.h"
+#include "proto/chat/room.h"
 
 enum {
     PV_FILE_PORT = 2048,    /* TCP, on the overlay address, ours */
@@ -65,19 +66,21 @@ const char *pv_file_why_text(enum pv_file_why why);       /* a phrase for users;
 /* --- notices ------------------------------------------------------------------------------- */
 
 enum pv_file_notice_kind {
-    PV_FILE_OFFER = 1,    /* sender: there is a file for you */
-    PV_FILE_STATE = 2,    /* receiver: so far has it come */
-    PV_FILE_WITHDRAW = 3, /* sender: not any more */
+    PV_FILE_OFFER = 1,      /* sender: there is a file for you */
+    PV_FILE_STATE = 2,      /* receiver: so far has it come */
+    PV_FILE_WITHDRAW = 3,   /* sender: not any more */
+    PV_FILE_ROOM_OFFER = 4, /* as OFFER, in a room; older receivers know only the OFFER behind it */
 };
 
 struct pv_file_notice {
     enum pv_file_notice_kind kind;
     uint8_t id[PV_FILE_ID_LEN];
-    uint64_t size;               /* OFFER: bytes, <= PV_FILE_SIZE_MAX */
-    uint64_t time_ms;            /* OFFER: sender's wall clock, Unix milliseconds; a claim */
-    char name[PV_FILE_NAME_BUF]; /* OFFER: pv_file_name_clean() has been over it */
-    enum pv_file_state state;    /* STATE */
-    enum pv_file_why why;        /* STATE */
+    uint8_t room[PV_ROOM_ID_LEN]; /* ROOM_OFFER: which, a claim; never zeros */
+    uint64_t size;                /* offers: bytes, <= PV_FILE_SIZE_MAX */
+    uint64_t time_ms;             /* offers: sender's wall clock, Unix milliseconds; a claim */
+    char name[PV_FILE_NAME_BUF];  /* offers: pv_file_name_clean() has been over it */
+    enum pv_file_state state;     /* STATE */
+    enum pv_file_why why;         /* STATE */
 };
 
 /* PV_ERR_TRUNCATED; PV_ERR_MALFORMED (numbers out of range, name empty or no UTF-8, trailing

@@ -30,7 +30,7 @@ static void check_notice(struct pv_view body)
     size_t len;
     if (pv_file_notice_parse(body, &n) != PV_OK)
         return;
-    if (n.kind == PV_FILE_OFFER)
+    if (n.kind == PV_FILE_OFFER || n.kind == PV_FILE_ROOM_OFFER)
         check_name(n.name);
     must(pv_file_notice_build(&n, buf, &len) == PV_OK &&
          pv_file_notice_parse(pv_view(buf, len), &again) == PV_OK &&

@@ -40,10 +40,12 @@ static struct {
     uint8_t ids[8][PV_FILE_ID_LEN]; /* of files that were heard of */
     size_t n_ids;
     bool online[PEERS];
-    bool dirty;    /* it asked to be saved */
-    uint64_t save; /* that is not on the disk yet */
+    enum pv_file_room rooms[2]; /* how the two rooms are */
+    bool dirty;                 /* it asked to be saved */
+    uint64_t save;              /* that is not on the disk yet */
 } w;
 
+static const uint8_t rooms[2][PV_ROOM_ID_LEN] = {{1}, {2}};
 static const uint8_t pks[PEERS][PV_SIGN_PK_LEN] = {{1}, {2}};
 
 static uint8_t next(void)
@@ -201,6 +203,12 @@ static void take_change(void *owner, uint32_t number)
     must(pv_filelink_find(w.link, number) != NULL);
 }
 
+static enum pv_file_room room_of(const void *owner, const uint8_t *pk, const uint8_t *room)
+{
+    return room[0] == 0 || room[0] > PV_ARRAY_LEN(w.rooms) ? PV_FILE_ROOM_STRANGE
+                                                           : w.rooms[room[0] - 1];
+}
+
 static void start(struct pv_view saved)
 {
     const struct pv_filelink_config cfg = {.rng = {.fill = fuzz_fill_mix, .ctx = &w.random},
@@ -208,6 +216,7 @@ static void start(struct pv_view saved)
                                            .ops = &w.ops,
                                            .send = take_notice,
                                            .tell = take_change,
+                                           .room = room_of,
                                            .own_pk = {9}};
     must(pv_filelink_new(&w.link, &cfg, saved) == PV_OK);
 }
@@ -245,7 +254,7 @@ static void start_again(void)
 static void say_notice(size_t i)
 {
     static const char *const names[] = {"a.txt", "..", "/etc/passwd", "b"};
-    struct pv_file_notice n = {.kind = (enum pv_file_notice_kind)(1 + next() % 3)};
+    struct pv_file_notice n = {.kind = (enum pv_file_notice_kind)(1 + next() % 4)};
     const struct pv_filelink_peer from = peer(i);
     uint8_t buf[PV_FILE_NOTICE_MAX];
     size_t len = 0;
@@ -254,6 +263,7 @@ static void say_notice(size_t i)
     else
         n.id[0] = next();
     n.size = amount();
+    memcpy(n.room, rooms[n.size % 2], sizeof(n.room));
     const char *name = names[next() % PV_ARRAY_LEN(names)];
     must(pv_file_name_clean(pv_view(name, strlen(name)), n.name) == PV_OK);
     n.state = (enum pv_file_state)(next() % PV_FILE_N_STATES);
@@ -315,6 +325,13 @@ static void set_peer(size_t i)
     pv_filelink_set_peer(w.link, &p, w.now);
 }
 
+static void change_room(void)
+{
+    const uint8_t how = next();
+    w.rooms[how % 2] = (enum pv_file_room)(how / 2 % 3);
+    pv_filelink_rooms_changed(w.link);
+}
+
 /* --- users ------------------------------------------------------------------------------------ */
 
 static void offer(size_t i)
@@ -327,6 +344,7 @@ static void offer(size_t i)
         return;
     o.handle = handle;
     o.id = given[0] < 64 ? given : NULL;
+    o.room = given[0] % 3 == 2 ? NULL : rooms[given[0] % 3];
     if (pv_filelink_offer(w.link, &o, w.now, &n) == PV_OK) {
         must(n != 0);
         w.open[handle] = true;
@@ -358,6 +376,7 @@ static void look(void)
     for (; (e = pv_filelink_at(w.link, i)) != NULL; i++) {
         must(e->number != 0 && e->state < PV_FILE_N_STATES && e->why < PV_FILE_N_WHYS);
         must(pv_filelink_find(w.link, e->number) == e);
+        must(!e->held || !e->outgoing);
         must(strchr(e->name, '/') == NULL && e->name[0] != '\0' && e->name[0] != '.');
     }
     must(i <= PV_FILELINK_MAX);
@@ -411,6 +430,9 @@ static void operate(void)
         break;
     case 13:
         start_again();
+        break;
+    case 14:
+        change_room();
         break;
     default:
         pass(steps[next() % 4]);

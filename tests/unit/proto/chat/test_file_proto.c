@@ -28,6 +28,11 @@ static bool sample(unsigned kind, struct pv_file_notice *ret_notice)
     case PV_FILE_WITHDRAW:
         *ret_notice = (struct pv_file_notice){.kind = PV_FILE_WITHDRAW, .id = {7}};
         return true;
+    case PV_FILE_ROOM_OFFER:
+        *ret_notice = offer_of("photo.jpg");
+        ret_notice->kind = PV_FILE_ROOM_OFFER;
+        memset(ret_notice->room, 5, sizeof(ret_notice->room));
+        return true;
     }
     return false;
 }
@@ -44,6 +49,7 @@ PV_TEST(notices_come_out_as_they_went_in)
         assert_ok(pv_file_notice_parse(pv_view(buf, len), &n));
         assert_int_equal(n.kind, kind);
         assert_memory_equal(n.id, in.id, sizeof(n.id));
+        assert_memory_equal(n.room, in.room, sizeof(n.room));
         assert_int_equal(n.size, in.size);
         assert_int_equal(n.time_ms, in.time_ms);
         assert_string_equal(n.name, in.name);
@@ -111,6 +117,19 @@ PV_TEST(the_longest_name_fits_and_one_byte_more_does_not)
     pv_store_be16(buf + 34, PV_FILE_NAME_MAX + 1);
     buf[len] = 'a';
     assert_int_equal(pv_file_notice_parse(pv_view(buf, len + 1), &n), PV_ERR_MALFORMED);
+}
+
+PV_TEST(an_offer_in_no_room_is_no_offer_in_a_room)
+{
+    struct pv_file_notice n;
+    uint8_t buf[PV_FILE_NOTICE_MAX];
+    size_t len;
+    assert_true(sample(PV_FILE_ROOM_OFFER, &n));
+    assert_ok(pv_file_notice_build(&n, buf, &len));
+    memset(buf + 18, 0, PV_ROOM_ID_LEN);
+    assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_ERR_MALFORMED);
+    memset(n.room, 0, sizeof(n.room));
+    assert_int_equal(pv_file_notice_build(&n, buf, &len), PV_ERR_MALFORMED);
 }
 
 PV_TEST(names_of_others_lose_what_could_hurt)

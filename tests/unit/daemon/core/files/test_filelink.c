@@ -24,8 +24,10 @@ struct side {
     const char *name;
     bool up;
     uint64_t auto_max;
-    bool denied[2];  /* files that come, and that go */
-    bool slow, full; /* its disk */
+    bool denied[2];         /* files that come, and that go */
+    enum pv_file_room room; /* how each room is to it */
+    unsigned told;          /* changes of files */
+    bool slow, full;        /* its disk */
     uint8_t saved[PV_FILELINK_SAVE_MAX], writing[PV_FILELINK_SAVE_MAX];
     size_t saved_len, writing_len;
     uint64_t save;           /* which writing is */
@@ -55,8 +57,10 @@ static struct world {
         uint8_t buf[PV_FILE_NOTICE_MAX];
     } notices[MAX_NOTICES];
     struct xfer xfers[MAX_XFERS];
-    unsigned loss; /* percent of the notices */
-    unsigned full; /* the receiver's disk is full for so many transfers more */
+    unsigned loss;       /* percent of the notices */
+    bool old;            /* notices about rooms are nothing to one of the two */
+    const uint8_t *room; /* in which users offer files; NULL: none */
+    unsigned full;       /* the receiver's disk is full for so many transfers more */
     int next_handle;
 } w;
 
@@ -70,6 +74,8 @@ static inline void send_notice(void *owner, const uint8_t *pk, struct pv_view no
 {
     const struct side *s = owner;
     int to = s == &w.side[0] ? 1 : 0;
+    if (w.old && notice.ptr[1] == PV_FILE_ROOM_OFFER)
+        return;
     assert_memory_equal(pk, w.side[to].pk, PV_SIGN_PK_LEN);
     for (size_t n = 0; n < MAX_NOTICES; n++) {
         if (w.notices[n].used || pv_rng_below(&w.rng, 100) < w.loss)
@@ -84,8 +90,14 @@ static inline void send_notice(void *owner, const uint8_t *pk, struct pv_view no
 
 static inline void look(void *owner, uint32_t number)
 {
-    const struct side *s = owner;
+    struct side *s = owner;
     assert_non_null(pv_filelink_find(s->link, number));
+    s->told++;
+}
+
+static inline enum pv_file_room room_of(const void *owner, const uint8_t *pk, const uint8_t *room)
+{
+    return ((const struct side *)owner)->room;
 }
 
 static inline void free_side(struct side *s)
@@ -103,6 +115,7 @@ static inline void start(int i)
                                      .streams = &s->streams,
                                      .ops = &s->ops,
                                      .admits = admits,
+                                     .room = room_of,
                                      .send = send_notice,
                                      .tell = look,
                                      .owner = s};
@@ -389,7 +402,8 @@ static inline int offer_as(int i, const char *name, uint64_t size, const uint8_t
                                         .time_ms = 1,
                                         .stamp = {.ino = (uint8_t)name[0]},
                                         .handle = w.next_handle++ % MAX_HANDLES,
-                                        .id = id};
+                                        .id = id,
+                                        .room = w.room};
     assert_false(s->open[o.handle]);
     s->open[o.handle] = true;
     int r = pv_filelink_offer(s->link, &o, w.now, ret_number);
@@ -653,6 +667,162 @@ PV_TEST(a_file_offered_by_its_id_again_comes_once)
     assert_int_equal(count_open(0), 0);
 }
 
+/* A notice of side 0 for side 1. */
+static void tell_1(const struct pv_file_notice *n)
+{
+    const struct pv_filelink_peer from = peer_of(1);
+    uint8_t buf[PV_FILE_NOTICE_MAX];
+    size_t len;
+    assert_ok(pv_file_notice_build(n, buf, &len));
+    pv_filelink_handle_notice(w.side[1].link, &from, pv_view(buf, len), w.now);
+}
+
+/* --- in rooms -------------------------------------------------------------------------------- */
+
+static const uint8_t crew[PV_ROOM_ID_LEN] = {1}, team[PV_ROOM_ID_LEN] = {2},
+                     nowhere[PV_ROOM_ID_LEN];
+
+/* The newest that came to bob. */
+static const struct pv_file_entry *newest(void)
+{
+    assert_true(count_files(1) > 0);
+    return pv_filelink_at(w.side[1].link, count_files(1) - 1);
+}
+
+static uint32_t must_offer_in(const uint8_t *room, const char *name, uint64_t size)
+{
+    w.room = room;
+    return must_offer(0, name, size);
+}
+
+PV_TEST(a_file_that_is_offered_in_a_room_knows_its_room)
+{
+    w.side[1].room = PV_FILE_ROOM_OPEN;
+    const uint32_t a = must_offer_in(crew, "a", 100);
+    turns(20);
+    assert_memory_equal(file(0, a)->room, crew, sizeof(crew));
+    assert_memory_equal(newest()->room, crew, sizeof(crew));
+    assert_int_equal(count_files(1), 1);
+    for (int i = 0; i < 2; i++) { /* also in the next life */
+        keep(&w.side[i]);
+        kill_side(i);
+        start(i);
+    }
+    assert_memory_equal(file(0, a)->room, crew, sizeof(crew));
+    assert_memory_equal(newest()->room, crew, sizeof(crew));
+    /* Its sender may not move it. */
+    w.side[0].room = PV_FILE_ROOM_OPEN;
+    struct pv_file_notice n = {.kind = PV_FILE_ROOM_OFFER, .size = 100, .name = "a"};
+    memcpy(n.id, newest()->id, sizeof(n.id));
+    memcpy(n.room, team, sizeof(n.room));
+    tell_1(&n);
+    assert_memory_equal(newest()->room, crew, sizeof(crew));
+    must_offer_in(NULL, "b", 100);
+    tell_presence();
+    turns(20);
+    assert_memory_equal(newest()->room, nowhere, sizeof(nowhere));
+}
+
+/* Between it and an older version a file is as one for the peer alone, whichever is the older. */
+PV_TEST(an_older_version_takes_and_sends_the_offer_without_its_room)
+{
+    w.old = true;
+    w.side[1].room = PV_FILE_ROOM_OPEN;
+    const uint32_t a = must_offer_in(crew, "a", 100);
+    turns(20);
+    assert_int_equal(count_files(1), 1);
+    assert_memory_equal(newest()->room, nowhere, sizeof(nowhere));
+    assert_ok(pv_filelink_accept(w.side[1].link, newest()->number, w.now));
+    assert_int_equal(state_after(50, 0, a), PV_FILE_DONE);
+}
+
+PV_TEST(a_room_is_taken_as_soon_as_its_sender_is_known_to_be_in_it)
+{
+    w.side[1].auto_max = 1000;
+    must_offer_in(crew, "a", 5000);
+    turns(20);
+    assert_memory_equal(newest()->room, nowhere, sizeof(nowhere));
+    w.side[1].room = PV_FILE_ROOM_OPEN;
+    turns(700); /* it is offered again each minute */
+    assert_memory_equal(newest()->room, crew, sizeof(crew));
+    assert_int_equal(count_files(1), 1);
+}
+
+PV_TEST(an_offer_in_a_room_that_nobody_accepted_waits_and_is_told_then)
+{
+    w.side[1].auto_max = PV_FILE_SIZE_MAX;
+    w.side[1].room = PV_FILE_ROOM_CLOSED;
+    const uint32_t a = must_offer_in(crew, "a", 100);
+    turns(700);
+    assert_true(newest()->held);
+    assert_int_equal(newest()->state, PV_FILE_OFFERED);
+    keep(&w.side[1]);
+    kill_side(1);
+    start(1);
+    assert_true(newest()->held);
+    turns(1);
+    w.side[1].room = PV_FILE_ROOM_STRANGE; /* its sender has left the room */
+    pv_filelink_rooms_changed(w.side[1].link);
+    assert_true(newest()->held);
+    const unsigned told = w.side[1].told;
+    w.side[1].room = PV_FILE_ROOM_OPEN;
+    pv_filelink_rooms_changed(w.side[1].link);
+    drain(1);
+    assert_false(newest()->held);
+    assert_int_equal(w.side[1].told, told + 1);
+    tell_presence();
+    assert_int_equal(state_after(700, 0, a), PV_FILE_DONE); /* the rule holds by now */
+}
+
+PV_TEST(a_file_in_two_rooms_and_for_the_peer_alone_is_three_files)
+{
+    static const uint8_t id[PV_FILE_ID_LEN] = {7};
+    uint32_t number = 0;
+    w.side[1].room = PV_FILE_ROOM_OPEN;
+    const uint32_t a = must_offer_in(crew, "a", 100), b = must_offer_in(team, "a", 100);
+    const uint32_t c = must_offer_in(NULL, "a", 100);
+    turns(20);
+    assert_true(a != b && b != c && a != c);
+    assert_int_equal(count_files(1), 3);
+    assert_int_equal(must_offer_in(crew, "a", 100), a);
+    assert_int_equal(must_offer_in(team, "a", 100), b);
+    assert_int_equal(must_offer_in(NULL, "a", 100), c);
+    w.room = crew;
+    assert_ok(offer_as(0, "b", 100, id, &number));
+    const uint32_t named = number;
+    w.room = team; /* an id is for the same offer again */
+    assert_int_equal(offer_as(0, "b", 100, id, &number), PV_ERR_EXISTS);
+    w.room = NULL;
+    assert_ok(offer_as(0, "b", 100, id, &number));
+    assert_int_equal(number, named);
+    assert_memory_equal(file(0, named)->room, crew, sizeof(crew));
+}
+
+/* As an older version wrote it, and reads it: that ends behind the entries. */
+PV_TEST(a_table_without_rooms_is_read)
+{
+    w.side[1].room = PV_FILE_ROOM_OPEN;
+    const uint32_t a = must_offer_in(crew, "a", 100);
+    keep(&w.side[0]);
+    w.side[0].saved_len -= 4 + PV_ROOM_ID_LEN;
+    kill_side(0);
+    start(0);
+    assert_memory_equal(file(0, a)->room, nowhere, sizeof(nowhere));
+    /* Offered anew by its id, it has its room again. */
+    uint8_t id[PV_FILE_ID_LEN];
+    uint32_t again = 0;
+    memcpy(id, file(0, a)->id, sizeof(id));
+    assert_ok(offer_as(0, "a", 100, id, &again));
+    assert_int_equal(again, a);
+    assert_memory_equal(file(0, a)->room, crew, sizeof(crew));
+    /* A cut there costs rooms, and no file. */
+    keep(&w.side[0]);
+    w.side[0].saved_len -= 3;
+    kill_side(0);
+    start(0);
+    assert_int_equal(count_files(0), 1);
+}
+
 PV_TEST(a_file_that_its_sender_forgot_comes_when_it_is_offered_again)
 {
     static const uint8_t id[PV_FILE_ID_LEN] = {7};
@@ -727,16 +897,6 @@ PV_TEST(a_flood_of_offers_is_refused_and_hurts_nobody)
     assert_int_equal(known, PV_FILELINK_MAX_OFFERS);
     turns(5);
     assert_ok(pv_filelink_accept(w.side[1].link, 1, w.now));
-}
-
-/* A notice of side 0 for side 1. */
-static void tell_1(const struct pv_file_notice *n)
-{
-    const struct pv_filelink_peer from = peer_of(1);
-    uint8_t buf[PV_FILE_NOTICE_MAX];
-    size_t len;
-    assert_ok(pv_file_notice_build(n, buf, &len));
-    pv_filelink_handle_notice(w.side[1].link, &from, pv_view(buf, len), w.now);
 }
 
 PV_TEST(a_trusted_peer_fills_neither_the_table_nor_all_transfers)
