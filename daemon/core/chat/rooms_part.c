@@ -212,11 +212,7 @@ static bool is_invited_to(const struct pv_node *n, const char *name)
 {
     const uint8_t *id = pv_rooms_find(n->chat.rooms, name, false);
     struct pv_rooms_info info;
-    for (size_t i = 0; id != NULL && pv_rooms_info(n->chat.rooms, i, &info); i++) {
-        if (memcmp(info.id, id, PV_ROOM_ID_LEN) == 0)
-            return info.invited;
-    }
-    return false;
+    return id != NULL && pv_rooms_look(n->chat.rooms, id, &info) && info.invited;
 }
 
 /* A request that was refused at once. */
@@ -376,6 +372,7 @@ static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now)
         else {
             answer_room(n, ev->room, ev->tag);
             tell_room(n, ev);
+            pv_node_raise(n, PV_FACT_ROOMS);
         }
         break;
     case PV_ROOMS_SENT:
@@ -397,6 +394,7 @@ static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now)
     case PV_ROOMS_LEFT:
     case PV_ROOMS_JOINED:
         tell_room(n, ev);
+        pv_node_raise(n, PV_FACT_ROOMS);
         break;
     }
 }

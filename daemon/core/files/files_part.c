@@ -9,12 +9,14 @@
 #include "base/text.h"
 #include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/chat/retention.h"
+#include "daemon/core/chat/rooms_part.h"
 #include "daemon/core/chat/tell.h"
 #include "daemon/core/files/autoaccept.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/node/saved.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
+#include "daemon/core/rooms/rooms.h"
 #include "proto/local/ctlapi_file.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
@@ -37,6 +39,23 @@ static bool may_move(const void *part, const uint8_t *pk, bool to)
     return pv_rules_serve(f->node, pk, PV_SERVICE_FILES, to).allow;
 }
 
+/* The word of a sender counts in a room that it is in: else it could put what it offers wherever it
+ * likes. */
+static enum pv_file_room room_of(const void *part, const uint8_t *pk, const uint8_t *room)
+{
+    const struct files *f = part;
+    const struct pv_rooms *rooms = f->node->chat.rooms;
+    struct pv_rooms_info info;
+    struct pv_rooms_member m;
+    if (rooms == NULL || !pv_rooms_look(rooms, room, &info))
+        return PV_FILE_ROOM_STRANGE;
+    for (size_t i = 0; pv_rooms_member(rooms, room, i, &m); i++) {
+        if (!m.has_left && memcmp(m.pk, pk, PV_SIGN_PK_LEN) == 0)
+            return info.left || info.invited ? PV_FILE_ROOM_CLOSED : PV_FILE_ROOM_OPEN;
+    }
+    return PV_FILE_ROOM_STRANGE;
+}
+
 static void send_notice(void *part, const uint8_t *pk, struct pv_view notice, pv_ns now);
 static void tell_watchers(void *part, uint32_t number);
 
@@ -49,6 +68,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                     .streams = &f->node->streams,
                                     .ops = &f->ops,
                                     .admits = may_move,
+                                    .room = room_of,
                                     .send = send_notice,
                                     .tell = tell_watchers,
                                     .owner = f};
@@ -148,6 +168,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     }
     if ((facts & PV_FACT_RULES) != 0)
         pv_filelink_rules_changed(f->link, now);
+    if ((facts & PV_FACT_ROOMS) != 0)
+        pv_filelink_rooms_changed(f->link);
     if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
         return;
     for (struct pv_peer *p = NULL; (p = pv_peers_next_node(f->node->peers, p)) != NULL;)
@@ -329,9 +351,33 @@ static const char *why_of(const struct pv_node *n, const struct pv_file_entry *f
                : pv_file_why_text(f->why);
 }
 
+/* Its room's name here; NULL: it is offered in none, or in one that is not known any more. */
+static const char *name_room(const struct pv_node *n, const struct pv_file_entry *f,
+                             char buf[static PV_ROOMS_NAME_BUF])
+{
+    struct pv_rooms_info info;
+    return n->chat.rooms != NULL && pv_rooms_look(n->chat.rooms, f->room, &info)
+               ? pv_rooms_name(n->chat.rooms, f->room, buf)
+               : NULL;
+}
+
+/* An offer that calls nobody to the screen: its user has muted who sends it, or the room, or has
+ * not accepted that. */
+static bool is_muted(const struct pv_node *n, const struct pv_file_entry *f)
+{
+    uint8_t room[PV_SIGN_PK_LEN];
+    pv_room_key(f->room, room);
+    return !f->outgoing && f->state == PV_FILE_OFFERED &&
+           (f->held || pv_retention_is_muted(n, f->peer) || pv_retention_is_muted(n, room));
+}
+
+struct names {
+    char who[PV_NODE_WHO], room[PV_ROOMS_NAME_BUF];
+};
+
 /* The name that was kept with it may be another machine's by now. */
 static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file_entry *f,
-                                   char who[static PV_NODE_WHO])
+                                   struct names *names)
 {
     const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, f->peer);
     const struct pv_member *now = m == NULL ? NULL : pv_roster_by_name(n->roster, m->name);
@@ -340,7 +386,8 @@ static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file
         .number = f->number,
         .id = f->id,
         .outgoing = f->outgoing,
-        .peer = m != NULL ? pv_node_who(n, f->peer, who) : f->peer_name,
+        .peer = m != NULL ? pv_node_who(n, f->peer, names->who) : f->peer_name,
+        .room = name_room(n, f, names->room),
         .key = f->peer,
         .is_former = another,
         .name = f->name,
@@ -352,27 +399,28 @@ static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file
         .running = f->running,
         .online = f->online,
         .again = is_lost(f),
-        .muted = !f->outgoing && f->state == PV_FILE_OFFERED && pv_retention_is_muted(n, f->peer),
+        .muted = is_muted(n, f),
     };
 }
 
 static void tell_watchers(void *part, uint32_t number)
 {
     const struct files *f = part;
-    char who[PV_NODE_WHO];
+    struct names names;
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
     if (entry == NULL)
         return;
-    const struct pv_ctlapi_file file = shown(f->node, entry, who);
+    const struct pv_ctlapi_file file = shown(f->node, entry, &names);
     if (file.muted) /* its offers stand in the list of files */
         return;
-    const struct pv_event event = {.chat = "file",
-                                   .kind = "file",
-                                   .what = pv_file_state_name(file.state),
-                                   .who = file.peer,
-                                   .text = PV_STR("file %s %s %s: %s", file.name,
-                                                  file.outgoing ? "to" : "from", file.peer,
-                                                  pv_file_state_name(file.state))};
+    const struct pv_event event = {
+        .chat = "file",
+        .kind = "file",
+        .what = pv_file_state_name(file.state),
+        .who = file.peer,
+        .text = PV_STR("file %s %s %s%s%s: %s", file.name, file.outgoing ? "to" : "from", file.peer,
+                       file.room != NULL ? " in " : "", file.room != NULL ? file.room : "",
+                       pv_file_state_name(file.state))};
     pv_node_tell(f->node, &event, pv_ctlapi_pack("{s:o}", "file", pv_ctlapi_file_json(&file)));
 }
 
@@ -440,15 +488,27 @@ static void show_status(void *part, struct pv_statuspage *st, pv_ns now)
 
 static void answer_file(const struct files *f, uint32_t number, uint64_t handle)
 {
-    char who[PV_NODE_WHO];
+    struct names names;
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
     if (entry == NULL) {
         pv_ctlsrv_fail(f->node->ctl, handle, PV_CTLAPI_FAILED, "files: out of memory: try again");
         return;
     }
-    const struct pv_ctlapi_file file = shown(f->node, entry, who);
+    const struct pv_ctlapi_file file = shown(f->node, entry, &names);
     pv_ctlsrv_answer(f->node->ctl, handle,
                      pv_ctlapi_pack("{s:o}", "file", pv_ctlapi_file_json(&file)));
+}
+
+/* False: the client was told that there is no such room. One that hands a file over again comes
+ * while p2pvpnd starts, and by its id the file knows its room. */
+static bool find_room(struct pv_node *n, const struct pv_ctlapi_request *req, uint64_t handle,
+                      const uint8_t **ret_room)
+{
+    *ret_room = NULL;
+    if (req->room[0] == '\0' || (req->transfer[0] != '\0' && !pv_rooms_are_ready(n->chat.rooms)))
+        return true;
+    *ret_room = pv_rooms_part_need(n, req->room, false, "send-file", handle);
+    return *ret_room != NULL;
 }
 
 static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
@@ -458,6 +518,7 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct pv_node *n = f->node;
     uint8_t id[PV_FILE_ID_LEN];
     uint32_t number;
+    const uint8_t *room;
     _Static_assert((int)PV_FILE_ID_LEN == (int)PV_CHAT_ID_LEN, "both are written alike");
     bool has_id = req->transfer[0] != '\0';
     if (has_id && pv_chat_id_parse(req->transfer, id) != PV_OK) {
@@ -465,8 +526,10 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                        "send-file: a transfer has 22 characters, as an id of a message");
         return;
     }
-    if (pv_rules_refuse(n, p, PV_SERVICE_FILES, "send-file", handle))
+    if (!find_room(n, req, handle, &room))
         return; /* the next request drops the descriptor, or the connection's end */
+    if (pv_rules_refuse(n, p, PV_SERVICE_FILES, "send-file", handle))
+        return;
     /* The descriptor must have come on the connection of the request: a client cannot send the file
      * of another. */
     if (f->passed.handle < 0 || f->passed_by != pv_ctlsrv_sid(n->ctl, handle)) {
@@ -483,6 +546,7 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         .stamp = f->passed.stamp,
         .handle = f->passed.handle,
         .id = has_id ? id : NULL,
+        .room = room,
     };
     int r = pv_filelink_offer(f->link, &offer, now, &number);
     if (r != PV_OK) {
@@ -507,8 +571,8 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     const struct pv_file_entry *entry;
     json_t *out = pv_ctlapi_list("files");
     for (size_t i = 0; out != NULL && (entry = pv_filelink_at(f->link, i)) != NULL; i++) {
-        char who[PV_NODE_WHO];
-        const struct pv_ctlapi_file file = shown(f->node, entry, who);
+        struct names names;
+        const struct pv_ctlapi_file file = shown(f->node, entry, &names);
         pv_ctlapi_put(&out, "files", pv_ctlapi_file_json(&file));
     }
     pv_ctlsrv_answer(f->node->ctl, handle, out);

@@ -88,22 +88,36 @@ static unsigned count_in(const struct pv_rooms_room *room)
     return n;
 }
 
+/* The first member is the node that made the room. */
+static struct pv_rooms_info info_of(const struct pv_rooms *rooms, const struct pv_rooms_room *room)
+{
+    return (struct pv_rooms_info){.id = room->id,
+                                  .creator = room->members[0]->pk,
+                                  .left = !room_is_in(room->self),
+                                  .invited =
+                                      room_is_in(room->self) && !pv_rooms_is_accepted(rooms, room),
+                                  .members = count_in(room)};
+}
+
 bool pv_rooms_info(const struct pv_rooms *rooms, size_t i, struct pv_rooms_info *ret_info)
 {
     for (size_t k = 0; k < rooms->n_rooms; k++) {
         const struct pv_rooms_room *room = rooms->rooms[k];
         if (!pv_rooms_is_listed(room) || i-- > 0)
             continue;
-        /* The first member is the node that made the room. */
-        *ret_info = (struct pv_rooms_info){.id = room->id,
-                                           .creator = room->members[0]->pk,
-                                           .left = !room_is_in(room->self),
-                                           .invited = room_is_in(room->self) &&
-                                                      !pv_rooms_is_accepted(rooms, room),
-                                           .members = count_in(room)};
+        *ret_info = info_of(rooms, room);
         return true;
     }
     return false;
+}
+
+bool pv_rooms_look(const struct pv_rooms *rooms, const uint8_t *id, struct pv_rooms_info *ret_info)
+{
+    const struct pv_rooms_room *room = pv_rooms_room_find(rooms, id);
+    if (room == NULL || !pv_rooms_is_listed(room))
+        return false;
+    *ret_info = info_of(rooms, room);
+    return true;
 }
 
 bool pv_rooms_member(const struct pv_rooms *rooms, const uint8_t *id, size_t i,

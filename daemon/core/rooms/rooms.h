@@ -142,6 +142,9 @@ struct pv_rooms_info {
 };
 /* Room i, in no order that means anything; false: there is none. */
 bool pv_rooms_info(const struct pv_rooms *rooms, size_t i, struct pv_rooms_info *ret_info);
+/* That of one room; false: it is not known, or being fetched. */
+bool pv_rooms_look(const struct pv_rooms *rooms, const uint8_t *room,
+                   struct pv_rooms_info *ret_info);
 struct pv_rooms_member {
     const uint8_t *pk;
     bool is_creator, has_left;

@@ -342,12 +342,12 @@ json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *f)
     json_t *why = f->why[0] == '\0' ? json_null() : json_string(f->why);
     _Static_assert((int)PV_FILE_ID_LEN == (int)PV_CHAT_ID_LEN, "both are written alike");
     json_t *obj = pv_ctlapi_pack(
-        "{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:o, s:b, s:b, s:o, s:o}", "id",
+        "{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:o, s:b, s:b, s:o, s:o, s:s?}", "id",
         (json_int_t)f->number, "transfer", PV_CHAT_ID_STR(f->id), "direction",
         f->outgoing ? "out" : "in", "peer", f->peer, "name", f->name, "size", (json_int_t)f->size,
         "done", (json_int_t)f->done, "state", pv_file_state_name(f->state), "why", why, "running",
         f->running, "online", f->online, "time", json_real((double)f->time_ms / 1000.0), "key",
-        pv_ctlapi_key(f->key));
+        pv_ctlapi_key(f->key), "room", f->room);
     if (f->is_former)
         pv_jsonline_set(&obj, "peer_former", pv_ctlapi_key(f->key));
     if (f->again)

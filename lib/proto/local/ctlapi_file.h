@@ -17,6 +17,7 @@ struct pv_ctlapi_file {
     bool outgoing;
     const char *peer;   /* for people: of a former member with what shows that */
     const uint8_t *key; /* the peer's */
+    const char *room;   /* what the room is called in which it is offered; NULL: none */
     bool is_former;     /* another machine has its name by now */
     const char *name;
     uint64_t size, done; /* bytes */
@@ -26,10 +27,10 @@ struct pv_ctlapi_file {
         *why; /* a phrase for users: why nothing moves, or why it ended; "" = nothing to say */
     bool running, online;
     bool again; /* an offer that waits until its user hands the file over again */
-    bool muted; /* an offer that calls nobody to the screen, as its peer is muted */
+    bool muted; /* an offer that calls nobody to the screen */
 };
 /* {"id","transfer","direction":"in|out","peer","name","size","done","state","why","running","online",
- * "time","key"}; transfer written as ids of messages are, why null when nothing is wrong; and
- * "peer_former", a key, where the peer's name is another machine's by now; "again" and "muted",
+ * "time","key","room"}; transfer written as ids of messages are, why null when nothing is wrong;
+ * and "peer_former", a key, where the peer's name is another machine's by now; "again" and "muted",
  * true, or left out */
 json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *file);

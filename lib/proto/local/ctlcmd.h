@@ -123,7 +123,7 @@ enum pv_ctlapi_code {
     X(LOG, "log", ROOT, "level ", "") \
     X(RELOAD, "reload", ROOT, "", "") \
     /* with a descriptor of the file (SCM_RIGHTS) */ \
-    X(FILE_SEND, "file_send", ANY, "peer file ", "transfer ") \
+    X(FILE_SEND, "file_send", ANY, "peer file ", "transfer room ") \
     X(FILES, "files", ANY, "", "") /* list */ \
     X(FILE_ACCEPT, "file_accept", ANY, "number ", "") /* an incoming one */ \
     /* refuse an incoming one, withdraw an outgoing one */ \

@@ -2,6 +2,7 @@
 /* The part around filelink: descriptors of clients, notices, what is kept, what commands answer. */
 #include "daemon/core/chat/retention.h"
 #include "daemon/core/files/files_part.h"
+#include "daemon/core/rooms/rooms.h"
 #include "proto/local/ctlapi_request.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
@@ -136,13 +137,19 @@ static void mute(const uint8_t *pk)
     }
 }
 
-PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
+static uint32_t watch(void)
 {
     uint32_t watcher = fake_ctl_open(node);
     struct fake_asked asked =
         fake_node_ask(node, watcher, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
     pv_ctlapi_request_done(&asked.req);
     assert_ok(pv_events_listen(&node->node.events, asked.handle, false));
+    return watcher;
+}
+
+PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
+{
+    uint32_t watcher = watch();
     mute(pv_peer_pk(bob));
     bob_offers(1, 5000);
     assert_lacks(fake_ctl_reply(node, watcher), "b.txt");
@@ -152,6 +159,131 @@ PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
     bob_offers(2, 5000);
     assert_reply(node, watcher, "b.txt");
     end_retention();
+}
+
+/* --- in rooms -------------------------------------------------------------------------------- */
+
+static void say_nothing(void *owner, const uint8_t *pk, struct pv_view line, pv_ns now)
+{
+}
+
+static void want_nobody(void *owner, const uint8_t *pk, pv_ns now)
+{
+}
+
+static void hear_nothing(void *owner, const struct pv_rooms_event *event, pv_ns now)
+{
+}
+
+static struct pv_rooms_peer *keep_nothing(void *owner, const uint8_t *pk, bool make)
+{
+    return NULL;
+}
+
+/* The store has what the rooms asked of it. */
+static void store_rooms(void)
+{
+    struct pv_roomjob_result room = {0};
+    struct pv_chatjob_result done = {.room = &room};
+    struct pv_job *job;
+    while ((job = fake_node_job(node)) != NULL) {
+        struct pv_job_result result = {.id = job->id, .chat = &done};
+        pv_job_free(job);
+        (void)pv_jobqueue_handle(&node->node.jobs, &result, node->now);
+    }
+    (void)pv_rooms_speak(node->node.chat.rooms, node->now);
+}
+
+/* This node makes #crew. */
+static void make_crew(uint8_t ret_room[static PV_ROOM_ID_LEN])
+{
+    struct pv_rooms_config cfg = {.rng = node->node.rng,
+                                  .sk = node->node.identity->sign_sk,
+                                  .jobs = &node->node.jobs,
+                                  .kept = keep_nothing,
+                                  .say = say_nothing,
+                                  .want = want_nobody,
+                                  .tell = hear_nothing};
+    const uint8_t *pk = node->node.identity->sign_pk;
+    memcpy(cfg.own_pk, pk, sizeof(cfg.own_pk));
+    assert_ok(pv_rooms_new(&node->node.chat.rooms, &cfg));
+    pv_rooms_set_network(node->node.chat.rooms, node->node.roster, pk, node->now);
+    store_rooms();
+    assert_ok(pv_rooms_open(node->node.chat.rooms, 1, "crew", 1, node->now));
+    store_rooms();
+    memcpy(ret_room, pv_rooms_find(node->node.chat.rooms, "crew", false), PV_ROOM_ID_LEN);
+}
+
+static void end_rooms(void)
+{
+    node->node.chat.rooms = pv_rooms_free(node->node.chat.rooms);
+}
+
+static void bob_offers_in(const uint8_t *room, uint8_t id)
+{
+    struct pv_file_notice n = {.kind = PV_FILE_ROOM_OFFER, .id = {id}, .size = 5000};
+    snprintf(n.name, sizeof(n.name), "b%u.txt", id);
+    memcpy(n.room, room, sizeof(n.room));
+    notice(n);
+}
+
+PV_TEST(a_room_is_believed_of_who_is_in_it)
+{
+    uint8_t crew[PV_ROOM_ID_LEN];
+    const uint8_t nowhere[PV_ROOM_ID_LEN] = {7};
+    make_crew(crew);
+    uint32_t watcher = watch();
+    bob_offers_in(crew, 1);
+    assert_reply(node, watcher, "'room':null"); /* he is not in it */
+    bob_offers_in(nowhere, 2);
+    assert_reply(node, watcher, "'room':null");
+    assert_ok(pv_rooms_invite(node->node.chat.rooms, 2, crew, pv_peer_pk(bob), 1, node->now));
+    store_rooms();
+    bob_offers_in(crew, 3);
+    assert_reply(node, watcher, "'room':'#crew'");
+    bob_offers_in(crew, 1);
+    assert_reply(node, watcher, "'room':'#crew'");
+    end_rooms();
+}
+
+PV_TEST(an_offer_in_a_room_that_is_muted_or_left_is_listed_and_not_told)
+{
+    uint8_t crew[PV_ROOM_ID_LEN], key[PV_SIGN_PK_LEN];
+    make_crew(crew);
+    assert_ok(pv_rooms_invite(node->node.chat.rooms, 2, crew, pv_peer_pk(bob), 1, node->now));
+    store_rooms();
+    uint32_t watcher = watch();
+    pv_room_key(crew, key);
+    mute(key);
+    bob_offers_in(crew, 1);
+    assert_lacks(fake_ctl_reply(node, watcher), "b1.txt");
+    assert_answered(node, client, "{'id':2,'cmd':'files'}", "'muted':true");
+    bob_offers(2, 5000); /* to this node alone */
+    assert_reply(node, watcher, "b.txt");
+    mute(NULL);
+    end_retention();
+    assert_ok(pv_rooms_leave(node->node.chat.rooms, 3, crew, 1, node->now));
+    store_rooms();
+    bob_offers_in(crew, 3);
+    assert_lacks(fake_ctl_reply(node, watcher), "b3.txt");
+    assert_answered(node, client, "{'id':3,'cmd':'files'}", "b3.txt");
+    end_rooms();
+}
+
+PV_TEST(a_file_is_sent_to_a_room_by_its_name_or_address)
+{
+    uint8_t crew[PV_ROOM_ID_LEN];
+    make_crew(crew);
+#define TO_ROOM "{'id':1,'cmd':'file_send','peer':'bob','file':'a.txt','room':'%s'}"
+    const char *address = pv_rooms_address(crew, (char[PV_ROOMS_NAME_BUF]){0});
+    pass_descriptor(5);
+    assert_answered(node, client, PV_STR(TO_ROOM, "team"), "no room #team");
+    pass_descriptor(6);
+    expect_op(PV_FILEOP_RELEASE);
+    assert_answered(node, client, PV_STR(TO_ROOM, "crew"), "'room':'#crew'");
+    pass_descriptor(7); /* the same offer again */
+    assert_answered(node, client, PV_STR(TO_ROOM, address), "'id':1,");
+    end_rooms();
 }
 
 PV_TEST(without_a_descriptor_there_is_no_offer)
