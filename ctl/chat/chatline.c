@@ -66,7 +66,7 @@ struct chat {
     /* The last that came and was shown, and is not read ("": none), and the last that READ was
      * asked for. */
     char shown[PV_CHAT_ID_TEXT_BUF], reading[PV_CHAT_ID_TEXT_BUF];
-    uint32_t last_file; /* number of the newest file that is no news: later ones have larger ones */
+    json_t *files; /* numbers of those that are no news: {"7": true} */
     struct pv_chat_input in;
 };
 
@@ -326,28 +326,37 @@ static void show_file(struct chat *c, const json_t *file)
         pv_json_bool(file, "muted"))
         return;
     fputs(pv_colour_on(PV_DIM, c->cli->screen.colour), c->cli->out);
-    pv_cli_say(c->cli, "-- %s offers a file: `p2pvpnctl files accept %u` takes %s (%s)",
-               pv_json_text(file, "peer", "?"), number, pv_json_text(file, "name", "?"),
+    const char *room = pv_json_text(file, "room", NULL);
+    pv_cli_say(c->cli, "-- %s offers a file%s%s: `p2pvpnctl files accept %u` takes %s (%s)",
+               pv_json_text(file, "peer", "?"), room != NULL ? " in " : "",
+               room != NULL ? room : "", number, pv_json_text(file, "name", "?"),
                PV_BYTES_STR(pv_json_real(file, "size", 0)));
     fputs(pv_colour_off(PV_DIM, c->cli->screen.colour), c->cli->out);
+}
+
+/* False: it was told before. Without memory it is told again. */
+static bool is_new_file(struct chat *c, const json_t *file)
+{
+    const char *number = PV_STR("%ld", (long)pv_json_int(file, "id"));
+    bool known = json_object_get(c->files, number) != NULL;
+    (void)json_object_set_new(c->files, number, json_true());
+    return !known;
 }
 
 /* Once, although p2pvpnd tells it anew when its sender comes back. */
 static void show_new_file(struct chat *c, const json_t *file)
 {
-    const uint32_t number = (uint32_t)pv_json_int(file, "id");
-    if (number <= c->last_file || is_asked(c, ASKED_FILES)) /* that list has it */
-        return;
-    c->last_file = number;
-    show_file(c, file);
+    if (!is_asked(c, ASKED_FILES) && is_new_file(c, file)) /* else that list has it */
+        show_file(c, file);
 }
 
 static void know_offers(struct chat *c, const json_t *body)
 {
     json_t *files = json_object_get(body, "files"), *rooms = json_object_get(body, "rooms");
+    /* One that calls nobody is told once it does: its room may be accepted meanwhile. */
     PV_EACH_JSON(files, file) {
-        const uint32_t number = (uint32_t)pv_json_int(file, "id");
-        c->last_file = number > c->last_file ? number : c->last_file;
+        if (!pv_json_bool(file, "muted"))
+            (void)is_new_file(c, file);
     }
     /* Without memory `files` and `room list` have them still. */
     (void)json_array_extend(c->offers, files != NULL ? files : rooms);
@@ -678,6 +687,7 @@ static struct chat *chat_free(struct chat *c)
 {
     json_decref(c->names);
     json_decref(c->told);
+    json_decref(c->files);
     json_decref(c->later);
     json_decref(c->offers);
     free(c);
@@ -691,9 +701,11 @@ static struct chat *chat_new(void)
         return NULL;
     c->names = json_object();
     c->told = json_object();
+    c->files = json_object();
     c->later = json_array();
     c->offers = json_array();
-    const bool whole = c->names != NULL && c->told != NULL && c->later != NULL && c->offers != NULL;
+    const bool whole = c->names != NULL && c->told != NULL && c->files != NULL &&
+                       c->later != NULL && c->offers != NULL;
     return whole ? c : chat_free(c);
 }
 

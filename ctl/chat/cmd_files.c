@@ -31,6 +31,7 @@ struct job {
     int pass;                           /* send-file: the file; else -1 */
     const char *name;                   /* send-file: its name */
     char transfer[PV_CHAT_ID_TEXT_BUF]; /* send-file: its id; offered again it is sent once */
+    const char *room;                   /* send-file: in which it is offered; NULL: none */
     pv_ns began;                        /* the first bytes of this watch */
     double from, last;
     bool moving, on_line, over;
@@ -171,6 +172,7 @@ static int offer(struct pv_cli *cli, struct job *j, int *ret_status)
     int code = pv_cli_peer(cli, &req, j->to[0] != '\0' ? j->to : j->peer);
     req.text = strdup(j->name);
     memcpy(req.transfer, j->transfer, sizeof(req.transfer));
+    snprintf(req.room, sizeof(req.room), "%s", j->room == NULL ? "" : j->room);
     if (code == 0)
         code = ask_daemon(cli, &req, j->pass, ret_status, &body);
     if (code == 0) {
@@ -386,13 +388,13 @@ static int say_offer(struct pv_cli *cli, const char *room, const struct job *j, 
 
 /* Offers the file to each member that is there, one after the other: those whom a rule keeps from
  * it are named by what p2pvpnd says, and the others get it all the same. */
-static int offer_to_all(struct pv_cli *cli, const json_t *members, const char *id,
+static int offer_to_all(struct pv_cli *cli, const json_t *room, const char *id,
                         const struct job *like, struct job jobs[static PV_ROOM_MAX_MEMBERS],
                         size_t *ret_n)
 {
     size_t n = 0;
     int result = 0;
-    PV_EACH_JSON(members, m) {
+    PV_EACH_JSON(json_object_get(room, "members"), m) {
         struct job *j = &jobs[n];
         int status = PV_OK;
         if (!pv_show_gets_file(m) || n == PV_ROOM_MAX_MEMBERS)
@@ -401,6 +403,7 @@ static int offer_to_all(struct pv_cli *cli, const json_t *members, const char *i
         j->peer = pv_json_text(m, "name", "?");
         snprintf(j->to, sizeof(j->to), "%s", pv_json_text(m, "key", j->peer));
         snprintf(j->transfer, sizeof(j->transfer), "%s", id);
+        j->room = pv_json_text(room, "address", cli->args.word[0]);
         int code = offer(cli, j, &status);
         if (status != PV_OK)
             return pv_cli_lost(cli, status);
@@ -441,9 +444,8 @@ static int send_to_room(struct pv_cli *cli, const struct job *like, double size)
         /* To the room whose members were asked for, whatever its name is by now. */
         code = say_offer(cli, pv_json_text(room, "address", cli->args.word[0]), like, size, &said);
     if (code == 0)
-        code =
-            offer_to_all(cli, json_object_get(room, "members"),
-                         pv_json_text(json_object_get(said, "message"), "id", ""), like, jobs, &n);
+        code = offer_to_all(cli, room, pv_json_text(json_object_get(said, "message"), "id", ""),
+                            like, jobs, &n);
     int followed = n > 0 ? follow(cli, jobs) : 0;
     code = followed != 0 ? followed : code;
     json_decref(room);
@@ -486,10 +488,13 @@ static bool is_of_sender(const json_t *msg, const json_t *file)
            strcmp(pv_json_text(msg, "from", ""), pv_json_text(file, "peer", "?")) == 0;
 }
 
-/* The room whose line offers it: the file is called as that line is. "": none, or a line that is
- * not here any more. */
+/* The room in which it is offered; of an older p2pvpnd's that with its line, as which the file is
+ * called. "": none, or a line that is not here any more. */
 static const char *room_of(const json_t *file, const json_t *messages)
 {
+    const char *room = pv_json_text(file, "room", NULL);
+    if (room != NULL)
+        return room;
     PV_EACH_JSON(messages, msg) {
         if (strcmp(pv_json_text(msg, "id", ""), pv_json_text(file, "transfer", "?")) == 0 &&
             is_of_sender(msg, file))

@@ -111,8 +111,6 @@ static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *acti
         snprintf(req->through, sizeof(req->through), "%s", action->text);
     else if (action->kind == PV_TUI_OLDER && action->text != NULL)
         snprintf(req->before, sizeof(req->before), "%s", action->text);
-    else if (action->kind == PV_TUI_OFFERS)
-        req->limit = PV_CTLAPI_MAX_HISTORY;
     else if (action->kind == PV_TUI_SEARCH)
         req->upto = action->upto;
     else if ((action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE ||
@@ -234,6 +232,7 @@ static int offer_file(struct tui *u, struct pv_tui_action *action)
     snprintf(req.peer, sizeof(req.peer), "%s",
              action->address[0] != '\0' ? action->address : action->peer);
     memcpy(req.transfer, action->id, sizeof(req.transfer));
+    snprintf(req.room, sizeof(req.room), "%s", action->room);
     req.text = strdup(name);
     int r = req.text == NULL
                 ? PV_ERR_NOMEM
@@ -255,7 +254,7 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
         [PV_TUI_FILES] = PV_CTLAPI_FILES,      [PV_TUI_MUTE] = PV_CTLAPI_MUTE,
         [PV_TUI_UNMUTE] = PV_CTLAPI_UNMUTE,    [PV_TUI_SEARCH] = PV_CTLAPI_HISTORY,
         [PV_TUI_FORMER] = PV_CTLAPI_HISTORY,   [PV_TUI_SAVE] = PV_CTLAPI_FILE_GET,
-        [PV_TUI_SAVED] = PV_CTLAPI_FILE_SAVED, [PV_TUI_OFFERS] = PV_CTLAPI_HISTORY,
+        [PV_TUI_SAVED] = PV_CTLAPI_FILE_SAVED,
     };
     /* Any list of peers, also one that an event asked for, puts the next refresh off. */
     if (action->kind == PV_TUI_PEERS)
@@ -456,8 +455,6 @@ static void take_action_answer(struct tui *u, const struct pv_tui_action *action
         pv_tui_take_older(&u->model, action->peer, body);
     else if (action->kind == PV_TUI_SEARCH)
         pv_tui_take_found(&u->model, action, body);
-    else if (action->kind == PV_TUI_OFFERS)
-        pv_tui_take_offers(&u->model, body);
     else if (action->kind == PV_TUI_FILES)
         pv_tui_take_files(&u->model, body);
     else if (action->kind == PV_TUI_SEND_FILE && action->peer[0] == '#')
@@ -506,8 +503,6 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
         if (a.kind != ASKED_ROOMS && (a.kind != ASKED_ACTION || a.action.kind != PV_TUI_READ))
             pv_tui_take_error(&u->model, reason_of(&a, reply, (char[PV_SHOW_CHANGE_BUF]){0}),
                               &a.action);
-        if (a.kind == ASKED_ACTION && a.action.kind == PV_TUI_OFFERS)
-            pv_tui_take_offers(&u->model, NULL);
         if (a.kind == ASKED_ACTION && a.action.kind == PV_TUI_OLDER)
             pv_tui_take_older(&u->model, a.action.peer, NULL);
         if (a.kind == ASKED_UNREAD)

@@ -926,8 +926,7 @@ static void forget_messages(struct pv_tui *t, struct pv_tui_conv *c)
 
 void pv_tui_take_return(struct pv_tui *t)
 {
-    t->lost = false;
-    t->files_known = PV_TUI_FILES_NONE;
+    t->lost = t->has_files = false;
     if (pv_tui_is_warned(t))
         t->leave = PV_TUI_STAYS;
     for (size_t i = 1; i < t->n_convs; i++) {
@@ -1319,7 +1318,7 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
                         : "%s is not muted any more",
                     action->peer);
         if (action->kind == PV_TUI_UNMUTE) { /* what was offered meanwhile is told now */
-            t->files_known = PV_TUI_FILES_NONE;
+            t->has_files = false;
             want_list(t, PV_TUI_FILES);
         }
         return;
@@ -1528,11 +1527,14 @@ static bool says(const struct pv_tui_line *line, const json_t *file)
 
 /* The line of a room that offers the file: it has the file's id, and is of who sends it, so that
  * nobody hides an offer of his behind another's line. A file that comes in is told in no line
- * that names another one: a person accepts what the line says. */
+ * that names another one: a person accepts what the line says. Of an older p2pvpnd it says no room.
+ */
 static struct pv_tui_line *offer_of(struct pv_tui *t, const json_t *file, size_t *ret_index)
 {
     struct pv_tui_line *line = line_of_file(t, pv_json_text(file, "transfer", ""), ret_index);
-    if (line == NULL || line->outgoing == is_in(file) || !pv_show_is_offer(line->text))
+    if (line == NULL || line->outgoing == is_in(file) || !pv_show_is_offer(line->text) ||
+        strcmp(pv_json_text(file, "room", t->convs[*ret_index].name), t->convs[*ret_index].name) !=
+            0)
         return NULL;
     bool trusted = line->outgoing ||
                    (!line->former && strcmp(line->from, pv_json_text(file, "peer", "")) == 0 &&
@@ -1540,16 +1542,19 @@ static struct pv_tui_line *offer_of(struct pv_tui *t, const json_t *file, size_t
     return trusted ? line : NULL;
 }
 
-/* The conversation in which a file is told: the room with its line, or that of its peer. SIZE_MAX:
- * none. */
+/* The conversation in which a file is told: its room, or that with its line, or that of its peer.
+ * SIZE_MAX: none. */
 static size_t place_to_tell(struct pv_tui *t, const json_t *file, struct pv_tui_line **ret_line)
 {
     char brief[PV_KEY_SHORT_BUF], name[PV_NAME_BUF];
-    const char *peer = pv_json_text(file, "peer", ""), *former;
+    const char *peer = pv_json_text(file, "peer", ""), *room = pv_json_text(file, "room", "");
+    const char *former;
     size_t index = SIZE_MAX;
     *ret_line = offer_of(t, file, &index);
     if (*ret_line != NULL)
         return index;
+    if (pv_tui_is_room(room))
+        return pv_tui_find(t, room, true);
     /* As its messages: by the name, and by the key where the name is another machine's by now. */
     former = pv_json_text(file, "peer_former", "");
     if (former[0] != '\0')
@@ -1576,6 +1581,7 @@ void pv_tui_take_present(struct pv_tui *t, const struct pv_tui_action *action, c
     t->gift.path = strdup(action->text);
     t->gift.members = json_incref(members);
     memcpy(t->gift.room, action->peer, sizeof(t->gift.room));
+    memcpy(t->gift.address, action->address, sizeof(t->gift.address));
     pv_show_offer(name, size, t->gift.line);
     want_at(t, PV_TUI_SEND, action->peer, action->address, strdup(t->gift.line));
 }
@@ -1609,8 +1615,10 @@ static void give(struct pv_tui *t, const json_t *msg)
         }
         want_at(t, PV_TUI_SEND_FILE, pv_json_text(m, "name", "?"), pv_json_text(m, "key", ""),
                 strdup(t->gift.path));
-        snprintf(t->actions[t->n_actions - 1].id, sizeof(t->actions[0].id), "%s",
-                 pv_json_text(msg, "id", ""));
+        struct pv_tui_action *a = &t->actions[t->n_actions - 1];
+        snprintf(a->id, sizeof(a->id), "%s", pv_json_text(msg, "id", ""));
+        snprintf(a->room, sizeof(a->room), "%s",
+                 t->gift.address[0] != '\0' ? t->gift.address : t->gift.room);
     }
     end_gift(t);
 }
@@ -1661,19 +1669,27 @@ static void note_room(struct pv_tui *t, const char *peer, size_t room)
         pv_tui_note(t, FILE_OF, peer, t->convs[room].name);
 }
 
-/* An offer comes before the line that says it, and was told where its sender is. */
-static void forget_notice(struct pv_tui *t, const char *peer, uint32_t number, size_t room)
+/* Takes back what was told of a file in that conversation; false: nothing was. */
+static bool forget_notice(struct pv_tui_conv *c, uint32_t number)
 {
-    size_t index = pv_tui_find(t, peer, false);
-    struct pv_tui_conv *c = index == SIZE_MAX ? NULL : &t->convs[index];
-    for (size_t i = c == NULL ? 0 : c->n_lines; i > 0; i--) {
-        if (c->lines[i - 1].file == number) {
-            c->offers -= c->offers > 0;
-            drop_line(c, &c->lines[i - 1]);
-            note_room(t, peer, room);
-            return;
-        }
+    for (size_t i = c->n_lines; i > 0; i--) {
+        if (c->lines[i - 1].file != number)
+            continue;
+        c->offers -= c->offers > 0;
+        drop_line(c, &c->lines[i - 1]);
+        return true;
     }
+    return false;
+}
+
+/* An offer comes before the line that says it, and was told in the room, or, by an older p2pvpnd,
+ * where its sender is. */
+static void tell_in_line(struct pv_tui *t, const char *peer, uint32_t number, size_t room)
+{
+    const size_t index = pv_tui_find(t, peer, false);
+    (void)forget_notice(&t->convs[room], number);
+    if (index != SIZE_MAX && forget_notice(&t->convs[index], number))
+        note_room(t, peer, room);
 }
 
 #define OFFER_AGAIN "p2pvpnd began anew: /send-file offers it again"
@@ -1706,7 +1722,7 @@ static void tell_in_room(struct pv_tui *t, const json_t *files, const json_t *f)
         snprintf(what, sizeof(what), "%.40s", state);
     tell_below(&t->convs[room], line, what);
     if (!line->outgoing)
-        forget_notice(t, line->from, (uint32_t)number, room);
+        tell_in_line(t, line->from, (uint32_t)number, room);
 }
 
 /* --- what the daemon says of files --------------------------------------------------------- */
@@ -1772,20 +1788,22 @@ static bool take_it(struct pv_tui *t, uint32_t number)
     return true;
 }
 
-/* The notice of a file outside of rooms; false: there is none. */
+/* The notice of a file that is told in no line; in a room it says who offers. False: there is none.
+ */
 static bool words_of(const json_t *f, char *line, size_t cap)
 {
     const char *peer = pv_json_text(f, "peer", ""), *name = pv_json_text(f, "name", "?");
     const char *state = pv_json_text(f, "state", ""), *why = pv_json_text(f, "why", "");
     unsigned long number = (unsigned long)pv_json_real(f, "id", 0);
-    bool in = is_in(f);
+    bool in = is_in(f), room = pv_json_text(f, "room", NULL) != NULL;
     if (pv_json_bool(f, "again"))
         why = OFFER_AGAIN;
     if (in && strcmp(state, "offered") == 0)
-        snprintf(line, cap, "offers %s (%s): /accept %lu, /refuse %lu", name,
-                 PV_BYTES_STR(pv_json_real(f, "size", 0)), number, number);
+        snprintf(line, cap, "%s%soffers %s (%s): /accept %lu, /refuse %lu", room ? peer : "",
+                 room ? " " : "", name, PV_BYTES_STR(pv_json_real(f, "size", 0)), number, number);
     else if (in && strcmp(state, "done") == 0)
-        snprintf(line, cap, "%s has arrived: /save %lu", name, number);
+        snprintf(line, cap, "%s%s%s has arrived: /save %lu", name, room ? " of " : "",
+                 room ? peer : "", number);
     else if (in && strcmp(state, "saved") == 0)
         return false; /* that was said by the one who saved it */
     else
@@ -1849,61 +1867,18 @@ static void note_way(struct pv_tui *t, const json_t *f)
         t->files[place_of(t, (uint32_t)pv_json_real(f, "id", 0), &known)].in = is_in(f);
 }
 
-/* An offer that waited before this chat began has no event, and a muted one none at all. */
-static bool has_waited(const json_t *f)
-{
-    return is_in(f) && !pv_json_bool(f, "muted") &&
-           (pv_json_is(f, "state", "offered") || pv_json_is(f, "state", "done"));
-}
-
-/* The answer is the newest part of each room's history: where a file is offered, it is taken as
- * that, unless the history is here. */
-void pv_tui_take_offers(struct pv_tui *t, const json_t *body)
-{
-    const json_t *messages = json_object_get(body, "messages");
-    PV_EACH_JSON(messages, msg) {
-        const char *room = pv_json_text(msg, "room", "");
-        const size_t index = pv_tui_is_room(room) ? pv_tui_find(t, room, false) : SIZE_MAX;
-        if (index == SIZE_MAX || t->convs[index].asked ||
-            !pv_show_is_offer(pv_json_text(msg, "text", "")))
-            continue;
-        json_t *part = json_pack("{s:[], s:b}", "messages", "more", pv_json_bool(body, "more"));
-        PV_EACH_JSON(messages, other) {
-            if (part != NULL && pv_json_is(other, "room", room))
-                (void)json_array_append(json_object_get(part, "messages"), other);
-        }
-        t->convs[index].asked = part != NULL;
-        if (part != NULL)
-            pv_tui_take_history(t, room, part);
-        json_decref(part);
-    }
-    t->files_known = PV_TUI_FILES_PLACED;
-    want_list(t, PV_TUI_FILES);
-}
-
-/* Is one of them offered in a line that is not here? Then all wait until the lines are asked for:
- * else it would stand with its sender. */
-static bool wait_for_lines(struct pv_tui *t, const json_t *files)
-{
-    bool lacks = false;
-    size_t room;
-    PV_EACH_JSON(files, f)
-        lacks = lacks || (has_waited(f) && offer_of(t, f, &room) == NULL);
-    return lacks && t->files_known == PV_TUI_FILES_NONE && pv_tui_want(t, PV_TUI_OFFERS, "", NULL);
-}
-
 void pv_tui_take_files(struct pv_tui *t, const json_t *body)
 {
-    const bool first = t->files_known != PV_TUI_FILES_TOLD;
-    if (wait_for_lines(t, json_object_get(body, "files")))
-        return;
-    t->files_known = PV_TUI_FILES_TOLD;
+    const bool first = !t->has_files;
+    t->has_files = true;
     t->files_moving = false;
     /* Of one that stopped, or is complete, nothing more is said. */
     if (strcmp(t->note, t->progress) == 0)
         t->note[0] = '\0';
     PV_EACH_JSON(json_object_get(body, "files"), f) {
-        if (first && has_waited(f))
+        /* An offer that waited before this chat began has no event, and a muted one none at all. */
+        if (first && is_in(f) && !pv_json_bool(f, "muted") &&
+            (pv_json_is(f, "state", "offered") || pv_json_is(f, "state", "done")))
             take_file(t, f, pv_json_real(f, "time", 0));
         if (first && is_lost(t, f))
             take_file(t, f, t->now);

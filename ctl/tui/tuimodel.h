@@ -140,17 +140,9 @@ enum pv_tui_action_kind {
     PV_TUI_FORMER,    /* the history of peer, who may be gone, or a room that was left: it is opened
                          when there is some */
     PV_TUI_SEARCH,    /* text, in all that there is */
-    PV_TUI_OFFERS,    /* the newest of all conversations: in which rooms files are offered */
     PV_TUI_SAVE,      /* the file of number text, into the present directory */
     PV_TUI_SAVED,     /* its copy is whole: the daemon needs it no longer */
 };
-/* How far files that were offered before this chat began are known. */
-enum pv_tui_files {
-    PV_TUI_FILES_NONE,
-    PV_TUI_FILES_PLACED, /* the lines that offer them in rooms are here, as far as there are any */
-    PV_TUI_FILES_TOLD,   /* what is new comes by events */
-};
-
 struct pv_tui_action {
     enum pv_tui_action_kind kind;
     char peer[PV_NAME_BUF];
@@ -159,6 +151,7 @@ struct pv_tui_action {
     char *text;                    /* owned by the taker */
     char id[PV_CHAT_ID_TEXT_BUF];  /* SEND: of the message, once it was asked for; "" before.
                                       SEND_FILE: of the line that offers it in a room; "": none */
+    char room[PV_NAME_BUF];        /* SEND_FILE: its name or address; "": to the peer alone */
     uint64_t wait;                 /* SEND: number of the line that shows that it waits; 0: none */
     uint64_t upto;                 /* SEARCH: only what is older than that place; 0: all */
 };
@@ -208,7 +201,7 @@ struct pv_tui {
     size_t n_files;
     struct {
         char *path; /* owned; NULL: no room is being offered a file */
-        char room[PV_NAME_BUF], line[PV_SHOW_OFFER_BUF];
+        char room[PV_NAME_BUF], address[PV_KEY_TEXT_BUF], line[PV_SHOW_OFFER_BUF];
         json_t *members; /* owned */
     } gift;
     json_t *told;                      /* names whose change of hands was said: {"pi": since} */
@@ -218,8 +211,8 @@ struct pv_tui {
     char refused[PV_TUI_NOTE];         /* the note said why none came; "": one did */
     size_t *order;                     /* owned: the conversations as the roster shows them */
     char note_id[PV_CHAT_ID_TEXT_BUF]; /* the note is about this message; "" = about none */
-    char *paste; /* owned: lines that wait for an answer whether to send them */
-    enum pv_tui_files files_known;
+    char *paste;                /* owned: lines that wait for an answer whether to send them */
+    bool has_files;             /* a list came: what is new comes by events */
     bool files_moving;          /* the state of a file is worth asking for */
     bool saves_wait;            /* as many files as can be are being saved: others wait */
     char progress[PV_TUI_NOTE]; /* how far a file was, as note said it last */
@@ -298,8 +291,6 @@ void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why);
  * room that it is offered, and then it is, to each member that is there. */
 void pv_tui_take_present(struct pv_tui *t, const struct pv_tui_action *action, const char *name,
                          double size, const json_t *body);
-/* The answer to OFFERS; NULL: there is none. */
-void pv_tui_take_offers(struct pv_tui *t, const json_t *body);
 /* The answer to FILES. */
 void pv_tui_take_files(struct pv_tui *t, const json_t *body);
 /* The daemon is gone: waits until it is back. */

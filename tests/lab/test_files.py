@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import signal
+import subprocess
 import time
 
 from lab import check, equal, scenario, sh, wait
@@ -190,6 +191,7 @@ def a_file_for_a_room(lab):
     wait("the line at b", lambda: [(m["from"], m["text"]) for m in b.json("history", "#crew")["messages"]]
          == [("a", said)])
     equal(b.json("history", "#crew")["messages"][0]["id"], offer["transfer"], "the line's id and the file's")
+    equal((offer["room"], files(a)[0]["room"]), ("#crew", "#crew"), "the room at both sides")
     check(re.search(r"from +a +#crew .*plan\.bin", b.ctl("files").out), b.ctl("files").out)
     b.ctl("files", "accept", str(offer["id"]), "--dir", str(save_dir(lab, b)))
     equal(digest(save_dir(lab, b) / "plan.bin"), digest(source), "b's copy")
@@ -223,6 +225,46 @@ def a_file_for_a_room(lab):
             b.ctl("files", "refuse", str(f["id"]))
     equal(sender.ended(), 11, "exit code of send-file, since b refused")
     check("plan.bin to b: refused" in sender.text(), f"send-file does not say who refused: {sender.text()!r}")
+
+
+@scenario
+def a_file_for_a_room_knows_its_room(lab):
+    """Also where the line is not: each offer is answered in its own room, and of a room that is muted, or not accepted,
+    nothing is told."""
+    _, a, b = start(lab, auto="* 1K")
+    source, small = make(scratch(lab) / "plan.bin", MIB), make(scratch(lab) / "small.bin", 10)
+    for room in ("crew", "team"):
+        a.ctl("room", "create", room)
+        a.ctl("room", "invite", room, "b")
+        wait("the invitation", lambda: any(r["room"] == f"#{room}" for r in b.json("room", "list")["rooms"]))
+    chat = b.start(lab.bin("p2pvpnctl"), "chat", "--lines", name="chat", stdin=subprocess.PIPE)
+    wait("the invitations in the chat", lambda: chat.text().count("invited") >= 2)
+
+    def offered(name):
+        return sorted((str(f["room"]), f["state"], bool(f.get("muted"))) for f in files(b) if f["name"] == name)
+
+    b.ctl("room", "accept", "team")
+    for to in ("#crew", "#team", "b"):
+        a.ctl("send-file", to, source, "--no-wait")
+    a.ctl("send-file", "#crew", small, "--no-wait")
+    crew, others = ("#crew", "offered", True), [("#team", "offered", False), ("None", "offered", False)]
+    wait("the three offers", lambda: offered("plan.bin") == sorted([crew, *others]))
+    wait("what is small", lambda: offered("small.bin") == [crew])
+    check(re.search(r"from +a +#crew .*plan\.bin", b.ctl("files").out), b.ctl("files").out)
+    wait("those that are told", lambda: "a offers a file in #team: " in chat.text() and "a offers a file: " in chat.text())
+    check("file in #crew" not in chat.text(), chat.text())
+    b.ctl("room", "accept", "crew")
+    wait("both in the room", lambda: chat.text().count("a offers a file in #crew: ") == 2)
+    equal(offered("plan.bin"), sorted([("#crew", "offered", False), *others]), "once the room is accepted")
+    wait("what the rule takes by then", lambda: offered("small.bin") == [("#crew", "done", False)], 90)
+    b.ctl("mute", "#team")
+    other = make(scratch(lab) / "other.bin", MIB)
+    a.ctl("send-file", "#team", other, "--no-wait")
+    wait("the muted offer", lambda: offered("other.bin") == [("#team", "offered", True)])
+    a.ctl("send-file", "b", other, "--no-wait")
+    wait("the other one", lambda: "takes other.bin" in chat.text())
+    equal(chat.text().count("takes other.bin"), 1, "how often it is told")
+    chat.end()
 
 
 @scenario

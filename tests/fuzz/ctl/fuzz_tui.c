@@ -59,6 +59,7 @@ struct typed {
 /* A file for this node, or of it. */
 struct file {
     unsigned with; /* a machine */
+    unsigned room; /* in which it is offered; NOBODY: none, or its sender is older than that */
     bool in;
     char name[16];
     const char *state;
@@ -228,10 +229,11 @@ static json_t *rooms(void)
 static json_t *json_of_file(size_t number)
 {
     const struct file *f = &w->files[number - 1];
-    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:s, s:b, s:f}", "id", (int)number,
-                     "transfer", f->transfer, "direction", f->in ? "in" : "out", "peer",
-                     name_of(f->with), "key", w->keys[f->with], "name", f->name, "size", 3.0,
-                     "done", 1.0, "state", f->state, "running", true, "time", w->t.now);
+    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:s, s:b, s:f, s:s?}", "id",
+                     (int)number, "transfer", f->transfer, "direction", f->in ? "in" : "out",
+                     "peer", name_of(f->with), "key", w->keys[f->with], "name", f->name, "size",
+                     3.0, "done", 1.0, "state", f->state, "running", true, "time", w->t.now, "room",
+                     f->room == w->room ? room_name : NULL);
 }
 
 static json_t *files(void)
@@ -421,12 +423,12 @@ static void tell_file(size_t number)
     json_decref(body);
 }
 
-static size_t make_file(unsigned with, bool in, const char *transfer)
+static size_t make_file(unsigned with, unsigned room, bool in, const char *transfer)
 {
     if (w->n_files == MAX_FILES)
         return 0;
     struct file *f = &w->files[w->n_files++];
-    *f = (struct file){.with = with, .in = in, .state = "offered"};
+    *f = (struct file){.with = with, .room = room, .in = in, .state = "offered"};
     snprintf(f->name, sizeof(f->name), "%zu.txt", w->n_files);
     snprintf(f->transfer, sizeof(f->transfer), "%s",
              transfer[0] != '\0' ? transfer : PV_STR("f%zu", w->n_files));
@@ -438,7 +440,10 @@ static void answer_send_file(const struct pv_tui_action *a, bool ok)
 {
     unsigned with = find(a->address[0] != '\0' ? a->address : a->peer, true);
     json_t *body = members();
-    size_t number = ok && with < MACHINES ? make_file(with, false, a->id) : 0;
+    const unsigned room = a->room[0] == '\0' ? NOBODY : find(a->room, true);
+    must(a->room[0] == '\0' || room == NOBODY || is_room(room));
+    ok = ok && (a->room[0] == '\0' || room != NOBODY);
+    size_t number = ok && with < MACHINES ? make_file(with, room, false, a->id) : 0;
     if (ok && with != NOBODY && is_room(with))
         pv_tui_take_present(&w->t, a, "f.txt", 3, body);
     else if (number > 0)
@@ -497,12 +502,6 @@ static void answer_action(const struct pv_tui_action *a, bool ok)
     case PV_TUI_READ:
         do_read(a, true);
         break;
-    case PV_TUI_OFFERS: {
-        json_t *newest = ok ? page_of(NOBODY, "", false) : NULL;
-        pv_tui_take_offers(&w->t, newest);
-        json_decref(newest);
-        break;
-    }
     case PV_TUI_SEARCH: {
         json_t *all = page_of(NOBODY, "", false);
         pv_tui_take_found(&w->t, a, all);
@@ -799,7 +798,7 @@ static void offer(uint8_t how)
     }
     if (is_former(with) || !w->is_in[place_of(with)])
         return;
-    const size_t number = make_file(with, true, "");
+    const size_t number = make_file(with, (how & 64) != 0 ? w->room : NOBODY, true, "");
     if (number > 0 && how % 3 == 1 && with == w->owner[0]) {
         struct file *f = &w->files[number - 1];
         struct said *s = say(w->room, false, "", pv_show_offer(f->name, 3, line));

@@ -584,6 +584,7 @@ PV_TEST(a_file_for_a_room_is_offered_to_each_member_that_is_there)
     answers("file_send", OK("'file':{'id':3}"));
     assert_int_equal(RUN("send-file", "--no-wait", "#crew", "/proc/self/exe"), 0);
     assert_has(t.requests, "'text':'/me offers exe (");
+    assert_int_equal(count(t.requests, "\"room\":\"#crew\""), 3); /* it is asked for, and told */
     assert_int_equal(count(t.requests, "\"cmd\":\"file_send\""), 2);
     assert_int_equal(count(t.requests, "\"transfer\":\"AQAAAAAAAAAAAAAAAAAAAA\""), 2);
     assert_lacks(t.requests, "'peer':'eve'");
@@ -640,11 +641,14 @@ PV_TEST(the_list_of_files_names_the_room_of_each)
 {
     answers("files", OK("'files':[{'id':1,'transfer':'A','direction':'in','peer':'pi','state':'"
                         "offered','name':'a.txt','size':1},{'id':2,'transfer':'B','direction':'in',"
-                        "'peer':'bob','state':'offered','name':'b.txt','size':1}]"));
+                        "'peer':'bob','state':'offered','name':'b.txt','size':1},{'id':3,'transfer"
+                        "':'A','direction':'in','peer':'eve','room':'#team','state':'offered',"
+                        "'name':'c.txt','size':1}]"));
     answers("history", OK_V1("'messages':[" ROOM_MSG("A", "pi", "#crew", "/me offers a.txt") "]"));
     assert_int_equal(RUN("files"), 0);
-    assert_has(t.out, "from  pi    #crew");
+    assert_has(t.out, "from  pi    #crew"); /* of an older p2pvpnd: by its line */
     assert_has(t.out, "from  bob         ");
+    assert_has(t.out, "from  eve   #team");
 }
 
 PV_TEST(superfluous_words_and_options_of_files_are_refused)

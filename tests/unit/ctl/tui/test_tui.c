@@ -86,7 +86,6 @@ void test_before_each(void)
     f = test_alloc(sizeof(*f));
     t = &f->t;
     assert_ok(pv_tui_init(t));
-    t->files_known = PV_TUI_FILES_PLACED; /* of before the chat there are no lines */
     take(pv_tui_take_status, "{'self':{'name':'lap'},'network':{'name':'home'}}");
     take(pv_tui_take_peers,
          "{'peers':[" PEER("pi", "true", "direct", "3.14") "," PEER(
@@ -558,12 +557,10 @@ PV_TEST(an_offer_of_a_muted_peer_is_told_when_it_is_muted_no_more)
     pv_tui_take_done(t, &a, body);
     json_decref(body);
     assert_action(PV_TUI_FILES, "", "");
-    for (int i = 0; i < 3; i++) {
-        if (i == 1) /* no room has its line */
-            pv_tui_take_offers(t, NULL);
+    for (int i = 0; i < 2; i++) {
         take(pv_tui_take_files, "{'files':[{'id':7,'direction':'in','peer':'pi','name':'a','size':"
                                 "2048,'state':'offered'}]}");
-        assert_int_equal(t->convs[pi].n_lines, i == 0 ? 0 : 1); /* once */
+        assert_int_equal(t->convs[pi].n_lines, 1); /* once */
     }
     assert_has(t->convs[pi].lines[0].text, "offers a (2.0 KiB): /accept 7, /refuse 7");
 }
@@ -2701,6 +2698,10 @@ static void offer_to_crew(const char *members)
     free(a.text);
 }
 
+#define IN_ROOM(id, transfer, direction, peer, state)                                  \
+    "{'id':" id ",'transfer':'" transfer "','direction':'" direction "','peer':'" peer \
+    "','name':'a.txt','size':2048,'room':'#crew','state':'" state "'}"
+
 #define THERE                                                                                 \
     "{'members':[{'name':'lap','online':true,'self':true},{'name':'pi','online':true,'self':" \
     "false},{'name':'bob','online':false,'self':false},{'name':'alice','online':true,'self':" \
@@ -2721,6 +2722,7 @@ PV_TEST(a_file_for_a_room_is_one_line_with_how_many_took_it)
         assert_int_equal(a.kind, PV_TUI_SEND_FILE);
         assert_string_equal(a.peer, to[i]);
         assert_string_equal(a.id, "L");
+        assert_string_equal(a.room, "#crew");
         assert_string_equal(a.text, "~/a.txt");
         if (i == 1) /* a rule keeps it from her: that stands in the room */
             pv_tui_take_error(t, "files to alice is denied by rule 2", &a);
@@ -2825,50 +2827,44 @@ PV_TEST(a_file_of_a_room_is_accepted_where_it_was_offered)
     assert_string_equal(pv_tui_told_of(&crew()->lines[0]), "/save 7");
 }
 
-/* The line was read in an earlier chat: it is asked for before the file is told, with the newest of
- * its room, so that the file stands there, and nowhere else. */
-PV_TEST(a_file_of_a_room_that_waits_is_told_in_the_room)
+/* The line may have been read long ago, or come later: the room is known without it, and where the
+ * line is there is no notice. */
+PV_TEST(a_file_of_a_room_without_its_line_is_told_in_the_room)
 {
-    t->files_known = PV_TUI_FILES_NONE;
     const struct pv_tui_conv *c = crew();
     const size_t pi = pv_tui_find(t, "pi", true);
-    drop_actions();
-    take(pv_tui_take_files, "{'files':[" OFFERED "]}");
-    assert_action(PV_TUI_OFFERS, "", "");
+    open_of("alice");
+    take(pv_tui_take_files, "{'files':[" IN_ROOM("7", "L", "in", "pi", "offered") "]}");
     assert_int_equal(t->convs[pi].n_lines, 0);
-    take(pv_tui_take_offers,
-         "{'messages':[" OF_ROOM("K", "alice", "hi") "," MSG(
-             "P", "pi", "lap", "psst",
-             "read") "," OF_ROOM("L", "pi", OFFERS) "," OF_ROOM("M", "alice",
-                                                                "thanks") "],'more':true}");
-    assert_int_equal(c->n_lines, 3);
-    assert_true(c->more && c->asked);
-    assert_action(PV_TUI_FILES, "", "");
-    take(pv_tui_take_files, "{'files':[" OFFERED "]}");
-    assert_string_equal(pv_tui_told_of(&c->lines[1]), "/accept 7, /refuse 7");
+    assert_int_equal(c->n_lines, 1);
+    assert_int_equal(c->offers, 1);
+    assert_string_equal(c->lines[0].text, "pi offers a.txt (2.0 KiB): /accept 7, /refuse 7");
+    assert_string_equal(t->note, "a file of pi: /open #crew");
+    take(pv_tui_take_message, OF_ROOM("L", "pi", OFFERS));
+    take(pv_tui_take_files, "{'files':[" IN_ROOM("7", "L", "in", "pi", "offered") "]}");
+    assert_int_equal(c->n_lines, 1);
+    assert_int_equal(c->offers, 0);
+    assert_string_equal(pv_tui_told_of(&c->lines[0]), "/accept 7, /refuse 7");
+    assert_string_equal(t->note, "a file of pi: /open #crew");
+    /* In a line that says another it is not told, but in its room. */
+    take(pv_tui_take_file, "{'file':" IN_ROOM("8", "K", "in", "pi", "done") "}");
+    assert_string_equal(c->lines[1].text, "a.txt of pi has arrived: /save 8");
+    take(pv_tui_take_message, OF_ROOM("M", "pi", "hi"));
+    take(pv_tui_take_file, "{'file':" IN_ROOM("9", "M", "in", "pi", "offered") "}");
+    take(pv_tui_take_files, "{'files':[" IN_ROOM("9", "M", "in", "pi", "offered") "]}");
+    assert_string_equal(c->lines[2].text, "hi");
+    assert_string_equal(c->lines[3].text, "pi offers a.txt (2.0 KiB): /accept 9, /refuse 9");
     assert_int_equal(t->convs[pi].n_lines, 0);
-    assert_has(t->note, "/open #crew");
 }
 
-/* No room has its line, or p2pvpnd cannot say: it stands with its sender, and nothing more is
- * asked. */
-PV_TEST(a_file_whose_line_is_nowhere_is_told_with_its_sender)
+/* A line of one room does not take what its sender offers in another one. */
+PV_TEST(a_file_is_told_in_no_line_of_another_room)
 {
-    for (int i = 0; i < 2; i++) {
-        t->files_known = PV_TUI_FILES_NONE;
-        take(pv_tui_take_files,
-             PV_STR("{'files':[" A_FILE("%d", "L", "in", "pi", "offered") "]}", i));
-        assert_action(PV_TUI_OFFERS, "", "");
-        if (i == 0)
-            take(pv_tui_take_offers, "{'messages':[" OF_ROOM("K", "pi", OFFERS) "],'more':false}");
-        else
-            pv_tui_take_offers(t, NULL);
-        assert_action(PV_TUI_FILES, "", "");
-        take(pv_tui_take_files,
-             PV_STR("{'files':[" A_FILE("%d", "L", "in", "pi", "offered") "]}", i));
-        assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, i + 1);
-        drop_actions();
-    }
+    take(pv_tui_take_message, "{'id':'L','from':'pi','to':'#team','room':'#team','text':'" OFFERS
+                              "','time':" T0 ",'state':'read'}");
+    take(pv_tui_take_files, "{'files':[" IN_ROOM("7", "L", "in", "pi", "offered") "]}");
+    assert_string_equal(t->convs[pv_tui_find(t, "#team", false)].lines[0].text, OFFERS);
+    assert_string_equal(crew()->lines[0].text, "pi offers a.txt (2.0 KiB): /accept 7, /refuse 7");
 }
 
 /* Until the line is there the bar sends a person to where the offer stands by then. */
