@@ -350,7 +350,7 @@ static void asked_place(struct pv_web *w, int fd)
 
 struct offers {
     FILE *lines;
-    const char *name, *transfer;
+    const char *name, *transfer, *room;
     uint64_t n;
     bool failed;
 };
@@ -365,10 +365,12 @@ static enum MHD_Result add_offer(void *ctx, enum MHD_ValueKind kind, const char 
     struct pv_ctlapi_request req = pv_ctlapi_request_of(PV_CTLAPI_FILE_SEND);
     req.id = ++o->n;
     bool fits = peer != NULL && strlen(peer) < sizeof(req.peer) &&
-                strlen(o->transfer) < sizeof(req.transfer) && o->n <= PV_WEB_OFFERS;
+                strlen(o->transfer) < sizeof(req.transfer) && strlen(o->room) < sizeof(req.room) &&
+                o->n <= PV_WEB_OFFERS;
     if (fits) {
         memcpy(req.peer, peer, strlen(peer) + 1);
         memcpy(req.transfer, o->transfer, strlen(o->transfer) + 1);
+        memcpy(req.room, o->room, strlen(o->room) + 1);
         req.text = strdup(o->name);
     }
     char *line = req.text == NULL ? NULL : pv_ctlapi_request_write(&req);
@@ -384,10 +386,12 @@ static char *write_offers(const struct asked *a)
     char *lines = NULL;
     size_t len = 0;
     const char *transfer = MHD_lookup_connection_value(a->conn, MHD_GET_ARGUMENT_KIND, "transfer");
+    const char *room = MHD_lookup_connection_value(a->conn, MHD_GET_ARGUMENT_KIND, "room");
     struct offers o = {
         .lines = open_memstream(&lines, &len),
         .name = MHD_lookup_connection_value(a->conn, MHD_GET_ARGUMENT_KIND, "name"),
         .transfer = transfer == NULL ? "" : transfer,
+        .room = room == NULL ? "" : room,
     };
     if (o.lines == NULL)
         return NULL;

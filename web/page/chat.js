@@ -62,9 +62,12 @@ async function allUnread() {
   return all;
 }
 
-// A file for a room has the id of the line that offers it, and is of the same side; its box says whose it is.
+// A file says its room, and has the id of the line that offers it there; that of an older p2pvpnd says none, and the line does. Its box says whose it is.
 const offerOf = (own, id) => `${own ? "out" : "in"} ${id}`;
-const roomOf = f => offers.get(offerOf(f.direction === "out", f.transfer));
+const roomOf = f => f.room || offers.get(offerOf(f.direction === "out", f.transfer));
+const waits = f => ["offered", "accepted"].includes(f.state) || (f.direction === "in" && f.state === "done");
+// Of a room that nobody here is in nothing is told.
+const isHeld = f => f.direction === "in" && f.state === "offered" && rooms.some(r => r.room === f.room && (r.invited || r.left));
 const ownerOf = f => f.peer_former ? brief(f.peer_former) : f.peer.split(" ")[0];
 function learn(lines) {
   for (const m of lines) if (m.room && m.text.startsWith("/me offers ")) offers.set(offerOf(m.own, m.id), m.room);
@@ -243,7 +246,8 @@ export function chat(main, who) {
   // How many of the lines stand above a file. They have the order in which they came, whatever the clocks of their senders say.
   // A file has only a time, of its sender's clock: it stands behind what that one had said, and before the next later line.
   function linesAbove(f) {
-    if (room) return messages.findIndex(m => m.id === f.transfer) + 1;
+    const line = room ? messages.findIndex(m => m.id === f.transfer) : -1;
+    if (line >= 0) return line + 1;
     const last = messages.findLastIndex(m => Boolean(m.own) === (f.direction === "out") && m.time <= f.time);
     const next = messages.findIndex((m, i) => i > last && m.time > f.time);
     return next < 0 ? messages.length : next;
@@ -260,7 +264,9 @@ export function chat(main, who) {
 
   function drawLog() {
     const low = isLow(), wanted = find.toLowerCase();
-    const theirs = files.filter(f => room ? roomOf(f) === who && messages.some(m => m.id === f.transfer) : ownerOf(f) === who && !roomOf(f));
+    // Without its line one stands in its room as long as somebody waits for it.
+    const isHere = f => messages.some(m => m.id === f.transfer) || (f.room && waits(f) && !isHeld(f));
+    const theirs = files.filter(f => room ? roomOf(f) === who && isHere(f) : ownerOf(f) === who && !roomOf(f));
     const mine = room ? theirs : theirs.filter(isPrivate);
     if (mine.length < theirs.length) lookBack();
     const late = wanted ? [] : waiting(who);
@@ -387,7 +393,7 @@ export function chat(main, who) {
     if (members.every(m => m.files_denied)) throw new Error(`files from here to all who are there are denied by ${members[0].files_denied}`);
     const said = await call("send", { peer: to, text: `/me offers ${file.name} (${bytes(file.size)}) to those who are here` });
     const parts = [];
-    while (there.length > 0) parts.push(sendFile(there.splice(0, AT_ONCE), file, said.message.id));
+    while (there.length > 0) parts.push(sendFile(there.splice(0, AT_ONCE), file, { transfer: said.message.id, room: to }));
     await Promise.all(parts);
   }
 

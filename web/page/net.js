@@ -79,10 +79,10 @@ export async function save(file) {
 const transfers = once(() => call("files"));
 
 // Offers a file to members (at most 16), and lasts until each has it or will not: p2pvpnd reads it by this connection.
-// transfer: the id of the line in a room that says so. Those who cannot be offered it are told in one error at the end.
-export async function send(peers, file, transfer) {
+// offer: of a file for a room that, and as transfer the id of the line that says so. Those who cannot be offered it are told in one error at the end.
+export async function send(peers, file, offer = {}) {
   const abort = new AbortController(), open = new Set(), refused = [];
-  const fields = [...peers.map(peer => ["peer", peer]), ["name", file.name], ...(transfer ? [["transfer", transfer]] : [])];
+  const fields = [...peers.map(peer => ["peer", peer]), ["name", file.name], ...Object.entries(offer)];
   const response = await fetch(`/file?${fields.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&")}`, { method: "POST",
     body: file, signal: abort.signal, headers: { "X-P2pvpn-Key": localStorage.getItem(KEY) || "" } });
   if (!response.ok) await refuse(response);

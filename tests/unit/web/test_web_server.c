@@ -254,7 +254,7 @@ PV_TEST(a_file_is_offered_to_each_peer_that_is_named)
     size_t n = 0;
     begin();
     enter();
-    int browser = ask("POST", "/file?name=a%20b&peer=bob&transfer=" ID "&peer=carol",
+    int browser = ask("POST", "/file?name=a%20b&peer=bob&transfer=" ID "&peer=carol&room=%23crew",
                       PV_STR("Cookie: %s\r\nX-P2pvpn-Key: %s\r\n", cookie, key), "words");
     run_until(something_is_said, links[1]);
     assert_int_equal(hear_link(kind, sizeof(kind)), 1);
@@ -272,6 +272,7 @@ PV_TEST(a_file_is_offered_to_each_peer_that_is_named)
     assert_has(asked, "{'id':1,'cmd':'file_send','peer':'bob'");
     assert_has(asked, "{'id':2,'cmd':'file_send','peer':'carol'");
     assert_has(asked, "'transfer':'" ID "'");
+    assert_has(asked, "'room':'#crew'");
     close(daemon);
     assert_int_equal(status_of(browser), 200);
     fclose(empty);
