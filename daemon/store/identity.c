@@ -197,9 +197,8 @@ int pv_identity_root_aside(const char *dir, const uint8_t pk[static PV_SIGN_PK_L
     pv_job_root_aside(path, pk, aside, sizeof(aside));
     int r = pv_file_rename(back ? aside : path, back ? path : aside);
     if (r < 0)
-        snprintf(ret_error, PV_JOB_ERROR_MAX,
-                 "move %.120s away: %s: restart p2pvpnd, which reads it anew", path,
-                 pv_strstatus(r));
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "move %.120s away: %s%s", path, pv_strstatus(r),
+                 r == -ENOENT ? ": restart p2pvpnd, which reads it anew" : "");
     return r;
 }
 

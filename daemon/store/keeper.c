@@ -31,6 +31,7 @@ enum kind {
     SIGN,
     MAKE,
     ANEW,
+    BACK,
     IMPORT,
     FORGET,
     KINDS,
@@ -61,8 +62,8 @@ struct reply {
 struct keeping {
     bool open; /* what OPEN gives: the other requests are served from then on, and it is not */
     char dir[PATH_MAX];
-    uint8_t *sk; /* pv_secret_alloc() */
-    bool has;
+    uint8_t *sk, *former; /* pv_secret_alloc(); that of before the last ANEW */
+    bool has, has_former;
     struct reply reply;
 };
 
@@ -154,7 +155,8 @@ static int open_dir(struct keeping *k, const struct request *req)
 {
     snprintf(k->dir, sizeof(k->dir), "%s", req->dir);
     k->sk = pv_secret_alloc(PV_SIGN_SK_LEN);
-    int r = k->sk == NULL ? PV_ERR_NOMEM : take_root(k, &req->user);
+    k->former = pv_secret_alloc(PV_SIGN_SK_LEN);
+    int r = k->sk == NULL || k->former == NULL ? PV_ERR_NOMEM : take_root(k, &req->user);
     if (r == PV_OK)
         r = give_up_rights(k);
     k->open = r == PV_OK;
@@ -201,17 +203,32 @@ static int make(struct keeping *k, const struct request *req)
 static int make_anew(struct keeping *k, const struct request *req)
 {
     char error[PV_JOB_ERROR_MAX];
-    uint8_t former[PV_SIGN_PK_LEN];
     if (!k->has)
         return save_new(k);
-    memcpy(former, pk_of(k), sizeof(former));
-    int r = pv_identity_root_aside(k->dir, former, false, k->reply.error);
+    int r = pv_identity_root_aside(k->dir, pk_of(k), false, k->reply.error);
     if (r != PV_OK)
         return r;
+    memcpy(k->former, k->sk, PV_SIGN_SK_LEN);
+    k->has_former = true;
     r = save_new(k);
     if (r != PV_OK) /* what that does not bring back is where it was moved */
-        (void)!pv_identity_root_aside(k->dir, former, true, error);
+        (void)!pv_identity_root_aside(k->dir, k->former + PV_SIGN_SEED_LEN, true, error);
+    k->has_former = r == PV_OK;
     return r;
+}
+
+/* No network came of the new one: nobody has heard of it. */
+static int bring_back(struct keeping *k, const struct request *req)
+{
+    if (!k->has || !k->has_former)
+        return PV_ERR_NOT_FOUND;
+    int r = pv_identity_root_aside(k->dir, k->former + PV_SIGN_SEED_LEN, true, k->reply.error);
+    if (r != PV_OK)
+        return r;
+    memcpy(k->sk, k->former, PV_SIGN_SK_LEN);
+    pv_wipe(k->former, PV_SIGN_SK_LEN);
+    k->has_former = false;
+    return PV_OK;
 }
 
 static int import(struct keeping *k, const struct request *req)
@@ -237,15 +254,16 @@ static int forget(struct keeping *k, const struct request *req)
     int r = pv_identity_forget_root(k->dir, k->reply.error);
     if (r == PV_OK) {
         pv_wipe(k->sk, PV_SIGN_SK_LEN);
-        k->has = false;
+        pv_wipe(k->former, PV_SIGN_SK_LEN);
+        k->has = k->has_former = false;
     }
     return r;
 }
 
 /* All that there is, as in the helper (helper_serve.c): OPEN is for before, the rest for after. */
 static int (*const requests[KINDS])(struct keeping *k, const struct request *req) = {
-    [OPEN] = open_dir,  [SIGN] = sign,     [MAKE] = make,
-    [ANEW] = make_anew, [IMPORT] = import, [FORGET] = forget};
+    [OPEN] = open_dir,   [SIGN] = sign,     [MAKE] = make,    [ANEW] = make_anew,
+    [BACK] = bring_back, [IMPORT] = import, [FORGET] = forget};
 
 /* False: the daemon has ended. It may have given its end of the socket to a process that stays. */
 static bool await_request(int fd, int daemon)
@@ -275,6 +293,7 @@ static void serve(int fd, int daemon)
             break;
     }
     pv_secret_free(k.sk);
+    pv_secret_free(k.former);
 }
 
 /* In the child. It stays until the daemon has finished with it, whatever the terminal says. */
@@ -390,7 +409,10 @@ bool pv_keeper_key(struct pv_keeper *k, struct pv_kept_key *ret_key)
 int pv_keeper_have(struct pv_keeper *k, const struct pv_job_root *want,
                    uint8_t ret_pk[static PV_SIGN_PK_LEN], char ret_error[static PV_JOB_ERROR_MAX])
 {
-    struct request req = {.kind = want->import ? IMPORT : want->anew ? ANEW : MAKE};
+    struct request req = {.kind = want->import ? IMPORT
+                                  : want->back ? BACK
+                                  : want->anew ? ANEW
+                                               : MAKE};
     struct reply reply;
     memcpy(req.key, want->key, sizeof(req.key));
     memcpy(req.box, want->box, sizeof(req.box));

@@ -176,8 +176,10 @@ def the_root_key_of_a_network_opens_no_later_one(lab):
     first = a.run("cat", "/var/lib/p2pvpn/root.key").out
     b.ctl("leave")
     a.ctl("leave", "--forget", "--last")
-    # One that came to nothing made a key, with which the next goes on.
+    # One that comes to nothing gives the key its place back.
     a.ctl("create", coordinator.url().split("?")[0], "--name", "a", code=11)
+    wait("the key to be back", lambda: a.run("cat", "/var/lib/p2pvpn/root.key", check_rc=False).out == first)
+    equal(a.run("sh", "-c", "ls /var/lib/p2pvpn/root.key*").out.split(), ["/var/lib/p2pvpn/root.key"], "keys")
     r = a.ctl("create", coordinator.url(), "--name", "a", "--network", "secretwork")
     aside = a.run("sh", "-c", "ls /var/lib/p2pvpn/root.key.*").out.split()
     equal(len(aside), 1, f"keys of before: {aside}")

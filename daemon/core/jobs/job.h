@@ -151,6 +151,7 @@ enum pv_job_forget {
 struct pv_job_root {
     bool import; /* a key from outside; else one of its own, made when missing */
     bool anew; /* not import: one that is there makes room, and stays as pv_job_root_aside() says */
+    bool back; /* not import: that one takes its place again, and the one made for it is lost */
     uint8_t key[PV_PWHASH_KEY_LEN]; /* import: opens the box (proto/roster/paperkey.h) */
     uint8_t box[PV_SIGN_SEED_LEN + PV_AEAD_TAG_LEN];
     uint8_t pk[PV_SIGN_PK_LEN]; /* import: whose it must be */

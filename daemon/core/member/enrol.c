@@ -500,9 +500,24 @@ enum {
 
 /* --- ends ------------------------------------------------------------------------------------- */
 
+/* The key of before takes its place again where no network came of the one that it made room for:
+ * its network may be joined again. */
+static void give_back(struct pv_enrol *x)
+{
+    if (!x->root.has_former || !x->root.is_unused)
+        return;
+    x->root.is_unused = false; /* the next create makes another */
+    struct pv_job *job = pv_job_new(PV_JOB_KEEP_ROOT);
+    if (job != NULL)
+        job->u.root.back = true;
+    if (!pv_jobqueue_submit(&x->node->jobs, job, job_done, x, x->attempt))
+        pv_log(x->node->log, PV_LOG_WARN, "what=\"no memory to give a root key its place back\"");
+}
+
 static void forget(struct pv_enrol *x)
 {
     struct pv_node *node = x->node;
+    give_back(x);
     const struct pv_puts puts = x->puts;
     const struct own_root root = x->root;
     /* The number outlives the attempt: late results of its jobs are known by it. */
@@ -848,6 +863,11 @@ static void root_is_kept(struct pv_enrol *x, const uint8_t pk[static PV_SIGN_PK_
 {
     struct pv_identity *id = x->node->identity;
     char path[PATH_MAX];
+    if (x->root.has_former && memcmp(x->root.former, pk, sizeof(x->root.former)) == 0) {
+        memcpy(id->root.pk, pk, sizeof(id->root.pk));
+        x->root.has_former = false;
+        return;
+    }
     if (id->has_root && memcmp(id->root.pk, pk, sizeof(id->root.pk)) != 0) {
         pv_job_root_aside(x->root.file, id->root.pk, path, sizeof(path));
         pv_log(x->node->log, PV_LOG_WARN,
@@ -868,6 +888,11 @@ static void job_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_n
     struct pv_enrol *x = wait->self;
     if (result->kind == PV_JOB_KEEP_ROOT && result->status == PV_OK)
         root_is_kept(x, result->root_pk);
+    else if (result->kind == PV_JOB_KEEP_ROOT && x->step != ROOT)
+        pv_log(x->node->log, PV_LOG_WARN, "what=\"the root key of before is not back\" why=\"%s\"",
+               result->error);
+    if (x->step == NO_STEP) /* the attempt ended before its key was there */
+        give_back(x);
     if (wait->tag != x->attempt || (x->step != ROOT && x->step != SAVE && x->step != NETWORK))
         return;
     if (result->status != PV_OK) {

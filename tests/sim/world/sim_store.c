@@ -200,7 +200,7 @@ static int keep_root(struct sim_store *s, const struct pv_job *job, const struct
                      struct pv_job_result *ret_result)
 {
     uint8_t seed[PV_SIGN_SEED_LEN], pk[PV_SIGN_PK_LEN];
-    if (job->u.root.import)
+    if (job->u.root.import || job->u.root.back)
         return PV_ERR_UNSUPPORTED;
     if (!s->has_root || job->u.root.anew) {
         pv_rng_fill(rng, seed, sizeof(seed));

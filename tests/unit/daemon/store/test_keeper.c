@@ -146,6 +146,31 @@ PV_TEST(a_key_of_before_makes_room_and_stays)
     assert_memory_equal(key.pk, first, sizeof(first));
 }
 
+PV_TEST(a_key_of_before_takes_its_place_again)
+{
+    const struct pv_job_root back = {.back = true};
+    uint8_t first[PV_SIGN_PK_LEN], pk[PV_SIGN_PK_LEN];
+    char aside[PATH_MAX];
+    assert_ok(begin());
+    assert_ok(make_anew());
+    assert_int_equal(pv_keeper_have(keeper, &back, pk, error), PV_ERR_NOT_FOUND);
+    assert_true(pv_keeper_key(keeper, &key));
+    memcpy(first, key.pk, sizeof(first));
+    pv_job_root_aside(path, first, aside, sizeof(aside));
+    assert_ok(make_anew());
+    assert_ok(pv_keeper_have(keeper, &back, pk, error));
+    assert_memory_equal(pk, first, sizeof(first));
+    assert_int_equal(mode_of(aside), 0xffff);
+    assert_int_equal(mode_of(path), 0);
+    assert_int_equal(pv_keeper_have(keeper, &back, pk, error), PV_ERR_NOT_FOUND);
+    /* It signs, and is the one on disk. */
+    assert_true(pv_keeper_key(keeper, &key));
+    assert_memory_equal(key.pk, first, sizeof(first));
+    assert_ok(again());
+    assert_true(pv_keeper_key(keeper, &key));
+    assert_memory_equal(key.pk, first, sizeof(first));
+}
+
 PV_TEST(a_key_of_before_is_where_it_was_when_there_is_no_other)
 {
     uint8_t first[PV_SIGN_PK_LEN];

@@ -625,6 +625,7 @@ static void save_root(int status)
         .kind = PV_JOB_KEEP_ROOT, .status = status, .error = "root: no room"};
     assert_int_equal(job->kind, PV_JOB_KEEP_ROOT);
     assert_false(job->u.root.import);
+    assert_false(job->u.root.back);
     anew = job->u.root.anew;
     memcpy(result.root_pk, node.world.root.pk, sizeof(result.root_pk));
     fake_node_answer(&node, job, &result);
@@ -727,15 +728,22 @@ PV_TEST(a_root_key_of_before_rules_no_second_network)
     memcpy(node.identity.root.pk, before, sizeof(before));
     pv_job_root_aside("/state/root.key", before, aside, sizeof(aside));
     assert_has(aside, "/state/root.key.C");
-    /* A create that comes to nothing goes on with the key that it made. */
+    /* A create that comes to nothing gives it its place back. */
     create();
     save_root(PV_OK);
     assert_true(anew);
     welcome();
     refuse(expect_asked(PV_CTL_CREATE), PV_CTL_E_NOT_ALLOWED);
     expect_failure("the coordinator's secret is missing or wrong");
+    struct pv_job *job = fake_node_job(&node);
+    assert_non_null(job);
+    assert_true(job->kind == PV_JOB_KEEP_ROOT && job->u.root.back && !job->u.root.anew);
+    struct pv_job_result back = {.kind = PV_JOB_KEEP_ROOT, .status = PV_OK};
+    memcpy(back.root_pk, before, sizeof(before));
+    fake_node_answer(&node, job, &back);
+    assert_memory_equal(node.identity.root.pk, before, sizeof(before));
     create_until_invite();
-    assert_false(anew);
+    assert_true(anew);
     node.node.online = true;
     fake_node_raise(&node, PV_FACT_ONLINE);
     accept_statements(PV_CTL_PUT);
