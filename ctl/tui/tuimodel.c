@@ -1761,6 +1761,12 @@ static bool is_lost(struct pv_tui *t, const json_t *f)
            t->files[place_of(t, (uint32_t)pv_json_real(f, "id", 0), &known)].mine;
 }
 
+/* A receiver that comes back tells anew what it has long had. */
+static bool is_old(const char *state, bool in)
+{
+    return is_over(state) || (!in && strcmp(state, "done") == 0);
+}
+
 /* False: it was in this state when it was told last, or was over before this chat began. */
 static bool is_news(struct pv_tui *t, const json_t *f)
 {
@@ -1772,8 +1778,7 @@ static bool is_news(struct pv_tui *t, const json_t *f)
         return false;
     t->files[i].in = in;
     snprintf(t->files[i].state, sizeof(t->files[i].state), "%s", told);
-    /* A receiver that comes back tells anew what it has long had. */
-    return known || !(is_over(state) || (!in && strcmp(state, "done") == 0));
+    return known || !is_old(state, in);
 }
 
 /* A file that was accepted here is saved as soon as it is there. */
@@ -1863,7 +1868,7 @@ void pv_tui_take_offered(struct pv_tui *t, const json_t *body)
 static void note_way(struct pv_tui *t, const json_t *f)
 {
     bool known;
-    if (!is_over(pv_json_text(f, "state", "")) && !pv_json_bool(f, "muted"))
+    if (!is_old(pv_json_text(f, "state", ""), is_in(f)) && !pv_json_bool(f, "muted"))
         t->files[place_of(t, (uint32_t)pv_json_real(f, "id", 0), &known)].in = is_in(f);
 }
 

@@ -1378,7 +1378,8 @@ void pv_filelink_set_peer(struct pv_filelink *l, const struct pv_filelink_peer *
         know_peer(f, peer);
         if (!came)
             continue;
-        f->changed = true;
+        /* Of one that is over that is no news. */
+        f->changed = f->changed || !file_is_final(f);
         if (!file_is_final(f) || f->tell_at != PV_NEVER)
             file_tell(f, now);
         /* A peer that comes back is asked at once: the waiting was for its absence. */

@@ -530,6 +530,16 @@ PV_TEST(an_offer_that_went_with_the_daemon_is_told_with_the_command_that_repeats
     assert_int_equal(c->n_lines, 4);
 }
 
+/* A receiver that was away says at its return what it has. */
+PV_TEST(a_file_that_had_arrived_before_the_chat_began_is_no_news)
+{
+    const struct pv_tui_conv *c = &t->convs[pv_tui_find(t, "pi", false)];
+    take(pv_tui_take_files, "{'files':[" MINE_OUT("done", "") "]}");
+    take(pv_tui_take_file, "{'file':" MINE_OUT("done", "") "}");
+    assert_int_equal(c->n_lines, 0);
+    assert_string_equal(t->note, "");
+}
+
 PV_TEST(a_muted_file_that_waits_is_not_told_when_the_chat_begins)
 {
     size_t pi = pv_tui_find(t, "pi", false);

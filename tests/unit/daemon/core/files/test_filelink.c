@@ -667,6 +667,23 @@ PV_TEST(a_file_offered_by_its_id_again_comes_once)
     assert_int_equal(count_open(0), 0);
 }
 
+/* The other side was away; of what it has long had there is nothing to tell. */
+PV_TEST(a_file_that_is_over_is_no_news_when_its_peer_comes_back)
+{
+    w.side[1].auto_max = PV_FILE_SIZE_MAX;
+    const uint32_t a = must_offer(0, "big", 3000);
+    assert_int_equal(state_after(50, 0, a), PV_FILE_DONE);
+    turns(700);
+    const unsigned told = w.side[0].told;
+    struct pv_filelink_peer peer = peer_of(0);
+    for (int i = 0; i < 2; i++) {
+        peer.online = i == 1;
+        pv_filelink_set_peer(w.side[0].link, &peer, w.now);
+        drain(0);
+    }
+    assert_int_equal(w.side[0].told, told);
+}
+
 /* A notice of side 0 for side 1. */
 static void tell_1(const struct pv_file_notice *n)
 {
