@@ -517,7 +517,6 @@ static void give_back(struct pv_enrol *x)
 static void forget(struct pv_enrol *x)
 {
     struct pv_node *node = x->node;
-    give_back(x);
     const struct pv_puts puts = x->puts;
     const struct own_root root = x->root;
     /* The number outlives the attempt: late results of its jobs are known by it. */
@@ -540,6 +539,7 @@ static void fail(struct pv_enrol *x, enum pv_ctlapi_code code, pv_ns now, const 
     const char *text = PV_STR("%s: %s: %s", x->create ? "create" : "join", why, remedy);
     pv_log(n->log, PV_LOG_WARN, "what=\"%s failed\" why=\"%s\"", x->create ? "create" : "join",
            text);
+    give_back(x);
     forget(x);
     if (n->roster == NULL)
         pv_coord_disconnect(n);
@@ -653,8 +653,8 @@ static int make_network(struct pv_enrol *x, pv_ns now)
 
 /* The root key is on disk before anybody hears of the network: losing it would orphan it. One that
  * is there already may rule a network made before: whoever has it from there must not have this
- * one, and it is never lost, so it stays beside. That of a create which came to nothing is used
- * again. */
+ * one, and it is never lost, so it stays beside. One that a create made which came to nothing,
+ * where there was none before, is used again. */
 static void have_root(struct pv_enrol *x, pv_ns now)
 {
     struct pv_job *job = pv_job_new(PV_JOB_KEEP_ROOT);
@@ -858,7 +858,8 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 
 static void wait_for_list(struct pv_enrol *x, pv_ns now);
 
-/* The key is kept from now on, even if the attempt that asked for it is over. */
+/* The key is kept from now on, even if the attempt that asked for it is over; or that of before is
+ * back. */
 static void root_is_kept(struct pv_enrol *x, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
     struct pv_identity *id = x->node->identity;
@@ -888,7 +889,7 @@ static void job_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_n
     struct pv_enrol *x = wait->self;
     if (result->kind == PV_JOB_KEEP_ROOT && result->status == PV_OK)
         root_is_kept(x, result->root_pk);
-    else if (result->kind == PV_JOB_KEEP_ROOT && x->step != ROOT)
+    else if (result->kind == PV_JOB_KEEP_ROOT && (wait->tag != x->attempt || x->step != ROOT))
         pv_log(x->node->log, PV_LOG_WARN, "what=\"the root key of before is not back\" why=\"%s\"",
                result->error);
     if (x->step == NO_STEP) /* the attempt ended before its key was there */
@@ -1021,6 +1022,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
     struct pv_enrol *x = part;
     if (x->handle != handle || !is_guest(x))
         return;
+    give_back(x);
     forget(x);
     pv_coord_disconnect(x->node);
 }

@@ -591,14 +591,14 @@ PV_TEST(a_text_that_is_no_token_is_refused_at_once)
 
 /* --- create ----------------------------------------------------------------------------------- */
 
-static void create(void)
+static uint64_t create(void)
 {
     struct pv_url url = {.addr = {.host = "192.0.2.1", .port = 3478}};
     char text[PV_URL_TEXT_BUF];
     memcpy(url.pk, node.world.coordinator.pk, sizeof(url.pk));
     memset(node.identity.dh_pk, 9, sizeof(node.identity.dh_pk));
     assert_ok(pv_url_format(&url, text, sizeof(text)));
-    run_command(PV_CTLAPI_CREATE, text, "alice");
+    return run_command(PV_CTLAPI_CREATE, text, "alice");
 }
 
 PV_TEST(no_network_is_made_in_a_range_that_is_taken)
@@ -756,6 +756,30 @@ PV_TEST(a_root_key_of_before_rules_no_second_network)
     create();
     save_root(PV_OK);
     assert_true(anew);
+}
+
+/* Nobody waits for the network any more, before its key was there or behind that. */
+PV_TEST(a_root_key_of_before_is_given_back_when_nobody_waits)
+{
+    uint8_t before[PV_SIGN_PK_LEN] = {8};
+    for (int i = 0; i < 2; i++) {
+        node.identity.has_root = true;
+        memcpy(node.identity.root.pk, before, sizeof(before));
+        const uint64_t handle = create();
+        if (i == 1)
+            save_root(PV_OK);
+        pv_part_enrol.on_cancel(node.self, handle, node.now);
+        if (i == 0)
+            save_root(PV_OK);
+        struct pv_job *job = fake_node_job(&node);
+        assert_non_null(job);
+        assert_true(job->kind == PV_JOB_KEEP_ROOT && job->u.root.back);
+        struct pv_job_result back = {.kind = PV_JOB_KEEP_ROOT, .status = PV_OK};
+        memcpy(back.root_pk, before, sizeof(before));
+        fake_node_answer(&node, job, &back);
+        assert_memory_equal(node.identity.root.pk, before, sizeof(before));
+        assert_null(fake_node_job(&node));
+    }
 }
 
 /* Every member of the network would connect to what its first record says. */
