@@ -39,7 +39,7 @@ static int print_moved(struct pv_cli *cli, const json_t *body)
     pv_cli_note(cli, "the new list is signed: %s; the %s coordinator %s", members,
                 strcmp(what, "remove") == 0 ? "removed" : "former",
                 pv_json_bool(body, "former") ? "has it and tells everybody who asks there"
-                                             : "could not be told");
+                                             : "was not told");
     if (!pv_json_bool(body, "former"))
         pv_cli_note(cli,
                     "a member that nobody reaches: `p2pvpnctl network coordinators token`, and "

@@ -29,11 +29,13 @@ while True:
         proto, dst, l4 = p[6], p[24:40], p[40:]
     else:
         continue
-    port = struct.unpack('!H', l4[2:4])[0] if proto in (6, 17) and len(l4) > 3 else 0
+    ports = proto in (6, 17) and len(l4) > 3
+    port = struct.unpack('!H', l4[2:4])[0] if ports else 0
     if dst in targets or port in (53, 853, 5355):
         fam = socket.AF_INET if len(dst) == 4 else socket.AF_INET6
         at, ns = struct.unpack('qq', more[0][2][:16])
-        print('leak', proto, socket.inet_ntop(fam, dst), port, at + ns / 1e9, flush=True)
+        what = port if ports else l4[:56].hex()  # of ICMP: its type, and the packet that it answers
+        print('leak', proto, socket.inet_ntop(fam, dst), what, at + ns / 1e9, flush=True)
 """
 
 # Sends all the time, as programs and resolvers do; a line for each round.
