@@ -315,7 +315,7 @@ static int check_settings(const struct pv_coordset *set)
         printf("p2pvpn-coordinator: note: %s\n", set->note);
     if (pv_coordurl_is_doubtful(set, doubt))
         printf("p2pvpn-coordinator: note: %s\n", doubt);
-    if (pv_coordurl_is_alt_foreign(set, doubt))
+    if (pv_coordurl_is_foreign(set, doubt))
         printf("p2pvpn-coordinator: note: %s\n", doubt);
     return PV_COORDEXIT_DONE;
 }

@@ -121,17 +121,27 @@ static bool is_own(const struct pv_addr *a)
     return own;
 }
 
-bool pv_coordurl_is_alt_foreign(const struct pv_coordset *set,
-                                char ret_note[static PV_COORDURL_NOTE_MAX])
+bool pv_coordurl_is_foreign(const struct pv_coordset *set,
+                            char ret_note[static PV_COORDURL_NOTE_MAX])
 {
-    for (size_t i = 0; i < set->n_alt; i++) {
-        if (is_own(&set->alt[i]))
-            continue;
-        snprintf(ret_note, PV_COORDURL_NOTE_MAX,
-                 "%s (alt-address) is no address of this machine: it starts on one that has it, or "
-                 "leave it out",
-                 PV_IP_STR(&set->alt[i]));
-        return true;
+    const struct {
+        const char *key;
+        const struct pv_addr *addrs;
+        size_t n;
+    } lists[] = {{"listen", set->listen, set->n_listen},
+                 {"tls-listen", set->tls_listen, set->n_tls_listen},
+                 {"alt-address", set->alt, set->n_alt}};
+    for (size_t l = 0; l < PV_ARRAY_LEN(lists); l++) {
+        for (size_t i = 0; i < lists[l].n; i++) {
+            const struct pv_addr *a = &lists[l].addrs[i];
+            if (pv_addr_is_unspecified(a) || is_own(a))
+                continue;
+            snprintf(ret_note, PV_COORDURL_NOTE_MAX,
+                     "%s (%s) is no address of this machine: it starts on one that has it, or "
+                     "leave it out",
+                     PV_IP_STR(a), lists[l].key);
+            return true;
+        }
     }
     return false;
 }

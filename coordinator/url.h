@@ -45,9 +45,10 @@ PV_MUST_CHECK int pv_coordurl_address(const struct pv_coordset *set, struct pv_h
 PV_MUST_CHECK int pv_coordurl_first(const struct pv_coordset *set, const struct pv_addr *alt,
                                     struct pv_addr *ret_first);
 
-/* Is one of --alt-address none of this machine, where it would not start? Then ret_note says so. */
-bool pv_coordurl_is_alt_foreign(const struct pv_coordset *set,
-                                char ret_note[static PV_COORDURL_NOTE_MAX]);
+/* Is one of --listen, --tls-listen or --alt-address no address of this machine, where it would not
+ * start? Then ret_note says so. */
+bool pv_coordurl_is_foreign(const struct pv_coordset *set,
+                            char ret_note[static PV_COORDURL_NOTE_MAX]);
 
 /* Is what --public names doubtful: private or loopback addresses alone, or one that this machine
  * has not, so that something before it has to forward the ports? Then ret_note says so. */

@@ -32,6 +32,9 @@ static void print_event(struct pv_cli *cli, const struct pv_ctlapi_reply *event)
         return;
     }
     fprintf(cli->out, "%s  %-11s  ", PV_TIME_STR(time, now), event->event);
+    /* It has the words with which it came. */
+    if (strcmp(event->event, "problem") == 0 && pv_json_is(event->body, "what", "gone"))
+        fputs("over: ", cli->out);
     pv_show_text(cli->out, pv_json_text(event->body, "text", ""));
     fputc('\n', cli->out);
 }

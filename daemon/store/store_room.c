@@ -366,13 +366,14 @@ static int mark(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_res
     bool sent = job->state == PV_CHAT_SENT;
     struct pv_query q =
         pv_query(db, sent ? "UPDATE chat_message SET sent = 1 WHERE peer = ? AND outgoing = 1"
-                            " AND state = 0 AND sent = 0 AND seq <= ? RETURNING id"
+                            " AND state = 0 AND sent = 0 AND seq > ? AND seq <= ? RETURNING id"
                           : "UPDATE chat_message SET state = 1 WHERE peer = ? AND outgoing = 1"
-                            " AND state = 0 AND seq <= ? RETURNING id");
+                            " AND state = 0 AND seq > ? AND seq <= ? RETURNING id");
     int r = PV_OK;
     size_t cap = 0;
     pv_room_key(job->room, key);
     bind_author(&q, key);
+    pv_bind_u64(&q, job->above);
     pv_bind_u64(&q, job->seq);
     while (r == PV_OK && pv_query_next(&q)) {
         void *grown = pv_vec_room(res->msgs, res->n_msgs, &cap, 16, sizeof(res->msgs[0]));

@@ -18,6 +18,8 @@ enum {
 
 /* An offer is repeated so often even when the receiver knows it. */
 #define REFRESH PV_S(60)
+/* Ours: an invitation that the sender's p2pvpnd has written is here by then; and no repetition. */
+#define CLAIM PV_S(30)
 
 struct file {
     struct pv_file_entry e; /* number 0: the place is free */
@@ -35,9 +37,11 @@ struct file {
     unsigned tells; /* how often the present state was told */
     pv_ns tell_at;  /* PV_NEVER: all is said */
     uint64_t save;  /* which the disk must have before the file may come; 0: it has it */
-    bool tell_now;  /* a notice of it is due */
-    bool heard;     /* outgoing: the receiver knows of it */
-    bool changed;   /* the owner does not know it as it is */
+    uint8_t claim[PV_ROOM_ID_LEN]; /* incoming: the room that its sender names, */
+    pv_ns claim_until; /* which is waited for so long; 0: it is settled where the file belongs */
+    bool tell_now;     /* a notice of it is due */
+    bool heard;        /* outgoing: the receiver knows of it */
+    bool changed;      /* the owner does not know it as it is */
 };
 
 struct file_conn {
@@ -697,10 +701,25 @@ static enum pv_file_room room_of(const struct pv_filelink *l, const uint8_t *pk,
 
 static void set_room(struct pv_filelink *l, struct file *f, const uint8_t *room, bool held)
 {
-    memcpy(f->e.room, room, sizeof(f->e.room));
+    memmove(f->e.room, room, sizeof(f->e.room));
     f->e.held = held;
+    f->claim_until = 0;
     f->changed = true;
     l->dirty = true;
+}
+
+/* The room that a repeated offer names. Where it is not known by now the file is for this node
+ * alone. */
+static void settle_room(struct pv_filelink *l, struct file *f, const uint8_t *claimed,
+                        enum pv_file_room room, pv_ns now)
+{
+    static const uint8_t none[PV_ROOM_ID_LEN];
+    if (is_of_room(f))
+        return;
+    if (room != PV_FILE_ROOM_STRANGE)
+        set_room(l, f, claimed, room == PV_FILE_ROOM_CLOSED);
+    else if (f->claim_until != 0 && now >= f->claim_until)
+        set_room(l, f, none, false);
 }
 
 static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from,
@@ -708,7 +727,8 @@ static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from
 {
     /* An offer that cannot be remembered is refused: silence would make the sender offer
      * for ever. */
-    bool yes = may_come(from, n, room == PV_FILE_ROOM_CLOSED);
+    const bool claims = n->kind == PV_FILE_ROOM_OFFER && room == PV_FILE_ROOM_STRANGE;
+    bool yes = may_come(from, n, claims || room == PV_FILE_ROOM_CLOSED);
     if (l->cfg.admits != NULL && !l->cfg.admits(l->cfg.owner, from->pk, false)) {
         say(l, from->pk, n->id, PV_FILE_REFUSED, PV_FILE_WHY_RULES);
         return;
@@ -728,6 +748,9 @@ static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from
     file_set_addr(f, &from->addr);
     if (room != PV_FILE_ROOM_STRANGE)
         set_room(l, f, n->room, room == PV_FILE_ROOM_CLOSED);
+    f->e.held = f->e.held || claims;
+    f->claim_until = claims ? now + CLAIM : 0;
+    memcpy(f->claim, n->room, sizeof(f->claim));
     f->e.state = yes ? PV_FILE_ACCEPTED : PV_FILE_OFFERED;
     f->fetch_at = yes ? now : PV_NEVER;
     file_tell(f, now);
@@ -743,9 +766,8 @@ static void take_offer(struct pv_filelink *l, const struct pv_filelink_peer *fro
         new_offer(l, from, n, room, now);
         return;
     }
-    /* The notice of the room was lost, or the room was not here yet. */
-    if (room != PV_FILE_ROOM_STRANGE && !is_of_room(f))
-        set_room(l, f, n->room, room == PV_FILE_ROOM_CLOSED);
+    if (n->kind == PV_FILE_ROOM_OFFER)
+        settle_room(l, f, n->room, room, now);
     f->e.online = true;
     file_set_addr(f, &from->addr); /* after a restart it is not known */
     f->tell_now = true;            /* once: it asks again when this is lost */
@@ -801,21 +823,21 @@ static void take_withdrawal(struct pv_filelink *l, const struct pv_filelink_peer
         file_set(l, f, PV_FILE_WITHDRAWN, PV_FILE_WHY_NONE, now);
 }
 
-/* An offer that was held is told now. One whose sender has left its room, or whose room is not
- * known any more, stays as it is. */
+/* An offer that was held is told now, or in its room. One whose sender has left its room, or whose
+ * room is not known any more, stays as it is. */
 void pv_filelink_rooms_changed(struct pv_filelink *l)
 {
     for (size_t i = 0; i < l->n; i++) {
         struct file *f = &l->files[i];
-        const enum pv_file_room room = f->e.outgoing || file_is_final(f) || !is_of_room(f)
-                                           ? PV_FILE_ROOM_STRANGE
-                                           : room_of(l, f->e.peer, f->e.room);
+        const bool claims = f->claim_until != 0;
+        const uint8_t *id = claims ? f->claim : f->e.room;
+        const enum pv_file_room room =
+            f->e.outgoing || file_is_final(f) || !(claims || is_of_room(f))
+                ? PV_FILE_ROOM_STRANGE
+                : room_of(l, f->e.peer, id);
         const bool held = room == PV_FILE_ROOM_CLOSED;
-        if (room == PV_FILE_ROOM_STRANGE || f->e.held == held)
-            continue;
-        f->e.held = held;
-        f->changed = true;
-        l->dirty = true;
+        if (room != PV_FILE_ROOM_STRANGE && (claims || f->e.held != held))
+            set_room(l, f, id, held);
     }
 }
 
@@ -870,7 +892,8 @@ static void save_file(struct pv_writer *w, const struct file *f)
     const struct pv_file_entry *e = &f->e;
     pv_put_u32(w, e->number);
     pv_put_u8(w, (uint8_t)((e->outgoing ? FLAG_OUTGOING : 0) |
-                           (f->tell_at != PV_NEVER ? FLAG_TELL : 0) | (e->held ? FLAG_HELD : 0)));
+                           (f->tell_at != PV_NEVER ? FLAG_TELL : 0) |
+                           (e->held && is_of_room(f) ? FLAG_HELD : 0)));
     pv_put_u8(w, (uint8_t)e->state);
     /* It follows from the rules of the next life, and older versions do not know it. */
     pv_put_u8(w, (uint8_t)(e->why == PV_FILE_WHY_RULES ? PV_FILE_WHY_NONE : e->why));

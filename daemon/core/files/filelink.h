@@ -93,7 +93,8 @@ struct pv_file_entry {
 
 /* How a room is to an offer in it. */
 enum pv_file_room {
-    PV_FILE_ROOM_STRANGE, /* not known here, or its sender is not in it: as if it named none */
+    PV_FILE_ROOM_STRANGE, /* not known here, or its sender is not in it: until the offer comes the
+                             next time the room may be known, and then it counts as naming none */
     PV_FILE_ROOM_CLOSED,  /* nobody here has accepted it, or it was left */
     PV_FILE_ROOM_OPEN,
 };

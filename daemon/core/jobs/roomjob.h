@@ -44,8 +44,8 @@ enum pv_roomjob_kind {
     /* Texts above the haves, in the order in which they came here, as many as one frame holds.
      * In: room, haves. Out: texts. */
     PV_ROOMJOB_READ,
-    /* Own texts up to seq got that far. In: room, seq, state (SENT or DELIVERED). Out: messages
-     * without text = those that had not yet. */
+    /* Own texts above `above` and up to seq got that far. In: room, above, seq, state (SENT or
+     * DELIVERED). Out: messages without text = those that had not yet. */
     PV_ROOMJOB_MARK,
     /* Our own text that a client repeats. In: room, said. Out: messages = the one, or none. */
     PV_ROOMJOB_SAID,
@@ -94,7 +94,7 @@ struct pv_roomjob {
     size_t n_haves;
     struct pv_room_text *texts; /* owned */
     size_t n_texts;
-    uint64_t seq;
+    uint64_t above, seq;
     enum pv_chat_state state;
     uint64_t keep_s;
     bool unread;

@@ -32,6 +32,7 @@ struct pv_rooms_node {
     uint64_t known[PV_ROOM_MAX_MEMBERS]; /* logs it has, as far as we heard, by author, */
     uint64_t gone[PV_ROOM_MAX_MEMBERS];  /* and what it deleted of them */
     uint64_t had[PV_ROOM_MAX_MEMBERS];   /* known of the connection before, until it tells */
+    uint64_t noted;                      /* our own texts up to here are noted as delivered to it */
     pv_ns claims_since;             /* it says that our own log is longer than we know; 0: never */
     uint8_t digest[PV_BLAKE2B_LEN]; /* of its records, as far as we heard */
     uint64_t told;                  /* version of the room told on this connection */
@@ -71,9 +72,11 @@ struct pv_rooms_room {
     uint8_t digest[PV_BLAKE2B_LEN];
     struct pv_rooms_node *members[PV_ROOM_MAX_MEMBERS]; /* owned; [0] is the creator */
     size_t n_members;
-    struct pv_rooms_node *self; /* NULL: not named in it */
-    uint64_t version;           /* grows with everything that can be told; never 0 */
-    uint64_t sent, delivered;   /* own texts up to here are known to be that far */
+    struct pv_rooms_node *self;          /* NULL: not named in it */
+    uint64_t version;                    /* grows with everything that can be told; never 0 */
+    uint64_t sent;                       /* own texts up to here are known to be that far, */
+    uint64_t delivered_above, delivered; /* and of those above the one up to the other: the disk
+                                            has more of them */
 
     struct pv_room_text *batch; /* PV_ROOMS_MAX_BATCH, owned; NULL when empty */
     size_t n_batch;
@@ -199,6 +202,8 @@ void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now);
 void pv_rooms_run(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now);
 /* How far do others have our texts? */
 void pv_rooms_note_delivered(struct pv_rooms *rs, struct pv_rooms_room *room);
+/* They are asked for that anew. */
+void pv_rooms_note_again(struct pv_rooms_room *room);
 /* Texts for a peer were read. */
 void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const uint8_t *pk,
                        const struct pv_roomjob_result *result);

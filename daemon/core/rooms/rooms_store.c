@@ -506,7 +506,7 @@ static void job_done(struct pv_jobwait *wait, struct pv_job_result *done, pv_ns 
     } else if (entry->kind == PV_ROOMJOB_MARK && status == PV_OK) {
         handle_marked(rooms, result);
     } else if (entry->kind == PV_ROOMJOB_MARK && room != NULL) {
-        room->sent = room->delivered = 0; /* it is marked again */
+        pv_rooms_note_again(room);
     } else if (entry->kind == PV_ROOMJOB_TAKE && room != NULL) {
         handle_taken(rooms, room, status, result, now);
     } else if (entry->kind == PV_ROOMJOB_SAID) {

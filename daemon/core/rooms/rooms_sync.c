@@ -242,12 +242,13 @@ void pv_rooms_run(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
     pv_rooms_rearm(rs, room);
 }
 
-/* Own texts up to seq got that far. */
-static void mark(struct pv_rooms *rs, const struct pv_rooms_room *room, uint64_t seq,
-                 enum pv_chat_state state)
+/* Own texts above `above` and up to seq got that far. */
+static void mark(struct pv_rooms *rs, const struct pv_rooms_room *room, uint64_t above,
+                 uint64_t seq, enum pv_chat_state state)
 {
     struct pv_chatjob *job = pv_rooms_job_new(rs, PV_ROOMJOB_MARK, room->id);
     if (job != NULL) {
+        job->room->above = above;
         job->room->seq = seq;
         job->room->state = state;
     }
@@ -260,32 +261,44 @@ static void note_sent(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t 
     if (seq <= room->sent)
         return;
     room->sent = seq;
-    mark(rs, room, seq, PV_CHAT_SENT);
+    mark(rs, room, 0, seq, PV_CHAT_SENT);
 }
 
+/* The member has our texts above `above` and up to seq. */
+static void note_delivered_to(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t above,
+                              uint64_t seq)
+{
+    if (above >= room->delivered_above && seq <= room->delivered)
+        return; /* another one said so */
+    mark(rs, room, above, seq, PV_CHAT_DELIVERED);
+    const bool meets = above <= room->delivered && seq >= room->delivered_above;
+    room->delivered_above = meets && room->delivered_above < above ? room->delivered_above : above;
+    room->delivered = meets && room->delivered > seq ? room->delivered : seq;
+}
+
+/* A text counts as delivered as soon as one other member has it: that member hands it on. A member
+ * has none of those from before its invitation, which it counts as known; and one may claim more
+ * than we wrote, which must not make what we write later count. */
 void pv_rooms_note_delivered(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
-    size_t self = room->self == NULL ? SIZE_MAX : pv_rooms_index(room, room->self->pk);
-    uint64_t has = self == SIZE_MAX ? 0 : room->delivered;
-    /* A text counts as delivered as soon as one other member has it: that member hands it on. A
-     * member has none of those from before its invitation, which it counts as known. */
-    for (bool more = self != SIZE_MAX; more;) {
-        more = false;
-        for (size_t i = 0; i < room->n_members; i++) {
-            const struct pv_rooms_node *m = room->members[i];
-            if (i == self || m->base[self] > has || m->known[self] <= has)
-                continue;
-            has = m->known[self];
-            more = true;
-        }
+    const size_t self = room->self == NULL ? SIZE_MAX : pv_rooms_index(room, room->self->pk);
+    for (size_t i = 0; self != SIZE_MAX && i < room->n_members; i++) {
+        struct pv_rooms_node *m = room->members[i];
+        const uint64_t above = m->base[self] > m->noted ? m->base[self] : m->noted;
+        const uint64_t has = m->known[self] < room->self->last ? m->known[self] : room->self->last;
+        if (i == self || has <= above)
+            continue;
+        m->noted = has;
+        note_delivered_to(rs, room, above, has);
     }
-    /* A member may claim more texts than we wrote. Without this limit none of those up to its
-     * number would be told as delivered, once we wrote them. */
-    has = self != SIZE_MAX && has > room->self->last ? room->self->last : has;
-    if (has <= room->delivered)
-        return;
-    room->delivered = has;
-    mark(rs, room, has, PV_CHAT_DELIVERED);
+}
+
+/* A mark that failed is made again. */
+void pv_rooms_note_again(struct pv_rooms_room *room)
+{
+    room->sent = room->delivered_above = room->delivered = 0;
+    for (size_t i = 0; i < room->n_members; i++)
+        room->members[i]->noted = 0;
 }
 
 /* --- hearing: HAVE ------------------------------------------------------------------------- */

@@ -429,13 +429,15 @@ static const char *partial_verdict(const struct pv_netcheck_result *r)
     if (r->translated == PV_NETCHECK_NO)
         return "No NAT: this machine has its public address itself. Whether a firewall lets in "
                "only "
-               "what was asked for cannot be told with this server: name one with --alt-address.";
+               "what was asked for cannot be told with this server, which answers from one "
+               "address: name another with --server.";
     if (r->translated == PV_NETCHECK_YES && r->mapping_port == PV_NETCHECK_NO)
         return "A NAT that keeps one public port for both ports of the server, as ordinary ones "
                "do: "
-               "direct paths are likely. A second server, or one with --alt-address, tells more.";
+               "direct paths are likely. A server with two addresses, named with --server, tells "
+               "more.";
     return "UDP works; the kind of NAT cannot be told: the server has no second address (RFC "
-           "5780). Name a second server, or one with --alt-address.";
+           "5780). Name one that has, or a second server, with --server.";
 }
 
 const char *pv_netcheck_verdict(const struct pv_netcheck_result *r)

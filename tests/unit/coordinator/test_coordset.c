@@ -424,14 +424,22 @@ PV_TEST(a_public_address_that_is_not_this_machines_is_doubted)
 }
 
 /* The settings may be for another machine; on this one it would not start. */
-PV_TEST(an_alternate_address_that_is_not_this_machines_is_named)
+PV_TEST(an_address_that_is_not_this_machines_is_named)
 {
     char note[PV_COORDURL_NOTE_MAX] = "";
     assert_ok(load("--alt-address 127.0.0.1"));
-    assert_false(pv_coordurl_is_alt_foreign(&set, note));
+    assert_false(pv_coordurl_is_foreign(&set, note));
     assert_ok(load("--alt-address 203.0.113.8"));
-    assert_true(pv_coordurl_is_alt_foreign(&set, note));
+    assert_true(pv_coordurl_is_foreign(&set, note));
     assert_has(note, "203.0.113.8 (alt-address) is no address of this machine");
+    assert_ok(load("--listen 127.0.0.1:3478 --listen [::]:3478 --tls-listen 0.0.0.0:443"));
+    assert_false(pv_coordurl_is_foreign(&set, note));
+    assert_ok(load("--listen 203.0.113.9:3478"));
+    assert_true(pv_coordurl_is_foreign(&set, note));
+    assert_has(note, "203.0.113.9 (listen) is no address of this machine");
+    assert_ok(load("--tls-listen [2001:db8::9]:443"));
+    assert_true(pv_coordurl_is_foreign(&set, note));
+    assert_has(note, "2001:db8::9 (tls-listen) is no address of this machine");
 }
 
 PV_TEST(one_alternate_address_a_family_is_taken)

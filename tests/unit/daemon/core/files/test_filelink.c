@@ -765,6 +765,46 @@ PV_TEST(a_room_is_taken_as_soon_as_its_sender_is_known_to_be_in_it)
     assert_int_equal(count_files(1), 1);
 }
 
+/* An invitation and the first file are often said in one breath. */
+PV_TEST(an_offer_that_is_before_its_room_waits_for_it)
+{
+    w.side[1].auto_max = PV_FILE_SIZE_MAX;
+    must_offer_in(crew, "a", 100);
+    turns(20);
+    assert_true(newest()->held);
+    assert_int_equal(newest()->state, PV_FILE_OFFERED);
+    w.side[1].room = PV_FILE_ROOM_CLOSED;
+    pv_filelink_rooms_changed(w.side[1].link);
+    assert_memory_equal(newest()->room, crew, sizeof(crew));
+    turns(1300);
+    assert_true(newest()->held);
+    assert_int_equal(newest()->state, PV_FILE_OFFERED);
+}
+
+/* A room that this node has no place for, or a sender that it does not know to be in it. */
+PV_TEST(an_offer_whose_room_does_not_come_is_for_this_node_alone)
+{
+    w.side[1].auto_max = PV_FILE_SIZE_MAX;
+    const uint32_t a = must_offer_in(crew, "a", 100);
+    turns(20);
+    assert_true(newest()->held);
+    assert_int_equal(state_after(700, 0, a), PV_FILE_DONE);
+    assert_false(newest()->held);
+    assert_memory_equal(newest()->room, nowhere, sizeof(nowhere));
+}
+
+PV_TEST(an_offer_whose_room_came_in_no_life_of_the_receiver_is_told)
+{
+    must_offer_in(crew, "a", 100);
+    turns(20);
+    assert_true(newest()->held);
+    keep(&w.side[1]);
+    kill_side(1);
+    start(1);
+    assert_false(newest()->held);
+    assert_int_equal(newest()->state, PV_FILE_OFFERED);
+}
+
 PV_TEST(an_offer_in_a_room_that_nobody_accepted_waits_and_is_told_then)
 {
     w.side[1].auto_max = PV_FILE_SIZE_MAX;

@@ -220,11 +220,28 @@ PV_TEST(a_newcomer_has_none_of_the_texts_from_before_its_invitation)
     assert_ok(say(ANNA, "crew", "late"));
     run_for(PV_S(60));
     assert_string_equal(w.n[CARL].said, "late");
-    assert_int_equal(w.n[ANNA].delivered, 0); /* not up to here */
+    assert_int_equal(w.n[ANNA].delivered, 1); /* not the early one */
     connect(ANNA, BOB, true);
     run_for(PV_S(5));
     assert_string_equal(w.n[BOB].said, "early late");
-    assert_true(w.n[ANNA].delivered > 0);
+    assert_int_equal(w.n[ANNA].delivered, 2);
+}
+
+/* All who are there were invited after texts that only one who has left could have. */
+PV_TEST(a_text_of_the_next_life_is_delivered_though_nobody_has_those_of_before)
+{
+    assert_ok(say(ANNA, "crew", "one"));
+    assert_ok(leave(BOB, "crew"));
+    assert_ok(invite(ANNA, "crew", CARL));
+    run_for(PV_S(60));
+    const unsigned before = w.n[ANNA].delivered;
+    restart(ANNA);
+    all_meet();
+    run_for(PV_S(60));
+    assert_ok(say(ANNA, "crew", "two"));
+    run_for(PV_S(60));
+    assert_string_equal(w.n[CARL].said, "two");
+    assert_int_equal(w.n[ANNA].delivered, before + 1);
 }
 
 PV_TEST(the_maker_of_a_room_that_left_it_is_asked_too)
