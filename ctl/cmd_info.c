@@ -46,11 +46,12 @@ static void state_cell(struct pv_table *t, const json_t *peer, double now)
     double seen = pv_json_real(peer, "last_seen", 0);
     double shake = pv_json_real(peer, "last_handshake", 0);
     const char *carrier = pv_json_text(peer, "carrier", NULL);
+    const char *from = pv_json_text(peer, "asks_from", NULL); /* admins alone know */
     bool online = pv_json_bool(peer, "online");
     enum pv_colour colour = online ? PV_GREEN : PV_DIM;
     if (pv_json_is(peer, "state", "waiting"))
-        pv_table_cellf(t, colour, "asks to be admitted, from %s",
-                       pv_json_text(peer, "asks_from", "somewhere"));
+        pv_table_cellf(t, colour, "asks to be admitted%s%s", from == NULL ? "" : ", from ",
+                       from == NULL ? "" : from);
     else if (pv_json_is(peer, "state", "expired"))
         pv_table_cellf(t, colour, "expired %s ago",
                        PV_DURATION_STR(now - pv_json_real(peer, "expires", now)));

@@ -52,6 +52,9 @@ static void note_doubt(struct pv_cli *cli, const char *doubt)
     else if (strcmp(doubt, "from") == 0 || strcmp(doubt, "to") == 0)
         pv_cli_note(cli, "nobody has %.70s: the rule waits for `p2pvpnctl tag PEER %.70s`", who,
                     strncmp(who, "tag:", 4) == 0 ? who + 4 : who);
+    else if (strcmp(doubt, "range") == 0)
+        pv_cli_note(cli, "a prefix is about what is behind members: their own addresses in it are "
+                         "not meant, say any for all of them");
 }
 
 /* A rule that can hardly be meant holds all the same: the next command may be the one that makes

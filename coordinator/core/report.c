@@ -307,8 +307,9 @@ static void put_head(struct pv_text *l, const json_t *doc)
              "{open}: {members member}, {guests guest}, {turn} TURN, {stun} STUN");
     put_line(l, "", json_object_get(doc, "connections"),
              "{opening} opening, {closing} closing; {tls} of all by TLS, {hybrid} hybrid");
-    put_line(l, "requests", json_object_get(doc, "requests"),
-             "{signals signal} passed on, {failed connection} closed for protocol errors");
+    put_line(
+        l, "requests", json_object_get(doc, "requests"),
+        "{signals signal} passed on, {failed connection} refused or closed for protocol errors");
 }
 
 /* Writes the traffic of the relay, for members and for each static user, and its drops by

@@ -13,6 +13,7 @@
 #include "crypto/ct.h"
 #include "ctl/lib/launch.h"
 #include "ctl/lib/systemd.h"
+#include "nss/find.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/harmless.h"
 #include "proto/local/remedy.h"
@@ -490,12 +491,17 @@ const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW
     return buf;
 }
 
-/* "box.work.p2p" names the network that p2pvpnd does not know: it is another one's here. */
+/* "box.work.p2p" names the network that p2pvpnd does not know: it is another one's here. So may be
+ * who is called "box" alone, as other programs find it. */
 static bool is_elsewhere(const struct pv_cli *cli, const char *peer, char ret_hint[static HINT_BUF])
 {
     struct pv_instance other;
+    struct pv_nss_found found;
     char network[PV_NAME_BUF];
-    const char *dot = strchr(peer, '.'), *rest = dot == NULL ? "" : dot + 1;
+    const char *dot = strchr(peer, '.');
+    if (dot == NULL && pv_nss_by_name(PV_INSTANCE_RUN, peer, &found) == PV_OK)
+        dot = strchr(found.full, '.');
+    const char *rest = dot == NULL ? "" : dot + 1;
     ret_hint[0] = '\0';
     if (pv_name_parse(rest, strcspn(rest, "."), network) < 0 ||
         strcmp(network, cli->node.name) == 0)

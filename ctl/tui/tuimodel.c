@@ -1863,13 +1863,19 @@ void pv_tui_take_offered(struct pv_tui *t, const json_t *body)
         offer_of(t, f, &room) == NULL;
 }
 
-/* Also of one that no event has told of, as it was offered before this chat began. One of a muted
- * peer stays unknown: what becomes of it is no news either. */
-static void note_way(struct pv_tui *t, const json_t *f)
+/* Also of one that no event has told of, as it was offered before this chat began: what it was then
+ * is no news when it is told again. One of a muted peer stays unknown: what becomes of it is no
+ * news either. */
+static void note_way(struct pv_tui *t, const json_t *f, bool first)
 {
+    const char *state = pv_json_text(f, "state", "");
     bool known;
-    if (!is_old(pv_json_text(f, "state", ""), is_in(f)) && !pv_json_bool(f, "muted"))
-        t->files[place_of(t, (uint32_t)pv_json_real(f, "id", 0), &known)].in = is_in(f);
+    if (is_old(state, is_in(f)) || pv_json_bool(f, "muted"))
+        return;
+    const size_t i = place_of(t, (uint32_t)pv_json_real(f, "id", 0), &known);
+    t->files[i].in = is_in(f);
+    if (first && t->files[i].state[0] == '\0')
+        snprintf(t->files[i].state, sizeof(t->files[i].state), "%s", state);
 }
 
 void pv_tui_take_files(struct pv_tui *t, const json_t *body)
@@ -1887,7 +1893,7 @@ void pv_tui_take_files(struct pv_tui *t, const json_t *body)
             take_file(t, f, pv_json_real(f, "time", 0));
         if (first && is_lost(t, f))
             take_file(t, f, t->now);
-        note_way(t, f);
+        note_way(t, f, first);
         tell_in_room(t, json_object_get(body, "files"), f);
         double size = pv_json_real(f, "size", 0), done = pv_json_real(f, "done", 0);
         if (!pv_json_is(f, "state", "accepted"))

@@ -55,6 +55,11 @@ def a_machine_is_in_two_networks_at_once(lab):
     check("give -n work" in a.ctl("can", "bob", "bob.work:22", code=6).err, "one of the other, in can")
     check("give -n work" in a.ctl("deny", "bob.work", "any", "all", code=6).err, "one of the other, in a rule")
     check("give -n work" in a.ctl("send-file", "bob.work", "/etc/hostname", code=6).err, "one of the other, for a file")
+    other.ctl("rename", "bob", "eve")
+    wait("eve, whom only work has, to be found there",
+         lambda: "give -n work" in a.ctl("ping", "-c", "1", "eve", code=6).err)
+    other.ctl("rename", "eve", "bob")
+    wait("work to have its bob again", lambda: a.ctl("-n", "work", "ip", "bob", check_rc=False).code == 0)
     far = a.json("-n", "work", "ip", "bob")["ip4"]
     check(far.startswith("10.77.") and a.addr(bob).startswith("10.66."), "two ranges")
     check(a.os_ping(far) and a.os_ping(a.addr(bob)), "both bobs answer")

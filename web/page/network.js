@@ -120,7 +120,8 @@ export function network(main) {
 
   // A rule that can hardly be meant holds all the same.
   function doubtsOf(rule, answer) {
-    const words = { self: "It is about one machine twice: what that sends to itself asks no rule.", from: `Nobody has ${rule.from} yet.`, to: `Nobody has ${rule.to} yet.` };
+    const words = { self: "It is about one machine twice: what that sends to itself asks no rule.", from: `Nobody has ${rule.from} yet.`, to: `Nobody has ${rule.to} yet.`,
+      range: "A prefix is about what is behind members: their own addresses in it are not meant." };
     const by = answer.decided_by, same = `Rule ${by} says that already, and of more.`;
     const other = `But rule ${by} decides before it: remove rule ${answer.number}, and make it with p2pvpnctl and --before ${by}.`;
     return [...(answer.doubts || []).map(x => words[x] || ""), by ? (answer.decides === "same" ? same : other) : ""];

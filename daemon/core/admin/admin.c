@@ -725,8 +725,9 @@ static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint
     pv_ctlsrv_failf(
         n->ctl, handle, PV_CTLAPI_REFUSED,
         "leave: this node is the only admin of %s, and nobody could invite or remove any more: "
-        "`p2pvpnctl admin grant %s` first, or leave --last",
-        pv_roster_network(n->roster)->name, heir->name);
+        "`p2pvpnctl admin grant %s` first%s, or leave --last",
+        pv_roster_network(n->roster)->name, heir->name,
+        pv_rootkey_is_here(n) ? "" : ", on the machine that has the root key");
     return false;
 }
 

@@ -229,6 +229,7 @@ struct relocation {
     /* this change; wiped at its end */
     enum step step;
     uint64_t handle;
+    size_t online;        /* members that were when it began */
     pv_ns until;          /* the step ends then */
     bool pausing;         /* SEED: the coordinator asked for it; goes on then instead */
     struct pv_url url;    /* add: of the new coordinator */
@@ -290,7 +291,17 @@ static void fail(struct relocation *x, enum pv_ctlapi_code code, const char *why
     pv_ctlsrv_fail(x->node->ctl, handle, code, text);
 }
 
-/* Scripts see how far the list has come; who does not know it yet hears it by and by. */
+static void begin(struct relocation *x, uint64_t handle)
+{
+    struct pv_owed_told told;
+    pv_owed_told(x->node, &told);
+    forget(x);
+    x->handle = handle;
+    x->online = told.online;
+}
+
+/* Scripts see how far the list has come; who does not know it yet hears it by and by. A coordinator
+ * that has just been reached has not said yet who is online. */
 static void succeed(struct relocation *x)
 {
     struct pv_owed_told told;
@@ -298,9 +309,10 @@ static void succeed(struct relocation *x)
     uint64_t handle = x->handle;
     bool former = x->told;
     pv_owed_told(n, &told);
+    const size_t online = told.online > x->online ? told.online : x->online;
     forget(x);
     pv_ctlsrv_answer(n->ctl, handle,
-                     pv_ctlapi_pack("{s:i, s:i, s:b}", "online", (int)told.online, "know",
+                     pv_ctlapi_pack("{s:i, s:i, s:b}", "online", (int)online, "know",
                                     (int)told.know, "former", former));
 }
 
@@ -699,7 +711,7 @@ static void run_relocation(void *part, pv_ns now)
         return;
     /* Done when all members who are there have said that they know, and it is on this disk. */
     pv_owed_told(x->node, &told);
-    if (told.done && pv_membership_is_stored(x->node))
+    if (told.done && told.online >= x->online && pv_membership_is_stored(x->node))
         succeed(x);
 }
 
@@ -757,8 +769,7 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     struct pv_node *n = x->node;
     if (!may_begin(x, handle))
         return;
-    forget(x);
-    x->handle = handle;
+    begin(x, handle);
     if (req->secret == NULL || pv_url_parse(req->secret, strlen(req->secret), &x->url) != PV_OK ||
         !pv_url_has_key(&x->url)) {
         x->step = SPREAD; /* nothing was left */
@@ -782,8 +793,7 @@ static void run_change(struct relocation *x, struct pv_ctlapi_request *req, uint
     if (!may_begin(x, handle))
         return;
     const struct pv_view list = pv_roster_coordinators(x->node->roster);
-    forget(x);
-    x->handle = handle;
+    begin(x, handle);
     x->step = SPREAD; /* until it is signed a failure changes nothing */
     if (coordedit_find(list, req->coordinator, pk) != PV_OK) {
         fail(x, PV_CTLAPI_USAGE, "which one",

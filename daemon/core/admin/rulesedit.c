@@ -189,6 +189,16 @@ static bool select_what(struct pv_node *n, const char *what, const char *text, u
     struct pv_prefix prefix;
     if (!read_prefix(n, text, &prefix))
         return select_who(n, what, text, handle, ret);
+    /* A prefix is about what is behind members. */
+    if (pv_roster_has_range(n->roster, &prefix)) {
+        if (prefix.bits == 8 * pv_addr_ip_len(&prefix.base))
+            return select_who(n, what, PV_IP_STR(&prefix.base), handle, ret);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: %.60s is a part of the network's own range: give members, tag:NAME or "
+                        "any; a prefix is for what is behind them",
+                        what, text);
+        return false;
+    }
     *ret = pv_selector_of_prefix(&prefix);
     return true;
 }
@@ -478,6 +488,8 @@ static bool is_had(const struct pv_node *n, const struct pv_selector *s)
 static unsigned doubts_of(const struct pv_node *n, const struct pv_st_rule *rule)
 {
     const struct pv_selector *from = &rule->from, *to = &rule->to;
+    const struct pv_prefix *range = &pv_roster_network(n->roster)->range;
+    struct pv_prefix prefix;
     unsigned doubts = 0;
     if (from->kind == PV_SELECT_NODE && is_node(to, from->value))
         doubts |= PV_CTLAPI_DOUBT_SELF;
@@ -485,6 +497,10 @@ static unsigned doubts_of(const struct pv_node *n, const struct pv_st_rule *rule
         doubts |= PV_CTLAPI_DOUBT_FROM;
     if (to->kind == PV_SELECT_TAG && !is_had(n, to))
         doubts |= PV_CTLAPI_DOUBT_TO;
+    /* The internet by an exit is meant as it is said. */
+    if (pv_selector_prefix(to, &prefix) && prefix.bits > 0 &&
+        pv_prefix_contains(&prefix, &range->base))
+        doubts |= PV_CTLAPI_DOUBT_RANGE;
     return doubts;
 }
 

@@ -452,7 +452,8 @@ static void do_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
         why_found(n, p, &lines);
     if (pv_peer_session(p) != NULL && !pv_session_has_keys(pv_peer_session(p), now))
         line(&lines, "  there are no session keys%s",
-             pv_session_is_trying(pv_peer_session(p)) ? "; a handshake is under way" : "");
+             counts && pv_session_is_trying(pv_peer_session(p)) ? "; a handshake is under way"
+                                                                : "");
     why_sealed(n, p, &lines);
     why_proof(n, p, &lines);
     why_udp(n, p, &lines);

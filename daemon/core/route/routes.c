@@ -101,18 +101,6 @@ bool pv_routes_is_allowed(const struct pv_node *n, const uint8_t pk[static PV_SI
     return false;
 }
 
-/* The network's own addresses are members', and nobody else's. */
-bool pv_routes_in_network(const struct pv_node *n, const struct pv_prefix *p)
-{
-    const struct pv_prefix nets[] = {pv_roster_network(n->roster)->range,
-                                     pv_network_ula(pv_roster_network_id(n->roster))};
-    for (size_t i = 0; i < PV_ARRAY_LEN(nets); i++) {
-        if (p->bits >= nets[i].bits && pv_prefix_contains(&nets[i], &p->base))
-            return true;
-    }
-    return false;
-}
-
 /* The network that this host is in itself, and that the prefix is, or is a part of: packets to it
  * must not leave by a member. A prefix around it is fine: the kernel takes the longer one. */
 static const struct pv_netplan_link *connected(const struct pv_node *n, const struct pv_prefix *p)
@@ -531,7 +519,7 @@ static enum pv_route_why judge(struct pv_routes *r, struct pv_route *route, size
     }
     if (is_here(r, route))
         return PV_ROUTE_HERE;
-    if (pv_routes_in_network(r->node, &route->prefix))
+    if (pv_roster_has_range(r->node->roster, &route->prefix))
         return PV_ROUTE_IN_NETWORK;
     if (link != NULL) {
         memcpy(route->ifname, link->ifname, sizeof(route->ifname));
@@ -546,7 +534,7 @@ static enum pv_route_why judge(struct pv_routes *r, struct pv_route *route, size
 static void add_here(struct pv_routes *r, const struct pv_route *route)
 {
     struct pv_offer offer;
-    if (r->n_here < PV_FP_MAX_HERE && !pv_routes_in_network(r->node, &route->prefix) &&
+    if (r->n_here < PV_FP_MAX_HERE && !pv_roster_has_range(r->node->roster, &route->prefix) &&
         pv_routes_is_offered(r->node, r->node->identity->sign_pk, &route->prefix, &offer))
         r->here[r->n_here++] = offer;
 }

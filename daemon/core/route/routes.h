@@ -64,6 +64,3 @@ bool pv_routes_is_offered(const struct pv_node *n, const uint8_t pk[static PV_SI
 
 /* The node's offer, with what its host says of it now: PV_OFFER_LINKED and the like. */
 uint8_t pv_routes_reach(const struct pv_node *n, const struct pv_offer *offer);
-
-/* Is it a part of the network's own range? This node must be in one. */
-bool pv_routes_in_network(const struct pv_node *n, const struct pv_prefix *p);

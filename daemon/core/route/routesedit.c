@@ -82,7 +82,7 @@ static bool read_prefixes(struct pv_node *n, const char *what, const char *text,
 static bool is_own_range(struct pv_node *n, const char *what, const struct pv_prefix *p,
                          uint64_t handle)
 {
-    if (!pv_routes_in_network(n, p))
+    if (!pv_roster_has_range(n->roster, p))
         return false;
     pv_ctlsrv_failf(
         n->ctl, handle, PV_CTLAPI_USAGE,

@@ -361,7 +361,7 @@ json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *f)
 
 static void add_doubts(unsigned doubts, json_t **out)
 {
-    static const char *const words[] = {"self", "from", "to"};
+    static const char *const words[] = {"self", "from", "to", "range"};
     for (unsigned i = 0; i < PV_ARRAY_LEN(words); i++)
         if ((doubts & 1u << i) != 0)
             pv_ctlapi_put(out, "doubts", json_string(words[i]));

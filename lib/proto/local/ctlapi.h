@@ -119,6 +119,7 @@ enum {
     PV_CTLAPI_DOUBT_SELF = 1, /* from and to are one machine, which asks no rule about itself */
     PV_CTLAPI_DOUBT_FROM = 2, /* nobody has the tag */
     PV_CTLAPI_DOUBT_TO = 4,
+    PV_CTLAPI_DOUBT_RANGE = 8, /* the prefix has the network's range in it, and means no member */
 };
 
 /* Bytes of the names of a few guests, with the NUL; of more the end is left out. */

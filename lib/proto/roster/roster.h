@@ -174,6 +174,9 @@ PV_MUST_CHECK int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_eve
 const uint8_t *pv_roster_network_id(const struct pv_roster *r); /* PV_NETWORK_ID_LEN bytes */
 const uint8_t *pv_roster_root(const struct pv_roster *r);       /* PV_SIGN_PK_LEN bytes */
 const struct pv_st_network *pv_roster_network(const struct pv_roster *r);
+/* Is it a part of one of the network's own ranges, of IPv4 or IPv6, in which members have their
+ * addresses and nobody else has? */
+bool pv_roster_has_range(const struct pv_roster *r, const struct pv_prefix *p);
 
 /* Active members only; NULL when there is none. */
 const struct pv_member *pv_roster_by_node(const struct pv_roster *r,

@@ -22,6 +22,17 @@ const struct pv_st_network *pv_roster_network(const struct pv_roster *r)
     return &r->record->pub.st.u.network;
 }
 
+bool pv_roster_has_range(const struct pv_roster *r, const struct pv_prefix *p)
+{
+    const struct pv_prefix nets[] = {pv_roster_network(r)->range,
+                                     pv_network_ula(pv_roster_network_id(r))};
+    for (size_t i = 0; i < PV_ARRAY_LEN(nets); i++) {
+        if (p->bits >= nets[i].bits && pv_prefix_contains(&nets[i], &p->base))
+            return true;
+    }
+    return false;
+}
+
 /* pub is the first member of struct pv_roster_item. NULL of NULL. */
 static const struct pv_roster_item *item_of(const struct pv_roster_entry *entry)
 {

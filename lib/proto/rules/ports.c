@@ -24,6 +24,7 @@ static const struct service {
     {"all", {PV_PORTS_PROTO_ALL, 0, UINT16_MAX}, false, true},
     {"chat", {PV_PORTS_TCP, PV_PORTS_CHAT, PV_PORTS_CHAT}, false, true},
     {"files", {PV_PORTS_TCP, PV_PORTS_FILES, PV_PORTS_FILES}, false, true},
+    {"chat,files", {PV_PORTS_TCP, PV_PORTS_CHAT, PV_PORTS_FILES}, false, true}, /* they touch */
     {"ping", {PV_PORTS_ICMP, PV_PORTS_PING, PV_PORTS_PING}, false, true},
     {"icmp", {PV_PORTS_ICMP, 0, UINT16_MAX}, false, true},
     {"tcp", {PV_PORTS_TCP, 0, UINT16_MAX}, false, true},
@@ -216,8 +217,11 @@ const char *pv_ports_format(const struct pv_ports *ports, char buf[static PV_POR
         pv_text_part(&list, ",");
         pv_text_add(&list, "%s", text);
         /* A service whose range both protocols have is said by its name, and the other one too. */
-        if (both && text == one)
-            pv_text_add(&list, ",udp/%u", ports->v[i].first);
+        if (both && text == one) {
+            const struct pv_port_range udp = {PV_PORTS_UDP, ports->v[i].first, ports->v[i].last};
+            format_range(&udp, one, sizeof(one));
+            pv_text_add(&list, ",%s", one);
+        }
     }
     if (list.len == 0)
         pv_text_add(&list, "none");

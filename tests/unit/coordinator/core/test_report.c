@@ -342,28 +342,29 @@ PV_TEST(lines_say_it_in_words)
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 7);
     lines(&r, text);
     assert_string_equal(
-        text, "coordinator   9.9, up 1d 1h\n"
-              "rights        user 61234, no capabilities\n"
-              "listening     0.0.0.0:3478 tls:0.0.0.0:443\n"
-              "networks      2, 40 statements\n"
-              "nodes online  6\n"
-              "connections   21: 5 members, 1 guest, 2 TURN, 4 STUN\n"
-              "              8 opening, 1 closing; 7 of all by TLS, 3 hybrid\n"
-              "requests      14 signals passed on, 13 connections closed for protocol errors\n"
-              "relay         0 allocations of members, 0 of static users on 0 sockets\n"
-              "relayed       3.0 MiB in 4000 packets for members\n"
-              "              0 B in 0 packets for static users\n"
-              "              0 B in 0 packets for alice, 0 allocations now\n"
-              "              72 B in 71 packets for bob, 73 allocations now\n"
-              "              0 requests answered by an error\n"
-              "not relayed   no_peer 6, bandwidth 5\n"
-              "limits hit    tls_handshakes 11, descriptors 22, signals 3\n"
-              "store         failing, 2.0 KiB, 5.0 MiB left on the disk, 3 changes waiting, 12 "
-              "failed\n"
-              "              write: the disk is full\n"
-              "problem       all 20 descriptors are in use, new connections wait:\n"
-              "              set a higher LimitNOFILE= (`systemctl edit p2pvpn-coordinator`) and "
-              "restart\n");
+        text,
+        "coordinator   9.9, up 1d 1h\n"
+        "rights        user 61234, no capabilities\n"
+        "listening     0.0.0.0:3478 tls:0.0.0.0:443\n"
+        "networks      2, 40 statements\n"
+        "nodes online  6\n"
+        "connections   21: 5 members, 1 guest, 2 TURN, 4 STUN\n"
+        "              8 opening, 1 closing; 7 of all by TLS, 3 hybrid\n"
+        "requests      14 signals passed on, 13 connections refused or closed for protocol errors\n"
+        "relay         0 allocations of members, 0 of static users on 0 sockets\n"
+        "relayed       3.0 MiB in 4000 packets for members\n"
+        "              0 B in 0 packets for static users\n"
+        "              0 B in 0 packets for alice, 0 allocations now\n"
+        "              72 B in 71 packets for bob, 73 allocations now\n"
+        "              0 requests answered by an error\n"
+        "not relayed   no_peer 6, bandwidth 5\n"
+        "limits hit    tls_handshakes 11, descriptors 22, signals 3\n"
+        "store         failing, 2.0 KiB, 5.0 MiB left on the disk, 3 changes waiting, 12 "
+        "failed\n"
+        "              write: the disk is full\n"
+        "problem       all 20 descriptors are in use, new connections wait:\n"
+        "              set a higher LimitNOFILE= (`systemctl edit p2pvpn-coordinator`) and "
+        "restart\n");
 }
 
 PV_TEST(doors_have_a_line_where_there_are_any)

@@ -540,6 +540,18 @@ PV_TEST(a_file_that_had_arrived_before_the_chat_began_is_no_news)
     assert_string_equal(t->note, "");
 }
 
+/* It is offered again when its receiver comes back. */
+PV_TEST(a_file_that_was_offered_before_the_chat_began_is_news_once_it_goes)
+{
+    const struct pv_tui_conv *c = &t->convs[pv_tui_find(t, "pi", false)];
+    take(pv_tui_take_files, "{'files':[" MINE_OUT("offered", "") "]}");
+    take(pv_tui_take_file, "{'file':" MINE_OUT("offered", "") "}");
+    assert_int_equal(c->n_lines, 0);
+    assert_string_equal(t->note, "");
+    take(pv_tui_take_file, "{'file':" MINE_OUT("done", "") "}");
+    assert_int_equal(c->n_lines, 1);
+}
+
 PV_TEST(a_muted_file_that_waits_is_not_told_when_the_chat_begins)
 {
     size_t pi = pv_tui_find(t, "pi", false);

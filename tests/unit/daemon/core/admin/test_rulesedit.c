@@ -277,6 +277,25 @@ PV_TEST(a_rule_that_can_hardly_be_meant_is_told)
     const struct keys b = keys_of(BOB);
     fake_node_add(node, make_leave(&node->world, &b, 1));
     must_say(ADD("tag:gust", "any"), "'doubts':['from']");
+    must_say(ADD("any", "10.0.0.0/8"), "'doubts':['range']");
+    must_say(ADD("any", "0.0.0.0/0"), "'ok':true"); /* the internet by an exit */
+    assert_lacks(fake_ctl_output, "doubts");
+}
+
+/* Members have their addresses there, and a rule about a prefix is about what is behind them. */
+PV_TEST(a_rule_to_the_networks_own_range_is_refused)
+{
+    static const char *const none[] = {"10.66.0.0/16", "10.66.4.0/24"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(none); i++)
+        must_say(PV_STR("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"bob\",\"to\":\"%s\","
+                        "\"ports\":\"22\"",
+                        none[i]),
+                 "is a part of the network's own range");
+    must_say(ADD("bob", "10.66.9.9"), "nobody is called 10.66.9.9");
+    must_say(ADD("bob", "10.66.9.9/32"), "nobody is called 10.66.9.9");
+    assert_string_equal(in_order(), "");
+    must("'cmd':'rule_add','verdict':'deny','from':'any','to':'10.66.0.7/32','ports':'22'");
+    must_say("'cmd':'can','from':'carol','to':'bob','ports':'22'", "rule 1: deny any bob 22");
 }
 
 /* The commonest mistake: what is to be let in is said behind a rule that shuts it out. */
