@@ -14,6 +14,7 @@ set(PV_WARNINGS
     -Wcast-align -Wformat=2 -Wswitch -Wimplicit-fallthrough -Wdouble-promotion -Wnull-dereference
     -Wno-unused-parameter # scripts/check-size names those that are mistakes
     -Wno-overlength-strings # C17 promises 4,095 characters, gcc and clang take any --help
+    -Wno-enum-float-conversion # newer clangs warn where a number that an enum names is compared with a double
     -fno-strict-aliasing -fno-common)
 if(PV_WERROR)
     list(APPEND PV_WARNINGS -Werror)

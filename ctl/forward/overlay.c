@@ -287,6 +287,11 @@ int pv_overlay_complain(struct pv_overlay *o, const char *host, uint16_t port, i
                            host, port);
     case -ETIMEDOUT:
     case PV_ERR_TIMEOUT:
+        if (pv_overlay_is_denied(o, host, port))
+            return pv_cli_fail(o->cli, PV_CTLAPI_REFUSED,
+                               "a rule of the network keeps %.100s:%u from this machine: "
+                               "`p2pvpnctl can %s %.100s:%u` names it",
+                               host, port, o->name, host, port);
         return pv_cli_fail(o->cli, PV_CTLAPI_TIMEOUT,
                            "%.100s does not answer at port %u: `p2pvpnctl why %.100s` says what "
                            "stands in the way",

@@ -110,6 +110,14 @@ static bool has_v6(const struct pv_job_iface *iface)
     return false;
 }
 
+static uint64_t addrs_of_v4(const struct pv_job_iface *iface)
+{
+    uint64_t v4 = 0;
+    for (size_t k = 0; k < iface->n_addrs; k++)
+        v4 |= (uint64_t)(iface->addrs[k].base.family == PV_AF_INET) << k;
+    return v4;
+}
+
 /* Names a setting of others that keeps the interface from working; "" = none. */
 static void find_problem(const struct pv_job_iface *iface, bool up, unsigned mtu,
                          char text[static PROBLEM_MAX])
@@ -197,9 +205,11 @@ static void look(struct pv_io_iface *i, pv_ns now)
     i->hidden = i->hidden || (problem[0] != '\0' && !i->known);
     if (problem[0] != '\0' || r < 0)
         return;
-    /* IPv6 may be forbidden here: only what was there can be missed. */
+    /* IPv6 may be forbidden here: of it only what was there can be missed. Addresses of IPv4 were
+     * set, or the job had failed, and somebody may have removed them before this look. */
     if (!i->known && !i->hidden) {
         i->had = has;
+        i->had.addrs |= addrs_of_v4(i->wanted);
         i->known = true;
     }
     if (!i->hidden && (i->had.addrs & ~has.addrs) == 0 && (i->had.nets & ~has.nets) == 0 &&

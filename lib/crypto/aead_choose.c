@@ -126,7 +126,7 @@ static int measure_cost(const struct pv_aead_provider *provider, enum pv_suite s
     if (r != PV_OK || large <= 0 || small <= 0)
         return r;
     double ns = 1e9 / large + 1e9 / small;
-    *ret_cost = ns < 1 ? 1 : ns > (double)PV_AEAD_COST_MAX ? PV_AEAD_COST_MAX : (uint32_t)ns;
+    *ret_cost = ns < 1 ? 1 : ns > PV_AEAD_COST_MAX ? PV_AEAD_COST_MAX : (uint32_t)ns;
     return PV_OK;
 }
 

@@ -37,6 +37,12 @@ def everything_goes_by_the_exit_and_nothing_beside_it(lab):
     alice.run("ip", "link", "del", alice.tun)
     up.tight("the interface removed")
     through(alice, exit_, web)
+    # Without its address the interface's packets are forwarded, as all lab machines do: answers, and errors about them.
+    for _ in range(5):
+        alice.run("ip", "addr", "flush", "dev", alice.tun)
+        up.go_round(1)
+    up.tight("the interface without addresses")
+    through(alice, exit_, web)
     # A packet too large for the interface is told to the sender, whatever the exit's way takes.
     r = alice.run("ping", "-c1", "-W2", "-M", "do", "-s", "1450", web.ip4, check_rc=False)
     check("mtu = 1420" in r.out + r.err or "mtu=1420" in r.out + r.err, f"too big is not told: {r}")

@@ -58,6 +58,7 @@ def a_machine_is_in_two_networks_at_once(lab):
     other.ctl("rename", "bob", "eve")
     wait("eve, whom only work has, to be found there",
          lambda: "give -n work" in a.ctl("ping", "-c", "1", "eve", code=6).err)
+    check("give -n work" in a.ctl("can", "bob", "eve:22", code=6).err, "eve in can")
     other.ctl("rename", "eve", "bob")
     wait("work to have its bob again", lambda: a.ctl("-n", "work", "ip", "bob", check_rc=False).code == 0)
     far = a.json("-n", "work", "ip", "bob")["ip4"]

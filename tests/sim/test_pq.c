@@ -11,6 +11,7 @@ enum {
     MESH = 8, /* nodes of a world: 28 meetings */
     WORLDS =
         3, /* 84 meetings, and again as many after a restart; PV_SIM_SEEDS sets another number */
+    FULL_WORLDS = 2, /* whose disk is full */
     SMALL =
         600, /* bytes: handshakes, checks and pings are smaller, halves of an exchange are not */
     SMALL_BOX = 2600, /* bytes of a signal without a half */
@@ -210,6 +211,38 @@ PV_TEST(restarts_under_traffic_cut_nobody_off)
 {
     unsigned worlds = sim_is_long() ? MANY_RESTART_WORLDS : RESTART_WORLDS;
     sim_seeds(worlds, restarts, NULL);
+}
+
+/* The second life of two on a full disk: its numbers begin at the last mark that was stored, as
+ * those that the first one used just before did. */
+static bool is_born_on_a_full_disk(uint64_t seed, struct sim_node *n[static 2])
+{
+    if (!begin_pair(seed, &n[0], &n[1]))
+        return false;
+    sim_node_set_disk_full(n[1], true);
+    sim_node_restart(n[1]);
+    for (int i = 0; i < 40; i++) { /* each draws numbers of n[1]'s */
+        sim_node_kill(n[0]);
+        sim_world_run(PV_MS(100));
+        sim_node_start(n[0]);
+        if (!both_carry(n, PV_S(20)))
+            return false;
+    }
+    sim_node_restart(n[1]);
+    return true;
+}
+
+PV_SIM(a_life_that_begins_on_a_full_disk_is_heard, FULL_WORLDS)
+{
+    struct sim_node *n[2];
+    sim_must(is_born_on_a_full_disk(seed, n), "not met:");
+    sim_must(both_carry(n, PV_S(180)), "not before the clock is beyond the mark:");
+    sim_world_run(PV_S(180));
+    sim_node_restart(n[1]);
+    sim_must(both_carry(n, PV_S(15)), "though the clock is beyond the mark:");
+    sim_must(is_born_on_a_full_disk(seed + 1000, n), "not met again:");
+    sim_node_set_disk_full(n[1], false);
+    sim_must(both_carry(n, PV_S(60)), "although there is room:");
 }
 
 /* --- mixed versions -----------------------------------------------------------------------------

@@ -154,6 +154,15 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
                         what, text);
         return false;
     }
+    if (node == NULL && !is_tag && strchr(text, '/') != NULL &&
+        pv_prefix_parse(text, &prefix) == PV_OK) {
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_USAGE,
+            "%s: nobody can carry %.60s: give a prefix of /8 or longer (IPv6: /16) that "
+            "is not loopback, link-local or multicast, or any",
+            what, text);
+        return false;
+    }
     if (node == NULL && !is_tag && strchr(text, '/') != NULL) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
                         "%s: \"%.60s\" is no prefix: give the first address of a network and how "
@@ -489,6 +498,7 @@ static unsigned doubts_of(const struct pv_node *n, const struct pv_st_rule *rule
 {
     const struct pv_selector *from = &rule->from, *to = &rule->to;
     const struct pv_prefix *range = &pv_roster_network(n->roster)->range;
+    const struct pv_prefix range6 = pv_network_ula(pv_roster_network_id(n->roster));
     struct pv_prefix prefix;
     unsigned doubts = 0;
     if (from->kind == PV_SELECT_NODE && is_node(to, from->value))
@@ -499,7 +509,7 @@ static unsigned doubts_of(const struct pv_node *n, const struct pv_st_rule *rule
         doubts |= PV_CTLAPI_DOUBT_TO;
     /* The internet by an exit is meant as it is said. */
     if (pv_selector_prefix(to, &prefix) && prefix.bits > 0 &&
-        pv_prefix_contains(&prefix, &range->base))
+        (pv_prefix_contains(&prefix, &range->base) || pv_prefix_contains(&prefix, &range6.base)))
         doubts |= PV_CTLAPI_DOUBT_RANGE;
     return doubts;
 }
@@ -860,7 +870,8 @@ static bool read_port(struct pv_node *n, const char *text, uint64_t handle,
 }
 
 /* The member that carries this address, by what is offered and allowed: the longest prefix. NULL:
- * nobody. Of several gateways each keeps the same rules, but for those about itself. */
+ * nobody. An exit carries nothing private. Of several gateways each keeps the same rules, but for
+ * those about itself. */
 static const uint8_t *gateway_to(const struct pv_node *n, const struct pv_prefix *to)
 {
     const struct pv_roster_entry *e = NULL, *best = NULL;
@@ -870,6 +881,8 @@ static const uint8_t *gateway_to(const struct pv_node *n, const struct pv_prefix
         struct pv_view list = st == NULL ? pv_view(NULL, 0) : st->list;
         struct pv_offer offer;
         bool offered = false;
+        if (r->prefix.bits == 0 && pv_addr_is_private(&to->base))
+            continue;
         while (!offered && pv_offerlist_next(&list, &offer))
             offered = pv_route_compare(&offer.prefix, &r->prefix) == 0;
         if (offered && r->prefix.bits <= to->bits && pv_prefix_contains(&r->prefix, &to->base) &&

@@ -141,6 +141,12 @@ void pv_descx_kick(struct pv_descx *x)
         send_anew(x);
 }
 
+void pv_descx_insist(struct pv_descx *x, pv_ns now)
+{
+    if (!x->acked && x->resend_at == PV_NEVER)
+        x->resend_at = now + PV_DESCX_MAX_RESEND;
+}
+
 /* The peer may have restarted and lost what it had acknowledged. */
 void pv_descx_repeat(struct pv_descx *x)
 {

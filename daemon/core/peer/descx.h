@@ -65,6 +65,8 @@ void pv_descx_says(struct pv_descx *x, uint64_t content);
 /* The number of our generation turned out to be too low; it is the same generation under another
  * one. Only while it is not acknowledged. */
 void pv_descx_renumber(struct pv_descx *x, uint64_t gen);
+/* While that may turn out: it is repeated for as long as it is not acknowledged. */
+void pv_descx_insist(struct pv_descx *x, pv_ns now);
 /* Forget our own description; nothing is sent until begin(). The state heard from the peer stays.
  */
 void pv_descx_end(struct pv_descx *x);

@@ -85,8 +85,8 @@ uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed)
     return path->relay.family == PV_AF_INET6 ? ETHERNET - UDP6 : ETHERNET - UDP4;
 }
 
-/* A number from before this life's mark was stored may be below those of a former life that had no
- * room for its mark: the peer takes it for an old one and never answers. */
+/* A number may be below those of a former life that had no room for its mark (highwater.h): the
+ * peer takes it for an old one and never answers. */
 static void renumber(struct pv_peer *p, pv_ns now)
 {
     struct pv_highwater *gen = &p->node->common->gen;
@@ -147,6 +147,8 @@ bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
     ret_desc->wg_len = p->wg_len;
     pv_descx_says(&p->descx, hash_content(ret_desc));
     (void)pv_descx_take_due(&p->descx, now);
+    if (p->gen_in_doubt) /* the peer may answer the next number only */
+        pv_descx_insist(&p->descx, now);
     ret_desc->gen = p->descx.own.gen;
     ret_desc->rev = p->descx.own.rev;
     return true;

@@ -187,6 +187,10 @@ PV_MUST_CHECK int pv_rooms_add(struct pv_rooms *rs, struct pv_rooms_room *room, 
 void pv_rooms_settle(struct pv_rooms_room *room);
 /* Where our logs begin when we are invited: what we do not get. */
 void pv_rooms_begin_logs(struct pv_rooms_room *room);
+/* Where the node may have begun the author's log: at the highest base of all its invitations that
+ * can be true. It has none of the texts up to there for sure. */
+uint64_t pv_rooms_began_at(const struct pv_rooms_room *room, const struct pv_rooms_node *m,
+                           const struct pv_rooms_node *author);
 const struct pv_room_record *pv_rooms_creation(const struct pv_rooms_room *room);
 
 /* --- rooms_sync.c: what members tell each other -------------------------------------------- */

@@ -415,6 +415,23 @@ static void make_base(const struct pv_rooms_room *room, struct pv_rooms_node *m)
     }
 }
 
+uint64_t pv_rooms_began_at(const struct pv_rooms_room *room, const struct pv_rooms_node *m,
+                           const struct pv_rooms_node *author)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < room->n_records; i++) {
+        const struct pv_room_record *rec = &room->records[i].rec;
+        struct pv_room_have h;
+        if (rec->type != PV_ROOM_INVITE || !pv_rooms_same(rec->node, m->pk))
+            continue;
+        for (size_t k = 0; pv_room_base(rec, k, &h); k++) {
+            if (pv_rooms_same(h.author, author->pk) && h.seq > most && h.seq <= author->last)
+                most = h.seq;
+        }
+    }
+    return most;
+}
+
 void pv_rooms_settle(struct pv_rooms_room *room)
 {
     make_digest(room);

@@ -284,12 +284,14 @@ void pv_rooms_note_delivered(struct pv_rooms *rs, struct pv_rooms_room *room)
     const size_t self = room->self == NULL ? SIZE_MAX : pv_rooms_index(room, room->self->pk);
     for (size_t i = 0; self != SIZE_MAX && i < room->n_members; i++) {
         struct pv_rooms_node *m = room->members[i];
-        const uint64_t above = m->base[self] > m->noted ? m->base[self] : m->noted;
         const uint64_t has = m->known[self] < room->self->last ? m->known[self] : room->self->last;
-        if (i == self || has <= above)
+        if (i == self || has <= m->noted || has <= m->base[self])
             continue;
+        const uint64_t began = pv_rooms_began_at(room, m, room->self);
+        const uint64_t above = began > m->noted ? began : m->noted;
         m->noted = has;
-        note_delivered_to(rs, room, above, has);
+        if (has > above)
+            note_delivered_to(rs, room, above, has);
     }
 }
 

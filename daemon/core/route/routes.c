@@ -23,6 +23,7 @@
 
 /* The host's network is like the plan, or is not. */
 static pv_job_done plan_done;
+static pv_job_done choice_saved;
 
 /* The name of the user's choice in the store. */
 #define ROUTES_META "routes"
@@ -46,7 +47,11 @@ struct pv_routes {
     /* Why the host cannot use an exit: it is left out until the user says something else. "" = it
      * can. */
     char fault[PV_JOB_ERROR_MAX];
-    uint64_t asked; /* the client that wants the exit and waits for the host; 0 = none */
+    uint64_t asked; /* the client that changed the choice and waits; 0 = none */
+    bool setting;   /* for the host */
+    bool saving;    /* for the disk, */
+    bool unsaved;   /* which did not take it */
+    uint64_t saves; /* of the choice; the last one counts */
     const char
         *lwip; /* why lwIP is in the kernel's place, which has no routes then; NULL: it is not */
 };
@@ -601,10 +606,12 @@ static void save_choice(struct pv_routes *r)
 {
     uint8_t buf[PV_ROUTEUSE_BYTES];
     size_t len = pv_routeuse_encode(&r->use, buf);
-    pv_node_put_meta(r->node, ROUTES_META, pv_view(buf, len));
+    r->saving =
+        pv_node_put_meta_for(r->node, ROUTES_META, pv_view(buf, len), choice_saved, r, ++r->saves);
+    r->unsaved = !r->saving;
 }
 
-/* Answers the client that waits for the host, if there is one. fault: why not; "" = done. */
+/* Answers the client that waits, if there is one. fault: why not; "" = done. */
 static void answer_waiting(struct pv_routes *r, const char *fault)
 {
     if (r->asked != 0 && fault[0] == '\0')
@@ -614,7 +621,30 @@ static void answer_waiting(struct pv_routes *r, const char *fault)
     r->asked = 0;
 }
 
-/* A change of the exit is answered by the host. */
+/* A user who relies on an exit must hear that the next start will know nothing of it. */
+static void answer_settled(struct pv_routes *r)
+{
+    if (r->setting || r->saving)
+        return;
+    answer_waiting(r, r->unsaved
+                          ? PV_STR("it is in force until p2pvpnd is restarted, and this machine's "
+                                   "disk does not have it (%.200s): p2pvpnd tries again every 30 s",
+                                   r->node->store.error)
+                          : "");
+}
+
+static void choice_saved(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_routes *r = wait->self;
+    pv_node_stored(r->node, result);
+    if (wait->tag != r->saves)
+        return;
+    r->saving = false;
+    r->unsaved = result->status != PV_OK;
+    answer_settled(r);
+}
+
+/* It is answered by the disk, a change of the exit by the host as well. */
 static void use_changed(struct pv_routes *r, bool exit, uint64_t handle, pv_ns now)
 {
     size_t plans = r->n_plans;
@@ -623,8 +653,8 @@ static void use_changed(struct pv_routes *r, bool exit, uint64_t handle, pv_ns n
     look(r, false, now);
     answer_waiting(r, "");
     r->asked = handle;
-    if (!exit || plans == r->n_plans)
-        answer_waiting(r, "");
+    r->setting = exit && plans != r->n_plans;
+    answer_settled(r);
 }
 
 /* A prefix or a member; a prefix that nobody offers yet is fine. False: the client is answered. */
@@ -839,8 +869,9 @@ static void on_due(void *part, pv_ns now)
 static void plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct pv_routes *r = wait->self;
+    r->setting = false;
     if (result->status == PV_OK) {
-        answer_waiting(r, "");
+        answer_settled(r);
         return;
     }
     pv_log(r->node->log, PV_LOG_ERROR, "what=\"routes not set\" why=\"%s\"", result->error);

@@ -568,6 +568,25 @@ static void add_reroute(struct pv_text *w, const struct pv_netplan *plan,
                 PV_NETWORDS_MARK_ALL);
 }
 
+/* A host that forwards lets members' packets out where that was offered, and those of static peers
+ * where its user wants it. No packet to a member leaves beside the exit: this node's own come so
+ * while its interface, which somebody took away, has no address yet; nor do errors about these. */
+static void add_from_overlay(struct pv_text *w, const struct pv_netplan *plan)
+{
+    const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
+    for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
+        const char *ip = ip_of(overlay[i]);
+        if (overlay[i]->base.family == PV_AF_NONE)
+            continue;
+        pv_text_add(w, "  iifname \"%s\" %s daddr %s counter drop\n", plan->ifname, ip,
+                    PV_PREFIX_STR(overlay[i]));
+        if (plan->n_offered == 0)
+            pv_text_add(w, "  iifname \"%s\" %s saddr %s counter drop\n", plan->ifname, ip,
+                        PV_PREFIX_STR(overlay[i]));
+    }
+    pv_text_add(w, "  iifname \"%s\" accept\n", plan->ifname);
+}
+
 /* A packet that does not leave by the exit does not leave: whatever routes, rules and other
  * programs say. Before anything of an exit is changed this stands, and it goes last. At the last
  * hook, which knows where a packet goes that was routed twice. */
@@ -580,9 +599,9 @@ static void add_guard(struct pv_text *w, const struct pv_netplan *plan,
      * may be somebody else's by now. */
     pv_text_add(w,
                 "  ct direction reply ct mark 0x%x accept\n"
-                "  meta l4proto tcp tcp flags & syn == 0 ct mark 0x%x accept\n"
-                "  iifname \"%s\" accept\n",
-                PV_NETWORDS_MARK, PV_NETWORDS_MARK, plan->ifname);
+                "  meta l4proto tcp tcp flags & syn == 0 ct mark 0x%x accept\n",
+                PV_NETWORDS_MARK, PV_NETWORDS_MARK);
+    add_from_overlay(w, plan);
     /* Without these a link has no addresses and no neighbours. */
     pv_text_add(w,
                 "  udp sport 68 udp dport 67 accept\n  udp sport 546 udp dport 547 accept\n"

@@ -116,8 +116,12 @@ def nc_is_a_connection_to_a_member(lab):
         one.ctl("nc", "a", 70000, code=2)
         one.ctl("nc", coordinator.host.ip4, 22, code=6)  # no member's
         check(one.ctl("nc", "-u", "a", 7777, stdin="x").out.split()[0] == one.addr(), "the answer by UDP")
-    # p2pvpnd with its network ends below it
     user = hosts[1]
+    a.ctl("deny", "any", "a", "tcp/7005")
+    wait("the rule", lambda: not user.ctl("can", user.name, "a:7005", check_rc=False).code == 0)
+    r = user.ctl("nc", "a", 7005, code=11)
+    check(f"a rule of the network keeps a:7005 from this machine: `p2pvpnctl can {user.name} a:7005`" in r.err, r)
+    # p2pvpnd with its network ends below it
     talk = user.start(*nc, "a", "7003", name="nc", stdin=-1)
     wait("the connection", lambda: "7003" in user.ctl("run", "ss", "-Htn", "state", "established").out)
     wait("nc to need p2pvpnd no more", lambda: "p2pvpnd.sock" not in user.run("ss", "-Hx", "state", "established").out)

@@ -218,6 +218,26 @@ PV_TEST(another_default_route_by_halves_is_found)
     assert_false(has_route(&p, &h, "throw 128.0.0.0/1 table 28784 metric 0"));
 }
 
+/* As a host that forwards would send a packet to the address that its interface has not yet. */
+PV_TEST(beside_an_exit_nothing_leaves_that_came_from_members_and_was_not_offered)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    char text[PV_NETWORDS_TEXT];
+    p.exit = p.exit4 = true;
+    p.n_offered = 0;
+    assert_ok(pv_networds_nft(&p, &h, text));
+    const char *to = strstr(text, "iifname \"p2p0\" ip daddr 10.66.0.0/16 counter drop");
+    const char *from = strstr(text, "iifname \"p2p0\" ip saddr 10.66.0.0/16 counter drop");
+    const char *rest = strstr(text, "  iifname \"p2p0\" accept"); /* of static peers */
+    assert_true(to != NULL && from != NULL && rest != NULL && to < rest && from < rest);
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = test_prefix("192.168.0.0/16"), .snat = true};
+    assert_ok(pv_networds_nft(&p, &h, text));
+    assert_has(text, "iifname \"p2p0\" ip daddr 10.66.0.0/16 counter drop");
+    assert_lacks(text, "iifname \"p2p0\" ip saddr 10.66.0.0/16 counter drop");
+}
+
 PV_TEST(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides)
 {
     struct pv_netplan p = plan_of();

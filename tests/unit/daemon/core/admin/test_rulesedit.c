@@ -278,6 +278,8 @@ PV_TEST(a_rule_that_can_hardly_be_meant_is_told)
     fake_node_add(node, make_leave(&node->world, &b, 1));
     must_say(ADD("tag:gust", "any"), "'doubts':['from']");
     must_say(ADD("any", "10.0.0.0/8"), "'doubts':['range']");
+    must_say(ADD("any", "fd81::/9"), "is no prefix"); /* has bits behind its length */
+    must_say(ADD("any", "fd00::/8"), "nobody can carry fd00::/8");
     must_say(ADD("any", "0.0.0.0/0"), "'ok':true"); /* the internet by an exit */
     assert_lacks(fake_ctl_output, "doubts");
 }

@@ -227,6 +227,30 @@ PV_TEST(a_newcomer_has_none_of_the_texts_from_before_its_invitation)
     assert_int_equal(w.n[ANNA].delivered, 2);
 }
 
+/* By the second one, who lacks it, too, the newcomer would get the text: its log has begun. */
+PV_TEST(a_text_that_a_newcomer_began_behind_is_not_delivered_to_it)
+{
+    alone(BOB);
+    assert_ok(say(ANNA, "crew", "early"));
+    assert_ok(invite(ANNA, "crew", CARL));
+    run_for(PV_S(60));
+    alone(CARL);
+    alone(ANNA);
+    assert_ok(invite(BOB, "crew", CARL));
+    connect(BOB, CARL, true);
+    run_for(PV_S(60));
+    assert_ok(say(CARL, "crew", "hello"));
+    run_for(PV_S(60));
+    alone(BOB);
+    connect(ANNA, CARL, true);
+    run_for(PV_S(60));
+    assert_int_equal(w.n[ANNA].delivered, 0);
+    connect(ANNA, BOB, true);
+    run_for(PV_S(60));
+    assert_string_equal(w.n[BOB].said, "hello early");
+    assert_int_equal(w.n[ANNA].delivered, 1);
+}
+
 /* All who are there were invited after texts that only one who has left could have. */
 PV_TEST(a_text_of_the_next_life_is_delivered_though_nobody_has_those_of_before)
 {

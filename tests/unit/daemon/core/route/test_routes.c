@@ -221,8 +221,10 @@ PV_TEST(the_user_chooses)
     assert_string_equal(used(), "2001:db8::/32");
     assert_answer("'cmd':'routes'", "'state':'off'");
     expect("route use 192.168.1.0/24");
-    assert_answer("'cmd':'route_use','peer':'bob'", "'ok':true");
+    ask("'cmd':'route_use','peer':'bob'");
     assert_string_equal(used(), "192.168.1.0/24 2001:db8::/32");
+    (void)fake_client_read(&x, client);
+    expect("'ok':true");
     ask("'cmd':'route_use','peer':'2001:db8::/32','off':true");
     assert_string_equal(used(), "192.168.1.0/24");
     assert_answer("'cmd':'routes'", "'named':[{'what':'bob','use':true},"
@@ -456,6 +458,30 @@ PV_TEST(a_node_that_leaves_the_network_uses_nothing)
     told(make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, pv_peer_pk(bob), NULL, 0));
     assert_string_equal(used(), "");
     assert_null(goes_to("192.168.1.7"));
+}
+
+/* It holds, and the next start would know nothing of it. */
+PV_TEST(a_choice_that_the_disk_does_not_take_is_told)
+{
+    (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
+    offer(BOB, "0.0.0.0/0", 0);
+    be_online(bob, true);
+    (void)new_plan();
+    ask("'cmd':'exit_use','peer':'bob','block':true");
+    for (struct pv_job *job; (job = fake_node_job(&x.f)) != NULL;) {
+        struct pv_job_result done = {.status = PV_OK};
+        if (job->kind == PV_JOB_SET_META) {
+            done.status = PV_ERR_NO_SPACE;
+            snprintf(done.error, sizeof(done.error), "store: disk full");
+        } else if (job->kind == PV_JOB_NETPLAN) {
+            assert_true(job->u.netplan->exit && job->u.netplan->exit_block);
+        }
+        fake_node_answer(&x.f, job, &done);
+    }
+    (void)fake_client_read(&x, client);
+    expect("'ok':false");
+    expect("it is in force until p2pvpnd is restarted");
+    expect("store: disk full");
 }
 
 /* The client hears it, and the host gets a plan without the exit. */
