@@ -878,9 +878,12 @@ void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
 
 void pv_tui_take_state(struct pv_tui *t, const json_t *body)
 {
+    const char *id = pv_json_text(body, "msg_id", "");
     size_t index = pv_tui_find(t, pv_json_text(body, "peer", ""), false);
-    struct pv_tui_line *line =
-        index == SIZE_MAX ? NULL : find_line(&t->convs[index], pv_json_text(body, "msg_id", ""));
+    struct pv_tui_line *line = index == SIZE_MAX ? NULL : find_line(&t->convs[index], id);
+    /* A pane keeps the name that its peer had when it was opened. */
+    for (size_t i = 0; i < t->n_convs && line == NULL; i++)
+        line = find_line(&t->convs[i], id);
     enum pv_chat_state state = state_of(pv_json_text(body, "state", ""));
     /* Events and answers can cross: a state only advances, so that a late "sent" does not undo
      * "read". */

@@ -646,7 +646,7 @@ test -d /run/net || {
     for kept; do
         n=$((n + 1))
         mkdir "/run/kept$n"
-        mount --bind "$kept" "/run/kept$n"
+        mount --rbind "$kept" "/run/kept$n"  # a user may not lay bare what is mounted in it
     done
     mkdir /run/net
     mount -t tmpfs tmpfs /run/net
@@ -661,8 +661,8 @@ test -d /run/net || {
     for kept; do
         n=$((n + 1))
         mkdir -p "$kept"
-        mount --bind "/run/kept$n" "$kept"
-        umount "/run/kept$n"
+        mount --rbind "/run/kept$n" "$kept"
+        umount -l "/run/kept$n"
     done
 }
 """
@@ -687,13 +687,16 @@ class Host(Namespace):
         self.inside = []  # what an ordinary program begins with to be in the overlay
         self.python = sys.executable
 
+    def kept(self):
+        """The places below /tmp that USERS_OWN has to keep."""
+        places = (ROOT, os.path.realpath(self.lab.bin("machine")).rpartition("/bin/")[0], self.lab.build)
+        return [p for p in dict.fromkeys(places) if p.startswith(("/tmp/", "/var/tmp/"))]
+
     def without_root(self, uid=65534, denied=False):
         """Everything on it is this user's from now on, without rights and a way to any: p2pvpnd has --user.
         denied: nor may it make namespaces."""
         self.home = home = f"/run/home{uid}"
-        kept = [p for p in dict.fromkeys((ROOT, os.path.realpath(self.lab.bin("machine")).rpartition("/bin/")[0], self.lab.build))
-                if p.startswith(("/tmp/", "/var/tmp/"))]
-        self.run("sh", "-ec", USERS_OWN, "own", home, str(uid), *kept)
+        self.run("sh", "-ec", USERS_OWN, "own", home, str(uid), *self.kept())
         self.before = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--bounding-set=-all",
                        "--no-new-privs", "--", "env", f"HOME={home}", f"XDG_RUNTIME_DIR={home}/run",
                        "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]

@@ -416,8 +416,10 @@ def a_rule_that_comes_later_is_why_lines_and_files_wait(lab):
     g.ctl("send", "b", "hello")
     a.ctl("deny", "g", "b", "chat,files")
     rules_at(b, 1, "allow")
+    b.ctl("down")  # g hears of the rule before it can try
     g.ctl("up")
     rules_at(g, 1, "allow")
+    b.ctl("up")
     g.wait_direct(b)
     b.wait_direct(g)
     check("is denied it" in g.ctl("history", "b").out, "history does not say why it waits")

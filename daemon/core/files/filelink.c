@@ -541,6 +541,7 @@ static void fetch(struct pv_filelink *l, struct file *f, pv_ns now)
     f->moved_at = now;
     file_judge(f, f->e.done, now);
     f->e.running = true;
+    f->e.why = PV_FILE_WHY_NONE; /* what stood in the way does no more */
     f->fetch_at = PV_NEVER;
     f->changed = true;
     file_begin(l, f, &op, now);

@@ -10,7 +10,8 @@
  * Where no mark can be stored, on a full disk, the clock is followed for 30 days more, so that the
  * next life is above this one, whenever it begins. A clock that leaps further is not: then values
  * grow by 1 only, and so do those of a life that begins while the clock is behind the mark. These
- * may be below a former life's, until the clock or a stored mark leads on (own).
+ * begin the higher the later, and may be below a former life's all the same, until the clock or a
+ * stored mark leads on.
  */
 #pragma once
 
@@ -19,7 +20,8 @@
 enum {
     PV_HIGHWATER_AHEAD_US = 120 * 1000000, /* the mark is set this far ahead of the last value */
     PV_HIGHWATER_SLACK_US = 60 * 1000000,  /* it is set anew when less than this is left */
-    PV_HIGHWATER_STEP_US = 1000000,        /* ours: more values than a life counts by 1 */
+    PV_HIGHWATER_STEP_US = 1000000, /* ours: more values than lives count by 1 above one mark */
+    PV_HIGHWATER_PACE = 240, /* ours: microseconds of the clock to a value that such a life skips */
 };
 #define PV_HIGHWATER_TRUST_US UINT64_C(2592000000000) /* ours: 30 days of a full disk */
 
@@ -32,11 +34,21 @@ struct pv_highwater {
     bool own;      /* values are above those of every former life by now */
 };
 
-/* stored: the mark read from disk, 0 = none. wall_us: the clock, microseconds. Two lives that begin
- * at one mark count from different values: with the same ones they would be taken for one. */
+/* Values above the mark that were used by the lives before, which none could tell: by the clock,
+ * while that is behind the mark by no more than marks are ahead. */
+static inline uint64_t pv_highwater_skip(uint64_t stored, uint64_t wall_us)
+{
+    if (stored == 0 || wall_us >= stored)
+        return 0;
+    const uint64_t behind = stored - wall_us;
+    return behind > PV_HIGHWATER_AHEAD_US ? wall_us % PV_HIGHWATER_PACE
+                                          : (PV_HIGHWATER_AHEAD_US - behind) / PV_HIGHWATER_PACE;
+}
+
+/* stored: the mark read from disk, 0 = none. wall_us: the clock, microseconds. */
 static inline struct pv_highwater pv_highwater_load(uint64_t stored, uint64_t wall_us)
 {
-    const uint64_t last = stored + (stored == 0 ? 0 : wall_us % (PV_HIGHWATER_STEP_US / 2));
+    const uint64_t last = stored + pv_highwater_skip(stored, wall_us);
     return (struct pv_highwater){
         .last = last,
         .lead = wall_us > last ? wall_us : last,
@@ -46,15 +58,25 @@ static inline struct pv_highwater pv_highwater_load(uint64_t stored, uint64_t wa
     };
 }
 
+/* Is the clock followed as far as this? */
+static inline bool pv_highwater_trusts(const struct pv_highwater *h, uint64_t wall_us)
+{
+    return wall_us < h->safe || (h->safe > 0 && wall_us - h->safe < PV_HIGHWATER_TRUST_US);
+}
+
+/* Will the next value be above those of every former life? */
+static inline bool pv_highwater_leads(const struct pv_highwater *h, uint64_t wall_us)
+{
+    return h->own || (wall_us > h->last && pv_highwater_trusts(h, wall_us));
+}
+
 /* The next value for this wall clock (microseconds). */
 static inline uint64_t pv_highwater_next(struct pv_highwater *h, uint64_t wall_us)
 {
-    const bool leads = wall_us > h->last;
-    const uint64_t next = leads ? wall_us : h->last + 1;
-    const bool follows = next < h->safe || (h->safe > 0 && next - h->safe < PV_HIGHWATER_TRUST_US);
+    const uint64_t next = wall_us > h->last ? wall_us : h->last + 1;
+    h->own = pv_highwater_leads(h, wall_us);
     h->lead = next > h->lead ? next : h->lead;
-    h->last = follows ? next : h->last + 1;
-    h->own = h->own || (leads && follows);
+    h->last = pv_highwater_trusts(h, next) ? next : h->last + 1;
     return h->last;
 }
 

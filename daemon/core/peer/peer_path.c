@@ -90,10 +90,11 @@ uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed)
 static void renumber(struct pv_peer *p, pv_ns now)
 {
     struct pv_highwater *gen = &p->node->common->gen;
-    if (!p->gen_in_doubt || p->descx.acked || !gen->own)
+    const uint64_t wall = pv_node_wall_us(p->node, now);
+    if (!p->gen_in_doubt || p->descx.acked || !pv_highwater_leads(gen, wall))
         return;
     p->gen_in_doubt = false;
-    pv_descx_renumber(&p->descx, pv_highwater_next(gen, pv_node_wall_us(p->node, now)));
+    pv_descx_renumber(&p->descx, pv_highwater_next(gen, wall));
     pv_peer_pq_begin(p);
 }
 

@@ -569,10 +569,14 @@ static void add_reroute(struct pv_text *w, const struct pv_netplan *plan,
 }
 
 /* A host that forwards lets members' packets out where that was offered, and those of static peers
- * where its user wants it. No packet to a member leaves beside the exit: this node's own come so
- * while its interface, which somebody took away, has no address yet; nor do errors about these. */
+ * where its user wants it; without an offer answers alone, and what the user leads elsewhere, as
+ * docker does with ports of containers. No packet to a member leaves beside the exit: this node's
+ * own come so while its interface, which somebody took away, has no address yet; nor do errors
+ * about these. */
 static void add_from_overlay(struct pv_text *w, const struct pv_netplan *plan)
 {
+    static const char *const ends[] = {"ct state established accept", "ct status dnat accept",
+                                       "counter drop"};
     const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
         const char *ip = ip_of(overlay[i]);
@@ -580,9 +584,9 @@ static void add_from_overlay(struct pv_text *w, const struct pv_netplan *plan)
             continue;
         pv_text_add(w, "  iifname \"%s\" %s daddr %s counter drop\n", plan->ifname, ip,
                     PV_PREFIX_STR(overlay[i]));
-        if (plan->n_offered == 0)
-            pv_text_add(w, "  iifname \"%s\" %s saddr %s counter drop\n", plan->ifname, ip,
-                        PV_PREFIX_STR(overlay[i]));
+        for (size_t k = 0; plan->n_offered == 0 && k < PV_ARRAY_LEN(ends); k++)
+            pv_text_add(w, "  iifname \"%s\" %s saddr %s %s\n", plan->ifname, ip,
+                        PV_PREFIX_STR(overlay[i]), ends[k]);
     }
     pv_text_add(w, "  iifname \"%s\" accept\n", plan->ifname);
 }

@@ -64,7 +64,7 @@ class Podman:
         uid, home = dict(USERS)["alice"], "/home/alice"
         host.run("mount", "-t", "tmpfs", "tmpfs", "/home")
         host.control_groups()
-        host.run("sh", "-ec", USERS_OWN, "own", home, str(uid))
+        host.run("sh", "-ec", USERS_OWN, "own", home, str(uid), *host.kept())
         host.run("chmod", "1777", "/var/tmp")  # podman makes its own image for pods there
         host.run("sh", "-ec", "for f in subuid subgid; do echo alice:100000:65536 >/etc/$f; done;"
                  "mkdir -p $0/.config/containers; cat >$0/.config/containers/containers.conf;"

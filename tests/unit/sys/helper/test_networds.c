@@ -229,7 +229,9 @@ PV_TEST(beside_an_exit_nothing_leaves_that_came_from_members_and_was_not_offered
     assert_ok(pv_networds_nft(&p, &h, text));
     const char *to = strstr(text, "iifname \"p2p0\" ip daddr 10.66.0.0/16 counter drop");
     const char *from = strstr(text, "iifname \"p2p0\" ip saddr 10.66.0.0/16 counter drop");
+    const char *led = strstr(text, "iifname \"p2p0\" ip saddr 10.66.0.0/16 ct status dnat accept");
     const char *rest = strstr(text, "  iifname \"p2p0\" accept"); /* of static peers */
+    assert_true(led != NULL && led < from);
     assert_true(to != NULL && from != NULL && rest != NULL && to < rest && from < rest);
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = test_prefix("192.168.0.0/16"), .snat = true};

@@ -88,23 +88,31 @@ PV_TEST(lives_on_a_full_disk_follow_the_clock)
     }
 }
 
-/* Twice within two minutes: the clock is behind the mark, and tells nothing. */
-PV_TEST(two_lives_that_begin_at_one_mark_differ_and_are_in_doubt)
+/* Within two minutes of the mark: the clock is behind it, and says which life is the later one. */
+PV_TEST(lives_that_begin_at_one_mark_are_above_each_other)
 {
-    uint64_t disk = WALL + PV_HIGHWATER_AHEAD_US, mark;
-    struct pv_highwater a = pv_highwater_load(disk, WALL + 11111),
-                        b = pv_highwater_load(disk, WALL + 3333);
-    const uint64_t high = live(&a, WALL + 11111, 2000, false, &disk);
-    assert_true(pv_highwater_next(&b, WALL + 3333) < high);
-    assert_false(a.own || b.own);
+    uint64_t disk = WALL + PV_HIGHWATER_AHEAD_US, mark, seen = disk;
+    struct pv_highwater h = {.last = 0};
+    for (uint64_t s = 0; s < 119; s += 1) {
+        const uint64_t wall = WALL + s * 1000000;
+        h = pv_highwater_load(disk, wall);
+        assert_true(pv_highwater_next(&h, wall) > seen);
+        seen = live(&h, wall, 1000, false, &disk);
+        assert_false(h.own);
+    }
     /* The clock leads on, */
-    struct pv_highwater c = b;
-    assert_true(pv_highwater_next(&c, WALL + 2 * PV_HIGHWATER_AHEAD_US) > high);
+    const uint64_t later = WALL + 2 * PV_HIGHWATER_AHEAD_US;
+    struct pv_highwater c = h;
+    assert_false(pv_highwater_leads(&c, WALL));
+    assert_true(pv_highwater_leads(&c, later));
+    assert_int_equal(pv_highwater_next(&c, later), later);
     assert_true(c.own);
     /* or the disk has room again. */
-    assert_true(pv_highwater_take_mark(&b, &mark));
-    pv_highwater_stored(&b, mark);
-    assert_true(b.own && pv_highwater_next(&b, WALL) > high);
+    h = pv_highwater_load(disk, WALL);
+    assert_true(pv_highwater_next(&h, WALL) < seen);
+    assert_true(pv_highwater_take_mark(&h, &mark));
+    pv_highwater_stored(&h, mark);
+    assert_true(h.own && pv_highwater_next(&h, WALL) > seen);
 }
 
 /* A backup restored: what is on disk is old, the clock is right. */
