@@ -491,8 +491,8 @@ const char *pv_cli_how_to_join(const struct pv_cli *cli, char buf[static PV_SHOW
     return buf;
 }
 
-/* "box.work.p2p" names the network that p2pvpnd does not know: it is another one's here. So may be
- * who is called "box" alone, as other programs find it. */
+/* "box.work.p2p" names the network that p2pvpnd does not know: it is another one's here. A member
+ * of another network alone is found by other programs as "box", too. */
 static bool is_elsewhere(const struct pv_cli *cli, const char *peer, char ret_hint[static HINT_BUF])
 {
     struct pv_instance other;

@@ -3,7 +3,7 @@
 import sys
 
 from exitlab import LISTEN, PORT, TELL, Uplink, seen_as, through, use, world
-from lab import check, equal, scenario, wait
+from lab import UDP_ASK, UDP_ECHO, check, equal, scenario, wait
 
 FAR = "203.0.113.77/32"
 
@@ -278,3 +278,25 @@ while True:
     if p[0] >> 4 == 4:
         print(socket.inet_ntoa(p[16:20]), flush=True)
 """
+
+
+@scenario
+def containers_beside_an_exit_reach_members_and_members_their_ports(lab):
+    """As docker has them: masqueraded, with a port that the host publishes; this node offers nothing."""
+    _, _, alice, exit_, web = world(lab)
+    inside = lab.namespace("inside")
+    alice.ip(f"link add inside0 type veth peer name eth0 netns {inside.holder.pid}",
+             "addr add 172.30.0.1/24 dev inside0", "link set inside0 up")
+    inside.ip("addr add 172.30.0.2/24 dev eth0", "link set eth0 up", "link set lo up", "route add default via 172.30.0.1")
+    alice.nft("""table ip docker {
+    chain out { type nat hook postrouting priority 100; ip saddr 172.30.0.0/24 oifname != "inside0" masquerade; }
+    chain in { type nat hook prerouting priority -100; fib daddr type local udp dport 8080 dnat to 172.30.0.2:80; }
+}""")
+    echo = inside.start(sys.executable, "-c", UDP_ECHO, "172.30.0.2", "80", name="echo")
+    wait("the echo of the container", lambda: "ready" in echo.text())
+    exit_.answer_udp(7777)
+    use(alice)
+    through(alice, exit_, web)
+    wait("a member to reach the published port", lambda: exit_.udp_ask(alice.addr(), 8080))
+    wait("the container to reach a member",
+         lambda: inside.run(sys.executable, "-c", UDP_ASK, exit_.addr(), "7777", "0", "1.0", "x", check_rc=False).out)

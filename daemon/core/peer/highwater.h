@@ -34,8 +34,9 @@ struct pv_highwater {
     bool own;      /* values are above those of every former life by now */
 };
 
-/* Values above the mark that were used by the lives before, which none could tell: by the clock,
- * while that is behind the mark by no more than marks are ahead. */
+/* A life that begins before the clock has reached the mark skips so many values above it, as lives
+ * before that could store no mark may have used them: the more, the later it begins. A clock that
+ * is further behind than marks run ahead says nothing about what is later. */
 static inline uint64_t pv_highwater_skip(uint64_t stored, uint64_t wall_us)
 {
     if (stored == 0 || wall_us >= stored)

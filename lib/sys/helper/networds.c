@@ -568,11 +568,11 @@ static void add_reroute(struct pv_text *w, const struct pv_netplan *plan,
                 PV_NETWORDS_MARK_ALL);
 }
 
-/* A host that forwards lets members' packets out where that was offered, and those of static peers
- * where its user wants it; without an offer answers alone, and what the user leads elsewhere, as
- * docker does with ports of containers. No packet to a member leaves beside the exit: this node's
- * own come so while its interface, which somebody took away, has no address yet; nor do errors
- * about these. */
+/* A host that forwards does so with packets out of our interface, too. Members' packets leave where
+ * a prefix was offered; without an offer answers leave alone, and packets that the user leads
+ * elsewhere, as docker does with the ports of containers. Packets to a member do not leave: while
+ * the interface has no address, since somebody took it away, packets to this node itself would be
+ * forwarded, and our errors about them. Static peers' packets are the user's business. */
 static void add_from_overlay(struct pv_text *w, const struct pv_netplan *plan)
 {
     static const char *const ends[] = {"ct state established accept", "ct status dnat accept",

@@ -1300,6 +1300,16 @@ PV_TEST(history_and_live_messages_make_one_list)
     assert_int_equal(t->convs[pi].lines[1].state, PV_CHAT_READ); /* never back */
 }
 
+/* The events have its new name, and the open pane the one of before. */
+PV_TEST(marks_come_into_the_pane_of_a_peer_that_was_renamed)
+{
+    size_t pi = pv_tui_find(t, "pi", false);
+    pv_tui_open(t, pi);
+    take(pv_tui_take_message, MINE("B", "pi", "two", "queued"));
+    take(pv_tui_take_state, "{'msg_id':'B','peer':'tau','state':'read'}");
+    assert_int_equal(t->convs[pi].lines[0].state, PV_CHAT_READ);
+}
+
 /* Nobody saw the others: nothing behind them is read. */
 PV_TEST(a_conversation_keeps_the_newest_lines)
 {

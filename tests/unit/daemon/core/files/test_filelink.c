@@ -936,6 +936,19 @@ PV_TEST(a_full_disk_is_told_and_tried_again)
     assert_int_equal(state_after(50, 0, a), PV_FILE_DONE);
 }
 
+PV_TEST(a_file_that_moves_again_waits_for_nothing)
+{
+    w.side[1].auto_max = PV_FILE_SIZE_MAX;
+    w.full = 1;
+    must_offer(0, "big", 3000);
+    turns(20);
+    assert_int_equal(newest()->why, PV_FILE_WHY_DISK_FULL);
+    for (int i = 0; i < 1300 && !newest()->running; i++) /* it is tried again by itself */
+        turns(1);
+    assert_true(newest()->running);
+    assert_int_equal(newest()->why, PV_FILE_WHY_NONE);
+}
+
 PV_TEST(a_flood_of_offers_is_refused_and_hurts_nobody)
 {
     struct pv_file_notice n = {.kind = PV_FILE_OFFER, .size = 1, .name = "x"};
