@@ -1021,6 +1021,25 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
     snprintf(c->address, sizeof(c->address), "%s", address);
 }
 
+const struct pv_tui_conv *pv_tui_renamed(const struct pv_tui *t, const struct pv_tui_conv *c)
+{
+    for (size_t i = 1; !c->is_listed && c->address[0] != '\0' && i < t->n_convs; i++) {
+        const struct pv_tui_conv *other = &t->convs[i];
+        if (other->is_listed && strcmp(other->address, c->address) == 0)
+            return other;
+    }
+    return NULL;
+}
+
+/* The lines of its machine come into another pane from now on: said once, where one was open. */
+static void tell_renamed(struct pv_tui *t, struct pv_tui_conv *c)
+{
+    const struct pv_tui_conv *now = c->asked ? pv_tui_renamed(t, c) : NULL;
+    if (now != NULL && strcmp(c->called, now->name) != 0)
+        pv_tui_notice(t, c, PV_STR("%s is called %s now: /open %s", c->name, now->name, now->name));
+    snprintf(c->called, sizeof(c->called), "%s", now == NULL ? "" : now->name);
+}
+
 void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
 {
     const json_t *list = json_object_get(body, "peers");
@@ -1064,6 +1083,8 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         if (told)
             tell_peer(t, peer, c);
     }
+    for (i = 1; body != NULL && i < t->n_convs; i++)
+        tell_renamed(t, &t->convs[i]);
     t->has_peers = body != NULL;
     if (told && json_array_size(list) == 0)
         pv_tui_notice(t, &t->convs[t->current], "nobody else is in this network yet");
@@ -1820,6 +1841,13 @@ static bool words_of(const json_t *f, char *line, size_t cap)
     return true;
 }
 
+/* Of a file that stopped, or is complete, nothing more is said. */
+static void end_progress(struct pv_tui *t)
+{
+    if (strcmp(t->note, t->progress) == 0)
+        t->note[0] = '\0';
+}
+
 /* time: of the notice, Unix seconds. */
 static void take_file(struct pv_tui *t, const json_t *f, double time)
 {
@@ -1831,6 +1859,7 @@ static void take_file(struct pv_tui *t, const json_t *f, double time)
     t->files_moving = t->files_moving || strcmp(state, "accepted") == 0;
     if (index == SIZE_MAX || !is_news(t, f))
         return;
+    end_progress(t); /* the next list has that of the others */
     /* It is said when it is saved. */
     bool taken = is_in(f) && strcmp(state, "done") == 0 && take_it(t, number);
     struct pv_tui_conv *c = &t->convs[index];
@@ -1881,14 +1910,30 @@ static void note_way(struct pv_tui *t, const json_t *f, bool first)
         snprintf(t->files[i].state, sizeof(t->files[i].state), "%s", state);
 }
 
+/* How far an accepted file is, or what it waits for. That may last, and leaves another note alone.
+ */
+static void note_progress(struct pv_tui *t, const json_t *f)
+{
+    const char *name = pv_json_text(f, "name", "?"), *peer = pv_json_text(f, "peer", "?");
+    const char *way = is_in(f) ? "from" : "to", *why = pv_json_text(f, "why", "");
+    const double size = pv_json_real(f, "size", 0), done = pv_json_real(f, "done", 0);
+    if (pv_json_bool(f, "running") && size > 0)
+        pv_tui_note(t, "%s %s %s: %.0f %% of %s", name, way, peer, 100.0 * done / size,
+                    PV_BYTES_STR(size));
+    else if (why[0] != '\0' && t->note[0] == '\0')
+        pv_tui_note(t, "%s %s %s waits: %s", name, way, peer, why);
+    else
+        return;
+    if (t->paste == NULL)
+        memcpy(t->progress, t->note, sizeof(t->progress));
+}
+
 void pv_tui_take_files(struct pv_tui *t, const json_t *body)
 {
     const bool first = !t->has_files;
     t->has_files = true;
     t->files_moving = false;
-    /* Of one that stopped, or is complete, nothing more is said. */
-    if (strcmp(t->note, t->progress) == 0)
-        t->note[0] = '\0';
+    end_progress(t);
     PV_EACH_JSON(json_object_get(body, "files"), f) {
         /* An offer that waited before this chat began has no event, and a muted one none at all. */
         if (first && is_in(f) && !pv_json_bool(f, "muted") &&
@@ -1898,16 +1943,9 @@ void pv_tui_take_files(struct pv_tui *t, const json_t *body)
             take_file(t, f, t->now);
         note_way(t, f, first);
         tell_in_room(t, json_object_get(body, "files"), f);
-        double size = pv_json_real(f, "size", 0), done = pv_json_real(f, "done", 0);
         if (!pv_json_is(f, "state", "accepted"))
             continue;
         t->files_moving = true;
-        if (!pv_json_bool(f, "running") || size <= 0)
-            continue;
-        pv_tui_note(t, "%s %s %s: %.0f %% of %s", pv_json_text(f, "name", "?"),
-                    is_in(f) ? "from" : "to", pv_json_text(f, "peer", "?"), 100.0 * done / size,
-                    PV_BYTES_STR(size));
-        if (t->paste == NULL)
-            memcpy(t->progress, t->note, sizeof(t->progress));
+        note_progress(t, f);
     }
 }

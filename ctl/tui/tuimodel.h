@@ -70,6 +70,7 @@ struct pv_tui_conv {
     /* Lines that are typed here go there, whoever has the name by then: the machine's key, or what
      * p2pvpnd calls the room for good; "" = not known. */
     char address[PV_KEY_TEXT_BUF];
+    char called[PV_NAME_BUF]; /* its machine's name by now, as it was told; "": its own still */
     /* The name came to another machine or room, and nothing was sent there since; or it was, from
      * elsewhere, and the draft here may be for the one before. */
     bool is_another, has_old_draft;
@@ -355,6 +356,9 @@ static inline bool pv_tui_is_unread(const struct pv_tui_line *line)
     return !line->outgoing && line->id[0] != '\0' && line->state == PV_CHAT_UNREAD;
 }
 bool pv_tui_is_room(const char *name);
+/* The pane of the name that the machine of this pane has by now; NULL: this one, or it is no
+ * member. */
+const struct pv_tui_conv *pv_tui_renamed(const struct pv_tui *t, const struct pv_tui_conv *c);
 /* By its name, its address, its key, its name in DNS ("bob.home.p2p"), or as a room without the
  * sign; SIZE_MAX: there is none. */
 size_t pv_tui_find_named(struct pv_tui *t, const char *name);

@@ -290,24 +290,13 @@ static bool is_another(struct pv_tui *t, struct pv_tui_conv *c)
     return another;
 }
 
-/* The member that a pane's machine is by another name; NULL: it is none. */
-static const struct pv_tui_conv *renamed(const struct pv_tui *t, const struct pv_tui_conv *c)
-{
-    for (size_t i = 1; c->address[0] != '\0' && i < t->n_convs; i++) {
-        const struct pv_tui_conv *other = &t->convs[i];
-        if (other != c && other->is_listed && strcmp(other->address, c->address) == 0)
-            return other;
-    }
-    return NULL;
-}
-
 /* Has the machine of this pane left, or another name? Another one may join by this name at any
  * time, also while p2pvpnd is away: it gets nothing that was typed here before it is known. Which
  * was said. */
 static bool is_gone(struct pv_tui *t, const struct pv_tui_conv *c)
 {
     const bool gone = t->has_peers && !c->is_listed && !pv_tui_conv_is_room(c);
-    const struct pv_tui_conv *now = gone ? renamed(t, c) : NULL;
+    const struct pv_tui_conv *now = gone ? pv_tui_renamed(t, c) : NULL;
     if (now != NULL)
         pv_tui_note(t, "%s is called %s now: /open %s, nobody gets what is written here", c->name,
                     now->name, now->name);

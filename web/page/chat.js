@@ -321,6 +321,19 @@ export function chat(main, who) {
     show(changes, [...told].map(change => el("p", {}, change)));
   }
 
+  // Its machine has another name by now, under which all that comes stands: the page goes there, with the line that was begun.
+  function follow() {
+    const called = room ? null : state.peers.find(p => p.key === address())?.name, from = place(who), to = place(called);
+    if (!called || called === who) return;
+    if (drafts.get(from) && !drafts.get(to)) {
+      drafts.set(to, drafts.get(from));
+      begunFor.set(to, begunFor.get(from));
+      drafts.delete(from);
+    }
+    note(`${who} is called ${called} now`);
+    location.hash = `#/chat/${encodeURIComponent(called)}`;
+  }
+
   // The name changed hands while it is open: a line may be begun for the machine that had it.
   let since = null;
   function tellHands() {
@@ -461,6 +474,7 @@ export function chat(main, who) {
   const stop = hear(event => {
     if (event === null) {
       tellHands();
+      follow();
       return paintList();
     }
     if (who && event.ids) setRead(event.ids);

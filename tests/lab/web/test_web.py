@@ -1077,7 +1077,7 @@ def the_page_says_who_speaks(lab):
 
 @scenario
 def unread_lines_stay_with_the_machine_that_said_them(lab):
-    """Its name is another machine's meanwhile, in an open page."""
+    """Its name is another machine's meanwhile, in an open page; that follows it to its next name."""
     _, (a, b) = world(lab, "a", "b")
     page, browser = opened(a, 2)
     browser.run("location.hash = '#/chat'")
@@ -1092,6 +1092,14 @@ def unread_lines_stay_with_the_machine_that_said_them(lab):
     browser.sees("from the first b", ".said")
     browser.run("location.hash = '#/chat/b'")
     browser.sees("from the second b", ".said")
+    browser.type("textarea", "half a line")
+    b.ctl("rename", "bee")
+    browser.sees("b is called bee now", "body")
+    wait("the page to follow", lambda: browser.run("return location.hash") == "#/chat/bee")
+    browser.sees("from the second b", ".said")
+    equal(browser.run("return document.querySelector('textarea').value"), "half a line", "what was begun")
+    b.ctl("send", "a", "from bee")
+    browser.sees("from bee", ".said")
     browser.must_be_clean(page.origin)
 
 

@@ -454,7 +454,20 @@ PV_TEST(files_that_are_over_are_no_news_and_others_show_how_far_they_are)
     assert_string_equal(t->note, "new.bin to pi: 25 % of 2.0 KiB");
     take(pv_tui_take_files, "{'files':[{'id':8,'direction':'out','peer':'pi','name':'new.bin','"
                             "size':2048,'done':512,'state':'accepted','running':false}]}");
-    assert_string_equal(t->note, ""); /* it stands still: pi is away, or p2pvpnd began anew */
+    assert_string_equal(t->note, ""); /* it stands still: pi is away */
+#define STANDS                                                                                 \
+    "{'files':[{'id':8,'direction':'out','peer':'pi','name':'new.bin','size':2048,'done':512," \
+    "'state':'accepted','running':false,'why':'its disk is full'}]}"
+    take(pv_tui_take_files, STANDS);
+    assert_string_equal(t->note, "new.bin to pi waits: its disk is full");
+    pv_tui_note(t, "another");
+    take(pv_tui_take_files, STANDS);
+    assert_string_equal(t->note, "another");
+    pv_tui_note(t, "%s", "");
+    take(pv_tui_take_files, STANDS);
+    take(pv_tui_take_file, "{'file':{'id':8,'direction':'out','peer':'pi','name':'new.bin','size':"
+                           "2048,'state':'done'}}");
+    assert_string_equal(t->note, "");
     take(pv_tui_take_files, "{'files':[]}");
     assert_false(t->files_moving);
 }
@@ -1379,6 +1392,14 @@ PV_TEST(a_line_for_a_machine_that_is_renamed_says_what_it_is_called_now)
     take(pv_tui_take_peers, "{'peers':[{'name':'old','key':'"
                             "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8','online':true}]}");
     open_of("old");
+    for (int i = 0; i < 2; i++) {
+        take(pv_tui_take_peers, "{'peers':[{'name':'new','key':'"
+                                "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8','online':true}]}");
+        pv_tui_take_peers(t, NULL);
+    }
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    assert_int_equal(c->n_lines, 1); /* said once */
+    assert_has(c->lines[0].text, "old is called new now: /open new");
     take(pv_tui_take_peers, "{'peers':[{'name':'new','key':'"
                             "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8','online':true}]}");
     drop_actions();
