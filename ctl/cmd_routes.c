@@ -47,6 +47,11 @@ static void print_exit(struct pv_cli *cli, const json_t *x)
 {
     if (json_is_null(x) || x == NULL)
         return;
+    if (pv_json_bool(x, "down")) {
+        fprintf(cli->out, "exit: %s, not used while this machine is down: all goes out as ever\n",
+                pv_json_text(x, "peer", "?"));
+        return;
+    }
     fprintf(cli->out, "exit: %s%s%s%s\n", pv_json_text(x, "peer", "?"),
             pv_json_bool(x, "works") ? "" : ", which does not answer",
             pv_json_bool(x, "lan") ? "; networks of this machine are left alone" : "",
@@ -253,7 +258,8 @@ const struct pv_command pv_cmds_routes[] = {
                    "  withdraw      and no longer\n"
                    "  use PEER      all traffic of this machine goes by PEER\n"
                    "    --lan       but for the networks that this machine is in\n"
-                   "    --block     nothing goes out by another way, even when PEER is away\n"
+                   "    --block     nothing goes out by another way, even when PEER is away,\n"
+                   "                before `exit off`, `down` or `leave`\n"
                    "  off           as before\n"
                    "Alone it shows who offers to be one, and which is used.\n",
         .example = "sudo p2pvpnctl exit use office --lan",

@@ -270,7 +270,7 @@ void pv_tui_open(struct pv_tui *t, size_t index)
         c->is_another = c->is_another && t->edit.len > 0; /* else what is typed is for this one */
     }
     t->current = index;
-    c->found = c->came = c->offers = 0;
+    c->found = c->came = c->offers = c->given_back = 0;
     c->seeks = false;
     find_new(c);
     t->note[0] = '\0';
@@ -1015,10 +1015,39 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
         pv_tui_notice(t, c, PV_STR("%s is another machine from here on", c->name));
     if (other || (used && since > before))
         take_another(t, c);
+    c->parts = c->unread > 0 && (other || since > before);
     if (since > before)
         tell_apart(t, c, since);
     c->another_since = since;
     snprintf(c->address, sizeof(c->address), "%s", address);
+}
+
+/* p2pvpnd takes the name for the other machine's by now: unread lines of the one before are read by
+ * its key, in a pane of their own, as a chat that begins now shows them. */
+static void part_lines(struct pv_tui *t, size_t index)
+{
+    char name[PV_NAME_BUF], brief[PV_KEY_SHORT_BUF];
+    memcpy(name, t->convs[index].name, sizeof(name));
+    memcpy(brief, t->convs[index].former, sizeof(brief));
+    t->convs[index].parts = false;
+    const size_t to = brief[0] == '\0' ? SIZE_MAX : pv_tui_find(t, brief, true);
+    if (to == SIZE_MAX)
+        return;
+    struct pv_tui_conv *former = &t->convs[to], *c = &t->convs[pv_tui_find(t, name, false)];
+    size_t kept = 0;
+    for (size_t i = 0; i < c->n_lines; i++) {
+        const struct pv_tui_line line = c->lines[i];
+        if (!pv_tui_is_unread(&line) || line.time >= c->another_since) {
+            c->lines[kept++] = line;
+        } else if (add_line(former, line)) {
+            former->unread++;
+            former->named = former->named || line.named;
+            c->unread -= c->unread > 0;
+        }
+    }
+    c->n_lines = kept;
+    c->found = 0;
+    c->named = c->named && c->unread > 0;
 }
 
 const struct pv_tui_conv *pv_tui_renamed(const struct pv_tui *t, const struct pv_tui_conv *c)
@@ -1082,6 +1111,10 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         c->seen = pv_json_real(peer, "last_seen", 0);
         if (told)
             tell_peer(t, peer, c);
+    }
+    for (i = t->n_convs; i-- > 1;) {
+        if (t->convs[i].parts)
+            part_lines(t, i);
     }
     for (i = 1; body != NULL && i < t->n_convs; i++)
         tell_renamed(t, &t->convs[i]);

@@ -74,6 +74,7 @@ struct pv_tui_conv {
     /* The name came to another machine or room, and nothing was sent there since; or it was, from
      * elsewhere, and the draft here may be for the one before. */
     bool is_another, has_old_draft;
+    bool parts; /* the list of peers that is being taken says so of the name */
     bool online, is_static;
     bool is_listed;   /* as a member, in the last list of peers */
     unsigned members; /* of a room */
@@ -87,6 +88,7 @@ struct pv_tui_conv {
     double seen;        /* Unix seconds when it was there last; 0: unknown */
     unsigned unread;
     unsigned offers;           /* of files, told in a line of their own while it was not open */
+    unsigned given_back;       /* lines from here that were refused while it was not open */
     bool named;                /* one of the unread lines is */
     struct pv_tui_line *lines; /* owned; oldest first */
     size_t n_lines, cap;
@@ -112,7 +114,7 @@ struct pv_tui_conv {
 /* How much there is that nobody has seen. */
 static inline unsigned pv_tui_conv_news(const struct pv_tui_conv *c)
 {
-    return c->unread + c->offers;
+    return c->unread + c->offers + c->given_back;
 }
 
 static inline bool pv_tui_conv_is_room(const struct pv_tui_conv *c)

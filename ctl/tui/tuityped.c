@@ -199,14 +199,19 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
         t->line_is_for_it = false;
         pv_tuiedit_set(&t->edit, line);
     } else if (index != t->current && c->draft == NULL && one_line) {
-        pv_tui_note(t, "%s: the text waits in %s", error, c->name);
         c->draft = line;
-        return;
+        line = NULL;
     } else {
         pv_tui_notice(t, c, pv_tui_is_perhaps(error) ? PV_TUI_PERHAPS " sent:" : "not sent:");
         pv_tui_notice(t, c, action->kind == PV_TUI_SEND ? action->text : line);
     }
     free(line);
+    if (index == t->current)
+        return;
+    if (++c->given_back == 1)
+        pv_tui_note(t, "%s: the text waits in %s", error, c->name);
+    else
+        pv_tui_note(t, "%s: %u texts wait in %s", error, c->given_back, c->name);
 }
 
 /* At the first line there is here: the daemon may have older ones. */
@@ -239,15 +244,17 @@ static void go_to_end(struct pv_tui *t)
     go_down(t);
 }
 
-/* Lines that a daemon that is gone has not got end with the chat: the person says whether. drafts:
- * so do lines that were begun. */
+/* Lines that a daemon that is gone has not got, or that were refused unseen, end with the chat: the
+ * person says whether. drafts: so do lines that were begun. */
 static void leave(struct pv_tui *t, bool drafts)
 {
     size_t waiting = 0, begun = drafts && t->edit.len > 0;
     for (size_t i = 0; i < t->n_actions; i++)
         waiting += t->lost && pv_tui_does(t->actions[i].kind);
-    for (size_t i = 0; drafts && i < t->n_convs; i++)
-        begun += t->convs[i].draft != NULL;
+    for (size_t i = 0; i < t->n_convs; i++) {
+        begun += drafts && t->convs[i].draft != NULL;
+        waiting += t->convs[i].given_back;
+    }
     t->leave = pv_tui_is_warned(t) || waiting + begun == 0 ? PV_TUI_ENDED
                : drafts                                    ? PV_TUI_WARNED_BY_KEY
                                                            : PV_TUI_WARNED;

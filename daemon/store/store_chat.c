@@ -559,13 +559,58 @@ bool pv_store_chat_serves(enum pv_chatjob_kind kind)
     return kind < PV_CHATJOB_KINDS && HANDLERS[kind] != NULL;
 }
 
+/* Is this conversation meant? */
+static bool is_meant(const struct pv_chat_record *newest, const char *word)
+{
+    uint8_t key[PV_KEY_LEN];
+    if (newest->in_room)
+        return strncmp(word, "#~", 2) == 0 &&
+               pv_key_is_short(PV_STR("key:%s", word + 2), newest->peer);
+    return strcmp(newest->peer_name, word) == 0 || pv_key_is_short(word, newest->peer) ||
+           (pv_key_parse(word, key) == PV_OK && memcmp(key, newest->peer, sizeof(key)) == 0);
+}
+
+/* All messages are looked at: words that this machine's network does not know are rare. */
+static int find_conversation(sqlite3 *db, const char *word, struct pv_chatjob *found,
+                             bool *ret_is_there)
+{
+    struct pv_query q = pv_query(db, "SELECT " COLUMNS ", MAX(n) AS newest FROM chat_message"
+                                     " GROUP BY peer ORDER BY newest DESC");
+    struct pv_chat_record rec = {.text = NULL};
+    int r = PV_OK;
+    *ret_is_there = false;
+    while (r == PV_OK && !*ret_is_there && pv_query_next(&q)) {
+        r = get_record(&q, false, &rec);
+        *ret_is_there = r == PV_OK && is_meant(&rec, word);
+    }
+    memcpy(found->peer, rec.peer, *ret_is_there ? sizeof(found->peer) : 0);
+    int ended = pv_query_end(&q);
+    return r < 0 ? r : ended;
+}
+
+/* Without a conversation of its word there is nothing to do. */
+static int run_sought(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_chatjob found = *job;
+    bool is_there;
+    int r = find_conversation(db, job->word, &found, &is_there);
+    if (r == PV_OK && !is_there)
+        memcpy(res->word, job->word, sizeof(res->word));
+    if (r < 0 || !is_there)
+        return r;
+    memcpy(res->peer, found.peer, sizeof(res->peer));
+    return HANDLERS[job->kind](db, &found, res);
+}
+
 int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result **ret)
 {
     struct pv_chatjob_result *res = calloc(1, sizeof(*res));
     if (res == NULL)
         return PV_ERR_NOMEM;
     memcpy(res->peer, job->peer, sizeof(res->peer));
-    int r = pv_store_chat_serves(job->kind) ? HANDLERS[job->kind](db, job, res) : PV_ERR_MALFORMED;
+    int r = !pv_store_chat_serves(job->kind) ? PV_ERR_MALFORMED
+            : job->word[0] != '\0'           ? run_sought(db, job, res)
+                                             : HANDLERS[job->kind](db, job, res);
     /* The result is the caller's only when the job succeeded. */
     if (r < 0)
         pv_chatjob_result_free(res);

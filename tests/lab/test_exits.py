@@ -240,6 +240,28 @@ def a_guarded_exit_stays_tight_when_it_or_the_daemon_dies(lab):
 
 
 @scenario
+def an_admin_who_removes_a_machine_opens_no_block(lab):
+    _, _, alice, exit_, web = world(lab)
+    up = Uplink(alice, web)
+    use(alice, "--block")
+    up.forget()
+    through(alice, exit_, web)
+    alice.ctl("admin", "grant", "exit")
+    wait("the right", lambda: exit_.ctl("remove", "alice", check_rc=False).code == 0)
+    wait("alice to hear of it", lambda: alice.json("status")["state"] == "removed")
+    wait("the interface to go", lambda: alice.tun not in alice.run("ip", "-br", "link").out)
+    up.tight("removed")
+    alice.restart_daemon()
+    up.tight("removed, and started again")
+    told = alice.ctl("status", check_rc=False).out
+    check("nothing goes out until it does" in told and "p2pvpnctl exit off" in told, told)
+    check("nothing goes around it" in alice.ctl("exit").out, "exit of a machine that was removed")
+    alice.ctl("exit", "off")
+    up.open("off")
+    wait("no table to stay", lambda: "p2pvpn" not in alice.run("nft", "list", "tables").out)
+
+
+@scenario
 def a_drop_by_others_at_the_exit_is_told_with_the_remedy(lab):
     """Docker's rules, as iptables-nft writes them, and another VPN of alice's."""
     _, _, alice, exit_, web = world(lab)

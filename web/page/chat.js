@@ -338,7 +338,11 @@ export function chat(main, who) {
   let since = null;
   function tellHands() {
     const peer = state.peers.find(p => p.name === who);
-    if (peer && since !== null && (peer.another_since || 0) > since) tell(changed(who, peer.another_since, peer.former));
+    if (peer && since !== null && (peer.another_since || 0) > since) {
+      tell(changed(who, peer.another_since, peer.former));
+      messages = []; // what was said with that one stands below its key
+      fetchLog().catch(() => {});
+    }
     if (peer) since = peer.another_since || 0;
     else if (state.status) since = 0; // its machine is gone
   }

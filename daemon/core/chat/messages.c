@@ -80,6 +80,10 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                        "send: an id is 22 characters of base64url, as another send named it");
         return;
     }
+    /* Nothing of a machine that was removed gets anywhere; what its key said to a room never will.
+     */
+    if (n->removed && !pv_node_need_network(n, "send", handle))
+        return;
     if (is_for_another(n, req->unless, handle))
         return;
     /* The message id of a room's text is the hash of what is signed, which nobody can choose: this
@@ -100,26 +104,27 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 
 /* --- inbox, history -------------------------------------------------------------------------- */
 
-/* Makes the job that asks the store for messages: of the conversation with this key, or of all
- * (NULL).
- */
-static struct pv_chatjob *make_job(const struct pv_ctlapi_request *req, const uint8_t *key)
+/* Makes the job that asks the store for messages: of this conversation, or of all (NULL). */
+static struct pv_chatjob *make_job(const struct pv_ctlapi_request *req,
+                                   const struct pv_conversation *of)
 {
     bool inbox = req->cmd != PV_CTLAPI_HISTORY;
     struct pv_chatjob *job = pv_chatjob_new(inbox ? PV_CHATJOB_INBOX : PV_CHATJOB_HISTORY);
     if (job == NULL)
         return NULL;
-    if (key != NULL)
-        memcpy(job->peer, key, sizeof(job->peer));
+    if (of != NULL)
+        memcpy(job->peer, of->key, sizeof(job->peer));
+    if (of != NULL && of->sought)
+        memcpy(job->word, of->name, sizeof(job->word));
     if (inbox) {
         job->mark_read = !req->peek;
-        job->of_peer = key != NULL;
+        job->of_peer = of != NULL;
         job->after = pv_chat_id_parse(req->after, job->id) == PV_OK;
         job->through =
             req->cmd == PV_CTLAPI_READ && pv_chat_id_parse(req->through, job->id) == PV_OK;
         job->upto = req->upto;
     } else {
-        job->all_peers = key == NULL;
+        job->all_peers = of == NULL;
         job->upto = req->upto;
         job->limit = req->limit;
         job->before = pv_chat_id_parse(req->before, job->id) == PV_OK;
@@ -144,8 +149,8 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                      pv_ns now)
 {
     struct pv_node *n = part;
-    uint8_t key[PV_SIGN_PK_LEN], id[PV_CHAT_ID_LEN];
-    char name[PV_NAME_BUF];
+    uint8_t id[PV_CHAT_ID_LEN];
+    struct pv_conversation of;
     const enum asked what = req->cmd == PV_CTLAPI_READ                  ? ASKED_READ
                             : req->cmd == PV_CTLAPI_INBOX && !req->peek ? ASKED_INBOX
                                                                         : ASKED_LIST;
@@ -156,9 +161,9 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     }
     const bool all = req->peer[0] == '\0';
     if (!all && !pv_retention_conversation(n, present_name(n, req->peer),
-                                           pv_ctlapi_cmd_name(req->cmd), handle, key, name))
+                                           pv_ctlapi_cmd_name(req->cmd), handle, &of))
         return;
-    if (!pv_jobqueue_submit(&n->jobs, pv_job_chat(make_job(req, all ? NULL : key)), on_job, n,
+    if (!pv_jobqueue_submit(&n->jobs, pv_job_chat(make_job(req, all ? NULL : &of)), on_job, n,
                             tag_of(handle, what)))
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
 }
@@ -198,6 +203,11 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
     uint64_t handle = wait->tag >> 2;
     if (result->status != PV_OK || result->chat == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, result->error);
+        return;
+    }
+    if (result->chat->word[0] != '\0') {
+        const bool list = wait->tag == tag_of(handle, ASKED_LIST);
+        pv_retention_has_none(n, result->chat->word, list ? "history" : "inbox", handle);
         return;
     }
     if (wait->tag == tag_of(handle, ASKED_READ))

@@ -28,8 +28,8 @@ struct clearing {
     struct clearing *next;
     uint64_t handle;
     uint64_t deleted;
-    bool all, is_room;
-    uint8_t key[PV_SIGN_PK_LEN];
+    bool all;
+    struct pv_conversation of; /* unless all */
 };
 
 struct retention {
@@ -87,36 +87,62 @@ static bool submit_clear(struct retention *r, const struct clearing *c)
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_CLEAR);
     if (job != NULL) {
         job->all_peers = c->all;
-        job->gone = !c->all && (c->is_room ? pv_rooms_part_is_over(r->node, c->key)
-                                           : pv_tell_is_gone(r->node, c->key));
+        const bool is_room = c->of.name[0] == '#';
+        job->gone = !c->all && (c->of.sought || (is_room ? pv_rooms_part_is_over(r->node, c->of.key)
+                                                         : pv_tell_is_gone(r->node, c->of.key)));
+        if (c->of.sought)
+            memcpy(job->word, c->of.name, sizeof(job->word));
         if (r->node->roster != NULL)
             memcpy(job->network, pv_roster_network_id(r->node->roster), sizeof(job->network));
-        memcpy(job->peer, c->key, sizeof(job->peer));
+        memcpy(job->peer, c->of.key, sizeof(job->peer));
     }
     return submit(r, job, c->handle);
 }
 
-bool pv_retention_conversation(struct pv_node *n, const char *name, const char *what,
-                               uint64_t handle, uint8_t ret_key[static PV_SIGN_PK_LEN],
-                               char ret_name[static PV_NAME_BUF])
+/* No name of a peer or room is longer. */
+static bool seek(const char *name, struct pv_conversation *ret)
 {
+    ret->sought = name[0] != '\0' && strlen(name) < sizeof(ret->name);
+    if (ret->sought)
+        memcpy(ret->name, name, strlen(name) + 1);
+    return ret->sought;
+}
+
+void pv_retention_has_none(struct pv_node *n, const char *name, const char *what, uint64_t handle)
+{
+    const bool is_room = name[0] == '#';
+    if (is_room ? pv_rooms_part_need(n, name, true, what, handle) != NULL
+                : pv_peer_need(n, name, what, PV_NEEDS_MEMBER, handle) != NULL)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: %s has come meanwhile: try again",
+                        what, name);
+}
+
+bool pv_retention_conversation(struct pv_node *n, const char *name, const char *what,
+                               uint64_t handle, struct pv_conversation *ret)
+{
+    memset(ret, 0, sizeof(*ret));
     if (name[0] == '#') {
         const uint8_t *room =
             n->chat.rooms == NULL ? NULL : pv_rooms_find(n->chat.rooms, name, true);
+        /* The name of a room that is not known is its id's beginning. */
+        if (room == NULL && strncmp(name, "#~", 2) == 0 && seek(name, ret))
+            return true;
         if (room == NULL && (room = pv_rooms_part_need(n, name, true, what, handle)) == NULL)
             return false;
-        pv_room_key(room, ret_key);
-        snprintf(ret_name, PV_NAME_BUF, "%s", PV_ROOM_STR(n->chat.rooms, ret_key));
+        pv_room_key(room, ret->key);
+        snprintf(ret->name, sizeof(ret->name), "%s", PV_ROOM_STR(n->chat.rooms, ret->key));
         return true;
     }
     /* A peer's words stay until they are deleted, also when it has gone, or this machine has. */
     struct pv_peer *p = pv_peers_find(n->peers, name);
     const struct pv_member *former = p == NULL ? pv_node_former_member(n, name) : NULL;
+    if (former == NULL && p == NULL && seek(name, ret))
+        return true;
     if (former == NULL && (p == NULL || !pv_peer_is_member(p)) &&
         (p = pv_peer_need(n, name, what, PV_NEEDS_MEMBER, handle)) == NULL)
         return false;
-    memcpy(ret_key, former != NULL ? former->node : pv_peer_pk(p), PV_SIGN_PK_LEN);
-    snprintf(ret_name, PV_NAME_BUF, "%s", former != NULL ? former->name : pv_peer_name(p));
+    memcpy(ret->key, former != NULL ? former->node : pv_peer_pk(p), sizeof(ret->key));
+    snprintf(ret->name, sizeof(ret->name), "%s", former != NULL ? former->name : pv_peer_name(p));
     return true;
 }
 
@@ -126,16 +152,13 @@ static void cmd_clear(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct retention *r = part;
     struct pv_node *n = r->node;
     struct clearing *c = calloc(1, sizeof(*c));
-    char name[PV_NAME_BUF];
     if (c == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "history clear: out of memory: try again");
         return;
     }
     c->handle = handle;
     c->all = req->peer[0] == '\0';
-    c->is_room = req->peer[0] == '#';
-    if (!c->all &&
-        !pv_retention_conversation(n, req->peer, "history clear", handle, c->key, name)) {
+    if (!c->all && !pv_retention_conversation(n, req->peer, "history clear", handle, &c->of)) {
         free(c);
         return;
     }
@@ -161,7 +184,9 @@ static void cleared(struct retention *r, uint64_t handle, const struct pv_job_re
     if (c == NULL)
         return;
     bool ok = result->status == PV_OK && result->chat != NULL;
-    if (ok) {
+    if (ok && result->chat->word[0] != '\0' && c->deleted == 0) {
+        pv_retention_has_none(n, c->of.name, "history clear", handle);
+    } else if (ok) {
         c->deleted += result->chat->n_deleted;
         if (result->chat->more && submit_clear(r, c))
             return;
@@ -291,17 +316,23 @@ static void cmd_mute(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 {
     struct retention *r = part;
     struct pv_node *n = r->node;
+    const char *what = pv_ctlapi_cmd_name(req->cmd);
+    struct pv_conversation of;
+    if (!pv_retention_conversation(n, req->peer, what, handle, &of))
+        return;
+    /* Whom nobody here knows says nothing more. */
+    if (of.sought) {
+        pv_retention_has_none(n, of.name, what, handle);
+        return;
+    }
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MUTE);
     if (job == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
         return;
     }
     job->mute = req->cmd == PV_CTLAPI_MUTE;
-    if (!pv_retention_conversation(n, req->peer, pv_ctlapi_cmd_name(req->cmd), handle, job->peer,
-                                   job->peer_name)) {
-        pv_chatjob_free(job);
-        return;
-    }
+    memcpy(job->peer, of.key, sizeof(job->peer));
+    memcpy(job->peer_name, of.name, sizeof(job->peer_name));
     if (!job->mute)
         unmute_former(r, job->peer);
     if (!submit(r, job, handle))

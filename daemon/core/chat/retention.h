@@ -16,9 +16,16 @@ extern const struct pv_part pv_part_retention;
 
 /* Is this peer muted? Not before the store has said so, after the start. */
 bool pv_retention_is_muted(const struct pv_node *n, const uint8_t *pk);
-/* The key of the conversation that a command (what) is about, and its name: a room's, or a peer's,
- * also of one that has gone. False: the client is told that there is none. */
+/* The conversation that a command is about. */
+struct pv_conversation {
+    uint8_t key[PV_SIGN_PK_LEN];
+    char name[PV_NAME_BUF]; /* of a room or a peer */
+    bool sought; /* neither is called so here: key is zeros, and a job with name as its word asks
+                    the store, which may have messages of a network that was left */
+};
+/* Finds it, also that of a room that was left and of a peer that has gone. what: the command.
+ * False: there is none, and nothing is to be sought; the client is told. */
 PV_MUST_CHECK bool pv_retention_conversation(struct pv_node *n, const char *name, const char *what,
-                                             uint64_t handle,
-                                             uint8_t ret_key[static PV_SIGN_PK_LEN],
-                                             char ret_name[static PV_NAME_BUF]);
+                                             uint64_t handle, struct pv_conversation *ret);
+/* Tells the client that the store has no conversation of this name either. */
+void pv_retention_has_none(struct pv_node *n, const char *name, const char *what, uint64_t handle);

@@ -33,15 +33,19 @@ static const char *own_name(const struct pv_node *n)
     return n->node_name[0] != '\0' ? n->node_name : n->given.hostname;
 }
 
-/* The key of whoever stands behind the line's name, when that means another machine by now, which
- * has it or had it last: what one wrote must not be taken for the other's. NULL: it does not. */
+bool pv_tell_is_anothers(const struct pv_node *n, const char *name, const uint8_t *pk)
+{
+    const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_by_name(n->roster, name);
+    if (m == NULL && n->roster != NULL)
+        m = pv_roster_last_holder(n->roster, name);
+    return m != NULL && memcmp(m->node, pk, sizeof(m->node)) != 0;
+}
+
+/* The key of whoever stands behind the line's name, when that means another machine by now. NULL:
+ * it does not. */
 static const uint8_t *former_key(const struct pv_node *n, const struct pv_chat_record *rec)
 {
-    const struct pv_member *m =
-        n->roster == NULL ? NULL : pv_roster_by_name(n->roster, name_of(n, rec));
-    if (m == NULL && n->roster != NULL)
-        m = pv_roster_last_holder(n->roster, name_of(n, rec));
-    return m == NULL || memcmp(m->node, key_of(rec), sizeof(m->node)) == 0 ? NULL : key_of(rec);
+    return pv_tell_is_anothers(n, name_of(n, rec), key_of(rec)) ? key_of(rec) : NULL;
 }
 
 /* A user who reads or writes something new has to hear that the name it goes by was another

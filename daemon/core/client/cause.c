@@ -339,6 +339,17 @@ static bool peer_unwanted(const struct scene *s, struct pv_cause *c)
                s->name);
 }
 
+/* The numbers of a life that could store no mark may be below a former one's (highwater.h): that is
+ * neither the coordinator's fault nor the peer's. */
+static bool own_numbers(const struct scene *s, struct pv_cause *c)
+{
+    return s->n->store.failed && !s->n->common->gen.own && !pv_peer_descx(s->p)->acked &&
+           say(c, "make room: `p2pvpnctl status` says where; else it passes within two minutes",
+               "this p2pvpnd began on a full disk, and does not know how far its former numbers "
+               "went: %s takes none below them",
+               s->name);
+}
+
 /* The coordinator believes in a connection until its keep-alives fail, so for half a minute a
  * machine that sleeps is online there. */
 static bool peer_asleep(const struct scene *s, struct pv_cause *c)
@@ -680,6 +691,7 @@ static const struct {
     RULE(MEMBER, peer_offline),
     RULE(INDIRECT, peer_unasked),
     RULE(INDIRECT, peer_unwanted),
+    RULE(MEMBER, own_numbers),
     RULE(INDIRECT, peer_asleep),
 
     RULE(MEMBER, pq_withheld),

@@ -45,7 +45,8 @@ static void serve(void *arg, struct pv_ctlapi_request *req, uint64_t handle)
     }
     /* The needs of commands are checked in one place: the same want gets the same words from every
      * part. */
-    if (c->needs == PV_NEEDS_NETWORK && !pv_node_need_network(n, name, handle))
+    if ((c->needs == PV_NEEDS_NETWORK || (c->needs == PV_NEEDS_ROSTER && n->roster == NULL)) &&
+        !pv_node_need_network(n, name, handle))
         return;
     if (c->needs >= PV_NEEDS_PEER) {
         peer = pv_peer_need(n, req->peer, name, c->needs, handle);

@@ -375,18 +375,30 @@ struct names {
     char who[PV_NODE_WHO], room[PV_ROOMS_NAME_BUF];
 };
 
-/* The name that was kept with it may be another machine's by now. */
+/* The name of its other side; another: that means another machine by now. Of one that was no member
+ * ever, as in a network that was left, the name is kept with the file. */
+static const char *peer_of(const struct pv_node *n, const struct pv_file_entry *f, bool another,
+                           char who[static PV_NODE_WHO])
+{
+    if (n->roster != NULL && pv_roster_known(n->roster, f->peer) != NULL)
+        return pv_node_who(n, f->peer, who);
+    if (!another)
+        return f->peer_name;
+    snprintf(who, PV_NODE_WHO, "%s (former, %s)", f->peer_name,
+             PV_KEY_SHORT_STR(PV_KEY_STR(f->peer)));
+    return who;
+}
+
 static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file_entry *f,
                                    struct names *names)
 {
     const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, f->peer);
-    const struct pv_member *now = m == NULL ? NULL : pv_roster_by_name(n->roster, m->name);
-    const bool another = now != NULL && memcmp(now->node, f->peer, sizeof(now->node)) != 0;
+    const bool another = pv_tell_is_anothers(n, m != NULL ? m->name : f->peer_name, f->peer);
     return (struct pv_ctlapi_file){
         .number = f->number,
         .id = f->id,
         .outgoing = f->outgoing,
-        .peer = m != NULL ? pv_node_who(n, f->peer, names->who) : f->peer_name,
+        .peer = peer_of(n, f, another, names->who),
         .room = name_room(n, f, names->room),
         .key = f->peer,
         .is_former = another,

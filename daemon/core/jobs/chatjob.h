@@ -128,7 +128,11 @@ enum pv_chatjob_kind {
 
 struct pv_chatjob {
     enum pv_chatjob_kind kind;
-    uint8_t peer[PV_SIGN_PK_LEN];         /* all of one peer; INBOX with of_peer */
+    uint8_t peer[PV_SIGN_PK_LEN]; /* all of one peer; INBOX with of_peer */
+    /* The conversation is not known, as one of a network that was left, and is looked for by the
+     * name at its newest line, by a key or the beginning of one ("key:AbCd"), or of a room's id
+     * ("#~AbCd"); "": it is peer's. Of several it is the one with the newest line. */
+    char word[PV_NAME_BUF];
     bool all_peers;                       /* HISTORY */
     bool of_peer;                         /* INBOX */
     bool before;                          /* HISTORY */
@@ -162,7 +166,8 @@ struct pv_chat_backlog {
 };
 
 struct pv_chatjob_result {
-    uint8_t peer[PV_SIGN_PK_LEN]; /* the job's */
+    uint8_t peer[PV_SIGN_PK_LEN]; /* the job's, or whose the conversation of its word is */
+    char word[PV_NAME_BUF];       /* the job's, when there is no such conversation; else "" */
     bool changed;
     bool more;                   /* the list was cut by limit or PV_CHATJOB_MAX_BYTES */
     uint64_t upto;               /* INBOX: the place of the last of msgs, in order of arrival.

@@ -87,6 +87,7 @@ struct membership {
     pv_ns save_at;             /* what waits is written then; PV_NEVER */
     size_t writing;            /* jobs that store statements and have not come back */
     struct pv_roster *retired; /* owned: of the network that was left; others may still hold it */
+    bool stops;                /* p2pvpnd ends: the node is down by no word of the user */
     bool retired_told;         /* that PV_FACT_NETWORK reached everybody */
     bool news;                 /* statements came or went since the last settling */
     bool dns;                  /* the name server listens: the interface says of which network */
@@ -686,6 +687,12 @@ static void answer_ups(struct membership *m)
     }
 }
 
+/* The user's word. */
+static void store_up(struct pv_node *n)
+{
+    pv_node_put_meta(n, "up", pv_view(n->up ? "1" : "0", 1));
+}
+
 static void set_up(struct membership *m, bool up, uint64_t handle, pv_ns now)
 {
     struct pv_node *n = m->node;
@@ -694,7 +701,7 @@ static void set_up(struct membership *m, bool up, uint64_t handle, pv_ns now)
     if (n->up != up || (up && (n->iface.state == PV_IFACE_DOWN || m->iface_problem[0] != '\0'))) {
         n->up = up;
         pv_node_raise(n, PV_FACT_UP);
-        pv_node_put_meta(n, "up", pv_view(up ? "1" : "0", 1));
+        store_up(n);
         apply_up(m, now);
     }
     if (!up)
@@ -717,7 +724,7 @@ static void run_down(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 
 static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_UP, PV_NEEDS_NETWORK, run_up},
-    {PV_CTLAPI_DOWN, PV_NEEDS_NETWORK, run_down},
+    {PV_CTLAPI_DOWN, PV_NEEDS_ROSTER, run_down},
 };
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -780,8 +787,11 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     if ((facts & PV_FACT_INTERFACE) != 0)
         answer_ups(m);
     m->retired_told = m->retired_told || (facts & PV_FACT_NETWORK) != 0;
-    /* Nobody knows which writes failed, so every statement is written again. */
+    /* Nobody knows which writes failed, so every statement is written again, and the last word of
+     * the user. */
     if ((facts & PV_FACT_STORE) != 0 && m->node->roster != NULL) {
+        if (!m->stops)
+            store_up(m->node);
         (void)pv_unsaved_add_all(&m->unsaved, m->node, m->node->roster);
         save(m);
     }
@@ -794,6 +804,7 @@ static void on_stop(void *part, pv_ns now)
     save(m);
     say_goodbye(m->node, now);
     pv_coord_disconnect(m->node);
+    m->stops = true;
     m->node->up = false; /* what routers map is given back */
     pv_node_raise(m->node, PV_FACT_UP);
 }

@@ -40,6 +40,7 @@ struct pv_inband_handler {
  * client. */
 enum pv_command_needs {
     PV_NEEDS_NOTHING, /* the command looks for itself */
+    PV_NEEDS_ROSTER,  /* this node knows a network, be it a member no more */
     PV_NEEDS_NETWORK, /* this node is in a network */
     PV_NEEDS_PEER,    /* req->peer names a member or a static peer */
     PV_NEEDS_MEMBER,  /* req->peer names a member other than this node */

@@ -288,14 +288,15 @@ struct exit {
     const char *peer; /* NULL: none is used */
     bool lan, block;
     bool works; /* packets go by it now */
+    bool down;  /* none do before this machine is up again, and nothing is blocked */
 };
 
 static json_t *exit_json(const struct exit *x)
 {
     if (x->peer == NULL)
         return json_null();
-    return pv_ctlapi_pack("{s:s, s:b, s:b, s:b}", "peer", x->peer, "lan", x->lan, "block", x->block,
-                          "works", x->works);
+    return pv_ctlapi_pack("{s:s, s:b, s:b, s:b, s:b}", "peer", x->peer, "lan", x->lan, "block",
+                          x->block, "works", x->works, "down", x->down);
 }
 
 /* Of two families one that works is enough: the other one is blocked, not lost. It is called by
@@ -305,9 +306,9 @@ static struct exit show_exit(const struct pv_node *n, char who[static PV_NODE_WH
     const struct pv_routeuse *use = pv_routes_use(n);
     size_t n_routes;
     const struct pv_route *all = pv_routes_all(n, &n_routes);
-    struct exit x = {.lan = use->exit_lan, .block = use->exit_block};
+    struct exit x = {.lan = use->exit_lan, .block = use->exit_block, .down = !n->up};
     x.peer = use->exit ? pv_node_who(n, use->exit_pk, who) : NULL;
-    for (size_t i = 0; i < n_routes; i++) {
+    for (size_t i = 0; !x.down && i < n_routes; i++) {
         if (all[i].prefix.bits != 0 || all[i].why != PV_ROUTE_USED)
             continue;
         for (size_t k = 0; k < all[i].gateways.n; k++)
@@ -383,7 +384,7 @@ static void name_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *
  * or everything is seen by the network that was to be avoided. */
 static void name_exit(const struct exit *x, struct pv_statuspage *st)
 {
-    if (x->peer == NULL || x->works)
+    if (x->peer == NULL || x->works || x->down)
         return;
     const char *text =
         PV_STR("the exit %.96s does not answer, or may not be one any more: %s", x->peer,
@@ -415,20 +416,24 @@ void pv_routelist_status(const struct pv_node *n, struct pv_statuspage *st)
     struct naming x = {.n = n, .st = st};
     size_t n_routes;
     const struct pv_route *all = pv_routes_all(n, &n_routes);
-    if (n->roster == NULL || pv_node_self(n) == NULL)
+    if (n->roster == NULL || (pv_node_self(n) == NULL && !n->removed))
         return;
+    const bool takes_part = pv_node_takes_part(n);
     int used = 0, carried = 0;
     char who[PV_NODE_WHO];
     const struct exit exit = show_exit(n, who);
     for (size_t i = 0; i < n_routes; i++) {
-        used += all[i].why == PV_ROUTE_USED && all[i].prefix.bits != 0 ? 1 : 0;
-        carried += all[i].why == PV_ROUTE_HERE ? 1 : 0;
-        name_away(n, &all[i], st);
+        used += takes_part && all[i].why == PV_ROUTE_USED && all[i].prefix.bits != 0 ? 1 : 0;
+        carried += takes_part && all[i].why == PV_ROUTE_HERE ? 1 : 0;
+        if (takes_part)
+            name_away(n, &all[i], st);
     }
     pv_statuspage_put(st, PV_STATUS_ROUTES,
                       pv_ctlapi_pack("{s:i, s:i, s:o}", "used", used, "carried", carried, "exit",
                                      exit_json(&exit)));
     name_exit(&exit, st);
+    if (n->removed)
+        return;
     x.admin = (pv_roster_rights(n->roster, n->identity->sign_pk) & PV_RIGHT_REVOKE) != 0;
     each_unallowed(n, name_unallowed, &x);
     if (x.found > MAX_PROBLEMS) {

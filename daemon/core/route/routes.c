@@ -451,16 +451,21 @@ static void plan_exit(const struct pv_routes *r, struct pv_netplan *plan)
 }
 
 /* A prefix stays in the plan while its gateways are away: its packets shall be answered, and not
- * leave by the default route, where strangers read them. */
+ * leave by the default route, where strangers read them. An admin who removes this node ends what
+ * admins allowed, and does not open what its user blocked. */
 static void make_plan(const struct pv_routes *r, struct pv_netplan *plan)
 {
     const struct pv_node *n = r->node;
+    const bool blocks = n->removed && r->use.exit_block;
     memset(plan, 0, sizeof(*plan));
     memcpy(plan->ifname, n->given.tun_name, sizeof(plan->ifname));
-    if (n->roster == NULL || pv_node_self(n) == NULL || !n->up || n->removed)
+    if (n->roster == NULL || !n->up || (!blocks && !pv_node_takes_part(n)))
         return;
     plan->overlay4 = pv_roster_network(n->roster)->range;
     plan->overlay6 = pv_network_ula(pv_roster_network_id(n->roster));
+    plan_exit(r, plan);
+    if (blocks)
+        return;
     for (size_t i = 0; i < r->n; i++) {
         const struct pv_route *route = &r->all[i];
         if (route->why == PV_ROUTE_USED && route->prefix.bits != 0 && route->gateways.n > 0)
@@ -475,7 +480,6 @@ static void make_plan(const struct pv_routes *r, struct pv_netplan *plan)
         plan->offered[plan->n_offered++].prefix = plan->overlay4;
         plan->offered[plan->n_offered++].prefix = plan->overlay6;
     }
-    plan_exit(r, plan);
 }
 
 /* PV_ERR_NOMEM. A plan that the host has already is not sent again. */
@@ -780,10 +784,10 @@ static void run_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 }
 
 static const struct pv_command_handler commands[] = {
-    {PV_CTLAPI_ROUTES, PV_NEEDS_NETWORK, run_list},
-    {PV_CTLAPI_ROUTE_USE, PV_NEEDS_NETWORK, run_use},
+    {PV_CTLAPI_ROUTES, PV_NEEDS_ROSTER, run_list},
+    {PV_CTLAPI_ROUTE_USE, PV_NEEDS_ROSTER, run_use},
     {PV_CTLAPI_EXIT_USE, PV_NEEDS_MEMBER, run_exit_use},
-    {PV_CTLAPI_EXIT_OFF, PV_NEEDS_NETWORK, run_exit_off},
+    {PV_CTLAPI_EXIT_OFF, PV_NEEDS_ROSTER, run_exit_off},
 };
 
 /* --- life ------------------------------------------------------------------------------------ */

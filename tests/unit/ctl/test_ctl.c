@@ -1352,6 +1352,8 @@ PV_TEST_IN(exit_alone_changes_nothing, setup, teardown)
                                "0.0.0.0/0  nas  used   -    \n"
                                "::/0       nas  away   -    \n"
                                "exit: nas; nothing goes around it\n");
+    answers("routes", OK_V1("'exit':{'peer':'nas','block':true,'down':true},'routes':[]"));
+    assert_prints("exit: nas, not used while this machine is down: all goes out as ever\n", "exit");
     answers("routes", OK_V1("'exit':null,'routes':[]"));
     assert_prints("exit: none is used, everything goes out as ever\n", "exit");
     assert_has(t.err, "nobody offers to be an exit");

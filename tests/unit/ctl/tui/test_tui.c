@@ -747,6 +747,33 @@ PV_TEST(a_name_that_changes_hands_while_it_is_open_is_said_at_once)
     assert_int_equal(t->convs[t->current].n_lines, 1);
 }
 
+/* The name is another machine's by now, by which p2pvpnd marks none of them. */
+PV_TEST(unread_lines_of_the_machine_before_are_read_by_its_key)
+{
+    static const char key[] = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'AAAC','another_since':null}]}");
+    take(pv_tui_take_message, MSG("A", "pi", "lap", "seen", "read"));
+    take(pv_tui_take_message, MSG("B", "pi", "lap", "new", "unread"));
+    take(pv_tui_take_message, "{'id':'C','from':'pi','to':'lap','text':'of the other','time':"
+                              "1795168900,'state':'unread'}");
+    for (int i = 0; i < 2; i++)
+        take(pv_tui_take_peers, PV_STR("{'peers':[{'name':'pi','key':'AAAD','former':'%s',"
+                                       "'another_since':1795168850}]}",
+                                       key));
+    const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
+    assert_int_equal(pi->unread, 1);
+    assert_int_equal(pi->n_lines, 2);
+    assert_string_equal(pi->lines[0].id, "A");
+    assert_string_equal(pi->lines[1].id, "C");
+    const size_t before = pv_tui_find(t, "key:AAEC", false);
+    assert_int_equal(t->convs[before].unread, 1);
+    assert_string_equal(t->convs[before].lines[0].id, "B");
+    pv_tui_open(t, before);
+    drop_actions();
+    draw(24, 80);
+    assert_action(PV_TUI_READ, "key:AAEC", "B");
+}
+
 PV_TEST(unread_comes_first_and_who_is_away_last)
 {
     static const char *const before[] = {"alice", "pi", "bob", "bobby"};
@@ -1513,8 +1540,15 @@ PV_TEST(a_failed_send_is_given_back)
     drop_actions();
     pv_tui_take_error(t, "again", &second);
     assert_string_equal(t->edit.text, "");
-    assert_has(t->note, "waits in pi");
+    assert_string_equal(t->note, "again: the text waits in pi");
+    assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 1);
+    pv_tui_take_error(t, "gone", &mine);
+    assert_string_equal(t->note, "gone: 2 texts wait in pi");
+    line("/exit");
+    assert_string_equal(t->note, "2 lines are not sent: once more ends the chat without them");
+    assert_int_equal(t->leave, PV_TUI_WARNED);
     pv_tui_open(t, pi);
+    assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 0);
     assert_string_equal(t->edit.text, "//etc is full"); /* a text, no command */
     edit(PV_TUIEDIT_KILL_START);
     pv_tui_open(t, 1);
@@ -1608,10 +1642,10 @@ PV_TEST(a_text_of_several_lines_that_is_given_back_keeps_them)
     assert_has(row(10), "[no p2pvpnd]  perhaps not sent");
     t->slow = true; /* it is gone all the same */
     draw(12, 40);
-    assert_has(row(10), "[no p2pvpnd]  perhaps not sent");
+    assert_has(row(9), "[no p2pvpnd]");
     t->lost = false;
     draw(12, 60);
-    assert_has(row(10), "[p2pvpnd does not answer]  ");
+    assert_has(row(9), "[p2pvpnd does not answer]  ");
     pv_tui_ask_again(t);
     draw(12, 120);
     assert_has(row(10), " p2pvpnd does not answer: once more");

@@ -1075,6 +1075,52 @@ static bool forget(const uint8_t *room, size_t *ret_deleted)
     return res->more;
 }
 
+static struct pv_chatjob sought(enum pv_chatjob_kind kind, const char *word)
+{
+    struct pv_chatjob job = {.kind = kind};
+    snprintf(job.word, sizeof(job.word), "%s", word);
+    return job;
+}
+
+/* As one of a network that was left, which the node knows by no other word. */
+PV_TEST(a_conversation_is_found_by_a_name_or_the_beginning_of_a_key)
+{
+    static const uint8_t room[PV_ROOM_ID_LEN] = {0x11, 0x22, 0x33};
+    uint8_t room_key[PV_SIGN_PK_LEN];
+    make_room(room);
+    take(room, 1, 1);
+    enqueue(BOB, 1);
+    commit(CAROL, 2, 1, 1);
+    commit(BOB, 4, 1, 1);
+    pv_room_key(room, room_key);
+    const char *words[] = {"bob", PV_KEY_SHORT_STR(PV_KEY_STR(BOB)), PV_KEY_STR(BOB)};
+    for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
+        struct pv_chatjob job = sought(PV_CHATJOB_HISTORY, words[i]);
+        assert_list(job, "1 4");
+        assert_memory_equal(must(&job)->peer, BOB, PV_SIGN_PK_LEN);
+        assert_string_equal(must(&job)->word, "");
+    }
+    assert_list(sought(PV_CHATJOB_HISTORY, "carol"), "2");
+    struct pv_chatjob in_room = sought(PV_CHATJOB_HISTORY, PV_STR("#~%.4s", PV_KEY_STR(room_key)));
+    assert_int_equal(must(&in_room)->n_msgs, 1);
+    struct pv_chatjob inbox = sought(PV_CHATJOB_INBOX, "bob");
+    inbox.of_peer = inbox.mark_read = true;
+    assert_list(inbox, "4");
+    assert_list(inbox, "");
+    for (size_t i = 0; i < 3; i++) {
+        const char *none[] = {"dave", "key:abc", PV_KEY_SHORT_STR(PV_KEY_STR(room_key))};
+        struct pv_chatjob job = sought(PV_CHATJOB_CLEAR, none[i]);
+        job.gone = true;
+        assert_int_equal(must(&job)->n_deleted, 0);
+        assert_string_equal(must(&job)->word, none[i]);
+    }
+    struct pv_chatjob clear = sought(PV_CHATJOB_CLEAR, "bob");
+    clear.gone = true;
+    assert_int_equal(must(&clear)->n_deleted, 2);
+    assert_list(job_of(PV_CHATJOB_HISTORY, BOB, 0), "");
+    assert_list(job_of(PV_CHATJOB_HISTORY, CAROL, 0), "2");
+}
+
 PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
 {
     size_t n = 0;

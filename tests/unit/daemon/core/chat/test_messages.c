@@ -31,6 +31,14 @@ static void say_and_hear(const char *line, const char *text)
     assert_reply(node, chat.client, text);
 }
 
+/* The store has no conversation of this name. */
+static void is_none(const char *word)
+{
+    struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 0);
+    snprintf(r->word, sizeof(r->word), "%s", word);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_HISTORY), PV_OK, r);
+}
+
 /* The jobs of chatlink are not this part's: takes its jobs, and says how many stored a message to
  * bob. */
 static unsigned enqueued(void)
@@ -208,7 +216,37 @@ PV_TEST(a_conversation_is_found_by_name_also_where_this_machine_was_removed)
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
     assert_reply(node, chat.client, "hello");
     say_and_hear("{'id':2,'cmd':'send','peer':'bob','text':'hello'}", "this machine was removed");
-    say_and_hear("{'id':3,'cmd':'history','peer':'dave'}", "this machine was removed");
+    say("{'id':3,'cmd':'history','peer':'dave'}");
+    is_none("dave");
+    assert_reply(node, chat.client, "this machine was removed");
+}
+
+/* Of a network that was left: the store is asked by the name at its lines. */
+PV_TEST(a_conversation_that_nobody_here_knows_is_sought)
+{
+    const struct keys k = keys_of(77);
+    say("{'id':1,'cmd':'history','peer':'dave'}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_false(job->u.chat->all_peers);
+    assert_string_equal(job->u.chat->word, "dave");
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(k.pk, 1));
+    assert_reply(node, chat.client, "hello");
+    say("{'id':2,'cmd':'read','peer':'key:AbCd','through':'AAAAAAAAAAAAAAAAAAAAAA'}");
+    job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
+    assert_true(job->u.chat->of_peer && job->u.chat->mark_read);
+    assert_string_equal(job->u.chat->word, "key:AbCd");
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(k.pk, 0));
+    assert_reply(node, chat.client, "'read':0");
+    say("{'id':3,'cmd':'history','peer':'#~AbCd'}");
+    job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_string_equal(job->u.chat->word, "#~AbCd");
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(k.pk, 1));
+    assert_reply(node, chat.client, "hello");
+    say("{'id':4,'cmd':'inbox','peer':'dave'}");
+    struct pv_chatjob_result *none = fake_chat_messages(k.pk, 0);
+    memcpy(none->word, "dave", 5);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_INBOX), PV_OK, none);
+    assert_reply(node, chat.client, "inbox: no peer dave");
 }
 
 /* Its identity.key was replaced: it has no name in the network. */
@@ -296,6 +334,7 @@ PV_TEST(a_name_that_changed_hands_is_said)
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
     assert_reply(node, chat.client, "hello");
     say("{'id':5,'cmd':'history','peer':'key:abc'}"); /* too short to be anybody */
+    is_none("key:abc");
     assert_reply(node, chat.client, "no peer key:abc");
     /* News of the new one says it with each message, for whoever reads along. */
     say("{'id':3,'cmd':'inbox','peek':true}");

@@ -79,9 +79,34 @@ PV_TEST(clearing_all_and_nobody_are_told_apart)
     assert_true(job->u.chat->all_peers);
     fake_chat_answer(&chat, job, PV_ERR_NO_SPACE, NULL);
     assert_reply(node, chat.client, "no room");
-    say_and_hear("{'id':2,'cmd':'history_clear','peer':'dave'}", "no peer dave");
+    say("{'id':2,'cmd':'history_clear','peer':'dave'}");
+    job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
+    assert_string_equal(job->u.chat->word, "dave");
+    assert_false(job->u.chat->all_peers);
+    struct pv_chatjob_result *r = deleted(0, false);
+    memcpy(r->word, "dave", 5);
+    fake_chat_answer(&chat, job, PV_OK, r);
+    assert_reply(node, chat.client, "no peer dave");
     say_and_hear("{'id':3,'cmd':'history_clear','peer':'#crew'}", "the rooms are not loaded yet");
+    say_and_hear("{'id':4,'cmd':'mute','peer':'dave'}", "no peer dave");
     assert_null(fake_node_job(node));
+}
+
+/* Of a network that was left, by its key as everything that names it shows that. */
+PV_TEST(words_of_another_network_can_be_deleted)
+{
+    for (int pages = 1; pages <= 2; pages++) {
+        say("{'id':1,'cmd':'history_clear','peer':'key:AbCd'}");
+        for (int i = 0; i < pages; i++) {
+            struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
+            assert_string_equal(job->u.chat->word, "key:AbCd");
+            assert_true(job->u.chat->gone);
+            struct pv_chatjob_result *r = deleted(i == 0 ? 5 : 0, i + 1 < pages);
+            memcpy(r->word, "key:AbCd", i == 0 ? 0 : 9); /* the page before was the last one */
+            fake_chat_answer(&chat, job, PV_OK, r);
+        }
+        assert_reply(node, chat.client, "'deleted':5");
+    }
 }
 
 PV_TEST(words_of_a_member_that_left_can_be_deleted)

@@ -280,6 +280,13 @@ PV_TEST(packets_that_wait_for_a_preshared_key_have_a_cause)
     expect_cause(
         "bob announced post-quantum sessions, but its half of the key exchange does not come");
     assert_string_equal(find().code, "pq_withheld");
+
+    /* A full disk here explains as much. */
+    x.f.node.store.failed = true;
+    x.f.node.common->gen.own = false;
+    expect_cause("this p2pvpnd began on a full disk");
+    x.f.node.common->gen.own = true;
+    assert_string_equal(find().code, "pq_withheld");
 }
 
 PV_TEST(a_guest_is_reached_by_the_member_that_carries_it)

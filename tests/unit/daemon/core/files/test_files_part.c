@@ -534,6 +534,28 @@ static void expect_taken(uint8_t id, bool taken)
     assert_true(!taken || op.op.type == PV_FILEOP_FETCH);
 }
 
+/* A file of a network that was left, where somebody else was bob. */
+PV_TEST(a_file_of_another_network_is_no_members_of_that_name)
+{
+    static uint8_t bytes[4096];
+    bob_offers(1, 900);
+    struct pv_job *job = fake_node_expect(node, PV_JOB_SET_META);
+    assert_in_range(job->u.set_meta.len, 1, sizeof(bytes));
+    memcpy(bytes, job->u.set_meta.value, job->u.set_meta.len);
+    const struct pv_saved_meta files = {.name = "files",
+                                        .value = pv_view(bytes, job->u.set_meta.len)};
+    uint8_t *key = memmem(bytes, files.value.len, pv_peer_pk(bob), PV_SIGN_PK_LEN);
+    assert_non_null(key);
+    key[0] ^= 1;
+    fake_node_answer(node, job, &(struct pv_job_result){.status = PV_OK});
+    (void)expect_op(PV_FILEOP_FETCH);
+    const struct pv_saved_meta pins = kept;
+    kept = files;
+    restart(false);
+    kept = pins;
+    assert_answered(node, client, "{'id':2,'cmd':'files'}", "'bob (former, key:");
+}
+
 PV_TEST(a_rule_does_not_hold_for_who_gets_the_name_later)
 {
     assert_false(fake_node_has_problem(node, "auto-accept"));

@@ -244,6 +244,7 @@ PV_TEST(a_statement_that_could_not_be_stored_is_written_again)
     finish(expect_job(PV_JOB_PUT_STATEMENTS), PV_ERR_NO_SPACE);
     assert_true(x.f.node.store.failed);
     fake_node_raise(&x.f, PV_FACT_STORE); /* part "store" says when */
+    finish(expect_job(PV_JOB_SET_META), PV_OK);
     struct pv_job *job = expect_job(PV_JOB_PUT_STATEMENTS);
     assert_int_equal(job->u.put_statements.n, 4 + 1);
     finish(job, PV_OK);
@@ -322,11 +323,18 @@ PV_TEST(peers_are_told_before_the_interface_goes)
     req.id = 1;
     assert_int_equal(pv_part_membership.commands[1].cmd, PV_CTLAPI_DOWN);
     pv_part_membership.commands[1].run(x.f.self, &req, NULL, 1, x.f.now);
-    finish(expect_job(PV_JOB_SET_META), PV_OK);
+    finish(expect_job(PV_JOB_SET_META), PV_ERR_NO_SPACE);
     assert_int_equal(x.f.node.iface.state, PV_IFACE_UP); /* what is said in-band needs it */
     assert_null(fake_node_job(&x.f));
     fake_node_wait(&x.f, PV_S(1));
     finish(expect_job(PV_JOB_IFACE_DOWN), PV_OK);
+    /* The disk has room again. */
+    fake_node_raise(&x.f, PV_FACT_STORE);
+    struct pv_job *job = expect_job(PV_JOB_SET_META);
+    assert_string_equal(job->u.set_meta.name, "up");
+    assert_memory_equal(job->u.set_meta.value, "0", 1);
+    finish(job, PV_OK);
+    finish(expect_job(PV_JOB_PUT_STATEMENTS), PV_OK);
     pv_part_membership.commands[0].run(x.f.self, &req, NULL, 1, x.f.now);
     finish(expect_job(PV_JOB_SET_META), PV_OK);
     finish(expect_job(PV_JOB_IFACE_UP), PV_OK);

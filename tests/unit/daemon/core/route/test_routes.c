@@ -407,6 +407,11 @@ PV_TEST(an_exit_is_used_on_demand)
     ask("'cmd':'exit_use','peer':'bob','block':true");
     (void)new_plan();
     assert_true(plan.exit && plan.exit_block && !plan.exit_lan);
+    assert_true(json_is_false(exit_value("down")));
+    x.f.node.up = false; /* which ends --block */
+    assert_true(json_is_true(exit_value("down")));
+    assert_false(fake_node_has_problem(&x.f, "the exit bob does not answer"));
+    x.f.node.up = true;
     ask("'cmd':'exit_off'");
     (void)new_plan();
     assert_false(plan.exit || plan.exit_block);
