@@ -98,11 +98,11 @@ static int read_secret(const char *dir, const char *name, uint8_t *dst, size_t l
     r = pv_b64url_decode(text, strcspn(text, "\r\n"), dst, len, &got);
     if (r < 0 || got != len) {
         r = PV_ERR_MALFORMED;
-        snprintf(
-            ret_error, PV_COORDKEYS_ERROR_MAX,
-            "read %.200s: not a key: restore it from a backup (with a new one, nodes would not "
-            "know this coordinator any more)",
-            path);
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
+                 "read %.200s: not a key: restore it from a backup%s", path,
+                 strcmp(name, secret_file) == 0
+                     ? ", or delete it: then the URL is another one"
+                     : " (with a new one, nodes would not know this coordinator any more)");
     }
     pv_file_free(text, text_len);
     return r;

@@ -317,7 +317,7 @@ const struct pv_command pv_cmds_forward[] = {
     {
         .name = "serve",
         .args = "PORT [HOST:]PORT [-u] | list | remove PORT [-u]",
-        .summary = "a port of the network that leads members to a port outside of it",
+        .summary = "a port here that leads members to a port outside of the network",
         .details =
             "Until it is interrupted or removed: what members send to PORT of this node goes\n"
             "to HOST:PORT (127.0.0.1) by your rights, through restarts of p2pvpnd. Rules\n"

@@ -239,7 +239,7 @@ static void status_network(struct pv_table *t, const json_t *s)
     bool up = strcmp(state, "up") == 0 || strcmp(state, "static") == 0;
 
     if (strcmp(state, "none") == 0)
-        state = "not joined: `p2pvpnctl join TOKEN`, or `create URL`";
+        state = "not joined: `p2pvpnctl join TOKEN`, or `p2pvpnctl create URL`";
     pv_table_fact(t, "state", up ? PV_GREEN : PV_YELLOW, "%s%s%s", state,
                   up ? ", running for " : "",
                   up ? PV_DURATION_STR(pv_json_real(s, "uptime", 0)) : "");

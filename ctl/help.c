@@ -60,10 +60,24 @@ void pv_help_overview(FILE *out)
             pv_help_flags);
 }
 
+/* Many words go on in lines of their own, for terminals of 80 columns. */
+static void print_usage(const struct pv_command *c, FILE *out)
+{
+    int column = fprintf(out, "usage: p2pvpnctl %s", c->name);
+    for (const char *at = c->args; *at != '\0'; at += strspn(at, " ")) {
+        int len = (int)strcspn(at, " ");
+        if (column + 1 + len > 80)
+            column = fprintf(out, "\n        ") - 1;
+        column += fprintf(out, " %.*s", len, at);
+        at += len;
+    }
+    fputc('\n', out);
+}
+
 void pv_help_command(const struct pv_command *c, FILE *out)
 {
-    fprintf(out, "p2pvpnctl %s: %s\n\nusage: p2pvpnctl %s%s%s\n", c->name, c->summary, c->name,
-            c->args[0] == '\0' ? "" : " ", c->args);
+    fprintf(out, "p2pvpnctl %s: %s\n\n", c->name, c->summary);
+    print_usage(c, out);
     if (c->details[0] != '\0')
         fprintf(out, "\n%s", c->details);
     fprintf(out, "\nexample: %s\n", c->example);

@@ -518,8 +518,9 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
     }
     if (n->roster != NULL)
         return true;
-    pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_NOT_JOINED,
-                    "%s: this machine is in no network: `p2pvpnctl join TOKEN`, or `create URL`",
-                    what);
+    pv_ctlsrv_failf(
+        n->ctl, handle, PV_CTLAPI_NOT_JOINED,
+        "%s: this machine is in no network: `p2pvpnctl join TOKEN`, or `p2pvpnctl create URL`",
+        what);
     return false;
 }

@@ -386,7 +386,8 @@ static void compare_stamps(struct pv_roster *r, const struct pv_roster_coordinat
     if (a->epoch == b->epoch && a->n == b->n && (a->mark != b->mark || a->time != b->time))
         report_break(r, c, b, "gave one number twice");
     else if (a->time > b->time)
-        report_break(r, c, b, "dated a receipt before an earlier one");
+        report_break(r, c, b,
+                     "dated a receipt before an earlier one, as if its clock was set back");
 }
 
 /* Puts one new stamp in its place, and compares it with its neighbours. */

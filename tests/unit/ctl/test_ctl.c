@@ -349,6 +349,10 @@ PV_TEST_IN(every_command_has_help_with_an_example, setup, teardown)
         assert_int_equal(RUN(c->name, "-h"), 0);
         assert_has(t.out, "\nusage: p2pvpnctl ");
         assert_has(t.out, "\nexample: ");
+        for (const char *line = t.out; *line != '\0'; line += strcspn(line, "\n") + 1) {
+            if (strcspn(line, "\n") > 80 && strncmp(line, "example: ", 9) != 0)
+                fail_msg("p2pvpnctl %s -h: more than 80 columns: %.100s", c->name, line);
+        }
         assert_has(t.out, c->name);
         assert_int_equal(t.err_len, 0);
     }
@@ -899,7 +903,8 @@ PV_TEST_IN(status_shows_what_matters, setup, teardown)
     assert_int_equal(RUN("status"), 0);
     assert_has(t.out, "[2001:db8:1234:5678:9abc:def0:1234:5678]:3478  connected\n");
     answers("status", OK_V1("'state':'none'"));
-    assert_prints("state  not joined: `p2pvpnctl join TOKEN`, or `create URL`\n", "status");
+    assert_prints("state  not joined: `p2pvpnctl join TOKEN`, or `p2pvpnctl create URL`\n",
+                  "status");
 }
 
 PV_TEST_IN(ip_prints_one_word, setup, teardown)
