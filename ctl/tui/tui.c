@@ -70,6 +70,7 @@ struct tui {
     bool colour;
     pv_ns refresh_at;
     bool lost;   /* the daemon is gone: what is asked waits */
+    bool began;  /* the machine was in a network, so there is a chat */
     char *paste; /* owned: what is being pasted, NUL-terminated; NULL: nothing was yet */
     size_t n_paste, cap_paste;
     bool pasted_cr;    /* its last character was a carriage return */
@@ -513,6 +514,7 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
     } else if (a.kind == ASKED_STATUS) {
         pv_tui_take_status(&u->model, reply->body);
     } else if (a.kind == ASKED_ROOMS) {
+        u->began = true;
         pv_tui_take_rooms(&u->model, reply->body);
     } else if (a.kind == ASKED_UNREAD) {
         take_unread(u, reply->body);
@@ -1101,10 +1103,14 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
         if (n > 0)
             take_saved(u, p + 2);
         int code = n > 0 && p[0].revents != 0 ? read_replies(u, error, ret_status) : 0;
-        /* A daemon that ended may come back; one that speaks another language will not. */
+        /* A daemon that ended may come back, and a machine that left may join again: what is typed
+         * meanwhile shall not go to a shell. One that speaks another language does not change. */
         if (code != 0 && *ret_status == PV_ERR_CLOSED) {
             *ret_status = PV_OK;
             lose_daemon(u);
+        } else if (u->began && (code == PV_CTLAPI_NOT_JOINED || code == PV_CTLAPI_REFUSED)) {
+            lose_daemon(u);
+            pv_tui_note(&u->model, "%s", error);
         } else if (code != 0) {
             return code;
         }

@@ -829,3 +829,22 @@ def without_a_terminal_the_lines_stay(lab):
     term.until("it to be read", lambda rows: [r for r in rows if r][-1] == "a> send me the file")
     os.kill(b.p2pvpnd.pid, signal.SIGKILL)
     term.wait("the end", "ended with 8", lambda rows: any("not sent: send me the file" in row for row in rows))
+
+
+@scenario
+def a_chat_outlives_the_membership_of_its_machine(lab):
+    """A line that is typed next shall not go to the shell behind it."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a, b])
+    b.wait_peer(a)
+    screen = Terminal(lab, b, "a")
+    screen.wait("the conversation", " a  online")
+    b.ctl("leave", "--forget")
+    screen.wait("why nothing goes", "this machine is in no network")
+    screen.line("once there is one again")
+    screen.wait("the line that waits", "· ")
+    b.join(a.ctl("invite").out.strip(), "--name", "b2")
+    wait("a to have it", lambda: "once there is one again" in a.ctl("history", "b2", check_rc=False).out)
+    screen.keys("C-c")
+    screen.wait("the end", "ended with 0")
