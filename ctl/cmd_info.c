@@ -426,9 +426,10 @@ static void show_routes(struct pv_table *t, const json_t *routes)
     if (json_is_object(x)) {
         bool works = pv_json_bool(x, "works");
         pv_table_fact(t, "exit", works ? PV_GREEN : PV_YELLOW, "%s%s", pv_json_text(x, "peer", "?"),
-                      works                     ? ""
-                      : pv_json_bool(x, "down") ? ", not used while this machine is down"
-                                                : ", which does not answer");
+                      works                        ? ""
+                      : pv_json_bool(x, "down")    ? ", not used while this machine is down"
+                      : pv_json_bool(x, "refused") ? ", which this machine cannot use"
+                                                   : ", which does not answer");
     }
 }
 

@@ -35,34 +35,40 @@ static json_t *ms_json(pv_ns t)
 
 /* --- which server -------------------------------------------------------------------------- */
 
-/* The coordinator of the daemon on this machine, if there is one. *ret_elsewhere: UDP reaches
- * others from here, as that daemon knows. */
-static bool ask_daemon(struct pv_cli *cli, char *buf, size_t cap, bool *ret_elsewhere)
+/* The words of the daemon on this machine about what is measured. */
+struct known {
+    char server[PV_NETPROBE_TEXT_MAX]; /* its coordinator; "": none */
+    bool elsewhere;                    /* UDP reaches others from here */
+    char exit[PV_NAME_BUF];            /* the member by whom all goes; "": none */
+};
+
+static void ask_daemon(struct pv_cli *cli, struct known *ret)
 {
     json_t *body = NULL;
+    memset(ret, 0, sizeof(*ret));
     /* Without a daemon the user is asked for a server. */
     if (pv_client_ask(cli->node.socket, cli->node.is_user, PV_CTLAPI_STATUS, PV_S(STATUS_S),
                       &body) < 0)
-        return false;
+        return;
+    const json_t *exit = json_object_get(json_object_get(body, "routes"), "exit");
     const char *a = pv_json_text(json_object_get(body, "coordinator"), "address", "");
-    bool found = a[0] != '\0' && strlen(a) < cap;
-    if (found)
-        memcpy(buf, a, strlen(a) + 1);
-    *ret_elsewhere = pv_json_is(body, "udp", "blocked-there");
+    if (strlen(a) < sizeof(ret->server))
+        memcpy(ret->server, a, strlen(a) + 1);
+    if (!pv_json_bool(exit, "down"))
+        snprintf(ret->exit, sizeof(ret->exit), "%s", pv_json_text(exit, "peer", ""));
+    ret->elsewhere = pv_json_is(body, "udp", "blocked-there");
     json_decref(body);
-    return found;
 }
 
-/* A server that was named comes first: somebody may want to compare it with the coordinator. */
+/* given: "" for none. */
 static int find_servers(struct pv_cli *cli, const char *given, uint16_t port,
-                        struct pv_netprobe_servers *servers, bool *ret_elsewhere)
+                        struct pv_netprobe_servers *servers)
 {
-    char text[PV_NETPROBE_TEXT_MAX];
     char error[PV_NETPROBE_ERROR];
-    if (given == NULL && !ask_daemon(cli, text, sizeof(text), ret_elsewhere))
+    if (given[0] == '\0')
         return pv_cli_usage(cli, "no server: name a STUN server, such as your coordinator, with "
                                  "--server HOST:PORT");
-    int r = pv_netprobe_resolve(given != NULL ? given : text, port, servers, error);
+    int r = pv_netprobe_resolve(given, port, servers, error);
     if (r == PV_ERR_MALFORMED)
         return pv_cli_usage(cli, "%s", error);
     return r < 0 ? pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", error) : 0;
@@ -74,9 +80,9 @@ struct check {
     struct pv_netprobe_servers servers;
     struct pv_netprobe_report report;
     bool lifetime;
-    bool tcp;       /* the server answered by TCP; asked when UDP got no answer */
-    bool tls;       /* it did not, but by TLS on HTTPS */
-    bool elsewhere; /* UDP reaches others from here: p2pvpnd says so */
+    bool tcp; /* the server answered by TCP; asked when UDP got no answer */
+    bool tls; /* it did not, but by TLS on HTTPS */
+    struct known known;
     const char *verdict;
     char text[400]; /* of a verdict that names the server */
 };
@@ -325,7 +331,7 @@ static const char *judge(struct check *c)
     const bool told = is_blocked(c);
     /* An answer by another way is what makes silence by UDP a statement about this machine's
      * network. */
-    if (told && c->elsewhere)
+    if (told && c->known.elsewhere)
         snprintf(c->text, sizeof(c->text),
                  "UDP is closed at the coordinator: UDP from here reaches others, and the "
                  "coordinator answers by %s only. Its operator must let UDP in at %s; until then "
@@ -347,13 +353,21 @@ static const char *judge(struct check *c)
                  PV_ADDR_STR(server));
     if (told)
         return c->text;
-    if (missed(c)) {
+    if (missed(c) && c->known.exit[0] == '\0') {
         size_t has = c->servers.n[0] > 0 ? 0 : 1;
         snprintf(
             c->text, sizeof(c->text),
             "Nothing leads out of here by %s, and the server has no %s: --server with one that "
             "has it, or give that one an address of %s.",
             FAMILY_TEXT[has], FAMILY_TEXT[1 - has], FAMILY_TEXT[1 - has]);
+        return c->text;
+    }
+    if (!reached(c) && c->known.exit[0] != '\0') {
+        snprintf(
+            c->text, sizeof(c->text),
+            "The server does not answer by way of the exit %.63s, which reaches nothing of its "
+            "own addresses: `p2pvpnctl exit off`, and this machine's own way is measured.",
+            c->known.exit);
         return c->text;
     }
     if (!reached(c))
@@ -366,11 +380,20 @@ static int netcheck(struct pv_cli *cli)
 {
     struct check c = {.lifetime = cli->args.value[OPT_LIFETIME] != NULL};
     int code = c.lifetime ? pv_cli_endless(cli, "netcheck --lifetime") : 0;
+    const char *given = cli->args.value[OPT_SERVER];
     if (code == 0)
-        code = find_servers(cli, cli->args.value[OPT_SERVER], PV_NETPROBE_PORT, &c.servers,
-                            &c.elsewhere);
+        ask_daemon(cli, &c.known);
+    /* A server that was named comes first: somebody may want to compare it with the coordinator. */
+    if (code == 0)
+        code =
+            find_servers(cli, given != NULL ? given : c.known.server, PV_NETPROBE_PORT, &c.servers);
     if (code != 0)
         return code;
+    if (c.known.exit[0] != '\0' && !cli->json)
+        pv_cli_note(cli,
+                    "all goes by the exit %s: this is about its way out; `p2pvpnctl exit off` "
+                    "measures this machine's own",
+                    c.known.exit);
     if (c.lifetime && !cli->json)
         pv_cli_note(cli, "leaving bindings alone; this takes up to 190 seconds");
     int r = pv_netprobe_run(&c.servers, c.lifetime, &c.report);
@@ -446,9 +469,7 @@ static int stun(struct pv_cli *cli)
     json_t *list = json_array();
     if (secure || strncmp(given, "stun:", 5) == 0)
         given = strchr(given, ':') + 1;
-    bool elsewhere = false; /* not asked */
-    int code = find_servers(cli, given, secure ? PV_NETPROBE_TLS_PORT : PV_NETPROBE_PORT, &servers,
-                            &elsewhere);
+    int code = find_servers(cli, given, secure ? PV_NETPROBE_TLS_PORT : PV_NETPROBE_PORT, &servers);
     for (size_t f = 0; code == 0 && f < PV_NETPROBE_FAMILIES; f++)
         for (size_t i = 0; i < servers.n[f]; i++)
             /* ask_server() stands first: "||" would skip the other servers after the first

@@ -47,6 +47,11 @@ static void print_exit(struct pv_cli *cli, const json_t *x)
 {
     if (json_is_null(x) || x == NULL)
         return;
+    if (pv_json_bool(x, "refused")) {
+        fprintf(cli->out, "exit: %s, which this machine cannot use: all goes out as ever\n",
+                pv_json_text(x, "peer", "?"));
+        return;
+    }
     if (pv_json_bool(x, "down")) {
         fprintf(cli->out, "exit: %s, not used while this machine is down: all goes out as ever\n",
                 pv_json_text(x, "peer", "?"));

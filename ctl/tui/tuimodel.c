@@ -1015,7 +1015,7 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
         pv_tui_notice(t, c, PV_STR("%s is another machine from here on", c->name));
     if (other || (used && since > before))
         take_another(t, c);
-    c->parts = c->unread > 0 && (other || since > before);
+    c->parts = c->unread > 0 && c->address[0] != '\0' && (other || since > before);
     if (since > before)
         tell_apart(t, c, since);
     c->another_since = since;

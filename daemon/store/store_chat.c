@@ -560,22 +560,23 @@ bool pv_store_chat_serves(enum pv_chatjob_kind kind)
 }
 
 /* Is this conversation meant? */
-static bool is_meant(const struct pv_chat_record *newest, const char *word)
+static bool is_meant(const struct pv_chat_record *rec, const char *word)
 {
     uint8_t key[PV_KEY_LEN];
-    if (newest->in_room)
+    if (rec->in_room)
         return strncmp(word, "#~", 2) == 0 &&
-               pv_key_is_short(PV_STR("key:%s", word + 2), newest->peer);
-    return strcmp(newest->peer_name, word) == 0 || pv_key_is_short(word, newest->peer) ||
-           (pv_key_parse(word, key) == PV_OK && memcmp(key, newest->peer, sizeof(key)) == 0);
+               pv_key_is_short(PV_STR("key:%s", word + 2), rec->peer);
+    return strcmp(rec->peer_name, word) == 0 || pv_key_is_short(word, rec->peer) ||
+           (pv_key_parse(word, key) == PV_OK && memcmp(key, rec->peer, sizeof(key)) == 0);
 }
 
-/* All messages are looked at: words that this machine's network does not know are rare. */
+/* The side of a conversation may have had several names. All messages are looked at: words that
+ * this machine's network does not know are rare. */
 static int find_conversation(sqlite3 *db, const char *word, struct pv_chatjob *found,
                              bool *ret_is_there)
 {
     struct pv_query q = pv_query(db, "SELECT " COLUMNS ", MAX(n) AS newest FROM chat_message"
-                                     " GROUP BY peer ORDER BY newest DESC");
+                                     " GROUP BY peer, peer_name ORDER BY newest DESC");
     struct pv_chat_record rec = {.text = NULL};
     int r = PV_OK;
     *ret_is_there = false;

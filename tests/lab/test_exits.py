@@ -54,6 +54,8 @@ def everything_goes_by_the_exit_and_nothing_beside_it(lab):
     through(alice, exit_, web)
     rows = [row.split()[:3] for row in alice.ctl("exit").out.splitlines()[1:3]]
     equal(rows, [["0.0.0.0/0", "exit", "used"], ["::/0", "exit", "used"]], "what exit alone shows")
+    r = alice.ctl("netcheck", check_rc=False)
+    check("all goes by the exit exit: this is about its way out" in r.err, f"netcheck by an exit: {r}")
     alice.ctl("exit", "off")
     up.open("off")
     wait("no rule to stay", lambda: "proto 112" not in alice.run("ip", "rule", "show").out)

@@ -35,10 +35,13 @@ static const char *own_name(const struct pv_node *n)
 
 bool pv_tell_is_anothers(const struct pv_node *n, const char *name, const uint8_t *pk)
 {
-    const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_by_name(n->roster, name);
-    if (m == NULL && n->roster != NULL)
+    if (n->roster == NULL)
+        return true;
+    const struct pv_member *m = pv_roster_by_name(n->roster, name);
+    if (m == NULL)
         m = pv_roster_last_holder(n->roster, name);
-    return m != NULL && memcmp(m->node, pk, sizeof(m->node)) != 0;
+    return m == NULL ? pv_roster_known(n->roster, pk) == NULL
+                     : memcmp(m->node, pk, sizeof(m->node)) != 0;
 }
 
 /* The key of whoever stands behind the line's name, when that means another machine by now. NULL:

@@ -15,8 +15,9 @@ struct pv_ctlapi_message;
 /* Is the node no member any more, or another network's? A message that waits for it is delivered
  * only if it comes back. */
 bool pv_tell_is_gone(const struct pv_node *n, const uint8_t *pk);
-/* Means the name another machine than this key's, which has it or had it last? The words and files
- * of one must not be taken for the other's. */
+/* Means the name another machine than this key's, which has it or had it last, or may it at any
+ * time, since no machine of this network has the key? So it does while this node is in none. The
+ * words and files of one must not be taken for the other's. */
 bool pv_tell_is_anothers(const struct pv_node *n, const char *name, const uint8_t *pk);
 /* A stored message as p2pvpnctl shows it: the names of both ends. Borrows from n and rec; the name
  * of a room is put into room. */

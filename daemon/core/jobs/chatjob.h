@@ -129,8 +129,8 @@ enum pv_chatjob_kind {
 struct pv_chatjob {
     enum pv_chatjob_kind kind;
     uint8_t peer[PV_SIGN_PK_LEN]; /* all of one peer; INBOX with of_peer */
-    /* The conversation is not known, as one of a network that was left, and is looked for by the
-     * name at its newest line, by a key or the beginning of one ("key:AbCd"), or of a room's id
+    /* The conversation is not known, as one of a network that was left, and is looked for by a
+     * name at its lines, by a key or the beginning of one ("key:AbCd"), or of a room's id
      * ("#~AbCd"); "": it is peer's. Of several it is the one with the newest line. */
     char word[PV_NAME_BUF];
     bool all_peers;                       /* HISTORY */

@@ -724,7 +724,7 @@ static void run_down(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 
 static const struct pv_command_handler commands[] = {
     {PV_CTLAPI_UP, PV_NEEDS_NETWORK, run_up},
-    {PV_CTLAPI_DOWN, PV_NEEDS_ROSTER, run_down},
+    {PV_CTLAPI_DOWN, PV_NEEDS_NETWORK, run_down},
 };
 
 /* --- life ------------------------------------------------------------------------------------- */

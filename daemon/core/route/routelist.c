@@ -134,6 +134,10 @@ static void say_refused(struct row *row, const struct pv_route *route)
     else if (route->why == PV_ROUTE_CONNECTED)
         snprintf(row->why, sizeof(row->why), "this machine is in that network itself, by %s",
                  route->ifname);
+    else if (route->why == PV_ROUTE_NO_EXIT)
+        snprintf(row->why, sizeof(row->why),
+                 "this machine cannot use it: `p2pvpnctl status` says "
+                 "why");
     else if (route->why == PV_ROUTE_TAKEN)
         snprintf(row->why, sizeof(row->why), "a static peer has it in its allowed-ips");
     else
@@ -287,16 +291,17 @@ static void list_unoffered(struct listing *l)
 struct exit {
     const char *peer; /* NULL: none is used */
     bool lan, block;
-    bool works; /* packets go by it now */
-    bool down;  /* none do before this machine is up again, and nothing is blocked */
+    bool works;   /* packets go by it now */
+    bool down;    /* none do before this machine is up again, and nothing is blocked */
+    bool refused; /* the host cannot use it: the same until the user says it again */
 };
 
 static json_t *exit_json(const struct exit *x)
 {
     if (x->peer == NULL)
         return json_null();
-    return pv_ctlapi_pack("{s:s, s:b, s:b, s:b, s:b}", "peer", x->peer, "lan", x->lan, "block",
-                          x->block, "works", x->works, "down", x->down);
+    return pv_ctlapi_pack("{s:s, s:b, s:b, s:b, s:b, s:b}", "peer", x->peer, "lan", x->lan, "block",
+                          x->block, "works", x->works, "down", x->down, "refused", x->refused);
 }
 
 /* Of two families one that works is enough: the other one is blocked, not lost. It is called by
@@ -306,7 +311,10 @@ static struct exit show_exit(const struct pv_node *n, char who[static PV_NODE_WH
     const struct pv_routeuse *use = pv_routes_use(n);
     size_t n_routes;
     const struct pv_route *all = pv_routes_all(n, &n_routes);
-    struct exit x = {.lan = use->exit_lan, .block = use->exit_block, .down = !n->up};
+    struct exit x = {.lan = use->exit_lan,
+                     .block = use->exit_block,
+                     .down = !n->up,
+                     .refused = pv_routes_is_refused(n)};
     x.peer = use->exit ? pv_node_who(n, use->exit_pk, who) : NULL;
     for (size_t i = 0; !x.down && i < n_routes; i++) {
         if (all[i].prefix.bits != 0 || all[i].why != PV_ROUTE_USED)
@@ -384,7 +392,7 @@ static void name_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *
  * or everything is seen by the network that was to be avoided. */
 static void name_exit(const struct exit *x, struct pv_statuspage *st)
 {
-    if (x->peer == NULL || x->works || x->down)
+    if (x->peer == NULL || x->works || x->down || x->refused)
         return;
     const char *text =
         PV_STR("the exit %.96s does not answer, or may not be one any more: %s", x->peer,
@@ -416,7 +424,7 @@ void pv_routelist_status(const struct pv_node *n, struct pv_statuspage *st)
     struct naming x = {.n = n, .st = st};
     size_t n_routes;
     const struct pv_route *all = pv_routes_all(n, &n_routes);
-    if (n->roster == NULL || (pv_node_self(n) == NULL && !n->removed))
+    if (n->roster == NULL)
         return;
     const bool takes_part = pv_node_takes_part(n);
     int used = 0, carried = 0;
@@ -432,7 +440,7 @@ void pv_routelist_status(const struct pv_node *n, struct pv_statuspage *st)
                       pv_ctlapi_pack("{s:i, s:i, s:o}", "used", used, "carried", carried, "exit",
                                      exit_json(&exit)));
     name_exit(&exit, st);
-    if (n->removed)
+    if (pv_node_self(n) == NULL || n->removed)
         return;
     x.admin = (pv_roster_rights(n->roster, n->identity->sign_pk) & PV_RIGHT_REVOKE) != 0;
     each_unallowed(n, name_unallowed, &x);

@@ -31,7 +31,8 @@ static pv_job_done choice_saved;
 struct pv_routes {
     struct pv_node *node;
     struct pv_routeuse use;
-    struct pv_route *all; /* owned; in order */
+    struct pv_routeuse before; /* the last `exit use` or `exit off` */
+    struct pv_route *all;      /* owned; in order */
     size_t n;
     bool cut;     /* more than PV_ROUTES_MAX */
     bool pending; /* something changed: look */
@@ -44,9 +45,11 @@ struct pv_routes {
     pv_ns away_at;          /* when one was said to be away; 0: never */
     struct pv_netplan plan; /* the last one that was handed on; */
     size_t n_plans;         /* so many were */
-    /* Why the host cannot use an exit: it is left out until the user says something else. "" = it
-     * can. */
+    /* Why the host cannot use an exit: it is left out until the user says something else, or the
+     * next try. "" = it can. */
     char fault[PV_JOB_ERROR_MAX];
+    pv_ns try_at;
+    bool fault_logged;
     uint64_t asked; /* the client that changed the choice and waits; 0 = none */
     bool setting;   /* for the host */
     bool saving;    /* for the disk, */
@@ -56,7 +59,8 @@ struct pv_routes {
         *lwip; /* why lwIP is in the kernel's place, which has no routes then; NULL: it is not */
 };
 
-#define RETRY PV_S(1) /* ours: after a change for which there was no memory */
+#define RETRY     PV_S(1)  /* ours: after a change for which there was no memory */
+#define TRY_AGAIN PV_S(30) /* ours: an exit that the host refused */
 
 static struct pv_routes *of(const struct pv_node *n)
 {
@@ -73,6 +77,11 @@ const struct pv_route *pv_routes_all(const struct pv_node *n, size_t *ret_n)
 const struct pv_routeuse *pv_routes_use(const struct pv_node *n)
 {
     return &of(n)->use;
+}
+
+bool pv_routes_is_refused(const struct pv_node *n)
+{
+    return of(n)->use.exit && of(n)->fault[0] != '\0';
 }
 
 /* --- what members offer and may carry -------------------------------------------------------- */
@@ -451,15 +460,15 @@ static void plan_exit(const struct pv_routes *r, struct pv_netplan *plan)
 }
 
 /* A prefix stays in the plan while its gateways are away: its packets shall be answered, and not
- * leave by the default route, where strangers read them. An admin who removes this node ends what
- * admins allowed, and does not open what its user blocked. */
+ * leave by the default route, where strangers read them. An admin who removes this node, or lets
+ * its membership end, ends what admins allowed, and does not open what its user blocked. */
 static void make_plan(const struct pv_routes *r, struct pv_netplan *plan)
 {
     const struct pv_node *n = r->node;
-    const bool blocks = n->removed && r->use.exit_block;
+    const bool blocks = !pv_node_takes_part(n) && r->use.exit_block;
     memset(plan, 0, sizeof(*plan));
     memcpy(plan->ifname, n->given.tun_name, sizeof(plan->ifname));
-    if (n->roster == NULL || !n->up || (!blocks && !pv_node_takes_part(n)))
+    if (n->roster == NULL || !n->up || !(blocks || pv_node_takes_part(n)))
         return;
     plan->overlay4 = pv_roster_network(n->roster)->range;
     plan->overlay6 = pv_network_ula(pv_roster_network_id(n->roster));
@@ -536,6 +545,8 @@ static enum pv_route_why judge(struct pv_routes *r, struct pv_route *route, size
     }
     if (!wanted)
         return PV_ROUTE_UNWANTED;
+    if (route->prefix.bits == 0 && r->fault[0] != '\0')
+        return PV_ROUTE_NO_EXIT;
     return route->prefix.bits != 0 && n_used >= PV_NETPLAN_USED ? PV_ROUTE_TOO_MANY : PV_ROUTE_USED;
 }
 
@@ -585,7 +596,10 @@ static void decide(struct pv_routes *r)
 static void look(struct pv_routes *r, bool anew, pv_ns now)
 {
     int status = anew ? gather(r) : PV_OK;
-    r->look_at = PV_NEVER;
+    /* Another network of this machine may have given its exit up. */
+    if (r->fault[0] != '\0' && now >= r->try_at)
+        r->fault[0] = '\0';
+    r->look_at = r->fault[0] != '\0' ? r->try_at : PV_NEVER;
     if (status == PV_OK)
         decide(r);
     for (size_t i = 0; i < r->n; i++) {
@@ -756,6 +770,7 @@ static void run_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_pe
                         pv_peer_name(p), pv_peer_name(p));
         return;
     }
+    r->before = r->use;
     r->use.exit = true;
     r->use.exit_lan = req->route.lan;
     r->use.exit_block = req->route.block;
@@ -770,6 +785,7 @@ static void run_exit_off(void *part, struct pv_ctlapi_request *req, struct pv_pe
                          uint64_t handle, pv_ns now)
 {
     struct pv_routes *r = part;
+    r->before = r->use;
     r->use.exit = r->use.exit_lan = r->use.exit_block = false;
     memset(r->use.exit_pk, 0, sizeof(r->use.exit_pk));
     use_changed(r, true, handle, now);
@@ -873,14 +889,24 @@ static void on_due(void *part, pv_ns now)
 static void plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct pv_routes *r = wait->self;
+    const bool asked = r->setting;
     r->setting = false;
     if (result->status == PV_OK) {
+        r->fault_logged = r->fault_logged && !r->plan.exit;
         answer_settled(r);
         return;
     }
-    pv_log(r->node->log, PV_LOG_ERROR, "what=\"routes not set\" why=\"%s\"", result->error);
-    snprintf(r->fault, sizeof(r->fault), "%s", result->error);
-    answer_waiting(r, r->fault);
+    if (asked || !r->fault_logged)
+        pv_log(r->node->log, PV_LOG_ERROR, "what=\"routes not set\" why=\"%s\"", result->error);
+    answer_waiting(r, result->error);
+    if (asked) { /* the command failed, so the choice is the one of before */
+        r->use = r->before;
+        save_choice(r);
+    } else {
+        snprintf(r->fault, sizeof(r->fault), "%s", result->error);
+        r->try_at = now + TRY_AGAIN;
+        r->fault_logged = true;
+    }
     r->pending = true; /* without the exit */
 }
 

@@ -1090,10 +1090,11 @@ PV_TEST(a_conversation_is_found_by_a_name_or_the_beginning_of_a_key)
     make_room(room);
     take(room, 1, 1);
     enqueue(BOB, 1);
+    sql("UPDATE chat_message SET peer_name = 'rob' WHERE outgoing = 1"); /* its name then */
     commit(CAROL, 2, 1, 1);
     commit(BOB, 4, 1, 1);
     pv_room_key(room, room_key);
-    const char *words[] = {"bob", PV_KEY_SHORT_STR(PV_KEY_STR(BOB)), PV_KEY_STR(BOB)};
+    const char *words[] = {"bob", "rob", PV_KEY_SHORT_STR(PV_KEY_STR(BOB)), PV_KEY_STR(BOB)};
     for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
         struct pv_chatjob job = sought(PV_CHATJOB_HISTORY, words[i]);
         assert_list(job, "1 4");

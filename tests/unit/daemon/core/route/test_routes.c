@@ -408,6 +408,14 @@ PV_TEST(an_exit_is_used_on_demand)
     (void)new_plan();
     assert_true(plan.exit && plan.exit_block && !plan.exit_lan);
     assert_true(json_is_false(exit_value("down")));
+    x.f.node.removed = true; /* its user's block is not the admins' to open */
+    fake_node_raise(&x.f, PV_FACT_UP);
+    (void)new_plan();
+    assert_true(plan.exit && plan.exit_block);
+    assert_true(fake_node_has_problem(&x.f, "nothing goes out until it does"));
+    x.f.node.removed = false;
+    fake_node_raise(&x.f, PV_FACT_UP);
+    (void)new_plan();
     x.f.node.up = false; /* which ends --block */
     assert_true(json_is_true(exit_value("down")));
     assert_false(fake_node_has_problem(&x.f, "the exit bob does not answer"));
@@ -490,30 +498,65 @@ PV_TEST(a_choice_that_the_disk_does_not_take_is_told)
 }
 
 /* The client hears it, and the host gets a plan without the exit. */
+/* The host cannot set the plan that is handed to it next; jobs before it end well. */
+static void refuse_plan(void)
+{
+    struct pv_job_result done = {.status = PV_OK}, failed = {.status = PV_ERR_REFUSED};
+    struct pv_job *job;
+    snprintf(failed.error, sizeof(failed.error), "routes: nft is missing: install nftables");
+    while ((job = fake_node_job(&x.f)) != NULL && job->kind != PV_JOB_NETPLAN)
+        fake_node_answer(&x.f, job, &done);
+    assert_non_null(job);
+    fake_node_answer(&x.f, job, &failed);
+}
+
+/* The choice of before stands: the command failed. */
+PV_TEST(an_exit_that_the_host_refuses_is_not_chosen)
+{
+    (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
+    offer(BOB, "0.0.0.0/0", 0);
+    be_online(bob, true);
+    (void)new_plan();
+    ask("'cmd':'exit_use','peer':'bob','block':true");
+    assert_string_equal(fake_ctl_output, "");
+    refuse_plan();
+    (void)fake_client_read(&x, client);
+    expect("install nftables");
+    assert_true(new_plan());
+    assert_false(plan.exit);
+    assert_true(json_is_null(fake_node_value(&x.f, PV_STATUS_ROUTES, "exit")));
+    assert_answer("'cmd':'routes'", "exit use bob");
+    assert_false(fake_node_has_problem(&x.f, "install nftables"));
+}
+
+/* As at the start, where nobody waits for an answer. */
 PV_TEST(a_plan_that_the_host_does_not_set_is_said)
 {
-    struct pv_job_result failed = {.status = PV_ERR_REFUSED};
     (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
     offer(BOB, "0.0.0.0/0", 0);
     be_online(bob, true);
     (void)new_plan();
     ask("'cmd':'exit_use','peer':'bob'");
-    assert_string_equal(fake_ctl_output, "");
-    struct pv_job *job = fake_node_job(&x.f);
-    if (job != NULL && job->kind == PV_JOB_SET_META) {
-        struct pv_job_result done = {.status = PV_OK};
-        fake_node_answer(&x.f, job, &done);
-        job = fake_node_job(&x.f);
-    }
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_NETPLAN);
-    snprintf(failed.error, sizeof(failed.error), "routes: nft is missing: install nftables");
-    fake_node_answer(&x.f, job, &failed);
+    (void)new_plan();
     (void)fake_client_read(&x, client);
-    expect("install nftables");
-    assert_true(new_plan());
+    assert_true(plan.exit);
+    be_online(bob, false);
+    (void)new_plan();
+    assert_false(plan.exit);
+    be_online(bob, true);
+    refuse_plan();
+    fake_peers_settle(&x);
+    (void)new_plan();
     assert_false(plan.exit);
     assert_true(fake_node_has_problem(&x.f, "install nftables"));
-    assert_answer("'cmd':'routes'", "install nftables");
+    assert_true(json_is_true(exit_value("refused")));
+    assert_true(json_is_false(exit_value("works")));
+    assert_false(fake_node_has_problem(&x.f, "does not answer"));
+    assert_answer("'cmd':'routes'", "this machine cannot use it");
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_routes_used 0"));
+    fake_node_wait(&x.f, PV_S(30)); /* another network of this machine may have given its exit up */
+    assert_true(new_plan());
+    assert_true(plan.exit);
+    assert_true(json_is_false(exit_value("refused")));
+    assert_false(fake_node_has_problem(&x.f, "install nftables"));
 }
