@@ -467,8 +467,7 @@ bool pv_tui_want_older(struct pv_tui *t, struct pv_tui_conv *c)
     return c->older_asked;
 }
 
-/* Asks for all there is of a kind, once. */
-static void want_list(struct pv_tui *t, enum pv_tui_action_kind kind)
+void pv_tui_want_list(struct pv_tui *t, enum pv_tui_action_kind kind)
 {
     for (size_t i = 0; i < t->n_actions; i++) {
         if (t->actions[i].kind == kind)
@@ -628,10 +627,10 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     struct pv_tui_conv *c = &t->convs[index];
     /* A machine that came since the last list may be answered at once. */
     if (t->has_peers && !c->is_listed && !line.former && !pv_tui_conv_is_room(c))
-        want_list(t, PV_TUI_PEERS);
+        pv_tui_want_list(t, PV_TUI_PEERS);
     /* The last list of rooms passed over this one, as of those that were left it makes no pane. */
     if (t->n_convs > before && pv_tui_conv_is_room(c))
-        want_list(t, PV_TUI_ROOMS);
+        pv_tui_want_list(t, PV_TUI_ROOMS);
     /* The daemon may tell one message twice: begin() of tui.c starts to watch before it asks for
      * the unread messages. */
     struct pv_tui_line *known = find_line(c, line.id);
@@ -654,7 +653,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     if (!add_line(c, line))
         return;
     if (pv_tui_conv_is_room(c) && pv_show_is_offer(line.text))
-        want_list(t, PV_TUI_FILES);
+        pv_tui_want_list(t, PV_TUI_FILES);
     c->unread += unread;
     c->named = c->named || (unread && line.named);
     /* The lines above stay where they are, and new ones are below. */
@@ -788,7 +787,7 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
         line.text = harmless(pv_json_text(msg, "text", ""));
         (void)add_line(c, line);
         if (pv_tui_conv_is_room(c) && pv_show_is_offer(pv_json_text(msg, "text", "")))
-            want_list(t, PV_TUI_FILES);
+            pv_tui_want_list(t, PV_TUI_FILES);
     }
     c->found = 0; /* the lines have other numbers now */
     c->show_found = false;
@@ -822,15 +821,21 @@ void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
     /* A key may have been typed: what comes goes to this name. */
     if (newest != NULL)
         (void)line_of(t, newest, name);
-    size_t index = name[0] == '\0' ? SIZE_MAX : pv_tui_find(t, name, true);
-    if (index == SIZE_MAX) {
+    /* In a room that was made a moment ago nobody has said anything. */
+    size_t index = name[0] != '\0' ? pv_tui_find(t, name, true) : pv_tui_find_named(t, peer);
+    if (name[0] == '\0' && index != SIZE_MAX && pv_tui_conv_is_room(&t->convs[index])) {
+        t->opening[0] = '\0';
+        (void)open_asked(t, index);
+        return;
+    }
+    if (name[0] == '\0' || index == SIZE_MAX) {
         pv_tui_take_error(t, PV_STR("nothing was said with %.63s", peer),
                           &(struct pv_tui_action){.kind = PV_TUI_FORMER});
         return;
     }
     t->opening[0] = '\0';
     if (pv_tui_is_room(name)) /* whether this node left it */
-        want_list(t, PV_TUI_ROOMS);
+        pv_tui_want_list(t, PV_TUI_ROOMS);
     t->convs[index].asked = true;
     pv_tui_take_history(t, name, body);
     (void)open_asked(t, index);
@@ -1131,7 +1136,7 @@ void pv_tui_take_presence(struct pv_tui *t, const json_t *body)
         return;
     t->convs[index].online = pv_json_bool(body, "online");
     /* The event does not say which path the peer has now. */
-    want_list(t, PV_TUI_PEERS);
+    pv_tui_want_list(t, PV_TUI_PEERS);
 }
 
 /* --- /search --------------------------------------------------------------------------------- */
@@ -1349,7 +1354,7 @@ void pv_tui_take_room(struct pv_tui *t, const json_t *body)
     pv_tui_notice(t, &t->convs[index], line);
     if (index != t->current)
         pv_tui_note(t, "%s: %s", name, line);
-    want_list(t, PV_TUI_ROOMS);
+    pv_tui_want_list(t, PV_TUI_ROOMS);
 }
 
 void pv_tui_take_members(struct pv_tui *t, const json_t *body)
@@ -1376,7 +1381,7 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
                     action->peer);
         if (action->kind == PV_TUI_UNMUTE) { /* what was offered meanwhile is told now */
             t->has_files = false;
-            want_list(t, PV_TUI_FILES);
+            pv_tui_want_list(t, PV_TUI_FILES);
         }
         return;
     }
@@ -1394,7 +1399,7 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
     } else {
         pv_tui_note(t, "left %s; its lines stay here", name);
     }
-    want_list(t, PV_TUI_ROOMS);
+    pv_tui_want_list(t, PV_TUI_ROOMS);
 }
 
 bool pv_tui_want_open(struct pv_tui *t, enum pv_tui_action_kind kind, const char *name)
@@ -1897,7 +1902,7 @@ static void take_file(struct pv_tui *t, const json_t *f, double time)
     bool taken = is_in(f) && strcmp(state, "done") == 0 && take_it(t, number);
     struct pv_tui_conv *c = &t->convs[index];
     if (offer != NULL) {
-        want_list(t, PV_TUI_FILES);
+        pv_tui_want_list(t, PV_TUI_FILES);
     } else if (!taken && words_of(f, line, sizeof(line))) {
         size_t before = c->n_lines;
         pv_tui_notice_at(t, c, line, time);

@@ -343,6 +343,8 @@ void pv_tui_note(struct pv_tui *t, const char *fmt, ...) PV_PRINTF(2, 3);
 bool pv_tui_want_older(struct pv_tui *t, struct pv_tui_conv *c);
 /* Asks the daemon; takes text. */
 bool pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text);
+/* Asks for all there is of a kind, once. */
+void pv_tui_want_list(struct pv_tui *t, enum pv_tui_action_kind kind);
 /* A line that nobody wrote, with the time of now. */
 void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text);
 /* The same with another time (Unix seconds; 0: none is shown). */

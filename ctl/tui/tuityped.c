@@ -423,9 +423,12 @@ static bool open_named(struct pv_tui *t, const char *name)
     /* The daemon knows who is gone, by name or by "key:AbCd", and which rooms this node left. */
     if (name[0] == '\0')
         pv_tui_note(t, "/open NAME, or /open #ROOM; /peers lists who is there");
-    else if (is_word || pv_tui_is_room(name))
+    else if (is_word || pv_tui_is_room(name)) {
+        /* Another program may have made it since the last list, which is answered first. */
+        if (pv_tui_is_room(name))
+            pv_tui_want_list(t, PV_TUI_ROOMS);
         return pv_tui_want_open(t, PV_TUI_FORMER, name);
-    else
+    } else
         pv_tui_note(t, "no peer or room named \"%.63s\": /peers lists them", name);
     return false;
 }

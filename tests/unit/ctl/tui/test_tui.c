@@ -1120,6 +1120,7 @@ PV_TEST(a_room_that_was_left_is_opened_by_its_name)
     }
     assert_nothing_asked();
     line("/open #tea");
+    assert_action(PV_TUI_ROOMS, "", "");
     assert_action(PV_TUI_FORMER, "#tea", "");
     take_of(pv_tui_take_former, "#tea",
             "{'messages':[{'id':'a','from':'pi','to':'#tea','room':'#tea','text':'one','time':" T0
@@ -1130,6 +1131,14 @@ PV_TEST(a_room_that_was_left_is_opened_by_its_name)
     take(pv_tui_take_rooms,
          "{'rooms':[{'room':'#tea','address':'#~tea','members':1,'left':true}]}");
     assert_int_equal(t->convs[t->current].part, PV_TUI_LEFT);
+    /* One that another program has just made. */
+    line("/open #new");
+    assert_action(PV_TUI_ROOMS, "", "");
+    assert_action(PV_TUI_FORMER, "#new", "");
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#new','address':'#~new','members':1}]}");
+    take_of(pv_tui_take_former, "#new", "{'messages':[]}");
+    assert_string_equal(name_of_current(), "#new");
+    drop_actions();
     line("/open #");
     assert_has(t->note, "no peer or room named \"#\"");
     assert_nothing_asked();
