@@ -479,6 +479,14 @@ static int stun(struct pv_cli *cli)
         /* "O" keeps the list's own reference, which is given up below on every way. */
         code = pv_cli_print_packed(cli, "{s:i, s:O}", "version", 1, "answers", list);
     json_decref(list);
+    struct known known = {.exit = ""};
+    if (code == 0 && !any)
+        ask_daemon(cli, &known);
+    if (known.exit[0] != '\0')
+        return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
+                           "%.100s does not answer by way of the exit %s, which reaches nothing of "
+                           "its own addresses: `p2pvpnctl exit off` asks without it",
+                           cli->args.word[0], known.exit);
     if (code == 0 && !any)
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                            "%.100s does not answer: is the name right, and is it a STUN server?",
