@@ -663,10 +663,12 @@ static size_t bar_columns(const struct pv_tui *t, size_t cols)
 static bool bar_text(const struct pv_tui *t, char text[static BAR_BUF])
 {
     const struct pv_tui_conv *c = &t->convs[t->current];
-    unsigned elsewhere = 0;
+    unsigned elsewhere = 0, given_back = 0;
     size_t n = 0;
-    for (size_t i = 0; i < t->n_convs; i++)
-        elsewhere += i != t->current ? pv_tui_conv_news(&t->convs[i]) : 0;
+    for (size_t i = 0; i < t->n_convs; i++) {
+        elsewhere += i != t->current ? t->convs[i].unread + t->convs[i].offers : 0;
+        given_back += t->convs[i].given_back;
+    }
     if (c->scroll > 0 && c->new_below > 0)
         n += (size_t)snprintf(text, BAR_BUF, "[%u new below: End]  ", c->new_below);
     else if (c->scroll > 0)
@@ -676,6 +678,8 @@ static bool bar_text(const struct pv_tui *t, char text[static BAR_BUF])
                               c->scroll == 0 ? "; End: skip" : "");
     if (elsewhere > 0)
         n += (size_t)snprintf(text + n, BAR_BUF - n, "[%u unread: Ctrl-G]  ", elsewhere);
+    if (given_back > 0 && t->note[0] == '\0') /* which said so at first */
+        n += (size_t)snprintf(text + n, BAR_BUF - n, "[%u not sent: Ctrl-G]  ", given_back);
     if (t->lost && t->note[0] != '\0' && strcmp(t->note, PV_TUI_LOST) != 0)
         n += (size_t)snprintf(text + n, BAR_BUF - n, "[no p2pvpnd]  ");
     else if (t->slow && !t->lost && strncmp(t->note, "p2pvpnd", 7) != 0) /* as that says */

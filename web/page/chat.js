@@ -323,7 +323,7 @@ export function chat(main, who) {
 
   // Its machine has another name by now, under which all that comes stands: the page goes there, with the line that was begun.
   function follow() {
-    const called = room ? null : state.peers.find(p => p.key === address())?.name, from = place(who), to = place(called);
+    const called = room || !who ? null : state.peers.find(p => p.key === address())?.name, from = place(who), to = place(called);
     if (!called || called === who) return;
     if (drafts.get(from) && !drafts.get(to)) {
       drafts.set(to, drafts.get(from));

@@ -521,6 +521,16 @@ void pv_rooms_part_send(struct pv_node *n, const struct pv_ctlapi_request *req, 
         answer_failed(n, "send", r, handle);
 }
 
+/* A machine that was removed, or left the network, keeps its place in the room's records, too. */
+static int count_members(const struct pv_node *n, const struct pv_rooms_info *info)
+{
+    struct pv_rooms_member m;
+    int count = (int)info->members;
+    for (size_t i = 0; pv_rooms_member(n->chat.rooms, info->id, i, &m); i++)
+        count -= count > 0 && !m.has_left && pv_tell_is_gone(n, m.pk);
+    return count;
+}
+
 /* Without memory for all of them the answer says so: a part of a list would look like the whole. */
 static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
@@ -534,7 +544,7 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                                      PV_ROOM_STR(r->rooms, info.id), "id", id_json(info.id),
                                      "address", address_json(info.id), "creator",
                                      PV_WHO_STR(r->node, info.creator), "members",
-                                     (int)info.members, "left", info.left, "invited",
+                                     count_members(r->node, &info), "left", info.left, "invited",
                                      info.invited));
     }
     pv_ctlsrv_answer(r->node->ctl, handle, out);

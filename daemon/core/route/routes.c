@@ -899,8 +899,11 @@ static void plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_
     if (asked || !r->fault_logged)
         pv_log(r->node->log, PV_LOG_ERROR, "what=\"routes not set\" why=\"%s\"", result->error);
     answer_waiting(r, result->error);
-    if (asked) { /* the command failed, so the choice is the one of before */
-        r->use = r->before;
+    if (asked) { /* the command failed, so the exit is the one of before */
+        r->use.exit = r->before.exit;
+        r->use.exit_lan = r->before.exit_lan;
+        r->use.exit_block = r->before.exit_block;
+        memcpy(r->use.exit_pk, r->before.exit_pk, sizeof(r->use.exit_pk));
         save_choice(r);
     } else {
         snprintf(r->fault, sizeof(r->fault), "%s", result->error);

@@ -999,6 +999,16 @@ PV_TEST_IN(events_end_with_an_answer_that_is_none, setup, teardown)
     assert_has(t.err, "does not speak p2pvpnd's language");
 }
 
+PV_TEST_IN(a_problem_that_is_over_is_told_so, setup, teardown)
+{
+    answers("watch", "{'id':@,'event':'problem','what':'came','text':'no room','time':1}\n"
+                     "{'id':@,'event':'problem','what':'gone','text':'no room','time':2}\n"
+                     "{'id':@,'event':'now'}\n");
+    assert_int_equal(RUN("events", "--past"), 0);
+    assert_has(t.out, "problem      no room\n");
+    assert_has(t.out, "problem      over: no room\n");
+}
+
 PV_TEST_IN(metrics_are_printed_as_they_come, setup, teardown)
 {
     answers("metrics",

@@ -1553,6 +1553,9 @@ PV_TEST(a_failed_send_is_given_back)
     assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 1);
     pv_tui_take_error(t, "gone", &mine);
     assert_string_equal(t->note, "gone: 2 texts wait in pi");
+    pv_tui_note(t, "%s", "");
+    draw(12, 80);
+    assert_has(row(10), "[2 not sent: Ctrl-G]");
     line("/exit");
     assert_string_equal(t->note, "2 lines are not sent: once more ends the chat without them");
     assert_int_equal(t->leave, PV_TUI_WARNED);
@@ -1651,7 +1654,7 @@ PV_TEST(a_text_of_several_lines_that_is_given_back_keeps_them)
     assert_has(row(10), "[no p2pvpnd]  perhaps not sent");
     t->slow = true; /* it is gone all the same */
     draw(12, 40);
-    assert_has(row(9), "[no p2pvpnd]");
+    assert_has(row(9), "[no p2pvpnd]  perhaps not sent");
     t->lost = false;
     draw(12, 60);
     assert_has(row(9), "[p2pvpnd does not answer]  ");
