@@ -54,7 +54,9 @@ static void ask_daemon(struct pv_cli *cli, struct known *ret)
     const char *a = pv_json_text(json_object_get(body, "coordinator"), "address", "");
     if (strlen(a) < sizeof(ret->server))
         memcpy(ret->server, a, strlen(a) + 1);
-    if (!pv_json_bool(exit, "down"))
+    if (pv_json_bool(exit, "works") ||
+        (pv_json_bool(exit, "block") && !pv_json_bool(exit, "down") &&
+         !pv_json_bool(exit, "refused")))
         snprintf(ret->exit, sizeof(ret->exit), "%s", pv_json_text(exit, "peer", ""));
     ret->elsewhere = pv_json_is(body, "udp", "blocked-there");
     json_decref(body);

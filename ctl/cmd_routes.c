@@ -174,9 +174,21 @@ static int fill_exit(struct pv_cli *cli, struct pv_ctlapi_request *req)
 /* The answer comes when the host has done it: what is said after that is true. */
 static int exit_use(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
-    return pv_cli_change(cli, req,
-                         PV_STR("everything goes by %.*s: `p2pvpnctl exit off` ends that",
-                                PV_NAME_MAX, cli->args.word[1]));
+    json_t *body = NULL;
+    struct pv_ctlapi_request again = pv_ctlapi_request_of(PV_CTLAPI_ROUTES);
+    int code = pv_cli_change(cli, req,
+                             PV_STR("everything goes by %.*s: `p2pvpnctl exit off` ends that",
+                                    PV_NAME_MAX, cli->args.word[1]));
+    if (code != 0 || cli->json || pv_cli_ask(cli, &again, &body) != 0)
+        return code;
+    const json_t *x = json_object_get(body, "exit");
+    if (pv_json_bool(x, "down"))
+        pv_cli_note(cli, "once this machine is up: all goes out as ever until `p2pvpnctl up`");
+    else if (json_is_object(x) && !pv_json_bool(x, "works"))
+        pv_cli_note(cli, "it does not answer now: %s until it does",
+                    pv_json_bool(x, "block") ? "nothing goes out" : "all goes out as ever");
+    json_decref(body);
+    return code;
 }
 
 /* An exit is the offer of both default routes. */

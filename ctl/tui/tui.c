@@ -1111,6 +1111,7 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
         } else if (u->began && (code == PV_CTLAPI_NOT_JOINED || code == PV_CTLAPI_REFUSED)) {
             lose_daemon(u);
             pv_tui_note(&u->model, "%s", error);
+            memcpy(u->model.away, u->model.note, sizeof(u->model.away));
         } else if (code != 0) {
             return code;
         }

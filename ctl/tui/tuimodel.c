@@ -742,13 +742,14 @@ static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line, const ch
 }
 
 /* The name of the conversation was another machine's before: said once, unless a message did. */
-static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const char *key, double since)
+static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const char *key, double since,
+                        double at)
 {
     char text[PV_SHOW_CHANGE_BUF];
     if (since <= pv_json_real(t->told, c->name, 0))
         return;
     (void)json_object_set_new(t->told, c->name, json_real(since));
-    pv_tui_notice(t, c, pv_show_change(c->name, since, key, text));
+    pv_tui_notice_at(t, c, pv_show_change(c->name, since, key, text), at);
 }
 
 /* How many lines of old are before the first that c has too; where it has none, before its time. */
@@ -773,6 +774,10 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     struct pv_tui_conv old = *c;
     c->lines = NULL;
     c->n_lines = c->cap = 0;
+    /* All lines are of the one that has the name now. */
+    const json_t *changed = json_object_get(body, "changed");
+    const double since = pv_json_real(changed, "since", 0);
+    tell_change(t, c, pv_json_text(changed, "key", "?"), since, since);
     PV_EACH_JSON(json_object_get(body, "messages"), msg) {
         char other[PV_NAME_BUF];
         struct pv_tui_line line = line_of(t, msg, other);
@@ -809,8 +814,6 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
         before = line->id[0] == '\0' ? before : line->id;
     }
     free(old.lines);
-    const json_t *changed = json_object_get(body, "changed");
-    tell_change(t, c, pv_json_text(changed, "key", "?"), pv_json_real(changed, "since", 0));
 }
 
 void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
@@ -903,6 +906,7 @@ void pv_tui_take_state(struct pv_tui *t, const json_t *body)
 void pv_tui_take_loss(struct pv_tui *t)
 {
     t->lost = true;
+    t->away[0] = '\0';
     pv_tui_miss(t);
     /* Anew, for those that were asked stand before those that waited already. */
     for (size_t i = 0; i < t->n_actions; i++)
@@ -1015,7 +1019,7 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
     /* A return of p2pvpnd clears what was asked; a line that was begun is still there. */
     const bool used = c->asked || c->draft != NULL;
     if (used && since > before)
-        tell_change(t, c, former, since);
+        tell_change(t, c, former, since, t->now);
     else if (used && other)
         pv_tui_notice(t, c, PV_STR("%s is another machine from here on", c->name));
     if (other || (used && since > before))
@@ -1123,6 +1127,11 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
     }
     for (i = 1; body != NULL && i < t->n_convs; i++)
         tell_renamed(t, &t->convs[i]);
+    /* Somebody has the name again. */
+    const struct pv_tui_conv *shown = &t->convs[t->current];
+    if (shown->is_listed && strstr(t->note, PV_TUI_NOBODY) != NULL &&
+        strncmp(t->note, shown->name, strlen(shown->name)) == 0)
+        pv_tui_note(t, "%s", "");
     t->has_peers = body != NULL;
     if (told && json_array_size(list) == 0)
         pv_tui_notice(t, &t->convs[t->current], "nobody else is in this network yet");

@@ -29,6 +29,8 @@ enum {
 
 /* While the daemon is gone the bar says it, also behind what else there was to say. */
 #define PV_TUI_LOST "p2pvpnd is not there: what you send waits here until it is back"
+/* Ends what is said of a line for somebody who is no member, or is called otherwise. */
+#define PV_TUI_NOBODY "nobody gets what is written here"
 
 /* Begins what is said of a request that the daemon had not answered when it went. */
 #define PV_TUI_IS_SAVED " is being saved" /* behind a file's name, until pv_tui_take_saved() */
@@ -214,10 +216,12 @@ struct pv_tui {
     char refused[PV_TUI_NOTE];         /* the note said why none came; "": one did */
     size_t *order;                     /* owned: the conversations as the roster shows them */
     char note_id[PV_CHAT_ID_TEXT_BUF]; /* the note is about this message; "" = about none */
-    char *paste;                /* owned: lines that wait for an answer whether to send them */
-    bool has_files;             /* a list came: what is new comes by events */
-    bool files_moving;          /* the state of a file is worth asking for */
-    bool saves_wait;            /* as many files as can be are being saved: others wait */
+    char *paste;            /* owned: lines that wait for an answer whether to send them */
+    bool has_files;         /* a list came: what is new comes by events */
+    bool files_moving;      /* the state of a file is worth asking for */
+    bool saves_wait;        /* as many files as can be are being saved: others wait */
+    char away[PV_TUI_NOTE]; /* why there is nobody to ask, though p2pvpnd is there; "" = it is gone
+                             */
     char progress[PV_TUI_NOTE]; /* how far a file was, as note said it last */
     struct {                    /* in all conversations */
         char *text;             /* owned; of the last one; NULL: there was none */

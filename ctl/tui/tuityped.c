@@ -305,10 +305,10 @@ static bool is_gone(struct pv_tui *t, const struct pv_tui_conv *c)
     const bool gone = t->has_peers && !c->is_listed && !pv_tui_conv_is_room(c);
     const struct pv_tui_conv *now = gone ? pv_tui_renamed(t, c) : NULL;
     if (now != NULL)
-        pv_tui_note(t, "%s is called %s now: /open %s, nobody gets what is written here", c->name,
-                    now->name, now->name);
+        pv_tui_note(t, "%s is called %s now: /open %s, " PV_TUI_NOBODY, c->name, now->name,
+                    now->name);
     else if (gone)
-        pv_tui_note(t, "%s is no member: nobody gets what is written here", c->name);
+        pv_tui_note(t, "%s is no member: " PV_TUI_NOBODY, c->name);
     if (gone)
         pv_tui_want(t, PV_TUI_PEERS, "", NULL);
     return gone;

@@ -678,14 +678,17 @@ static bool bar_text(const struct pv_tui *t, char text[static BAR_BUF])
                               c->scroll == 0 ? "; End: skip" : "");
     if (elsewhere > 0)
         n += (size_t)snprintf(text + n, BAR_BUF - n, "[%u unread: Ctrl-G]  ", elsewhere);
-    if (given_back > 0 && t->note[0] == '\0') /* which said so at first */
+    if (given_back > 0 && strstr(t->note, " wait in ") == NULL &&
+        strstr(t->note, " waits in ") == NULL) /* which says so */
         n += (size_t)snprintf(text + n, BAR_BUF - n, "[%u not sent: Ctrl-G]  ", given_back);
-    if (t->lost && t->note[0] != '\0' && strcmp(t->note, PV_TUI_LOST) != 0)
-        n += (size_t)snprintf(text + n, BAR_BUF - n, "[no p2pvpnd]  ");
+    const char *away = t->away[0] != '\0' ? t->away : PV_TUI_LOST;
+    if (t->lost && t->note[0] != '\0' && strcmp(t->note, away) != 0)
+        n += (size_t)snprintf(text + n, BAR_BUF - n,
+                              t->away[0] != '\0' ? "[in no network]  " : "[no p2pvpnd]  ");
     else if (t->slow && !t->lost && strncmp(t->note, "p2pvpnd", 7) != 0) /* as that says */
         n += (size_t)snprintf(text + n, BAR_BUF - n, "[p2pvpnd does not answer]  ");
     const char *said = t->note[0] != '\0' ? t->note
-                       : t->lost          ? PV_TUI_LOST
+                       : t->lost          ? away
                        : c->part == PV_TUI_INVITED
                            ? "you are invited: who says something here accepts, /leave "
                              "declines"

@@ -331,6 +331,7 @@ export function chat(main, who) {
       drafts.delete(from);
     }
     note(`${who} is called ${called} now`);
+    load(); // files have the name, too
     location.hash = `#/chat/${encodeURIComponent(called)}`;
   }
 
@@ -494,6 +495,7 @@ export function chat(main, who) {
   const resized = new ResizeObserver(() => { if (atEnd) toEnd(); seen(); });
   if (who) resized.observe(log);
   tellHands();
+  address(); // whose the name is now
   paintList();
   drawTalk();
   return () => { open = null; painters.delete(paint); stop(); resized.disconnect(); for (const [target, name, fn] of events) target.removeEventListener(name, fn); };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/core/member/rules.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
@@ -89,6 +90,10 @@ static const struct pv_gateway *gateway_of(const struct pv_route *route, const s
     return NULL;
 }
 
+/* Rules may know ports: of what is carried this one is asked about, which nearly everybody needs.
+ */
+#define PROBE ((struct pv_port_range){.proto = 6, .first = 443, .last = 443})
+
 /* A prefix that is used, at one of those who carry it. */
 static void say_used(struct row *row, const struct pv_node *n, const struct pv_route *route,
                      const struct pv_peer *p, uint8_t flags)
@@ -98,7 +103,13 @@ static void say_used(struct row *row, const struct pv_node *n, const struct pv_r
     bool alive = g != NULL && pv_gateway_is_alive(g);
     if (alive && is_in_front(route, p)) {
         row->state = "used";
-        snprintf(row->why, sizeof(row->why), "packets go by %s", row->peer);
+        const struct pv_verdict v =
+            pv_rules_decide_beyond(n, n->identity->sign_pk, pv_peer_pk(p), &route->prefix, PROBE);
+        if (v.allow)
+            snprintf(row->why, sizeof(row->why), "packets go by %s", row->peer);
+        else
+            snprintf(row->why, sizeof(row->why), "packets go by %s, denied by %s", row->peer,
+                     PV_RULE_STR(v.rule));
     } else if (alive) {
         row->state = "standby";
         snprintf(row->why, sizeof(row->why), "packets go by %s; %s takes over when it fails",
@@ -291,9 +302,10 @@ static void list_unoffered(struct listing *l)
 struct exit {
     const char *peer; /* NULL: none is used */
     bool lan, block;
-    bool works;   /* packets go by it now */
-    bool down;    /* none do before this machine is up again, and nothing is blocked */
-    bool refused; /* the host cannot use it: the same until the user says it again */
+    bool works;                /* packets go by it now, */
+    char denied[PV_RULE_TEXT]; /* unless this rule keeps them; "": none does */
+    bool down;                 /* none do before this machine is up again, and nothing is blocked */
+    bool refused;              /* the host cannot use it: the same until the user says it again */
 };
 
 static json_t *exit_json(const struct exit *x)
@@ -321,6 +333,10 @@ static struct exit show_exit(const struct pv_node *n, char who[static PV_NODE_WH
             continue;
         for (size_t k = 0; k < all[i].gateways.n; k++)
             x.works = x.works || pv_gateway_is_alive(&all[i].gateways.g[k]);
+        const struct pv_verdict v =
+            pv_rules_decide_beyond(n, n->identity->sign_pk, use->exit_pk, &all[i].prefix, PROBE);
+        if (!v.allow)
+            snprintf(x.denied, sizeof(x.denied), "%s", PV_RULE_STR(v.rule));
     }
     return x;
 }
@@ -392,6 +408,13 @@ static void name_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *
  * or everything is seen by the network that was to be avoided. */
 static void name_exit(const struct exit *x, struct pv_statuspage *st)
 {
+    if (x->peer != NULL && x->works && x->denied[0] != '\0') {
+        const char *denied =
+            PV_STR("what goes by the exit %.96s is denied by %s: an admin's `p2pvpnctl allow any "
+                   "0.0.0.0/0 all`, and the same of ::/0, let it out",
+                   x->peer, x->denied);
+        pv_statuspage_problem(st, denied, "");
+    }
     if (x->peer == NULL || x->works || x->down || x->refused)
         return;
     const char *text =

@@ -45,6 +45,7 @@ struct pv_routes {
     pv_ns away_at;          /* when one was said to be away; 0: never */
     struct pv_netplan plan; /* the last one that was handed on; */
     size_t n_plans;         /* so many were */
+    bool failed;            /* it is not in force */
     /* Why the host cannot use an exit: it is left out until the user says something else, or the
      * next try. "" = it can. */
     char fault[PV_JOB_ERROR_MAX];
@@ -497,7 +498,7 @@ static int tell_host(struct pv_routes *r)
     struct pv_netplan plan;
     make_plan(r, &plan);
     int status = pv_netplan_check(&plan);
-    if (status < 0 || (r->n_plans > 0 && pv_netplan_is_same(&plan, &r->plan)))
+    if (status < 0 || (r->n_plans > 0 && !r->failed && pv_netplan_is_same(&plan, &r->plan)))
         return status;
     struct pv_job *job = pv_job_new(PV_JOB_NETPLAN);
     if (job == NULL)
@@ -511,6 +512,7 @@ static int tell_host(struct pv_routes *r)
     if (!pv_jobqueue_submit(&r->node->jobs, job, plan_done, r, 0))
         return PV_ERR_NOMEM;
     r->plan = plan;
+    r->failed = false;
     r->n_plans++;
     return PV_OK;
 }
@@ -669,7 +671,7 @@ static void use_changed(struct pv_routes *r, bool exit, uint64_t handle, pv_ns n
     r->fault[0] = '\0';
     save_choice(r);
     look(r, false, now);
-    answer_waiting(r, "");
+    answer_waiting(r, "another choice came meanwhile: `p2pvpnctl exit` shows what holds");
     r->asked = handle;
     r->setting = exit && plans != r->n_plans;
     answer_settled(r);
@@ -896,6 +898,7 @@ static void plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_
         answer_settled(r);
         return;
     }
+    r->failed = true;
     if (asked || !r->fault_logged)
         pv_log(r->node->log, PV_LOG_ERROR, "what=\"routes not set\" why=\"%s\"", result->error);
     answer_waiting(r, result->error);
@@ -917,7 +920,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_routes *r = part;
     pv_routelist_status(r->node, st);
-    if (r->fault[0] != '\0')
+    if (r->fault[0] != '\0' && strcmp(r->fault, r->node->host.plan.fault) != 0)
         pv_statuspage_problem(st, r->fault, "");
     if (r->node->host.plan.fault[0] != '\0')
         pv_statuspage_problem(st, r->node->host.plan.fault, "");

@@ -1378,14 +1378,25 @@ PV_TEST_IN(exit_alone_changes_nothing, setup, teardown)
 PV_TEST_IN(everything_is_said_to_go_by_the_name_of_the_exit, setup, teardown)
 {
     answers("exit_use", DONE);
+    answers("routes", OK_V1("'exit':{'peer':'nas','works':true},'routes':[]"));
     assert_int_equal(RUN("exit", "use", "nas"), 0);
     assert_string_equal(t.err, "everything goes by nas: `p2pvpnctl exit off` ends that\n");
+    answers("routes", OK_V1("'exit':{'peer':'nas','works':false},'routes':[]"));
+    assert_int_equal(RUN("exit", "use", "nas"), 0);
+    assert_has(t.err, "it does not answer now: all goes out as ever until it does");
+    answers("routes", OK_V1("'exit':{'peer':'nas','works':false,'block':true},'routes':[]"));
+    assert_int_equal(RUN("exit", "use", "nas", "--block"), 0);
+    assert_has(t.err, "it does not answer now: nothing goes out until it does");
+    answers("routes", OK_V1("'exit':{'peer':'nas','block':true,'down':true},'routes':[]"));
+    assert_int_equal(RUN("exit", "use", "nas", "--block"), 0);
+    assert_has(t.err, "all goes out as ever until `p2pvpnctl up`");
 }
 
 PV_TEST_IN(a_long_name_is_said_whole, setup, teardown)
 {
 #define LONG "a23456789-b23456789-c23456789-d23456789-e23456789-f23456789-g23"
     answers("exit_use", DONE);
+    answers("routes", OK_V1("'exit':null,'routes':[]"));
     answers("admin_grant", DONE);
     answers("tag", DONE);
     answers("admit", DONE);

@@ -554,6 +554,16 @@ PV_TEST(a_plan_that_the_host_does_not_set_is_said)
     assert_false(fake_node_has_problem(&x.f, "does not answer"));
     assert_answer("'cmd':'routes'", "this machine cannot use it");
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_routes_used 0"));
+    /* It is typed again, and refused again. */
+    ask("'cmd':'exit_use','peer':'bob','block':true");
+    refuse_plan();
+    (void)fake_client_read(&x, client);
+    expect("install nftables");
+    refuse_plan(); /* the choice of before is tried, and what is said of it is true */
+    fake_peers_settle(&x);
+    (void)new_plan();
+    assert_false(plan.exit);
+    assert_true(json_is_true(exit_value("refused")));
     fake_node_wait(&x.f, PV_S(30)); /* another network of this machine may have given its exit up */
     assert_true(new_plan());
     assert_true(plan.exit);
