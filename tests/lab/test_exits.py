@@ -56,8 +56,8 @@ def everything_goes_by_the_exit_and_nothing_beside_it(lab):
     equal(rows, [["0.0.0.0/0", "exit", "used"], ["::/0", "exit", "used"]], "what exit alone shows")
     # Rules hold for what is carried, and who loses it by them is told.
     alice.ctl("deny", "any", "0.0.0.0/0", "tcp/443")
-    wait("what is wrong", lambda: "what goes by the exit exit is denied by rule" in alice.ctl("status", check_rc=False).out)
-    check("denied by rule" in alice.ctl("exit").out, "the rule in the table of exits")
+    wait("what is wrong", lambda: "HTTPS by the exit exit is denied by rule" in alice.ctl("status", check_rc=False).out)
+    check("HTTPS is denied by rule" in alice.ctl("exit").out, "the rule in the table of exits")
     alice.ctl("rules", "remove", "1")
     wait("nothing to be wrong", lambda: "is denied by" not in alice.ctl("status", check_rc=False).out)
     r = alice.ctl("netcheck", check_rc=False)

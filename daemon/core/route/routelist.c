@@ -90,8 +90,8 @@ static const struct pv_gateway *gateway_of(const struct pv_route *route, const s
     return NULL;
 }
 
-/* Rules may know ports: of what is carried this one is asked about, which nearly everybody needs.
- */
+/* Rules may know ports: of what is carried this one is asked about, which nearly everybody needs,
+ * and named. */
 #define PROBE ((struct pv_port_range){.proto = 6, .first = 443, .last = 443})
 
 /* A prefix that is used, at one of those who carry it. */
@@ -108,8 +108,8 @@ static void say_used(struct row *row, const struct pv_node *n, const struct pv_r
         if (v.allow)
             snprintf(row->why, sizeof(row->why), "packets go by %s", row->peer);
         else
-            snprintf(row->why, sizeof(row->why), "packets go by %s, denied by %s", row->peer,
-                     PV_RULE_STR(v.rule));
+            snprintf(row->why, sizeof(row->why), "packets go by %s; HTTPS is denied by %s",
+                     row->peer, PV_RULE_STR(v.rule));
     } else if (alive) {
         row->state = "standby";
         snprintf(row->why, sizeof(row->why), "packets go by %s; %s takes over when it fails",
@@ -302,8 +302,8 @@ static void list_unoffered(struct listing *l)
 struct exit {
     const char *peer; /* NULL: none is used */
     bool lan, block;
-    bool works;                /* packets go by it now, */
-    char denied[PV_RULE_TEXT]; /* unless this rule keeps them; "": none does */
+    bool works;                /* packets go by it now */
+    char denied[PV_RULE_TEXT]; /* the rule that denies HTTPS by it; "": none */
     bool down;                 /* none do before this machine is up again, and nothing is blocked */
     bool refused;              /* the host cannot use it: the same until the user says it again */
 };
@@ -410,7 +410,7 @@ static void name_exit(const struct exit *x, struct pv_statuspage *st)
 {
     if (x->peer != NULL && x->works && x->denied[0] != '\0') {
         const char *denied =
-            PV_STR("what goes by the exit %.96s is denied by %s: an admin's `p2pvpnctl allow any "
+            PV_STR("HTTPS by the exit %.96s is denied by %s: an admin's `p2pvpnctl allow any "
                    "0.0.0.0/0 all`, and the same of ::/0, let it out",
                    x->peer, x->denied);
         pv_statuspage_problem(st, denied, "");
