@@ -1121,9 +1121,11 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         if (told)
             tell_peer(t, peer, c);
     }
-    for (i = t->n_convs; i-- > 1;) {
-        if (t->convs[i].parts)
-            part_lines(t, i);
+    for (i = 1; i < t->n_convs; i++) {
+        if (!t->convs[i].parts)
+            continue;
+        part_lines(t, i);
+        i = 0; /* the pane that it made may stand before others */
     }
     for (i = 1; body != NULL && i < t->n_convs; i++)
         tell_renamed(t, &t->convs[i]);

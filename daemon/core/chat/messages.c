@@ -206,8 +206,10 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
         return;
     }
     if (result->chat->word[0] != '\0') {
-        const bool list = wait->tag == tag_of(handle, ASKED_LIST);
-        pv_retention_has_none(n, result->chat->word, list ? "history" : "inbox", handle);
+        const char *what = wait->tag == tag_of(handle, ASKED_READ)    ? "read"
+                           : wait->tag == tag_of(handle, ASKED_INBOX) ? "inbox"
+                                                                      : "history";
+        pv_retention_has_none(n, result->chat->word, what, handle);
         return;
     }
     if (wait->tag == tag_of(handle, ASKED_READ))

@@ -320,7 +320,7 @@ static void cmd_mute(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct pv_conversation of;
     if (!pv_retention_conversation(n, req->peer, what, handle, &of))
         return;
-    /* Whom nobody here knows says nothing more. */
+    /* A machine that nobody here knows says nothing more. */
     if (of.sought) {
         pv_retention_has_none(n, of.name, what, handle);
         return;

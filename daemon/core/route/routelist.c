@@ -147,8 +147,7 @@ static void say_refused(struct row *row, const struct pv_route *route)
                  route->ifname);
     else if (route->why == PV_ROUTE_NO_EXIT)
         snprintf(row->why, sizeof(row->why),
-                 "this machine cannot use it: `p2pvpnctl status` says "
-                 "why");
+                 "this machine cannot use it: `p2pvpnctl status` says why");
     else if (route->why == PV_ROUTE_TAKEN)
         snprintf(row->why, sizeof(row->why), "a static peer has it in its allowed-ips");
     else
@@ -305,7 +304,7 @@ struct exit {
     bool works;                /* packets go by it now */
     char denied[PV_RULE_TEXT]; /* the rule that denies HTTPS by it; "": none */
     bool down;                 /* none do before this machine is up again, and nothing is blocked */
-    bool refused;              /* the host cannot use it: the same until the user says it again */
+    bool refused;              /* the host cannot use it: the same until a try succeeds */
 };
 
 static json_t *exit_json(const struct exit *x)

@@ -774,6 +774,27 @@ PV_TEST(unread_lines_of_the_machine_before_are_read_by_its_key)
     assert_action(PV_TUI_READ, "key:AAEC", "B");
 }
 
+/* Two names at once: the pane of a key, which is made for one, stands before both. */
+PV_TEST(unread_lines_of_two_machines_before_part_at_once)
+{
+    static const char keys[][44] = {"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+                                    "BBECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"};
+    take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'AAAC'},{'name':'pj','key':'AAAE'}]}");
+    take(pv_tui_take_message, MSG("A", "pi", "lap", "of pi", "unread"));
+    take(pv_tui_take_message, MSG("B", "pj", "lap", "of pj", "unread"));
+    take(pv_tui_take_peers,
+         PV_STR("{'peers':[{'name':'pi','key':'AAAD','former':'%s','another_since':1795168850},"
+                "{'name':'pj','key':'AAAF','former':'%s','another_since':1795168850}]}",
+                keys[0], keys[1]));
+    for (size_t i = 0; i < PV_ARRAY_LEN(keys); i++) {
+        const size_t pane = pv_tui_find(t, PV_KEY_SHORT_STR(keys[i]), false);
+        assert_int_not_equal(pane, SIZE_MAX);
+        assert_int_equal(t->convs[pane].unread, 1);
+    }
+    assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].unread, 0);
+    assert_int_equal(t->convs[pv_tui_find(t, "pj", false)].unread, 0);
+}
+
 PV_TEST(unread_comes_first_and_who_is_away_last)
 {
     static const char *const before[] = {"alice", "pi", "bob", "bobby"};
