@@ -595,7 +595,12 @@ def a_search_says_how_far_it_looked_and_goes_on(lab):
     check(re.search(r"Searched back to .*2023", browser.text(".log button")), "how far it looked")
     browser.click(".log button", "search further")
     found = [f"message number {n}" for n in (42, *range(420, 430))]
-    wait("what there is", lambda: browser.run(LINES) == found)
+
+    # The first click may come before the page that the search began with: one more is needed then.
+    def goes_on():
+        browser.run("[...document.querySelectorAll('.log button')].find(b => b.textContent.includes('search further'))?.click()")
+        return browser.run(LINES) == found
+    wait("what there is", goes_on)
     browser.must_be_accessible("a search")
     b.ctl("send", "a", "is that number 42?")
     wait("one more", lambda: browser.run(LINES) == [*found, "is that number 42?"])
