@@ -959,10 +959,16 @@ void pv_tui_take_return(struct pv_tui *t)
 void pv_tui_take_status(struct pv_tui *t, const json_t *body)
 {
     const char *me = pv_json_text(json_object_get(body, "self"), "name", "");
+    const char *network = pv_json_text(json_object_get(body, "network"), "name", "");
+    /* The rooms of the network before are in no list, and the list of this one's comes next. */
+    const bool is_another = t->network[0] != '\0' && strcmp(t->network, network) != 0;
+    for (size_t i = 1; i < t->n_convs && is_another; i++) {
+        if (pv_tui_conv_is_room(&t->convs[i]))
+            t->convs[i].part = PV_TUI_LEFT;
+    }
     if (me[0] != '\0') /* a machine that left keeps its name in what it said */
         snprintf(t->me, sizeof(t->me), "%s", me);
-    snprintf(t->network, sizeof(t->network), "%s",
-             pv_json_text(json_object_get(body, "network"), "name", ""));
+    snprintf(t->network, sizeof(t->network), "%s", network);
 }
 
 static void tell_peer(struct pv_tui *t, const json_t *peer, const struct pv_tui_conv *c)
@@ -1532,12 +1538,13 @@ bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number
 {
     bool known;
     uint64_t n;
+    const bool invited = t->convs[t->current].part == PV_TUI_INVITED;
     if (pv_u64_parse(number, 1, UINT32_MAX, &n) < 0) {
         pv_tui_note(t, "%s NUMBER%s",
                     word == PV_TUI_W_ACCEPT   ? "/accept"
                     : word == PV_TUI_W_REFUSE ? "/refuse"
                                               : "/save",
-                    number[0] != '#' ? ""
+                    number[0] != '#' && !(number[0] == '\0' && invited) ? ""
                     : word == PV_TUI_W_REFUSE
                         ? " is for files: /leave refuses an invitation"
                         : " is for files: a line into the room accepts its invitation");

@@ -24,7 +24,8 @@ enum {
     PV_TUI_MAX_FILES = 32,     /* files whose state is remembered, so that news are told once */
     PV_TUI_MAX_ACTIONS = 128,  /* requests that wait, among them a file's for each member of a
                                   room; typing more is answered with a note */
-    PV_TUI_NOTE = PV_CTLAPI_ERROR_BUF, /* bytes of the note with the NUL */
+    /* Bytes of the note with the NUL: why something was refused, and "2 texts wait in NAME". */
+    PV_TUI_NOTE = PV_CTLAPI_ERROR_BUF + PV_NAME_BUF + 32,
 };
 
 /* While the daemon is gone the bar says it, also behind what else there was to say. */

@@ -755,6 +755,16 @@ static void run_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     use_changed(r, false, handle, now);
 }
 
+/* A node that carries everything for members uses nobody for it. */
+static bool offers_all(const struct pv_node *n)
+{
+    static const struct pv_prefix all[] = {{.base.family = PV_AF_INET},
+                                           {.base.family = PV_AF_INET6}};
+    struct pv_offer offer;
+    return pv_routes_is_offered(n, n->identity->sign_pk, &all[0], &offer) ||
+           pv_routes_is_offered(n, n->identity->sign_pk, &all[1], &offer);
+}
+
 /* A peer that is no exit is refused here and now: with --block nothing would go out any more. */
 static void run_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                          uint64_t handle, pv_ns now)
@@ -763,6 +773,12 @@ static void run_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_pe
     bool offered = false;
     if (!has_kernel(r, "exit use", handle))
         return;
+    if (offers_all(r->node)) {
+        pv_ctlsrv_failf(r->node->ctl, handle, PV_CTLAPI_REFUSED,
+                        "exit use: this machine offers to be an exit itself: `p2pvpnctl exit "
+                        "withdraw` first");
+        return;
+    }
     for (size_t i = 0; i < r->n; i++)
         offered = offered || (r->all[i].prefix.bits == 0 && has_gateway(&r->all[i], pv_peer_pk(p)));
     if (!offered) {

@@ -172,6 +172,20 @@ static void answer(struct pv_node *n, const char *what, int status, uint64_t han
                         pv_strstatus(status));
 }
 
+/* A node that carries everything uses nobody for it, so the offer would end what it uses. True: the
+ * client is answered. */
+static bool is_going_elsewhere(struct pv_node *n, const struct pv_prefix *p, uint64_t handle)
+{
+    char who[PV_NODE_WHO];
+    const struct pv_routeuse *use = pv_routes_use(n);
+    if (p->bits != 0 || !use->exit)
+        return false;
+    pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                    "exit offer: all of this machine goes by %s: `p2pvpnctl exit off` first",
+                    pv_node_who(n, use->exit_pk, who));
+    return true;
+}
+
 /* An admin allows its own offers as well: there is nobody else whom it would have to ask. */
 static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                       pv_ns now)
@@ -190,7 +204,8 @@ static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     if (!pv_node_need_network(n, what, handle) ||
         !read_prefixes(n, what, req->cidr, handle, &prefixes) ||
-        is_own_range(n, what, &prefixes.p[0], handle))
+        is_own_range(n, what, &prefixes.p[0], handle) ||
+        is_going_elsewhere(n, &prefixes.p[0], handle))
         return;
     read_offered(n, &o);
     for (size_t i = 0; i < prefixes.n; i++) {

@@ -1577,11 +1577,16 @@ PV_TEST(a_failed_send_is_given_back)
     assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 1);
     pv_tui_take_error(t, "gone", &mine);
     assert_string_equal(t->note, "gone: 2 texts wait in pi");
+    char reason[PV_CTLAPI_ERROR_BUF];
+    memset(reason, 'r', sizeof(reason));
+    reason[sizeof(reason) - 1] = '\0';
+    pv_tui_take_error(t, reason, &mine);
+    assert_has(t->note, "r: 3 texts wait in pi");
     pv_tui_note(t, "%s", "");
     draw(12, 80);
-    assert_has(row(10), "[2 not sent: Ctrl-G]");
+    assert_has(row(10), "[3 not sent: Ctrl-G]");
     line("/exit");
-    assert_string_equal(t->note, "2 lines are not sent: once more ends the chat without them");
+    assert_string_equal(t->note, "3 lines are not sent: once more ends the chat without them");
     assert_int_equal(t->leave, PV_TUI_WARNED);
     pv_tui_open(t, pi);
     assert_int_equal(pv_tui_conv_news(&t->convs[pi]), 0);
@@ -2272,6 +2277,20 @@ PV_TEST(an_explanation_that_is_too_long_for_the_bar_goes_on_below)
     assert_has(row(10), "/help");
 }
 
+/* The list of the network after has none of them. */
+PV_TEST(rooms_of_a_network_that_was_left_are_left)
+{
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3}]}");
+    const size_t crew = pv_tui_find(t, "#crew", false);
+    assert_int_equal(t->convs[crew].part, PV_TUI_IN);
+    take(pv_tui_take_status, "{'self':{'name':'lap'},'network':{'name':'home'}}");
+    assert_int_equal(t->convs[crew].part, PV_TUI_IN);
+    take(pv_tui_take_status, "{'self':{'name':'lap'},'network':{'name':'work'}}");
+    assert_int_equal(t->convs[crew].part, PV_TUI_LEFT);
+    take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':2}]}");
+    assert_int_equal(t->convs[crew].part, PV_TUI_IN);
+}
+
 PV_TEST(an_invitation_is_told_until_it_is_accepted)
 {
     take(pv_tui_take_rooms, "{'rooms':[{'room':'#crew','members':3,'invited':true}]}");
@@ -2280,6 +2299,10 @@ PV_TEST(an_invitation_is_told_until_it_is_accepted)
     assert_string_equal(row(0), " #crew  invited, 3 members");
     assert_string_equal(row(22), " you are invited: who says something here accepts, /leave "
                                  "declines");
+    line("/accept");
+    assert_string_equal(t->note,
+                        "/accept NUMBER is for files: a line into the room accepts its invitation");
+    edit(PV_TUIEDIT_KILL_START);
     take(pv_tui_take_sent, "{'message':{'id':'A','from':'lap','to':'#crew','room':'#crew','text':'"
                            "hi','state':'queued','own':true},'online':true}");
     draw(24, 80);

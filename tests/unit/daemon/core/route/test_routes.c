@@ -385,6 +385,10 @@ PV_TEST(an_exit_is_used_on_demand)
 {
     offer(BOB, "0.0.0.0/0 ::/0", PV_OFFER_AUTO);
     assert_answer("'cmd':'exit_use','peer':'bob'", "bob is no exit");
+    const struct keys *self = &x.f.world.creator;
+    offer_by(self, "0.0.0.0/0", 0);
+    assert_answer("'cmd':'exit_use','peer':'bob'", "`p2pvpnctl exit withdraw` first");
+    offer_by(self, "", 0);
     (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
     (void)allow(pv_peer_pk(bob), "::/0");
     be_online(bob, true);

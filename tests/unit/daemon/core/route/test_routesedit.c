@@ -11,6 +11,7 @@
 static struct fake_peers peers;
 static struct fake_node *const node = &peers.f;
 static uint32_t client;
+static void *routes; /* the part */
 static bool is_admin;
 
 /* --- what stands in for other parts ----------------------------------------------------------- */
@@ -41,10 +42,19 @@ void test_before_each(void)
     is_admin = true;
     fake_peers_init(&peers, &pv_part_routesedit);
     fake_node_enter(node);
+    assert_ok(pv_part_make(&pv_part_routes, &node->node, &node->cfg, node->now, &routes));
+    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_routes, .self = routes};
+    node->node.n_parts = 1;
     fake_node_start(node);
     (void)fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_settle(&peers);
     client = fake_ctl_open(node);
+}
+
+void test_after_each(void)
+{
+    node->node.n_parts = 0;
+    pv_part_free(&pv_part_routes, routes);
 }
 
 /* The answer to a command about that prefix has this text. */
@@ -92,6 +102,20 @@ PV_TEST(an_exit_is_both_default_routes)
     assert_true(offers(alice, "0.0.0.0/0") && offers(alice, "::/0"));
     says("route_withdraw", "", "default", "\"ok\":true");
     assert_false(offers(alice, "0.0.0.0/0") || offers(alice, "::/0"));
+}
+
+/* A node that carries everything uses nobody for it. */
+PV_TEST(a_node_that_uses_an_exit_is_none)
+{
+    struct pv_routeuse use = {.exit = true};
+    uint8_t bytes[PV_ROUTEUSE_BYTES];
+    memcpy(use.exit_pk, keys_of(7).pk, sizeof(use.exit_pk));
+    struct pv_saved_meta meta = {.name = "routes"};
+    meta.value = pv_view(bytes, pv_routeuse_encode(&use, bytes));
+    node->saved = (struct pv_saved){.meta = &meta, .n_meta = 1};
+    assert_ok(pv_part_routes.restore(routes, &node->cfg, node->now));
+    says("route_offer", "", "default", "all of this machine goes by bob: `p2pvpnctl exit off`");
+    says("route_offer", "", "192.168.7.0/24", "\"ok\":true");
 }
 
 PV_TEST(a_member_may_carry_what_an_admin_allows_until_it_is_denied)
