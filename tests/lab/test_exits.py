@@ -270,6 +270,29 @@ def an_admin_who_removes_a_machine_opens_no_block(lab):
 
 
 @scenario
+def a_plan_that_is_refused_opens_no_block(lab):
+    """Another VPN stands in the way of what is used beside the exit; the one in force is kept."""
+    _, _, alice, exit_, web = world(lab)
+    up = Uplink(alice, web)
+    use(alice, "--block")
+    up.forget()
+    through(alice, exit_, web)
+    exit_.ctl("route", "offer", "10.77.0.0/16")
+    alice.ctl("route", "allow", "exit", "10.77.0.0/16")
+    other = alice.start(sys.executable, "-c", OTHER_VPN, name="other-vpn")
+    wait("the other VPN", lambda: "ready" in other.text())
+    alice.ip("link set other0 up", "addr add 10.99.0.2/24 dev other0", "route add 0.0.0.0/1 dev other0")
+    alice.ctl("route", "use", "all")
+    wait("the refusal", lambda: "stop that VPN" in alice.ctl("status", check_rc=False).out)
+    check("nothing goes around it" in alice.ctl("exit").out, "exit beside another VPN")
+    alice.ip("route del 0.0.0.0/1 dev other0")
+    up.tight("another VPN")
+    through(alice, exit_, web)
+    wait("the next try", lambda: "stop that VPN" not in alice.ctl("status", check_rc=False).out)
+    up.tight("the other VPN is gone")
+
+
+@scenario
 def a_drop_by_others_at_the_exit_is_told_with_the_remedy(lab):
     """Docker's rules, as iptables-nft writes them, and another VPN of alice's."""
     _, _, alice, exit_, web = world(lab)

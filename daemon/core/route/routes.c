@@ -46,8 +46,9 @@ struct pv_routes {
     struct pv_netplan plan; /* the last one that was handed on; */
     size_t n_plans;         /* so many were */
     bool failed;            /* it is not in force */
-    /* Why the host cannot use an exit: it is left out until the user says something else, or the
-     * next try. "" = it can. */
+    bool has_exit;          /* the host uses one, which it keeps where it cannot set a later plan */
+    /* Why the host cannot set the plan until the user says something else, or the next try: an exit
+     * that it does not have yet is left out of it. "" = it can. */
     char fault[PV_JOB_ERROR_MAX];
     pv_ns try_at;
     bool fault_logged;
@@ -68,6 +69,13 @@ static struct pv_routes *of(const struct pv_node *n)
     return pv_node_part(n, &pv_part_routes);
 }
 
+/* One that is in force is not given up for a plan that could not be set: all would go out in the
+ * clear. */
+static bool is_refused(const struct pv_routes *r)
+{
+    return r->use.exit && r->fault[0] != '\0' && !r->has_exit;
+}
+
 const struct pv_route *pv_routes_all(const struct pv_node *n, size_t *ret_n)
 {
     const struct pv_routes *r = of(n);
@@ -82,7 +90,7 @@ const struct pv_routeuse *pv_routes_use(const struct pv_node *n)
 
 bool pv_routes_is_refused(const struct pv_node *n)
 {
-    return of(n)->use.exit && of(n)->fault[0] != '\0';
+    return is_refused(of(n));
 }
 
 /* --- what members offer and may carry -------------------------------------------------------- */
@@ -454,8 +462,7 @@ static void plan_exit(const struct pv_routes *r, struct pv_netplan *plan)
         plan->exit4 = plan->exit4 || route->prefix.base.family == PV_AF_INET;
         plan->exit6 = plan->exit6 || route->prefix.base.family == PV_AF_INET6;
     }
-    plan->exit =
-        r->use.exit && r->fault[0] == '\0' && (plan->exit4 || plan->exit6 || r->use.exit_block);
+    plan->exit = r->use.exit && !is_refused(r) && (plan->exit4 || plan->exit6 || r->use.exit_block);
     plan->exit_lan = plan->exit && r->use.exit_lan;
     plan->exit_block = plan->exit && r->use.exit_block;
 }
@@ -492,13 +499,14 @@ static void make_plan(const struct pv_routes *r, struct pv_netplan *plan)
     }
 }
 
-/* PV_ERR_NOMEM. A plan that the host has already is not sent again. */
+/* PV_ERR_NOMEM. A plan that the host has already, or has just refused, is not sent again. */
 static int tell_host(struct pv_routes *r)
 {
     struct pv_netplan plan;
     make_plan(r, &plan);
     int status = pv_netplan_check(&plan);
-    if (status < 0 || (r->n_plans > 0 && !r->failed && pv_netplan_is_same(&plan, &r->plan)))
+    const bool waits = !r->failed || r->fault[0] != '\0';
+    if (status < 0 || (r->n_plans > 0 && waits && pv_netplan_is_same(&plan, &r->plan)))
         return status;
     struct pv_job *job = pv_job_new(PV_JOB_NETPLAN);
     if (job == NULL)
@@ -509,7 +517,7 @@ static int tell_host(struct pv_routes *r)
         return PV_ERR_NOMEM;
     }
     *job->u.netplan = plan;
-    if (!pv_jobqueue_submit(&r->node->jobs, job, plan_done, r, 0))
+    if (!pv_jobqueue_submit(&r->node->jobs, job, plan_done, r, plan.exit))
         return PV_ERR_NOMEM;
     r->plan = plan;
     r->failed = false;
@@ -547,7 +555,7 @@ static enum pv_route_why judge(struct pv_routes *r, struct pv_route *route, size
     }
     if (!wanted)
         return PV_ROUTE_UNWANTED;
-    if (route->prefix.bits == 0 && r->fault[0] != '\0')
+    if (route->prefix.bits == 0 && is_refused(r))
         return PV_ROUTE_NO_EXIT;
     return route->prefix.bits != 0 && n_used >= PV_NETPLAN_USED ? PV_ROUTE_TOO_MANY : PV_ROUTE_USED;
 }
@@ -863,6 +871,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct pv_routes *r = part;
     if ((facts & PV_FACT_STORE) != 0)
         save_choice(r);
+    if ((facts & PV_FACT_UP) != 0)
+        r->fault[0] = '\0'; /* a machine that is up again tries at once */
     bool said = r->use.exit || r->use.n > 0 || r->use.mode != PV_ROUTEUSE_AUTO;
     if ((facts & PV_FACT_NETWORK) != 0 && r->node->roster == NULL && said) {
         memset(&r->use, 0, sizeof(r->use)); /* it was about members of the network that is left */
@@ -902,14 +912,16 @@ static void on_due(void *part, pv_ns now)
     look(r, r->pending, now);
 }
 
-/* The host refuses an exit alone (netplan.h says of everything else what is not in force). It is
- * left out then, so that the rest of the plan holds. */
+/* The host refuses an exit alone (netplan.h says of everything else what is not in force). One that
+ * it does not have is left out then, so that the rest of the plan holds. wait->tag: the plan had
+ * one. */
 static void plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct pv_routes *r = wait->self;
     const bool asked = r->setting;
     r->setting = false;
     if (result->status == PV_OK) {
+        r->has_exit = wait->tag != 0;
         r->fault_logged = r->fault_logged && !r->plan.exit;
         answer_settled(r);
         return;
@@ -929,7 +941,7 @@ static void plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_
         r->try_at = now + TRY_AGAIN;
         r->fault_logged = true;
     }
-    r->pending = true; /* without the exit */
+    r->pending = true; /* without the exit, or as it was */
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)

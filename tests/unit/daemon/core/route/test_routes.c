@@ -533,6 +533,41 @@ PV_TEST(an_exit_that_the_host_refuses_is_not_chosen)
     assert_false(fake_node_has_problem(&x.f, "install nftables"));
 }
 
+/* As behind another VPN that was started, or while nft is being upgraded: the host keeps the exit
+ * of before, and nothing goes around it. */
+PV_TEST(an_exit_in_force_is_kept_where_a_later_plan_is_refused)
+{
+    (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
+    (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
+    offer(BOB, "0.0.0.0/0 192.168.1.0/24", 0);
+    be_online(bob, true);
+    ask("'cmd':'exit_use','peer':'bob','block':true");
+    (void)new_plan();
+    assert_true(plan.exit && plan.exit_block && plan.n_used == 0);
+    ask("'cmd':'route_use','peer':'all'");
+    refuse_plan();
+    fake_peers_settle(&x);
+    assert_false(new_plan()); /* it has that of before */
+    assert_true(json_is_false(exit_value("refused")));
+    assert_true(json_is_true(exit_value("works")));
+    assert_true(fake_node_has_problem(&x.f, "install nftables"));
+    assert_ptr_equal(goes_to("8.8.8.8"), bob);
+    fake_node_wait(&x.f, PV_S(30));
+    assert_true(new_plan());
+    assert_true(plan.exit && plan.exit_block && plan.n_used == 1);
+    /* Nor is it given up for another one that is refused. */
+    ask("'cmd':'exit_use','peer':'bob','lan':true");
+    refuse_plan();
+    refuse_plan();
+    assert_false(new_plan());
+    assert_true(pv_routes_use(&x.f.node)->exit && pv_routes_use(&x.f.node)->exit_block);
+    assert_true(json_is_false(exit_value("refused")));
+    /* Without one there is nothing to keep. */
+    ask("'cmd':'exit_off'");
+    assert_true(new_plan());
+    assert_false(plan.exit);
+}
+
 /* As at the start, where nobody waits for an answer. */
 PV_TEST(a_plan_that_the_host_does_not_set_is_said)
 {
