@@ -599,6 +599,7 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg,
     /* The view prints the name as it is, so only a valid name, which cannot contain control
      * characters, gets through. */
     snprintf(line.from, sizeof(line.from), "%s", pv_name_is_valid(from) ? from : "?");
+    snprintf(line.key, sizeof(line.key), "%s", pv_json_text(msg, "from_key", ""));
     const char *other = line.outgoing ? pv_json_text(msg, "to", "") : from;
     /* Of a machine whose name is another's by now: not a line of that other one. */
     const char *former = pv_json_text(msg, line.outgoing ? "to_former" : "from_former", "");
@@ -991,18 +992,32 @@ static void take_another(struct pv_tui *t, struct pv_tui_conv *c)
     pv_tui_note(t, "%s is another one now: what was pasted is not sent", c->name);
 }
 
-/* Lines of the former machine in rooms are marked: those from before the other one was there. */
-static void tell_apart(struct pv_tui *t, const struct pv_tui_conv *of, double since)
+/* Did another machine than the one that has the name now write it? brief is the beginning of its
+ * key then. A p2pvpnd that does not say whose a line is leaves the sender's clock to go by. */
+static bool is_of_former(const struct pv_tui_conv *c, const struct pv_tui_line *line,
+                         char brief[static PV_KEY_SHORT_BUF])
 {
-    for (size_t i = 1; i < t->n_convs && of->former[0] != '\0'; i++) {
+    uint8_t key[PV_KEY_LEN];
+    snprintf(brief, PV_KEY_SHORT_BUF, "%s", c->former);
+    if (c->address[0] == '\0' || pv_key_parse(line->key, key) != PV_OK)
+        return brief[0] != '\0' && line->time < c->another_since;
+    pv_key_shorten(line->key, brief);
+    return strcmp(line->key, c->address) != 0;
+}
+
+/* Lines of the former machine in rooms are marked. */
+static void tell_apart(struct pv_tui *t, const struct pv_tui_conv *of)
+{
+    char brief[PV_KEY_SHORT_BUF];
+    for (size_t i = 1; i < t->n_convs; i++) {
         struct pv_tui_conv *c = &t->convs[i];
         for (size_t k = 0; pv_tui_conv_is_room(c) && k < c->n_lines; k++) {
             struct pv_tui_line *line = &c->lines[k];
-            if (line->id[0] == '\0' || line->outgoing || line->former || line->time >= since ||
-                strcmp(line->from, of->name) != 0)
+            if (line->id[0] == '\0' || line->outgoing || line->former ||
+                strcmp(line->from, of->name) != 0 || !is_of_former(of, line, brief))
                 continue;
             line->former = true;
-            memcpy(line->brief, of->former, sizeof(line->brief));
+            memcpy(line->brief, brief, sizeof(line->brief));
         }
     }
 }
@@ -1025,38 +1040,47 @@ static void take_hands(struct pv_tui *t, struct pv_tui_conv *c, const json_t *pe
     /* A return of p2pvpnd clears what was asked; a line that was begun is still there. */
     const bool used = c->asked || c->draft != NULL;
     if (used && since > before)
-        tell_change(t, c, former, since, t->now);
+        tell_change(t, c, other ? c->address : former, since, t->now);
     else if (used && other)
         pv_tui_notice(t, c, PV_STR("%s is another machine from here on", c->name));
     if (other || (used && since > before))
         take_another(t, c);
     c->parts = c->unread > 0 && c->address[0] != '\0' && (other || since > before);
-    if (since > before)
-        tell_apart(t, c, since);
     c->another_since = since;
     snprintf(c->address, sizeof(c->address), "%s", address);
+    if (other || since > before)
+        tell_apart(t, c);
 }
 
-/* p2pvpnd takes the name for the other machine's by now: unread lines of the one before are read by
- * its key, in a pane of their own, as a chat that begins now shows them. */
+/* The pane of a machine that has another name by now, or of one that is called by its key. */
+static size_t pane_of(struct pv_tui *t, const char *key, const char *brief)
+{
+    for (size_t i = 1; i < t->n_convs && key[0] != '\0'; i++) {
+        if (t->convs[i].is_listed && strcmp(t->convs[i].address, key) == 0)
+            return i;
+    }
+    return pv_tui_find(t, brief, true);
+}
+
+/* p2pvpnd takes the name for the other machine's by now: unread lines of the one before are read in
+ * a pane of their own, as a chat that begins now shows them. */
 static void part_lines(struct pv_tui *t, size_t index)
 {
     char name[PV_NAME_BUF], brief[PV_KEY_SHORT_BUF];
-    memcpy(name, t->convs[index].name, sizeof(name));
-    memcpy(brief, t->convs[index].former, sizeof(brief));
-    t->convs[index].parts = false;
-    const size_t to = brief[0] == '\0' ? SIZE_MAX : pv_tui_find(t, brief, true);
-    if (to == SIZE_MAX)
-        return;
-    struct pv_tui_conv *former = &t->convs[to], *c = &t->convs[pv_tui_find(t, name, false)];
+    struct pv_tui_conv *c = &t->convs[index];
     size_t kept = 0;
+    memcpy(name, c->name, sizeof(name));
+    c->parts = false;
     for (size_t i = 0; i < c->n_lines; i++) {
         const struct pv_tui_line line = c->lines[i];
-        if (!pv_tui_is_unread(&line) || line.time >= c->another_since) {
+        const bool goes = pv_tui_is_unread(&line) && is_of_former(c, &line, brief);
+        const size_t to = goes ? pane_of(t, line.key, brief) : SIZE_MAX;
+        c = &t->convs[pv_tui_find(t, name, false)]; /* it may have moved for a new pane */
+        if (to == SIZE_MAX) {
             c->lines[kept++] = line;
-        } else if (add_line(former, line)) {
-            former->unread++;
-            former->named = former->named || line.named;
+        } else if (add_line(&t->convs[to], line)) {
+            t->convs[to].unread++;
+            t->convs[to].named = t->convs[to].named || line.named;
             c->unread -= c->unread > 0;
         }
     }

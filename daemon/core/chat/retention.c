@@ -82,14 +82,20 @@ static void purge(struct retention *r, pv_ns now)
 
 /* --- history clear ------------------------------------------------------------------------- */
 
+/* Of a conversation that the store still seeks nobody knows that. */
+static bool is_over(const struct pv_node *n, const struct clearing *c)
+{
+    return !c->all && !c->of.sought &&
+           (c->of.name[0] == '#' ? pv_rooms_part_is_over(n, c->of.key)
+                                 : n->roster == NULL || pv_tell_is_gone(n, c->of.key));
+}
+
 static bool submit_clear(struct retention *r, const struct clearing *c)
 {
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_CLEAR);
     if (job != NULL) {
         job->all_peers = c->all;
-        const bool is_room = c->of.name[0] == '#';
-        job->gone = !c->all && (c->of.sought || (is_room ? pv_rooms_part_is_over(r->node, c->of.key)
-                                                         : pv_tell_is_gone(r->node, c->of.key)));
+        job->gone = is_over(r->node, c);
         if (c->of.sought)
             memcpy(job->word, c->of.name, sizeof(job->word));
         if (r->node->roster != NULL)
@@ -136,7 +142,9 @@ bool pv_retention_conversation(struct pv_node *n, const char *name, const char *
     /* A peer's words stay until they are deleted, also when it has gone, or this machine has. */
     struct pv_peer *p = pv_peers_find(n->peers, name);
     const struct pv_member *former = p == NULL ? pv_node_former_member(n, name) : NULL;
-    if (former == NULL && p == NULL && seek(name, ret))
+    /* The lines of a member that was renamed are found by its present name alone: what waits for it
+     * is none of a machine that nobody knows. */
+    if (former == NULL && p == NULL && pv_node_renamed(n, name) == NULL && seek(name, ret))
         return true;
     if (former == NULL && (p == NULL || !pv_peer_is_member(p)) &&
         (p = pv_peer_need(n, name, what, PV_NEEDS_MEMBER, handle)) == NULL)
@@ -171,6 +179,15 @@ static void cmd_clear(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     r->clearings = c;
 }
 
+/* The store has found the conversation: what waits in it stays, or goes now. */
+static bool take_found(struct retention *r, struct clearing *c,
+                       const struct pv_chatjob_result *found)
+{
+    memcpy(c->of.key, found->peer, sizeof(c->of.key));
+    c->of.sought = false;
+    return is_over(r->node, c);
+}
+
 /* One page is gone: asks for the next one, or answers. A client that has gone meanwhile wanted all
  * of it deleted all the same. */
 static void cleared(struct retention *r, uint64_t handle, const struct pv_job_result *result,
@@ -188,7 +205,8 @@ static void cleared(struct retention *r, uint64_t handle, const struct pv_job_re
         pv_retention_has_none(n, c->of.name, "history clear", handle);
     } else if (ok) {
         c->deleted += result->chat->n_deleted;
-        if (result->chat->more && submit_clear(r, c))
+        const bool again = c->of.sought && take_found(r, c, result->chat);
+        if ((again || result->chat->more) && submit_clear(r, c))
             return;
         pv_ctlsrv_answer(n->ctl, handle,
                          pv_ctlapi_pack("{s:I}", "deleted", (json_int_t)c->deleted));

@@ -92,6 +92,7 @@ struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_
         .typist = rec->typist,
         .to = rec->outgoing || rec->in_room ? other : own_name(n),
         .room = rec->in_room ? other : NULL,
+        .from_key = rec->outgoing ? NULL : key_of(rec),
         .from_former = rec->outgoing ? NULL : former_key(n, rec),
         .to_former = rec->outgoing && !rec->in_room ? former_key(n, rec) : NULL,
         .text = rec->text,

@@ -189,6 +189,8 @@ json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
                         json_string(msg->typist == PV_CHAT_ROOT ? "root" : "group"));
     if (msg->own)
         pv_jsonline_set(&obj, "own", json_true());
+    if (msg->from_key != NULL)
+        pv_jsonline_set(&obj, "from_key", pv_ctlapi_key(msg->from_key));
     if (msg->gone || msg->held != PV_CHAT_LATER_NO)
         pv_jsonline_set(&obj, "held",
                         json_string(msg->gone ? "gone" : pv_chat_later_name(msg->held)));

@@ -88,6 +88,7 @@ struct pv_ctlapi_message {
     enum pv_chat_typist typist; /* unproven: who, by that daemon's word */
     const char *to;             /* in a room: the room */
     const char *room;           /* "#name"; NULL: null */
+    const uint8_t *from_key;    /* of the machine that wrote it; NULL: this one */
     /* Key of the machine that had the name of from, or of to, then; NULL: it still has it. */
     const uint8_t *from_former, *to_former;
     /* Of news only: since when (Unix seconds) the name of the other side is another machine's, and
@@ -100,7 +101,8 @@ struct pv_ctlapi_message {
     enum pv_chat_later held; /* it stays queued because the other machine takes no more for now */
     bool gone;               /* it stays queued because its receiver is no member any more */
 };
-/* {"id","from","to","room","text","time","state"}, and "own" where it is true, "typist": "root" or
+/* {"id","from","to","room","text","time","state"}, and "own" where it is true, else "from_key",
+ * "typist": "root" or
  * "group" of unproven text, and "held": "full", "disk", "rules" or "gone", and "from_former" or
  * "to_former": a key, and "former" (a key) with "another_since" */
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg);

@@ -774,6 +774,41 @@ PV_TEST(unread_lines_of_the_machine_before_are_read_by_its_key)
     assert_action(PV_TUI_READ, "key:AAEC", "B");
 }
 
+/* Clocks differ, and another network's machines have their own: the key tells, and no time does. */
+PV_TEST(lines_of_two_machines_of_one_name_part_by_their_keys)
+{
+#define KEY_1 "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+#define KEY_2 "BBECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+#define LATE(id, key)                                                                              \
+    "{'id':'" id "','from':'pi','to':'lap','text':'hi','time':1995168900,'state':'unread','from_k" \
+    "ey':'" key "'}"
+    static const char *const lists[] = {"{'peers':[{'name':'pi','key':'" KEY_2 "','former':null}]}",
+                                        "{'peers':[{'name':'pi','key':'" KEY_2
+                                        "','former':'AbCdEf','another_since':1795168850},"
+                                        "{'name':'yan','key':'" KEY_1 "'}]}"};
+    static const char *const panes[] = {"key:AAEC", "yan"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(lists); i++) {
+        take(pv_tui_take_peers, "{'peers':[{'name':'pi','key':'" KEY_1 "'}]}");
+        take(pv_tui_take_message, LATE("A", KEY_1));
+        take(pv_tui_take_message, LATE("B", KEY_2)); /* before it is in a list */
+        take(pv_tui_take_message, ROOM_MESSAGE("C", "pi", "hi", "read", ",'from_key':'" KEY_1 "'"));
+        take(pv_tui_take_peers, lists[i]);
+        const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
+        const size_t pane = pv_tui_find(t, panes[i], false);
+        assert_int_not_equal(pane, SIZE_MAX);
+        const struct pv_tui_conv *of = &t->convs[pane];
+        assert_int_equal(pi->unread, 1);
+        assert_string_equal(pi->lines[pi->n_lines - 1].id, "B");
+        assert_int_equal(of->unread, 1);
+        assert_string_equal(of->lines[of->n_lines - 1].id, "A");
+        const struct pv_tui_line *said = &t->convs[pv_tui_find(t, "#crew", false)].lines[0];
+        assert_true(said->former);
+        assert_string_equal(said->brief, "key:AAEC");
+        pv_tui_done(t);
+        assert_ok(pv_tui_init(t));
+    }
+}
+
 /* Two names at once: the pane of a key, which is made for one, stands before both. */
 PV_TEST(unread_lines_of_two_machines_before_part_at_once)
 {

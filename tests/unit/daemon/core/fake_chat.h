@@ -153,7 +153,7 @@ static inline void fake_chat_answer(struct fake_chat *c, struct pv_job *job, int
                                     struct pv_chatjob_result *result)
 {
     struct pv_job_result r = {.status = status, .chat = result};
-    if (result != NULL)
+    if (result != NULL && job->u.chat->word[0] == '\0') /* else the store found whose it is */
         memcpy(result->peer, job->u.chat->peer, sizeof(result->peer));
     memcpy(r.error, "no room", 8);
     fake_node_answer(&c->peers.f, job, &r);

@@ -92,21 +92,43 @@ PV_TEST(clearing_all_and_nobody_are_told_apart)
     assert_null(fake_node_job(node));
 }
 
-/* Of a network that was left, by its key as everything that names it shows that. */
+/* Of a network that was left, by its key as everything that names it shows that: what waits goes
+ * once it is known whose it is. */
 PV_TEST(words_of_another_network_can_be_deleted)
 {
-    for (int pages = 1; pages <= 2; pages++) {
-        say("{'id':1,'cmd':'history_clear','peer':'key:AbCd'}");
-        for (int i = 0; i < pages; i++) {
-            struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
-            assert_string_equal(job->u.chat->word, "key:AbCd");
-            assert_true(job->u.chat->gone);
-            struct pv_chatjob_result *r = deleted(i == 0 ? 5 : 0, i + 1 < pages);
-            memcpy(r->word, "key:AbCd", i == 0 ? 0 : 9); /* the page before was the last one */
-            fake_chat_answer(&chat, job, PV_OK, r);
-        }
-        assert_reply(node, chat.client, "'deleted':5");
-    }
+    say("{'id':1,'cmd':'history_clear','peer':'key:AbCd'}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
+    assert_string_equal(job->u.chat->word, "key:AbCd");
+    assert_false(job->u.chat->gone);
+    struct pv_chatjob_result *r = deleted(5, true);
+    memcpy(r->peer, keys_of(77).pk, sizeof(r->peer));
+    fake_chat_answer(&chat, job, PV_OK, r);
+    job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
+    assert_string_equal(job->u.chat->word, "");
+    assert_memory_equal(job->u.chat->peer, keys_of(77).pk, 32);
+    assert_true(job->u.chat->gone);
+    fake_chat_answer(&chat, job, PV_OK, deleted(2, false));
+    assert_reply(node, chat.client, "'deleted':7");
+
+    say("{'id':2,'cmd':'history_clear','peer':'key:AbCd'}");
+    r = deleted(0, false);
+    memcpy(r->word, "key:AbCd", 9);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_CLEAR), PV_OK, r);
+    assert_reply(node, chat.client, "'ok':false");
+}
+
+/* The newest line of the word may be of a member, whom what waits is for. */
+PV_TEST(lines_that_wait_for_a_member_stay_by_whatever_word)
+{
+    say("{'id':1,'cmd':'history_clear','peer':'robert'}");
+    struct pv_chatjob_result *r = deleted(3, false);
+    memcpy(r->peer, chat.bob_keys.pk, sizeof(r->peer));
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_CLEAR), PV_OK, r);
+    assert_null(fake_node_job(node));
+    assert_reply(node, chat.client, "'deleted':3");
+    fake_node_add(node,
+                  make_place(&node->world, &node->world.creator, &chat.bob_keys, "rob", 7, 1));
+    say_and_hear("{'id':2,'cmd':'history_clear','peer':'bob'}", "bob is called rob now");
 }
 
 PV_TEST(words_of_a_member_that_left_can_be_deleted)
